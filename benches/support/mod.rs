@@ -1,0 +1,190 @@
+//! What the benchmarks share: pinning, the clock that processes share, the probe, messages that check
+//! themselves, and printing.
+#![allow(dead_code, reason = "each benchmark uses its part of this module")]
+
+use nix::sched::{CpuSet, sched_setaffinity};
+use nix::time::{ClockId, clock_gettime};
+use nix::unistd::Pid;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// How often each measurement is repeated; the median counts.
+pub(crate) const RUNS: usize = 5;
+
+/// A line that takes longer than this there and back, in nanoseconds, is one between processors that the
+/// host has moved apart for a while: such a run is repeated.
+const FAR: f64 = 150.0;
+
+/// Bind this thread, and the threads and processes that it starts from now on, to one processor.
+pub(crate) fn pin(cpu: usize) {
+    let cpus = std::thread::available_parallelism()
+        .map_or(1, usize::from)
+        .max(online());
+    let mut set = CpuSet::new();
+    set.set(cpu % cpus)
+        .expect("a processor number within the set");
+    sched_setaffinity(Pid::from_raw(0), &set).expect("sched_setaffinity");
+}
+
+fn online() -> usize {
+    nix::unistd::sysconf(nix::unistd::SysconfVar::_NPROCESSORS_ONLN)
+        .ok()
+        .flatten()
+        .and_then(|count| usize::try_from(count).ok())
+        .unwrap_or(1)
+}
+
+/// Nanoseconds on a clock that all processes share.
+pub(crate) fn now() -> u64 {
+    let time = clock_gettime(ClockId::CLOCK_MONOTONIC).expect("the monotonic clock");
+    u64::try_from(Duration::from(time).as_nanos()).expect("less than 584 years")
+}
+
+/// Nanoseconds that a cache line takes from processor 0 to 1 and back.
+pub(crate) fn bounce_a_line() -> f64 {
+    const ROUNDS: u64 = 20_000;
+    static LINE: AtomicU64 = AtomicU64::new(0);
+    LINE.store(0, Ordering::SeqCst);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            pin(1);
+            for round in 0..ROUNDS {
+                while LINE.load(Ordering::Acquire) != 2 * round + 1 {
+                    std::hint::spin_loop();
+                }
+                LINE.store(2 * round + 2, Ordering::Release);
+            }
+        });
+        scope
+            .spawn(|| {
+                pin(0);
+                let start = now();
+                for round in 0..ROUNDS {
+                    LINE.store(2 * round + 1, Ordering::Release);
+                    while LINE.load(Ordering::Acquire) != 2 * round + 2 {
+                        std::hint::spin_loop();
+                    }
+                }
+                as_float(now() - start) / as_float(ROUNDS)
+            })
+            .join()
+            .expect("the probe")
+    })
+}
+
+/// Run `measure` until the processors were near each other before and after it (at most 20 times); what it
+/// measured, and the slower of the two probes.
+pub(crate) fn while_near<R>(mut measure: impl FnMut() -> R) -> (R, f64) {
+    let mut tries = 0;
+    loop {
+        let before = bounce_a_line();
+        let result = measure();
+        let probe = before.max(bounce_a_line());
+        tries += 1;
+        if probe <= FAR || tries == 20 {
+            return (result, probe);
+        }
+        eprintln!(
+            "# a line took {probe:.0} ns there and back: the processors are apart, once more"
+        );
+    }
+}
+
+#[allow(
+    clippy::cast_precision_loss,
+    reason = "figures to be printed with three digits"
+)]
+pub(crate) fn as_float(number: u64) -> f64 {
+    number as f64
+}
+
+pub(crate) fn median(figures: &[f64]) -> f64 {
+    let mut sorted = figures.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+/// What the `n`th word of message `number` is. Independent of the word before, so that the compiler can write
+/// and check several at once.
+#[inline(always)]
+fn word(number: u64, n: usize) -> u64 {
+    number.wrapping_add((n as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15))
+}
+
+/// Fill a message: its number first, then words that follow from it, so that every byte is written anew.
+#[inline(always)]
+pub(crate) fn write_message(bytes: &mut [u8], number: u64) {
+    for (n, chunk) in bytes.chunks_exact_mut(8).enumerate() {
+        chunk.copy_from_slice(&word(number, n).to_le_bytes());
+    }
+}
+
+/// The number of a message, after every word of it has been checked.
+#[inline(always)]
+pub(crate) fn read_message(bytes: &[u8]) -> u64 {
+    let words = || {
+        bytes
+            .chunks_exact(8)
+            .map(|chunk| u64::from_le_bytes(chunk.try_into().expect("eight bytes")))
+    };
+    // Hidden from the compiler, or it would leave the first word out of the check below and read the others in
+    // pairs that straddle what was written as one, which the processor is slow at, on both sides alike.
+    let number = std::hint::black_box(words().next().expect("at least eight bytes"));
+    let difference = words().enumerate().fold(0, |difference, (n, found)| {
+        difference | (found ^ word(number, n))
+    });
+    assert_eq!(difference, 0, "message {number} is damaged");
+    number
+}
+
+/// The number of message `count` of sender `sender`.
+#[inline(always)]
+pub(crate) fn number(sender: usize, count: u64) -> u64 {
+    (sender as u64) << 48 | count
+}
+
+/// Checks that the messages of each sender come in order; counts them.
+#[derive(Default)]
+pub(crate) struct Check {
+    next: [u64; 8],
+    received: u64,
+}
+
+impl Check {
+    #[inline(always)]
+    pub(crate) fn see(&mut self, number: u64) {
+        let next = self
+            .next
+            .get_mut((number >> 48) as usize)
+            .expect("a sender's number");
+        let count = number & ((1 << 48) - 1);
+        assert!(count >= *next, "message {count} after {next}");
+        *next = count + 1;
+        self.received += 1;
+    }
+
+    pub(crate) fn received(&self) -> u64 {
+        self.received
+    }
+}
+
+/// What was measured with: machine and commit.
+pub(crate) fn print_origin() {
+    let read = |path| std::fs::read_to_string(path).unwrap_or_default();
+    let cpu = read("/proc/cpuinfo");
+    let model = cpu
+        .lines()
+        .find_map(|line| line.strip_prefix("model name"))
+        .unwrap_or("unknown");
+    let git = std::process::Command::new("git")
+        .args(["describe", "--always", "--dirty"])
+        .output();
+    let commit = git
+        .map(|out| String::from_utf8_lossy(&out.stdout).trim().to_owned())
+        .unwrap_or_default();
+    println!(
+        "# {} online processors,{}, commit {commit}",
+        online(),
+        model.trim_start_matches(['\t', ':'])
+    );
+}

@@ -1,0 +1,397 @@
+//! Messages a second between processes, next to crossbeam-channel between threads of one process.
+//!
+//!     cargo bench --bench throughput                     # every cell
+//!     cargo bench --bench throughput -- 2 64             # two senders, two receivers, 64 bytes
+//!     cargo bench --bench throughput -- typed            # a struct of 48 bytes, typed against raw
+//!
+//! Real processes: sender k is bound to processor k mod 2, receiver k to processor k + 1 mod 2; the threads
+//! of the comparison likewise. Both sides use the same message type, write every byte of each message, check
+//! every byte and the order of each sender's messages. Capacity 1,024 on both sides. The two are run in turn,
+//! five times each; the ratio is that of the medians.
+
+mod support;
+
+use serde::{Deserialize, Serialize};
+use std::process::Command;
+use support::{
+    Check, RUNS, as_float, median, now, number, pin, print_origin, read_message, while_near,
+    write_message,
+};
+use workring::{Codec, DecodeError, EncodeError, Handoff, Options, Raw, Receiver, Sender, inherit};
+
+const CAPACITY: usize = 1024;
+
+/// Which processor the `k`th sender and the `k`th receiver run on.
+const fn sender_cpu(k: usize) -> usize {
+    k % 2
+}
+const fn receiver_cpu(k: usize) -> usize {
+    (k + 1) % 2
+}
+
+/// A message that can be made from its number and read back.
+trait Message: Sized + Send + 'static {
+    fn make(number: u64) -> Self;
+    fn number(&self) -> u64;
+}
+
+/// `[u8; N]`, aligned as words are. Plain `[u8; N]` would lie at an odd address in a `Result`, behind its tag,
+/// and the processor's trouble with that (stores that can't be forwarded to loads) would be most of what is
+/// measured, on both sides.
+#[repr(C, align(8))]
+struct Aligned<const N: usize>([u8; N]);
+
+/// Raw bytes, aligned.
+struct Plain;
+
+impl<const N: usize> Codec<Aligned<N>> for Plain {
+    const NAME: &'static str = "aligned raw bytes";
+
+    #[inline(always)]
+    fn encode(message: &Aligned<N>, into: &mut [u8]) -> Result<usize, EncodeError> {
+        Raw::encode(&message.0, into)
+    }
+
+    fn encoded_len(message: &Aligned<N>) -> Result<usize, EncodeError> {
+        Raw::encoded_len(&message.0)
+    }
+
+    #[inline(always)]
+    fn decode(bytes: &[u8]) -> Result<Aligned<N>, DecodeError> {
+        let mut message = Aligned([0; N]);
+        if bytes.len() != N {
+            return Err(DecodeError::new("a message of another length"));
+        }
+        message.0.copy_from_slice(bytes);
+        Ok(message)
+    }
+}
+
+impl Codec<Box<[u8]>> for Plain {
+    const NAME: &'static str = "aligned raw bytes";
+
+    fn encode(message: &Box<[u8]>, into: &mut [u8]) -> Result<usize, EncodeError> {
+        Raw::encode(message, into)
+    }
+
+    fn encoded_len(message: &Box<[u8]>) -> Result<usize, EncodeError> {
+        Raw::encoded_len(message)
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Box<[u8]>, DecodeError> {
+        Raw::decode(bytes)
+    }
+}
+
+impl<const N: usize> Message for Aligned<N> {
+    #[inline(always)]
+    fn make(number: u64) -> Self {
+        let mut bytes = [0; N];
+        write_message(&mut bytes, number);
+        Self(bytes)
+    }
+    #[inline(always)]
+    fn number(&self) -> u64 {
+        read_message(&self.0)
+    }
+}
+
+impl Message for Box<[u8]> {
+    fn make(number: u64) -> Self {
+        let mut bytes = vec![0; 65_536].into_boxed_slice();
+        write_message(&mut bytes, number);
+        bytes
+    }
+    fn number(&self) -> u64 {
+        read_message(self)
+    }
+}
+
+/// Six words: what a small task looks like.
+#[derive(Serialize, Deserialize, Clone)]
+struct Typed {
+    id: u64,
+    offset: u64,
+    length: u64,
+    flags: u32,
+    kind: u32,
+    weight: f64,
+    deadline: u64,
+}
+
+impl Message for Typed {
+    #[inline(always)]
+    fn make(number: u64) -> Self {
+        Self {
+            id: number,
+            offset: number + 1,
+            length: number + 2,
+            flags: 7,
+            kind: 9,
+            weight: 0.5,
+            deadline: number + 3,
+        }
+    }
+    #[inline(always)]
+    fn number(&self) -> u64 {
+        let sum = self
+            .offset
+            .wrapping_add(self.length)
+            .wrapping_add(self.deadline);
+        assert_eq!(
+            sum,
+            self.id.wrapping_mul(3).wrapping_add(6),
+            "message {} is damaged",
+            self.id
+        );
+        assert_eq!((self.flags, self.kind), (7, 9));
+        self.id
+    }
+}
+
+fn main() {
+    let arguments: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|argument| argument != "--bench")
+        .collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["child", end, kind, index, count] => {
+            child(
+                end,
+                kind,
+                index.parse().expect("index"),
+                count.parse().expect("count"),
+            );
+        }
+        [] => {
+            print_head();
+            for size in [8, 64, 1024, 65_536] {
+                for pairs in [1, 2, 4] {
+                    cell(pairs, size);
+                }
+            }
+            typed();
+        }
+        ["typed"] => typed(),
+        [pairs, size] => {
+            print_head();
+            cell(pairs.parse().expect("pairs"), size.parse().expect("size"));
+        }
+        other => panic!("see the first lines of this file; got {other:?}"),
+    }
+}
+
+fn print_head() {
+    print_origin();
+    println!(
+        "# M/s: millions of messages a second, median of {RUNS}; line: ns there and back, worst probe"
+    );
+    println!(
+        "{:>7} {:>8} {:>14} {:>14} {:>7} {:>6}",
+        "pairs", "bytes", "workring M/s", "crossbeam M/s", "ratio", "line"
+    );
+}
+
+fn cell(pairs: usize, size: usize) {
+    match size {
+        8 => measure::<Aligned<8>>(pairs, size, "8", 10_000_000),
+        64 => measure::<Aligned<64>>(pairs, size, "64", 8_000_000),
+        1024 => measure::<Aligned<1024>>(pairs, size, "1024", 3_000_000),
+        65_536 => measure::<Box<[u8]>>(pairs, size, "65536", 60_000),
+        other => panic!("no cell of {other} bytes"),
+    }
+}
+
+fn measure<M: Message>(pairs: usize, size: usize, kind: &str, messages: u64)
+where
+    Plain: Codec<M>,
+{
+    let (mut ours, mut theirs, mut worst) = (Vec::new(), Vec::new(), 0.0_f64);
+    for _ in 0..RUNS {
+        let ((our, their), probe) = while_near(|| {
+            (
+                between_processes::<M, Plain>(kind, pairs, messages),
+                between_threads::<M>(pairs, messages),
+            )
+        });
+        ours.push(our);
+        theirs.push(their);
+        worst = worst.max(probe);
+    }
+    let (our, their) = (median(&ours), median(&theirs));
+    println!(
+        "{pairs:>3} to {pairs} {size:>7} {our:>14.2} {their:>14.2} {:>7.2} {worst:>6.0}",
+        our / their
+    );
+}
+
+/// A struct of 48 bytes through the default codec, against raw bytes of the same size.
+fn typed() {
+    print_origin();
+    let (mut typed, mut raw, mut worst) = (Vec::new(), Vec::new(), 0.0_f64);
+    for _ in 0..RUNS {
+        let ((t, r), probe) = while_near(|| {
+            let typed = between_processes::<Typed, workring::Bincode>("typed", 1, 8_000_000);
+            (
+                typed,
+                between_processes::<Aligned<48>, Plain>("48", 1, 8_000_000),
+            )
+        });
+        typed.push(t);
+        raw.push(r);
+        worst = worst.max(probe);
+    }
+    let (typed, raw) = (median(&typed), median(&raw));
+    println!(
+        "48 bytes, 1 to 1: typed {typed:.2} M/s, raw {raw:.2} M/s, raw / typed {:.2}, line {worst:.0}",
+        raw / typed
+    );
+}
+
+/// Millions of messages a second through a workring queue between `pairs` senders and receivers.
+fn between_processes<M, C: Codec<M>>(kind: &str, pairs: usize, messages: u64) -> f64 {
+    let (tx, rx) = Options::new(CAPACITY)
+        .channel_with::<M, C>()
+        .expect("a queue");
+    let (ready, all_ready) = workring::channel::<()>(64).expect("a queue");
+    let (go, wait_for_go) = workring::channel::<()>(1).expect("a queue");
+    let (done, all_done) = workring::channel::<(u64, u64, u64)>(64).expect("a queue");
+    let each = messages / pairs as u64;
+    let mut children = Vec::new();
+    for index in 0..2 * pairs {
+        let mut command = Command::new(std::env::current_exe().expect("this program"));
+        let handoff = Handoff::new();
+        let (handoff, end) = if index < pairs {
+            (handoff.give("queue", &tx).expect("a ticket"), "send")
+        } else {
+            (handoff.give("queue", &rx).expect("a ticket"), "receive")
+        };
+        let (number, count) = ((index % pairs).to_string(), each.to_string());
+        command.args(["child", end, kind, number.as_str(), count.as_str()]);
+        let handoff = handoff
+            .give("ready", &ready)
+            .expect("a ticket")
+            .give("go", &wait_for_go)
+            .expect("a ticket");
+        children.push(
+            handoff
+                .give("done", &done)
+                .expect("a ticket")
+                .spawn(&mut command)
+                .expect("a child"),
+        );
+    }
+    drop((tx, rx, ready, wait_for_go, done));
+    for _ in 0..2 * pairs {
+        all_ready.recv().expect("a child is ready");
+    }
+    go.close();
+    let (mut first, mut last, mut received) = (u64::MAX, 0, 0);
+    for report in all_done {
+        let (start, end, count) = report.expect("a report");
+        first = first.min(start);
+        last = last.max(end);
+        received += count;
+    }
+    for mut child in children {
+        assert!(child.wait().expect("wait").success(), "a child failed");
+    }
+    assert_eq!(
+        received,
+        each * pairs as u64,
+        "messages were lost or doubled"
+    );
+    as_float(received) * 1e3 / as_float(last - first)
+}
+
+fn child(end: &str, kind: &str, index: usize, count: u64) {
+    match kind {
+        "8" => act::<Aligned<8>, Plain>(end, index, count),
+        "48" => act::<Aligned<48>, Plain>(end, index, count),
+        "64" => act::<Aligned<64>, Plain>(end, index, count),
+        "1024" => act::<Aligned<1024>, Plain>(end, index, count),
+        "65536" => act::<Box<[u8]>, Plain>(end, index, count),
+        "typed" => act::<Typed, workring::Bincode>(end, index, count),
+        other => panic!("no message of kind {other}"),
+    }
+}
+
+fn act<M: Message, C: Codec<M>>(end: &str, index: usize, count: u64) {
+    let ready: Sender<()> = inherit("ready").expect("ready");
+    let go: Receiver<()> = inherit("go").expect("go");
+    let done: Sender<(u64, u64, u64)> = inherit("done").expect("done");
+    let report = if end == "send" {
+        pin(sender_cpu(index));
+        let queue: Sender<M, C> = inherit("queue").expect("queue");
+        ready.send(()).expect("the parent listens");
+        assert!(go.recv().is_err(), "go is told by closing");
+        let start = now();
+        for n in 0..count {
+            assert!(
+                queue.send(M::make(number(index, n))).is_ok(),
+                "the queue takes every message"
+            );
+        }
+        (start, now(), 0)
+    } else {
+        pin(receiver_cpu(index));
+        let queue: Receiver<M, C> = inherit("queue").expect("queue");
+        ready.send(()).expect("the parent listens");
+        assert!(go.recv().is_err(), "go is told by closing");
+        let (start, mut check) = (now(), Check::default());
+        while let Ok(message) = queue.recv() {
+            check.see(message.number());
+        }
+        (start, now(), check.received())
+    };
+    done.send(report).expect("the parent listens");
+}
+
+/// The same through crossbeam-channel between threads.
+fn between_threads<M: Message>(pairs: usize, messages: u64) -> f64 {
+    let (tx, rx) = crossbeam_channel::bounded::<M>(CAPACITY);
+    let each = messages / pairs as u64;
+    let barrier = std::sync::Barrier::new(2 * pairs);
+    let reports: Vec<(u64, u64, u64)> = std::thread::scope(|scope| {
+        let mut threads = Vec::new();
+        for index in 0..pairs {
+            let (tx, rx, barrier) = (tx.clone(), rx.clone(), &barrier);
+            threads.push(scope.spawn(move || {
+                pin(sender_cpu(index));
+                barrier.wait();
+                let start = now();
+                for n in 0..each {
+                    assert!(
+                        tx.send(M::make(number(index, n))).is_ok(),
+                        "the queue takes every message"
+                    );
+                }
+                (start, now(), 0)
+            }));
+            threads.push(scope.spawn(move || {
+                pin(receiver_cpu(index));
+                barrier.wait();
+                let (start, mut check) = (now(), Check::default());
+                while let Ok(message) = rx.recv() {
+                    check.see(message.number());
+                }
+                (start, now(), check.received())
+            }));
+        }
+        drop((tx, rx));
+        threads
+            .into_iter()
+            .map(|thread| thread.join().expect("a thread"))
+            .collect()
+    });
+    let first = reports.iter().map(|report| report.0).min().unwrap_or(0);
+    let last = reports.iter().map(|report| report.1).max().unwrap_or(1);
+    let received: u64 = reports.iter().map(|report| report.2).sum();
+    assert_eq!(
+        received,
+        each * pairs as u64,
+        "messages were lost or doubled"
+    );
+    as_float(received) * 1e3 / as_float(last - first)
+}

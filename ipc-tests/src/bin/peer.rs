@@ -1,0 +1,95 @@
+//! The second process of the tests: plays the role that its first argument names.
+
+use ipc_tests::{
+    child::Peer,
+    ledger::Ledger,
+    role::{self, Io, Role},
+    watchdog::{Watchdog, remark},
+};
+use std::{
+    env,
+    process::{Command, ExitCode},
+    thread,
+    time::Duration,
+};
+
+#[path = "peer/close.rs"]
+mod close;
+#[path = "peer/handoff.rs"]
+mod handoff;
+#[path = "peer/history.rs"]
+mod history;
+#[path = "peer/hygiene.rs"]
+mod hygiene;
+#[path = "peer/sides.rs"]
+mod sides;
+#[path = "peer/standstill.rs"]
+mod standstill;
+#[path = "peer/waiting.rs"]
+mod waiting;
+
+const HARNESS: &[(&str, Role)] = &[
+    ("echo", echo),
+    ("deaf", deaf),
+    ("overdue", overdue),
+    ("scribe", scribe),
+    ("count", count),
+];
+
+fn main() -> ExitCode {
+    let roles = [
+        HARNESS,
+        close::ROLES,
+        handoff::ROLES,
+        history::ROLES,
+        hygiene::ROLES,
+        sides::ROLES,
+        standstill::ROLES,
+        waiting::ROLES,
+    ];
+    role::run(&roles.concat())
+}
+
+/// Says every line that it hears, as often as its argument says.
+fn echo(io: &mut Io) {
+    let times: u32 = io.argument();
+    while let Some(line) = io.try_hear() {
+        (0..times).for_each(|_| io.say(&line));
+    }
+}
+
+/// Never ends by itself, and listens to nobody.
+fn deaf(io: &mut Io) {
+    io.say("here");
+    loop {
+        thread::park();
+    }
+}
+
+/// Hangs under a watchdog, with a child that would hang for ever.
+fn overdue(_: &mut Io) {
+    let program = env::current_exe().expect("this program");
+    let mut child = Peer::spawn(program, "deaf", &[], Command::spawn).expect("spawn");
+    assert_eq!(child.hear(), "here");
+    remark(format!("the deaf one is {}", child.pid()));
+    let _watchdog = Watchdog::start(Duration::from_millis(1));
+    child.wait();
+}
+
+/// Notes numbers in a ledger until it is killed.
+fn scribe(io: &mut Io) {
+    let ledger = Ledger::create(io.argument::<String>(), "scribe").expect("create");
+    for number in 0.. {
+        ledger.note(1, number);
+        if number == 0 {
+            io.say("begun");
+        }
+    }
+}
+
+/// Says numbers, without end.
+fn count(io: &mut Io) {
+    for number in 0_u64.. {
+        io.say(number);
+    }
+}

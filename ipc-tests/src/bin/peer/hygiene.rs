@@ -1,0 +1,26 @@
+//! A role that leaves a queue behind.
+
+use ipc_tests::{
+    guarded,
+    role::{Io, Role},
+};
+use std::{mem, time::Duration};
+
+pub(crate) const ROLES: &[(&str, Role)] = &[("forgetful", forgetful)];
+
+/// A guarded test that forgets one of what its argument names; it panics if the guard works.
+fn forgetful(io: &mut Io) {
+    let what: String = io.argument();
+    guarded(Duration::from_mins(3), || {
+        let (tx, rx) = workring::channel::<u32>(4).expect("a queue");
+        match what.as_str() {
+            "sender" => mem::forget(tx),
+            "lease" => {
+                tx.send(1).expect("room");
+                mem::forget(rx.lease().expect("a message"));
+            }
+            "hand-off" => mem::forget(workring::Handoff::new().give("rx", &rx).expect("give")),
+            _ => {}
+        }
+    });
+}

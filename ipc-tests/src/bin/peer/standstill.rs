@@ -1,0 +1,16 @@
+//! Roles of `tests/standstill.rs`.
+
+use ipc_tests::role::{Io, Role};
+use workring::{Receiver, Sender, inherit};
+
+pub(crate) const ROLES: &[(&str, Role)] = &[("pump", pump)];
+
+/// Passes numbers on until there are no more.
+fn pump(io: &mut Io) {
+    let incoming: Receiver<u64> = inherit("in").expect("in");
+    let outgoing: Sender<u64> = inherit("out").expect("out");
+    io.say("ready");
+    for number in incoming {
+        outgoing.send(number.expect("a number")).expect("open");
+    }
+}

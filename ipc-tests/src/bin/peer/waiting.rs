@@ -1,0 +1,165 @@
+//! Roles that wait for queues, and give up waiting.
+
+use ipc_tests::{
+    Pid,
+    cpu::Usage,
+    ledger::Ledger,
+    role::{Io, Role},
+    rounds::Rng,
+};
+use std::{
+    hint,
+    thread::{self, ScopedJoinHandle},
+    time::Duration,
+};
+use workring::{Raw, Receiver, RecvError, RecvTimeoutError, Sender, TryRecvError};
+
+pub(crate) const ROLES: &[(&str, Role)] = &[
+    ("pong", pong),
+    ("stream", stream),
+    ("sink", sink),
+    ("full-sender", full_sender),
+    ("relay", relay),
+    ("large-sender", large_sender),
+    ("impatient", impatient),
+    ("idle", idle),
+];
+
+/// Sends every number that comes back again, one higher, until the queue is closed. Says when it is high enough.
+fn pong(io: &mut Io) {
+    let enough: u32 = io.argument();
+    let input: Receiver<u32> = workring::inherit("in").expect("inherit");
+    let output: Sender<u32> = workring::inherit("out").expect("inherit");
+    let mut is_told = false;
+    for number in &input {
+        let number = number.expect("a number");
+        if number >= 2 * enough && !is_told {
+            io.say("enough");
+            is_told = true;
+        }
+        if output.send(number + 1).is_err() {
+            break;
+        }
+    }
+}
+
+/// As many threads as the first argument says send all numbers below the second one.
+fn stream(io: &mut Io) {
+    let (threads, count): (u32, u32) = (io.argument(), io.argument());
+    let queue: Sender<u32> = workring::inherit("queue").expect("inherit");
+    let send = || (0..count).for_each(|number| queue.send(number).expect("it is open"));
+    thread::scope(|scope| (0..threads).for_each(|_| drop(scope.spawn(send))));
+}
+
+/// As many threads as the argument says receive until the queue is closed; says how many messages came.
+fn sink(io: &mut Io) {
+    let threads: u32 = io.argument();
+    let queue: Receiver<u32> = workring::inherit("queue").expect("inherit");
+    let count = thread::scope(|scope| {
+        let receiving: Vec<_> = (0..threads)
+            .map(|_| scope.spawn(|| queue.iter().flatten().count()))
+            .collect();
+        let counts = receiving.into_iter().map(ScopedJoinHandle::join);
+        counts.map(|count| count.expect("join")).sum::<usize>()
+    });
+    io.say(count);
+}
+
+/// Sends one number, into a queue that may be full.
+fn full_sender(io: &mut Io) {
+    let number: u32 = io.argument();
+    let queue: Sender<u32> = workring::inherit("queue").expect("inherit");
+    queue.send(number).expect("it is open");
+}
+
+/// Sends what comes back again, by as many threads as the argument says.
+fn relay(io: &mut Io) {
+    let threads: u32 = io.argument();
+    let input: Receiver<Vec<u8>, Raw> = workring::inherit("in").expect("inherit");
+    let output: Sender<Vec<u8>, Raw> = workring::inherit("out").expect("inherit");
+    thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                for message in &input {
+                    output
+                        .send(message.expect("a message"))
+                        .expect("it is open");
+                }
+            });
+        }
+    });
+}
+
+/// Sends as many messages of as many bytes as its arguments say, and says each number once it is accepted.
+fn large_sender(io: &mut Io) {
+    let (count, bytes): (u32, usize) = (io.argument(), io.argument());
+    let queue: Sender<Vec<u8>, Raw> = workring::inherit("queue").expect("inherit");
+    for number in 0..count {
+        queue.send(vec![7; bytes]).expect("it is open");
+        io.say(number);
+    }
+}
+
+/// Two threads receive with tiny time limits until the queue is closed; each note what it has got. Says when each has
+/// given up as often as the argument says.
+fn impatient(io: &mut Io) {
+    let (directory, name): (String, String) = (io.argument(), io.argument());
+    let (enough, seed): (u32, u64) = (io.argument(), io.argument());
+    let queue: Receiver<u64> = workring::inherit("queue").expect("inherit");
+    let ledger = Ledger::create(directory, &name).expect("a ledger");
+    let receive = |seed| {
+        let mut rng = Rng::with_seed(seed);
+        for _ in 0..enough {
+            while let Some(id) = receive_or_give_up(&queue, &mut rng) {
+                ledger.note(1, id);
+            }
+        }
+    };
+    thread::scope(|scope| {
+        scope.spawn(|| receive(seed));
+        receive(seed + 1);
+    });
+    io.say("enough");
+    for id in &queue {
+        ledger.note(1, id.expect("a number"));
+    }
+}
+
+/// `None`: it was cancelled.
+fn receive_or_give_up(queue: &Receiver<u64>, rng: &mut Rng) -> Option<u64> {
+    let limit = Duration::from_micros(rng.u64(0..120));
+    let received = match rng.u32(0..4) {
+        0 => queue.lease_timeout(limit).map(workring::Lease::ack),
+        1 => match queue.try_recv() {
+            Ok(id) => return Some(id),
+            Err(TryRecvError::Empty) => {
+                hint::spin_loop();
+                queue.recv_timeout(limit)
+            }
+            Err(other) => panic!("{other:?}"),
+        },
+        _ => queue.recv_timeout(limit),
+    };
+    match received {
+        Ok(id) => Some(id),
+        Err(RecvTimeoutError::Timeout) => None,
+        Err(other) => panic!("{other:?}"),
+    }
+}
+
+/// Waits in vain for so many milliseconds, and says what that has cost: switches, and milliseconds of processor time.
+/// Then waits until the queue is closed.
+fn idle(io: &mut Io) {
+    let wait = Duration::from_millis(io.argument());
+    let queue: Receiver<u32> = workring::inherit("queue").expect("inherit");
+    let usage = || Usage::of(Pid::this()).expect("self");
+    let before = usage();
+    assert!(matches!(
+        queue.recv_timeout(wait),
+        Err(RecvTimeoutError::Timeout)
+    ));
+    let used = usage() - before;
+    io.say(used.voluntary);
+    io.say(used.time.as_millis());
+    assert!(matches!(queue.recv(), Err(RecvError::Closed)));
+}

@@ -1,0 +1,52 @@
+//! The harness for tests that need real processes. Nothing here sleeps to wait for something, and nothing here
+//! knows how a queue works.
+//!
+//! | module       | question it answers                                                      |
+//! |--------------|--------------------------------------------------------------------------|
+//! | [`watchdog`] | a test hangs: where is everybody, and who ends them?                     |
+//! | [`leak`]     | did the test leave a thread, descriptor, mapping, child or file?         |
+//! | [`child`]    | how does a test run a second process and talk with it?                   |
+//! | [`role`]     | how does that second process (`src/bin/peer.rs`) listen and answer?      |
+//! | [`ledger`]   | what did processes do that have been killed since, and does it add up?   |
+//! | [`rounds`]   | how many rounds, and with which seed?                                    |
+//! | [`cpu`]      | what does a process cost: time, context switches, memory?                |
+//! | [`asleep`]   | does another process really wait, asleep in shared memory?               |
+//! | [`stops`]    | how long did it take, unless this process was stopped meanwhile?         |
+//!
+//! A test is a function around [`guarded`]:
+//!
+//! ```no_run
+//! use ipc_tests::{child::Peer, guarded};
+//! use std::{process::Command, time::Duration};
+//!
+//! // In tests/*.rs: const PEER: &str = env!("CARGO_BIN_EXE_peer");
+//! # const PEER: &str = "";
+//! // #[test]
+//! fn an_echo_comes_back() {
+//!     guarded(Duration::from_mins(1), || {
+//!         let mut peer = Peer::spawn(PEER, "echo", &[&1], Command::spawn).expect("spawn");
+//!         peer.say("hello");
+//!         assert_eq!(peer.hear(), "hello");
+//!         assert!(peer.wait().success());
+//!     });
+//! }
+//! # an_echo_comes_back();
+//! ```
+#![allow(
+    clippy::missing_panics_doc,
+    reason = "a harness reports by panicking: whatever goes wrong fails the test"
+)]
+
+pub mod asleep;
+pub mod child;
+pub mod cpu;
+pub mod leak;
+pub mod ledger;
+mod procfs;
+pub mod role;
+pub mod rounds;
+pub mod stops;
+pub mod watchdog;
+
+pub use leak::guarded;
+pub use nix::{sys::signal::Signal, unistd::Pid};

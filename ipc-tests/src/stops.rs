@@ -1,0 +1,40 @@
+//! How long something took, unless somebody stopped this process meanwhile.
+//!
+//! A measurement elsewhere on the machine may stop all tests for a minute. Whoever is stopped gets a SIGCONT before it
+//! goes on, so a handler of that signal tells a long stop from a long wait.
+
+use signal_hook::{consts::SIGCONT, flag};
+use std::{
+    sync::{
+        Arc, LazyLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+static RESUMED: LazyLock<Arc<AtomicBool>> = LazyLock::new(|| {
+    let resumed = Arc::default();
+    flag::register(SIGCONT, Arc::clone(&resumed)).expect("a handler of SIGCONT");
+    resumed
+});
+
+/// The time that `body` takes; `None` if this process was stopped meanwhile, so that the time says nothing. For one
+/// thread at a time.
+pub fn time(body: impl FnOnce()) -> Option<Duration> {
+    RESUMED.store(false, Ordering::SeqCst);
+    let start = Instant::now();
+    body();
+    let took = start.elapsed();
+    (!RESUMED.load(Ordering::SeqCst)).then_some(took)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::sys::signal::{Signal, raise};
+
+    #[test]
+    fn a_time_with_a_stop_in_it_says_nothing() {
+        assert_eq!(time(|| raise(Signal::SIGCONT).expect("raise")), None);
+    }
+}

@@ -1,0 +1,135 @@
+//! Ends a test that hangs, and says where it hung.
+//!
+//! One thread waits on a channel that nobody sends on. Dropping the [`Watchdog`] hangs up and so ends the thread;
+//! if the limit passes first, the thread reports every thread of this process and of its descendants, kills the
+//! descendants and aborts.
+//!
+//! W1. The report is written by `write(2)` without a lock: whoever hangs may hold the lock of `stderr`, and the
+//!     test harness captures `eprintln!` in a buffer that an abort discards.
+//! W2. All descendants are stopped before the first is killed. Killing a parent first would hand its children to
+//!     init, where they can't be found again.
+
+use crate::procfs::{Stat, descendants, threads};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::{Pid, write},
+};
+use parking_lot::Mutex;
+use std::{
+    collections::BTreeSet,
+    fmt::Write as _,
+    fs, io, process,
+    sync::mpsc::{RecvTimeoutError, Sender, channel},
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+/// Test names, each with a line that is worth having when that test hangs.
+static REMARKS: Mutex<Vec<(String, String)>> = Mutex::new(Vec::new());
+
+/// Prints a line, and prints it again if a watchdog of this test fires: the captured output is lost then.
+pub fn remark(line: String) {
+    println!("{line}");
+    REMARKS.lock().push((test_name(), line));
+}
+
+/// While this lives, the test has to end within the limit.
+#[must_use = "a watchdog watches until it is dropped"]
+#[derive(Debug)]
+pub struct Watchdog {
+    hang_up: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Watchdog {
+    /// Starts watching. After `limit` the whole process is aborted, and its descendants are killed.
+    pub fn start(limit: Duration) -> Self {
+        let (hang_up, line) = channel();
+        let test = test_name();
+        let watch = move || {
+            if line.recv_timeout(limit) == Err(RecvTimeoutError::Timeout) {
+                tell(&report(&test, limit));
+                kill_descendants();
+                process::abort();
+            }
+        };
+        let thread = thread::Builder::new().name("watchdog".into()).spawn(watch);
+        Self {
+            hang_up: Some(hang_up),
+            thread: Some(thread.expect("start the watchdog")),
+        }
+    }
+}
+
+impl Drop for Watchdog {
+    fn drop(&mut self) {
+        drop(self.hang_up.take());
+        if let Some(thread) = self.thread.take() {
+            thread.join().expect("the watchdog never panics");
+        }
+    }
+}
+
+fn test_name() -> String {
+    thread::current().name().unwrap_or("unnamed").to_owned()
+}
+
+fn report(test: &str, limit: Duration) -> String {
+    let mut report = format!("\nWATCHDOG: {test} did not end within {limit:?}\n");
+    for (_, line) in REMARKS.lock().iter().filter(|(name, _)| name == test) {
+        let _ = writeln!(report, "  {line}");
+    }
+    for pid in [vec![Pid::this()], descendants(Pid::this())].concat() {
+        let arguments = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let parent = Stat::of(pid).map_or(Pid::from_raw(0), |stat| stat.parent);
+        let _ = writeln!(
+            report,
+            "process {pid}, child of {parent}: {}",
+            arguments.replace('\0', " ")
+        );
+        for thread in threads(pid) {
+            let _ = writeln!(report, "  {}", describe(pid, thread));
+        }
+    }
+    report
+}
+
+fn describe(pid: Pid, thread: Pid) -> String {
+    let Some(stat) = Stat::of_thread(pid, thread) else {
+        return format!("thread {thread}: has just ended");
+    };
+    let read =
+        |file| fs::read_to_string(format!("/proc/{pid}/task/{thread}/{file}")).unwrap_or_default();
+    let (channel, call) = (read("wchan"), read("syscall"));
+    let call = call.split_whitespace().next().unwrap_or("unknown");
+    format!(
+        "thread {thread} ({}): state {}, waits in {channel}, system call {call}",
+        stat.name, stat.state
+    )
+}
+
+/// See W1.
+fn tell(text: &str) {
+    let mut rest = text.as_bytes();
+    while let Ok(written @ 1..) = write(io::stderr(), rest) {
+        rest = rest.get(written..).unwrap_or_default();
+    }
+}
+
+/// See W2.
+fn kill_descendants() {
+    let mut stopped = BTreeSet::new();
+    loop {
+        let mut found = descendants(Pid::this());
+        found.retain(|&pid| stopped.insert(pid));
+        if found.is_empty() {
+            break;
+        }
+        for pid in found {
+            let _ = kill(pid, Signal::SIGSTOP);
+        }
+    }
+    for pid in stopped {
+        let _ = kill(pid, Signal::SIGKILL);
+    }
+}

@@ -1,0 +1,300 @@
+//! How messages become bytes.
+
+use core::fmt;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::error::Error;
+
+/// Turns messages of type `T` into bytes and back.
+///
+/// A codec is a type, not a value: it is the second parameter of [`Sender`](crate::Sender) and
+/// [`Receiver`](crate::Receiver), and its name is kept in the queue, so that both sides use the same one.
+/// Encoding happens on the sender's thread, straight into shared memory; decoding on the receiver's, straight
+/// from it.
+///
+/// # Examples
+///
+/// A codec for numbers that always takes eight bytes:
+///
+/// ```
+/// use workring::{Codec, DecodeError, EncodeError, Options};
+///
+/// struct BigEndian;
+///
+/// impl Codec<u64> for BigEndian {
+///     const NAME: &'static str = "big-endian";
+///
+///     fn encode(message: &u64, into: &mut [u8]) -> Result<usize, EncodeError> {
+///         into.get_mut(..8).ok_or(EncodeError::NoRoom)?.copy_from_slice(&message.to_be_bytes());
+///         Ok(8)
+///     }
+///
+///     fn encoded_len(_: &u64) -> Result<usize, EncodeError> {
+///         Ok(8)
+///     }
+///
+///     fn decode(bytes: &[u8]) -> Result<u64, DecodeError> {
+///         Ok(u64::from_be_bytes(bytes.try_into().map_err(DecodeError::new)?))
+///     }
+/// }
+///
+/// let (tx, rx) = Options::new(16).channel_with::<u64, BigEndian>()?;
+/// tx.send(7)?;
+/// assert_eq!(rx.recv()?, 7);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub trait Codec<T>: 'static {
+    /// What both sides must agree on. Change it when the format changes.
+    const NAME: &'static str;
+
+    /// Write `message` to the start of `into`; how many bytes it took.
+    ///
+    /// # Errors
+    ///
+    /// [`EncodeError::NoRoom`] if `into` is too short: [`encoded_len`](Codec::encoded_len) is asked next, and
+    /// then `encode` again with enough room. [`EncodeError::Failed`] ends the send and gives the message back.
+    fn encode(message: &T, into: &mut [u8]) -> Result<usize, EncodeError>;
+
+    /// How many bytes [`encode`](Codec::encode) will need.
+    ///
+    /// # Errors
+    ///
+    /// [`EncodeError::Failed`], as for `encode`.
+    fn encoded_len(message: &T) -> Result<usize, EncodeError>;
+
+    /// The message that `bytes` stand for: all of them, exactly as `encode` wrote them.
+    ///
+    /// # Errors
+    ///
+    /// The message becomes a dead letter, and the receiver gets the error.
+    fn decode(bytes: &[u8]) -> Result<T, DecodeError>;
+}
+
+/// Why a message could not be turned into bytes.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum EncodeError {
+    /// The buffer is too short. The queue takes a larger one; this never reaches the caller of `send`.
+    NoRoom,
+    /// The message can't be encoded at all.
+    Failed(Box<dyn Error + Send + Sync>),
+}
+
+impl EncodeError {
+    /// The message can't be encoded, because of `source`.
+    pub fn failed(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::Failed(source.into())
+    }
+}
+
+impl fmt::Display for EncodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoRoom => f.write_str("the buffer is too short for the message"),
+            Self::Failed(_) => f.write_str("the codec could not encode the message"),
+        }
+    }
+}
+
+impl Error for EncodeError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::NoRoom => None,
+            Self::Failed(source) => Some(source.as_ref()),
+        }
+    }
+}
+
+/// Why bytes could not be turned into a message.
+#[derive(Debug)]
+pub struct DecodeError(Box<dyn Error + Send + Sync>);
+
+impl DecodeError {
+    /// The bytes do not stand for a message, because of `source`.
+    pub fn new(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self(source.into())
+    }
+}
+
+impl fmt::Display for DecodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the codec could not decode the message, which is now a dead letter")
+    }
+}
+
+impl Error for DecodeError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(self.0.as_ref())
+    }
+}
+
+/// The default codec: any serde type, by [bincode] 2 with integers of fixed width.
+///
+/// bincode 2.0.1 is complete and no longer developed (RUSTSEC-2025-0141). That is why the codec is a
+/// parameter: whoever wants another format implements [`Codec`].
+///
+/// [bincode]: https://docs.rs/bincode/2.0.1
+#[derive(Clone, Copy, Debug)]
+pub struct Bincode;
+
+/// Fixed width: decoding a number is then one load, and the size of a struct of numbers never varies.
+const FORMAT: bincode::config::Configuration<
+    bincode::config::LittleEndian,
+    bincode::config::Fixint,
+> = bincode::config::standard().with_fixed_int_encoding();
+
+/// Counts what it is given to write.
+struct Counter(usize);
+
+impl bincode::enc::write::Writer for Counter {
+    fn write(&mut self, bytes: &[u8]) -> Result<(), bincode::error::EncodeError> {
+        self.0 = self.0.saturating_add(bytes.len());
+        Ok(())
+    }
+}
+
+impl<T: Serialize + DeserializeOwned> Codec<T> for Bincode {
+    const NAME: &'static str = "bincode 2, serde, little-endian, fixed-width integers";
+
+    #[inline]
+    fn encode(message: &T, into: &mut [u8]) -> Result<usize, EncodeError> {
+        bincode::serde::encode_into_slice(message, into, FORMAT).map_err(|error| match error {
+            bincode::error::EncodeError::UnexpectedEnd => EncodeError::NoRoom,
+            error => EncodeError::failed(error),
+        })
+    }
+
+    fn encoded_len(message: &T) -> Result<usize, EncodeError> {
+        let mut counter = Counter(0);
+        bincode::serde::encode_into_writer(message, &mut counter, FORMAT)
+            .map_err(EncodeError::failed)?;
+        Ok(counter.0)
+    }
+
+    #[inline]
+    fn decode(bytes: &[u8]) -> Result<T, DecodeError> {
+        let (message, used) =
+            bincode::serde::decode_from_slice(bytes, FORMAT).map_err(DecodeError::new)?;
+        if used != bytes.len() {
+            return Err(DecodeError::new(format!(
+                "the message takes {used} of {} bytes",
+                bytes.len()
+            )));
+        }
+        Ok(message)
+    }
+}
+
+/// Bytes as they are: messages are `[u8; N]`, `Vec<u8>` or `Box<[u8]>`.
+///
+/// ```
+/// use workring::{Options, Raw};
+///
+/// let (tx, rx) = Options::new(16).channel_with::<Vec<u8>, Raw>()?;
+/// tx.send(b"as they are".to_vec())?;
+/// assert_eq!(rx.recv()?, b"as they are");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Raw;
+
+#[inline]
+fn copy(message: &[u8], into: &mut [u8]) -> Result<usize, EncodeError> {
+    into.get_mut(..message.len())
+        .ok_or(EncodeError::NoRoom)?
+        .copy_from_slice(message);
+    Ok(message.len())
+}
+
+impl<const N: usize> Codec<[u8; N]> for Raw {
+    const NAME: &'static str = "raw bytes";
+
+    #[inline]
+    fn encode(message: &[u8; N], into: &mut [u8]) -> Result<usize, EncodeError> {
+        copy(message, into)
+    }
+
+    fn encoded_len(_: &[u8; N]) -> Result<usize, EncodeError> {
+        Ok(N)
+    }
+
+    #[inline]
+    fn decode(bytes: &[u8]) -> Result<[u8; N], DecodeError> {
+        bytes
+            .try_into()
+            .map_err(|_| DecodeError::new(format!("{} bytes instead of {N}", bytes.len())))
+    }
+}
+
+macro_rules! raw_bytes_on_the_heap {
+    ($($container:ty),*) => {$(
+        impl Codec<$container> for Raw {
+            const NAME: &'static str = "raw bytes";
+
+            fn encode(message: &$container, into: &mut [u8]) -> Result<usize, EncodeError> {
+                copy(message, into)
+            }
+
+            fn encoded_len(message: &$container) -> Result<usize, EncodeError> {
+                Ok(message.len())
+            }
+
+            fn decode(bytes: &[u8]) -> Result<$container, DecodeError> {
+                Ok(bytes.into())
+            }
+        }
+    )*};
+}
+
+raw_bytes_on_the_heap!(Vec<u8>, Box<[u8]>);
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    type Sample = (u8, u64, String, Option<Vec<u32>>);
+
+    fn sample() -> Sample {
+        (1, u64::MAX, "text".repeat(9), Some(vec![1, 2, 3]))
+    }
+
+    #[test]
+    fn bincode_says_how_much_room_it_needs() {
+        let needed = <Bincode as Codec<Sample>>::encoded_len(&sample()).expect("a length");
+        for room in 0..needed {
+            let result = Bincode::encode(&sample(), &mut vec![0; room]);
+            assert!(
+                matches!(result, Err(EncodeError::NoRoom)),
+                "{room} of {needed} bytes: {result:?}"
+            );
+        }
+        let mut bytes = vec![0; needed];
+        assert_eq!(
+            Bincode::encode(&sample(), &mut bytes).expect("room enough"),
+            needed
+        );
+        assert_eq!(
+            <Bincode as Codec<Sample>>::decode(&bytes).expect("whole"),
+            sample()
+        );
+    }
+
+    #[test]
+    fn bincode_refuses_bytes_that_are_too_few_or_too_many() {
+        let mut bytes = vec![0; 8];
+        assert!(<Bincode as Codec<u64>>::decode(&bytes).is_ok());
+        bytes.push(0);
+        assert!(<Bincode as Codec<u64>>::decode(&bytes).is_err());
+        assert!(<Bincode as Codec<u64>>::decode(bytes.get(..7).expect("nine bytes")).is_err());
+    }
+
+    #[test]
+    fn a_length_that_no_memory_could_hold_is_an_error() {
+        assert!(<Bincode as Codec<Vec<u64>>>::decode(&[0xff; 8]).is_err());
+    }
+
+    #[test]
+    fn an_array_of_another_length_is_refused() {
+        assert!(<Raw as Codec<[u8; 4]>>::decode(&[1, 2, 3]).is_err());
+    }
+}

@@ -1,0 +1,89 @@
+//! A work queue between processes that can be closed.
+//!
+//! A parent and its worker processes share a bounded multi-producer multi-consumer queue in shared memory. Each
+//! message goes to one receiver. When the queue is closed, every receiver gets what was accepted before and then
+//! a typed `Closed`, for ever, by a sticky stop sentinel in the queue itself: never a panic, never a hang.
+//!
+//! ```
+//! let (tx, rx) = workring::channel::<String>(16)?;
+//! tx.send("first".to_owned())?;
+//! tx.send("second".to_owned())?;
+//! tx.close();
+//! assert_eq!(rx.iter().collect::<Result<Vec<_>, _>>()?, ["first", "second"]);
+//! assert!(matches!(rx.recv(), Err(workring::RecvError::Closed)));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! [`Handoff`] gives either end to a child process, and [`inherit`] is how the child takes it over.
+//!
+//! # Guarantees
+//!
+//! | | |
+//! |---|---|
+//! | order | Messages are taken in the order in which they were accepted; returned ones come first. |
+//! | exactly once | A message that a send has accepted is acknowledged by one receiver, once: [`Receiver::recv`] does so itself, [`Lease::ack`] after [`Receiver::lease`]. |
+//! | close | [`Sender::close`] and [`Receiver::close`] never wait. A send that returned `Ok` before is received; a send that starts afterwards fails. |
+//! | after close | *Drained*, the default: receivers end as soon as nothing is left to hand out. *Settled* ([`Options::settled`]): once everything is acknowledged or a dead letter. |
+//! | the last one out | A queue closes when its last sender or its last receiver, of all processes, is dropped ([`Options::end_with_last_sender`], [`Options::end_with_last_receiver`]). |
+//! | standstill | There is no lock. A process that stops between any two instructions holds up nobody. |
+//! | waiting | Every wait can be ended: by a time limit, by an [`Interrupter`], by closing. |
+//! | nothing lost | A receive that ends without a message has taken none; a send that fails gives its message back. |
+//!
+//! Not yet: the death of an attached process is not noticed, so what it held stays held until the queue goes.
+//!
+//! # Errors
+//!
+//! One enum for each operation, in the names of the std family, with `Closed` in each. They are
+//! `non_exhaustive`. Operations do not panic; what a peer may have written is checked before use, and nonsense
+//! is the error `Corrupt`.
+//!
+//! # Words
+//!
+//! | word | meaning |
+//! |---|---|
+//! | segment | the shared memory of one queue |
+//! | block | a cell for one message, of one of six sizes; its word says whose it is |
+//! | ring, slot, position, lap | the order of messages: slot by slot, round by round |
+//! | accept | make a message visible: `send` returns `Ok` |
+//! | take, hold | have received and not yet acknowledged |
+//! | acknowledge | be done with a message; its block is free again |
+//! | return | give a message back to the queue, to be handed out again |
+//! | dead letter | a message that was handed out too often, or that nobody could decode |
+//! | attach | map a queue and get a row in its table of peers |
+//!
+//! # Layers
+//!
+//! `queue` (what is public) is built on `segment` (where things lie in shared memory), that on `protocol` (the
+//! states of each word and the exchanges between them: no mapping, no `unsafe`), and `os` has the system calls.
+//! The protocol's own documentation starts in `src/protocol/mod.rs`.
+//!
+//! The ring is kin to Dmitry Vyukov's bounded queue, turned round so that no step leaves others waiting; the
+//! event count that processes sleep on goes back to Reed and Kanodia (1979). Each file names its sources.
+
+mod codec;
+mod error;
+#[cfg(not(loom))]
+mod os;
+mod protocol;
+#[cfg(not(loom))]
+mod queue;
+#[cfg(not(loom))]
+mod segment;
+mod sync;
+
+pub use codec::{Bincode, Codec, DecodeError, EncodeError, Raw};
+pub use error::{
+    CreateError, HandoffError, InheritError, RecvError, RecvTimeoutError, SendError,
+    SendTimeoutError, TryRecvError, TrySendError,
+};
+#[cfg(not(loom))]
+pub use queue::{
+    BlockStats, BytesLease, DeadLetter, DeadLetters, End, Handoff, Interrupter, IntoIter, Iter,
+    Lease, Options, PeerStats, Receiver, Reservation, Sender, Stats, TryIter, channel, inherit,
+    inherit_tagged,
+};
+
+/// The README's example, compiled.
+#[cfg(all(doctest, not(loom)))]
+#[doc = include_str!("../README.md")]
+struct Readme;

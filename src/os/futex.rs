@@ -1,0 +1,24 @@
+//! Futexes on shared memory: `futex(2)`, without the private flag, so that they work between processes.
+
+use crate::sync::AtomicU32;
+use core::time::Duration;
+use rustix::thread::futex::{Flags, Timespec, wait as futex_wait, wake as futex_wake};
+
+/// Sleep while `word` has the value `expected`, for `limit` at the most. Returns for any reason, or none:
+/// the caller looks again.
+pub(crate) fn wait(word: &AtomicU32, expected: u32, limit: Duration) {
+    let timeout = Timespec {
+        tv_sec: i64::try_from(limit.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: i64::from(limit.subsec_nanos()),
+    };
+    // A wake, a changed word, a signal and the end of the time all mean the same: look again.
+    let _ = futex_wait(word, Flags::empty(), expected, Some(&timeout));
+}
+
+/// Wake up to `count` of those who sleep on `word`; how many there were.
+pub(crate) fn wake(word: &AtomicU32, count: u32) -> u32 {
+    // The kernel takes the count as a signed number.
+    let count = count.min(i32::MAX.cast_unsigned());
+    let woken = futex_wake(word, Flags::empty(), count).unwrap_or(0);
+    u32::try_from(woken).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,66 @@
+//! Open-file-description locks on single bytes beyond the end of a segment file.
+//!
+//! They belong to the open file description, so they last as long as any descriptor of it, in any process,
+//! and go when the last one does, however its process ends. (POSIX record locks would go as soon as the
+//! process closed *any* descriptor of the file.) See `fcntl(2)`.
+
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::libc;
+use std::io;
+use std::os::fd::AsFd;
+
+fn byte(offset: u64) -> io::Result<libc::flock> {
+    let start =
+        libc::off_t::try_from(offset).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "small constants of the system's headers"
+    )]
+    Ok(libc::flock {
+        l_type: libc::F_WRLCK as libc::c_short,
+        l_whence: libc::SEEK_SET as libc::c_short,
+        l_start: start,
+        l_len: 1,
+        l_pid: 0,
+    })
+}
+
+/// Lock one byte for this description. False if another description has it.
+pub(crate) fn try_lock(file: impl AsFd, offset: u64) -> io::Result<bool> {
+    match fcntl(file, FcntlArg::F_OFD_SETLK(&byte(offset)?)) {
+        Ok(_) => Ok(true),
+        Err(nix::Error::EAGAIN | nix::Error::EACCES) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Give up the lock on one byte before the description goes.
+pub(crate) fn unlock(file: impl AsFd, offset: u64) -> io::Result<()> {
+    let mut lock = byte(offset)?;
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "a small constant of the system's headers"
+    )]
+    let unlocked = libc::F_UNLCK as libc::c_short;
+    lock.l_type = unlocked;
+    fcntl(file, FcntlArg::F_OFD_SETLK(&lock))?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::os::memory;
+
+    #[test]
+    fn a_byte_beyond_the_end_is_locked_by_one_description_until_it_is_closed() {
+        let first = memory::create(4096).expect("a memfd");
+        let second = memory::reopen(&first).expect("a description of its own");
+        let beyond = 1 << 40;
+        assert!(try_lock(&first, beyond).expect("lock"));
+        assert!(!try_lock(&second, beyond).expect("lock"));
+        assert!(try_lock(&second, beyond + 1).expect("lock"));
+        drop(first);
+        assert!(try_lock(&second, beyond).expect("lock"));
+    }
+}

@@ -1,0 +1,11 @@
+//! The operating system: the only module that calls it, and, with `segment`, the only one with `unsafe`.
+#![allow(
+    unsafe_code,
+    reason = "system calls and processor hints; each block states its reason"
+)]
+
+pub(crate) mod cpu;
+pub(crate) mod futex;
+pub(crate) mod locks;
+pub(crate) mod memory;
+pub(crate) mod process;

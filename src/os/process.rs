@@ -1,0 +1,127 @@
+//! Processes: who we are, and what a child inherits.
+
+use crate::sync::{AtomicBool, Ordering};
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::sys::stat::fstat;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+use std::sync::Arc;
+
+/// Who a process is, as others can check it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Identity {
+    /// Process id, low half; start time in clock ticks since boot, high half (modulo 2^32).
+    pub(crate) process: u64,
+    /// Inode of the process-id namespace.
+    pub(crate) pid_namespace: u64,
+    /// Inode of the time namespace.
+    pub(crate) time_namespace: u64,
+}
+
+/// This process, as others can check it: its id with its start time, for ids are reused, and the namespaces
+/// that both are relative to.
+pub(crate) fn identity() -> io::Result<Identity> {
+    let stat = std::fs::read_to_string("/proc/self/stat")?;
+    let started = start_time(&stat).ok_or(io::Error::other("/proc/self/stat has no start time"))?;
+    Ok(Identity {
+        process: (started & u64::from(u32::MAX)) << 32 | u64::from(std::process::id()),
+        pid_namespace: std::fs::metadata("/proc/self/ns/pid")?.ino(),
+        // Kernels before 5.6 have no time namespaces, and then all processes share one.
+        time_namespace: std::fs::metadata("/proc/self/ns/time").map_or(0, |meta| meta.ino()),
+    })
+}
+
+/// Field 22 of `proc_pid_stat(5)`, in clock ticks since boot. The name, field 2, may hold anything, so count
+/// from its closing parenthesis.
+fn start_time(stat: &str) -> Option<u64> {
+    stat.rsplit_once(')')?
+        .1
+        .split_ascii_whitespace()
+        .nth(19)?
+        .parse()
+        .ok()
+}
+
+/// Let the program that `command` starts inherit the descriptors in `files`, for as long as the returned
+/// permission is not revoked. Only that one program: the flag is cleared in the child, between fork and exec.
+pub(crate) fn inherit_into(command: &mut Command, files: &[impl AsFd]) -> Permission {
+    let files: Vec<RawFd> = files.iter().map(number).collect();
+    let permission = Permission(Arc::new(AtomicBool::new(true)));
+    let valid = Arc::clone(&permission.0);
+    let keep_open = move || {
+        // A command can be started again, when these numbers mean other files.
+        if valid.load(Ordering::Relaxed) {
+            for &file in &files {
+                // SAFETY: the child has a copy of every descriptor that the parent has open, and the parent
+                // keeps these open until it revokes the permission.
+                let file = unsafe { BorrowedFd::borrow_raw(file) };
+                fcntl(file, FcntlArg::F_SETFD(FdFlag::empty()))?;
+            }
+        }
+        Ok(())
+    };
+    // SAFETY: the closure runs between fork and exec, where only async-signal-safe calls are allowed: it
+    // makes system calls, allocates nothing and takes no lock.
+    unsafe { command.pre_exec(keep_open) };
+    permission
+}
+
+/// Lets children inherit descriptors until it is dropped; they must stay open as long.
+#[derive(Debug)]
+pub(crate) struct Permission(Arc<AtomicBool>);
+
+impl Drop for Permission {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
+}
+
+/// Which file this is, whatever number it has: another process can check that it has got the very one.
+pub(crate) fn inode(file: impl AsFd) -> io::Result<u64> {
+    Ok(fstat(file)?.st_ino)
+}
+
+/// Take over a descriptor that this program was started with, and see to it that no other program inherits
+/// it. An error if there is none of that number, or it is another file than that of `inode`.
+///
+/// The caller must make sure to take each number only once.
+pub(crate) fn take_inherited(file: RawFd, inode: u64) -> io::Result<OwnedFd> {
+    if file <= 2 {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    {
+        // SAFETY: only lent to these calls, which fail if it is not open.
+        let file = unsafe { BorrowedFd::borrow_raw(file) };
+        if self::inode(file)? != inode {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        fcntl(file, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
+    }
+    // SAFETY: it is open, it is the very file that this program was given by its parent to own, and it is
+    // taken once.
+    Ok(unsafe { OwnedFd::from_raw_fd(file) })
+}
+
+/// The number that a child will find this descriptor under.
+pub(crate) fn number(file: impl AsFd) -> RawFd {
+    file.as_fd().as_raw_fd()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_start_time_is_found_whatever_the_program_is_called() {
+        let stat = "42 (a) b (c) S 1 1 1 0 -1 4194560 0 0 0 0 0 0 0 0 20 0 1 0 4711 0 0";
+        assert_eq!(start_time(stat), Some(4711));
+    }
+
+    #[test]
+    fn a_process_is_identical_with_itself() {
+        assert_eq!(identity().expect("/proc"), identity().expect("/proc"));
+    }
+}

@@ -1,0 +1,394 @@
+//! Blocks: the cells that messages live in, each with one word that says whose it is.
+//!
+//! | state    | row    | meaning                                                                |
+//! |----------|--------|------------------------------------------------------------------------|
+//! | Free     | -      | anybody may allocate it, by the exchange to Owned                      |
+//! | Owned    | sender | being filled                                                           |
+//! | Offered  | sender | filled; in the ring, or about to be, or taken by somebody who may not have noted it yet |
+//! | Held     | taker  | taken, and neither acknowledged nor returned                           |
+//! | Returned | -      | waits to be handed out again, before anything in the ring              |
+//! | Dead     | -      | a dead letter: handed out too often, or can't be decoded               |
+//! | Read     | reader | a dead letter that somebody is looking at                              |
+//!
+//! B1. In Owned, Held and Read only the process of that row changes the word, for as long as it lives. So
+//!     its own changes may be plain stores.
+//! B2. Offered becomes Held by the taker or by any helper, always to the same value, named by the slot.
+//! B3. Whenever a block stops being somebody's (Free, Returned, Dead), its generation rises: an exact
+//!     exchange prepared before that can't succeed after it.
+//! B4. The payload and the header are written in Owned only, and read in Held and Read only (the position,
+//!     which is atomic, also in Returned and Dead).
+//!
+//! Crash: the word of a dead process's block says what is to be done with it: Owned is freed, Held returned,
+//! Read made Dead again, Offered freed if no slot knows of it.
+
+use super::peers::Row;
+use super::ring::Position;
+use crate::sync::{AtomicU32, AtomicU64, Ordering};
+
+/// The number of a block, below 2^20.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct BlockIndex(u32);
+
+impl BlockIndex {
+    pub(crate) const FIRST: Self = Self(0);
+    /// How many blocks can be numbered.
+    pub(crate) const COUNT: u32 = 1 << 20;
+
+    #[must_use]
+    pub(crate) const fn new(index: u32) -> Option<Self> {
+        if index < Self::COUNT {
+            Some(Self(index))
+        } else {
+            None
+        }
+    }
+
+    #[must_use]
+    #[inline(always)]
+    pub(crate) const fn from_low_bits(bits: u64) -> Self {
+        #[allow(clippy::cast_possible_truncation, reason = "masked to 20 bits")]
+        Self((bits & (Self::COUNT as u64 - 1)) as u32)
+    }
+
+    #[must_use]
+    #[inline(always)]
+    pub(crate) const fn get(self) -> u32 {
+        self.0
+    }
+}
+
+/// See the table above.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    Free,
+    Owned,
+    Offered,
+    Held,
+    Returned,
+    Dead,
+    Read,
+}
+
+/// The value of a block word: state 3 | row 10 | attempts 4 | generation 47, from the top.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Block(u64);
+
+const GENERATION_BITS: u32 = 47;
+const ATTEMPTS_BITS: u32 = 4;
+const ROW_BITS: u32 = 10;
+const ATTEMPTS_SHIFT: u32 = GENERATION_BITS;
+const ROW_SHIFT: u32 = ATTEMPTS_SHIFT + ATTEMPTS_BITS;
+const STATE_SHIFT: u32 = ROW_SHIFT + ROW_BITS;
+const GENERATION_MASK: u64 = (1 << GENERATION_BITS) - 1;
+const ATTEMPTS_MASK: u64 = (1 << ATTEMPTS_BITS) - 1;
+
+impl Block {
+    #[inline(always)]
+    const fn pack(state: State, row: Row, attempts: u64, generation: u64) -> Self {
+        let state = match state {
+            State::Free => 0_u64,
+            State::Owned => 1,
+            State::Offered => 2,
+            State::Held => 3,
+            State::Returned => 4,
+            State::Dead => 5,
+            State::Read => 6,
+        };
+        Self(
+            state << STATE_SHIFT
+                | (row.get() as u64) << ROW_SHIFT
+                | (attempts & ATTEMPTS_MASK) << ATTEMPTS_SHIFT
+                | (generation & GENERATION_MASK),
+        )
+    }
+
+    /// `None` for the one pattern that stands for nothing.
+    #[must_use]
+    #[inline(always)]
+    pub(crate) const fn state(self) -> Option<State> {
+        Some(match self.0 >> STATE_SHIFT {
+            0 => State::Free,
+            1 => State::Owned,
+            2 => State::Offered,
+            3 => State::Held,
+            4 => State::Returned,
+            5 => State::Dead,
+            6 => State::Read,
+            _ => return None,
+        })
+    }
+
+    #[must_use]
+    #[inline(always)]
+    pub(crate) fn is(self, state: State) -> bool {
+        self.state() == Some(state)
+    }
+
+    #[must_use]
+    #[inline(always)]
+    pub(crate) const fn row(self) -> Row {
+        Row::from_low_bits(self.0 >> ROW_SHIFT)
+    }
+
+    /// How often the message has been handed out and come back.
+    #[must_use]
+    #[inline(always)]
+    pub(crate) const fn attempts(self) -> u8 {
+        #[allow(clippy::cast_possible_truncation, reason = "masked to 4 bits")]
+        {
+            (self.0 >> ATTEMPTS_SHIFT & ATTEMPTS_MASK) as u8
+        }
+    }
+
+    #[must_use]
+    #[inline(always)]
+    pub(crate) const fn generation(self) -> u64 {
+        self.0 & GENERATION_MASK
+    }
+
+    /// The same message in another state and hand.
+    #[inline(always)]
+    const fn moved(self, state: State, row: Row) -> Self {
+        Self::pack(state, row, self.attempts() as u64, self.generation())
+    }
+
+    /// Out of everybody's hands: the generation rises (B3).
+    #[inline(always)]
+    const fn released(self, state: State, attempts: u8) -> Self {
+        Self::pack(state, Row::FIRST, attempts as u64, self.generation() + 1)
+    }
+
+    /// Row 6: what the word becomes once `taker` holds the message.
+    #[must_use]
+    #[inline(always)]
+    pub(crate) const fn held_by(self, taker: Row) -> Self {
+        self.moved(State::Held, taker)
+    }
+
+    /// Row 10: what the word becomes when its holder returns the message, if it may be handed out `limit`
+    /// times.
+    #[must_use]
+    pub(crate) const fn given_back(self, limit: u8) -> Self {
+        let attempts = self.attempts() + 1;
+        if attempts >= limit {
+            self.released(State::Dead, limit)
+        } else {
+            self.released(State::Returned, attempts)
+        }
+    }
+
+    /// Rows 10 and 13: what the word becomes when the message is nobody's business any more but may be
+    /// looked at.
+    #[must_use]
+    pub(crate) const fn dead(self) -> Self {
+        self.released(State::Dead, self.attempts())
+    }
+
+    /// Rows 8, 11, 13 and 14.
+    #[must_use]
+    #[inline(always)]
+    pub(crate) const fn free(self) -> Self {
+        self.released(State::Free, 0)
+    }
+}
+
+impl core::fmt::Debug for Block {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let (row, attempts, generation) = (self.row().get(), self.attempts(), self.generation());
+        write!(
+            f,
+            "{:?}(row {row}, attempts {attempts}, generation {generation})",
+            self.state()
+        )
+    }
+}
+
+/// A block word in shared memory.
+#[derive(Debug)]
+#[repr(transparent)]
+pub(crate) struct BlockWord(AtomicU64);
+
+impl BlockWord {
+    #[cfg(all(test, loom))]
+    pub(crate) fn new() -> Self {
+        Self(AtomicU64::new(Block::pack(State::Free, Row::FIRST, 0, 0).0))
+    }
+
+    // Acquire: pairs with the release of whoever wrote the word; the reader may go on to the payload or
+    // hand out the block again, after all that was done with it before.
+    #[must_use]
+    #[inline(always)]
+    pub(crate) fn load(&self) -> Block {
+        Block(self.0.load(Ordering::Acquire))
+    }
+
+    // AcqRel: the winner publishes what it did to the payload and sees what the loser of the race, or the
+    // former owner, did before.
+    #[must_use]
+    #[inline(always)]
+    pub(crate) fn exchange(&self, seen: Block, to: Block) -> bool {
+        self.0
+            .compare_exchange(seen.0, to.0, Ordering::AcqRel, Ordering::Relaxed)
+            .is_ok()
+    }
+
+    /// Row 1: `sender` makes the block its own.
+    #[must_use]
+    #[inline(always)]
+    pub(crate) fn allocate(&self, free: Block, sender: Row) -> Option<Block> {
+        let owned = free.moved(State::Owned, sender);
+        self.exchange(free, owned).then_some(owned)
+    }
+
+    /// Row 2, by the owner: the payload is complete. A plain store (B1).
+    #[inline(always)]
+    pub(crate) fn offer(&self, owned: Block) -> Block {
+        let offered = owned.moved(State::Offered, owned.row());
+        self.0.store(offered.0, Ordering::Release);
+        offered
+    }
+
+    /// Row 2 undone, by the owner, before the block has been in the ring: the payload may be changed again. A
+    /// plain store (B1): nobody else knows of the block yet.
+    pub(crate) fn reopen(&self, offered: Block) -> Block {
+        let owned = offered.moved(State::Owned, offered.row());
+        self.0.store(owned.0, Ordering::Release);
+        owned
+    }
+
+    /// Row 6, by the taker itself. A plain store: a helper's exchange before it wrote this very value, one
+    /// after it fails (B1, B2).
+    #[inline(always)]
+    pub(crate) fn hold(&self, held: Block) {
+        self.0.store(held.0, Ordering::Release);
+    }
+
+    /// Rows 8, 10, 11 and 13, by whoever has the block in hand (B1). An exchange, so that a full fence
+    /// before the look at who sleeps costs nothing more. False if the word was not `mine`: then memory is
+    /// corrupt, or a caller has released twice.
+    #[must_use]
+    #[inline(always)]
+    pub(crate) fn release(&self, mine: Block, to: Block) -> bool {
+        self.0.swap(to.0, Ordering::AcqRel) == mine.0
+    }
+
+    /// Row 12: `taker` takes a returned message.
+    #[must_use]
+    pub(crate) fn take_returned(&self, returned: Block, taker: Row) -> Option<Block> {
+        let held = returned.held_by(taker);
+        self.exchange(returned, held).then_some(held)
+    }
+
+    /// Row 13: `reader` opens a dead letter (or, once the queue has ended, a message that came back too
+    /// late).
+    #[must_use]
+    pub(crate) fn read_dead(&self, dead: Block, reader: Row) -> Option<Block> {
+        let read = dead.moved(State::Read, reader);
+        self.exchange(dead, read).then_some(read)
+    }
+}
+
+/// What stands at the start of every block: its word, and what its owner says of the message.
+#[derive(Debug)]
+#[repr(C)]
+pub(crate) struct BlockHeader {
+    pub(crate) word: BlockWord,
+    position: AtomicU64,
+    length: AtomicU32,
+    reserved: AtomicU32,
+}
+
+#[cfg(not(loom))]
+const _: () = assert!(size_of::<BlockHeader>() == 24);
+
+impl BlockHeader {
+    #[cfg(all(test, loom))]
+    pub(crate) fn new() -> Self {
+        Self {
+            word: BlockWord::new(),
+            position: AtomicU64::new(0),
+            length: AtomicU32::new(0),
+            reserved: AtomicU32::new(0),
+        }
+    }
+
+    // Relaxed: published by the exchange of the slot (row 3), or by that of the word (row 10).
+    #[inline(always)]
+    pub(crate) fn set_position(&self, position: Position) {
+        self.position.store(position.0, Ordering::Relaxed);
+    }
+
+    /// Where the message stands in the order of acceptance.
+    #[must_use]
+    pub(crate) fn position(&self) -> Position {
+        Position(self.position.load(Ordering::Relaxed))
+    }
+
+    #[inline(always)]
+    pub(crate) fn set_length(&self, length: u32) {
+        self.length.store(length, Ordering::Relaxed);
+    }
+
+    /// How many bytes the message has. Not checked against the size of the block.
+    #[must_use]
+    #[inline(always)]
+    pub(crate) fn length(&self) -> u32 {
+        self.length.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_block_word_keeps_its_parts_apart() {
+        let all = [
+            State::Free,
+            State::Owned,
+            State::Offered,
+            State::Held,
+            State::Returned,
+            State::Dead,
+            State::Read,
+        ];
+        for state in all {
+            for (row, attempts, generation) in
+                [(0, 0, 0), (1023, 15, GENERATION_MASK), (512, 9, 12345)]
+            {
+                let row = Row::from_low_bits(row);
+                let block = Block::pack(state, row, attempts, generation);
+                assert_eq!(block.state(), Some(state));
+                assert_eq!(
+                    (block.row(), u64::from(block.attempts()), block.generation()),
+                    (row, attempts, generation)
+                );
+            }
+        }
+        assert_eq!(Block(u64::MAX).state(), None);
+    }
+
+    #[test]
+    fn every_release_raises_the_generation_and_wraps() {
+        let held = Block::pack(State::Held, Row::from_low_bits(3), 0, GENERATION_MASK);
+        for released in [
+            held.free(),
+            held.dead(),
+            held.given_back(3),
+            held.given_back(1),
+        ] {
+            assert_eq!((released.generation(), released.row()), (0, Row::FIRST));
+        }
+    }
+
+    #[test]
+    fn the_last_attempt_makes_a_dead_letter() {
+        let mut word = Block::pack(State::Held, Row::FIRST, 0, 0);
+        for attempt in 1..15 {
+            word = word.given_back(15);
+            assert!(word.is(State::Returned) && word.attempts() == attempt);
+        }
+        word = word.given_back(15);
+        assert!(word.is(State::Dead) && word.attempts() == 15);
+    }
+}

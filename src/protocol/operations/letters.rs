@@ -1,0 +1,95 @@
+//! Dead letters: messages that came back too often, or that nobody could decode. They are kept, up to a
+//! limit, until somebody reads and discards them (row 13).
+
+use super::super::blocks::{Block, BlockIndex, State};
+use super::super::lifecycle::Lifecycle;
+use super::super::peers::Row;
+use super::super::ring::Position;
+use super::super::{Corrupt, Words};
+use super::send::wake_block_waiters;
+use super::{InHand, blocks_in};
+use crate::sync::Ordering;
+
+/// Whether a block is a dead letter: once the queue has ended, a message that comes back is one too, for
+/// nobody will ever receive it.
+fn is_letter(life: Lifecycle, word: Block) -> bool {
+    word.is(State::Dead) || life.has_ended() && word.is(State::Returned)
+}
+
+/// Row 14: keep no more dead letters than the limit says; the oldest go first, and are counted.
+#[cold]
+pub(super) fn bury<W: Words>(words: &W) {
+    let life = words.lifecycle().load();
+    let letters = blocks_in(words, |word| is_letter(life, word));
+    let limit = usize::try_from(words.limits().max_dead_letters).unwrap_or(usize::MAX);
+    for (_, index, word) in letters.iter().take(letters.len().saturating_sub(limit)) {
+        drop_letter(words, *index, *word);
+    }
+}
+
+/// Row 14, for one letter. True if its block is free now.
+pub(super) fn drop_letter<W: Words>(words: &W, index: BlockIndex, letter: Block) -> bool {
+    let dropped = words
+        .block(index)
+        .is_some_and(|header| header.word.exchange(letter, letter.free()));
+    if dropped {
+        words.dropped_letters().fetch_add(1, Ordering::Relaxed);
+        wake_block_waiters(words);
+    }
+    dropped
+}
+
+/// The dead letters of this moment, oldest first, to be opened one by one.
+#[must_use]
+pub(crate) fn letters<W: Words>(words: &W) -> Vec<(Position, BlockIndex)> {
+    let life = words.lifecycle().load();
+    let letters = blocks_in(words, |word| is_letter(life, word));
+    letters
+        .into_iter()
+        .map(|(position, index, _)| (position, index))
+        .collect()
+}
+
+/// Row 13: open the letter that was accepted at `position`. `None` if it is gone, or somebody else is looking
+/// at it.
+#[must_use]
+pub(crate) fn open<W: Words>(
+    words: &W,
+    me: Row,
+    position: Position,
+    index: BlockIndex,
+) -> Option<InHand> {
+    let header = words.block(index)?;
+    let letter = header.word.load();
+    // The position was written before the word that was just read, and stays until the generation rises.
+    if !is_letter(words.lifecycle().load(), letter) || header.position() != position {
+        return None;
+    }
+    let word = header.word.read_dead(letter, me)?;
+    Some(InHand { index, word })
+}
+
+/// Row 13: the letter is done with.
+pub(crate) fn discard<W: Words>(words: &W, read: &InHand) -> Result<(), Corrupt> {
+    let to = read.word.free();
+    put(words, read, to)
+}
+
+/// Row 13: the letter goes back to the others.
+pub(crate) fn put_back<W: Words>(words: &W, read: &InHand) -> Result<(), Corrupt> {
+    let to = read.word.dead();
+    put(words, read, to)?;
+    bury(words);
+    Ok(())
+}
+
+fn put<W: Words>(words: &W, read: &InHand, to: Block) -> Result<(), Corrupt> {
+    let header = words.block(read.index).ok_or(Corrupt::NoSuchBlock)?;
+    let released = header.word.release(read.word, to);
+    wake_block_waiters(words);
+    if released {
+        Ok(())
+    } else {
+        Err(Corrupt::ChangedInHand)
+    }
+}

@@ -1,0 +1,267 @@
+//! Sending: allocate a block (row 1), fill it, offer it (row 2), publish it (rows 3 and 4), or withdraw it
+//! (row 11).
+
+use super::super::blocks::{BlockIndex, State};
+use super::super::peers::Row;
+use super::super::ring::{Hint, Kind, LapOrder, Position, Slot};
+use super::super::{Corrupt, Words};
+use super::letters::drop_letter;
+use super::{InHand, close, help};
+use crate::sync::{AtomicU32, Ordering};
+use core::ops::Range;
+
+/// How many blocks ahead of its cursor a sender asks for: about the time that a line takes to come over
+/// from the receiver's processor.
+const PREFETCH_BLOCKS: u32 = 8;
+/// How many slots ahead of the tail.
+const PREFETCH_SLOTS: u64 = 4;
+
+/// Row 1: make one of the free blocks numbered `from` this sender's own. `None`: all are in use.
+///
+/// There is no list of free blocks for senders to fight over: each walks the block words from its own
+/// `cursor` on. Blocks come free in about the order in which they were allocated, so the next one is nearly
+/// always free.
+#[inline(always)]
+pub(crate) fn allocate<W: Words>(
+    words: &W,
+    me: Row,
+    from: Range<u32>,
+    cursor: &AtomicU32,
+) -> Option<InHand> {
+    let number = cursor.load(Ordering::Relaxed);
+    if from.contains(&number)
+        && let Some(owned) = allocate_one(words, me, number)
+    {
+        let next = if number + 1 < from.end {
+            number + 1
+        } else {
+            from.start
+        };
+        cursor.store(next, Ordering::Relaxed);
+        return Some(owned);
+    }
+    allocate_any(words, me, &from, cursor)
+}
+
+/// Row 1 for one block, if it is Free.
+#[inline(always)]
+fn allocate_one<W: Words>(words: &W, me: Row, number: u32) -> Option<InHand> {
+    let index = BlockIndex::new(number)?;
+    let header = words.block(index)?;
+    let seen = header.word.load();
+    if !seen.is(State::Free) {
+        return None;
+    }
+    header
+        .word
+        .allocate(seen, me)
+        .map(|word| InHand { index, word })
+}
+
+/// As [`allocate`], from whichever block is free.
+#[cold]
+#[inline(never)]
+fn allocate_any<W: Words>(
+    words: &W,
+    me: Row,
+    from: &Range<u32>,
+    cursor: &AtomicU32,
+) -> Option<InHand> {
+    let start = cursor.load(Ordering::Relaxed);
+    let mut next = if from.contains(&start) {
+        start
+    } else {
+        from.start
+    };
+    for _ in from.clone() {
+        let number = next;
+        next = if number + 1 < from.end {
+            number + 1
+        } else {
+            from.start
+        };
+        if let Some(owned) = allocate_one(words, me, number) {
+            cursor.store(next, Ordering::Relaxed);
+            return Some(owned);
+        }
+    }
+    None
+}
+
+/// Row 1 where all blocks are in use: the oldest dead letter among those numbered `from` gives way (row 14).
+/// Letters are kept for whoever wants to read them, not at the expense of the living.
+#[cold]
+pub(crate) fn allocate_from_letters<W: Words>(
+    words: &W,
+    me: Row,
+    from: &Range<u32>,
+) -> Option<InHand> {
+    let letters = from
+        .clone()
+        .filter_map(BlockIndex::new)
+        .filter_map(|index| {
+            let header = words.block(index)?;
+            let word = header.word.load();
+            word.is(State::Dead)
+                .then(|| (header.position(), index, word))
+        });
+    let (_, index, letter) = letters.min_by_key(|&(position, ..)| position)?;
+    if drop_letter(words, index, letter) {
+        allocate_one(words, me, index.get())
+    } else {
+        None
+    }
+}
+
+/// Row 2: the payload is complete, and `length` bytes long.
+#[inline(always)]
+pub(crate) fn offer<W: Words>(words: &W, owned: &mut InHand, length: u32) -> Result<(), Corrupt> {
+    let header = words.block(owned.index).ok_or(Corrupt::NoSuchBlock)?;
+    header.set_length(length);
+    owned.word = header.word.offer(owned.word);
+    Ok(())
+}
+
+/// Row 2 undone, for a block that could not be published.
+pub(crate) fn reopen<W: Words>(words: &W, offered: &mut InHand) -> Result<(), Corrupt> {
+    let header = words.block(offered.index).ok_or(Corrupt::NoSuchBlock)?;
+    offered.word = header.word.reopen(offered.word);
+    Ok(())
+}
+
+/// What became of an attempt to publish.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Publish {
+    /// The message is in the queue, and no longer in hand.
+    Accepted,
+    /// The queue holds as many messages as it may. The block is still in hand.
+    Full,
+    /// The queue is closed and will never take it. The block is still in hand.
+    Closed,
+}
+
+/// Rows 3 and 4: give the message the next position.
+///
+/// `room` is this sender's own memory of how far receivers have come: every position before it is taken.
+#[inline(always)]
+pub(crate) fn publish<W: Words>(
+    words: &W,
+    offered: &InHand,
+    room: &Hint,
+) -> Result<Publish, Corrupt> {
+    let header = words.block(offered.index).ok_or(Corrupt::NoSuchBlock)?;
+    let size = words.ring_size();
+    let mut position = words.tail().get();
+    loop {
+        // Before each try, so that a closer that wants to write Closed is not outrun for ever.
+        if words.lifecycle().load().is_closing() {
+            close::seal(words)?;
+            return Ok(Publish::Closed);
+        }
+        let word = words.slot(position);
+        let seen = word.load();
+        if !seen.is_empty_in(size.lap(position)) {
+            match look(words, position, seen)? {
+                Look::Free => {}
+                Look::GoOn(further) => {
+                    position = further;
+                    continue;
+                }
+                Look::Closed => return Ok(Publish::Closed),
+            }
+        }
+        if !has_room(words, position, room) {
+            return Ok(Publish::Full);
+        }
+        header.set_position(position);
+        if word.fill(seen, offered.index) {
+            words.tail().set(position.next());
+            if words.items().someone_sleeps() {
+                words.items().notify(|word| words.wake(word, 1));
+            }
+            words.prefetch_slot(position.plus(PREFETCH_SLOTS));
+            let ahead = u64::from(offered.index.get() + PREFETCH_BLOCKS);
+            words.prefetch_block(BlockIndex::from_low_bits(ahead), header.length());
+            return Ok(Publish::Accepted);
+        }
+    }
+}
+
+/// What a slot that is not simply Empty means for a walk to the tail.
+pub(super) enum Look {
+    /// It may be filled: if it was Vacated, its taker has been helped.
+    Free,
+    /// The tail is at this position or after it.
+    GoOn(Position),
+    Closed,
+}
+
+/// Look at a slot on the way to the tail.
+#[inline(never)]
+pub(super) fn look<W: Words>(words: &W, position: Position, seen: Slot) -> Result<Look, Corrupt> {
+    let size = words.ring_size();
+    match (seen.against(size.lap(position)), seen.kind()) {
+        (_, Kind::Closed) => Ok(Look::Closed),
+        (LapOrder::Behind, _) => Err(Corrupt::TailAhead),
+        (LapOrder::Same, Kind::Full) => Ok(Look::GoOn(size.skip_filled(position, seen, 0))),
+        (LapOrder::Ahead(laps), _) => Ok(Look::GoOn(size.skip_filled(position, seen, laps))),
+        (LapOrder::Same, Kind::Empty | Kind::Vacated) => {
+            help(words, position, seen)?;
+            Ok(Look::Free)
+        }
+    }
+}
+
+/// Whether a message at `position` keeps within the capacity: the one `capacity` before it must be taken.
+#[inline(always)]
+fn has_room<W: Words>(words: &W, position: Position, room: &Hint) -> bool {
+    let Some(oldest) = position.minus(u64::from(words.limits().capacity)) else {
+        return true;
+    };
+    oldest < room.get() || has_room_now(words, oldest, room)
+}
+
+/// As [`has_room`], from the shared words: the head hint, which costs a line that receivers write, then the
+/// slot itself, which alone decides.
+#[inline(never)]
+fn has_room_now<W: Words>(words: &W, oldest: Position, room: &Hint) -> bool {
+    let head = words.head().get();
+    if oldest < head {
+        room.set(head);
+        return true;
+    }
+    let slot = words.slot(oldest).load();
+    if slot.is_full_in(words.ring_size().lap(oldest)) {
+        return false;
+    }
+    // Taken positions are a prefix (R2).
+    room.set(oldest.next());
+    true
+}
+
+/// Whether a send would find the queue full just now. For callers that want to know before they encode.
+pub(crate) fn is_full<W: Words>(words: &W) -> bool {
+    let (filled, taken) = super::receive::extent(words);
+    filled.0.saturating_sub(taken.0) >= u64::from(words.limits().capacity)
+}
+
+/// Row 11: the message won't be sent; its block is free again.
+pub(crate) fn withdraw<W: Words>(words: &W, block: &InHand) -> Result<(), Corrupt> {
+    let header = words.block(block.index).ok_or(Corrupt::NoSuchBlock)?;
+    let freed = header.word.release(block.word, block.word.free());
+    wake_block_waiters(words);
+    if freed {
+        Ok(())
+    } else {
+        Err(Corrupt::ChangedInHand)
+    }
+}
+
+/// After an exchange that made a block Free. All of them: they may wait for blocks of different sizes.
+#[inline(always)]
+pub(super) fn wake_block_waiters<W: Words>(words: &W) {
+    if words.blocks().someone_sleeps() {
+        words.blocks().notify(|word| words.wake(word, u32::MAX));
+    }
+}

@@ -1,0 +1,309 @@
+//! The peers table: one row for each attached process.
+//!
+//! | state  | roles  | meaning                                                                      |
+//! |--------|--------|------------------------------------------------------------------------------|
+//! | Free   | -      | nobody's                                                                     |
+//! | Ticket | s, r   | promised to a child that has not attached yet; its roles count as present    |
+//! | Live   | s, r   | an attached process; s and r say whether it can send and receive             |
+//!
+//! E1. State, roles and incarnation are one word, so that a row changes as a whole.
+//! E2. The incarnation rises when a row becomes Free: what was prepared for one tenant fails on the next.
+//! E3. A row becomes Live or Ticket only while byte L(row, incarnation) of the segment file is locked by the
+//!     new tenant, and stays locked as long as it lives.
+//! E4. A Live row becomes Free only when its process holds no block.
+//!
+//! Crash: the lock goes with the process, the row stays: whoever finds it so can tell that its tenant died.
+
+use crate::sync::{AtomicU64, Ordering};
+
+/// The number of a row, below 2^10.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Row(u16);
+
+impl Row {
+    pub(crate) const FIRST: Self = Self(0);
+    /// How many rows can be numbered.
+    pub(crate) const COUNT: u16 = 1 << 10;
+
+    #[must_use]
+    pub(crate) const fn new(row: u16) -> Option<Self> {
+        if row < Self::COUNT {
+            Some(Self(row))
+        } else {
+            None
+        }
+    }
+
+    #[must_use]
+    #[inline(always)]
+    pub(crate) const fn from_low_bits(bits: u64) -> Self {
+        #[allow(clippy::cast_possible_truncation, reason = "masked to 10 bits")]
+        Self((bits & (Self::COUNT as u64 - 1)) as u16)
+    }
+
+    #[must_use]
+    #[inline(always)]
+    pub(crate) const fn get(self) -> u16 {
+        self.0
+    }
+}
+
+/// What a process can do with a queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    Sender,
+    Receiver,
+}
+
+/// A set of roles.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Roles(u64);
+
+impl Roles {
+    pub(crate) const BOTH: Self = Self(3);
+
+    #[must_use]
+    pub(crate) const fn only(role: Role) -> Self {
+        match role {
+            Role::Sender => Self(1),
+            Role::Receiver => Self(2),
+        }
+    }
+
+    #[must_use]
+    pub(crate) const fn has(self, role: Role) -> bool {
+        self.0 & Self::only(role).0 != 0
+    }
+
+    #[must_use]
+    const fn without(self, role: Role) -> Self {
+        Self(self.0 & !Self::only(role).0)
+    }
+}
+
+/// See the table above.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tenancy {
+    Free,
+    Ticket,
+    Live,
+}
+
+/// How often a row has been vacated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Incarnation(u64);
+
+impl Incarnation {
+    /// Enough that no row is reused so often, few enough that a byte to lock can be numbered by row and
+    /// incarnation together.
+    pub(crate) const BITS: u32 = 48;
+
+    #[must_use]
+    pub(crate) const fn new(incarnation: u64) -> Self {
+        Self(incarnation & ((1 << Self::BITS) - 1))
+    }
+
+    #[must_use]
+    pub(crate) const fn get(self) -> u64 {
+        self.0
+    }
+}
+
+/// The value of a row word: incarnation 48 | roles 2 | tenancy 2, from bit 4 down.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Tenant(u64);
+
+impl Tenant {
+    const fn pack(tenancy: Tenancy, roles: Roles, incarnation: Incarnation) -> Self {
+        let tenancy = match tenancy {
+            Tenancy::Free => 0,
+            Tenancy::Ticket => 1,
+            Tenancy::Live => 2,
+        };
+        Self(incarnation.0 << 4 | roles.0 << 2 | tenancy)
+    }
+
+    /// `None` for patterns that stand for nothing.
+    #[must_use]
+    pub(crate) const fn tenancy(self) -> Option<Tenancy> {
+        Some(match self.0 & 3 {
+            0 => Tenancy::Free,
+            1 => Tenancy::Ticket,
+            2 => Tenancy::Live,
+            _ => return None,
+        })
+    }
+
+    #[must_use]
+    pub(crate) const fn roles(self) -> Roles {
+        Roles(self.0 >> 2 & 3)
+    }
+
+    #[must_use]
+    pub(crate) const fn incarnation(self) -> Incarnation {
+        Incarnation::new(self.0 >> 4)
+    }
+
+    /// Whether a process, attached or about to be, has `role`.
+    #[must_use]
+    pub(crate) fn counts_as(self, role: Role) -> bool {
+        matches!(self.tenancy(), Some(Tenancy::Ticket | Tenancy::Live)) && self.roles().has(role)
+    }
+}
+
+impl core::fmt::Debug for Tenant {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(
+            f,
+            "{:?}({:?}, incarnation {})",
+            self.tenancy(),
+            self.roles(),
+            self.incarnation().0
+        )
+    }
+}
+
+/// A row in shared memory, on a line of its own.
+#[derive(Debug)]
+#[repr(C, align(64))]
+pub(crate) struct PeerRow {
+    tenant: AtomicU64,
+    /// Process id, low half; start time in clock ticks since boot, high half (modulo 2^32).
+    process: AtomicU64,
+    /// Inode of the process-id namespace.
+    pid_namespace: AtomicU64,
+    /// Inode of the time namespace.
+    time_namespace: AtomicU64,
+}
+
+#[cfg(not(loom))]
+const _: () = assert!(size_of::<PeerRow>() == 64);
+
+impl PeerRow {
+    #[cfg(any(test, loom))]
+    pub(crate) fn new() -> Self {
+        Self {
+            tenant: AtomicU64::new(0),
+            process: AtomicU64::new(0),
+            pid_namespace: AtomicU64::new(0),
+            time_namespace: AtomicU64::new(0),
+        }
+    }
+
+    // Acquire: pairs with the release of `exchange`; a Live row's identity is complete.
+    #[must_use]
+    pub(crate) fn load(&self) -> Tenant {
+        Tenant(self.tenant.load(Ordering::Acquire))
+    }
+
+    fn exchange(&self, seen: Tenant, to: Tenant) -> Option<Tenant> {
+        // AcqRel: publishes the identity, and the clean-up of the tenant before.
+        self.tenant
+            .compare_exchange(seen.0, to.0, Ordering::AcqRel, Ordering::Acquire)
+            .is_ok()
+            .then_some(to)
+    }
+
+    /// The process id of a Live row's tenant.
+    #[must_use]
+    pub(crate) fn process_id(&self) -> u32 {
+        #[allow(
+            clippy::cast_possible_truncation,
+            reason = "the low half is the process id"
+        )]
+        {
+            self.process.load(Ordering::Relaxed) as u32
+        }
+    }
+
+    /// By the new tenant of a row or ticket, under its lock (E3), before the row becomes Live.
+    pub(crate) fn identify(&self, process: u64, pid_namespace: u64, time_namespace: u64) {
+        self.pid_namespace.store(pid_namespace, Ordering::Relaxed);
+        self.time_namespace.store(time_namespace, Ordering::Relaxed);
+        self.process.store(process, Ordering::Release);
+    }
+
+    /// Free or Ticket to Live, with these roles.
+    #[must_use]
+    pub(crate) fn settle(&self, seen: Tenant, roles: Roles) -> Option<Tenant> {
+        self.exchange(seen, Tenant::pack(Tenancy::Live, roles, seen.incarnation()))
+    }
+
+    /// Free to Ticket. The identity of the tenant before is wiped first: a ticket is judged by its lock
+    /// alone until its own is written.
+    #[must_use]
+    pub(crate) fn promise(&self, seen: Tenant, roles: Roles) -> Option<Tenant> {
+        self.process.store(0, Ordering::Relaxed);
+        self.exchange(
+            seen,
+            Tenant::pack(Tenancy::Ticket, roles, seen.incarnation()),
+        )
+    }
+
+    /// By the tenant itself: it no longer has `role`.
+    #[must_use]
+    pub(crate) fn give_up(&self, seen: Tenant, role: Role) -> Option<Tenant> {
+        self.exchange(
+            seen,
+            Tenant(
+                Tenant::pack(
+                    Tenancy::Live,
+                    seen.roles().without(role),
+                    seen.incarnation(),
+                )
+                .0,
+            ),
+        )
+    }
+
+    /// To Free, with the next incarnation (E2).
+    #[must_use]
+    pub(crate) fn vacate(&self, seen: Tenant) -> Option<Tenant> {
+        let next = Incarnation::new(seen.incarnation().0 + 1);
+        self.exchange(seen, Tenant::pack(Tenancy::Free, Roles(0), next))
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_word_keeps_its_parts_apart() {
+        for tenancy in [Tenancy::Free, Tenancy::Ticket, Tenancy::Live] {
+            for roles in [
+                Roles(0),
+                Roles::only(Role::Sender),
+                Roles::only(Role::Receiver),
+                Roles::BOTH,
+            ] {
+                for incarnation in [0, 1, (1 << 48) - 1] {
+                    let tenant = Tenant::pack(tenancy, roles, Incarnation::new(incarnation));
+                    assert_eq!(tenant.tenancy(), Some(tenancy));
+                    assert_eq!(
+                        (tenant.roles(), tenant.incarnation().get()),
+                        (roles, incarnation)
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_prepared_for_one_tenant_fails_on_the_next() {
+        let row = PeerRow::new();
+        let live = row
+            .settle(row.load(), Roles::BOTH)
+            .expect("the row is free");
+        let free = row.vacate(live).expect("nobody else changed it");
+        assert_eq!(free.incarnation().get(), 1);
+        let next = row
+            .settle(free, Roles::BOTH)
+            .expect("the row is free again");
+        assert!(
+            row.vacate(live).is_none(),
+            "the first tenant's word still fits the second's row"
+        );
+        assert_eq!(row.load(), next);
+    }
+}

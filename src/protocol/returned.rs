@@ -1,0 +1,88 @@
+//! Whether any message waits to be handed out again, in one word that receivers read on every receive.
+//!
+//! | dirty | meaning                                                  |
+//! |-------|----------------------------------------------------------|
+//! | 0     | no block is Returned, or its returner is about to say so |
+//! | 1     | some block may be Returned: receivers look at the blocks |
+//!
+//! T1. Whoever makes a block Returned sets the word afterwards and raises its epoch; so does whoever meets a
+//!     Returned block by chance, for the returner may have died in between.
+//! T2. Only a look at all blocks that met none Returned clears the word, by an exact exchange of the value
+//!     read before the look: a return meanwhile has raised the epoch.
+
+use crate::sync::{AtomicU64, Ordering};
+
+/// The value of the word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Returned(u64);
+
+const DIRTY: u64 = 1;
+const EPOCH: u64 = 2;
+
+impl Returned {
+    #[must_use]
+    #[inline(always)]
+    pub(crate) const fn is_dirty(self) -> bool {
+        self.0 & DIRTY != 0
+    }
+}
+
+/// The word in shared memory, on a line of its own.
+#[derive(Debug)]
+#[repr(C, align(64))]
+pub(crate) struct ReturnedWord(AtomicU64);
+
+#[cfg(not(loom))]
+const _: () = assert!(size_of::<ReturnedWord>() == 64);
+
+impl ReturnedWord {
+    #[cfg(any(test, loom))]
+    pub(crate) fn new() -> Self {
+        Self(AtomicU64::new(0))
+    }
+
+    // Acquire: pairs with `set`, so that the look at the blocks finds what was returned.
+    #[must_use]
+    #[inline(always)]
+    pub(crate) fn load(&self) -> Returned {
+        Returned(self.0.load(Ordering::Acquire))
+    }
+
+    /// T1.
+    pub(crate) fn set(&self) {
+        let mut seen = self.0.load(Ordering::Relaxed);
+        // Release: pairs with `load`.
+        while let Err(now) = self.0.compare_exchange_weak(
+            seen,
+            (seen | DIRTY).wrapping_add(EPOCH),
+            Ordering::AcqRel,
+            Ordering::Relaxed,
+        ) {
+            seen = now;
+        }
+    }
+
+    /// T2.
+    pub(crate) fn clear(&self, seen: Returned) {
+        let _ =
+            self.0
+                .compare_exchange(seen.0, seen.0 & !DIRTY, Ordering::AcqRel, Ordering::Relaxed);
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_return_during_the_look_is_not_cleared() {
+        let word = ReturnedWord::new();
+        word.set();
+        let seen = word.load();
+        word.set();
+        word.clear(seen);
+        assert!(word.load().is_dirty());
+        word.clear(word.load());
+        assert!(!word.load().is_dirty());
+    }
+}

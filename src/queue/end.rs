@@ -1,0 +1,113 @@
+//! What both ends of a queue have in common.
+
+use super::attachment::Attachment;
+use super::stats::{self, Stats};
+use super::wait::{Interrupter, Waiter};
+use crate::protocol::Words;
+use crate::protocol::operations::{close, receive, send};
+use crate::protocol::peers::Role;
+use std::sync::Arc;
+
+/// One handle of one role: keeps the attachment alive and the role taken.
+#[derive(Debug)]
+pub(super) struct Handle {
+    pub(super) attachment: Arc<Attachment>,
+    pub(super) waiter: Waiter,
+    role: Role,
+}
+
+impl Handle {
+    /// The handle that a new attachment has counted already.
+    pub(super) fn counted(attachment: Arc<Attachment>, role: Role) -> Self {
+        Self {
+            attachment,
+            waiter: Waiter::default(),
+            role,
+        }
+    }
+
+    pub(super) fn role(&self) -> Role {
+        self.role
+    }
+
+    pub(super) fn interrupter(&self) -> Interrupter {
+        self.waiter.interrupter(&self.attachment, self.role)
+    }
+
+    pub(super) fn close(&self) -> bool {
+        // A corrupt ring has no end to find, but the bit is set, and every operation reports the corruption.
+        close::close(self.attachment.segment()).unwrap_or(false)
+    }
+
+    pub(super) fn cancel(&self) -> u64 {
+        // As above.
+        close::cancel(self.attachment.segment(), self.attachment.row()).unwrap_or(0)
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.attachment.segment().lifecycle().load().is_closing()
+    }
+
+    pub(super) fn stats(&self) -> Stats {
+        stats::count(self.attachment.segment())
+    }
+
+    pub(super) fn len(&self) -> usize {
+        let (filled, taken) = receive::extent(self.attachment.segment());
+        usize::try_from(filled.0.saturating_sub(taken.0))
+            .map_or(self.capacity(), |len| len.min(self.capacity()))
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        send::is_full(self.attachment.segment())
+    }
+
+    pub(super) fn capacity(&self) -> usize {
+        self.attachment.segment().limits().capacity as usize
+    }
+}
+
+impl Clone for Handle {
+    /// Another handle, with no interrupt pending.
+    fn clone(&self) -> Self {
+        self.attachment.add_handle(self.role);
+        Self::counted(Arc::clone(&self.attachment), self.role)
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.attachment.drop_handle(self.role);
+    }
+}
+
+/// An end of a queue that can be handed to a child process: a [`Sender`](crate::Sender) or a
+/// [`Receiver`](crate::Receiver).
+///
+/// Implemented by those two only.
+pub trait End: sealed::End {}
+
+pub(super) mod sealed {
+    use super::{Attachment, Handle, Role};
+
+    pub trait End: Sized {
+        #[doc(hidden)]
+        const ROLE: EndRole;
+        #[doc(hidden)]
+        fn type_name() -> &'static str;
+        #[doc(hidden)]
+        fn codec_name() -> &'static str;
+        #[doc(hidden)]
+        fn handle(&self) -> AnyHandle<'_>;
+        #[doc(hidden)]
+        fn from_attachment(attachment: AnyAttachment) -> Self;
+    }
+
+    /// [`Role`], [`Handle`] and [`Attachment`], which are private, behind a public name that nobody can use.
+    #[derive(Clone, Copy, Debug)]
+    pub struct EndRole(pub(in crate::queue) Role);
+    #[derive(Debug)]
+    pub struct AnyHandle<'a>(pub(in crate::queue) &'a Handle);
+    #[derive(Debug)]
+    pub struct AnyAttachment(pub(in crate::queue) Attachment);
+}

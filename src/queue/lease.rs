@@ -1,0 +1,238 @@
+//! A message in hand, and the public guard around it.
+
+use super::attachment::Attachment;
+use crate::codec::{Bincode, Codec, DecodeError};
+use crate::protocol::Corrupt;
+use crate::protocol::blocks::{Block, BlockIndex};
+use crate::protocol::operations::{InHand, receive};
+use crate::sync::Ordering;
+use core::fmt;
+use core::marker::PhantomData;
+use core::ops::Deref;
+use std::sync::Arc;
+
+/// A block that this process holds; returned to the queue (row 10) unless it is dealt with otherwise.
+pub(super) struct Held<'a> {
+    attachment: &'a Attachment,
+    block: InHand,
+}
+
+impl<'a> Held<'a> {
+    #[inline(always)]
+    pub(super) fn new(attachment: &'a Attachment, block: InHand) -> Self {
+        Self { attachment, block }
+    }
+
+    /// The message, still where its sender wrote it.
+    #[inline(always)]
+    pub(super) fn bytes(&self) -> Result<&[u8], Corrupt> {
+        self.attachment.segment().payload(&self.block)
+    }
+
+    /// The block, to be dealt with by the caller.
+    #[inline(always)]
+    fn into_block(self) -> (&'a Attachment, InHand) {
+        let InHand { index, word } = self.block;
+        let attachment = self.attachment;
+        core::mem::forget(self);
+        (attachment, InHand { index, word })
+    }
+
+    /// Row 8.
+    #[inline(always)]
+    pub(super) fn acknowledge(self) -> Result<(), Corrupt> {
+        let (attachment, block) = self.into_block();
+        receive::acknowledge(attachment.segment(), &block)
+    }
+
+    /// Row 10, for a message that can't be used by anybody.
+    pub(super) fn reject(self) -> Result<(), Corrupt> {
+        let (attachment, block) = self.into_block();
+        receive::reject(attachment.segment(), &block)
+    }
+}
+
+impl Drop for Held<'_> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        give_back(self.attachment, self.block.index, self.block.word);
+    }
+}
+
+/// By value, so that a message that is acknowledged never has to leave the registers.
+#[cold]
+#[inline(never)]
+fn give_back(attachment: &Attachment, index: BlockIndex, word: Block) {
+    // Corrupt memory is reported by the operation that meets it; here nobody listens.
+    let _ = receive::give_back(attachment.segment(), &InHand { index, word });
+}
+
+/// A message that has been received and not yet acknowledged.
+///
+/// While the lease lives, nobody else gets the message. [`ack`](Lease::ack) ends that for good; dropping the
+/// lease, as a panic does, or [`nack`](Lease::nack) returns the message to the queue: it is handed out again,
+/// before newer ones, until it has been handed out as often as
+/// [`Options::attempts`](crate::Options::attempts) allows; then it becomes a dead letter.
+///
+/// A lease outlives the receiver that it came from, and the closing of the queue.
+///
+/// # Examples
+///
+/// ```
+/// let (tx, rx) = workring::channel::<String>(4)?;
+/// tx.send("resize".to_owned())?;
+///
+/// let lease = rx.lease()?;
+/// assert_eq!((lease.as_str(), lease.attempts()), ("resize", 0));
+/// drop(lease); // did not work out
+///
+/// let lease = rx.lease()?;
+/// assert_eq!(lease.attempts(), 1);
+/// assert_eq!(lease.ack(), "resize");
+/// assert!(rx.is_empty());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use = "dropping a lease returns the message to the queue"]
+pub struct Lease<T, C: Codec<T> = Bincode> {
+    message: T,
+    held: Leased,
+    codec: PhantomData<fn() -> C>,
+}
+
+/// What a lease holds: as [`Held`], but counted, and independent of the receiver.
+pub(super) struct Leased {
+    count: LeaseCount,
+    block: Option<InHand>,
+}
+
+impl Leased {
+    /// The message just taken by the attachment that `count` is of.
+    pub(super) fn new(count: LeaseCount, held: Held<'_>) -> Self {
+        let (_, block) = held.into_block();
+        Self {
+            count,
+            block: Some(block),
+        }
+    }
+
+    pub(super) fn attempts(&self) -> u32 {
+        self.block
+            .as_ref()
+            .map_or(0, |block| block.word.attempts().into())
+    }
+
+    /// The message, still where its sender wrote it.
+    pub(super) fn bytes(&self) -> Result<&[u8], Corrupt> {
+        self.count
+            .0
+            .segment()
+            .payload(self.block.as_ref().ok_or(Corrupt::NotInHand)?)
+    }
+
+    /// Row 8. Nothing to do if it has been dealt with.
+    pub(super) fn acknowledge(&mut self) {
+        if let Some(block) = self.block.take() {
+            // A corrupt word is met, and reported, by the next operation as well.
+            let _ = Held::new(&self.count.0, block).acknowledge();
+        }
+    }
+}
+
+impl Drop for Leased {
+    fn drop(&mut self) {
+        if let Some(block) = self.block.take() {
+            drop(Held::new(&self.count.0, block));
+        }
+    }
+}
+
+/// One lease of this process, counted for as long as it lives.
+pub(super) struct LeaseCount(Arc<Attachment>);
+
+impl LeaseCount {
+    /// What `take` gives, with a lease counted for it; the limit if there are that many already.
+    pub(super) fn with<R, E>(
+        attachment: &Arc<Attachment>,
+        take: impl FnOnce() -> Result<Option<R>, E>,
+    ) -> Result<Result<Option<(Self, R)>, E>, usize> {
+        let max = attachment.segment().settings().max_leases as usize;
+        let _one_at_a_time = attachment.leasing.lock();
+        // Relaxed: the lock orders all that raise the count, and one that is lowered meanwhile does no harm.
+        if attachment.leases.load(Ordering::Relaxed) >= max {
+            return Err(max);
+        }
+        Ok(take().map(|taken| {
+            taken.map(|message| {
+                attachment.leases.fetch_add(1, Ordering::Relaxed);
+                (Self(Arc::clone(attachment)), message)
+            })
+        }))
+    }
+}
+
+impl Drop for LeaseCount {
+    fn drop(&mut self) {
+        self.0.leases.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl<T, C: Codec<T>> Lease<T, C> {
+    /// The lease of a message just taken by the attachment that `count` is of.
+    pub(super) fn new(count: LeaseCount, held: Held<'_>) -> Result<Self, Failed> {
+        // If the codec panics, `held` returns the message.
+        match C::decode(held.bytes().map_err(Failed::Corrupt)?) {
+            Ok(message) => Ok(Self {
+                message,
+                held: Leased::new(count, held),
+                codec: PhantomData,
+            }),
+            Err(error) => {
+                held.reject().map_err(Failed::Corrupt)?;
+                Err(Failed::Decode(error))
+            }
+        }
+    }
+
+    /// How often the message was handed out before and came back.
+    #[must_use]
+    pub fn attempts(&self) -> u32 {
+        self.held.attempts()
+    }
+
+    /// The message is done with: nobody will get it again. Gives it to the caller. Never waits.
+    #[allow(
+        clippy::must_use_candidate,
+        reason = "acknowledging is the point; the message may not be needed"
+    )]
+    pub fn ack(mut self) -> T {
+        self.held.acknowledge();
+        self.message
+    }
+
+    /// Return the message to the queue, as dropping the lease does. Never waits.
+    pub fn nack(self) {
+        drop(self);
+    }
+}
+
+/// Why there is no lease although there was a message.
+pub(super) enum Failed {
+    Decode(DecodeError),
+    Corrupt(Corrupt),
+}
+
+impl<T, C: Codec<T>> Deref for Lease<T, C> {
+    type Target = T;
+    fn deref(&self) -> &T {
+        &self.message
+    }
+}
+
+impl<T: fmt::Debug, C: Codec<T>> fmt::Debug for Lease<T, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lease")
+            .field("message", &self.message)
+            .field("attempts", &self.attempts())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,24 @@
+//! The public queue: handles, options, leases and hand-off, on top of one attachment per process.
+
+mod attachment;
+mod bytes;
+mod end;
+mod handoff;
+mod lease;
+mod letters;
+mod options;
+mod receiver;
+mod sender;
+mod stats;
+mod wait;
+
+pub use bytes::{BytesLease, Reservation};
+pub use end::End;
+pub use handoff::{Handoff, inherit, inherit_tagged};
+pub use lease::Lease;
+pub use letters::{DeadLetter, DeadLetters};
+pub use options::{Options, channel};
+pub use receiver::{IntoIter, Iter, Receiver, TryIter};
+pub use sender::Sender;
+pub use stats::{BlockStats, PeerStats, Stats};
+pub use wait::Interrupter;

@@ -1,0 +1,255 @@
+//! Making a queue.
+
+use super::attachment::{Attachment, Refused};
+use super::{Receiver, Sender};
+use crate::codec::{Bincode, Codec};
+use crate::error::CreateError;
+use crate::protocol::Limits;
+use crate::segment::layout::Geometry;
+use crate::segment::{SLICES, SPINS, Segment, Settings};
+use core::any::type_name;
+use core::fmt::{Debug, Display};
+use core::ops::RangeBounds;
+use core::time::Duration;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::sync::Arc;
+
+/// Make a queue of up to `capacity` messages, with default [`Options`].
+///
+/// Both ends are in this process, for as long as you keep them; [`Handoff`](crate::Handoff) gives either to
+/// a child process. Never blocks on other processes.
+///
+/// # Errors
+///
+/// [`CreateError`], if the capacity is not one from 1 to 65,536, or the system has no memory, descriptors or
+/// `/proc`.
+///
+/// # Examples
+///
+/// ```
+/// let (tx, rx) = workring::channel::<String>(16)?;
+/// tx.send("task".to_owned())?;
+/// drop(tx); // the last sender: the queue closes
+/// assert_eq!(rx.recv()?, "task");
+/// assert!(matches!(rx.recv(), Err(workring::RecvError::Closed)));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn channel<T: Serialize + DeserializeOwned>(
+    capacity: usize,
+) -> Result<(Sender<T>, Receiver<T>), CreateError> {
+    Options::new(capacity).channel()
+}
+
+/// What a queue is made with. The defaults serve; all peers of the queue share what is set here.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use workring::Options;
+///
+/// let (tx, rx) = Options::new(64).attempts(5).settled(true).spin(Duration::ZERO).channel::<u32>()?;
+/// # drop((tx, rx));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "options do nothing until `channel` makes a queue with them"]
+pub struct Options {
+    capacity: usize,
+    attempts: u32,
+    settled: bool,
+    max_leases: Option<usize>,
+    max_dead_letters: usize,
+    spin: Duration,
+    slice: Duration,
+    end_with_last_sender: bool,
+    end_with_last_receiver: bool,
+    schema: u64,
+}
+
+impl Options {
+    /// Defaults, for a queue of up to `capacity` messages: 1 to 65,536, and exactly that many.
+    pub const fn new(capacity: usize) -> Self {
+        Self {
+            capacity,
+            attempts: 3,
+            settled: false,
+            max_leases: None,
+            max_dead_letters: 128,
+            spin: Duration::from_micros(50),
+            slice: Duration::from_millis(100),
+            end_with_last_sender: true,
+            end_with_last_receiver: true,
+            schema: 0,
+        }
+    }
+
+    /// How often a message is handed out before it becomes a dead letter: 1 to 15, by default 3. With 1, a
+    /// message that comes back is never handed out again.
+    pub const fn attempts(mut self, attempts: u32) -> Self {
+        self.attempts = attempts;
+        self
+    }
+
+    /// When receivers of a closed queue get `Closed`. False, the default (*drained*): as soon as no message
+    /// is left to hand out; what is returned after that becomes a dead letter. True (*settled*): only once
+    /// every message is acknowledged or a dead letter, so that whatever a lease holder returns is still
+    /// handed out. Receivers then wait for the holders of leases.
+    pub const fn settled(mut self, settled: bool) -> Self {
+        self.settled = settled;
+        self
+    }
+
+    /// How many leases each process may have at a time: from 1, by default as many as the capacity.
+    pub const fn max_leases(mut self, max_leases: usize) -> Self {
+        self.max_leases = Some(max_leases);
+        self
+    }
+
+    /// How many dead letters are kept at the most: by default 128, up to the capacity or 128, whichever is
+    /// more. The oldest go first; and where all memory for messages of their size is in use, dead letters
+    /// give way to new messages.
+    pub const fn max_dead_letters(mut self, max_dead_letters: usize) -> Self {
+        self.max_dead_letters = max_dead_letters;
+        self
+    }
+
+    /// How long a wait spins before it sleeps in the kernel: at most 10 ms, by default 50 µs, about twice
+    /// what it takes to wake a sleeper. On a machine with one processor no wait spins; where spinning has
+    /// been in vain several times in a row, it is shorter.
+    pub const fn spin(mut self, spin: Duration) -> Self {
+        self.spin = spin;
+        self
+    }
+
+    /// How long a process sleeps at the most before it looks around: 1 ms to 10 s, by default 100 ms. A
+    /// process that waits wakes up so often; one that was killed in the middle of waking another one delays
+    /// it so long at the most.
+    pub const fn slice(mut self, slice: Duration) -> Self {
+        self.slice = slice;
+        self
+    }
+
+    /// Whether the queue closes when the last sender of all processes is gone. True by default.
+    pub const fn end_with_last_sender(mut self, end: bool) -> Self {
+        self.end_with_last_sender = end;
+        self
+    }
+
+    /// Whether the queue closes when the last receiver of all processes is gone. True by default.
+    pub const fn end_with_last_receiver(mut self, end: bool) -> Self {
+        self.end_with_last_receiver = end;
+        self
+    }
+
+    /// A number of your own that both sides must name: change it with the meaning of your messages. By
+    /// default 0. A child names its own with [`inherit_tagged`](crate::inherit_tagged).
+    pub const fn schema(mut self, schema: u64) -> Self {
+        self.schema = schema;
+        self
+    }
+
+    /// Make the queue, for messages of any serde type.
+    ///
+    /// # Errors
+    ///
+    /// [`CreateError`]: an option is out of its range, or the system has no memory, descriptors or `/proc`.
+    pub fn channel<T: Serialize + DeserializeOwned>(
+        &self,
+    ) -> Result<(Sender<T>, Receiver<T>), CreateError> {
+        self.channel_with::<T, Bincode>()
+    }
+
+    /// Make the queue, for messages that `C` encodes.
+    ///
+    /// # Errors
+    ///
+    /// [`CreateError`]: an option is out of its range, or the system has no memory, descriptors or `/proc`.
+    #[allow(
+        clippy::type_complexity,
+        reason = "a pair of two handles, spelt out once"
+    )]
+    pub fn channel_with<T, C: Codec<T>>(
+        &self,
+    ) -> Result<(Sender<T, C>, Receiver<T, C>), CreateError> {
+        let settings = self.settings(type_name::<T>(), C::NAME)?;
+        let segment = Segment::create(settings).map_err(|source| CreateError::Os {
+            what: "no shared memory for the queue",
+            source,
+        })?;
+        let attachment = Attachment::create(segment).map_err(|refused| CreateError::Os {
+            what: "the new queue could not be attached to",
+            source: match refused {
+                Refused::Os(source) => source,
+                Refused::Corrupt(corrupt) => std::io::Error::other(corrupt.what()),
+                Refused::Closed | Refused::TooManyPeers => {
+                    std::io::Error::other("somebody else is using it")
+                }
+            },
+        })?;
+        let attachment = Arc::new(attachment);
+        Ok((
+            Sender::counted(Arc::clone(&attachment)),
+            Receiver::counted(attachment),
+        ))
+    }
+
+    fn settings(&self, type_name: &str, codec_name: &str) -> Result<Settings, CreateError> {
+        let capacities = Geometry::CAPACITIES;
+        let capacity = number(
+            "capacity",
+            self.capacity,
+            &(*capacities.start() as usize..=*capacities.end() as usize),
+        )?;
+        let most_letters = self.capacity.max(128);
+        let max_leases = self.max_leases.unwrap_or(self.capacity);
+        let attempts = number("attempts", self.attempts as usize, &(1..=15))?;
+        Ok(Settings {
+            limits: Limits {
+                capacity,
+                attempts: u8::try_from(attempts).unwrap_or(u8::MAX),
+                max_dead_letters: number(
+                    "max_dead_letters",
+                    self.max_dead_letters,
+                    &(0..=most_letters),
+                )?,
+                settled: self.settled,
+                end_with_last_sender: self.end_with_last_sender,
+                end_with_last_receiver: self.end_with_last_receiver,
+            },
+            max_leases: number("max_leases", max_leases, &(1..=1 << 20))?,
+            spin: within("spin", self.spin, &SPINS, "at most 10 ms")?,
+            slice: within("slice", self.slice, &SLICES, "from 1 ms to 10 s")?,
+            schema: self.schema,
+            type_name: type_name.to_owned(),
+            codec_name: codec_name.to_owned(),
+        })
+    }
+}
+
+fn number(
+    option: &'static str,
+    value: usize,
+    allowed: &core::ops::RangeInclusive<usize>,
+) -> Result<u32, CreateError> {
+    let text = format!("from {} to {}", allowed.start(), allowed.end());
+    let value = within(option, value, allowed, text)?;
+    Ok(u32::try_from(value).unwrap_or(u32::MAX))
+}
+
+fn within<V: PartialOrd + Debug>(
+    option: &'static str,
+    value: V,
+    allowed: &impl RangeBounds<V>,
+    text: impl Display,
+) -> Result<V, CreateError> {
+    if allowed.contains(&value) {
+        return Ok(value);
+    }
+    Err(CreateError::InvalidOption {
+        option,
+        value: format!("{value:?}"),
+        allowed: text.to_string(),
+    })
+}

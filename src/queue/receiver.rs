@@ -1,0 +1,618 @@
+//! The receiving end.
+
+use super::attachment::Attachment;
+use super::end::sealed::{AnyAttachment, AnyHandle, EndRole};
+use super::end::{End, Handle, sealed};
+use super::lease::{Failed, Held, Lease, LeaseCount, Leased};
+use super::letters::DeadLetters;
+use super::stats::Stats;
+use super::wait::{
+    Failure, Forever, Interrupted, Interrupter, Never, NotNow, Patience, Reason, Until,
+};
+use crate::codec::{Bincode, Codec, DecodeError};
+use crate::error::{RecvError, RecvTimeoutError, TryRecvError};
+use crate::protocol::operations::receive::{self, Receive};
+use crate::protocol::peers::Role;
+use crate::protocol::ring::Hint;
+use crate::protocol::{Corrupt, Words};
+use core::fmt;
+use core::marker::PhantomData;
+use core::time::Duration;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// The receiving end of a queue.
+///
+/// Clones are receivers of the same queue; threads may also share one. Each message goes to one receiver of
+/// one process. When the last receiver of all processes is dropped, the queue closes (unless
+/// [`Options::end_with_last_receiver`](crate::Options) says otherwise).
+///
+/// `recv` and its kin take a message for good. To be able to give it back, also by dying, use
+/// [`lease`](Receiver::lease).
+///
+/// A receive that ends for any other reason than with a message (time, interrupt, close) has taken none, so
+/// nothing is lost by giving up.
+///
+/// # Examples
+///
+/// ```
+/// let (tx, rx) = workring::channel::<u32>(8)?;
+/// for n in 0..3 {
+///     tx.send(n)?;
+/// }
+/// tx.close();
+/// for n in &rx {
+///     println!("{}", n?);
+/// }
+/// assert!(matches!(rx.recv(), Err(workring::RecvError::Closed)));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Receiver<T, C: Codec<T> = Bincode> {
+    handle: Handle,
+    /// Every position before this is filled, as far as this handle knows.
+    filled: Hint,
+    /// Where this handle last found the queue empty.
+    emptied: Hint,
+    types: PhantomData<fn() -> (T, C)>,
+}
+
+/// So many messages between two times that the queue was found empty are a stream that the receiver has caught
+/// up with.
+const STREAM: core::ops::Range<u64> = 2..32;
+/// As a power of two, in pauses of the processor.
+const PAUSE_FOR_STREAM: u32 = 4;
+
+/// Why a receive will never work, or not this time.
+pub(super) enum Refusal {
+    Closed,
+    Decode(DecodeError),
+    TooManyLeases { max: usize },
+    Corrupt(Corrupt),
+}
+
+impl From<Corrupt> for Refusal {
+    fn from(corrupt: Corrupt) -> Self {
+        Self::Corrupt(corrupt)
+    }
+}
+
+impl From<Failed> for Refusal {
+    fn from(failed: Failed) -> Self {
+        match failed {
+            Failed::Decode(error) => Self::Decode(error),
+            Failed::Corrupt(corrupt) => corrupt.into(),
+        }
+    }
+}
+
+impl From<Failure<Interrupted, Refusal>> for RecvError {
+    fn from(failure: Failure<Interrupted, Refusal>) -> Self {
+        match failure {
+            Failure::Stopped(Interrupted) => Self::Interrupted,
+            Failure::Refused(Refusal::Closed) => Self::Closed,
+            Failure::Refused(Refusal::Decode(error)) => Self::Decode(error),
+            Failure::Refused(Refusal::TooManyLeases { max }) => Self::TooManyLeases { max },
+            Failure::Refused(Refusal::Corrupt(corrupt)) => Self::Corrupt {
+                what: corrupt.what(),
+            },
+        }
+    }
+}
+
+impl From<Failure<NotNow, Refusal>> for TryRecvError {
+    fn from(failure: Failure<NotNow, Refusal>) -> Self {
+        match failure {
+            Failure::Stopped(NotNow) => Self::Empty,
+            Failure::Refused(Refusal::Closed) => Self::Closed,
+            Failure::Refused(Refusal::Decode(error)) => Self::Decode(error),
+            Failure::Refused(Refusal::TooManyLeases { max }) => Self::TooManyLeases { max },
+            Failure::Refused(Refusal::Corrupt(corrupt)) => Self::Corrupt {
+                what: corrupt.what(),
+            },
+        }
+    }
+}
+
+impl From<Failure<Reason, Refusal>> for RecvTimeoutError {
+    fn from(failure: Failure<Reason, Refusal>) -> Self {
+        match failure {
+            Failure::Stopped(Reason::Deadline) => Self::Timeout,
+            Failure::Stopped(Reason::Interrupted) => Self::Interrupted,
+            Failure::Refused(Refusal::Closed) => Self::Closed,
+            Failure::Refused(Refusal::Decode(error)) => Self::Decode(error),
+            Failure::Refused(Refusal::TooManyLeases { max }) => Self::TooManyLeases { max },
+            Failure::Refused(Refusal::Corrupt(corrupt)) => Self::Corrupt {
+                what: corrupt.what(),
+            },
+        }
+    }
+}
+
+impl<T, C: Codec<T>> Receiver<T, C> {
+    /// The receiver that a new attachment has counted already.
+    pub(super) fn counted(attachment: Arc<Attachment>) -> Self {
+        Self::with(Handle::counted(attachment, Role::Receiver))
+    }
+
+    fn with(handle: Handle) -> Self {
+        Self {
+            handle,
+            filled: Hint::new(),
+            emptied: Hint::new(),
+            types: PhantomData,
+        }
+    }
+
+    /// Receive a message; wait while there is none.
+    ///
+    /// # Errors
+    ///
+    /// [`RecvError`]: the queue is closed and drained; an [`Interrupter`] ended the wait; the message could
+    /// not be decoded.
+    pub fn recv(&self) -> Result<T, RecvError> {
+        self.receive(&Forever)
+    }
+
+    /// Receive a message if there is one now.
+    ///
+    /// # Errors
+    ///
+    /// [`TryRecvError`]: there is none, or as for [`recv`](Receiver::recv).
+    pub fn try_recv(&self) -> Result<T, TryRecvError> {
+        self.receive(&Never)
+    }
+
+    /// Receive a message; wait for `timeout` at the most.
+    ///
+    /// # Errors
+    ///
+    /// [`RecvTimeoutError`]: the time is up, or as for [`recv`](Receiver::recv).
+    pub fn recv_timeout(&self, timeout: Duration) -> Result<T, RecvTimeoutError> {
+        self.receive(&Until::after(timeout))
+    }
+
+    /// Receive a message; wait until `deadline` at the latest.
+    ///
+    /// # Errors
+    ///
+    /// [`RecvTimeoutError`]: the time is up, or as for [`recv`](Receiver::recv).
+    pub fn recv_deadline(&self, deadline: Instant) -> Result<T, RecvTimeoutError> {
+        self.receive(&Until(Some(deadline)))
+    }
+
+    /// Receive a message without acknowledging it; wait while there is none.
+    ///
+    /// # Errors
+    ///
+    /// [`RecvError`]: as for [`recv`](Receiver::recv), or this process has
+    /// [as many leases](crate::Options::max_leases) as it may.
+    pub fn lease(&self) -> Result<Lease<T, C>, RecvError> {
+        Ok(self.lease_with(&Forever)?)
+    }
+
+    /// Receive a message without acknowledging it, if there is one now.
+    ///
+    /// # Errors
+    ///
+    /// [`TryRecvError`]: there is none, or as for [`lease`](Receiver::lease).
+    pub fn try_lease(&self) -> Result<Lease<T, C>, TryRecvError> {
+        Ok(self.lease_with(&Never)?)
+    }
+
+    /// Receive a message without acknowledging it; wait for `timeout` at the most.
+    ///
+    /// # Errors
+    ///
+    /// [`RecvTimeoutError`]: the time is up, or as for [`lease`](Receiver::lease).
+    pub fn lease_timeout(&self, timeout: Duration) -> Result<Lease<T, C>, RecvTimeoutError> {
+        Ok(self.lease_with(&Until::after(timeout))?)
+    }
+
+    /// Receive a message without acknowledging it; wait until `deadline` at the latest.
+    ///
+    /// # Errors
+    ///
+    /// [`RecvTimeoutError`]: the time is up, or as for [`lease`](Receiver::lease).
+    pub fn lease_deadline(&self, deadline: Instant) -> Result<Lease<T, C>, RecvTimeoutError> {
+        Ok(self.lease_with(&Until(Some(deadline)))?)
+    }
+
+    /// The way of nearly every message: there is one. Straight into the caller's result: what a message is
+    /// moved through on the way costs more than the rest.
+    #[inline(always)]
+    fn receive<P: Patience, E: From<Failure<P::Stop, Refusal>>>(
+        &self,
+        patience: &P,
+    ) -> Result<T, E> {
+        let attachment = &*self.handle.attachment;
+        match receive::receive(attachment.segment(), attachment.row(), &self.filled) {
+            Ok(Receive::Message(block)) => Self::open(Held::new(attachment, block)),
+            other => self.receive_later(other, patience),
+        }
+    }
+
+    /// Decode and acknowledge. If the codec panics, `held` returns the message.
+    #[inline(always)]
+    fn open<S, E: From<Failure<S, Refusal>>>(held: Held<'_>) -> Result<T, E> {
+        let bytes = match held.bytes() {
+            Ok(bytes) => bytes,
+            Err(corrupt) => return Err(Failure::from(Refusal::Corrupt(corrupt)).into()),
+        };
+        match C::decode(bytes) {
+            Ok(message) => match held.acknowledge() {
+                Ok(()) => Ok(message),
+                Err(corrupt) => Err(Failure::from(Refusal::Corrupt(corrupt)).into()),
+            },
+            Err(error) => Err(Failure::from(Self::undecodable(held, error)).into()),
+        }
+    }
+
+    #[cold]
+    fn undecodable(held: Held<'_>, error: DecodeError) -> Refusal {
+        match held.reject() {
+            Ok(()) => Refusal::Decode(error),
+            Err(corrupt) => Refusal::Corrupt(corrupt),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn receive_later<P: Patience, E: From<Failure<P::Stop, Refusal>>>(
+        &self,
+        first: Result<Receive, Corrupt>,
+        patience: &P,
+    ) -> Result<T, E> {
+        match self.take_after(first, patience) {
+            Ok(held) => Self::open(held),
+            Err(failure) => Err(failure.into()),
+        }
+    }
+
+    fn lease_with<P: Patience>(
+        &self,
+        patience: &P,
+    ) -> Result<Lease<T, C>, Failure<P::Stop, Refusal>> {
+        let (count, held) = self.take_counted(patience)?;
+        Ok(Lease::new(count, held).map_err(Refusal::from)?)
+    }
+
+    /// A message that is leased and not decoded.
+    pub(super) fn leased<P: Patience>(
+        &self,
+        patience: &P,
+    ) -> Result<Leased, Failure<P::Stop, Refusal>> {
+        let (count, held) = self.take_counted(patience)?;
+        Ok(Leased::new(count, held))
+    }
+
+    fn take_counted<P: Patience>(
+        &self,
+        patience: &P,
+    ) -> Result<(LeaseCount, Held<'_>), Failure<P::Stop, Refusal>> {
+        let attachment = &self.handle.attachment;
+        let segment = attachment.segment();
+        let take = || self.sort(receive::receive(segment, attachment.row(), &self.filled));
+        let attempt = || match LeaseCount::with(attachment, take) {
+            Ok(leased) => leased,
+            Err(_) if segment.lifecycle().load().has_ended() => Err(Refusal::Closed),
+            Err(max) => {
+                // A wake that this wait may have been given is for whoever can take the message (P4).
+                segment.items().pass_on(|word| segment.wake(word, 1));
+                Err(Refusal::TooManyLeases { max })
+            }
+        };
+        if let Some(leased) = attempt()? {
+            return Ok(leased);
+        }
+        let first_pause = self.first_pause();
+        self.handle
+            .waiter
+            .wait_more(attachment, segment.items(), first_pause, patience, attempt)
+    }
+
+    fn sort(&self, received: Result<Receive, Corrupt>) -> Result<Option<Held<'_>>, Refusal> {
+        match received? {
+            Receive::Message(block) => Ok(Some(Held::new(&self.handle.attachment, block))),
+            Receive::Empty => Ok(None),
+            Receive::Closed => Err(Refusal::Closed),
+        }
+    }
+
+    /// The message that a first attempt has given, or that later ones will.
+    #[inline]
+    fn take_after<P: Patience>(
+        &self,
+        first: Result<Receive, Corrupt>,
+        patience: &P,
+    ) -> Result<Held<'_>, Failure<P::Stop, Refusal>> {
+        if let Some(held) = self.sort(first)? {
+            return Ok(held);
+        }
+        let attachment = &*self.handle.attachment;
+        let segment = attachment.segment();
+        let attempt = || self.sort(receive::receive(segment, attachment.row(), &self.filled));
+        self.handle.waiter.wait_more(
+            attachment,
+            segment.items(),
+            self.first_pause(),
+            patience,
+            attempt,
+        )
+    }
+
+    /// How long to leave a queue alone that was just found empty, before the first look again.
+    ///
+    /// A receiver that has caught up with a stream of messages would go on message by message, each look
+    /// taking the next slot away from the sender; a moment later there are several. A single message since the
+    /// last time, or a long run of them, is no such stream.
+    fn first_pause(&self) -> u32 {
+        let head = self.handle.attachment.segment().head().get();
+        let run = head.0.wrapping_sub(self.emptied.get().0);
+        self.emptied.set(head);
+        if STREAM.contains(&run) {
+            PAUSE_FOR_STREAM
+        } else {
+            0
+        }
+    }
+
+    /// The messages of the queue, waiting for each, until it is closed and drained.
+    ///
+    /// Errors other than `Closed` come out as items. The iteration goes on after them, but for `Corrupt`, after
+    /// which it ends.
+    pub fn iter(&self) -> Iter<'_, T, C> {
+        Iter {
+            receiver: self,
+            corrupt: false,
+        }
+    }
+
+    /// The messages that there are now.
+    ///
+    /// Errors other than `Empty` and `Closed` come out as items. The iteration goes on after them, but for
+    /// `Corrupt`, after which it ends.
+    pub fn try_iter(&self) -> TryIter<'_, T, C> {
+        TryIter {
+            receiver: self,
+            corrupt: false,
+        }
+    }
+
+    /// The dead letters of the queue as it is now, oldest first, to be looked at and discarded.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (tx, rx) = workring::Options::new(4).attempts(1).channel::<u32>()?;
+    /// tx.send(7)?;
+    /// rx.lease()?.nack(); // the only attempt
+    /// for letter in rx.dead_letters() {
+    ///     assert_eq!((letter.decode()?, letter.attempts()), (7, 1));
+    ///     letter.discard();
+    /// }
+    /// assert!(rx.dead_letters().next().is_none());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn dead_letters(&self) -> DeadLetters<T, C> {
+        DeadLetters::new(&self.handle.attachment)
+    }
+
+    /// Close the queue for everybody: no message is accepted any more, and receivers get
+    /// [`Closed`](RecvError::Closed) once they have received what was accepted before. True if nobody had
+    /// closed it before. Never waits, also when the queue is full.
+    #[allow(
+        clippy::must_use_candidate,
+        reason = "closing is the point; who was first is a detail"
+    )]
+    pub fn close(&self) -> bool {
+        self.handle.close()
+    }
+
+    /// Close the queue for everybody and discard the messages that are left in it. How many this call
+    /// discarded: receivers that come by at the same time discard some as well, and so does whoever returns
+    /// a lease from now on.
+    ///
+    /// A receive that starts afterwards gets `Closed` at once, on *settled* queues too. Leases go on, and can
+    /// be acknowledged; dead letters stay. Never waits. Also after [`close`](Receiver::close).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (tx, rx) = workring::channel::<u32>(8)?;
+    /// tx.send(1)?;
+    /// tx.send(2)?;
+    /// assert_eq!(tx.cancel(), 2);
+    /// assert!(matches!(rx.recv(), Err(workring::RecvError::Closed)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[allow(
+        clippy::must_use_candidate,
+        reason = "cancelling is the point; the count is a detail"
+    )]
+    pub fn cancel(&self) -> u64 {
+        self.handle.cancel()
+    }
+
+    /// Whether the queue is closed. Messages accepted before may still be waiting.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.handle.is_closed()
+    }
+
+    /// What the queue looks like now: how many messages are where, what memory they take, who is attached.
+    /// Takes time in proportion to the size of the queue, and holds up nobody.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.handle.stats()
+    }
+
+    /// How many messages are waiting to be received for the first time, at some moment of this call.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.handle.len()
+    }
+
+    /// Whether [`len`](Receiver::len) is 0.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether [`len`](Receiver::len) is the capacity.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.handle.is_full()
+    }
+
+    /// How many messages can wait at a time.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.handle.capacity()
+    }
+
+    /// Something that can end a wait of this very handle, from any thread.
+    #[must_use]
+    pub fn interrupter(&self) -> Interrupter {
+        self.handle.interrupter()
+    }
+}
+
+impl<T, C: Codec<T>> Clone for Receiver<T, C> {
+    fn clone(&self) -> Self {
+        Self::with(self.handle.clone())
+    }
+}
+
+impl<T, C: Codec<T>> fmt::Debug for Receiver<T, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Receiver")
+            .field("len", &self.len())
+            .field("capacity", &self.capacity())
+            .field("is_closed", &self.is_closed())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<T, C: Codec<T>> End for Receiver<T, C> {}
+
+impl<T, C: Codec<T>> sealed::End for Receiver<T, C> {
+    const ROLE: EndRole = EndRole(Role::Receiver);
+    fn type_name() -> &'static str {
+        core::any::type_name::<T>()
+    }
+    fn codec_name() -> &'static str {
+        C::NAME
+    }
+    fn handle(&self) -> AnyHandle<'_> {
+        AnyHandle(&self.handle)
+    }
+    fn from_attachment(AnyAttachment(attachment): AnyAttachment) -> Self {
+        Self::counted(Arc::new(attachment))
+    }
+}
+
+/// Waits for each message. Made by [`Receiver::iter`].
+#[must_use = "iterators do nothing unless consumed"]
+pub struct Iter<'a, T, C: Codec<T> = Bincode> {
+    receiver: &'a Receiver<T, C>,
+    corrupt: bool,
+}
+
+/// Gives the messages that there are. Made by [`Receiver::try_iter`].
+#[must_use = "iterators do nothing unless consumed"]
+pub struct TryIter<'a, T, C: Codec<T> = Bincode> {
+    receiver: &'a Receiver<T, C>,
+    corrupt: bool,
+}
+
+/// Waits for each message, and owns the receiver.
+#[must_use = "iterators do nothing unless consumed"]
+pub struct IntoIter<T, C: Codec<T> = Bincode> {
+    receiver: Receiver<T, C>,
+    corrupt: bool,
+}
+
+/// The next item of an iteration that waits, which ends for good with `Closed` and after `Corrupt`.
+fn next_of<T, C: Codec<T>>(
+    receiver: &Receiver<T, C>,
+    corrupt: &mut bool,
+) -> Option<Result<T, RecvError>> {
+    if *corrupt {
+        return None;
+    }
+    let item = receiver.recv();
+    *corrupt = matches!(item, Err(RecvError::Corrupt { .. }));
+    if matches!(item, Err(RecvError::Closed)) {
+        None
+    } else {
+        Some(item)
+    }
+}
+
+impl<T, C: Codec<T>> Iterator for Iter<'_, T, C> {
+    type Item = Result<T, RecvError>;
+    fn next(&mut self) -> Option<Self::Item> {
+        next_of(self.receiver, &mut self.corrupt)
+    }
+}
+
+impl<T, C: Codec<T>> Iterator for TryIter<'_, T, C> {
+    type Item = Result<T, TryRecvError>;
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.corrupt {
+            return None;
+        }
+        let received = self.receiver.try_recv();
+        self.corrupt = matches!(received, Err(TryRecvError::Corrupt { .. }));
+        if matches!(received, Err(TryRecvError::Closed | TryRecvError::Empty)) {
+            None
+        } else {
+            Some(received)
+        }
+    }
+}
+
+impl<T, C: Codec<T>> Iterator for IntoIter<T, C> {
+    type Item = Result<T, RecvError>;
+    fn next(&mut self) -> Option<Self::Item> {
+        next_of(&self.receiver, &mut self.corrupt)
+    }
+}
+
+impl<'a, T, C: Codec<T>> IntoIterator for &'a Receiver<T, C> {
+    type Item = Result<T, RecvError>;
+    type IntoIter = Iter<'a, T, C>;
+    fn into_iter(self) -> Iter<'a, T, C> {
+        self.iter()
+    }
+}
+
+impl<T, C: Codec<T>> IntoIterator for Receiver<T, C> {
+    type Item = Result<T, RecvError>;
+    type IntoIter = IntoIter<T, C>;
+    fn into_iter(self) -> IntoIter<T, C> {
+        IntoIter {
+            receiver: self,
+            corrupt: false,
+        }
+    }
+}
+
+impl<T, C: Codec<T>> fmt::Debug for Iter<'_, T, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Iter").field(self.receiver).finish()
+    }
+}
+
+impl<T, C: Codec<T>> fmt::Debug for TryIter<'_, T, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("TryIter").field(self.receiver).finish()
+    }
+}
+
+impl<T, C: Codec<T>> fmt::Debug for IntoIter<T, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("IntoIter").field(&self.receiver).finish()
+    }
+}

@@ -1,0 +1,605 @@
+//! The sending end.
+
+use super::attachment::Attachment;
+use super::end::sealed::{AnyAttachment, AnyHandle, EndRole};
+use super::end::{End, Handle, sealed};
+use super::stats::Stats;
+use super::wait::{
+    Failure, Forever, Interrupted, Interrupter, Never, NotNow, Patience, Reason, Until,
+};
+use crate::codec::{Bincode, Codec, EncodeError};
+use crate::error::{SendError, SendTimeoutError, TrySendError};
+use crate::protocol::blocks::{Block, BlockIndex};
+use crate::protocol::operations::InHand;
+use crate::protocol::operations::send::{self, Publish};
+use crate::protocol::peers::Role;
+use crate::protocol::ring::Hint;
+use crate::protocol::{Corrupt, Words};
+use crate::segment::layout::{CLASSES, MAX_MESSAGE};
+use crate::sync::{AtomicU32, AtomicUsize, Ordering};
+use core::fmt;
+use core::marker::PhantomData;
+use core::time::Duration;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// The sending end of a queue.
+///
+/// Clones are senders of the same queue; threads may also share one. When the last sender of all processes
+/// is dropped, the queue closes (unless [`Options::end_with_last_sender`](crate::Options) says otherwise).
+///
+/// A message that a send has accepted is received in the order of acceptance, whatever becomes of the
+/// sender. A send that fails gives the message back.
+///
+/// # Examples
+///
+/// ```
+/// let (tx, rx) = workring::channel::<u32>(2)?;
+/// tx.send(1)?;
+/// tx.try_send(2)?;
+/// assert!(matches!(tx.try_send(3), Err(workring::TrySendError::Full(3))));
+/// tx.close();
+/// assert!(matches!(tx.send(4), Err(workring::SendError::Closed(4))));
+/// assert_eq!(rx.iter().collect::<Result<Vec<_>, _>>()?, [1, 2]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Sender<T, C: Codec<T> = Bincode> {
+    handle: Handle,
+    /// Every position before this is taken, as far as this handle knows.
+    room: Hint,
+    /// Where this handle looks next for a free block, for each class.
+    cursors: [AtomicU32; CLASSES],
+    /// The class of the last message: the next one is probably alike.
+    class: AtomicUsize,
+    types: PhantomData<fn(T) -> C>,
+}
+
+/// How many blocks apart senders start to look for free ones.
+const SENDERS_APART: u32 = 61;
+
+/// Why a send will never work.
+pub(super) enum Refusal {
+    Closed,
+    TooLarge { len: usize, max: usize },
+    Encode(EncodeError),
+    Corrupt(Corrupt),
+}
+
+impl Refusal {
+    pub(super) fn into_send<V>(self, value: V) -> SendError<V> {
+        match self {
+            Self::Closed => SendError::Closed(value),
+            Self::TooLarge { len, max } => SendError::TooLarge { value, len, max },
+            Self::Encode(source) => SendError::Encode { value, source },
+            Self::Corrupt(corrupt) => SendError::Corrupt {
+                value,
+                what: corrupt.what(),
+            },
+        }
+    }
+
+    pub(super) fn into_try_send<V>(self, value: V) -> TrySendError<V> {
+        match self {
+            Self::Closed => TrySendError::Closed(value),
+            Self::TooLarge { len, max } => TrySendError::TooLarge { value, len, max },
+            Self::Encode(source) => TrySendError::Encode { value, source },
+            Self::Corrupt(corrupt) => TrySendError::Corrupt {
+                value,
+                what: corrupt.what(),
+            },
+        }
+    }
+
+    pub(super) fn into_send_timeout<V>(self, value: V) -> SendTimeoutError<V> {
+        match self {
+            Self::Closed => SendTimeoutError::Closed(value),
+            Self::TooLarge { len, max } => SendTimeoutError::TooLarge { value, len, max },
+            Self::Encode(source) => SendTimeoutError::Encode { value, source },
+            Self::Corrupt(corrupt) => SendTimeoutError::Corrupt {
+                value,
+                what: corrupt.what(),
+            },
+        }
+    }
+}
+
+impl From<Corrupt> for Refusal {
+    fn from(corrupt: Corrupt) -> Self {
+        Self::Corrupt(corrupt)
+    }
+}
+
+/// A block that this sender has in hand; freed again (row 11) unless it is accepted.
+pub(super) struct Filling<'a> {
+    attachment: &'a Attachment,
+    block: InHand,
+}
+
+impl<'a> Filling<'a> {
+    #[inline(always)]
+    fn new(attachment: &'a Attachment, block: InHand) -> Self {
+        Self { attachment, block }
+    }
+
+    #[inline(always)]
+    pub(super) fn payload(&mut self) -> Result<&mut [u8], Corrupt> {
+        self.attachment.segment().payload_mut(&mut self.block)
+    }
+
+    fn class(&self) -> Option<usize> {
+        let classes = &self.attachment.segment().geometry().classes;
+        classes
+            .iter()
+            .position(|class| class.blocks.contains(&self.block.index.get()))
+    }
+
+    /// Say how long the message is, no longer than the room that there was, and offer it (row 2).
+    #[inline(always)]
+    pub(super) fn complete(&mut self, length: usize) -> Result<(), Corrupt> {
+        let length = u32::try_from(length).map_err(|_| Corrupt::TooLong)?;
+        send::offer(self.attachment.segment(), &mut self.block, length)
+    }
+
+    /// After it could not be sent: it may be changed again.
+    pub(super) fn reopen(&mut self) -> Result<(), Corrupt> {
+        send::reopen(self.attachment.segment(), &mut self.block)
+    }
+
+    /// What has been written so far.
+    pub(super) fn so_far(&self) -> Result<&[u8], Corrupt> {
+        self.attachment.segment().payload_so_far(&self.block)
+    }
+
+    /// It is accepted: nothing is in hand any more.
+    #[inline(always)]
+    pub(super) fn accepted(self) {
+        core::mem::forget(self);
+    }
+}
+
+impl Drop for Filling<'_> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        withdraw(self.attachment, self.block.index, self.block.word);
+    }
+}
+
+/// By value, so that a message that is accepted never has to leave the registers.
+#[cold]
+#[inline(never)]
+fn withdraw(attachment: &Attachment, index: BlockIndex, word: Block) {
+    // Corrupt memory is reported by the operation that meets it; here nobody listens.
+    let _ = send::withdraw(attachment.segment(), &InHand { index, word });
+}
+
+impl<T, C: Codec<T>> Sender<T, C> {
+    /// The sender that a new attachment has counted already.
+    pub(super) fn counted(attachment: Arc<Attachment>) -> Self {
+        Self::with(Handle::counted(attachment, Role::Sender))
+    }
+
+    fn with(handle: Handle) -> Self {
+        let geometry = handle.attachment.segment().geometry();
+        // Senders that start at different places do not fight over the same blocks.
+        let nth = u32::from(handle.attachment.row().get()) + handle.attachment.count(Role::Sender);
+        let spread = nth.wrapping_mul(SENDERS_APART);
+        let cursors = core::array::from_fn(|class| {
+            let blocks = geometry
+                .classes
+                .get(class)
+                .map_or(0..1, |class| class.blocks.clone());
+            AtomicU32::new(blocks.start + spread % (blocks.end - blocks.start).max(1))
+        });
+        Self {
+            handle,
+            room: Hint::new(),
+            cursors,
+            class: AtomicUsize::new(0),
+            types: PhantomData,
+        }
+    }
+
+    /// Send a message; wait while the queue is full, or has no free block for a message of this size.
+    ///
+    /// Ok means accepted: the message will be received, unless the queue is cancelled, even if this process
+    /// dies right after.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError`], with the message: the queue is closed, or closes during the wait; an
+    /// [`Interrupter`] ended the wait; the message is too large or can't be encoded.
+    pub fn send(&self, value: T) -> Result<(), SendError<T>> {
+        match self.send_with(&value, &Forever) {
+            Ok(()) => Ok(()),
+            Err(Failure::Stopped(Interrupted)) => Err(SendError::Interrupted(value)),
+            Err(Failure::Refused(refusal)) => Err(refusal.into_send(value)),
+        }
+    }
+
+    /// Send a message if that is possible without waiting.
+    ///
+    /// # Errors
+    ///
+    /// [`TrySendError`], with the message: the queue is full or has no free block for it, or as for
+    /// [`send`](Sender::send).
+    pub fn try_send(&self, value: T) -> Result<(), TrySendError<T>> {
+        match self.send_with(&value, &Never) {
+            Ok(()) => Ok(()),
+            Err(Failure::Stopped(NotNow)) => Err(TrySendError::Full(value)),
+            Err(Failure::Refused(refusal)) => Err(refusal.into_try_send(value)),
+        }
+    }
+
+    /// Send a message; wait for `timeout` at the most.
+    ///
+    /// # Errors
+    ///
+    /// [`SendTimeoutError`], with the message: the time is up, or as for [`send`](Sender::send).
+    pub fn send_timeout(&self, value: T, timeout: Duration) -> Result<(), SendTimeoutError<T>> {
+        self.send_until(value, &Until::after(timeout))
+    }
+
+    /// Send a message; wait until `deadline` at the latest.
+    ///
+    /// # Errors
+    ///
+    /// [`SendTimeoutError`], with the message: the time is up, or as for [`send`](Sender::send).
+    pub fn send_deadline(&self, value: T, deadline: Instant) -> Result<(), SendTimeoutError<T>> {
+        self.send_until(value, &Until(Some(deadline)))
+    }
+
+    fn send_until(&self, value: T, until: &Until) -> Result<(), SendTimeoutError<T>> {
+        match self.send_with(&value, until) {
+            Ok(()) => Ok(()),
+            Err(Failure::Stopped(Reason::Deadline)) => Err(SendTimeoutError::Timeout(value)),
+            Err(Failure::Stopped(Reason::Interrupted)) => Err(SendTimeoutError::Interrupted(value)),
+            Err(Failure::Refused(refusal)) => Err(refusal.into_send_timeout(value)),
+        }
+    }
+
+    /// The way of nearly every message: it fits the smallest block, one is free, and there is room.
+    #[inline(always)]
+    fn send_with<P: Patience>(
+        &self,
+        message: &T,
+        patience: &P,
+    ) -> Result<(), Failure<P::Stop, Refusal>> {
+        let attachment = &*self.handle.attachment;
+        let segment = attachment.segment();
+        let [cursor, ..] = &self.cursors;
+        if self.class.load(Ordering::Relaxed) == 0
+            && let Some(owned) =
+                send::allocate(segment, attachment.row(), segment.small_blocks(), cursor)
+        {
+            let mut filling = Filling::new(attachment, owned);
+            // A codec that claims to have written more than there was room for is dealt with below.
+            let encoded = filling
+                .payload()
+                .map(|payload| (payload.len(), C::encode(message, payload)));
+            if let Ok((room, Ok(length))) = encoded
+                && length <= room
+            {
+                return match filling.complete(length) {
+                    Ok(()) => self.publish(filling, patience),
+                    Err(corrupt) => Err(Refusal::Corrupt(corrupt).into()),
+                };
+            }
+        }
+        self.send_sized(message, patience)
+    }
+
+    /// Row 3, waiting for room if there is none.
+    #[inline(always)]
+    fn publish<P: Patience>(
+        &self,
+        filling: Filling<'_>,
+        patience: &P,
+    ) -> Result<(), Failure<P::Stop, Refusal>> {
+        match send::publish(self.handle.attachment.segment(), &filling.block, &self.room) {
+            Ok(Publish::Accepted) => {
+                filling.accepted();
+                Ok(())
+            }
+            Ok(Publish::Full) => self.publish_later(filling, patience),
+            Ok(Publish::Closed) => Err(Refusal::Closed.into()),
+            Err(corrupt) => Err(Refusal::Corrupt(corrupt).into()),
+        }
+    }
+
+    #[cold]
+    fn publish_later<P: Patience>(
+        &self,
+        filling: Filling<'_>,
+        patience: &P,
+    ) -> Result<(), Failure<P::Stop, Refusal>> {
+        self.wait_for_room(&filling, patience)?;
+        filling.accepted();
+        Ok(())
+    }
+
+    /// Row 3. When it works, nothing is in hand any more.
+    pub(super) fn publish_in_hand<P: Patience>(
+        &self,
+        filling: &Filling<'_>,
+        patience: &P,
+    ) -> Result<(), Failure<P::Stop, Refusal>> {
+        let segment = self.handle.attachment.segment();
+        match send::publish(segment, &filling.block, &self.room).map_err(Refusal::from)? {
+            Publish::Accepted => Ok(()),
+            Publish::Full => self.wait_for_room(filling, patience),
+            Publish::Closed => Err(Refusal::Closed.into()),
+        }
+    }
+
+    /// Row 3, after it has found the queue full.
+    fn wait_for_room<P: Patience>(
+        &self,
+        filling: &Filling<'_>,
+        patience: &P,
+    ) -> Result<(), Failure<P::Stop, Refusal>> {
+        let attachment = &*self.handle.attachment;
+        let segment = attachment.segment();
+        let attempt = || match send::publish(segment, &filling.block, &self.room)? {
+            Publish::Accepted => Ok(Some(())),
+            Publish::Full => Ok(None),
+            Publish::Closed => Err(Refusal::Closed),
+        };
+        // Latency is not what matters now: let receivers make room for several messages before the next look,
+        // which takes the line away from them that they write with each.
+        let first_pause = segment.limits().capacity.ilog2() / 2;
+        self.handle
+            .waiter
+            .wait_more(attachment, segment.space(), first_pause, patience, attempt)
+    }
+
+    /// Send a message that is not small, could not be encoded at once, or for which no block was free.
+    #[cold]
+    fn send_sized<P: Patience>(
+        &self,
+        message: &T,
+        patience: &P,
+    ) -> Result<(), Failure<P::Stop, Refusal>> {
+        // Whatever else there may be to say of the message.
+        if self.is_closed() {
+            return Err(Refusal::Closed.into());
+        }
+        let guess = self.class.load(Ordering::Relaxed);
+        if guess > 0
+            && let Some(mut filling) = self.allocate(guess)
+        {
+            let payload = filling.payload().map_err(Refusal::from)?;
+            let room = payload.len();
+            match C::encode(message, payload) {
+                Ok(length) if length <= room => {
+                    return self.publish(self.right_size(filling, length)?, patience);
+                }
+                Ok(_) | Err(EncodeError::NoRoom) => {}
+                Err(error) => return Err(Refusal::Encode(error).into()),
+            }
+        }
+        let filling = self.fill_exactly(message, patience)?;
+        self.publish(filling, patience)
+    }
+
+    /// A block with the message, when the guess was wrong or there is no such block: find out first how long
+    /// the message is, then wait for a block for it.
+    fn fill_exactly<P: Patience>(
+        &self,
+        message: &T,
+        patience: &P,
+    ) -> Result<Filling<'_>, Failure<P::Stop, Refusal>> {
+        let len = C::encoded_len(message).map_err(Refusal::Encode)?;
+        let mut filling = self.block_for(len, patience)?;
+        let refused = |said| {
+            Refusal::Encode(EncodeError::failed(format!(
+                "the codec asked for {len} bytes, but {said}"
+            )))
+        };
+        let length = match C::encode(message, filling.payload().map_err(Refusal::from)?) {
+            Ok(length) if length <= len => length,
+            Ok(length) => return Err(refused(format!("wrote {length}")).into()),
+            Err(EncodeError::NoRoom) => return Err(refused("needs more".to_owned()).into()),
+            Err(error) => return Err(Refusal::Encode(error).into()),
+        };
+        filling.complete(length).map_err(Refusal::from)?;
+        Ok(filling)
+    }
+
+    /// A block for a message of `len` bytes, waiting while none is free.
+    pub(super) fn block_for<P: Patience>(
+        &self,
+        len: usize,
+        patience: &P,
+    ) -> Result<Filling<'_>, Failure<P::Stop, Refusal>> {
+        let attachment = &*self.handle.attachment;
+        let segment = attachment.segment();
+        let attempt = || {
+            if segment.lifecycle().load().is_closing() {
+                return Err(Refusal::Closed);
+            }
+            let class = segment.geometry().class_for(len);
+            let class = class.ok_or(Refusal::TooLarge {
+                len,
+                max: MAX_MESSAGE,
+            })?;
+            self.class.store(class, Ordering::Relaxed);
+            Ok(self
+                .allocate(class)
+                .or_else(|| self.allocate_from_letters(class)))
+        };
+        self.handle
+            .waiter
+            .wait_for(attachment, segment.blocks(), patience, attempt)
+    }
+
+    /// A message that is smaller than the last one moves to a smaller block, if one is free: the large ones
+    /// are few.
+    fn right_size<'a>(
+        &'a self,
+        mut filling: Filling<'a>,
+        length: usize,
+    ) -> Result<Filling<'a>, Refusal> {
+        let geometry = self.handle.attachment.segment().geometry();
+        let class = geometry.class_for(length).ok_or(Refusal::TooLarge {
+            len: length,
+            max: MAX_MESSAGE,
+        })?;
+        if filling.class().is_some_and(|larger| class < larger) {
+            self.class.store(class, Ordering::Relaxed);
+            if let Some(mut smaller) = self.allocate(class)
+                && smaller.class() == Some(class)
+            {
+                let encoded = filling.payload()?.get(..length).ok_or(Corrupt::TooLong)?;
+                smaller
+                    .payload()?
+                    .get_mut(..length)
+                    .ok_or(Corrupt::TooLong)?
+                    .copy_from_slice(encoded);
+                filling = smaller;
+            }
+        }
+        filling.complete(length)?;
+        Ok(filling)
+    }
+
+    /// A free block of `class`, or of the next one when all of those are in use.
+    fn allocate(&self, class: usize) -> Option<Filling<'_>> {
+        let attachment = &*self.handle.attachment;
+        let segment = attachment.segment();
+        let classes = segment.geometry().classes.iter().zip(&self.cursors);
+        for (class, cursor) in classes.skip(class).take(2) {
+            if let Some(block) =
+                send::allocate(segment, attachment.row(), class.blocks.clone(), cursor)
+            {
+                return Some(Filling::new(attachment, block));
+            }
+        }
+        None
+    }
+
+    /// The block of a dead letter, when all blocks of `class` and the next are in use. Not while the queue is
+    /// full, for then the message could not be sent anyway.
+    fn allocate_from_letters(&self, class: usize) -> Option<Filling<'_>> {
+        let attachment = &*self.handle.attachment;
+        let segment = attachment.segment();
+        if send::is_full(segment) {
+            return None;
+        }
+        let blocks = &segment.geometry().classes.get(class)?.blocks;
+        let block = send::allocate_from_letters(segment, attachment.row(), blocks)?;
+        Some(Filling::new(attachment, block))
+    }
+
+    /// Close the queue for everybody: no message is accepted any more, and receivers get
+    /// [`Closed`](crate::RecvError::Closed) once they have received what was accepted before. True if nobody
+    /// had closed it before. Never waits, also when the queue is full.
+    #[allow(
+        clippy::must_use_candidate,
+        reason = "closing is the point; who was first is a detail"
+    )]
+    pub fn close(&self) -> bool {
+        self.handle.close()
+    }
+
+    /// Close the queue for everybody and discard the messages that are left in it. How many this call
+    /// discarded: receivers that come by at the same time discard some as well, and so does whoever returns
+    /// a lease from now on.
+    ///
+    /// A receive that starts afterwards gets `Closed` at once, on *settled* queues too. Leases go on, and can
+    /// be acknowledged; dead letters stay. Never waits. Also after [`close`](Sender::close).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (tx, rx) = workring::channel::<u32>(8)?;
+    /// tx.send(1)?;
+    /// tx.send(2)?;
+    /// assert_eq!(tx.cancel(), 2);
+    /// assert!(matches!(rx.recv(), Err(workring::RecvError::Closed)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[allow(
+        clippy::must_use_candidate,
+        reason = "cancelling is the point; the count is a detail"
+    )]
+    pub fn cancel(&self) -> u64 {
+        self.handle.cancel()
+    }
+
+    /// Whether the queue is closed. Messages accepted before may still be waiting for receivers.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.handle.is_closed()
+    }
+
+    /// What the queue looks like now: how many messages are where, what memory they take, who is attached.
+    /// Takes time in proportion to the size of the queue, and holds up nobody.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.handle.stats()
+    }
+
+    /// How many messages are waiting to be received for the first time, at some moment of this call.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.handle.len()
+    }
+
+    /// Whether [`len`](Sender::len) is 0.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether [`len`](Sender::len) is the capacity.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.handle.is_full()
+    }
+
+    /// How many messages can wait at a time.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.handle.capacity()
+    }
+
+    /// Something that can end a wait of this very handle, from any thread.
+    #[must_use]
+    pub fn interrupter(&self) -> Interrupter {
+        self.handle.interrupter()
+    }
+}
+
+impl<T, C: Codec<T>> Clone for Sender<T, C> {
+    fn clone(&self) -> Self {
+        Self::with(self.handle.clone())
+    }
+}
+
+impl<T, C: Codec<T>> fmt::Debug for Sender<T, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sender")
+            .field("len", &self.len())
+            .field("capacity", &self.capacity())
+            .field("is_closed", &self.is_closed())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<T, C: Codec<T>> End for Sender<T, C> {}
+
+impl<T, C: Codec<T>> sealed::End for Sender<T, C> {
+    const ROLE: EndRole = EndRole(Role::Sender);
+    fn type_name() -> &'static str {
+        core::any::type_name::<T>()
+    }
+    fn codec_name() -> &'static str {
+        C::NAME
+    }
+    fn handle(&self) -> AnyHandle<'_> {
+        AnyHandle(&self.handle)
+    }
+    fn from_attachment(AnyAttachment(attachment): AnyAttachment) -> Self {
+        Self::counted(Arc::new(attachment))
+    }
+}

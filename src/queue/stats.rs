@@ -1,0 +1,191 @@
+//! What a queue looks like at a moment.
+
+use crate::protocol::Words;
+use crate::protocol::blocks::{Block, BlockIndex, State};
+use crate::protocol::operations::receive;
+use crate::protocol::peers::{Role, Row, Tenancy};
+use crate::protocol::ring::{Kind, Position};
+use crate::segment::Segment;
+use crate::sync::Ordering;
+
+/// What a queue looks like at a moment. Made by [`Sender::stats`](crate::Sender::stats) and
+/// [`Receiver::stats`](crate::Receiver::stats).
+///
+/// Everything is counted from the words of the queue, one after the other, while others go on changing them: on
+/// a busy queue the numbers are each true, but of slightly different moments. On a queue at rest they balance:
+///
+/// ```text
+/// accepted = acknowledged + queued + held + returned + dead_letters + dropped_letters + discarded
+/// ```
+///
+/// # Examples
+///
+/// ```
+/// let (tx, rx) = workring::channel::<u32>(8)?;
+/// for n in 0..3 {
+///     tx.send(n)?;
+/// }
+/// rx.recv()?;
+/// let lease = rx.lease()?;
+/// let stats = rx.stats();
+/// assert_eq!((stats.accepted, stats.acknowledged, stats.held, stats.queued), (3, 1, 1, 1));
+/// let me = &stats.peers[0];
+/// assert_eq!((me.pid, me.holds), (Some(std::process::id()), 1));
+/// # drop(lease);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Messages that sends have accepted since the queue was made.
+    pub accepted: u64,
+    /// Messages that receivers are done with: what is accepted and nowhere else.
+    pub acknowledged: u64,
+    /// Messages that wait to be received for the first time.
+    pub queued: u64,
+    /// Messages that somebody has received and neither acknowledged nor returned.
+    pub held: u64,
+    /// Messages that wait to be handed out again.
+    pub returned: u64,
+    /// Dead letters, those included that somebody is looking at.
+    pub dead_letters: u64,
+    /// Dead letters that were dropped, because there were too many or to make room.
+    pub dropped_letters: u64,
+    /// Messages that a cancel has discarded.
+    pub discarded: u64,
+    /// Bytes of memory that the queue has taken.
+    pub memory: usize,
+    /// The blocks that messages lie in, by size.
+    pub blocks: Vec<BlockStats>,
+    /// The processes that are attached, or were given an end and have not attached yet.
+    pub peers: Vec<PeerStats>,
+}
+
+/// The blocks of one size.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BlockStats {
+    /// The longest message that fits one, in bytes.
+    pub payload: usize,
+    /// How many there are.
+    pub total: u64,
+    /// How many are free.
+    pub free: u64,
+}
+
+/// One process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PeerStats {
+    /// Its process id, in its own namespace; `None` if it was given an end and has not attached yet.
+    pub pid: Option<u32>,
+    /// Whether it has a sender.
+    pub sends: bool,
+    /// Whether it has a receiver.
+    pub receives: bool,
+    /// How many messages it holds: received and neither acknowledged nor returned.
+    pub holds: u64,
+}
+
+/// Count everything.
+pub(super) fn count(segment: &Segment) -> Stats {
+    let blocks: Vec<Block> = (0..segment.block_count())
+        .filter_map(|number| word(segment, number))
+        .collect();
+    let in_state = |wanted: &[State]| {
+        number_of(
+            blocks
+                .iter()
+                .filter(|block| block.state().is_some_and(|state| wanted.contains(&state))),
+        )
+    };
+    let taken_unnoted = takers_without_a_note(segment);
+    let (filled, taken) = receive::extent(segment);
+    let (accepted, queued) = (filled.0, filled.0.saturating_sub(taken.0));
+    let held = in_state(&[State::Held]) + number_of(taken_unnoted.iter());
+    let (returned, dead_letters) = (
+        in_state(&[State::Returned]),
+        in_state(&[State::Dead, State::Read]),
+    );
+    let dropped_letters = segment.dropped_letters().load(Ordering::Relaxed);
+    let discarded = segment.discarded().load(Ordering::Relaxed);
+    let elsewhere = [
+        queued,
+        held,
+        returned,
+        dead_letters,
+        dropped_letters,
+        discarded,
+    ];
+    Stats {
+        accepted,
+        acknowledged: elsewhere
+            .iter()
+            .fold(accepted, |rest, count| rest.saturating_sub(*count)),
+        queued,
+        held,
+        returned,
+        dead_letters,
+        dropped_letters,
+        discarded,
+        memory: segment.length(),
+        blocks: classes(segment),
+        peers: peers(segment, &blocks, &taken_unnoted),
+    }
+}
+
+fn number_of<T>(items: impl Iterator<Item = T>) -> u64 {
+    items.fold(0, |count, _| count + 1)
+}
+
+fn word(segment: &Segment, number: u32) -> Option<Block> {
+    Some(segment.block(BlockIndex::new(number)?)?.word.load())
+}
+
+/// Who has taken a message from the ring and not noted it in the block yet.
+fn takers_without_a_note(segment: &Segment) -> Vec<Row> {
+    let slots =
+        (0..segment.ring_size().slots()).map(|number| segment.slot(Position(number)).load());
+    let vacated = slots.filter(|slot| slot.kind() == Kind::Vacated);
+    let unnoted = vacated.filter(|slot| {
+        word(segment, slot.block().get()).is_some_and(|block| block.is(State::Offered))
+    });
+    unnoted.map(crate::protocol::ring::Slot::taker).collect()
+}
+
+fn classes(segment: &Segment) -> Vec<BlockStats> {
+    let classes = segment.geometry().classes.iter();
+    let count =
+        |class: &crate::segment::layout::Class| BlockStats {
+            payload: class.payload,
+            total: number_of(class.blocks.clone()),
+            free: number_of(class.blocks.clone().filter(|&number| {
+                word(segment, number).is_some_and(|block| block.is(State::Free))
+            })),
+        };
+    classes.map(count).collect()
+}
+
+fn peers(segment: &Segment, blocks: &[Block], taken_unnoted: &[Row]) -> Vec<PeerStats> {
+    let mut peers = Vec::new();
+    for row in (0..segment.row_count()).filter_map(Row::new) {
+        let Some(word) = segment.row(row) else {
+            continue;
+        };
+        let tenant = word.load();
+        if !matches!(tenant.tenancy(), Some(Tenancy::Ticket | Tenancy::Live)) {
+            continue;
+        }
+        let held = blocks
+            .iter()
+            .filter(|block| block.is(State::Held) && block.row() == row);
+        let unnoted = taken_unnoted.iter().filter(|&&taker| taker == row);
+        peers.push(PeerStats {
+            pid: (tenant.tenancy() == Some(Tenancy::Live)).then(|| word.process_id()),
+            sends: tenant.counts_as(Role::Sender),
+            receives: tenant.counts_as(Role::Receiver),
+            holds: number_of(held) + number_of(unnoted),
+        });
+    }
+    peers
+}

@@ -1,0 +1,288 @@
+//! Waiting: try, spin for a bounded time, then sleep in the kernel, until it works or the caller's patience
+//! ends.
+//!
+//! Why spin at all: to wake a sleeper on another processor takes some ten microseconds, to see a word change
+//! some ten nanoseconds. Why not for long: a spinning process burns a processor that others may need.
+
+use super::attachment::Attachment;
+use crate::os::{cpu, futex};
+use crate::protocol::Words;
+use crate::protocol::parking::ParkingWord;
+use crate::protocol::peers::Role;
+use crate::sync::{AtomicBool, AtomicU32, Ordering};
+use core::fmt;
+use core::time::Duration;
+use std::sync::{Arc, Weak};
+use std::time::Instant;
+
+/// How long a caller is willing to wait, and what it gets to hear when that ends.
+pub(super) trait Patience {
+    /// Why the wait ended without success.
+    type Stop;
+    /// Whether to wait at all.
+    const WAITS: bool;
+    fn deadline(&self) -> Option<Instant>;
+    fn stop(reason: Reason) -> Self::Stop;
+}
+
+/// Why a wait ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reason {
+    Deadline,
+    Interrupted,
+}
+
+/// Not to wait at all.
+pub(super) struct Never;
+/// It would have had to wait.
+pub(super) struct NotNow;
+
+impl Patience for Never {
+    type Stop = NotNow;
+    const WAITS: bool = false;
+    fn deadline(&self) -> Option<Instant> {
+        None
+    }
+    fn stop(_: Reason) -> NotNow {
+        NotNow
+    }
+}
+
+/// To wait until it works, or an interrupter ends it.
+pub(super) struct Forever;
+/// An interrupter ended the wait.
+pub(super) struct Interrupted;
+
+impl Patience for Forever {
+    type Stop = Interrupted;
+    const WAITS: bool = true;
+    fn deadline(&self) -> Option<Instant> {
+        None
+    }
+    fn stop(_: Reason) -> Interrupted {
+        Interrupted
+    }
+}
+
+/// To wait until a moment; `None`: one so far away that it never comes.
+pub(super) struct Until(pub(super) Option<Instant>);
+
+impl Until {
+    pub(super) fn after(timeout: Duration) -> Self {
+        Self(Instant::now().checked_add(timeout))
+    }
+}
+
+impl Patience for Until {
+    type Stop = Reason;
+    const WAITS: bool = true;
+    fn deadline(&self) -> Option<Instant> {
+        self.0
+    }
+    fn stop(reason: Reason) -> Reason {
+        reason
+    }
+}
+
+/// Why something that waits did not work.
+pub(super) enum Failure<S, E> {
+    /// The caller's patience ended.
+    Stopped(S),
+    /// It will never work.
+    Refused(E),
+}
+
+impl<S, E> From<E> for Failure<S, E> {
+    fn from(refusal: E) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+/// How one handle waits: what its waits have taught it, and the permit of its interrupters.
+#[derive(Debug, Default)]
+pub(super) struct Waiter {
+    /// How many waits in a row have spun in vain.
+    fruitless: AtomicU32,
+    interrupt: Arc<AtomicBool>,
+}
+
+/// So many vain waits, and spinning is cut short ...
+const GIVE_UP_SPINNING: u32 = 8;
+/// ... to this part of its time ...
+const SHORT_SPIN: u32 = 16;
+/// ... but for every so many waits.
+const STILL_TRY_EVERY: u32 = 16;
+/// The pauses between two attempts double up to this power of two: an attempt takes cache lines away from
+/// the very process that is being waited for, and a wait that takes longer can be found out later.
+const LONGEST_PAUSE: u32 = 6;
+/// Attempts before other processes get the processor in between: there may be more of them than processors,
+/// and the one that is being waited for may be waiting for this one to move.
+const ATTEMPTS_BEFORE_YIELD: u32 = 10;
+
+impl Waiter {
+    /// Call `attempt` until it gives something, or `patience` ends.
+    ///
+    /// `attempt` gives `None` for "not now"; then it is worth trying again once `word` has been notified.
+    pub(super) fn wait_for<P: Patience, R, E>(
+        &self,
+        attachment: &Attachment,
+        word: &ParkingWord,
+        patience: &P,
+        mut attempt: impl FnMut() -> Result<Option<R>, E>,
+    ) -> Result<R, Failure<P::Stop, E>> {
+        match attempt()? {
+            Some(result) => Ok(result),
+            None => self.wait_more(attachment, word, 0, patience, attempt),
+        }
+    }
+
+    /// As [`wait_for`](Waiter::wait_for), after an attempt that gave nothing.
+    #[inline(never)]
+    pub(super) fn wait_more<P: Patience, R, E>(
+        &self,
+        attachment: &Attachment,
+        word: &ParkingWord,
+        first_pause: u32,
+        patience: &P,
+        mut attempt: impl FnMut() -> Result<Option<R>, E>,
+    ) -> Result<R, Failure<P::Stop, E>> {
+        if !P::WAITS {
+            return Err(Failure::Stopped(P::stop(Reason::Deadline)));
+        }
+        let slice = attachment.segment().settings().slice;
+        let deadline = patience.deadline();
+        if let Some(result) = self.spin(attachment, first_pause, deadline, &mut attempt)? {
+            return Ok(result);
+        }
+        loop {
+            let epoch = word.announce();
+            // Between this and the sleep, `word` tells of every change. And nobody leaves without this last
+            // look, lest it take a wake along that was meant for somebody else (P4).
+            if let Some(result) = attempt()? {
+                return Ok(result);
+            }
+            if self.take_interrupt() {
+                return Err(Failure::Stopped(P::stop(Reason::Interrupted)));
+            }
+            let remaining =
+                deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            if remaining == Some(Duration::ZERO) {
+                return Err(Failure::Stopped(P::stop(Reason::Deadline)));
+            }
+            futex::wait(
+                word.word(),
+                epoch.get(),
+                remaining.map_or(slice, |remaining| remaining.min(slice)),
+            );
+            if let Some(result) = attempt()? {
+                return Ok(result);
+            }
+        }
+    }
+
+    /// Try again and again for the queue's spin time, or less where that has been in vain.
+    fn spin<R, E>(
+        &self,
+        attachment: &Attachment,
+        first_pause: u32,
+        deadline: Option<Instant>,
+        mut attempt: impl FnMut() -> Result<Option<R>, E>,
+    ) -> Result<Option<R>, E> {
+        let full = attachment.segment().settings().spin;
+        if full.is_zero() || !cpu::spinning_can_help() {
+            return Ok(None);
+        }
+        let fruitless = self.fruitless.load(Ordering::Relaxed);
+        let short = fruitless >= GIVE_UP_SPINNING && !fruitless.is_multiple_of(STILL_TRY_EVERY);
+        let time = if short { full / SHORT_SPIN } else { full };
+        let start = Instant::now();
+        for turn in first_pause.. {
+            for _ in 0..1 << turn.min(LONGEST_PAUSE) {
+                core::hint::spin_loop();
+            }
+            if let Some(result) = attempt()? {
+                self.fruitless.store(0, Ordering::Relaxed);
+                return Ok(Some(result));
+            }
+            if turn >= ATTEMPTS_BEFORE_YIELD {
+                cpu::yield_now();
+            }
+            let now = Instant::now();
+            let is_over = now.duration_since(start) >= time
+                || deadline.is_some_and(|deadline| now >= deadline);
+            if is_over || self.interrupt.load(Ordering::Relaxed) {
+                break;
+            }
+        }
+        self.fruitless
+            .store(fruitless.wrapping_add(1), Ordering::Relaxed);
+        Ok(None)
+    }
+
+    fn take_interrupt(&self) -> bool {
+        // Acquire: pairs with the store in `interrupt`.
+        self.interrupt.load(Ordering::Relaxed) && self.interrupt.swap(false, Ordering::AcqRel)
+    }
+
+    pub(super) fn interrupter(&self, attachment: &Arc<Attachment>, role: Role) -> Interrupter {
+        Interrupter {
+            interrupt: Arc::clone(&self.interrupt),
+            attachment: Arc::downgrade(attachment),
+            role,
+        }
+    }
+}
+
+/// Ends a wait of one handle, without closing the queue.
+///
+/// Made by [`Sender::interrupter`](crate::Sender::interrupter) and
+/// [`Receiver::interrupter`](crate::Receiver::interrupter), for that very handle; clones of the handle are
+/// not affected. Cloning an interrupter gives another for the same handle.
+///
+/// # Examples
+///
+/// ```
+/// let (tx, rx) = workring::channel::<u32>(4)?;
+/// let interrupter = rx.interrupter();
+/// let waiting = std::thread::spawn(move || rx.recv());
+/// interrupter.interrupt();
+/// assert!(matches!(waiting.join().unwrap(), Err(workring::RecvError::Interrupted)));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct Interrupter {
+    interrupt: Arc<AtomicBool>,
+    attachment: Weak<Attachment>,
+    role: Role,
+}
+
+impl Interrupter {
+    /// End the wait that the handle is in, or else the next one that would have to sleep. Exactly one: with
+    /// several threads waiting on one handle, one of them.
+    ///
+    /// Interrupting several times before a wait has ended counts once. An operation that can succeed does so,
+    /// and leaves the interrupt for the next one. Never waits.
+    pub fn interrupt(&self) {
+        // Release, and before the notification: whoever it wakes, or keeps from sleeping, sees the permit.
+        self.interrupt.store(true, Ordering::Release);
+        if let Some(attachment) = self.attachment.upgrade() {
+            let segment = attachment.segment();
+            let words: &[&ParkingWord] = match self.role {
+                Role::Sender => &[segment.space(), segment.blocks()],
+                Role::Receiver => &[segment.items()],
+            };
+            for word in words {
+                // Which of the sleepers is the one meant can't be told, so all look again.
+                word.notify(|word| segment.wake(word, u32::MAX));
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Interrupter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Interrupter")
+            .field("pending", &self.interrupt)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,175 @@
+//! A segment is whole or not there, and a file that is none is refused with a reason.
+
+use super::*;
+use std::os::fd::AsFd;
+
+fn settings() -> Settings {
+    Settings {
+        limits: Limits {
+            capacity: 8,
+            attempts: 3,
+            max_dead_letters: 4,
+            settled: true,
+            end_with_last_sender: true,
+            end_with_last_receiver: false,
+        },
+        max_leases: 7,
+        spin: Duration::from_micros(50),
+        slice: Duration::from_millis(100),
+        schema: 42,
+        type_name: "a::Type".into(),
+        codec_name: "codec".into(),
+    }
+}
+
+fn other_descriptor(segment: &Segment) -> OwnedFd {
+    memory::reopen(segment.file()).expect("a description of its own")
+}
+
+#[test]
+fn what_the_maker_set_is_what_a_peer_reads() {
+    let segment = Segment::create(settings()).expect("a segment");
+    let attached = Segment::attach(other_descriptor(&segment)).expect("attach");
+    assert_eq!(attached.settings(), &settings());
+    assert_eq!(attached.geometry(), segment.geometry());
+}
+
+/// A peer that looks at a segment while it is being made sees none, or all of it.
+#[test]
+fn an_attacher_never_sees_a_half_made_segment() {
+    let rounds = if std::env::var_os("WORKRING_TEST_FULL").is_some_and(|value| value == "1") {
+        10_000
+    } else {
+        500
+    };
+    let (mut too_early, mut attached) = (0, 0);
+    for _ in 0..rounds {
+        let geometry = Geometry::new(8);
+        let file = memory::create(geometry.length).expect("a memfd");
+        let theirs = file.as_fd().try_clone_to_owned().expect("dup");
+        let start = std::sync::Barrier::new(2);
+        std::thread::scope(|scope| {
+            let other = scope.spawn(|| {
+                start.wait();
+                loop {
+                    match Segment::attach(theirs.try_clone().expect("dup")) {
+                        Ok(segment) => return segment.settings().clone(),
+                        Err(Refusal::NotASegment(_)) => too_early += 1,
+                        Err(other) => panic!("half-made: {other:?}"),
+                    }
+                }
+            });
+            start.wait();
+            let made = Segment::create_in(file, geometry, settings()).expect("a segment");
+            assert_eq!(other.join().expect("the other"), *made.settings());
+            attached += 1;
+        });
+    }
+    println!("{attached} attached, {too_early} looks came too early");
+    assert_eq!(attached, rounds);
+}
+
+#[test]
+fn a_file_that_is_no_segment_is_refused() {
+    let empty = memory::create(64 * 1024).expect("a memfd");
+    assert!(matches!(
+        Segment::attach(empty),
+        Err(Refusal::NotASegment(_))
+    ));
+    let short = memory::create(4096).expect("a memfd");
+    assert!(matches!(
+        Segment::attach(short),
+        Err(Refusal::NotASegment("it is too short"))
+    ));
+    let plain = OwnedFd::from(std::fs::File::open("/proc/self/exe").expect("this program"));
+    assert!(matches!(
+        Segment::attach(plain),
+        Err(Refusal::NotASegment("its size is not sealed"))
+    ));
+}
+
+#[test]
+fn another_version_layout_or_length_is_refused_by_name() {
+    type Change = fn(&Header);
+    type Check = fn(&Refusal) -> bool;
+    let cases: [(Change, Check); 7] = [
+        (
+            |h| h.version.store(9, Ordering::Relaxed),
+            |r| {
+                matches!(
+                    r,
+                    Refusal::Version {
+                        theirs: 9,
+                        ours: VERSION
+                    }
+                )
+            },
+        ),
+        (
+            |h| h.fingerprint.store(9, Ordering::Relaxed),
+            |r| matches!(r, Refusal::Layout { theirs: 9, .. }),
+        ),
+        (
+            |h| h.capacity.store(1 << 40, Ordering::Relaxed),
+            |r| matches!(r, Refusal::NotASegment(_)),
+        ),
+        (
+            |h| h.length.store(1, Ordering::Relaxed),
+            |r| matches!(r, Refusal::NotASegment(_)),
+        ),
+        (
+            |h| h.slice_nanoseconds.store(0, Ordering::Relaxed),
+            |r| matches!(r, Refusal::NotASegment("its slice is out of range")),
+        ),
+        (
+            |h| h.spin_nanoseconds.store(u64::MAX, Ordering::Relaxed),
+            |r| matches!(r, Refusal::NotASegment("its spin time is out of range")),
+        ),
+        (
+            |h| h.attempts.store(0, Ordering::Relaxed),
+            |r| matches!(r, Refusal::NotASegment(_)),
+        ),
+    ];
+    for (change, check) in cases {
+        let segment = Segment::create(settings()).expect("a segment");
+        change(segment.header());
+        let refusal =
+            Segment::attach(other_descriptor(&segment)).expect_err("nonsense was accepted");
+        assert!(check(&refusal), "{refusal:?}");
+    }
+}
+
+#[test]
+fn a_long_name_keeps_its_end() {
+    let mut settings = settings();
+    settings.type_name = format!("{}é::Task", "x".repeat(2 * NAME_BYTES));
+    let segment = Segment::create(settings).expect("a segment");
+    let attached = Segment::attach(other_descriptor(&segment)).expect("attach");
+    assert!(attached.settings().type_name.ends_with("xé::Task"));
+    assert!(attached.settings().type_name.len() <= NAME_BYTES);
+}
+
+#[test]
+fn neighbouring_slots_lie_on_different_lines_and_none_twice() {
+    let segment = Segment::create(settings()).expect("a segment");
+    let slots = segment.ring_size().slots();
+    let addresses: Vec<usize> = (0..slots)
+        .map(|number| core::ptr::from_ref(segment.slot(Position(number))).addr())
+        .collect();
+    assert!(
+        addresses
+            .windows(2)
+            .all(|pair| matches!(pair, [a, b] if a / LINE != b / LINE))
+    );
+    let mut sorted = addresses;
+    sorted.sort_unstable();
+    sorted.dedup();
+    assert_eq!(sorted.len() as u64, slots);
+    let first = sorted.first().expect("slots");
+    let last = sorted.last().expect("slots");
+    assert_eq!(
+        (last - first) as u64,
+        (slots - 1) * 8,
+        "the slots fill their lines"
+    );
+}
