@@ -6,8 +6,8 @@ use super::super::operations::receive::Receive;
 use super::super::peers::Row;
 use super::super::ring::{Kind, Position, Slot};
 use super::super::testing::{Heap, Peer, Sent};
-use super::explore;
 use super::sending::ONE;
+use super::{explore, short_or_full};
 use crate::sync::explorer::thread;
 use std::sync::Arc;
 
@@ -71,36 +71,40 @@ fn two_helpers_record_the_taker_once() {
 /// The taker goes on while it is helped, acknowledges, and uses the very block for a message of its own.
 #[test]
 fn a_late_helper_does_no_harm_to_the_next_message_of_the_block() {
-    explore("a taker that goes on, a peer that laps it", Some(3), || {
-        let queue = Heap::new(ONE, 2, 0);
-        let (peer, taker) = (Peer::new(&queue, 0), Peer::new(&queue, 1));
-        assert_eq!(peer.try_send(1), Sent::Accepted);
-        let other = thread::spawn(move || {
+    explore(
+        "a taker that goes on, a peer that laps it",
+        short_or_full(2, 3),
+        || {
+            let queue = Heap::new(ONE, 2, 0);
+            let (peer, taker) = (Peer::new(&queue, 0), Peer::new(&queue, 1));
+            assert_eq!(peer.try_send(1), Sent::Accepted);
+            let other = thread::spawn(move || {
+                let mut received = Vec::new();
+                if let Receive::Message(held) = taker.try_receive() {
+                    received.push(taker.consume(&held));
+                }
+                let sent = (taker.try_send(4) == Sent::Accepted).then_some(4);
+                (received, sent)
+            });
+            let mut sent = vec![1];
             let mut received = Vec::new();
-            if let Receive::Message(held) = taker.try_receive() {
-                received.push(taker.consume(&held));
+            for message in [2, 3] {
+                if peer.try_send(message) == Sent::Accepted {
+                    sent.push(message);
+                }
+                if let Receive::Message(held) = peer.try_receive() {
+                    received.push(peer.consume(&held));
+                }
             }
-            let sent = (taker.try_send(4) == Sent::Accepted).then_some(4);
-            (received, sent)
-        });
-        let mut sent = vec![1];
-        let mut received = Vec::new();
-        for message in [2, 3] {
-            if peer.try_send(message) == Sent::Accepted {
-                sent.push(message);
-            }
-            if let Receive::Message(held) = peer.try_receive() {
-                received.push(peer.consume(&held));
-            }
-        }
-        let (theirs, message) = other.join().expect("no panic");
-        sent.extend(message);
-        received.extend(theirs);
-        received.extend(peer.drain().0);
-        received.sort_unstable();
-        assert_eq!(received, sent);
-        queue.assert_all_free(1 + 2 + 1);
-    });
+            let (theirs, message) = other.join().expect("no panic");
+            sent.extend(message);
+            received.extend(theirs);
+            received.extend(peer.drain().0);
+            received.sort_unstable();
+            assert_eq!(received, sent);
+            queue.assert_all_free(1 + 2 + 1);
+        },
+    );
 }
 
 /// As above, and the slot becomes the end of the queue.

@@ -3,6 +3,8 @@
 //!
 //!     RUSTFLAGS="--cfg loom" cargo test --release --lib models -- --nocapture
 //!
+//! With `WORKRING_TEST_FULL=1` the longest of them explore more interruptions, which takes ten minutes.
+//!
 //! They run the functions of [`super::operations`] themselves, on the heap ([`super::testing`]). What they
 //! can't show: crashes other than a thread that stops at a chosen step, and rings of real size.
 
@@ -17,6 +19,13 @@ mod sides;
 use crate::sync::explorer::Builder;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
+
+/// How many interruptions to explore in a model that takes minutes with the larger number: the larger one only if
+/// the environment says `WORKRING_TEST_FULL=1`.
+fn short_or_full(short: usize, full: usize) -> Option<usize> {
+    let in_full = std::env::var_os("WORKRING_TEST_FULL").is_some_and(|value| value == "1");
+    Some(if in_full { full } else { short })
+}
 
 /// Explore every execution of `model`, or, for models that have too many, those in which threads are
 /// interrupted in the middle of their work at most `interruptions` times.

@@ -2,7 +2,7 @@
 
 use super::super::Limits;
 use super::super::testing::{Heap, LIMITS, Peer, Sent};
-use super::explore;
+use super::{explore, short_or_full};
 use crate::sync::explorer::thread;
 
 /// Two slots, of which one may be used at a time.
@@ -13,33 +13,37 @@ pub(super) const ONE: Limits = Limits {
 
 #[test]
 fn two_senders_get_two_positions() {
-    explore("two senders, two messages each", Some(3), || {
-        let queue = Heap::new(
-            Limits {
-                capacity: 4,
-                ..LIMITS
-            },
-            4,
-            0,
-        );
-        let (first, second) = (Peer::new(&queue, 0), Peer::new(&queue, 1));
-        let other = thread::spawn(move || {
-            assert_eq!(second.try_send(21), Sent::Accepted);
-            assert_eq!(second.try_send(22), Sent::Accepted);
-        });
-        assert_eq!(first.try_send(11), Sent::Accepted);
-        assert_eq!(first.try_send(12), Sent::Accepted);
-        other.join().expect("no panic");
-        let (messages, closed) = first.drain();
-        let of = |sender| {
-            messages
-                .iter()
-                .filter(move |&&message| message / 10 == sender)
-        };
-        assert!(of(1).eq(&[11, 12]) && of(2).eq(&[21, 22]), "{messages:?}");
-        assert!(!closed && messages.len() == 4);
-        queue.assert_all_free(4);
-    });
+    explore(
+        "two senders, two messages each",
+        short_or_full(2, 3),
+        || {
+            let queue = Heap::new(
+                Limits {
+                    capacity: 4,
+                    ..LIMITS
+                },
+                4,
+                0,
+            );
+            let (first, second) = (Peer::new(&queue, 0), Peer::new(&queue, 1));
+            let other = thread::spawn(move || {
+                assert_eq!(second.try_send(21), Sent::Accepted);
+                assert_eq!(second.try_send(22), Sent::Accepted);
+            });
+            assert_eq!(first.try_send(11), Sent::Accepted);
+            assert_eq!(first.try_send(12), Sent::Accepted);
+            other.join().expect("no panic");
+            let (messages, closed) = first.drain();
+            let of = |sender| {
+                messages
+                    .iter()
+                    .filter(move |&&message| message / 10 == sender)
+            };
+            assert!(of(1).eq(&[11, 12]) && of(2).eq(&[21, 22]), "{messages:?}");
+            assert!(!closed && messages.len() == 4);
+            queue.assert_all_free(4);
+        },
+    );
 }
 
 /// In the second lap the slots are Empty again, and both blocks have been somebody else's.
@@ -130,26 +134,30 @@ fn a_sender_asleep_before_a_full_ring_is_woken() {
 
 #[test]
 fn two_senders_asleep_before_a_full_ring_are_woken() {
-    explore("two senders asleep, one receiver asleep", Some(2), || {
-        let queue = Heap::new(ONE, 3, 0);
-        let receiver = Peer::new(&queue, 0);
-        assert_eq!(receiver.try_send(9), Sent::Accepted);
-        let senders: Vec<_> = [1, 2]
-            .map(|row| {
-                let sender = Peer::new(&queue, row);
-                thread::spawn(move || assert_eq!(sender.send(row.into()), Sent::Accepted))
-            })
-            .into();
-        let mut messages: Vec<_> = (0..3)
-            .map(|_| receiver.consume(&receiver.receive().expect("nobody closes")))
-            .collect();
-        for sender in senders {
-            sender.join().expect("no panic");
-        }
-        messages.sort_unstable();
-        assert_eq!(messages, [1, 2, 9]);
-        queue.assert_all_free(3);
-    });
+    explore(
+        "two senders asleep, one receiver asleep",
+        short_or_full(0, 1),
+        || {
+            let queue = Heap::new(ONE, 3, 0);
+            let receiver = Peer::new(&queue, 0);
+            assert_eq!(receiver.try_send(9), Sent::Accepted);
+            let senders: Vec<_> = [1, 2]
+                .map(|row| {
+                    let sender = Peer::new(&queue, row);
+                    thread::spawn(move || assert_eq!(sender.send(row.into()), Sent::Accepted))
+                })
+                .into();
+            let mut messages: Vec<_> = (0..3)
+                .map(|_| receiver.consume(&receiver.receive().expect("nobody closes")))
+                .collect();
+            for sender in senders {
+                sender.join().expect("no panic");
+            }
+            messages.sort_unstable();
+            assert_eq!(messages, [1, 2, 9]);
+            queue.assert_all_free(3);
+        },
+    );
 }
 
 /// Blocks are short, the ring is not: the sender sleeps until a message is acknowledged.
