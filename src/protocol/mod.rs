@@ -104,11 +104,8 @@ pub(crate) trait Words {
     fn discarded(&self) -> &crate::sync::AtomicU64;
     /// Wake up to `count` sleepers on `word`; how many there were.
     fn wake(&self, word: &ParkingWord, count: u32) -> u32;
-    /// Tell the processor that the words of `block`, and `length` bytes of its payload, will be used soon.
-    /// Only a hint.
-    fn prefetch_block(&self, index: BlockIndex, length: u32);
-    /// Tell the processor that the slot at `position` will be written soon. Only a hint.
-    fn prefetch_slot(&self, position: Position);
+    /// Tell the processor that `block` will be written soon. Only a hint.
+    fn prefetch_block(&self, index: BlockIndex);
 }
 
 /// Shared memory holds something that the protocol never writes.

@@ -220,9 +220,7 @@ impl Words for Heap {
         self.sleepers.wake(word, count)
     }
 
-    fn prefetch_block(&self, _: BlockIndex, _: u32) {}
-
-    fn prefetch_slot(&self, _: Position) {}
+    fn prefetch_block(&self, _: BlockIndex) {}
 }
 
 /// What became of a message.
@@ -240,7 +238,6 @@ pub(super) struct Peer {
     pub(super) queue: Arc<Heap>,
     pub(super) row: Row,
     room: Hint,
-    filled: Hint,
     cursor: AtomicU32,
 }
 
@@ -250,7 +247,6 @@ impl Peer {
             queue: Arc::clone(queue),
             row: Row::new(row).expect("a small number"),
             room: Hint::new(),
-            filled: Hint::new(),
             cursor: AtomicU32::new(0),
         }
     }
@@ -315,7 +311,7 @@ impl Peer {
     }
 
     pub(super) fn try_receive(&self) -> Receive {
-        receive::receive(&*self.queue, self.row, &self.filled).expect("sound words")
+        receive::receive(&*self.queue, self.row).expect("sound words")
     }
 
     /// Receive, and sleep while there is nothing. `None`: closed.

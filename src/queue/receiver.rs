@@ -49,18 +49,15 @@ use std::time::Instant;
 /// ```
 pub struct Receiver<T, C: Codec<T> = Bincode> {
     handle: Handle,
-    /// Every position before this is filled, as far as this handle knows.
-    filled: Hint,
     /// Where this handle last found the queue empty.
     emptied: Hint,
     types: PhantomData<fn() -> (T, C)>,
 }
 
-/// So many messages between two times that the queue was found empty are a stream that the receiver has caught
-/// up with.
-const STREAM: core::ops::Range<u64> = 2..32;
-/// As a power of two, in pauses of the processor.
-const PAUSE_FOR_STREAM: u32 = 4;
+/// How long a receiver that has caught up with a stream of messages pauses, for each message since it last had, and
+/// at the most.
+const PAUSE_FOR_EACH: Duration = Duration::from_nanos(100);
+const LONGEST_PAUSE: Duration = Duration::from_micros(4);
 
 /// Why a receive will never work, or not this time.
 pub(super) enum Refusal {
@@ -137,7 +134,6 @@ impl<T, C: Codec<T>> Receiver<T, C> {
     fn with(handle: Handle) -> Self {
         Self {
             handle,
-            filled: Hint::new(),
             emptied: Hint::new(),
             types: PhantomData,
         }
@@ -225,7 +221,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         patience: &P,
     ) -> Result<T, E> {
         let attachment = &*self.handle.attachment;
-        match receive::receive(attachment.segment(), attachment.row(), &self.filled) {
+        match receive::receive(attachment.segment(), attachment.row()) {
             Ok(Receive::Message(block)) => Self::open(Held::new(attachment, block)),
             other => self.receive_later(other, patience),
         }
@@ -291,7 +287,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
     ) -> Result<(LeaseCount, Held<'_>), Failure<P::Stop, Refusal>> {
         let attachment = &self.handle.attachment;
         let segment = attachment.segment();
-        let take = || self.sort(receive::receive(segment, attachment.row(), &self.filled));
+        let take = || self.sort(receive::receive(segment, attachment.row()));
         let attempt = || match LeaseCount::with(attachment, take) {
             Ok(leased) => leased,
             Err(_) if segment.lifecycle().load().has_ended() => Err(Refusal::Closed),
@@ -330,7 +326,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         }
         let attachment = &*self.handle.attachment;
         let segment = attachment.segment();
-        let attempt = || self.sort(receive::receive(segment, attachment.row(), &self.filled));
+        let attempt = || self.sort(receive::receive(segment, attachment.row()));
         self.handle.waiter.wait_more(
             attachment,
             segment.items(),
@@ -340,20 +336,21 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         )
     }
 
-    /// How long to leave a queue alone that was just found empty, before the first look again.
+    /// How long to leave the queue alone that was just found empty, before the first look again.
     ///
-    /// A receiver that has caught up with a stream of messages would go on message by message, each look
-    /// taking the next slot away from the sender; a moment later there are several. A single message since the
-    /// last time, or a long run of them, is no such stream.
-    fn first_pause(&self) -> u32 {
+    /// A receiver that has caught up with a stream would go on message by message, and each of its looks takes the
+    /// very line away from the sender that the next message is about to be written to: both then wait for lines more
+    /// than they work. A moment later there is a run of messages that nobody fights over. Such a pause grows with the
+    /// runs that it makes, as long as they come fast enough; a single message is no stream.
+    fn first_pause(&self) -> Duration {
         let head = self.handle.attachment.segment().head().get();
         let run = head.0.wrapping_sub(self.emptied.get().0);
         self.emptied.set(head);
-        if STREAM.contains(&run) {
-            PAUSE_FOR_STREAM
-        } else {
-            0
+        if run < 2 {
+            return Duration::ZERO;
         }
+        let run = u32::try_from(run).unwrap_or(u32::MAX);
+        LONGEST_PAUSE.min(PAUSE_FOR_EACH.saturating_mul(run))
     }
 
     /// The messages of the queue, waiting for each, until it is closed and drained.

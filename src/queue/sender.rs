@@ -57,6 +57,9 @@ pub struct Sender<T, C: Codec<T> = Bincode> {
 /// How many blocks apart senders start to look for free ones.
 const SENDERS_APART: u32 = 61;
 
+/// How long a sender leaves a queue alone that it has just found full.
+const PAUSE_WHEN_FULL: Duration = Duration::from_micros(2);
+
 /// Why a send will never work.
 pub(super) enum Refusal {
     Closed,
@@ -346,10 +349,13 @@ impl<T, C: Codec<T>> Sender<T, C> {
         };
         // Latency is not what matters now: let receivers make room for several messages before the next look,
         // which takes the line away from them that they write with each.
-        let first_pause = segment.limits().capacity.ilog2() / 2;
-        self.handle
-            .waiter
-            .wait_more(attachment, segment.space(), first_pause, patience, attempt)
+        self.handle.waiter.wait_more(
+            attachment,
+            segment.space(),
+            PAUSE_WHEN_FULL,
+            patience,
+            attempt,
+        )
     }
 
     /// Send a message that is not small, could not be encoded at once, or for which no block was free.

@@ -112,12 +112,16 @@ const GIVE_UP_SPINNING: u32 = 8;
 const SHORT_SPIN: u32 = 16;
 /// ... but for every so many waits.
 const STILL_TRY_EVERY: u32 = 16;
-/// The pauses between two attempts double up to this power of two: an attempt takes cache lines away from
-/// the very process that is being waited for, and a wait that takes longer can be found out later.
-const LONGEST_PAUSE: u32 = 6;
-/// Attempts before other processes get the processor in between: there may be more of them than processors,
-/// and the one that is being waited for may be waiting for this one to move.
-const ATTEMPTS_BEFORE_YIELD: u32 = 10;
+/// After so many attempts there is a pause between them, which then doubles again and again, up to half of this
+/// power of two: an attempt takes cache lines away from the very process that is being waited for, and a wait that
+/// takes longer can be found out later.
+const ATTEMPTS_A_PAUSE: u32 = 16;
+const LONGEST_PAUSE: u32 = 4;
+/// The clock is looked at once in so many attempts: a look takes about as long as one of them.
+const ATTEMPTS_A_LOOK: u32 = 4;
+/// After this part of the spin time other processes get the processor in between: there may be more of them than
+/// processors, and the one that is being waited for may be waiting for this one to move.
+const YIELD_AFTER: u32 = 8;
 
 impl Waiter {
     /// Call `attempt` until it gives something, or `patience` ends.
@@ -132,7 +136,7 @@ impl Waiter {
     ) -> Result<R, Failure<P::Stop, E>> {
         match attempt()? {
             Some(result) => Ok(result),
-            None => self.wait_more(attachment, word, 0, patience, attempt),
+            None => self.wait_more(attachment, word, Duration::ZERO, patience, attempt),
         }
     }
 
@@ -142,7 +146,7 @@ impl Waiter {
         &self,
         attachment: &Attachment,
         word: &ParkingWord,
-        first_pause: u32,
+        first_pause: Duration,
         patience: &P,
         mut attempt: impl FnMut() -> Result<Option<R>, E>,
     ) -> Result<R, Failure<P::Stop, E>> {
@@ -184,7 +188,7 @@ impl Waiter {
     fn spin<R, E>(
         &self,
         attachment: &Attachment,
-        first_pause: u32,
+        first_pause: Duration,
         deadline: Option<Instant>,
         mut attempt: impl FnMut() -> Result<Option<R>, E>,
     ) -> Result<Option<R>, E> {
@@ -196,22 +200,28 @@ impl Waiter {
         let short = fruitless >= GIVE_UP_SPINNING && !fruitless.is_multiple_of(STILL_TRY_EVERY);
         let time = if short { full / SHORT_SPIN } else { full };
         let start = Instant::now();
-        for turn in first_pause.. {
-            for _ in 0..1 << turn.min(LONGEST_PAUSE) {
-                core::hint::spin_loop();
-            }
+        while !first_pause.is_zero() && start.elapsed() < first_pause.min(time) {
+            core::hint::spin_loop();
+        }
+        for attempts in 1_u32.. {
             if let Some(result) = attempt()? {
                 self.fruitless.store(0, Ordering::Relaxed);
                 return Ok(Some(result));
             }
-            if turn >= ATTEMPTS_BEFORE_YIELD {
-                cpu::yield_now();
+            for _ in 0..(1 << (attempts / ATTEMPTS_A_PAUSE).min(LONGEST_PAUSE)) >> 1 {
+                core::hint::spin_loop();
+            }
+            if !attempts.is_multiple_of(ATTEMPTS_A_LOOK) {
+                continue;
             }
             let now = Instant::now();
-            let is_over = now.duration_since(start) >= time
-                || deadline.is_some_and(|deadline| now >= deadline);
+            let elapsed = now.duration_since(start);
+            let is_over = elapsed >= time || deadline.is_some_and(|deadline| now >= deadline);
             if is_over || self.interrupt.load(Ordering::Relaxed) {
                 break;
+            }
+            if elapsed >= full / YIELD_AFTER {
+                cpu::yield_now();
             }
         }
         self.fruitless

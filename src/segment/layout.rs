@@ -5,7 +5,7 @@
 //! | 0             | [`Header`]: written once, the magic last                         |
 //! | `WORDS`       | [`SharedWords`]: the words that all peers share, a line each     |
 //! | `ROWS`        | peers table, one line a row                                      |
-//! | `slots`       | ring, neighbouring slots on different lines                      |
+//! | `slots`       | ring                                                             |
 //! | `small`       | blocks of the smallest class: header and payload together        |
 //! | `headers`     | headers of all larger blocks, one line each                      |
 //! | `payloads`    | their payloads, class by class                                   |
@@ -13,10 +13,13 @@
 //! S1. All offsets follow from the capacity alone, so that a peer computes them for itself and compares: it
 //!     never trusts an offset read from the segment.
 //! S2. Every word that several processes write has a line of its own, and head and tail are two lines apart,
-//!     for processors fetch lines in pairs.
+//!     for processors fetch lines in pairs. The slots of the ring alone share lines: a sender and a receiver are
+//!     rarely at neighbouring slots for long (the receiver's pauses see to that), and a line then carries eight of them
+//!     from one to the other at once.
 
 use crate::protocol::blocks::{BlockHeader, BlockIndex};
 use crate::protocol::lifecycle::LifecycleWord;
+use crate::protocol::operations::send::STRIDE;
 use crate::protocol::parking::ParkingWord;
 use crate::protocol::peers::{PeerRow, Row};
 use crate::protocol::returned::ReturnedWord;
@@ -28,7 +31,7 @@ use core::ops::Range;
 pub(super) const LINE: usize = 64;
 const PAGE: usize = 4096;
 
-/// The least number of slots, so that each has room on a line with few others and laps stay long.
+/// The least number of slots, so that laps stay long.
 const LEAST_SLOTS: u32 = 1024;
 
 /// The payload of the smallest class, which shares two lines with its header.
@@ -117,6 +120,15 @@ pub(crate) struct Class {
     stride: usize,
 }
 
+/// As many blocks as wanted, or one more, so that a walk in strides comes by all of them.
+const fn walkable(blocks: u32) -> u32 {
+    if blocks.is_multiple_of(STRIDE) {
+        blocks + 1
+    } else {
+        blocks
+    }
+}
+
 /// All offsets of a segment (S1).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Geometry {
@@ -139,14 +151,16 @@ impl Geometry {
         let slot_bytes =
             usize::try_from(ring.slots()).unwrap_or(usize::MAX) * size_of::<SlotWord>();
         let small = (slots + slot_bytes).next_multiple_of(PAGE);
-        let small_blocks = (2 * capacity).max(LEAST_SMALL_BLOCKS);
+        let small_blocks = walkable((2 * capacity).max(LEAST_SMALL_BLOCKS));
         let headers = (small + small_blocks as usize * SMALL_BLOCK).next_multiple_of(PAGE);
 
         let large_blocks = LARGE_PAYLOADS.map(|payload| {
             let affordable = (LARGE_CLASS_BYTES / payload).max(LEAST_LARGE_BLOCKS);
-            u32::try_from(affordable)
-                .unwrap_or(u32::MAX)
-                .min(small_blocks)
+            walkable(
+                u32::try_from(affordable)
+                    .unwrap_or(u32::MAX)
+                    .min(small_blocks),
+            )
         });
         let all_large: u32 = large_blocks.iter().sum();
         let mut end = (headers + all_large as usize * LINE).next_multiple_of(PAGE);

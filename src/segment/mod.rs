@@ -72,9 +72,6 @@ pub(crate) struct Segment {
     small: NonNull<u8>,
     headers: NonNull<u8>,
     words: NonNull<u8>,
-    /// Slots are dealt out to the lines of the ring in turn: the number of lines less one, and its power.
-    line_mask: u64,
-    line_bits: u32,
     small_blocks: u32,
     block_count: u32,
     settings: Settings,
@@ -126,8 +123,6 @@ impl Segment {
 
     fn new(mapping: Mapping, geometry: Geometry, settings: Settings, file: OwnedFd) -> Self {
         debug_assert_eq!(mapping.length(), geometry.length);
-        let slots_a_line = (LINE / size_of::<SlotWord>()) as u64;
-        let lines = geometry.ring.slots() / slots_a_line;
         // The offsets are inside the mapping (S4).
         let part = |offset: usize| mapping.part(offset);
         Self {
@@ -135,8 +130,6 @@ impl Segment {
             small: part(geometry.small),
             headers: part(geometry.headers),
             words: part(WORDS),
-            line_mask: lines - 1,
-            line_bits: lines.trailing_zeros(),
             small_blocks: geometry.small_blocks(),
             block_count: geometry.block_count(),
             settings,
@@ -374,20 +367,16 @@ impl Words for Segment {
         self.geometry.ring
     }
 
-    /// Neighbours lie on different lines, so that a sender at the tail and a receiver just behind it do not
-    /// fight over one.
     #[inline(always)]
     fn slot(&self, position: Position) -> &SlotWord {
         let number = self.geometry.ring.slot_number(position);
-        let line = number & self.line_mask;
-        let place = line * LINE as u64 + (number >> self.line_bits) * size_of::<SlotWord>() as u64;
         #[allow(
             clippy::cast_possible_truncation,
             reason = "less than the length of the ring, which is a usize"
         )]
-        let place = place as usize;
-        // SAFETY: a slot number is below the number of slots, which fill their lines exactly, so the place is
-        // inside the ring and aligned to the size of a slot, which is one atomic.
+        let place = number as usize * size_of::<SlotWord>();
+        // SAFETY: a slot number is below the number of slots, so the place is inside the ring and aligned to the
+        // size of a slot, which is one atomic.
         unsafe { Self::at(self.slots, place) }
     }
 
@@ -464,7 +453,7 @@ impl Words for Segment {
     }
 
     #[inline(always)]
-    fn prefetch_block(&self, index: BlockIndex, length: u32) {
+    fn prefetch_block(&self, index: BlockIndex) {
         // Beyond the smallest class the payload lies elsewhere, and the processor's own prefetching sees it.
         if index.get() < self.small_blocks {
             let address = self
@@ -472,15 +461,8 @@ impl Words for Segment {
                 .as_ptr()
                 .wrapping_add(index.get() as usize * SMALL_BLOCK);
             cpu::prefetch_for_write(address);
-            if length as usize + size_of::<BlockHeader>() > LINE {
-                cpu::prefetch_for_write(address.wrapping_add(LINE));
-            }
+            cpu::prefetch_for_write(address.wrapping_add(LINE));
         }
-    }
-
-    #[inline(always)]
-    fn prefetch_slot(&self, position: Position) {
-        cpu::prefetch_for_write(core::ptr::from_ref(self.slot(position)).cast());
     }
 }
 

@@ -3,20 +3,12 @@
 
 use super::super::blocks::{Block, BlockHeader, State};
 use super::super::peers::Row;
-use super::super::ring::{Hint, Kind, LapOrder, Position};
+use super::super::ring::{Kind, LapOrder, Position};
 use super::super::{Corrupt, Words};
 use super::letters::bury;
 use super::send::wake_block_waiters;
 use super::{InHand, blocks_in, close, help};
 use crate::sync::Ordering;
-
-/// How many positions ahead a receiver asks for a block that it will want soon ...
-const PREFETCH_BLOCKS: u64 = 4;
-/// ... and for its slot, so that the look at which block it is does not have to wait.
-const PREFETCH_SLOTS: u64 = 8;
-/// How often, in positions, a receiver looks how far senders have come: their line is not to be taken away
-/// from them at every message.
-const LOOK_AHEAD_EVERY: u64 = 16;
 
 /// What a receiver found.
 #[derive(Debug, PartialEq, Eq)]
@@ -31,17 +23,15 @@ pub(crate) enum Receive {
 }
 
 /// One attempt to receive, for the process of row `me`.
-///
-/// `filled` is this receiver's own memory of how far senders have come.
 #[inline(always)]
-pub(crate) fn receive<W: Words>(words: &W, me: Row, filled: &Hint) -> Result<Receive, Corrupt> {
+pub(crate) fn receive<W: Words>(words: &W, me: Row) -> Result<Receive, Corrupt> {
     // Two words that hardly ever change: nothing is closed, and nothing has come back.
     if (!words.lifecycle().load().is_open() || words.returned().load().is_dirty())
         && let Some(first) = before_the_ring(words, me)?
     {
         return Ok(first);
     }
-    take(words, me, filled, || verdict(words, me))
+    take(words, me, || verdict(words, me))
 }
 
 /// Rows 5, 6 and 7: the next message of the ring, or what `at_the_end` says when there will be none.
@@ -52,7 +42,6 @@ pub(crate) fn receive<W: Words>(words: &W, me: Row, filled: &Hint) -> Result<Rec
 fn take<W: Words>(
     words: &W,
     me: Row,
-    filled: &Hint,
     at_the_end: impl FnOnce() -> Result<Receive, Corrupt>,
 ) -> Result<Receive, Corrupt> {
     let size = words.ring_size();
@@ -61,13 +50,14 @@ fn take<W: Words>(
         let word = words.slot(position);
         let seen = word.load();
         if seen.is_full_in(size.lap(position)) {
+            // While the exchange gets hold of the slot, the block, which is written next, is on its way too.
+            words.prefetch_block(seen.block());
             if let Some(vacated) = word.take(seen, me) {
                 words.head().set(position.next());
                 if words.space().someone_sleeps() {
                     words.space().notify(|word| words.wake(word, 1));
                 }
                 let header = words.block(seen.block()).ok_or(Corrupt::NoSuchBlock)?;
-                prefetch_after(words, position, header.length(), filled);
                 let held = hold(header, me)?;
                 word.clear(vacated);
                 return Ok(Receive::Message(InHand {
@@ -117,21 +107,6 @@ fn hold(header: &BlockHeader, me: Row) -> Result<Block, Corrupt> {
     Ok(held)
 }
 
-/// Ask for what later messages will need: it is all about to be written here, and to wait for a line takes
-/// longer than everything else. Only for messages that are there already, before `filled`: where the queue is
-/// nearly empty, a sender is at work on the next lines, and they must not be taken away from it.
-#[inline(always)]
-fn prefetch_after<W: Words>(words: &W, position: Position, length: u32, filled: &Hint) {
-    if position.0.is_multiple_of(LOOK_AHEAD_EVERY) {
-        filled.set(words.tail().get());
-    }
-    if position.plus(PREFETCH_SLOTS) < filled.get() {
-        words.prefetch_slot(position.plus(PREFETCH_SLOTS));
-        let soon = words.slot(position.plus(PREFETCH_BLOCKS)).load();
-        words.prefetch_block(soon.block(), length);
-    }
-}
-
 /// Row 12: the returned message with the lowest position, if there is any.
 #[cold]
 fn take_returned<W: Words>(words: &W, me: Row) -> Option<InHand> {
@@ -162,11 +137,11 @@ fn take_returned<W: Words>(words: &W, me: Row) -> Option<InHand> {
 /// The queue must be sealed, so that there is an end.
 #[cold]
 pub(crate) fn discard_all<W: Words>(words: &W, me: Row) -> Result<u64, Corrupt> {
-    let (mut count, filled) = (0, Hint::new());
+    let mut count = 0;
     loop {
         let message = match take_returned(words, me) {
             Some(held) => held,
-            None => match take(words, me, &filled, || Ok(Receive::Closed))? {
+            None => match take(words, me, || Ok(Receive::Closed))? {
                 Receive::Message(held) => held,
                 Receive::Empty | Receive::Closed => return Ok(count),
             },

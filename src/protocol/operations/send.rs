@@ -10,11 +10,14 @@ use super::{InHand, close, help};
 use crate::sync::{AtomicU32, Ordering};
 use core::ops::Range;
 
+/// How far a sender goes from one block to the next.
+///
+/// Not to the neighbour: a receiver that reads block after block makes its processor fetch the ones that follow in
+/// memory, which is to take them away from the sender that is about to fill them.
+pub(crate) const STRIDE: u32 = 5;
 /// How many blocks ahead of its cursor a sender asks for: about the time that a line takes to come over
 /// from the receiver's processor.
 const PREFETCH_BLOCKS: u32 = 8;
-/// How many slots ahead of the tail.
-const PREFETCH_SLOTS: u64 = 4;
 
 /// Row 1: make one of the free blocks numbered `from` this sender's own. `None`: all are in use.
 ///
@@ -32,15 +35,24 @@ pub(crate) fn allocate<W: Words>(
     if from.contains(&number)
         && let Some(owned) = allocate_one(words, me, number)
     {
-        let next = if number + 1 < from.end {
-            number + 1
-        } else {
-            from.start
-        };
-        cursor.store(next, Ordering::Relaxed);
+        // Of a class that has fewer blocks than a stride, this may be none: then `allocate_any` starts anew.
+        cursor.store(further(number, STRIDE, &from), Ordering::Relaxed);
+        let soon = further(number, PREFETCH_BLOCKS * STRIDE, &from);
+        words.prefetch_block(BlockIndex::from_low_bits(soon.into()));
         return Some(owned);
     }
     allocate_any(words, me, &from, cursor)
+}
+
+/// The block that comes `by` after block `number` in the circle of those numbered `from`, if that has so many.
+#[inline(always)]
+fn further(number: u32, by: u32, from: &Range<u32>) -> u32 {
+    let next = number + by;
+    if next < from.end {
+        next
+    } else {
+        next - from.end + from.start
+    }
 }
 
 /// Row 1 for one block, if it is Free.
@@ -180,9 +192,6 @@ pub(crate) fn publish<W: Words>(
             if words.items().someone_sleeps() {
                 words.items().notify(|word| words.wake(word, 1));
             }
-            words.prefetch_slot(position.plus(PREFETCH_SLOTS));
-            let ahead = u64::from(offered.index.get() + PREFETCH_BLOCKS);
-            words.prefetch_block(BlockIndex::from_low_bits(ahead), header.length());
             return Ok(Publish::Accepted);
         }
     }
