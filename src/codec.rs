@@ -91,7 +91,7 @@ impl fmt::Display for EncodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoRoom => f.write_str("the buffer is too short for the message"),
-            Self::Failed(_) => f.write_str("the codec could not encode the message"),
+            Self::Failed(source) => write!(f, "the codec could not encode the message: {source}"),
         }
     }
 }
@@ -118,7 +118,11 @@ impl DecodeError {
 
 impl fmt::Display for DecodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the codec could not decode the message, which is now a dead letter")
+        write!(
+            f,
+            "the codec could not decode the message, which is now a dead letter: {}",
+            self.0
+        )
     }
 }
 

@@ -123,6 +123,7 @@ pub(crate) enum Corrupt {
     TooLong,
     HeadAhead,
     TailAhead,
+    Astray,
 }
 
 impl Corrupt {
@@ -138,6 +139,7 @@ impl Corrupt {
             Self::TooLong => "a message is longer than its block",
             Self::HeadAhead => "the head is ahead of the ring",
             Self::TailAhead => "the tail is ahead of the ring",
+            Self::Astray => "the laps of the ring contradict each other",
         }
     }
 }
