@@ -485,4 +485,6 @@ impl Words for Segment {
 }
 
 #[cfg(test)]
+mod scribble;
+#[cfg(test)]
 mod tests;
