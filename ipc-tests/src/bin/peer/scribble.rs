@@ -4,6 +4,7 @@
 
 use ipc_tests::{
     child::Peer,
+    memfd,
     role::{Io, Role},
     rounds::Rng,
     watchdog::{Watchdog, remark},
@@ -11,7 +12,7 @@ use ipc_tests::{
 use std::{
     env,
     fmt::{Debug, Display},
-    fs::{self, File},
+    fs::File,
     os::unix::fs::FileExt,
     process,
     sync::atomic::{AtomicBool, Ordering},
@@ -419,14 +420,7 @@ struct Scribbler(File);
 
 impl Scribbler {
     fn new() -> Self {
-        let is_queue = |path: &fs::DirEntry| {
-            let target = fs::read_link(path.path()).unwrap_or_default();
-            target.display().to_string().contains("memfd:workring")
-        };
-        let entries = fs::read_dir("/proc/self/fd").expect("/proc").flatten();
-        let found = entries.into_iter().find(is_queue).expect("a queue").path();
-        let file = File::options().read(true).write(true).open(found);
-        Self(file.expect("another description of the segment"))
+        Self(memfd::reopen("workring"))
     }
 
     fn read(&self, offset: u64) -> u64 {
