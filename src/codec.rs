@@ -91,7 +91,7 @@ impl fmt::Display for EncodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoRoom => f.write_str("the buffer is too short for the message"),
-            Self::Failed(_) => f.write_str("the codec could not encode the message"),
+            Self::Failed(source) => write!(f, "the codec could not encode the message: {source}"),
         }
     }
 }
@@ -118,7 +118,11 @@ impl DecodeError {
 
 impl fmt::Display for DecodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the codec could not decode the message, which is now a dead letter")
+        write!(
+            f,
+            "the codec could not decode the message, which is now a dead letter: {}",
+            self.0
+        )
     }
 }
 
@@ -142,6 +146,12 @@ const FORMAT: bincode::config::Configuration<
     bincode::config::LittleEndian,
     bincode::config::Fixint,
 > = bincode::config::standard().with_fixed_int_encoding();
+
+/// How much memory the lengths in a message may ask for before its end is met. bincode asks for as much as a
+/// length says, so that one that somebody has overwritten would end the process. The limits are constants, hence
+/// two: for messages as short as most, and for the longest that a block can say to have.
+const SHORT: usize = 64 << 10;
+const LONG: usize = u32::MAX as usize;
 
 /// Counts what it is given to write.
 struct Counter(usize);
@@ -173,8 +183,15 @@ impl<T: Serialize + DeserializeOwned> Codec<T> for Bincode {
 
     #[inline]
     fn decode(bytes: &[u8]) -> Result<T, DecodeError> {
-        let (message, used) =
-            bincode::serde::decode_from_slice(bytes, FORMAT).map_err(DecodeError::new)?;
+        // Only what needs to be dropped has memory of its own; for the rest the count would cost and do nothing.
+        let (message, used) = if !core::mem::needs_drop::<T>() {
+            bincode::serde::decode_from_slice(bytes, FORMAT)
+        } else if bytes.len() <= SHORT {
+            bincode::serde::decode_from_slice(bytes, FORMAT.with_limit::<SHORT>())
+        } else {
+            bincode::serde::decode_from_slice(bytes, FORMAT.with_limit::<LONG>())
+        }
+        .map_err(DecodeError::new)?;
         if used != bytes.len() {
             return Err(DecodeError::new(format!(
                 "the message takes {used} of {} bytes",
@@ -291,6 +308,24 @@ mod tests {
     #[test]
     fn a_length_that_no_memory_could_hold_is_an_error() {
         assert!(<Bincode as Codec<Vec<u64>>>::decode(&[0xff; 8]).is_err());
+        for length in [1 << 20, 1 << 45, u64::MAX] {
+            let mut bytes = length.to_le_bytes().to_vec();
+            assert!(<Bincode as Codec<String>>::decode(&bytes).is_err());
+            bytes.resize(2 * SHORT, b'x');
+            assert!(<Bincode as Codec<String>>::decode(&bytes).is_err());
+        }
+    }
+
+    #[test]
+    fn messages_around_the_limit_are_decoded_whole() {
+        for length in [SHORT - 9, SHORT - 8, SHORT - 7, 3 * SHORT] {
+            let text = "x".repeat(length);
+            let mut bytes = vec![0; length + 8];
+            let encoded = Bincode::encode(&text, &mut bytes).expect("room enough");
+            assert_eq!(encoded, bytes.len());
+            let decoded = <Bincode as Codec<String>>::decode(&bytes).expect("whole");
+            assert!(decoded == text, "{length} bytes");
+        }
     }
 
     #[test]

@@ -207,6 +207,26 @@ send_error!(SendError: Closed CLOSED, Interrupted INTERRUPTED);
 send_error!(TrySendError: Full FULL, Closed CLOSED);
 send_error!(SendTimeoutError: Timeout TIMEOUT, Closed CLOSED, Interrupted INTERRUPTED);
 
+macro_rules! from_send_error {
+    ($name:ident: Interrupted is $interrupted:ident) => {
+        impl<T> From<SendError<T>> for $name<T> {
+            fn from(error: SendError<T>) -> Self {
+                match error {
+                    SendError::Closed(value) => Self::Closed(value),
+                    SendError::Interrupted(value) => Self::$interrupted(value),
+                    SendError::TooLarge { value, len, max } => Self::TooLarge { value, len, max },
+                    SendError::Encode { value, source } => Self::Encode { value, source },
+                    SendError::Corrupt { value, what } => Self::Corrupt { value, what },
+                }
+            }
+        }
+    };
+}
+
+// A wait that was interrupted had found the queue full.
+from_send_error!(TrySendError: Interrupted is Full);
+from_send_error!(SendTimeoutError: Interrupted is Interrupted);
+
 /// A receive failed. No message is lost.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -322,6 +342,26 @@ recv_error!(RecvError: Closed CLOSED, Interrupted INTERRUPTED);
 recv_error!(TryRecvError: Empty EMPTY, Closed CLOSED);
 recv_error!(RecvTimeoutError: Timeout TIMEOUT, Closed CLOSED, Interrupted INTERRUPTED);
 
+macro_rules! from_recv_error {
+    ($name:ident: Interrupted is $interrupted:ident) => {
+        impl From<RecvError> for $name {
+            fn from(error: RecvError) -> Self {
+                match error {
+                    RecvError::Closed => Self::Closed,
+                    RecvError::Interrupted => Self::$interrupted,
+                    RecvError::Decode(source) => Self::Decode(source),
+                    RecvError::TooManyLeases { max } => Self::TooManyLeases { max },
+                    RecvError::Corrupt { what } => Self::Corrupt { what },
+                }
+            }
+        }
+    };
+}
+
+// A wait that was interrupted had found the queue empty.
+from_recv_error!(TryRecvError: Interrupted is Empty);
+from_recv_error!(RecvTimeoutError: Interrupted is Interrupted);
+
 /// A queue could not be made.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -382,7 +422,8 @@ pub enum HandoffError {
     },
     /// The queue is closed: a child would have nothing to do with it.
     Closed,
-    /// As many processes are attached to the queue as it has rows for.
+    /// As many processes are attached to the queue, or were given an end of it, as it has rows for. End one of
+    /// them, or drop a [`Handoff`](crate::Handoff) that was not spawned, and try again.
     #[non_exhaustive]
     TooManyPeers {
         /// How many there can be.
@@ -413,7 +454,11 @@ impl fmt::Display for HandoffError {
             ),
             Self::Closed => f.write_str(CLOSED),
             Self::TooManyPeers { max } => {
-                write!(f, "the queue has {max} processes already: let one go first")
+                write!(
+                    f,
+                    "the queue has {max} processes already, and no row for another: \
+                     end one, or drop a hand-off that was not spawned"
+                )
             }
             Self::Corrupt { what } => corrupt(f, what),
             Self::Os { what, source } => write!(f, "{what}: {source}"),
@@ -566,5 +611,51 @@ impl Error for InheritError {
             Self::Os { source, .. } => Some(source),
             _ => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_codec_said_is_in_the_sentence() {
+        let source = || EncodeError::failed("no colour called mauve");
+        let sent = SendError::Encode {
+            value: (),
+            source: source(),
+        };
+        assert!(
+            sent.to_string().ends_with("no colour called mauve"),
+            "{sent}"
+        );
+        let received = RecvError::Decode(DecodeError::new("colour 77 of 16"));
+        assert!(
+            received.to_string().ends_with("colour 77 of 16"),
+            "{received}"
+        );
+    }
+
+    #[test]
+    fn an_error_of_a_waiting_form_is_one_of_the_other_forms() {
+        assert!(matches!(
+            TrySendError::from(SendError::Interrupted(7)),
+            TrySendError::Full(7)
+        ));
+        assert!(matches!(
+            SendTimeoutError::from(SendError::Interrupted(7)),
+            SendTimeoutError::Interrupted(7)
+        ));
+        assert!(matches!(
+            TryRecvError::from(RecvError::Interrupted),
+            TryRecvError::Empty
+        ));
+        let corrupt = RecvError::Corrupt { what: "a lap" };
+        assert!(matches!(
+            RecvTimeoutError::from(corrupt),
+            RecvTimeoutError::Corrupt { what: "a lap" }
+        ));
+        assert!(TryRecvError::from(RecvError::Closed).is_closed());
+        assert!(TrySendError::from(SendError::Closed(())).is_closed());
     }
 }

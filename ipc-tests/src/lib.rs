@@ -11,6 +11,7 @@
 //! | [`rounds`]   | how many rounds, and with which seed?                                    |
 //! | [`cpu`]      | what does a process cost: time, context switches, memory?                |
 //! | [`asleep`]   | does another process really wait, asleep in shared memory?               |
+//! | [`memfd`]    | where is a queue's memory, for a test that writes there?                 |
 //! | [`stops`]    | how long did it take, unless this process was stopped meanwhile?         |
 //!
 //! A test is a function around [`guarded`]:
@@ -42,6 +43,7 @@ pub mod child;
 pub mod cpu;
 pub mod leak;
 pub mod ledger;
+pub mod memfd;
 mod procfs;
 pub mod role;
 pub mod rounds;

@@ -55,6 +55,8 @@ pub(crate) fn reopen(file: impl AsFd) -> io::Result<OwnedFd> {
 pub(crate) struct Mapping {
     start: NonNull<u8>,
     length: NonZeroUsize,
+    #[cfg(test)]
+    on_heap: bool,
 }
 
 // SAFETY: the mapping belongs to no thread, and this type hands out nothing but its address and length.
@@ -80,7 +82,27 @@ impl Mapping {
         Ok(Self {
             start: start.cast(),
             length,
+            #[cfg(test)]
+            on_heap: false,
         })
+    }
+
+    /// As much memory on the heap, all zeros, where a sanitizer sees what goes beyond its ends.
+    #[cfg(test)]
+    pub(crate) fn on_heap(length: usize) -> Self {
+        let length = NonZeroUsize::new(length).expect("some memory");
+        // SAFETY: the layout is not of size 0.
+        let start = unsafe { std::alloc::alloc_zeroed(Self::heap_layout(length)) };
+        Self {
+            start: NonNull::new(start).expect("memory"),
+            length,
+            on_heap: true,
+        }
+    }
+
+    #[cfg(test)]
+    fn heap_layout(length: NonZeroUsize) -> std::alloc::Layout {
+        std::alloc::Layout::from_size_align(length.get(), 4096).expect("a sound size")
     }
 
     /// The byte at `offset`, which must not be beyond the end; aligned as `offset` is, up to a page.
@@ -100,6 +122,12 @@ impl Mapping {
 
 impl Drop for Mapping {
     fn drop(&mut self) {
+        #[cfg(test)]
+        if self.on_heap {
+            // SAFETY: allocated by `on_heap`, with this layout.
+            unsafe { std::alloc::dealloc(self.start.as_ptr(), Self::heap_layout(self.length)) };
+            return;
+        }
         // SAFETY: the mapping is ours, whole, and whoever borrowed from it has borrowed from `self`.
         let _ = unsafe { munmap(self.start.cast(), self.length.get()) };
     }

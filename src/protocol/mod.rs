@@ -120,6 +120,7 @@ pub(crate) enum Corrupt {
     TooLong,
     HeadAhead,
     TailAhead,
+    Astray,
 }
 
 impl Corrupt {
@@ -135,6 +136,7 @@ impl Corrupt {
             Self::TooLong => "a message is longer than its block",
             Self::HeadAhead => "the head is ahead of the ring",
             Self::TailAhead => "the tail is ahead of the ring",
+            Self::Astray => "the laps of the ring contradict each other",
         }
     }
 }

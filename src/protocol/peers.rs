@@ -11,6 +11,9 @@
 //! E3. A row becomes Live or Ticket only while byte L(row, incarnation) of the segment file is locked by the
 //!     new tenant, and stays locked as long as it lives.
 //! E4. A Live row becomes Free only when its process holds no block.
+//! E5. A ticket goes to one process: the first that puts its process-id namespace into a row where there is
+//!     none. The process id comes last, so that an identity that has one is complete; until then a ticket is
+//!     judged by its lock alone.
 //!
 //! Crash: the lock goes with the process, the row stays: whoever finds it so can tell that its tenant died.
 
@@ -216,11 +219,28 @@ impl PeerRow {
         }
     }
 
-    /// By the new tenant of a row or ticket, under its lock (E3), before the row becomes Live.
+    /// By the new tenant of a free row, under its lock (E3), before the row becomes Live.
     pub(crate) fn identify(&self, process: u64, pid_namespace: u64, time_namespace: u64) {
         self.pid_namespace.store(pid_namespace, Ordering::Relaxed);
         self.time_namespace.store(time_namespace, Ordering::Relaxed);
         self.process.store(process, Ordering::Release);
+    }
+
+    /// By a process that was given the ticket for this row, under its lock (E3), before the row becomes Live.
+    /// Programs that this process has started have the lock, too, and know of the ticket. False if one of them
+    /// was faster: the row is left as it is (E5).
+    #[must_use]
+    pub(crate) fn claim(&self, process: u64, pid_namespace: u64, time_namespace: u64) -> bool {
+        let claimed = self.pid_namespace.compare_exchange(
+            0,
+            pid_namespace,
+            Ordering::AcqRel,
+            Ordering::Relaxed,
+        );
+        if claimed.is_ok() {
+            self.identify(process, pid_namespace, time_namespace);
+        }
+        claimed.is_ok()
     }
 
     /// Free or Ticket to Live, with these roles.
@@ -229,11 +249,11 @@ impl PeerRow {
         self.exchange(seen, Tenant::pack(Tenancy::Live, roles, seen.incarnation()))
     }
 
-    /// Free to Ticket. The identity of the tenant before is wiped first: a ticket is judged by its lock
-    /// alone until its own is written.
+    /// Free to Ticket, under the row's lock (E3). The identity of the tenant before is wiped first (E5).
     #[must_use]
     pub(crate) fn promise(&self, seen: Tenant, roles: Roles) -> Option<Tenant> {
         self.process.store(0, Ordering::Relaxed);
+        self.pid_namespace.store(0, Ordering::Relaxed);
         self.exchange(
             seen,
             Tenant::pack(Tenancy::Ticket, roles, seen.incarnation()),
@@ -287,6 +307,24 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_ticket_is_claimed_once_and_the_loser_changes_nothing() {
+        let row = PeerRow::new();
+        row.identify(1, 2, 3);
+        let ticket = row
+            .promise(row.load(), Roles::BOTH)
+            .expect("the row is free");
+        assert_eq!(row.process_id(), 0, "the tenant before is still named");
+        assert!(row.claim(7, 8, 9));
+        assert!(
+            !row.claim(17, 8, 19),
+            "claimed again, in the same namespace"
+        );
+        assert_eq!(row.process_id(), 7);
+        assert_eq!(row.time_namespace.load(Ordering::Relaxed), 9);
+        assert!(row.settle(ticket, Roles::BOTH).is_some());
     }
 
     #[test]

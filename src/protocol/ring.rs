@@ -16,6 +16,10 @@
 //! R3. The lap of a slot never goes back, and Closed never changes.
 //! R4. Laps compare by wrapped difference. The one assumption: nobody stays stopped for an exact multiple
 //!     of 2^32 laps.
+//! R5. A walk goes on to the next slot with each step, in the same lap or a later one. So it ends after one
+//!     trip round the ring, unless others have moved on meanwhile, or the laps are nonsense that wraps round
+//!     (R4) and leads it in a circle for ever. A sound walk never gets 2^31 laps away from its hint; one that
+//!     does has met nonsense.
 //!
 //! Crash: every transition is one exchange, so a slot is always in one of the four states.
 //!
@@ -158,6 +162,14 @@ impl RingSize {
     #[inline(always)]
     pub(crate) fn skip_taken(self, position: Position, laps_ahead: u32) -> Position {
         position.plus((u64::from(laps_ahead.saturating_sub(1)) << self.bits) + 1)
+    }
+
+    /// Whether a walk from `hint` to `reached` has gone astray (R5). Either may have been overtaken by the
+    /// other: whoever walks does not stop others from moving the hint.
+    #[must_use]
+    pub(crate) const fn is_astray(self, hint: Position, reached: Position) -> bool {
+        let beyond = reached.0.wrapping_sub(hint.0).cast_signed();
+        beyond >= 1 << (LAP_BITS - 1 + self.bits)
     }
 }
 

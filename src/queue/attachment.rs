@@ -108,7 +108,13 @@ impl Attachment {
         identity: Identity,
     ) -> Result<Option<Self>, Corrupt> {
         let word = segment.row(row).ok_or(Corrupt::NoSuchRow)?;
-        identify(word, identity);
+        if !word.claim(
+            identity.process,
+            identity.pid_namespace,
+            identity.time_namespace,
+        ) {
+            return Ok(None);
+        }
         let Some(tenant) = word.settle(ticket, Roles::only(role)) else {
             return Ok(None);
         };

@@ -56,7 +56,7 @@ const VARIABLE: &str = "WORKRING_INHERIT";
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Default)]
-#[must_use = "nothing is given until `spawn`"]
+#[must_use = "dropping a hand-off takes back what it gave: call `spawn`"]
 pub struct Handoff {
     tickets: Vec<TicketToGive>,
 }

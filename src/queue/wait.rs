@@ -6,9 +6,10 @@
 
 use super::attachment::Attachment;
 use crate::os::{cpu, futex};
-use crate::protocol::Words;
+use crate::protocol::operations::receive;
 use crate::protocol::parking::ParkingWord;
 use crate::protocol::peers::Role;
+use crate::protocol::{Corrupt, Words};
 use crate::sync::{AtomicBool, AtomicU32, Ordering};
 use core::fmt;
 use core::time::Duration;
@@ -127,7 +128,7 @@ impl Waiter {
     /// Call `attempt` until it gives something, or `patience` ends.
     ///
     /// `attempt` gives `None` for "not now"; then it is worth trying again once `word` has been notified.
-    pub(super) fn wait_for<P: Patience, R, E>(
+    pub(super) fn wait_for<P: Patience, R, E: From<Corrupt>>(
         &self,
         attachment: &Attachment,
         word: &ParkingWord,
@@ -142,7 +143,7 @@ impl Waiter {
 
     /// As [`wait_for`](Waiter::wait_for), after an attempt that gave nothing.
     #[inline(never)]
-    pub(super) fn wait_more<P: Patience, R, E>(
+    pub(super) fn wait_more<P: Patience, R, E: From<Corrupt>>(
         &self,
         attachment: &Attachment,
         word: &ParkingWord,
@@ -178,6 +179,7 @@ impl Waiter {
                 epoch.get(),
                 remaining.map_or(slice, |remaining| remaining.min(slice)),
             );
+            receive::inspect(attachment.segment()).map_err(E::from)?;
             if let Some(result) = attempt()? {
                 return Ok(result);
             }

@@ -467,4 +467,6 @@ impl Words for Segment {
 }
 
 #[cfg(test)]
+mod scribble;
+#[cfg(test)]
 mod tests;

@@ -27,7 +27,7 @@ pub(crate) enum Receive {
 pub(crate) fn receive<W: Words>(words: &W, me: Row) -> Result<Receive, Corrupt> {
     // Two words that hardly ever change: nothing is closed, and nothing has come back.
     if (!words.lifecycle().load().is_open() || words.returned().load().is_dirty())
-        && let Some(first) = before_the_ring(words, me)?
+        && let Some(first) = before_the_ring(words, me, filled)?
     {
         return Ok(first);
     }
@@ -69,16 +69,46 @@ fn take<W: Words>(
         }
         match (seen.against(size.lap(position)), seen.kind()) {
             (LapOrder::Behind, _) => return Err(Corrupt::HeadAhead),
-            (LapOrder::Ahead(laps), _) => position = size.skip_taken(position, laps),
+            (LapOrder::Ahead(laps), _) => position = walk_on(words, position, laps)?,
             (LapOrder::Same, Kind::Closed) => return at_the_end(),
-            (LapOrder::Same, _) => return Ok(Receive::Empty),
+            (LapOrder::Same, _) => return nothing_at(words, position),
         }
     }
 }
 
-/// What comes before the messages of the ring: the end of everything, and returned messages.
+/// Where a receiver goes on that has met a slot `laps` ahead of it.
 #[cold]
-fn before_the_ring<W: Words>(words: &W, me: Row) -> Result<Option<Receive>, Corrupt> {
+fn walk_on<W: Words>(words: &W, position: Position, laps: u32) -> Result<Position, Corrupt> {
+    let further = words.ring_size().skip_taken(position, laps);
+    if words.ring_size().is_astray(words.head().get(), further) {
+        return Err(Corrupt::Astray);
+    }
+    Ok(further)
+}
+
+/// A receiver has come to a position that is not filled. There is nothing to take, if the head has led here
+/// rightly: all positions before are taken (R2), so the slot of the last one is good for a later lap.
+#[inline(never)]
+fn nothing_at<W: Words>(words: &W, position: Position) -> Result<Receive, Corrupt> {
+    let was_taken = position.minus(1).is_none_or(|last| {
+        let lap = words.ring_size().lap(last);
+        matches!(words.slot(last).load().against(lap), LapOrder::Ahead(_))
+    });
+    if was_taken {
+        Ok(Receive::Empty)
+    } else {
+        Err(Corrupt::HeadAhead)
+    }
+}
+
+/// What comes before the messages of the ring: the end of everything, and returned messages. And all that a
+/// closed queue still has.
+#[cold]
+fn before_the_ring<W: Words>(
+    words: &W,
+    me: Row,
+    filled: &Hint,
+) -> Result<Option<Receive>, Corrupt> {
     let life = words.lifecycle().load();
     if life.has_ended() {
         return Ok(Some(Receive::Closed));
@@ -91,7 +121,28 @@ fn before_the_ring<W: Words>(words: &W, me: Row) -> Result<Option<Receive>, Corr
         words.lifecycle().end();
         return Ok(Some(Receive::Closed));
     }
-    Ok(take_returned(words, me).map(Receive::Message))
+    if let Some(held) = take_returned(words, me) {
+        return Ok(Some(Receive::Message(held)));
+    }
+    if life.is_closing() {
+        return take_sealed(words, me, filled).map(Some);
+    }
+    Ok(None)
+}
+
+/// [`take`] from a queue that is sealed. Every position before the end is filled (R1), so this meets a message
+/// or the end, or else a gap: then a sender, or the closer, was led too far by a tail that somebody had
+/// overwritten.
+fn take_sealed<W: Words>(words: &W, me: Row, filled: &Hint) -> Result<Receive, Corrupt> {
+    let mut at_the_end = false;
+    let verdict = || {
+        at_the_end = true;
+        verdict(words, me)
+    };
+    match take(words, me, filled, verdict)? {
+        Receive::Empty if !at_the_end => Err(Corrupt::TailAhead),
+        other => Ok(other),
+    }
 }
 
 /// Row 6, by the taker.
@@ -143,7 +194,9 @@ pub(crate) fn discard_all<W: Words>(words: &W, me: Row) -> Result<u64, Corrupt> 
             Some(held) => held,
             None => match take(words, me, || Ok(Receive::Closed))? {
                 Receive::Message(held) => held,
-                Receive::Empty | Receive::Closed => return Ok(count),
+                Receive::Closed => return Ok(count),
+                // As in `take_sealed`.
+                Receive::Empty => return Err(Corrupt::TailAhead),
             },
         };
         discard(words, &message)?;
@@ -244,6 +297,21 @@ fn release<W: Words>(words: &W, held: &InHand, to: Block) -> Result<(), Corrupt>
     // the look at the blocks that follows that wake sees our release.
     if !words.lifecycle().load().is_open() && words.items().someone_sleeps() {
         words.items().notify(|word| words.wake(word, u32::MAX));
+    }
+    Ok(())
+}
+
+/// After a sleep: is the tail where it may be? A sender that follows a tail ahead of the truth leaves a gap, and
+/// receivers would wait before it for ever, however much is sent.
+#[cold]
+pub(crate) fn inspect<W: Words>(words: &W) -> Result<(), Corrupt> {
+    let head = words.head().get();
+    let seen = words.slot(head).load();
+    let is_free = seen.against(words.ring_size().lap(head)) == LapOrder::Same
+        && matches!(seen.kind(), Kind::Empty | Kind::Vacated);
+    // Positions are filled in order (R1): the tail that was read while this one was free is not after it.
+    if is_free && words.tail().get() > head && words.slot(head).load() == seen {
+        return Err(Corrupt::TailAhead);
     }
     Ok(())
 }

@@ -210,16 +210,20 @@ pub(super) enum Look {
 #[inline(never)]
 pub(super) fn look<W: Words>(words: &W, position: Position, seen: Slot) -> Result<Look, Corrupt> {
     let size = words.ring_size();
-    match (seen.against(size.lap(position)), seen.kind()) {
-        (_, Kind::Closed) => Ok(Look::Closed),
-        (LapOrder::Behind, _) => Err(Corrupt::TailAhead),
-        (LapOrder::Same, Kind::Full) => Ok(Look::GoOn(size.skip_filled(position, seen, 0))),
-        (LapOrder::Ahead(laps), _) => Ok(Look::GoOn(size.skip_filled(position, seen, laps))),
+    let further = match (seen.against(size.lap(position)), seen.kind()) {
+        (_, Kind::Closed) => return Ok(Look::Closed),
+        (LapOrder::Behind, _) => return Err(Corrupt::TailAhead),
+        (LapOrder::Same, Kind::Full) => size.skip_filled(position, seen, 0),
+        (LapOrder::Ahead(laps), _) => size.skip_filled(position, seen, laps),
         (LapOrder::Same, Kind::Empty | Kind::Vacated) => {
             help(words, position, seen)?;
-            Ok(Look::Free)
+            return Ok(Look::Free);
         }
+    };
+    if size.is_astray(words.tail().get(), further) {
+        return Err(Corrupt::Astray);
     }
+    Ok(Look::GoOn(further))
 }
 
 /// Whether a message at `position` keeps within the capacity: the one `capacity` before it must be taken.
@@ -228,15 +232,18 @@ fn has_room<W: Words>(words: &W, position: Position, room: &Hint) -> bool {
     let Some(oldest) = position.minus(u64::from(words.limits().capacity)) else {
         return true;
     };
-    oldest < room.get() || has_room_now(words, oldest, room)
+    oldest < room.get() || has_room_now(words, position, oldest, room)
 }
 
 /// As [`has_room`], from the shared words: the head hint, which costs a line that receivers write, then the
 /// slot itself, which alone decides.
+///
+/// A head after `position`, which was free a moment ago, is nonsense, or others have been very fast: it is not
+/// to be remembered.
 #[inline(never)]
-fn has_room_now<W: Words>(words: &W, oldest: Position, room: &Hint) -> bool {
+fn has_room_now<W: Words>(words: &W, position: Position, oldest: Position, room: &Hint) -> bool {
     let head = words.head().get();
-    if oldest < head {
+    if oldest < head && head <= position {
         room.set(head);
         return true;
     }

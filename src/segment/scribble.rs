@@ -1,0 +1,557 @@
+//! A stray writer in the segment: whatever it writes, operations end, with a value or a typed error, and touch
+//! nothing outside.
+//!
+//! The segment lies on the heap, so that `AddressSanitizer` sees each access beyond its ends:
+//!
+//!     RUSTFLAGS=-Zsanitizer=address cargo +nightly test --target x86_64-unknown-linux-gnu --lib scribble
+//!
+//! Payloads are left alone: what is in them is the codec's business.
+
+use super::layout::{CLASSES, Class};
+use super::*;
+use crate::protocol::Corrupt;
+use crate::protocol::lifecycle::Lifecycle;
+use crate::protocol::operations::receive::{self, Receive};
+use crate::protocol::operations::send::{self, Publish};
+use crate::protocol::operations::{InHand, close, letters, sides};
+use crate::protocol::peers::{Role, Roles};
+use crate::sync::{AtomicBool, AtomicU32};
+use core::mem::offset_of;
+
+fn settings(capacity: u32, settled: bool) -> Settings {
+    Settings {
+        limits: Limits {
+            capacity,
+            attempts: 2,
+            max_dead_letters: 4,
+            settled,
+            end_with_last_sender: true,
+            end_with_last_receiver: true,
+        },
+        max_leases: 8,
+        spin: Duration::ZERO,
+        slice: Duration::from_millis(1),
+        schema: 0,
+        type_name: "bytes".into(),
+        codec_name: "none".into(),
+    }
+}
+
+fn on_heap(settings: Settings) -> Segment {
+    let geometry = Geometry::new(settings.limits.capacity);
+    let mapping = Mapping::on_heap(geometry.length);
+    // Nothing here locks it.
+    let file = memory::create(1).expect("a memfd");
+    let segment = Segment::new(mapping, geometry, settings, file);
+    segment.write_header();
+    segment
+}
+
+/// The word that `offset` lies in, as somebody sees it who writes anywhere.
+fn word(segment: &Segment, offset: usize) -> &AtomicU64 {
+    let place = offset / 8 * 8;
+    assert!(place < segment.length());
+    // SAFETY: inside the mapping and aligned; any bytes are an integer, and all words here are atomic.
+    unsafe { segment.mapping.part(place).cast().as_ref() }
+}
+
+const HEAD: usize = WORDS + offset_of!(SharedWords, head);
+const TAIL: usize = WORDS + offset_of!(SharedWords, tail);
+
+fn slot_offset(segment: &Segment, position: Position) -> usize {
+    let address = core::ptr::from_ref(segment.slot(position)).addr();
+    address - segment.mapping.part(0).addr().get()
+}
+
+fn poke_slot(segment: &Segment, number: u64, kind: u64, block: u64, lap: u64) {
+    let value = kind << 62 | block << 32 | (lap & u64::from(u32::MAX));
+    word(segment, slot_offset(segment, Position(number))).store(value, Ordering::Release);
+}
+
+const EMPTY: u64 = 0;
+const FULL: u64 = 2;
+
+/// One process that sends and receives, and what it has in hand.
+struct Peer<'a> {
+    segment: &'a Segment,
+    row: Row,
+    room: Hint,
+    filled: Hint,
+    cursors: [AtomicU32; CLASSES],
+    held: Vec<InHand>,
+}
+
+impl<'a> Peer<'a> {
+    fn new(segment: &'a Segment, row: u16) -> Self {
+        Self {
+            segment,
+            row: Row::new(row).expect("a row"),
+            room: Hint::new(),
+            filled: Hint::new(),
+            cursors: core::array::from_fn(|_| AtomicU32::new(0)),
+            held: Vec::new(),
+        }
+    }
+
+    /// True if the queue has accepted it.
+    fn send(&self, class: usize, length: usize) -> Result<bool, Corrupt> {
+        let segment = self.segment;
+        let (class, cursor): (&Class, _) = segment
+            .geometry
+            .classes
+            .iter()
+            .zip(&self.cursors)
+            .nth(class)
+            .expect("a class");
+        let from = class.blocks.clone();
+        let Some(mut block) = send::allocate(segment, self.row, from.clone(), cursor)
+            .or_else(|| send::allocate_from_letters(segment, self.row, &from))
+        else {
+            return Ok(false);
+        };
+        let room = segment.payload_mut(&mut block)?;
+        room.fill(7);
+        let length = length.min(room.len());
+        send::offer(segment, &mut block, u32::try_from(length).expect("short"))?;
+        let published = send::publish(segment, &block, &self.room);
+        if !matches!(published, Ok(Publish::Accepted)) {
+            send::withdraw(segment, &block)?;
+        }
+        Ok(published? == Publish::Accepted)
+    }
+
+    fn receive(&mut self) -> Result<(), Corrupt> {
+        let received = receive::receive(self.segment, self.row, &self.filled)?;
+        if let Receive::Message(held) = received {
+            read(self.segment, &held)?;
+            self.held.push(held);
+        }
+        Ok(())
+    }
+
+    fn read_letters(&self, discard: bool) -> Result<(), Corrupt> {
+        for (position, index) in letters::letters(self.segment) {
+            let Some(read_one) = letters::open(self.segment, self.row, position, index) else {
+                continue;
+            };
+            read(self.segment, &read_one)?;
+            if discard {
+                letters::discard(self.segment, &read_one)?;
+            } else {
+                letters::put_back(self.segment, &read_one)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn settle_one(&mut self, how: u64) -> Result<(), Corrupt> {
+        let Some(held) = self.held.pop() else {
+            return Ok(());
+        };
+        read(self.segment, &held)?;
+        match how % 3 {
+            0 => receive::acknowledge(self.segment, &held),
+            1 => receive::give_back(self.segment, &held),
+            _ => receive::reject(self.segment, &held),
+        }
+    }
+
+    /// One operation of any kind.
+    fn step(&mut self, rng: &mut Rng) -> Result<(), Corrupt> {
+        let segment = self.segment;
+        match rng.below(20) {
+            0..7 => {
+                let class = rng.pick(&[0, 0, 0, 1, 3, CLASSES - 1]);
+                let length = usize::try_from(rng.below(300)).expect("short");
+                self.send(class, length).map(drop)
+            }
+            7..12 if self.held.len() < 6 => self.receive(),
+            7..16 => self.settle_one(rng.below(3)),
+            16 => self.read_letters(rng.below(2) == 0),
+            17 => {
+                let (filled, taken) = receive::extent(segment);
+                let _: (bool, u64) = (send::is_full(segment), filled.0.wrapping_sub(taken.0));
+                receive::inspect(segment)
+            }
+            18 => {
+                let row = segment.row(self.row).ok_or(Corrupt::NoSuchRow)?;
+                let role = rng.pick(&[Role::Sender, Role::Receiver]);
+                match rng.below(4) {
+                    0 => sides::arrive(segment, self.row, row.load(), Roles::only(role)).map(drop),
+                    1 => sides::leave(segment, self.row, row.load(), role).map(drop),
+                    2 => sides::vacate(segment, self.row, row.load()),
+                    _ => sides::end_if_deserted(segment, role),
+                }
+            }
+            _ => match rng.below(8) {
+                0 => close::close(segment).map(drop),
+                1 => close::cancel(segment, self.row).map(drop),
+                _ => Ok(()),
+            },
+        }
+    }
+}
+
+/// The whole message, as a codec would read it.
+fn read(segment: &Segment, held: &InHand) -> Result<u64, Corrupt> {
+    let bytes = segment.payload(held)?;
+    let room = segment.geometry.payload(held.index);
+    assert!(room.is_some_and(|room| bytes.len() <= room.len()));
+    Ok(bytes.iter().map(|&byte| u64::from(byte)).sum())
+}
+
+/// Every operation of the walks, on a ring that they can't get out of by themselves.
+fn walks(segment: &Segment) -> [Option<Corrupt>; 4] {
+    let mut peer = Peer::new(segment, 0);
+    [
+        peer.send(0, 8).err(),
+        peer.receive().err(),
+        close::close(segment).err(),
+        close::cancel(segment, peer.row).err(),
+    ]
+}
+
+/// Each slot is a 1024th of all laps further than the one before: a walk comes back to where it began.
+#[test]
+fn laps_that_lead_in_a_circle_end_every_walk() {
+    watched(0, |_| {
+        for kind in [EMPTY, FULL] {
+            for start in [0, 1, 300] {
+                let segment = on_heap(settings(8, true));
+                let slots = segment.ring_size().slots();
+                for number in 0..slots {
+                    poke_slot(
+                        &segment,
+                        number,
+                        kind,
+                        3,
+                        (number + 1) << 32 >> slots.ilog2(),
+                    );
+                }
+                for hint in [HEAD, TAIL] {
+                    word(&segment, hint).store(start, Ordering::Relaxed);
+                }
+                let found = walks(&segment);
+                assert!(found.iter().all(Option::is_some), "{found:?} from {start}");
+                assert!(
+                    found.contains(&Some(Corrupt::Astray)),
+                    "{found:?} from {start}"
+                );
+                let _ = (receive::extent(&segment), send::is_full(&segment));
+            }
+        }
+    });
+}
+
+#[test]
+fn a_head_ahead_of_what_is_taken_is_told() {
+    for head in [3, 100, 1024, 1 << 40] {
+        let segment = on_heap(settings(8, false));
+        let mut peer = Peer::new(&segment, 0);
+        for _ in 0..2 {
+            assert_eq!(peer.send(0, 8), Ok(true));
+        }
+        word(&segment, HEAD).store(head, Ordering::Relaxed);
+        assert_eq!(peer.receive(), Err(Corrupt::HeadAhead), "{head}");
+    }
+}
+
+/// It must not make a sender think that there is room for ever.
+#[test]
+fn a_head_ahead_of_the_tail_makes_no_room() {
+    let segment = on_heap(settings(8, false));
+    let peer = Peer::new(&segment, 0);
+    for _ in 0..8 {
+        assert_eq!(peer.send(0, 8), Ok(true));
+    }
+    word(&segment, HEAD).store(u64::MAX, Ordering::Relaxed);
+    assert_eq!(peer.send(0, 8), Ok(false), "more than the capacity");
+}
+
+/// Senders leave a gap, and receivers can't get over it.
+#[test]
+fn a_tail_ahead_of_what_is_filled_is_told_after_a_sleep_and_after_close() {
+    for gap in [1, 100, 1023] {
+        let segment = on_heap(settings(8, false));
+        let mut peer = Peer::new(&segment, 0);
+        assert_eq!(peer.send(0, 8), Ok(true));
+        assert_eq!(peer.receive(), Ok(()));
+        assert_eq!(receive::inspect(&segment), Ok(()));
+        word(&segment, TAIL).store(1 + gap, Ordering::Relaxed);
+        assert_eq!(receive::inspect(&segment), Err(Corrupt::TailAhead));
+        assert_eq!(close::close(&segment), Ok(true));
+        assert_eq!(peer.receive(), Err(Corrupt::TailAhead));
+        assert_eq!(
+            close::cancel(&segment, peer.row),
+            Err(Corrupt::TailAhead),
+            "gap {gap}"
+        );
+    }
+}
+
+#[test]
+fn a_message_longer_than_its_block_is_not_read() {
+    for class in [0, 1, CLASSES - 1] {
+        let segment = on_heap(settings(8, false));
+        let mut peer = Peer::new(&segment, 0);
+        assert_eq!(peer.send(class, 8), Ok(true));
+        let index = segment.slot(Position(0)).load().block();
+        let room = segment.geometry.payload(index).expect("a block").len();
+        let header = segment.block(index).expect("a block");
+        header.set_length(u32::try_from(room + 1).expect("short"));
+        assert_eq!(peer.receive(), Err(Corrupt::TooLong));
+    }
+}
+
+/// splitmix64.
+struct Rng(u64);
+
+impl Rng {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ mixed >> 31
+    }
+
+    fn below(&mut self, end: u64) -> u64 {
+        self.next() % end
+    }
+
+    fn pick<T: Copy>(&mut self, from: &[T]) -> T {
+        let nth = usize::try_from(self.below(from.len() as u64)).expect("small");
+        from.get(nth).copied().expect("one of them")
+    }
+}
+
+/// The words that a stray writer finds, all but those of the payloads.
+struct Targets {
+    shared: Vec<usize>,
+    rows: Vec<usize>,
+    slots: Vec<usize>,
+    blocks: Vec<usize>,
+}
+
+impl Targets {
+    fn of(segment: &Segment) -> Self {
+        let offset = |index: u32| {
+            let header = segment.block(BlockIndex::new(index).expect("a number"));
+            let header = core::ptr::from_ref(header.expect("a block")).addr();
+            header - segment.mapping.part(0).addr().get()
+        };
+        let slots = 0..segment.ring_size().slots();
+        Self {
+            shared: (WORDS..WORDS + size_of::<SharedWords>())
+                .step_by(8)
+                .collect(),
+            rows: (ROWS..segment.geometry.slots).step_by(8).take(64).collect(),
+            slots: slots
+                .map(|number| slot_offset(segment, Position(number)))
+                .collect(),
+            blocks: (0..segment.block_count())
+                .flat_map(|index| [0, 8, 16].map(|part| offset(index) + part))
+                .collect(),
+        }
+    }
+
+    /// As a segment just made, but with a past: everything up to `start` has been sent and taken.
+    fn reset(&self, segment: &Segment, start: Position) {
+        for &offset in [&self.shared, &self.rows, &self.blocks]
+            .into_iter()
+            .flatten()
+        {
+            word(segment, offset).store(0, Ordering::Relaxed);
+        }
+        for hint in [HEAD, TAIL] {
+            word(segment, hint).store(start.0, Ordering::Relaxed);
+        }
+        let size = segment.ring_size();
+        for number in 0..size.slots() {
+            let next = start.plus(size.slot_number(Position(number.wrapping_sub(start.0))));
+            poke_slot(segment, number, EMPTY, 0, size.lap(next).0.into());
+        }
+    }
+
+    /// Overwrite one word, mostly near where something is going on.
+    fn scribble(&self, segment: &Segment, start: Position, rng: &mut Rng) {
+        let near = start.plus(rng.below(24));
+        let target = match rng.below(10) {
+            0..2 => rng.pick(&[HEAD, TAIL]),
+            2 => rng.pick(&self.shared),
+            3 => rng.pick(&self.rows),
+            4..6 => slot_offset(segment, near),
+            6 => rng.pick(&self.slots),
+            7 => rng.pick(self.blocks.get(..24).expect("more blocks")),
+            _ => rng.pick(&self.blocks),
+        };
+        let word = word(segment, target);
+        let now = word.load(Ordering::Relaxed);
+        word.store(nonsense(now, near, rng), Ordering::Relaxed);
+    }
+}
+
+/// What a word may be overwritten with: anything, or something that looks right.
+fn nonsense(now: u64, near: Position, rng: &mut Rng) -> u64 {
+    match rng.below(12) {
+        0 => rng.next(),
+        1 => rng.pick(&[0, 1, u64::MAX, 1 << 63, u64::from(u32::MAX)]),
+        2 => now ^ 1 << rng.below(64),
+        3 => now.wrapping_add(1),
+        4 => now.wrapping_sub(1),
+        // Another kind of slot, or another state of a block, with the rest as it was.
+        5 => now & (u64::MAX >> 3) | rng.next() << 61,
+        // Another block, or another row.
+        6 => {
+            let end = rng.pick(&[4, 400, BlockIndex::COUNT.into()]);
+            now & !(0xf_ffff << 32) | rng.below(end) << 32
+        }
+        7 => now & !(0x3ff << 51) | rng.below(1024) << 51,
+        // Another lap: half of all laps away, or somewhere near.
+        8 => now ^ 1 << 31,
+        9 => now & !0xffff_ffff | rng.below(8),
+        // A position, or a length just over or under the room.
+        10 => near.0.wrapping_add(rng.below(2048)),
+        _ => now & !0xffff_ffff | rng.pick(&[104, 105, 256, 257, 65_536, 65_537]),
+    }
+}
+
+/// As long as that without a new round, and the process is aborted: no panic could end a loop.
+const STANDSTILL: Duration = Duration::from_mins(5);
+
+/// Says at which round the test hung.
+struct Watchdog {
+    round: AtomicU64,
+    over: AtomicBool,
+}
+
+impl Watchdog {
+    fn watch(&self, seed: u64) {
+        let mut last = u64::MAX;
+        while !self.over.load(Ordering::Acquire) {
+            let now = self.round.load(Ordering::Relaxed);
+            if now == last {
+                eprintln!("round {now} does not end (WORKRING_TEST_SEED={seed})");
+                std::process::abort();
+            }
+            last = now;
+            std::thread::park_timeout(STANDSTILL);
+        }
+    }
+}
+
+/// Ends the watch, also when the test panics.
+struct EndOfWatch<'a>(&'a Watchdog, &'a std::thread::Thread);
+
+impl Drop for EndOfWatch<'_> {
+    fn drop(&mut self) {
+        self.0.over.store(true, Ordering::Release);
+        self.1.unpark();
+    }
+}
+
+fn watched(seed: u64, rounds: impl FnOnce(&AtomicU64)) {
+    let watchdog = Watchdog {
+        round: AtomicU64::new(0),
+        over: AtomicBool::new(false),
+    };
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(|| watchdog.watch(seed));
+        let _end = EndOfWatch(&watchdog, thread.thread());
+        rounds(&watchdog.round);
+    });
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+#[test]
+fn operations_on_a_scribbled_segment_end_with_values_or_typed_errors() {
+    let full = variable("WORKRING_TEST_FULL").is_some_and(|value| value == "1");
+    let wanted: u64 = if full { 1_000_000 } else { 10_000 };
+    let seed = variable("WORKRING_TEST_SEED").map_or_else(
+        || std::process::id().into(),
+        |seed| seed.parse().expect("WORKRING_TEST_SEED is a number"),
+    );
+    println!("seed: repeat this run by WORKRING_TEST_SEED={seed}");
+    let mut rng = Rng(seed);
+    let (mut corruptions, mut errors) = (0, 0);
+    watched(seed, |round| {
+        let segments = [false, true].map(|settled| on_heap(settings(8, settled)));
+        let all_targets = segments.each_ref().map(Targets::of);
+        while corruptions < wanted {
+            let nth = round.fetch_add(1, Ordering::Relaxed);
+            let both = segments.iter().zip(&all_targets);
+            let settled = usize::try_from(nth % 2).expect("0 or 1");
+            let (segment, targets) = both.into_iter().nth(settled).expect("two");
+            let (made, failed) = play(segment, targets, nth % 4 == 3, &mut rng);
+            corruptions += made;
+            errors += failed;
+        }
+    });
+    println!("scribble: {corruptions} corruptions, {errors} typed errors, 0 violations");
+    assert!(errors > corruptions / 100, "nothing was noticed");
+}
+
+/// A queue in use that is overwritten between the operations, or all the time by a second thread. How often, and
+/// how many operations failed.
+fn play(segment: &Segment, targets: &Targets, at_once: bool, rng: &mut Rng) -> (u64, u64) {
+    let laps = segment.ring_size().slots();
+    let start = Position(rng.pick(&[0, 1020, 5 * laps, (1 << 32) * laps - 9, u64::MAX - 5]));
+    targets.reset(segment, start);
+    let mut peers = [Peer::new(segment, 0), Peer::new(segment, 1)];
+    let mut errors = 0;
+    let mut operate = |steps: u64, rng: &mut Rng| {
+        for _ in 0..steps {
+            let nth = usize::try_from(rng.below(2)).expect("0 or 1");
+            let peer = peers.get_mut(nth).expect("two peers");
+            errors += u64::from(peer.step(rng).is_err());
+        }
+    };
+    operate(rng.below(40), rng);
+    let corruptions = 1 + rng.below(20);
+    if at_once {
+        let mut theirs = Rng(rng.next());
+        let over = AtomicBool::new(false);
+        let made = std::thread::scope(|scope| {
+            let scribbler = scope.spawn(|| {
+                let mut made = 0;
+                while made < corruptions || !over.load(Ordering::Relaxed) && made < 1000 {
+                    targets.scribble(segment, start, &mut theirs);
+                    made += 1;
+                }
+                made
+            });
+            operate(60, rng);
+            over.store(true, Ordering::Relaxed);
+            scribbler.join().expect("it only writes")
+        });
+        return (made, errors);
+    }
+    for _ in 0..corruptions {
+        targets.scribble(segment, start, rng);
+        operate(1 + rng.below(6), rng);
+    }
+    (corruptions, errors)
+}
+
+/// What a peer reads of itself when it attaches.
+#[test]
+fn a_scribbled_header_is_refused_or_says_something_sound() {
+    let segment = on_heap(settings(8, false));
+    let mut rng = Rng(7);
+    for _ in 0..20_000 {
+        let offset = usize::try_from(rng.below(size_of::<Header>() as u64)).expect("short");
+        let (word, near) = (word(&segment, offset), Position(0));
+        let sound = word.load(Ordering::Relaxed);
+        word.store(nonsense(sound, near, &mut rng), Ordering::Relaxed);
+        if let Ok((geometry, settings)) = read_header(segment.header(), segment.length()) {
+            assert_eq!(&geometry, segment.geometry());
+            assert!((1..=15).contains(&settings.limits.attempts));
+            assert!(SPINS.contains(&settings.spin) && SLICES.contains(&settings.slice));
+        }
+        word.store(sound, Ordering::Relaxed);
+    }
+    let _: Lifecycle = segment.lifecycle().load();
+}
