@@ -76,7 +76,6 @@ struct Peer<'a> {
     segment: &'a Segment,
     row: Row,
     room: Hint,
-    filled: Hint,
     cursors: [AtomicU32; CLASSES],
     held: Vec<InHand>,
 }
@@ -87,7 +86,6 @@ impl<'a> Peer<'a> {
             segment,
             row: Row::new(row).expect("a row"),
             room: Hint::new(),
-            filled: Hint::new(),
             cursors: core::array::from_fn(|_| AtomicU32::new(0)),
             held: Vec::new(),
         }
@@ -121,7 +119,7 @@ impl<'a> Peer<'a> {
     }
 
     fn receive(&mut self) -> Result<(), Corrupt> {
-        let received = receive::receive(self.segment, self.row, &self.filled)?;
+        let received = receive::receive(self.segment, self.row)?;
         if let Receive::Message(held) = received {
             read(self.segment, &held)?;
             self.held.push(held);

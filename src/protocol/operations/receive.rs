@@ -27,7 +27,7 @@ pub(crate) enum Receive {
 pub(crate) fn receive<W: Words>(words: &W, me: Row) -> Result<Receive, Corrupt> {
     // Two words that hardly ever change: nothing is closed, and nothing has come back.
     if (!words.lifecycle().load().is_open() || words.returned().load().is_dirty())
-        && let Some(first) = before_the_ring(words, me, filled)?
+        && let Some(first) = before_the_ring(words, me)?
     {
         return Ok(first);
     }
@@ -104,11 +104,7 @@ fn nothing_at<W: Words>(words: &W, position: Position) -> Result<Receive, Corrup
 /// What comes before the messages of the ring: the end of everything, and returned messages. And all that a
 /// closed queue still has.
 #[cold]
-fn before_the_ring<W: Words>(
-    words: &W,
-    me: Row,
-    filled: &Hint,
-) -> Result<Option<Receive>, Corrupt> {
+fn before_the_ring<W: Words>(words: &W, me: Row) -> Result<Option<Receive>, Corrupt> {
     let life = words.lifecycle().load();
     if life.has_ended() {
         return Ok(Some(Receive::Closed));
@@ -125,7 +121,7 @@ fn before_the_ring<W: Words>(
         return Ok(Some(Receive::Message(held)));
     }
     if life.is_closing() {
-        return take_sealed(words, me, filled).map(Some);
+        return take_sealed(words, me).map(Some);
     }
     Ok(None)
 }
@@ -133,13 +129,13 @@ fn before_the_ring<W: Words>(
 /// [`take`] from a queue that is sealed. Every position before the end is filled (R1), so this meets a message
 /// or the end, or else a gap: then a sender, or the closer, was led too far by a tail that somebody had
 /// overwritten.
-fn take_sealed<W: Words>(words: &W, me: Row, filled: &Hint) -> Result<Receive, Corrupt> {
+fn take_sealed<W: Words>(words: &W, me: Row) -> Result<Receive, Corrupt> {
     let mut at_the_end = false;
     let verdict = || {
         at_the_end = true;
         verdict(words, me)
     };
-    match take(words, me, filled, verdict)? {
+    match take(words, me, verdict)? {
         Receive::Empty if !at_the_end => Err(Corrupt::TailAhead),
         other => Ok(other),
     }

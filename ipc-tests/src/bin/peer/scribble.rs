@@ -404,7 +404,7 @@ const LARGE: u64 = SMALL + SMALL_BLOCKS * SMALL_BLOCK;
 const LINE: u64 = 64;
 
 fn slot(number: u64) -> u64 {
-    SLOTS + number % 128 * LINE + number / 128 % 8 * 8
+    SLOTS + number % 1024 * 8
 }
 
 fn header(block: u64) -> u64 {
