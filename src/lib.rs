@@ -73,7 +73,7 @@ mod sync;
 
 pub use codec::{Bincode, Codec, DecodeError, EncodeError, Raw};
 pub use error::{
-    CreateError, HandoffError, InheritError, RecvError, RecvTimeoutError, SendError,
+    CreateError, HandoffError, InheritError, MemoryLimit, RecvError, RecvTimeoutError, SendError,
     SendTimeoutError, TryRecvError, TrySendError,
 };
 #[cfg(not(loom))]

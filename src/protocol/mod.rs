@@ -121,6 +121,7 @@ pub(crate) enum Corrupt {
     ChangedInHand,
     RowChanged,
     TooLong,
+    NotCommitted,
     HeadAhead,
     TailAhead,
 }
@@ -136,6 +137,7 @@ impl Corrupt {
             Self::ChangedInHand => "a block changed in the hands of its process",
             Self::RowChanged => "a row changed under its own process",
             Self::TooLong => "a message is longer than its block",
+            Self::NotCommitted => "a message lies in a block that has no memory",
             Self::HeadAhead => "the head is ahead of the ring",
             Self::TailAhead => "the tail is ahead of the ring",
         }
