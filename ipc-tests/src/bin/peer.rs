@@ -21,6 +21,8 @@ mod handoff;
 mod history;
 #[path = "peer/hygiene.rs"]
 mod hygiene;
+#[path = "peer/large.rs"]
+mod large;
 #[path = "peer/sides.rs"]
 mod sides;
 #[path = "peer/standstill.rs"]
@@ -43,6 +45,7 @@ fn main() -> ExitCode {
         handoff::ROLES,
         history::ROLES,
         hygiene::ROLES,
+        large::ROLES,
         sides::ROLES,
         standstill::ROLES,
         waiting::ROLES,
