@@ -115,11 +115,11 @@ impl Options {
 
     /// How many bytes a message may have, encoded: from 128 bytes to 1 GiB, by default 1 MiB.
     ///
-    /// The memory for messages of up to 64 KiB is taken when the queue is made: about 5 MiB, and 256 bytes for each
-    /// message of the capacity; less if this is less. Memory for larger messages is taken when one is sent, block by
-    /// block, in sizes of 256 KiB, 1 MiB, 4 MiB and so on, the last of which is just large enough. Blocks that are
-    /// free again are used again, those that were used before first. How many there are of each size: 64 up to
-    /// 16 MiB, 16 of 64 MiB, 4 of more, but never more than twice the capacity, or 4; when all of one size and the
+    /// The memory for messages of up to 64 KiB is taken when the queue is made: up to 5 MiB, and about 300 bytes for
+    /// each message of the capacity; less if this is less. Memory for larger messages is taken when one is sent,
+    /// block by block, in sizes of 256 KiB, 1 MiB, 4 MiB and so on, the last of which is just large enough. Blocks
+    /// that are free again are used again, those that were used before first. How many there are of each size: 64 up
+    /// to 16 MiB, 16 of 64 MiB, 4 of more, but never more than twice the capacity, or 4; when all of one size and the
     /// idle ones of the next are in use, a send waits.
     ///
     /// Free blocks of each size keep up to 64 MiB of memory, for the next messages; what is beyond that, hence every
