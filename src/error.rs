@@ -5,6 +5,51 @@ use core::fmt;
 use std::error::Error;
 use std::io;
 
+/// Which limit leaves too little memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum MemoryLimit {
+    /// The queue's own, [`Options::memory_limit`](crate::Options::memory_limit).
+    Queue,
+    /// That of a memory control group which this process is in: `memory.max` less `memory.current`, not counting
+    /// file cache as used.
+    Cgroup,
+    /// The machine's memory: `MemAvailable`, or what the kernel is willing to commit.
+    Machine,
+    /// `RLIMIT_FSIZE`, which has to leave room for the whole queue, with every block that it could come to use.
+    FileSize,
+    /// The size of the file system that the queue lies in.
+    FileSystem,
+    /// `RLIMIT_AS`, which has to leave room for the whole queue, with every block that it could come to use.
+    AddressSpace,
+}
+
+impl MemoryLimit {
+    /// What to call it, and what to do.
+    const fn words(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Queue => ("the queue's memory limit", "raise `Options::memory_limit`"),
+            Self::Cgroup => (
+                "the memory control group",
+                "raise its limit, or use less elsewhere in it",
+            ),
+            Self::Machine => ("the machine", "use less elsewhere"),
+            Self::FileSize => (
+                "RLIMIT_FSIZE",
+                "raise it, or lower `Options::max_message_len`",
+            ),
+            Self::FileSystem => ("the file system", "make it larger"),
+            Self::AddressSpace => ("RLIMIT_AS", "raise it, or lower `Options::max_message_len`"),
+        }
+    }
+}
+
+impl fmt::Display for MemoryLimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.words().0)
+    }
+}
+
 /// A send failed. Carries the message.
 #[non_exhaustive]
 pub enum SendError<T> {
@@ -12,7 +57,7 @@ pub enum SendError<T> {
     Closed(T),
     /// The wait was ended by an [`Interrupter`](crate::Interrupter).
     Interrupted(T),
-    /// The message is larger than any block of the queue.
+    /// The message is larger than [`Options::max_message_len`](crate::Options::max_message_len).
     #[non_exhaustive]
     TooLarge {
         /// The message.
@@ -21,6 +66,19 @@ pub enum SendError<T> {
         len: usize,
         /// The largest length that this queue takes.
         max: usize,
+    },
+    /// There is no memory for a message of this size, and waiting for other messages to go would not help. Only for
+    /// messages above 64 KiB: the memory for smaller ones is taken when the queue is made.
+    #[non_exhaustive]
+    NoMemory {
+        /// The message.
+        value: T,
+        /// Which limit it was.
+        limit: MemoryLimit,
+        /// How many bytes were wanted.
+        wanted: u64,
+        /// How many the limit leaves.
+        available: u64,
     },
     /// The codec could not encode the message.
     #[non_exhaustive]
@@ -48,7 +106,7 @@ pub enum TrySendError<T> {
     Full(T),
     /// The queue is closed: no message will be accepted any more.
     Closed(T),
-    /// The message is larger than any block of the queue.
+    /// The message is larger than [`Options::max_message_len`](crate::Options::max_message_len).
     #[non_exhaustive]
     TooLarge {
         /// The message.
@@ -57,6 +115,19 @@ pub enum TrySendError<T> {
         len: usize,
         /// The largest length that this queue takes.
         max: usize,
+    },
+    /// There is no memory for a message of this size, and waiting for other messages to go would not help. Only for
+    /// messages above 64 KiB: the memory for smaller ones is taken when the queue is made.
+    #[non_exhaustive]
+    NoMemory {
+        /// The message.
+        value: T,
+        /// Which limit it was.
+        limit: MemoryLimit,
+        /// How many bytes were wanted.
+        wanted: u64,
+        /// How many the limit leaves.
+        available: u64,
     },
     /// The codec could not encode the message.
     #[non_exhaustive]
@@ -85,7 +156,7 @@ pub enum SendTimeoutError<T> {
     Closed(T),
     /// The wait was ended by an [`Interrupter`](crate::Interrupter).
     Interrupted(T),
-    /// The message is larger than any block of the queue.
+    /// The message is larger than [`Options::max_message_len`](crate::Options::max_message_len).
     #[non_exhaustive]
     TooLarge {
         /// The message.
@@ -94,6 +165,19 @@ pub enum SendTimeoutError<T> {
         len: usize,
         /// The largest length that this queue takes.
         max: usize,
+    },
+    /// There is no memory for a message of this size, and waiting for other messages to go would not help. Only for
+    /// messages above 64 KiB: the memory for smaller ones is taken when the queue is made.
+    #[non_exhaustive]
+    NoMemory {
+        /// The message.
+        value: T,
+        /// Which limit it was.
+        limit: MemoryLimit,
+        /// How many bytes were wanted.
+        wanted: u64,
+        /// How many the limit leaves.
+        available: u64,
     },
     /// The codec could not encode the message.
     #[non_exhaustive]
@@ -125,6 +209,19 @@ fn too_large(f: &mut fmt::Formatter<'_>, len: usize, max: usize) -> fmt::Result 
     )
 }
 
+fn no_memory(
+    f: &mut fmt::Formatter<'_>,
+    limit: MemoryLimit,
+    wanted: u64,
+    available: u64,
+) -> fmt::Result {
+    let (name, advice) = limit.words();
+    write!(
+        f,
+        "{wanted} bytes of memory are needed, but {name} leaves {available}: {advice}"
+    )
+}
+
 fn corrupt(f: &mut fmt::Formatter<'_>, what: &str) -> fmt::Result {
     write!(
         f,
@@ -140,6 +237,7 @@ macro_rules! send_error {
                 match self {
                     $(Self::$plain(value))|+
                     | Self::TooLarge { value, .. }
+                    | Self::NoMemory { value, .. }
                     | Self::Encode { value, .. }
                     | Self::Corrupt { value, .. } => value,
                 }
@@ -151,6 +249,9 @@ macro_rules! send_error {
                 match self {
                     $(Self::$plain(value) => $name::$plain(with(value)),)+
                     Self::TooLarge { value, len, max } => $name::TooLarge { value: with(value), len, max },
+                    Self::NoMemory { value, limit, wanted, available } => {
+                        $name::NoMemory { value: with(value), limit, wanted, available }
+                    }
                     Self::Encode { value, source } => $name::Encode { value: with(value), source },
                     Self::Corrupt { value, what } => $name::Corrupt { value: with(value), what },
                 }
@@ -168,6 +269,9 @@ macro_rules! send_error {
                 match self {
                     $(Self::$plain(_) => f.write_str($text),)+
                     Self::TooLarge { len, max, .. } => too_large(f, *len, *max),
+                    Self::NoMemory { limit, wanted, available, .. } => {
+                        no_memory(f, *limit, *wanted, *available)
+                    }
                     Self::Encode { source, .. } => fmt::Display::fmt(source, f),
                     Self::Corrupt { what, .. } => corrupt(f, what),
                 }
@@ -182,6 +286,12 @@ macro_rules! send_error {
                     Self::TooLarge { len, max, .. } => {
                         f.debug_struct("TooLarge").field("len", len).field("max", max).finish_non_exhaustive()
                     }
+                    Self::NoMemory { limit, wanted, available, .. } => f
+                        .debug_struct("NoMemory")
+                        .field("limit", limit)
+                        .field("wanted", wanted)
+                        .field("available", available)
+                        .finish_non_exhaustive(),
                     Self::Encode { source, .. } => {
                         f.debug_struct("Encode").field("source", source).finish_non_exhaustive()
                     }
@@ -216,6 +326,17 @@ macro_rules! from_send_error {
                     SendError::Interrupted(value) => Self::$interrupted(value),
                     SendError::TooLarge { value, len, max } => Self::TooLarge { value, len, max },
                     SendError::Encode { value, source } => Self::Encode { value, source },
+                    SendError::NoMemory {
+                        value,
+                        limit,
+                        wanted,
+                        available,
+                    } => Self::NoMemory {
+                        value,
+                        limit,
+                        wanted,
+                        available,
+                    },
                     SendError::Corrupt { value, what } => Self::Corrupt { value, what },
                 }
             }
@@ -376,6 +497,16 @@ pub enum CreateError {
         /// What it may be.
         allowed: String,
     },
+    /// There is not enough memory for it.
+    #[non_exhaustive]
+    NoMemory {
+        /// Which limit it was.
+        limit: MemoryLimit,
+        /// How many bytes were wanted.
+        wanted: u64,
+        /// How many the limit leaves.
+        available: u64,
+    },
     /// The system refused.
     #[non_exhaustive]
     Os {
@@ -396,6 +527,11 @@ impl fmt::Display for CreateError {
             } => {
                 write!(f, "the option `{option}` is {value}, but must be {allowed}")
             }
+            Self::NoMemory {
+                limit,
+                wanted,
+                available,
+            } => no_memory(f, *limit, *wanted, *available),
             Self::Os { what, source } => write!(f, "{what}: {source}"),
         }
     }
@@ -404,7 +540,7 @@ impl fmt::Display for CreateError {
 impl Error for CreateError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            Self::InvalidOption { .. } => None,
+            Self::InvalidOption { .. } | Self::NoMemory { .. } => None,
             Self::Os { source, .. } => Some(source),
         }
     }
@@ -547,6 +683,16 @@ pub enum InheritError {
         /// This process's.
         ours: u64,
     },
+    /// There is not enough room to map the queue.
+    #[non_exhaustive]
+    NoMemory {
+        /// Which limit it was.
+        limit: MemoryLimit,
+        /// How many bytes were wanted.
+        wanted: u64,
+        /// How many the limit leaves.
+        available: u64,
+    },
     /// The system refused.
     #[non_exhaustive]
     Os {
@@ -600,6 +746,11 @@ impl fmt::Display for InheritError {
                 f,
                 "the queue's schema tag is {theirs}, this process's {ours}"
             ),
+            Self::NoMemory {
+                limit,
+                wanted,
+                available,
+            } => no_memory(f, *limit, *wanted, *available),
             Self::Os { what, source } => write!(f, "{what}: {source}"),
         }
     }

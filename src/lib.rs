@@ -27,6 +27,8 @@
 //! | the last one out | A queue closes when its last sender or its last receiver, of all processes, is dropped ([`Options::end_with_last_sender`], [`Options::end_with_last_receiver`]). |
 //! | standstill | There is no lock. A process that stops between any two instructions holds up nobody. |
 //! | waiting | Every wait can be ended: by a time limit, by an [`Interrupter`], by closing. |
+//! | size | Messages have up to [`Options::max_message_len`] bytes. Memory for those above 64 KiB comes and goes with them. |
+//! | no memory | [`CreateError::NoMemory`] when a queue is made, [`SendError::NoMemory`] when a large message is sent or reserved, with the [`MemoryLimit`] that it was. |
 //! | nothing lost | A receive that ends without a message has taken none; a send that fails gives its message back. |
 //!
 //! Not yet: the death of an attached process is not noticed, so what it held stays held until the queue goes.
@@ -42,7 +44,7 @@
 //! | word | meaning |
 //! |---|---|
 //! | segment | the shared memory of one queue |
-//! | block | a cell for one message, of one of six sizes; its word says whose it is |
+//! | block | a cell for one message, of one of several sizes; its word says whose it is |
 //! | ring, slot, position, lap | the order of messages: slot by slot, round by round |
 //! | accept | make a message visible: `send` returns `Ok` |
 //! | take, hold | have received and not yet acknowledged |
@@ -73,7 +75,7 @@ mod sync;
 
 pub use codec::{Bincode, Codec, DecodeError, EncodeError, Raw};
 pub use error::{
-    CreateError, HandoffError, InheritError, RecvError, RecvTimeoutError, SendError,
+    CreateError, HandoffError, InheritError, MemoryLimit, RecvError, RecvTimeoutError, SendError,
     SendTimeoutError, TryRecvError, TrySendError,
 };
 #[cfg(not(loom))]

@@ -26,7 +26,19 @@ fn in_use(tx: &Sender<Vec<u8>, Raw>) -> u64 {
 fn bytes_written_in_place_are_read_in_place() {
     guarded(LIMIT, || {
         let (tx, rx) = queue(&sleepy(8));
-        for length in [0, 1, 40, 104, 105, 256, 1024, 5_000, 16 * 1024, 64 * 1024] {
+        for length in [
+            0,
+            1,
+            40,
+            104,
+            105,
+            256,
+            1024,
+            5_000,
+            65_536,
+            65_537,
+            1 << 20,
+        ] {
             let mut room = tx.reserve(length).expect("a block");
             assert_eq!(room.len(), length);
             room.iter_mut()
@@ -80,7 +92,7 @@ fn a_reservation_that_finds_the_queue_full_can_be_changed_and_tried_again() {
 #[test]
 fn a_reservation_is_refused_with_the_reason() {
     guarded(LIMIT, || {
-        let (tx, rx) = queue(&sleepy(4));
+        let (tx, rx) = queue(&sleepy(4).max_message_len(64 * 1024));
         let refused = tx.reserve(64 * 1024 + 1);
         assert!(matches!(
             refused,

@@ -103,7 +103,7 @@ fn a_message_that_is_too_large_for_a_closed_queue_is_told_that_it_is_closed() {
     guarded(LIMIT, || {
         let (tx, _rx) = sleepy(4).channel_with::<Vec<u8>, Raw>().expect("a queue");
         tx.close();
-        let refused = tx.send(vec![7; 64 * 1024 + 1]);
+        let refused = tx.send(vec![7; 1024 * 1024 + 1]);
         assert!(matches!(refused, Err(SendError::Closed(_))), "{refused:?}");
     });
 }
@@ -132,6 +132,7 @@ fn dead_letters_stay_when_their_memory_would_not_help() {
     guarded(LIMIT, || {
         let (tx, rx) = sleepy(4)
             .attempts(1)
+            .max_message_len(64 * 1024)
             .channel_with::<Vec<u8>, Raw>()
             .expect("a queue");
         for _ in 0..4 {

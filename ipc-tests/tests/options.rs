@@ -44,6 +44,18 @@ fn each_option_out_of_its_range_is_named() {
                 "1048576",
             ),
             (
+                new().max_message_len(127),
+                "max_message_len",
+                "127",
+                "from 128 bytes to 1 GiB",
+            ),
+            (
+                new().max_message_len((1 << 30) + 1),
+                "max_message_len",
+                "1073741825",
+                "from 128 bytes to 1 GiB",
+            ),
+            (
                 new().max_dead_letters(129),
                 "max_dead_letters",
                 "129",
@@ -96,6 +108,8 @@ fn the_limits_themselves_make_a_queue_that_works() {
                 .max_leases(1 << 20)
                 .max_dead_letters(128),
             Options::new(65_536).max_dead_letters(65_536),
+            Options::new(1).max_message_len(128),
+            Options::new(1).max_message_len(1 << 30),
             Options::new(1).spin(Duration::ZERO).slice(milliseconds(1)),
             Options::new(1)
                 .spin(milliseconds(10))

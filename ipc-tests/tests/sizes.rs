@@ -66,10 +66,10 @@ fn messages_of_all_sizes_come_back_as_they_went() {
         for _ in 0..rounds {
             // Many small ones, some large ones, and the limits themselves.
             let length = match rng.u32(0..10) {
-                0 => rng.usize(0..=64 * 1024),
-                1 => *[0, 64, 104, 105, 256, 257, 65_536]
-                    .get(rng.usize(0..7))
-                    .expect("seven"),
+                0 => rng.usize(0..=100 * 1024),
+                1 => *[0, 64, 104, 105, 256, 257, 65_536, 65_537, 300_000]
+                    .get(rng.usize(0..9))
+                    .expect("nine"),
                 _ => rng.usize(0..2_000),
             };
             let message: Vec<u8> = (0..length).map(|_| rng.u8(..)).collect();
@@ -91,15 +91,24 @@ fn messages_of_all_sizes_come_back_as_they_went() {
 
 #[test]
 fn a_message_that_is_too_large_comes_back_whole() {
-    const MAX: usize = 64 * 1024;
+    for max in [128, 1_000, 64 * 1024, 64 * 1024 + 1, 1 << 20, 5_000_000] {
+        too_large_comes_back_whole(max);
+    }
+}
+
+fn too_large_comes_back_whole(max_message_len: usize) {
     guarded(LIMIT, || {
-        let (tx, rx) = sleepy(4).channel_with::<Vec<u8>, Raw>().expect("a queue");
-        let large = || vec![7; MAX + 1];
+        let options = sleepy(4).max_message_len(max_message_len);
+        let (tx, rx) = options.channel_with::<Vec<u8>, Raw>().expect("a queue");
+        let large = || vec![7; max_message_len + 1];
         match tx.send(large()) {
             Err(SendError::TooLarge {
                 value, len, max, ..
             }) => {
-                assert_eq!((value, len, max), (large(), MAX + 1, MAX));
+                assert_eq!(
+                    (value, len, max),
+                    (large(), max_message_len + 1, max_message_len)
+                );
             }
             other => panic!("{other:?}"),
         }
@@ -112,7 +121,8 @@ fn a_message_that_is_too_large_comes_back_whole() {
             "{timed:?}"
         );
         assert_eq!(timed.into_inner(), large());
-        tx.send(vec![8; MAX]).expect("the largest there can be");
-        assert_eq!(rx.recv().expect("a message"), vec![8; MAX]);
+        tx.send(vec![8; max_message_len])
+            .expect("the largest there can be");
+        assert_eq!(rx.recv().expect("a message"), vec![8; max_message_len]);
     });
 }

@@ -54,7 +54,7 @@ mod tests {
 
     #[test]
     fn a_byte_beyond_the_end_is_locked_by_one_description_until_it_is_closed() {
-        let first = memory::create(4096).expect("a memfd");
+        let first = memory::create(4096, 4096).expect("a memfd");
         let second = memory::reopen(&first).expect("a description of its own");
         let beyond = 1 << 40;
         assert!(try_lock(&first, beyond).expect("lock"));

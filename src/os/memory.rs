@@ -1,19 +1,50 @@
 //! Shared memory: sealed memfds and mappings of them.
 
+use super::supply::{self, Shortage};
+use crate::error::MemoryLimit;
 use core::num::NonZeroUsize;
+use core::ops::Range;
 use core::ptr::NonNull;
 use nix::fcntl::{FallocateFlags, FcntlArg, OFlag, SealFlag, fallocate, fcntl, open};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
 use nix::sys::stat::{Mode, fchmod, fstat};
+use nix::sys::statfs::fstatfs;
 use nix::unistd::ftruncate;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
-/// An anonymous file of `length` bytes: its memory is committed, its size is sealed (nobody can shrink it
-/// under a peer, which would be a SIGBUS), its mode is 0600, and it is not inherited by other programs.
-pub(crate) fn create(length: usize) -> io::Result<OwnedFd> {
+/// Why there is no memory.
+#[derive(Debug)]
+pub(crate) enum Refused {
+    /// A limit that has a name does not leave enough.
+    Short(Shortage),
+    Os(io::Error),
+}
+
+impl From<io::Error> for Refused {
+    fn from(error: io::Error) -> Self {
+        Self::Os(error)
+    }
+}
+
+impl From<nix::Error> for Refused {
+    fn from(error: nix::Error) -> Self {
+        Self::Os(error.into())
+    }
+}
+
+impl From<Shortage> for Refused {
+    fn from(shortage: Shortage) -> Self {
+        Self::Short(shortage)
+    }
+}
+
+/// An anonymous file of `length` bytes, of which the first `committed` have memory. Its size is sealed (nobody can
+/// shrink it under a peer, which would be a SIGBUS), its mode is 0600, and it is not inherited by other programs.
+pub(crate) fn create(length: usize, committed: usize) -> Result<OwnedFd, Refused> {
     let size = i64::try_from(length).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+    supply::check_file_size(length as u64)?;
     let file = memfd_create(
         "workring",
         MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING,
@@ -21,10 +52,70 @@ pub(crate) fn create(length: usize) -> io::Result<OwnedFd> {
     fchmod(&file, Mode::S_IRUSR | Mode::S_IWUSR)?;
     ftruncate(&file, size)?;
     // Committed now, so that lack of memory is an error here and not a signal later.
-    fallocate(&file, FallocateFlags::empty(), 0, size)?;
+    commit(&file, 0..committed)?;
     let seals = SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL;
     fcntl(&file, FcntlArg::F_ADD_SEALS(seals))?;
     Ok(file)
+}
+
+/// So much is committed in one call: a signal undoes all that a call has done, so a long one might never end.
+const COMMIT_AT_ONCE: usize = 1 << 20;
+
+/// Give `range` of a file memory, where it has none yet. If that fails, a part of it may have some.
+pub(crate) fn commit(file: impl AsFd, range: Range<usize>) -> Result<(), Refused> {
+    for start in range.clone().step_by(COMMIT_AT_ONCE) {
+        let length = COMMIT_AT_ONCE.min(range.end - start);
+        loop {
+            match change(&file, FallocateFlags::empty(), start, length) {
+                Ok(()) => break,
+                Err(nix::Error::EINTR) => {}
+                Err(nix::Error::ENOSPC | nix::Error::ENOMEM) => {
+                    return Err(none_left(&file, range.len() as u64).into());
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Take the memory of `range` away from a file; its bytes are zero from now on.
+pub(crate) fn give_back(file: impl AsFd, range: Range<usize>) -> io::Result<()> {
+    let punch = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
+    loop {
+        match change(&file, punch, range.start, range.len()) {
+            Err(nix::Error::EINTR) => {}
+            done => return Ok(done?),
+        }
+    }
+}
+
+fn change(file: impl AsFd, how: FallocateFlags, start: usize, length: usize) -> nix::Result<()> {
+    let number = |value| i64::try_from(value).map_err(|_| nix::Error::EFBIG);
+    fallocate(file, how, number(start)?, number(length)?)
+}
+
+/// What to say of a file that can't get `wanted` bytes more. A memfd lies in a file system without a size of its
+/// own: then it is the machine that has no more.
+fn none_left(file: impl AsFd, wanted: u64) -> Shortage {
+    let system = fstatfs(file).ok().filter(|system| system.blocks() > 0);
+    let free = system.map(|system| {
+        let size = u64::try_from(system.block_size()).unwrap_or(0);
+        system.blocks_available().saturating_mul(size)
+    });
+    Shortage {
+        limit: free.map_or(MemoryLimit::Machine, |_| MemoryLimit::FileSystem),
+        wanted,
+        available: free.unwrap_or(0),
+    }
+}
+
+/// How many bytes of memory a file really has.
+pub(crate) fn held(file: impl AsFd) -> io::Result<usize> {
+    /// The unit of `st_blocks`, whatever the file system.
+    const UNIT: usize = 512;
+    let units = usize::try_from(fstat(file)?.st_blocks).unwrap_or(usize::MAX);
+    Ok(units.saturating_mul(UNIT))
 }
 
 /// The size of a file that can't change its size any more; `None` if it still can, or is no such file.
@@ -66,10 +157,11 @@ unsafe impl Sync for Mapping {}
 
 impl Mapping {
     /// Map the first `length` bytes of `file`, which must be sealed at that size or more.
-    pub(crate) fn new(file: impl AsFd, length: usize) -> io::Result<Self> {
-        let length = NonZeroUsize::new(length).ok_or(io::ErrorKind::InvalidInput)?;
+    pub(crate) fn new(file: impl AsFd, length: usize) -> Result<Self, Refused> {
+        let length =
+            NonZeroUsize::new(length).ok_or(io::Error::from(io::ErrorKind::InvalidInput))?;
         // SAFETY: the kernel chooses the address, so nothing that exists is replaced.
-        let start = unsafe {
+        let mapped = unsafe {
             mmap(
                 None,
                 length,
@@ -78,13 +170,17 @@ impl Mapping {
                 file,
                 0,
             )
-        }?;
-        Ok(Self {
-            start: start.cast(),
-            length,
-            #[cfg(test)]
-            on_heap: false,
-        })
+        };
+        match mapped {
+            Ok(start) => Ok(Self {
+                start: start.cast(),
+                length,
+                #[cfg(test)]
+                on_heap: false,
+            }),
+            Err(nix::Error::ENOMEM) => Err(supply::no_address_space(length.get() as u64).into()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// As much memory on the heap, all zeros, where a sanitizer sees what goes beyond its ends.
@@ -139,11 +235,25 @@ mod tests {
 
     #[test]
     fn a_created_file_keeps_its_size_and_mode() {
-        let file = create(8192).expect("a memfd");
+        let file = create(8192, 8192).expect("a memfd");
         assert!(ftruncate(&file, 4096).is_err(), "shrunk under a peer");
         assert!(ftruncate(&file, 16384).is_err());
         assert_eq!(sealed_size(&file).expect("fstat"), Some(8192));
         assert_eq!(fstat(&file).expect("fstat").st_mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_file_holds_what_was_committed_and_not_given_back() {
+        const MIB: usize = 1 << 20;
+        let file = create(64 * MIB, 8192).expect("a memfd");
+        assert_eq!(held(&file).expect("fstat"), 8192);
+        commit(&file, 4 * MIB..7 * MIB + 4096).expect("three megabytes");
+        assert_eq!(held(&file).expect("fstat"), 3 * MIB + 4096 + 8192);
+        commit(&file, 4 * MIB..5 * MIB).expect("it is there already");
+        give_back(&file, 4 * MIB..6 * MIB).expect("punch");
+        assert_eq!(held(&file).expect("fstat"), MIB + 4096 + 8192);
+        give_back(&file, 4 * MIB..64 * MIB).expect("punch");
+        assert_eq!(held(&file).expect("fstat"), 8192);
     }
 
     #[test]

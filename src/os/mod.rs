@@ -9,3 +9,4 @@ pub(crate) mod futex;
 pub(crate) mod locks;
 pub(crate) mod memory;
 pub(crate) mod process;
+pub(crate) mod supply;

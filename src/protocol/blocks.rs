@@ -295,7 +295,7 @@ pub(crate) struct BlockHeader {
     pub(crate) word: BlockWord,
     position: AtomicU64,
     length: AtomicU32,
-    reserved: AtomicU32,
+    committed: AtomicU32,
 }
 
 #[cfg(not(loom))]
@@ -308,7 +308,7 @@ impl BlockHeader {
             word: BlockWord::new(),
             position: AtomicU64::new(0),
             length: AtomicU32::new(0),
-            reserved: AtomicU32::new(0),
+            committed: AtomicU32::new(0),
         }
     }
 
@@ -327,6 +327,20 @@ impl BlockHeader {
     #[inline(always)]
     pub(crate) fn set_length(&self, length: u32) {
         self.length.store(length, Ordering::Relaxed);
+    }
+
+    /// Whether a block whose memory comes and goes is noted as having it; `segment::huge` has the rules.
+    // Acquire and Release, so that nothing of a payload is touched before it is known to be there, or after it is
+    // known to go.
+    #[must_use]
+    pub(crate) fn is_committed(&self) -> bool {
+        self.committed.load(Ordering::Acquire) != 0
+    }
+
+    /// By the owner.
+    pub(crate) fn note_committed(&self, committed: bool) {
+        self.committed
+            .store(u32::from(committed), Ordering::Release);
     }
 
     /// How many bytes the message has. Not checked against the size of the block.

@@ -41,7 +41,10 @@ impl Handle {
 
     pub(super) fn cancel(&self) -> u64 {
         // As above.
-        close::cancel(self.attachment.segment(), self.attachment.row()).unwrap_or(0)
+        let (segment, row) = (self.attachment.segment(), self.attachment.row());
+        let discarded = close::cancel(segment, row).unwrap_or(0);
+        segment.tidy_all(row);
+        discarded
     }
 
     pub(super) fn is_closed(&self) -> bool {

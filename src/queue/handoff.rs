@@ -10,6 +10,7 @@ use super::end::End;
 use super::end::sealed::{AnyAttachment, AnyHandle, EndRole};
 use crate::error::{HandoffError, InheritError};
 use crate::os::process;
+use crate::os::supply::Shortage;
 use crate::protocol::Words;
 use crate::protocol::peers::{Incarnation, Role, Row, Tenancy, Tenant};
 use crate::segment::{Refusal, Segment, shortened};
@@ -275,6 +276,15 @@ pub fn inherit_tagged<E: End>(name: &str, schema: u64) -> Result<E, InheritError
         Refusal::NotASegment(what) => InheritError::NotAQueue { what },
         Refusal::Version { theirs, ours } => InheritError::Version { theirs, ours },
         Refusal::Layout { theirs, ours } => InheritError::Layout { theirs, ours },
+        Refusal::NoMemory(Shortage {
+            limit,
+            wanted,
+            available,
+        }) => InheritError::NoMemory {
+            limit,
+            wanted,
+            available,
+        },
         Refusal::Os(source) => InheritError::Os {
             what: "the queue could not be mapped",
             source,

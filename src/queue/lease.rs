@@ -42,6 +42,14 @@ impl<'a> Held<'a> {
     #[inline(always)]
     pub(super) fn acknowledge(self) -> Result<(), Corrupt> {
         let (attachment, block) = self.into_block();
+        // The same look as that of the way to the block's word, so that it costs a small message nothing.
+        if !attachment
+            .segment()
+            .small_blocks()
+            .contains(&block.index.get())
+        {
+            return acknowledge_larger(attachment, block.index, block.word);
+        }
         receive::acknowledge(attachment.segment(), &block)
     }
 
@@ -59,12 +67,26 @@ impl Drop for Held<'_> {
     }
 }
 
+/// Row 8 for a message that may have been so large that its memory is to be given back.
+#[inline(never)]
+fn acknowledge_larger(
+    attachment: &Attachment,
+    index: BlockIndex,
+    word: Block,
+) -> Result<(), Corrupt> {
+    receive::acknowledge(attachment.segment(), &InHand { index, word })?;
+    attachment.segment().tidy(attachment.row(), index);
+    Ok(())
+}
+
 /// By value, so that a message that is acknowledged never has to leave the registers.
 #[cold]
 #[inline(never)]
 fn give_back(attachment: &Attachment, index: BlockIndex, word: Block) {
     // Corrupt memory is reported by the operation that meets it; here nobody listens.
     let _ = receive::give_back(attachment.segment(), &InHand { index, word });
+    // After a cancel the block is free now.
+    attachment.segment().tidy(attachment.row(), index);
 }
 
 /// A message that has been received and not yet acknowledged.

@@ -102,6 +102,8 @@ impl<T, C: Codec<T>> DeadLetter<T, C> {
         if let Some(block) = self.block.take() {
             // Corrupt memory is reported by the operation that meets it; here nobody listens.
             let _ = letters::discard(self.attachment.segment(), &block);
+            let row = self.attachment.row();
+            self.attachment.segment().tidy(row, block.index);
         }
     }
 }

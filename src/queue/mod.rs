@@ -4,6 +4,7 @@ mod attachment;
 mod bytes;
 mod end;
 mod handoff;
+mod huge;
 mod lease;
 mod letters;
 mod options;

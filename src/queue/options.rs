@@ -4,6 +4,8 @@ use super::attachment::{Attachment, Refused};
 use super::{Receiver, Sender};
 use crate::codec::{Bincode, Codec};
 use crate::error::CreateError;
+use crate::os::memory;
+use crate::os::supply::Shortage;
 use crate::protocol::Limits;
 use crate::segment::layout::Geometry;
 use crate::segment::{SLICES, SPINS, Segment, Settings};
@@ -22,8 +24,8 @@ use std::sync::Arc;
 ///
 /// # Errors
 ///
-/// [`CreateError`], if the capacity is not one from 1 to 65,536, or the system has no memory, descriptors or
-/// `/proc`.
+/// [`CreateError`], if the capacity is not one from 1 to 65,536, there is not enough memory, or the system has no
+/// descriptors or no `/proc`.
 ///
 /// # Examples
 ///
@@ -60,6 +62,8 @@ pub struct Options {
     attempts: u32,
     settled: bool,
     max_leases: Option<usize>,
+    max_message_len: usize,
+    memory_limit: usize,
     max_dead_letters: usize,
     spin: Duration,
     slice: Duration,
@@ -76,6 +80,8 @@ impl Options {
             attempts: 3,
             settled: false,
             max_leases: None,
+            max_message_len: 1 << 20,
+            memory_limit: usize::MAX,
             max_dead_letters: 128,
             spin: Duration::from_micros(50),
             slice: Duration::from_millis(100),
@@ -104,6 +110,52 @@ impl Options {
     /// How many leases each process may have at a time: from 1, by default as many as the capacity.
     pub const fn max_leases(mut self, max_leases: usize) -> Self {
         self.max_leases = Some(max_leases);
+        self
+    }
+
+    /// How many bytes a message may have, encoded: from 128 bytes to 1 GiB, by default 1 MiB.
+    ///
+    /// The memory for messages of up to 64 KiB is taken when the queue is made: up to 5 MiB, and about 300 bytes for
+    /// each message of the capacity; less if this is less. Memory for larger messages is taken when one is sent,
+    /// block by block, in sizes of 256 KiB, 1 MiB, 4 MiB and so on, the last of which is just large enough. Blocks
+    /// that are free again are used again, those that were used before first. How many there are of each size: 64 up
+    /// to 16 MiB, 16 of 64 MiB, 4 of more, but never more than twice the capacity, or 4; when all of one size and the
+    /// idle ones of the next are in use, a send waits.
+    ///
+    /// Free blocks of each size keep up to 64 MiB of memory, for the next messages; what is beyond that, hence every
+    /// block of more than 64 MiB, is given back to the system as soon as it is free. All of it is given back as soon
+    /// as one of the limits would otherwise refuse memory for a block of another size.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use workring::{Options, Raw};
+    ///
+    /// let options = Options::new(4).max_message_len(8 << 20);
+    /// let (tx, rx) = options.channel_with::<Vec<u8>, Raw>()?;
+    /// tx.send(vec![7; 8 << 20])?;
+    /// assert_eq!(rx.recv()?.len(), 8 << 20);
+    /// assert!(matches!(tx.send(vec![7; (8 << 20) + 1]), Err(workring::SendError::TooLarge { .. })));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub const fn max_message_len(mut self, max_message_len: usize) -> Self {
+        self.max_message_len = max_message_len;
+        self
+    }
+
+    /// How many bytes of memory the queue may have, all in all, as [`Stats::memory`](crate::Stats) counts them. By
+    /// default there is no such limit.
+    ///
+    /// If the memory that is taken when the queue is made is more than that, there is no queue, but
+    /// [`CreateError::NoMemory`]. A send that would take more for a message of more than 64 KiB first has idle blocks
+    /// of other sizes give theirs back. If that is not enough it waits as long as other messages of more than 64 KiB
+    /// have what it needs; otherwise it fails with [`NoMemory`](crate::SendError::NoMemory).
+    ///
+    /// The head-room of the memory control group, and what the machine has available, are checked in the same way
+    /// each time that memory is taken, limit or not: memory that is there neither is an error, not the kernel's
+    /// killing somebody.
+    pub const fn memory_limit(mut self, bytes: usize) -> Self {
+        self.memory_limit = bytes;
         self
     }
 
@@ -154,7 +206,8 @@ impl Options {
     ///
     /// # Errors
     ///
-    /// [`CreateError`]: an option is out of its range, or the system has no memory, descriptors or `/proc`.
+    /// [`CreateError`]: an option is out of its range; there is not enough memory; the system has no descriptors or
+    /// no `/proc`.
     pub fn channel<T: Serialize + DeserializeOwned>(
         &self,
     ) -> Result<(Sender<T>, Receiver<T>), CreateError> {
@@ -165,7 +218,8 @@ impl Options {
     ///
     /// # Errors
     ///
-    /// [`CreateError`]: an option is out of its range, or the system has no memory, descriptors or `/proc`.
+    /// [`CreateError`]: an option is out of its range; there is not enough memory; the system has no descriptors or
+    /// no `/proc`.
     #[allow(
         clippy::type_complexity,
         reason = "a pair of two handles, spelt out once"
@@ -174,9 +228,20 @@ impl Options {
         &self,
     ) -> Result<(Sender<T, C>, Receiver<T, C>), CreateError> {
         let settings = self.settings(type_name::<T>(), C::NAME)?;
-        let segment = Segment::create(settings).map_err(|source| CreateError::Os {
-            what: "no shared memory for the queue",
-            source,
+        let segment = Segment::create(settings).map_err(|refused| match refused {
+            memory::Refused::Short(Shortage {
+                limit,
+                wanted,
+                available,
+            }) => CreateError::NoMemory {
+                limit,
+                wanted,
+                available,
+            },
+            memory::Refused::Os(source) => CreateError::Os {
+                what: "no shared memory for the queue",
+                source,
+            },
         })?;
         let attachment = Attachment::create(segment).map_err(|refused| CreateError::Os {
             what: "the new queue could not be attached to",
@@ -219,6 +284,13 @@ impl Options {
                 end_with_last_receiver: self.end_with_last_receiver,
             },
             max_leases: number("max_leases", max_leases, &(1..=1 << 20))?,
+            max_message: within(
+                "max_message_len",
+                self.max_message_len,
+                &Geometry::MAX_MESSAGES,
+                "from 128 bytes to 1 GiB",
+            )?,
+            memory_limit: self.memory_limit as u64,
             spin: within("spin", self.spin, &SPINS, "at most 10 ms")?,
             slice: within("slice", self.slice, &SLICES, "from 1 ms to 10 s")?,
             schema: self.schema,

@@ -9,13 +9,14 @@ use super::wait::{
 };
 use crate::codec::{Bincode, Codec, EncodeError};
 use crate::error::{SendError, SendTimeoutError, TrySendError};
+use crate::os::supply::Shortage;
 use crate::protocol::blocks::{Block, BlockIndex};
 use crate::protocol::operations::InHand;
 use crate::protocol::operations::send::{self, Publish};
 use crate::protocol::peers::Role;
 use crate::protocol::ring::Hint;
 use crate::protocol::{Corrupt, Words};
-use crate::segment::layout::{CLASSES, MAX_MESSAGE};
+use crate::segment::layout::COMMITTED_CLASSES;
 use crate::sync::{AtomicU32, AtomicUsize, Ordering};
 use core::fmt;
 use core::marker::PhantomData;
@@ -47,8 +48,8 @@ pub struct Sender<T, C: Codec<T> = Bincode> {
     handle: Handle,
     /// Every position before this is taken, as far as this handle knows.
     room: Hint,
-    /// Where this handle looks next for a free block, for each class.
-    cursors: [AtomicU32; CLASSES],
+    /// Where this handle looks next for a free block, for each class that has memory from the start.
+    cursors: [AtomicU32; COMMITTED_CLASSES],
     /// The class of the last message: the next one is probably alike.
     class: AtomicUsize,
     types: PhantomData<fn(T) -> C>,
@@ -64,6 +65,7 @@ const PAUSE_WHEN_FULL: Duration = Duration::from_micros(2);
 pub(super) enum Refusal {
     Closed,
     TooLarge { len: usize, max: usize },
+    NoMemory(Shortage),
     Encode(EncodeError),
     Corrupt(Corrupt),
 }
@@ -73,6 +75,16 @@ impl Refusal {
         match self {
             Self::Closed => SendError::Closed(value),
             Self::TooLarge { len, max } => SendError::TooLarge { value, len, max },
+            Self::NoMemory(Shortage {
+                limit,
+                wanted,
+                available,
+            }) => SendError::NoMemory {
+                value,
+                limit,
+                wanted,
+                available,
+            },
             Self::Encode(source) => SendError::Encode { value, source },
             Self::Corrupt(corrupt) => SendError::Corrupt {
                 value,
@@ -85,6 +97,16 @@ impl Refusal {
         match self {
             Self::Closed => TrySendError::Closed(value),
             Self::TooLarge { len, max } => TrySendError::TooLarge { value, len, max },
+            Self::NoMemory(Shortage {
+                limit,
+                wanted,
+                available,
+            }) => TrySendError::NoMemory {
+                value,
+                limit,
+                wanted,
+                available,
+            },
             Self::Encode(source) => TrySendError::Encode { value, source },
             Self::Corrupt(corrupt) => TrySendError::Corrupt {
                 value,
@@ -97,6 +119,16 @@ impl Refusal {
         match self {
             Self::Closed => SendTimeoutError::Closed(value),
             Self::TooLarge { len, max } => SendTimeoutError::TooLarge { value, len, max },
+            Self::NoMemory(Shortage {
+                limit,
+                wanted,
+                available,
+            }) => SendTimeoutError::NoMemory {
+                value,
+                limit,
+                wanted,
+                available,
+            },
             Self::Encode(source) => SendTimeoutError::Encode { value, source },
             Self::Corrupt(corrupt) => SendTimeoutError::Corrupt {
                 value,
@@ -120,7 +152,7 @@ pub(super) struct Filling<'a> {
 
 impl<'a> Filling<'a> {
     #[inline(always)]
-    fn new(attachment: &'a Attachment, block: InHand) -> Self {
+    pub(super) fn new(attachment: &'a Attachment, block: InHand) -> Self {
         Self { attachment, block }
     }
 
@@ -173,12 +205,17 @@ impl Drop for Filling<'_> {
 fn withdraw(attachment: &Attachment, index: BlockIndex, word: Block) {
     // Corrupt memory is reported by the operation that meets it; here nobody listens.
     let _ = send::withdraw(attachment.segment(), &InHand { index, word });
+    attachment.segment().tidy(attachment.row(), index);
 }
 
 impl<T, C: Codec<T>> Sender<T, C> {
     /// The sender that a new attachment has counted already.
     pub(super) fn counted(attachment: Arc<Attachment>) -> Self {
         Self::with(Handle::counted(attachment, Role::Sender))
+    }
+
+    pub(super) fn attachment(&self) -> &Attachment {
+        &self.handle.attachment
     }
 
     fn with(handle: Handle) -> Self {
@@ -204,13 +241,17 @@ impl<T, C: Codec<T>> Sender<T, C> {
 
     /// Send a message; wait while the queue is full, or has no free block for a message of this size.
     ///
+    /// A message of more than 64 KiB may also have to wait for memory: while other such messages of this queue have
+    /// what it needs. If there is none to wait for, the send fails at once.
+    ///
     /// Ok means accepted: the message will be received, unless the queue is cancelled, even if this process
     /// dies right after.
     ///
     /// # Errors
     ///
     /// [`SendError`], with the message: the queue is closed, or closes during the wait; an
-    /// [`Interrupter`] ended the wait; the message is too large or can't be encoded.
+    /// [`Interrupter`] ended the wait; the message is too large or can't be encoded; there is
+    /// [no memory](SendError::NoMemory) for it.
     pub fn send(&self, value: T) -> Result<(), SendError<T>> {
         match self.send_with(&value, &Forever) {
             Ok(()) => Ok(()),
@@ -423,12 +464,11 @@ impl<T, C: Codec<T>> Sender<T, C> {
             if segment.lifecycle().load().is_closing() {
                 return Err(Refusal::Closed);
             }
-            let class = segment.geometry().class_for(len);
-            let class = class.ok_or(Refusal::TooLarge {
-                len,
-                max: MAX_MESSAGE,
-            })?;
+            let class = self.class_for(len)?;
             self.class.store(class, Ordering::Relaxed);
+            if class >= COMMITTED_CLASSES {
+                return self.huge_block(class);
+            }
             Ok(self
                 .allocate(class)
                 .or_else(|| self.allocate_from_letters(class)))
@@ -438,6 +478,14 @@ impl<T, C: Codec<T>> Sender<T, C> {
             .wait_for(attachment, segment.blocks(), patience, attempt)
     }
 
+    fn class_for(&self, len: usize) -> Result<usize, Refusal> {
+        let geometry = self.handle.attachment.segment().geometry();
+        geometry.class_for(len).ok_or(Refusal::TooLarge {
+            len,
+            max: geometry.max_message,
+        })
+    }
+
     /// A message that is smaller than the last one moves to a smaller block, if one is free: the large ones
     /// are few.
     fn right_size<'a>(
@@ -445,11 +493,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
         mut filling: Filling<'a>,
         length: usize,
     ) -> Result<Filling<'a>, Refusal> {
-        let geometry = self.handle.attachment.segment().geometry();
-        let class = geometry.class_for(length).ok_or(Refusal::TooLarge {
-            len: length,
-            max: MAX_MESSAGE,
-        })?;
+        let class = self.class_for(length)?;
         if filling.class().is_some_and(|larger| class < larger) {
             self.class.store(class, Ordering::Relaxed);
             if let Some(mut smaller) = self.allocate(class)
@@ -468,15 +512,23 @@ impl<T, C: Codec<T>> Sender<T, C> {
         Ok(filling)
     }
 
-    /// A free block of `class`, or of the next one when all of those are in use.
+    /// A free block of `class`, or of the next one when all of those are in use; of huge ones, one that has memory.
     fn allocate(&self, class: usize) -> Option<Filling<'_>> {
         let attachment = &*self.handle.attachment;
-        let segment = attachment.segment();
-        let classes = segment.geometry().classes.iter().zip(&self.cursors);
-        for (class, cursor) in classes.skip(class).take(2) {
-            if let Some(block) =
-                send::allocate(segment, attachment.row(), class.blocks.clone(), cursor)
-            {
+        let (segment, row) = (attachment.segment(), attachment.row());
+        for (number, class) in segment
+            .geometry()
+            .classes
+            .iter()
+            .enumerate()
+            .skip(class)
+            .take(2)
+        {
+            let block = match self.cursors.get(number) {
+                Some(cursor) => send::allocate(segment, row, class.blocks.clone(), cursor),
+                None => segment.take_idle(row, class),
+            };
+            if let Some(block) = block {
                 return Some(Filling::new(attachment, block));
             }
         }

@@ -1,7 +1,7 @@
 //! What a queue looks like at a moment.
 
 use crate::protocol::Words;
-use crate::protocol::blocks::{Block, BlockIndex, State};
+use crate::protocol::blocks::{Block, BlockHeader, BlockIndex, State};
 use crate::protocol::operations::receive;
 use crate::protocol::peers::{Role, Row, Tenancy};
 use crate::protocol::ring::{Kind, Position};
@@ -53,7 +53,8 @@ pub struct Stats {
     pub dropped_letters: u64,
     /// Messages that a cancel has discarded.
     pub discarded: u64,
-    /// Bytes of memory that the queue has taken.
+    /// Bytes of memory that the queue has taken, and not given back: what its file really holds, as the kernel
+    /// counts it, and what [`Options::memory_limit`](crate::Options::memory_limit) is about.
     pub memory: usize,
     /// The blocks that messages lie in, by size.
     pub blocks: Vec<BlockStats>,
@@ -71,6 +72,9 @@ pub struct BlockStats {
     pub total: u64,
     /// How many are free.
     pub free: u64,
+    /// How many have memory. Up to 64 KiB all of them, from the start; of the larger ones those that are in use,
+    /// and some that are free.
+    pub committed: u64,
 }
 
 /// One process.
@@ -128,7 +132,7 @@ pub(super) fn count(segment: &Segment) -> Stats {
         dead_letters,
         dropped_letters,
         discarded,
-        memory: segment.length(),
+        memory: segment.memory(),
         blocks: classes(segment),
         peers: peers(segment, &blocks, &taken_unnoted),
     }
@@ -154,6 +158,11 @@ fn takers_without_a_note(segment: &Segment) -> Vec<Row> {
 }
 
 fn classes(segment: &Segment) -> Vec<BlockStats> {
+    let huge = segment.geometry().huge_blocks();
+    let committed = |number: u32| {
+        let header = BlockIndex::new(number).and_then(|index| segment.block(index));
+        !huge.contains(&number) || header.is_some_and(BlockHeader::is_committed)
+    };
     let classes = segment.geometry().classes.iter();
     let count =
         |class: &crate::segment::layout::Class| BlockStats {
@@ -162,6 +171,7 @@ fn classes(segment: &Segment) -> Vec<BlockStats> {
             free: number_of(class.blocks.clone().filter(|&number| {
                 word(segment, number).is_some_and(|block| block.is(State::Free))
             })),
+            committed: number_of(class.blocks.clone().filter(|&number| committed(number))),
         };
     classes.map(count).collect()
 }

@@ -1,17 +1,20 @@
 //! One queue, one segment: a mapping of a sealed memfd, and safe access to what lies in it.
 //!
 //! S3. A segment is created whole or not at all: the magic is written last, and nothing before it is read.
-//! S4. Only a file whose size is sealed is mapped, and it must have the very size that its capacity needs.
-//!     So every offset of the [`layout`] is inside the mapping, for as long as it lasts.
+//! S4. Only a file whose size is sealed is mapped, and it must have the very size that its capacity and largest
+//!     message need. So every offset of the [`layout`] is inside the mapping, for as long as it lasts.
 #![allow(
     unsafe_code,
     reason = "turns addresses in the mapping into references; each block states its reason"
 )]
 
+pub(crate) mod huge;
 pub(crate) mod layout;
 mod payload;
 
-use crate::os::memory::{self, Mapping};
+use crate::error::MemoryLimit;
+use crate::os::memory::{self, Mapping, Refused};
+use crate::os::supply::{Shortage, Supply};
 use crate::os::{cpu, futex};
 use crate::protocol::blocks::{BlockHeader, BlockIndex};
 use crate::protocol::lifecycle::LifecycleWord;
@@ -35,6 +38,10 @@ use std::os::fd::OwnedFd;
 pub(crate) struct Settings {
     pub(crate) limits: Limits,
     pub(crate) max_leases: u32,
+    /// Bytes.
+    pub(crate) max_message: usize,
+    /// Bytes; without a limit, as many as there are.
+    pub(crate) memory_limit: u64,
     pub(crate) spin: Duration,
     pub(crate) slice: Duration,
     pub(crate) schema: u64,
@@ -55,12 +62,22 @@ pub(crate) enum Refusal {
         theirs: u64,
         ours: u64,
     },
+    NoMemory(Shortage),
     Os(io::Error),
 }
 
 impl From<io::Error> for Refusal {
     fn from(error: io::Error) -> Self {
         Self::Os(error)
+    }
+}
+
+impl From<Refused> for Refusal {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Short(shortage) => Self::NoMemory(shortage),
+            Refused::Os(error) => Self::Os(error),
+        }
     }
 }
 
@@ -76,6 +93,7 @@ pub(crate) struct Segment {
     block_count: u32,
     settings: Settings,
     geometry: Geometry,
+    supply: Supply,
     file: OwnedFd,
     mapping: Mapping,
 }
@@ -91,15 +109,25 @@ const END_WITH_LAST_SENDER: u64 = 2;
 const END_WITH_LAST_RECEIVER: u64 = 4;
 
 impl Segment {
-    /// Make a segment, with no peer in it yet. The capacity must be one of [`Geometry::CAPACITIES`].
-    pub(crate) fn create(settings: Settings) -> io::Result<Self> {
-        let geometry = Geometry::new(settings.limits.capacity);
-        let file = memory::create(geometry.length)?;
-        Self::create_in(file, geometry, settings)
+    /// Make a segment, with no peer in it yet. The capacity must be one of [`Geometry::CAPACITIES`], the largest
+    /// message of [`Geometry::MAX_MESSAGES`].
+    pub(crate) fn create(settings: Settings) -> Result<Self, Refused> {
+        Self::create_from(Supply::of_this_system(), settings)
+    }
+
+    fn create_from(supply: Supply, settings: Settings) -> Result<Self, Refused> {
+        let geometry = Geometry::new(settings.limits.capacity, settings.max_message);
+        let wanted = geometry.committed as u64;
+        Shortage::unless(MemoryLimit::Queue, wanted, settings.memory_limit)?;
+        supply.check(wanted)?;
+        let file = memory::create(geometry.length, geometry.committed)?;
+        let mut segment = Self::create_in(file, geometry, settings)?;
+        segment.supply = supply;
+        Ok(segment)
     }
 
     /// [`Segment::create`], in a file that somebody else may be looking at already.
-    fn create_in(file: OwnedFd, geometry: Geometry, settings: Settings) -> io::Result<Self> {
+    fn create_in(file: OwnedFd, geometry: Geometry, settings: Settings) -> Result<Self, Refused> {
         let mapping = Mapping::new(&file, geometry.length)?;
         let segment = Self::new(mapping, geometry, settings, file);
         segment.write_header();
@@ -134,6 +162,7 @@ impl Segment {
             block_count: geometry.block_count(),
             settings,
             geometry,
+            supply: Supply::of_this_system(),
             file,
             mapping,
         }
@@ -151,11 +180,6 @@ impl Segment {
     #[inline(always)]
     pub(crate) fn small_blocks(&self) -> Range<u32> {
         0..self.small_blocks
-    }
-
-    /// Bytes.
-    pub(crate) fn length(&self) -> usize {
-        self.mapping.length()
     }
 
     pub(crate) fn file(&self) -> &OwnedFd {
@@ -210,6 +234,8 @@ impl Segment {
             (&header.length, self.geometry.length as u64),
             (&header.schema, settings.schema),
             (&header.capacity, u64::from(limits.capacity)),
+            (&header.max_message, settings.max_message as u64),
+            (&header.memory_limit, settings.memory_limit),
             (&header.attempts, u64::from(limits.attempts)),
             (&header.max_leases, u64::from(settings.max_leases)),
             (&header.max_dead_letters, u64::from(limits.max_dead_letters)),
@@ -259,13 +285,19 @@ fn read_header(header: &Header, size: usize) -> Result<(Geometry, Settings), Ref
     if !Geometry::CAPACITIES.contains(&capacity) {
         return Err(Refusal::NotASegment("its capacity is out of range"));
     }
-    let geometry = Geometry::new(capacity);
+    let max_message = usize::try_from(get(&header.max_message))
+        .ok()
+        .filter(|max_message| Geometry::MAX_MESSAGES.contains(max_message))
+        .ok_or(Refusal::NotASegment("its largest message is out of range"))?;
+    let geometry = Geometry::new(capacity, max_message);
     let (theirs, ours) = (get(&header.fingerprint), geometry.fingerprint());
     if theirs != ours {
         return Err(Refusal::Layout { theirs, ours });
     }
     if geometry.length != size || get(&header.length) != size as u64 {
-        return Err(Refusal::NotASegment("its length does not fit its capacity"));
+        return Err(Refusal::NotASegment(
+            "its length does not fit its capacity and largest message",
+        ));
     }
     let attempts = get(&header.attempts);
     let attempts = u8::try_from(attempts)
@@ -288,6 +320,8 @@ fn read_header(header: &Header, size: usize) -> Result<(Geometry, Settings), Ref
     let settings = Settings {
         limits,
         max_leases: small(&header.max_leases, "its number of leases is out of range")?,
+        max_message,
+        memory_limit: get(&header.memory_limit),
         spin: within(
             &header.spin_nanoseconds,
             &SPINS,

@@ -66,6 +66,12 @@ impl Segment {
 
     #[inline(never)]
     fn large_payload_of(&self, index: BlockIndex) -> Result<(NonNull<u8>, usize), Corrupt> {
+        // Only corrupt words lead to a block without memory (G3); to read there would take some, unchecked.
+        if self.geometry.huge_blocks().contains(&index.get())
+            && !self.block(index).is_some_and(BlockHeader::is_committed)
+        {
+            return Err(Corrupt::NotCommitted);
+        }
         let range = self.geometry.payload(index).ok_or(Corrupt::NoSuchBlock)?;
         Ok((self.mapping.part(range.start), range.len()))
     }

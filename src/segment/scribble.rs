@@ -7,7 +7,7 @@
 //!
 //! Payloads are left alone: what is in them is the codec's business.
 
-use super::layout::{CLASSES, Class};
+use super::layout::{COMMITTED_CLASSES as CLASSES, Class};
 use super::*;
 use crate::protocol::Corrupt;
 use crate::protocol::lifecycle::Lifecycle;
@@ -29,6 +29,8 @@ fn settings(capacity: u32, settled: bool) -> Settings {
             end_with_last_receiver: true,
         },
         max_leases: 8,
+        max_message: 64 * 1024,
+        memory_limit: u64::MAX,
         spin: Duration::ZERO,
         slice: Duration::from_millis(1),
         schema: 0,
@@ -38,10 +40,10 @@ fn settings(capacity: u32, settled: bool) -> Settings {
 }
 
 fn on_heap(settings: Settings) -> Segment {
-    let geometry = Geometry::new(settings.limits.capacity);
+    let geometry = Geometry::new(settings.limits.capacity, settings.max_message);
     let mapping = Mapping::on_heap(geometry.length);
     // Nothing here locks it.
-    let file = memory::create(1).expect("a memfd");
+    let file = memory::create(1, 1).expect("a memfd");
     let segment = Segment::new(mapping, geometry, settings, file);
     segment.write_header();
     segment
@@ -50,7 +52,7 @@ fn on_heap(settings: Settings) -> Segment {
 /// The word that `offset` lies in, as somebody sees it who writes anywhere.
 fn word(segment: &Segment, offset: usize) -> &AtomicU64 {
     let place = offset / 8 * 8;
-    assert!(place < segment.length());
+    assert!(place < segment.mapping.length());
     // SAFETY: inside the mapping and aligned; any bytes are an integer, and all words here are atomic.
     unsafe { segment.mapping.part(place).cast().as_ref() }
 }
@@ -544,7 +546,7 @@ fn a_scribbled_header_is_refused_or_says_something_sound() {
         let (word, near) = (word(&segment, offset), Position(0));
         let sound = word.load(Ordering::Relaxed);
         word.store(nonsense(sound, near, &mut rng), Ordering::Relaxed);
-        if let Ok((geometry, settings)) = read_header(segment.header(), segment.length()) {
+        if let Ok((geometry, settings)) = read_header(segment.header(), segment.mapping.length()) {
             assert_eq!(&geometry, segment.geometry());
             assert!((1..=15).contains(&settings.limits.attempts));
             assert!(SPINS.contains(&settings.spin) && SLICES.contains(&settings.slice));

@@ -3,7 +3,7 @@
 use super::*;
 use std::os::fd::AsFd;
 
-fn settings() -> Settings {
+pub(super) fn settings() -> Settings {
     Settings {
         limits: Limits {
             capacity: 8,
@@ -14,6 +14,8 @@ fn settings() -> Settings {
             end_with_last_receiver: false,
         },
         max_leases: 7,
+        max_message: 1 << 20,
+        memory_limit: 1 << 30,
         spin: Duration::from_micros(50),
         slice: Duration::from_millis(100),
         schema: 42,
@@ -44,8 +46,8 @@ fn an_attacher_never_sees_a_half_made_segment() {
     };
     let (mut too_early, mut attached) = (0, 0);
     for _ in 0..rounds {
-        let geometry = Geometry::new(8);
-        let file = memory::create(geometry.length).expect("a memfd");
+        let geometry = Geometry::new(8, 1 << 20);
+        let file = memory::create(geometry.length, geometry.committed).expect("a memfd");
         let theirs = file.as_fd().try_clone_to_owned().expect("dup");
         let start = std::sync::Barrier::new(2);
         std::thread::scope(|scope| {
@@ -71,12 +73,12 @@ fn an_attacher_never_sees_a_half_made_segment() {
 
 #[test]
 fn a_file_that_is_no_segment_is_refused() {
-    let empty = memory::create(64 * 1024).expect("a memfd");
+    let empty = memory::create(64 * 1024, 4096).expect("a memfd");
     assert!(matches!(
         Segment::attach(empty),
         Err(Refusal::NotASegment(_))
     ));
-    let short = memory::create(4096).expect("a memfd");
+    let short = memory::create(4096, 4096).expect("a memfd");
     assert!(matches!(
         Segment::attach(short),
         Err(Refusal::NotASegment("it is too short"))
@@ -92,7 +94,7 @@ fn a_file_that_is_no_segment_is_refused() {
 fn another_version_layout_or_length_is_refused_by_name() {
     type Change = fn(&Header);
     type Check = fn(&Refusal) -> bool;
-    let cases: [(Change, Check); 7] = [
+    let cases: [(Change, Check); 9] = [
         (
             |h| h.version.store(9, Ordering::Relaxed),
             |r| {
@@ -112,6 +114,19 @@ fn another_version_layout_or_length_is_refused_by_name() {
         (
             |h| h.capacity.store(1 << 40, Ordering::Relaxed),
             |r| matches!(r, Refusal::NotASegment(_)),
+        ),
+        (
+            |h| h.max_message.store(1 << 40, Ordering::Relaxed),
+            |r| {
+                matches!(
+                    r,
+                    Refusal::NotASegment("its largest message is out of range")
+                )
+            },
+        ),
+        (
+            |h| h.max_message.store(1 << 19, Ordering::Relaxed),
+            |r| matches!(r, Refusal::Layout { .. }),
         ),
         (
             |h| h.length.store(1, Ordering::Relaxed),

@@ -21,6 +21,8 @@ mod handoff;
 mod history;
 #[path = "peer/hygiene.rs"]
 mod hygiene;
+#[path = "peer/large.rs"]
+mod large;
 #[path = "peer/scribble.rs"]
 mod scribble;
 #[path = "peer/sides.rs"]
@@ -45,6 +47,7 @@ fn main() -> ExitCode {
         handoff::ROLES,
         history::ROLES,
         hygiene::ROLES,
+        large::ROLES,
         scribble::ROLES,
         sides::ROLES,
         standstill::ROLES,

@@ -1,7 +1,7 @@
 //! Sending: allocate a block (row 1), fill it, offer it (row 2), publish it (rows 3 and 4), or withdraw it
 //! (row 11).
 
-use super::super::blocks::{BlockIndex, State};
+use super::super::blocks::{Block, BlockIndex, State};
 use super::super::peers::Row;
 use super::super::ring::{Hint, Kind, LapOrder, Position, Slot};
 use super::super::{Corrupt, Words};
@@ -57,7 +57,7 @@ fn further(number: u32, by: u32, from: &Range<u32>) -> u32 {
 
 /// Row 1 for one block, if it is Free.
 #[inline(always)]
-fn allocate_one<W: Words>(words: &W, me: Row, number: u32) -> Option<InHand> {
+pub(crate) fn allocate_one<W: Words>(words: &W, me: Row, number: u32) -> Option<InHand> {
     let index = BlockIndex::new(number)?;
     let header = words.block(index)?;
     let seen = header.word.load();
@@ -108,6 +108,21 @@ pub(crate) fn allocate_from_letters<W: Words>(
     me: Row,
     from: &Range<u32>,
 ) -> Option<InHand> {
+    let (index, letter) = oldest_letter(words, from)?;
+    if drop_letter(words, index, letter) {
+        allocate_one(words, me, index.get())
+    } else {
+        None
+    }
+}
+
+/// Row 14 for the oldest dead letter among the blocks numbered `from`. True if there is a free block more.
+#[cold]
+pub(crate) fn drop_oldest_letter<W: Words>(words: &W, from: &Range<u32>) -> bool {
+    oldest_letter(words, from).is_some_and(|(index, letter)| drop_letter(words, index, letter))
+}
+
+fn oldest_letter<W: Words>(words: &W, from: &Range<u32>) -> Option<(BlockIndex, Block)> {
     let letters = from
         .clone()
         .filter_map(BlockIndex::new)
@@ -118,11 +133,7 @@ pub(crate) fn allocate_from_letters<W: Words>(
                 .then(|| (header.position(), index, word))
         });
     let (_, index, letter) = letters.min_by_key(|&(position, ..)| position)?;
-    if drop_letter(words, index, letter) {
-        allocate_one(words, me, index.get())
-    } else {
-        None
-    }
+    Some((index, letter))
 }
 
 /// Row 2: the payload is complete, and `length` bytes long.

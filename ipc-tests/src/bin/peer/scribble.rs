@@ -388,7 +388,7 @@ fn other_process<T: Message<Codec = C>, C: Codec<T>>(io: &mut Io) {
 }
 
 // Where words lie in a segment of a small capacity, from its beginning. `check_map` says if that is no longer so.
-const HEADER_WORDS: u64 = 76;
+const HEADER_WORDS: u64 = 78;
 const SHARED: u64 = 4096;
 const SHARED_WORDS: u64 = 112;
 const HEAD: u64 = SHARED;

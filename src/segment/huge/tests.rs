@@ -1,0 +1,316 @@
+//! Memory comes and goes as the table says, a death in between leaves nothing wrong, and each limit is named.
+
+use super::*;
+use crate::os::supply::Supply;
+use crate::os::supply::tests::Machine;
+use crate::segment::tests::settings;
+
+const ME: Row = Row::FIRST;
+const KIB: usize = 1024;
+const MIB: usize = 1024 * KIB;
+
+fn segment(max_message: usize, memory_limit: usize) -> Segment {
+    let mut settings = settings();
+    settings.limits.capacity = 64;
+    settings.max_message = max_message;
+    settings.memory_limit = memory_limit as u64;
+    Segment::create(settings).expect("a segment")
+}
+
+/// What a segment has from the start, so that limits can be set relative to it.
+fn base(max_message: usize) -> usize {
+    segment(max_message, usize::MAX).memory()
+}
+
+fn class(segment: &Segment, payload: usize) -> &Class {
+    let number = segment.geometry.class_for(payload).expect("a class");
+    segment.geometry.classes.get(number).expect("a class")
+}
+
+fn take(segment: &Segment, payload: usize) -> InHand {
+    match segment.take_huge(ME, class(segment, payload)) {
+        Ok(Huge::Taken(block)) => block,
+        other => panic!("{payload} bytes: {other:?}"),
+    }
+}
+
+/// Touches each byte: without memory that would be the end of this process.
+fn fill(segment: &Segment, mut block: InHand) -> InHand {
+    segment.payload_mut(&mut block).expect("in hand").fill(7);
+    block
+}
+
+fn release(segment: &Segment, block: &InHand) {
+    send::withdraw(segment, block).expect("in hand");
+    segment.tidy(ME, block.index);
+}
+
+fn release_all(segment: &Segment, blocks: &[InHand]) {
+    for block in blocks {
+        release(segment, block);
+    }
+}
+
+#[test]
+fn memory_comes_with_the_first_use_and_stays_for_the_next() {
+    let segment = segment(4 * MIB, usize::MAX);
+    let base = segment.memory();
+    assert_eq!(base, segment.geometry.committed);
+    let block = fill(&segment, take(&segment, 3 * MIB));
+    assert_eq!(segment.memory(), base + 4 * MIB);
+    release(&segment, &block);
+    assert_eq!(segment.memory(), base + 4 * MIB);
+    let again = take(&segment, 4 * MIB);
+    assert_eq!(again.index, block.index);
+    let other = take(&segment, 4 * MIB);
+    assert_eq!(segment.memory(), base + 8 * MIB);
+    release(&segment, &again);
+    release(&segment, &other);
+    let lowest = take(&segment, 4 * MIB);
+    assert_eq!(lowest.index, block.index, "the lowest-numbered idle one");
+    release(&segment, &lowest);
+}
+
+#[test]
+fn a_class_keeps_64_mebibytes_and_gives_the_rest_back() {
+    let segment = segment(128 * MIB, usize::MAX);
+    let base = segment.memory();
+    let blocks: Vec<_> = (0..6).map(|_| take(&segment, 16 * MIB)).collect();
+    let hugest = take(&segment, 128 * MIB);
+    assert_eq!(segment.memory(), base + 6 * 16 * MIB + 128 * MIB);
+    release_all(&segment, &blocks);
+    assert_eq!(segment.memory(), base + 64 * MIB + 128 * MIB);
+    release(&segment, &hugest);
+    assert_eq!(segment.memory(), base + 64 * MIB);
+}
+
+#[test]
+fn idle_blocks_give_way_to_another_size() {
+    let limit = base(16 * MIB) + 16 * MIB;
+    let segment = segment(16 * MIB, limit);
+    let small: Vec<_> = (0..64).map(|_| take(&segment, 256 * KIB)).collect();
+    release_all(&segment, &small);
+    assert_eq!(segment.memory(), limit);
+    let large = fill(&segment, take(&segment, 16 * MIB));
+    assert_eq!(segment.memory(), limit);
+    release(&segment, &large);
+    let small = fill(&segment, take(&segment, 256 * KIB));
+    assert_eq!(segment.memory(), limit - 16 * MIB + 256 * KIB);
+    release(&segment, &small);
+}
+
+#[test]
+fn lack_is_waited_for_only_if_the_queue_can_end_it() {
+    let limit = base(16 * MIB) + 5 * MIB;
+    let segment = segment(16 * MIB, limit);
+    let lacking = segment.take_huge(ME, class(&segment, 16 * MIB));
+    let expected = Shortage {
+        limit: MemoryLimit::Queue,
+        wanted: 16 * MIB as u64,
+        available: 5 * MIB as u64,
+    };
+    assert!(
+        matches!(lacking, Ok(Huge::NoMemory(shortage)) if shortage == expected),
+        "{lacking:?}"
+    );
+    let block = take(&segment, 4 * MIB);
+    let in_use = segment.take_huge(ME, class(&segment, 4 * MIB));
+    assert!(matches!(in_use, Ok(Huge::MemoryInUse)), "{in_use:?}");
+    let lacking = segment.take_huge(ME, class(&segment, 16 * MIB));
+    assert!(matches!(lacking, Ok(Huge::NoMemory(_))), "{lacking:?}");
+    let fits = take(&segment, MIB);
+    release(&segment, &block);
+    release(&segment, &fits);
+    release(&segment, &take(&segment, 4 * MIB));
+}
+
+#[test]
+fn a_class_without_a_free_block_has_none() {
+    let segment = segment(MIB, usize::MAX);
+    let all: Vec<_> = (0..64).map(|_| take(&segment, 256 * KIB)).collect();
+    let none = segment.take_huge(ME, class(&segment, 256 * KIB));
+    assert!(matches!(none, Ok(Huge::NoBlock)), "{none:?}");
+    release_all(&segment, &all);
+}
+
+/// The steps of a process on a huge block, in order; a death comes after so many of them.
+type Step = fn(&Segment, &InHand);
+
+/// What recovery does, which knows nothing of memory.
+fn free_after_death(segment: &Segment, block: &InHand) {
+    let header = segment.block(block.index).expect("a block");
+    assert!(header.word.exchange(block.word, block.word.free()));
+}
+
+#[test]
+fn a_death_between_any_two_steps_leaves_nothing_wrong() {
+    let limit = base(16 * MIB) + 16 * MIB;
+    let payload = |segment: &Segment, block: &InHand| {
+        segment.geometry.payload(block.index).expect("a payload")
+    };
+    // A death in the middle of a call leaves a part of its work.
+    let half = |segment: &Segment, block: &InHand| {
+        let all = segment.geometry.payload(block.index).expect("a payload");
+        memory::commit(&segment.file, all.start..all.start + all.len() / 2).expect("memory");
+    };
+    let all = |segment: &Segment, block: &InHand| {
+        let all = segment.geometry.payload(block.index).expect("a payload");
+        memory::commit(&segment.file, all).expect("memory");
+    };
+    let mark = |segment: &Segment, block: &InHand| {
+        segment
+            .block(block.index)
+            .expect("a block")
+            .note_committed(true);
+    };
+    let unmark = |segment: &Segment, block: &InHand| {
+        segment
+            .block(block.index)
+            .expect("a block")
+            .note_committed(false);
+    };
+    let punch_half = |segment: &Segment, block: &InHand| {
+        let all = segment.geometry.payload(block.index).expect("a payload");
+        memory::give_back(&segment.file, all.start..all.start + all.len() / 2).expect("punch");
+    };
+    let steps: [Step; 5] = [half, all, mark, unmark, punch_half];
+    for deaths in 0..=steps.len() {
+        let segment = segment(16 * MIB, limit);
+        let victim = send::allocate_one(
+            &segment,
+            Row::from_low_bits(9),
+            class(&segment, 4 * MIB).blocks.start,
+        )
+        .expect("it is free");
+        for step in steps.iter().take(deaths) {
+            step(&segment, &victim);
+        }
+        free_after_death(&segment, &victim);
+        // All of the limit can be had, by other sizes as well as by the same one, and every byte be written.
+        for wanted in [16 * MIB, 4 * MIB, 256 * KIB, 16 * MIB] {
+            let blocks: Vec<_> = (0..16 * MIB / wanted)
+                .map(|_| fill(&segment, take(&segment, wanted)))
+                .collect();
+            assert_eq!(segment.memory(), limit, "after {deaths} steps");
+            for block in &blocks {
+                let marked = segment.block(block.index).expect("a block").is_committed();
+                assert!(marked && payload(&segment, block).len() == wanted);
+                release(&segment, block);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_payload_without_memory_is_never_touched() {
+    let segment = segment(MIB, usize::MAX);
+    let number = class(&segment, MIB).blocks.start;
+    let mut block = send::allocate_one(&segment, ME, number).expect("it is free");
+    assert_eq!(segment.payload_mut(&mut block), Err(Corrupt::NotCommitted));
+    send::withdraw(&segment, &block).expect("in hand");
+}
+
+fn starved(files: &[(&str, &str)]) -> (Machine, Segment) {
+    let machine = Machine::new(&[("proc/meminfo", "MemAvailable: 1000000 kB\n")]);
+    let mut settings = settings();
+    settings.max_message = 4 * MIB;
+    let segment = Segment::create_from(Supply::of(&machine.0), settings).expect("a segment");
+    for (path, text) in files {
+        machine.set(path, text);
+    }
+    (machine, segment)
+}
+
+#[test]
+fn a_machine_with_too_little_memory_is_named() {
+    let (machine, segment) = starved(&[("proc/meminfo", "MemAvailable: 1024 kB\n")]);
+    let lacking = segment.take_huge(ME, class(&segment, 4 * MIB));
+    let Ok(Huge::NoMemory(shortage)) = lacking else {
+        panic!("{lacking:?}")
+    };
+    assert_eq!(
+        (shortage.limit, shortage.wanted, shortage.available),
+        (MemoryLimit::Machine, 4 * MIB as u64, MIB as u64)
+    );
+    machine.set("proc/meminfo", "MemAvailable: 4096 kB\n");
+    release(&segment, &take(&segment, 4 * MIB));
+    machine.set("proc/meminfo", "MemAvailable: 2048 kB\n");
+    let refused = Segment::create_from(Supply::of(&machine.0), settings());
+    assert!(
+        matches!(
+            refused,
+            Err(Refused::Short(Shortage {
+                limit: MemoryLimit::Machine,
+                ..
+            }))
+        ),
+        "{refused:?}"
+    );
+}
+
+#[test]
+fn a_control_group_with_too_little_head_room_is_named() {
+    let (_machine, segment) = starved(&[
+        ("proc/self/cgroup", "0::/\n"),
+        (
+            "proc/self/mountinfo",
+            "30 22 0:26 / /cg rw - cgroup2 cgroup2 rw\n",
+        ),
+        ("cg/memory.max", "3000000"),
+        ("cg/memory.current", "1000000"),
+    ]);
+    let lacking = segment.take_huge(ME, class(&segment, 4 * MIB));
+    let Ok(Huge::NoMemory(shortage)) = lacking else {
+        panic!("{lacking:?}")
+    };
+    assert_eq!(
+        (shortage.limit, shortage.available),
+        (MemoryLimit::Cgroup, 2_000_000)
+    );
+    release(&segment, &take(&segment, MIB));
+}
+
+#[test]
+fn a_queue_larger_than_its_own_limit_is_not_made() {
+    let mut settings = settings();
+    settings.memory_limit = MIB as u64;
+    let refused = Segment::create(settings);
+    let Err(Refused::Short(shortage)) = refused else {
+        panic!("{refused:?}")
+    };
+    assert_eq!(
+        (shortage.limit, shortage.available),
+        (MemoryLimit::Queue, MIB as u64)
+    );
+}
+
+/// Many at once, with memory for few: no limit is passed, nothing is lost, and no access lacks memory.
+#[test]
+fn threads_that_fight_over_little_memory_keep_within_it() {
+    let limit = base(4 * MIB) + 9 * MIB;
+    let segment = segment(4 * MIB, limit);
+    std::thread::scope(|scope| {
+        for thread in 0..4_u64 {
+            let segment = &segment;
+            scope.spawn(move || {
+                let me = Row::from_low_bits(thread);
+                for round in 0..200 {
+                    let sizes = [256 * KIB, MIB, 4 * MIB];
+                    let wanted = sizes
+                        .get((round + usize::try_from(thread).expect("small")) % 3)
+                        .expect("three");
+                    let block = loop {
+                        match segment.take_huge(me, class(segment, *wanted)) {
+                            Ok(Huge::Taken(block)) => break block,
+                            Ok(Huge::MemoryInUse | Huge::NoBlock) => std::thread::yield_now(),
+                            other => panic!("{other:?}"),
+                        }
+                    };
+                    let block = fill(segment, block);
+                    release(segment, &block);
+                }
+            });
+        }
+    });
+    assert!(segment.memory() <= limit);
+}
