@@ -10,6 +10,9 @@ use std::io;
 pub enum SendError<T> {
     /// The queue is closed: no message will be accepted any more.
     Closed(T),
+    /// This process was forked from the one that is attached to the queue, and has no part in it. Nothing was
+    /// done.
+    Forked(T),
     /// The wait was ended by an [`Interrupter`](crate::Interrupter).
     Interrupted(T),
     /// The message is larger than any block of the queue.
@@ -48,6 +51,9 @@ pub enum TrySendError<T> {
     Full(T),
     /// The queue is closed: no message will be accepted any more.
     Closed(T),
+    /// This process was forked from the one that is attached to the queue, and has no part in it. Nothing was
+    /// done.
+    Forked(T),
     /// The message is larger than any block of the queue.
     #[non_exhaustive]
     TooLarge {
@@ -83,6 +89,9 @@ pub enum SendTimeoutError<T> {
     Timeout(T),
     /// The queue is closed: no message will be accepted any more.
     Closed(T),
+    /// This process was forked from the one that is attached to the queue, and has no part in it. Nothing was
+    /// done.
+    Forked(T),
     /// The wait was ended by an [`Interrupter`](crate::Interrupter).
     Interrupted(T),
     /// The message is larger than any block of the queue.
@@ -114,6 +123,7 @@ pub enum SendTimeoutError<T> {
 }
 
 const CLOSED: &str = "the queue is closed";
+const FORKED: &str = "this process was forked from the one that has the queue: give it an end with `Handoff` instead";
 const INTERRUPTED: &str = "the wait was interrupted";
 const TIMEOUT: &str = "the time is up";
 const FULL: &str = "the queue is full: try again later, or wait with `send`";
@@ -203,9 +213,9 @@ macro_rules! send_error {
     };
 }
 
-send_error!(SendError: Closed CLOSED, Interrupted INTERRUPTED);
-send_error!(TrySendError: Full FULL, Closed CLOSED);
-send_error!(SendTimeoutError: Timeout TIMEOUT, Closed CLOSED, Interrupted INTERRUPTED);
+send_error!(SendError: Closed CLOSED, Forked FORKED, Interrupted INTERRUPTED);
+send_error!(TrySendError: Full FULL, Closed CLOSED, Forked FORKED);
+send_error!(SendTimeoutError: Timeout TIMEOUT, Closed CLOSED, Forked FORKED, Interrupted INTERRUPTED);
 
 /// A receive failed. No message is lost.
 #[derive(Debug)]
@@ -213,6 +223,9 @@ send_error!(SendTimeoutError: Timeout TIMEOUT, Closed CLOSED, Interrupted INTERR
 pub enum RecvError {
     /// The queue is closed and there will never be another message. Every later receive says the same.
     Closed,
+    /// This process was forked from the one that is attached to the queue, and has no part in it. Nothing was
+    /// done.
+    Forked,
     /// The wait was ended by an [`Interrupter`](crate::Interrupter).
     Interrupted,
     /// The codec could not decode the message, which is now a dead letter. The next receive goes on after it.
@@ -239,6 +252,9 @@ pub enum TryRecvError {
     Empty,
     /// The queue is closed and there will never be another message. Every later receive says the same.
     Closed,
+    /// This process was forked from the one that is attached to the queue, and has no part in it. Nothing was
+    /// done.
+    Forked,
     /// The codec could not decode the message, which is now a dead letter. The next receive goes on after it.
     Decode(DecodeError),
     /// This process has as many leases as it may; acknowledge or return one first. From `try_lease` only.
@@ -263,6 +279,9 @@ pub enum RecvTimeoutError {
     Timeout,
     /// The queue is closed and there will never be another message. Every later receive says the same.
     Closed,
+    /// This process was forked from the one that is attached to the queue, and has no part in it. Nothing was
+    /// done.
+    Forked,
     /// The wait was ended by an [`Interrupter`](crate::Interrupter).
     Interrupted,
     /// The codec could not decode the message, which is now a dead letter. The next receive goes on after it.
@@ -318,9 +337,9 @@ macro_rules! recv_error {
     };
 }
 
-recv_error!(RecvError: Closed CLOSED, Interrupted INTERRUPTED);
-recv_error!(TryRecvError: Empty EMPTY, Closed CLOSED);
-recv_error!(RecvTimeoutError: Timeout TIMEOUT, Closed CLOSED, Interrupted INTERRUPTED);
+recv_error!(RecvError: Closed CLOSED, Forked FORKED, Interrupted INTERRUPTED);
+recv_error!(TryRecvError: Empty EMPTY, Closed CLOSED, Forked FORKED);
+recv_error!(RecvTimeoutError: Timeout TIMEOUT, Closed CLOSED, Forked FORKED, Interrupted INTERRUPTED);
 
 /// A queue could not be made.
 #[derive(Debug)]
@@ -382,6 +401,9 @@ pub enum HandoffError {
     },
     /// The queue is closed: a child would have nothing to do with it.
     Closed,
+    /// This process was forked from the one that is attached to the queue, and has no part in it. Nothing was
+    /// done.
+    Forked,
     /// As many processes are attached to the queue as it has rows for.
     #[non_exhaustive]
     TooManyPeers {
@@ -412,6 +434,7 @@ impl fmt::Display for HandoffError {
                 "{name:?} can't name a hand-off: use letters, digits, `-`, `_` and `.`, and each name once"
             ),
             Self::Closed => f.write_str(CLOSED),
+            Self::Forked => f.write_str(FORKED),
             Self::TooManyPeers { max } => {
                 write!(f, "the queue has {max} processes already: let one go first")
             }

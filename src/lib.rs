@@ -78,9 +78,9 @@ pub use error::{
 };
 #[cfg(not(loom))]
 pub use queue::{
-    BlockStats, BytesLease, DeadLetter, DeadLetters, End, Handoff, Interrupter, IntoIter, Iter,
-    Lease, Options, PeerStats, Receiver, Reservation, Sender, Stats, TryIter, channel, inherit,
-    inherit_tagged,
+    BlockStats, BytesLease, DeadLetter, DeadLetters, DeathStats, End, Handoff, Interrupter,
+    IntoIter, Iter, Lease, Options, PeerStats, Receiver, Reservation, Sender, Stats, TryIter,
+    channel, inherit, inherit_tagged,
 };
 
 /// The README's example, compiled.

@@ -1,11 +1,12 @@
 //! Shared memory: sealed memfds and mappings of them.
 
+use super::fork::Origin;
 use core::num::NonZeroUsize;
 use core::ptr::NonNull;
 use nix::fcntl::{FallocateFlags, FcntlArg, OFlag, SealFlag, fallocate, fcntl, open};
 use nix::sys::memfd::{MFdFlags, memfd_create};
-use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
-use nix::sys::stat::{Mode, fchmod, fstat};
+use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap, munmap};
+use nix::sys::stat::{Mode, fchmod, fstat, major, minor};
 use nix::unistd::ftruncate;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -50,11 +51,40 @@ pub(crate) fn reopen(file: impl AsFd) -> io::Result<OwnedFd> {
     )?)
 }
 
-/// A shared, writable mapping of a whole file. Unmapped on drop.
+/// Which file this is, whatever descriptor it is open under.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FileId {
+    device: u64,
+    inode: u64,
+}
+
+impl FileId {
+    pub(crate) fn of(file: impl AsFd) -> io::Result<Self> {
+        let stat = fstat(file)?;
+        Ok(Self {
+            device: stat.st_dev,
+            inode: stat.st_ino,
+        })
+    }
+
+    /// Whether a line of `/proc/PID/maps` is of this file: address, permissions, offset, device, inode, path.
+    pub(crate) fn is_mapped_by(&self, line: &str) -> bool {
+        let mut fields = line.split_ascii_whitespace().skip(3);
+        let device = fields.next().and_then(|device| device.split_once(':'));
+        let part = |text| u64::from_str_radix(text, 16).ok();
+        let inode = fields.next().and_then(|inode| inode.parse().ok());
+        device.is_some_and(|(high, low)| {
+            part(high) == Some(major(self.device)) && part(low) == Some(minor(self.device))
+        }) && inode == Some(self.inode)
+    }
+}
+
+/// A shared, writable mapping of a whole file. Unmapped on drop. Forked children do not get it.
 #[derive(Debug)]
 pub(crate) struct Mapping {
     start: NonNull<u8>,
     length: NonZeroUsize,
+    origin: Origin,
 }
 
 // SAFETY: the mapping belongs to no thread, and this type hands out nothing but its address and length.
@@ -66,6 +96,7 @@ impl Mapping {
     /// Map the first `length` bytes of `file`, which must be sealed at that size or more.
     pub(crate) fn new(file: impl AsFd, length: usize) -> io::Result<Self> {
         let length = NonZeroUsize::new(length).ok_or(io::ErrorKind::InvalidInput)?;
+        let origin = Origin::here()?;
         // SAFETY: the kernel chooses the address, so nothing that exists is replaced.
         let start = unsafe {
             mmap(
@@ -77,10 +108,19 @@ impl Mapping {
                 0,
             )
         }?;
-        Ok(Self {
+        let mapping = Self {
             start: start.cast(),
             length,
-        })
+            origin,
+        };
+        // SAFETY: the mapping is ours, and this changes nothing for this process.
+        unsafe { madvise(start, length.get(), MmapAdvise::MADV_DONTFORK) }?;
+        Ok(mapping)
+    }
+
+    /// The process that it is there in.
+    pub(crate) fn origin(&self) -> Origin {
+        self.origin
     }
 
     /// The byte at `offset`, which must not be beyond the end; aligned as `offset` is, up to a page.
@@ -100,6 +140,10 @@ impl Mapping {
 
 impl Drop for Mapping {
     fn drop(&mut self) {
+        if !self.origin.is_here() {
+            // A forked child, which may have something else at that address.
+            return;
+        }
         // SAFETY: the mapping is ours, whole, and whoever borrowed from it has borrowed from `self`.
         let _ = unsafe { munmap(self.start.cast(), self.length.get()) };
     }
@@ -116,6 +160,23 @@ mod tests {
         assert!(ftruncate(&file, 16384).is_err());
         assert_eq!(sealed_size(&file).expect("fstat"), Some(8192));
         assert_eq!(fstat(&file).expect("fstat").st_mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_mapped_file_is_found_in_the_maps_of_its_process() {
+        let (file, other) = (
+            create(4096).expect("a memfd"),
+            create(4096).expect("a memfd"),
+        );
+        let mapping = Mapping::new(&file, 4096).expect("a mapping");
+        let is_mapped = |file: &OwnedFd| {
+            let id = FileId::of(file).expect("fstat");
+            let maps = std::fs::read_to_string("/proc/self/maps").expect("/proc");
+            maps.lines().any(|line| id.is_mapped_by(line))
+        };
+        assert!(is_mapped(&file) && !is_mapped(&other));
+        drop(mapping);
+        assert!(!is_mapped(&file));
     }
 
     #[test]

@@ -10,8 +10,10 @@
 
 pub(crate) mod layout;
 mod payload;
+pub(crate) mod sweep;
 
-use crate::os::memory::{self, Mapping};
+use crate::os::fork::Origin;
+use crate::os::memory::{self, FileId, Mapping};
 use crate::os::{cpu, futex};
 use crate::protocol::blocks::{BlockHeader, BlockIndex};
 use crate::protocol::lifecycle::LifecycleWord;
@@ -77,9 +79,13 @@ pub(crate) struct Segment {
     line_bits: u32,
     small_blocks: u32,
     block_count: u32,
+    /// The process that the mapping is there in.
+    origin: Origin,
     settings: Settings,
     geometry: Geometry,
+    lookout: sweep::Lookout,
     file: OwnedFd,
+    file_id: FileId,
     mapping: Mapping,
 }
 
@@ -104,7 +110,8 @@ impl Segment {
     /// [`Segment::create`], in a file that somebody else may be looking at already.
     fn create_in(file: OwnedFd, geometry: Geometry, settings: Settings) -> io::Result<Self> {
         let mapping = Mapping::new(&file, geometry.length)?;
-        let segment = Self::new(mapping, geometry, settings, file);
+        let file_id = FileId::of(&file)?;
+        let segment = Self::new(mapping, geometry, settings, file, file_id);
         segment.write_header();
         Ok(segment)
     }
@@ -121,10 +128,17 @@ impl Segment {
         // consists of atomic integers, for which any bytes will do.
         let header: &Header = unsafe { mapping.part(0).cast().as_ref() };
         let (geometry, settings) = read_header(header, size)?;
-        Ok(Self::new(mapping, geometry, settings, file))
+        let file_id = FileId::of(&file)?;
+        Ok(Self::new(mapping, geometry, settings, file, file_id))
     }
 
-    fn new(mapping: Mapping, geometry: Geometry, settings: Settings, file: OwnedFd) -> Self {
+    fn new(
+        mapping: Mapping,
+        geometry: Geometry,
+        settings: Settings,
+        file: OwnedFd,
+        file_id: FileId,
+    ) -> Self {
         debug_assert_eq!(mapping.length(), geometry.length);
         let slots_a_line = (LINE / size_of::<SlotWord>()) as u64;
         let lines = geometry.ring.slots() / slots_a_line;
@@ -139,11 +153,21 @@ impl Segment {
             line_bits: lines.trailing_zeros(),
             small_blocks: geometry.small_blocks(),
             block_count: geometry.block_count(),
+            origin: mapping.origin(),
             settings,
             geometry,
+            lookout: sweep::Lookout::default(),
             file,
+            file_id,
             mapping,
         }
+    }
+
+    /// Whether this is a forked child of the process that mapped the segment: then it has no mapping, and
+    /// nothing of it may be touched. To be asked before everything else that uses it.
+    #[inline(always)]
+    pub(crate) fn is_elsewhere(&self) -> bool {
+        !self.origin.is_here()
     }
 
     pub(crate) fn settings(&self) -> &Settings {
@@ -463,6 +487,11 @@ impl Words for Segment {
         futex::wake(word.word(), count)
     }
 
+    #[cold]
+    fn pass_by(&self) {
+        self.sweep_if_due(sweep::Leisure::Busy);
+    }
+
     #[inline(always)]
     fn prefetch_block(&self, index: BlockIndex, length: u32) {
         // Beyond the smallest class the payload lies elsewhere, and the processor's own prefetching sees it.
@@ -484,5 +513,7 @@ impl Words for Segment {
     }
 }
 
+#[cfg(test)]
+mod recovery_tests;
 #[cfg(test)]
 mod tests;

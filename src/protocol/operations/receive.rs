@@ -7,7 +7,7 @@ use super::super::ring::{Hint, Kind, LapOrder, Position};
 use super::super::{Corrupt, Words};
 use super::letters::bury;
 use super::send::wake_block_waiters;
-use super::{InHand, blocks_in, close, help};
+use super::{InHand, blocks_in, close, come_back, help};
 use crate::sync::Ordering;
 
 /// How many positions ahead a receiver asks for a block that it will want soon ...
@@ -17,6 +17,9 @@ const PREFETCH_SLOTS: u64 = 8;
 /// How often, in positions, a receiver looks how far senders have come: their line is not to be taken away
 /// from them at every message.
 const LOOK_AHEAD_EVERY: u64 = 16;
+
+/// How often, in positions, one of the receivers looks whether somebody has died: a multiple of the above.
+const PASS_BY_EVERY: u64 = 1024;
 
 /// What a receiver found.
 #[derive(Debug, PartialEq, Eq)]
@@ -124,6 +127,9 @@ fn hold(header: &BlockHeader, me: Row) -> Result<Block, Corrupt> {
 fn prefetch_after<W: Words>(words: &W, position: Position, length: u32, filled: &Hint) {
     if position.0.is_multiple_of(LOOK_AHEAD_EVERY) {
         filled.set(words.tail().get());
+        if position.0.is_multiple_of(PASS_BY_EVERY) {
+            words.pass_by();
+        }
     }
     if position.plus(PREFETCH_SLOTS) < filled.get() {
         words.prefetch_slot(position.plus(PREFETCH_SLOTS));
@@ -229,10 +235,10 @@ pub(crate) fn acknowledge<W: Words>(words: &W, held: &InHand) -> Result<(), Corr
 /// cancel it is discarded.
 #[cold]
 pub(crate) fn give_back<W: Words>(words: &W, held: &InHand) -> Result<(), Corrupt> {
-    if words.lifecycle().load().is_cancelled() {
+    let to = come_back(words, held.word);
+    if to.is(State::Free) {
         return discard(words, held);
     }
-    let to = held.word.given_back(words.limits().attempts);
     give(words, held, to)
 }
 

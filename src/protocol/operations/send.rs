@@ -224,8 +224,11 @@ fn has_room<W: Words>(words: &W, position: Position, room: &Hint) -> bool {
 
 /// As [`has_room`], from the shared words: the head hint, which costs a line that receivers write, then the
 /// slot itself, which alone decides.
+///
+/// A sender comes here once in as many messages as the capacity, or more often.
 #[inline(never)]
 fn has_room_now<W: Words>(words: &W, oldest: Position, room: &Hint) -> bool {
+    words.pass_by();
     let head = words.head().get();
     if oldest < head {
         room.set(head);
