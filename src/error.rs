@@ -55,6 +55,9 @@ impl fmt::Display for MemoryLimit {
 pub enum SendError<T> {
     /// The queue is closed: no message will be accepted any more.
     Closed(T),
+    /// This process was forked from the one that is attached to the queue, and has no part in it. Nothing was
+    /// done.
+    Forked(T),
     /// The wait was ended by an [`Interrupter`](crate::Interrupter).
     Interrupted(T),
     /// The message is larger than [`Options::max_message_len`](crate::Options::max_message_len).
@@ -106,6 +109,9 @@ pub enum TrySendError<T> {
     Full(T),
     /// The queue is closed: no message will be accepted any more.
     Closed(T),
+    /// This process was forked from the one that is attached to the queue, and has no part in it. Nothing was
+    /// done.
+    Forked(T),
     /// The message is larger than [`Options::max_message_len`](crate::Options::max_message_len).
     #[non_exhaustive]
     TooLarge {
@@ -154,6 +160,9 @@ pub enum SendTimeoutError<T> {
     Timeout(T),
     /// The queue is closed: no message will be accepted any more.
     Closed(T),
+    /// This process was forked from the one that is attached to the queue, and has no part in it. Nothing was
+    /// done.
+    Forked(T),
     /// The wait was ended by an [`Interrupter`](crate::Interrupter).
     Interrupted(T),
     /// The message is larger than [`Options::max_message_len`](crate::Options::max_message_len).
@@ -198,6 +207,7 @@ pub enum SendTimeoutError<T> {
 }
 
 const CLOSED: &str = "the queue is closed";
+const FORKED: &str = "this process was forked from the one that has the queue: give it an end with `Handoff` instead";
 const INTERRUPTED: &str = "the wait was interrupted";
 const TIMEOUT: &str = "the time is up";
 const FULL: &str = "the queue is full: try again later, or wait with `send`";
@@ -313,9 +323,9 @@ macro_rules! send_error {
     };
 }
 
-send_error!(SendError: Closed CLOSED, Interrupted INTERRUPTED);
-send_error!(TrySendError: Full FULL, Closed CLOSED);
-send_error!(SendTimeoutError: Timeout TIMEOUT, Closed CLOSED, Interrupted INTERRUPTED);
+send_error!(SendError: Closed CLOSED, Forked FORKED, Interrupted INTERRUPTED);
+send_error!(TrySendError: Full FULL, Closed CLOSED, Forked FORKED);
+send_error!(SendTimeoutError: Timeout TIMEOUT, Closed CLOSED, Forked FORKED, Interrupted INTERRUPTED);
 
 macro_rules! from_send_error {
     ($name:ident: Interrupted is $interrupted:ident) => {
@@ -323,6 +333,7 @@ macro_rules! from_send_error {
             fn from(error: SendError<T>) -> Self {
                 match error {
                     SendError::Closed(value) => Self::Closed(value),
+                    SendError::Forked(value) => Self::Forked(value),
                     SendError::Interrupted(value) => Self::$interrupted(value),
                     SendError::TooLarge { value, len, max } => Self::TooLarge { value, len, max },
                     SendError::Encode { value, source } => Self::Encode { value, source },
@@ -354,6 +365,9 @@ from_send_error!(SendTimeoutError: Interrupted is Interrupted);
 pub enum RecvError {
     /// The queue is closed and there will never be another message. Every later receive says the same.
     Closed,
+    /// This process was forked from the one that is attached to the queue, and has no part in it. Nothing was
+    /// done.
+    Forked,
     /// The wait was ended by an [`Interrupter`](crate::Interrupter).
     Interrupted,
     /// The codec could not decode the message, which is now a dead letter. The next receive goes on after it.
@@ -380,6 +394,9 @@ pub enum TryRecvError {
     Empty,
     /// The queue is closed and there will never be another message. Every later receive says the same.
     Closed,
+    /// This process was forked from the one that is attached to the queue, and has no part in it. Nothing was
+    /// done.
+    Forked,
     /// The codec could not decode the message, which is now a dead letter. The next receive goes on after it.
     Decode(DecodeError),
     /// This process has as many leases as it may; acknowledge or return one first. From `try_lease` only.
@@ -404,6 +421,9 @@ pub enum RecvTimeoutError {
     Timeout,
     /// The queue is closed and there will never be another message. Every later receive says the same.
     Closed,
+    /// This process was forked from the one that is attached to the queue, and has no part in it. Nothing was
+    /// done.
+    Forked,
     /// The wait was ended by an [`Interrupter`](crate::Interrupter).
     Interrupted,
     /// The codec could not decode the message, which is now a dead letter. The next receive goes on after it.
@@ -459,9 +479,9 @@ macro_rules! recv_error {
     };
 }
 
-recv_error!(RecvError: Closed CLOSED, Interrupted INTERRUPTED);
-recv_error!(TryRecvError: Empty EMPTY, Closed CLOSED);
-recv_error!(RecvTimeoutError: Timeout TIMEOUT, Closed CLOSED, Interrupted INTERRUPTED);
+recv_error!(RecvError: Closed CLOSED, Forked FORKED, Interrupted INTERRUPTED);
+recv_error!(TryRecvError: Empty EMPTY, Closed CLOSED, Forked FORKED);
+recv_error!(RecvTimeoutError: Timeout TIMEOUT, Closed CLOSED, Forked FORKED, Interrupted INTERRUPTED);
 
 macro_rules! from_recv_error {
     ($name:ident: Interrupted is $interrupted:ident) => {
@@ -469,6 +489,7 @@ macro_rules! from_recv_error {
             fn from(error: RecvError) -> Self {
                 match error {
                     RecvError::Closed => Self::Closed,
+                    RecvError::Forked => Self::Forked,
                     RecvError::Interrupted => Self::$interrupted,
                     RecvError::Decode(source) => Self::Decode(source),
                     RecvError::TooManyLeases { max } => Self::TooManyLeases { max },
@@ -558,6 +579,9 @@ pub enum HandoffError {
     },
     /// The queue is closed: a child would have nothing to do with it.
     Closed,
+    /// This process was forked from the one that is attached to the queue, and has no part in it. Nothing was
+    /// done.
+    Forked,
     /// As many processes are attached to the queue, or were given an end of it, as it has rows for. End one of
     /// them, or drop a [`Handoff`](crate::Handoff) that was not spawned, and try again.
     #[non_exhaustive]
@@ -589,6 +613,7 @@ impl fmt::Display for HandoffError {
                 "{name:?} can't name a hand-off: use letters, digits, `-`, `_` and `.`, and each name once"
             ),
             Self::Closed => f.write_str(CLOSED),
+            Self::Forked => f.write_str(FORKED),
             Self::TooManyPeers { max } => {
                 write!(
                     f,

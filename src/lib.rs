@@ -30,8 +30,9 @@
 //! | size | Messages have up to [`Options::max_message_len`] bytes. Memory for those above 64 KiB comes and goes with them. |
 //! | no memory | [`CreateError::NoMemory`] when a queue is made, [`SendError::NoMemory`] when a large message is sent or reserved, with the [`MemoryLimit`] that it was. |
 //! | nothing lost | A receive that ends without a message has taken none; a send that fails gives its message back. |
-//!
-//! Not yet: the death of an attached process is not noticed, so what it held stays held until the queue goes.
+//! | death | A process that dies, at any instruction, is noticed within one [slice](Options::slice) while anybody waits, sends or receives, and at once where its parent says so ([`Receiver::report_exit`]). What it held is handed out again, first, in order, with one attempt more, or is a dead letter after the last; what it had sent stays sent; its ends are gone. |
+//! | no false death | Who is dead is asked of the kernel: a process that is stopped, frozen or slow is left alone. |
+//! | fork | A forked child without a program of its own gets the error `Forked` from every call, and releases nothing. |
 //!
 //! # Errors
 //!
@@ -80,9 +81,9 @@ pub use error::{
 };
 #[cfg(not(loom))]
 pub use queue::{
-    BlockStats, BytesLease, DeadLetter, DeadLetters, End, Handoff, Interrupter, IntoIter, Iter,
-    Lease, Options, PeerStats, Receiver, Reservation, Sender, Stats, TryIter, channel, inherit,
-    inherit_tagged,
+    BlockStats, BytesLease, DeadLetter, DeadLetters, DeathStats, End, Handoff, Interrupter,
+    IntoIter, Iter, Lease, Options, PeerStats, Receiver, Reservation, Sender, Stats, TryIter,
+    channel, inherit, inherit_tagged,
 };
 
 /// The README's example, compiled.

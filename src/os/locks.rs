@@ -34,6 +34,13 @@ pub(crate) fn try_lock(file: impl AsFd, offset: u64) -> io::Result<bool> {
     }
 }
 
+/// Whether another description has the byte locked. Asks only: to take the lock would keep its owner out.
+pub(crate) fn is_locked(file: impl AsFd, offset: u64) -> io::Result<bool> {
+    let mut lock = byte(offset)?;
+    fcntl(file, FcntlArg::F_OFD_GETLK(&mut lock))?;
+    Ok(i32::from(lock.l_type) != libc::F_UNLCK)
+}
+
 /// Give up the lock on one byte before the description goes.
 pub(crate) fn unlock(file: impl AsFd, offset: u64) -> io::Result<()> {
     let mut lock = byte(offset)?;
@@ -60,7 +67,10 @@ mod tests {
         assert!(try_lock(&first, beyond).expect("lock"));
         assert!(!try_lock(&second, beyond).expect("lock"));
         assert!(try_lock(&second, beyond + 1).expect("lock"));
+        assert!(is_locked(&second, beyond).expect("ask"));
+        assert!(!is_locked(&first, beyond).expect("ask"), "its own lock");
         drop(first);
+        assert!(!is_locked(&second, beyond).expect("ask"));
         assert!(try_lock(&second, beyond).expect("lock"));
     }
 }

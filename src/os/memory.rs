@@ -1,5 +1,6 @@
 //! Shared memory: sealed memfds and mappings of them.
 
+use super::fork::Origin;
 use super::supply::{self, Shortage};
 use crate::error::MemoryLimit;
 use core::num::NonZeroUsize;
@@ -7,8 +8,8 @@ use core::ops::Range;
 use core::ptr::NonNull;
 use nix::fcntl::{FallocateFlags, FcntlArg, OFlag, SealFlag, fallocate, fcntl, open};
 use nix::sys::memfd::{MFdFlags, memfd_create};
-use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
-use nix::sys::stat::{Mode, fchmod, fstat};
+use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap, munmap};
+use nix::sys::stat::{Mode, fchmod, fstat, major, minor};
 use nix::sys::statfs::fstatfs;
 use nix::unistd::ftruncate;
 use std::io;
@@ -141,11 +142,40 @@ pub(crate) fn reopen(file: impl AsFd) -> io::Result<OwnedFd> {
     )?)
 }
 
-/// A shared, writable mapping of a whole file. Unmapped on drop.
+/// Which file this is, whatever descriptor it is open under.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FileId {
+    device: u64,
+    inode: u64,
+}
+
+impl FileId {
+    pub(crate) fn of(file: impl AsFd) -> io::Result<Self> {
+        let stat = fstat(file)?;
+        Ok(Self {
+            device: stat.st_dev,
+            inode: stat.st_ino,
+        })
+    }
+
+    /// Whether a line of `/proc/PID/maps` is of this file: address, permissions, offset, device, inode, path.
+    pub(crate) fn is_mapped_by(&self, line: &str) -> bool {
+        let mut fields = line.split_ascii_whitespace().skip(3);
+        let device = fields.next().and_then(|device| device.split_once(':'));
+        let part = |text| u64::from_str_radix(text, 16).ok();
+        let inode = fields.next().and_then(|inode| inode.parse().ok());
+        device.is_some_and(|(high, low)| {
+            part(high) == Some(major(self.device)) && part(low) == Some(minor(self.device))
+        }) && inode == Some(self.inode)
+    }
+}
+
+/// A shared, writable mapping of a whole file. Unmapped on drop. Forked children do not get it.
 #[derive(Debug)]
 pub(crate) struct Mapping {
     start: NonNull<u8>,
     length: NonZeroUsize,
+    origin: Origin,
     #[cfg(test)]
     on_heap: bool,
 }
@@ -160,6 +190,7 @@ impl Mapping {
     pub(crate) fn new(file: impl AsFd, length: usize) -> Result<Self, Refused> {
         let length =
             NonZeroUsize::new(length).ok_or(io::Error::from(io::ErrorKind::InvalidInput))?;
+        let origin = Origin::here()?;
         // SAFETY: the kernel chooses the address, so nothing that exists is replaced.
         let mapped = unsafe {
             mmap(
@@ -171,16 +202,28 @@ impl Mapping {
                 0,
             )
         };
-        match mapped {
-            Ok(start) => Ok(Self {
-                start: start.cast(),
-                length,
-                #[cfg(test)]
-                on_heap: false,
-            }),
-            Err(nix::Error::ENOMEM) => Err(supply::no_address_space(length.get() as u64).into()),
-            Err(error) => Err(error.into()),
-        }
+        let start = match mapped {
+            Ok(start) => start,
+            Err(nix::Error::ENOMEM) => {
+                return Err(supply::no_address_space(length.get() as u64).into());
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let mapping = Self {
+            start: start.cast(),
+            length,
+            origin,
+            #[cfg(test)]
+            on_heap: false,
+        };
+        // SAFETY: the mapping is ours, and this changes nothing for this process.
+        unsafe { madvise(start, length.get(), MmapAdvise::MADV_DONTFORK) }?;
+        Ok(mapping)
+    }
+
+    /// The process that it is there in.
+    pub(crate) fn origin(&self) -> Origin {
+        self.origin
     }
 
     /// As much memory on the heap, all zeros, where a sanitizer sees what goes beyond its ends.
@@ -192,6 +235,7 @@ impl Mapping {
         Self {
             start: NonNull::new(start).expect("memory"),
             length,
+            origin: Origin::here().expect("a page"),
             on_heap: true,
         }
     }
@@ -224,6 +268,10 @@ impl Drop for Mapping {
             unsafe { std::alloc::dealloc(self.start.as_ptr(), Self::heap_layout(self.length)) };
             return;
         }
+        if !self.origin.is_here() {
+            // A forked child, which may have something else at that address.
+            return;
+        }
         // SAFETY: the mapping is ours, whole, and whoever borrowed from it has borrowed from `self`.
         let _ = unsafe { munmap(self.start.cast(), self.length.get()) };
     }
@@ -254,6 +302,23 @@ mod tests {
         assert_eq!(held(&file).expect("fstat"), MIB + 4096 + 8192);
         give_back(&file, 4 * MIB..64 * MIB).expect("punch");
         assert_eq!(held(&file).expect("fstat"), 8192);
+    }
+
+    #[test]
+    fn a_mapped_file_is_found_in_the_maps_of_its_process() {
+        let (file, other) = (
+            create(4096, 4096).expect("a memfd"),
+            create(4096, 4096).expect("a memfd"),
+        );
+        let mapping = Mapping::new(&file, 4096).expect("a mapping");
+        let is_mapped = |file: &OwnedFd| {
+            let id = FileId::of(file).expect("fstat");
+            let maps = std::fs::read_to_string("/proc/self/maps").expect("/proc");
+            maps.lines().any(|line| id.is_mapped_by(line))
+        };
+        assert!(is_mapped(&file) && !is_mapped(&other));
+        drop(mapping);
+        assert!(!is_mapped(&file));
     }
 
     #[test]

@@ -4,8 +4,11 @@
     reason = "system calls and processor hints; each block states its reason"
 )]
 
+pub(crate) mod clock;
 pub(crate) mod cpu;
+pub(crate) mod fork;
 pub(crate) mod futex;
+pub(crate) mod liveness;
 pub(crate) mod locks;
 pub(crate) mod memory;
 pub(crate) mod process;

@@ -21,17 +21,61 @@ pub(crate) struct Identity {
     pub(crate) time_namespace: u64,
 }
 
+impl Identity {
+    /// The process id.
+    pub(crate) fn process_id(&self) -> u32 {
+        #[allow(
+            clippy::cast_possible_truncation,
+            reason = "the low half is the process id"
+        )]
+        {
+            self.process as u32
+        }
+    }
+
+    /// The start time, as [`started`] gives it.
+    pub(crate) fn started(&self) -> u32 {
+        #[allow(
+            clippy::cast_possible_truncation,
+            reason = "the high half is the start time"
+        )]
+        {
+            (self.process >> 32) as u32
+        }
+    }
+}
+
 /// This process, as others can check it: its id with its start time, for ids are reused, and the namespaces
 /// that both are relative to.
 pub(crate) fn identity() -> io::Result<Identity> {
-    let stat = std::fs::read_to_string("/proc/self/stat")?;
-    let started = start_time(&stat).ok_or(io::Error::other("/proc/self/stat has no start time"))?;
+    let started = start_time_in("/proc/self/stat")?;
     Ok(Identity {
-        process: (started & u64::from(u32::MAX)) << 32 | u64::from(std::process::id()),
+        process: u64::from(started) << 32 | u64::from(std::process::id()),
         pid_namespace: std::fs::metadata("/proc/self/ns/pid")?.ino(),
         // Kernels before 5.6 have no time namespaces, and then all processes share one.
         time_namespace: std::fs::metadata("/proc/self/ns/time").map_or(0, |meta| meta.ino()),
     })
+}
+
+/// When the process of this id was started, in clock ticks since boot, modulo 2^32.
+pub(crate) fn started(process_id: u32) -> io::Result<u32> {
+    start_time_in(&format!("/proc/{process_id}/stat"))
+}
+
+/// Whether `/proc` shows processes by the ids that they have for this one.
+pub(crate) fn proc_is_ours() -> bool {
+    std::fs::read_link("/proc/self")
+        .is_ok_and(|link| link.to_str() == Some(std::process::id().to_string().as_str()))
+}
+
+fn start_time_in(path: &str) -> io::Result<u32> {
+    let started = start_time(&std::fs::read_to_string(path)?);
+    let started = started.ok_or(io::Error::other("a process without a start time"))?;
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "modulo 2^32, as documented"
+    )]
+    Ok(started as u32)
 }
 
 /// Field 22 of `proc_pid_stat(5)`, in clock ticks since boot. The name, field 2, may hold anything, so count

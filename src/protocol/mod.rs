@@ -38,7 +38,8 @@
 //!
 //! A process that stops between any two rows leaves nothing that blocks another one: after 1 or 2 the block
 //! is merely out of use; after 3 the message is there; after 5 the slot says who took the message, and
-//! whoever needs the slot records that in the block first (row 6 in the taker's place).
+//! whoever needs the slot records that in the block first (row 6 in the taker's place). What a process has left
+//! that died between any two rows is finished or undone by the others: [`operations::recover`].
 
 pub(crate) mod blocks;
 pub(crate) mod lifecycle;
@@ -104,6 +105,8 @@ pub(crate) trait Words {
     fn discarded(&self) -> &crate::sync::AtomicU64;
     /// Wake up to `count` sleepers on `word`; how many there were.
     fn wake(&self, word: &ParkingWord, count: u32) -> u32;
+    /// A busy process passes here, once in a thousand messages or so: it may look whether somebody has died.
+    fn pass_by(&self);
     /// Tell the processor that `block` will be written soon. Only a hint.
     fn prefetch_block(&self, index: BlockIndex);
 }

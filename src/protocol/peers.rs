@@ -10,12 +10,14 @@
 //! E2. The incarnation rises when a row becomes Free: what was prepared for one tenant fails on the next.
 //! E3. A row becomes Live or Ticket only while byte L(row, incarnation) of the segment file is locked by the
 //!     new tenant, and stays locked as long as it lives.
-//! E4. A Live row becomes Free only when its process holds no block.
+//! E4. A row becomes Free only when its process holds no block: by that process itself, or by whoever has
+//!     recovered it after its death.
 //! E5. A ticket goes to one process: the first that puts its process-id namespace into a row where there is
 //!     none. The process id comes last, so that an identity that has one is complete; until then a ticket is
 //!     judged by its lock alone.
 //!
 //! Crash: the lock goes with the process, the row stays: whoever finds it so can tell that its tenant died.
+//! `os::liveness` says how, `operations::recover` what is done then.
 
 use crate::sync::{AtomicU64, Ordering};
 
@@ -177,10 +179,24 @@ pub(crate) struct PeerRow {
     pid_namespace: AtomicU64,
     /// Inode of the time namespace.
     time_namespace: AtomicU64,
+    /// Of the last tenant that was found dead: its process id, and when it was found, in milliseconds since
+    /// 1970. For people; nothing depends on it.
+    dead_process: AtomicU64,
+    found_dead: AtomicU64,
 }
 
 #[cfg(not(loom))]
 const _: () = assert!(size_of::<PeerRow>() == 64);
+
+fn id_of(process: u64) -> u32 {
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "the low half is the process id"
+    )]
+    {
+        process as u32
+    }
+}
 
 impl PeerRow {
     #[cfg(any(test, loom))]
@@ -190,6 +206,8 @@ impl PeerRow {
             process: AtomicU64::new(0),
             pid_namespace: AtomicU64::new(0),
             time_namespace: AtomicU64::new(0),
+            dead_process: AtomicU64::new(0),
+            found_dead: AtomicU64::new(0),
         }
     }
 
@@ -210,13 +228,38 @@ impl PeerRow {
     /// The process id of a Live row's tenant.
     #[must_use]
     pub(crate) fn process_id(&self) -> u32 {
-        #[allow(
-            clippy::cast_possible_truncation,
-            reason = "the low half is the process id"
-        )]
-        {
-            self.process.load(Ordering::Relaxed) as u32
-        }
+        id_of(self.process.load(Ordering::Relaxed))
+    }
+
+    /// Process id and start time, and the inodes of the namespaces that both are relative to, as `identify`
+    /// wrote them. `None`: not yet.
+    #[must_use]
+    pub(crate) fn identity(&self) -> Option<(u64, u64, u64)> {
+        // Acquire: pairs with the release in `identify`.
+        let process = self.process.load(Ordering::Acquire);
+        let namespaces = (&self.pid_namespace, &self.time_namespace);
+        (process != 0).then(|| {
+            (
+                process,
+                namespaces.0.load(Ordering::Relaxed),
+                namespaces.1.load(Ordering::Relaxed),
+            )
+        })
+    }
+
+    /// Note who died here, and when that was found out.
+    pub(crate) fn note_death(&self, process_id: u32, milliseconds: u64) {
+        self.dead_process
+            .store(u64::from(process_id), Ordering::Relaxed);
+        self.found_dead.store(milliseconds, Ordering::Relaxed);
+    }
+
+    /// The process id of the last tenant that was found dead, 0 if it had not said who it is, and when that
+    /// was, in milliseconds since 1970. `None` if there was none.
+    #[must_use]
+    pub(crate) fn last_death(&self) -> Option<(u32, u64)> {
+        let found = self.found_dead.load(Ordering::Relaxed);
+        (found != 0).then(|| (id_of(self.dead_process.load(Ordering::Relaxed)), found))
     }
 
     /// By the new tenant of a free row, under its lock (E3), before the row becomes Live.

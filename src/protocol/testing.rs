@@ -220,6 +220,8 @@ impl Words for Heap {
         self.sleepers.wake(word, count)
     }
 
+    fn pass_by(&self) {}
+
     fn prefetch_block(&self, _: BlockIndex) {}
 }
 

@@ -5,6 +5,8 @@
 //!     close the queue.
 //! A2. The row is vacated when nothing of this process refers to the queue any more, leases included: so a
 //!     free row holds no block.
+//! A3. A forked child has a copy of all this, but is not attached: whatever is called there asks first
+//!     ([`Attachment::is_elsewhere`]), and dropping the copy releases nothing.
 
 use crate::os::process::Identity;
 use crate::os::{locks, memory, process};
@@ -13,7 +15,8 @@ use crate::protocol::operations::sides;
 use crate::protocol::peers::{PeerRow, Role, Roles, Row, Tenancy, Tenant};
 use crate::protocol::{Corrupt, Words};
 use crate::segment::Segment;
-use crate::sync::{AtomicUsize, Ordering};
+use crate::segment::sweep::Leisure;
+use crate::sync::{AtomicU32, AtomicUsize, Ordering};
 use parking_lot::Mutex;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -27,6 +30,8 @@ pub(crate) struct Attachment {
     tenant: Mutex<Tenant>,
     senders: AtomicUsize,
     receivers: AtomicUsize,
+    /// How many operations have not waited although there was nothing for them to do.
+    tries: AtomicU32,
     /// How many leases this process has.
     pub(super) leases: AtomicUsize,
     /// Held during an attempt to get one more, so that attempts of other threads are not taken for leases.
@@ -34,11 +39,16 @@ pub(crate) struct Attachment {
     pub(super) leasing: Mutex<()>,
 }
 
+/// So many vain tries between two looks at the others.
+const PASS_BY_EVERY: u32 = 1024;
+
 /// Why a row could not be had.
 #[derive(Debug)]
 pub(super) enum Refused {
     Closed,
     TooManyPeers,
+    /// This is a forked child of the attached process.
+    Forked,
     Corrupt(Corrupt),
     Os(io::Error),
 }
@@ -91,11 +101,12 @@ impl Attachment {
     pub(super) fn create(segment: Segment) -> Result<Self, Refused> {
         let (row, seen) = lock_free_row(&segment, segment.file())?;
         let word = segment.row(row).ok_or(Corrupt::NoSuchRow)?;
-        identify(word, process::identity()?);
+        let identity = process::identity()?;
+        identify(word, identity);
         let tenant = word.settle(seen, Roles::BOTH).ok_or(Corrupt::RowChanged)?;
         // A new queue is open: nobody else could have closed it.
         let _: Arrival = sides::arrive(&segment, row, tenant, Roles::BOTH)?;
-        Ok(Self::new(segment, row, tenant, Roles::BOTH))
+        Ok(Self::new(segment, row, tenant, Roles::BOTH, identity))
     }
 
     /// Attach to a queue that this process was given a ticket for; `file` is the description with the
@@ -118,10 +129,12 @@ impl Attachment {
         let Some(tenant) = word.settle(ticket, Roles::only(role)) else {
             return Ok(None);
         };
-        Ok(Some(Self::new(segment, row, tenant, Roles::only(role))))
+        let roles = Roles::only(role);
+        Ok(Some(Self::new(segment, row, tenant, roles, identity)))
     }
 
-    fn new(segment: Segment, row: Row, tenant: Tenant, roles: Roles) -> Self {
+    fn new(segment: Segment, row: Row, tenant: Tenant, roles: Roles, me: Identity) -> Self {
+        segment.move_in(row, me);
         let one_if = |role| AtomicUsize::new(usize::from(roles.has(role)));
         Self {
             segment,
@@ -129,6 +142,7 @@ impl Attachment {
             tenant: Mutex::new(tenant),
             senders: one_if(Role::Sender),
             receivers: one_if(Role::Receiver),
+            tries: AtomicU32::new(0),
             leases: AtomicUsize::new(0),
             leasing: Mutex::new(()),
         }
@@ -142,6 +156,23 @@ impl Attachment {
     #[inline(always)]
     pub(super) fn row(&self) -> Row {
         self.row
+    }
+
+    /// Whether this is a forked child of the process that is attached (A3).
+    #[inline(always)]
+    pub(super) fn is_elsewhere(&self) -> bool {
+        self.segment.is_elsewhere()
+    }
+
+    /// An operation that neither waited nor did anything: now and then look after the others, for somebody who
+    /// only ever tries would never do so.
+    pub(super) fn pass_by(&self) {
+        let tries = self.tries.load(Ordering::Relaxed).wrapping_add(1);
+        // A plain store: to miss a few does no harm.
+        self.tries.store(tries, Ordering::Relaxed);
+        if tries.is_multiple_of(PASS_BY_EVERY) {
+            self.segment.sweep_if_due(Leisure::Busy);
+        }
     }
 
     fn handles(&self, role: Role) -> &AtomicUsize {
@@ -163,6 +194,9 @@ impl Attachment {
 
     /// One handle less; the last one gives up the role (A1).
     pub(super) fn drop_handle(&self, role: Role) {
+        if self.is_elsewhere() {
+            return;
+        }
         // AcqRel: what all handles did comes before the role is given up.
         if self.handles(role).fetch_sub(1, Ordering::AcqRel) == 1 {
             let mut tenant = self.tenant.lock();
@@ -175,8 +209,19 @@ impl Attachment {
     /// Promise a row with `role` to a child: its lock belongs to the returned description, which the child
     /// alone is to inherit.
     pub(super) fn make_ticket(&self, role: Role) -> Result<(OwnedFd, Row, Tenant), Refused> {
+        if self.is_elsewhere() {
+            return Err(Refused::Forked);
+        }
         let file = memory::reopen(self.segment.file())?;
-        let (row, seen) = lock_free_row(&self.segment, &file)?;
+        self.segment.sweep_if_due(Leisure::Busy);
+        let (row, seen) = match lock_free_row(&self.segment, &file) {
+            Err(Refused::TooManyPeers) => {
+                // Some of them may be dead.
+                self.segment.sweep(Leisure::Busy);
+                lock_free_row(&self.segment, &file)?
+            }
+            found => found?,
+        };
         let word = self.segment.row(row).ok_or(Corrupt::NoSuchRow)?;
         let roles = Roles::only(role);
         let ticket = word.promise(seen, roles).ok_or(Corrupt::RowChanged)?;
@@ -188,6 +233,9 @@ impl Attachment {
 
     /// Undo a ticket that no child has used, and that none will.
     pub(super) fn void_ticket(&self, row: Row, ticket: Tenant) {
+        if self.is_elsewhere() {
+            return;
+        }
         // If it is not the same any more, the child has used it after all.
         let _ = sides::vacate(&self.segment, row, ticket);
     }
@@ -195,6 +243,9 @@ impl Attachment {
 
 impl Drop for Attachment {
     fn drop(&mut self) {
+        if self.is_elsewhere() {
+            return;
+        }
         // Nothing that a caller could do about a corrupt row here; every operation reports it.
         let _ = sides::vacate(&self.segment, self.row, *self.tenant.get_mut());
     }

@@ -152,6 +152,9 @@ where
         mut self,
         patience: &P,
     ) -> Result<(), (Self, Failure<P::Stop, Refusal>)> {
+        if self.filling.is_elsewhere() {
+            return Err((self, Failure::Refused(Refusal::Forked)));
+        }
         let failure = match self.filling.complete(self.length) {
             Ok(()) => match self.sender.publish_in_hand(&self.filling, patience) {
                 Ok(()) => {
@@ -174,7 +177,11 @@ where
     Raw: Codec<T>,
 {
     type Target = [u8];
+    /// Empty in a forked child.
     fn deref(&self) -> &[u8] {
+        if self.filling.is_elsewhere() {
+            return &[];
+        }
         self.filling
             .so_far()
             .ok()
@@ -187,7 +194,11 @@ impl<T> DerefMut for Reservation<'_, T>
 where
     Raw: Codec<T>,
 {
+    /// Empty in a forked child.
     fn deref_mut(&mut self) -> &mut [u8] {
+        if self.filling.is_elsewhere() {
+            return &mut [];
+        }
         let length = self.length;
         self.filling
             .payload()
@@ -290,6 +301,7 @@ impl BytesLease {
 
 impl Deref for BytesLease {
     type Target = [u8];
+    /// Empty in a forked child.
     fn deref(&self) -> &[u8] {
         self.held.bytes().unwrap_or_default()
     }

@@ -34,12 +34,23 @@ impl Handle {
         self.waiter.interrupter(&self.attachment, self.role)
     }
 
+    /// Whether this is a copy in a forked child: nothing of the queue may be touched then.
+    pub(super) fn is_elsewhere(&self) -> bool {
+        self.attachment.is_elsewhere()
+    }
+
     pub(super) fn close(&self) -> bool {
+        if self.is_elsewhere() {
+            return false;
+        }
         // A corrupt ring has no end to find, but the bit is set, and every operation reports the corruption.
         close::close(self.attachment.segment()).unwrap_or(false)
     }
 
     pub(super) fn cancel(&self) -> u64 {
+        if self.is_elsewhere() {
+            return 0;
+        }
         // As above.
         let (segment, row) = (self.attachment.segment(), self.attachment.row());
         let discarded = close::cancel(segment, row).unwrap_or(0);
@@ -48,21 +59,33 @@ impl Handle {
     }
 
     pub(super) fn is_closed(&self) -> bool {
-        self.attachment.segment().lifecycle().load().is_closing()
+        self.is_elsewhere() || self.attachment.segment().lifecycle().load().is_closing()
     }
 
     pub(super) fn stats(&self) -> Stats {
+        if self.is_elsewhere() {
+            return Stats::default();
+        }
         stats::count(self.attachment.segment())
     }
 
+    pub(super) fn report_exit(&self, process_id: u32) {
+        if !self.is_elsewhere() {
+            self.attachment.segment().look_after_process(process_id);
+        }
+    }
+
     pub(super) fn len(&self) -> usize {
+        if self.is_elsewhere() {
+            return 0;
+        }
         let (filled, taken) = receive::extent(self.attachment.segment());
         usize::try_from(filled.0.saturating_sub(taken.0))
             .map_or(self.capacity(), |len| len.min(self.capacity()))
     }
 
     pub(super) fn is_full(&self) -> bool {
-        send::is_full(self.attachment.segment())
+        !self.is_elsewhere() && send::is_full(self.attachment.segment())
     }
 
     pub(super) fn capacity(&self) -> usize {

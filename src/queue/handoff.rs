@@ -107,6 +107,7 @@ impl Handoff {
                     Refused::TooManyPeers => HandoffError::TooManyPeers {
                         max: usize::from(Row::COUNT),
                     },
+                    Refused::Forked => HandoffError::Forked,
                     Refused::Corrupt(corrupt) => HandoffError::Corrupt {
                         what: corrupt.what(),
                     },
@@ -132,8 +133,18 @@ impl Handoff {
     ///
     /// # Errors
     ///
-    /// What [`Command::spawn`] says.
+    /// What [`Command::spawn`] says. In a forked child, whose tickets are its parent's, `Unsupported`.
     pub fn spawn(mut self, command: &mut Command) -> io::Result<Child> {
+        if self
+            .tickets
+            .iter()
+            .any(|ticket| ticket.attachment.is_elsewhere())
+        {
+            return Err(io::Error::new(
+                io::ErrorKind::Unsupported,
+                HandoffError::Forked,
+            ));
+        }
         let given = self
             .tickets
             .iter()

@@ -83,6 +83,9 @@ fn acknowledge_larger(
 #[cold]
 #[inline(never)]
 fn give_back(attachment: &Attachment, index: BlockIndex, word: Block) {
+    if attachment.is_elsewhere() {
+        return;
+    }
     // Corrupt memory is reported by the operation that meets it; here nobody listens.
     let _ = receive::give_back(attachment.segment(), &InHand { index, word });
     // After a cancel the block is free now.
@@ -145,6 +148,9 @@ impl Leased {
 
     /// The message, still where its sender wrote it.
     pub(super) fn bytes(&self) -> Result<&[u8], Corrupt> {
+        if self.count.0.is_elsewhere() {
+            return Err(Corrupt::NotInHand);
+        }
         self.count
             .0
             .segment()
@@ -153,7 +159,9 @@ impl Leased {
 
     /// Row 8. Nothing to do if it has been dealt with.
     pub(super) fn acknowledge(&mut self) {
-        if let Some(block) = self.block.take() {
+        if let Some(block) = self.block.take()
+            && !self.count.0.is_elsewhere()
+        {
             // A corrupt word is met, and reported, by the next operation as well.
             let _ = Held::new(&self.count.0, block).acknowledge();
         }

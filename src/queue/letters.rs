@@ -21,10 +21,14 @@ pub struct DeadLetters<T, C: Codec<T> = Bincode> {
 
 impl<T, C: Codec<T>> DeadLetters<T, C> {
     pub(super) fn new(attachment: &Arc<Attachment>) -> Self {
-        let found = letters::letters(attachment.segment()).into_iter();
+        let found = if attachment.is_elsewhere() {
+            Vec::new()
+        } else {
+            letters::letters(attachment.segment())
+        };
         Self {
             attachment: Arc::clone(attachment),
-            found,
+            found: found.into_iter(),
             types: PhantomData,
         }
     }
@@ -35,6 +39,9 @@ impl<T, C: Codec<T>> Iterator for DeadLetters<T, C> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let attachment = &self.attachment;
+        if attachment.is_elsewhere() {
+            return None;
+        }
         self.found.find_map(|(position, index)| {
             let block = letters::open(attachment.segment(), attachment.row(), position, index)?;
             Some(DeadLetter {
@@ -75,6 +82,9 @@ impl<T, C: Codec<T>> DeadLetter<T, C> {
     }
 
     fn payload(&self) -> Result<&[u8], Corrupt> {
+        if self.attachment.is_elsewhere() {
+            return Err(Corrupt::NotInHand);
+        }
         let block = self.block.as_ref().ok_or(Corrupt::NotInHand)?;
         self.attachment.segment().payload(block)
     }
@@ -99,7 +109,9 @@ impl<T, C: Codec<T>> DeadLetter<T, C> {
 
     /// The letter is done with: its memory is free again. Never waits.
     pub fn discard(mut self) {
-        if let Some(block) = self.block.take() {
+        if let Some(block) = self.block.take()
+            && !self.attachment.is_elsewhere()
+        {
             // Corrupt memory is reported by the operation that meets it; here nobody listens.
             let _ = letters::discard(self.attachment.segment(), &block);
             let row = self.attachment.row();
@@ -110,7 +122,9 @@ impl<T, C: Codec<T>> DeadLetter<T, C> {
 
 impl<T, C: Codec<T>> Drop for DeadLetter<T, C> {
     fn drop(&mut self) {
-        if let Some(block) = self.block.take() {
+        if let Some(block) = self.block.take()
+            && !self.attachment.is_elsewhere()
+        {
             // As above.
             let _ = letters::put_back(self.attachment.segment(), &block);
         }

@@ -21,5 +21,5 @@ pub use letters::{DeadLetter, DeadLetters};
 pub use options::{Options, channel};
 pub use receiver::{IntoIter, Iter, Receiver, TryIter};
 pub use sender::Sender;
-pub use stats::{BlockStats, PeerStats, Stats};
+pub use stats::{BlockStats, DeathStats, PeerStats, Stats};
 pub use wait::Interrupter;

@@ -176,8 +176,9 @@ impl Options {
     }
 
     /// How long a process sleeps at the most before it looks around: 1 ms to 10 s, by default 100 ms. A
-    /// process that waits wakes up so often; one that was killed in the middle of waking another one delays
-    /// it so long at the most.
+    /// process that waits wakes up so often. While anybody waits, or is busy sending and receiving, the death
+    /// of another process is noticed within this time; and one that was killed in the middle of waking
+    /// another one delays it so long at the most.
     pub const fn slice(mut self, slice: Duration) -> Self {
         self.slice = slice;
         self
@@ -248,7 +249,7 @@ impl Options {
             source: match refused {
                 Refused::Os(source) => source,
                 Refused::Corrupt(corrupt) => std::io::Error::other(corrupt.what()),
-                Refused::Closed | Refused::TooManyPeers => {
+                Refused::Closed | Refused::TooManyPeers | Refused::Forked => {
                     std::io::Error::other("somebody else is using it")
                 }
             },

@@ -62,8 +62,12 @@ const LONGEST_PAUSE: Duration = Duration::from_micros(4);
 /// Why a receive will never work, or not this time.
 pub(super) enum Refusal {
     Closed,
+    /// This is a forked child of the attached process.
+    Forked,
     Decode(DecodeError),
-    TooManyLeases { max: usize },
+    TooManyLeases {
+        max: usize,
+    },
     Corrupt(Corrupt),
 }
 
@@ -87,6 +91,7 @@ impl From<Failure<Interrupted, Refusal>> for RecvError {
         match failure {
             Failure::Stopped(Interrupted) => Self::Interrupted,
             Failure::Refused(Refusal::Closed) => Self::Closed,
+            Failure::Refused(Refusal::Forked) => Self::Forked,
             Failure::Refused(Refusal::Decode(error)) => Self::Decode(error),
             Failure::Refused(Refusal::TooManyLeases { max }) => Self::TooManyLeases { max },
             Failure::Refused(Refusal::Corrupt(corrupt)) => Self::Corrupt {
@@ -101,6 +106,7 @@ impl From<Failure<NotNow, Refusal>> for TryRecvError {
         match failure {
             Failure::Stopped(NotNow) => Self::Empty,
             Failure::Refused(Refusal::Closed) => Self::Closed,
+            Failure::Refused(Refusal::Forked) => Self::Forked,
             Failure::Refused(Refusal::Decode(error)) => Self::Decode(error),
             Failure::Refused(Refusal::TooManyLeases { max }) => Self::TooManyLeases { max },
             Failure::Refused(Refusal::Corrupt(corrupt)) => Self::Corrupt {
@@ -116,6 +122,7 @@ impl From<Failure<Reason, Refusal>> for RecvTimeoutError {
             Failure::Stopped(Reason::Deadline) => Self::Timeout,
             Failure::Stopped(Reason::Interrupted) => Self::Interrupted,
             Failure::Refused(Refusal::Closed) => Self::Closed,
+            Failure::Refused(Refusal::Forked) => Self::Forked,
             Failure::Refused(Refusal::Decode(error)) => Self::Decode(error),
             Failure::Refused(Refusal::TooManyLeases { max }) => Self::TooManyLeases { max },
             Failure::Refused(Refusal::Corrupt(corrupt)) => Self::Corrupt {
@@ -221,6 +228,9 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         patience: &P,
     ) -> Result<T, E> {
         let attachment = &*self.handle.attachment;
+        if attachment.is_elsewhere() {
+            return Err(Failure::from(Refusal::Forked).into());
+        }
         match receive::receive(attachment.segment(), attachment.row()) {
             Ok(Receive::Message(block)) => Self::open(Held::new(attachment, block)),
             other => self.receive_later(other, patience),
@@ -286,6 +296,9 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         patience: &P,
     ) -> Result<(LeaseCount, Held<'_>), Failure<P::Stop, Refusal>> {
         let attachment = &self.handle.attachment;
+        if attachment.is_elsewhere() {
+            return Err(Refusal::Forked.into());
+        }
         let segment = attachment.segment();
         let take = || self.sort(receive::receive(segment, attachment.row()));
         let attempt = || match LeaseCount::with(attachment, take) {
@@ -355,23 +368,23 @@ impl<T, C: Codec<T>> Receiver<T, C> {
 
     /// The messages of the queue, waiting for each, until it is closed and drained.
     ///
-    /// Errors other than `Closed` come out as items. The iteration goes on after them, but for `Corrupt`, after
-    /// which it ends.
+    /// Errors other than `Closed` come out as items. The iteration goes on after them, but for `Corrupt` and
+    /// `Forked`, after which it ends.
     pub fn iter(&self) -> Iter<'_, T, C> {
         Iter {
             receiver: self,
-            corrupt: false,
+            over: false,
         }
     }
 
     /// The messages that there are now.
     ///
     /// Errors other than `Empty` and `Closed` come out as items. The iteration goes on after them, but for
-    /// `Corrupt`, after which it ends.
+    /// `Corrupt` and `Forked`, after which it ends.
     pub fn try_iter(&self) -> TryIter<'_, T, C> {
         TryIter {
             receiver: self,
-            corrupt: false,
+            over: false,
         }
     }
 
@@ -444,6 +457,28 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         self.handle.stats()
     }
 
+    /// Say that the process of this id has ended, for instance because [`Child::wait`](std::process::Child::wait)
+    /// has returned: if it was attached to the queue, or was given an end of it, that is dealt with at once and
+    /// not only in the next slice.
+    ///
+    /// Never needed: a death is noticed within one [slice](crate::Options::slice) anyway while anybody waits.
+    /// Nor is it believed: whether the process is dead, the kernel is asked. Never waits; takes time in
+    /// proportion to the size of the queue if there is something to repair.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # let mut command = std::process::Command::new("worker");
+    /// let (tx, rx) = workring::channel::<String>(16)?;
+    /// let mut worker = workring::Handoff::new().give("tasks", &rx)?.spawn(&mut command)?;
+    /// worker.wait()?;
+    /// rx.report_exit(worker.id()); // what it had in hand goes to the others
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn report_exit(&self, process_id: u32) {
+        self.handle.report_exit(process_id);
+    }
+
     /// How many messages are waiting to be received for the first time, at some moment of this call.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -513,33 +548,34 @@ impl<T, C: Codec<T>> sealed::End for Receiver<T, C> {
 #[must_use = "iterators do nothing unless consumed"]
 pub struct Iter<'a, T, C: Codec<T> = Bincode> {
     receiver: &'a Receiver<T, C>,
-    corrupt: bool,
+    over: bool,
 }
 
 /// Gives the messages that there are. Made by [`Receiver::try_iter`].
 #[must_use = "iterators do nothing unless consumed"]
 pub struct TryIter<'a, T, C: Codec<T> = Bincode> {
     receiver: &'a Receiver<T, C>,
-    corrupt: bool,
+    over: bool,
 }
 
 /// Waits for each message, and owns the receiver.
 #[must_use = "iterators do nothing unless consumed"]
 pub struct IntoIter<T, C: Codec<T> = Bincode> {
     receiver: Receiver<T, C>,
-    corrupt: bool,
+    over: bool,
 }
 
-/// The next item of an iteration that waits, which ends for good with `Closed` and after `Corrupt`.
+/// The next item of an iteration that waits, which ends for good with `Closed`, and after `Corrupt` and
+/// `Forked`.
 fn next_of<T, C: Codec<T>>(
     receiver: &Receiver<T, C>,
-    corrupt: &mut bool,
+    over: &mut bool,
 ) -> Option<Result<T, RecvError>> {
-    if *corrupt {
+    if *over {
         return None;
     }
     let item = receiver.recv();
-    *corrupt = matches!(item, Err(RecvError::Corrupt { .. }));
+    *over = matches!(item, Err(RecvError::Corrupt { .. } | RecvError::Forked));
     if matches!(item, Err(RecvError::Closed)) {
         None
     } else {
@@ -550,18 +586,21 @@ fn next_of<T, C: Codec<T>>(
 impl<T, C: Codec<T>> Iterator for Iter<'_, T, C> {
     type Item = Result<T, RecvError>;
     fn next(&mut self) -> Option<Self::Item> {
-        next_of(self.receiver, &mut self.corrupt)
+        next_of(self.receiver, &mut self.over)
     }
 }
 
 impl<T, C: Codec<T>> Iterator for TryIter<'_, T, C> {
     type Item = Result<T, TryRecvError>;
     fn next(&mut self) -> Option<Self::Item> {
-        if self.corrupt {
+        if self.over {
             return None;
         }
         let received = self.receiver.try_recv();
-        self.corrupt = matches!(received, Err(TryRecvError::Corrupt { .. }));
+        self.over = matches!(
+            received,
+            Err(TryRecvError::Corrupt { .. } | TryRecvError::Forked)
+        );
         if matches!(received, Err(TryRecvError::Closed | TryRecvError::Empty)) {
             None
         } else {
@@ -573,7 +612,7 @@ impl<T, C: Codec<T>> Iterator for TryIter<'_, T, C> {
 impl<T, C: Codec<T>> Iterator for IntoIter<T, C> {
     type Item = Result<T, RecvError>;
     fn next(&mut self) -> Option<Self::Item> {
-        next_of(&self.receiver, &mut self.corrupt)
+        next_of(&self.receiver, &mut self.over)
     }
 }
 
@@ -591,7 +630,7 @@ impl<T, C: Codec<T>> IntoIterator for Receiver<T, C> {
     fn into_iter(self) -> IntoIter<T, C> {
         IntoIter {
             receiver: self,
-            corrupt: false,
+            over: false,
         }
     }
 }

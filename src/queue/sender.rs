@@ -64,7 +64,12 @@ const PAUSE_WHEN_FULL: Duration = Duration::from_micros(2);
 /// Why a send will never work.
 pub(super) enum Refusal {
     Closed,
-    TooLarge { len: usize, max: usize },
+    /// This is a forked child of the attached process.
+    Forked,
+    TooLarge {
+        len: usize,
+        max: usize,
+    },
     NoMemory(Shortage),
     Encode(EncodeError),
     Corrupt(Corrupt),
@@ -74,6 +79,7 @@ impl Refusal {
     pub(super) fn into_send<V>(self, value: V) -> SendError<V> {
         match self {
             Self::Closed => SendError::Closed(value),
+            Self::Forked => SendError::Forked(value),
             Self::TooLarge { len, max } => SendError::TooLarge { value, len, max },
             Self::NoMemory(Shortage {
                 limit,
@@ -96,6 +102,7 @@ impl Refusal {
     pub(super) fn into_try_send<V>(self, value: V) -> TrySendError<V> {
         match self {
             Self::Closed => TrySendError::Closed(value),
+            Self::Forked => TrySendError::Forked(value),
             Self::TooLarge { len, max } => TrySendError::TooLarge { value, len, max },
             Self::NoMemory(Shortage {
                 limit,
@@ -118,6 +125,7 @@ impl Refusal {
     pub(super) fn into_send_timeout<V>(self, value: V) -> SendTimeoutError<V> {
         match self {
             Self::Closed => SendTimeoutError::Closed(value),
+            Self::Forked => SendTimeoutError::Forked(value),
             Self::TooLarge { len, max } => SendTimeoutError::TooLarge { value, len, max },
             Self::NoMemory(Shortage {
                 limit,
@@ -168,6 +176,11 @@ impl<'a> Filling<'a> {
             .position(|class| class.blocks.contains(&self.block.index.get()))
     }
 
+    /// Whether this is a copy in a forked child, where there is no such block.
+    pub(super) fn is_elsewhere(&self) -> bool {
+        self.attachment.is_elsewhere()
+    }
+
     /// Say how long the message is, no longer than the room that there was, and offer it (row 2).
     #[inline(always)]
     pub(super) fn complete(&mut self, length: usize) -> Result<(), Corrupt> {
@@ -203,6 +216,9 @@ impl Drop for Filling<'_> {
 #[cold]
 #[inline(never)]
 fn withdraw(attachment: &Attachment, index: BlockIndex, word: Block) {
+    if attachment.is_elsewhere() {
+        return;
+    }
     // Corrupt memory is reported by the operation that meets it; here nobody listens.
     let _ = send::withdraw(attachment.segment(), &InHand { index, word });
     attachment.segment().tidy(attachment.row(), index);
@@ -309,6 +325,9 @@ impl<T, C: Codec<T>> Sender<T, C> {
         patience: &P,
     ) -> Result<(), Failure<P::Stop, Refusal>> {
         let attachment = &*self.handle.attachment;
+        if attachment.is_elsewhere() {
+            return Err(Refusal::Forked.into());
+        }
         let segment = attachment.segment();
         let [cursor, ..] = &self.cursors;
         if self.class.load(Ordering::Relaxed) == 0
@@ -367,6 +386,9 @@ impl<T, C: Codec<T>> Sender<T, C> {
         filling: &Filling<'_>,
         patience: &P,
     ) -> Result<(), Failure<P::Stop, Refusal>> {
+        if self.handle.is_elsewhere() {
+            return Err(Refusal::Forked.into());
+        }
         let segment = self.handle.attachment.segment();
         match send::publish(segment, &filling.block, &self.room).map_err(Refusal::from)? {
             Publish::Accepted => Ok(()),
@@ -458,6 +480,9 @@ impl<T, C: Codec<T>> Sender<T, C> {
         len: usize,
         patience: &P,
     ) -> Result<Filling<'_>, Failure<P::Stop, Refusal>> {
+        if self.handle.is_elsewhere() {
+            return Err(Refusal::Forked.into());
+        }
         let attachment = &*self.handle.attachment;
         let segment = attachment.segment();
         let attempt = || {
@@ -595,6 +620,28 @@ impl<T, C: Codec<T>> Sender<T, C> {
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.handle.stats()
+    }
+
+    /// Say that the process of this id has ended, for instance because [`Child::wait`](std::process::Child::wait)
+    /// has returned: if it was attached to the queue, or was given an end of it, that is dealt with at once and
+    /// not only in the next slice.
+    ///
+    /// Never needed: a death is noticed within one [slice](crate::Options::slice) anyway while anybody waits.
+    /// Nor is it believed: whether the process is dead, the kernel is asked. Never waits; takes time in
+    /// proportion to the size of the queue if there is something to repair.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # let mut command = std::process::Command::new("worker");
+    /// let (tx, rx) = workring::channel::<String>(16)?;
+    /// let mut worker = workring::Handoff::new().give("tasks", &rx)?.spawn(&mut command)?;
+    /// worker.wait()?;
+    /// tx.report_exit(worker.id()); // what it had in hand goes to the others
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn report_exit(&self, process_id: u32) {
+        self.handle.report_exit(process_id);
     }
 
     /// How many messages are waiting to be received for the first time, at some moment of this call.

@@ -7,6 +7,8 @@ use crate::protocol::peers::{Role, Row, Tenancy};
 use crate::protocol::ring::{Kind, Position};
 use crate::segment::Segment;
 use crate::sync::Ordering;
+use core::time::Duration;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// What a queue looks like at a moment. Made by [`Sender::stats`](crate::Sender::stats) and
 /// [`Receiver::stats`](crate::Receiver::stats).
@@ -17,6 +19,9 @@ use crate::sync::Ordering;
 /// ```text
 /// accepted = acknowledged + queued + held + returned + dead_letters + dropped_letters + discarded
 /// ```
+///
+/// The counts of what was dropped, discarded and recovered may each lack one for every process that was killed in
+/// the very moment of counting.
 ///
 /// # Examples
 ///
@@ -34,7 +39,7 @@ use crate::sync::Ordering;
 /// # drop(lease);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
     /// Messages that sends have accepted since the queue was made.
@@ -60,6 +65,12 @@ pub struct Stats {
     pub blocks: Vec<BlockStats>,
     /// The processes that are attached, or were given an end and have not attached yet.
     pub peers: Vec<PeerStats>,
+    /// How many processes have died while they were attached, or between being given an end and attaching, and
+    /// have been cleared up after.
+    pub recovered: u64,
+    /// The latest of them, in the order in which they were noticed: one for each place in the table of
+    /// processes, of which there are 1,024.
+    pub deaths: Vec<DeathStats>,
 }
 
 /// The blocks of one size.
@@ -89,6 +100,20 @@ pub struct PeerStats {
     pub receives: bool,
     /// How many messages it holds: received and neither acknowledged nor returned.
     pub holds: u64,
+    /// True if it does not hold the lock by which others tell that it lives. Either it has died and nobody has
+    /// looked yet, or something in it has closed all descriptors, `closefrom` for instance: then a process that
+    /// can't see its process id, in another container, takes it for dead.
+    pub unlocked: bool,
+}
+
+/// A process that has died while it was attached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DeathStats {
+    /// Its process id, in its own namespace; `None` if it died before it had attached.
+    pub pid: Option<u32>,
+    /// When that was noticed.
+    pub noticed: SystemTime,
 }
 
 /// Count everything.
@@ -135,6 +160,8 @@ pub(super) fn count(segment: &Segment) -> Stats {
         memory: segment.memory(),
         blocks: classes(segment),
         peers: peers(segment, &blocks, &taken_unnoted),
+        recovered: segment.recovered(),
+        deaths: deaths(segment),
     }
 }
 
@@ -195,7 +222,23 @@ fn peers(segment: &Segment, blocks: &[Block], taken_unnoted: &[Row]) -> Vec<Peer
             sends: tenant.counts_as(Role::Sender),
             receives: tenant.counts_as(Role::Receiver),
             holds: number_of(held) + number_of(unnoted),
+            unlocked: segment.is_locked(row, tenant) == Some(false),
         });
     }
     peers
+}
+
+fn deaths(segment: &Segment) -> Vec<DeathStats> {
+    let rows = (0..segment.row_count()).filter_map(Row::new);
+    let mut deaths: Vec<_> = rows
+        .filter_map(|row| segment.row(row)?.last_death())
+        .filter_map(|(pid, noticed)| {
+            Some(DeathStats {
+                pid: (pid != 0).then_some(pid),
+                noticed: UNIX_EPOCH.checked_add(Duration::from_millis(noticed))?,
+            })
+        })
+        .collect();
+    deaths.sort_by_key(|death| death.noticed);
+    deaths
 }

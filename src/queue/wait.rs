@@ -10,6 +10,7 @@ use crate::protocol::operations::receive;
 use crate::protocol::parking::ParkingWord;
 use crate::protocol::peers::Role;
 use crate::protocol::{Corrupt, Words};
+use crate::segment::sweep::Leisure;
 use crate::sync::{AtomicBool, AtomicU32, Ordering};
 use core::fmt;
 use core::time::Duration;
@@ -152,9 +153,10 @@ impl Waiter {
         mut attempt: impl FnMut() -> Result<Option<R>, E>,
     ) -> Result<R, Failure<P::Stop, E>> {
         if !P::WAITS {
+            attachment.pass_by();
             return Err(Failure::Stopped(P::stop(Reason::Deadline)));
         }
-        let slice = attachment.segment().settings().slice;
+        let segment = attachment.segment();
         let deadline = patience.deadline();
         if let Some(result) = self.spin(attachment, first_pause, deadline, &mut attempt)? {
             return Ok(result);
@@ -174,6 +176,7 @@ impl Waiter {
             if remaining == Some(Duration::ZERO) {
                 return Err(Failure::Stopped(P::stop(Reason::Deadline)));
             }
+            let slice = segment.until_sweep();
             futex::wait(
                 word.word(),
                 epoch.get(),
@@ -183,6 +186,7 @@ impl Waiter {
             if let Some(result) = attempt()? {
                 return Ok(result);
             }
+            segment.sweep_if_due(Leisure::Idle);
         }
     }
 
@@ -277,7 +281,9 @@ impl Interrupter {
     pub fn interrupt(&self) {
         // Release, and before the notification: whoever it wakes, or keeps from sleeping, sees the permit.
         self.interrupt.store(true, Ordering::Release);
-        if let Some(attachment) = self.attachment.upgrade() {
+        if let Some(attachment) = self.attachment.upgrade()
+            && !attachment.is_elsewhere()
+        {
             let segment = attachment.segment();
             let words: &[&ParkingWord] = match self.role {
                 Role::Sender => &[segment.space(), segment.blocks()],

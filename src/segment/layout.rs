@@ -109,6 +109,19 @@ pub(super) struct SharedWords {
     pub(super) blocks: ParkingWord,
     pub(super) dropped_letters: Apart<AtomicU64>,
     pub(super) discarded: Apart<AtomicU64>,
+    pub(super) sweeps: Sweeps,
+}
+
+/// What sweeps have in common: read by those who wait, written once a slice.
+#[derive(Debug)]
+#[repr(C, align(128))]
+pub(super) struct Sweeps {
+    /// When the next one is due, in nanoseconds of the monotonic clock.
+    pub(super) due: AtomicU64,
+    /// The row to look at more closely in the next one.
+    pub(super) cursor: AtomicU64,
+    /// How many dead processes were recovered since the queue was made. Advisory.
+    pub(super) recovered: AtomicU64,
 }
 
 /// Two lines for one word.

@@ -11,9 +11,11 @@
 pub(crate) mod huge;
 pub(crate) mod layout;
 mod payload;
+pub(crate) mod sweep;
 
 use crate::error::MemoryLimit;
-use crate::os::memory::{self, Mapping, Refused};
+use crate::os::fork::Origin;
+use crate::os::memory::{self, FileId, Mapping, Refused};
 use crate::os::supply::{Shortage, Supply};
 use crate::os::{cpu, futex};
 use crate::protocol::blocks::{BlockHeader, BlockIndex};
@@ -91,10 +93,14 @@ pub(crate) struct Segment {
     words: NonNull<u8>,
     small_blocks: u32,
     block_count: u32,
+    /// The process that the mapping is there in.
+    origin: Origin,
     settings: Settings,
     geometry: Geometry,
     supply: Supply,
+    lookout: sweep::Lookout,
     file: OwnedFd,
+    file_id: FileId,
     mapping: Mapping,
 }
 
@@ -129,7 +135,8 @@ impl Segment {
     /// [`Segment::create`], in a file that somebody else may be looking at already.
     fn create_in(file: OwnedFd, geometry: Geometry, settings: Settings) -> Result<Self, Refused> {
         let mapping = Mapping::new(&file, geometry.length)?;
-        let segment = Self::new(mapping, geometry, settings, file);
+        let file_id = FileId::of(&file)?;
+        let segment = Self::new(mapping, geometry, settings, file, file_id);
         segment.write_header();
         Ok(segment)
     }
@@ -146,10 +153,17 @@ impl Segment {
         // consists of atomic integers, for which any bytes will do.
         let header: &Header = unsafe { mapping.part(0).cast().as_ref() };
         let (geometry, settings) = read_header(header, size)?;
-        Ok(Self::new(mapping, geometry, settings, file))
+        let file_id = FileId::of(&file)?;
+        Ok(Self::new(mapping, geometry, settings, file, file_id))
     }
 
-    fn new(mapping: Mapping, geometry: Geometry, settings: Settings, file: OwnedFd) -> Self {
+    fn new(
+        mapping: Mapping,
+        geometry: Geometry,
+        settings: Settings,
+        file: OwnedFd,
+        file_id: FileId,
+    ) -> Self {
         debug_assert_eq!(mapping.length(), geometry.length);
         // The offsets are inside the mapping (S4).
         let part = |offset: usize| mapping.part(offset);
@@ -160,12 +174,22 @@ impl Segment {
             words: part(WORDS),
             small_blocks: geometry.small_blocks(),
             block_count: geometry.block_count(),
+            origin: mapping.origin(),
             settings,
             geometry,
             supply: Supply::of_this_system(),
+            lookout: sweep::Lookout::default(),
             file,
+            file_id,
             mapping,
         }
+    }
+
+    /// Whether this is a forked child of the process that mapped the segment: then it has no mapping, and
+    /// nothing of it may be touched. To be asked before everything else that uses it.
+    #[inline(always)]
+    pub(crate) fn is_elsewhere(&self) -> bool {
+        !self.origin.is_here()
     }
 
     pub(crate) fn settings(&self) -> &Settings {
@@ -486,6 +510,11 @@ impl Words for Segment {
         futex::wake(word.word(), count)
     }
 
+    #[cold]
+    fn pass_by(&self) {
+        self.sweep_if_due(sweep::Leisure::Busy);
+    }
+
     #[inline(always)]
     fn prefetch_block(&self, index: BlockIndex) {
         // Beyond the smallest class the payload lies elsewhere, and the processor's own prefetching sees it.
@@ -500,6 +529,8 @@ impl Words for Segment {
     }
 }
 
+#[cfg(test)]
+mod recovery_tests;
 #[cfg(test)]
 mod scribble;
 #[cfg(test)]

@@ -44,7 +44,8 @@ fn on_heap(settings: Settings) -> Segment {
     let mapping = Mapping::on_heap(geometry.length);
     // Nothing here locks it.
     let file = memory::create(1, 1).expect("a memfd");
-    let segment = Segment::new(mapping, geometry, settings, file);
+    let id = FileId::of(&file).expect("fstat");
+    let segment = Segment::new(mapping, geometry, settings, file, id);
     segment.write_header();
     segment
 }

@@ -15,6 +15,8 @@ use std::{
 
 #[path = "peer/close.rs"]
 mod close;
+#[path = "peer/death.rs"]
+mod death;
 #[path = "peer/handoff.rs"]
 mod handoff;
 #[path = "peer/history.rs"]
@@ -44,6 +46,7 @@ fn main() -> ExitCode {
     let roles = [
         HARNESS,
         close::ROLES,
+        death::ROLES,
         handoff::ROLES,
         history::ROLES,
         hygiene::ROLES,

@@ -5,6 +5,7 @@
 pub(crate) mod close;
 pub(crate) mod letters;
 pub(crate) mod receive;
+pub(crate) mod recover;
 pub(crate) mod send;
 pub(crate) mod sides;
 
@@ -39,6 +40,16 @@ fn help<W: Words>(words: &W, position: Position, seen: Slot) -> Result<(), Corru
         let _ = header.word.exchange(block, block.held_by(seen.taker()));
     }
     Ok(())
+}
+
+/// What the word of a held message becomes when it comes back: from its holder (row 10), or because that died
+/// (R4). Returned with one attempt more, or Dead at the limit; after a cancel Free.
+fn come_back<W: Words>(words: &W, held: Block) -> Block {
+    if words.lifecycle().load().is_cancelled() {
+        held.free()
+    } else {
+        held.given_back(words.limits().attempts)
+    }
 }
 
 /// All blocks in `state`, in order of acceptance.

@@ -7,9 +7,11 @@ use super::super::ring::{Kind, LapOrder, Position};
 use super::super::{Corrupt, Words};
 use super::letters::bury;
 use super::send::wake_block_waiters;
-use super::{InHand, blocks_in, close, help};
+use super::{InHand, blocks_in, close, come_back, help};
 use crate::sync::Ordering;
 
+/// How often, in positions, one of the receivers looks whether somebody has died.
+const PASS_BY_EVERY: u64 = 1024;
 /// What a receiver found.
 #[derive(Debug, PartialEq, Eq)]
 #[must_use]
@@ -54,6 +56,9 @@ fn take<W: Words>(
             words.prefetch_block(seen.block());
             if let Some(vacated) = word.take(seen, me) {
                 words.head().set(position.next());
+                if position.0.is_multiple_of(PASS_BY_EVERY) {
+                    words.pass_by();
+                }
                 if words.space().someone_sleeps() {
                     words.space().notify(|word| words.wake(word, 1));
                 }
@@ -253,10 +258,10 @@ pub(crate) fn acknowledge<W: Words>(words: &W, held: &InHand) -> Result<(), Corr
 /// cancel it is discarded.
 #[cold]
 pub(crate) fn give_back<W: Words>(words: &W, held: &InHand) -> Result<(), Corrupt> {
-    if words.lifecycle().load().is_cancelled() {
+    let to = come_back(words, held.word);
+    if to.is(State::Free) {
         return discard(words, held);
     }
-    let to = held.word.given_back(words.limits().attempts);
     give(words, held, to)
 }
 

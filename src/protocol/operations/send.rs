@@ -249,10 +249,13 @@ fn has_room<W: Words>(words: &W, position: Position, room: &Hint) -> bool {
 /// As [`has_room`], from the shared words: the head hint, which costs a line that receivers write, then the
 /// slot itself, which alone decides.
 ///
+/// A sender comes here once in as many messages as the capacity, or more often.
+///
 /// A head after `position`, which was free a moment ago, is nonsense, or others have been very fast: it is not
 /// to be remembered.
 #[inline(never)]
 fn has_room_now<W: Words>(words: &W, position: Position, oldest: Position, room: &Hint) -> bool {
+    words.pass_by();
     let head = words.head().get();
     if oldest < head && head <= position {
         room.set(head);

@@ -1,0 +1,240 @@
+//! Roles that die in the middle of something, or look as if they had.
+#![allow(
+    unsafe_code,
+    reason = "fork without exec, the end of a single thread and the closing of all descriptors are what is tested"
+)]
+
+use ipc_tests::role::{Io, Role};
+use nix::{
+    libc,
+    sys::wait::{WaitStatus, waitpid},
+    unistd::{ForkResult, Pid, fork, pause},
+};
+use std::{
+    os::unix::process::CommandExt,
+    process::{self, Command},
+    thread,
+};
+use workring::{
+    Handoff, HandoffError, Lease, Options, Raw, Receiver, RecvError, RecvTimeoutError, SendError,
+    SendTimeoutError, Sender, TryRecvError, TrySendError,
+};
+
+pub(crate) const ROLES: &[(&str, Role)] = &[
+    ("mortal", mortal),
+    ("reserver", reserver),
+    ("lessee", lessee),
+    ("looker", looker),
+    ("forker", forker),
+];
+
+/// What a role has that is about to die.
+struct Mortal {
+    tasks: Option<Receiver<u32>>,
+    results: Option<Sender<u32>>,
+    leases: Vec<Lease<u32>>,
+}
+
+/// Does what it is told, one order at a time, until it is killed or its test ends.
+fn mortal(io: &mut Io) {
+    let mut mortal = Mortal {
+        tasks: workring::inherit("tasks").ok(),
+        results: workring::inherit("results").ok(),
+        leases: Vec::new(),
+    };
+    io.say("ready");
+    mortal.obey(io);
+}
+
+impl Mortal {
+    fn obey(&mut self, io: &mut Io) {
+        while let Some(line) = io.try_hear() {
+            let (order, number) = line.split_once(' ').unwrap_or((&line, "1"));
+            let number: u32 = number.parse().expect("a number");
+            match order {
+                "lease" => {
+                    for _ in 0..number {
+                        let tasks = self.tasks.as_ref().expect("tasks");
+                        self.leases.push(tasks.lease().expect("a message"));
+                    }
+                    io.say("leased");
+                }
+                "ack" => {
+                    self.leases.drain(..).for_each(|lease| {
+                        lease.ack();
+                    });
+                    io.say("acknowledged");
+                }
+                "send" => {
+                    let results = self.results.as_ref().expect("results");
+                    io.say(if results.send(number).is_ok() {
+                        "sent"
+                    } else {
+                        "not sent"
+                    });
+                }
+                "fork" => io.say(fork_and_stay()),
+                "close-all" => {
+                    close_all();
+                    io.say("closed");
+                }
+                "leader-ends" => return self.go_on_without_a_leader(io),
+                "exec" => {
+                    let error = Command::new("sh").args(["-c", "echo another; cat"]).exec();
+                    panic!("{error}");
+                }
+                "exit" => process::exit(0),
+                other => panic!("no such order: {other}"),
+            }
+        }
+    }
+
+    /// Another thread obeys from now on, and the first one ends.
+    fn go_on_without_a_leader(&mut self, io: &mut Io) {
+        thread::scope(|scope| {
+            scope.spawn(move || {
+                io.say("going on");
+                self.obey(io);
+                process::exit(0);
+            });
+            // SAFETY: this thread does nothing any more, and what it has lent to the other stays where it is,
+            // for its stack is never given back.
+            unsafe { libc::syscall(libc::SYS_exit, 0) };
+        });
+    }
+}
+
+/// A child without a program of its own, with a copy of every descriptor, that does nothing. Its process id.
+fn fork_and_stay() -> Pid {
+    // SAFETY: this process has one thread, and the child only pauses.
+    match unsafe { fork() }.expect("fork") {
+        ForkResult::Parent { child } => child,
+        ForkResult::Child => loop {
+            pause();
+        },
+    }
+}
+
+fn close_all() {
+    // SAFETY: whoever owned a descriptor will get errors from it, which is the point. They are never dropped, for
+    // this process is killed.
+    let closed = unsafe { libc::close_range(3, libc::c_uint::MAX, 0) };
+    assert_eq!(closed, 0);
+}
+
+/// Has room for a message in hand.
+fn reserver(io: &mut Io) {
+    let queue: Sender<Vec<u8>, Raw> = workring::inherit("queue").expect("inherit");
+    let mut room = queue.reserve(8).expect("room");
+    room.copy_from_slice(b"not sent");
+    io.say("reserved");
+    assert_eq!(io.try_hear(), None);
+}
+
+/// Leases tasks one by one, passes each on and acknowledges it, until there are no more.
+fn lessee(io: &mut Io) {
+    let tasks: Receiver<u32> = workring::inherit("tasks").expect("tasks");
+    let results: Sender<u32> = workring::inherit("results").expect("results");
+    io.say("ready");
+    while let Ok(task) = tasks.lease() {
+        results.send(*task).expect("open");
+        task.ack();
+    }
+}
+
+/// Waits for a task that never comes, and thereby looks after others.
+fn looker(io: &mut Io) {
+    let tasks: Receiver<u32> = workring::inherit("tasks").expect("tasks");
+    io.say("ready");
+    loop {
+        // Whatever it gets, somebody else is to have.
+        drop(tasks.lease());
+    }
+}
+
+/// Forks in the middle of everything, and goes on. The child finds that nothing works, and drops it all.
+fn forker(io: &mut Io) {
+    let (tx, rx) = workring::channel::<u32>(4).expect("a queue");
+    let (bytes, raw) = Options::new(4)
+        .channel_with::<Vec<u8>, Raw>()
+        .expect("a queue");
+    tx.send(1).expect("room");
+    tx.send(2).expect("room");
+    let lease = rx.lease().expect("a message");
+    let mut room = bytes.reserve(4).expect("room");
+    room.copy_from_slice(b"room");
+    // SAFETY: this process has one thread.
+    match unsafe { fork() }.expect("fork") {
+        ForkResult::Child => {
+            assert_nothing_works(&tx, &rx);
+            let refused = room.try_commit().expect_err("not its own");
+            assert!(matches!(refused, TrySendError::Forked(_)));
+            drop(refused);
+            assert_eq!(*lease, 1, "a copy in its own memory");
+            drop((lease, tx, rx, bytes, raw));
+            assert_own_queue_works();
+            io.say("the child is done");
+            process::exit(0);
+        }
+        ForkResult::Parent { child } => {
+            let status = waitpid(child, None).expect("wait");
+            assert_eq!(status, WaitStatus::Exited(child, 0));
+            room.commit()
+                .map_err(|refused| refused.map(drop))
+                .expect("room");
+            assert_eq!(raw.recv().expect("a message"), b"room");
+            assert!(!rx.is_closed());
+            assert_eq!(rx.stats().held, 1);
+            assert_eq!(lease.ack(), 1);
+            assert_eq!(rx.recv().expect("a message"), 2);
+            tx.send(3).expect("room");
+            drop(tx);
+            assert_eq!(rx.recv().expect("a message"), 3);
+            assert!(matches!(rx.recv(), Err(RecvError::Closed)));
+            io.say("the parent is done");
+        }
+    }
+}
+
+fn assert_nothing_works(tx: &Sender<u32>, rx: &Receiver<u32>) {
+    let soon = std::time::Duration::from_millis(1);
+    assert!(matches!(tx.send(5), Err(SendError::Forked(5))));
+    assert!(matches!(tx.try_send(5), Err(TrySendError::Forked(5))));
+    assert!(matches!(
+        tx.send_timeout(5, soon),
+        Err(SendTimeoutError::Forked(5))
+    ));
+    assert!(matches!(rx.recv(), Err(RecvError::Forked)));
+    assert!(matches!(rx.try_recv(), Err(TryRecvError::Forked)));
+    assert!(matches!(
+        rx.recv_timeout(soon),
+        Err(RecvTimeoutError::Forked)
+    ));
+    assert!(matches!(rx.lease(), Err(RecvError::Forked)));
+    assert!(matches!(rx.try_lease(), Err(TryRecvError::Forked)));
+    assert!(matches!(
+        rx.iter().collect::<Vec<_>>()[..],
+        [Err(RecvError::Forked)]
+    ));
+    assert!(matches!(
+        rx.try_iter().collect::<Vec<_>>()[..],
+        [Err(TryRecvError::Forked)]
+    ));
+    assert!(matches!(
+        Handoff::new().give("rx", rx),
+        Err(HandoffError::Forked)
+    ));
+    assert_eq!((tx.len(), rx.is_full(), rx.stats().held), (0, false, 0));
+    assert!(rx.dead_letters().next().is_none());
+    assert!(!rx.close() && rx.cancel() == 0 && rx.is_closed());
+    rx.interrupter().interrupt();
+    rx.report_exit(1);
+    drop((tx.clone(), rx.clone()));
+}
+
+/// What a child makes itself is its own.
+fn assert_own_queue_works() {
+    let (tx, rx) = workring::channel::<u32>(4).expect("a queue");
+    tx.send(7).expect("room");
+    assert_eq!(rx.recv().expect("a message"), 7);
+}

@@ -1,0 +1,25 @@
+//! The time, as all processes of a machine agree on it.
+
+use nix::time::{ClockId, clock_gettime};
+
+fn nanoseconds(clock: ClockId) -> u64 {
+    // These clocks can be read on every Linux.
+    let time = clock_gettime(clock).map_or(core::time::Duration::ZERO, Into::into);
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// Nanoseconds since some moment that is the same for all processes of a time namespace. It stands still
+/// while the machine sleeps, as futexes do.
+pub(crate) fn now() -> u64 {
+    nanoseconds(ClockId::CLOCK_MONOTONIC)
+}
+
+/// As [`now`], a few milliseconds behind, and cheaper.
+pub(crate) fn about_now() -> u64 {
+    nanoseconds(ClockId::CLOCK_MONOTONIC_COARSE)
+}
+
+/// Milliseconds since 1970.
+pub(crate) fn wall() -> u64 {
+    nanoseconds(ClockId::CLOCK_REALTIME) / 1_000_000
+}

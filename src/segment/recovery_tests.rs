@@ -1,0 +1,550 @@
+//! Recovery, step by step, on the words of a real segment: what a process has left that stopped between any two
+//! rows of the protocol, and recoverers that die themselves, work at once, or come too late.
+
+use super::*;
+use crate::protocol::Corrupt;
+use crate::protocol::blocks::{Block, State};
+use crate::protocol::operations::receive::{self, Receive};
+use crate::protocol::operations::recover::{self, Deceased, Recovery, Repairs};
+use crate::protocol::operations::send::{self, Publish};
+use crate::protocol::operations::{InHand, close, letters};
+use crate::protocol::peers::{Role, Roles, Tenant};
+use crate::protocol::ring::Kind;
+use crate::sync::AtomicU32;
+use core::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+const LIMITS: Limits = Limits {
+    capacity: 8,
+    attempts: 3,
+    max_dead_letters: 4,
+    settled: false,
+    end_with_last_sender: false,
+    end_with_last_receiver: false,
+};
+
+fn segment(limits: Limits) -> Segment {
+    let settings = Settings {
+        limits,
+        max_leases: 8,
+        max_message: 64 * 1024,
+        memory_limit: u64::MAX,
+        spin: Duration::ZERO,
+        slice: Duration::from_secs(10),
+        schema: 0,
+        type_name: "a message".into(),
+        codec_name: "a codec".into(),
+    };
+    Segment::create(settings).expect("a segment")
+}
+
+/// A process, as far as the words can tell.
+struct Process<'a> {
+    queue: &'a Segment,
+    row: Row,
+    tenant: Tenant,
+    cursor: AtomicU32,
+}
+
+impl<'a> Process<'a> {
+    fn attach(queue: &'a Segment, number: u16, roles: Roles) -> Self {
+        let row = Row::new(number).expect("a small number");
+        let word = queue.row(row).expect("it exists");
+        let tenant = word.settle(word.load(), roles).expect("a free row");
+        let _ = queue.lifecycle().arrive(roles);
+        Self {
+            queue,
+            row,
+            tenant,
+            cursor: AtomicU32::new(0),
+        }
+    }
+
+    /// Row 1.
+    fn allocate(&self) -> InHand {
+        let all = self.queue.small_blocks();
+        send::allocate(self.queue, self.row, all, &self.cursor).expect("a free block")
+    }
+
+    /// Rows 1 and 2.
+    fn offer(&self) -> InHand {
+        let mut block = self.allocate();
+        send::offer(self.queue, &mut block, 8).expect("sound words");
+        block
+    }
+
+    /// Rows 1 to 4. The block of the message.
+    fn send(&self) -> BlockIndex {
+        let block = self.offer();
+        let published = send::publish(self.queue, &block, &Hint::new());
+        assert_eq!(published, Ok(Publish::Accepted));
+        block.index
+    }
+
+    /// Row 5 and no more, of the message at `position`.
+    fn take_and_stop(&self, position: u64) {
+        let word = self.queue.slot(Position(position));
+        assert!(word.take(word.load(), self.row).is_some());
+    }
+
+    fn receive(&self) -> Option<InHand> {
+        match receive::receive(self.queue, self.row).expect("sound words") {
+            Receive::Message(held) => Some(held),
+            Receive::Empty | Receive::Closed => None,
+        }
+    }
+
+    /// The blocks and attempts of all messages that there are, acknowledged.
+    fn drain(&self) -> Vec<(BlockIndex, u8)> {
+        core::iter::from_fn(|| self.receive())
+            .map(|held| {
+                receive::acknowledge(self.queue, &held).expect("sound words");
+                (held.index, held.word.attempts())
+            })
+            .collect()
+    }
+
+    fn dead(&self) -> Deceased {
+        Deceased::of(self.queue, self.row, self.tenant).expect("its row")
+    }
+
+    fn recover(&self) -> Repairs {
+        match recover::recover(self.queue, &self.dead()) {
+            Ok(Recovery::Done(repairs)) => repairs,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+fn word(queue: &Segment, index: BlockIndex) -> Block {
+    queue.block(index).expect("it exists").word.load()
+}
+
+fn state(queue: &Segment, index: BlockIndex) -> State {
+    word(queue, index).state().expect("a state")
+}
+
+/// How many blocks are not free.
+fn in_use(queue: &Segment) -> usize {
+    let blocks = (0..queue.block_count()).filter_map(BlockIndex::new);
+    blocks
+        .filter(|&index| state(queue, index) != State::Free)
+        .count()
+}
+
+/// Two processes with both roles: the first is going to die.
+fn two(queue: &Segment) -> (Process<'_>, Process<'_>) {
+    (
+        Process::attach(queue, 0, Roles::BOTH),
+        Process::attach(queue, 1, Roles::BOTH),
+    )
+}
+
+#[test]
+fn what_a_dead_sender_has_sent_stays_and_what_it_has_not_is_freed() {
+    let queue = segment(LIMITS);
+    let (victim, other) = two(&queue);
+    let sent = victim.send();
+    let (owned, offered) = (victim.allocate(), victim.offer());
+    let theirs = other.allocate();
+    assert_eq!(
+        victim.recover(),
+        Repairs {
+            withdrawn: 2,
+            ..Repairs::default()
+        }
+    );
+    for freed in [&owned, &offered] {
+        assert_eq!(state(&queue, freed.index), State::Free);
+        let generation = word(&queue, freed.index).generation();
+        assert_eq!(generation, freed.word.generation() + 1);
+    }
+    assert_eq!(word(&queue, theirs.index), theirs.word);
+    assert_eq!(other.drain(), [(sent, 0)]);
+    assert_eq!(in_use(&queue), 1);
+}
+
+/// Its taker has not noted that it has it, so the block looks as if it had never been sent.
+#[test]
+fn a_message_of_a_dead_sender_stays_with_its_taker() {
+    let queue = segment(LIMITS);
+    let (victim, taker) = two(&queue);
+    let sent = victim.send();
+    taker.take_and_stop(0);
+    assert_eq!(victim.recover(), Repairs::default());
+    assert_eq!(state(&queue, sent), State::Offered);
+    assert_eq!(taker.recover().returned, 1);
+}
+
+#[test]
+fn what_a_dead_receiver_held_comes_back_first_in_order_with_its_attempts() {
+    let queue = segment(LIMITS);
+    let (victim, other) = two(&queue);
+    let sent: Vec<_> = (0..5).map(|_| other.send()).collect();
+    // Blocks in another order than positions.
+    let later: Vec<_> = (0..3)
+        .map(|_| victim.receive().expect("a message"))
+        .collect();
+    receive::give_back(&queue, later.first().expect("three")).expect("sound words");
+    let again = victim.receive().expect("the one that came back");
+    assert_eq!(victim.recover().returned, 3);
+    let attempts = [2, 1, 1, 0, 0];
+    let expected: Vec<_> = sent.into_iter().zip(attempts).collect();
+    assert_eq!(other.drain(), expected);
+    assert_eq!(again.word.attempts(), 1);
+    assert_eq!(in_use(&queue), 0);
+}
+
+#[test]
+fn a_message_that_was_taken_and_not_noted_comes_back() {
+    let queue = segment(LIMITS);
+    let (victim, other) = two(&queue);
+    let sent = [other.send(), other.send()];
+    victim.take_and_stop(0);
+    assert_eq!(victim.recover().returned, 1);
+    // No slot names the dead process any more.
+    assert_eq!(queue.slot(Position(0)).load().kind(), Kind::Empty);
+    assert_eq!(other.drain(), [(sent[0], 1), (sent[1], 0)]);
+}
+
+/// A slot is used again before its dead taker is recovered: the helper has noted who took the message.
+#[test]
+fn a_message_that_a_helper_has_noted_comes_back() {
+    let queue = segment(LIMITS);
+    let (victim, other) = two(&queue);
+    let sent = other.send();
+    victim.take_and_stop(0);
+    for _ in 1..=queue.ring_size().slots() {
+        other.send();
+        assert_eq!(other.drain().len(), 1);
+    }
+    assert!(word(&queue, sent).is(State::Held));
+    assert_eq!(victim.recover().returned, 1);
+    assert_eq!(other.drain(), [(sent, 1)]);
+}
+
+#[test]
+fn a_message_past_its_attempts_becomes_a_dead_letter_and_few_are_kept() {
+    let queue = segment(Limits {
+        attempts: 1,
+        max_dead_letters: 1,
+        ..LIMITS
+    });
+    let (victim, other) = two(&queue);
+    let sent = [other.send(), other.send()];
+    let _held = [victim.receive(), victim.receive()];
+    assert_eq!(victim.recover().dead_letters, 2);
+    let letters: Vec<_> = letters::letters(&queue)
+        .into_iter()
+        .map(|(_, block)| block)
+        .collect();
+    assert_eq!(letters, [sent[1]], "the oldest goes first");
+    assert_eq!(queue.dropped_letters().load(Ordering::Relaxed), 1);
+    assert_eq!(in_use(&queue), 1);
+}
+
+#[test]
+fn what_a_dead_process_held_is_discarded_after_a_cancel() {
+    let queue = segment(LIMITS);
+    let (victim, other) = two(&queue);
+    other.send();
+    let _held = victim.receive();
+    assert_eq!(close::cancel(&queue, other.row), Ok(0));
+    assert_eq!(victim.recover().discarded, 1);
+    assert_eq!(queue.discarded().load(Ordering::Relaxed), 1);
+    assert_eq!(in_use(&queue), 0);
+}
+
+#[test]
+fn a_dead_letter_that_a_dead_process_was_reading_can_be_read_again() {
+    let queue = segment(Limits {
+        attempts: 1,
+        ..LIMITS
+    });
+    let (victim, other) = two(&queue);
+    let sent = other.send();
+    receive::give_back(&queue, &other.receive().expect("a message")).expect("sound words");
+    let read = letters::open(&queue, victim.row, Position(0), sent);
+    assert!(read.is_some());
+    assert!(letters::open(&queue, other.row, Position(0), sent).is_none());
+    let repairs = victim.recover();
+    assert_eq!((repairs.put_back, repairs.dead_letters), (1, 0));
+    let read = letters::open(&queue, other.row, Position(0), sent).expect("a letter");
+    assert_eq!(read.word.attempts(), 1);
+    letters::discard(&queue, &read).expect("sound words");
+    assert_eq!(in_use(&queue), 0);
+}
+
+/// Sent, taken and not noted, held, read, filled, offered: everything at once.
+fn leave_everything(queue: &Segment) -> (Process<'_>, Process<'_>) {
+    let (victim, other) = two(queue);
+    for _ in 0..3 {
+        victim.send();
+    }
+    let rejected = other.receive().expect("the first message");
+    receive::reject(queue, &rejected).expect("sound words");
+    let _read = letters::open(queue, victim.row, Position(0), rejected.index).expect("a letter");
+    let _held = victim.receive().expect("the second message");
+    victim.take_and_stop(2);
+    victim.send();
+    let (_owned, _offered) = (victim.allocate(), victim.offer());
+    (victim, other)
+}
+
+fn assert_all_is_repaired(queue: &Segment, other: &Process<'_>) {
+    let attempts: Vec<_> = other
+        .drain()
+        .into_iter()
+        .map(|(_, attempts)| attempts)
+        .collect();
+    assert_eq!(attempts, [1, 1, 0]);
+    let letters = letters::letters(queue);
+    assert_eq!(letters.len(), 1);
+    assert_eq!(in_use(queue), 1);
+    assert!(queue.lifecycle().load().is_open());
+}
+
+/// The words of a segment, as a process sees them that is going to die when it has looked at so many of them.
+struct Dying<'a> {
+    queue: &'a Segment,
+    looks: Cell<u32>,
+}
+
+impl Dying<'_> {
+    fn look(&self) {
+        match self.looks.get().checked_sub(1) {
+            Some(left) => self.looks.set(left),
+            None => std::panic::resume_unwind(Box::new("dead")),
+        }
+    }
+}
+
+impl Words for Dying<'_> {
+    fn limits(&self) -> &Limits {
+        self.queue.limits()
+    }
+    fn ring_size(&self) -> RingSize {
+        self.queue.ring_size()
+    }
+    fn slot(&self, position: Position) -> &SlotWord {
+        // Most slots are of no interest: only one that is not Empty costs a look.
+        if self.queue.slot(position).load().kind() != Kind::Empty {
+            self.look();
+        }
+        self.queue.slot(position)
+    }
+    fn block_count(&self) -> u32 {
+        self.queue.block_count()
+    }
+    fn block(&self, index: BlockIndex) -> Option<&BlockHeader> {
+        if state(self.queue, index) != State::Free {
+            self.look();
+        }
+        self.queue.block(index)
+    }
+    fn row_count(&self) -> u16 {
+        self.queue.row_count()
+    }
+    fn row(&self, row: Row) -> Option<&PeerRow> {
+        self.look();
+        self.queue.row(row)
+    }
+    fn lifecycle(&self) -> &LifecycleWord {
+        self.look();
+        self.queue.lifecycle()
+    }
+    fn returned(&self) -> &ReturnedWord {
+        self.look();
+        self.queue.returned()
+    }
+    fn head(&self) -> &Hint {
+        self.queue.head()
+    }
+    fn tail(&self) -> &Hint {
+        self.queue.tail()
+    }
+    fn items(&self) -> &ParkingWord {
+        self.look();
+        self.queue.items()
+    }
+    fn space(&self) -> &ParkingWord {
+        self.queue.space()
+    }
+    fn blocks(&self) -> &ParkingWord {
+        self.queue.blocks()
+    }
+    fn dropped_letters(&self) -> &AtomicU64 {
+        self.queue.dropped_letters()
+    }
+    fn discarded(&self) -> &AtomicU64 {
+        self.queue.discarded()
+    }
+    fn wake(&self, _: &ParkingWord, _: u32) -> u32 {
+        0
+    }
+    fn pass_by(&self) {}
+    fn prefetch_block(&self, _: BlockIndex) {}
+}
+
+/// Recover until the recoverer dies, having looked at `looks` words. False: it has lived to the end.
+fn recover_and_die(queue: &Segment, dead: &Deceased, looks: u32) -> bool {
+    let dying = Dying {
+        queue,
+        looks: Cell::new(looks),
+    };
+    catch_unwind(AssertUnwindSafe(|| recover::recover(&dying, dead))).is_err()
+}
+
+#[test]
+fn a_recoverer_may_die_at_any_step_and_the_next_one_finishes() {
+    let mut steps = 0;
+    loop {
+        let queue = segment(LIMITS);
+        let (victim, other) = leave_everything(&queue);
+        if !recover_and_die(&queue, &victim.dead(), steps) {
+            assert_all_is_repaired(&queue, &other);
+            break;
+        }
+        // The row may be free already.
+        if let Some(dead) = Deceased::of(&queue, victim.row, victim.tenant) {
+            let recovered = recover::recover(&queue, &dead).expect("sound words");
+            assert!(
+                matches!(recovered, Recovery::Done(_)),
+                "after {steps} looks"
+            );
+        }
+        assert_all_is_repaired(&queue, &other);
+        steps += 1;
+    }
+    assert!(steps > 30, "only {steps} steps");
+}
+
+/// Each dies one look later than the one before.
+#[test]
+fn recoverers_that_die_one_after_the_other_come_to_the_end() {
+    let queue = segment(LIMITS);
+    let (victim, other) = leave_everything(&queue);
+    let mut looks = 0;
+    while let Some(dead) = Deceased::of(&queue, victim.row, victim.tenant) {
+        recover_and_die(&queue, &dead, looks);
+        looks += 1;
+    }
+    assert_all_is_repaired(&queue, &other);
+}
+
+#[test]
+fn one_of_several_recoverers_frees_the_row() {
+    let queue = segment(LIMITS);
+    let (victim, other) = leave_everything(&queue);
+    let dead = victim.dead();
+    let recovered: Vec<_> = std::thread::scope(|scope| {
+        let recoverers: Vec<_> = (0..4)
+            .map(|_| scope.spawn(|| recover::recover(&queue, &dead).expect("sound words")))
+            .collect();
+        recoverers
+            .into_iter()
+            .map(|recoverer| recoverer.join().expect("no panic"))
+            .collect()
+    });
+    let first = |recovery: &&Recovery| matches!(recovery, Recovery::Done(_));
+    assert_eq!(recovered.iter().filter(first).count(), 1);
+    assert_all_is_repaired(&queue, &other);
+}
+
+#[test]
+fn a_recoverer_that_comes_too_late_leaves_the_next_tenant_alone() {
+    let queue = segment(LIMITS);
+    let (victim, other) = two(&queue);
+    let dead = victim.dead();
+    victim.recover();
+    let next = Process::attach(&queue, 0, Roles::BOTH);
+    other.send();
+    let held = next.receive().expect("a message");
+    let owned = next.allocate();
+    assert_eq!(recover::recover(&queue, &dead), Ok(Recovery::Overtaken));
+    assert_eq!(Deceased::of(&queue, victim.row, victim.tenant), None);
+    assert_eq!(word(&queue, held.index), held.word);
+    assert_eq!(word(&queue, owned.index), owned.word);
+    assert_eq!(queue.row(next.row).expect("it exists").load(), next.tenant);
+}
+
+#[test]
+fn the_last_sender_to_die_closes_the_queue() {
+    let queue = segment(Limits {
+        end_with_last_sender: true,
+        ..LIMITS
+    });
+    let sender = |number| Process::attach(&queue, number, Roles::only(Role::Sender));
+    let (first, last) = (sender(0), sender(1));
+    let reader = Process::attach(&queue, 2, Roles::only(Role::Receiver));
+    let sent = [first.send(), last.send()];
+    first.recover();
+    assert!(queue.lifecycle().load().is_open());
+    last.recover();
+    assert!(queue.lifecycle().load().is_closing());
+    assert_eq!(reader.drain(), sent.map(|block| (block, 0)));
+    let end = receive::receive(&queue, reader.row);
+    assert_eq!(end, Ok(Receive::Closed));
+}
+
+#[test]
+fn a_sweep_closes_the_queue_of_a_side_whose_recoverer_died_before_it_could() {
+    let queue = segment(Limits {
+        end_with_last_sender: true,
+        ..LIMITS
+    });
+    let last = Process::attach(&queue, 0, Roles::only(Role::Sender));
+    let row = queue.row(last.row).expect("it exists");
+    assert!(row.vacate(last.tenant).is_some());
+    assert!(queue.lifecycle().load().is_open());
+    recover::tidy(&queue).expect("sound words");
+    assert!(queue.lifecycle().load().is_closing());
+}
+
+#[test]
+fn a_sweep_seals_a_queue_whose_closer_died_before_it_could() {
+    let queue = segment(LIMITS);
+    assert!(queue.lifecycle().begin_close());
+    recover::tidy(&queue).expect("sound words");
+    assert_eq!(queue.slot(Position(0)).load().kind(), Kind::Closed);
+}
+
+/// A process may stop between row 10 and the word that tells of it.
+#[test]
+fn a_sweep_tells_of_a_returned_message_that_nobody_told_of() {
+    let queue = segment(LIMITS);
+    let (stopped, other) = two(&queue);
+    let sent = other.send();
+    let held = stopped.receive().expect("a message");
+    let block = queue.block(sent).expect("it exists");
+    assert!(block.word.release(held.word, held.word.given_back(3)));
+    assert_eq!(other.receive(), None);
+    recover::tidy_blocks(&queue);
+    assert_eq!(other.drain(), [(sent, 1)]);
+}
+
+#[test]
+fn a_sweep_drops_the_dead_letters_that_are_too_many() {
+    let queue = segment(LIMITS);
+    let (_, other) = two(&queue);
+    for _ in 0..6 {
+        other.send();
+        let held = other.receive().expect("a message");
+        let block = queue.block(held.index).expect("it exists");
+        assert!(block.word.release(held.word, held.word.dead()));
+    }
+    recover::tidy_blocks(&queue);
+    assert_eq!(letters::letters(&queue).len(), 4);
+}
+
+#[test]
+fn a_slot_that_names_no_block_is_corrupt() {
+    let queue = segment(LIMITS);
+    let (victim, _) = two(&queue);
+    let nonsense = BlockIndex::new(BlockIndex::COUNT - 1).expect("a number");
+    let slot = queue.slot(Position(0));
+    assert!(slot.fill(slot.load(), nonsense));
+    victim.take_and_stop(0);
+    let recovered = recover::recover(&queue, &victim.dead());
+    assert_eq!(recovered, Err(Corrupt::NoSuchBlock));
+}
