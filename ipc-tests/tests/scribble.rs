@@ -27,7 +27,7 @@ fn users_of_a_scribbled_segment_get_values_or_typed_errors() {
             match user.try_hear() {
                 Some(line) if line.starts_with("over") => break line,
                 Some(line) => last = line,
-                None => panic!("a violation ({}), repeated by {last}", user.wait()),
+                None => panic!("a violation ({}): {last} repeats it", user.wait()),
             }
         };
         assert!(user.wait().success(), "it ended badly after {last}");

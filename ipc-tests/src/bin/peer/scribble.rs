@@ -29,8 +29,7 @@ pub(crate) const ROLES: &[(&str, Role)] = &[
     }),
 ];
 
-/// Rounds between two words to the test, each with a seed that follows from the first: what fails is found again
-/// by a run that starts there.
+/// Rounds with one seed, which is said before they begin: what fails is found again by a run that starts there.
 const BATCH: u32 = 50;
 /// For one batch.
 const LIMIT: Duration = Duration::from_mins(5);
@@ -42,10 +41,8 @@ fn scribbled(io: &mut Io) {
     check_map();
     let mut tally = Tally::default();
     while tally.corruptions < wanted {
-        io.say(format!("seed {seed}"));
-        remark(format!(
-            "this batch is repeated by WORKRING_TEST_SEED={seed}"
-        ));
+        // To the test, and for the watchdog.
+        remark(format!("WORKRING_TEST_SEED={seed}"));
         let watchdog = Watchdog::start(LIMIT);
         let mut rng = Rng::with_seed(seed);
         for _ in 0..BATCH {
