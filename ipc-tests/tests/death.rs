@@ -297,18 +297,13 @@ fn a_stopped_process_is_alive() {
     });
 }
 
-/// It is an alarm, not a death: it may write to the queue at any moment. When it dies, that is seen all the same.
+/// Its mapping keeps its lock: it may write to the queue at any moment. When it dies, that is seen all the same.
 #[test]
 fn a_process_that_closes_all_descriptors_is_alive_until_it_is_dead() {
     guarded(LIMIT, || {
         let (tx, rx, mut victim) = one_leased();
-        let unlocked = || {
-            let peers = rx.stats().peers;
-            peers.iter().map(|peer| peer.unlocked).collect::<Vec<_>>()
-        };
-        assert_eq!(unlocked(), [false, false]);
         assert_eq!(ask(&mut victim, "close-all"), "closed");
-        assert_eq!(unlocked(), [false, true]);
+        assert!(rx.stats().peers.iter().all(|peer| !peer.unlocked));
         assert_left_alone(&rx, &victim, 1);
         assert_eq!(ask(&mut victim, "ack"), "acknowledged");
         tx.send(2).expect("room");
@@ -368,7 +363,7 @@ fn a_process_whose_first_thread_has_ended_is_alive() {
             thread::yield_now();
         }
         assert_left_alone(&rx, &victim, 1);
-        // Nor is it dead without its lock.
+        // Nor is it dead without its descriptors.
         assert_eq!(ask(&mut victim, "close-all"), "closed");
         assert_left_alone(&rx, &victim, 1);
         assert_eq!(ask(&mut victim, "ack"), "acknowledged");
@@ -504,7 +499,7 @@ fn no_message_is_lost_with_a_receiver_that_is_killed_when_it_is_woken() {
 /// The next one begins again.
 #[test]
 fn a_recoverer_may_be_killed_and_the_next_one_finishes() {
-    const HELD: u32 = 4_000;
+    const HELD: u32 = 500;
     let rounds = rounds(15, 400);
     guarded(LIMIT + Duration::from_millis(500) * rounds, || {
         let mut rng = Rng::with_seed(seed());

@@ -23,8 +23,9 @@
 //! - a zombie that nobody reaps: dead, for the pidfd of one without threads polls readable;
 //! - dead, and a forked child of it lives on with a copy of its descriptor: dead. Its lock is held, but in the same
 //!   namespaces the lock decides nothing;
-//! - `closefrom()`: its lock is free, and it may write to the segment at any moment: unlocked. Nothing is repaired
-//!   until it is dead by the other rules;
+//! - `closefrom()`: alive, for the mapping keeps the description, and with it the lock, as long as the segment can be
+//!   written to. Where the lock is free nevertheless (it was mapped through another description): unlocked. Nothing
+//!   is repaired until it is dead by the other rules;
 //! - it has run another program: dead, also if a forked child keeps the lock.
 //!
 //! K1. The start time is read between the opening of the pidfd and the poll: if the poll says that the process

@@ -100,9 +100,8 @@ pub struct PeerStats {
     pub receives: bool,
     /// How many messages it holds: received and neither acknowledged nor returned.
     pub holds: u64,
-    /// True if it does not hold the lock by which others tell that it lives. Either it has died and nobody has
-    /// looked yet, or something in it has closed all descriptors, `closefrom` for instance: then a process that
-    /// can't see its process id, in another container, takes it for dead.
+    /// True if it does not hold the lock by which others tell that it lives: as a rule, because it has died and
+    /// nobody has looked yet.
     pub unlocked: bool,
 }
 
