@@ -5,6 +5,10 @@ use core::fmt;
 use std::error::Error;
 use std::io;
 
+mod many;
+
+pub use many::{SendManyError, SendManyTimeoutError, TrySendManyError, Unsent};
+
 /// A send failed. Carries the message.
 #[non_exhaustive]
 pub enum SendError<T> {

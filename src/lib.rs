@@ -73,8 +73,8 @@ mod sync;
 
 pub use codec::{Bincode, Codec, DecodeError, EncodeError, Raw};
 pub use error::{
-    CreateError, HandoffError, InheritError, RecvError, RecvTimeoutError, SendError,
-    SendTimeoutError, TryRecvError, TrySendError,
+    CreateError, HandoffError, InheritError, RecvError, RecvTimeoutError, SendError, SendManyError,
+    SendManyTimeoutError, SendTimeoutError, TryRecvError, TrySendError, TrySendManyError, Unsent,
 };
 #[cfg(not(loom))]
 pub use queue::{

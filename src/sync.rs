@@ -5,12 +5,12 @@
 
 #[cfg(not(loom))]
 pub(crate) use core::sync::atomic::{
-    AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
+    AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
 };
 #[cfg(loom)]
 pub(crate) use loom::sync::atomic::{Ordering, fence};
 #[cfg(loom)]
-pub(crate) use tracked::{AtomicBool, AtomicU32, AtomicU64};
+pub(crate) use tracked::{AtomicBool, AtomicU8, AtomicU32, AtomicU64};
 
 #[cfg(loom)]
 mod tracked;

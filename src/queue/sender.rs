@@ -10,8 +10,8 @@ use super::wait::{
 use crate::codec::{Bincode, Codec, EncodeError};
 use crate::error::{SendError, SendTimeoutError, TrySendError};
 use crate::protocol::blocks::{Block, BlockIndex};
-use crate::protocol::operations::InHand;
 use crate::protocol::operations::send::{self, Publish};
+use crate::protocol::operations::{InHand, batch};
 use crate::protocol::peers::Role;
 use crate::protocol::ring::Hint;
 use crate::protocol::{Corrupt, Words};
@@ -20,6 +20,7 @@ use crate::sync::{AtomicU32, AtomicUsize, Ordering};
 use core::fmt;
 use core::marker::PhantomData;
 use core::time::Duration;
+use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -44,13 +45,15 @@ use std::time::Instant;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Sender<T, C: Codec<T> = Bincode> {
-    handle: Handle,
+    pub(super) handle: Handle,
     /// Every position before this is taken, as far as this handle knows.
     room: Hint,
     /// Where this handle looks next for a free block, for each class.
     cursors: [AtomicU32; CLASSES],
     /// The class of the last message: the next one is probably alike.
     class: AtomicUsize,
+    /// Where `send_many` encodes, between two of its calls.
+    pub(super) scratch: Box<Mutex<Option<Vec<u8>>>>,
     types: PhantomData<fn(T) -> C>,
 }
 
@@ -140,6 +143,12 @@ impl<'a> Filling<'a> {
         send::offer(self.attachment.segment(), &mut self.block, length)
     }
 
+    /// As [`complete`](Self::complete), for a pack of `count` messages.
+    pub(super) fn complete_pack(&mut self, count: usize, length: usize) -> Result<(), Corrupt> {
+        let length = u32::try_from(length).map_err(|_| Corrupt::TooLong)?;
+        batch::offer(self.attachment.segment(), &mut self.block, count, length)
+    }
+
     /// After it could not be sent: it may be changed again.
     pub(super) fn reopen(&mut self) -> Result<(), Corrupt> {
         send::reopen(self.attachment.segment(), &mut self.block)
@@ -195,6 +204,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
             room: Hint::new(),
             cursors,
             class: AtomicUsize::new(0),
+            scratch: Box::default(),
             types: PhantomData,
         }
     }
@@ -259,7 +269,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
 
     /// The way of nearly every message: it fits the smallest block, one is free, and there is room.
     #[inline(always)]
-    fn send_with<P: Patience>(
+    pub(super) fn send_with<P: Patience>(
         &self,
         message: &T,
         patience: &P,
@@ -463,7 +473,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
     }
 
     /// A free block of `class`, or of the next one when all of those are in use.
-    fn allocate(&self, class: usize) -> Option<Filling<'_>> {
+    pub(super) fn allocate(&self, class: usize) -> Option<Filling<'_>> {
         let attachment = &*self.handle.attachment;
         let segment = attachment.segment();
         let classes = segment.geometry().classes.iter().zip(&self.cursors);
@@ -539,7 +549,8 @@ impl<T, C: Codec<T>> Sender<T, C> {
         self.handle.stats()
     }
 
-    /// How many messages are waiting to be received for the first time, at some moment of this call.
+    /// How many messages are waiting to be received for the first time, at some moment of this call. A pack of
+    /// [`send_many`](Sender::send_many) counts as one.
     #[must_use]
     pub fn len(&self) -> usize {
         self.handle.len()
@@ -557,7 +568,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
         self.handle.is_full()
     }
 
-    /// How many messages can wait at a time.
+    /// How many messages, or packs of [`send_many`](Sender::send_many), can wait at a time.
     #[must_use]
     pub fn capacity(&self) -> usize {
         self.handle.capacity()

@@ -7,7 +7,7 @@
 //! | `ROWS`        | peers table, one line a row                                      |
 //! | `slots`       | ring, neighbouring slots on different lines                      |
 //! | `small`       | blocks of the smallest class: header and payload together        |
-//! | `headers`     | headers of all larger blocks, one line each                      |
+//! | `headers`     | headers of all larger blocks with their marks, one line each     |
 //! | `payloads`    | their payloads, class by class                                   |
 //!
 //! S1. All offsets follow from the capacity alone, so that a peer computes them for itself and compares: it
@@ -90,6 +90,7 @@ pub(super) struct SharedWords {
     pub(super) blocks: ParkingWord,
     pub(super) dropped_letters: Apart<AtomicU64>,
     pub(super) discarded: Apart<AtomicU64>,
+    pub(super) packed: Apart<AtomicU64>,
 }
 
 /// Two lines for one word.

@@ -9,10 +9,12 @@
 )]
 
 pub(crate) mod layout;
+pub(crate) mod pack;
 mod payload;
 
 use crate::os::memory::{self, Mapping};
 use crate::os::{cpu, futex};
+use crate::protocol::batch::Marks;
 use crate::protocol::blocks::{BlockHeader, BlockIndex};
 use crate::protocol::lifecycle::LifecycleWord;
 use crate::protocol::parking::ParkingWord;
@@ -405,6 +407,16 @@ impl Words for Segment {
         Some(unsafe { Self::at(self.small, index.get() as usize * SMALL_BLOCK) })
     }
 
+    fn marks(&self, index: BlockIndex) -> Option<&Marks> {
+        if index.get() >= self.block_count {
+            return None;
+        }
+        let offset = index.get().checked_sub(self.small_blocks)? as usize * LINE;
+        // SAFETY: a large block of this number exists; its marks fill the rest of the line that its header begins
+        // (asserted with `Marks`), and are made of atomics.
+        Some(unsafe { Self::at(self.headers, offset + size_of::<BlockHeader>()) })
+    }
+
     fn row_count(&self) -> u16 {
         Row::COUNT
     }
@@ -457,6 +469,10 @@ impl Words for Segment {
 
     fn discarded(&self) -> &AtomicU64 {
         &self.shared().discarded.0
+    }
+
+    fn packed(&self) -> &AtomicU64 {
+        &self.shared().packed.0
     }
 
     fn wake(&self, word: &ParkingWord, count: u32) -> u32 {
