@@ -13,6 +13,8 @@ use std::{
     time::Duration,
 };
 
+#[path = "peer/batches.rs"]
+mod batches;
 #[path = "peer/close.rs"]
 mod close;
 #[path = "peer/handoff.rs"]
@@ -39,6 +41,7 @@ const HARNESS: &[(&str, Role)] = &[
 fn main() -> ExitCode {
     let roles = [
         HARNESS,
+        batches::ROLES,
         close::ROLES,
         handoff::ROLES,
         history::ROLES,
