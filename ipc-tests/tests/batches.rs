@@ -720,7 +720,10 @@ fn between_processes_each_message_is_received_once_and_in_order() {
         let expected = (0..SENDERS).flat_map(|sender| (0..count).map(move |n| sender << 32 | n));
         // Squares, lest one lost and one doubled make up for each other.
         let square = |number: u64| number.wrapping_mul(number);
-        assert_eq!(sum, expected.fold(0_u64, |sum, n| sum.wrapping_add(square(n))));
+        assert_eq!(
+            sum,
+            expected.fold(0_u64, |sum, n| sum.wrapping_add(square(n)))
+        );
         peers.append(&mut receivers);
         peers.into_iter().for_each(dismiss);
     });
