@@ -459,8 +459,9 @@ impl Drop for Claim<'_> {
         drop(state);
         if all {
             // Nobody else has any of its messages.
-            left.and_then(|open| Arc::into_inner(open.pack))
-                .map(HeldPack::acknowledge);
+            if let Some(pack) = left.and_then(|open| Arc::into_inner(open.pack)) {
+                pack.acknowledge();
+            }
         } else {
             drop(left);
         }
