@@ -32,5 +32,6 @@ pub(crate) fn fence_after_exchange() {
 pub(crate) mod explorer {
     pub(crate) use loom::cell::Cell;
     pub(crate) use loom::model::Builder;
+    pub(crate) use loom::sync::Mutex;
     pub(crate) use loom::{skip_branch, thread};
 }

@@ -9,13 +9,13 @@ use super::blocks::{BlockHeader, BlockIndex, State};
 use super::lifecycle::LifecycleWord;
 use super::operations::receive::{self, Receive};
 use super::operations::send::{self, Publish};
-use super::operations::{InHand, close};
+use super::operations::{InHand, batch, close};
 use super::parking::ParkingWord;
 use super::peers::{PeerRow, Row};
 use super::returned::ReturnedWord;
 use super::ring::{Hint, Lap, Position, RingSize, Slot, SlotWord};
 use super::{Limits, Words};
-use crate::sync::{AtomicU32, AtomicU64};
+use crate::sync::{AtomicU32, AtomicU64, Ordering};
 use std::sync::Arc;
 
 /// Limits that tests start from: three messages, three attempts, and nothing closes by itself.
@@ -325,6 +325,17 @@ impl Peer {
                 Some(Sent::Closed)
             }
         })
+    }
+
+    /// Send a pack of `count` messages, which are all one to this heap.
+    pub(super) fn send_pack(&self, message: u64, count: usize) {
+        let queue = &*self.queue;
+        let all = 0..queue.block_count();
+        let mut block = send::allocate(queue, self.row, all, &self.cursor).expect("a free block");
+        queue.cell(block.index).write(message);
+        batch::offer(queue, &mut block, count, 8).expect("sound words");
+        queue.packed().fetch_add(1, Ordering::AcqRel);
+        assert_eq!(self.publish(&block), Publish::Accepted);
     }
 
     pub(super) fn try_receive(&self) -> Receive {

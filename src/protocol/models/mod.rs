@@ -8,6 +8,7 @@
 
 mod closing;
 mod helping;
+mod packing;
 mod parking;
 mod receiving;
 mod sending;
