@@ -115,8 +115,8 @@ impl Taken<'_> {
 /// A lease outlives the receiver that it came from, and the closing of the queue.
 ///
 /// A message that [`Sender::send_many`](crate::Sender::send_many) has packed with others is leased by itself, but
-/// comes back together with its pack: when all of that is handed out, or its receiver dropped, and no lease of
-/// another of its messages is left. So does one that has become a dead letter.
+/// comes back together with its pack, or becomes a dead letter with it: when all of it has been handed out, or its
+/// receiver was dropped, and no lease of another of its messages is left.
 ///
 /// # Examples
 ///
