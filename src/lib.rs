@@ -51,6 +51,7 @@
 //! | take, hold | have received and not yet acknowledged |
 //! | acknowledge | be done with a message; its block is free again |
 //! | return | give a message back to the queue, to be handed out again |
+//! | pack | several messages in one block: sent at once, taken by one receiver, settled one by one |
 //! | dead letter | a message that was handed out too often, or that nobody could decode |
 //! | attach | map a queue and get a row in its table of peers |
 //!
@@ -77,7 +78,8 @@ mod sync;
 pub use codec::{Bincode, Codec, DecodeError, EncodeError, Raw};
 pub use error::{
     CreateError, HandoffError, InheritError, MemoryLimit, RecvError, RecvTimeoutError, SendError,
-    SendTimeoutError, TryRecvError, TrySendError,
+    SendManyError, SendManyTimeoutError, SendTimeoutError, TryRecvError, TrySendError,
+    TrySendManyError, Unsent,
 };
 #[cfg(not(loom))]
 pub use queue::{

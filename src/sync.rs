@@ -5,12 +5,12 @@
 
 #[cfg(not(loom))]
 pub(crate) use core::sync::atomic::{
-    AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
+    AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
 };
 #[cfg(loom)]
 pub(crate) use loom::sync::atomic::{Ordering, fence};
 #[cfg(loom)]
-pub(crate) use tracked::{AtomicBool, AtomicU32, AtomicU64};
+pub(crate) use tracked::{AtomicBool, AtomicU8, AtomicU32, AtomicU64};
 
 #[cfg(loom)]
 mod tracked;
@@ -32,5 +32,6 @@ pub(crate) fn fence_after_exchange() {
 pub(crate) mod explorer {
     pub(crate) use loom::cell::Cell;
     pub(crate) use loom::model::Builder;
+    pub(crate) use loom::sync::Mutex;
     pub(crate) use loom::{skip_branch, thread};
 }

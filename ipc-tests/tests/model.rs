@@ -8,30 +8,49 @@ use ipc_tests::{
     guarded,
     rounds::{Rng, rounds, seed},
 };
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Range;
 use workring::{Lease, Options, Receiver, Sender, TryRecvError, TrySendError};
 
 mod support;
 
-/// A queue as its documentation has it. Numbers are sent in order, so their order is the order of acceptance.
+/// A queue as its documentation has it. Numbers are sent in order, so their order is the order of acceptance. What is
+/// sent at once is a pack; a message sent alone is a pack of one.
 struct Model {
     capacity: usize,
     attempts: u32,
     settled: bool,
     max_leases: usize,
     max_letters: usize,
-    queued: VecDeque<u32>,
-    /// How often each was returned.
-    returned: BTreeMap<u32, u32>,
-    leased: BTreeMap<u32, u32>,
+    queued: VecDeque<Pack>,
+    /// By the first number that the pack had.
+    returned: BTreeMap<u32, Pack>,
+    /// Packs that the receiver has taken and not settled.
+    held: BTreeMap<u32, Held>,
+    leased: BTreeSet<u32>,
+    /// How often each message was handed out.
+    handed_out: BTreeMap<u32, u32>,
     letters: BTreeMap<u32, u32>,
     closed: bool,
     ended: bool,
 }
 
+struct Pack {
+    first: u32,
+    /// The messages that are not done.
+    left: BTreeSet<u32>,
+}
+
+struct Held {
+    pack: Pack,
+    to_hand_out: VecDeque<u32>,
+    leased: BTreeSet<u32>,
+}
+
 #[derive(Debug, PartialEq)]
 enum Answer {
     Message(u32, u32),
+    Messages(Vec<u32>),
     Accepted,
     Full,
     Empty,
@@ -42,32 +61,123 @@ enum Answer {
 }
 
 impl Model {
-    fn send(&mut self, number: u32) -> Answer {
+    fn send(&mut self, numbers: Range<u32>) -> Answer {
+        if numbers.is_empty() {
+            return Answer::Accepted;
+        }
         if self.closed {
-            Answer::Closed
-        } else if self.queued.len() == self.capacity {
-            Answer::Full
-        } else {
-            self.queued.push_back(number);
-            Answer::Accepted
+            return Answer::Closed;
+        }
+        if self.queued.len() == self.capacity {
+            return Answer::Full;
+        }
+        self.queued.push_back(Pack {
+            first: numbers.start,
+            left: numbers.collect(),
+        });
+        Answer::Accepted
+    }
+
+    fn attempts_of(&self, number: u32) -> u32 {
+        self.handed_out.get(&number).copied().unwrap_or(0)
+    }
+
+    fn is_live(&self, number: u32) -> bool {
+        self.attempts_of(number) < self.attempts
+    }
+
+    /// The pack that is being handed out.
+    fn open(&self) -> Option<u32> {
+        let mut held = self.held.iter();
+        held.find_map(|(first, held)| (!held.to_hand_out.is_empty()).then_some(*first))
+    }
+
+    /// Hand out the next message: its pack, its number and its attempts so far.
+    fn take(&mut self) -> Result<(u32, u32, u32), Answer> {
+        if self.open().is_none() {
+            self.open_next()?;
+        }
+        let first = self.open().expect("just opened");
+        let held = self.held.get_mut(&first).expect("it is open");
+        let number = held.to_hand_out.pop_front().expect("it is open");
+        let attempts = self.attempts_of(number);
+        self.handed_out.insert(number, attempts + 1);
+        Ok((first, number, attempts))
+    }
+
+    fn open_next(&mut self) -> Result<(), Answer> {
+        if self.ended {
+            return Err(Answer::Closed);
+        }
+        let returned = self.returned.pop_first().map(|(_, pack)| pack);
+        if let Some(pack) = returned.or_else(|| self.queued.pop_front()) {
+            let live = pack.left.iter().copied();
+            let held = Held {
+                to_hand_out: live.filter(|&number| self.is_live(number)).collect(),
+                leased: BTreeSet::new(),
+                pack,
+            };
+            self.held.insert(held.pack.first, held);
+            return Ok(());
+        }
+        if !self.closed || self.settled && !self.held.is_empty() {
+            return Err(Answer::Empty);
+        }
+        self.ended = true;
+        Err(Answer::Closed)
+    }
+
+    fn done(&mut self, first: u32, number: u32) {
+        let held = self.held.get_mut(&first).expect("it is held");
+        held.pack.left.remove(&number);
+        self.settle(first);
+    }
+
+    /// What becomes of a pack of which nothing is in hand any more.
+    fn settle(&mut self, first: u32) {
+        let held = self.held.get(&first).expect("it is held");
+        if !held.to_hand_out.is_empty() || !held.leased.is_empty() {
+            return;
+        }
+        let pack = self.held.remove(&first).expect("it is held").pack;
+        // What comes back after the end is a dead letter, too: nobody is left to get it.
+        if !self.ended && pack.left.iter().any(|&number| self.is_live(number)) {
+            self.returned.insert(first, pack);
+            return;
+        }
+        for number in pack.left {
+            self.letters.insert(number, self.attempts_of(number));
+        }
+        while self.letters.len() > self.max_letters {
+            self.letters.pop_first();
         }
     }
 
     fn receive(&mut self) -> Answer {
-        if self.ended {
-            return Answer::Closed;
+        match self.take() {
+            Ok((first, number, attempts)) => {
+                self.done(first, number);
+                Answer::Message(number, attempts)
+            }
+            Err(answer) => answer,
         }
-        if let Some((number, attempts)) = self.returned.pop_first() {
-            return Answer::Message(number, attempts);
+    }
+
+    fn receive_many(&mut self, max: usize) -> Answer {
+        let mut numbers = Vec::new();
+        while numbers.len() < max {
+            // Not a look too many, which could be the one that ends the queue.
+            let drained = self.closed && self.queued.is_empty() && self.open().is_none();
+            if !numbers.is_empty() && drained {
+                break;
+            }
+            match self.receive() {
+                Answer::Message(number, _) => numbers.push(number),
+                answer if numbers.is_empty() => return answer,
+                _ => break,
+            }
         }
-        if let Some(number) = self.queued.pop_front() {
-            return Answer::Message(number, 0);
-        }
-        if !self.closed || self.settled && !self.leased.is_empty() {
-            return Answer::Empty;
-        }
-        self.ended = true;
-        Answer::Closed
+        Answer::Messages(numbers)
     }
 
     fn lease(&mut self) -> Answer {
@@ -78,24 +188,42 @@ impl Model {
                 Answer::TooManyLeases
             };
         }
-        let answer = self.receive();
-        if let Answer::Message(number, attempts) = answer {
-            self.leased.insert(number, attempts);
+        match self.take() {
+            Ok((first, number, attempts)) => {
+                self.leased.insert(number);
+                let held = self.held.get_mut(&first).expect("it is held");
+                held.leased.insert(number);
+                Answer::Message(number, attempts)
+            }
+            Err(answer) => answer,
         }
-        answer
     }
 
-    fn give_back(&mut self, number: u32) {
-        let attempts = self.leased.remove(&number).expect("it is leased") + 1;
-        // What comes back after the end is a dead letter, too: nobody is left to get it.
-        if attempts == self.attempts || self.ended {
-            self.letters.insert(number, attempts);
-        } else {
-            self.returned.insert(number, attempts);
+    /// A lease ends.
+    fn release(&mut self, number: u32, acknowledged: bool) {
+        self.leased.remove(&number);
+        let mut held = self.held.iter_mut();
+        let (&first, held) = held
+            .find(|(_, held)| held.leased.contains(&number))
+            .expect("it is leased");
+        held.leased.remove(&number);
+        if acknowledged {
+            held.pack.left.remove(&number);
         }
-        while self.letters.len() > self.max_letters {
-            self.letters.pop_first();
-        }
+        self.settle(first);
+    }
+
+    /// Queued, held, returned, dead letters.
+    fn counts(&self) -> [usize; 4] {
+        let returned = self.returned.values().flat_map(|pack| &pack.left);
+        let (live, spent): (Vec<u32>, Vec<u32>) =
+            returned.copied().partition(|&number| self.is_live(number));
+        [
+            self.queued.iter().map(|pack| pack.left.len()).sum(),
+            self.held.values().map(|held| held.pack.left.len()).sum(),
+            live.len(),
+            self.letters.len() + spent.len(),
+        ]
     }
 }
 
@@ -110,7 +238,22 @@ impl Queue {
     /// One random operation, on the queue and on the model: their answers.
     fn step(&mut self, model: &mut Model, rng: &mut Rng) -> (Answer, Answer) {
         match rng.u32(0..100) {
-            0..40 => {
+            0..20 => {
+                let numbers = self.next..self.next + rng.u32(0..8);
+                self.next = numbers.end;
+                let answer = match self.tx.try_send_many(numbers.clone()) {
+                    Ok(count) if count == numbers.len() => Answer::Accepted,
+                    Ok(other) => panic!("{other}"),
+                    Err(refused) => {
+                        let full = matches!(refused.error, TrySendError::Full(_));
+                        assert!(full || refused.is_closed(), "{refused:?}");
+                        assert!(refused.into_unsent().eq(numbers.clone()));
+                        if full { Answer::Full } else { Answer::Closed }
+                    }
+                };
+                (answer, model.send(numbers))
+            }
+            20..40 => {
                 let number = self.next;
                 self.next += 1;
                 let answer = match self.tx.try_send(number) {
@@ -119,9 +262,18 @@ impl Queue {
                     Err(TrySendError::Closed(back)) if back == number => Answer::Closed,
                     Err(other) => panic!("{other:?}"),
                 };
-                (answer, model.send(number))
+                (answer, model.send(number..number + 1))
             }
-            40..60 => {
+            40..50 => {
+                let (max, mut numbers) = (rng.usize(1..10), Vec::new());
+                let answer = match self.rx.try_recv_many(&mut numbers, max) {
+                    Ok(count) if count == numbers.len() => Answer::Messages(numbers),
+                    Ok(other) => panic!("{other}"),
+                    Err(error) => received(Err(error)),
+                };
+                (answer, model.receive_many(max))
+            }
+            50..60 => {
                 let answer = self.rx.try_recv();
                 // A plain receive does not say how often the message came back.
                 let said = model.receive();
@@ -142,11 +294,11 @@ impl Queue {
             80..99 if !self.leases.is_empty() => {
                 let lease = self.leases.swap_remove(rng.usize(..self.leases.len()));
                 if rng.u32(0..3) == 0 {
-                    model.leased.remove(&lease.ack());
+                    model.release(lease.ack(), true);
                 } else {
                     let number = *lease;
                     lease.nack();
-                    model.give_back(number);
+                    model.release(number, false);
                 }
                 (Answer::Nothing, Answer::Nothing)
             }
@@ -162,15 +314,9 @@ impl Queue {
     fn compare_statistics(&self, model: &Model) {
         let stats = self.rx.stats();
         let counts = [stats.queued, stats.held, stats.returned, stats.dead_letters];
-        let lens = [
-            model.queued.len(),
-            model.leased.len(),
-            model.returned.len(),
-            model.letters.len(),
-        ];
         assert_eq!(
             counts,
-            lens.map(|len| len as u64),
+            model.counts().map(|count| count as u64),
             "queued, held, returned, dead letters"
         );
     }
@@ -220,7 +366,9 @@ fn play(settled: bool, rng: &mut Rng) {
         max_letters,
         queued: VecDeque::new(),
         returned: BTreeMap::new(),
-        leased: BTreeMap::new(),
+        held: BTreeMap::new(),
+        leased: BTreeSet::new(),
+        handed_out: BTreeMap::new(),
         letters: BTreeMap::new(),
         closed: false,
         ended: false,

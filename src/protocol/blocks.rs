@@ -16,7 +16,8 @@
 //! B3. Whenever a block stops being somebody's (Free, Returned, Dead), its generation rises: an exact
 //!     exchange prepared before that can't succeed after it.
 //! B4. The payload and the header are written in Owned only, and read in Held and Read only (the position,
-//!     which is atomic, also in Returned and Dead).
+//!     which is atomic, also in Returned and Dead). A pack is different in its marks, which its holder or
+//!     reader writes too, and anybody may read ([`super::batch`]).
 //!
 //! Crash: the word of a dead process's block says what is to be done with it: Owned is freed, Held returned,
 //! Read made Dead again, Offered freed if no slot knows of it.
@@ -177,6 +178,12 @@ impl Block {
         }
     }
 
+    /// Row 10 for a pack, whose marks count the attempts.
+    #[must_use]
+    pub(crate) const fn returned(self) -> Self {
+        self.released(State::Returned, self.attempts())
+    }
+
     /// Rows 10 and 13: what the word becomes when the message is nobody's business any more but may be
     /// looked at.
     #[must_use]
@@ -295,7 +302,24 @@ pub(crate) struct BlockHeader {
     pub(crate) word: BlockWord,
     position: AtomicU64,
     length: AtomicU32,
-    committed: AtomicU32,
+    /// Of a huge block: whether it has memory. Of any other, if it holds a pack: how many messages, and whether its
+    /// holder has opened it. Huge blocks hold no packs.
+    note: AtomicU32,
+}
+
+/// In the length: the block holds a pack. No message is that long, so whoever expects one looks again.
+const PACKED: u32 = 1 << 31;
+/// In `packed`: 8 bits for the number of messages, the rest for the generation in which it was opened.
+const COUNT_BITS: u32 = 8;
+
+/// The low bits of a generation, as they fit next to the count.
+const fn short(generation: u64) -> u32 {
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "the low bits are asked for"
+    )]
+    let low = generation as u32;
+    low << COUNT_BITS
 }
 
 #[cfg(not(loom))]
@@ -308,7 +332,7 @@ impl BlockHeader {
             word: BlockWord::new(),
             position: AtomicU64::new(0),
             length: AtomicU32::new(0),
-            committed: AtomicU32::new(0),
+            note: AtomicU32::new(0),
         }
     }
 
@@ -334,13 +358,56 @@ impl BlockHeader {
     // known to go.
     #[must_use]
     pub(crate) fn is_committed(&self) -> bool {
-        self.committed.load(Ordering::Acquire) != 0
+        self.note.load(Ordering::Acquire) != 0
     }
 
     /// By the owner.
     pub(crate) fn note_committed(&self, committed: bool) {
-        self.committed
-            .store(u32::from(committed), Ordering::Release);
+        self.note.store(u32::from(committed), Ordering::Release);
+    }
+
+    /// What [`length`](Self::length) says of a pack with a payload of `length` bytes.
+    pub(crate) const fn packed_length(length: u32) -> u32 {
+        length | PACKED
+    }
+
+    /// Whether the block holds several messages.
+    #[must_use]
+    pub(crate) fn is_packed(&self) -> bool {
+        self.length() & PACKED != 0
+    }
+
+    /// How many bytes the payload of a pack has. Not checked against the size of the block.
+    #[must_use]
+    pub(crate) fn length_of_pack(&self) -> u32 {
+        self.length() & !PACKED
+    }
+
+    // Relaxed, here and below: as for the position, or between threads of one process, which have a lock.
+    /// By the owner: the block will hold `count` messages, and nobody has opened it in this generation.
+    pub(crate) fn set_packed(&self, count: usize, generation: u64) {
+        let count = u32::try_from(count).unwrap_or(u32::MAX) & ((1 << COUNT_BITS) - 1);
+        self.note
+            .store(short(!generation) | count, Ordering::Relaxed);
+    }
+
+    /// How many messages the pack has. Not checked.
+    #[must_use]
+    pub(crate) fn packed(&self) -> usize {
+        (self.note.load(Ordering::Relaxed) & ((1 << COUNT_BITS) - 1)) as usize
+    }
+
+    /// By the holder: all threads of its process can find the pack.
+    pub(crate) fn set_opened(&self, generation: u64) {
+        let count = self.note.load(Ordering::Relaxed) & ((1 << COUNT_BITS) - 1);
+        self.note
+            .store(short(generation) | count, Ordering::Relaxed);
+    }
+
+    /// Whether its holder has opened the pack since it has it in hand.
+    #[must_use]
+    pub(crate) fn is_opened(&self, generation: u64) -> bool {
+        (self.note.load(Ordering::Relaxed) ^ short(generation)) >> COUNT_BITS == 0
     }
 
     /// How many bytes the message has. Not checked against the size of the block.

@@ -36,11 +36,15 @@
 //! | 13 | reader C of a dead letter | block: Dead g -> Read C g; then Free g+1, or Dead g+1 when put back |
 //! | 14 | anyone, too many dead letters | block: the oldest Dead g -> Free g+1 |
 //!
+//! A block may hold several messages, a *pack* ([`batch`]): rows 8, 10 and 13 then come when its last message is
+//! settled, and the marks of the messages say which of them it is.
+//!
 //! A process that stops between any two rows leaves nothing that blocks another one: after 1 or 2 the block
 //! is merely out of use; after 3 the message is there; after 5 the slot says who took the message, and
 //! whoever needs the slot records that in the block first (row 6 in the taker's place). What a process has left
 //! that died between any two rows is finished or undone by the others: [`operations::recover`].
 
+pub(crate) mod batch;
 pub(crate) mod blocks;
 pub(crate) mod lifecycle;
 #[cfg(all(test, loom))]
@@ -53,6 +57,7 @@ pub(crate) mod ring;
 #[cfg(all(test, loom))]
 mod testing;
 
+use batch::Marks;
 use blocks::{BlockHeader, BlockIndex};
 use lifecycle::LifecycleWord;
 use parking::ParkingWord;
@@ -87,6 +92,8 @@ pub(crate) trait Words {
     fn slot(&self, position: Position) -> &SlotWord;
     fn block_count(&self) -> u32;
     fn block(&self, index: BlockIndex) -> Option<&BlockHeader>;
+    /// The marks of the pack in a block; `None` if it is of a class that takes none, or does not exist.
+    fn marks(&self, index: BlockIndex) -> Option<&Marks>;
     fn row_count(&self) -> u16;
     fn row(&self, row: Row) -> Option<&PeerRow>;
     fn lifecycle(&self) -> &LifecycleWord;
@@ -103,6 +110,9 @@ pub(crate) trait Words {
     fn dropped_letters(&self) -> &crate::sync::AtomicU64;
     /// Advisory count of the messages that a cancel discarded.
     fn discarded(&self) -> &crate::sync::AtomicU64;
+    /// Advisory count of the messages that were accepted beyond the first of their pack. 0 until a pack has been
+    /// published.
+    fn packed(&self) -> &crate::sync::AtomicU64;
     /// Wake up to `count` sleepers on `word`; how many there were.
     fn wake(&self, word: &ParkingWord, count: u32) -> u32;
     /// A busy process passes here, once in a thousand messages or so: it may look whether somebody has died.
@@ -122,6 +132,7 @@ pub(crate) enum Corrupt {
     RowChanged,
     TooLong,
     NotCommitted,
+    NotAPack,
     HeadAhead,
     TailAhead,
     Astray,
@@ -139,6 +150,7 @@ impl Corrupt {
             Self::RowChanged => "a row changed under its own process",
             Self::TooLong => "a message is longer than its block",
             Self::NotCommitted => "a message lies in a block that has no memory",
+            Self::NotAPack => "a block of several messages does not say which",
             Self::HeadAhead => "the head is ahead of the ring",
             Self::TailAhead => "the tail is ahead of the ring",
             Self::Astray => "the laps of the ring contradict each other",

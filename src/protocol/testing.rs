@@ -4,17 +4,18 @@
 //! after whoever wrote or read it before is reported, so that a missing acquire or release anywhere on the
 //! way of a message shows even where the value happens to be right.
 
+use super::batch::Marks;
 use super::blocks::{BlockHeader, BlockIndex, State};
 use super::lifecycle::LifecycleWord;
 use super::operations::receive::{self, Receive};
 use super::operations::send::{self, Publish};
-use super::operations::{InHand, close};
+use super::operations::{InHand, batch, close};
 use super::parking::ParkingWord;
 use super::peers::{PeerRow, Row};
 use super::returned::ReturnedWord;
 use super::ring::{Hint, Lap, Position, RingSize, Slot, SlotWord};
 use super::{Limits, Words};
-use crate::sync::{AtomicU32, AtomicU64};
+use crate::sync::{AtomicU32, AtomicU64, Ordering};
 use std::sync::Arc;
 
 /// Limits that tests start from: three messages, three attempts, and nothing closes by itself.
@@ -31,6 +32,7 @@ pub(super) const LIMITS: Limits = Limits {
 #[derive(Debug)]
 struct Cell {
     header: BlockHeader,
+    marks: Marks,
     message: crate::sync::explorer::Cell<u64>,
 }
 
@@ -38,6 +40,7 @@ impl Cell {
     fn new() -> Self {
         Self {
             header: BlockHeader::new(),
+            marks: Marks::new(),
             message: crate::sync::explorer::Cell::new(0),
         }
     }
@@ -68,6 +71,7 @@ pub(super) struct Heap {
     blocks: ParkingWord,
     dropped_letters: AtomicU64,
     discarded: AtomicU64,
+    packed: AtomicU64,
     sleepers: futex::Sleepers,
 }
 
@@ -92,6 +96,7 @@ impl Heap {
             blocks: ParkingWord::new(),
             dropped_letters: AtomicU64::new(0),
             discarded: AtomicU64::new(0),
+            packed: AtomicU64::new(0),
             sleepers: futex::Sleepers::default(),
         })
     }
@@ -172,6 +177,10 @@ impl Words for Heap {
             .map(|cell| &cell.header)
     }
 
+    fn marks(&self, index: BlockIndex) -> Option<&Marks> {
+        self.cells.get(index.get() as usize).map(|cell| &cell.marks)
+    }
+
     fn row_count(&self) -> u16 {
         u16::try_from(self.rows.len()).expect("few rows")
     }
@@ -214,6 +223,10 @@ impl Words for Heap {
 
     fn discarded(&self) -> &AtomicU64 {
         &self.discarded
+    }
+
+    fn packed(&self) -> &AtomicU64 {
+        &self.packed
     }
 
     fn wake(&self, word: &ParkingWord, count: u32) -> u32 {
@@ -310,6 +323,17 @@ impl Peer {
                 Some(Sent::Closed)
             }
         })
+    }
+
+    /// Send a pack of `count` messages, which are all one to this heap.
+    pub(super) fn send_pack(&self, message: u64, count: usize) {
+        let queue = &*self.queue;
+        let all = 0..queue.block_count();
+        let mut block = send::allocate(queue, self.row, all, &self.cursor).expect("a free block");
+        queue.cell(block.index).write(message);
+        batch::offer(queue, &mut block, count, 8).expect("sound words");
+        queue.packed().fetch_add(1, Ordering::AcqRel);
+        assert_eq!(self.publish(&block), Publish::Accepted);
     }
 
     pub(super) fn try_receive(&self) -> Receive {

@@ -1,10 +1,11 @@
 //! A message in hand, and the public guard around it.
 
 use super::attachment::Attachment;
+use super::packs::Part;
 use crate::codec::{Bincode, Codec, DecodeError};
 use crate::protocol::Corrupt;
 use crate::protocol::blocks::{Block, BlockIndex};
-use crate::protocol::operations::{InHand, receive};
+use crate::protocol::operations::{InHand, batch, receive};
 use crate::sync::Ordering;
 use core::fmt;
 use core::marker::PhantomData;
@@ -31,11 +32,16 @@ impl<'a> Held<'a> {
 
     /// The block, to be dealt with by the caller.
     #[inline(always)]
-    fn into_block(self) -> (&'a Attachment, InHand) {
+    pub(super) fn into_block(self) -> (&'a Attachment, InHand) {
         let InHand { index, word } = self.block;
         let attachment = self.attachment;
         core::mem::forget(self);
         (attachment, InHand { index, word })
+    }
+
+    /// Whether the block holds several messages.
+    pub(super) fn is_pack(&self) -> bool {
+        batch::is_pack(self.attachment.segment(), self.block.index)
     }
 
     /// Row 8.
@@ -92,6 +98,38 @@ fn give_back(attachment: &Attachment, index: BlockIndex, word: Block) {
     attachment.segment().tidy(attachment.row(), index);
 }
 
+/// A message that was taken: a block, or a part of one that several messages share.
+pub(super) enum Taken<'a> {
+    Block(Held<'a>),
+    Part(Part),
+}
+
+impl Taken<'_> {
+    /// The message, still where its sender wrote it.
+    pub(super) fn bytes(&self) -> Result<&[u8], Corrupt> {
+        match self {
+            Self::Block(held) => held.bytes(),
+            Self::Part(part) => part.bytes(),
+        }
+    }
+
+    /// Row 8.
+    pub(super) fn acknowledge(self) -> Result<(), Corrupt> {
+        match self {
+            Self::Block(held) => held.acknowledge(),
+            Self::Part(part) => part.acknowledge(),
+        }
+    }
+
+    /// Row 10, for a message that can't be used by anybody.
+    pub(super) fn reject(self) -> Result<(), Corrupt> {
+        match self {
+            Self::Block(held) => held.reject(),
+            Self::Part(part) => part.reject(),
+        }
+    }
+}
+
 /// A message that has been received and not yet acknowledged.
 ///
 /// While the lease lives, nobody else gets the message. [`ack`](Lease::ack) ends that for good; dropping the
@@ -100,6 +138,10 @@ fn give_back(attachment: &Attachment, index: BlockIndex, word: Block) {
 /// [`Options::attempts`](crate::Options::attempts) allows; then it becomes a dead letter.
 ///
 /// A lease outlives the receiver that it came from, and the closing of the queue.
+///
+/// A message that [`Sender::send_many`](crate::Sender::send_many) has packed with others is leased by itself, but
+/// comes back together with its pack, or becomes a dead letter with it: when all of it has been handed out, or its
+/// receiver was dropped, and no lease of another of its messages is left.
 ///
 /// # Examples
 ///
@@ -127,23 +169,34 @@ pub struct Lease<T, C: Codec<T> = Bincode> {
 /// What a lease holds: as [`Held`], but counted, and independent of the receiver.
 pub(super) struct Leased {
     count: LeaseCount,
-    block: Option<InHand>,
+    message: Option<Message>,
+}
+
+/// As [`Taken`], without its place in the types of the receiver.
+enum Message {
+    Block(InHand),
+    Part(Part),
 }
 
 impl Leased {
     /// The message just taken by the attachment that `count` is of.
-    pub(super) fn new(count: LeaseCount, held: Held<'_>) -> Self {
-        let (_, block) = held.into_block();
+    pub(super) fn new(count: LeaseCount, taken: Taken<'_>) -> Self {
+        let message = match taken {
+            Taken::Block(held) => Message::Block(held.into_block().1),
+            Taken::Part(part) => Message::Part(part),
+        };
         Self {
             count,
-            block: Some(block),
+            message: Some(message),
         }
     }
 
     pub(super) fn attempts(&self) -> u32 {
-        self.block
-            .as_ref()
-            .map_or(0, |block| block.word.attempts().into())
+        match &self.message {
+            Some(Message::Block(block)) => block.word.attempts().into(),
+            Some(Message::Part(part)) => part.attempts(),
+            None => 0,
+        }
     }
 
     /// The message, still where its sender wrote it.
@@ -151,28 +204,33 @@ impl Leased {
         if self.count.0.is_elsewhere() {
             return Err(Corrupt::NotInHand);
         }
-        self.count
-            .0
-            .segment()
-            .payload(self.block.as_ref().ok_or(Corrupt::NotInHand)?)
+        match self.message.as_ref().ok_or(Corrupt::NotInHand)? {
+            Message::Block(block) => self.count.0.segment().payload(block),
+            Message::Part(part) => part.bytes(),
+        }
+    }
+
+    fn take(&mut self) -> Option<Taken<'_>> {
+        Some(match self.message.take()? {
+            Message::Block(block) => Taken::Block(Held::new(&self.count.0, block)),
+            Message::Part(part) => Taken::Part(part),
+        })
     }
 
     /// Row 8. Nothing to do if it has been dealt with.
     pub(super) fn acknowledge(&mut self) {
-        if let Some(block) = self.block.take()
-            && !self.count.0.is_elsewhere()
+        if !self.count.0.is_elsewhere()
+            && let Some(taken) = self.take()
         {
             // A corrupt word is met, and reported, by the next operation as well.
-            let _ = Held::new(&self.count.0, block).acknowledge();
+            let _ = taken.acknowledge();
         }
     }
 }
 
 impl Drop for Leased {
     fn drop(&mut self) {
-        if let Some(block) = self.block.take() {
-            drop(Held::new(&self.count.0, block));
-        }
+        drop(self.take());
     }
 }
 
@@ -208,16 +266,16 @@ impl Drop for LeaseCount {
 
 impl<T, C: Codec<T>> Lease<T, C> {
     /// The lease of a message just taken by the attachment that `count` is of.
-    pub(super) fn new(count: LeaseCount, held: Held<'_>) -> Result<Self, Failed> {
-        // If the codec panics, `held` returns the message.
-        match C::decode(held.bytes().map_err(Failed::Corrupt)?) {
+    pub(super) fn new(count: LeaseCount, taken: Taken<'_>) -> Result<Self, Failed> {
+        // If the codec panics, `taken` returns the message.
+        match C::decode(taken.bytes().map_err(Failed::Corrupt)?) {
             Ok(message) => Ok(Self {
                 message,
-                held: Leased::new(count, held),
+                held: Leased::new(count, taken),
                 codec: PhantomData,
             }),
             Err(error) => {
-                held.reject().map_err(Failed::Corrupt)?;
+                taken.reject().map_err(Failed::Corrupt)?;
                 Err(Failed::Decode(error))
             }
         }

@@ -2,20 +2,28 @@
 
 use super::attachment::Attachment;
 use crate::codec::{Bincode, Codec, DecodeError};
-use crate::protocol::Corrupt;
+use crate::protocol::batch::Marks;
 use crate::protocol::blocks::BlockIndex;
-use crate::protocol::operations::{InHand, letters};
+use crate::protocol::operations::{InHand, batch, letters};
 use crate::protocol::ring::Position;
+use crate::protocol::{Corrupt, Words};
+use crate::segment::pack::Place;
+use crate::sync::{AtomicBool, Ordering};
 use core::fmt;
 use core::marker::PhantomData;
+use core::ops::Range;
 use std::sync::Arc;
 
 /// The dead letters of a queue, oldest first. Made by [`Receiver::dead_letters`](crate::Receiver::dead_letters).
 ///
-/// Those that there were when it was made, less those that somebody else is looking at or has discarded.
+/// Those that there were when it was made, less those that somebody else is looking at or has discarded. Letters
+/// that were sent packed ([`Sender::send_many`](crate::Sender::send_many)) are opened together: while one of them
+/// is looked at, its whole pack is.
 pub struct DeadLetters<T, C: Codec<T> = Bincode> {
     attachment: Arc<Attachment>,
     found: std::vec::IntoIter<(Position, BlockIndex)>,
+    /// A pack whose letters come next.
+    pack: Option<(Arc<OpenBlock>, Place)>,
     types: PhantomData<fn() -> (T, C)>,
 }
 
@@ -29,8 +37,25 @@ impl<T, C: Codec<T>> DeadLetters<T, C> {
         Self {
             attachment: Arc::clone(attachment),
             found: found.into_iter(),
+            pack: None,
             types: PhantomData,
         }
+    }
+
+    /// The next letter of the pack that is open.
+    fn next_of_pack(&mut self) -> Option<Letter> {
+        let (block, place) = self.pack.as_mut()?;
+        while let Some((message, range)) = block.step(place) {
+            if !block.is_done(message) {
+                return Some(Letter::OfPack {
+                    block: Arc::clone(block),
+                    message,
+                    range,
+                });
+            }
+        }
+        self.pack = None;
+        None
     }
 }
 
@@ -38,18 +63,29 @@ impl<T, C: Codec<T>> Iterator for DeadLetters<T, C> {
     type Item = DeadLetter<T, C>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let attachment = &self.attachment;
-        if attachment.is_elsewhere() {
+        if self.attachment.is_elsewhere() {
             return None;
         }
-        self.found.find_map(|(position, index)| {
-            let block = letters::open(attachment.segment(), attachment.row(), position, index)?;
-            Some(DeadLetter {
+        loop {
+            if let Some(letter) = self.next_of_pack() {
+                return Some(DeadLetter::new(letter));
+            }
+            let (position, index) = self.found.next()?;
+            let attachment = &self.attachment;
+            let (segment, row) = (attachment.segment(), attachment.row());
+            let Some(block) = letters::open(segment, row, position, index) else {
+                continue;
+            };
+            let block = OpenBlock {
                 attachment: Arc::clone(attachment),
-                block: Some(block),
-                types: PhantomData,
-            })
-        })
+                block,
+                discarded: AtomicBool::new(false),
+            };
+            match batch::pack(segment, index) {
+                Ok(Some(pack)) => self.pack = Some((Arc::new(block), Place::first(pack.count))),
+                Ok(None) | Err(_) => return Some(DeadLetter::new(Letter::Alone(block))),
+            }
+        }
     }
 }
 
@@ -61,32 +97,121 @@ impl<T, C: Codec<T>> fmt::Debug for DeadLetters<T, C> {
     }
 }
 
+/// A block that this process reads. Put back, or freed if all of its letters are discarded, when it is dropped.
+struct OpenBlock {
+    attachment: Arc<Attachment>,
+    block: InHand,
+    /// Said of a single message; a pack has marks.
+    discarded: AtomicBool,
+}
+
+impl OpenBlock {
+    /// The message of a pack at `place`, which moves on to the next. `None`: there is no more, or nonsense. An
+    /// empty message stands for one whose bytes can't be found.
+    fn step(&self, place: &mut Place) -> Option<(usize, Range<usize>)> {
+        if self.attachment.is_elsewhere() {
+            return None;
+        }
+        let segment = self.attachment.segment();
+        let pack = batch::pack(segment, self.block.index).ok()??;
+        let message = place.message;
+        if message >= pack.count {
+            return None;
+        }
+        let found = segment
+            .packed_payload(&self.block)
+            .ok()
+            .and_then(|payload| place.look(payload));
+        let (range, next) = found.unwrap_or((0..0, place.after_nonsense()));
+        *place = next;
+        Some((message, range))
+    }
+
+    fn is_done(&self, message: usize) -> bool {
+        self.marks()
+            .is_none_or(|marks| marks.get(message).is_done())
+    }
+
+    /// Of a pack. `None` in a forked child, too.
+    fn marks(&self) -> Option<&Marks> {
+        if self.attachment.is_elsewhere() {
+            return None;
+        }
+        self.attachment.segment().marks(self.block.index)
+    }
+}
+
+impl Drop for OpenBlock {
+    fn drop(&mut self) {
+        if self.attachment.is_elsewhere() {
+            return;
+        }
+        let segment = self.attachment.segment();
+        // Corrupt memory is reported by the operation that meets it; here nobody listens.
+        let _ = if *self.discarded.get_mut() {
+            letters::discard(segment, &self.block)
+        } else {
+            letters::put_back(segment, &self.block)
+        };
+        segment.tidy(self.attachment.row(), self.block.index);
+    }
+}
+
+enum Letter {
+    Alone(OpenBlock),
+    OfPack {
+        block: Arc<OpenBlock>,
+        message: usize,
+        range: Range<usize>,
+    },
+}
+
 /// A message that was handed out too often, could not be decoded, or came back when all receivers had been
 /// told that the queue has ended.
 ///
 /// While it is open, nobody else can open it. Dropping it puts it back.
 #[must_use = "dropping a dead letter puts it back"]
 pub struct DeadLetter<T, C: Codec<T> = Bincode> {
-    attachment: Arc<Attachment>,
-    block: Option<InHand>,
+    letter: Letter,
     types: PhantomData<fn() -> (T, C)>,
 }
 
 impl<T, C: Codec<T>> DeadLetter<T, C> {
+    fn new(letter: Letter) -> Self {
+        Self {
+            letter,
+            types: PhantomData,
+        }
+    }
+
     /// How often the message was handed out and came back.
     #[must_use]
     pub fn attempts(&self) -> u32 {
-        self.block
-            .as_ref()
-            .map_or(0, |block| block.word.attempts().into())
+        match &self.letter {
+            Letter::Alone(open) => open.block.word.attempts().into(),
+            Letter::OfPack { block, message, .. } => block
+                .marks()
+                .map_or(0, |marks| marks.get(*message).attempts().into()),
+        }
     }
 
     fn payload(&self) -> Result<&[u8], Corrupt> {
-        if self.attachment.is_elsewhere() {
+        let open = match &self.letter {
+            Letter::Alone(open) => open,
+            Letter::OfPack { block, .. } => block,
+        };
+        if open.attachment.is_elsewhere() {
             return Err(Corrupt::NotInHand);
         }
-        let block = self.block.as_ref().ok_or(Corrupt::NotInHand)?;
-        self.attachment.segment().payload(block)
+        match &self.letter {
+            Letter::Alone(open) => open.attachment.segment().payload(&open.block),
+            Letter::OfPack { block, range, .. } => block
+                .attachment
+                .segment()
+                .packed_payload(&block.block)?
+                .get(range.clone())
+                .ok_or(Corrupt::TooLong),
+        }
     }
 
     /// The message.
@@ -107,26 +232,16 @@ impl<T, C: Codec<T>> DeadLetter<T, C> {
         self.payload().unwrap_or_default().to_vec()
     }
 
-    /// The letter is done with: its memory is free again. Never waits.
-    pub fn discard(mut self) {
-        if let Some(block) = self.block.take()
-            && !self.attachment.is_elsewhere()
-        {
-            // Corrupt memory is reported by the operation that meets it; here nobody listens.
-            let _ = letters::discard(self.attachment.segment(), &block);
-            let row = self.attachment.row();
-            self.attachment.segment().tidy(row, block.index);
-        }
-    }
-}
-
-impl<T, C: Codec<T>> Drop for DeadLetter<T, C> {
-    fn drop(&mut self) {
-        if let Some(block) = self.block.take()
-            && !self.attachment.is_elsewhere()
-        {
-            // As above.
-            let _ = letters::put_back(self.attachment.segment(), &block);
+    /// The letter is done with: its memory is free again, once all of its pack are if it was sent in one. Never
+    /// waits.
+    pub fn discard(self) {
+        match &self.letter {
+            Letter::Alone(open) => open.discarded.store(true, Ordering::Relaxed),
+            Letter::OfPack { block, message, .. } => {
+                if let Some(marks) = block.marks() {
+                    marks.finish(*message);
+                }
+            }
         }
     }
 }

@@ -3,8 +3,9 @@
 use super::attachment::Attachment;
 use super::end::sealed::{AnyAttachment, AnyHandle, EndRole};
 use super::end::{End, Handle, sealed};
-use super::lease::{Failed, Held, Lease, LeaseCount, Leased};
+use super::lease::{Failed, Held, Lease, LeaseCount, Leased, Taken};
 use super::letters::DeadLetters;
+use super::packs::Packs;
 use super::stats::Stats;
 use super::wait::{
     Failure, Forever, Interrupted, Interrupter, Never, NotNow, Patience, Reason, Until,
@@ -48,7 +49,9 @@ use std::time::Instant;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Receiver<T, C: Codec<T> = Bincode> {
-    handle: Handle,
+    /// Before the handle, so that what they hold is returned before the role is given up.
+    pub(super) packs: Packs,
+    pub(super) handle: Handle,
     /// Where this handle last found the queue empty.
     emptied: Hint,
     types: PhantomData<fn() -> (T, C)>,
@@ -140,6 +143,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
 
     fn with(handle: Handle) -> Self {
         Self {
+            packs: Packs::default(),
             handle,
             emptied: Hint::new(),
             types: PhantomData,
@@ -231,18 +235,26 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         if attachment.is_elsewhere() {
             return Err(Failure::from(Refusal::Forked).into());
         }
+        if self.packs.any() {
+            return self.receive_later(Ok(None), patience);
+        }
         match receive::receive(attachment.segment(), attachment.row()) {
-            Ok(Receive::Message(block)) => Self::open(Held::new(attachment, block)),
-            other => self.receive_later(other, patience),
+            Ok(Receive::Message(block)) => self.open(Held::new(attachment, block), patience),
+            other => self.receive_later(other.map(Some), patience),
         }
     }
 
     /// Decode and acknowledge. If the codec panics, `held` returns the message.
     #[inline(always)]
-    fn open<S, E: From<Failure<S, Refusal>>>(held: Held<'_>) -> Result<T, E> {
+    fn open<P: Patience, E: From<Failure<P::Stop, Refusal>>>(
+        &self,
+        held: Held<'_>,
+        patience: &P,
+    ) -> Result<T, E> {
         let bytes = match held.bytes() {
             Ok(bytes) => bytes,
-            Err(corrupt) => return Err(Failure::from(Refusal::Corrupt(corrupt)).into()),
+            // A pack looks like a message that is too long.
+            Err(corrupt) => return self.open_unusual(held, corrupt, patience),
         };
         match C::decode(bytes) {
             Ok(message) => match held.acknowledge() {
@@ -261,17 +273,71 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         }
     }
 
+    /// What to do with a block whose bytes are not simply a message.
+    #[cold]
+    #[inline(never)]
+    fn open_unusual<P: Patience, E: From<Failure<P::Stop, Refusal>>>(
+        &self,
+        held: Held<'_>,
+        corrupt: Corrupt,
+        patience: &P,
+    ) -> Result<T, E> {
+        if !held.is_pack() {
+            return Err(Failure::from(Refusal::Corrupt(corrupt)).into());
+        }
+        let opened = match self.packs.admit(&self.handle.attachment, held) {
+            Ok(Some(part)) => Self::open_taken(Taken::Part(part)),
+            Ok(None) => return self.receive_later(Ok(None), patience),
+            Err(refusal) => Err(refusal),
+        };
+        opened.map_err(|refusal| Failure::from(refusal).into())
+    }
+
+    /// As [`open`](Self::open), for whatever was taken.
+    pub(super) fn open_taken(taken: Taken<'_>) -> Result<T, Refusal> {
+        match C::decode(taken.bytes()?) {
+            Ok(message) => {
+                taken.acknowledge()?;
+                Ok(message)
+            }
+            Err(error) => {
+                taken.reject()?;
+                Err(Refusal::Decode(error))
+            }
+        }
+    }
+
+    /// After a first look that has not simply given a message; `None`: there was none.
     #[cold]
     #[inline(never)]
     fn receive_later<P: Patience, E: From<Failure<P::Stop, Refusal>>>(
         &self,
-        first: Result<Receive, Corrupt>,
+        first: Result<Option<Receive>, Corrupt>,
         patience: &P,
     ) -> Result<T, E> {
-        match self.take_after(first, patience) {
-            Ok(held) => Self::open(held),
-            Err(failure) => Err(failure.into()),
-        }
+        let taken = match first {
+            Ok(Some(received)) => self.take_after(Ok(received), patience),
+            Ok(None) => self.take_patiently(patience),
+            Err(corrupt) => Err(Refusal::Corrupt(corrupt).into()),
+        };
+        let opened = taken.and_then(|taken| Ok(Self::open_taken(taken)?));
+        opened.map_err(Into::into)
+    }
+
+    /// Wait until `look` finds something, after it has not.
+    pub(super) fn wait_for_messages<P: Patience, R>(
+        &self,
+        look: impl FnMut() -> Result<Option<R>, Refusal>,
+        patience: &P,
+    ) -> Result<R, Failure<P::Stop, Refusal>> {
+        let attachment = &*self.handle.attachment;
+        let words = attachment.segment().items();
+        let first_pause = self.first_pause();
+        // Counted before the last look, so that whoever puts something into `packs` after it knows.
+        let _waiting = self.packs.waiting();
+        self.handle
+            .waiter
+            .wait_more(attachment, words, first_pause, patience, look)
     }
 
     fn lease_with<P: Patience>(
@@ -294,17 +360,19 @@ impl<T, C: Codec<T>> Receiver<T, C> {
     fn take_counted<P: Patience>(
         &self,
         patience: &P,
-    ) -> Result<(LeaseCount, Held<'_>), Failure<P::Stop, Refusal>> {
+    ) -> Result<(LeaseCount, Taken<'_>), Failure<P::Stop, Refusal>> {
         let attachment = &self.handle.attachment;
         if attachment.is_elsewhere() {
             return Err(Refusal::Forked.into());
         }
         let segment = attachment.segment();
-        let take = || self.sort(receive::receive(segment, attachment.row()));
+        let take = || self.take_one();
         let attempt = || match LeaseCount::with(attachment, take) {
             Ok(leased) => leased,
-            Err(_) if segment.lifecycle().load().has_ended() => Err(Refusal::Closed),
             Err(max) => {
+                if segment.lifecycle().load().has_ended() && self.packs.are_closed(attachment)? {
+                    return Err(Refusal::Closed);
+                }
                 // A wake that this wait may have been given is for whoever can take the message (P4).
                 segment.items().pass_on(|word| segment.wake(word, 1));
                 Err(Refusal::TooManyLeases { max })
@@ -313,17 +381,43 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         if let Some(leased) = attempt()? {
             return Ok(leased);
         }
-        let first_pause = self.first_pause();
-        self.handle
-            .waiter
-            .wait_more(attachment, segment.items(), first_pause, patience, attempt)
+        self.wait_for_messages(attempt, patience)
     }
 
-    fn sort(&self, received: Result<Receive, Corrupt>) -> Result<Option<Held<'_>>, Refusal> {
+    fn sort(&self, received: Result<Receive, Corrupt>) -> Result<Option<Taken<'_>>, Refusal> {
+        let attachment = &self.handle.attachment;
         match received? {
-            Receive::Message(block) => Ok(Some(Held::new(&self.handle.attachment, block))),
+            Receive::Message(block) => {
+                let held = Held::new(attachment, block);
+                if !held.is_pack() {
+                    return Ok(Some(Taken::Block(held)));
+                }
+                Ok(self.packs.admit(attachment, held)?.map(Taken::Part))
+            }
             Receive::Empty => Ok(None),
-            Receive::Closed => Err(Refusal::Closed),
+            Receive::Closed => Ok(self.packs.at_the_end(attachment)?.map(Taken::Part)),
+        }
+    }
+
+    /// One look: at the packs that are here, then into the queue.
+    fn take_one(&self) -> Result<Option<Taken<'_>>, Refusal> {
+        let attachment = &*self.handle.attachment;
+        let segment = attachment.segment();
+        if self.packs.any()
+            && let Some(part) = self.packs.next(segment)?
+        {
+            return Ok(Some(Taken::Part(part)));
+        }
+        self.sort(receive::receive(segment, attachment.row()))
+    }
+
+    fn take_patiently<P: Patience>(
+        &self,
+        patience: &P,
+    ) -> Result<Taken<'_>, Failure<P::Stop, Refusal>> {
+        match self.take_one()? {
+            Some(taken) => Ok(taken),
+            None => self.wait_for_messages(|| self.take_one(), patience),
         }
     }
 
@@ -333,20 +427,11 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         &self,
         first: Result<Receive, Corrupt>,
         patience: &P,
-    ) -> Result<Held<'_>, Failure<P::Stop, Refusal>> {
-        if let Some(held) = self.sort(first)? {
-            return Ok(held);
+    ) -> Result<Taken<'_>, Failure<P::Stop, Refusal>> {
+        match self.sort(first)? {
+            Some(taken) => Ok(taken),
+            None => self.wait_for_messages(|| self.take_one(), patience),
         }
-        let attachment = &*self.handle.attachment;
-        let segment = attachment.segment();
-        let attempt = || self.sort(receive::receive(segment, attachment.row()));
-        self.handle.waiter.wait_more(
-            attachment,
-            segment.items(),
-            self.first_pause(),
-            patience,
-            attempt,
-        )
     }
 
     /// How long to leave the queue alone that was just found empty, before the first look again.
@@ -479,16 +564,18 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         self.handle.report_exit(process_id);
     }
 
-    /// How many messages are waiting to be received for the first time, at some moment of this call.
+    /// How many messages are waiting to be received for the first time, at some moment of this call. A pack of
+    /// [`send_many`](crate::Sender::send_many) counts as one, until a receiver takes it.
     #[must_use]
     pub fn len(&self) -> usize {
         self.handle.len()
     }
 
-    /// Whether [`len`](Receiver::len) is 0.
+    /// Whether no message is waiting: [`len`](Receiver::len) is 0, and this receiver has handed out all of the
+    /// packs that it has taken.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.len() == 0 && self.packs.is_empty()
     }
 
     /// Whether [`len`](Receiver::len) is the capacity.
@@ -497,7 +584,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         self.handle.is_full()
     }
 
-    /// How many messages can wait at a time.
+    /// How many messages, or packs of [`send_many`](crate::Sender::send_many), can wait at a time.
     #[must_use]
     pub fn capacity(&self) -> usize {
         self.handle.capacity()

@@ -11,8 +11,8 @@ use crate::codec::{Bincode, Codec, EncodeError};
 use crate::error::{SendError, SendTimeoutError, TrySendError};
 use crate::os::supply::Shortage;
 use crate::protocol::blocks::{Block, BlockIndex};
-use crate::protocol::operations::InHand;
 use crate::protocol::operations::send::{self, Publish};
+use crate::protocol::operations::{InHand, batch};
 use crate::protocol::peers::Role;
 use crate::protocol::ring::Hint;
 use crate::protocol::{Corrupt, Words};
@@ -21,6 +21,7 @@ use crate::sync::{AtomicU32, AtomicUsize, Ordering};
 use core::fmt;
 use core::marker::PhantomData;
 use core::time::Duration;
+use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -45,13 +46,15 @@ use std::time::Instant;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Sender<T, C: Codec<T> = Bincode> {
-    handle: Handle,
+    pub(super) handle: Handle,
     /// Every position before this is taken, as far as this handle knows.
     room: Hint,
     /// Where this handle looks next for a free block, for each class that has memory from the start.
     cursors: [AtomicU32; COMMITTED_CLASSES],
     /// The class of the last message: the next one is probably alike.
     class: AtomicUsize,
+    /// Where `send_many` encodes, between two of its calls.
+    pub(super) scratch: Box<Mutex<Option<Vec<u8>>>>,
     types: PhantomData<fn(T) -> C>,
 }
 
@@ -188,6 +191,12 @@ impl<'a> Filling<'a> {
         send::offer(self.attachment.segment(), &mut self.block, length)
     }
 
+    /// As [`complete`](Self::complete), for a pack of `count` messages.
+    pub(super) fn complete_pack(&mut self, count: usize, length: usize) -> Result<(), Corrupt> {
+        let length = u32::try_from(length).map_err(|_| Corrupt::TooLong)?;
+        batch::offer(self.attachment.segment(), &mut self.block, count, length)
+    }
+
     /// After it could not be sent: it may be changed again.
     pub(super) fn reopen(&mut self) -> Result<(), Corrupt> {
         send::reopen(self.attachment.segment(), &mut self.block)
@@ -251,6 +260,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
             room: Hint::new(),
             cursors,
             class: AtomicUsize::new(0),
+            scratch: Box::default(),
             types: PhantomData,
         }
     }
@@ -319,7 +329,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
 
     /// The way of nearly every message: it fits the smallest block, one is free, and there is room.
     #[inline(always)]
-    fn send_with<P: Patience>(
+    pub(super) fn send_with<P: Patience>(
         &self,
         message: &T,
         patience: &P,
@@ -538,7 +548,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
     }
 
     /// A free block of `class`, or of the next one when all of those are in use; of huge ones, one that has memory.
-    fn allocate(&self, class: usize) -> Option<Filling<'_>> {
+    pub(super) fn allocate(&self, class: usize) -> Option<Filling<'_>> {
         let attachment = &*self.handle.attachment;
         let (segment, row) = (attachment.segment(), attachment.row());
         for (number, class) in segment
@@ -644,7 +654,8 @@ impl<T, C: Codec<T>> Sender<T, C> {
         self.handle.report_exit(process_id);
     }
 
-    /// How many messages are waiting to be received for the first time, at some moment of this call.
+    /// How many messages are waiting to be received for the first time, at some moment of this call. A pack of
+    /// [`send_many`](Sender::send_many) counts as one.
     #[must_use]
     pub fn len(&self) -> usize {
         self.handle.len()
@@ -662,7 +673,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
         self.handle.is_full()
     }
 
-    /// How many messages can wait at a time.
+    /// How many messages, or packs of [`send_many`](Sender::send_many), can wait at a time.
     #[must_use]
     pub fn capacity(&self) -> usize {
         self.handle.capacity()

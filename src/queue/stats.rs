@@ -1,8 +1,9 @@
 //! What a queue looks like at a moment.
 
 use crate::protocol::Words;
+use crate::protocol::batch::Tally;
 use crate::protocol::blocks::{Block, BlockHeader, BlockIndex, State};
-use crate::protocol::operations::receive;
+use crate::protocol::operations::{batch, receive};
 use crate::protocol::peers::{Role, Row, Tenancy};
 use crate::protocol::ring::{Kind, Position};
 use crate::segment::Segment;
@@ -19,6 +20,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// ```text
 /// accepted = acknowledged + queued + held + returned + dead_letters + dropped_letters + discarded
 /// ```
+///
+/// Messages of a pack ([`Sender::send_many`](crate::Sender::send_many)) count one by one: as held from when their
+/// receiver has taken the pack until each is acknowledged, and those that were returned until the pack is.
 ///
 /// The counts of what was dropped, discarded and recovered may each lack one for every process that was killed in
 /// the very moment of counting.
@@ -117,24 +121,27 @@ pub struct DeathStats {
 
 /// Count everything.
 pub(super) fn count(segment: &Segment) -> Stats {
-    let blocks: Vec<Block> = (0..segment.block_count())
-        .filter_map(|number| word(segment, number))
+    let blocks: Vec<(Block, Tally)> = (0..segment.block_count())
+        .filter_map(|number| Some((word(segment, number)?, messages(segment, number)?)))
         .collect();
-    let in_state = |wanted: &[State]| {
-        number_of(
-            blocks
-                .iter()
-                .filter(|block| block.state().is_some_and(|state| wanted.contains(&state))),
-        )
+    let of_blocks = |wanted: &[State], number: fn(Tally) -> u64| {
+        blocks
+            .iter()
+            .filter(|(block, _)| block.state().is_some_and(|state| wanted.contains(&state)))
+            .map(|&(_, tally)| number(tally))
+            .sum::<u64>()
     };
     let taken_unnoted = takers_without_a_note(segment);
     let (filled, taken) = receive::extent(segment);
-    let (accepted, queued) = (filled.0, filled.0.saturating_sub(taken.0));
-    let held = in_state(&[State::Held]) + number_of(taken_unnoted.iter());
-    let (returned, dead_letters) = (
-        in_state(&[State::Returned]),
-        in_state(&[State::Dead, State::Read]),
-    );
+    let packed = segment.packed().load(Ordering::Relaxed);
+    let accepted = filled.0.saturating_add(packed);
+    // One each for their place in the ring, and those that are packed with them.
+    let queued = filled.0.saturating_sub(taken.0)
+        + of_blocks(&[State::Offered], |tally| tally.left().saturating_sub(1));
+    let held = of_blocks(&[State::Held], Tally::left) + number_of(taken_unnoted.iter());
+    let returned = of_blocks(&[State::Returned], |tally| tally.live);
+    let dead_letters = of_blocks(&[State::Dead, State::Read], Tally::left)
+        + of_blocks(&[State::Returned], |tally| tally.spent);
     let dropped_letters = segment.dropped_letters().load(Ordering::Relaxed);
     let discarded = segment.discarded().load(Ordering::Relaxed);
     let elsewhere = [
@@ -172,6 +179,11 @@ fn word(segment: &Segment, number: u32) -> Option<Block> {
     Some(segment.block(BlockIndex::new(number)?)?.word.load())
 }
 
+/// How many messages are in a block, if any are.
+fn messages(segment: &Segment, number: u32) -> Option<Tally> {
+    Some(batch::messages(segment, BlockIndex::new(number)?))
+}
+
 /// Who has taken a message from the ring and not noted it in the block yet.
 fn takers_without_a_note(segment: &Segment) -> Vec<Row> {
     let slots =
@@ -202,7 +214,7 @@ fn classes(segment: &Segment) -> Vec<BlockStats> {
     classes.map(count).collect()
 }
 
-fn peers(segment: &Segment, blocks: &[Block], taken_unnoted: &[Row]) -> Vec<PeerStats> {
+fn peers(segment: &Segment, blocks: &[(Block, Tally)], taken_unnoted: &[Row]) -> Vec<PeerStats> {
     let mut peers = Vec::new();
     for row in (0..segment.row_count()).filter_map(Row::new) {
         let Some(word) = segment.row(row) else {
@@ -212,15 +224,17 @@ fn peers(segment: &Segment, blocks: &[Block], taken_unnoted: &[Row]) -> Vec<Peer
         if !matches!(tenant.tenancy(), Some(Tenancy::Ticket | Tenancy::Live)) {
             continue;
         }
-        let held = blocks
+        let held: u64 = blocks
             .iter()
-            .filter(|block| block.is(State::Held) && block.row() == row);
+            .filter(|(block, _)| block.is(State::Held) && block.row() == row)
+            .map(|(_, tally)| tally.left())
+            .sum();
         let unnoted = taken_unnoted.iter().filter(|&&taker| taker == row);
         peers.push(PeerStats {
             pid: (tenant.tenancy() == Some(Tenancy::Live)).then(|| word.process_id()),
             sends: tenant.counts_as(Role::Sender),
             receives: tenant.counts_as(Role::Receiver),
-            holds: number_of(held) + number_of(unnoted),
+            holds: held + number_of(unnoted),
             unlocked: segment.is_locked(row, tenant) == Some(false),
         });
     }

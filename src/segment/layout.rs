@@ -7,7 +7,7 @@
 //! | `ROWS`        | peers table, one line a row                                      |
 //! | `slots`       | ring                                                             |
 //! | `small`       | blocks of the smallest class: header and payload together        |
-//! | `headers`     | headers of all larger blocks, one line each                      |
+//! | `headers`     | headers of all larger blocks with their marks, one line each     |
 //! | `payloads`    | their payloads, class by class                                   |
 //! | `committed`   | those of huge blocks, of more than 64 KiB, class by class        |
 //!
@@ -109,6 +109,7 @@ pub(super) struct SharedWords {
     pub(super) blocks: ParkingWord,
     pub(super) dropped_letters: Apart<AtomicU64>,
     pub(super) discarded: Apart<AtomicU64>,
+    pub(super) packed: Apart<AtomicU64>,
     pub(super) sweeps: Sweeps,
 }
 

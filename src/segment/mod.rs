@@ -10,6 +10,7 @@
 
 pub(crate) mod huge;
 pub(crate) mod layout;
+pub(crate) mod pack;
 mod payload;
 pub(crate) mod sweep;
 
@@ -18,6 +19,7 @@ use crate::os::fork::Origin;
 use crate::os::memory::{self, FileId, Mapping, Refused};
 use crate::os::supply::{Shortage, Supply};
 use crate::os::{cpu, futex};
+use crate::protocol::batch::Marks;
 use crate::protocol::blocks::{BlockHeader, BlockIndex};
 use crate::protocol::lifecycle::LifecycleWord;
 use crate::protocol::parking::ParkingWord;
@@ -452,6 +454,16 @@ impl Words for Segment {
         Some(unsafe { Self::at(self.small, index.get() as usize * SMALL_BLOCK) })
     }
 
+    fn marks(&self, index: BlockIndex) -> Option<&Marks> {
+        if index.get() >= self.block_count {
+            return None;
+        }
+        let offset = index.get().checked_sub(self.small_blocks)? as usize * LINE;
+        // SAFETY: a large block of this number exists; its marks fill the rest of the line that its header begins
+        // (asserted with `Marks`), and are made of atomics.
+        Some(unsafe { Self::at(self.headers, offset + size_of::<BlockHeader>()) })
+    }
+
     fn row_count(&self) -> u16 {
         Row::COUNT
     }
@@ -504,6 +516,10 @@ impl Words for Segment {
 
     fn discarded(&self) -> &AtomicU64 {
         &self.shared().discarded.0
+    }
+
+    fn packed(&self) -> &AtomicU64 {
+        &self.shared().packed.0
     }
 
     fn wake(&self, word: &ParkingWord, count: u32) -> u32 {

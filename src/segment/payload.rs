@@ -53,6 +53,22 @@ impl Segment {
         Ok(unsafe { core::slice::from_raw_parts(address.as_ptr(), length) })
     }
 
+    /// The messages, with their lengths, in a pack that this process holds or reads.
+    pub(crate) fn packed_payload<'a>(&'a self, held: &'a InHand) -> Result<&'a [u8], Corrupt> {
+        if !held.word.is(State::Held) && !held.word.is(State::Read) {
+            return Err(Corrupt::NotInHand);
+        }
+        let (address, room) = self.payload_of(held.index)?;
+        let length = self
+            .block(held.index)
+            .map_or(u32::MAX, BlockHeader::length_of_pack) as usize;
+        if length > room {
+            return Err(Corrupt::TooLong);
+        }
+        // SAFETY: as in `payload`.
+        Ok(unsafe { core::slice::from_raw_parts(address.as_ptr(), length) })
+    }
+
     /// Where a block's payload begins, and how many bytes it has.
     #[inline(always)]
     fn payload_of(&self, index: BlockIndex) -> Result<(NonNull<u8>, usize), Corrupt> {

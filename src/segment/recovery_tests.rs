@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::protocol::Corrupt;
+use crate::protocol::batch::Marks;
 use crate::protocol::blocks::{Block, State};
 use crate::protocol::operations::receive::{self, Receive};
 use crate::protocol::operations::recover::{self, Deceased, Recovery, Repairs};
@@ -372,6 +373,12 @@ impl Words for Dying<'_> {
     }
     fn blocks(&self) -> &ParkingWord {
         self.queue.blocks()
+    }
+    fn marks(&self, index: BlockIndex) -> Option<&Marks> {
+        self.queue.marks(index)
+    }
+    fn packed(&self) -> &AtomicU64 {
+        self.queue.packed()
     }
     fn dropped_letters(&self) -> &AtomicU64 {
         self.queue.dropped_letters()

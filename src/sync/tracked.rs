@@ -141,6 +141,7 @@ macro_rules! tracked {
 
 tracked! {
     AtomicBool(bool, true): swap;
+    AtomicU8(u8, u8::MAX):;
     AtomicU32(u32, u32::MAX): swap, fetch_add, fetch_sub, fetch_or;
     AtomicU64(u64, u64::MAX): swap, fetch_add, fetch_sub, fetch_or;
 }

@@ -13,6 +13,8 @@ use std::{
     time::Duration,
 };
 
+#[path = "peer/batches.rs"]
+mod batches;
 #[path = "peer/close.rs"]
 mod close;
 #[path = "peer/death.rs"]
@@ -45,6 +47,7 @@ const HARNESS: &[(&str, Role)] = &[
 fn main() -> ExitCode {
     let roles = [
         HARNESS,
+        batches::ROLES,
         close::ROLES,
         death::ROLES,
         handoff::ROLES,

@@ -10,6 +10,7 @@
 
 mod closing;
 mod helping;
+mod packing;
 mod parking;
 mod receiving;
 mod recovering;

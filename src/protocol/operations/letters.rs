@@ -7,7 +7,7 @@ use super::super::peers::Row;
 use super::super::ring::Position;
 use super::super::{Corrupt, Words};
 use super::send::wake_block_waiters;
-use super::{InHand, blocks_in};
+use super::{InHand, batch, blocks_in};
 use crate::sync::Ordering;
 
 /// Whether a block is a dead letter: once the queue has ended, a message that comes back is one too, for
@@ -16,27 +16,66 @@ fn is_letter(life: Lifecycle, word: Block) -> bool {
     word.is(State::Dead) || life.has_ended() && word.is(State::Returned)
 }
 
-/// Row 14: keep no more dead letters than the limit says; the oldest go first, and are counted.
+/// Row 14, by the process of row `me`: keep no more dead letters than the limit says; the oldest go first, and are
+/// counted. Without a row, the letters of a pack go together or not at all: others do the rest.
 #[cold]
-pub(super) fn bury<W: Words>(words: &W) {
+pub(super) fn bury<W: Words>(words: &W, me: Option<Row>) {
     let life = words.lifecycle().load();
     let letters = blocks_in(words, |word| is_letter(life, word));
-    let limit = usize::try_from(words.limits().max_dead_letters).unwrap_or(usize::MAX);
-    for (_, index, word) in letters.iter().take(letters.len().saturating_sub(limit)) {
-        drop_letter(words, *index, *word);
+    let counted: Vec<_> = letters
+        .into_iter()
+        .map(|(_, index, word)| (index, word, batch::messages(words, index).left()))
+        .collect();
+    let all: u64 = counted.iter().map(|&(.., count)| count).sum();
+    let mut excess = all.saturating_sub(u64::from(words.limits().max_dead_letters));
+    for (index, word, count) in counted {
+        if excess == 0 {
+            return;
+        }
+        if count <= excess {
+            drop_letter(words, index, word);
+        } else if let Some(me) = me {
+            drop_some(words, me, index, word, excess);
+        }
+        excess = excess.saturating_sub(count);
     }
 }
 
-/// Row 14, for one letter. True if its block is free now.
+/// Row 14, for one letter, or a pack of them. True if its block is free now.
 pub(super) fn drop_letter<W: Words>(words: &W, index: BlockIndex, letter: Block) -> bool {
+    let count = batch::messages(words, index).left();
     let dropped = words
         .block(index)
         .is_some_and(|header| header.word.exchange(letter, letter.free()));
     if dropped {
-        words.dropped_letters().fetch_add(1, Ordering::Relaxed);
+        words.dropped_letters().fetch_add(count, Ordering::Relaxed);
         wake_block_waiters(words);
     }
     dropped
+}
+
+/// Row 14, for the first `excess` letters of a pack that has more: as their reader (row 13).
+fn drop_some<W: Words>(words: &W, me: Row, index: BlockIndex, letter: Block, excess: u64) {
+    let Some(header) = words.block(index) else {
+        return;
+    };
+    let Some(word) = header.word.read_dead(letter, me) else {
+        return;
+    };
+    let mut dropped = 0;
+    if let Ok(Some(pack)) = batch::pack(words, index) {
+        for message in 0..pack.count {
+            if dropped < excess && !pack.marks.get(message).is_done() {
+                pack.marks.finish(message);
+                dropped += 1;
+            }
+        }
+    }
+    words
+        .dropped_letters()
+        .fetch_add(dropped, Ordering::Relaxed);
+    // A corrupt word is met, and reported, by the next operation as well.
+    let _ = put(words, &InHand { index, word }, word.dead());
 }
 
 /// The dead letters of this moment, oldest first, to be opened one by one.
@@ -75,11 +114,11 @@ pub(crate) fn discard<W: Words>(words: &W, read: &InHand) -> Result<(), Corrupt>
     put(words, read, to)
 }
 
-/// Row 13: the letter goes back to the others.
+/// Row 13: the letter goes back to the others; so do those of a pack that have not been discarded.
 pub(crate) fn put_back<W: Words>(words: &W, read: &InHand) -> Result<(), Corrupt> {
-    let to = read.word.dead();
+    let to = batch::put_back(words, read.index, read.word);
     put(words, read, to)?;
-    bury(words);
+    bury(words, Some(read.word.row()));
     Ok(())
 }
 

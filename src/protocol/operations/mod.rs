@@ -2,6 +2,7 @@
 //!
 //! All of them are lock-free: a step fails only because another process has made progress.
 
+pub(crate) mod batch;
 pub(crate) mod close;
 pub(crate) mod letters;
 pub(crate) mod receive;
@@ -44,11 +45,11 @@ fn help<W: Words>(words: &W, position: Position, seen: Slot) -> Result<(), Corru
 
 /// What the word of a held message becomes when it comes back: from its holder (row 10), or because that died
 /// (R4). Returned with one attempt more, or Dead at the limit; after a cancel Free.
-fn come_back<W: Words>(words: &W, held: Block) -> Block {
+fn come_back<W: Words>(words: &W, index: BlockIndex, held: Block) -> Block {
     if words.lifecycle().load().is_cancelled() {
         held.free()
     } else {
-        held.given_back(words.limits().attempts)
+        batch::given_back(words, index, held)
     }
 }
 

@@ -7,7 +7,7 @@ use super::super::ring::{Kind, LapOrder, Position};
 use super::super::{Corrupt, Words};
 use super::letters::bury;
 use super::send::wake_block_waiters;
-use super::{InHand, blocks_in, close, come_back, help};
+use super::{InHand, batch, blocks_in, close, come_back, help};
 use crate::sync::Ordering;
 
 /// How often, in positions, one of the receivers looks whether somebody has died.
@@ -200,16 +200,16 @@ pub(crate) fn discard_all<W: Words>(words: &W, me: Row) -> Result<u64, Corrupt> 
                 Receive::Empty => return Err(Corrupt::TailAhead),
             },
         };
-        discard(words, &message)?;
-        count += 1;
+        count += discard(words, &message)?;
     }
 }
 
-/// Row 8 for a message that nobody gets.
-fn discard<W: Words>(words: &W, held: &InHand) -> Result<(), Corrupt> {
+/// Row 8 for what nobody gets. How many messages that were.
+fn discard<W: Words>(words: &W, held: &InHand) -> Result<u64, Corrupt> {
+    let count = batch::messages(words, held.index).left();
     release(words, held, held.word.free())?;
-    words.discarded().fetch_add(1, Ordering::Relaxed);
-    Ok(())
+    words.discarded().fetch_add(count, Ordering::Relaxed);
+    Ok(count)
 }
 
 /// The ring is drained and closed. Is that the end?
@@ -258,9 +258,9 @@ pub(crate) fn acknowledge<W: Words>(words: &W, held: &InHand) -> Result<(), Corr
 /// cancel it is discarded.
 #[cold]
 pub(crate) fn give_back<W: Words>(words: &W, held: &InHand) -> Result<(), Corrupt> {
-    let to = come_back(words, held.word);
+    let to = come_back(words, held.index, held.word);
     if to.is(State::Free) {
-        return discard(words, held);
+        return discard(words, held).map(drop);
     }
     give(words, held, to)
 }
@@ -272,13 +272,13 @@ pub(crate) fn reject<W: Words>(words: &W, held: &InHand) -> Result<(), Corrupt> 
     give(words, held, to)
 }
 
-fn give<W: Words>(words: &W, held: &InHand, to: Block) -> Result<(), Corrupt> {
+pub(super) fn give<W: Words>(words: &W, held: &InHand, to: Block) -> Result<(), Corrupt> {
     release(words, held, to)?;
     if to.is(State::Returned) {
         words.returned().set();
     }
     if to.is(State::Dead) || words.lifecycle().load().has_ended() {
-        bury(words);
+        bury(words, Some(held.word.row()));
     }
     if words.items().someone_sleeps() {
         words.items().notify(|word| words.wake(word, 1));
@@ -287,7 +287,7 @@ fn give<W: Words>(words: &W, held: &InHand, to: Block) -> Result<(), Corrupt> {
 }
 
 #[inline(always)]
-fn release<W: Words>(words: &W, held: &InHand, to: Block) -> Result<(), Corrupt> {
+pub(super) fn release<W: Words>(words: &W, held: &InHand, to: Block) -> Result<(), Corrupt> {
     let header = words.block(held.index).ok_or(Corrupt::NoSuchBlock)?;
     if !header.word.release(held.word, to) {
         return Err(Corrupt::ChangedInHand);

@@ -31,7 +31,7 @@ use super::super::peers::{Role, Row, Tenancy, Tenant};
 use super::super::ring::{Kind, Position};
 use super::super::{Corrupt, Words};
 use super::letters::bury;
-use super::{come_back, help, sides, wake_everybody};
+use super::{batch, come_back, help, sides, wake_everybody};
 use crate::sync::Ordering;
 
 /// The tenant of a row whose process is dead: for good, so that its words change no more but by recovery.
@@ -209,10 +209,11 @@ fn return_what_was_held<W: Words>(
 ) -> Result<(), Stop> {
     for &(_, index, word) in held {
         let was_read = word.is(State::Read);
+        let left = batch::messages(words, index).left();
         let to = if was_read {
-            word.dead()
+            batch::put_back(words, index, word)
         } else {
-            come_back(words, word)
+            come_back(words, index, word)
         };
         if !dead.exchange(words, index, word, to)? {
             continue;
@@ -221,14 +222,14 @@ fn return_what_was_held<W: Words>(
             _ if was_read => repairs.put_back += 1,
             Some(State::Returned) => repairs.returned += 1,
             Some(State::Free) => {
-                words.discarded().fetch_add(1, Ordering::Relaxed);
+                words.discarded().fetch_add(left, Ordering::Relaxed);
                 repairs.discarded += 1;
             }
             _ => repairs.dead_letters += 1,
         }
     }
     if !held.is_empty() {
-        bury(words);
+        bury(words, None);
     }
     Ok(())
 }
@@ -311,6 +312,6 @@ pub(crate) fn tidy_blocks<W: Words>(words: &W) {
     }
     // Whoever made one too many may have died before it could drop the oldest (row 14).
     if letters > words.limits().max_dead_letters {
-        bury(words);
+        bury(words, None);
     }
 }

@@ -1,0 +1,207 @@
+//! Messages a second between two processes: batches of 64 against single messages.
+//!
+//!     cargo bench --bench batches
+//!
+//! One sender, bound to processor 0, and one receiver, bound to processor 1. The same messages both times, with
+//! every byte written and checked; capacity 1,024. `send_many` with 64 messages and `recv_many` with up to 64, and
+//! `send` and `recv`, run in turn, five times each; the ratio is that of the medians.
+
+mod support;
+
+use std::process::Command;
+use support::{
+    Check, RUNS, as_float, median, now, number, pin, print_origin, read_message, while_near,
+    write_message,
+};
+use workring::{Codec, DecodeError, EncodeError, Handoff, Options, Raw, Receiver, Sender, inherit};
+
+const CAPACITY: usize = 1024;
+const BATCH: usize = 64;
+
+/// `[u8; N]`, aligned as words are; see `throughput.rs`.
+#[repr(C, align(8))]
+struct Aligned<const N: usize>([u8; N]);
+
+/// Raw bytes, aligned.
+struct Plain;
+
+impl<const N: usize> Codec<Aligned<N>> for Plain {
+    const NAME: &'static str = "aligned raw bytes";
+
+    #[inline(always)]
+    fn encode(message: &Aligned<N>, into: &mut [u8]) -> Result<usize, EncodeError> {
+        Raw::encode(&message.0, into)
+    }
+
+    fn encoded_len(message: &Aligned<N>) -> Result<usize, EncodeError> {
+        Raw::encoded_len(&message.0)
+    }
+
+    #[inline(always)]
+    fn decode(bytes: &[u8]) -> Result<Aligned<N>, DecodeError> {
+        let mut message = Aligned([0; N]);
+        if bytes.len() != N {
+            return Err(DecodeError::new("a message of another length"));
+        }
+        message.0.copy_from_slice(bytes);
+        Ok(message)
+    }
+}
+
+impl<const N: usize> Aligned<N> {
+    #[inline(always)]
+    fn make(number: u64) -> Self {
+        let mut bytes = [0; N];
+        write_message(&mut bytes, number);
+        Self(bytes)
+    }
+}
+
+fn main() {
+    let arguments: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|argument| argument != "--bench")
+        .collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["child", end, kind, size, count] => {
+            let (batched, count) = (*kind == "batched", count.parse().expect("count"));
+            match *size {
+                "8" => act::<8>(end, batched, count),
+                "64" => act::<64>(end, batched, count),
+                other => panic!("no messages of {other} bytes"),
+            }
+        }
+        [] => {
+            print_origin();
+            println!(
+                "# M/s: millions of messages a second, median of {RUNS}; line: as in throughput"
+            );
+            println!(
+                "{:>8} {:>14} {:>14} {:>7} {:>6}",
+                "bytes", "by 64, M/s", "single, M/s", "ratio", "line"
+            );
+            measure::<8>(10_000_000);
+            measure::<64>(8_000_000);
+        }
+        other => panic!("see the first lines of this file; got {other:?}"),
+    }
+}
+
+fn measure<const N: usize>(messages: u64) {
+    let (mut batched, mut single, mut worst) = (Vec::new(), Vec::new(), 0.0_f64);
+    for _ in 0..RUNS {
+        let ((many, one), probe) =
+            while_near(|| (run::<N>("batched", messages), run::<N>("single", messages)));
+        batched.push(many);
+        single.push(one);
+        worst = worst.max(probe);
+    }
+    let (many, one) = (median(&batched), median(&single));
+    println!(
+        "{N:>8} {many:>14.2} {one:>14.2} {:>7.2} {worst:>6.0}",
+        many / one
+    );
+}
+
+/// Millions of messages a second.
+fn run<const N: usize>(kind: &str, messages: u64) -> f64 {
+    let (tx, rx) = Options::new(CAPACITY)
+        .channel_with::<Aligned<N>, Plain>()
+        .expect("a queue");
+    let (ready, all_ready) = workring::channel::<()>(2).expect("a queue");
+    let (go, wait_for_go) = workring::channel::<()>(1).expect("a queue");
+    let (done, all_done) = workring::channel::<(u64, u64, u64)>(2).expect("a queue");
+    let (size, count) = (N.to_string(), messages.to_string());
+    let mut children = Vec::new();
+    for end in ["send", "receive"] {
+        let mut command = Command::new(std::env::current_exe().expect("this program"));
+        command.args(["child", end, kind, size.as_str(), count.as_str()]);
+        let handoff = Handoff::new();
+        let handoff = if end == "send" {
+            handoff.give("queue", &tx).expect("a ticket")
+        } else {
+            handoff.give("queue", &rx).expect("a ticket")
+        };
+        let handoff = handoff.give("ready", &ready).expect("a ticket");
+        let handoff = handoff.give("go", &wait_for_go).expect("a ticket");
+        let handoff = handoff.give("done", &done).expect("a ticket");
+        children.push(handoff.spawn(&mut command).expect("a child"));
+    }
+    drop((tx, rx, ready, wait_for_go, done));
+    for _ in &children {
+        all_ready.recv().expect("a child is ready");
+    }
+    go.close();
+    let (mut first, mut last, mut received) = (u64::MAX, 0, 0);
+    for report in all_done {
+        let (start, end, count) = report.expect("a report");
+        first = first.min(start);
+        last = last.max(end);
+        received += count;
+    }
+    for mut child in children {
+        assert!(child.wait().expect("wait").success(), "a child failed");
+    }
+    assert_eq!(received, messages, "messages were lost or doubled");
+    as_float(received) * 1e3 / as_float(last - first)
+}
+
+fn act<const N: usize>(end: &str, batched: bool, count: u64) {
+    let ready: Sender<()> = inherit("ready").expect("ready");
+    let go: Receiver<()> = inherit("go").expect("go");
+    let done: Sender<(u64, u64, u64)> = inherit("done").expect("done");
+    let sends = end == "send";
+    pin(usize::from(!sends));
+    let start = || {
+        ready.send(()).expect("the parent listens");
+        assert!(go.recv().is_err(), "go is told by closing");
+        now()
+    };
+    let report = if sends {
+        let queue: Sender<Aligned<N>, Plain> = inherit("queue").expect("queue");
+        let begun = start();
+        send(&queue, batched, count);
+        (begun, now(), 0)
+    } else {
+        let queue: Receiver<Aligned<N>, Plain> = inherit("queue").expect("queue");
+        let begun = start();
+        let check = receive(&queue, batched);
+        (begun, now(), check.received())
+    };
+    done.send(report).expect("the parent listens");
+}
+
+fn send<const N: usize>(queue: &Sender<Aligned<N>, Plain>, batched: bool, count: u64) {
+    if !batched {
+        for n in 0..count {
+            let sent = queue.send(Aligned::make(number(0, n)));
+            assert!(sent.is_ok(), "the queue takes every message");
+        }
+        return;
+    }
+    let mut next = 0;
+    while next < count {
+        let end = count.min(next + BATCH as u64);
+        let sent = queue.send_many((next..end).map(|n| Aligned::make(number(0, n))));
+        assert!(sent.is_ok(), "the queue takes every message");
+        next = end;
+    }
+}
+
+fn receive<const N: usize>(queue: &Receiver<Aligned<N>, Plain>, batched: bool) -> Check {
+    let mut check = Check::default();
+    if !batched {
+        while let Ok(message) = queue.recv() {
+            check.see(read_message(&message.0));
+        }
+        return check;
+    }
+    let mut messages = Vec::with_capacity(BATCH);
+    while queue.recv_many(&mut messages, BATCH).is_ok() {
+        for message in messages.drain(..) {
+            check.see(read_message(&message.0));
+        }
+    }
+    check
+}

@@ -1,0 +1,196 @@
+//! Packs: blocks that hold several messages, and the marks that say what has become of each.
+//!
+//! To the ring, to the exchanges of block words and to everybody who does not hold it, a pack is one block like
+//! any other. One mark, a byte for each message, says the rest:
+//!
+//! | handed out | done | rejected | meaning                                                         |
+//! |------------|------|----------|-----------------------------------------------------------------|
+//! | n < limit  | 0    | 0        | *live*: is or was in n hands; to be handed out (again)          |
+//! | n = limit  | 0    | 0        | *spent*: in its last hands, or a dead letter                    |
+//! | n          | 0    | 1        | spent: nobody can decode it                                     |
+//! | n          | 1    | -        | acknowledged, or discarded                                      |
+//!
+//! M1. The sender clears the marks in Owned. After that only the process that has the block in Held or Read
+//!     changes them, by plain stores: each message of a pack is in one thread's hands at a time.
+//! M2. A message is marked as handed out before anybody gets to see it, and as done before its receiver is told
+//!     that it is. So whoever dies between the two is counted once, and what is done is never handed out again.
+//! M3. Whoever has had the block in hand publishes its marks with the exchange that ends that, which raises the
+//!     generation. What becomes of the block then follows from the marks alone (`operations::batch::given_back`),
+//!     so that somebody else can work it out in the place of a holder that died.
+//!
+//! Crash: the marks are as far as the holder got, and the block word says Held: a message that was in hand has
+//! been counted, and goes to somebody else together with those that were not handed out, which have not.
+
+use super::blocks::BlockHeader;
+use crate::sync::{AtomicU8, Ordering};
+
+/// How many messages a pack may have: as many as there are marks next to the block's own words, on one line.
+pub(crate) const MOST: usize = 40;
+
+/// What has become of one message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Mark(u8);
+
+const HANDED_OUT: u8 = 0b1111;
+const DONE: u8 = 1 << 4;
+const REJECTED: u8 = 1 << 5;
+
+impl Mark {
+    /// How often the message has been handed out.
+    #[must_use]
+    pub(crate) const fn handed_out(self) -> u8 {
+        self.0 & HANDED_OUT
+    }
+
+    /// How often it has come back. The hands that found that it can't be decoded don't count.
+    #[must_use]
+    pub(crate) const fn attempts(self) -> u8 {
+        self.handed_out()
+            .saturating_sub((self.0 & REJECTED != 0) as u8)
+    }
+
+    #[must_use]
+    #[inline(always)]
+    pub(crate) const fn is_done(self) -> bool {
+        self.0 & DONE != 0
+    }
+
+    /// Whether it may be handed out (again), if that may happen `limit` times.
+    #[must_use]
+    #[inline(always)]
+    pub(crate) const fn is_live(self, limit: u8) -> bool {
+        self.0 & (DONE | REJECTED) == 0 && self.handed_out() < limit
+    }
+}
+
+/// The marks of one pack.
+#[derive(Debug)]
+#[repr(C)]
+pub(crate) struct Marks([AtomicU8; MOST]);
+
+#[cfg(not(loom))]
+const _: () = assert!(size_of::<BlockHeader>() + size_of::<Marks>() == 64);
+
+/// How many messages of a pack are where.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tally {
+    /// To be handed out (again), or in hands that are not the last.
+    pub(crate) live: u64,
+    /// Dead letters, or about to be.
+    pub(crate) spent: u64,
+}
+
+impl Tally {
+    /// All that are not done.
+    #[must_use]
+    pub(crate) const fn left(self) -> u64 {
+        self.live + self.spent
+    }
+}
+
+impl Marks {
+    #[cfg(any(test, loom))]
+    pub(crate) fn new() -> Self {
+        Self(core::array::from_fn(|_| AtomicU8::new(0)))
+    }
+
+    /// M1, by the sender.
+    pub(crate) fn clear(&self, count: usize) {
+        for mark in self.0.iter().take(count) {
+            mark.store(0, Ordering::Relaxed);
+        }
+    }
+
+    // Relaxed, all of them: published by the exchange of the block word (M3), and read for the books by others,
+    // who can do with an older value.
+    /// The mark of a message. One beyond the last counts as done.
+    #[must_use]
+    #[inline(always)]
+    pub(crate) fn get(&self, message: usize) -> Mark {
+        Mark(
+            self.0
+                .get(message)
+                .map_or(DONE, |mark| mark.load(Ordering::Relaxed)),
+        )
+    }
+
+    #[inline(always)]
+    fn set(&self, message: usize, mark: u8) {
+        if let Some(word) = self.0.get(message) {
+            word.store(mark, Ordering::Relaxed);
+        }
+    }
+
+    /// M2: the message is about to be handed out, which its mark so far, `seen`, allows.
+    #[inline(always)]
+    pub(crate) fn hand_out(&self, message: usize, seen: Mark) {
+        self.set(message, seen.0 + 1);
+    }
+
+    /// M2: the message is acknowledged, or its letter discarded.
+    #[inline(always)]
+    pub(crate) fn finish(&self, message: usize) {
+        self.set(message, self.get(message).0 | DONE);
+    }
+
+    /// Nobody will ever be able to use the message.
+    pub(crate) fn reject(&self, message: usize) {
+        self.set(message, self.get(message).0 | REJECTED);
+    }
+
+    /// Where the first `count` messages are, if each may be handed out `limit` times.
+    #[must_use]
+    pub(crate) fn tally(&self, count: usize, limit: u8) -> Tally {
+        let mut tally = Tally::default();
+        for mark in (0..count).map(|message| self.get(message)) {
+            if mark.is_live(limit) {
+                tally.live += 1;
+            } else if !mark.is_done() {
+                tally.spent += 1;
+            }
+        }
+        tally
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_live_until_its_last_hands_and_then_spent() {
+        let marks = Marks::new();
+        for limit in [1, 3, 15] {
+            marks.clear(MOST);
+            for attempt in 0..limit {
+                let mark = marks.get(5);
+                assert!(mark.is_live(limit) && mark.attempts() == attempt);
+                marks.hand_out(5, mark);
+            }
+            let tally = marks.tally(6, limit);
+            assert_eq!((tally.live, tally.spent), (5, 1));
+            assert_eq!(marks.get(5).attempts(), limit);
+        }
+    }
+
+    #[test]
+    fn a_rejected_message_is_spent_and_keeps_its_attempts() {
+        let marks = Marks::new();
+        marks.hand_out(0, marks.get(0));
+        marks.hand_out(0, marks.get(0));
+        marks.reject(0);
+        assert_eq!(marks.get(0).attempts(), 1);
+        assert_eq!(marks.tally(1, 15), Tally { live: 0, spent: 1 });
+        marks.finish(0);
+        assert_eq!(marks.tally(1, 15).left(), 0);
+    }
+
+    #[test]
+    fn there_is_nothing_beyond_the_last_message() {
+        let marks = Marks::new();
+        marks.hand_out(MOST, marks.get(0));
+        marks.finish(MOST);
+        assert!(marks.get(MOST).is_done());
+        assert_eq!(marks.tally(MOST + 9, 1).left(), MOST as u64);
+    }
+}

@@ -1,0 +1,143 @@
+//! Packs: what is different about a block that holds several messages.
+
+use super::super::batch::{MOST, Marks, Tally};
+use super::super::blocks::{Block, BlockHeader, BlockIndex, State};
+use super::super::peers::Row;
+use super::super::ring::Position;
+use super::super::{Corrupt, Words};
+use super::receive::{give, release};
+use super::{InHand, help, send};
+use crate::sync::Ordering;
+
+/// A block that holds several messages: how many, and their marks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pack<'a> {
+    pub(crate) header: &'a BlockHeader,
+    pub(crate) marks: &'a Marks,
+    pub(crate) count: usize,
+}
+
+/// The pack in a block; `None` if it holds a single message.
+pub(crate) fn pack<W: Words>(words: &W, index: BlockIndex) -> Result<Option<Pack<'_>>, Corrupt> {
+    let header = words.block(index).ok_or(Corrupt::NoSuchBlock)?;
+    if !header.is_packed() {
+        return Ok(None);
+    }
+    let marks = words.marks(index).ok_or(Corrupt::NotAPack)?;
+    let count = header.packed();
+    if count > MOST {
+        return Err(Corrupt::NotAPack);
+    }
+    Ok(Some(Pack {
+        header,
+        marks,
+        count,
+    }))
+}
+
+/// Whether a block holds several messages.
+pub(crate) fn is_pack<W: Words>(words: &W, index: BlockIndex) -> bool {
+    words.block(index).is_some_and(BlockHeader::is_packed)
+}
+
+/// Row 2 for a pack of `count` messages, whose payload is complete and `length` bytes long.
+pub(crate) fn offer<W: Words>(
+    words: &W,
+    owned: &mut InHand,
+    count: usize,
+    length: u32,
+) -> Result<(), Corrupt> {
+    let header = words.block(owned.index).ok_or(Corrupt::NoSuchBlock)?;
+    let marks = words.marks(owned.index).ok_or(Corrupt::NotAPack)?;
+    marks.clear(count);
+    header.set_packed(count, owned.word.generation());
+    send::offer(words, owned, BlockHeader::packed_length(length))
+}
+
+/// How many messages a block stands for that are not done: one, unless it is a pack.
+pub(crate) fn messages<W: Words>(words: &W, index: BlockIndex) -> Tally {
+    match pack(words, index) {
+        Ok(Some(pack)) => pack.marks.tally(pack.count, words.limits().attempts),
+        Ok(None) | Err(_) => Tally { live: 1, spent: 0 },
+    }
+}
+
+/// Rows 10 and R4: what the block word `held` becomes when its holder gives it back, or has died with it.
+///
+/// For a pack that is a pure function of its marks (M3): Free if all is done, Returned if any message may still
+/// be handed out, Dead if only dead letters are left.
+pub(crate) fn given_back<W: Words>(words: &W, index: BlockIndex, held: Block) -> Block {
+    let limit = words.limits().attempts;
+    match pack(words, index) {
+        Ok(Some(pack)) => {
+            let tally = pack.marks.tally(pack.count, limit);
+            if tally.left() == 0 {
+                held.free()
+            } else if tally.live > 0 {
+                held.returned()
+            } else {
+                held.dead()
+            }
+        }
+        // Nonsense where the marks should be: a dead letter, lest it go round for ever.
+        Err(_) => held.dead(),
+        Ok(None) => held.given_back(limit),
+    }
+}
+
+/// Rows 13 and R4: what the block word `read` becomes when its reader closes it, or has died with it.
+pub(crate) fn put_back<W: Words>(words: &W, index: BlockIndex, read: Block) -> Block {
+    if messages(words, index).left() == 0 {
+        read.free()
+    } else {
+        read.dead()
+    }
+}
+
+/// Rows 8 and 10 for a pack: nobody has any of its messages in hand any more. Returned, buried or freed, as its
+/// marks say.
+pub(crate) fn settle<W: Words>(words: &W, held: &InHand) -> Result<(), Corrupt> {
+    let left = messages(words, held.index).left();
+    if left > 0 && words.lifecycle().load().is_cancelled() {
+        release(words, held, held.word.free())?;
+        words.discarded().fetch_add(left, Ordering::Relaxed);
+        return Ok(());
+    }
+    let to = given_back(words, held.index, held.word);
+    if to.is(State::Free) {
+        return release(words, held, to);
+    }
+    give(words, held, to)
+}
+
+/// Whether a thread of the process of row `me` has taken a pack and not yet said so to the others
+/// ([`Pack::open`]). What is in there must not be overlooked by one that finds the queue drained.
+#[cold]
+pub(crate) fn in_transit<W: Words>(words: &W, me: Row) -> Result<bool, Corrupt> {
+    if words.packed().load(Ordering::Acquire) == 0 {
+        return Ok(false);
+    }
+    // As for a verdict: a message that is taken is Held in its block before the blocks are looked at.
+    for number in 0..words.ring_size().slots() {
+        let position = Position(number);
+        help(words, position, words.slot(position).load())?;
+    }
+    for index in (0..words.block_count()).filter_map(BlockIndex::new) {
+        let word = words.block(index).ok_or(Corrupt::NoSuchBlock)?.word.load();
+        if word.is(State::Held)
+            && word.row() == me
+            && let Some(pack) = pack(words, index)?
+            && !pack.header.is_opened(word.generation())
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+impl Pack<'_> {
+    /// The process that holds the pack with this word can find it without looking at the blocks.
+    pub(crate) fn open(&self, held: Block) {
+        self.header.set_opened(held.generation());
+    }
+}

@@ -1,0 +1,485 @@
+//! The packs that a receiver has taken and not handed out in full.
+//!
+//! A pack is taken as a whole. Whoever takes it keeps it here, for all threads that share the receiver, and they
+//! hand out from it before they look into the queue again. Each message that is handed out keeps the pack alive
+//! until it is settled; the last one, when nothing is left to be handed out, gives the block back, and what
+//! becomes of it follows from the marks of its messages.
+//!
+//! H1. What is to be handed out is in `open`, or in a [`Claim`] that is counted, or in the hands of a thread that
+//!     has just taken the pack; the pack says in shared memory that it is not in the last place (*opened*).
+//! H2. A receiver says `Closed` only when nothing is in any of these three, and never hands out anything
+//!     afterwards: a pack that came by later has been returned after the end, and is given back.
+
+use super::attachment::Attachment;
+use super::lease::Held;
+use super::receiver::Refusal;
+use crate::codec::{Codec, DecodeError};
+use crate::protocol::operations::batch::{self, Pack};
+use crate::protocol::operations::{InHand, receive};
+use crate::protocol::{Corrupt, Words};
+use crate::segment::Segment;
+use crate::segment::pack::Place;
+use crate::sync::{AtomicBool, AtomicU32, Ordering, fence};
+use core::fmt;
+use core::ops::Range;
+use parking_lot::{Mutex, MutexGuard};
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// A pack that this process holds. Given back when nobody refers to it any more.
+struct HeldPack {
+    attachment: Arc<Attachment>,
+    block: Option<InHand>,
+}
+
+impl HeldPack {
+    #[inline(always)]
+    fn segment(&self) -> &Segment {
+        self.attachment.segment()
+    }
+
+    #[inline(always)]
+    fn view(&self) -> Result<(Pack<'_>, &[u8]), Corrupt> {
+        if self.attachment.is_elsewhere() {
+            return Err(Corrupt::NotInHand);
+        }
+        let block = self.block.as_ref().ok_or(Corrupt::NotInHand)?;
+        let pack = batch::pack(self.segment(), block.index)?.ok_or(Corrupt::NotAPack)?;
+        Ok((pack, self.segment().packed_payload(block)?))
+    }
+
+    /// Row 8 for all messages at once, which are all in the hands of the only owner.
+    fn acknowledge(mut self) {
+        if let Some(block) = self.block.take()
+            && !self.attachment.is_elsewhere()
+        {
+            // A corrupt word is met, and reported, by the next operation as well.
+            let _ = receive::acknowledge(self.segment(), &block);
+        }
+    }
+}
+
+impl Drop for HeldPack {
+    fn drop(&mut self) {
+        if let Some(block) = self.block.take()
+            && !self.attachment.is_elsewhere()
+        {
+            // As above.
+            let _ = batch::settle(self.segment(), &block);
+        }
+    }
+}
+
+/// One message of a pack. Dropping it without more gives it back, together with the rest of the pack.
+pub(super) struct Part {
+    pack: Arc<HeldPack>,
+    message: usize,
+    range: Range<usize>,
+    attempts: u8,
+}
+
+impl Part {
+    pub(super) fn attempts(&self) -> u32 {
+        self.attempts.into()
+    }
+
+    /// The message, still where its sender wrote it.
+    pub(super) fn bytes(&self) -> Result<&[u8], Corrupt> {
+        let (_, payload) = self.pack.view()?;
+        payload.get(self.range.clone()).ok_or(Corrupt::TooLong)
+    }
+
+    /// Row 8, for this message.
+    pub(super) fn acknowledge(self) -> Result<(), Corrupt> {
+        self.pack.view()?.0.marks.finish(self.message);
+        Ok(())
+    }
+
+    /// Row 10, for a message that can't be used by anybody.
+    pub(super) fn reject(self) -> Result<(), Corrupt> {
+        self.pack.view()?.0.marks.reject(self.message);
+        Ok(())
+    }
+}
+
+/// A pack with messages that are to be handed out, from `next` on.
+struct Open {
+    pack: Arc<HeldPack>,
+    next: Place,
+}
+
+impl Open {
+    /// The next message, marked as handed out. `None`: there is none.
+    fn hand_out(&mut self) -> Result<Option<Part>, Corrupt> {
+        let (pack, payload) = self.pack.view()?;
+        let limit = self.pack.segment().limits().attempts;
+        while self.next.message < pack.count {
+            let message = self.next.message;
+            let Some((range, next)) = self.next.look(payload) else {
+                return Err(spoilt(&pack, message));
+            };
+            self.next = next;
+            let mark = pack.marks.get(message);
+            if mark.is_live(limit) {
+                pack.marks.hand_out(message, mark);
+                return Ok(Some(Part {
+                    pack: Arc::clone(&self.pack),
+                    message,
+                    range,
+                    attempts: mark.handed_out(),
+                }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether anything is left to be handed out.
+    fn has_more(&self) -> bool {
+        let limit = self.pack.segment().limits().attempts;
+        self.pack.view().is_ok_and(|(pack, _)| {
+            (self.next.message..pack.count).any(|message| pack.marks.get(message).is_live(limit))
+        })
+    }
+}
+
+/// The table of a pack is nonsense from `message` on: nobody will be able to use those, so that they are not
+/// handed round for ever.
+#[cold]
+fn spoilt(pack: &Pack<'_>, message: usize) -> Corrupt {
+    (message..pack.count).for_each(|message| pack.marks.reject(message));
+    Corrupt::TooLong
+}
+
+#[derive(Default)]
+struct State {
+    open: VecDeque<Open>,
+    /// Why a message could not be decoded, for the next receive to say.
+    error: Option<DecodeError>,
+    /// How many claims there are.
+    claims: u32,
+    /// `Closed` has been said.
+    closed: bool,
+}
+
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    /// How many threads wait for messages with this receiver.
+    waiting: AtomicU32,
+}
+
+/// See the module.
+#[derive(Default)]
+pub(super) struct Packs {
+    /// Whether there is anything in `state` for a receive.
+    any: AtomicBool,
+    shared: Box<Shared>,
+}
+
+impl Packs {
+    /// Whether a receive has to look here first.
+    #[inline(always)]
+    pub(super) fn any(&self) -> bool {
+        self.any.load(Ordering::Relaxed)
+    }
+
+    fn note(&self, state: &State) {
+        self.any.store(
+            state.error.is_some() || !state.open.is_empty(),
+            Ordering::Relaxed,
+        );
+    }
+
+    /// Count a thread that waits, for as long as the result lives.
+    pub(super) fn waiting(&self) -> impl Drop + '_ {
+        struct Waiting<'a>(&'a AtomicU32);
+        impl Drop for Waiting<'_> {
+            fn drop(&mut self) {
+                self.0.fetch_sub(1, Ordering::Relaxed);
+            }
+        }
+        self.shared.waiting.fetch_add(1, Ordering::Relaxed);
+        Waiting(&self.shared.waiting)
+    }
+
+    /// After `any` may have been set: other threads of this receiver may sleep, who would find something here,
+    /// or wait for this thread to be able to say `Closed`.
+    fn wake(&self, segment: &Segment) {
+        // Pairs with the fence in `ParkingWord::announce`: either we see the thread that waits, or its last
+        // look before it sleeps sees what we have put here.
+        fence(Ordering::SeqCst);
+        let shared = self.shared.waiting.load(Ordering::Relaxed) > 0;
+        if (shared || !segment.lifecycle().load().is_open()) && segment.items().someone_sleeps() {
+            // Which of the sleepers are meant can't be told.
+            segment.items().notify(|word| segment.wake(word, u32::MAX));
+        }
+    }
+
+    /// The packs, less those that a cancel has discarded; the error that is due comes first.
+    fn lock(&self, segment: &Segment) -> Result<MutexGuard<'_, State>, DecodeError> {
+        let mut state = self.shared.state.lock();
+        if segment.lifecycle().load().is_cancelled() {
+            state.open.clear();
+            state.error = None;
+        }
+        let error = state.error.take();
+        self.note(&state);
+        error.map_or(Ok(state), Err)
+    }
+
+    /// The next message of those that are here.
+    #[cold]
+    pub(super) fn next(&self, segment: &Segment) -> Result<Option<Part>, Refusal> {
+        let mut state = self.lock(segment).map_err(Refusal::Decode)?;
+        while let Some(first) = state.open.front_mut() {
+            let part = first.hand_out();
+            // The last message alone keeps the pack alive.
+            let used_up = (!first.has_more()).then(|| state.open.pop_front());
+            self.note(&state);
+            if !matches!(part, Ok(None)) {
+                drop(state);
+                drop(used_up);
+                return Ok(part?);
+            }
+        }
+        Ok(None)
+    }
+
+    /// All messages of the first pack that is here.
+    #[cold]
+    pub(super) fn claim(&self, segment: &Segment) -> Result<Option<Claim<'_>>, Refusal> {
+        let mut state = self.lock(segment).map_err(Refusal::Decode)?;
+        let first = state.open.pop_front();
+        if first.is_some() {
+            state.claims += 1;
+        }
+        self.note(&state);
+        drop(state);
+        Ok(first.map(|open| Claim::new(self, open)))
+    }
+
+    /// A pack that has just been taken: its first message; the others are kept here.
+    #[cold]
+    pub(super) fn admit(
+        &self,
+        attachment: &Arc<Attachment>,
+        held: Held<'_>,
+    ) -> Result<Option<Part>, Refusal> {
+        let mut open = Self::open(attachment, held)?;
+        let part = open.hand_out();
+        let more = open.has_more();
+        let mut state = self.shared.state.lock();
+        opened(&open);
+        let late = self.keep(&mut state, open, more, attachment.segment());
+        drop(state);
+        drop(late);
+        self.wake(attachment.segment());
+        Ok(part?)
+    }
+
+    /// As [`admit`](Self::admit), with all messages for the caller.
+    pub(super) fn admit_claim(
+        &self,
+        attachment: &Arc<Attachment>,
+        held: Held<'_>,
+    ) -> Result<Claim<'_>, Refusal> {
+        let open = Self::open(attachment, held)?;
+        let mut state = self.shared.state.lock();
+        state.claims += 1;
+        opened(&open);
+        drop(state);
+        Ok(Claim::new(self, open))
+    }
+
+    fn open(attachment: &Arc<Attachment>, held: Held<'_>) -> Result<Open, Corrupt> {
+        let segment = attachment.segment();
+        let (_, block) = held.into_block();
+        let sound = batch::pack(segment, block.index).and_then(|pack| {
+            segment.packed_payload(&block)?;
+            pack.ok_or(Corrupt::NotAPack)
+        });
+        match sound {
+            Ok(pack) => Ok(Open {
+                next: Place::first(pack.count),
+                pack: Arc::new(HeldPack {
+                    attachment: Arc::clone(attachment),
+                    block: Some(block),
+                }),
+            }),
+            Err(corrupt) => {
+                // Lest it be handed round for ever.
+                receive::reject(segment, &block)?;
+                Err(corrupt)
+            }
+        }
+    }
+
+    /// Keep what is left of a pack, before all others: they are not older. Given back to the caller, to be dropped
+    /// without the lock, if there is nothing left or it came too late (H2).
+    fn keep(&self, state: &mut State, open: Open, more: bool, segment: &Segment) -> Option<Open> {
+        let late = state.closed || segment.lifecycle().load().is_cancelled();
+        if late || !more {
+            return Some(open);
+        }
+        state.open.push_front(open);
+        self.note(state);
+        None
+    }
+
+    /// An error that the next receive is to say, because this one has messages to give.
+    pub(super) fn postpone(&self, error: DecodeError) {
+        let mut state = self.shared.state.lock();
+        if !state.closed {
+            state.error = Some(error);
+            self.note(&state);
+        }
+    }
+
+    /// The queue says `Closed`. Does this receiver, too? A message if there still is one here; `None` if another
+    /// thread may still come with one (H2).
+    #[cold]
+    pub(super) fn at_the_end(&self, attachment: &Attachment) -> Result<Option<Part>, Refusal> {
+        let segment = attachment.segment();
+        if let Some(part) = self.next(segment)? {
+            return Ok(Some(part));
+        }
+        if self.are_closed(attachment)? {
+            return Err(Refusal::Closed);
+        }
+        Ok(None)
+    }
+
+    /// Whether this receiver may say, and then has said, that the queue has ended, which it has (H2).
+    #[cold]
+    pub(super) fn are_closed(&self, attachment: &Attachment) -> Result<bool, Corrupt> {
+        let segment = attachment.segment();
+        let mut state = self.shared.state.lock();
+        if !state.closed && !segment.lifecycle().load().is_cancelled() {
+            let here = state.error.is_some() || !state.open.is_empty() || state.claims > 0;
+            if here || batch::in_transit(segment, attachment.row())? {
+                return Ok(false);
+            }
+        }
+        state.closed = true;
+        Ok(true)
+    }
+
+    /// Whether any message is here to be handed out.
+    pub(super) fn is_empty(&self) -> bool {
+        self.shared.state.lock().open.is_empty()
+    }
+}
+
+/// H1: from now on the pack is found here.
+fn opened(open: &Open) {
+    if let (Some(block), Ok((pack, _))) = (&open.pack.block, open.pack.view()) {
+        pack.open(block.word);
+    }
+}
+
+/// The rest of a pack, for one thread. What it does not decode goes back to the others.
+pub(super) struct Claim<'a> {
+    packs: &'a Packs,
+    open: Option<Open>,
+    /// Which messages have been decoded, a bit for each.
+    decoded: u64,
+}
+
+impl<'a> Claim<'a> {
+    fn new(packs: &'a Packs, open: Open) -> Self {
+        Self {
+            packs,
+            open: Some(open),
+            decoded: 0,
+        }
+    }
+
+    /// Decode up to `max` messages, all of which then count as received. An error is that of the message after
+    /// them, or nonsense found there.
+    pub(super) fn decode_into<T, C: Codec<T>>(
+        mut self,
+        into: &mut Vec<T>,
+        max: usize,
+    ) -> Result<(), Refusal> {
+        let Some(open) = self.open.as_mut() else {
+            return Ok(());
+        };
+        let (pack, payload) = open.pack.view()?;
+        let limit = open.pack.segment().limits().attempts;
+        let mut place = open.next;
+        into.reserve(max.min(pack.count - place.message.min(pack.count)));
+        let room = into.len().saturating_add(max);
+        let mut result = Ok(());
+        while into.len() < room && place.message < pack.count {
+            let message = place.message;
+            let Some((range, next)) = place.look(payload) else {
+                result = Err(spoilt(&pack, message).into());
+                break;
+            };
+            place = next;
+            let mark = pack.marks.get(message);
+            if !mark.is_live(limit) {
+                continue;
+            }
+            // Both before the codec is called: should it panic, this message has been handed out, and those after
+            // it have not.
+            pack.marks.hand_out(message, mark);
+            open.next = place;
+            match C::decode(payload.get(range).unwrap_or_default()) {
+                Ok(value) => {
+                    into.push(value);
+                    self.decoded |= 1 << message;
+                }
+                Err(error) => {
+                    pack.marks.reject(message);
+                    result = Err(Refusal::Decode(error));
+                    break;
+                }
+            }
+        }
+        open.next = place;
+        result
+    }
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        let Some(open) = self.open.take() else {
+            return;
+        };
+        let attachment = Arc::clone(&open.pack.attachment);
+        let (mut all, mut more) = (false, false);
+        if let Ok((pack, _)) = open.pack.view() {
+            all = self.decoded == (1 << pack.count) - 1;
+            if !all {
+                (0..pack.count)
+                    .filter(|message| self.decoded >> message & 1 == 1)
+                    .for_each(|message| pack.marks.finish(message));
+                more = open.has_more();
+            }
+        }
+        let mut state = self.packs.shared.state.lock();
+        state.claims -= 1;
+        let left = self
+            .packs
+            .keep(&mut state, open, more, attachment.segment());
+        drop(state);
+        if all {
+            // Nobody else has any of its messages.
+            if let Some(pack) = left.and_then(|open| Arc::into_inner(open.pack)) {
+                pack.acknowledge();
+            }
+        } else {
+            drop(left);
+        }
+        self.packs.wake(attachment.segment());
+    }
+}
+
+impl fmt::Debug for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Part")
+            .field("message", &self.message)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,154 @@
+//! Receiving many messages at once.
+
+use super::lease::{Held, Taken};
+use super::packs::Claim;
+use super::receiver::{Receiver, Refusal};
+use super::wait::{Failure, Forever, Never, Patience, Until};
+use crate::codec::Codec;
+use crate::error::{RecvError, RecvTimeoutError, TryRecvError};
+use crate::protocol::Words;
+use crate::protocol::operations::receive::{self, Receive};
+use core::time::Duration;
+
+/// What one look at the queue gives.
+enum Found<'a> {
+    Block(Held<'a>),
+    Claim(Claim<'a>),
+    Part(Taken<'a>),
+}
+
+impl<T, C: Codec<T>> Receiver<T, C> {
+    /// Receive messages, at the most `max`, and append them to `into`: wait for the first, and take those after it
+    /// that are there without waiting. How many there were, at least one (unless `max` is 0).
+    ///
+    /// All of them are acknowledged, as by [`recv`](Receiver::recv), whether they were sent by `send` or by
+    /// [`send_many`](crate::Sender::send_many).
+    ///
+    /// # Errors
+    ///
+    /// [`RecvError`], as for [`recv`](Receiver::recv); `into` is unchanged. A message that can't be decoded is a
+    /// dead letter; if it comes after others, these are given, and the error comes with the next receive.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (tx, rx) = workring::channel::<u32>(8)?;
+    /// tx.send_many(0..5)?;
+    /// tx.send(5)?;
+    /// let mut messages = Vec::new();
+    /// assert_eq!(rx.recv_many(&mut messages, 3)?, 3);
+    /// assert_eq!(rx.recv_many(&mut messages, 100)?, 3);
+    /// assert_eq!(messages, [0, 1, 2, 3, 4, 5]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn recv_many(&self, into: &mut Vec<T>, max: usize) -> Result<usize, RecvError> {
+        Ok(self.receive_many(into, max, &Forever)?)
+    }
+
+    /// As [`recv_many`](Receiver::recv_many), if there is a message now.
+    ///
+    /// # Errors
+    ///
+    /// [`TryRecvError`]: there is none, or as for `recv_many`.
+    pub fn try_recv_many(&self, into: &mut Vec<T>, max: usize) -> Result<usize, TryRecvError> {
+        Ok(self.receive_many(into, max, &Never)?)
+    }
+
+    /// As [`recv_many`](Receiver::recv_many); wait for the first message for `timeout` at the most.
+    ///
+    /// # Errors
+    ///
+    /// [`RecvTimeoutError`]: the time is up, or as for `recv_many`.
+    pub fn recv_many_timeout(
+        &self,
+        into: &mut Vec<T>,
+        max: usize,
+        timeout: Duration,
+    ) -> Result<usize, RecvTimeoutError> {
+        Ok(self.receive_many(into, max, &Until::after(timeout))?)
+    }
+
+    fn receive_many<P: Patience>(
+        &self,
+        into: &mut Vec<T>,
+        max: usize,
+        patience: &P,
+    ) -> Result<usize, Failure<P::Stop, Refusal>> {
+        if self.handle.is_elsewhere() {
+            return Err(Refusal::Forked.into());
+        }
+        if max == 0 {
+            return Ok(0);
+        }
+        let before = into.len();
+        let first = match self.look()? {
+            Some(found) => found,
+            None => self.wait_for_messages(|| self.look(), patience)?,
+        };
+        let mut refused = Self::decode(first, into, max);
+        while refused.is_ok() && into.len() - before < max && !self.is_drained() {
+            refused = match self.look() {
+                Ok(Some(found)) => Self::decode(found, into, max - (into.len() - before)),
+                Ok(None) => break,
+                Err(refusal) => Err(refusal),
+            };
+        }
+        let count = into.len() - before;
+        match refused {
+            Err(refusal) if count == 0 => return Err(refusal.into()),
+            Err(Refusal::Decode(error)) => self.packs.postpone(error),
+            // Whatever else it is, the next receive meets it again.
+            Err(_) | Ok(()) => {}
+        }
+        Ok(count)
+    }
+
+    /// To ask a queue that is closed and drained for more is to hear that it has ended, which is then so for all:
+    /// not while this call has messages to give.
+    fn is_drained(&self) -> bool {
+        !self
+            .handle
+            .attachment
+            .segment()
+            .lifecycle()
+            .load()
+            .is_open()
+            && self.is_empty()
+    }
+
+    /// One look: at the packs that are here, then into the queue.
+    fn look(&self) -> Result<Option<Found<'_>>, Refusal> {
+        let attachment = &self.handle.attachment;
+        let segment = attachment.segment();
+        if self.packs.any()
+            && let Some(claim) = self.packs.claim(segment)?
+        {
+            return Ok(Some(Found::Claim(claim)));
+        }
+        match receive::receive(segment, attachment.row())? {
+            Receive::Message(block) => {
+                let held = Held::new(attachment, block);
+                if held.is_pack() {
+                    let claim = self.packs.admit_claim(attachment, held)?;
+                    return Ok(Some(Found::Claim(claim)));
+                }
+                Ok(Some(Found::Block(held)))
+            }
+            Receive::Empty => Ok(None),
+            Receive::Closed => Ok(self
+                .packs
+                .at_the_end(attachment)?
+                .map(|part| Found::Part(Taken::Part(part)))),
+        }
+    }
+
+    fn decode(found: Found<'_>, into: &mut Vec<T>, max: usize) -> Result<(), Refusal> {
+        let taken = match found {
+            Found::Claim(claim) => return claim.decode_into::<T, C>(into, max),
+            Found::Block(held) => Taken::Block(held),
+            Found::Part(taken) => taken,
+        };
+        into.push(Self::open_taken(taken)?);
+        Ok(())
+    }
+}

@@ -1,0 +1,302 @@
+//! Sending many messages at once, packed into as few blocks as they need.
+
+use super::sender::{Filling, Refusal, Sender};
+use super::wait::{Failure, Forever, Interrupted, Never, NotNow, Patience, Reason, Until};
+use crate::codec::Codec;
+use crate::error::{
+    SendError, SendManyError, SendManyTimeoutError, SendTimeoutError, TrySendError,
+    TrySendManyError, Unsent,
+};
+use crate::protocol::batch::MOST;
+use crate::protocol::{Corrupt, Words};
+use crate::segment::pack;
+use crate::sync::Ordering;
+use core::time::Duration;
+
+/// The largest message that is packed, in bytes. What a larger one costs is its bytes, not the queue's words, and
+/// packs should not keep much work in one receiver's hands.
+const LARGEST: usize = 1024;
+
+/// Messages that are to be sent next, the first ones encoded.
+struct Packing<T> {
+    /// In order. The first `lengths.len()` of them are encoded.
+    messages: Vec<T>,
+    lengths: Vec<u32>,
+    /// The encoded messages, each padded; as much as is `used`.
+    bytes: Vec<u8>,
+    used: usize,
+}
+
+/// Why sending many ended early.
+struct Ended<I: Iterator, S> {
+    accepted: usize,
+    /// Not sent; the first of them is the one that was refused.
+    messages: Vec<I::Item>,
+    rest: I,
+    failure: Failure<S, Refusal>,
+}
+
+impl<T> Packing<T> {
+    fn new(bytes: Vec<u8>) -> Self {
+        Self {
+            messages: Vec::with_capacity(MOST),
+            lengths: Vec::with_capacity(MOST),
+            bytes,
+            used: 0,
+        }
+    }
+
+    /// Take messages and encode them, until there are enough for a pack, no more come, or one has to go alone.
+    fn fill<C: Codec<T>>(&mut self, source: &mut impl Iterator<Item = T>) {
+        while self.lengths.len() < MOST {
+            let next = self.lengths.len();
+            if next == self.messages.len() {
+                match source.next() {
+                    Some(message) => self.messages.push(message),
+                    None => return,
+                }
+            }
+            let Some(message) = self.messages.get(next) else {
+                return;
+            };
+            let end = self.used + LARGEST;
+            if self.bytes.len() < end {
+                self.bytes.resize(end + self.bytes.len(), 0);
+            }
+            let room = self.bytes.get_mut(self.used..end).unwrap_or_default();
+            // Whatever is the matter with a message is found out when it is sent alone.
+            match C::encode(message, room).map(u32::try_from) {
+                Ok(Ok(length)) if length as usize <= LARGEST => {
+                    self.lengths.push(length);
+                    self.used += pack::padded(length as usize);
+                }
+                _ => return,
+            }
+        }
+    }
+
+    /// How many of the encoded messages fit a payload of `room` bytes, and how many bytes they take up.
+    fn prefix(&self, room: usize) -> (usize, usize) {
+        let mut bytes = 0;
+        for (count, length) in self.lengths.iter().enumerate() {
+            let more = bytes + pack::padded(*length as usize);
+            if pack::length(count + 1, more) > room {
+                return (count, bytes);
+            }
+            bytes = more;
+        }
+        (self.lengths.len(), bytes)
+    }
+
+    /// The first `count` messages are accepted.
+    fn sent(&mut self, count: usize) {
+        self.messages.drain(..count);
+        // What is left is encoded again: there is hardly ever anything.
+        self.lengths.clear();
+        self.used = 0;
+    }
+}
+
+impl<T, C: Codec<T>> Sender<T, C> {
+    /// Send many messages; wait while the queue is full. How many there were: all.
+    ///
+    /// They are accepted in order, and other senders' messages may come in between. Messages of up to 1 KiB are
+    /// *packed*, up to 40 into one entry of the queue, so that many small ones cost little more than one: one place
+    /// in the queue's [capacity](Sender::capacity), one block of memory, one wake of a receiver. A receiver that
+    /// takes messages one by one does not see the difference, but for this: **a pack goes to one receiver**, which
+    /// keeps what it has not handed out yet for its own next calls. So send in small batches, or one by one, what
+    /// takes long to work on and is to be shared. When that receiver is dropped, the messages that it has not
+    /// handed out go back to the queue.
+    ///
+    /// Each message of a pack is acknowledged, leased and returned by itself, and has its own attempts. But a
+    /// returned one is handed out again only when all others of its pack that were handed out have been settled, and
+    /// none is left to be handed out.
+    ///
+    /// A message that is accepted is never lost, as with [`send`](Sender::send).
+    ///
+    /// # Errors
+    ///
+    /// [`SendManyError`]: how many were accepted; what is the matter with the one after them, as for
+    /// [`send`](Sender::send); and all others that were not sent. The queue may close, and an
+    /// [`Interrupter`](crate::Interrupter) may end the wait, between any two packs.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (tx, rx) = workring::channel::<u32>(8)?;
+    /// assert_eq!(tx.send_many(0..100)?, 100);
+    /// tx.close();
+    /// assert_eq!(rx.recv()?, 0);
+    /// let mut more = Vec::new();
+    /// rx.recv_many(&mut more, 1000)?;
+    /// assert_eq!(more, (1..100).collect::<Vec<_>>());
+    ///
+    /// let refused = tx.send_many([7, 8, 9]).unwrap_err();
+    /// assert_eq!(refused.accepted, 0);
+    /// assert_eq!(refused.into_unsent().collect::<Vec<_>>(), [7, 8, 9]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn send_many<I: IntoIterator<Item = T>>(
+        &self,
+        messages: I,
+    ) -> Result<usize, SendManyError<I::IntoIter>> {
+        self.send_all(messages.into_iter(), &Forever)
+            .map_err(|ended| {
+                ended.into_error(|failure, value| match failure {
+                    Failure::Stopped(Interrupted) => SendError::Interrupted(value),
+                    Failure::Refused(refusal) => refusal.into_send(value),
+                })
+            })
+    }
+
+    /// Send as many of these messages as is possible without waiting; otherwise as
+    /// [`send_many`](Sender::send_many).
+    ///
+    /// # Errors
+    ///
+    /// [`TrySendManyError`]: how many were accepted, that the queue is full or as for `send_many`, and the messages
+    /// that were not sent.
+    pub fn try_send_many<I: IntoIterator<Item = T>>(
+        &self,
+        messages: I,
+    ) -> Result<usize, TrySendManyError<I::IntoIter>> {
+        self.send_all(messages.into_iter(), &Never)
+            .map_err(|ended| {
+                ended.into_error(|failure, value| match failure {
+                    Failure::Stopped(NotNow) => TrySendError::Full(value),
+                    Failure::Refused(refusal) => refusal.into_try_send(value),
+                })
+            })
+    }
+
+    /// As [`send_many`](Sender::send_many), for `timeout` at the most.
+    ///
+    /// # Errors
+    ///
+    /// [`SendManyTimeoutError`]: how many were accepted, that the time is up or as for `send_many`, and the messages
+    /// that were not sent.
+    pub fn send_many_timeout<I: IntoIterator<Item = T>>(
+        &self,
+        messages: I,
+        timeout: Duration,
+    ) -> Result<usize, SendManyTimeoutError<I::IntoIter>> {
+        self.send_all(messages.into_iter(), &Until::after(timeout))
+            .map_err(|ended| {
+                ended.into_error(|failure, value| match failure {
+                    Failure::Stopped(Reason::Deadline) => SendTimeoutError::Timeout(value),
+                    Failure::Stopped(Reason::Interrupted) => SendTimeoutError::Interrupted(value),
+                    Failure::Refused(refusal) => refusal.into_send_timeout(value),
+                })
+            })
+    }
+
+    fn send_all<I: Iterator<Item = T>, P: Patience>(
+        &self,
+        mut source: I,
+        patience: &P,
+    ) -> Result<usize, Ended<I, P::Stop>> {
+        let mut packing = Packing::new(self.scratch.lock().take().unwrap_or_default());
+        let mut accepted = 0;
+        let result = loop {
+            packing.fill::<C>(&mut source);
+            if packing.messages.is_empty() {
+                break Ok(());
+            }
+            match self.send_first(&packing, patience) {
+                Ok(count) => {
+                    packing.sent(count);
+                    accepted += count;
+                }
+                Err(failure) => break Err(failure),
+            }
+        };
+        *self.scratch.lock() = Some(packing.bytes);
+        match result {
+            Ok(()) => Ok(accepted),
+            Err(failure) => Err(Ended {
+                accepted,
+                messages: packing.messages,
+                rest: source,
+                failure,
+            }),
+        }
+    }
+
+    /// Send as many of the messages as one block takes. How many that were.
+    fn send_first<P: Patience>(
+        &self,
+        packing: &Packing<T>,
+        patience: &P,
+    ) -> Result<usize, Failure<P::Stop, Refusal>> {
+        if let Some((filling, count)) = self.pack(packing)? {
+            let packed = self.handle.attachment.segment().packed();
+            // Before anybody can see the pack.
+            let beyond_the_first = count as u64 - 1;
+            packed.fetch_add(beyond_the_first, Ordering::AcqRel);
+            return match self.publish_in_hand(&filling, patience) {
+                Ok(()) => {
+                    filling.accepted();
+                    Ok(count)
+                }
+                Err(failure) => {
+                    packed.fetch_sub(beyond_the_first, Ordering::AcqRel);
+                    Err(failure)
+                }
+            };
+        }
+        match packing.messages.first() {
+            Some(message) => self.send_with(message, patience).map(|()| 1),
+            None => Ok(0),
+        }
+    }
+
+    /// A block with as many of the encoded messages as it takes, and how many those are. `None`: the first message
+    /// has to go alone, because the second can't be packed with it, or because no block for a pack is free.
+    fn pack(&self, packing: &Packing<T>) -> Result<Option<(Filling<'_>, usize)>, Refusal> {
+        let classes = &self.handle.attachment.segment().geometry().classes;
+        let (all, bytes) = packing.prefix(usize::MAX);
+        if all < 2 {
+            return Ok(None);
+        }
+        let length = pack::length(all, bytes);
+        // The smallest class takes no packs.
+        let fitting = classes
+            .iter()
+            .skip(1)
+            .position(|class| length <= class.payload);
+        let largest = fitting.map_or(classes.len() - 1, |fitting| fitting + 1);
+        for class in (1..=largest).rev() {
+            let Some(mut filling) = self.allocate(class) else {
+                continue;
+            };
+            let payload = filling.payload()?;
+            let (count, bytes) = packing.prefix(payload.len());
+            if count < 2 {
+                return Ok(None);
+            }
+            let lengths = packing.lengths.get(..count).unwrap_or_default();
+            let messages = packing.bytes.get(..bytes).unwrap_or_default();
+            let length = pack::write(payload, lengths, messages).ok_or(Corrupt::TooLong)?;
+            filling.complete_pack(count, length)?;
+            return Ok(Some((filling, count)));
+        }
+        Ok(None)
+    }
+}
+
+impl<I: Iterator, S> Ended<I, S> {
+    fn into_error<E>(
+        self,
+        error: impl FnOnce(Failure<S, Refusal>, I::Item) -> E,
+    ) -> SendManyError<I, E> {
+        let mut messages = self.messages.into_iter();
+        let Some(refused) = messages.next() else {
+            unreachable!("only a message can be refused");
+        };
+        SendManyError {
+            accepted: self.accepted,
+            error: error(self.failure, refused),
+            rest: Unsent::new(messages, self.rest),
+        }
+    }
+}
