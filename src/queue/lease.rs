@@ -40,6 +40,7 @@ impl<'a> Held<'a> {
     }
 
     /// Whether the block holds several messages.
+    #[inline(always)]
     pub(super) fn is_pack(&self) -> bool {
         batch::is_pack(self.attachment.segment(), self.block.index)
     }
@@ -106,6 +107,7 @@ pub(super) enum Taken<'a> {
 
 impl Taken<'_> {
     /// The message, still where its sender wrote it.
+    #[inline]
     pub(super) fn bytes(&self) -> Result<&[u8], Corrupt> {
         match self {
             Self::Block(held) => held.bytes(),
@@ -114,6 +116,7 @@ impl Taken<'_> {
     }
 
     /// Row 8.
+    #[inline]
     pub(super) fn acknowledge(self) -> Result<(), Corrupt> {
         match self {
             Self::Block(held) => held.acknowledge(),

@@ -384,6 +384,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         self.wait_for_messages(attempt, patience)
     }
 
+    #[inline(always)]
     fn sort(&self, received: Result<Receive, Corrupt>) -> Result<Option<Taken<'_>>, Refusal> {
         let attachment = &self.handle.attachment;
         match received? {
@@ -400,6 +401,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
     }
 
     /// One look: at the packs that are here, then into the queue.
+    #[inline(always)]
     fn take_one(&self) -> Result<Option<Taken<'_>>, Refusal> {
         let attachment = &*self.handle.attachment;
         let segment = attachment.segment();

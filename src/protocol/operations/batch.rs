@@ -36,6 +36,7 @@ pub(crate) fn pack<W: Words>(words: &W, index: BlockIndex) -> Result<Option<Pack
 }
 
 /// Whether a block holds several messages.
+#[inline(always)]
 pub(crate) fn is_pack<W: Words>(words: &W, index: BlockIndex) -> bool {
     words.block(index).is_some_and(BlockHeader::is_packed)
 }
