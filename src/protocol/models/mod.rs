@@ -10,6 +10,7 @@ mod closing;
 mod helping;
 mod parking;
 mod receiving;
+mod recovering;
 mod sending;
 mod settling;
 mod sides;
