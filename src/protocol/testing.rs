@@ -73,6 +73,8 @@ pub(super) struct Heap {
     discarded: AtomicU64,
     packed: AtomicU64,
     sleepers: futex::Sleepers,
+    /// How many blocks were allocated. Not loom's: it is no part of what is explored.
+    allocated: std::sync::Mutex<u64>,
 }
 
 impl Heap {
@@ -97,6 +99,7 @@ impl Heap {
             dropped_letters: AtomicU64::new(0),
             discarded: AtomicU64::new(0),
             packed: AtomicU64::new(0),
+            allocated: std::sync::Mutex::default(),
             sleepers: futex::Sleepers::default(),
         })
     }
@@ -131,6 +134,12 @@ impl Heap {
             let word = cell.header.word.load();
             assert!(word.is(State::Free), "a block is left {word:?}");
         }
+    }
+
+    /// Nobody has a block in hand, and each that was allocated was freed once.
+    pub(super) fn assert_each_freed_once(&self) {
+        let allocated = *self.allocated.lock().expect("no panic");
+        self.assert_all_free(allocated);
     }
 
     /// Nobody has a block in hand, and blocks were freed or returned `releases` times in all.
@@ -271,6 +280,7 @@ impl Peer {
         let queue = &*self.queue;
         let all = 0..queue.block_count();
         let mut block = send::allocate(queue, self.row, all, &self.cursor)?;
+        *queue.allocated.lock().expect("no panic") += 1;
         queue.cell(block.index).write(message);
         send::offer(queue, &mut block, 8).expect("sound words");
         Some(block)

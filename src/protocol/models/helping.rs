@@ -102,7 +102,8 @@ fn a_late_helper_does_no_harm_to_the_next_message_of_the_block() {
             received.extend(peer.drain().0);
             received.sort_unstable();
             assert_eq!(received, sent);
-            queue.assert_all_free(1 + 2 + 1);
+            // A send may find neither block free: its look at the two takes two steps.
+            queue.assert_each_freed_once();
         },
     );
 }
