@@ -2,6 +2,7 @@
 
 mod attachment;
 mod bytes;
+mod common;
 mod end;
 mod handoff;
 mod huge;
