@@ -324,3 +324,196 @@ impl Display for Totals {
         )
     }
 }
+
+#[cfg(test)]
+mod tests {
+    //! Books of a message or two, each with something that a broken queue might do.
+
+    use super::*;
+
+    const SENDER: Life = Life(1);
+    const ONE: Life = Life(2);
+    const OTHER: Life = Life(3);
+
+    fn id(number: u32) -> Id {
+        Id::new(SENDER, number)
+    }
+
+    fn sent(number: u32) -> Vec<(Deed, Life, Id)> {
+        vec![
+            (Deed::Sending, SENDER, id(number)),
+            (Deed::Accepted, SENDER, id(number)),
+        ]
+    }
+
+    fn killed(life: Life) -> (Deed, Life, Id) {
+        let deed = if life == SENDER {
+            Deed::KillingSender
+        } else {
+            Deed::KillingConsumer
+        };
+        (deed, life, Id::NONE)
+    }
+
+    /// The totals of a queue that says that it has accepted so many.
+    fn balance(accepted: u64, notes: &[(Deed, Life, Id)]) -> Totals {
+        let mut books = Books::default();
+        for &(deed, life, id) in notes {
+            books.enter(Note { deed, life, id });
+        }
+        let said = Said {
+            accepted,
+            ..Said::default()
+        };
+        books.balance(0, said, true)
+    }
+
+    fn assert_clean(totals: &Totals, uncertain: u64) {
+        assert_eq!(totals.violations(), [""; 0]);
+        assert_eq!(totals.uncertain, uncertain);
+        let found = totals.acknowledged + totals.dead_letters + totals.queued + totals.swallowed;
+        assert_eq!(totals.accepted, found);
+    }
+
+    /// The one violation, in words.
+    fn only_violation(totals: &Totals) -> &str {
+        match totals.violations() {
+            [only] => only,
+            all => panic!("not one violation: {all:?}"),
+        }
+    }
+
+    #[test]
+    fn what_is_received_leased_returned_read_or_drained_balances() {
+        let mut notes = [sent(0), sent(1), sent(2), sent(3)].concat();
+        notes.extend([
+            (Deed::Receiving, ONE, id(0)),
+            (Deed::Settled, ONE, id(0)),
+            (Deed::Leased, ONE, id(1)),
+            (Deed::Returning, ONE, id(1)),
+            (Deed::Leased, OTHER, id(1)),
+            (Deed::Settling, OTHER, id(1)),
+            (Deed::Settled, OTHER, id(1)),
+            (Deed::Letter, Life::PARENT, id(2)),
+            (Deed::Drained, Life::PARENT, id(3)),
+        ]);
+        let totals = balance(4, &notes);
+        assert_clean(&totals, 0);
+        assert_eq!(
+            totals.to_string(),
+            "storm: 0 kills, 4 accepted, 2 acknowledged, 1 dead letters, 1 queued, 0 uncertain, 0 lost, 0 duplicated, \
+             0 leaked"
+        );
+    }
+
+    #[test]
+    fn an_accepted_message_that_is_nowhere_is_lost() {
+        let totals = balance(1, &sent(0));
+        assert_eq!(totals.lost, 1);
+        assert!(only_violation(&totals).contains("is lost"));
+    }
+
+    #[test]
+    fn a_message_that_its_killed_holder_was_not_acknowledging_is_lost_if_it_does_not_come_back() {
+        let notes = [sent(0), vec![(Deed::Leased, ONE, id(0)), killed(ONE)]].concat();
+        assert_eq!(balance(1, &notes).lost, 1);
+        let back = (Deed::Drained, Life::PARENT, id(0));
+        assert_clean(&balance(1, &[notes, vec![back]].concat()), 0);
+    }
+
+    #[test]
+    fn a_receiver_that_is_killed_leaves_one_message_in_doubt_which_may_come_back_or_not() {
+        let gone = [sent(0), vec![(Deed::Receiving, ONE, id(0)), killed(ONE)]].concat();
+        assert_clean(&balance(1, &gone), 1);
+        let back = vec![
+            (Deed::Receiving, OTHER, id(0)),
+            (Deed::Settled, OTHER, id(0)),
+        ];
+        assert_clean(&balance(1, &[gone, back].concat()), 1);
+    }
+
+    #[test]
+    fn a_sender_that_is_killed_leaves_one_message_in_doubt_which_may_be_found_or_not() {
+        let mut notes = vec![(Deed::Sending, SENDER, id(0)), killed(SENDER)];
+        assert_clean(&balance(0, &notes), 1);
+        // The queue knows that it has accepted one more.
+        let totals = balance(1, &notes);
+        assert!(only_violation(&totals).contains("accepted 1 messages, but 0"));
+        notes.push((Deed::Drained, Life::PARENT, id(0)));
+        assert_clean(&balance(1, &notes), 1);
+    }
+
+    #[test]
+    fn nobody_but_the_killed_leaves_doubts() {
+        for notes in [
+            vec![(Deed::Sending, SENDER, id(0))],
+            [
+                sent(0),
+                vec![
+                    (Deed::Sending, SENDER, id(1)),
+                    (Deed::Sending, SENDER, id(2)),
+                ],
+                vec![killed(SENDER), (Deed::Drained, ONE, id(0))],
+            ]
+            .concat(),
+        ] {
+            let totals = balance(totals_accepted(&notes), &notes);
+            assert!(only_violation(&totals).contains("in doubt"));
+        }
+    }
+
+    fn totals_accepted(notes: &[(Deed, Life, Id)]) -> u64 {
+        let accepted = notes.iter().filter(|note| note.0 == Deed::Accepted);
+        accepted.count() as u64
+    }
+
+    #[test]
+    fn a_message_in_two_hands_or_two_places_is_duplicated() {
+        let leased = vec![(Deed::Leased, ONE, id(0))];
+        let settled = vec![(Deed::Settling, ONE, id(0)), (Deed::Settled, ONE, id(0))];
+        let drained = vec![(Deed::Drained, Life::PARENT, id(0))];
+        let both_hands = [sent(0), leased.clone(), drained.clone()].concat();
+        let both_places = [sent(0), leased.clone(), settled.clone(), drained].concat();
+        let twice = [sent(0), leased, settled.clone(), settled].concat();
+        for notes in [both_hands, both_places, twice] {
+            assert!(balance(1, &notes).duplicated > 0, "{notes:?}");
+        }
+    }
+
+    #[test]
+    fn what_was_refused_or_never_sent_is_nowhere() {
+        let refused = vec![
+            (Deed::Sending, SENDER, id(0)),
+            (Deed::Refused, SENDER, id(0)),
+        ];
+        assert_clean(&balance(0, &refused), 0);
+        let found = vec![(Deed::Drained, Life::PARENT, id(0))];
+        for notes in [[refused, found.clone()].concat(), found] {
+            assert_eq!(balance(1, &notes).duplicated, 1);
+        }
+    }
+
+    #[test]
+    fn nothing_that_was_sent_after_the_close_is_accepted() {
+        let closed = (Deed::Closed, Life::PARENT, Id::NONE);
+        let drained = (Deed::Drained, Life::PARENT, id(0));
+        let [sending, accepted] = sent(0).try_into().expect("two notes");
+        assert_clean(&balance(1, &[sending, closed, accepted, drained]), 0);
+        let totals = balance(1, &[closed, sending, accepted, drained]);
+        assert!(only_violation(&totals).contains("closed before"));
+    }
+
+    #[test]
+    fn a_single_receiver_gets_messages_in_order_unless_one_was_killed() {
+        let mut notes = [sent(0), sent(1)].concat();
+        for number in [1, 0] {
+            notes.extend([
+                (Deed::Receiving, ONE, id(number)),
+                (Deed::Settled, ONE, id(number)),
+            ]);
+        }
+        assert!(only_violation(&balance(2, &notes)).contains("out of order"));
+        notes.insert(0, killed(OTHER));
+        assert_clean(&balance(2, &notes), 0);
+    }
+}

@@ -6,6 +6,7 @@ use ipc_tests::{ledger::Ledger, rounds::Rng};
 use nix::sys::{prctl, signal::Signal};
 use std::{
     path::{Path, PathBuf},
+    thread,
     time::Duration,
 };
 use workring::{
@@ -56,6 +57,8 @@ pub(crate) struct Orders<'a> {
     pub(crate) role: Role,
     pub(crate) life: Life,
     pub(crate) size: usize,
+    /// How long it rests now and then, at the most, in microseconds; 0: never.
+    pub(crate) rest: u64,
     pub(crate) seed: u64,
     pub(crate) scratch: &'a Path,
 }
@@ -66,6 +69,7 @@ impl Orders<'_> {
             self.role.name().to_owned(),
             self.life.0.to_string(),
             self.size.to_string(),
+            self.rest.to_string(),
             self.seed.to_string(),
             self.scratch.display().to_string(),
         ]
@@ -74,7 +78,7 @@ impl Orders<'_> {
 
 /// Plays the role that the arguments name; false if they name none.
 pub(crate) fn play(arguments: &[String]) -> bool {
-    let [name, life, size, seed, scratch] = arguments else {
+    let [name, life, size, rest, seed, scratch] = arguments else {
         return false;
     };
     let Some(role) = Role::ALL.into_iter().find(|role| role.name() == name) else {
@@ -94,6 +98,7 @@ pub(crate) fn play(arguments: &[String]) -> bool {
         hand: Hand::new(ledger, life, decoding).for_decoding(),
         rng: Rng::with_seed(seed.parse().expect("a seed")),
         size: size.parse().expect("a size"),
+        rest: rest.parse().expect("microseconds"),
         scratch,
     };
     match role {
@@ -109,6 +114,7 @@ struct Child {
     hand: &'static Hand,
     rng: Rng,
     size: usize,
+    rest: u64,
     scratch: PathBuf,
 }
 
@@ -121,7 +127,11 @@ enum Outcome<T> {
 }
 
 impl Child {
-    fn is_over(&self, file: &str) -> bool {
+    /// Between two messages. Where all are always busy, killer and newborn have to queue for a processor.
+    fn is_over(&mut self, file: &str) -> bool {
+        if self.rest > 0 && self.rng.u8(0..4) == 0 {
+            thread::sleep(Duration::from_micros(self.rng.u64(0..self.rest)));
+        }
         self.scratch.join(file).exists()
     }
 

@@ -93,6 +93,8 @@ struct Gale<'a> {
     sender: Outgoing,
     receiver: Incoming,
     slice: Duration,
+    /// Of the children; see [`Orders`].
+    rest: u64,
     living: Vec<Living>,
     born: u32,
     kills: u64,
@@ -116,8 +118,10 @@ impl<'a> Gale<'a> {
             .slice(slice)
             .spin(spin);
         let (sender, receiver) = options.channel_with::<Message, Raw>().expect("a queue");
+        let rest = *rng.choice(&[0, 500, 1_000]).expect("one of them");
         Self {
             shape,
+            rest,
             rng,
             hand: Hand::new(ledger, Life::PARENT, Deed::Drained),
             scratch,
@@ -175,6 +179,7 @@ impl<'a> Gale<'a> {
             role,
             life,
             size: self.shape.size,
+            rest: self.rest,
             seed: self.rng.u64(..),
             scratch: self.scratch.path(),
         };
