@@ -45,10 +45,15 @@ fn main() -> ExitCode {
     for line in totals.violations() {
         println!("violation: {line}");
     }
-    println!("{totals}");
-    if totals.violations().is_empty() {
-        return ExitCode::SUCCESS;
+    let balanced = totals.violations().is_empty();
+    if !balanced {
+        let seed = totals.seed;
+        println!("to repeat it: storm {}", Shape { seed, ..shape });
     }
-    println!("to repeat it: storm {shape}");
-    ExitCode::FAILURE
+    println!("{totals}");
+    if balanced {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }

@@ -284,6 +284,8 @@ pub(crate) struct Totals {
     duplicated: u64,
     leaked: u64,
     violations: Vec<String>,
+    /// Of the last gale: the one with the violations, if there are any.
+    pub(crate) seed: u64,
 }
 
 impl Totals {

@@ -59,6 +59,7 @@ pub(crate) fn storm(shape: &Shape) -> Totals {
         guarded(LIMIT, || {
             totals.add(Gale::new(shape, seed).blow(left.min(LONGEST)));
         });
+        totals.seed = seed;
     }
     totals
 }
@@ -200,7 +201,7 @@ impl<'a> Gale<'a> {
         let start = Instant::now();
         let (mut next_kill, mut next_stop) = (start, start);
         let mut next_post = start;
-        while !is_over(self) && !self.living.is_empty() {
+        while !is_over(self) && !self.living.is_empty() && self.wrong.is_empty() {
             let now = Instant::now();
             if now >= next_kill {
                 next_kill = self.next(next_kill, self.shape.kills_per_second);
@@ -345,15 +346,20 @@ impl<'a> Gale<'a> {
                 self.close();
             }
             Ending::Killed => {
-                while !self.living.is_empty() {
-                    self.kill(0);
-                }
-                self.unreported.clear();
+                self.kill_all();
                 self.await_recovery();
                 self.close();
             }
         }
         self.await_all(|_| true);
+    }
+
+    /// Says so of nobody.
+    fn kill_all(&mut self) {
+        while !self.living.is_empty() {
+            self.kill(0);
+        }
+        self.unreported.clear();
     }
 
     fn forbid(&self, file: &str) {
@@ -368,6 +374,10 @@ impl<'a> Gale<'a> {
     /// Waits until those of these roles have ended by themselves. The parent reads dead letters meanwhile.
     fn await_all(&mut self, is_meant: impl Fn(Role) -> bool) {
         while self.living.iter().any(|one| is_meant(one.role)) {
+            if !self.wrong.is_empty() {
+                // They may wait for ever for one that has failed.
+                return self.kill_all();
+            }
             let mut index = 0;
             while let Some(one) = self.living.get_mut(index) {
                 let ended = is_meant(one.role).then(|| one.child.try_wait().expect("wait"));
@@ -390,7 +400,7 @@ impl<'a> Gale<'a> {
             match self.receiver.recv_timeout(self.slice) {
                 Ok(message) => self.hand.note(Deed::Drained, message.id),
                 Err(RecvTimeoutError::Timeout) => {}
-                Err(other) => panic!("receive: {other}"),
+                Err(other) => return self.wrong.push(format!("receive: {other}")),
             }
         }
     }
@@ -407,7 +417,7 @@ impl<'a> Gale<'a> {
                 Err(TryRecvError::Closed) => break,
                 // Never for long: nobody else is left.
                 Err(TryRecvError::Empty) => {}
-                Err(other) => panic!("drain: {other}"),
+                Err(other) => return self.wrong.push(format!("drain: {other}")),
             }
         }
         self.read_letters();
@@ -442,6 +452,15 @@ impl<'a> Gale<'a> {
         }
         let said = said(&self.receiver.stats());
         books.balance(self.kills, said, self.shape.consumers() == 1)
+    }
+}
+
+/// Should the parent fail, nobody is left behind.
+impl Drop for Living {
+    fn drop(&mut self) {
+        // Both do nothing to one that was waited for.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
