@@ -5,6 +5,10 @@ use core::fmt;
 use std::error::Error;
 use std::io;
 
+mod named;
+
+pub use named::{CreateNamedError, OpenError, RemoveError};
+
 /// Which limit leaves too little memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]

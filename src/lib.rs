@@ -14,7 +14,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! [`Handoff`] gives either end to a child process, and [`inherit`] is how the child takes it over.
+//! [`Handoff`] gives either end to a child process, and [`inherit`] is how the child takes it over. A queue made
+//! with [`Options::create_named`] has a name instead, by which unrelated processes [`open`](open()) it.
 //!
 //! # Guarantees
 //!
@@ -76,14 +77,14 @@ mod sync;
 
 pub use codec::{Bincode, Codec, DecodeError, EncodeError, Raw};
 pub use error::{
-    CreateError, HandoffError, InheritError, MemoryLimit, RecvError, RecvTimeoutError, SendError,
-    SendTimeoutError, TryRecvError, TrySendError,
+    CreateError, CreateNamedError, HandoffError, InheritError, MemoryLimit, OpenError, RecvError,
+    RecvTimeoutError, RemoveError, SendError, SendTimeoutError, TryRecvError, TrySendError,
 };
 #[cfg(not(loom))]
 pub use queue::{
     BlockStats, BytesLease, DeadLetter, DeadLetters, DeathStats, End, Handoff, Interrupter,
-    IntoIter, Iter, Lease, Options, PeerStats, Receiver, Reservation, Sender, Stats, TryIter,
-    channel, inherit, inherit_tagged,
+    IntoIter, Iter, Lease, NamedQueue, Options, PeerStats, Receiver, Reservation, Sender, Stats,
+    TryIter, channel, inherit, inherit_tagged, named_queues, open, open_tagged, remove_named,
 };
 
 /// The README's example, compiled.
