@@ -33,6 +33,7 @@
 //! | nothing lost | A receive that ends without a message has taken none; a send that fails gives its message back. |
 //! | death | A process that dies, at any instruction, is noticed within one [slice](Options::slice) while anybody waits, sends or receives, and at once where its parent says so ([`Receiver::report_exit`]). What it held is handed out again, first, in order, with one attempt more, or is a dead letter after the last; what it had sent stays sent; its ends are gone. |
 //! | no false death | Who is dead is asked of the kernel: a process that is stopped, frozen or slow is left alone. |
+//! | names | A queue of [`Options::create_named`] outlives all processes, appears whole or not at all, and is [removed](remove_named) only when nobody is attached. |
 //! | fork | A forked child without a program of its own gets the error `Forked` from every call, and releases nothing. |
 //!
 //! # Errors

@@ -266,8 +266,8 @@ fn count_living(segment: &Segment) -> Result<usize, OpenError> {
 pub struct NamedQueue {
     /// The name.
     pub name: String,
-    /// How many processes are attached to it, or were given an end of it; 0: it can be removed. `None`: it can't be
-    /// looked at, and [`open`] says why.
+    /// How many processes are attached to it, or were given an end of it; 0: it can be removed. One that has opened
+    /// it twice counts twice. `None`: it can't be looked at, and [`open`] says why.
     pub processes: Option<usize>,
 }
 
@@ -313,7 +313,7 @@ pub fn named_queues() -> io::Result<Vec<NamedQueue>> {
 
 /// Remove a named queue that no process is attached to, with the messages in it. Never waits.
 ///
-/// What has the name of a queue and is none goes, too. A queue of another version of this crate does not: remove it
+/// A private file that has the name of a queue and is none goes, too. A queue of another version of this crate does not: remove it
 /// with a program that has that version, or remove `/dev/shm/workring-USERID-NAME` yourself.
 ///
 /// # Errors
@@ -341,8 +341,15 @@ pub fn remove_named(name: &str) -> Result<(), RemoveError> {
     if !named::bar_door(&door).map_err(not_locked)? {
         return Err(RemoveError::InUse { processes: 1 });
     }
-    check()?;
-    if !named::has_name(&door).map_err(not_locked)? {
+    let removed = check().and_then(|()| unlink(&door, name));
+    // Not left to the closing of the file: a child that was forked meanwhile has it open, too.
+    let _ = named::leave_door(&door);
+    removed
+}
+
+/// Behind the barred door: the name still leads to this file, unless it was removed before.
+fn unlink(file: &OwnedFd, name: &str) -> Result<(), RemoveError> {
+    if !named::has_name(file).map_err(not_locked)? {
         return Err(not_found(name).into());
     }
     named::unlink(name).map_err(|source| {
