@@ -6,8 +6,10 @@ use std::error::Error;
 use std::io;
 
 mod many;
+mod named;
 
 pub use many::{SendManyError, SendManyTimeoutError, TrySendManyError, Unsent};
+pub use named::{CreateNamedError, OpenError, RemoveError};
 
 /// Which limit leaves too little memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

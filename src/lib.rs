@@ -14,7 +14,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! [`Handoff`] gives either end to a child process, and [`inherit`] is how the child takes it over.
+//! [`Handoff`] gives either end to a child process, and [`inherit`] is how the child takes it over. A queue made
+//! with [`Options::create_named`] has a name instead, by which unrelated processes [`open`](open()) it.
 //!
 //! # Guarantees
 //!
@@ -32,6 +33,7 @@
 //! | nothing lost | A receive that ends without a message has taken none; a send that fails gives its message back. |
 //! | death | A process that dies, at any instruction, is noticed within one [slice](Options::slice) while anybody waits, sends or receives, and at once where its parent says so ([`Receiver::report_exit`]). What it held is handed out again, first, in order, with one attempt more, or is a dead letter after the last; what it had sent stays sent; its ends are gone. |
 //! | no false death | Who is dead is asked of the kernel: a process that is stopped, frozen or slow is left alone. |
+//! | names | A queue of [`Options::create_named`] outlives all processes, appears whole or not at all, and is [removed](remove_named) only when nobody is attached. |
 //! | fork | A forked child without a program of its own gets the error `Forked` from every call, and releases nothing. |
 //!
 //! # Errors
@@ -77,15 +79,15 @@ mod sync;
 
 pub use codec::{Bincode, Codec, DecodeError, EncodeError, Raw};
 pub use error::{
-    CreateError, HandoffError, InheritError, MemoryLimit, RecvError, RecvTimeoutError, SendError,
-    SendManyError, SendManyTimeoutError, SendTimeoutError, TryRecvError, TrySendError,
-    TrySendManyError, Unsent,
+    CreateError, CreateNamedError, HandoffError, InheritError, MemoryLimit, OpenError, RecvError,
+    RecvTimeoutError, RemoveError, SendError, SendManyError, SendManyTimeoutError,
+    SendTimeoutError, TryRecvError, TrySendError, TrySendManyError, Unsent,
 };
 #[cfg(not(loom))]
 pub use queue::{
     BlockStats, BytesLease, DeadLetter, DeadLetters, DeathStats, End, Handoff, Interrupter,
-    IntoIter, Iter, Lease, Options, PeerStats, Receiver, Reservation, Sender, Stats, TryIter,
-    channel, inherit, inherit_tagged,
+    IntoIter, Iter, Lease, NamedQueue, Options, PeerStats, Receiver, Reservation, Sender, Stats,
+    TryIter, channel, inherit, inherit_tagged, named_queues, open, open_tagged, remove_named,
 };
 
 /// The README's example, compiled.

@@ -9,7 +9,7 @@ use nix::libc;
 use std::io;
 use std::os::fd::AsFd;
 
-fn byte(offset: u64) -> io::Result<libc::flock> {
+fn byte(offset: u64, kind: libc::c_int) -> io::Result<libc::flock> {
     let start =
         libc::off_t::try_from(offset).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
     #[allow(
@@ -17,7 +17,7 @@ fn byte(offset: u64) -> io::Result<libc::flock> {
         reason = "small constants of the system's headers"
     )]
     Ok(libc::flock {
-        l_type: libc::F_WRLCK as libc::c_short,
+        l_type: kind as libc::c_short,
         l_whence: libc::SEEK_SET as libc::c_short,
         l_start: start,
         l_len: 1,
@@ -27,7 +27,16 @@ fn byte(offset: u64) -> io::Result<libc::flock> {
 
 /// Lock one byte for this description. False if another description has it.
 pub(crate) fn try_lock(file: impl AsFd, offset: u64) -> io::Result<bool> {
-    match fcntl(file, FcntlArg::F_OFD_SETLK(&byte(offset)?)) {
+    set(file, byte(offset, libc::F_WRLCK)?)
+}
+
+/// Lock one byte together with others who share it. False if another description has it alone.
+pub(crate) fn try_share(file: impl AsFd, offset: u64) -> io::Result<bool> {
+    set(file, byte(offset, libc::F_RDLCK)?)
+}
+
+fn set(file: impl AsFd, lock: libc::flock) -> io::Result<bool> {
+    match fcntl(file, FcntlArg::F_OFD_SETLK(&lock)) {
         Ok(_) => Ok(true),
         Err(nix::Error::EAGAIN | nix::Error::EACCES) => Ok(false),
         Err(error) => Err(error.into()),
@@ -36,21 +45,14 @@ pub(crate) fn try_lock(file: impl AsFd, offset: u64) -> io::Result<bool> {
 
 /// Whether another description has the byte locked. Asks only: to take the lock would keep its owner out.
 pub(crate) fn is_locked(file: impl AsFd, offset: u64) -> io::Result<bool> {
-    let mut lock = byte(offset)?;
+    let mut lock = byte(offset, libc::F_WRLCK)?;
     fcntl(file, FcntlArg::F_OFD_GETLK(&mut lock))?;
     Ok(i32::from(lock.l_type) != libc::F_UNLCK)
 }
 
 /// Give up the lock on one byte before the description goes.
 pub(crate) fn unlock(file: impl AsFd, offset: u64) -> io::Result<()> {
-    let mut lock = byte(offset)?;
-    #[allow(
-        clippy::cast_possible_truncation,
-        reason = "a small constant of the system's headers"
-    )]
-    let unlocked = libc::F_UNLCK as libc::c_short;
-    lock.l_type = unlocked;
-    fcntl(file, FcntlArg::F_OFD_SETLK(&lock))?;
+    fcntl(file, FcntlArg::F_OFD_SETLK(&byte(offset, libc::F_UNLCK)?))?;
     Ok(())
 }
 

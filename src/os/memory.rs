@@ -1,4 +1,4 @@
-//! Shared memory: sealed memfds and mappings of them.
+//! Shared memory: sealed memfds, and mappings of them and of files with a name.
 
 use super::fork::Origin;
 use super::supply::{self, Shortage};
@@ -186,7 +186,8 @@ unsafe impl Send for Mapping {}
 unsafe impl Sync for Mapping {}
 
 impl Mapping {
-    /// Map the first `length` bytes of `file`, which must be sealed at that size or more.
+    /// Map the first `length` bytes of `file`, which must be sealed at that size or more, or be private
+    /// ([`super::named`]).
     pub(crate) fn new(file: impl AsFd, length: usize) -> Result<Self, Refused> {
         let length =
             NonZeroUsize::new(length).ok_or(io::Error::from(io::ErrorKind::InvalidInput))?;

@@ -11,5 +11,6 @@ pub(crate) mod futex;
 pub(crate) mod liveness;
 pub(crate) mod locks;
 pub(crate) mod memory;
+pub(crate) mod named;
 pub(crate) mod process;
 pub(crate) mod supply;

@@ -99,14 +99,27 @@ fn identify(row: &PeerRow, identity: Identity) {
 impl Attachment {
     /// Attach the process that has made the segment, with both roles, one handle each.
     pub(super) fn create(segment: Segment) -> Result<Self, Refused> {
+        Self::settle(segment, Roles::BOTH, process::identity()?)
+    }
+
+    /// Attach to a queue that others have been using, with these roles, one handle each. The segment's file must be
+    /// a description of this process's own.
+    pub(super) fn join(segment: Segment, roles: Roles) -> Result<Self, Refused> {
+        let identity = process::identity()?;
+        // What the dead have left would otherwise wait for the first sweep: their rows, and their messages.
+        segment.sweep_as_guest(&identity);
+        Self::settle(segment, roles, identity)
+    }
+
+    fn settle(segment: Segment, roles: Roles, identity: Identity) -> Result<Self, Refused> {
         let (row, seen) = lock_free_row(&segment, segment.file())?;
         let word = segment.row(row).ok_or(Corrupt::NoSuchRow)?;
-        let identity = process::identity()?;
         identify(word, identity);
-        let tenant = word.settle(seen, Roles::BOTH).ok_or(Corrupt::RowChanged)?;
-        // A new queue is open: nobody else could have closed it.
-        let _: Arrival = sides::arrive(&segment, row, tenant, Roles::BOTH)?;
-        Ok(Self::new(segment, row, tenant, Roles::BOTH, identity))
+        let tenant = word.settle(seen, roles).ok_or(Corrupt::RowChanged)?;
+        match sides::arrive(&segment, row, tenant, roles)? {
+            Arrival::Counted => Ok(Self::new(segment, row, tenant, roles, identity)),
+            Arrival::TooLate => Err(Refused::Closed),
+        }
     }
 
     /// Attach to a queue that this process was given a ticket for; `file` is the description with the

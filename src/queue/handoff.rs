@@ -8,12 +8,13 @@
 use super::attachment::{Attachment, Refused};
 use super::end::End;
 use super::end::sealed::{AnyAttachment, AnyHandle, EndRole};
+use super::fit;
 use crate::error::{HandoffError, InheritError};
 use crate::os::process;
 use crate::os::supply::Shortage;
 use crate::protocol::Words;
 use crate::protocol::peers::{Incarnation, Role, Row, Tenancy, Tenant};
-use crate::segment::{Refusal, Segment, shortened};
+use crate::segment::{Refusal, Segment};
 use core::fmt;
 use parking_lot::Mutex;
 use std::collections::BTreeSet;
@@ -87,11 +88,7 @@ impl Handoff {
     /// [`HandoffError`]: the name can't be used; the queue is closed or has no row left for another process;
     /// the system has no descriptors or no `/proc`.
     pub fn give<E: End>(mut self, name: &str, end: &E) -> Result<Self, HandoffError> {
-        let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-        if name.is_empty()
-            || !name.chars().all(is_plain)
-            || self.tickets.iter().any(|ticket| ticket.name == name)
-        {
+        if !is_plain(name) || self.tickets.iter().any(|ticket| ticket.name == name) {
             return Err(HandoffError::InvalidName {
                 name: name.to_owned(),
             });
@@ -188,6 +185,12 @@ impl fmt::Debug for Handoff {
             .entries(self.tickets.iter().map(|ticket| &ticket.name))
             .finish()
     }
+}
+
+/// Whether this can name a hand-off, or a queue.
+pub(super) fn is_plain(name: &str) -> bool {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    !name.is_empty() && name.chars().all(is_plain)
 }
 
 const fn end_name(role: Role) -> &'static str {
@@ -314,7 +317,7 @@ pub fn inherit_tagged<E: End>(name: &str, schema: u64) -> Result<E, InheritError
         what: "this process could not be identified",
         source,
     })?;
-    let fits = check_fit::<E>(&segment, schema);
+    let fits = fit::check::<E>(&segment, schema);
     let attachment = Attachment::redeem(segment, given.row, ticket, role, identity)
         .map_err(|corrupt| InheritError::NotAQueue {
             what: corrupt.what(),
@@ -322,30 +325,5 @@ pub fn inherit_tagged<E: End>(name: &str, schema: u64) -> Result<E, InheritError
         .ok_or_else(taken_before)?;
     // Attached in any case, so that a process that does not fit leaves as any other does.
     let end = E::from_attachment(AnyAttachment(attachment));
-    fits.map(|()| end)
-}
-
-fn check_fit<E: End>(segment: &Segment, schema: u64) -> Result<(), InheritError> {
-    let settings = segment.settings();
-    let (theirs, ours) = (settings.type_name.clone(), shortened(E::type_name()));
-    if theirs != ours {
-        return Err(InheritError::Type {
-            theirs,
-            ours: ours.to_owned(),
-        });
-    }
-    let (theirs, ours) = (settings.codec_name.clone(), shortened(E::codec_name()));
-    if theirs != ours {
-        return Err(InheritError::Codec {
-            theirs,
-            ours: ours.to_owned(),
-        });
-    }
-    if settings.schema != schema {
-        return Err(InheritError::Schema {
-            theirs: settings.schema,
-            ours: schema,
-        });
-    }
-    Ok(())
+    fits.map(|()| end).map_err(InheritError::from)
 }

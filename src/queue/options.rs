@@ -67,8 +67,8 @@ pub struct Options {
     max_dead_letters: usize,
     spin: Duration,
     slice: Duration,
-    end_with_last_sender: bool,
-    end_with_last_receiver: bool,
+    end_with_last_sender: Option<bool>,
+    end_with_last_receiver: Option<bool>,
     schema: u64,
 }
 
@@ -85,8 +85,8 @@ impl Options {
             max_dead_letters: 128,
             spin: Duration::from_micros(50),
             slice: Duration::from_millis(100),
-            end_with_last_sender: true,
-            end_with_last_receiver: true,
+            end_with_last_sender: None,
+            end_with_last_receiver: None,
             schema: 0,
         }
     }
@@ -184,15 +184,17 @@ impl Options {
         self
     }
 
-    /// Whether the queue closes when the last sender of all processes is gone. True by default.
+    /// Whether the queue closes when the last sender of all processes is gone. By default it does, unless it is one
+    /// that [has a name](Options::create_named).
     pub const fn end_with_last_sender(mut self, end: bool) -> Self {
-        self.end_with_last_sender = end;
+        self.end_with_last_sender = Some(end);
         self
     }
 
-    /// Whether the queue closes when the last receiver of all processes is gone. True by default.
+    /// Whether the queue closes when the last receiver of all processes is gone. By default it does, unless it is one
+    /// that [has a name](Options::create_named).
     pub const fn end_with_last_receiver(mut self, end: bool) -> Self {
-        self.end_with_last_receiver = end;
+        self.end_with_last_receiver = Some(end);
         self
     }
 
@@ -228,32 +230,9 @@ impl Options {
     pub fn channel_with<T, C: Codec<T>>(
         &self,
     ) -> Result<(Sender<T, C>, Receiver<T, C>), CreateError> {
-        let settings = self.settings(type_name::<T>(), C::NAME)?;
-        let segment = Segment::create(settings).map_err(|refused| match refused {
-            memory::Refused::Short(Shortage {
-                limit,
-                wanted,
-                available,
-            }) => CreateError::NoMemory {
-                limit,
-                wanted,
-                available,
-            },
-            memory::Refused::Os(source) => CreateError::Os {
-                what: "no shared memory for the queue",
-                source,
-            },
-        })?;
-        let attachment = Attachment::create(segment).map_err(|refused| CreateError::Os {
-            what: "the new queue could not be attached to",
-            source: match refused {
-                Refused::Os(source) => source,
-                Refused::Corrupt(corrupt) => std::io::Error::other(corrupt.what()),
-                Refused::Closed | Refused::TooManyPeers | Refused::Forked => {
-                    std::io::Error::other("somebody else is using it")
-                }
-            },
-        })?;
+        let settings = self.settings(type_name::<T>(), C::NAME, true)?;
+        let segment = Segment::create(settings).map_err(not_made)?;
+        let attachment = Attachment::create(segment).map_err(not_attached)?;
         let attachment = Arc::new(attachment);
         Ok((
             Sender::counted(Arc::clone(&attachment)),
@@ -261,7 +240,13 @@ impl Options {
         ))
     }
 
-    fn settings(&self, type_name: &str, codec_name: &str) -> Result<Settings, CreateError> {
+    /// `ends`: whether the queue ends with the last of a side, where the options do not say.
+    pub(super) fn settings(
+        &self,
+        type_name: &str,
+        codec_name: &str,
+        ends: bool,
+    ) -> Result<Settings, CreateError> {
         let capacities = Geometry::CAPACITIES;
         let capacity = number(
             "capacity",
@@ -281,8 +266,8 @@ impl Options {
                     &(0..=most_letters),
                 )?,
                 settled: self.settled,
-                end_with_last_sender: self.end_with_last_sender,
-                end_with_last_receiver: self.end_with_last_receiver,
+                end_with_last_sender: self.end_with_last_sender.unwrap_or(ends),
+                end_with_last_receiver: self.end_with_last_receiver.unwrap_or(ends),
             },
             max_leases: number("max_leases", max_leases, &(1..=1 << 20))?,
             max_message: within(
@@ -298,6 +283,39 @@ impl Options {
             type_name: type_name.to_owned(),
             codec_name: codec_name.to_owned(),
         })
+    }
+}
+
+/// Why there is no segment.
+pub(super) fn not_made(refused: memory::Refused) -> CreateError {
+    match refused {
+        memory::Refused::Short(Shortage {
+            limit,
+            wanted,
+            available,
+        }) => CreateError::NoMemory {
+            limit,
+            wanted,
+            available,
+        },
+        memory::Refused::Os(source) => CreateError::Os {
+            what: "no shared memory for the queue",
+            source,
+        },
+    }
+}
+
+/// Why its maker is not attached to it.
+pub(super) fn not_attached(refused: Refused) -> CreateError {
+    CreateError::Os {
+        what: "the new queue could not be attached to",
+        source: match refused {
+            Refused::Os(source) => source,
+            Refused::Corrupt(corrupt) => std::io::Error::other(corrupt.what()),
+            Refused::Closed | Refused::TooManyPeers | Refused::Forked => {
+                std::io::Error::other("somebody else is using it")
+            }
+        },
     }
 }
 

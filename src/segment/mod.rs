@@ -1,8 +1,8 @@
-//! One queue, one segment: a mapping of a sealed memfd, and safe access to what lies in it.
+//! One queue, one segment: a mapping of a sealed memfd, or of a file with a name, and safe access to what lies in it.
 //!
 //! S3. A segment is created whole or not at all: the magic is written last, and nothing before it is read.
-//! S4. Only a file whose size is sealed is mapped, and it must have the very size that its capacity and largest
-//!     message need. So every offset of the [`layout`] is inside the mapping, for as long as it lasts.
+//! S4. Only a file whose size is sealed, or of this very user alone ([`crate::os::named`]), is mapped, and it must
+//!     have the very size that its capacity and largest message need. So every offset of the [`layout`] is inside the mapping, for as long as it lasts.
 #![allow(
     unsafe_code,
     reason = "turns addresses in the mapping into references; each block states its reason"
@@ -17,6 +17,7 @@ pub(crate) mod sweep;
 use crate::error::MemoryLimit;
 use crate::os::fork::Origin;
 use crate::os::memory::{self, FileId, Mapping, Refused};
+use crate::os::named;
 use crate::os::supply::{Shortage, Supply};
 use crate::os::{cpu, futex};
 use crate::protocol::batch::Marks;
@@ -124,11 +125,24 @@ impl Segment {
     }
 
     fn create_from(supply: Supply, settings: Settings) -> Result<Self, Refused> {
+        Self::create_with(memory::create, supply, settings)
+    }
+
+    /// As [`Segment::create`], in a file that can be given a name later, with [`named::publish`].
+    pub(crate) fn create_draft(settings: Settings) -> Result<Self, Refused> {
+        Self::create_with(named::draft, Supply::of_this_system(), settings)
+    }
+
+    fn create_with(
+        create: fn(usize, usize) -> Result<OwnedFd, Refused>,
+        supply: Supply,
+        settings: Settings,
+    ) -> Result<Self, Refused> {
         let geometry = Geometry::new(settings.limits.capacity, settings.max_message);
         let wanted = geometry.committed as u64;
         Shortage::unless(MemoryLimit::Queue, wanted, settings.memory_limit)?;
         supply.check(wanted)?;
-        let file = memory::create(geometry.length, geometry.committed)?;
+        let file = create(geometry.length, geometry.committed)?;
         let mut segment = Self::create_in(file, geometry, settings)?;
         segment.supply = supply;
         Ok(segment)
@@ -145,16 +159,24 @@ impl Segment {
 
     /// Map a segment that another process, or another part of this one, has made.
     pub(crate) fn attach(file: OwnedFd) -> Result<Self, Refusal> {
-        let size =
-            memory::sealed_size(&file)?.ok_or(Refusal::NotASegment("its size is not sealed"))?;
+        let (size, sealed) = match memory::sealed_size(&file)? {
+            Some(size) => (size, true),
+            None => (private_size(&file)?, false),
+        };
         if size < ROWS {
             return Err(Refusal::NotASegment("it is too short"));
+        }
+        if !sealed && !named::begins_with(&file, MAGIC)? {
+            return Err(Refusal::NotASegment(INCOMPLETE));
         }
         let mapping = Mapping::new(&file, size)?;
         // SAFETY: the mapping is at least `ROWS` long, so the header is inside it, aligned to a page, and it
         // consists of atomic integers, for which any bytes will do.
         let header: &Header = unsafe { mapping.part(0).cast().as_ref() };
         let (geometry, settings) = read_header(header, size)?;
+        if !sealed && memory::held(&file)? < geometry.committed {
+            return Err(Refusal::NotASegment("it lacks some of its memory"));
+        }
         let file_id = FileId::of(&file)?;
         Ok(Self::new(mapping, geometry, settings, file, file_id))
     }
@@ -290,12 +312,18 @@ impl Segment {
     }
 }
 
+/// What there is to say of a file without [`MAGIC`].
+const INCOMPLETE: &str = "it does not start with the mark of a complete segment";
+
+/// The size of a file that is not sealed: it has, or may get, a name.
+fn private_size(file: &OwnedFd) -> Result<usize, Refusal> {
+    named::private_size(file)?.ok_or(Refusal::NotASegment("its size is not sealed"))
+}
+
 fn read_header(header: &Header, size: usize) -> Result<(Geometry, Settings), Refusal> {
     // Acquire: pairs with the store in `write_header` (S3).
     if header.magic.load(Ordering::Acquire) != MAGIC {
-        return Err(Refusal::NotASegment(
-            "it does not start with the mark of a complete segment",
-        ));
+        return Err(Refusal::NotASegment(INCOMPLETE));
     }
     let get = |field: &AtomicU64| field.load(Ordering::Relaxed);
     let theirs = get(&header.version);

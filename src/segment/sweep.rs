@@ -119,6 +119,31 @@ impl Segment {
         }
     }
 
+    /// As [`Segment::sweep`], by a process that has no row yet: to free those of the dead.
+    pub(crate) fn sweep_as_guest(&self, me: &Identity) {
+        let Some(judge) = Judge::new(&self.file, self.file_id, me) else {
+            return;
+        };
+        for (row, word, tenant) in self.others() {
+            self.look_after(&judge, row, word, tenant, true);
+        }
+    }
+
+    /// How many peers there are that are not dead, as far as a process can tell that has no row. Repairs nothing.
+    pub(crate) fn count_living(&self, me: &Identity) -> usize {
+        let others = self.others();
+        let Some(judge) = Judge::new(&self.file, self.file_id, me) else {
+            return others.len();
+        };
+        let living = others.iter().filter(|&&(row, word, tenant)| {
+            let said = identity_in(word, tenant);
+            let verdict = judge.verdict(self.lock_byte(row, tenant), said, true);
+            // Without a verdict it counts as alive, and so does one that has said who it is only meanwhile.
+            !matches!(verdict, Ok(Verdict::Dead)) || identity_in(word, tenant) != said
+        });
+        living.count()
+    }
+
     /// The tenants of all rows but this process's own.
     fn others(&self) -> Vec<(Row, &PeerRow, Tenant)> {
         let me = self.lookout.me.get().map(|&(row, _)| row);

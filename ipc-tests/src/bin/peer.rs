@@ -27,6 +27,8 @@ mod history;
 mod hygiene;
 #[path = "peer/large.rs"]
 mod large;
+#[path = "peer/named.rs"]
+mod named;
 #[path = "peer/scribble.rs"]
 mod scribble;
 #[path = "peer/sides.rs"]
@@ -54,6 +56,7 @@ fn main() -> ExitCode {
         history::ROLES,
         hygiene::ROLES,
         large::ROLES,
+        named::ROLES,
         scribble::ROLES,
         sides::ROLES,
         standstill::ROLES,
