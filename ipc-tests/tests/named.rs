@@ -44,6 +44,10 @@ impl Name {
             .and_then(|queue| queue.processes)
     }
 
+    fn inode(&self) -> Option<u64> {
+        Some(fs::metadata(self.path()).ok()?.ino())
+    }
+
     fn is_listed(&self) -> bool {
         let queues = workring::named_queues().expect("a list");
         queues.iter().any(|queue| queue.name == self.0)
@@ -461,6 +465,12 @@ fn nobody_opens_a_half_made_queue() {
                     // The maker's message, unless an earlier look at this queue has taken it, or it is to come.
                     assert!(all.contains(&7), "another queue's: {all:?}");
                     assert!(all.iter().all(|&n| n == 7 || n == its_id), "{all:?}");
+                    let life = name.inode();
+                    drop(receiver);
+                    // The maker gets its turn to remove it.
+                    while name.inode() == life && life.is_some() && !ended.is_finished() {
+                        std::thread::yield_now();
+                    }
                 }
                 Err(OpenError::NotFound { .. }) => missed += 1,
                 Err(other) => panic!("a half-made queue: {other}"),
