@@ -29,6 +29,9 @@ mod parent;
 #[path = "storm/shape.rs"]
 mod shape;
 
+/// So many violations are told; one mostly draws others after it.
+const SHOWN: usize = 20;
+
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
     if children::play(&arguments) {
@@ -42,7 +45,7 @@ fn main() -> ExitCode {
         }
     };
     let totals = parent::storm(&shape);
-    for line in totals.violations() {
+    for line in totals.violations().iter().take(SHOWN) {
         println!("violation: {line}");
     }
     let balanced = totals.violations().is_empty();

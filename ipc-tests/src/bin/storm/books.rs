@@ -212,7 +212,7 @@ impl Books {
                 self.overtaken, self.killed_consumers
             ));
         }
-        totals.violations = [lost, self.duplicated, self.wrong].concat();
+        totals.violations = [self.wrong, self.duplicated, lost].concat();
         totals
     }
 

@@ -396,7 +396,7 @@ impl<'a> Gale<'a> {
 
     /// Waits, with an open queue, until all the dead are found, by nobody but this process.
     fn await_recovery(&mut self) {
-        while self.receiver.stats().peers.len() > 1 {
+        while self.receiver.stats().peers.len() > 1 && self.wrong.is_empty() {
             match self.receiver.recv_timeout(self.slice) {
                 Ok(message) => self.hand.note(Deed::Drained, message.id),
                 Err(RecvTimeoutError::Timeout) => {}
@@ -414,9 +414,9 @@ impl<'a> Gale<'a> {
         loop {
             match self.receiver.try_recv() {
                 Ok(message) => self.hand.note(Deed::Drained, message.id),
-                Err(TryRecvError::Closed) => break,
-                // Never for long: nobody else is left.
-                Err(TryRecvError::Empty) => {}
+                // Nobody is left who could have it, unless something failed before.
+                Err(TryRecvError::Empty) if self.wrong.is_empty() => {}
+                Err(TryRecvError::Empty | TryRecvError::Closed) => break,
                 Err(other) => return self.wrong.push(format!("drain: {other}")),
             }
         }
