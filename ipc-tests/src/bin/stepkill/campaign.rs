@@ -146,8 +146,10 @@ impl Campaign {
         let warden = Warden::new();
         let mut rng = Rng::with_seed(self.seed);
         match self.mode {
-            Mode::Kill => self.every_boundary(Fate::Killed, &mut rng, &warden),
-            Mode::Stop => self.every_boundary(Fate::Stopped, &mut rng, &warden),
+            Mode::Kill => {
+                self.every_boundary(&[Fate::Killed, Fate::KilledUnnoticed], &mut rng, &warden)
+            }
+            Mode::Stop => self.every_boundary(&[Fate::Stopped], &mut rng, &warden),
             Mode::Pairs => self.pairs(&mut rng, &warden),
         }
         let tally = warden.tally();
@@ -161,7 +163,7 @@ impl Campaign {
         format!("--op {name} --mode {mode} --at {}", steps.join(","))
     }
 
-    fn every_boundary(&self, fate: Fate, rng: &mut Rng, warden: &Warden) {
+    fn every_boundary(&self, fates: &[Fate], rng: &mut Rng, warden: &Warden) {
         for &operation in &self.operations {
             let start = Instant::now();
             let addresses = trace(operation, self.within);
@@ -171,7 +173,9 @@ impl Campaign {
             };
             for &steps in &steps {
                 let part = Part { operation, steps };
-                warden.watch(&self.label(operation, &[steps]), || play(&[part], fate));
+                warden.watch(&self.label(operation, &[steps]), || {
+                    fates.iter().try_for_each(|&fate| play(&[part], fate))
+                });
             }
             println!(
                 "{}: {} instructions, {} boundaries, {:.1?}",

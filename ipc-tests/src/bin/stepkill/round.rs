@@ -12,6 +12,8 @@ use workring::Handoff;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fate {
     Killed,
+    /// It is killed, and the others do not know for some laps.
+    KilledUnnoticed,
     /// It stands still while the others go on for some laps, and then goes on too.
     Stopped,
 }
@@ -47,6 +49,10 @@ pub(crate) fn play(parts: &[Part], fate: Fate) -> Result<(), Failure> {
     last.walk(&mut queue, |_| ());
     match fate {
         Fate::Killed => dead.push(last.die(&mut testimony)),
+        Fate::KilledUnnoticed => {
+            dead.push(last.die(&mut testimony));
+            queue.do_laps()?;
+        }
         Fate::Stopped => {
             queue.do_laps()?;
             for id in dead.drain(..) {
