@@ -147,7 +147,7 @@ impl Campaign {
         let mut rng = Rng::with_seed(self.seed);
         match self.mode {
             Mode::Kill => {
-                self.every_boundary(&[Fate::Killed, Fate::KilledUnnoticed], &mut rng, &warden)
+                self.every_boundary(&[Fate::Killed, Fate::KilledUnnoticed], &mut rng, &warden);
             }
             Mode::Stop => self.every_boundary(&[Fate::Stopped], &mut rng, &warden),
             Mode::Pairs => self.pairs(&mut rng, &warden),
