@@ -2,6 +2,7 @@
 //! rows of the protocol, and recoverers that die themselves, work at once, or come too late.
 
 use super::*;
+use crate::os::process;
 use crate::protocol::Corrupt;
 use crate::protocol::batch::Marks;
 use crate::protocol::blocks::{Block, State};
@@ -505,6 +506,23 @@ fn a_sweep_closes_the_queue_of_a_side_whose_recoverer_died_before_it_could() {
     assert!(row.vacate(last.tenant).is_some());
     assert!(queue.lifecycle().load().is_open());
     recover::tidy(&queue).expect("sound words");
+    assert!(queue.lifecycle().load().is_closing());
+}
+
+/// Its row says that it was no sender, so its recovery does not ask whether it was the last one.
+#[test]
+fn who_is_told_of_an_exit_ends_the_side_that_the_last_one_died_while_leaving() {
+    let queue = segment(Limits {
+        end_with_last_sender: true,
+        ..LIMITS
+    });
+    let receiver = Process::attach(&queue, 0, Roles::only(Role::Receiver));
+    queue.move_in(receiver.row, process::identity().expect("this process"));
+    let sender = Process::attach(&queue, 1, Roles::only(Role::Sender));
+    let row = queue.row(sender.row).expect("its row");
+    row.give_up(sender.tenant, Role::Sender)
+        .expect("it is a sender");
+    queue.look_after_process(1);
     assert!(queue.lifecycle().load().is_closing());
 }
 

@@ -117,6 +117,9 @@ impl Segment {
                 self.look_after(&judge, row, word, tenant, true);
             }
         }
+        // It may have died between giving up its role, or its row, and ending the side that it was the last of:
+        // then nothing names it any more.
+        let _ = recover::tidy(self);
     }
 
     /// As [`Segment::sweep`], by a process that has no row yet: to free those of the dead.

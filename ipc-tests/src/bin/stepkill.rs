@@ -1,0 +1,92 @@
+//! Kills, or stops, a process after each machine instruction of an operation, and checks that the others go on.
+//!
+//! ```text
+//! cargo run --release -p ipc-tests --bin stepkill -- --op all --mode kill
+//! ```
+//!
+//! | option       | value                   | meaning                                                              |
+//! |--------------|-------------------------|----------------------------------------------------------------------|
+//! | `--op`       | a name, `all`           | which operation (by default all); an unknown name lists them         |
+//! | `--mode`     | `kill`, `stop`, `pairs` | what happens to the victim; in pairs, its recoverer is killed too    |
+//! | `--sample`   | number                  | at most so many boundaries of each operation, or pairs, by the seed  |
+//! | `--within`   | number                  | only the first so many instructions of each operation                |
+//! | `--seed`     | number                  | of the random choices                                                |
+//! | `--at`       | I or I,J                | this boundary only, or this pair                                     |
+//!
+//! A *boundary* is the moment after an instruction. The victim is this same program, run again and traced: it prepares
+//! itself, stops, and from there on does the operation one instruction at a time. Each boundary has a victim and a
+//! queue of its own. What happened before the operation, and what the operation had come to when it returned, the
+//! victim has said on its standard output; so after a kill only the messages that were in flight are uncertain, and
+//! each of those may be there or not, but not twice.
+
+use crate::{
+    campaign::{Campaign, Mode},
+    operations::OPERATIONS,
+    victim::ROLES,
+};
+use ipc_tests::role;
+use std::{env, process::ExitCode};
+
+#[path = "stepkill/campaign.rs"]
+mod campaign;
+#[path = "stepkill/operations.rs"]
+mod operations;
+#[path = "stepkill/queue.rs"]
+mod queue;
+#[path = "stepkill/round.rs"]
+mod round;
+#[path = "stepkill/tracer.rs"]
+mod tracer;
+#[path = "stepkill/victim.rs"]
+mod victim;
+
+fn main() -> ExitCode {
+    let first = env::args().nth(1).unwrap_or_default();
+    if ROLES.iter().any(|(name, _)| *name == first) {
+        return role::run(ROLES);
+    }
+    match campaign_from(env::args().skip(1)) {
+        Ok(campaign) => campaign.run(),
+        Err(complaint) => {
+            eprintln!("stepkill: {complaint}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn campaign_from(mut arguments: impl Iterator<Item = String>) -> Result<Campaign, String> {
+    let mut campaign = Campaign::new();
+    while let Some(name) = arguments.next() {
+        let value = arguments
+            .next()
+            .ok_or_else(|| format!("{name} needs a value"))?;
+        let number = || {
+            let number = value.parse::<u64>();
+            number.map_err(|error| format!("{name} {value}: {error}"))
+        };
+        match name.as_str() {
+            "--op" if value == "all" => campaign.operations = OPERATIONS.iter().collect(),
+            "--op" => {
+                let found = OPERATIONS.iter().find(|operation| operation.name == value);
+                campaign.operations = vec![found.ok_or_else(|| {
+                    let names: Vec<_> = OPERATIONS.iter().map(|known| known.name).collect();
+                    format!("no operation {value}; there are: all, {}", names.join(", "))
+                })?];
+            }
+            "--mode" => campaign.mode = Mode::named(&value)?,
+            "--sample" => campaign.sample = Some(number()?),
+            "--within" => campaign.within = number()?,
+            "--seed" => campaign.seed = number()?,
+            "--at" => {
+                let steps = value.split(',').map(str::parse).collect::<Result<_, _>>();
+                campaign.at = Some(steps.map_err(|error| format!("{name} {value}: {error}"))?);
+            }
+            _ => {
+                return Err(format!(
+                    "no option {name}; they are described in the source"
+                ));
+            }
+        }
+    }
+    Ok(campaign)
+}

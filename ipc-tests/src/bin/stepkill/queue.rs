@@ -1,0 +1,270 @@
+//! The parent's side of a queue, and what it knows of its messages.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+use workring::{
+    Options, Raw, Receiver, RecvTimeoutError, Sender, Stats, TryRecvError, TrySendError,
+};
+
+pub(crate) type Message = [u8; 4];
+pub(crate) type Tx = Sender<Message, Raw>;
+pub(crate) type Rx = Receiver<Message, Raw>;
+
+/// Far longer than anything takes, also when all of this machine's tests are paused for a benchmark.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Numbers that the parent sends on top of those of the operation start here.
+const FRESH: u32 = 1_000;
+/// More than four laps of the smallest ring, which has 1,024 slots.
+const LAPS: u32 = 4_200;
+
+/// What must never happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Violation {
+    /// The others do not go on as they should.
+    Wedged,
+    Lost,
+    Duplicated,
+    Leaked,
+}
+
+/// Why a round has failed.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) violation: Violation,
+    pub(crate) story: String,
+}
+
+impl Failure {
+    pub(crate) fn new(violation: Violation, story: impl Into<String>) -> Self {
+        let story = story.into();
+        Self { violation, story }
+    }
+}
+
+/// A queue, and its messages by number.
+pub(crate) struct Queue {
+    /// `None`: the victim has the last sender.
+    pub(crate) tx: Option<Tx>,
+    pub(crate) rx: Rx,
+    accepted: BTreeSet<u32>,
+    /// How often each was received, or read as a dead letter.
+    seen: BTreeMap<u32, u32>,
+    next: u32,
+    victims: u64,
+}
+
+/// What victims have told of themselves.
+#[derive(Debug, Default)]
+pub(crate) struct Testimony {
+    /// What was in flight in an operation that did not return.
+    pub(crate) uncertain: BTreeSet<u32>,
+    sent: Vec<u32>,
+    took: Vec<u32>,
+    /// It has closed the queue.
+    closed: bool,
+    /// It may have discarded the messages by closing the queue.
+    pub(crate) cancels: bool,
+}
+
+impl Testimony {
+    /// Adds what a victim has said.
+    pub(crate) fn hear(&mut self, said: &str) {
+        for line in said.lines() {
+            let (verb, number) = line.split_once(' ').unwrap_or((line, "0"));
+            let number = number.parse().expect("a victim says numbers");
+            match verb {
+                "sent" => self.sent.push(number),
+                "took" => self.took.push(number),
+                "closed" => self.closed = true,
+                _ => panic!("a victim said {line:?}"),
+            }
+        }
+    }
+}
+
+impl Queue {
+    pub(crate) fn new(options: &Options) -> Self {
+        let (tx, rx) = options.channel_with().expect("a queue");
+        Self {
+            tx: Some(tx),
+            rx,
+            accepted: BTreeSet::new(),
+            seen: BTreeMap::new(),
+            next: FRESH,
+            victims: 0,
+        }
+    }
+
+    /// Puts a message into the queue; false if it is full or closed.
+    pub(crate) fn send(&mut self, number: u32) -> bool {
+        let tx = self.tx.as_ref().expect("a sender");
+        let sent = tx.try_send(number.to_le_bytes()).is_ok();
+        if sent {
+            self.accepted.insert(number);
+        }
+        sent
+    }
+
+    /// As `send`; false if it was sent before.
+    pub(crate) fn send_once(&mut self, number: u32) -> bool {
+        !self.accepted.contains(&number) && self.send(number)
+    }
+
+    /// As `send`, with a number that was never sent.
+    pub(crate) fn send_fresh(&mut self) -> bool {
+        self.next += 1;
+        self.send(self.next)
+    }
+
+    /// Receives what is next, if there is something.
+    pub(crate) fn receive(&mut self) -> Option<u32> {
+        let lease = self.rx.try_lease().ok()?;
+        let number = u32::from_le_bytes(lease.ack());
+        *self.seen.entry(number).or_default() += 1;
+        Some(number)
+    }
+
+    /// Puts many messages through, as long as the queue is open, after what is in it.
+    pub(crate) fn do_laps(&mut self) -> Result<(), Failure> {
+        while self.receive().is_some() {}
+        if self.tx.is_none() {
+            return Ok(());
+        }
+        // Several messages are under way at a time: a wrong word does harm only to a block that is in use.
+        for _ in 2..self.rx.capacity() {
+            self.send_fresh();
+        }
+        for lap in 0..LAPS {
+            if !self.send_fresh() || self.receive().is_none() {
+                if self.rx.is_closed() {
+                    break;
+                }
+                let story = format!("no way through for message {lap} of several laps");
+                return Err(Failure::new(Violation::Wedged, story));
+            }
+        }
+        while self.receive().is_some() {}
+        Ok(())
+    }
+
+    /// A child of the parent has died.
+    pub(crate) fn report(&mut self, id: u32) {
+        self.victims += 1;
+        self.rx.report_exit(id);
+    }
+
+    /// Everything is checked, at rest, when nobody else is there any more.
+    pub(crate) fn settle(mut self, testimony: &Testimony) -> Result<(), Failure> {
+        self.drain()?;
+        if self.rx.is_closed() {
+            self.assert_over()?;
+        } else if testimony.closed || self.tx.is_none() {
+            let story = "the queue should be closed";
+            return Err(Failure::new(Violation::Wedged, story));
+        } else {
+            self.assert_usable()?;
+            // A slot or a block with a wrong word is met again a lap later.
+            self.do_laps()?;
+        }
+        self.assert_balanced(testimony)?;
+        self.assert_conserved()
+    }
+
+    /// Receives everything, in order.
+    fn drain(&mut self) -> Result<(), Failure> {
+        let mut last = 0;
+        while let Some(number) = self.receive() {
+            if number <= last {
+                let story = format!("{number} came after {last}");
+                return Err(Failure::new(Violation::Wedged, story));
+            }
+            last = number;
+        }
+        for letter in self.rx.dead_letters() {
+            let number = u32::from_le_bytes(letter.decode().expect("a number"));
+            *self.seen.entry(number).or_default() += 1;
+            letter.discard();
+        }
+        Ok(())
+    }
+
+    /// A closed queue says so, again and again.
+    fn assert_over(&self) -> Result<(), Failure> {
+        for _ in 0..2 {
+            let tried = self.rx.try_recv();
+            let waited = self.rx.recv_timeout(PATIENCE);
+            let sent = self.tx.as_ref().map(|tx| tx.try_send([0; 4]));
+            if !matches!(tried, Err(TryRecvError::Closed))
+                || !matches!(waited, Err(RecvTimeoutError::Closed))
+                || !matches!(sent, None | Some(Err(TrySendError::Closed(_))))
+            {
+                let story = format!("not closed: {tried:?}, {waited:?}, {sent:?}");
+                return Err(Failure::new(Violation::Wedged, story));
+            }
+        }
+        Ok(())
+    }
+
+    /// An open queue takes exactly as many messages as it has room for, and gives them back in order.
+    fn assert_usable(&mut self) -> Result<(), Failure> {
+        let wedged = |story: String| Err(Failure::new(Violation::Wedged, story));
+        for _ in 0..2 {
+            let first = self.next + 1;
+            for number in 0..self.rx.capacity() {
+                if !self.send_fresh() {
+                    return wedged(format!("full after {number} messages"));
+                }
+            }
+            if self.send_fresh() {
+                return wedged("it has more room than its capacity".to_owned());
+            }
+            for expected in (first..).take(self.rx.capacity()) {
+                let received = self.receive();
+                if received != Some(expected) {
+                    return wedged(format!("received {received:?} instead of {expected}"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Every message is in one place.
+    fn assert_balanced(&mut self, testimony: &Testimony) -> Result<(), Failure> {
+        self.accepted.extend(&testimony.sent);
+        for &number in &testimony.took {
+            *self.seen.entry(number).or_default() += 1;
+        }
+        let seen = |number: u32| self.seen.get(&number).copied().unwrap_or(0);
+        for (&number, &times) in &self.seen {
+            let known = self.accepted.contains(&number) || testimony.uncertain.contains(&number);
+            if times > 1 || !known {
+                let story = format!("{number} came {times} times, accepted: {known}");
+                return Err(Failure::new(Violation::Duplicated, story));
+            }
+        }
+        if testimony.cancels && self.rx.is_closed() {
+            return Ok(());
+        }
+        for &number in &self.accepted {
+            let excused = testimony.uncertain.contains(&number) && !testimony.cancels;
+            if seen(number) == 0 && !excused {
+                let story = format!("{number} is nowhere");
+                return Err(Failure::new(Violation::Lost, story));
+            }
+        }
+        Ok(())
+    }
+
+    /// All blocks and rows are free, but the parent's own row.
+    fn assert_conserved(&self) -> Result<(), Failure> {
+        let stats: Stats = self.rx.stats();
+        let free = stats.blocks.iter().all(|class| class.free == class.total);
+        let left = stats.queued + stats.held + stats.returned + stats.dead_letters;
+        if !free || left != 0 || stats.peers.len() != 1 || stats.recovered > self.victims {
+            return Err(Failure::new(Violation::Leaked, format!("{stats:?}")));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,52 @@
+//! K1 to K3 and C8, in short: a few boundaries of every operation, at random, and of long operations only the beginning, for
+//! a debug build does ten times the instructions. All of them: see `src/bin/stepkill.rs`.
+
+use crate::support::LIMIT;
+use ipc_tests::{
+    guarded,
+    rounds::{rounds, seed},
+};
+use std::process::Command;
+
+mod support;
+
+const STEPKILL: &str = env!("CARGO_BIN_EXE_stepkill");
+
+/// Nearly all of what most operations do in a debug build; a step costs some 20 microseconds.
+const WITHIN: &str = "8000";
+
+/// Runs the tool on `sample` boundaries of each operation, or on as many pairs; it must find nothing.
+fn step(mode: &str, sample: u32) {
+    let (sample, seed) = (sample.to_string(), seed().to_string());
+    let mut command = Command::new(STEPKILL);
+    command.args(["--op", "all", "--mode", mode]);
+    command.args(["--sample", &sample, "--seed", &seed]);
+    command.args(["--within", WITHIN]);
+    let output = command.output().expect("run stepkill");
+    let said = String::from_utf8_lossy(&output.stdout);
+    let last = said.lines().last().unwrap_or_default();
+    assert!(
+        output.status.success()
+            && last.ends_with(" boundaries, 0 wedged, 0 lost, 0 duplicated, 0 leaked"),
+        "{said}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+#[test]
+fn a_process_may_be_killed_at_any_instruction() {
+    let sample = rounds(2, 50);
+    guarded(LIMIT * sample, || step("kill", sample));
+}
+
+#[test]
+fn a_process_may_be_stopped_at_any_instruction() {
+    let sample = rounds(2, 50);
+    guarded(LIMIT * sample, || step("stop", sample));
+}
+
+#[test]
+fn a_victim_and_its_recoverer_may_be_killed_at_any_instruction() {
+    let pairs = rounds(10, 10_000);
+    guarded(LIMIT * pairs, || step("pairs", pairs));
+}
