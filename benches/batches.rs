@@ -10,43 +10,13 @@ mod support;
 
 use std::process::Command;
 use support::{
-    Check, RUNS, as_float, median, now, number, pin, print_origin, read_message, while_near,
-    write_message,
+    Aligned, Check, Plain, RUNS, as_float, median, now, number, pin, print_origin, read_message,
+    while_near, write_message,
 };
-use workring::{Codec, DecodeError, EncodeError, Handoff, Options, Raw, Receiver, Sender, inherit};
+use workring::{Handoff, Options, Receiver, Sender, inherit};
 
 const CAPACITY: usize = 1024;
 const BATCH: usize = 64;
-
-/// `[u8; N]`, aligned as words are; see `throughput.rs`.
-#[repr(C, align(8))]
-struct Aligned<const N: usize>([u8; N]);
-
-/// Raw bytes, aligned.
-struct Plain;
-
-impl<const N: usize> Codec<Aligned<N>> for Plain {
-    const NAME: &'static str = "aligned raw bytes";
-
-    #[inline(always)]
-    fn encode(message: &Aligned<N>, into: &mut [u8]) -> Result<usize, EncodeError> {
-        Raw::encode(&message.0, into)
-    }
-
-    fn encoded_len(message: &Aligned<N>) -> Result<usize, EncodeError> {
-        Raw::encoded_len(&message.0)
-    }
-
-    #[inline(always)]
-    fn decode(bytes: &[u8]) -> Result<Aligned<N>, DecodeError> {
-        let mut message = Aligned([0; N]);
-        if bytes.len() != N {
-            return Err(DecodeError::new("a message of another length"));
-        }
-        message.0.copy_from_slice(bytes);
-        Ok(message)
-    }
-}
 
 impl<const N: usize> Aligned<N> {
     #[inline(always)]

@@ -14,8 +14,8 @@ mod support;
 use serde::{Deserialize, Serialize};
 use std::process::Command;
 use support::{
-    Check, RUNS, as_float, median, now, number, pin, print_origin, read_message, while_near,
-    write_message,
+    Aligned, Check, Plain, RUNS, as_float, median, now, number, pin, print_origin, read_message,
+    while_near, write_message,
 };
 use workring::{Codec, DecodeError, EncodeError, Handoff, Options, Raw, Receiver, Sender, inherit};
 
@@ -33,38 +33,6 @@ const fn receiver_cpu(k: usize) -> usize {
 trait Message: Sized + Send + 'static {
     fn make(number: u64) -> Self;
     fn number(&self) -> u64;
-}
-
-/// `[u8; N]`, aligned as words are. Plain `[u8; N]` would lie at an odd address in a `Result`, behind its tag,
-/// and the processor's trouble with that (stores that can't be forwarded to loads) would be most of what is
-/// measured, on both sides.
-#[repr(C, align(8))]
-struct Aligned<const N: usize>([u8; N]);
-
-/// Raw bytes, aligned.
-struct Plain;
-
-impl<const N: usize> Codec<Aligned<N>> for Plain {
-    const NAME: &'static str = "aligned raw bytes";
-
-    #[inline(always)]
-    fn encode(message: &Aligned<N>, into: &mut [u8]) -> Result<usize, EncodeError> {
-        Raw::encode(&message.0, into)
-    }
-
-    fn encoded_len(message: &Aligned<N>) -> Result<usize, EncodeError> {
-        Raw::encoded_len(&message.0)
-    }
-
-    #[inline(always)]
-    fn decode(bytes: &[u8]) -> Result<Aligned<N>, DecodeError> {
-        let mut message = Aligned([0; N]);
-        if bytes.len() != N {
-            return Err(DecodeError::new("a message of another length"));
-        }
-        message.0.copy_from_slice(bytes);
-        Ok(message)
-    }
 }
 
 impl Codec<Box<[u8]>> for Plain {
