@@ -406,8 +406,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
         if self.class.load(Ordering::Relaxed) != 0 {
             return Attempt::NotSmall;
         }
-        let Some(owned) =
-            send::allocate(segment, attachment.row(), segment.small_blocks(), cursor)
+        let Some(owned) = send::allocate(segment, attachment.row(), segment.small_blocks(), cursor)
         else {
             return Attempt::NotSmall;
         };

@@ -141,7 +141,9 @@ impl Segment {
             return false;
         }
         let checked = self.check_limit(wanted);
-        let plenty = checked.and_then(|()| self.supply.check(wanted as u64)).is_ok();
+        let plenty = checked
+            .and_then(|()| self.supply.check(wanted as u64))
+            .is_ok();
         self.is_short.store(!plenty, Ordering::Relaxed);
         plenty
     }

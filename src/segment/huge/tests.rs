@@ -85,7 +85,10 @@ fn numbers_of(segment: &Segment, payload: usize, count: usize) -> Vec<u32> {
 fn eight_mebibytes_of_a_class_are_used_in_turn() {
     let segment = segment(4 * MIB, usize::MAX);
     let base = segment.memory();
-    assert_eq!(numbers_of(&segment, MIB, 10), [0, 1, 2, 3, 4, 5, 6, 7, 0, 1]);
+    assert_eq!(
+        numbers_of(&segment, MIB, 10),
+        [0, 1, 2, 3, 4, 5, 6, 7, 0, 1]
+    );
     assert_eq!(segment.memory(), base + 8 * MIB);
     assert_eq!(numbers_of(&segment, 4 * MIB, 4), [0, 1, 0, 1]);
     let held = take(&segment, 4 * MIB);
