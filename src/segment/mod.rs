@@ -28,7 +28,7 @@ use crate::protocol::peers::{PeerRow, Row};
 use crate::protocol::returned::ReturnedWord;
 use crate::protocol::ring::{Hint, Position, RingSize, SlotWord};
 use crate::protocol::{Limits, Words};
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use core::ops::{Range, RangeInclusive};
 use core::ptr::NonNull;
 use core::time::Duration;
@@ -102,6 +102,10 @@ pub(crate) struct Segment {
     geometry: Geometry,
     supply: Supply,
     lookout: sweep::Lookout,
+    /// Which huge block this process uses next.
+    turn: AtomicU32,
+    /// Whether this process has seen that memory is short.
+    is_short: AtomicBool,
     file: OwnedFd,
     file_id: FileId,
     mapping: Mapping,
@@ -203,6 +207,8 @@ impl Segment {
             geometry,
             supply: Supply::of_this_system(),
             lookout: sweep::Lookout::default(),
+            turn: AtomicU32::new(0),
+            is_short: AtomicBool::new(false),
             file,
             file_id,
             mapping,

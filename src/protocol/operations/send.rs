@@ -42,7 +42,7 @@ pub(crate) fn allocate<W: Words>(
         words.prefetch_block(BlockIndex::from_low_bits(soon.into()));
         return Some(owned);
     }
-    allocate_any(words, me, &from, cursor)
+    allocate_any(words, me, from, cursor)
 }
 
 /// The block that comes `by` after block `number` in the circle of those numbered `from`, if that has so many.
@@ -77,7 +77,7 @@ pub(crate) fn allocate_one<W: Words>(words: &W, me: Row, number: u32) -> Option<
 fn allocate_any<W: Words>(
     words: &W,
     me: Row,
-    from: &Range<u32>,
+    from: Range<u32>,
     cursor: &AtomicU32,
 ) -> Option<InHand> {
     let start = cursor.load(Ordering::Relaxed);
