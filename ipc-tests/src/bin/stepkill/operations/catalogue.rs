@@ -10,7 +10,7 @@ use super::{
 };
 use crate::queue::Message;
 
-/// Several packs.
+/// Two packs.
 #[allow(
     clippy::indexing_slicing,
     reason = "the compiler does it, and would say so"
@@ -113,8 +113,8 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         ..SENDING
     },
     Operation {
-        name: "send-packs",
-        options: wide,
+        name: "send-two-packs",
+        options: || roomy().max_message_len(1024),
         act: |victim| send_many(victim, &MANY),
         in_flight: &MANY,
         ..SENDING
