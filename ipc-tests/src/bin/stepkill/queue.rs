@@ -97,6 +97,7 @@ pub(crate) struct Queue {
     /// How often each was received, or read as a dead letter.
     seen: BTreeMap<u32, u32>,
     next: u32,
+    laps: u32,
     victims: u64,
     /// The queue has said that it is over.
     over: bool,
@@ -152,11 +153,19 @@ impl Queue {
             accepted: BTreeSet::new(),
             seen: BTreeMap::new(),
             next: FRESH,
+            laps: LAPS,
             victims: 0,
             over: false,
             wrong: None,
             name: name.map(Name),
         }
+    }
+
+    /// Which blocks are in use at a certain moment depends on how many messages there were: that differs from one
+    /// round to the next.
+    pub(crate) fn vary(&mut self, round: u64) {
+        let more = round % 64;
+        self.laps = LAPS + u32::try_from(more).unwrap_or_default();
     }
 
     pub(crate) fn name(&self) -> Option<&str> {
@@ -223,11 +232,11 @@ impl Queue {
         for _ in 2..self.rx.capacity() {
             self.send_fresh();
         }
-        self.pass_on(LAPS)
+        self.pass_on(self.laps)
     }
 
     /// Puts so many messages through, behind those that are under way, which there are as many of afterwards.
-    pub(crate) fn pass_on(&mut self, messages: u32) -> Result<(), Failure> {
+    fn pass_on(&mut self, messages: u32) -> Result<(), Failure> {
         for number in 0..messages {
             if !self.send_fresh() || self.receive().is_none() {
                 if self.rx.is_closed() {

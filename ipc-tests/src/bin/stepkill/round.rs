@@ -141,6 +141,7 @@ impl Stage {
         let first = corpse.unwrap_or(parts.first().expect("a part").operation);
         let name = first.named.then(|| format!("stepkill-{}", process::id()));
         let mut queue = Queue::new(&(first.options)(), name);
+        queue.vary(last.route.boundary);
         (first.stage)(&mut queue);
         let mut testimony = Testimony::default();
         testimony.settled = first.settled;

@@ -23,6 +23,8 @@ pub(crate) struct Route {
     pub(crate) leap: Option<Leap>,
     /// Then so many steps.
     pub(crate) steps: u64,
+    /// So many instructions in all.
+    pub(crate) boundary: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -34,7 +36,11 @@ pub(crate) struct Leap {
 impl Route {
     /// Step by step.
     pub(crate) const fn on_foot(steps: u64) -> Self {
-        Self { leap: None, steps }
+        Self {
+            leap: None,
+            steps,
+            boundary: steps,
+        }
     }
 }
 
@@ -77,7 +83,11 @@ impl Survey {
             if visits + steps < cost {
                 cost = visits + steps;
                 let leap = Some(Leap { address, visits });
-                best = Route { leap, steps };
+                best = Route {
+                    leap,
+                    steps,
+                    boundary,
+                };
             }
         }
         best
