@@ -2,12 +2,13 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    mem,
     ops::RangeInclusive,
     time::Duration,
 };
 use workring::{
-    Codec, DecodeError, EncodeError, Options, Raw, Receiver, RecvTimeoutError, Sender, Stats,
-    TryRecvError, TrySendError, remove_named,
+    Codec, DecodeError, EncodeError, Lease, Options, Raw, Receiver, RecvTimeoutError, Sender,
+    Stats, TryRecvError, TrySendError, remove_named,
 };
 
 /// A number, and as many bytes more as it takes to be of a certain length.
@@ -97,7 +98,8 @@ pub(crate) struct Queue {
     /// How often each was received, or read as a dead letter.
     seen: BTreeMap<u32, u32>,
     next: u32,
-    laps: u32,
+    round: u64,
+    hoard: Vec<Lease<Message, Raw>>,
     victims: u64,
     /// The queue has said that it is over.
     over: bool,
@@ -153,7 +155,8 @@ impl Queue {
             accepted: BTreeSet::new(),
             seen: BTreeMap::new(),
             next: FRESH,
-            laps: LAPS,
+            round: 0,
+            hoard: Vec::new(),
             victims: 0,
             over: false,
             wrong: None,
@@ -161,11 +164,9 @@ impl Queue {
         }
     }
 
-    /// Which blocks are in use at a certain moment depends on how many messages there were: that differs from one
-    /// round to the next.
+    /// What depends on chance elsewhere, such as which blocks are in use, differs from one round to the next.
     pub(crate) fn vary(&mut self, round: u64) {
-        let more = round % 64;
-        self.laps = LAPS + u32::try_from(more).unwrap_or_default();
+        self.round = round;
     }
 
     pub(crate) fn name(&self) -> Option<&str> {
@@ -232,7 +233,7 @@ impl Queue {
         for _ in 2..self.rx.capacity() {
             self.send_fresh();
         }
-        self.pass_on(self.laps)
+        self.pass_on(LAPS)
     }
 
     /// Puts so many messages through, behind those that are under way, which there are as many of afterwards.
@@ -247,6 +248,28 @@ impl Queue {
             }
         }
         Ok(())
+    }
+
+    /// Takes messages in hand, and sends others in their place, so that of all blocks as many as possible are in use.
+    pub(crate) fn hoard(&mut self) {
+        let most = self.rx.capacity() as u64;
+        for _ in 0..self.round % most {
+            if self.rx.is_closed() || self.tx.is_none() {
+                return;
+            }
+            if let Ok(lease) = self.rx.try_lease() {
+                self.hoard.push(lease);
+                self.send_fresh();
+            }
+        }
+    }
+
+    /// Lets go of what it has taken in hand.
+    pub(crate) fn let_go(&mut self) {
+        for lease in mem::take(&mut self.hoard) {
+            let Message { number, .. } = lease.ack();
+            *self.seen.entry(number).or_default() += 1;
+        }
     }
 
     /// Closes the queue and receives what is left, to the end, which has to be there at once.

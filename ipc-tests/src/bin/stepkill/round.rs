@@ -66,7 +66,9 @@ pub(crate) fn play(parts: &[Part], fate: Fate) -> Result<(), Failure> {
             go_on(&mut queue, last.operation.meanwhile)?;
             dead.drain(..).for_each(|id| queue.report(id));
             queue.do_laps()?;
+            queue.hoard();
             victim.finish(&mut queue, &mut testimony)?;
+            queue.let_go();
         }
         Fate::StoppedInTraffic => {
             let traffic = Traffic::begin(&mut queue, &mut dead)?;

@@ -32,8 +32,8 @@ use std::{
 };
 use workring::{Handoff, HandoffError, Options, Raw, RecvTimeoutError, Stats, TryRecvError};
 
-/// A gale takes no longer: its ledger is read as a whole.
-const LONGEST: Duration = Duration::from_secs(5);
+/// A gale takes no longer: much can be checked only at its end.
+const LONGEST: Duration = Duration::from_secs(1);
 /// For a gale and its end. Generous: somebody who measures may stop everything for a minute.
 const LIMIT: Duration = Duration::from_mins(5);
 /// A message that came back so often is a dead letter.
