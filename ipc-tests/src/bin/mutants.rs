@@ -75,10 +75,7 @@ const MUTANTS: &[(&str, Catcher)] = &[
         "ConfirmBeforeReading",
         Stepkill("--op recover --mode stop --sample 300"),
     ),
-    (
-        "WriteAnyWord",
-        Stepkill("--op recover --mode stop --sample 300"),
-    ),
+    ("WriteAnyWord", Stepkill("--op recover --mode stop")),
     (
         "RecoverWithoutR3",
         Stepkill("--op recover-taker --mode kill --sample 20"),

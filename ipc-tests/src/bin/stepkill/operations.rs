@@ -8,7 +8,7 @@ use crate::{
     tracer::Halt,
     victim::Victim,
 };
-use std::{mem, time::Duration};
+use std::{mem, process::Command, time::Duration};
 use workring::{Handoff, Options, inherit};
 
 #[path = "operations/catalogue.rs"]
@@ -256,4 +256,12 @@ fn close(victim: &mut Victim) {
 fn make_a_ticket(victim: &mut Victim) {
     let handoff = Handoff::new().give("queue", victim.tx());
     drop(handoff);
+}
+
+/// A ticket for a child that never uses it.
+fn give_to_a_child(victim: &mut Victim) {
+    let handoff = Handoff::new().give("queue", victim.tx()).expect("give");
+    let mut command = Command::new("/bin/true");
+    let child = handoff.spawn(&mut command);
+    child.and_then(|mut child| child.wait()).expect("a child");
 }

@@ -191,8 +191,10 @@ impl Traced {
                     }
                     thread::yield_now();
                 }
-                // Somebody has stopped this whole machine's tests for a while.
-                WaitStatus::Stopped(_, Signal::SIGSTOP | Signal::SIGCONT) => self.go(),
+                // Somebody has stopped all processes for a while, or a child of its own has ended.
+                WaitStatus::Stopped(_, Signal::SIGSTOP | Signal::SIGCONT | Signal::SIGCHLD) => {
+                    self.go();
+                }
                 status => {
                     self.asleep = false;
                     return self.halt(status);

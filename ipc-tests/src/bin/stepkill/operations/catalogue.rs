@@ -4,9 +4,9 @@ use super::{
     Given, LARGE, Meanwhile, Operation, RECEIVING, RECOVERING, SENDING, acknowledge, bury_two,
     close,
     corpses::{self, OVER_A_TAKER},
-    fill, give_back, large, lease, make_a_ticket, reserve_and_commit, roomy, send_many, send_pack,
-    send_three, take_many, take_one, take_over_and_lease, take_over_and_take_one, take_over_sender,
-    wide,
+    fill, give_back, give_to_a_child, large, lease, make_a_ticket, reserve_and_commit, roomy,
+    send_many, send_pack, send_three, take_many, take_one, take_over_and_lease,
+    take_over_and_take_one, take_over_sender, wide,
 };
 use crate::queue::Message;
 
@@ -44,6 +44,12 @@ pub(crate) const OPERATIONS: &[Operation] = &[
     Operation {
         name: "give",
         act: make_a_ticket,
+        gives: true,
+        ..SENDING
+    },
+    Operation {
+        name: "give-to-child",
+        act: give_to_a_child,
         gives: true,
         ..SENDING
     },
