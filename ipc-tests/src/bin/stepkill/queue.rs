@@ -63,8 +63,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const FRESH: u32 = 1_000;
 /// Dead letters that nobody should have given up.
 const ATTEMPTS: u32 = 3;
-/// More than four laps of the smallest ring, which has 1,024 slots.
-const LAPS: u32 = 4_200;
+/// More than a lap of the smallest ring, which has 1,024 slots.
+const LAP: u32 = 1_050;
 
 /// What must never happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -224,8 +224,17 @@ impl Queue {
         Some(number)
     }
 
-    /// Puts many messages through, as long as the queue is open, after what is in it.
+    /// Puts several laps of messages through, as long as the queue is open, after what is in it.
     pub(crate) fn do_laps(&mut self) -> Result<(), Failure> {
+        self.put_through(4 * LAP)
+    }
+
+    /// As [`do_laps`](Self::do_laps), but only one: then every slot and every block in use has been met again.
+    pub(crate) fn do_a_lap(&mut self) -> Result<(), Failure> {
+        self.put_through(LAP)
+    }
+
+    fn put_through(&mut self, messages: u32) -> Result<(), Failure> {
         while self.receive().is_some() {}
         if self.tx.is_none() {
             return Ok(());
@@ -234,7 +243,7 @@ impl Queue {
         for _ in 2..self.rx.capacity() {
             self.send_fresh();
         }
-        self.pass_on(LAPS)
+        self.pass_on(messages)
     }
 
     /// Puts so many messages through, behind those that are under way, which there are as many of afterwards.
@@ -304,7 +313,7 @@ impl Queue {
         } else {
             self.assert_usable()?;
             // A slot or a block with a wrong word is met again a lap later.
-            self.do_laps()?;
+            self.do_a_lap()?;
             while self.receive().is_some() {}
         }
         if let Some(story) = self.wrong.take() {

@@ -65,7 +65,7 @@ pub(crate) fn play(parts: &[Part], fate: Fate) -> Result<(), Failure> {
         Fate::Stopped => {
             go_on(&mut queue, last.operation.meanwhile)?;
             dead.drain(..).for_each(|id| queue.report(id));
-            queue.do_laps()?;
+            queue.do_a_lap()?;
             queue.hoard();
             victim.finish(&mut queue, &mut testimony)?;
             queue.let_go();
@@ -115,7 +115,7 @@ impl Traffic {
         let third = Actor::enter(&THIRD, 0, queue);
         dead.drain(..).for_each(|id| queue.report(id));
         let heir = Actor::enter(&HEIR, 0, queue);
-        queue.do_laps()?;
+        queue.do_a_lap()?;
         if let Some(third) = third {
             // It dies with a message in its hands, which nobody takes before the victim goes on.
             let id = third.die(&mut Testimony::default());
