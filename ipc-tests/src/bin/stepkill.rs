@@ -14,8 +14,19 @@
 //! | `--at`       | I or I,J                | this boundary only, or this pair                                     |
 //!
 //! A *boundary* is the moment after an instruction. The victim is this same program, run again and traced: it prepares
-//! itself, stops, and from there on does the operation one instruction at a time. Each boundary has a victim and a
-//! queue of its own. What happened before the operation, and what the operation had come to when it returned, the
+//! itself, stops, and from there on does the operation up to its boundary. Each boundary has a victim and a queue of
+//! its own. Operations of up to 5,000 instructions are tried at every boundary; of longer ones, each address at its
+//! first two visits and its last.
+//!
+//! | mode  | at each boundary (of long operations one of the two in turn)                                          |
+//! |-------|-------------------------------------------------------------------------------------------------------|
+//! | kill  | the victim is killed, and reported; and, in another round, reported only after four laps of the ring  |
+//! | stop  | the victim stands still for five laps, and goes on; and, in another round, while others come, take messages, get the rows of the dead, and die |
+//! | pairs | the victim is killed at one boundary, and whoever clears up after it at another                       |
+//!
+//! In some operations somebody else is dead when they begin, killed between two rows of the protocol
+//! (`operations/corpses.rs`). Afterwards everything is checked: nobody waits for the dead, each message is in exactly
+//! one place, all blocks and rows are free, and one more lap goes through. What happened before the operation, and what the operation had come to when it returned, the
 //! victim has said on its standard output; so after a kill only the messages that were in flight are uncertain, and
 //! each of those may be there or not, but not twice.
 
