@@ -665,7 +665,7 @@ pub enum InheritError {
     WrongEnd {
         /// The name.
         name: String,
-        /// What it gave: `"Sender"` or `"Receiver"`.
+        /// What it gave: `"Sender"`, `"Receiver"` or, if it is no end of a queue at all, `"file"`.
         given: &'static str,
     },
     /// What was inherited is no queue of this crate.

@@ -21,6 +21,8 @@ mod wait;
 
 pub use bytes::{BytesLease, Reservation};
 pub use end::End;
+#[allow(unused_imports, reason = "for the worker pool")]
+pub(crate) use handoff::inherit_fd;
 pub use handoff::{Handoff, inherit, inherit_tagged};
 pub use lease::Lease;
 pub use letters::{DeadLetter, DeadLetters};
