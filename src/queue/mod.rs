@@ -18,6 +18,7 @@ mod send_many;
 mod sender;
 mod stats;
 mod wait;
+mod watch;
 
 pub use bytes::{BytesLease, Reservation};
 pub use end::End;
@@ -32,3 +33,4 @@ pub use receiver::{IntoIter, Iter, Receiver, TryIter};
 pub use sender::Sender;
 pub use stats::{BlockStats, DeathStats, PeerStats, Stats};
 pub use wait::Interrupter;
+pub use watch::{Watch, Watched};
