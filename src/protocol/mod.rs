@@ -49,6 +49,7 @@ pub(crate) mod blocks;
 pub(crate) mod lifecycle;
 #[cfg(all(test, loom))]
 mod models;
+pub(crate) mod mutants;
 pub(crate) mod operations;
 pub(crate) mod parking;
 pub(crate) mod peers;
