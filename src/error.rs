@@ -7,9 +7,11 @@ use std::io;
 
 mod many;
 mod named;
+mod pool;
 
 pub use many::{SendManyError, SendManyTimeoutError, TrySendManyError, Unsent};
 pub use named::{CreateNamedError, OpenError, RemoveError};
+pub use pool::{ShutdownError, StartError, SubmitError, TrySubmitError};
 
 /// Which limit leaves too little memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
