@@ -272,7 +272,9 @@ impl<T> fmt::Debug for TrySubmitError<T> {
 impl<T> fmt::Display for TrySubmitError<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Full(_) => f.write_str("as many tasks are in flight as may be: wait, or try again later"),
+            Self::Full(_) => {
+                f.write_str("as many tasks are in flight as may be: wait, or try again later")
+            }
             Self::Refused(error) => fmt::Display::fmt(error, f),
         }
     }

@@ -20,8 +20,8 @@
 //!     letter gave way to a large task that needed the memory, or the tasks were cancelled.)
 
 use super::envelope::Envelope;
-use super::inbox::{Flight, State as InboxState};
 use super::events::Event;
+use super::inbox::{Flight, State as InboxState};
 use super::slot::{Deceased, Slot, Stage, State};
 use super::supervisor::{Course, Supervisor};
 use super::task::{Task, TaskError, TaskId};
@@ -153,10 +153,14 @@ impl<T: Task> Supervisor<T> {
 
     /// Step 2; see D1.
     fn is_repaired(&self, pid: u32) -> bool {
-        let (tasks, results) = (&self.launcher.shared.tasks, self.launcher.shared.inbox.results());
+        let (tasks, results) = (
+            &self.launcher.shared.tasks,
+            self.launcher.shared.inbox.results(),
+        );
         tasks.report_exit(pid);
         results.report_exit(pid);
-        let is_there = |peers: &[crate::queue::PeerStats]| peers.iter().any(|peer| peer.pid == Some(pid));
+        let is_there =
+            |peers: &[crate::queue::PeerStats]| peers.iter().any(|peer| peer.pid == Some(pid));
         !is_there(&tasks.stats().peers) && !is_there(&results.stats().peers)
     }
 
@@ -189,13 +193,19 @@ impl<T: Task> Supervisor<T> {
         let (retries, backoff) = (self.settings().retries, self.settings().retry_backoff);
         let is_anothers = dead.is_none() && self.runs_elsewhere(id);
         let verdict = self.launcher.shared.inbox.change(|state| {
-            let Some(flight) = state.flight(id).filter(|flight| flight.ticket == envelope.ticket)
+            let Some(flight) = state
+                .flight(id)
+                .filter(|flight| flight.ticket == envelope.ticket)
             else {
                 return Verdict::Discard;
             };
             let now = Instant::now();
             let Some(death) = dead else {
-                return if is_anothers { Verdict::Leave } else { Verdict::SendAgain(now) };
+                return if is_anothers {
+                    Verdict::Leave
+                } else {
+                    Verdict::SendAgain(now)
+                };
             };
             flight.crashes += 1;
             let (flight, crashes) = (*flight, flight.crashes);

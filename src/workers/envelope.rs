@@ -104,7 +104,8 @@ impl<T> Envelope<T> {
 pub(super) struct TaskCodec;
 
 impl<T: Task> Codec<Envelope<T>> for TaskCodec {
-    const NAME: &'static str = "tasks of workring, 1; bincode 2, serde, little-endian, fixed-width integers";
+    const NAME: &'static str =
+        "tasks of workring, 1; bincode 2, serde, little-endian, fixed-width integers";
 
     #[inline]
     fn encode(envelope: &Envelope<T>, into: &mut [u8]) -> Result<usize, EncodeError> {
@@ -182,7 +183,8 @@ const NOT_CARRIED: u8 = 4;
 pub(super) struct ResultCodec<T>(PhantomData<T>);
 
 impl<T: Task> Codec<Answer<T>> for ResultCodec<T> {
-    const NAME: &'static str = "results of workring, 1; bincode 2, serde, little-endian, fixed-width integers";
+    const NAME: &'static str =
+        "results of workring, 1; bincode 2, serde, little-endian, fixed-width integers";
 
     #[inline]
     fn encode(answer: &Answer<T>, into: &mut [u8]) -> Result<usize, EncodeError> {
@@ -220,7 +222,9 @@ impl<T: Task> Codec<Answer<T>> for ResultCodec<T> {
                 .map(|(message, place)| Done::Panicked(Panic { message, place })),
             CANCELLED => Ok(Done::Cancelled),
             NOT_CARRIED => <Bincode as Codec<String>>::decode(rest).map(Done::NotCarried),
-            _ => Err(DecodeError::new(format!("a result of the unknown kind {kind}"))),
+            _ => Err(DecodeError::new(format!(
+                "a result of the unknown kind {kind}"
+            ))),
         };
         let done = done.unwrap_or_else(|error| Done::NotCarried(reason(&error)));
         Ok(Answer { ticket, done })

@@ -22,7 +22,7 @@
 //!     before everybody else (`urgent`).
 //! I6. Once `ended`, every task has its outcome, and no wait sleeps.
 
-use super::envelope::{Done, Answer, ResultCodec, Ticket};
+use super::envelope::{Answer, Done, ResultCodec, Ticket};
 use super::report::Tally;
 use super::task::{Outcome, OutcomeOf, Task, TaskError, TaskId};
 use crate::error::RecvTimeoutError;

@@ -44,7 +44,11 @@ impl Identity {
         let number = |number: &dyn ToString| number.to_string();
         let all = [
             ("protocol", number(&theirs.protocol), number(&self.protocol)),
-            ("version of workring", theirs.version.clone(), self.version.clone()),
+            (
+                "version of workring",
+                theirs.version.clone(),
+                self.version.clone(),
+            ),
             ("type of task", theirs.task.clone(), self.task.clone()),
             ("schema", number(&theirs.schema), number(&self.schema)),
             ("type of output", theirs.output.clone(), self.output.clone()),

@@ -27,7 +27,10 @@ pub(super) fn install(link: Arc<Link>) {
         let said = FromWorker::Said {
             level: Level::Error,
             target: "workring".to_owned(),
-            message: shortened(format!("a thread of a worker panicked at {}: {}", panic.place, panic.message)),
+            message: shortened(format!(
+                "a thread of a worker panicked at {}: {}",
+                panic.place, panic.message
+            )),
         };
         let _ = link.try_send(&said.encode());
         otherwise(info);

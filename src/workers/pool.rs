@@ -125,7 +125,9 @@ unsent!(unsent_in_time, SendTimeoutError: Timeout | Interrupted);
 
 /// What a caller has given.
 fn task_of<T>(envelope: Envelope<T>) -> T {
-    envelope.into_task().expect("callers send tasks, not letters")
+    envelope
+        .into_task()
+        .expect("callers send tasks, not letters")
 }
 
 /// A pool of worker processes.
@@ -226,7 +228,9 @@ impl<T: Task> Drop for Pool<T> {
         if !self.shared.origin.is_here() || self.ending.is_over() {
             return;
         }
-        let report = self.ending.shut_down(&self.shared, Shutdown::Cancel, Duration::ZERO);
+        let report = self
+            .ending
+            .shut_down(&self.shared, Shutdown::Cancel, Duration::ZERO);
         warn_of_drop(self.made_at, &report);
     }
 }

@@ -42,8 +42,7 @@ impl Report {
     /// Whether the books balance, as they always should.
     #[must_use]
     pub const fn is_balanced(&self) -> bool {
-        self.submitted
-            == self.completed + self.failed + self.timed_out + self.cancelled + self.lost
+        self.submitted == self.completed + self.failed + self.timed_out + self.cancelled + self.lost
     }
 }
 

@@ -101,7 +101,8 @@ impl Ending {
         });
         // Ends with the inbox, receiving meanwhile (S3).
         let _ = shared.inbox.wait_until(None, |_| None::<()>);
-        let toll = match core::mem::replace(&mut *supervisor, Supervision::Over(Report::default())) {
+        let toll = match core::mem::replace(&mut *supervisor, Supervision::Over(Report::default()))
+        {
             Supervision::Running(thread) => thread.join().unwrap_or_default(),
             Supervision::Over(_) => Toll::default(),
         };

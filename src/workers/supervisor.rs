@@ -80,7 +80,11 @@ pub(super) struct Toll {
 pub(super) enum Course {
     Starting,
     Running,
-    Stopping { cancel: bool, step: Step, until: Instant },
+    Stopping {
+        cancel: bool,
+        step: Step,
+        until: Instant,
+    },
 }
 
 /// How hard workers are pressed to end.
@@ -406,7 +410,10 @@ impl<T: Task> Supervisor<T> {
     }
 
     fn look_whether_started(&mut self) {
-        let is_ready = |slot: &Slot| slot.worker().is_some_and(|worker| worker.stage == Stage::Ready);
+        let is_ready = |slot: &Slot| {
+            slot.worker()
+                .is_some_and(|worker| worker.stage == Stage::Ready)
+        };
         if self.course == Course::Starting && self.slots.iter().all(is_ready) {
             self.course = Course::Running;
             if let Some(starter) = self.starter.take() {
@@ -439,7 +446,11 @@ impl<T: Task> Supervisor<T> {
             self.fail(StartError::Unfit { what });
         } else if stage == Stage::Starting && status.code().is_some() {
             self.fail(StartError::NoHandshake { status });
-        } else if self.slots.get(index).is_some_and(|slot| slot.failures >= DEATHS_AT_START) {
+        } else if self
+            .slots
+            .get(index)
+            .is_some_and(|slot| slot.failures >= DEATHS_AT_START)
+        {
             self.fail(StartError::Died { status });
         } else {
             self.back_off(index);
@@ -451,7 +462,11 @@ impl<T: Task> Supervisor<T> {
             return;
         }
         let (message, tasks) = (
-            if cancel { FromParent::Cancel } else { FromParent::Stop },
+            if cancel {
+                FromParent::Cancel
+            } else {
+                FromParent::Stop
+            },
             &self.launcher.shared.tasks,
         );
         if cancel {

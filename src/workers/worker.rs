@@ -167,7 +167,8 @@ pub(super) fn identity<T: Task>() -> Identity {
 
 /// Say what this process is. Whether the parent wants to hear of each task; `None`: it does not want this worker.
 fn greet<T: Task>(link: &Link) -> Option<bool> {
-    link.send(&FromWorker::Hello(identity::<T>()).encode()).ok()?;
+    link.send(&FromWorker::Hello(identity::<T>()).encode())
+        .ok()?;
     match hear(link) {
         Heard::Said(FromParent::Welcome { tells_tasks }) => Some(tells_tasks),
         _ => None,
@@ -381,7 +382,8 @@ fn watch(
                     let said = FromWorker::Said {
                         level: Level::Warn,
                         target: "workring".to_owned(),
-                        message: "a message of the parent made no sense, and was skipped".to_owned(),
+                        message: "a message of the parent made no sense, and was skipped"
+                            .to_owned(),
                     };
                     let _ = link.send(&said.encode());
                     continue;
