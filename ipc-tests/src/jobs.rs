@@ -71,10 +71,20 @@ impl Death {
             Self::Abort => process::abort(),
             Self::Signal(number) => {
                 let number = Signal::try_from(number).expect("a signal");
+                by_default(number);
                 raise(number).expect("raise");
                 unreachable!("the signal has ended this process");
             }
         }
+    }
+}
+
+/// The standard library has a handler for some, which tells stack overflows from other faults.
+#[allow(unsafe_code, reason = "signal dispositions are the test's subject")]
+fn by_default(number: Signal) {
+    if number != Signal::SIGKILL {
+        // SAFETY: the default is no handler of this program.
+        unsafe { signal(number, SigHandler::SigDfl) }.expect("the default");
     }
 }
 

@@ -22,7 +22,7 @@
 use super::envelope::Envelope;
 use super::events::Event;
 use super::inbox::{Flight, State as InboxState};
-use super::slot::{Deceased, Slot, Stage, State};
+use super::slot::{Deceased, Stage, State};
 use super::supervisor::{Course, Supervisor};
 use super::task::{Task, TaskError, TaskId};
 use crate::error::TrySendError;
@@ -82,7 +82,9 @@ impl<T: Task> Supervisor<T> {
             pid,
             status,
         });
-        let is_expected = stage == Stage::Stopping || is_doomed;
+        // Nobody waits for one to be ready when all are to stop.
+        let is_stopping = matches!(self.course, Course::Stopping { .. });
+        let is_expected = stage == Stage::Stopping || is_doomed || is_stopping && stage < Stage::Ready;
         if !is_expected {
             self.toll.died += 1;
             let task = death.running.map(|running| running.task);
@@ -93,16 +95,9 @@ impl<T: Task> Supervisor<T> {
         self.refill(index, stage, unfit, &death);
     }
 
-    /// Everything that it has said (L2 of the slot).
+    /// Everything that it has said (L2 of the slot). Whoever it has left behind may still have its link, and be silent.
     fn hear_the_last(&mut self, index: usize) {
-        while self
-            .slots
-            .get(index)
-            .and_then(Slot::worker)
-            .is_some_and(|worker| worker.is_listening)
-        {
-            self.hear(index);
-        }
+        while self.hear(index) {}
     }
 
     /// See to the place of a worker that has ended.
@@ -189,7 +184,13 @@ impl<T: Task> Supervisor<T> {
     fn judge(&mut self, envelope: &mut Envelope<T>) -> Verdict {
         let id = envelope.ticket.id;
         let is_stopping = matches!(self.course, Course::Stopping { cancel: true, .. });
-        let dead = self.deceased.iter().find(|death| runs(death, id)).copied();
+        // Once for each death: what it was running is known then, and later attempts are no business of it.
+        let dead = self.deceased.iter_mut().find(|death| runs(death, id));
+        let dead = dead.map(|death| {
+            let judged = *death;
+            death.running = None;
+            judged
+        });
         let (retries, backoff) = (self.settings().retries, self.settings().retry_backoff);
         let is_anothers = dead.is_none() && self.runs_elsewhere(id);
         let verdict = self.launcher.shared.inbox.change(|state| {
@@ -240,10 +241,6 @@ impl<T: Task> Supervisor<T> {
             return;
         };
         let id = TaskId(running.task);
-        let is_waiting = |retry: &Retry<T>| retry.envelope.ticket.id == id;
-        if self.retries.iter().any(is_waiting) {
-            return;
-        }
         self.launcher.shared.inbox.change(|state| {
             if let Some(flight) = state.flight(id) {
                 flight.crashes += 1;

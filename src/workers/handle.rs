@@ -12,7 +12,6 @@ use std::time::Instant;
 ///
 /// The outcome waits for its handle. Dropping the handle gives the outcome to whoever [drains](super::Pool::drain) the
 /// pool; it does not cancel the task. A handle outlives its pool.
-#[must_use = "a handle that is dropped leaves the outcome to `Pool::drain`"]
 pub struct TaskHandle<T: Task> {
     shared: Arc<Shared<T>>,
     id: TaskId,

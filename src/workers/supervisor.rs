@@ -269,6 +269,9 @@ impl<T: Task> Supervisor<T> {
         let Some(number) = self.slots.get(index).map(|slot| slot.number) else {
             return;
         };
+        if matches!(self.course, Course::Stopping { .. }) {
+            return;
+        }
         if let Some(line) = self.launcher.shared.board.slot(number) {
             line.reset();
         }
@@ -304,26 +307,26 @@ impl<T: Task> Supervisor<T> {
         }
     }
 
-    /// Hear what a worker has to say.
-    pub(super) fn hear(&mut self, index: usize) {
+    /// Hear what a worker has to say. False: there is no more of it now.
+    pub(super) fn hear(&mut self, index: usize) -> bool {
         let mut buffer = [0; LONGEST];
         for _ in 0..TURN {
             let grace = self.settings().grace;
             let Some(worker) = self.slots.get_mut(index).and_then(Slot::worker_mut) else {
-                return;
+                return false;
             };
             if !worker.is_listening {
-                return;
+                return false;
             }
             let message = match worker.link.try_recv(&mut buffer) {
-                Ok(Received::Nothing) => return,
+                Ok(Received::Nothing) => return false,
                 Ok(Received::Datagram(bytes)) => FromWorker::decode(bytes),
                 Ok(Received::TooLong(_)) => None,
                 Ok(Received::Closed) | Err(_) => {
                     // It has ended, or is about to.
                     worker.is_listening = false;
                     worker.overdue = Instant::now().checked_add(grace);
-                    return;
+                    return false;
                 }
             };
             let pid = worker.pid();
@@ -332,6 +335,7 @@ impl<T: Task> Supervisor<T> {
                 None => super::log::nonsense(pid),
             }
         }
+        true
     }
 
     fn understand(&mut self, index: usize, message: FromWorker) {

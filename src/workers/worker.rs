@@ -165,13 +165,17 @@ pub(super) fn identity<T: Task>() -> Identity {
     }
 }
 
-/// Say what this process is. Whether the parent wants to hear of each task; `None`: it does not want this worker.
+/// Say what this process is. Whether the parent wants to hear of each task; `None`: it wants no worker any more, or not
+/// this one, which it ends.
 fn greet<T: Task>(link: &Link) -> Option<bool> {
     link.send(&FromWorker::Hello(identity::<T>()).encode())
         .ok()?;
-    match hear(link) {
-        Heard::Said(FromParent::Welcome { tells_tasks }) => Some(tells_tasks),
-        _ => None,
+    loop {
+        match hear(link) {
+            Heard::Said(FromParent::Welcome { tells_tasks }) => return Some(tells_tasks),
+            Heard::Nonsense => {}
+            Heard::Said(_) | Heard::Nobody => return None,
+        }
     }
 }
 
@@ -210,7 +214,7 @@ impl<T: Task> Worker<T> {
         let link = &order.link;
         panics::install(Arc::clone(link));
         let Some(tells_tasks) = greet::<T>(link) else {
-            exit(BROKEN);
+            exit(0);
         };
         Self::take_over(order, tells_tasks).unwrap_or_else(|what| {
             let what = shortened(what);
