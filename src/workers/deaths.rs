@@ -84,7 +84,8 @@ impl<T: Task> Supervisor<T> {
         });
         // Nobody waits for one to be ready when all are to stop.
         let is_stopping = matches!(self.course, Course::Stopping { .. });
-        let is_expected = stage == Stage::Stopping || is_doomed || is_stopping && stage < Stage::Ready;
+        let is_expected =
+            stage == Stage::Stopping || is_doomed || is_stopping && stage < Stage::Ready;
         if !is_expected {
             self.toll.died += 1;
             let task = death.running.map(|running| running.task);

@@ -37,6 +37,8 @@ mod sides;
 mod standstill;
 #[path = "peer/waiting.rs"]
 mod waiting;
+#[path = "peer/watching.rs"]
+mod watching;
 
 const HARNESS: &[(&str, Role)] = &[
     ("echo", echo),
@@ -61,6 +63,7 @@ fn main() -> ExitCode {
         sides::ROLES,
         standstill::ROLES,
         waiting::ROLES,
+        watching::ROLES,
     ];
     role::run(&roles.concat())
 }
