@@ -47,6 +47,13 @@ impl Diary {
         }
     }
 
+    /// The process that was started last.
+    fn latest(&self) -> Pid {
+        let events = self.0.0.lock();
+        let pid = pid(events.last().expect("an event"));
+        Pid::from_raw(i32::try_from(pid).expect("a pid"))
+    }
+
     /// What was told of each process.
     fn by_process(&self) -> BTreeMap<u32, Vec<Event>> {
         let mut all: BTreeMap<u32, Vec<Event>> = BTreeMap::new();
@@ -193,10 +200,7 @@ fn p5_a_worker_that_is_killed_before_it_has_picked_a_task_up_costs_nothing() {
         let pool = pool.start().expect("a pool");
         for round in 1..=20 {
             diary.until(|events| readies(events) >= round);
-            let idle = *diary.by_process().keys().max().expect("a worker");
-            let idle = Pid::from_raw(i32::try_from(idle).expect("a pid"));
-            // It may have been replaced meanwhile, by a process with a smaller number.
-            let _ = kill(idle, Signal::SIGKILL);
+            kill(diary.latest(), Signal::SIGKILL).expect("it lives");
             diary.until(|events| exits(events) >= round);
         }
         for number in 0..20 {
@@ -267,7 +271,9 @@ fn p4_started_comes_before_exited_once_each() {
             for life in events.chunk_by(|before, _| order(before) != 4) {
                 assert!(life.is_sorted_by_key(order), "{life:?}");
                 let once = |which| count(life, |event| order(event) == which);
-                assert_eq!((once(0), once(1), once(4)), (1, 1, 1), "{life:?}");
+                assert_eq!((once(0), once(4)), (1, 1), "{life:?}");
+                // The end may come before the last of them is ready.
+                assert!(once(1) <= 1, "{life:?}");
             }
         }
     });
