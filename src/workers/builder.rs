@@ -291,9 +291,13 @@ impl<T: Task> Builder<T> {
         let workers = self
             .workers
             .unwrap_or_else(|| processors().clamp(*WORKERS.start(), *WORKERS.end()));
-        check("workers", workers, WORKERS)?;
-        check("capacity", self.settings.capacity, CAPACITY)?;
-        check("max_unclaimed", self.settings.max_unclaimed, 1..=usize::MAX)?;
+        check("workers", &workers, &WORKERS)?;
+        check("capacity", &self.settings.capacity, &CAPACITY)?;
+        check(
+            "max_unclaimed",
+            &self.settings.max_unclaimed,
+            &(1..=usize::MAX),
+        )?;
         self.settings.workers = u32::try_from(workers).unwrap_or(u32::MAX);
         Ok(self.settings)
     }
@@ -310,10 +314,10 @@ fn options(settings: &Settings, schema: u64) -> Options {
 
 fn check<V: PartialOrd + Debug>(
     option: &'static str,
-    value: V,
-    allowed: RangeInclusive<V>,
+    value: &V,
+    allowed: &RangeInclusive<V>,
 ) -> Result<(), StartError> {
-    if allowed.contains(&value) {
+    if allowed.contains(value) {
         return Ok(());
     }
     Err(StartError::InvalidOption {

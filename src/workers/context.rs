@@ -64,6 +64,6 @@ impl fmt::Debug for Context {
             .field("id", &self.id)
             .field("attempt", &self.attempt)
             .field("is_cancelled", &self.is_cancelled())
-            .finish()
+            .finish_non_exhaustive()
     }
 }

@@ -131,7 +131,7 @@ impl<T: Task> Codec<Envelope<T>> for TaskCodec {
     fn decode(bytes: &[u8]) -> Result<Envelope<T>, DecodeError> {
         let (ticket, kind, rest) = Ticket::decode(bytes)?;
         let parcel = if kind == ONE_TASK {
-            <Bincode as Codec<T>>::decode(rest).map_or_else(broken, Parcel::Task)
+            <Bincode as Codec<T>>::decode(rest).map_or_else(|error| broken(&error), Parcel::Task)
         } else {
             Parcel::Broken(format!("a message of the unknown kind {kind}"))
         };
@@ -140,8 +140,8 @@ impl<T: Task> Codec<Envelope<T>> for TaskCodec {
 }
 
 #[cold]
-fn broken<T>(error: DecodeError) -> Parcel<T> {
-    Parcel::Broken(reason(&error))
+fn broken<T>(error: &DecodeError) -> Parcel<T> {
+    Parcel::Broken(reason(error))
 }
 
 fn copy(bytes: &[u8], into: &mut [u8]) -> Result<usize, EncodeError> {
@@ -283,7 +283,8 @@ mod tests {
         let arrived: Envelope<u32> = Tasks::decode(&bytes).expect("a ticket");
         assert_eq!(arrived.ticket, TICKET);
         assert!(matches!(arrived.parcel, Parcel::Broken(_)));
-        assert!(<Tasks as Codec<Envelope<u32>>>::decode(&bytes[..11]).is_err());
+        bytes.truncate(HEADER - 1);
+        assert!(<Tasks as Codec<Envelope<u32>>>::decode(&bytes).is_err());
     }
 
     #[test]
@@ -308,10 +309,10 @@ mod tests {
             let arrived: Answer<u32> = ResultCodec::decode(&bytes).expect("a result");
             assert_eq!(arrived.ticket, TICKET);
             match (sent.done, arrived.done) {
-                (Done::Output(sent), Done::Output(arrived)) => assert_eq!(sent, arrived),
                 (Done::Failed(sent), Done::Failed(arrived)) => assert_eq!(sent, arrived),
                 (Done::Panicked(sent), Done::Panicked(arrived)) => assert_eq!(sent, arrived),
-                (Done::NotCarried(sent), Done::NotCarried(arrived)) => assert_eq!(sent, arrived),
+                (Done::Output(sent), Done::Output(arrived))
+                | (Done::NotCarried(sent), Done::NotCarried(arrived)) => assert_eq!(sent, arrived),
                 (Done::Cancelled, Done::Cancelled) => {}
                 _ => panic!("another kind has arrived"),
             }

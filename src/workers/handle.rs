@@ -43,6 +43,7 @@ impl<T: Task> TaskHandle<T> {
     }
 
     /// As [`wait`](TaskHandle::wait), with what else there is to know of it.
+    #[must_use]
     pub fn outcome(mut self) -> OutcomeOf<T> {
         match self.claim(None) {
             Ok(outcome) => outcome,

@@ -35,7 +35,7 @@ use std::time::Instant;
 /// Results received at a time: enough that the lock is taken rarely, few enough that none waits for long.
 const BATCH: usize = 64;
 /// How long one wait of a leader without a deadline may take; then it begins another one.
-const LONG: Duration = Duration::from_secs(3600);
+const LONG: Duration = Duration::from_hours(1);
 
 /// What a forked child of the pool's process gets to hear.
 pub(super) const FORKED: &str = "this process was forked from the pool's, and has no part in it";
@@ -99,6 +99,15 @@ pub(super) enum Vain {
     /// Nothing will ever come.
     Ended,
     Unknown(&'static str),
+}
+
+/// Whether there is an outcome that belongs to no handle.
+pub(super) enum Loose<O> {
+    Here(O),
+    /// One is on its way.
+    NotYet,
+    /// None will come by itself.
+    Never,
 }
 
 impl<T: Task> State<T> {
@@ -221,12 +230,12 @@ impl<T: Task> State<T> {
         self.kept.remove(&id)
     }
 
-    /// Take the next outcome that belongs to no handle. `Some(None)`: there is none, and none will come by itself.
-    pub(super) fn take_loose(&mut self) -> Option<Option<OutcomeOf<T>>> {
+    /// Take the next outcome that belongs to no handle.
+    pub(super) fn take_loose(&mut self) -> Loose<OutcomeOf<T>> {
         match self.loose.pop_front() {
-            Some(outcome) => Some(Some(outcome)),
-            None if self.in_flight == self.held => Some(None),
-            None => None,
+            Some(outcome) => Loose::Here(outcome),
+            None if self.in_flight == self.held => Loose::Never,
+            None => Loose::NotYet,
         }
     }
 
@@ -416,7 +425,7 @@ impl<T: Task> Inbox<T> {
         let received = self.results.recv_many_timeout(&mut buffer, BATCH, left);
         let mut state = self.state.lock();
         state.has_leader = false;
-        self.take_in(&mut state, buffer);
+        Self::take_in(&mut state, buffer);
         let mut is_late = false;
         match received {
             Ok(_) | Err(RecvTimeoutError::Interrupted | RecvTimeoutError::Decode(_)) => {}
@@ -444,7 +453,7 @@ impl<T: Task> Inbox<T> {
         state
     }
 
-    fn take_in(&self, state: &mut State<T>, mut buffer: Vec<Answer<T>>) {
+    fn take_in(state: &mut State<T>, mut buffer: Vec<Answer<T>>) {
         for answer in buffer.drain(..) {
             state.arrive(answer);
         }
@@ -470,7 +479,7 @@ impl<T: Task> Inbox<T> {
                 .results
                 .recv_many_timeout(&mut buffer, BATCH, Duration::ZERO);
             let mut state = self.state.lock();
-            self.take_in(&mut state, buffer);
+            Self::take_in(&mut state, buffer);
             match received {
                 Ok(_) | Err(RecvTimeoutError::Interrupted | RecvTimeoutError::Decode(_)) => {
                     buffer = core::mem::take(&mut state.buffer);

@@ -3,7 +3,7 @@
 use super::builder::{Builder, Settings};
 use super::envelope::{Envelope, TaskCodec, Ticket};
 use super::handle::TaskHandle;
-use super::inbox::{Inbox, Refused, Vain};
+use super::inbox::{Inbox, Loose, Refused, Vain};
 use super::report::Report;
 use super::shutdown::{Ending, Shutdown};
 use super::task::{OutcomeOf, Task, TaskId};
@@ -268,7 +268,12 @@ impl<T: Task> Iterator for Drain<'_, T> {
 
     fn next(&mut self) -> Option<OutcomeOf<T>> {
         let inbox = &self.pool.shared.inbox;
-        inbox.wait_until(None, |state| state.take_loose()).ok()?
+        let next = inbox.wait_until(None, |state| match state.take_loose() {
+            Loose::Here(outcome) => Some(Some(outcome)),
+            Loose::Never => Some(None),
+            Loose::NotYet => None,
+        });
+        next.ok()?
     }
 }
 

@@ -328,9 +328,8 @@ impl<T: Task> Worker<T> {
     fn send(&self, answer: Answer<T>) {
         let ticket = answer.ticket;
         let what = match catch(|| self.results.send(answer)) {
-            Ok(Ok(())) => return,
-            // The parent wants no more results.
-            Ok(Err(SendError::Closed(_))) => return,
+            // Closed: the parent wants no more results.
+            Ok(Ok(()) | Err(SendError::Closed(_))) => return,
             Ok(Err(error @ (SendError::Forked(_) | SendError::Corrupt { .. }))) => {
                 self.give_up(&error.to_string())
             }
