@@ -149,14 +149,8 @@ impl<E: fmt::Display> fmt::Display for TaskError<E> {
     }
 }
 
-impl<E: Error + 'static> Error for TaskError<E> {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Failed(error) => Some(error),
-            _ => None,
-        }
-    }
-}
+/// Whatever a task fails with: its text is part of this one's.
+impl<E: fmt::Debug + fmt::Display> Error for TaskError<E> {}
 
 /// A panic of a task.
 #[derive(Clone, Debug, PartialEq, Eq)]
