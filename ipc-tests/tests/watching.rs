@@ -76,12 +76,14 @@ fn a_message_a_descriptor_and_close_end_a_wait() {
         let watch = rx.watch(&its).expect("a watch");
         let sent = received_while(&watch, || tx.send(1).expect("room"));
         assert_eq!(message(sent), 1);
-        let said = received_while(&watch, || say(&link));
-        assert!(ready(&said), "{said:?}");
-        assert!(hear(&its));
+        for _ in 0..3 {
+            let said = received_while(&watch, || say(&link));
+            assert!(ready(&said), "{said:?}");
+            assert!(hear(&its));
+        }
         let interrupter = rx.interrupter();
-        let interrupted = received_while(&watch, || interrupter.interrupt());
-        assert!(matches!(interrupted, Err(RecvError::Interrupted)));
+        let ended = received_while(&watch, || interrupter.interrupt());
+        assert!(matches!(ended, Err(RecvError::Interrupted)));
         let closed = received_while(&watch, || {
             tx.close();
         });
@@ -143,7 +145,7 @@ fn a_lease_can_be_waited_for_as_well() {
         assert!(matches!(refused, RecvError::TooManyLeases { max: 1, .. }));
         lease.nack();
         let lease = leased(watch.lease());
-        assert_eq!((lease.attempts(), lease.ack()), (2, 1));
+        assert_eq!((lease.attempts(), lease.ack()), (1, 1));
         let late = watch.lease_timeout(Duration::from_millis(1));
         assert!(matches!(late, Err(RecvTimeoutError::Timeout)));
         thread::scope(|scope| {

@@ -179,7 +179,7 @@ impl Drop for Process {
 }
 
 /// See [`Process::resident`]; of any process.
-fn resident(id: u32) -> io::Result<u64> {
+pub(crate) fn resident(id: u32) -> io::Result<u64> {
     let statistics = std::fs::read_to_string(format!("/proc/{id}/statm"))?;
     let pages = statistics.split(' ').nth(1).map(str::parse::<u64>);
     let Some(Ok(pages)) = pages else {

@@ -424,8 +424,11 @@ pub fn inherit_tagged<E: End>(name: &str, schema: u64) -> Result<E, InheritError
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::os::child;
     use crate::os::link::{Link, Received};
     use crate::queue::{Receiver, channel};
+    use crate::segment::board::Board;
+    use std::os::fd::AsFd;
 
     /// How this test starts itself as a child: what it then finds in the environment was given by its parent.
     fn this_test(name: &str) -> Command {
@@ -498,6 +501,53 @@ mod tests {
         // The end of a link: the parent has not kept the child's side.
         assert!(hear(&right).is_none() && hear(&left).is_none());
         assert!(child.wait().expect("an end").success());
+    }
+
+    /// T2, of what a pool is made of besides queues. In a process of its own, where no other test opens or maps anything.
+    #[test]
+    fn a_thousand_boards_links_and_children_leave_memory_and_descriptors_as_they_were() {
+        const NAME: &str =
+            "a_thousand_boards_links_and_children_leave_memory_and_descriptors_as_they_were";
+        const ALONE: &str = "WORKRING_TEST_ALONE";
+        /// What the allocator and the test harness may come to need.
+        const SLACK: u64 = 4 << 20;
+        if std::env::var_os(ALONE).is_none() {
+            let alone = this_test(NAME).env(ALONE, "1").status().expect("this test");
+            assert!(alone.success());
+            return;
+        }
+        let inventory = || {
+            let open = std::fs::read_dir("/proc/self/fd").expect("/proc").count();
+            let maps = std::fs::read_to_string("/proc/self/maps").expect("/proc");
+            let maps = maps.lines().filter(|line| line.contains("memfd")).count();
+            let memory = child::resident(std::process::id()).expect("statm");
+            (open, maps, memory)
+        };
+        let cycle = |round: u32| {
+            let (parent, worker) = Link::pair().expect("a link");
+            let board = Board::create(4, 1000).expect("a board");
+            let file = board.as_fd().try_clone_to_owned().expect("a descriptor");
+            let handoff = Handoff::new().give_fd("link", worker.into());
+            let handoff = handoff.and_then(|handoff| handoff.give_fd("board", file));
+            // Starting a program takes longer than all the rest.
+            if round.is_multiple_of(5) {
+                let mut command = Command::new("true");
+                child::bind(&mut command);
+                let child = handoff
+                    .expect("given")
+                    .spawn(&mut command)
+                    .expect("a child");
+                let process = child::Process::new(child).expect("a child");
+                assert_eq!(hear(&parent), None, "it ends without a word");
+                process.reap().expect("reaped");
+            }
+        };
+        (0..50).for_each(cycle);
+        let before = inventory();
+        (0..1000).for_each(cycle);
+        let after = inventory();
+        assert_eq!((before.0, before.1), (after.0, after.1));
+        assert!(after.2 <= before.2 + SLACK, "{before:?}, then {after:?}");
     }
 
     #[test]

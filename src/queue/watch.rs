@@ -15,7 +15,8 @@
 //! W2. Only what the kernel says at that moment makes a receive say `Ready`; `ready` merely spares the others a system call.
 //! W3. Whoever takes `ready` back sets `event`, and the thread then waits for the descriptor again, which the kernel
 //!     answers at once if it has become readable meanwhile. So to take it back too often does no harm.
-//! W4. A receive that says `Ready` hands on the wake that it may have been given for a message.
+//! W4. All receivers are woken. So a receive that was woken for a message, and says `Ready` instead, takes no wake away
+//!     from the others: it found `ready` false before it slept, hence it was set later, and all are woken after that.
 
 use super::attachment::Attachment;
 use super::lease::Lease;
@@ -60,6 +61,9 @@ pub struct Watch<'a, T, C: Codec<T> = Bincode> {
     /// `None` while it is being dropped.
     thread: Option<JoinHandle<()>>,
 }
+
+/// What a wait comes to.
+type Waited<P, R> = Result<Watched<R>, Failure<<P as Patience>::Stop, Refusal>>;
 
 /// What the watch and its thread share.
 struct State {
@@ -181,7 +185,7 @@ impl State {
     }
 }
 
-/// Make all those look again who wait for messages. Which of them wait with the watch can't be told.
+/// Make all those look again who wait for messages (W4). Which of them wait with the watch can't be told anyway.
 fn wake_receivers(queue: &Weak<Attachment>) {
     if let Some(attachment) = queue.upgrade() {
         let segment = attachment.segment();
@@ -250,17 +254,14 @@ impl<T, C: Codec<T>> Watch<'_, T, C> {
         Ok(self.lease_with(&Until(Some(deadline)))?)
     }
 
-    fn receive<P: Patience>(&self, patience: &P) -> Result<Watched<T>, Failure<P::Stop, Refusal>> {
+    fn receive<P: Patience>(&self, patience: &P) -> Waited<P, T> {
         Ok(match self.wait(|| self.receiver.take_one(), patience)? {
             Watched::Message(taken) => Watched::Message(Receiver::<T, C>::open_taken(taken)?),
             Watched::Ready => Watched::Ready,
         })
     }
 
-    fn lease_with<P: Patience>(
-        &self,
-        patience: &P,
-    ) -> Result<Watched<Lease<T, C>>, Failure<P::Stop, Refusal>> {
+    fn lease_with<P: Patience>(&self, patience: &P) -> Waited<P, Lease<T, C>> {
         Ok(
             match self.wait(|| self.receiver.take_counted_one(), patience)? {
                 Watched::Message((count, taken)) => {
@@ -276,13 +277,12 @@ impl<T, C: Codec<T>> Watch<'_, T, C> {
         &self,
         take: impl Fn() -> Result<Option<R>, Refusal>,
         patience: &P,
-    ) -> Result<Watched<R>, Failure<P::Stop, Refusal>> {
+    ) -> Waited<P, R> {
         if self.receiver.handle.is_elsewhere() {
             return Err(Refusal::Forked.into());
         }
         let look = || {
             if self.state.is_ready() {
-                self.pass_on_wake();
                 return Ok(Some(Watched::Ready));
             }
             Ok(take()?.map(Watched::Message))
@@ -291,12 +291,6 @@ impl<T, C: Codec<T>> Watch<'_, T, C> {
             Some(found) => Ok(found),
             None => self.receiver.wait_for_messages(look, patience),
         }
-    }
-
-    /// W4.
-    fn pass_on_wake(&self) {
-        let segment = self.receiver.handle.attachment.segment();
-        segment.items().pass_on(|word| segment.wake(word, 1));
     }
 }
 
