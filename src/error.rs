@@ -7,10 +7,12 @@ use std::io;
 
 mod many;
 mod named;
+mod pool;
 mod watch;
 
 pub use many::{SendManyError, SendManyTimeoutError, TrySendManyError, Unsent};
 pub use named::{CreateNamedError, OpenError, RemoveError};
+pub use pool::{ShutdownError, StartError, SubmitError, TrySubmitError};
 pub use watch::WatchError;
 
 /// Which limit leaves too little memory.

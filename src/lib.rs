@@ -69,6 +69,8 @@
 mod codec;
 mod error;
 #[cfg(not(loom))]
+mod host;
+#[cfg(not(loom))]
 mod os;
 mod protocol;
 #[cfg(not(loom))]
@@ -76,6 +78,8 @@ mod queue;
 #[cfg(not(loom))]
 mod segment;
 mod sync;
+#[cfg(not(loom))]
+pub mod workers;
 
 pub use codec::{Bincode, Codec, DecodeError, EncodeError, Raw};
 pub use error::{
