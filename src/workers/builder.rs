@@ -238,7 +238,10 @@ impl<T: Task> Builder<T> {
         let places = (2 * settings.capacity).next_power_of_two();
         let options = options(&settings, T::SCHEMA);
         let tasks = options.clone().settled(true).attempts(1);
-        let tasks = tasks.max_dead_letters(settings.capacity);
+        // Until the supervisor has read it, a letter is all that is left of a task.
+        let tasks = tasks
+            .max_dead_letters(settings.capacity)
+            .letters_give_way(false);
         let (tasks, to_do) = tasks
             .channel_with::<Envelope<T>, TaskCodec>()
             .map_err(StartError::Queue)?;
