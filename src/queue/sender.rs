@@ -660,12 +660,12 @@ impl<T, C: Codec<T>> Sender<T, C> {
         None
     }
 
-    /// The block of a dead letter, when all blocks of `class` and the next are in use. Not while the queue is
-    /// full, for then the message could not be sent anyway.
+    /// The block of a dead letter, if it gives way, when all blocks of `class` and the next are in use. Not while the
+    /// queue is full, for then the message could not be sent anyway.
     fn allocate_from_letters(&self, class: usize) -> Option<Filling<'_>> {
         let attachment = &*self.handle.attachment;
         let segment = attachment.segment();
-        if send::is_full(segment) {
+        if !segment.settings().letters_give_way || send::is_full(segment) {
             return None;
         }
         let blocks = &segment.geometry().classes.get(class)?.blocks;
