@@ -26,9 +26,9 @@
 //!
 //! In some operations somebody else is dead when they begin, killed between two rows of the protocol
 //! (`operations/corpses.rs`). Afterwards everything is checked: nobody waits for the dead, each message is in exactly
-//! one place, all blocks and rows are free, and one more lap goes through. What happened before the operation, and what the operation had come to when it returned, the
-//! victim has said on its standard output; so after a kill only the messages that were in flight are uncertain, and
-//! each of those may be there or not, but not twice.
+//! one place, all blocks and rows are free, and one more lap goes through. What happened before the operation, and what
+//! the operation had come to when it returned, the victim has said on its standard output; so after a kill only the
+//! messages that were in flight are uncertain, and each of those may be there or not, but not twice.
 
 use crate::{
     campaign::{Campaign, Mode},
