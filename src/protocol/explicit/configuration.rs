@@ -3,7 +3,7 @@
 use super::super::Limits;
 use super::super::peers::{Roles, Tenancy, Tenant};
 use super::super::ring::RingSize;
-use super::process::{Deed, Life, Local, Process, Since, message_of, sends};
+use super::process::{Deed, Then, Life, Local, Process, Since, message_of, sends, waits};
 use super::words::{Memory, Park, Word, small};
 
 /// A small queue and its processes. The process of number `n` begins in row `n`, unless it joins later.
@@ -42,21 +42,22 @@ pub(super) const PLAIN: Configuration = Configuration {
     first_lap: 0,
 };
 
-/// What the one does who comes when all others are done, dead or stopped: everything must be in order.
+/// What the one does who comes when all others are done.
+const SUCCESSOR: &[Deed] = &[Deed::Drain(Then::Acknowledge), Deed::DiscardAllLetters];
+/// What the one does who comes when all others are done or dead.
 const SURVIVOR: &[Deed] = &[
     Deed::Sweep,
-    Deed::Drain(super::process::Then::Acknowledge),
+    Deed::Drain(Then::Acknowledge),
     Deed::DiscardAllLetters,
 ];
 /// What somebody does while all others have stopped.
 const PASSER: &[Deed] = &[
     Deed::Sweep,
     Deed::Send,
-    Deed::Drain(super::process::Then::Acknowledge),
+    Deed::Drain(Then::Acknowledge),
     Deed::DiscardAllLetters,
-    Deed::Close,
-    Deed::Drain(super::process::Then::Acknowledge),
 ];
+const CLOSER: &[Deed] = &[Deed::Close, Deed::Drain(Then::Acknowledge), Deed::Send];
 
 impl Configuration {
     pub(super) fn size(&self) -> RingSize {
@@ -80,8 +81,10 @@ impl Configuration {
     pub(super) fn script(&self, process: usize, epilogue: Epilogue) -> &'static [Deed] {
         match (self.scripts.get(process), epilogue) {
             (Some(script), _) => script,
+            (None, Epilogue::Successor) => SUCCESSOR,
             (None, Epilogue::Survivor) => SURVIVOR,
             (None, Epilogue::Passer) => PASSER,
+            (None, Epilogue::Closer) => CLOSER,
         }
     }
 
@@ -145,12 +148,7 @@ impl Configuration {
     /// Whether nothing depends on when this word is looked at, for nobody ever changes what is read of it. Such an
     /// access is done together with the next one.
     pub(super) fn is_quiet(&self, word: Word) -> bool {
-        let waits = |deed: &Deed| {
-            matches!(
-                deed,
-                Deed::SendPatiently | Deed::ReceivePatiently(_) | Deed::ReceiveAll(_)
-            )
-        };
+        let waits = |deed: &Deed| waits(*deed);
         let moves = |deed: &Deed| {
             matches!(
                 deed,
@@ -166,7 +164,6 @@ impl Configuration {
                     | Deed::ReceiveAll(Then::GiveBack)
             )
         };
-        use super::process::Then;
         let dies = self.deaths > 0;
         let ends = self.limits.end_with_last_sender || self.limits.end_with_last_receiver;
         match word {
@@ -188,6 +185,8 @@ fn is_there(script: &[Deed]) -> bool {
 /// Who comes at the end of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Epilogue {
+    Successor,
     Survivor,
     Passer,
+    Closer,
 }

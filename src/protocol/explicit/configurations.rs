@@ -5,7 +5,7 @@ use super::super::peers::Role;
 use super::configuration::{Configuration, LIMITS, PLAIN};
 use super::process::Deed::{
     self, Cancel, Close, Detach, DiscardLetter, HandOn, Join, Leave, LookAfter, LookAtLetter,
-    Receive, ReceiveAll, ReceivePatiently, Redeem, Send, SendPatiently,
+    Receive, ReceiveAll, ReceiveBriefly, ReceivePatiently, Redeem, Send, SendPatiently,
 };
 use super::process::Then::{Acknowledge, GiveBack, Keep, Reject};
 
@@ -102,8 +102,29 @@ pub(super) const CONFIGURATIONS: &[Configuration] = &[
         ..PLAIN
     },
     Configuration {
+        name: "a dead taker's slot is used again",
+        scripts: &[&[Send, Send, TAKE, Send, LookAfter(1)], &[TAKE]],
+        mortal: 0b10,
+        deaths: 1,
+        ..PLAIN
+    },
+    Configuration {
+        name: "two recoverers, one taker",
+        scripts: &[&[Send, LookAfter(1), TAKE], &[TAKE], &[LookAfter(1)]],
+        mortal: 0b10,
+        deaths: 1,
+        ..PLAIN
+    },
+    Configuration {
+        name: "what a dead taker had is sent round",
+        scripts: &[&[Send, LookAfter(1)], &[TAKE], &[TAKE, Send, Send]],
+        mortal: 0b10,
+        deaths: 1,
+        ..PLAIN
+    },
+    Configuration {
         name: "a row is used again",
-        scripts: &[&[Send, Send], &[TAKE], &[LookAfter(1)], &[LookAfter(1)], &[Join, TAKE]],
+        scripts: &[&[Send, LookAfter(1)], &[TAKE], &[LookAfter(1)], &[Join, TAKE]],
         mortal: 0b10,
         deaths: 1,
         ..PLAIN
@@ -119,6 +140,11 @@ pub(super) const CONFIGURATIONS: &[Configuration] = &[
         name: "returns",
         limits: TWICE,
         scripts: &[&[Send, Send], &[RETURN, TAKE], &[RETURN, TAKE]],
+        ..PLAIN
+    },
+    Configuration {
+        name: "returns, one after another",
+        scripts: &[&[Send, RETURN, RETURN], &[TAKE]],
         ..PLAIN
     },
     Configuration {
@@ -201,8 +227,20 @@ pub(super) const CONFIGURATIONS: &[Configuration] = &[
         ..PLAIN
     },
     Configuration {
+        name: "settled, and a block is used again",
+        limits: SETTLED,
+        blocks: 1,
+        scripts: &[&[Send, Send], &[TAKE], &[Close, TAKE]],
+        ..PLAIN
+    },
+    Configuration {
+        name: "cancel against a return",
+        scripts: &[&[Send, RETURN], &[Cancel]],
+        ..PLAIN
+    },
+    Configuration {
         name: "cancel",
-        scripts: &[&[Send, Send], &[RETURN], &[Cancel], &[TAKE]],
+        scripts: &[&[Send, Send], &[RETURN], &[Cancel]],
         ..PLAIN
     },
     Configuration {
@@ -233,6 +271,19 @@ pub(super) const CONFIGURATIONS: &[Configuration] = &[
         ..PLAIN
     },
     Configuration {
+        name: "the row of a reader of dead letters is used again",
+        limits: ONCE,
+        scripts: &[
+            &[Send, RETURN, LookAfter(1)],
+            &[LookAtLetter],
+            &[LookAfter(1)],
+            &[Join, LookAtLetter],
+        ],
+        mortal: 0b10,
+        deaths: 1,
+        ..PLAIN
+    },
+    Configuration {
         name: "returned after the end",
         limits: ONCE,
         scripts: &[&[Send, Close], &[Receive(GiveBack)], &[TAKE, TAKE, DiscardLetter]],
@@ -245,13 +296,8 @@ pub(super) const CONFIGURATIONS: &[Configuration] = &[
     },
     Configuration {
         name: "two sleep for messages",
-        limits: Limits {
-            capacity: 3,
-            ..LIMITS
-        },
         scripts: &[
-            &[Send],
-            &[Send],
+            &[SendPatiently, SendPatiently],
             &[ReceivePatiently(Acknowledge)],
             &[ReceivePatiently(Acknowledge)],
         ],
@@ -269,6 +315,24 @@ pub(super) const CONFIGURATIONS: &[Configuration] = &[
         ..PLAIN
     },
     Configuration {
+        name: "one sleeps for any of two blocks",
+        limits: Limits {
+            capacity: 3,
+            ..LIMITS
+        },
+        scripts: &[&[Send, Send], &[SendPatiently], &[Receive(Keep), TAKE]],
+        ..PLAIN
+    },
+    Configuration {
+        name: "two sleep for messages, one not for long",
+        scripts: &[
+            &[Send],
+            &[ReceiveBriefly(Acknowledge)],
+            &[ReceivePatiently(Acknowledge)],
+        ],
+        ..PLAIN
+    },
+    Configuration {
         name: "one sleeps for what comes back",
         limits: TWICE,
         scripts: &[&[Send], &[RETURN], &[ReceivePatiently(Acknowledge)]],
@@ -276,7 +340,11 @@ pub(super) const CONFIGURATIONS: &[Configuration] = &[
     },
     Configuration {
         name: "two sleep until the close",
-        scripts: &[&[Close], &[ReceiveAll(Acknowledge)], &[ReceiveAll(Acknowledge)]],
+        scripts: &[
+            &[Close],
+            &[ReceivePatiently(Acknowledge)],
+            &[ReceivePatiently(Acknowledge)],
+        ],
         ..PLAIN
     },
     Configuration {
@@ -287,13 +355,13 @@ pub(super) const CONFIGURATIONS: &[Configuration] = &[
     Configuration {
         name: "one sleeps until all is settled",
         limits: SETTLED,
-        scripts: &[&[Send, Close], &[TAKE], &[ReceiveAll(Acknowledge)]],
+        scripts: &[&[Send, TAKE], &[Close], &[ReceivePatiently(Acknowledge)]],
         ..PLAIN
     },
     Configuration {
         name: "a sleeper dies",
         scripts: &[
-            &[SendPatiently, SendPatiently],
+            &[Send],
             &[ReceivePatiently(Acknowledge)],
             &[ReceivePatiently(Acknowledge)],
         ],
@@ -342,10 +410,9 @@ pub(super) const CONFIGURATIONS: &[Configuration] = &[
         name: "a role is handed on",
         limits: ENDING,
         scripts: &[
-            &[Leave(Role::Sender), Detach],
-            &[HandOn(2, Role::Sender), Leave(Role::Sender)],
             &[Redeem, Send, Leave(Role::Sender)],
-            &[Leave(Role::Sender), TAKE],
+            &[Leave(Role::Sender), Detach],
+            &[HandOn(0, Role::Sender), Leave(Role::Sender)],
         ],
         ..PLAIN
     },

@@ -106,18 +106,33 @@ impl Ledger {
             something: !ledger.order.is_empty() || ledger.announced != 0,
             room: ledger.order.len() < configuration.limits.capacity as usize,
             announced: ledger.announced,
+            returned: if state.memory.lifecycle().has_ended() {
+                0
+            } else {
+                blocks_in(state, configuration, BlockState::Returned)
+            },
+            cancelled: state.memory.lifecycle().is_cancelled(),
         };
+        let nothing = super::process::Since::default();
         let process = &mut state.processes[process];
         process.since = match process.call {
-            Call::Receive => since,
-            Call::Publish => super::process::Since {
-                announced: 0,
-                something: false,
-                closed_was_told: false,
+            Call::Receive => super::process::Since {
+                cancelled: false,
+                closing: false,
+                room: false,
                 ..since
             },
+            Call::Publish => super::process::Since {
+                closing: since.closing,
+                room: since.room,
+                ..nothing
+            },
+            Call::GiveBack => super::process::Since {
+                cancelled: since.cancelled,
+                ..nothing
+            },
             Call::Rest(_) => process.since,
-            _ => super::process::Since::default(),
+            _ => nothing,
         };
     }
 
@@ -150,7 +165,8 @@ impl Ledger {
                 rule(now <= truth, 9, || "the tail is ahead".to_owned())
             }
             Word::Returned => {
-                if super::super::returned::Returned::from_bits(now).is_dirty() {
+                let ended = state.memory.lifecycle().has_ended();
+                if super::super::returned::Returned::from_bits(now).is_dirty() && !ended {
                     state.ledger.announced = blocks_in(state, configuration, BlockState::Returned);
                 }
                 Ok(())
@@ -180,6 +196,9 @@ impl Ledger {
             Outcome::Accepted => rule(!since.closing, 6, || {
                 "a send was accepted that began after the close".to_owned()
             }),
+            Outcome::First(_) if !state.ledger.sealed => {
+                Err("I6: a close has ended, and the queue is not sealed".to_owned())
+            }
             Outcome::First(true) => {
                 let is_first = !state.ledger.first_was_told;
                 state.ledger.first_was_told = true;
@@ -233,6 +252,15 @@ impl Ledger {
             })?;
         }
         deserted(state, configuration)
+    }
+
+    /// Somebody has received what there was, while nobody else moved.
+    pub(super) fn all_received(&self) -> Result<(), Violation> {
+        let waits = |fate: &Fate| matches!(fate, Fate::Accepted | Fate::Returned);
+        let left = self.fate.iter().position(waits);
+        rule(left.is_none(), 5, || {
+            format!("message {left:?} is in nobody's hands, and can't be received")
+        })
     }
 
     /// Whether nothing is in anybody's hands.
@@ -386,6 +414,11 @@ fn block_changed(
             format!("process {holder} lives, and its block was changed")
         })?;
     }
+    let released = matches!(to, Free | Returned | Dead);
+    let raised = before.generation() + u64::from(released);
+    rule(now.generation() == raised, 1, || {
+        "its generation is wrong (B3 of `blocks`)".to_owned()
+    })?;
     let fate = |state: &State| state.ledger.fate.get(number).copied();
     let cancelled = state.memory.lifecycle().is_cancelled();
     match (from, to) {
@@ -431,6 +464,10 @@ fn block_changed(
         (Held, Returned | Dead) => {
             rule(fate(state) == Some(Fate::Taken), 5, || {
                 format!("message {message} came back twice")
+            })?;
+            let late = state.processes[process].since.cancelled;
+            rule(!late, 5, || {
+                format!("message {message} came back after the cancel")
             })?;
             let times = state.ledger.handed_out[number];
             let rejected = state.processes[process].call == Call::Reject;
@@ -481,7 +518,7 @@ fn block_changed(
         }
         _ => return Err(no_row()),
     }
-    if to == Free || to == Returned || to == Dead {
+    if released {
         state.ledger.holder[index] = NOBODY;
     }
     Ok(())
@@ -493,6 +530,7 @@ fn leave_returned(state: &mut State, block: u8) {
     state.ledger.announced &= others;
     for process in &mut state.processes {
         process.since.announced &= others;
+        process.since.returned &= others;
     }
 }
 
@@ -524,9 +562,6 @@ fn closed(
     rule(ledger.order.is_empty(), 8, || {
         "Closed, and messages are left".to_owned()
     })?;
-    rule(state.processes[process].since.announced == 0, 8, || {
-        "Closed, and a message had come back".to_owned()
-    })?;
     let open = |fate: &Fate| matches!(fate, Fate::Taken | Fate::Returned);
     let is_open = state.ledger.fate.iter().any(open);
     rule(!(configuration.limits.settled && is_open), 8, || {
@@ -548,7 +583,9 @@ fn somebody_has(state: &State, configuration: &Configuration, role: Role) -> boo
     (0..configuration.rows()).any(|row| {
         let tenant = state.memory.row(row);
         let incarnation = tenant.incarnation().get();
-        tenant.counts_as(role)
+        // Counted, it has the role, also if its row does not say so yet.
+        let counts = tenant.counts_as(role) || !tenant.is_taken();
+        counts
             && state.ledger.arrived >> row & 1 != 0
             && state
                 .processes
@@ -570,11 +607,22 @@ fn lifecycle_changed(
         let arriving = (0..configuration.rows())
             .filter(|&row| {
                 let tenant = state.memory.row(row);
-                tenant.tenancy() != Some(Tenancy::Free)
-                    && state.processes[process].has_lock(row, tenant.incarnation().get())
+                state.processes[process].has_lock(row, tenant.incarnation().get())
             })
             .fold(0, |mask, row| mask | 1 << row);
         state.ledger.arrived |= arriving;
+    }
+    if now.has_ended() && !before.has_ended() {
+        let left = state.processes[process].since.returned != 0;
+        rule(now.is_cancelled() || !left, 8, || {
+            "the end, and a message had come back".to_owned()
+        })?;
+        // From now on they are dead letters.
+        state.ledger.announced = 0;
+        for process in &mut state.processes {
+            process.since.announced = 0;
+            process.since.returned = 0;
+        }
     }
     let asked = matches!(state.processes[process].call, Call::Close | Call::Cancel);
     if asked || before.is_closing() || !now.is_closing() {

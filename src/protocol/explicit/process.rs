@@ -19,6 +19,8 @@ pub(super) enum Deed {
     Receive(Then),
     /// Wait for a message.
     ReceivePatiently(Then),
+    /// Wait for a message, but for one sleep only.
+    ReceiveBriefly(Then),
     /// Wait for messages until the queue is closed.
     ReceiveAll(Then),
     /// Receive messages for as long as there are any.
@@ -194,6 +196,9 @@ pub(super) struct Since {
     pub(super) room: bool,
     /// These blocks were Returned, and the word said so.
     pub(super) announced: u8,
+    /// These blocks were Returned.
+    pub(super) returned: u8,
+    pub(super) cancelled: bool,
 }
 
 /// A process in some state.
@@ -260,7 +265,7 @@ impl Process {
         self.call = match *deed {
             Deed::Send => Call::Allocate,
             Deed::SendPatiently => Call::AllocateUnlessClosing,
-            Deed::Receive(_) | Deed::ReceivePatiently(_) => Call::Receive,
+            Deed::Receive(_) | Deed::ReceivePatiently(_) | Deed::ReceiveBriefly(_) => Call::Receive,
             Deed::ReceiveAll(_) | Deed::Drain(_) => Call::Receive,
             Deed::LookAtLetter | Deed::DiscardLetter => Call::OpenLetter,
             Deed::DiscardAllLetters => Call::OpenLetter,
@@ -279,6 +284,13 @@ impl Process {
     fn next_deed(&mut self, script: &[Deed]) {
         self.deed += 1;
         self.begin(script);
+    }
+
+    /// Woken, it leaves at once: what must not be (P4 of `parking`).
+    pub(super) fn leave_wait(&mut self, script: &[Deed]) {
+        if let Some(Deed::ReceiveBriefly(_)) = script.get(usize::from(self.deed)) {
+            self.next_deed(script);
+        }
     }
 
     /// Go on after a call.
@@ -313,7 +325,11 @@ impl Process {
             }
             Outcome::Full if deed == Deed::Send => self.call = Call::Withdraw,
             Outcome::Full | Outcome::Empty | Outcome::Nothing if waits(deed) && !self.sweeps() => {
-                self.wait(deed);
+                self.wait(script, deed);
+            }
+            Outcome::Closed if matches!(was, Call::Join | Call::HandOn(_)) => {
+                self.deed = small(script.len() as u64);
+                self.begin(script);
             }
             Outcome::Closed if self.local.hand.is_some() => self.call = Call::Withdraw,
             Outcome::Done | Outcome::Nothing if self.sweeps() => self.sweep_on(script, deed, rows),
@@ -340,6 +356,7 @@ impl Process {
             Deed::Send | Deed::SendPatiently => Call::Publish,
             Deed::Receive(then)
             | Deed::ReceivePatiently(then)
+            | Deed::ReceiveBriefly(then)
             | Deed::ReceiveAll(then)
             | Deed::Drain(then) => match then {
                 Then::Acknowledge => Call::Acknowledge,
@@ -370,9 +387,12 @@ impl Process {
     }
 
     /// An attempt of a waiting deed was in vain.
-    fn wait(&mut self, deed: Deed) {
+    fn wait(&mut self, script: &[Deed], deed: Deed) {
         let park = self.park(deed);
         self.call = match self.local.wait {
+            Wait::Woken if matches!(deed, Deed::ReceiveBriefly(_)) => {
+                return self.next_deed(script);
+            }
             Wait::Not | Wait::Woken => Call::Announce(park),
             Wait::Announced => Call::Sleep(park),
             Wait::SliceOver => {
@@ -422,10 +442,13 @@ impl Process {
     }
 }
 
-const fn waits(deed: Deed) -> bool {
+pub(super) const fn waits(deed: Deed) -> bool {
     matches!(
         deed,
-        Deed::SendPatiently | Deed::ReceivePatiently(_) | Deed::ReceiveAll(_)
+        Deed::SendPatiently
+            | Deed::ReceivePatiently(_)
+            | Deed::ReceiveBriefly(_)
+            | Deed::ReceiveAll(_)
     )
 }
 

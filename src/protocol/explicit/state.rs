@@ -49,6 +49,11 @@ pub(super) struct Next {
 }
 
 impl Machine {
+    /// The same, its steps done by another program.
+    pub(super) fn of(self, program: Program) -> Self {
+        Self { program, ..self }
+    }
+
     pub(super) fn start(&self) -> State {
         let memory = self.configuration.memory();
         let mut state = State {
@@ -336,6 +341,9 @@ impl Run {
         let process = &mut self.state.processes[self.process];
         process.local = self.local;
         process.go_on(script, configuration.rows(), outcome);
+        if outcome == Outcome::Woken && self.machine.mutant == Some(Mutant::LeaverEatsAWake) {
+            process.leave_wait(script);
+        }
         Ledger::begin(&mut self.state, configuration, self.process);
     }
 

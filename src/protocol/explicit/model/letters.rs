@@ -23,7 +23,7 @@ impl Cx {
             if self.is(Mutant::DropLetterByStore) {
                 self.store(Word::Block(number), letter.free().bits()).await;
             } else if self.exchange_block(number, letter, letter.free()).await {
-                self.wake_block_waiters().await;
+                self.wake_block_waiters(number).await;
             }
         }
     }

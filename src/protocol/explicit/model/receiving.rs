@@ -207,8 +207,9 @@ impl Cx {
         if settled && self.is(Mutant::VerdictHelpsAfterwards) {
             let is_open = self.is_anything_open().await;
             self.help_everybody(0).await;
-            if is_open {
-                return Ok(Outcome::Empty);
+            if !is_open {
+                self.end().await;
+                return Ok(Outcome::Closed);
             }
         } else if settled && !self.is(Mutant::VerdictInOnePass) {
             self.help_everybody(helped).await;

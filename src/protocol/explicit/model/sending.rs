@@ -172,12 +172,13 @@ impl Cx {
         let view = |seen| u64::from(seen == mine.word);
         let swap = Access::Swap(to.bits());
         let is_mine = self.access(Word::Block(mine.block), swap, view).await != 0;
-        self.wake_block_waiters().await;
+        self.wake_block_waiters(mine.block).await;
         is_mine.then_some(()).ok_or(Corrupt::ChangedInHand)
     }
 
-    pub(super) async fn wake_block_waiters(&self) {
-        if !self.is(Mutant::FreeWithoutWake) {
+    pub(super) async fn wake_block_waiters(&self, block: u8) {
+        let another_word = self.is(Mutant::WordPerClass) && block > 0;
+        if !self.is(Mutant::FreeWithoutWake) && !another_word {
             self.notify_if_someone_sleeps(Park::Blocks, u32::MAX).await;
         }
     }
