@@ -4,12 +4,12 @@
 //! This is the only file that names either, so that the very functions that run in shared memory also run
 //! under the model checker.
 
-#[cfg(not(any(loom, test)))]
-pub(crate) use core::sync::atomic::{AtomicU32, AtomicU64};
 #[cfg(not(loom))]
 pub(crate) use core::sync::atomic::{
     AtomicBool, AtomicPtr, AtomicU8, AtomicUsize, Ordering, fence,
 };
+#[cfg(not(any(loom, test)))]
+pub(crate) use core::sync::atomic::{AtomicU32, AtomicU64};
 #[cfg(loom)]
 pub(crate) use loom::sync::atomic::{Ordering, fence};
 #[cfg(all(test, not(loom)))]

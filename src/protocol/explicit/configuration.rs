@@ -3,7 +3,7 @@
 use super::super::Limits;
 use super::super::peers::{Roles, Tenancy, Tenant};
 use super::super::ring::RingSize;
-use super::process::{Deed, Then, Life, Local, Process, Since, message_of, sends, waits};
+use super::process::{Deed, Life, Local, Process, Since, Then, message_of, sends, waits};
 use super::words::{Memory, Park, Word, small};
 
 /// A small queue and its processes. The process of number `n` begins in row `n`, unless it joins later.
@@ -19,6 +19,8 @@ pub(super) struct Configuration {
     pub(super) deaths: u8,
     /// The lap that all slots are in at first: `u32::MAX`, and laps wrap after one trip.
     pub(super) first_lap: u32,
+    /// It has so many states that it is explored in full runs only.
+    pub(super) long: bool,
 }
 
 /// Limits to start from: nothing closes by itself.
@@ -40,6 +42,7 @@ pub(super) const PLAIN: Configuration = Configuration {
     mortal: 0,
     deaths: 0,
     first_lap: 0,
+    long: false,
 };
 
 /// What the one does who comes when all others are done.

@@ -30,15 +30,18 @@ const ENDING: Limits = Limits {
     ..LIMITS
 };
 
-pub(super) const CONFIGURATIONS: &[Configuration] = &[
+/// Nobody dies, nothing comes back.
+pub(super) const SENDING: &[Configuration] = &[
     Configuration {
         name: "two senders, two receivers",
         scripts: &[&[Send], &[Send], &[TAKE], &[TAKE]],
+        long: true,
         ..PLAIN
     },
     Configuration {
         name: "two senders, two receivers, some laps",
         scripts: &[&[Send, Send], &[Send], &[TAKE, TAKE], &[TAKE]],
+        long: true,
         ..PLAIN
     },
     Configuration {
@@ -55,13 +58,19 @@ pub(super) const CONFIGURATIONS: &[Configuration] = &[
         name: "laps that wrap",
         scripts: &[&[Send, Send, Send], &[Send], &[TAKE, TAKE, TAKE]],
         first_lap: u32::MAX,
+        long: true,
         ..PLAIN
     },
+];
+
+/// Senders, receivers and recoverers die.
+pub(super) const DYING: &[Configuration] = &[
     Configuration {
         name: "a sender dies",
         scripts: &[&[Send, Send], &[TAKE, LookAfter(0), TAKE], &[Send]],
         mortal: 0b1,
         deaths: 1,
+        long: true,
         ..PLAIN
     },
     Configuration {
@@ -73,9 +82,15 @@ pub(super) const CONFIGURATIONS: &[Configuration] = &[
     },
     Configuration {
         name: "a receiver dies, two recoverers",
-        scripts: &[&[Send, Send], &[TAKE], &[LookAfter(1)], &[LookAfter(1), TAKE]],
+        scripts: &[
+            &[Send, Send],
+            &[TAKE],
+            &[LookAfter(1)],
+            &[LookAfter(1), TAKE],
+        ],
         mortal: 0b10,
         deaths: 1,
+        long: true,
         ..PLAIN
     },
     Configuration {
@@ -84,6 +99,7 @@ pub(super) const CONFIGURATIONS: &[Configuration] = &[
         blocks: 3,
         mortal: 0b10,
         deaths: 1,
+        long: true,
         ..PLAIN
     },
     Configuration {
@@ -96,14 +112,27 @@ pub(super) const CONFIGURATIONS: &[Configuration] = &[
     },
     Configuration {
         name: "a recoverer dies",
-        scripts: &[&[Send, TAKE], &[TAKE], &[LookAfter(1)], &[LookAfter(1), LookAfter(2)]],
+        scripts: &[
+            &[Send, TAKE],
+            &[TAKE],
+            &[LookAfter(1)],
+            &[LookAfter(1), LookAfter(2)],
+        ],
         mortal: 0b110,
         deaths: 2,
+        long: true,
         ..PLAIN
     },
     Configuration {
         name: "a dead taker's slot is used again",
         scripts: &[&[Send, Send, TAKE, Send, LookAfter(1)], &[TAKE]],
+        mortal: 0b10,
+        deaths: 1,
+        ..PLAIN
+    },
+    Configuration {
+        name: "a dead taker's slot is sealed",
+        scripts: &[&[Send, Send, TAKE, Close, LookAfter(1)], &[TAKE]],
         mortal: 0b10,
         deaths: 1,
         ..PLAIN
@@ -124,22 +153,39 @@ pub(super) const CONFIGURATIONS: &[Configuration] = &[
     },
     Configuration {
         name: "a row is used again",
-        scripts: &[&[Send, LookAfter(1)], &[TAKE], &[LookAfter(1)], &[Join, TAKE]],
+        scripts: &[
+            &[Send, LookAfter(1)],
+            &[TAKE],
+            &[LookAfter(1)],
+            &[Join, TAKE],
+        ],
         mortal: 0b10,
         deaths: 1,
+        long: true,
         ..PLAIN
     },
     Configuration {
         name: "a sender's row is used again",
-        scripts: &[&[Send], &[LookAfter(0)], &[LookAfter(0)], &[Join, Send, TAKE]],
+        scripts: &[
+            &[Send],
+            &[LookAfter(0)],
+            &[LookAfter(0)],
+            &[Join, Send, TAKE],
+        ],
         mortal: 0b1,
         deaths: 1,
+        long: true,
         ..PLAIN
     },
+];
+
+/// Messages come back.
+pub(super) const RETURNING: &[Configuration] = &[
     Configuration {
         name: "returns",
         limits: TWICE,
         scripts: &[&[Send, Send], &[RETURN, TAKE], &[RETURN, TAKE]],
+        long: true,
         ..PLAIN
     },
     Configuration {
@@ -154,6 +200,7 @@ pub(super) const CONFIGURATIONS: &[Configuration] = &[
             ..TWICE
         },
         scripts: &[&[Send, Send], &[RETURN], &[RETURN], &[TAKE, TAKE]],
+        long: true,
         ..PLAIN
     },
     Configuration {
@@ -162,22 +209,30 @@ pub(super) const CONFIGURATIONS: &[Configuration] = &[
         scripts: &[&[Send, Send], &[RETURN], &[LookAfter(1), TAKE], &[TAKE]],
         mortal: 0b10,
         deaths: 1,
+        long: true,
         ..PLAIN
     },
     Configuration {
         name: "returns, and laps",
         limits: TWICE,
         scripts: &[&[Send, Send, Send], &[RETURN, TAKE, TAKE], &[TAKE]],
+        long: true,
         ..PLAIN
     },
+];
+
+/// The queue is closed, cancelled, or settled.
+pub(super) const CLOSING: &[Configuration] = &[
     Configuration {
         name: "close against send and receive",
         scripts: &[&[Send, Send], &[Close], &[TAKE, TAKE, TAKE]],
+        long: true,
         ..PLAIN
     },
     Configuration {
         name: "two closers",
         scripts: &[&[Send], &[Close], &[Close], &[TAKE, TAKE]],
+        long: true,
         ..PLAIN
     },
     Configuration {
@@ -185,18 +240,21 @@ pub(super) const CONFIGURATIONS: &[Configuration] = &[
         scripts: &[&[Send, Send], &[Close], &[TAKE, TAKE]],
         mortal: 0b10,
         deaths: 1,
+        long: true,
         ..PLAIN
     },
     Configuration {
         name: "close, and laps that wrap",
         scripts: &[&[Send, Send, Send], &[Close], &[TAKE, TAKE, TAKE]],
         first_lap: u32::MAX,
+        long: true,
         ..PLAIN
     },
     Configuration {
         name: "returns after the close",
         limits: TWICE,
         scripts: &[&[Send], &[RETURN, TAKE], &[Close, TAKE, TAKE]],
+        long: true,
         ..PLAIN
     },
     Configuration {
@@ -210,6 +268,7 @@ pub(super) const CONFIGURATIONS: &[Configuration] = &[
         name: "settled, and returns",
         limits: SETTLED,
         scripts: &[&[Send, Close], &[RETURN], &[TAKE, TAKE]],
+        long: true,
         ..PLAIN
     },
     Configuration {
@@ -224,6 +283,7 @@ pub(super) const CONFIGURATIONS: &[Configuration] = &[
         name: "settled, and two messages",
         limits: SETTLED,
         scripts: &[&[Send, Send, Close], &[RETURN], &[TAKE, TAKE]],
+        long: true,
         ..PLAIN
     },
     Configuration {
@@ -241,6 +301,7 @@ pub(super) const CONFIGURATIONS: &[Configuration] = &[
     Configuration {
         name: "cancel",
         scripts: &[&[Send, Send], &[RETURN], &[Cancel]],
+        long: true,
         ..PLAIN
     },
     Configuration {
@@ -248,24 +309,50 @@ pub(super) const CONFIGURATIONS: &[Configuration] = &[
         scripts: &[&[Send], &[TAKE], &[Cancel], &[LookAfter(1)]],
         mortal: 0b10,
         deaths: 1,
+        long: true,
         ..PLAIN
     },
     Configuration {
+        name: "one keeps what it has",
+        limits: SETTLED,
+        scripts: &[&[Send, Send], &[Receive(Keep)], &[TAKE, Close, TAKE]],
+        long: true,
+        ..PLAIN
+    },
+];
+
+/// Messages become dead letters.
+pub(super) const LETTERS: &[Configuration] = &[
+    Configuration {
         name: "dead letters",
         limits: ONCE,
-        scripts: &[&[Send, Send], &[RETURN, RETURN], &[LookAtLetter, DiscardLetter]],
+        scripts: &[
+            &[Send, Send],
+            &[RETURN, RETURN],
+            &[LookAtLetter, DiscardLetter],
+        ],
         ..PLAIN
     },
     Configuration {
         name: "dead letters, two readers",
         limits: ONCE,
-        scripts: &[&[Send], &[Receive(Reject)], &[LookAtLetter], &[DiscardLetter]],
+        scripts: &[
+            &[Send],
+            &[Receive(Reject)],
+            &[LookAtLetter],
+            &[DiscardLetter],
+        ],
         ..PLAIN
     },
     Configuration {
         name: "a reader of dead letters dies",
         limits: ONCE,
-        scripts: &[&[Send], &[RETURN], &[LookAtLetter], &[LookAfter(2), LookAtLetter]],
+        scripts: &[
+            &[Send],
+            &[RETURN],
+            &[LookAtLetter],
+            &[LookAfter(2), LookAtLetter],
+        ],
         mortal: 0b100,
         deaths: 1,
         ..PLAIN
@@ -281,14 +368,23 @@ pub(super) const CONFIGURATIONS: &[Configuration] = &[
         ],
         mortal: 0b10,
         deaths: 1,
+        long: true,
         ..PLAIN
     },
     Configuration {
         name: "returned after the end",
         limits: ONCE,
-        scripts: &[&[Send, Close], &[Receive(GiveBack)], &[TAKE, TAKE, DiscardLetter]],
+        scripts: &[
+            &[Send, Close],
+            &[Receive(GiveBack)],
+            &[TAKE, TAKE, DiscardLetter],
+        ],
         ..PLAIN
     },
+];
+
+/// Processes sleep.
+pub(super) const SLEEPING: &[Configuration] = &[
     Configuration {
         name: "one sleeps for a message",
         scripts: &[&[Send], &[Send], &[ReceivePatiently(Acknowledge)]],
@@ -301,6 +397,7 @@ pub(super) const CONFIGURATIONS: &[Configuration] = &[
             &[ReceivePatiently(Acknowledge)],
             &[ReceivePatiently(Acknowledge)],
         ],
+        long: true,
         ..PLAIN
     },
     Configuration {
@@ -345,6 +442,7 @@ pub(super) const CONFIGURATIONS: &[Configuration] = &[
             &[ReceivePatiently(Acknowledge)],
             &[ReceivePatiently(Acknowledge)],
         ],
+        long: true,
         ..PLAIN
     },
     Configuration {
@@ -355,7 +453,7 @@ pub(super) const CONFIGURATIONS: &[Configuration] = &[
     Configuration {
         name: "one sleeps until all is settled",
         limits: SETTLED,
-        scripts: &[&[Send, TAKE], &[Close], &[ReceivePatiently(Acknowledge)]],
+        scripts: &[&[Send, Close, TAKE], &[ReceivePatiently(Acknowledge)]],
         ..PLAIN
     },
     Configuration {
@@ -367,6 +465,7 @@ pub(super) const CONFIGURATIONS: &[Configuration] = &[
         ],
         mortal: 0b10,
         deaths: 1,
+        long: true,
         ..PLAIN
     },
     Configuration {
@@ -376,6 +475,10 @@ pub(super) const CONFIGURATIONS: &[Configuration] = &[
         deaths: 1,
         ..PLAIN
     },
+];
+
+/// Processes come and go.
+pub(super) const SIDES: &[Configuration] = &[
     Configuration {
         name: "two last senders leave",
         limits: ENDING,
@@ -414,6 +517,7 @@ pub(super) const CONFIGURATIONS: &[Configuration] = &[
             &[Leave(Role::Sender), Detach],
             &[HandOn(0, Role::Sender), Leave(Role::Sender)],
         ],
+        long: true,
         ..PLAIN
     },
     Configuration {
@@ -438,10 +542,14 @@ pub(super) const CONFIGURATIONS: &[Configuration] = &[
         ],
         ..PLAIN
     },
-    Configuration {
-        name: "one keeps what it has",
-        limits: SETTLED,
-        scripts: &[&[Send, Send], &[Receive(Keep)], &[TAKE, Close, TAKE]],
-        ..PLAIN
-    },
 ];
+
+pub(super) const GROUPS: [&[Configuration]; 7] =
+    [SENDING, DYING, RETURNING, CLOSING, LETTERS, SLEEPING, SIDES];
+
+/// The configuration of this name.
+pub(super) fn named(name: &str) -> &'static Configuration {
+    let mut all = GROUPS.into_iter().flatten();
+    let found = all.find(|configuration| configuration.name == name);
+    found.unwrap_or_else(|| panic!("no configuration {name}"))
+}

@@ -204,6 +204,10 @@ impl Ledger {
                 state.ledger.first_was_told = true;
                 rule(is_first, 11, || "two closers were first".to_owned())
             }
+            Outcome::Done if matches!(state.processes[process].call, Call::HandOn(_)) => {
+                arrived(state, configuration, process);
+                Ok(())
+            }
             Outcome::Closed => closed(state, configuration, process),
             Outcome::Block(hand) if receives(state.processes[process].call) => {
                 rule(!since.closed_was_told, 8, || {
@@ -594,6 +598,16 @@ fn somebody_has(state: &State, configuration: &Configuration, role: Role) -> boo
     })
 }
 
+/// A process has the role in the rows that it has the lock of: its own, or one that it hands on.
+fn arrived(state: &mut State, configuration: &Configuration, process: usize) {
+    let is_its = |row: &u8| {
+        let incarnation = state.memory.row(*row).incarnation().get();
+        state.processes[process].has_lock(*row, incarnation)
+    };
+    let rows = (0..configuration.rows()).filter(is_its);
+    state.ledger.arrived |= rows.fold(0, |mask, row| mask | 1 << row);
+}
+
 fn lifecycle_changed(
     state: &mut State,
     configuration: &Configuration,
@@ -603,14 +617,7 @@ fn lifecycle_changed(
     let before = super::super::lifecycle::Lifecycle::from_bits(before);
     let now = state.memory.lifecycle();
     if before.arrivals() != now.arrivals() {
-        // Of a ticket, it is the maker who counts it.
-        let arriving = (0..configuration.rows())
-            .filter(|&row| {
-                let tenant = state.memory.row(row);
-                state.processes[process].has_lock(row, tenant.incarnation().get())
-            })
-            .fold(0, |mask, row| mask | 1 << row);
-        state.ledger.arrived |= arriving;
+        arrived(state, configuration, process);
     }
     if now.has_ended() && !before.has_ended() {
         let left = state.processes[process].since.returned != 0;
@@ -679,10 +686,6 @@ fn deserted(state: &State, configuration: &Configuration) -> Result<(), Violatio
 pub(super) fn writes(access: Access) -> bool {
     matches!(
         access,
-        Access::Store(_)
-            | Access::Exchange(..)
-            | Access::Swap(_)
-            | Access::Add(_)
-            | Access::Or(_)
+        Access::Store(_) | Access::Exchange(..) | Access::Swap(_) | Access::Add(_) | Access::Or(_)
     )
 }

@@ -28,7 +28,8 @@
 
 mod configuration;
 mod configurations;
-mod tests;
+mod exhausting;
+
 mod ledger;
 mod model;
 mod mutants;

@@ -22,15 +22,7 @@ pub(super) struct Bounds {
     pub(super) standstill: u64,
     /// Each step is done by the model and by the real function, and must be the same.
     pub(super) compares: bool,
-    pub(super) states: usize,
 }
-
-pub(super) const ALL: Bounds = Bounds {
-    preemptions: None,
-    standstill: 64,
-    compares: false,
-    states: usize::MAX,
-};
 
 /// How one state follows another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,8 +39,6 @@ pub(super) struct Report {
     pub(super) steps: u64,
     pub(super) ends: u64,
     pub(super) time: Duration,
-    /// All states were seen.
-    pub(super) exhausted: bool,
     pub(super) wrong: Option<Counterexample>,
 }
 
@@ -94,10 +84,6 @@ pub(super) fn explore(machine: Machine, bounds: Bounds) -> Report {
     search.reach(machine.start(), 0, Move::EndSlices, 0, 0);
     let mut wrong = None;
     while let Some(node) = search.next.pop_front() {
-        if search.ways.len() >= bounds.states {
-            search.next.push_front(node);
-            break;
-        }
         if let Err((what, last)) = search.expand(&node) {
             let mut moves = search.way_to(node.number);
             moves.extend(last);
@@ -110,7 +96,6 @@ pub(super) fn explore(machine: Machine, bounds: Bounds) -> Report {
         steps: search.steps,
         ends: search.ends,
         time: start.elapsed(),
-        exhausted: search.next.is_empty() && wrong.is_none(),
         wrong,
     }
 }
@@ -360,7 +345,10 @@ impl Counterexample {
                     let call = state.processes[number].call;
                     let next = machine.step(&state, number, choice);
                     for (word, access, seen) in next.trace {
-                        let _ = writeln!(text, "{process} {call:?}: {word:?} {access:x?} saw {seen:x}");
+                        let _ = writeln!(
+                            text,
+                            "{process} {call:?}: {word:?} {access:x?} saw {seen:x}"
+                        );
                     }
                     state = next.state;
                 }

@@ -84,9 +84,7 @@ impl Machine {
                 let tenant = state.memory.row(row);
                 self.has_died(state, row, tenant.incarnation().get()) && tenant.is_taken()
             }
-            Call::Join => {
-                (0..self.configuration.rows()).any(|row| self.can_join(state, row))
-            }
+            Call::Join => (0..self.configuration.rows()).any(|row| self.can_join(state, row)),
             _ => true,
         }
     }

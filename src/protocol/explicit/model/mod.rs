@@ -38,7 +38,10 @@ pub(super) fn perform(run: Run, call: Call) -> (Run, Option<Outcome>) {
     };
     let outcome = {
         let mut running = pin!(cx.call(call));
-        match running.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        match running
+            .as_mut()
+            .poll(&mut Context::from_waker(Waker::noop()))
+        {
             Poll::Ready(outcome) => Some(outcome.unwrap_or_else(Outcome::Corrupt)),
             Poll::Pending => None,
         }
@@ -238,7 +241,9 @@ impl Cx {
             return;
         }
         let number = super::words::small(seen.block().get().into());
-        let block = self.block_if(number, |block| block.is(State::Offered)).await;
+        let block = self
+            .block_if(number, |block| block.is(State::Offered))
+            .await;
         let is_same = self.is(Mutant::HelpWithoutReread)
             || self
                 .test(self.slot_word(position), |now| now == seen.bits())
@@ -325,9 +330,7 @@ impl Cx {
     async fn sleep(&self, park: Park) -> Outcome {
         let expected = self.local().epoch;
         let word = Word::Parking(park);
-        let woken = self
-            .access(word, Access::Sleep(expected), |why| why)
-            .await;
+        let woken = self.access(word, Access::Sleep(expected), |why| why).await;
         if woken == super::state::SLICE_OVER {
             Outcome::SliceOver
         } else {

@@ -218,9 +218,7 @@ impl Cx {
             if self.is(Mutant::VerdictWithoutReturned) && !settled {
                 break;
             }
-            let is_open = |word: Block| {
-                word.is(State::Returned) || settled && word.is(State::Held)
-            };
+            let is_open = |word: Block| word.is(State::Returned) || settled && word.is(State::Held);
             let open = self.blocks_in(is_open).await;
             if open.is_empty() {
                 break;

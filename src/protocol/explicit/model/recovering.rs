@@ -44,8 +44,8 @@ impl Cx {
 
     /// D1.
     async fn confirm(&self, row: u8, tenant: u64) -> bool {
-        let never = self.is(Mutant::RecoverWithoutConfirming)
-            || self.is(Mutant::ConfirmBeforeReading);
+        let never =
+            self.is(Mutant::RecoverWithoutConfirming) || self.is(Mutant::ConfirmBeforeReading);
         never || self.is_still(row, Tenant::from_bits(tenant)).await
     }
 
@@ -71,8 +71,7 @@ impl Cx {
             if !self.confirm_early(row, tenant).await {
                 return self.overtaken(tenant).await;
             }
-            let is_its =
-                |slot: Slot| slot.kind() == Kind::Vacated && slot.taker() == row_of(row);
+            let is_its = |slot: Slot| slot.kind() == Kind::Vacated && slot.taker() == row_of(row);
             let view = |seen| {
                 if is_its(Slot::from_bits(seen)) {
                     seen
@@ -136,11 +135,6 @@ impl Cx {
         if !self.confirm_early(row, tenant).await {
             return self.overtaken(tenant).await;
         }
-        let early = if self.is(Mutant::R6ReadsRingFirst) {
-            Some(self.blocks_in_the_ring(&[]).await)
-        } else {
-            None
-        };
         let left = self.estate(row).await;
         for &(_, number, word) in &left.held {
             if self.is(Mutant::RecoverWithoutR4) {
@@ -167,10 +161,10 @@ impl Cx {
             self.bury().await;
         }
         let wanted: Vec<u8> = left.offered.iter().map(|&(number, _)| number).collect();
-        let sent = match early {
-            Some(early) => early,
-            None if wanted.is_empty() => 0,
-            None => self.blocks_in_the_ring(&wanted).await,
+        let sent = if wanted.is_empty() {
+            0
+        } else {
+            self.blocks_in_the_ring(&wanted).await
         };
         let r5 = !self.is(Mutant::RecoverWithoutR5);
         let r6 = !self.is(Mutant::RecoverWithoutR6);
@@ -189,9 +183,6 @@ impl Cx {
                 let _ = self.exchange_block(number, word, word.free()).await;
             }
         }
-        if self.is(Mutant::R3AfterR4) {
-            self.clear_names(row).await;
-        }
         if self.forgets() {
             return Ok(Outcome::Again(Rest::RecoverLeave(row, tenant)));
         }
@@ -209,7 +200,7 @@ impl Cx {
         }
     }
 
-    /// The mask of the blocks that slots name; of those that are asked for, if any are.
+    /// Which of the blocks that are asked for slots name, as a mask.
     async fn blocks_in_the_ring(&self, wanted: &[u8]) -> u8 {
         let mut named = 0;
         for number in 0..self.slots() {
@@ -218,7 +209,7 @@ impl Cx {
                 slot if !matches!(slot.kind(), Kind::Full | Kind::Vacated) => OTHER,
                 slot => {
                     let block = u64::from(slot.block().get());
-                    let matters = wanted.is_empty() || wanted.iter().any(|&it| u64::from(it) == block);
+                    let matters = wanted.iter().any(|&it| u64::from(it) == block);
                     if matters { block } else { OTHER }
                 }
             };
@@ -234,6 +225,9 @@ impl Cx {
     pub(super) async fn free_row(&self, row: u8, tenant: u64) -> Result<Outcome> {
         if !self.is(Mutant::R7WithoutReturned) {
             self.set_returned().await;
+        }
+        if self.is(Mutant::R3AfterR4) {
+            self.clear_names(row).await;
         }
         self.wake_everybody().await;
         let its = Tenant::from_bits(tenant);

@@ -29,7 +29,11 @@ impl Cx {
         }
         let mut number = if blocks.contains(&number) { number } else { 0 };
         for _ in blocks.clone() {
-            let next = if number + 1 < blocks.end { number + 1 } else { 0 };
+            let next = if number + 1 < blocks.end {
+                number + 1
+            } else {
+                0
+            };
             if let Some(owned) = self.allocate_one(number).await {
                 self.update(|local| local.cursor = next);
                 return Outcome::Block(owned);

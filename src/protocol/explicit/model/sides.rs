@@ -34,7 +34,10 @@ impl Cx {
         if self.is(Mutant::CountArrivalFirst) && !self.arrive(Roles::BOTH).await {
             return Ok(Outcome::Closed);
         }
-        if !self.exchange(Word::Row(row), seen.bits(), live.bits()).await {
+        if !self
+            .exchange(Word::Row(row), seen.bits(), live.bits())
+            .await
+        {
             return Err(Corrupt::RowChanged);
         }
         if !self.is(Mutant::CountArrivalFirst) && !self.arrive(Roles::BOTH).await {
@@ -50,7 +53,10 @@ impl Cx {
         };
         let roles = Roles::only(self.role());
         let ticket = seen.promised(roles);
-        if !self.exchange(Word::Row(row), seen.bits(), ticket.bits()).await {
+        if !self
+            .exchange(Word::Row(row), seen.bits(), ticket.bits())
+            .await
+        {
             return Err(Corrupt::RowChanged);
         }
         if !self.is(Mutant::ArrivalIsNotCounted) && !self.arrive(roles).await {
