@@ -125,6 +125,6 @@ macro_rules! observed {
 }
 
 observed! {
-    AtomicU32(u32): swap as Swap, fetch_add as Add, fetch_sub as Sub, fetch_or as Or;
+    AtomicU32(u32): fetch_add as Add;
     AtomicU64(u64): swap as Swap, fetch_add as Add, fetch_sub as Sub, fetch_or as Or;
 }

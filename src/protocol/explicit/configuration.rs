@@ -3,8 +3,8 @@
 use super::super::Limits;
 use super::super::peers::{Roles, Tenancy, Tenant};
 use super::super::ring::RingSize;
-use super::process::{Deed, Life, Local, Process, Since, Then, message_of, sends, waits};
-use super::words::{Memory, Park, Word, small};
+use super::process::{Deed, Life, Local, Process, Since, Then, message_of, waits};
+use super::words::{Memory, Word, small};
 
 /// A small queue and its processes. The process of number `n` begins in row `n`, unless it joins later.
 #[derive(Clone, Copy, Debug)]
@@ -95,10 +95,6 @@ impl Configuration {
         message_of(self.scripts, process, sent)
     }
 
-    pub(super) fn messages(&self) -> usize {
-        self.scripts.iter().map(|script| sends(script)).sum()
-    }
-
     /// Memory with the row of everybody who is there from the start.
     pub(super) fn memory(&self) -> Memory {
         let mut memory = Memory::new(self.size(), self.first_lap);
@@ -144,40 +140,49 @@ impl Configuration {
         process
     }
 
-    fn any(&self, is: impl Fn(&Deed) -> bool) -> bool {
-        self.scripts.iter().copied().flatten().any(is)
-    }
-
     /// Whether nothing depends on when this word is looked at, for nobody ever changes what is read of it. Such an
     /// access is done together with the next one.
     pub(super) fn is_quiet(&self, word: Word) -> bool {
-        let waits = |deed: &Deed| waits(*deed);
-        let moves = |deed: &Deed| {
-            matches!(
-                deed,
-                Deed::Join | Deed::HandOn(..) | Deed::Redeem | Deed::Leave(_) | Deed::Detach
-            )
-        };
-        let closes = |deed: &Deed| matches!(deed, Deed::Close | Deed::Cancel) || moves(deed);
-        let returns = |deed: &Deed| {
-            matches!(
-                deed,
-                Deed::Receive(Then::GiveBack | Then::Reject)
-                    | Deed::ReceivePatiently(Then::GiveBack | Then::Reject)
-                    | Deed::ReceiveAll(Then::GiveBack)
-            )
-        };
         let dies = self.deaths > 0;
+        let closes = self.any(|&deed| closes(deed));
+        let returns = self.any(|&deed| returns(deed));
         let ends = self.limits.end_with_last_sender || self.limits.end_with_last_receiver;
         match word {
-            Word::Parking(Park::Items | Park::Space | Park::Blocks) => !self.any(waits),
-            Word::Lifecycle => !(self.any(closes) || dies && ends),
-            Word::Returned => !(self.any(returns) || self.any(closes) || dies),
-            Word::Row(_) => !(self.any(moves) || dies),
-            Word::Position(_) => !(self.any(returns) || dies),
-            _ => false,
+            Word::Parking(_) => !self.any(|&deed| waits(deed)),
+            Word::Lifecycle => !(closes || dies && ends),
+            Word::Returned => !closes && !returns && !dies,
+            Word::Row(_) => !dies && !self.any(|&deed| moves(deed)),
+            Word::Position(_) => !dies && !returns,
+            Word::Slot(_) | Word::Block(_) | Word::Head | Word::Tail => false,
         }
     }
+
+    fn any(&self, is: impl Fn(&Deed) -> bool) -> bool {
+        self.scripts.iter().copied().flatten().any(is)
+    }
+}
+
+/// Whether a row may change.
+const fn moves(deed: Deed) -> bool {
+    matches!(
+        deed,
+        Deed::Join | Deed::HandOn(..) | Deed::Redeem | Deed::Leave(_) | Deed::Detach
+    )
+}
+
+/// Whether the life of the queue may change.
+const fn closes(deed: Deed) -> bool {
+    matches!(deed, Deed::Close | Deed::Cancel) || moves(deed)
+}
+
+/// Whether a message may come back.
+const fn returns(deed: Deed) -> bool {
+    matches!(
+        deed,
+        Deed::Receive(then) | Deed::ReceivePatiently(then) | Deed::ReceiveBriefly(then)
+            | Deed::ReceiveAll(then) | Deed::Drain(then)
+            if matches!(then, Then::GiveBack | Then::Reject)
+    )
 }
 
 /// Whether a process is attached from the start.

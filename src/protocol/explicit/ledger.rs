@@ -56,7 +56,6 @@ pub(super) struct Ledger {
     pub(super) fate: [Fate; MESSAGES],
     taker: [u8; MESSAGES],
     handed_out: [u8; MESSAGES],
-    rejected: u8,
     /// The blocks that are Returned, and of which the word tells.
     announced: u8,
     accepted: u8,
@@ -86,7 +85,6 @@ impl Ledger {
             fate: [Fate::Unsent; MESSAGES],
             taker: [NOBODY; MESSAGES],
             handed_out: [0; MESSAGES],
-            rejected: 0,
             announced: 0,
             accepted: 0,
             taken: 0,
@@ -423,8 +421,6 @@ fn block_changed(
     rule(now.generation() == raised, 1, || {
         "its generation is wrong (B3 of `blocks`)".to_owned()
     })?;
-    let fate = |state: &State| state.ledger.fate.get(number).copied();
-    let cancelled = state.memory.lifecycle().is_cancelled();
     match (from, to) {
         (Free, Owned) => {
             state.ledger.holder[index] = me;
@@ -435,62 +431,19 @@ fn block_changed(
             state.ledger.payload[index] = configuration.message(process, sent);
         }
         (Offered, Held) => {
-            rule(fate(state) == Some(Fate::Taken), 1, || {
-                format!("message {message} is noted as taken, and is not")
-            })?;
-            let taker = state.ledger.taker[number];
-            let is_dead = has_died(state, taker);
-            let row = state
-                .processes
-                .get(usize::from(taker))
-                .map(|taker| taker.local.row);
-            let is_right = is_dead || row.map(u16::from) == Some(now.row().get());
-            rule(is_right, 1, || {
-                format!("message {message} was taken by process {taker}")
-            })?;
-            state.ledger.holder[index] = taker;
+            state.ledger.holder[index] = noted(state, message, now)?;
         }
         (Held, Held) if before == now => {}
         (Held, Free) => {
-            rule(fate(state) == Some(Fate::Taken), 5, || {
-                format!("message {message} is over twice: {:?}", fate(state))
-            })?;
-            let acknowledges = state.processes[process].call == Call::Acknowledge;
-            rule(acknowledges || cancelled, 5, || {
-                format!("message {message} is lost")
-            })?;
-            state.ledger.fate[number] = if acknowledges {
-                Fate::Acknowledged
-            } else {
-                Fate::Discarded
-            };
+            state.ledger.fate[number] = over(state, process, message)?;
         }
         (Held, Returned | Dead) => {
-            rule(fate(state) == Some(Fate::Taken), 5, || {
-                format!("message {message} came back twice")
-            })?;
-            let late = state.processes[process].since.cancelled;
-            rule(!late, 5, || {
-                format!("message {message} came back after the cancel")
-            })?;
-            let times = state.ledger.handed_out[number];
-            let rejected = state.processes[process].call == Call::Reject;
-            let is_last = times >= configuration.limits.attempts;
-            let is_right = rejected || is_last == (to == Dead) && now.attempts() == times;
-            rule(is_right, 4, || {
-                format!("message {message} was handed out {times} times")
-            })?;
-            if rejected {
-                state.ledger.rejected |= 1 << message;
-            }
-            state.ledger.fate[number] = if to == Dead {
-                Fate::Letter
-            } else {
-                Fate::Returned
-            };
+            let limit = configuration.limits.attempts;
+            state.ledger.fate[number] = came_back(state, process, message, now, limit)?;
         }
         (Owned | Offered, Free) => {
-            let was_sent = fate(state).is_some_and(|fate| fate != Fate::Unsent);
+            let fate = state.ledger.fate.get(number);
+            let was_sent = fate.is_some_and(|&fate| fate != Fate::Unsent);
             rule(from == Owned || !was_sent, 5, || {
                 format!("message {message} was accepted, and its block is freed")
             })?;
@@ -505,7 +458,7 @@ fn block_changed(
             state.ledger.holder[index] = me;
             taken(state, configuration, process, message)?;
         }
-        (Dead, Read) | (Returned, Read) if to == Read => {
+        (Dead | Returned, Read) => {
             leave_returned(state, block);
             state.ledger.holder[index] = me;
             state.ledger.fate[number] = Fate::Letter;
@@ -526,6 +479,67 @@ fn block_changed(
         state.ledger.holder[index] = NOBODY;
     }
     Ok(())
+}
+
+fn is_taken(state: &State, message: u8) -> bool {
+    state.ledger.fate.get(usize::from(message)) == Some(&Fate::Taken)
+}
+
+/// Row 6: who has the message.
+fn noted(state: &State, message: u8, now: Block) -> Result<u8, Violation> {
+    rule(is_taken(state, message), 1, || {
+        format!("message {message} is noted as taken, and is not")
+    })?;
+    let taker = state.ledger.taker[usize::from(message)];
+    let process = state.processes.get(usize::from(taker));
+    let row = process.map(|process| process.local.row.into());
+    let is_right = has_died(state, taker) || row == Some(now.row().get());
+    rule(is_right, 1, || {
+        format!("message {message} was taken by process {taker}")
+    })?;
+    Ok(taker)
+}
+
+/// Row 8, or what a cancel does.
+fn over(state: &State, process: usize, message: u8) -> Result<Fate, Violation> {
+    rule(is_taken(state, message), 5, || {
+        format!("message {message} is over twice")
+    })?;
+    if state.processes[process].call == Call::Acknowledge {
+        return Ok(Fate::Acknowledged);
+    }
+    let cancelled = state.memory.lifecycle().is_cancelled();
+    rule(cancelled, 5, || format!("message {message} is lost"))?;
+    Ok(Fate::Discarded)
+}
+
+/// Row 10 and R4.
+fn came_back(
+    state: &State,
+    process: usize,
+    message: u8,
+    now: Block,
+    limit: u8,
+) -> Result<Fate, Violation> {
+    rule(is_taken(state, message), 5, || {
+        format!("message {message} came back twice")
+    })?;
+    let late = state.processes[process].since.cancelled;
+    rule(!late, 5, || {
+        format!("message {message} came back after the cancel")
+    })?;
+    let is_dead = now.is(BlockState::Dead);
+    let times = state.ledger.handed_out[usize::from(message)];
+    let rejected = state.processes[process].call == Call::Reject;
+    let is_right = rejected || (times >= limit) == is_dead && now.attempts() == times;
+    rule(is_right, 4, || {
+        format!("message {message} was handed out {times} times")
+    })?;
+    Ok(if is_dead {
+        Fate::Letter
+    } else {
+        Fate::Returned
+    })
 }
 
 /// The block is not Returned any more.

@@ -26,6 +26,11 @@
 //! death and the locks are the kernel's, and right. Laps wrap, from `u32::MAX` to 0; that nobody stops for 2^32 laps is
 //! assumed here as everywhere.
 
+#![allow(
+    clippy::indexing_slicing,
+    reason = "numbers of processes, blocks and messages are made here, and a wrong one should end the test"
+)]
+
 mod configuration;
 mod configurations;
 mod exhausting;

@@ -187,6 +187,10 @@ pub(super) enum Life {
 
 /// What was so when the current call began, and has been ever since.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "facts that have nothing to do with each other"
+)]
 pub(super) struct Since {
     pub(super) closing: bool,
     pub(super) closed_was_told: bool,
@@ -265,10 +269,12 @@ impl Process {
         self.call = match *deed {
             Deed::Send => Call::Allocate,
             Deed::SendPatiently => Call::AllocateUnlessClosing,
-            Deed::Receive(_) | Deed::ReceivePatiently(_) | Deed::ReceiveBriefly(_) => Call::Receive,
-            Deed::ReceiveAll(_) | Deed::Drain(_) => Call::Receive,
-            Deed::LookAtLetter | Deed::DiscardLetter => Call::OpenLetter,
-            Deed::DiscardAllLetters => Call::OpenLetter,
+            Deed::Receive(_)
+            | Deed::ReceivePatiently(_)
+            | Deed::ReceiveBriefly(_)
+            | Deed::ReceiveAll(_)
+            | Deed::Drain(_) => Call::Receive,
+            Deed::LookAtLetter | Deed::DiscardLetter | Deed::DiscardAllLetters => Call::OpenLetter,
             Deed::Close => Call::Close,
             Deed::Cancel => Call::Cancel,
             Deed::Join => Call::Join,

@@ -285,11 +285,10 @@ impl Caller<'_> {
         let queue = self.queue;
         match call {
             Call::Nothing => Ok(Outcome::Nothing),
-            Call::Allocate => Ok(self.allocate()),
             Call::AllocateUnlessClosing if queue.lifecycle.load().is_closing() => {
                 Ok(Outcome::Closed)
             }
-            Call::AllocateUnlessClosing => Ok(self.allocate()),
+            Call::Allocate | Call::AllocateUnlessClosing => Ok(self.allocate()),
             Call::Offer => {
                 let mut block = self.in_hand()?;
                 send::offer(queue, &mut block, 8)?;

@@ -201,7 +201,7 @@ impl Search {
         let mut sleepers = state.processes.iter().filter(|it| sleeps(it.life));
         // A slice is all that a death can cost.
         if state.slices < state.deaths + u8::from(state.deaths > 0) && sleepers.next().is_some() {
-            let next = self.machine.end_slices(state);
+            let next = Machine::end_slices(state);
             self.reach(next, node.number, Move::EndSlices, node.last, node.used);
             return Ok(());
         }
@@ -360,7 +360,7 @@ impl Counterexample {
                 }
                 Move::EndSlices => {
                     let _ = writeln!(text, "a slice ends");
-                    state = machine.end_slices(&state);
+                    state = Machine::end_slices(&state);
                 }
             }
         }

@@ -84,16 +84,9 @@ impl Machine {
                 let tenant = state.memory.row(row);
                 self.has_died(state, row, tenant.incarnation().get()) && tenant.is_taken()
             }
-            Call::Join => (0..self.configuration.rows()).any(|row| self.can_join(state, row)),
+            Call::Join => (0..self.configuration.rows()).any(|row| can_join(state, row)),
             _ => true,
         }
-    }
-
-    fn can_join(&self, state: &State, row: u8) -> bool {
-        let tenant = state.memory.row(row);
-        let incarnation = tenant.incarnation().get();
-        let is_locked = |other: &Process| other.has_lock(row, incarnation);
-        !tenant.is_taken() && !state.processes.iter().any(is_locked)
     }
 
     fn script(&self, process: usize) -> &'static [super::process::Deed] {
@@ -124,7 +117,7 @@ impl Machine {
     }
 
     /// The slices of all sleepers end.
-    pub(super) fn end_slices(&self, state: &State) -> State {
+    pub(super) fn end_slices(state: &State) -> State {
         let mut state = state.clone();
         state.slices += 1;
         for process in &mut state.processes {
@@ -162,6 +155,13 @@ impl Machine {
         }
         run.finish()
     }
+}
+
+fn can_join(state: &State, row: u8) -> bool {
+    let tenant = state.memory.row(row);
+    let incarnation = tenant.incarnation().get();
+    let is_locked = |other: &Process| other.has_lock(row, incarnation);
+    !tenant.is_taken() && !state.processes.iter().any(is_locked)
 }
 
 /// What a sleep gives.
@@ -260,6 +260,7 @@ impl Run {
             _ => self.state.memory.access(word, access),
         };
         self.trace.push((word, access, seen));
+        self.assert_quiet(word, seen);
         if writes(access) && self.state.memory.get(word) != seen {
             let changed = Ledger::changed(
                 &mut self.state,
@@ -271,6 +272,18 @@ impl Run {
             self.wrong = changed.err();
         }
         Some(seen)
+    }
+
+    /// Nobody changes what counts as quiet, but for one who comes when nobody else moves.
+    fn assert_quiet(&self, word: Word, before: u64) {
+        let read = matches!(word, Word::Lifecycle | Word::Returned | Word::Row(_));
+        let is_late = self.process >= self.configuration().scripts.len();
+        let is_same = self.state.memory.get(word) == before;
+        assert!(
+            !read || is_same || is_late || !self.configuration().is_quiet(word),
+            "{word:?} is not quiet in {}",
+            self.configuration().name
+        );
     }
 
     fn wake(&mut self, park: Park, count: u32) -> u64 {

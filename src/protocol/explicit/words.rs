@@ -113,10 +113,6 @@ impl Memory {
         seen
     }
 
-    pub(super) fn slot(&self, number: u8) -> Slot {
-        Slot::from_bits(self.get(Word::Slot(number)))
-    }
-
     pub(super) fn block(&self, number: u8) -> Block {
         Block::from_bits(self.get(Word::Block(number)))
     }

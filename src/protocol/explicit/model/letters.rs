@@ -5,7 +5,7 @@ use super::super::super::lifecycle::Lifecycle;
 use super::super::mutants::Mutant;
 use super::super::process::{Hand, Outcome};
 use super::super::views::keep_generation;
-use super::super::words::{Access, Word};
+use super::super::words::Word;
 use super::{Cx, Result, hand};
 
 impl Cx {
@@ -71,11 +71,6 @@ impl Cx {
         self.release_word(read, dead).await?;
         self.bury().await;
         Ok(Outcome::Done)
-    }
-
-    /// The mask of an access that nothing is read by.
-    pub(super) async fn ignore(&self, word: Word, access: Access) {
-        self.access(word, access, |_| 0).await;
     }
 }
 

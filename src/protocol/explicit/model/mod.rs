@@ -175,8 +175,13 @@ impl Cx {
         self.access(word, Access::Load, view).await != 0
     }
 
+    /// An access that tells nothing.
+    async fn ignore(&self, word: Word, access: Access) {
+        self.access(word, access, |_| 0).await;
+    }
+
     async fn store(&self, word: Word, value: u64) {
-        self.access(word, Access::Store(value), |_| 0).await;
+        self.ignore(word, Access::Store(value)).await;
     }
 
     async fn exchange(&self, word: Word, expected: u64, to: u64) -> bool {
