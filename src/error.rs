@@ -7,9 +7,13 @@ use std::io;
 
 mod many;
 mod named;
+mod pool;
+mod watch;
 
 pub use many::{SendManyError, SendManyTimeoutError, TrySendManyError, Unsent};
 pub use named::{CreateNamedError, OpenError, RemoveError};
+pub use pool::{ShutdownError, StartError, SubmitError, TrySubmitError};
+pub use watch::WatchError;
 
 /// Which limit leaves too little memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -665,7 +669,7 @@ pub enum InheritError {
     WrongEnd {
         /// The name.
         name: String,
-        /// What it gave: `"Sender"` or `"Receiver"`.
+        /// What it gave: `"Sender"`, `"Receiver"` or, if it is no end of a queue at all, `"file"`.
         given: &'static str,
     },
     /// What was inherited is no queue of this crate.

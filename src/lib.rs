@@ -27,7 +27,7 @@
 //! | after close | *Drained*, the default: receivers end as soon as nothing is left to hand out. *Settled* ([`Options::settled`]): once everything is acknowledged or a dead letter. |
 //! | the last one out | A queue closes when its last sender or its last receiver, of all processes, is dropped ([`Options::end_with_last_sender`], [`Options::end_with_last_receiver`]). |
 //! | standstill | There is no lock. A process that stops between any two instructions holds up nobody. |
-//! | waiting | Every wait can be ended: by a time limit, by an [`Interrupter`], by closing. |
+//! | waiting | Every wait can be ended: by a time limit, by an [`Interrupter`], by closing; and a message can be waited for together with a file descriptor ([`Receiver::watch`]). |
 //! | size | Messages have up to [`Options::max_message_len`] bytes. Memory for those above 64 KiB comes and goes with them. |
 //! | no memory | [`CreateError::NoMemory`] when a queue is made, [`SendError::NoMemory`] when a large message is sent or reserved, with the [`MemoryLimit`] that it was. |
 //! | nothing lost | A receive that ends without a message has taken none; a send that fails gives its message back. |
@@ -69,6 +69,8 @@
 mod codec;
 mod error;
 #[cfg(not(loom))]
+mod host;
+#[cfg(not(loom))]
 mod os;
 mod protocol;
 #[cfg(not(loom))]
@@ -76,18 +78,21 @@ mod queue;
 #[cfg(not(loom))]
 mod segment;
 mod sync;
+#[cfg(not(loom))]
+pub mod workers;
 
 pub use codec::{Bincode, Codec, DecodeError, EncodeError, Raw};
 pub use error::{
     CreateError, CreateNamedError, HandoffError, InheritError, MemoryLimit, OpenError, RecvError,
     RecvTimeoutError, RemoveError, SendError, SendManyError, SendManyTimeoutError,
-    SendTimeoutError, TryRecvError, TrySendError, TrySendManyError, Unsent,
+    SendTimeoutError, TryRecvError, TrySendError, TrySendManyError, Unsent, WatchError,
 };
 #[cfg(not(loom))]
 pub use queue::{
     BlockStats, BytesLease, DeadLetter, DeadLetters, DeathStats, End, Handoff, Interrupter,
     IntoIter, Iter, Lease, NamedQueue, Options, PeerStats, Receiver, Reservation, Sender, Stats,
-    TryIter, channel, inherit, inherit_tagged, named_queues, open, open_tagged, remove_named,
+    TryIter, Watch, Watched, channel, inherit, inherit_tagged, named_queues, open, open_tagged,
+    remove_named,
 };
 
 /// The README's example, compiled.

@@ -31,7 +31,8 @@ static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 static TEST_THREADS: Mutex<BTreeSet<Pid>> = Mutex::new(BTreeSet::new());
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// Only files in `/dev/shm` whose name contains this are compared: other programs use the directory, too.
+/// Only files in `/dev/shm` whose name contains this, and the process id of the test among its numbers, are compared:
+/// other programs use the directory, too, and other tests at the same time.
 pub const SHM_MARK: &str = "workring";
 
 /// Runs the body of a test alone among the guarded tests of this process, under a watchdog, and fails if the body
@@ -221,7 +222,10 @@ fn shared_maps(maps: &str) -> Vec<Item> {
 fn shm_files() -> Vec<Item> {
     let names = entries("/dev/shm").map(|entry| entry.file_name().display().to_string());
     let marked = names.filter(|name| name.contains(SHM_MARK));
+    let me = Pid::this().to_string();
+    let is_mine = |name: &String| name.split(|c: char| !c.is_ascii_digit()).any(|id| id == me);
     marked
+        .filter(is_mine)
         .map(|name| (format!("file /dev/shm/{name}"), String::new()))
         .collect()
 }
@@ -328,6 +332,14 @@ mod tests {
         let make = || drop(File::create(&path).expect("create"));
         let text = complaint(make, |()| fs::remove_file(&path).expect("remove"));
         assert!(text.contains(&format!("new: file {path}")), "{text}");
+    }
+
+    #[test]
+    fn a_file_of_another_test_process_is_no_leak() {
+        let path = format!("/dev/shm/{SHM_MARK}-leak-test-0{}", Pid::this());
+        let make = || drop(File::create(&path).expect("create"));
+        let text = complaint(make, |()| fs::remove_file(&path).expect("remove"));
+        assert_eq!(text, "");
     }
 
     #[test]

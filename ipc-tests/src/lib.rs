@@ -11,6 +11,7 @@
 //! | [`rounds`]   | how many rounds, and with which seed?                                    |
 //! | [`cpu`]      | what does a process cost: time, context switches, memory?                |
 //! | [`asleep`]   | does another process really wait, asleep in shared memory?               |
+//! | [`jobs`]     | what do the workers of a pool do (`src/bin/pooled.rs`)?                  |
 //! | [`memfd`]    | where is a queue's memory, for a test that writes there?                 |
 //! | [`stops`]    | how long did it take, unless this process was stopped meanwhile?         |
 //!
@@ -41,6 +42,7 @@
 pub mod asleep;
 pub mod child;
 pub mod cpu;
+pub mod jobs;
 pub mod leak;
 pub mod ledger;
 pub mod memfd;

@@ -17,8 +17,8 @@ use std::{
     time::Duration,
 };
 use workring::{
-    CreateError, MemoryLimit, Options, Raw, Receiver, SendError, SendTimeoutError, Sender, Stats,
-    TrySendError,
+    CreateError, DeadLetter, MemoryLimit, Options, Raw, Receiver, SendError, SendTimeoutError,
+    Sender, Stats, TrySendError,
 };
 
 mod support;
@@ -320,6 +320,28 @@ fn dead_letters_give_their_memory_to_messages_that_need_it() {
             1,
             "no more give way than have to"
         );
+    });
+}
+
+/// Without that, they stay until they are discarded, whatever the size of the message that needs the memory.
+#[test]
+fn letters_that_do_not_give_way_stay() {
+    guarded(LIMIT, || {
+        for length in [KIB, 64 * KIB, 4 * MIB] {
+            let options = sleepy(64).attempts(1).max_message_len(4 * MIB);
+            let options = options.max_dead_letters(64).letters_give_way(false);
+            let limit = base(&options) + 8 * MIB;
+            let (tx, rx) = queue(&options.memory_limit(limit));
+            let mut letters = 0;
+            while tx.try_send(vec![7; length]).is_ok() && letters < 64 {
+                rx.try_lease().expect("a message").nack();
+                letters += 1;
+                assert_eq!(rx.dead_letters().count(), letters, "{length} bytes");
+            }
+            assert_eq!(rx.stats().dropped_letters, 0);
+            rx.dead_letters().for_each(DeadLetter::discard);
+            tx.try_send(vec![7; length]).expect("there is memory again");
+        }
     });
 }
 

@@ -70,7 +70,7 @@ fn messages_have_up_to_64_kib() {
 
 #[test]
 fn messages_have_memory_that_comes_and_goes() {
-    storm("--senders 2 --receivers 1 --lessees 1 --kills-per-second 100 --size 600000");
+    storm("--senders 2 --receivers 1 --lessees 1 --kills-per-second 100 --size large");
 }
 
 #[test]
@@ -78,6 +78,16 @@ fn the_queue_is_closed_in_the_middle() {
     storm(
         "--senders 3 --receivers 2 --lessees 2 --kills-per-second 150 --stops-per-second 20 --close-at 0.2",
     );
+}
+
+#[test]
+fn messages_go_in_batches() {
+    storm("--senders 3 --receivers 2 --lessees 1 --kills-per-second 100 --size 128 --batch 30");
+}
+
+#[test]
+fn half_of_all_blocks_are_always_in_use() {
+    storm("--senders 4 --receivers 1 --lessees 0 --kills-per-second 150 --size 64 --capacity 512");
 }
 
 #[test]

@@ -180,6 +180,13 @@ pub(crate) fn check_file_size(length: u64) -> Result<(), Shortage> {
     Shortage::unless(MemoryLimit::FileSize, length, most)
 }
 
+/// In bytes.
+pub(super) fn page_size() -> u64 {
+    let size = sysconf(SysconfVar::PAGE_SIZE).ok().flatten();
+    size.and_then(|size| u64::try_from(size).ok())
+        .unwrap_or(4096)
+}
+
 /// What to say when `length` bytes could not be mapped for want of room.
 pub(crate) fn no_address_space(length: u64) -> Shortage {
     let statistics = read_to_string("/proc/self/statm").unwrap_or_default();
@@ -187,9 +194,7 @@ pub(crate) fn no_address_space(length: u64) -> Shortage {
         .split(' ')
         .next()
         .and_then(|pages| pages.parse::<u64>().ok());
-    let page = sysconf(SysconfVar::PAGE_SIZE).ok().flatten();
-    let page = page.and_then(|page| u64::try_from(page).ok());
-    let used = pages.unwrap_or(0).saturating_mul(page.unwrap_or(4096));
+    let used = pages.unwrap_or(0).saturating_mul(page_size());
     let most = getrlimit(Resource::As).current;
     Shortage {
         limit: MemoryLimit::AddressSpace,

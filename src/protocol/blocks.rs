@@ -22,6 +22,7 @@
 //! Crash: the word of a dead process's block says what is to be done with it: Owned is freed, Held returned,
 //! Read made Dead again, Offered freed if no slot knows of it.
 
+use super::mutants::{Mutant, active};
 use super::peers::Row;
 use super::ring::Position;
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
@@ -179,6 +180,12 @@ impl Block {
         self.moved(State::Held, taker)
     }
 
+    /// What the word must not become: as it should be, but of the generation of `other`.
+    #[must_use]
+    pub(crate) const fn in_generation_of(self, other: Self) -> Self {
+        Self(self.0 & !GENERATION_MASK | other.generation())
+    }
+
     /// Row 10: what the word becomes when its holder returns the message, if it may be handed out `limit`
     /// times.
     #[must_use]
@@ -303,7 +310,11 @@ impl BlockWord {
     /// late).
     #[must_use]
     pub(crate) fn read_dead(&self, dead: Block, reader: Row) -> Option<Block> {
-        let read = dead.moved(State::Read, reader);
+        let read = if active(Mutant::ReadLetterAsHeld) {
+            dead.held_by(reader)
+        } else {
+            dead.moved(State::Read, reader)
+        };
         self.exchange(dead, read).then_some(read)
     }
 }

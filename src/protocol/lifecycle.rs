@@ -20,6 +20,7 @@
 //!
 //! Crash: any bit set stays set, and says what is to be done.
 
+use super::mutants::{Mutant, active};
 use super::peers::{Role, Roles};
 use crate::sync::{AtomicU64, Ordering};
 
@@ -145,6 +146,9 @@ impl LifecycleWord {
     /// all (L3).
     #[must_use]
     pub(crate) fn close_if_still(&self, seen: Lifecycle) -> bool {
+        if active(Mutant::CloseAfterArrival) {
+            return self.begin_close();
+        }
         self.0
             .compare_exchange(
                 seen.0,

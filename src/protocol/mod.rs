@@ -51,6 +51,7 @@ mod explicit;
 pub(crate) mod lifecycle;
 #[cfg(all(test, loom))]
 mod models;
+pub(crate) mod mutants;
 pub(crate) mod operations;
 pub(crate) mod parking;
 pub(crate) mod peers;

@@ -19,6 +19,7 @@
 //! Crash: the lock goes with the process, the row stays: whoever finds it so can tell that its tenant died.
 //! `os::liveness` says how, `operations::recover` what is done then.
 
+use super::mutants::{Mutant, active};
 use crate::sync::{AtomicU64, Ordering};
 
 /// The number of a row, below 2^10.
@@ -337,7 +338,8 @@ impl PeerRow {
     /// To Free, with the next incarnation (E2).
     #[must_use]
     pub(crate) fn vacate(&self, seen: Tenant) -> Option<Tenant> {
-        let next = Incarnation::new(seen.incarnation().0 + 1);
+        let rise = u64::from(!active(Mutant::VacateKeepsIncarnation));
+        let next = Incarnation::new(seen.incarnation().0 + rise);
         self.exchange(seen, Tenant::pack(Tenancy::Free, Roles(0), next))
     }
 }

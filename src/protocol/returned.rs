@@ -10,6 +10,7 @@
 //! T2. Only a look at all blocks that met none Returned clears the word, by an exact exchange of the value
 //!     read before the look: a return meanwhile has raised the epoch.
 
+use super::mutants::{Mutant, active};
 use crate::sync::{AtomicU64, Ordering};
 
 /// The value of the word.
@@ -77,6 +78,9 @@ impl ReturnedWord {
 
     /// T2.
     pub(crate) fn clear(&self, seen: Returned) {
+        if active(Mutant::ClearWhatHasChanged) {
+            self.0.fetch_and(!DIRTY, Ordering::AcqRel);
+        }
         let _ =
             self.0
                 .compare_exchange(seen.0, seen.0 & !DIRTY, Ordering::AcqRel, Ordering::Relaxed);

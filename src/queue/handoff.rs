@@ -4,6 +4,8 @@
 //! open file description with the row's lock, which the child alone inherits. So the parent may drop its own
 //! end at once without closing the queue, and a child that dies early lets go of the lock like any other
 //! process. The environment tells the child which descriptor and row are meant.
+//!
+//! Other descriptors can be given along; a worker's link with its parent is one.
 
 use super::attachment::{Attachment, Refused};
 use super::end::End;
@@ -23,7 +25,8 @@ use std::os::fd::{OwnedFd, RawFd};
 use std::process::{Child, Command};
 use std::sync::Arc;
 
-/// Where a child finds what it was given: `name=end,descriptor,inode,row,incarnation`, separated by `;`.
+/// Where a child finds what it was given, separated by `;`: `name=end,descriptor,inode,row,incarnation` for an end of a
+/// queue, `name=file,descriptor,inode` for any other descriptor.
 const VARIABLE: &str = "WORKRING_INHERIT";
 
 /// Gives ends of queues to a child process that is about to be started.
@@ -61,6 +64,13 @@ const VARIABLE: &str = "WORKRING_INHERIT";
 #[must_use = "dropping a hand-off takes back what it gave: call `spawn`"]
 pub struct Handoff {
     tickets: Vec<TicketToGive>,
+    files: Vec<FileToGive>,
+}
+
+/// Any descriptor that is not an end of a queue.
+struct FileToGive {
+    name: String,
+    file: OwnedFd,
 }
 
 struct TicketToGive {
@@ -77,7 +87,32 @@ impl Handoff {
     pub const fn new() -> Self {
         Self {
             tickets: Vec::new(),
+            files: Vec::new(),
         }
+    }
+
+    /// The names of all that was given.
+    fn names(&self) -> impl Iterator<Item = &String> {
+        let files = self.files.iter().map(|file| &file.name);
+        self.tickets.iter().map(|ticket| &ticket.name).chain(files)
+    }
+
+    fn check_name(&self, name: &str) -> Result<(), HandoffError> {
+        if is_plain(name) && self.names().all(|other| other != name) {
+            return Ok(());
+        }
+        Err(HandoffError::InvalidName {
+            name: name.to_owned(),
+        })
+    }
+
+    /// Give a descriptor to the child, who will find it with [`inherit_fd`]. Once the child is started, it alone has it.
+    #[allow(dead_code, reason = "for the worker pool")]
+    pub(crate) fn give_fd(mut self, name: &str, file: OwnedFd) -> Result<Self, HandoffError> {
+        self.check_name(name)?;
+        let name = name.to_owned();
+        self.files.push(FileToGive { name, file });
+        Ok(self)
     }
 
     /// Give `end` to the child, who will find it under `name`: letters, digits, `-`, `_` and `.`. The
@@ -88,11 +123,7 @@ impl Handoff {
     /// [`HandoffError`]: the name can't be used; the queue is closed or has no row left for another process;
     /// the system has no descriptors or no `/proc`.
     pub fn give<E: End>(mut self, name: &str, end: &E) -> Result<Self, HandoffError> {
-        if !is_plain(name) || self.tickets.iter().any(|ticket| ticket.name == name) {
-            return Err(HandoffError::InvalidName {
-                name: name.to_owned(),
-            });
-        }
+        self.check_name(name)?;
         let AnyHandle(handle) = end.handle();
         let role = handle.role();
         let (file, row, tenant) =
@@ -142,13 +173,14 @@ impl Handoff {
                 HandoffError::Forked,
             ));
         }
-        let given = self
-            .tickets
-            .iter()
-            .map(TicketToGive::to_text)
+        let tickets = self.tickets.iter().map(TicketToGive::to_text);
+        let given = tickets
+            .chain(self.files.iter().map(FileToGive::to_text))
             .collect::<io::Result<Vec<_>>>()?;
         command.env(VARIABLE, given.join(";"));
-        let files: Vec<_> = self.tickets.iter().map(|ticket| &ticket.file).collect();
+        let others = self.files.iter().map(|file| &file.file);
+        let files = self.tickets.iter().map(|ticket| &ticket.file);
+        let files: Vec<_> = files.chain(others).collect();
         let permission = process::inherit_into(command, &files);
         let spawned = command.spawn();
         drop(permission);
@@ -157,6 +189,16 @@ impl Handoff {
         // The child has the descriptions now, and with them the locks: it alone decides when they go.
         self.tickets.clear();
         Ok(child)
+    }
+}
+
+impl FileToGive {
+    fn to_text(&self) -> io::Result<String> {
+        let (name, file) = (&self.name, process::number(&self.file));
+        Ok(format!(
+            "{name}={FILE},{file},{}",
+            process::inode(&self.file)?
+        ))
     }
 }
 
@@ -181,9 +223,7 @@ impl Drop for Handoff {
 
 impl fmt::Debug for Handoff {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list()
-            .entries(self.tickets.iter().map(|ticket| &ticket.name))
-            .finish()
+        f.debug_list().entries(self.names()).finish()
     }
 }
 
@@ -200,29 +240,106 @@ const fn end_name(role: Role) -> &'static str {
     }
 }
 
-/// What the environment says of one ticket.
+/// In the place of an end's name.
+const FILE: &str = "file";
+
+/// What the environment says of one thing that was given.
 struct Given {
     name: String,
-    end: String,
     file: RawFd,
     inode: u64,
-    row: Row,
-    incarnation: Incarnation,
+    what: What,
+}
+
+/// What a descriptor is of.
+enum What {
+    End {
+        role: Role,
+        row: Row,
+        incarnation: Incarnation,
+    },
+    File,
 }
 
 impl Given {
     fn parse(text: &str) -> Option<Self> {
         let (name, rest) = text.split_once('=')?;
         let mut parts = rest.split(',');
+        let kind = parts.next()?;
         let given = Self {
             name: name.to_owned(),
-            end: parts.next()?.to_owned(),
             file: parts.next()?.parse().ok()?,
             inode: parts.next()?.parse().ok()?,
-            row: Row::new(parts.next()?.parse().ok()?)?,
-            incarnation: Incarnation::new(parts.next()?.parse().ok()?),
+            what: if kind == FILE {
+                What::File
+            } else {
+                What::End {
+                    role: [Role::Sender, Role::Receiver]
+                        .into_iter()
+                        .find(|&role| end_name(role) == kind)?,
+                    row: Row::new(parts.next()?.parse().ok()?)?,
+                    incarnation: Incarnation::new(parts.next()?.parse().ok()?),
+                }
+            },
         };
         parts.next().is_none().then_some(given)
+    }
+
+    /// What was given to this process under `name`.
+    fn find(name: &str) -> Result<Self, InheritError> {
+        let variable = std::env::var(VARIABLE).unwrap_or_default();
+        let all: Vec<Self> = variable.split(';').filter_map(Self::parse).collect();
+        let names = all.iter().map(|given| given.name.clone()).collect();
+        let found = all.into_iter().find(|given| given.name == name);
+        found.ok_or_else(|| InheritError::NotGiven {
+            name: name.to_owned(),
+            given: names,
+        })
+    }
+
+    /// What to say if somebody asks for something else.
+    fn into_wrong_end(self) -> InheritError {
+        let given = match self.what {
+            What::End { role, .. } => end_name(role),
+            What::File => FILE,
+        };
+        InheritError::WrongEnd {
+            name: self.name,
+            given,
+        }
+    }
+
+    /// Take the descriptor over: this program is its owner from now on, and no other one inherits it.
+    fn take(&self) -> Result<OwnedFd, InheritError> {
+        /// Descriptors that this process has taken over: to take one twice would close it under its owner.
+        static TAKEN: Mutex<BTreeSet<RawFd>> = Mutex::new(BTreeSet::new());
+
+        let mut taken = TAKEN.lock();
+        if taken.contains(&self.file) {
+            return Err(self.was_taken_before());
+        }
+        // A program started by the child has the variable too, and, if the child took the descriptor over, nothing
+        // or a file of its own under its number.
+        let file = process::take_inherited(self.file, self.inode);
+        let file = file.map_err(|_| self.was_taken_before())?;
+        taken.insert(self.file);
+        Ok(file)
+    }
+
+    fn was_taken_before(&self) -> InheritError {
+        InheritError::AlreadyTaken {
+            name: self.name.clone(),
+        }
+    }
+}
+
+/// Take over the descriptor that the parent gave this process under `name`, with [`Handoff::give_fd`].
+#[allow(dead_code, reason = "for the worker pool")]
+pub(crate) fn inherit_fd(name: &str) -> Result<OwnedFd, InheritError> {
+    let given = Given::find(name)?;
+    match given.what {
+        What::File => given.take(),
+        What::End { .. } => Err(given.into_wrong_end()),
     }
 }
 
@@ -250,42 +367,20 @@ pub fn inherit<E: End>(name: &str) -> Result<E, InheritError> {
 ///
 /// As [`inherit`], and [`InheritError::Schema`] if the tags differ.
 pub fn inherit_tagged<E: End>(name: &str, schema: u64) -> Result<E, InheritError> {
-    /// Descriptors that this process has taken over: to take one twice would close it under its owner.
-    static TAKEN: Mutex<BTreeSet<RawFd>> = Mutex::new(BTreeSet::new());
-
-    let variable = std::env::var(VARIABLE).unwrap_or_default();
-    let all: Vec<Given> = variable.split(';').filter_map(Given::parse).collect();
-    let Some(given) = all.iter().find(|given| given.name == name) else {
-        let given = all.iter().map(|given| given.name.clone()).collect();
-        return Err(InheritError::NotGiven {
-            name: name.to_owned(),
-            given,
-        });
-    };
+    let given = Given::find(name)?;
     let EndRole(role) = E::ROLE;
-    if given.end != end_name(role) {
-        let given = end_name(if role == Role::Sender {
-            Role::Receiver
-        } else {
-            Role::Sender
-        });
-        return Err(InheritError::WrongEnd {
-            name: name.to_owned(),
-            given,
-        });
-    }
-    let taken_before = || InheritError::AlreadyTaken {
-        name: name.to_owned(),
+    let What::End {
+        role: its,
+        row,
+        incarnation,
+    } = given.what
+    else {
+        return Err(given.into_wrong_end());
     };
-    let mut taken = TAKEN.lock();
-    if taken.contains(&given.file) {
-        return Err(taken_before());
+    if its != role {
+        return Err(given.into_wrong_end());
     }
-    // A program started by the child has the variable too, and, if the child took the descriptor over, nothing
-    // or a file of its own under its number.
-    let file = process::take_inherited(given.file, given.inode).map_err(|_| taken_before())?;
-    taken.insert(given.file);
-    drop(taken);
+    let file = given.take()?;
     let segment = Segment::attach(file).map_err(|refusal| match refusal {
         Refusal::NotASegment(what) => InheritError::NotAQueue { what },
         Refusal::Version { theirs, ours } => InheritError::Version { theirs, ours },
@@ -304,26 +399,173 @@ pub fn inherit_tagged<E: End>(name: &str, schema: u64) -> Result<E, InheritError
             source,
         },
     })?;
-    let ticket = segment
-        .row(given.row)
-        .map(crate::protocol::peers::PeerRow::load);
+    let ticket = segment.row(row).map(crate::protocol::peers::PeerRow::load);
     let ticket = ticket.filter(|ticket| {
         ticket.tenancy() == Some(Tenancy::Ticket)
-            && ticket.incarnation() == given.incarnation
+            && ticket.incarnation() == incarnation
             && ticket.roles().has(role)
     });
-    let ticket = ticket.ok_or_else(taken_before)?;
+    let ticket = ticket.ok_or_else(|| given.was_taken_before())?;
     let identity = process::identity().map_err(|source| InheritError::Os {
         what: "this process could not be identified",
         source,
     })?;
     let fits = fit::check::<E>(&segment, schema);
-    let attachment = Attachment::redeem(segment, given.row, ticket, role, identity)
+    let attachment = Attachment::redeem(segment, row, ticket, role, identity)
         .map_err(|corrupt| InheritError::NotAQueue {
             what: corrupt.what(),
         })?
-        .ok_or_else(taken_before)?;
+        .ok_or_else(|| given.was_taken_before())?;
     // Attached in any case, so that a process that does not fit leaves as any other does.
     let end = E::from_attachment(AnyAttachment(attachment));
     fits.map(|()| end).map_err(InheritError::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::os::child;
+    use crate::os::link::{Link, Received};
+    use crate::queue::{Receiver, channel};
+    use crate::segment::board::Board;
+    use std::os::fd::AsFd;
+
+    /// How this test starts itself as a child: what it then finds in the environment was given by its parent.
+    fn this_test(name: &str) -> Command {
+        let mut command = Command::new(std::env::current_exe().expect("this program"));
+        command.args(["--exact", &format!("queue::handoff::tests::{name}")]);
+        command
+    }
+
+    fn hear(link: &Link) -> Option<Vec<u8>> {
+        match link.recv(&mut [0; 100]).expect("receive") {
+            Received::Datagram(bytes) => Some(bytes.to_vec()),
+            _ => None,
+        }
+    }
+
+    /// The child's side: hand on what came by one link to the other, and what the queue holds.
+    fn be_a_child() {
+        let (left, right) = (
+            Link::from(inherit_fd("left").expect("given")),
+            Link::from(inherit_fd("right").expect("given")),
+        );
+        let again = inherit_fd("left");
+        assert!(matches!(again, Err(InheritError::AlreadyTaken { .. })));
+        let wrong = inherit_fd("tasks");
+        let given = "Receiver";
+        assert!(matches!(wrong, Err(InheritError::WrongEnd { given: its, .. }) if its == given));
+        let wrong = inherit::<Receiver<u32>>("right");
+        assert!(matches!(
+            wrong,
+            Err(InheritError::WrongEnd { given: FILE, .. })
+        ));
+        let tasks: Receiver<u32> = inherit("tasks").expect("given");
+        right.send(&hear(&left).expect("a word")).expect("sent");
+        let task = tasks.recv().expect("a task");
+        right.send(task.to_string().as_bytes()).expect("sent");
+        // What the child starts has none of it.
+        let open = Command::new("ls").arg("/proc/self/fd").output();
+        let open = String::from_utf8(open.expect("a list").stdout).expect("numbers");
+        let inherited = |link: &Link| {
+            let number = process::number(link).to_string();
+            open.lines().any(|line| line == number)
+        };
+        let (left, right_too) = (inherited(&left), inherited(&right));
+        right
+            .send(format!("{left} {right_too}").as_bytes())
+            .expect("sent");
+    }
+
+    #[test]
+    fn a_child_gets_descriptors_beside_its_ends_of_queues() {
+        if std::env::var_os(VARIABLE).is_some() {
+            return be_a_child();
+        }
+        let (left, its_left) = Link::pair().expect("a link");
+        let (right, its_right) = Link::pair().expect("a link");
+        let (tx, rx) = channel::<u32>(4).expect("a queue");
+        let handoff = Handoff::new()
+            .give_fd("left", its_left.into())
+            .and_then(|handoff| handoff.give("tasks", &rx))
+            .and_then(|handoff| handoff.give_fd("right", its_right.into()))
+            .expect("given");
+        assert_eq!(format!("{handoff:?}"), r#"["tasks", "left", "right"]"#);
+        let mut command = this_test("a_child_gets_descriptors_beside_its_ends_of_queues");
+        let mut child = handoff.spawn(&mut command).expect("a child");
+        left.send(b"a word").expect("sent");
+        tx.send(7).expect("room");
+        assert_eq!(hear(&right).expect("an answer"), b"a word");
+        assert_eq!(hear(&right).expect("an answer"), b"7");
+        assert_eq!(hear(&right).expect("an answer"), b"false false");
+        // The end of a link: the parent has not kept the child's side.
+        assert!(hear(&right).is_none() && hear(&left).is_none());
+        assert!(child.wait().expect("an end").success());
+    }
+
+    /// T2, of what a pool is made of besides queues. In a process of its own, where no other test opens or maps anything.
+    #[test]
+    fn a_thousand_boards_links_and_children_leave_memory_and_descriptors_as_they_were() {
+        const NAME: &str =
+            "a_thousand_boards_links_and_children_leave_memory_and_descriptors_as_they_were";
+        const ALONE: &str = "WORKRING_TEST_ALONE";
+        /// What the allocator and the test harness may come to need.
+        const SLACK: u64 = 4 << 20;
+        if std::env::var_os(ALONE).is_none() {
+            let alone = this_test(NAME).env(ALONE, "1").status().expect("this test");
+            assert!(alone.success());
+            return;
+        }
+        let inventory = || {
+            let open = std::fs::read_dir("/proc/self/fd").expect("/proc").count();
+            let maps = std::fs::read_to_string("/proc/self/maps").expect("/proc");
+            let maps = maps.lines().filter(|line| line.contains("memfd")).count();
+            let memory = child::resident(std::process::id()).expect("statm");
+            (open, maps, memory)
+        };
+        let cycle = |round: u32| {
+            let (parent, worker) = Link::pair().expect("a link");
+            let board = Board::create(4, 1000).expect("a board");
+            let file = board.as_fd().try_clone_to_owned().expect("a descriptor");
+            let handoff = Handoff::new().give_fd("link", worker.into());
+            let handoff = handoff.and_then(|handoff| handoff.give_fd("board", file));
+            // Starting a program takes longer than all the rest.
+            if round.is_multiple_of(5) {
+                let mut command = Command::new("true");
+                child::bind(&mut command);
+                let child = handoff
+                    .expect("given")
+                    .spawn(&mut command)
+                    .expect("a child");
+                let process = child::Process::new(child).expect("a child");
+                assert_eq!(hear(&parent), None, "it ends without a word");
+                process.reap().expect("reaped");
+            }
+        };
+        (0..50).for_each(cycle);
+        let before = inventory();
+        (0..1000).for_each(cycle);
+        let after = inventory();
+        assert_eq!((before.0, before.1), (after.0, after.1));
+        assert!(after.2 <= before.2 + SLACK, "{before:?}, then {after:?}");
+    }
+
+    #[test]
+    fn a_name_is_given_once_whatever_it_names() {
+        let file = || Link::pair().expect("a link").0.into();
+        let (_tx, rx) = channel::<u32>(4).expect("a queue");
+        let given = || Handoff::new().give_fd("it", file()).expect("given");
+        for again in [given().give_fd("it", file()), given().give("it", &rx)] {
+            let again = again.expect_err("twice");
+            assert!(matches!(again, HandoffError::InvalidName { .. }), "{again}");
+        }
+        let strange = Handoff::new().give_fd("a;b", file());
+        assert!(matches!(strange, Err(HandoffError::InvalidName { .. })));
+        let (mine, its) = Link::pair().expect("a link");
+        drop(Handoff::new().give_fd("it", its.into()).expect("given"));
+        assert!(
+            mine.has_hung_up().expect("poll"),
+            "a hand-off that is dropped"
+        );
+    }
 }

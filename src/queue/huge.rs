@@ -35,7 +35,8 @@ impl<T, C: Codec<T>> Sender<T, C> {
                 Huge::MemoryInUse => segment.geometry().huge_blocks(),
                 Huge::NoBlock | Huge::Taken(_) => class.blocks.clone(),
             };
-            if send::is_full(segment) || !send::drop_oldest_letter(segment, &letters) {
+            let give_way = segment.settings().letters_give_way && !send::is_full(segment);
+            if !give_way || !send::drop_oldest_letter(segment, &letters) {
                 return Ok(None);
             }
         }

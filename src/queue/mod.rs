@@ -18,9 +18,12 @@ mod send_many;
 mod sender;
 mod stats;
 mod wait;
+mod watch;
 
 pub use bytes::{BytesLease, Reservation};
 pub use end::End;
+#[allow(unused_imports, reason = "for the worker pool")]
+pub(crate) use handoff::inherit_fd;
 pub use handoff::{Handoff, inherit, inherit_tagged};
 pub use lease::Lease;
 pub use letters::{DeadLetter, DeadLetters};
@@ -30,3 +33,4 @@ pub use receiver::{IntoIter, Iter, Receiver, TryIter};
 pub use sender::Sender;
 pub use stats::{BlockStats, DeathStats, PeerStats, Stats};
 pub use wait::Interrupter;
+pub use watch::{Watch, Watched};

@@ -65,6 +65,7 @@ pub struct Options {
     max_message_len: usize,
     memory_limit: usize,
     max_dead_letters: usize,
+    letters_give_way: bool,
     spin: Duration,
     slice: Duration,
     end_with_last_sender: Option<bool>,
@@ -83,6 +84,7 @@ impl Options {
             max_message_len: 1 << 20,
             memory_limit: usize::MAX,
             max_dead_letters: 128,
+            letters_give_way: true,
             spin: Duration::from_micros(50),
             slice: Duration::from_millis(100),
             end_with_last_sender: None,
@@ -160,10 +162,16 @@ impl Options {
     }
 
     /// How many dead letters are kept at the most: by default 128, up to the capacity or 128, whichever is
-    /// more. The oldest go first; and where all memory for messages of their size is in use, dead letters
-    /// give way to new messages.
+    /// more. The oldest go first.
     pub const fn max_dead_letters(mut self, max_dead_letters: usize) -> Self {
         self.max_dead_letters = max_dead_letters;
+        self
+    }
+
+    /// Whether, where all memory for messages of its size is in use, the oldest dead letter gives way to a new message.
+    /// True by default. False: senders wait until the letters have been read and discarded.
+    pub const fn letters_give_way(mut self, letters_give_way: bool) -> Self {
+        self.letters_give_way = letters_give_way;
         self
     }
 
@@ -269,6 +277,7 @@ impl Options {
                 end_with_last_sender: self.end_with_last_sender.unwrap_or(ends),
                 end_with_last_receiver: self.end_with_last_receiver.unwrap_or(ends),
             },
+            letters_give_way: self.letters_give_way,
             max_leases: number("max_leases", max_leases, &(1..=1 << 20))?,
             max_message: within(
                 "max_message_len",

@@ -377,6 +377,23 @@ fn opened(open: &Open) {
     }
 }
 
+/// How far a claim has come: in registers, and noted when it ends, also by a panic of the codec. The message that it
+/// was called for has been handed out then, and those after it have not.
+struct Progress<'a> {
+    place: Place,
+    decoded: u64,
+    next: &'a mut Place,
+    noted: &'a mut u64,
+}
+
+impl Drop for Progress<'_> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        *self.next = self.place;
+        *self.noted = self.decoded;
+    }
+}
+
 /// The rest of a pack, for one thread. What it does not decode goes back to the others.
 pub(super) struct Claim<'a> {
     packs: &'a Packs,
@@ -401,44 +418,42 @@ impl<'a> Claim<'a> {
         into: &mut Vec<T>,
         max: usize,
     ) -> Result<(), Refusal> {
-        let Some(open) = self.open.as_mut() else {
+        let Some(Open { pack: held, next }) = self.open.as_mut() else {
             return Ok(());
         };
-        let (pack, payload) = open.pack.view()?;
-        let limit = open.pack.segment().limits().attempts;
-        let mut place = open.next;
-        into.reserve(max.min(pack.count - place.message.min(pack.count)));
+        let (pack, payload) = held.view()?;
+        let limit = held.segment().limits().attempts;
+        let mut progress = Progress {
+            place: *next,
+            decoded: self.decoded,
+            next,
+            noted: &mut self.decoded,
+        };
+        into.reserve(max.min(pack.count - progress.place.message.min(pack.count)));
         let room = into.len().saturating_add(max);
-        let mut result = Ok(());
-        while into.len() < room && place.message < pack.count {
-            let message = place.message;
-            let Some((range, next)) = place.look(payload) else {
-                result = Err(spoilt(&pack, message).into());
-                break;
+        while into.len() < room && progress.place.message < pack.count {
+            let message = progress.place.message;
+            let Some((range, next)) = progress.place.look(payload) else {
+                return Err(spoilt(&pack, message).into());
             };
-            place = next;
+            progress.place = next;
             let mark = pack.marks.get(message);
             if !mark.is_live(limit) {
                 continue;
             }
-            // Both before the codec is called: should it panic, this message has been handed out, and those after
-            // it have not.
             pack.marks.hand_out(message, mark);
-            open.next = place;
             match C::decode(payload.get(range).unwrap_or_default()) {
                 Ok(value) => {
                     into.push(value);
-                    self.decoded |= 1 << message;
+                    progress.decoded |= 1 << message;
                 }
                 Err(error) => {
                     pack.marks.reject(message);
-                    result = Err(Refusal::Decode(error));
-                    break;
+                    return Err(Refusal::Decode(error));
                 }
             }
         }
-        open.next = place;
-        result
+        Ok(())
     }
 }
 

@@ -358,27 +358,39 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         &self,
         patience: &P,
     ) -> Result<(LeaseCount, Taken<'_>), Failure<P::Stop, Refusal>> {
-        let attachment = &self.handle.attachment;
-        if attachment.is_elsewhere() {
+        if self.handle.is_elsewhere() {
             return Err(Refusal::Forked.into());
         }
-        let segment = attachment.segment();
-        let take = || self.take_one();
-        let attempt = || match LeaseCount::with(attachment, take) {
-            Ok(leased) => leased,
-            Err(max) => {
-                if segment.lifecycle().load().has_ended() && self.packs.are_closed(attachment)? {
-                    return Err(Refusal::Closed);
-                }
-                // A wake that this wait may have been given is for whoever can take the message (P4).
-                segment.items().pass_on(|word| segment.wake(word, 1));
-                Err(Refusal::TooManyLeases { max })
-            }
-        };
-        if let Some(leased) = attempt()? {
+        if let Some(leased) = self.take_counted_one()? {
             return Ok(leased);
         }
-        self.wait_for_messages(attempt, patience)
+        self.wait_for_messages(|| self.take_counted_one(), patience)
+    }
+
+    /// As [`take_one`](Self::take_one), if there may be one more lease.
+    #[inline]
+    pub(super) fn take_counted_one(&self) -> Result<Option<(LeaseCount, Taken<'_>)>, Refusal> {
+        let attachment = &self.handle.attachment;
+        match LeaseCount::with(attachment, || self.take_one()) {
+            Ok(leased) => leased,
+            Err(max) => Err(self.too_many_leases(max)),
+        }
+    }
+
+    #[cold]
+    fn too_many_leases(&self, max: usize) -> Refusal {
+        let attachment = &self.handle.attachment;
+        let segment = attachment.segment();
+        if segment.lifecycle().load().has_ended() {
+            match self.packs.are_closed(attachment) {
+                Ok(true) => return Refusal::Closed,
+                Ok(false) => {}
+                Err(corrupt) => return corrupt.into(),
+            }
+        }
+        // A wake that this wait may have been given is for whoever can take the message (P4).
+        segment.items().pass_on(|word| segment.wake(word, 1));
+        Refusal::TooManyLeases { max }
     }
 
     #[inline(always)]
@@ -399,7 +411,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
 
     /// One look: at the packs that are here, then into the queue.
     #[inline(always)]
-    fn take_one(&self) -> Result<Option<Taken<'_>>, Refusal> {
+    pub(super) fn take_one(&self) -> Result<Option<Taken<'_>>, Refusal> {
         let attachment = &*self.handle.attachment;
         let segment = attachment.segment();
         if self.packs.any()

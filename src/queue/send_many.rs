@@ -77,6 +77,9 @@ impl<T> Packing<T> {
 
     /// How many of the encoded messages fit a payload of `room` bytes, and how many bytes they take up.
     fn prefix(&self, room: usize) -> (usize, usize) {
+        if pack::length(self.lengths.len(), self.used) <= room {
+            return (self.lengths.len(), self.used);
+        }
         let mut bytes = 0;
         for (count, length) in self.lengths.iter().enumerate() {
             let more = bytes + pack::padded(*length as usize);
@@ -254,7 +257,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
     /// has to go alone, because the second can't be packed with it, or because no block for a pack is free.
     fn pack(&self, packing: &Packing<T>) -> Result<Option<(Filling<'_>, usize)>, Refusal> {
         let classes = &self.handle.attachment.segment().geometry().classes;
-        let (all, bytes) = packing.prefix(usize::MAX);
+        let (all, bytes) = (packing.lengths.len(), packing.used);
         if all < 2 {
             return Ok(None);
         }

@@ -61,6 +61,34 @@ const SENDERS_APART: u32 = 61;
 /// How long a sender leaves a queue alone that it has just found full.
 const PAUSE_WHEN_FULL: Duration = Duration::from_micros(2);
 
+/// What became of a first attempt to send.
+enum Attempt {
+    /// The message is in the queue.
+    Accepted,
+    /// It lies in this block, but the queue is full.
+    Full(InHand),
+    /// It is larger than the smallest block, or there is none for it.
+    NotSmall,
+    Refused(Early),
+}
+
+/// The refusals that a first attempt meets. Small, so that it is returned in registers.
+enum Early {
+    Closed,
+    Forked,
+    Corrupt(Corrupt),
+}
+
+impl From<Early> for Refusal {
+    fn from(early: Early) -> Self {
+        match early {
+            Early::Closed => Self::Closed,
+            Early::Forked => Self::Forked,
+            Early::Corrupt(corrupt) => Self::Corrupt(corrupt),
+        }
+    }
+}
+
 /// Why a send will never work.
 pub(super) enum Refusal {
     Closed,
@@ -204,6 +232,14 @@ impl<'a> Filling<'a> {
         self.attachment.segment().payload_so_far(&self.block)
     }
 
+    /// The block, to be dealt with by the caller.
+    #[inline(always)]
+    fn into_block(self) -> InHand {
+        let InHand { index, word } = self.block;
+        core::mem::forget(self);
+        InHand { index, word }
+    }
+
     /// It is accepted: nothing is in hand any more.
     #[inline(always)]
     pub(super) fn accepted(self) {
@@ -276,11 +312,10 @@ impl<T, C: Codec<T>> Sender<T, C> {
     /// [`Interrupter`](crate::Interrupter) ended the wait; the message is too large or can't be encoded; there is
     /// [no memory](SendError::NoMemory) for it.
     pub fn send(&self, value: T) -> Result<(), SendError<T>> {
-        match self.send_with(&value, &Forever) {
-            Ok(()) => Ok(()),
-            Err(Failure::Stopped(Interrupted)) => Err(SendError::Interrupted(value)),
-            Err(Failure::Refused(refusal)) => Err(refusal.into_send(value)),
-        }
+        self.send_or(value, &Forever, |failure, value| match failure {
+            Failure::Stopped(Interrupted) => SendError::Interrupted(value),
+            Failure::Refused(refusal) => refusal.into_send(value),
+        })
     }
 
     /// Send a message if that is possible without waiting.
@@ -290,11 +325,10 @@ impl<T, C: Codec<T>> Sender<T, C> {
     /// [`TrySendError`], with the message: the queue is full or has no free block for it, or as for
     /// [`send`](Sender::send).
     pub fn try_send(&self, value: T) -> Result<(), TrySendError<T>> {
-        match self.send_with(&value, &Never) {
-            Ok(()) => Ok(()),
-            Err(Failure::Stopped(NotNow)) => Err(TrySendError::Full(value)),
-            Err(Failure::Refused(refusal)) => Err(refusal.into_try_send(value)),
-        }
+        self.send_or(value, &Never, |failure, value| match failure {
+            Failure::Stopped(NotNow) => TrySendError::Full(value),
+            Failure::Refused(refusal) => refusal.into_try_send(value),
+        })
     }
 
     /// Send a message; wait for `timeout` at the most.
@@ -316,50 +350,109 @@ impl<T, C: Codec<T>> Sender<T, C> {
     }
 
     fn send_until(&self, value: T, until: &Until) -> Result<(), SendTimeoutError<T>> {
-        match self.send_with(&value, until) {
-            Ok(()) => Ok(()),
-            Err(Failure::Stopped(Reason::Deadline)) => Err(SendTimeoutError::Timeout(value)),
-            Err(Failure::Stopped(Reason::Interrupted)) => Err(SendTimeoutError::Interrupted(value)),
-            Err(Failure::Refused(refusal)) => Err(refusal.into_send_timeout(value)),
+        self.send_or(value, until, |failure, value| match failure {
+            Failure::Stopped(Reason::Deadline) => SendTimeoutError::Timeout(value),
+            Failure::Stopped(Reason::Interrupted) => SendTimeoutError::Interrupted(value),
+            Failure::Refused(refusal) => refusal.into_send_timeout(value),
+        })
+    }
+
+    /// Send a message, or give it back in what `error` makes of the failure.
+    #[inline(always)]
+    fn send_or<P: Patience, E>(
+        &self,
+        value: T,
+        patience: &P,
+        error: impl FnOnce(Failure<P::Stop, Refusal>, T) -> E,
+    ) -> Result<(), E> {
+        match self.send_small(&value) {
+            Attempt::Accepted => Ok(()),
+            other => self.send_later_or(other, value, patience, error),
         }
     }
 
-    /// The way of nearly every message: it fits the smallest block, one is free, and there is room.
-    #[inline(always)]
+    #[cold]
+    #[inline(never)]
+    fn send_later_or<P: Patience, E>(
+        &self,
+        attempt: Attempt,
+        value: T,
+        patience: &P,
+        error: impl FnOnce(Failure<P::Stop, Refusal>, T) -> E,
+    ) -> Result<(), E> {
+        self.send_later(attempt, &value, patience)
+            .map_err(|failure| error(failure, value))
+    }
+
+    /// Send a message.
     pub(super) fn send_with<P: Patience>(
         &self,
         message: &T,
         patience: &P,
     ) -> Result<(), Failure<P::Stop, Refusal>> {
+        self.send_later(self.send_small(message), message, patience)
+    }
+
+    /// The way of nearly every message: it fits the smallest block, one is free, and there is room. Everything is
+    /// in registers here: an exchange waits for all stores before it, also for those to this thread's stack.
+    #[inline(always)]
+    fn send_small(&self, message: &T) -> Attempt {
         let attachment = &*self.handle.attachment;
         if attachment.is_elsewhere() {
-            return Err(Refusal::Forked.into());
+            return Attempt::Refused(Early::Forked);
         }
         let segment = attachment.segment();
         let [cursor, ..] = &self.cursors;
-        if self.class.load(Ordering::Relaxed) == 0
-            && let Some(owned) =
-                send::allocate(segment, attachment.row(), segment.small_blocks(), cursor)
-        {
-            let mut filling = Filling::new(attachment, owned);
-            // A codec that claims to have written more than there was room for is dealt with below.
-            let encoded = filling
-                .payload()
-                .map(|payload| (payload.len(), C::encode(message, payload)));
-            if let Ok((room, Ok(length))) = encoded
-                && length <= room
-            {
-                return match filling.complete(length) {
-                    Ok(()) => self.publish(filling, patience),
-                    Err(corrupt) => Err(Refusal::Corrupt(corrupt).into()),
-                };
-            }
+        if self.class.load(Ordering::Relaxed) != 0 {
+            return Attempt::NotSmall;
         }
-        self.send_sized(message, patience)
+        let Some(owned) = send::allocate(segment, attachment.row(), segment.small_blocks(), cursor)
+        else {
+            return Attempt::NotSmall;
+        };
+        let mut filling = Filling::new(attachment, owned);
+        let Ok(payload) = filling.payload() else {
+            return Attempt::NotSmall;
+        };
+        let room = payload.len();
+        let length = match C::encode(message, payload) {
+            // A codec that claims to have written more than there was room for is dealt with later.
+            Ok(length) if length <= room => length,
+            _ => return Attempt::NotSmall,
+        };
+        if let Err(corrupt) = filling.complete(length) {
+            return Attempt::Refused(Early::Corrupt(corrupt));
+        }
+        match send::publish(segment, &filling.block, &self.room) {
+            Ok(Publish::Accepted) => {
+                filling.accepted();
+                Attempt::Accepted
+            }
+            Ok(Publish::Full) => Attempt::Full(filling.into_block()),
+            Ok(Publish::Closed) => Attempt::Refused(Early::Closed),
+            Err(corrupt) => Attempt::Refused(Early::Corrupt(corrupt)),
+        }
+    }
+
+    /// What is left to do after a first attempt.
+    fn send_later<P: Patience>(
+        &self,
+        attempt: Attempt,
+        message: &T,
+        patience: &P,
+    ) -> Result<(), Failure<P::Stop, Refusal>> {
+        match attempt {
+            Attempt::Accepted => Ok(()),
+            Attempt::NotSmall => self.send_sized(message, patience),
+            Attempt::Full(block) => {
+                let filling = Filling::new(&self.handle.attachment, block);
+                self.publish_later(filling, patience)
+            }
+            Attempt::Refused(early) => Err(Refusal::from(early).into()),
+        }
     }
 
     /// Row 3, waiting for room if there is none.
-    #[inline(always)]
     fn publish<P: Patience>(
         &self,
         filling: Filling<'_>,
@@ -567,12 +660,12 @@ impl<T, C: Codec<T>> Sender<T, C> {
         None
     }
 
-    /// The block of a dead letter, when all blocks of `class` and the next are in use. Not while the queue is
-    /// full, for then the message could not be sent anyway.
+    /// The block of a dead letter, if it gives way, when all blocks of `class` and the next are in use. Not while the
+    /// queue is full, for then the message could not be sent anyway.
     fn allocate_from_letters(&self, class: usize) -> Option<Filling<'_>> {
         let attachment = &*self.handle.attachment;
         let segment = attachment.segment();
-        if send::is_full(segment) {
+        if !segment.settings().letters_give_way || send::is_full(segment) {
             return None;
         }
         let blocks = &segment.geometry().classes.get(class)?.blocks;

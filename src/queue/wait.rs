@@ -123,7 +123,7 @@ const LONGEST_PAUSE: u32 = 4;
 const ATTEMPTS_A_LOOK: u32 = 4;
 /// After this part of the spin time other processes get the processor in between: there may be more of them than
 /// processors, and the one that is being waited for may be waiting for this one to move.
-const YIELD_AFTER: u32 = 8;
+const YIELD_AFTER: u32 = 2;
 
 impl Waiter {
     /// Call `attempt` until it gives something, or `patience` ends.

@@ -28,8 +28,9 @@
 //! they are, which is one of the lines above. What the last one holds is counted (G4) and given back as soon as it is
 //! missed.
 //!
-//! Who is looking for a block takes the lowest-numbered idle one, so that few are in use, and these in the cache.
-//! Each class keeps the memory of its first few blocks when they are idle, 64 MiB at the most; the others give theirs
+//! Who is looking for a block takes the next of a few that are used in turn ([`Class::in_turn`]), so that what one
+//! processor writes has left its nearest cache when the other one reads it; if these are in use, or there is no memory
+//! for them, the lowest-numbered idle one. Each class keeps the memory of its first few blocks when they are idle, 64 MiB at the most; the others give theirs
 //! back as soon as they are free. All idle blocks, of whatever class, give theirs back when a limit would otherwise
 //! refuse memory for another one.
 
@@ -42,6 +43,7 @@ use crate::protocol::blocks::{Block, BlockHeader, BlockIndex, State};
 use crate::protocol::operations::{InHand, send};
 use crate::protocol::peers::Row;
 use crate::protocol::{Corrupt, Words};
+use crate::sync::Ordering;
 use core::ops::Range;
 
 /// What there is for whoever wants a huge block.
@@ -69,6 +71,9 @@ impl Segment {
     /// Row 1 for a block of a huge class, with memory.
     pub(crate) fn take_huge(&self, me: Row, class: &Class) -> Result<Huge, Corrupt> {
         loop {
+            if let Some(block) = self.take_in_turn(me, class) {
+                return Ok(Huge::Taken(block));
+            }
             if let Some(idle) = self.take_idle(me, class) {
                 return Ok(Huge::Taken(idle));
             }
@@ -99,6 +104,48 @@ impl Segment {
                 }
             }
         }
+    }
+
+    /// Row 1 for the next of the blocks of `class` that are used in turn, with memory.
+    fn take_in_turn(&self, me: Row, class: &Class) -> Option<InHand> {
+        let blocks = class.in_turn();
+        let count = blocks.len();
+        if count < 2 {
+            return None; // there is nothing to choose from
+        }
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed) as usize;
+        let mut numbers = blocks.cycle().skip(turn % count).take(count);
+        numbers.find_map(|number| self.take_spare(me, number, class.payload))
+    }
+
+    /// Row 1 for a huge block, if it has memory or there is plenty.
+    fn take_spare(&self, me: Row, number: u32, payload: usize) -> Option<InHand> {
+        let header = self.block(BlockIndex::new(number)?)?;
+        if !is_free(header) || !(header.is_committed() || self.has_plenty(payload)) {
+            return None;
+        }
+        let owned = send::allocate_one(self, me, number)?;
+        if header.is_committed() || self.commit(&owned).is_ok() {
+            return Some(owned);
+        }
+        self.is_short.store(true, Ordering::Relaxed);
+        // Corrupt words are met by the next operation too.
+        let _ = send::withdraw(self, &owned);
+        None
+    }
+
+    /// Whether there are `wanted` bytes of memory that nobody has to give back for it. Once there were not, this
+    /// process does with what it needs.
+    fn has_plenty(&self, wanted: usize) -> bool {
+        if self.is_short.load(Ordering::Relaxed) {
+            return false;
+        }
+        let checked = self.check_limit(wanted);
+        let plenty = checked
+            .and_then(|()| self.supply.check(wanted as u64))
+            .is_ok();
+        self.is_short.store(!plenty, Ordering::Relaxed);
+        plenty
     }
 
     /// Row 1 for a huge block that has memory already: the lowest-numbered of `class`.

@@ -59,6 +59,8 @@ const HUGE_CLASS_BYTES: usize = 1 << 30;
 const HUGE_BLOCKS: RangeInclusive<usize> = 4..=64;
 /// How much memory the blocks of a huge class keep when they are idle.
 const KEPT_BYTES: usize = 64 << 20;
+/// How many bytes of each huge class are used in turn: more than the nearest caches of two processors hold.
+const TURN_BYTES: usize = 8 << 20;
 
 const _: () = assert!(
     size_of::<usize>() == 8,
@@ -160,6 +162,16 @@ const fn walkable(blocks: u32) -> u32 {
 }
 
 impl Class {
+    /// The huge blocks that are used in turn, as long as there is memory for them.
+    ///
+    /// Not one and the same again and again: what the receiver has just read is then still in the nearest cache of
+    /// its processor, and what the sender has just written in that of the other, and each line has to be fetched from
+    /// there, which takes several times as long as from the cache that they share.
+    pub(super) fn in_turn(&self) -> Range<u32> {
+        let some = u32::try_from(TURN_BYTES / self.payload).unwrap_or(u32::MAX);
+        self.blocks.start..self.blocks.start.saturating_add(some).min(self.blocks.end)
+    }
+
     /// The huge blocks that give their memory back as soon as they are free: those beyond the first few, which
     /// are the ones that are used first.
     pub(super) fn not_kept(&self) -> Range<u32> {

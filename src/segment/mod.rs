@@ -8,6 +8,8 @@
     reason = "turns addresses in the mapping into references; each block states its reason"
 )]
 
+#[allow(dead_code, reason = "for the worker pool")]
+pub(crate) mod board;
 pub(crate) mod huge;
 pub(crate) mod layout;
 pub(crate) mod pack;
@@ -28,7 +30,7 @@ use crate::protocol::peers::{PeerRow, Row};
 use crate::protocol::returned::ReturnedWord;
 use crate::protocol::ring::{Hint, Position, RingSize, SlotWord};
 use crate::protocol::{Limits, Words};
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use core::ops::{Range, RangeInclusive};
 use core::ptr::NonNull;
 use core::time::Duration;
@@ -42,6 +44,8 @@ use std::os::fd::OwnedFd;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Settings {
     pub(crate) limits: Limits,
+    /// Whether a dead letter may be dropped where its block is needed.
+    pub(crate) letters_give_way: bool,
     pub(crate) max_leases: u32,
     /// Bytes.
     pub(crate) max_message: usize,
@@ -102,6 +106,10 @@ pub(crate) struct Segment {
     geometry: Geometry,
     supply: Supply,
     lookout: sweep::Lookout,
+    /// Which huge block this process uses next.
+    turn: AtomicU32,
+    /// Whether this process has seen that memory is short.
+    is_short: AtomicBool,
     file: OwnedFd,
     file_id: FileId,
     mapping: Mapping,
@@ -116,6 +124,7 @@ unsafe impl Sync for Segment {}
 const SETTLED: u64 = 1;
 const END_WITH_LAST_SENDER: u64 = 2;
 const END_WITH_LAST_RECEIVER: u64 = 4;
+const LETTERS_GIVE_WAY: u64 = 8;
 
 impl Segment {
     /// Make a segment, with no peer in it yet. The capacity must be one of [`Geometry::CAPACITIES`], the largest
@@ -203,6 +212,8 @@ impl Segment {
             geometry,
             supply: Supply::of_this_system(),
             lookout: sweep::Lookout::default(),
+            turn: AtomicU32::new(0),
+            is_short: AtomicBool::new(false),
             file,
             file_id,
             mapping,
@@ -265,17 +276,14 @@ impl Segment {
     fn write_header(&self) {
         let (header, settings) = (self.header(), &self.settings);
         let limits = &settings.limits;
-        let flags = if limits.settled { SETTLED } else { 0 }
-            | if limits.end_with_last_sender {
-                END_WITH_LAST_SENDER
-            } else {
-                0
-            }
-            | if limits.end_with_last_receiver {
-                END_WITH_LAST_RECEIVER
-            } else {
-                0
-            };
+        let flags = [
+            (limits.settled, SETTLED),
+            (limits.end_with_last_sender, END_WITH_LAST_SENDER),
+            (limits.end_with_last_receiver, END_WITH_LAST_RECEIVER),
+            (settings.letters_give_way, LETTERS_GIVE_WAY),
+        ];
+        let flags = flags.iter().filter(|(is_set, _)| *is_set);
+        let flags = flags.fold(0, |all, (_, flag)| all | flag);
         for (field, value) in [
             (&header.version, VERSION),
             (&header.fingerprint, self.geometry.fingerprint()),
@@ -373,6 +381,7 @@ fn read_header(header: &Header, size: usize) -> Result<(Geometry, Settings), Ref
     };
     let settings = Settings {
         limits,
+        letters_give_way: flags & LETTERS_GIVE_WAY != 0,
         max_leases: small(&header.max_leases, "its number of leases is out of range")?,
         max_message,
         memory_limit: get(&header.memory_limit),

@@ -28,6 +28,7 @@ const LIMITS: Limits = Limits {
 fn segment(limits: Limits) -> Segment {
     let settings = Settings {
         limits,
+        letters_give_way: true,
         max_leases: 8,
         max_message: 64 * 1024,
         memory_limit: u64::MAX,

@@ -28,6 +28,7 @@ fn settings(capacity: u32, settled: bool) -> Settings {
             end_with_last_sender: true,
             end_with_last_receiver: true,
         },
+        letters_give_way: true,
         max_leases: 8,
         max_message: 64 * 1024,
         memory_limit: u64::MAX,

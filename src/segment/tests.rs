@@ -13,6 +13,7 @@ pub(super) fn settings() -> Settings {
             end_with_last_sender: true,
             end_with_last_receiver: false,
         },
+        letters_give_way: true,
         max_leases: 7,
         max_message: 1 << 20,
         memory_limit: 1 << 30,

@@ -29,6 +29,8 @@ mod hygiene;
 mod large;
 #[path = "peer/named.rs"]
 mod named;
+#[path = "peer/pool.rs"]
+mod pool;
 #[path = "peer/scribble.rs"]
 mod scribble;
 #[path = "peer/sides.rs"]
@@ -37,6 +39,8 @@ mod sides;
 mod standstill;
 #[path = "peer/waiting.rs"]
 mod waiting;
+#[path = "peer/watching.rs"]
+mod watching;
 
 const HARNESS: &[(&str, Role)] = &[
     ("echo", echo),
@@ -57,10 +61,12 @@ fn main() -> ExitCode {
         hygiene::ROLES,
         large::ROLES,
         named::ROLES,
+        pool::ROLES,
         scribble::ROLES,
         sides::ROLES,
         standstill::ROLES,
         waiting::ROLES,
+        watching::ROLES,
     ];
     role::run(&roles.concat())
 }

@@ -35,6 +35,8 @@ mod operations;
 mod queue;
 #[path = "stepkill/round.rs"]
 mod round;
+#[path = "stepkill/route.rs"]
+mod route;
 #[path = "stepkill/tracer.rs"]
 mod tracer;
 #[path = "stepkill/victim.rs"]

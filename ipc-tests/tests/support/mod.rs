@@ -10,6 +10,8 @@ use std::{
 };
 use workring::{Handoff, HandoffError, Options};
 
+pub(crate) mod pools;
+
 pub(crate) const PEER: &str = env!("CARGO_BIN_EXE_peer");
 
 /// Generous: somebody who measures may have stopped the whole machine's tests for a minute.

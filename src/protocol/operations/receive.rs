@@ -2,6 +2,7 @@
 //! (row 8) or return it (row 10).
 
 use super::super::blocks::{Block, BlockHeader, State};
+use super::super::mutants::{Mutant, active};
 use super::super::peers::Row;
 use super::super::ring::{Kind, LapOrder, Position};
 use super::super::{Corrupt, Words};
@@ -64,7 +65,9 @@ fn take<W: Words>(
                 }
                 let header = words.block(seen.block()).ok_or(Corrupt::NoSuchBlock)?;
                 let held = hold(header, me)?;
-                word.clear(vacated);
+                if !active(Mutant::KeepName) {
+                    word.clear(vacated);
+                }
                 return Ok(Receive::Message(InHand {
                     index: seen.block(),
                     word: held,
@@ -115,7 +118,7 @@ fn before_the_ring<W: Words>(words: &W, me: Row) -> Result<Option<Receive>, Corr
         return Ok(Some(Receive::Closed));
     }
     if life.is_closing() {
-        close::seal(words)?;
+        close::seal_for_another(words)?;
     }
     if life.is_cancelled() {
         discard_all(words, me)?;
@@ -220,7 +223,7 @@ fn discard<W: Words>(words: &W, held: &InHand) -> Result<u64, Corrupt> {
 #[cold]
 fn verdict<W: Words>(words: &W, me: Row) -> Result<Receive, Corrupt> {
     let settled = words.limits().settled;
-    if settled {
+    if settled && !active(Mutant::VerdictInOnePass) {
         for number in 0..words.ring_size().slots() {
             let position = Position(number);
             help(words, position, words.slot(position).load())?;
@@ -243,7 +246,9 @@ fn verdict<W: Words>(words: &W, me: Row) -> Result<Receive, Corrupt> {
         }
         // Somebody else has taken it: look again.
     }
-    words.lifecycle().end();
+    if !active(Mutant::ClosedIsNotSticky) {
+        words.lifecycle().end();
+    }
     Ok(Receive::Closed)
 }
 
@@ -273,8 +278,12 @@ pub(crate) fn reject<W: Words>(words: &W, held: &InHand) -> Result<(), Corrupt> 
 }
 
 pub(super) fn give<W: Words>(words: &W, held: &InHand, to: Block) -> Result<(), Corrupt> {
+    let said = active(Mutant::SayBeforeReturning);
+    if said {
+        words.returned().set();
+    }
     release(words, held, to)?;
-    if to.is(State::Returned) {
+    if to.is(State::Returned) && !said {
         words.returned().set();
     }
     if to.is(State::Dead) || words.lifecycle().load().has_ended() {

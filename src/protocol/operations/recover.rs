@@ -27,6 +27,7 @@
 //! Takes time in proportion to the size of the queue.
 
 use super::super::blocks::{Block, BlockIndex, State};
+use super::super::mutants::{Mutant, active};
 use super::super::peers::{Role, Row, Tenancy, Tenant};
 use super::super::ring::{Kind, Position};
 use super::super::{Corrupt, Words};
@@ -102,7 +103,9 @@ impl Deceased {
     /// D1: the row is still that of the dead process.
     fn confirm<W: Words>(&self, words: &W) -> Result<(), Stop> {
         let row = words.row(self.row).ok_or(Corrupt::NoSuchRow)?;
-        if row.load() == self.tenant {
+        let unasked =
+            active(Mutant::RecoverWithoutConfirming) || active(Mutant::ConfirmBeforeReading);
+        if unasked || row.load() == self.tenant {
             Ok(())
         } else {
             Err(Stop::Overtaken)
@@ -119,6 +122,9 @@ impl Deceased {
     ) -> Result<bool, Stop> {
         let header = words.block(index).ok_or(Corrupt::NoSuchBlock)?;
         self.confirm(words)?;
+        if active(Mutant::WriteAnyWord) {
+            return Ok(header.word.release(seen, to));
+        }
         Ok(header.word.exchange(seen, to))
     }
 }
@@ -141,11 +147,16 @@ pub(crate) fn recover<W: Words>(words: &W, dead: &Deceased) -> Result<Recovery, 
 }
 
 fn repair<W: Words>(words: &W, dead: &Deceased) -> Result<Repairs, Stop> {
+    if active(Mutant::ConfirmBeforeReading) && Deceased::of(words, dead.row, dead.tenant).is_none()
+    {
+        return Err(Stop::Overtaken);
+    }
     note_what_was_taken(words, dead)?;
     let mut repairs = Repairs::default();
+    let early = active(Mutant::R6ReadsRingFirst).then(|| blocks_in_the_ring(words));
     let left = Estate::of(words, dead.row);
     return_what_was_held(words, dead, &left.held, &mut repairs)?;
-    withdraw_what_was_not_sent(words, dead, &left, &mut repairs)?;
+    withdraw_what_was_not_sent(words, dead, &left, early, &mut repairs)?;
     leave(words, dead)?;
     Ok(repairs)
 }
@@ -160,7 +171,9 @@ fn note_what_was_taken<W: Words>(words: &W, dead: &Deceased) -> Result<(), Stop>
             // block was read names the taker of that very message, whoever has the row.
             help(words, position, seen)?;
             dead.confirm(words)?;
-            word.clear(seen);
+            if !active(Mutant::RecoverWithoutR3) {
+                word.clear(seen);
+            }
         }
     }
     Ok(())
@@ -215,6 +228,11 @@ fn return_what_was_held<W: Words>(
         } else {
             come_back(words, index, word)
         };
+        let to = if active(Mutant::R4KeepsGeneration) {
+            to.in_generation_of(word)
+        } else {
+            to
+        };
         if !dead.exchange(words, index, word, to)? {
             continue;
         }
@@ -239,15 +257,20 @@ fn withdraw_what_was_not_sent<W: Words>(
     words: &W,
     dead: &Deceased,
     left: &Estate,
+    early: Option<Vec<bool>>,
     repairs: &mut Repairs,
 ) -> Result<(), Stop> {
-    let sent = if left.offered.is_empty() {
-        Vec::new()
-    } else {
-        blocks_in_the_ring(words)
+    let sent = match early {
+        Some(early) => early,
+        None if left.offered.is_empty() => Vec::new(),
+        None => blocks_in_the_ring(words),
     };
     let is_sent = |index: BlockIndex| sent.get(index.get() as usize).is_some_and(|&sent| sent);
-    let unsent = left.offered.iter().filter(|(index, _)| !is_sent(*index));
+    let all = !active(Mutant::RecoverWithoutR6);
+    let unsent = left
+        .offered
+        .iter()
+        .filter(|(index, _)| all && !is_sent(*index));
     for &(index, word) in left.owned.iter().chain(unsent) {
         if dead.exchange(words, index, word, word.free())? {
             repairs.withdrawn += 1;
@@ -275,7 +298,9 @@ fn blocks_in_the_ring<W: Words>(words: &W) -> Vec<bool> {
 fn leave<W: Words>(words: &W, dead: &Deceased) -> Result<(), Stop> {
     // Unconditionally: another recoverer, or the dead process itself, may have died between its last return
     // and this.
-    words.returned().set();
+    if !active(Mutant::R7WithoutReturned) {
+        words.returned().set();
+    }
     wake_everybody(words);
     let row = words.row(dead.row).ok_or(Corrupt::NoSuchRow)?;
     row.vacate(dead.tenant)
@@ -290,7 +315,7 @@ pub(crate) fn tidy<W: Words>(words: &W) -> Result<(), Corrupt> {
         sides::end_if_deserted(words, role)?;
     }
     if words.lifecycle().load().is_closing() {
-        super::close::seal(words)?;
+        super::close::seal_for_another(words)?;
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 //! (row 11).
 
 use super::super::blocks::{Block, BlockIndex, State};
+use super::super::mutants::{Mutant, active};
 use super::super::peers::Row;
 use super::super::ring::{Hint, Kind, LapOrder, Position, Slot};
 use super::super::{Corrupt, Words};
@@ -41,7 +42,7 @@ pub(crate) fn allocate<W: Words>(
         words.prefetch_block(BlockIndex::from_low_bits(soon.into()));
         return Some(owned);
     }
-    allocate_any(words, me, &from, cursor)
+    allocate_any(words, me, from, cursor)
 }
 
 /// The block that comes `by` after block `number` in the circle of those numbered `from`, if that has so many.
@@ -76,7 +77,7 @@ pub(crate) fn allocate_one<W: Words>(words: &W, me: Row, number: u32) -> Option<
 fn allocate_any<W: Words>(
     words: &W,
     me: Row,
-    from: &Range<u32>,
+    from: Range<u32>,
     cursor: &AtomicU32,
 ) -> Option<InHand> {
     let start = cursor.load(Ordering::Relaxed);
@@ -179,7 +180,7 @@ pub(crate) fn publish<W: Words>(
     loop {
         // Before each try, so that a closer that wants to write Closed is not outrun for ever.
         if words.lifecycle().load().is_closing() {
-            close::seal(words)?;
+            close::seal_for_another(words)?;
             return Ok(Publish::Closed);
         }
         let word = words.slot(position);
@@ -227,7 +228,9 @@ pub(super) fn look<W: Words>(words: &W, position: Position, seen: Slot) -> Resul
         (LapOrder::Same, Kind::Full) => size.skip_filled(position, seen, 0),
         (LapOrder::Ahead(laps), _) => size.skip_filled(position, seen, laps),
         (LapOrder::Same, Kind::Empty | Kind::Vacated) => {
-            help(words, position, seen)?;
+            if !active(Mutant::OverwriteWithoutHelp) {
+                help(words, position, seen)?;
+            }
             return Ok(Look::Free);
         }
     };

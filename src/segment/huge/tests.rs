@@ -53,22 +53,57 @@ fn release_all(segment: &Segment, blocks: &[InHand]) {
 
 #[test]
 fn memory_comes_with_the_first_use_and_stays_for_the_next() {
-    let segment = segment(4 * MIB, usize::MAX);
+    let segment = segment(16 * MIB, usize::MAX);
     let base = segment.memory();
     assert_eq!(base, segment.geometry.committed);
-    let block = fill(&segment, take(&segment, 3 * MIB));
-    assert_eq!(segment.memory(), base + 4 * MIB);
+    let block = fill(&segment, take(&segment, 15 * MIB));
+    assert_eq!(segment.memory(), base + 16 * MIB);
     release(&segment, &block);
-    assert_eq!(segment.memory(), base + 4 * MIB);
-    let again = take(&segment, 4 * MIB);
+    assert_eq!(segment.memory(), base + 16 * MIB);
+    let again = take(&segment, 16 * MIB);
     assert_eq!(again.index, block.index);
-    let other = take(&segment, 4 * MIB);
-    assert_eq!(segment.memory(), base + 8 * MIB);
+    let other = take(&segment, 16 * MIB);
+    assert_eq!(segment.memory(), base + 32 * MIB);
     release(&segment, &again);
     release(&segment, &other);
-    let lowest = take(&segment, 4 * MIB);
+    let lowest = take(&segment, 16 * MIB);
     assert_eq!(lowest.index, block.index, "the lowest-numbered idle one");
     release(&segment, &lowest);
+}
+
+/// The numbers of the blocks that `count` messages of `payload` bytes get, one after the other.
+fn numbers_of(segment: &Segment, payload: usize, count: usize) -> Vec<u32> {
+    let numbers = (0..count).map(|_| {
+        let block = take(segment, payload);
+        release(segment, &block);
+        block.index.get() - class(segment, payload).blocks.start
+    });
+    numbers.collect()
+}
+
+#[test]
+fn eight_mebibytes_of_a_class_are_used_in_turn() {
+    let segment = segment(4 * MIB, usize::MAX);
+    let base = segment.memory();
+    assert_eq!(
+        numbers_of(&segment, MIB, 10),
+        [0, 1, 2, 3, 4, 5, 6, 7, 0, 1]
+    );
+    assert_eq!(segment.memory(), base + 8 * MIB);
+    assert_eq!(numbers_of(&segment, 4 * MIB, 4), [0, 1, 0, 1]);
+    let held = take(&segment, 4 * MIB);
+    assert_eq!(numbers_of(&segment, 4 * MIB, 2), [1, 1], "one is in hand");
+    release(&segment, &held);
+    assert_eq!(segment.memory(), base + 16 * MIB);
+}
+
+#[test]
+fn without_plenty_of_memory_one_block_is_used_again_and_again() {
+    let segment = segment(4 * MIB, base(4 * MIB) + MIB + 256 * KIB);
+    assert_eq!(numbers_of(&segment, MIB, 3), [0, 0, 0]);
+    let small = take(&segment, 256 * KIB);
+    assert_eq!(numbers_of(&segment, MIB, 3), [0, 0, 0]);
+    release(&segment, &small);
 }
 
 #[test]

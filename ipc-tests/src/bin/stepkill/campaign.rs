@@ -3,11 +3,13 @@
 use crate::{
     operations::{OPERATIONS, Operation, RECOVERING},
     queue::{Failure, Violation},
-    round::{Fate, Part, play, trace},
+    round::{Fate, Part, play, survey},
+    route::Survey,
+    tracer::lay_out_alike,
 };
 use ipc_tests::rounds::Rng;
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     fmt,
     process::{self, ExitCode},
     sync::{
@@ -18,8 +20,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Up to this many instructions, every boundary is tried.
-const EXHAUSTIVE: usize = 5_000;
 /// How many pairs, unless it is said.
 const PAIRS: u64 = 10_000;
 /// No boundary takes that long, also when all of this machine's tests are paused for a benchmark.
@@ -143,13 +143,16 @@ impl Campaign {
 
     pub(crate) fn run(&self) -> ExitCode {
         println!("seed {}", self.seed);
+        lay_out_alike();
         let warden = Warden::new();
         let mut rng = Rng::with_seed(self.seed);
         match self.mode {
             Mode::Kill => {
                 self.every_boundary(&[Fate::Killed, Fate::KilledUnnoticed], &mut rng, &warden);
             }
-            Mode::Stop => self.every_boundary(&[Fate::Stopped], &mut rng, &warden),
+            Mode::Stop => {
+                self.every_boundary(&[Fate::Stopped, Fate::StoppedInTraffic], &mut rng, &warden);
+            }
             Mode::Pairs => self.pairs(&mut rng, &warden),
         }
         let tally = warden.tally();
@@ -166,25 +169,36 @@ impl Campaign {
     fn every_boundary(&self, fates: &[Fate], rng: &mut Rng, warden: &Warden) {
         for &operation in &self.operations {
             let start = Instant::now();
-            let addresses = trace(operation, self.within);
+            let survey = survey(operation, self.within);
             let steps = match &self.at {
                 Some(steps) => steps.clone(),
-                None => self.choose(boundaries(&addresses), rng),
+                None => self.choose(survey.boundaries(), rng),
             };
             for &steps in &steps {
-                let part = Part { operation, steps };
+                let route = survey.route(steps);
+                let part = Part { operation, route };
                 warden.watch(&self.label(operation, &[steps]), || {
-                    fates.iter().try_for_each(|&fate| play(&[part], fate))
+                    let mut fates = self.fates(&survey, steps, fates).iter();
+                    fates.try_for_each(|&fate| play(&[part], fate))
                 });
             }
             println!(
                 "{}: {} instructions, {} boundaries, {:.1?}",
                 operation.name,
-                addresses.len(),
+                survey.len(),
                 steps.len(),
                 start.elapsed()
             );
         }
+    }
+
+    /// What the victim suffers at a boundary: of an operation that is not tried as a whole, one in turn.
+    fn fates<'a>(&self, survey: &Survey, steps: u64, all: &'a [Fate]) -> &'a [Fate] {
+        if self.at.is_some() || !survey.is_long() {
+            return all;
+        }
+        let turn = usize::from(!steps.is_multiple_of(2));
+        all.get(turn..=turn).unwrap_or(all)
     }
 
     fn choose(&self, boundaries: Vec<u64>, rng: &mut Rng) -> Vec<u64> {
@@ -199,11 +213,17 @@ impl Campaign {
 
     /// The victim and the boundaries of both are drawn by lot.
     fn pairs(&self, rng: &mut Rng, warden: &Warden) {
-        let mut known: BTreeMap<&str, Vec<u64>> = BTreeMap::new();
-        let mut draw = |operation: &'static Operation, rng: &mut Rng| {
-            let all = known.entry(operation.name);
-            let all = all.or_insert_with(|| boundaries(&trace(operation, self.within)));
-            rng.choice(all.iter()).copied().unwrap_or_default()
+        let mut known: BTreeMap<&str, (Survey, Vec<u64>)> = BTreeMap::new();
+        let mut draw = |operation: &'static Operation, at: Option<u64>, rng: &mut Rng| {
+            let (survey, boundaries) = known.entry(operation.name).or_insert_with(|| {
+                let survey = survey(operation, self.within);
+                let boundaries = survey.boundaries();
+                (survey, boundaries)
+            });
+            let drawn = rng.choice(boundaries.iter()).copied().unwrap_or_default();
+            let steps = at.unwrap_or(drawn);
+            let route = survey.route(steps);
+            (steps, Part { operation, route })
         };
         let mut victims = self.operations.clone();
         victims.retain(|operation| operation.corpse.is_none());
@@ -211,35 +231,14 @@ impl Campaign {
             Some(_) => 1,
             None => self.sample.unwrap_or(PAIRS),
         };
+        let at = self.at.clone().unwrap_or_default();
         for _ in 0..pairs {
             let &victim = rng.choice(&victims).expect("an operation with a victim");
-            let drawn = vec![draw(victim, rng), draw(&RECOVERING, rng)];
-            let steps = self.at.clone().unwrap_or(drawn);
-            let parts = [victim, &RECOVERING].into_iter().zip(&steps);
-            let parts: Vec<_> = parts
-                .map(|(operation, &steps)| Part { operation, steps })
-                .collect();
-            warden.watch(&self.label(victim, &steps), || play(&parts, Fate::Killed));
+            let (i, first) = draw(victim, at.first().copied(), rng);
+            let (j, second) = draw(&RECOVERING, at.get(1).copied(), rng);
+            warden.watch(&self.label(victim, &[i, j]), || {
+                play(&[first, second], Fate::Killed)
+            });
         }
     }
-}
-
-/// Before the first instruction and after each, up to a limit; of longer operations, before the first two and the last
-/// visit of each address, and at the end.
-fn boundaries(addresses: &[u64]) -> Vec<u64> {
-    let steps = (0..).zip(addresses);
-    let end = addresses.len() as u64;
-    if addresses.len() <= EXHAUSTIVE {
-        return (0..=end).collect();
-    }
-    let mut visits: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
-    for (step, &address) in steps {
-        let known = visits.entry(address).or_default();
-        if known.len() == 3 {
-            known.pop();
-        }
-        known.push(step);
-    }
-    let chosen: BTreeSet<u64> = visits.into_values().flatten().chain([end]).collect();
-    chosen.into_iter().collect()
 }

@@ -2,13 +2,58 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    time::Duration,
+    mem,
+    ops::RangeInclusive,
+    thread,
+    time::{Duration, Instant},
 };
 use workring::{
-    Options, Raw, Receiver, RecvTimeoutError, Sender, Stats, TryRecvError, TrySendError,
+    Codec, DecodeError, EncodeError, Lease, Options, Raw, Receiver, RecvTimeoutError, Sender,
+    Stats, TryRecvError, TrySendError, remove_named,
 };
 
-pub(crate) type Message = [u8; 4];
+/// A number, and as many bytes more as it takes to be of a certain length.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Message {
+    pub(crate) number: u32,
+    pub(crate) length: usize,
+}
+
+/// What a message has at least.
+const SHORTEST: usize = size_of::<u32>();
+
+impl Message {
+    pub(crate) const fn small(number: u32) -> Self {
+        let length = SHORTEST;
+        Self { number, length }
+    }
+}
+
+impl Codec<Message> for Raw {
+    const NAME: &'static str = "stepkill";
+
+    fn encode(message: &Message, into: &mut [u8]) -> Result<usize, EncodeError> {
+        let into = into.get_mut(..message.length).ok_or(EncodeError::NoRoom)?;
+        let number = into.first_chunk_mut().ok_or(EncodeError::NoRoom)?;
+        *number = message.number.to_le_bytes();
+        Ok(message.length)
+    }
+
+    fn encoded_len(message: &Message) -> Result<usize, EncodeError> {
+        Ok(message.length)
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Message, DecodeError> {
+        let number = bytes
+            .first_chunk()
+            .ok_or_else(|| DecodeError::new("too short"))?;
+        Ok(Message {
+            number: u32::from_le_bytes(*number),
+            length: bytes.len(),
+        })
+    }
+}
+
 pub(crate) type Tx = Sender<Message, Raw>;
 pub(crate) type Rx = Receiver<Message, Raw>;
 
@@ -16,6 +61,8 @@ pub(crate) type Rx = Receiver<Message, Raw>;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Numbers that the parent sends on top of those of the operation start here.
 const FRESH: u32 = 1_000;
+/// Dead letters that nobody should have given up.
+const ATTEMPTS: u32 = 3;
 /// More than four laps of the smallest ring, which has 1,024 slots.
 const LAPS: u32 = 4_200;
 
@@ -52,7 +99,15 @@ pub(crate) struct Queue {
     /// How often each was received, or read as a dead letter.
     seen: BTreeMap<u32, u32>,
     next: u32,
+    round: u64,
+    hoard: Vec<Lease<Message, Raw>>,
     victims: u64,
+    /// The queue has said that it is over.
+    over: bool,
+    /// What it has given all the same, or given up too early.
+    wrong: Option<String>,
+    /// If it has one. The last field: whoever is attached has to go first.
+    name: Option<Name>,
 }
 
 /// What victims have told of themselves.
@@ -66,6 +121,10 @@ pub(crate) struct Testimony {
     closed: bool,
     /// It may have discarded the messages by closing the queue.
     pub(crate) cancels: bool,
+    /// How many tickets they may have made.
+    pub(crate) tickets: u64,
+    /// No message is given up before its time: the queue waits for those who have them.
+    pub(crate) settled: bool,
 }
 
 impl Testimony {
@@ -85,26 +144,56 @@ impl Testimony {
 }
 
 impl Queue {
-    pub(crate) fn new(options: &Options) -> Self {
-        let (tx, rx) = options.channel_with().expect("a queue");
+    pub(crate) fn new(options: &Options, name: Option<String>) -> Self {
+        let made = match &name {
+            Some(name) => options.create_named_with(name).expect("a queue"),
+            None => options.channel_with().expect("a queue"),
+        };
+        let (tx, rx) = made;
         Self {
             tx: Some(tx),
             rx,
             accepted: BTreeSet::new(),
             seen: BTreeMap::new(),
             next: FRESH,
+            round: 0,
+            hoard: Vec::new(),
             victims: 0,
+            over: false,
+            wrong: None,
+            name: name.map(Name),
         }
+    }
+
+    /// What depends on chance elsewhere, such as which blocks are in use, differs from one round to the next.
+    pub(crate) fn vary(&mut self, round: u64) {
+        self.round = round;
+    }
+
+    pub(crate) fn name(&self) -> Option<&str> {
+        self.name.as_ref().map(|name| name.0.as_str())
     }
 
     /// Puts a message into the queue; false if it is full or closed.
     pub(crate) fn send(&mut self, number: u32) -> bool {
+        self.send_message(Message::small(number))
+    }
+
+    pub(crate) fn send_message(&mut self, message: Message) -> bool {
         let tx = self.tx.as_ref().expect("a sender");
-        let sent = tx.try_send(number.to_le_bytes()).is_ok();
+        let sent = tx.try_send(message).is_ok();
         if sent {
-            self.accepted.insert(number);
+            self.accepted.insert(message.number);
         }
         sent
+    }
+
+    /// Puts several messages into the queue, as one pack.
+    pub(crate) fn send_pack(&mut self, numbers: RangeInclusive<u32>) {
+        let tx = self.tx.as_ref().expect("a sender");
+        let messages = numbers.clone().map(Message::small);
+        tx.send_many(messages).expect("room");
+        self.accepted.extend(numbers);
     }
 
     /// As `send`; false if it was sent before.
@@ -120,8 +209,17 @@ impl Queue {
 
     /// Receives what is next, if there is something.
     pub(crate) fn receive(&mut self) -> Option<u32> {
-        let lease = self.rx.try_lease().ok()?;
-        let number = u32::from_le_bytes(lease.ack());
+        let lease = match self.rx.try_lease() {
+            Ok(lease) => lease,
+            Err(error) => {
+                self.over |= matches!(error, TryRecvError::Closed);
+                return None;
+            }
+        };
+        let Message { number, .. } = lease.ack();
+        if self.over {
+            self.wrong = Some(format!("{number} came after the end"));
+        }
         *self.seen.entry(number).or_default() += 1;
         Some(number)
     }
@@ -136,17 +234,54 @@ impl Queue {
         for _ in 2..self.rx.capacity() {
             self.send_fresh();
         }
-        for lap in 0..LAPS {
+        self.pass_on(LAPS)
+    }
+
+    /// Puts so many messages through, behind those that are under way, which there are as many of afterwards.
+    fn pass_on(&mut self, messages: u32) -> Result<(), Failure> {
+        for number in 0..messages {
             if !self.send_fresh() || self.receive().is_none() {
                 if self.rx.is_closed() {
                     break;
                 }
-                let story = format!("no way through for message {lap} of several laps");
+                let story = format!("no way through for message {number} of several laps");
                 return Err(Failure::new(Violation::Wedged, story));
             }
         }
-        while self.receive().is_some() {}
         Ok(())
+    }
+
+    /// Takes messages in hand, and sends others in their place, so that of all blocks as many as possible are in use.
+    pub(crate) fn hoard(&mut self) {
+        let most = self.rx.capacity() as u64;
+        for _ in 0..self.round % most {
+            if self.rx.is_closed() || self.tx.is_none() {
+                return;
+            }
+            if let Ok(lease) = self.rx.try_lease() {
+                self.hoard.push(lease);
+                self.send_fresh();
+            }
+        }
+    }
+
+    /// Lets go of what it has taken in hand.
+    pub(crate) fn let_go(&mut self) {
+        for lease in mem::take(&mut self.hoard) {
+            let Message { number, .. } = lease.ack();
+            *self.seen.entry(number).or_default() += 1;
+        }
+    }
+
+    /// Closes the queue and receives what is left, to the end, which has to be there at once.
+    pub(crate) fn close(&mut self) -> Result<(), Failure> {
+        self.rx.close();
+        while self.receive().is_some() {}
+        if self.over {
+            return Ok(());
+        }
+        let story = "a closed queue does not end for those who have nothing to wait for";
+        Err(Failure::new(Violation::Wedged, story))
     }
 
     /// A child of the parent has died.
@@ -157,7 +292,10 @@ impl Queue {
 
     /// Everything is checked, at rest, when nobody else is there any more.
     pub(crate) fn settle(mut self, testimony: &Testimony) -> Result<(), Failure> {
-        self.drain()?;
+        if testimony.tickets > 0 {
+            self.await_their_children();
+        }
+        self.drain(testimony)?;
         if self.rx.is_closed() {
             self.assert_over()?;
         } else if testimony.closed || self.tx.is_none() {
@@ -167,24 +305,42 @@ impl Queue {
             self.assert_usable()?;
             // A slot or a block with a wrong word is met again a lap later.
             self.do_laps()?;
+            while self.receive().is_some() {}
+        }
+        if let Some(story) = self.wrong.take() {
+            return Err(Failure::new(Violation::Wedged, story));
         }
         self.assert_balanced(testimony)?;
-        self.assert_conserved()
+        self.assert_conserved(testimony)
     }
 
-    /// Receives everything, in order.
-    fn drain(&mut self) -> Result<(), Failure> {
-        let mut last = 0;
+    /// Those that victims gave a ticket end soon, and nobody reports it.
+    fn await_their_children(&self) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.rx.stats().peers.len() > 1 && Instant::now() < deadline {
+            self.rx.report_exit(0);
+            thread::yield_now();
+        }
+    }
+
+    /// Receives everything: what belongs to the operation in order, and so what the parent has sent besides.
+    fn drain(&mut self, testimony: &Testimony) -> Result<(), Failure> {
+        let mut last = [0; 2];
         while let Some(number) = self.receive() {
-            if number <= last {
+            let [of_operation, fresh] = &mut last;
+            let last = if number < FRESH { of_operation } else { fresh };
+            if number <= *last {
                 let story = format!("{number} came after {last}");
                 return Err(Failure::new(Violation::Wedged, story));
             }
-            last = number;
+            *last = number;
         }
         for letter in self.rx.dead_letters() {
-            let number = u32::from_le_bytes(letter.decode().expect("a number"));
+            let Message { number, .. } = letter.decode().expect("a number");
             *self.seen.entry(number).or_default() += 1;
+            if testimony.settled && letter.attempts() < ATTEMPTS {
+                self.wrong = Some(format!("{number} was given up: the queue had ended"));
+            }
             letter.discard();
         }
         Ok(())
@@ -195,7 +351,7 @@ impl Queue {
         for _ in 0..2 {
             let tried = self.rx.try_recv();
             let waited = self.rx.recv_timeout(PATIENCE);
-            let sent = self.tx.as_ref().map(|tx| tx.try_send([0; 4]));
+            let sent = self.tx.as_ref().map(|tx| tx.try_send(Message::small(0)));
             if !matches!(tried, Err(TryRecvError::Closed))
                 || !matches!(waited, Err(RecvTimeoutError::Closed))
                 || !matches!(sent, None | Some(Err(TrySendError::Closed(_))))
@@ -258,13 +414,25 @@ impl Queue {
     }
 
     /// All blocks and rows are free, but the parent's own row.
-    fn assert_conserved(&self) -> Result<(), Failure> {
+    fn assert_conserved(&self, testimony: &Testimony) -> Result<(), Failure> {
         let stats: Stats = self.rx.stats();
         let free = stats.blocks.iter().all(|class| class.free == class.total);
         let left = stats.queued + stats.held + stats.returned + stats.dead_letters;
-        if !free || left != 0 || stats.peers.len() != 1 || stats.recovered > self.victims {
+        let dead = self.victims + testimony.tickets;
+        if !free || left != 0 || stats.peers.len() != 1 || stats.recovered > dead {
             return Err(Failure::new(Violation::Leaked, format!("{stats:?}")));
         }
         Ok(())
+    }
+}
+
+/// The name of a queue, which goes with it.
+struct Name(String);
+
+impl Drop for Name {
+    fn drop(&mut self) {
+        if let Err(error) = remove_named(&self.0) {
+            eprintln!("{} is left behind: {error}", self.0);
+        }
     }
 }

@@ -1,12 +1,13 @@
 //! One boundary: a queue, a victim, what happens to it, and whether all is well afterwards.
 
 use crate::{
-    operations::{Given, Operation},
+    operations::{Given, HEIR, Meanwhile, Operation, THIRD},
     queue::{Failure, Queue, Testimony, Violation},
+    route::{Leap, Route, Survey},
     tracer::{Halt, Traced},
 };
-use std::{env, process::Command};
-use workring::Handoff;
+use std::{env, process, process::Command};
+use workring::{Handoff, HandoffError};
 
 /// What becomes of the last victim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,50 +17,63 @@ pub(crate) enum Fate {
     KilledUnnoticed,
     /// It stands still while the others go on for some laps, and then goes on too.
     Stopped,
+    /// It stands still, and meanwhile others come and hold messages, in the rows of the dead too, and one of them dies.
+    StoppedInTraffic,
 }
 
 /// A process that does an operation up to a boundary.
 #[derive(Clone, Copy)]
 pub(crate) struct Part {
     pub(crate) operation: &'static Operation,
-    pub(crate) steps: u64,
+    pub(crate) route: Route,
 }
 
 /// A process, and how far it came.
 struct Actor {
-    part: Part,
+    operation: &'static Operation,
     traced: Traced,
     ended: bool,
-    /// It is asleep, or was.
-    slept: bool,
+}
+
+/// What there is when the last victim is about to begin.
+struct Stage {
+    /// Before the queue, which is to go after it.
+    victim: Actor,
+    queue: Queue,
+    /// The process ids of those who went before.
+    dead: Vec<u32>,
+    testimony: Testimony,
 }
 
 /// Plays one boundary: every actor but the last is killed at its own.
 pub(crate) fn play(parts: &[Part], fate: Fate) -> Result<(), Failure> {
-    let parts = with_corpse(parts);
-    let (mut queue, mut actors) = set_the_stage(&parts);
-    let mut testimony = Testimony::default();
-    let last = actors.pop().expect("a part");
-    let mut dead = Vec::new();
-    for mut actor in actors {
-        actor.walk(&mut queue, |_| ());
-        dead.push(actor.die(&mut testimony));
-    }
-    let mut last = last;
-    last.walk(&mut queue, |_| ());
+    let stage = Stage::set(parts)?;
+    let Stage {
+        mut queue,
+        mut victim,
+        mut dead,
+        mut testimony,
+    } = stage;
+    let last = parts.last().expect("a part");
+    victim.walk(&mut queue, last.route, |_| ())?;
     match fate {
-        Fate::Killed => dead.push(last.die(&mut testimony)),
+        Fate::Killed => dead.push(victim.die(&mut testimony)),
         Fate::KilledUnnoticed => {
-            dead.push(last.die(&mut testimony));
-            queue.do_laps()?;
+            dead.push(victim.die(&mut testimony));
+            go_on(&mut queue, last.operation.meanwhile)?;
         }
         Fate::Stopped => {
+            go_on(&mut queue, last.operation.meanwhile)?;
+            dead.drain(..).for_each(|id| queue.report(id));
             queue.do_laps()?;
-            for id in dead.drain(..) {
-                queue.report(id);
-            }
-            queue.do_laps()?;
-            last.finish(&mut queue, &mut testimony)?;
+            queue.hoard();
+            victim.finish(&mut queue, &mut testimony)?;
+            queue.let_go();
+        }
+        Fate::StoppedInTraffic => {
+            let traffic = Traffic::begin(&mut queue, &mut dead)?;
+            victim.finish(&mut queue, &mut testimony)?;
+            traffic.end(&mut queue, &mut testimony)?;
         }
     }
     // The latest first: somebody who has died while it cleared up after another.
@@ -69,93 +83,190 @@ pub(crate) fn play(parts: &[Part], fate: Fate) -> Result<(), Failure> {
     queue.settle(&testimony)
 }
 
-/// The address of every instruction of an operation, up to so many, in the order in which they are done.
-pub(crate) fn trace(operation: &'static Operation, steps: u64) -> Vec<u64> {
-    let part = Part { operation, steps };
-    let (mut queue, mut actors) = set_the_stage(&with_corpse(&[part]));
-    let mut last = actors.pop().expect("a part");
-    for actor in actors {
-        actor.die(&mut Testimony::default());
+fn go_on(queue: &mut Queue, meanwhile: Meanwhile) -> Result<(), Failure> {
+    match meanwhile {
+        Meanwhile::Laps => queue.do_laps(),
+        Meanwhile::Close => queue.close(),
     }
+}
+
+/// The address of every instruction of an operation, up to so many.
+pub(crate) fn survey(operation: &'static Operation, steps: u64) -> Survey {
+    let route = Route::on_foot(steps);
     let mut addresses = Vec::new();
-    last.walk(&mut queue, |traced| addresses.push(traced.address()));
-    addresses
-}
-
-/// An operation on what a dead process has left needs one.
-fn with_corpse(parts: &[Part]) -> Vec<Part> {
-    let corpse = match parts {
-        [part] => part.operation.corpse,
-        _ => None,
-    };
-    let corpse = corpse.map(|operation| Part {
-        operation,
-        steps: 0,
+    let walked = Stage::set(&[Part { operation, route }]).and_then(|mut stage| {
+        let note = |address| addresses.push(address);
+        stage.victim.walk(&mut stage.queue, route, note)
     });
-    corpse.into_iter().chain(parts.iter().copied()).collect()
+    // Told when it is played.
+    drop(walked);
+    Survey::new(addresses)
 }
 
-/// A queue, and all actors at the beginning of their operation.
-fn set_the_stage(parts: &[Part]) -> (Queue, Vec<Actor>) {
-    let first = parts.first().expect("a part").operation;
-    let mut queue = Queue::new(&(first.options)());
-    (first.stage)(&mut queue);
-    let mut actors: Vec<Actor> = Vec::new();
-    for &part in parts {
-        let corpse = actors.last().map_or(0, |actor| actor.traced.id());
-        actors.push(Actor::enter(part, corpse, &queue));
+/// Those who come while a victim stands still.
+struct Traffic {
+    /// Has messages in hand that the dead have left, and perhaps the row of one of them.
+    heir: Option<Actor>,
+}
+
+impl Traffic {
+    fn begin(queue: &mut Queue, dead: &mut Vec<u32>) -> Result<Self, Failure> {
+        queue.do_laps()?;
+        let third = Actor::enter(&THIRD, 0, queue);
+        dead.drain(..).for_each(|id| queue.report(id));
+        let heir = Actor::enter(&HEIR, 0, queue);
+        queue.do_laps()?;
+        if let Some(third) = third {
+            // It dies with a message in its hands, which nobody takes before the victim goes on.
+            let id = third.die(&mut Testimony::default());
+            queue.report(id);
+        }
+        Ok(Self { heir })
     }
-    if first.last_sender {
-        queue.tx = None;
+
+    fn end(self, queue: &mut Queue, testimony: &mut Testimony) -> Result<(), Failure> {
+        // Whatever the victim has taken from the heir by mistake is met before the heir lets it go.
+        while queue.receive().is_some() {}
+        match self.heir {
+            Some(heir) => heir.finish(queue, testimony),
+            None => Ok(()),
+        }
     }
-    (queue, actors)
+}
+
+impl Stage {
+    /// A queue, and all actors at the beginning of their operation; then all but the last are killed.
+    fn set(parts: &[Part]) -> Result<Self, Failure> {
+        let (last, before) = parts.split_last().expect("a part");
+        // An operation on what a dead process has left needs one.
+        let corpse = last.operation.corpse.filter(|_| before.is_empty());
+        let first = corpse.unwrap_or(parts.first().expect("a part").operation);
+        let name = first.named.then(|| format!("stepkill-{}", process::id()));
+        let mut queue = Queue::new(&(first.options)(), name);
+        queue.vary(last.route.boundary);
+        (first.stage)(&mut queue);
+        let mut testimony = Testimony::default();
+        testimony.settled = first.settled;
+        let operations = corpse
+            .into_iter()
+            .chain(parts.iter().map(|part| part.operation));
+        let mut actors: Vec<Actor> = Vec::new();
+        for operation in operations {
+            let before = actors.last().map_or(0, |actor| actor.traced.id());
+            actors.push(Actor::enter(operation, before, &queue).expect("an open queue"));
+        }
+        if first.last_sender {
+            queue.tx = None;
+        }
+        let victim = actors.pop().expect("a part");
+        let mut actors = actors.into_iter();
+        let mut dead = Vec::new();
+        if corpse.is_some() {
+            let mut corpse = actors.next().expect("it has entered");
+            corpse.walk_until_it_dies(&mut queue)?;
+            dead.push(corpse.die(&mut testimony));
+        }
+        for (mut actor, part) in actors.zip(before) {
+            actor.walk(&mut queue, part.route, |_| ())?;
+            dead.push(actor.die(&mut testimony));
+        }
+        (last.operation.bridge)(&mut queue);
+        Ok(Self {
+            victim,
+            queue,
+            dead,
+            testimony,
+        })
+    }
 }
 
 impl Actor {
-    fn enter(part: Part, corpse: u32, queue: &Queue) -> Self {
-        let operation = part.operation;
+    /// `None`: the queue is closed.
+    fn enter(operation: &'static Operation, corpse: u32, queue: &Queue) -> Option<Self> {
         let mut command = Command::new(env::current_exe().expect("this program"));
-        command.args(["victim", operation.name, &corpse.to_string()]);
+        let name = queue.name().unwrap_or("-");
+        command.args(["victim", operation.name, &corpse.to_string(), name]);
+        let handoff = Handoff::new();
         let handoff = match operation.given {
-            Given::Sender => Handoff::new().give("queue", queue.tx.as_ref().expect("a sender")),
-            Given::Receiver => Handoff::new().give("queue", &queue.rx),
+            Given::Sender => handoff.give("queue", queue.tx.as_ref().expect("a sender")),
+            Given::Receiver => handoff.give("queue", &queue.rx),
+            Given::Nothing => Ok(handoff),
         };
-        let mut traced = Traced::start(&mut command, handoff.expect("give"));
+        let handoff = match handoff {
+            Err(HandoffError::Closed) => return None,
+            handoff => handoff.expect("give"),
+        };
+        let mut traced = Traced::start(&mut command, handoff);
         traced.sleeper = operation.relief.is_some();
-        Self {
-            part,
+        Some(Self {
+            operation,
             traced,
             ended: false,
-            slept: false,
+        })
+    }
+
+    /// Goes to its boundary, or to the end of its operation if that comes first. `look` gets the address of each step.
+    fn walk(
+        &mut self,
+        queue: &mut Queue,
+        route: Route,
+        mut look: impl FnMut(u64),
+    ) -> Result<(), Failure> {
+        if let Some(leap) = route.leap {
+            self.leap(queue, leap)?;
+        }
+        let mut asleep = false;
+        for _ in 0..route.steps {
+            if self.ended {
+                break;
+            }
+            if asleep {
+                self.relieve(queue);
+                look(Survey::ASLEEP);
+            } else {
+                look(self.traced.address());
+            }
+            asleep = self.step()? == Halt::Asleep;
+        }
+        Ok(())
+    }
+
+    fn step(&mut self) -> Result<Halt, Failure> {
+        let halt = self.traced.step();
+        self.ended = halt == Halt::Marked;
+        match halt {
+            Halt::Ended(code) => Err(ended_early(code)),
+            halt => Ok(halt),
         }
     }
 
-    /// Goes to its boundary, or to the end of its operation if that comes first. `look` is called before each step.
-    fn walk(&mut self, queue: &mut Queue, mut look: impl FnMut(&Traced)) {
-        let mut asleep = false;
-        for _ in 0..self.part.steps {
-            if asleep {
-                self.relieve(queue);
-            } else {
-                look(&self.traced);
-            }
-            match self.traced.step() {
-                Halt::Stepped => asleep = false,
-                Halt::Asleep => {
-                    asleep = true;
-                    self.slept = true;
-                }
-                Halt::Marked => {
-                    self.ended = true;
-                    return;
-                }
-                Halt::Ended(code) => panic!("it ended in its operation, with code {code}"),
+    fn leap(&mut self, queue: &mut Queue, leap: Leap) -> Result<(), Failure> {
+        self.traced.halt_at(Some(leap.address));
+        let mut visits = 0;
+        while visits < leap.visits && !self.ended {
+            match self.traced.run_on() {
+                Halt::Stepped => visits += u64::from(self.traced.address() == leap.address),
+                Halt::Asleep => self.relieve(queue),
+                Halt::Marked => self.ended = true,
+                Halt::Ended(code) => return Err(ended_early(code)),
             }
         }
+        self.traced.halt_at(None);
+        Ok(())
+    }
+
+    /// Goes to where it is to be found dead.
+    fn walk_until_it_dies(&mut self, queue: &mut Queue) -> Result<(), Failure> {
+        let mut halt = Halt::Marked;
+        while !(self.operation.dies)(queue, halt) {
+            halt = self.step()?;
+            assert!(!self.ended, "it was to die in its operation");
+        }
+        Ok(())
     }
 
     fn relieve(&self, queue: &mut Queue) {
-        let relief = self.part.operation.relief;
+        let relief = self.operation.relief;
         relief.expect("only those fall asleep that can be woken")(queue);
     }
 
@@ -164,9 +275,10 @@ impl Actor {
         if self.ended {
             assert_eq!(self.traced.run(), Halt::Marked, "it says what it did");
         } else {
-            testimony.uncertain.extend(self.part.operation.in_flight);
+            testimony.uncertain.extend(self.operation.in_flight);
         }
-        testimony.cancels |= self.part.operation.cancels;
+        testimony.cancels |= self.operation.cancels;
+        testimony.tickets += u64::from(self.operation.gives);
         let id = self.traced.id();
         testimony.hear(&self.traced.kill());
         id
@@ -174,7 +286,6 @@ impl Actor {
 
     /// Goes on to the end of the process.
     fn finish(mut self, queue: &mut Queue, testimony: &mut Testimony) -> Result<(), Failure> {
-        let operation = self.part.operation;
         let code = loop {
             match self.traced.run() {
                 Halt::Marked | Halt::Stepped => {}
@@ -182,7 +293,8 @@ impl Actor {
                 Halt::Ended(code) => break code,
             }
         };
-        testimony.cancels |= operation.cancels;
+        testimony.cancels |= self.operation.cancels;
+        testimony.tickets += u64::from(self.operation.gives);
         testimony.hear(&self.traced.last_words());
         if code != 0 {
             let story = format!("the stopped one went on and ended with code {code}");
@@ -190,4 +302,9 @@ impl Actor {
         }
         Ok(())
     }
+}
+
+fn ended_early(code: i32) -> Failure {
+    let story = format!("it ended in its operation, with code {code}");
+    Failure::new(Violation::Wedged, story)
 }

@@ -1,10 +1,14 @@
 //! A child process that goes one machine instruction at a time.
 //!
 //! The child asks to be traced and then stops itself, once for each mark: where its operation begins, where that has
-//! ended, and where it has said what came of it. Between marks it is stepped.
+//! ended, and where it has said what came of it. Between marks it is stepped, or runs to a certain address.
+//!
+//! All children are laid out alike in memory, so an address that one has passed means the same in the next.
 
 use nix::{
+    libc,
     sys::{
+        personality::{self, Persona},
         ptrace,
         signal::{Signal, kill},
         wait::{WaitPidFlag, WaitStatus, waitpid},
@@ -12,20 +16,31 @@ use nix::{
     unistd::Pid,
 };
 use std::{
+    ffi::c_void,
     fs,
     io::Read,
+    mem::offset_of,
     process::{Child, ChildStdout, Command, Stdio},
     thread,
 };
 use workring::Handoff;
 
+/// What a child stops itself with. Not `SIGSTOP`, which anybody else may send it.
+pub(crate) const MARK: Signal = Signal::SIGUSR2;
+
 /// How often a step is asked for before it is worth while to look whether it waits.
 const ASKS: u32 = 500;
+
+/// Children started from here on are laid out alike in memory.
+pub(crate) fn lay_out_alike() {
+    let persona = personality::get().expect("the personality");
+    personality::set(persona | Persona::ADDR_NO_RANDOMIZE).expect("no randomness");
+}
 
 /// Why a traced process has come to a halt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Halt {
-    /// It has done one instruction; a system call is one.
+    /// It has done one instruction (a system call is one), or is about to do the one that it is to halt at.
     Stepped,
     /// It has stopped itself.
     Marked,
@@ -36,9 +51,15 @@ pub(crate) enum Halt {
 }
 
 /// A traced child. It dies with this process.
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "they are independent of each other"
+)]
 pub(crate) struct Traced {
     pid: Pid,
     output: ChildStdout,
+    /// Whether it was last told to do one instruction, and not to run.
+    stepping: bool,
     /// Whether it sleeps in a system call, from which only others can wake it.
     asleep: bool,
     /// Whether it may fall asleep at all. It costs to look.
@@ -58,6 +79,7 @@ impl Traced {
         let mut traced = Self {
             pid: Pid::from_raw(child.id().try_into().expect("a pid is positive")),
             output: child.stdout.take().expect("standard output is a pipe"),
+            stepping: false,
             asleep: false,
             sleeper: false,
             reaped: false,
@@ -78,8 +100,39 @@ impl Traced {
 
     /// Does one instruction.
     pub(crate) fn step(&mut self) -> Halt {
+        self.stepping = true;
         if !self.asleep {
-            ptrace::step(self.pid, None).expect("step");
+            self.go();
+        }
+        self.wait()
+    }
+
+    /// From here on it halts whenever it is about to do the instruction at this address. `None`: nowhere.
+    ///
+    /// By a debug register of the processor: memory stays as it is.
+    pub(crate) fn halt_at(&self, address: Option<u64>) {
+        let register = |number: usize| {
+            let offset =
+                offset_of!(libc::user, u_debugreg) + number * size_of::<libc::c_ulonglong>();
+            offset as *mut c_void
+        };
+        let set = |number, value: u64| {
+            let value = value.cast_signed();
+            ptrace::write_user(self.pid, register(number), value).expect("a debug register");
+        };
+        // Register 7 says which of the others count: here the first, and execution.
+        set(7, 0);
+        if let Some(address) = address {
+            set(0, address);
+            set(7, 1);
+        }
+    }
+
+    /// Runs to the next mark, or to the address where it is to halt, or until it falls asleep or ends.
+    pub(crate) fn run_on(&mut self) -> Halt {
+        self.stepping = false;
+        if !self.asleep {
+            self.go();
         }
         self.wait()
     }
@@ -87,15 +140,21 @@ impl Traced {
     /// Runs to the next mark, or until it falls asleep or ends.
     pub(crate) fn run(&mut self) -> Halt {
         loop {
-            if !self.asleep {
-                ptrace::cont(self.pid, None).expect("continue");
-            }
             // A step that was stopped by a signal has a trap left over.
-            match self.wait() {
+            match self.run_on() {
                 Halt::Stepped => {}
                 halt => return halt,
             }
         }
+    }
+
+    fn go(&self) {
+        let gone = if self.stepping {
+            ptrace::step(self.pid, None)
+        } else {
+            ptrace::cont(self.pid, None)
+        };
+        gone.expect("it has halted");
     }
 
     /// Kills it, wherever it is. What it has said.
@@ -132,6 +191,10 @@ impl Traced {
                     }
                     thread::yield_now();
                 }
+                // Somebody has stopped all processes for a while, or a child of its own has ended.
+                WaitStatus::Stopped(_, Signal::SIGSTOP | Signal::SIGCONT | Signal::SIGCHLD) => {
+                    self.go();
+                }
                 status => {
                     self.asleep = false;
                     return self.halt(status);
@@ -143,7 +206,7 @@ impl Traced {
     fn halt(&mut self, status: WaitStatus) -> Halt {
         match status {
             WaitStatus::Stopped(_, Signal::SIGTRAP) => Halt::Stepped,
-            WaitStatus::Stopped(_, Signal::SIGSTOP) => Halt::Marked,
+            WaitStatus::Stopped(_, MARK) => Halt::Marked,
             WaitStatus::Exited(_, code) => {
                 self.reaped = true;
                 Halt::Ended(code)

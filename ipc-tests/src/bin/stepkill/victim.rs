@@ -3,9 +3,10 @@
 use crate::{
     operations::{Operation, named},
     queue::{Message, Rx, Tx},
+    tracer::MARK,
 };
 use ipc_tests::{
-    Pid, Signal,
+    Pid,
     role::{Io, Role},
 };
 use nix::sys::{ptrace, signal::kill};
@@ -19,8 +20,12 @@ pub(crate) struct Victim {
     pub(crate) tx: Option<Tx>,
     pub(crate) rx: Option<Rx>,
     pub(crate) leases: Vec<Lease<Message, Raw>>,
+    /// What it has received, several at a time.
+    pub(crate) bag: Vec<Message>,
     /// The process id of somebody who is dead when the operation begins.
     pub(crate) corpse: u32,
+    /// The name of the queue, if it has one.
+    pub(crate) name: String,
     words: Vec<(&'static str, u32)>,
 }
 
@@ -39,14 +44,18 @@ impl Victim {
     }
 
     pub(crate) fn send(&mut self, number: u32) {
-        if self.tx().send(number.to_le_bytes()).is_ok() {
-            self.note("sent", number);
+        self.send_message(Message::small(number));
+    }
+
+    pub(crate) fn send_message(&mut self, message: Message) {
+        if self.tx().send(message).is_ok() {
+            self.note("sent", message.number);
         }
     }
 
     pub(crate) fn take(&mut self, message: Option<Message>) {
         if let Some(message) = message {
-            self.note("took", u32::from_le_bytes(message));
+            self.note("took", message.number);
         }
     }
 
@@ -56,14 +65,16 @@ impl Victim {
     }
 }
 
-/// Plays its operation: `victim OPERATION CORPSE`.
+/// Plays its operation: `victim OPERATION CORPSE NAME`.
 fn victim(io: &mut Io) {
     let name: String = io.argument();
     let operation = named(&name).expect("an operation");
     let mut victim = Victim {
         corpse: io.argument(),
-        words: Vec::with_capacity(16),
+        name: io.argument(),
+        words: Vec::with_capacity(64),
         leases: Vec::with_capacity(16),
+        bag: Vec::with_capacity(16),
         ..Victim::default()
     };
     let me = Pid::this();
@@ -80,5 +91,5 @@ fn victim(io: &mut Io) {
 
 /// Says to the tracer how far this is.
 fn mark(me: Pid) {
-    kill(me, Signal::SIGSTOP).expect("stop");
+    kill(me, MARK).expect("stop");
 }

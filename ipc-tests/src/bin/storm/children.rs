@@ -57,6 +57,7 @@ pub(crate) struct Orders<'a> {
     pub(crate) role: Role,
     pub(crate) life: Life,
     pub(crate) size: usize,
+    pub(crate) batch: usize,
     /// How long it rests now and then, at the most, in microseconds; 0: never.
     pub(crate) rest: u64,
     pub(crate) seed: u64,
@@ -69,6 +70,7 @@ impl Orders<'_> {
             self.role.name().to_owned(),
             self.life.0.to_string(),
             self.size.to_string(),
+            self.batch.to_string(),
             self.rest.to_string(),
             self.seed.to_string(),
             self.scratch.display().to_string(),
@@ -78,7 +80,7 @@ impl Orders<'_> {
 
 /// Plays the role that the arguments name; false if they name none.
 pub(crate) fn play(arguments: &[String]) -> bool {
-    let [name, life, size, rest, seed, scratch] = arguments else {
+    let [name, life, size, batch, rest, seed, scratch] = arguments else {
         return false;
     };
     let Some(role) = Role::ALL.into_iter().find(|role| role.name() == name) else {
@@ -98,6 +100,8 @@ pub(crate) fn play(arguments: &[String]) -> bool {
         hand: Hand::new(ledger, life, decoding).for_decoding(),
         rng: Rng::with_seed(seed.parse().expect("a seed")),
         size: size.parse().expect("a size"),
+        batch: batch.parse().expect("a number"),
+        sent: 0,
         rest: rest.parse().expect("microseconds"),
         scratch,
     };
@@ -114,6 +118,9 @@ struct Child {
     hand: &'static Hand,
     rng: Rng,
     size: usize,
+    batch: usize,
+    /// How many messages it has begun to send.
+    sent: u32,
     rest: u64,
     scratch: PathBuf,
 }
@@ -136,19 +143,74 @@ impl Child {
     }
 
     fn send(&mut self, queue: &Outgoing) {
-        for number in 0.. {
-            if self.is_over(NO_MORE_SENDING) {
+        while !self.is_over(NO_MORE_SENDING) {
+            let batched = self.batch > 1 && self.rng.bool();
+            let outcome = if batched {
+                self.send_batch(queue)
+            } else {
+                self.send_one(queue)
+            };
+            if let Outcome::Closed = outcome {
                 return;
             }
-            let message = Message::new(Id::new(self.life, number), self.size);
-            let id = message.id;
-            self.hand.note(Deed::Sending, id);
-            let outcome = self.send_somehow(queue, message);
-            match outcome {
-                Outcome::Done(()) => self.hand.note(Deed::Accepted, id),
-                Outcome::NotNow => self.hand.note(Deed::Refused, id),
-                Outcome::Closed => return self.hand.note(Deed::Refused, id),
-            }
+        }
+    }
+
+    /// The next message, which is noted as about to be sent.
+    fn next(&mut self) -> Message {
+        let message = Message::new(Id::new(self.life, self.sent), self.size);
+        self.sent += 1;
+        self.hand.note(Deed::Sending, message.id);
+        message
+    }
+
+    fn send_one(&mut self, queue: &Outgoing) -> Outcome<()> {
+        let message = self.next();
+        let id = message.id;
+        let outcome = self.send_somehow(queue, message);
+        let deed = match outcome {
+            Outcome::Done(()) => Deed::Accepted,
+            Outcome::NotNow | Outcome::Closed => Deed::Refused,
+        };
+        self.hand.note(deed, id);
+        outcome
+    }
+
+    fn send_batch(&mut self, queue: &Outgoing) -> Outcome<()> {
+        let count = self.rng.usize(1..=self.batch);
+        let messages: Vec<Message> = (0..count).map(|_| self.next()).collect();
+        let ids: Vec<Id> = messages.iter().map(|message| message.id).collect();
+        let (accepted, outcome) = self.send_many_somehow(queue, messages);
+        for (number, &id) in ids.iter().enumerate() {
+            let deed = if number < accepted {
+                Deed::Accepted
+            } else {
+                Deed::Refused
+            };
+            self.hand.note(deed, id);
+        }
+        outcome
+    }
+
+    /// How many of the messages were accepted, and why not all.
+    fn send_many_somehow(
+        &mut self,
+        queue: &Outgoing,
+        messages: Vec<Message>,
+    ) -> (usize, Outcome<()>) {
+        match self.rng.u8(0..3) {
+            0 => match queue.try_send_many(messages) {
+                Ok(count) => (count, Outcome::Done(())),
+                Err(error) => (error.accepted, not_sent_at_once(&error.error)),
+            },
+            1 => match queue.send_many_timeout(messages, SHORT) {
+                Ok(count) => (count, Outcome::Done(())),
+                Err(error) => (error.accepted, not_sent_in_time(&error.error)),
+            },
+            _ => match queue.send_many(messages) {
+                Ok(count) => (count, Outcome::Done(())),
+                Err(error) => (error.accepted, not_sent(&error.error)),
+            },
         }
     }
 
@@ -156,39 +218,56 @@ impl Child {
         match self.rng.u8(0..4) {
             0 => match queue.try_send(message) {
                 Ok(()) => Outcome::Done(()),
-                Err(TrySendError::Full(_)) => Outcome::NotNow,
-                Err(TrySendError::Closed(_)) => Outcome::Closed,
-                Err(other) => panic!("try_send: {other}"),
+                Err(error) => not_sent_at_once(&error),
             },
             1 => match queue.send_timeout(message, SHORT) {
                 Ok(()) => Outcome::Done(()),
-                Err(SendTimeoutError::Timeout(_)) => Outcome::NotNow,
-                Err(SendTimeoutError::Closed(_)) => Outcome::Closed,
-                Err(other) => panic!("send_timeout: {other}"),
+                Err(error) => not_sent_in_time(&error),
             },
             2 => send_in_place(queue, &message),
             _ => match queue.send(message) {
                 Ok(()) => Outcome::Done(()),
-                Err(SendError::Closed(_)) => Outcome::Closed,
-                Err(other) => panic!("send: {other}"),
+                Err(error) => not_sent(&error),
             },
         }
     }
 
     fn receive(&mut self, queue: &Incoming) {
+        let mut received = Vec::new();
         while !self.is_over(NO_MORE_RECEIVING) {
-            let outcome = match self.rng.u8(0..3) {
-                0 => tried(queue.try_recv()),
-                1 => timed(queue.recv_timeout(SHORT)),
-                _ => waited(queue.recv()),
+            let batched = self.batch > 1 && self.rng.bool();
+            let outcome = if batched {
+                self.receive_many(queue, &mut received)
+            } else {
+                self.receive_one(queue)
+                    .map(|message| received.push(message))
             };
-            match outcome {
-                // It was noted that it is about to be acknowledged when it was decoded.
-                Outcome::Done(message) => self.hand.note(Deed::Settled, message.id),
-                Outcome::NotNow => {}
-                Outcome::Closed => return,
+            // It was noted that they are about to be acknowledged when they were decoded.
+            for message in received.drain(..) {
+                self.hand.note(Deed::Settled, message.id);
+            }
+            if let Outcome::Closed = outcome {
+                return;
             }
         }
+    }
+
+    fn receive_one(&mut self, queue: &Incoming) -> Outcome<Message> {
+        match self.rng.u8(0..3) {
+            0 => tried(queue.try_recv()),
+            1 => timed(queue.recv_timeout(SHORT)),
+            _ => waited(queue.recv()),
+        }
+    }
+
+    fn receive_many(&mut self, queue: &Incoming, into: &mut Vec<Message>) -> Outcome<()> {
+        let most = self.rng.usize(1..=self.batch);
+        let outcome = match self.rng.u8(0..3) {
+            0 => tried(queue.try_recv_many(into, most)),
+            1 => timed(queue.recv_many_timeout(into, most, SHORT)),
+            _ => waited(queue.recv_many(into, most)),
+        };
+        outcome.map(drop)
     }
 
     fn lease(&mut self, queue: &Incoming) {
@@ -279,6 +358,29 @@ impl<T> Outcome<T> {
             Self::NotNow => Outcome::NotNow,
             Self::Closed => Outcome::Closed,
         }
+    }
+}
+
+fn not_sent(error: &SendError<Message>) -> Outcome<()> {
+    match error {
+        SendError::Closed(_) => Outcome::Closed,
+        other => panic!("a send that waits: {other}"),
+    }
+}
+
+fn not_sent_in_time(error: &SendTimeoutError<Message>) -> Outcome<()> {
+    match error {
+        SendTimeoutError::Timeout(_) => Outcome::NotNow,
+        SendTimeoutError::Closed(_) => Outcome::Closed,
+        other => panic!("a send that waits for a time: {other}"),
+    }
+}
+
+fn not_sent_at_once(error: &TrySendError<Message>) -> Outcome<()> {
+    match error {
+        TrySendError::Full(_) => Outcome::NotNow,
+        TrySendError::Closed(_) => Outcome::Closed,
+        other => panic!("a send that does not wait: {other}"),
     }
 }
 

@@ -7,7 +7,10 @@ use std::{
 };
 
 pub(crate) const USAGE: &str = "storm --seconds N --senders N --receivers N --lessees N --kills-per-second N \
-    [--stops-per-second N] [--size BYTES] [--capacity N] [--close-at SECONDS] [--seed N]";
+    [--stops-per-second N] [--size BYTES|large] [--batch N] [--capacity N] [--close-at SECONDS] [--seed N]";
+
+/// Such messages are in memory that comes and goes: more than 64 KiB.
+const LARGE: usize = 600_000;
 
 /// How many of what, for how long.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -23,6 +26,8 @@ pub(crate) struct Shape {
     pub(crate) stops_per_second: f64,
     /// The length of the longest message, in bytes.
     pub(crate) size: usize,
+    /// How many messages are sent or received in one call, at the most.
+    pub(crate) batch: usize,
     pub(crate) capacity: usize,
     /// When each queue is closed, in the middle of everything; `None`: when nobody is killed any more.
     pub(crate) close_at: Option<f64>,
@@ -39,6 +44,7 @@ impl Default for Shape {
             kills_per_second: 100.0,
             stops_per_second: 0.0,
             size: 256,
+            batch: 1,
             capacity: 64,
             close_at: None,
             seed: fastrand::u64(..),
@@ -68,6 +74,8 @@ impl Shape {
             "--lessees" => self.lessees = read(name, value)?,
             "--kills-per-second" => self.kills_per_second = read(name, value)?,
             "--stops-per-second" => self.stops_per_second = read(name, value)?,
+            "--size" if value == "large" => self.size = LARGE,
+            "--batch" => self.batch = read(name, value)?,
             "--size" => self.size = read(name, value)?,
             "--capacity" => self.capacity = read(name, value)?,
             "--close-at" => self.close_at = Some(read(name, value)?),
@@ -86,6 +94,9 @@ impl Shape {
             .any(|time| !(0.0..1e6).contains(time))
         {
             return Err("times and rates are from 0 to a million".to_owned());
+        }
+        if self.batch == 0 {
+            return Err("a batch has a message at least".to_owned());
         }
         if self.senders == 0 || self.consumers() == 0 {
             return Err("somebody has to send, and somebody to receive or lease".to_owned());
@@ -114,7 +125,7 @@ impl Display for Shape {
         write!(
             f,
             "--seconds {} --senders {} --receivers {} --lessees {} --kills-per-second {} --stops-per-second {} \
-             --size {} --capacity {} --seed {}",
+             --size {} --batch {} --capacity {} --seed {}",
             self.seconds,
             self.senders,
             self.receivers,
@@ -122,6 +133,7 @@ impl Display for Shape {
             self.kills_per_second,
             self.stops_per_second,
             self.size,
+            self.batch,
             self.capacity,
             self.seed
         )?;
@@ -145,7 +157,7 @@ mod tests {
     fn a_shape_that_was_printed_is_read_again() {
         for close in ["", "--close-at 0.25"] {
             let text = format!(
-                "--seconds 1.5 --senders 3 --receivers 0 --stops-per-second 2 --seed 7 {close}"
+                "--seconds 1.5 --senders 3 --receivers 0 --stops-per-second 2 --batch 9 --seed 7 {close}"
             );
             let shape = read(&text).expect("a shape");
             assert_eq!((shape.senders, shape.consumers(), shape.seed), (3, 1, 7));
@@ -160,6 +172,8 @@ mod tests {
             "--seconds -1",
             "--senders two",
             "--senders 0",
+            "--batch 0",
+            "--size small",
             "--receivers 0 --lessees 0",
             "--speed 3",
         ] {

@@ -1,0 +1,66 @@
+//! Roles that watch a descriptor while they wait for messages.
+#![allow(unsafe_code, reason = "fork without exec is what is tested")]
+
+use ipc_tests::{
+    Pid,
+    cpu::Usage,
+    role::{Io, Role},
+};
+use nix::{
+    sys::wait::{WaitStatus, waitpid},
+    unistd::{ForkResult, fork},
+};
+use std::{io::Write, os::unix::net::UnixStream, process, time::Duration};
+use workring::{Receiver, RecvError, RecvTimeoutError, WatchError, Watched};
+
+pub(crate) const ROLES: &[(&str, Role)] = &[
+    ("idle-watcher", idle_watcher),
+    ("watch-forker", watch_forker),
+];
+
+/// Waits in vain for so many milliseconds, and says how often its threads went to sleep meanwhile.
+fn idle_watcher(io: &mut Io) {
+    let wait = Duration::from_millis(io.argument());
+    let queue: Receiver<u32> = workring::inherit("queue").expect("inherit");
+    let (mut link, its) = UnixStream::pair().expect("a pair");
+    let watch = queue.watch(&its).expect("a watch");
+    // Once round, so that everything has been used.
+    link.write_all(b"!").expect("written");
+    assert!(matches!(watch.recv(), Ok(Watched::Ready)));
+    drop(watch);
+    let (_link, its) = UnixStream::pair().expect("a pair");
+    let watch = queue.watch(&its).expect("a watch");
+    let usage = || Usage::of(Pid::this()).expect("self");
+    let before = usage();
+    let nothing = watch.recv_timeout(wait);
+    assert!(matches!(nothing, Err(RecvTimeoutError::Timeout)));
+    io.say((usage() - before).voluntary);
+}
+
+/// Forks while it has a watch. The child finds that nothing works, and drops it all.
+fn watch_forker(io: &mut Io) {
+    let (tx, rx) = workring::channel::<u32>(4).expect("a queue");
+    let (mut link, its) = UnixStream::pair().expect("a pair");
+    let watch = rx.watch(&its).expect("a watch");
+    // SAFETY: the other thread, the watch's, has no lock in hand: it waits for a descriptor.
+    match unsafe { fork() }.expect("fork") {
+        ForkResult::Child => {
+            assert!(matches!(watch.recv(), Err(RecvError::Forked)));
+            assert!(matches!(watch.lease(), Err(RecvError::Forked)));
+            assert!(matches!(rx.watch(&its), Err(WatchError::Forked)));
+            drop(watch);
+            drop((tx, rx));
+            io.say("the child is done");
+            process::exit(0);
+        }
+        ForkResult::Parent { child } => {
+            let status = waitpid(child, None).expect("wait");
+            assert_eq!(status, WaitStatus::Exited(child, 0));
+            tx.send(1).expect("room");
+            assert!(matches!(watch.recv(), Ok(Watched::Message(1))));
+            link.write_all(b"!").expect("written");
+            assert!(matches!(watch.recv(), Ok(Watched::Ready)));
+            io.say("the parent is done");
+        }
+    }
+}

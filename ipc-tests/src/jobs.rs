@@ -1,0 +1,284 @@
+//! What the workers of the tests' pools do: whatever a test asks of them.
+//!
+//! A test that has to know that a task runs, or when it goes on, lets it [`Job::Meet`] a [`Meeting`]: the task connects
+//! there, says who it is, and does what it is told.
+
+use nix::{
+    sys::signal::{SigHandler, Signal, raise, signal},
+    unistd::Pid,
+};
+use serde::{Deserialize, Serialize};
+use std::{
+    env,
+    error::Error,
+    fs::File,
+    io::{BufRead, BufReader, Write},
+    os::unix::net::{UnixListener, UnixStream},
+    path::{Path, PathBuf},
+    process::{self, Command, Stdio},
+    thread,
+};
+use workring::workers::{Context, Task};
+
+/// Tells a worker what to do while it is prepared: see [`prepare`].
+pub const PREPARE: &str = "POOLED_PREPARE";
+
+/// Tells the worker program to do as one that does not know that it is a worker.
+pub const FORGETS: &str = "POOLED_FORGETS";
+
+/// One kind of work for each thing that can happen to a task.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Job {
+    /// Gives twice the number.
+    Double(u64),
+    /// Gives as many letters.
+    Letters(usize),
+    /// Takes room, and gives how much.
+    Weigh(Vec<u8>),
+    /// Fails with this error.
+    Fail(String),
+    /// Panics with this text.
+    Panic(String),
+    /// Ends its worker.
+    Die(Death),
+    /// Ends its worker in all attempts before this one, and gives its number.
+    DieUntil(u32, Death),
+    /// Gives the process id of its worker.
+    Pid,
+    /// Gives the value of an environment variable, or fails.
+    Variable(String),
+    /// Gives the working directory.
+    Directory,
+    /// Connects to a [`Meeting`], and does what it is told there.
+    Meet(PathBuf),
+}
+
+/// How a worker can end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Death {
+    /// `exit`, with this code.
+    Exit(i32),
+    /// `_exit`, with this code: nothing is cleared up.
+    ExitAtOnce(i32),
+    /// `abort`.
+    Abort,
+    /// This signal.
+    Signal(i32),
+}
+
+impl Death {
+    fn die(self) -> ! {
+        match self {
+            Self::Exit(code) => process::exit(code),
+            Self::ExitAtOnce(code) => exit_at_once(code),
+            Self::Abort => process::abort(),
+            Self::Signal(number) => {
+                let number = Signal::try_from(number).expect("a signal");
+                by_default(number);
+                raise(number).expect("raise");
+                unreachable!("the signal has ended this process");
+            }
+        }
+    }
+}
+
+/// The standard library has a handler for some, which tells stack overflows from other faults.
+#[allow(unsafe_code, reason = "signal dispositions are the test's subject")]
+fn by_default(number: Signal) {
+    if number != Signal::SIGKILL {
+        // SAFETY: the default is no handler of this program.
+        unsafe { signal(number, SigHandler::SigDfl) }.expect("the default");
+    }
+}
+
+#[allow(unsafe_code, reason = "a system call that never returns")]
+fn exit_at_once(code: i32) -> ! {
+    // SAFETY: it has no preconditions; what is not cleared up is the point.
+    unsafe { nix::libc::_exit(code) }
+}
+
+impl Task for Job {
+    type Output = String;
+    type Error = String;
+
+    fn run(self, context: &Context) -> Result<String, String> {
+        match self {
+            Self::Double(number) => Ok((2 * number).to_string()),
+            Self::Letters(count) => Ok("x".repeat(count)),
+            Self::Weigh(bytes) => Ok(bytes.len().to_string()),
+            Self::Fail(error) => Err(error),
+            Self::Panic(text) => panic!("{text}"),
+            Self::Die(death) => death.die(),
+            Self::DieUntil(attempt, death) => {
+                if context.attempt() < attempt {
+                    death.die();
+                }
+                Ok(context.attempt().to_string())
+            }
+            Self::Pid => Ok(process::id().to_string()),
+            Self::Variable(name) => env::var(name).map_err(|error| error.to_string()),
+            Self::Directory => {
+                let directory = env::current_dir().map_err(|error| error.to_string())?;
+                Ok(directory.display().to_string())
+            }
+            Self::Meet(path) => meet(&path, context),
+        }
+    }
+
+    fn prepare_worker() -> Result<(), Box<dyn Error + Send + Sync>> {
+        prepare(&env::var(PREPARE).unwrap_or_default())
+    }
+}
+
+/// `fail`, `panic`, `exit`, `kill`; `kill until PATH` kills the first worker that does not find this file, and makes it.
+fn prepare(order: &str) -> Result<(), Box<dyn Error + Send + Sync>> {
+    match order.split_once(" until ") {
+        Some((order, path)) => {
+            if File::create_new(path).is_ok() {
+                return prepare(order);
+            }
+            Ok(())
+        }
+        None => match order {
+            "" => Ok(()),
+            "fail" => Err("it was told to fail".into()),
+            "panic" => panic!("it was told to panic"),
+            "exit" => Death::ExitAtOnce(7).die(),
+            "kill" => Death::Signal(Signal::SIGKILL as i32).die(),
+            other => Err(format!("no such preparation: {other:?}").into()),
+        },
+    }
+}
+
+/// A task's side of a meeting.
+fn meet(path: &Path, context: &Context) -> Result<String, String> {
+    let mut stream = UnixStream::connect(path).map_err(|error| error.to_string())?;
+    let hello = format!("{} {}\n", process::id(), context.id());
+    stream.write_all(hello.as_bytes()).expect("say who it is");
+    let mut told = BufReader::new(stream.try_clone().expect("another end")).lines();
+    while let Some(Ok(order)) = told.next() {
+        match order.as_str() {
+            "done" => return Ok("done".to_owned()),
+            "abort" => Death::Abort.die(),
+            "be deaf to SIGTERM" => ignore_sigterm(),
+            "await cancel" => {
+                while !context.is_cancelled() {
+                    thread::yield_now();
+                }
+                return Err("cancelled".to_owned());
+            }
+            "have a child" => {
+                let child = Command::new("sleep")
+                    .arg("1000")
+                    .stdin(Stdio::null())
+                    .spawn();
+                let id = child.expect("a child").id();
+                stream.write_all(format!("{id}\n").as_bytes()).expect("say");
+            }
+            other => return Err(format!("no such order: {other:?}")),
+        }
+        stream.write_all(b"ok\n").expect("say");
+    }
+    // Nobody tells it anything any more: it waits for its end.
+    loop {
+        thread::park();
+    }
+}
+
+#[allow(unsafe_code, reason = "signal dispositions are the test's subject")]
+fn ignore_sigterm() {
+    // SAFETY: no handler of this program.
+    unsafe { signal(Signal::SIGTERM, SigHandler::SigIgn) }.expect("ignore");
+}
+
+/// A place where tasks say that they run, and wait to be told what to do.
+#[derive(Debug)]
+pub struct Meeting {
+    listener: UnixListener,
+    path: PathBuf,
+}
+
+/// One task at a meeting.
+#[derive(Debug)]
+pub struct Guest {
+    /// The process id of its worker.
+    pub pid: Pid,
+    /// The number of the task.
+    pub task: u64,
+    stream: UnixStream,
+    lines: BufReader<UnixStream>,
+}
+
+impl Meeting {
+    /// A place of its own for each test.
+    #[must_use]
+    pub fn new(name: &str) -> Self {
+        let path = env::temp_dir().join(format!("workring-meeting-{}-{name}", process::id()));
+        // Of a test that was killed.
+        let _ = std::fs::remove_file(&path);
+        let listener = UnixListener::bind(&path).expect("a socket");
+        Self { listener, path }
+    }
+
+    /// Where it is, for tasks of another process.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// A task that comes here.
+    #[must_use]
+    pub fn job(&self) -> Job {
+        Job::Meet(self.path.clone())
+    }
+
+    /// Waits for the next task.
+    #[must_use]
+    pub fn guest(&self) -> Guest {
+        let (stream, _) = self.listener.accept().expect("a guest");
+        let mut lines = BufReader::new(stream.try_clone().expect("another end"));
+        let mut hello = String::new();
+        lines.read_line(&mut hello).expect("who it is");
+        let (pid, task) = hello.trim_end().split_once(' ').expect("two numbers");
+        Guest {
+            pid: Pid::from_raw(pid.parse().expect("a pid")),
+            task: task.parse().expect("a number"),
+            stream,
+            lines,
+        }
+    }
+}
+
+impl Drop for Meeting {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+impl Guest {
+    /// Tells the task what to do.
+    pub fn tell(&mut self, order: &str) {
+        let told = self.stream.write_all(format!("{order}\n").as_bytes());
+        told.expect("the task listens");
+    }
+
+    /// What the task says next.
+    pub fn hear(&mut self) -> String {
+        let mut line = String::new();
+        self.lines.read_line(&mut line).expect("a line");
+        line.trim_end().to_owned()
+    }
+}
+
+/// Other tasks than [`Job`], for workers that do not fit.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Other;
+
+impl Task for Other {
+    type Output = ();
+    type Error = ();
+
+    fn run(self, _: &Context) -> Result<(), ()> {
+        Ok(())
+    }
+}

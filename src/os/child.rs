@@ -1,0 +1,389 @@
+//! Children that do not outlive their parent, and leave nobody behind.
+//!
+//! C1. A child leads a process group of its own. Signals of the terminal do not reach it, and whatever it starts itself
+//!     is ended with it.
+//! C2. It is killed when the thread that has started it ends, by whatever death. If that happens before it could
+//!     ask for this, it finds another parent in place of its own, and never runs its program. What it starts itself is
+//!     not: so it may choose to be told instead, with [`watch_parent`], and end its group itself.
+//! C3. It has no signal blocked and `SIGTERM` not ignored, whatever its parent does about signals.
+//! C4. The id of a group is that of its leader, and not used again before the leader is reaped. So the group is
+//!     signalled only before, and the leader reaped only after what is left of its group was killed. A [`Process`] is
+//!     not reaped yet: whoever has one may signal it.
+//!
+//! Nobody else may reap the children of this process: `SIGCHLD` must not be ignored, nor `wait(2)` be called for any
+//! child that comes. Where somebody does, how a child ended can't be known.
+
+use super::poll::{self, Poll};
+use super::supply;
+use core::time::Duration;
+use nix::sys::signal::{SigHandler, SigSet, signal};
+use rustix::io::Errno;
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, getpgrp, getpid, getppid,
+    kill_current_process_group, kill_process_group, pidfd_open, set_parent_process_death_signal,
+    waitid,
+};
+use std::io::{self, ErrorKind};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Child, Command, ExitStatus};
+use std::time::Instant;
+
+/// See to it that what `command` starts is a child as the module describes. Once for each command.
+pub(crate) fn bind(command: &mut Command) {
+    bind_to(command, getpid());
+}
+
+/// [`bind`], of a child that only runs if `parent` is its parent.
+fn bind_to(command: &mut Command, parent: Pid) {
+    let unblocked = SigSet::empty();
+    let prepare = move || {
+        set_parent_process_death_signal(Some(Signal::KILL))?;
+        // After that (C2). A parent in another namespace of process ids has no id here.
+        if getppid().is_some_and(|now| now != parent) {
+            return Err(Errno::SRCH.into());
+        }
+        // SAFETY: the default is no handler of this program.
+        unsafe { signal(nix::sys::signal::SIGTERM, SigHandler::SigDfl) }?;
+        Ok(unblocked.thread_set_mask()?)
+    };
+    command.process_group(0);
+    // SAFETY: the closure runs between fork and exec, where only async-signal-safe calls are allowed: it makes system
+    // calls, allocates nothing and takes no lock.
+    unsafe { command.pre_exec(prepare) };
+}
+
+/// The parent of this process, to be told of its end: readable, in the sense of `poll(2)`, once it has ended. From now on
+/// this process is not killed then (C2), for that would leave its group alive, but only woken, should it be stopped: to end
+/// the group is its own business. To be called on the thread that runs `main`.
+pub(crate) fn watch_parent() -> io::Result<OwnedFd> {
+    // A parent in another namespace of process ids has no id here.
+    let parent = getppid().ok_or(ErrorKind::Unsupported)?;
+    let watched = pidfd_open(parent, PidfdFlags::empty())?;
+    set_parent_process_death_signal(Some(Signal::CONT))?;
+    // It may have ended before that, and its id be somebody else's.
+    if getppid() != Some(parent) {
+        end_own_group();
+    }
+    Ok(watched)
+}
+
+/// End the process group of this process, which must lead it, and this process with it.
+pub(crate) fn end_own_group() -> ! {
+    if getpgrp() == getpid() {
+        let _ = kill_current_process_group(Signal::KILL);
+    }
+    // Not a leader: the group is that of somebody else.
+    std::process::abort()
+}
+
+/// A child that was started with [`bind`] and is not reaped yet. It is readable, in the sense of `poll(2)`, once it has
+/// ended. If it is dropped, it is killed with its group and reaped.
+#[derive(Debug)]
+pub(crate) struct Process {
+    id: Pid,
+    pidfd: OwnedFd,
+    reaped: bool,
+}
+
+/// How long dropping a process waits for its end. One that was killed has no say in it, but the kernel may take its
+/// time, for instance over a file system that does not answer.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+impl Process {
+    /// Take over from the standard library; pipes to it are closed. On an error the child and its group are killed.
+    pub(crate) fn new(mut child: Child) -> io::Result<Self> {
+        let id = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+        let id = id.ok_or(ErrorKind::InvalidData)?;
+        match pidfd_open(id, PidfdFlags::empty()) {
+            Ok(pidfd) => Ok(Self {
+                id,
+                pidfd,
+                reaped: false,
+            }),
+            // Somebody has reaped it.
+            Err(error @ Errno::SRCH) => Err(error.into()),
+            Err(error) => {
+                let _ = kill_process_group(id, Signal::KILL);
+                let _ = child.wait();
+                Err(error.into())
+            }
+        }
+    }
+
+    /// The process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.id.as_raw_nonzero().get().unsigned_abs()
+    }
+
+    /// Whether all its threads have ended. Others of its group may live on.
+    pub(crate) fn has_ended(&self) -> io::Result<bool> {
+        poll::is_readable(&self.pidfd)
+    }
+
+    /// Ask the whole group to end. A process that is stopped hears of it later.
+    pub(crate) fn terminate_group(&self) -> io::Result<()> {
+        self.signal_group(Signal::TERM)
+    }
+
+    /// End the whole group.
+    pub(crate) fn kill_group(&self) -> io::Result<()> {
+        self.signal_group(Signal::KILL)
+    }
+
+    fn signal_group(&self, signal: Signal) -> io::Result<()> {
+        match kill_process_group(self.id, signal) {
+            // Somebody else has reaped the leader, and nobody is left.
+            Ok(()) | Err(Errno::SRCH) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// End what there is of the group, wait for the end of the child, which is at once if it has ended before, and let the
+    /// kernel forget it. How it ended; `None` if somebody else has reaped it.
+    pub(crate) fn reap(mut self) -> io::Result<Option<ExitStatus>> {
+        self.kill_group()?;
+        self.wait(WaitIdOptions::EXITED)
+    }
+
+    fn wait(&mut self, options: WaitIdOptions) -> io::Result<Option<ExitStatus>> {
+        let waited = loop {
+            match waitid(WaitId::PidFd(self.pidfd.as_fd()), options) {
+                Err(Errno::INTR) => {}
+                waited => break waited,
+            }
+        };
+        let status = match waited {
+            Ok(status) => status,
+            Err(Errno::CHILD) => None,
+            Err(error) => return Err(error.into()),
+        };
+        self.reaped = true;
+        Ok(status.map(|status| {
+            // As wait(2) puts it.
+            let (code, signal) = (status.exit_status(), status.terminating_signal());
+            let dumped = if status.dumped() { 0x80 } else { 0 };
+            ExitStatus::from_raw(signal.map_or(code.unwrap_or(0) << 8, |signal| signal | dumped))
+        }))
+    }
+
+    /// How much memory it has in use, in bytes, shared memory included; 0 once it has ended.
+    pub(crate) fn resident(&self) -> io::Result<u64> {
+        resident(self.id())
+    }
+}
+
+impl AsFd for Process {
+    /// Readable once it has ended.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_fd()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if self.reaped {
+            return;
+        }
+        // Nobody is there to hear of an error.
+        let _ = self.kill_group();
+        let mut poll = Poll::new();
+        poll.readable(self.pidfd.as_fd());
+        let _ = poll.wait(Some(Instant::now() + PATIENCE));
+        let _ = self.wait(WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
+    }
+}
+
+/// See [`Process::resident`]; of any process.
+pub(crate) fn resident(id: u32) -> io::Result<u64> {
+    let statistics = std::fs::read_to_string(format!("/proc/{id}/statm"))?;
+    let pages = statistics.split(' ').nth(1).map(str::parse::<u64>);
+    let Some(Ok(pages)) = pages else {
+        return Err(ErrorKind::InvalidData.into());
+    };
+    Ok(pages.saturating_mul(supply::page_size()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::sys::signal::{SIGTERM, SigmaskHow, sigprocmask};
+    use std::fs;
+    use std::io::{BufRead, BufReader};
+    use std::process::Stdio;
+    use std::thread;
+
+    /// Nothing takes longer.
+    const LIMIT: Duration = Duration::from_mins(1);
+
+    /// A shell, and its first line once it has said one.
+    fn shell(script: &str) -> (Process, String) {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]).stdout(Stdio::piped());
+        bind(&mut command);
+        let mut child = command.spawn().expect("a shell");
+        let output = child.stdout.take().expect("a pipe");
+        let mut line = String::new();
+        BufReader::new(output).read_line(&mut line).expect("a line");
+        let process = Process::new(child).expect("a child");
+        (process, line.trim_end().to_owned())
+    }
+
+    /// Fails rather than hangs if it does not end.
+    fn await_end(process: &Process) {
+        let mut poll = Poll::new();
+        poll.readable(process.as_fd());
+        let deadline = Instant::now() + LIMIT;
+        assert!(poll.wait(Some(deadline)).expect("poll"), "it lives on");
+        assert!(process.has_ended().expect("poll"));
+    }
+
+    fn status(process: Process) -> ExitStatus {
+        process.reap().expect("it can be reaped").expect("by us")
+    }
+
+    /// Whether a process has ended, whether or not anybody has reaped it.
+    fn is_gone(id: &str) -> bool {
+        let stat = fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
+        let state = stat
+            .rsplit_once(')')
+            .and_then(|(_, rest)| rest.split_whitespace().next());
+        matches!(state, None | Some("Z" | "X"))
+    }
+
+    /// As [`await_end`], for one that is not our child.
+    fn await_gone(id: &str) {
+        let deadline = Instant::now() + LIMIT;
+        while !is_gone(id) {
+            assert!(Instant::now() < deadline, "it lives on");
+            thread::yield_now();
+        }
+    }
+
+    /// Bits of a set of signals, as `/proc` shows it.
+    fn signals(id: u32, set: &str) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{id}/status")).expect("it lives");
+        let line = status.lines().find_map(|line| line.strip_prefix(set));
+        u64::from_str_radix(line.expect("a set").trim(), 16).expect("a number")
+    }
+
+    #[test]
+    fn how_a_child_ended_is_told() {
+        let ended = |script: &str| {
+            let (process, _) = shell(script);
+            await_end(&process);
+            status(process)
+        };
+        assert!(ended("exit 0").success());
+        assert_eq!(ended("exit 255").code(), Some(255));
+        assert_eq!(ended("ulimit -c 0; kill -SEGV $$").signal(), Some(11));
+        assert_eq!(ended("kill -KILL $$").signal(), Some(9));
+    }
+
+    #[test]
+    fn a_child_is_ended_with_all_that_it_has_started() {
+        let (process, grandchild) = shell("sleep 1000 & echo $!; wait");
+        assert!(!process.has_ended().expect("poll") && !is_gone(&grandchild));
+        process.kill_group().expect("a signal");
+        await_end(&process);
+        assert_eq!(status(process).signal(), Some(9));
+        await_gone(&grandchild);
+    }
+
+    #[test]
+    fn what_a_child_leaves_behind_is_ended_when_it_is_reaped() {
+        let (process, grandchild) = shell("sleep 1000 >/dev/null 2>&1 & echo $!; exit 3");
+        await_end(&process);
+        assert!(!is_gone(&grandchild));
+        assert_eq!(status(process).code(), Some(3));
+        await_gone(&grandchild);
+    }
+
+    #[test]
+    fn a_child_can_be_asked_to_end() {
+        let (process, _) = shell("trap 'exit 4' TERM; echo ready; while :; do sleep 0.01; done");
+        process.terminate_group().expect("a signal");
+        await_end(&process);
+        assert_eq!(status(process).code(), Some(4));
+    }
+
+    #[test]
+    fn a_child_has_nothing_of_its_parents_ways_with_signals() {
+        let (mut blocked, mut before) = (SigSet::empty(), SigSet::empty());
+        blocked.add(SIGTERM);
+        sigprocmask(SigmaskHow::SIG_BLOCK, Some(&blocked), Some(&mut before)).expect("a mask");
+        // SAFETY: no handler of this program.
+        let handler = unsafe { signal(SIGTERM, SigHandler::SigIgn) }.expect("a disposition");
+        let (process, _) = shell("echo ready; exec sleep 1000");
+        // SAFETY: it was so before.
+        unsafe { signal(SIGTERM, handler) }.expect("a disposition");
+        sigprocmask(SigmaskHow::SIG_SETMASK, Some(&before), None).expect("a mask");
+        assert_eq!(signals(process.id(), "SigBlk:"), 0);
+        assert_eq!(
+            signals(process.id(), "SigIgn:") & 1 << (SIGTERM as u64 - 1),
+            0
+        );
+        process.terminate_group().expect("a signal");
+        await_end(&process);
+        assert_eq!(status(process).signal(), Some(15));
+    }
+
+    #[test]
+    fn a_child_ends_with_the_thread_that_has_started_it() {
+        let starter = thread::spawn(|| shell("echo ready; exec sleep 1000"));
+        let (process, _) = starter.join().expect("join");
+        await_end(&process);
+        assert_eq!(status(process).signal(), Some(9));
+    }
+
+    /// C2: the parent died, or seems to have, before the child could ask to be killed then.
+    #[test]
+    fn a_child_that_has_lost_its_parent_does_not_run() {
+        let mut command = Command::new("sh");
+        command.args(["-c", "exit 0"]);
+        bind_to(&mut command, Pid::INIT);
+        let refused = command.spawn().expect_err("another parent");
+        assert_eq!(refused.raw_os_error(), Some(Errno::SRCH.raw_os_error()));
+    }
+
+    #[test]
+    fn a_child_that_is_dropped_leaves_no_zombie() {
+        let (process, grandchild) = shell("sleep 1000 & echo $!; wait");
+        let id = process.id();
+        drop(process);
+        assert!(!fs::exists(format!("/proc/{id}")).expect("/proc"));
+        await_gone(&grandchild);
+    }
+
+    #[test]
+    fn the_memory_of_a_process_is_known() {
+        let (process, _) = shell("echo ready; exec sleep 1000");
+        assert!(process.resident().expect("statm") > 0);
+        process.kill_group().expect("a signal");
+        await_end(&process);
+        assert_eq!(process.resident().expect("statm"), 0, "a zombie has none");
+        let before = resident(std::process::id()).expect("statm");
+        let taken = vec![1_u8; 64 << 20];
+        let after = resident(std::process::id()).expect("statm");
+        assert!(
+            after >= before + (32 << 20),
+            "{before}, {after}, {}",
+            taken.len()
+        );
+    }
+
+    #[test]
+    fn who_leads_a_group_can_end_it() {
+        const CHILD: &str = "WORKRING_TEST_END_OWN_GROUP";
+        if std::env::var_os(CHILD).is_some() {
+            end_own_group();
+        }
+        let mut command = Command::new(std::env::current_exe().expect("this program"));
+        command.args(["--exact", "os::child::tests::who_leads_a_group_can_end_it"]);
+        bind(&mut command);
+        let child = command.env(CHILD, "1").spawn().expect("this program");
+        let process = Process::new(child).expect("a child");
+        await_end(&process);
+        assert_eq!(status(process).signal(), Some(9));
+    }
+}

@@ -1,0 +1,290 @@
+//! A link between two processes: a pair of sockets that carry datagrams, whole and in order, and tell each side at
+//! once when the other has gone, by whatever death.
+//!
+//! K1. A datagram that was sent is received, also if its sender has gone meanwhile. Only then comes the end.
+//! K2. If one side goes without having read everything, Linux tells the other `ECONNRESET`, once, before the datagrams
+//!     that wait there: that is not the end, and they can still be read.
+//! K3. A datagram of no bytes looks like the end, so none is sent. If one comes nevertheless, it is told from the end by
+//!     the other side's being there still, or having left more to read.
+
+use super::poll;
+use rustix::io::{Errno, ioctl_fionread};
+use rustix::net::{
+    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair,
+};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// One side of a link. Not inherited by other programs, unless it is given to one.
+#[derive(Debug)]
+pub(crate) struct Link(OwnedFd);
+
+/// The length of the longest datagram, in bytes: what a buffer must hold to receive any of them.
+pub(crate) const LONGEST: usize = 64 << 10;
+
+/// Why a datagram was not sent.
+#[derive(Debug)]
+pub(crate) enum Unsent {
+    /// The other side has gone.
+    Closed,
+    /// So much waits there already that it would have to wait; only where that is not wanted.
+    Full,
+    /// Longer than [`LONGEST`], or than the system allows.
+    TooLong,
+    /// It has no bytes (K3).
+    Empty,
+    Os(io::Error),
+}
+
+/// What was received.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Received<'a> {
+    Datagram(&'a [u8]),
+    /// A datagram of so many bytes, more than the buffer holds. It is gone.
+    TooLong(usize),
+    /// The other side has gone, and everything that it has sent was received.
+    Closed,
+    /// Nothing yet; only where that is not waited for.
+    Nothing,
+}
+
+impl Link {
+    /// Both sides of a new link.
+    pub(crate) fn pair() -> io::Result<(Self, Self)> {
+        let (one, other) = socketpair(
+            AddressFamily::UNIX,
+            SocketType::SEQPACKET,
+            SocketFlags::CLOEXEC,
+            None,
+        )?;
+        Ok((Self(one), Self(other)))
+    }
+
+    /// Send a datagram; wait while the other side has too much to read already, or until it goes.
+    pub(crate) fn send(&self, datagram: &[u8]) -> Result<(), Unsent> {
+        self.send_with(datagram, SendFlags::empty())
+    }
+
+    /// Send a datagram if that does not need a wait.
+    pub(crate) fn try_send(&self, datagram: &[u8]) -> Result<(), Unsent> {
+        self.send_with(datagram, SendFlags::DONTWAIT)
+    }
+
+    fn send_with(&self, datagram: &[u8], flags: SendFlags) -> Result<(), Unsent> {
+        if datagram.is_empty() {
+            return Err(Unsent::Empty);
+        }
+        if datagram.len() > LONGEST {
+            return Err(Unsent::TooLong);
+        }
+        loop {
+            // An error, not a SIGPIPE, if the other side has gone.
+            match send(&self.0, datagram, flags | SendFlags::NOSIGNAL) {
+                // Datagrams are sent whole.
+                Ok(_) => return Ok(()),
+                Err(Errno::INTR) => {}
+                Err(Errno::PIPE | Errno::CONNRESET | Errno::NOTCONN) => return Err(Unsent::Closed),
+                Err(Errno::AGAIN) => return Err(Unsent::Full),
+                Err(Errno::MSGSIZE) => return Err(Unsent::TooLong),
+                Err(error) => return Err(Unsent::Os(error.into())),
+            }
+        }
+    }
+
+    /// Receive a datagram; wait until there is one, or the other side goes.
+    pub(crate) fn recv<'a>(&self, buffer: &'a mut [u8]) -> io::Result<Received<'a>> {
+        self.recv_with(buffer, RecvFlags::empty())
+    }
+
+    /// Receive a datagram if there is one.
+    pub(crate) fn try_recv<'a>(&self, buffer: &'a mut [u8]) -> io::Result<Received<'a>> {
+        self.recv_with(buffer, RecvFlags::DONTWAIT)
+    }
+
+    fn recv_with<'a>(&self, buffer: &'a mut [u8], flags: RecvFlags) -> io::Result<Received<'a>> {
+        let length = loop {
+            // The true length, also if it is more than the buffer holds.
+            match recv(&self.0, &mut *buffer, flags | RecvFlags::TRUNC) {
+                Ok((_, length)) => break length,
+                // The second of these: K2.
+                Err(Errno::INTR | Errno::CONNRESET) => {}
+                Err(Errno::AGAIN) => return Ok(Received::Nothing),
+                Err(error) => return Err(error.into()),
+            }
+        };
+        if length == 0 && self.has_hung_up()? && ioctl_fionread(&self.0)? == 0 {
+            return Ok(Received::Closed);
+        }
+        let received = buffer.get(..length).map(Received::Datagram);
+        Ok(received.unwrap_or(Received::TooLong(length)))
+    }
+
+    /// Whether the other side has gone. There may still be datagrams to receive.
+    pub(crate) fn has_hung_up(&self) -> io::Result<bool> {
+        poll::has_hung_up(&self.0)
+    }
+}
+
+impl AsFd for Link {
+    /// To wait for datagrams together with other things: it is readable while [`Link::recv`] would not wait.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl From<OwnedFd> for Link {
+    /// A side that was inherited.
+    fn from(file: OwnedFd) -> Self {
+        Self(file)
+    }
+}
+
+impl From<Link> for OwnedFd {
+    fn from(link: Link) -> Self {
+        link.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::os::poll::{Poll, is_readable};
+    use core::time::Duration;
+    use std::thread;
+    use std::time::Instant;
+
+    fn pair() -> (Link, Link) {
+        Link::pair().expect("a link")
+    }
+
+    /// Fails rather than hangs if nothing ever comes.
+    fn received(link: &Link) -> Result<Vec<u8>, &'static str> {
+        let mut poll = Poll::new();
+        poll.readable(link.as_fd());
+        let deadline = Instant::now() + Duration::from_mins(1);
+        assert!(poll.wait(Some(deadline)).expect("poll"), "nothing came");
+        match link.recv(&mut vec![0; LONGEST]).expect("receive") {
+            Received::Datagram(bytes) => Ok(bytes.to_vec()),
+            Received::Closed => Err("closed"),
+            Received::Nothing => Err("nothing"),
+            Received::TooLong(_) => Err("too long"),
+        }
+    }
+
+    #[test]
+    fn datagrams_arrive_whole_and_in_order_both_ways() {
+        let (one, other) = pair();
+        let long: Vec<u8> = (0..=255).cycle().take(LONGEST).collect();
+        one.send(b"first").expect("sent");
+        one.send(&long).expect("sent");
+        other.send(b"answer").expect("sent");
+        assert_eq!(received(&other).expect("a datagram"), b"first");
+        assert_eq!(received(&other).expect("a datagram"), long);
+        assert_eq!(received(&one).expect("a datagram"), b"answer");
+        let mut buffer = [0; 8];
+        let nothing = one.try_recv(&mut buffer).expect("receive");
+        assert_eq!(nothing, Received::Nothing);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_a_typed_error_on_either_side() {
+        let (one, other) = pair();
+        let refused = one.send(&vec![0; LONGEST + 1]);
+        assert!(matches!(refused, Err(Unsent::TooLong)), "{refused:?}");
+        assert!(matches!(one.send(&[]), Err(Unsent::Empty)));
+        one.send(b"nine byte").expect("sent");
+        one.send(b"next").expect("sent");
+        let mut buffer = [0; 8];
+        let cut = other.recv(&mut buffer).expect("receive");
+        assert_eq!(cut, Received::TooLong(9));
+        let next = other.recv(&mut buffer).expect("receive");
+        assert_eq!(next, Received::Datagram(b"next"));
+    }
+
+    #[test]
+    fn a_full_link_is_a_typed_error_and_a_blocked_sender_goes_on_when_there_is_room() {
+        let (one, other) = pair();
+        let mut sent = 0;
+        let refused = loop {
+            match one.try_send(&[7; 1000]) {
+                Ok(()) => sent += 1,
+                Err(refused) => break refused,
+            }
+        };
+        assert!(matches!(refused, Unsent::Full), "{refused:?}");
+        assert!(sent > 0);
+        thread::scope(|scope| {
+            let blocked = scope.spawn(|| one.send(b"last"));
+            (0..sent).for_each(|_| assert_eq!(received(&other), Ok(vec![7; 1000])));
+            blocked.join().expect("join").expect("sent");
+        });
+        assert_eq!(received(&other).expect("a datagram"), b"last");
+    }
+
+    #[test]
+    fn after_the_last_datagram_comes_the_end_again_and_again() {
+        let (one, other) = pair();
+        one.send(b"last words").expect("sent");
+        drop(one);
+        assert!(other.has_hung_up().expect("poll"));
+        assert_eq!(received(&other).expect("a datagram"), b"last words");
+        for _ in 0..2 {
+            assert_eq!(received(&other), Err("closed"));
+            let refused = other.send(b"anybody?");
+            assert!(matches!(refused, Err(Unsent::Closed)), "{refused:?}");
+            let refused = other.try_send(b"anybody?");
+            assert!(matches!(refused, Err(Unsent::Closed)), "{refused:?}");
+        }
+    }
+
+    /// K2: Linux reports what the other side has left unread, and before what it has sent.
+    #[test]
+    fn what_the_other_side_has_sent_is_received_although_it_left_something_unread() {
+        let (one, other) = pair();
+        other.send(b"never read").expect("sent");
+        one.send(b"last words").expect("sent");
+        drop(one);
+        assert_eq!(received(&other).expect("a datagram"), b"last words");
+        assert_eq!(received(&other), Err("closed"));
+
+        let (one, other) = pair();
+        other.send(b"never read").expect("sent");
+        drop(one);
+        let refused = other.send(b"anybody?");
+        assert!(matches!(refused, Err(Unsent::Closed)), "{refused:?}");
+    }
+
+    #[test]
+    fn those_who_wait_hear_of_the_end_at_once() {
+        let (one, other) = pair();
+        thread::scope(|scope| {
+            let waiting = scope.spawn(|| received(&other));
+            drop(one);
+            assert_eq!(waiting.join().expect("join"), Err("closed"));
+        });
+        let (one, other) = pair();
+        while one.try_send(&[7; 1000]).is_ok() {}
+        thread::scope(|scope| {
+            let blocked = scope.spawn(|| one.send(b"last"));
+            drop(other);
+            let refused = blocked.join().expect("join");
+            assert!(matches!(refused, Err(Unsent::Closed)), "{refused:?}");
+        });
+    }
+
+    /// K3: what another program might do.
+    #[test]
+    fn an_empty_datagram_is_not_the_end() {
+        let (one, other) = pair();
+        let send_empty = || send(&one.0, &[], SendFlags::NOSIGNAL).expect("sent");
+        send_empty();
+        assert!(is_readable(&other).expect("poll"));
+        assert_eq!(received(&other).expect("a datagram"), b"");
+        send_empty();
+        one.send(b"last words").expect("sent");
+        drop(one);
+        assert_eq!(received(&other).expect("a datagram"), b"");
+        assert_eq!(received(&other).expect("a datagram"), b"last words");
+        assert_eq!(received(&other), Err("closed"));
+    }
+}

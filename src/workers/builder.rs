@@ -1,0 +1,355 @@
+//! What a pool is made with, and its start.
+
+use super::envelope::{Answer, Envelope, ResultCodec, TaskCodec};
+use super::events::{Event, Listener};
+use super::inbox::Inbox;
+use super::launch::Launcher;
+use super::pool::{Pool, Shared};
+use super::shutdown::Ending;
+use super::supervisor::{Orders, Supervisor};
+use super::task::Task;
+use super::worker::is_unclaimed_worker;
+use crate::error::StartError;
+use crate::host::board::Board;
+use crate::host::fork::Origin;
+use crate::queue::Options;
+use core::fmt::{self, Debug};
+use core::marker::PhantomData;
+use core::ops::RangeInclusive;
+use core::time::Duration;
+use std::ffi::OsString;
+use std::num::NonZeroUsize;
+use std::panic::Location;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::thread;
+
+/// How a delay grows: from the first time to the longest, twice as long each time.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Backoff {
+    first: Duration,
+    longest: Duration,
+}
+
+impl Backoff {
+    /// After so many failures: none, none.
+    pub(super) fn after(self, failures: u32) -> Duration {
+        let Some(doublings) = failures.checked_sub(1) else {
+            return Duration::ZERO;
+        };
+        let factor = 1_u32.checked_shl(doublings).unwrap_or(u32::MAX);
+        self.first.saturating_mul(factor).min(self.longest)
+    }
+}
+
+/// What a pool is made with, checked.
+pub(super) struct Settings {
+    pub(super) workers: u32,
+    pub(super) capacity: usize,
+    pub(super) max_message_len: usize,
+    pub(super) max_unclaimed: usize,
+    pub(super) retries: u32,
+    pub(super) retry_backoff: Backoff,
+    pub(super) respawn_backoff: Backoff,
+    pub(super) start_timeout: Duration,
+    pub(super) grace: Duration,
+    pub(super) spin: Duration,
+    pub(super) slice: Duration,
+    pub(super) program: Option<PathBuf>,
+    pub(super) environment: Vec<(OsString, Option<OsString>)>,
+    pub(super) current_dir: Option<PathBuf>,
+    pub(super) listener: Option<Listener>,
+}
+
+/// What a pool is made with. The defaults serve.
+///
+/// # Examples
+///
+/// See [the module](super).
+#[must_use = "a builder does nothing until `start` makes a pool"]
+pub struct Builder<T: Task> {
+    settings: Settings,
+    workers: Option<usize>,
+    task: PhantomData<fn() -> T>,
+}
+
+/// How many workers, and how many tasks in flight, there can be.
+const WORKERS: RangeInclusive<usize> = 1..=512;
+const CAPACITY: RangeInclusive<usize> = 1..=32_768;
+
+impl<T: Task> Builder<T> {
+    pub(super) fn new() -> Self {
+        let settings = Settings {
+            workers: 0,
+            capacity: 1000,
+            max_message_len: 1 << 20,
+            max_unclaimed: 1 << 20,
+            retries: 0,
+            retry_backoff: Backoff {
+                first: Duration::from_millis(10),
+                longest: Duration::from_secs(1),
+            },
+            respawn_backoff: Backoff {
+                first: Duration::from_millis(10),
+                longest: Duration::from_secs(5),
+            },
+            start_timeout: Duration::from_secs(30),
+            grace: Duration::from_secs(2),
+            spin: Duration::from_micros(50),
+            slice: Duration::from_millis(100),
+            program: None,
+            environment: Vec::new(),
+            current_dir: None,
+            listener: None,
+        };
+        Self {
+            settings,
+            workers: None,
+            task: PhantomData,
+        }
+    }
+
+    /// How many worker processes: 1 to 512, by default one for each processor that this process may use.
+    pub fn workers(mut self, workers: usize) -> Self {
+        self.workers = Some(workers);
+        self
+    }
+
+    /// How many tasks may be in flight: queued, running, or done without anybody having looked: 1 to 32,768, by default
+    /// 1,000. A [`submit`](Pool::submit) beyond that waits. Memory for them is taken at the start: about 600 bytes each, and
+    /// up to 10 MiB for large ones.
+    pub fn capacity(mut self, capacity: usize) -> Self {
+        self.settings.capacity = capacity;
+        self
+    }
+
+    /// How many bytes a task, or what it gives, may have, encoded: by default 1 MiB. See
+    /// [`Options::max_message_len`](crate::Options::max_message_len).
+    pub fn max_message_len(mut self, max_message_len: usize) -> Self {
+        self.settings.max_message_len = max_message_len;
+        self
+    }
+
+    /// How many outcomes this process keeps that nobody has claimed, before [`submit`](Pool::submit) takes no task beyond the
+    /// capacity any more: by default 1,048,576.
+    pub fn max_unclaimed(mut self, max_unclaimed: usize) -> Self {
+        self.settings.max_unclaimed = max_unclaimed;
+        self
+    }
+
+    /// How often a task is tried again whose worker has died while it ran: by default never. A task that fails or panics
+    /// is not tried again.
+    pub fn retries(mut self, retries: u32) -> Self {
+        self.settings.retries = retries;
+        self
+    }
+
+    /// How long to wait before a task is [tried again](Builder::retries): `first`, then twice as long each time, `longest` at
+    /// the most. By default 10 ms and 1 s.
+    pub fn retry_backoff(mut self, first: Duration, longest: Duration) -> Self {
+        self.settings.retry_backoff = Backoff { first, longest };
+        self
+    }
+
+    /// How long to wait before a worker is started again that has died several times in a row without having run a task:
+    /// `first`, then twice as long each time, `longest` at the most. By default 10 ms and 5 s. One that has died of a task is
+    /// replaced at once.
+    pub fn respawn_backoff(mut self, first: Duration, longest: Duration) -> Self {
+        self.settings.respawn_backoff = Backoff { first, longest };
+        self
+    }
+
+    /// How long [`start`](Builder::start) waits for all workers to be ready, and how long a worker that is started later
+    /// may take before it is ended and another one is tried. By default 30 s.
+    pub fn start_timeout(mut self, start_timeout: Duration) -> Self {
+        self.settings.start_timeout = start_timeout;
+        self
+    }
+
+    /// How long a worker has to stop by itself, when the pool is shut down, before its process group gets `SIGTERM`; and
+    /// how long after that, before it gets `SIGKILL`. By default 2 s.
+    pub fn grace(mut self, grace: Duration) -> Self {
+        self.settings.grace = grace;
+        self
+    }
+
+    /// How long a wait spins before it sleeps: see [`Options::spin`](crate::Options::spin).
+    pub fn spin(mut self, spin: Duration) -> Self {
+        self.settings.spin = spin;
+        self
+    }
+
+    /// How long a worker sleeps at the most before it looks around: see [`Options::slice`](crate::Options::slice).
+    pub fn slice(mut self, slice: Duration) -> Self {
+        self.settings.slice = slice;
+        self
+    }
+
+    /// Another program for the workers than this one. Its `main` has to call
+    /// [`run_if_worker`](super::run_if_worker), too, with the very same type of task.
+    pub fn program(mut self, program: impl Into<PathBuf>) -> Self {
+        self.settings.program = Some(program.into());
+        self
+    }
+
+    /// Set an environment variable of the workers.
+    pub fn env(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
+        let variable = (name.into(), Some(value.into()));
+        self.settings.environment.push(variable);
+        self
+    }
+
+    /// Keep an environment variable of this process from the workers.
+    pub fn env_remove(mut self, name: impl Into<OsString>) -> Self {
+        self.settings.environment.push((name.into(), None));
+        self
+    }
+
+    /// The working directory of the workers. By default, this process's.
+    pub fn current_dir(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.settings.current_dir = Some(directory.into());
+        self
+    }
+
+    /// Be told of what happens to workers: on a thread of the pool, one event after the other. It must not take long, nor
+    /// wait for tasks or for the pool's end. With it, each task takes two messages more; without, none.
+    pub fn on_event(mut self, listener: impl Fn(&Event) + Send + Sync + 'static) -> Self {
+        self.settings.listener = Some(Box::new(listener));
+        self
+    }
+
+    /// Start the workers, and wait until all of them are ready.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`]: an option makes no sense; a queue could not be made; the workers' program could not be started, has no
+    /// [`run_if_worker`](super::run_if_worker), or other tasks; a worker could not be
+    /// [prepared](Task::prepare_worker). Nothing is left then.
+    #[track_caller]
+    pub fn start(self) -> Result<Pool<T>, StartError> {
+        let made_at = Location::caller();
+        if is_unclaimed_worker() {
+            return Err(StartError::StartedAsWorker);
+        }
+        let settings = self.checked()?;
+        let os = |what| move |source| StartError::Os { what, source };
+
+        let places = (2 * settings.capacity).next_power_of_two();
+        let options = options(&settings, T::SCHEMA);
+        let tasks = options.clone().settled(true).attempts(1);
+        // Until the supervisor has read it, a letter is all that is left of a task.
+        let tasks = tasks
+            .max_dead_letters(settings.capacity)
+            .letters_give_way(false);
+        let (tasks, to_do) = tasks
+            .channel_with::<Envelope<T>, TaskCodec>()
+            .map_err(StartError::Queue)?;
+        let (done, results) = options
+            .channel_with::<Answer<T>, ResultCodec<T>>()
+            .map_err(StartError::Queue)?;
+        let cells = u32::try_from(places).unwrap_or(u32::MAX);
+        let board = Board::create(settings.workers, cells).map_err(|refused| StartError::Os {
+            what: "the workers' board could not be made",
+            source: std::io::Error::other(format!("{refused:?}")),
+        })?;
+        let inbox = Inbox::new(results, settings.capacity, places, settings.max_unclaimed);
+        let origin = Origin::here().map_err(os("no page to tell a fork by"))?;
+        let orders = Arc::new(Orders::new().map_err(os("no event descriptor"))?);
+        let shared = Arc::new(Shared {
+            inbox,
+            tasks,
+            board,
+            settings,
+            origin,
+        });
+
+        let launcher = Launcher::new(Arc::clone(&shared), to_do, done)
+            .map_err(os("this program could not be found"))?;
+        let (started, has_started) = mpsc::channel();
+        let supervisor = Supervisor::new(launcher, Arc::clone(&orders), started);
+        let supervise = thread::Builder::new().name("workring-pool".to_owned());
+        let thread = supervise
+            .spawn(|| supervisor.run())
+            .map_err(os("no thread for the pool"))?;
+        let ending = Ending::new(orders, thread);
+        match has_started.recv() {
+            Ok(Ok(())) => Ok(Pool::new(shared, ending, made_at)),
+            Ok(Err(error)) => {
+                ending.join();
+                Err(error)
+            }
+            Err(mpsc::RecvError) => {
+                ending.join();
+                Err(StartError::Os {
+                    what: "the pool's thread has panicked",
+                    source: std::io::Error::other("see its message"),
+                })
+            }
+        }
+    }
+
+    fn checked(mut self) -> Result<Settings, StartError> {
+        let processors = || thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        let workers = self
+            .workers
+            .unwrap_or_else(|| processors().clamp(*WORKERS.start(), *WORKERS.end()));
+        check("workers", &workers, &WORKERS)?;
+        check("capacity", &self.settings.capacity, &CAPACITY)?;
+        check(
+            "max_unclaimed",
+            &self.settings.max_unclaimed,
+            &(1..=usize::MAX),
+        )?;
+        self.settings.workers = u32::try_from(workers).unwrap_or(u32::MAX);
+        Ok(self.settings)
+    }
+}
+
+/// What both queues have in common.
+fn options(settings: &Settings, schema: u64) -> Options {
+    Options::new(settings.capacity)
+        .max_message_len(settings.max_message_len)
+        .spin(settings.spin)
+        .slice(settings.slice)
+        .schema(schema)
+}
+
+fn check<V: PartialOrd + Debug>(
+    option: &'static str,
+    value: &V,
+    allowed: &RangeInclusive<V>,
+) -> Result<(), StartError> {
+    if allowed.contains(value) {
+        return Ok(());
+    }
+    Err(StartError::InvalidOption {
+        option,
+        value: format!("{value:?}"),
+        allowed: format!("{:?} to {:?}", allowed.start(), allowed.end()),
+    })
+}
+
+impl<T: Task> fmt::Debug for Builder<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("workers", &self.workers)
+            .field("capacity", &self.settings.capacity)
+            .field("program", &self.settings.program)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_delay_doubles_up_to_the_longest() {
+        let [first, longest] = [10, 65].map(Duration::from_millis);
+        let backoff = Backoff { first, longest };
+        let delays = (0..6).map(|failures| backoff.after(failures).as_millis());
+        assert_eq!(delays.collect::<Vec<_>>(), [0, 10, 20, 40, 65, 65]);
+        assert_eq!(backoff.after(u32::MAX), longest);
+    }
+}

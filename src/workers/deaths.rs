@@ -1,0 +1,304 @@
+//! What becomes of the task of a worker that has died.
+//!
+//! A death leaves a dead letter, the task that the worker had leased, unless it had acknowledged it. In this order:
+//!
+//! 1. the worker is reaped, so that it does nothing more; its line on the board says what it was running;
+//! 2. both queues are told, and repair what it left: its letter is there now;
+//! 3. the results that have been accepted are filed: nothing more of it can come after that;
+//! 4. the letters are read:
+//!
+//! | the letter's task                 | what becomes of it                                                         |
+//! |-----------------------------------|----------------------------------------------------------------------------|
+//! | has its outcome                   | nothing: the worker was killed between its result and the acknowledgement  |
+//! | runs, says the line of the dead   | it crashed: tried again, after a while, or reported                        |
+//! | runs, says the line of another    | it is left for that one's own burial                                       |
+//! | runs nowhere                      | it was not begun: sent again, and no attempt counted                       |
+//!
+//! D1. The repair of step 2 may be somebody else's who has begun it, and been stopped: then the dead is still listed among
+//!     the queue's peers, and everything from 2 on is done again a little later.
+//! D2. A task that was running and has no letter, although the repair is done, can't be sent again: it is reported. (Its
+//!     letter gave way to a large task that needed the memory, or the tasks were cancelled.)
+
+use super::envelope::Envelope;
+use super::events::Event;
+use super::inbox::{Flight, State as InboxState};
+use super::slot::{Deceased, Stage, State};
+use super::supervisor::{Course, Supervisor};
+use super::task::{Task, TaskError, TaskId};
+use crate::error::TrySendError;
+use core::time::Duration;
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+use std::time::Instant;
+
+/// A task that is to be sent again.
+pub(super) struct Retry<T> {
+    pub(super) due: Instant,
+    envelope: Envelope<T>,
+}
+
+/// When to look again for what could not be done now.
+const A_LITTLE_LATER: Duration = Duration::from_millis(10);
+
+/// What is to be done with a letter.
+enum Verdict {
+    /// Its task has its outcome, or nobody knows it.
+    Discard,
+    /// It is somebody else's.
+    Leave,
+    SendAgain(Instant),
+}
+
+impl<T: Task> Supervisor<T> {
+    /// A worker has ended: reap it, and see to its task and its place.
+    pub(super) fn bury(&mut self, index: usize) {
+        self.hear_the_last(index);
+        let Some(slot) = self.slots.get_mut(index) else {
+            return;
+        };
+        let number = slot.number;
+        let State::Occupied(worker) = core::mem::replace(&mut slot.state, State::Absent) else {
+            return;
+        };
+        let super::slot::Worker {
+            process,
+            stage,
+            is_doomed,
+            unfit,
+            ..
+        } = worker;
+        let pid = process.id();
+        let status = process.reap().ok().flatten();
+        let line = self.launcher.shared.board.slot(number);
+        let death = Deceased {
+            pid,
+            // Somebody else has reaped it: then nobody knows.
+            status: status.unwrap_or(ExitStatus::from_raw(0)),
+            running: line.and_then(crate::host::board::Slot::running),
+            was_doomed: is_doomed,
+        };
+        self.tell(Event::Exited {
+            worker: number,
+            pid,
+            status,
+        });
+        // Nobody waits for one to be ready when all are to stop.
+        let is_stopping = matches!(self.course, Course::Stopping { .. });
+        let is_expected =
+            stage == Stage::Stopping || is_doomed || is_stopping && stage < Stage::Ready;
+        if !is_expected {
+            self.toll.died += 1;
+            let task = death.running.map(|running| running.task);
+            super::log::death(number, pid, &death.status.to_string(), task);
+        }
+        self.deceased.push(death);
+        self.settle();
+        self.refill(index, stage, unfit, &death);
+    }
+
+    /// Everything that it has said (L2 of the slot). Whoever it has left behind may still have its link, and be silent.
+    fn hear_the_last(&mut self, index: usize) {
+        while self.hear(index) {}
+    }
+
+    /// See to the place of a worker that has ended.
+    fn refill(&mut self, index: usize, stage: Stage, unfit: Option<String>, death: &Deceased) {
+        match self.course {
+            Course::Stopping { .. } => {}
+            Course::Starting if stage < Stage::Ready => {
+                self.has_failed_to_start(index, stage, unfit, death);
+            }
+            Course::Starting | Course::Running => {
+                if stage >= Stage::Ready && death.running.is_some() {
+                    if let Some(slot) = self.slots.get_mut(index) {
+                        slot.failures = 0;
+                    }
+                    self.fill(index);
+                } else {
+                    self.back_off(index);
+                }
+            }
+        }
+    }
+
+    /// Steps 2 to 4, for all who have died and are not settled yet.
+    pub(super) fn settle(&mut self) {
+        self.look_again = None;
+        if self.deceased.is_empty() {
+            return;
+        }
+        let is_repaired: Vec<bool> = self
+            .deceased
+            .iter()
+            .map(|death| self.is_repaired(death.pid))
+            .collect();
+        self.launcher.shared.inbox.collect();
+        self.read_letters();
+        for (death, is_repaired) in core::mem::take(&mut self.deceased)
+            .into_iter()
+            .zip(is_repaired)
+        {
+            if is_repaired {
+                self.report_unlettered(&death);
+            } else {
+                self.deceased.push(death);
+                self.look_again = Some(Instant::now() + A_LITTLE_LATER);
+            }
+        }
+    }
+
+    /// Step 2; see D1.
+    fn is_repaired(&self, pid: u32) -> bool {
+        let (tasks, results) = (
+            &self.launcher.shared.tasks,
+            self.launcher.shared.inbox.results(),
+        );
+        tasks.report_exit(pid);
+        results.report_exit(pid);
+        let is_there =
+            |peers: &[crate::queue::PeerStats]| peers.iter().any(|peer| peer.pid == Some(pid));
+        !is_there(&tasks.stats().peers) && !is_there(&results.stats().peers)
+    }
+
+    /// Step 4.
+    fn read_letters(&mut self) {
+        for letter in self.launcher.to_do.dead_letters() {
+            let mut envelope = match Envelope::<T>::reopen(&letter.bytes()) {
+                Ok(envelope) => envelope,
+                Err(error) => {
+                    super::log::illegible(&error.to_string());
+                    letter.discard();
+                    continue;
+                }
+            };
+            match self.judge(&mut envelope) {
+                Verdict::Discard => letter.discard(),
+                Verdict::Leave => {}
+                Verdict::SendAgain(due) => {
+                    letter.discard();
+                    self.retries.push(Retry { due, envelope });
+                }
+            }
+        }
+    }
+
+    fn judge(&mut self, envelope: &mut Envelope<T>) -> Verdict {
+        let id = envelope.ticket.id;
+        let is_stopping = matches!(self.course, Course::Stopping { cancel: true, .. });
+        // Once for each death: what it was running is known then, and later attempts are no business of it.
+        let dead = self.deceased.iter_mut().find(|death| runs(death, id));
+        let dead = dead.map(|death| {
+            let judged = *death;
+            death.running = None;
+            judged
+        });
+        let (retries, backoff) = (self.settings().retries, self.settings().retry_backoff);
+        let is_anothers = dead.is_none() && self.runs_elsewhere(id);
+        let verdict = self.launcher.shared.inbox.change(|state| {
+            let Some(flight) = state
+                .flight(id)
+                .filter(|flight| flight.ticket == envelope.ticket)
+            else {
+                return Verdict::Discard;
+            };
+            let now = Instant::now();
+            let Some(death) = dead else {
+                return if is_anothers {
+                    Verdict::Leave
+                } else {
+                    Verdict::SendAgain(now)
+                };
+            };
+            flight.crashes += 1;
+            let (flight, crashes) = (*flight, flight.crashes);
+            if flight.cancelled || flight.timed_out || is_stopping || crashes > retries {
+                close(state, &flight, &death);
+                return Verdict::Discard;
+            }
+            if let Some(flight) = state.flight(id) {
+                flight.ticket.attempt = flight.ticket.attempt.saturating_add(1);
+                envelope.ticket = flight.ticket;
+            }
+            Verdict::SendAgain(now + backoff.after(crashes))
+        });
+        if dead.is_some() && matches!(verdict, Verdict::SendAgain(_)) {
+            self.toll.retried += 1;
+        }
+        verdict
+    }
+
+    /// Whether the line of a worker that is not buried yet says so.
+    fn runs_elsewhere(&self, id: TaskId) -> bool {
+        let board = &self.launcher.shared.board;
+        let occupied = self.slots.iter().filter(|slot| slot.worker().is_some());
+        occupied
+            .filter_map(|slot| board.slot(slot.number)?.running())
+            .any(|running| running.task == id.0)
+    }
+
+    /// D2.
+    fn report_unlettered(&self, death: &Deceased) {
+        let Some(running) = death.running else {
+            return;
+        };
+        let id = TaskId(running.task);
+        self.launcher.shared.inbox.change(|state| {
+            if let Some(flight) = state.flight(id) {
+                flight.crashes += 1;
+                let flight = *flight;
+                close(state, &flight, death);
+            }
+        });
+    }
+
+    /// Send what is due.
+    pub(super) fn retry(&mut self, now: Instant) {
+        if self.retries.iter().all(|retry| retry.due > now) {
+            return;
+        }
+        for retry in core::mem::take(&mut self.retries) {
+            if retry.due > now {
+                self.retries.push(retry);
+                continue;
+            }
+            match self.launcher.shared.tasks.try_send(retry.envelope) {
+                // Closed: the pool is at its end, which sees to what is left.
+                Ok(()) | Err(TrySendError::Closed(_)) => {}
+                Err(error @ (TrySendError::Full(_) | TrySendError::NoMemory { .. })) => {
+                    self.retries.push(Retry {
+                        due: now + A_LITTLE_LATER,
+                        envelope: error.into_inner(),
+                    });
+                }
+                Err(error) => self.not_carried(error),
+            }
+        }
+    }
+
+    fn not_carried(&self, error: TrySendError<Envelope<T>>) {
+        let what = error.to_string();
+        let id = error.into_inner().ticket.id;
+        self.launcher.shared.inbox.change(|state| {
+            let crashes = state.flight(id).map_or(0, |flight| flight.crashes);
+            state.file(id, crashes, Err(TaskError::NotCarried { what }));
+        });
+    }
+}
+
+fn runs(death: &Deceased, id: TaskId) -> bool {
+    death.running.is_some_and(|running| running.task == id.0)
+}
+
+/// The end of a task whose worker has died of it, or with it.
+fn close<T: Task>(state: &mut InboxState<T>, flight: &Flight, death: &Deceased) {
+    let error = if flight.timed_out {
+        TaskError::TimedOut
+    } else if flight.cancelled || death.was_doomed {
+        TaskError::Cancelled
+    } else {
+        TaskError::Crashed {
+            status: death.status,
+        }
+    };
+    state.file(flight.ticket.id, flight.crashes, Err(error));
+}

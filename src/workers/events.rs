@@ -1,0 +1,62 @@
+//! What is told of workers while they work.
+
+use super::task::TaskId;
+use std::process::ExitStatus;
+
+/// Something that has happened to a worker. See [`Builder::on_event`](super::Builder::on_event).
+///
+/// For each process the events come in the order of this list: `Started` first and `Exited` last, once each. A worker
+/// that dies may leave out those in between.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// Its process was started.
+    #[non_exhaustive]
+    Started {
+        /// Which worker: from 0 to one less than there are. Its processes follow each other.
+        worker: u32,
+        /// Its process id.
+        pid: u32,
+    },
+    /// It is prepared, and takes tasks.
+    #[non_exhaustive]
+    Ready {
+        /// Which worker.
+        worker: u32,
+        /// Its process id.
+        pid: u32,
+    },
+    /// It has started a task.
+    #[non_exhaustive]
+    TaskStarted {
+        /// Which worker.
+        worker: u32,
+        /// Its process id.
+        pid: u32,
+        /// Which task.
+        task: TaskId,
+    },
+    /// It is done with a task, whose outcome is on its way.
+    #[non_exhaustive]
+    TaskEnded {
+        /// Which worker.
+        worker: u32,
+        /// Its process id.
+        pid: u32,
+        /// Which task.
+        task: TaskId,
+    },
+    /// Its process has ended, and was reaped.
+    #[non_exhaustive]
+    Exited {
+        /// Which worker.
+        worker: u32,
+        /// What its process id was.
+        pid: u32,
+        /// How it ended; `None` if somebody else in this process has reaped it.
+        status: Option<ExitStatus>,
+    },
+}
+
+/// Who is told of events.
+pub(super) type Listener = Box<dyn Fn(&Event) + Send + Sync>;

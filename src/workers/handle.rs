@@ -1,0 +1,129 @@
+//! The caller's hold on one task.
+
+use super::inbox::{FORKED, Vain};
+use super::pool::Shared;
+use super::task::{OutcomeOf, ResultOf, Task, TaskError, TaskId};
+use core::fmt;
+use core::time::Duration;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// A task that was submitted. Made by [`Pool::submit`](super::Pool::submit).
+///
+/// The outcome waits for its handle. Dropping the handle gives the outcome to whoever [drains](super::Pool::drain) the
+/// pool; it does not cancel the task. A handle outlives its pool.
+pub struct TaskHandle<T: Task> {
+    shared: Arc<Shared<T>>,
+    id: TaskId,
+    is_claimed: bool,
+}
+
+impl<T: Task> TaskHandle<T> {
+    pub(super) fn new(shared: Arc<Shared<T>>, id: TaskId) -> Self {
+        Self {
+            shared,
+            id,
+            is_claimed: false,
+        }
+    }
+
+    /// Which task it is.
+    #[must_use]
+    pub const fn id(&self) -> TaskId {
+        self.id
+    }
+
+    /// Wait for the outcome. It comes in any case: also if the worker dies, or the pool is shut down.
+    ///
+    /// # Errors
+    ///
+    /// [`TaskError`]: why the task has no output.
+    pub fn wait(self) -> ResultOf<T> {
+        self.outcome().result
+    }
+
+    /// As [`wait`](TaskHandle::wait), with what else there is to know of it.
+    #[must_use]
+    pub fn outcome(mut self) -> OutcomeOf<T> {
+        match self.claim(None) {
+            Ok(outcome) => outcome,
+            Err(what) => OutcomeOf::<T> {
+                id: self.id,
+                attempts: 0,
+                result: Err(TaskError::Unknown { what }),
+            },
+        }
+    }
+
+    /// Wait for the outcome, for `timeout` at the most.
+    ///
+    /// # Errors
+    ///
+    /// The handle, if the task is not done by then.
+    pub fn wait_timeout(self, timeout: Duration) -> Result<ResultOf<T>, Self> {
+        match Instant::now().checked_add(timeout) {
+            Some(deadline) => self.wait_deadline(deadline),
+            None => Ok(self.wait()),
+        }
+    }
+
+    /// Wait for the outcome, until `deadline` at the latest.
+    ///
+    /// # Errors
+    ///
+    /// The handle, if the task is not done by then.
+    pub fn wait_deadline(mut self, deadline: Instant) -> Result<ResultOf<T>, Self> {
+        match self.claim(Some(deadline)) {
+            Ok(outcome) => Ok(outcome.result),
+            Err(_) if !self.is_claimed => Err(self),
+            Err(what) => Ok(Err(TaskError::Unknown { what })),
+        }
+    }
+
+    /// `is_claimed` stays false if it was only too early.
+    fn claim(&mut self, deadline: Option<Instant>) -> Result<OutcomeOf<T>, &'static str> {
+        let id = self.id;
+        let inbox = &self.shared.inbox;
+        let claimed = inbox.wait_until(deadline, |state| state.take_kept(id));
+        self.is_claimed = !matches!(claimed, Err(Vain::Deadline));
+        claimed.map_err(|vain| match vain {
+            Vain::Unknown(what) => what,
+            Vain::Deadline | Vain::Ended => FORKED,
+        })
+    }
+
+    /// Whether the outcome is there, so that to wait for it would not take long. Looks at what has arrived. Never waits.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.shared.inbox.glance();
+        let id = self.id;
+        self.shared.inbox.with(|state| state.flight(id).is_none())
+    }
+
+    /// Ask for the end of the task: one that has not been started will not be, and its outcome is
+    /// [`TaskError::Cancelled`]; one that is running is told ([`Context::is_cancelled`](super::Context::is_cancelled)),
+    /// and whatever it returns is its outcome. True if the outcome was not known yet. Never waits.
+    #[allow(
+        clippy::must_use_candidate,
+        reason = "cancelling is the point; whether it came too late is a detail"
+    )]
+    pub fn cancel(&self) -> bool {
+        self.shared.cancel(self.id)
+    }
+}
+
+impl<T: Task> Drop for TaskHandle<T> {
+    fn drop(&mut self) {
+        if !self.is_claimed {
+            self.shared.inbox.release(self.id);
+        }
+    }
+}
+
+impl<T: Task> fmt::Debug for TaskHandle<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TaskHandle")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
+}

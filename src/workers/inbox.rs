@@ -1,0 +1,518 @@
+//! The parent's own memory of its tasks: which are in flight, and outcomes that nobody has claimed yet.
+//!
+//! A task, as the inbox knows it:
+//!
+//! | state    | where                               | leaves it                                             |
+//! |----------|-------------------------------------|-------------------------------------------------------|
+//! | reserved | `flights`, not sent yet             | sent: in flight; refused: withdrawn, as if never there |
+//! | in flight| `flights`                           | its answer arrives, or the supervisor knows of its end |
+//! | kept     | `kept`, for its handle              | the handle takes it; is dropped: loose                 |
+//! | loose    | `loose`, for whoever drains         | `drain`                                                |
+//!
+//! I1. A task has one outcome: whoever files it removes the flight, and what comes later for the same number and
+//!     attempt, or another attempt, finds no flight and is dropped.
+//! I2. The flight of task n has the place n modulo the number of places; a number whose place is taken is skipped. So
+//!     no two tasks in flight share a place, here or on the board.
+//! I3. At most `capacity` tasks are in flight, and the results queue has room for as many results: no worker ever
+//!     waits for its parent to read, unless results are so large that there are fewer blocks for them.
+//! I4. At most one thread, the *leader*, receives from the results queue, and it does so without the lock. Whoever
+//!     waits and finds no leader becomes it; the others sleep on `changed`, and are woken after each batch and when
+//!     the lead is free. There is no thread whose business this is.
+//! I5. The supervisor, when it has to be sure that all results so far are filed, interrupts the leader and goes
+//!     before everybody else (`urgent`).
+//! I6. Once `ended`, every task has its outcome, and no wait sleeps.
+
+use super::envelope::{Answer, Done, ResultCodec, Ticket};
+use super::report::Tally;
+use super::task::{Outcome, OutcomeOf, Task, TaskError, TaskId};
+use crate::error::RecvTimeoutError;
+use crate::queue::{Interrupter, Receiver};
+use core::time::Duration;
+use parking_lot::{Condvar, Mutex, MutexGuard};
+use std::collections::{HashMap, VecDeque};
+use std::time::Instant;
+
+/// Results received at a time: enough that the lock is taken rarely, few enough that none waits for long.
+const BATCH: usize = 64;
+/// How long one wait of a leader without a deadline may take; then it begins another one.
+const LONG: Duration = Duration::from_hours(1);
+
+/// What a forked child of the pool's process gets to hear.
+pub(super) const FORKED: &str = "this process was forked from the pool's, and has no part in it";
+
+pub(super) struct Inbox<T: Task> {
+    state: Mutex<State<T>>,
+    changed: Condvar,
+    results: Receiver<Answer<T>, ResultCodec<T>>,
+    interrupter: Interrupter,
+    max_unclaimed: usize,
+}
+
+pub(super) struct State<T: Task> {
+    /// Whether tasks are accepted.
+    open: bool,
+    /// I6.
+    ended: bool,
+    /// What keeps this process from knowing any more.
+    unknown: Option<&'static str>,
+    next: u64,
+    flights: Vec<Option<Flight>>,
+    in_flight: usize,
+    /// Of these, the ones that have a handle.
+    held: usize,
+    capacity: usize,
+    kept: HashMap<TaskId, OutcomeOf<T>>,
+    loose: VecDeque<OutcomeOf<T>>,
+    tally: Tally,
+    has_leader: bool,
+    followers: usize,
+    urgent: usize,
+    /// The leader's, while there is one.
+    buffer: Vec<Answer<T>>,
+}
+
+/// A task whose outcome is not known yet.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Flight {
+    pub(super) ticket: Ticket,
+    /// How often it was started, as far as anybody knows: attempts that ended with their worker.
+    pub(super) crashes: u32,
+    /// Whether somebody has asked for its end.
+    pub(super) cancelled: bool,
+    /// Whether it has run for too long: how it ends from now on is a time-out.
+    pub(super) timed_out: bool,
+    has_handle: bool,
+}
+
+/// Why no task is accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refused {
+    Closed,
+    Unclaimed { max: usize },
+    Unknown(&'static str),
+}
+
+/// Why a wait has ended without what it was for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Vain {
+    Deadline,
+    /// Nothing will ever come.
+    Ended,
+    Unknown(&'static str),
+}
+
+/// Whether there is an outcome that belongs to no handle.
+pub(super) enum Loose<O> {
+    Here(O),
+    /// One is on its way.
+    NotYet,
+    /// None will come by itself.
+    Never,
+}
+
+impl<T: Task> State<T> {
+    fn place(&self, id: TaskId) -> usize {
+        #[allow(
+            clippy::cast_possible_truncation,
+            reason = "masked to less than the number of places"
+        )]
+        {
+            (id.0 & (self.flights.len() as u64 - 1)) as usize
+        }
+    }
+
+    fn entry(&mut self, id: TaskId) -> Option<&mut Option<Flight>> {
+        let place = self.place(id);
+        let entry = self.flights.get_mut(place)?;
+        entry
+            .is_some_and(|flight| flight.ticket.id == id)
+            .then_some(entry)
+    }
+
+    /// The flight of a task; none if its outcome is known.
+    pub(super) fn flight(&mut self, id: TaskId) -> Option<&mut Flight> {
+        self.entry(id)?.as_mut()
+    }
+
+    /// All tasks whose outcome is not known.
+    pub(super) fn flights(&self) -> Vec<TaskId> {
+        let flights = self.flights.iter().flatten();
+        flights.map(|flight| flight.ticket.id).collect()
+    }
+
+    pub(super) fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+
+    pub(super) fn tally(&self) -> Tally {
+        self.tally
+    }
+
+    /// A ticket for another task; `None`: there are as many in flight as there may be.
+    fn reserve(&mut self, has_handle: bool) -> Option<Ticket> {
+        if self.in_flight >= self.capacity {
+            return None;
+        }
+        // Ends: there are more places than the capacity.
+        let id = loop {
+            let id = TaskId(self.next);
+            self.next += 1;
+            if self.flights.get(self.place(id))?.is_none() {
+                break id;
+            }
+        };
+        let ticket = Ticket { id, attempt: 1 };
+        let place = self.place(id);
+        *self.flights.get_mut(place)? = Some(Flight {
+            ticket,
+            crashes: 0,
+            cancelled: false,
+            timed_out: false,
+            has_handle,
+        });
+        self.in_flight += 1;
+        self.held += usize::from(has_handle);
+        self.tally.submitted += 1;
+        Some(ticket)
+    }
+
+    fn remove(&mut self, id: TaskId) -> Option<Flight> {
+        let flight = self.entry(id)?.take()?;
+        self.in_flight -= 1;
+        self.held -= usize::from(flight.has_handle);
+        Some(flight)
+    }
+
+    /// File what a worker says of a task, unless its outcome is known, or it was started again since (I1).
+    fn arrive(&mut self, answer: Answer<T>) {
+        let Answer { ticket, done } = answer;
+        let known = self.flight(ticket.id).map(|flight| *flight);
+        let Some(flight) = known.filter(|flight| flight.ticket == ticket) else {
+            return;
+        };
+        let result = match done {
+            Done::Output(output) => Ok(output),
+            Done::Failed(_) | Done::Cancelled if flight.timed_out => Err(TaskError::TimedOut),
+            Done::Cancelled => Err(TaskError::Cancelled),
+            Done::Failed(error) => Err(TaskError::Failed(error)),
+            Done::Panicked(panic) => Err(TaskError::Panicked(panic)),
+            Done::NotCarried(what) => Err(TaskError::NotCarried { what }),
+        };
+        let started = u32::from(!matches!(result, Err(TaskError::Cancelled)));
+        self.file(ticket.id, flight.crashes + started, result);
+    }
+
+    /// File the outcome of a task, unless it is known (I1).
+    pub(super) fn file(
+        &mut self,
+        id: TaskId,
+        attempts: u32,
+        result: Result<T::Output, TaskError<T::Error>>,
+    ) {
+        let Some(flight) = self.remove(id) else {
+            return;
+        };
+        self.tally.count(&result);
+        let outcome = Outcome {
+            id,
+            attempts,
+            result,
+        };
+        if flight.has_handle {
+            self.kept.insert(id, outcome);
+        } else {
+            self.loose.push_back(outcome);
+        }
+    }
+
+    /// Take the outcome that is kept for a handle.
+    pub(super) fn take_kept(&mut self, id: TaskId) -> Option<OutcomeOf<T>> {
+        self.kept.remove(&id)
+    }
+
+    /// Take the next outcome that belongs to no handle.
+    pub(super) fn take_loose(&mut self) -> Loose<OutcomeOf<T>> {
+        match self.loose.pop_front() {
+            Some(outcome) => Loose::Here(outcome),
+            None if self.in_flight == self.held => Loose::Never,
+            None => Loose::NotYet,
+        }
+    }
+
+    fn unclaimed(&self) -> usize {
+        self.kept.len() + self.loose.len()
+    }
+}
+
+impl<T: Task> Inbox<T> {
+    /// Room for `capacity` tasks in flight, with `places` for them: a power of two, more than the capacity.
+    pub(super) fn new(
+        results: Receiver<Answer<T>, ResultCodec<T>>,
+        capacity: usize,
+        places: usize,
+        max_unclaimed: usize,
+    ) -> Self {
+        debug_assert!(places.is_power_of_two() && places > capacity);
+        let state = State {
+            open: true,
+            ended: false,
+            unknown: None,
+            next: 0,
+            flights: vec![None; places],
+            in_flight: 0,
+            held: 0,
+            capacity,
+            kept: HashMap::new(),
+            loose: VecDeque::new(),
+            tally: Tally::default(),
+            has_leader: false,
+            followers: 0,
+            urgent: 0,
+            buffer: Vec::new(),
+        };
+        Self {
+            state: Mutex::new(state),
+            changed: Condvar::new(),
+            interrupter: results.interrupter(),
+            results,
+            max_unclaimed,
+        }
+    }
+
+    /// A ticket for a task that is about to be sent. While there is no room, wait until `deadline` (none: for ever),
+    /// moving results into this inbox.
+    pub(super) fn reserve(
+        &self,
+        has_handle: bool,
+        deadline: Option<Instant>,
+    ) -> Result<Result<Ticket, Refused>, Vain> {
+        let max = self.max_unclaimed;
+        self.wait_until(deadline, |state| {
+            if let Some(what) = state.unknown {
+                return Some(Err(Refused::Unknown(what)));
+            }
+            if !state.open {
+                return Some(Err(Refused::Closed));
+            }
+            if let Some(ticket) = state.reserve(has_handle) {
+                return Some(Ok(ticket));
+            }
+            (state.unclaimed() >= max).then_some(Err(Refused::Unclaimed { max }))
+        })
+    }
+
+    /// The task of this ticket was not sent after all. False: it has an outcome already.
+    pub(super) fn withdraw(&self, ticket: Ticket) -> bool {
+        self.change(|state| {
+            let was_there = state.remove(ticket.id).is_some();
+            state.tally.submitted -= u64::from(was_there);
+            was_there
+        })
+    }
+
+    /// Do something with the state, in a moment.
+    pub(super) fn with<R>(&self, act: impl FnOnce(&mut State<T>) -> R) -> R {
+        act(&mut self.state.lock())
+    }
+
+    /// As [`with`](Inbox::with), where others may be waiting for what it changes.
+    pub(super) fn change<R>(&self, act: impl FnOnce(&mut State<T>) -> R) -> R {
+        let mut state = self.state.lock();
+        let result = act(&mut state);
+        self.tell(&state);
+        result
+    }
+
+    /// No task is accepted from now on.
+    pub(super) fn refuse(&self) {
+        self.change(|state| state.open = false);
+    }
+
+    /// Nothing will come any more (I6).
+    pub(super) fn end(&self) {
+        self.change(|state| {
+            debug_assert_eq!(state.in_flight, 0, "a task without an outcome");
+            state.open = false;
+            state.ended = true;
+        });
+    }
+
+    /// Nothing can be known any more: whatever has no outcome gets one that says so.
+    pub(super) fn lose(&self, what: &'static str) {
+        self.change(|state| {
+            for id in state.flights() {
+                state.file(id, 0, Err(TaskError::Unknown { what }));
+            }
+            state.open = false;
+            state.unknown = Some(what);
+        });
+    }
+
+    /// The handle of a task is gone: its outcome is anybody's.
+    pub(super) fn release(&self, id: TaskId) {
+        let mut state = self.state.lock();
+        if let Some(flight) = state.flight(id).filter(|flight| flight.has_handle) {
+            flight.has_handle = false;
+            state.held -= 1;
+        } else if let Some(outcome) = state.kept.remove(&id) {
+            state.loose.push_back(outcome);
+            self.tell(&state);
+        }
+    }
+
+    /// All look again: those who sleep, and the leader.
+    fn tell(&self, state: &State<T>) {
+        if state.followers > 0 {
+            self.changed.notify_all();
+        }
+        if state.has_leader {
+            self.interrupter.interrupt();
+        }
+    }
+
+    /// Wait until `look` finds something, receiving results meanwhile if nobody else does (I4).
+    pub(super) fn wait_until<R>(
+        &self,
+        deadline: Option<Instant>,
+        mut look: impl FnMut(&mut State<T>) -> Option<R>,
+    ) -> Result<R, Vain> {
+        let mut state = self.state.lock();
+        loop {
+            if let Some(found) = look(&mut state) {
+                return Ok(found);
+            }
+            if let Some(what) = state.unknown {
+                return Err(Vain::Unknown(what));
+            }
+            if state.ended {
+                return Err(Vain::Ended);
+            }
+            if !state.has_leader && state.urgent == 0 {
+                let (again, is_late) = self.lead(state, deadline);
+                state = again;
+                if is_late {
+                    return look(&mut state).ok_or(Vain::Deadline);
+                }
+                continue;
+            }
+            state.followers += 1;
+            let is_late = match deadline {
+                None => {
+                    self.changed.wait(&mut state);
+                    false
+                }
+                Some(deadline) => self.changed.wait_until(&mut state, deadline).timed_out(),
+            };
+            state.followers -= 1;
+            if is_late {
+                return look(&mut state).ok_or(Vain::Deadline);
+            }
+        }
+    }
+
+    /// Receive once, as the leader, and file what has come. True: the deadline has passed.
+    fn lead<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State<T>>,
+        deadline: Option<Instant>,
+    ) -> (MutexGuard<'a, State<T>>, bool) {
+        state.has_leader = true;
+        let mut buffer = core::mem::take(&mut state.buffer);
+        drop(state);
+        let left = deadline.map_or(LONG, |deadline| {
+            deadline.saturating_duration_since(Instant::now())
+        });
+        let received = self.results.recv_many_timeout(&mut buffer, BATCH, left);
+        let mut state = self.state.lock();
+        state.has_leader = false;
+        Self::take_in(&mut state, buffer);
+        let mut is_late = false;
+        match received {
+            Ok(_) | Err(RecvTimeoutError::Interrupted | RecvTimeoutError::Decode(_)) => {}
+            Err(RecvTimeoutError::Timeout) => is_late = deadline.is_some(),
+            // Only the supervisor closes it, and says so afterwards.
+            Err(RecvTimeoutError::Closed) => state = self.await_the_end(state),
+            Err(error) => state.unknown = Some(unknown(&error)),
+        }
+        if state.followers > 0 {
+            self.changed.notify_all();
+        }
+        (state, is_late)
+    }
+
+    /// The results queue is closed: the supervisor is about to file what is left.
+    fn await_the_end<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State<T>>,
+    ) -> MutexGuard<'a, State<T>> {
+        while !state.ended && state.unknown.is_none() {
+            state.followers += 1;
+            self.changed.wait(&mut state);
+            state.followers -= 1;
+        }
+        state
+    }
+
+    fn take_in(state: &mut State<T>, mut buffer: Vec<Answer<T>>) {
+        for answer in buffer.drain(..) {
+            state.arrive(answer);
+        }
+        state.buffer = buffer;
+    }
+
+    /// File all results that have been accepted so far, before anybody else receives (I5). For the supervisor.
+    pub(super) fn collect(&self) {
+        let mut state = self.state.lock();
+        state.urgent += 1;
+        while state.has_leader {
+            self.interrupter.interrupt();
+            state.followers += 1;
+            self.changed.wait(&mut state);
+            state.followers -= 1;
+        }
+        state.urgent -= 1;
+        state.has_leader = true;
+        let mut buffer = core::mem::take(&mut state.buffer);
+        drop(state);
+        loop {
+            let received = self
+                .results
+                .recv_many_timeout(&mut buffer, BATCH, Duration::ZERO);
+            let mut state = self.state.lock();
+            Self::take_in(&mut state, buffer);
+            match received {
+                Ok(_) | Err(RecvTimeoutError::Interrupted | RecvTimeoutError::Decode(_)) => {
+                    buffer = core::mem::take(&mut state.buffer);
+                    continue;
+                }
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Closed) => {}
+                Err(error) => state.unknown = Some(unknown(&error)),
+            }
+            state.has_leader = false;
+            self.changed.notify_all();
+            return;
+        }
+    }
+
+    /// File what has arrived, unless somebody else is doing so.
+    pub(super) fn glance(&self) {
+        let state = self.state.lock();
+        if !state.has_leader && state.urgent == 0 {
+            drop(self.lead(state, Some(Instant::now())));
+        }
+    }
+
+    /// For reports of processes that have ended, and the closing of the queue.
+    pub(super) fn results(&self) -> &Receiver<Answer<T>, ResultCodec<T>> {
+        &self.results
+    }
+}
+
+/// Why nothing more can be known, in words.
+fn unknown(error: &RecvTimeoutError) -> &'static str {
+    match error {
+        RecvTimeoutError::Forked => FORKED,
+        RecvTimeoutError::Corrupt { what } => what,
+        _ => "the results can't be received",
+    }
+}

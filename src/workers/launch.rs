@@ -1,0 +1,90 @@
+//! Starting a worker process.
+
+use super::envelope::{Answer, Envelope, ResultCodec, TaskCodec};
+use super::pool::Shared;
+use super::task::Task;
+use super::worker::{BOARD, LINK, RESULTS, TASKS, VARIABLE};
+use crate::error::StartError;
+use crate::host::child::{self, Process};
+use crate::host::link::Link;
+use crate::queue::{Handoff, Receiver, Sender};
+use core::any::type_name;
+use std::io;
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+
+/// What every worker is started with.
+pub(super) struct Launcher<T: Task> {
+    pub(super) shared: Arc<Shared<T>>,
+    program: PathBuf,
+    /// The ends that workers get. The parent reads dead letters through the first, and never receives.
+    pub(super) to_do: Receiver<Envelope<T>, TaskCodec>,
+    done: Sender<Answer<T>, ResultCodec<T>>,
+}
+
+impl<T: Task> Launcher<T> {
+    pub(super) fn new(
+        shared: Arc<Shared<T>>,
+        to_do: Receiver<Envelope<T>, TaskCodec>,
+        done: Sender<Answer<T>, ResultCodec<T>>,
+    ) -> io::Result<Self> {
+        let program = match &shared.settings.program {
+            Some(program) => program.clone(),
+            None => std::env::current_exe()?,
+        };
+        Ok(Self {
+            shared,
+            program,
+            to_do,
+            done,
+        })
+    }
+
+    /// Start the worker of a slot. To be called on the thread that outlives all workers: they end with it.
+    pub(super) fn launch(&self, slot: u32) -> Result<(Link, Process), StartError> {
+        let os = |what| move |source| StartError::Os { what, source };
+        let (ours, theirs) = Link::pair().map_err(os("no socket for a worker"))?;
+        let board = self.shared.board.as_fd().try_clone_to_owned();
+        let board = board.map_err(os("no descriptor for a worker"))?;
+        let given = Handoff::new()
+            .give(TASKS, &self.to_do)
+            .and_then(|handoff| handoff.give(RESULTS, &self.done))
+            .and_then(|handoff| handoff.give_fd(LINK, theirs.into()))
+            .and_then(|handoff| handoff.give_fd(BOARD, board));
+        let given = given.map_err(|error| StartError::Os {
+            what: "a worker could not be given its queues",
+            source: io::Error::other(error),
+        })?;
+        let mut command = self.command(slot);
+        let child = given
+            .spawn(&mut command)
+            .map_err(|source| StartError::Spawn {
+                program: self.program.clone(),
+                source,
+            })?;
+        let process = Process::new(child).map_err(os("a worker can't be watched"))?;
+        Ok((ours, process))
+    }
+
+    /// Made anew for each worker: what a command is told to do before it starts adds up.
+    fn command(&self, slot: u32) -> Command {
+        let settings = &self.shared.settings;
+        let mut command = Command::new(&self.program);
+        for (name, value) in &settings.environment {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        if let Some(directory) = &settings.current_dir {
+            command.current_dir(directory);
+        }
+        // Last, and whatever this process was started with.
+        command.env(VARIABLE, format!("{slot} {}", type_name::<T>()));
+        command.stdin(Stdio::null());
+        child::bind(&mut command);
+        command
+    }
+}

@@ -1,0 +1,288 @@
+//! What a parent and a worker say to each other over their link.
+//!
+//! | from   | message     | when                                                        | answer                          |
+//! |--------|-------------|-------------------------------------------------------------|---------------------------------|
+//! | worker | `Hello`     | first of all: what it is                                    | `Welcome`, or it is ended       |
+//! | parent | `Welcome`   | the two fit                                                 | `Ready`, or `Unfit`             |
+//! | worker | `Ready`     | it is prepared, and takes tasks                             |                                 |
+//! | worker | `Unfit`     | it can't be prepared, and why; it ends                      |                                 |
+//! | worker | `Began`     | a task is started, if the parent wants to know              |                                 |
+//! | worker | `Ended`     | ... and done: its result was sent                           |                                 |
+//! | worker | `Said`      | something was logged                                        |                                 |
+//! | parent | `Stop`      | it is to take no more tasks                                 | `Stopping`                      |
+//! | parent | `Cancel`    | ... and to end the one that it runs                         |                                 |
+//! | worker | `Stopping`  | it was told to stop, or the tasks have ended                | `Farewell`                      |
+//! | parent | `Farewell`  | nothing is wanted of it any more                            | it ends, and so does the link   |
+//!
+//! A message is one datagram: a byte for its kind, then its parts by the default codec. One that makes no sense is
+//! logged and skipped: the two may be of different versions, and only `Hello` must be understood by all of them.
+
+use crate::codec::{Bincode, Codec, DecodeError};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// Raised with every change of what is said, or of what it means.
+pub(super) const PROTOCOL: u32 = 1;
+
+/// The longest datagram.
+pub(super) const LONGEST: usize = 16 << 10;
+
+/// Who a worker is, and what it does; or what its parent expects.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Identity {
+    pub(super) protocol: u32,
+    pub(super) version: String,
+    pub(super) schema: u64,
+    pub(super) task: String,
+    pub(super) output: String,
+    pub(super) error: String,
+}
+
+impl Identity {
+    /// What of another side's identity does not fit this one: what it is, theirs, and ours.
+    pub(super) fn mismatch(&self, theirs: &Self) -> Option<(&'static str, String, String)> {
+        let number = |number: &dyn ToString| number.to_string();
+        let all = [
+            ("protocol", number(&theirs.protocol), number(&self.protocol)),
+            (
+                "version of workring",
+                theirs.version.clone(),
+                self.version.clone(),
+            ),
+            ("type of task", theirs.task.clone(), self.task.clone()),
+            ("schema", number(&theirs.schema), number(&self.schema)),
+            ("type of output", theirs.output.clone(), self.output.clone()),
+            ("type of error", theirs.error.clone(), self.error.clone()),
+        ];
+        all.into_iter().find(|(_, theirs, ours)| theirs != ours)
+    }
+}
+
+/// How much something that was logged matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Level {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+const LEVELS: [Level; 5] = [
+    Level::Error,
+    Level::Warn,
+    Level::Info,
+    Level::Debug,
+    Level::Trace,
+];
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum FromWorker {
+    Hello(Identity),
+    Ready,
+    Unfit {
+        what: String,
+    },
+    Began {
+        task: u64,
+    },
+    Ended {
+        task: u64,
+    },
+    Said {
+        level: Level,
+        target: String,
+        message: String,
+    },
+    Stopping,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum FromParent {
+    Welcome { tells_tasks: bool },
+    Stop,
+    Cancel,
+    Farewell,
+}
+
+const HELLO: u8 = 1;
+const READY: u8 = 2;
+const UNFIT: u8 = 3;
+const BEGAN: u8 = 4;
+const ENDED: u8 = 5;
+const SAID: u8 = 6;
+const STOPPING: u8 = 7;
+const WELCOME: u8 = 65;
+const STOP: u8 = 66;
+const CANCEL: u8 = 67;
+const FAREWELL: u8 = 68;
+
+impl FromWorker {
+    pub(super) fn encode(&self) -> Vec<u8> {
+        match self {
+            Self::Hello(is) => {
+                let names = (is.version.clone(), is.task.clone(), is.output.clone());
+                message(HELLO, &(is.protocol, is.schema, names, is.error.clone()))
+            }
+            Self::Ready => vec![READY],
+            Self::Unfit { what } => message(UNFIT, what),
+            Self::Began { task } => message(BEGAN, task),
+            Self::Ended { task } => message(ENDED, task),
+            Self::Said {
+                level,
+                target,
+                message: said,
+            } => message(SAID, &(*level as u8, target.clone(), said.clone())),
+            Self::Stopping => vec![STOPPING],
+        }
+    }
+
+    /// `None`: it makes no sense.
+    pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
+        let (&kind, rest) = bytes.split_first()?;
+        Some(match kind {
+            HELLO => {
+                let (protocol, schema, (version, task, output), error) = parts(rest).ok()?;
+                Self::Hello(Identity {
+                    protocol,
+                    version,
+                    schema,
+                    task,
+                    output,
+                    error,
+                })
+            }
+            READY if rest.is_empty() => Self::Ready,
+            UNFIT => Self::Unfit {
+                what: parts(rest).ok()?,
+            },
+            BEGAN => Self::Began {
+                task: parts(rest).ok()?,
+            },
+            ENDED => Self::Ended {
+                task: parts(rest).ok()?,
+            },
+            SAID => {
+                let (level, target, message): (u8, _, _) = parts(rest).ok()?;
+                Self::Said {
+                    level: *LEVELS.get(usize::from(level))?,
+                    target,
+                    message,
+                }
+            }
+            STOPPING if rest.is_empty() => Self::Stopping,
+            _ => return None,
+        })
+    }
+}
+
+impl FromParent {
+    pub(super) fn encode(self) -> Vec<u8> {
+        match self {
+            Self::Welcome { tells_tasks } => message(WELCOME, &tells_tasks),
+            Self::Stop => vec![STOP],
+            Self::Cancel => vec![CANCEL],
+            Self::Farewell => vec![FAREWELL],
+        }
+    }
+
+    /// `None`: it makes no sense.
+    pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
+        let (&kind, rest) = bytes.split_first()?;
+        Some(match kind {
+            WELCOME => Self::Welcome {
+                tells_tasks: parts(rest).ok()?,
+            },
+            STOP if rest.is_empty() => Self::Stop,
+            CANCEL if rest.is_empty() => Self::Cancel,
+            FAREWELL if rest.is_empty() => Self::Farewell,
+            _ => return None,
+        })
+    }
+}
+
+/// A kind and its parts. Parts that are too long, or that the codec refuses, are left out: the other side skips it.
+fn message<P: Serialize + DeserializeOwned>(kind: u8, parts: &P) -> Vec<u8> {
+    let length = Bincode::encoded_len(parts).unwrap_or_default();
+    let mut bytes = vec![0; 1 + length.min(LONGEST - 1)];
+    if let Some((first, rest)) = bytes.split_first_mut() {
+        *first = kind;
+        let _ = Bincode::encode(parts, rest);
+    }
+    bytes
+}
+
+fn parts<P: Serialize + DeserializeOwned>(bytes: &[u8]) -> Result<P, DecodeError> {
+    Bincode::decode(bytes)
+}
+
+/// As much of a text as a message has room for.
+pub(super) fn shortened(mut text: String) -> String {
+    const ROOM: usize = LONGEST / 2;
+    if text.len() > ROOM {
+        let end = (0..=ROOM).rev().find(|&at| text.is_char_boundary(at));
+        text.truncate(end.unwrap_or_default());
+        text.push_str(" ...");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_message_arrives_and_a_cut_one_makes_no_sense() {
+        let identity = Identity {
+            protocol: PROTOCOL,
+            version: "0.1.0".to_owned(),
+            schema: 7,
+            task: "a::Task".to_owned(),
+            output: "u32".to_owned(),
+            error: "String".to_owned(),
+        };
+        let said = |level| FromWorker::Said {
+            level,
+            target: "there".to_owned(),
+            message: "this".to_owned(),
+        };
+        let mut all = vec![
+            FromWorker::Hello(identity),
+            FromWorker::Ready,
+            FromWorker::Unfit {
+                what: "no".to_owned(),
+            },
+            FromWorker::Began { task: 1 },
+            FromWorker::Ended { task: u64::MAX },
+            FromWorker::Stopping,
+        ];
+        all.extend(LEVELS.map(said));
+        for sent in all {
+            let bytes = sent.encode();
+            assert_eq!(FromWorker::decode(&bytes), Some(sent));
+            let cut = bytes.get(..bytes.len() - 1).expect("a byte");
+            assert_eq!(FromWorker::decode(cut), None);
+            assert_eq!(FromParent::decode(&bytes), None);
+        }
+        for sent in [
+            FromParent::Welcome { tells_tasks: true },
+            FromParent::Stop,
+            FromParent::Cancel,
+            FromParent::Farewell,
+        ] {
+            let bytes = sent.encode();
+            assert_eq!(FromParent::decode(&bytes), Some(sent));
+            assert_eq!(FromWorker::decode(&bytes), None);
+        }
+    }
+
+    #[test]
+    fn a_long_text_is_cut_between_two_letters() {
+        let long = "ä".repeat(LONGEST);
+        let cut = shortened(long.clone());
+        let kept = cut.strip_suffix(" ...").expect("a mark");
+        assert!(kept.len() <= LONGEST / 2 && long.starts_with(kept));
+        let said = FromWorker::Unfit { what: cut };
+        assert_eq!(FromWorker::decode(&said.encode()), Some(said));
+    }
+}

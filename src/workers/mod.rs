@@ -1,0 +1,121 @@
+//! A pool of worker processes: tasks go in, each has one outcome, whatever happens to the workers.
+//!
+//! Workers are this same program, run again. It becomes one by the first line of its `main`, which returns at once in
+//! any other process:
+//!
+//! ```no_run
+//! use serde::{Deserialize, Serialize};
+//! use std::time::Duration;
+//! use workring::workers::{Context, Pool, Shutdown, Task, run_if_worker};
+//!
+//! #[derive(Serialize, Deserialize)]
+//! struct Square(u64);
+//!
+//! impl Task for Square {
+//!     type Output = u64;
+//!     type Error = String;
+//!
+//!     fn run(self, _: &Context) -> Result<u64, String> {
+//!         self.0.checked_mul(self.0).ok_or_else(|| format!("{} is too large", self.0))
+//!     }
+//! }
+//!
+//! fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     run_if_worker::<Square>();
+//!
+//!     let pool = Pool::<Square>::builder().workers(4).start()?;
+//!
+//!     // One task, and its result:
+//!     let handle = pool.submit(Square(12))?;
+//!     assert_eq!(handle.wait()?, 144);
+//!
+//!     // Many, and their outcomes as they come; the loop ends by itself:
+//!     for n in 0..100 {
+//!         pool.submit(Square(n))?;
+//!     }
+//!     for outcome in pool.drain() {
+//!         match outcome.result {
+//!             Ok(square) => println!("task {}: {square}", outcome.id),
+//!             Err(error) => println!("task {}: {error}", outcome.id),
+//!         }
+//!     }
+//!
+//!     println!("{}", pool.shutdown(Shutdown::Drain, Duration::from_secs(10))?);
+//!     Ok(())
+//! }
+//! ```
+//!
+//! # What it guarantees
+//!
+//! | | |
+//! |---|---|
+//! | outcomes | Each task that was accepted has one outcome, and only one: [output or error](TaskError). |
+//! | crashes | A worker that dies, at any instruction, costs only the task that it was running, which is tried again ([`Builder::retries`]) or reported with the worker's exit status. Tasks that it had not begun go to another worker. It is replaced. |
+//! | panics | A panic of a task is its outcome, with message and place. The worker lives. |
+//! | no dead end | Who submits without reading moves results into memory meanwhile. |
+//! | the end | [`Pool::shutdown`] is bounded in every step, may be called by anybody at any time, and its books balance. |
+//! | nobody left | A worker leads a process group of its own, which ends with it. Workers end when their parent does, however it ends. |
+//! | mismatch | A worker whose program has other tasks, or another version of this crate, is a typed error that names both. |
+//!
+//! # How it works
+//!
+//! ```text
+//! parent:  submit -- tasks queue (settled, one attempt) -->  worker: lease, run,
+//!          wait, drain   <-- results queue --                        send, acknowledge
+//!          supervisor    <-- a link for each worker -->              watcher
+//!                        <-- the board: what runs, what is cancelled
+//! ```
+//!
+//! No thread stands between a submitter and the worker, nor between the worker and whoever waits for the outcome. The
+//! supervisor is the thread that starts workers and hears of their deaths; with nobody dying it sleeps.
+//!
+//! | file          | what                                                                           |
+//! |---------------|--------------------------------------------------------------------------------|
+//! | `task`        | what users implement, and what they get                                        |
+//! | `envelope`    | what travels through the queues                                                |
+//! | `messages`    | what is said over a link                                                       |
+//! | `inbox`       | the parent's memory of its tasks: states of a task, who receives results       |
+//! | `pool`, `handle`, `builder` | the parent's side, as callers see it                             |
+//! | `supervisor`, `slot`, `launch`, `deaths` | workers' lives: states of a slot, what a death leaves behind |
+//! | `shutdown`, `report` | the end, and the books                                                  |
+//! | `worker`, `context`, `panics` | the worker's side                                              |
+//!
+//! # A task's life
+//!
+//! | state       | means                                                     | then                                        |
+//! |-------------|-----------------------------------------------------------|---------------------------------------------|
+//! | queued      | accepted; in the tasks queue                              | a worker leases it: held                    |
+//! | held        | leased, not on the board                                  | running; cancelled; its worker dies: queued  |
+//! | running     | on the board                                              | done, failed, panicked; its worker dies: waiting, crashed, timed out or cancelled |
+//! | waiting     | to be tried again, for its back-off                       | queued                                      |
+//! | done, failed, panicked, crashed, timed out, cancelled | it has its outcome               | never changes                               |
+
+mod builder;
+mod context;
+mod deaths;
+mod envelope;
+mod events;
+mod handle;
+mod inbox;
+mod launch;
+mod log;
+mod messages;
+mod panics;
+mod pool;
+mod report;
+mod shutdown;
+mod slot;
+mod supervisor;
+mod task;
+mod worker;
+
+pub use crate::error::{ShutdownError, StartError, SubmitError, TrySubmitError};
+pub use builder::Builder;
+pub use context::Context;
+pub use events::Event;
+pub use handle::TaskHandle;
+pub use pool::{Drain, Pool};
+pub use report::Report;
+pub use shutdown::Shutdown;
+pub use task::{Outcome, OutcomeOf, Panic, ResultOf, Task, TaskError, TaskId};
+pub use worker::{Kinds, run_if_worker};

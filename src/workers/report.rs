@@ -1,0 +1,106 @@
+//! The books of a pool.
+
+use super::task::TaskError;
+use core::fmt;
+use core::time::Duration;
+
+/// What became of all tasks of a pool, and of its workers. Made by [`Pool::shutdown`](super::Pool::shutdown).
+///
+/// The books balance:
+///
+/// ```text
+/// submitted = completed + failed + timed_out + cancelled + lost
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Report {
+    /// Tasks that the pool has accepted.
+    pub submitted: u64,
+    /// Those that gave an output.
+    pub completed: u64,
+    /// Those that failed by their own account, panicked, or could not be carried from one process to the other.
+    pub failed: u64,
+    /// Those that ran for longer than they may.
+    pub timed_out: u64,
+    /// Those that were cancelled: by their handles, or because the pool was shut down before they were done.
+    pub cancelled: u64,
+    /// Those whose worker died while they ran, as often as they were tried.
+    pub lost: u64,
+    /// Tasks that were started again after their worker had died.
+    pub retried: u64,
+    /// Worker processes that were started.
+    pub started: u64,
+    /// Worker processes that ended without having been told to.
+    pub died: u64,
+    /// Worker processes that had to be killed in the end, because they did not obey.
+    pub killed: u64,
+    /// How long the shutdown took.
+    pub took: Duration,
+}
+
+impl Report {
+    /// Whether the books balance, as they always should.
+    #[must_use]
+    pub const fn is_balanced(&self) -> bool {
+        self.submitted == self.completed + self.failed + self.timed_out + self.cancelled + self.lost
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} tasks submitted = {} completed + {} failed + {} timed out + {} cancelled + {} lost to crashes; \
+             {} retried; {} workers started, {} died, {} killed; shut down in {:.1?}",
+            self.submitted,
+            self.completed,
+            self.failed,
+            self.timed_out,
+            self.cancelled,
+            self.lost,
+            self.retried,
+            self.started,
+            self.died,
+            self.killed,
+            self.took,
+        )
+    }
+}
+
+/// How many tasks have come to which end so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Tally {
+    pub(super) submitted: u64,
+    completed: u64,
+    failed: u64,
+    timed_out: u64,
+    cancelled: u64,
+    lost: u64,
+}
+
+impl Tally {
+    pub(super) fn count<O, E>(&mut self, result: &Result<O, TaskError<E>>) {
+        let counter = match result {
+            Ok(_) => &mut self.completed,
+            Err(TaskError::TimedOut) => &mut self.timed_out,
+            Err(TaskError::Cancelled) => &mut self.cancelled,
+            Err(TaskError::Crashed { .. } | TaskError::Unknown { .. }) => &mut self.lost,
+            Err(TaskError::Failed(_) | TaskError::Panicked(_) | TaskError::NotCarried { .. }) => {
+                &mut self.failed
+            }
+        };
+        *counter += 1;
+    }
+
+    pub(super) fn report(self) -> Report {
+        Report {
+            submitted: self.submitted,
+            completed: self.completed,
+            failed: self.failed,
+            timed_out: self.timed_out,
+            cancelled: self.cancelled,
+            lost: self.lost,
+            ..Report::default()
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! The end of a pool.
+//!
+//! | phase     | what happens                                                                   | ends                            |
+//! |-----------|--------------------------------------------------------------------------------|---------------------------------|
+//! | open      | tasks are accepted                                                             | with the first `shutdown`       |
+//! | draining  | none is accepted; those in flight go on                                        | none is left; the time is up    |
+//! | stopping  | the tasks are closed, or cancelled; the supervisor stops the workers, in steps | all workers have ended          |
+//! | over      | what had arrived is filed, what is left is cancelled; the report is made       | never                           |
+//!
+//! S1. The first caller goes through the phases; the others wait for it, and get the same report.
+//! S2. Whoever comes later can only make it sooner: the earliest of all times counts.
+//! S3. While workers are being stopped, the first caller receives results: no worker is kept from its end by results that
+//!     nobody reads.
+
+use super::inbox::Vain;
+use super::pool::Shared;
+use super::report::Report;
+use super::supervisor::{Command, Orders, Toll};
+use super::task::Task;
+use core::time::Duration;
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+/// What becomes of the tasks that are in flight when a pool is [shut down](super::Pool::shutdown).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Shutdown {
+    /// They are done first, as far as the time allows.
+    Drain,
+    /// They are cancelled: those that have not been started are not, those that run are told.
+    Cancel,
+}
+
+/// What a pool needs to end itself.
+pub(super) struct Ending {
+    orders: Arc<Orders>,
+    /// When draining is to end; none before the first `shutdown`, and none for ever.
+    draining: Mutex<Draining>,
+    supervisor: Mutex<Supervision>,
+}
+
+#[derive(Clone, Copy)]
+enum Draining {
+    NotYet,
+    Until(Option<Instant>),
+}
+
+enum Supervision {
+    Running(JoinHandle<Toll>),
+    Over(Report),
+}
+
+/// What a caller that waits for the drain has found.
+enum Found {
+    Done,
+    Sooner,
+}
+
+impl Ending {
+    pub(super) fn new(orders: Arc<Orders>, supervisor: JoinHandle<Toll>) -> Self {
+        Self {
+            orders,
+            draining: Mutex::new(Draining::NotYet),
+            supervisor: Mutex::new(Supervision::Running(supervisor)),
+        }
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        matches!(*self.supervisor.lock(), Supervision::Over(_))
+    }
+
+    /// Wait for a supervisor that ends by itself, after a start that has failed.
+    pub(super) fn join(self) {
+        if let Supervision::Running(thread) = self.supervisor.into_inner() {
+            // A panic was printed, and there is nothing to clear up: its children have died with it.
+            let _ = thread.join();
+        }
+    }
+
+    pub(super) fn shut_down<T: Task>(
+        &self,
+        shared: &Shared<T>,
+        how: Shutdown,
+        timeout: Duration,
+    ) -> Report {
+        let began = Instant::now();
+        self.hurry(match how {
+            Shutdown::Drain => began.checked_add(timeout),
+            Shutdown::Cancel => Some(began),
+        });
+        shared.inbox.refuse();
+        let mut supervisor = self.supervisor.lock();
+        if let Supervision::Over(report) = *supervisor {
+            return report;
+        }
+        let is_drained = self.drain(shared);
+        self.orders.give(Command::Stop {
+            cancel: !is_drained,
+        });
+        // Ends with the inbox, receiving meanwhile (S3).
+        let _ = shared.inbox.wait_until(None, |_| None::<()>);
+        let toll = match core::mem::replace(&mut *supervisor, Supervision::Over(Report::default()))
+        {
+            Supervision::Running(thread) => thread.join().unwrap_or_default(),
+            Supervision::Over(_) => Toll::default(),
+        };
+        let tally = shared.inbox.with(|state| state.tally());
+        let mut report = tally.report();
+        report.retried = toll.retried;
+        report.started = toll.started;
+        report.died = toll.died;
+        report.killed = toll.killed;
+        report.took = began.elapsed();
+        debug_assert!(report.is_balanced(), "{report}");
+        *supervisor = Supervision::Over(report);
+        report
+    }
+
+    /// S2.
+    fn hurry(&self, until: Option<Instant>) {
+        let mut draining = self.draining.lock();
+        *draining = match (*draining, until) {
+            (Draining::Until(Some(earlier)), Some(until)) => {
+                Draining::Until(Some(earlier.min(until)))
+            }
+            (Draining::Until(Some(earlier)), None) => Draining::Until(Some(earlier)),
+            (Draining::NotYet | Draining::Until(None), until) => Draining::Until(until),
+        };
+    }
+
+    fn until(&self) -> Option<Instant> {
+        match *self.draining.lock() {
+            Draining::NotYet => None,
+            Draining::Until(until) => until,
+        }
+    }
+
+    /// Wait until nothing is in flight, or the time is up. Whether nothing is.
+    fn drain<T: Task>(&self, shared: &Shared<T>) -> bool {
+        loop {
+            let until = self.until();
+            let found = shared.inbox.wait_until(until, |state| {
+                if state.in_flight() == 0 {
+                    return Some(Found::Done);
+                }
+                (self.until() != until).then_some(Found::Sooner)
+            });
+            match found {
+                Ok(Found::Done) => return true,
+                Ok(Found::Sooner) => {}
+                Err(Vain::Deadline | Vain::Ended | Vain::Unknown(_)) => return false,
+            }
+        }
+    }
+}

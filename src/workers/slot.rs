@@ -1,0 +1,135 @@
+//! A worker's place, and the process in it.
+//!
+//! | state       | means                                  | leaves it                                               |
+//! |-------------|----------------------------------------|---------------------------------------------------------|
+//! | absent      | no process                             | it is started; with the pool                            |
+//! | starting    | a process, which has said nothing      | `Hello` that fits; its death                            |
+//! | preparing   | it was welcomed                        | `Ready`; its death                                      |
+//! | ready       | it takes tasks                         | `Stopping`; its death                                   |
+//! | stopping    | it takes none any more; `Farewell` sent | its death                                              |
+//! | backing off | no process, until a moment             | the moment; with the pool                               |
+//!
+//! Its death is what the kernel says of the process, and nothing else: not what it says itself, nor its silence. Whoever
+//! is too late, or has closed its link, is killed, which leads to the same.
+//!
+//! L1. A process that was started is reaped once, after its group was killed.
+//! L2. `Started` is told before anything is heard of a process, `Exited` after everything was.
+//! L3. The line on the board belongs to the process; it is read after its death, and cleared before the next one starts.
+
+use crate::host::board::Running;
+use crate::host::child::Process;
+use crate::host::link::Link;
+use std::process::ExitStatus;
+use std::time::Instant;
+
+/// A worker's place.
+#[derive(Debug)]
+pub(super) struct Slot {
+    pub(super) number: u32,
+    pub(super) state: State,
+    /// How many processes in a row have died here without having run a task.
+    pub(super) failures: u32,
+}
+
+#[derive(Debug)]
+pub(super) enum State {
+    Absent,
+    Occupied(Worker),
+    BackingOff { until: Instant },
+}
+
+/// A worker process that is not reaped yet.
+#[derive(Debug)]
+pub(super) struct Worker {
+    pub(super) link: Link,
+    pub(super) process: Process,
+    pub(super) stage: Stage,
+    /// When it is killed if it has not got on by then: while it starts, and after it has closed its link.
+    pub(super) overdue: Option<Instant>,
+    /// Whether there is anything to hear from it.
+    pub(super) is_listening: bool,
+    /// Whether its end is this process's doing.
+    pub(super) is_doomed: bool,
+    /// Why it can't be prepared, by its own account.
+    pub(super) unfit: Option<String>,
+}
+
+/// How far a process has got: see the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Stage {
+    Starting,
+    Preparing,
+    Ready,
+    Stopping,
+}
+
+/// A process that has ended, and whose task is still to be settled.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Deceased {
+    pub(super) pid: u32,
+    pub(super) status: ExitStatus,
+    /// The task that it was running.
+    pub(super) running: Option<Running>,
+    /// Whether this process has ended it.
+    pub(super) was_doomed: bool,
+}
+
+impl Slot {
+    pub(super) const fn new(number: u32) -> Self {
+        Self {
+            number,
+            state: State::Absent,
+            failures: 0,
+        }
+    }
+
+    pub(super) fn worker(&self) -> Option<&Worker> {
+        match &self.state {
+            State::Occupied(worker) => Some(worker),
+            State::Absent | State::BackingOff { .. } => None,
+        }
+    }
+
+    pub(super) fn worker_mut(&mut self) -> Option<&mut Worker> {
+        match &mut self.state {
+            State::Occupied(worker) => Some(worker),
+            State::Absent | State::BackingOff { .. } => None,
+        }
+    }
+
+    /// When there is something to do here although nothing is heard.
+    pub(super) fn due(&self) -> Option<Instant> {
+        match &self.state {
+            State::Absent => None,
+            State::Occupied(worker) => worker.overdue,
+            State::BackingOff { until } => Some(*until),
+        }
+    }
+}
+
+impl Worker {
+    /// A process that was just started, and has until `overdue` to become ready.
+    pub(super) const fn new(link: Link, process: Process, overdue: Option<Instant>) -> Self {
+        Self {
+            link,
+            process,
+            stage: Stage::Starting,
+            overdue,
+            is_listening: true,
+            is_doomed: false,
+            unfit: None,
+        }
+    }
+
+    pub(super) fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// End it and its group. Its death is heard of as any other.
+    pub(super) fn kill(&mut self) {
+        self.is_doomed = true;
+        self.overdue = None;
+        // It fails only for a group that may not be signalled, which is none of ours.
+        let _ = self.process.kill_group();
+    }
+}

@@ -1,0 +1,169 @@
+//! What a task is, and what becomes of it.
+
+use super::context::Context;
+use core::fmt;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::error::Error;
+use std::process::ExitStatus;
+
+/// Work for a process of its own: a value that can be sent there, and what to do with it.
+///
+/// The task, its output and its error cross the border between processes, so all three are serde types. Several
+/// kinds of work are one enum.
+///
+/// # Examples
+///
+/// ```
+/// use serde::{Deserialize, Serialize};
+/// use workring::workers::{Context, Task};
+///
+/// #[derive(Serialize, Deserialize)]
+/// enum Geometry {
+///     Area { radius: f64 },
+///     Corners(u32),
+/// }
+///
+/// impl Task for Geometry {
+///     type Output = f64;
+///     type Error = String;
+///
+///     fn run(self, _: &Context) -> Result<f64, String> {
+///         match self {
+///             Self::Area { radius } => Ok(std::f64::consts::PI * radius * radius),
+///             Self::Corners(n) if n < 3 => Err(format!("there is no polygon with {n} corners")),
+///             Self::Corners(n) => Ok(f64::from(n - 2) * 180.0),
+///         }
+///     }
+/// }
+/// ```
+pub trait Task: Serialize + DeserializeOwned + Send + 'static {
+    /// What it gives.
+    type Output: Serialize + DeserializeOwned + Send + 'static;
+    /// How it can fail, by its own account.
+    type Error: Serialize + DeserializeOwned + Send + 'static;
+
+    /// A number to change with the meaning of a task: a worker whose program has another one is refused.
+    const SCHEMA: u64 = 0;
+
+    /// Do it: in a worker process, on its main thread. A panic is caught, and becomes the task's outcome.
+    ///
+    /// # Errors
+    ///
+    /// Its own. The caller gets them as [`TaskError::Failed`].
+    fn run(self, context: &Context) -> Result<Self::Output, Self::Error>;
+
+    /// Prepare a worker process, before its first task: open a database, load a model. By default, nothing.
+    ///
+    /// # Errors
+    ///
+    /// Any. The worker ends; [`Builder::start`](super::Builder::start) fails with the error's text, and later a worker
+    /// that can't be prepared is tried again, after a while.
+    fn prepare_worker() -> Result<(), Box<dyn Error + Send + Sync>> {
+        Ok(())
+    }
+}
+
+/// Which task: unique in its pool, and the same for all of its attempts. Tasks are numbered in the order in which
+/// they were submitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TaskId(pub(super) u64);
+
+impl TaskId {
+    /// Its number, from 0.
+    #[must_use]
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+}
+
+impl fmt::Display for TaskId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+/// What became of one task.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Outcome<O, E> {
+    /// Which task it was.
+    pub id: TaskId,
+    /// How often it was started: 1, unless it was [retried](super::Builder::retries); 0 if it never was.
+    pub attempts: u32,
+    /// Its output, or why there is none.
+    pub result: Result<O, TaskError<E>>,
+}
+
+/// The [`Outcome`] of a task of this type.
+pub type OutcomeOf<T> = Outcome<<T as Task>::Output, <T as Task>::Error>;
+
+/// The result of a task of this type.
+pub type ResultOf<T> = Result<<T as Task>::Output, TaskError<<T as Task>::Error>>;
+
+/// Why a task has no output.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum TaskError<E> {
+    /// It failed by its own account: [`Task::run`] returned this error.
+    Failed(E),
+    /// It panicked. The worker lives.
+    Panicked(Panic),
+    /// Its worker ended while it ran, as often as it was tried.
+    #[non_exhaustive]
+    Crashed {
+        /// How the last of them ended.
+        status: ExitStatus,
+    },
+    /// It was cancelled, by its handle or because the pool was shut down.
+    Cancelled,
+    /// It ran for longer than it may.
+    TimedOut,
+    /// The task, or what it gave, could not be carried from one process to the other.
+    #[non_exhaustive]
+    NotCarried {
+        /// What was the matter.
+        what: String,
+    },
+    /// This process can't know: the pool's memory is corrupt, or this is a forked child of the pool's process.
+    #[non_exhaustive]
+    Unknown {
+        /// What was the matter.
+        what: &'static str,
+    },
+}
+
+impl<E: fmt::Display> fmt::Display for TaskError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Failed(error) => write!(f, "the task failed: {error}"),
+            Self::Panicked(panic) => fmt::Display::fmt(panic, f),
+            Self::Crashed { status } => write!(f, "the task's worker died: {status}"),
+            Self::Cancelled => f.write_str("the task was cancelled"),
+            Self::TimedOut => f.write_str("the task ran for longer than it may"),
+            Self::NotCarried { what } => {
+                write!(f, "the task or its output could not be carried: {what}")
+            }
+            Self::Unknown { what } => write!(f, "what became of the task is not known: {what}"),
+        }
+    }
+}
+
+/// Whatever a task fails with: its text is part of this one's.
+impl<E: fmt::Debug + fmt::Display> Error for TaskError<E> {}
+
+/// A panic of a task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Panic {
+    /// What it said.
+    pub message: String,
+    /// Where: `file:line:column`; empty if that is not known.
+    pub place: String,
+}
+
+impl fmt::Display for Panic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the task panicked at {}: {}", self.place, self.message)
+    }
+}

@@ -1,0 +1,417 @@
+//! The worker's side: this process, once it has been started as a worker.
+//!
+//! | thread  | waits for                                    | and                                                  |
+//! |---------|----------------------------------------------|------------------------------------------------------|
+//! | main    | a task                                       | runs it, sends what it gave, acknowledges it          |
+//! | watcher | what the parent says; the end of the parent  | tells the main thread; or ends the process and its group |
+//!
+//! Main, for one task, and what a death right after each step leaves behind:
+//!
+//! | step                                   | left behind                                                          |
+//! |----------------------------------------|----------------------------------------------------------------------|
+//! | it is leased                           | a dead letter, not begun: it goes to another worker                  |
+//! | `begin` on the board                   | a dead letter that was running: retried or reported as crashed       |
+//! | it is run                              | the same                                                             |
+//! | its result is sent                     | the result; a dead letter whose outcome is known, which is dropped   |
+//! | `end` on the board                     | the same                                                             |
+//! | it is acknowledged                     | the result                                                           |
+//!
+//! The end: the tasks are closed, or the parent says `Stop`; the main thread says `Stopping` and waits for the watcher,
+//! who ends with the parent's `Farewell`. A parent that has died says nothing: then the watcher ends the process.
+
+use super::context::{Context, Desk};
+use super::envelope::{Answer, Done, Envelope, Parcel, ResultCodec, TaskCodec, Ticket};
+use super::messages::{FromParent, FromWorker, Identity, LONGEST, Level, PROTOCOL, shortened};
+use super::panics::{self, catch};
+use super::task::Task;
+use crate::error::{RecvError, SendError};
+use crate::host::board::{Board, Slot};
+use crate::host::link::{Link, Received};
+use crate::host::poll::Poll;
+use crate::host::{child, clock};
+use crate::queue::{Interrupter, Receiver, Sender, inherit_fd, inherit_tagged};
+use crate::sync::{AtomicBool, Ordering};
+use core::any::type_name;
+use std::os::fd::{AsFd, OwnedFd};
+use std::process::exit;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+/// Tells a process that it is a worker: the number of its slot, and the type of its tasks.
+pub(super) const VARIABLE: &str = "WORKRING_WORKER";
+/// The names of what a worker is given.
+pub(super) const LINK: &str = "workring-link";
+pub(super) const BOARD: &str = "workring-board";
+pub(super) const TASKS: &str = "workring-tasks";
+pub(super) const RESULTS: &str = "workring-results";
+
+/// What a worker ends with that can't go on, as `EX_SOFTWARE` of sysexits(3).
+const BROKEN: i32 = 70;
+
+/// How far a worker has got with a task that is on the board.
+pub(super) mod phase {
+    /// It runs.
+    pub(crate) const RUNNING: u32 = 0;
+    /// It is done, and its result is being sent.
+    pub(crate) const SENDING: u32 = 1;
+}
+
+/// Become a worker, if this process was started as one: then this call runs tasks, and never returns. In any other
+/// process it returns at once.
+///
+/// To be called at the very start of `main` in every program that makes a pool, before threads are started or arguments
+/// are looked at: workers are this program, run again. `K` is the type of the tasks; a program that has several pools
+/// names all their types, as a tuple.
+///
+/// # Examples
+///
+/// See [the module](super).
+pub fn run_if_worker<K: Kinds>() {
+    let Ok(order) = std::env::var(VARIABLE) else {
+        return;
+    };
+    // The variable reaches programs that a worker starts, too. The link does not.
+    let Ok(link) = inherit_fd(LINK) else {
+        return;
+    };
+    let link = Arc::new(Link::from(link));
+    let (slot, wanted) = order.split_once(' ').unwrap_or_default();
+    let order = sealed::Order {
+        wanted,
+        slot: slot.parse().unwrap_or(u32::MAX),
+        link,
+    };
+    if !K::serve(&order) {
+        K::refuse(&order);
+    }
+    exit(BROKEN)
+}
+
+/// Whether this process was started as a worker, and has not become one.
+pub(super) fn is_unclaimed_worker() -> bool {
+    std::env::var_os(VARIABLE).is_some() && inherit_fd(LINK).is_ok()
+}
+
+/// The types of tasks that a program's workers can run: one [`Task`], or a tuple of up to eight of them.
+pub trait Kinds: sealed::Kinds {}
+
+mod sealed {
+    use super::Link;
+    use std::sync::Arc;
+
+    /// What a worker was started for.
+    #[derive(Debug)]
+    pub struct Order<'a> {
+        pub(super) wanted: &'a str,
+        pub(super) slot: u32,
+        pub(super) link: Arc<Link>,
+    }
+
+    pub trait Kinds {
+        /// Serve, and never return; unless other tasks are wanted: false.
+        fn serve(order: &Order<'_>) -> bool;
+        /// Tell the parent what this program has instead, and wait until it has heard that.
+        fn refuse(order: &Order<'_>);
+    }
+}
+
+impl<T: Task> Kinds for T {}
+
+impl<T: Task> sealed::Kinds for T {
+    fn serve(order: &sealed::Order<'_>) -> bool {
+        if order.wanted != type_name::<T>() {
+            return false;
+        }
+        Worker::<T>::enter(order).work()
+    }
+
+    fn refuse(order: &sealed::Order<'_>) {
+        let _ = greet::<T>(&order.link);
+    }
+}
+
+macro_rules! kinds {
+    ($first:ident $(, $other:ident)*) => {
+        impl<$first: Task, $($other: Task),*> Kinds for ($first, $($other,)*) {}
+
+        impl<$first: Task, $($other: Task),*> sealed::Kinds for ($first, $($other,)*) {
+            fn serve(order: &sealed::Order<'_>) -> bool {
+                <$first as sealed::Kinds>::serve(order) $(|| <$other as sealed::Kinds>::serve(order))*
+            }
+
+            fn refuse(order: &sealed::Order<'_>) {
+                <$first as sealed::Kinds>::refuse(order);
+            }
+        }
+    };
+}
+
+kinds!(A);
+kinds!(A, B);
+kinds!(A, B, C);
+kinds!(A, B, C, D);
+kinds!(A, B, C, D, E);
+kinds!(A, B, C, D, E, F);
+kinds!(A, B, C, D, E, F, G);
+kinds!(A, B, C, D, E, F, G, H);
+
+/// What both sides say of themselves, to see whether they fit.
+pub(super) fn identity<T: Task>() -> Identity {
+    Identity {
+        protocol: PROTOCOL,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        schema: T::SCHEMA,
+        task: type_name::<T>().to_owned(),
+        output: type_name::<T::Output>().to_owned(),
+        error: type_name::<T::Error>().to_owned(),
+    }
+}
+
+/// Say what this process is. Whether the parent wants to hear of each task; `None`: it wants no worker any more, or not
+/// this one, which it ends.
+fn greet<T: Task>(link: &Link) -> Option<bool> {
+    link.send(&FromWorker::Hello(identity::<T>()).encode())
+        .ok()?;
+    loop {
+        match hear(link) {
+            Heard::Said(FromParent::Welcome { tells_tasks }) => return Some(tells_tasks),
+            Heard::Nonsense => {}
+            Heard::Said(_) | Heard::Nobody => return None,
+        }
+    }
+}
+
+/// What the parent says next.
+enum Heard {
+    Said(FromParent),
+    Nonsense,
+    /// It has ended.
+    Nobody,
+}
+
+fn hear(link: &Link) -> Heard {
+    hear_with(link, None)
+}
+
+/// As [`hear`], but the end of this process, the parent, is enough: somebody else may have its side of the link open.
+fn hear_with(link: &Link, parent: Option<&OwnedFd>) -> Heard {
+    if let Some(parent) = parent {
+        let mut poll = Poll::new();
+        let said = poll.readable(link.as_fd());
+        poll.readable(parent.as_fd());
+        if poll.wait(None).is_ok() && !poll.is_ready(said) {
+            return Heard::Nobody;
+        }
+    }
+    let mut buffer = [0; LONGEST];
+    match link.recv(&mut buffer) {
+        Ok(Received::Datagram(bytes)) => {
+            FromParent::decode(bytes).map_or(Heard::Nonsense, Heard::Said)
+        }
+        Ok(Received::TooLong(_) | Received::Nothing) => Heard::Nonsense,
+        Ok(Received::Closed) | Err(_) => Heard::Nobody,
+    }
+}
+
+/// A worker at work.
+struct Worker<T: Task> {
+    link: Arc<Link>,
+    tells_tasks: bool,
+    tasks: Receiver<Envelope<T>, TaskCodec>,
+    results: Sender<Answer<T>, ResultCodec<T>>,
+    context: Context,
+    watcher: JoinHandle<()>,
+}
+
+impl<T: Task> Worker<T> {
+    /// Take over what this process was given, and prepare it; it ends if that can't be done.
+    fn enter(order: &sealed::Order<'_>) -> Self {
+        let link = &order.link;
+        panics::install(Arc::clone(link));
+        let Some(tells_tasks) = greet::<T>(link) else {
+            exit(0);
+        };
+        Self::take_over(order, tells_tasks).unwrap_or_else(|what| {
+            let what = shortened(what);
+            let _ = link.send(&FromWorker::Unfit { what }.encode());
+            exit(BROKEN)
+        })
+    }
+
+    fn take_over(order: &sealed::Order<'_>, tells_tasks: bool) -> Result<Self, String> {
+        let tasks = inherit_tagged(TASKS, T::SCHEMA).map_err(|error| error.to_string())?;
+        let tasks: Receiver<Envelope<T>, TaskCodec> = tasks;
+        let results = inherit_tagged(RESULTS, T::SCHEMA).map_err(|error| error.to_string())?;
+        let board = inherit_fd(BOARD).map_err(|error| error.to_string())?;
+        let board = Board::attach(board).map_err(|refusal| format!("the board: {refusal:?}"))?;
+        if board.slot(order.slot).is_none() {
+            return Err(format!("the board has no slot {}", order.slot));
+        }
+        let desk = Arc::new(Desk {
+            board,
+            slot: order.slot,
+            stopping: AtomicBool::new(false),
+            cancelled: AtomicBool::new(false),
+        });
+        // Without it, it is killed with its parent, and what it has started is not.
+        let parent = child::watch_parent().ok();
+        let (link, desk_of_watcher) = (Arc::clone(&order.link), Arc::clone(&desk));
+        let watcher = watch(link, parent, desk_of_watcher, tasks.interrupter())?;
+        match catch(T::prepare_worker) {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return Err(error.to_string()),
+            Err(panic) => return Err(panic.to_string()),
+        }
+        let context = Context {
+            desk,
+            id: super::task::TaskId(0),
+            attempt: 0,
+        };
+        Ok(Self {
+            link: Arc::clone(&order.link),
+            tells_tasks,
+            tasks,
+            results,
+            context,
+            watcher,
+        })
+    }
+
+    /// Run tasks until there are no more, or none are wanted; then end.
+    fn work(mut self) -> ! {
+        self.say(&FromWorker::Ready);
+        while !self.context.desk.is_stopping() {
+            match self.tasks.lease() {
+                Ok(lease) => {
+                    let (envelope, unsettled) = lease.into_parts();
+                    self.perform(envelope);
+                    unsettled.ack();
+                }
+                Err(RecvError::Closed) => break,
+                // A message that is not even a ticket is a dead letter, which the parent looks at.
+                Err(RecvError::Interrupted | RecvError::Decode(_)) => {}
+                Err(error) => self.give_up(&error.to_string()),
+            }
+        }
+        self.leave()
+    }
+
+    fn perform(&mut self, envelope: Envelope<T>) {
+        let Envelope { ticket, parcel } = envelope;
+        let desk = Arc::clone(&self.context.desk);
+        let Some(slot) = desk.board.slot(desk.slot) else {
+            self.give_up("the board has gone");
+        };
+        let done = if desk.is_cancelled(ticket.id) {
+            Done::Cancelled
+        } else {
+            match parcel {
+                Parcel::Task(task) => self.run(task, ticket, slot),
+                Parcel::Encoded(_) => Done::NotCarried("it was not decoded".to_owned()),
+                Parcel::Broken(what) => Done::NotCarried(what),
+            }
+        };
+        self.send(Answer { ticket, done });
+        if slot.running().is_some() {
+            if self.tells_tasks {
+                self.say(&FromWorker::Ended { task: ticket.id.0 });
+            }
+            slot.end();
+        }
+    }
+
+    fn run(&mut self, task: T, ticket: Ticket, slot: &Slot) -> Done<T> {
+        slot.set_phase(phase::RUNNING);
+        slot.begin(ticket.id.0, clock::about_now());
+        if self.tells_tasks {
+            self.say(&FromWorker::Began { task: ticket.id.0 });
+        }
+        self.context.id = ticket.id;
+        self.context.attempt = ticket.attempt.into();
+        let context = &self.context;
+        let done = match catch(|| task.run(context)) {
+            Ok(Ok(output)) => Done::Output(output),
+            Ok(Err(error)) => Done::Failed(error),
+            Err(panic) => Done::Panicked(panic),
+        };
+        slot.set_phase(phase::SENDING);
+        done
+    }
+
+    /// Send what became of a task. One that can't be sent is told as such: each task has an outcome.
+    fn send(&self, answer: Answer<T>) {
+        let ticket = answer.ticket;
+        let what = match catch(|| self.results.send(answer)) {
+            // Closed: the parent wants no more results.
+            Ok(Ok(()) | Err(SendError::Closed(_))) => return,
+            Ok(Err(error @ (SendError::Forked(_) | SendError::Corrupt { .. }))) => {
+                self.give_up(&error.to_string())
+            }
+            Ok(Err(error)) => error.to_string(),
+            Err(panic) => panic.to_string(),
+        };
+        let done = Done::NotCarried(shortened(what));
+        if let Err(error) = self.results.send(Answer { ticket, done })
+            && !error.is_closed()
+        {
+            self.give_up(&error.to_string());
+        }
+    }
+
+    fn say(&self, message: &FromWorker) {
+        // A parent that has gone is the watcher's business.
+        let _ = self.link.send(&message.encode());
+    }
+
+    fn leave(self) -> ! {
+        self.say(&FromWorker::Stopping);
+        // Ends with the parent's farewell.
+        let _ = self.watcher.join();
+        drop((self.tasks, self.results));
+        exit(0)
+    }
+
+    /// Something is wrong that this worker can do nothing about. What it has in hand goes back.
+    fn give_up(&self, what: &str) -> ! {
+        self.say(&FromWorker::Said {
+            level: Level::Error,
+            target: "workring".to_owned(),
+            message: shortened(format!("a worker gives up: {what}")),
+        });
+        exit(BROKEN)
+    }
+}
+
+/// Start the thread that listens to the parent.
+fn watch(
+    link: Arc<Link>,
+    parent: Option<OwnedFd>,
+    desk: Arc<Desk>,
+    interrupter: Interrupter,
+) -> Result<JoinHandle<()>, String> {
+    let listen = move || {
+        loop {
+            match hear_with(&link, parent.as_ref()) {
+                Heard::Said(FromParent::Farewell) => return,
+                Heard::Said(FromParent::Stop) => {}
+                // Release, twice: pairs with the loads in `Desk`.
+                Heard::Said(FromParent::Cancel) => desk.cancelled.store(true, Ordering::Release),
+                Heard::Said(FromParent::Welcome { .. }) | Heard::Nonsense => {
+                    let said = FromWorker::Said {
+                        level: Level::Warn,
+                        target: "workring".to_owned(),
+                        message: "a message of the parent made no sense, and was skipped"
+                            .to_owned(),
+                    };
+                    let _ = link.send(&said.encode());
+                    continue;
+                }
+                Heard::Nobody => child::end_own_group(),
+            }
+            desk.stopping.store(true, Ordering::Release);
+            interrupter.interrupt();
+        }
+    };
+    let builder = thread::Builder::new().name("workring-watcher".to_owned());
+    builder.spawn(listen).map_err(|error| error.to_string())
+}
