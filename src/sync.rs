@@ -1,17 +1,24 @@
-//! The atomics of this crate: the real ones, or loom's when it explores a model.
+//! The atomics of this crate: the real ones, or loom's when it explores a model, or, in the crate's own tests, real
+//! ones that can be watched.
 //!
 //! This is the only file that names either, so that the very functions that run in shared memory also run
 //! under the model checker.
 
 #[cfg(not(loom))]
 pub(crate) use core::sync::atomic::{
-    AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
+    AtomicBool, AtomicPtr, AtomicU8, AtomicUsize, Ordering, fence,
 };
+#[cfg(not(any(loom, test)))]
+pub(crate) use core::sync::atomic::{AtomicU32, AtomicU64};
 #[cfg(loom)]
 pub(crate) use loom::sync::atomic::{Ordering, fence};
+#[cfg(all(test, not(loom)))]
+pub(crate) use observed::{AtomicU32, AtomicU64};
 #[cfg(loom)]
 pub(crate) use tracked::{AtomicBool, AtomicU8, AtomicU32, AtomicU64};
 
+#[cfg(all(test, not(loom)))]
+pub(crate) mod observed;
 #[cfg(loom)]
 mod tracked;
 

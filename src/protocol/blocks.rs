@@ -78,7 +78,7 @@ pub(crate) struct Block(u64);
 const GENERATION_BITS: u32 = 47;
 const ATTEMPTS_BITS: u32 = 4;
 const ROW_BITS: u32 = 10;
-const ATTEMPTS_SHIFT: u32 = GENERATION_BITS;
+pub(super) const ATTEMPTS_SHIFT: u32 = GENERATION_BITS;
 const ROW_SHIFT: u32 = ATTEMPTS_SHIFT + ATTEMPTS_BITS;
 const STATE_SHIFT: u32 = ROW_SHIFT + ROW_BITS;
 const GENERATION_MASK: u64 = (1 << GENERATION_BITS) - 1;
@@ -102,6 +102,19 @@ impl Block {
                 | (attempts & ATTEMPTS_MASK) << ATTEMPTS_SHIFT
                 | (generation & GENERATION_MASK),
         )
+    }
+
+    /// As it is in memory, for [`super::explicit`].
+    #[cfg(test)]
+    #[must_use]
+    pub(crate) const fn bits(self) -> u64 {
+        self.0
+    }
+
+    #[cfg(test)]
+    #[must_use]
+    pub(crate) const fn from_bits(bits: u64) -> Self {
+        Self(bits)
     }
 
     /// `None` for the one pattern that stands for nothing.
@@ -150,7 +163,7 @@ impl Block {
 
     /// The same message in another state and hand.
     #[inline(always)]
-    const fn moved(self, state: State, row: Row) -> Self {
+    pub(super) const fn moved(self, state: State, row: Row) -> Self {
         Self::pack(state, row, self.attempts() as u64, self.generation())
     }
 
@@ -223,7 +236,7 @@ impl core::fmt::Debug for Block {
 pub(crate) struct BlockWord(AtomicU64);
 
 impl BlockWord {
-    #[cfg(all(test, loom))]
+    #[cfg(test)]
     pub(crate) fn new() -> Self {
         Self(AtomicU64::new(Block::pack(State::Free, Row::FIRST, 0, 0).0))
     }
@@ -337,7 +350,7 @@ const fn short(generation: u64) -> u32 {
 const _: () = assert!(size_of::<BlockHeader>() == 24);
 
 impl BlockHeader {
-    #[cfg(all(test, loom))]
+    #[cfg(test)]
     pub(crate) fn new() -> Self {
         Self {
             word: BlockWord::new(),

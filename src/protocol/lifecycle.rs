@@ -28,14 +28,14 @@ use crate::sync::{AtomicU64, Ordering};
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Lifecycle(u64);
 
-const CLOSING: u64 = 1;
-const CANCEL: u64 = 1 << 1;
-const ENDED: u64 = 1 << 2;
+pub(super) const CLOSING: u64 = 1;
+pub(super) const CANCEL: u64 = 1 << 1;
+pub(super) const ENDED: u64 = 1 << 2;
 const HAD_SENDERS: u64 = 1 << 3;
 const HAD_RECEIVERS: u64 = 1 << 4;
-const ARRIVAL: u64 = 1 << 5;
+pub(super) const ARRIVAL: u64 = 1 << 5;
 
-const fn had(role: Role) -> u64 {
+pub(super) const fn had(role: Role) -> u64 {
     match role {
         Role::Sender => HAD_SENDERS,
         Role::Receiver => HAD_RECEIVERS,
@@ -43,6 +43,19 @@ const fn had(role: Role) -> u64 {
 }
 
 impl Lifecycle {
+    /// As it is in memory, for [`super::explicit`].
+    #[cfg(test)]
+    #[must_use]
+    pub(crate) const fn bits(self) -> u64 {
+        self.0
+    }
+
+    #[cfg(test)]
+    #[must_use]
+    pub(crate) const fn from_bits(bits: u64) -> Self {
+        Self(bits)
+    }
+
     /// Nothing of the kind that an operation would have to look at more closely.
     #[must_use]
     #[inline(always)]

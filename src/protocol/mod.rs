@@ -46,6 +46,8 @@
 
 pub(crate) mod batch;
 pub(crate) mod blocks;
+#[cfg(all(test, not(loom)))]
+mod explicit;
 pub(crate) mod lifecycle;
 #[cfg(all(test, loom))]
 mod models;

@@ -36,8 +36,8 @@ pub(crate) struct ParkingWord {
 #[cfg(not(loom))]
 const _: () = assert!(size_of::<ParkingWord>() == 64);
 
-const WAITERS: u32 = 1;
-const EPOCH: u32 = 2;
+pub(super) const WAITERS: u32 = 1;
+pub(super) const EPOCH: u32 = 2;
 
 /// What a sleeper read: it may sleep for as long as the word says so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +52,7 @@ impl Epoch {
 }
 
 impl ParkingWord {
-    #[cfg(all(test, loom))]
+    #[cfg(test)]
     pub(crate) fn new() -> Self {
         Self {
             word: AtomicU32::new(0),

@@ -67,6 +67,8 @@ pub(crate) struct Roles(u64);
 
 impl Roles {
     pub(crate) const BOTH: Self = Self(3);
+    #[cfg(test)]
+    pub(crate) const NONE: Self = Self(0);
 
     #[must_use]
     pub(crate) const fn only(role: Role) -> Self {
@@ -82,7 +84,7 @@ impl Roles {
     }
 
     #[must_use]
-    const fn without(self, role: Role) -> Self {
+    pub(super) const fn without(self, role: Role) -> Self {
         Self(self.0 & !Self::only(role).0)
     }
 }
@@ -120,7 +122,20 @@ impl Incarnation {
 pub(crate) struct Tenant(u64);
 
 impl Tenant {
-    const fn pack(tenancy: Tenancy, roles: Roles, incarnation: Incarnation) -> Self {
+    /// As it is in memory, for [`super::explicit`].
+    #[cfg(test)]
+    #[must_use]
+    pub(crate) const fn bits(self) -> u64 {
+        self.0
+    }
+
+    #[cfg(test)]
+    #[must_use]
+    pub(crate) const fn from_bits(bits: u64) -> Self {
+        Self(bits)
+    }
+
+    pub(super) const fn pack(tenancy: Tenancy, roles: Roles, incarnation: Incarnation) -> Self {
         let tenancy = match tenancy {
             Tenancy::Free => 0,
             Tenancy::Ticket => 1,

@@ -17,10 +17,23 @@ use crate::sync::{AtomicU64, Ordering};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Returned(u64);
 
-const DIRTY: u64 = 1;
-const EPOCH: u64 = 2;
+pub(super) const DIRTY: u64 = 1;
+pub(super) const EPOCH: u64 = 2;
 
 impl Returned {
+    /// As it is in memory, for [`super::explicit`].
+    #[cfg(test)]
+    #[must_use]
+    pub(crate) const fn bits(self) -> u64 {
+        self.0
+    }
+
+    #[cfg(test)]
+    #[must_use]
+    pub(crate) const fn from_bits(bits: u64) -> Self {
+        Self(bits)
+    }
+
     #[must_use]
     #[inline(always)]
     pub(crate) const fn is_dirty(self) -> bool {

@@ -197,6 +197,19 @@ impl Slot {
         )
     }
 
+    /// As it is in memory, for [`super::explicit`].
+    #[cfg(test)]
+    #[must_use]
+    pub(crate) const fn bits(self) -> u64 {
+        self.0
+    }
+
+    #[cfg(test)]
+    #[must_use]
+    pub(crate) const fn from_bits(bits: u64) -> Self {
+        Self(bits)
+    }
+
     #[must_use]
     pub(crate) const fn empty(lap: Lap) -> Self {
         Self::pack(Kind::Empty, Row::FIRST, BlockIndex::FIRST, lap)
@@ -298,7 +311,7 @@ impl core::fmt::Debug for Slot {
 pub(crate) struct SlotWord(AtomicU64);
 
 impl SlotWord {
-    #[cfg(all(test, loom))]
+    #[cfg(test)]
     pub(crate) fn new(slot: Slot) -> Self {
         Self(AtomicU64::new(slot.0))
     }

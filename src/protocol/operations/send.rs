@@ -47,7 +47,7 @@ pub(crate) fn allocate<W: Words>(
 
 /// The block that comes `by` after block `number` in the circle of those numbered `from`, if that has so many.
 #[inline(always)]
-fn further(number: u32, by: u32, from: &Range<u32>) -> u32 {
+pub(in crate::protocol) fn further(number: u32, by: u32, from: &Range<u32>) -> u32 {
     let next = number + by;
     if next < from.end {
         next

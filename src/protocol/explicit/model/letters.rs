@@ -1,0 +1,79 @@
+//! Rows 13 and 14.
+
+use super::super::super::blocks::{Block, State};
+use super::super::super::lifecycle::Lifecycle;
+use super::super::mutants::Mutant;
+use super::super::process::{Hand, Outcome};
+use super::super::views::keep_generation;
+use super::super::words::Word;
+use super::{Cx, Result, hand};
+
+impl Cx {
+    /// The letters of this moment, oldest first.
+    async fn letters(&self) -> Vec<(u64, u8, Block)> {
+        let ended = self.life(Lifecycle::has_ended).await;
+        self.blocks_in(|word| is_letter(ended, word)).await
+    }
+
+    pub(super) async fn bury(&self) {
+        let letters = self.letters().await;
+        let limit = self.limits().max_dead_letters as usize;
+        let excess = letters.len().saturating_sub(limit);
+        for (_, number, letter) in letters.into_iter().take(excess) {
+            if self.is(Mutant::DropLetterByStore) {
+                self.store(Word::Block(number), letter.free().bits()).await;
+            } else if self.exchange_block(number, letter, letter.free()).await {
+                self.wake_block_waiters(number).await;
+            }
+        }
+    }
+
+    pub(super) async fn open_oldest_letter(&self) -> Outcome {
+        for (position, number, _) in self.letters().await {
+            if let Some(read) = self.open(number, position).await {
+                return Outcome::Block(read);
+            }
+        }
+        Outcome::Nothing
+    }
+
+    async fn open(&self, number: u8, position: u64) -> Option<Hand> {
+        let is_either = |word: Block| word.is(State::Dead) || word.is(State::Returned);
+        let letter = self.block_if(number, is_either).await;
+        let ended = self.life(Lifecycle::has_ended).await;
+        let letter = letter.filter(|&word| is_letter(ended, word))?;
+        let is_same = |now| now == position;
+        if !self.test(Word::Position(number), is_same).await {
+            return None;
+        }
+        let state = if self.is(Mutant::ReadLetterAsHeld) {
+            State::Held
+        } else {
+            State::Read
+        };
+        let read = letter.moved(state, self.me());
+        let opened = self.exchange_block(number, letter, read).await;
+        opened.then(|| hand(number, read))
+    }
+
+    pub(super) async fn discard_letter(&self, read: Hand) -> Result<Outcome> {
+        let free = Block::from_bits(read.word).free();
+        self.release_word(read, free).await?;
+        Ok(Outcome::Done)
+    }
+
+    pub(super) async fn put_back_letter(&self, read: Hand) -> Result<Outcome> {
+        let word = Block::from_bits(read.word);
+        let mut dead = word.dead();
+        if self.is(Mutant::PutBackKeepsGeneration) {
+            dead = keep_generation(dead);
+        }
+        self.release_word(read, dead).await?;
+        self.bury().await;
+        Ok(Outcome::Done)
+    }
+}
+
+fn is_letter(ended: bool, word: Block) -> bool {
+    word.is(State::Dead) || ended && word.is(State::Returned)
+}

@@ -1,0 +1,240 @@
+//! Ways to get the protocol wrong, each of which the model must be able to tell from the right one.
+//!
+//! With each goes the configuration in which it is caught. One that is often named with them is not here: that R6 looks
+//! at the ring before it has read the blocks. By itself it does no harm, for what is Offered in the name of a dead
+//! process was so when the ring was looked at, as long as the row is its own (D1); it does with [`R6WritesAnyWord`].
+//!
+//! [`R6WritesAnyWord`]: Mutant::R6WritesAnyWord
+
+/// What the model does wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mutant {
+    /// A sender overwrites a Vacated slot, and nobody has noted who took its message.
+    SendWithoutHelp,
+    /// So does a closer.
+    SealWithoutHelp,
+    /// A helper does not look whether the slot is still the same after it has read the block.
+    HelpWithoutReread,
+    /// A receiver acknowledges or returns a message while the slot still has its name (row 7).
+    KeepName,
+    /// A sender does not look whether the queue is closing before each row 3.
+    SendWithoutLookAtLifecycle,
+    /// A sender does not look whether the queue is full.
+    SendBeyondCapacity,
+    /// A sender moves the tail further than it has come.
+    TailAhead,
+    /// From a free slot of a later lap a sender jumps as if it were Full.
+    JumpALapTooFar,
+    /// Laps are compared as numbers that never wrap.
+    CompareLapsWithoutWrap,
+    /// A returned message is of the generation that it was of (B3 of `blocks`).
+    ReturnKeepsGeneration,
+    /// A returner does not say that something has come back.
+    ReturnSilently,
+    /// It says so, and does not raise the epoch (T1 of `returned`).
+    ReturnWithoutRaise,
+    /// It says so, and then gives the message back.
+    SayBeforeReturning,
+    /// Whoever met no Returned block clears the word, whatever has come back since (T2).
+    ClearReturnedAnyway,
+    /// A receiver takes a returned message by a plain store (row 12).
+    TakeReturnedByStore,
+    /// The number of attempts stays below the limit for ever.
+    AttemptsSaturate,
+    /// After a cancel, what comes back is Returned.
+    ReturnUnderCancel,
+    /// A settled queue ends by a look at the blocks, without a pass over the ring before it.
+    VerdictInOnePass,
+    /// It ends by a look at the blocks, and then comes the pass over the ring.
+    VerdictHelpsAfterwards,
+    /// A drained queue ends although a message waits to be handed out again.
+    VerdictWithoutReturned,
+    /// A verdict that meets a Returned block does not set the word.
+    VerdictDoesNotTell,
+    /// A receiver returns `Closed` without the bit that makes it so for all.
+    ClosedIsNotSticky,
+    /// A closer sets the bit and leaves the Closed slot to others.
+    CloseWithoutSeal,
+    /// Nobody writes Closed in the place of a closer that has died.
+    NobodySeals,
+    /// A closer looks whether it is the first, and then sets the bit.
+    TwoClosersAreFirst,
+    /// A reader of a dead letter notes it as Held (row 13).
+    ReadLetterAsHeld,
+    /// A letter that is put back is of the generation that it was of (B3).
+    PutBackKeepsGeneration,
+    /// A letter is dropped by a plain store (row 14).
+    DropLetterByStore,
+    /// Recovery does not look whether the row is still that of the dead (D1 of `recover`).
+    RecoverWithoutConfirming,
+    /// It looks before it has read the word, not after.
+    ConfirmBeforeReading,
+    /// What a dead process has taken is not noted.
+    RecoverWithoutR2,
+    /// Its name is left in the slots.
+    RecoverWithoutR3,
+    /// Its name is left in the slots until its messages have been handed out again (D2).
+    R3AfterR4,
+    /// What it held is not returned.
+    RecoverWithoutR4,
+    /// What it held is returned, of the generation that it was of (B3).
+    R4KeepsGeneration,
+    /// What it held is returned by a plain store.
+    R4WritesAnyWord,
+    /// What it was filling is not freed.
+    RecoverWithoutR5,
+    /// What it had filled and not sent is not freed.
+    RecoverWithoutR6,
+    /// What it had not sent is freed by a plain store.
+    R6WritesAnyWord,
+    /// Nobody is told that messages have come back from the dead.
+    R7WithoutReturned,
+    /// The row is freed before what its tenant had (D4).
+    RowFreedFirst,
+    /// A row has the same incarnation for its next tenant (E2 of `peers`).
+    VacateKeepsIncarnation,
+    /// A sweep that meets a Returned block does not set the word.
+    TidyDoesNotTell,
+    /// An arrival is counted before its row says so (L3 of `lifecycle`).
+    CountArrivalFirst,
+    /// The maker of a ticket does not count it.
+    ArrivalIsNotCounted,
+    /// A leaver looks for others before it has given up its role.
+    LookBeforeLeaving,
+    /// A side ends when two looks at the rows have found nobody.
+    TwoScansInsteadOfTheWord,
+    /// A sleeper sets the bit and does not raise the epoch (P1 of `parking`).
+    AnnounceWithoutRaise,
+    /// A sleeper that was woken leaves without another look (P4).
+    LeaverEatsAWake,
+    /// Whoever frees a block wakes only those that have asked for its class.
+    WordPerClass,
+    /// A notifier that woke nobody clears the bit, whoever has come since (P3).
+    ClearWaitersAnyway,
+    /// A sender looks for sleepers, and then publishes (P2).
+    LookForSleepersFirst,
+    /// A closer wakes one sleeper.
+    WakeOneInsteadOfAll,
+    /// Whoever frees a block wakes nobody.
+    FreeWithoutWake,
+    /// The last release on a closed queue wakes nobody.
+    SettleWithoutWake,
+}
+
+pub(super) const MUTANTS: &[(Mutant, &str)] = &[
+    (Mutant::SendWithoutHelp, "a dead taker's slot is used again"),
+    (Mutant::SealWithoutHelp, "a dead taker's slot is sealed"),
+    (
+        Mutant::HelpWithoutReread,
+        "settled, and a block is used again",
+    ),
+    (Mutant::KeepName, "one sleeps for room"),
+    (
+        Mutant::SendWithoutLookAtLifecycle,
+        "close against send and receive",
+    ),
+    (Mutant::SendBeyondCapacity, "one sleeps for room"),
+    (Mutant::TailAhead, "two senders, two receivers"),
+    (
+        Mutant::JumpALapTooFar,
+        "a sender dies while its message is taken",
+    ),
+    (Mutant::CompareLapsWithoutWrap, "laps that wrap"),
+    (Mutant::ReturnKeepsGeneration, "returns, one after another"),
+    (Mutant::ReturnSilently, "one sleeps for what comes back"),
+    (Mutant::ReturnWithoutRaise, "returns, one after another"),
+    (Mutant::SayBeforeReturning, "one sleeps for what comes back"),
+    (Mutant::ClearReturnedAnyway, "returns, one after another"),
+    (Mutant::TakeReturnedByStore, "returns, and laps"),
+    (
+        Mutant::AttemptsSaturate,
+        "a receiver dies, its message is handed out again",
+    ),
+    (Mutant::ReturnUnderCancel, "cancel against a return"),
+    (Mutant::VerdictInOnePass, "settled, and a taker dies"),
+    (Mutant::VerdictHelpsAfterwards, "settled, and a taker dies"),
+    (Mutant::VerdictWithoutReturned, "returns, one after another"),
+    (Mutant::VerdictDoesNotTell, "returns, one after another"),
+    (Mutant::ClosedIsNotSticky, "a taker dies after the close"),
+    (Mutant::CloseWithoutSeal, "cancel against a return"),
+    (Mutant::NobodySeals, "cancel against a return"),
+    (Mutant::TwoClosersAreFirst, "two closers"),
+    (Mutant::ReadLetterAsHeld, "dead letters, two readers"),
+    (Mutant::PutBackKeepsGeneration, "dead letters, two readers"),
+    (Mutant::DropLetterByStore, "dead letters"),
+    (
+        Mutant::RecoverWithoutConfirming,
+        "a sender's row is used again",
+    ),
+    (Mutant::ConfirmBeforeReading, "a sender's row is used again"),
+    (
+        Mutant::RecoverWithoutR2,
+        "a receiver dies, its message is handed out again",
+    ),
+    (
+        Mutant::RecoverWithoutR3,
+        "a receiver dies, its message is handed out again",
+    ),
+    (Mutant::R3AfterR4, "what a dead taker had is sent round"),
+    (
+        Mutant::RecoverWithoutR4,
+        "a receiver dies, its message is handed out again",
+    ),
+    (
+        Mutant::R4KeepsGeneration,
+        "a receiver dies, its message is handed out again",
+    ),
+    (Mutant::R4WritesAnyWord, "two recoverers, one taker"),
+    (
+        Mutant::RecoverWithoutR5,
+        "a sender dies while its message is taken",
+    ),
+    (
+        Mutant::RecoverWithoutR6,
+        "a sender dies while its message is taken",
+    ),
+    (
+        Mutant::R6WritesAnyWord,
+        "a sender dies while its message is taken",
+    ),
+    (
+        Mutant::R7WithoutReturned,
+        "a receiver dies, its message is handed out again",
+    ),
+    (
+        Mutant::RowFreedFirst,
+        "a sender dies while its message is taken",
+    ),
+    (
+        Mutant::VacateKeepsIncarnation,
+        "a sender's row is used again",
+    ),
+    (Mutant::TidyDoesNotTell, "returns, one after another"),
+    (
+        Mutant::CountArrivalFirst,
+        "one joins while the last one leaves",
+    ),
+    (Mutant::ArrivalIsNotCounted, "a role is handed on"),
+    (Mutant::LookBeforeLeaving, "two last senders leave"),
+    (
+        Mutant::TwoScansInsteadOfTheWord,
+        "one joins while the last one leaves",
+    ),
+    (
+        Mutant::AnnounceWithoutRaise,
+        "one sleeps for what comes back",
+    ),
+    (
+        Mutant::LeaverEatsAWake,
+        "two sleep for messages, one not for long",
+    ),
+    (Mutant::WordPerClass, "one sleeps for any of two blocks"),
+    (Mutant::ClearWaitersAnyway, "one sleeps for what comes back"),
+    (
+        Mutant::LookForSleepersFirst,
+        "one sleeps for what comes back",
+    ),
+    (Mutant::WakeOneInsteadOfAll, "two sleep until the close"),
+    (Mutant::FreeWithoutWake, "two sleep for a block"),
+    (Mutant::SettleWithoutWake, "one sleeps until all is settled"),
+];

@@ -1,0 +1,130 @@
+//! Atomics of the crate's own tests that can be watched: the explicit-state explorer runs the real functions on
+//! words that are not there.
+//!
+//! To everybody else they are the real ones, and of the same size. While a thread is in [`watch`], its observer is
+//! asked first, with the address of the word and what is to be done there: it may do it in the word's place,
+//! on a state of its own, or leave the function for good by unwinding, which is how a process stops or dies.
+
+use core::cell::RefCell;
+use core::ops::Deref;
+use core::sync::atomic::{self, Ordering};
+use std::rc::Rc;
+
+/// What is done to a word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    Load,
+    Store(u64),
+    /// To the second value, if it is the first.
+    Exchange(u64, u64),
+    Swap(u64),
+    Add(u64),
+    Sub(u64),
+    Or(u64),
+}
+
+pub(crate) trait Observer {
+    /// The value that the word had before; `None`: it is none of those that are watched.
+    fn access(&self, address: usize, access: Access) -> Option<u64>;
+}
+
+thread_local! {
+    static OBSERVER: RefCell<Option<Rc<dyn Observer>>> = const { RefCell::new(None) };
+}
+
+/// Run `program` with `observer` in the place of the words that it knows.
+pub(crate) fn watch<R>(observer: Rc<dyn Observer>, program: impl FnOnce() -> R) -> R {
+    struct Reset;
+    impl Drop for Reset {
+        fn drop(&mut self) {
+            OBSERVER.set(None);
+        }
+    }
+    OBSERVER.set(Some(observer));
+    let _reset = Reset;
+    program()
+}
+
+fn ask(address: usize, access: Access) -> Option<u64> {
+    // Not borrowed while the observer works: it may unwind, and threads that end have none any more.
+    let observer = OBSERVER.try_with(|observer| observer.borrow().clone());
+    observer.ok().flatten()?.access(address, access)
+}
+
+macro_rules! observed {
+    ($($name:ident($value:ty): $($operation:ident as $access:ident),*;)*) => {$(
+        #[derive(Debug, Default)]
+        #[repr(transparent)]
+        pub(crate) struct $name(atomic::$name);
+
+        impl $name {
+            pub(crate) const fn new(value: $value) -> Self {
+                Self(atomic::$name::new(value))
+            }
+
+            fn ask(&self, access: Access) -> Option<$value> {
+                let seen = ask(core::ptr::from_ref(self).addr(), access)?;
+                Some(<$value>::try_from(seen).expect("a value of the word's size"))
+            }
+
+            pub(crate) fn load(&self, ordering: Ordering) -> $value {
+                self.ask(Access::Load)
+                    .unwrap_or_else(|| self.0.load(ordering))
+            }
+
+            pub(crate) fn store(&self, value: $value, ordering: Ordering) {
+                if self.ask(Access::Store(value.into())).is_none() {
+                    self.0.store(value, ordering);
+                }
+            }
+
+            pub(crate) fn compare_exchange(
+                &self,
+                current: $value,
+                new: $value,
+                success: Ordering,
+                failure: Ordering,
+            ) -> Result<$value, $value> {
+                match self.ask(Access::Exchange(current.into(), new.into())) {
+                    Some(seen) if seen == current => Ok(seen),
+                    Some(seen) => Err(seen),
+                    None => self.0.compare_exchange(current, new, success, failure),
+                }
+            }
+
+            /// Of a watched word, it never fails without a reason.
+            pub(crate) fn compare_exchange_weak(
+                &self,
+                current: $value,
+                new: $value,
+                success: Ordering,
+                failure: Ordering,
+            ) -> Result<$value, $value> {
+                match self.ask(Access::Exchange(current.into(), new.into())) {
+                    Some(seen) if seen == current => Ok(seen),
+                    Some(seen) => Err(seen),
+                    None => self.0.compare_exchange_weak(current, new, success, failure),
+                }
+            }
+
+            $(
+                pub(crate) fn $operation(&self, operand: $value, ordering: Ordering) -> $value {
+                    self.ask(Access::$access(operand.into()))
+                        .unwrap_or_else(|| self.0.$operation(operand, ordering))
+                }
+            )*
+        }
+
+        impl Deref for $name {
+            type Target = atomic::$name;
+            fn deref(&self) -> &Self::Target {
+                &self.0
+            }
+        }
+    )*};
+}
+
+observed! {
+    AtomicU32(u32): fetch_add as Add;
+    AtomicU64(u64): swap as Swap, fetch_add as Add, fetch_sub as Sub, fetch_or as Or;
+}
