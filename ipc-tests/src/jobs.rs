@@ -12,11 +12,14 @@ use std::{
     env,
     error::Error,
     fs::File,
+    hint,
     io::{BufRead, BufReader, Write},
+    mem,
     os::unix::net::{UnixListener, UnixStream},
     path::{Path, PathBuf},
     process::{self, Command, Stdio},
     thread,
+    time::{Duration, Instant},
 };
 use workring::workers::{Context, Task};
 
@@ -43,6 +46,8 @@ pub enum Job {
     Die(Death),
     /// Ends its worker in all attempts before this one, and gives its number.
     DieUntil(u32, Death),
+    /// Keeps a processor busy for so many microseconds, and gives their number.
+    Busy(u64),
     /// Gives the process id of its worker.
     Pid,
     /// Gives the value of an environment variable, or fails.
@@ -115,6 +120,13 @@ impl Task for Job {
                 }
                 Ok(context.attempt().to_string())
             }
+            Self::Busy(microseconds) => {
+                let start = Instant::now();
+                while start.elapsed() < Duration::from_micros(microseconds) {
+                    hint::spin_loop();
+                }
+                Ok(microseconds.to_string())
+            }
             Self::Pid => Ok(process::id().to_string()),
             Self::Variable(name) => env::var(name).map_err(|error| error.to_string()),
             Self::Directory => {
@@ -150,6 +162,9 @@ fn prepare(order: &str) -> Result<(), Box<dyn Error + Send + Sync>> {
     }
 }
 
+/// How many bytes a task takes that is told to.
+pub const TAKEN: usize = 128 << 20;
+
 /// A task's side of a meeting.
 fn meet(path: &Path, context: &Context) -> Result<String, String> {
     let mut stream = UnixStream::connect(path).map_err(|error| error.to_string())?;
@@ -167,6 +182,18 @@ fn meet(path: &Path, context: &Context) -> Result<String, String> {
                 }
                 return Err("cancelled".to_owned());
             }
+            "await cancel and say why" => {
+                while !context.is_cancelled() {
+                    thread::yield_now();
+                }
+                return Ok(format!("{:?}", context.cancel_reason()));
+            }
+            "loop" => loop {
+                hint::spin_loop();
+            },
+            "take memory" => mem::forget(vec![1_u8; TAKEN]),
+            // More than it may have where there is a limit; not touched.
+            "take addresses" => mem::forget(hint::black_box(Vec::<u8>::with_capacity(3 << 30))),
             "have a child" => {
                 let child = Command::new("sleep")
                     .arg("1000")

@@ -19,9 +19,9 @@ use core::time::Duration;
 use nix::sys::signal::{SigHandler, SigSet, signal};
 use rustix::io::Errno;
 use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, getpgrp, getpid, getppid,
-    kill_current_process_group, kill_process_group, pidfd_open, set_parent_process_death_signal,
-    waitid,
+    Pid, PidfdFlags, Resource, Rlimit, Signal, WaitId, WaitIdOptions, getpgrp, getpid, getppid,
+    getrlimit, kill_current_process_group, kill_process_group, pidfd_open,
+    set_parent_process_death_signal, setrlimit, waitid,
 };
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -202,6 +202,17 @@ pub(crate) fn resident(id: u32) -> io::Result<u64> {
         return Err(ErrorKind::InvalidData.into());
     };
     Ok(pages.saturating_mul(supply::page_size()))
+}
+
+/// Let this process have so many bytes of addresses from now on, and no more again.
+pub(crate) fn limit_own_addresses(bytes: u64) -> io::Result<()> {
+    let allowed = getrlimit(Resource::As).maximum.unwrap_or(u64::MAX);
+    let bytes = Some(bytes.min(allowed));
+    let limit = Rlimit {
+        current: bytes,
+        maximum: bytes,
+    };
+    Ok(setrlimit(Resource::As, limit)?)
 }
 
 #[cfg(test)]

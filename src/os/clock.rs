@@ -1,6 +1,6 @@
 //! The time, as all processes of a machine agree on it.
 
-use nix::time::{ClockId, clock_gettime};
+use nix::time::{ClockId, clock_getres, clock_gettime};
 
 fn nanoseconds(clock: ClockId) -> u64 {
     // These clocks can be read on every Linux.
@@ -17,6 +17,13 @@ pub(crate) fn now() -> u64 {
 /// As [`now`], a few milliseconds behind, and cheaper.
 pub(crate) fn about_now() -> u64 {
     nanoseconds(ClockId::CLOCK_MONOTONIC_COARSE)
+}
+
+/// How far behind [`about_now`] may be, in nanoseconds.
+pub(crate) fn coarseness() -> u64 {
+    let tick = clock_getres(ClockId::CLOCK_MONOTONIC_COARSE);
+    let tick = tick.map_or(core::time::Duration::ZERO, Into::into);
+    u64::try_from(tick.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Milliseconds since 1970.

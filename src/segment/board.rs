@@ -22,8 +22,9 @@
 //!     is older than this task's.
 //! B3. Who reads `running` twice, and the same both times, with `started` in between, has the start of that
 //!     task, or a later one, if its worker is about to go straight on: a time limit then ends later, never too early.
-//! B4. A cancel cell holds the number, plus one, of the last task cancelled whose place it is. With at least as many
-//!     cells as tasks can be under way no two tasks under way share one, as long as their numbers are consecutive.
+//! B4. A cancel cell holds the number, plus one, of the last task cancelled whose place it is, and in its two highest
+//!     bits why. With at least as many cells as tasks can be under way no two tasks under way share one, as long as
+//!     their numbers are consecutive.
 //!
 //! Crash: the words stay as they are. A worker that is killed between two stores was, as far as anybody can tell,
 //! killed before the first or after the second.
@@ -102,6 +103,12 @@ impl Slot {
         }
     }
 
+    /// The start that was stored last: another one than before, if another task was begun since.
+    pub(crate) fn last_start(&self) -> u64 {
+        // Acquire: pairs with the store in `begin`.
+        self.started.load(Ordering::Acquire)
+    }
+
     /// Say how far the worker has got with itself; what the numbers mean is the caller's business. 0 at first.
     pub(crate) fn set_phase(&self, phase: u32) {
         // Release: what belongs to the phase was done before.
@@ -120,6 +127,12 @@ impl Slot {
         self.set_phase(0);
     }
 }
+
+/// How many reasons there can be for a task to be cancelled.
+pub(crate) const REASONS: u64 = 4;
+/// Where they stand in a cell, above the number.
+const REASON_SHIFT: u32 = u64::BITS - REASONS.ilog2();
+const NUMBER: u64 = (1 << REASON_SHIFT) - 1;
 
 /// A task's number as words hold it, in which 0 means none.
 fn mark(task: u64) -> u64 {
@@ -265,19 +278,27 @@ impl Board {
         self.size.slots
     }
 
-    /// Say that a task is not to be begun any more, or to end early.
-    pub(crate) fn cancel(&self, task: u64) {
+    /// Say that a task is not to be begun any more, or to end early, and why: a number below [`REASONS`] whose meaning is
+    /// the caller's business.
+    pub(crate) fn cancel(&self, task: u64, reason: u64) {
+        debug_assert!(reason < REASONS);
         if let Some(cell) = self.cell(task) {
             // Release: whoever finds it cancelled sees what led to that.
-            cell.store(mark(task), Ordering::Release);
+            let said = reason << REASON_SHIFT | mark(task) & NUMBER;
+            cell.store(said, Ordering::Release);
         }
     }
 
     /// Whether [`cancel`](Board::cancel) has said so of this task, and of no later one with the same cell (B4).
     pub(crate) fn is_cancelled(&self, task: u64) -> bool {
+        self.why_cancelled(task).is_some()
+    }
+
+    /// The reason that was given last, if [`is_cancelled`](Board::is_cancelled).
+    pub(crate) fn why_cancelled(&self, task: u64) -> Option<u64> {
         // Acquire: pairs with the store in `cancel`.
-        self.cell(task)
-            .is_some_and(|cell| cell.load(Ordering::Acquire) == mark(task))
+        let said = self.cell(task)?.load(Ordering::Acquire);
+        (said & NUMBER == mark(task)).then_some(said >> REASON_SHIFT)
     }
 
     /// `None` in a forked child.
@@ -350,7 +371,8 @@ mod tests {
         assert_eq!(slot(&parent, 2).running(), running);
         assert_eq!(slot(&parent, 2).phase(), 5);
         assert_eq!(slot(&parent, 1).running(), None);
-        parent.cancel(7);
+        parent.cancel(7, 2);
+        assert_eq!(worker.why_cancelled(7), Some(2));
         assert!(worker.is_cancelled(7) && !worker.is_cancelled(8));
         drop(worker);
         assert_eq!(
@@ -379,7 +401,7 @@ mod tests {
             slot(&board, number).begin(u64::from(number), u64::from(number) + 100);
             slot(&board, number).set_phase(number);
         }
-        (0..64).for_each(|task| board.cancel(1000 + task));
+        (0..64).for_each(|task| board.cancel(1000 + task, 3));
         for number in 0..4 {
             let (task, started) = (u64::from(number), u64::from(number) + 100);
             assert_eq!(
@@ -396,13 +418,13 @@ mod tests {
     #[test]
     fn a_task_that_shares_a_cell_with_a_cancelled_one_is_not_cancelled() {
         let board = board(1, 16);
-        for task in [0, 5, u64::MAX - 1] {
+        for task in [0, 5, NUMBER - 1] {
             assert!(!board.is_cancelled(task), "{task}");
-            board.cancel(task);
+            board.cancel(task, 1);
             assert!(board.is_cancelled(task), "{task}");
             assert!(!board.is_cancelled(task ^ 16), "{task}");
         }
-        board.cancel(5 + 16);
+        board.cancel(5 + 16, 0);
         assert!(board.is_cancelled(5 + 16) && !board.is_cancelled(5));
     }
 

@@ -4,8 +4,10 @@ use super::envelope::{Answer, Envelope, ResultCodec, TaskCodec};
 use super::events::{Event, Listener};
 use super::inbox::Inbox;
 use super::launch::Launcher;
+use super::limits::Limits;
 use super::pool::{Pool, Shared};
 use super::shutdown::Ending;
+use super::staff::{Staff, Workers};
 use super::supervisor::{Orders, Supervisor};
 use super::task::Task;
 use super::worker::is_unclaimed_worker;
@@ -45,7 +47,8 @@ impl Backoff {
 
 /// What a pool is made with, checked.
 pub(super) struct Settings {
-    pub(super) workers: u32,
+    pub(super) staff: Staff,
+    pub(super) limits: Limits,
     pub(super) capacity: usize,
     pub(super) max_message_len: usize,
     pub(super) max_unclaimed: usize,
@@ -70,7 +73,7 @@ pub(super) struct Settings {
 #[must_use = "a builder does nothing until `start` makes a pool"]
 pub struct Builder<T: Task> {
     settings: Settings,
-    workers: Option<usize>,
+    workers: Option<Workers>,
     task: PhantomData<fn() -> T>,
 }
 
@@ -81,7 +84,15 @@ const CAPACITY: RangeInclusive<usize> = 1..=32_768;
 impl<T: Task> Builder<T> {
     pub(super) fn new() -> Self {
         let settings = Settings {
-            workers: 0,
+            staff: Staff {
+                min: 0,
+                max: 0,
+                tasks: None,
+                resident: None,
+                age: None,
+                idle: Duration::from_secs(10),
+            },
+            limits: Limits::default(),
             capacity: 1000,
             max_message_len: 1 << 20,
             max_unclaimed: 1 << 20,
@@ -110,9 +121,86 @@ impl<T: Task> Builder<T> {
         }
     }
 
-    /// How many worker processes: 1 to 512, by default one for each processor that this process may use.
-    pub fn workers(mut self, workers: usize) -> Self {
-        self.workers = Some(workers);
+    /// How many worker processes: a number, `workers(4)`, or from one to another, `workers(1..=8)`; 1 to 512, by default one
+    /// for each processor that this process may use.
+    ///
+    /// Of a range, as many as it begins with are there from the start. Another one is started when tasks wait and all
+    /// workers are busy; when it is ready, perhaps the next. One that had nothing to do for the
+    /// [idle time](Builder::idle_timeout) is ended again.
+    pub fn workers(mut self, workers: impl Into<Workers>) -> Self {
+        self.workers = Some(workers.into());
+        self
+    }
+
+    /// How long a worker beyond the [least number](Builder::workers) may have nothing to do before it is ended. It may
+    /// take up to twice as long: what workers do is looked at once in this time, while there are more than the least
+    /// number. By default 10 s.
+    pub fn idle_timeout(mut self, idle_timeout: Duration) -> Self {
+        self.settings.staff.idle = idle_timeout;
+        self
+    }
+
+    /// How long a task may run before it is told to end. Then
+    /// [`Context::is_cancelled`](super::Context::is_cancelled) is true, and
+    /// [`cancel_reason`](super::Context::cancel_reason) says why. An output that it gives nevertheless is its outcome; if it
+    /// fails or dies from then on, that is [`TaskError::TimedOut`](super::TaskError::TimedOut). By default for ever.
+    ///
+    /// Counted from the start of each attempt, not from the submission. Never before its time, and up to a few
+    /// milliseconds after it.
+    pub fn soft_time_limit(mut self, limit: Duration) -> Self {
+        self.settings.limits.soft = Some(limit);
+        self
+    }
+
+    /// How long a task may run at all. Then the process group of its worker is killed, whatever it does, also if it loops
+    /// or is stopped, and the worker is replaced; nobody else is disturbed. The task's outcome is
+    /// [`TaskError::TimedOut`](super::TaskError::TimedOut), and it is not tried again; an output that arrives just before wins.
+    /// By default for ever. Counted as the [soft limit](Builder::soft_time_limit), which must be shorter.
+    ///
+    /// Should the worker be done with the task and begin another one at the very moment in which it is killed, that one is
+    /// run again by another worker, and the attempt not counted.
+    pub fn time_limit(mut self, limit: Duration) -> Self {
+        self.settings.limits.hard = Some(limit);
+        self
+    }
+
+    /// How much memory a worker may have in use while it runs a task, in bytes: its resident set, shared memory included,
+    /// that of its children not. It is looked at every 100 ms while tasks are in flight. Beyond the limit the worker's
+    /// process group is killed, and the worker replaced; the task's outcome is
+    /// [`TaskError::TooMuchMemory`](super::TaskError::TooMuchMemory), and it is not tried again. By default any.
+    ///
+    /// What is taken faster than that is not caught: [`address_limit`](Builder::address_limit) catches it.
+    pub fn memory_limit(mut self, bytes: u64) -> Self {
+        self.settings.limits.resident = Some(bytes);
+        self
+    }
+
+    /// How many bytes of addresses a worker may have (`RLIMIT_AS`), set before it is [prepared](Task::prepare_worker); the
+    /// pool's own shared memory counts, too. Beyond that the kernel gives it no more memory, and as a rule it aborts: the
+    /// task's outcome is [`TaskError::Crashed`](super::TaskError::Crashed). By default as many as this process.
+    pub fn address_limit(mut self, bytes: u64) -> Self {
+        self.settings.limits.addresses = Some(bytes);
+        self
+    }
+
+    /// Replace each worker after it has run `tasks` tasks, and up to `jitter` more, at random for each, so that not all
+    /// are replaced at once. At least 1. By default never.
+    pub fn recycle_after_tasks(mut self, tasks: u64, jitter: u64) -> Self {
+        self.settings.staff.tasks = Some((tasks, jitter));
+        self
+    }
+
+    /// Replace a worker that has more than so many bytes of memory in use after a task: its resident set, shared memory
+    /// included. The look takes some microseconds for each task. By default never.
+    pub fn recycle_above_memory(mut self, bytes: u64) -> Self {
+        self.settings.staff.resident = Some(bytes);
+        self
+    }
+
+    /// Replace a worker that has been ready for so long, or up to a tenth longer, at random for each, so that not all are
+    /// replaced at once. The task that it runs is done first. By default never.
+    pub fn recycle_after_age(mut self, age: Duration) -> Self {
+        self.settings.staff.age = Some(age);
         self
     }
 
@@ -168,7 +256,8 @@ impl<T: Task> Builder<T> {
     }
 
     /// How long a worker has to stop by itself, when the pool is shut down, before its process group gets `SIGTERM`; and
-    /// how long after that, before it gets `SIGKILL`. By default 2 s.
+    /// how long after that, before it gets `SIGKILL`. Also how long one has to end that is to be replaced, or is through
+    /// with a task beyond its [time limit](Builder::time_limit), before it is killed. By default 2 s.
     pub fn grace(mut self, grace: Duration) -> Self {
         self.settings.grace = grace;
         self
@@ -249,19 +338,22 @@ impl<T: Task> Builder<T> {
             .channel_with::<Answer<T>, ResultCodec<T>>()
             .map_err(StartError::Queue)?;
         let cells = u32::try_from(places).unwrap_or(u32::MAX);
-        let board = Board::create(settings.workers, cells).map_err(|refused| StartError::Os {
+        let board = Board::create(settings.staff.max, cells).map_err(|refused| StartError::Os {
             what: "the workers' board could not be made",
             source: std::io::Error::other(format!("{refused:?}")),
         })?;
-        let inbox = Inbox::new(results, settings.capacity, places, settings.max_unclaimed);
-        let origin = Origin::here().map_err(os("no page to tell a fork by"))?;
         let orders = Arc::new(Orders::new().map_err(os("no event descriptor"))?);
+        let (capacity, max_unclaimed) = (settings.capacity, settings.max_unclaimed);
+        let supervisor = Arc::clone(&orders);
+        let inbox = Inbox::new(results, capacity, places, max_unclaimed, supervisor);
+        let origin = Origin::here().map_err(os("no page to tell a fork by"))?;
         let shared = Arc::new(Shared {
             inbox,
             tasks,
             board,
             settings,
             origin,
+            orders: Arc::clone(&orders),
         });
 
         let launcher = Launcher::new(Arc::clone(&shared), to_do, done)
@@ -291,18 +383,51 @@ impl<T: Task> Builder<T> {
 
     fn checked(mut self) -> Result<Settings, StartError> {
         let processors = || thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        let workers = self
+        let Workers(workers) = self
             .workers
-            .unwrap_or_else(|| processors().clamp(*WORKERS.start(), *WORKERS.end()));
-        check("workers", &workers, &WORKERS)?;
+            .take()
+            .unwrap_or_else(|| processors().clamp(*WORKERS.start(), *WORKERS.end()).into());
+        check("workers", workers.start(), &WORKERS)?;
+        check(
+            "workers",
+            workers.end(),
+            &(*workers.start()..=*WORKERS.end()),
+        )?;
         check("capacity", &self.settings.capacity, &CAPACITY)?;
         check(
             "max_unclaimed",
             &self.settings.max_unclaimed,
             &(1..=usize::MAX),
         )?;
-        self.settings.workers = u32::try_from(workers).unwrap_or(u32::MAX);
+        let number = |workers: &usize| u32::try_from(*workers).unwrap_or(u32::MAX);
+        self.settings.staff.min = number(workers.start());
+        self.settings.staff.max = number(workers.end());
+        self.settings.check_limits()?;
         Ok(self.settings)
+    }
+}
+
+impl Settings {
+    fn check_limits(&self) -> Result<(), StartError> {
+        const MOMENT: Duration = Duration::from_nanos(1);
+        let (limits, staff) = (&self.limits, &self.staff);
+        let longest = limits
+            .hard
+            .map_or(Duration::MAX, |hard| hard.saturating_sub(MOMENT));
+        for (option, time, longest) in [
+            ("time_limit", limits.hard, Duration::MAX),
+            ("soft_time_limit", limits.soft, longest),
+            ("recycle_after_age", staff.age, Duration::MAX),
+            ("idle_timeout", Some(staff.idle), Duration::MAX),
+        ] {
+            check(
+                option,
+                &time.unwrap_or(MOMENT),
+                &(MOMENT..=longest.max(MOMENT)),
+            )?;
+        }
+        let tasks = staff.tasks.map_or(1, |(tasks, _)| tasks);
+        check("recycle_after_tasks", &tasks, &(1..=u64::MAX))
     }
 }
 

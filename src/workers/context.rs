@@ -27,6 +27,32 @@ impl Desk {
     pub(super) fn is_cancelled(&self, id: TaskId) -> bool {
         self.cancelled.load(Ordering::Acquire) || self.board.is_cancelled(id.0)
     }
+
+    fn why_cancelled(&self, id: TaskId) -> Option<CancelReason> {
+        if self.cancelled.load(Ordering::Acquire) {
+            return Some(CancelReason::Shutdown);
+        }
+        Some(match self.board.why_cancelled(id.0)? {
+            TIME_LIMIT => CancelReason::TimeLimit,
+            _ => CancelReason::Cancelled,
+        })
+    }
+}
+
+/// Reasons, as they stand on the board.
+pub(super) const BY_HANDLE: u64 = 0;
+pub(super) const TIME_LIMIT: u64 = 1;
+
+/// Why a task is to end early. See [`Context::cancel_reason`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum CancelReason {
+    /// By its [handle](super::TaskHandle::cancel).
+    Cancelled,
+    /// It has run for longer than [`Builder::soft_time_limit`](super::Builder::soft_time_limit).
+    TimeLimit,
+    /// The pool is being shut down, and does not wait for it.
+    Shutdown,
 }
 
 /// What a task is told while it runs: who it is, and whether anybody still wants its output.
@@ -55,6 +81,12 @@ impl Context {
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         self.desk.is_cancelled(self.id)
+    }
+
+    /// Why [`is_cancelled`](Context::is_cancelled) is true; `None`: it is not. Never waits.
+    #[must_use]
+    pub fn cancel_reason(&self) -> Option<CancelReason> {
+        self.desk.why_cancelled(self.id)
     }
 }
 

@@ -11,6 +11,8 @@
 //! |-----------------------------------|----------------------------------------------------------------------------|
 //! | has its outcome                   | nothing: the worker was killed between its result and the acknowledgement  |
 //! | runs, says the line of the dead   | it crashed: tried again, after a while, or reported                        |
+//! | ... which was killed for it       | it was timed out, cancelled, or took too much memory: reported             |
+//! | ... which was killed for another  | it was begun in the very moment: sent again, and no attempt counted        |
 //! | runs, says the line of another    | it is left for that one's own burial                                       |
 //! | runs nowhere                      | it was not begun: sent again, and no attempt counted                       |
 //!
@@ -23,6 +25,7 @@ use super::envelope::Envelope;
 use super::events::Event;
 use super::inbox::{Flight, State as InboxState};
 use super::slot::{Deceased, Stage, State};
+use super::staff::Leave;
 use super::supervisor::{Course, Supervisor};
 use super::task::{Task, TaskError, TaskId};
 use crate::error::TrySendError;
@@ -65,6 +68,8 @@ impl<T: Task> Supervisor<T> {
             stage,
             is_doomed,
             unfit,
+            struck,
+            leaves,
             ..
         } = worker;
         let pid = process.id();
@@ -76,6 +81,7 @@ impl<T: Task> Supervisor<T> {
             status: status.unwrap_or(ExitStatus::from_raw(0)),
             running: line.and_then(crate::host::board::Slot::running),
             was_doomed: is_doomed,
+            struck,
         };
         self.tell(Event::Exited {
             worker: number,
@@ -93,7 +99,7 @@ impl<T: Task> Supervisor<T> {
         }
         self.deceased.push(death);
         self.settle();
-        self.refill(index, stage, unfit, &death);
+        self.refill(index, stage, unfit, leaves, &death);
     }
 
     /// Everything that it has said (L2 of the slot). Whoever it has left behind may still have its link, and be silent.
@@ -102,14 +108,24 @@ impl<T: Task> Supervisor<T> {
     }
 
     /// See to the place of a worker that has ended.
-    fn refill(&mut self, index: usize, stage: Stage, unfit: Option<String>, death: &Deceased) {
+    fn refill(
+        &mut self,
+        index: usize,
+        stage: Stage,
+        unfit: Option<String>,
+        leaves: Option<Leave>,
+        death: &Deceased,
+    ) {
+        self.look_at_staff_soon();
         match self.course {
             Course::Stopping { .. } => {}
             Course::Starting if stage < Stage::Ready => {
                 self.has_failed_to_start(index, stage, unfit, death);
             }
+            Course::Running if leaves == Some(Leave::Idle) => {}
             Course::Starting | Course::Running => {
-                if stage >= Stage::Ready && death.running.is_some() {
+                let has_left = stage == Stage::Stopping || death.struck.is_some();
+                if has_left || stage >= Stage::Ready && death.running.is_some() {
                     if let Some(slot) = self.slots.get_mut(index) {
                         slot.failures = 0;
                     }
@@ -209,9 +225,13 @@ impl<T: Task> Supervisor<T> {
                     Verdict::SendAgain(now)
                 };
             };
+            if death.struck.is_some_and(|strike| !strike.is_for(id)) {
+                return Verdict::SendAgain(now);
+            }
             flight.crashes += 1;
             let (flight, crashes) = (*flight, flight.crashes);
-            if flight.cancelled || flight.timed_out || is_stopping || crashes > retries {
+            let is_unwanted = flight.cancelled || flight.timed_out || death.struck.is_some();
+            if is_unwanted || is_stopping || crashes > retries {
                 close(state, &flight, &death);
                 return Verdict::Discard;
             }
@@ -221,7 +241,10 @@ impl<T: Task> Supervisor<T> {
             }
             Verdict::SendAgain(now + backoff.after(crashes))
         });
-        if dead.is_some() && matches!(verdict, Verdict::SendAgain(_)) {
+        let is_innocent = |death: &Deceased| death.struck.is_some();
+        if dead.is_some_and(|death| !is_innocent(&death))
+            && matches!(verdict, Verdict::SendAgain(_))
+        {
             self.toll.retried += 1;
         }
         verdict
@@ -291,14 +314,17 @@ fn runs(death: &Deceased, id: TaskId) -> bool {
 
 /// The end of a task whose worker has died of it, or with it.
 fn close<T: Task>(state: &mut InboxState<T>, flight: &Flight, death: &Deceased) {
-    let error = if flight.timed_out {
+    let id = flight.ticket.id;
+    let error = if let Some(strike) = death.struck.filter(|strike| strike.is_for(id)) {
+        strike.why.into()
+    } else if flight.timed_out {
         TaskError::TimedOut
-    } else if flight.cancelled || death.was_doomed {
+    } else if flight.cancelled || death.was_doomed && death.struck.is_none() {
         TaskError::Cancelled
     } else {
         TaskError::Crashed {
             status: death.status,
         }
     };
-    state.file(flight.ticket.id, flight.crashes, Err(error));
+    state.file(id, flight.crashes, Err(error));
 }

@@ -110,6 +110,20 @@ impl<T: Task> TaskHandle<T> {
     pub fn cancel(&self) -> bool {
         self.shared.cancel(self.id)
     }
+
+    /// [`cancel`](TaskHandle::cancel), and if the task still runs after `grace`, end the process group of its worker, which
+    /// is replaced. The outcome is [`TaskError::Cancelled`] then; one that arrives before wins. Zero: no grace. True if
+    /// the outcome was not known yet. Never waits.
+    ///
+    /// Should the worker be done with the task and begin another one at the very moment in which it is killed, that one is
+    /// run again by another worker, and the attempt not counted.
+    #[allow(
+        clippy::must_use_candidate,
+        reason = "cancelling is the point; whether it came too late is a detail"
+    )]
+    pub fn cancel_within(&self, grace: Duration) -> bool {
+        self.shared.cancel_within(self.id, grace)
+    }
 }
 
 impl<T: Task> Drop for TaskHandle<T> {

@@ -24,12 +24,14 @@
 
 use super::envelope::{Answer, Done, ResultCodec, Ticket};
 use super::report::Tally;
+use super::supervisor::Orders;
 use super::task::{Outcome, OutcomeOf, Task, TaskError, TaskId};
 use crate::error::RecvTimeoutError;
 use crate::queue::{Interrupter, Receiver};
 use core::time::Duration;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::Instant;
 
 /// Results received at a time: enough that the lock is taken rarely, few enough that none waits for long.
@@ -45,6 +47,7 @@ pub(super) struct Inbox<T: Task> {
     changed: Condvar,
     results: Receiver<Answer<T>, ResultCodec<T>>,
     interrupter: Interrupter,
+    supervisor: Arc<Orders>,
     max_unclaimed: usize,
 }
 
@@ -61,6 +64,8 @@ pub(super) struct State<T: Task> {
     /// Of these, the ones that have a handle.
     held: usize,
     capacity: usize,
+    /// With more than so many in flight the supervisor wants to be woken.
+    wake_above: usize,
     kept: HashMap<TaskId, OutcomeOf<T>>,
     loose: VecDeque<OutcomeOf<T>>,
     tally: Tally,
@@ -239,6 +244,13 @@ impl<T: Task> State<T> {
         }
     }
 
+    /// Wake the supervisor, once, when more than `idle` tasks are in flight, if none is now, or else more than `busy`. How
+    /// many are.
+    pub(super) fn wake_above(&mut self, idle: usize, busy: usize) -> usize {
+        self.wake_above = if self.in_flight == 0 { idle } else { busy };
+        self.in_flight
+    }
+
     fn unclaimed(&self) -> usize {
         self.kept.len() + self.loose.len()
     }
@@ -251,6 +263,7 @@ impl<T: Task> Inbox<T> {
         capacity: usize,
         places: usize,
         max_unclaimed: usize,
+        supervisor: Arc<Orders>,
     ) -> Self {
         debug_assert!(places.is_power_of_two() && places > capacity);
         let state = State {
@@ -262,6 +275,7 @@ impl<T: Task> Inbox<T> {
             in_flight: 0,
             held: 0,
             capacity,
+            wake_above: usize::MAX,
             kept: HashMap::new(),
             loose: VecDeque::new(),
             tally: Tally::default(),
@@ -275,6 +289,7 @@ impl<T: Task> Inbox<T> {
             changed: Condvar::new(),
             interrupter: results.interrupter(),
             results,
+            supervisor,
             max_unclaimed,
         }
     }
@@ -295,6 +310,10 @@ impl<T: Task> Inbox<T> {
                 return Some(Err(Refused::Closed));
             }
             if let Some(ticket) = state.reserve(has_handle) {
+                if state.in_flight > state.wake_above {
+                    state.wake_above = usize::MAX;
+                    self.supervisor.ring();
+                }
                 return Some(Ok(ticket));
             }
             (state.unclaimed() >= max).then_some(Err(Refused::Unclaimed { max }))

@@ -11,7 +11,7 @@
 //! | worker | `Said`      | something was logged                                        |                                 |
 //! | parent | `Stop`      | it is to take no more tasks                                 | `Stopping`                      |
 //! | parent | `Cancel`    | ... and to end the one that it runs                         |                                 |
-//! | worker | `Stopping`  | it was told to stop, or the tasks have ended                | `Farewell`                      |
+//! | worker | `Stopping`  | it was told to stop, has done enough, or the tasks have ended | `Farewell`                    |
 //! | parent | `Farewell`  | nothing is wanted of it any more                            | it ends, and so does the link   |
 //!
 //! A message is one datagram: a byte for its kind, then its parts by the default codec. One that makes no sense is
@@ -99,10 +99,23 @@ pub(super) enum FromWorker {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FromParent {
-    Welcome { tells_tasks: bool },
+    Welcome(Terms),
     Stop,
     Cancel,
     Farewell,
+}
+
+/// What a worker is to do besides running tasks, and for how long.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Terms {
+    /// Tell of each task.
+    pub(super) tells_tasks: bool,
+    /// Stop after so many tasks.
+    pub(super) tasks: Option<u64>,
+    /// Stop after a task when more than so many bytes of memory are in use.
+    pub(super) resident: Option<u64>,
+    /// Have no more addresses than this.
+    pub(super) addresses: Option<u64>,
 }
 
 const HELLO: u8 = 1;
@@ -179,7 +192,10 @@ impl FromWorker {
 impl FromParent {
     pub(super) fn encode(self) -> Vec<u8> {
         match self {
-            Self::Welcome { tells_tasks } => message(WELCOME, &tells_tasks),
+            Self::Welcome(terms) => {
+                let bytes = (terms.resident, terms.addresses);
+                message(WELCOME, &(terms.tells_tasks, terms.tasks, bytes))
+            }
             Self::Stop => vec![STOP],
             Self::Cancel => vec![CANCEL],
             Self::Farewell => vec![FAREWELL],
@@ -190,9 +206,15 @@ impl FromParent {
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
         let (&kind, rest) = bytes.split_first()?;
         Some(match kind {
-            WELCOME => Self::Welcome {
-                tells_tasks: parts(rest).ok()?,
-            },
+            WELCOME => {
+                let (tells_tasks, tasks, (resident, addresses)) = parts(rest).ok()?;
+                Self::Welcome(Terms {
+                    tells_tasks,
+                    tasks,
+                    resident,
+                    addresses,
+                })
+            }
             STOP if rest.is_empty() => Self::Stop,
             CANCEL if rest.is_empty() => Self::Cancel,
             FAREWELL if rest.is_empty() => Self::Farewell,
@@ -265,7 +287,12 @@ mod tests {
             assert_eq!(FromParent::decode(&bytes), None);
         }
         for sent in [
-            FromParent::Welcome { tells_tasks: true },
+            FromParent::Welcome(Terms {
+                tells_tasks: true,
+                tasks: Some(7),
+                resident: None,
+                addresses: Some(u64::MAX),
+            }),
             FromParent::Stop,
             FromParent::Cancel,
             FromParent::Farewell,

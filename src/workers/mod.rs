@@ -51,6 +51,7 @@
 //! |---|---|
 //! | outcomes | Each task that was accepted has one outcome, and only one: [output or error](TaskError). |
 //! | crashes | A worker that dies, at any instruction, costs only the task that it was running, which is tried again ([`Builder::retries`]) or reported with the worker's exit status. Tasks that it had not begun go to another worker. It is replaced. |
+//! | limits | A task that runs for too long, or takes too much memory, ends with its worker, which is replaced: [`Builder::time_limit`], [`Builder::memory_limit`]. |
 //! | panics | A panic of a task is its outcome, with message and place. The worker lives. |
 //! | no dead end | Who submits without reading moves results into memory meanwhile. |
 //! | the end | [`Pool::shutdown`] is bounded in every step, may be called by anybody at any time, and its books balance. |
@@ -77,6 +78,7 @@
 //! | `inbox`       | the parent's memory of its tasks: states of a task, who receives results       |
 //! | `pool`, `handle`, `builder` | the parent's side, as callers see it                             |
 //! | `supervisor`, `slot`, `launch`, `deaths` | workers' lives: states of a slot, what a death leaves behind |
+//! | `limits`, `staff` | workers that take too long, or too much; that have done enough; how many there are |
 //! | `shutdown`, `report` | the end, and the books                                                  |
 //! | `worker`, `context`, `panics` | the worker's side                                              |
 //!
@@ -98,6 +100,7 @@ mod events;
 mod handle;
 mod inbox;
 mod launch;
+mod limits;
 mod log;
 mod messages;
 mod panics;
@@ -105,17 +108,19 @@ mod pool;
 mod report;
 mod shutdown;
 mod slot;
+mod staff;
 mod supervisor;
 mod task;
 mod worker;
 
 pub use crate::error::{ShutdownError, StartError, SubmitError, TrySubmitError};
 pub use builder::Builder;
-pub use context::Context;
+pub use context::{CancelReason, Context};
 pub use events::Event;
 pub use handle::TaskHandle;
 pub use pool::{Drain, Pool};
 pub use report::Report;
 pub use shutdown::Shutdown;
+pub use staff::Workers;
 pub use task::{Outcome, OutcomeOf, Panic, ResultOf, Task, TaskError, TaskId};
 pub use worker::{Kinds, run_if_worker};

@@ -1,11 +1,13 @@
 //! The parent's side, as its callers see it.
 
 use super::builder::{Builder, Settings};
+use super::context::BY_HANDLE;
 use super::envelope::{Envelope, TaskCodec, Ticket};
 use super::handle::TaskHandle;
 use super::inbox::{Inbox, Loose, Refused, Vain};
 use super::report::Report;
 use super::shutdown::{Ending, Shutdown};
+use super::supervisor::{Command, Orders};
 use super::task::{OutcomeOf, Task, TaskId};
 use crate::error::{SendTimeoutError, ShutdownError, SubmitError, TrySendError, TrySubmitError};
 use crate::host::board::Board;
@@ -27,6 +29,7 @@ pub(super) struct Shared<T: Task> {
     pub(super) board: Board,
     pub(super) settings: Settings,
     pub(super) origin: Origin,
+    pub(super) orders: Arc<Orders>,
 }
 
 impl<T: Task> Shared<T> {
@@ -38,9 +41,18 @@ impl<T: Task> Shared<T> {
             Some(())
         });
         if cancelled.is_some() {
-            self.board.cancel(id.0);
+            self.board.cancel(id.0, BY_HANDLE);
         }
         cancelled.is_some()
+    }
+
+    /// See [`TaskHandle::cancel_within`].
+    pub(super) fn cancel_within(&self, id: TaskId, grace: Duration) -> bool {
+        let is_cancelled = self.cancel(id);
+        if is_cancelled && let Some(due) = Instant::now().checked_add(grace) {
+            self.orders.give(Command::Kill { task: id, due });
+        }
+        is_cancelled
     }
 
     fn submit(

@@ -24,7 +24,7 @@ pub struct Report {
     pub timed_out: u64,
     /// Those that were cancelled: by their handles, or because the pool was shut down before they were done.
     pub cancelled: u64,
-    /// Those whose worker died while they ran, as often as they were tried.
+    /// Those whose worker died while they ran, as often as they were tried, or was killed for the memory that they took.
     pub lost: u64,
     /// Tasks that were started again after their worker had died.
     pub retried: u64,
@@ -32,8 +32,10 @@ pub struct Report {
     pub started: u64,
     /// Worker processes that ended without having been told to.
     pub died: u64,
-    /// Worker processes that had to be killed in the end, because they did not obey.
+    /// Worker processes that had to be killed, because they did not obey, or because of what they ran.
     pub killed: u64,
+    /// Worker processes that left because they had done enough, and were replaced.
+    pub recycled: u64,
     /// How long the shutdown took.
     pub took: Duration,
 }
@@ -51,7 +53,7 @@ impl fmt::Display for Report {
         write!(
             f,
             "{} tasks submitted = {} completed + {} failed + {} timed out + {} cancelled + {} lost to crashes; \
-             {} retried; {} workers started, {} died, {} killed; shut down in {:.1?}",
+             {} retried; {} workers started, {} died, {} killed, {} recycled; shut down in {:.1?}",
             self.submitted,
             self.completed,
             self.failed,
@@ -62,6 +64,7 @@ impl fmt::Display for Report {
             self.started,
             self.died,
             self.killed,
+            self.recycled,
             self.took,
         )
     }
@@ -84,7 +87,11 @@ impl Tally {
             Ok(_) => &mut self.completed,
             Err(TaskError::TimedOut) => &mut self.timed_out,
             Err(TaskError::Cancelled) => &mut self.cancelled,
-            Err(TaskError::Crashed { .. } | TaskError::Unknown { .. }) => &mut self.lost,
+            Err(
+                TaskError::Crashed { .. }
+                | TaskError::TooMuchMemory { .. }
+                | TaskError::Unknown { .. },
+            ) => &mut self.lost,
             Err(TaskError::Failed(_) | TaskError::Panicked(_) | TaskError::NotCarried { .. }) => {
                 &mut self.failed
             }

@@ -112,6 +112,7 @@ impl Ending {
         report.started = toll.started;
         report.died = toll.died;
         report.killed = toll.killed;
+        report.recycled = toll.recycled;
         report.took = began.elapsed();
         debug_assert!(report.is_balanced(), "{report}");
         *supervisor = Supervision::Over(report);

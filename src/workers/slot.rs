@@ -5,7 +5,7 @@
 //! | absent      | no process                             | it is started; with the pool                            |
 //! | starting    | a process, which has said nothing      | `Hello` that fits; its death                            |
 //! | preparing   | it was welcomed                        | `Ready`; its death                                      |
-//! | ready       | it takes tasks                         | `Stopping`; its death                                   |
+//! | ready       | it takes tasks; may have been told to leave | `Stopping`; its death                              |
 //! | stopping    | it takes none any more; `Farewell` sent | its death                                              |
 //! | backing off | no process, until a moment             | the moment; with the pool                               |
 //!
@@ -16,6 +16,8 @@
 //! L2. `Started` is told before anything is heard of a process, `Exited` after everything was.
 //! L3. The line on the board belongs to the process; it is read after its death, and cleared before the next one starts.
 
+use super::limits::Strike;
+use super::staff::Leave;
 use crate::host::board::Running;
 use crate::host::child::Process;
 use crate::host::link::Link;
@@ -44,7 +46,7 @@ pub(super) struct Worker {
     pub(super) link: Link,
     pub(super) process: Process,
     pub(super) stage: Stage,
-    /// When it is killed if it has not got on by then: while it starts, and after it has closed its link.
+    /// When it is killed if it has not got on by then: while it starts, while it leaves, and after it has closed its link.
     pub(super) overdue: Option<Instant>,
     /// Whether there is anything to hear from it.
     pub(super) is_listening: bool,
@@ -52,6 +54,16 @@ pub(super) struct Worker {
     pub(super) is_doomed: bool,
     /// Why it can't be prepared, by its own account.
     pub(super) unfit: Option<String>,
+    /// Whether it was told to leave, and why.
+    pub(super) leaves: Option<Leave>,
+    /// When it has to leave for its age.
+    pub(super) expires: Option<Instant>,
+    /// What it was killed for, if it was for something.
+    pub(super) struck: Option<Strike>,
+    /// A task that it should be through with, and since when that is known.
+    pub(super) lingers: Option<(u64, Instant)>,
+    /// The start of its last task, and since when there was no other.
+    pub(super) rests: Option<(u64, Instant)>,
 }
 
 /// How far a process has got: see the table.
@@ -72,6 +84,8 @@ pub(super) struct Deceased {
     pub(super) running: Option<Running>,
     /// Whether this process has ended it.
     pub(super) was_doomed: bool,
+    /// And for what, if for something.
+    pub(super) struck: Option<Strike>,
 }
 
 impl Slot {
@@ -101,7 +115,7 @@ impl Slot {
     pub(super) fn due(&self) -> Option<Instant> {
         match &self.state {
             State::Absent => None,
-            State::Occupied(worker) => worker.overdue,
+            State::Occupied(worker) => [worker.overdue, worker.expires].into_iter().flatten().min(),
             State::BackingOff { until } => Some(*until),
         }
     }
@@ -118,7 +132,17 @@ impl Worker {
             is_listening: true,
             is_doomed: false,
             unfit: None,
+            leaves: None,
+            expires: None,
+            struck: None,
+            lingers: None,
+            rests: None,
         }
+    }
+
+    /// Whether it takes tasks, and is to go on doing so.
+    pub(super) fn stays(&self) -> bool {
+        self.stage == Stage::Ready && self.leaves.is_none() && !self.is_doomed
     }
 
     pub(super) fn pid(&self) -> u32 {
@@ -129,6 +153,7 @@ impl Worker {
     pub(super) fn kill(&mut self) {
         self.is_doomed = true;
         self.overdue = None;
+        self.expires = None;
         // It fails only for a group that may not be signalled, which is none of ours.
         let _ = self.process.kill_group();
     }

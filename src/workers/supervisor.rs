@@ -17,7 +17,8 @@ use super::builder::Settings;
 use super::deaths::Retry;
 use super::events::Event;
 use super::launch::Launcher;
-use super::messages::{FromParent, FromWorker, LONGEST};
+use super::limits::Condemned;
+use super::messages::{FromParent, FromWorker, LONGEST, Terms};
 use super::slot::{Deceased, Slot, Stage, State, Worker};
 use super::task::{Task, TaskError, TaskId};
 use super::worker::identity;
@@ -37,6 +38,8 @@ use std::time::Instant;
 pub(super) enum Command {
     /// Stop all workers, and end. The tasks that are left are cancelled if `cancel`, else there are none.
     Stop { cancel: bool },
+    /// A task is cancelled: end its worker, if it still runs at that moment.
+    Kill { task: TaskId, due: Instant },
 }
 
 /// Commands on their way.
@@ -59,6 +62,11 @@ impl Orders {
         self.bell.set();
     }
 
+    /// There is more to do than before: look at the workers. Never waits.
+    pub(super) fn ring(&self) {
+        self.bell.set();
+    }
+
     fn take(&self) -> Vec<Command> {
         // Before the look, so that whatever comes after it rings again.
         self.bell.clear();
@@ -73,6 +81,7 @@ pub(super) struct Toll {
     pub(super) died: u64,
     pub(super) killed: u64,
     pub(super) retried: u64,
+    pub(super) recycled: u64,
 }
 
 /// See the table.
@@ -113,6 +122,9 @@ pub(super) struct Supervisor<T: Task> {
     pub(super) deceased: Vec<Deceased>,
     pub(super) look_again: Option<Instant>,
     pub(super) retries: Vec<Retry<T>>,
+    pub(super) condemned: Vec<Condemned>,
+    /// When to look at what workers do.
+    pub(super) inspection: Option<Instant>,
     pub(super) toll: Toll,
 }
 
@@ -130,7 +142,7 @@ impl<T: Task> Supervisor<T> {
         orders: Arc<Orders>,
         starter: mpsc::Sender<Result<(), StartError>>,
     ) -> Self {
-        let slots = (0..launcher.shared.settings.workers).map(Slot::new);
+        let slots = (0..launcher.shared.settings.staff.max).map(Slot::new);
         Self {
             orders,
             starter: Some(starter),
@@ -139,6 +151,8 @@ impl<T: Task> Supervisor<T> {
             deceased: Vec::new(),
             look_again: None,
             retries: Vec::new(),
+            condemned: Vec::new(),
+            inspection: Some(Instant::now()),
             toll: Toll::default(),
             launcher,
         }
@@ -153,7 +167,7 @@ impl<T: Task> Supervisor<T> {
         let shared = Arc::clone(&self.launcher.shared);
         // Whatever happens here, nobody waits for ever. The workers end with this thread.
         let lived = catch_unwind(AssertUnwindSafe(|| {
-            for slot in 0..self.slots.len() {
+            for slot in 0..self.settings().staff.min as usize {
                 self.fill(slot);
             }
             while !self.is_over() {
@@ -176,8 +190,10 @@ impl<T: Task> Supervisor<T> {
             for command in self.orders.take() {
                 match command {
                     Command::Stop { cancel } => self.stop(cancel),
+                    Command::Kill { task, due } => self.condemn(task, due),
                 }
             }
+            self.inspection = Some(Instant::now());
         }
         for slot in ready.spoken {
             self.hear(slot);
@@ -186,6 +202,9 @@ impl<T: Task> Supervisor<T> {
             self.bury(slot);
         }
         self.tick(Instant::now());
+        if self.inspection.is_some_and(|due| due <= Instant::now()) {
+            self.inspect();
+        }
     }
 
     /// When the next thing is to be done although nothing is heard.
@@ -200,6 +219,7 @@ impl<T: Task> Supervisor<T> {
             .chain(retries)
             .chain(course)
             .chain(self.look_again)
+            .chain(self.inspection)
             .min()
     }
 
@@ -243,12 +263,7 @@ impl<T: Task> Supervisor<T> {
                 continue;
             }
             match &mut slot.state {
-                State::Occupied(worker) => {
-                    worker.kill();
-                    if self.course == Course::Starting {
-                        self.fail(StartError::TimedOut);
-                    }
-                }
+                State::Occupied(_) => self.attend(index, now),
                 State::BackingOff { .. } => self.fill(index),
                 State::Absent => {}
             }
@@ -339,8 +354,10 @@ impl<T: Task> Supervisor<T> {
     }
 
     fn understand(&mut self, index: usize, message: FromWorker) {
-        let is_stopping = matches!(self.course, Course::Stopping { .. });
-        let tells_tasks = self.settings().listener.is_some();
+        let terms = match message {
+            FromWorker::Hello(_) => self.settings().terms(),
+            _ => Terms::default(),
+        };
         let Some(slot) = self.slots.get_mut(index) else {
             return;
         };
@@ -354,7 +371,7 @@ impl<T: Task> Supervisor<T> {
                 match identity::<T>().mismatch(&theirs) {
                     None => {
                         worker.stage = Stage::Preparing;
-                        worker.say(FromParent::Welcome { tells_tasks });
+                        worker.say(FromParent::Welcome(terms));
                     }
                     Some((what, theirs, ours)) => {
                         worker.kill();
@@ -370,6 +387,7 @@ impl<T: Task> Supervisor<T> {
                     worker: number,
                     pid,
                 });
+                self.begin_term(index);
                 self.look_whether_started();
             }
             FromWorker::Unfit { what } if worker.stage == Stage::Preparing => {
@@ -391,9 +409,10 @@ impl<T: Task> Supervisor<T> {
                     task,
                 });
             }
-            FromWorker::Stopping if worker.stage == Stage::Ready && is_stopping => {
+            FromWorker::Stopping if worker.stage == Stage::Ready => {
                 worker.stage = Stage::Stopping;
                 worker.say(FromParent::Farewell);
+                self.let_go(index);
             }
             FromWorker::Said {
                 level,
@@ -414,12 +433,15 @@ impl<T: Task> Supervisor<T> {
     }
 
     fn look_whether_started(&mut self) {
-        let is_ready = |slot: &Slot| {
-            slot.worker()
-                .is_some_and(|worker| worker.stage == Stage::Ready)
+        // Those beyond the least number are started when there is work for them.
+        let is_ready = |slot: &Slot| match &slot.state {
+            State::Absent => true,
+            State::Occupied(worker) => worker.stage == Stage::Ready,
+            State::BackingOff { .. } => false,
         };
         if self.course == Course::Starting && self.slots.iter().all(is_ready) {
             self.course = Course::Running;
+            self.inspection = Some(Instant::now());
             if let Some(starter) = self.starter.take() {
                 // Gone if the thread that started the pool has panicked; then so is the pool, soon.
                 let _ = starter.send(Ok(()));
@@ -428,7 +450,7 @@ impl<T: Task> Supervisor<T> {
     }
 
     /// The start has failed: end everybody at once.
-    fn fail(&mut self, error: StartError) {
+    pub(super) fn fail(&mut self, error: StartError) {
         if let Some(starter) = self.starter.take() {
             self.launcher.shared.inbox.refuse();
             let _ = starter.send(Err(error));
@@ -569,7 +591,7 @@ impl<T: Task> Supervisor<T> {
 
 impl Worker {
     /// V2. One that does not listen has no room for more, or has ended.
-    fn say(&self, message: FromParent) {
+    pub(super) fn say(&self, message: FromParent) {
         let _ = self.link.try_send(&message.encode());
     }
 }

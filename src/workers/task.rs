@@ -117,8 +117,14 @@ pub enum TaskError<E> {
     },
     /// It was cancelled, by its handle or because the pool was shut down.
     Cancelled,
-    /// It ran for longer than it may.
+    /// It ran for longer than it may: see [`Builder::time_limit`](super::Builder::time_limit).
     TimedOut,
+    /// Its worker was killed because it had more memory in use than a task [may](super::Builder::memory_limit).
+    #[non_exhaustive]
+    TooMuchMemory {
+        /// How many bytes it had.
+        resident: u64,
+    },
     /// The task, or what it gave, could not be carried from one process to the other.
     #[non_exhaustive]
     NotCarried {
@@ -141,6 +147,9 @@ impl<E: fmt::Display> fmt::Display for TaskError<E> {
             Self::Crashed { status } => write!(f, "the task's worker died: {status}"),
             Self::Cancelled => f.write_str("the task was cancelled"),
             Self::TimedOut => f.write_str("the task ran for longer than it may"),
+            Self::TooMuchMemory { resident } => {
+                write!(f, "the task took more memory than it may: {resident} bytes")
+            }
             Self::NotCarried { what } => {
                 write!(f, "the task or its output could not be carried: {what}")
             }

@@ -16,12 +16,14 @@
 //! | `end` on the board                     | the same                                                             |
 //! | it is acknowledged                     | the result                                                           |
 //!
-//! The end: the tasks are closed, or the parent says `Stop`; the main thread says `Stopping` and waits for the watcher,
+//! The end: the tasks are closed, the parent says `Stop`, or it has done enough; the main thread says `Stopping` and waits for the watcher,
 //! who ends with the parent's `Farewell`. A parent that has died says nothing: then the watcher ends the process.
 
 use super::context::{Context, Desk};
 use super::envelope::{Answer, Done, Envelope, Parcel, ResultCodec, TaskCodec, Ticket};
-use super::messages::{FromParent, FromWorker, Identity, LONGEST, Level, PROTOCOL, shortened};
+use super::messages::{
+    FromParent, FromWorker, Identity, LONGEST, Level, PROTOCOL, Terms, shortened,
+};
 use super::panics::{self, catch};
 use super::task::Task;
 use crate::error::{RecvError, SendError};
@@ -33,7 +35,7 @@ use crate::queue::{Interrupter, Receiver, Sender, inherit_fd, inherit_tagged};
 use crate::sync::{AtomicBool, Ordering};
 use core::any::type_name;
 use std::os::fd::{AsFd, OwnedFd};
-use std::process::exit;
+use std::process::{self, exit};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
@@ -167,14 +169,13 @@ pub(super) fn identity<T: Task>() -> Identity {
     }
 }
 
-/// Say what this process is. Whether the parent wants to hear of each task; `None`: it wants no worker any more, or not
-/// this one, which it ends.
-fn greet<T: Task>(link: &Link) -> Option<bool> {
+/// Say what this process is. What the parent wants; `None`: it wants no worker any more, or not this one, which it ends.
+fn greet<T: Task>(link: &Link) -> Option<Terms> {
     link.send(&FromWorker::Hello(identity::<T>()).encode())
         .ok()?;
     loop {
         match hear(link) {
-            Heard::Said(FromParent::Welcome { tells_tasks }) => return Some(tells_tasks),
+            Heard::Said(FromParent::Welcome(terms)) => return Some(terms),
             Heard::Nonsense => {}
             Heard::Said(_) | Heard::Nobody => return None,
         }
@@ -216,7 +217,9 @@ fn hear_with(link: &Link, parent: Option<&OwnedFd>) -> Heard {
 /// A worker at work.
 struct Worker<T: Task> {
     link: Arc<Link>,
-    tells_tasks: bool,
+    terms: Terms,
+    /// Tasks to be done before it stops by itself.
+    left: u64,
     tasks: Receiver<Envelope<T>, TaskCodec>,
     results: Sender<Answer<T>, ResultCodec<T>>,
     context: Context,
@@ -228,17 +231,17 @@ impl<T: Task> Worker<T> {
     fn enter(order: &sealed::Order<'_>) -> Self {
         let link = &order.link;
         panics::install(Arc::clone(link));
-        let Some(tells_tasks) = greet::<T>(link) else {
+        let Some(terms) = greet::<T>(link) else {
             exit(0);
         };
-        Self::take_over(order, tells_tasks).unwrap_or_else(|what| {
+        Self::take_over(order, terms).unwrap_or_else(|what| {
             let what = shortened(what);
             let _ = link.send(&FromWorker::Unfit { what }.encode());
             exit(BROKEN)
         })
     }
 
-    fn take_over(order: &sealed::Order<'_>, tells_tasks: bool) -> Result<Self, String> {
+    fn take_over(order: &sealed::Order<'_>, terms: Terms) -> Result<Self, String> {
         let tasks = inherit_tagged(TASKS, T::SCHEMA).map_err(|error| error.to_string())?;
         let tasks: Receiver<Envelope<T>, TaskCodec> = tasks;
         let results = inherit_tagged(RESULTS, T::SCHEMA).map_err(|error| error.to_string())?;
@@ -257,6 +260,10 @@ impl<T: Task> Worker<T> {
         let parent = child::watch_parent().ok();
         let (link, desk_of_watcher) = (Arc::clone(&order.link), Arc::clone(&desk));
         let watcher = watch(link, parent, desk_of_watcher, tasks.interrupter())?;
+        if let Some(bytes) = terms.addresses {
+            child::limit_own_addresses(bytes)
+                .map_err(|error| format!("its addresses can't be limited: {error}"))?;
+        }
         match catch(T::prepare_worker) {
             Ok(Ok(())) => {}
             Ok(Err(error)) => return Err(error.to_string()),
@@ -269,7 +276,8 @@ impl<T: Task> Worker<T> {
         };
         Ok(Self {
             link: Arc::clone(&order.link),
-            tells_tasks,
+            terms,
+            left: terms.tasks.unwrap_or(u64::MAX),
             tasks,
             results,
             context,
@@ -286,6 +294,10 @@ impl<T: Task> Worker<T> {
                     let (envelope, unsettled) = lease.into_parts();
                     self.perform(envelope);
                     unsettled.ack();
+                    self.left -= 1;
+                    if self.left == 0 || self.has_grown() {
+                        break;
+                    }
                 }
                 Err(RecvError::Closed) => break,
                 // A message that is not even a ticket is a dead letter, which the parent looks at.
@@ -294,6 +306,12 @@ impl<T: Task> Worker<T> {
             }
         }
         self.leave()
+    }
+
+    /// Whether it has more memory in use than it may keep.
+    fn has_grown(&self) -> bool {
+        let limit = self.terms.resident;
+        limit.is_some_and(|limit| child::resident(process::id()).is_ok_and(|used| used > limit))
     }
 
     fn perform(&mut self, envelope: Envelope<T>) {
@@ -313,7 +331,7 @@ impl<T: Task> Worker<T> {
         };
         self.send(Answer { ticket, done });
         if slot.running().is_some() {
-            if self.tells_tasks {
+            if self.terms.tells_tasks {
                 self.say(&FromWorker::Ended { task: ticket.id.0 });
             }
             slot.end();
@@ -323,7 +341,7 @@ impl<T: Task> Worker<T> {
     fn run(&mut self, task: T, ticket: Ticket, slot: &Slot) -> Done<T> {
         slot.set_phase(phase::RUNNING);
         slot.begin(ticket.id.0, clock::about_now());
-        if self.tells_tasks {
+        if self.terms.tells_tasks {
             self.say(&FromWorker::Began { task: ticket.id.0 });
         }
         self.context.id = ticket.id;
@@ -396,7 +414,7 @@ fn watch(
                 Heard::Said(FromParent::Stop) => {}
                 // Release, twice: pairs with the loads in `Desk`.
                 Heard::Said(FromParent::Cancel) => desk.cancelled.store(true, Ordering::Release),
-                Heard::Said(FromParent::Welcome { .. }) | Heard::Nonsense => {
+                Heard::Said(FromParent::Welcome(_)) | Heard::Nonsense => {
                     let said = FromWorker::Said {
                         level: Level::Warn,
                         target: "workring".to_owned(),

@@ -2,12 +2,12 @@
 
 use crate::support::LIMIT;
 use ipc_tests::jobs::Job;
-use workring::workers::{Builder, Pool, Report, Shutdown};
+use workring::workers::{Builder, Pool, Report, Shutdown, Workers};
 
 pub(crate) const POOLED: &str = env!("CARGO_BIN_EXE_pooled");
 
 /// A pool whose workers are the tests' own worker program.
-pub(crate) fn jobs(workers: usize) -> Builder<Job> {
+pub(crate) fn jobs(workers: impl Into<Workers>) -> Builder<Job> {
     Pool::builder().program(POOLED).workers(workers)
 }
 
