@@ -13,7 +13,7 @@ mod support;
 use serde::{Deserialize, Serialize};
 use std::process::Command;
 use std::time::{Duration, Instant};
-use support::{RUNS, as_float, median, print_origin, read_message, while_near, write_message};
+use support::{RUNS, as_float, median, print_origin, read_message, write_message};
 use workring::workers::{Context, Pool, Shutdown, Task, run_if_worker};
 use workring::{Handoff, Options, Receiver, Sender, inherit};
 
@@ -114,8 +114,7 @@ fn many(chunk: usize) {
     run(10_000);
     let mut figures = Vec::new();
     for _ in 0..RUNS {
-        let (figure, _) = while_near(|| run(tasks));
-        figures.push(figure);
+        figures.push(run(tasks));
     }
     println!(
         "map_unordered, chunk {chunk:>2}, window {window:>3}: {:.2} million tasks a second; of {RUNS}: {figures:.2?}",
