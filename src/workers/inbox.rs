@@ -36,8 +36,6 @@ use std::time::Instant;
 
 /// Results received at a time: enough that the lock is taken rarely, few enough that none waits for long.
 const BATCH: usize = 64;
-/// How long one wait of a leader without a deadline may take; then it begins another one.
-const LONG: Duration = Duration::from_hours(1);
 
 /// What a forked child of the pool's process gets to hear.
 pub(super) const FORKED: &str = "this process was forked from the pool's, and has no part in it";
@@ -183,7 +181,7 @@ impl<T: Task> State<T> {
     }
 
     /// A number that no other task has, or will have.
-    pub(super) fn number(&mut self) -> TaskId {
+    fn number(&mut self) -> TaskId {
         let id = TaskId(self.next);
         self.next += 1;
         id
@@ -393,6 +391,11 @@ impl<T: Task> Inbox<T> {
         })
     }
 
+    /// The number of a task that is not accepted.
+    pub(super) fn number(&self) -> TaskId {
+        self.with(State::number)
+    }
+
     /// A place for the outcomes of a map.
     pub(super) fn open_stream(&self) -> StreamId {
         self.with(|state| state.streams.open())
@@ -558,17 +561,23 @@ impl<T: Task> Inbox<T> {
         state.has_leader = true;
         let mut buffer = core::mem::take(&mut state.buffer);
         drop(state);
-        let left = deadline.map_or(LONG, |deadline| {
-            deadline.saturating_duration_since(Instant::now())
-        });
-        let received = self.results.recv_many_timeout(&mut buffer, BATCH, left);
+        let received = match deadline {
+            None => self
+                .results
+                .recv_many(&mut buffer, BATCH)
+                .map_err(Into::into),
+            Some(deadline) => {
+                let left = deadline.saturating_duration_since(Instant::now());
+                self.results.recv_many_timeout(&mut buffer, BATCH, left)
+            }
+        };
         let mut state = self.state.lock();
         state.has_leader = false;
         Self::take_in(&mut state, buffer);
         let mut is_late = false;
         match received {
             Ok(_) | Err(RecvTimeoutError::Interrupted | RecvTimeoutError::Decode(_)) => {}
-            Err(RecvTimeoutError::Timeout) => is_late = deadline.is_some(),
+            Err(RecvTimeoutError::Timeout) => is_late = true,
             // Only the supervisor closes it, and says so afterwards.
             Err(RecvTimeoutError::Closed) => state = self.await_the_end(state),
             Err(error) => state.unknown = Some(unknown(&error)),

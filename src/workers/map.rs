@@ -163,7 +163,7 @@ impl<'a, T: Task, I: Iterator<Item = T>> Map<'a, T, I> {
                 Refused::Unknown(what) => TaskError::Unknown { what },
                 Refused::Closed | Refused::Unclaimed { .. } => TaskError::Cancelled,
             };
-            let id = self.pool.shared.inbox.with(|state| state.number());
+            let id = self.pool.shared.inbox.number();
             if let Some(line) = &mut self.line {
                 line.push_back(Place { id, outcome: None });
             }
