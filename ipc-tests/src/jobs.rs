@@ -23,6 +23,9 @@ use workring::workers::{Context, Task};
 /// Tells a worker what to do while it is prepared: see [`prepare`].
 pub const PREPARE: &str = "POOLED_PREPARE";
 
+/// Tells the worker program to do as one that does not know that it is a worker.
+pub const FORGETS: &str = "POOLED_FORGETS";
+
 /// One kind of work for each thing that can happen to a task.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Job {
@@ -215,6 +218,12 @@ impl Meeting {
         let _ = std::fs::remove_file(&path);
         let listener = UnixListener::bind(&path).expect("a socket");
         Self { listener, path }
+    }
+
+    /// Where it is, for tasks of another process.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// A task that comes here.

@@ -6,11 +6,12 @@ use crate::support::{
 };
 use ipc_tests::{
     guarded,
-    jobs::{Job, Meeting, Other, PREPARE},
+    jobs::{FORGETS, Job, Meeting, Other, PREPARE},
 };
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::{
     collections::BTreeMap,
-    env, thread,
+    env, fs, thread,
     time::{Duration, Instant},
 };
 use workring::workers::{
@@ -407,6 +408,53 @@ fn p11_a_program_that_is_no_worker_is_a_typed_error() {
         let error = start("/no/such/program").expect_err("no program");
         assert!(matches!(error, StartError::Spawn { .. }), "{error:?}");
         assert!(error.to_string().contains("/no/such/program"), "{error}");
+    });
+}
+
+/// No fork bomb: a program that has forgotten to become a worker is told so when it makes a pool of its own.
+#[test]
+fn p11_a_program_that_forgets_to_become_a_worker_is_told_so() {
+    guarded(LIMIT, || {
+        let error = jobs(2).env(FORGETS, "yes").start().map(drop);
+        let error = error.expect_err("no worker");
+        let StartError::NoHandshake { status, .. } = error else {
+            panic!("{error:?}");
+        };
+        assert_eq!(status.code(), Some(3), "what it says itself");
+    });
+}
+
+/// Open now, with the one that looks.
+fn descriptors() -> u64 {
+    let all = fs::read_dir("/proc/self/fd").expect("/proc");
+    u64::try_from(all.count()).expect("few")
+}
+
+/// With one more descriptor each time, a start gets one step further before it fails, until it does not.
+#[test]
+fn p11_a_start_that_fails_at_any_step_leaves_nothing_behind() {
+    guarded(LIMIT, || {
+        let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("a limit");
+        let open = descriptors();
+        let mut failures = 0;
+        for limit in open - 1.. {
+            let before = descriptors();
+            setrlimit(Resource::RLIMIT_NOFILE, limit, hard).expect("lower it");
+            let started = jobs(2).start();
+            setrlimit(Resource::RLIMIT_NOFILE, soft, hard).expect("raise it");
+            match started {
+                Ok(pool) => {
+                    close(&pool);
+                    break;
+                }
+                Err(error) => {
+                    failures += 1;
+                    assert!(limit < open + 100, "{error}");
+                }
+            }
+            assert_eq!(descriptors(), before);
+        }
+        assert!(failures >= 10, "only {failures} steps have failed");
     });
 }
 

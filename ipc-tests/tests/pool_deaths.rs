@@ -1,11 +1,13 @@
 //! The pool of worker processes, when workers die: what becomes of tasks, and who comes in their place.
 
 use crate::support::{
-    LIMIT,
-    pools::{close, jobs},
+    LIMIT, PEER,
+    pools::{POOLED, close, jobs},
 };
 use ipc_tests::{
-    Pid, Signal, guarded,
+    Pid, Signal,
+    child::Peer,
+    guarded,
     jobs::{Death, Guest, Job, Meeting, PREPARE},
     rounds,
 };
@@ -15,8 +17,9 @@ use std::{
     collections::BTreeMap,
     env, fs,
     os::unix::process::ExitStatusExt,
-    process::{self, ExitStatus},
+    process::{self, Command, ExitStatus},
     sync::Arc,
+    thread,
     time::Duration,
 };
 use workring::workers::{Event, Shutdown, TaskError};
@@ -314,7 +317,9 @@ fn p5_workers_that_die_together_lose_only_what_they_ran() {
             let queued: Vec<_> = (0..10)
                 .map(|n| pool.submit(Job::Double(n)).expect("open"))
                 .collect();
-            guests.iter().for_each(|guest| end(guest, Signal::SIGKILL));
+            for guest in &guests {
+                end(guest, Signal::SIGKILL);
+            }
             for handle in running {
                 let error = handle.wait().expect_err("a crash");
                 assert_eq!(status(&error).signal(), Some(Signal::SIGKILL as i32));
@@ -342,9 +347,38 @@ fn p7_whatever_a_task_has_started_ends_with_its_worker() {
         guest.tell("abort");
         handle.wait().expect_err("a crash");
         while !is_gone(child) {
-            std::thread::yield_now();
+            thread::yield_now();
         }
         close(&pool);
+    });
+}
+
+#[test]
+fn p9_workers_and_what_they_have_started_end_when_their_parent_is_killed() {
+    guarded(LIMIT, || {
+        let meeting = Meeting::new("orphans");
+        let place = meeting.path().display().to_string();
+        let mut parent =
+            Peer::spawn(PEER, "pool", &[&POOLED, &place], Command::spawn).expect("spawn");
+        assert_eq!(parent.hear(), "submitted");
+        let mut guests = [meeting.guest(), meeting.guest()];
+        let mut doomed = Vec::new();
+        for guest in &mut guests {
+            guest.tell("have a child");
+            doomed.push(Pid::from_raw(guest.hear().parse().expect("a pid")));
+            doomed.push(guest.pid);
+        }
+        assert!(doomed.iter().all(|&pid| !is_gone(pid)));
+        // One of them can do nothing about it.
+        for guest in guests.iter().take(1) {
+            end(guest, Signal::SIGSTOP);
+        }
+        parent.signal(Signal::SIGKILL);
+        for pid in doomed {
+            while !is_gone(pid) {
+                thread::yield_now();
+            }
+        }
     });
 }
 

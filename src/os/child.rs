@@ -3,7 +3,8 @@
 //! C1. A child leads a process group of its own. Signals of the terminal do not reach it, and whatever it starts itself
 //!     is ended with it.
 //! C2. It is killed when the thread that has started it ends, by whatever death. If that happens before it could
-//!     ask for this, it finds another parent in place of its own, and never runs its program.
+//!     ask for this, it finds another parent in place of its own, and never runs its program. What it starts itself is
+//!     not: so it may choose to be told instead, with [`watch_parent`], and end its group itself.
 //! C3. It has no signal blocked and `SIGTERM` not ignored, whatever its parent does about signals.
 //! C4. The id of a group is that of its leader, and not used again before the leader is reaped. So the group is
 //!     signalled only before, and the leader reaped only after what is left of its group was killed. A [`Process`] is
@@ -50,6 +51,21 @@ fn bind_to(command: &mut Command, parent: Pid) {
     // SAFETY: the closure runs between fork and exec, where only async-signal-safe calls are allowed: it makes system
     // calls, allocates nothing and takes no lock.
     unsafe { command.pre_exec(prepare) };
+}
+
+/// The parent of this process, to be told of its end: readable, in the sense of `poll(2)`, once it has ended. From now on
+/// this process is not killed then (C2), for that would leave its group alive, but only woken, should it be stopped: to end
+/// the group is its own business. To be called on the thread that runs `main`.
+pub(crate) fn watch_parent() -> io::Result<OwnedFd> {
+    // A parent in another namespace of process ids has no id here.
+    let parent = getppid().ok_or(ErrorKind::Unsupported)?;
+    let watched = pidfd_open(parent, PidfdFlags::empty())?;
+    set_parent_process_death_signal(Some(Signal::CONT))?;
+    // It may have ended before that, and its id be somebody else's.
+    if getppid() != Some(parent) {
+        end_own_group();
+    }
+    Ok(watched)
 }
 
 /// End the process group of this process, which must lead it, and this process with it.

@@ -30,10 +30,12 @@ use super::task::Task;
 use crate::error::{RecvError, SendError};
 use crate::host::board::{Board, Slot};
 use crate::host::link::{Link, Received};
+use crate::host::poll::Poll;
 use crate::host::{child, clock};
 use crate::queue::{Interrupter, Receiver, Sender, inherit_fd, inherit_tagged};
 use crate::sync::{AtomicBool, Ordering};
 use core::any::type_name;
+use std::os::fd::{AsFd, OwnedFd};
 use std::process::exit;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -191,6 +193,19 @@ enum Heard {
 }
 
 fn hear(link: &Link) -> Heard {
+    hear_with(link, None)
+}
+
+/// As [`hear`], but the end of this process, the parent, is enough: somebody else may have its side of the link open.
+fn hear_with(link: &Link, parent: Option<&OwnedFd>) -> Heard {
+    if let Some(parent) = parent {
+        let mut poll = Poll::new();
+        let said = poll.readable(link.as_fd());
+        poll.readable(parent.as_fd());
+        if poll.wait(None).is_ok() && !poll.is_ready(said) {
+            return Heard::Nobody;
+        }
+    }
     let mut buffer = [0; LONGEST];
     match link.recv(&mut buffer) {
         Ok(Received::Datagram(bytes)) => {
@@ -241,11 +256,10 @@ impl<T: Task> Worker<T> {
             stopping: AtomicBool::new(false),
             cancelled: AtomicBool::new(false),
         });
-        let watcher = watch(
-            Arc::clone(&order.link),
-            Arc::clone(&desk),
-            tasks.interrupter(),
-        )?;
+        // Without it, it is killed with its parent, and what it has started is not.
+        let parent = child::watch_parent().ok();
+        let (link, desk_of_watcher) = (Arc::clone(&order.link), Arc::clone(&desk));
+        let watcher = watch(link, parent, desk_of_watcher, tasks.interrupter())?;
         match catch(T::prepare_worker) {
             Ok(Ok(())) => {}
             Ok(Err(error)) => return Err(error.to_string()),
@@ -397,12 +411,13 @@ impl<T: Task> Worker<T> {
 /// Start the thread that listens to the parent.
 fn watch(
     link: Arc<Link>,
+    parent: Option<OwnedFd>,
     desk: Arc<Desk>,
     interrupter: Interrupter,
 ) -> Result<JoinHandle<()>, String> {
     let listen = move || {
         loop {
-            match hear(&link) {
+            match hear_with(&link, parent.as_ref()) {
                 Heard::Said(FromParent::Farewell) => return,
                 Heard::Said(FromParent::Stop) => {}
                 // Release, twice: pairs with the loads in `Desk`.

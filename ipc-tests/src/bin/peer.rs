@@ -29,6 +29,8 @@ mod hygiene;
 mod large;
 #[path = "peer/named.rs"]
 mod named;
+#[path = "peer/pool.rs"]
+mod pool;
 #[path = "peer/scribble.rs"]
 mod scribble;
 #[path = "peer/sides.rs"]
@@ -59,6 +61,7 @@ fn main() -> ExitCode {
         hygiene::ROLES,
         large::ROLES,
         named::ROLES,
+        pool::ROLES,
         scribble::ROLES,
         sides::ROLES,
         standstill::ROLES,

@@ -1,11 +1,25 @@
 //! The worker program of the tests' pools.
 
-use ipc_tests::jobs::Job;
-use std::process::ExitCode;
-use workring::workers::run_if_worker;
+use ipc_tests::jobs::{FORGETS, Job};
+use std::{env, process::ExitCode};
+use workring::workers::{Pool, StartError, run_if_worker};
 
 fn main() -> ExitCode {
+    if env::var_os(FORGETS).is_some() {
+        return forget();
+    }
     run_if_worker::<Job>();
     eprintln!("this program is a worker, and nothing else");
     ExitCode::FAILURE
+}
+
+/// What a program does that has not heard of workers, and goes on to make a pool, which would run it again, and so on.
+fn forget() -> ExitCode {
+    match Pool::<Job>::builder().workers(1).start() {
+        Err(StartError::StartedAsWorker) => ExitCode::from(3),
+        other => {
+            eprintln!("{other:?}");
+            ExitCode::FAILURE
+        }
+    }
 }
