@@ -178,6 +178,42 @@ pub enum SubmitError<T> {
 }
 
 impl<T> SubmitError<T> {
+    pub(crate) fn map<U>(self, task: impl FnOnce(T) -> U) -> SubmitError<U> {
+        let map = task;
+        match self {
+            Self::Closed(task) => SubmitError::Closed(map(task)),
+            Self::Forked(task) => SubmitError::Forked(map(task)),
+            Self::Unclaimed { task, max } => SubmitError::Unclaimed {
+                task: map(task),
+                max,
+            },
+            Self::TooLarge { task, len, max } => SubmitError::TooLarge {
+                task: map(task),
+                len,
+                max,
+            },
+            Self::NoMemory {
+                task,
+                limit,
+                wanted,
+                available,
+            } => SubmitError::NoMemory {
+                task: map(task),
+                limit,
+                wanted,
+                available,
+            },
+            Self::Encode { task, source } => SubmitError::Encode {
+                task: map(task),
+                source,
+            },
+            Self::Corrupt { task, what } => SubmitError::Corrupt {
+                task: map(task),
+                what,
+            },
+        }
+    }
+
     /// The task.
     pub fn into_task(self) -> T {
         match self {

@@ -184,7 +184,7 @@ impl<T: Task> Builder<T> {
     }
 
     /// Replace each worker after it has run `tasks` tasks, and up to `jitter` more, at random for each, so that not all
-    /// are replaced at once. At least 1. By default never.
+    /// are replaced at once. At least 1. By default never. A chunk of a [map](super::Pool::map) is finished first.
     pub fn recycle_after_tasks(mut self, tasks: u64, jitter: u64) -> Self {
         self.settings.staff.tasks = Some((tasks, jitter));
         self

@@ -16,12 +16,15 @@
 //! | runs, says the line of another    | it is left for that one's own burial                                       |
 //! | runs nowhere                      | it was not begun: sent again, and no attempt counted                       |
 //!
+//! The tasks of a chunk that the worker had leased are one letter, and are judged one by one: those with a result are done,
+//! one was running, the others go to other workers, each by itself.
+//!
 //! D1. The repair of step 2 may be somebody else's who has begun it, and been stopped: then the dead is still listed among
 //!     the queue's peers, and everything from 2 on is done again a little later.
 //! D2. A task that was running and has no letter, although the repair is done, can't be sent again: it is reported. (Its
 //!     letter gave way to a large task that needed the memory, or the tasks were cancelled.)
 
-use super::envelope::Envelope;
+use super::envelope::{Envelope, Ticket};
 use super::events::Event;
 use super::inbox::{Flight, State as InboxState};
 use super::slot::{Deceased, Stage, State};
@@ -43,12 +46,10 @@ pub(super) struct Retry<T> {
 /// When to look again for what could not be done now.
 const A_LITTLE_LATER: Duration = Duration::from_millis(10);
 
-/// What is to be done with a letter.
+/// What is to be done with a task of a letter.
 enum Verdict {
-    /// Its task has its outcome, or nobody knows it.
+    /// It has its outcome, or nobody knows it.
     Discard,
-    /// It is somebody else's.
-    Leave,
     SendAgain(Instant),
 }
 
@@ -179,23 +180,32 @@ impl<T: Task> Supervisor<T> {
     /// Step 4.
     fn read_letters(&mut self) {
         for letter in self.launcher.to_do.dead_letters() {
-            let mut envelope = match Envelope::<T>::reopen(&letter.bytes()) {
-                Ok(envelope) => envelope,
+            let envelopes = match Envelope::<T>::reopen(&letter.bytes()) {
+                Ok(envelopes) => envelopes,
                 Err(error) => {
                     super::log::illegible(&error.to_string());
                     letter.discard();
                     continue;
                 }
             };
-            match self.judge(&mut envelope) {
-                Verdict::Discard => letter.discard(),
-                Verdict::Leave => {}
-                Verdict::SendAgain(due) => {
-                    letter.discard();
+            if envelopes.iter().any(|task| self.is_anothers(task.ticket)) {
+                continue;
+            }
+            for mut envelope in envelopes {
+                if let Verdict::SendAgain(due) = self.judge(&mut envelope) {
                     self.retries.push(Retry { due, envelope });
                 }
             }
+            letter.discard();
         }
+    }
+
+    /// Whether a letter with this task belongs to a worker that is not buried yet.
+    fn is_anothers(&self, ticket: Ticket) -> bool {
+        let id = ticket.id;
+        let inbox = &self.launcher.shared.inbox;
+        let is_open = || inbox.with(|state| state.flight(id).is_some_and(|it| it.ticket == ticket));
+        self.runs_elsewhere(id) && !self.deceased.iter().any(|death| runs(death, id)) && is_open()
     }
 
     fn judge(&mut self, envelope: &mut Envelope<T>) -> Verdict {
@@ -209,7 +219,6 @@ impl<T: Task> Supervisor<T> {
             judged
         });
         let (retries, backoff) = (self.settings().retries, self.settings().retry_backoff);
-        let is_anothers = dead.is_none() && self.runs_elsewhere(id);
         let verdict = self.launcher.shared.inbox.change(|state| {
             let Some(flight) = state
                 .flight(id)
@@ -219,11 +228,7 @@ impl<T: Task> Supervisor<T> {
             };
             let now = Instant::now();
             let Some(death) = dead else {
-                return if is_anothers {
-                    Verdict::Leave
-                } else {
-                    Verdict::SendAgain(now)
-                };
+                return Verdict::SendAgain(now);
             };
             if death.struck.is_some_and(|strike| !strike.is_for(id)) {
                 return Verdict::SendAgain(now);

@@ -4,12 +4,17 @@
 //! |-------|---------------------------------|---------------------------------|
 //! | 0-7   | number of the task              | the same                        |
 //! | 8-9   | its attempt                     | the same                        |
-//! | 10    | 0: one task                     | what kind of result             |
+//! | 10    | 0: one task; 1: a chunk         | what kind of result             |
 //! | 11    | 0                               | 0                               |
 //! | 12-   | the task, by the default codec  | what belongs to the kind        |
 //!
+//! A chunk is several tasks with consecutive numbers, of which the ticket has the first. From byte 12 on: how many there
+//! are, in four bytes; then, for each, the length of the task in four bytes, and the task. They travel together, and
+//! nothing more: each is run, answered and judged by itself.
+//!
 //! E1. To decode the ticket never fails for what a codec of this file has encoded, whatever follows it: a task or an
-//!     output that can't be decoded is known by its ticket, and its caller gets an outcome.
+//!     output that can't be decoded is known by its ticket, and its caller gets an outcome. In a chunk, the other tasks are
+//!     not concerned.
 //! E2. A task that is sent again is not decoded: the parent may not be able to, and has no need.
 
 use super::task::{Panic, Task, TaskId};
@@ -27,8 +32,22 @@ pub(super) struct Ticket {
 const HEADER: usize = 12;
 /// The kind of a message that holds one task.
 const ONE_TASK: u8 = 0;
+/// The kind of a message that holds several.
+const CHUNK: u8 = 1;
+/// What stands before each task of a chunk, and before all of them.
+const COUNT: usize = size_of::<u32>();
+/// More tasks than any chunk has.
+const MANY: usize = 1 << 16;
 
 impl Ticket {
+    /// That of the `n`th task of a chunk whose first has this one.
+    pub(super) const fn nth(self, n: usize) -> Self {
+        Self {
+            id: TaskId(self.id.0.wrapping_add(n as u64)),
+            attempt: self.attempt,
+        }
+    }
+
     fn encode(self, kind: u8, into: &mut [u8]) -> Result<&mut [u8], EncodeError> {
         let (header, rest) = into
             .split_first_chunk_mut::<HEADER>()
@@ -68,10 +87,21 @@ pub(super) struct Envelope<T> {
 /// What is in an envelope.
 pub(super) enum Parcel<T> {
     Task(T),
+    /// Several tasks, from the ticket's on.
+    Chunk(Vec<Part<T>>),
     /// A task as it was encoded before (E2).
     Encoded(Vec<u8>),
     /// A task that can't be decoded here, and why (E1).
     Broken(String),
+}
+
+/// A task of a chunk, or why it can't be decoded here (E1).
+pub(super) type Part<T> = Result<T, String>;
+
+impl<T> From<Part<T>> for Parcel<T> {
+    fn from(part: Part<T>) -> Self {
+        part.map_or_else(Self::Broken, Self::Task)
+    }
 }
 
 impl<T> Envelope<T> {
@@ -82,20 +112,31 @@ impl<T> Envelope<T> {
         }
     }
 
-    /// The task of a dead letter, to be sent again as it is.
-    pub(super) fn reopen(letter: &[u8]) -> Result<Self, DecodeError> {
-        let (ticket, _, rest) = Ticket::decode(letter)?;
-        Ok(Self {
-            ticket,
-            parcel: Parcel::Encoded(rest.to_vec()),
-        })
+    /// The tasks of a dead letter, each to be sent again as it is.
+    pub(super) fn reopen(letter: &[u8]) -> Result<Vec<Self>, DecodeError> {
+        let (ticket, kind, rest) = Ticket::decode(letter)?;
+        if kind != CHUNK {
+            let parcel = Parcel::Encoded(rest.to_vec());
+            return Ok(vec![Self { ticket, parcel }]);
+        }
+        let parts = parts(rest, |bytes| Ok(bytes.to_vec()))?;
+        let parcels = parts
+            .into_iter()
+            .map(|part| part.map_or_else(Parcel::Broken, Parcel::Encoded));
+        Ok((0..)
+            .zip(parcels)
+            .map(|(n, parcel)| Self {
+                ticket: ticket.nth(n),
+                parcel,
+            })
+            .collect())
     }
 
     /// The task, which is there unless this is a copy of a letter.
     pub(super) fn into_task(self) -> Option<T> {
         match self.parcel {
             Parcel::Task(task) => Some(task),
-            Parcel::Encoded(_) | Parcel::Broken(_) => None,
+            Parcel::Chunk(_) | Parcel::Encoded(_) | Parcel::Broken(_) => None,
         }
     }
 }
@@ -109,10 +150,15 @@ impl<T: Task> Codec<Envelope<T>> for TaskCodec {
 
     #[inline]
     fn encode(envelope: &Envelope<T>, into: &mut [u8]) -> Result<usize, EncodeError> {
-        let rest = envelope.ticket.encode(ONE_TASK, into)?;
+        let kind = match envelope.parcel {
+            Parcel::Chunk(_) => CHUNK,
+            _ => ONE_TASK,
+        };
+        let rest = envelope.ticket.encode(kind, into)?;
         Ok(HEADER
             + match &envelope.parcel {
                 Parcel::Task(task) => Bincode::encode(task, rest)?,
+                Parcel::Chunk(parts) => encode_parts(parts, rest)?,
                 Parcel::Encoded(bytes) => copy(bytes, rest)?,
                 Parcel::Broken(what) => return Err(EncodeError::failed(what.as_str())),
             })
@@ -122,6 +168,9 @@ impl<T: Task> Codec<Envelope<T>> for TaskCodec {
         Ok(HEADER
             + match &envelope.parcel {
                 Parcel::Task(task) => Bincode::encoded_len(task)?,
+                Parcel::Chunk(parts) => parts.iter().try_fold(COUNT, |length, part| {
+                    Ok(length + COUNT + Bincode::encoded_len(decoded(part)?)?)
+                })?,
                 Parcel::Encoded(bytes) => bytes.len(),
                 Parcel::Broken(what) => return Err(EncodeError::failed(what.as_str())),
             })
@@ -130,10 +179,12 @@ impl<T: Task> Codec<Envelope<T>> for TaskCodec {
     #[inline]
     fn decode(bytes: &[u8]) -> Result<Envelope<T>, DecodeError> {
         let (ticket, kind, rest) = Ticket::decode(bytes)?;
-        let parcel = if kind == ONE_TASK {
-            <Bincode as Codec<T>>::decode(rest).map_or_else(|error| broken(&error), Parcel::Task)
-        } else {
-            Parcel::Broken(format!("a message of the unknown kind {kind}"))
+        let parcel = match kind {
+            ONE_TASK => <Bincode as Codec<T>>::decode(rest)
+                .map_or_else(|error| broken(&error), Parcel::Task),
+            CHUNK => parts(rest, <Bincode as Codec<T>>::decode)
+                .map_or_else(|error| broken(&error), Parcel::Chunk),
+            _ => Parcel::Broken(format!("a message of the unknown kind {kind}")),
         };
         Ok(Envelope { ticket, parcel })
     }
@@ -142,6 +193,66 @@ impl<T: Task> Codec<Envelope<T>> for TaskCodec {
 #[cold]
 fn broken<T>(error: &DecodeError) -> Parcel<T> {
     Parcel::Broken(reason(error))
+}
+
+fn decoded<T>(part: &Part<T>) -> Result<&T, EncodeError> {
+    part.as_ref()
+        .map_err(|what| EncodeError::failed(what.as_str()))
+}
+
+/// Write the tasks of a chunk, each behind its length. How many bytes that takes.
+fn encode_parts<T: Task>(parts: &[Part<T>], into: &mut [u8]) -> Result<usize, EncodeError> {
+    let room = into.len();
+    let mut into = put(parts.len(), into)?;
+    for part in parts {
+        // The length is known only afterwards.
+        let (length, rest) = into
+            .split_first_chunk_mut::<COUNT>()
+            .ok_or(EncodeError::NoRoom)?;
+        let taken = Bincode::encode(decoded(part)?, rest)?;
+        *length = number(taken)?.to_le_bytes();
+        into = rest.get_mut(taken..).ok_or(EncodeError::NoRoom)?;
+    }
+    Ok(room - into.len())
+}
+
+fn put(count: usize, into: &mut [u8]) -> Result<&mut [u8], EncodeError> {
+    let (first, rest) = into
+        .split_first_chunk_mut::<COUNT>()
+        .ok_or(EncodeError::NoRoom)?;
+    *first = number(count)?.to_le_bytes();
+    Ok(rest)
+}
+
+fn number(count: usize) -> Result<u32, EncodeError> {
+    u32::try_from(count).map_err(EncodeError::failed)
+}
+
+/// What `open` makes of each task of a chunk. Those whose bytes can't be found can't be decoded either.
+fn parts<R>(
+    bytes: &[u8],
+    mut open: impl FnMut(&[u8]) -> Result<R, DecodeError>,
+) -> Result<Vec<Part<R>>, DecodeError> {
+    let (count, mut rest) = get(bytes).ok_or_else(|| DecodeError::new("a chunk without end"))?;
+    if count > MANY {
+        return Err(DecodeError::new(format!("a chunk of {count} tasks")));
+    }
+    let mut parts = Vec::with_capacity(count);
+    for _ in 0..count {
+        let found = get(rest).and_then(|(length, rest)| rest.split_at_checked(length));
+        let part = found.map_or_else(
+            || Err(DecodeError::new("a chunk that is cut off")),
+            |(part, _)| open(part),
+        );
+        rest = found.map_or(&[], |(_, rest)| rest);
+        parts.push(part.map_err(|error| reason(&error)));
+    }
+    Ok(parts)
+}
+
+fn get(bytes: &[u8]) -> Option<(usize, &[u8])> {
+    let (first, rest) = bytes.split_first_chunk::<COUNT>()?;
+    Some((u32::from_le_bytes(*first) as usize, rest))
 }
 
 fn copy(bytes: &[u8], into: &mut [u8]) -> Result<usize, EncodeError> {
@@ -268,7 +379,8 @@ mod tests {
     #[test]
     fn a_task_arrives_as_it_was_sent_also_a_second_time() {
         let bytes = encoded::<_, Tasks>(&Envelope::new(TICKET, 4711_u32));
-        let mut again = Envelope::<u32>::reopen(&bytes).expect("a letter");
+        let again = Envelope::<u32>::reopen(&bytes).expect("a letter").pop();
+        let mut again = again.expect("one task");
         assert_eq!(again.ticket, TICKET);
         again.ticket.attempt = 3;
         let arrived: Envelope<u32> = Tasks::decode(&encoded::<_, Tasks>(&again)).expect("a task");
@@ -285,6 +397,57 @@ mod tests {
         assert!(matches!(arrived.parcel, Parcel::Broken(_)));
         bytes.truncate(HEADER - 1);
         assert!(<Tasks as Codec<Envelope<u32>>>::decode(&bytes).is_err());
+    }
+
+    fn chunk() -> Envelope<u32> {
+        Envelope {
+            ticket: TICKET,
+            parcel: Parcel::Chunk((0..5).map(|n| Ok(10 * n)).collect()),
+        }
+    }
+
+    #[test]
+    fn the_tasks_of_a_chunk_arrive_together_and_are_sent_again_one_by_one() {
+        let bytes = encoded::<_, Tasks>(&chunk());
+        let arrived: Envelope<u32> = Tasks::decode(&bytes).expect("a ticket");
+        assert_eq!(arrived.ticket, TICKET);
+        let Parcel::Chunk(parts) = arrived.parcel else {
+            panic!("no chunk");
+        };
+        assert_eq!(parts, [0, 10, 20, 30, 40].map(Ok));
+        let again = Envelope::<u32>::reopen(&bytes).expect("a letter");
+        for (n, envelope) in again.into_iter().enumerate() {
+            assert_eq!(envelope.ticket, TICKET.nth(n));
+            let arrived: Envelope<u32> =
+                Tasks::decode(&encoded::<_, Tasks>(&envelope)).expect("a task");
+            assert_eq!(arrived.ticket.id.0, TICKET.id.0 + n as u64);
+            assert_eq!(
+                arrived.into_task(),
+                Some(10 * u32::try_from(n).expect("few"))
+            );
+        }
+    }
+
+    #[test]
+    fn a_chunk_that_is_cut_off_spoils_only_the_tasks_that_are_missing() {
+        let whole = encoded::<_, Tasks>(&chunk());
+        for length in HEADER + COUNT..whole.len() {
+            let bytes = whole.get(..length).expect("a part of it");
+            let whole_tasks = (length - HEADER - COUNT) / (COUNT + size_of::<u32>());
+            let arrived: Envelope<u32> = Tasks::decode(bytes).expect("a ticket");
+            let Parcel::Chunk(parts) = arrived.parcel else {
+                panic!("no chunk");
+            };
+            assert_eq!(parts.len(), 5);
+            for (n, part) in parts.iter().enumerate() {
+                assert_eq!(part.is_ok(), n < whole_tasks, "{n} of {length}");
+            }
+            assert_eq!(Envelope::<u32>::reopen(bytes).expect("a ticket").len(), 5);
+        }
+        let mut absurd = whole;
+        absurd.splice(HEADER..HEADER + COUNT, [0xff; COUNT]);
+        let arrived: Envelope<u32> = Tasks::decode(&absurd).expect("a ticket");
+        assert!(matches!(arrived.parcel, Parcel::Broken(_)));
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //! | reserved | `flights`, not sent yet             | sent: in flight; refused: withdrawn, as if never there |
 //! | in flight| `flights`                           | its answer arrives, or the supervisor knows of its end |
 //! | kept     | `kept`, for its handle              | the handle takes it; is dropped: loose                 |
+//! | arrived  | `streams`, for its map              | the map takes it; is dropped: gone                     |
 //! | loose    | `loose`, for whoever drains         | `drain`                                                |
 //!
 //! I1. A task has one outcome: whoever files it removes the flight, and what comes later for the same number and
@@ -24,6 +25,7 @@
 
 use super::envelope::{Answer, Done, ResultCodec, Ticket};
 use super::report::Tally;
+use super::streams::{StreamId, Streams};
 use super::supervisor::Orders;
 use super::task::{Outcome, OutcomeOf, Task, TaskError, TaskId};
 use crate::error::RecvTimeoutError;
@@ -36,8 +38,6 @@ use std::time::Instant;
 
 /// Results received at a time: enough that the lock is taken rarely, few enough that none waits for long.
 const BATCH: usize = 64;
-/// How long one wait of a leader without a deadline may take; then it begins another one.
-const LONG: Duration = Duration::from_hours(1);
 
 /// What a forked child of the pool's process gets to hear.
 pub(super) const FORKED: &str = "this process was forked from the pool's, and has no part in it";
@@ -61,13 +61,14 @@ pub(super) struct State<T: Task> {
     next: u64,
     flights: Vec<Option<Flight>>,
     in_flight: usize,
-    /// Of these, the ones that have a handle.
+    /// Of these, the ones that are not for whoever drains.
     held: usize,
     capacity: usize,
     /// With more than so many in flight the supervisor wants to be woken.
     wake_above: usize,
     kept: HashMap<TaskId, OutcomeOf<T>>,
     loose: VecDeque<OutcomeOf<T>>,
+    streams: Streams<OutcomeOf<T>>,
     tally: Tally,
     has_leader: bool,
     followers: usize,
@@ -86,7 +87,38 @@ pub(super) struct Flight {
     pub(super) cancelled: bool,
     /// Whether it has run for too long: how it ends from now on is a time-out.
     pub(super) timed_out: bool,
-    has_handle: bool,
+    owner: Owner,
+}
+
+/// Whose an outcome is going to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Owner {
+    /// A handle's, which knows its number.
+    Handle,
+    /// A map's.
+    Stream(StreamId),
+    /// That of whoever drains.
+    Anybody,
+    /// Nobody's any more.
+    Nobody,
+}
+
+/// Tickets for tasks with consecutive numbers.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Run {
+    /// That of the first.
+    pub(super) ticket: Ticket,
+    pub(super) count: usize,
+}
+
+/// What a map can go on with.
+#[derive(Debug)]
+pub(super) enum Step {
+    /// Outcomes of its own.
+    Arrived,
+    /// Room for tasks, perhaps not for as many as were wanted.
+    Room(Run),
+    Refused(Refused),
 }
 
 /// Why no task is accepted.
@@ -153,39 +185,93 @@ impl<T: Task> State<T> {
         self.tally
     }
 
+    /// A number that no other task has, or will have.
+    fn number(&mut self) -> TaskId {
+        let id = TaskId(self.next);
+        self.next += 1;
+        id
+    }
+
     /// A ticket for another task; `None`: there are as many in flight as there may be.
-    fn reserve(&mut self, has_handle: bool) -> Option<Ticket> {
+    fn reserve(&mut self, owner: Owner) -> Option<Ticket> {
         if self.in_flight >= self.capacity {
             return None;
         }
         // Ends: there are more places than the capacity.
-        let id = loop {
-            let id = TaskId(self.next);
-            self.next += 1;
-            if self.flights.get(self.place(id))?.is_none() {
-                break id;
+        loop {
+            let id = self.number();
+            if let Some(ticket) = self.take_place(id, owner) {
+                return Some(ticket);
             }
-        };
-        let ticket = Ticket { id, attempt: 1 };
+        }
+    }
+
+    /// The place of this number, if it is free.
+    fn take_place(&mut self, id: TaskId, owner: Owner) -> Option<Ticket> {
         let place = self.place(id);
-        *self.flights.get_mut(place)? = Some(Flight {
+        let entry = self.flights.get_mut(place)?;
+        if entry.is_some() {
+            return None;
+        }
+        let ticket = Ticket { id, attempt: 1 };
+        *entry = Some(Flight {
             ticket,
             crashes: 0,
             cancelled: false,
             timed_out: false,
-            has_handle,
+            owner,
         });
         self.in_flight += 1;
-        self.held += usize::from(has_handle);
+        self.held += usize::from(owner != Owner::Anybody);
         self.tally.submitted += 1;
         Some(ticket)
+    }
+
+    /// Tickets for as many tasks as there is room for, `wanted` at the most, whose numbers are consecutive (I2). `None`:
+    /// there is no room now.
+    fn reserve_run(&mut self, wanted: usize, owner: Owner) -> Result<Option<Run>, Refused> {
+        if let Some(what) = self.unknown {
+            return Err(Refused::Unknown(what));
+        }
+        if !self.open {
+            return Err(Refused::Closed);
+        }
+        let wanted = wanted.min(self.capacity - self.in_flight);
+        let first = (wanted > 0).then(|| self.reserve(owner)).flatten();
+        Ok(first.map(|ticket| {
+            let mut count = 1;
+            while count < wanted && self.take_place(TaskId(self.next), owner).is_some() {
+                self.next += 1;
+                count += 1;
+            }
+            Run { ticket, count }
+        }))
     }
 
     fn remove(&mut self, id: TaskId) -> Option<Flight> {
         let flight = self.entry(id)?.take()?;
         self.in_flight -= 1;
-        self.held -= usize::from(flight.has_handle);
+        self.held -= usize::from(flight.owner != Owner::Anybody);
         Some(flight)
+    }
+
+    /// A map has gone: its tasks in flight, if it has any, are cancelled, and are nobody's. Which these are, and the outcomes
+    /// that nobody has taken.
+    fn abandon(
+        &mut self,
+        stream: StreamId,
+        has_tasks: bool,
+    ) -> (Vec<TaskId>, VecDeque<OutcomeOf<T>>) {
+        let mut cancelled = Vec::new();
+        let flights = self.flights.iter_mut().filter(|_| has_tasks);
+        for flight in flights.flatten() {
+            if flight.owner == Owner::Stream(stream) {
+                flight.owner = Owner::Nobody;
+                flight.cancelled = true;
+                cancelled.push(flight.ticket.id);
+            }
+        }
+        (cancelled, self.streams.close(stream))
     }
 
     /// File what a worker says of a task, unless its outcome is known, or it was started again since (I1).
@@ -223,10 +309,13 @@ impl<T: Task> State<T> {
             attempts,
             result,
         };
-        if flight.has_handle {
-            self.kept.insert(id, outcome);
-        } else {
-            self.loose.push_back(outcome);
+        match flight.owner {
+            Owner::Stream(stream) => self.streams.push(stream, outcome),
+            Owner::Handle => {
+                self.kept.insert(id, outcome);
+            }
+            Owner::Anybody => self.loose.push_back(outcome),
+            Owner::Nobody => {}
         }
     }
 
@@ -278,6 +367,7 @@ impl<T: Task> Inbox<T> {
             wake_above: usize::MAX,
             kept: HashMap::new(),
             loose: VecDeque::new(),
+            streams: Streams::default(),
             tally: Tally::default(),
             has_leader: false,
             followers: 0,
@@ -298,7 +388,7 @@ impl<T: Task> Inbox<T> {
     /// moving results into this inbox.
     pub(super) fn reserve(
         &self,
-        has_handle: bool,
+        owner: Owner,
         deadline: Option<Instant>,
     ) -> Result<Result<Ticket, Refused>, Vain> {
         let max = self.max_unclaimed;
@@ -309,15 +399,76 @@ impl<T: Task> Inbox<T> {
             if !state.open {
                 return Some(Err(Refused::Closed));
             }
-            if let Some(ticket) = state.reserve(has_handle) {
-                if state.in_flight > state.wake_above {
-                    state.wake_above = usize::MAX;
-                    self.supervisor.ring();
-                }
+            if let Some(ticket) = state.reserve(owner) {
+                self.rouse(state);
                 return Some(Ok(ticket));
             }
             (state.unclaimed() >= max).then_some(Err(Refused::Unclaimed { max }))
         })
+    }
+
+    /// The number of a task that is not accepted.
+    pub(super) fn number(&self) -> TaskId {
+        self.with(State::number)
+    }
+
+    /// A place for the outcomes of a map.
+    pub(super) fn open_stream(&self) -> StreamId {
+        self.with(|state| state.streams.open())
+    }
+
+    /// See `State::abandon`.
+    pub(super) fn abandon(
+        &self,
+        stream: StreamId,
+        has_tasks: bool,
+    ) -> (Vec<TaskId>, VecDeque<OutcomeOf<T>>) {
+        self.with(|state| state.abandon(stream, has_tasks))
+    }
+
+    /// Room for tasks of a map, if there is some now: as many as `wanted` at the most.
+    pub(super) fn reserve_run(
+        &self,
+        stream: StreamId,
+        wanted: usize,
+    ) -> Result<Option<Run>, Refused> {
+        self.with(|state| {
+            let run = state.reserve_run(wanted, Owner::Stream(stream));
+            self.rouse(state);
+            run
+        })
+    }
+
+    /// Wait until a map can go on: with outcomes, all of which are moved into `arrived`, which is empty; or, if any is
+    /// `wanted`, with room for tasks.
+    pub(super) fn step(
+        &self,
+        stream: StreamId,
+        wanted: usize,
+        arrived: &mut VecDeque<OutcomeOf<T>>,
+    ) -> Result<Step, Vain> {
+        self.wait_until(None, |state| {
+            if state.streams.take(stream, arrived) {
+                return Some(Step::Arrived);
+            }
+            if wanted == 0 {
+                return None;
+            }
+            let run = state.reserve_run(wanted, Owner::Stream(stream));
+            self.rouse(state);
+            match run {
+                Ok(run) => run.map(Step::Room),
+                Err(refused) => Some(Step::Refused(refused)),
+            }
+        })
+    }
+
+    /// Wake the supervisor, once, if more is in flight than it can do without a look at its workers.
+    fn rouse(&self, state: &mut State<T>) {
+        if state.in_flight > state.wake_above {
+            state.wake_above = usize::MAX;
+            self.supervisor.ring();
+        }
     }
 
     /// The task of this ticket was not sent after all. False: it has an outcome already.
@@ -370,8 +521,10 @@ impl<T: Task> Inbox<T> {
     /// The handle of a task is gone: its outcome is anybody's.
     pub(super) fn release(&self, id: TaskId) {
         let mut state = self.state.lock();
-        if let Some(flight) = state.flight(id).filter(|flight| flight.has_handle) {
-            flight.has_handle = false;
+        if let Some(flight) = state.flight(id)
+            && flight.owner == Owner::Handle
+        {
+            flight.owner = Owner::Anybody;
             state.held -= 1;
         } else if let Some(outcome) = state.kept.remove(&id) {
             state.loose.push_back(outcome);
@@ -438,17 +591,23 @@ impl<T: Task> Inbox<T> {
         state.has_leader = true;
         let mut buffer = core::mem::take(&mut state.buffer);
         drop(state);
-        let left = deadline.map_or(LONG, |deadline| {
-            deadline.saturating_duration_since(Instant::now())
-        });
-        let received = self.results.recv_many_timeout(&mut buffer, BATCH, left);
+        let received = match deadline {
+            None => self
+                .results
+                .recv_many(&mut buffer, BATCH)
+                .map_err(Into::into),
+            Some(deadline) => {
+                let left = deadline.saturating_duration_since(Instant::now());
+                self.results.recv_many_timeout(&mut buffer, BATCH, left)
+            }
+        };
         let mut state = self.state.lock();
         state.has_leader = false;
         Self::take_in(&mut state, buffer);
         let mut is_late = false;
         match received {
             Ok(_) | Err(RecvTimeoutError::Interrupted | RecvTimeoutError::Decode(_)) => {}
-            Err(RecvTimeoutError::Timeout) => is_late = deadline.is_some(),
+            Err(RecvTimeoutError::Timeout) => is_late = true,
             // Only the supervisor closes it, and says so afterwards.
             Err(RecvTimeoutError::Closed) => state = self.await_the_end(state),
             Err(error) => state.unknown = Some(unknown(&error)),

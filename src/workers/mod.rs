@@ -40,6 +40,11 @@
 //!         }
 //!     }
 //!
+//!     // From any iterator, a few at a time, and the results in the same order:
+//!     for outcome in pool.map((0..1_000_000).map(Square)) {
+//!         println!("{}", outcome.result?);
+//!     }
+//!
 //!     println!("{}", pool.shutdown(Shutdown::Drain, Duration::from_secs(10))?);
 //!     Ok(())
 //! }
@@ -76,7 +81,8 @@
 //! | `envelope`    | what travels through the queues                                                |
 //! | `messages`    | what is said over a link                                                       |
 //! | `inbox`       | the parent's memory of its tasks: states of a task, who receives results       |
-//! | `pool`, `handle`, `builder` | the parent's side, as callers see it                             |
+//! | `streams`     | the outcomes of maps, until these take them                                    |
+//! | `pool`, `handle`, `map`, `builder` | the parent's side, as callers see it                      |
 //! | `supervisor`, `slot`, `launch`, `deaths` | workers' lives: states of a slot, what a death leaves behind |
 //! | `limits`, `staff` | workers that take too long, or too much; that have done enough; how many there are |
 //! | `shutdown`, `report` | the end, and the books                                                  |
@@ -102,6 +108,7 @@ mod inbox;
 mod launch;
 mod limits;
 mod log;
+mod map;
 mod messages;
 mod panics;
 mod pool;
@@ -109,6 +116,7 @@ mod report;
 mod shutdown;
 mod slot;
 mod staff;
+mod streams;
 mod supervisor;
 mod task;
 mod worker;
@@ -118,6 +126,7 @@ pub use builder::Builder;
 pub use context::{CancelReason, Context};
 pub use events::Event;
 pub use handle::TaskHandle;
+pub use map::Map;
 pub use pool::{Drain, Pool};
 pub use report::Report;
 pub use shutdown::Shutdown;

@@ -2,13 +2,15 @@
 
 use super::builder::{Builder, Settings};
 use super::context::BY_HANDLE;
-use super::envelope::{Envelope, TaskCodec, Ticket};
+use super::envelope::{Envelope, Parcel, Part, TaskCodec, Ticket};
 use super::handle::TaskHandle;
-use super::inbox::{Inbox, Loose, Refused, Vain};
+use super::inbox::{Inbox, Loose, Owner, Refused, Vain};
+use super::map::Map;
 use super::report::Report;
 use super::shutdown::{Ending, Shutdown};
+use super::streams::StreamId;
 use super::supervisor::{Command, Orders};
-use super::task::{OutcomeOf, Task, TaskId};
+use super::task::{OutcomeOf, Task, TaskError, TaskId};
 use crate::error::{SendTimeoutError, ShutdownError, SubmitError, TrySendError, TrySubmitError};
 use crate::host::board::Board;
 use crate::host::fork::Origin;
@@ -58,14 +60,14 @@ impl<T: Task> Shared<T> {
     fn submit(
         &self,
         task: T,
-        has_handle: bool,
+        owner: Owner,
         deadline: Option<Instant>,
     ) -> Result<TaskId, TrySubmitError<T>> {
         let refused = |error| Err(TrySubmitError::Refused(error));
         if !self.origin.is_here() {
             return refused(SubmitError::Forked(task));
         }
-        match self.inbox.reserve(has_handle, deadline) {
+        match self.inbox.reserve(owner, deadline) {
             Ok(Ok(ticket)) => self.send(ticket, task),
             Ok(Err(Refused::Closed)) | Err(Vain::Ended) => refused(SubmitError::Closed(task)),
             Ok(Err(Refused::Unclaimed { max })) => refused(SubmitError::Unclaimed { task, max }),
@@ -76,36 +78,80 @@ impl<T: Task> Shared<T> {
         }
     }
 
-    /// Send a task for which there is room (I3 of the inbox), unless it is so large that there are fewer blocks for it.
     fn send(&self, ticket: Ticket, task: T) -> Result<TaskId, TrySubmitError<T>> {
-        let id = ticket.id;
-        let mut envelope = Envelope::new(ticket, task);
-        let error = loop {
+        let Err(error) = self.deliver(Envelope::new(ticket, task)) else {
+            return Ok(ticket.id);
+        };
+        if !self.inbox.withdraw(ticket) {
+            // The pool's end came in between, and has counted it: it was accepted, and is cancelled.
+            return Ok(ticket.id);
+        }
+        Err(TrySubmitError::Refused(error.map(task_of)))
+    }
+
+    /// Send what there is room for (I3 of the inbox), unless it is so large that there are fewer blocks for it.
+    fn deliver(&self, mut envelope: Envelope<T>) -> Result<(), SubmitError<Envelope<T>>> {
+        loop {
             envelope = match unsent_now(self.tasks.try_send(envelope)) {
-                Ok(()) => return Ok(id),
+                Ok(()) => return Ok(()),
                 Err(Unsent::NotYet(envelope)) => envelope,
-                Err(Unsent::Never(error)) => break error,
+                Err(Unsent::Never(error)) => return Err(error),
             };
             // Its memory comes from workers, who may be waiting for memory for their results.
             self.inbox.glance();
             envelope = match unsent_in_time(self.tasks.send_timeout(envelope, PAUSE)) {
-                Ok(()) => return Ok(id),
+                Ok(()) => return Ok(()),
                 Err(Unsent::NotYet(envelope)) => envelope,
-                Err(Unsent::Never(error)) => break error,
+                Err(Unsent::Never(error)) => return Err(error),
             };
-        };
-        if !self.inbox.withdraw(ticket) {
-            // The pool's end came in between, and has counted it: it was accepted, and is cancelled.
-            return Ok(id);
         }
-        Err(TrySubmitError::Refused(error))
+    }
+
+    /// Send tasks for which there is room, in one message. What can't be sent so is sent by itself; what can't be sent at
+    /// all has its outcome.
+    pub(super) fn send_run(&self, ticket: Ticket, tasks: Vec<Part<T>>) {
+        let parcel = Parcel::Chunk(tasks);
+        match self.deliver(Envelope { ticket, parcel }) {
+            // Closed: the pool's end cancels them.
+            Ok(()) | Err(SubmitError::Closed(_)) => {}
+            Err(error) => {
+                let Parcel::Chunk(tasks) = error.into_task().parcel else {
+                    return;
+                };
+                for (n, task) in tasks.into_iter().enumerate() {
+                    self.send_one(ticket.nth(n), task.into());
+                }
+            }
+        }
+    }
+
+    /// As [`send_run`](Shared::send_run), for one.
+    pub(super) fn send_one(&self, ticket: Ticket, parcel: Parcel<T>) {
+        let error = match self.deliver(Envelope { ticket, parcel }) {
+            Ok(()) | Err(SubmitError::Closed(_)) => return,
+            Err(SubmitError::Corrupt { what, .. }) => TaskError::Unknown { what },
+            Err(error) => TaskError::NotCarried {
+                what: error.to_string(),
+            },
+        };
+        self.inbox
+            .change(|state| state.file(ticket.id, 0, Err(error)));
+    }
+
+    /// The outcomes of a map are not wanted any more, nor what would lead to them.
+    pub(super) fn abandon(&self, stream: StreamId, has_tasks: bool) {
+        // What is left is dropped here, without the inbox's lock: it is the caller's own.
+        let (cancelled, _left) = self.inbox.abandon(stream, has_tasks);
+        for id in cancelled {
+            self.board.cancel(id.0, BY_HANDLE);
+        }
     }
 }
 
-/// Why a task was not sent.
+/// Why an envelope was not sent.
 enum Unsent<T> {
     NotYet(Envelope<T>),
-    Never(SubmitError<T>),
+    Never(SubmitError<Envelope<T>>),
 }
 
 macro_rules! unsent {
@@ -117,7 +163,7 @@ macro_rules! unsent {
             if let $($error::$later(envelope))|+ = error {
                 return Err(Unsent::NotYet(envelope));
             }
-            Err(Unsent::Never(match error.map(task_of) {
+            Err(Unsent::Never(match error {
                 $error::Closed(task) => SubmitError::Closed(task),
                 $error::Forked(task) => SubmitError::Forked(task),
                 $error::TooLarge { value: task, len, max } => SubmitError::TooLarge { task, len, max },
@@ -149,7 +195,7 @@ fn task_of<T>(envelope: Envelope<T>) -> T {
 /// Dropping a pool that was not [shut down](Pool::shutdown) cancels what is left, ends the workers, those that don't obey
 /// after [`Builder::grace`] by force, and logs a warning that names the place where the pool was made.
 pub struct Pool<T: Task> {
-    shared: Arc<Shared<T>>,
+    pub(super) shared: Arc<Shared<T>>,
     ending: Ending,
     made_at: &'static Location<'static>,
 }
@@ -183,7 +229,7 @@ impl<T: Task> Pool<T> {
     /// [`SubmitError`], with the task: the pool is being shut down; too many outcomes were not claimed; the task is too
     /// large, or can't be encoded.
     pub fn submit(&self, task: T) -> Result<TaskHandle<T>, SubmitError<T>> {
-        match self.shared.submit(task, true, None) {
+        match self.shared.submit(task, Owner::Handle, None) {
             Ok(id) => Ok(TaskHandle::new(Arc::clone(&self.shared), id)),
             Err(TrySubmitError::Refused(error)) => Err(error),
             // It waits for ever.
@@ -197,7 +243,9 @@ impl<T: Task> Pool<T> {
     ///
     /// [`TrySubmitError`], with the task: as many are in flight as may be, or as for [`submit`](Pool::submit).
     pub fn try_submit(&self, task: T) -> Result<TaskHandle<T>, TrySubmitError<T>> {
-        let id = self.shared.submit(task, true, Some(Instant::now()))?;
+        let id = self
+            .shared
+            .submit(task, Owner::Handle, Some(Instant::now()))?;
         Ok(TaskHandle::new(Arc::clone(&self.shared), id))
     }
 
@@ -208,6 +256,81 @@ impl<T: Task> Pool<T> {
     /// After [`shutdown`](Pool::shutdown) it gives what nobody has claimed before.
     pub fn drain(&self) -> Drain<'_, T> {
         Drain { pool: self }
+    }
+
+    /// Run all these tasks, and give their outcomes in the same order: the first task's first.
+    ///
+    /// Nothing is done before the first call of [`next`](Iterator::next), and never more than is needed: tasks are taken
+    /// from the iterator one after the other, on the caller's thread, as long as fewer than a
+    /// [window](Map::window) of them are on their way to workers, at work, or done and not yet given to the caller. So a
+    /// million tasks take no more memory than a window of them, and a caller who is slow slows the workers down, not
+    /// the machine.
+    ///
+    /// Each task has one outcome, also if its worker dies: see [`OutcomeOf`]. One that can't be sent has
+    /// [`TaskError::NotCarried`]. If the pool is shut down meanwhile, those that were accepted have theirs; the next one is
+    /// [`Cancelled`](TaskError::Cancelled), and no more are taken from the iterator.
+    ///
+    /// Dropping the map cancels what is left of it, as [`TaskHandle::cancel`] does, and forgets the outcomes.
+    ///
+    /// In the order of the tasks means that one that takes long holds up the outcomes of those behind it, and, as soon
+    /// as a whole window of them is waiting for it, the workers. Where the order does not matter, take
+    /// [`map_unordered`](Pool::map_unordered).
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # use serde::{Deserialize, Serialize};
+    /// # use workring::workers::{Context, Pool, Task};
+    /// # #[derive(Serialize, Deserialize)]
+    /// # struct Square(u64);
+    /// # impl Task for Square {
+    /// #     type Output = u64;
+    /// #     type Error = String;
+    /// #     fn run(self, _: &Context) -> Result<u64, String> { Ok(self.0 * self.0) }
+    /// # }
+    /// # let pool = Pool::<Square>::builder().start()?;
+    /// let squares: Result<Vec<u64>, _> = pool
+    ///     .map((1..=1000).map(Square))
+    ///     .map(|outcome| outcome.result)
+    ///     .collect();
+    /// assert_eq!(squares?[11], 144);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn map<I: IntoIterator<Item = T>>(&self, tasks: I) -> Map<'_, T, I::IntoIter> {
+        Map::new(self, tasks.into_iter(), true)
+    }
+
+    /// As [`map`](Pool::map), with the outcomes in the order in which they arrive: none waits for another.
+    ///
+    /// [`Outcome::id`](super::Outcome::id) says which task it is: later ones of the same map have higher numbers.
+    ///
+    /// # Examples
+    ///
+    /// Many small tasks: sent 64 at a time, at the most 256 on their way.
+    ///
+    /// ```no_run
+    /// # use serde::{Deserialize, Serialize};
+    /// # use workring::workers::{Context, Pool, Task};
+    /// # #[derive(Serialize, Deserialize)]
+    /// # struct Square(u64);
+    /// # impl Task for Square {
+    /// #     type Output = u64;
+    /// #     type Error = String;
+    /// #     fn run(self, _: &Context) -> Result<u64, String> { Ok(self.0 * self.0) }
+    /// # }
+    /// # let pool = Pool::<Square>::builder().start()?;
+    /// let mut sum = 0;
+    /// for outcome in pool.map_unordered((1..=1_000_000).map(Square)).chunk(64).window(256) {
+    ///     match outcome.result {
+    ///         Ok(square) => sum += square,
+    ///         Err(error) => eprintln!("task {}: {error}", outcome.id),
+    ///     }
+    /// }
+    /// println!("{sum}");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn map_unordered<I: IntoIterator<Item = T>>(&self, tasks: I) -> Map<'_, T, I::IntoIter> {
+        Map::new(self, tasks.into_iter(), false)
     }
 
     /// How many tasks were submitted and have no outcome yet, or one that has not been looked at.

@@ -16,8 +16,12 @@
 //! | `end` on the board                     | the same                                                             |
 //! | it is acknowledged                     | the result                                                           |
 //!
-//! The end: the tasks are closed, the parent says `Stop`, or it has done enough; the main thread says `Stopping` and waits for the watcher,
-//! who ends with the parent's `Farewell`. A parent that has died says nothing: then the watcher ends the process.
+//! Of a chunk, each task in turn; it is acknowledged after the last one. A death in between leaves one dead letter for all
+//! of them, of which some have their results, one was running, and the others were not begun.
+//!
+//! The end: the tasks are closed, the parent says `Stop`, or it has done enough; the main thread says `Stopping` and
+//! waits for the watcher, who ends with the parent's `Farewell`. A parent that has died says nothing: then the watcher
+//! ends the process.
 
 use super::context::{Context, Desk};
 use super::envelope::{Answer, Done, Envelope, Parcel, ResultCodec, TaskCodec, Ticket};
@@ -292,9 +296,9 @@ impl<T: Task> Worker<T> {
             match self.tasks.lease() {
                 Ok(lease) => {
                     let (envelope, unsettled) = lease.into_parts();
-                    self.perform(envelope);
+                    let tasks = self.perform(envelope);
                     unsettled.ack();
-                    self.left -= 1;
+                    self.left = self.left.saturating_sub(tasks);
                     if self.left == 0 || self.has_grown() {
                         break;
                     }
@@ -314,33 +318,50 @@ impl<T: Task> Worker<T> {
         limit.is_some_and(|limit| child::resident(process::id()).is_ok_and(|used| used > limit))
     }
 
-    fn perform(&mut self, envelope: Envelope<T>) {
+    /// How many tasks it was.
+    fn perform(&mut self, envelope: Envelope<T>) -> u64 {
         let Envelope { ticket, parcel } = envelope;
-        let desk = Arc::clone(&self.context.desk);
-        let Some(slot) = desk.board.slot(desk.slot) else {
-            self.give_up("the board has gone");
-        };
-        let done = if desk.is_cancelled(ticket.id) {
-            Done::Cancelled
-        } else {
-            match parcel {
-                Parcel::Task(task) => self.run(task, ticket, slot),
-                Parcel::Encoded(_) => Done::NotCarried("it was not decoded".to_owned()),
-                Parcel::Broken(what) => Done::NotCarried(what),
+        match parcel {
+            Parcel::Chunk(parts) => {
+                let count = parts.len() as u64;
+                for (n, part) in parts.into_iter().enumerate() {
+                    match part {
+                        Ok(task) => self.perform_task(ticket.nth(n), task),
+                        Err(what) => self.refuse(ticket.nth(n), what),
+                    }
+                }
+                return count;
             }
-        };
-        self.send(Answer { ticket, done });
-        if slot.running().is_some() {
-            if self.terms.tells_tasks {
-                self.say(&FromWorker::Ended { task: ticket.id.0 });
-            }
-            slot.end();
+            Parcel::Task(task) => self.perform_task(ticket, task),
+            Parcel::Encoded(_) => self.refuse(ticket, "it was not decoded".to_owned()),
+            Parcel::Broken(what) => self.refuse(ticket, what),
         }
+        1
     }
 
-    fn run(&mut self, task: T, ticket: Ticket, slot: &Slot) -> Done<T> {
-        slot.set_phase(phase::RUNNING);
-        slot.begin(ticket.id.0, clock::about_now());
+    fn refuse(&self, ticket: Ticket, what: String) {
+        let done = Done::NotCarried(what);
+        self.send(Answer { ticket, done });
+    }
+
+    fn perform_task(&mut self, ticket: Ticket, task: T) {
+        if self.context.desk.is_cancelled(ticket.id) {
+            let done = Done::Cancelled;
+            self.send(Answer { ticket, done });
+            return;
+        }
+        let done = self.run(task, ticket);
+        self.send(Answer { ticket, done });
+        if self.terms.tells_tasks {
+            self.say(&FromWorker::Ended { task: ticket.id.0 });
+        }
+        self.line().end();
+    }
+
+    fn run(&mut self, task: T, ticket: Ticket) -> Done<T> {
+        let line = self.line();
+        line.set_phase(phase::RUNNING);
+        line.begin(ticket.id.0, clock::about_now());
         if self.terms.tells_tasks {
             self.say(&FromWorker::Began { task: ticket.id.0 });
         }
@@ -352,8 +373,18 @@ impl<T: Task> Worker<T> {
             Ok(Err(error)) => Done::Failed(error),
             Err(panic) => Done::Panicked(panic),
         };
-        slot.set_phase(phase::SENDING);
+        self.line().set_phase(phase::SENDING);
         done
+    }
+
+    /// This worker's line on the board.
+    #[inline(always)]
+    fn line(&self) -> &Slot {
+        let desk = &*self.context.desk;
+        match desk.board.slot(desk.slot) {
+            Some(line) => line,
+            None => self.give_up("the board has gone"),
+        }
     }
 
     /// Send what became of a task. One that can't be sent is told as such: each task has an outcome.

@@ -1,0 +1,219 @@
+//! How fast a pool of worker processes is: no-op tasks of 64 bytes.
+//!
+//!     cargo bench --bench pool                           # everything
+//!     cargo bench --bench pool -- map 64                 # tasks a second, in chunks of 64
+//!     cargo bench --bench pool -- one                    # one task there and back, next to two hops of a queue
+//!     cargo bench --bench pool -- life                   # start and shutdown
+//!
+//! A task is 64 bytes, each of which is written before it is sent, and its output is the same 64 bytes, which are checked.
+//! Two workers. Next to other pools: `benches/compare`.
+
+mod support;
+
+use serde::{Deserialize, Serialize};
+use std::process::Command;
+use std::time::{Duration, Instant};
+use support::{RUNS, as_float, median, print_origin, read_message, write_message};
+use workring::workers::{Context, Pool, Shutdown, Task, run_if_worker};
+use workring::{Handoff, Options, Receiver, Sender, inherit};
+
+/// A task that does nothing.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+struct NoOp([u64; 8]);
+
+impl Task for NoOp {
+    type Output = Self;
+    type Error = ();
+
+    #[inline(always)]
+    fn run(self, _: &Context) -> Result<Self, ()> {
+        Ok(self)
+    }
+}
+
+impl NoOp {
+    fn new(number: u64) -> Self {
+        let mut bytes = [0; 64];
+        write_message(&mut bytes, number);
+        let mut words = [0; 8];
+        for (word, chunk) in words.iter_mut().zip(bytes.chunks_exact(8)) {
+            *word = u64::from_le_bytes(chunk.try_into().expect("eight bytes"));
+        }
+        Self(words)
+    }
+
+    /// Its number, after all of it was checked.
+    fn number(self) -> u64 {
+        let mut bytes = [0; 64];
+        for (word, chunk) in self.0.iter().zip(bytes.chunks_exact_mut(8)) {
+            chunk.copy_from_slice(&word.to_le_bytes());
+        }
+        read_message(&bytes)
+    }
+}
+
+/// How long everything may take that should take a moment.
+const LIMIT: Duration = Duration::from_secs(60);
+
+fn main() {
+    run_if_worker::<NoOp>();
+    let arguments: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|argument| argument != "--bench")
+        .collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["child"] => child(),
+        ["map", chunk] => {
+            print_origin();
+            many(chunk.parse().expect("a chunk size"));
+        }
+        ["one"] => {
+            print_origin();
+            one();
+        }
+        ["life"] => {
+            print_origin();
+            life();
+        }
+        [] => {
+            print_origin();
+            many(1);
+            many(64);
+            one();
+            life();
+        }
+        other => panic!("see the first lines of this file; got {other:?}"),
+    }
+}
+
+fn start(workers: usize) -> Pool<NoOp> {
+    Pool::builder().workers(workers).start().expect("a pool")
+}
+
+fn end(pool: &Pool<NoOp>) -> Duration {
+    let report = pool.shutdown(Shutdown::Drain, LIMIT).expect("here");
+    assert!(report.is_balanced() && report.died == 0, "{report}");
+    report.took
+}
+
+/// Tasks a second through `map_unordered`, with 64 tasks in flight, or four chunks.
+fn many(chunk: usize) {
+    let (tasks, window) = (1_000_000_u64, 64.max(4 * chunk));
+    let pool = start(2);
+    let run = |tasks: u64| {
+        let began = Instant::now();
+        let mut sum = 0;
+        let all = pool.map_unordered((0..tasks).map(NoOp::new));
+        for outcome in all.chunk(chunk).window(window) {
+            sum += outcome.result.expect("an output").number();
+        }
+        assert_eq!(sum, tasks * (tasks - 1) / 2, "tasks were lost or doubled");
+        as_float(tasks) / began.elapsed().as_secs_f64() / 1e6
+    };
+    run(10_000);
+    let mut figures = Vec::new();
+    for _ in 0..RUNS {
+        figures.push(run(tasks));
+    }
+    println!(
+        "map_unordered, chunk {chunk:>2}, window {window:>3}: {:.2} million tasks a second; of {RUNS}: {figures:.2?}",
+        median(&figures)
+    );
+    end(&pool);
+}
+
+/// One task there and back on an idle pool, next to a message there and back through two queues, both sides asleep.
+fn one() {
+    const ROUNDS: usize = 2_000;
+    let pool = start(1);
+    let hops = Hops::start();
+    let mut ratios = Vec::new();
+    for _ in 0..RUNS {
+        let (mut ours, mut raw) = (Vec::new(), Vec::new());
+        for round in 0..ROUNDS as u64 {
+            ours.push(timed(|| {
+                let handle = pool.submit(NoOp::new(round)).expect("open");
+                assert_eq!(handle.wait().expect("an output").number(), round);
+            }));
+            raw.push(timed(|| hops.there_and_back(round)));
+        }
+        let (ours, raw) = (median(&ours), median(&raw));
+        println!(
+            "one task there and back: {ours:.1} us; two sleeping hops of a queue: {raw:.1} us; ratio {:.2}",
+            ours / raw
+        );
+        ratios.push(ours / raw);
+    }
+    println!(
+        "one task / two hops, median of {RUNS}: {:.2}",
+        median(&ratios)
+    );
+    hops.end();
+    end(&pool);
+}
+
+/// What this takes, in microseconds, when everybody has been asleep for a while.
+fn timed(act: impl FnOnce()) -> f64 {
+    // Longer than anybody spins.
+    std::thread::sleep(Duration::from_micros(300));
+    let began = Instant::now();
+    act();
+    began.elapsed().as_secs_f64() * 1e6
+}
+
+/// A process that sends back what it is sent.
+struct Hops {
+    there: Sender<NoOp>,
+    back: Receiver<NoOp>,
+    child: std::process::Child,
+}
+
+impl Hops {
+    fn start() -> Self {
+        // As the pool's queues.
+        let options = || Options::new(1000).spin(Duration::from_micros(50));
+        let (there, theirs) = options().channel::<NoOp>().expect("a queue");
+        let (to_us, back) = options().channel::<NoOp>().expect("a queue");
+        let handoff = Handoff::new().give("there", &theirs).expect("a ticket");
+        let handoff = handoff.give("back", &to_us).expect("a ticket");
+        let mut command = Command::new(std::env::current_exe().expect("this program"));
+        let child = handoff.spawn(command.arg("child")).expect("a child");
+        Self { there, back, child }
+    }
+
+    fn there_and_back(&self, round: u64) {
+        self.there.send(NoOp::new(round)).expect("open");
+        assert_eq!(self.back.recv().expect("open").number(), round);
+    }
+
+    fn end(mut self) {
+        self.there.close();
+        assert!(self.child.wait().expect("wait").success());
+    }
+}
+
+fn child() {
+    let there: Receiver<NoOp> = inherit("there").expect("there");
+    let back: Sender<NoOp> = inherit("back").expect("back");
+    while let Ok(task) = there.recv() {
+        back.send(task).expect("open");
+    }
+}
+
+/// From nothing to four workers that are ready; and from there to the end of all of them.
+fn life() {
+    let (mut starts, mut ends) = (Vec::new(), Vec::new());
+    for _ in 0..4 * RUNS {
+        let began = Instant::now();
+        let pool = start(4);
+        starts.push(began.elapsed().as_secs_f64() * 1e3);
+        ends.push(end(&pool).as_secs_f64() * 1e3);
+    }
+    println!(
+        "four workers: ready after {:.1} ms, shut down in {:.1} ms (medians of {})",
+        median(&starts),
+        median(&ends),
+        4 * RUNS
+    );
+}

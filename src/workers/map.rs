@@ -1,0 +1,256 @@
+//! Many tasks from an iterator, a window of them at a time.
+//!
+//! A task of a map:
+//!
+//! | state     | where                              | leaves it                                                   |
+//! |-----------|------------------------------------|-------------------------------------------------------------|
+//! | in source | the caller's iterator              | there is room for a chunk in the window                     |
+//! | in hand   | `in_hand`                          | the pool has room: sent; the pool is shut down: refused     |
+//! | sent      | the pool; `line`, if order matters | its outcome is filed in the map's stream                    |
+//! | arrived   | `arrived`, or its place in `line`  | given to the caller, in order if that matters               |
+//!
+//! N1. Those in hand, sent and arrived are never more than the window, and never more than a chunk is in hand.
+//! N2. A wait ends with what comes first: outcomes of this map, or room for what is in hand. So a pool that others have
+//!     filled holds this map up, and never for good.
+//! N3. Each task that has left the source has one outcome: that which the pool files for it; or, if it was refused, that
+//!     which is made up here.
+
+use super::envelope::Parcel;
+use super::inbox::{FORKED, Refused, Run, Step, Vain};
+use super::pool::Pool;
+use super::streams::StreamId;
+use super::task::{OutcomeOf, Task, TaskError, TaskId};
+use core::fmt;
+use core::iter::FusedIterator;
+use std::collections::VecDeque;
+
+/// Tasks in a window for each worker, in chunks, unless something else is asked for; and how many there are at least.
+const CHUNKS_EACH: usize = 4;
+const LEAST_WINDOW: usize = 64;
+/// The largest chunk: what is larger would not share the work out, nor cost less.
+const LARGEST_CHUNK: usize = 1024;
+
+/// Outcomes of the tasks of an iterator. Made by [`Pool::map`] and [`Pool::map_unordered`].
+#[must_use = "iterators do nothing unless consumed"]
+pub struct Map<'a, T: Task, I: Iterator<Item = T>> {
+    pool: &'a Pool<T>,
+    /// None once it has ended, or nothing more of it is wanted.
+    source: Option<I>,
+    chunk: usize,
+    window: Option<usize>,
+    /// None before the first task.
+    stream: Option<StreamId>,
+    in_hand: Vec<T>,
+    /// Sent, or refused, and not given to the caller yet.
+    outstanding: usize,
+    arrived: VecDeque<OutcomeOf<T>>,
+    /// In the order of the tasks, if that matters: all that are outstanding.
+    line: Option<VecDeque<Place<T>>>,
+}
+
+/// A task's place in the line.
+struct Place<T: Task> {
+    id: TaskId,
+    outcome: Option<OutcomeOf<T>>,
+}
+
+impl<'a, T: Task, I: Iterator<Item = T>> Map<'a, T, I> {
+    pub(super) fn new(pool: &'a Pool<T>, source: I, is_ordered: bool) -> Self {
+        Self {
+            pool,
+            source: Some(source),
+            chunk: 1,
+            window: None,
+            stream: None,
+            in_hand: Vec::new(),
+            outstanding: 0,
+            arrived: VecDeque::new(),
+            line: is_ordered.then(VecDeque::new),
+        }
+    }
+
+    /// How many tasks are sent at once, to the same worker: 1 to 1,024, by default 1.
+    ///
+    /// What it costs to hand a task over is then shared by all of a chunk, which matters for tasks that take a few
+    /// microseconds or less. On the other hand a chunk is taken from the iterator as a whole before any of it is sent, and
+    /// one worker is busy with it while others may be idle: leave long tasks alone. Nothing else changes: each task has
+    /// its own outcome, which is sent as soon as it is done, and if the worker dies, only the task that it was running is
+    /// lost, or [tried again](super::Builder::retries); the others of the chunk go to other workers.
+    ///
+    /// Tasks that are too large together for one message are sent one by one.
+    pub fn chunk(mut self, chunk: usize) -> Self {
+        self.chunk = chunk.clamp(1, LARGEST_CHUNK);
+        self
+    }
+
+    /// How many tasks have been taken from the iterator, and their outcomes not been given to the caller, at the most: at
+    /// least a chunk; by default four chunks for each worker, and at least 64.
+    ///
+    /// A window larger than the pool's [capacity](super::Builder::capacity) allows for outcomes that wait for the caller.
+    pub fn window(mut self, window: usize) -> Self {
+        self.window = Some(window);
+        self
+    }
+
+    fn window_or_default(&self) -> usize {
+        let by_default = || {
+            let workers = self.pool.shared.settings.staff.max as usize;
+            LEAST_WINDOW.max(CHUNKS_EACH * workers * self.chunk)
+        };
+        self.window.unwrap_or_else(by_default).max(self.chunk)
+    }
+
+    fn stream(&mut self) -> StreamId {
+        let inbox = &self.pool.shared.inbox;
+        *self.stream.get_or_insert_with(|| inbox.open_stream())
+    }
+
+    /// Send what there is room for, without waiting (N1).
+    fn feed(&mut self) {
+        while self.gather() {
+            if !self.pool.shared.origin.is_here() {
+                self.refuse(Refused::Unknown(FORKED));
+                return;
+            }
+            let (stream, wanted) = (self.stream(), self.in_hand.len());
+            match self.pool.shared.inbox.reserve_run(stream, wanted) {
+                Ok(Some(run)) => self.send(run),
+                Ok(None) => return,
+                Err(refused) => self.refuse(refused),
+            }
+        }
+    }
+
+    /// Take a chunk from the source if there is room for one. Whether anything is in hand.
+    fn gather(&mut self) -> bool {
+        if self.in_hand.is_empty()
+            && self.outstanding + self.chunk <= self.window_or_default()
+            && let Some(source) = &mut self.source
+        {
+            self.in_hand.extend(source.by_ref().take(self.chunk));
+            if self.in_hand.len() < self.chunk {
+                self.source = None;
+            }
+        }
+        !self.in_hand.is_empty()
+    }
+
+    fn send(&mut self, run: Run) {
+        let Run { ticket, count } = run;
+        self.outstanding += count;
+        if let Some(line) = &mut self.line {
+            line.extend((0..count).map(|n| Place {
+                id: ticket.nth(n).id,
+                outcome: None,
+            }));
+        }
+        let shared = &self.pool.shared;
+        if count == 1 {
+            let task = self.in_hand.remove(0);
+            shared.send_one(ticket, Parcel::Task(task));
+        } else {
+            let tasks = self.in_hand.drain(..count).map(Ok);
+            shared.send_run(ticket, tasks.collect());
+        }
+    }
+
+    /// The pool takes nothing more: what is in hand has its outcome (N3), and the rest stays where it is.
+    #[cold]
+    fn refuse(&mut self, refused: Refused) {
+        self.source = None;
+        for _ in self.in_hand.drain(..) {
+            let error = match refused {
+                Refused::Unknown(what) => TaskError::Unknown { what },
+                Refused::Closed | Refused::Unclaimed { .. } => TaskError::Cancelled,
+            };
+            let id = self.pool.shared.inbox.number();
+            if let Some(line) = &mut self.line {
+                line.push_back(Place { id, outcome: None });
+            }
+            self.outstanding += 1;
+            self.arrived.push_back(OutcomeOf::<T> {
+                id,
+                attempts: 0,
+                result: Err(error),
+            });
+        }
+    }
+
+    /// The next outcome for the caller, if it is there.
+    fn take(&mut self) -> Option<OutcomeOf<T>> {
+        let outcome = match &mut self.line {
+            None => self.arrived.pop_front(),
+            Some(line) => {
+                for outcome in self.arrived.drain(..) {
+                    let place = line.binary_search_by_key(&outcome.id, |place| place.id);
+                    if let Some(place) = place.ok().and_then(|place| line.get_mut(place)) {
+                        place.outcome = Some(outcome);
+                    }
+                }
+                let first = line.front_mut().and_then(|place| place.outcome.take());
+                if first.is_some() {
+                    line.pop_front();
+                }
+                first
+            }
+        }?;
+        self.outstanding -= 1;
+        Some(outcome)
+    }
+
+    /// N2. False: nothing will ever come.
+    fn wait(&mut self) -> bool {
+        let (stream, wanted) = (self.stream(), self.in_hand.len());
+        let inbox = &self.pool.shared.inbox;
+        match inbox.step(stream, wanted, &mut self.arrived) {
+            Ok(Step::Arrived) => {}
+            Ok(Step::Room(run)) => self.send(run),
+            Ok(Step::Refused(refused)) => self.refuse(refused),
+            Err(Vain::Unknown(what)) => {
+                inbox.lose(what);
+                return inbox.step(stream, 0, &mut self.arrived).is_ok();
+            }
+            Err(Vain::Ended | Vain::Deadline) => return false,
+        }
+        true
+    }
+}
+
+impl<T: Task, I: Iterator<Item = T>> Iterator for Map<'_, T, I> {
+    type Item = OutcomeOf<T>;
+
+    fn next(&mut self) -> Option<OutcomeOf<T>> {
+        loop {
+            self.feed();
+            if let Some(outcome) = self.take() {
+                return Some(outcome);
+            }
+            if self.outstanding == 0 && self.in_hand.is_empty() || !self.wait() {
+                return None;
+            }
+        }
+    }
+}
+
+/// After its end it stays at its end, whatever the iterator of tasks does.
+impl<T: Task, I: Iterator<Item = T>> FusedIterator for Map<'_, T, I> {}
+
+impl<T: Task, I: Iterator<Item = T>> Drop for Map<'_, T, I> {
+    fn drop(&mut self) {
+        if let Some(stream) = self.stream
+            && self.pool.shared.origin.is_here()
+        {
+            self.pool.shared.abandon(stream, self.outstanding > 0);
+        }
+    }
+}
+
+impl<T: Task, I: Iterator<Item = T>> fmt::Debug for Map<'_, T, I> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Map")
+            .field("chunk", &self.chunk)
+            .field("window", &self.window_or_default())
+            .field("outstanding", &self.outstanding)
+            .finish_non_exhaustive()
+    }
+}
