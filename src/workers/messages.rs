@@ -99,7 +99,12 @@ pub(super) enum FromWorker {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FromParent {
-    Welcome { tells_tasks: bool },
+    Welcome {
+        /// Of each task, that it begins and ends.
+        tells_tasks: bool,
+        /// The least important events that it is to send; `None`: it sends none.
+        verbosity: Option<Level>,
+    },
     Stop,
     Cancel,
     Farewell,
@@ -179,7 +184,10 @@ impl FromWorker {
 impl FromParent {
     pub(super) fn encode(self) -> Vec<u8> {
         match self {
-            Self::Welcome { tells_tasks } => message(WELCOME, &tells_tasks),
+            Self::Welcome {
+                tells_tasks,
+                verbosity,
+            } => message(WELCOME, &(tells_tasks, verbosity.map(|level| level as u8))),
             Self::Stop => vec![STOP],
             Self::Cancel => vec![CANCEL],
             Self::Farewell => vec![FAREWELL],
@@ -190,9 +198,17 @@ impl FromParent {
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
         let (&kind, rest) = bytes.split_first()?;
         Some(match kind {
-            WELCOME => Self::Welcome {
-                tells_tasks: parts(rest).ok()?,
-            },
+            WELCOME => {
+                let (tells_tasks, verbosity): (_, Option<u8>) = parts(rest).ok()?;
+                let verbosity = match verbosity {
+                    Some(level) => Some(*LEVELS.get(usize::from(level))?),
+                    None => None,
+                };
+                Self::Welcome {
+                    tells_tasks,
+                    verbosity,
+                }
+            }
             STOP if rest.is_empty() => Self::Stop,
             CANCEL if rest.is_empty() => Self::Cancel,
             FAREWELL if rest.is_empty() => Self::Farewell,
@@ -265,7 +281,14 @@ mod tests {
             assert_eq!(FromParent::decode(&bytes), None);
         }
         for sent in [
-            FromParent::Welcome { tells_tasks: true },
+            FromParent::Welcome {
+                tells_tasks: true,
+                verbosity: None,
+            },
+            FromParent::Welcome {
+                tells_tasks: false,
+                verbosity: Some(Level::Trace),
+            },
             FromParent::Stop,
             FromParent::Cancel,
             FromParent::Farewell,

@@ -354,7 +354,10 @@ impl<T: Task> Supervisor<T> {
                 match identity::<T>().mismatch(&theirs) {
                     None => {
                         worker.stage = Stage::Preparing;
-                        worker.say(FromParent::Welcome { tells_tasks });
+                        worker.say(FromParent::Welcome {
+                            tells_tasks,
+                            verbosity: super::forward::verbosity(),
+                        });
                     }
                     Some((what, theirs, ours)) => {
                         worker.kill();

@@ -21,6 +21,7 @@
 
 use super::context::{Context, Desk};
 use super::envelope::{Answer, Done, Envelope, Parcel, ResultCodec, TaskCodec, Ticket};
+use super::forward;
 use super::messages::{FromParent, FromWorker, Identity, LONGEST, Level, PROTOCOL, shortened};
 use super::panics::{self, catch};
 use super::task::Task;
@@ -167,14 +168,28 @@ pub(super) fn identity<T: Task>() -> Identity {
     }
 }
 
-/// Say what this process is. Whether the parent wants to hear of each task; `None`: it wants no worker any more, or not
-/// this one, which it ends.
-fn greet<T: Task>(link: &Link) -> Option<bool> {
+/// What the parent wants to hear of.
+#[derive(Clone, Copy)]
+struct Wishes {
+    tells_tasks: bool,
+    verbosity: Option<Level>,
+}
+
+/// Say what this process is. `None`: the parent wants no worker any more, or not this one, which it ends.
+fn greet<T: Task>(link: &Link) -> Option<Wishes> {
     link.send(&FromWorker::Hello(identity::<T>()).encode())
         .ok()?;
     loop {
         match hear(link) {
-            Heard::Said(FromParent::Welcome { tells_tasks }) => return Some(tells_tasks),
+            Heard::Said(FromParent::Welcome {
+                tells_tasks,
+                verbosity,
+            }) => {
+                return Some(Wishes {
+                    tells_tasks,
+                    verbosity,
+                });
+            }
             Heard::Nonsense => {}
             Heard::Said(_) | Heard::Nobody => return None,
         }
@@ -228,17 +243,17 @@ impl<T: Task> Worker<T> {
     fn enter(order: &sealed::Order<'_>) -> Self {
         let link = &order.link;
         panics::install(Arc::clone(link));
-        let Some(tells_tasks) = greet::<T>(link) else {
+        let Some(wishes) = greet::<T>(link) else {
             exit(0);
         };
-        Self::take_over(order, tells_tasks).unwrap_or_else(|what| {
+        Self::take_over(order, wishes).unwrap_or_else(|what| {
             let what = shortened(what);
             let _ = link.send(&FromWorker::Unfit { what }.encode());
             exit(BROKEN)
         })
     }
 
-    fn take_over(order: &sealed::Order<'_>, tells_tasks: bool) -> Result<Self, String> {
+    fn take_over(order: &sealed::Order<'_>, wishes: Wishes) -> Result<Self, String> {
         let tasks = inherit_tagged(TASKS, T::SCHEMA).map_err(|error| error.to_string())?;
         let tasks: Receiver<Envelope<T>, TaskCodec> = tasks;
         let results = inherit_tagged(RESULTS, T::SCHEMA).map_err(|error| error.to_string())?;
@@ -257,7 +272,7 @@ impl<T: Task> Worker<T> {
         let parent = child::watch_parent().ok();
         let (link, desk_of_watcher) = (Arc::clone(&order.link), Arc::clone(&desk));
         let watcher = watch(link, parent, desk_of_watcher, tasks.interrupter())?;
-        match catch(T::prepare_worker) {
+        match catch(|| forward::preparing(&order.link, wishes.verbosity, T::prepare_worker)) {
             Ok(Ok(())) => {}
             Ok(Err(error)) => return Err(error.to_string()),
             Err(panic) => return Err(panic.to_string()),
@@ -269,7 +284,7 @@ impl<T: Task> Worker<T> {
         };
         Ok(Self {
             link: Arc::clone(&order.link),
-            tells_tasks,
+            tells_tasks: wishes.tells_tasks,
             tasks,
             results,
             context,
