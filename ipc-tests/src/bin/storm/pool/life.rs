@@ -172,7 +172,7 @@ impl<'a> Life<'a> {
                 .push(format!("a parent ended with {status}"));
         }
         let report = output.lines().find_map(|line| line.strip_prefix(REPORT));
-        let numbers = report.map(|line| Numbers::read(line, self.kills));
+        let numbers = report.map(Numbers::read);
         if !is_killed && !is_stillborn && numbers.is_none() {
             totals
                 .violations

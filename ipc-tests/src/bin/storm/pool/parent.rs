@@ -125,6 +125,7 @@ fn start(orders: &Orders<'_>) -> Result<Pool<Work>, StartError> {
 struct Parent<'a> {
     pool: &'a Pool<Work>,
     scratch: &'a Path,
+    retries: u32,
     ledger: Ledger,
     rng: Rng,
     is_over: AtomicBool,
@@ -135,6 +136,7 @@ impl<'a> Parent<'a> {
         Self {
             pool,
             scratch: orders.scratch,
+            retries: orders.retries,
             ledger: ledger(orders.scratch),
             rng: Rng::with_seed(orders.seed),
             is_over: AtomicBool::new(false),
@@ -212,7 +214,8 @@ impl<'a> Parent<'a> {
     fn file(&self, outcome: &OutcomeOf<Work>) {
         let kind = match &outcome.result {
             Ok(()) => Kind::Completed,
-            Err(TaskError::Crashed { .. }) => Kind::Crashed,
+            Err(TaskError::Crashed { .. }) if outcome.attempts == self.retries + 1 => Kind::Crashed,
+            Err(TaskError::Crashed { .. }) => Kind::CrashedEarly,
             Err(TaskError::Cancelled) => Kind::Cancelled,
             Err(other) => panic!("task {}: {other}", outcome.id),
         };
