@@ -128,6 +128,9 @@ struct Parent<'a> {
     retries: u32,
     ledger: Ledger,
     rng: Rng,
+    /// The pool is being shut down, and what is in flight cancelled.
+    is_cancelled: AtomicBool,
+    /// The pool is shut down.
     is_over: AtomicBool,
 }
 
@@ -139,6 +142,7 @@ impl<'a> Parent<'a> {
             retries: orders.retries,
             ledger: ledger(orders.scratch),
             rng: Rng::with_seed(orders.seed),
+            is_cancelled: AtomicBool::new(false),
             is_over: AtomicBool::new(false),
         }
     }
@@ -153,6 +157,8 @@ impl<'a> Parent<'a> {
         thread::scope(|scope| {
             scope.spawn(|| this.read());
             let how = this.submit(&mut rng);
+            this.is_cancelled
+                .store(how == Shutdown::Cancel, Ordering::SeqCst);
             let report = this.pool.shutdown(how, LONG).expect("this is no fork");
             this.is_over.store(true, Ordering::SeqCst);
             println!(
@@ -215,9 +221,12 @@ impl<'a> Parent<'a> {
         let kind = match &outcome.result {
             Ok(()) => Kind::Completed,
             Err(TaskError::Crashed { .. }) if outcome.attempts == self.retries + 1 => Kind::Crashed,
-            Err(TaskError::Crashed { .. }) => Kind::CrashedEarly,
+            // What is cut short by the end is not tried again; the flag is up before that can be.
+            Err(TaskError::Crashed { .. }) if self.is_cancelled.load(Ordering::SeqCst) => {
+                Kind::CutShort
+            }
             Err(TaskError::Cancelled) => Kind::Cancelled,
-            Err(other) => panic!("task {}: {other}", outcome.id),
+            Err(other) => panic!("{outcome:?}, {} retries: {other}", self.retries),
         };
         self.note(kind, outcome.id.get());
     }
