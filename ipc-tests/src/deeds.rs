@@ -12,7 +12,7 @@ use std::{
     path::PathBuf,
     process, thread,
 };
-use tracing::{debug, error, info};
+use tracing::{Level, debug, enabled, error, info};
 use workring::workers::{Context, Task};
 
 /// The name of the ledger of [`Deed::Note`].
@@ -71,7 +71,7 @@ impl Task for Deed {
             Self::Log(text) => {
                 debug!("beneath notice");
                 error!(task = context.id().get(), colour = "mauve", "{text}");
-                info!(text.len = text.len());
+                info!(debug = enabled!(Level::DEBUG), length = text.len());
             }
             Self::PanicElsewhere(text) => {
                 let thread = thread::spawn(move || panic!("{text}"));
