@@ -1,4 +1,7 @@
-//! A work queue between processes that can be closed.
+//! A pool of worker processes, and the closable work queue between processes below it.
+//!
+//! **To run tasks in worker processes, and get the outcome of each, start with [`workers`].** The rest of this page is
+//! about the queue.
 //!
 //! A parent and its worker processes share a bounded multi-producer multi-consumer queue in shared memory. Each
 //! message goes to one receiver. When the queue is closed, every receiver gets what was accepted before and then
@@ -59,8 +62,9 @@
 //!
 //! # Layers
 //!
-//! `queue` (what is public) is built on `segment` (where things lie in shared memory), that on `protocol` (the
-//! states of each word and the exchanges between them: no mapping, no `unsafe`), and `os` has the system calls.
+//! `workers` is built on `queue` (the rest of what is public), that on `segment` (where things lie in shared
+//! memory), that on `protocol` (the states of each word and the exchanges between them: no mapping, no `unsafe`),
+//! and `os` has the system calls.
 //! The protocol's own documentation starts in `src/protocol/mod.rs`.
 //!
 //! The ring is kin to Dmitry Vyukov's bounded queue, turned round so that no step leaves others waiting; the

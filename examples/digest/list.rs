@@ -1,12 +1,20 @@
-//! The parent's main loop: feed the workers, receive what they have hashed, print it in order.
+//! The parent's main loop: hand the paths in, wait for what the workers have hashed, print it in order.
 
-use crate::feed::Feed;
+use crate::hash::Files;
 use crate::output::{Output, quoted};
-use crate::worker::{Done, Hashed, Task};
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
-use workring::{Receiver, RecvError, Sender, TryRecvError};
+use workring::workers::{Pool, TaskError};
+
+/// To hash a file of a few KiB takes no longer than to wake a process for it, so a task is several of them:
+/// one at a time makes the whole run some 30% slower, and more than these no faster.
+const FILES_PER_TASK: usize = 64;
+/// Towards the end, tasks get smaller, lest one worker be busy with the last large one alone.
+const TASKS_LEFT_PER_WORKER: usize = 4;
+/// How far hashing may run ahead of printing, in tasks: what is hashed already waits while one large file
+/// comes before it.
+const AHEAD: usize = 1000;
 
 /// Why there is no complete list.
 pub(crate) enum Unfinished {
@@ -14,8 +22,8 @@ pub(crate) enum Unfinished {
     Stopped,
     /// It could not be printed.
     Output(io::Error),
-    /// A queue failed.
-    Queue(String),
+    /// The pool failed.
+    Pool(String),
 }
 
 impl From<io::Error> for Unfinished {
@@ -29,7 +37,7 @@ impl fmt::Display for Unfinished {
         match self {
             Self::Stopped => f.write_str("the workers ended before all was hashed"),
             Self::Output(error) => write!(f, "standard output: {error}"),
-            Self::Queue(error) => f.write_str(error),
+            Self::Pool(error) => f.write_str(error),
         }
     }
 }
@@ -38,20 +46,43 @@ impl fmt::Display for Unfinished {
 pub(crate) fn list(
     paths: &[Vec<u8>],
     workers: usize,
-    tasks: Sender<Task>,
-    results: &Receiver<Done>,
+    pool: &Pool<Files>,
     output: &mut Output<'_>,
 ) -> Result<bool, Unfinished> {
-    let mut feed = Feed::new(paths, workers, tasks);
-    let mut early = Early::default();
-    let mut all_read = true;
+    let mut to_hand_in = paths;
     let mut to_print = paths.iter();
-    while !to_print.as_slice().is_empty() {
-        feed.send_more(early.taken)?;
-        early.put(receive(results, output)?);
-        while let Some(hashed) = early.take() {
-            let path = to_print.next().map_or(&[][..], Vec::as_slice);
-            match hashed {
+    let mut handles = VecDeque::new();
+    let mut printed = 0;
+    let mut all_read = true;
+    loop {
+        while !to_hand_in.is_empty() && handles.len() < AHEAD {
+            let files = cut(&mut to_hand_in, workers);
+            // It is refused if the run was stopped.
+            let handle = pool.submit(Files(files)).map_err(|error| {
+                if error.is_closed() {
+                    Unfinished::Stopped
+                } else {
+                    Unfinished::Pool(error.to_string())
+                }
+            });
+            handles.push_back(handle?);
+        }
+        let Some(next) = handles.pop_front() else {
+            break;
+        };
+        if !next.is_finished() {
+            // What there is to print is printed before a wait.
+            output.flush()?;
+        }
+        let sums = next.wait().map_err(|error| match error {
+            TaskError::Panicked(_) | TaskError::NotCarried { .. } => {
+                Unfinished::Pool(format!("{error:?}"))
+            }
+            _ => Unfinished::Stopped,
+        })?;
+        for (sum, path) in sums.into_iter().zip(&mut to_print) {
+            printed += 1;
+            match sum {
                 Ok(sum) => output.line(&sum, path)?,
                 Err(reason) => {
                     all_read = false;
@@ -59,52 +90,17 @@ pub(crate) fn list(
                 }
             }
         }
-        output.progress(early.taken);
+        output.progress(printed);
     }
     output.flush()?;
     Ok(all_read)
 }
 
-/// The next result, from whichever worker. What there is to print is printed before a wait.
-fn receive(results: &Receiver<Done>, output: &mut Output<'_>) -> Result<Done, Unfinished> {
-    match results.try_recv() {
-        Err(TryRecvError::Empty) => {}
-        Ok(done) => return Ok(done),
-        Err(TryRecvError::Closed) => return Err(Unfinished::Stopped),
-        Err(error) => return Err(Unfinished::Queue(error.to_string())),
-    }
-    output.flush()?;
-    results.recv().map_err(|error| match error {
-        RecvError::Closed => Unfinished::Stopped,
-        error => Unfinished::Queue(error.to_string()),
-    })
-}
-
-/// What came before its turn.
-#[derive(Default)]
-struct Early {
-    /// How many have had their turn.
-    taken: usize,
-    /// The ones after that, as far as there are any.
-    waiting: VecDeque<Option<Hashed>>,
-}
-
-impl Early {
-    fn put(&mut self, done: Done) {
-        let start = done.first.saturating_sub(self.taken);
-        let end = start + done.hashed.len();
-        if self.waiting.len() < end {
-            self.waiting.resize(end, None);
-        }
-        for (place, hashed) in self.waiting.range_mut(start..end).zip(done.hashed) {
-            *place = Some(hashed);
-        }
-    }
-
-    /// The next one in order, if it has come.
-    fn take(&mut self) -> Option<Hashed> {
-        let hashed = self.waiting.pop_front_if(|next| next.is_some())??;
-        self.taken += 1;
-        Some(hashed)
-    }
+/// The first of what is left.
+fn cut(rest: &mut &[Vec<u8>], workers: usize) -> Vec<Vec<u8>> {
+    let share = rest.len() / (TASKS_LEFT_PER_WORKER * workers);
+    let count = share.clamp(1, FILES_PER_TASK).min(rest.len());
+    let (files, others) = rest.split_at(count);
+    *rest = others;
+    files.to_vec()
 }

@@ -6,40 +6,40 @@
 //!
 //!     find PATH... -type f -print0 | LC_ALL=C sort -z | xargs -0 sha256sum
 //!
-//! The parent finds and sorts the paths, the workers (this same program once more) hash, and the parent
-//! prints in order. Two queues connect them:
-//!
-//!     parent: walk, `Feed`  -- tasks -->  workers: `hash`  -- results -->  parent: `list`, `Output`
+//! The parent finds and sorts the paths, a pool of workers (this same program once more) hashes, and the parent
+//! prints in order.
 //!
 //! | what happens                        | how it ends                                                  |
 //! |-------------------------------------|--------------------------------------------------------------|
-//! | all is hashed                       | tasks are closed, so the workers end; 0, or 1 for unreadable |
-//! | Ctrl-C, SIGTERM                     | `supervise` kills the workers, closes results; 130, 143      |
+//! | all is hashed                       | the pool is shut down; 0, or 1 for unreadable files          |
+//! | Ctrl-C, SIGTERM                     | `Stop` shuts the pool down at once; 130, 143                 |
 //! | a worker dies                       | the same; 2, and a line that says which                      |
 //! | nobody reads what is printed        | as for a signal; 141, what a shell says of SIGPIPE           |
-//! | the parent is killed                | the kernel kills the workers                                 |
+//! | the parent is killed                | the workers end                                              |
 
-mod feed;
+mod hash;
 mod list;
 mod output;
-mod supervisor;
+mod stop;
 mod walk;
-mod worker;
 
 use clap::Parser;
+use hash::Files;
 use indicatif::ProgressBar;
 use list::Unfinished;
 use output::{Output, report};
-use signal_hook::consts::{SIGCHLD, SIGINT, SIGPIPE, SIGTERM};
-use signal_hook::iterator::{Handle, Signals};
+use signal_hook::consts::{SIGINT, SIGPIPE, SIGTERM};
+use signal_hook::iterator::Signals;
 use std::error::Error;
 use std::io;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::thread;
-use supervisor::{Reason, Stop, Workers, supervise};
-use workring::Options;
+use std::time::Duration;
+use stop::{Reason, Stop};
+use workring::workers::{Pool, Shutdown, run_if_worker};
 
 /// Print the SHA-256 of every regular file under the paths, as `sha256sum` does, sorted by path.
 ///
@@ -52,12 +52,8 @@ struct Arguments {
     workers: Option<NonZeroUsize>,
 
     /// Files and directories; symbolic links are not followed
-    #[arg(value_name = "PATH", required_unless_present = "worker_of")]
+    #[arg(value_name = "PATH", required = true)]
     paths: Vec<PathBuf>,
-
-    /// Makes this process a worker of the one with that id
-    #[arg(long, value_name = "PID", hide = true)]
-    worker_of: Option<u32>,
 }
 
 const UNREADABLE: u8 = 1;
@@ -66,12 +62,9 @@ const INCOMPLETE: u8 = 2;
 const SIGNALLED: i32 = 128;
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    let ended = match arguments.worker_of {
-        Some(parent) => worker::run(parent).map(|()| ExitCode::SUCCESS),
-        None => digest(&arguments),
-    };
-    ended.unwrap_or_else(|error| {
+    run_if_worker::<Files>();
+
+    digest(&Arguments::parse()).unwrap_or_else(|error| {
         report(format_args!("{error}"));
         ExitCode::from(INCOMPLETE)
     })
@@ -83,66 +76,57 @@ fn digest(arguments: &Arguments) -> Result<ExitCode, Box<dyn Error>> {
         None => thread::available_parallelism()?,
     }
     .get();
-    // Two tasks for each worker: one in hand and one to go on with while the parent is busy printing.
-    let (tasks, tasks_for_workers) = Options::new(2 * count).channel()?;
-    let (results_of_workers, results) = Options::new(2 * count).channel()?;
+    let signals = Signals::new([SIGINT, SIGTERM])?;
+    let stop = Arc::new(Stop::new(signals.handle())?);
+    let heeding = Arc::clone(&stop);
+    let pool = Pool::<Files>::builder()
+        .workers(count)
+        .on_event(move |event| heeding.heed(event))
+        .start()?;
 
-    // Before the first worker starts, so that no death goes unnoticed.
-    let signals = Signals::new([SIGINT, SIGTERM, SIGCHLD])?;
-    let end_of_run = CloseOnDrop(signals.handle());
-    let workers = Workers::start(count, &tasks_for_workers, &results_of_workers)?;
-    // From here on only workers have these ends: when the last of them is gone, the queue closes.
-    drop((tasks_for_workers, results_of_workers));
-
-    let stop = Stop::new()?;
     let bar = ProgressBar::no_length();
-    let (ended, workers) = thread::scope(|scope| {
-        let supervisor = scope.spawn(|| supervise(signals, workers, &stop, &results));
-        let ended = walk::files(&arguments.paths, &bar, &stop).and_then(|(paths, all_found)| {
-            let mut output = Output::new(&bar, &stop)?;
-            let all_read = list::list(&paths, count, tasks, &results, &mut output)?;
-            Ok(all_found && all_read)
-        });
-        drop(end_of_run);
-        (ended, supervisor.join())
+    let ended = thread::scope(|scope| {
+        let _end = EndWatch(&stop);
+        scope.spawn(|| stop.watch(signals, &pool));
+        let (paths, all_found) = walk::files(&arguments.paths, &bar, &stop)?;
+        let mut output = Output::new(&bar, &stop)?;
+        let all_read = list::list(&paths, count, &pool, &mut output)?;
+        Ok(all_found && all_read)
     });
     bar.finish_and_clear();
-    let mut workers = workers.map_err(|_| "the supervising thread panicked")?;
-    if ended.is_ok() {
-        workers.wait(&stop);
-    }
-    // Whoever still runs has nothing to do any more that anybody would read.
-    drop(workers);
+    // Nothing is left to be done that anybody would read.
+    pool.shutdown(Shutdown::Cancel, Duration::ZERO)?;
     Ok(exit_code(stop.reason(), ended))
 }
 
-/// Ends the supervising thread with the scope that it is used in, also if that panics.
-struct CloseOnDrop(Handle);
+/// Ends the watching thread with the scope that it is used in, however that is left.
+struct EndWatch<'a>(&'a Stop);
 
-impl Drop for CloseOnDrop {
+impl Drop for EndWatch<'_> {
     fn drop(&mut self) {
-        self.0.close();
+        self.0.end_watch();
     }
 }
 
 fn exit_code(stopped: Option<&Reason>, ended: Result<bool, Unfinished>) -> ExitCode {
     let signalled = |signal| ExitCode::from(u8::try_from(SIGNALLED + signal).unwrap_or(INCOMPLETE));
     match (stopped, ended) {
+        (_, Err(Unfinished::Output(error))) if error.kind() == io::ErrorKind::BrokenPipe => {
+            signalled(SIGPIPE)
+        }
         (Some(Reason::Signal(signal)), _) => signalled(*signal),
-        (Some(Reason::Lost { worker, how }), _) => {
+        (Some(Reason::Lost { worker, status }), Ok(_) | Err(Unfinished::Stopped)) => {
+            let how = status.map_or("unknown".to_owned(), |status| status.to_string());
             report(format_args!(
                 "worker {worker} died unexpectedly ({how}): the list is not complete"
             ));
             ExitCode::from(INCOMPLETE)
         }
-        (None, Ok(true)) => ExitCode::SUCCESS,
-        (None, Ok(false)) => ExitCode::from(UNREADABLE),
-        (None, Err(Unfinished::Output(error))) if error.kind() == io::ErrorKind::BrokenPipe => {
-            signalled(SIGPIPE)
-        }
-        (None, Err(unfinished)) => {
+        (_, Err(unfinished)) => {
             report(format_args!("{unfinished}"));
             ExitCode::from(INCOMPLETE)
         }
+        (None, Ok(true)) => ExitCode::SUCCESS,
+        (None, Ok(false)) => ExitCode::from(UNREADABLE),
     }
 }

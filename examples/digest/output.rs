@@ -1,7 +1,7 @@
 //! Standard output and standard error.
 
 use crate::list::Unfinished;
-use crate::supervisor::Stop;
+use crate::stop::Stop;
 use indicatif::ProgressBar;
 use std::fmt;
 use std::fs::File;

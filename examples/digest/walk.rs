@@ -2,7 +2,7 @@
 
 use crate::list::Unfinished;
 use crate::output::{quoted, report};
-use crate::supervisor::Stop;
+use crate::stop::Stop;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;

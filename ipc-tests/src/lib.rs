@@ -12,6 +12,7 @@
 //! | [`cpu`]      | what does a process cost: time, context switches, memory?                |
 //! | [`asleep`]   | does another process really wait, asleep in shared memory?               |
 //! | [`jobs`]     | what do the workers of a pool do (`src/bin/pooled.rs`)?                  |
+//! | [`deeds`]    | ... and what of it can be seen from outside (`src/bin/deeds.rs`)?        |
 //! | [`memfd`]    | where is a queue's memory, for a test that writes there?                 |
 //! | [`stops`]    | how long did it take, unless this process was stopped meanwhile?         |
 //!
@@ -42,6 +43,7 @@
 pub mod asleep;
 pub mod child;
 pub mod cpu;
+pub mod deeds;
 pub mod jobs;
 pub mod leak;
 pub mod ledger;

@@ -66,6 +66,7 @@ impl Settings {
     pub(super) fn terms(&self) -> Terms {
         Terms {
             tells_tasks: self.listener.is_some(),
+            verbosity: super::forward::verbosity(),
             tasks: self.staff.tasks(),
             resident: self.staff.resident,
             addresses: self.limits.addresses,

@@ -110,6 +110,8 @@ pub(super) enum FromParent {
 pub(super) struct Terms {
     /// Tell of each task.
     pub(super) tells_tasks: bool,
+    /// The least important events that it is to send; `None`: it sends none.
+    pub(super) verbosity: Option<Level>,
     /// Stop after so many tasks.
     pub(super) tasks: Option<u64>,
     /// Stop after a task when more than so many bytes of memory are in use.
@@ -193,8 +195,9 @@ impl FromParent {
     pub(super) fn encode(self) -> Vec<u8> {
         match self {
             Self::Welcome(terms) => {
+                let tells = (terms.tells_tasks, terms.verbosity.map(|level| level as u8));
                 let bytes = (terms.resident, terms.addresses);
-                message(WELCOME, &(terms.tells_tasks, terms.tasks, bytes))
+                message(WELCOME, &(tells, terms.tasks, bytes))
             }
             Self::Stop => vec![STOP],
             Self::Cancel => vec![CANCEL],
@@ -207,9 +210,15 @@ impl FromParent {
         let (&kind, rest) = bytes.split_first()?;
         Some(match kind {
             WELCOME => {
-                let (tells_tasks, tasks, (resident, addresses)) = parts(rest).ok()?;
+                let (tells, tasks, (resident, addresses)) = parts(rest).ok()?;
+                let (tells_tasks, verbosity): (_, Option<u8>) = tells;
+                let verbosity = match verbosity {
+                    Some(level) => Some(*LEVELS.get(usize::from(level))?),
+                    None => None,
+                };
                 Self::Welcome(Terms {
                     tells_tasks,
+                    verbosity,
                     tasks,
                     resident,
                     addresses,
@@ -289,9 +298,17 @@ mod tests {
         for sent in [
             FromParent::Welcome(Terms {
                 tells_tasks: true,
+                verbosity: None,
                 tasks: Some(7),
                 resident: None,
                 addresses: Some(u64::MAX),
+            }),
+            FromParent::Welcome(Terms {
+                tells_tasks: false,
+                verbosity: Some(Level::Trace),
+                tasks: None,
+                resident: Some(0),
+                addresses: None,
             }),
             FromParent::Stop,
             FromParent::Cancel,

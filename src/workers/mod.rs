@@ -61,6 +61,7 @@
 //! | no dead end | Who submits without reading moves results into memory meanwhile. |
 //! | the end | [`Pool::shutdown`] is bounded in every step, may be called by anybody at any time, and its books balance. |
 //! | nobody left | A worker leads a process group of its own, which ends with it. Workers end when their parent does, however it ends. |
+//! | logs | What workers log by `tracing`, and panics of their threads, reach the parent's subscriber, as far as it listens; as events of the target `workring::worker`. |
 //! | mismatch | A worker whose program has other tasks, or another version of this crate, is a typed error that names both. |
 //!
 //! # How it works
@@ -86,7 +87,7 @@
 //! | `supervisor`, `slot`, `launch`, `deaths` | workers' lives: states of a slot, what a death leaves behind |
 //! | `limits`, `staff` | workers that take too long, or too much; that have done enough; how many there are |
 //! | `shutdown`, `report` | the end, and the books                                                  |
-//! | `worker`, `context`, `panics` | the worker's side                                              |
+//! | `worker`, `context`, `panics`, `forward` | the worker's side                                   |
 //!
 //! # A task's life
 //!
@@ -103,6 +104,7 @@ mod context;
 mod deaths;
 mod envelope;
 mod events;
+mod forward;
 mod handle;
 mod inbox;
 mod launch;

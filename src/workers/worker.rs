@@ -25,6 +25,7 @@
 
 use super::context::{Context, Desk};
 use super::envelope::{Answer, Done, Envelope, Parcel, ResultCodec, TaskCodec, Ticket};
+use super::forward;
 use super::messages::{
     FromParent, FromWorker, Identity, LONGEST, Level, PROTOCOL, Terms, shortened,
 };
@@ -268,7 +269,7 @@ impl<T: Task> Worker<T> {
             child::limit_own_addresses(bytes)
                 .map_err(|error| format!("its addresses can't be limited: {error}"))?;
         }
-        match catch(T::prepare_worker) {
+        match catch(|| forward::preparing(&order.link, terms.verbosity, T::prepare_worker)) {
             Ok(Ok(())) => {}
             Ok(Err(error)) => return Err(error.to_string()),
             Err(panic) => return Err(panic.to_string()),

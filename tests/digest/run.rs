@@ -3,18 +3,26 @@
 use crate::tree::Tree;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use std::ffi::OsString;
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+/// A variable with another value for each run, by which its workers are told from those of others.
+const RUN: &str = "DIGEST_TEST_RUN";
+/// Workers have this variable, too.
+const WORKER: &str = "WORKRING_WORKER";
 const TIME_LIMIT: Duration = Duration::from_mins(2);
 
 pub(crate) fn example() -> Command {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
     let test = std::env::current_exe().expect("this test's path");
     let target = test
         .parent()
@@ -27,6 +35,8 @@ pub(crate) fn example() -> Command {
         example.display()
     );
     let mut command = Command::new(example);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    command.env(RUN, format!("{} {number}", std::process::id()));
     command.stdin(Stdio::null());
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     command
@@ -39,11 +49,11 @@ struct Watchdog {
 }
 
 impl Watchdog {
-    fn over(parent: Pid) -> Self {
+    fn over(parent: Pid, run: OsString) -> Self {
         let (done, is_done) = mpsc::channel();
         let thread = thread::spawn(move || {
             if is_done.recv_timeout(TIME_LIMIT) == Err(RecvTimeoutError::Timeout) {
-                for process in workers_of(parent).into_iter().chain([parent]) {
+                for process in workers_of(&run).into_iter().chain([parent]) {
                     let _ = kill(process, Signal::SIGKILL);
                 }
                 panic!("{parent} took longer than {TIME_LIMIT:?}, and was killed");
@@ -68,13 +78,22 @@ fn pid(child: &Child) -> Pid {
     Pid::from_raw(child.id().try_into().expect("process ids are positive"))
 }
 
-/// The processes whose command line says that they are workers of `parent`, be it alive or not.
-pub(crate) fn workers_of(parent: Pid) -> Vec<Pid> {
-    let parent = parent.to_string();
+/// The value of [`RUN`].
+fn name(command: &Command) -> OsString {
+    let value = command.get_envs().find(|(name, _)| *name == RUN);
+    let value = value.and_then(|(_, value)| value);
+    value.expect("each run has a name").to_owned()
+}
+
+/// The processes whose environment says that they are workers of this run, be their parent alive or not.
+fn workers_of(run: &OsString) -> Vec<Pid> {
+    let this_run = [RUN.as_bytes(), b"=", run.as_bytes()].concat();
+    let any_worker = [WORKER.as_bytes(), b"="].concat();
     let is_worker = |process: &Pid| {
-        let line = fs::read(format!("/proc/{process}/cmdline")).unwrap_or_default();
-        let mut words = line.split(|&byte| byte == 0);
-        words.any(|word| word == b"--worker-of") && words.next() == Some(parent.as_bytes())
+        let variables = fs::read(format!("/proc/{process}/environ")).unwrap_or_default();
+        let variables = variables.split(|&byte| byte == 0);
+        let has = |is_it: &dyn Fn(&[u8]) -> bool| variables.clone().any(is_it);
+        has(&|variable| variable == this_run) && has(&|variable| variable.starts_with(&any_worker))
     };
     fs::read_dir("/proc")
         .expect("/proc")
@@ -87,12 +106,13 @@ pub(crate) fn workers_of(parent: Pid) -> Vec<Pid> {
 /// Run to the end.
 pub(crate) fn run(command: &mut Command) -> io::Result<Output> {
     let child = command.spawn()?;
-    let _watchdog = Watchdog::over(pid(&child));
+    let _watchdog = Watchdog::over(pid(&child), name(command));
     child.wait_with_output()
 }
 
 /// A run in the middle, in a process group of its own.
 pub(crate) struct Run {
+    name: OsString,
     pub(crate) child: Child,
     stdout: Option<BufReader<ChildStdout>>,
     stderr: ChildStderr,
@@ -105,13 +125,15 @@ impl Run {
         let mut command = example();
         command.args(["--workers", "2"]).arg(&tree.0);
         let mut child = command.process_group(0).spawn().expect("the example");
-        let watchdog = Watchdog::over(pid(&child));
+        let name = name(&command);
+        let watchdog = Watchdog::over(pid(&child), name.clone());
         let mut stdout = BufReader::new(child.stdout.take().expect("a pipe"));
         let stderr = child.stderr.take().expect("a pipe");
         let mut line = Vec::new();
         stdout.read_until(b'\n', &mut line).expect("a line");
         assert_eq!(line.last(), Some(&b'\n'), "it ended without a line");
         Self {
+            name,
             child,
             stdout: Some(stdout),
             stderr,
@@ -124,7 +146,7 @@ impl Run {
     }
 
     pub(crate) fn workers(&self) -> Vec<Pid> {
-        let workers = workers_of(self.id());
+        let workers = workers_of(&self.name);
         assert!(!workers.is_empty(), "a run in the middle has workers");
         workers
     }
@@ -137,7 +159,7 @@ impl Run {
     /// Wait for it to end by itself, which includes its workers: how it ended, and what it said.
     pub(crate) fn end(mut self) -> (ExitStatus, String) {
         let status = self.child.wait().expect("a child");
-        assert_eq!(workers_of(self.id()), [], "left behind");
+        assert_eq!(workers_of(&self.name), [], "left behind");
         (status, self.last_words())
     }
 

@@ -12,6 +12,7 @@
 //! | `children.rs` | what the processes do that are killed                                |
 //! | `parent.rs`   | who kills them, replaces them, and clears up                         |
 //! | `books.rs`    | whether it adds up                                                   |
+//! | `pool.rs`     | `--pool`: the same over pools of workers                             |
 //!
 //! Whatever is random comes from the seed, which is printed; but what the kernel does meanwhile is not repeated.
 
@@ -26,6 +27,8 @@ mod children;
 mod message;
 #[path = "storm/parent.rs"]
 mod parent;
+#[path = "storm/pool.rs"]
+mod pool;
 #[path = "storm/shape.rs"]
 mod shape;
 
@@ -33,14 +36,18 @@ mod shape;
 const SHOWN: usize = 20;
 
 fn main() -> ExitCode {
+    pool::become_worker();
     let arguments: Vec<String> = env::args().skip(1).collect();
-    if children::play(&arguments) {
+    if let Some(arguments) = arguments.strip_prefix(&["--pool".to_owned()]) {
+        return pool::run(arguments);
+    }
+    if pool::play(&arguments) || children::play(&arguments) {
         return ExitCode::SUCCESS;
     }
     let shape = match Shape::read(&arguments) {
         Ok(shape) => shape,
         Err(error) => {
-            eprintln!("{error}\n{}", shape::USAGE);
+            eprintln!("{error}\n{}\n{}", shape::USAGE, pool::USAGE);
             return ExitCode::from(2);
         }
     };

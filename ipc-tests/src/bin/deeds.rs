@@ -1,0 +1,95 @@
+//! The program of some tests' pools: a worker, if it was started as one, else a parent that plays a role.
+
+use ipc_tests::{
+    deeds::Deed,
+    role::{self, Io, Role},
+};
+use signal_hook::{
+    consts::{SIGINT, SIGTERM},
+    iterator::Signals,
+};
+use std::{
+    fmt::{Debug, Write},
+    process::{self, ExitCode},
+    sync::mpsc,
+    thread,
+    time::Duration,
+};
+use tracing::{
+    Metadata, Subscriber,
+    field::{Field, Visit},
+    span::{Attributes, Id, Record},
+};
+use workring::workers::{Event, Pool, Shutdown, run_if_worker};
+
+const ROLES: &[(&str, Role)] = &[("interruptible", interruptible)];
+
+fn main() -> ExitCode {
+    run_if_worker::<Deed>();
+    role::run(ROLES)
+}
+
+/// Has two workers busy until a signal comes, and then shuts down as a well-bred program does: 0 for a request to end, and
+/// 130 for Ctrl-C.
+fn interruptible(io: &mut Io) {
+    tracing::subscriber::set_global_default(Stderr).expect("the first one");
+    let mut signals = Signals::new([SIGINT, SIGTERM]).expect("handlers");
+    let (sender, events) = mpsc::channel();
+    let pool = Pool::<Deed>::builder().workers(2).on_event(move |event| {
+        // An error: nobody listens any more.
+        let _ = sender.send(*event);
+    });
+    let pool = pool.start().expect("a pool");
+    for _ in 0..10 {
+        drop(pool.submit(Deed::UntilCancelled).expect("open"));
+    }
+    let busy = events.iter().filter_map(|event| match event {
+        Event::TaskStarted { pid, .. } => Some(pid),
+        _ => None,
+    });
+    busy.take(2).for_each(|pid| io.say(pid));
+    let (signal, left) = thread::scope(|scope| {
+        let reader = scope.spawn(|| pool.drain().count());
+        let signal = signals.forever().next().expect("a signal");
+        let report = pool.shutdown(Shutdown::Cancel, Duration::ZERO);
+        assert!(report.expect("here").is_balanced());
+        (signal, reader.join().expect("the reader"))
+    });
+    assert_eq!(left, 10);
+    process::exit(if signal == SIGINT { 130 } else { 0 });
+}
+
+/// Prints events, as programs do.
+struct Stderr;
+
+struct Line(String);
+
+impl Visit for Line {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        let _ = write!(self.0, " {}={value:?}", field.name());
+    }
+}
+
+impl Subscriber for Stderr {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        let mut line = Line(event.metadata().target().to_owned());
+        event.record(&mut line);
+        eprintln!("{}", line.0);
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn enter(&self, _: &Id) {}
+
+    fn exit(&self, _: &Id) {}
+}

@@ -1,0 +1,275 @@
+//! What is said of and by workers: their logs, their panics, and what nobody understands (P14, P15).
+//!
+//! One subscriber of the whole process listens: what workers say is passed on by a thread of the pool.
+
+use crate::support::LIMIT;
+use ipc_tests::{
+    deeds::{Deed, links},
+    guarded,
+};
+use parking_lot::{Condvar, Mutex};
+use std::{collections::BTreeMap, fmt::Debug};
+use tracing::{
+    Event, Level, Metadata, Subscriber,
+    field::{Field, Visit},
+    level_filters::LevelFilter,
+    span::{Attributes, Id, Record},
+    subscriber::set_global_default,
+};
+use workring::workers::{Pool, Shutdown};
+
+mod support;
+
+/// One event.
+#[derive(Clone, Debug)]
+struct Said {
+    level: Level,
+    target: String,
+    fields: BTreeMap<&'static str, String>,
+}
+
+impl Said {
+    fn has(&self, field: &str, part: &str) -> bool {
+        self.fields
+            .get(field)
+            .is_some_and(|text| text.contains(part))
+    }
+}
+
+struct Log {
+    all: Mutex<Vec<Said>>,
+    news: Condvar,
+}
+
+static LOG: Log = Log {
+    all: Mutex::new(Vec::new()),
+    news: Condvar::new(),
+};
+
+impl Log {
+    /// The log of this process, empty.
+    fn begin() -> &'static Self {
+        // An error: another test was here before.
+        let _ = set_global_default(Listener);
+        LOG.all.lock().clear();
+        &LOG
+    }
+
+    /// Waits until so many events are such, and gives them.
+    fn until(&self, count: usize, is_such: impl Fn(&Said) -> bool) -> Vec<Said> {
+        let mut all = self.all.lock();
+        loop {
+            let such: Vec<Said> = all.iter().filter(|said| is_such(said)).cloned().collect();
+            if such.len() >= count {
+                return such;
+            }
+            self.news.wait(&mut all);
+        }
+    }
+}
+
+struct Listener;
+
+struct Fields<'a>(&'a mut BTreeMap<&'static str, String>);
+
+impl Visit for Fields<'_> {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        self.0.insert(field.name(), format!("{value:?}"));
+    }
+}
+
+impl Subscriber for Listener {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        *metadata.level() <= LevelFilter::INFO
+    }
+
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        Some(LevelFilter::INFO)
+    }
+
+    fn event(&self, event: &Event<'_>) {
+        let mut fields = BTreeMap::new();
+        event.record(&mut Fields(&mut fields));
+        LOG.all.lock().push(Said {
+            level: *event.metadata().level(),
+            target: event.metadata().target().to_owned(),
+            fields,
+        });
+        LOG.news.notify_all();
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn enter(&self, _: &Id) {}
+
+    fn exit(&self, _: &Id) {}
+}
+
+fn one_worker() -> Pool<Deed> {
+    let builder = Pool::builder()
+        .program(env!("CARGO_BIN_EXE_deeds"))
+        .workers(1);
+    builder.start().expect("a pool")
+}
+
+fn run(pool: &Pool<Deed>, deed: Deed) -> u64 {
+    let handle = pool.submit(deed).expect("open");
+    handle.wait().expect("an output")
+}
+
+/// Nobody has died of it.
+fn close(pool: &Pool<Deed>) {
+    let report = pool.shutdown(Shutdown::Drain, LIMIT).expect("here");
+    assert!(report.is_balanced(), "{report}");
+    assert_eq!((report.started, report.died, report.killed), (1, 0, 0));
+}
+
+fn is_of_a_worker(said: &Said) -> bool {
+    said.target == "workring::worker"
+}
+
+#[test]
+fn p15_what_a_worker_logs_reaches_the_parent() {
+    guarded(LIMIT, || {
+        let log = Log::begin();
+        let pool = one_worker();
+        let pid = run(&pool, Deed::Log("out of paint".to_owned()));
+        let said = log.until(3, is_of_a_worker);
+        let [prepared, error, info] = said.as_slice() else {
+            panic!("something else was said: {said:#?}");
+        };
+        for event in &said {
+            assert!(
+                event.has("pid", &pid.to_string()) && event.has("worker", "0"),
+                "{event:?}"
+            );
+            assert!(event.has("origin", "ipc_tests::deeds"), "{event:?}");
+        }
+        assert!(prepared.has("message", "prepared"), "{prepared:?}");
+        assert_eq!(
+            (prepared.level, error.level, info.level),
+            (Level::INFO, Level::ERROR, Level::INFO)
+        );
+        assert!(
+            error.has("message", "out of paint task=0 colour=\"mauve\""),
+            "{error:?}"
+        );
+        // What the parent would not listen to is not even put into words.
+        assert!(info.has("message", "debug=false length=12"), "{info:?}");
+        close(&pool);
+    });
+}
+
+/// Longer than a link's buffers, and faster than the parent may read: nothing is left out.
+#[test]
+fn p15_no_event_is_left_out() {
+    guarded(LIMIT, || {
+        let log = Log::begin();
+        let pool = one_worker();
+        for number in 0..500 {
+            let text = format!("{number} {}", "x".repeat(4000));
+            drop(pool.submit(Deed::Log(text)).expect("open"));
+        }
+        let said = log.until(500, |said| {
+            said.level == Level::ERROR && is_of_a_worker(said)
+        });
+        for (number, said) in said.iter().enumerate() {
+            let text = said.fields.get("message").expect("a message");
+            assert!(text.starts_with(&format!("{number} x")), "{text}");
+        }
+        close(&pool);
+    });
+}
+
+#[test]
+fn p15_a_panic_of_a_thread_of_a_worker_reaches_the_parent() {
+    guarded(LIMIT, || {
+        let log = Log::begin();
+        let pool = one_worker();
+        run(&pool, Deed::PanicElsewhere("no brush".to_owned()));
+        let said = log.until(1, |said| said.level == Level::ERROR && is_of_a_worker(said));
+        let panic = said.first().expect("an event");
+        assert!(
+            panic.has("message", "no brush") && panic.has("message", "deeds.rs:"),
+            "{panic:?}"
+        );
+        close(&pool);
+    });
+}
+
+/// What no worker of this version says, at least not now: unknown kinds, kinds without their parts, or with too many, what
+/// only parents say, what was said before, more than fits, and nothing at all.
+fn nonsense() -> Vec<Vec<u8>> {
+    vec![
+        vec![0],
+        vec![255; 100],
+        vec![3],
+        vec![6, 1, 2],
+        vec![2, 0],
+        vec![7, 7],
+        vec![2],
+        vec![7],
+        vec![65, 1, 0],
+        vec![68],
+        vec![1; 17_000],
+        vec![4; 60_000],
+        vec![],
+        vec![4],
+    ]
+}
+
+#[test]
+fn p14_what_a_worker_says_that_makes_no_sense_is_logged_and_skipped() {
+    guarded(LIMIT, || {
+        let log = Log::begin();
+        let pool = one_worker();
+        let pid = run(&pool, Deed::Inject(nonsense()));
+        let is_about_it =
+            |said: &Said| said.has("message", "made no sense") && said.has("pid", &pid.to_string());
+        let said = log.until(nonsense().len(), is_about_it);
+        assert_eq!(said.len(), nonsense().len());
+        assert!(said.iter().all(|said| said.level == Level::WARN));
+        // The reader lives, and so does who was read.
+        assert_eq!(run(&pool, Deed::Log("still here".to_owned())), pid);
+        log.until(1, |said| said.has("message", "still here"));
+        close(&pool);
+    });
+}
+
+/// What no parent says: the worker says so.
+#[test]
+fn p14_what_a_parent_says_that_makes_no_sense_is_logged_and_skipped() {
+    let nonsense = [
+        vec![0],
+        vec![255; 100],
+        vec![2],
+        vec![65],
+        vec![65, 1, 0],
+        vec![65, 1, 1, 9],
+        vec![66, 0],
+        vec![68; 20_000],
+        vec![],
+    ];
+    guarded(LIMIT, || {
+        let log = Log::begin();
+        let pool = one_worker();
+        let pid = run(&pool, Deed::Pid);
+        let link = links().pop().expect("a link");
+        for datagram in &nonsense {
+            link.send(datagram).expect("the worker lives");
+        }
+        drop(link);
+        let said = log.until(nonsense.len(), |said| {
+            is_of_a_worker(said) && said.has("message", "a message of the parent made no sense")
+        });
+        assert_eq!(said.len(), nonsense.len());
+        assert_eq!(run(&pool, Deed::Pid), pid);
+        close(&pool);
+    });
+}
