@@ -4,7 +4,7 @@
 //!
 //! What would end any program that called it as a function, or hang it for ever, is one line of this one's output.
 
-use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::signal::{Signal, raise};
 use serde::{Deserialize, Serialize};
 use std::error::Error;
 use std::process::{abort, exit};
@@ -22,18 +22,20 @@ enum Deed {
     Segfault,
     OverflowTheStack,
     EatMemory,
-    /// Until it is told to stop.
+    /// For ever, and deaf to whoever asks it to stop.
     Loop,
 }
 
 /// So much address space has a worker: enough for anything reasonable.
 const MEMORY: u64 = 1 << 30;
+/// So long may a task take.
+const TIME: Duration = Duration::from_secs(2);
 
 impl Task for Deed {
     type Output = u64;
     type Error = String;
 
-    fn run(self, context: &Context) -> Result<u64, String> {
+    fn run(self, _: &Context) -> Result<u64, String> {
         match self {
             Self::Square(number) => Ok(number * number),
             Self::Fail => Err("I don't want to".to_owned()),
@@ -45,30 +47,22 @@ impl Task for Deed {
             Self::EatMemory => {
                 let mut eaten = Vec::new();
                 loop {
-                    eaten.push(vec![1_u8; 1 << 24]);
+                    eaten.push(vec![0_u8; 1 << 24]);
                 }
             }
-            Self::Loop => {
-                while !context.is_cancelled() {
-                    std::hint::spin_loop();
-                }
-                Err("told to stop".to_owned())
-            }
+            Self::Loop => loop {
+                std::hint::spin_loop();
+            },
         }
-    }
-
-    /// Runs in each worker, before its first task.
-    fn prepare_worker() -> Result<(), Box<dyn Error + Send + Sync>> {
-        Ok(setrlimit(Resource::RLIMIT_AS, MEMORY, MEMORY)?)
     }
 }
 
-#[allow(unsafe_code, reason = "a fault is what this is about")]
+/// As the kernel says it to a process that touches what is not there. Again and again: the first one is taken for a
+/// stack overflow by the handler of Rust's own, which then steps aside.
 fn segfault() -> ! {
-    let nowhere = std::ptr::without_provenance_mut::<u8>(16);
-    // SAFETY: it is not safe: nothing is mapped there, so the kernel ends this process, which nobody else shares.
-    unsafe { nowhere.write_volatile(1) };
-    unreachable!("the kernel lets nobody write there")
+    loop {
+        raise(Signal::SIGSEGV).expect("a signal to this very process");
+    }
 }
 
 fn bottomless(depth: u64) -> u64 {
@@ -82,7 +76,8 @@ fn bottomless(depth: u64) -> u64 {
 fn main() -> Result<(), Box<dyn Error>> {
     run_if_worker::<Deed>();
 
-    let pool = Pool::<Deed>::builder().workers(2).start()?;
+    let builder = Pool::<Deed>::builder().workers(2);
+    let pool = builder.time_limit(TIME).address_limit(MEMORY).start()?;
     // By now it runs, or is about to: and it keeps one of the two workers busy.
     let endless = pool.submit(Deed::Loop)?;
 
@@ -108,7 +103,6 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
     }
 
-    endless.cancel();
     match endless.wait() {
         Ok(number) => println!("Loop: {number}"),
         Err(error) => println!("Loop: {error}"),
