@@ -119,12 +119,12 @@ fn each_task_that_does_the_worst_has_its_own_outcome_and_costs_no_other() {
     }
     let report = text.lines().last().expect("a report");
     assert!(
-        report.starts_with("15 tasks submitted = 7 completed + 3 failed"),
+        report.starts_with("15 tasks submitted = 7 completed + 2 failed + 1 timed out"),
         "{report}"
     );
     assert_eq!(
         (counted(report, " died"), counted(report, " killed")),
-        (5, 0),
+        (5, 1),
         "{report}"
     );
 }
