@@ -51,7 +51,7 @@ pub(crate) enum Mutant {
 }
 
 /// Whether this is in force. A constant in a normal build.
-#[cfg(not(workring_mutants))]
+#[cfg(not(any(workring_mutants, test)))]
 #[inline(always)]
 #[must_use]
 pub(crate) const fn active(_: Mutant) -> bool {
@@ -60,6 +60,41 @@ pub(crate) const fn active(_: Mutant) -> bool {
 
 #[cfg(workring_mutants)]
 pub(crate) use chosen::active;
+#[cfg(all(test, not(workring_mutants)))]
+pub(crate) use trial::active;
+#[cfg(all(test, not(any(workring_mutants, loom))))]
+pub(crate) use trial::with;
+
+/// In the crate's own tests, a mutant is in force in one thread for as long as a function runs there.
+#[cfg(all(test, not(workring_mutants)))]
+mod trial {
+    use super::Mutant;
+    use core::cell::Cell;
+
+    thread_local! {
+        static ON_TRIAL: Cell<Option<Mutant>> = const { Cell::new(None) };
+    }
+
+    /// Whether this is the one on trial.
+    #[must_use]
+    pub(crate) fn active(mutant: Mutant) -> bool {
+        ON_TRIAL.get() == Some(mutant)
+    }
+
+    /// Run `program` with `mutant` in force.
+    #[cfg(not(loom))]
+    pub(crate) fn with<R>(mutant: Option<Mutant>, program: impl FnOnce() -> R) -> R {
+        struct Reset;
+        impl Drop for Reset {
+            fn drop(&mut self) {
+                ON_TRIAL.set(None);
+            }
+        }
+        ON_TRIAL.set(mutant);
+        let _reset = Reset;
+        program()
+    }
+}
 
 #[cfg(workring_mutants)]
 mod chosen {

@@ -67,7 +67,7 @@ pub(crate) struct Roles(u64);
 
 impl Roles {
     pub(crate) const BOTH: Self = Self(3);
-    #[cfg(test)]
+    #[cfg(all(test, not(loom)))]
     pub(crate) const NONE: Self = Self(0);
 
     #[must_use]
@@ -123,13 +123,13 @@ pub(crate) struct Tenant(u64);
 
 impl Tenant {
     /// As it is in memory, for [`super::explicit`].
-    #[cfg(test)]
+    #[cfg(all(test, not(loom)))]
     #[must_use]
     pub(crate) const fn bits(self) -> u64 {
         self.0
     }
 
-    #[cfg(test)]
+    #[cfg(all(test, not(loom)))]
     #[must_use]
     pub(crate) const fn from_bits(bits: u64) -> Self {
         Self(bits)

@@ -198,13 +198,13 @@ impl Slot {
     }
 
     /// As it is in memory, for [`super::explicit`].
-    #[cfg(test)]
+    #[cfg(all(test, not(loom)))]
     #[must_use]
     pub(crate) const fn bits(self) -> u64 {
         self.0
     }
 
-    #[cfg(test)]
+    #[cfg(all(test, not(loom)))]
     #[must_use]
     pub(crate) const fn from_bits(bits: u64) -> Self {
         Self(bits)

@@ -21,6 +21,7 @@ pub(crate) enum Access {
     Add(u64),
     Sub(u64),
     Or(u64),
+    And(u64),
 }
 
 pub(crate) trait Observer {
@@ -114,17 +115,18 @@ macro_rules! observed {
                 }
             )*
         }
-
-        impl Deref for $name {
-            type Target = atomic::$name;
-            fn deref(&self) -> &Self::Target {
-                &self.0
-            }
-        }
     )*};
+}
+
+/// For the futex calls, which take the real one. [`AtomicU64`] has nothing that is not watched.
+impl Deref for AtomicU32 {
+    type Target = atomic::AtomicU32;
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
 }
 
 observed! {
     AtomicU32(u32): fetch_add as Add;
-    AtomicU64(u64): swap as Swap, fetch_add as Add, fetch_sub as Sub, fetch_or as Or;
+    AtomicU64(u64): swap as Swap, fetch_add as Add, fetch_sub as Sub, fetch_or as Or, fetch_and as And;
 }

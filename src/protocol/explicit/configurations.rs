@@ -391,16 +391,6 @@ pub(super) const SLEEPING: &[Configuration] = &[
         ..PLAIN
     },
     Configuration {
-        name: "two sleep for messages",
-        scripts: &[
-            &[SendPatiently, SendPatiently],
-            &[ReceivePatiently(Acknowledge)],
-            &[ReceivePatiently(Acknowledge)],
-        ],
-        long: true,
-        ..PLAIN
-    },
-    Configuration {
         name: "one sleeps for room",
         scripts: &[&[SendPatiently, SendPatiently], &[TAKE, TAKE]],
         ..PLAIN
@@ -439,7 +429,7 @@ pub(super) const SLEEPING: &[Configuration] = &[
         name: "two sleep until the close",
         scripts: &[
             &[Close],
-            &[ReceivePatiently(Acknowledge)],
+            &[ReceiveBriefly(Acknowledge)],
             &[ReceivePatiently(Acknowledge)],
         ],
         long: true,
@@ -460,7 +450,7 @@ pub(super) const SLEEPING: &[Configuration] = &[
         name: "a sleeper dies",
         scripts: &[
             &[Send],
-            &[ReceivePatiently(Acknowledge)],
+            &[ReceiveBriefly(Acknowledge)],
             &[ReceivePatiently(Acknowledge)],
         ],
         mortal: 0b10,

@@ -1,10 +1,12 @@
 //! What is run: all configurations by the model, by the real functions, and by both; and the model with its mutants.
 
+use super::super::mutants::Mutant as Flaw;
 use super::configuration::{Configuration, Epilogue};
 use super::configurations::{CLOSING, DYING, LETTERS, RETURNING, SENDING, SIDES, SLEEPING, named};
-use super::mutants::{MUTANTS, Mutant};
+use super::mutants::{FLAWS, MUTANTS};
 use super::search::{Bounds, Report, explore};
 use super::state::{Machine, Program};
+use core::fmt::Debug;
 
 fn in_full() -> bool {
     std::env::var_os("WORKRING_TEST_FULL").is_some_and(|value| value == "1")
@@ -14,6 +16,7 @@ fn machine(configuration: &'static Configuration) -> Machine {
     Machine {
         configuration,
         mutant: None,
+        flaw: None,
         literal: false,
         epilogue: Epilogue::Survivor,
         program: Program::Model,
@@ -132,18 +135,14 @@ mod the_model_is_of_the_real_functions {
     });
 }
 
-/// Whether something was wrong with the mutant, which is said.
-fn is_caught(mutant: Mutant, name: &str) -> bool {
-    let machine = Machine {
-        mutant: Some(mutant),
-        ..machine(named(name))
-    };
+/// Whether something was wrong with a mutant, which is said.
+fn is_caught(mutant: impl Debug, machine: Machine, bounds: Bounds) -> bool {
     let bounds = Bounds {
         standstill: 128,
-        ..all()
+        ..bounds
     };
     let report = explore(machine, bounds);
-    let states = report.states;
+    let (states, name) = (report.states, machine.configuration.name);
     let what = report.wrong.map(|wrong| wrong.what);
     match &what {
         Some(what) => println!("{mutant:?}: caught after {states} states of {name}: {what}"),
@@ -153,11 +152,29 @@ fn is_caught(mutant: Mutant, name: &str) -> bool {
 }
 
 #[test]
-fn no_mutant_survives() {
-    let survivors: Vec<_> = MUTANTS
-        .iter()
-        .filter(|(mutant, name)| !is_caught(*mutant, name))
-        .collect();
+fn no_mutant_of_the_model_survives() {
+    let is_caught = |&&(mutant, name): &&(_, &str)| {
+        let machine = Machine {
+            mutant: Some(mutant),
+            ..machine(named(name))
+        };
+        is_caught(mutant, machine, all())
+    };
+    let survivors: Vec<_> = MUTANTS.iter().filter(|it| !is_caught(it)).collect();
+    assert!(survivors.is_empty(), "{survivors:?}");
+}
+
+/// Of the real functions, in schedules with few pre-emptions.
+#[test]
+fn no_mutant_of_the_real_functions_survives() {
+    let is_caught = |&&(flaw, name, preemptions): &&(_, &str, _)| {
+        let machine = Machine {
+            flaw: Some(flaw),
+            ..machine(named(name)).of(Program::Real)
+        };
+        is_caught(flaw, machine, preempted(preemptions, preemptions))
+    };
+    let survivors: Vec<_> = FLAWS.iter().filter(|it| !is_caught(it)).collect();
     assert!(survivors.is_empty(), "{survivors:?}");
 }
 
@@ -166,7 +183,7 @@ fn no_mutant_survives() {
 fn a_difference_is_seen() {
     let machine = Machine {
         literal: true,
-        mutant: Some(Mutant::KeepName),
+        flaw: Some(Flaw::KeepName),
         ..machine(named("two sleep for a block"))
     };
     let bounds = Bounds {

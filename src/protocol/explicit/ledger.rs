@@ -700,6 +700,11 @@ fn deserted(state: &State, configuration: &Configuration) -> Result<(), Violatio
 pub(super) fn writes(access: Access) -> bool {
     matches!(
         access,
-        Access::Store(_) | Access::Exchange(..) | Access::Swap(_) | Access::Add(_) | Access::Or(_)
+        Access::Store(_)
+            | Access::Exchange(..)
+            | Access::Swap(_)
+            | Access::Add(_)
+            | Access::Or(_)
+            | Access::And(_)
     )
 }

@@ -6,6 +6,8 @@
 //!
 //! [`R6WritesAnyWord`]: Mutant::R6WritesAnyWord
 
+use super::super::mutants::Mutant as Flaw;
+
 /// What the model does wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mutant {
@@ -237,4 +239,71 @@ pub(super) const MUTANTS: &[(Mutant, &str)] = &[
     (Mutant::WakeOneInsteadOfAll, "two sleep until the close"),
     (Mutant::FreeWithoutWake, "two sleep for a block"),
     (Mutant::SettleWithoutWake, "one sleeps until all is settled"),
+];
+
+/// The mutants of the real functions, and how many pre-emptions it takes to catch each. `R6ReadsRingFirst` is not
+/// among them, as above.
+pub(super) const FLAWS: &[(Flaw, &str, u8)] = &[
+    (
+        Flaw::OverwriteWithoutHelp,
+        "a dead taker's slot is used again",
+        2,
+    ),
+    (
+        Flaw::HelpWithoutReread,
+        "settled, and a block is used again",
+        2,
+    ),
+    (Flaw::KeepName, "one sleeps for room", 2),
+    (Flaw::NobodySeals, "cancel against a return", 2),
+    (Flaw::ClosedIsNotSticky, "a taker dies after the close", 2),
+    (Flaw::VerdictInOnePass, "settled, and a taker dies", 2),
+    (
+        Flaw::SayBeforeReturning,
+        "one sleeps for what comes back",
+        2,
+    ),
+    (Flaw::ClearWhatHasChanged, "returns, one after another", 3),
+    (Flaw::ReadLetterAsHeld, "dead letters, two readers", 2),
+    (
+        Flaw::CloseAfterArrival,
+        "one joins while the last one leaves",
+        2,
+    ),
+    (
+        Flaw::RecoverWithoutConfirming,
+        "a sender's row is used again",
+        2,
+    ),
+    (
+        Flaw::ConfirmBeforeReading,
+        "a sender's row is used again",
+        2,
+    ),
+    (Flaw::WriteAnyWord, "two recoverers, one taker", 2),
+    (
+        Flaw::RecoverWithoutR3,
+        "a receiver dies, its message is handed out again",
+        2,
+    ),
+    (
+        Flaw::R4KeepsGeneration,
+        "a receiver dies, its message is handed out again",
+        2,
+    ),
+    (
+        Flaw::RecoverWithoutR6,
+        "a sender dies while its message is taken",
+        2,
+    ),
+    (
+        Flaw::R7WithoutReturned,
+        "a receiver dies, its message is handed out again",
+        2,
+    ),
+    (
+        Flaw::VacateKeepsIncarnation,
+        "a sender's row is used again",
+        2,
+    ),
 ];

@@ -16,7 +16,7 @@ use super::super::parking::ParkingWord;
 use super::super::peers::{PeerRow, Role, Roles, Row, Tenancy, Tenant};
 use super::super::returned::ReturnedWord;
 use super::super::ring::{Hint, Lap, Position, RingSize, Slot, SlotWord};
-use super::super::{Corrupt, Limits, Words};
+use super::super::{Corrupt, Limits, Words, mutants};
 use super::configuration::Configuration;
 use super::process::{Call, Deed, Hand, Outcome};
 use super::state::{Run, SLICE_OVER};
@@ -45,10 +45,10 @@ pub(super) fn perform(run: Run, call: Call) -> (Run, Option<Outcome>) {
         watcher: &watcher,
     };
     let observer: Rc<dyn Observer> = Rc::<Watcher>::clone(&watcher);
+    let flaw = watcher.run.borrow().machine.flaw;
+    let perform = || caller.call(call).unwrap_or_else(Outcome::Corrupt);
     let outcome = catch_unwind(AssertUnwindSafe(|| {
-        watch(observer, || {
-            caller.call(call).unwrap_or_else(Outcome::Corrupt)
-        })
+        watch(observer, || mutants::with(flaw, perform))
     }));
     queue.watcher.take();
     let outcome = match outcome {
@@ -267,6 +267,7 @@ impl Observer for Watcher {
             observed::Access::Add(value) => Access::Add(value),
             observed::Access::Sub(value) => Access::Add(value.wrapping_neg()),
             observed::Access::Or(bits) => Access::Or(bits),
+            observed::Access::And(bits) => Access::And(bits),
         };
         Some(Watcher::access(self, word, access))
     }

@@ -1,5 +1,6 @@
 //! A state of a queue and its processes, and one step of one of them.
 
+use super::super::mutants::Mutant as Flaw;
 use super::configuration::{Configuration, Epilogue};
 use super::ledger::{Ledger, Violation, writes};
 use super::mutants::Mutant;
@@ -22,6 +23,8 @@ pub(super) struct Machine {
     pub(super) configuration: &'static Configuration,
     /// What the model does wrong.
     pub(super) mutant: Option<Mutant>,
+    /// What the real functions do wrong.
+    pub(super) flaw: Option<Flaw>,
     /// Every access is a step of its own, and a process remembers all that it has read: as the real functions do.
     pub(super) literal: bool,
     pub(super) epilogue: Epilogue,

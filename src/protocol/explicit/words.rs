@@ -64,6 +64,7 @@ pub(super) enum Access {
     Swap(u64),
     Add(u64),
     Or(u64),
+    And(u64),
     /// The futex call: up to so many sleepers.
     Wake(u32),
     /// The futex call: if the word is still this.
@@ -107,6 +108,7 @@ impl Memory {
             Access::Exchange(expected, to) if seen == expected => to,
             Access::Add(value) => seen.wrapping_add(value),
             Access::Or(bits) => seen | bits,
+            Access::And(bits) => seen & bits,
             _ => seen,
         };
         self.set(word, now);
