@@ -79,7 +79,6 @@ fn an_unordered_map_gives_each_outcome_once() {
     });
 }
 
-/// One that takes long holds up those behind it where the order matters, and only there.
 #[test]
 fn an_unordered_map_does_not_wait_for_the_slow() {
     guarded(LIMIT, || {
@@ -93,14 +92,42 @@ fn an_unordered_map_does_not_wait_for_the_slow() {
         let slow = unordered.next().expect("the last");
         assert_eq!(output(slow.result), "done");
         assert!(unordered.next().is_none());
-        drop(unordered);
+        close(&pool);
+    });
+}
+
+/// All others are done before the first is, and come after it all the same.
+#[test]
+fn a_map_waits_for_the_slow() {
+    guarded(LIMIT, || {
+        let meeting = Meeting::new("ordered");
+        let (all_sent, are_all_sent) = mpsc::channel();
+        let pool = jobs(2).start().expect("a pool");
         thread::scope(|scope| {
-            let ordered = scope.spawn(|| pool.map(tasks()).next().expect("the first"));
-            meeting.guest().tell("done");
-            let first = ordered.join().expect("join");
-            assert_eq!(output(first.result), "done");
+            let outputs = scope.spawn(|| {
+                let tasks = std::iter::once(meeting.job()).chain(doubles(0..20));
+                // Asked for only when all others were sent.
+                let the_end = std::iter::from_fn(|| {
+                    all_sent.send(()).expect("somebody waits");
+                    None
+                });
+                let tasks = tasks.chain(the_end);
+                let outputs = pool.map(tasks).map(|outcome| output(outcome.result));
+                outputs.collect::<Vec<_>>()
+            });
+            let mut first = meeting.guest();
+            are_all_sent.recv().expect("all are sent");
+            while pool.in_flight() > 1 {
+                thread::yield_now();
+            }
+            first.tell("done");
+            let outputs = outputs.join().expect("join");
+            assert_eq!(
+                outputs.split_first(),
+                Some((&"done".to_owned(), &*doubled(0..20)))
+            );
         });
-        assert_eq!(close(&pool).died, 0);
+        close(&pool);
     });
 }
 
@@ -292,6 +319,7 @@ fn a_map_that_is_dropped_cancels_what_is_left_of_it() {
             let left = report.submitted - 2;
             assert_eq!((report.cancelled, report.died), (left, 0));
             assert!(report.submitted <= 20 + 4, "{report}");
+            assert_eq!(pool.drain().count(), 0, "nobody gets what came later");
         }
     });
 }

@@ -74,12 +74,15 @@ pub(super) struct Settings {
 pub struct Builder<T: Task> {
     settings: Settings,
     workers: Option<Workers>,
+    spin: Option<Duration>,
     task: PhantomData<fn() -> T>,
 }
 
 /// How many workers, and how many tasks in flight, there can be.
 const WORKERS: RangeInclusive<usize> = 1..=512;
 const CAPACITY: RangeInclusive<usize> = 1..=32_768;
+/// How long a wait spins where that takes nothing from anybody.
+const SPIN: Duration = Duration::from_micros(50);
 
 impl<T: Task> Builder<T> {
     pub(super) fn new() -> Self {
@@ -107,7 +110,7 @@ impl<T: Task> Builder<T> {
             },
             start_timeout: Duration::from_secs(30),
             grace: Duration::from_secs(2),
-            spin: Duration::from_micros(50),
+            spin: Duration::ZERO,
             slice: Duration::from_millis(100),
             program: None,
             environment: Vec::new(),
@@ -117,6 +120,7 @@ impl<T: Task> Builder<T> {
         Self {
             settings,
             workers: None,
+            spin: None,
             task: PhantomData,
         }
     }
@@ -263,9 +267,11 @@ impl<T: Task> Builder<T> {
         self
     }
 
-    /// How long a wait spins before it sleeps: see [`Options::spin`](crate::Options::spin).
+    /// How long a wait spins before it sleeps: see [`Options::spin`](crate::Options::spin). By default 50 us if there is a
+    /// processor for each worker and one for this process; else not at all: whoever spins would keep those from theirs
+    /// that it waits for.
     pub fn spin(mut self, spin: Duration) -> Self {
-        self.settings.spin = spin;
+        self.spin = Some(spin);
         self
     }
 
@@ -403,6 +409,12 @@ impl<T: Task> Builder<T> {
         self.settings.staff.min = number(workers.start());
         self.settings.staff.max = number(workers.end());
         self.settings.check_limits()?;
+        let by_default = if *workers.end() < processors() {
+            SPIN
+        } else {
+            Duration::ZERO
+        };
+        self.settings.spin = self.spin.unwrap_or(by_default);
         Ok(self.settings)
     }
 }
