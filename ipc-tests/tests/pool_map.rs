@@ -143,9 +143,9 @@ fn nothing_is_taken_from_the_iterator_beyond_the_window() {
                 pulled.set(pulled.get() + 1);
                 fullest.set(fullest.get().max(pulled.get() - given.get()));
             });
-            let mut map = pool.map(source).chunk(chunk).window(window);
+            let map = pool.map(source).chunk(chunk).window(window);
             assert_eq!(pulled.get(), 0, "before anybody asks");
-            while let Some(outcome) = map.next() {
+            for outcome in map {
                 output(outcome.result);
                 given.set(given.get() + 1);
             }
@@ -208,8 +208,8 @@ fn p5_a_crash_inside_a_chunk_costs_only_its_own_task() {
                 guest.tell(if task == 2 { "abort" } else { "done" });
                 workers.push(guest.pid);
             }
-            assert_eq!(workers[0], workers[2]);
-            assert_ne!(workers[2], workers[3]);
+            assert_eq!(workers.first(), workers.get(2));
+            assert_ne!(workers.get(2), workers.get(3));
             let outcomes = outcomes.join().expect("join");
             let expected = ["done", "done", "crashed", "done", "done"];
             let expected = (0..).zip(expected);
