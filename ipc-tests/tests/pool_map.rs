@@ -369,7 +369,9 @@ fn a_map_goes_on_in_a_pool_that_others_fill() {
         let outputs = pool.map(doubles(0..50)).chunk(8).window(16);
         let outputs = outputs.map(|outcome| output(outcome.result));
         assert_eq!(outputs.collect::<Vec<_>>(), doubled(0..50));
-        guests.iter_mut().for_each(|guest| guest.tell("done"));
+        for guest in &mut guests {
+            guest.tell("done");
+        }
         for handle in stuck {
             assert_eq!(output(handle.wait()), "done");
         }
