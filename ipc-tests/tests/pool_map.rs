@@ -143,9 +143,9 @@ fn nothing_is_taken_from_the_iterator_beyond_the_window() {
                 pulled.set(pulled.get() + 1);
                 fullest.set(fullest.get().max(pulled.get() - given.get()));
             });
-            let mut map = pool.map(source).chunk(chunk).window(window);
+            let map = pool.map(source).chunk(chunk).window(window);
             assert_eq!(pulled.get(), 0, "before anybody asks");
-            while let Some(outcome) = map.next() {
+            for outcome in map {
                 output(outcome.result);
                 given.set(given.get() + 1);
             }
@@ -208,8 +208,8 @@ fn p5_a_crash_inside_a_chunk_costs_only_its_own_task() {
                 guest.tell(if task == 2 { "abort" } else { "done" });
                 workers.push(guest.pid);
             }
-            assert_eq!(workers[0], workers[2]);
-            assert_ne!(workers[2], workers[3]);
+            assert_eq!(workers.first(), workers.get(2));
+            assert_ne!(workers.get(2), workers.get(3));
             let outcomes = outcomes.join().expect("join");
             let expected = ["done", "done", "crashed", "done", "done"];
             let expected = (0..).zip(expected);
@@ -369,7 +369,9 @@ fn a_map_goes_on_in_a_pool_that_others_fill() {
         let outputs = pool.map(doubles(0..50)).chunk(8).window(16);
         let outputs = outputs.map(|outcome| output(outcome.result));
         assert_eq!(outputs.collect::<Vec<_>>(), doubled(0..50));
-        guests.iter_mut().for_each(|guest| guest.tell("done"));
+        for guest in &mut guests {
+            guest.tell("done");
+        }
         for handle in stuck {
             assert_eq!(output(handle.wait()), "done");
         }
