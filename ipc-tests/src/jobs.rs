@@ -7,7 +7,7 @@ use nix::{
     sys::signal::{SigHandler, Signal, raise, signal},
     unistd::Pid,
 };
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use std::{
     env,
     error::Error,
@@ -46,6 +46,8 @@ pub enum Job {
     Die(Death),
     /// Ends its worker in all attempts before this one, and gives its number.
     DieUntil(u32, Death),
+    /// Ends its worker before it has begun: it can't be decoded without that.
+    Poison(Poison),
     /// Keeps a processor busy for so many microseconds, and gives their number.
     Busy(u64),
     /// Gives the process id of its worker.
@@ -56,6 +58,16 @@ pub enum Job {
     Directory,
     /// Connects to a [`Meeting`], and does what it is told there.
     Meet(PathBuf),
+}
+
+/// Ends whatever process decodes it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Poison;
+
+impl<'de> Deserialize<'de> for Poison {
+    fn deserialize<D: Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
+        process::abort()
+    }
 }
 
 /// How a worker can end.
@@ -127,6 +139,7 @@ impl Task for Job {
                 }
                 Ok(microseconds.to_string())
             }
+            Self::Poison(Poison) => unreachable!("nobody can decode it"),
             Self::Pid => Ok(process::id().to_string()),
             Self::Variable(name) => env::var(name).map_err(|error| error.to_string()),
             Self::Directory => {

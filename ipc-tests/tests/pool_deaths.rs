@@ -8,7 +8,7 @@ use ipc_tests::{
     Pid, Signal,
     child::Peer,
     guarded,
-    jobs::{Death, Guest, Job, Meeting, PREPARE},
+    jobs::{Death, Guest, Job, Meeting, PREPARE, Poison},
     rounds,
 };
 use nix::sys::signal::kill;
@@ -22,7 +22,7 @@ use std::{
     thread,
     time::Duration,
 };
-use workring::workers::{Event, Shutdown, TaskError};
+use workring::workers::{Event, OutcomeOf, Shutdown, TaskError};
 
 mod support;
 
@@ -174,6 +174,27 @@ fn p5_a_crashed_task_is_tried_again_as_often_as_the_policy_says() {
         let report = close(&pool);
         assert_eq!((report.submitted, report.completed, report.lost), (2, 1, 1));
         assert_eq!((report.retried, report.died), (4, 5));
+    });
+}
+
+/// Its worker dies before the task is begun: that is nobody's attempt, but it does not go on for ever.
+#[test]
+fn p5_a_task_that_nobody_can_decode_and_live_is_reported() {
+    guarded(LIMIT, || {
+        let pool = jobs(2).respawn_backoff(AT_ONCE, AT_ONCE);
+        let pool = pool.start().expect("a pool");
+        let alone = pool.submit(Job::Poison(Poison)).expect("open");
+        let error = alone.wait().expect_err("a crash");
+        assert_eq!(status(&error).signal(), Some(Signal::SIGABRT as i32));
+
+        let among_others = [Job::Double(1), Job::Poison(Poison), Job::Double(2)];
+        let outcomes: Vec<_> = pool.map(among_others).chunk(3).collect();
+        let said = |outcome: &OutcomeOf<Job>| outcome.result.as_ref().ok().cloned();
+        let said: Vec<_> = outcomes.iter().map(said).collect();
+        assert_eq!(said, [Some("2".to_owned()), None, Some("4".to_owned())]);
+
+        let report = close(&pool);
+        assert_eq!((report.submitted, report.completed, report.lost), (4, 2, 2));
     });
 }
 

@@ -14,15 +14,17 @@
 //! | ... which was killed for it       | it was timed out, cancelled, or took too much memory: reported             |
 //! | ... which was killed for another  | it was begun in the very moment: sent again, and no attempt counted        |
 //! | runs, says the line of another    | it is left for that one's own burial                                       |
-//! | runs nowhere                      | it was not begun: sent again, and no attempt counted                       |
+//! | runs nowhere                      | it was not begun: sent again, and no attempt counted, but for D3           |
 //!
 //! The tasks of a chunk that the worker had leased are one letter, and are judged one by one: those with a result are done,
 //! one was running, the others go to other workers, each by itself.
 //!
 //! D1. The repair of step 2 may be somebody else's who has begun it, and been stopped: then the dead is still listed among
 //!     the queue's peers, and everything from 2 on is done again a little later.
-//! D2. A task that was running and has no letter, although the repair is done, can't be sent again: it is reported. (Its
-//!     letter gave way to a large task that needed the memory, or the tasks were cancelled.)
+//! D2. A task that was running and has no letter, although the repair is done, can't be sent again: it is reported. (The
+//!     tasks were cancelled.)
+//! D3. A task that several workers in a row have died with that had not begun it is what they die of, in decoding it:
+//!     from then on such a death counts as a crash of the task.
 
 use super::envelope::{Envelope, Ticket};
 use super::events::Event;
@@ -45,6 +47,10 @@ pub(super) struct Retry<T> {
 
 /// When to look again for what could not be done now.
 const A_LITTLE_LATER: Duration = Duration::from_millis(10);
+
+/// So many workers may die with a task in hand that they have not begun. If there are more, it is what they die of: of
+/// decoding it, most likely.
+const UNBEGUN: u32 = 3;
 
 /// What is to be done with a task of a letter.
 enum Verdict {
@@ -218,6 +224,7 @@ impl<T: Task> Supervisor<T> {
             death.running = None;
             judged
         });
+        let last = self.deceased.last().copied();
         let (retries, backoff) = (self.settings().retries, self.settings().retry_backoff);
         let verdict = self.launcher.shared.inbox.change(|state| {
             let Some(flight) = state
@@ -227,8 +234,15 @@ impl<T: Task> Supervisor<T> {
                 return Verdict::Discard;
             };
             let now = Instant::now();
-            let Some(death) = dead else {
-                return Verdict::SendAgain(now);
+            let death = match dead {
+                Some(death) => death,
+                None => {
+                    flight.unbegun += 1;
+                    match last.filter(|_| flight.unbegun > UNBEGUN) {
+                        Some(death) => death,
+                        None => return Verdict::SendAgain(now),
+                    }
+                }
             };
             if death.struck.is_some_and(|strike| !strike.is_for(id)) {
                 return Verdict::SendAgain(now);

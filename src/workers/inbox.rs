@@ -83,6 +83,8 @@ pub(super) struct Flight {
     pub(super) ticket: Ticket,
     /// How often it was started, as far as anybody knows: attempts that ended with their worker.
     pub(super) crashes: u32,
+    /// How many workers have died with it in hand that had not begun it.
+    pub(super) unbegun: u32,
     /// Whether somebody has asked for its end.
     pub(super) cancelled: bool,
     /// Whether it has run for too long: how it ends from now on is a time-out.
@@ -217,6 +219,7 @@ impl<T: Task> State<T> {
         *entry = Some(Flight {
             ticket,
             crashes: 0,
+            unbegun: 0,
             cancelled: false,
             timed_out: false,
             owner,
