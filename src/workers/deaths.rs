@@ -234,14 +234,13 @@ impl<T: Task> Supervisor<T> {
                 return Verdict::Discard;
             };
             let now = Instant::now();
-            let death = match dead {
-                Some(death) => death,
-                None => {
-                    flight.unbegun += 1;
-                    match last.filter(|_| flight.unbegun > UNBEGUN) {
-                        Some(death) => death,
-                        None => return Verdict::SendAgain(now),
-                    }
+            let death = if let Some(death) = dead {
+                death
+            } else {
+                flight.unbegun += 1;
+                match last.filter(|_| flight.unbegun > UNBEGUN) {
+                    Some(death) => death,
+                    None => return Verdict::SendAgain(now),
                 }
             };
             if death.struck.is_some_and(|strike| !strike.is_for(id)) {
