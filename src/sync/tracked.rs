@@ -143,7 +143,7 @@ tracked! {
     AtomicBool(bool, true): swap;
     AtomicU8(u8, u8::MAX):;
     AtomicU32(u32, u32::MAX): swap, fetch_add, fetch_sub, fetch_or;
-    AtomicU64(u64, u64::MAX): swap, fetch_add, fetch_sub, fetch_or;
+    AtomicU64(u64, u64::MAX): swap, fetch_add, fetch_sub, fetch_or, fetch_and;
 }
 
 #[cfg(test)]

@@ -4,7 +4,9 @@
 //!     cargo test --lib explicit -- --nocapture
 //!     WORKRING_TEST_FULL=1 cargo test --release --lib explicit -- --nocapture
 //!
-//! The first form leaves out the configurations marked as [`long`](configuration::Configuration::long). Both print the
+//! The first form leaves out the configurations marked as [`long`](configuration::Configuration::long), and takes forty
+//! seconds of a processor's time; the second takes some five minutes on two, and goes through 24 million states (7.4 of
+//! the model, 11.2 of the real functions, 5.7 of both). Both print the
 //! name of each configuration, how many states it has, and how long that took; and each mutant, where it was caught, by
 //! which rule.
 //!
