@@ -214,7 +214,6 @@ fn nonsense() -> Vec<Vec<u8>> {
         vec![2, 0],
         vec![7, 7],
         vec![2],
-        vec![7],
         vec![65, 1, 0],
         vec![68],
         vec![1; 17_000],
