@@ -23,7 +23,7 @@ use std::{
 };
 use workring::workers::{Context, Task};
 
-/// Tells a worker what to do while it is prepared: see [`prepare`].
+/// Tells a worker what to do while it is prepared: see `prepare`.
 pub const PREPARE: &str = "POOLED_PREPARE";
 
 /// Tells the worker program to do as one that does not know that it is a worker.
