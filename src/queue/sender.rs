@@ -367,21 +367,12 @@ impl<T, C: Codec<T>> Sender<T, C> {
     ) -> Result<(), E> {
         match self.send_small(&value) {
             Attempt::Accepted => Ok(()),
-            other => self.send_later_or(other, value, patience, error),
+            // By reference: to move a large message costs more than all else here.
+            other => match self.send_later(other, &value, patience) {
+                Ok(()) => Ok(()),
+                Err(failure) => Err(error(failure, value)),
+            },
         }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn send_later_or<P: Patience, E>(
-        &self,
-        attempt: Attempt,
-        value: T,
-        patience: &P,
-        error: impl FnOnce(Failure<P::Stop, Refusal>, T) -> E,
-    ) -> Result<(), E> {
-        self.send_later(attempt, &value, patience)
-            .map_err(|failure| error(failure, value))
     }
 
     /// Send a message.
@@ -435,6 +426,8 @@ impl<T, C: Codec<T>> Sender<T, C> {
     }
 
     /// What is left to do after a first attempt.
+    #[cold]
+    #[inline(never)]
     fn send_later<P: Patience>(
         &self,
         attempt: Attempt,
@@ -453,6 +446,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
     }
 
     /// Row 3, waiting for room if there is none.
+    #[inline(always)]
     fn publish<P: Patience>(
         &self,
         filling: Filling<'_>,
