@@ -13,7 +13,7 @@
 //! Nobody else may reap the children of this process: `SIGCHLD` must not be ignored, nor `wait(2)` be called for any
 //! child that comes. Where somebody does, how a child ended can't be known.
 
-use super::poll::{self, Poll};
+use super::poll::Poll;
 use super::supply;
 use core::time::Duration;
 use nix::sys::signal::{SigHandler, SigSet, signal};
@@ -117,8 +117,9 @@ impl Process {
     }
 
     /// Whether all its threads have ended. Others of its group may live on.
+    #[cfg(test)]
     pub(crate) fn has_ended(&self) -> io::Result<bool> {
-        poll::is_readable(&self.pidfd)
+        super::poll::is_readable(&self.pidfd)
     }
 
     /// Ask the whole group to end. A process that is stopped hears of it later.
@@ -168,6 +169,7 @@ impl Process {
     }
 
     /// How much memory it has in use, in bytes, shared memory included; 0 once it has ended.
+    #[cfg(test)]
     pub(crate) fn resident(&self) -> io::Result<u64> {
         resident(self.id())
     }

@@ -23,6 +23,7 @@ pub(crate) struct Link(OwnedFd);
 pub(crate) const LONGEST: usize = 64 << 10;
 
 /// Why a datagram was not sent.
+#[allow(dead_code, reason = "what is wrong is told by `Debug`")]
 #[derive(Debug)]
 pub(crate) enum Unsent {
     /// The other side has gone.

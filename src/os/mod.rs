@@ -4,19 +4,16 @@
     reason = "system calls and processor hints; each block states its reason"
 )]
 
-#[allow(dead_code, reason = "for the worker pool")]
 pub(crate) mod child;
 pub(crate) mod clock;
 pub(crate) mod cpu;
 pub(crate) mod fork;
 pub(crate) mod futex;
-#[allow(dead_code, reason = "for the worker pool")]
 pub(crate) mod link;
 pub(crate) mod liveness;
 pub(crate) mod locks;
 pub(crate) mod memory;
 pub(crate) mod named;
-#[allow(dead_code, reason = "for the worker pool")]
 pub(crate) mod poll;
 pub(crate) mod process;
 pub(crate) mod supply;

@@ -25,11 +25,6 @@ impl<'a> Poll<'a> {
         self.add(file, PollFlags::IN)
     }
 
-    /// Wait for this one, too: until there is room to write, or nobody who would read it.
-    pub(crate) fn writable(&mut self, file: BorrowedFd<'a>) -> Place {
-        self.add(file, PollFlags::OUT)
-    }
-
     fn add(&mut self, file: BorrowedFd<'a>, flags: PollFlags) -> Place {
         self.0.push(PollFd::from_borrowed_fd(file, flags));
         Place(self.0.len() - 1)

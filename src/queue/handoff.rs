@@ -107,7 +107,6 @@ impl Handoff {
     }
 
     /// Give a descriptor to the child, who will find it with [`inherit_fd`]. Once the child is started, it alone has it.
-    #[allow(dead_code, reason = "for the worker pool")]
     pub(crate) fn give_fd(mut self, name: &str, file: OwnedFd) -> Result<Self, HandoffError> {
         self.check_name(name)?;
         let name = name.to_owned();
@@ -334,7 +333,6 @@ impl Given {
 }
 
 /// Take over the descriptor that the parent gave this process under `name`, with [`Handoff::give_fd`].
-#[allow(dead_code, reason = "for the worker pool")]
 pub(crate) fn inherit_fd(name: &str) -> Result<OwnedFd, InheritError> {
     let given = Given::find(name)?;
     match given.what {

@@ -22,7 +22,6 @@ mod watch;
 
 pub use bytes::{BytesLease, Reservation};
 pub use end::End;
-#[allow(unused_imports, reason = "for the worker pool")]
 pub(crate) use handoff::inherit_fd;
 pub use handoff::{Handoff, inherit, inherit_tagged};
 pub use lease::Lease;

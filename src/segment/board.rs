@@ -141,6 +141,7 @@ fn mark(task: u64) -> u64 {
 }
 
 /// Why a file is not a board that this process can use.
+#[allow(dead_code, reason = "what is wrong is told by `Debug`")]
 #[derive(Debug)]
 pub(crate) enum Refusal {
     NotABoard(&'static str),
@@ -274,6 +275,7 @@ impl Board {
     }
 
     /// How many slots there are.
+    #[cfg(test)]
     pub(crate) fn slots(&self) -> u32 {
         self.size.slots
     }

@@ -8,7 +8,6 @@
     reason = "turns addresses in the mapping into references; each block states its reason"
 )]
 
-#[allow(dead_code, reason = "for the worker pool")]
 pub(crate) mod board;
 pub(crate) mod huge;
 pub(crate) mod layout;
