@@ -51,7 +51,7 @@ fn main() {
                 "{:>8} {:>14} {:>14} {:>7} {:>6}",
                 "bytes", "by 64, M/s", "single, M/s", "ratio", "line"
             );
-            measure::<8>(10_000_000);
+            measure::<8>(40_000_000);
             measure::<64>(8_000_000);
         }
         other => panic!("see the first lines of this file; got {other:?}"),

@@ -24,8 +24,8 @@
 use super::blocks::BlockHeader;
 use crate::sync::{AtomicU8, Ordering};
 
-/// How many messages a pack may have: as many as there are marks next to the block's own words, on one line.
-pub(crate) const MOST: usize = 40;
+/// How many messages a pack may have. Their marks stand next to the block's own words, on two lines together.
+pub(crate) const MOST: usize = 64;
 
 /// What has become of one message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,7 +69,7 @@ impl Mark {
 pub(crate) struct Marks([AtomicU8; MOST]);
 
 #[cfg(not(loom))]
-const _: () = assert!(size_of::<BlockHeader>() + size_of::<Marks>() == 64);
+const _: () = assert!(size_of::<BlockHeader>() + size_of::<Marks>() <= 128);
 
 /// How many messages of a pack are where.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

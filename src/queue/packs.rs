@@ -38,14 +38,21 @@ impl HeldPack {
         self.attachment.segment()
     }
 
-    #[inline(always)]
-    fn view(&self) -> Result<(Pack<'_>, &[u8]), Corrupt> {
+    fn in_hand(&self) -> Result<&InHand, Corrupt> {
         if self.attachment.is_elsewhere() {
             return Err(Corrupt::NotInHand);
         }
-        let block = self.block.as_ref().ok_or(Corrupt::NotInHand)?;
-        let pack = batch::pack(self.segment(), block.index)?.ok_or(Corrupt::NotAPack)?;
-        Ok((pack, self.segment().packed_payload(block)?))
+        self.block.as_ref().ok_or(Corrupt::NotInHand)
+    }
+
+    #[inline(always)]
+    fn pack(&self) -> Result<Pack<'_>, Corrupt> {
+        batch::pack(self.segment(), self.in_hand()?.index)?.ok_or(Corrupt::NotAPack)
+    }
+
+    #[inline(always)]
+    fn payload(&self) -> Result<&[u8], Corrupt> {
+        self.segment().packed_payload(self.in_hand()?)
     }
 
     /// Row 8 for all messages at once, which are all in the hands of the only owner.
@@ -85,19 +92,19 @@ impl Part {
 
     /// The message, still where its sender wrote it.
     pub(super) fn bytes(&self) -> Result<&[u8], Corrupt> {
-        let (_, payload) = self.pack.view()?;
+        let payload = self.pack.payload()?;
         payload.get(self.range.clone()).ok_or(Corrupt::TooLong)
     }
 
     /// Row 8, for this message.
     pub(super) fn acknowledge(self) -> Result<(), Corrupt> {
-        self.pack.view()?.0.marks.finish(self.message);
+        self.pack.pack()?.marks.finish(self.message);
         Ok(())
     }
 
     /// Row 10, for a message that can't be used by anybody.
     pub(super) fn reject(self) -> Result<(), Corrupt> {
-        self.pack.view()?.0.marks.reject(self.message);
+        self.pack.pack()?.marks.reject(self.message);
         Ok(())
     }
 }
@@ -111,7 +118,7 @@ struct Open {
 impl Open {
     /// The next message, marked as handed out. `None`: there is none.
     fn hand_out(&mut self) -> Result<Option<Part>, Corrupt> {
-        let (pack, payload) = self.pack.view()?;
+        let (pack, payload) = (self.pack.pack()?, self.pack.payload()?);
         let limit = self.pack.segment().limits().attempts;
         while self.next.message < pack.count {
             let message = self.next.message;
@@ -136,7 +143,7 @@ impl Open {
     /// Whether anything is left to be handed out.
     fn has_more(&self) -> bool {
         let limit = self.pack.segment().limits().attempts;
-        self.pack.view().is_ok_and(|(pack, _)| {
+        self.pack.pack().is_ok_and(|pack| {
             (self.next.message..pack.count).any(|message| pack.marks.get(message).is_live(limit))
         })
     }
@@ -372,7 +379,7 @@ impl Packs {
 
 /// H1: from now on the pack is found here.
 fn opened(open: &Open) {
-    if let (Some(block), Ok((pack, _))) = (&open.pack.block, open.pack.view()) {
+    if let (Some(block), Ok(pack)) = (&open.pack.block, open.pack.pack()) {
         pack.open(block.word);
     }
 }
@@ -421,7 +428,7 @@ impl<'a> Claim<'a> {
         let Some(Open { pack: held, next }) = self.open.as_mut() else {
             return Ok(());
         };
-        let (pack, payload) = held.view()?;
+        let (pack, payload) = (held.pack()?, held.payload()?);
         let limit = held.segment().limits().attempts;
         let mut progress = Progress {
             place: *next,
@@ -464,8 +471,8 @@ impl Drop for Claim<'_> {
         };
         let attachment = Arc::clone(&open.pack.attachment);
         let (mut all, mut more) = (false, false);
-        if let Ok((pack, _)) = open.pack.view() {
-            all = self.decoded == (1 << pack.count) - 1;
+        if let Ok(pack) = open.pack.pack() {
+            all = self.decoded.count_ones() as usize == pack.count;
             if !all {
                 (0..pack.count)
                     .filter(|message| self.decoded >> message & 1 == 1)

@@ -17,13 +17,18 @@ use core::time::Duration;
 /// packs should not keep much work in one receiver's hands.
 const LARGEST: usize = 1024;
 
+/// Room for the messages of a pack, each of at most [`LARGEST`] bytes.
+type Scratch = Box<[u8]>;
+
 /// Messages that are to be sent next, the first ones encoded.
 struct Packing<T> {
-    /// In order. The first `lengths.len()` of them are encoded.
+    /// In order. The first `encoded` of them are encoded.
     messages: Vec<T>,
-    lengths: Vec<u32>,
+    encoded: usize,
+    /// How long those are.
+    lengths: [u32; MOST],
     /// The encoded messages, each padded; as much as is `used`.
-    bytes: Vec<u8>,
+    bytes: Scratch,
     used: usize,
 }
 
@@ -37,51 +42,53 @@ struct Ended<I: Iterator, S> {
 }
 
 impl<T> Packing<T> {
-    fn new(bytes: Vec<u8>) -> Self {
+    fn new(scratch: Option<Scratch>) -> Self {
         Self {
             messages: Vec::with_capacity(MOST),
-            lengths: Vec::with_capacity(MOST),
-            bytes,
+            encoded: 0,
+            lengths: [0; MOST],
+            bytes: scratch.unwrap_or_else(|| vec![0; MOST * LARGEST].into()),
             used: 0,
         }
     }
 
     /// Take messages and encode them, until there are enough for a pack, no more come, or one has to go alone.
+    #[inline(always)]
     fn fill<C: Codec<T>>(&mut self, source: &mut impl Iterator<Item = T>) {
-        while self.lengths.len() < MOST {
-            let next = self.lengths.len();
-            if next == self.messages.len() {
-                match source.next() {
-                    Some(message) => self.messages.push(message),
-                    None => return,
-                }
-            }
-            let Some(message) = self.messages.get(next) else {
-                return;
+        self.messages
+            .extend(source.take(MOST - self.messages.len()));
+        // Nothing is encoded yet.
+        let mut used = 0;
+        self.encoded = 0;
+        for (message, noted) in self.messages.iter().zip(&mut self.lengths) {
+            let Some(room) = self.bytes.get_mut(used..used + LARGEST) else {
+                break;
             };
-            let end = self.used + LARGEST;
-            if self.bytes.len() < end {
-                self.bytes.resize(end + self.bytes.len(), 0);
-            }
-            let room = self.bytes.get_mut(self.used..end).unwrap_or_default();
             // Whatever is the matter with a message is found out when it is sent alone.
             match C::encode(message, room).map(u32::try_from) {
                 Ok(Ok(length)) if length as usize <= LARGEST => {
-                    self.lengths.push(length);
-                    self.used += pack::padded(length as usize);
+                    *noted = length;
+                    used += pack::padded(length as usize);
                 }
-                _ => return,
+                _ => break,
             }
+            self.encoded += 1;
         }
+        self.used = used;
+    }
+
+    /// How long the encoded messages are.
+    fn lengths(&self) -> &[u32] {
+        self.lengths.get(..self.encoded).unwrap_or_default()
     }
 
     /// How many of the encoded messages fit a payload of `room` bytes, and how many bytes they take up.
     fn prefix(&self, room: usize) -> (usize, usize) {
-        if pack::length(self.lengths.len(), self.used) <= room {
-            return (self.lengths.len(), self.used);
+        if pack::length(self.encoded, self.used) <= room {
+            return (self.encoded, self.used);
         }
         let mut bytes = 0;
-        for (count, length) in self.lengths.iter().enumerate() {
+        for (count, length) in self.lengths().iter().enumerate() {
             let more = bytes + pack::padded(*length as usize);
             if pack::length(count + 1, more) > room {
                 return (count, bytes);
@@ -93,10 +100,8 @@ impl<T> Packing<T> {
 
     /// The first `count` messages are accepted.
     fn sent(&mut self, count: usize) {
-        self.messages.drain(..count);
         // What is left is encoded again: there is hardly ever anything.
-        self.lengths.clear();
-        self.used = 0;
+        self.messages.drain(..count);
     }
 }
 
@@ -104,7 +109,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
     /// Send many messages; wait while the queue is full. How many there were: all.
     ///
     /// They are accepted in order, and other senders' messages may come in between. Messages of up to 1 KiB are
-    /// *packed*, up to 40 into one entry of the queue, so that many small ones cost little more than one: one place
+    /// *packed*, up to 64 into one entry of the queue, so that many small ones cost little more than one: one place
     /// in the queue's [capacity](Sender::capacity), one block of memory, one wake of a receiver. A receiver that
     /// takes messages one by one does not see the difference, but for this: **a pack goes to one receiver**, which
     /// keeps what it has not handed out yet for its own next calls. So send in small batches, or one by one, what
@@ -198,7 +203,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
         mut source: I,
         patience: &P,
     ) -> Result<usize, Ended<I, P::Stop>> {
-        let mut packing = Packing::new(self.scratch.lock().take().unwrap_or_default());
+        let mut packing = Packing::new(self.scratch.lock().take());
         let mut accepted = 0;
         let result = loop {
             packing.fill::<C>(&mut source);
@@ -256,8 +261,9 @@ impl<T, C: Codec<T>> Sender<T, C> {
     /// A block with as many of the encoded messages as it takes, and how many those are. `None`: the first message
     /// has to go alone, because the second can't be packed with it, or because no block for a pack is free.
     fn pack(&self, packing: &Packing<T>) -> Result<Option<(Filling<'_>, usize)>, Refusal> {
-        let classes = &self.handle.attachment.segment().geometry().classes;
-        let (all, bytes) = (packing.lengths.len(), packing.used);
+        let segment = self.handle.attachment.segment();
+        let classes = &segment.geometry().classes;
+        let (all, bytes) = (packing.encoded, packing.used);
         if all < 2 {
             return Ok(None);
         }
@@ -277,10 +283,12 @@ impl<T, C: Codec<T>> Sender<T, C> {
             if count < 2 {
                 return Ok(None);
             }
-            let lengths = packing.lengths.get(..count).unwrap_or_default();
+            let lengths = packing.lengths().get(..count).unwrap_or_default();
             let messages = packing.bytes.get(..bytes).unwrap_or_default();
-            let length = pack::write(payload, lengths, messages).ok_or(Corrupt::TooLong)?;
-            filling.complete_pack(count, length)?;
+            filling.begin_pack(count)?;
+            let length =
+                pack::write(filling.payload()?, lengths, messages).ok_or(Corrupt::TooLong)?;
+            filling.complete_pack(length)?;
             return Ok(Some((filling, count)));
         }
         Ok(None)

@@ -51,7 +51,7 @@ pub struct Sender<T, C: Codec<T> = Bincode> {
     /// The class of the last message: the next one is probably alike.
     class: AtomicUsize,
     /// Where `send_many` encodes, between two of its calls.
-    pub(super) scratch: Box<Mutex<Option<Vec<u8>>>>,
+    pub(super) scratch: Box<Mutex<Option<Box<[u8]>>>>,
     types: PhantomData<fn(T) -> C>,
 }
 
@@ -216,10 +216,15 @@ impl<'a> Filling<'a> {
         send::offer(self.attachment.segment(), &mut self.block, length)
     }
 
-    /// As [`complete`](Self::complete), for a pack of `count` messages.
-    pub(super) fn complete_pack(&mut self, count: usize, length: usize) -> Result<(), Corrupt> {
+    /// Say that this will be a pack of `count` messages.
+    pub(super) fn begin_pack(&mut self, count: usize) -> Result<(), Corrupt> {
+        batch::begin(self.attachment.segment(), &self.block, count)
+    }
+
+    /// As [`complete`](Self::complete), for a pack.
+    pub(super) fn complete_pack(&mut self, length: usize) -> Result<(), Corrupt> {
         let length = u32::try_from(length).map_err(|_| Corrupt::TooLong)?;
-        batch::offer(self.attachment.segment(), &mut self.block, count, length)
+        batch::offer(self.attachment.segment(), &mut self.block, length)
     }
 
     /// After it could not be sent: it may be changed again.

@@ -7,7 +7,7 @@
 //! | `ROWS`        | peers table, one line a row                                      |
 //! | `slots`       | ring                                                             |
 //! | `small`       | blocks of the smallest class: header and payload together        |
-//! | `headers`     | headers of all larger blocks with their marks, one line each     |
+//! | `headers`     | headers of all larger blocks with their marks, two lines each    |
 //! | `payloads`    | their payloads, class by class                                   |
 //! | `committed`   | those of huge blocks, of more than 64 KiB, class by class        |
 //!
@@ -41,6 +41,8 @@ const LEAST_SLOTS: u32 = 1024;
 /// The payload of the smallest class, which shares two lines with its header.
 pub(super) const SMALL_PAYLOAD: usize = SMALL_BLOCK - size_of::<BlockHeader>();
 pub(super) const SMALL_BLOCK: usize = 2 * LINE;
+/// The header of a larger block, with the marks of a pack.
+pub(super) const LARGE_HEADER: usize = 2 * LINE;
 /// The payloads of the larger classes: 64 bytes times powers of four.
 const LARGE_PAYLOADS: [usize; 5] = [256, 1024, 4096, 16 * 1024, 64 * 1024];
 /// The classes of blocks that have memory from the start; a queue for small messages has fewer.
@@ -70,7 +72,7 @@ const _: () = assert!(
 /// "workring", as a number.
 pub(super) const MAGIC: u64 = u64::from_le_bytes(*b"workring");
 /// Raised with every change of the layout or the protocol.
-pub(super) const VERSION: u64 = 2;
+pub(super) const VERSION: u64 = 3;
 
 /// Bytes for a name in the header; longer ones keep their end, which says most.
 pub(super) const NAME_BYTES: usize = 256;
@@ -240,7 +242,7 @@ impl Geometry {
 
         let larger = larger_classes(small_blocks, capacity, max_message);
         let all_larger: u32 = larger.iter().map(|&(_, count)| count).sum();
-        let mut end = (headers + all_larger as usize * LINE).next_multiple_of(PAGE);
+        let mut end = (headers + all_larger as usize * LARGE_HEADER).next_multiple_of(PAGE);
         let mut classes = vec![Class {
             blocks: 0..small_blocks,
             payload: SMALL_PAYLOAD,

@@ -34,7 +34,8 @@ use core::ops::{Range, RangeInclusive};
 use core::ptr::NonNull;
 use core::time::Duration;
 use layout::{
-    Geometry, Header, LINE, MAGIC, NAME_BYTES, ROWS, SMALL_BLOCK, SharedWords, VERSION, WORDS,
+    Geometry, Header, LARGE_HEADER, LINE, MAGIC, NAME_BYTES, ROWS, SMALL_BLOCK, SharedWords,
+    VERSION, WORDS,
 };
 use std::io;
 use std::os::fd::OwnedFd;
@@ -313,8 +314,8 @@ impl Segment {
         if index.get() >= self.block_count {
             return None;
         }
-        let offset = (index.get() - self.small_blocks) as usize * LINE;
-        // SAFETY: a large block of this number exists; its header has a line of its own, and is made of atomics.
+        let offset = (index.get() - self.small_blocks) as usize * LARGE_HEADER;
+        // SAFETY: a large block of this number exists; its header has two lines of its own, and is made of atomics.
         Some(unsafe { Self::at(self.headers, offset) })
     }
 }
@@ -494,8 +495,8 @@ impl Words for Segment {
         if index.get() >= self.block_count {
             return None;
         }
-        let offset = index.get().checked_sub(self.small_blocks)? as usize * LINE;
-        // SAFETY: a large block of this number exists; its marks fill the rest of the line that its header begins
+        let offset = index.get().checked_sub(self.small_blocks)? as usize * LARGE_HEADER;
+        // SAFETY: a large block of this number exists; its marks follow its header on the two lines that it has
         // (asserted with `Marks`), and are made of atomics.
         Some(unsafe { Self::at(self.headers, offset + size_of::<BlockHeader>()) })
     }

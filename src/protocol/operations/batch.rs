@@ -41,17 +41,18 @@ pub(crate) fn is_pack<W: Words>(words: &W, index: BlockIndex) -> bool {
     words.block(index).is_some_and(BlockHeader::is_packed)
 }
 
-/// Row 2 for a pack of `count` messages, whose payload is complete and `length` bytes long.
-pub(crate) fn offer<W: Words>(
-    words: &W,
-    owned: &mut InHand,
-    count: usize,
-    length: u32,
-) -> Result<(), Corrupt> {
+/// Between rows 1 and 2: the block will hold a pack of `count` messages. Before they are written, because what is stored
+/// here is at hand, and would have to wait behind what is not.
+pub(crate) fn begin<W: Words>(words: &W, owned: &InHand, count: usize) -> Result<(), Corrupt> {
     let header = words.block(owned.index).ok_or(Corrupt::NoSuchBlock)?;
     let marks = words.marks(owned.index).ok_or(Corrupt::NotAPack)?;
     marks.clear(count);
     header.set_packed(count, owned.word.generation());
+    Ok(())
+}
+
+/// Row 2 for a pack that has been begun, whose payload is complete and `length` bytes long.
+pub(crate) fn offer<W: Words>(words: &W, owned: &mut InHand, length: u32) -> Result<(), Corrupt> {
     send::offer(words, owned, BlockHeader::packed_length(length))
 }
 
