@@ -58,6 +58,10 @@ pub enum Job {
     Directory,
     /// Connects to a [`Meeting`], and does what it is told there.
     Meet(PathBuf),
+    /// Does one after the other, and gives what the second one gives.
+    Then(Box<Job>, Box<Job>),
+    /// Does the same as another, and has a time limit of its own.
+    Within(Duration, Box<Job>),
 }
 
 /// Ends whatever process decodes it.
@@ -147,11 +151,28 @@ impl Task for Job {
                 Ok(directory.display().to_string())
             }
             Self::Meet(path) => meet(&path, context),
+            Self::Then(first, second) => first.run(context).and_then(|_| second.run(context)),
+            Self::Within(_, job) => job.run(context),
+        }
+    }
+
+    fn time_limit(&self) -> Option<Duration> {
+        match self {
+            Self::Within(limit, _) => Some(*limit),
+            _ => None,
         }
     }
 
     fn prepare_worker() -> Result<(), Box<dyn Error + Send + Sync>> {
         prepare(&env::var(PREPARE).unwrap_or_default())
+    }
+}
+
+impl Job {
+    /// The same, with a time limit of its own.
+    #[must_use]
+    pub fn within(self, limit: Duration) -> Self {
+        Self::Within(limit, Box::new(self))
     }
 }
 

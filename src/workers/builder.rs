@@ -159,7 +159,8 @@ impl<T: Task> Builder<T> {
     /// How long a task may run at all. Then the process group of its worker is killed, whatever it does, also if it loops
     /// or is stopped, and the worker is replaced; nobody else is disturbed. The task's outcome is
     /// [`TaskError::TimedOut`](super::TaskError::TimedOut), and it is not tried again; an output that arrives just before wins.
-    /// By default for ever. Counted as the [soft limit](Builder::soft_time_limit), which must be shorter.
+    /// By default for ever. Counted as the [soft limit](Builder::soft_time_limit), which must be shorter. A task may have a
+    /// [limit of its own](Task::time_limit) instead.
     ///
     /// Should the worker be done with the task and begin another one at the very moment in which it is killed, that one is
     /// run again by another worker, and the attempt not counted.

@@ -3,7 +3,7 @@
 //! Workers are this same program, run again. It becomes one by the first line of its `main`, which returns at once in
 //! any other process:
 //!
-//! ```no_run
+//! ```
 //! use serde::{Deserialize, Serialize};
 //! use std::time::Duration;
 //! use workring::workers::{Context, Pool, Shutdown, Task, run_if_worker};
@@ -41,7 +41,7 @@
 //!     }
 //!
 //!     // From any iterator, a few at a time, and the results in the same order:
-//!     for outcome in pool.map((0..1_000_000).map(Square)) {
+//!     for outcome in pool.map((0..1_000).map(Square)) {
 //!         println!("{}", outcome.result?);
 //!     }
 //!
@@ -56,7 +56,7 @@
 //! |---|---|
 //! | outcomes | Each task that was accepted has one outcome, and only one: [output or error](TaskError). |
 //! | crashes | A worker that dies, at any instruction, costs only the task that it was running, which is tried again ([`Builder::retries`]) or reported with the worker's exit status. Tasks that it had not begun go to another worker. It is replaced. |
-//! | limits | A task that runs for too long, or takes too much memory, ends with its worker, which is replaced: [`Builder::time_limit`], [`Builder::memory_limit`]. |
+//! | limits | A task that runs for too long, or takes too much memory, ends with its worker, which is replaced: [`Builder::time_limit`], [`Task::time_limit`], [`Builder::memory_limit`]. |
 //! | panics | A panic of a task is its outcome, with message and place. The worker lives. |
 //! | no dead end | Who submits without reading moves results into memory meanwhile. |
 //! | the end | [`Pool::shutdown`] is bounded in every step, may be called by anybody at any time, and its books balance. |

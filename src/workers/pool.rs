@@ -67,7 +67,9 @@ impl<T: Task> Shared<T> {
         if !self.origin.is_here() {
             return refused(SubmitError::Forked(task));
         }
-        match self.inbox.reserve(owner, deadline) {
+        // Before anything is done: it is the caller's own.
+        let limit = task.time_limit();
+        match self.inbox.reserve(owner, limit, deadline) {
             Ok(Ok(ticket)) => self.send(ticket, task),
             Ok(Err(Refused::Closed)) | Err(Vain::Ended) => refused(SubmitError::Closed(task)),
             Ok(Err(Refused::Unclaimed { max })) => refused(SubmitError::Unclaimed { task, max }),

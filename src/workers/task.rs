@@ -2,6 +2,7 @@
 
 use super::context::Context;
 use core::fmt;
+use core::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::error::Error;
@@ -52,6 +53,15 @@ pub trait Task: Serialize + DeserializeOwned + Send + 'static {
     ///
     /// Its own. The caller gets them as [`TaskError::Failed`].
     fn run(self, context: &Context) -> Result<Self::Output, Self::Error>;
+
+    /// How long this task may run: in the place of the pool's [`time_limit`](super::Builder::time_limit), be it longer or
+    /// shorter, and otherwise like it. `None`, the default: as long as the pool says.
+    ///
+    /// Asked once, in the parent, when the task is submitted or [taken from a map's iterator](super::Pool::map), and the
+    /// same for all its attempts. The pool's [soft limit](super::Builder::soft_time_limit) is the same for all tasks.
+    fn time_limit(&self) -> Option<Duration> {
+        None
+    }
 
     /// Prepare a worker process, before its first task: open a database, load a model. By default, nothing.
     ///
@@ -117,7 +127,7 @@ pub enum TaskError<E> {
     },
     /// It was cancelled, by its handle or because the pool was shut down.
     Cancelled,
-    /// It ran for longer than it may: see [`Builder::time_limit`](super::Builder::time_limit).
+    /// It ran for longer than it may: see [`Builder::time_limit`](super::Builder::time_limit) and [`Task::time_limit`].
     TimedOut,
     /// Its worker was killed because it had more memory in use than a task [may](super::Builder::memory_limit).
     #[non_exhaustive]
