@@ -82,6 +82,17 @@ impl<'a, T: Task, I: Iterator<Item = T>> Map<'a, T, I> {
     /// lost, or [tried again](super::Builder::retries); the others of the chunk go to other workers.
     ///
     /// Tasks that are too large together for one message are sent one by one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    #[doc = include_str!("example.in")]
+    /// let pool = Pool::<Square>::builder().start()?;
+    /// let squares = pool.map((0..1000).map(Square)).chunk(100);
+    /// assert_eq!(squares.filter_map(|outcome| outcome.result.ok()).last(), Some(998_001));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn chunk(mut self, chunk: usize) -> Self {
         self.chunk = chunk.clamp(1, LARGEST_CHUNK);
         self
@@ -91,6 +102,23 @@ impl<'a, T: Task, I: Iterator<Item = T>> Map<'a, T, I> {
     /// least a chunk; by default four chunks for each worker, and at least 64.
     ///
     /// A window larger than the pool's [capacity](super::Builder::capacity) allows for outcomes that wait for the caller.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    #[doc = include_str!("example.in")]
+    /// let pool = Pool::<Square>::builder().start()?;
+    /// let taken = std::cell::Cell::new(0);
+    /// let tasks = (0..1000).map(|n| {
+    ///     taken.set(n + 1);
+    ///     Square(n)
+    /// });
+    /// let mut squares = pool.map(tasks).window(10);
+    /// assert_eq!(squares.next().expect("the first").result?, 0);
+    /// assert_eq!(taken.get(), 10);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn window(mut self, window: usize) -> Self {
         self.window = Some(window);
         self

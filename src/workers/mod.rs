@@ -64,6 +64,16 @@
 //! | logs | What workers log by `tracing`, and panics of their threads, reach the parent's subscriber, as far as it listens; as events of the target `workring::worker`. |
 //! | mismatch | A worker whose program has other tasks, or another version of this crate, is a typed error that names both. |
 //!
+//! # Signals
+//!
+//! Each worker leads a process group of its own. So a Ctrl-C at the terminal, or a `SIGTERM` to the group of this process, does
+//! not reach workers, nor what their tasks have started: this process hears it, and calls [`Pool::shutdown`], as
+//! [`Shutdown::Cancel`] if it is in a hurry. If it has no handler and dies of the signal, its workers end with it.
+//!
+//! A signal that somebody sends to a worker itself is another thing: the worker dies of it, and that is reported as any other
+//! death, and the task is [tried again](Builder::retries) or lost. Where a service or a container is stopped by a `SIGTERM` to all
+//! of its processes, as `systemd` does unless told otherwise, let it send it to the first one only (`KillMode=mixed`).
+//!
 //! # How it works
 //!
 //! ```text

@@ -100,6 +100,45 @@ pub(super) fn is_unclaimed_worker() -> bool {
 }
 
 /// The types of tasks that a program's workers can run: one [`Task`], or a tuple of up to eight of them.
+///
+/// # Examples
+///
+/// ```
+/// use workring::workers::{Context, Pool, Task, run_if_worker};
+///
+/// #[derive(serde::Serialize, serde::Deserialize)]
+/// struct Double(u64);
+///
+/// impl Task for Double {
+///     type Output = u64;
+///     type Error = ();
+///
+///     fn run(self, _: &Context) -> Result<u64, ()> {
+///         Ok(2 * self.0)
+///     }
+/// }
+///
+/// #[derive(serde::Serialize, serde::Deserialize)]
+/// struct Shout(String);
+///
+/// impl Task for Shout {
+///     type Output = String;
+///     type Error = ();
+///
+///     fn run(self, _: &Context) -> Result<String, ()> {
+///         Ok(self.0.to_uppercase())
+///     }
+/// }
+///
+/// fn main() {
+///     run_if_worker::<(Double, Shout)>();
+///     let numbers = Pool::<Double>::builder().workers(1).start().expect("a pool");
+///     let words = Pool::<Shout>::builder().workers(1).start().expect("a pool");
+///     let number = numbers.submit(Double(4)).expect("open").wait().expect("an output");
+///     let word = words.submit(Shout("four".to_owned())).expect("open").wait().expect("an output");
+///     assert_eq!((number, word.as_str()), (8, "FOUR"));
+/// }
+/// ```
 pub trait Kinds: sealed::Kinds {}
 
 mod sealed {
