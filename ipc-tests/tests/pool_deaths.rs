@@ -7,7 +7,7 @@ use crate::support::{
 use ipc_tests::{
     Pid, Signal,
     child::Peer,
-    guarded,
+    guarded, guarded_steps,
     jobs::{Death, Guest, Job, Meeting, PREPARE, Poison},
     rounds,
 };
@@ -442,7 +442,7 @@ fn p3_a_worker_that_is_stopped_is_killed() {
 /// One in a hundred tasks kills its worker; nothing else is lost, and the books say so.
 #[test]
 fn p13_the_books_balance_when_one_task_in_a_hundred_kills_its_worker() {
-    guarded(LIMIT, || {
+    guarded_steps(LIMIT, |watchdog| {
         let tasks = u64::from(rounds::rounds(2_000, 100_000));
         let pool = jobs(2).start().expect("a pool");
         let mut lost = 0;
@@ -454,9 +454,11 @@ fn p13_the_books_balance_when_one_task_in_a_hundred_kills_its_worker() {
                 Job::Double(number)
             };
             lost += u64::from(is_deadly);
+            watchdog.progress();
             drop(pool.submit(job).expect("open"));
         }
         for outcome in pool.drain() {
+            watchdog.progress();
             let number = outcome.id.get();
             match outcome.result {
                 Ok(output) => assert_eq!(output, (2 * number).to_string()),

@@ -9,10 +9,11 @@ use crate::support::{
     pools::{close, jobs},
 };
 use ipc_tests::{
-    Pid, Signal, guarded,
+    Pid, Signal, guarded, guarded_steps,
     jobs::{Death, Guest, Job, Meeting, TAKEN},
     rounds::{self, Rng},
     stops,
+    watchdog::Watchdog,
 };
 use nix::sys::signal::kill;
 use parking_lot::{Condvar, Mutex};
@@ -453,20 +454,22 @@ fn p8_a_worker_gets_no_more_addresses_than_it_may_have() {
 fn p8_workers_are_replaced_after_so_many_tasks() {
     let tasks = u64::from(rounds::rounds(200, 10_000));
     for each in 1..=8 {
-        // Each of them starts thousands of processes, and has a watchdog of its own.
-        guarded(LIMIT, || replaced_after(each, tasks));
+        // Thousands of processes each: how long they take together says nothing.
+        guarded_steps(LIMIT, |watchdog| replaced_after(each, tasks, watchdog));
     }
 }
 
 /// Runs so many tasks, in workers that leave after `each` of them.
-fn replaced_after(each: u64, tasks: u64) {
+fn replaced_after(each: u64, tasks: u64, watchdog: &Watchdog) {
     let pool = jobs(2).recycle_after_tasks(each, 0).grace(LIMIT).start();
     let pool = pool.expect("a pool");
     for number in 0..tasks {
         drop(pool.submit(Job::Double(number)).expect("open"));
+        watchdog.progress();
     }
     let mut count = 0;
     for outcome in pool.drain() {
+        watchdog.progress();
         let expected = (2 * outcome.id.get()).to_string();
         assert_eq!(outcome.result.expect("an output"), expected);
         assert_eq!(outcome.attempts, 1);
