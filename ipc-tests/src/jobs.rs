@@ -29,6 +29,9 @@ pub const PREPARE: &str = "POOLED_PREPARE";
 /// Tells the worker program to do as one that does not know that it is a worker.
 pub const FORGETS: &str = "POOLED_FORGETS";
 
+/// Names a file: while that is there, the worker program ends before it has done anything.
+pub const EXITS: &str = "POOLED_EXITS";
+
 /// One kind of work for each thing that can happen to a task.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Job {
@@ -88,7 +91,8 @@ pub enum Death {
 }
 
 impl Death {
-    fn die(self) -> ! {
+    /// End this process so.
+    pub fn die(self) -> ! {
         match self {
             Self::Exit(code) => process::exit(code),
             Self::ExitAtOnce(code) => exit_at_once(code),

@@ -1,4 +1,4 @@
-//! How pools end: against readers and submitters (C1, C3), from both sides (P2), by signals (P10), and without a trace (T2).
+//! How pools end: with all that was done (P1), against readers and submitters (C1, C3), from both sides (P2), by signals (P10), and without a trace (T2).
 
 use crate::support::{LIMIT, asleep};
 use ipc_tests::{
@@ -13,7 +13,7 @@ use ipc_tests::{
 };
 use nix::sys::signal::{kill, killpg};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs::{self, File},
     os::unix::{fs::MetadataExt, process::CommandExt},
     process::{Command, ExitStatus},
@@ -192,6 +192,41 @@ fn c1_many_readers_against_a_shutdown_get_each_outcome_once_and_then_the_end() {
                     Err(other) => panic!("{other:?}"),
                 }
             }
+        }
+    });
+}
+
+/// What a worker was done with, by the word of its ledger, is at the parent, though all else was cancelled meanwhile.
+#[test]
+fn p1_what_was_done_before_a_cancel_reaches_the_parent() {
+    guarded_steps(LIMIT, |watchdog| {
+        for _ in 0..rounds(30, 3_000) {
+            watchdog.progress();
+            let scratch = Scratch::new().expect("a directory");
+            let pool = deeds(2).grace(LIMIT).start().expect("a pool");
+            let submit = |number| {
+                let deed = Deed::Note(scratch.path().to_owned(), number);
+                pool.submit(deed).expect("open")
+            };
+            let first = submit(0);
+            (1..200).for_each(|number| drop(submit(number)));
+            while pool.in_flight() > 150 {
+                // It looks at what has arrived.
+                let _ = first.is_finished();
+            }
+            let report = end(&pool, Shutdown::Cancel);
+            assert_eq!((report.killed, report.died, report.lost), (0, 0, 0));
+            let outcomes = pool.drain().chain([first.outcome()]);
+            let arrived: BTreeSet<u64> = outcomes
+                .filter_map(|outcome| match outcome.result {
+                    Ok(number) => Some(number),
+                    Err(TaskError::Cancelled) => None,
+                    Err(other) => panic!("{other:?}"),
+                })
+                .collect();
+            let noted = Ledger::read(scratch.path(), LEDGER).expect("the ledger");
+            let done = noted.iter().filter(|entry| entry.kind == DONE);
+            assert_eq!(arrived, done.map(|entry| entry.number).collect());
         }
     });
 }
