@@ -11,7 +11,7 @@ use ipc_tests::{
     guarded, guarded_steps,
     jobs::{Death, EXITS, Guest, Job, Meeting, PREPARE, Poison},
     ledger::Scratch,
-    rounds,
+    rounds, stops,
 };
 use nix::sys::signal::kill;
 use parking_lot::{Condvar, Mutex};
@@ -499,7 +499,7 @@ fn p9_workers_and_what_they_have_started_end_when_their_parent_is_killed() {
 
 #[test]
 fn p3_a_worker_that_ignores_sigterm_is_killed() {
-    guarded(LIMIT, || {
+    prompt(|| {
         let meeting = Meeting::new("deaf");
         let pool = jobs(2)
             .grace(Duration::from_millis(50))
@@ -516,9 +516,35 @@ fn p3_a_worker_that_ignores_sigterm_is_killed() {
     });
 }
 
+/// It is stuck, but `SIGTERM` is enough.
+#[test]
+fn p3_a_worker_that_obeys_sigterm_is_not_killed() {
+    guarded(LIMIT, || {
+        let meeting = Meeting::new("obeys-sigterm");
+        let mut ends = (0, None);
+        let mut round = || {
+            let diary = Diary::default();
+            let pool = jobs(1).grace(Duration::from_secs(1));
+            let pool = pool.on_event(diary.writer()).start().expect("a pool");
+            let stuck = pool.submit(meeting.job()).expect("open");
+            let _guest = meeting.guest();
+            let report = pool.shutdown(Shutdown::Cancel, LIMIT).expect("here");
+            assert!(matches!(stuck.wait(), Err(TaskError::Cancelled)));
+            let status = diary.0.0.lock().iter().find_map(|event| match event {
+                Event::Exited { status, .. } => *status,
+                _ => None,
+            });
+            ends = (report.killed, status.and_then(|status| status.signal()));
+        };
+        // One in which nobody has stopped this process and its workers for longer than the grace time.
+        while stops::time(&mut round).is_none() {}
+        assert_eq!(ends, (0, Some(Signal::SIGTERM as i32)));
+    });
+}
+
 #[test]
 fn p3_a_worker_that_is_stopped_is_killed() {
-    guarded(LIMIT, || {
+    prompt(|| {
         let meeting = Meeting::new("stopped");
         let pool = jobs(2)
             .grace(Duration::from_millis(50))

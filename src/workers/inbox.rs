@@ -24,6 +24,7 @@
 //! I6. Once `ended`, every task has its outcome, and no wait sleeps.
 
 use super::envelope::{Answer, Done, ResultCodec, Ticket};
+use super::pace::Pace;
 use super::report::Tally;
 use super::streams::{StreamId, Streams};
 use super::supervisor::Orders;
@@ -75,6 +76,8 @@ pub(super) struct State<T: Task> {
     tally: Tally,
     has_leader: bool,
     followers: usize,
+    /// How often results come.
+    pace: Pace,
     urgent: usize,
     /// The leader's, while there is one.
     buffer: Vec<Answer<T>>,
@@ -412,6 +415,7 @@ impl<T: Task> Inbox<T> {
             tally: Tally::default(),
             has_leader: false,
             followers: 0,
+            pace: Pace::default(),
             urgent: 0,
             buffer: Vec::new(),
         };
@@ -632,7 +636,11 @@ impl<T: Task> Inbox<T> {
     ) -> (MutexGuard<'a, State<T>>, bool) {
         state.has_leader = true;
         let mut buffer = core::mem::take(&mut state.buffer);
+        let (pace, are_several_due) = (state.pace, state.in_flight > 1);
         drop(state);
+        if are_several_due && deadline.is_none_or(|deadline| deadline > Instant::now()) {
+            pace.give_way_if(|| self.results.is_empty());
+        }
         let received = match deadline {
             None => self
                 .results
@@ -645,6 +653,9 @@ impl<T: Task> Inbox<T> {
         };
         let mut state = self.state.lock();
         state.has_leader = false;
+        if received.is_ok() {
+            state.pace.step();
+        }
         Self::take_in(&mut state, buffer);
         let mut is_late = false;
         match received {

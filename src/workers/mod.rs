@@ -93,6 +93,7 @@
 //! | `messages`    | what is said over a link                                                       |
 //! | `inbox`       | the parent's memory of its tasks: states of a task, who receives results       |
 //! | `streams`     | the outcomes of maps, until these take them                                    |
+//! | `pace`        | whether to sleep between two messages, or to let others go first                |
 //! | `pool`, `handle`, `map`, `builder` | the parent's side, as callers see it                      |
 //! | `supervisor`, `slot`, `launch`, `deaths` | workers' lives: states of a slot, what a death leaves behind |
 //! | `limits`, `staff` | workers that take too long, or too much; that have done enough; how many there are |
@@ -122,6 +123,7 @@ mod limits;
 mod log;
 mod map;
 mod messages;
+mod pace;
 mod panics;
 mod pool;
 mod report;

@@ -29,6 +29,7 @@ use super::forward;
 use super::messages::{
     FromParent, FromWorker, Identity, LONGEST, Level, PROTOCOL, Terms, shortened,
 };
+use super::pace::Pace;
 use super::panics::{self, catch};
 use super::task::Task;
 use crate::error::{RecvError, SendError};
@@ -264,6 +265,7 @@ struct Worker<T: Task> {
     terms: Terms,
     /// Tasks to be done before it stops by itself.
     left: u64,
+    pace: Pace,
     tasks: Receiver<Envelope<T>, TaskCodec>,
     results: Sender<Answer<T>, ResultCodec<T>>,
     context: Context,
@@ -322,6 +324,7 @@ impl<T: Task> Worker<T> {
             link: Arc::clone(&order.link),
             terms,
             left: terms.tasks.unwrap_or(u64::MAX),
+            pace: Pace::default(),
             tasks,
             results,
             context,
@@ -333,8 +336,10 @@ impl<T: Task> Worker<T> {
     fn work(mut self) -> ! {
         self.say(&FromWorker::Ready);
         while !self.context.desk.is_stopping() {
+            self.pace.give_way_if(|| self.tasks.is_empty());
             match self.tasks.lease() {
                 Ok(lease) => {
+                    self.pace.step();
                     let (envelope, unsettled) = lease.into_parts();
                     let tasks = self.perform(envelope);
                     unsettled.ack();
