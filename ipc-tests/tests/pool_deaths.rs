@@ -488,12 +488,19 @@ fn p9_workers_and_what_they_have_started_end_when_their_parent_is_killed() {
         for guest in guests.iter().take(1) {
             end(guest, Signal::SIGSTOP);
         }
-        parent.signal(Signal::SIGKILL);
-        for pid in doomed {
-            while !is_gone(pid) {
-                thread::yield_now();
+        let took = stops::time(|| {
+            parent.signal(Signal::SIGKILL);
+            for pid in doomed {
+                while !is_gone(pid) {
+                    thread::yield_now();
+                }
             }
-        }
+        });
+        // Unless somebody has stopped this process, and perhaps them, too.
+        assert!(
+            took.is_none_or(|took| took < Duration::from_secs(2)),
+            "{took:?}"
+        );
     });
 }
 
