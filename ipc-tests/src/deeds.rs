@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use std::{
     error::Error,
     fs,
+    net::Shutdown,
     os::{
         fd::{BorrowedFd, OwnedFd, RawFd},
         unix::net::UnixDatagram,
@@ -43,6 +44,8 @@ pub enum Deed {
     PanicElsewhere(String),
     /// Sends these datagrams to the parent.
     Inject(Vec<Vec<u8>>),
+    /// Ends its side of the link, and runs until it is cancelled.
+    Mute,
 }
 
 impl Task for Deed {
@@ -62,11 +65,12 @@ impl Task for Deed {
             Self::Pid => {}
             Self::Abort => process::abort(),
             Self::Exit => process::exit(0),
-            Self::UntilCancelled => {
-                while !context.is_cancelled() {
-                    thread::yield_now();
-                }
-                return Err("cancelled".to_owned());
+            Self::UntilCancelled => return until_cancelled(context),
+            Self::Mute => {
+                let link = links().pop().ok_or("there is no link")?;
+                link.shutdown(Shutdown::Write)
+                    .map_err(|error| error.to_string())?;
+                return until_cancelled(context);
             }
             Self::Log(text) => {
                 debug!("beneath notice");
@@ -91,6 +95,13 @@ impl Task for Deed {
         info!("prepared");
         Ok(())
     }
+}
+
+fn until_cancelled(context: &Context) -> Result<u64, String> {
+    while !context.is_cancelled() {
+        thread::yield_now();
+    }
+    Err("cancelled".to_owned())
 }
 
 /// Other descriptors of this process's ends of links between parents and workers: of all sockets of their kind.

@@ -29,6 +29,9 @@ pub const PREPARE: &str = "POOLED_PREPARE";
 /// Tells the worker program to do as one that does not know that it is a worker.
 pub const FORGETS: &str = "POOLED_FORGETS";
 
+/// Names a file: while that is there, the worker program ends before it has done anything.
+pub const EXITS: &str = "POOLED_EXITS";
+
 /// One kind of work for each thing that can happen to a task.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Job {
@@ -58,6 +61,10 @@ pub enum Job {
     Directory,
     /// Connects to a [`Meeting`], and does what it is told there.
     Meet(PathBuf),
+    /// Does one after the other, and gives what the second one gives.
+    Then(Box<Job>, Box<Job>),
+    /// Does the same as another, and has a time limit of its own.
+    Within(Duration, Box<Job>),
 }
 
 /// Ends whatever process decodes it.
@@ -84,7 +91,8 @@ pub enum Death {
 }
 
 impl Death {
-    fn die(self) -> ! {
+    /// End this process so.
+    pub fn die(self) -> ! {
         match self {
             Self::Exit(code) => process::exit(code),
             Self::ExitAtOnce(code) => exit_at_once(code),
@@ -147,11 +155,28 @@ impl Task for Job {
                 Ok(directory.display().to_string())
             }
             Self::Meet(path) => meet(&path, context),
+            Self::Then(first, second) => first.run(context).and_then(|_| second.run(context)),
+            Self::Within(_, job) => job.run(context),
+        }
+    }
+
+    fn time_limit(&self) -> Option<Duration> {
+        match self {
+            Self::Within(limit, _) => Some(*limit),
+            _ => None,
         }
     }
 
     fn prepare_worker() -> Result<(), Box<dyn Error + Send + Sync>> {
         prepare(&env::var(PREPARE).unwrap_or_default())
+    }
+}
+
+impl Job {
+    /// The same, with a time limit of its own.
+    #[must_use]
+    pub fn within(self, limit: Duration) -> Self {
+        Self::Within(limit, Box::new(self))
     }
 }
 

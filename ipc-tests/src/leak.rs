@@ -38,9 +38,14 @@ pub const SHM_MARK: &str = "workring";
 /// Runs the body of a test alone among the guarded tests of this process, under a watchdog, and fails if the body
 /// leaves something behind. The limit does not include the time spent waiting for other tests.
 pub fn guarded(limit: Duration, body: impl FnOnce()) {
+    guarded_steps(limit, |_| body());
+}
+
+/// As [`guarded`], for a body that takes many steps and tells the watchdog of each: the limit is for one of them.
+pub fn guarded_steps(limit: Duration, body: impl FnOnce(&Watchdog)) {
     let guard = LeakGuard::new();
     let watchdog = Watchdog::start(limit);
-    body();
+    body(&watchdog);
     drop(watchdog);
     guard.check();
 }

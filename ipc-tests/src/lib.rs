@@ -54,5 +54,5 @@ pub mod rounds;
 pub mod stops;
 pub mod watchdog;
 
-pub use leak::guarded;
+pub use leak::{guarded, guarded_steps};
 pub use nix::{sys::signal::Signal, unistd::Pid};

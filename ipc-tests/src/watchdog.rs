@@ -1,8 +1,8 @@
 //! Ends a test that hangs, and says where it hung.
 //!
-//! One thread waits on a channel that nobody sends on. Dropping the [`Watchdog`] hangs up and so ends the thread;
-//! if the limit passes first, the thread reports every thread of this process and of its descendants, kills the
-//! descendants and aborts.
+//! One thread waits on a channel. Dropping the [`Watchdog`] hangs up and so ends the thread; if the limit passes without
+//! [progress](Watchdog::progress) first, the thread reports every thread of this process and of its descendants, kills
+//! the descendants and aborts.
 //!
 //! W1. The report is written by `write(2)` without a lock: whoever hangs may hold the lock of `stderr`, and the
 //!     test harness captures `eprintln!` in a buffer that an abort discards.
@@ -19,7 +19,7 @@ use std::{
     collections::BTreeSet,
     fmt::Write as _,
     fs, io, process,
-    sync::mpsc::{RecvTimeoutError, Sender, channel},
+    sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel},
     thread::{self, JoinHandle},
     time::Duration,
 };
@@ -33,21 +33,21 @@ pub fn remark(line: String) {
     REMARKS.lock().push((test_name(), line));
 }
 
-/// While this lives, the test has to end within the limit.
+/// While this lives, the test has to end, or to get on, within the limit.
 #[must_use = "a watchdog watches until it is dropped"]
 #[derive(Debug)]
 pub struct Watchdog {
-    hang_up: Option<Sender<()>>,
+    line: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Watchdog {
     /// Starts watching. After `limit` the whole process is aborted, and its descendants are killed.
     pub fn start(limit: Duration) -> Self {
-        let (hang_up, line) = channel();
+        let (ours, line) = channel();
         let test = test_name();
         let watch = move || {
-            if line.recv_timeout(limit) == Err(RecvTimeoutError::Timeout) {
+            if falls_silent(&line, limit) {
                 tell(&report(&test, limit));
                 kill_descendants();
                 process::abort();
@@ -55,17 +55,35 @@ impl Watchdog {
         };
         let thread = thread::Builder::new().name("watchdog".into()).spawn(watch);
         Self {
-            hang_up: Some(hang_up),
+            line: Some(ours),
             thread: Some(thread.expect("start the watchdog")),
         }
+    }
+
+    /// The test has got on: the limit counts from now. How long many steps take together says more about the machine than
+    /// about any of them.
+    pub fn progress(&self) {
+        let line = self.line.as_ref().expect("it is not being dropped");
+        line.send(()).expect("the watchdog listens");
     }
 }
 
 impl Drop for Watchdog {
     fn drop(&mut self) {
-        drop(self.hang_up.take());
+        drop(self.line.take());
         if let Some(thread) = self.thread.take() {
             thread.join().expect("the watchdog never panics");
+        }
+    }
+}
+
+/// Waits until somebody hangs up, or says nothing for so long: then this is true.
+fn falls_silent(line: &Receiver<()>, limit: Duration) -> bool {
+    loop {
+        match line.recv_timeout(limit) {
+            Ok(()) => {}
+            Err(RecvTimeoutError::Timeout) => return true,
+            Err(RecvTimeoutError::Disconnected) => return false,
         }
     }
 }
@@ -75,7 +93,7 @@ fn test_name() -> String {
 }
 
 fn report(test: &str, limit: Duration) -> String {
-    let mut report = format!("\nWATCHDOG: {test} did not end within {limit:?}\n");
+    let mut report = format!("\nWATCHDOG: {test} did not end or get on within {limit:?}\n");
     for (_, line) in REMARKS.lock().iter().filter(|(name, _)| name == test) {
         let _ = writeln!(report, "  {line}");
     }
@@ -131,5 +149,24 @@ fn kill_descendants() {
     }
     for pid in stopped {
         let _ = kill(pid, Signal::SIGKILL);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_limit_counts_from_the_last_word() {
+        let (ours, line) = channel();
+        let limit = Duration::from_millis(20);
+        for _ in 0..3 {
+            ours.send(()).expect("somebody listens");
+        }
+        assert!(falls_silent(&line, limit));
+        assert!(line.try_recv().is_err(), "a word was not heard");
+        ours.send(()).expect("somebody listens");
+        drop(ours);
+        assert!(!falls_silent(&line, Duration::MAX));
     }
 }

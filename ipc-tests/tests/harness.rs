@@ -164,7 +164,7 @@ fn a_watchdog_reports_where_everybody_is_and_kills_the_descendants() {
         assert_eq!(output.status.signal(), Some(6), "aborted");
         let text = String::from_utf8_lossy(&output.stderr);
         let expected = [
-            "WATCHDOG: main did not end within 1ms",
+            "WATCHDOG: main did not end or get on within 1ms",
             "  the deaf one is ",
             "(watchdog): state R",
             "peer deaf",

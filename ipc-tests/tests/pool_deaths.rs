@@ -3,19 +3,22 @@
 use crate::support::{
     LIMIT, PEER,
     pools::{POOLED, close, jobs},
+    prompt,
 };
 use ipc_tests::{
     Pid, Signal,
     child::Peer,
-    guarded,
-    jobs::{Death, Guest, Job, Meeting, PREPARE, Poison},
-    rounds,
+    guarded, guarded_steps,
+    jobs::{Death, EXITS, Guest, Job, Meeting, PREPARE, Poison},
+    ledger::Scratch,
+    rounds, stops,
 };
 use nix::sys::signal::kill;
 use parking_lot::{Condvar, Mutex};
 use std::{
     collections::BTreeMap,
-    env, fs,
+    env,
+    fs::{self, File},
     os::unix::process::ExitStatusExt,
     process::{self, Command, ExitStatus},
     sync::Arc,
@@ -26,6 +29,8 @@ use workring::workers::{Event, OutcomeOf, Shutdown, TaskError};
 
 mod support;
 
+/// Nothing that a test waits for takes so long.
+const NEVER: Duration = Duration::from_hours(1);
 /// Too short to wait for, for what is to be tried again at once.
 const AT_ONCE: Duration = Duration::from_micros(1);
 
@@ -177,6 +182,25 @@ fn p5_a_crashed_task_is_tried_again_as_often_as_the_policy_says() {
     });
 }
 
+#[test]
+fn p5_a_crashed_task_is_not_tried_again_before_its_time() {
+    guarded(LIMIT, || {
+        let diary = Diary::default();
+        let pool = jobs(1).retries(1).retry_backoff(NEVER, NEVER);
+        let pool = pool.on_event(diary.writer()).start().expect("a pool");
+        let crashed = pool.submit(Job::Die(Death::Abort)).expect("open");
+        diary.until(|events| readies(events) == 2);
+        let other = pool.submit(Job::Double(4)).expect("open");
+        assert_eq!(other.wait().expect("an output"), "8");
+        assert!(!crashed.is_finished());
+        let report = pool.shutdown(Shutdown::Cancel, LIMIT).expect("here");
+        assert!(report.is_balanced(), "{report}");
+        let outcome = crashed.outcome();
+        assert!(matches!(outcome.result, Err(TaskError::Cancelled)));
+        assert_eq!((outcome.attempts, report.died), (1, 1));
+    });
+}
+
 /// Its worker dies before the task is begun: that is nobody's attempt, but it does not go on for ever.
 #[test]
 fn p5_a_task_that_nobody_can_decode_and_live_is_reported() {
@@ -324,6 +348,55 @@ fn p4_each_task_is_told_from_its_start_to_its_end() {
     });
 }
 
+/// Processes that end before they have said anything, one after the other.
+#[test]
+fn p4_started_comes_before_exited_also_for_those_that_exit_at_once() {
+    guarded_steps(LIMIT, |watchdog| {
+        let rounds = rounds::rounds(100, 1000) as usize;
+        let scratch = Scratch::new().expect("a directory");
+        let mark = scratch.path().join("exit");
+        let diary = Diary::default();
+        let pool = jobs(1)
+            .env(EXITS, &mark)
+            .respawn_backoff(AT_ONCE, AT_ONCE)
+            .on_event(diary.writer());
+        let pool = pool.start().expect("a pool");
+        File::create(&mark).expect("the mark");
+        kill(diary.latest(), Signal::SIGKILL).expect("it lives");
+        for round in 1..=rounds {
+            watchdog.progress();
+            diary.until(|events| exits(events) > round);
+        }
+        fs::remove_file(&mark).expect("the mark");
+        let after = pool.submit(Job::Double(4)).expect("open");
+        assert_eq!(after.wait().expect("an output"), "8");
+        let report = close(&pool);
+        let events = diary.0.0.lock();
+        let lives = events.chunk_by(|before, _| !matches!(before, Event::Exited { .. }));
+        let lives: Vec<&[Event]> = lives.collect();
+        assert_eq!(lives.len() as u64, report.started);
+        assert_eq!(report.died, report.started - 1);
+        let short = lives.iter().filter(|life| {
+            let [Event::Started { pid, .. }, .., last] = life else {
+                panic!("{life:?}");
+            };
+            let Event::Exited {
+                pid: exited,
+                status,
+                ..
+            } = last
+            else {
+                panic!("{life:?}");
+            };
+            assert_eq!(pid, exited);
+            let starts = count(life, |event| matches!(event, Event::Started { .. }));
+            assert_eq!(starts, 1, "{life:?}");
+            life.len() == 2 && status.is_some_and(|status| status.success())
+        });
+        assert!(short.count() >= rounds);
+    });
+}
+
 /// Two workers die in the same moment, each in the middle of a task.
 #[test]
 fn p5_workers_that_die_together_lose_only_what_they_ran() {
@@ -351,6 +424,27 @@ fn p5_workers_that_die_together_lose_only_what_they_ran() {
             let report = close(&pool);
             assert_eq!((report.completed, report.lost, report.started), (10, 2, 4));
         }
+    });
+}
+
+/// The link was broken before anybody asked.
+#[test]
+fn w7_who_waits_for_a_task_whose_worker_is_gone_hears_of_it_at_once() {
+    prompt(|| {
+        let meeting = Meeting::new("gone");
+        let pool = jobs(1).spin(Duration::ZERO).slice(Duration::from_secs(10));
+        let pool = pool.start().expect("a pool");
+        let handle = pool.submit(meeting.job()).expect("open");
+        let guest = meeting.guest();
+        end(&guest, Signal::SIGKILL);
+        while !is_gone(guest.pid) {
+            thread::yield_now();
+        }
+        let error = handle.wait().expect_err("a crash");
+        assert_eq!(status(&error).signal(), Some(Signal::SIGKILL as i32));
+        let after = pool.submit(Job::Double(4)).expect("open");
+        assert_eq!(after.wait().expect("an output"), "8");
+        close(&pool);
     });
 }
 
@@ -394,18 +488,25 @@ fn p9_workers_and_what_they_have_started_end_when_their_parent_is_killed() {
         for guest in guests.iter().take(1) {
             end(guest, Signal::SIGSTOP);
         }
-        parent.signal(Signal::SIGKILL);
-        for pid in doomed {
-            while !is_gone(pid) {
-                thread::yield_now();
+        let took = stops::time(|| {
+            parent.signal(Signal::SIGKILL);
+            for pid in doomed {
+                while !is_gone(pid) {
+                    thread::yield_now();
+                }
             }
-        }
+        });
+        // Unless somebody has stopped this process, and perhaps them, too.
+        assert!(
+            took.is_none_or(|took| took < Duration::from_secs(2)),
+            "{took:?}"
+        );
     });
 }
 
 #[test]
 fn p3_a_worker_that_ignores_sigterm_is_killed() {
-    guarded(LIMIT, || {
+    prompt(|| {
         let meeting = Meeting::new("deaf");
         let pool = jobs(2)
             .grace(Duration::from_millis(50))
@@ -422,9 +523,35 @@ fn p3_a_worker_that_ignores_sigterm_is_killed() {
     });
 }
 
+/// It is stuck, but `SIGTERM` is enough.
+#[test]
+fn p3_a_worker_that_obeys_sigterm_is_not_killed() {
+    guarded(LIMIT, || {
+        let meeting = Meeting::new("obeys-sigterm");
+        let mut ends = (0, None);
+        let mut round = || {
+            let diary = Diary::default();
+            let pool = jobs(1).grace(Duration::from_secs(1));
+            let pool = pool.on_event(diary.writer()).start().expect("a pool");
+            let stuck = pool.submit(meeting.job()).expect("open");
+            let _guest = meeting.guest();
+            let report = pool.shutdown(Shutdown::Cancel, LIMIT).expect("here");
+            assert!(matches!(stuck.wait(), Err(TaskError::Cancelled)));
+            let status = diary.0.0.lock().iter().find_map(|event| match event {
+                Event::Exited { status, .. } => *status,
+                _ => None,
+            });
+            ends = (report.killed, status.and_then(|status| status.signal()));
+        };
+        // One in which nobody has stopped this process and its workers for longer than the grace time.
+        while stops::time(&mut round).is_none() {}
+        assert_eq!(ends, (0, Some(Signal::SIGTERM as i32)));
+    });
+}
+
 #[test]
 fn p3_a_worker_that_is_stopped_is_killed() {
-    guarded(LIMIT, || {
+    prompt(|| {
         let meeting = Meeting::new("stopped");
         let pool = jobs(2)
             .grace(Duration::from_millis(50))
@@ -442,7 +569,7 @@ fn p3_a_worker_that_is_stopped_is_killed() {
 /// One in a hundred tasks kills its worker; nothing else is lost, and the books say so.
 #[test]
 fn p13_the_books_balance_when_one_task_in_a_hundred_kills_its_worker() {
-    guarded(LIMIT, || {
+    guarded_steps(LIMIT, |watchdog| {
         let tasks = u64::from(rounds::rounds(2_000, 100_000));
         let pool = jobs(2).start().expect("a pool");
         let mut lost = 0;
@@ -454,9 +581,11 @@ fn p13_the_books_balance_when_one_task_in_a_hundred_kills_its_worker() {
                 Job::Double(number)
             };
             lost += u64::from(is_deadly);
+            watchdog.progress();
             drop(pool.submit(job).expect("open"));
         }
         for outcome in pool.drain() {
+            watchdog.progress();
             let number = outcome.id.get();
             match outcome.result {
                 Ok(output) => assert_eq!(output, (2 * number).to_string()),

@@ -1,4 +1,4 @@
-//! How pools end: against readers and submitters (C1, C3), from both sides (P2), by signals (P10), and without a trace (T2).
+//! How pools end: with all that was done (P1), against readers and submitters (C1, C3), from both sides (P2), by signals (P10), and without a trace (T2).
 
 use crate::support::{LIMIT, asleep};
 use ipc_tests::{
@@ -6,13 +6,14 @@ use ipc_tests::{
     child::Peer,
     cpu::resident,
     deeds::{BEGUN, DONE, Deed, LEDGER},
-    guarded,
+    guarded, guarded_steps,
     ledger::{Ledger, Scratch},
     rounds::{Rng, rounds, seed},
+    watchdog::Watchdog,
 };
 use nix::sys::signal::{kill, killpg};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs::{self, File},
     os::unix::{fs::MetadataExt, process::CommandExt},
     process::{Command, ExitStatus},
@@ -31,8 +32,6 @@ use workring::workers::{
 mod support;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_deeds");
-/// For those that do something 10^4 times in full.
-const LONG: Duration = Duration::from_hours(1);
 /// Nothing that a test waits for takes so long.
 const NEVER: Duration = Duration::from_hours(1);
 
@@ -92,8 +91,9 @@ fn reader(pool: &Arc<Pool<Deed>>) -> thread::JoinHandle<Vec<OutcomeOf<Deed>>> {
 /// `test_read_results_forever_exits_after_process_manager_shutdown`. Here the reader ends by itself.
 #[test]
 fn c1_a_reader_of_results_ends_by_itself_when_the_pool_is_shut_down() {
-    guarded(LONG, || {
+    guarded_steps(LIMIT, |watchdog| {
         for _ in 0..rounds(50, 10_000) {
+            watchdog.progress();
             let pool = Arc::new(sleepy(1).start().expect("a pool"));
             drop(pool.submit(Deed::UntilCancelled).expect("open"));
             drop(pool.submit(Deed::Echo(7)).expect("open"));
@@ -116,8 +116,9 @@ fn c1_a_reader_of_results_ends_by_itself_when_the_pool_is_shut_down() {
 /// The same, when there is no worker that could send anything: the only one is dead, and the next is not due for an hour.
 #[test]
 fn c1_a_reader_of_results_ends_by_itself_also_with_zero_workers() {
-    guarded(LONG, || {
+    guarded_steps(LIMIT, |watchdog| {
         for _ in 0..rounds(50, 10_000) {
+            watchdog.progress();
             let (pool, events) = told(sleepy(1).respawn_backoff(NEVER, NEVER));
             let pool = Arc::new(pool);
             let worker = events.recv().ok().and_then(pid).expect("a worker");
@@ -148,9 +149,10 @@ fn c1_a_reader_of_results_ends_by_itself_also_with_zero_workers() {
 #[test]
 fn c1_many_readers_against_a_shutdown_get_each_outcome_once_and_then_the_end() {
     const READERS: u64 = 4;
-    guarded(LONG, || {
+    guarded_steps(LIMIT, |watchdog| {
         let mut rng = Rng::with_seed(seed());
         for round in 0..rounds(50, 10_000) {
+            watchdog.progress();
             let how = match round % 2 {
                 0 => Shutdown::Drain,
                 _ => Shutdown::Cancel,
@@ -194,6 +196,41 @@ fn c1_many_readers_against_a_shutdown_get_each_outcome_once_and_then_the_end() {
     });
 }
 
+/// What a worker was done with, by the word of its ledger, is at the parent, though all else was cancelled meanwhile.
+#[test]
+fn p1_what_was_done_before_a_cancel_reaches_the_parent() {
+    guarded_steps(LIMIT, |watchdog| {
+        for _ in 0..rounds(30, 3_000) {
+            watchdog.progress();
+            let scratch = Scratch::new().expect("a directory");
+            let pool = deeds(2).grace(LIMIT).start().expect("a pool");
+            let submit = |number| {
+                let deed = Deed::Note(scratch.path().to_owned(), number);
+                pool.submit(deed).expect("open")
+            };
+            let first = submit(0);
+            (1..200).for_each(|number| drop(submit(number)));
+            while pool.in_flight() > 150 {
+                // It looks at what has arrived.
+                let _ = first.is_finished();
+            }
+            let report = end(&pool, Shutdown::Cancel);
+            assert_eq!((report.killed, report.died, report.lost), (0, 0, 0));
+            let outcomes = pool.drain().chain([first.outcome()]);
+            let arrived: BTreeSet<u64> = outcomes
+                .filter_map(|outcome| match outcome.result {
+                    Ok(number) => Some(number),
+                    Err(TaskError::Cancelled) => None,
+                    Err(other) => panic!("{other:?}"),
+                })
+                .collect();
+            let noted = Ledger::read(scratch.path(), LEDGER).expect("the ledger");
+            let done = noted.iter().filter(|entry| entry.kind == DONE);
+            assert_eq!(arrived, done.map(|entry| entry.number).collect());
+        }
+    });
+}
+
 const SUBMITTERS: u64 = 3;
 
 /// Submits every third number from this one on: those that were accepted.
@@ -227,8 +264,9 @@ fn submit_until_closed(
 /// and comes back.
 #[test]
 fn c3_what_was_submitted_before_a_shutdown_is_done_and_what_comes_after_is_refused() {
-    guarded(LONG, || {
+    guarded_steps(LIMIT, |watchdog| {
         for _ in 0..rounds(30, 3_000) {
+            watchdog.progress();
             let scratch = Scratch::new().expect("a directory");
             let pool = deeds(2).capacity(64).start().expect("a pool");
             let is_shut = AtomicBool::new(false);
@@ -378,7 +416,8 @@ fn p10_a_signal_to_the_whole_group_ends_all_cleanly() {
 fn t2_a_thousand_pools_leave_memory_descriptors_and_threads_as_they_were() {
     /// What the allocator and the test harness may come to need.
     const SLACK: u64 = 4 << 20;
-    let live_and_die = |number: u64| {
+    let live_and_die = |number: u64, watchdog: &Watchdog| {
+        watchdog.progress();
         let pool = deeds(1).capacity(16).start().expect("a pool");
         let kept = pool.submit(Deed::Echo(number)).expect("open");
         drop(pool.submit(Deed::Abort).expect("open"));
@@ -392,11 +431,11 @@ fn t2_a_thousand_pools_leave_memory_descriptors_and_threads_as_they_were() {
         // Cancelled, or not: a handle outlives its pool.
         let _ = kept.wait();
     };
-    guarded(LONG, || {
-        (0..20).for_each(live_and_die);
+    guarded_steps(LIMIT, |watchdog| {
+        (0..20).for_each(|number| live_and_die(number, watchdog));
         let memory = || resident(Pid::this()).expect("self");
         let before = (inventory(), memory());
-        (0..u64::from(rounds(60, 1_000))).for_each(live_and_die);
+        (0..u64::from(rounds(60, 1_000))).for_each(|number| live_and_die(number, watchdog));
         let after = (inventory(), memory());
         println!("{before:?}, then {after:?}");
         assert_eq!(before.0, after.0);
@@ -414,10 +453,11 @@ fn t2_a_thousand_pools_leave_memory_descriptors_and_threads_as_they_were() {
 #[test]
 fn t2_a_pool_whose_workers_die_all_the_time_stays_as_it_is() {
     const SLACK: u64 = 2 << 20;
-    guarded(LONG, || {
+    guarded_steps(LIMIT, |watchdog| {
         let pool = deeds(2).capacity(256).start().expect("a pool");
         let hundreds = |count: u32| {
             for _ in 0..count {
+                watchdog.progress();
                 for number in 0..100 {
                     let deed = if number == 37 {
                         Deed::Abort

@@ -9,14 +9,18 @@ use crate::support::{
     pools::{close, jobs},
 };
 use ipc_tests::{
-    Pid, Signal, guarded,
-    jobs::{Guest, Job, Meeting, TAKEN},
+    Pid, Signal, guarded, guarded_steps,
+    jobs::{Death, Guest, Job, Meeting, TAKEN},
     rounds::{self, Rng},
     stops,
+    watchdog::Watchdog,
 };
 use nix::sys::signal::kill;
 use parking_lot::{Condvar, Mutex};
-use std::{fs, thread, time::Duration};
+use std::{
+    fs, thread,
+    time::{Duration, Instant},
+};
 use workring::workers::{Event, Shutdown, StartError, TaskError};
 
 mod support;
@@ -104,12 +108,14 @@ fn p7_a_time_limit_ends_whatever_the_task_has_started() {
         let mut guest = meeting.guest();
         guest.tell("have a child");
         let child = Pid::from_raw(guest.hear().parse().expect("a pid"));
-        assert!(matches!(handle.wait(), Err(TaskError::TimedOut)));
+        let outcome = handle.outcome();
+        assert!(matches!(outcome.result, Err(TaskError::TimedOut)));
+        assert_eq!(outcome.attempts, 1, "it was tried again");
         while !is_gone(child) {
             thread::yield_now();
         }
         let report = close(&pool);
-        assert_eq!((report.timed_out, report.retried), (1, 0), "no retry");
+        assert_eq!((report.timed_out, report.killed), (1, 1));
     });
 }
 
@@ -251,6 +257,89 @@ fn p7_a_task_that_ends_as_its_time_does_has_one_outcome() {
     });
 }
 
+/// Goes on for longer than anybody waits, but for its own limit.
+fn endless_within(limit: Duration) -> Job {
+    Job::Busy(u64::MAX).within(limit)
+}
+
+/// In a pool that has no limit: others may take their time.
+#[test]
+fn p7_a_task_may_have_a_time_limit_of_its_own() {
+    guarded(LIMIT, || {
+        let meeting = Meeting::new("own-limit");
+        let pool = jobs(2).start().expect("a pool");
+        let bystander = pool.submit(meeting.job()).expect("open");
+        let mut other = meeting.guest();
+        for milliseconds in [300, 20] {
+            let limit = Duration::from_millis(milliseconds);
+            let began = Instant::now();
+            let handle = pool.submit(endless_within(limit)).expect("open");
+            assert!(matches!(handle.wait(), Err(TaskError::TimedOut)));
+            assert!(began.elapsed() >= limit);
+        }
+        other.tell("done");
+        bystander.wait().expect("an output");
+        let report = close(&pool);
+        assert_eq!((report.completed, report.timed_out), (1, 2));
+        assert_eq!((report.killed, report.died, report.started), (2, 0, 4));
+    });
+}
+
+#[test]
+fn p7_a_time_limit_of_its_own_is_the_same_for_each_attempt() {
+    guarded(LIMIT, || {
+        undisturbed("it is the second attempt that takes too long", || {
+            let pool = jobs(1).retries(1).start().expect("a pool");
+            let dies_first = Box::new(Job::DieUntil(2, Death::Abort));
+            let job = Job::Then(dies_first, Box::new(Job::Busy(u64::MAX)));
+            let outcome = pool.submit(job.within(SECOND)).expect("open").outcome();
+            assert!(matches!(outcome.result, Err(TaskError::TimedOut)));
+            close(&pool);
+            outcome.attempts == 2
+        });
+    });
+}
+
+#[test]
+fn p7_its_own_time_limit_takes_the_place_of_the_pools() {
+    guarded(LIMIT, || {
+        let meeting = Meeting::new("longer-limit");
+        let pool = jobs(2).time_limit(Duration::from_millis(50)).start();
+        let pool = pool.expect("a pool");
+        let longer = pool.submit(meeting.job().within(LIMIT)).expect("open");
+        let mut guest = meeting.guest();
+        // Begun later, and over sooner.
+        let usual = pool.submit(Job::Busy(u64::MAX)).expect("open");
+        assert!(matches!(usual.wait(), Err(TaskError::TimedOut)));
+        guest.tell("done");
+        assert_eq!(longer.wait().expect("an output"), "done");
+        let report = close(&pool);
+        assert_eq!((report.completed, report.timed_out), (1, 1));
+    });
+}
+
+#[test]
+fn p7_each_task_of_a_chunk_may_have_a_time_limit_of_its_own() {
+    guarded(LIMIT, || {
+        let pool = jobs(1).start().expect("a pool");
+        for chunk in [1, 2, 4] {
+            let endless = || endless_within(Duration::from_millis(50));
+            let tasks = [Job::Double(1), endless(), Job::Double(2), endless()];
+            let outcomes = pool.map(tasks).chunk(chunk);
+            for (number, outcome) in (0..).zip(outcomes) {
+                match outcome.result {
+                    Ok(_) if number % 2 == 0 => {}
+                    Err(TaskError::TimedOut) if number % 2 == 1 => {}
+                    other => panic!("task {number}: {other:?}"),
+                }
+            }
+        }
+        let report = close(&pool);
+        assert_eq!((report.completed, report.timed_out), (6, 6));
+        assert_eq!((report.killed, report.died), (6, 0));
+    });
+}
+
 /// A pool with a limit that has nothing to do does not look whether it has.
 #[test]
 fn p7_a_pool_with_limits_sleeps_while_nothing_is_in_flight() {
@@ -259,20 +348,43 @@ fn p7_a_pool_with_limits_sleeps_while_nothing_is_in_flight() {
         let pool = pool.memory_limit(u64::MAX).start().expect("a pool");
         for _ in 0..3 {
             while pool.submit(Job::Double(1)).expect("open").wait().is_err() {}
-            let tid = pool_thread();
-            let mut before = switches(tid);
-            loop {
-                // So that looks would be seen, of which there would be dozens.
-                thread::sleep(Duration::from_millis(300));
-                let after = switches(tid);
-                if after == before {
-                    break;
-                }
-                before = after;
-            }
+            await_rest_of_pool();
         }
         close(&pool);
     });
+}
+
+/// Nor one whose tasks have limits, which then has to look again when the next one comes.
+#[test]
+fn p7_a_pool_of_tasks_with_limits_sleeps_while_nothing_is_in_flight() {
+    guarded(LIMIT, || {
+        let limit = Duration::from_millis(5);
+        let pool = jobs(1).start().expect("a pool");
+        for _ in 0..2 {
+            let quick = || Job::Double(1).within(limit);
+            while pool.submit(quick()).expect("open").wait().is_err() {}
+            await_rest_of_pool();
+            let late = pool.submit(endless_within(limit)).expect("open");
+            assert!(matches!(late.wait(), Err(TaskError::TimedOut)));
+            await_rest_of_pool();
+        }
+        close(&pool);
+    });
+}
+
+/// Returns when the thread of the only pool of this process has not been awake for a while.
+fn await_rest_of_pool() {
+    let tid = pool_thread();
+    let mut before = switches(tid);
+    loop {
+        // So that looks would be seen, of which there would be dozens.
+        thread::sleep(Duration::from_millis(300));
+        let after = switches(tid);
+        if after == before {
+            return;
+        }
+        before = after;
+    }
 }
 
 /// The thread of the only pool of this process.
@@ -344,20 +456,24 @@ fn p8_a_worker_gets_no_more_addresses_than_it_may_have() {
 fn p8_workers_are_replaced_after_so_many_tasks() {
     let tasks = u64::from(rounds::rounds(200, 10_000));
     for each in 1..=8 {
-        // Each of them starts thousands of processes, and has a watchdog of its own.
-        guarded(LIMIT, || replaced_after(each, tasks));
+        // Thousands of processes each: how long they take together says nothing.
+        guarded_steps(LIMIT, |watchdog| replaced_after(each, tasks, watchdog));
     }
 }
 
 /// Runs so many tasks, in workers that leave after `each` of them.
-fn replaced_after(each: u64, tasks: u64) {
-    let pool = jobs(2).recycle_after_tasks(each, 0).grace(LIMIT).start();
+fn replaced_after(each: u64, tasks: u64, watchdog: &Watchdog) {
+    let pool = jobs(2).recycle_after_tasks(each, 0);
+    // A stop of this whole process takes time from workers that start, too.
+    let pool = pool.grace(LIMIT).start_timeout(LIMIT).start();
     let pool = pool.expect("a pool");
     for number in 0..tasks {
         drop(pool.submit(Job::Double(number)).expect("open"));
+        watchdog.progress();
     }
     let mut count = 0;
     for outcome in pool.drain() {
+        watchdog.progress();
         let expected = (2 * outcome.id.get()).to_string();
         assert_eq!(outcome.result.expect("an output"), expected);
         assert_eq!(outcome.attempts, 1);

@@ -1,14 +1,16 @@
-//! What is said of and by workers: their logs, their panics, and what nobody understands (P14, P15).
+//! What is said of and by workers: their logs, their panics, and what nobody understands (P14, P15); and a pool that is dropped
+//! (P12).
 //!
 //! One subscriber of the whole process listens: what workers say is passed on by a thread of the pool.
 
 use crate::support::LIMIT;
 use ipc_tests::{
+    Signal,
     deeds::{Deed, links},
     guarded,
 };
 use parking_lot::{Condvar, Mutex};
-use std::{collections::BTreeMap, fmt::Debug};
+use std::{collections::BTreeMap, fmt::Debug, os::unix::process::ExitStatusExt, time::Duration};
 use tracing::{
     Event, Level, Metadata, Subscriber,
     field::{Field, Visit},
@@ -16,9 +18,11 @@ use tracing::{
     span::{Attributes, Id, Record},
     subscriber::set_global_default,
 };
-use workring::workers::{Pool, Shutdown};
+use workring::workers::{Pool, Shutdown, TaskError};
 
 mod support;
+
+const DEEDS: &str = env!("CARGO_BIN_EXE_deeds");
 
 /// One event.
 #[derive(Clone, Debug)]
@@ -112,9 +116,7 @@ impl Subscriber for Listener {
 }
 
 fn one_worker() -> Pool<Deed> {
-    let builder = Pool::builder()
-        .program(env!("CARGO_BIN_EXE_deeds"))
-        .workers(1);
+    let builder = Pool::builder().program(DEEDS).workers(1);
     builder.start().expect("a pool")
 }
 
@@ -200,6 +202,57 @@ fn p15_a_panic_of_a_thread_of_a_worker_reaches_the_parent() {
             "{panic:?}"
         );
         close(&pool);
+    });
+}
+
+/// Where it was made is what a reader of the log needs. A pool that was shut down is not worth a word.
+#[test]
+fn p12_a_pool_that_is_dropped_logs_one_warning_that_names_where_it_was_made() {
+    guarded(LIMIT, || {
+        let log = Log::begin();
+        let builder = Pool::<Deed>::builder().program(DEEDS).workers(1);
+        let (pool, line) = (builder.start().expect("a pool"), line!());
+        drop(pool.submit(Deed::Pid).expect("open"));
+        assert!(pool.drain().all(|outcome| outcome.result.is_ok()));
+        drop(pool);
+        close(&one_worker());
+        let all = log.all.lock();
+        let warnings: Vec<&Said> = all
+            .iter()
+            .filter(|said| said.level <= Level::WARN)
+            .collect();
+        let [warning] = warnings.as_slice() else {
+            panic!("{warnings:#?}");
+        };
+        assert_eq!(warning.target, "workring");
+        assert!(warning.has("message", "dropped without"), "{warning:?}");
+        assert!(
+            warning.has("made_at", &format!("pool_logs.rs:{line}:")),
+            "{warning:?}"
+        );
+        assert!(warning.has("report", "1 completed"), "{warning:?}");
+    });
+}
+
+/// Nobody would hear from it any more.
+#[test]
+fn w7_a_worker_whose_link_is_broken_is_replaced_though_it_lives() {
+    guarded(LIMIT, || {
+        let builder = Pool::builder().program(DEEDS).workers(1);
+        let pool = builder.grace(Duration::from_millis(20)).start();
+        let pool = pool.expect("a pool");
+        let handle = pool.submit(Deed::Mute).expect("open");
+        match handle.wait() {
+            Err(TaskError::Crashed { status, .. }) => {
+                assert_eq!(status.signal(), Some(Signal::SIGKILL as i32));
+            }
+            other => panic!("{other:?}"),
+        }
+        run(&pool, Deed::Pid);
+        let report = pool.shutdown(Shutdown::Drain, LIMIT).expect("here");
+        assert!(report.is_balanced(), "{report}");
+        assert_eq!((report.completed, report.lost), (1, 1));
+        assert_eq!((report.started, report.killed, report.died), (2, 1, 0));
     });
 }
 

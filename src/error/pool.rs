@@ -215,6 +215,18 @@ impl<T> SubmitError<T> {
     }
 
     /// The task.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    #[doc = include_str!("../workers/example.in")]
+    /// let pool = Pool::<Square>::builder().start()?;
+    /// pool.shutdown(Shutdown::Drain, Duration::from_secs(10))?;
+    /// let refused = pool.submit(Square(3)).expect_err("it is shut down");
+    /// assert_eq!(refused.into_task(), Square(3));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn into_task(self) -> T {
         match self {
             Self::Closed(task)
@@ -228,6 +240,22 @@ impl<T> SubmitError<T> {
     }
 
     /// Whether the pool is being shut down.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    #[doc = include_str!("../workers/example.in")]
+    /// let pool = Pool::<Square>::builder().max_message_len(1000).start()?;
+    /// pool.shutdown(Shutdown::Drain, Duration::from_secs(10))?;
+    /// for n in 0.. {
+    ///     match pool.submit(Square(n)) {
+    ///         Err(refused) if refused.is_closed() => break,
+    ///         other => drop(other?),
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub const fn is_closed(&self) -> bool {
         matches!(self, Self::Closed(_))
@@ -285,6 +313,22 @@ pub enum TrySubmitError<T> {
 
 impl<T> TrySubmitError<T> {
     /// The task.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    #[doc = include_str!("../workers/example.in")]
+    /// let pool = Pool::<Square>::builder().workers(1).capacity(1).start()?;
+    /// let mut tasks: Vec<Square> = (0..10).map(Square).collect();
+    /// while let Some(task) = tasks.pop() {
+    ///     if let Err(refused) = pool.try_submit(task) {
+    ///         tasks.push(refused.into_task()); // and do something else for a while
+    ///     }
+    /// }
+    /// assert_eq!(pool.drain().count(), 10);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn into_task(self) -> T {
         match self {
             Self::Full(task) => task,
@@ -293,6 +337,24 @@ impl<T> TrySubmitError<T> {
     }
 
     /// Whether to try again later.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    #[doc = include_str!("../workers/example.in")]
+    /// let pool = Pool::<Square>::builder().workers(1).capacity(1).start()?;
+    /// let mut later = 0;
+    /// for n in 0..10 {
+    ///     match pool.try_submit(Square(n)) {
+    ///         Ok(_) => {}
+    ///         Err(refused) if refused.is_full() => later += 1,
+    ///         Err(refused) => return Err(refused.into()),
+    ///     }
+    /// }
+    /// assert_eq!(pool.drain().count() + later, 10);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub const fn is_full(&self) -> bool {
         matches!(self, Self::Full(_))

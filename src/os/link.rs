@@ -6,6 +6,7 @@
 //!     that wait there: that is not the end, and they can still be read.
 //! K3. A datagram of no bytes looks like the end, so none is sent. If one comes nevertheless, it is told from the end by
 //!     the other side's being there still, or having left more to read.
+//! K4. A side that was shut down for sending has gone, as far as the other one can hear.
 
 use super::poll;
 use rustix::io::{Errno, ioctl_fionread};
@@ -120,7 +121,7 @@ impl Link {
         Ok(received.unwrap_or(Received::TooLong(length)))
     }
 
-    /// Whether the other side has gone. There may still be datagrams to receive.
+    /// Whether the other side has gone, or sends nothing any more. There may still be datagrams to receive.
     pub(crate) fn has_hung_up(&self) -> io::Result<bool> {
         poll::has_hung_up(&self.0)
     }
@@ -274,6 +275,19 @@ mod tests {
     }
 
     /// K3: what another program might do.
+    #[test]
+    fn a_side_that_sends_nothing_any_more_has_gone_but_may_be_told() {
+        let (one, other) = pair();
+        one.send(b"the last").expect("room");
+        rustix::net::shutdown(&one.0, rustix::net::Shutdown::Write).expect("shut down");
+        assert_eq!(received(&other).as_deref(), Ok(&b"the last"[..]));
+        for _ in 0..3 {
+            assert_eq!(received(&other), Err("closed"));
+        }
+        other.send(b"nevertheless").expect("room");
+        assert_eq!(received(&one).as_deref(), Ok(&b"nevertheless"[..]));
+    }
+
     #[test]
     fn an_empty_datagram_is_not_the_end() {
         let (one, other) = pair();

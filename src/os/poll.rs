@@ -64,11 +64,11 @@ pub(crate) fn is_readable(file: impl AsFd) -> io::Result<bool> {
     poll.wait(Some(Instant::now()))
 }
 
-/// Whether nobody has the other end of a socket or pipe open any more.
+/// Whether nothing will ever come from the other end of a socket or pipe: nobody has it open any more, or it was shut down.
 pub(crate) fn has_hung_up(file: impl AsFd) -> io::Result<bool> {
     let mut poll = Poll::new();
-    // A hang-up need not be asked for.
-    poll.add(file.as_fd(), PollFlags::empty());
+    // That nobody has it open need not be asked for.
+    poll.add(file.as_fd(), PollFlags::RDHUP);
     poll.wait(Some(Instant::now()))
 }
 

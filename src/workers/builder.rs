@@ -69,7 +69,9 @@ pub(super) struct Settings {
 ///
 /// # Examples
 ///
-/// See [the module](super).
+/// Each method has one. In all of these `Square` is the task of [the module's example](super), and `Nap` sleeps for so long, or
+/// until it is cancelled, which is a failure. `HOUR` is one. As everywhere, the first line of `main`, which is not repeated, is
+/// `run_if_worker::<(Square, Nap)>();`.
 #[must_use = "a builder does nothing until `start` makes a pool"]
 pub struct Builder<T: Task> {
     settings: Settings,
@@ -131,6 +133,18 @@ impl<T: Task> Builder<T> {
     /// Of a range, as many as it begins with are there from the start. Another one is started when tasks wait and all
     /// workers are busy; when it is ready, perhaps the next. One that had nothing to do for the
     /// [idle time](Builder::idle_timeout) is ended again.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    #[doc = include_str!("example.in")]
+    /// let pool = Pool::<Square>::builder().workers(2).start()?;
+    /// let elastic = Pool::<Square>::builder().workers(1..=2).start()?;
+    /// assert_eq!(elastic.submit(Square(3))?.wait()?, 9);
+    /// # drop(pool);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn workers(mut self, workers: impl Into<Workers>) -> Self {
         self.workers = Some(workers.into());
         self
@@ -139,6 +153,16 @@ impl<T: Task> Builder<T> {
     /// How long a worker beyond the [least number](Builder::workers) may have nothing to do before it is ended. It may
     /// take up to twice as long: what workers do is looked at once in this time, while there are more than the least
     /// number. By default 10 s.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    #[doc = include_str!("example.in")]
+    /// let pool = Pool::<Square>::builder().workers(1..=2).idle_timeout(Duration::from_secs(1)).start()?;
+    /// assert_eq!(pool.submit(Square(3))?.wait()?, 9);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn idle_timeout(mut self, idle_timeout: Duration) -> Self {
         self.settings.staff.idle = idle_timeout;
         self
@@ -151,6 +175,17 @@ impl<T: Task> Builder<T> {
     ///
     /// Counted from the start of each attempt, not from the submission. Never before its time, and up to a few
     /// milliseconds after it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    #[doc = include_str!("example.in")]
+    /// let pool = Pool::<Nap>::builder().soft_time_limit(Duration::from_millis(10)).start()?;
+    /// let late = pool.submit(Nap(HOUR))?.wait();
+    /// assert!(matches!(late, Err(TaskError::TimedOut)));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn soft_time_limit(mut self, limit: Duration) -> Self {
         self.settings.limits.soft = Some(limit);
         self
@@ -159,10 +194,23 @@ impl<T: Task> Builder<T> {
     /// How long a task may run at all. Then the process group of its worker is killed, whatever it does, also if it loops
     /// or is stopped, and the worker is replaced; nobody else is disturbed. The task's outcome is
     /// [`TaskError::TimedOut`](super::TaskError::TimedOut), and it is not tried again; an output that arrives just before wins.
-    /// By default for ever. Counted as the [soft limit](Builder::soft_time_limit), which must be shorter.
+    /// By default for ever. Counted as the [soft limit](Builder::soft_time_limit), which must be shorter. A task may have a
+    /// [limit of its own](Task::time_limit) instead.
     ///
     /// Should the worker be done with the task and begin another one at the very moment in which it is killed, that one is
     /// run again by another worker, and the attempt not counted.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    #[doc = include_str!("example.in")]
+    /// let pool = Pool::<Nap>::builder().time_limit(Duration::from_millis(10)).start()?;
+    /// let late = pool.submit(Nap(HOUR))?.wait();
+    /// assert!(matches!(late, Err(TaskError::TimedOut)));
+    /// assert_eq!(pool.shutdown(Shutdown::Drain, HOUR)?.killed, 1);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn time_limit(mut self, limit: Duration) -> Self {
         self.settings.limits.hard = Some(limit);
         self
@@ -174,6 +222,20 @@ impl<T: Task> Builder<T> {
     /// [`TaskError::TooMuchMemory`](super::TaskError::TooMuchMemory), and it is not tried again. By default any.
     ///
     /// What is taken faster than that is not caught: [`address_limit`](Builder::address_limit) catches it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    #[doc = include_str!("example.in")]
+    /// let pool = Pool::<Square>::builder().memory_limit(1 << 30).start()?;
+    /// match pool.submit(Square(3))?.wait() {
+    ///     Ok(square) => assert_eq!(square, 9),
+    ///     Err(TaskError::TooMuchMemory { resident, .. }) => eprintln!("it took {resident} bytes"),
+    ///     Err(error) => return Err(error.into()),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn memory_limit(mut self, bytes: u64) -> Self {
         self.settings.limits.resident = Some(bytes);
         self
@@ -182,6 +244,16 @@ impl<T: Task> Builder<T> {
     /// How many bytes of addresses a worker may have (`RLIMIT_AS`), set before it is [prepared](Task::prepare_worker); the
     /// pool's own shared memory counts, too. Beyond that the kernel gives it no more memory, and as a rule it aborts: the
     /// task's outcome is [`TaskError::Crashed`](super::TaskError::Crashed). By default as many as this process.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    #[doc = include_str!("example.in")]
+    /// let pool = Pool::<Square>::builder().address_limit(4 << 30).start()?;
+    /// assert_eq!(pool.submit(Square(3))?.wait()?, 9);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn address_limit(mut self, bytes: u64) -> Self {
         self.settings.limits.addresses = Some(bytes);
         self
@@ -189,6 +261,17 @@ impl<T: Task> Builder<T> {
 
     /// Replace each worker after it has run `tasks` tasks, and up to `jitter` more, at random for each, so that not all
     /// are replaced at once. At least 1. By default never. A chunk of a [map](super::Pool::map) is finished first.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    #[doc = include_str!("example.in")]
+    /// let pool = Pool::<Square>::builder().workers(1).recycle_after_tasks(4, 1).start()?;
+    /// assert!(pool.map((0..10).map(Square)).all(|outcome| outcome.result.is_ok()));
+    /// assert!(pool.shutdown(Shutdown::Drain, HOUR)?.recycled >= 1);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn recycle_after_tasks(mut self, tasks: u64, jitter: u64) -> Self {
         self.settings.staff.tasks = Some((tasks, jitter));
         self
@@ -196,6 +279,17 @@ impl<T: Task> Builder<T> {
 
     /// Replace a worker that has more than so many bytes of memory in use after a task: its resident set, shared memory
     /// included. The look takes some microseconds for each task. By default never.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    #[doc = include_str!("example.in")]
+    /// let pool = Pool::<Square>::builder().workers(1).recycle_above_memory(1).start()?;
+    /// assert_eq!(pool.submit(Square(3))?.wait()?, 9);
+    /// assert_eq!(pool.submit(Square(4))?.wait()?, 16); // by another process
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn recycle_above_memory(mut self, bytes: u64) -> Self {
         self.settings.staff.resident = Some(bytes);
         self
@@ -203,6 +297,16 @@ impl<T: Task> Builder<T> {
 
     /// Replace a worker that has been ready for so long, or up to a tenth longer, at random for each, so that not all are
     /// replaced at once. The task that it runs is done first. By default never.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    #[doc = include_str!("example.in")]
+    /// let pool = Pool::<Square>::builder().recycle_after_age(Duration::from_secs(600)).start()?;
+    /// assert_eq!(pool.submit(Square(3))?.wait()?, 9);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn recycle_after_age(mut self, age: Duration) -> Self {
         self.settings.staff.age = Some(age);
         self
@@ -211,6 +315,19 @@ impl<T: Task> Builder<T> {
     /// How many tasks may be in flight: queued, running, or done without anybody having looked: 1 to 32,768, by default
     /// 1,000. A [`submit`](Pool::submit) beyond that waits. Memory for them is taken at the start: about 600 bytes each, and
     /// up to 10 MiB for large ones.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    #[doc = include_str!("example.in")]
+    /// let pool = Pool::<Nap>::builder().workers(1).capacity(2).start()?;
+    /// let both = [pool.submit(Nap(HOUR))?, pool.submit(Nap(HOUR))?];
+    /// let refused = pool.try_submit(Nap(HOUR)).expect_err("a third one");
+    /// assert!(refused.is_full());
+    /// # pool.shutdown(Shutdown::Cancel, Duration::ZERO)?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn capacity(mut self, capacity: usize) -> Self {
         self.settings.capacity = capacity;
         self
@@ -218,6 +335,16 @@ impl<T: Task> Builder<T> {
 
     /// How many bytes a task, or what it gives, may have, encoded: by default 1 MiB. See
     /// [`Options::max_message_len`](crate::Options::max_message_len).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    #[doc = include_str!("example.in")]
+    /// let pool = Pool::<Square>::builder().max_message_len(16 << 20).start()?;
+    /// assert_eq!(pool.submit(Square(3))?.wait()?, 9);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn max_message_len(mut self, max_message_len: usize) -> Self {
         self.settings.max_message_len = max_message_len;
         self
@@ -225,6 +352,16 @@ impl<T: Task> Builder<T> {
 
     /// How many outcomes this process keeps that nobody has claimed, before [`submit`](Pool::submit) takes no task beyond the
     /// capacity any more: by default 1,048,576.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    #[doc = include_str!("example.in")]
+    /// let pool = Pool::<Square>::builder().max_unclaimed(10_000).start()?;
+    /// assert_eq!(pool.submit(Square(3))?.wait()?, 9);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn max_unclaimed(mut self, max_unclaimed: usize) -> Self {
         self.settings.max_unclaimed = max_unclaimed;
         self
@@ -232,6 +369,17 @@ impl<T: Task> Builder<T> {
 
     /// How often a task is tried again whose worker has died while it ran: by default never. A task that fails or panics
     /// is not tried again.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    #[doc = include_str!("example.in")]
+    /// let pool = Pool::<Square>::builder().retries(2).start()?;
+    /// let outcome = pool.submit(Square(3))?.outcome();
+    /// assert_eq!((outcome.attempts, outcome.result?), (1, 9));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn retries(mut self, retries: u32) -> Self {
         self.settings.retries = retries;
         self
@@ -239,6 +387,17 @@ impl<T: Task> Builder<T> {
 
     /// How long to wait before a task is [tried again](Builder::retries): `first`, then twice as long each time, `longest` at
     /// the most. By default 10 ms and 1 s.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    #[doc = include_str!("example.in")]
+    /// let (first, longest) = (Duration::from_millis(100), Duration::from_secs(10));
+    /// let pool = Pool::<Square>::builder().retries(5).retry_backoff(first, longest).start()?;
+    /// assert_eq!(pool.submit(Square(3))?.wait()?, 9);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn retry_backoff(mut self, first: Duration, longest: Duration) -> Self {
         self.settings.retry_backoff = Backoff { first, longest };
         self
@@ -247,6 +406,17 @@ impl<T: Task> Builder<T> {
     /// How long to wait before a worker is started again that has died several times in a row without having run a task:
     /// `first`, then twice as long each time, `longest` at the most. By default 10 ms and 5 s. One that has died of a task is
     /// replaced at once.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    #[doc = include_str!("example.in")]
+    /// let (first, longest) = (Duration::from_millis(100), Duration::from_secs(60));
+    /// let pool = Pool::<Square>::builder().respawn_backoff(first, longest).start()?;
+    /// assert_eq!(pool.submit(Square(3))?.wait()?, 9);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn respawn_backoff(mut self, first: Duration, longest: Duration) -> Self {
         self.settings.respawn_backoff = Backoff { first, longest };
         self
@@ -254,6 +424,16 @@ impl<T: Task> Builder<T> {
 
     /// How long [`start`](Builder::start) waits for all workers to be ready, and how long a worker that is started later
     /// may take before it is ended and another one is tried. By default 30 s.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    #[doc = include_str!("example.in")]
+    /// let hasty = Pool::<Square>::builder().start_timeout(Duration::ZERO).start();
+    /// assert!(matches!(hasty, Err(StartError::TimedOut)));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn start_timeout(mut self, start_timeout: Duration) -> Self {
         self.settings.start_timeout = start_timeout;
         self
@@ -262,6 +442,18 @@ impl<T: Task> Builder<T> {
     /// How long a worker has to stop by itself, when the pool is shut down, before its process group gets `SIGTERM`; and
     /// how long after that, before it gets `SIGKILL`. Also how long one has to end that is to be replaced, or is through
     /// with a task beyond its [time limit](Builder::time_limit), before it is killed. By default 2 s.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    #[doc = include_str!("example.in")]
+    /// let pool = Pool::<Nap>::builder().grace(Duration::from_secs(5)).start()?;
+    /// let nap = pool.submit(Nap(HOUR))?;
+    /// pool.shutdown(Shutdown::Cancel, Duration::ZERO)?; // takes 10 s at the most: this task obeys
+    /// assert!(nap.wait().is_err());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn grace(mut self, grace: Duration) -> Self {
         self.settings.grace = grace;
         self
@@ -270,12 +462,32 @@ impl<T: Task> Builder<T> {
     /// How long a wait spins before it sleeps: see [`Options::spin`](crate::Options::spin). By default 50 us if there is a
     /// processor for each worker and one for this process; else not at all: whoever spins would keep those from theirs
     /// that it waits for.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    #[doc = include_str!("example.in")]
+    /// let pool = Pool::<Square>::builder().spin(Duration::ZERO).start()?;
+    /// assert_eq!(pool.submit(Square(3))?.wait()?, 9);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn spin(mut self, spin: Duration) -> Self {
         self.spin = Some(spin);
         self
     }
 
     /// How long a worker sleeps at the most before it looks around: see [`Options::slice`](crate::Options::slice).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    #[doc = include_str!("example.in")]
+    /// let pool = Pool::<Square>::builder().slice(Duration::from_secs(1)).start()?;
+    /// assert_eq!(pool.submit(Square(3))?.wait()?, 9);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn slice(mut self, slice: Duration) -> Self {
         self.settings.slice = slice;
         self
@@ -283,12 +495,33 @@ impl<T: Task> Builder<T> {
 
     /// Another program for the workers than this one. Its `main` has to call
     /// [`run_if_worker`](super::run_if_worker), too, with the very same type of task.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    #[doc = include_str!("example.in")]
+    /// // This program, which is what workers are anyway.
+    /// let pool = Pool::<Square>::builder().program(std::env::current_exe()?).start()?;
+    /// assert_eq!(pool.submit(Square(3))?.wait()?, 9);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn program(mut self, program: impl Into<PathBuf>) -> Self {
         self.settings.program = Some(program.into());
         self
     }
 
     /// Set an environment variable of the workers.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    #[doc = include_str!("example.in")]
+    /// let pool = Pool::<Square>::builder().env("RUST_BACKTRACE", "1").start()?;
+    /// assert_eq!(pool.submit(Square(3))?.wait()?, 9);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn env(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
         let variable = (name.into(), Some(value.into()));
         self.settings.environment.push(variable);
@@ -296,12 +529,32 @@ impl<T: Task> Builder<T> {
     }
 
     /// Keep an environment variable of this process from the workers.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    #[doc = include_str!("example.in")]
+    /// let pool = Pool::<Square>::builder().env_remove("SSH_AUTH_SOCK").start()?;
+    /// assert_eq!(pool.submit(Square(3))?.wait()?, 9);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn env_remove(mut self, name: impl Into<OsString>) -> Self {
         self.settings.environment.push((name.into(), None));
         self
     }
 
     /// The working directory of the workers. By default, this process's.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    #[doc = include_str!("example.in")]
+    /// let pool = Pool::<Square>::builder().current_dir("/").start()?;
+    /// assert_eq!(pool.submit(Square(3))?.wait()?, 9);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn current_dir(mut self, directory: impl Into<PathBuf>) -> Self {
         self.settings.current_dir = Some(directory.into());
         self
@@ -309,6 +562,20 @@ impl<T: Task> Builder<T> {
 
     /// Be told of what happens to workers: on a thread of the pool, one event after the other. It must not take long, nor
     /// wait for tasks or for the pool's end. With it, each task takes two messages more; without, none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    #[doc = include_str!("example.in")]
+    /// let (sender, events) = std::sync::mpsc::channel();
+    /// let tell = move |event: &Event| drop(sender.send(*event));
+    /// let pool = Pool::<Square>::builder().workers(1).on_event(tell).start()?;
+    /// assert!(matches!(events.recv()?, Event::Started { .. }));
+    /// assert!(matches!(events.recv()?, Event::Ready { .. }));
+    /// # drop(pool);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn on_event(mut self, listener: impl Fn(&Event) + Send + Sync + 'static) -> Self {
         self.settings.listener = Some(Box::new(listener));
         self
@@ -321,6 +588,19 @@ impl<T: Task> Builder<T> {
     /// [`StartError`]: an option makes no sense; a queue could not be made; the workers' program could not be started, has no
     /// [`run_if_worker`](super::run_if_worker), or other tasks; a worker could not be
     /// [prepared](Task::prepare_worker). Nothing is left then.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    #[doc = include_str!("example.in")]
+    /// let pool = Pool::<Square>::builder().start()?;
+    /// println!("{}", pool.shutdown(Shutdown::Drain, Duration::from_secs(10))?);
+    ///
+    /// let refused = Pool::<Square>::builder().workers(0).start();
+    /// assert!(matches!(refused, Err(StartError::InvalidOption { option: "workers", .. })));
+    /// # Ok(())
+    /// # }
+    /// ```
     #[track_caller]
     pub fn start(self) -> Result<Pool<T>, StartError> {
         let made_at = Location::caller();

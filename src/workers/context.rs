@@ -64,12 +64,66 @@ pub struct Context {
 
 impl Context {
     /// Which task this is: the same number in each of its attempts.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use workring::workers::{Context, Pool, Task, run_if_worker};
+    ///
+    /// #[derive(serde::Serialize, serde::Deserialize)]
+    /// struct WhoAmI;
+    ///
+    /// impl Task for WhoAmI {
+    ///     type Output = (u64, u32);
+    ///     type Error = ();
+    ///
+    ///     fn run(self, context: &Context) -> Result<(u64, u32), ()> {
+    ///         Ok((context.id().get(), context.attempt()))
+    ///     }
+    /// }
+    ///
+    /// fn main() {
+    ///     run_if_worker::<WhoAmI>();
+    ///     let pool = Pool::<WhoAmI>::builder().start().expect("a pool");
+    ///     let handle = pool.submit(WhoAmI).expect("open");
+    ///     let id = handle.id().get();
+    ///     assert_eq!(handle.wait().expect("an output"), (id, 1));
+    /// }
+    /// ```
     #[must_use]
     pub const fn id(&self) -> TaskId {
         self.id
     }
 
     /// Which attempt this is, from 1: how many workers have died of this task, and one more.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use workring::workers::{Context, Pool, Task, run_if_worker};
+    ///
+    /// #[derive(serde::Serialize, serde::Deserialize)]
+    /// struct Moody;
+    ///
+    /// impl Task for Moody {
+    ///     type Output = u32;
+    ///     type Error = ();
+    ///
+    ///     fn run(self, context: &Context) -> Result<u32, ()> {
+    ///         match context.attempt() {
+    ///             1 => std::process::exit(1),
+    ///             attempt => Ok(attempt),
+    ///         }
+    ///     }
+    /// }
+    ///
+    /// fn main() {
+    ///     run_if_worker::<Moody>();
+    ///     let pool = Pool::<Moody>::builder().retries(1).start().expect("a pool");
+    ///     assert_eq!(pool.submit(Moody).expect("open").wait().expect("an output"), 2);
+    /// }
+    /// ```
     #[must_use]
     pub const fn attempt(&self) -> u32 {
         self.attempt
@@ -78,12 +132,77 @@ impl Context {
     /// Whether the task has been cancelled meanwhile, or has run for too long, or the pool is being shut down without
     /// waiting for it. A long task should ask now and then, and return early, with what it likes. Never waits; takes a
     /// few nanoseconds.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use workring::workers::{Context, Pool, Task, run_if_worker};
+    ///
+    /// /// Counts until it is told to stop.
+    /// #[derive(serde::Serialize, serde::Deserialize)]
+    /// struct Count;
+    ///
+    /// impl Task for Count {
+    ///     type Output = u64;
+    ///     type Error = ();
+    ///
+    ///     fn run(self, context: &Context) -> Result<u64, ()> {
+    ///         let mut count = 0;
+    ///         while !context.is_cancelled() {
+    ///             count += 1;
+    ///         }
+    ///         Ok(count)
+    ///     }
+    /// }
+    ///
+    /// fn main() {
+    ///     run_if_worker::<Count>();
+    ///     let pool = Pool::<Count>::builder().start().expect("a pool");
+    ///     let handle = pool.submit(Count).expect("open");
+    ///     let handle = handle.wait_timeout(std::time::Duration::from_millis(50)).expect_err("it counts");
+    ///     handle.cancel();
+    ///     println!("{:?}", handle.wait()); // the count; or `Cancelled`, had it not begun
+    /// }
+    /// ```
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         self.desk.is_cancelled(self.id)
     }
 
     /// Why [`is_cancelled`](Context::is_cancelled) is true; `None`: it is not. Never waits.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use workring::workers::{CancelReason, Context, Pool, Task, run_if_worker};
+    ///
+    /// #[derive(serde::Serialize, serde::Deserialize)]
+    /// struct Patient;
+    ///
+    /// impl Task for Patient {
+    ///     type Output = String;
+    ///     type Error = ();
+    ///
+    ///     fn run(self, context: &Context) -> Result<String, ()> {
+    ///         loop {
+    ///             match context.cancel_reason() {
+    ///                 None => std::thread::sleep(Duration::from_millis(1)),
+    ///                 Some(CancelReason::TimeLimit) => return Ok("out of time".to_owned()),
+    ///                 Some(_) => return Err(()),
+    ///             }
+    ///         }
+    ///     }
+    /// }
+    ///
+    /// fn main() {
+    ///     run_if_worker::<Patient>();
+    ///     let limit = Duration::from_millis(10);
+    ///     let pool = Pool::<Patient>::builder().soft_time_limit(limit).start().expect("a pool");
+    ///     let said = pool.submit(Patient).expect("open").wait();
+    ///     assert_eq!(said.expect("an output"), "out of time");
+    /// }
+    /// ```
     #[must_use]
     pub fn cancel_reason(&self) -> Option<CancelReason> {
         self.desk.why_cancelled(self.id)

@@ -82,12 +82,13 @@ impl<T: Task> Supervisor<T> {
         let pid = process.id();
         let status = process.reap().ok().flatten();
         let line = self.launcher.shared.board.slot(number);
+        let is_stopping = matches!(self.course, Course::Stopping { .. });
         let death = Deceased {
             pid,
             // Somebody else has reaped it: then nobody knows.
             status: status.unwrap_or(ExitStatus::from_raw(0)),
             running: line.and_then(crate::host::board::Slot::running),
-            was_doomed: is_doomed,
+            was_doomed: is_doomed && is_stopping,
             struck,
         };
         self.tell(Event::Exited {
@@ -96,7 +97,6 @@ impl<T: Task> Supervisor<T> {
             status,
         });
         // Nobody waits for one to be ready when all are to stop.
-        let is_stopping = matches!(self.course, Course::Stopping { .. });
         let is_expected =
             stage == Stage::Stopping || is_doomed || is_stopping && stage < Stage::Ready;
         if !is_expected {

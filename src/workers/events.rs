@@ -7,6 +7,31 @@ use std::process::ExitStatus;
 ///
 /// For each process the events come in the order of this list: `Started` first and `Exited` last, once each. A worker
 /// that dies may leave out those in between.
+///
+/// # Examples
+///
+/// ```
+#[doc = include_str!("example.in")]
+/// use std::collections::BTreeMap;
+/// use std::sync::{Arc, Mutex};
+///
+/// // How many tasks each worker has begun.
+/// let begun = Arc::new(Mutex::new(BTreeMap::<u32, u32>::new()));
+/// let counter = Arc::clone(&begun);
+/// let pool = Pool::<Square>::builder().on_event(move |event| match event {
+///     Event::TaskStarted { worker, .. } => {
+///         *counter.lock().unwrap().entry(*worker).or_default() += 1;
+///     }
+///     Event::Exited { worker, status, .. } => println!("worker {worker} has ended: {status:?}"),
+///     _ => {}
+/// });
+/// let pool = pool.start()?;
+/// assert_eq!(pool.map((0..10).map(Square)).count(), 10);
+/// pool.shutdown(Shutdown::Drain, Duration::from_secs(10))?;
+/// assert_eq!(begun.lock().unwrap().values().sum::<u32>(), 10);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {

@@ -28,6 +28,18 @@ impl<T: Task> TaskHandle<T> {
     }
 
     /// Which task it is.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    #[doc = include_str!("example.in")]
+    /// let pool = Pool::<Square>::builder().start()?;
+    /// let handle = pool.submit(Square(3))?;
+    /// let id = handle.id();
+    /// assert_eq!(handle.outcome().id, id);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub const fn id(&self) -> TaskId {
         self.id
@@ -38,11 +50,36 @@ impl<T: Task> TaskHandle<T> {
     /// # Errors
     ///
     /// [`TaskError`]: why the task has no output.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    #[doc = include_str!("example.in")]
+    /// let pool = Pool::<Square>::builder().start()?;
+    /// assert_eq!(pool.submit(Square(3))?.wait()?, 9);
+    /// match pool.submit(Square(u64::MAX))?.wait() {
+    ///     Err(TaskError::Failed(said)) => assert!(said.contains("too large")),
+    ///     other => panic!("{other:?}"),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn wait(self) -> ResultOf<T> {
         self.outcome().result
     }
 
     /// As [`wait`](TaskHandle::wait), with what else there is to know of it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    #[doc = include_str!("example.in")]
+    /// let pool = Pool::<Square>::builder().start()?;
+    /// let outcome = pool.submit(Square(3))?.outcome();
+    /// assert_eq!((outcome.attempts, outcome.result?), (1, 9));
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn outcome(mut self) -> OutcomeOf<T> {
         match self.claim(None) {
@@ -60,6 +97,19 @@ impl<T: Task> TaskHandle<T> {
     /// # Errors
     ///
     /// The handle, if the task is not done by then.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    #[doc = include_str!("example.in")]
+    /// let pool = Pool::<Nap>::builder().start()?;
+    /// let nap = pool.submit(Nap(HOUR))?;
+    /// let nap = nap.wait_timeout(Duration::from_millis(5)).expect_err("not done yet");
+    /// nap.cancel();
+    /// assert!(nap.wait().is_err());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn wait_timeout(self, timeout: Duration) -> Result<ResultOf<T>, Self> {
         match Instant::now().checked_add(timeout) {
             Some(deadline) => self.wait_deadline(deadline),
@@ -72,6 +122,19 @@ impl<T: Task> TaskHandle<T> {
     /// # Errors
     ///
     /// The handle, if the task is not done by then.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    #[doc = include_str!("example.in")]
+    /// let pool = Pool::<Square>::builder().start()?;
+    /// let (one, other) = (pool.submit(Square(3))?, pool.submit(Square(4))?);
+    /// let deadline = Instant::now() + Duration::from_secs(10); // for both
+    /// assert_eq!(one.wait_deadline(deadline).expect("in time")?, 9);
+    /// assert_eq!(other.wait_deadline(deadline).expect("in time")?, 16);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn wait_deadline(mut self, deadline: Instant) -> Result<ResultOf<T>, Self> {
         match self.claim(Some(deadline)) {
             Ok(outcome) => Ok(outcome.result),
@@ -93,6 +156,19 @@ impl<T: Task> TaskHandle<T> {
     }
 
     /// Whether the outcome is there, so that to wait for it would not take long. Looks at what has arrived. Never waits.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    #[doc = include_str!("example.in")]
+    /// let pool = Pool::<Nap>::builder().start()?;
+    /// let nap = pool.submit(Nap(HOUR))?;
+    /// assert!(!nap.is_finished());
+    /// pool.shutdown(Shutdown::Cancel, Duration::ZERO)?;
+    /// assert!(nap.is_finished());
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn is_finished(&self) -> bool {
         self.shared.inbox.glance();
@@ -103,6 +179,19 @@ impl<T: Task> TaskHandle<T> {
     /// Ask for the end of the task: one that has not been started will not be, and its outcome is
     /// [`TaskError::Cancelled`]; one that is running is told ([`Context::is_cancelled`](super::Context::is_cancelled)),
     /// and whatever it returns is its outcome. True if the outcome was not known yet. Never waits.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    #[doc = include_str!("example.in")]
+    /// let pool = Pool::<Nap>::builder().workers(1).start()?;
+    /// let (running, queued) = (pool.submit(Nap(HOUR))?, pool.submit(Nap(HOUR))?);
+    /// assert!(queued.cancel() && running.cancel());
+    /// assert!(running.wait().is_err());
+    /// assert!(matches!(queued.wait(), Err(TaskError::Cancelled)));
+    /// # Ok(())
+    /// # }
+    /// ```
     #[allow(
         clippy::must_use_candidate,
         reason = "cancelling is the point; whether it came too late is a detail"
@@ -117,6 +206,18 @@ impl<T: Task> TaskHandle<T> {
     ///
     /// Should the worker be done with the task and begin another one at the very moment in which it is killed, that one is
     /// run again by another worker, and the attempt not counted.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    #[doc = include_str!("example.in")]
+    /// let pool = Pool::<Nap>::builder().workers(1).start()?;
+    /// let nap = pool.submit(Nap(HOUR))?;
+    /// assert!(nap.cancel_within(Duration::from_secs(1)));
+    /// assert!(nap.wait().is_err());
+    /// # Ok(())
+    /// # }
+    /// ```
     #[allow(
         clippy::must_use_candidate,
         reason = "cancelling is the point; whether it came too late is a detail"

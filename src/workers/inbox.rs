@@ -24,6 +24,7 @@
 //! I6. Once `ended`, every task has its outcome, and no wait sleeps.
 
 use super::envelope::{Answer, Done, ResultCodec, Ticket};
+use super::pace::Pace;
 use super::report::Tally;
 use super::streams::{StreamId, Streams};
 use super::supervisor::Orders;
@@ -66,12 +67,17 @@ pub(super) struct State<T: Task> {
     capacity: usize,
     /// With more than so many in flight the supervisor wants to be woken.
     wake_above: usize,
+    /// The shortest limit that a task has of its own, of those that were accepted since nothing was in flight. While it is
+    /// there, the supervisor looks at its workers that often.
+    shortest_limit: Option<Duration>,
     kept: HashMap<TaskId, OutcomeOf<T>>,
     loose: VecDeque<OutcomeOf<T>>,
     streams: Streams<OutcomeOf<T>>,
     tally: Tally,
     has_leader: bool,
     followers: usize,
+    /// How often results come.
+    pace: Pace,
     urgent: usize,
     /// The leader's, while there is one.
     buffer: Vec<Answer<T>>,
@@ -89,6 +95,8 @@ pub(super) struct Flight {
     pub(super) cancelled: bool,
     /// Whether it has run for too long: how it ends from now on is a time-out.
     pub(super) timed_out: bool,
+    /// How long it may run, if it says so itself.
+    pub(super) limit: Option<Duration>,
     owner: Owner,
 }
 
@@ -195,21 +203,21 @@ impl<T: Task> State<T> {
     }
 
     /// A ticket for another task; `None`: there are as many in flight as there may be.
-    fn reserve(&mut self, owner: Owner) -> Option<Ticket> {
+    fn reserve(&mut self, owner: Owner, limit: Option<Duration>) -> Option<Ticket> {
         if self.in_flight >= self.capacity {
             return None;
         }
         // Ends: there are more places than the capacity.
         loop {
             let id = self.number();
-            if let Some(ticket) = self.take_place(id, owner) {
+            if let Some(ticket) = self.take_place(id, owner, limit) {
                 return Some(ticket);
             }
         }
     }
 
     /// The place of this number, if it is free.
-    fn take_place(&mut self, id: TaskId, owner: Owner) -> Option<Ticket> {
+    fn take_place(&mut self, id: TaskId, owner: Owner, limit: Option<Duration>) -> Option<Ticket> {
         let place = self.place(id);
         let entry = self.flights.get_mut(place)?;
         if entry.is_some() {
@@ -222,28 +230,49 @@ impl<T: Task> State<T> {
             unbegun: 0,
             cancelled: false,
             timed_out: false,
+            limit,
             owner,
         });
+        if limit.is_some() {
+            self.note_limit(limit);
+        }
         self.in_flight += 1;
         self.held += usize::from(owner != Owner::Anybody);
         self.tally.submitted += 1;
         Some(ticket)
     }
 
-    /// Tickets for as many tasks as there is room for, `wanted` at the most, whose numbers are consecutive (I2). `None`:
-    /// there is no room now.
-    fn reserve_run(&mut self, wanted: usize, owner: Owner) -> Result<Option<Run>, Refused> {
+    /// The supervisor is to look sooner than it would, if this is shorter than what it knows.
+    #[cold]
+    fn note_limit(&mut self, limit: Option<Duration>) {
+        if self.shortest_limit.is_none() || limit < self.shortest_limit {
+            self.shortest_limit = limit;
+            self.wake_above = 0;
+        }
+    }
+
+    /// Tickets for as many tasks as there is room for, with these limits of their own, whose numbers are consecutive (I2).
+    /// `None`: there is no room now.
+    fn reserve_run(
+        &mut self,
+        limits: &[Option<Duration>],
+        owner: Owner,
+    ) -> Result<Option<Run>, Refused> {
         if let Some(what) = self.unknown {
             return Err(Refused::Unknown(what));
         }
         if !self.open {
             return Err(Refused::Closed);
         }
-        let wanted = wanted.min(self.capacity - self.in_flight);
-        let first = (wanted > 0).then(|| self.reserve(owner)).flatten();
+        let room = self.capacity - self.in_flight;
+        let mut limits = limits.iter().take(room);
+        let first = limits.next().and_then(|&limit| self.reserve(owner, limit));
         Ok(first.map(|ticket| {
             let mut count = 1;
-            while count < wanted && self.take_place(TaskId(self.next), owner).is_some() {
+            for &limit in limits {
+                if self.take_place(TaskId(self.next), owner, limit).is_none() {
+                    break;
+                }
                 self.next += 1;
                 count += 1;
             }
@@ -339,8 +368,19 @@ impl<T: Task> State<T> {
     /// Wake the supervisor, once, when more than `idle` tasks are in flight, if none is now, or else more than `busy`. How
     /// many are.
     pub(super) fn wake_above(&mut self, idle: usize, busy: usize) -> usize {
-        self.wake_above = if self.in_flight == 0 { idle } else { busy };
+        self.wake_above = if self.in_flight == 0 {
+            // The next one that has a limit of its own wakes it.
+            self.shortest_limit = None;
+            idle
+        } else {
+            busy
+        };
         self.in_flight
+    }
+
+    /// How long nothing needs to be looked at after a look at which nothing ran, for tasks with a limit of their own.
+    pub(super) fn shortest_limit(&self) -> Option<Duration> {
+        self.shortest_limit
     }
 
     fn unclaimed(&self) -> usize {
@@ -368,12 +408,14 @@ impl<T: Task> Inbox<T> {
             held: 0,
             capacity,
             wake_above: usize::MAX,
+            shortest_limit: None,
             kept: HashMap::new(),
             loose: VecDeque::new(),
             streams: Streams::default(),
             tally: Tally::default(),
             has_leader: false,
             followers: 0,
+            pace: Pace::default(),
             urgent: 0,
             buffer: Vec::new(),
         };
@@ -387,11 +429,12 @@ impl<T: Task> Inbox<T> {
         }
     }
 
-    /// A ticket for a task that is about to be sent. While there is no room, wait until `deadline` (none: for ever),
+    /// A ticket for a task that is about to be sent, and has this limit of its own. While there is no room, wait until `deadline` (none: for ever),
     /// moving results into this inbox.
     pub(super) fn reserve(
         &self,
         owner: Owner,
+        limit: Option<Duration>,
         deadline: Option<Instant>,
     ) -> Result<Result<Ticket, Refused>, Vain> {
         let max = self.max_unclaimed;
@@ -402,7 +445,7 @@ impl<T: Task> Inbox<T> {
             if !state.open {
                 return Some(Err(Refused::Closed));
             }
-            if let Some(ticket) = state.reserve(owner) {
+            if let Some(ticket) = state.reserve(owner, limit) {
                 self.rouse(state);
                 return Some(Ok(ticket));
             }
@@ -429,35 +472,35 @@ impl<T: Task> Inbox<T> {
         self.with(|state| state.abandon(stream, has_tasks))
     }
 
-    /// Room for tasks of a map, if there is some now: as many as `wanted` at the most.
+    /// Room for tasks of a map, which have these limits of their own, if there is some now: perhaps not for all.
     pub(super) fn reserve_run(
         &self,
         stream: StreamId,
-        wanted: usize,
+        limits: &[Option<Duration>],
     ) -> Result<Option<Run>, Refused> {
         self.with(|state| {
-            let run = state.reserve_run(wanted, Owner::Stream(stream));
+            let run = state.reserve_run(limits, Owner::Stream(stream));
             self.rouse(state);
             run
         })
     }
 
-    /// Wait until a map can go on: with outcomes, all of which are moved into `arrived`, which is empty; or, if any is
-    /// `wanted`, with room for tasks.
+    /// Wait until a map can go on: with outcomes, all of which are moved into `arrived`, which is empty; or with room for
+    /// tasks, if it has any, whose own `limits` these are.
     pub(super) fn step(
         &self,
         stream: StreamId,
-        wanted: usize,
+        limits: &[Option<Duration>],
         arrived: &mut VecDeque<OutcomeOf<T>>,
     ) -> Result<Step, Vain> {
         self.wait_until(None, |state| {
             if state.streams.take(stream, arrived) {
                 return Some(Step::Arrived);
             }
-            if wanted == 0 {
+            if limits.is_empty() {
                 return None;
             }
-            let run = state.reserve_run(wanted, Owner::Stream(stream));
+            let run = state.reserve_run(limits, Owner::Stream(stream));
             self.rouse(state);
             match run {
                 Ok(run) => run.map(Step::Room),
@@ -593,7 +636,11 @@ impl<T: Task> Inbox<T> {
     ) -> (MutexGuard<'a, State<T>>, bool) {
         state.has_leader = true;
         let mut buffer = core::mem::take(&mut state.buffer);
+        let (pace, are_several_due) = (state.pace, state.in_flight > 1);
         drop(state);
+        if are_several_due && deadline.is_none_or(|deadline| deadline > Instant::now()) {
+            pace.give_way_if(|| self.results.is_empty());
+        }
         let received = match deadline {
             None => self
                 .results
@@ -606,6 +653,9 @@ impl<T: Task> Inbox<T> {
         };
         let mut state = self.state.lock();
         state.has_leader = false;
+        if received.is_ok() {
+            state.pace.step();
+        }
         Self::take_in(&mut state, buffer);
         let mut is_late = false;
         match received {

@@ -6,8 +6,9 @@
 //! | a worker                          | is looked at again                                                      |
 //! |-----------------------------------|-------------------------------------------------------------------------|
 //! | runs a task, since `t`            | at `t` and its next limit                                               |
-//! | runs none                         | after the shortest limit: what is begun after the look is not over before |
+//! | runs none                         | after the shortest limit, of the pool or of a task that has its own: what is begun after the look is not over before |
 //! | any, and no task is in flight     | after the next task was submitted, which wakes the supervisor once       |
+//! | any, and a task comes whose own limit is shorter | at once: submitting it wakes the supervisor              |
 //! | any, and there is a memory limit  | after [`MEMORY_LOOK`], while tasks are in flight                        |
 //!
 //! At its soft limit a task is told, and its failure is a time-out from then on. Beyond a hard one its worker is
@@ -36,6 +37,8 @@ use std::time::Instant;
 
 /// How often the memory of workers that run a task is looked at.
 const MEMORY_LOOK: Duration = Duration::from_millis(100);
+/// Workers are not looked at more often than this for what they may begin, however short a limit is.
+const LEAST_LOOK: Duration = Duration::from_millis(1);
 /// How long to wait before looking again for a task that is to be killed and was found nowhere: twice as long each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
@@ -164,7 +167,11 @@ impl<T: Task> Supervisor<T> {
         if self.course != Course::Running {
             return;
         }
+        let inbox = &self.launcher.shared.inbox;
+        let own = inbox.with(|state| state.shortest_limit());
         let shortest = self.settings().limits.shortest();
+        let shortest = own.into_iter().chain(shortest).min();
+        let shortest = shortest.map(|shortest| shortest.max(LEAST_LOOK));
         if shortest.is_none() && self.condemned.is_empty() && !self.settings().staff.varies() {
             return;
         }
@@ -174,7 +181,7 @@ impl<T: Task> Supervisor<T> {
         let mut next = self.execute(now);
         if shortest.is_some() {
             for index in 0..self.slots.len() {
-                next = sooner(next, self.examine(index, now));
+                next = sooner(next, self.examine(index, own, now));
             }
         }
         let idle = if shortest.is_some() { 0 } else { usize::MAX };
@@ -192,20 +199,23 @@ impl<T: Task> Supervisor<T> {
         self.inspection = sooner(self.inspection, next);
     }
 
-    /// See to a worker's task. When it reaches its next limit.
-    fn examine(&mut self, index: usize, now: Instant) -> Option<Instant> {
+    /// See to a worker's task. When it reaches its next limit. `own` is the shortest that a task has of its own.
+    fn examine(&mut self, index: usize, own: Option<Duration>, now: Instant) -> Option<Instant> {
         let limits = self.settings().limits;
         let (seen, pid) = self.seen(index)?;
         let inbox = &self.launcher.shared.inbox;
         let flight = inbox.with(|state| state.flight(seen.task).copied());
+        // What limit a task had that has its outcome is not known any more. It is through, so any will do (Q4).
+        let own = flight.map_or(own, |flight| flight.limit);
+        let hard = own.or(limits.hard);
         let Some(flight) = flight.filter(|_| !seen.is_sending) else {
-            return if seen.is_beyond(limits.hard) {
+            return if seen.is_beyond(hard) {
                 self.linger(index, seen.task, Why::TimedOut, now)
             } else {
-                seen.reaches(limits.hard, now)
+                seen.reaches(hard, now)
             };
         };
-        if seen.is_beyond(limits.hard) {
+        if seen.is_beyond(hard) {
             self.strike(index, seen.task, Why::TimedOut, false);
             return None;
         }
@@ -216,10 +226,7 @@ impl<T: Task> Supervisor<T> {
         if seen.is_beyond(limits.soft) && !flight.timed_out {
             self.warn(seen.task);
         }
-        sooner(
-            seen.reaches(limits.soft, now),
-            seen.reaches(limits.hard, now),
-        )
+        sooner(seen.reaches(limits.soft, now), seen.reaches(hard, now))
     }
 
     /// What runs in a slot, and the process that runs it.

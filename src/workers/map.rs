@@ -22,6 +22,7 @@ use super::streams::StreamId;
 use super::task::{OutcomeOf, Task, TaskError, TaskId};
 use core::fmt;
 use core::iter::FusedIterator;
+use core::time::Duration;
 use std::collections::VecDeque;
 
 /// Tasks in a window for each worker, in chunks, unless something else is asked for; and how many there are at least.
@@ -41,6 +42,8 @@ pub struct Map<'a, T: Task, I: Iterator<Item = T>> {
     /// None before the first task.
     stream: Option<StreamId>,
     in_hand: Vec<T>,
+    /// How long each of those may run, if it says so itself.
+    limits: Vec<Option<Duration>>,
     /// Sent, or refused, and not given to the caller yet.
     outstanding: usize,
     arrived: VecDeque<OutcomeOf<T>>,
@@ -63,6 +66,7 @@ impl<'a, T: Task, I: Iterator<Item = T>> Map<'a, T, I> {
             window: None,
             stream: None,
             in_hand: Vec::new(),
+            limits: Vec::new(),
             outstanding: 0,
             arrived: VecDeque::new(),
             line: is_ordered.then(VecDeque::new),
@@ -78,6 +82,17 @@ impl<'a, T: Task, I: Iterator<Item = T>> Map<'a, T, I> {
     /// lost, or [tried again](super::Builder::retries); the others of the chunk go to other workers.
     ///
     /// Tasks that are too large together for one message are sent one by one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    #[doc = include_str!("example.in")]
+    /// let pool = Pool::<Square>::builder().start()?;
+    /// let squares = pool.map((0..1000).map(Square)).chunk(100);
+    /// assert_eq!(squares.filter_map(|outcome| outcome.result.ok()).last(), Some(998_001));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn chunk(mut self, chunk: usize) -> Self {
         self.chunk = chunk.clamp(1, LARGEST_CHUNK);
         self
@@ -87,6 +102,23 @@ impl<'a, T: Task, I: Iterator<Item = T>> Map<'a, T, I> {
     /// least a chunk; by default four chunks for each worker, and at least 64.
     ///
     /// A window larger than the pool's [capacity](super::Builder::capacity) allows for outcomes that wait for the caller.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    #[doc = include_str!("example.in")]
+    /// let pool = Pool::<Square>::builder().start()?;
+    /// let taken = std::cell::Cell::new(0);
+    /// let tasks = (0..1000).map(|n| {
+    ///     taken.set(n + 1);
+    ///     Square(n)
+    /// });
+    /// let mut squares = pool.map(tasks).window(10);
+    /// assert_eq!(squares.next().expect("the first").result?, 0);
+    /// assert_eq!(taken.get(), 10);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn window(mut self, window: usize) -> Self {
         self.window = Some(window);
         self
@@ -112,8 +144,9 @@ impl<'a, T: Task, I: Iterator<Item = T>> Map<'a, T, I> {
                 self.refuse(Refused::Unknown(FORKED));
                 return;
             }
-            let (stream, wanted) = (self.stream(), self.in_hand.len());
-            match self.pool.shared.inbox.reserve_run(stream, wanted) {
+            let stream = self.stream();
+            let inbox = &self.pool.shared.inbox;
+            match inbox.reserve_run(stream, &self.limits) {
                 Ok(Some(run)) => self.send(run),
                 Ok(None) => return,
                 Err(refused) => self.refuse(refused),
@@ -127,7 +160,10 @@ impl<'a, T: Task, I: Iterator<Item = T>> Map<'a, T, I> {
             && self.outstanding + self.chunk <= self.window_or_default()
             && let Some(source) = &mut self.source
         {
-            self.in_hand.extend(source.by_ref().take(self.chunk));
+            for task in source.by_ref().take(self.chunk) {
+                self.limits.push(task.time_limit());
+                self.in_hand.push(task);
+            }
             if self.in_hand.len() < self.chunk {
                 self.source = None;
             }
@@ -144,6 +180,7 @@ impl<'a, T: Task, I: Iterator<Item = T>> Map<'a, T, I> {
                 outcome: None,
             }));
         }
+        self.limits.drain(..count);
         let shared = &self.pool.shared;
         if count == 1 {
             let task = self.in_hand.remove(0);
@@ -158,6 +195,7 @@ impl<'a, T: Task, I: Iterator<Item = T>> Map<'a, T, I> {
     #[cold]
     fn refuse(&mut self, refused: Refused) {
         self.source = None;
+        self.limits.clear();
         for _ in self.in_hand.drain(..) {
             let error = match refused {
                 Refused::Unknown(what) => TaskError::Unknown { what },
@@ -200,15 +238,15 @@ impl<'a, T: Task, I: Iterator<Item = T>> Map<'a, T, I> {
 
     /// N2. False: nothing will ever come.
     fn wait(&mut self) -> bool {
-        let (stream, wanted) = (self.stream(), self.in_hand.len());
+        let stream = self.stream();
         let inbox = &self.pool.shared.inbox;
-        match inbox.step(stream, wanted, &mut self.arrived) {
+        match inbox.step(stream, &self.limits, &mut self.arrived) {
             Ok(Step::Arrived) => {}
             Ok(Step::Room(run)) => self.send(run),
             Ok(Step::Refused(refused)) => self.refuse(refused),
             Err(Vain::Unknown(what)) => {
                 inbox.lose(what);
-                return inbox.step(stream, 0, &mut self.arrived).is_ok();
+                return inbox.step(stream, &[], &mut self.arrived).is_ok();
             }
             Err(Vain::Ended | Vain::Deadline) => return false,
         }

@@ -3,7 +3,7 @@
 //! Workers are this same program, run again. It becomes one by the first line of its `main`, which returns at once in
 //! any other process:
 //!
-//! ```no_run
+//! ```
 //! use serde::{Deserialize, Serialize};
 //! use std::time::Duration;
 //! use workring::workers::{Context, Pool, Shutdown, Task, run_if_worker};
@@ -41,7 +41,7 @@
 //!     }
 //!
 //!     // From any iterator, a few at a time, and the results in the same order:
-//!     for outcome in pool.map((0..1_000_000).map(Square)) {
+//!     for outcome in pool.map((0..1_000).map(Square)) {
 //!         println!("{}", outcome.result?);
 //!     }
 //!
@@ -56,13 +56,23 @@
 //! |---|---|
 //! | outcomes | Each task that was accepted has one outcome, and only one: [output or error](TaskError). |
 //! | crashes | A worker that dies, at any instruction, costs only the task that it was running, which is tried again ([`Builder::retries`]) or reported with the worker's exit status. Tasks that it had not begun go to another worker. It is replaced. |
-//! | limits | A task that runs for too long, or takes too much memory, ends with its worker, which is replaced: [`Builder::time_limit`], [`Builder::memory_limit`]. |
+//! | limits | A task that runs for too long, or takes too much memory, ends with its worker, which is replaced: [`Builder::time_limit`], [`Task::time_limit`], [`Builder::memory_limit`]. |
 //! | panics | A panic of a task is its outcome, with message and place. The worker lives. |
 //! | no dead end | Who submits without reading moves results into memory meanwhile. |
 //! | the end | [`Pool::shutdown`] is bounded in every step, may be called by anybody at any time, and its books balance. |
 //! | nobody left | A worker leads a process group of its own, which ends with it. Workers end when their parent does, however it ends. |
 //! | logs | What workers log by `tracing`, and panics of their threads, reach the parent's subscriber, as far as it listens; as events of the target `workring::worker`. |
 //! | mismatch | A worker whose program has other tasks, or another version of this crate, is a typed error that names both. |
+//!
+//! # Signals
+//!
+//! Each worker leads a process group of its own. So a Ctrl-C at the terminal, or a `SIGTERM` to the group of this process, does
+//! not reach workers, nor what their tasks have started: this process hears it, and calls [`Pool::shutdown`], as
+//! [`Shutdown::Cancel`] if it is in a hurry. If it has no handler and dies of the signal, its workers end with it.
+//!
+//! A signal that somebody sends to a worker itself is another thing: the worker dies of it, and that is reported as any other
+//! death, and the task is [tried again](Builder::retries) or lost. Where a service or a container is stopped by a `SIGTERM` to all
+//! of its processes, as `systemd` does unless told otherwise, let it send it to the first one only (`KillMode=mixed`).
 //!
 //! # How it works
 //!
@@ -83,6 +93,7 @@
 //! | `messages`    | what is said over a link                                                       |
 //! | `inbox`       | the parent's memory of its tasks: states of a task, who receives results       |
 //! | `streams`     | the outcomes of maps, until these take them                                    |
+//! | `pace`        | whether to sleep between two messages, or to let others go first                |
 //! | `pool`, `handle`, `map`, `builder` | the parent's side, as callers see it                      |
 //! | `supervisor`, `slot`, `launch`, `deaths` | workers' lives: states of a slot, what a death leaves behind |
 //! | `limits`, `staff` | workers that take too long, or too much; that have done enough; how many there are |
@@ -112,6 +123,7 @@ mod limits;
 mod log;
 mod map;
 mod messages;
+mod pace;
 mod panics;
 mod pool;
 mod report;

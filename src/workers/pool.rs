@@ -67,7 +67,9 @@ impl<T: Task> Shared<T> {
         if !self.origin.is_here() {
             return refused(SubmitError::Forked(task));
         }
-        match self.inbox.reserve(owner, deadline) {
+        // Before anything is done: it is the caller's own.
+        let limit = task.time_limit();
+        match self.inbox.reserve(owner, limit, deadline) {
             Ok(Ok(ticket)) => self.send(ticket, task),
             Ok(Err(Refused::Closed)) | Err(Vain::Ended) => refused(SubmitError::Closed(task)),
             Ok(Err(Refused::Unclaimed { max })) => refused(SubmitError::Unclaimed { task, max }),
@@ -202,6 +204,16 @@ pub struct Pool<T: Task> {
 
 impl<T: Task> Pool<T> {
     /// What the pool is made with. Nothing is started yet.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    #[doc = include_str!("example.in")]
+    /// let pool = Pool::<Square>::builder().workers(2).retries(1).start()?;
+    /// assert_eq!(pool.submit(Square(3))?.wait()?, 9);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn builder() -> Builder<T> {
         Builder::new()
     }
@@ -228,6 +240,22 @@ impl<T: Task> Pool<T> {
     ///
     /// [`SubmitError`], with the task: the pool is being shut down; too many outcomes were not claimed; the task is too
     /// large, or can't be encoded.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    #[doc = include_str!("example.in")]
+    /// let pool = Pool::<Square>::builder().start()?;
+    /// let handle = pool.submit(Square(3))?;
+    /// assert_eq!(handle.wait()?, 9);
+    ///
+    /// pool.shutdown(Shutdown::Drain, Duration::from_secs(10))?;
+    /// let refused = pool.submit(Square(4)).expect_err("it is shut down");
+    /// assert!(refused.is_closed());
+    /// assert_eq!(refused.into_task(), Square(4));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn submit(&self, task: T) -> Result<TaskHandle<T>, SubmitError<T>> {
         match self.shared.submit(task, Owner::Handle, None) {
             Ok(id) => Ok(TaskHandle::new(Arc::clone(&self.shared), id)),
@@ -242,6 +270,22 @@ impl<T: Task> Pool<T> {
     /// # Errors
     ///
     /// [`TrySubmitError`], with the task: as many are in flight as may be, or as for [`submit`](Pool::submit).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    #[doc = include_str!("example.in")]
+    /// let pool = Pool::<Nap>::builder().workers(1).capacity(1).start()?;
+    /// let running = pool.try_submit(Nap(HOUR))?;
+    /// match pool.try_submit(Nap(HOUR)) {
+    ///     Err(refused) if refused.is_full() => println!("later, perhaps"),
+    ///     other => panic!("{other:?}"),
+    /// }
+    /// # running.cancel();
+    /// # assert!(running.wait().is_err());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn try_submit(&self, task: T) -> Result<TaskHandle<T>, TrySubmitError<T>> {
         let id = self
             .shared
@@ -254,6 +298,23 @@ impl<T: Task> Pool<T> {
     /// goes to one of them.
     ///
     /// After [`shutdown`](Pool::shutdown) it gives what nobody has claimed before.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    #[doc = include_str!("example.in")]
+    /// let pool = Pool::<Square>::builder().start()?;
+    /// for n in 0..10 {
+    ///     pool.submit(Square(n))?; // and the handle is dropped
+    /// }
+    /// let mut sum = 0;
+    /// for outcome in pool.drain() {
+    ///     sum += outcome.result?;
+    /// }
+    /// assert_eq!(sum, 285);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn drain(&self) -> Drain<'_, T> {
         Drain { pool: self }
     }
@@ -278,23 +339,16 @@ impl<T: Task> Pool<T> {
     ///
     /// # Examples
     ///
-    /// ```no_run
-    /// # use serde::{Deserialize, Serialize};
-    /// # use workring::workers::{Context, Pool, Task};
-    /// # #[derive(Serialize, Deserialize)]
-    /// # struct Square(u64);
-    /// # impl Task for Square {
-    /// #     type Output = u64;
-    /// #     type Error = String;
-    /// #     fn run(self, _: &Context) -> Result<u64, String> { Ok(self.0 * self.0) }
-    /// # }
+    /// ```
+    #[doc = include_str!("example.in")]
     /// # let pool = Pool::<Square>::builder().start()?;
     /// let squares: Result<Vec<u64>, _> = pool
     ///     .map((1..=1000).map(Square))
     ///     .map(|outcome| outcome.result)
     ///     .collect();
     /// assert_eq!(squares?[11], 144);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # Ok(())
+    /// # }
     /// ```
     pub fn map<I: IntoIterator<Item = T>>(&self, tasks: I) -> Map<'_, T, I::IntoIter> {
         Map::new(self, tasks.into_iter(), true)
@@ -308,32 +362,41 @@ impl<T: Task> Pool<T> {
     ///
     /// Many small tasks: sent 64 at a time, at the most 256 on their way.
     ///
-    /// ```no_run
-    /// # use serde::{Deserialize, Serialize};
-    /// # use workring::workers::{Context, Pool, Task};
-    /// # #[derive(Serialize, Deserialize)]
-    /// # struct Square(u64);
-    /// # impl Task for Square {
-    /// #     type Output = u64;
-    /// #     type Error = String;
-    /// #     fn run(self, _: &Context) -> Result<u64, String> { Ok(self.0 * self.0) }
-    /// # }
+    /// ```
+    #[doc = include_str!("example.in")]
     /// # let pool = Pool::<Square>::builder().start()?;
     /// let mut sum = 0;
-    /// for outcome in pool.map_unordered((1..=1_000_000).map(Square)).chunk(64).window(256) {
+    /// for outcome in pool.map_unordered((1..=1000).map(Square)).chunk(64).window(256) {
     ///     match outcome.result {
     ///         Ok(square) => sum += square,
     ///         Err(error) => eprintln!("task {}: {error}", outcome.id),
     ///     }
     /// }
-    /// println!("{sum}");
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// assert_eq!(sum, 333_833_500);
+    /// # Ok(())
+    /// # }
     /// ```
     pub fn map_unordered<I: IntoIterator<Item = T>>(&self, tasks: I) -> Map<'_, T, I::IntoIter> {
         Map::new(self, tasks.into_iter(), false)
     }
 
     /// How many tasks were submitted and have no outcome yet, or one that has not been looked at.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    #[doc = include_str!("example.in")]
+    /// let pool = Pool::<Nap>::builder().workers(1).start()?;
+    /// let naps = [pool.submit(Nap(HOUR))?, pool.submit(Nap(HOUR))?];
+    /// assert_eq!(pool.in_flight(), 2);
+    /// for nap in naps {
+    ///     nap.cancel();
+    ///     assert!(nap.wait().is_err());
+    /// }
+    /// assert_eq!(pool.in_flight(), 0);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn in_flight(&self) -> usize {
         self.shared.inbox.with(|state| state.in_flight())
@@ -350,6 +413,21 @@ impl<T: Task> Pool<T> {
     /// # Errors
     ///
     /// [`ShutdownError::Forked`]: this is a forked child, and not its pool.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    #[doc = include_str!("example.in")]
+    /// let pool = Pool::<Square>::builder().start()?;
+    /// let handle = pool.submit(Square(3))?;
+    /// let report = pool.shutdown(Shutdown::Drain, Duration::from_secs(10))?;
+    /// assert!(report.is_balanced());
+    /// assert_eq!((report.submitted, report.completed), (1, 1));
+    /// assert_eq!(pool.shutdown(Shutdown::Cancel, Duration::ZERO)?, report);
+    /// assert_eq!(handle.wait()?, 9);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn shutdown(&self, how: Shutdown, timeout: Duration) -> Result<Report, ShutdownError> {
         if !self.shared.origin.is_here() {
             return Err(ShutdownError::Forked);

@@ -42,6 +42,21 @@ pub struct Report {
 
 impl Report {
     /// Whether the books balance, as they always should.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    #[doc = include_str!("example.in")]
+    /// let pool = Pool::<Square>::builder().start()?;
+    /// for n in [3, 4, u64::MAX] {
+    ///     pool.submit(Square(n))?;
+    /// }
+    /// let report = pool.shutdown(Shutdown::Drain, Duration::from_secs(10))?;
+    /// assert!(report.is_balanced());
+    /// assert_eq!((report.submitted, report.completed, report.failed), (3, 2, 1));
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub const fn is_balanced(&self) -> bool {
         self.submitted == self.completed + self.failed + self.timed_out + self.cancelled + self.lost

@@ -24,6 +24,18 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 /// What becomes of the tasks that are in flight when a pool is [shut down](super::Pool::shutdown).
+///
+/// # Examples
+///
+/// ```
+#[doc = include_str!("example.in")]
+/// let pool = Pool::<Nap>::builder().workers(1).start()?;
+/// let naps = [pool.submit(Nap(HOUR))?, pool.submit(Nap(HOUR))?];
+/// let report = pool.shutdown(Shutdown::Cancel, Duration::ZERO)?;
+/// assert_eq!((report.submitted, report.completed), (2, 0));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Shutdown {

@@ -82,7 +82,7 @@ pub(super) struct Deceased {
     pub(super) status: ExitStatus,
     /// The task that it was running.
     pub(super) running: Option<Running>,
-    /// Whether this process has ended it.
+    /// Whether this process has ended it because the pool is at its end.
     pub(super) was_doomed: bool,
     /// And for what, if for something.
     pub(super) struck: Option<Strike>,

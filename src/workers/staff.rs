@@ -169,6 +169,7 @@ impl<T: Task> Supervisor<T> {
     fn end_overdue(&mut self, index: usize) {
         if let Some(worker) = self.slots.get_mut(index).and_then(Slot::worker_mut) {
             worker.kill();
+            self.toll.killed += 1;
         }
         if self.course == Course::Starting {
             self.fail(StartError::TimedOut);

@@ -2,6 +2,7 @@
 
 use super::context::Context;
 use core::fmt;
+use core::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::error::Error;
@@ -53,12 +54,92 @@ pub trait Task: Serialize + DeserializeOwned + Send + 'static {
     /// Its own. The caller gets them as [`TaskError::Failed`].
     fn run(self, context: &Context) -> Result<Self::Output, Self::Error>;
 
+    /// How long this task may run: in the place of the pool's [`time_limit`](super::Builder::time_limit), be it longer or
+    /// shorter, and otherwise like it. `None`, the default: as long as the pool says.
+    ///
+    /// Asked once, in the parent, when the task is submitted or [taken from a map's iterator](super::Pool::map), and the
+    /// same for all its attempts. The pool's [soft limit](super::Builder::soft_time_limit) is the same for all tasks.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use workring::workers::{Context, Pool, Task, TaskError, run_if_worker};
+    ///
+    /// #[derive(serde::Serialize, serde::Deserialize)]
+    /// struct Sleep {
+    ///     seconds: u64,
+    ///     at_most: Duration,
+    /// }
+    ///
+    /// impl Task for Sleep {
+    ///     type Output = ();
+    ///     type Error = ();
+    ///
+    ///     fn run(self, _: &Context) -> Result<(), ()> {
+    ///         std::thread::sleep(Duration::from_secs(self.seconds));
+    ///         Ok(())
+    ///     }
+    ///
+    ///     fn time_limit(&self) -> Option<Duration> {
+    ///         Some(self.at_most)
+    ///     }
+    /// }
+    ///
+    /// fn main() {
+    ///     run_if_worker::<Sleep>();
+    ///     let pool = Pool::<Sleep>::builder().start().expect("a pool");
+    ///     let sleep = Sleep { seconds: 1000, at_most: Duration::from_millis(10) };
+    ///     let handle = pool.submit(sleep).expect("open");
+    ///     assert!(matches!(handle.wait(), Err(TaskError::TimedOut)));
+    /// }
+    /// ```
+    fn time_limit(&self) -> Option<Duration> {
+        None
+    }
+
     /// Prepare a worker process, before its first task: open a database, load a model. By default, nothing.
     ///
     /// # Errors
     ///
     /// Any. The worker ends; [`Builder::start`](super::Builder::start) fails with the error's text, and later a worker
     /// that can't be prepared is tried again, after a while.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::error::Error;
+    /// use std::sync::OnceLock;
+    /// use workring::workers::{Context, Pool, Task, run_if_worker};
+    ///
+    /// static WORDS: OnceLock<Vec<String>> = OnceLock::new();
+    ///
+    /// #[derive(serde::Serialize, serde::Deserialize)]
+    /// struct IsWord(String);
+    ///
+    /// impl Task for IsWord {
+    ///     type Output = bool;
+    ///     type Error = String;
+    ///
+    ///     fn run(self, _: &Context) -> Result<bool, String> {
+    ///         let words = WORDS.get().ok_or("not prepared")?;
+    ///         Ok(words.contains(&self.0))
+    ///     }
+    ///
+    ///     fn prepare_worker() -> Result<(), Box<dyn Error + Send + Sync>> {
+    ///         // In earnest, from a large file.
+    ///         WORDS.get_or_init(|| vec!["ring".to_owned(), "work".to_owned()]);
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// fn main() {
+    ///     run_if_worker::<IsWord>();
+    ///     let pool = Pool::<IsWord>::builder().start().expect("a pool");
+    ///     let handle = pool.submit(IsWord("ring".to_owned())).expect("open");
+    ///     assert!(handle.wait().expect("an output"));
+    /// }
+    /// ```
     fn prepare_worker() -> Result<(), Box<dyn Error + Send + Sync>> {
         Ok(())
     }
@@ -71,6 +152,17 @@ pub struct TaskId(pub(super) u64);
 
 impl TaskId {
     /// Its number, from 0.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    #[doc = include_str!("example.in")]
+    /// let pool = Pool::<Square>::builder().start()?;
+    /// assert_eq!(pool.submit(Square(3))?.id().get(), 0);
+    /// assert_eq!(pool.submit(Square(4))?.id().get(), 1);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub const fn get(self) -> u64 {
         self.0
@@ -102,6 +194,24 @@ pub type OutcomeOf<T> = Outcome<<T as Task>::Output, <T as Task>::Error>;
 pub type ResultOf<T> = Result<<T as Task>::Output, TaskError<<T as Task>::Error>>;
 
 /// Why a task has no output.
+///
+/// # Examples
+///
+/// ```
+#[doc = include_str!("example.in")]
+/// let pool = Pool::<Square>::builder().start()?;
+/// for outcome in pool.map([3, u64::MAX].map(Square)) {
+///     match outcome.result {
+///         Ok(square) => println!("{square}"),
+///         Err(TaskError::Failed(said)) => println!("it says: {said}"),
+///         Err(TaskError::Panicked(panic)) => println!("a bug at {}", panic.place),
+///         Err(TaskError::Crashed { status, .. }) => println!("its worker ended: {status}"),
+///         Err(error) => println!("{error}"),
+///     }
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum TaskError<E> {
@@ -117,7 +227,7 @@ pub enum TaskError<E> {
     },
     /// It was cancelled, by its handle or because the pool was shut down.
     Cancelled,
-    /// It ran for longer than it may: see [`Builder::time_limit`](super::Builder::time_limit).
+    /// It ran for longer than it may: see [`Builder::time_limit`](super::Builder::time_limit) and [`Task::time_limit`].
     TimedOut,
     /// Its worker was killed because it had more memory in use than a task [may](super::Builder::memory_limit).
     #[non_exhaustive]

@@ -29,6 +29,7 @@ use super::forward;
 use super::messages::{
     FromParent, FromWorker, Identity, LONGEST, Level, PROTOCOL, Terms, shortened,
 };
+use super::pace::Pace;
 use super::panics::{self, catch};
 use super::task::Task;
 use crate::error::{RecvError, SendError};
@@ -100,6 +101,45 @@ pub(super) fn is_unclaimed_worker() -> bool {
 }
 
 /// The types of tasks that a program's workers can run: one [`Task`], or a tuple of up to eight of them.
+///
+/// # Examples
+///
+/// ```
+/// use workring::workers::{Context, Pool, Task, run_if_worker};
+///
+/// #[derive(serde::Serialize, serde::Deserialize)]
+/// struct Double(u64);
+///
+/// impl Task for Double {
+///     type Output = u64;
+///     type Error = ();
+///
+///     fn run(self, _: &Context) -> Result<u64, ()> {
+///         Ok(2 * self.0)
+///     }
+/// }
+///
+/// #[derive(serde::Serialize, serde::Deserialize)]
+/// struct Shout(String);
+///
+/// impl Task for Shout {
+///     type Output = String;
+///     type Error = ();
+///
+///     fn run(self, _: &Context) -> Result<String, ()> {
+///         Ok(self.0.to_uppercase())
+///     }
+/// }
+///
+/// fn main() {
+///     run_if_worker::<(Double, Shout)>();
+///     let numbers = Pool::<Double>::builder().workers(1).start().expect("a pool");
+///     let words = Pool::<Shout>::builder().workers(1).start().expect("a pool");
+///     let number = numbers.submit(Double(4)).expect("open").wait().expect("an output");
+///     let word = words.submit(Shout("four".to_owned())).expect("open").wait().expect("an output");
+///     assert_eq!((number, word.as_str()), (8, "FOUR"));
+/// }
+/// ```
 pub trait Kinds: sealed::Kinds {}
 
 mod sealed {
@@ -225,6 +265,7 @@ struct Worker<T: Task> {
     terms: Terms,
     /// Tasks to be done before it stops by itself.
     left: u64,
+    pace: Pace,
     tasks: Receiver<Envelope<T>, TaskCodec>,
     results: Sender<Answer<T>, ResultCodec<T>>,
     context: Context,
@@ -283,6 +324,7 @@ impl<T: Task> Worker<T> {
             link: Arc::clone(&order.link),
             terms,
             left: terms.tasks.unwrap_or(u64::MAX),
+            pace: Pace::default(),
             tasks,
             results,
             context,
@@ -294,8 +336,10 @@ impl<T: Task> Worker<T> {
     fn work(mut self) -> ! {
         self.say(&FromWorker::Ready);
         while !self.context.desk.is_stopping() {
+            self.pace.give_way_if(|| self.tasks.is_empty());
             match self.tasks.lease() {
                 Ok(lease) => {
+                    self.pace.step();
                     let (envelope, unsettled) = lease.into_parts();
                     let tasks = self.perform(envelope);
                     unsettled.ack();

@@ -1,12 +1,15 @@
 //! The worker program of the tests' pools.
 
-use ipc_tests::jobs::{FORGETS, Job};
-use std::{env, process::ExitCode};
+use ipc_tests::jobs::{Death, EXITS, FORGETS, Job};
+use std::{env, path::Path, process::ExitCode};
 use workring::workers::{Pool, StartError, run_if_worker};
 
 fn main() -> ExitCode {
     if env::var_os(FORGETS).is_some() {
         return forget();
+    }
+    if env::var_os(EXITS).is_some_and(|mark| Path::new(&mark).exists()) {
+        Death::ExitAtOnce(0).die();
     }
     run_if_worker::<Job>();
     eprintln!("this program is a worker, and nothing else");
