@@ -4,23 +4,26 @@
 //! cargo run --release -p ipc-tests --bin stepkill -- --op all --mode kill
 //! ```
 //!
-//! | option       | value                   | meaning                                                              |
-//! |--------------|-------------------------|----------------------------------------------------------------------|
-//! | `--op`       | a name, `all`           | which operation (by default all); an unknown name lists them         |
-//! | `--mode`     | `kill`, `stop`, `pairs` | what happens to the victim; in pairs, its recoverer is killed too    |
-//! | `--sample`   | number                  | at most so many boundaries of each operation, or pairs, by the seed  |
-//! | `--within`   | number                  | only the first so many instructions of each operation                |
-//! | `--seed`     | number                  | of the random choices                                                |
-//! | `--at`       | I or I,J                | this boundary only, or this pair                                     |
+//! | option       | value                           | meaning                                                              |
+//! |--------------|---------------------------------|----------------------------------------------------------------------|
+//! | `--op`       | a name, `all`                   | which operation (by default all); an unknown name lists them         |
+//! | `--mode`     | `kill`, `copy`, `stop`, `pairs` | what happens to the victim; in pairs, its recoverer is killed too    |
+//! | `--sample`   | number                          | at most so many victims of each operation, or pairs, by the seed     |
+//! | `--within`   | number                          | only the first so many instructions of each operation                |
+//! | `--seed`     | number                          | of the random choices                                                |
+//! | `--at`       | I or I,J                        | this boundary only, or this pair                                     |
 //!
 //! A *boundary* is the moment after an instruction. The victim is this same program, run again and traced: it prepares
 //! itself, stops, and from there on does the operation up to its boundary. Each boundary has a victim and a queue of
 //! its own. Operations of up to 5,000 instructions are tried at every boundary; of longer ones, each address at its
-//! first two visits and its last.
+//! first two visits and its last. Besides, whoever kills goes once through the whole operation, however long, and looks
+//! at the queue at every boundary: of its memory a copy is made, the victim dies in the copy, and the copy is recovered
+//! (`copies.rs`). Bytes that an earlier boundary had too are not tried again; few instructions write to the queue.
 //!
 //! | mode  | at each boundary (of long operations one of the two in turn)                                          |
 //! |-------|-------------------------------------------------------------------------------------------------------|
 //! | kill  | the victim is killed, and reported; and, in another round, reported only after four laps of the ring  |
+//! | copy  | nothing; only the copies of mode kill are made, and dealt with in both of its ways                    |
 //! | stop  | the victim stands still for five laps, and goes on; and, in another round, while others come, take messages, get the rows of the dead, and die |
 //! | pairs | the victim is killed at one boundary, and whoever clears up after it at another                       |
 //!
@@ -40,6 +43,8 @@ use std::{env, process::ExitCode};
 
 #[path = "stepkill/campaign.rs"]
 mod campaign;
+#[path = "stepkill/copies.rs"]
+mod copies;
 #[path = "stepkill/operations.rs"]
 mod operations;
 #[path = "stepkill/queue.rs"]

@@ -1,7 +1,9 @@
 //! The parent's side of a queue, and what it knows of its messages.
 
+use ipc_tests::memfd::{self, Contents};
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fs::File,
     mem,
     ops::RangeInclusive,
     thread,
@@ -9,7 +11,7 @@ use std::{
 };
 use workring::{
     Codec, DecodeError, EncodeError, Lease, Options, Raw, Receiver, RecvTimeoutError, Sender,
-    Stats, TryRecvError, TrySendError, remove_named,
+    Stats, TryRecvError, TrySendError, remove_named, trials,
 };
 
 /// A number, and as many bytes more as it takes to be of a certain length.
@@ -111,7 +113,7 @@ pub(crate) struct Queue {
 }
 
 /// What victims have told of themselves.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Testimony {
     /// What was in flight in an operation that did not return.
     pub(crate) uncertain: BTreeSet<u32>,
@@ -144,6 +146,28 @@ impl Testimony {
 }
 
 impl Queue {
+    /// The queue as it is, without those who are attached to it but for this process.
+    ///
+    /// `contents` is what its memory holds now.
+    pub(crate) fn copy(&self, contents: &Contents) -> Self {
+        let (tx, rx) = trials::stand_in(&self.rx, contents.to_file()).expect("a copy");
+        Self {
+            tx,
+            rx,
+            accepted: self.accepted.clone(),
+            seen: self.seen.clone(),
+            hoard: Vec::new(),
+            wrong: self.wrong.clone(),
+            name: None,
+            ..*self
+        }
+    }
+
+    /// The file that it lies in, to be read.
+    pub(crate) fn memory(&self) -> File {
+        memfd::again(trials::memory(&self.rx))
+    }
+
     pub(crate) fn new(options: &Options, name: Option<String>) -> Self {
         let made = match &name {
             Some(name) => options.create_named_with(name).expect("a queue"),

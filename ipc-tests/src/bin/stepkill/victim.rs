@@ -3,7 +3,7 @@
 use crate::{
     operations::{Operation, named},
     queue::{Message, Rx, Tx},
-    tracer::MARK,
+    tracer::{MARK, READY},
 };
 use ipc_tests::{
     Pid,
@@ -82,6 +82,7 @@ fn victim(io: &mut Io) {
     let Operation { prepare, act, .. } = operation;
     prepare(&mut victim);
     victim.speak(io);
+    io.say(READY);
     mark(me);
     act(&mut victim);
     mark(me);
