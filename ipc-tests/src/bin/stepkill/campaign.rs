@@ -1,6 +1,7 @@
 //! Many boundaries, and the count of what went wrong.
 
 use crate::{
+    carriers::Carriers,
     copies::Copies,
     operations::{OPERATIONS, Operation, RECOVERING},
     queue::{Failure, Violation},
@@ -183,14 +184,8 @@ impl Campaign {
         let warden = Warden::new();
         let mut rng = Rng::with_seed(self.seed);
         match self.mode {
-            Mode::Kill => {
-                self.every_boundary(&[Fate::Killed, Fate::KilledUnnoticed], &mut rng, &warden);
-            }
-            Mode::Copy => self.every_boundary(&[], &mut rng, &warden),
-            Mode::Stop => {
-                self.every_boundary(&[Fate::Stopped, Fate::StoppedInTraffic], &mut rng, &warden);
-            }
             Mode::Pairs => self.pairs(&mut rng, &warden),
+            Mode::Kill | Mode::Copy | Mode::Stop => self.every_boundary(&mut rng, &warden),
         }
         let tally = warden.tally();
         println!("{tally}");
@@ -203,15 +198,16 @@ impl Campaign {
         format!("--op {name} --mode {mode} --at {}", steps.join(","))
     }
 
-    fn every_boundary(&self, fates: &[Fate], rng: &mut Rng, warden: &Warden) {
+    fn every_boundary(&self, rng: &mut Rng, warden: &Warden) {
+        let mut carriers = Carriers::default();
         for &operation in &self.operations {
             let start = Instant::now();
-            let (survey, copies) = match self.mode {
+            let survey = match self.mode {
                 Mode::Kill | Mode::Copy => self.every_copy(operation, warden),
-                Mode::Stop | Mode::Pairs => (survey(operation, self.within, |_, _, _| ()), 0),
+                Mode::Stop | Mode::Pairs => survey(operation, self.within, |_, _, _| ()),
             };
             let steps = match (&self.at, self.mode) {
-                (_, Mode::Copy) => Vec::new(),
+                (_, Mode::Copy) => continue,
                 (Some(steps), _) => steps.clone(),
                 (None, _) => self.choose(survey.boundaries(), rng),
             };
@@ -220,12 +216,12 @@ impl Campaign {
                 let part = Part { operation, route };
                 let label = self.label(operation, &[steps]);
                 warden.watch(&label, Tally::add_boundary, || {
-                    let mut fates = self.fates(&survey, steps, fates).iter();
-                    fates.try_for_each(|&fate| play(&[part], fate))
+                    let mut fates = self.fates(&survey, steps).iter();
+                    fates.try_for_each(|&fate| play(&[part], fate, &mut carriers))
                 });
             }
             println!(
-                "{}: {} instructions, {} boundaries, {copies} copies, {:.1?}",
+                "{}: {} instructions, {} boundaries, {:.1?}",
                 operation.name,
                 survey.len(),
                 steps.len(),
@@ -234,8 +230,9 @@ impl Campaign {
         }
     }
 
-    /// Goes once through an operation, and recovers a copy of the queue in each state. How many there are.
-    fn every_copy(&self, operation: &'static Operation, warden: &Warden) -> (Survey, usize) {
+    /// Goes once through an operation, and recovers a copy of each state that the queue has at a boundary.
+    fn every_copy(&self, operation: &'static Operation, warden: &Warden) -> Survey {
+        let start = Instant::now();
         let mut copies = Copies::default();
         let mut looked = 0;
         let survey = survey(operation, self.within, |boundary, queue, death| {
@@ -255,16 +252,24 @@ impl Campaign {
                 tally.boundaries += looked;
             }
         });
-        (survey, copies.len())
+        let (name, copies) = (operation.name, copies.len());
+        let time = start.elapsed();
+        println!("{name}: {looked} boundaries looked at, {copies} copies, {time:.1?}");
+        survey
     }
 
-    /// What the victim suffers at a boundary: of an operation that is not tried as a whole, one in turn.
-    fn fates<'a>(&self, survey: &Survey, steps: u64, all: &'a [Fate]) -> &'a [Fate] {
-        if self.at.is_some() || !survey.is_long() {
-            return all;
+    /// What the victim suffers at a boundary: of an operation that is not tried as a whole, only every other time all.
+    fn fates(&self, survey: &Survey, steps: u64) -> &'static [Fate] {
+        let all = self.at.is_some() || !survey.is_long();
+        let odd = !steps.is_multiple_of(2);
+        match self.mode {
+            Mode::Kill if all => &[Fate::Killed, Fate::KilledUnnoticed],
+            Mode::Kill if odd => &[Fate::KilledUnnoticed],
+            Mode::Kill => &[Fate::Killed],
+            Mode::Stop if all || odd => &[Fate::StoppedInTraffic, Fate::Stopped],
+            Mode::Stop => &[Fate::StoppedInTraffic],
+            Mode::Copy | Mode::Pairs => &[],
         }
-        let turn = usize::from(!steps.is_multiple_of(2));
-        all.get(turn..=turn).unwrap_or(all)
     }
 
     fn choose(&self, boundaries: Vec<u64>, rng: &mut Rng) -> Vec<u64> {
@@ -304,7 +309,7 @@ impl Campaign {
             let (j, second) = draw(&RECOVERING, at.get(1).copied(), rng);
             let label = self.label(victim, &[i, j]);
             warden.watch(&label, Tally::add_boundary, || {
-                play(&[first, second], Fate::Killed)
+                play(&[first, second], Fate::Killed, &mut Carriers::default())
             });
         }
     }

@@ -1,11 +1,13 @@
 //! The parent's side of a queue, and what it knows of its messages.
 
+use crate::carriers::{Carried, Carriers};
 use ipc_tests::memfd::{self, Contents};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs::File,
     mem,
     ops::RangeInclusive,
+    os::fd::AsRawFd,
     thread,
     time::{Duration, Instant},
 };
@@ -60,7 +62,7 @@ pub(crate) type Tx = Sender<Message, Raw>;
 pub(crate) type Rx = Receiver<Message, Raw>;
 
 /// Far longer than anything takes, also when all of this machine's tests are paused for a benchmark.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// Numbers that the parent sends on top of those of the operation start here.
 const FRESH: u32 = 1_000;
 /// Dead letters that nobody should have given up.
@@ -251,6 +253,44 @@ impl Queue {
     /// Puts several laps of messages through, as long as the queue is open, after what is in it.
     pub(crate) fn do_laps(&mut self) -> Result<(), Failure> {
         self.put_through(4 * LAP)
+    }
+
+    /// As [`do_laps`](Self::do_laps), by two other processes.
+    pub(crate) fn have_laps_done(&mut self, carriers: &mut Carriers) -> Result<(), Failure> {
+        while self.receive().is_some() {}
+        let [first, second, end] = [0, 2 * LAP, 4 * LAP].map(|before| self.next + 1 + before);
+        self.next = end - 1;
+        let numbers = [first..second, second..end];
+        let memory = trials::memory(&self.rx).as_raw_fd();
+        let both = carriers.carry(memory, &numbers);
+        let wedged = |story| Err(Failure::new(Violation::Wedged, story));
+        for (carried, numbers) in both.iter().zip(&numbers) {
+            let sent = numbers.clone().take(carried.sent as usize);
+            self.accepted.extend(sent);
+            for &number in &carried.received {
+                *self.seen.entry(number).or_default() += 1;
+            }
+            let came = |carried: &Carried| {
+                let came = carried
+                    .received
+                    .iter()
+                    .filter(|number| numbers.contains(number));
+                came.is_sorted()
+            };
+            if !both.iter().all(came) {
+                return wedged(format!("of {numbers:?}, some came after later ones"));
+            }
+        }
+        let carried = both
+            .iter()
+            .map(|carried| carried.received.len())
+            .sum::<usize>();
+        if carried == 4 * LAP as usize || self.rx.is_closed() {
+            return Ok(());
+        }
+        wedged(format!(
+            "two others got {carried} messages through of several laps"
+        ))
     }
 
     /// As [`do_laps`](Self::do_laps), but only one: then every slot and every block in use has been met again.

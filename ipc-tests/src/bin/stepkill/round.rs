@@ -1,6 +1,7 @@
 //! One boundary: a queue, a victim, what happens to it, and whether all is well afterwards.
 
 use crate::{
+    carriers::Carriers,
     operations::{Given, HEIR, Meanwhile, Operation, THIRD},
     queue::{Failure, Queue, Testimony, Violation},
     route::{Leap, Route, Survey},
@@ -15,9 +16,10 @@ pub(crate) enum Fate {
     Killed,
     /// It is killed, and the others do not know for some laps.
     KilledUnnoticed,
-    /// It stands still while the others go on for some laps, and then goes on too.
+    /// It stands still while the parent goes on for some laps, and then goes on too.
     Stopped,
-    /// It stands still, and meanwhile others come and hold messages, in the rows of the dead too, and one of them dies.
+    /// It stands still, and meanwhile two others put some laps through, and further ones come and hold messages, in the
+    /// rows of the dead too, and one of them dies.
     StoppedInTraffic,
 }
 
@@ -46,7 +48,7 @@ struct Stage {
 }
 
 /// Plays one boundary: every actor but the last is killed at its own.
-pub(crate) fn play(parts: &[Part], fate: Fate) -> Result<(), Failure> {
+pub(crate) fn play(parts: &[Part], fate: Fate, carriers: &mut Carriers) -> Result<(), Failure> {
     let stage = Stage::set(parts)?;
     let Stage {
         mut queue,
@@ -71,7 +73,7 @@ pub(crate) fn play(parts: &[Part], fate: Fate) -> Result<(), Failure> {
             queue.let_go();
         }
         Fate::StoppedInTraffic => {
-            let traffic = Traffic::begin(&mut queue, &mut dead)?;
+            let traffic = Traffic::begin(&mut queue, &mut dead, carriers)?;
             victim.finish(&mut queue, &mut testimony)?;
             traffic.end(&mut queue, &mut testimony)?;
         }
@@ -164,8 +166,13 @@ struct Traffic {
 }
 
 impl Traffic {
-    fn begin(queue: &mut Queue, dead: &mut Vec<u32>) -> Result<Self, Failure> {
-        queue.do_laps()?;
+    fn begin(
+        queue: &mut Queue,
+        dead: &mut Vec<u32>,
+        carriers: &mut Carriers,
+    ) -> Result<Self, Failure> {
+        queue.have_laps_done(carriers)?;
+        queue.do_a_lap()?;
         let third = Actor::enter(&THIRD, 0, queue);
         dead.drain(..).for_each(|id| queue.report(id));
         let heir = Actor::enter(&HEIR, 0, queue);

@@ -12,7 +12,7 @@ use ipc_tests::{
 use nix::sys::{ptrace, signal::kill};
 use workring::{Lease, Raw};
 
-pub(crate) const ROLES: &[(&str, Role)] = &[("victim", victim)];
+pub(crate) const VICTIM: (&str, Role) = ("victim", victim);
 
 /// What a child has in its hands, and what it has to say of it.
 #[derive(Default)]
