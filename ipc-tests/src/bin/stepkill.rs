@@ -23,7 +23,7 @@
 //! | mode  | at each boundary                                                                                      |
 //! |-------|-------------------------------------------------------------------------------------------------------|
 //! | kill  | the victim is killed, and reported; and, in another round, reported only after four laps of the ring (of long operations one of the two in turn) |
-//! | copy  | nothing but the copies that belong to mode kill, each of which is dealt with in both ways              |
+//! | copy  | nothing but the copies that belong to mode kill                                                       |
 //! | stop  | the victim stands still while two other processes do four laps (`carriers.rs`), and further ones come, take messages, get the rows of the dead, and die; then it goes on; and, in another round, while the parent does five laps (of long operations at every other boundary) |
 //! | pairs | the victim is killed at one boundary, and whoever clears up after it at another                       |
 //!

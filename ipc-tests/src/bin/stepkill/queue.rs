@@ -222,6 +222,15 @@ impl Queue {
         self.accepted.extend(numbers);
     }
 
+    /// Has the next messages lie in other blocks than they would otherwise.
+    pub(crate) fn skip_blocks(&self, count: usize) {
+        let Some(tx) = &self.tx else {
+            return;
+        };
+        // An error says that there will be no next messages.
+        (0..count).for_each(|_| drop(tx.try_reserve(SHORTEST)));
+    }
+
     /// As `send`; false if it was sent before.
     pub(crate) fn send_once(&mut self, number: u32) -> bool {
         !self.accepted.contains(&number) && self.send(number)
