@@ -62,7 +62,7 @@ pub(crate) type Tx = Sender<Message, Raw>;
 pub(crate) type Rx = Receiver<Message, Raw>;
 
 /// Far longer than anything takes, also when all of this machine's tests are paused for a benchmark.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(30);
 /// Numbers that the parent sends on top of those of the operation start here.
 const FRESH: u32 = 1_000;
 /// Dead letters that nobody should have given up.
@@ -148,6 +148,27 @@ impl Testimony {
 }
 
 impl Queue {
+    pub(crate) fn new(options: &Options, name: Option<String>) -> Self {
+        let made = match &name {
+            Some(name) => options.create_named_with(name).expect("a queue"),
+            None => options.channel_with().expect("a queue"),
+        };
+        let (tx, rx) = made;
+        Self {
+            tx: Some(tx),
+            rx,
+            accepted: BTreeSet::new(),
+            seen: BTreeMap::new(),
+            next: FRESH,
+            round: 0,
+            hoard: Vec::new(),
+            victims: 0,
+            over: false,
+            wrong: None,
+            name: name.map(Name),
+        }
+    }
+
     /// The queue as it is, without those who are attached to it but for this process.
     ///
     /// `contents` is what its memory holds now.
@@ -168,27 +189,6 @@ impl Queue {
     /// The file that it lies in, to be read.
     pub(crate) fn memory(&self) -> File {
         memfd::again(trials::memory(&self.rx))
-    }
-
-    pub(crate) fn new(options: &Options, name: Option<String>) -> Self {
-        let made = match &name {
-            Some(name) => options.create_named_with(name).expect("a queue"),
-            None => options.channel_with().expect("a queue"),
-        };
-        let (tx, rx) = made;
-        Self {
-            tx: Some(tx),
-            rx,
-            accepted: BTreeSet::new(),
-            seen: BTreeMap::new(),
-            next: FRESH,
-            round: 0,
-            hoard: Vec::new(),
-            victims: 0,
-            over: false,
-            wrong: None,
-            name: name.map(Name),
-        }
     }
 
     /// What depends on chance elsewhere, such as which blocks are in use, differs from one round to the next.

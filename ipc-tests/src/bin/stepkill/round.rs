@@ -121,8 +121,7 @@ pub(crate) fn survey(
     Survey::new(addresses)
 }
 
-/// The death of a victim in its operation, which is not real but in copies of the queue.
-#[derive(Clone)]
+/// The death of a victim in its operation, which is real only in copies of the queue.
 pub(crate) struct Death {
     /// The victim is the last of them.
     dead: Vec<u32>,
