@@ -99,6 +99,10 @@ pub use queue::{
     remove_named,
 };
 
+#[cfg(not(loom))]
+#[doc(hidden)]
+pub use queue::trials;
+
 /// The README's example, compiled.
 #[cfg(all(doctest, not(loom)))]
 #[doc = include_str!("../README.md")]

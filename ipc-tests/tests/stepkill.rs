@@ -1,5 +1,5 @@
-//! K1 to K3 and C8, in short: a few boundaries of every operation, at random, and of long operations only the beginning, for
-//! a debug build does ten times the instructions. All of them: see `src/bin/stepkill.rs`.
+//! K1 to K3 and C8, in short: a few boundaries of every operation, at random, copies of the queue at every one, and of long
+//! operations only the beginning, for a debug build does ten times the instructions. All of them: see `src/bin/stepkill.rs`.
 
 use crate::support::LIMIT;
 use ipc_tests::{
@@ -15,8 +15,8 @@ const STEPKILL: &str = env!("CARGO_BIN_EXE_stepkill");
 /// Nearly all of what most operations do in a debug build; a step costs some 20 microseconds.
 const WITHIN: &str = "8000";
 
-/// Runs the tool on `sample` boundaries of each operation, or on as many pairs; it must find nothing.
-fn step(mode: &str, sample: u32) {
+/// Runs the tool on `sample` boundaries of each operation, or on as many pairs; it must find nothing. What it says.
+fn step(mode: &str, sample: u32) -> String {
     let (sample, seed) = (sample.to_string(), seed().to_string());
     let mut command = Command::new(STEPKILL);
     command.args(["--op", "all", "--mode", mode]);
@@ -31,22 +31,33 @@ fn step(mode: &str, sample: u32) {
         "{said}{}",
         String::from_utf8_lossy(&output.stderr)
     );
+    said.into_owned()
 }
 
 #[test]
 fn a_process_may_be_killed_at_any_instruction() {
     let sample = rounds(2, 50);
-    guarded(LIMIT * sample, || step("kill", sample));
+    guarded(LIMIT * sample, || {
+        let said = step("kill", sample);
+        let copies = said.lines().find(|line| line.starts_with("copies: "));
+        let (boundaries, copies) = copies
+            .and_then(|line| line.split_once(" boundaries, "))
+            .expect("how many copies there were");
+        let number = |text: &str| text.split(' ').find_map(|word| word.parse::<u64>().ok());
+        // Every operation writes to the queue, and nearly all of its boundaries are looked at.
+        assert!(number(copies) > Some(100), "{copies}");
+        assert!(number(boundaries) > Some(100_000), "{boundaries}");
+    });
 }
 
 #[test]
 fn a_process_may_be_stopped_at_any_instruction() {
     let sample = rounds(2, 50);
-    guarded(LIMIT * sample, || step("stop", sample));
+    guarded(LIMIT * sample, || drop(step("stop", sample)));
 }
 
 #[test]
 fn a_victim_and_its_recoverer_may_be_killed_at_any_instruction() {
     let pairs = rounds(10, 10_000);
-    guarded(LIMIT * pairs, || step("pairs", pairs));
+    guarded(LIMIT * pairs, || drop(step("pairs", pairs)));
 }

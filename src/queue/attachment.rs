@@ -122,6 +122,19 @@ impl Attachment {
         }
     }
 
+    /// This very attachment again, to a copy of the segment: in the same row, with the same roles, one handle each.
+    pub(super) fn repeat(&self, copy: Segment) -> Result<Self, Refused> {
+        let tenant = *self.tenant.lock();
+        let word = copy.row(self.row).ok_or(Corrupt::NoSuchRow)?;
+        let byte = copy.lock_byte(self.row, tenant);
+        // If it is the segment itself, the lock is taken.
+        if word.load() != tenant || !locks::try_lock(copy.file(), byte)? {
+            return Err(Corrupt::RowChanged.into());
+        }
+        let identity = process::identity()?;
+        Ok(Self::new(copy, self.row, tenant, tenant.roles(), identity))
+    }
+
     /// Attach to a queue that this process was given a ticket for; `file` is the description with the
     /// ticket's lock, and the segment's. `None`: the ticket has been used.
     pub(super) fn redeem(

@@ -7,7 +7,7 @@ use super::attachment::{Attachment, Refused};
 use super::end::End;
 use super::end::sealed::{AnyAttachment, EndRole};
 use super::handoff::is_plain;
-use super::options::{Options, not_attached, not_made};
+use super::options::{self, Options, not_made};
 use super::{Receiver, Sender, fit};
 use crate::codec::{Bincode, Codec};
 use crate::error::{CreateError, CreateNamedError, OpenError, RemoveError};
@@ -103,7 +103,7 @@ impl Options {
             return Err(taken());
         }
         let segment = Segment::create_draft(settings).map_err(not_made)?;
-        let attachment = Attachment::create(segment).map_err(not_attached)?;
+        let attachment = Attachment::create(segment).map_err(options::not_attached)?;
         // Nobody sees the queue before it is complete, and has somebody attached.
         let published = named::publish(attachment.segment().file(), name);
         let published = published.map_err(|source| CreateError::Os {
@@ -155,23 +155,7 @@ pub fn open_tagged<E: End>(name: &str, schema: u64) -> Result<E, OpenError> {
     let segment = attach(file)?;
     fit::check::<E>(&segment, schema)?;
     let EndRole(role) = E::ROLE;
-    let attachment =
-        Attachment::join(segment, Roles::only(role)).map_err(|refused| match refused {
-            Refused::Closed => OpenError::Closed,
-            Refused::TooManyPeers => OpenError::TooManyPeers {
-                max: usize::from(Row::COUNT),
-            },
-            Refused::Corrupt(corrupt) => OpenError::NotAQueue {
-                what: corrupt.what(),
-            },
-            Refused::Forked => OpenError::NotAQueue {
-                what: "its mapping belongs to another process",
-            },
-            Refused::Os(source) => OpenError::Os {
-                what: "the queue could not be attached to",
-                source,
-            },
-        })?;
+    let attachment = Attachment::join(segment, Roles::only(role)).map_err(not_attached)?;
     // Whoever would remove the queue finds somebody attached from now on.
     named::leave_door(attachment.segment().file()).map_err(not_locked)?;
     Ok(E::from_attachment(AnyAttachment(attachment)))
@@ -230,7 +214,27 @@ fn open_file(name: &str) -> Result<OwnedFd, OpenError> {
     })
 }
 
-fn attach(file: OwnedFd) -> Result<Segment, OpenError> {
+/// What to say to whoever gets no row.
+pub(super) fn not_attached(refused: Refused) -> OpenError {
+    match refused {
+        Refused::Closed => OpenError::Closed,
+        Refused::TooManyPeers => OpenError::TooManyPeers {
+            max: usize::from(Row::COUNT),
+        },
+        Refused::Corrupt(corrupt) => OpenError::NotAQueue {
+            what: corrupt.what(),
+        },
+        Refused::Forked => OpenError::NotAQueue {
+            what: "its mapping belongs to another process",
+        },
+        Refused::Os(source) => OpenError::Os {
+            what: "the queue could not be attached to",
+            source,
+        },
+    }
+}
+
+pub(super) fn attach(file: OwnedFd) -> Result<Segment, OpenError> {
     Segment::attach(file).map_err(|refusal| match refusal {
         Refusal::NotASegment(what) => OpenError::NotAQueue { what },
         Refusal::Version { theirs, ours } => OpenError::Version { theirs, ours },

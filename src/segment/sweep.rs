@@ -181,7 +181,8 @@ impl Segment {
         judge.is_locked(self.lock_byte(row, tenant)).ok()
     }
 
-    fn lock_byte(&self, row: Row, tenant: Tenant) -> u64 {
+    /// The byte that the tenant of a row has locked while it lives.
+    pub(crate) fn lock_byte(&self, row: Row, tenant: Tenant) -> u64 {
         self.geometry.lock_byte(row, tenant.incarnation().get())
     }
 

@@ -28,11 +28,15 @@ enum Catcher {
 
 use Catcher::{Neither, Stepkill, Storm};
 
-/// All mutants. One that both tools catch is there twice.
+/// All mutants. One that is caught in several ways is there several times.
 const MUTANTS: &[(&str, Catcher)] = &[
     (
         "OverwriteWithoutHelp",
         Stepkill("--op try-recv --mode kill"),
+    ),
+    (
+        "OverwriteWithoutHelp",
+        Stepkill("--op try-recv --mode copy"),
     ),
     (
         "HelpWithoutReread",
@@ -42,15 +46,25 @@ const MUTANTS: &[(&str, Catcher)] = &[
         "KeepName",
         Stepkill("--op try-recv --mode kill --sample 20"),
     ),
+    ("KeepName", Stepkill("--op try-recv --mode copy")),
     ("KeepName", Storm(BUSY)),
     ("NobodySeals", Stepkill("--op close --mode kill")),
+    ("NobodySeals", Stepkill("--op close --mode copy")),
     (
         "ClosedIsNotSticky",
         Stepkill("--op nack-after-end --mode kill"),
     ),
     (
+        "ClosedIsNotSticky",
+        Stepkill("--op nack-after-end --mode copy"),
+    ),
+    (
         "VerdictInOnePass",
         Stepkill("--op lease-settled --mode kill --sample 300"),
+    ),
+    (
+        "VerdictInOnePass",
+        Stepkill("--op lease-settled --mode copy"),
     ),
     ("SayBeforeReturning", Stepkill("--op nack --mode stop")),
     (
@@ -60,6 +74,10 @@ const MUTANTS: &[(&str, Catcher)] = &[
     (
         "ReadLetterAsHeld",
         Stepkill("--op letter-keep-settled --mode kill --sample 300"),
+    ),
+    (
+        "ReadLetterAsHeld",
+        Stepkill("--op letter-keep-settled --mode copy"),
     ),
     (
         "CloseAfterArrival",
@@ -80,18 +98,24 @@ const MUTANTS: &[(&str, Catcher)] = &[
         "RecoverWithoutR3",
         Stepkill("--op recover-taker --mode kill --sample 20"),
     ),
+    (
+        "RecoverWithoutR3",
+        Stepkill("--op recover-taker --mode copy"),
+    ),
     ("RecoverWithoutR3", Storm(FULL)),
     (
         "R4KeepsGeneration",
         Stepkill("--op recover-pack --mode stop"),
     ),
     ("RecoverWithoutR6", Stepkill("--op send --mode kill")),
+    ("RecoverWithoutR6", Stepkill("--op send --mode copy")),
     ("RecoverWithoutR6", Storm(BUSY)),
     (
         "R6ReadsRingFirst",
         Neither("does no harm by itself: who is dead sends no more, and each exchange is exact"),
     ),
     ("R7WithoutReturned", Stepkill("--op lease --mode kill")),
+    ("R7WithoutReturned", Stepkill("--op lease --mode copy")),
     ("R7WithoutReturned", Storm(BUSY)),
     (
         "VacateKeepsIncarnation",

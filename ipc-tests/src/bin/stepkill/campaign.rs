@@ -1,6 +1,8 @@
 //! Many boundaries, and the count of what went wrong.
 
 use crate::{
+    carriers::Carriers,
+    copies::Copies,
     operations::{OPERATIONS, Operation, RECOVERING},
     queue::{Failure, Violation},
     round::{Fate, Part, play, survey},
@@ -22,12 +24,15 @@ use std::{
 
 /// How many pairs, unless it is said.
 const PAIRS: u64 = 10_000;
-/// No boundary takes that long, also when all of this machine's tests are paused for a benchmark.
-const LIMIT: Duration = Duration::from_mins(4);
+/// No boundary takes so many seconds. While all of this machine's tests are paused for a benchmark they are not counted.
+const LIMIT: u32 = 240;
+const SECOND: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
     Kill,
+    /// Only what is done on copies when somebody is to be killed.
+    Copy,
     Stop,
     Pairs,
 }
@@ -36,15 +41,19 @@ impl Mode {
     pub(crate) fn named(name: &str) -> Result<Self, String> {
         match name {
             "kill" => Ok(Self::Kill),
+            "copy" => Ok(Self::Copy),
             "stop" => Ok(Self::Stop),
             "pairs" => Ok(Self::Pairs),
-            _ => Err(format!("no mode {name}; there are: kill, stop, pairs")),
+            _ => Err(format!(
+                "no mode {name}; there are: kill, copy, stop, pairs"
+            )),
         }
     }
 
     const fn name(self) -> &'static str {
         match self {
             Self::Kill => "kill",
+            Self::Copy => "copy",
             Self::Stop => "stop",
             Self::Pairs => "pairs",
         }
@@ -65,13 +74,32 @@ pub(crate) struct Campaign {
 
 #[derive(Clone, Default)]
 struct Tally {
+    /// Those at which somebody was killed, or stopped; in mode copy, those that were looked at.
     boundaries: u64,
+    /// Those at which it was looked whether there is something new to copy.
+    looked: u64,
+    /// Copies that were recovered.
+    copies: u64,
     violations: BTreeMap<Violation, u64>,
+}
+
+impl Tally {
+    fn add_boundary(&mut self) {
+        self.boundaries += 1;
+    }
+
+    fn add_copy(&mut self) {
+        self.copies += 1;
+    }
 }
 
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let count = |violation| self.violations.get(&violation).copied().unwrap_or(0);
+        if self.looked > 0 {
+            let (looked, copies) = (self.looked, self.copies);
+            writeln!(f, "copies: {looked} boundaries, {copies} that differ")?;
+        }
         write!(
             f,
             "stepkill: {} boundaries, {} wedged, {} lost, {} duplicated, {} leaked",
@@ -96,12 +124,13 @@ impl Warden {
         let tally: Arc<Mutex<Tally>> = Arc::default();
         let watched = Arc::clone(&tally);
         thread::spawn(move || {
-            let mut doing = String::new();
-            loop {
-                match done.recv_timeout(LIMIT) {
-                    Ok(next) => doing = next,
+            let (mut doing, mut waited) = (String::new(), 0);
+            while waited < LIMIT {
+                match done.recv_timeout(SECOND) {
+                    Ok(next) => (doing, waited) = (next, 0),
                     Err(RecvTimeoutError::Disconnected) => return,
-                    Err(RecvTimeoutError::Timeout) => break,
+                    // Once, however long this process was paused.
+                    Err(RecvTimeoutError::Timeout) => waited += 1,
                 }
             }
             let mut tally = watched.lock().unwrap_or_else(PoisonError::into_inner);
@@ -117,15 +146,25 @@ impl Warden {
         tally.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn watch(&self, label: &str, play: impl FnOnce() -> Result<(), Failure>) {
+    /// What is tried, and counted by `count`.
+    fn watch(
+        &self,
+        label: &str,
+        count: impl FnOnce(&mut Tally),
+        play: impl FnOnce() -> Result<(), Failure>,
+    ) {
         let _ = self.doing.send(label.to_owned());
         let result = play();
-        let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
-        tally.boundaries += 1;
+        self.note(count);
         if let Err(Failure { violation, story }) = result {
-            *tally.violations.entry(violation).or_default() += 1;
+            self.note(|tally| *tally.violations.entry(violation).or_default() += 1);
             println!("{violation:?}: {story}\n  again: {label}");
         }
+    }
+
+    fn note(&self, count: impl FnOnce(&mut Tally)) {
+        let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
+        count(&mut tally);
     }
 }
 
@@ -147,13 +186,8 @@ impl Campaign {
         let warden = Warden::new();
         let mut rng = Rng::with_seed(self.seed);
         match self.mode {
-            Mode::Kill => {
-                self.every_boundary(&[Fate::Killed, Fate::KilledUnnoticed], &mut rng, &warden);
-            }
-            Mode::Stop => {
-                self.every_boundary(&[Fate::Stopped, Fate::StoppedInTraffic], &mut rng, &warden);
-            }
             Mode::Pairs => self.pairs(&mut rng, &warden),
+            Mode::Kill | Mode::Copy | Mode::Stop => self.every_boundary(&mut rng, &warden),
         }
         let tally = warden.tally();
         println!("{tally}");
@@ -166,20 +200,26 @@ impl Campaign {
         format!("--op {name} --mode {mode} --at {}", steps.join(","))
     }
 
-    fn every_boundary(&self, fates: &[Fate], rng: &mut Rng, warden: &Warden) {
+    fn every_boundary(&self, rng: &mut Rng, warden: &Warden) {
+        let mut carriers = Carriers::default();
         for &operation in &self.operations {
             let start = Instant::now();
-            let survey = survey(operation, self.within);
-            let steps = match &self.at {
-                Some(steps) => steps.clone(),
-                None => self.choose(survey.boundaries(), rng),
+            let survey = match self.mode {
+                Mode::Kill | Mode::Copy => self.every_copy(operation, warden),
+                Mode::Stop | Mode::Pairs => survey(operation, self.within, |_, _, _| ()),
+            };
+            let steps = match (&self.at, self.mode) {
+                (_, Mode::Copy) => continue,
+                (Some(steps), _) => steps.clone(),
+                (None, _) => self.choose(survey.boundaries(), rng),
             };
             for &steps in &steps {
                 let route = survey.route(steps);
                 let part = Part { operation, route };
-                warden.watch(&self.label(operation, &[steps]), || {
-                    let mut fates = self.fates(&survey, steps, fates).iter();
-                    fates.try_for_each(|&fate| play(&[part], fate))
+                let label = self.label(operation, &[steps]);
+                warden.watch(&label, Tally::add_boundary, || {
+                    let mut fates = self.fates(&survey, steps).iter();
+                    fates.try_for_each(|&fate| play(&[part], fate, &mut carriers))
                 });
             }
             println!(
@@ -192,13 +232,46 @@ impl Campaign {
         }
     }
 
-    /// What the victim suffers at a boundary: of an operation that is not tried as a whole, one in turn.
-    fn fates<'a>(&self, survey: &Survey, steps: u64, all: &'a [Fate]) -> &'a [Fate] {
-        if self.at.is_some() || !survey.is_long() {
-            return all;
+    /// Goes once through an operation, and recovers a copy of each state that the queue has at a boundary.
+    fn every_copy(&self, operation: &'static Operation, warden: &Warden) -> Survey {
+        let start = Instant::now();
+        let mut copies = Copies::default();
+        let mut looked = 0;
+        let survey = survey(operation, self.within, |boundary, queue, death| {
+            if self.at.as_ref().is_some_and(|at| !at.contains(&boundary)) {
+                return;
+            }
+            looked += 1;
+            if copies.is_new(queue) {
+                let label = self.label(operation, &[boundary]);
+                let recover = || copies.recover(queue, death);
+                warden.watch(&label, Tally::add_copy, recover);
+            }
+        });
+        warden.note(|tally| {
+            tally.looked += looked;
+            if self.mode == Mode::Copy {
+                tally.boundaries += looked;
+            }
+        });
+        let (name, copies) = (operation.name, copies.len());
+        let time = start.elapsed();
+        println!("{name}: {looked} boundaries looked at, {copies} copies, {time:.1?}");
+        survey
+    }
+
+    /// What the victim suffers at a boundary: of an operation that is not tried as a whole, only every other time all.
+    fn fates(&self, survey: &Survey, steps: u64) -> &'static [Fate] {
+        let all = self.at.is_some() || !survey.is_long();
+        let odd = !steps.is_multiple_of(2);
+        match self.mode {
+            Mode::Kill if all => &[Fate::Killed, Fate::KilledUnnoticed],
+            Mode::Kill if odd => &[Fate::KilledUnnoticed],
+            Mode::Kill => &[Fate::Killed],
+            Mode::Stop if all || odd => &[Fate::StoppedInTraffic, Fate::Stopped],
+            Mode::Stop => &[Fate::StoppedInTraffic],
+            Mode::Copy | Mode::Pairs => &[],
         }
-        let turn = usize::from(!steps.is_multiple_of(2));
-        all.get(turn..=turn).unwrap_or(all)
     }
 
     fn choose(&self, boundaries: Vec<u64>, rng: &mut Rng) -> Vec<u64> {
@@ -216,7 +289,7 @@ impl Campaign {
         let mut known: BTreeMap<&str, (Survey, Vec<u64>)> = BTreeMap::new();
         let mut draw = |operation: &'static Operation, at: Option<u64>, rng: &mut Rng| {
             let (survey, boundaries) = known.entry(operation.name).or_insert_with(|| {
-                let survey = survey(operation, self.within);
+                let survey = survey(operation, self.within, |_, _, _| ());
                 let boundaries = survey.boundaries();
                 (survey, boundaries)
             });
@@ -236,8 +309,9 @@ impl Campaign {
             let &victim = rng.choice(&victims).expect("an operation with a victim");
             let (i, first) = draw(victim, at.first().copied(), rng);
             let (j, second) = draw(&RECOVERING, at.get(1).copied(), rng);
-            warden.watch(&self.label(victim, &[i, j]), || {
-                play(&[first, second], Fate::Killed)
+            let label = self.label(victim, &[i, j]);
+            warden.watch(&label, Tally::add_boundary, || {
+                play(&[first, second], Fate::Killed, &mut Carriers::default())
             });
         }
     }

@@ -1,15 +1,19 @@
 //! The parent's side of a queue, and what it knows of its messages.
 
+use crate::carriers::{Carried, Carriers};
+use ipc_tests::memfd::{self, Contents};
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fs::File,
     mem,
     ops::RangeInclusive,
+    os::fd::AsRawFd,
     thread,
     time::{Duration, Instant},
 };
 use workring::{
     Codec, DecodeError, EncodeError, Lease, Options, Raw, Receiver, RecvTimeoutError, Sender,
-    Stats, TryRecvError, TrySendError, remove_named,
+    Stats, TryRecvError, TrySendError, remove_named, trials,
 };
 
 /// A number, and as many bytes more as it takes to be of a certain length.
@@ -111,7 +115,7 @@ pub(crate) struct Queue {
 }
 
 /// What victims have told of themselves.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Testimony {
     /// What was in flight in an operation that did not return.
     pub(crate) uncertain: BTreeSet<u32>,
@@ -165,6 +169,28 @@ impl Queue {
         }
     }
 
+    /// The queue as it is, without those who are attached to it but for this process.
+    ///
+    /// `contents` is what its memory holds now.
+    pub(crate) fn copy(&self, contents: &Contents) -> Self {
+        let (tx, rx) = trials::stand_in(&self.rx, contents.to_file()).expect("a copy");
+        Self {
+            tx,
+            rx,
+            accepted: self.accepted.clone(),
+            seen: self.seen.clone(),
+            hoard: Vec::new(),
+            wrong: self.wrong.clone(),
+            name: None,
+            ..*self
+        }
+    }
+
+    /// The file that it lies in, to be read.
+    pub(crate) fn memory(&self) -> File {
+        memfd::again(trials::memory(&self.rx))
+    }
+
     /// What depends on chance elsewhere, such as which blocks are in use, differs from one round to the next.
     pub(crate) fn vary(&mut self, round: u64) {
         self.round = round;
@@ -194,6 +220,15 @@ impl Queue {
         let messages = numbers.clone().map(Message::small);
         tx.send_many(messages).expect("room");
         self.accepted.extend(numbers);
+    }
+
+    /// Has the next messages lie in other blocks than they would otherwise.
+    pub(crate) fn skip_blocks(&self, count: usize) {
+        let Some(tx) = &self.tx else {
+            return;
+        };
+        // An error says that there will be no next messages.
+        (0..count).for_each(|_| drop(tx.try_reserve(SHORTEST)));
     }
 
     /// As `send`; false if it was sent before.
@@ -227,6 +262,44 @@ impl Queue {
     /// Puts several laps of messages through, as long as the queue is open, after what is in it.
     pub(crate) fn do_laps(&mut self) -> Result<(), Failure> {
         self.put_through(4 * LAP)
+    }
+
+    /// As [`do_laps`](Self::do_laps), by two other processes.
+    pub(crate) fn have_laps_done(&mut self, carriers: &mut Carriers) -> Result<(), Failure> {
+        while self.receive().is_some() {}
+        let [first, second, end] = [0, 2 * LAP, 4 * LAP].map(|before| self.next + 1 + before);
+        self.next = end - 1;
+        let numbers = [first..second, second..end];
+        let memory = trials::memory(&self.rx).as_raw_fd();
+        let both = carriers.carry(memory, &numbers);
+        let wedged = |story| Err(Failure::new(Violation::Wedged, story));
+        for (carried, numbers) in both.iter().zip(&numbers) {
+            let sent = numbers.clone().take(carried.sent as usize);
+            self.accepted.extend(sent);
+            for &number in &carried.received {
+                *self.seen.entry(number).or_default() += 1;
+            }
+            let came = |carried: &Carried| {
+                let came = carried
+                    .received
+                    .iter()
+                    .filter(|number| numbers.contains(number));
+                came.is_sorted()
+            };
+            if !both.iter().all(came) {
+                return wedged(format!("of {numbers:?}, some came after later ones"));
+            }
+        }
+        let carried = both
+            .iter()
+            .map(|carried| carried.received.len())
+            .sum::<usize>();
+        if carried == 4 * LAP as usize || self.rx.is_closed() {
+            return Ok(());
+        }
+        wedged(format!(
+            "two others got {carried} messages through of several laps"
+        ))
     }
 
     /// As [`do_laps`](Self::do_laps), but only one: then every slot and every block in use has been met again.

@@ -1,6 +1,7 @@
 //! One boundary: a queue, a victim, what happens to it, and whether all is well afterwards.
 
 use crate::{
+    carriers::Carriers,
     operations::{Given, HEIR, Meanwhile, Operation, THIRD},
     queue::{Failure, Queue, Testimony, Violation},
     route::{Leap, Route, Survey},
@@ -15,9 +16,10 @@ pub(crate) enum Fate {
     Killed,
     /// It is killed, and the others do not know for some laps.
     KilledUnnoticed,
-    /// It stands still while the others go on for some laps, and then goes on too.
+    /// It stands still while the parent goes on for some laps, and then goes on too.
     Stopped,
-    /// It stands still, and meanwhile others come and hold messages, in the rows of the dead too, and one of them dies.
+    /// It stands still, and meanwhile two others put some laps through, and further ones come and hold messages, in the
+    /// rows of the dead too, and one of them dies.
     StoppedInTraffic,
 }
 
@@ -46,7 +48,7 @@ struct Stage {
 }
 
 /// Plays one boundary: every actor but the last is killed at its own.
-pub(crate) fn play(parts: &[Part], fate: Fate) -> Result<(), Failure> {
+pub(crate) fn play(parts: &[Part], fate: Fate, carriers: &mut Carriers) -> Result<(), Failure> {
     let stage = Stage::set(parts)?;
     let Stage {
         mut queue,
@@ -55,7 +57,7 @@ pub(crate) fn play(parts: &[Part], fate: Fate) -> Result<(), Failure> {
         mut testimony,
     } = stage;
     let last = parts.last().expect("a part");
-    victim.walk(&mut queue, last.route, |_| ())?;
+    victim.walk(&mut queue, last.route, |_, _| ())?;
     match fate {
         Fate::Killed => dead.push(victim.die(&mut testimony)),
         Fate::KilledUnnoticed => {
@@ -71,16 +73,21 @@ pub(crate) fn play(parts: &[Part], fate: Fate) -> Result<(), Failure> {
             queue.let_go();
         }
         Fate::StoppedInTraffic => {
-            let traffic = Traffic::begin(&mut queue, &mut dead)?;
+            let traffic = Traffic::begin(&mut queue, &mut dead, carriers)?;
             victim.finish(&mut queue, &mut testimony)?;
             traffic.end(&mut queue, &mut testimony)?;
         }
     }
+    settle(queue, &dead, &testimony)
+}
+
+/// Reports the dead, in the order of whose deaths they are given, and checks everything.
+fn settle(mut queue: Queue, dead: &[u32], testimony: &Testimony) -> Result<(), Failure> {
     // The latest first: somebody who has died while it cleared up after another.
-    for id in dead.into_iter().rev() {
+    for &id in dead.iter().rev() {
         queue.report(id);
     }
-    queue.settle(&testimony)
+    queue.settle(testimony)
 }
 
 fn go_on(queue: &mut Queue, meanwhile: Meanwhile) -> Result<(), Failure> {
@@ -90,17 +97,65 @@ fn go_on(queue: &mut Queue, meanwhile: Meanwhile) -> Result<(), Failure> {
     }
 }
 
-/// The address of every instruction of an operation, up to so many.
-pub(crate) fn survey(operation: &'static Operation, steps: u64) -> Survey {
+/// The address of every instruction of an operation, up to so many. At each boundary `look` is told how many came before,
+/// and may look at the queue, and at what would be known of the victim if it died now.
+pub(crate) fn survey(
+    operation: &'static Operation,
+    steps: u64,
+    mut look: impl FnMut(u64, &Queue, &Death),
+) -> Survey {
     let route = Route::on_foot(steps);
     let mut addresses = Vec::new();
     let walked = Stage::set(&[Part { operation, route }]).and_then(|mut stage| {
-        let note = |address| addresses.push(address);
-        stage.victim.walk(&mut stage.queue, route, note)
+        let death = Death::expected(&stage);
+        let note = |queue: &Queue, address| {
+            look(addresses.len() as u64, queue, &death);
+            addresses.push(address);
+        };
+        stage.victim.walk(&mut stage.queue, route, note)?;
+        look(addresses.len() as u64, &stage.queue, &death);
+        Ok(())
     });
     // Told when it is played.
     drop(walked);
     Survey::new(addresses)
+}
+
+/// The death of a victim in its operation, which is real only in copies of the queue.
+pub(crate) struct Death {
+    /// The victim is the last of them.
+    dead: Vec<u32>,
+    testimony: Testimony,
+    meanwhile: Meanwhile,
+}
+
+impl Death {
+    fn expected(stage: &Stage) -> Self {
+        let Stage {
+            victim,
+            dead,
+            testimony,
+            ..
+        } = stage;
+        let (mut dead, mut testimony) = (dead.clone(), testimony.clone());
+        dead.push(victim.traced.id());
+        victim.testify(&mut testimony);
+        testimony.uncertain.extend(victim.operation.in_flight);
+        testimony.hear(victim.traced.said());
+        Self {
+            dead,
+            testimony,
+            meanwhile: victim.operation.meanwhile,
+        }
+    }
+
+    /// Recovers a copy of the queue, and checks everything. `unnoticed`: the others do not know for some laps.
+    pub(crate) fn befall(&self, mut copy: Queue, unnoticed: bool) -> Result<(), Failure> {
+        if unnoticed {
+            go_on(&mut copy, self.meanwhile)?;
+        }
+        settle(copy, &self.dead, &self.testimony)
+    }
 }
 
 /// Those who come while a victim stands still.
@@ -110,8 +165,13 @@ struct Traffic {
 }
 
 impl Traffic {
-    fn begin(queue: &mut Queue, dead: &mut Vec<u32>) -> Result<Self, Failure> {
-        queue.do_laps()?;
+    fn begin(
+        queue: &mut Queue,
+        dead: &mut Vec<u32>,
+        carriers: &mut Carriers,
+    ) -> Result<Self, Failure> {
+        queue.have_laps_done(carriers)?;
+        queue.do_a_lap()?;
         let third = Actor::enter(&THIRD, 0, queue);
         dead.drain(..).for_each(|id| queue.report(id));
         let heir = Actor::enter(&HEIR, 0, queue);
@@ -167,7 +227,7 @@ impl Stage {
             dead.push(corpse.die(&mut testimony));
         }
         for (mut actor, part) in actors.zip(before) {
-            actor.walk(&mut queue, part.route, |_| ())?;
+            actor.walk(&mut queue, part.route, |_, _| ())?;
             dead.push(actor.die(&mut testimony));
         }
         (last.operation.bridge)(&mut queue);
@@ -205,12 +265,13 @@ impl Actor {
         })
     }
 
-    /// Goes to its boundary, or to the end of its operation if that comes first. `look` gets the address of each step.
+    /// Goes to its boundary, or to the end of its operation if that comes first. `look` gets the address of each step,
+    /// before that.
     fn walk(
         &mut self,
         queue: &mut Queue,
         route: Route,
-        mut look: impl FnMut(u64),
+        mut look: impl FnMut(&Queue, u64),
     ) -> Result<(), Failure> {
         if let Some(leap) = route.leap {
             self.leap(queue, leap)?;
@@ -222,9 +283,9 @@ impl Actor {
             }
             if asleep {
                 self.relieve(queue);
-                look(Survey::ASLEEP);
+                look(queue, Survey::ASLEEP);
             } else {
-                look(self.traced.address());
+                look(queue, self.traced.address());
             }
             asleep = self.step()? == Halt::Asleep;
         }
@@ -270,6 +331,12 @@ impl Actor {
         relief.expect("only those fall asleep that can be woken")(queue);
     }
 
+    /// Adds what is known of its operation without its own words.
+    fn testify(&self, testimony: &mut Testimony) {
+        testimony.cancels |= self.operation.cancels;
+        testimony.tickets += u64::from(self.operation.gives);
+    }
+
     /// Is killed; its process id. If its operation is at an end, it first says what came of it.
     fn die(mut self, testimony: &mut Testimony) -> u32 {
         if self.ended {
@@ -277,8 +344,7 @@ impl Actor {
         } else {
             testimony.uncertain.extend(self.operation.in_flight);
         }
-        testimony.cancels |= self.operation.cancels;
-        testimony.tickets += u64::from(self.operation.gives);
+        self.testify(testimony);
         let id = self.traced.id();
         testimony.hear(&self.traced.kill());
         id
@@ -293,8 +359,7 @@ impl Actor {
                 Halt::Ended(code) => break code,
             }
         };
-        testimony.cancels |= self.operation.cancels;
-        testimony.tickets += u64::from(self.operation.gives);
+        self.testify(testimony);
         testimony.hear(&self.traced.last_words());
         if code != 0 {
             let story = format!("the stopped one went on and ended with code {code}");

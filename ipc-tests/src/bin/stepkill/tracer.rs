@@ -18,8 +18,8 @@ use nix::{
 use std::{
     ffi::c_void,
     fs,
-    io::Read,
-    mem::offset_of,
+    io::{BufRead, BufReader, Read},
+    mem::{self, offset_of},
     process::{Child, ChildStdout, Command, Stdio},
     thread,
 };
@@ -27,6 +27,9 @@ use workring::Handoff;
 
 /// What a child stops itself with. Not `SIGSTOP`, which anybody else may send it.
 pub(crate) const MARK: Signal = Signal::SIGUSR2;
+
+/// The line that a child says before it first stops itself, after all that it has to say of what was before.
+pub(crate) const READY: &str = "ready";
 
 /// How often a step is asked for before it is worth while to look whether it waits.
 const ASKS: u32 = 500;
@@ -57,7 +60,9 @@ pub(crate) enum Halt {
 )]
 pub(crate) struct Traced {
     pid: Pid,
-    output: ChildStdout,
+    output: BufReader<ChildStdout>,
+    /// What it has said so far.
+    said: String,
     /// Whether it was last told to do one instruction, and not to run.
     stepping: bool,
     /// Whether it sleeps in a system call, from which only others can wake it.
@@ -78,7 +83,8 @@ impl Traced {
         let mut child: Child = handoff.spawn(command).expect("start a child");
         let mut traced = Self {
             pid: Pid::from_raw(child.id().try_into().expect("a pid is positive")),
-            output: child.stdout.take().expect("standard output is a pipe"),
+            output: BufReader::new(child.stdout.take().expect("standard output is a pipe")),
+            said: String::new(),
             stepping: false,
             asleep: false,
             sleeper: false,
@@ -86,7 +92,27 @@ impl Traced {
         };
         assert_eq!(traced.wait(), Halt::Marked, "a child failed to prepare");
         ptrace::setoptions(traced.pid, ptrace::Options::PTRACE_O_EXITKILL).expect("trace");
+        traced.hear();
         traced
+    }
+
+    /// Reads what it has said before it was ready.
+    fn hear(&mut self) {
+        let mut line = String::new();
+        loop {
+            line.clear();
+            self.output.read_line(&mut line).expect("a pipe");
+            match line.trim_end() {
+                READY => return,
+                "" => panic!("a child has prepared and does not say so"),
+                _ => self.said.push_str(&line),
+            }
+        }
+    }
+
+    /// What it has said before its operation.
+    pub(crate) fn said(&self) -> &str {
+        &self.said
     }
 
     pub(crate) fn id(&self) -> u32 {
@@ -165,7 +191,7 @@ impl Traced {
     /// What it has said, once it has ended.
     pub(crate) fn last_words(&mut self) -> String {
         assert!(self.reaped);
-        let mut said = String::new();
+        let mut said = mem::take(&mut self.said);
         self.output.read_to_string(&mut said).expect("a pipe");
         said
     }

@@ -3,7 +3,7 @@
 use crate::{
     operations::{Operation, named},
     queue::{Message, Rx, Tx},
-    tracer::MARK,
+    tracer::{MARK, READY},
 };
 use ipc_tests::{
     Pid,
@@ -12,7 +12,7 @@ use ipc_tests::{
 use nix::sys::{ptrace, signal::kill};
 use workring::{Lease, Raw};
 
-pub(crate) const ROLES: &[(&str, Role)] = &[("victim", victim)];
+pub(crate) const VICTIM: (&str, Role) = ("victim", victim);
 
 /// What a child has in its hands, and what it has to say of it.
 #[derive(Default)]
@@ -82,6 +82,7 @@ fn victim(io: &mut Io) {
     let Operation { prepare, act, .. } = operation;
     prepare(&mut victim);
     victim.speak(io);
+    io.say(READY);
     mark(me);
     act(&mut victim);
     mark(me);
