@@ -99,7 +99,7 @@ pub use queue::{
     remove_named,
 };
 
-#[cfg(not(loom))]
+#[cfg(all(feature = "trials", not(loom)))]
 #[doc(hidden)]
 pub use queue::trials;
 

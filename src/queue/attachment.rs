@@ -123,6 +123,7 @@ impl Attachment {
     }
 
     /// This very attachment again, to a copy of the segment: in the same row, with the same roles, one handle each.
+    #[cfg(feature = "trials")]
     pub(super) fn repeat(&self, copy: Segment) -> Result<Self, Refused> {
         let tenant = *self.tenant.lock();
         let word = copy.row(self.row).ok_or(Corrupt::NoSuchRow)?;

@@ -17,6 +17,7 @@ mod recv_many;
 mod send_many;
 mod sender;
 mod stats;
+#[cfg(feature = "trials")]
 pub mod trials;
 mod wait;
 mod watch;
