@@ -19,8 +19,9 @@ use super::limits::{Strike, Why, sooner};
 use super::messages::FromParent;
 use super::slot::{Slot, Stage, State};
 use super::supervisor::{Course, Supervisor};
-use super::task::Task;
+use super::task::{Task, TaskId};
 use crate::error::StartError;
+use crate::host::board;
 use core::hash::{BuildHasher, Hasher};
 use core::ops::RangeInclusive;
 use core::time::Duration;
@@ -150,7 +151,7 @@ impl<T: Task> Supervisor<T> {
         }
         let stage = worker.stage;
         let is_leaving = worker.leaves.is_some() && stage == Stage::Ready;
-        if is_leaving && self.is_busy(number) {
+        if is_leaving && self.is_at_work(number) {
             // It has not heard it yet: it has all the time that its task may take.
             let overdue = now.checked_add(self.settings().grace);
             if let Some(worker) = self.slots.get_mut(index).and_then(Slot::worker_mut) {
@@ -174,6 +175,19 @@ impl<T: Task> Supervisor<T> {
         if self.course == Course::Starting {
             self.fail(StartError::TimedOut);
         }
+    }
+
+    /// Whether a worker runs a task that has no outcome yet. One that has been stopped right after it had sent what its
+    /// task gave looks busy for ever.
+    fn is_at_work(&self, number: u32) -> bool {
+        let shared = &self.launcher.shared;
+        // The outcome may have arrived and not have been looked at.
+        shared.inbox.collect();
+        let running = shared.board.slot(number).and_then(board::Slot::running);
+        running.is_some_and(|running| {
+            let id = TaskId(running.task);
+            shared.inbox.with(|state| state.flight(id).is_some())
+        })
     }
 
     fn is_busy(&self, number: u32) -> bool {
