@@ -396,9 +396,10 @@ const SLOTS: u64 = ROWS + 1024 * ROW;
 const SMALL: u64 = SLOTS + 1024 * 8;
 const SMALL_BLOCK: u64 = 128;
 const SMALL_BLOCKS: u64 = 64;
-/// The headers of all larger blocks.
+/// The headers of all larger blocks, with the marks of packs.
 const LARGE: u64 = SMALL + SMALL_BLOCKS * SMALL_BLOCK;
-const LINE: u64 = 64;
+const LARGE_HEADER: u64 = 128;
+const LARGE_HEADER_WORDS: u64 = 11;
 
 fn slot(number: u64) -> u64 {
     SLOTS + number % 1024 * 8
@@ -408,7 +409,7 @@ fn header(block: u64) -> u64 {
     if block < SMALL_BLOCKS {
         SMALL + block * SMALL_BLOCK
     } else {
-        LARGE + (block - SMALL_BLOCKS) * LINE
+        LARGE + (block - SMALL_BLOCKS) * LARGE_HEADER
     }
 }
 
@@ -444,7 +445,7 @@ impl Scribbler {
             9..13 => slot(near),
             13 => slot(rng.u64(..)),
             14..17 => header(rng.u64(0..20)) + rng.u64(0..3) * 8,
-            17 => header(rng.u64(0..300)) + rng.u64(0..3) * 8,
+            17 => header(rng.u64(0..300)) + rng.u64(0..LARGE_HEADER_WORDS) * 8,
             18 => SMALL + rng.u64(0..SMALL_BLOCKS * SMALL_BLOCK / 8) * 8,
             _ => return self.touch_header(rng),
         };
