@@ -126,44 +126,52 @@ pub fn again(file: impl AsFd) -> File {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::guarded;
+    use core::time::Duration;
+
+    const LIMIT: Duration = Duration::from_mins(1);
 
     #[test]
     fn a_copy_has_the_same_bytes_and_no_more_memory() {
-        let file = File::from(memfd_create("original", MFdFlags::MFD_CLOEXEC).expect("a file"));
-        file.set_len(1 << 30).expect("a length");
-        file.write_all_at(b"first", 0).expect("room");
-        file.write_all_at(b"last", (1 << 30) - 4).expect("room");
-        let mut contents = Contents::default();
-        contents.read(&file);
-        let copy = File::from(contents.to_file());
-        let mut of_copy = Contents::default();
-        of_copy.read(&copy);
-        assert_eq!(of_copy, contents);
-        assert_eq!(contents.bytes.len(), 2 * PAGE);
-        let mut end = [0; 4];
-        copy.read_exact_at(&mut end, (1 << 30) - 4).expect("read");
-        assert_eq!(&end, b"last");
-        assert!(copy.set_len(1).is_err(), "it is sealed");
+        guarded(LIMIT, || {
+            let file = File::from(memfd_create("original", MFdFlags::MFD_CLOEXEC).expect("a file"));
+            file.set_len(1 << 30).expect("a length");
+            file.write_all_at(b"first", 0).expect("room");
+            file.write_all_at(b"last", (1 << 30) - 4).expect("room");
+            let mut contents = Contents::default();
+            contents.read(&file);
+            let copy = File::from(contents.to_file());
+            let mut of_copy = Contents::default();
+            of_copy.read(&copy);
+            assert_eq!(of_copy, contents);
+            assert_eq!(contents.bytes.len(), 2 * PAGE);
+            let mut end = [0; 4];
+            copy.read_exact_at(&mut end, (1 << 30) - 4).expect("read");
+            assert_eq!(&end, b"last");
+            assert!(copy.set_len(1).is_err(), "it is sealed");
+        });
     }
 
     #[test]
     fn equal_bytes_have_equal_digests_and_others_have_others() {
-        let file = File::from(memfd_create("original", MFdFlags::MFD_CLOEXEC).expect("a file"));
-        file.set_len(1 << 20).expect("a length");
-        let digest = || {
-            let mut contents = Contents::default();
-            contents.read(&file);
-            contents.digest()
-        };
-        let empty = digest();
-        file.write_all_at(&[0; 100], 10_000).expect("room");
-        assert_eq!(digest(), empty, "zeros with memory");
-        file.write_all_at(&[1], 10_000).expect("room");
-        let one = digest();
-        assert_ne!(one, empty);
-        file.write_all_at(&[0], 10_000).expect("room");
-        assert_eq!(digest(), empty);
-        file.write_all_at(&[1], 50_000).expect("room");
-        assert_ne!(digest(), one, "elsewhere");
+        guarded(LIMIT, || {
+            let file = File::from(memfd_create("original", MFdFlags::MFD_CLOEXEC).expect("a file"));
+            file.set_len(1 << 20).expect("a length");
+            let digest = || {
+                let mut contents = Contents::default();
+                contents.read(&file);
+                contents.digest()
+            };
+            let empty = digest();
+            file.write_all_at(&[0; 100], 10_000).expect("room");
+            assert_eq!(digest(), empty, "zeros with memory");
+            file.write_all_at(&[1], 10_000).expect("room");
+            let one = digest();
+            assert_ne!(one, empty);
+            file.write_all_at(&[0], 10_000).expect("room");
+            assert_eq!(digest(), empty);
+            file.write_all_at(&[1], 50_000).expect("room");
+            assert_ne!(digest(), one, "elsewhere");
+        });
     }
 }
