@@ -341,7 +341,8 @@ impl Peer {
         let all = 0..queue.block_count();
         let mut block = send::allocate(queue, self.row, all, &self.cursor).expect("a free block");
         queue.cell(block.index).write(message);
-        batch::offer(queue, &mut block, count, 8).expect("sound words");
+        batch::begin(queue, &block, count).expect("sound words");
+        batch::offer(queue, &mut block, 8).expect("sound words");
         queue.packed().fetch_add(1, Ordering::AcqRel);
         assert_eq!(self.publish(&block), Publish::Accepted);
     }
