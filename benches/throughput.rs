@@ -189,7 +189,7 @@ where
     }
     let (our, their) = (median(&ours), median(&theirs));
     println!(
-        "{pairs:>3} to {pairs} {size:>7} {our:>14.2} {their:>14.2} {:>7.2} {worst:>6.0}",
+        "{pairs:>3} to {pairs} {size:>7} {our:>14.3} {their:>14.3} {:>7.2} {worst:>6.0}",
         our / their
     );
 }

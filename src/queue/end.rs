@@ -21,7 +21,7 @@ impl Handle {
     pub(super) fn counted(attachment: Arc<Attachment>, role: Role) -> Self {
         Self {
             attachment,
-            waiter: Waiter::default(),
+            waiter: Waiter::new(),
             role,
         }
     }

@@ -6,12 +6,11 @@ use super::end::{End, Handle, sealed};
 use super::lease::{Failed, Held, Lease, LeaseCount, Leased, Taken};
 use super::letters::DeadLetters;
 use super::packs::Packs;
-use super::wait::{Failure, Forever, Interrupted, Never, NotNow, Patience, Reason, Until};
+use super::wait::{Awaited, Failure, Forever, Interrupted, Never, NotNow, Patience, Reason, Until};
 use crate::codec::{Bincode, Codec, DecodeError};
 use crate::error::{RecvError, RecvTimeoutError, TryRecvError};
 use crate::protocol::operations::receive::{self, Receive};
 use crate::protocol::peers::Role;
-use crate::protocol::ring::Hint;
 use crate::protocol::{Corrupt, Words};
 use core::fmt;
 use core::marker::PhantomData;
@@ -49,8 +48,6 @@ pub struct Receiver<T, C: Codec<T> = Bincode> {
     /// Before the handle, so that what they hold is returned before the role is given up.
     pub(super) packs: Packs,
     pub(super) handle: Handle,
-    /// Where this handle last found the queue empty.
-    emptied: Hint,
     types: PhantomData<fn() -> (T, C)>,
 }
 
@@ -58,6 +55,21 @@ pub struct Receiver<T, C: Codec<T> = Bincode> {
 /// at the most.
 const PAUSE_FOR_EACH: Duration = Duration::from_nanos(100);
 const LONGEST_PAUSE: Duration = Duration::from_micros(4);
+
+/// How long to leave the queue alone that was just found empty, before the first look again, when a run of so many
+/// messages went before.
+///
+/// A receiver that has caught up with a stream would go on message by message, and each of its looks takes the
+/// very line away from the sender that the next message is about to be written to: both then wait for lines more
+/// than they work. A moment later there is a run of messages that nobody fights over. Such a pause grows with the
+/// runs that it makes, as long as they come fast enough; a single message is no stream.
+fn pause_after(run: u64) -> Duration {
+    if run < 2 {
+        return Duration::ZERO;
+    }
+    let run = u32::try_from(run).unwrap_or(u32::MAX);
+    LONGEST_PAUSE.min(PAUSE_FOR_EACH.saturating_mul(run))
+}
 
 /// Why a receive will never work, or not this time.
 pub(super) enum Refusal {
@@ -142,7 +154,6 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         Self {
             packs: Packs::default(),
             handle,
-            emptied: Hint::new(),
             types: PhantomData,
         }
     }
@@ -328,13 +339,17 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         patience: &P,
     ) -> Result<R, Failure<P::Stop, Refusal>> {
         let attachment = &*self.handle.attachment;
-        let words = attachment.segment().items();
-        let first_pause = self.first_pause();
+        let segment = attachment.segment();
+        let awaited = Awaited {
+            word: segment.items(),
+            progress: segment.head(),
+            first_pause: pause_after,
+        };
         // Counted before the last look, so that whoever puts something into `packs` after it knows.
         let _waiting = self.packs.waiting();
         self.handle
             .waiter
-            .wait_more(attachment, words, first_pause, patience, look)
+            .wait_more(attachment, &awaited, patience, look)
     }
 
     fn lease_with<P: Patience>(
@@ -443,23 +458,6 @@ impl<T, C: Codec<T>> Receiver<T, C> {
             Some(taken) => Ok(taken),
             None => self.wait_for_messages(|| self.take_one(), patience),
         }
-    }
-
-    /// How long to leave the queue alone that was just found empty, before the first look again.
-    ///
-    /// A receiver that has caught up with a stream would go on message by message, and each of its looks takes the
-    /// very line away from the sender that the next message is about to be written to: both then wait for lines more
-    /// than they work. A moment later there is a run of messages that nobody fights over. Such a pause grows with the
-    /// runs that it makes, as long as they come fast enough; a single message is no stream.
-    fn first_pause(&self) -> Duration {
-        let head = self.handle.attachment.segment().head().get();
-        let run = head.0.wrapping_sub(self.emptied.get().0);
-        self.emptied.set(head);
-        if run < 2 {
-            return Duration::ZERO;
-        }
-        let run = u32::try_from(run).unwrap_or(u32::MAX);
-        LONGEST_PAUSE.min(PAUSE_FOR_EACH.saturating_mul(run))
     }
 
     /// The messages of the queue, waiting for each, until it is closed and drained.

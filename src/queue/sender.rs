@@ -3,7 +3,7 @@
 use super::attachment::Attachment;
 use super::end::sealed::{AnyAttachment, AnyHandle, EndRole};
 use super::end::{End, Handle, sealed};
-use super::wait::{Failure, Forever, Interrupted, Never, NotNow, Patience, Reason, Until};
+use super::wait::{Awaited, Failure, Forever, Interrupted, Never, NotNow, Patience, Reason, Until};
 use crate::codec::{Bincode, Codec, EncodeError};
 use crate::error::{SendError, SendTimeoutError, TrySendError};
 use crate::os::supply::Shortage;
@@ -511,13 +511,14 @@ impl<T, C: Codec<T>> Sender<T, C> {
         };
         // Latency is not what matters now: let receivers make room for several messages before the next look,
         // which takes the line away from them that they write with each.
-        self.handle.waiter.wait_more(
-            attachment,
-            segment.space(),
-            PAUSE_WHEN_FULL,
-            patience,
-            attempt,
-        )
+        let awaited = Awaited {
+            word: segment.space(),
+            progress: segment.tail(),
+            first_pause: |_| PAUSE_WHEN_FULL,
+        };
+        self.handle
+            .waiter
+            .wait_more(attachment, &awaited, patience, attempt)
     }
 
     /// Send a message that is not small, could not be encoded at once, or for which no block was free.
@@ -597,9 +598,14 @@ impl<T, C: Codec<T>> Sender<T, C> {
                 .allocate(class)
                 .or_else(|| self.allocate_from_letters(class)))
         };
+        let awaited = Awaited {
+            word: segment.blocks(),
+            progress: segment.tail(),
+            first_pause: |_| Duration::ZERO,
+        };
         self.handle
             .waiter
-            .wait_for(attachment, segment.blocks(), patience, attempt)
+            .wait_for(attachment, &awaited, patience, attempt)
     }
 
     fn class_for(&self, len: usize) -> Result<usize, Refusal> {

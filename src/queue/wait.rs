@@ -9,9 +9,10 @@ use crate::os::{cpu, futex};
 use crate::protocol::operations::receive;
 use crate::protocol::parking::ParkingWord;
 use crate::protocol::peers::Role;
+use crate::protocol::ring::{Hint, Position};
 use crate::protocol::{Corrupt, Words};
 use crate::segment::sweep::Leisure;
-use crate::sync::{AtomicBool, AtomicU32, Ordering};
+use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use core::fmt;
 use core::time::Duration;
 use std::sync::{Arc, Weak};
@@ -100,11 +101,27 @@ impl<S, E> From<E> for Failure<S, E> {
     }
 }
 
+/// What a handle waits for.
+pub(super) struct Awaited<'a> {
+    /// Notified when it may have come.
+    pub(super) word: &'a ParkingWord,
+    /// Moves on with each message of the queue.
+    pub(super) progress: &'a Hint,
+    /// How long to leave the queue alone before the first look again, when so many messages have passed since the
+    /// handle's last wait began.
+    pub(super) first_pause: fn(passed: u64) -> Duration,
+}
+
 /// How one handle waits: what its waits have taught it, and the permit of its interrupters.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Waiter {
     /// How many waits in a row have spun in vain.
     fruitless: AtomicU32,
+    /// How far the queue was when the last wait began.
+    position: Hint,
+    /// When that was, in nanoseconds after `made`.
+    moment: AtomicU64,
+    made: Instant,
     interrupt: Arc<AtomicBool>,
 }
 
@@ -124,21 +141,41 @@ const ATTEMPTS_A_LOOK: u32 = 4;
 /// After this part of the spin time other processes get the processor in between: there may be more of them than
 /// processors, and the one that is being waited for may be waiting for this one to move.
 const YIELD_AFTER: u32 = 2;
+/// The same where messages are slow to come: others may have as much to do with theirs, on this very processor.
+const YIELD_SOON_AFTER: u32 = 64;
+/// A message is slow to come, on average, when it takes about as long as giving the processor away and getting it
+/// back: one of some kilobytes, or one that somebody works on. With fast ones that would cost more than it gives.
+const SLOW: Duration = Duration::from_nanos(500);
+
+/// Whether `passed` messages in that time are slow to come.
+fn is_slow(passed: u64, took: Duration) -> bool {
+    took.as_nanos() > u128::from(passed) * SLOW.as_nanos()
+}
 
 impl Waiter {
+    pub(super) fn new() -> Self {
+        Self {
+            fruitless: AtomicU32::new(0),
+            position: Hint::new(),
+            moment: AtomicU64::new(0),
+            made: Instant::now(),
+            interrupt: Arc::default(),
+        }
+    }
+
     /// Call `attempt` until it gives something, or `patience` ends.
     ///
-    /// `attempt` gives `None` for "not now"; then it is worth trying again once `word` has been notified.
+    /// `attempt` gives `None` for "not now"; then it is worth trying again once the word has been notified.
     pub(super) fn wait_for<P: Patience, R, E: From<Corrupt>>(
         &self,
         attachment: &Attachment,
-        word: &ParkingWord,
+        awaited: &Awaited<'_>,
         patience: &P,
         mut attempt: impl FnMut() -> Result<Option<R>, E>,
     ) -> Result<R, Failure<P::Stop, E>> {
         match attempt()? {
             Some(result) => Ok(result),
-            None => self.wait_more(attachment, word, Duration::ZERO, patience, attempt),
+            None => self.wait_more(attachment, awaited, patience, attempt),
         }
     }
 
@@ -147,8 +184,7 @@ impl Waiter {
     pub(super) fn wait_more<P: Patience, R, E: From<Corrupt>>(
         &self,
         attachment: &Attachment,
-        word: &ParkingWord,
-        first_pause: Duration,
+        awaited: &Awaited<'_>,
         patience: &P,
         mut attempt: impl FnMut() -> Result<Option<R>, E>,
     ) -> Result<R, Failure<P::Stop, E>> {
@@ -158,9 +194,10 @@ impl Waiter {
         }
         let segment = attachment.segment();
         let deadline = patience.deadline();
-        if let Some(result) = self.spin(attachment, first_pause, deadline, &mut attempt)? {
+        if let Some(result) = self.spin(attachment, awaited, deadline, &mut attempt)? {
             return Ok(result);
         }
+        let word = awaited.word;
         loop {
             let epoch = word.announce();
             // Between this and the sleep, `word` tells of every change. And nobody leaves without this last
@@ -194,7 +231,7 @@ impl Waiter {
     fn spin<R, E>(
         &self,
         attachment: &Attachment,
-        first_pause: Duration,
+        awaited: &Awaited<'_>,
         deadline: Option<Instant>,
         mut attempt: impl FnMut() -> Result<Option<R>, E>,
     ) -> Result<Option<R>, E> {
@@ -206,7 +243,15 @@ impl Waiter {
         let short = fruitless >= GIVE_UP_SPINNING && !fruitless.is_multiple_of(STILL_TRY_EVERY);
         let time = if short { full / SHORT_SPIN } else { full };
         let start = Instant::now();
-        while !first_pause.is_zero() && start.elapsed() < first_pause.min(time) {
+        let (passed, took) = self.since_last_wait(awaited.progress.get(), start);
+        let part = if is_slow(passed, took) {
+            YIELD_SOON_AFTER
+        } else {
+            YIELD_AFTER
+        };
+        let yield_after = full / part;
+        let first_pause = (awaited.first_pause)(passed).min(time);
+        while !first_pause.is_zero() && start.elapsed() < first_pause {
             core::hint::spin_loop();
         }
         for attempts in 1_u32.. {
@@ -226,13 +271,24 @@ impl Waiter {
             if is_over || self.interrupt.load(Ordering::Relaxed) {
                 break;
             }
-            if elapsed >= full / YIELD_AFTER {
+            if elapsed >= yield_after {
                 cpu::yield_now();
             }
         }
         self.fruitless
             .store(fruitless.wrapping_add(1), Ordering::Relaxed);
         Ok(None)
+    }
+
+    /// How many messages have passed since the last wait began, and in what time. A guess where several threads
+    /// wait with one handle.
+    fn since_last_wait(&self, position: Position, now: Instant) -> (u64, Duration) {
+        let passed = position.0.wrapping_sub(self.position.get().0);
+        self.position.set(position);
+        let moment = now.saturating_duration_since(self.made).as_nanos();
+        let moment = u64::try_from(moment).unwrap_or(u64::MAX);
+        let last = self.moment.swap(moment, Ordering::Relaxed);
+        (passed, Duration::from_nanos(moment.saturating_sub(last)))
     }
 
     fn take_interrupt(&self) -> bool {
@@ -302,5 +358,28 @@ impl fmt::Debug for Interrupter {
         f.debug_struct("Interrupter")
             .field("pending", &self.interrupt)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_knows_how_fast_messages_came_since_the_last_one() {
+        let waiter = Waiter::new();
+        let at = |micros| waiter.made + Duration::from_micros(micros);
+        let since = |position, micros| waiter.since_last_wait(Position(position), at(micros));
+        assert_eq!(since(10, 1), (10, Duration::from_micros(1)));
+        assert_eq!(since(1010, 4), (1000, Duration::from_micros(3)));
+        assert_eq!(since(1010, 9), (0, Duration::from_micros(5)));
+    }
+
+    #[test]
+    fn messages_that_take_as_long_as_two_switches_are_slow() {
+        let micros = Duration::from_micros;
+        assert!(is_slow(1, micros(1)));
+        assert!(is_slow(0, micros(1)), "none came at all");
+        assert!(!is_slow(3, micros(1)));
     }
 }
