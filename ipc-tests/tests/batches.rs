@@ -7,8 +7,10 @@ use ipc_tests::{
     guarded,
     rounds::{Rng, rounds, seed},
 };
+use serde::{Serialize, de::DeserializeOwned};
 use std::{
     collections::BTreeSet,
+    fmt::Debug,
     iter,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
@@ -298,6 +300,59 @@ fn a_codec_that_panics_costs_only_its_own_message() {
         assert_eq!(letters(&rx), [(15, 2)]);
         assert_eq!(messages, [1, 2, 3]);
         assert_balanced(&rx);
+    });
+}
+
+/// What can't be decoded is told in its turn, although a panic of the codec for one after it came first.
+#[test]
+fn a_codec_that_fails_and_panics_loses_nothing() {
+    guarded(LIMIT, || {
+        let (tx, rx) = superstitious(8);
+        tx.send_many([1, 14, 2, 15, 3]).expect("room");
+        let mut messages = Vec::new();
+        let mut receive = |max| {
+            let attempt = AssertUnwindSafe(|| rx.recv_many(&mut messages, max));
+            catch_unwind(attempt)
+        };
+        receive(9).expect_err("decoding 15 panics");
+        let error = receive(9).expect("no panic");
+        assert!(matches!(error, Err(RecvError::Decode(_))), "{error:?}");
+        receive(9).expect_err("decoding 15 panics");
+        assert_eq!(receive(1).expect("no panic").expect("the last"), 1);
+        receive(9).expect_err("15 has come back");
+        assert_eq!(messages, [1, 2, 3]);
+        assert_eq!(letters(&rx), [(14, 0), (15, 2)]);
+        assert_balanced(&rx);
+    });
+}
+
+/// Small values are decoded together, large ones one by one; equally long messages are packed in another way.
+#[test]
+fn values_of_any_size_come_out_of_a_batch_as_they_went_in() {
+    fn check<T>(values: &[T])
+    where
+        T: Clone + PartialEq + Debug + Serialize + DeserializeOwned,
+    {
+        for max in [1, 7, 63, 64, 100] {
+            let (tx, rx) = sleepy(8).channel::<T>().expect("a queue");
+            assert_eq!(tx.send_many(values.to_vec()).expect("room"), values.len());
+            tx.close();
+            let mut received = Vec::new();
+            while let Ok(count) = rx.recv_many(&mut received, max) {
+                assert!((1..=max).contains(&count));
+            }
+            assert_eq!(received, values, "by {max}");
+            assert_all_free(&rx);
+            assert_balanced(&rx);
+        }
+    }
+    guarded(LIMIT, || {
+        check(&[(); 100]);
+        check::<u8>(&(0..100).collect::<Vec<_>>());
+        check::<u64>(&(0..100).map(|n| 1 << (n % 64)).collect::<Vec<_>>());
+        check::<[u64; 16]>(&(0..100).map(|n| [n; 16]).collect::<Vec<_>>());
+        check::<String>(&(0..100).map(|n| "a".repeat(n)).collect::<Vec<_>>());
+        check::<String>(&(100..200).map(|n| n.to_string()).collect::<Vec<_>>());
     });
 }
 
@@ -637,6 +692,62 @@ fn threads_of_one_receiver_share_what_it_has_taken() {
         tx.send_many(0..3).expect("room");
         let received = waiting.map(|thread| thread.join().expect("join"));
         assert_eq!(BTreeSet::from(received), BTreeSet::from([0, 1, 2]));
+    });
+}
+
+/// Numbers of which none is decoded before the gate is open.
+struct Gated;
+
+static GATE: AtomicBool = AtomicBool::new(true);
+static AT_THE_GATE: AtomicBool = AtomicBool::new(false);
+
+impl Codec<u32> for Gated {
+    const NAME: &'static str = "gated";
+
+    fn encode(message: &u32, into: &mut [u8]) -> Result<usize, EncodeError> {
+        Superstitious::encode(message, into)
+    }
+
+    fn encoded_len(message: &u32) -> Result<usize, EncodeError> {
+        Superstitious::encoded_len(message)
+    }
+
+    fn decode(bytes: &[u8]) -> Result<u32, DecodeError> {
+        AT_THE_GATE.store(true, Ordering::SeqCst);
+        while !GATE.load(Ordering::SeqCst) {
+            thread::yield_now();
+        }
+        Superstitious::decode(bytes)
+    }
+}
+
+/// While one thread decodes the last messages, the others can't be told that the queue has ended; when it has them,
+/// they are woken for that.
+#[test]
+fn a_thread_that_has_the_last_messages_wakes_those_that_wait_for_the_end() {
+    prompt(|| {
+        GATE.store(false, Ordering::SeqCst);
+        AT_THE_GATE.store(false, Ordering::SeqCst);
+        let channel = sleepy(8).channel_with::<u32, Gated>();
+        let (tx, rx) = channel.expect("a queue");
+        tx.send_many([1, 2, 3]).expect("room");
+        tx.close();
+        thread::scope(|scope| {
+            let last = scope.spawn(|| {
+                let mut messages = Vec::new();
+                rx.recv_many(&mut messages, 9).expect("messages");
+                messages
+            });
+            while !AT_THE_GATE.load(Ordering::SeqCst) {
+                thread::yield_now();
+            }
+            let other = scope.spawn(|| rx.recv());
+            await_sleepers(Pid::this(), 1);
+            GATE.store(true, Ordering::SeqCst);
+            let other = other.join().expect("join");
+            assert!(matches!(other, Err(RecvError::Closed)), "{other:?}");
+            assert_eq!(last.join().expect("join"), [1, 2, 3]);
+        });
     });
 }
 

@@ -36,6 +36,9 @@ const DONE: u8 = 1 << 4;
 const REJECTED: u8 = 1 << 5;
 
 impl Mark {
+    /// Of a message that has never been handed out.
+    const FRESH: Self = Self(0);
+
     /// How often the message has been handed out.
     #[must_use]
     pub(crate) const fn handed_out(self) -> u8 {
@@ -94,7 +97,7 @@ impl Marks {
         Self(core::array::from_fn(|_| AtomicU8::new(0)))
     }
 
-    /// M1, by the sender.
+    /// M1, by the sender; and by the holder, of messages that have not been handed out after all.
     pub(crate) fn clear(&self, count: usize) {
         for mark in self.0.iter().take(count) {
             mark.store(0, Ordering::Relaxed);
@@ -112,6 +115,19 @@ impl Marks {
                 .get(message)
                 .map_or(DONE, |mark| mark.load(Ordering::Relaxed)),
         )
+    }
+
+    /// Whether none of the first `count` messages has ever been handed out.
+    #[inline(always)]
+    pub(crate) fn are_fresh(&self, count: usize) -> bool {
+        let marks = self.0.iter().take(count);
+        marks.fold(0, |any, mark| any | mark.load(Ordering::Relaxed)) == Mark::FRESH.0
+    }
+
+    /// M2: as [`hand_out`](Self::hand_out), of a message that never has been.
+    #[inline(always)]
+    pub(crate) fn hand_out_fresh(&self, message: usize) {
+        self.hand_out(message, Mark::FRESH);
     }
 
     #[inline(always)]

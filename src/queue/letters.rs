@@ -82,7 +82,11 @@ impl<T, C: Codec<T>> Iterator for DeadLetters<T, C> {
                 discarded: AtomicBool::new(false),
             };
             match batch::pack(segment, index) {
-                Ok(Some(pack)) => self.pack = Some((Arc::new(block), Place::first(pack.count))),
+                Ok(Some(pack)) => {
+                    let payload = segment.packed_payload(&block.block).unwrap_or_default();
+                    let first = Place::first(pack.count, payload);
+                    self.pack = Some((Arc::new(block), first));
+                }
                 Ok(None) | Err(_) => return Some(DeadLetter::new(Letter::Alone(block))),
             }
         }

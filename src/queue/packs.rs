@@ -116,6 +116,28 @@ struct Open {
 }
 
 impl Open {
+    fn new(attachment: &Arc<Attachment>, block: InHand, next: Place) -> Self {
+        Self {
+            pack: Arc::new(HeldPack {
+                attachment: Arc::clone(attachment),
+                block: Some(block),
+            }),
+            next,
+        }
+    }
+
+    /// Leave out the first messages, which are dealt with already.
+    fn skip(&mut self, count: usize) {
+        let Ok(payload) = self.pack.payload() else {
+            return;
+        };
+        for _ in 0..count {
+            if let Some((_, next)) = self.next.look(payload) {
+                self.next = next;
+            }
+        }
+    }
+
     /// The next message, marked as handed out. `None`: there is none.
     fn hand_out(&mut self) -> Result<Option<Part>, Corrupt> {
         let (pack, payload) = (self.pack.pack()?, self.pack.payload()?);
@@ -284,35 +306,53 @@ impl Packs {
         Ok(part?)
     }
 
-    /// As [`admit`](Self::admit), with all messages for the caller.
-    pub(super) fn admit_claim(
-        &self,
-        attachment: &Arc<Attachment>,
-        held: Held<'_>,
-    ) -> Result<Claim<'_>, Refusal> {
-        let open = Self::open(attachment, held)?;
+    /// A pack that has just been taken: all of it for the caller.
+    fn claim_all(&self, open: Open) -> Claim<'_> {
         let mut state = self.shared.state.lock();
         state.claims += 1;
         opened(&open);
         drop(state);
-        Ok(Claim::new(self, open))
+        Claim::new(self, open)
+    }
+
+    /// Decode up to `max` messages of a pack that has just been taken; otherwise as [`Claim::decode_into`].
+    #[inline(always)]
+    pub(super) fn decode_fresh<T, C: Codec<T>>(
+        &self,
+        attachment: &Arc<Attachment>,
+        held: Held<'_>,
+        into: &mut Vec<T>,
+        max: usize,
+    ) -> Result<(), Refusal> {
+        let mut whole = Whole {
+            packs: self,
+            attachment,
+            block: Some(held.into_block().1),
+            into,
+            values: Vec::new(),
+            is_begun: false,
+            is_received: false,
+        };
+        if whole.decode::<C>(max).is_some() {
+            return Ok(());
+        }
+        let rest = whole.give_up();
+        drop(whole);
+        match rest? {
+            Some((claim, received)) => claim.decode_into::<T, C>(into, max - received),
+            None => Ok(()),
+        }
     }
 
     fn open(attachment: &Arc<Attachment>, held: Held<'_>) -> Result<Open, Corrupt> {
         let segment = attachment.segment();
         let (_, block) = held.into_block();
-        let sound = batch::pack(segment, block.index).and_then(|pack| {
-            segment.packed_payload(&block)?;
-            pack.ok_or(Corrupt::NotAPack)
+        let first = batch::pack(segment, block.index).and_then(|pack| {
+            let count = pack.ok_or(Corrupt::NotAPack)?.count;
+            Ok(Place::first(count, segment.packed_payload(&block)?))
         });
-        match sound {
-            Ok(pack) => Ok(Open {
-                next: Place::first(pack.count),
-                pack: Arc::new(HeldPack {
-                    attachment: Arc::clone(attachment),
-                    block: Some(block),
-                }),
-            }),
+        match first {
+            Ok(next) => Ok(Open::new(attachment, block, next)),
             Err(corrupt) => {
                 // Lest it be handed round for ever.
                 receive::reject(segment, &block)?;
@@ -381,6 +421,112 @@ impl Packs {
 fn opened(open: &Open) {
     if let (Some(block), Ok(pack)) = (&open.pack.block, open.pack.pack()) {
         pack.open(block.word);
+    }
+}
+
+/// The largest values that are decoded into a place of their own and moved from there.
+const LARGEST_MOVED: usize = 64;
+
+/// A pack that one thread has just taken and that nobody else knows of. As long as it has not been opened, that alone
+/// says where it is (H1).
+///
+/// Mostly all of its messages are decoded and acknowledged together: if they are equally long, and none has been handed
+/// out before. All else is for a [`Claim`].
+struct Whole<'a, 'v, T> {
+    packs: &'a Packs,
+    attachment: &'a Arc<Attachment>,
+    block: Option<InHand>,
+    into: &'v mut Vec<T>,
+    /// What the codec has made of the first messages.
+    values: Vec<Option<T>>,
+    /// It has been called.
+    is_begun: bool,
+    /// `into` has all messages.
+    is_received: bool,
+}
+
+impl<'a, T> Whole<'a, '_, T> {
+    /// Decode all messages, if there are at most `max`, and say whether that was possible.
+    ///
+    /// Message by message, each would wait until the one before has stored the length of `into`; like this they are
+    /// worked on side by side.
+    #[inline(always)]
+    fn decode<C: Codec<T>>(&mut self, max: usize) -> Option<()> {
+        let (segment, block) = (self.attachment.segment(), self.block.as_ref()?);
+        let Pack { count, marks, .. } = batch::pack(segment, block.index).ok()??;
+        if size_of::<T>() > LARGEST_MOVED || count > max || !marks.are_fresh(count) {
+            return None;
+        }
+        let payload = segment.packed_payload(block).ok()?;
+        let messages = Place::first(count, payload).run(payload, count)?;
+        self.is_begun = true;
+        self.values.reserve(count);
+        let mut failures = 0;
+        self.values
+            .extend(messages.enumerate().map(|(message, bytes)| {
+                marks.hand_out_fresh(message);
+                let value = C::decode(bytes).ok();
+                failures += usize::from(value.is_none());
+                value
+            }));
+        if failures > 0 {
+            return None;
+        }
+        self.into.extend(self.values.drain(..).map(|value| {
+            let Some(value) = value else {
+                unreachable!("there were no failures")
+            };
+            value
+        }));
+        self.is_received = true;
+        Some(())
+    }
+
+    /// What is before the first failure is received, and what is after it has not been handed out. The rest is for
+    /// the claim, and how many messages were received. `None`: they all were.
+    #[cold]
+    #[inline(never)]
+    fn give_up(&mut self) -> Result<Option<(Claim<'a>, usize)>, Refusal> {
+        let Some(block) = self.block.take() else {
+            return Ok(None);
+        };
+        if self.attachment.is_elsewhere() {
+            return Err(Refusal::Forked);
+        }
+        let values = core::mem::take(&mut self.values);
+        let decoded = values.len();
+        let before = self.into.len();
+        self.into
+            .extend(values.into_iter().map_while(|value| value));
+        let received = self.into.len() - before;
+        if received < decoded
+            && let Ok(Some(pack)) = batch::pack(self.attachment.segment(), block.index)
+        {
+            pack.marks.clear(pack.count);
+        }
+        // All have been decoded, and one has failed; or the codec has panicked, with the one after these.
+        let panicked = self.is_begun && received == decoded;
+        let mut open = Packs::open(self.attachment, Held::new(self.attachment, block))?;
+        open.skip(received + usize::from(panicked));
+        let mut claim = self.packs.claim_all(open);
+        claim.decoded = (1 << received) - 1;
+        Ok(Some((claim, received)))
+    }
+}
+
+impl<T> Drop for Whole<'_, '_, T> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        if !self.is_received {
+            // A corrupt word is met, and reported, by the next operation as well.
+            let _ = self.give_up();
+        } else if let Some(block) = self.block.take()
+            && !self.attachment.is_elsewhere()
+        {
+            // As above. It also wakes whoever waits for this pack to be able to say `Closed`; nobody else could have had
+            // anything of it.
+            let _ = receive::acknowledge(self.attachment.segment(), &block);
+        }
     }
 }
 
@@ -470,6 +616,9 @@ impl Drop for Claim<'_> {
             return;
         };
         let attachment = Arc::clone(&open.pack.attachment);
+        if attachment.is_elsewhere() {
+            return;
+        }
         let (mut all, mut more) = (false, false);
         if let Ok(pack) = open.pack.pack() {
             all = self.decoded.count_ones() as usize == pack.count;

@@ -13,6 +13,7 @@ use core::time::Duration;
 /// What one look at the queue gives.
 enum Found<'a> {
     Block(Held<'a>),
+    Pack(Held<'a>),
     Claim(Claim<'a>),
     Part(Taken<'a>),
 }
@@ -85,10 +86,10 @@ impl<T, C: Codec<T>> Receiver<T, C> {
             Some(found) => found,
             None => self.wait_for_messages(|| self.look(), patience)?,
         };
-        let mut refused = Self::decode(first, into, max);
+        let mut refused = self.decode(first, into, max);
         while refused.is_ok() && into.len() - before < max && !self.is_drained() {
             refused = match self.look() {
-                Ok(Some(found)) => Self::decode(found, into, max - (into.len() - before)),
+                Ok(Some(found)) => self.decode(found, into, max - (into.len() - before)),
                 Ok(None) => break,
                 Err(refusal) => Err(refusal),
             };
@@ -128,11 +129,11 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         match receive::receive(segment, attachment.row())? {
             Receive::Message(block) => {
                 let held = Held::new(attachment, block);
-                if held.is_pack() {
-                    let claim = self.packs.admit_claim(attachment, held)?;
-                    return Ok(Some(Found::Claim(claim)));
-                }
-                Ok(Some(Found::Block(held)))
+                Ok(Some(if held.is_pack() {
+                    Found::Pack(held)
+                } else {
+                    Found::Block(held)
+                }))
             }
             Receive::Empty => Ok(None),
             Receive::Closed => Ok(self
@@ -142,8 +143,12 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         }
     }
 
-    fn decode(found: Found<'_>, into: &mut Vec<T>, max: usize) -> Result<(), Refusal> {
+    fn decode(&self, found: Found<'_>, into: &mut Vec<T>, max: usize) -> Result<(), Refusal> {
         let taken = match found {
+            Found::Pack(held) => {
+                let attachment = &self.handle.attachment;
+                return self.packs.decode_fresh::<T, C>(attachment, held, into, max);
+            }
             Found::Claim(claim) => return claim.decode_into::<T, C>(into, max),
             Found::Block(held) => Taken::Block(held),
             Found::Part(taken) => taken,

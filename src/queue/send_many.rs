@@ -25,8 +25,9 @@ struct Packing<T> {
     /// In order. The first `encoded` of them are encoded.
     messages: Vec<T>,
     encoded: usize,
-    /// How long those are.
+    /// How long those are, and whether they are all equally long.
     lengths: [u32; MOST],
+    equal: bool,
     /// The encoded messages, each padded; as much as is `used`.
     bytes: Scratch,
     used: usize,
@@ -47,6 +48,7 @@ impl<T> Packing<T> {
             messages: Vec::with_capacity(MOST),
             encoded: 0,
             lengths: [0; MOST],
+            equal: false,
             bytes: scratch.unwrap_or_else(|| vec![0; MOST * LARGEST].into()),
             used: 0,
         }
@@ -57,11 +59,11 @@ impl<T> Packing<T> {
     fn fill<C: Codec<T>>(&mut self, source: &mut impl Iterator<Item = T>) {
         self.messages
             .extend(source.take(MOST - self.messages.len()));
-        // Nothing is encoded yet.
-        let mut used = 0;
-        self.encoded = 0;
+        // Nothing is encoded yet. Counted in registers: in memory, each message would wait for the one before.
+        let (mut used, mut encoded) = (0, 0);
+        let bytes = &mut *self.bytes;
         for (message, noted) in self.messages.iter().zip(&mut self.lengths) {
-            let Some(room) = self.bytes.get_mut(used..used + LARGEST) else {
+            let Some(room) = bytes.get_mut(used..used + LARGEST) else {
                 break;
             };
             // Whatever is the matter with a message is found out when it is sent alone.
@@ -72,9 +74,13 @@ impl<T> Packing<T> {
                 }
                 _ => break,
             }
-            self.encoded += 1;
+            encoded += 1;
         }
-        self.used = used;
+        (self.used, self.encoded) = (used, encoded);
+        let [first, ..] = self.lengths;
+        // Without a way out in between, which is faster.
+        let differences = (self.lengths().iter()).fold(0, |sum, length| sum | (length ^ first));
+        self.equal = differences == 0;
     }
 
     /// How long the encoded messages are.
@@ -84,13 +90,13 @@ impl<T> Packing<T> {
 
     /// How many of the encoded messages fit a payload of `room` bytes, and how many bytes they take up.
     fn prefix(&self, room: usize) -> (usize, usize) {
-        if pack::length(self.encoded, self.used) <= room {
+        if pack::length(self.encoded, self.equal, self.used) <= room {
             return (self.encoded, self.used);
         }
         let mut bytes = 0;
         for (count, length) in self.lengths().iter().enumerate() {
             let more = bytes + pack::padded(*length as usize);
-            if pack::length(count + 1, more) > room {
+            if pack::length(count + 1, self.equal, more) > room {
                 return (count, bytes);
             }
             bytes = more;
@@ -267,7 +273,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
         if all < 2 {
             return Ok(None);
         }
-        let length = pack::length(all, bytes);
+        let length = pack::length(all, packing.equal, bytes);
         // The smallest class takes no packs.
         let fitting = classes
             .iter()
@@ -286,8 +292,8 @@ impl<T, C: Codec<T>> Sender<T, C> {
             let lengths = packing.lengths().get(..count).unwrap_or_default();
             let messages = packing.bytes.get(..bytes).unwrap_or_default();
             filling.begin_pack(count)?;
-            let length =
-                pack::write(filling.payload()?, lengths, messages).ok_or(Corrupt::TooLong)?;
+            let length = pack::write(filling.payload()?, lengths, packing.equal, messages)
+                .ok_or(Corrupt::TooLong)?;
             filling.complete_pack(length)?;
             return Ok(Some((filling, count)));
         }

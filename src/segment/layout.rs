@@ -72,7 +72,7 @@ const _: () = assert!(
 /// "workring", as a number.
 pub(super) const MAGIC: u64 = u64::from_le_bytes(*b"workring");
 /// Raised with every change of the layout or the protocol.
-pub(super) const VERSION: u64 = 3;
+pub(super) const VERSION: u64 = 4;
 
 /// Bytes for a name in the header; longer ones keep their end, which says most.
 pub(super) const NAME_BYTES: usize = 256;

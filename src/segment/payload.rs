@@ -54,6 +54,7 @@ impl Segment {
     }
 
     /// The messages, with their lengths, in a pack that this process holds or reads.
+    #[inline(always)]
     pub(crate) fn packed_payload<'a>(&'a self, held: &'a InHand) -> Result<&'a [u8], Corrupt> {
         if !held.word.is(State::Held) && !held.word.is(State::Read) {
             return Err(Corrupt::NotInHand);

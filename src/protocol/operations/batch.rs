@@ -18,6 +18,7 @@ pub(crate) struct Pack<'a> {
 }
 
 /// The pack in a block; `None` if it holds a single message.
+#[inline(always)]
 pub(crate) fn pack<W: Words>(words: &W, index: BlockIndex) -> Result<Option<Pack<'_>>, Corrupt> {
     let header = words.block(index).ok_or(Corrupt::NoSuchBlock)?;
     if !header.is_packed() {
