@@ -62,7 +62,8 @@ pub trait Codec<T>: 'static {
     /// [`EncodeError::Failed`], as for `encode`.
     fn encoded_len(message: &T) -> Result<usize, EncodeError>;
 
-    /// The message that `bytes` stand for: all of them, exactly as `encode` wrote them.
+    /// The message that `bytes` stand for: all of them, exactly as `encode` wrote them. May be called more than once for
+    /// a message, also by one receive.
     ///
     /// # Errors
     ///

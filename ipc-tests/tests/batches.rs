@@ -105,6 +105,28 @@ fn a_batch_takes_one_place_for_many_messages() {
     });
 }
 
+/// Their memory comes and goes, and what a pack notes of itself stands where theirs is noted.
+#[test]
+fn a_batch_takes_no_huge_block() {
+    guarded(LIMIT, || {
+        let (tx, rx) = sleepy(16)
+            .max_message_len(256 * 1024)
+            .channel_with::<Vec<u8>, Raw>()
+            .expect("a queue");
+        tx.send(vec![1; 256 * 1024]).expect("memory");
+        assert_eq!(rx.recv().expect("a message").len(), 256 * 1024);
+        // Just too long for a block of 64 KiB, and there is a huge one that has memory and is idle.
+        let batch = vec![vec![7; 1024]; 64];
+        tx.send_many(batch.clone()).expect("room");
+        let used =
+            |class: &workring::BlockStats| class.payload > 64 * 1024 && class.free < class.total;
+        assert!(!rx.stats().blocks.iter().any(used), "{:?}", rx.stats());
+        assert_eq!(rx.len(), 2);
+        assert_eq!(all(&rx), batch);
+        assert_all_free(&rx);
+    });
+}
+
 #[test]
 fn as_many_are_received_as_are_asked_for() {
     guarded(LIMIT, || {
@@ -319,10 +341,38 @@ fn a_codec_that_fails_and_panics_loses_nothing() {
         assert!(matches!(error, Err(RecvError::Decode(_))), "{error:?}");
         receive(9).expect_err("decoding 15 panics");
         assert_eq!(receive(1).expect("no panic").expect("the last"), 1);
-        receive(9).expect_err("15 has come back");
         assert_eq!(messages, [1, 2, 3]);
         assert_eq!(letters(&rx), [(14, 0), (15, 2)]);
         assert_balanced(&rx);
+    });
+}
+
+/// Nor does it go on for ever where each receiver dies of it.
+#[test]
+fn a_message_that_kills_its_receivers_ends_as_a_letter() {
+    guarded(LIMIT, || {
+        for attempts in [1, 2, 3] {
+            for numbers in [[14, 15], [15, 14]] {
+                let channel = sleepy(8).attempts(attempts).channel_with();
+                let (tx, rx) = channel.expect("a queue");
+                let _: &Receiver<u32, Superstitious> = &rx;
+                tx.send_many(numbers).expect("room");
+                let (mut panics, mut errors) = (0, 0);
+                while rx.stats().dead_letters < 2 {
+                    let worker = rx.clone();
+                    let receive = AssertUnwindSafe(move || worker.try_recv_many(&mut vec![], 9));
+                    match catch_unwind(receive) {
+                        Ok(Err(TryRecvError::Decode(_))) => errors += 1,
+                        Ok(other) => panic!("{other:?}"),
+                        Err(_) => panics += 1,
+                    }
+                }
+                assert_eq!((panics, errors), (attempts, 1), "{numbers:?}");
+                let letters: BTreeSet<_> = letters(&rx).into_iter().collect();
+                assert_eq!(letters, BTreeSet::from([(14, 0), (15, attempts)]));
+                assert_balanced(&rx);
+            }
+        }
     });
 }
 

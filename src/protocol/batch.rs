@@ -14,6 +14,7 @@
 //!     changes them, by plain stores: each message of a pack is in one thread's hands at a time.
 //! M2. A message is marked as handed out before anybody gets to see it, and as done before its receiver is told
 //!     that it is. So whoever dies between the two is counted once, and what is done is never handed out again.
+//!     Only what was decoded together with a message that could not be, and has reached nobody, is taken back.
 //! M3. Whoever has had the block in hand publishes its marks with the exchange that ends that, which raises the
 //!     generation. What becomes of the block then follows from the marks alone (`operations::batch::given_back`),
 //!     so that somebody else can work it out in the place of a holder that died.
@@ -23,6 +24,7 @@
 
 use super::blocks::BlockHeader;
 use crate::sync::{AtomicU8, Ordering};
+use core::ops::Range;
 
 /// How many messages a pack may have. Their marks stand next to the block's own words, on two lines together.
 pub(crate) const MOST: usize = 64;
@@ -37,7 +39,7 @@ const REJECTED: u8 = 1 << 5;
 
 impl Mark {
     /// Of a message that has never been handed out.
-    const FRESH: Self = Self(0);
+    pub(crate) const FRESH: Self = Self(0);
 
     /// How often the message has been handed out.
     #[must_use]
@@ -97,7 +99,7 @@ impl Marks {
         Self(core::array::from_fn(|_| AtomicU8::new(0)))
     }
 
-    /// M1, by the sender; and by the holder, of messages that have not been handed out after all.
+    /// M1, by the sender.
     pub(crate) fn clear(&self, count: usize) {
         for mark in self.0.iter().take(count) {
             mark.store(0, Ordering::Relaxed);
@@ -124,10 +126,9 @@ impl Marks {
         marks.fold(0, |any, mark| any | mark.load(Ordering::Relaxed)) == Mark::FRESH.0
     }
 
-    /// M2: as [`hand_out`](Self::hand_out), of a message that never has been.
-    #[inline(always)]
-    pub(crate) fn hand_out_fresh(&self, message: usize) {
-        self.hand_out(message, Mark::FRESH);
+    /// Messages that had never been handed out before, and now have been to nobody.
+    pub(crate) fn take_back_fresh(&self, messages: Range<usize>) {
+        messages.for_each(|message| self.set(message, Mark::FRESH.0));
     }
 
     #[inline(always)]

@@ -5,15 +5,17 @@
 //! until it is settled; the last one, when nothing is left to be handed out, gives the block back, and what
 //! becomes of it follows from the marks of its messages.
 //!
-//! H1. What is to be handed out is in `open`, or in a [`Claim`] that is counted, or in the hands of a thread that
-//!     has just taken the pack; the pack says in shared memory that it is not in the last place (*opened*).
-//! H2. A receiver says `Closed` only when nothing is in any of these three, and never hands out anything
-//!     afterwards: a pack that came by later has been returned after the end, and is given back.
+//! H1. What is to be handed out is in `open`, or in a [`Claim`] that is counted, or in the hands of the thread that
+//!     has taken the pack, and may be decoding all of it ([`Whole`]); the pack says in shared memory that it is not in
+//!     the last place (*opened*).
+//! H2. A receiver says `Closed` only when nothing is in any of these three, and keeps nothing afterwards: what is left
+//!     of a pack that came by later has been returned after the end, and is given back.
 
 use super::attachment::Attachment;
 use super::lease::Held;
 use super::receiver::Refusal;
 use crate::codec::{Codec, DecodeError};
+use crate::protocol::batch::Mark;
 use crate::protocol::operations::batch::{self, Pack};
 use crate::protocol::operations::{InHand, receive};
 use crate::protocol::{Corrupt, Words};
@@ -330,18 +332,17 @@ impl Packs {
             block: Some(held.into_block().1),
             into,
             values: Vec::new(),
-            is_begun: false,
-            is_received: false,
+            stage: Stage::Untouched,
         };
         if whole.decode::<C>(max).is_some() {
             return Ok(());
         }
-        let rest = whole.give_up();
+        let Some(block) = whole.block.take() else {
+            return Ok(());
+        };
+        let (claim, received) = whole.give_up(block)?;
         drop(whole);
-        match rest? {
-            Some((claim, received)) => claim.decode_into::<T, C>(into, max - received),
-            None => Ok(()),
-        }
+        claim.decode_into::<T, C>(into, max - received)
     }
 
     fn open(attachment: &Arc<Attachment>, held: Held<'_>) -> Result<Open, Corrupt> {
@@ -427,11 +428,21 @@ fn opened(open: &Open) {
 /// The largest values that are decoded into a place of their own and moved from there.
 const LARGEST_MOVED: usize = 64;
 
+/// How far a [`Whole`] has come.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Untouched,
+    /// The codec has been called.
+    Begun,
+    /// The caller has all messages.
+    Received,
+}
+
 /// A pack that one thread has just taken and that nobody else knows of. As long as it has not been opened, that alone
 /// says where it is (H1).
 ///
-/// Mostly all of its messages are decoded and acknowledged together: if they are equally long, and none has been handed
-/// out before. All else is for a [`Claim`].
+/// Mostly all of its messages are decoded and acknowledged together: if they are equally long and not empty, none has
+/// been handed out before, the caller has room for all, and the values are small. All else is for a [`Claim`].
 struct Whole<'a, 'v, T> {
     packs: &'a Packs,
     attachment: &'a Arc<Attachment>,
@@ -439,14 +450,12 @@ struct Whole<'a, 'v, T> {
     into: &'v mut Vec<T>,
     /// What the codec has made of the first messages.
     values: Vec<Option<T>>,
-    /// It has been called.
-    is_begun: bool,
-    /// `into` has all messages.
-    is_received: bool,
+    stage: Stage,
 }
 
 impl<'a, T> Whole<'a, '_, T> {
-    /// Decode all messages, if there are at most `max`, and say whether that was possible.
+    /// Decode all messages, if there are at most `max`. `None`: that was not possible, and the rest is to be
+    /// [given up](Self::give_up).
     ///
     /// Message by message, each would wait until the one before has stored the length of `into`; like this they are
     /// worked on side by side.
@@ -459,12 +468,12 @@ impl<'a, T> Whole<'a, '_, T> {
         }
         let payload = segment.packed_payload(block).ok()?;
         let messages = Place::first(count, payload).run(payload, count)?;
-        self.is_begun = true;
+        self.stage = Stage::Begun;
         self.values.reserve(count);
         let mut failures = 0;
         self.values
             .extend(messages.enumerate().map(|(message, bytes)| {
-                marks.hand_out_fresh(message);
+                marks.hand_out(message, Mark::FRESH);
                 let value = C::decode(bytes).ok();
                 failures += usize::from(value.is_none());
                 value
@@ -478,53 +487,49 @@ impl<'a, T> Whole<'a, '_, T> {
             };
             value
         }));
-        self.is_received = true;
+        self.stage = Stage::Received;
         Some(())
     }
 
-    /// What is before the first failure is received, and what is after it has not been handed out. The rest is for
-    /// the claim, and how many messages were received. `None`: they all were.
+    /// What is before the first failure is received; what was decoded after it is taken back, for it has reached nobody.
+    /// The rest is for the claim, and how many messages were received.
     #[cold]
     #[inline(never)]
-    fn give_up(&mut self) -> Result<Option<(Claim<'a>, usize)>, Refusal> {
-        let Some(block) = self.block.take() else {
-            return Ok(None);
-        };
+    fn give_up(&mut self, block: InHand) -> Result<(Claim<'a>, usize), Refusal> {
         if self.attachment.is_elsewhere() {
             return Err(Refusal::Forked);
         }
-        let values = core::mem::take(&mut self.values);
-        let decoded = values.len();
-        let before = self.into.len();
-        self.into
-            .extend(values.into_iter().map_while(|value| value));
+        let (decoded, before) = (self.values.len(), self.into.len());
+        let mut values = core::mem::take(&mut self.values).into_iter();
+        self.into.extend(values.by_ref().map_while(|value| value));
         let received = self.into.len() - before;
-        if received < decoded
-            && let Ok(Some(pack)) = batch::pack(self.attachment.segment(), block.index)
-        {
-            pack.marks.clear(pack.count);
+        if let Ok(Some(pack)) = batch::pack(self.attachment.segment(), block.index) {
+            pack.marks.take_back_fresh(received..decoded);
         }
         // All have been decoded, and one has failed; or the codec has panicked, with the one after these.
-        let panicked = self.is_begun && received == decoded;
+        let panicked = self.stage == Stage::Begun && received == decoded;
         let mut open = Packs::open(self.attachment, Held::new(self.attachment, block))?;
         open.skip(received + usize::from(panicked));
         let mut claim = self.packs.claim_all(open);
         claim.decoded = (1 << received) - 1;
-        Ok(Some((claim, received)))
+        // Now, lest a panic in there leave the pack to nobody.
+        drop(values);
+        Ok((claim, received))
     }
 }
 
 impl<T> Drop for Whole<'_, '_, T> {
     #[inline(always)]
     fn drop(&mut self) {
-        if !self.is_received {
-            // A corrupt word is met, and reported, by the next operation as well.
-            let _ = self.give_up();
-        } else if let Some(block) = self.block.take()
-            && !self.attachment.is_elsewhere()
-        {
-            // As above. It also wakes whoever waits for this pack to be able to say `Closed`; nobody else could have had
-            // anything of it.
+        let Some(block) = self.block.take() else {
+            return;
+        };
+        // A corrupt word is met, and reported, by the next operation as well.
+        if self.stage != Stage::Received {
+            let _ = self.give_up(block);
+        } else if !self.attachment.is_elsewhere() {
+            // This also wakes whoever waits for this pack to be able to say `Closed`; nobody else could have had anything
+            // of it.
             let _ = receive::acknowledge(self.attachment.segment(), &block);
         }
     }

@@ -51,8 +51,8 @@ pub struct Receiver<T, C: Codec<T> = Bincode> {
     types: PhantomData<fn() -> (T, C)>,
 }
 
-/// How long a receiver that has caught up with a stream of messages pauses, for each message since it last had, and
-/// at the most.
+/// How long a receiver that has caught up with a stream of messages pauses, for each entry since its last wait
+/// began, and at the most.
 const PAUSE_FOR_EACH: Duration = Duration::from_nanos(100);
 const LONGEST_PAUSE: Duration = Duration::from_micros(4);
 

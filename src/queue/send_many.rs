@@ -9,6 +9,7 @@ use crate::error::{
 };
 use crate::protocol::batch::MOST;
 use crate::protocol::{Corrupt, Words};
+use crate::segment::layout::COMMITTED_CLASSES;
 use crate::segment::pack;
 use crate::sync::Ordering;
 use core::time::Duration;
@@ -274,14 +275,13 @@ impl<T, C: Codec<T>> Sender<T, C> {
             return Ok(None);
         }
         let length = pack::length(all, packing.equal, bytes);
-        // The smallest class takes no packs.
-        let fitting = classes
-            .iter()
-            .skip(1)
-            .position(|class| length <= class.payload);
-        let largest = fitting.map_or(classes.len() - 1, |fitting| fitting + 1);
+        // The smallest class takes no packs, and neither do huge blocks.
+        let end = classes.len().min(COMMITTED_CLASSES);
+        let mut takers = classes.iter().take(end).skip(1);
+        let fitting = takers.position(|class| length <= class.payload);
+        let largest = fitting.map_or(end - 1, |fitting| fitting + 1);
         for class in (1..=largest).rev() {
-            let Some(mut filling) = self.allocate(class) else {
+            let Some(mut filling) = self.allocate_among(class..end.min(class + 2)) else {
                 continue;
             };
             let payload = filling.payload()?;

@@ -17,6 +17,7 @@ use crate::segment::layout::COMMITTED_CLASSES;
 use crate::sync::{AtomicU32, AtomicUsize, Ordering};
 use core::fmt;
 use core::marker::PhantomData;
+use core::ops::Range;
 use core::time::Duration;
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -644,16 +645,15 @@ impl<T, C: Codec<T>> Sender<T, C> {
 
     /// A free block of `class`, or of the next one when all of those are in use; of huge ones, one that has memory.
     pub(super) fn allocate(&self, class: usize) -> Option<Filling<'_>> {
+        self.allocate_among(class..class + 2)
+    }
+
+    /// A free block of the first of these classes that has one.
+    pub(super) fn allocate_among(&self, among: Range<usize>) -> Option<Filling<'_>> {
         let attachment = &*self.handle.attachment;
         let (segment, row) = (attachment.segment(), attachment.row());
-        for (number, class) in segment
-            .geometry()
-            .classes
-            .iter()
-            .enumerate()
-            .skip(class)
-            .take(2)
-        {
+        let classes = segment.geometry().classes.iter().enumerate();
+        for (number, class) in classes.skip(among.start).take(among.len()) {
             let block = match self.cursors.get(number) {
                 Some(cursor) => send::allocate(segment, row, class.blocks.clone(), cursor),
                 None => segment.take_idle(row, class),

@@ -105,9 +105,9 @@ impl<S, E> From<E> for Failure<S, E> {
 pub(super) struct Awaited<'a> {
     /// Notified when it may have come.
     pub(super) word: &'a ParkingWord,
-    /// Moves on with each message of the queue.
+    /// Moves on with each entry of the queue, a message or a pack.
     pub(super) progress: &'a Hint,
-    /// How long to leave the queue alone before the first look again, when so many messages have passed since the
+    /// How long to leave the queue alone before the first look again, when so many entries have passed since the
     /// handle's last wait began.
     pub(super) first_pause: fn(passed: u64) -> Duration,
 }
@@ -280,8 +280,8 @@ impl Waiter {
         Ok(None)
     }
 
-    /// How many messages have passed since the last wait began, and in what time. A guess where several threads
-    /// wait with one handle.
+    /// How many entries have passed since the last wait began, and in what time. A guess: several threads may wait with
+    /// one handle, and where a hint has moved back, the number is close to 2^64.
     fn since_last_wait(&self, position: Position, now: Instant) -> (u64, Duration) {
         let passed = position.0.wrapping_sub(self.position.get().0);
         self.position.set(position);

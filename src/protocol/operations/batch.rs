@@ -26,7 +26,7 @@ pub(crate) fn pack<W: Words>(words: &W, index: BlockIndex) -> Result<Option<Pack
     }
     let marks = words.marks(index).ok_or(Corrupt::NotAPack)?;
     let count = header.packed();
-    if count > MOST {
+    if count == 0 || count > MOST {
         return Err(Corrupt::NotAPack);
     }
     Ok(Some(Pack {
