@@ -199,6 +199,13 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         ..RECEIVING
     },
     Operation {
+        name: "recv-whole-pack",
+        stage: send_pack,
+        act: |victim| take_many(victim, 3),
+        in_flight: &[1, 2, 3],
+        ..RECEIVING
+    },
+    Operation {
         name: "recv-returned",
         stage: |queue| {
             send_three(queue);
