@@ -244,12 +244,11 @@ impl Waiter {
         let time = if short { full / SHORT_SPIN } else { full };
         let start = Instant::now();
         let (passed, took) = self.since_last_wait(awaited.progress.get(), start);
-        let part = if is_slow(passed, took) {
-            YIELD_SOON_AFTER
+        let yield_after = if is_slow(passed, took) {
+            full / YIELD_SOON_AFTER
         } else {
-            YIELD_AFTER
+            full / YIELD_AFTER
         };
-        let yield_after = full / part;
         let first_pause = (awaited.first_pause)(passed).min(time);
         while !first_pause.is_zero() && start.elapsed() < first_pause {
             core::hint::spin_loop();
@@ -287,7 +286,8 @@ impl Waiter {
         self.position.set(position);
         let moment = now.saturating_duration_since(self.made).as_nanos();
         let moment = u64::try_from(moment).unwrap_or(u64::MAX);
-        let last = self.moment.swap(moment, Ordering::Relaxed);
+        let last = self.moment.load(Ordering::Relaxed);
+        self.moment.store(moment, Ordering::Relaxed);
         (passed, Duration::from_nanos(moment.saturating_sub(last)))
     }
 
