@@ -1,5 +1,6 @@
 //! Many messages at once: packed into blocks by the sender, and nobody's business but the queue's.
 
+use crate::support::books::{all, assert_all_free, assert_balanced, letters};
 use crate::support::{LIMIT, asleep, dismiss, hand_over, prompt, sleepy};
 use ipc_tests::{
     Pid,
@@ -7,12 +8,9 @@ use ipc_tests::{
     guarded,
     rounds::{Rng, rounds, seed},
 };
-use serde::{Serialize, de::DeserializeOwned};
 use std::{
     collections::BTreeSet,
-    fmt::Debug,
     iter,
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Barrier,
         atomic::{AtomicBool, Ordering},
@@ -21,52 +19,14 @@ use std::{
     time::Duration,
 };
 use workring::{
-    Codec, DecodeError, EncodeError, Lease, Options, Raw, Receiver, RecvError, RecvTimeoutError,
-    SendError, SendTimeoutError, Sender, TryRecvError, TrySendError,
+    Lease, Options, Raw, Receiver, RecvError, RecvTimeoutError, SendError, SendTimeoutError,
+    Sender, TryRecvError, TrySendError,
 };
 
 mod support;
 
-/// What is there now, one by one.
-fn all<T, C: Codec<T>>(rx: &Receiver<T, C>) -> Vec<T> {
-    let messages = rx.try_iter().map(|message| message.expect("a message"));
-    messages.collect()
-}
-
 fn lease(rx: &Receiver<u32>) -> Lease<u32> {
     rx.try_lease().expect("there is a message")
-}
-
-/// The values of the dead letters, oldest first, with their attempts; the letters stay.
-fn letters<C: Codec<u32>>(rx: &Receiver<u32, C>) -> Vec<(u32, u32)> {
-    let open: Vec<_> = rx.dead_letters().collect();
-    let read = open.iter();
-    read.map(|letter| {
-        let bytes = letter.bytes().try_into().expect("four bytes");
-        (u32::from_le_bytes(bytes), letter.attempts())
-    })
-    .collect()
-}
-
-fn assert_balanced<T, C: Codec<T>>(rx: &Receiver<T, C>) {
-    let stats = rx.stats();
-    let places = [
-        stats.acknowledged,
-        stats.queued,
-        stats.held,
-        stats.returned,
-        stats.dead_letters,
-        stats.dropped_letters,
-        stats.discarded,
-    ];
-    assert_eq!(stats.accepted, places.iter().sum::<u64>(), "{stats:?}");
-}
-
-/// Nothing is left in any block.
-fn assert_all_free<T, C: Codec<T>>(rx: &Receiver<T, C>) {
-    for class in rx.stats().blocks {
-        assert_eq!(class.free, class.total, "{class:?}");
-    }
 }
 
 #[test]
@@ -219,190 +179,6 @@ fn a_message_that_cannot_be_sent_ends_the_batch_in_the_right_place() {
             assert_eq!(all(&rx), vec![vec![1]; place]);
         }
         assert_all_free(&rx);
-    });
-}
-
-/// Encodes numbers, but 13 can't be encoded, 14 can't be decoded, and decoding 15 panics.
-struct Superstitious;
-
-impl Codec<u32> for Superstitious {
-    const NAME: &'static str = "superstitious";
-
-    fn encode(message: &u32, into: &mut [u8]) -> Result<usize, EncodeError> {
-        if *message == 13 {
-            return Err(EncodeError::failed("bad luck"));
-        }
-        let room = into.get_mut(..4).ok_or(EncodeError::NoRoom)?;
-        room.copy_from_slice(&message.to_le_bytes());
-        Ok(4)
-    }
-
-    fn encoded_len(_: &u32) -> Result<usize, EncodeError> {
-        Ok(4)
-    }
-
-    fn decode(bytes: &[u8]) -> Result<u32, DecodeError> {
-        match u32::from_le_bytes(bytes.try_into().map_err(DecodeError::new)?) {
-            14 => Err(DecodeError::new("the next best thing to 13")),
-            15 => panic!("15 is worse"),
-            number => Ok(number),
-        }
-    }
-}
-
-fn superstitious(capacity: usize) -> (Sender<u32, Superstitious>, Receiver<u32, Superstitious>) {
-    let channel = sleepy(capacity).attempts(2).channel_with();
-    channel.expect("a queue")
-}
-
-#[test]
-fn a_message_that_cannot_be_encoded_ends_the_batch() {
-    guarded(LIMIT, || {
-        let (tx, rx) = superstitious(8);
-        let refused = tx.send_many(8..20).expect_err("bad luck");
-        assert_eq!(refused.accepted, 5);
-        assert!(matches!(refused.error, SendError::Encode { value: 13, .. }));
-        assert!(refused.into_unsent().eq(13..20));
-        assert_eq!(all(&rx), [8, 9, 10, 11, 12]);
-        assert_all_free(&rx);
-    });
-}
-
-#[test]
-fn a_message_that_cannot_be_decoded_is_told_after_those_before_it() {
-    guarded(LIMIT, || {
-        let (tx, rx) = superstitious(8);
-        // Packed, and one by one.
-        for packed in [true, false] {
-            let numbers = [1, 2, 14, 3, 4];
-            if packed {
-                tx.send_many(numbers).expect("room");
-            } else {
-                for number in numbers {
-                    tx.send(number).expect("room");
-                }
-            }
-            let mut messages = Vec::new();
-            assert_eq!(rx.recv_many(&mut messages, 9).expect("two"), 2);
-            let error = rx.recv_many(&mut messages, 9);
-            assert!(matches!(error, Err(RecvError::Decode(_))), "{error:?}");
-            assert_eq!(rx.recv_many(&mut messages, 9).expect("the rest"), 2);
-            assert_eq!(messages, [1, 2, 3, 4]);
-            assert_eq!(letters(&rx), [(14, 0)]);
-            rx.dead_letters().for_each(workring::DeadLetter::discard);
-        }
-        tx.send_many([1, 14, 2]).expect("room");
-        assert_eq!(rx.recv().expect("the first"), 1);
-        assert!(matches!(rx.lease(), Err(RecvError::Decode(_))));
-        assert_eq!(rx.lease().expect("the last").ack(), 2);
-        assert_eq!(letters(&rx), [(14, 0)]);
-        rx.dead_letters().for_each(workring::DeadLetter::discard);
-        assert_all_free(&rx);
-        assert_balanced(&rx);
-    });
-}
-
-/// Those before it have been received, it has been handed out, those after it have not.
-#[test]
-fn a_codec_that_panics_costs_only_its_own_message() {
-    guarded(LIMIT, || {
-        let (tx, rx) = superstitious(8);
-        tx.send_many([1, 2, 15, 3, 4]).expect("room");
-        let mut messages = Vec::new();
-        let mut receive = |max| {
-            let attempt = AssertUnwindSafe(|| rx.recv_many(&mut messages, max));
-            catch_unwind(attempt)
-        };
-        receive(9).expect_err("decoding panics");
-        assert_eq!(receive(1).expect("no panic").expect("a message"), 1);
-        assert_eq!(rx.lease().expect("the last").ack(), 4);
-        // All others are settled: now it comes back.
-        assert_eq!(rx.stats().returned, 1);
-        receive(9).expect_err("decoding panics");
-        assert_eq!(letters(&rx), [(15, 2)]);
-        assert_eq!(messages, [1, 2, 3]);
-        assert_balanced(&rx);
-    });
-}
-
-/// What can't be decoded is told in its turn, although a panic of the codec for one after it came first.
-#[test]
-fn a_codec_that_fails_and_panics_loses_nothing() {
-    guarded(LIMIT, || {
-        let (tx, rx) = superstitious(8);
-        tx.send_many([1, 14, 2, 15, 3]).expect("room");
-        let mut messages = Vec::new();
-        let mut receive = |max| {
-            let attempt = AssertUnwindSafe(|| rx.recv_many(&mut messages, max));
-            catch_unwind(attempt)
-        };
-        receive(9).expect_err("decoding 15 panics");
-        let error = receive(9).expect("no panic");
-        assert!(matches!(error, Err(RecvError::Decode(_))), "{error:?}");
-        receive(9).expect_err("decoding 15 panics");
-        assert_eq!(receive(1).expect("no panic").expect("the last"), 1);
-        assert_eq!(messages, [1, 2, 3]);
-        assert_eq!(letters(&rx), [(14, 0), (15, 2)]);
-        assert_balanced(&rx);
-    });
-}
-
-/// Nor does it go on for ever where each receiver dies of it.
-#[test]
-fn a_message_that_kills_its_receivers_ends_as_a_letter() {
-    guarded(LIMIT, || {
-        for attempts in [1, 2, 3] {
-            for numbers in [[14, 15], [15, 14]] {
-                let channel = sleepy(8).attempts(attempts).channel_with();
-                let (tx, rx) = channel.expect("a queue");
-                let _: &Receiver<u32, Superstitious> = &rx;
-                tx.send_many(numbers).expect("room");
-                let (mut panics, mut errors) = (0, 0);
-                while rx.stats().dead_letters < 2 {
-                    let worker = rx.clone();
-                    let receive = AssertUnwindSafe(move || worker.try_recv_many(&mut vec![], 9));
-                    match catch_unwind(receive) {
-                        Ok(Err(TryRecvError::Decode(_))) => errors += 1,
-                        Ok(other) => panic!("{other:?}"),
-                        Err(_) => panics += 1,
-                    }
-                }
-                assert_eq!((panics, errors), (attempts, 1), "{numbers:?}");
-                let letters: BTreeSet<_> = letters(&rx).into_iter().collect();
-                assert_eq!(letters, BTreeSet::from([(14, 0), (15, attempts)]));
-                assert_balanced(&rx);
-            }
-        }
-    });
-}
-
-/// Small values are decoded together, large ones one by one; equally long messages are packed in another way.
-#[test]
-fn values_of_any_size_come_out_of_a_batch_as_they_went_in() {
-    fn check<T>(values: &[T])
-    where
-        T: Clone + PartialEq + Debug + Serialize + DeserializeOwned,
-    {
-        for max in [1, 7, 63, 64, 100] {
-            let (tx, rx) = sleepy(8).channel::<T>().expect("a queue");
-            assert_eq!(tx.send_many(values.to_vec()).expect("room"), values.len());
-            tx.close();
-            let mut received = Vec::new();
-            while let Ok(count) = rx.recv_many(&mut received, max) {
-                assert!((1..=max).contains(&count));
-            }
-            assert_eq!(received, values, "by {max}");
-            assert_all_free(&rx);
-            assert_balanced(&rx);
-        }
-    }
-    guarded(LIMIT, || {
-        check(&[(); 100]);
-        check::<u8>(&(0..100).collect::<Vec<_>>());
-        check::<u64>(&(0..100).map(|n| 1 << (n % 64)).collect::<Vec<_>>());
-        check::<[u64; 16]>(&(0..100).map(|n| [n; 16]).collect::<Vec<_>>());
-        check::<String>(&(0..100).map(|n| "a".repeat(n)).collect::<Vec<_>>());
-        check::<String>(&(100..200).map(|n| n.to_string()).collect::<Vec<_>>());
     });
 }
 
@@ -742,62 +518,6 @@ fn threads_of_one_receiver_share_what_it_has_taken() {
         tx.send_many(0..3).expect("room");
         let received = waiting.map(|thread| thread.join().expect("join"));
         assert_eq!(BTreeSet::from(received), BTreeSet::from([0, 1, 2]));
-    });
-}
-
-/// Numbers of which none is decoded before the gate is open.
-struct Gated;
-
-static GATE: AtomicBool = AtomicBool::new(true);
-static AT_THE_GATE: AtomicBool = AtomicBool::new(false);
-
-impl Codec<u32> for Gated {
-    const NAME: &'static str = "gated";
-
-    fn encode(message: &u32, into: &mut [u8]) -> Result<usize, EncodeError> {
-        Superstitious::encode(message, into)
-    }
-
-    fn encoded_len(message: &u32) -> Result<usize, EncodeError> {
-        Superstitious::encoded_len(message)
-    }
-
-    fn decode(bytes: &[u8]) -> Result<u32, DecodeError> {
-        AT_THE_GATE.store(true, Ordering::SeqCst);
-        while !GATE.load(Ordering::SeqCst) {
-            thread::yield_now();
-        }
-        Superstitious::decode(bytes)
-    }
-}
-
-/// While one thread decodes the last messages, the others can't be told that the queue has ended; when it has them,
-/// they are woken for that.
-#[test]
-fn a_thread_that_has_the_last_messages_wakes_those_that_wait_for_the_end() {
-    prompt(|| {
-        GATE.store(false, Ordering::SeqCst);
-        AT_THE_GATE.store(false, Ordering::SeqCst);
-        let channel = sleepy(8).channel_with::<u32, Gated>();
-        let (tx, rx) = channel.expect("a queue");
-        tx.send_many([1, 2, 3]).expect("room");
-        tx.close();
-        thread::scope(|scope| {
-            let last = scope.spawn(|| {
-                let mut messages = Vec::new();
-                rx.recv_many(&mut messages, 9).expect("messages");
-                messages
-            });
-            while !AT_THE_GATE.load(Ordering::SeqCst) {
-                thread::yield_now();
-            }
-            let other = scope.spawn(|| rx.recv());
-            await_sleepers(Pid::this(), 1);
-            GATE.store(true, Ordering::SeqCst);
-            let other = other.join().expect("join");
-            assert!(matches!(other, Err(RecvError::Closed)), "{other:?}");
-            assert_eq!(last.join().expect("join"), [1, 2, 3]);
-        });
     });
 }
 

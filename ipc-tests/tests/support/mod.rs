@@ -10,6 +10,7 @@ use std::{
 };
 use workring::{Handoff, HandoffError, Options};
 
+pub(crate) mod books;
 pub(crate) mod pools;
 
 pub(crate) const PEER: &str = env!("CARGO_BIN_EXE_peer");
