@@ -51,25 +51,8 @@ pub struct Receiver<T, C: Codec<T> = Bincode> {
     types: PhantomData<fn() -> (T, C)>,
 }
 
-/// How long a receiver that has caught up with a stream of messages pauses, for each entry since its last wait
-/// began, and at the most.
-const PAUSE_FOR_EACH: Duration = Duration::from_nanos(100);
+/// How long a receiver that has caught up with a stream of messages pauses at the most: the next one waits so long.
 const LONGEST_PAUSE: Duration = Duration::from_micros(4);
-
-/// How long to leave the queue alone that was just found empty, before the first look again, when a run of so many
-/// messages went before.
-///
-/// A receiver that has caught up with a stream would go on message by message, and each of its looks takes the
-/// very line away from the sender that the next message is about to be written to: both then wait for lines more
-/// than they work. A moment later there is a run of messages that nobody fights over. Such a pause grows with the
-/// runs that it makes, as long as they come fast enough; a single message is no stream.
-fn pause_after(run: u64) -> Duration {
-    if run < 2 {
-        return Duration::ZERO;
-    }
-    let run = u32::try_from(run).unwrap_or(u32::MAX);
-    LONGEST_PAUSE.min(PAUSE_FOR_EACH.saturating_mul(run))
-}
 
 /// Why a receive will never work, or not this time.
 pub(super) enum Refusal {
@@ -343,7 +326,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         let awaited = Awaited {
             word: segment.items(),
             progress: segment.head(),
-            first_pause: pause_after,
+            longest_pause: LONGEST_PAUSE,
         };
         // Counted before the last look, so that whoever puts something into `packs` after it knows.
         let _waiting = self.packs.waiting();

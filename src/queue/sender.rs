@@ -59,8 +59,9 @@ pub struct Sender<T, C: Codec<T> = Bincode> {
 /// How many blocks apart senders start to look for free ones.
 const SENDERS_APART: u32 = 61;
 
-/// How long a sender leaves a queue alone that it has just found full.
-const PAUSE_WHEN_FULL: Duration = Duration::from_micros(2);
+/// How long a sender that has filled the queue pauses at the most. Longer than a receiver: nobody waits for a message
+/// that can't be sent, and meanwhile there are others to receive.
+const LONGEST_PAUSE: Duration = Duration::from_micros(8);
 
 /// What became of a first attempt to send.
 enum Attempt {
@@ -510,12 +511,10 @@ impl<T, C: Codec<T>> Sender<T, C> {
             Publish::Full => Ok(None),
             Publish::Closed => Err(Refusal::Closed),
         };
-        // Latency is not what matters now: let receivers make room for several messages before the next look,
-        // which takes the line away from them that they write with each.
         let awaited = Awaited {
             word: segment.space(),
             progress: segment.tail(),
-            first_pause: |_| PAUSE_WHEN_FULL,
+            longest_pause: LONGEST_PAUSE,
         };
         self.handle
             .waiter
@@ -602,7 +601,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
         let awaited = Awaited {
             word: segment.blocks(),
             progress: segment.tail(),
-            first_pause: |_| Duration::ZERO,
+            longest_pause: Duration::ZERO,
         };
         self.handle
             .waiter

@@ -107,9 +107,8 @@ pub(super) struct Awaited<'a> {
     pub(super) word: &'a ParkingWord,
     /// Moves on with each entry of the queue, a message or a pack.
     pub(super) progress: &'a Hint,
-    /// How long to leave the queue alone before the first look again, when so many entries have passed since the
-    /// handle's last wait began.
-    pub(super) first_pause: fn(passed: u64) -> Duration,
+    /// How long to leave a stream of entries alone, at the most, before the first look again.
+    pub(super) longest_pause: Duration,
 }
 
 /// How one handle waits: what its waits have taught it, and the permit of its interrupters.
@@ -125,6 +124,8 @@ pub(super) struct Waiter {
     interrupt: Arc<AtomicBool>,
 }
 
+/// How long to leave a stream alone, for each entry of it since the handle's last wait began.
+const PAUSE_FOR_EACH: Duration = Duration::from_nanos(100);
 /// So many vain waits, and spinning is cut short ...
 const GIVE_UP_SPINNING: u32 = 8;
 /// ... to this part of its time ...
@@ -150,6 +151,20 @@ const SLOW: Duration = Duration::from_nanos(500);
 /// Whether `passed` messages in that time are slow to come.
 fn is_slow(passed: u64, took: Duration) -> bool {
     took.as_nanos() > u128::from(passed) * SLOW.as_nanos()
+}
+
+/// How long to leave the queue alone before the first look again, when a run of so many entries went before.
+///
+/// A receiver that has caught up with its senders, or a sender that has filled the queue, would go on message by
+/// message, and each of its looks takes the very line away from the other side that the next message is about to
+/// be written to or taken from: both then wait for lines more than they work. A moment later there is a run of
+/// messages, or of room for them, that nobody fights over. Such a pause grows with the runs that it makes, as long
+/// as they come fast enough; a single message is no stream.
+fn pause_after(run: u64) -> Duration {
+    if run < 2 {
+        return Duration::ZERO;
+    }
+    PAUSE_FOR_EACH.saturating_mul(u32::try_from(run).unwrap_or(u32::MAX))
 }
 
 impl Waiter {
@@ -249,7 +264,7 @@ impl Waiter {
         } else {
             full / YIELD_AFTER
         };
-        let first_pause = (awaited.first_pause)(passed).min(time);
+        let first_pause = pause_after(passed).min(awaited.longest_pause).min(time);
         while !first_pause.is_zero() && start.elapsed() < first_pause {
             core::hint::spin_loop();
         }
@@ -373,6 +388,22 @@ mod tests {
         assert_eq!(since(10, 1), (10, Duration::from_micros(1)));
         assert_eq!(since(1010, 4), (1000, Duration::from_micros(3)));
         assert_eq!(since(1010, 9), (0, Duration::from_micros(5)));
+    }
+
+    #[test]
+    fn a_stream_is_left_alone_for_longer_the_more_of_it_there_was() {
+        assert_eq!(pause_after(0), Duration::ZERO);
+        assert_eq!(
+            pause_after(1),
+            Duration::ZERO,
+            "a single message is no stream"
+        );
+        assert_eq!(pause_after(2), 2 * PAUSE_FOR_EACH);
+        assert_eq!(pause_after(40), 40 * PAUSE_FOR_EACH);
+        assert!(
+            pause_after(u64::MAX) > pause_after(40),
+            "a hint has moved back"
+        );
     }
 
     #[test]
