@@ -51,9 +51,6 @@ pub struct Receiver<T, C: Codec<T> = Bincode> {
     types: PhantomData<fn() -> (T, C)>,
 }
 
-/// How long a receiver that has caught up with a stream of messages pauses at the most: the next one waits so long.
-const LONGEST_PAUSE: Duration = Duration::from_micros(4);
-
 /// Why a receive will never work, or not this time.
 pub(super) enum Refusal {
     Closed,
@@ -326,7 +323,6 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         let awaited = Awaited {
             word: segment.items(),
             progress: segment.head(),
-            longest_pause: LONGEST_PAUSE,
         };
         // Counted before the last look, so that whoever puts something into `packs` after it knows.
         let _waiting = self.packs.waiting();

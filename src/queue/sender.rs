@@ -59,10 +59,6 @@ pub struct Sender<T, C: Codec<T> = Bincode> {
 /// How many blocks apart senders start to look for free ones.
 const SENDERS_APART: u32 = 61;
 
-/// How long a sender that has filled the queue pauses at the most. Longer than a receiver: nobody waits for a message
-/// that can't be sent, and meanwhile there are others to receive.
-const LONGEST_PAUSE: Duration = Duration::from_micros(8);
-
 /// What became of a first attempt to send.
 enum Attempt {
     /// The message is in the queue.
@@ -514,7 +510,6 @@ impl<T, C: Codec<T>> Sender<T, C> {
         let awaited = Awaited {
             word: segment.space(),
             progress: segment.tail(),
-            longest_pause: LONGEST_PAUSE,
         };
         self.handle
             .waiter
@@ -601,7 +596,6 @@ impl<T, C: Codec<T>> Sender<T, C> {
         let awaited = Awaited {
             word: segment.blocks(),
             progress: segment.tail(),
-            longest_pause: Duration::ZERO,
         };
         self.handle
             .waiter

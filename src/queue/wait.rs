@@ -107,8 +107,6 @@ pub(super) struct Awaited<'a> {
     pub(super) word: &'a ParkingWord,
     /// Moves on with each entry of the queue, a message or a pack.
     pub(super) progress: &'a Hint,
-    /// How long to leave a stream of entries alone, at the most, before the first look again.
-    pub(super) longest_pause: Duration,
 }
 
 /// How one handle waits: what its waits have taught it, and the permit of its interrupters.
@@ -124,8 +122,9 @@ pub(super) struct Waiter {
     interrupt: Arc<AtomicBool>,
 }
 
-/// How long to leave a stream alone, for each entry of it since the handle's last wait began.
+/// How long to leave a stream alone, for each entry of it since the handle's last wait began, and at the most.
 const PAUSE_FOR_EACH: Duration = Duration::from_nanos(100);
+const LONGEST_FIRST_PAUSE: Duration = Duration::from_micros(8);
 /// So many vain waits, and spinning is cut short ...
 const GIVE_UP_SPINNING: u32 = 8;
 /// ... to this part of its time ...
@@ -164,7 +163,8 @@ fn pause_after(run: u64) -> Duration {
     if run < 2 {
         return Duration::ZERO;
     }
-    PAUSE_FOR_EACH.saturating_mul(u32::try_from(run).unwrap_or(u32::MAX))
+    let run = u32::try_from(run).unwrap_or(u32::MAX);
+    LONGEST_FIRST_PAUSE.min(PAUSE_FOR_EACH.saturating_mul(run))
 }
 
 impl Waiter {
@@ -264,7 +264,7 @@ impl Waiter {
         } else {
             full / YIELD_AFTER
         };
-        let first_pause = pause_after(passed).min(awaited.longest_pause).min(time);
+        let first_pause = pause_after(passed).min(time);
         while !first_pause.is_zero() && start.elapsed() < first_pause {
             core::hint::spin_loop();
         }
@@ -400,8 +400,9 @@ mod tests {
         );
         assert_eq!(pause_after(2), 2 * PAUSE_FOR_EACH);
         assert_eq!(pause_after(40), 40 * PAUSE_FOR_EACH);
-        assert!(
-            pause_after(u64::MAX) > pause_after(40),
+        assert_eq!(
+            pause_after(u64::MAX),
+            LONGEST_FIRST_PAUSE,
             "a hint has moved back"
         );
     }
