@@ -3,6 +3,8 @@
 //!     cargo bench --bench throughput                     # every cell
 //!     cargo bench --bench throughput -- 2 64             # two senders, two receivers, 64 bytes
 //!     cargo bench --bench throughput -- typed            # a struct of 48 bytes, typed against raw
+//!     cargo bench --bench throughput -- alone 2 64       # without crossbeam-channel; prints one figure
+//!     benches/since COMMIT                               # every cell, next to an earlier state of the crate
 //!
 //! Real processes: sender k is bound to processor k mod 2, receiver k to processor k + 1 mod 2; the threads
 //! of the comparison likewise. Both sides use the same message type, write every byte of each message, check
@@ -136,7 +138,7 @@ fn main() {
             print_head();
             for size in [8, 64, 1024, 65_536] {
                 for pairs in [1, 2, 4] {
-                    cell(pairs, size);
+                    cell(pairs, size, compare);
                 }
             }
             typed();
@@ -144,8 +146,9 @@ fn main() {
         ["typed"] => typed(),
         [pairs, size] => {
             print_head();
-            cell(pairs.parse().expect("pairs"), size.parse().expect("size"));
+            cell(number_of(pairs), number_of(size), compare);
         }
+        ["alone", pairs, size] => cell(number_of(pairs), number_of(size), alone),
         other => panic!("see the first lines of this file; got {other:?}"),
     }
 }
@@ -161,28 +164,51 @@ fn print_head() {
     );
 }
 
-fn cell(pairs: usize, size: usize) {
-    match size {
-        8 => measure::<Aligned<8>>(pairs, size, "8", 30_000_000),
-        64 => measure::<Aligned<64>>(pairs, size, "64", 8_000_000),
-        1024 => measure::<Aligned<1024>>(pairs, size, "1024", 3_000_000),
-        65_536 => measure::<Box<[u8]>>(pairs, size, "65536", 60_000),
-        other => panic!("no cell of {other} bytes"),
+fn number_of(word: &str) -> usize {
+    word.parse().expect("a number")
+}
+
+/// What is measured in each cell of the table.
+struct Cell {
+    pairs: usize,
+    size: usize,
+    messages: u64,
+    /// Millions of messages a second through workring, and through crossbeam-channel.
+    ours: fn(&Self) -> f64,
+    theirs: fn(&Self) -> f64,
+}
+
+impl Cell {
+    fn of<M: Message>(pairs: usize, size: usize, messages: u64) -> Self
+    where
+        Plain: Codec<M>,
+    {
+        Self {
+            pairs,
+            size,
+            messages,
+            ours: |cell| {
+                between_processes::<M, Plain>(&cell.size.to_string(), cell.pairs, cell.messages)
+            },
+            theirs: |cell| between_threads::<M>(cell.pairs, cell.messages),
+        }
     }
 }
 
-fn measure<M: Message>(pairs: usize, size: usize, kind: &str, messages: u64)
-where
-    Plain: Codec<M>,
-{
+fn cell(pairs: usize, size: usize, measure: fn(&Cell)) {
+    measure(&match size {
+        8 => Cell::of::<Aligned<8>>(pairs, size, 30_000_000),
+        64 => Cell::of::<Aligned<64>>(pairs, size, 8_000_000),
+        1024 => Cell::of::<Aligned<1024>>(pairs, size, 3_000_000),
+        65_536 => Cell::of::<Box<[u8]>>(pairs, size, 60_000),
+        other => panic!("no cell of {other} bytes"),
+    });
+}
+
+fn compare(cell: &Cell) {
     let (mut ours, mut theirs, mut worst) = (Vec::new(), Vec::new(), 0.0_f64);
     for _ in 0..RUNS {
-        let ((our, their), probe) = while_near(|| {
-            (
-                between_processes::<M, Plain>(kind, pairs, messages),
-                between_threads::<M>(pairs, messages),
-            )
-        });
+        let ((our, their), probe) = while_near(|| ((cell.ours)(cell), (cell.theirs)(cell)));
         ours.push(our);
         theirs.push(their);
         worst = worst.max(probe);
@@ -190,8 +216,15 @@ where
     let (our, their) = (median(&ours), median(&theirs));
     println!(
         "{pairs:>3} to {pairs} {size:>7} {our:>14.3} {their:>14.3} {:>7.2} {worst:>6.0}",
-        our / their
+        our / their,
+        pairs = cell.pairs,
+        size = cell.size,
     );
+}
+
+fn alone(cell: &Cell) {
+    let (our, _) = while_near(|| (cell.ours)(cell));
+    println!("{our:.3}");
 }
 
 /// A struct of 48 bytes through the default codec, against raw bytes of the same size.
