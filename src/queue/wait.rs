@@ -123,7 +123,7 @@ pub(super) struct Waiter {
 }
 
 /// How long to leave a stream alone, for each entry of it since the handle's last wait began, and at the most.
-const PAUSE_FOR_EACH: Duration = Duration::from_nanos(100);
+const PAUSE_FOR_EACH: Duration = Duration::from_nanos(300);
 const LONGEST_FIRST_PAUSE: Duration = Duration::from_micros(8);
 /// So many vain waits, and spinning is cut short ...
 const GIVE_UP_SPINNING: u32 = 8;
@@ -399,7 +399,7 @@ mod tests {
             "a single message is no stream"
         );
         assert_eq!(pause_after(2), 2 * PAUSE_FOR_EACH);
-        assert_eq!(pause_after(40), 40 * PAUSE_FOR_EACH);
+        assert_eq!(pause_after(20), 20 * PAUSE_FOR_EACH);
         assert_eq!(
             pause_after(u64::MAX),
             LONGEST_FIRST_PAUSE,
