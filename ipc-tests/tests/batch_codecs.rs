@@ -1,6 +1,7 @@
 //! Batches whose messages can't be encoded or decoded, whose codec panics, or takes its time.
 
 use crate::support::books::{all, assert_all_free, assert_balanced, letters};
+use crate::support::superstitious::Superstitious;
 use crate::support::{LIMIT, prompt, sleepy};
 use ipc_tests::{Pid, asleep::await_sleepers, guarded};
 use serde::{Serialize, de::DeserializeOwned};
@@ -16,34 +17,6 @@ use workring::{
 };
 
 mod support;
-
-/// Encodes numbers, but 13 can't be encoded, 14 can't be decoded, and decoding 15 panics.
-struct Superstitious;
-
-impl Codec<u32> for Superstitious {
-    const NAME: &'static str = "superstitious";
-
-    fn encode(message: &u32, into: &mut [u8]) -> Result<usize, EncodeError> {
-        if *message == 13 {
-            return Err(EncodeError::failed("bad luck"));
-        }
-        let room = into.get_mut(..4).ok_or(EncodeError::NoRoom)?;
-        room.copy_from_slice(&message.to_le_bytes());
-        Ok(4)
-    }
-
-    fn encoded_len(_: &u32) -> Result<usize, EncodeError> {
-        Ok(4)
-    }
-
-    fn decode(bytes: &[u8]) -> Result<u32, DecodeError> {
-        match u32::from_le_bytes(bytes.try_into().map_err(DecodeError::new)?) {
-            14 => Err(DecodeError::new("the next best thing to 13")),
-            15 => panic!("15 is worse"),
-            number => Ok(number),
-        }
-    }
-}
 
 fn superstitious(capacity: usize) -> (Sender<u32, Superstitious>, Receiver<u32, Superstitious>) {
     let channel = sleepy(capacity).attempts(2).channel_with();

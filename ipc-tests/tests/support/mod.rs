@@ -12,6 +12,7 @@ use workring::{Handoff, HandoffError, Options};
 
 pub(crate) mod books;
 pub(crate) mod pools;
+pub(crate) mod superstitious;
 
 pub(crate) const PEER: &str = env!("CARGO_BIN_EXE_peer");
 
