@@ -5,7 +5,8 @@
 //! C2. It is killed when the thread that has started it ends, by whatever death. If that happens before it could
 //!     ask for this, it finds another parent in place of its own, and never runs its program. What it starts itself is
 //!     not: so it may choose to be told instead, with [`watch_parent`], and end its group itself.
-//! C3. It has no signal blocked and `SIGTERM` not ignored, whatever its parent does about signals.
+//! C3. It has no signal blocked and the default dispositions, whatever its parent does about signals; see
+//!     [`spawn`](super::spawn).
 //! C4. The id of a group is that of its leader, and not used again before the leader is reaped. So the group is
 //!     signalled only before, and the leader reaped only after what is left of its group was killed. A [`Process`] is
 //!     not reaped yet: whoever has one may signal it.
@@ -13,10 +14,12 @@
 //! Nobody else may reap the children of this process: `SIGCHLD` must not be ignored, nor `wait(2)` be called for any
 //! child that comes. Where somebody does, how a child ended can't be known.
 
+use super::descriptor::beyond_stdio;
+use super::inherit::Inheritance;
 use super::poll::Poll;
+use super::spawn::{self, Order, Started};
 use super::supply;
 use core::time::Duration;
-use nix::sys::signal::{SigHandler, SigSet, signal};
 use rustix::io::Errno;
 use rustix::process::{
     Pid, PidfdFlags, Resource, Rlimit, Signal, WaitId, WaitIdOptions, getpgrp, getpid, getppid,
@@ -25,33 +28,9 @@ use rustix::process::{
 };
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{Child, Command, ExitStatus};
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
 use std::time::Instant;
-
-/// See to it that what `command` starts is a child as the module describes. Once for each command.
-pub(crate) fn bind(command: &mut Command) {
-    bind_to(command, getpid());
-}
-
-/// [`bind`], of a child that only runs if `parent` is its parent.
-fn bind_to(command: &mut Command, parent: Pid) {
-    let unblocked = SigSet::empty();
-    let prepare = move || {
-        set_parent_process_death_signal(Some(Signal::KILL))?;
-        // After that (C2). A parent in another namespace of process ids has no id here.
-        if getppid().is_some_and(|now| now != parent) {
-            return Err(Errno::SRCH.into());
-        }
-        // SAFETY: the default is no handler of this program.
-        unsafe { signal(nix::sys::signal::SIGTERM, SigHandler::SigDfl) }?;
-        Ok(unblocked.thread_set_mask()?)
-    };
-    command.process_group(0);
-    // SAFETY: the closure runs between fork and exec, where only async-signal-safe calls are allowed: it makes system
-    // calls, allocates nothing and takes no lock.
-    unsafe { command.pre_exec(prepare) };
-}
 
 /// The parent of this process, to be told of its end: readable, in the sense of `poll(2)`, once it has ended. From now on
 /// this process is not killed then (C2), for that would leave its group alive, but only woken, should it be stopped: to end
@@ -59,7 +38,7 @@ fn bind_to(command: &mut Command, parent: Pid) {
 pub(crate) fn watch_parent() -> io::Result<OwnedFd> {
     // A parent in another namespace of process ids has no id here.
     let parent = getppid().ok_or(ErrorKind::Unsupported)?;
-    let watched = pidfd_open(parent, PidfdFlags::empty())?;
+    let watched = beyond_stdio(pidfd_open(parent, PidfdFlags::empty())?)?;
     set_parent_process_death_signal(Some(Signal::CONT))?;
     // It may have ended before that, and its id be somebody else's.
     if getppid() != Some(parent) {
@@ -77,7 +56,7 @@ pub(crate) fn end_own_group() -> ! {
     std::process::abort()
 }
 
-/// A child that was started with [`bind`] and is not reaped yet. It is readable, in the sense of `poll(2)`, once it has
+/// A child that is not reaped yet. It is readable, in the sense of `poll(2)`, once it has
 /// ended. If it is dropped, it is killed with its group and reaped.
 #[derive(Debug)]
 pub(crate) struct Process {
@@ -91,24 +70,14 @@ pub(crate) struct Process {
 const PATIENCE: Duration = Duration::from_secs(2);
 
 impl Process {
-    /// Take over from the standard library; pipes to it are closed. On an error the child and its group are killed.
-    pub(crate) fn new(mut child: Child) -> io::Result<Self> {
-        let id = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-        let id = id.ok_or(ErrorKind::InvalidData)?;
-        match pidfd_open(id, PidfdFlags::empty()) {
-            Ok(pidfd) => Ok(Self {
-                id,
-                pidfd,
-                reaped: false,
-            }),
-            // Somebody has reaped it.
-            Err(error @ Errno::SRCH) => Err(error.into()),
-            Err(error) => {
-                let _ = kill_process_group(id, Signal::KILL);
-                let _ = child.wait();
-                Err(error.into())
-            }
-        }
+    /// Starts a child as the module describes, and waits until it runs its program.
+    pub(crate) fn start(order: &Order, inheritance: &Inheritance) -> io::Result<Self> {
+        let Started { id, pidfd } = spawn::start(order, inheritance)?;
+        Ok(Self {
+            id,
+            pidfd,
+            reaped: false,
+        })
     }
 
     /// The process id.
@@ -220,25 +189,33 @@ pub(crate) fn limit_own_addresses(bytes: u64) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use nix::sys::signal::{SIGTERM, SigmaskHow, sigprocmask};
+    use crate::os::process::number;
+    use crate::os::spawn::Program;
+    use nix::sys::signal::{SIGTERM, SigHandler, SigSet, SigmaskHow, signal, sigprocmask};
     use std::fs;
     use std::io::{BufRead, BufReader};
-    use std::process::Stdio;
     use std::thread;
 
     /// Nothing takes longer.
     const LIMIT: Duration = Duration::from_mins(1);
 
+    fn order(script: &str) -> Order {
+        let mut order = Order::new(Program::File("sh".into()));
+        order.arguments = ["-c", script].map(Into::into).into();
+        order
+    }
+
     /// A shell, and its first line once it has said one.
     fn shell(script: &str) -> (Process, String) {
-        let mut command = Command::new("sh");
-        command.args(["-c", script]).stdout(Stdio::piped());
-        bind(&mut command);
-        let mut child = command.spawn().expect("a shell");
-        let output = child.stdout.take().expect("a pipe");
+        let (output, its) = io::pipe().expect("a pipe");
+        let mut inheritance = Inheritance::default();
+        inheritance.add_file(&its);
+        let order = order(&format!("exec >/proc/self/fd/{}\n{script}", number(&its)));
+        let process = Process::start(&order, &inheritance).expect("a shell");
+        drop(its);
         let mut line = String::new();
-        BufReader::new(output).read_line(&mut line).expect("a line");
-        let process = Process::new(child).expect("a child");
+        let mut output = BufReader::new(output);
+        output.read_line(&mut line).expect("a line");
         (process, line.trim_end().to_owned())
     }
 
@@ -352,10 +329,9 @@ mod tests {
     /// C2: the parent died, or seems to have, before the child could ask to be killed then.
     #[test]
     fn a_child_that_has_lost_its_parent_does_not_run() {
-        let mut command = Command::new("sh");
-        command.args(["-c", "exit 0"]);
-        bind_to(&mut command, Pid::INIT);
-        let refused = command.spawn().expect_err("another parent");
+        let mut order = order("exit 0");
+        order.parent = Pid::INIT;
+        let refused = Process::start(&order, &Inheritance::default()).expect_err("another parent");
         assert_eq!(refused.raw_os_error(), Some(Errno::SRCH.raw_os_error()));
     }
 
@@ -391,11 +367,11 @@ mod tests {
         if std::env::var_os(CHILD).is_some() {
             end_own_group();
         }
-        let mut command = Command::new(std::env::current_exe().expect("this program"));
-        command.args(["--exact", "os::child::tests::who_leads_a_group_can_end_it"]);
-        bind(&mut command);
-        let child = command.env(CHILD, "1").spawn().expect("this program");
-        let process = Process::new(child).expect("a child");
+        let mut order = Order::new(Program::own().expect("this program"));
+        let test = "os::child::tests::who_leads_a_group_can_end_it";
+        order.arguments = ["--exact", test].map(Into::into).into();
+        order.environment = vec![(CHILD.into(), Some("1".into()))];
+        let process = Process::start(&order, &Inheritance::default()).expect("this program");
         await_end(&process);
         assert_eq!(status(process).signal(), Some(9));
     }

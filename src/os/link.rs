@@ -8,6 +8,7 @@
 //!     the other side's being there still, or having left more to read.
 //! K4. A side that was shut down for sending has gone, as far as the other one can hear.
 
+use super::descriptor::beyond_stdio;
 use super::poll;
 use rustix::io::{Errno, ioctl_fionread};
 use rustix::net::{
@@ -59,7 +60,7 @@ impl Link {
             SocketFlags::CLOEXEC,
             None,
         )?;
-        Ok((Self(one), Self(other)))
+        Ok((Self(beyond_stdio(one)?), Self(beyond_stdio(other)?)))
     }
 
     /// Send a datagram; wait while the other side has too much to read already, or until it goes.

@@ -1,5 +1,6 @@
 //! Shared memory: sealed memfds, and mappings of them and of files with a name.
 
+use super::descriptor::beyond_stdio;
 use super::fork::Origin;
 use super::supply::{self, Shortage};
 use crate::error::MemoryLimit;
@@ -50,6 +51,7 @@ pub(crate) fn create(length: usize, committed: usize) -> Result<OwnedFd, Refused
         "workring",
         MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING,
     )?;
+    let file = beyond_stdio(file)?;
     fchmod(&file, Mode::S_IRUSR | Mode::S_IWUSR)?;
     ftruncate(&file, size)?;
     // Committed now, so that lack of memory is an error here and not a signal later.
@@ -135,11 +137,8 @@ pub(crate) fn sealed_size(file: impl AsFd) -> io::Result<Option<usize>> {
 /// A description of the same file that shares neither its locks nor its flags with `file`'s.
 pub(crate) fn reopen(file: impl AsFd) -> io::Result<OwnedFd> {
     let path = format!("/proc/self/fd/{}", file.as_fd().as_raw_fd());
-    Ok(open(
-        path.as_str(),
-        OFlag::O_RDWR | OFlag::O_CLOEXEC,
-        Mode::empty(),
-    )?)
+    let flags = OFlag::O_RDWR | OFlag::O_CLOEXEC;
+    beyond_stdio(open(path.as_str(), flags, Mode::empty())?)
 }
 
 /// Which file this is, whatever descriptor it is open under.

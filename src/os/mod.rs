@@ -7,8 +7,10 @@
 pub(crate) mod child;
 pub(crate) mod clock;
 pub(crate) mod cpu;
+pub(crate) mod descriptor;
 pub(crate) mod fork;
 pub(crate) mod futex;
+pub(crate) mod inherit;
 pub(crate) mod link;
 pub(crate) mod liveness;
 pub(crate) mod locks;
@@ -16,4 +18,5 @@ pub(crate) mod memory;
 pub(crate) mod named;
 pub(crate) mod poll;
 pub(crate) mod process;
+pub(crate) mod spawn;
 pub(crate) mod supply;

@@ -21,6 +21,7 @@
 //! commits no memory; it maps before anything can be checked, and shows neither the descriptor, which the locks
 //! need, nor the owner; and its names are left behind by `SIGKILL`, which D1 does without.
 
+use super::descriptor::beyond_stdio;
 use super::locks;
 use super::memory::{self, Refused};
 use super::supply;
@@ -85,7 +86,7 @@ pub(crate) fn draft(length: usize, committed: usize) -> Result<OwnedFd, Refused>
     supply::check_file_size(length as u64)?;
     let private = Mode::S_IRUSR | Mode::S_IWUSR;
     let flags = OFlag::O_TMPFILE | OFlag::O_RDWR | OFlag::O_CLOEXEC;
-    let file = open_path(FOLDER, flags, private)?;
+    let file = beyond_stdio(open_path(FOLDER, flags, private)?)?;
     // Whatever the umask has left of it.
     fchmod(&file, private)?;
     ftruncate(&file, size)?;
@@ -120,6 +121,7 @@ pub(crate) fn open(name: &str) -> Result<OwnedFd, Obstacle> {
     check_private(found.uid(), found.mode())?;
     let flags = OFlag::O_RDWR | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
     let file = open_path(&path, flags, Mode::empty()).map_err(io::Error::from)?;
+    let file = beyond_stdio(file)?;
     // It may be another one by now.
     let opened = fstat(&file).map_err(io::Error::from)?;
     check_private(opened.st_uid, opened.st_mode)?;

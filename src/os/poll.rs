@@ -1,5 +1,6 @@
 //! Waiting for descriptors: sockets, processes, events of this process itself.
 
+use super::descriptor::beyond_stdio;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::io::Errno;
 use std::io;
@@ -81,7 +82,7 @@ impl Event {
     /// Not set.
     pub(crate) fn new() -> io::Result<Self> {
         let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
-        Ok(Self(eventfd(0, flags)?))
+        Ok(Self(beyond_stdio(eventfd(0, flags)?)?))
     }
 
     /// Never waits.

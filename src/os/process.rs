@@ -1,14 +1,11 @@
-//! Processes: who we are, and what a child inherits.
+//! Processes: who we are, and what we have inherited.
 
-use crate::sync::{AtomicBool, Ordering};
+use super::descriptor::FIRST;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::stat::fstat;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::MetadataExt;
-use std::os::unix::process::CommandExt;
-use std::process::Command;
-use std::sync::Arc;
 
 /// Who a process is, as others can check it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,40 +86,6 @@ fn start_time(stat: &str) -> Option<u64> {
         .ok()
 }
 
-/// Let the program that `command` starts inherit the descriptors in `files`, for as long as the returned
-/// permission is not revoked. Only that one program: the flag is cleared in the child, between fork and exec.
-pub(crate) fn inherit_into(command: &mut Command, files: &[impl AsFd]) -> Permission {
-    let files: Vec<RawFd> = files.iter().map(number).collect();
-    let permission = Permission(Arc::new(AtomicBool::new(true)));
-    let valid = Arc::clone(&permission.0);
-    let keep_open = move || {
-        // A command can be started again, when these numbers mean other files.
-        if valid.load(Ordering::Relaxed) {
-            for &file in &files {
-                // SAFETY: the child has a copy of every descriptor that the parent has open, and the parent
-                // keeps these open until it revokes the permission.
-                let file = unsafe { BorrowedFd::borrow_raw(file) };
-                fcntl(file, FcntlArg::F_SETFD(FdFlag::empty()))?;
-            }
-        }
-        Ok(())
-    };
-    // SAFETY: the closure runs between fork and exec, where only async-signal-safe calls are allowed: it
-    // makes system calls, allocates nothing and takes no lock.
-    unsafe { command.pre_exec(keep_open) };
-    permission
-}
-
-/// Lets children inherit descriptors until it is dropped; they must stay open as long.
-#[derive(Debug)]
-pub(crate) struct Permission(Arc<AtomicBool>);
-
-impl Drop for Permission {
-    fn drop(&mut self) {
-        self.0.store(false, Ordering::Relaxed);
-    }
-}
-
 /// Which file this is, whatever number it has: another process can check that it has got the very one.
 pub(crate) fn inode(file: impl AsFd) -> io::Result<u64> {
     Ok(fstat(file)?.st_ino)
@@ -133,7 +96,7 @@ pub(crate) fn inode(file: impl AsFd) -> io::Result<u64> {
 ///
 /// The caller must make sure to take each number only once.
 pub(crate) fn take_inherited(file: RawFd, inode: u64) -> io::Result<OwnedFd> {
-    if file <= 2 {
+    if file < FIRST {
         return Err(io::ErrorKind::InvalidInput.into());
     }
     {

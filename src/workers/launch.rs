@@ -5,20 +5,19 @@ use super::pool::Shared;
 use super::task::Task;
 use super::worker::{BOARD, LINK, RESULTS, TASKS, VARIABLE};
 use crate::error::StartError;
-use crate::host::child::{self, Process};
+use crate::host::child::Process;
 use crate::host::link::Link;
+use crate::host::spawn::{Order, Program};
 use crate::queue::{Handoff, Receiver, Sender};
 use core::any::type_name;
 use std::io;
 use std::os::fd::AsFd;
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 /// What every worker is started with.
 pub(super) struct Launcher<T: Task> {
     pub(super) shared: Arc<Shared<T>>,
-    program: PathBuf,
+    program: Program,
     /// The ends that workers get. The parent reads dead letters through the first, and never receives.
     pub(super) to_do: Receiver<Envelope<T>, TaskCodec>,
     done: Sender<Answer<T>, ResultCodec<T>>,
@@ -31,8 +30,8 @@ impl<T: Task> Launcher<T> {
         done: Sender<Answer<T>, ResultCodec<T>>,
     ) -> io::Result<Self> {
         let program = match &shared.settings.program {
-            Some(program) => program.clone(),
-            None => std::env::current_exe()?,
+            Some(program) => Program::File(program.clone()),
+            None => Program::own()?,
         };
         Ok(Self {
             shared,
@@ -57,34 +56,24 @@ impl<T: Task> Launcher<T> {
             what: "a worker could not be given its queues",
             source: io::Error::other(error),
         })?;
-        let mut command = self.command(slot);
-        let child = given
-            .spawn(&mut command)
-            .map_err(|source| StartError::Spawn {
-                program: self.program.clone(),
-                source,
-            })?;
-        let process = Process::new(child).map_err(os("a worker can't be watched"))?;
+        let process = given.start(self.order(slot));
+        let process = process.map_err(|source| StartError::Spawn {
+            program: self.program.path().to_owned(),
+            source,
+        })?;
         Ok((ours, process))
     }
 
-    /// Made anew for each worker: what a command is told to do before it starts adds up.
-    fn command(&self, slot: u32) -> Command {
+    fn order(&self, slot: u32) -> Order {
         let settings = &self.shared.settings;
-        let mut command = Command::new(&self.program);
-        for (name, value) in &settings.environment {
-            match value {
-                Some(value) => command.env(name, value),
-                None => command.env_remove(name),
-            };
-        }
-        if let Some(directory) = &settings.current_dir {
-            command.current_dir(directory);
-        }
+        let mut order = Order::new(self.program.clone());
+        order.environment.clone_from(&settings.environment);
+        order.directory.clone_from(&settings.current_dir);
         // Last, and whatever this process was started with.
-        command.env(VARIABLE, format!("{slot} {}", type_name::<T>()));
-        command.stdin(Stdio::null());
-        child::bind(&mut command);
-        command
+        let variable = format!("{slot} {}", type_name::<T>());
+        order
+            .environment
+            .push((VARIABLE.into(), Some(variable.into())));
+        order
     }
 }

@@ -36,7 +36,7 @@ use crate::error::{RecvError, SendError};
 use crate::host::board::{Board, Slot};
 use crate::host::link::{Link, Received};
 use crate::host::poll::Poll;
-use crate::host::{child, clock};
+use crate::host::{child, clock, spawn};
 use crate::queue::{Interrupter, Receiver, Sender, inherit_fd, inherit_tagged};
 use crate::sync::{AtomicBool, Ordering};
 use core::any::type_name;
@@ -82,6 +82,7 @@ pub fn run_if_worker<K: Kinds>() {
     let Ok(link) = inherit_fd(LINK) else {
         return;
     };
+    spawn::restore_name();
     let link = Arc::new(Link::from(link));
     let (slot, wanted) = order.split_once(' ').unwrap_or_default();
     let order = sealed::Order {
