@@ -12,6 +12,7 @@ mod watch;
 
 pub use many::{SendManyError, SendManyTimeoutError, TrySendManyError, Unsent};
 pub use named::{CreateNamedError, OpenError, RemoveError};
+pub(crate) use pool::ending;
 pub use pool::{ShutdownError, StartError, SubmitError, TrySubmitError};
 pub use watch::WatchError;
 

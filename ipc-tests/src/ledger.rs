@@ -33,8 +33,19 @@ impl Scratch {
     ///
     /// Those of creating a directory.
     pub fn new() -> io::Result<Self> {
+        Self::new_in(env::temp_dir())
+    }
+
+    /// Makes a directory that did not exist before in the directory `parent`.
+    ///
+    /// # Errors
+    ///
+    /// Those of creating a directory.
+    pub fn new_in(parent: impl AsRef<Path>) -> io::Result<Self> {
         for number in 0_u64.. {
-            let path = env::temp_dir().join(format!("workring-test-{}-{number}", process::id()));
+            let path = parent
+                .as_ref()
+                .join(format!("workring-test-{}-{number}", process::id()));
             match fs::create_dir(&path) {
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
                 result => return result.map(|()| Self(path)),

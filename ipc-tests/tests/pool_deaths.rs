@@ -101,7 +101,7 @@ fn end(guest: &Guest, signal: Signal) {
 
 fn status(error: &TaskError<String>) -> ExitStatus {
     match error {
-        TaskError::Crashed { status, .. } => *status,
+        TaskError::Crashed { status, .. } => status.expect("this process alone reaps"),
         other => panic!("{other:?}"),
     }
 }

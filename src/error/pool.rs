@@ -39,8 +39,8 @@ pub enum StartError {
     /// [`run_if_worker`](crate::workers::run_if_worker).
     #[non_exhaustive]
     NoHandshake {
-        /// How it ended.
-        status: ExitStatus,
+        /// How it ended; `None` if that is unknown, as for [`TaskError::Crashed`](crate::workers::TaskError::Crashed).
+        status: Option<ExitStatus>,
     },
     /// The worker's program has other tasks, or another version of this crate.
     #[non_exhaustive]
@@ -61,8 +61,8 @@ pub enum StartError {
     /// Workers died while they were prepared, again and again.
     #[non_exhaustive]
     Died {
-        /// How the last of them ended.
-        status: ExitStatus,
+        /// How the last of them ended; `None` if that is unknown.
+        status: Option<ExitStatus>,
     },
     /// The workers were not ready in [time](crate::workers::Builder::start_timeout).
     TimedOut,
@@ -74,6 +74,14 @@ pub enum StartError {
         /// What it said.
         source: io::Error,
     },
+}
+
+/// How a process ended, in words: an unknown status is never shown as a known one.
+pub(crate) fn ending(status: Option<ExitStatus>) -> String {
+    status.map_or_else(
+        || "an unknown exit status".to_owned(),
+        |status| status.to_string(),
+    )
 }
 
 impl fmt::Display for StartError {
@@ -95,7 +103,8 @@ impl fmt::Display for StartError {
             }
             Self::NoHandshake { status } => write!(
                 f,
-                "a worker ended ({status}) without a word: call `run_if_worker` at the start of its `main`"
+                "a worker ended ({}) without a word: call `run_if_worker` at the start of its `main`",
+                ending(*status)
             ),
             Self::Mismatch { what, theirs, ours } => write!(
                 f,
@@ -103,7 +112,7 @@ impl fmt::Display for StartError {
             ),
             Self::Unfit { what } => write!(f, "a worker could not be prepared: {what}"),
             Self::Died { status } => {
-                write!(f, "workers died while they were prepared, the last one with {status}")
+                write!(f, "workers died while they were prepared, the last one with {}", ending(*status))
             }
             Self::TimedOut => f.write_str("the workers were not ready in time"),
             Self::Os { what, source } => write!(f, "{what}: {source}"),

@@ -11,8 +11,8 @@
 //!     signalled only before, and the leader reaped only after what is left of its group was killed. A [`Process`] is
 //!     not reaped yet: whoever has one may signal it.
 //!
-//! Nobody else may reap the children of this process: `SIGCHLD` must not be ignored, nor `wait(2)` be called for any
-//! child that comes. Where somebody does, how a child ended can't be known.
+//! Where `SIGCHLD` is ignored in this process, or other code of it waits for any child, the kernel has forgotten how a
+//! child ended before it is asked: then that is unknown, and reported as such.
 
 use super::descriptor::beyond_stdio;
 use super::inherit::Inheritance;

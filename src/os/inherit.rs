@@ -134,3 +134,98 @@ impl Drop for Permission {
         self.0.store(false, Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::os::child::Process;
+    use crate::os::memory;
+    use crate::os::spawn::{Order, Program};
+    use nix::sys::signal::{Signal, kill};
+    use nix::sys::wait::waitpid;
+    use nix::unistd::{ForkResult, Pid, fork, pause};
+    use std::os::fd::OwnedFd;
+
+    const BYTE: u64 = 1 << 40;
+
+    /// A process that has copies of all descriptors of this one, and never ends by itself.
+    struct Fork(Pid);
+
+    impl Fork {
+        fn new() -> Self {
+            // SAFETY: the child makes one system call after the other.
+            match unsafe { fork() }.expect("a fork") {
+                ForkResult::Parent { child } => Self(child),
+                ForkResult::Child => loop {
+                    pause();
+                },
+            }
+        }
+    }
+
+    impl Drop for Fork {
+        fn drop(&mut self) {
+            let _ = kill(self.0, Signal::SIGKILL);
+            let _ = waitpid(self.0, None);
+        }
+    }
+
+    /// A ticket, and a description to judge it by.
+    fn ticket() -> (OwnedFd, OwnedFd, Inheritance) {
+        let judge = memory::create(4096, 4096).expect("a memfd");
+        let ticket = memory::reopen(&judge).expect("a description of its own");
+        assert!(locks::try_lock(&ticket, BYTE).expect("lock"));
+        let mut inheritance = Inheritance::default();
+        inheritance.add_ticket(&ticket, BYTE).expect("a path");
+        (judge, ticket, inheritance)
+    }
+
+    fn is_locked(judge: &OwnedFd) -> bool {
+        locks::is_locked(judge, BYTE).expect("ask")
+    }
+
+    #[test]
+    fn a_ticket_goes_with_the_child_although_a_fork_has_copies_of_its_descriptor() {
+        let (judge, ticket, inheritance) = ticket();
+        let _fork = Fork::new();
+        let mut order = Order::new(Program::File("sleep".into()));
+        order.arguments.push("1000".into());
+        let child = Process::start(&order, &inheritance).expect("a child");
+        drop(ticket);
+        assert!(is_locked(&judge), "the child lives");
+        child.kill_group().expect("killed");
+        child.reap().expect("reaped");
+        assert!(!is_locked(&judge), "the fork keeps it");
+    }
+
+    #[test]
+    fn a_ticket_goes_with_the_child_of_a_command_although_a_fork_has_copies_of_its_descriptor() {
+        let (judge, ticket, inheritance) = ticket();
+        let _fork = Fork::new();
+        let mut command = Command::new("sleep");
+        let permission = inheritance.bind(command.arg("1000"));
+        let mut child = command.spawn().expect("a child");
+        drop((permission, ticket));
+        assert!(is_locked(&judge), "the child lives");
+        child.kill().expect("killed");
+        child.wait().expect("reaped");
+        assert!(!is_locked(&judge), "the fork keeps it");
+    }
+
+    /// INHERIT-2: what can't be opened again is inherited as it is.
+    #[test]
+    fn a_ticket_that_can_not_be_opened_again_is_inherited_nevertheless() {
+        let (judge, ticket, mut inheritance) = ticket();
+        for ticket in &mut inheritance.tickets {
+            ticket.path = c"/no/such/file".to_owned();
+        }
+        let mut order = Order::new(Program::File("sleep".into()));
+        order.arguments.push("1000".into());
+        let child = Process::start(&order, &inheritance).expect("a child");
+        drop(ticket);
+        assert!(is_locked(&judge), "the child lives");
+        child.kill_group().expect("killed");
+        child.reap().expect("reaped");
+        assert!(!is_locked(&judge));
+    }
+}

@@ -583,3 +583,6 @@ fn kill_and_reap(id: Pid) {
     let _ = rustix::process::kill_process_group(id, Signal::KILL);
     reap(id);
 }
+
+#[cfg(test)]
+mod tests;

@@ -33,10 +33,8 @@ use super::slot::{Deceased, Stage, State};
 use super::staff::Leave;
 use super::supervisor::{Course, Supervisor};
 use super::task::{Task, TaskError, TaskId};
-use crate::error::TrySendError;
+use crate::error::{TrySendError, ending};
 use core::time::Duration;
-use std::os::unix::process::ExitStatusExt;
-use std::process::ExitStatus;
 use std::time::Instant;
 
 /// A task that is to be sent again.
@@ -85,8 +83,7 @@ impl<T: Task> Supervisor<T> {
         let is_stopping = matches!(self.course, Course::Stopping { .. });
         let death = Deceased {
             pid,
-            // Somebody else has reaped it: then nobody knows.
-            status: status.unwrap_or(ExitStatus::from_raw(0)),
+            status,
             running: line.and_then(crate::host::board::Slot::running),
             was_doomed: is_doomed && is_stopping,
             struck,
@@ -102,7 +99,7 @@ impl<T: Task> Supervisor<T> {
         if !is_expected {
             self.toll.died += 1;
             let task = death.running.map(|running| running.task);
-            super::log::death(number, pid, &death.status.to_string(), task);
+            super::log::death(number, pid, &ending(death.status), task);
         }
         self.deceased.push(death);
         self.settle();

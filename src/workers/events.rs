@@ -78,7 +78,8 @@ pub enum Event {
         worker: u32,
         /// What its process id was.
         pid: u32,
-        /// How it ended; `None` if somebody else in this process has reaped it.
+        /// How it ended; `None` if that is unknown: `SIGCHLD` is ignored in this process, or something else in it waits for
+        /// any child and has reaped the worker.
         status: Option<ExitStatus>,
     },
 }

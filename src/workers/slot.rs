@@ -79,7 +79,8 @@ pub(super) enum Stage {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Deceased {
     pub(super) pid: u32,
-    pub(super) status: ExitStatus,
+    /// `None`: something else in this process has reaped it.
+    pub(super) status: Option<ExitStatus>,
     /// The task that it was running.
     pub(super) running: Option<Running>,
     /// Whether this process has ended it because the pool is at its end.

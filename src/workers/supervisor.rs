@@ -470,7 +470,7 @@ impl<T: Task> Supervisor<T> {
         let status = death.status;
         if let Some(what) = unfit {
             self.fail(StartError::Unfit { what });
-        } else if stage == Stage::Starting && status.code().is_some() {
+        } else if stage == Stage::Starting && status.is_none_or(|status| status.code().is_some()) {
             self.fail(StartError::NoHandshake { status });
         } else if self
             .slots

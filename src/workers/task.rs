@@ -1,6 +1,7 @@
 //! What a task is, and what becomes of it.
 
 use super::context::Context;
+use crate::error::ending;
 use core::fmt;
 use core::time::Duration;
 use serde::Serialize;
@@ -205,7 +206,7 @@ pub type ResultOf<T> = Result<<T as Task>::Output, TaskError<<T as Task>::Error>
 ///         Ok(square) => println!("{square}"),
 ///         Err(TaskError::Failed(said)) => println!("it says: {said}"),
 ///         Err(TaskError::Panicked(panic)) => println!("a bug at {}", panic.place),
-///         Err(TaskError::Crashed { status, .. }) => println!("its worker ended: {status}"),
+///         Err(TaskError::Crashed { status, .. }) => println!("its worker ended: {status:?}"),
 ///         Err(error) => println!("{error}"),
 ///     }
 /// }
@@ -222,8 +223,9 @@ pub enum TaskError<E> {
     /// Its worker ended while it ran, as often as it was tried.
     #[non_exhaustive]
     Crashed {
-        /// How the last of them ended.
-        status: ExitStatus,
+        /// How the last of them ended. `None` if that is unknown: `SIGCHLD` is ignored in this process, or something
+        /// else in it waits for any child and has reaped the worker.
+        status: Option<ExitStatus>,
     },
     /// It was cancelled, by its handle or because the pool was shut down.
     Cancelled,
@@ -254,7 +256,9 @@ impl<E: fmt::Display> fmt::Display for TaskError<E> {
         match self {
             Self::Failed(error) => write!(f, "the task failed: {error}"),
             Self::Panicked(panic) => fmt::Display::fmt(panic, f),
-            Self::Crashed { status } => write!(f, "the task's worker died: {status}"),
+            Self::Crashed { status } => {
+                write!(f, "the task's worker died: {}", ending(*status))
+            }
             Self::Cancelled => f.write_str("the task was cancelled"),
             Self::TimedOut => f.write_str("the task ran for longer than it may"),
             Self::TooMuchMemory { resident } => {
