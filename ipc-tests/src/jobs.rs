@@ -11,6 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use std::{
     env,
     error::Error,
+    fmt,
     fs::File,
     hint,
     io::{BufRead, BufReader, Write},
@@ -180,8 +181,20 @@ impl Job {
     }
 }
 
-/// `fail`, `panic`, `exit`, `kill`; `kill until PATH` kills the first worker that does not find this file, and makes it.
-fn prepare(order: &str) -> Result<(), Box<dyn Error + Send + Sync>> {
+/// An error whose text can't be had.
+#[derive(Debug)]
+struct Speechless;
+
+impl fmt::Display for Speechless {
+    fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+        panic!("there are no words for it")
+    }
+}
+
+impl Error for Speechless {}
+
+/// `fail`, `fail without words`, `panic`, `hang`, `exit`, `kill`; `kill until PATH` kills the first worker that does not find this file, and makes it.
+pub(crate) fn prepare(order: &str) -> Result<(), Box<dyn Error + Send + Sync>> {
     match order.split_once(" until ") {
         Some((order, path)) => {
             if File::create_new(path).is_ok() {
@@ -192,7 +205,11 @@ fn prepare(order: &str) -> Result<(), Box<dyn Error + Send + Sync>> {
         None => match order {
             "" => Ok(()),
             "fail" => Err("it was told to fail".into()),
+            "fail without words" => Err(Box::new(Speechless)),
             "panic" => panic!("it was told to panic"),
+            "hang" => loop {
+                thread::park();
+            },
             "exit" => Death::ExitAtOnce(7).die(),
             "kill" => Death::Signal(Signal::SIGKILL as i32).die(),
             other => Err(format!("no such preparation: {other:?}").into()),

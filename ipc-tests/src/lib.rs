@@ -13,6 +13,7 @@
 //! | [`asleep`]   | does another process really wait, asleep in shared memory?               |
 //! | [`jobs`]     | what do the workers of a pool do (`src/bin/pooled.rs`)?                  |
 //! | [`deeds`]    | ... and what of it can be seen from outside (`src/bin/deeds.rs`)?        |
+//! | [`quirks`]   | what if the code that a user gives a pool panics, hangs, or uses the pool? |
 //! | [`memfd`]    | where is a queue's memory, for a test that writes there?                 |
 //! | [`stops`]    | how long did it take, unless this process was stopped meanwhile?         |
 //!
@@ -49,6 +50,7 @@ pub mod leak;
 pub mod ledger;
 pub mod memfd;
 mod procfs;
+pub mod quirks;
 pub mod role;
 pub mod rounds;
 pub mod stops;

@@ -300,25 +300,9 @@ impl<T, C: Codec<T>> Lease<T, C> {
         self.message
     }
 
-    /// The message, to be worked on by value, and what is left to be acknowledged after that.
-    pub(crate) fn into_parts(self) -> (T, Unsettled) {
-        (self.message, Unsettled(self.held))
-    }
-
     /// Return the message to the queue, as dropping the lease does. Never waits.
     pub fn nack(self) {
         drop(self);
-    }
-}
-
-/// A message that somebody works on, and that is still leased: returned to the queue when it is dropped.
-#[must_use = "dropping it returns the message to the queue"]
-pub(crate) struct Unsettled(Leased);
-
-impl Unsettled {
-    /// The message is done with: nobody will get it again.
-    pub(crate) fn ack(mut self) {
-        self.0.acknowledge();
     }
 }
 

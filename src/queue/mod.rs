@@ -7,6 +7,7 @@ mod end;
 mod fit;
 mod handoff;
 mod huge;
+mod inner;
 mod lease;
 mod letters;
 mod named;

@@ -131,8 +131,12 @@ impl<T, C: Codec<T>> Receiver<T, C> {
     }
 
     fn with(handle: Handle) -> Self {
+        Self::from_parts(Packs::default(), handle)
+    }
+
+    pub(super) fn from_parts(packs: Packs, handle: Handle) -> Self {
         Self {
-            packs: Packs::default(),
+            packs,
             handle,
             types: PhantomData,
         }

@@ -360,6 +360,20 @@ impl<T, C: Codec<T>> Sender<T, C> {
         })
     }
 
+    /// Sends a message that stays with the caller.
+    #[inline(always)]
+    pub(super) fn send_by_reference<P: Patience, E>(
+        &self,
+        message: &T,
+        patience: &P,
+        error: impl FnOnce(Failure<P::Stop, Refusal>) -> E,
+    ) -> Result<(), E> {
+        match self.send_small(message) {
+            Attempt::Accepted => Ok(()),
+            other => self.send_later(other, message, patience).map_err(error),
+        }
+    }
+
     /// Send a message, or give it back in what `error` makes of the failure.
     #[inline(always)]
     fn send_or<P: Patience, E>(

@@ -1,6 +1,6 @@
 //! What a pool is made with, and its start.
 
-use super::envelope::{Answer, Envelope, ResultCodec, TaskCodec};
+use super::envelope::{Answer, Arrived, ArrivedCodec, Envelope, ResultCodec, TaskCodec};
 use super::events::{Event, Listener};
 use super::inbox::Inbox;
 use super::launch::Launcher;
@@ -631,8 +631,9 @@ impl<T: Task> Builder<T> {
         let orders = Arc::new(Orders::new().map_err(os("no event descriptor"))?);
         let (capacity, max_unclaimed) = (settings.capacity, settings.max_unclaimed);
         let supervisor = Arc::clone(&orders);
-        let inbox = Inbox::new(results, capacity, places, max_unclaimed, supervisor);
         let origin = Origin::here().map_err(os("no page to tell a fork by"))?;
+        let results = results.decoding::<Arrived, ArrivedCodec>();
+        let inbox = Inbox::new(results, capacity, places, max_unclaimed, supervisor, origin);
         let shared = Arc::new(Shared {
             inbox,
             tasks,

@@ -23,8 +23,8 @@
 //!     the queue's peers, and everything from 2 on is done again a little later.
 //! D2. A task that was running and has no letter, although the repair is done, can't be sent again: it is reported. (The
 //!     tasks were cancelled.)
-//! D3. A task that several workers in a row have died with that had not begun it is what they die of, in decoding it:
-//!     from then on such a death counts as a crash of the task.
+//! D3. A worker that dies in decoding a task, or before, has not begun it. A task that several workers in a row have died
+//!     with like this is what they die of: from then on such a death counts as a crash of the task.
 
 use super::envelope::{Envelope, Ticket};
 use super::events::Event;
@@ -33,6 +33,7 @@ use super::slot::{Deceased, Stage, State};
 use super::staff::Leave;
 use super::supervisor::{Course, Supervisor};
 use super::task::{Task, TaskError, TaskId};
+use super::worker::phase;
 use crate::error::{TrySendError, ending};
 use core::time::Duration;
 use std::time::Instant;
@@ -85,6 +86,7 @@ impl<T: Task> Supervisor<T> {
             pid,
             status,
             running: line.and_then(crate::host::board::Slot::running),
+            was_decoding: line.is_some_and(|line| line.phase() == phase::DECODING),
             was_doomed: is_doomed && is_stopping,
             struck,
         };
@@ -231,11 +233,11 @@ impl<T: Task> Supervisor<T> {
                 return Verdict::Discard;
             };
             let now = Instant::now();
-            let death = if let Some(death) = dead {
+            let death = if let Some(death) = dead.filter(|death| !has_not_begun(death)) {
                 death
             } else {
                 flight.unbegun += 1;
-                match last.filter(|_| flight.unbegun > UNBEGUN) {
+                match dead.or(last).filter(|_| flight.unbegun > UNBEGUN) {
                     Some(death) => death,
                     None => return Verdict::SendAgain(now),
                 }
@@ -256,7 +258,7 @@ impl<T: Task> Supervisor<T> {
             }
             Verdict::SendAgain(now + backoff.after(crashes))
         });
-        let is_innocent = |death: &Deceased| death.struck.is_some();
+        let is_innocent = |death: &Deceased| death.struck.is_some() || has_not_begun(death);
         if dead.is_some_and(|death| !is_innocent(&death))
             && matches!(verdict, Verdict::SendAgain(_))
         {
@@ -327,8 +329,13 @@ fn runs(death: &Deceased, id: TaskId) -> bool {
     death.running.is_some_and(|running| running.task == id.0)
 }
 
+/// Whether the task that stands on its line was only being decoded, and it was not killed for that either (D3).
+fn has_not_begun(death: &Deceased) -> bool {
+    death.was_decoding && death.struck.is_none()
+}
+
 /// The end of a task whose worker has died of it, or with it.
-fn close<T: Task>(state: &mut InboxState<T>, flight: &Flight, death: &Deceased) {
+fn close(state: &mut InboxState, flight: &Flight, death: &Deceased) {
     let id = flight.ticket.id;
     let error = if let Some(strike) = death.struck.filter(|strike| strike.is_for(id)) {
         strike.why.into()

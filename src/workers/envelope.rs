@@ -16,10 +16,16 @@
 //!     output that can't be decoded is known by its ticket, and its caller gets an outcome. In a chunk, the other tasks are
 //!     not concerned.
 //! E2. A task that is sent again is not decoded: the parent may not be able to, and has no need.
+//! E3. Receiving calls no code of the user. A worker decodes each task of a message when its turn comes, when it is on the
+//!     board already; the parent keeps outputs and errors [encoded](Encoded) until they are claimed.
 
-use super::task::{Panic, Task, TaskId};
+use super::panics::unwinding;
+use super::task::{Outcome, OutcomeOf, Panic, Task, TaskError, TaskId};
 use crate::codec::{Bincode, Codec, DecodeError, EncodeError};
+use core::fmt;
 use core::marker::PhantomData;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 /// Which task, and which of its attempts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +40,8 @@ const HEADER: usize = 12;
 const ONE_TASK: u8 = 0;
 /// The kind of a message that holds several.
 const CHUNK: u8 = 1;
+/// Never sent: that of a chunk whose number of tasks makes no sense.
+const BROKEN_CHUNK: u8 = u8::MAX;
 /// What stands before each task of a chunk, and before all of them.
 const COUNT: usize = size_of::<u32>();
 /// More tasks than any chunk has.
@@ -88,57 +96,107 @@ pub(super) struct Envelope<T> {
 pub(super) enum Parcel<T> {
     Task(T),
     /// Several tasks, from the ticket's on.
-    Chunk(Vec<Part<T>>),
+    Chunk(Vec<T>),
     /// A task as it was encoded before (E2).
     Encoded(Vec<u8>),
-    /// A task that can't be decoded here, and why (E1).
+    /// A task whose bytes can't be found in the letter that it was in, and why (E1).
     Broken(String),
 }
 
-/// A task of a chunk, or why it can't be decoded here (E1).
-pub(super) type Part<T> = Result<T, String>;
-
-impl<T> From<Part<T>> for Parcel<T> {
-    fn from(part: Part<T>) -> Self {
-        part.map_or_else(Self::Broken, Self::Task)
-    }
-}
-
 impl<T> Envelope<T> {
-    pub(super) fn new(ticket: Ticket, task: T) -> Self {
-        Self {
-            ticket,
-            parcel: Parcel::Task(task),
-        }
-    }
-
     /// The tasks of a dead letter, each to be sent again as it is.
     pub(super) fn reopen(letter: &[u8]) -> Result<Vec<Self>, DecodeError> {
-        let (ticket, kind, rest) = Ticket::decode(letter)?;
-        if kind != CHUNK {
-            let parcel = Parcel::Encoded(rest.to_vec());
-            return Ok(vec![Self { ticket, parcel }]);
-        }
-        let parts = parts(rest, |bytes| Ok(bytes.to_vec()))?;
-        let parcels = parts
-            .into_iter()
-            .map(|part| part.map_or_else(Parcel::Broken, Parcel::Encoded));
-        Ok((0..)
-            .zip(parcels)
-            .map(|(n, parcel)| Self {
-                ticket: ticket.nth(n),
-                parcel,
-            })
-            .collect())
+        let tasks = Letter::open(letter)?;
+        let envelope = |(ticket, task): (Ticket, Result<&[u8], DecodeError>)| Self {
+            ticket,
+            parcel: match task {
+                Ok(bytes) => Parcel::Encoded(bytes.to_vec()),
+                Err(error) => Parcel::Broken(reason(&error)),
+            },
+        };
+        Ok(tasks.map(envelope).collect())
     }
 
-    /// The task, which is there unless this is a copy of a letter.
+    /// What a caller has given.
+    pub(super) fn into_tasks(self) -> Vec<T> {
+        match self.parcel {
+            Parcel::Task(task) => vec![task],
+            Parcel::Chunk(tasks) => tasks,
+            Parcel::Encoded(_) | Parcel::Broken(_) => Vec::new(),
+        }
+    }
+
+    /// As [`into_tasks`](Envelope::into_tasks), where it is one.
     pub(super) fn into_task(self) -> Option<T> {
         match self.parcel {
             Parcel::Task(task) => Some(task),
-            Parcel::Chunk(_) | Parcel::Encoded(_) | Parcel::Broken(_) => None,
+            _ => self.into_tasks().pop(),
         }
     }
+}
+
+/// A message of the tasks queue, as it lies in memory: its tasks one after the other, each with its ticket, none decoded
+/// (E3).
+pub(super) struct Letter<'a> {
+    ticket: Ticket,
+    next: usize,
+    count: usize,
+    kind: u8,
+    rest: &'a [u8],
+}
+
+impl<'a> Letter<'a> {
+    pub(super) fn open(bytes: &'a [u8]) -> Result<Self, DecodeError> {
+        let (ticket, kind, rest) = Ticket::decode(bytes)?;
+        let (count, kind, rest) = match get(rest) {
+            Some((count, rest)) if kind == CHUNK && count <= MANY => (count, kind, rest),
+            // A chunk that says nonsense of itself is known by its first task.
+            _ if kind == CHUNK => (1, BROKEN_CHUNK, rest),
+            _ => (1, kind, rest),
+        };
+        Ok(Self {
+            ticket,
+            next: 0,
+            count,
+            kind,
+            rest,
+        })
+    }
+
+    fn task(&mut self) -> Result<&'a [u8], DecodeError> {
+        match self.kind {
+            ONE_TASK => Ok(self.rest),
+            CHUNK => {
+                let found = get(self.rest);
+                let found = found.and_then(|(length, rest)| rest.split_at_checked(length));
+                self.rest = found.map_or(&[], |(_, rest)| rest);
+                let task = found.map(|(task, _)| task);
+                task.ok_or_else(|| DecodeError::new("a chunk that is cut off"))
+            }
+            BROKEN_CHUNK => Err(DecodeError::new("a chunk that does not say how long it is")),
+            kind => Err(DecodeError::new(format!(
+                "a message of the unknown kind {kind}"
+            ))),
+        }
+    }
+}
+
+impl<'a> Iterator for Letter<'a> {
+    type Item = (Ticket, Result<&'a [u8], DecodeError>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.next >= self.count {
+            return None;
+        }
+        let ticket = self.ticket.nth(self.next);
+        self.next += 1;
+        Some((ticket, self.task()))
+    }
+}
+
+/// Decodes a task of a [`Letter`].
+pub(super) fn decode_task<T: Task>(bytes: &[u8]) -> Result<T, String> {
+    <Bincode as Codec<T>>::decode(bytes).map_err(|error| reason(&error))
 }
 
 /// How tasks become bytes: see the table above.
@@ -158,7 +216,7 @@ impl<T: Task> Codec<Envelope<T>> for TaskCodec {
         Ok(HEADER
             + match &envelope.parcel {
                 Parcel::Task(task) => Bincode::encode(task, rest)?,
-                Parcel::Chunk(parts) => encode_parts(parts, rest)?,
+                Parcel::Chunk(tasks) => encode_tasks(tasks, rest)?,
                 Parcel::Encoded(bytes) => copy(bytes, rest)?,
                 Parcel::Broken(what) => return Err(EncodeError::failed(what.as_str())),
             })
@@ -168,48 +226,31 @@ impl<T: Task> Codec<Envelope<T>> for TaskCodec {
         Ok(HEADER
             + match &envelope.parcel {
                 Parcel::Task(task) => Bincode::encoded_len(task)?,
-                Parcel::Chunk(parts) => parts.iter().try_fold(COUNT, |length, part| {
-                    Ok(length + COUNT + Bincode::encoded_len(decoded(part)?)?)
+                Parcel::Chunk(tasks) => tasks.iter().try_fold(COUNT, |length, task| {
+                    Ok(length + COUNT + Bincode::encoded_len(task)?)
                 })?,
                 Parcel::Encoded(bytes) => bytes.len(),
                 Parcel::Broken(what) => return Err(EncodeError::failed(what.as_str())),
             })
     }
 
-    #[inline]
+    /// Only for the trait's sake: both sides read a [`Letter`] (E3).
     fn decode(bytes: &[u8]) -> Result<Envelope<T>, DecodeError> {
-        let (ticket, kind, rest) = Ticket::decode(bytes)?;
-        let parcel = match kind {
-            ONE_TASK => <Bincode as Codec<T>>::decode(rest)
-                .map_or_else(|error| broken(&error), Parcel::Task),
-            CHUNK => parts(rest, <Bincode as Codec<T>>::decode)
-                .map_or_else(|error| broken(&error), Parcel::Chunk),
-            _ => Parcel::Broken(format!("a message of the unknown kind {kind}")),
-        };
-        Ok(Envelope { ticket, parcel })
+        let task = Envelope::reopen(bytes)?.into_iter().next();
+        task.ok_or_else(|| DecodeError::new("a chunk without tasks"))
     }
 }
 
-#[cold]
-fn broken<T>(error: &DecodeError) -> Parcel<T> {
-    Parcel::Broken(reason(error))
-}
-
-fn decoded<T>(part: &Part<T>) -> Result<&T, EncodeError> {
-    part.as_ref()
-        .map_err(|what| EncodeError::failed(what.as_str()))
-}
-
 /// Write the tasks of a chunk, each behind its length. How many bytes that takes.
-fn encode_parts<T: Task>(parts: &[Part<T>], into: &mut [u8]) -> Result<usize, EncodeError> {
+fn encode_tasks<T: Task>(tasks: &[T], into: &mut [u8]) -> Result<usize, EncodeError> {
     let room = into.len();
-    let mut into = put(parts.len(), into)?;
-    for part in parts {
+    let mut into = put(tasks.len(), into)?;
+    for task in tasks {
         // The length is known only afterwards.
         let (length, rest) = into
             .split_first_chunk_mut::<COUNT>()
             .ok_or(EncodeError::NoRoom)?;
-        let taken = Bincode::encode(decoded(part)?, rest)?;
+        let taken = Bincode::encode(task, rest)?;
         *length = number(taken)?.to_le_bytes();
         into = rest.get_mut(taken..).ok_or(EncodeError::NoRoom)?;
     }
@@ -226,28 +267,6 @@ fn put(count: usize, into: &mut [u8]) -> Result<&mut [u8], EncodeError> {
 
 fn number(count: usize) -> Result<u32, EncodeError> {
     u32::try_from(count).map_err(EncodeError::failed)
-}
-
-/// What `open` makes of each task of a chunk. Those whose bytes can't be found can't be decoded either.
-fn parts<R>(
-    bytes: &[u8],
-    mut open: impl FnMut(&[u8]) -> Result<R, DecodeError>,
-) -> Result<Vec<Part<R>>, DecodeError> {
-    let (count, mut rest) = get(bytes).ok_or_else(|| DecodeError::new("a chunk without end"))?;
-    if count > MANY {
-        return Err(DecodeError::new(format!("a chunk of {count} tasks")));
-    }
-    let mut parts = Vec::with_capacity(count);
-    for _ in 0..count {
-        let found = get(rest).and_then(|(length, rest)| rest.split_at_checked(length));
-        let part = found.map_or_else(
-            || Err(DecodeError::new("a chunk that is cut off")),
-            |(part, _)| open(part),
-        );
-        rest = found.map_or(&[], |(_, rest)| rest);
-        parts.push(part.map_err(|error| reason(&error)));
-    }
-    Ok(parts)
 }
 
 fn get(bytes: &[u8]) -> Option<(usize, &[u8])> {
@@ -267,16 +286,22 @@ fn reason(error: &DecodeError) -> String {
     std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string)
 }
 
-/// What became of a task that a worker was given.
+/// What became of a task that a worker was given, as the worker sends it.
 pub(super) struct Answer<T: Task> {
     pub(super) ticket: Ticket,
-    pub(super) done: Done<T>,
+    pub(super) done: Done<T::Output, T::Error>,
+}
+
+/// The same, as the parent receives it.
+pub(super) struct Arrived {
+    pub(super) ticket: Ticket,
+    pub(super) done: Done<Encoded, Encoded>,
 }
 
 /// The kinds of results.
-pub(super) enum Done<T: Task> {
-    Output(T::Output),
-    Failed(T::Error),
+pub(super) enum Done<O, E> {
+    Output(O),
+    Failed(E),
     Panicked(Panic),
     /// It was cancelled before it was started.
     Cancelled,
@@ -323,28 +348,149 @@ impl<T: Task> Codec<Answer<T>> for ResultCodec<T> {
             })
     }
 
+    /// Only for the trait's sake: the parent decodes by [`ArrivedCodec`] (E3).
+    fn decode(_: &[u8]) -> Result<Answer<T>, DecodeError> {
+        Err(DecodeError::new(
+            "results are decoded when they are claimed",
+        ))
+    }
+}
+
+/// How the parent receives results: what the user's code would have to decode stays encoded (E3).
+pub(super) struct ArrivedCodec;
+
+impl Codec<Arrived> for ArrivedCodec {
+    const NAME: &'static str = "results of workring, not decoded";
+
+    fn encode(_: &Arrived, _: &mut [u8]) -> Result<usize, EncodeError> {
+        Err(EncodeError::failed("what has arrived is not sent on"))
+    }
+
+    fn encoded_len(_: &Arrived) -> Result<usize, EncodeError> {
+        Err(EncodeError::failed("what has arrived is not sent on"))
+    }
+
     #[inline]
-    fn decode(bytes: &[u8]) -> Result<Answer<T>, DecodeError> {
+    fn decode(bytes: &[u8]) -> Result<Arrived, DecodeError> {
         let (ticket, kind, rest) = Ticket::decode(bytes)?;
         let done = match kind {
-            OUTPUT => <Bincode as Codec<T::Output>>::decode(rest).map(Done::Output),
-            FAILED => <Bincode as Codec<T::Error>>::decode(rest).map(Done::Failed),
-            PANICKED => <Bincode as Codec<(String, String)>>::decode(rest)
-                .map(|(message, place)| Done::Panicked(Panic { message, place })),
-            CANCELLED => Ok(Done::Cancelled),
-            NOT_CARRIED => <Bincode as Codec<String>>::decode(rest).map(Done::NotCarried),
-            _ => Err(DecodeError::new(format!(
-                "a result of the unknown kind {kind}"
-            ))),
+            OUTPUT => Done::Output(Encoded::new(rest)),
+            FAILED => Done::Failed(Encoded::new(rest)),
+            other => unusual(other, rest),
         };
-        let done = done.unwrap_or_else(|error| Done::NotCarried(reason(&error)));
-        Ok(Answer { ticket, done })
+        Ok(Arrived { ticket, done })
     }
+}
+
+/// A result of which nothing is the user's.
+#[cold]
+fn unusual(kind: u8, rest: &[u8]) -> Done<Encoded, Encoded> {
+    let done = match kind {
+        PANICKED => <Bincode as Codec<(String, String)>>::decode(rest)
+            .map(|(message, place)| Done::Panicked(Panic { message, place })),
+        CANCELLED => Ok(Done::Cancelled),
+        NOT_CARRIED => <Bincode as Codec<String>>::decode(rest).map(Done::NotCarried),
+        _ => Err(DecodeError::new(format!(
+            "a result of the unknown kind {kind}"
+        ))),
+    };
+    done.unwrap_or_else(|error| Done::NotCarried(reason(&error)))
 }
 
 /// Owned, as the codec wants it; nobody is in a hurry after a panic.
 fn words(panic: &Panic) -> (String, String) {
     (panic.message.clone(), panic.place.clone())
+}
+
+/// An output or an error that is not decoded yet. Dropping it runs no code of the user.
+pub(super) struct Encoded(Bytes);
+
+enum Bytes {
+    /// Most results are small: without memory of their own.
+    Short {
+        length: u8,
+        bytes: [u8; SHORT],
+    },
+    Long(Box<[u8]>),
+}
+
+/// The longest result that is kept without memory of its own. With it an outcome has as many bytes as one whose output is
+/// a `String`.
+const SHORT: usize = 38;
+
+impl Encoded {
+    #[inline]
+    fn new(from: &[u8]) -> Self {
+        let mut bytes = [0; SHORT];
+        match (bytes.get_mut(..from.len()), u8::try_from(from.len())) {
+            (Some(short), Ok(length)) => {
+                short.copy_from_slice(from);
+                Self(Bytes::Short { length, bytes })
+            }
+            _ => Self(Bytes::Long(from.into())),
+        }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        match &self.0 {
+            Bytes::Short { length, bytes } => bytes.get(..usize::from(*length)).unwrap_or_default(),
+            Bytes::Long(bytes) => bytes,
+        }
+    }
+
+    /// Decodes it: code of the user, which may take its time. If it panics, that is the reason why there is no value.
+    fn decode<V: Serialize + DeserializeOwned>(&self) -> Result<V, String> {
+        match unwinding(|| <Bincode as Codec<V>>::decode(self.bytes())) {
+            Ok(decoded) => decoded.map_err(|error| reason(&error)),
+            Err(said) => Err(format!("decoding it panicked: {said}")),
+        }
+    }
+}
+
+impl fmt::Debug for Encoded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes", self.bytes().len())
+    }
+}
+
+/// An outcome as the parent keeps it until it is claimed.
+pub(super) type Sealed = Outcome<Encoded, Encoded>;
+
+impl Sealed {
+    /// Decodes what the task gave, for the caller who has claimed it.
+    ///
+    /// Not under a lock, nor as the leader: see [`Encoded::decode`].
+    #[inline]
+    pub(super) fn open<T: Task>(self) -> OutcomeOf<T> {
+        let result = match self.result {
+            Ok(output) => output.decode().map_err(not_carried),
+            Err(error) => Err(error.open()),
+        };
+        Outcome {
+            id: self.id,
+            attempts: self.attempts,
+            result,
+        }
+    }
+}
+
+impl TaskError<Encoded> {
+    fn open<E: Serialize + DeserializeOwned>(self) -> TaskError<E> {
+        match self {
+            Self::Failed(error) => error.decode().map_or_else(not_carried, TaskError::Failed),
+            Self::Panicked(panic) => TaskError::Panicked(panic),
+            Self::Crashed { status } => TaskError::Crashed { status },
+            Self::Cancelled => TaskError::Cancelled,
+            Self::TimedOut => TaskError::TimedOut,
+            Self::TooMuchMemory { resident } => TaskError::TooMuchMemory { resident },
+            Self::NotCarried { what } => TaskError::NotCarried { what },
+            Self::Unknown { what } => TaskError::Unknown { what },
+        }
+    }
+}
+
+fn not_carried<E>(what: String) -> TaskError<E> {
+    TaskError::NotCarried { what }
 }
 
 #[cfg(test)]
@@ -376,55 +522,61 @@ mod tests {
         bytes
     }
 
-    #[test]
-    fn a_task_arrives_as_it_was_sent_also_a_second_time() {
-        let bytes = encoded::<_, Tasks>(&Envelope::new(TICKET, 4711_u32));
-        let again = Envelope::<u32>::reopen(&bytes).expect("a letter").pop();
-        let mut again = again.expect("one task");
-        assert_eq!(again.ticket, TICKET);
-        again.ticket.attempt = 3;
-        let arrived: Envelope<u32> = Tasks::decode(&encoded::<_, Tasks>(&again)).expect("a task");
-        assert_eq!((arrived.ticket.id, arrived.ticket.attempt), (TICKET.id, 3));
-        assert_eq!(arrived.into_task(), Some(4711));
+    /// What a worker finds in a letter.
+    fn found(bytes: &[u8]) -> Vec<(Ticket, Result<u32, String>)> {
+        let letter = Letter::open(bytes).expect("a ticket");
+        let open = |task: Result<&[u8], DecodeError>| {
+            task.map_err(|error| reason(&error)).and_then(decode_task)
+        };
+        letter.map(|(ticket, task)| (ticket, open(task))).collect()
     }
 
-    #[test]
-    fn a_task_that_cannot_be_decoded_is_known_by_its_ticket() {
-        let mut bytes = encoded::<_, Tasks>(&Envelope::new(TICKET, 4711_u32));
-        bytes.pop();
-        let arrived: Envelope<u32> = Tasks::decode(&bytes).expect("a ticket");
-        assert_eq!(arrived.ticket, TICKET);
-        assert!(matches!(arrived.parcel, Parcel::Broken(_)));
-        bytes.truncate(HEADER - 1);
-        assert!(<Tasks as Codec<Envelope<u32>>>::decode(&bytes).is_err());
-    }
-
-    fn chunk() -> Envelope<u32> {
+    fn one(task: u32) -> Envelope<u32> {
         Envelope {
             ticket: TICKET,
-            parcel: Parcel::Chunk((0..5).map(|n| Ok(10 * n)).collect()),
+            parcel: Parcel::Task(task),
         }
     }
 
     #[test]
-    fn the_tasks_of_a_chunk_arrive_together_and_are_sent_again_one_by_one() {
+    fn a_task_arrives_as_it_was_sent_also_a_second_time() {
+        let bytes = encoded::<_, Tasks>(&one(4711));
+        assert_eq!(found(&bytes), [(TICKET, Ok(4711))]);
+        let again = Envelope::<u32>::reopen(&bytes).expect("a letter").pop();
+        let mut again = again.expect("one task");
+        assert_eq!(again.ticket, TICKET);
+        again.ticket.attempt = 3;
+        let third = again.ticket;
+        assert_eq!(found(&encoded::<_, Tasks>(&again)), [(third, Ok(4711))]);
+    }
+
+    #[test]
+    fn a_task_that_cannot_be_decoded_is_known_by_its_ticket() {
+        let mut bytes = encoded::<_, Tasks>(&one(4711));
+        bytes.pop();
+        assert!(matches!(found(&bytes).as_slice(), [(TICKET, Err(_))]));
+        bytes.truncate(HEADER - 1);
+        assert!(Letter::open(&bytes).is_err());
+    }
+
+    /// Five tasks of four bytes each.
+    fn chunk() -> Envelope<u32> {
+        Envelope {
+            ticket: TICKET,
+            parcel: Parcel::Chunk((0..5).map(|n| 10 * n).collect()),
+        }
+    }
+
+    #[test]
+    fn a_chunk_arrives_as_it_was_sent_and_can_be_sent_again_one_by_one() {
         let bytes = encoded::<_, Tasks>(&chunk());
-        let arrived: Envelope<u32> = Tasks::decode(&bytes).expect("a ticket");
-        assert_eq!(arrived.ticket, TICKET);
-        let Parcel::Chunk(parts) = arrived.parcel else {
-            panic!("no chunk");
-        };
-        assert_eq!(parts, [0, 10, 20, 30, 40].map(Ok));
+        let expected: Vec<_> = (0..5)
+            .map(|n| (TICKET.nth(n), Ok(10 * u32::try_from(n).expect("few"))))
+            .collect();
+        assert_eq!(found(&bytes), expected);
         let again = Envelope::<u32>::reopen(&bytes).expect("a letter");
-        for (n, envelope) in again.into_iter().enumerate() {
-            assert_eq!(envelope.ticket, TICKET.nth(n));
-            let arrived: Envelope<u32> =
-                Tasks::decode(&encoded::<_, Tasks>(&envelope)).expect("a task");
-            assert_eq!(arrived.ticket.id.0, TICKET.id.0 + n as u64);
-            assert_eq!(
-                arrived.into_task(),
-                Some(10 * u32::try_from(n).expect("few"))
-            );
+        for (envelope, expected) in again.into_iter().zip(expected) {
+            assert_eq!(found(&encoded::<_, Tasks>(&envelope)), [expected]);
         }
     }
 
@@ -434,51 +586,81 @@ mod tests {
         for length in HEADER + COUNT..whole.len() {
             let bytes = whole.get(..length).expect("a part of it");
             let whole_tasks = (length - HEADER - COUNT) / (COUNT + size_of::<u32>());
-            let arrived: Envelope<u32> = Tasks::decode(bytes).expect("a ticket");
-            let Parcel::Chunk(parts) = arrived.parcel else {
-                panic!("no chunk");
-            };
-            assert_eq!(parts.len(), 5);
-            for (n, part) in parts.iter().enumerate() {
-                assert_eq!(part.is_ok(), n < whole_tasks, "{n} of {length}");
+            let tasks = found(bytes);
+            assert_eq!(tasks.len(), 5);
+            for (n, (ticket, task)) in tasks.iter().enumerate() {
+                assert_eq!(*ticket, TICKET.nth(n));
+                assert_eq!(task.is_ok(), n < whole_tasks, "{n} of {length}");
             }
             assert_eq!(Envelope::<u32>::reopen(bytes).expect("a ticket").len(), 5);
         }
         let mut absurd = whole;
         absurd.splice(HEADER..HEADER + COUNT, [0xff; COUNT]);
-        let arrived: Envelope<u32> = Tasks::decode(&absurd).expect("a ticket");
-        assert!(matches!(arrived.parcel, Parcel::Broken(_)));
+        assert!(matches!(found(&absurd).as_slice(), [(TICKET, Err(_))]));
+    }
+
+    fn arrived(done: Done<String, bool>) -> OutcomeOf<u32> {
+        let bytes = encoded::<_, ResultCodec<u32>>(&Answer {
+            ticket: TICKET,
+            done,
+        });
+        let arrived = ArrivedCodec::decode(&bytes).expect("a result");
+        assert_eq!(arrived.ticket, TICKET);
+        let result = match arrived.done {
+            Done::Output(output) => Ok(output),
+            Done::Failed(error) => Err(TaskError::Failed(error)),
+            Done::Panicked(panic) => Err(TaskError::Panicked(panic)),
+            Done::Cancelled => Err(TaskError::Cancelled),
+            Done::NotCarried(what) => Err(TaskError::NotCarried { what }),
+        };
+        let sealed = Sealed {
+            id: TICKET.id,
+            attempts: 1,
+            result,
+        };
+        sealed.open::<u32>()
     }
 
     #[test]
     fn every_kind_of_result_arrives() {
+        for length in [0, 1, SHORT - 9, SHORT - 8, SHORT - 7, SHORT, 300] {
+            let output = "x".repeat(length);
+            assert_eq!(
+                arrived(Done::Output(output.clone())).result.ok(),
+                Some(output)
+            );
+        }
+        let error = |done| arrived(done).result.expect_err("no output");
+        assert!(matches!(error(Done::Failed(true)), TaskError::Failed(true)));
         let panic = Panic {
             message: "so".to_owned(),
             place: "there".to_owned(),
         };
-        let all: [Done<u32>; 5] = [
-            Done::Output("out".to_owned()),
-            Done::Failed(true),
-            Done::Panicked(panic.clone()),
-            Done::Cancelled,
-            Done::NotCarried("why".to_owned()),
-        ];
-        for done in all {
-            let sent = Answer {
-                ticket: TICKET,
-                done,
-            };
-            let bytes = encoded::<_, ResultCodec<u32>>(&sent);
-            let arrived: Answer<u32> = ResultCodec::decode(&bytes).expect("a result");
-            assert_eq!(arrived.ticket, TICKET);
-            match (sent.done, arrived.done) {
-                (Done::Failed(sent), Done::Failed(arrived)) => assert_eq!(sent, arrived),
-                (Done::Panicked(sent), Done::Panicked(arrived)) => assert_eq!(sent, arrived),
-                (Done::Output(sent), Done::Output(arrived))
-                | (Done::NotCarried(sent), Done::NotCarried(arrived)) => assert_eq!(sent, arrived),
-                (Done::Cancelled, Done::Cancelled) => {}
-                _ => panic!("another kind has arrived"),
+        match error(Done::Panicked(panic.clone())) {
+            TaskError::Panicked(arrived) => assert_eq!(arrived, panic),
+            other => panic!("{other:?}"),
+        }
+        assert!(matches!(error(Done::Cancelled), TaskError::Cancelled));
+        match error(Done::NotCarried("why".to_owned())) {
+            TaskError::NotCarried { what } => assert_eq!(what, "why"),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn an_output_whose_decoding_panics_is_an_outcome() {
+        struct Bad;
+        impl Serialize for Bad {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_unit()
             }
         }
+        impl<'de> serde::Deserialize<'de> for Bad {
+            fn deserialize<D: serde::Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
+                panic!("of {}", 7)
+            }
+        }
+        let said = Encoded::new(&[]).decode::<Bad>().err();
+        assert!(said.is_some_and(|said| said.ends_with("panicked: of 7")));
     }
 }

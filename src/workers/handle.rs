@@ -47,6 +47,9 @@ impl<T: Task> TaskHandle<T> {
 
     /// Wait for the outcome. It comes in any case: also if the worker dies, or the pool is shut down.
     ///
+    /// The output, or the task's error, is decoded now, by this thread, which holds up nobody else. If its `Deserialize`
+    /// panics, the outcome is [`TaskError::NotCarried`] with what the panic said.
+    ///
     /// # Errors
     ///
     /// [`TaskError`]: why the task has no output.
@@ -84,11 +87,7 @@ impl<T: Task> TaskHandle<T> {
     pub fn outcome(mut self) -> OutcomeOf<T> {
         match self.claim(None) {
             Ok(outcome) => outcome,
-            Err(what) => OutcomeOf::<T> {
-                id: self.id,
-                attempts: 0,
-                result: Err(TaskError::Unknown { what }),
-            },
+            Err(what) => OutcomeOf::<T>::unknown(self.id, what),
         }
     }
 
@@ -149,10 +148,11 @@ impl<T: Task> TaskHandle<T> {
         let inbox = &self.shared.inbox;
         let claimed = inbox.wait_until(deadline, |state| state.take_kept(id));
         self.is_claimed = !matches!(claimed, Err(Vain::Deadline));
-        claimed.map_err(|vain| match vain {
-            Vain::Unknown(what) => what,
-            Vain::Deadline | Vain::Ended => FORKED,
-        })
+        match claimed {
+            Ok(sealed) => Ok(self.shared.open(sealed)),
+            Err(Vain::Unknown(what)) => Err(what),
+            Err(Vain::Deadline | Vain::Ended) => Err(FORKED),
+        }
     }
 
     /// Whether the outcome is there, so that to wait for it would not take long. Looks at what has arrived. Never waits.
@@ -171,6 +171,10 @@ impl<T: Task> TaskHandle<T> {
     /// ```
     #[must_use]
     pub fn is_finished(&self) -> bool {
+        if !self.shared.origin.is_here() {
+            // To wait for it gives `TaskError::Unknown`, at once.
+            return true;
+        }
         self.shared.inbox.glance();
         let id = self.id;
         self.shared.inbox.with(|state| state.flight(id).is_none())

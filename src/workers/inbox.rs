@@ -22,14 +22,21 @@
 //! I5. The supervisor, when it has to be sure that all results so far are filed, interrupts the leader and goes
 //!     before everybody else (`urgent`).
 //! I6. Once `ended`, every task has its outcome, and no wait sleeps.
+//! I7. Nothing here is of the user's types: results stay [encoded](Encoded). So whatever the user's `Deserialize` and `Drop`
+//!     do, they do it to the caller who claims the outcome, without the lock and without the lead.
+//! I8. The lead is given back, and what it has received is filed, also when receiving unwinds: a subscriber of `tracing`
+//!     that is told of a dead process may panic.
+//! I9. A forked child of the pool's process never takes the lock, which may have been held by a thread that the child does
+//!     not have. Every function that callers reach looks whether it is in such a child first.
 
-use super::envelope::{Answer, Done, ResultCodec, Ticket};
+use super::envelope::{Arrived, ArrivedCodec, Done, Encoded, Sealed, Ticket};
 use super::pace::Pace;
 use super::report::Tally;
 use super::streams::{StreamId, Streams};
 use super::supervisor::Orders;
-use super::task::{Outcome, OutcomeOf, Task, TaskError, TaskId};
+use super::task::{Outcome, TaskError, TaskId};
 use crate::error::RecvTimeoutError;
+use crate::host::fork::Origin;
 use crate::queue::{Interrupter, Receiver};
 use core::time::Duration;
 use parking_lot::{Condvar, Mutex, MutexGuard};
@@ -43,16 +50,17 @@ const BATCH: usize = 64;
 /// What a forked child of the pool's process gets to hear.
 pub(super) const FORKED: &str = "this process was forked from the pool's, and has no part in it";
 
-pub(super) struct Inbox<T: Task> {
-    state: Mutex<State<T>>,
+pub(super) struct Inbox {
+    state: Mutex<State>,
     changed: Condvar,
-    results: Receiver<Answer<T>, ResultCodec<T>>,
+    results: Receiver<Arrived, ArrivedCodec>,
     interrupter: Interrupter,
     supervisor: Arc<Orders>,
     max_unclaimed: usize,
+    origin: Origin,
 }
 
-pub(super) struct State<T: Task> {
+pub(super) struct State {
     /// Whether tasks are accepted.
     open: bool,
     /// I6.
@@ -70,9 +78,9 @@ pub(super) struct State<T: Task> {
     /// The shortest limit that a task has of its own, of those that were accepted since nothing was in flight. While it is
     /// there, the supervisor looks at its workers that often.
     shortest_limit: Option<Duration>,
-    kept: HashMap<TaskId, OutcomeOf<T>>,
-    loose: VecDeque<OutcomeOf<T>>,
-    streams: Streams<OutcomeOf<T>>,
+    kept: HashMap<TaskId, Sealed>,
+    loose: VecDeque<Sealed>,
+    streams: Streams<Sealed>,
     tally: Tally,
     has_leader: bool,
     followers: usize,
@@ -80,7 +88,7 @@ pub(super) struct State<T: Task> {
     pace: Pace,
     urgent: usize,
     /// The leader's, while there is one.
-    buffer: Vec<Answer<T>>,
+    buffer: Vec<Arrived>,
 }
 
 /// A task whose outcome is not known yet.
@@ -157,7 +165,7 @@ pub(super) enum Loose<O> {
     Never,
 }
 
-impl<T: Task> State<T> {
+impl State {
     fn place(&self, id: TaskId) -> usize {
         #[allow(
             clippy::cast_possible_truncation,
@@ -289,11 +297,7 @@ impl<T: Task> State<T> {
 
     /// A map has gone: its tasks in flight, if it has any, are cancelled, and are nobody's. Which these are, and the outcomes
     /// that nobody has taken.
-    fn abandon(
-        &mut self,
-        stream: StreamId,
-        has_tasks: bool,
-    ) -> (Vec<TaskId>, VecDeque<OutcomeOf<T>>) {
+    fn abandon(&mut self, stream: StreamId, has_tasks: bool) -> (Vec<TaskId>, VecDeque<Sealed>) {
         let mut cancelled = Vec::new();
         let flights = self.flights.iter_mut().filter(|_| has_tasks);
         for flight in flights.flatten() {
@@ -307,8 +311,8 @@ impl<T: Task> State<T> {
     }
 
     /// File what a worker says of a task, unless its outcome is known, or it was started again since (I1).
-    fn arrive(&mut self, answer: Answer<T>) {
-        let Answer { ticket, done } = answer;
+    fn arrive(&mut self, arrived: Arrived) {
+        let Arrived { ticket, done } = arrived;
         let known = self.flight(ticket.id).map(|flight| *flight);
         let Some(flight) = known.filter(|flight| flight.ticket == ticket) else {
             return;
@@ -330,7 +334,7 @@ impl<T: Task> State<T> {
         &mut self,
         id: TaskId,
         attempts: u32,
-        result: Result<T::Output, TaskError<T::Error>>,
+        result: Result<Encoded, TaskError<Encoded>>,
     ) {
         let Some(flight) = self.remove(id) else {
             return;
@@ -352,12 +356,12 @@ impl<T: Task> State<T> {
     }
 
     /// Take the outcome that is kept for a handle.
-    pub(super) fn take_kept(&mut self, id: TaskId) -> Option<OutcomeOf<T>> {
+    pub(super) fn take_kept(&mut self, id: TaskId) -> Option<Sealed> {
         self.kept.remove(&id)
     }
 
     /// Take the next outcome that belongs to no handle.
-    pub(super) fn take_loose(&mut self) -> Loose<OutcomeOf<T>> {
+    pub(super) fn take_loose(&mut self) -> Loose<Sealed> {
         match self.loose.pop_front() {
             Some(outcome) => Loose::Here(outcome),
             None if self.in_flight == self.held => Loose::Never,
@@ -388,14 +392,15 @@ impl<T: Task> State<T> {
     }
 }
 
-impl<T: Task> Inbox<T> {
+impl Inbox {
     /// Room for `capacity` tasks in flight, with `places` for them: a power of two, more than the capacity.
     pub(super) fn new(
-        results: Receiver<Answer<T>, ResultCodec<T>>,
+        results: Receiver<Arrived, ArrivedCodec>,
         capacity: usize,
         places: usize,
         max_unclaimed: usize,
         supervisor: Arc<Orders>,
+        origin: Origin,
     ) -> Self {
         debug_assert!(places.is_power_of_two() && places > capacity);
         let state = State {
@@ -426,6 +431,7 @@ impl<T: Task> Inbox<T> {
             results,
             supervisor,
             max_unclaimed,
+            origin,
         }
     }
 
@@ -453,6 +459,20 @@ impl<T: Task> Inbox<T> {
         })
     }
 
+    /// Moves the outcomes of a map that have arrived into `arrived`, which is empty. False: there are none.
+    pub(super) fn take_arrived(&self, stream: StreamId, arrived: &mut VecDeque<Sealed>) -> bool {
+        self.glance();
+        self.with(|state| state.streams.take(stream, arrived))
+    }
+
+    /// An output that was counted as such could not be decoded by the caller who has claimed it.
+    #[cold]
+    pub(super) fn recount_undecodable(&self) {
+        if self.is_here() {
+            self.with(|state| state.tally.recount_undecodable());
+        }
+    }
+
     /// The number of a task that is not accepted.
     pub(super) fn number(&self) -> TaskId {
         self.with(State::number)
@@ -468,7 +488,7 @@ impl<T: Task> Inbox<T> {
         &self,
         stream: StreamId,
         has_tasks: bool,
-    ) -> (Vec<TaskId>, VecDeque<OutcomeOf<T>>) {
+    ) -> (Vec<TaskId>, VecDeque<Sealed>) {
         self.with(|state| state.abandon(stream, has_tasks))
     }
 
@@ -491,7 +511,7 @@ impl<T: Task> Inbox<T> {
         &self,
         stream: StreamId,
         limits: &[Option<Duration>],
-        arrived: &mut VecDeque<OutcomeOf<T>>,
+        arrived: &mut VecDeque<Sealed>,
     ) -> Result<Step, Vain> {
         self.wait_until(None, |state| {
             if state.streams.take(stream, arrived) {
@@ -510,29 +530,38 @@ impl<T: Task> Inbox<T> {
     }
 
     /// Wake the supervisor, once, if more is in flight than it can do without a look at its workers.
-    fn rouse(&self, state: &mut State<T>) {
+    fn rouse(&self, state: &mut State) {
         if state.in_flight > state.wake_above {
             state.wake_above = usize::MAX;
             self.supervisor.ring();
         }
     }
 
-    /// The task of this ticket was not sent after all. False: it has an outcome already.
-    pub(super) fn withdraw(&self, ticket: Ticket) -> bool {
+    /// The tasks of these tickets were not sent after all. False: they have outcomes already, all of them, since the pool's
+    /// end came in between.
+    pub(super) fn withdraw(&self, run: Run) -> bool {
         self.change(|state| {
-            let was_there = state.remove(ticket.id).is_some();
-            state.tally.submitted -= u64::from(was_there);
-            was_there
+            let withdrawn =
+                (0..run.count).filter(|&n| state.remove(run.ticket.nth(n).id).is_some());
+            let withdrawn = withdrawn.count();
+            state.tally.submitted -= withdrawn as u64;
+            withdrawn > 0
         })
     }
 
-    /// Do something with the state, in a moment.
-    pub(super) fn with<R>(&self, act: impl FnOnce(&mut State<T>) -> R) -> R {
+    /// Whether this is the pool's process, and not a forked child of it (I9).
+    #[inline]
+    pub(super) fn is_here(&self) -> bool {
+        self.origin.is_here()
+    }
+
+    /// Do something with the state, in a moment. Not in a forked child (I9).
+    pub(super) fn with<R>(&self, act: impl FnOnce(&mut State) -> R) -> R {
         act(&mut self.state.lock())
     }
 
     /// As [`with`](Inbox::with), where others may be waiting for what it changes.
-    pub(super) fn change<R>(&self, act: impl FnOnce(&mut State<T>) -> R) -> R {
+    pub(super) fn change<R>(&self, act: impl FnOnce(&mut State) -> R) -> R {
         let mut state = self.state.lock();
         let result = act(&mut state);
         self.tell(&state);
@@ -566,6 +595,9 @@ impl<T: Task> Inbox<T> {
 
     /// The handle of a task is gone: its outcome is anybody's.
     pub(super) fn release(&self, id: TaskId) {
+        if !self.is_here() {
+            return;
+        }
         let mut state = self.state.lock();
         if let Some(flight) = state.flight(id)
             && flight.owner == Owner::Handle
@@ -579,7 +611,7 @@ impl<T: Task> Inbox<T> {
     }
 
     /// All look again: those who sleep, and the leader.
-    fn tell(&self, state: &State<T>) {
+    fn tell(&self, state: &State) {
         if state.followers > 0 {
             self.changed.notify_all();
         }
@@ -592,8 +624,11 @@ impl<T: Task> Inbox<T> {
     pub(super) fn wait_until<R>(
         &self,
         deadline: Option<Instant>,
-        mut look: impl FnMut(&mut State<T>) -> Option<R>,
+        mut look: impl FnMut(&mut State) -> Option<R>,
     ) -> Result<R, Vain> {
+        if !self.is_here() {
+            return Err(Vain::Unknown(FORKED));
+        }
         let mut state = self.state.lock();
         loop {
             if let Some(found) = look(&mut state) {
@@ -631,32 +666,29 @@ impl<T: Task> Inbox<T> {
     /// Receive once, as the leader, and file what has come. True: the deadline has passed.
     fn lead<'a>(
         &'a self,
-        mut state: MutexGuard<'a, State<T>>,
+        state: MutexGuard<'a, State>,
         deadline: Option<Instant>,
-    ) -> (MutexGuard<'a, State<T>>, bool) {
-        state.has_leader = true;
-        let mut buffer = core::mem::take(&mut state.buffer);
+    ) -> (MutexGuard<'a, State>, bool) {
         let (pace, are_several_due) = (state.pace, state.in_flight > 1);
-        drop(state);
+        let mut lead = Lead::take(self, state);
         if are_several_due && deadline.is_none_or(|deadline| deadline > Instant::now()) {
             pace.give_way_if(|| self.results.is_empty());
         }
         let received = match deadline {
             None => self
                 .results
-                .recv_many(&mut buffer, BATCH)
+                .recv_many(&mut lead.buffer, BATCH)
                 .map_err(Into::into),
             Some(deadline) => {
                 let left = deadline.saturating_duration_since(Instant::now());
-                self.results.recv_many_timeout(&mut buffer, BATCH, left)
+                self.results
+                    .recv_many_timeout(&mut lead.buffer, BATCH, left)
             }
         };
-        let mut state = self.state.lock();
-        state.has_leader = false;
+        let mut state = lead.give_back();
         if received.is_ok() {
             state.pace.step();
         }
-        Self::take_in(&mut state, buffer);
         let mut is_late = false;
         match received {
             Ok(_) | Err(RecvTimeoutError::Interrupted | RecvTimeoutError::Decode(_)) => {}
@@ -672,23 +704,13 @@ impl<T: Task> Inbox<T> {
     }
 
     /// The results queue is closed: the supervisor is about to file what is left.
-    fn await_the_end<'a>(
-        &'a self,
-        mut state: MutexGuard<'a, State<T>>,
-    ) -> MutexGuard<'a, State<T>> {
+    fn await_the_end<'a>(&'a self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
         while !state.ended && state.unknown.is_none() {
             state.followers += 1;
             self.changed.wait(&mut state);
             state.followers -= 1;
         }
         state
-    }
-
-    fn take_in(state: &mut State<T>, mut buffer: Vec<Answer<T>>) {
-        for answer in buffer.drain(..) {
-            state.arrive(answer);
-        }
-        state.buffer = buffer;
     }
 
     /// File all results that have been accepted so far, before anybody else receives (I5). For the supervisor.
@@ -702,31 +724,30 @@ impl<T: Task> Inbox<T> {
             state.followers -= 1;
         }
         state.urgent -= 1;
-        state.has_leader = true;
-        let mut buffer = core::mem::take(&mut state.buffer);
-        drop(state);
-        loop {
+        let mut lead = Lead::take(self, state);
+        let end = loop {
             let received = self
                 .results
-                .recv_many_timeout(&mut buffer, BATCH, Duration::ZERO);
-            let mut state = self.state.lock();
-            Self::take_in(&mut state, buffer);
+                .recv_many_timeout(&mut lead.buffer, BATCH, Duration::ZERO);
             match received {
                 Ok(_) | Err(RecvTimeoutError::Interrupted | RecvTimeoutError::Decode(_)) => {
-                    buffer = core::mem::take(&mut state.buffer);
-                    continue;
+                    lead.file();
                 }
-                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Closed) => {}
-                Err(error) => state.unknown = Some(unknown(&error)),
+                Err(error) => break error,
             }
-            state.has_leader = false;
-            self.changed.notify_all();
-            return;
+        };
+        let mut state = lead.give_back();
+        if !matches!(end, RecvTimeoutError::Timeout | RecvTimeoutError::Closed) {
+            state.unknown = Some(unknown(&end));
         }
+        self.changed.notify_all();
     }
 
     /// File what has arrived, unless somebody else is doing so.
     pub(super) fn glance(&self) {
+        if !self.is_here() {
+            return;
+        }
         let state = self.state.lock();
         if !state.has_leader && state.urgent == 0 {
             drop(self.lead(state, Some(Instant::now())));
@@ -734,8 +755,63 @@ impl<T: Task> Inbox<T> {
     }
 
     /// For reports of processes that have ended, and the closing of the queue.
-    pub(super) fn results(&self) -> &Receiver<Answer<T>, ResultCodec<T>> {
+    pub(super) fn results(&self) -> &Receiver<Arrived, ArrivedCodec> {
         &self.results
+    }
+}
+
+/// The lead (I4), and what its holder has received and not filed yet. Given back in any case (I8).
+struct Lead<'a> {
+    inbox: &'a Inbox,
+    buffer: Vec<Arrived>,
+    is_over: bool,
+}
+
+impl<'a> Lead<'a> {
+    /// There is no leader now.
+    fn take(inbox: &'a Inbox, mut state: MutexGuard<'a, State>) -> Self {
+        state.has_leader = true;
+        Self {
+            inbox,
+            buffer: core::mem::take(&mut state.buffer),
+            is_over: false,
+        }
+    }
+
+    /// Files what has been received so far.
+    fn file(&mut self) {
+        let mut state = self.inbox.state.lock();
+        self.file_in(&mut state);
+    }
+
+    fn file_in(&mut self, state: &mut State) {
+        for arrived in self.buffer.drain(..) {
+            state.arrive(arrived);
+        }
+    }
+
+    /// Files what has been received. Whoever waits has to look again.
+    fn give_back(mut self) -> MutexGuard<'a, State> {
+        let mut state = self.inbox.state.lock();
+        self.end(&mut state);
+        state
+    }
+
+    fn end(&mut self, state: &mut State) {
+        self.file_in(state);
+        state.buffer = core::mem::take(&mut self.buffer);
+        state.has_leader = false;
+        self.is_over = true;
+    }
+}
+
+impl Drop for Lead<'_> {
+    fn drop(&mut self) {
+        if !self.is_over && self.inbox.is_here() {
+            let mut state = self.inbox.state.lock();
+            self.end(&mut state);
+            self.inbox.changed.notify_all();
+        }
     }
 }
 

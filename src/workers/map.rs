@@ -5,21 +5,24 @@
 //! | state     | where                              | leaves it                                                   |
 //! |-----------|------------------------------------|-------------------------------------------------------------|
 //! | in source | the caller's iterator              | there is room for a chunk in the window                     |
-//! | in hand   | `in_hand`                          | the pool has room: sent; the pool is shut down: refused     |
+//! | in hand   | `in_hand`                          | the pool has room and memory: sent; it is shut down: refused |
 //! | sent      | the pool; `line`, if order matters | its outcome is filed in the map's stream                    |
 //! | arrived   | `arrived`, or its place in `line`  | given to the caller, in order if that matters               |
 //!
 //! N1. Those in hand, sent and arrived are never more than the window, and never more than a chunk is in hand.
-//! N2. A wait ends with what comes first: outcomes of this map, or room for what is in hand. So a pool that others have
-//!     filled holds this map up, and never for good.
+//! N2. A wait ends with what comes first: outcomes of this map, or room and memory for what is in hand. So a pool that others
+//!     have filled holds this map up, and never for good; and a caller whose outcomes are there never waits for either.
 //! N3. Each task that has left the source has one outcome: that which the pool files for it; or, if it was refused, that
-//!     which is made up here.
+//!     which is made up here. But for one whose [`time_limit`](Task::time_limit) panics: the caller gets the panic.
+//! N4. The user's code, which may panic or use the pool, is called while what is here adds up: the source and `time_limit`
+//!     before a task is in hand, `Serialize` while it is in an envelope from which it can be taken back, `Drop` after it
+//!     has been counted as sent, `Deserialize` after its outcome has left this map.
 
-use super::envelope::Parcel;
+use super::envelope::{Envelope, Parcel, Sealed};
 use super::inbox::{FORKED, Refused, Run, Step, Vain};
-use super::pool::Pool;
+use super::pool::{PAUSE, Pool, Reserved, Unsent};
 use super::streams::StreamId;
-use super::task::{OutcomeOf, Task, TaskError, TaskId};
+use super::task::{Outcome, OutcomeOf, Task, TaskError, TaskId};
 use core::fmt;
 use core::iter::FusedIterator;
 use core::time::Duration;
@@ -41,20 +44,24 @@ pub struct Map<'a, T: Task, I: Iterator<Item = T>> {
     window: Option<usize>,
     /// None before the first task.
     stream: Option<StreamId>,
-    in_hand: Vec<T>,
+    in_hand: VecDeque<T>,
+    /// So many of them are to be sent one by one: they can't be sent together.
+    singly: usize,
+    /// Whether the last of them could not be sent for lack of memory.
+    is_starved: bool,
     /// How long each of those may run, if it says so itself.
     limits: Vec<Option<Duration>>,
     /// Sent, or refused, and not given to the caller yet.
     outstanding: usize,
-    arrived: VecDeque<OutcomeOf<T>>,
+    arrived: VecDeque<Sealed>,
     /// In the order of the tasks, if that matters: all that are outstanding.
-    line: Option<VecDeque<Place<T>>>,
+    line: Option<VecDeque<Place>>,
 }
 
 /// A task's place in the line.
-struct Place<T: Task> {
+struct Place {
     id: TaskId,
-    outcome: Option<OutcomeOf<T>>,
+    outcome: Option<Sealed>,
 }
 
 impl<'a, T: Task, I: Iterator<Item = T>> Map<'a, T, I> {
@@ -65,7 +72,9 @@ impl<'a, T: Task, I: Iterator<Item = T>> Map<'a, T, I> {
             chunk: 1,
             window: None,
             stream: None,
-            in_hand: Vec::new(),
+            in_hand: VecDeque::new(),
+            singly: 0,
+            is_starved: false,
             limits: Vec::new(),
             outstanding: 0,
             arrived: VecDeque::new(),
@@ -147,7 +156,11 @@ impl<'a, T: Task, I: Iterator<Item = T>> Map<'a, T, I> {
             let stream = self.stream();
             let inbox = &self.pool.shared.inbox;
             match inbox.reserve_run(stream, &self.limits) {
-                Ok(Some(run)) => self.send(run),
+                Ok(Some(run)) => {
+                    if !self.send(run, None) {
+                        return;
+                    }
+                }
                 Ok(None) => return,
                 Err(refused) => self.refuse(refused),
             }
@@ -162,7 +175,7 @@ impl<'a, T: Task, I: Iterator<Item = T>> Map<'a, T, I> {
         {
             for task in source.by_ref().take(self.chunk) {
                 self.limits.push(task.time_limit());
-                self.in_hand.push(task);
+                self.in_hand.push_back(task);
             }
             if self.in_hand.len() < self.chunk {
                 self.source = None;
@@ -171,46 +184,133 @@ impl<'a, T: Task, I: Iterator<Item = T>> Map<'a, T, I> {
         !self.in_hand.is_empty()
     }
 
-    fn send(&mut self, run: Run) {
+    /// Send those in hand for which these tickets are; wait for memory for so long. False: some of them, or all, are
+    /// still in hand, and their tickets are given back.
+    fn send(&mut self, run: Run, patience: Option<Duration>) -> bool {
+        let shared = &self.pool.shared;
+        self.is_starved = false;
+        let mut reserved = Reserved::new(&shared.inbox, run.ticket, run.count);
+        if run.count > 1 && self.singly == 0 {
+            let tasks = self.in_hand.drain(..run.count).collect();
+            let (ticket, parcel) = (run.ticket, Parcel::Chunk(tasks));
+            let envelope = Envelope { ticket, parcel };
+            match shared.offer_caught(&envelope, patience) {
+                Ok(()) => {
+                    reserved.are_sent();
+                    self.note_sent(run);
+                    return true;
+                }
+                Err(Unsent::NotYet) => {
+                    self.take_back(envelope);
+                    return self.starve(reserved);
+                }
+                Err(Unsent::Never(_)) => {
+                    self.take_back(envelope);
+                    self.singly = run.count;
+                }
+            }
+        }
+        while reserved.run().count > 0
+            && let Some(task) = self.in_hand.pop_front()
+        {
+            let (ticket, parcel) = (reserved.run().ticket, Parcel::Task(task));
+            let envelope = Envelope { ticket, parcel };
+            match shared.offer_caught(&envelope, patience) {
+                Ok(()) => {}
+                Err(Unsent::NotYet) => {
+                    self.take_back(envelope);
+                    return self.starve(reserved);
+                }
+                Err(Unsent::Never(error)) => shared.cannot_send(ticket, &error),
+            }
+            reserved.first_is_sent();
+            self.singly = self.singly.saturating_sub(1);
+            self.note_sent(Run { ticket, count: 1 });
+        }
+        true
+    }
+
+    fn take_back(&mut self, envelope: Envelope<T>) {
+        for task in envelope.into_tasks().into_iter().rev() {
+            self.in_hand.push_front(task);
+        }
+    }
+
+    /// There is no memory for the first of those in hand. True: they have outcomes, since the pool's end came in between.
+    fn starve(&mut self, reserved: Reserved<'_>) -> bool {
+        let run = reserved.run();
+        if reserved.withdraw() {
+            self.is_starved = true;
+            return false;
+        }
+        let _ended: Vec<T> = self.in_hand.drain(..run.count).collect();
+        self.note_sent(run);
+        true
+    }
+
+    /// These have left this map's hands, and have an outcome, or will have one.
+    fn note_sent(&mut self, run: Run) {
         let Run { ticket, count } = run;
         self.outstanding += count;
+        self.limits.drain(..count);
         if let Some(line) = &mut self.line {
             line.extend((0..count).map(|n| Place {
                 id: ticket.nth(n).id,
                 outcome: None,
             }));
         }
-        self.limits.drain(..count);
-        let shared = &self.pool.shared;
-        if count == 1 {
-            let task = self.in_hand.remove(0);
-            shared.send_one(ticket, Parcel::Task(task));
-        } else {
-            let tasks = self.in_hand.drain(..count).map(Ok);
-            shared.send_run(ticket, tasks.collect());
-        }
     }
 
     /// The pool takes nothing more: what is in hand has its outcome (N3), and the rest stays where it is.
     #[cold]
     fn refuse(&mut self, refused: Refused) {
-        self.source = None;
+        let inbox = &self.pool.shared.inbox;
+        let source = self.source.take();
+        let in_hand = core::mem::take(&mut self.in_hand);
         self.limits.clear();
-        for _ in self.in_hand.drain(..) {
+        self.singly = 0;
+        for _ in 0..in_hand.len() {
             let error = match refused {
                 Refused::Unknown(what) => TaskError::Unknown { what },
                 Refused::Closed | Refused::Unclaimed { .. } => TaskError::Cancelled,
             };
-            let id = self.pool.shared.inbox.number();
-            if let Some(line) = &mut self.line {
-                line.push_back(Place { id, outcome: None });
-            }
-            self.outstanding += 1;
-            self.arrived.push_back(OutcomeOf::<T> {
+            let id = if inbox.is_here() {
+                inbox.number()
+            } else {
+                TaskId::NONE
+            };
+            let outcome = Outcome {
                 id,
                 attempts: 0,
                 result: Err(error),
-            });
+            };
+            self.outstanding += 1;
+            match &mut self.line {
+                Some(line) => line.push_back(Place {
+                    id,
+                    outcome: Some(outcome),
+                }),
+                None => self.arrived.push_back(outcome),
+            }
+        }
+        // Last: their `Drop` is the user's (N4).
+        drop((in_hand, source));
+    }
+
+    /// In a forked child: nothing comes for what was sent.
+    #[cold]
+    fn lose(&mut self, what: &'static str) {
+        match &mut self.line {
+            Some(line) => {
+                for place in line {
+                    let lost = || Outcome::unknown(place.id, what);
+                    place.outcome.get_or_insert_with(lost);
+                }
+            }
+            // Which of them are missing is not known here.
+            None => self
+                .arrived
+                .resize_with(self.outstanding, || Outcome::unknown(TaskId::NONE, what)),
         }
     }
 
@@ -233,22 +333,57 @@ impl<'a, T: Task, I: Iterator<Item = T>> Map<'a, T, I> {
             }
         }?;
         self.outstanding -= 1;
-        Some(outcome)
+        Some(self.pool.shared.open(outcome))
     }
 
     /// N2. False: nothing will ever come.
     fn wait(&mut self) -> bool {
-        let stream = self.stream();
         let inbox = &self.pool.shared.inbox;
+        if !inbox.is_here() {
+            self.lose(FORKED);
+            return true;
+        }
+        if self.is_starved {
+            return self.wait_for_memory();
+        }
+        let stream = self.stream();
         match inbox.step(stream, &self.limits, &mut self.arrived) {
             Ok(Step::Arrived) => {}
-            Ok(Step::Room(run)) => self.send(run),
+            Ok(Step::Room(run)) => {
+                self.send(run, None);
+            }
             Ok(Step::Refused(refused)) => self.refuse(refused),
             Err(Vain::Unknown(what)) => {
                 inbox.lose(what);
                 return inbox.step(stream, &[], &mut self.arrived).is_ok();
             }
             Err(Vain::Ended | Vain::Deadline) => return false,
+        }
+        true
+    }
+
+    /// What is in hand is so large that there are no blocks for it now. They are freed by workers, who may be waiting for
+    /// this process to take results.
+    #[cold]
+    fn wait_for_memory(&mut self) -> bool {
+        let stream = self.stream();
+        let inbox = &self.pool.shared.inbox;
+        while !inbox.take_arrived(stream, &mut self.arrived) {
+            match inbox.reserve_run(stream, &self.limits) {
+                Ok(Some(run)) => {
+                    if self.send(run, Some(PAUSE)) {
+                        break;
+                    }
+                }
+                Ok(None) => {
+                    self.is_starved = false;
+                    return self.wait();
+                }
+                Err(refused) => {
+                    self.refuse(refused);
+                    break;
+                }
+            }
         }
         true
     }

@@ -69,6 +69,18 @@ pub(super) fn catch<R>(act: impl FnOnce() -> R) -> Result<R, Panic> {
     })
 }
 
+/// What `act`, which is the user's code, returns; or what the panic said that it ended with.
+///
+/// For processes without the hook of [`install`]: the program's own hook has reported the panic with its place.
+pub(super) fn unwinding<R>(act: impl FnOnce() -> R) -> Result<R, String> {
+    catch_unwind(AssertUnwindSafe(act)).map_err(|payload| {
+        let said = shortened(message(payload.as_ref()));
+        // Its `Drop` may panic in turn.
+        core::mem::forget(payload);
+        said
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

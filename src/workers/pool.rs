@@ -2,15 +2,17 @@
 
 use super::builder::{Builder, Settings};
 use super::context::BY_HANDLE;
-use super::envelope::{Envelope, Parcel, Part, TaskCodec, Ticket};
+use super::envelope::{Envelope, Parcel, Sealed, TaskCodec, Ticket};
 use super::handle::TaskHandle;
-use super::inbox::{Inbox, Loose, Owner, Refused, Vain};
+use super::inbox::{Inbox, Loose, Owner, Refused, Run, Vain};
 use super::map::Map;
+use super::panics::unwinding;
 use super::report::Report;
 use super::shutdown::{Ending, Shutdown};
 use super::streams::StreamId;
 use super::supervisor::{Command, Orders};
-use super::task::{OutcomeOf, Task, TaskError, TaskId};
+use super::task::{Outcome, OutcomeOf, Task, TaskError, TaskId};
+use crate::codec::EncodeError;
 use crate::error::{SendTimeoutError, ShutdownError, SubmitError, TrySendError, TrySubmitError};
 use crate::host::board::Board;
 use crate::host::fork::Origin;
@@ -22,11 +24,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 /// How long a submitter waits for memory before it makes room for results again.
-const PAUSE: Duration = Duration::from_millis(5);
+pub(super) const PAUSE: Duration = Duration::from_millis(5);
 
 /// What the callers, their handles and the supervisor share.
 pub(super) struct Shared<T: Task> {
-    pub(super) inbox: Inbox<T>,
+    pub(super) inbox: Inbox,
     pub(super) tasks: Sender<Envelope<T>, TaskCodec>,
     pub(super) board: Board,
     pub(super) settings: Settings,
@@ -37,6 +39,9 @@ pub(super) struct Shared<T: Task> {
 impl<T: Task> Shared<T> {
     /// See [`TaskHandle::cancel`].
     pub(super) fn cancel(&self, id: TaskId) -> bool {
+        if !self.origin.is_here() {
+            return false;
+        }
         let cancelled = self.inbox.with(|state| {
             let flight = state.flight(id)?;
             flight.cancelled = true;
@@ -57,82 +62,87 @@ impl<T: Task> Shared<T> {
         is_cancelled
     }
 
-    fn submit(
-        &self,
-        task: T,
-        owner: Owner,
-        deadline: Option<Instant>,
-    ) -> Result<TaskId, TrySubmitError<T>> {
-        let refused = |error| Err(TrySubmitError::Refused(error));
-        if !self.origin.is_here() {
-            return refused(SubmitError::Forked(task));
+    /// What a caller gets who has claimed an outcome. Calls the user's `Deserialize`, on the caller's thread, who holds
+    /// nothing of the pool meanwhile (I7 of the inbox).
+    pub(super) fn open(&self, sealed: Sealed) -> OutcomeOf<T> {
+        let has_output = sealed.result.is_ok();
+        let outcome = sealed.open::<T>();
+        if has_output && outcome.result.is_err() {
+            self.inbox.recount_undecodable();
         }
-        // Before anything is done: it is the caller's own.
-        let limit = task.time_limit();
-        match self.inbox.reserve(owner, limit, deadline) {
-            Ok(Ok(ticket)) => self.send(ticket, task),
-            Ok(Err(Refused::Closed)) | Err(Vain::Ended) => refused(SubmitError::Closed(task)),
-            Ok(Err(Refused::Unclaimed { max })) => refused(SubmitError::Unclaimed { task, max }),
-            Ok(Err(Refused::Unknown(what))) | Err(Vain::Unknown(what)) => {
-                refused(SubmitError::Corrupt { task, what })
+        outcome
+    }
+
+    /// The ticket is in the envelope, and reserved. Gives the task back with it if it can't be sent.
+    fn send(&self, envelope: Envelope<T>, waits: bool) -> Result<Envelope<T>, TrySubmitError<T>> {
+        // Given back if the task's `Serialize` panics.
+        let reserved = Reserved::new(&self.inbox, envelope.ticket, 1);
+        let unsent = match self.deliver(&envelope, waits) {
+            Ok(()) => {
+                reserved.are_sent();
+                return Ok(envelope);
             }
-            Err(Vain::Deadline) => Err(TrySubmitError::Full(task)),
-        }
-    }
-
-    fn send(&self, ticket: Ticket, task: T) -> Result<TaskId, TrySubmitError<T>> {
-        let Err(error) = self.deliver(Envelope::new(ticket, task)) else {
-            return Ok(ticket.id);
+            Err(unsent) => unsent,
         };
-        if !self.inbox.withdraw(ticket) {
+        if !reserved.withdraw() {
             // The pool's end came in between, and has counted it: it was accepted, and is cancelled.
-            return Ok(ticket.id);
+            return Ok(envelope);
         }
-        Err(TrySubmitError::Refused(error.map(task_of)))
+        let task = envelope.into_task();
+        let task = task.expect("callers send tasks, not letters");
+        Err(match unsent {
+            Unsent::NotYet => TrySubmitError::Full(task),
+            Unsent::Never(error) => TrySubmitError::Refused(error.map(|()| task)),
+        })
     }
 
-    /// Send what there is room for (I3 of the inbox), unless it is so large that there are fewer blocks for it.
-    fn deliver(&self, mut envelope: Envelope<T>) -> Result<(), SubmitError<Envelope<T>>> {
+    /// Sends what there is room for (I3 of the inbox), unless it is so large that there are fewer blocks for it.
+    fn deliver(&self, envelope: &Envelope<T>, waits: bool) -> Result<(), Unsent> {
         loop {
-            envelope = match unsent_now(self.tasks.try_send(envelope)) {
-                Ok(()) => return Ok(()),
-                Err(Unsent::NotYet(envelope)) => envelope,
-                Err(Unsent::Never(error)) => return Err(error),
-            };
+            match self.offer(envelope, None) {
+                Err(Unsent::NotYet) => {}
+                other => return other,
+            }
             // Its memory comes from workers, who may be waiting for memory for their results.
             self.inbox.glance();
-            envelope = match unsent_in_time(self.tasks.send_timeout(envelope, PAUSE)) {
-                Ok(()) => return Ok(()),
-                Err(Unsent::NotYet(envelope)) => envelope,
-                Err(Unsent::Never(error)) => return Err(error),
-            };
-        }
-    }
-
-    /// Send tasks for which there is room, in one message. What can't be sent so is sent by itself; what can't be sent at
-    /// all has its outcome.
-    pub(super) fn send_run(&self, ticket: Ticket, tasks: Vec<Part<T>>) {
-        let parcel = Parcel::Chunk(tasks);
-        match self.deliver(Envelope { ticket, parcel }) {
-            // Closed: the pool's end cancels them.
-            Ok(()) | Err(SubmitError::Closed(_)) => {}
-            Err(error) => {
-                let Parcel::Chunk(tasks) = error.into_task().parcel else {
-                    return;
-                };
-                for (n, task) in tasks.into_iter().enumerate() {
-                    self.send_one(ticket.nth(n), task.into());
-                }
+            match self.offer(envelope, waits.then_some(PAUSE)) {
+                Err(Unsent::NotYet) if waits => {}
+                other => return other,
             }
         }
     }
 
-    /// As [`send_run`](Shared::send_run), for one.
-    pub(super) fn send_one(&self, ticket: Ticket, parcel: Parcel<T>) {
-        let error = match self.deliver(Envelope { ticket, parcel }) {
-            Ok(()) | Err(SubmitError::Closed(_)) => return,
-            Err(SubmitError::Corrupt { what, .. }) => TaskError::Unknown { what },
-            Err(error) => TaskError::NotCarried {
+    /// Sends an envelope, if that is possible now or in a while.
+    fn offer(&self, envelope: &Envelope<T>, patience: Option<Duration>) -> Result<(), Unsent> {
+        match patience {
+            None => unsent_now(self.tasks.try_send_ref(envelope)),
+            Some(time) => unsent_in_time(self.tasks.send_ref_timeout(envelope, time)),
+        }
+    }
+
+    /// As [`offer`](Shared::offer), for a map: a task whose `Serialize` panics is one that can't be encoded. What is closed
+    /// counts as sent: the pool's end cancels it.
+    pub(super) fn offer_caught(
+        &self,
+        envelope: &Envelope<T>,
+        patience: Option<Duration>,
+    ) -> Result<(), Unsent> {
+        match unwinding(|| self.offer(envelope, patience)) {
+            Ok(Err(Unsent::Never(SubmitError::Closed(())))) => Ok(()),
+            Ok(offered) => offered,
+            Err(said) => Err(Unsent::Never(SubmitError::Encode {
+                task: (),
+                source: EncodeError::failed(format!("it panicked: {said}")),
+            })),
+        }
+    }
+
+    /// A task of a map that can't be sent at all has its outcome.
+    #[cold]
+    pub(super) fn cannot_send(&self, ticket: Ticket, error: &SubmitError<()>) {
+        let error = match error {
+            SubmitError::Corrupt { what, .. } => TaskError::Unknown { what },
+            error => TaskError::NotCarried {
                 what: error.to_string(),
             },
         };
@@ -150,45 +160,86 @@ impl<T: Task> Shared<T> {
     }
 }
 
+/// Tickets of tasks that are about to be sent: given back unless they are, also when the user's code unwinds.
+pub(super) struct Reserved<'a> {
+    inbox: &'a Inbox,
+    run: Run,
+}
+
+impl<'a> Reserved<'a> {
+    pub(super) const fn new(inbox: &'a Inbox, ticket: Ticket, count: usize) -> Self {
+        Self {
+            inbox,
+            run: Run { ticket, count },
+        }
+    }
+
+    /// Those that are not sent yet.
+    pub(super) const fn run(&self) -> Run {
+        self.run
+    }
+
+    /// The first one is sent, or has its outcome.
+    pub(super) const fn first_is_sent(&mut self) {
+        self.run.ticket = self.run.ticket.nth(1);
+        self.run.count = self.run.count.saturating_sub(1);
+    }
+
+    pub(super) fn are_sent(mut self) {
+        self.run.count = 0;
+    }
+
+    /// False: all of them have their outcomes, which the pool's end has filed.
+    pub(super) fn withdraw(mut self) -> bool {
+        let run = self.run;
+        self.run.count = 0;
+        self.inbox.withdraw(run)
+    }
+}
+
+impl Drop for Reserved<'_> {
+    fn drop(&mut self) {
+        if self.run.count > 0 && self.inbox.is_here() {
+            self.inbox.withdraw(self.run);
+        }
+    }
+}
+
 /// Why an envelope was not sent.
-enum Unsent<T> {
-    NotYet(Envelope<T>),
-    Never(SubmitError<Envelope<T>>),
+pub(super) enum Unsent {
+    NotYet,
+    Never(SubmitError<()>),
 }
 
 macro_rules! unsent {
     ($name:ident, $error:ident: $($later:ident)|+) => {
-        fn $name<T>(sent: Result<(), $error<Envelope<T>>>) -> Result<(), Unsent<T>> {
+        fn $name(sent: Result<(), $error<()>>) -> Result<(), Unsent> {
             let Err(error) = sent else {
                 return Ok(());
             };
-            if let $($error::$later(envelope))|+ = error {
-                return Err(Unsent::NotYet(envelope));
-            }
-            Err(Unsent::Never(match error {
-                $error::Closed(task) => SubmitError::Closed(task),
-                $error::Forked(task) => SubmitError::Forked(task),
-                $error::TooLarge { value: task, len, max } => SubmitError::TooLarge { task, len, max },
-                $error::NoMemory { value: task, limit, wanted, available } => {
-                    SubmitError::NoMemory { task, limit, wanted, available }
+            Err(match error {
+                $($error::$later(()))|+ => Unsent::NotYet,
+                $error::Closed(task) => Unsent::Never(SubmitError::Closed(task)),
+                $error::Forked(task) => Unsent::Never(SubmitError::Forked(task)),
+                $error::TooLarge { value: task, len, max } => {
+                    Unsent::Never(SubmitError::TooLarge { task, len, max })
                 }
-                $error::Encode { value: task, source } => SubmitError::Encode { task, source },
-                $error::Corrupt { value: task, what } => SubmitError::Corrupt { task, what },
-                $($error::$later(task))|+ => SubmitError::Corrupt { task, what: "it was neither sent nor refused" },
-            }))
+                $error::NoMemory { value: task, limit, wanted, available } => {
+                    Unsent::Never(SubmitError::NoMemory { task, limit, wanted, available })
+                }
+                $error::Encode { value: task, source } => {
+                    Unsent::Never(SubmitError::Encode { task, source })
+                }
+                $error::Corrupt { value: task, what } => {
+                    Unsent::Never(SubmitError::Corrupt { task, what })
+                }
+            })
         }
     };
 }
 
 unsent!(unsent_now, TrySendError: Full);
 unsent!(unsent_in_time, SendTimeoutError: Timeout | Interrupted);
-
-/// What a caller has given.
-fn task_of<T>(envelope: Envelope<T>) -> T {
-    envelope
-        .into_task()
-        .expect("callers send tasks, not letters")
-}
 
 /// A pool of worker processes.
 ///
@@ -257,8 +308,8 @@ impl<T: Task> Pool<T> {
     /// # }
     /// ```
     pub fn submit(&self, task: T) -> Result<TaskHandle<T>, SubmitError<T>> {
-        match self.shared.submit(task, Owner::Handle, None) {
-            Ok(id) => Ok(TaskHandle::new(Arc::clone(&self.shared), id)),
+        match self.hand_in(task, true) {
+            Ok(handle) => Ok(handle),
             Err(TrySubmitError::Refused(error)) => Err(error),
             // It waits for ever.
             Err(TrySubmitError::Full(task)) => Err(SubmitError::Closed(task)),
@@ -269,7 +320,8 @@ impl<T: Task> Pool<T> {
     ///
     /// # Errors
     ///
-    /// [`TrySubmitError`], with the task: as many are in flight as may be, or as for [`submit`](Pool::submit).
+    /// [`TrySubmitError`], with the task: as many are in flight as may be, or there is no block for a task of this size now;
+    /// or as for [`submit`](Pool::submit).
     ///
     /// # Examples
     ///
@@ -287,17 +339,48 @@ impl<T: Task> Pool<T> {
     /// # }
     /// ```
     pub fn try_submit(&self, task: T) -> Result<TaskHandle<T>, TrySubmitError<T>> {
-        let id = self
-            .shared
-            .submit(task, Owner::Handle, Some(Instant::now()))?;
-        Ok(TaskHandle::new(Arc::clone(&self.shared), id))
+        self.hand_in(task, false)
+    }
+
+    fn hand_in(&self, task: T, waits: bool) -> Result<TaskHandle<T>, TrySubmitError<T>> {
+        let shared = &self.shared;
+        let refused = |error| Err(TrySubmitError::Refused(error));
+        if !shared.origin.is_here() {
+            return refused(SubmitError::Forked(task));
+        }
+        // Before anything is done: it is the caller's own.
+        let limit = task.time_limit();
+        let deadline = (!waits).then(Instant::now);
+        let ticket = match shared.inbox.reserve(Owner::Handle, limit, deadline) {
+            Ok(Ok(ticket)) => ticket,
+            Ok(Err(Refused::Closed)) | Err(Vain::Ended) => {
+                return refused(SubmitError::Closed(task));
+            }
+            Ok(Err(Refused::Unclaimed { max })) => {
+                return refused(SubmitError::Unclaimed { task, max });
+            }
+            Ok(Err(Refused::Unknown(what))) | Err(Vain::Unknown(what)) => {
+                return refused(SubmitError::Corrupt { task, what });
+            }
+            Err(Vain::Deadline) => return Err(TrySubmitError::Full(task)),
+        };
+        let parcel = Parcel::Task(task);
+        let sent = shared.send(Envelope { ticket, parcel }, waits)?;
+        let handle = TaskHandle::new(Arc::clone(shared), ticket.id);
+        // Should the task's `Drop` panic, the handle is dropped as well, and the outcome is anybody's.
+        drop(sent);
+        Ok(handle)
     }
 
     /// The outcomes of all tasks whose handles were dropped, in the order in which they arrive, waiting for each. Ends when
     /// no such task is in flight; those that are submitted meanwhile count, too. Several threads may drain: each outcome
     /// goes to one of them.
     ///
-    /// After [`shutdown`](Pool::shutdown) it gives what nobody has claimed before.
+    /// Each output is decoded when it is given out, on the caller's thread. One that can't be decoded, also because its
+    /// `Deserialize` panics, is [`TaskError::NotCarried`].
+    ///
+    /// After [`shutdown`](Pool::shutdown) it gives what nobody has claimed before. In a forked child of the pool's process it
+    /// gives one outcome, [`TaskError::Unknown`], and ends.
     ///
     /// # Examples
     ///
@@ -316,7 +399,10 @@ impl<T: Task> Pool<T> {
     /// # }
     /// ```
     pub fn drain(&self) -> Drain<'_, T> {
-        Drain { pool: self }
+        Drain {
+            pool: self,
+            is_lost: false,
+        }
     }
 
     /// Run all these tasks, and give their outcomes in the same order: the first task's first.
@@ -399,7 +485,11 @@ impl<T: Task> Pool<T> {
     /// ```
     #[must_use]
     pub fn in_flight(&self) -> usize {
-        self.shared.inbox.with(|state| state.in_flight())
+        let inbox = &self.shared.inbox;
+        if !inbox.is_here() {
+            return 0;
+        }
+        inbox.with(|state| state.in_flight())
     }
 
     /// End the pool, within bounds: refuse submissions; with [`Shutdown::Drain`], let what was submitted be done, for
@@ -474,19 +564,44 @@ impl<T: Task> fmt::Debug for Pool<T> {
 #[must_use = "iterators do nothing unless consumed"]
 pub struct Drain<'a, T: Task> {
     pool: &'a Pool<T>,
+    /// Whether the caller has been given the outcome that stands for all that can't be known.
+    is_lost: bool,
 }
 
 impl<T: Task> Iterator for Drain<'_, T> {
     type Item = OutcomeOf<T>;
 
     fn next(&mut self) -> Option<OutcomeOf<T>> {
-        let inbox = &self.pool.shared.inbox;
-        let next = inbox.wait_until(None, |state| match state.take_loose() {
-            Loose::Here(outcome) => Some(Some(outcome)),
-            Loose::Never => Some(None),
-            Loose::NotYet => None,
-        });
-        next.ok()?
+        let shared = &self.pool.shared;
+        let next = || {
+            shared
+                .inbox
+                .wait_until(None, |state| match state.take_loose() {
+                    Loose::Here(outcome) => Some(Some(outcome)),
+                    Loose::Never => Some(None),
+                    Loose::NotYet => None,
+                })
+        };
+        let sealed = match next() {
+            Ok(sealed) => sealed,
+            // Then each task has an outcome that says so.
+            Err(Vain::Unknown(what)) if shared.inbox.is_here() => {
+                shared.inbox.lose(what);
+                next().ok()?
+            }
+            Err(Vain::Unknown(what)) => self.lose(what),
+            Err(Vain::Ended | Vain::Deadline) => None,
+        };
+        Some(shared.open(sealed?))
+    }
+}
+
+impl<T: Task> Drain<'_, T> {
+    /// In a forked child.
+    #[cold]
+    fn lose(&mut self, what: &'static str) -> Option<Sealed> {
+        let is_first = !core::mem::replace(&mut self.is_lost, true);
+        is_first.then(|| Outcome::unknown(TaskId::NONE, what))
     }
 }
 

@@ -16,7 +16,8 @@ use core::time::Duration;
 pub struct Report {
     /// Tasks that the pool has accepted.
     pub submitted: u64,
-    /// Those that gave an output.
+    /// Those that gave an output. Outputs are decoded when they are claimed: one that can't be decoded then counts as
+    /// failed, if that was found out before the end of the pool.
     pub completed: u64,
     /// Those that failed by their own account, panicked, or could not be carried from one process to the other.
     pub failed: u64,
@@ -112,6 +113,12 @@ impl Tally {
             }
         };
         *counter += 1;
+    }
+
+    /// One of the completed has failed after all: see [`Report::completed`].
+    pub(super) fn recount_undecodable(&mut self) {
+        self.completed -= 1;
+        self.failed += 1;
     }
 
     pub(super) fn report(self) -> Report {

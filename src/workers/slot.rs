@@ -83,6 +83,8 @@ pub(super) struct Deceased {
     pub(super) status: Option<ExitStatus>,
     /// The task that it was running.
     pub(super) running: Option<Running>,
+    /// Whether it was only decoding that task.
+    pub(super) was_decoding: bool,
     /// Whether this process has ended it because the pool is at its end.
     pub(super) was_doomed: bool,
     /// And for what, if for something.

@@ -152,6 +152,9 @@ pub trait Task: Serialize + DeserializeOwned + Send + 'static {
 pub struct TaskId(pub(super) u64);
 
 impl TaskId {
+    /// The number of no task.
+    pub(super) const NONE: Self = Self(u64::MAX);
+
     /// Its number, from 0.
     ///
     /// # Examples
@@ -186,6 +189,17 @@ pub struct Outcome<O, E> {
     pub attempts: u32,
     /// Its output, or why there is none.
     pub result: Result<O, TaskError<E>>,
+}
+
+impl<O, E> Outcome<O, E> {
+    /// That of a task of which nothing can be known any more.
+    pub(super) const fn unknown(id: TaskId, what: &'static str) -> Self {
+        Self {
+            id,
+            attempts: 0,
+            result: Err(TaskError::Unknown { what }),
+        }
+    }
 }
 
 /// The [`Outcome`] of a task of this type.

@@ -9,14 +9,18 @@
 //!
 //! | step                                   | left behind                                                          |
 //! |----------------------------------------|----------------------------------------------------------------------|
-//! | it is leased                           | a dead letter, not begun: it goes to another worker                  |
-//! | `begin` on the board                   | a dead letter that was running: retried or reported as crashed       |
+//! | it is leased, not decoded              | a dead letter, not begun: it goes to another worker                  |
+//! | `begin` on the board                   | a dead letter that was being decoded: the same, but for D3 of `deaths` |
+//! | it is decoded                          | a dead letter that was running: retried or reported as crashed       |
 //! | it is run                              | the same                                                             |
 //! | its result is sent                     | the result; a dead letter whose outcome is known, which is dropped   |
 //! | `end` on the board                     | the same                                                             |
 //! | it is acknowledged                     | the result                                                           |
 //!
-//! Of a chunk, each task in turn; it is acknowledged after the last one. A death in between leaves one dead letter for all
+//! It is on the board before the task's `Deserialize` is called, so that the time limit counts that, too. The user's code is
+//! called within [`catch`], each piece by itself: see `docs/user-code.md`.
+//!
+//! Of a chunk, each task in turn is decoded, run and answered; it is acknowledged after the last one. A death in between leaves one dead letter for all
 //! of them, of which some have their results, one was running, and the others were not begun.
 //!
 //! The end: the tasks are closed, the parent says `Stop`, or it has done enough; the main thread says `Stopping` and
@@ -24,7 +28,9 @@
 //! ends the process.
 
 use super::context::{Context, Desk};
-use super::envelope::{Answer, Done, Envelope, Parcel, ResultCodec, TaskCodec, Ticket};
+use super::envelope::{
+    Answer, Done, Envelope, Letter, ResultCodec, TaskCodec, Ticket, decode_task,
+};
 use super::forward;
 use super::messages::{
     FromParent, FromWorker, Identity, LONGEST, Level, PROTOCOL, Terms, shortened,
@@ -32,6 +38,7 @@ use super::messages::{
 use super::pace::Pace;
 use super::panics::{self, catch};
 use super::task::Task;
+use crate::codec::Raw;
 use crate::error::{RecvError, SendError};
 use crate::host::board::{Board, Slot};
 use crate::host::link::{Link, Received};
@@ -62,6 +69,8 @@ pub(super) mod phase {
     pub(crate) const RUNNING: u32 = 0;
     /// It is done, and its result is being sent.
     pub(crate) const SENDING: u32 = 1;
+    /// It is being decoded, and has not begun.
+    pub(crate) const DECODING: u32 = 2;
 }
 
 /// Become a worker, if this process was started as one: then this call runs tasks, and never returns. In any other
@@ -267,7 +276,7 @@ struct Worker<T: Task> {
     /// Tasks to be done before it stops by itself.
     left: u64,
     pace: Pace,
-    tasks: Receiver<Envelope<T>, TaskCodec>,
+    tasks: Receiver<Vec<u8>, Raw>,
     results: Sender<Answer<T>, ResultCodec<T>>,
     context: Context,
     watcher: JoinHandle<()>,
@@ -291,6 +300,8 @@ impl<T: Task> Worker<T> {
     fn take_over(order: &sealed::Order<'_>, terms: Terms) -> Result<Self, String> {
         let tasks = inherit_tagged(TASKS, T::SCHEMA).map_err(|error| error.to_string())?;
         let tasks: Receiver<Envelope<T>, TaskCodec> = tasks;
+        // As bytes: they are decoded when they are on the board.
+        let tasks = tasks.decoding::<Vec<u8>, Raw>();
         let results = inherit_tagged(RESULTS, T::SCHEMA).map_err(|error| error.to_string())?;
         let board = inherit_fd(BOARD).map_err(|error| error.to_string())?;
         let board = Board::attach(board).map_err(|refusal| format!("the board: {refusal:?}"))?;
@@ -311,9 +322,10 @@ impl<T: Task> Worker<T> {
             child::limit_own_addresses(bytes)
                 .map_err(|error| format!("its addresses can't be limited: {error}"))?;
         }
-        match catch(|| forward::preparing(&order.link, terms.verbosity, T::prepare_worker)) {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => return Err(error.to_string()),
+        // The error's text is the user's code, too.
+        let prepare = || T::prepare_worker().map_err(|error| error.to_string());
+        match catch(|| forward::preparing(&order.link, terms.verbosity, prepare)) {
+            Ok(prepared) => prepared?,
             Err(panic) => return Err(panic.to_string()),
         }
         let context = Context {
@@ -338,20 +350,18 @@ impl<T: Task> Worker<T> {
         self.say(&FromWorker::Ready);
         while !self.context.desk.is_stopping() {
             self.pace.give_way_if(|| self.tasks.is_empty());
-            match self.tasks.lease() {
+            match self.tasks.lease_bytes() {
                 Ok(lease) => {
                     self.pace.step();
-                    let (envelope, unsettled) = lease.into_parts();
-                    let tasks = self.perform(envelope);
-                    unsettled.ack();
+                    let tasks = self.perform(&lease);
+                    lease.ack();
                     self.left = self.left.saturating_sub(tasks);
                     if self.left == 0 || self.has_grown() {
                         break;
                     }
                 }
                 Err(RecvError::Closed) => break,
-                // A message that is not even a ticket is a dead letter, which the parent looks at.
-                Err(RecvError::Interrupted | RecvError::Decode(_)) => {}
+                Err(RecvError::Interrupted) => {}
                 Err(error) => self.give_up(&error.to_string()),
             }
         }
@@ -364,63 +374,62 @@ impl<T: Task> Worker<T> {
         limit.is_some_and(|limit| child::resident(process::id()).is_ok_and(|used| used > limit))
     }
 
-    /// How many tasks it was.
-    fn perform(&mut self, envelope: Envelope<T>) -> u64 {
-        let Envelope { ticket, parcel } = envelope;
-        match parcel {
-            Parcel::Chunk(parts) => {
-                let count = parts.len() as u64;
-                for (n, part) in parts.into_iter().enumerate() {
-                    match part {
-                        Ok(task) => self.perform_task(ticket.nth(n), task),
-                        Err(what) => self.refuse(ticket.nth(n), what),
-                    }
-                }
-                return count;
+    /// Runs the tasks of a message, and returns how many there were.
+    fn perform(&mut self, message: &[u8]) -> u64 {
+        let letter = match Letter::open(message) {
+            Ok(letter) => letter,
+            Err(error) => {
+                // Never sent by a parent of this version: nobody waits for it.
+                self.report(format!("a message without a ticket was skipped: {error}"));
+                return 0;
             }
-            Parcel::Task(task) => self.perform_task(ticket, task),
-            Parcel::Encoded(_) => self.refuse(ticket, "it was not decoded".to_owned()),
-            Parcel::Broken(what) => self.refuse(ticket, what),
+        };
+        let mut count = 0;
+        for (ticket, task) in letter {
+            count += 1;
+            match task {
+                Ok(bytes) => self.perform_task(ticket, bytes),
+                Err(error) => self.send(ticket, Done::NotCarried(error.to_string())),
+            }
         }
-        1
+        count
     }
 
-    fn refuse(&self, ticket: Ticket, what: String) {
-        let done = Done::NotCarried(what);
-        self.send(Answer { ticket, done });
-    }
-
-    fn perform_task(&mut self, ticket: Ticket, task: T) {
+    fn perform_task(&mut self, ticket: Ticket, bytes: &[u8]) {
         if self.context.desk.is_cancelled(ticket.id) {
-            let done = Done::Cancelled;
-            self.send(Answer { ticket, done });
+            self.send(ticket, Done::Cancelled);
             return;
         }
-        let done = self.run(task, ticket);
-        self.send(Answer { ticket, done });
+        let done = self.run(bytes, ticket);
+        self.line().set_phase(phase::SENDING);
+        self.send(ticket, done);
         if self.terms.tells_tasks {
             self.say(&FromWorker::Ended { task: ticket.id.0 });
         }
         self.line().end();
     }
 
-    fn run(&mut self, task: T, ticket: Ticket) -> Done<T> {
+    fn run(&mut self, bytes: &[u8], ticket: Ticket) -> Done<T::Output, T::Error> {
         let line = self.line();
-        line.set_phase(phase::RUNNING);
+        line.set_phase(phase::DECODING);
         line.begin(ticket.id.0, clock::about_now());
         if self.terms.tells_tasks {
             self.say(&FromWorker::Began { task: ticket.id.0 });
         }
+        let task = match catch(|| decode_task::<T>(bytes)) {
+            Ok(Ok(task)) => task,
+            Ok(Err(what)) => return Done::NotCarried(what),
+            Err(panic) => return Done::NotCarried(format!("decoding the task: {panic}")),
+        };
+        self.line().set_phase(phase::RUNNING);
         self.context.id = ticket.id;
         self.context.attempt = ticket.attempt.into();
         let context = &self.context;
-        let done = match catch(|| task.run(context)) {
+        match catch(|| task.run(context)) {
             Ok(Ok(output)) => Done::Output(output),
             Ok(Err(error)) => Done::Failed(error),
             Err(panic) => Done::Panicked(panic),
-        };
-        self.line().set_phase(phase::SENDING);
-        done
+        }
     }
 
     /// This worker's line on the board.
@@ -433,24 +442,40 @@ impl<T: Task> Worker<T> {
         }
     }
 
-    /// Send what became of a task. One that can't be sent is told as such: each task has an outcome.
-    fn send(&self, answer: Answer<T>) {
-        let ticket = answer.ticket;
-        let what = match catch(|| self.results.send(answer)) {
+    /// Sends what became of a task. One that can't be sent is told as such: each task has an outcome.
+    fn send(&self, ticket: Ticket, done: Done<T::Output, T::Error>) {
+        let answer = Answer { ticket, done };
+        let what = match catch(|| self.results.send_ref(&answer)) {
             // Closed: the parent wants no more results.
-            Ok(Ok(()) | Err(SendError::Closed(_))) => return,
-            Ok(Err(error @ (SendError::Forked(_) | SendError::Corrupt { .. }))) => {
+            Ok(Ok(()) | Err(SendError::Closed(()))) => None,
+            Ok(Err(error @ (SendError::Forked(()) | SendError::Corrupt { .. }))) => {
                 self.give_up(&error.to_string())
             }
-            Ok(Err(error)) => error.to_string(),
-            Err(panic) => panic.to_string(),
+            Ok(Err(error)) => Some(error.to_string()),
+            Err(panic) => Some(panic.to_string()),
         };
-        let done = Done::NotCarried(shortened(what));
-        if let Err(error) = self.results.send(Answer { ticket, done })
-            && !error.is_closed()
-        {
-            self.give_up(&error.to_string());
+        if let Some(what) = what {
+            let done = Done::NotCarried(shortened(what));
+            if let Err(error) = self.results.send_ref(&Answer { ticket, done })
+                && !error.is_closed()
+            {
+                self.give_up(&error.to_string());
+            }
         }
+        // The outcome is known: a panic of its `Drop` changes nothing any more.
+        if let Err(panic) = catch(|| drop(answer)) {
+            self.report(format!("dropping what task {} gave: {panic}", ticket.id));
+        }
+    }
+
+    /// Lets the parent log something.
+    #[cold]
+    fn report(&self, what: String) {
+        self.say(&FromWorker::Said {
+            level: Level::Error,
+            target: "workring".to_owned(),
+            message: shortened(what),
+        });
     }
 
     fn say(&self, message: &FromWorker) {
@@ -468,11 +493,7 @@ impl<T: Task> Worker<T> {
 
     /// Something is wrong that this worker can do nothing about. What it has in hand goes back.
     fn give_up(&self, what: &str) -> ! {
-        self.say(&FromWorker::Said {
-            level: Level::Error,
-            target: "workring".to_owned(),
-            message: shortened(format!("a worker gives up: {what}")),
-        });
+        self.report(format!("a worker gives up: {what}"));
         exit(BROKEN)
     }
 }

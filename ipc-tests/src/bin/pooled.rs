@@ -1,6 +1,9 @@
 //! The worker program of the tests' pools.
 
-use ipc_tests::jobs::{Death, EXITS, FORGETS, Job};
+use ipc_tests::{
+    jobs::{Death, EXITS, FORGETS, Job},
+    quirks::{self, Quirk},
+};
 use std::{env, path::Path, process::ExitCode};
 use workring::workers::{Pool, StartError, run_if_worker};
 
@@ -11,7 +14,8 @@ fn main() -> ExitCode {
     if env::var_os(EXITS).is_some_and(|mark| Path::new(&mark).exists()) {
         Death::ExitAtOnce(0).die();
     }
-    run_if_worker::<Job>();
+    quirks::act();
+    run_if_worker::<(Job, Quirk)>();
     eprintln!("this program is a worker, and nothing else");
     ExitCode::FAILURE
 }
