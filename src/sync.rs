@@ -5,15 +5,13 @@
 //! under the model checker.
 
 #[cfg(not(loom))]
-pub(crate) use core::sync::atomic::{
-    AtomicBool, AtomicPtr, AtomicU8, AtomicUsize, Ordering, fence,
-};
+pub(crate) use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering, fence};
 #[cfg(not(any(loom, test)))]
-pub(crate) use core::sync::atomic::{AtomicU32, AtomicU64};
+pub(crate) use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64};
 #[cfg(loom)]
 pub(crate) use loom::sync::atomic::{Ordering, fence};
 #[cfg(all(test, not(loom)))]
-pub(crate) use observed::{AtomicU32, AtomicU64};
+pub(crate) use observed::{AtomicU8, AtomicU32, AtomicU64};
 #[cfg(loom)]
 pub(crate) use tracked::{AtomicBool, AtomicU8, AtomicU32, AtomicU64};
 

@@ -215,14 +215,11 @@ impl Model {
 
     /// Queued, held, returned, dead letters.
     fn counts(&self) -> [usize; 4] {
-        let returned = self.returned.values().flat_map(|pack| &pack.left);
-        let (live, spent): (Vec<u32>, Vec<u32>) =
-            returned.copied().partition(|&number| self.is_live(number));
         [
             self.queued.iter().map(|pack| pack.left.len()).sum(),
             self.held.values().map(|held| held.pack.left.len()).sum(),
-            live.len(),
-            self.letters.len() + spent.len(),
+            self.returned.values().map(|pack| pack.left.len()).sum(),
+            self.letters.len(),
         ]
     }
 }

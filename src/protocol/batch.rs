@@ -18,12 +18,16 @@
 //! M3. Whoever has had the block in hand publishes its marks with the exchange that ends that, which raises the
 //!     generation. What becomes of the block then follows from the marks alone (`operations::batch::given_back`),
 //!     so that somebody else can work it out in the place of a holder that died.
+//! M4. The accepted messages beyond the first of their pack are counted in the block itself ([`Marks::beyond`]), in one
+//!     word with a bit that says whether the present pack is among them. The sender clears the bit in Owned. Before a
+//!     pack leaves Held, its holder, or whoever recovers it, counts it, by an exact exchange that can succeed only
+//!     once. So the count is right whoever dies wherever, and a pack that was never accepted is never in it.
 //!
 //! Crash: the marks are as far as the holder got, and the block word says Held: a message that was in hand has
 //! been counted, and goes to somebody else together with those that were not handed out, which have not.
 
 use super::blocks::BlockHeader;
-use crate::sync::{AtomicU8, Ordering};
+use crate::sync::{AtomicU8, AtomicU64, Ordering};
 use core::ops::Range;
 
 /// How many messages a pack may have. Their marks stand next to the block's own words, on two lines together.
@@ -40,6 +44,30 @@ const REJECTED: u8 = 1 << 5;
 impl Mark {
     /// Of a message that has never been handed out.
     pub(crate) const FRESH: Self = Self(0);
+
+    /// As it is in memory, for [`super::explicit`].
+    #[cfg(all(test, not(loom)))]
+    pub(crate) const fn bits(self) -> u8 {
+        self.0
+    }
+
+    #[cfg(all(test, not(loom)))]
+    pub(crate) const fn from_bits(bits: u8) -> Self {
+        Self(bits)
+    }
+
+    /// The same, handed out once more, done with, or rejected.
+    #[cfg(all(test, not(loom)))]
+    pub(crate) const fn changed(self, out: bool, done: bool, rejected: bool) -> Self {
+        let mut bits = self.0 + out as u8;
+        if done {
+            bits |= DONE;
+        }
+        if rejected {
+            bits |= REJECTED;
+        }
+        Self(bits)
+    }
 
     /// How often the message has been handed out.
     #[must_use]
@@ -68,10 +96,57 @@ impl Mark {
     }
 }
 
-/// The marks of one pack.
+/// The marks of one pack, and the count of all packs that were in this block.
 #[derive(Debug)]
 #[repr(C)]
-pub(crate) struct Marks([AtomicU8; MOST]);
+pub(crate) struct Marks {
+    /// See [`Beyond`].
+    beyond: AtomicU64,
+    marks: [AtomicU8; MOST],
+}
+
+/// How many messages have been accepted in this block beyond the first of their packs (M4): the count, and in the
+/// lowest bit whether it has those of the present pack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Beyond(u64);
+
+const COUNTED: u64 = 1;
+
+impl Beyond {
+    #[must_use]
+    pub(crate) const fn has_present(self) -> bool {
+        self.0 & COUNTED != 0
+    }
+
+    /// As it is in memory, for [`super::explicit`].
+    #[cfg(all(test, not(loom)))]
+    pub(crate) const fn bits(self) -> u64 {
+        self.0
+    }
+
+    #[cfg(all(test, not(loom)))]
+    pub(crate) const fn from_bits(bits: u64) -> Self {
+        Self(bits)
+    }
+
+    /// How many there are, those of the present pack not included unless they have been counted.
+    #[must_use]
+    pub(crate) const fn count(self) -> u64 {
+        self.0 >> 1
+    }
+
+    /// With a present pack of this many messages. A peer may have written nonsense: wraps.
+    #[must_use]
+    pub(crate) const fn with_present(self, messages: usize) -> Self {
+        let more = (messages as u64).saturating_sub(1);
+        Self((self.0 & !COUNTED).wrapping_add(more << 1) | COUNTED)
+    }
+
+    /// As it is when another pack comes.
+    pub(super) const fn without_present(self) -> Self {
+        Self(self.0 & !COUNTED)
+    }
+}
 
 #[cfg(not(loom))]
 const _: () = assert!(size_of::<BlockHeader>() + size_of::<Marks>() <= 128);
@@ -96,12 +171,49 @@ impl Tally {
 impl Marks {
     #[cfg(any(test, loom))]
     pub(crate) fn new() -> Self {
-        Self(core::array::from_fn(|_| AtomicU8::new(0)))
+        Self {
+            beyond: AtomicU64::new(0),
+            marks: core::array::from_fn(|_| AtomicU8::new(0)),
+        }
+    }
+
+    /// M4. Acquire: the look at the block word that follows finds what it was when the count was this, or later.
+    #[must_use]
+    pub(crate) fn beyond(&self) -> Beyond {
+        Beyond(self.beyond.load(Ordering::Acquire))
+    }
+
+    /// M4, by the sender in Owned: the pack that is about to be sent is not counted. A plain store: the exchange of
+    /// somebody who was late with the pack before fails, for that one is in the count.
+    pub(crate) fn begin_count(&self) {
+        // Published by the store that offers the block.
+        let next = self.beyond().without_present();
+        self.beyond.store(next.0, Ordering::Relaxed);
+    }
+
+    /// M4: count the present pack, of this many messages, if the count is still `seen`. Failure means that somebody
+    /// else has counted it.
+    pub(crate) fn count(&self, seen: Beyond, messages: usize) {
+        let to = seen.with_present(messages);
+        // AcqRel: it precedes the exchange with which the pack leaves Held, for whoever reads both.
+        let _ = self
+            .beyond
+            .compare_exchange(seen.0, to.0, Ordering::AcqRel, Ordering::Relaxed);
+    }
+
+    /// Where the word of M4 and the first marks are, for [`super::explicit`].
+    #[cfg(all(test, not(loom)))]
+    pub(crate) fn addresses(&self) -> (usize, impl Iterator<Item = usize> + '_) {
+        let marks = self
+            .marks
+            .iter()
+            .map(|mark| core::ptr::from_ref(mark).addr());
+        (core::ptr::from_ref(&self.beyond).addr(), marks)
     }
 
     /// M1, by the sender.
     pub(crate) fn clear(&self, count: usize) {
-        for mark in self.0.iter().take(count) {
+        for mark in self.marks.iter().take(count) {
             mark.store(0, Ordering::Relaxed);
         }
     }
@@ -113,7 +225,7 @@ impl Marks {
     #[inline(always)]
     pub(crate) fn get(&self, message: usize) -> Mark {
         Mark(
-            self.0
+            self.marks
                 .get(message)
                 .map_or(DONE, |mark| mark.load(Ordering::Relaxed)),
         )
@@ -122,7 +234,7 @@ impl Marks {
     /// Whether none of the first `count` messages has ever been handed out.
     #[inline(always)]
     pub(crate) fn are_fresh(&self, count: usize) -> bool {
-        let marks = self.0.iter().take(count);
+        let marks = self.marks.iter().take(count);
         marks.fold(0, |any, mark| any | mark.load(Ordering::Relaxed)) == Mark::FRESH.0
     }
 
@@ -133,7 +245,7 @@ impl Marks {
 
     #[inline(always)]
     fn set(&self, message: usize, mark: u8) {
-        if let Some(word) = self.0.get(message) {
+        if let Some(word) = self.marks.get(message) {
             word.store(mark, Ordering::Relaxed);
         }
     }

@@ -398,7 +398,11 @@ impl BlockHeader {
     /// Whether the block holds several messages.
     #[must_use]
     pub(crate) fn is_packed(&self) -> bool {
-        self.length() & PACKED != 0
+        Self::is_packed_length(self.length())
+    }
+
+    pub(crate) const fn is_packed_length(length: u32) -> bool {
+        length & PACKED != 0
     }
 
     /// How many bytes the payload of a pack has. Not checked against the size of the block.
@@ -410,9 +414,13 @@ impl BlockHeader {
     // Relaxed, here and below: as for the position, or between threads of one process, which have a lock.
     /// By the owner: the block will hold `count` messages, and nobody has opened it in this generation.
     pub(crate) fn set_packed(&self, count: usize, generation: u64) {
-        let count = u32::try_from(count).unwrap_or(u32::MAX) & ((1 << COUNT_BITS) - 1);
         self.note
-            .store(short(!generation) | count, Ordering::Relaxed);
+            .store(Self::packed_note(count, generation), Ordering::Relaxed);
+    }
+
+    pub(super) fn packed_note(count: usize, generation: u64) -> u32 {
+        let count = u32::try_from(count).unwrap_or(u32::MAX) & ((1 << COUNT_BITS) - 1);
+        short(!generation) | count
     }
 
     /// How many messages the pack has. Not checked.
@@ -423,9 +431,12 @@ impl BlockHeader {
 
     /// By the holder: all threads of its process can find the pack.
     pub(crate) fn set_opened(&self, generation: u64) {
-        let count = self.note.load(Ordering::Relaxed) & ((1 << COUNT_BITS) - 1);
-        self.note
-            .store(short(generation) | count, Ordering::Relaxed);
+        let note = Self::opened_note(self.note.load(Ordering::Relaxed), generation);
+        self.note.store(note, Ordering::Relaxed);
+    }
+
+    pub(super) const fn opened_note(note: u32, generation: u64) -> u32 {
+        short(generation) | note & ((1 << COUNT_BITS) - 1)
     }
 
     /// Whether its holder has opened the pack since it has it in hand.

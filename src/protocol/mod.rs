@@ -35,6 +35,7 @@
 //! | 12 | C | block: Returned g -> Held C g |
 //! | 13 | reader C of a dead letter | block: Dead g -> Read C g; then Free g+1, or Dead g+1 when put back |
 //! | 14 | anyone, too many dead letters | block: the oldest Dead g -> Free g+1 |
+//! | 15 | anyone, after a cancel | block: Returned g -> Free g+1. The message is discarded |
 //!
 //! A block may hold several messages, a *pack* ([`batch`]): rows 8, 10 and 13 then come when its last message is
 //! settled, and the marks of the messages say which of them it is.
@@ -113,9 +114,6 @@ pub(crate) trait Words {
     fn dropped_letters(&self) -> &crate::sync::AtomicU64;
     /// Advisory count of the messages that a cancel discarded.
     fn discarded(&self) -> &crate::sync::AtomicU64;
-    /// Advisory count of the messages that were accepted beyond the first of their pack. 0 until a pack has been
-    /// published.
-    fn packed(&self) -> &crate::sync::AtomicU64;
     /// Wake up to `count` sleepers on `word`; how many there were.
     fn wake(&self, word: &ParkingWord, count: u32) -> u32;
     /// A busy process passes here, once in a thousand messages or so: it may look whether somebody has died.

@@ -48,6 +48,16 @@ pub(crate) enum Mutant {
     R7WithoutReturned,
     /// A row has the same incarnation for its next tenant (E2 of `peers`).
     VacateKeepsIncarnation,
+    /// Whoever returned a message while a cancel came leaves it where nobody will receive it (row 15).
+    ReturnLateIsLeft,
+    /// Whoever ends a queue does not look for what came back meanwhile, and is a dead letter too many (row 14).
+    EndWithoutTrim,
+    /// Recovery keeps more dead letters of a pack than the limit says (row 14).
+    RecoverWithoutTrim,
+    /// A pack that has been counted is counted again (M4 of `batch`).
+    CountPackAgain,
+    /// A pack is counted although the block may hold another one by now (M4).
+    CountPackUnseen,
 }
 
 /// Whether this is in force. A constant in a normal build.
@@ -101,7 +111,7 @@ mod chosen {
     use super::Mutant;
     use std::{env, sync::OnceLock};
 
-    const ALL: [Mutant; 19] = [
+    const ALL: [Mutant; 24] = [
         Mutant::OverwriteWithoutHelp,
         Mutant::HelpWithoutReread,
         Mutant::KeepName,
@@ -121,6 +131,11 @@ mod chosen {
         Mutant::R6ReadsRingFirst,
         Mutant::R7WithoutReturned,
         Mutant::VacateKeepsIncarnation,
+        Mutant::ReturnLateIsLeft,
+        Mutant::EndWithoutTrim,
+        Mutant::RecoverWithoutTrim,
+        Mutant::CountPackAgain,
+        Mutant::CountPackUnseen,
     ];
 
     static CHOSEN: OnceLock<Option<Mutant>> = OnceLock::new();

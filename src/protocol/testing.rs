@@ -71,7 +71,6 @@ pub(super) struct Heap {
     blocks: ParkingWord,
     dropped_letters: AtomicU64,
     discarded: AtomicU64,
-    packed: AtomicU64,
     sleepers: futex::Sleepers,
     /// How many blocks were allocated. Not loom's: it is no part of what is explored.
     allocated: std::sync::Mutex<u64>,
@@ -98,7 +97,6 @@ impl Heap {
             blocks: ParkingWord::new(),
             dropped_letters: AtomicU64::new(0),
             discarded: AtomicU64::new(0),
-            packed: AtomicU64::new(0),
             allocated: std::sync::Mutex::default(),
             sleepers: futex::Sleepers::default(),
         })
@@ -234,10 +232,6 @@ impl Words for Heap {
         &self.discarded
     }
 
-    fn packed(&self) -> &AtomicU64 {
-        &self.packed
-    }
-
     fn wake(&self, word: &ParkingWord, count: u32) -> u32 {
         self.sleepers.wake(word, count)
     }
@@ -343,7 +337,6 @@ impl Peer {
         queue.cell(block.index).write(message);
         batch::begin(queue, &block, count).expect("sound words");
         batch::offer(queue, &mut block, 8).expect("sound words");
-        queue.packed().fetch_add(1, Ordering::AcqRel);
         assert_eq!(self.publish(&block), Publish::Accepted);
     }
 

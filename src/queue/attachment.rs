@@ -107,8 +107,12 @@ impl Attachment {
     pub(super) fn join(segment: Segment, roles: Roles) -> Result<Self, Refused> {
         let identity = process::identity()?;
         // What the dead have left would otherwise wait for the first sweep: their rows, and their messages.
-        segment.sweep_as_guest(&identity);
-        Self::settle(segment, roles, identity)
+        let recovered = segment.sweep_as_guest(&identity);
+        let attachment = Self::settle(segment, roles, identity)?;
+        if recovered {
+            attachment.segment.tidy_blocks();
+        }
+        Ok(attachment)
     }
 
     fn settle(segment: Segment, roles: Roles, identity: Identity) -> Result<Self, Refused> {

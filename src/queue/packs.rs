@@ -63,7 +63,7 @@ impl HeldPack {
             && !self.attachment.is_elsewhere()
         {
             // A corrupt word is met, and reported, by the next operation as well.
-            let _ = receive::acknowledge(self.segment(), &block);
+            let _ = batch::acknowledge(self.segment(), &block);
         }
     }
 }
@@ -530,7 +530,7 @@ impl<T> Drop for Whole<'_, '_, T> {
         } else if !self.attachment.is_elsewhere() {
             // This also wakes whoever waits for this pack to be able to say `Closed`; nobody else could have had anything
             // of it.
-            let _ = receive::acknowledge(self.attachment.segment(), &block);
+            let _ = batch::acknowledge(self.attachment.segment(), &block);
         }
     }
 }

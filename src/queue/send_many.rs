@@ -7,11 +7,10 @@ use crate::error::{
     SendError, SendManyError, SendManyTimeoutError, SendTimeoutError, TrySendError,
     TrySendManyError, Unsent,
 };
+use crate::protocol::Corrupt;
 use crate::protocol::batch::MOST;
-use crate::protocol::{Corrupt, Words};
 use crate::segment::layout::COMMITTED_CLASSES;
 use crate::segment::pack;
-use crate::sync::Ordering;
 use core::time::Duration;
 
 /// The largest message that is packed, in bytes. What a larger one costs is its bytes, not the queue's words, and
@@ -244,20 +243,9 @@ impl<T, C: Codec<T>> Sender<T, C> {
         patience: &P,
     ) -> Result<usize, Failure<P::Stop, Refusal>> {
         if let Some((filling, count)) = self.pack(packing)? {
-            let packed = self.handle.attachment.segment().packed();
-            // Before anybody can see the pack.
-            let beyond_the_first = count as u64 - 1;
-            packed.fetch_add(beyond_the_first, Ordering::AcqRel);
-            return match self.publish_in_hand(&filling, patience) {
-                Ok(()) => {
-                    filling.accepted();
-                    Ok(count)
-                }
-                Err(failure) => {
-                    packed.fetch_sub(beyond_the_first, Ordering::AcqRel);
-                    Err(failure)
-                }
-            };
+            self.publish_in_hand(&filling, patience)?;
+            filling.accepted();
+            return Ok(count);
         }
         match packing.messages.first() {
             Some(message) => self.send_with(message, patience).map(|()| 1),

@@ -1,13 +1,10 @@
 //! What a queue looks like at a moment.
 
 use crate::protocol::Words;
-use crate::protocol::batch::Tally;
 use crate::protocol::blocks::{Block, BlockHeader, BlockIndex, State};
-use crate::protocol::operations::{batch, receive};
+use crate::protocol::operations::books::{self, Counted};
 use crate::protocol::peers::{Role, Row, Tenancy};
-use crate::protocol::ring::{Kind, Position};
 use crate::segment::Segment;
-use crate::sync::Ordering;
 use core::time::Duration;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -22,10 +19,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// ```
 ///
 /// Messages of a pack ([`Sender::send_many`](crate::Sender::send_many)) count one by one: as held from when their
-/// receiver has taken the pack until each is acknowledged, and those that were returned until the pack is.
+/// receiver has taken the pack until each is acknowledged, and those that were returned until the pack is. A message
+/// that may not be handed out again counts as returned as long as others of its pack may, and as a dead letter with
+/// them.
 ///
-/// The counts of what was dropped, discarded and recovered may each lack one for every process that was killed in
-/// the very moment of counting.
+/// What is accepted is exact. The counts of what was dropped, discarded and recovered may each lack one message, or
+/// one pack, for every process that was killed in the very moment of counting: these count as acknowledged.
 ///
 /// # Examples
 ///
@@ -54,9 +53,11 @@ pub struct Stats {
     pub queued: u64,
     /// Messages that somebody has received and neither acknowledged nor returned.
     pub held: u64,
-    /// Messages that wait to be handed out again.
+    /// Messages that wait to be handed out again, and those of their packs that wait with them.
     pub returned: u64,
-    /// Dead letters, those included that somebody is looking at.
+    /// Dead letters, those included that somebody is looking at: what
+    /// [`Receiver::dead_letters`](crate::Receiver::dead_letters) gives. Once receivers have been told that the queue
+    /// has ended, also what has come back since.
     pub dead_letters: u64,
     /// Dead letters that were dropped, because there were too many or to make room.
     pub dropped_letters: u64,
@@ -121,51 +122,20 @@ pub struct DeathStats {
 
 /// Count everything.
 pub(super) fn count(segment: &Segment) -> Stats {
-    let blocks: Vec<(Block, Tally)> = (0..segment.block_count())
-        .filter_map(|number| Some((word(segment, number)?, messages(segment, number)?)))
-        .collect();
-    let of_blocks = |wanted: &[State], number: fn(Tally) -> u64| {
-        blocks
-            .iter()
-            .filter(|(block, _)| block.state().is_some_and(|state| wanted.contains(&state)))
-            .map(|&(_, tally)| number(tally))
-            .sum::<u64>()
-    };
-    let taken_unnoted = takers_without_a_note(segment);
-    let (filled, taken) = receive::extent(segment);
-    let packed = segment.packed().load(Ordering::Relaxed);
-    let accepted = filled.0.saturating_add(packed);
-    // One each for their place in the ring, and those that are packed with them.
-    let queued = filled.0.saturating_sub(taken.0)
-        + of_blocks(&[State::Offered], |tally| tally.left().saturating_sub(1));
-    let held = of_blocks(&[State::Held], Tally::left) + number_of(taken_unnoted.iter());
-    let returned = of_blocks(&[State::Returned], |tally| tally.live);
-    let dead_letters = of_blocks(&[State::Dead, State::Read], Tally::left)
-        + of_blocks(&[State::Returned], |tally| tally.spent);
-    let dropped_letters = segment.dropped_letters().load(Ordering::Relaxed);
-    let discarded = segment.discarded().load(Ordering::Relaxed);
-    let elsewhere = [
-        queued,
-        held,
-        returned,
-        dead_letters,
-        dropped_letters,
-        discarded,
-    ];
+    let blocks = books::blocks(segment);
+    let books = books::count(segment, &blocks);
     Stats {
-        accepted,
-        acknowledged: elsewhere
-            .iter()
-            .fold(accepted, |rest, count| rest.saturating_sub(*count)),
-        queued,
-        held,
-        returned,
-        dead_letters,
-        dropped_letters,
-        discarded,
+        accepted: books.accepted,
+        acknowledged: books.acknowledged(),
+        queued: books.queued,
+        held: books.held,
+        returned: books.returned,
+        dead_letters: books.letters,
+        dropped_letters: books.dropped,
+        discarded: books.discarded,
         memory: segment.memory(),
         blocks: classes(segment),
-        peers: peers(segment, &blocks, &taken_unnoted),
+        peers: peers(segment, &blocks),
         recovered: segment.recovered(),
         deaths: deaths(segment),
     }
@@ -177,22 +147,6 @@ fn number_of<T>(items: impl Iterator<Item = T>) -> u64 {
 
 fn word(segment: &Segment, number: u32) -> Option<Block> {
     Some(segment.block(BlockIndex::new(number)?)?.word.load())
-}
-
-/// How many messages are in a block, if any are.
-fn messages(segment: &Segment, number: u32) -> Option<Tally> {
-    Some(batch::messages(segment, BlockIndex::new(number)?))
-}
-
-/// Who has taken a message from the ring and not noted it in the block yet.
-fn takers_without_a_note(segment: &Segment) -> Vec<Row> {
-    let slots =
-        (0..segment.ring_size().slots()).map(|number| segment.slot(Position(number)).load());
-    let vacated = slots.filter(|slot| slot.kind() == Kind::Vacated);
-    let unnoted = vacated.filter(|slot| {
-        word(segment, slot.block().get()).is_some_and(|block| block.is(State::Offered))
-    });
-    unnoted.map(crate::protocol::ring::Slot::taker).collect()
 }
 
 fn classes(segment: &Segment) -> Vec<BlockStats> {
@@ -214,7 +168,7 @@ fn classes(segment: &Segment) -> Vec<BlockStats> {
     classes.map(count).collect()
 }
 
-fn peers(segment: &Segment, blocks: &[(Block, Tally)], taken_unnoted: &[Row]) -> Vec<PeerStats> {
+fn peers(segment: &Segment, blocks: &[Counted]) -> Vec<PeerStats> {
     let mut peers = Vec::new();
     for row in (0..segment.row_count()).filter_map(Row::new) {
         let Some(word) = segment.row(row) else {
@@ -224,17 +178,12 @@ fn peers(segment: &Segment, blocks: &[(Block, Tally)], taken_unnoted: &[Row]) ->
         if !matches!(tenant.tenancy(), Some(Tenancy::Ticket | Tenancy::Live)) {
             continue;
         }
-        let held: u64 = blocks
-            .iter()
-            .filter(|(block, _)| block.is(State::Held) && block.row() == row)
-            .map(|(_, tally)| tally.left())
-            .sum();
-        let unnoted = taken_unnoted.iter().filter(|&&taker| taker == row);
+        let held = blocks.iter().filter(|block| block.holder() == Some(row));
         peers.push(PeerStats {
             pid: (tenant.tenancy() == Some(Tenancy::Live)).then(|| word.process_id()),
             sends: tenant.counts_as(Role::Sender),
             receives: tenant.counts_as(Role::Receiver),
-            holds: held + number_of(unnoted),
+            holds: held.map(|block| block.tally.left()).sum(),
             unlocked: segment.is_locked(row, tenant) == Some(false),
         });
     }

@@ -72,7 +72,7 @@ const _: () = assert!(
 /// "workring", as a number.
 pub(super) const MAGIC: u64 = u64::from_le_bytes(*b"workring");
 /// Raised with every change of the layout or the protocol.
-pub(super) const VERSION: u64 = 4;
+pub(super) const VERSION: u64 = 5;
 
 /// Bytes for a name in the header; longer ones keep their end, which says most.
 pub(super) const NAME_BYTES: usize = 256;
@@ -113,7 +113,6 @@ pub(super) struct SharedWords {
     pub(super) blocks: ParkingWord,
     pub(super) dropped_letters: Apart<AtomicU64>,
     pub(super) discarded: Apart<AtomicU64>,
-    pub(super) packed: Apart<AtomicU64>,
     pub(super) sweeps: Sweeps,
 }
 

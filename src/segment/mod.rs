@@ -555,10 +555,6 @@ impl Words for Segment {
         &self.shared().discarded.0
     }
 
-    fn packed(&self) -> &AtomicU64 {
-        &self.shared().packed.0
-    }
-
     fn wake(&self, word: &ParkingWord, count: u32) -> u32 {
         futex::wake(word.word(), count)
     }

@@ -4,12 +4,12 @@
 use super::*;
 use crate::os::process;
 use crate::protocol::Corrupt;
-use crate::protocol::batch::Marks;
+use crate::protocol::batch::{Mark, Marks};
 use crate::protocol::blocks::{Block, State};
 use crate::protocol::operations::receive::{self, Receive};
 use crate::protocol::operations::recover::{self, Deceased, Recovery, Repairs};
 use crate::protocol::operations::send::{self, Publish};
-use crate::protocol::operations::{InHand, close, letters};
+use crate::protocol::operations::{InHand, batch, books, close, letters};
 use crate::protocol::peers::{Role, Roles, Tenant};
 use crate::protocol::ring::Kind;
 use crate::sync::AtomicU32;
@@ -24,6 +24,9 @@ const LIMITS: Limits = Limits {
     end_with_last_sender: false,
     end_with_last_receiver: false,
 };
+
+/// The row of whoever recovers the dead: that of the second process.
+const RECOVERER: Row = Row::from_low_bits(1);
 
 fn segment(limits: Limits) -> Segment {
     let settings = Settings {
@@ -84,6 +87,30 @@ impl<'a> Process<'a> {
         block.index
     }
 
+    /// Row 1, and what makes the block a pack.
+    fn begin_pack(&self, count: usize) -> InHand {
+        let larger = self.queue.small_blocks().end..self.queue.block_count();
+        let cursor = AtomicU32::new(larger.start);
+        let block = send::allocate(self.queue, self.row, larger, &cursor).expect("a free block");
+        batch::begin(self.queue, &block, count).expect("it takes packs");
+        block
+    }
+
+    /// Rows 1 and 2 for a pack.
+    fn offer_pack(&self, count: usize) -> InHand {
+        let mut block = self.begin_pack(count);
+        batch::offer(self.queue, &mut block, 8).expect("sound words");
+        block
+    }
+
+    /// Rows 1 to 4 for a pack. Its block.
+    fn send_pack(&self, count: usize) -> BlockIndex {
+        let block = self.offer_pack(count);
+        let published = send::publish(self.queue, &block, &Hint::new());
+        assert_eq!(published, Ok(Publish::Accepted));
+        block.index
+    }
+
     /// Row 5 and no more, of the message at `position`.
     fn take_and_stop(&self, position: u64) {
         let word = self.queue.slot(Position(position));
@@ -111,12 +138,18 @@ impl<'a> Process<'a> {
         Deceased::of(self.queue, self.row, self.tenant).expect("its row")
     }
 
+    /// By a process of the [`RECOVERER`]'s row.
     fn recover(&self) -> Repairs {
-        match recover::recover(self.queue, &self.dead()) {
+        match recover::recover(self.queue, Some(RECOVERER), &self.dead()) {
             Ok(Recovery::Done(repairs)) => repairs,
             other => panic!("{other:?}"),
         }
     }
+}
+
+/// How many messages the queue has accepted, by its own books.
+fn accepted(queue: &Segment) -> u64 {
+    books::count(queue, &books::blocks(queue)).accepted
 }
 
 fn word(queue: &Segment, index: BlockIndex) -> Block {
@@ -244,6 +277,84 @@ fn a_message_past_its_attempts_becomes_a_dead_letter_and_few_are_kept() {
     assert_eq!(letters, [sent[1]], "the oldest goes first");
     assert_eq!(queue.dropped_letters().load(Ordering::Relaxed), 1);
     assert_eq!(in_use(&queue), 1);
+}
+
+#[test]
+fn of_the_letters_of_a_pack_that_a_dead_process_held_few_are_kept() {
+    let queue = segment(Limits {
+        attempts: 1,
+        max_dead_letters: 2,
+        ..LIMITS
+    });
+    let (victim, other) = two(&queue);
+    let sent = other.send_pack(5);
+    let held = victim.receive().expect("a pack");
+    let pack = batch::pack(&queue, sent).expect("sound words");
+    let marks = pack.expect("a pack").marks;
+    (0..5).for_each(|message| marks.hand_out(message, Mark::FRESH));
+    assert_eq!(held.index, sent);
+    assert_eq!(victim.recover().dead_letters, 1, "a block");
+    assert_eq!(batch::messages(&queue, sent).left(), 2);
+    let done: Vec<_> = (0..5).map(|message| marks.get(message).is_done()).collect();
+    assert_eq!(
+        done,
+        [true, true, true, false, false],
+        "the oldest go first"
+    );
+    assert_eq!(queue.dropped_letters().load(Ordering::Relaxed), 3);
+    assert_eq!(accepted(&queue), 5);
+}
+
+/// Nobody receives afterwards, which would discard it as well.
+#[test]
+fn what_a_dead_process_returned_while_a_cancel_came_is_discarded_by_its_recovery() {
+    let queue = segment(LIMITS);
+    let (victim, other) = two(&queue);
+    let sent = other.send();
+    let held = victim.receive().expect("a message");
+    assert_eq!(close::cancel(&queue, other.row), Ok(0));
+    // It has looked for the cancel before that, gives the message back, and dies.
+    let block = queue.block(sent).expect("it exists");
+    assert!(block.word.release(held.word, held.word.given_back(3)));
+    victim.recover();
+    assert_eq!(queue.discarded().load(Ordering::Relaxed), 1);
+    assert_eq!(in_use(&queue), 0);
+}
+
+#[test]
+fn a_sweep_discards_what_a_stopped_process_returned_while_a_cancel_came() {
+    let queue = segment(LIMITS);
+    let (stopped, other) = two(&queue);
+    let sent = other.send();
+    let held = stopped.receive().expect("a message");
+    assert_eq!(close::cancel(&queue, other.row), Ok(0));
+    let block = queue.block(sent).expect("it exists");
+    assert!(block.word.release(held.word, held.word.given_back(3)));
+    recover::tidy(&queue).expect("sound words");
+    assert_eq!(queue.discarded().load(Ordering::Relaxed), 1);
+    assert_eq!(in_use(&queue), 0);
+}
+
+#[test]
+fn a_pack_that_was_never_accepted_is_in_no_count() {
+    let queue = segment(LIMITS);
+    let (victim, other) = two(&queue);
+    let sent = other.send_pack(5);
+    assert_eq!(accepted(&queue), 5);
+    let waiting = victim.offer_pack(9);
+    let books = books::count(&queue, &books::blocks(&queue));
+    assert_eq!((books.accepted, books.queued), (5, 5));
+    let owned = victim.begin_pack(7);
+    assert_eq!(victim.recover().withdrawn, 2);
+    assert_eq!(accepted(&queue), 5);
+    for block in [waiting.index, owned.index] {
+        assert_eq!(state(&queue, block), State::Free);
+    }
+    let held = other.receive().expect("a pack");
+    assert_eq!(held.index, sent);
+    batch::acknowledge(&queue, &held).expect("sound words");
+    let books = books::count(&queue, &books::blocks(&queue));
+    assert_eq!((books.accepted, books.acknowledged()), (5, 5));
 }
 
 #[test]
@@ -379,9 +490,6 @@ impl Words for Dying<'_> {
     fn marks(&self, index: BlockIndex) -> Option<&Marks> {
         self.queue.marks(index)
     }
-    fn packed(&self) -> &AtomicU64 {
-        self.queue.packed()
-    }
     fn dropped_letters(&self) -> &AtomicU64 {
         self.queue.dropped_letters()
     }
@@ -401,7 +509,10 @@ fn recover_and_die(queue: &Segment, dead: &Deceased, looks: u32) -> bool {
         queue,
         looks: Cell::new(looks),
     };
-    catch_unwind(AssertUnwindSafe(|| recover::recover(&dying, dead))).is_err()
+    catch_unwind(AssertUnwindSafe(|| {
+        recover::recover(&dying, Some(RECOVERER), dead)
+    }))
+    .is_err()
 }
 
 #[test]
@@ -416,7 +527,7 @@ fn a_recoverer_may_die_at_any_step_and_the_next_one_finishes() {
         }
         // The row may be free already.
         if let Some(dead) = Deceased::of(&queue, victim.row, victim.tenant) {
-            let recovered = recover::recover(&queue, &dead).expect("sound words");
+            let recovered = recover::recover(&queue, Some(RECOVERER), &dead).expect("sound words");
             assert!(
                 matches!(recovered, Recovery::Done(_)),
                 "after {steps} looks"
@@ -448,7 +559,11 @@ fn one_of_several_recoverers_frees_the_row() {
     let dead = victim.dead();
     let recovered: Vec<_> = std::thread::scope(|scope| {
         let recoverers: Vec<_> = (0..4)
-            .map(|_| scope.spawn(|| recover::recover(&queue, &dead).expect("sound words")))
+            .map(|_| {
+                scope.spawn(|| {
+                    recover::recover(&queue, Some(RECOVERER), &dead).expect("sound words")
+                })
+            })
             .collect();
         recoverers
             .into_iter()
@@ -470,7 +585,10 @@ fn a_recoverer_that_comes_too_late_leaves_the_next_tenant_alone() {
     other.send();
     let held = next.receive().expect("a message");
     let owned = next.allocate();
-    assert_eq!(recover::recover(&queue, &dead), Ok(Recovery::Overtaken));
+    assert_eq!(
+        recover::recover(&queue, Some(RECOVERER), &dead),
+        Ok(Recovery::Overtaken)
+    );
     assert_eq!(Deceased::of(&queue, victim.row, victim.tenant), None);
     assert_eq!(word(&queue, held.index), held.word);
     assert_eq!(word(&queue, owned.index), owned.word);
@@ -545,7 +663,7 @@ fn a_sweep_tells_of_a_returned_message_that_nobody_told_of() {
     let block = queue.block(sent).expect("it exists");
     assert!(block.word.release(held.word, held.word.given_back(3)));
     assert_eq!(other.receive(), None);
-    recover::tidy_blocks(&queue);
+    recover::tidy_blocks(&queue, RECOVERER);
     assert_eq!(other.drain(), [(sent, 1)]);
 }
 
@@ -559,7 +677,7 @@ fn a_sweep_drops_the_dead_letters_that_are_too_many() {
         let block = queue.block(held.index).expect("it exists");
         assert!(block.word.release(held.word, held.word.dead()));
     }
-    recover::tidy_blocks(&queue);
+    recover::tidy_blocks(&queue, RECOVERER);
     assert_eq!(letters::letters(&queue).len(), 4);
 }
 
@@ -571,6 +689,6 @@ fn a_slot_that_names_no_block_is_corrupt() {
     let slot = queue.slot(Position(0));
     assert!(slot.fill(slot.load(), nonsense));
     victim.take_and_stop(0);
-    let recovered = recover::recover(&queue, &victim.dead());
+    let recovered = recover::recover(&queue, Some(RECOVERER), &victim.dead());
     assert_eq!(recovered, Err(Corrupt::NoSuchBlock));
 }

@@ -47,6 +47,18 @@ impl Segment {
         let _ = self.lookout.me.set((row, identity));
     }
 
+    /// The row of this process, once it has one.
+    fn my_row(&self) -> Option<Row> {
+        self.lookout.me.get().map(|&(row, _)| row)
+    }
+
+    /// What an idle process does: see [`recover::tidy_blocks`].
+    pub(crate) fn tidy_blocks(&self) {
+        if let Some(me) = self.my_row() {
+            recover::tidy_blocks(self, me);
+        }
+    }
+
     /// How long a process may sleep before the next sweep is due.
     pub(crate) fn until_sweep(&self) -> Duration {
         self.time_left(clock::now())
@@ -95,7 +107,7 @@ impl Segment {
         // Corrupt memory is reported by the operations that meet it; here nobody listens.
         let _ = recover::tidy(self);
         if leisure == Leisure::Idle {
-            recover::tidy_blocks(self);
+            self.tidy_blocks();
         }
         let others = self.others();
         let turn = self.shared().sweeps.cursor.fetch_add(1, Ordering::Relaxed);
@@ -122,14 +134,18 @@ impl Segment {
         let _ = recover::tidy(self);
     }
 
-    /// As [`Segment::sweep`], by a process that has no row yet: to free those of the dead.
-    pub(crate) fn sweep_as_guest(&self, me: &Identity) {
+    /// As [`Segment::sweep`], by a process that has no row yet: to free those of the dead. It can't drop some of the
+    /// dead letters of a pack, which is for [`Segment::tidy_blocks`] once it has one. True if anybody was recovered
+    /// meanwhile.
+    pub(crate) fn sweep_as_guest(&self, me: &Identity) -> bool {
+        let before = self.recovered();
         let Some(judge) = Judge::new(&self.file, self.file_id, me) else {
-            return;
+            return false;
         };
         for (row, word, tenant) in self.others() {
             self.look_after(&judge, row, word, tenant, true);
         }
+        self.recovered() != before
     }
 
     /// How many peers there are that are not dead, as far as a process can tell that has no row. Repairs nothing.
@@ -149,7 +165,7 @@ impl Segment {
 
     /// The tenants of all rows but this process's own.
     fn others(&self) -> Vec<(Row, &PeerRow, Tenant)> {
-        let me = self.lookout.me.get().map(|&(row, _)| row);
+        let me = self.my_row();
         let rows = (0..self.row_count()).filter_map(Row::new);
         rows.filter(|&row| Some(row) != me)
             .filter_map(|row| {
@@ -216,7 +232,7 @@ impl Segment {
             return;
         };
         let process_id = identity_in(word, judged).map_or(0, |identity| identity.process_id());
-        if let Ok(Recovery::Done(repairs)) = recover::recover(self, &dead) {
+        if let Ok(Recovery::Done(repairs)) = recover::recover(self, self.my_row(), &dead) {
             self.shared()
                 .sweeps
                 .recovered

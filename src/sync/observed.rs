@@ -19,7 +19,6 @@ pub(crate) enum Access {
     Exchange(u64, u64),
     Swap(u64),
     Add(u64),
-    Sub(u64),
     Or(u64),
     And(u64),
 }
@@ -58,6 +57,7 @@ macro_rules! observed {
         #[repr(transparent)]
         pub(crate) struct $name(atomic::$name);
 
+        #[allow(dead_code, reason = "bytes are never exchanged")]
         impl $name {
             pub(crate) const fn new(value: $value) -> Self {
                 Self(atomic::$name::new(value))
@@ -127,6 +127,7 @@ impl Deref for AtomicU32 {
 }
 
 observed! {
+    AtomicU8(u8):;
     AtomicU32(u32): fetch_add as Add;
-    AtomicU64(u64): swap as Swap, fetch_add as Add, fetch_sub as Sub, fetch_or as Or, fetch_and as And;
+    AtomicU64(u64): swap as Swap, fetch_add as Add, fetch_or as Or, fetch_and as And;
 }

@@ -12,6 +12,8 @@ pub(super) struct Configuration {
     pub(super) name: &'static str,
     pub(super) limits: Limits,
     pub(super) blocks: u8,
+    /// Whether blocks may hold packs.
+    pub(super) packs: bool,
     pub(super) scripts: &'static [&'static [Deed]],
     /// Which processes may die, as a mask, ...
     pub(super) mortal: u8,
@@ -38,6 +40,7 @@ pub(super) const PLAIN: Configuration = Configuration {
     name: "",
     limits: LIMITS,
     blocks: 2,
+    packs: false,
     scripts: &[],
     mortal: 0,
     deaths: 0,
@@ -60,6 +63,8 @@ const PASSER: &[Deed] = &[
     Deed::Drain(Then::Acknowledge),
     Deed::DiscardAllLetters,
 ];
+/// What everybody does who is attached while the others are done or dead, and receives nothing.
+const SWEEPER: &[Deed] = &[Deed::Sweep];
 const CLOSER: &[Deed] = &[Deed::Close, Deed::Drain(Then::Acknowledge), Deed::Send];
 
 impl Configuration {
@@ -88,6 +93,7 @@ impl Configuration {
             (None, Epilogue::Survivor) => SURVIVOR,
             (None, Epilogue::Passer) => PASSER,
             (None, Epilogue::Closer) => CLOSER,
+            (None, Epilogue::Sweeper) => SWEEPER,
         }
     }
 
@@ -153,7 +159,14 @@ impl Configuration {
             Word::Returned => !closes && !returns && !dies,
             Word::Row(_) => !dies && !self.any(|&deed| moves(deed)),
             Word::Position(_) => !dies && !returns,
-            Word::Slot(_) | Word::Block(_) | Word::Head | Word::Tail => false,
+            // What is read of these is used only if the block's word has not changed.
+            Word::Length(_) | Word::Note(_) => true,
+            Word::Slot(_)
+            | Word::Block(_)
+            | Word::Head
+            | Word::Tail
+            | Word::Beyond(_)
+            | Word::Mark(..) => false,
         }
     }
 
@@ -181,7 +194,7 @@ const fn returns(deed: Deed) -> bool {
         deed,
         Deed::Receive(then) | Deed::ReceivePatiently(then) | Deed::ReceiveBriefly(then)
             | Deed::ReceiveAll(then) | Deed::Drain(then)
-            if matches!(then, Then::GiveBack | Then::Reject)
+            if !matches!(then, Then::Acknowledge | Then::Keep)
     )
 }
 
@@ -197,4 +210,5 @@ pub(super) enum Epilogue {
     Survivor,
     Passer,
     Closer,
+    Sweeper,
 }

@@ -5,11 +5,13 @@ use super::super::peers::Role;
 use super::configuration::{Configuration, LIMITS, PLAIN};
 use super::process::Deed::{
     self, Cancel, Close, Detach, DiscardLetter, HandOn, Join, Leave, LookAfter, LookAtLetter,
-    Receive, ReceiveAll, ReceiveBriefly, ReceivePatiently, Redeem, Send, SendPatiently,
+    Receive, ReceiveAll, ReceiveBriefly, ReceivePatiently, Redeem, Send, SendPack,
+    SendPackPatiently, SendPatiently,
 };
-use super::process::Then::{Acknowledge, GiveBack, Keep, Reject};
+use super::process::Then::{Acknowledge, AcknowledgeAll, GiveBack, Keep, Reject};
 
 const TAKE: Deed = Receive(Acknowledge);
+const TAKE_ALL: Deed = Receive(AcknowledgeAll);
 const RETURN: Deed = Receive(GiveBack);
 
 const TWICE: Limits = Limits {
@@ -24,6 +26,15 @@ const ONCE: Limits = Limits {
 const SETTLED: Limits = Limits {
     settled: true,
     ..LIMITS
+};
+/// Dead letters are kept one at a time, and messages come back.
+const ONCE_KEPT: Limits = Limits {
+    max_dead_letters: 1,
+    ..LIMITS
+};
+const PACKED: Configuration = Configuration {
+    packs: true,
+    ..PLAIN
 };
 const ENDING: Limits = Limits {
     end_with_last_sender: true,
@@ -372,6 +383,15 @@ pub(super) const LETTERS: &[Configuration] = &[
         ..PLAIN
     },
     Configuration {
+        name: "a return at the very end",
+        limits: Limits {
+            max_dead_letters: 0,
+            ..LIMITS
+        },
+        scripts: &[&[Send, Close], &[Receive(GiveBack)], &[TAKE, TAKE]],
+        ..PLAIN
+    },
+    Configuration {
         name: "returned after the end",
         limits: ONCE,
         scripts: &[
@@ -459,6 +479,23 @@ pub(super) const SLEEPING: &[Configuration] = &[
         ..PLAIN
     },
     Configuration {
+        name: "one sleeps for a block that is withdrawn",
+        scripts: &[&[Send, Send], &[SendPatiently], &[TAKE, TAKE]],
+        ..PLAIN
+    },
+    Configuration {
+        name: "one sleeps for what a dead receiver had",
+        limits: TWICE,
+        scripts: &[
+            &[Send, LookAfter(1)],
+            &[TAKE],
+            &[ReceivePatiently(Acknowledge)],
+        ],
+        mortal: 0b10,
+        deaths: 1,
+        ..PLAIN
+    },
+    Configuration {
         name: "a waker dies",
         scripts: &[&[Send], &[ReceivePatiently(Acknowledge)]],
         mortal: 0b1,
@@ -534,8 +571,155 @@ pub(super) const SIDES: &[Configuration] = &[
     },
 ];
 
-pub(super) const GROUPS: [&[Configuration]; 7] =
-    [SENDING, DYING, RETURNING, CLOSING, LETTERS, SLEEPING, SIDES];
+/// Blocks hold several messages.
+pub(super) const PACKING: &[Configuration] = &[
+    Configuration {
+        name: "a sender of packs dies",
+        scripts: &[&[SendPack, SendPack], &[TAKE, LookAfter(0), TAKE]],
+        mortal: 0b1,
+        deaths: 1,
+        ..PACKED
+    },
+    Configuration {
+        name: "a sender of packs dies while it waits",
+        scripts: &[
+            &[SendPackPatiently, SendPackPatiently],
+            &[TAKE, LookAfter(0)],
+        ],
+        mortal: 0b1,
+        deaths: 1,
+        ..PACKED
+    },
+    Configuration {
+        name: "a pack after a pack",
+        blocks: 1,
+        scripts: &[&[SendPack, SendPack], &[TAKE, TAKE_ALL]],
+        ..PACKED
+    },
+    Configuration {
+        name: "packs and single messages",
+        scripts: &[&[SendPack, Send, SendPack], &[TAKE, TAKE_ALL, TAKE]],
+        ..PACKED
+    },
+    Configuration {
+        name: "a pack is returned and received",
+        scripts: &[&[SendPack], &[RETURN, TAKE], &[TAKE_ALL]],
+        ..PACKED
+    },
+    Configuration {
+        name: "the holder of a pack dies",
+        blocks: 1,
+        scripts: &[&[SendPack, LookAfter(1), TAKE_ALL], &[TAKE_ALL]],
+        mortal: 0b10,
+        deaths: 1,
+        ..PACKED
+    },
+    Configuration {
+        name: "one of three holders of a pack dies",
+        scripts: &[&[SendPack, LookAfter(1)], &[RETURN], &[TAKE], &[TAKE_ALL]],
+        mortal: 0b10,
+        deaths: 1,
+        long: true,
+        ..PACKED
+    },
+    Configuration {
+        name: "two recoverers of the holder of a pack",
+        blocks: 1,
+        scripts: &[
+            &[SendPack, LookAfter(1)],
+            &[RETURN],
+            &[LookAfter(1), TAKE, Close, SendPack],
+        ],
+        mortal: 0b10,
+        deaths: 1,
+        long: true,
+        ..PACKED
+    },
+    Configuration {
+        name: "the recoverer of a pack dies",
+        blocks: 1,
+        scripts: &[&[SendPack], &[TAKE], &[LookAfter(1), TAKE]],
+        mortal: 0b110,
+        deaths: 2,
+        ..PACKED
+    },
+    Configuration {
+        name: "the holder of a pack dies, and few letters are kept",
+        limits: ONCE,
+        blocks: 1,
+        scripts: &[&[SendPack, LookAfter(1)], &[TAKE_ALL]],
+        mortal: 0b10,
+        deaths: 1,
+        ..PACKED
+    },
+    Configuration {
+        name: "the dead letters of a pack are too many",
+        limits: ONCE,
+        blocks: 1,
+        scripts: &[&[SendPack], &[RETURN, RETURN], &[DiscardLetter]],
+        ..PACKED
+    },
+    Configuration {
+        name: "who trims the letters of a pack dies",
+        limits: ONCE,
+        blocks: 1,
+        scripts: &[
+            &[SendPack],
+            &[RETURN, RETURN],
+            &[LookAfter(1), LookAtLetter],
+        ],
+        mortal: 0b10,
+        deaths: 1,
+        ..PACKED
+    },
+    Configuration {
+        name: "some of a pack is rejected",
+        scripts: &[&[SendPack], &[Receive(Reject), TAKE], &[DiscardLetter]],
+        ..PACKED
+    },
+    Configuration {
+        name: "cancel against a return of a pack",
+        limits: SETTLED,
+        blocks: 1,
+        scripts: &[&[SendPack, RETURN], &[Cancel]],
+        ..PACKED
+    },
+    Configuration {
+        name: "cancel against two returns of a pack",
+        limits: SETTLED,
+        blocks: 1,
+        scripts: &[&[SendPack], &[RETURN, TAKE], &[Cancel]],
+        long: true,
+        ..PACKED
+    },
+    Configuration {
+        name: "the holder of a pack dies under cancel",
+        blocks: 1,
+        scripts: &[&[SendPack, Cancel, LookAfter(1)], &[TAKE]],
+        mortal: 0b10,
+        deaths: 1,
+        ..PACKED
+    },
+    Configuration {
+        name: "close against a return of a pack",
+        limits: SETTLED,
+        blocks: 1,
+        long: true,
+        scripts: &[&[SendPack, Close], &[RETURN], &[TAKE, TAKE]],
+        ..PACKED
+    },
+    Configuration {
+        name: "a pack comes back after the end",
+        limits: ONCE_KEPT,
+        blocks: 1,
+        scripts: &[&[SendPack, Close, TAKE], &[RETURN], &[DiscardLetter]],
+        ..PACKED
+    },
+];
+
+pub(super) const GROUPS: [&[Configuration]; 8] = [
+    SENDING, DYING, RETURNING, CLOSING, LETTERS, SLEEPING, SIDES, PACKING,
+];
 
 /// The configuration of this name.
 pub(super) fn named(name: &str) -> &'static Configuration {

@@ -2,7 +2,9 @@
 
 use super::super::mutants::Mutant as Flaw;
 use super::configuration::{Configuration, Epilogue};
-use super::configurations::{CLOSING, DYING, LETTERS, RETURNING, SENDING, SIDES, SLEEPING, named};
+use super::configurations::{
+    CLOSING, DYING, LETTERS, PACKING, RETURNING, SENDING, SIDES, SLEEPING, named,
+};
 use super::mutants::{FLAWS, MUTANTS};
 use super::search::{Bounds, Report, explore};
 use super::state::{Machine, Program};
@@ -98,6 +100,10 @@ macro_rules! for_each_group {
         #[test]
         fn sides() {
             $check(SIDES);
+        }
+        #[test]
+        fn packing() {
+            $check(PACKING);
         }
     };
 }

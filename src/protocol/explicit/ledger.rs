@@ -17,14 +17,23 @@
 //! I10. A side ends only while no process has its role.
 //! I11. One closer is told that it was first.
 //! I12. No function ever finds the words corrupt.
+//! I13. When nobody moves, the books that the queue keeps itself (`operations::books`) say the same, whoever has died.
+//! I14. When nobody moves and the dead are recovered, no more dead letters are kept than the limit says, and nothing
+//!      waits in a queue that was cancelled.
+//!
+//! A block may hold a pack, whose messages have numbers that follow each other; each has a fate of its own, as its mark
+//! says.
 
+use super::super::batch::Mark;
 use super::super::blocks::{Block, State as BlockState};
+use super::super::operations::books::Books;
 use super::super::peers::{Role, Tenancy};
 use super::super::ring::{Kind, Slot};
 use super::configuration::Configuration;
-use super::process::{Call, Outcome, Rest};
+use super::process::{Call, Outcome, Rest, Then};
 use super::state::State;
-use super::words::{Access, MOST, Memory, Word};
+use super::words::{Access, MOST, Memory, PACK, Word, small};
+use core::ops::Range;
 
 pub(super) const MESSAGES: usize = 6;
 const NOBODY: u8 = u8::MAX;
@@ -125,7 +134,7 @@ impl Ledger {
                 room: since.room,
                 ..nothing
             },
-            Call::GiveBack => super::process::Since {
+            Call::GiveBack | Call::Settle(_) => super::process::Since {
                 cancelled: since.cancelled,
                 ..nothing
             },
@@ -171,7 +180,17 @@ impl Ledger {
             }
             Word::Lifecycle => lifecycle_changed(state, configuration, process, before),
             Word::Row(row) => row_changed(state, configuration, process, row),
-            Word::Position(_) | Word::Parking(_) => Ok(()),
+            Word::Mark(block, message) => {
+                let (before, now) = (mark_of(before), mark_of(now));
+                let what = || format!("process {process}: block {block}: {before:?} -> {now:?}");
+                mark_changed(state, configuration, process, (block, message), before, now)
+                    .map_err(|rule| format!("{rule} ({})", what()))
+            }
+            Word::Position(_)
+            | Word::Parking(_)
+            | Word::Length(_)
+            | Word::Note(_)
+            | Word::Beyond(_) => Ok(()),
         }
     }
 
@@ -256,6 +275,62 @@ impl Ledger {
         deserted(state, configuration)
     }
 
+    /// I13.
+    pub(super) fn balance(
+        state: &State,
+        configuration: &'static Configuration,
+    ) -> Result<(), Violation> {
+        let books = super::real::books(configuration, &state.memory);
+        let ledger = &state.ledger;
+        let number = |wanted: &[Fate]| {
+            let fates = ledger.fate.iter();
+            fates.filter(|fate| wanted.contains(fate)).count() as u64
+        };
+        let life = state.memory.lifecycle();
+        let is_late = life.has_ended() && !life.is_cancelled();
+        let (returned, letters) = (number(&[Fate::Returned]), number(&[Fate::Letter]));
+        let late = if is_late { returned } else { 0 };
+        let right = Books {
+            accepted: MESSAGES as u64 - number(&[Fate::Unsent]),
+            queued: number(&[Fate::Accepted]),
+            held: number(&[Fate::Taken]),
+            returned: returned - late,
+            letters: letters + late,
+            ..books
+        };
+        let before = configuration.start();
+        let books = Books {
+            accepted: books.accepted - before,
+            ..books
+        };
+        rule(books == right, 13, || {
+            format!("{books:?} instead of {right:?}")
+        })
+    }
+
+    /// I14.
+    pub(super) fn at_rest(
+        state: &State,
+        configuration: &'static Configuration,
+    ) -> Result<(), Violation> {
+        Self::balance(state, configuration)?;
+        let books = super::real::books(configuration, &state.memory);
+        let most = configuration.limits.max_dead_letters.into();
+        rule(books.letters <= most, 14, || {
+            format!("{} dead letters", books.letters)
+        })?;
+        let cancelled = state.memory.lifecycle().is_cancelled();
+        // If whoever cancelled has died meanwhile, what is in the ring waits for a receiver.
+        let waits = if state.deaths > 0 {
+            books.returned
+        } else {
+            books.returned + books.queued
+        };
+        rule(!cancelled || waits == 0, 14, || {
+            format!("{waits} messages wait in a cancelled queue")
+        })
+    }
+
     /// Somebody has received what there was, while nobody else moved.
     pub(super) fn all_received(&self) -> Result<(), Violation> {
         let waits = |fate: &Fate| matches!(fate, Fate::Accepted | Fate::Returned);
@@ -319,7 +394,8 @@ fn slot_changed(
                 format!("message {message} was taken before a returned one")
             })?;
             state.ledger.taken += 1;
-            taken(state, configuration, process, message)
+            let block = small(now.block().get().into());
+            taken(state, configuration, process, block)
         }
         (Kind::Vacated, Kind::Empty) if before.lap() == now.lap() => Ok(()),
         (Kind::Empty | Kind::Vacated, Kind::Closed) if before.lap() == now.lap() => {
@@ -348,14 +424,17 @@ fn accepted(
     rule(!ledger.sealed, 6, || {
         format!("message {message} was accepted after the end")
     })?;
-    let fate = ledger
+    let members = members(&state.memory, message, small(block as u64));
+    let fates = ledger
         .fate
-        .get_mut(usize::from(message))
+        .get_mut(members)
         .ok_or_else(|| "I1: a block without a message was sent".to_owned())?;
-    rule(*fate == Fate::Unsent, 5, || {
-        format!("message {message} was sent twice")
-    })?;
-    *fate = Fate::Accepted;
+    for fate in fates {
+        rule(*fate == Fate::Unsent, 5, || {
+            format!("message {message} was sent twice")
+        })?;
+        *fate = Fate::Accepted;
+    }
     ledger.accepted += 1;
     ledger.order.push(message);
     let (count, capacity) = (ledger.order.len(), configuration.limits.capacity as usize);
@@ -370,25 +449,101 @@ fn accepted(
     Ok(())
 }
 
-/// Rows 5 and 12: the message is in the hands of a process.
+/// The messages in a block of which this is the first.
+fn members(memory: &Memory, first: u8, block: u8) -> Range<usize> {
+    let count = if memory.is_pack(block) { PACK } else { 1 };
+    let first = usize::from(first);
+    first..first + usize::from(count)
+}
+
+/// The messages in a block that are not over.
+fn left(state: &State, block: u8) -> impl Iterator<Item = usize> + use<> {
+    let ledger = &state.ledger;
+    let fates = ledger.fate;
+    let is_left = move |message: &usize| {
+        let over = [Fate::Acknowledged, Fate::Discarded, Fate::Dropped];
+        fates.get(*message).is_some_and(|fate| !over.contains(fate))
+    };
+    members(&state.memory, ledger.payload[usize::from(block)], block).filter(is_left)
+}
+
+fn mark_of(bits: u64) -> Mark {
+    Mark::from_bits(small(bits))
+}
+
+/// M1 and M2 of `batch`.
+fn mark_changed(
+    state: &mut State,
+    configuration: &Configuration,
+    process: usize,
+    (block, message): (u8, u8),
+    before: Mark,
+    now: Mark,
+) -> Result<(), Violation> {
+    let word = state.memory.block(block);
+    let is_mine = usize::from(state.ledger.holder[usize::from(block)]) == process;
+    let in_hand = matches!(
+        word.state(),
+        Some(BlockState::Owned | BlockState::Held | BlockState::Read)
+    );
+    rule(is_mine && in_hand, 1, || {
+        "a mark was changed by one who has not got the pack (M1)".to_owned()
+    })?;
+    if word.is(BlockState::Owned) {
+        return Ok(());
+    }
+    let number = usize::from(state.ledger.payload[usize::from(block)] + message);
+    let ledger = &mut state.ledger;
+    if now.handed_out() != before.handed_out() {
+        ledger.handed_out[number] += 1;
+        let (times, limit) = (ledger.handed_out[number], configuration.limits.attempts);
+        let is_right = times == now.handed_out() && times <= limit;
+        rule(is_right && ledger.fate[number] == Fate::Taken, 4, || {
+            format!("message {number} was handed out {times} times")
+        })?;
+    }
+    if now.is_done() && !before.is_done() {
+        let reads = word.is(BlockState::Read);
+        let expected = if reads { Fate::Letter } else { Fate::Taken };
+        rule(ledger.fate[number] == expected, 5, || {
+            format!("message {number} is over twice")
+        })?;
+        ledger.fate[number] = match state.processes[process].call {
+            _ if !reads => Fate::Acknowledged,
+            Call::DiscardLetter => Fate::Discarded,
+            _ => Fate::Dropped,
+        };
+        let was_handed_out = reads || ledger.handed_out[number] > 0;
+        rule(was_handed_out, 4, || {
+            format!("message {number} is done and was never handed out (M2)")
+        })?;
+    }
+    Ok(())
+}
+
+/// Rows 5 and 12: the message, or pack, is in the hands of a process.
 fn taken(
     state: &mut State,
     configuration: &Configuration,
     process: usize,
-    message: u8,
+    block: u8,
 ) -> Result<(), Violation> {
     for (number, other) in state.processes.iter_mut().enumerate() {
         other.since.something &= number == process;
     }
-    let ledger = &mut state.ledger;
-    let message = usize::from(message);
-    ledger.fate[message] = Fate::Taken;
-    ledger.taker[message] = u8::try_from(process).expect("few processes");
-    ledger.handed_out[message] += 1;
-    let (times, limit) = (ledger.handed_out[message], configuration.limits.attempts);
-    rule(times <= limit, 4, || {
-        format!("message {message} was handed out {times} times")
-    })
+    let is_pack = state.memory.is_pack(block);
+    for message in left(state, block) {
+        let ledger = &mut state.ledger;
+        ledger.fate[message] = Fate::Taken;
+        ledger.taker[message] = u8::try_from(process).expect("few processes");
+        // Those of a pack are handed out one by one.
+        ledger.handed_out[message] += u8::from(!is_pack);
+        let (times, limit) = (ledger.handed_out[message], configuration.limits.attempts);
+        rule(times <= limit, 4, || {
+            format!("message {message} was handed out {times} times")
+        })?;
+    }
+    Ok(())
 }
 
 /// All rows that change a block.
@@ -428,18 +583,28 @@ fn block_changed(
         }
         (Owned, Offered) => {
             let sent = state.processes[process].local.sent;
-            state.ledger.payload[index] = configuration.message(process, sent);
+            let last = configuration.message(process, sent);
+            let before = if state.memory.is_pack(block) {
+                PACK - 1
+            } else {
+                0
+            };
+            state.ledger.payload[index] = last - before;
         }
         (Offered, Held) => {
             state.ledger.holder[index] = noted(state, message, now)?;
         }
         (Held, Held) if before == now => {}
         (Held, Free) => {
-            state.ledger.fate[number] = over(state, process, message)?;
+            for (message, fate) in over(state, process, block)? {
+                state.ledger.fate[message] = fate;
+            }
         }
         (Held, Returned | Dead) => {
             let limit = configuration.limits.attempts;
-            state.ledger.fate[number] = came_back(state, process, message, now, limit)?;
+            for (message, fate) in came_back(state, process, block, now, limit)? {
+                state.ledger.fate[message] = fate;
+            }
         }
         (Owned | Offered, Free) => {
             let fate = state.ledger.fate.get(number);
@@ -456,27 +621,47 @@ fn block_changed(
             })?;
             leave_returned(state, block);
             state.ledger.holder[index] = me;
-            taken(state, configuration, process, message)?;
+            taken(state, configuration, process, block)?;
         }
         (Dead | Returned, Read) => {
             leave_returned(state, block);
             state.ledger.holder[index] = me;
-            state.ledger.fate[number] = Fate::Letter;
+            for message in left(state, block) {
+                state.ledger.fate[message] = Fate::Letter;
+            }
         }
         (Read, Dead) => {}
-        (Read, Free) => state.ledger.fate[number] = Fate::Discarded,
-        (Dead | Returned, Free) => {
-            let is_letter = from == Dead || state.memory.lifecycle().has_ended();
-            rule(is_letter, 5, || {
-                format!("message {message} waits, and is dropped")
-            })?;
-            leave_returned(state, block);
-            state.ledger.fate[number] = Fate::Dropped;
+        (Read, Free) => {
+            let is_pack = state.memory.is_pack(block);
+            for message in left(state, block) {
+                rule(!is_pack, 5, || format!("letter {message} is lost"))?;
+                state.ledger.fate[message] = Fate::Discarded;
+            }
         }
+        (Dead | Returned, Free) => given_up(state, block, from)?,
         _ => return Err(no_row()),
     }
     if released {
         state.ledger.holder[index] = NOBODY;
+    }
+    Ok(())
+}
+
+/// Rows 14 and 15.
+fn given_up(state: &mut State, block: u8, from: BlockState) -> Result<(), Violation> {
+    let life = state.memory.lifecycle();
+    let is_discarded = from == BlockState::Returned && life.is_cancelled();
+    let is_letter = from == BlockState::Dead || life.has_ended();
+    rule(is_letter || is_discarded, 5, || {
+        format!("the message of block {block} waits, and is dropped")
+    })?;
+    leave_returned(state, block);
+    for message in left(state, block) {
+        state.ledger.fate[message] = if is_discarded {
+            Fate::Discarded
+        } else {
+            Fate::Dropped
+        };
     }
     Ok(())
 }
@@ -500,46 +685,82 @@ fn noted(state: &State, message: u8, now: Block) -> Result<u8, Violation> {
     Ok(taker)
 }
 
+/// What becomes of the messages of a block.
+type Fates = Vec<(usize, Fate)>;
+
 /// Row 8, or what a cancel does.
-fn over(state: &State, process: usize, message: u8) -> Result<Fate, Violation> {
-    rule(is_taken(state, message), 5, || {
-        format!("message {message} is over twice")
-    })?;
-    if state.processes[process].call == Call::Acknowledge {
-        return Ok(Fate::Acknowledged);
-    }
+fn over(state: &State, process: usize, block: u8) -> Result<Fates, Violation> {
     let cancelled = state.memory.lifecycle().is_cancelled();
-    rule(cancelled, 5, || format!("message {message} is lost"))?;
-    Ok(Fate::Discarded)
+    let is_pack = state.memory.is_pack(block);
+    let left: Vec<usize> = left(state, block).collect();
+    let acknowledged = match state.processes[process].call {
+        Call::Acknowledge => true,
+        Call::Settle(Then::Acknowledge | Then::AcknowledgeAll) if !is_pack => true,
+        // All at once.
+        Call::Settle(Then::AcknowledgeAll) => left.len() == usize::from(PACK),
+        _ => false,
+    };
+    rule(is_pack || !left.is_empty(), 5, || {
+        format!("the message of block {block} is over twice")
+    })?;
+    let fate = |message: usize| {
+        rule(state.ledger.fate[message] == Fate::Taken, 5, || {
+            format!("message {message} is over twice")
+        })?;
+        if acknowledged {
+            return Ok((message, Fate::Acknowledged));
+        }
+        rule(cancelled, 5, || format!("message {message} is lost"))?;
+        Ok((message, Fate::Discarded))
+    };
+    left.into_iter().map(fate).collect()
 }
 
 /// Row 10 and R4.
 fn came_back(
     state: &State,
     process: usize,
-    message: u8,
+    block: u8,
     now: Block,
     limit: u8,
-) -> Result<Fate, Violation> {
-    rule(is_taken(state, message), 5, || {
-        format!("message {message} came back twice")
-    })?;
+) -> Result<Fates, Violation> {
     let late = state.processes[process].since.cancelled;
-    rule(!late, 5, || {
-        format!("message {message} came back after the cancel")
-    })?;
     let is_dead = now.is(BlockState::Dead);
-    let times = state.ledger.handed_out[usize::from(message)];
-    let rejected = state.processes[process].call == Call::Reject;
-    let is_right = rejected || (times >= limit) == is_dead && now.attempts() == times;
-    rule(is_right, 4, || {
-        format!("message {message} was handed out {times} times")
-    })?;
-    Ok(if is_dead {
+    let fate = if is_dead {
         Fate::Letter
     } else {
         Fate::Returned
-    })
+    };
+    let call = state.processes[process].call;
+    let rejected = matches!(call, Call::Reject | Call::Settle(Then::Reject));
+    let first = state.ledger.payload[usize::from(block)];
+    let left: Vec<usize> = left(state, block).collect();
+    rule(!left.is_empty(), 5, || "nothing came back".to_owned())?;
+    let mut any_live = false;
+    for &message in &left {
+        rule(state.ledger.fate[message] == Fate::Taken, 5, || {
+            format!("message {message} came back twice")
+        })?;
+        rule(!late, 5, || {
+            format!("message {message} came back after the cancel")
+        })?;
+        let times = state.ledger.handed_out[message];
+        let is_right = if state.memory.is_pack(block) {
+            let mark = state.memory.mark(block, small(message as u64) - first);
+            any_live |= mark.is_live(limit);
+            mark.handed_out() == times
+        } else {
+            rejected || (times >= limit) == is_dead && now.attempts() == times
+        };
+        rule(is_right, 4, || {
+            format!("message {message} was handed out {times} times")
+        })?;
+    }
+    let is_right = !state.memory.is_pack(block) || any_live != is_dead;
+    rule(is_right, 4, || {
+        "a pack is dead, and some of it may be handed out".to_owned()
+    })?;
+    Ok(left.into_iter().map(|message| (message, fate)).collect())
 }
 
 /// The block is not Returned any more.

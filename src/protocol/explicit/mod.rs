@@ -23,12 +23,14 @@
 //! out from it, up to the next one. Between any two steps any other process may go on, and one that is mortal may die;
 //! where pre-emptions are counted, deaths are not. A stop is a process that does not go on, which is part of every
 //! interleaving; and in a part of the states everybody is stopped but for one newcomer, who must be able to recover the
-//! dead, send, receive all that is in nobody's hands, and close.
+//! dead, send, receive all that is in nobody's hands, and close. Wherever nobody can go on, the books that the queue
+//! keeps itself are compared with the ledger's.
 //!
 //! *What is left out.* Accesses take effect one after the other, at once: what weak memory adds is for the
-//! models under loom. Blocks hold one message: packs are for `ipc-tests`. Of the layers above there is the waiting of
-//! `queue::wait`, without spinning, and the sweeps of `segment::sweep`; the verdict of death and the locks are the
-//! kernel's, and right. Laps wrap, from `u32::MAX` to 0; that nobody stops for a multiple of 2^32 laps is assumed here
+//! models under loom. Packs have two messages, and one thread has all of a pack in hand. Of the layers above there is the
+//! waiting of `queue::wait`, without spinning, what `queue::packs` does with the marks of a pack, and the sweeps of
+//! `segment::sweep`; the verdict of death and the locks are the kernel's, and right. Huge blocks are for the tests of
+//! `segment::huge`. Laps wrap, from `u32::MAX` to 0; that nobody stops for a multiple of 2^32 laps is assumed here
 //! as everywhere.
 
 #![allow(

@@ -121,6 +121,38 @@ pub(super) enum Mutant {
     FreeWithoutWake,
     /// The last release on a closed queue wakes nobody.
     SettleWithoutWake,
+    /// A receiver takes a message and wakes nobody who waits for room.
+    TakeWithoutWake,
+    /// A message comes back and nobody is woken who waits for one.
+    ReturnWithoutWake,
+    /// A block is withdrawn and nobody is woken who waits for one (row 11).
+    WithdrawWithoutWake,
+    /// The dead are recovered, and nobody is woken (R7).
+    RecoverWithoutWake,
+    /// Recovery leaves more dead letters than the limit says (row 14).
+    RecoverWithoutTrim,
+    /// Whoever returned a message while a cancel came leaves it where nobody will receive it (row 15).
+    ReturnLateIsLeft,
+    /// So does whoever recovered the process that held it.
+    RecoverLateIsLeft,
+    /// What is to be discarded is freed by a plain store (row 15).
+    DiscardReturnedByStore,
+    /// Whoever ends a queue does not look for what came back meanwhile (row 14).
+    EndWithoutTrim,
+    /// The letters of a pack are dropped together or not at all (row 14).
+    PackIsNotTrimmed,
+    /// A message of a pack is handed out and its mark does not say so (M2 of `batch`).
+    HandOutUnmarked,
+    /// A pack that has been counted is counted again (M4).
+    CountPackAgain,
+    /// A pack is counted although the block may hold another one by now (M4).
+    CountPackUnseen,
+    /// A pack is counted after it has left its holder's hands (M4).
+    CountPackAfterwards,
+    /// Whoever sends a pack leaves the bit of the one before it (M4).
+    BeginWithoutCount,
+    /// Whoever recovers the holder of a pack does not count it (M4).
+    RecoverWithoutCount,
 }
 
 pub(super) const MUTANTS: &[(Mutant, &str)] = &[
@@ -239,6 +271,43 @@ pub(super) const MUTANTS: &[(Mutant, &str)] = &[
     (Mutant::WakeOneInsteadOfAll, "two sleep until the close"),
     (Mutant::FreeWithoutWake, "two sleep for a block"),
     (Mutant::SettleWithoutWake, "one sleeps until all is settled"),
+    (Mutant::TakeWithoutWake, "one sleeps for room"),
+    (Mutant::ReturnWithoutWake, "one sleeps for what comes back"),
+    (
+        Mutant::WithdrawWithoutWake,
+        "one sleeps for a block that is withdrawn",
+    ),
+    (
+        Mutant::RecoverWithoutWake,
+        "one sleeps for what a dead receiver had",
+    ),
+    (
+        Mutant::RecoverWithoutTrim,
+        "the holder of a pack dies, and few letters are kept",
+    ),
+    (Mutant::ReturnLateIsLeft, "cancel against a return"),
+    (Mutant::RecoverLateIsLeft, "a taker dies under cancel"),
+    (
+        Mutant::DiscardReturnedByStore,
+        "cancel against a return of a pack",
+    ),
+    (Mutant::EndWithoutTrim, "a return at the very end"),
+    (
+        Mutant::PackIsNotTrimmed,
+        "the dead letters of a pack are too many",
+    ),
+    (Mutant::HandOutUnmarked, "a pack is returned and received"),
+    (Mutant::CountPackAgain, "the holder of a pack dies"),
+    (
+        Mutant::CountPackUnseen,
+        "two recoverers of the holder of a pack",
+    ),
+    (Mutant::CountPackAfterwards, "the holder of a pack dies"),
+    (Mutant::BeginWithoutCount, "a pack after a pack"),
+    (
+        Mutant::RecoverWithoutCount,
+        "the holder of a pack dies under cancel",
+    ),
 ];
 
 /// The mutants of the real functions, and how many pre-emptions it takes to catch each. `R6ReadsRingFirst` is not
@@ -305,5 +374,22 @@ pub(super) const FLAWS: &[(Flaw, &str, u8)] = &[
         Flaw::VacateKeepsIncarnation,
         "a sender's row is used again",
         2,
+    ),
+    (
+        Flaw::ReturnLateIsLeft,
+        "cancel against a return of a pack",
+        2,
+    ),
+    (Flaw::EndWithoutTrim, "a return at the very end", 2),
+    (
+        Flaw::RecoverWithoutTrim,
+        "the holder of a pack dies, and few letters are kept",
+        2,
+    ),
+    (Flaw::CountPackAgain, "the holder of a pack dies", 2),
+    (
+        Flaw::CountPackUnseen,
+        "two recoverers of the holder of a pack",
+        3,
     ),
 ];

@@ -6,7 +6,7 @@
 
 use super::super::Corrupt;
 use super::super::peers::Role;
-use super::words::{MOST, Park, small};
+use super::words::{MOST, PACK, Park, small};
 
 /// One thing that a process does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +15,10 @@ pub(super) enum Deed {
     Send,
     /// Send the next message; wait while there is no free block, or no room.
     SendPatiently,
+    /// Send the next messages in a pack, if there is a free block and room.
+    SendPack,
+    /// As [`Deed::SendPack`]; wait while there is no free block, or no room.
+    SendPackPatiently,
     /// Receive a message if there is one.
     Receive(Then),
     /// Wait for a message.
@@ -47,12 +51,16 @@ pub(super) enum Deed {
 }
 
 /// What a receiver does with a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Then {
     Acknowledge,
+    /// Of a pack, hand out one message and give it back. All others go back with it.
     GiveBack,
+    /// Of a pack, reject one message.
     Reject,
     Keep,
+    /// Of a pack, acknowledge all messages at once if none has been handed out before.
+    AcknowledgeAll,
 }
 
 /// One call of a function of the protocol.
@@ -70,6 +78,8 @@ pub(super) enum Call {
     Acknowledge,
     GiveBack,
     Reject,
+    /// What becomes of a message, or a pack, where there may be packs.
+    Settle(Then),
     OpenLetter,
     PutBackLetter,
     DiscardLetter,
@@ -267,8 +277,8 @@ impl Process {
             return;
         };
         self.call = match *deed {
-            Deed::Send => Call::Allocate,
-            Deed::SendPatiently => Call::AllocateUnlessClosing,
+            Deed::Send | Deed::SendPack => Call::Allocate,
+            Deed::SendPatiently | Deed::SendPackPatiently => Call::AllocateUnlessClosing,
             Deed::Receive(_)
             | Deed::ReceivePatiently(_)
             | Deed::ReceiveBriefly(_)
@@ -300,7 +310,7 @@ impl Process {
     }
 
     /// Go on after a call.
-    pub(super) fn go_on(&mut self, script: &[Deed], rows: u8, outcome: Outcome) {
+    pub(super) fn go_on(&mut self, script: &[Deed], rows: u8, packs: bool, outcome: Outcome) {
         self.log.clear();
         let Some(&deed) = script.get(usize::from(self.deed)) else {
             return;
@@ -322,14 +332,16 @@ impl Process {
             Outcome::Block(hand) => {
                 self.local.hand = Some(hand);
                 self.local.wait = Wait::Not;
-                self.with_block(script, deed, was);
+                self.with_block(script, deed, was, packs);
             }
             Outcome::Tenant(row, tenant) => {
                 self.local.row = row;
                 self.local.tenant = tenant;
                 self.next_deed(script);
             }
-            Outcome::Full if deed == Deed::Send => self.call = Call::Withdraw,
+            Outcome::Full if matches!(deed, Deed::Send | Deed::SendPack) => {
+                self.call = Call::Withdraw;
+            }
             Outcome::Full | Outcome::Empty | Outcome::Nothing if waits(deed) && !self.sweeps() => {
                 self.wait(script, deed);
             }
@@ -353,22 +365,23 @@ impl Process {
     }
 
     /// There is a block in hand now.
-    fn with_block(&mut self, script: &[Deed], deed: Deed, was: Call) {
+    fn with_block(&mut self, script: &[Deed], deed: Deed, was: Call, packs: bool) {
         self.call = match deed {
-            Deed::Send | Deed::SendPatiently if was != Call::Offer => {
-                self.local.sent += 1;
+            _ if messages_of(deed) > 0 && was != Call::Offer => {
+                self.local.sent += messages_of(deed);
                 Call::Offer
             }
-            Deed::Send | Deed::SendPatiently => Call::Publish,
+            _ if messages_of(deed) > 0 => Call::Publish,
             Deed::Receive(then)
             | Deed::ReceivePatiently(then)
             | Deed::ReceiveBriefly(then)
             | Deed::ReceiveAll(then)
             | Deed::Drain(then) => match then {
-                Then::Acknowledge => Call::Acknowledge,
+                Then::Keep => return self.next_deed(script),
+                _ if packs => Call::Settle(then),
+                Then::Acknowledge | Then::AcknowledgeAll => Call::Acknowledge,
                 Then::GiveBack => Call::GiveBack,
                 Then::Reject => Call::Reject,
-                Then::Keep => return self.next_deed(script),
             },
             Deed::LookAtLetter => Call::PutBackLetter,
             _ => Call::DiscardLetter,
@@ -378,16 +391,16 @@ impl Process {
     /// What a waiting deed tries again and again.
     fn attempt(&self, deed: Deed) -> Call {
         match (deed, self.local.hand) {
-            (Deed::SendPatiently, None) => Call::AllocateUnlessClosing,
-            (Deed::SendPatiently, Some(_)) => Call::Publish,
+            (Deed::SendPatiently | Deed::SendPackPatiently, None) => Call::AllocateUnlessClosing,
+            (Deed::SendPatiently | Deed::SendPackPatiently, Some(_)) => Call::Publish,
             _ => Call::Receive,
         }
     }
 
     fn park(&self, deed: Deed) -> Park {
         match (deed, self.local.hand) {
-            (Deed::SendPatiently, None) => Park::Blocks,
-            (Deed::SendPatiently, Some(_)) => Park::Space,
+            (Deed::SendPatiently | Deed::SendPackPatiently, None) => Park::Blocks,
+            (Deed::SendPatiently | Deed::SendPackPatiently, Some(_)) => Park::Space,
             _ => Park::Items,
         }
     }
@@ -452,6 +465,7 @@ pub(super) const fn waits(deed: Deed) -> bool {
     matches!(
         deed,
         Deed::SendPatiently
+            | Deed::SendPackPatiently
             | Deed::ReceivePatiently(_)
             | Deed::ReceiveBriefly(_)
             | Deed::ReceiveAll(_)
@@ -476,6 +490,15 @@ pub(super) fn message_of(scripts: &[&[Deed]], process: usize, sent: u8) -> u8 {
 
 /// How many messages a script sends at the most.
 pub(super) fn sends(script: &[Deed]) -> usize {
-    let sends = |deed: &&Deed| matches!(deed, Deed::Send | Deed::SendPatiently);
-    script.iter().filter(sends).count()
+    let sends = script.iter().map(|&deed| usize::from(messages_of(deed)));
+    sends.sum()
+}
+
+/// How many messages a deed sends.
+const fn messages_of(deed: Deed) -> u8 {
+    match deed {
+        Deed::Send | Deed::SendPatiently => 1,
+        Deed::SendPack | Deed::SendPackPatiently => PACK,
+        _ => 0,
+    }
 }

@@ -5,22 +5,23 @@
 //! So it can be run from its start again and again, be told what its accesses have given before, and be left by
 //! unwinding at the second access that is new. A process that stops there for good has died there.
 
-use super::super::batch::Marks;
+use super::super::batch::{Mark, Marks};
 use super::super::blocks::{Block, BlockHeader, BlockIndex};
 use super::super::lifecycle::{Arrival, LifecycleWord};
+use super::super::operations::books::{self, Books};
 use super::super::operations::receive::{self, Receive};
 use super::super::operations::recover::{self, Deceased};
 use super::super::operations::send::{self, Publish};
-use super::super::operations::{InHand, close, letters, sides};
+use super::super::operations::{InHand, batch, close, letters, sides};
 use super::super::parking::ParkingWord;
 use super::super::peers::{PeerRow, Role, Roles, Row, Tenancy, Tenant};
 use super::super::returned::ReturnedWord;
 use super::super::ring::{Hint, Lap, Position, RingSize, Slot, SlotWord};
 use super::super::{Corrupt, Limits, Words, mutants};
 use super::configuration::Configuration;
-use super::process::{Call, Deed, Hand, Outcome};
+use super::process::{Call, Deed, Hand, Outcome, Then};
 use super::state::{Run, SLICE_OVER};
-use super::words::{Access, Park, Word, small};
+use super::words::{Access, Memory, PACK, Park, Word, small};
 use crate::sync::observed::{self, Observer, watch};
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 use core::cell::{OnceCell, RefCell};
@@ -73,7 +74,6 @@ struct Queue {
     parking: [ParkingWord; 3],
     dropped_letters: AtomicU64,
     discarded: AtomicU64,
-    packed: AtomicU64,
     /// Which word has which address, once they have one that stays.
     words: OnceCell<Rc<HashMap<usize, Word>>>,
     watcher: RefCell<Option<Rc<Watcher>>>,
@@ -115,7 +115,6 @@ impl Queue {
             parking: [ParkingWord::new(), ParkingWord::new(), ParkingWord::new()],
             dropped_letters: AtomicU64::new(0),
             discarded: AtomicU64::new(0),
-            packed: AtomicU64::new(0),
             words: OnceCell::new(),
             watcher: RefCell::default(),
         }
@@ -141,11 +140,21 @@ impl Queue {
         for (number, slot) in (0..).zip(&self.ring) {
             words.insert(from_ref(slot).addr(), Word::Slot(number));
         }
-        for (number, (header, _)) in (0..).zip(&self.blocks) {
+        for (number, (header, marks)) in (0..).zip(&self.blocks) {
             let address = from_ref(&header.word).addr();
             words.insert(address, Word::Block(number));
-            // The position comes right after the word (`BlockHeader` is laid out as in C).
+            // `BlockHeader` is laid out as in C: the position comes right after the word, and then the length and the
+            // note, which matter where there are packs.
             words.insert(address + size_of::<AtomicU64>(), Word::Position(number));
+            if self.configuration.packs {
+                let length = address + 2 * size_of::<AtomicU64>();
+                words.insert(length, Word::Length(number));
+                words.insert(length + size_of::<AtomicU32>(), Word::Note(number));
+                let (beyond, marks) = marks.addresses();
+                words.insert(beyond, Word::Beyond(number));
+                let marks = (0..PACK).zip(marks);
+                words.extend(marks.map(|(message, mark)| (mark, Word::Mark(number, message))));
+            }
         }
         for (number, row) in (0..).zip(&self.rows) {
             // The tenant comes first.
@@ -226,10 +235,6 @@ impl Words for Queue {
         &self.discarded
     }
 
-    fn packed(&self) -> &AtomicU64 {
-        &self.packed
-    }
-
     fn wake(&self, word: &ParkingWord, count: u32) -> u32 {
         let address = from_ref(word.word()).addr();
         let watcher = self.watcher.borrow().clone().expect("within a step");
@@ -240,6 +245,30 @@ impl Words for Queue {
     fn pass_by(&self) {}
 
     fn prefetch_block(&self, _: BlockIndex) {}
+}
+
+/// The books that a queue with these words keeps.
+pub(super) fn books(configuration: &'static Configuration, memory: &Memory) -> Books {
+    let queue = queue_of(configuration);
+    let reader = Rc::new(Reader {
+        words: Rc::clone(queue.words()),
+        memory: *memory,
+    });
+    watch(reader, || books::count(&*queue, &books::blocks(&*queue)))
+}
+
+/// Somebody who only looks.
+struct Reader {
+    words: Rc<HashMap<usize, Word>>,
+    memory: Memory,
+}
+
+impl Observer for Reader {
+    fn access(&self, address: usize, access: observed::Access) -> Option<u64> {
+        let word = *self.words.get(&address)?;
+        assert_eq!(access, observed::Access::Load, "{word:?} is written to");
+        Some(self.memory.get(word))
+    }
 }
 
 /// In the place of the words.
@@ -265,7 +294,6 @@ impl Observer for Watcher {
             observed::Access::Exchange(expected, to) => Access::Exchange(expected, to),
             observed::Access::Swap(value) => Access::Swap(value),
             observed::Access::Add(value) => Access::Add(value),
-            observed::Access::Sub(value) => Access::Add(value.wrapping_neg()),
             observed::Access::Or(bits) => Access::Or(bits),
             observed::Access::And(bits) => Access::And(bits),
         };
@@ -292,7 +320,13 @@ impl Caller<'_> {
             Call::Allocate | Call::AllocateUnlessClosing => Ok(self.allocate()),
             Call::Offer => {
                 let mut block = self.in_hand()?;
-                send::offer(queue, &mut block, 8)?;
+                let deed = self.watcher.run.borrow().deed();
+                if matches!(deed, Some(Deed::SendPack | Deed::SendPackPatiently)) {
+                    batch::begin(queue, &block, PACK.into())?;
+                    batch::offer(queue, &mut block, 8)?;
+                } else {
+                    send::offer(queue, &mut block, 8)?;
+                }
                 Ok(taken(&block))
             }
             Call::Publish => self.publish(),
@@ -305,12 +339,13 @@ impl Caller<'_> {
             Call::Acknowledge => done(receive::acknowledge(queue, &self.in_hand()?)),
             Call::GiveBack => done(receive::give_back(queue, &self.in_hand()?)),
             Call::Reject => done(receive::reject(queue, &self.in_hand()?)),
+            Call::Settle(then) => done(self.settle(&self.in_hand()?, then)),
             Call::OpenLetter => Ok(letters::letters(queue)
                 .into_iter()
                 .find_map(|(position, index)| letters::open(queue, self.me(), position, index))
                 .map_or(Outcome::Nothing, |read| taken(&read))),
             Call::PutBackLetter => done(letters::put_back(queue, &self.in_hand()?)),
-            Call::DiscardLetter => done(letters::discard(queue, &self.in_hand()?)),
+            Call::DiscardLetter => done(self.discard_letters(&self.in_hand()?)),
             Call::Close => close::close(queue).map(Outcome::First),
             Call::Cancel => done(close::cancel(queue, self.me()).map(drop)),
             Call::Announce(park) => {
@@ -334,11 +369,65 @@ impl Caller<'_> {
             Call::LookAfter(row) => self.look_after(row),
             Call::Tidy => done(recover::tidy(queue)),
             Call::TidyBlocks => {
-                recover::tidy_blocks(queue);
+                recover::tidy_blocks(queue, self.me());
                 Ok(Outcome::Done)
             }
             Call::Rest(rest) => unreachable!("only the model forgets: {rest:?}"),
         }
+    }
+
+    /// As `queue::packs` and `queue::lease` do it.
+    fn settle(&self, held: &InHand, then: Then) -> Result<()> {
+        let queue = self.queue;
+        let pack = if queue.configuration.packs {
+            batch::pack(queue, held.index)?
+        } else {
+            None
+        };
+        let Some(pack) = pack else {
+            return match then {
+                Then::GiveBack => receive::give_back(queue, held),
+                Then::Reject => receive::reject(queue, held),
+                _ => receive::acknowledge(queue, held),
+            };
+        };
+        pack.open(held.word);
+        if then == Then::AcknowledgeAll && pack.marks.are_fresh(pack.count) {
+            for message in 0..pack.count {
+                pack.marks.hand_out(message, Mark::FRESH);
+            }
+            return batch::acknowledge(queue, held);
+        }
+        for message in 0..pack.count {
+            let mark = pack.marks.get(message);
+            if !mark.is_live(queue.limits().attempts) {
+                continue;
+            }
+            pack.marks.hand_out(message, mark);
+            match then {
+                Then::GiveBack => break,
+                Then::Reject => {
+                    pack.marks.reject(message);
+                    break;
+                }
+                _ => pack.marks.finish(message),
+            }
+        }
+        batch::settle(queue, held)
+    }
+
+    /// As `queue::letters` does it.
+    fn discard_letters(&self, read: &InHand) -> Result<()> {
+        let queue = self.queue;
+        let Some(pack) = batch::pack(queue, read.index)? else {
+            return letters::discard(queue, read);
+        };
+        for message in 0..pack.count {
+            if !pack.marks.get(message).is_done() {
+                pack.marks.finish(message);
+            }
+        }
+        letters::put_back(queue, read)
     }
 
     fn number(&self) -> u8 {
@@ -471,7 +560,7 @@ impl Caller<'_> {
         let Some(dead) = Deceased::of(self.queue, row, tenant) else {
             return Ok(Outcome::Nothing);
         };
-        done(recover::recover(self.queue, &dead).map(drop))
+        done(recover::recover(self.queue, Some(self.me()), &dead).map(drop))
     }
 }
 

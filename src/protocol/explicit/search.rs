@@ -198,6 +198,12 @@ impl Search {
     fn at_an_end(&mut self, node: &Node) -> Result<(), Violation> {
         let state = &node.state;
         let sleeps = |life: Life| matches!(life, Life::Asleep(_));
+        let is_recovered = self.machine.are_recovered(state);
+        if is_recovered {
+            // Then nothing depends on slices: recovery has woken everybody, and left nothing undone.
+            self.look_for_lost_wakes(state)?;
+            Ledger::at_rest(state, self.machine.configuration)?;
+        }
         let mut sleepers = state.processes.iter().filter(|it| sleeps(it.life));
         // A slice is all that a death can cost.
         if state.slices < state.deaths + u8::from(state.deaths > 0) && sleepers.next().is_some() {
@@ -205,10 +211,11 @@ impl Search {
             self.reach(next, node.number, Move::EndSlices, node.last, node.used);
             return Ok(());
         }
-        for sleeper in 0..state.processes.len() {
-            if sleeps(state.processes[sleeper].life) {
-                self.look_for_lost_wake(state, sleeper)?;
-            }
+        self.look_for_lost_wakes(state)?;
+        Ledger::balance(state, self.machine.configuration)?;
+        if !is_recovered {
+            let swept = self.alone(state, Epilogue::Sweeper)?;
+            Ledger::at_rest(&swept, self.machine.configuration)?;
         }
         // While nobody dies, nothing depends on sweeps.
         let epilogue = if state.deaths > 0 {
@@ -224,6 +231,15 @@ impl Search {
             return Err("I8: closed and drained, and nobody is told".to_owned());
         }
         Ledger::settle(&state, configuration)
+    }
+
+    fn look_for_lost_wakes(&self, state: &State) -> Result<(), Violation> {
+        for sleeper in 0..state.processes.len() {
+            if matches!(state.processes[sleeper].life, Life::Asleep(_)) {
+                self.look_for_lost_wake(state, sleeper)?;
+            }
+        }
+        Ok(())
     }
 
     /// Nobody sleeps although there is what it waits for.

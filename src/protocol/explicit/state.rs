@@ -96,6 +96,14 @@ impl Machine {
         self.configuration.script(process, self.epilogue)
     }
 
+    /// Whether every process that has died, has been recovered.
+    pub(super) fn are_recovered(&self, state: &State) -> bool {
+        (0..self.configuration.rows()).all(|row| {
+            let tenant = state.memory.row(row);
+            !tenant.is_taken() || !self.has_died(state, row, tenant.incarnation().get())
+        })
+    }
+
     /// What the kernel says.
     fn has_died(&self, state: &State, row: u8, incarnation: u64) -> bool {
         row + 1 < self.configuration.rows()
@@ -354,7 +362,7 @@ impl Run {
         let script = self.machine.script(self.process);
         let process = &mut self.state.processes[self.process];
         process.local = self.local;
-        process.go_on(script, configuration.rows(), outcome);
+        process.go_on(script, configuration.rows(), configuration.packs, outcome);
         if outcome == Outcome::Woken && self.machine.mutant == Some(Mutant::LeaverEatsAWake) {
             process.leave_wait(script);
         }

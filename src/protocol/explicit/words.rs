@@ -1,6 +1,7 @@
 //! The words of one small queue as plain numbers, each encoded as in shared memory.
 
-use super::super::blocks::Block;
+use super::super::batch::Mark;
+use super::super::blocks::{Block, BlockHeader};
 use super::super::lifecycle::Lifecycle;
 use super::super::peers::Tenant;
 use super::super::ring::{Lap, Position, RingSize, Slot};
@@ -11,7 +12,11 @@ pub(super) const MOST: usize = 4;
 /// ... or more rows than this.
 const MOST_ROWS: usize = 6;
 const OTHERS: usize = 3 * MOST + MOST_ROWS;
-const COUNT: usize = OTHERS + 7;
+const PACKS: usize = OTHERS + 7;
+const COUNT: usize = PACKS + 2 * MOST_PACKS;
+/// How many blocks may hold packs, and how many messages a pack has.
+pub(super) const MOST_PACKS: usize = 2;
+pub(super) const PACK: u8 = 2;
 
 /// The name of a word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +25,14 @@ pub(super) enum Word {
     Block(u8),
     /// Where the message in a block stands in the order of acceptance.
     Position(u8),
+    /// How long the message in a block is, and whether it is a pack.
+    Length(u8),
+    /// How many messages a pack has, and whether its holder has opened it.
+    Note(u8),
+    /// How many messages were accepted in a block beyond the first of their pack.
+    Beyond(u8),
+    /// What has become of a message of the pack in a block.
+    Mark(u8, u8),
     Row(u8),
     Lifecycle,
     Returned,
@@ -50,6 +63,19 @@ impl Word {
             Self::Parking(Park::Items) => OTHERS + 4,
             Self::Parking(Park::Space) => OTHERS + 5,
             Self::Parking(Park::Blocks) => OTHERS + 6,
+            Self::Length(block) | Self::Note(block) => PACKS + 2 * usize::from(block),
+            Self::Beyond(block) | Self::Mark(block, _) => PACKS + 1 + 2 * usize::from(block),
+        }
+    }
+
+    /// Which bits of a number the word is, for several words share one: the first, and how many.
+    fn bits(self) -> (u32, u32) {
+        match self {
+            Self::Length(_) => (0, 32),
+            Self::Note(_) => (32, 32),
+            Self::Mark(_, message) => (8 * u32::from(message), 8),
+            Self::Beyond(_) => (8 * u32::from(PACK), 64 - 8 * u32::from(PACK)),
+            _ => (0, 64),
         }
     }
 }
@@ -93,11 +119,15 @@ impl Memory {
     }
 
     pub(super) fn get(&self, word: Word) -> u64 {
-        self.0[word.number()]
+        let (first, count) = word.bits();
+        self.0[word.number()] >> first & (u64::MAX >> (64 - count))
     }
 
     pub(super) fn set(&mut self, word: Word, value: u64) {
-        self.0[word.number()] = value;
+        let (first, count) = word.bits();
+        let mask = u64::MAX >> (64 - count) << first;
+        let number = &mut self.0[word.number()];
+        *number = *number & !mask | value << first & mask;
     }
 
     /// Do what memory can do by itself; what was there before.
@@ -119,6 +149,16 @@ impl Memory {
         Block::from_bits(self.get(Word::Block(number)))
     }
 
+    /// Whether the block holds a pack.
+    pub(super) fn is_pack(&self, number: u8) -> bool {
+        usize::from(number) < MOST_PACKS
+            && BlockHeader::is_packed_length(small_length(self.get(Word::Length(number))))
+    }
+
+    pub(super) fn mark(&self, number: u8, message: u8) -> Mark {
+        Mark::from_bits(small(self.get(Word::Mark(number, message))))
+    }
+
     pub(super) fn row(&self, number: u8) -> Tenant {
         Tenant::from_bits(self.get(Word::Row(number)))
     }
@@ -131,6 +171,10 @@ impl Memory {
 /// A number that is known to be small.
 pub(super) fn small(number: u64) -> u8 {
     u8::try_from(number).expect("a small number")
+}
+
+fn small_length(length: u64) -> u32 {
+    u32::try_from(length).expect("a word of 32 bits")
 }
 
 /// Which slot a position lives in.

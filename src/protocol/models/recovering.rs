@@ -24,7 +24,7 @@ fn repair(queue: &Heap, victim: &Peer, tenant: Tenant) -> bool {
     let Some(dead) = Deceased::of(queue, victim.row, tenant) else {
         return false;
     };
-    matches!(recover(queue, &dead), Ok(Recovery::Done(_)))
+    matches!(recover(queue, None, &dead), Ok(Recovery::Done(_)))
 }
 
 /// Row 5 and no more.

@@ -2,12 +2,13 @@
 
 use super::super::batch::{MOST, Marks, Tally};
 use super::super::blocks::{Block, BlockHeader, BlockIndex, State};
+use super::super::mutants::{Mutant, active};
 use super::super::peers::Row;
 use super::super::ring::Position;
 use super::super::{Corrupt, Words};
 use super::receive::{give, release};
 use super::{InHand, help, send};
-use crate::sync::Ordering;
+use crate::sync::{Ordering, fence};
 
 /// A block that holds several messages: how many, and their marks.
 #[derive(Clone, Copy, Debug)]
@@ -48,6 +49,7 @@ pub(crate) fn begin<W: Words>(words: &W, owned: &InHand, count: usize) -> Result
     let header = words.block(owned.index).ok_or(Corrupt::NoSuchBlock)?;
     let marks = words.marks(owned.index).ok_or(Corrupt::NotAPack)?;
     marks.clear(count);
+    marks.begin_count();
     header.set_packed(count, owned.word.generation());
     Ok(())
 }
@@ -55,6 +57,31 @@ pub(crate) fn begin<W: Words>(words: &W, owned: &InHand, count: usize) -> Result
 /// Row 2 for a pack that has been begun, whose payload is complete and `length` bytes long.
 pub(crate) fn offer<W: Words>(words: &W, owned: &mut InHand, length: u32) -> Result<(), Corrupt> {
     send::offer(words, owned, BlockHeader::packed_length(length))
+}
+
+/// M4: count the messages of an accepted pack, if that has not been done. `seen` is the word that the block had when
+/// the pack was known to be accepted: by the process that has it in hand, or that is about to take it from the dead.
+pub(crate) fn count_accepted<W: Words>(words: &W, index: BlockIndex, seen: Block) {
+    // Nonsense is met by whoever reads the pack.
+    let Ok(Some(pack)) = pack(words, index) else {
+        return;
+    };
+    let beyond = pack.marks.beyond();
+    if beyond.has_present() && !active(Mutant::CountPackAgain) {
+        return;
+    }
+    // What was read so far is of this pack if the word is still the same after it: then the exchange can only count
+    // this one.
+    fence(Ordering::Acquire);
+    if active(Mutant::CountPackUnseen) || pack.header.word.load() == seen {
+        pack.marks.count(beyond, pack.count);
+    }
+}
+
+/// Row 8 for all messages of a pack at once.
+pub(crate) fn acknowledge<W: Words>(words: &W, held: &InHand) -> Result<(), Corrupt> {
+    count_accepted(words, held.index, held.word);
+    release(words, held, held.word.free())
 }
 
 /// How many messages a block stands for that are not done: one, unless it is a pack.
@@ -100,6 +127,7 @@ pub(crate) fn put_back<W: Words>(words: &W, index: BlockIndex, read: Block) -> B
 /// Rows 8 and 10 for a pack: nobody has any of its messages in hand any more. Returned, buried or freed, as its
 /// marks say.
 pub(crate) fn settle<W: Words>(words: &W, held: &InHand) -> Result<(), Corrupt> {
+    count_accepted(words, held.index, held.word);
     let left = messages(words, held.index).left();
     if left > 0 && words.lifecycle().load().is_cancelled() {
         release(words, held, held.word.free())?;
@@ -117,9 +145,6 @@ pub(crate) fn settle<W: Words>(words: &W, held: &InHand) -> Result<(), Corrupt> 
 /// ([`Pack::open`]). What is in there must not be overlooked by one that finds the queue drained.
 #[cold]
 pub(crate) fn in_transit<W: Words>(words: &W, me: Row) -> Result<bool, Corrupt> {
-    if words.packed().load(Ordering::Acquire) == 0 {
-        return Ok(false);
-    }
     // As for a verdict: a message that is taken is Held in its block before the blocks are looked at.
     for number in 0..words.ring_size().slots() {
         let position = Position(number);

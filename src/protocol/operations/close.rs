@@ -6,6 +6,7 @@ use super::super::{Corrupt, Words};
 use super::receive::discard_all;
 use super::send::{Look, look};
 use super::wake_everybody;
+use crate::sync::fence_after_exchange;
 
 /// Close the queue. True if nobody had begun to before.
 ///
@@ -25,6 +26,8 @@ pub(crate) fn close<W: Words>(words: &W) -> Result<bool, Corrupt> {
 #[cold]
 pub(crate) fn cancel<W: Words>(words: &W, me: Row) -> Result<u64, Corrupt> {
     let _ = words.lifecycle().begin_cancel();
+    // Pairs with the fence in `receive::discard_returned`.
+    fence_after_exchange();
     seal(words)?;
     let discarded = discard_all(words, me)?;
     wake_everybody(words);

@@ -11,13 +11,15 @@ use super::{InHand, batch, blocks_in};
 use crate::sync::Ordering;
 
 /// Whether a block is a dead letter: once the queue has ended, a message that comes back is one too, for
-/// nobody will ever receive it.
-fn is_letter(life: Lifecycle, word: Block) -> bool {
-    word.is(State::Dead) || life.has_ended() && word.is(State::Returned)
+/// nobody will ever receive it. After a cancel it is about to be discarded.
+pub(super) fn is_letter(life: Lifecycle, word: Block) -> bool {
+    let is_late = life.has_ended() && !life.is_cancelled();
+    word.is(State::Dead) || is_late && word.is(State::Returned)
 }
 
 /// Row 14, by the process of row `me`: keep no more dead letters than the limit says; the oldest go first, and are
-/// counted. Without a row, the letters of a pack go together or not at all: others do the rest.
+/// counted. Without a row, which only a process lacks that is about to attach, the letters of a pack go together or
+/// not at all.
 #[cold]
 pub(super) fn bury<W: Words>(words: &W, me: Option<Row>) {
     let life = words.lifecycle().load();

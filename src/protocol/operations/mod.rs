@@ -3,6 +3,7 @@
 //! All of them are lock-free: a step fails only because another process has made progress.
 
 pub(crate) mod batch;
+pub(crate) mod books;
 pub(crate) mod close;
 pub(crate) mod letters;
 pub(crate) mod receive;

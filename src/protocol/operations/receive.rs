@@ -9,7 +9,7 @@ use super::super::{Corrupt, Words};
 use super::letters::bury;
 use super::send::wake_block_waiters;
 use super::{InHand, batch, blocks_in, close, come_back, help};
-use crate::sync::Ordering;
+use crate::sync::{Ordering, fence_after_exchange};
 
 /// How often, in positions, one of the receivers looks whether somebody has died.
 const PASS_BY_EVERY: u64 = 1024;
@@ -209,10 +209,38 @@ pub(crate) fn discard_all<W: Words>(words: &W, me: Row) -> Result<u64, Corrupt> 
 
 /// Row 8 for what nobody gets. How many messages that were.
 fn discard<W: Words>(words: &W, held: &InHand) -> Result<u64, Corrupt> {
+    batch::count_accepted(words, held.index, held.word);
     let count = batch::messages(words, held.index).left();
     release(words, held, held.word.free())?;
     words.discarded().fetch_add(count, Ordering::Relaxed);
     Ok(count)
+}
+
+/// Row 15: after a cancel, discards the messages that have been returned, in any process's place. Returns how many
+/// there were.
+///
+/// Whoever returns a message may have looked for the cancel just before it came. So it looks again afterwards, and
+/// so does whoever recovers a dead process: the canceller either sees the message, or they see its bit.
+#[cold]
+pub(super) fn discard_returned<W: Words>(words: &W) -> u64 {
+    // Pairs with the fence in `close::cancel`.
+    fence_after_exchange();
+    if !words.lifecycle().load().is_cancelled() || active(Mutant::ReturnLateIsLeft) {
+        return 0;
+    }
+    let mut discarded = 0;
+    for (_, index, word) in blocks_in(words, |word| word.is(State::Returned)) {
+        let count = batch::messages(words, index).left();
+        let exchanged = words
+            .block(index)
+            .is_some_and(|header| header.word.exchange(word, word.free()));
+        if exchanged {
+            words.discarded().fetch_add(count, Ordering::Relaxed);
+            discarded += count;
+            wake_block_waiters(words);
+        }
+    }
+    discarded
 }
 
 /// The ring is drained and closed. Is that the end?
@@ -249,6 +277,12 @@ fn verdict<W: Words>(words: &W, me: Row) -> Result<Receive, Corrupt> {
     if !active(Mutant::ClosedIsNotSticky) {
         words.lifecycle().end();
     }
+    // What came back since the look at the blocks is a dead letter now. Whoever returned it looks for the end
+    // afterwards: either it sees the bit, or this finds the letter.
+    fence_after_exchange();
+    if !active(Mutant::EndWithoutTrim) {
+        bury(words, Some(me));
+    }
     Ok(Receive::Closed)
 }
 
@@ -267,6 +301,7 @@ pub(crate) fn give_back<W: Words>(words: &W, held: &InHand) -> Result<(), Corrup
     if to.is(State::Free) {
         return discard(words, held).map(drop);
     }
+    batch::count_accepted(words, held.index, held.word);
     give(words, held, to)
 }
 
@@ -285,6 +320,9 @@ pub(super) fn give<W: Words>(words: &W, held: &InHand, to: Block) -> Result<(), 
     release(words, held, to)?;
     if to.is(State::Returned) && !said {
         words.returned().set();
+    }
+    if to.is(State::Returned) {
+        discard_returned(words);
     }
     if to.is(State::Dead) || words.lifecycle().load().has_ended() {
         bury(words, Some(held.word.row()));

@@ -31,7 +31,8 @@ use super::super::mutants::{Mutant, active};
 use super::super::peers::{Role, Row, Tenancy, Tenant};
 use super::super::ring::{Kind, Position};
 use super::super::{Corrupt, Words};
-use super::letters::bury;
+use super::letters::{bury, is_letter};
+use super::receive::discard_returned;
 use super::{batch, come_back, help, sides, wake_everybody};
 use crate::sync::Ordering;
 
@@ -129,10 +130,15 @@ impl Deceased {
     }
 }
 
-/// R1 to R7, and the end of a side if the dead process was the last one of it.
+/// R1 to R7, and the end of a side if the dead process was the last one of it, by the process of row `me`, if it has
+/// one.
 #[cold]
-pub(crate) fn recover<W: Words>(words: &W, dead: &Deceased) -> Result<Recovery, Corrupt> {
-    let recovery = match repair(words, dead) {
+pub(crate) fn recover<W: Words>(
+    words: &W,
+    me: Option<Row>,
+    dead: &Deceased,
+) -> Result<Recovery, Corrupt> {
+    let recovery = match repair(words, me, dead) {
         Ok(repairs) => Recovery::Done(repairs),
         Err(Stop::Overtaken) => Recovery::Overtaken,
         Err(Stop::Corrupt(corrupt)) => return Err(corrupt),
@@ -146,7 +152,7 @@ pub(crate) fn recover<W: Words>(words: &W, dead: &Deceased) -> Result<Recovery, 
     Ok(recovery)
 }
 
-fn repair<W: Words>(words: &W, dead: &Deceased) -> Result<Repairs, Stop> {
+fn repair<W: Words>(words: &W, me: Option<Row>, dead: &Deceased) -> Result<Repairs, Stop> {
     if active(Mutant::ConfirmBeforeReading) && Deceased::of(words, dead.row, dead.tenant).is_none()
     {
         return Err(Stop::Overtaken);
@@ -155,7 +161,7 @@ fn repair<W: Words>(words: &W, dead: &Deceased) -> Result<Repairs, Stop> {
     let mut repairs = Repairs::default();
     let early = active(Mutant::R6ReadsRingFirst).then(|| blocks_in_the_ring(words));
     let left = Estate::of(words, dead.row);
-    return_what_was_held(words, dead, &left.held, &mut repairs)?;
+    return_what_was_held(words, me, dead, &left.held, &mut repairs)?;
     withdraw_what_was_not_sent(words, dead, &left, early, &mut repairs)?;
     leave(words, dead)?;
     Ok(repairs)
@@ -216,12 +222,16 @@ impl Estate {
 /// R4.
 fn return_what_was_held<W: Words>(
     words: &W,
+    me: Option<Row>,
     dead: &Deceased,
     held: &[(Position, BlockIndex, Block)],
     repairs: &mut Repairs,
 ) -> Result<(), Stop> {
     for &(_, index, word) in held {
         let was_read = word.is(State::Read);
+        if !was_read {
+            batch::count_accepted(words, index, word);
+        }
         let left = batch::messages(words, index).left();
         let to = if was_read {
             batch::put_back(words, index, word)
@@ -246,9 +256,10 @@ fn return_what_was_held<W: Words>(
             _ => repairs.dead_letters += 1,
         }
     }
-    if !held.is_empty() {
-        bury(words, None);
-    }
+    // Unconditionally: another recoverer, or the dead process itself, may have died before it could. Some of the letters
+    // of a pack can be dropped by a process that has a row.
+    let me = me.filter(|_| !active(Mutant::RecoverWithoutTrim));
+    bury(words, me);
     Ok(())
 }
 
@@ -301,6 +312,8 @@ fn leave<W: Words>(words: &W, dead: &Deceased) -> Result<(), Stop> {
     if !active(Mutant::R7WithoutReturned) {
         words.returned().set();
     }
+    // Likewise: the cancel may have come between the look for it and the return.
+    discard_returned(words);
     wake_everybody(words);
     let row = words.row(dead.row).ok_or(Corrupt::NoSuchRow)?;
     row.vacate(dead.tenant)
@@ -314,29 +327,37 @@ pub(crate) fn tidy<W: Words>(words: &W) -> Result<(), Corrupt> {
     for role in [Role::Sender, Role::Receiver] {
         sides::end_if_deserted(words, role)?;
     }
-    if words.lifecycle().load().is_closing() {
+    let life = words.lifecycle().load();
+    if life.is_closing() {
         super::close::seal_for_another(words)?;
+    }
+    if life.is_cancelled() {
+        discard_returned(words);
     }
     Ok(())
 }
 
-/// As [`tidy`], for a process that has nothing better to do: it looks at every block.
+/// As [`tidy`], for a process that has nothing better to do: it looks at every block. By the process of row `me`.
 #[cold]
-pub(crate) fn tidy_blocks<W: Words>(words: &W) {
-    let mut letters = 0_u32;
+pub(crate) fn tidy_blocks<W: Words>(words: &W, me: Row) {
+    let life = words.lifecycle().load();
+    let mut letters = 0_u64;
     for index in (0..words.block_count()).filter_map(BlockIndex::new) {
         let Some(header) = words.block(index) else {
             continue;
         };
-        match header.word.load().state() {
+        let word = header.word.load();
+        if is_letter(life, word) {
+            letters += batch::messages(words, index).left();
+        }
+        match word.state() {
             // Its returner may be stopped just before it says so (T1 of `returned`).
             Some(State::Returned) if !words.returned().load().is_dirty() => words.returned().set(),
-            Some(State::Dead) => letters += 1,
             _ => {}
         }
     }
     // Whoever made one too many may have died before it could drop the oldest (row 14).
-    if letters > words.limits().max_dead_letters {
-        bury(words, None);
+    if letters > u64::from(words.limits().max_dead_letters) {
+        bury(words, Some(me));
     }
 }

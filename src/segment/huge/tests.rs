@@ -4,6 +4,7 @@ use super::*;
 use crate::os::supply::Supply;
 use crate::os::supply::tests::Machine;
 use crate::segment::tests::settings;
+use std::os::fd::AsRawFd;
 
 const ME: Row = Row::FIRST;
 const KIB: usize = 1024;
@@ -319,6 +320,37 @@ fn a_queue_larger_than_its_own_limit_is_not_made() {
     );
 }
 
+fn assert_all_free(segment: &Segment) {
+    for header in segment.headers_of(segment.geometry.huge_blocks()) {
+        assert!(is_free(header), "{header:?}");
+    }
+}
+
+/// The limits leave enough, and the kernel refuses all the same: here, because the descriptor may not write.
+#[test]
+fn a_block_for_which_the_kernel_has_no_memory_is_free_again() {
+    let mut segment = segment(16 * MIB, usize::MAX);
+    let base = segment.memory();
+    let path = format!("/proc/self/fd/{}", segment.file.as_raw_fd());
+    let read_only = std::fs::File::open(path).expect("a descriptor of its own");
+    let writable = core::mem::replace(&mut segment.file, read_only.into());
+    for wanted in [256 * KIB, MIB, 16 * MIB] {
+        // More often than there are blocks.
+        for is_short in (0..70).map(|round| round % 2 == 1) {
+            // One that has seen no lack takes the blocks in turn, another one does not.
+            segment.is_short.store(is_short, Ordering::Relaxed);
+            let refused = segment.take_huge(ME, class(&segment, wanted));
+            assert!(matches!(refused, Ok(Huge::NoMemory(_))), "{refused:?}");
+            assert_all_free(&segment);
+        }
+    }
+    assert_eq!(segment.memory(), base);
+    segment.file = writable;
+    let all: Vec<_> = (0..64).map(|_| take(&segment, 256 * KIB)).collect();
+    release_all(&segment, &all);
+    assert_all_free(&segment);
+}
+
 /// Many at once, with memory for few: no limit is passed, nothing is lost, and no access lacks memory.
 #[test]
 fn threads_that_fight_over_little_memory_keep_within_it() {
@@ -348,4 +380,5 @@ fn threads_that_fight_over_little_memory_keep_within_it() {
         }
     });
     assert!(segment.memory() <= limit);
+    assert_all_free(&segment);
 }

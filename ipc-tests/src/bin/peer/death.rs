@@ -73,6 +73,12 @@ impl Mortal {
                         "not sent"
                     });
                 }
+                "send-many" => {
+                    let results = self.results.as_ref().expect("results");
+                    io.say("sending");
+                    let sent = results.send_many(0..number);
+                    io.say(if sent.is_ok() { "sent" } else { "not sent" });
+                }
                 "fork" => io.say(fork_and_stay()),
                 "close-all" => {
                     close_all();

@@ -9,6 +9,7 @@
 
 mod closing;
 mod letters;
+mod packing;
 mod receiving;
 mod recovering;
 mod sending;
@@ -76,9 +77,10 @@ impl Cx {
             Call::Acknowledge => self.acknowledge(hand()?).await,
             Call::GiveBack => self.give_back(hand()?).await,
             Call::Reject => self.reject(hand()?).await,
+            Call::Settle(then) => self.settle(hand()?, then).await,
             Call::OpenLetter => Ok(self.open_oldest_letter().await),
             Call::PutBackLetter => self.put_back_letter(hand()?).await,
-            Call::DiscardLetter => self.discard_letter(hand()?).await,
+            Call::DiscardLetter => self.discard_letters(hand()?).await,
             Call::Close => self.close().await,
             Call::Cancel => self.cancel().await,
             Call::Announce(park) => Ok(self.announce(park).await),
@@ -91,7 +93,7 @@ impl Cx {
             Call::Detach => self.detach().await,
             Call::LookAfter(row) => self.look_after(row).await,
             Call::Tidy => self.tidy().await,
-            Call::TidyBlocks => Ok(self.tidy_blocks().await),
+            Call::TidyBlocks => self.tidy_blocks().await,
             Call::Rest(rest) => self.rest(rest).await,
         }
     }

@@ -108,7 +108,9 @@ impl Cx {
     /// Rows 6 and 7, after row 5.
     async fn note(&self, position: Position, vacated: Slot) -> Result<Hand> {
         self.store(Word::Head, position.next().0).await;
-        self.notify_if_someone_sleeps(Park::Space, 1).await;
+        if !self.is(Mutant::TakeWithoutWake) {
+            self.notify_if_someone_sleeps(Park::Space, 1).await;
+        }
         let number = small(vacated.block().get().into());
         let me = self.me();
         let is_right = |block: Block| block.is(State::Offered) || block == block.held_by(me);
@@ -185,7 +187,7 @@ impl Cx {
     pub(super) async fn discard_all(&self) -> Result<()> {
         loop {
             if let Some(held) = self.take_returned().await {
-                self.release(held, free(held)).await?;
+                self.discard(held).await?;
                 continue;
             }
             let mut position = self.hint(Word::Head).await;
@@ -197,7 +199,31 @@ impl Cx {
                     Take::GoOn(further) => position = further,
                 }
             };
-            self.release(held, free(held)).await?;
+            self.discard(held).await?;
+        }
+    }
+
+    async fn discard(&self, held: Hand) -> Result<()> {
+        let word = Block::from_bits(held.word);
+        self.count_accepted(held.block, word).await;
+        self.messages(held.block).await;
+        self.release(held, free(held)).await
+    }
+
+    /// Row 15.
+    pub(super) async fn discard_returned(&self) {
+        let cancelled = self.life(Lifecycle::is_cancelled).await;
+        if !cancelled || self.is(Mutant::ReturnLateIsLeft) {
+            return;
+        }
+        for (_, number, word) in self.blocks_in(|word| word.is(State::Returned)).await {
+            self.messages(number).await;
+            if self.is(Mutant::DiscardReturnedByStore) {
+                self.store(Word::Block(number), word.free().bits()).await;
+            } else if !self.exchange_block(number, word, word.free()).await {
+                continue;
+            }
+            self.wake_block_waiters(number).await;
         }
     }
 
@@ -236,6 +262,9 @@ impl Cx {
         if !self.is(Mutant::ClosedIsNotSticky) {
             self.end().await;
         }
+        if !self.is(Mutant::EndWithoutTrim) {
+            self.bury().await?;
+        }
         Ok(Outcome::Closed)
     }
 
@@ -273,9 +302,12 @@ impl Cx {
     }
 
     /// What the word of a held message becomes when it comes back.
-    pub(super) async fn come_back(&self, held: Block) -> Block {
+    pub(super) async fn come_back(&self, block: u8, held: Block) -> Block {
         if self.life(Lifecycle::is_cancelled).await && !self.is(Mutant::ReturnUnderCancel) {
             return held.free();
+        }
+        if let Some(given) = self.given_back(block, held).await {
+            return given;
         }
         let limit = self.limits().attempts;
         if self.is(Mutant::AttemptsSaturate) && held.attempts() + 1 >= limit {
@@ -286,14 +318,15 @@ impl Cx {
 
     pub(super) async fn give_back(&self, held: Hand) -> Result<Outcome> {
         let word = Block::from_bits(held.word);
-        let mut to = self.come_back(word).await;
+        let mut to = self.come_back(held.block, word).await;
         if self.is(Mutant::ReturnKeepsGeneration) {
             to = keep_generation(to);
         }
         if to.is(State::Free) {
-            self.release(held, to).await?;
+            self.discard(held).await?;
             return Ok(Outcome::Done);
         }
+        self.count_accepted(held.block, word).await;
         self.give(held, to).await
     }
 
@@ -302,7 +335,7 @@ impl Cx {
         self.give(held, dead).await
     }
 
-    async fn give(&self, held: Hand, to: Block) -> Result<Outcome> {
+    pub(super) async fn give(&self, held: Hand, to: Block) -> Result<Outcome> {
         let says_first = self.is(Mutant::SayBeforeReturning);
         if says_first {
             self.set_returned().await;
@@ -312,10 +345,15 @@ impl Cx {
         if to.is(State::Returned) && says {
             self.set_returned().await;
         }
-        if to.is(State::Dead) || self.life(Lifecycle::has_ended).await {
-            self.bury().await;
+        if to.is(State::Returned) {
+            self.discard_returned().await;
         }
-        self.notify_if_someone_sleeps(Park::Items, 1).await;
+        if to.is(State::Dead) || self.life(Lifecycle::has_ended).await {
+            self.bury().await?;
+        }
+        if !self.is(Mutant::ReturnWithoutWake) {
+            self.notify_if_someone_sleeps(Park::Items, 1).await;
+        }
         Ok(Outcome::Done)
     }
 

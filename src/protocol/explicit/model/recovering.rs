@@ -1,13 +1,14 @@
 //! R1 to R7, and what every sweep does.
 
 use super::super::super::blocks::{Block, State};
-use super::super::super::lifecycle::Lifecycle;
+use super::super::super::lifecycle;
 use super::super::super::peers::{Role, Row, Tenant};
 use super::super::super::ring::{Kind, Position, Slot};
 use super::super::mutants::Mutant;
 use super::super::process::{Outcome, Rest};
 use super::super::views::keep_generation;
 use super::super::words::{Access, Word};
+use super::letters::{is_late, is_letter};
 use super::{Cx, OTHER, Result};
 
 /// The blocks that bear a dead process's row.
@@ -140,10 +141,15 @@ impl Cx {
             if self.is(Mutant::RecoverWithoutR4) {
                 break;
             }
-            let mut to = if word.is(State::Read) {
-                word.dead()
+            let was_read = word.is(State::Read);
+            if !was_read && !self.is(Mutant::RecoverWithoutCount) {
+                self.count_accepted(number, word).await;
+            }
+            self.messages(number).await;
+            let mut to = if was_read {
+                self.put_back(number, word).await
             } else {
-                self.come_back(word).await
+                self.come_back(number, word).await
             };
             if self.is(Mutant::R4KeepsGeneration) {
                 to = keep_generation(to);
@@ -157,8 +163,8 @@ impl Cx {
                 let _ = self.exchange_block(number, word, to).await;
             }
         }
-        if !left.held.is_empty() {
-            self.bury().await;
+        if !self.is(Mutant::RecoverWithoutTrim) {
+            self.bury().await?;
         }
         let wanted: Vec<u8> = left.offered.iter().map(|&(number, _)| number).collect();
         let sent = if wanted.is_empty() {
@@ -226,10 +232,15 @@ impl Cx {
         if !self.is(Mutant::R7WithoutReturned) {
             self.set_returned().await;
         }
+        if !self.is(Mutant::RecoverLateIsLeft) {
+            self.discard_returned().await;
+        }
         if self.is(Mutant::R3AfterR4) {
             self.clear_names(row).await;
         }
-        self.wake_everybody().await;
+        if !self.is(Mutant::RecoverWithoutWake) {
+            self.wake_everybody().await;
+        }
         let its = Tenant::from_bits(tenant);
         let free = if self.is(Mutant::VacateKeepsIncarnation) {
             its.vacated_in_vain()
@@ -264,31 +275,40 @@ impl Cx {
         for role in [Role::Sender, Role::Receiver] {
             self.end_if_deserted(role).await?;
         }
-        if self.life(Lifecycle::is_closing).await {
+        let both = lifecycle::CLOSING | lifecycle::CANCEL;
+        let life = |seen| seen & both;
+        let life = self.access(Word::Lifecycle, Access::Load, life).await;
+        if life & lifecycle::CLOSING != 0 {
             self.seal_for_another().await?;
+        }
+        if life & lifecycle::CANCEL != 0 {
+            self.discard_returned().await;
         }
         Ok(Outcome::Done)
     }
 
-    pub(super) async fn tidy_blocks(&self) -> Outcome {
+    pub(super) async fn tidy_blocks(&self) -> Result<Outcome> {
+        let late = self.life(is_late).await;
         let mut letters = 0;
         for number in 0..self.block_count() {
             let either = |word: Block| word.is(State::Returned) || word.is(State::Dead);
-            match self.block_if(number, either).await {
-                Some(word) if word.is(State::Returned) => {
-                    let tells = !self.is(Mutant::TidyDoesNotTell);
-                    if !self.returned().await.is_dirty() && tells {
-                        self.set_returned().await;
-                    }
+            let Some(word) = self.block_if(number, either).await else {
+                continue;
+            };
+            if is_letter(late, word) {
+                letters += self.messages(number).await.left();
+            }
+            if word.is(State::Returned) {
+                let tells = !self.is(Mutant::TidyDoesNotTell);
+                if !self.returned().await.is_dirty() && tells {
+                    self.set_returned().await;
                 }
-                Some(_) => letters += 1,
-                None => {}
             }
         }
-        if letters > self.limits().max_dead_letters {
-            self.bury().await;
+        if letters > self.limits().max_dead_letters.into() {
+            self.bury().await?;
         }
-        Outcome::Done
+        Ok(Outcome::Done)
     }
 }
 

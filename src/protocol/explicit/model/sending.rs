@@ -5,7 +5,7 @@ use super::super::super::lifecycle::Lifecycle;
 use super::super::super::operations::send;
 use super::super::super::ring::{Kind, LapOrder, Position, Slot};
 use super::super::mutants::Mutant;
-use super::super::process::{Hand, Outcome, Rest};
+use super::super::process::{Deed, Hand, Outcome, Rest};
 use super::super::words::{Access, Park, Word, small};
 use super::{Corrupt, Cx, Result, hand};
 
@@ -53,6 +53,12 @@ impl Cx {
 
     pub(super) async fn offer(&self, owned: Hand) -> Outcome {
         let word = Block::from_bits(owned.word);
+        let deed = self.run.borrow().deed();
+        if matches!(deed, Some(Deed::SendPack | Deed::SendPackPatiently)) {
+            self.begin_pack(owned).await;
+        } else {
+            self.note_length(owned.block).await;
+        }
         let offered = word.moved(State::Offered, word.row());
         self.store(Word::Block(owned.block), offered.bits()).await;
         Outcome::Block(hand(owned.block, offered))
@@ -167,6 +173,11 @@ impl Cx {
 
     pub(super) async fn withdraw(&self, block: Hand) -> Result<Outcome> {
         let freed = Block::from_bits(block.word).free();
+        if self.is(Mutant::WithdrawWithoutWake) {
+            let swap = Access::Swap(freed.bits());
+            self.ignore(Word::Block(block.block), swap).await;
+            return Ok(Outcome::Done);
+        }
         self.release_word(block, freed).await?;
         Ok(Outcome::Done)
     }
