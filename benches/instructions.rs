@@ -1,4 +1,5 @@
-//! Instructions of one uncontended send, receive and acknowledge of a raw message of 64 bytes.
+//! Instructions of one uncontended send, receive and acknowledge of a raw message of 64 bytes; and of a send and a
+//! receive through the default codec, of a struct of six numbers and of one with nested parts.
 //!
 //!     cargo bench --bench instructions
 //!
@@ -6,10 +7,41 @@
 //! `valgrind --tool=callgrind`, with and without 10,000 more messages, and divides the difference. Needs
 //! valgrind. `lease` counts a receive that is acknowledged separately.
 
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use std::fmt::Debug;
 use std::process::Command;
 use workring::{Options, Raw};
 
 const MESSAGES: u64 = 10_000;
+const FLAT: &str = "send and recv, flat";
+const NESTED: &str = "send and recv, nested";
+
+/// Six words: what a small task looks like.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Flat {
+    id: u64,
+    offset: u64,
+    length: u64,
+    flags: u32,
+    kind: u32,
+    weight: f64,
+    deadline: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+enum Kind {
+    Copy,
+    Resize { width: u32, height: u32 },
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Nested {
+    id: u64,
+    kinds: [Kind; 2],
+    limits: Option<(u32, Option<u32>)>,
+    name: String,
+}
 
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
@@ -20,15 +52,59 @@ fn main() {
     {
         Some(["count", what, messages]) => work(what, messages.parse().expect("a number")),
         _ => {
-            for what in ["send", "send and recv", "send, lease and ack"] {
+            for what in ["send", "send and recv", "send, lease and ack", FLAT, NESTED] {
                 let more = instructions(what, 2 * MESSAGES) - instructions(what, MESSAGES);
-                println!("{what:<20} {:>6} instructions a message", more / MESSAGES);
+                println!("{what:<22} {:>6} instructions a message", more / MESSAGES);
             }
         }
     }
 }
 
+fn flat(id: u64) -> Flat {
+    Flat {
+        id,
+        offset: id + 1,
+        length: id + 2,
+        flags: 7,
+        kind: 9,
+        weight: 0.5,
+        deadline: id + 3,
+    }
+}
+
+fn nested(id: u64) -> Nested {
+    Nested {
+        id,
+        kinds: [
+            Kind::Copy,
+            Kind::Resize {
+                width: 4,
+                height: 3,
+            },
+        ],
+        limits: Some((1, Some(2))),
+        name: "a name".to_owned(),
+    }
+}
+
+fn work_by_serde<T>(make: fn(u64) -> T, messages: u64)
+where
+    T: Clone + Debug + PartialEq + Serialize + DeserializeOwned,
+{
+    let (tx, rx) = Options::new(65_536).channel::<T>().expect("a queue");
+    for id in 0..messages {
+        let message = make(id);
+        tx.send(message.clone()).expect("room");
+        assert_eq!(rx.recv().expect("a message"), message);
+    }
+}
+
 fn work(what: &str, messages: u64) {
+    match what {
+        FLAT => return work_by_serde(flat, messages),
+        NESTED => return work_by_serde(nested, messages),
+        _ => {}
+    }
     let (tx, rx) = Options::new(65_536)
         .channel_with::<[u8; 64], Raw>()
         .expect("a queue");

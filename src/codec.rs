@@ -1,6 +1,9 @@
 //! How messages become bytes.
 
+mod nesting;
+
 use core::fmt;
+use nesting::{LEVELS, Limited, TOO_DEEP, Whole};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::error::Error;
@@ -77,8 +80,24 @@ pub trait Codec<T>: 'static {
 pub enum EncodeError {
     /// The buffer is too short. The queue takes a larger one; this never reaches the caller of `send`.
     NoRoom,
+    /// The message is nested more than `limit` levels deep, so that decoding it could overflow the stack of its
+    /// receiver. See [`Bincode`] for what counts as a level.
+    #[non_exhaustive]
+    TooDeep {
+        /// How many levels a message may have.
+        limit: usize,
+    },
     /// The message can't be encoded at all.
     Failed(Box<dyn Error + Send + Sync>),
+}
+
+/// Names the limit on nesting and what to do about it.
+fn too_deep(f: &mut fmt::Formatter<'_>, limit: usize) -> fmt::Result {
+    write!(
+        f,
+        "the message is nested more than {limit} levels deep: send it in a flatter form, such as a list whose entries \
+         refer to each other by index, or use a `Codec` of your own"
+    )
 }
 
 impl EncodeError {
@@ -92,6 +111,7 @@ impl fmt::Display for EncodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoRoom => f.write_str("the buffer is too short for the message"),
+            Self::TooDeep { limit } => too_deep(f, *limit),
             Self::Failed(source) => write!(f, "the codec could not encode the message: {source}"),
         }
     }
@@ -100,7 +120,7 @@ impl fmt::Display for EncodeError {
 impl Error for EncodeError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            Self::NoRoom => None,
+            Self::NoRoom | Self::TooDeep { .. } => None,
             Self::Failed(source) => Some(source.as_ref()),
         }
     }
@@ -110,10 +130,32 @@ impl Error for EncodeError {
 #[derive(Debug)]
 pub struct DecodeError(Box<dyn Error + Send + Sync>);
 
+/// The message is nested deeper than this.
+#[derive(Debug)]
+struct TooDeep(usize);
+
+impl fmt::Display for TooDeep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        too_deep(f, self.0)
+    }
+}
+
+impl Error for TooDeep {}
+
 impl DecodeError {
     /// The bytes do not stand for a message, because of `source`.
     pub fn new(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self(source.into())
+    }
+
+    pub(crate) fn too_deep(limit: usize) -> Self {
+        Self::new(TooDeep(limit))
+    }
+
+    /// Whether the message was refused because it is nested too deep: see [`EncodeError::TooDeep`].
+    #[must_use]
+    pub fn is_too_deep(&self) -> bool {
+        self.0.is::<TooDeep>()
     }
 }
 
@@ -134,6 +176,12 @@ impl Error for DecodeError {
 }
 
 /// The default codec: any serde type, by [bincode] 2 with integers of fixed width.
+///
+/// A message may be nested 128 levels deep. That holds for both directions, so that no message of a peer can overflow
+/// the stack of a process that decodes it. A level is opened by `Some`, a newtype, a tuple, a struct, an enum variant
+/// with content, a list, and a map; `Box` and the like open none. What is deeper is refused as
+/// [`EncodeError::TooDeep`] before it is sent, and as a [`DecodeError`] that
+/// [`is_too_deep`](DecodeError::is_too_deep) if a peer sends it all the same.
 ///
 /// bincode 2.0.1 is complete and no longer developed (RUSTSEC-2025-0141). That is why the codec is a
 /// parameter: whoever wants another format implements [`Codec`].
@@ -164,35 +212,69 @@ impl bincode::enc::write::Writer for Counter {
     }
 }
 
+/// Whether values of this type may have others of the same type inside, for which they need memory of their own: only
+/// what needs to be dropped has any. For all other types there is nothing to limit, neither depth nor memory.
+const fn can_nest<T>() -> bool {
+    core::mem::needs_drop::<T>()
+}
+
+fn whole<T>((Whole(message), used): (Whole<T>, usize)) -> (T, usize) {
+    (message, used)
+}
+
+#[cold]
+fn not_encoded(error: bincode::error::EncodeError) -> EncodeError {
+    match error {
+        bincode::error::EncodeError::UnexpectedEnd => EncodeError::NoRoom,
+        bincode::error::EncodeError::OtherString(text) if text == TOO_DEEP => {
+            EncodeError::TooDeep {
+                limit: LEVELS as usize,
+            }
+        }
+        error => EncodeError::failed(error),
+    }
+}
+
+#[cold]
+fn not_decoded(error: bincode::error::DecodeError) -> DecodeError {
+    match error {
+        bincode::error::DecodeError::OtherString(text) if text == TOO_DEEP => {
+            DecodeError::too_deep(LEVELS as usize)
+        }
+        error => DecodeError::new(error),
+    }
+}
+
 impl<T: Serialize + DeserializeOwned> Codec<T> for Bincode {
     const NAME: &'static str = "bincode 2, serde, little-endian, fixed-width integers";
 
     #[inline]
     fn encode(message: &T, into: &mut [u8]) -> Result<usize, EncodeError> {
-        bincode::serde::encode_into_slice(message, into, FORMAT).map_err(|error| match error {
-            bincode::error::EncodeError::UnexpectedEnd => EncodeError::NoRoom,
-            error => EncodeError::failed(error),
-        })
+        if can_nest::<T>() {
+            bincode::serde::encode_into_slice(Limited::new(message), into, FORMAT)
+        } else {
+            bincode::serde::encode_into_slice(message, into, FORMAT)
+        }
+        .map_err(not_encoded)
     }
 
     fn encoded_len(message: &T) -> Result<usize, EncodeError> {
         let mut counter = Counter(0);
-        bincode::serde::encode_into_writer(message, &mut counter, FORMAT)
-            .map_err(EncodeError::failed)?;
+        bincode::serde::encode_into_writer(Limited::new(message), &mut counter, FORMAT)
+            .map_err(not_encoded)?;
         Ok(counter.0)
     }
 
     #[inline]
     fn decode(bytes: &[u8]) -> Result<T, DecodeError> {
-        // Only what needs to be dropped has memory of its own; for the rest the count would cost and do nothing.
-        let (message, used) = if !core::mem::needs_drop::<T>() {
+        let decoded = if !can_nest::<T>() {
             bincode::serde::decode_from_slice(bytes, FORMAT)
         } else if bytes.len() <= SHORT {
-            bincode::serde::decode_from_slice(bytes, FORMAT.with_limit::<SHORT>())
+            bincode::serde::decode_from_slice(bytes, FORMAT.with_limit::<SHORT>()).map(whole)
         } else {
-            bincode::serde::decode_from_slice(bytes, FORMAT.with_limit::<LONG>())
-        }
-        .map_err(DecodeError::new)?;
+            bincode::serde::decode_from_slice(bytes, FORMAT.with_limit::<LONG>()).map(whole)
+        };
+        let (message, used) = decoded.map_err(not_decoded)?;
         if used != bytes.len() {
             return Err(DecodeError::new(format!(
                 "the message takes {used} of {} bytes",

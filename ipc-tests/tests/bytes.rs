@@ -1,8 +1,13 @@
 //! Messages written and read where they lie.
 
-use crate::support::{LIMIT, asleep, prompt, sleepy};
-use ipc_tests::guarded;
-use std::time::Duration;
+use crate::support::{LIMIT, PEER, asleep, dismiss, prompt, sleepy};
+use ipc_tests::{child::Peer, guarded};
+use std::{
+    mem::forget,
+    process::{self, Command},
+    thread,
+    time::Duration,
+};
 use workring::{Options, Raw, Receiver, SendError, SendTimeoutError, Sender, TrySendError};
 
 mod support;
@@ -143,5 +148,134 @@ fn a_bytes_lease_that_is_dropped_returns_its_message() {
         assert_eq!((lease.attempts(), *lease == [5; 300]), (1, true));
         lease.nack();
         assert_eq!(rx.dead_letters().count(), 1);
+    });
+}
+
+/// Of a block of each kind: the smallest, one of another class, one that is huge.
+const LENGTHS: [usize; 3] = [8, 2_000, 200_000];
+
+fn forget_some(tx: &Sender<Vec<u8>, Raw>) {
+    for length in LENGTHS {
+        for _ in 0..3 {
+            forget(tx.try_reserve(length).expect("a block"));
+        }
+    }
+}
+
+#[test]
+fn a_forgotten_reservation_is_withdrawn_with_the_last_sender_of_its_process() {
+    guarded(LIMIT, || {
+        let options = sleepy(8).end_with_last_sender(false);
+        let (tx, rx) = queue(&options);
+        let free = || {
+            rx.stats()
+                .blocks
+                .iter()
+                .map(|class| class.free)
+                .sum::<u64>()
+        };
+        let at_first = free();
+        // By threads with senders of their own, one of which outlives the others.
+        thread::scope(|scope| {
+            for _ in 0..2 {
+                let tx = tx.clone();
+                scope.spawn(move || forget_some(&tx));
+            }
+        });
+        assert_eq!(free(), at_first - 18);
+        // What is accepted, or in a receiver's hands, has nothing to do with it.
+        tx.send(vec![1; 8]).expect("room");
+        tx.send(vec![2; 2_000]).expect("room");
+        let held = rx.lease_bytes().expect("a message");
+        assert_eq!(in_use(&tx), 20);
+        drop(tx);
+        assert_eq!(free(), at_first - 2);
+        assert_eq!(*held, [1; 8]);
+        held.ack();
+        assert_eq!(rx.recv().expect("a message"), [2; 2_000]);
+        assert_eq!(free(), at_first);
+    });
+}
+
+#[test]
+fn what_visitors_of_a_named_queue_forget_is_not_lost_to_it() {
+    guarded(LIMIT, || {
+        let name = format!("test-forgotten-{}", process::id());
+        let created = sleepy(4).create_named_with::<Vec<u8>, Raw>(&name);
+        let (tx, rx) = created.expect("a queue");
+        let blocks = rx.stats().blocks;
+        for _ in 0..20 {
+            let visitor: Sender<Vec<u8>, Raw> = workring::open(&name).expect("it is there");
+            forget_some(&visitor);
+        }
+        let stats = rx.stats();
+        assert_eq!(stats.peers.len(), 1, "{stats:?}");
+        for (was, is) in blocks.iter().zip(&stats.blocks) {
+            assert_eq!((was.total, was.free), (is.total, is.free));
+        }
+        drop((tx, rx));
+        workring::remove_named(&name).expect("nobody is attached");
+    });
+}
+
+/// A sender that waits for a block gets one of those that were forgotten.
+#[test]
+fn a_sender_that_waits_for_a_block_is_woken_when_forgotten_ones_are_withdrawn() {
+    let name = format!("test-forgetful-{}", process::id());
+    prompt(|| {
+        let options = sleepy(1).max_message_len(128);
+        let created = options.create_named_with::<Vec<u8>, Raw>(&name);
+        let (tx, rx) = created.expect("a queue");
+        let visitor: Sender<Vec<u8>, Raw> = workring::open(&name).expect("it is there");
+        while let Ok(room) = visitor.try_reserve(8) {
+            forget(room);
+        }
+        let other = tx.clone();
+        let waiting = asleep(move || other.reserve(8).map(drop).is_ok());
+        drop(visitor);
+        assert!(waiting.join().expect("join"));
+        drop((tx, rx));
+        workring::remove_named(&name).expect("nobody is attached");
+    });
+}
+
+/// A lease needs no receiver, so that one that was forgotten holds its message like any other, until the process ends.
+#[test]
+fn a_forgotten_lease_holds_its_message_until_its_process_ends() {
+    guarded(LIMIT, || {
+        let name = format!("test-forgotten-lease-{}", process::id());
+        let (tx, rx) = Options::new(8).create_named::<u32>(&name).expect("a queue");
+        tx.send_many([1, 2, 3]).expect("room");
+        tx.send(4).expect("room");
+        let mut peer = Peer::spawn(PEER, "caller", &[], Command::spawn).expect("spawn");
+        for (order, answer) in [
+            (&*format!("open-in {name}"), "done"),
+            ("hold", "1"),
+            ("forget", "done"),
+            ("leave", "done"),
+        ] {
+            peer.say(order);
+            assert_eq!(peer.hear(), answer);
+        }
+        let stats = rx.stats();
+        let visitor = stats
+            .peers
+            .iter()
+            .find(|peer| !peer.sends && !peer.receives);
+        assert!(
+            visitor.is_some_and(|visitor| visitor.holds >= 1),
+            "{stats:?}"
+        );
+        assert_eq!(rx.try_recv().expect("another message"), 4);
+        dismiss(peer);
+        let mut left = Vec::new();
+        while left.len() < 3 {
+            left.push(rx.recv().expect("it is dead"));
+        }
+        left.sort_unstable();
+        assert_eq!(left, [1, 2, 3]);
+        assert_eq!(rx.stats().peers.len(), 1);
+        drop((tx, rx));
+        workring::remove_named(&name).expect("nobody is attached");
     });
 }

@@ -10,7 +10,8 @@
 //! E2. The incarnation rises when a row becomes Free: what was prepared for one tenant fails on the next.
 //! E3. A row becomes Live or Ticket only while byte L(row, incarnation) of the segment file is locked by the
 //!     new tenant, and stays locked as long as it lives.
-//! E4. A row becomes Free only when its process holds no block: by that process itself, or by whoever has
+//! E4. A row becomes Free only when its process has no block in hand: by that process itself, whose last sender
+//!     withdraws the reservations that were forgotten before it gives up its role (row 11), or by a process that has
 //!     recovered it after its death.
 //! E5. A ticket goes to one process: the first that puts its process-id namespace into a row where there is
 //!     none. The process id comes last, so that an identity that has one is complete; until then a ticket is

@@ -3,20 +3,21 @@
 //!
 //! A1. The row has a role as long as a handle of that role lives; the last one to go gives it up, which may
 //!     close the queue.
-//! A2. The row is vacated when nothing of this process refers to the queue any more, leases included: so a
-//!     free row holds no block.
+//! A2. The row is vacated when nothing of this process refers to the queue any more, leases included; and the last
+//!     sender withdraws the reservations that were forgotten ([`core::mem::forget`]). So a free row owns no block. A
+//!     lease that was forgotten keeps the attachment, and its message, until the process ends.
 //! A3. A forked child has a copy of all this, but is not attached: whatever is called there asks first
 //!     ([`Attachment::is_elsewhere`]), and dropping the copy releases nothing.
 
 use crate::os::process::Identity;
 use crate::os::{locks, memory, process};
 use crate::protocol::lifecycle::Arrival;
-use crate::protocol::operations::sides;
+use crate::protocol::operations::{send, sides};
 use crate::protocol::peers::{PeerRow, Role, Roles, Row, Tenancy, Tenant};
 use crate::protocol::{Corrupt, Words};
 use crate::segment::Segment;
 use crate::segment::sweep::Leisure;
-use crate::sync::{AtomicU32, AtomicUsize, Ordering};
+use crate::sync::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use parking_lot::Mutex;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -32,6 +33,8 @@ pub(crate) struct Attachment {
     receivers: AtomicUsize,
     /// How many operations have not waited although there was nothing for them to do.
     tries: AtomicU32,
+    /// Whether a block was ever reserved. The caller has the reservation, and may have forgotten it.
+    reserved: AtomicBool,
     /// How many leases this process has.
     pub(super) leases: AtomicUsize,
     /// Held during an attempt to get one more, so that attempts of other threads are not taken for leases.
@@ -174,6 +177,7 @@ impl Attachment {
             senders: one_if(Role::Sender),
             receivers: one_if(Role::Receiver),
             tries: AtomicU32::new(0),
+            reserved: AtomicBool::new(false),
             leases: AtomicUsize::new(0),
             leasing: Mutex::new(()),
         }
@@ -230,10 +234,28 @@ impl Attachment {
         }
         // AcqRel: what all handles did comes before the role is given up.
         if self.handles(role).fetch_sub(1, Ordering::AcqRel) == 1 {
+            if role == Role::Sender {
+                self.withdraw_forgotten();
+            }
             let mut tenant = self.tenant.lock();
             if let Ok(left) = sides::leave(&self.segment, self.row, *tenant, role) {
                 *tenant = left;
             }
+        }
+    }
+
+    /// Notes that a caller is about to get a block in hand, in a guard that it may forget.
+    pub(super) fn note_reservation(&self) {
+        // Relaxed: dropping the last sender, which looks at it, comes after all that other senders did.
+        self.reserved.store(true, Ordering::Relaxed);
+    }
+
+    /// Frees the blocks of reservations that were forgotten: there is no sender that one could borrow from (A2).
+    fn withdraw_forgotten(&self) {
+        if self.reserved.load(Ordering::Relaxed)
+            && send::withdraw_forgotten(&self.segment, self.row) > 0
+        {
+            self.segment.tidy_all(self.row);
         }
     }
 

@@ -14,8 +14,9 @@ use core::time::Duration;
 
 /// Room for a message in shared memory, to be filled and then sent. Made by [`Sender::reserve`].
 ///
-/// Nobody sees it before [`commit`](Reservation::commit); dropping it gives the room back. What it holds at first
-/// is left over from earlier messages.
+/// Nobody sees it before [`commit`](Reservation::commit); dropping it gives the room back. One that is forgotten
+/// ([`core::mem::forget`]) keeps it until the last sender of this process is dropped. What it holds at first is left
+/// over from earlier messages.
 #[must_use = "a reservation that is dropped is not sent"]
 pub struct Reservation<'a, T>
 where
@@ -83,6 +84,7 @@ where
         length: usize,
         patience: &P,
     ) -> Result<Reservation<'_, T>, Failure<P::Stop, Refusal>> {
+        self.attachment().note_reservation();
         let filling = self.block_for(length, patience)?;
         Ok(Reservation {
             sender: self,

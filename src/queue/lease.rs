@@ -140,7 +140,8 @@ impl Taken<'_> {
 /// before newer ones, until it has been handed out as often as
 /// [`Options::attempts`](crate::Options::attempts) allows; then it becomes a dead letter.
 ///
-/// A lease outlives the receiver that it came from, and the closing of the queue.
+/// A lease outlives the receiver that it came from, and the closing of the queue. One that is forgotten
+/// ([`core::mem::forget`]) keeps its message, and this process's place among those attached, until the process ends.
 ///
 /// A message that [`Sender::send_many`](crate::Sender::send_many) has packed with others is leased by itself, but
 /// comes back together with its pack, or becomes a dead letter with it: when all of it has been handed out, or its
@@ -164,8 +165,9 @@ impl Taken<'_> {
 /// ```
 #[must_use = "dropping a lease returns the message to the queue"]
 pub struct Lease<T, C: Codec<T> = Bincode> {
-    message: T,
+    /// Before the message, so that it is returned before the user's `Drop` runs, which may take its time.
     held: Leased,
+    message: T,
     codec: PhantomData<fn() -> C>,
 }
 

@@ -184,8 +184,11 @@ fn spoilt(pack: &Pack<'_>, message: usize) -> Corrupt {
 #[derive(Default)]
 struct State {
     open: VecDeque<Open>,
-    /// Why a message could not be decoded, for the next receive to say.
-    error: Option<DecodeError>,
+    /// Why messages could not be decoded, each for one of the next receives to report.
+    errors: VecDeque<DecodeError>,
+    /// Those that a cancel has overtaken: nobody gets them. They are the user's, and dropping one may call this receiver,
+    /// so that they are kept until it is dropped, and not dropped under the lock.
+    overtaken: Vec<DecodeError>,
     /// How many claims there are.
     claims: u32,
     /// `Closed` has been said.
@@ -216,7 +219,7 @@ impl Packs {
 
     fn note(&self, state: &State) {
         self.any.store(
-            state.error.is_some() || !state.open.is_empty(),
+            !state.errors.is_empty() || !state.open.is_empty(),
             Ordering::Relaxed,
         );
     }
@@ -251,9 +254,10 @@ impl Packs {
         let mut state = self.shared.state.lock();
         if segment.lifecycle().load().is_cancelled() {
             state.open.clear();
-            state.error = None;
+            let overtaken = core::mem::take(&mut state.errors);
+            state.overtaken.extend(overtaken);
         }
-        let error = state.error.take();
+        let error = state.errors.pop_front();
         self.note(&state);
         error.map_or(Ok(state), Err)
     }
@@ -378,7 +382,7 @@ impl Packs {
     pub(super) fn postpone(&self, error: DecodeError) {
         let mut state = self.shared.state.lock();
         if !state.closed {
-            state.error = Some(error);
+            state.errors.push_back(error);
             self.note(&state);
         }
     }
@@ -403,7 +407,7 @@ impl Packs {
         let segment = attachment.segment();
         let mut state = self.shared.state.lock();
         if !state.closed && !segment.lifecycle().load().is_cancelled() {
-            let here = state.error.is_some() || !state.open.is_empty() || state.claims > 0;
+            let here = !state.errors.is_empty() || !state.open.is_empty() || state.claims > 0;
             if here || batch::in_transit(segment, attachment.row())? {
                 return Ok(false);
             }

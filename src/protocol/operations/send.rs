@@ -291,6 +291,27 @@ pub(crate) fn withdraw<W: Words>(words: &W, block: &InHand) -> Result<(), Corrup
     }
 }
 
+/// Row 11 for every block that the process of row `me` has in hand to write a message, when it has no sender any more:
+/// reservations that were forgotten, which no guard will withdraw. Returns the number of blocks.
+#[cold]
+pub(crate) fn withdraw_forgotten<W: Words>(words: &W, me: Row) -> u32 {
+    let mut count = 0;
+    for index in (0..words.block_count()).filter_map(BlockIndex::new) {
+        let Some(header) = words.block(index) else {
+            continue;
+        };
+        // Nobody else changes such a word as long as this process lives.
+        let word = header.word.load();
+        if word.is(State::Owned) && word.row() == me && header.word.exchange(word, word.free()) {
+            count += 1;
+        }
+    }
+    if count > 0 {
+        wake_block_waiters(words);
+    }
+    count
+}
+
 /// After an exchange that made a block Free. All of them: they may wait for blocks of different sizes.
 #[inline(always)]
 pub(super) fn wake_block_waiters<W: Words>(words: &W) {

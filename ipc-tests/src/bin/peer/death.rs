@@ -11,6 +11,7 @@ use nix::{
     unistd::{ForkResult, Pid, fork, pause},
 };
 use std::{
+    mem::forget,
     os::unix::process::CommandExt,
     process::{self, Command},
     thread,
@@ -169,6 +170,7 @@ fn forker(io: &mut Io) {
     let lease = rx.lease().expect("a message");
     let mut room = bytes.reserve(4).expect("room");
     room.copy_from_slice(b"room");
+    forget(bytes.reserve(4).expect("room"));
     // SAFETY: this process has one thread.
     match unsafe { fork() }.expect("fork") {
         ForkResult::Child => {
@@ -189,6 +191,10 @@ fn forker(io: &mut Io) {
                 .map_err(|refused| refused.map(drop))
                 .expect("room");
             assert_eq!(raw.recv().expect("a message"), b"room");
+            // The reservation that was forgotten: withdrawn with this process's last sender, not with the child's.
+            assert_eq!(in_use(&raw), 1);
+            drop(bytes);
+            assert_eq!(in_use(&raw), 0);
             assert!(!rx.is_closed());
             assert_eq!(rx.stats().held, 1);
             assert_eq!(lease.ack(), 1);
@@ -200,6 +206,12 @@ fn forker(io: &mut Io) {
             io.say("the parent is done");
         }
     }
+}
+
+/// Blocks of any size.
+fn in_use(rx: &Receiver<Vec<u8>, Raw>) -> u64 {
+    let blocks = rx.stats().blocks.into_iter();
+    blocks.map(|class| class.total - class.free).sum()
 }
 
 fn assert_nothing_works(tx: &Sender<u32>, rx: &Receiver<u32>) {

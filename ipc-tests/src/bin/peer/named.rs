@@ -1,7 +1,7 @@
 //! Roles that make, open and remove queues by name, as the test asks, and say what became of it.
 
 use ipc_tests::role::{Io, Role};
-use std::{error::Error, fmt::Debug, fs, process};
+use std::{error::Error, fmt::Debug, fs, mem, process};
 use workring::{
     Bincode, CreateError, CreateNamedError, Lease, MemoryLimit, Options, Raw, Receiver,
     RemoveError, SendError, Sender,
@@ -57,6 +57,11 @@ impl Ends {
                 let number = lease.to_string();
                 self.leases.push(lease);
                 return Ok(number);
+            }
+            "forget" => self.leases.drain(..).for_each(mem::forget),
+            "leave" => {
+                self.senders.clear();
+                self.receivers.clear();
             }
             "close" => drop(self.senders.last().map(Sender::close)),
             "drop" => *self = Self::default(),
