@@ -4,6 +4,7 @@
 //!     cargo bench --bench pool -- map 64                 # tasks a second, in chunks of 64
 //!     cargo bench --bench pool -- one                    # one task there and back, next to two hops of a queue
 //!     cargo bench --bench pool -- life                   # start and shutdown
+//!     cargo bench --bench pool -- large                  # start by a process that has 6 GiB in use, next to one that has not
 //!
 //! A task is 64 bytes, each of which is written before it is sent, and its output is the same 64 bytes, which are checked.
 //! Two workers. Next to other pools: `benches/compare`.
@@ -75,6 +76,10 @@ fn main() {
         ["life"] => {
             print_origin();
             life();
+        }
+        ["large"] => {
+            print_origin();
+            large();
         }
         [] => {
             print_origin();
@@ -215,5 +220,53 @@ fn life() {
         median(&starts),
         median(&ends),
         4 * RUNS
+    );
+}
+
+/// From nothing to a worker that is ready, before and after this process has taken 6 GiB and written to all of it; and the
+/// same for a child that is started with [`Handoff`], for which the standard library forks.
+fn large() {
+    const SIZE: usize = 6 << 30;
+    const PAGE: usize = 4096;
+    let pools = || {
+        let mut starts = Vec::new();
+        for _ in 0..4 * RUNS {
+            let began = Instant::now();
+            let pool = start(1);
+            starts.push(began.elapsed().as_secs_f64() * 1e3);
+            end(&pool);
+        }
+        median(&starts)
+    };
+    let forks = || {
+        let mut starts = Vec::new();
+        for _ in 0..RUNS {
+            let began = Instant::now();
+            let hops = Hops::start();
+            starts.push(began.elapsed().as_secs_f64() * 1e3);
+            hops.end();
+        }
+        median(&starts)
+    };
+    let (small_pool, small_fork) = (pools(), forks());
+    let mut memory = vec![0_u8; SIZE];
+    memory.iter_mut().step_by(PAGE).for_each(|byte| *byte = 1);
+    let (large_pool, large_fork) = (pools(), forks());
+    assert_eq!(
+        memory
+            .iter()
+            .step_by(PAGE)
+            .map(|&byte| u64::from(byte))
+            .sum::<u64>(),
+        (SIZE / PAGE) as u64
+    );
+    println!(
+        "one worker ready after {small_pool:.1} ms; with 6 GiB in use {large_pool:.1} ms; ratio {:.2} (medians of {})",
+        large_pool / small_pool,
+        4 * RUNS
+    );
+    println!(
+        "Handoff::spawn: {small_fork:.1} ms; with 6 GiB in use {large_fork:.1} ms; ratio {:.2} (medians of {RUNS})",
+        large_fork / small_fork
     );
 }

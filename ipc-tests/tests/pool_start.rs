@@ -10,7 +10,10 @@ use ipc_tests::{guarded, ledger::Scratch};
 use nix::{libc, pty::openpty};
 use std::{
     fs,
-    os::{fd::AsRawFd, unix::process::CommandExt},
+    os::{
+        fd::AsRawFd,
+        unix::{fs::MetadataExt, process::CommandExt},
+    },
     path::Path,
     process::Command,
     time::Duration,
@@ -137,4 +140,13 @@ fn a_ticket_ends_with_the_child_that_has_it_whoever_was_forked_meanwhile() {
             play("forked", &[then]);
         }
     });
+}
+
+#[test]
+fn a_child_of_another_user_gets_what_it_was_given() {
+    if fs::metadata("/proc/self").expect("/proc").uid() != 0 {
+        eprintln!("skipped: only root can start a program as another user");
+        return;
+    }
+    guarded(LIMIT, || play("another-user", &[]));
 }

@@ -93,7 +93,7 @@ impl Ticket {
     /// Returns false, and leaves the lock where it is, if the file can't be opened again (INHERIT-2).
     fn take_over(&self) -> io::Result<bool> {
         let given = borrow(self.number);
-        // One that nobody else has: to share it always succeeds.
+        // No other description has it locked: to share it always succeeds.
         if !locks::try_share(given, self.byte)? {
             return Ok(false);
         }

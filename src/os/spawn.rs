@@ -27,6 +27,9 @@
 //! What is set in the child is data, so that a limit or a priority can be added here. A closure of the user's would run
 //! under SPAWN-1, which only `unsafe` could promise: that is what `Command::pre_exec`, and with it a fork, is for.
 
+mod signals;
+mod words;
+
 use super::descriptor::beyond_stdio;
 use super::inherit::Inheritance;
 use core::cell::Cell;
@@ -37,7 +40,6 @@ use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl, open};
 use nix::libc;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, mprotect, munmap};
 use nix::sys::prctl;
-use nix::sys::signal::{SigHandler, Signal as NixSignal, signal};
 use nix::sys::stat::Mode;
 use nix::unistd::{chdir, dup2_stderr, dup2_stdin, dup2_stdout};
 use rustix::io::Errno;
@@ -45,12 +47,13 @@ use rustix::process::{
     Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, getpid, getppid, pidfd_open,
     set_parent_process_death_signal, setpgid, waitid,
 };
-use std::collections::BTreeMap;
+use signals::{Blocked, NO_SIGNAL, mask_signals, reset_signals};
 use std::ffi::{CString, OsStr, OsString};
 use std::io;
 use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use words::{Words, candidates, environment, text};
 
 /// The program of this process, under whatever name, also after its file was removed or replaced.
 const SELF: &str = "/proc/self/exe";
@@ -301,79 +304,6 @@ fn execute(file: *const c_char, arguments: *const *const c_char, environment: &W
     Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::INVAL)
 }
 
-/// Strings as `execve(2)` wants them.
-struct Words {
-    /// What `pointers` point to.
-    _strings: Vec<CString>,
-    /// One more than there are strings, the last one null. In a cell, for the child changes one.
-    pointers: Vec<Cell<*const c_char>>,
-}
-
-impl Words {
-    fn new(words: impl IntoIterator<Item = impl AsRef<OsStr>>) -> io::Result<Self> {
-        let strings = words.into_iter().map(|word| text(word.as_ref()));
-        let strings = strings.collect::<io::Result<Vec<CString>>>()?;
-        let pointers = strings.iter().map(|string| string.as_ptr());
-        let pointers = pointers.chain([ptr::null()]).map(Cell::new).collect();
-        Ok(Self {
-            _strings: strings,
-            pointers,
-        })
-    }
-
-    fn first(&self) -> *const *const c_char {
-        // A cell has the layout of what is in it.
-        self.pointers.as_ptr().cast()
-    }
-
-    /// Replaces the second string. Returns the first.
-    fn set_second(&self, string: &CString) -> Option<*const c_char> {
-        let [first, second, ..] = self.pointers.as_slice() else {
-            return None;
-        };
-        second.set(string.as_ptr());
-        Some(first.get())
-    }
-}
-
-fn text(text: &OsStr) -> io::Result<CString> {
-    CString::new(text.as_bytes()).map_err(|_| {
-        let what = format!("{} has a zero byte in it", text.display());
-        io::Error::new(io::ErrorKind::InvalidInput, what)
-    })
-}
-
-fn environment(changes: &[(OsString, Option<OsString>)]) -> BTreeMap<OsString, OsString> {
-    let mut variables: BTreeMap<_, _> = std::env::vars_os().collect();
-    for (name, value) in changes {
-        match value {
-            Some(value) => variables.insert(name.clone(), value.clone()),
-            None => variables.remove(name),
-        };
-    }
-    variables
-}
-
-/// Where `execvp(3)` looks for a program.
-fn candidates(program: &OsStr, path: Option<&OsString>) -> io::Result<Vec<CString>> {
-    /// Where there is no `PATH`.
-    const USUAL: &str = "/bin:/usr/bin";
-    let bytes = program.as_bytes();
-    if bytes.is_empty() || bytes.contains(&b'/') {
-        return Ok(vec![text(program)?]);
-    }
-    let path = path
-        .map_or(OsStr::new(USUAL), OsString::as_os_str)
-        .as_bytes();
-    let folders = path.split(|&byte| byte == b':');
-    let in_folder = |folder: &[u8]| match folder {
-        // The working directory.
-        [] => text(program),
-        _ => text(&OsString::from_vec([folder, b"/", bytes].concat())),
-    };
-    folders.map(in_folder).collect()
-}
-
 /// What the child was doing when it failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
@@ -427,94 +357,6 @@ impl Failure {
 
 fn explained(error: &io::Error, what: &str) -> io::Error {
     io::Error::new(error.kind(), format!("{what}: {error}"))
-}
-
-/// The kernel's sets of signals: one bit each.
-const NO_SIGNAL: u64 = 0;
-const EVERY_SIGNAL: u64 = !0;
-/// How many signals there are, and the length of a set in bytes.
-const SIGNALS: c_int = 64;
-const SET_LENGTH: usize = size_of::<u64>();
-
-/// Sets this thread's mask and returns the one before. The standard library of C would leave out signals of its own.
-fn mask_signals(set: u64) -> io::Result<u64> {
-    let mut before = 0_u64;
-    // SAFETY: both sets live, and have the length that is given.
-    let done = unsafe {
-        libc::syscall(
-            libc::SYS_rt_sigprocmask,
-            libc::SIG_SETMASK,
-            &raw const set,
-            &raw mut before,
-            SET_LENGTH,
-        )
-    };
-    if done == 0 {
-        Ok(before)
-    } else {
-        Err(io::Error::last_os_error())
-    }
-}
-
-/// Every signal of this thread, blocked until this is dropped.
-struct Blocked {
-    before: u64,
-}
-
-impl Blocked {
-    fn all() -> io::Result<Self> {
-        let before = mask_signals(EVERY_SIGNAL)?;
-        Ok(Self { before })
-    }
-}
-
-impl Drop for Blocked {
-    fn drop(&mut self) {
-        // It fails only for an address that is not valid.
-        let _ = mask_signals(self.before);
-    }
-}
-
-/// As the table says, of the child alone: dispositions are not shared.
-fn reset_signals() -> io::Result<()> {
-    for number in 1..=SIGNALS {
-        if number == libc::SIGHUP && is_ignored(number) {
-            continue;
-        }
-        reset_signal(number);
-    }
-    for ignored in [NixSignal::SIGTTIN, NixSignal::SIGTTOU] {
-        // SAFETY: no handler of this program.
-        unsafe { signal(ignored, SigHandler::SigIgn) }?;
-    }
-    Ok(())
-}
-
-fn reset_signal(number: c_int) {
-    /// More than the kernel's `sigaction` has on any machine; all zeros are the default disposition.
-    const DEFAULT: [u64; 16] = [0; 16];
-    let none = ptr::null_mut::<c_void>();
-    // SAFETY: a disposition that runs nothing. The call fails for the two signals that can't have another one.
-    unsafe {
-        libc::syscall(
-            libc::SYS_rt_sigaction,
-            number,
-            DEFAULT.as_ptr(),
-            none,
-            SET_LENGTH,
-        )
-    };
-}
-
-fn is_ignored(number: c_int) -> bool {
-    let mut now = core::mem::MaybeUninit::<libc::sigaction>::zeroed();
-    // SAFETY: the call only fills what it is given.
-    if unsafe { libc::sigaction(number, ptr::null(), now.as_mut_ptr()) } != 0 {
-        return false;
-    }
-    // SAFETY: filled by the call; all zeros before, which is a value, too.
-    let now = unsafe { now.assume_init() };
-    now.sa_sigaction == libc::SIG_IGN
 }
 
 /// A stack for the child, above a page that can't be touched.

@@ -496,6 +496,10 @@ impl<T: Task> Builder<T> {
     /// Another program for the workers than this one. Its `main` has to call
     /// [`run_if_worker`](super::run_if_worker), too, with the very same type of task.
     ///
+    /// It is run by its path each time a worker is started, and searched for in the workers' `PATH` if that has no slash. So
+    /// a file that is replaced while the pool runs is the program of the workers that are started from then on. Without this
+    /// option, workers run the program of this process, whatever becomes of its file.
+    ///
     /// # Examples
     ///
     /// ```

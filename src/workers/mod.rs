@@ -55,7 +55,7 @@
 //! | | |
 //! |---|---|
 //! | outcomes | Each task that was accepted has one outcome, and only one: [output or error](TaskError). |
-//! | crashes | A worker that dies, at any instruction, costs only the task that it was running, which is tried again ([`Builder::retries`]) or reported with the worker's exit status. Tasks that it had not begun go to another worker. It is replaced. |
+//! | crashes | A worker that dies, at any instruction, costs only the task that it was running, which is tried again ([`Builder::retries`]) or reported with the worker's exit status, or as unknown where this process did not keep it. Tasks that it had not begun go to another worker. It is replaced. |
 //! | limits | A task that runs for too long, or takes too much memory, ends with its worker, which is replaced: [`Builder::time_limit`], [`Task::time_limit`], [`Builder::memory_limit`]. |
 //! | panics | A panic of a task is its outcome, with message and place. The worker lives. |
 //! | no dead end | Who submits without reading moves results into memory meanwhile. |
@@ -73,6 +73,22 @@
 //! A signal that somebody sends to a worker itself is another thing: the worker dies of it, and that is reported as any other
 //! death, and the task is [tried again](Builder::retries) or lost. Where a service or a container is stopped by a `SIGTERM` to all
 //! of its processes, as `systemd` does unless told otherwise, let it send it to the first one only (`KillMode=mixed`).
+//!
+//! # What a worker starts with
+//!
+//! A worker is started without a copy of its parent's memory: a parent that has gigabytes in use starts one as fast as a
+//! small one. Nothing of the parent's own code runs between the two programs.
+//!
+//! | | |
+//! |---|---|
+//! | program | The one that its parent runs (`/proc/self/exe`), also after the file was removed or replaced; then `std::env::current_exe` names a file that ends in ` (deleted)`. Or [`Builder::program`], by its path. |
+//! | name | The first argument is the path of the program, and there is no other. |
+//! | descriptors | The standard input is empty. The standard output and error are the parent's, or `/dev/null` where the parent has them closed. Nothing else that is closed on exec. |
+//! | signals | None blocked, and all with the default disposition, whatever the parent has set; but `SIGTTIN` and `SIGTTOU` are ignored, so that a worker that touches the terminal gets an error (`EIO`) and is not stopped, and `SIGHUP` is if the parent ignores it (`nohup`). |
+//! | environment, directory | Those of the parent, with [`Builder::env`], [`Builder::env_remove`] and [`Builder::current_dir`]. |
+//!
+//! How a worker ended is unknown where the parent ignores `SIGCHLD`, or other code of it waits for any child: then
+//! [`TaskError::Crashed`] has no status.
 //!
 //! # How it works
 //!

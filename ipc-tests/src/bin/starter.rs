@@ -22,7 +22,7 @@ use std::{
     env,
     fs::{self, File, OpenOptions},
     io::{self, Read, Write},
-    os::unix::process::ExitStatusExt,
+    os::unix::process::{CommandExt, ExitStatusExt},
     panic,
     process::{self, Command, ExitCode, ExitStatus, Stdio},
     thread,
@@ -40,6 +40,7 @@ const ROLES: &[(&str, Role)] = &[
     ("signals", signals),
     ("closed", closed),
     ("receive", receive),
+    ("another-user", another_user),
     ("terminal", terminal),
     ("forked", forked),
 ];
@@ -329,6 +330,22 @@ fn receive(_: &mut Io) {
     let tasks: Receiver<u64> = inherit("tasks").expect("given");
     let number = tasks.recv().expect("a number");
     process::exit(number.try_into().expect("small"));
+}
+
+/// The child is of another user, who can't open a queue's file: it has the descriptor.
+fn another_user(io: &mut Io) {
+    /// "nobody", as a rule; the tests run as root here.
+    const USER: u32 = 65_534;
+    let report: String = io.argument();
+    let (tx, rx) = Options::new(8).channel::<u64>().expect("a queue");
+    // Its path may lead through directories that are closed to that user.
+    let mut command = Command::new("/proc/self/exe");
+    command.args(["receive", &report]).uid(USER).gid(USER);
+    let handoff = Handoff::new().give("tasks", &rx).expect("given");
+    let mut child = handoff.spawn(&mut command).expect("a child");
+    drop(rx);
+    tx.send(7).expect("the child has the other end");
+    assert_eq!(child.wait().expect("its end").code(), Some(7));
 }
 
 /// This process leads a session with a terminal, which it has in the foreground.
