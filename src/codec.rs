@@ -121,7 +121,8 @@ impl Error for EncodeError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::NoRoom | Self::TooDeep { .. } => None,
-            Self::Failed(source) => Some(source.as_ref()),
+            // Its own text is in the sentence.
+            Self::Failed(source) => source.source(),
         }
     }
 }
@@ -148,6 +149,12 @@ impl DecodeError {
         Self(source.into())
     }
 
+    /// The error that the codec gave to [`new`](DecodeError::new).
+    #[must_use]
+    pub fn cause(&self) -> &(dyn Error + Send + Sync + 'static) {
+        self.0.as_ref()
+    }
+
     pub(crate) fn too_deep(limit: usize) -> Self {
         Self::new(TooDeep(limit))
     }
@@ -170,8 +177,9 @@ impl fmt::Display for DecodeError {
 }
 
 impl Error for DecodeError {
+    /// What is behind the cause: the text of the cause itself is in the sentence.
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        Some(self.0.as_ref())
+        self.0.source()
     }
 }
 

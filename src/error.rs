@@ -217,16 +217,17 @@ pub enum SendTimeoutError<T> {
     },
 }
 
-const CLOSED: &str = "the queue is closed";
+const CLOSED: &str = "the queue is closed: stop using it, or make a new one";
 const FORKED: &str = "this process was forked from the one that has the queue: give it an end with `Handoff` instead";
-const INTERRUPTED: &str = "the wait was interrupted";
-const TIMEOUT: &str = "the time is up";
+const INTERRUPTED: &str = "an `Interrupter` ended the wait: call again to go on waiting";
+const TIMEOUT: &str = "the time is up: try again later, or wait longer";
 const FULL: &str = "the queue is full: try again later, or wait with `send`";
 
 fn too_large(f: &mut fmt::Formatter<'_>, len: usize, max: usize) -> fmt::Result {
     write!(
         f,
-        "a message of {len} bytes is larger than the {max} that this queue takes: send it in parts"
+        "a message of {len} bytes is larger than the {max} that this queue takes: send it in parts, or raise \
+         `Options::max_message_len`"
     )
 }
 
@@ -326,6 +327,7 @@ macro_rules! send_error {
         impl<T> Error for $name<T> {
             fn source(&self) -> Option<&(dyn Error + 'static)> {
                 match self {
+                    // Its own text, with that of its cause, is in the sentence.
                     Self::Encode { source, .. } => source.source(),
                     _ => None,
                 }
@@ -573,7 +575,8 @@ impl Error for CreateError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::InvalidOption { .. } | Self::NoMemory { .. } => None,
-            Self::Os { source, .. } => Some(source),
+            // Its own text is in the sentence.
+            Self::Os { source, .. } => source.source(),
         }
     }
 }
@@ -641,7 +644,8 @@ impl fmt::Display for HandoffError {
 impl Error for HandoffError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            Self::Os { source, .. } => Some(source),
+            // Its own text is in the sentence.
+            Self::Os { source, .. } => source.source(),
             _ => None,
         }
     }
@@ -751,7 +755,7 @@ impl fmt::Display for InheritError {
             Self::NotGiven { name, given } => {
                 write!(
                     f,
-                    "this process was given no {name:?}, but {}",
+                    "this process was given no {name:?}, but {}: ask for one of these",
                     given.join(", ")
                 )
             }
@@ -760,7 +764,10 @@ impl fmt::Display for InheritError {
                 "{name:?} was taken over before: clone what that returned"
             ),
             Self::WrongEnd { name, given } => write!(f, "{name:?} is a {given}: ask for that"),
-            Self::NotAQueue { what } => write!(f, "what was inherited is no queue: {what}"),
+            Self::NotAQueue { what } => write!(
+                f,
+                "what was inherited is no queue of this crate ({what}): give an end with `Handoff::give`"
+            ),
             Self::Version { theirs, ours } => {
                 write!(
                     f,
@@ -771,16 +778,17 @@ impl fmt::Display for InheritError {
                 f,
                 "the queue has layout {theirs:#x}, this process {ours:#x}: build both with one workring"
             ),
-            Self::Type { theirs, ours } => {
-                write!(f, "the queue carries {theirs}, this process expects {ours}")
-            }
+            Self::Type { theirs, ours } => write!(
+                f,
+                "the queue carries {theirs}, this process expects {ours}: use one type on both sides"
+            ),
             Self::Codec { theirs, ours } => write!(
                 f,
-                "the queue's codec is {theirs:?}, this process's {ours:?}"
+                "the queue's codec is {theirs:?}, this process's {ours:?}: use one on both sides"
             ),
             Self::Schema { theirs, ours } => write!(
                 f,
-                "the queue's schema tag is {theirs}, this process's {ours}"
+                "the queue's schema tag is {theirs}, this process's {ours}: name one tag on both sides"
             ),
             Self::NoMemory {
                 limit,
@@ -795,7 +803,8 @@ impl fmt::Display for InheritError {
 impl Error for InheritError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            Self::Os { source, .. } => Some(source),
+            // Its own text is in the sentence.
+            Self::Os { source, .. } => source.source(),
             _ => None,
         }
     }
@@ -821,6 +830,98 @@ mod tests {
             received.to_string().ends_with("colour 77 of 16"),
             "{received}"
         );
+    }
+
+    /// What a program prints that writes an error and then all of its sources.
+    fn chain(error: &dyn Error) -> Vec<String> {
+        let mut said = vec![error.to_string()];
+        let mut next = error.source();
+        while let Some(source) = next {
+            said.push(source.to_string());
+            next = source.source();
+        }
+        said
+    }
+
+    #[test]
+    fn no_source_is_said_twice() {
+        let os = || io::Error::from_raw_os_error(13);
+        let custom = || io::Error::other(DecodeError::new("colour 77 of 16"));
+        let what = "no shared memory for the queue";
+        let errors: [Box<dyn Error>; 8] = [
+            Box::new(SendError::Encode {
+                value: (),
+                source: EncodeError::failed("no colour called mauve"),
+            }),
+            Box::new(RecvError::Decode(DecodeError::new("colour 77 of 16"))),
+            Box::new(EncodeError::failed("no colour called mauve")),
+            Box::new(DecodeError::new("colour 77 of 16")),
+            Box::new(CreateError::Os { what, source: os() }),
+            Box::new(HandoffError::Os { what, source: os() }),
+            Box::new(InheritError::Os {
+                what,
+                source: custom(),
+            }),
+            Box::new(OpenError::Os { what, source: os() }),
+        ];
+        for error in errors {
+            let said = chain(&*error);
+            let [first, rest @ ..] = &said[..] else {
+                unreachable!("the error itself");
+            };
+            assert!(first.contains("mauve") || first.contains("77") || first.contains("denied"));
+            for source in rest {
+                assert!(!first.contains(source), "{said:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_sentence_is_in_lower_case_and_says_what_to_do() {
+        let memory = (MemoryLimit::Machine, 7, 5);
+        let (limit, wanted, available) = memory;
+        let mut sentences = vec![
+            SendError::Closed(()).to_string(),
+            SendError::Forked(()).to_string(),
+            SendError::Interrupted(()).to_string(),
+            TrySendError::Full(()).to_string(),
+            SendTimeoutError::Timeout(()).to_string(),
+            RecvError::Closed.to_string(),
+            RecvError::TooManyLeases { max: 3 }.to_string(),
+            RecvError::Corrupt { what: "a lap" }.to_string(),
+            TryRecvError::Empty.to_string(),
+            RecvTimeoutError::Timeout.to_string(),
+            EncodeError::TooDeep { limit: 128 }.to_string(),
+            HandoffError::TooManyPeers { max: 3 }.to_string(),
+            RemoveError::InUse { processes: 1 }.to_string(),
+        ];
+        let (value, len, max) = ((), 9, 8);
+        let too_large = SendError::TooLarge { value, len, max }.to_string();
+        assert!(
+            too_large.contains("Options::max_message_len"),
+            "{too_large}"
+        );
+        sentences.push(too_large);
+        let no_memory = SendError::NoMemory {
+            value,
+            limit,
+            wanted,
+            available,
+        };
+        sentences.push(no_memory.to_string());
+        let (theirs, ours) = ("u8".to_owned(), "u16".to_owned());
+        sentences.push(InheritError::Type { theirs, ours }.to_string());
+        let (theirs, ours) = (1, 2);
+        sentences.push(InheritError::Schema { theirs, ours }.to_string());
+        sentences.push(OpenError::Version { theirs, ours }.to_string());
+        for sentence in sentences {
+            let (cause, remedy) = sentence.split_once(": ").unwrap_or((&sentence, ""));
+            assert!(!cause.is_empty() && !remedy.is_empty(), "{sentence}");
+            assert!(!sentence.starts_with(char::is_uppercase), "{sentence}");
+            assert!(!sentence.ends_with('.'), "{sentence}");
+        }
+        let one = RemoveError::InUse { processes: 1 }.to_string();
+        assert!(one.starts_with("1 process is"), "{one}");
     }
 
     #[test]

@@ -267,3 +267,50 @@ impl Task for Quirk {
         prepare(&env::var(crate::jobs::PREPARE).unwrap_or_default())
     }
 }
+
+/// A value inside a value, and so on.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Nest(Option<Box<Nest>>);
+
+impl Nest {
+    /// So many inside each other.
+    #[must_use]
+    pub fn deep(times: u32) -> Self {
+        (0..times).fold(Self(None), |inner, _| Self(Some(Box::new(inner))))
+    }
+
+    /// How many there are inside each other.
+    #[must_use]
+    pub fn depth(&self) -> u32 {
+        let nests = std::iter::successors(Some(self), |nest| nest.0.as_deref());
+        nests.skip(1).fold(0, |count, _| count + 1)
+    }
+}
+
+impl Drop for Nest {
+    /// One by one, so that it is not this that overflows the stack.
+    fn drop(&mut self) {
+        let mut next = self.0.take();
+        while let Some(mut nest) = next {
+            next = nest.0.take();
+        }
+    }
+}
+
+/// A task that is nested, and gives something that is.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Deep {
+    /// How deep the task is.
+    pub task: Nest,
+    /// How deep its output is.
+    pub output: u32,
+}
+
+impl Task for Deep {
+    type Output = Nest;
+    type Error = ();
+
+    fn run(self, _: &Context) -> Result<Nest, ()> {
+        Ok(Nest::deep(self.output))
+    }
+}

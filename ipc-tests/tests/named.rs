@@ -612,3 +612,24 @@ fn a_full_file_system_is_an_error_and_no_signal() {
         assert_eq!(String::from_utf8_lossy(&output.stdout), "done\n");
     });
 }
+
+#[test]
+fn where_proc_is_not_mounted_the_error_says_so() {
+    const COVERED: &str = "mount -t tmpfs tmpfs /proc && exec \"$0\" \"$@\"";
+    guarded(LIMIT, || {
+        let able = Command::new("unshare").args(["-m", "true"]).output();
+        if !able.is_ok_and(|output| output.status.success()) {
+            println!("SKIPPED: to cover /proc takes root, and unshare(1)");
+            return;
+        }
+        let name = Name::new("procless");
+        let output = Command::new("unshare")
+            .args(["-m", "sh", "-c", COVERED, PEER, "procless", &name.0])
+            .output();
+        let output = output.expect("run");
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{}: {text}", output.status);
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "done\n");
+        assert!(!name.is_listed());
+    });
+}

@@ -9,7 +9,7 @@ use crate::support::{LIMIT, pools::POOLED};
 use ipc_tests::{
     guarded,
     jobs::{Meeting, PREPARE},
-    quirks::{Hook, Quirk, Tricky, Whim, Work},
+    quirks::{Deep, Hook, Nest, Quirk, Tricky, Whim, Work},
 };
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -22,7 +22,7 @@ use std::{
     time::Duration,
 };
 use workring::workers::{
-    Builder, OutcomeOf, Pool, Report, ResultOf, Shutdown, StartError, TaskError,
+    Builder, OutcomeOf, Pool, Report, ResultOf, Shutdown, StartError, SubmitError, TaskError,
 };
 
 mod support;
@@ -644,5 +644,36 @@ fn a_worker_whose_preparation_hangs_or_fails_without_words_is_a_typed_error() {
             Err(StartError::Unfit { what, .. }) => assert!(what.contains("no words"), "{what}"),
             other => panic!("{other:?}"),
         }
+    });
+}
+
+/// What is nested deeper than its receiver's stack may bear is refused where it is encoded, in a worker and here.
+#[test]
+fn a_task_or_an_output_that_is_nested_too_deep_is_an_error_and_nobody_dies_of_it() {
+    guarded(LIMIT, || {
+        let builder = Pool::<Deep>::builder().program(POOLED).workers(1);
+        let pool = builder.start().expect("a pool");
+        let submit = |task, output| {
+            let task = Nest::deep(task);
+            pool.submit(Deep { task, output })
+        };
+        for depth in [64, 1_000, 60_000] {
+            // This thread, and that of the worker, have other stacks than most.
+            let task = submit(0, depth).expect("open");
+            let result = thread::spawn(move || task.wait()).join().expect("it lives");
+            let Err(TaskError::NotCarried { what, .. }) = result else {
+                panic!("{depth}: {result:?}");
+            };
+            assert!(what.contains("128 levels"), "{what}");
+            let Err(refused) = submit(depth, 0) else {
+                panic!("{depth}: accepted");
+            };
+            assert!(matches!(refused, SubmitError::Encode { .. }), "{refused}");
+            assert!(refused.to_string().contains("128 levels"), "{refused}");
+        }
+        let task = submit(60, 60).expect("open");
+        assert_eq!(task.wait().expect("an output").depth(), 60);
+        let report = pool.shutdown(Shutdown::Drain, LIMIT).expect("here");
+        assert!(report.is_balanced(), "{report}");
     });
 }

@@ -173,13 +173,16 @@ impl fmt::Display for OpenError {
             ),
             Self::BeingRemoved { name } => write!(
                 f,
-                "somebody who was stopped is about to remove the queue {name:?}: try again later"
+                "a process that was stopped is removing the queue {name:?}: try again later"
             ),
             Self::NotPrivate { owner, mode } => write!(
                 f,
                 "it belongs to user {owner} and has mode {mode:04o}, but must be this user's own, with mode 0600"
             ),
-            Self::NotAQueue { what } => write!(f, "what has that name is no queue: {what}"),
+            Self::NotAQueue { what } => write!(
+                f,
+                "what has that name is no queue of this crate ({what}): choose another name"
+            ),
             Self::Version { theirs, ours } => write!(
                 f,
                 "the queue has version {theirs}, this process {ours}: build both with one workring"
@@ -188,16 +191,17 @@ impl fmt::Display for OpenError {
                 f,
                 "the queue has layout {theirs:#x}, this process {ours:#x}: build both with one workring"
             ),
-            Self::Type { theirs, ours } => {
-                write!(f, "the queue carries {theirs}, this process expects {ours}")
-            }
+            Self::Type { theirs, ours } => write!(
+                f,
+                "the queue carries {theirs}, this process expects {ours}: use one type on both sides"
+            ),
             Self::Codec { theirs, ours } => write!(
                 f,
-                "the queue's codec is {theirs:?}, this process's {ours:?}"
+                "the queue's codec is {theirs:?}, this process's {ours:?}: use one on both sides"
             ),
             Self::Schema { theirs, ours } => write!(
                 f,
-                "the queue's schema tag is {theirs}, this process's {ours}"
+                "the queue's schema tag is {theirs}, this process's {ours}: name one tag on both sides"
             ),
             Self::Closed => f.write_str(CLOSED),
             Self::TooManyPeers { max } => write!(
@@ -217,7 +221,8 @@ impl fmt::Display for OpenError {
 impl Error for OpenError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            Self::Os { source, .. } => Some(source),
+            // Its own text is in the sentence.
+            Self::Os { source, .. } => source.source(),
             _ => None,
         }
     }
@@ -247,6 +252,9 @@ impl From<OpenError> for RemoveError {
 impl fmt::Display for RemoveError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::InUse { processes: 1 } => {
+                f.write_str("1 process is attached to the queue: end it, or drop its ends, first")
+            }
             Self::InUse { processes } => write!(
                 f,
                 "{processes} processes are attached to the queue: end them, or drop their ends, first"

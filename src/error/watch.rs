@@ -35,7 +35,8 @@ impl Error for WatchError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Forked => None,
-            Self::Os { source, .. } => Some(source),
+            // Its own text is in the sentence.
+            Self::Os { source, .. } => source.source(),
         }
     }
 }

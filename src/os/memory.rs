@@ -2,11 +2,13 @@
 
 use super::descriptor::beyond_stdio;
 use super::fork::Origin;
+use super::process;
 use super::supply::{self, Shortage};
 use crate::error::MemoryLimit;
 use core::num::NonZeroUsize;
 use core::ops::Range;
 use core::ptr::NonNull;
+use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, FcntlArg, OFlag, SealFlag, fallocate, fcntl, open};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap, munmap};
@@ -138,7 +140,11 @@ pub(crate) fn sealed_size(file: impl AsFd) -> io::Result<Option<usize>> {
 pub(crate) fn reopen(file: impl AsFd) -> io::Result<OwnedFd> {
     let path = format!("/proc/self/fd/{}", file.as_fd().as_raw_fd());
     let flags = OFlag::O_RDWR | OFlag::O_CLOEXEC;
-    beyond_stdio(open(path.as_str(), flags, Mode::empty())?)
+    let file = open(path.as_str(), flags, Mode::empty());
+    beyond_stdio(file.map_err(|error| match error {
+        Errno::ENOENT => process::proc_is_needed(error.into()),
+        other => other.into(),
+    })?)
 }
 
 /// Which file this is, whatever descriptor it is open under.

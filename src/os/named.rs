@@ -24,6 +24,7 @@
 use super::descriptor::beyond_stdio;
 use super::locks;
 use super::memory::{self, Refused};
+use super::process;
 use super::supply;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, open as open_path};
 use nix::sys::stat::{Mode, SFlag, fchmod, fstat};
@@ -107,6 +108,7 @@ pub(crate) fn publish(file: impl AsFd, name: &str) -> io::Result<bool> {
     match linked {
         Ok(()) => Ok(true),
         Err(nix::Error::EEXIST) => Ok(false),
+        Err(nix::Error::ENOENT) => Err(process::proc_is_needed(nix::Error::ENOENT.into())),
         Err(error) => Err(error.into()),
     }
 }

@@ -45,13 +45,22 @@ impl Identity {
 /// This process, as others can check it: its id with its start time, for ids are reused, and the namespaces
 /// that both are relative to.
 pub(crate) fn identity() -> io::Result<Identity> {
-    let started = start_time_in("/proc/self/stat")?;
+    let started = start_time_in("/proc/self/stat").map_err(proc_is_needed)?;
+    let namespace = std::fs::metadata("/proc/self/ns/pid").map_err(proc_is_needed)?;
     Ok(Identity {
         process: u64::from(started) << 32 | u64::from(std::process::id()),
-        pid_namespace: std::fs::metadata("/proc/self/ns/pid")?.ino(),
+        pid_namespace: namespace.ino(),
         // Kernels before 5.6 have no time namespaces, and then all processes share one.
         time_namespace: std::fs::metadata("/proc/self/ns/time").map_or(0, |meta| meta.ino()),
     })
+}
+
+/// An error of the same kind that names `/proc`, for one about something that lies there.
+pub(crate) fn proc_is_needed(error: io::Error) -> io::Error {
+    let said = format!(
+        "`/proc`, which shows a process who it is and what it has open, can't be read ({error}): mount it"
+    );
+    io::Error::new(error.kind(), said)
 }
 
 /// When the process of this id was started, in clock ticks since boot, modulo 2^32.

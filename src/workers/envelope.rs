@@ -283,7 +283,7 @@ fn copy(bytes: &[u8], into: &mut [u8]) -> Result<usize, EncodeError> {
 
 /// What a codec has said, without its own sentence about dead letters.
 fn reason(error: &DecodeError) -> String {
-    std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string)
+    error.cause().to_string()
 }
 
 /// What became of a task that a worker was given, as the worker sends it.

@@ -2,7 +2,7 @@
 
 use ipc_tests::{
     jobs::{Death, EXITS, FORGETS, Job},
-    quirks::{self, Quirk},
+    quirks::{self, Deep, Quirk},
 };
 use std::{env, path::Path, process::ExitCode};
 use workring::workers::{Pool, StartError, run_if_worker};
@@ -15,7 +15,7 @@ fn main() -> ExitCode {
         Death::ExitAtOnce(0).die();
     }
     quirks::act();
-    run_if_worker::<(Job, Quirk)>();
+    run_if_worker::<(Job, Quirk, Deep)>();
     eprintln!("this program is a worker, and nothing else");
     ExitCode::FAILURE
 }

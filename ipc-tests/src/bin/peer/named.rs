@@ -7,8 +7,12 @@ use workring::{
     RemoveError, SendError, Sender,
 };
 
-pub(crate) const ROLES: &[(&str, Role)] =
-    &[("caller", caller), ("churn", churn), ("cramped", cramped)];
+pub(crate) const ROLES: &[(&str, Role)] = &[
+    ("caller", caller),
+    ("churn", churn),
+    ("cramped", cramped),
+    ("procless", procless),
+];
 
 /// The ends that the role has opened, and what it holds.
 #[derive(Default)]
@@ -126,5 +130,21 @@ fn cramped(io: &mut Io) {
     assert_eq!(workring::named_queues().expect("a list"), []);
     fs::remove_file("/dev/shm/ballast").expect("it is there");
     drop(make(64 << 10).expect("there is room again"));
+    io.say("done");
+}
+
+/// Where nothing is mounted on `/proc`: no queue, and the error says so.
+fn procless(io: &mut Io) {
+    let name: String = io.argument();
+    let options = Options::new(4);
+    let unnamed = options.channel::<u32>().map(drop).expect_err("no /proc");
+    let named = options.create_named::<u32>(&name).map(drop);
+    let named = named.expect_err("no /proc");
+    for said in [unnamed.to_string(), named.to_string()] {
+        assert!(
+            said.contains("/proc") && said.contains("mount it"),
+            "{said}"
+        );
+    }
     io.say("done");
 }
