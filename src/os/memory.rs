@@ -142,7 +142,7 @@ pub(crate) fn reopen(file: impl AsFd) -> io::Result<OwnedFd> {
     let flags = OFlag::O_RDWR | OFlag::O_CLOEXEC;
     let file = open(path.as_str(), flags, Mode::empty());
     beyond_stdio(file.map_err(|error| match error {
-        Errno::ENOENT => process::proc_is_needed(error.into()),
+        Errno::ENOENT => process::proc_is_needed(&error.into()),
         other => other.into(),
     })?)
 }

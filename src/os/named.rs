@@ -108,7 +108,7 @@ pub(crate) fn publish(file: impl AsFd, name: &str) -> io::Result<bool> {
     match linked {
         Ok(()) => Ok(true),
         Err(nix::Error::EEXIST) => Ok(false),
-        Err(nix::Error::ENOENT) => Err(process::proc_is_needed(nix::Error::ENOENT.into())),
+        Err(nix::Error::ENOENT) => Err(process::proc_is_needed(&nix::Error::ENOENT.into())),
         Err(error) => Err(error.into()),
     }
 }

@@ -45,8 +45,9 @@ impl Identity {
 /// This process, as others can check it: its id with its start time, for ids are reused, and the namespaces
 /// that both are relative to.
 pub(crate) fn identity() -> io::Result<Identity> {
-    let started = start_time_in("/proc/self/stat").map_err(proc_is_needed)?;
-    let namespace = std::fs::metadata("/proc/self/ns/pid").map_err(proc_is_needed)?;
+    let started = start_time_in("/proc/self/stat").map_err(|error| proc_is_needed(&error))?;
+    let namespace =
+        std::fs::metadata("/proc/self/ns/pid").map_err(|error| proc_is_needed(&error))?;
     Ok(Identity {
         process: u64::from(started) << 32 | u64::from(std::process::id()),
         pid_namespace: namespace.ino(),
@@ -56,7 +57,7 @@ pub(crate) fn identity() -> io::Result<Identity> {
 }
 
 /// An error of the same kind that names `/proc`, for one about something that lies there.
-pub(crate) fn proc_is_needed(error: io::Error) -> io::Error {
+pub(crate) fn proc_is_needed(error: &io::Error) -> io::Error {
     let said = format!(
         "`/proc`, which shows a process who it is and what it has open, can't be read ({error}): mount it"
     );
