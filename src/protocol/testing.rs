@@ -15,7 +15,7 @@ use super::peers::{PeerRow, Row};
 use super::returned::ReturnedWord;
 use super::ring::{Hint, Lap, Position, RingSize, Slot, SlotWord};
 use super::{Limits, Words};
-use crate::sync::{AtomicU32, AtomicU64, Ordering};
+use crate::sync::{AtomicU32, AtomicU64};
 use std::sync::Arc;
 
 /// Limits that tests start from: three messages, three attempts, and nothing closes by itself.
