@@ -14,6 +14,7 @@
 //! | [`jobs`]     | what do the workers of a pool do (`src/bin/pooled.rs`)?                  |
 //! | [`deeds`]    | ... and what of it can be seen from outside (`src/bin/deeds.rs`)?        |
 //! | [`quirks`]   | what if the code that a user gives a pool panics, hangs, or uses the pool? |
+//! | [`trouble`]  | ... and how do they make it hard for their supervisor (`src/bin/deeds.rs`)? |
 //! | [`memfd`]    | where is a queue's memory, for a test that writes there?                 |
 //! | [`stops`]    | how long did it take, unless this process was stopped meanwhile?         |
 //!
@@ -54,6 +55,7 @@ pub mod quirks;
 pub mod role;
 pub mod rounds;
 pub mod stops;
+pub mod trouble;
 pub mod watchdog;
 
 pub use leak::{guarded, guarded_steps};

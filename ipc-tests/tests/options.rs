@@ -1,9 +1,12 @@
 //! Options out of their range: each is a typed error that names the option, what was asked for and what may be.
 
 use crate::support::LIMIT;
-use ipc_tests::guarded;
-use std::time::Duration;
-use workring::{CreateError, Options};
+use ipc_tests::{Pid, asleep, guarded};
+use std::{
+    io, thread,
+    time::{Duration, Instant},
+};
+use workring::{CreateError, Options, Raw, Watched};
 
 mod support;
 
@@ -127,6 +130,89 @@ fn the_limits_themselves_make_a_queue_that_works() {
                     .eq(0..u32::try_from(tx.capacity()).expect("small"))
             );
             assert!(rx.is_empty());
+        }
+    });
+}
+
+/// Each call that waits, without a wait: there is a message, or room.
+fn calls_that_need_no_wait(time: Duration) {
+    let (tx, rx) = Options::new(4).channel::<u32>().expect("a queue");
+    tx.send_timeout(1, time).expect("room");
+    assert_eq!(rx.recv_timeout(time).ok(), Some(1));
+    assert_eq!(
+        tx.send_many_timeout([2, 3, 4].into_iter(), time).ok(),
+        Some(3)
+    );
+    rx.lease_timeout(time).expect("a message").ack();
+    let mut batch = Vec::new();
+    assert_eq!(rx.recv_many_timeout(&mut batch, 4, time).ok(), Some(2));
+    let (tx, rx) = Options::new(4)
+        .channel_with::<Vec<u8>, Raw>()
+        .expect("a queue");
+    let mut room = tx.reserve_timeout(2, time).expect("room");
+    room.copy_from_slice(b"in");
+    assert!(room.commit_timeout(time).is_ok());
+    rx.lease_bytes_timeout(time).expect("a message").ack();
+    let (file, _other) = io::pipe().expect("a pipe");
+    let watch = rx.watch(&file).expect("a watch");
+    tx.send(b"1".to_vec()).expect("room");
+    assert!(matches!(watch.recv_timeout(time), Ok(Watched::Message(_))));
+    tx.send(b"2".to_vec()).expect("room");
+    assert!(matches!(watch.lease_timeout(time), Ok(Watched::Message(_))));
+}
+
+/// Each call that waits until another thread has sent, or made room.
+fn calls_that_wait(time: Duration) {
+    let (tx, rx) = Options::new(1).channel::<u32>().expect("a queue");
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for number in 0..6 {
+                tx.send_timeout(number, time).expect("room, some time");
+            }
+            assert_eq!(tx.send_many_timeout(6..9, time).ok(), Some(3));
+        });
+        for number in 0..3 {
+            assert_eq!(rx.recv_timeout(time).ok(), Some(number));
+            asleep::await_sleepers(Pid::this(), 1);
+        }
+        for number in 3..6 {
+            assert_eq!(rx.lease_timeout(time).expect("a message").ack(), number);
+        }
+        let mut batch = Vec::new();
+        while batch.len() < 3 {
+            rx.recv_many_timeout(&mut batch, 3, time).expect("messages");
+        }
+        assert_eq!(batch, [6, 7, 8]);
+    });
+}
+
+/// "For ever" as a duration, and no time at all.
+#[test]
+fn every_option_and_call_of_a_queue_takes_any_duration() {
+    guarded(LIMIT, || {
+        for time in [Duration::ZERO, Duration::MAX / 2, Duration::MAX] {
+            for options in [Options::new(1).slice(time), Options::new(1).spin(time)] {
+                match options.channel::<u32>() {
+                    Ok(_) | Err(CreateError::InvalidOption { .. }) => {}
+                    Err(other) => panic!("{other}"),
+                }
+            }
+            calls_that_need_no_wait(time);
+            if !time.is_zero() {
+                calls_that_wait(time);
+            }
+        }
+        // The last moments that there are.
+        let (tx, rx) = Options::new(1).channel::<u32>().expect("a queue");
+        for shift in 1..64 {
+            let far = Duration::from_secs(u64::MAX >> shift);
+            let Some(far) = Instant::now().checked_add(far) else {
+                continue;
+            };
+            thread::scope(|scope| {
+                scope.spawn(|| tx.send_deadline(shift, far).expect("room"));
+                assert_eq!(rx.recv_deadline(far).ok(), Some(shift));
+            });
         }
     });
 }

@@ -201,7 +201,9 @@ fn a_task_that_is_too_large_comes_back_and_an_output_that_is_is_an_outcome() {
         let TaskError::NotCarried { what, .. } = &error else {
             panic!("{error:?}");
         };
-        assert!(what.contains("1000"), "{what}");
+        for part in ["1000", "the output", "`Builder::max_message_len`"] {
+            assert!(what.contains(part), "{what}");
+        }
         assert_eq!(
             pool.submit(Job::Letters(3))
                 .expect("open")

@@ -234,6 +234,20 @@ fn p12_a_pool_that_is_dropped_logs_one_warning_that_names_where_it_was_made() {
     });
 }
 
+/// A worker that ends before it has taken its queues over is no death of a process with the id 0.
+#[test]
+fn a_queue_that_was_not_taken_over_is_reported_as_such_and_without_a_process_id() {
+    guarded(LIMIT, || {
+        let log = Log::begin();
+        let builder = Pool::<Deed>::builder().program("/bin/true").workers(1);
+        builder.start().map(drop).expect_err("it is no worker");
+        log.until(1, |said| said.has("message", "before it took it over"));
+        let all = log.all.lock();
+        let zero = |said: &&Said| said.fields.get("pid").is_some_and(|pid| pid == "0");
+        assert_eq!(all.iter().find(zero).map(|said| &said.fields), None);
+    });
+}
+
 /// Nobody would hear from it any more.
 #[test]
 fn w7_a_worker_whose_link_is_broken_is_replaced_though_it_lives() {

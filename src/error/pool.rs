@@ -1,12 +1,29 @@
 //! What can go wrong with a pool of workers.
 
-use super::{CreateError, FORKED, MemoryLimit, corrupt, no_memory};
+use super::{CreateError, MemoryLimit, no_memory};
 use crate::codec::EncodeError;
 use core::fmt;
 use std::error::Error;
 use std::io;
 use std::path::PathBuf;
 use std::process::ExitStatus;
+
+const FORKED: &str =
+    "this process was forked from the one that has the pool: start a pool of its own instead";
+
+/// What can be done about an error of the system that is a matter of limits.
+fn remedy(error: &io::Error) -> &'static str {
+    /// As Linux numbers them: too many processes, or too many open files of this process or of the machine.
+    const EAGAIN: i32 = 11;
+    const ENFILE: i32 = 23;
+    const EMFILE: i32 = 24;
+    match error.raw_os_error() {
+        Some(EAGAIN) => ": raise the limit of processes, `ulimit -u`",
+        Some(EMFILE) => ": raise the limit of open files, `ulimit -n`",
+        Some(ENFILE) => ": raise the machine's limit of open files, `fs.file-max`",
+        _ => "",
+    }
+}
 
 /// A pool could not be started. Nothing of it is left.
 #[derive(Debug)]
@@ -58,7 +75,8 @@ pub enum StartError {
         /// What it said.
         what: String,
     },
-    /// Workers died while they were prepared, again and again.
+    /// Workers died before all of them were ready, again and again, or until the
+    /// [time](crate::workers::Builder::start_timeout) was up.
     #[non_exhaustive]
     Died {
         /// How the last of them ended; `None` if that is unknown.
@@ -99,7 +117,8 @@ impl fmt::Display for StartError {
             ),
             Self::Queue(source) => write!(f, "a queue of the pool could not be made: {source}"),
             Self::Spawn { program, source } => {
-                write!(f, "the worker program {} could not be started: {source}", program.display())
+                let (program, remedy) = (program.display(), remedy(source));
+                write!(f, "the worker program {program} could not be started: {source}{remedy}")
             }
             Self::NoHandshake { status } => write!(
                 f,
@@ -112,10 +131,17 @@ impl fmt::Display for StartError {
             ),
             Self::Unfit { what } => write!(f, "a worker could not be prepared: {what}"),
             Self::Died { status } => {
-                write!(f, "workers died while they were prepared, the last one with {}", ending(*status))
+                write!(
+                    f,
+                    "workers died again and again before all were ready, the last one with {}: \
+                     see what `prepare_worker`, and whatever it has started, does",
+                    ending(*status)
+                )
             }
-            Self::TimedOut => f.write_str("the workers were not ready in time"),
-            Self::Os { what, source } => write!(f, "{what}: {source}"),
+            Self::TimedOut => f.write_str(
+                "the workers were not ready in time: raise `Builder::start_timeout`, or see what `prepare_worker` waits for",
+            ),
+            Self::Os { what, source } => write!(f, "{what}: {source}{}", remedy(source)),
         }
     }
 }
@@ -145,6 +171,16 @@ pub enum SubmitError<T> {
         task: T,
         /// How many there may be.
         max: usize,
+    },
+    /// No worker could be started, as often in a row as
+    /// [`Builder::max_worker_failures`](crate::workers::Builder::max_worker_failures) allows. The pool goes on trying, and
+    /// takes tasks again when a worker is ready.
+    #[non_exhaustive]
+    NoWorkers {
+        /// The task.
+        task: T,
+        /// Why the last attempt failed.
+        why: String,
     },
     /// The task is larger than [`Builder::max_message_len`](crate::workers::Builder::max_message_len) allows.
     #[non_exhaustive]
@@ -196,6 +232,10 @@ impl<T> SubmitError<T> {
                 task: map(task),
                 max,
             },
+            Self::NoWorkers { task, why } => SubmitError::NoWorkers {
+                task: map(task),
+                why,
+            },
             Self::TooLarge { task, len, max } => SubmitError::TooLarge {
                 task: map(task),
                 len,
@@ -241,6 +281,7 @@ impl<T> SubmitError<T> {
             Self::Closed(task)
             | Self::Forked(task)
             | Self::Unclaimed { task, .. }
+            | Self::NoWorkers { task, .. }
             | Self::TooLarge { task, .. }
             | Self::NoMemory { task, .. }
             | Self::Encode { task, .. }
@@ -280,11 +321,17 @@ impl<T> fmt::Debug for SubmitError<T> {
 impl<T> fmt::Display for SubmitError<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Closed(_) => f.write_str("the pool takes no more tasks"),
+            Self::Closed(_) => {
+                f.write_str("the pool was shut down and takes no more tasks: start another one")
+            }
             Self::Forked(_) => f.write_str(FORKED),
             Self::Unclaimed { max, .. } => write!(
                 f,
                 "{max} outcomes wait to be claimed, as many as may: take some before more tasks are submitted"
+            ),
+            Self::NoWorkers { why, .. } => write!(
+                f,
+                "the pool has no workers, and takes no task until one can be started: {why}"
             ),
             Self::TooLarge { len, max, .. } => write!(
                 f,
@@ -297,7 +344,9 @@ impl<T> fmt::Display for SubmitError<T> {
                 ..
             } => no_memory(f, *limit, *wanted, *available),
             Self::Encode { source, .. } => fmt::Display::fmt(source, f),
-            Self::Corrupt { what, .. } => corrupt(f, what),
+            Self::Corrupt { what, .. } => {
+                write!(f, "the pool can't go on ({what}): start another one")
+            }
         }
     }
 }
@@ -413,3 +462,75 @@ impl fmt::Display for ShutdownError {
 }
 
 impl Error for ShutdownError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::workers::TaskError;
+
+    fn says(error: &dyn Error, parts: &[&str]) {
+        let text = error.to_string();
+        for part in parts {
+            assert!(text.contains(part), "no {part:?} in {text:?}");
+        }
+    }
+
+    #[test]
+    fn a_start_without_descriptors_or_processes_names_the_limit() {
+        for (number, limit) in [(24, "ulimit -n"), (23, "fs.file-max"), (11, "ulimit -u")] {
+            let source = || io::Error::from_raw_os_error(number);
+            let what = "no socket for a worker";
+            says(
+                &StartError::Os {
+                    what,
+                    source: source(),
+                },
+                &[what, limit],
+            );
+            let program = PathBuf::from("/bin/worker");
+            let error = StartError::Spawn {
+                program,
+                source: source(),
+            };
+            says(&error, &["/bin/worker", limit]);
+        }
+        let source = io::Error::from_raw_os_error(2);
+        let program = PathBuf::from("/bin/worker");
+        says(
+            &StartError::Spawn { program, source },
+            &["/bin/worker", "No such file"],
+        );
+    }
+
+    #[test]
+    fn what_a_pool_refuses_names_the_cause_and_the_remedy() {
+        says(&SubmitError::Closed(1), &["shut down", "start another"]);
+        says(&SubmitError::Forked(1), &["forked", "a pool of its own"]);
+        says(&ShutdownError::Forked, &["forked", "a pool of its own"]);
+        let what = "the pool's thread has panicked";
+        says(
+            &SubmitError::Corrupt { task: 1, what },
+            &[what, "start another"],
+        );
+        let (task, len, max) = (1, 2000, 1000);
+        let error = SubmitError::TooLarge { task, len, max };
+        says(&error, &["2000", "1000", "`Builder::max_message_len`"]);
+        let why = "a worker could not be prepared: no model".to_owned();
+        let error = SubmitError::NoWorkers {
+            task,
+            why: why.clone(),
+        };
+        says(&error, &["no workers", &why]);
+        says(
+            &TaskError::<String>::NoWorkers { why },
+            &["no worker", "no model"],
+        );
+        says(&TaskError::<String>::TimedOut, &["Builder::time_limit"]);
+        let error = TaskError::<String>::TooMuchMemory { resident: 7 };
+        says(&error, &["7 bytes", "Builder::memory_limit"]);
+        says(
+            &StartError::TimedOut,
+            &["Builder::start_timeout", "prepare_worker"],
+        );
+    }
+}

@@ -86,7 +86,6 @@ impl Process {
     }
 
     /// Whether all its threads have ended. Others of its group may live on.
-    #[cfg(test)]
     pub(crate) fn has_ended(&self) -> io::Result<bool> {
         super::poll::is_readable(&self.pidfd)
     }
@@ -102,6 +101,10 @@ impl Process {
     }
 
     fn signal_group(&self, signal: Signal) -> io::Result<()> {
+        if self.reaped {
+            // The id may be that of another group by now (C4).
+            return Ok(());
+        }
         match kill_process_group(self.id, signal) {
             // Somebody else has reaped the leader, and nobody is left.
             Ok(()) | Err(Errno::SRCH) => Ok(()),
@@ -109,11 +112,25 @@ impl Process {
         }
     }
 
-    /// End what there is of the group, wait for the end of the child, which is at once if it has ended before, and let the
-    /// kernel forget it. How it ended; `None` if somebody else has reaped it.
-    pub(crate) fn reap(mut self) -> io::Result<Option<ExitStatus>> {
-        self.kill_group()?;
+    /// Kills what is left of the group, waits for the end of the child, which is at once if it has ended before, and reaps
+    /// it. Returns how it ended; `None` if another thread of this process has reaped it.
+    ///
+    /// A group of another user can't be killed, which a process that has given up its privileges finds: that keeps nothing
+    /// from being reaped.
+    pub(crate) fn reap_in_place(&mut self) -> io::Result<Option<ExitStatus>> {
+        let _ = self.kill_group();
         self.wait(WaitIdOptions::EXITED)
+    }
+
+    /// As [`reap_in_place`](Process::reap_in_place), for tests.
+    #[cfg(test)]
+    pub(crate) fn reap(mut self) -> io::Result<Option<ExitStatus>> {
+        self.reap_in_place()
+    }
+
+    /// Gives the process up: it is neither killed nor waited for from now on.
+    pub(crate) fn abandon(mut self) {
+        self.reaped = true;
     }
 
     fn wait(&mut self, options: WaitIdOptions) -> io::Result<Option<ExitStatus>> {

@@ -1,10 +1,12 @@
 //! The time, as all processes of a machine agree on it.
 
+use core::time::Duration;
 use nix::time::{ClockId, clock_getres, clock_gettime};
+use std::time::Instant;
 
 fn nanoseconds(clock: ClockId) -> u64 {
     // These clocks can be read on every Linux.
-    let time = clock_gettime(clock).map_or(core::time::Duration::ZERO, Into::into);
+    let time = clock_gettime(clock).map_or(Duration::ZERO, Into::into);
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
@@ -22,11 +24,37 @@ pub(crate) fn about_now() -> u64 {
 /// How far behind [`about_now`] may be, in nanoseconds.
 pub(crate) fn coarseness() -> u64 {
     let tick = clock_getres(ClockId::CLOCK_MONOTONIC_COARSE);
-    let tick = tick.map_or(core::time::Duration::ZERO, Into::into);
+    let tick = tick.map_or(Duration::ZERO, Into::into);
     u64::try_from(tick.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Milliseconds since 1970.
 pub(crate) fn wall() -> u64 {
     nanoseconds(ClockId::CLOCK_REALTIME) / 1_000_000
+}
+
+/// Longer than any process lives, and short enough that sums of a few of these are still moments.
+const FOR_EVER: Duration = Duration::from_hours(100 * 365 * 24);
+
+/// Returns the moment `delay` after `start`. A delay without end, such as `Duration::MAX`, gives a moment that never comes.
+pub(crate) fn after(start: Instant, delay: Duration) -> Instant {
+    start.checked_add(delay.min(FOR_EVER)).unwrap_or(start)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_after_any_delay_exists() {
+        let now = Instant::now();
+        assert_eq!(after(now, Duration::ZERO), now);
+        let second = Duration::from_secs(1);
+        assert_eq!(after(now, second).duration_since(now), second);
+        for delay in [FOR_EVER, Duration::MAX / 2, Duration::MAX] {
+            let never = after(now, delay);
+            assert_eq!(never.duration_since(now), FOR_EVER);
+            assert!(after(never, delay) > never);
+        }
+    }
 }

@@ -122,6 +122,11 @@ impl Link {
         Ok(received.unwrap_or(Received::TooLong(length)))
     }
 
+    /// Returns the length of all datagrams that wait here, in bytes.
+    pub(crate) fn pending(&self) -> io::Result<u64> {
+        Ok(ioctl_fionread(&self.0)?)
+    }
+
     /// Whether the other side has gone, or sends nothing any more. There may still be datagrams to receive.
     pub(crate) fn has_hung_up(&self) -> io::Result<bool> {
         poll::has_hung_up(&self.0)
@@ -172,6 +177,18 @@ mod tests {
             Received::Nothing => Err("nothing"),
             Received::TooLong(_) => Err("too long"),
         }
+    }
+
+    #[test]
+    fn what_waits_is_the_sum_of_all_datagrams() {
+        let (one, other) = pair();
+        assert_eq!(other.pending().expect("a length"), 0);
+        for datagram in [&b"first"[..], b"and second"] {
+            one.send(datagram).expect("sent");
+        }
+        assert_eq!(other.pending().expect("a length"), 15);
+        assert_eq!(received(&other), Ok(b"first".to_vec()));
+        assert_eq!(other.pending().expect("a length"), 10);
     }
 
     #[test]

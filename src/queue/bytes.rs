@@ -283,6 +283,16 @@ where
     }
 }
 
+impl<T, C: Codec<T>> Receiver<T, C> {
+    /// Receives a message without decoding or acknowledging it, if there is one now: for a process that has to know no more
+    /// of it than its first bytes, and may not be able to decode it.
+    pub(crate) fn try_lease_undecoded(&self) -> Result<BytesLease, TryRecvError> {
+        Ok(BytesLease {
+            held: self.leased(&Never)?,
+        })
+    }
+}
+
 impl BytesLease {
     /// How often the message was handed out before and came back.
     #[must_use]

@@ -264,9 +264,17 @@ fn identity_in(word: &PeerRow, tenant: Tenant) -> Option<Identity> {
 
 #[cfg(feature = "tracing")]
 fn report(row: Row, process_id: u32, tenant: Tenant, repairs: &Repairs) {
+    if tenant.tenancy() == Some(Tenancy::Ticket) {
+        tracing::info!(
+            target: "workring",
+            row = row.get(),
+            "a process that was given a queue ended before it took it over; its place is free again"
+        );
+        return;
+    }
     tracing::warn!(
         target: "workring",
-        pid = process_id,
+        pid = (process_id != 0).then_some(process_id),
         row = row.get(),
         sends = tenant.counts_as(Role::Sender),
         receives = tenant.counts_as(Role::Receiver),

@@ -52,6 +52,7 @@ pub(super) struct Settings {
     pub(super) capacity: usize,
     pub(super) max_message_len: usize,
     pub(super) max_unclaimed: usize,
+    pub(super) max_worker_failures: u32,
     pub(super) retries: u32,
     pub(super) retry_backoff: Backoff,
     pub(super) respawn_backoff: Backoff,
@@ -101,6 +102,7 @@ impl<T: Task> Builder<T> {
             capacity: 1000,
             max_message_len: 1 << 20,
             max_unclaimed: 1 << 20,
+            max_worker_failures: 8,
             retries: 0,
             retry_backoff: Backoff {
                 first: Duration::from_millis(10),
@@ -422,6 +424,36 @@ impl<T: Task> Builder<T> {
         self
     }
 
+    /// How often in a row each worker may fail to come, before tasks fail for it: by default 8, which takes some 1.3 s with
+    /// the default [back-off](Builder::respawn_backoff); at least 1. A worker fails to come if no process can be
+    /// started, or if it ends before it is ready, or before it has begun a task although tasks wait.
+    ///
+    /// When all workers have failed so often and none is ready, the tasks that are queued, or wait to be tried again, have
+    /// the outcome [`TaskError::NoWorkers`](super::TaskError::NoWorkers), and [`submit`](Pool::submit) fails with
+    /// [`SubmitError::NoWorkers`](crate::workers::SubmitError), both with the cause: so a caller is not kept waiting for
+    /// what may never come. The pool goes on trying, with its back-off; as soon as a worker is ready, it accepts tasks
+    /// as before. While at least one worker serves, however busy it is, tasks wait for it.
+    ///
+    /// [`start`](Builder::start) does not wait for this: it fails by itself.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    #[doc = include_str!("example.in")]
+    /// let pool = Pool::<Square>::builder().max_worker_failures(3).start()?;
+    /// match pool.submit(Square(3)) {
+    ///     Ok(handle) => assert_eq!(handle.wait()?, 9),
+    ///     Err(SubmitError::NoWorkers { task, why, .. }) => eprintln!("try {task:?} later: {why}"),
+    ///     Err(other) => return Err(other.into()),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn max_worker_failures(mut self, failures: u32) -> Self {
+        self.settings.max_worker_failures = failures;
+        self
+    }
+
     /// How long [`start`](Builder::start) waits for all workers to be ready, and how long a worker that is started later
     /// may take before it is ended and another one is tried. By default 30 s.
     ///
@@ -442,6 +474,11 @@ impl<T: Task> Builder<T> {
     /// How long a worker has to stop by itself, when the pool is shut down, before its process group gets `SIGTERM`; and
     /// how long after that, before it gets `SIGKILL`. Also how long one has to end that is to be replaced, or is through
     /// with a task beyond its [time limit](Builder::time_limit), before it is killed. By default 2 s.
+    ///
+    /// A process that gives up its privileges after the start may not signal its workers any more. They are asked over
+    /// their links then, and kill themselves and their groups, whatever the task does: limits, cancellation and the end of the
+    /// pool hold. A worker that is stopped does not; it is left behind after 5 s, and its task has its outcome by then:
+    /// see [`Report::left_behind`](super::Report::left_behind).
     ///
     /// # Examples
     ///
@@ -650,7 +687,8 @@ impl<T: Task> Builder<T> {
         let launcher = Launcher::new(Arc::clone(&shared), to_do, done)
             .map_err(os("this program could not be found"))?;
         let (started, has_started) = mpsc::channel();
-        let supervisor = Supervisor::new(launcher, Arc::clone(&orders), started);
+        let supervisor = Supervisor::new(launcher, Arc::clone(&orders), started)
+            .map_err(os("no descriptor to wait for workers with"))?;
         let supervise = thread::Builder::new().name("workring-pool".to_owned());
         let thread = supervise
             .spawn(|| supervisor.run())
@@ -689,6 +727,11 @@ impl<T: Task> Builder<T> {
             "max_unclaimed",
             &self.settings.max_unclaimed,
             &(1..=usize::MAX),
+        )?;
+        check(
+            "max_worker_failures",
+            &self.settings.max_worker_failures,
+            &(1..=u32::MAX),
         )?;
         let number = |workers: &usize| u32::try_from(*workers).unwrap_or(u32::MAX);
         self.settings.staff.min = number(workers.start());

@@ -2,7 +2,8 @@
 //!
 //! A death leaves a dead letter, the task that the worker had leased, unless it had acknowledged it. In this order:
 //!
-//! 1. the worker is reaped, so that it does nothing more; its line on the board says what it was running;
+//! 1. the worker is reaped, and its group with it, so that it does nothing more; what it has said is heard; its line on the
+//!    board says what it was running;
 //! 2. both queues are told, and repair what it left: its letter is there now;
 //! 3. the results that have been accepted are filed: nothing more of it can come after that;
 //! 4. the letters are read:
@@ -25,17 +26,22 @@
 //!     tasks were cancelled.)
 //! D3. A worker that dies in decoding a task, or before, has not begun it. A task that several workers in a row have died
 //!     with like this is what they die of: from then on such a death counts as a crash of the task.
+//! D4. The verdict is the kernel's, and comes first: a forked child that has the link of a dead worker may flood it for
+//!     ever. What the worker has said was on the link when it was reaped, so as many bytes are heard as were there then.
 
 use super::envelope::{Envelope, Ticket};
 use super::events::Event;
 use super::inbox::{Flight, State as InboxState};
-use super::slot::{Deceased, Stage, State};
+use super::outage::Service;
+use super::slot::{Deceased, Slot, Stage, State};
 use super::staff::Leave;
 use super::supervisor::{Course, Supervisor};
 use super::task::{Task, TaskError, TaskId};
 use super::worker::phase;
 use crate::error::{TrySendError, ending};
+use crate::host::clock;
 use core::time::Duration;
+use std::os::unix::process::ExitStatusExt;
 use std::time::Instant;
 
 /// A task that is to be sent again.
@@ -61,6 +67,11 @@ enum Verdict {
 impl<T: Task> Supervisor<T> {
     /// A worker has ended: reap it, and see to its task and its place.
     pub(super) fn bury(&mut self, index: usize) {
+        let Some(worker) = self.slots.get_mut(index).and_then(Slot::worker_mut) else {
+            return;
+        };
+        let status = worker.process.reap_in_place().ok().flatten();
+        self.watchlist.remove(&worker.process);
         self.hear_the_last(index);
         let Some(slot) = self.slots.get_mut(index) else {
             return;
@@ -69,24 +80,33 @@ impl<T: Task> Supervisor<T> {
         let State::Occupied(worker) = core::mem::replace(&mut slot.state, State::Absent) else {
             return;
         };
+        self.watchlist.remove(&worker.link);
         let super::slot::Worker {
             process,
             stage,
             is_doomed,
+            is_terminated,
+            is_counted,
             unfit,
             struck,
             leaves,
+            start_before,
+            ready_since,
             ..
         } = worker;
         let pid = process.id();
-        let status = process.reap().ok().flatten();
+        // One that exits after SIGTERM has obeyed.
+        let is_by_signal = status.is_none_or(|status| status.signal().is_some());
+        self.toll.killed += u64::from(is_terminated && !is_counted && is_by_signal);
         let line = self.launcher.shared.board.slot(number);
+        let last_start = line.map_or(start_before, crate::host::board::Slot::last_start);
         let is_stopping = matches!(self.course, Course::Stopping { .. });
         let death = Deceased {
             pid,
             status,
             running: line.and_then(crate::host::board::Slot::running),
             was_decoding: line.is_some_and(|line| line.phase() == phase::DECODING),
+            has_run: last_start != start_before,
             was_doomed: is_doomed && is_stopping,
             struck,
         };
@@ -103,14 +123,36 @@ impl<T: Task> Supervisor<T> {
             let task = death.running.map(|running| running.task);
             super::log::death(number, pid, &ending(death.status), task);
         }
+        let service = Service {
+            stage,
+            is_doomed,
+            unfit: unfit.clone(),
+            status: death.status,
+            has_run: death.has_run,
+            ready_since,
+        };
         self.deceased.push(death);
         self.settle();
+        self.note_service(index, service);
         self.refill(index, stage, unfit, leaves, &death);
     }
 
-    /// Everything that it has said (L2 of the slot). Whoever it has left behind may still have its link, and be silent.
+    /// Everything that it has said (L2 of the slot), and no more (D4).
     fn hear_the_last(&mut self, index: usize) {
-        while self.hear(index) {}
+        /// More than a link has room for.
+        const MANY: u32 = 1 << 16;
+        let worker = self.slots.get(index).and_then(Slot::worker);
+        let pending = worker.and_then(|worker| worker.link.pending().ok());
+        let mut left = pending.unwrap_or(u64::MAX);
+        for _ in 0..MANY {
+            if left == 0 {
+                return;
+            }
+            let Some(length) = self.hear(index) else {
+                return;
+            };
+            left = left.saturating_sub(length as u64);
+        }
     }
 
     /// See to the place of a worker that has ended.
@@ -125,13 +167,13 @@ impl<T: Task> Supervisor<T> {
         self.look_at_staff_soon();
         match self.course {
             Course::Stopping { .. } => {}
-            Course::Starting if stage < Stage::Ready => {
+            Course::Starting => {
                 self.has_failed_to_start(index, stage, unfit, death);
             }
             Course::Running if leaves == Some(Leave::Idle) => {}
-            Course::Starting | Course::Running => {
+            Course::Running => {
                 let has_left = stage == Stage::Stopping || death.struck.is_some();
-                if has_left || stage >= Stage::Ready && death.running.is_some() {
+                if has_left || death.has_run {
                     if let Some(slot) = self.slots.get_mut(index) {
                         slot.failures = 0;
                     }
@@ -164,7 +206,7 @@ impl<T: Task> Supervisor<T> {
                 self.report_unlettered(&death);
             } else {
                 self.deceased.push(death);
-                self.look_again = Some(Instant::now() + A_LITTLE_LATER);
+                self.look_again = Some(clock::after(Instant::now(), A_LITTLE_LATER));
             }
         }
     }
@@ -256,7 +298,7 @@ impl<T: Task> Supervisor<T> {
                 flight.ticket.attempt = flight.ticket.attempt.saturating_add(1);
                 envelope.ticket = flight.ticket;
             }
-            Verdict::SendAgain(now + backoff.after(crashes))
+            Verdict::SendAgain(clock::after(now, backoff.after(crashes)))
         });
         let is_innocent = |death: &Deceased| death.struck.is_some() || has_not_begun(death);
         if dead.is_some_and(|death| !is_innocent(&death))
@@ -306,13 +348,22 @@ impl<T: Task> Supervisor<T> {
                 Ok(()) | Err(TrySendError::Closed(_)) => {}
                 Err(error @ (TrySendError::Full(_) | TrySendError::NoMemory { .. })) => {
                     self.retries.push(Retry {
-                        due: now + A_LITTLE_LATER,
+                        due: clock::after(now, A_LITTLE_LATER),
                         envelope: error.into_inner(),
                     });
                 }
                 Err(error) => self.not_carried(error),
             }
         }
+    }
+
+    /// Takes all tasks that wait to be tried again, whether they are due or not.
+    pub(super) fn take_retries(&mut self) -> Vec<Ticket> {
+        let retries = core::mem::take(&mut self.retries);
+        retries
+            .into_iter()
+            .map(|retry| retry.envelope.ticket)
+            .collect()
     }
 
     fn not_carried(&self, error: TrySendError<Envelope<T>>) {

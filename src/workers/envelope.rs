@@ -483,6 +483,7 @@ impl TaskError<Encoded> {
             Self::Cancelled => TaskError::Cancelled,
             Self::TimedOut => TaskError::TimedOut,
             Self::TooMuchMemory { resident } => TaskError::TooMuchMemory { resident },
+            Self::NoWorkers { why } => TaskError::NoWorkers { why },
             Self::NotCarried { what } => TaskError::NotCarried { what },
             Self::Unknown { what } => TaskError::Unknown { what },
         }

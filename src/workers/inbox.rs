@@ -67,6 +67,8 @@ pub(super) struct State {
     ended: bool,
     /// What keeps this process from knowing any more.
     unknown: Option<&'static str>,
+    /// Why no worker can be had, during an outage.
+    outage: Option<Arc<str>>,
     next: u64,
     flights: Vec<Option<Flight>>,
     in_flight: usize,
@@ -140,10 +142,14 @@ pub(super) enum Step {
 }
 
 /// Why no task is accepted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Refused {
     Closed,
-    Unclaimed { max: usize },
+    /// No worker can be had, and why.
+    NoWorkers(Arc<str>),
+    Unclaimed {
+        max: usize,
+    },
     Unknown(&'static str),
 }
 
@@ -271,6 +277,9 @@ impl State {
         }
         if !self.open {
             return Err(Refused::Closed);
+        }
+        if let Some(why) = &self.outage {
+            return Err(Refused::NoWorkers(Arc::clone(why)));
         }
         let room = self.capacity - self.in_flight;
         let mut limits = limits.iter().take(room);
@@ -407,6 +416,7 @@ impl Inbox {
             open: true,
             ended: false,
             unknown: None,
+            outage: None,
             next: 0,
             flights: vec![None; places],
             in_flight: 0,
@@ -450,6 +460,9 @@ impl Inbox {
             }
             if !state.open {
                 return Some(Err(Refused::Closed));
+            }
+            if let Some(why) = &state.outage {
+                return Some(Err(Refused::NoWorkers(Arc::clone(why))));
             }
             if let Some(ticket) = state.reserve(owner, limit) {
                 self.rouse(state);
@@ -571,6 +584,11 @@ impl Inbox {
     /// No task is accepted from now on.
     pub(super) fn refuse(&self) {
         self.change(|state| state.open = false);
+    }
+
+    /// No task is accepted while there is a cause why no worker can be had.
+    pub(super) fn set_outage(&self, cause: Option<Arc<str>>) {
+        self.change(|state| state.outage = cause);
     }
 
     /// Nothing will come any more (I6).

@@ -147,7 +147,7 @@ impl Seen {
     /// When this task reaches this age; none if it has.
     fn reaches(&self, age: Option<Duration>, now: Instant) -> Option<Instant> {
         let left = age?.checked_sub(self.age)?;
-        now.checked_add(left).filter(|_| !left.is_zero())
+        (!left.is_zero()).then(|| clock::after(now, left))
     }
 
     fn is_beyond(&self, age: Option<Duration>) -> bool {
@@ -190,10 +190,7 @@ impl<T: Task> Supervisor<T> {
         let inbox = &self.launcher.shared.inbox;
         let in_flight = inbox.with(|state| state.wake_above(idle, busy));
         if in_flight > 0 {
-            next = sooner(
-                next,
-                shortest.and_then(|shortest| now.checked_add(shortest)),
-            );
+            next = sooner(next, shortest.map(|shortest| clock::after(now, shortest)));
         }
         next = sooner(next, self.adapt(now, in_flight));
         self.inspection = sooner(self.inspection, next);
@@ -268,7 +265,7 @@ impl<T: Task> Supervisor<T> {
             _ => now,
         };
         worker.lingers = Some((id.0, since));
-        let due = since.checked_add(grace)?;
+        let due = clock::after(since, grace);
         if due > now {
             return Some(due);
         }
@@ -294,8 +291,7 @@ impl<T: Task> Supervisor<T> {
     pub(super) fn kill_for(&mut self, index: usize, strike: Strike) {
         if let Some(worker) = self.slots.get_mut(index).and_then(|slot| slot.worker_mut()) {
             worker.struck = Some(strike);
-            worker.kill();
-            self.toll.killed += 1;
+            self.toll.killed += u64::from(worker.kill());
         }
     }
 
@@ -333,8 +329,8 @@ impl<T: Task> Supervisor<T> {
                 Some((index, false)) => self.strike(index, one.task, Why::Cancelled, false),
                 None => {}
             }
-            one.due = now + one.pause;
-            one.pause = (2 * one.pause).min(LONGEST_PAUSE);
+            one.due = clock::after(now, one.pause);
+            one.pause = one.pause.saturating_mul(2).min(LONGEST_PAUSE);
             true
         });
         // Nobody else adds to them.
@@ -368,7 +364,8 @@ mod tests {
         }
         assert_eq!(seen(3).reaches(None, now), None);
         assert!(!seen(3).is_beyond(None));
-        assert_eq!(seen(3).reaches(Some(Duration::MAX), now), None);
+        let never = seen(3).reaches(Some(Duration::MAX), now);
+        assert!(never.is_some_and(|never| never > clock::after(now, Duration::from_hours(24))));
     }
 
     #[test]

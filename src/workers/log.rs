@@ -28,7 +28,7 @@ mod with_tracing {
 
     /// A worker can't be started, and will be tried again.
     pub(crate) fn failure(worker: u32, error: &StartError) {
-        warn!(target: "workring", worker, %error, "a worker could not be started");
+        warn!(target: "workring", worker, %error, "a worker could not be started, and is tried again later");
     }
 
     /// A worker has died that was not told to.
@@ -41,6 +41,32 @@ mod with_tracing {
         error!(target: "workring", worker, pid, "a worker was killed, but has not ended: it is left behind");
     }
 
+    /// A worker was killed in a pool that goes on, and lives on. Returns that in words.
+    pub(crate) fn unkillable(worker: u32, pid: u32) -> String {
+        let what = super::cannot_be_ended(pid);
+        error!(target: "workring", worker, pid, "{what}");
+        what
+    }
+
+    /// The supervisor can't wait.
+    pub(crate) fn wait_failed(error: &std::io::Error) {
+        error!(target: "workring", %error, "the pool can't wait for its workers: it looks at them every 10 ms instead");
+    }
+
+    /// No worker can be had.
+    pub(crate) fn outage(cause: &str) {
+        error!(
+            target: "workring",
+            cause,
+            "no worker could be started, several times in a row: queued tasks fail and none is accepted, until one can"
+        );
+    }
+
+    /// A worker is ready again.
+    pub(crate) fn outage_over() {
+        tracing::info!(target: "workring", "a worker was started again: tasks are accepted");
+    }
+
     /// Who is told of events has panicked.
     pub(crate) fn deaf(event: &Event) {
         error!(target: "workring", ?event, "the pool's listener has panicked over an event");
@@ -48,12 +74,23 @@ mod with_tracing {
 
     /// A dead letter that nobody can make sense of.
     pub(crate) fn illegible(reason: &str) {
-        error!(target: "workring", reason, "a task's ticket could not be read");
+        error!(target: "workring", reason, "a task that no worker has taken could not be read, and is dropped");
     }
 }
 
 #[cfg(feature = "tracing")]
-pub(super) use with_tracing::{deaf, death, failure, illegible, immortal, nonsense, pass_on};
+pub(super) use with_tracing::{
+    deaf, death, failure, illegible, immortal, nonsense, outage, outage_over, pass_on, unkillable,
+    wait_failed,
+};
+
+/// A worker that lives on although it was killed.
+fn cannot_be_ended(pid: u32) -> String {
+    format!(
+        "the worker with process id {pid} was killed and has not ended: if it is stopped and belongs to another user, \
+         continue it or end it as that user"
+    )
+}
 
 #[cfg(not(feature = "tracing"))]
 mod without {
@@ -64,9 +101,18 @@ mod without {
     pub(crate) fn failure(_: u32, _: &StartError) {}
     pub(crate) fn death(_: u32, _: u32, _: &str, _: Option<u64>) {}
     pub(crate) fn immortal(_: u32, _: u32) {}
+    pub(crate) fn unkillable(_: u32, pid: u32) -> String {
+        super::cannot_be_ended(pid)
+    }
+    pub(crate) fn wait_failed(_: &std::io::Error) {}
+    pub(crate) fn outage(_: &str) {}
+    pub(crate) fn outage_over() {}
     pub(crate) fn deaf(_: &Event) {}
     pub(crate) fn illegible(_: &str) {}
 }
 
 #[cfg(not(feature = "tracing"))]
-pub(super) use without::{deaf, death, failure, illegible, immortal, nonsense, pass_on};
+pub(super) use without::{
+    deaf, death, failure, illegible, immortal, nonsense, outage, outage_over, pass_on, unkillable,
+    wait_failed,
+};

@@ -150,7 +150,7 @@ impl<'a, T: Task, I: Iterator<Item = T>> Map<'a, T, I> {
     fn feed(&mut self) {
         while self.gather() {
             if !self.pool.shared.origin.is_here() {
-                self.refuse(Refused::Unknown(FORKED));
+                self.refuse(&Refused::Unknown(FORKED));
                 return;
             }
             let stream = self.stream();
@@ -162,7 +162,7 @@ impl<'a, T: Task, I: Iterator<Item = T>> Map<'a, T, I> {
                     }
                 }
                 Ok(None) => return,
-                Err(refused) => self.refuse(refused),
+                Err(refused) => self.refuse(&refused),
             }
         }
     }
@@ -263,7 +263,7 @@ impl<'a, T: Task, I: Iterator<Item = T>> Map<'a, T, I> {
 
     /// The pool takes nothing more: what is in hand has its outcome (N3), and the rest stays where it is.
     #[cold]
-    fn refuse(&mut self, refused: Refused) {
+    fn refuse(&mut self, refused: &Refused) {
         let inbox = &self.pool.shared.inbox;
         let source = self.source.take();
         let in_hand = core::mem::take(&mut self.in_hand);
@@ -272,6 +272,9 @@ impl<'a, T: Task, I: Iterator<Item = T>> Map<'a, T, I> {
         for _ in 0..in_hand.len() {
             let error = match refused {
                 Refused::Unknown(what) => TaskError::Unknown { what },
+                Refused::NoWorkers(why) => TaskError::NoWorkers {
+                    why: why.as_ref().to_owned(),
+                },
                 Refused::Closed | Refused::Unclaimed { .. } => TaskError::Cancelled,
             };
             let id = if inbox.is_here() {
@@ -352,7 +355,7 @@ impl<'a, T: Task, I: Iterator<Item = T>> Map<'a, T, I> {
             Ok(Step::Room(run)) => {
                 self.send(run, None);
             }
-            Ok(Step::Refused(refused)) => self.refuse(refused),
+            Ok(Step::Refused(refused)) => self.refuse(&refused),
             Err(Vain::Unknown(what)) => {
                 inbox.lose(what);
                 return inbox.step(stream, &[], &mut self.arrived).is_ok();
@@ -380,7 +383,7 @@ impl<'a, T: Task, I: Iterator<Item = T>> Map<'a, T, I> {
                     return self.wait();
                 }
                 Err(refused) => {
-                    self.refuse(refused);
+                    self.refuse(&refused);
                     break;
                 }
             }

@@ -13,6 +13,7 @@
 //! | parent | `Cancel`    | ... and to end the one that it runs                         |                                 |
 //! | worker | `Stopping`  | it was told to stop, has done enough, or the tasks have ended | `Farewell`                    |
 //! | parent | `Farewell`  | nothing is wanted of it any more                            | it ends, and so does the link   |
+//! | parent | `End`       | it is being killed, perhaps without permission to signal it | it kills its own group          |
 //!
 //! A message is one datagram: a byte for its kind, then its parts by the default codec. One that makes no sense is
 //! logged and skipped: the two may be of different versions, and only `Hello` must be understood by all of them.
@@ -22,7 +23,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 /// Raised with every change of what is said, or of what it means.
-pub(super) const PROTOCOL: u32 = 1;
+pub(super) const PROTOCOL: u32 = 2;
 
 /// The longest datagram.
 pub(super) const LONGEST: usize = 16 << 10;
@@ -103,6 +104,7 @@ pub(super) enum FromParent {
     Stop,
     Cancel,
     Farewell,
+    End,
 }
 
 /// What a worker is to do besides running tasks, and for how long.
@@ -131,6 +133,7 @@ const WELCOME: u8 = 65;
 const STOP: u8 = 66;
 const CANCEL: u8 = 67;
 const FAREWELL: u8 = 68;
+const END: u8 = 69;
 
 impl FromWorker {
     pub(super) fn encode(&self) -> Vec<u8> {
@@ -202,6 +205,7 @@ impl FromParent {
             Self::Stop => vec![STOP],
             Self::Cancel => vec![CANCEL],
             Self::Farewell => vec![FAREWELL],
+            Self::End => vec![END],
         }
     }
 
@@ -227,6 +231,7 @@ impl FromParent {
             STOP if rest.is_empty() => Self::Stop,
             CANCEL if rest.is_empty() => Self::Cancel,
             FAREWELL if rest.is_empty() => Self::Farewell,
+            END if rest.is_empty() => Self::End,
             _ => return None,
         })
     }
@@ -313,6 +318,7 @@ mod tests {
             FromParent::Stop,
             FromParent::Cancel,
             FromParent::Farewell,
+            FromParent::End,
         ] {
             let bytes = sent.encode();
             assert_eq!(FromParent::decode(&bytes), Some(sent));

@@ -112,6 +112,7 @@
 //! | `pace`        | whether to sleep between two messages, or to let others go first                |
 //! | `pool`, `handle`, `map`, `builder` | the parent's side, as callers see it                      |
 //! | `supervisor`, `slot`, `launch`, `deaths` | workers' lives: states of a slot, what a death leaves behind |
+//! | `outage` | what becomes of tasks while no worker can be had |
 //! | `limits`, `staff` | workers that take too long, or too much; that have done enough; how many there are |
 //! | `shutdown`, `report` | the end, and the books                                                  |
 //! | `worker`, `context`, `panics`, `forward` | the worker's side                                   |
@@ -139,6 +140,7 @@ mod limits;
 mod log;
 mod map;
 mod messages;
+mod outage;
 mod pace;
 mod panics;
 mod pool;

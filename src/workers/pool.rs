@@ -15,6 +15,7 @@ use super::task::{Outcome, OutcomeOf, Task, TaskError, TaskId};
 use crate::codec::EncodeError;
 use crate::error::{SendTimeoutError, ShutdownError, SubmitError, TrySendError, TrySubmitError};
 use crate::host::board::Board;
+use crate::host::clock;
 use crate::host::fork::Origin;
 use crate::queue::Sender;
 use core::fmt;
@@ -56,7 +57,8 @@ impl<T: Task> Shared<T> {
     /// See [`TaskHandle::cancel_within`].
     pub(super) fn cancel_within(&self, id: TaskId, grace: Duration) -> bool {
         let is_cancelled = self.cancel(id);
-        if is_cancelled && let Some(due) = Instant::now().checked_add(grace) {
+        if is_cancelled {
+            let due = clock::after(Instant::now(), grace);
             self.orders.give(Command::Kill { task: id, due });
         }
         is_cancelled
@@ -290,7 +292,7 @@ impl<T: Task> Pool<T> {
     /// # Errors
     ///
     /// [`SubmitError`], with the task: the pool is being shut down; too many outcomes were not claimed; the task is too
-    /// large, or can't be encoded.
+    /// large, or can't be encoded; or no worker can be started, as [`Builder::max_worker_failures`] says.
     ///
     /// # Examples
     ///
@@ -355,6 +357,10 @@ impl<T: Task> Pool<T> {
             Ok(Ok(ticket)) => ticket,
             Ok(Err(Refused::Closed)) | Err(Vain::Ended) => {
                 return refused(SubmitError::Closed(task));
+            }
+            Ok(Err(Refused::NoWorkers(why))) => {
+                let why = why.as_ref().to_owned();
+                return refused(SubmitError::NoWorkers { task, why });
             }
             Ok(Err(Refused::Unclaimed { max })) => {
                 return refused(SubmitError::Unclaimed { task, max });

@@ -25,7 +25,8 @@ pub struct Report {
     pub timed_out: u64,
     /// Those that were cancelled: by their handles, or because the pool was shut down before they were done.
     pub cancelled: u64,
-    /// Those whose worker died while they ran, as often as they were tried, or was killed for the memory that they took.
+    /// Those whose worker died while they ran, as often as they were tried, or was killed for the memory that they took; and
+    /// those for which [no worker](super::TaskError::NoWorkers) could be started.
     pub lost: u64,
     /// Tasks that were started again after their worker had died.
     pub retried: u64,
@@ -33,10 +34,14 @@ pub struct Report {
     pub started: u64,
     /// Worker processes that ended without having been told to.
     pub died: u64,
-    /// Worker processes that had to be killed, because they did not obey, or because of what they ran.
+    /// Worker processes that had to be killed, by `SIGTERM` or `SIGKILL`, because they did not obey, or because of what they
+    /// ran.
     pub killed: u64,
     /// Worker processes that left because they had done enough, and were replaced.
     pub recycled: u64,
+    /// Worker processes that were killed and have not ended: the kernel could not end them, or they belong to another user
+    /// and are stopped. They may still be there.
+    pub left_behind: u64,
     /// How long the shutdown took.
     pub took: Duration,
 }
@@ -68,9 +73,10 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} tasks submitted = {} completed + {} failed + {} timed out + {} cancelled + {} lost to crashes; \
-             {} retried; {} workers started, {} died, {} killed, {} recycled; shut down in {:.1?}",
+            "{} task{} submitted = {} completed + {} failed + {} timed out + {} cancelled + {} lost to crashes; \
+             {} retried; {} worker{} started, {} died, {} killed, {} recycled, {} left behind; shut down in {:.1?}",
             self.submitted,
+            plural(self.submitted),
             self.completed,
             self.failed,
             self.timed_out,
@@ -78,12 +84,19 @@ impl fmt::Display for Report {
             self.lost,
             self.retried,
             self.started,
+            plural(self.started),
             self.died,
             self.killed,
             self.recycled,
+            self.left_behind,
             self.took,
         )
     }
+}
+
+/// The ending of a noun after a number.
+fn plural(count: u64) -> &'static str {
+    if count == 1 { "" } else { "s" }
 }
 
 /// How many tasks have come to which end so far.
@@ -106,6 +119,7 @@ impl Tally {
             Err(
                 TaskError::Crashed { .. }
                 | TaskError::TooMuchMemory { .. }
+                | TaskError::NoWorkers { .. }
                 | TaskError::Unknown { .. },
             ) => &mut self.lost,
             Err(TaskError::Failed(_) | TaskError::Panicked(_) | TaskError::NotCarried { .. }) => {
@@ -131,5 +145,24 @@ impl Tally {
             lost: self.lost,
             ..Report::default()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_counts_one_task_and_several_workers() {
+        let report = Report {
+            submitted: 1,
+            started: 2,
+            left_behind: 1,
+            ..Report::default()
+        };
+        let text = report.to_string();
+        assert!(text.starts_with("1 task submitted ="), "{text}");
+        assert!(text.contains("2 workers started"), "{text}");
+        assert!(text.contains("1 left behind"), "{text}");
     }
 }

@@ -125,6 +125,7 @@ impl Ending {
         report.died = toll.died;
         report.killed = toll.killed;
         report.recycled = toll.recycled;
+        report.left_behind = toll.left_behind;
         report.took = began.elapsed();
         debug_assert!(report.is_balanced(), "{report}");
         *supervisor = Supervision::Over(report);

@@ -7,6 +7,8 @@
 //! | preparing   | it was welcomed                        | `Ready`; its death                                      |
 //! | ready       | it takes tasks; may have been told to leave | `Stopping`; its death                              |
 //! | stopping    | it takes none any more; `Farewell` sent | its death                                              |
+//! | doomed      | any of these, and it was killed        | its death; it lives on for [`UNTIL_GIVEN_UP`]: immortal |
+//! | immortal    | its task has its outcome               | its death; with the pool, which leaves it behind        |
 //! | backing off | no process, until a moment             | the moment; with the pool                               |
 //!
 //! Its death is what the kernel says of the process, and nothing else: not what it says itself, nor its silence. Whoever
@@ -17,12 +19,18 @@
 //! L3. The line on the board belongs to the process; it is read after its death, and cleared before the next one starts.
 
 use super::limits::Strike;
+use super::messages::FromParent;
 use super::staff::Leave;
 use crate::host::board::Running;
 use crate::host::child::Process;
+use crate::host::clock;
 use crate::host::link::Link;
+use core::time::Duration;
 use std::process::ExitStatus;
 use std::time::Instant;
+
+/// A process that was killed has no say in it; but the kernel may take its time, over a file system that does not answer.
+pub(super) const UNTIL_GIVEN_UP: Duration = Duration::from_secs(5);
 
 /// A worker's place.
 #[derive(Debug)]
@@ -31,6 +39,11 @@ pub(super) struct Slot {
     pub(super) state: State,
     /// How many processes in a row have died here without having run a task.
     pub(super) failures: u32,
+    /// How many attempts in a row to have a worker here have failed: see [`super::outage`].
+    pub(super) barren: u32,
+    /// Whether the last process here has ended before it was ready, or before the pool had started; and how.
+    pub(super) has_died_early: bool,
+    pub(super) last_status: Option<ExitStatus>,
 }
 
 #[derive(Debug)]
@@ -41,6 +54,10 @@ pub(super) enum State {
 }
 
 /// A worker process that is not reaped yet.
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "facts that do not depend on each other"
+)]
 #[derive(Debug)]
 pub(super) struct Worker {
     pub(super) link: Link,
@@ -52,7 +69,12 @@ pub(super) struct Worker {
     pub(super) is_listening: bool,
     /// Whether its end is this process's doing.
     pub(super) is_doomed: bool,
-    /// Why it can't be prepared, by its own account.
+    /// Whether it got `SIGTERM`, and whether it is counted as killed.
+    pub(super) is_terminated: bool,
+    pub(super) is_counted: bool,
+    /// Whether it lives on although it was killed: it belongs to another user and is stopped, or is stuck in the kernel.
+    pub(super) is_immortal: bool,
+    /// Why it can't be prepared, by its own account; or why this process has ended it before it was ready.
     pub(super) unfit: Option<String>,
     /// Whether it was told to leave, and why.
     pub(super) leaves: Option<Leave>,
@@ -64,6 +86,10 @@ pub(super) struct Worker {
     pub(super) lingers: Option<(u64, Instant)>,
     /// The start of its last task, and since when there was no other.
     pub(super) rests: Option<(u64, Instant)>,
+    /// The last start on its line before it came: if another stands there, it has begun a task.
+    pub(super) start_before: u64,
+    /// Since when it has been ready.
+    pub(super) ready_since: Option<Instant>,
 }
 
 /// How far a process has got: see the table.
@@ -85,6 +111,8 @@ pub(super) struct Deceased {
     pub(super) running: Option<Running>,
     /// Whether it was only decoding that task.
     pub(super) was_decoding: bool,
+    /// Whether it has begun a task at all.
+    pub(super) has_run: bool,
     /// Whether this process has ended it because the pool is at its end.
     pub(super) was_doomed: bool,
     /// And for what, if for something.
@@ -97,6 +125,9 @@ impl Slot {
             number,
             state: State::Absent,
             failures: 0,
+            barren: 0,
+            has_died_early: false,
+            last_status: None,
         }
     }
 
@@ -134,12 +165,17 @@ impl Worker {
             overdue,
             is_listening: true,
             is_doomed: false,
+            is_terminated: false,
+            is_counted: false,
+            is_immortal: false,
             unfit: None,
             leaves: None,
             expires: None,
             struck: None,
             lingers: None,
             rests: None,
+            start_before: 0,
+            ready_since: None,
         }
     }
 
@@ -152,12 +188,22 @@ impl Worker {
         self.process.id()
     }
 
-    /// End it and its group. Its death is heard of as any other.
-    pub(super) fn kill(&mut self) {
+    /// V2 of the supervisor. One that does not listen has no room for more, or has ended.
+    pub(super) fn say(&self, message: FromParent) {
+        let _ = self.link.try_send(&message.encode());
+    }
+
+    /// Kills it and its group. Its death is noticed as any other. Returns whether it was not counted as killed before.
+    ///
+    /// A parent that has given up its privileges may not signal a worker that has them still. So the worker is asked over
+    /// its link, too: its watcher thread kills the group, whatever the task does. One that is stopped does neither: that is
+    /// noticed when it is overdue.
+    pub(super) fn kill(&mut self) -> bool {
         self.is_doomed = true;
-        self.overdue = None;
+        self.overdue = Some(clock::after(Instant::now(), UNTIL_GIVEN_UP));
         self.expires = None;
-        // It fails only for a group that may not be signalled, which is none of ours.
         let _ = self.process.kill_group();
+        self.say(FromParent::End);
+        !core::mem::replace(&mut self.is_counted, true)
     }
 }

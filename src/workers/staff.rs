@@ -19,9 +19,8 @@ use super::limits::{Strike, Why, sooner};
 use super::messages::FromParent;
 use super::slot::{Slot, Stage, State};
 use super::supervisor::{Course, Supervisor};
-use super::task::{Task, TaskId};
-use crate::error::StartError;
-use crate::host::board;
+use super::task::{Task, TaskError, TaskId};
+use crate::host::{board, clock};
 use core::hash::{BuildHasher, Hasher};
 use core::ops::RangeInclusive;
 use core::time::Duration;
@@ -75,8 +74,8 @@ impl Staff {
     fn expires(&self, now: Instant) -> Option<Instant> {
         let age = self.age?;
         let tenth = u64::try_from(age.as_nanos() / 10).unwrap_or(u64::MAX);
-        now.checked_add(age)?
-            .checked_add(Duration::from_nanos(random(tenth)))
+        let jitter = Duration::from_nanos(random(tenth));
+        Some(clock::after(now, age.saturating_add(jitter)))
     }
 }
 
@@ -114,20 +113,22 @@ impl<T: Task> Supervisor<T> {
         if self.course != Course::Running {
             return;
         }
-        let overdue = Instant::now().checked_add(self.settings().grace);
-        if let Some(worker) = self.slots.get_mut(index).and_then(Slot::worker_mut) {
+        let overdue = clock::after(Instant::now(), self.settings().grace);
+        if let Some(worker) = self.slots.get_mut(index).and_then(Slot::worker_mut)
+            && !worker.is_doomed
+        {
             worker.expires = None;
-            worker.overdue = overdue;
+            worker.overdue = Some(overdue);
             self.toll.recycled += u64::from(worker.leaves != Some(Leave::Idle));
         }
     }
 
     /// Tell a worker to stop when it is through with its task.
     fn dismiss(&mut self, index: usize, why: Leave) {
-        let overdue = Instant::now().checked_add(self.settings().grace);
+        let overdue = clock::after(Instant::now(), self.settings().grace);
         if let Some(worker) = self.slots.get_mut(index).and_then(Slot::worker_mut) {
             worker.leaves = Some(why);
-            worker.overdue = overdue;
+            worker.overdue = Some(overdue);
             worker.say(FromParent::Stop);
         }
     }
@@ -149,13 +150,20 @@ impl<T: Task> Supervisor<T> {
             }
             return;
         }
+        if worker.is_doomed {
+            worker.overdue = None;
+            if is_running {
+                self.has_outlived_its_kill(index);
+            }
+            return;
+        }
         let stage = worker.stage;
         let is_leaving = worker.leaves.is_some() && stage == Stage::Ready;
         if is_leaving && self.is_at_work(number) {
             // It has not heard it yet: it has all the time that its task may take.
-            let overdue = now.checked_add(self.settings().grace);
+            let overdue = clock::after(now, self.settings().grace);
             if let Some(worker) = self.slots.get_mut(index).and_then(Slot::worker_mut) {
-                worker.overdue = overdue;
+                worker.overdue = Some(overdue);
             }
         } else if is_leaving || stage == Stage::Stopping {
             // N2.
@@ -169,12 +177,51 @@ impl<T: Task> Supervisor<T> {
     /// A worker has not got ready in time, or has closed its link and lives on.
     fn end_overdue(&mut self, index: usize) {
         if let Some(worker) = self.slots.get_mut(index).and_then(Slot::worker_mut) {
-            worker.kill();
-            self.toll.killed += 1;
+            self.toll.killed += u64::from(worker.kill());
         }
         if self.course == Course::Starting {
-            self.fail(StartError::TimedOut);
+            let error = self.late_start();
+            self.fail(error);
         }
+    }
+
+    /// A worker was killed and lives on: it belongs to another user and is stopped, or the kernel can't end it now. Its
+    /// task has its outcome; its slot waits for its end, which may come yet.
+    fn has_outlived_its_kill(&mut self, index: usize) {
+        let Some(slot) = self.slots.get_mut(index) else {
+            return;
+        };
+        let number = slot.number;
+        let Some(worker) = slot.worker_mut() else {
+            return;
+        };
+        if worker.process.has_ended().unwrap_or(false) {
+            // This thread has only not got round to it.
+            return;
+        }
+        worker.is_immortal = true;
+        let (pid, struck) = (worker.pid(), worker.struck);
+        let cause = super::log::unkillable(number, pid);
+        let shared = &self.launcher.shared;
+        if let Some(running) = shared.board.slot(number).and_then(board::Slot::running) {
+            let id = TaskId(running.task);
+            shared.inbox.collect();
+            shared.inbox.change(|state| {
+                let Some(flight) = state.flight(id).copied() else {
+                    return;
+                };
+                let error = match struck.filter(|strike| strike.is_for(id)) {
+                    Some(strike) => strike.why.into(),
+                    None if flight.timed_out => TaskError::TimedOut,
+                    None if flight.cancelled => TaskError::Cancelled,
+                    None => TaskError::Unknown {
+                        what: "its worker can't be ended",
+                    },
+                };
+                state.file(id, flight.crashes + 1, Err(error));
+            });
+        }
+        self.note_failure(index, cause);
     }
 
     /// Whether a worker runs a task that has no outcome yet. One that has been stopped right after it had sent what its
@@ -249,7 +296,7 @@ impl<T: Task> Supervisor<T> {
         };
         let waits = !self.launcher.shared.tasks.is_empty();
         if !waits || self.slots.iter().any(is_idle) {
-            return now.checked_add(A_LITTLE_LATER);
+            return Some(clock::after(now, A_LITTLE_LATER));
         }
         self.fill(vacant);
         None
@@ -265,13 +312,13 @@ impl<T: Task> Supervisor<T> {
                 return None;
             }
             let since = self.rests(index, now);
-            let due = since.and_then(|since| since.checked_add(staff.idle));
+            let due = since.map(|since| clock::after(since, staff.idle));
             if due.is_some_and(|due| due <= now) {
                 self.dismiss(index, Leave::Idle);
                 spare -= 1;
             } else {
                 // One that is busy can't be due before that either.
-                next = sooner(next, due.or(now.checked_add(staff.idle)));
+                next = sooner(next, due.or(Some(clock::after(now, staff.idle))));
             }
         }
         if spare == 0 { None } else { next }

@@ -9,8 +9,11 @@
 //! | over     | the thread ends                                                |                                        |
 //!
 //! V1. It sleeps in one wait: for orders, for what workers say, for their deaths, until the next thing is due. When
-//!     nothing is due it is not woken.
+//!     nothing is due it is not woken. A wait that fails is followed by a pause, and by a look at everything.
 //! V2. It never waits for a worker: what it says to one it says without waiting.
+//! V4. In each turn orders come first, then deaths, then messages: at most [`TURN`] of a worker, and for at most
+//!     [`LISTEN`] of all of them, each worker in its turn; then whatever is due. So a process that never stops to talk,
+//!     such as a forked child that has the link of its worker, delays nothing else for longer than that.
 //! V3. It ends only when every process is reaped, or could not be killed; and then every task has its outcome.
 
 use super::builder::Settings;
@@ -19,19 +22,22 @@ use super::events::Event;
 use super::launch::Launcher;
 use super::limits::Condemned;
 use super::messages::{FromParent, FromWorker, LONGEST, Terms};
-use super::slot::{Deceased, Slot, Stage, State, Worker};
+use super::outage::Outage;
+use super::slot::{Deceased, Slot, Stage, State, UNTIL_GIVEN_UP, Worker};
 use super::task::{Task, TaskError, TaskId};
 use super::worker::identity;
 use crate::error::StartError;
-use crate::host::link::Received;
-use crate::host::poll::{Event as Bell, Poll};
+use crate::host::child::Process;
+use crate::host::link::{Link, Received};
+use crate::host::poll::{Event as Bell, Watchlist};
+use crate::host::{board, clock};
 use core::time::Duration;
 use parking_lot::Mutex;
 use std::io;
-use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc;
+use std::thread;
 use std::time::Instant;
 
 /// What the supervisor is told by other threads.
@@ -82,6 +88,7 @@ pub(super) struct Toll {
     pub(super) killed: u64,
     pub(super) retried: u64,
     pub(super) recycled: u64,
+    pub(super) left_behind: u64,
 }
 
 /// See the table.
@@ -104,20 +111,41 @@ pub(super) enum Step {
     Killed,
 }
 
-/// A process that was killed has no say in it; but the kernel may take its time, over a file system that does not answer.
-const UNTIL_GIVEN_UP: Duration = Duration::from_secs(5);
-/// Deaths of workers that were just started, before a start fails.
+/// Deaths of one worker that was just started, before a start fails.
 const DEATHS_AT_START: u32 = 3;
 /// Messages heard from one worker before the next has its turn.
 const TURN: usize = 64;
+/// How long messages are heard before anything else is looked after.
+const LISTEN: Duration = Duration::from_millis(20);
+/// The pause after a wait that has failed.
+const RETRY_DELAY: Duration = Duration::from_millis(10);
+
+/// The keys of a watchlist: that of orders, and those of a slot's link and process.
+const ORDERS: u64 = 0;
+
+const fn key_of_link(index: usize) -> u64 {
+    1 + 2 * index as u64
+}
+
+const fn key_of_process(index: usize) -> u64 {
+    2 + 2 * index as u64
+}
 
 pub(super) struct Supervisor<T: Task> {
     pub(super) launcher: Launcher<T>,
     orders: Arc<Orders>,
+    /// All descriptors that are waited for. The links and processes of slots enter and leave it with them.
+    pub(super) watchlist: Watchlist,
+    has_reported_wait: bool,
     /// Who waits for the start; none once it was told.
     starter: Option<mpsc::Sender<Result<(), StartError>>>,
+    /// When the start fails.
+    start_by: Instant,
     pub(super) slots: Vec<Slot>,
+    /// The slot whose messages are heard first in the next turn.
+    next_heard: usize,
     pub(super) course: Course,
+    pub(super) outage: Outage,
     /// Those whose tasks are not settled yet, and when to look again.
     pub(super) deceased: Vec<Deceased>,
     pub(super) look_again: Option<Instant>,
@@ -129,6 +157,7 @@ pub(super) struct Supervisor<T: Task> {
 }
 
 /// What a wait has found.
+#[derive(Default)]
 struct Ready {
     orders: bool,
     /// Slots whose worker has said something, and those whose worker has ended.
@@ -136,18 +165,47 @@ struct Ready {
     ended: Vec<usize>,
 }
 
+impl Ready {
+    fn of(keys: Vec<u64>) -> Self {
+        let mut ready = Self::default();
+        for key in keys {
+            let Some(number) = key.checked_sub(1) else {
+                ready.orders = true;
+                continue;
+            };
+            let Ok(index) = usize::try_from(number / 2) else {
+                continue;
+            };
+            if number % 2 == 0 {
+                ready.spoken.push(index);
+            } else {
+                ready.ended.push(index);
+            }
+        }
+        ready
+    }
+}
+
 impl<T: Task> Supervisor<T> {
     pub(super) fn new(
         launcher: Launcher<T>,
         orders: Arc<Orders>,
         starter: mpsc::Sender<Result<(), StartError>>,
-    ) -> Self {
-        let slots = (0..launcher.shared.settings.staff.max).map(Slot::new);
-        Self {
+    ) -> io::Result<Self> {
+        let watchlist = Watchlist::new()?;
+        watchlist.add(&orders.bell, ORDERS)?;
+        let settings = &launcher.shared.settings;
+        let slots = (0..settings.staff.max).map(Slot::new).collect();
+        Ok(Self {
             orders,
+            watchlist,
+            has_reported_wait: false,
             starter: Some(starter),
-            slots: slots.collect(),
+            start_by: clock::after(Instant::now(), settings.start_timeout),
+            slots,
+            next_heard: 0,
             course: Course::Starting,
+            outage: Outage::default(),
             deceased: Vec::new(),
             look_again: None,
             retries: Vec::new(),
@@ -155,7 +213,7 @@ impl<T: Task> Supervisor<T> {
             inspection: Some(Instant::now()),
             toll: Toll::default(),
             launcher,
-        }
+        })
     }
 
     pub(super) fn settings(&self) -> &Settings {
@@ -168,7 +226,10 @@ impl<T: Task> Supervisor<T> {
         // Whatever happens here, nobody waits for ever. The workers end with this thread.
         let lived = catch_unwind(AssertUnwindSafe(|| {
             for slot in 0..self.settings().staff.min as usize {
-                self.fill(slot);
+                // The first turn ends a start that is late already.
+                if slot == 0 || self.start_by > Instant::now() {
+                    self.fill(slot);
+                }
             }
             while !self.is_over() {
                 self.turn();
@@ -182,10 +243,7 @@ impl<T: Task> Supervisor<T> {
     }
 
     fn turn(&mut self) {
-        let deadline = self.due();
-        let Some(ready) = self.wait(deadline) else {
-            return;
-        };
+        let ready = self.wait();
         if ready.orders {
             for command in self.orders.take() {
                 match command {
@@ -195,23 +253,23 @@ impl<T: Task> Supervisor<T> {
             }
             self.inspection = Some(Instant::now());
         }
-        for slot in ready.spoken {
-            self.hear(slot);
-        }
         for slot in ready.ended {
             self.bury(slot);
         }
+        self.listen(ready.spoken);
         self.tick(Instant::now());
         if self.inspection.is_some_and(|due| due <= Instant::now()) {
             self.inspect();
         }
+        self.look_for_outage(Instant::now());
     }
 
     /// When the next thing is to be done although nothing is heard.
     fn due(&self) -> Option<Instant> {
         let course = match self.course {
+            Course::Starting => Some(self.start_by),
             Course::Stopping { until, .. } => Some(until),
-            Course::Starting | Course::Running => None,
+            Course::Running => self.outage.due(),
         };
         let slots = self.slots.iter().filter_map(Slot::due);
         let retries = self.retries.iter().map(|retry| retry.due);
@@ -223,34 +281,42 @@ impl<T: Task> Supervisor<T> {
             .min()
     }
 
-    /// V1. `None`: the wait failed, and is to be tried again.
-    fn wait(&self, deadline: Option<Instant>) -> Option<Ready> {
-        let mut poll = Poll::new();
-        let orders = poll.readable(self.orders.bell.as_fd());
-        let mut places = Vec::with_capacity(self.slots.len());
-        for (index, slot) in self.slots.iter().enumerate() {
-            if let Some(worker) = slot.worker() {
-                let link = worker
-                    .is_listening
-                    .then(|| poll.readable(worker.link.as_fd()));
-                places.push((index, link, poll.readable(worker.process.as_fd())));
+    /// V1.
+    fn wait(&mut self) -> Ready {
+        match self.watchlist.wait(self.due()) {
+            Ok(keys) => Ready::of(keys),
+            Err(error) => {
+                if !core::mem::replace(&mut self.has_reported_wait, true) {
+                    super::log::wait_failed(&error);
+                }
+                thread::sleep(RETRY_DELAY);
+                self.everything()
             }
         }
-        poll.wait(deadline).ok()?;
-        let is_ready = |place| poll.is_ready(place);
-        Some(Ready {
-            orders: is_ready(orders),
-            spoken: places
-                .iter()
-                .filter(|(_, link, _)| link.is_some_and(is_ready))
-                .map(|&(index, ..)| index)
+    }
+
+    /// What a wait may have found.
+    fn everything(&self) -> Ready {
+        let all = || (0..).zip(&self.slots);
+        let has_ended = |worker: &Worker| worker.process.has_ended().unwrap_or(false);
+        Ready {
+            orders: true,
+            spoken: all().map(|(index, _)| index).collect(),
+            ended: all()
+                .filter(|(_, slot)| slot.worker().is_some_and(has_ended))
+                .map(|(index, _)| index)
                 .collect(),
-            ended: places
-                .iter()
-                .filter(|&&(.., process)| is_ready(process))
-                .map(|&(index, ..)| index)
-                .collect(),
-        })
+        }
+    }
+
+    /// Waits for a worker from now on.
+    fn watch(&self, index: usize, link: &Link, process: &Process) -> io::Result<()> {
+        self.watchlist.add(link, key_of_link(index))?;
+        let added = self.watchlist.add(process, key_of_process(index));
+        if added.is_err() {
+            self.watchlist.remove(link);
+        }
+        added
     }
 
     /// Do what is due.
@@ -272,11 +338,28 @@ impl<T: Task> Supervisor<T> {
             self.settle();
         }
         self.retry(now);
-        if let Course::Stopping { step, until, .. } = self.course
-            && until <= now
-        {
-            self.press(step);
+        match self.course {
+            Course::Starting if self.start_by <= now => {
+                let error = self.late_start();
+                self.fail(error);
+            }
+            Course::Stopping { step, until, .. } if until <= now => self.press(step),
+            _ => {}
         }
+    }
+
+    /// Why a start takes too long: workers that die, or are slow.
+    pub(super) fn late_start(&self) -> StartError {
+        let is_ready = |slot: &&Slot| {
+            let worker = slot.worker();
+            worker.is_some_and(|worker| worker.stage == Stage::Ready)
+        };
+        let late = self.slots.iter().filter(|slot| !is_ready(slot));
+        let mut died = late.filter(|slot| slot.has_died_early);
+        died.next_back()
+            .map_or(StartError::TimedOut, |slot| StartError::Died {
+                status: slot.last_status,
+            })
     }
 
     /// Start a worker in a slot.
@@ -290,13 +373,24 @@ impl<T: Task> Supervisor<T> {
         if let Some(line) = self.launcher.shared.board.slot(number) {
             line.reset();
         }
-        let launched = self.launcher.launch(number);
-        let overdue = Instant::now().checked_add(self.settings().start_timeout);
+        let board = &self.launcher.shared.board;
+        let start_before = board.slot(number).map_or(0, board::Slot::last_start);
+        let launched = self.launcher.launch(number).and_then(|(link, process)| {
+            let watched = self.watch(index, &link, &process);
+            watched.map_err(|source| StartError::Os {
+                what: "a worker can't be waited for",
+                source,
+            })?;
+            Ok((link, process))
+        });
+        let overdue = Some(clock::after(Instant::now(), self.settings().start_timeout));
         match launched {
             Ok((link, process)) => {
                 let pid = process.id();
                 if let Some(slot) = self.slots.get_mut(index) {
-                    slot.state = State::Occupied(Worker::new(link, process, overdue));
+                    let mut worker = Worker::new(link, process, overdue);
+                    worker.start_before = start_before;
+                    slot.state = State::Occupied(worker);
                 }
                 self.toll.started += 1;
                 self.tell(Event::Started {
@@ -307,6 +401,7 @@ impl<T: Task> Supervisor<T> {
             Err(error) if self.course == Course::Starting => self.fail(error),
             Err(error) => {
                 super::log::failure(number, &error);
+                self.note_failure(index, error.to_string());
                 self.back_off(index);
             }
         }
@@ -317,40 +412,57 @@ impl<T: Task> Supervisor<T> {
         let backoff = self.settings().respawn_backoff;
         if let Some(slot) = self.slots.get_mut(index) {
             slot.failures = slot.failures.saturating_add(1);
-            let until = Instant::now() + backoff.after(slot.failures);
+            let until = clock::after(Instant::now(), backoff.after(slot.failures));
             slot.state = State::BackingOff { until };
         }
     }
 
-    /// Hear what a worker has to say. False: there is no more of it now.
-    pub(super) fn hear(&mut self, index: usize) -> bool {
-        let mut buffer = [0; LONGEST];
-        for _ in 0..TURN {
-            let grace = self.settings().grace;
-            let Some(worker) = self.slots.get_mut(index).and_then(Slot::worker_mut) else {
-                return false;
-            };
-            if !worker.is_listening {
-                return false;
-            }
-            let message = match worker.link.try_recv(&mut buffer) {
-                Ok(Received::Nothing) => return false,
-                Ok(Received::Datagram(bytes)) => FromWorker::decode(bytes),
-                Ok(Received::TooLong(_)) => None,
-                Ok(Received::Closed) | Err(_) => {
-                    // It has ended, or is about to.
-                    worker.is_listening = false;
-                    worker.overdue = Instant::now().checked_add(grace);
-                    return false;
+    /// V4.
+    fn listen(&mut self, mut spoken: Vec<usize>) {
+        let until = clock::after(Instant::now(), LISTEN);
+        let first = self.next_heard;
+        spoken.sort_unstable_by_key(|&index| (index < first, index));
+        for index in spoken {
+            self.next_heard = index + 1;
+            for _ in 0..TURN {
+                if self.hear(index).is_none() || Instant::now() >= until {
+                    break;
                 }
-            };
-            let pid = worker.pid();
-            match message {
-                Some(message) => self.understand(index, message),
-                None => super::log::nonsense(pid),
+            }
+            if Instant::now() >= until {
+                return;
             }
         }
-        true
+    }
+
+    /// Hears one message of a worker. Returns its length; `None`: there is none now.
+    pub(super) fn hear(&mut self, index: usize) -> Option<usize> {
+        let mut buffer = [0; LONGEST];
+        let overdue = clock::after(Instant::now(), self.settings().grace);
+        let worker = self.slots.get_mut(index).and_then(Slot::worker_mut)?;
+        if !worker.is_listening {
+            return None;
+        }
+        let (message, length) = match worker.link.try_recv(&mut buffer) {
+            Ok(Received::Nothing) => return None,
+            Ok(Received::Datagram(bytes)) => (FromWorker::decode(bytes), bytes.len()),
+            Ok(Received::TooLong(length)) => (None, length),
+            Ok(Received::Closed) | Err(_) => {
+                // It has ended, or is about to.
+                worker.is_listening = false;
+                if !worker.is_doomed {
+                    worker.overdue = Some(overdue);
+                }
+                self.watchlist.remove(&worker.link);
+                return None;
+            }
+        };
+        let pid = worker.pid();
+        match message {
+            Some(message) => self.understand(index, message),
+            None => super::log::nonsense(pid),
+        }
+        Some(length)
     }
 
     fn understand(&mut self, index: usize, message: FromWorker) {
@@ -376,6 +488,7 @@ impl<T: Task> Supervisor<T> {
                     Some((what, theirs, ours)) => {
                         worker.kill();
                         let error = StartError::Mismatch { what, theirs, ours };
+                        worker.unfit = Some(error.to_string());
                         self.refuse(number, error);
                     }
                 }
@@ -383,6 +496,8 @@ impl<T: Task> Supervisor<T> {
             FromWorker::Ready if worker.stage == Stage::Preparing => {
                 worker.stage = Stage::Ready;
                 worker.overdue = None;
+                worker.ready_since = Some(Instant::now());
+                slot.has_died_early = false;
                 self.tell(Event::Ready {
                     worker: number,
                     pid,
@@ -468,6 +583,10 @@ impl<T: Task> Supervisor<T> {
         death: &Deceased,
     ) {
         let status = death.status;
+        if let Some(slot) = self.slots.get_mut(index) {
+            slot.has_died_early = true;
+            slot.last_status = status;
+        }
         if let Some(what) = unfit {
             self.fail(StartError::Unfit { what });
         } else if stage == Stage::Starting && status.is_none_or(|status| status.code().is_some()) {
@@ -504,7 +623,7 @@ impl<T: Task> Supervisor<T> {
         for worker in self.slots.iter_mut().filter_map(Slot::worker_mut) {
             worker.say(message);
         }
-        let until = Instant::now() + self.settings().grace;
+        let until = clock::after(Instant::now(), self.settings().grace);
         self.course = Course::Stopping {
             cancel,
             step: Step::Asked,
@@ -534,25 +653,29 @@ impl<T: Task> Supervisor<T> {
         for worker in self.slots.iter_mut().filter_map(Slot::worker_mut) {
             if next == Step::Terminated {
                 worker.is_doomed = true;
+                // Counted as killed when it is reaped, if it has died of it.
+                worker.is_terminated = true;
                 let _ = worker.process.terminate_group();
             } else {
-                self.toll.killed += 1;
-                worker.kill();
+                self.toll.killed += u64::from(worker.kill());
             }
         }
         self.course = Course::Stopping {
             cancel: true,
             step: next,
-            until: now + time,
+            until: clock::after(now, time),
         };
     }
 
     /// Those who live on although they were killed are the kernel's business.
     fn give_up(&mut self) {
         for slot in &mut self.slots {
-            if let Some(worker) = slot.worker() {
+            if let State::Occupied(worker) = core::mem::replace(&mut slot.state, State::Absent) {
                 super::log::immortal(slot.number, worker.pid());
-                slot.state = State::Absent;
+                self.toll.left_behind += 1;
+                self.watchlist.remove(&worker.link);
+                self.watchlist.remove(&worker.process);
+                worker.process.abandon();
             }
         }
     }
@@ -586,12 +709,5 @@ impl<T: Task> Supervisor<T> {
                 super::log::deaf(&event);
             }
         }
-    }
-}
-
-impl Worker {
-    /// V2. One that does not listen has no room for more, or has ended.
-    pub(super) fn say(&self, message: FromParent) {
-        let _ = self.link.try_send(&message.encode());
     }
 }

@@ -251,6 +251,13 @@ pub enum TaskError<E> {
         /// How many bytes it had.
         resident: u64,
     },
+    /// It was not run: no worker could be started, as often in a row as
+    /// [`Builder::max_worker_failures`](super::Builder::max_worker_failures) allows.
+    #[non_exhaustive]
+    NoWorkers {
+        /// Why the last attempt failed.
+        why: String,
+    },
     /// The task, or what it gave, could not be carried from one process to the other.
     #[non_exhaustive]
     NotCarried {
@@ -274,9 +281,17 @@ impl<E: fmt::Display> fmt::Display for TaskError<E> {
                 write!(f, "the task's worker died: {}", ending(*status))
             }
             Self::Cancelled => f.write_str("the task was cancelled"),
-            Self::TimedOut => f.write_str("the task ran for longer than it may"),
+            Self::TimedOut => f.write_str(
+                "the task ran for longer than it may: see `Builder::time_limit` and `Task::time_limit`",
+            ),
             Self::TooMuchMemory { resident } => {
-                write!(f, "the task took more memory than it may: {resident} bytes")
+                write!(
+                    f,
+                    "the task's worker had {resident} bytes in use, more than it may: raise `Builder::memory_limit`"
+                )
+            }
+            Self::NoWorkers { why } => {
+                write!(f, "no worker could be started for the task: {why}")
             }
             Self::NotCarried { what } => {
                 write!(f, "the task or its output could not be carried: {what}")

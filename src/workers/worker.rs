@@ -451,6 +451,9 @@ impl<T: Task> Worker<T> {
             Ok(Err(error @ (SendError::Forked(()) | SendError::Corrupt { .. }))) => {
                 self.give_up(&error.to_string())
             }
+            Ok(Err(SendError::TooLarge { len, max, .. })) => Some(format!(
+                "the output has {len} bytes, the largest may have {max}: raise `Builder::max_message_len`"
+            )),
             Ok(Err(error)) => Some(error.to_string()),
             Err(panic) => Some(panic.to_string()),
         };
@@ -522,7 +525,8 @@ fn watch(
                     let _ = link.send(&said.encode());
                     continue;
                 }
-                Heard::Nobody => child::end_own_group(),
+                // The parent may have no permission to kill this process.
+                Heard::Said(FromParent::End) | Heard::Nobody => child::end_own_group(),
             }
             desk.stopping.store(true, Ordering::Release);
             interrupter.interrupt();

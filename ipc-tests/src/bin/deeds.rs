@@ -3,6 +3,7 @@
 use ipc_tests::{
     deeds::Deed,
     role::{self, Io, Role},
+    trouble::Trouble,
 };
 use signal_hook::{
     consts::{SIGINT, SIGTERM},
@@ -22,10 +23,16 @@ use tracing::{
 };
 use workring::workers::{Event, Pool, Shutdown, run_if_worker};
 
-const ROLES: &[(&str, Role)] = &[("interruptible", interruptible)];
+#[path = "deeds/unprivileged.rs"]
+mod unprivileged;
+
+const ROLES: &[(&str, Role)] = &[
+    ("interruptible", interruptible),
+    ("unprivileged", unprivileged::run),
+];
 
 fn main() -> ExitCode {
-    run_if_worker::<Deed>();
+    run_if_worker::<(Deed, Trouble)>();
     role::run(ROLES)
 }
 

@@ -1,0 +1,87 @@
+//! A pool whose process gives up root once the workers run: from then on it may not signal them.
+
+use ipc_tests::{
+    role::Io,
+    trouble::{Output, Trouble},
+};
+use nix::libc::{setgid, setuid};
+use std::{sync::mpsc, time::Duration};
+use workring::workers::{Event, Pool, Shutdown, TaskError, TaskHandle};
+
+/// The user `nobody`.
+const NOBODY: u32 = 65534;
+
+/// Plays the scene that its argument names; says the pids of its workers, then what it sees.
+pub(super) fn run(io: &mut Io) {
+    let scene: String = io.argument();
+    let (sender, events) = mpsc::channel();
+    let builder = Pool::<Trouble>::builder()
+        .workers(1)
+        .grace(Duration::from_millis(50))
+        .respawn_backoff(Duration::from_millis(1), Duration::from_millis(10))
+        .on_event(move |event| {
+            // An error: the scene is over.
+            let _ = sender.send(*event);
+        });
+    let builder = match scene.as_str() {
+        "limit" | "limit stopped" => builder.time_limit(Duration::from_millis(200)),
+        _ => builder,
+    };
+    let pool = builder.start().expect("a pool");
+    let Some(Event::Started { pid, .. }) = events.recv().ok() else {
+        panic!("no worker");
+    };
+    io.say(pid);
+    give_up_root();
+    let begin = |trouble| {
+        let handle = pool.submit(trouble).expect("open");
+        let is_start = |event: &Event| matches!(event, Event::TaskStarted { .. });
+        events.iter().find(is_start).expect("it is begun");
+        handle
+    };
+    match scene.as_str() {
+        "limit" => io.say(end(begin(Trouble::Loop))),
+        "limit stopped" => io.say(end(begin(Trouble::Stop))),
+        "cancel" => {
+            let handle = begin(Trouble::Loop);
+            handle.cancel_within(Duration::ZERO);
+            io.say(end(handle));
+        }
+        "exit" => {
+            io.say(end(begin(Trouble::Exit(7))));
+            // Whether another worker can be started depends on where the program is.
+            let next = pool.submit(Trouble::Echo(1));
+            io.say(next.map_or("refused".to_owned(), end));
+        }
+        "shutdown" | "drop" => {
+            let handle = begin(Trouble::Loop);
+            if scene == "drop" {
+                drop(pool);
+                io.say(end(handle));
+                io.say("dropped");
+                return;
+            }
+        }
+        other => panic!("no such scene: {other}"),
+    }
+    let report = pool.shutdown(Shutdown::Cancel, Duration::ZERO);
+    io.say(report.expect("here"));
+}
+
+#[allow(unsafe_code, reason = "the C library changes the user of all threads")]
+fn give_up_root() {
+    // SAFETY: it has no preconditions.
+    assert_eq!(unsafe { setgid(NOBODY) }, 0, "root may");
+    // SAFETY: it has no preconditions.
+    assert_eq!(unsafe { setuid(NOBODY) }, 0, "root may");
+}
+
+fn end(handle: TaskHandle<Trouble>) -> String {
+    match handle.wait() {
+        Ok(Output { number, .. }) => format!("output {number}"),
+        Err(TaskError::Crashed { status, .. }) => {
+            format!("crashed {}", status.expect("it is known"))
+        }
+        Err(error) => error.to_string(),
+    }
+}
