@@ -15,6 +15,7 @@
 //! | [`deeds`]    | ... and what of it can be seen from outside (`src/bin/deeds.rs`)?        |
 //! | [`quirks`]   | what if the code that a user gives a pool panics, hangs, or uses the pool? |
 //! | [`trouble`]  | ... and how do they make it hard for their supervisor (`src/bin/deeds.rs`)? |
+//! | [`lineage`]  | ... and which processes do they start (`src/bin/lineage.rs`)?            |
 //! | [`memfd`]    | where is a queue's memory, for a test that writes there?                 |
 //! | [`stops`]    | how long did it take, unless this process was stopped meanwhile?         |
 //!
@@ -49,6 +50,7 @@ pub mod deeds;
 pub mod jobs;
 pub mod leak;
 pub mod ledger;
+pub mod lineage;
 pub mod memfd;
 mod procfs;
 pub mod quirks;

@@ -40,7 +40,9 @@ pub enum StartError {
         allowed: String,
     },
     /// This process was itself started as a worker of a pool, and has not become one: its `main` must begin with
-    /// [`run_if_worker`](crate::workers::run_if_worker).
+    /// [`run_if_worker`](crate::workers::run_if_worker). A wrapper between the two must leave the environment and open
+    /// descriptors as they are. Returned by every call, in every thread, so that such a program can't start itself again and
+    /// again.
     StartedAsWorker,
     /// A queue could not be made.
     Queue(CreateError),
@@ -52,8 +54,9 @@ pub enum StartError {
         /// What the system said.
         source: io::Error,
     },
-    /// A worker ended before it had said what it is. As a rule its `main` does not begin with
-    /// [`run_if_worker`](crate::workers::run_if_worker).
+    /// A worker ended before it had said what it is, or was ended because it has started a pool instead, or has closed its
+    /// descriptors. As a rule its `main` does not begin with [`run_if_worker`](crate::workers::run_if_worker), or a wrapper
+    /// does not pass on the environment and the descriptors.
     #[non_exhaustive]
     NoHandshake {
         /// How it ended; `None` if that is unknown, as for [`TaskError::Crashed`](crate::workers::TaskError::Crashed).
@@ -113,7 +116,8 @@ impl fmt::Display for StartError {
                 write!(f, "the option `{option}` is {value}, but must be {allowed}")
             }
             Self::StartedAsWorker => f.write_str(
-                "this process was started as a worker of a pool: call `run_if_worker` at the start of `main`",
+                "this process was started as a worker of a pool and has not become one, so it can't start a pool: call \
+                 `run_if_worker` at the start of `main`, and let wrappers pass on the environment and the descriptors",
             ),
             Self::Queue(source) => write!(f, "a queue of the pool could not be made: {source}"),
             Self::Spawn { program, source } => {
@@ -122,7 +126,8 @@ impl fmt::Display for StartError {
             }
             Self::NoHandshake { status } => write!(
                 f,
-                "a worker ended ({}) without a word: call `run_if_worker` at the start of its `main`",
+                "a worker ended ({}) without a handshake: call `run_if_worker` at the start of its `main`, and let \
+                 wrappers pass on the environment and the descriptors",
                 ending(*status)
             ),
             Self::Mismatch { what, theirs, ours } => write!(

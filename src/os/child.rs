@@ -10,20 +10,26 @@
 //! C4. The id of a group is that of its leader, and not used again before the leader is reaped. So the group is
 //!     signalled only before, and the leader reaped only after what is left of its group was killed. A [`Process`] is
 //!     not reaped yet: whoever has one may signal it.
+//! C5. It has the [mark](super::evidence), which tells it, and whatever runs in its place, that it was started so.
+//! C6. A process that has left its group is signalled itself, by its pidfd. One that is killed is killed with its
+//!     [descendants](tree), whatever groups and sessions these have.
+//! C7. The child may be a *wrapper*, a script for instance, that starts the worker and waits for it. Then the worker is
+//!     judged, once it has said who it is: its end is the end, and its memory counts. A wrapper that outlives it has some time
+//!     to end by itself, and its status tells of the worker's.
 //!
 //! Where `SIGCHLD` is ignored in this process, or other code of it waits for any child, the kernel has forgotten how a
 //! child ended before it is asked: then that is unknown, and reported as such.
 
 use super::descriptor::beyond_stdio;
 use super::inherit::Inheritance;
-use super::poll::Poll;
+use super::poll::{self, Poll};
 use super::spawn::{self, Order, Started};
-use super::supply;
+use super::{process, supply, tree};
 use core::time::Duration;
 use rustix::io::Errno;
 use rustix::process::{
-    Pid, PidfdFlags, Resource, Rlimit, Signal, WaitId, WaitIdOptions, getpgrp, getpid, getppid,
-    getrlimit, kill_current_process_group, kill_process_group, pidfd_open,
+    Pid, PidfdFlags, Resource, Rlimit, Signal, WaitId, WaitIdOptions, child_subreaper, getpid,
+    getppid, getrlimit, kill_process, kill_process_group, pidfd_open, pidfd_send_signal,
     set_parent_process_death_signal, setrlimit, waitid,
 };
 use std::io::{self, ErrorKind};
@@ -47,13 +53,46 @@ pub(crate) fn watch_parent() -> io::Result<OwnedFd> {
     Ok(watched)
 }
 
-/// End the process group of this process, which must lead it, and this process with it.
-pub(crate) fn end_own_group() -> ! {
-    if getpgrp() == getpid() {
-        let _ = kill_current_process_group(Signal::KILL);
+/// As [`watch_parent`], for a process that has started this one, perhaps by a wrapper: the process of this id and
+/// [start time](process::started).
+pub(crate) fn watch_starter(id: u32, started: u32) -> io::Result<OwnedFd> {
+    let pid = i32::try_from(id).ok().and_then(Pid::from_raw);
+    let watched = pidfd_open(pid.ok_or(ErrorKind::InvalidData)?, PidfdFlags::empty());
+    set_parent_process_death_signal(Some(Signal::CONT))?;
+    // The id may have been used again.
+    if matches!(watched, Err(Errno::SRCH)) || process::started(id).is_ok_and(|its| its != started) {
+        end_own_group();
     }
-    // Not a leader: the group is that of somebody else.
+    beyond_stdio(watched?)
+}
+
+/// Ends this process with its descendants, and with the process group that it was started as the leader of, whether or
+/// not it is still in it.
+pub(crate) fn end_own_group() -> ! {
+    end_own_descendants();
+    // No other group can have this number while this process lives. An error: there is none.
+    let _ = kill_process_group(getpid(), Signal::KILL);
+    let _ = kill_process(getpid(), Signal::KILL);
     std::process::abort()
+}
+
+/// Ends what this process has started: its descendants, also those in groups and sessions of their own. What its other
+/// threads start meanwhile may be missed.
+pub(crate) fn end_own_descendants() {
+    tree::end_own_descendants();
+}
+
+/// Whether orphans become children of this process: it is the first one of its namespace, or has asked for it.
+pub(crate) fn is_reaper() -> bool {
+    getpid() == Pid::INIT || child_subreaper().is_ok_and(|reaper| reaper.is_some())
+}
+
+/// Reaps a process that has ended, if it is a child of this one. Returns whether it need not be tried again: it is reaped, or
+/// has ended and was reaped elsewhere.
+pub(crate) fn reap_stray(pidfd: &OwnedFd) -> bool {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+    matches!(waitid(WaitId::PidFd(pidfd.as_fd()), options), Ok(Some(_)))
+        || pidfd_send_signal(pidfd, Signal::KILL) == Err(Errno::SRCH)
 }
 
 /// A child that is not reaped yet. It is readable, in the sense of `poll(2)`, once it has
@@ -62,7 +101,26 @@ pub(crate) fn end_own_group() -> ! {
 pub(crate) struct Process {
     id: Pid,
     pidfd: OwnedFd,
+    /// The worker, where the child is a wrapper that has started it.
+    worker: Option<Wrapped>,
+    /// Descendants that it had when it was asked to end.
+    held: Vec<tree::Member>,
+    /// Whether the child was seen to have ended.
+    has_ended: bool,
+    /// Whether the worker was seen to have ended while its wrapper, the child, goes on.
+    is_only_wrapper: bool,
     reaped: bool,
+}
+
+/// A worker that is not a child of this process, but was started by one: by a script, `timeout`, `strace` or `setsid`. How it
+/// ended is what the wrapper ends with, if that outlives it.
+#[derive(Debug)]
+struct Wrapped {
+    id: Pid,
+    pidfd: OwnedFd,
+    has_ended: bool,
+    /// Whether the wrapper was seen to have ended while the worker lived.
+    is_left_alone: bool,
 }
 
 /// How long dropping a process waits for its end. One that was killed has no say in it, but the kernel may take its
@@ -76,6 +134,10 @@ impl Process {
         Ok(Self {
             id,
             pidfd,
+            worker: None,
+            held: Vec::new(),
+            has_ended: false,
+            is_only_wrapper: false,
             reaped: false,
         })
     }
@@ -90,8 +152,114 @@ impl Process {
         super::poll::is_readable(&self.pidfd)
     }
 
-    /// Ask the whole group to end. A process that is stopped hears of it later.
-    pub(crate) fn terminate_group(&self) -> io::Result<()> {
+    /// Records that the worker is the process `id`, as the kernel says, and not the child itself. `is_it` confirms it once its
+    /// pidfd is open: the id might have been used again.
+    pub(crate) fn set_worker(&mut self, id: u32, is_it: impl FnOnce() -> bool) {
+        let pid = i32::try_from(id).ok().and_then(Pid::from_raw);
+        let Some(pid) = pid.filter(|&pid| pid != self.id) else {
+            return;
+        };
+        // An error: it has ended already, and so will its link.
+        if let Ok(pidfd) = pidfd_open(pid, PidfdFlags::empty())
+            && let Ok(pidfd) = beyond_stdio(pidfd)
+            && is_it()
+        {
+            self.worker = Some(Wrapped {
+                id: pid,
+                pidfd,
+                has_ended: false,
+                is_left_alone: false,
+            });
+        }
+    }
+
+    /// What to wait for next: readable, in the sense of `poll(2)`, when [`is_over`](Self::is_over) is to be asked. Nothing: the
+    /// child has ended, and who the worker is, is not known.
+    pub(crate) fn watched(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let worker = self.worker.iter().filter(|worker| !worker.has_ended);
+        let worker = worker.map(|worker| worker.pidfd.as_fd());
+        let child = (!self.has_ended).then(|| self.pidfd.as_fd());
+        worker.chain(child)
+    }
+
+    /// Those of child and worker that were seen to have ended.
+    pub(crate) fn ended(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let worker = self.worker.iter().filter(|worker| worker.has_ended);
+        let worker = worker.map(|worker| worker.pidfd.as_fd());
+        let child = self.has_ended.then(|| self.pidfd.as_fd());
+        worker.chain(child)
+    }
+
+    /// The worker, if a wrapper has started it.
+    pub(crate) fn wrapped(&self) -> Option<BorrowedFd<'_>> {
+        self.worker.as_ref().map(|worker| worker.pidfd.as_fd())
+    }
+
+    /// Whether there is something to wait for.
+    pub(crate) fn is_watched(&self) -> bool {
+        self.watched().next().is_some()
+    }
+
+    /// Looks whether the worker has ended, and its wrapper, if there is one. `may_be_elsewhere`: the child is perhaps only a
+    /// wrapper whose worker is still to say who it is.
+    pub(crate) fn is_over(&mut self, may_be_elsewhere: bool) -> bool {
+        let ended = |pidfd: &OwnedFd| poll::is_readable(pidfd).unwrap_or(false);
+        self.has_ended |= ended(&self.pidfd);
+        let Some(worker) = &mut self.worker else {
+            return self.has_ended && !may_be_elsewhere;
+        };
+        worker.has_ended |= ended(&worker.pidfd);
+        worker.is_left_alone |= self.has_ended && !worker.has_ended;
+        self.is_only_wrapper = worker.has_ended && !self.has_ended;
+        worker.has_ended && self.has_ended
+    }
+
+    /// Whether the worker was seen to have ended while its wrapper goes on.
+    pub(crate) fn is_only_wrapper(&self) -> bool {
+        self.is_only_wrapper
+    }
+
+    /// Ends the child and the worker, with all their descendants and their process groups. Returns the pidfds of the
+    /// descendants.
+    pub(crate) fn kill_tree(&mut self) -> Vec<OwnedFd> {
+        let mut descendants = tree::end(&self.pidfd, self.id());
+        descendants.append(&mut tree::end_held(core::mem::take(&mut self.held)));
+        if let Some(worker) = &self.worker {
+            let id = worker.id.as_raw_nonzero().get().unsigned_abs();
+            descendants.append(&mut tree::end(&worker.pidfd, id));
+        }
+        // It fails only for a group that may not be signalled, which is none of ours.
+        let _ = self.kill_group();
+        descendants
+    }
+
+    /// Ends a wrapper whose worker has ended. How that ended is not known then.
+    pub(crate) fn kill_wrapper(&mut self) {
+        if let Some(worker) = &mut self.worker {
+            worker.is_left_alone = true;
+        }
+        drop(self.kill_tree());
+    }
+
+    /// Kills what the child had started when it was asked to end. Returns the pidfds.
+    pub(crate) fn kill_held(&mut self) -> Vec<OwnedFd> {
+        tree::end_held(core::mem::take(&mut self.held))
+    }
+
+    /// Processes of the child's group that are children of this process, as orphans are if it is a [reaper](is_reaper).
+    pub(crate) fn orphans(&self) -> Vec<OwnedFd> {
+        tree::own_children_in(self.id)
+    }
+
+    /// Ask the whole group to end. A process that is stopped hears of it later. The descendants that are there now are killed
+    /// when it is reaped.
+    pub(crate) fn terminate_group(&mut self) -> io::Result<()> {
+        self.held = tree::hold_descendants(&self.pidfd, self.id());
+        if let Some(worker) = &self.worker {
+            let id = worker.id.as_raw_nonzero().get().unsigned_abs();
+            self.held
+                .append(&mut tree::hold_descendants(&worker.pidfd, id));
+        }
         self.signal_group(Signal::TERM)
     }
 
@@ -100,26 +268,49 @@ impl Process {
         self.signal_group(Signal::KILL)
     }
 
+    /// Signals the group, and child and worker themselves: they may have left it.
     fn signal_group(&self, signal: Signal) -> io::Result<()> {
         if self.reaped {
             // The id may be that of another group by now (C4).
             return Ok(());
         }
+        if !tree::leads_group(self.id) {
+            let _ = pidfd_send_signal(&self.pidfd, signal);
+        }
+        if let Some(worker) = &self.worker {
+            let leads = tree::leads_group(worker.id);
+            if leads && !poll::is_readable(&worker.pidfd).unwrap_or(true) {
+                let _ = kill_process_group(worker.id, signal);
+            } else {
+                let _ = pidfd_send_signal(&worker.pidfd, signal);
+            }
+        }
         match kill_process_group(self.id, signal) {
-            // Somebody else has reaped the leader, and nobody is left.
+            // Another process has reaped the leader, or it has left the group, and the group is empty.
             Ok(()) | Err(Errno::SRCH) => Ok(()),
             Err(error) => Err(error.into()),
         }
     }
 
     /// Kills what is left of the group, waits for the end of the child, which is at once if it has ended before, and reaps
-    /// it. Returns how it ended; `None` if another thread of this process has reaped it.
+    /// it. Returns how it ended; `None` if another thread of this process has reaped it, or it was left alone by a wrapper.
     ///
     /// A group of another user can't be killed, which a process that has given up its privileges finds: that keeps nothing
     /// from being reaped.
     pub(crate) fn reap_in_place(&mut self) -> io::Result<Option<ExitStatus>> {
+        drop(self.kill_held());
         let _ = self.kill_group();
-        self.wait(WaitIdOptions::EXITED)
+        let status = self.wait(WaitIdOptions::EXITED)?;
+        let Some(worker) = &self.worker else {
+            return Ok(status);
+        };
+        // A child of this process, if that is a reaper.
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+        match wait_for(&worker.pidfd, options) {
+            Ok(Some(status)) => Ok(Some(status)),
+            _ if worker.is_left_alone => Ok(None),
+            _ => Ok(status),
+        }
     }
 
     /// As [`reap_in_place`](Process::reap_in_place), for tests.
@@ -134,30 +325,15 @@ impl Process {
     }
 
     fn wait(&mut self, options: WaitIdOptions) -> io::Result<Option<ExitStatus>> {
-        let waited = loop {
-            match waitid(WaitId::PidFd(self.pidfd.as_fd()), options) {
-                Err(Errno::INTR) => {}
-                waited => break waited,
-            }
-        };
-        let status = match waited {
-            Ok(status) => status,
-            Err(Errno::CHILD) => None,
-            Err(error) => return Err(error.into()),
-        };
+        let status = wait_for(&self.pidfd, options)?;
         self.reaped = true;
-        Ok(status.map(|status| {
-            // As wait(2) puts it.
-            let (code, signal) = (status.exit_status(), status.terminating_signal());
-            let dumped = if status.dumped() { 0x80 } else { 0 };
-            ExitStatus::from_raw(signal.map_or(code.unwrap_or(0) << 8, |signal| signal | dumped))
-        }))
+        Ok(status)
     }
 
-    /// How much memory it has in use, in bytes, shared memory included; 0 once it has ended.
-    #[cfg(test)]
+    /// How much memory the worker has in use, in bytes, shared memory included; 0 once it has ended.
     pub(crate) fn resident(&self) -> io::Result<u64> {
-        resident(self.id())
+        let worker = self.worker.as_ref().map(|worker| &worker.pidfd);
+        resident(id_in_proc(worker.unwrap_or(&self.pidfd))?)
     }
 }
 
@@ -173,8 +349,7 @@ impl Drop for Process {
         if self.reaped {
             return;
         }
-        // Nobody is there to hear of an error.
-        let _ = self.kill_group();
+        drop(self.kill_tree());
         let mut poll = Poll::new();
         poll.readable(self.pidfd.as_fd());
         let _ = poll.wait(Some(Instant::now() + PATIENCE));
@@ -182,9 +357,55 @@ impl Drop for Process {
     }
 }
 
+/// How a child ended; `None` if it has not, or was reaped elsewhere.
+fn wait_for(pidfd: &OwnedFd, options: WaitIdOptions) -> io::Result<Option<ExitStatus>> {
+    let waited = loop {
+        match waitid(WaitId::PidFd(pidfd.as_fd()), options) {
+            Err(Errno::INTR) => {}
+            waited => break waited,
+        }
+    };
+    let status = match waited {
+        Ok(status) => status,
+        Err(Errno::CHILD) => None,
+        Err(error) => return Err(error.into()),
+    };
+    Ok(status.map(|status| {
+        // As wait(2) puts it.
+        let (code, signal) = (status.exit_status(), status.terminating_signal());
+        let dumped = if status.dumped() { 0x80 } else { 0 };
+        ExitStatus::from_raw(signal.map_or(code.unwrap_or(0) << 8, |signal| signal | dumped))
+    }))
+}
+
+/// Returns the id of a process as `/proc` shows it, which may be that of another namespace than this process's.
+fn id_in_proc(pidfd: &OwnedFd) -> io::Result<u32> {
+    let path = format!("/proc/self/fdinfo/{}", process::number(pidfd));
+    let info = std::fs::read_to_string(path)?;
+    let id = info.lines().find_map(|line| line.strip_prefix("Pid:"));
+    let id = id.and_then(|id| id.trim().parse::<u32>().ok());
+    // 0: it has no id there.
+    id.filter(|&id| id > 0).ok_or(ErrorKind::NotFound.into())
+}
+
+/// Whether the memory of other processes can be looked at: an error says why not.
+pub(crate) fn check_memory_can_be_seen() -> io::Result<()> {
+    let me = pidfd_open(getpid(), PidfdFlags::empty())?;
+    resident(id_in_proc(&me)?).map(drop)
+}
+
+/// See [`Process::resident`]; of this process, also where `/proc` is that of another namespace of process ids.
+pub(crate) fn own_resident() -> io::Result<u64> {
+    resident_in("/proc/self/statm")
+}
+
 /// See [`Process::resident`]; of any process.
 pub(crate) fn resident(id: u32) -> io::Result<u64> {
-    let statistics = std::fs::read_to_string(format!("/proc/{id}/statm"))?;
+    resident_in(&format!("/proc/{id}/statm"))
+}
+
+fn resident_in(path: &str) -> io::Result<u64> {
+    let statistics = std::fs::read_to_string(path)?;
     let pages = statistics.split(' ').nth(1).map(str::parse::<u64>);
     let Some(Ok(pages)) = pages else {
         return Err(ErrorKind::InvalidData.into());
@@ -308,7 +529,8 @@ mod tests {
 
     #[test]
     fn a_child_can_be_asked_to_end() {
-        let (process, _) = shell("trap 'exit 4' TERM; echo ready; while :; do sleep 0.01; done");
+        let (mut process, _) =
+            shell("trap 'exit 4' TERM; echo ready; while :; do sleep 0.01; done");
         process.terminate_group().expect("a signal");
         await_end(&process);
         assert_eq!(status(process).code(), Some(4));
@@ -321,7 +543,7 @@ mod tests {
         sigprocmask(SigmaskHow::SIG_BLOCK, Some(&blocked), Some(&mut before)).expect("a mask");
         // SAFETY: no handler of this program.
         let handler = unsafe { signal(SIGTERM, SigHandler::SigIgn) }.expect("a disposition");
-        let (process, _) = shell("echo ready; exec sleep 1000");
+        let (mut process, _) = shell("echo ready; exec sleep 1000");
         // SAFETY: it was so before.
         unsafe { signal(SIGTERM, handler) }.expect("a disposition");
         sigprocmask(SigmaskHow::SIG_SETMASK, Some(&before), None).expect("a mask");

@@ -13,6 +13,7 @@ use super::poll;
 use rustix::io::{Errno, ioctl_fionread};
 use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair,
+    sockopt::set_socket_passcred,
 };
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -104,6 +105,22 @@ impl Link {
         self.recv_with(buffer, RecvFlags::DONTWAIT)
     }
 
+    /// Makes the kernel add to each datagram that comes from now on which process has sent it.
+    pub(crate) fn ask_for_senders(&self) -> io::Result<()> {
+        Ok(set_socket_passcred(&self.0, true)?)
+    }
+
+    /// As [`try_recv`](Link::try_recv), with the process id of the sender, as the kernel translates it into this process's
+    /// namespace; `None` if it has none there, or the kernel was not [asked](Link::ask_for_senders).
+    pub(crate) fn try_recv_from<'a>(
+        &self,
+        buffer: &'a mut [u8],
+    ) -> io::Result<(Received<'a>, Option<u32>)> {
+        // A look at the credentials only: the datagram stays.
+        let sender = credentials::peek(&self.0);
+        self.try_recv(buffer).map(|received| (received, sender))
+    }
+
     fn recv_with<'a>(&self, buffer: &'a mut [u8], flags: RecvFlags) -> io::Result<Received<'a>> {
         let length = loop {
             // The true length, also if it is more than the buffer holds.
@@ -150,6 +167,48 @@ impl From<OwnedFd> for Link {
 impl From<Link> for OwnedFd {
     fn from(link: Link) -> Self {
         link.0
+    }
+}
+
+/// Who has sent a datagram.
+mod credentials {
+    use core::{mem, ptr};
+    use nix::libc;
+    use std::os::fd::{AsRawFd, OwnedFd};
+
+    /// Room for the control message, aligned for its header.
+    #[repr(C, align(8))]
+    struct Room([u8; 64]);
+
+    /// The process that has sent the next datagram; `None`: there is none, or it is not known.
+    pub(super) fn peek(socket: &OwnedFd) -> Option<u32> {
+        let mut room = Room([0; 64]);
+        // SAFETY: zeros are a valid value of this struct of integers and pointers.
+        let mut header: libc::msghdr = unsafe { mem::zeroed() };
+        header.msg_control = ptr::from_mut(&mut room).cast();
+        header.msg_controllen = mem::size_of::<Room>();
+        let flags = libc::MSG_PEEK | libc::MSG_DONTWAIT;
+        // SAFETY: the header points to `room`, which outlives the call, and has its length; it has no other buffer.
+        let received = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut header, flags) };
+        if received < 0 {
+            return None;
+        }
+        // SAFETY: the kernel has filled in the header, whose control buffer is still there.
+        let mut next = unsafe { libc::CMSG_FIRSTHDR(&raw const header) };
+        loop {
+            // SAFETY: null, or a control message within `room`, which is aligned for it.
+            let message = unsafe { next.as_ref() }?;
+            if message.cmsg_level == libc::SOL_SOCKET && message.cmsg_type == libc::SCM_CREDENTIALS
+            {
+                // SAFETY: `next` is a control message of this type, so its data is there.
+                let data = unsafe { libc::CMSG_DATA(next) };
+                // SAFETY: data of this type is a `ucred`, read without regard to its alignment.
+                let sender: libc::ucred = unsafe { ptr::read_unaligned(data.cast()) };
+                return u32::try_from(sender.pid).ok().filter(|&pid| pid > 0);
+            }
+            // SAFETY: header and message are those of above.
+            next = unsafe { libc::CMSG_NXTHDR(&raw const header, next) };
+        }
     }
 }
 
@@ -204,6 +263,24 @@ mod tests {
         let mut buffer = [0; 8];
         let nothing = one.try_recv(&mut buffer).expect("receive");
         assert_eq!(nothing, Received::Nothing);
+    }
+
+    #[test]
+    fn the_kernel_says_who_has_sent_a_datagram() {
+        let (one, other) = pair();
+        let mut buffer = [0; 8];
+        one.send(b"before").expect("sent");
+        other.ask_for_senders().expect("an option");
+        one.send(b"after").expect("sent");
+        assert_eq!(received(&other).expect("a datagram"), b"before");
+        let (after, sender) = other.try_recv_from(&mut buffer).expect("receive");
+        assert_eq!(after, Received::Datagram(b"after"));
+        assert_eq!(sender, Some(std::process::id()));
+        let (nothing, sender) = other.try_recv_from(&mut buffer).expect("receive");
+        assert_eq!((nothing, sender), (Received::Nothing, None));
+        drop(one);
+        let (end, _) = other.try_recv_from(&mut buffer).expect("receive");
+        assert_eq!(end, Received::Closed);
     }
 
     #[test]

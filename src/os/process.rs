@@ -122,6 +122,20 @@ pub(crate) fn take_inherited(file: RawFd, inode: u64) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(file) })
 }
 
+/// Another descriptor of one that this program was started with. An error if there is none of that number, or it is
+/// another file than that of `inode`.
+pub(crate) fn duplicate_inherited(file: RawFd, inode: u64) -> io::Result<OwnedFd> {
+    if file < 0 {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    // SAFETY: only lent to these calls, which fail if it is not open.
+    let file = unsafe { BorrowedFd::borrow_raw(file) };
+    if self::inode(file)? != inode {
+        return Err(io::ErrorKind::NotFound.into());
+    }
+    file.try_clone_to_owned()
+}
+
 /// The number that a child will find this descriptor under.
 pub(crate) fn number(file: impl AsFd) -> RawFd {
     file.as_fd().as_raw_fd()

@@ -9,6 +9,7 @@
 //! |--------------------------------------|--------------------------------------------------------------------------|
 //! | default signal dispositions          | an ignored `SIGCHLD` would be inherited; a handler would run in the parent's memory |
 //! | `SIGTTIN` and `SIGTTOU` ignored      | a background process that touches the terminal gets an error, and is not stopped |
+//! | the mark of [`evidence`](super::evidence) | it, and what runs in its place, can tell that it was started so  |
 //! | process group of its own             | signals of the terminal do not reach it; it is killed with all that it starts |
 //! | parent-death signal, parent checked  | see C2 of [`child`](super::child)                                         |
 //! | standard input from `/dev/null`      | and the other two, where the parent has them closed                      |

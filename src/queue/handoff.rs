@@ -277,6 +277,9 @@ const fn end_name(role: Role) -> &'static str {
     }
 }
 
+/// Descriptors that this process has taken over: to take one twice would close it under its owner.
+static TAKEN: Mutex<BTreeSet<RawFd>> = Mutex::new(BTreeSet::new());
+
 /// In the place of an end's name.
 const FILE: &str = "file";
 
@@ -348,9 +351,6 @@ impl Given {
 
     /// Take the descriptor over: this program is its owner from now on, and no other one inherits it.
     fn take(&self) -> Result<OwnedFd, InheritError> {
-        /// Descriptors that this process has taken over: to take one twice would close it under its owner.
-        static TAKEN: Mutex<BTreeSet<RawFd>> = Mutex::new(BTreeSet::new());
-
         let mut taken = TAKEN.lock();
         if taken.contains(&self.file) {
             return Err(self.was_taken_before());
@@ -361,6 +361,15 @@ impl Given {
         let file = file.map_err(|_| self.was_taken_before())?;
         taken.insert(self.file);
         Ok(file)
+    }
+
+    /// Another descriptor of the same, unless it was taken over before.
+    fn borrow(&self) -> Result<OwnedFd, InheritError> {
+        let taken = TAKEN.lock();
+        if taken.contains(&self.file) {
+            return Err(self.was_taken_before());
+        }
+        process::duplicate_inherited(self.file, self.inode).map_err(|_| self.was_taken_before())
     }
 
     fn was_taken_before(&self) -> InheritError {
@@ -375,6 +384,16 @@ pub(crate) fn inherit_fd(name: &str) -> Result<OwnedFd, InheritError> {
     let given = Given::find(name)?;
     match given.what {
         What::File => given.take(),
+        What::End { .. } => Err(given.into_wrong_end()),
+    }
+}
+
+/// Returns a descriptor of what the parent gave this process under `name` with [`Handoff::give_fd`], and leaves the one
+/// that was given for [`inherit_fd`].
+pub(crate) fn borrow_fd(name: &str) -> Result<OwnedFd, InheritError> {
+    let given = Given::find(name)?;
+    match given.what {
+        What::File => given.borrow(),
         What::End { .. } => Err(given.into_wrong_end()),
     }
 }

@@ -25,8 +25,8 @@ mod watch;
 
 pub use bytes::{BytesLease, Reservation};
 pub use end::End;
-pub(crate) use handoff::inherit_fd;
 pub use handoff::{Handoff, inherit, inherit_tagged};
+pub(crate) use handoff::{borrow_fd, inherit_fd};
 pub use lease::Lease;
 pub use letters::{DeadLetter, DeadLetters};
 pub use named::{NamedQueue, named_queues, open, open_tagged, remove_named};

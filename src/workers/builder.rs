@@ -8,11 +8,12 @@ use super::limits::Limits;
 use super::pool::{Pool, Shared};
 use super::shutdown::Ending;
 use super::staff::{Staff, Workers};
+use super::standing::is_unclaimed_worker;
 use super::supervisor::{Orders, Supervisor};
 use super::task::Task;
-use super::worker::is_unclaimed_worker;
 use crate::error::StartError;
 use crate::host::board::Board;
+use crate::host::child;
 use crate::host::fork::Origin;
 use crate::queue::Options;
 use core::fmt::{self, Debug};
@@ -646,6 +647,7 @@ impl<T: Task> Builder<T> {
     pub fn start(self) -> Result<Pool<T>, StartError> {
         let made_at = Location::caller();
         if is_unclaimed_worker() {
+            super::worker::renounce();
             return Err(StartError::StartedAsWorker);
         }
         let settings = self.checked()?;
@@ -765,6 +767,12 @@ impl Settings {
                 &time.unwrap_or(MOMENT),
                 &(MOMENT..=longest.max(MOMENT)),
             )?;
+        }
+        if limits.resident.is_some() {
+            child::check_memory_can_be_seen().map_err(|source| StartError::Os {
+                what: "`memory_limit` can't see the memory of workers: it needs /proc",
+                source,
+            })?;
         }
         let tasks = staff.tasks.map_or(1, |(tasks, _)| tasks);
         check("recycle_after_tasks", &tasks, &(1..=u64::MAX))

@@ -67,11 +67,15 @@ enum Verdict {
 impl<T: Task> Supervisor<T> {
     /// A worker has ended: reap it, and see to its task and its place.
     pub(super) fn bury(&mut self, index: usize) {
+        if !self.has_worker_ended(index) {
+            return;
+        }
         let Some(worker) = self.slots.get_mut(index).and_then(Slot::worker_mut) else {
             return;
         };
+        self.strays.extend(core::mem::take(&mut worker.strays));
+        self.strays.extend_from_group(&mut worker.process);
         let status = worker.process.reap_in_place().ok().flatten();
-        self.watchlist.remove(&worker.process);
         self.hear_the_last(index);
         let Some(slot) = self.slots.get_mut(index) else {
             return;
@@ -81,6 +85,7 @@ impl<T: Task> Supervisor<T> {
             return;
         };
         self.watchlist.remove(&worker.link);
+        let was_no_worker = worker.is_no_worker();
         let super::slot::Worker {
             process,
             stage,
@@ -92,6 +97,7 @@ impl<T: Task> Supervisor<T> {
             leaves,
             start_before,
             ready_since,
+            own_pid,
             ..
         } = worker;
         let pid = process.id();
@@ -102,13 +108,14 @@ impl<T: Task> Supervisor<T> {
         let last_start = line.map_or(start_before, crate::host::board::Slot::last_start);
         let is_stopping = matches!(self.course, Course::Stopping { .. });
         let death = Deceased {
-            pid,
+            pid: own_pid.unwrap_or(pid),
             status,
             running: line.and_then(crate::host::board::Slot::running),
             was_decoding: line.is_some_and(|line| line.phase() == phase::DECODING),
             has_run: last_start != start_before,
             was_doomed: is_doomed && is_stopping,
             struck,
+            was_no_worker,
         };
         self.tell(Event::Exited {
             worker: number,
@@ -135,6 +142,25 @@ impl<T: Task> Supervisor<T> {
         self.settle();
         self.note_service(index, service);
         self.refill(index, stage, unfit, leaves, &death);
+    }
+
+    /// Whether the worker of a slot has ended, and its wrapper, which has some time for it.
+    fn has_worker_ended(&mut self, index: usize) -> bool {
+        let patience = clock::after(Instant::now(), self.settings().grace);
+        let Some(worker) = self.slots.get_mut(index).and_then(Slot::worker_mut) else {
+            return false;
+        };
+        let was_only_wrapper = worker.process.is_only_wrapper();
+        let is_over = worker.is_over();
+        if worker.process.is_only_wrapper() && !was_only_wrapper {
+            worker.expires = None;
+            worker.overdue = Some(patience);
+        }
+        // One that has ended would be reported again and again.
+        for ended in worker.process.ended() {
+            self.watchlist.remove(ended);
+        }
+        is_over
     }
 
     /// Everything that it has said (L2 of the slot), and no more (D4).

@@ -2,8 +2,9 @@
 
 use super::envelope::{Answer, Envelope, ResultCodec, TaskCodec};
 use super::pool::Shared;
+use super::standing::{Assignment, Starter, VARIABLE};
 use super::task::Task;
-use super::worker::{BOARD, LINK, RESULTS, TASKS, VARIABLE};
+use super::worker::{BOARD, LINK, RESULTS, TASKS};
 use crate::error::StartError;
 use crate::host::child::Process;
 use crate::host::link::Link;
@@ -18,6 +19,7 @@ use std::sync::Arc;
 pub(super) struct Launcher<T: Task> {
     pub(super) shared: Arc<Shared<T>>,
     program: Program,
+    starter: Starter,
     /// The ends that workers get. The parent reads dead letters through the first, and never receives.
     pub(super) to_do: Receiver<Envelope<T>, TaskCodec>,
     done: Sender<Answer<T>, ResultCodec<T>>,
@@ -36,6 +38,7 @@ impl<T: Task> Launcher<T> {
         Ok(Self {
             shared,
             program,
+            starter: Starter::here()?,
             to_do,
             done,
         })
@@ -45,6 +48,8 @@ impl<T: Task> Launcher<T> {
     pub(super) fn launch(&self, slot: u32) -> Result<(Link, Process), StartError> {
         let os = |what| move |source| StartError::Os { what, source };
         let (ours, theirs) = Link::pair().map_err(os("no socket for a worker"))?;
+        ours.ask_for_senders()
+            .map_err(os("a worker's socket does not say who sends"))?;
         let board = self.shared.board.as_fd().try_clone_to_owned();
         let board = board.map_err(os("no descriptor for a worker"))?;
         let given = Handoff::new()
@@ -70,7 +75,12 @@ impl<T: Task> Launcher<T> {
         order.environment.clone_from(&settings.environment);
         order.directory.clone_from(&settings.current_dir);
         // Last, and whatever this process was started with.
-        let variable = format!("{slot} {}", type_name::<T>());
+        let assignment = Assignment {
+            slot,
+            starter: self.starter,
+            wanted: type_name::<T>().to_owned(),
+        };
+        let variable = assignment.to_text();
         order
             .environment
             .push((VARIABLE.into(), Some(variable.into())));

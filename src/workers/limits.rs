@@ -199,7 +199,7 @@ impl<T: Task> Supervisor<T> {
     /// See to a worker's task. When it reaches its next limit. `own` is the shortest that a task has of its own.
     fn examine(&mut self, index: usize, own: Option<Duration>, now: Instant) -> Option<Instant> {
         let limits = self.settings().limits;
-        let (seen, pid) = self.seen(index)?;
+        let seen = self.seen(index)?;
         let inbox = &self.launcher.shared.inbox;
         let flight = inbox.with(|state| state.flight(seen.task).copied());
         // What limit a task had that has its outcome is not known any more. It is through, so any will do (Q4).
@@ -216,7 +216,7 @@ impl<T: Task> Supervisor<T> {
             self.strike(index, seen.task, Why::TimedOut, false);
             return None;
         }
-        if let Some(resident) = self.excess(pid) {
+        if let Some(resident) = self.excess(index) {
             self.strike(index, seen.task, Why::TooMuchMemory { resident }, false);
             return None;
         }
@@ -226,18 +226,19 @@ impl<T: Task> Supervisor<T> {
         sooner(seen.reaches(limits.soft, now), seen.reaches(hard, now))
     }
 
-    /// What runs in a slot, and the process that runs it.
-    fn seen(&self, index: usize) -> Option<(Seen, u32)> {
+    /// What runs in a slot.
+    fn seen(&self, index: usize) -> Option<Seen> {
         let slot = self.slots.get(index)?;
-        let worker = slot.worker().filter(|worker| !worker.is_doomed)?;
-        let seen = Seen::on(self.launcher.shared.board.slot(slot.number)?)?;
-        Some((seen, worker.pid()))
+        slot.worker()
+            .filter(|worker| !worker.is_doomed && !worker.process.is_only_wrapper())?;
+        Seen::on(self.launcher.shared.board.slot(slot.number)?)
     }
 
-    /// How much memory a process has, if that is more than it may have.
-    fn excess(&self, pid: u32) -> Option<u64> {
+    /// How much memory a worker has, if that is more than it may have.
+    fn excess(&self, index: usize) -> Option<u64> {
         let limit = self.settings().limits.resident?;
-        let resident = crate::host::child::resident(pid).ok()?;
+        let worker = self.slots.get(index)?.worker()?;
+        let resident = worker.process.resident().ok()?;
         (resident > limit).then_some(resident)
     }
 
@@ -280,7 +281,7 @@ impl<T: Task> Supervisor<T> {
         if !is_over && inbox.with(|state| state.flight(id).is_none()) {
             return;
         }
-        if self.seen(index).is_none_or(|(seen, _)| seen.task != id) {
+        if self.seen(index).is_none_or(|seen| seen.task != id) {
             return;
         }
         let task = Some(id.0);
@@ -319,7 +320,7 @@ impl<T: Task> Supervisor<T> {
                 return false;
             }
             let runs = (0..self.slots.len()).find_map(|index| {
-                let (seen, _) = self.seen(index).filter(|(seen, _)| seen.task == one.task)?;
+                let seen = self.seen(index).filter(|seen| seen.task == one.task)?;
                 Some((index, seen.is_sending))
             });
             match runs {

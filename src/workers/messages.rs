@@ -4,6 +4,8 @@
 //! |--------|-------------|-------------------------------------------------------------|---------------------------------|
 //! | worker | `Hello`     | first of all: what it is                                    | `Welcome`, or it is ended       |
 //! | parent | `Welcome`   | the two fit                                                 | `Ready`, or `Unfit`             |
+//! | worker | `Process`   | before `Hello`: its process id, in its own namespace        |                                 |
+//! | worker | `Renounced` | it starts a pool before it has become a worker              |                                 |
 //! | worker | `Ready`     | it is prepared, and takes tasks                             |                                 |
 //! | worker | `Unfit`     | it can't be prepared, and why; it ends                      |                                 |
 //! | worker | `Began`     | a task is started, if the parent wants to know              |                                 |
@@ -79,7 +81,13 @@ const LEVELS: [Level; 5] = [
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum FromWorker {
+    /// Its process id, as it sees it itself. The kernel adds the one that the parent sees.
+    Process {
+        pid: u32,
+    },
     Hello(Identity),
+    /// It starts a pool instead of becoming a worker.
+    Renounced,
     Ready,
     Unfit {
         what: String,
@@ -129,6 +137,8 @@ const BEGAN: u8 = 4;
 const ENDED: u8 = 5;
 const SAID: u8 = 6;
 const STOPPING: u8 = 7;
+const RENOUNCED: u8 = 8;
+const PROCESS: u8 = 9;
 const WELCOME: u8 = 65;
 const STOP: u8 = 66;
 const CANCEL: u8 = 67;
@@ -142,6 +152,8 @@ impl FromWorker {
                 let names = (is.version.clone(), is.task.clone(), is.output.clone());
                 message(HELLO, &(is.protocol, is.schema, names, is.error.clone()))
             }
+            Self::Process { pid } => message(PROCESS, pid),
+            Self::Renounced => vec![RENOUNCED],
             Self::Ready => vec![READY],
             Self::Unfit { what } => message(UNFIT, what),
             Self::Began { task } => message(BEGAN, task),
@@ -170,6 +182,10 @@ impl FromWorker {
                     error,
                 })
             }
+            PROCESS => Self::Process {
+                pid: parts(rest).ok()?,
+            },
+            RENOUNCED if rest.is_empty() => Self::Renounced,
             READY if rest.is_empty() => Self::Ready,
             UNFIT => Self::Unfit {
                 what: parts(rest).ok()?,
@@ -284,6 +300,8 @@ mod tests {
         };
         let mut all = vec![
             FromWorker::Hello(identity),
+            FromWorker::Process { pid: 4711 },
+            FromWorker::Renounced,
             FromWorker::Ready,
             FromWorker::Unfit {
                 what: "no".to_owned(),

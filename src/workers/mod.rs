@@ -116,6 +116,7 @@
 //! | `limits`, `staff` | workers that take too long, or too much; that have done enough; how many there are |
 //! | `shutdown`, `report` | the end, and the books                                                  |
 //! | `worker`, `context`, `panics`, `forward` | the worker's side                                   |
+//! | `standing`    | whether a process was started as a worker, and may start pools                |
 //!
 //! # A task's life
 //!
@@ -148,6 +149,8 @@ mod report;
 mod shutdown;
 mod slot;
 mod staff;
+mod standing;
+mod strays;
 mod streams;
 mod supervisor;
 mod task;

@@ -11,6 +11,8 @@
 //! | immortal    | its task has its outcome               | its death; with the pool, which leaves it behind        |
 //! | backing off | no process, until a moment             | the moment; with the pool                               |
 //!
+//! A process may be a wrapper that has started the worker: then the worker's death is meant, and it has some time to end, too.
+//!
 //! Its death is what the kernel says of the process, and nothing else: not what it says itself, nor its silence. Whoever
 //! is too late, or has closed its link, is killed, which leads to the same.
 //!
@@ -22,10 +24,11 @@ use super::limits::Strike;
 use super::messages::FromParent;
 use super::staff::Leave;
 use crate::host::board::Running;
-use crate::host::child::Process;
+use crate::host::child::{self, Process};
 use crate::host::clock;
 use crate::host::link::Link;
 use core::time::Duration;
+use std::os::fd::OwnedFd;
 use std::process::ExitStatus;
 use std::time::Instant;
 
@@ -47,6 +50,10 @@ pub(super) struct Slot {
 }
 
 #[derive(Debug)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "as many as there are workers, and moved only when one starts or ends"
+)]
 pub(super) enum State {
     Absent,
     Occupied(Worker),
@@ -74,6 +81,12 @@ pub(super) struct Worker {
     pub(super) is_counted: bool,
     /// Whether it lives on although it was killed: it belongs to another user and is stopped, or is stuck in the kernel.
     pub(super) is_immortal: bool,
+    /// Its process id in its own namespace, by which the queues know it, if that is not the one of `process`.
+    pub(super) own_pid: Option<u32>,
+    /// What was killed with it, if that is to be reaped here.
+    pub(super) strays: Vec<OwnedFd>,
+    /// Whether it has started a pool before it became a worker: it will not become one, most likely.
+    pub(super) has_renounced: bool,
     /// Why it can't be prepared, by its own account; or why this process has ended it before it was ready.
     pub(super) unfit: Option<String>,
     /// Whether it was told to leave, and why.
@@ -117,6 +130,8 @@ pub(super) struct Deceased {
     pub(super) was_doomed: bool,
     /// And for what, if for something.
     pub(super) struck: Option<Strike>,
+    /// Whether it will never have become a worker: it has renounced that, or has closed its link before it said what it is.
+    pub(super) was_no_worker: bool,
 }
 
 impl Slot {
@@ -168,6 +183,9 @@ impl Worker {
             is_terminated: false,
             is_counted: false,
             is_immortal: false,
+            own_pid: None,
+            strays: Vec::new(),
+            has_renounced: false,
             unfit: None,
             leaves: None,
             expires: None,
@@ -179,9 +197,16 @@ impl Worker {
         }
     }
 
+    /// Whether it has not become a worker, and will not: it has renounced that, or closed its link before it said what it is.
+    pub(super) fn is_no_worker(&self) -> bool {
+        let is_silent = !self.is_listening || !self.process.is_watched();
+        self.stage == Stage::Starting && (self.has_renounced || is_silent)
+    }
+
     /// Whether it takes tasks, and is to go on doing so.
     pub(super) fn stays(&self) -> bool {
-        self.stage == Stage::Ready && self.leaves.is_none() && !self.is_doomed
+        let ends = self.is_doomed || self.process.is_only_wrapper();
+        self.stage == Stage::Ready && self.leaves.is_none() && !ends
     }
 
     pub(super) fn pid(&self) -> u32 {
@@ -193,7 +218,28 @@ impl Worker {
         let _ = self.link.try_send(&message.encode());
     }
 
-    /// Kills it and its group. Its death is noticed as any other. Returns whether it was not counted as killed before.
+    /// It says that it is `pid`, in its own namespace. `sender`: who it is in this process's, as the kernel says.
+    pub(super) fn is_process(&mut self, pid: u32, sender: Option<u32>) {
+        self.own_pid = Some(pid);
+        if let Some(sender) = sender {
+            let link = &self.link;
+            // While it has its side of the link, it has not ended, and its id is its own.
+            self.process
+                .set_worker(sender, || link.has_hung_up().is_ok_and(|ended| !ended));
+        }
+    }
+
+    /// Whether it has ended, as far as the kernel says so. A process that has ended before it has said who it is may be only a
+    /// wrapper, as long as another one has its side of the link.
+    pub(super) fn is_over(&mut self) -> bool {
+        let may_be_elsewhere = self.stage == Stage::Starting
+            && !self.is_doomed
+            && self.link.has_hung_up().is_ok_and(|has| !has);
+        self.process.is_over(may_be_elsewhere)
+    }
+
+    /// Kills it, its group, and all that it has started. Its death is noticed as any other. Returns whether it was not counted
+    /// as killed before.
     ///
     /// A parent that has given up its privileges may not signal a worker that has them still. So the worker is asked over
     /// its link, too: its watcher thread kills the group, whatever the task does. One that is stopped does neither: that is
@@ -202,7 +248,10 @@ impl Worker {
         self.is_doomed = true;
         self.overdue = Some(clock::after(Instant::now(), UNTIL_GIVEN_UP));
         self.expires = None;
-        let _ = self.process.kill_group();
+        let descendants = self.process.kill_tree();
+        if child::is_reaper() {
+            self.strays.extend(descendants);
+        }
         self.say(FromParent::End);
         !core::mem::replace(&mut self.is_counted, true)
     }

@@ -143,6 +143,12 @@ impl<T: Task> Supervisor<T> {
         let Some(worker) = slot.worker_mut() else {
             return;
         };
+        if worker.process.is_only_wrapper() {
+            worker.overdue = None;
+            worker.expires = None;
+            worker.process.kill_wrapper();
+            return;
+        }
         if worker.expires.is_some_and(|due| due <= now) {
             worker.expires = None;
             if worker.stays() && is_running {
@@ -176,10 +182,14 @@ impl<T: Task> Supervisor<T> {
 
     /// A worker has not got ready in time, or has closed its link and lives on.
     fn end_overdue(&mut self, index: usize) {
+        let mut is_no_worker = false;
         if let Some(worker) = self.slots.get_mut(index).and_then(Slot::worker_mut) {
+            is_no_worker = worker.is_no_worker();
             self.toll.killed += u64::from(worker.kill());
         }
-        if self.course == Course::Starting {
+        self.bury_unwatched(index);
+        // Of one that is no worker, the start's error says so when it has ended.
+        if self.course == Course::Starting && !is_no_worker {
             let error = self.late_start();
             self.fail(error);
         }

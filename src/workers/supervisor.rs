@@ -20,10 +20,11 @@ use super::builder::Settings;
 use super::deaths::Retry;
 use super::events::Event;
 use super::launch::Launcher;
-use super::limits::Condemned;
+use super::limits::{Condemned, sooner};
 use super::messages::{FromParent, FromWorker, LONGEST, Terms};
 use super::outage::Outage;
 use super::slot::{Deceased, Slot, Stage, State, UNTIL_GIVEN_UP, Worker};
+use super::strays::Strays;
 use super::task::{Task, TaskError, TaskId};
 use super::worker::identity;
 use crate::error::StartError;
@@ -154,6 +155,7 @@ pub(super) struct Supervisor<T: Task> {
     /// When to look at what workers do.
     pub(super) inspection: Option<Instant>,
     pub(super) toll: Toll,
+    pub(super) strays: Strays,
 }
 
 /// What a wait has found.
@@ -212,6 +214,7 @@ impl<T: Task> Supervisor<T> {
             condemned: Vec::new(),
             inspection: Some(Instant::now()),
             toll: Toll::default(),
+            strays: Strays::default(),
             launcher,
         })
     }
@@ -235,6 +238,7 @@ impl<T: Task> Supervisor<T> {
                 self.turn();
             }
             self.finish();
+            self.strays.reap_all();
         }));
         if lived.is_err() {
             shared.inbox.lose("the pool's thread has panicked");
@@ -278,6 +282,7 @@ impl<T: Task> Supervisor<T> {
             .chain(course)
             .chain(self.look_again)
             .chain(self.inspection)
+            .chain(self.strays.due)
             .min()
     }
 
@@ -298,12 +303,12 @@ impl<T: Task> Supervisor<T> {
     /// What a wait may have found.
     fn everything(&self) -> Ready {
         let all = || (0..).zip(&self.slots);
-        let has_ended = |worker: &Worker| worker.process.has_ended().unwrap_or(false);
+        let is_there = |slot: &Slot| slot.worker().is_some();
         Ready {
             orders: true,
             spoken: all().map(|(index, _)| index).collect(),
             ended: all()
-                .filter(|(_, slot)| slot.worker().is_some_and(has_ended))
+                .filter(|(_, slot)| is_there(slot))
                 .map(|(index, _)| index)
                 .collect(),
         }
@@ -338,6 +343,7 @@ impl<T: Task> Supervisor<T> {
             self.settle();
         }
         self.retry(now);
+        self.strays.reap(now);
         match self.course {
             Course::Starting if self.start_by <= now => {
                 let error = self.late_start();
@@ -356,6 +362,10 @@ impl<T: Task> Supervisor<T> {
         };
         let late = self.slots.iter().filter(|slot| !is_ready(slot));
         let mut died = late.filter(|slot| slot.has_died_early);
+        let is_no_worker = |slot: &Slot| slot.worker().is_some_and(Worker::is_no_worker);
+        if self.slots.iter().any(is_no_worker) {
+            return StartError::NoHandshake { status: None };
+        }
         died.next_back()
             .map_or(StartError::TimedOut, |slot| StartError::Died {
                 status: slot.last_status,
@@ -429,6 +439,7 @@ impl<T: Task> Supervisor<T> {
                     break;
                 }
             }
+            self.bury_unwatched(index);
             if Instant::now() >= until {
                 return;
             }
@@ -443,11 +454,27 @@ impl<T: Task> Supervisor<T> {
         if !worker.is_listening {
             return None;
         }
-        let (message, length) = match worker.link.try_recv(&mut buffer) {
-            Ok(Received::Nothing) => return None,
-            Ok(Received::Datagram(bytes)) => (FromWorker::decode(bytes), bytes.len()),
-            Ok(Received::TooLong(length)) => (None, length),
-            Ok(Received::Closed) | Err(_) => {
+        let received = if worker.stage > Stage::Starting {
+            worker.link.try_recv(&mut buffer).map(|it| (it, None))
+        } else {
+            worker.link.try_recv_from(&mut buffer)
+        };
+        let (message, length) = match received {
+            Ok((Received::Nothing, _)) => return None,
+            Ok((Received::Datagram(bytes), sender)) => {
+                let message = FromWorker::decode(bytes);
+                if let Some(FromWorker::Process { pid }) = message {
+                    worker.is_process(pid, sender);
+                    if let Some(wrapped) = worker.process.wrapped() {
+                        // An error: it is noticed when its wrapper ends.
+                        let _ = self.watchlist.add(wrapped, key_of_process(index));
+                    }
+                    return Some(bytes.len());
+                }
+                (message, bytes.len())
+            }
+            Ok((Received::TooLong(length), _)) => (None, length),
+            Ok((Received::Closed, _)) | Err(_) => {
                 // It has ended, or is about to.
                 worker.is_listening = false;
                 if !worker.is_doomed {
@@ -465,11 +492,23 @@ impl<T: Task> Supervisor<T> {
         Some(length)
     }
 
+    /// See to a worker that no pidfd tells of: its child has ended before it has said who it is, and now its link has, too, or
+    /// it was killed.
+    pub(super) fn bury_unwatched(&mut self, index: usize) {
+        let worker = self.slots.get_mut(index).and_then(Slot::worker_mut);
+        if worker.is_some_and(|worker| !worker.process.is_watched() && worker.is_over()) {
+            self.bury(index);
+        }
+    }
+
     fn understand(&mut self, index: usize, message: FromWorker) {
         let terms = match message {
             FromWorker::Hello(_) => self.settings().terms(),
             _ => Terms::default(),
         };
+        let now = Instant::now();
+        let soon = now.checked_add(self.settings().grace);
+        let overdue = now.checked_add(self.settings().start_timeout);
         let Some(slot) = self.slots.get_mut(index) else {
             return;
         };
@@ -483,6 +522,9 @@ impl<T: Task> Supervisor<T> {
                 match identity::<T>().mismatch(&theirs) {
                     None => {
                         worker.stage = Stage::Preparing;
+                        if worker.has_renounced {
+                            worker.overdue = overdue;
+                        }
                         worker.say(FromParent::Welcome(terms));
                     }
                     Some((what, theirs, ours)) => {
@@ -492,6 +534,11 @@ impl<T: Task> Supervisor<T> {
                         self.refuse(number, error);
                     }
                 }
+            }
+            FromWorker::Renounced if worker.stage == Stage::Starting => {
+                // It may become one yet: another thread of it has been too early.
+                worker.has_renounced = true;
+                worker.overdue = sooner(worker.overdue, soon);
             }
             FromWorker::Ready if worker.stage == Stage::Preparing => {
                 worker.stage = Stage::Ready;
@@ -589,7 +636,9 @@ impl<T: Task> Supervisor<T> {
         }
         if let Some(what) = unfit {
             self.fail(StartError::Unfit { what });
-        } else if stage == Stage::Starting && status.is_none_or(|status| status.code().is_some()) {
+        } else if stage == Stage::Starting
+            && (death.was_no_worker || status.is_none_or(|status| status.code().is_some()))
+        {
             self.fail(StartError::NoHandshake { status });
         } else if self
             .slots
@@ -650,7 +699,10 @@ impl<T: Task> Supervisor<T> {
                 return;
             }
         };
-        for worker in self.slots.iter_mut().filter_map(Slot::worker_mut) {
+        for index in 0..self.slots.len() {
+            let Some(worker) = self.slots.get_mut(index).and_then(Slot::worker_mut) else {
+                continue;
+            };
             if next == Step::Terminated {
                 worker.is_doomed = true;
                 // Counted as killed when it is reaped, if it has died of it.
@@ -659,6 +711,7 @@ impl<T: Task> Supervisor<T> {
             } else {
                 self.toll.killed += u64::from(worker.kill());
             }
+            self.bury_unwatched(index);
         }
         self.course = Course::Stopping {
             cancel: true,

@@ -37,6 +37,7 @@ use super::messages::{
 };
 use super::pace::Pace;
 use super::panics::{self, catch};
+use super::standing::{self, Starter, VARIABLE, WATCHER};
 use super::task::Task;
 use crate::codec::Raw;
 use crate::error::{RecvError, SendError};
@@ -44,16 +45,14 @@ use crate::host::board::{Board, Slot};
 use crate::host::link::{Link, Received};
 use crate::host::poll::Poll;
 use crate::host::{child, clock, spawn};
-use crate::queue::{Interrupter, Receiver, Sender, inherit_fd, inherit_tagged};
+use crate::queue::{Interrupter, Receiver, Sender, borrow_fd, inherit_fd, inherit_tagged};
 use crate::sync::{AtomicBool, Ordering};
 use core::any::type_name;
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::{self, exit};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 
-/// Tells a process that it is a worker: the number of its slot, and the type of its tasks.
-pub(super) const VARIABLE: &str = "WORKRING_WORKER";
 /// The names of what a worker is given.
 pub(super) const LINK: &str = "workring-link";
 pub(super) const BOARD: &str = "workring-board";
@@ -87,16 +86,19 @@ pub fn run_if_worker<K: Kinds>() {
     let Ok(order) = std::env::var(VARIABLE) else {
         return;
     };
-    // The variable reaches programs that a worker starts, too. The link does not.
+    // The variable may reach programs that a worker starts, too. The link does not.
     let Ok(link) = inherit_fd(LINK) else {
         return;
     };
     spawn::restore_name();
+    standing::claim();
     let link = Arc::new(Link::from(link));
-    let (slot, wanted) = order.split_once(' ').unwrap_or_default();
+    // A parent of another version may write it in another way. It learns that this program does not fit.
+    let order = standing::Assignment::parse(&order);
     let order = sealed::Order {
-        wanted,
-        slot: slot.parse().unwrap_or(u32::MAX),
+        wanted: order.as_ref().map_or("", |order| &order.wanted),
+        slot: order.as_ref().map_or(u32::MAX, |order| order.slot),
+        starter: order.as_ref().map(|order| order.starter),
         link,
     };
     if !K::serve(&order) {
@@ -105,9 +107,15 @@ pub fn run_if_worker<K: Kinds>() {
     exit(BROKEN)
 }
 
-/// Whether this process was started as a worker, and has not become one.
-pub(super) fn is_unclaimed_worker() -> bool {
-    std::env::var_os(VARIABLE).is_some() && inherit_fd(LINK).is_ok()
+/// Tells the parent, once, that this process starts a pool instead of becoming a worker. Never waits.
+pub(super) fn renounce() {
+    static TOLD: OnceLock<()> = OnceLock::new();
+    if TOLD.set(()).is_ok()
+        && let Ok(link) = borrow_fd(LINK)
+    {
+        // A parent that can't be told finds out by this process's end.
+        let _ = Link::from(link).try_send(&FromWorker::Renounced.encode());
+    }
 }
 
 /// The types of tasks that a program's workers can run: one [`Task`], or a tuple of up to eight of them.
@@ -153,7 +161,7 @@ pub(super) fn is_unclaimed_worker() -> bool {
 pub trait Kinds: sealed::Kinds {}
 
 mod sealed {
-    use super::Link;
+    use super::{Link, Starter};
     use std::sync::Arc;
 
     /// What a worker was started for.
@@ -161,6 +169,7 @@ mod sealed {
     pub struct Order<'a> {
         pub(super) wanted: &'a str,
         pub(super) slot: u32,
+        pub(super) starter: Option<Starter>,
         pub(super) link: Arc<Link>,
     }
 
@@ -226,6 +235,8 @@ pub(super) fn identity<T: Task>() -> Identity {
 
 /// Say what this process is. What the parent wants; `None`: it wants no worker any more, or not this one, which it ends.
 fn greet<T: Task>(link: &Link) -> Option<Terms> {
+    let pid = process::id();
+    link.send(&FromWorker::Process { pid }.encode()).ok()?;
     link.send(&FromWorker::Hello(identity::<T>()).encode())
         .ok()?;
     loop {
@@ -315,7 +326,11 @@ impl<T: Task> Worker<T> {
             cancelled: AtomicBool::new(false),
         });
         // Without it, it is killed with its parent, and what it has started is not.
-        let parent = child::watch_parent().ok();
+        let parent = match order.starter.filter(|starter| starter.is_visible()) {
+            Some(starter) => child::watch_starter(starter.process, starter.started),
+            None => child::watch_parent(),
+        };
+        let parent = parent.ok();
         let (link, desk_of_watcher) = (Arc::clone(&order.link), Arc::clone(&desk));
         let watcher = watch(link, parent, desk_of_watcher, tasks.interrupter())?;
         if let Some(bytes) = terms.addresses {
@@ -371,7 +386,7 @@ impl<T: Task> Worker<T> {
     /// Whether it has more memory in use than it may keep.
     fn has_grown(&self) -> bool {
         let limit = self.terms.resident;
-        limit.is_some_and(|limit| child::resident(process::id()).is_ok_and(|used| used > limit))
+        limit.is_some_and(|limit| child::own_resident().is_ok_and(|used| used > limit))
     }
 
     /// Runs the tasks of a message, and returns how many there were.
@@ -491,6 +506,7 @@ impl<T: Task> Worker<T> {
         // Ends with the parent's farewell.
         let _ = self.watcher.join();
         drop((self.tasks, self.results));
+        child::end_own_descendants();
         exit(0)
     }
 
@@ -532,6 +548,6 @@ fn watch(
             interrupter.interrupt();
         }
     };
-    let builder = thread::Builder::new().name("workring-watcher".to_owned());
+    let builder = thread::Builder::new().name(WATCHER.to_owned());
     builder.spawn(listen).map_err(|error| error.to_string())
 }

@@ -1,5 +1,6 @@
 //! Signals around the start of a child: blocked in the thread that starts it, and reset in the child.
 
+use crate::os::evidence;
 use core::ffi::{c_int, c_void};
 use core::mem::MaybeUninit;
 use core::ptr;
@@ -65,7 +66,8 @@ pub(super) fn reset_signals() -> io::Result<()> {
         // SAFETY: no handler of this program.
         unsafe { signal(ignored, SigHandler::SigIgn) }?;
     }
-    Ok(())
+    // C5 of `child`.
+    evidence::set_mark()
 }
 
 fn reset_signal(number: c_int) {
