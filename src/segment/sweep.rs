@@ -57,6 +57,10 @@ struct Findings {
 }
 
 #[derive(Debug)]
+#[cfg_attr(
+    not(feature = "tracing"),
+    expect(dead_code, reason = "only events report it")
+)]
 struct Death {
     row: Row,
     process_id: u32,
