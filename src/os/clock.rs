@@ -1,13 +1,19 @@
 //! The time, as all processes of a machine agree on it.
 
+use crate::sync::{AtomicU64, Ordering};
 use core::time::Duration;
 use nix::time::{ClockId, clock_getres, clock_gettime};
 use std::time::Instant;
 
 fn nanoseconds(clock: ClockId) -> u64 {
     // These clocks can be read on every Linux.
-    let time = clock_gettime(clock).map_or(Duration::ZERO, Into::into);
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+    clock_gettime(clock).map_or(0, |time| {
+        // Neither is negative, and the sum is reached in 584 years.
+        time.tv_sec()
+            .cast_unsigned()
+            .wrapping_mul(1_000_000_000)
+            .wrapping_add(time.tv_nsec().cast_unsigned())
+    })
 }
 
 /// Nanoseconds since some moment that is the same for all processes of a time namespace. It stands still
@@ -19,6 +25,19 @@ pub(crate) fn now() -> u64 {
 /// As [`now`], a few milliseconds behind, and cheaper.
 pub(crate) fn about_now() -> u64 {
     nanoseconds(ClockId::CLOCK_MONOTONIC_COARSE)
+}
+
+/// How far behind [`about_now`] may be, in nanoseconds, as it was read once.
+pub(crate) fn tick() -> u64 {
+    static TICK: AtomicU64 = AtomicU64::new(0);
+    match TICK.load(Ordering::Relaxed) {
+        0 => {
+            let tick = coarseness();
+            TICK.store(tick, Ordering::Relaxed);
+            tick
+        }
+        tick => tick,
+    }
 }
 
 /// How far behind [`about_now`] may be, in nanoseconds.

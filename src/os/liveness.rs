@@ -7,6 +7,7 @@
 //! |---|---|---|---|---|---|
 //! | not written yet, of another namespace, or `/proc` is not ours | - | - | held | - | alive |
 //! | likewise | - | - | free | - | dead |
+//! | visible, and the judge's own, but of an earlier life | - | - | - | - | dead |
 //! | visible | nobody, or not a process but a thread of one | - | - | - | dead |
 //! | visible | all its threads have ended, reaped or not | - | - | - | dead |
 //! | visible | lives | differs: the id was used again | - | - | dead |
@@ -26,13 +27,40 @@
 //! - `closefrom()`: alive, for the mapping keeps the description, and with it the lock, as long as the segment can be
 //!   written to. Where the lock is free nevertheless (it was mapped through another description): unlocked. Nothing
 //!   is repaired until it is dead by the other rules;
-//! - it has run another program: dead, also if a forked child keeps the lock.
+//! - it has executed another program: dead, also if a forked child keeps the lock;
+//! - it has executed a program, its own again perhaps, that has attached to the same queue: process id, start time and
+//!   mapping agree again. But the process itself knows: the number that the kernel gives each program that is executed
+//!   ([`process::Identity::image`]) is another. So whoever attaches judges the rows of its own earlier lives, and later
+//!   sweeps of it do so, too. A forked child has another process id, and another copy of this library the same number.
+//!
+//! # Errors of the kernel
+//!
+//! LIVENESS-OS-1 (K3). What can't be found out is no death. No error is a verdict, but for those that are the kernel's
+//! answer that there is no such process:
+//!
+//! | call | error | consequence |
+//! |------|-------|-------------|
+//! | `pidfd_open` | ESRCH | dead: there is no such process |
+//! | `pidfd_open` | EINVAL, ENOENT | dead if `Tgid` in `/proc/ID/status` says that the id is a thread's; otherwise as below |
+//! | `pidfd_open` | EPERM, EACCES, ENOSYS (refused by a filter, or unknown), EMFILE, ENFILE, ENOMEM, others | judged without: see below |
+//! | `poll` of the pidfd | any | no verdict now |
+//! | `kill(ID, 0)` | ESRCH | dead: there is no such process |
+//! | `kill(ID, 0)` | EPERM, others | nothing; `/proc` decides |
+//! | open or read `/proc/ID/stat`, `status`, `task` | ENOENT (`hidepid`, or just ended), EACCES, EMFILE, others | no verdict now |
+//! | open or read `/proc/ID/maps` | ESRCH | this task has no memory |
+//! | open or read `/proc/ID/maps` | EACCES (another user, not dumpable), EMFILE, others | no verdict now |
+//! | `readlink /proc/self` | ENOENT: no `/proc` | judged by its lock alone, as of another namespace |
+//! | `readlink /proc/self` | others | no verdict now |
+//! | `fcntl(F_OFD_GETLK)`, `fstat` | any | no verdict now |
+//!
+//! Without a pidfd, one read of `/proc/ID/stat` takes its place: it shows the start time, and whether all threads have
+//! ended, of one and the same process.
 //!
 //! K1. The start time is read between the opening of the pidfd and the poll: if the poll says that the process
 //!     lives, the id was its own all the time, so the start time is its own, too.
 //! K2. Every answer of the lock counts only if the descriptor asked is the segment's before and after: it
 //!     might have been closed, and its number used for another file.
-//! K3. What can't be found out is no death.
+//! K3. What can't be found out is no death: LIVENESS-OS-1.
 //!
 //! The start time and the mappings of a peer whose lock is held and whose process lives are looked at only if the
 //! caller asks for a `thorough` verdict: they matter only where a forked child has kept the lock *and* the process
@@ -40,7 +68,7 @@
 
 use super::locks;
 use super::memory::FileId;
-use super::process::{self, Identity};
+use super::process::{self, Identity, Stat};
 use nix::errno::Errno;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -65,18 +93,30 @@ pub(crate) struct Judge<'a> {
     /// A description of the segment, not shared with any of those to be judged.
     file: &'a OwnedFd,
     id: FileId,
-    /// The judge's own namespaces; `None` if `/proc` is that of others.
-    namespaces: Option<(u64, u64)>,
+    /// The judge itself.
+    me: Identity,
+    /// Whether `/proc` shows processes by the ids that the judge knows them by.
+    proc_is_ours: io::Result<bool>,
+}
+
+/// What there is to judge a process by.
+#[derive(Debug)]
+enum Evidence {
+    Pidfd(OwnedFd),
+    /// There is no pidfd to be had, for whatever reason.
+    NoPidfd,
+    /// The kernel says that there is no such process.
+    Gone,
 }
 
 impl<'a> Judge<'a> {
     /// `None`: `file` is not the segment any more, for somebody has closed all descriptors of this process.
     pub(crate) fn new(file: &'a OwnedFd, id: FileId, me: &Identity) -> Option<Self> {
-        let namespaces = process::proc_is_ours().then_some((me.pid_namespace, me.time_namespace));
-        (FileId::of(file).ok()? == id).then_some(Self {
+        (FileId::of(file).ok()? == id).then(|| Self {
             file,
             id,
-            namespaces,
+            me: *me,
+            proc_is_ours: process::proc_is_ours(),
         })
     }
 
@@ -89,10 +129,20 @@ impl<'a> Judge<'a> {
         thorough: bool,
     ) -> io::Result<Verdict> {
         let locked = self.is_locked(byte)?;
-        match identity.filter(|identity| self.can_see(identity)) {
-            Some(identity) => self.of_process(identity, locked, thorough),
-            None if locked => Ok(Verdict::Alive),
-            None => Ok(Verdict::Dead),
+        let here = |identity: &Identity| {
+            identity.pid_namespace == self.me.pid_namespace
+                && identity.time_namespace == self.me.time_namespace
+        };
+        let Some(identity) = identity.filter(here) else {
+            return Ok(by_lock(locked));
+        };
+        if identity.is_earlier_life_of(&self.me) {
+            return Ok(Verdict::Dead);
+        }
+        match self.proc_is_ours {
+            Ok(true) => self.of_process(identity, locked, thorough),
+            Ok(false) => Ok(by_lock(locked)),
+            Err(ref error) => Err(error.kind().into()),
         }
     }
 
@@ -106,31 +156,72 @@ impl<'a> Judge<'a> {
         }
     }
 
-    fn can_see(&self, identity: &Identity) -> bool {
-        self.namespaces == Some((identity.pid_namespace, identity.time_namespace))
+    fn of_process(&self, identity: Identity, locked: bool, thorough: bool) -> io::Result<Verdict> {
+        match evidence(identity.process_id())? {
+            Evidence::Pidfd(process) => self.with_pidfd(&process, identity, locked, thorough),
+            Evidence::NoPidfd => self.without_pidfd(identity, locked, thorough),
+            Evidence::Gone => Ok(Verdict::Dead),
+        }
     }
 
-    fn of_process(&self, identity: Identity, locked: bool, thorough: bool) -> io::Result<Verdict> {
+    fn with_pidfd(
+        &self,
+        process: &OwnedFd,
+        identity: Identity,
+        locked: bool,
+        thorough: bool,
+    ) -> io::Result<Verdict> {
         let id = identity.process_id();
-        let Some(process) = open(id)? else {
-            return Ok(Verdict::Dead);
-        };
         let thorough = thorough || !locked;
-        let started = thorough.then(|| process::started(id));
-        if has_ended(&process)? {
+        let stat = thorough.then(|| Stat::of(id));
+        if has_ended(process)? {
             return Ok(Verdict::Dead);
         }
-        let Some(started) = started else {
+        let Some(stat) = stat else {
             return Ok(Verdict::Alive);
         };
         // K1.
-        if started? != identity.started() || !maps(id, self.id)? {
+        if stat?.started != identity.started() || !maps(id, self.id)? {
             return Ok(Verdict::Dead);
         }
         if locked {
             Ok(Verdict::Alive)
-        } else if has_ended(&process)? {
+        } else if has_ended(process)? {
             // It was dying, and let go of its lock first.
+            Ok(Verdict::Dead)
+        } else {
+            Ok(Verdict::Unlocked)
+        }
+    }
+
+    /// As [`with_pidfd`](Self::with_pidfd), by what `/proc` says.
+    fn without_pidfd(
+        &self,
+        identity: Identity,
+        locked: bool,
+        thorough: bool,
+    ) -> io::Result<Verdict> {
+        let id = identity.process_id();
+        if process::is_gone(id) {
+            return Ok(Verdict::Dead);
+        }
+        let has_ended = || {
+            let stat = Stat::of(id)?;
+            io::Result::Ok(stat.started != identity.started() || stat.has_ended)
+        };
+        if has_ended()? {
+            return Ok(Verdict::Dead);
+        }
+        if locked && !thorough {
+            return Ok(Verdict::Alive);
+        }
+        // If the id was used again meanwhile, the process is dead as well.
+        if !maps(id, self.id)? {
+            return Ok(Verdict::Dead);
+        }
+        if locked {
+            Ok(Verdict::Alive)
+        } else if process::is_gone(id) || has_ended()? {
             Ok(Verdict::Dead)
         } else {
             Ok(Verdict::Unlocked)
@@ -138,16 +229,28 @@ impl<'a> Judge<'a> {
     }
 }
 
-/// A descriptor of the process; `None` if there is none of that id.
-fn open(id: u32) -> io::Result<Option<OwnedFd>> {
-    let id = i32::try_from(id).ok().and_then(Pid::from_raw);
-    match pidfd_open(id.ok_or(ErrorKind::InvalidData)?, PidfdFlags::empty()) {
-        Ok(process) => Ok(Some(process)),
-        // The last two: the id is that of a thread now, which it can be only after the process has gone.
-        Err(rustix::io::Errno::SRCH | rustix::io::Errno::INVAL | rustix::io::Errno::NOENT) => {
-            Ok(None)
+/// The verdict where nothing but the lock is known.
+fn by_lock(locked: bool) -> Verdict {
+    if locked {
+        Verdict::Alive
+    } else {
+        Verdict::Dead
+    }
+}
+
+/// See the table of errors.
+fn evidence(id: u32) -> io::Result<Evidence> {
+    let pid = i32::try_from(id).ok().and_then(Pid::from_raw);
+    match pidfd_open(pid.ok_or(ErrorKind::InvalidData)?, PidfdFlags::empty()) {
+        Ok(process) => Ok(Evidence::Pidfd(process)),
+        Err(rustix::io::Errno::SRCH) => Ok(Evidence::Gone),
+        // The id is that of a thread now, which it can be only after the process has gone.
+        Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOENT)
+            if process::is_a_thread(id).unwrap_or(false) =>
+        {
+            Ok(Evidence::Gone)
         }
-        Err(error) => Err(error.into()),
+        Err(_) => Ok(Evidence::NoPidfd),
     }
 }
 

@@ -73,7 +73,7 @@ fn has_ended(pidfd: impl AsFd) -> bool {
 /// Kills the process of this pidfd and id, and its descendants. Returns the pidfds of the descendants.
 pub(super) fn end(process: impl AsFd, id: u32) -> Vec<OwnedFd> {
     let mut members = Vec::new();
-    if !has_ended(&process) && proc_is_ours() {
+    if !has_ended(&process) && proc_is_ours().unwrap_or(false) {
         let is_still_it = || !has_ended(&process);
         // One of another user can't be stopped, and is not waited for.
         if pidfd_send_signal(&process, Signal::STOP).is_ok() {
@@ -88,7 +88,7 @@ pub(super) fn end(process: impl AsFd, id: u32) -> Vec<OwnedFd> {
 
 /// Returns the descendants that a process has now. They and the process go on.
 pub(super) fn hold_descendants(process: impl AsFd, id: u32) -> Vec<Member> {
-    if has_ended(&process) || !proc_is_ours() {
+    if has_ended(&process) || !proc_is_ours().unwrap_or(false) {
         return Vec::new();
     }
     descendants(id, || !has_ended(&process), false)
@@ -106,7 +106,7 @@ pub(super) fn end_held(members: Vec<Member>) -> Vec<OwnedFd> {
 
 /// Kills the descendants of this process, which goes on meanwhile: what it starts in the last moment may be missed.
 pub(super) fn end_own_descendants() {
-    if proc_is_ours() {
+    if proc_is_ours().unwrap_or(false) {
         let me = getpid().as_raw_nonzero().get().unsigned_abs();
         kill_all(descendants(me, || true, true));
     }

@@ -116,8 +116,6 @@ pub(crate) trait Words {
     fn discarded(&self) -> &crate::sync::AtomicU64;
     /// Wake up to `count` sleepers on `word`; how many there were.
     fn wake(&self, word: &ParkingWord, count: u32) -> u32;
-    /// A busy process passes here, once in a thousand messages or so: it may look whether somebody has died.
-    fn pass_by(&self);
     /// Tell the processor that `block` will be written soon. Only a hint.
     fn prefetch_block(&self, index: BlockIndex);
 }

@@ -185,6 +185,19 @@ impl core::fmt::Debug for Tenant {
     }
 }
 
+/// Who the tenant of a row is, as other processes can check it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Tag {
+    /// Process id, low half; start time in clock ticks since boot, high half (modulo 2^32).
+    pub(crate) process: u64,
+    /// Inode of the process-id namespace.
+    pub(crate) pid_namespace: u64,
+    /// Inode of the time namespace.
+    pub(crate) time_namespace: u64,
+    /// A random number that the process got when it executed its program; 0 if it is not known.
+    pub(crate) image: u64,
+}
+
 /// A row in shared memory, on a line of its own.
 #[derive(Debug)]
 #[repr(C, align(64))]
@@ -196,6 +209,8 @@ pub(crate) struct PeerRow {
     pid_namespace: AtomicU64,
     /// Inode of the time namespace.
     time_namespace: AtomicU64,
+    /// A random number that the process got when it executed its program; 0 if it is not known.
+    image: AtomicU64,
     /// Of the last tenant that was found dead: its process id, and when it was found, in milliseconds since
     /// 1970. For people; nothing depends on it.
     dead_process: AtomicU64,
@@ -223,6 +238,7 @@ impl PeerRow {
             process: AtomicU64::new(0),
             pid_namespace: AtomicU64::new(0),
             time_namespace: AtomicU64::new(0),
+            image: AtomicU64::new(0),
             dead_process: AtomicU64::new(0),
             found_dead: AtomicU64::new(0),
         }
@@ -248,19 +264,16 @@ impl PeerRow {
         id_of(self.process.load(Ordering::Relaxed))
     }
 
-    /// Process id and start time, and the inodes of the namespaces that both are relative to, as `identify`
-    /// wrote them. `None`: not yet.
+    /// Who the tenant is, as `identify` wrote it. `None`: not yet.
     #[must_use]
-    pub(crate) fn identity(&self) -> Option<(u64, u64, u64)> {
+    pub(crate) fn identity(&self) -> Option<Tag> {
         // Acquire: pairs with the release in `identify`.
         let process = self.process.load(Ordering::Acquire);
-        let namespaces = (&self.pid_namespace, &self.time_namespace);
-        (process != 0).then(|| {
-            (
-                process,
-                namespaces.0.load(Ordering::Relaxed),
-                namespaces.1.load(Ordering::Relaxed),
-            )
+        (process != 0).then(|| Tag {
+            process,
+            pid_namespace: self.pid_namespace.load(Ordering::Relaxed),
+            time_namespace: self.time_namespace.load(Ordering::Relaxed),
+            image: self.image.load(Ordering::Relaxed),
         })
     }
 
@@ -280,25 +293,28 @@ impl PeerRow {
     }
 
     /// By the new tenant of a free row, under its lock (E3), before the row becomes Live.
-    pub(crate) fn identify(&self, process: u64, pid_namespace: u64, time_namespace: u64) {
-        self.pid_namespace.store(pid_namespace, Ordering::Relaxed);
-        self.time_namespace.store(time_namespace, Ordering::Relaxed);
-        self.process.store(process, Ordering::Release);
+    pub(crate) fn identify(&self, tag: Tag) {
+        self.pid_namespace
+            .store(tag.pid_namespace, Ordering::Relaxed);
+        self.time_namespace
+            .store(tag.time_namespace, Ordering::Relaxed);
+        self.image.store(tag.image, Ordering::Relaxed);
+        self.process.store(tag.process, Ordering::Release);
     }
 
     /// By a process that was given the ticket for this row, under its lock (E3), before the row becomes Live.
     /// Programs that this process has started have the lock, too, and know of the ticket. False if one of them
     /// was faster: the row is left as it is (E5).
     #[must_use]
-    pub(crate) fn claim(&self, process: u64, pid_namespace: u64, time_namespace: u64) -> bool {
+    pub(crate) fn claim(&self, tag: Tag) -> bool {
         let claimed = self.pid_namespace.compare_exchange(
             0,
-            pid_namespace,
+            tag.pid_namespace,
             Ordering::AcqRel,
             Ordering::Relaxed,
         );
         if claimed.is_ok() {
-            self.identify(process, pid_namespace, time_namespace);
+            self.identify(tag);
         }
         claimed.is_ok()
     }
@@ -373,14 +389,20 @@ mod tests {
     #[test]
     fn a_ticket_is_claimed_once_and_the_loser_changes_nothing() {
         let row = PeerRow::new();
-        row.identify(1, 2, 3);
+        let tag = |process, pid_namespace, time_namespace| Tag {
+            process,
+            pid_namespace,
+            time_namespace,
+            image: 4,
+        };
+        row.identify(tag(1, 2, 3));
         let ticket = row
             .promise(row.load(), Roles::BOTH)
             .expect("the row is free");
         assert_eq!(row.process_id(), 0, "the tenant before is still named");
-        assert!(row.claim(7, 8, 9));
+        assert!(row.claim(tag(7, 8, 9)));
         assert!(
-            !row.claim(17, 8, 19),
+            !row.claim(tag(17, 8, 19)),
             "claimed again, in the same namespace"
         );
         assert_eq!(row.process_id(), 7);

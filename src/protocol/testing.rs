@@ -236,8 +236,6 @@ impl Words for Heap {
         self.sleepers.wake(word, count)
     }
 
-    fn pass_by(&self) {}
-
     fn prefetch_block(&self, _: BlockIndex) {}
 }
 

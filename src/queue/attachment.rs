@@ -9,15 +9,16 @@
 //! A3. A forked child has a copy of all this, but is not attached: whatever is called there asks first
 //!     ([`Attachment::is_elsewhere`]), and dropping the copy releases nothing.
 
+use super::liveness::LivenessPacer;
 use crate::os::process::Identity;
 use crate::os::{locks, memory, process};
 use crate::protocol::lifecycle::Arrival;
 use crate::protocol::operations::{send, sides};
-use crate::protocol::peers::{PeerRow, Role, Roles, Row, Tenancy, Tenant};
+use crate::protocol::peers::{Role, Roles, Row, Tag, Tenancy, Tenant};
 use crate::protocol::{Corrupt, Words};
 use crate::segment::Segment;
 use crate::segment::sweep::Leisure;
-use crate::sync::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use crate::sync::{AtomicBool, AtomicUsize, Ordering};
 use parking_lot::Mutex;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -31,19 +32,16 @@ pub(crate) struct Attachment {
     tenant: Mutex<Tenant>,
     senders: AtomicUsize,
     receivers: AtomicUsize,
-    /// How many operations have not waited although there was nothing for them to do.
-    tries: AtomicU32,
     /// Whether a block was ever reserved. The caller has the reservation, and may have forgotten it.
     reserved: AtomicBool,
+    /// For operations that have no handle: those on leases.
+    pacer: LivenessPacer,
     /// How many leases this process has.
     pub(super) leases: AtomicUsize,
     /// Held during an attempt to get one more, so that attempts of other threads are not taken for leases.
     /// Nobody waits with it in hand, and no release needs it.
     pub(super) leasing: Mutex<()>,
 }
-
-/// So many vain tries between two looks at the others.
-const PASS_BY_EVERY: u32 = 1024;
 
 /// Why a row could not be had.
 #[derive(Debug)]
@@ -91,12 +89,13 @@ fn lock_free_row(segment: &Segment, file: impl AsFd) -> Result<(Row, Tenant), Re
     Err(Refused::TooManyPeers)
 }
 
-fn identify(row: &PeerRow, identity: Identity) {
-    row.identify(
-        identity.process,
-        identity.pid_namespace,
-        identity.time_namespace,
-    );
+fn tag(identity: Identity) -> Tag {
+    Tag {
+        process: identity.process,
+        pid_namespace: identity.pid_namespace,
+        time_namespace: identity.time_namespace,
+        image: identity.image,
+    }
 }
 
 impl Attachment {
@@ -121,7 +120,7 @@ impl Attachment {
     fn settle(segment: Segment, roles: Roles, identity: Identity) -> Result<Self, Refused> {
         let (row, seen) = lock_free_row(&segment, segment.file())?;
         let word = segment.row(row).ok_or(Corrupt::NoSuchRow)?;
-        identify(word, identity);
+        word.identify(tag(identity));
         let tenant = word.settle(seen, roles).ok_or(Corrupt::RowChanged)?;
         match sides::arrive(&segment, row, tenant, roles)? {
             Arrival::Counted => Ok(Self::new(segment, row, tenant, roles, identity)),
@@ -153,18 +152,17 @@ impl Attachment {
         identity: Identity,
     ) -> Result<Option<Self>, Corrupt> {
         let word = segment.row(row).ok_or(Corrupt::NoSuchRow)?;
-        if !word.claim(
-            identity.process,
-            identity.pid_namespace,
-            identity.time_namespace,
-        ) {
+        if !word.claim(tag(identity)) {
             return Ok(None);
         }
         let Some(tenant) = word.settle(ticket, Roles::only(role)) else {
             return Ok(None);
         };
         let roles = Roles::only(role);
-        Ok(Some(Self::new(segment, row, tenant, roles, identity)))
+        let attachment = Self::new(segment, row, tenant, roles, identity);
+        // It may have executed this program again, and used the queue before.
+        attachment.segment.look_after_process(identity.process_id());
+        Ok(Some(attachment))
     }
 
     fn new(segment: Segment, row: Row, tenant: Tenant, roles: Roles, me: Identity) -> Self {
@@ -176,8 +174,8 @@ impl Attachment {
             tenant: Mutex::new(tenant),
             senders: one_if(Role::Sender),
             receivers: one_if(Role::Receiver),
-            tries: AtomicU32::new(0),
             reserved: AtomicBool::new(false),
+            pacer: LivenessPacer::new(),
             leases: AtomicUsize::new(0),
             leasing: Mutex::new(()),
         }
@@ -199,15 +197,10 @@ impl Attachment {
         self.segment.is_elsewhere()
     }
 
-    /// An operation that neither waited nor did anything: now and then look after the others, for somebody who
-    /// only ever tries would never do so.
-    pub(super) fn pass_by(&self) {
-        let tries = self.tries.load(Ordering::Relaxed).wrapping_add(1);
-        // A plain store: to miss a few does no harm.
-        self.tries.store(tries, Ordering::Relaxed);
-        if tries.is_multiple_of(PASS_BY_EVERY) {
-            self.segment.sweep_if_due(Leisure::Busy);
-        }
+    /// Counts an operation on a lease: see [`LivenessPacer::count`].
+    #[inline(always)]
+    pub(super) fn count_operation(&self) {
+        self.pacer.count(&self.segment);
     }
 
     fn handles(&self, role: Role) -> &AtomicUsize {

@@ -84,6 +84,7 @@ where
         length: usize,
         patience: &P,
     ) -> Result<Reservation<'_, T>, Failure<P::Stop, Refusal>> {
+        self.handle.count_look();
         self.attachment().note_reservation();
         let filling = self.block_for(length, patience)?;
         Ok(Reservation {
@@ -157,6 +158,7 @@ where
         if self.filling.is_elsewhere() {
             return Err((self, Failure::Refused(Refusal::Forked)));
         }
+        self.sender.handle.count_operation();
         let failure = match self.filling.complete(self.length) {
             Ok(()) => match self.sender.publish_in_hand(&self.filling, patience) {
                 Ok(()) => {
@@ -307,6 +309,7 @@ impl BytesLease {
 
     /// Return the message to the queue, as dropping the lease does. Never waits.
     pub fn nack(self) {
+        self.held.count_operation();
         drop(self);
     }
 }

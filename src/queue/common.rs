@@ -47,6 +47,7 @@ macro_rules! common_methods {
             /// Whether the queue is closed. Messages accepted before may still be waiting for receivers.
             #[must_use]
             pub fn is_closed(&self) -> bool {
+                self.handle.count_look();
                 self.handle.is_closed()
             }
 
@@ -54,6 +55,7 @@ macro_rules! common_methods {
             /// Takes time in proportion to the size of the queue, and holds up nobody.
             #[must_use]
             pub fn stats(&self) -> Stats {
+                self.handle.count_look();
                 self.handle.stats()
             }
 
@@ -84,12 +86,14 @@ macro_rules! common_methods {
             /// [`send_many`](crate::Sender::send_many) counts as one, until a receiver takes it.
             #[must_use]
             pub fn len(&self) -> usize {
+                self.handle.count_look();
                 self.handle.len()
             }
 
             /// Whether [`len`](Self::len) is the capacity.
             #[must_use]
             pub fn is_full(&self) -> bool {
+                self.handle.count_look();
                 self.handle.is_full()
             }
 

@@ -1,6 +1,7 @@
 //! What both ends of a queue have in common.
 
 use super::attachment::Attachment;
+use super::liveness::LivenessPacer;
 use super::stats::{self, Stats};
 use super::wait::{Interrupter, Waiter};
 use crate::protocol::Words;
@@ -11,6 +12,7 @@ use std::sync::Arc;
 /// One handle of one role: keeps the attachment alive and the role taken.
 #[derive(Debug)]
 pub(super) struct Handle {
+    pacer: LivenessPacer,
     pub(super) attachment: Arc<Attachment>,
     pub(super) waiter: Waiter,
     role: Role,
@@ -20,6 +22,7 @@ impl Handle {
     /// The handle that a new attachment has counted already.
     pub(super) fn counted(attachment: Arc<Attachment>, role: Role) -> Self {
         Self {
+            pacer: LivenessPacer::new(),
             attachment,
             waiter: Waiter::new(),
             role,
@@ -37,6 +40,20 @@ impl Handle {
     /// Whether this is a copy in a forked child: nothing of the queue may be touched then.
     pub(super) fn is_elsewhere(&self) -> bool {
         self.attachment.is_elsewhere()
+    }
+
+    /// Counts an operation that is about to begin, and checks on the peers if it is time to. Nothing may be in hand:
+    /// see [`LivenessPacer::count`].
+    #[inline(always)]
+    pub(super) fn count_operation(&self) {
+        self.pacer.count(self.attachment.segment());
+    }
+
+    /// As [`count_operation`](Self::count_operation), for operations that a forked child may call, too.
+    pub(super) fn count_look(&self) {
+        if !self.is_elsewhere() {
+            self.count_operation();
+        }
     }
 
     pub(super) fn close(&self) -> bool {

@@ -224,11 +224,23 @@ impl Leased {
 
     /// Row 8. Nothing to do if it has been dealt with.
     pub(super) fn acknowledge(&mut self) {
-        if !self.count.0.is_elsewhere()
-            && let Some(taken) = self.take()
-        {
+        if self.count.0.is_elsewhere() {
+            return;
+        }
+        if let Some(taken) = self.take() {
             // A corrupt word is met, and reported, by the next operation as well.
             let _ = taken.acknowledge();
+        }
+        // After the last one comes another lease, which counts.
+        if self.count.0.leases.load(Ordering::Relaxed) > 1 {
+            self.count.0.count_operation();
+        }
+    }
+
+    /// Counts an operation on this lease, which is returned if that unwinds.
+    pub(super) fn count_operation(&self) {
+        if !self.count.0.is_elsewhere() {
+            self.count.0.count_operation();
         }
     }
 }
@@ -304,6 +316,7 @@ impl<T, C: Codec<T>> Lease<T, C> {
 
     /// Return the message to the queue, as dropping the lease does. Never waits.
     pub fn nack(self) {
+        self.held.count_operation();
         drop(self);
     }
 }

@@ -10,6 +10,7 @@ mod huge;
 mod inner;
 mod lease;
 mod letters;
+mod liveness;
 mod named;
 mod options;
 mod packs;

@@ -227,6 +227,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         if attachment.is_elsewhere() {
             return Err(Failure::from(Refusal::Forked).into());
         }
+        self.handle.count_operation();
         if self.packs.any() {
             return self.receive_later(Ok(None), patience);
         }
@@ -359,6 +360,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         if self.handle.is_elsewhere() {
             return Err(Refusal::Forked.into());
         }
+        self.handle.count_operation();
         if let Some(leased) = self.take_counted_one()? {
             return Ok(leased);
         }
@@ -489,7 +491,12 @@ impl<T, C: Codec<T>> Receiver<T, C> {
     /// packs that it has taken.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.len() == 0 && self.packs.is_empty()
+        self.handle.count_look();
+        self.has_nothing()
+    }
+
+    pub(super) fn has_nothing(&self) -> bool {
+        self.handle.len() == 0 && self.packs.is_empty()
     }
 }
 
@@ -502,9 +509,9 @@ impl<T, C: Codec<T>> Clone for Receiver<T, C> {
 impl<T, C: Codec<T>> fmt::Debug for Receiver<T, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Receiver")
-            .field("len", &self.len())
+            .field("len", &self.handle.len())
             .field("capacity", &self.capacity())
-            .field("is_closed", &self.is_closed())
+            .field("is_closed", &self.handle.is_closed())
             .finish_non_exhaustive()
     }
 }

@@ -81,6 +81,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         if max == 0 {
             return Ok(0);
         }
+        self.handle.count_operation();
         let before = into.len();
         let first = match self.look()? {
             Some(found) => found,
@@ -114,7 +115,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
             .lifecycle()
             .load()
             .is_open()
-            && self.is_empty()
+            && self.has_nothing()
     }
 
     /// One look: at the packs that are here, then into the queue.

@@ -212,6 +212,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
         let mut packing = Packing::new(self.scratch.lock().take());
         let mut accepted = 0;
         let result = loop {
+            self.handle.count_look();
             packing.fill::<C>(&mut source);
             if packing.messages.is_empty() {
                 break Ok(());

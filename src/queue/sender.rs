@@ -409,6 +409,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
         if attachment.is_elsewhere() {
             return Attempt::Refused(Early::Forked);
         }
+        self.handle.count_operation();
         let segment = attachment.segment();
         let [cursor, ..] = &self.cursors;
         if self.class.load(Ordering::Relaxed) != 0 {
@@ -538,7 +539,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
         patience: &P,
     ) -> Result<(), Failure<P::Stop, Refusal>> {
         // Whatever else there may be to say of the message.
-        if self.is_closed() {
+        if self.handle.is_closed() {
             return Err(Refusal::Closed.into());
         }
         let guess = self.class.load(Ordering::Relaxed);
@@ -688,7 +689,8 @@ impl<T, C: Codec<T>> Sender<T, C> {
     /// Whether [`len`](Sender::len) is 0.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.handle.count_look();
+        self.handle.len() == 0
     }
 }
 
@@ -701,9 +703,9 @@ impl<T, C: Codec<T>> Clone for Sender<T, C> {
 impl<T, C: Codec<T>> fmt::Debug for Sender<T, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Sender")
-            .field("len", &self.len())
+            .field("len", &self.handle.len())
             .field("capacity", &self.capacity())
-            .field("is_closed", &self.is_closed())
+            .field("is_closed", &self.handle.is_closed())
             .finish_non_exhaustive()
     }
 }

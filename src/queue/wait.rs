@@ -204,7 +204,6 @@ impl Waiter {
         mut attempt: impl FnMut() -> Result<Option<R>, E>,
     ) -> Result<R, Failure<P::Stop, E>> {
         if !P::WAITS {
-            attachment.pass_by();
             return Err(Failure::Stopped(P::stop(Reason::Deadline)));
         }
         let segment = attachment.segment();

@@ -281,6 +281,7 @@ impl<T, C: Codec<T>> Watch<'_, T, C> {
         if self.receiver.handle.is_elsewhere() {
             return Err(Refusal::Forked.into());
         }
+        self.receiver.handle.count_operation();
         let look = || {
             if self.state.is_ready() {
                 return Ok(Some(Watched::Ready));

@@ -559,11 +559,6 @@ impl Words for Segment {
         futex::wake(word.word(), count)
     }
 
-    #[cold]
-    fn pass_by(&self) {
-        self.sweep_if_due(sweep::Leisure::Busy);
-    }
-
     #[inline(always)]
     fn prefetch_block(&self, index: BlockIndex) {
         // Beyond the smallest class the payload lies elsewhere, and the processor's own prefetching sees it.

@@ -499,7 +499,6 @@ impl Words for Dying<'_> {
     fn wake(&self, _: &ParkingWord, _: u32) -> u32 {
         0
     }
-    fn pass_by(&self) {}
     fn prefetch_block(&self, _: BlockIndex) {}
 }
 

@@ -1,11 +1,25 @@
-//! Sweeps: to look after the others, so that nobody has to be told that a process has died.
+//! Sweeps: the peers of a queue check on each other, so that no process has to be notified of a death.
 //!
-//! Whoever sleeps looks around when its slice ends, and whoever is busy does so once in a thousand messages, but
-//! only one process in a slice: they share the moment when the next sweep is due. A stamp that is further away
-//! than a slice is nonsense (it is that of a process in another time namespace) and counts as passed.
+//! A process that sleeps sweeps when its liveness interval ends, and one that is busy as its handles' pacers say
+//! (`queue::liveness`). But only one process in an interval: they share the moment when the next sweep is due. A stamp
+//! that is further away than an interval is nonsense (it is that of a process in another time namespace) and counts as
+//! passed.
 //!
 //! A sweep asks of every peer whether it is dead ([`crate::os::liveness`]), and of one in turn thoroughly.
 //! Nothing else starts a recovery, and no lapse of time is ever taken for a death.
+//!
+//! SWEEP-1. Events are emitted when the sweep is over: the repairs of all peers that it found dead are complete, and no
+//!          lock is held. A `tracing` subscriber is user code: it may panic, block, or use this very queue.
+//! SWEEP-2. A process that could not judge every peer gives its turn back: the sweep stays due for the others, which may
+//!          be able to. It does not try again itself before the interval is over.
+//!
+//! | emission                  | called by                                                    | what is in hand there     |
+//! |---------------------------|--------------------------------------------------------------|---------------------------|
+//! | [`Segment::sweep_if_due`] | `LivenessPacer::count`, at the start of operations           | nothing (LIVENESS-1)      |
+//! | [`Segment::sweep_if_due`] | `Waiter::wait_more`, after a sleep                           | a sender's guarded block  |
+//! | [`Segment::sweep_if_due`], [`Segment::sweep`] | `Attachment::make_ticket`                | nothing                   |
+//! | [`Segment::sweep_as_guest`] | `Attachment::join`, before there is a row                  | nothing                   |
+//! | [`Segment::look_after_process`] | `report_exit`, and `Attachment::redeem`                | the new attachment, whole |
 
 use super::Segment;
 use crate::os::clock;
@@ -16,7 +30,7 @@ use crate::protocol::operations::recover::{self, Deceased, Recovery, Repairs};
 #[cfg(feature = "tracing")]
 use crate::protocol::peers::Role;
 use crate::protocol::peers::{PeerRow, Row, Tenancy, Tenant};
-use crate::sync::{AtomicBool, Ordering};
+use crate::sync::{AtomicBool, AtomicU64, Ordering};
 use core::time::Duration;
 use parking_lot::Mutex;
 use std::collections::BTreeSet;
@@ -30,6 +44,47 @@ pub(super) struct Lookout {
     /// Peers without a lock that were reported.
     alarms: Mutex<BTreeSet<(u16, u64)>>,
     lost: AtomicBool,
+    /// This process does not try to sweep before this moment, by [`clock::now`] (SWEEP-2).
+    not_before: AtomicU64,
+}
+
+/// What a sweep has to report when it is over (SWEEP-1).
+#[derive(Debug, Default)]
+struct Findings {
+    deaths: Vec<Death>,
+    /// Peers that live, but have lost their lock: row and process id.
+    alarms: Vec<(Row, u32)>,
+}
+
+#[derive(Debug)]
+#[cfg_attr(
+    not(feature = "tracing"),
+    expect(dead_code, reason = "only events report it")
+)]
+struct Death {
+    row: Row,
+    process_id: u32,
+    tenant: Tenant,
+    repairs: Repairs,
+}
+
+impl Findings {
+    fn report(self) {
+        for (row, process_id) in self.alarms {
+            alarm(row, process_id);
+        }
+        for death in &self.deaths {
+            report(death);
+        }
+    }
+}
+
+/// The tenant of a row, as its word was read.
+#[derive(Clone, Copy, Debug)]
+struct Peer<'a> {
+    row: Row,
+    word: &'a PeerRow,
+    tenant: Tenant,
 }
 
 /// How much time a process has that looks around.
@@ -61,15 +116,16 @@ impl Segment {
 
     /// How long a process may sleep before the next sweep is due.
     pub(crate) fn until_sweep(&self) -> Duration {
-        self.time_left(clock::now())
-            .map_or(Duration::ZERO, Duration::from_nanos)
+        Duration::from_nanos(self.time_left(clock::now()))
     }
 
-    /// Nanoseconds until the next sweep; `None` if it is due.
-    fn time_left(&self, now: u64) -> Option<u64> {
+    /// Nanoseconds until the next sweep is due; 0 if it is. `now` may be late by a tick of the coarse clock.
+    pub(crate) fn time_left(&self, now: u64) -> u64 {
         let due = self.shared().sweeps.due.load(Ordering::Relaxed);
-        due.checked_sub(now)
-            .filter(|&left| left > 0 && left <= self.slice())
+        let left = due.saturating_sub(now);
+        let is_nonsense = left > self.slice().saturating_add(clock::tick());
+        let not_before = self.lookout.not_before.load(Ordering::Relaxed);
+        (if is_nonsense { 0 } else { left }).max(not_before.saturating_sub(now))
     }
 
     fn slice(&self) -> u64 {
@@ -79,11 +135,8 @@ impl Segment {
     /// Look after everybody, unless somebody has done so within a slice.
     #[cold]
     pub(crate) fn sweep_if_due(&self, leisure: Leisure) {
-        let now = match leisure {
-            Leisure::Busy => clock::about_now(),
-            Leisure::Idle => clock::now(),
-        };
-        if self.time_left(now).is_some() {
+        let now = clock::now();
+        if self.time_left(now) > 0 {
             return;
         }
         let due = &self.shared().sweeps.due;
@@ -92,17 +145,31 @@ impl Segment {
         // Exactly one of those who find it due. If that one dies, the next is due in a slice all the same.
         if due
             .compare_exchange(seen, next, Ordering::Relaxed, Ordering::Relaxed)
-            .is_ok()
+            .is_err()
         {
-            self.sweep(leisure);
+            return;
         }
+        let mut findings = Findings::default();
+        if !self.sweep_into(leisure, &mut findings) {
+            // Another process may be able to tell: it is still due for everybody else (SWEEP-2).
+            self.lookout.not_before.store(next, Ordering::Relaxed);
+            let _ = due.compare_exchange(next, seen, Ordering::Relaxed, Ordering::Relaxed);
+        }
+        findings.report();
     }
 
     /// Look after everybody now.
     #[cold]
     pub(crate) fn sweep(&self, leisure: Leisure) {
-        let Some(judge) = self.judge() else {
-            return;
+        let mut findings = Findings::default();
+        self.sweep_into(leisure, &mut findings);
+        findings.report();
+    }
+
+    /// As [`sweep`](Self::sweep). Returns whether there is a verdict about every peer.
+    fn sweep_into(&self, leisure: Leisure, findings: &mut Findings) -> bool {
+        let Some(judge) = self.judge(findings) else {
+            return false;
         };
         // Corrupt memory is reported by the operations that meet it; here nobody listens.
         let _ = recover::tidy(self);
@@ -112,26 +179,29 @@ impl Segment {
         let others = self.others();
         let turn = self.shared().sweeps.cursor.fetch_add(1, Ordering::Relaxed);
         let turn = turn.checked_rem(others.len() as u64);
-        for (number, (row, word, tenant)) in (0..).zip(others) {
-            self.look_after(&judge, row, word, tenant, Some(number) == turn);
+        let mut all = true;
+        for (number, peer) in (0..).zip(others) {
+            all &= self.look_after(&judge, peer, Some(number) == turn, findings);
         }
+        all
     }
 
     /// The process of this id has ended, says somebody who should know: look whether it was attached, or was to
     /// attach. A mere hint; the verdict is as in every sweep.
     pub(crate) fn look_after_process(&self, process_id: u32) {
-        let Some(judge) = self.judge() else {
-            return;
-        };
-        for (row, word, tenant) in self.others() {
-            let said = identity_in(word, tenant);
-            if said.is_none_or(|identity| identity.process_id() == process_id) {
-                self.look_after(&judge, row, word, tenant, true);
+        let mut findings = Findings::default();
+        if let Some(judge) = self.judge(&mut findings) {
+            for peer in self.others() {
+                let said = identity_in(peer.word, peer.tenant);
+                if said.is_none_or(|identity| identity.process_id() == process_id) {
+                    self.look_after(&judge, peer, true, &mut findings);
+                }
             }
+            // It may have died between giving up its role, or its row, and ending the side that it was the last of:
+            // then nothing names it any more.
+            let _ = recover::tidy(self);
         }
-        // It may have died between giving up its role, or its row, and ending the side that it was the last of:
-        // then nothing names it any more.
-        let _ = recover::tidy(self);
+        findings.report();
     }
 
     /// As [`Segment::sweep`], by a process that has no row yet: to free those of the dead. It can't drop some of the
@@ -142,9 +212,11 @@ impl Segment {
         let Some(judge) = Judge::new(&self.file, self.file_id, me) else {
             return false;
         };
-        for (row, word, tenant) in self.others() {
-            self.look_after(&judge, row, word, tenant, true);
+        let mut findings = Findings::default();
+        for peer in self.others() {
+            self.look_after(&judge, peer, true, &mut findings);
         }
+        findings.report();
         self.recovered() != before
     }
 
@@ -154,7 +226,7 @@ impl Segment {
         let Some(judge) = Judge::new(&self.file, self.file_id, me) else {
             return others.len();
         };
-        let living = others.iter().filter(|&&(row, word, tenant)| {
+        let living = others.iter().filter(|&&Peer { row, word, tenant }| {
             let said = identity_in(word, tenant);
             let verdict = judge.verdict(self.lock_byte(row, tenant), said, true);
             // Without a verdict it counts as alive, and so does one that has said who it is only meanwhile.
@@ -164,7 +236,7 @@ impl Segment {
     }
 
     /// The tenants of all rows but this process's own.
-    fn others(&self) -> Vec<(Row, &PeerRow, Tenant)> {
+    fn others(&self) -> Vec<Peer<'_>> {
         let me = self.my_row();
         let rows = (0..self.row_count()).filter_map(Row::new);
         rows.filter(|&row| Some(row) != me)
@@ -172,25 +244,26 @@ impl Segment {
                 let word = self.row(row)?;
                 let tenant = word.load();
                 let taken = matches!(tenant.tenancy(), Some(Tenancy::Ticket | Tenancy::Live));
-                taken.then_some((row, word, tenant))
+                taken.then_some(Peer { row, word, tenant })
             })
             .collect()
     }
 
     /// `None`: this process can't tell who lives, for it is not attached, or has lost its own descriptor.
-    fn judge(&self) -> Option<Judge<'_>> {
+    fn judge(&self, findings: &mut Findings) -> Option<Judge<'_>> {
         let (row, me) = self.lookout.me.get()?;
         let judge = Judge::new(&self.file, self.file_id, me);
         if judge.is_none() && !self.lookout.lost.swap(true, Ordering::Relaxed) {
-            alarm(*row, me.process_id());
+            findings.alarms.push((*row, me.process_id()));
         }
         judge
     }
 
     /// Whether the tenant of a row has its lock, as far as this process can tell.
     pub(crate) fn is_locked(&self, row: Row, tenant: Tenant) -> Option<bool> {
-        let judge = self.judge()?;
-        if self.lookout.me.get().is_some_and(|&(me, _)| me == row) {
+        let (my_row, me) = self.lookout.me.get()?;
+        let judge = Judge::new(&self.file, self.file_id, me)?;
+        if *my_row == row {
             // A lock does not conflict with itself; but the descriptor that has it is still there.
             return Some(true);
         }
@@ -202,44 +275,53 @@ impl Segment {
         self.geometry.lock_byte(row, tenant.incarnation().get())
     }
 
+    /// Returns whether there is a verdict.
     fn look_after(
         &self,
         judge: &Judge<'_>,
-        row: Row,
-        word: &PeerRow,
-        tenant: Tenant,
+        peer: Peer<'_>,
         thorough: bool,
-    ) {
+        findings: &mut Findings,
+    ) -> bool {
+        let Peer { row, word, tenant } = peer;
         let said = identity_in(word, tenant);
         match judge.verdict(self.lock_byte(row, tenant), said, thorough) {
             // What it has said since was not judged.
             Ok(Verdict::Dead) if identity_in(word, tenant) == said => {
-                self.recover(row, word, tenant);
+                findings.deaths.extend(self.recover(row, word, tenant));
+                true
             }
             Ok(Verdict::Unlocked) => {
                 let (number, incarnation) = (row.get(), tenant.incarnation().get());
-                if self.lookout.alarms.lock().insert((number, incarnation)) {
-                    alarm(row, word.process_id());
+                let is_new = self.lookout.alarms.lock().insert((number, incarnation));
+                if is_new {
+                    findings.alarms.push((row, word.process_id()));
                 }
+                true
             }
-            // Whoever can't be judged now is judged again in the next sweep.
-            Ok(Verdict::Alive | Verdict::Dead) | Err(_) => {}
+            Ok(Verdict::Alive | Verdict::Dead) => true,
+            // It is judged again in the next sweep.
+            Err(_) => false,
         }
     }
 
-    fn recover(&self, row: Row, word: &PeerRow, judged: Tenant) {
-        let Some(dead) = Deceased::of(self, row, judged) else {
-            return;
-        };
+    fn recover(&self, row: Row, word: &PeerRow, judged: Tenant) -> Option<Death> {
+        let dead = Deceased::of(self, row, judged)?;
         let process_id = identity_in(word, judged).map_or(0, |identity| identity.process_id());
-        if let Ok(Recovery::Done(repairs)) = recover::recover(self, self.my_row(), &dead) {
-            self.shared()
-                .sweeps
-                .recovered
-                .fetch_add(1, Ordering::Relaxed);
-            word.note_death(process_id, clock::wall());
-            report(row, process_id, dead.tenant(), &repairs);
-        }
+        let Ok(Recovery::Done(repairs)) = recover::recover(self, self.my_row(), &dead) else {
+            return None;
+        };
+        self.shared()
+            .sweeps
+            .recovered
+            .fetch_add(1, Ordering::Relaxed);
+        word.note_death(process_id, clock::wall());
+        Some(Death {
+            row,
+            process_id,
+            tenant: dead.tenant(),
+            repairs,
+        })
     }
 
     /// How many dead processes were recovered since the queue was made.
@@ -254,16 +336,23 @@ fn identity_in(word: &PeerRow, tenant: Tenant) -> Option<Identity> {
     if tenant.tenancy() != Some(Tenancy::Live) {
         return None;
     }
-    let (process, pid_namespace, time_namespace) = word.identity()?;
+    let tag = word.identity()?;
     Some(Identity {
-        process,
-        pid_namespace,
-        time_namespace,
+        process: tag.process,
+        pid_namespace: tag.pid_namespace,
+        time_namespace: tag.time_namespace,
+        image: tag.image,
     })
 }
 
 #[cfg(feature = "tracing")]
-fn report(row: Row, process_id: u32, tenant: Tenant, repairs: &Repairs) {
+fn report(death: &Death) {
+    let Death {
+        row,
+        process_id,
+        tenant,
+        repairs,
+    } = death;
     if tenant.tenancy() == Some(Tenancy::Ticket) {
         tracing::info!(
             target: "workring",
@@ -274,7 +363,7 @@ fn report(row: Row, process_id: u32, tenant: Tenant, repairs: &Repairs) {
     }
     tracing::warn!(
         target: "workring",
-        pid = (process_id != 0).then_some(process_id),
+        pid = (*process_id != 0).then_some(*process_id),
         row = row.get(),
         sends = tenant.counts_as(Role::Sender),
         receives = tenant.counts_as(Role::Receiver),
@@ -288,7 +377,7 @@ fn report(row: Row, process_id: u32, tenant: Tenant, repairs: &Repairs) {
 }
 
 #[cfg(not(feature = "tracing"))]
-fn report(_: Row, _: u32, _: Tenant, _: &Repairs) {}
+fn report(_: &Death) {}
 
 /// Somebody in the process has closed all descriptors, its lock's included.
 #[cfg(feature = "tracing")]

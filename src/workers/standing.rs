@@ -70,7 +70,7 @@ impl Starter {
 
     /// Whether its id means the same process here.
     pub(super) fn is_visible(self) -> bool {
-        process::proc_is_ours()
+        process::proc_is_ours().unwrap_or(false)
             && process::identity().is_ok_and(|me| me.pid_namespace == self.namespace)
     }
 }
@@ -140,7 +140,7 @@ fn has_variable() -> bool {
 
 /// Whether an ancestor of this process has become a worker by this value of the variable.
 fn is_an_ancestors(value: &str, me: u32) -> bool {
-    if !process::proc_is_ours() {
+    if !process::proc_is_ours().unwrap_or(false) {
         return false;
     }
     let mut ancestor = evidence::parent(me);

@@ -37,6 +37,8 @@ mod scribble;
 mod sides;
 #[path = "peer/standstill.rs"]
 mod standstill;
+#[path = "peer/verdicts.rs"]
+mod verdicts;
 #[path = "peer/waiting.rs"]
 mod waiting;
 #[path = "peer/watching.rs"]
@@ -65,6 +67,7 @@ fn main() -> ExitCode {
         scribble::ROLES,
         sides::ROLES,
         standstill::ROLES,
+        verdicts::ROLES,
         waiting::ROLES,
         watching::ROLES,
     ];

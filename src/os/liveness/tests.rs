@@ -36,7 +36,27 @@ impl Scene {
         let (quick, thorough) = (verdict(false), verdict(true));
         let verdict = quick.expect("a verdict");
         assert_eq!(verdict, thorough.expect("a verdict"));
+        self.assert_same_without_pidfd(identity, verdict);
         verdict
+    }
+
+    /// Where no pidfd can be had, the verdict is the same.
+    fn assert_same_without_pidfd(&self, identity: Option<Identity>, verdict: Verdict) {
+        let judge = self.judge();
+        let is_thread = |identity: &Identity| process::is_a_thread(identity.process_id());
+        let visible = identity.filter(|identity| {
+            identity.pid_namespace == self.me.pid_namespace
+                && identity.time_namespace == self.me.time_namespace
+                && !identity.is_earlier_life_of(&self.me)
+                && !is_thread(identity).unwrap_or(false)
+        });
+        if let Some(identity) = visible {
+            let locked = judge.is_locked(BYTE).expect("ask");
+            for thorough in [false, true] {
+                let other = judge.without_pidfd(identity, locked, thorough);
+                assert_eq!(other.expect("a verdict"), verdict, "without a pidfd");
+            }
+        }
     }
 
     /// Another description that has the byte locked.
@@ -49,7 +69,7 @@ impl Scene {
 
 /// Who a child is, as it would say itself.
 fn identity_of(child: &Child, me: &Identity) -> Identity {
-    let started = process::started(child.id()).expect("/proc");
+    let started = Stat::of(child.id()).expect("/proc").started;
     Identity {
         process: u64::from(started) << 32 | u64::from(child.id()),
         ..*me
@@ -169,4 +189,32 @@ fn a_judge_whose_descriptor_is_another_file_says_nothing() {
     let mut judge = scene.judge();
     judge.id = id;
     assert!(judge.verdict(BYTE, None, true).is_err());
+}
+
+#[test]
+fn an_earlier_life_of_the_judge_itself_is_dead_whatever_has_its_lock() {
+    let scene = Scene::new();
+    let before = Identity {
+        image: scene.me.image ^ 2,
+        ..scene.me
+    };
+    assert_eq!(scene.verdict(Some(before)), Verdict::Dead);
+    let _lock = scene.locked();
+    assert_eq!(scene.verdict(Some(before)), Verdict::Dead);
+    // In another namespace, the same numbers are those of another process.
+    let elsewhere = Identity {
+        pid_namespace: 1,
+        ..before
+    };
+    assert_eq!(scene.verdict(Some(elsewhere)), Verdict::Alive);
+}
+
+/// EMFILE, in a word: there is a process, but no descriptor for it.
+#[test]
+fn a_judge_that_can_not_look_gives_no_verdict() {
+    let scene = Scene::new();
+    let mut judge = scene.judge();
+    judge.proc_is_ours = Err(io::ErrorKind::OutOfMemory.into());
+    assert!(judge.verdict(BYTE, Some(scene.me), true).is_err());
+    assert!(judge.verdict(BYTE, Some(scene.me), false).is_err());
 }

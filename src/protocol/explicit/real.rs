@@ -242,8 +242,6 @@ impl Words for Queue {
         u32::try_from(watcher.access(*word, Access::Wake(count))).expect("few sleepers")
     }
 
-    fn pass_by(&self) {}
-
     fn prefetch_block(&self, _: BlockIndex) {}
 }
 

@@ -11,8 +11,6 @@ use super::send::wake_block_waiters;
 use super::{InHand, batch, blocks_in, close, come_back, help};
 use crate::sync::{Ordering, fence_after_exchange};
 
-/// How often, in positions, one of the receivers looks whether somebody has died.
-const PASS_BY_EVERY: u64 = 1024;
 /// What a receiver found.
 #[derive(Debug, PartialEq, Eq)]
 #[must_use]
@@ -57,9 +55,6 @@ fn take<W: Words>(
             words.prefetch_block(seen.block());
             if let Some(vacated) = word.take(seen, me) {
                 words.head().set(position.next());
-                if position.0.is_multiple_of(PASS_BY_EVERY) {
-                    words.pass_by();
-                }
                 if words.space().someone_sleeps() {
                     words.space().notify(|word| words.wake(word, 1));
                 }

@@ -48,12 +48,9 @@ pub(crate) fn allocate<W: Words>(
 /// The block that comes `by` after block `number` in the circle of those numbered `from`, if that has so many.
 #[inline(always)]
 pub(in crate::protocol) fn further(number: u32, by: u32, from: &Range<u32>) -> u32 {
-    let next = number + by;
-    if next < from.end {
-        next
-    } else {
-        next - from.end + from.start
-    }
+    let place = number + by - from.start;
+    // Where it goes beyond the end, the second is the smaller one; else it is less than 0, which is large.
+    from.start + place.min(place.wrapping_sub(from.end - from.start))
 }
 
 /// Row 1 for one block, if it is Free.
@@ -258,7 +255,6 @@ fn has_room<W: Words>(words: &W, position: Position, room: &Hint) -> bool {
 /// to be remembered.
 #[inline(never)]
 fn has_room_now<W: Words>(words: &W, position: Position, oldest: Position, room: &Hint) -> bool {
-    words.pass_by();
     let head = words.head().get();
     if oldest < head && head <= position {
         room.set(head);

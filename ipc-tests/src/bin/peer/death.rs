@@ -23,6 +23,7 @@ use workring::{
 
 pub(crate) const ROLES: &[(&str, Role)] = &[
     ("mortal", mortal),
+    ("bytes-lessee", bytes_lessee),
     ("reserver", reserver),
     ("lessee", lessee),
     ("looker", looker),
@@ -112,7 +113,7 @@ impl Mortal {
 }
 
 /// A child without a program of its own, with a copy of every descriptor, that does nothing. Its process id.
-fn fork_and_stay() -> Pid {
+pub(crate) fn fork_and_stay() -> Pid {
     // SAFETY: this process has one thread, and the child only pauses.
     match unsafe { fork() }.expect("fork") {
         ForkResult::Parent { child } => child,
@@ -127,6 +128,14 @@ fn close_all() {
     // this process is killed.
     let closed = unsafe { libc::close_range(3, libc::c_uint::MAX, 0) };
     assert_eq!(closed, 0);
+}
+
+/// Leases one message, and keeps it until it is killed.
+fn bytes_lessee(io: &mut Io) {
+    let tasks: Receiver<Vec<u8>, Raw> = workring::inherit("tasks").expect("tasks");
+    let _lease = tasks.lease().expect("a message");
+    io.say("leased");
+    assert_eq!(io.try_hear(), None);
 }
 
 /// Has room for a message in hand.

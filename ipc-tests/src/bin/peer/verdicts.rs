@@ -1,0 +1,152 @@
+//! Roles for verdicts of death: processes that execute their own program again, and judges that the kernel denies things.
+#![allow(
+    unsafe_code,
+    reason = "a filter of system calls and fork without exec are what is tested"
+)]
+
+use crate::death::fork_and_stay;
+use ipc_tests::role::{Io, Role};
+use nix::{
+    errno::Errno,
+    libc,
+    sys::resource::{Resource, getrlimit, setrlimit},
+    unistd::chroot,
+};
+use std::{env, fs, os::unix::process::CommandExt, process::Command};
+use workring::{Lease, Receiver};
+
+pub(crate) const ROLES: &[(&str, Role)] = &[
+    ("first-life", first_life),
+    ("second-life", second_life),
+    ("judge", judge),
+];
+
+/// Leases a message of a queue, and executes its own program again when it is asked to.
+///
+/// Arguments: the name of the queue, and how the end is had: by `name`, or as one that was `given`.
+fn first_life(io: &mut Io) {
+    let name: String = io.argument();
+    let how: String = io.argument();
+    let rx: Receiver<u32> = match how.as_str() {
+        "given" => workring::inherit("tasks").expect("tasks"),
+        _ => workring::open(&name).expect("it is there"),
+    };
+    let _lease = rx.lease().expect("a message");
+    io.say("leased");
+    if io.hear() == "fork" {
+        io.say(fork_and_stay());
+        io.expect("exec");
+    }
+    let me = env::current_exe().expect("this program");
+    let error = Command::new(me).args(["second-life", &name]).exec();
+    panic!("{error}");
+}
+
+/// Attaches to the queue again, as its program is told to, and to nothing before it is told to.
+fn second_life(io: &mut Io) {
+    let name: String = io.argument();
+    io.say("again");
+    let mut ends: Vec<Receiver<u32>> = Vec::new();
+    let mut leases: Vec<Lease<u32>> = Vec::new();
+    while let Some(order) = io.try_hear() {
+        match order.as_str() {
+            "open" => ends.push(workring::open(&name).expect("it is there")),
+            "inherit" => ends.push(workring::inherit("tasks").expect("tasks")),
+            "lease" => {
+                let rx = ends.last().expect("an end");
+                leases.push(rx.try_lease().expect("a message"));
+            }
+            other => panic!("no such order: {other}"),
+        }
+        io.say("done");
+    }
+}
+
+/// Judges the peers of a queue as often as it is asked to, and says what it has found.
+fn judge(io: &mut Io) {
+    let rx: Receiver<u32> = workring::inherit("tasks").expect("tasks");
+    io.say("ready");
+    let files = getrlimit(Resource::RLIMIT_NOFILE).expect("a limit");
+    while let Some(line) = io.try_hear() {
+        let (order, argument) = line.split_once(' ').unwrap_or((&line, ""));
+        match order {
+            "refuse" => {
+                refuse_pidfd_open(argument.parse().expect("an error number"));
+                io.say("refused");
+            }
+            "starve" => {
+                setrlimit(Resource::RLIMIT_NOFILE, 0, files.1).expect("lower it");
+                assert_eq!(
+                    fs::File::open("/proc/self/stat")
+                        .map(drop)
+                        .map_err(|error| error.raw_os_error()),
+                    Err(Some(Errno::EMFILE as i32))
+                );
+                io.say("starved");
+            }
+            "feed" => {
+                setrlimit(Resource::RLIMIT_NOFILE, files.0, files.1).expect("raise it");
+                io.say("fed");
+            }
+            "hide-proc" => {
+                chroot("/var/empty")
+                    .or_else(|_| chroot(&env::temp_dir()))
+                    .expect("a directory without /proc");
+                io.say("hidden");
+            }
+            "judge" => {
+                rx.report_exit(argument.parse().expect("a process id"));
+                let stats = rx.stats();
+                io.say(format!(
+                    "recovered {}, held {}",
+                    stats.recovered, stats.held
+                ));
+            }
+            "take" => {
+                let lease = rx.lease().expect("a message");
+                io.say(format!("{} after {}", *lease, lease.attempts()));
+                lease.ack();
+            }
+            other => panic!("no such order: {other}"),
+        }
+    }
+}
+
+/// From now on this thread gets an error from `pidfd_open`, as under the filters of some containers.
+fn refuse_pidfd_open(error: u32) {
+    let step = |code: u32, jt, jf, k| libc::sock_filter {
+        code: code.try_into().expect("small"),
+        jt,
+        jf,
+        k,
+    };
+    let number = libc::SYS_pidfd_open.try_into().expect("a small number");
+    let mut steps = [
+        // The number of the call is the first word of what the filter is given.
+        step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0),
+        step(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 1, number),
+        step(
+            libc::BPF_RET | libc::BPF_K,
+            0,
+            0,
+            libc::SECCOMP_RET_ERRNO | error,
+        ),
+        step(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ALLOW),
+    ];
+    let program = libc::sock_fprog {
+        len: steps.len().try_into().expect("few"),
+        filter: steps.as_mut_ptr(),
+    };
+    // SAFETY: takes numbers only.
+    let alone = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1_u64, 0_u64, 0_u64, 0_u64) };
+    assert_eq!(alone, 0, "{}", Errno::last());
+    // SAFETY: the program and its steps live until the call has returned, which copies them.
+    let filtered = unsafe {
+        libc::prctl(
+            libc::PR_SET_SECCOMP,
+            libc::SECCOMP_MODE_FILTER,
+            &raw const program,
+        )
+    };
+    assert_eq!(filtered, 0, "{}", Errno::last());
+}
