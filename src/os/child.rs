@@ -19,6 +19,7 @@ use super::inherit::Inheritance;
 use super::poll::Poll;
 use super::spawn::{self, Order, Started};
 use super::supply;
+use crate::mutants::{Mutant, active};
 use core::time::Duration;
 use rustix::io::Errno;
 use rustix::process::{
@@ -103,6 +104,10 @@ impl Process {
     fn signal_group(&self, signal: Signal) -> io::Result<()> {
         if self.reaped {
             // The id may be that of another group by now (C4).
+            return Ok(());
+        }
+        if active(Mutant::LeaderSignalledAlone) {
+            let _ = rustix::process::kill_process(self.id, signal);
             return Ok(());
         }
         match kill_process_group(self.id, signal) {

@@ -41,6 +41,7 @@
 use super::locks;
 use super::memory::FileId;
 use super::process::{self, Identity};
+use crate::mutants::{Mutant, active};
 use nix::errno::Errno;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -124,7 +125,10 @@ impl<'a> Judge<'a> {
             return Ok(Verdict::Alive);
         };
         // K1.
-        if started? != identity.started() || !maps(id, self.id)? {
+        if started? != identity.started() && !active(Mutant::StartTimeIgnored) {
+            return Ok(Verdict::Dead);
+        }
+        if !maps(id, self.id)? && !active(Mutant::MappingIgnored) {
             return Ok(Verdict::Dead);
         }
         if locked {
@@ -147,6 +151,7 @@ fn open(id: u32) -> io::Result<Option<OwnedFd>> {
         Err(rustix::io::Errno::SRCH | rustix::io::Errno::INVAL | rustix::io::Errno::NOENT) => {
             Ok(None)
         }
+        Err(_) if active(Mutant::EveryPidfdErrorIsDeath) => Ok(None),
         Err(error) => Err(error.into()),
     }
 }

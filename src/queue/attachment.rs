@@ -9,6 +9,7 @@
 //! A3. A forked child has a copy of all this, but is not attached: whatever is called there asks first
 //!     ([`Attachment::is_elsewhere`]), and dropping the copy releases nothing.
 
+use crate::mutants::{Mutant, active};
 use crate::os::process::Identity;
 use crate::os::{locks, memory, process};
 use crate::protocol::lifecycle::Arrival;
@@ -79,7 +80,7 @@ fn lock_free_row(segment: &Segment, file: impl AsFd) -> Result<(Row, Tenant), Re
             continue;
         }
         let byte = segment.geometry().lock_byte(row, seen.incarnation().get());
-        if !locks::try_lock(&file, byte)? {
+        if !active(Mutant::LockByteNotTaken) && !locks::try_lock(&file, byte)? {
             continue;
         }
         // Once more, under the lock: the row may have had a tenant meanwhile.
@@ -205,7 +206,7 @@ impl Attachment {
         let tries = self.tries.load(Ordering::Relaxed).wrapping_add(1);
         // A plain store: to miss a few does no harm.
         self.tries.store(tries, Ordering::Relaxed);
-        if tries.is_multiple_of(PASS_BY_EVERY) {
+        if tries.is_multiple_of(PASS_BY_EVERY) && !active(Mutant::TriesNeverSweep) {
             self.segment.sweep_if_due(Leisure::Busy);
         }
     }
@@ -229,7 +230,7 @@ impl Attachment {
 
     /// One handle less; the last one gives up the role (A1).
     pub(super) fn drop_handle(&self, role: Role) {
-        if self.is_elsewhere() {
+        if self.is_elsewhere() || active(Mutant::LastHandleKeepsRole) {
             return;
         }
         // AcqRel: what all handles did comes before the role is given up.
@@ -240,6 +241,10 @@ impl Attachment {
             let mut tenant = self.tenant.lock();
             if let Ok(left) = sides::leave(&self.segment, self.row, *tenant, role) {
                 *tenant = left;
+            }
+            let others = self.count(Role::Sender) + self.count(Role::Receiver);
+            if active(Mutant::RowVacatedWithLeases) && others == 0 {
+                let _ = sides::vacate(&self.segment, self.row, *tenant);
             }
         }
     }
@@ -286,7 +291,7 @@ impl Attachment {
 
     /// Undo a ticket that no child has used, and that none will.
     pub(super) fn void_ticket(&self, row: Row, ticket: Tenant) {
-        if self.is_elsewhere() {
+        if self.is_elsewhere() || active(Mutant::TicketNotVoided) {
             return;
         }
         // If it is not the same any more, the child has used it after all.
