@@ -75,6 +75,7 @@ mod error;
 #[cfg(not(loom))]
 mod host;
 #[cfg(not(loom))]
+mod mutants;
 mod os;
 mod protocol;
 #[cfg(not(loom))]

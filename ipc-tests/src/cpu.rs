@@ -139,7 +139,9 @@ mod tests {
         guarded(LIMIT, || {
             const SIZE: u64 = 64 << 20;
             let before = resident(Pid::this()).expect("self");
-            let memory = vec![1_u8; SIZE.try_into().expect("a length")];
+            let length = SIZE.try_into().expect("a length");
+            // Without `black_box` an optimised build makes the vector after the second look, or not at all.
+            let memory = hint::black_box(vec![1_u8; length]);
             let after = resident(Pid::this()).expect("self");
             assert!(after - before > SIZE / 2, "{before} then {after}");
             drop(hint::black_box(memory));

@@ -246,7 +246,8 @@ fn meet(path: &Path, context: &Context) -> Result<String, String> {
             "loop" => loop {
                 hint::spin_loop();
             },
-            "take memory" => mem::forget(vec![1_u8; TAKEN]),
+            // Without `black_box` an optimised build makes no such vector.
+            "take memory" => mem::forget(hint::black_box(vec![1_u8; TAKEN])),
             // More than it may have where there is a limit; not touched.
             "take addresses" => mem::forget(hint::black_box(Vec::<u8>::with_capacity(3 << 30))),
             "have a child" => {

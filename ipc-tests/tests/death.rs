@@ -572,3 +572,22 @@ fn notice(slice: u64, watched: bool) -> Duration {
     }
     sleeper.join().expect("join") - start
 }
+
+/// Where the slice is long, nothing but the recovery's own wake ends this sleep in time.
+#[test]
+fn who_sleeps_is_woken_by_the_recovery_of_a_message() {
+    prompt(|| {
+        let (tx, rx) = sleepy(8).channel::<u32>().expect("a queue");
+        let mut victim = mortal(&rx);
+        tx.send(1).expect("room");
+        assert_eq!(ask(&mut victim, "lease"), "leased");
+        let waiting = {
+            let rx = rx.clone();
+            asleep(move || rx.recv())
+        };
+        let dead = slay(&mut victim);
+        tx.report_exit(dead);
+        let received = waiting.join().expect("join");
+        assert_eq!(received.expect("the message of the dead"), 1);
+    });
+}

@@ -273,3 +273,22 @@ fn a_codec_that_panics_returns_the_message() {
         assert_eq!(letters.collect::<Vec<_>>(), [3]);
     });
 }
+
+/// A row is given up only when the process has nothing of the queue any more; else its tenant's successor would be
+/// taken for the holder.
+#[test]
+fn a_process_that_has_nothing_but_a_lease_is_still_a_peer() {
+    guarded(LIMIT, || {
+        let name = format!("lease-only-{}", std::process::id());
+        let (tx, rx) = sleepy(4).create_named::<u32>(&name).expect("a queue");
+        let other: Receiver<u32> = workring::open(&name).expect("it is there");
+        tx.send(1).expect("room");
+        let lease = lease(&other);
+        drop(other);
+        assert_eq!(rx.stats().peers.len(), 2);
+        assert_eq!(lease.ack(), 1);
+        assert_eq!(rx.stats().peers.len(), 1);
+        drop((tx, rx));
+        workring::remove_named(&name).expect("nobody has it");
+    });
+}

@@ -1,5 +1,5 @@
-//! Goal: the tools that look for faults of the protocol find them. Method: `src/bin/mutants.rs`, which builds both with
-//! the mutants and takes some ten minutes, so only on demand:
+//! Goal: the tests and tools that look for faults of this crate find them. Method: `src/bin/mutants.rs`, which builds
+//! everything with the mutants and takes some twenty minutes, so only on demand:
 //!
 //! ```text
 //! cargo test --release -p ipc-tests --test mutants -- --ignored
@@ -9,7 +9,7 @@ use ipc_tests::guarded;
 use std::{process::Command, time::Duration};
 
 #[test]
-#[ignore = "builds everything anew, and takes some ten minutes"]
+#[ignore = "builds everything again, and takes some twenty minutes"]
 fn every_mutant_is_caught() {
     guarded(Duration::from_hours(1), || {
         let output = Command::new(env!("CARGO_BIN_EXE_mutants"))
@@ -18,6 +18,6 @@ fn every_mutant_is_caught() {
         let said = String::from_utf8_lossy(&output.stdout);
         println!("{said}");
         assert!(output.status.success(), "{said}");
-        assert!(said.contains("caught by stepkill") && said.contains("caught by storm"));
+        assert!(said.contains("caught by Stepkill") && said.contains("caught by Storm"));
     });
 }

@@ -287,3 +287,20 @@ fn leavers_make_room_for_others() {
         assert!(is_closed(&rx.recv()));
     });
 }
+
+/// Nobody has said yet who will use it: that its byte of the file is locked is all that shows that it is alive.
+#[test]
+fn an_end_that_was_given_is_not_taken_for_one_of_the_dead() {
+    guarded(LIMIT, || {
+        let name = format!("given-end-{}", std::process::id());
+        let (tx, rx) = sleepy(4).create_named::<u32>(&name).expect("a queue");
+        let other: Receiver<u32> = workring::open(&name).expect("it is there");
+        let given = Handoff::new().give("queue", &tx).expect("give");
+        other.report_exit(std::process::id());
+        assert_eq!(other.stats().peers.len(), 3);
+        drop(given);
+        assert_eq!(other.stats().peers.len(), 2);
+        drop((tx, rx, other));
+        workring::remove_named(&name).expect("nobody has it");
+    });
+}

@@ -61,3 +61,43 @@ fn a_victim_and_its_recoverer_may_be_killed_at_any_instruction() {
     let pairs = rounds(10, 10_000);
     guarded(LIMIT * pairs, || drop(step("pairs", pairs)));
 }
+
+/// The exit code and the complaint of the tool with these arguments.
+fn refused(arguments: &str) -> (Option<i32>, String) {
+    let mut command = Command::new(STEPKILL);
+    command.args(arguments.split_whitespace());
+    let output = command.output().expect("run stepkill");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(!said.contains(" 0 leaked"), "it has not run: {said}");
+    let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
+    (output.status.code(), complaint)
+}
+
+#[test]
+fn a_run_that_would_try_nothing_is_refused() {
+    guarded(LIMIT, || {
+        for (arguments, why) in [
+            (
+                "--op send --mode kill --sample 0",
+                "--sample 0 tries nothing",
+            ),
+            (
+                "--op send --mode pairs --sample 0",
+                "--sample 0 tries nothing",
+            ),
+            (
+                "--op recover --mode pairs --sample 1",
+                "recover cannot be the first of a pair",
+            ),
+        ] {
+            let (code, complaint) = refused(arguments);
+            assert_eq!(code, Some(2), "{arguments}: {complaint}");
+            assert!(complaint.contains(why), "{arguments}: {complaint}");
+        }
+        // What exists, but not at this boundary.
+        let mut command = Command::new(STEPKILL);
+        command.args(["--op", "close", "--mode", "copy", "--at", "99999999"]);
+        let output = command.output().expect("run stepkill");
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+    });
+}

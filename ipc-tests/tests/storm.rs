@@ -13,9 +13,12 @@ use std::{
     time::Duration,
 };
 
-/// Runs a storm of this shape, for a second in short form.
+/// Runs a storm of this shape, for a second in short form. Nine of them, of 200 seconds each, are more than 10^5 kills.
 fn storm(shape: &str) {
-    let seconds = rounds(1, 200);
+    storm_for(rounds(1, 200), shape);
+}
+
+fn storm_for(seconds: u32, shape: &str) {
     // The storm has a watchdog of its own, which knows better what hangs.
     guarded(Duration::from_mins(20), || {
         let output = Command::new(env!("CARGO_BIN_EXE_storm"))
@@ -93,4 +96,21 @@ fn half_of_all_blocks_are_always_in_use() {
 #[test]
 fn the_queue_is_always_full() {
     storm("--senders 4 --receivers 1 --lessees 0 --kills-per-second 150 --capacity 1");
+}
+
+/// Shorter slices would hide that a wake is missing: here it is a hang, which the storm's watchdog reports.
+#[test]
+fn nothing_but_wakes_ends_a_sleep() {
+    storm_for(
+        rounds(1, 60),
+        "--senders 3 --receivers 1 --lessees 1 --kills-per-second 10 --capacity 4 --slice-seconds 600",
+    );
+}
+
+#[test]
+fn nothing_but_wakes_ends_a_sleep_over_large_blocks() {
+    storm_for(
+        rounds(1, 60),
+        "--senders 3 --receivers 1 --lessees 1 --kills-per-second 10 --size 65536 --slice-seconds 600",
+    );
 }

@@ -1,5 +1,6 @@
 //! Futexes on shared memory: `futex(2)`, without the private flag, so that they work between processes.
 
+use crate::mutants::{Mutant, active};
 use crate::sync::AtomicU32;
 use core::time::Duration;
 use rustix::thread::futex::{Flags, Timespec, wait as futex_wait, wake as futex_wake};
@@ -19,6 +20,11 @@ pub(crate) fn wait(word: &AtomicU32, expected: u32, limit: Duration) {
 pub(crate) fn wake(word: &AtomicU32, count: u32) -> u32 {
     // The kernel takes the count as a signed number.
     let count = count.min(i32::MAX.cast_unsigned());
-    let woken = futex_wake(word, Flags::empty(), count).unwrap_or(0);
+    let flags = if active(Mutant::FutexIsPrivate) {
+        Flags::PRIVATE
+    } else {
+        Flags::empty()
+    };
+    let woken = futex_wake(word, flags, count).unwrap_or(0);
     u32::try_from(woken).unwrap_or(u32::MAX)
 }

@@ -10,6 +10,7 @@
 
 use super::descriptor::beyond_stdio;
 use super::poll;
+use crate::mutants::{Mutant, active};
 use rustix::io::{Errno, ioctl_fionread};
 use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair,
@@ -132,7 +133,13 @@ impl Link {
                 Err(error) => return Err(error.into()),
             }
         };
-        if length == 0 && self.has_hung_up()? && ioctl_fionread(&self.0)? == 0 {
+        let is_end = || {
+            Ok::<_, io::Error>(
+                active(Mutant::EmptyDatagramIsTheEnd)
+                    || self.has_hung_up()? && ioctl_fionread(&self.0)? == 0,
+            )
+        };
+        if length == 0 && is_end()? {
             return Ok(Received::Closed);
         }
         let received = buffer.get(..length).map(Received::Datagram);

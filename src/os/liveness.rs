@@ -69,6 +69,7 @@
 use super::locks;
 use super::memory::FileId;
 use super::process::{self, Identity, Stat};
+use crate::mutants::{Mutant, active};
 use nix::errno::Errno;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -181,7 +182,10 @@ impl<'a> Judge<'a> {
             return Ok(Verdict::Alive);
         };
         // K1.
-        if stat?.started != identity.started() || !maps(id, self.id)? {
+        if stat?.started != identity.started() && !active(Mutant::StartTimeIgnored) {
+            return Ok(Verdict::Dead);
+        }
+        if !maps(id, self.id)? && !active(Mutant::MappingIgnored) {
             return Ok(Verdict::Dead);
         }
         if locked {
@@ -250,6 +254,7 @@ fn evidence(id: u32) -> io::Result<Evidence> {
         {
             Ok(Evidence::Gone)
         }
+        Err(_) if active(Mutant::EveryPidfdErrorIsDeath) => Ok(Evidence::Gone),
         Err(_) => Ok(Evidence::NoPidfd),
     }
 }

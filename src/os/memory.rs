@@ -5,6 +5,7 @@ use super::fork::Origin;
 use super::process;
 use super::supply::{self, Shortage};
 use crate::error::MemoryLimit;
+use crate::mutants::{Mutant, active};
 use core::num::NonZeroUsize;
 use core::ops::Range;
 use core::ptr::NonNull;
@@ -59,7 +60,9 @@ pub(crate) fn create(length: usize, committed: usize) -> Result<OwnedFd, Refused
     // Committed now, so that lack of memory is an error here and not a signal later.
     commit(&file, 0..committed)?;
     let seals = SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL;
-    fcntl(&file, FcntlArg::F_ADD_SEALS(seals))?;
+    if !active(Mutant::SizeNotSealed) {
+        fcntl(&file, FcntlArg::F_ADD_SEALS(seals))?;
+    }
     Ok(file)
 }
 
@@ -68,6 +71,9 @@ const COMMIT_AT_ONCE: usize = 1 << 20;
 
 /// Give `range` of a file memory, where it has none yet. If that fails, a part of it may have some.
 pub(crate) fn commit(file: impl AsFd, range: Range<usize>) -> Result<(), Refused> {
+    if active(Mutant::MemoryNotCommitted) {
+        return Ok(());
+    }
     for start in range.clone().step_by(COMMIT_AT_ONCE) {
         let length = COMMIT_AT_ONCE.min(range.end - start);
         loop {

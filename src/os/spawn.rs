@@ -33,6 +33,7 @@ mod words;
 
 use super::descriptor::beyond_stdio;
 use super::inherit::Inheritance;
+use crate::mutants::{Mutant, active};
 use core::cell::Cell;
 use core::ffi::{c_char, c_int, c_void};
 use core::num::NonZeroUsize;
@@ -243,7 +244,9 @@ impl<'a> Plan<'a> {
     }
 
     fn bind_to_parent(&self) -> io::Result<()> {
-        set_parent_process_death_signal(Some(Signal::KILL))?;
+        if !active(Mutant::NoDeathSignal) {
+            set_parent_process_death_signal(Some(Signal::KILL))?;
+        }
         // After that: see C2 of `child`. A parent in another namespace of process ids has no id here.
         if getppid().is_some_and(|now| now != self.parent) {
             return Err(Errno::SRCH.into());

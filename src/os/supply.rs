@@ -9,6 +9,7 @@
 //! of `proc_meminfo(5)` either. Swap is not counted on. A limit that can't be read is none.
 
 use crate::error::MemoryLimit;
+use crate::mutants::{Mutant, active};
 use nix::unistd::{SysconfVar, sysconf};
 use rustix::process::{Resource, getrlimit};
 use std::fs::read_to_string;
@@ -64,7 +65,9 @@ impl Supply {
 
     /// Whether `wanted` bytes may be taken just now.
     pub(crate) fn check(&self, wanted: u64) -> Result<(), Shortage> {
-        if let Some(available) = self.group() {
+        if let Some(available) = self.group()
+            && !active(Mutant::GroupLimitIgnored)
+        {
             Shortage::unless(MemoryLimit::Cgroup, wanted, available)?;
         }
         if let Some(available) = self.machine() {

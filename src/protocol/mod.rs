@@ -47,12 +47,12 @@
 
 pub(crate) mod batch;
 pub(crate) mod blocks;
-#[cfg(all(test, not(loom)))]
+// Its own tests choose mutants by themselves.
+#[cfg(all(test, not(any(loom, workring_mutants))))]
 mod explicit;
 pub(crate) mod lifecycle;
 #[cfg(all(test, loom))]
 mod models;
-pub(crate) mod mutants;
 pub(crate) mod operations;
 pub(crate) mod parking;
 pub(crate) mod peers;
@@ -61,6 +61,7 @@ pub(crate) mod ring;
 #[cfg(all(test, loom))]
 mod testing;
 
+use crate::mutants;
 use batch::Marks;
 use blocks::{BlockHeader, BlockIndex};
 use lifecycle::LifecycleWord;

@@ -10,6 +10,7 @@
 //!     ([`Attachment::is_elsewhere`]), and dropping the copy releases nothing.
 
 use super::liveness::LivenessPacer;
+use crate::mutants::{Mutant, active};
 use crate::os::process::Identity;
 use crate::os::{locks, memory, process};
 use crate::protocol::lifecycle::Arrival;
@@ -77,7 +78,7 @@ fn lock_free_row(segment: &Segment, file: impl AsFd) -> Result<(Row, Tenant), Re
             continue;
         }
         let byte = segment.geometry().lock_byte(row, seen.incarnation().get());
-        if !locks::try_lock(&file, byte)? {
+        if !active(Mutant::LockByteNotTaken) && !locks::try_lock(&file, byte)? {
             continue;
         }
         // Once more, under the lock: the row may have had a tenant meanwhile.
@@ -222,7 +223,7 @@ impl Attachment {
 
     /// One handle less; the last one gives up the role (A1).
     pub(super) fn drop_handle(&self, role: Role) {
-        if self.is_elsewhere() {
+        if self.is_elsewhere() || active(Mutant::LastHandleKeepsRole) {
             return;
         }
         // AcqRel: what all handles did comes before the role is given up.
@@ -233,6 +234,10 @@ impl Attachment {
             let mut tenant = self.tenant.lock();
             if let Ok(left) = sides::leave(&self.segment, self.row, *tenant, role) {
                 *tenant = left;
+            }
+            let others = self.count(Role::Sender) + self.count(Role::Receiver);
+            if active(Mutant::RowVacatedWithLeases) && others == 0 {
+                let _ = sides::vacate(&self.segment, self.row, *tenant);
             }
         }
     }
@@ -279,7 +284,7 @@ impl Attachment {
 
     /// Undo a ticket that no child has used, and that none will.
     pub(super) fn void_ticket(&self, row: Row, ticket: Tenant) {
-        if self.is_elsewhere() {
+        if self.is_elsewhere() || active(Mutant::TicketNotVoided) {
             return;
         }
         // If it is not the same any more, the child has used it after all.

@@ -2,6 +2,7 @@
 
 use super::end::End;
 use crate::error::{InheritError, OpenError};
+use crate::mutants::{Mutant, active};
 use crate::segment::{Segment, shortened};
 
 /// What differs: the queue's, and this process's.
@@ -16,14 +17,14 @@ pub(super) enum Misfit {
 pub(super) fn check<E: End>(segment: &Segment, schema: u64) -> Result<(), Misfit> {
     let settings = segment.settings();
     let (theirs, ours) = (settings.type_name.clone(), shortened(E::type_name()));
-    if theirs != ours {
+    if theirs != ours && !active(Mutant::TypeNotChecked) {
         return Err(Misfit::Type(theirs, ours.to_owned()));
     }
     let (theirs, ours) = (settings.codec_name.clone(), shortened(E::codec_name()));
-    if theirs != ours {
+    if theirs != ours && !active(Mutant::CodecNotChecked) {
         return Err(Misfit::Codec(theirs, ours.to_owned()));
     }
-    if settings.schema != schema {
+    if settings.schema != schema && !active(Mutant::SchemaNotChecked) {
         return Err(Misfit::Schema(settings.schema, schema));
     }
     Ok(())

@@ -3,6 +3,7 @@
 use super::attachment::Attachment;
 use super::packs::Part;
 use crate::codec::{Bincode, Codec, DecodeError};
+use crate::mutants::{Mutant, active};
 use crate::protocol::Corrupt;
 use crate::protocol::blocks::{Block, BlockIndex};
 use crate::protocol::operations::{InHand, batch, receive};
@@ -63,6 +64,9 @@ impl<'a> Held<'a> {
     /// Row 10, for a message that can't be used by anybody.
     pub(super) fn reject(self) -> Result<(), Corrupt> {
         let (attachment, block) = self.into_block();
+        if active(Mutant::UndecodableReturned) {
+            return receive::give_back(attachment.segment(), &block);
+        }
         receive::reject(attachment.segment(), &block)
     }
 }
@@ -247,6 +251,9 @@ impl Leased {
 
 impl Drop for Leased {
     fn drop(&mut self) {
+        if active(Mutant::LeaseDropAcknowledges) {
+            self.acknowledge();
+        }
         drop(self.take());
     }
 }
@@ -268,7 +275,8 @@ impl LeaseCount {
         }
         Ok(take().map(|taken| {
             taken.map(|message| {
-                attachment.leases.fetch_add(1, Ordering::Relaxed);
+                let more = usize::from(!active(Mutant::LeaseNotCounted));
+                attachment.leases.fetch_add(more, Ordering::Relaxed);
                 (Self(Arc::clone(attachment)), message)
             })
         }))
@@ -277,7 +285,10 @@ impl LeaseCount {
 
 impl Drop for LeaseCount {
     fn drop(&mut self) {
-        self.0.leases.fetch_sub(1, Ordering::Relaxed);
+        let counted = !active(Mutant::LeaseCountNeverFalls) && !active(Mutant::LeaseNotCounted);
+        self.0
+            .leases
+            .fetch_sub(usize::from(counted), Ordering::Relaxed);
     }
 }
 

@@ -29,6 +29,7 @@
 //! words are written without locked operations. Threads that share a handle may overwrite each other's counts, which
 //! happens only to threads that are fast; a count below 0 is such a one.
 
+use crate::mutants::{Mutant, active};
 use crate::os::clock;
 use crate::segment::Segment;
 use crate::segment::sweep::Leisure;
@@ -97,7 +98,7 @@ impl LivenessPacer {
             return;
         }
         let now = clock::now();
-        if segment.time_left(now) == 0 {
+        if segment.time_left(now) == 0 && !active(Mutant::TriesNeverSweep) {
             // It may unwind. Then the countdown is still below 1, and the sweep is not due any more.
             segment.sweep_if_due(Leisure::Busy);
         }

@@ -11,7 +11,7 @@ use crate::segment::layout::Geometry;
 use crate::segment::{SLICES, SPINS, Segment, Settings};
 use core::any::type_name;
 use core::fmt::{Debug, Display};
-use core::ops::RangeBounds;
+use core::ops::{RangeBounds, RangeInclusive};
 use core::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -68,6 +68,9 @@ pub struct Options {
     letters_give_way: bool,
     spin: Duration,
     slice: Duration,
+    /// Whether `slice` may be longer than a program may have it.
+    #[cfg(feature = "trials")]
+    pub(super) any_slice: bool,
     end_with_last_sender: Option<bool>,
     end_with_last_receiver: Option<bool>,
     schema: u64,
@@ -87,6 +90,8 @@ impl Options {
             letters_give_way: true,
             spin: Duration::from_micros(50),
             slice: Duration::from_millis(100),
+            #[cfg(feature = "trials")]
+            any_slice: false,
             end_with_last_sender: None,
             end_with_last_receiver: None,
             schema: 0,
@@ -248,6 +253,14 @@ impl Options {
         ))
     }
 
+    fn slices(&self) -> RangeInclusive<Duration> {
+        #[cfg(feature = "trials")]
+        if self.any_slice {
+            return crate::segment::READABLE_SLICES;
+        }
+        SLICES
+    }
+
     /// `ends`: whether the queue ends with the last of a side, where the options do not say.
     pub(super) fn settings(
         &self,
@@ -287,7 +300,7 @@ impl Options {
             )?,
             memory_limit: self.memory_limit as u64,
             spin: within("spin", self.spin, &SPINS, "at most 10 ms")?,
-            slice: within("slice", self.slice, &SLICES, "from 1 ms to 10 s")?,
+            slice: within("slice", self.slice, &self.slices(), "from 1 ms to 10 s")?,
             schema: self.schema,
             type_name: type_name.to_owned(),
             codec_name: codec_name.to_owned(),

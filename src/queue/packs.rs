@@ -15,6 +15,7 @@ use super::attachment::Attachment;
 use super::lease::Held;
 use super::receiver::Refusal;
 use crate::codec::{Codec, DecodeError};
+use crate::mutants::{Mutant, active};
 use crate::protocol::batch::Mark;
 use crate::protocol::operations::batch::{self, Pack};
 use crate::protocol::operations::{InHand, receive};
@@ -73,6 +74,9 @@ impl Drop for HeldPack {
         if let Some(block) = self.block.take()
             && !self.attachment.is_elsewhere()
         {
+            if active(Mutant::RestOfBatchKept) {
+                return;
+            }
             // As above.
             let _ = batch::settle(self.segment(), &block);
         }

@@ -6,6 +6,7 @@ use super::end::{End, Handle, sealed};
 use super::wait::{Awaited, Failure, Forever, Interrupted, Never, NotNow, Patience, Reason, Until};
 use crate::codec::{Bincode, Codec, EncodeError};
 use crate::error::{SendError, SendTimeoutError, TrySendError};
+use crate::mutants::{Mutant, active};
 use crate::os::supply::Shortage;
 use crate::protocol::blocks::{Block, BlockIndex};
 use crate::protocol::operations::send::{self, Publish};
@@ -253,6 +254,9 @@ impl<'a> Filling<'a> {
 impl Drop for Filling<'_> {
     #[inline(always)]
     fn drop(&mut self) {
+        if active(Mutant::ReservationKeepsBlock) {
+            return;
+        }
         withdraw(self.attachment, self.block.index, self.block.word);
     }
 }

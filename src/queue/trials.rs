@@ -8,12 +8,21 @@
 
 use super::attachment::Attachment;
 use super::named::{attach, not_attached};
-use super::{Receiver, Sender};
+use super::{Options, Receiver, Sender};
 use crate::codec::Codec;
 use crate::error::OpenError;
 use crate::protocol::peers::Role;
+use core::time::Duration;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
+
+/// The same options with a slice that may be longer than a program may have it, up to an hour: whoever is not woken in
+/// such a queue sleeps on.
+pub fn with_slice(options: Options, slice: Duration) -> Options {
+    let mut options = options.slice(slice);
+    options.any_slice = true;
+    options
+}
 
 /// The file that a queue lies in.
 #[must_use]

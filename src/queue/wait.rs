@@ -5,6 +5,7 @@
 //! some ten nanoseconds. Why not for long: a spinning process burns a processor that others may need.
 
 use super::attachment::Attachment;
+use crate::mutants::{Mutant, active};
 use crate::os::{cpu, futex};
 use crate::protocol::operations::receive;
 use crate::protocol::parking::ParkingWord;
@@ -224,7 +225,7 @@ impl Waiter {
             }
             let remaining =
                 deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-            if remaining == Some(Duration::ZERO) {
+            if remaining == Some(Duration::ZERO) && !active(Mutant::DeadlineIgnored) {
                 return Err(Failure::Stopped(P::stop(Reason::Deadline)));
             }
             let slice = segment.until_sweep();
@@ -307,7 +308,9 @@ impl Waiter {
 
     fn take_interrupt(&self) -> bool {
         // Acquire: pairs with the store in `interrupt`.
-        self.interrupt.load(Ordering::Relaxed) && self.interrupt.swap(false, Ordering::AcqRel)
+        self.interrupt.load(Ordering::Relaxed)
+            && (active(Mutant::InterruptNotConsumed)
+                || self.interrupt.swap(false, Ordering::AcqRel))
     }
 
     pub(super) fn interrupter(&self, attachment: &Arc<Attachment>, role: Role) -> Interrupter {

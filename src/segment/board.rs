@@ -30,6 +30,7 @@
 //! killed before the first or after the second.
 
 use super::layout::LINE;
+use crate::mutants::{Mutant, active};
 use crate::os::memory::{self, Mapping, Refused};
 use crate::os::supply::Supply;
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
@@ -80,7 +81,9 @@ impl Slot {
     /// Say that a task is begun, at the time `started`. The clock is the caller's business, if all agree on it.
     pub(crate) fn begin(&self, task: u64, started: u64) {
         // Release: pairs with the loads in `running`, see B2 and B3.
-        self.started.store(started, Ordering::Release);
+        if !active(Mutant::TimeFromFirstTask) || self.last_start() == 0 {
+            self.started.store(started, Ordering::Release);
+        }
         self.running.store(mark(task), Ordering::Release);
     }
 
@@ -123,6 +126,9 @@ impl Slot {
 
     /// Make it as it was at first, for the next worker. Only when there is no other one any more (B1).
     pub(crate) fn reset(&self) {
+        if active(Mutant::BoardLineKept) {
+            return;
+        }
         self.end();
         self.set_phase(0);
     }
@@ -358,6 +364,16 @@ mod tests {
 
     fn slot(board: &Board, number: u32) -> &Slot {
         board.slot(number).expect("a slot")
+    }
+
+    #[test]
+    fn a_line_is_cleared_for_the_next_worker() {
+        let board = Board::create(1, 8).expect("a board");
+        let line = board.slot(0).expect("a line");
+        line.begin(3, 9);
+        line.set_phase(1);
+        line.reset();
+        assert_eq!((line.running(), line.phase()), (None, 0));
     }
 
     #[test]

@@ -37,6 +37,7 @@
 use super::Segment;
 use super::layout::Class;
 use crate::error::MemoryLimit;
+use crate::mutants::{Mutant, active};
 use crate::os::memory::{self, Refused};
 use crate::os::supply::Shortage;
 use crate::protocol::blocks::{Block, BlockHeader, BlockIndex, State};
@@ -94,7 +95,9 @@ impl Segment {
             match self.commit(&owned) {
                 Ok(()) => return Ok(Huge::Taken(owned)),
                 Err(shortage) => {
-                    send::withdraw(self, &owned)?;
+                    if !active(Mutant::HugeBlockNotWithdrawn) {
+                        send::withdraw(self, &owned)?;
+                    }
                     // The queue's own limit is looked at again; what the kernel refuses it will refuse again.
                     if shortage.limit != MemoryLimit::Queue
                         && self.give_back_idle(me, shortage)? == 0
@@ -129,6 +132,9 @@ impl Segment {
             return Some(owned);
         }
         self.is_short.store(true, Ordering::Relaxed);
+        if active(Mutant::HugeBlockNotWithdrawn) {
+            return None;
+        }
         // Corrupt words are met by the next operation too.
         let _ = send::withdraw(self, &owned);
         None
@@ -168,6 +174,9 @@ impl Segment {
 
     /// A block has just been let go of: give its memory back if it is one of those that keep none.
     pub(crate) fn tidy(&self, me: Row, index: BlockIndex) {
+        if active(Mutant::IdleMemoryKept) {
+            return;
+        }
         let beyond = |class: &&Class| class.not_kept().contains(&index.get());
         if self
             .geometry
@@ -203,6 +212,9 @@ impl Segment {
             .settings
             .memory_limit
             .saturating_sub(self.memory() as u64);
+        if active(Mutant::QueueLimitIgnored) {
+            return Ok(());
+        }
         Shortage::unless(MemoryLimit::Queue, wanted as u64, available)
     }
 
@@ -295,7 +307,7 @@ impl Segment {
             .geometry
             .payload(owned.index)
             .ok_or(Corrupt::NoSuchBlock)?;
-        header.note_committed(false);
+        header.note_committed(active(Mutant::MarkKept));
         // If that fails it is as if this process had died just before: the last line of the table.
         let _ = memory::give_back(&self.file, payload);
         send::withdraw(self, owned)
@@ -303,6 +315,9 @@ impl Segment {
 
     /// Have idle blocks give back as much as is missing, the hugest first. How much it was.
     fn give_back_idle(&self, me: Row, shortage: Shortage) -> Result<u64, Corrupt> {
+        if active(Mutant::IdleMemoryNotSought) {
+            return Ok(0);
+        }
         let missing = shortage.wanted.saturating_sub(shortage.available);
         let mut given = 0;
         for class in self.geometry.huge_classes().iter().rev() {

@@ -21,6 +21,7 @@
 //!     rarely at neighbouring slots for long (the receiver's pauses see to that), and a line then carries eight of them
 //!     from one to the other at once.
 
+use crate::mutants::{Mutant, active};
 use crate::protocol::blocks::{BlockHeader, BlockIndex};
 use crate::protocol::lifecycle::LifecycleWord;
 use crate::protocol::operations::send::STRIDE;
@@ -309,6 +310,7 @@ impl Geometry {
         self.classes
             .iter()
             .position(|class| length <= class.payload)
+            .map(|class| class + usize::from(active(Mutant::NextClassTaken)))
     }
 
     /// The class of a block. `None`: there is no such block.

@@ -2,6 +2,7 @@
 
 use super::task::TaskId;
 use crate::host::board::Board;
+use crate::mutants::{Mutant, active};
 use crate::sync::{AtomicBool, Ordering};
 use core::fmt;
 use std::sync::Arc;
@@ -25,7 +26,8 @@ impl Desk {
     }
 
     pub(super) fn is_cancelled(&self, id: TaskId) -> bool {
-        self.cancelled.load(Ordering::Acquire) || self.board.is_cancelled(id.0)
+        !active(Mutant::CancelNotTold)
+            && (self.cancelled.load(Ordering::Acquire) || self.board.is_cancelled(id.0))
     }
 
     fn why_cancelled(&self, id: TaskId) -> Option<CancelReason> {

@@ -40,6 +40,7 @@ use super::task::{Task, TaskError, TaskId};
 use super::worker::phase;
 use crate::error::{TrySendError, ending};
 use crate::host::clock;
+use crate::mutants::{Mutant, active};
 use core::time::Duration;
 use std::os::unix::process::ExitStatusExt;
 use std::time::Instant;
@@ -192,6 +193,7 @@ impl<T: Task> Supervisor<T> {
     ) {
         self.look_at_staff_soon();
         match self.course {
+            Course::Running if active(Mutant::DeadNotReplaced) => {}
             Course::Stopping { .. } => {}
             Course::Starting => {
                 self.has_failed_to_start(index, stage, unfit, death);
@@ -222,7 +224,9 @@ impl<T: Task> Supervisor<T> {
             .iter()
             .map(|death| self.is_repaired(death.pid))
             .collect();
-        self.launcher.shared.inbox.collect();
+        if !active(Mutant::SettleWithoutCollecting) {
+            self.launcher.shared.inbox.collect();
+        }
         self.read_letters();
         for (death, is_repaired) in core::mem::take(&mut self.deceased)
             .into_iter()
@@ -305,24 +309,38 @@ impl<T: Task> Supervisor<T> {
                 death
             } else {
                 flight.unbegun += 1;
-                match dead.or(last).filter(|_| flight.unbegun > UNBEGUN) {
+                match dead.or(last).filter(|_| {
+                    flight.unbegun > UNBEGUN && !active(Mutant::UnbegunForEver)
+                        || active(Mutant::ChunkCrashesWhole)
+                }) {
                     Some(death) => death,
                     None => return Verdict::SendAgain(now),
                 }
             };
-            if death.struck.is_some_and(|strike| !strike.is_for(id)) {
+            if death.struck.is_some_and(|strike| !strike.is_for(id))
+                && !active(Mutant::BystanderCrashed)
+            {
                 return Verdict::SendAgain(now);
             }
             flight.crashes += 1;
             let (flight, crashes) = (*flight, flight.crashes);
             let is_unwanted = flight.cancelled || flight.timed_out || death.struck.is_some();
-            if is_unwanted || is_stopping || crashes > retries {
+            if is_unwanted
+                || is_stopping
+                || crashes + u32::from(active(Mutant::OneRetryLess)) > retries
+            {
                 close(state, &flight, &death);
                 return Verdict::Discard;
             }
-            if let Some(flight) = state.flight(id) {
+            if let Some(flight) = state
+                .flight(id)
+                .filter(|_| !active(Mutant::TicketAttemptKept))
+            {
                 flight.ticket.attempt = flight.ticket.attempt.saturating_add(1);
                 envelope.ticket = flight.ticket;
+            }
+            if active(Mutant::BackoffIgnored) {
+                return Verdict::SendAgain(now);
             }
             Verdict::SendAgain(clock::after(now, backoff.after(crashes)))
         });

@@ -37,6 +37,7 @@ use super::supervisor::Orders;
 use super::task::{Outcome, TaskError, TaskId};
 use crate::error::RecvTimeoutError;
 use crate::host::fork::Origin;
+use crate::mutants::{Mutant, active};
 use crate::queue::{Interrupter, Receiver};
 use core::time::Duration;
 use parking_lot::{Condvar, Mutex, MutexGuard};
@@ -218,7 +219,7 @@ impl State {
 
     /// A ticket for another task; `None`: there are as many in flight as there may be.
     fn reserve(&mut self, owner: Owner, limit: Option<Duration>) -> Option<Ticket> {
-        if self.in_flight >= self.capacity {
+        if self.in_flight >= self.capacity && !active(Mutant::CapacityIgnored) {
             return None;
         }
         // Ends: there are more places than the capacity.
@@ -348,6 +349,9 @@ impl State {
         let Some(flight) = self.remove(id) else {
             return;
         };
+        if active(Mutant::DoubleOutcome) && matches!(result, Err(TaskError::Crashed { .. })) {
+            self.tally.count(&result);
+        }
         self.tally.count(&result);
         let outcome = Outcome {
             id,
@@ -468,7 +472,8 @@ impl Inbox {
                 self.rouse(state);
                 return Some(Ok(ticket));
             }
-            (state.unclaimed() >= max).then_some(Err(Refused::Unclaimed { max }))
+            (state.unclaimed() >= max && !active(Mutant::UnclaimedUnbounded))
+                .then_some(Err(Refused::Unclaimed { max }))
         })
     }
 
@@ -623,6 +628,9 @@ impl Inbox {
             flight.owner = Owner::Anybody;
             state.held -= 1;
         } else if let Some(outcome) = state.kept.remove(&id) {
+            if active(Mutant::DroppedHandleLosesOutcome) {
+                return;
+            }
             state.loose.push_back(outcome);
             self.tell(&state);
         }

@@ -32,6 +32,7 @@ use super::task::{Task, TaskError, TaskId};
 use super::worker::phase;
 use crate::host::board;
 use crate::host::clock;
+use crate::mutants::{Mutant, active};
 use core::time::Duration;
 use std::time::Instant;
 
@@ -151,6 +152,9 @@ impl Seen {
     }
 
     fn is_beyond(&self, age: Option<Duration>) -> bool {
+        if active(Mutant::HardLimitIgnored) {
+            return false;
+        }
         age.is_some_and(|age| self.age >= age)
     }
 }
@@ -204,6 +208,7 @@ impl<T: Task> Supervisor<T> {
         let flight = inbox.with(|state| state.flight(seen.task).copied());
         // What limit a task had that has its outcome is not known any more. It is through, so any will do (Q4).
         let own = flight.map_or(own, |flight| flight.limit);
+        let own = own.filter(|_| !active(Mutant::OwnLimitIgnored));
         let hard = own.or(limits.hard);
         let Some(flight) = flight.filter(|_| !seen.is_sending) else {
             return if seen.is_beyond(hard) {
@@ -250,7 +255,7 @@ impl<T: Task> Supervisor<T> {
             flight.timed_out = true;
             Some(())
         });
-        if is_known.is_some() {
+        if is_known.is_some() && !active(Mutant::SoftLimitNotTold) {
             shared.board.cancel(id.0, TIME_LIMIT);
         }
     }

@@ -32,6 +32,7 @@ use crate::host::child::Process;
 use crate::host::link::{Link, Received};
 use crate::host::poll::{Event as Bell, Watchlist};
 use crate::host::{board, clock};
+use crate::mutants::{Mutant, active};
 use core::time::Duration;
 use parking_lot::Mutex;
 use std::io;
@@ -519,7 +520,8 @@ impl<T: Task> Supervisor<T> {
         let pid = worker.pid();
         match message {
             FromWorker::Hello(theirs) if worker.stage == Stage::Starting => {
-                match identity::<T>().mismatch(&theirs) {
+                let mismatch = identity::<T>().mismatch(&theirs);
+                match mismatch.filter(|_| !active(Mutant::MismatchWelcomed)) {
                     None => {
                         worker.stage = Stage::Preparing;
                         if worker.has_renounced {
@@ -576,6 +578,11 @@ impl<T: Task> Supervisor<T> {
                 worker.say(FromParent::Farewell);
                 self.let_go(index);
             }
+            FromWorker::Said {
+                level,
+                target,
+                message,
+            } if active(Mutant::LogsDropped) => drop((level, target, message)),
             FromWorker::Said {
                 level,
                 target,
@@ -663,6 +670,9 @@ impl<T: Task> Supervisor<T> {
             },
             &self.launcher.shared.tasks,
         );
+        if cancel && active(Mutant::ResultsNotDrained) {
+            self.launcher.shared.inbox.results().cancel();
+        }
         if cancel {
             tasks.cancel();
         } else {
@@ -691,6 +701,9 @@ impl<T: Task> Supervisor<T> {
     /// The time for a step is up: go on to the next.
     fn press(&mut self, step: Step) {
         let now = Instant::now();
+        if active(Mutant::NeverPressed) {
+            return;
+        }
         let (next, time) = match step {
             Step::Asked => (Step::Terminated, self.settings().grace),
             Step::Terminated => (Step::Killed, UNTIL_GIVEN_UP),

@@ -45,6 +45,7 @@ use crate::host::board::{Board, Slot};
 use crate::host::link::{Link, Received};
 use crate::host::poll::Poll;
 use crate::host::{child, clock, spawn};
+use crate::mutants::{Mutant, active};
 use crate::queue::{Interrupter, Receiver, Sender, borrow_fd, inherit_fd, inherit_tagged};
 use crate::sync::{AtomicBool, Ordering};
 use core::any::type_name;
@@ -371,7 +372,8 @@ impl<T: Task> Worker<T> {
                     let tasks = self.perform(&lease);
                     lease.ack();
                     self.left = self.left.saturating_sub(tasks);
-                    if self.left == 0 || self.has_grown() {
+                    let spent = self.left == 0 && !active(Mutant::NeverRecycled);
+                    if spent || self.has_grown() {
                         break;
                     }
                 }
@@ -402,6 +404,9 @@ impl<T: Task> Worker<T> {
         let mut count = 0;
         for (ticket, task) in letter {
             count += 1;
+            if count > 1 && active(Mutant::ChunkTailLost) {
+                continue;
+            }
             match task {
                 Ok(bytes) => self.perform_task(ticket, bytes),
                 Err(error) => self.send(ticket, Done::NotCarried(error.to_string())),
@@ -417,6 +422,9 @@ impl<T: Task> Worker<T> {
         }
         let done = self.run(bytes, ticket);
         self.line().set_phase(phase::SENDING);
+        if active(Mutant::LineEndedBeforeAnswer) {
+            self.line().end();
+        }
         self.send(ticket, done);
         if self.terms.tells_tasks {
             self.say(&FromWorker::Ended { task: ticket.id.0 });

@@ -1,234 +1,512 @@
-//! Shows that `stepkill` and `storm` find what they are for: breaks the protocol in one way after the other, and says
-//! which of them has seen it, and where.
+//! Shows that the tests and tools of this crate find what they are for: breaks the crate in one way after the other, and
+//! says who has seen it.
 //!
 //! ```text
-//! cargo run --release -p ipc-tests --bin mutants [-- MUTANT...]
+//! cargo run --release -p ipc-tests --bin mutants [-- [--layer LAYER] [MUTANT...]]
 //! ```
 //!
-//! Builds both tools with `--cfg workring_mutants`, in a target folder of its own (`target/mutants`), and runs them
-//! once with each mutant in force and once with none, which must be found to be in order. The mutants are described in
-//! `src/protocol/mutants.rs`. Ends with exit code 1 if one is not caught that should be.
+//! The mutants are described in `src/mutants.rs`; [`MUTANTS`] lists each with its layer (`protocol`, `queue`, `segment`,
+//! `os`, `pool`) and the cheapest that is known to catch it:
+//!
+//! | catcher    | what is run                                                  | built in                    |
+//! |------------|--------------------------------------------------------------|-----------------------------|
+//! | `Unit`     | one test of the crate itself, by its path                    | `target/mutants/debug`      |
+//! | `Ipc`      | one test between processes, by file and name                 | `target/mutants/debug`      |
+//! | `Stepkill` | `stepkill` with these arguments                              | `target/mutants/release`    |
+//! | `Storm`    | `storm` with these arguments, also over pools                | `target/mutants/release`    |
+//!
+//! Each is run once with the mutant in force, and must fail, or hang; and once with none, and must pass. Only what the
+//! wanted mutants need is built, with `--cfg workring_mutants`, in a target folder of its own. Besides, the explorer's
+//! own tests run those of the protocol's transitions by themselves (`src/protocol/explicit/mutants.rs`). Ends with exit code 1
+//! if a mutant is not caught that should be.
 
 use std::{
-    collections::BTreeSet,
-    env,
+    collections::{BTreeMap, BTreeSet},
+    env, fs,
+    os::unix::process::CommandExt,
     path::{Path, PathBuf},
-    process::{Command, ExitCode, Output, Stdio},
+    process::{Child, Command, ExitCode, Stdio},
+    thread,
+    time::{Duration, Instant},
 };
 
+/// The part of the crate that is broken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Layer {
+    Protocol,
+    Queue,
+    Segment,
+    Os,
+    Pool,
+}
+
+impl Layer {
+    const ALL: [Self; 5] = [
+        Self::Protocol,
+        Self::Queue,
+        Self::Segment,
+        Self::Os,
+        Self::Pool,
+    ];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Protocol => "protocol",
+            Self::Queue => "queue",
+            Self::Segment => "segment",
+            Self::Os => "os",
+            Self::Pool => "pool",
+        }
+    }
+}
+
 /// Who is expected to catch a mutant.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Catcher {
-    /// By these arguments.
+    /// The test of this path in the crate itself.
+    Unit(&'static str),
+    /// A test in this file of `ipc-tests/tests`, of this name.
+    Ipc(&'static str, &'static str),
+    /// The tool with these arguments.
     Stepkill(&'static str),
     Storm(&'static str),
-    /// Neither; and why.
+    /// The explorer, in a build without this flag: `cargo test --release --lib explicit`.
+    Explorer,
+    /// Nothing; and why.
     Neither(&'static str),
 }
 
-use Catcher::{Neither, Stepkill, Storm};
+use Catcher::{Explorer, Ipc, Neither, Stepkill, Storm, Unit};
 
 /// All mutants. One that is caught in several ways is there several times.
-const MUTANTS: &[(&str, Catcher)] = &[
-    (
-        "OverwriteWithoutHelp",
-        Stepkill("--op try-recv --mode kill"),
-    ),
-    (
-        "OverwriteWithoutHelp",
-        Stepkill("--op try-recv --mode copy"),
-    ),
-    (
-        "HelpWithoutReread",
-        Stepkill("--op send-over-taker --mode stop --sample 300"),
-    ),
-    (
-        "KeepName",
-        Stepkill("--op try-recv --mode kill --sample 20"),
-    ),
-    ("KeepName", Stepkill("--op try-recv --mode copy")),
-    ("KeepName", Storm(BUSY)),
-    ("NobodySeals", Stepkill("--op close --mode kill")),
-    ("NobodySeals", Stepkill("--op close --mode copy")),
-    (
-        "ClosedIsNotSticky",
-        Stepkill("--op nack-after-end --mode kill"),
-    ),
-    (
-        "ClosedIsNotSticky",
-        Stepkill("--op nack-after-end --mode copy"),
-    ),
-    (
-        "VerdictInOnePass",
-        Stepkill("--op lease-settled --mode kill --sample 300"),
-    ),
-    (
-        "VerdictInOnePass",
-        Stepkill("--op lease-settled --mode copy"),
-    ),
-    ("SayBeforeReturning", Stepkill("--op nack --mode stop")),
-    (
-        "ClearWhatHasChanged",
-        Stepkill("--op recv-after-returned --mode stop --sample 300"),
-    ),
-    (
-        "ReadLetterAsHeld",
-        Stepkill("--op letter-keep-settled --mode kill --sample 300"),
-    ),
-    (
-        "ReadLetterAsHeld",
-        Stepkill("--op letter-keep-settled --mode copy"),
-    ),
-    (
-        "CloseAfterArrival",
-        Neither(
-            "takes three at once: a role that goes from one row to another while a leaver looks",
-        ),
-    ),
-    (
-        "RecoverWithoutConfirming",
-        Stepkill("--op recover --mode stop --sample 300"),
-    ),
-    (
-        "ConfirmBeforeReading",
-        Stepkill("--op recover --mode stop --sample 300"),
-    ),
-    ("WriteAnyWord", Stepkill("--op recover --mode stop")),
-    (
-        "RecoverWithoutR3",
-        Stepkill("--op recover-taker --mode kill --sample 20"),
-    ),
-    (
-        "RecoverWithoutR3",
-        Stepkill("--op recover-taker --mode copy"),
-    ),
-    ("RecoverWithoutR3", Storm(FULL)),
-    (
-        "R4KeepsGeneration",
-        Stepkill("--op recover-pack --mode stop"),
-    ),
-    ("RecoverWithoutR6", Stepkill("--op send --mode kill")),
-    ("RecoverWithoutR6", Stepkill("--op send --mode copy")),
-    ("RecoverWithoutR6", Storm(BUSY)),
-    (
-        "R6ReadsRingFirst",
-        Neither("does no harm by itself: who is dead sends no more, and each exchange is exact"),
-    ),
-    ("R7WithoutReturned", Stepkill("--op lease --mode kill")),
-    ("R7WithoutReturned", Stepkill("--op lease --mode copy")),
-    ("R7WithoutReturned", Storm(BUSY)),
-    (
-        "VacateKeepsIncarnation",
-        Stepkill("--op recover --mode stop --sample 100"),
-    ),
+#[rustfmt::skip]
+const MUTANTS: &[(&str, Layer, Catcher)] = &[
+    ("OverwriteWithoutHelp", Layer::Protocol, Stepkill("--op try-recv --mode kill")),
+    ("OverwriteWithoutHelp", Layer::Protocol, Stepkill("--op try-recv --mode copy")),
+    ("HelpWithoutReread", Layer::Protocol, Stepkill("--op send-over-taker --mode stop --sample 300")),
+    ("KeepName", Layer::Protocol, Stepkill("--op try-recv --mode kill --sample 20")),
+    ("KeepName", Layer::Protocol, Stepkill("--op try-recv --mode copy")),
+    ("KeepName", Layer::Protocol, Storm(BUSY)),
+    ("NobodySeals", Layer::Protocol, Stepkill("--op close --mode kill")),
+    ("NobodySeals", Layer::Protocol, Stepkill("--op close --mode copy")),
+    ("ClosedIsNotSticky", Layer::Protocol, Stepkill("--op nack-after-end --mode kill")),
+    ("ClosedIsNotSticky", Layer::Protocol, Stepkill("--op nack-after-end --mode copy")),
+    ("VerdictInOnePass", Layer::Protocol, Stepkill("--op lease-settled --mode kill --sample 300")),
+    ("VerdictInOnePass", Layer::Protocol, Stepkill("--op lease-settled --mode copy")),
+    ("SayBeforeReturning", Layer::Protocol, Stepkill("--op nack --mode stop")),
+    ("ClearWhatHasChanged", Layer::Protocol, Stepkill("--op recv-after-returned --mode stop --sample 300")),
+    ("ReadLetterAsHeld", Layer::Protocol, Stepkill("--op letter-keep-settled --mode kill --sample 300")),
+    ("ReadLetterAsHeld", Layer::Protocol, Stepkill("--op letter-keep-settled --mode copy")),
+    ("CloseAfterArrival", Layer::Protocol, Neither( "takes three at once: a role that goes from one row to another while a leaver looks", )),
+    ("RecoverWithoutConfirming", Layer::Protocol, Stepkill("--op recover --mode stop --sample 300")),
+    ("ConfirmBeforeReading", Layer::Protocol, Stepkill("--op recover --mode stop --sample 300")),
+    ("WriteAnyWord", Layer::Protocol, Stepkill("--op recover --mode stop")),
+    ("RecoverWithoutR3", Layer::Protocol, Stepkill("--op recover-taker --mode kill --sample 20")),
+    ("RecoverWithoutR3", Layer::Protocol, Stepkill("--op recover-taker --mode copy")),
+    ("RecoverWithoutR3", Layer::Protocol, Storm(FULL)),
+    ("R4KeepsGeneration", Layer::Protocol, Stepkill("--op recover-pack --mode stop")),
+    ("RecoverWithoutR6", Layer::Protocol, Stepkill("--op send --mode kill")),
+    ("RecoverWithoutR6", Layer::Protocol, Stepkill("--op send --mode copy")),
+    ("RecoverWithoutR6", Layer::Protocol, Storm(BUSY)),
+    ("R6ReadsRingFirst", Layer::Protocol, Neither("does no harm by itself: who is dead sends no more, and each exchange is exact")),
+    ("R7WithoutReturned", Layer::Protocol, Stepkill("--op lease --mode kill")),
+    ("R7WithoutReturned", Layer::Protocol, Stepkill("--op lease --mode copy")),
+    ("R7WithoutReturned", Layer::Protocol, Storm(BUSY)),
+    ("VacateKeepsIncarnation", Layer::Protocol, Stepkill("--op recover --mode stop --sample 100")),
+    ("ReturnLateIsLeft", Layer::Protocol, Explorer),
+    ("EndWithoutTrim", Layer::Protocol, Explorer),
+    ("RecoverWithoutTrim", Layer::Protocol, Explorer),
+    ("CountPackAgain", Layer::Protocol, Explorer),
+    ("CountPackUnseen", Layer::Protocol, Explorer),
+    ("PublishWakesNobody", Layer::Queue, Ipc("waiting", "no_wake_up_is_lost_in_a_queue_for_one_message")),
+    ("TakeWakesNobody", Layer::Queue, Ipc("waiting", "senders_blocked_by_a_full_queue_are_woken_one_for_each_message_taken")),
+    ("TakeWakesNobody", Layer::Queue, Storm(LONG)),
+    ("ReturnWakesNobody", Layer::Queue, Ipc("leases", "what_another_process_returns_comes_first_and_wakes_who_sleeps")),
+    ("FreeBlockWakesNobody", Layer::Queue, Ipc("sizes", "a_sender_that_waits_for_a_block_is_woken_by_an_acknowledgement")),
+    ("FreeBlockWakesNobody", Layer::Queue, Ipc("bytes", "a_sender_that_waits_for_a_block_is_woken_by_a_dropped_reservation")),
+    ("LastReleaseWakesNobody", Layer::Queue, Ipc("close", "a_settled_queue_waits_for_lease_holders_and_delivers_what_they_return")),
+    ("CloseWakesNobody", Layer::Queue, Ipc("close", "one_close_stops_64_blocked_readers_in_8_processes")),
+    ("CloseWakesNobody", Layer::Queue, Ipc("cancel", "cancel_ends_blocked_receivers_and_gives_blocked_senders_their_value_back")),
+    ("RecoveryWakesNobody", Layer::Queue, Ipc("death", "who_sleeps_is_woken_by_the_recovery_of_a_message")),
+    ("RecoveryLeavesOwned", Layer::Queue, Ipc("death", "a_sender_that_is_killed_with_a_reservation_leaves_no_trace")),
+    ("AttemptNotCounted", Layer::Queue, Ipc("leases", "a_message_returned_too_often_becomes_a_dead_letter")),
+    ("DeadLetterDiscarded", Layer::Queue, Ipc("leases", "a_message_returned_too_often_becomes_a_dead_letter")),
+    ("NewestLetterEvicted", Layer::Queue, Ipc("leases", "the_newest_dead_letters_are_kept")),
+    ("CapacityPlusOne", Layer::Queue, Ipc("model", "a_drained_queue_does_what_the_model_does")),
+    ("InterruptNotConsumed", Layer::Queue, Ipc("waiting", "an_interrupt_ends_one_wait_of_its_own_handle_now_or_later")),
+    ("DeadlineIgnored", Layer::Queue, Ipc("waiting", "receives_that_give_up_lose_no_message")),
+    ("LeaseDropAcknowledges", Layer::Queue, Ipc("leases", "returned_messages_come_first_and_in_the_order_of_acceptance")),
+    ("LeaseNotCounted", Layer::Queue, Ipc("leases", "more_leases_than_a_process_may_have_are_refused")),
+    ("LeaseCountNeverFalls", Layer::Queue, Ipc("leases", "more_leases_than_a_process_may_have_are_refused")),
+    ("UndecodableReturned", Layer::Queue, Ipc("leases", "a_message_that_cannot_be_decoded_is_an_error_once_and_a_dead_letter")),
+    ("TypeNotChecked", Layer::Queue, Ipc("named", "another_type_codec_or_tag_is_told_both")),
+    ("CodecNotChecked", Layer::Queue, Ipc("named", "another_type_codec_or_tag_is_told_both")),
+    ("SchemaNotChecked", Layer::Queue, Ipc("named", "another_type_codec_or_tag_is_told_both")),
+    ("ReservationKeepsBlock", Layer::Queue, Ipc("bytes", "a_reservation_that_is_dropped_was_never_there")),
+    ("RestOfBatchKept", Layer::Queue, Ipc("batches", "a_receiver_that_goes_returns_what_it_has_not_handed_out")),
+    ("TicketNotVoided", Layer::Queue, Ipc("sides", "a_hand_off_that_is_dropped_takes_back_what_it_gave")),
+    ("LastHandleKeepsRole", Layer::Queue, Ipc("sides", "a_hand_off_that_fails_halfway_takes_back_what_it_gave")),
+    ("RowVacatedWithLeases", Layer::Queue, Ipc("leases", "a_process_that_has_nothing_but_a_lease_is_still_a_peer")),
+    ("LockByteNotTaken", Layer::Queue, Ipc("sides", "an_end_that_was_given_is_not_taken_for_one_of_the_dead")),
+    ("TriesNeverSweep", Layer::Queue, Ipc("death", "who_only_tries_notices_a_death_too")),
+    ("HugeBlockNotWithdrawn", Layer::Segment, Ipc("named", "a_full_file_system_is_an_error_and_no_signal")),
+    ("IdleMemoryKept", Layer::Segment, Ipc("large", "memory_is_taken_when_it_is_used_and_given_back_when_it_is_idle")),
+    ("IdleMemoryNotSought", Layer::Segment, Ipc("large", "one_size_gives_way_to_the_next")),
+    ("MarkKept", Layer::Segment, Unit("segment::huge::tests::idle_blocks_give_way_to_another_size")),
+    ("QueueLimitIgnored", Layer::Segment, Unit("segment::huge::tests::lack_is_waited_for_only_if_the_queue_can_end_it")),
+    ("VersionNotChecked", Layer::Segment, Unit("segment::tests::another_version_layout_or_length_is_refused_by_name")),
+    ("FingerprintNotChecked", Layer::Segment, Unit("segment::tests::another_version_layout_or_length_is_refused_by_name")),
+    ("LengthNotChecked", Layer::Segment, Unit("segment::tests::another_version_layout_or_length_is_refused_by_name")),
+    ("NextClassTaken", Layer::Segment, Unit("segment::layout::tests::a_message_goes_into_the_smallest_class_that_holds_it")),
+    ("BoardLineKept", Layer::Segment, Unit("segment::board::tests::a_line_is_cleared_for_the_next_worker")),
+    ("SweepNeverDue", Layer::Segment, Ipc("death", "who_waits_notices_a_death_by_itself")),
+    ("EveryPidfdErrorIsDeath", Layer::Os, Unit("os::liveness::tests::a_judge_that_may_open_no_descriptor_takes_nobody_for_dead")),
+    ("StartTimeIgnored", Layer::Os, Unit("os::liveness::tests::an_id_that_is_used_again_is_told_by_the_start_time")),
+    ("MappingIgnored", Layer::Os, Unit("os::liveness::tests::a_process_that_does_not_map_the_segment_runs_another_program")),
+    ("LocksAreShared", Layer::Os, Unit("os::locks::tests::a_byte_beyond_the_end_is_locked_by_one_description_until_it_is_closed")),
+    ("SizeNotSealed", Layer::Os, Unit("os::memory::tests::a_created_file_keeps_its_size_and_mode")),
+    ("MemoryNotCommitted", Layer::Os, Unit("os::memory::tests::a_file_holds_what_was_committed_and_not_given_back")),
+    ("GroupLimitIgnored", Layer::Os, Unit("os::supply::tests::the_tightest_group_of_the_hierarchy_counts")),
+    ("FutexIsPrivate", Layer::Os, Ipc("waiting", "no_wake_up_is_lost_in_a_queue_for_one_message")),
+    ("ForkNotNoticed", Layer::Os, Ipc("death", "a_forked_child_has_no_part_in_its_parents_queues")),
+    ("PollWithoutDeadline", Layer::Os, Unit("os::poll::tests::a_wait_lasts_until_its_deadline")),
+    ("EmptyDatagramIsTheEnd", Layer::Os, Unit("os::link::tests::an_empty_datagram_is_not_the_end")),
+    ("LeaderSignalledAlone", Layer::Os, Unit("os::child::tests::what_a_child_leaves_behind_is_ended_when_it_is_reaped")),
+    ("NoDeathSignal", Layer::Os, Unit("os::child::tests::a_child_ends_with_the_thread_that_has_started_it")),
+    ("NameOfOthersUsed", Layer::Os, Ipc("named", "a_queue_that_others_may_open_is_refused")),
+    ("SettleWithoutCollecting", Layer::Pool, Ipc("exactly_once", "a_result_that_nobody_has_received_yet_counts_when_its_worker_dies")),
+    ("LineEndedBeforeAnswer", Layer::Pool, Ipc("exactly_once", "a_worker_that_is_killed_before_its_answer_is_accepted_has_crashed_in_its_task")),
+    ("LineEndedBeforeAnswer", Layer::Pool, Storm(POOL)),
+    ("TicketAttemptKept", Layer::Pool, Storm(POOL)),
+    ("OneRetryLess", Layer::Pool, Storm(POOL)),
+    ("OneRetryLess", Layer::Pool, Ipc("pool_deaths", "p5_a_crashed_task_is_tried_again_as_often_as_the_policy_says")),
+    ("BackoffIgnored", Layer::Pool, Ipc("pool_deaths", "p5_a_crashed_task_is_not_tried_again_before_its_time")),
+    ("TicketAttemptKept", Layer::Pool, Ipc("pool_deaths", "p5_a_crashed_task_is_tried_again_as_often_as_the_policy_says")),
+    ("UnbegunForEver", Layer::Pool, Ipc("pool_deaths", "p5_a_task_that_nobody_can_decode_and_live_is_reported")),
+    ("BystanderCrashed", Layer::Pool, Neither("takes a worker that begins a task between the last look at its line and the kill")),
+    ("ChunkCrashesWhole", Layer::Pool, Ipc("pool_map", "p5_a_crash_inside_a_chunk_costs_only_its_own_task")),
+    ("DeadNotReplaced", Layer::Pool, Ipc("pool_deaths", "p5_each_way_to_die_is_reported_and_costs_only_its_own_task")),
+    ("TimeFromFirstTask", Layer::Pool, Ipc("pool_limits", "p7_the_time_in_the_queue_does_not_count")),
+    ("HardLimitIgnored", Layer::Pool, Ipc("pool_limits", "p7_a_task_that_sleeps_beyond_its_time_costs_only_itself")),
+    ("SoftLimitNotTold", Layer::Pool, Ipc("pool_limits", "p7_at_its_soft_limit_a_task_is_told_why_and_its_worker_lives")),
+    ("OwnLimitIgnored", Layer::Pool, Ipc("pool_limits", "p7_a_task_may_have_a_time_limit_of_its_own")),
+    ("ResultsNotDrained", Layer::Pool, Ipc("pool_ends", "p1_what_was_done_before_a_cancel_reaches_the_parent")),
+    ("DoubleOutcome", Layer::Pool, Ipc("pool_deaths", "p5_each_way_to_die_is_reported_and_costs_only_its_own_task")),
+    ("WindowIgnored", Layer::Pool, Ipc("pool_map", "nothing_is_taken_from_the_iterator_beyond_the_window")),
+    ("ChunkTailLost", Layer::Pool, Ipc("pool_map", "a_map_gives_the_outcomes_in_the_order_of_the_tasks")),
+    ("CancelNotTold", Layer::Pool, Ipc("pool", "p7_a_running_task_that_is_cancelled_is_told")),
+    ("CapacityIgnored", Layer::Pool, Ipc("pool", "a_task_that_has_no_room_comes_back")),
+    ("UnclaimedUnbounded", Layer::Pool, Ipc("pool", "outcomes_that_nobody_claims_are_bounded")),
+    ("DroppedHandleLosesOutcome", Layer::Pool, Ipc("pool", "a_dropped_handle_leaves_its_outcome_to_the_drain")),
+    ("NeverRecycled", Layer::Pool, Ipc("pool_limits", "p8_workers_are_replaced_after_so_many_tasks")),
+    ("NeverPressed", Layer::Pool, Ipc("pool_deaths", "p3_a_worker_that_ignores_sigterm_is_killed")),
+    ("MismatchWelcomed", Layer::Pool, Ipc("pool", "p11_a_worker_with_other_tasks_is_told_apart")),
+    ("LogsDropped", Layer::Pool, Ipc("pool_logs", "p15_what_a_worker_logs_reaches_the_parent")),
 ];
 
-/// Many hands, each with several messages.
+/// Many processes, each with several messages.
 const BUSY: &str = "--seconds 30 --senders 2 --receivers 1 --lessees 2 --kills-per-second 150";
 /// Half of all blocks are in use at any time.
 const FULL: &str = "--seconds 30 --senders 4 --receivers 1 --lessees 0 --kills-per-second 150 --size 64 --capacity 512";
+/// Slices of ten minutes: who is not woken sleeps on.
+const LONG: &str = "--seconds 3 --senders 3 --receivers 1 --lessees 1 --kills-per-second 3 --capacity 4 --slice-seconds 600";
+/// Workers of pools are killed, and their parents.
+const POOL: &str = "--pool --seconds 20 --workers 3 --kills-per-second 60";
 const SEED: &str = "20261121";
+/// A run with a mutant may take this long, and ten times as long as without one; then it hangs.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 fn main() -> ExitCode {
-    let wanted: BTreeSet<String> = env::args().skip(1).collect();
-    let known = |name: &String| MUTANTS.iter().any(|(mutant, _)| mutant == name);
-    if let Some(unknown) = wanted.iter().find(|name| !known(name)) {
-        eprintln!("no mutant {unknown}; they are in src/protocol/mutants.rs");
-        return ExitCode::from(2);
-    }
-    let tools = build();
-    let mut failed = 0;
-    let mut sound = BTreeSet::new();
-    for &(mutant, catcher) in MUTANTS {
-        if wanted.is_empty() || wanted.contains(mutant) {
-            let (line, as_expected) = try_one(&tools, mutant, catcher, &mut sound);
-            println!("{mutant}: {line}");
-            failed += u32::from(!as_expected);
+    let wanted = match wanted() {
+        Ok(wanted) => wanted,
+        Err(complaint) => {
+            eprintln!("mutants: {complaint}");
+            return ExitCode::from(2);
+        }
+    };
+    let programs = Programs::build(&wanted);
+    let mut sound = BTreeMap::new();
+    let (mut caught, mut failed) = (BTreeSet::new(), 0);
+    for (mutant, layer, catcher) in wanted {
+        let verdict = programs.try_one(mutant, catcher, &mut sound);
+        let layer = layer.name();
+        match verdict {
+            Ok(line) => {
+                caught.insert(mutant);
+                println!("{layer} {mutant}: {line}");
+            }
+            Err(line) => {
+                failed += 1;
+                println!("{layer} {mutant}: NOT AS EXPECTED: {line}");
+            }
         }
     }
-    println!("mutants: {failed} not as expected");
+    println!("mutants: {} as expected, {failed} runs not", caught.len());
     ExitCode::from(u8::from(failed > 0))
 }
 
-/// Where the tools are that have the mutants.
-fn build() -> PathBuf {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let target = root.join("target/mutants");
-    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let status = Command::new(cargo)
-        .current_dir(&root)
-        .args(["build", "--release", "-p", "ipc-tests"])
-        .args(["--bin", "stepkill", "--bin", "storm", "--target-dir"])
-        .arg(&target)
-        .env("RUSTFLAGS", "--cfg workring_mutants")
-        .status()
-        .expect("run cargo");
-    assert!(status.success(), "the tools could not be built");
-    target.join("release")
-}
-
-/// What came of it, and whether that is as it should be. `sound` has the runs that found nothing without a mutant.
-fn try_one(
-    tools: &Path,
-    mutant: &str,
-    catcher: Catcher,
-    sound: &mut BTreeSet<String>,
-) -> (String, bool) {
-    let (tool, arguments) = match catcher {
-        Stepkill(arguments) => ("stepkill", arguments),
-        Storm(arguments) => ("storm", arguments),
-        Neither(why) => return (format!("by neither: it {why}"), true),
-    };
-    let command = format!("{tool} {arguments}");
-    if !sound.contains(&command) {
-        let output = run(tools, tool, arguments, None);
-        if !output.status.success() {
-            return (
-                format!("{command} fails without it, too: {}", said(&output)),
-                false,
-            );
+/// The rows that the arguments ask for.
+fn wanted() -> Result<Vec<(&'static str, Layer, Catcher)>, String> {
+    let (mut names, mut layer) = (BTreeSet::new(), None);
+    let mut arguments = env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        if argument == "--layer" {
+            let name = arguments.next().unwrap_or_default();
+            let found = Layer::ALL.into_iter().find(|layer| layer.name() == name);
+            layer = Some(found.ok_or(format!(
+                "no layer {name:?}; there are protocol, queue, segment, os and pool"
+            ))?);
+        } else {
+            names.insert(argument);
         }
-        sound.insert(command.clone());
     }
-    let output = run(tools, tool, arguments, Some(mutant));
-    if output.status.success() {
-        return (format!("NOT caught by {command}"), false);
+    let known = |name: &&String| !MUTANTS.iter().any(|(mutant, ..)| mutant == name);
+    if let Some(unknown) = names.iter().find(known) {
+        return Err(format!("no mutant {unknown}; they are in src/mutants.rs"));
     }
-    let said = said(&output);
-    let mut lines = said.lines();
-    let violation = lines
-        .find(|line| is_violation(line))
-        .unwrap_or("it crashed");
-    let place = lines.find_map(|line| line.trim().strip_prefix("again: "));
-    let place = place.unwrap_or(arguments);
-    let violation: String = violation.chars().take(90).collect();
-    (format!("caught by {tool} {place}: {violation}"), true)
+    let rows = MUTANTS.iter().copied().filter(|&(mutant, of, _)| {
+        layer.is_none_or(|layer| layer == of) && (names.is_empty() || names.contains(mutant))
+    });
+    Ok(rows.collect())
 }
 
-fn run(tools: &Path, tool: &str, arguments: &str, mutant: Option<&str>) -> Output {
-    let mut command = Command::new(tools.join(tool));
-    command.args(arguments.split_whitespace());
-    command.args(["--seed", SEED]).stderr(Stdio::null());
-    command.env_remove("WORKRING_MUTANT");
-    if let Some(mutant) = mutant {
-        command.env("WORKRING_MUTANT", mutant);
+/// Where everything is that has the mutants.
+#[derive(Default)]
+struct Programs {
+    /// The test programs: that of the crate itself is `workring`.
+    tests: BTreeMap<String, PathBuf>,
+    /// The folder of the tools.
+    tools: PathBuf,
+}
+
+impl Programs {
+    /// Builds what these rows need.
+    fn build(wanted: &[(&str, Layer, Catcher)]) -> Self {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let target = root.join("target/mutants");
+        let mut programs = Self {
+            tools: target.join("release"),
+            ..Self::default()
+        };
+        let (mut units, mut files, mut tools) = (false, BTreeSet::new(), false);
+        for (_, _, catcher) in wanted {
+            match catcher {
+                Unit(_) => units = true,
+                Ipc(file, _) => _ = files.insert(*file),
+                Stepkill(_) | Storm(_) => tools = true,
+                Explorer | Neither(_) => {}
+            }
+        }
+        // At once: the crate is built once for both, with the same features.
+        if units || !files.is_empty() {
+            let mut arguments = vec!["test", "-p", "workring", "-p", "ipc-tests", "--no-run"];
+            if units {
+                arguments.push("--lib");
+            }
+            arguments.extend(files.iter().flat_map(|file| ["--test", file]));
+            let said = cargo(&root, &target, &arguments);
+            programs.note_tests(&said);
+        }
+        if tools {
+            let arguments = ["build", "--release", "-p", "ipc-tests"];
+            let tools = ["--bin", "stepkill", "--bin", "storm"];
+            cargo(&root, &target, &[&arguments[..], &tools].concat());
+        }
+        programs
     }
-    command.output().expect("run a tool")
+
+    /// Reads lines such as `Executable tests/death.rs (target/mutants/debug/deps/death-0123)`.
+    fn note_tests(&mut self, said: &str) {
+        for line in said.lines() {
+            let Some(rest) = line.trim().strip_prefix("Executable ") else {
+                continue;
+            };
+            let Some((_, program)) = rest.split_once(" (") else {
+                continue;
+            };
+            let program = program.trim_end_matches(')');
+            let file = program.rsplit('/').next().unwrap_or_default();
+            let name = file.rsplit_once('-').map_or(file, |(name, _)| name);
+            let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+            self.tests.insert(name.to_owned(), root.join(program));
+        }
+    }
+
+    fn command(&self, catcher: Catcher) -> Command {
+        let test = |file: &str, name: &str| {
+            let program = self.tests.get(file);
+            let mut command = Command::new(program.unwrap_or_else(|| panic!("no test {file}")));
+            command.args(["--exact", name, "--nocapture"]);
+            command
+        };
+        let tool = |name: &str, arguments: &str| {
+            let mut command = Command::new(self.tools.join(name));
+            command.args(arguments.split_whitespace());
+            command.args(["--seed", SEED]);
+            command
+        };
+        match catcher {
+            Unit(name) => test("workring", name),
+            Ipc(file, name) => test(file, name),
+            Stepkill(arguments) => tool("stepkill", arguments),
+            Storm(arguments) => tool("storm", arguments),
+            Explorer | Neither(_) => unreachable!("nothing is run for it"),
+        }
+    }
+
+    /// What came of it; an error if that is not as it should be. `sound` has the runs that found nothing without a
+    /// mutant, and how long they took.
+    fn try_one(
+        &self,
+        mutant: &str,
+        catcher: Catcher,
+        sound: &mut BTreeMap<Catcher, Duration>,
+    ) -> Result<String, String> {
+        match catcher {
+            Neither(why) => return Ok(format!("by none: it {why}")),
+            Explorer => return Ok("by the explorer's own tests, not run here".to_owned()),
+            _ => {}
+        }
+        let name = format!("{catcher:?}");
+        let usual = if let Some(&usual) = sound.get(&catcher) {
+            usual
+        } else {
+            let alone = run(self.command(catcher), None, 20 * PATIENCE);
+            if alone.end != End::Passed {
+                return Err(format!("{name} fails without it, too: {}", alone.said));
+            }
+            if matches!(catcher, Unit(_) | Ipc(..)) && !alone.said.contains(" 1 passed;") {
+                return Err(format!("{name} is no test: {}", alone.said));
+            }
+            sound.insert(catcher, alone.took);
+            alone.took
+        };
+        let with = run(self.command(catcher), Some(mutant), PATIENCE + 10 * usual);
+        match with.end {
+            End::Passed => Err(format!("not caught by {name}")),
+            End::Hung => Ok(format!("hangs in {name}")),
+            End::Failed => Ok(format!("caught by {name}: {}", reason(&with.said))),
+        }
+    }
 }
 
-fn said(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stdout).into_owned()
+/// Runs cargo, and gives what it says of the programs that it has built.
+fn cargo(root: &Path, target: &Path, arguments: &[&str]) -> String {
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let output = Command::new(cargo)
+        .current_dir(root)
+        .args(arguments)
+        .env("CARGO_TARGET_DIR", target)
+        .env("CARGO_PROFILE_DEV_DEBUG", "0")
+        .env("CARGO_TERM_COLOR", "never")
+        .env("RUSTFLAGS", "--cfg workring_mutants")
+        .stdout(Stdio::null())
+        .output()
+        .expect("run cargo");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{arguments:?}: {said}");
+    said
 }
 
-fn is_violation(line: &str) -> bool {
-    [
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    Passed,
+    Failed,
+    Hung,
+}
+
+struct Run {
+    end: End,
+    said: String,
+    took: Duration,
+}
+
+/// Runs a command to its end, or until `limit`, when it is killed with its process group.
+fn run(mut command: Command, mutant: Option<&str>, limit: Duration) -> Run {
+    let path = env::temp_dir().join(format!("workring-mutants-{}", std::process::id()));
+    let file = fs::File::create(&path).expect("a file");
+    command
+        .env_remove("WORKRING_MUTANT")
+        .envs(mutant.map(|mutant| ("WORKRING_MUTANT", mutant)))
+        .stdin(Stdio::null())
+        .stderr(file.try_clone().expect("another descriptor"))
+        .stdout(file)
+        .process_group(0);
+    let start = Instant::now();
+    let mut child = command.spawn().expect("start it");
+    let end = wait(&mut child, start + limit);
+    let took = start.elapsed();
+    let said = String::from_utf8_lossy(&fs::read(&path).unwrap_or_default()).into_owned();
+    let _ = fs::remove_file(&path);
+    Run { end, said, took }
+}
+
+fn wait(child: &mut Child, deadline: Instant) -> End {
+    loop {
+        match child.try_wait().expect("wait") {
+            Some(status) if status.success() => return End::Passed,
+            Some(_) => return End::Failed,
+            None if Instant::now() < deadline => {
+                // To leave the processor to it.
+                thread::sleep(Duration::from_millis(10));
+            }
+            None => {
+                let group = i32::try_from(child.id()).expect("a process id");
+                let group = ipc_tests::Pid::from_raw(group);
+                let _ = nix::sys::signal::killpg(group, ipc_tests::Signal::SIGKILL);
+                child.wait().expect("wait");
+                return End::Hung;
+            }
+        }
+    }
+}
+
+/// The first line that says what was wrong, and the place of a step.
+fn reason(said: &str) -> String {
+    let marks = [
         "Wedged: ",
         "WEDGED",
         "Lost: ",
         "Duplicated: ",
         "Leaked: ",
         "violation: ",
-    ]
-    .iter()
-    .any(|start| line.starts_with(start))
+    ];
+    let mut lines = said.lines();
+    let violation = said
+        .lines()
+        .find(|line| marks.iter().any(|mark| line.starts_with(mark)));
+    let after_panic = || {
+        let place = said.lines().find(|line| line.contains("panicked at "))?;
+        let next = said.lines().skip_while(|line| *line != place).nth(1);
+        Some(next.unwrap_or(place))
+    };
+    let line = violation.or_else(after_panic).unwrap_or("it crashed");
+    let place = lines.find_map(|line| line.trim().strip_prefix("again: "));
+    let line: String = line.chars().take(100).collect();
+    place.map_or(line.clone(), |place| format!("{place}: {line}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every mutant of the crate is in the table, and no other; each layer has some.
+    #[test]
+    fn the_table_has_every_mutant() {
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../src/mutants.rs");
+        let source = fs::read_to_string(source).expect("the mutants");
+        let (_, list) = source.split_once("\nmutants! {\n").expect("the list");
+        let (list, _) = list.split_once("\n}\n").expect("its end");
+        let declared: BTreeSet<&str> = list
+            .lines()
+            .map(str::trim)
+            .filter_map(|line| line.strip_suffix(','))
+            .filter(|name| name.chars().all(char::is_alphanumeric))
+            .collect();
+        let listed: BTreeSet<&str> = MUTANTS.iter().map(|&(mutant, ..)| mutant).collect();
+        assert_eq!(declared, listed);
+        for layer in Layer::ALL {
+            assert!(MUTANTS.iter().any(|&(_, of, _)| of == layer), "{layer:?}");
+        }
+    }
 }

@@ -100,7 +100,13 @@ fn campaign_from(mut arguments: impl Iterator<Item = String>) -> Result<Campaign
                 })?];
             }
             "--mode" => campaign.mode = Mode::named(&value)?,
-            "--sample" => campaign.sample = Some(number()?),
+            "--sample" => {
+                // A run that tries nothing finds nothing, and must not look like one that found all in order.
+                campaign.sample = match number()? {
+                    0 => return Err("--sample 0 tries nothing: give at least 1".to_owned()),
+                    sample => Some(sample),
+                };
+            }
             "--within" => campaign.within = number()?,
             "--seed" => campaign.seed = number()?,
             "--at" => {
@@ -114,5 +120,6 @@ fn campaign_from(mut arguments: impl Iterator<Item = String>) -> Result<Campaign
             }
         }
     }
+    campaign.check()?;
     Ok(campaign)
 }

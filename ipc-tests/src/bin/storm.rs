@@ -14,6 +14,9 @@
 //! | `books.rs`    | whether it adds up                                                   |
 //! | `pool.rs`     | `--pool`: the same over pools of workers                             |
 //!
+//! With `--slice-seconds 600` no slice hides that a wake is missing, and no process gives up a wait: who is not woken sleeps
+//! on, and the watchdog reports it.
+//!
 //! Whatever is random comes from the seed, which is printed; but what the kernel does meanwhile is not repeated.
 
 use crate::shape::Shape;

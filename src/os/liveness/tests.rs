@@ -218,3 +218,36 @@ fn a_judge_that_can_not_look_gives_no_verdict() {
     assert!(judge.verdict(BYTE, Some(scene.me), true).is_err());
     assert!(judge.verdict(BYTE, Some(scene.me), false).is_err());
 }
+
+/// K3. In a process of its own, for the limit is that of the whole process.
+#[test]
+fn a_judge_that_may_open_no_descriptor_takes_nobody_for_dead() {
+    const CHILD: &str = "WORKRING_TEST_NO_DESCRIPTOR";
+    if std::env::var_os(CHILD).is_none() {
+        let name = "os::liveness::tests::a_judge_that_may_open_no_descriptor_takes_nobody_for_dead";
+        let mut command = Command::new(std::env::current_exe().expect("this program"));
+        command.args(["--exact", name, "--nocapture"]);
+        let output = command.env(CHILD, "1").output().expect("this program");
+        assert!(output.status.success(), "{output:?}");
+        return;
+    }
+    let scene = Scene::new();
+    let alive = child("cat");
+    let identity = identity_of(&alive, &scene.me);
+    let _lock = scene.locked();
+    assert_eq!(
+        scene.judge().verdict(BYTE, Some(identity), false).ok(),
+        Some(Verdict::Alive)
+    );
+    let all = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let none = rustix::process::Rlimit {
+        current: Some(0),
+        ..all
+    };
+    let limit = |limit| rustix::process::setrlimit(rustix::process::Resource::Nofile, limit);
+    limit(none).expect("a lower limit");
+    let verdict = scene.judge().verdict(BYTE, Some(identity), false);
+    limit(all).expect("the limit as it was");
+    assert!(!matches!(verdict, Ok(Verdict::Dead)), "{verdict:?}");
+    end(alive);
+}

@@ -2,12 +2,12 @@
 
 use super::super::batch::{MOST, Marks, Tally};
 use super::super::blocks::{Block, BlockHeader, BlockIndex, State};
-use super::super::mutants::{Mutant, active};
 use super::super::peers::Row;
 use super::super::ring::Position;
 use super::super::{Corrupt, Words};
 use super::receive::{give, release};
 use super::{InHand, help, send};
+use crate::mutants::{Mutant, active};
 use crate::sync::{Ordering, fence};
 
 /// A block that holds several messages: how many, and their marks.
@@ -111,7 +111,11 @@ pub(crate) fn given_back<W: Words>(words: &W, index: BlockIndex, held: Block) ->
         }
         // Nonsense where the marks should be: a dead letter, lest it go round for ever.
         Err(_) => held.dead(),
-        Ok(None) => held.given_back(limit),
+        Ok(None) if active(Mutant::AttemptNotCounted) => held.returned(),
+        Ok(None) => match held.given_back(limit) {
+            dead if dead.is(State::Dead) && active(Mutant::DeadLetterDiscarded) => held.free(),
+            back => back,
+        },
     }
 }
 

@@ -17,7 +17,9 @@ pub(crate) fn close<W: Words>(words: &W) -> Result<bool, Corrupt> {
     let first = words.lifecycle().begin_close();
     seal(words)?;
     // Whoever wrote the sentinel: it may have been a process that died before it could wake anybody.
-    wake_everybody(words);
+    if !active(Mutant::CloseWakesNobody) {
+        wake_everybody(words);
+    }
     Ok(first)
 }
 
@@ -30,7 +32,9 @@ pub(crate) fn cancel<W: Words>(words: &W, me: Row) -> Result<u64, Corrupt> {
     fence_after_exchange();
     seal(words)?;
     let discarded = discard_all(words, me)?;
-    wake_everybody(words);
+    if !active(Mutant::CloseWakesNobody) {
+        wake_everybody(words);
+    }
     Ok(discarded)
 }
 

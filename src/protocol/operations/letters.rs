@@ -8,6 +8,7 @@ use super::super::ring::Position;
 use super::super::{Corrupt, Words};
 use super::send::wake_block_waiters;
 use super::{InHand, batch, blocks_in};
+use crate::mutants::{Mutant, active};
 use crate::sync::Ordering;
 
 /// Whether a block is a dead letter: once the queue has ended, a message that comes back is one too, for
@@ -24,10 +25,13 @@ pub(super) fn is_letter(life: Lifecycle, word: Block) -> bool {
 pub(super) fn bury<W: Words>(words: &W, me: Option<Row>) {
     let life = words.lifecycle().load();
     let letters = blocks_in(words, |word| is_letter(life, word));
-    let counted: Vec<_> = letters
+    let mut counted: Vec<_> = letters
         .into_iter()
         .map(|(_, index, word)| (index, word, batch::messages(words, index).left()))
         .collect();
+    if active(Mutant::NewestLetterEvicted) {
+        counted.reverse();
+    }
     let all: u64 = counted.iter().map(|&(.., count)| count).sum();
     let mut excess = all.saturating_sub(u64::from(words.limits().max_dead_letters));
     for (index, word, count) in counted {

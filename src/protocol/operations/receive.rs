@@ -55,7 +55,7 @@ fn take<W: Words>(
             words.prefetch_block(seen.block());
             if let Some(vacated) = word.take(seen, me) {
                 words.head().set(position.next());
-                if words.space().someone_sleeps() {
+                if words.space().someone_sleeps() && !active(Mutant::TakeWakesNobody) {
                     words.space().notify(|word| words.wake(word, 1));
                 }
                 let header = words.block(seen.block()).ok_or(Corrupt::NoSuchBlock)?;
@@ -322,7 +322,7 @@ pub(super) fn give<W: Words>(words: &W, held: &InHand, to: Block) -> Result<(), 
     if to.is(State::Dead) || words.lifecycle().load().has_ended() {
         bury(words, Some(held.word.row()));
     }
-    if words.items().someone_sleeps() {
+    if words.items().someone_sleeps() && !active(Mutant::ReturnWakesNobody) {
         words.items().notify(|word| words.wake(word, 1));
     }
     Ok(())
@@ -338,7 +338,10 @@ pub(super) fn release<W: Words>(words: &W, held: &InHand, to: Block) -> Result<(
     // A settled queue ends with the last release: receivers that wait for it look again. The exchange above
     // precedes this load, and whoever sets `closing` wakes everybody afterwards, so either we see the bit or
     // the look at the blocks that follows that wake sees our release.
-    if !words.lifecycle().load().is_open() && words.items().someone_sleeps() {
+    if !words.lifecycle().load().is_open()
+        && words.items().someone_sleeps()
+        && !active(Mutant::LastReleaseWakesNobody)
+    {
         words.items().notify(|word| words.wake(word, u32::MAX));
     }
     Ok(())

@@ -282,7 +282,11 @@ fn withdraw_what_was_not_sent<W: Words>(
         .offered
         .iter()
         .filter(|(index, _)| all && !is_sent(*index));
-    for &(index, word) in left.owned.iter().chain(unsent) {
+    let owned = left
+        .owned
+        .iter()
+        .filter(|_| !active(Mutant::RecoveryLeavesOwned));
+    for &(index, word) in owned.chain(unsent) {
         if dead.exchange(words, index, word, word.free())? {
             repairs.withdrawn += 1;
         }
@@ -314,7 +318,9 @@ fn leave<W: Words>(words: &W, dead: &Deceased) -> Result<(), Stop> {
     }
     // Likewise: the cancel may have come between the look for it and the return.
     discard_returned(words);
-    wake_everybody(words);
+    if !active(Mutant::RecoveryWakesNobody) {
+        wake_everybody(words);
+    }
     let row = words.row(dead.row).ok_or(Corrupt::NoSuchRow)?;
     row.vacate(dead.tenant)
         .map_or(Err(Stop::Overtaken), |_| Ok(()))

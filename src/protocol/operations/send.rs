@@ -198,7 +198,7 @@ pub(crate) fn publish<W: Words>(
         header.set_position(position);
         if word.fill(seen, offered.index) {
             words.tail().set(position.next());
-            if words.items().someone_sleeps() {
+            if words.items().someone_sleeps() && !active(Mutant::PublishWakesNobody) {
                 words.items().notify(|word| words.wake(word, 1));
             }
             return Ok(Publish::Accepted);
@@ -240,7 +240,8 @@ pub(super) fn look<W: Words>(words: &W, position: Position, seen: Slot) -> Resul
 /// Whether a message at `position` keeps within the capacity: the one `capacity` before it must be taken.
 #[inline(always)]
 fn has_room<W: Words>(words: &W, position: Position, room: &Hint) -> bool {
-    let Some(oldest) = position.minus(u64::from(words.limits().capacity)) else {
+    let more = u64::from(active(Mutant::CapacityPlusOne));
+    let Some(oldest) = position.minus(u64::from(words.limits().capacity) + more) else {
         return true;
     };
     oldest < room.get() || has_room_now(words, position, oldest, room)
@@ -311,7 +312,7 @@ pub(crate) fn withdraw_forgotten<W: Words>(words: &W, me: Row) -> u32 {
 /// After an exchange that made a block Free. All of them: they may wait for blocks of different sizes.
 #[inline(always)]
 pub(super) fn wake_block_waiters<W: Words>(words: &W) {
-    if words.blocks().someone_sleeps() {
+    if words.blocks().someone_sleeps() && !active(Mutant::FreeBlockWakesNobody) {
         words.blocks().notify(|word| words.wake(word, u32::MAX));
     }
 }

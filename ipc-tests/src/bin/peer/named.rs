@@ -116,6 +116,10 @@ fn cramped(io: &mut Io) {
         panic!("sent without room for it: {refused:?}");
     };
     assert_eq!(limit, MemoryLimit::FileSystem);
+    // Of the blocks that there was no memory for, none stays in hand.
+    let classes = rx.stats().blocks;
+    let in_use = classes.iter().map(|class| class.total - class.free);
+    assert_eq!(in_use.sum::<u64>(), 1, "{classes:?}");
     assert_eq!(rx.recv().expect("the first"), vec![7; 1 << 20]);
     drop((tx, rx));
     workring::remove_named(&name).expect("nobody has it");

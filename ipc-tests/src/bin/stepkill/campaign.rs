@@ -4,8 +4,8 @@ use crate::{
     carriers::Carriers,
     copies::Copies,
     operations::{OPERATIONS, Operation, RECOVERING},
-    queue::{Failure, Violation},
-    round::{Fate, Part, play, survey},
+    queue::{Failure, Queue, Violation},
+    round::{self, Death, Fate, Part, play},
     route::Survey,
     tracer::lay_out_alike,
 };
@@ -180,6 +180,25 @@ impl Campaign {
         }
     }
 
+    /// Refuses what could not be tried.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        if self.mode == Mode::Pairs && self.victims().is_empty() {
+            let names: Vec<_> = self.operations.iter().map(|one| one.name).collect();
+            return Err(format!(
+                "{} cannot be the first of a pair: it begins with a dead process already; \
+                 use an operation without one, or another mode",
+                names.join(", ")
+            ));
+        }
+        Ok(())
+    }
+
+    /// The operations that can be the first of a pair.
+    fn victims(&self) -> Vec<&'static Operation> {
+        let all = self.operations.iter().copied();
+        all.filter(|operation| operation.corpse.is_none()).collect()
+    }
+
     pub(crate) fn run(&self) -> ExitCode {
         println!("seed {}", self.seed);
         lay_out_alike();
@@ -191,6 +210,10 @@ impl Campaign {
         }
         let tally = warden.tally();
         println!("{tally}");
+        if tally.boundaries == 0 {
+            eprintln!("stepkill: no boundary was tried; the operation may be shorter than `--at`");
+            return ExitCode::from(2);
+        }
         ExitCode::from(u8::from(!tally.violations.is_empty()))
     }
 
@@ -206,7 +229,10 @@ impl Campaign {
             let start = Instant::now();
             let survey = match self.mode {
                 Mode::Kill | Mode::Copy => self.every_copy(operation, warden),
-                Mode::Stop | Mode::Pairs => survey(operation, self.within, |_, _, _| ()),
+                Mode::Stop | Mode::Pairs => self.survey(operation, warden, |_, _, _| ()),
+            };
+            let Some(survey) = survey else {
+                continue;
             };
             let steps = match (&self.at, self.mode) {
                 (_, Mode::Copy) => continue,
@@ -232,12 +258,33 @@ impl Campaign {
         }
     }
 
+    /// Goes once through an operation, while nobody is killed. `None`: that failed already, which is told.
+    fn survey(
+        &self,
+        operation: &'static Operation,
+        warden: &Warden,
+        look: impl FnMut(u64, &Queue, &Death),
+    ) -> Option<Survey> {
+        let (name, mode) = (operation.name, self.mode.name());
+        let label = format!("--op {name} --mode {mode}, the operation as a whole");
+        let mut survey = None;
+        warden.watch(
+            &label,
+            |_| (),
+            || {
+                survey = Some(round::survey(operation, self.within, look)?);
+                Ok(())
+            },
+        );
+        survey
+    }
+
     /// Goes once through an operation, and recovers a copy of each state that the queue has at a boundary.
-    fn every_copy(&self, operation: &'static Operation, warden: &Warden) -> Survey {
+    fn every_copy(&self, operation: &'static Operation, warden: &Warden) -> Option<Survey> {
         let start = Instant::now();
         let mut copies = Copies::default();
         let mut looked = 0;
-        let survey = survey(operation, self.within, |boundary, queue, death| {
+        let survey = self.survey(operation, warden, |boundary, queue, death| {
             if self.at.as_ref().is_some_and(|at| !at.contains(&boundary)) {
                 return;
             }
@@ -286,20 +333,20 @@ impl Campaign {
 
     /// The victim and the boundaries of both are drawn by lot.
     fn pairs(&self, rng: &mut Rng, warden: &Warden) {
-        let mut known: BTreeMap<&str, (Survey, Vec<u64>)> = BTreeMap::new();
+        let mut known: BTreeMap<&str, Option<(Survey, Vec<u64>)>> = BTreeMap::new();
         let mut draw = |operation: &'static Operation, at: Option<u64>, rng: &mut Rng| {
-            let (survey, boundaries) = known.entry(operation.name).or_insert_with(|| {
-                let survey = survey(operation, self.within, |_, _, _| ());
+            let surveyed = known.entry(operation.name).or_insert_with(|| {
+                let survey = self.survey(operation, warden, |_, _, _| ())?;
                 let boundaries = survey.boundaries();
-                (survey, boundaries)
+                Some((survey, boundaries))
             });
+            let (survey, boundaries) = surveyed.as_ref()?;
             let drawn = rng.choice(boundaries.iter()).copied().unwrap_or_default();
             let steps = at.unwrap_or(drawn);
             let route = survey.route(steps);
-            (steps, Part { operation, route })
+            Some((steps, Part { operation, route }))
         };
-        let mut victims = self.operations.clone();
-        victims.retain(|operation| operation.corpse.is_none());
+        let victims = self.victims();
         let pairs = match self.at {
             Some(_) => 1,
             None => self.sample.unwrap_or(PAIRS),
@@ -307,8 +354,11 @@ impl Campaign {
         let at = self.at.clone().unwrap_or_default();
         for _ in 0..pairs {
             let &victim = rng.choice(&victims).expect("an operation with a victim");
-            let (i, first) = draw(victim, at.first().copied(), rng);
-            let (j, second) = draw(&RECOVERING, at.get(1).copied(), rng);
+            let first = draw(victim, at.first().copied(), rng);
+            let second = draw(&RECOVERING, at.get(1).copied(), rng);
+            let (Some((i, first)), Some((j, second))) = (first, second) else {
+                continue;
+            };
             let label = self.label(victim, &[i, j]);
             warden.watch(&label, Tally::add_boundary, || {
                 play(&[first, second], Fate::Killed, &mut Carriers::default())

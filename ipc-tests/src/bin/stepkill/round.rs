@@ -103,22 +103,18 @@ pub(crate) fn survey(
     operation: &'static Operation,
     steps: u64,
     mut look: impl FnMut(u64, &Queue, &Death),
-) -> Survey {
+) -> Result<Survey, Failure> {
     let route = Route::on_foot(steps);
     let mut addresses = Vec::new();
-    let walked = Stage::set(&[Part { operation, route }]).and_then(|mut stage| {
-        let death = Death::expected(&stage);
-        let note = |queue: &Queue, address| {
-            look(addresses.len() as u64, queue, &death);
-            addresses.push(address);
-        };
-        stage.victim.walk(&mut stage.queue, route, note)?;
-        look(addresses.len() as u64, &stage.queue, &death);
-        Ok(())
-    });
-    // Told when it is played.
-    drop(walked);
-    Survey::new(addresses)
+    let mut stage = Stage::set(&[Part { operation, route }])?;
+    let death = Death::expected(&stage);
+    let note = |queue: &Queue, address| {
+        look(addresses.len() as u64, queue, &death);
+        addresses.push(address);
+    };
+    stage.victim.walk(&mut stage.queue, route, note)?;
+    look(addresses.len() as u64, &stage.queue, &death);
+    Ok(Survey::new(addresses))
 }
 
 /// The death of a victim in its operation, which is real only in copies of the queue.

@@ -12,11 +12,14 @@
 //! B3. The queue has accepted, by its own count, as many messages as are found or named: an uncertain one that it
 //!     has accepted and lost would be missing. The count is of packs right after a sender was killed that had one in
 //!     hand, so each may make it one batch less one too high.
+//! B5. A message that is in no place is lost, unless the queue says that it has dropped a dead letter for want of room, and
+//!     this one can have been it. (It is made so that it has room for more than there should be.)
 //! B4. With a single receiver, messages of one sender are first received in their order. Only one that was taken and
 //!     not yet noted when a receiver was killed may come later, or one pack of them.
 
 use crate::{
     message::{Deed, Id, Life, Note},
+    parent::ATTEMPTS,
     shape::Shape,
 };
 use std::{
@@ -47,7 +50,12 @@ struct Account {
     sent: Sent,
     /// Its sender noted the attempt after the queue was closed.
     too_late: bool,
-    was_handed_out: bool,
+    /// How often it was handed out, as far as is noted.
+    hand_outs: u64,
+    /// How many receivers and lessees had been killed when it was sent: each later one may have had it unnoted.
+    killed_before: u64,
+    /// It may have come back after the end, when that makes it a dead letter at once.
+    came_back_late: bool,
     holder: Option<Life>,
     /// Its holder is about to acknowledge it.
     settling: bool,
@@ -84,9 +92,10 @@ impl Books {
         let Note { deed, life, id } = note;
         match deed {
             Deed::Sending => {
-                let too_late = self.closed;
+                let (too_late, killed_before) = (self.closed, self.killed_consumers);
                 let account = self.account(id);
                 (account.sent, account.too_late) = (Sent::Sending, too_late);
+                account.killed_before = killed_before;
             }
             Deed::Accepted => self.accepted(id),
             Deed::Refused => self.account(id).sent = Sent::Refused,
@@ -97,7 +106,12 @@ impl Books {
             }
             Deed::Settling => self.account(id).settling = true,
             Deed::Settled => self.place(life, id, Place::Acknowledged),
-            Deed::Returning => self.account(id).holder = None,
+            Deed::Returning => {
+                let closed = self.closed;
+                let account = self.account(id);
+                account.holder = None;
+                account.came_back_late |= closed;
+            }
             Deed::Drained => {
                 self.hand_out(life, id);
                 self.place(life, id, Place::Drained);
@@ -154,10 +168,10 @@ impl Books {
             Some(holder) if account.settling => self.doubt(holder),
             _ => {}
         }
-        if !account.was_handed_out {
+        if account.hand_outs == 0 {
             self.note_order(id);
         }
-        account.was_handed_out = true;
+        account.hand_outs += 1;
         (account.holder, account.settling) = (Some(to), false);
         *self.account(id) = account;
     }
@@ -197,14 +211,18 @@ impl Books {
         for (id, account) in std::mem::take(&mut self.accounts) {
             let found = self.settle(id, account, &mut totals);
             if !found && account.sent == Sent::Accepted {
-                lost.push(format!("{id:?} is lost: {account:?}"));
+                let may_be_letter = self.may_be_letter(account);
+                lost.push((format!("{id:?} is lost: {account:?}"), may_be_letter));
             }
         }
-        // Whatever the queue itself says that it has dropped can't be told by name.
+        // The queue drops letters only when there are too many. It does not say which: any that can have been one.
+        let (possible, mut lost): (Vec<_>, Vec<_>) = lost
+            .into_iter()
+            .partition(|(_, may_be_letter)| *may_be_letter);
         let dropped = usize::try_from(said.dropped_letters).unwrap_or(usize::MAX);
-        let unnamed = lost.len().min(dropped);
-        lost.drain(..unnamed);
-        totals.dead_letters += unnamed as u64;
+        totals.dead_letters += possible.len().min(dropped) as u64;
+        lost.extend(possible.into_iter().skip(dropped));
+        let lost: Vec<String> = lost.into_iter().map(|(line, _)| line).collect();
         totals.lost = lost.len() as u64;
         totals.duplicated = self.duplicated.len() as u64;
         totals.uncertain = self.doubts.values().sum();
@@ -218,6 +236,16 @@ impl Books {
         }
         totals.violations = [self.wrong, self.duplicated, lost].concat();
         totals
+    }
+
+    /// Whether a message that is nowhere can have been a dead letter: it has come back often enough, or after the end.
+    fn may_be_letter(&self, account: Account) -> bool {
+        let holder_died = account
+            .holder
+            .is_some_and(|holder| self.killed.contains(&holder));
+        let unnoted = self.killed_consumers - account.killed_before;
+        let is_spent = account.hand_outs + unnoted >= u64::from(ATTEMPTS);
+        is_spent || account.came_back_late || self.closed && holder_died
     }
 
     /// Where a message is at the end. False: nowhere.
@@ -424,6 +452,39 @@ mod tests {
         let totals = balance(1, &sent(0));
         assert_eq!(totals.lost, 1);
         assert!(only_violation(&totals).contains("is lost"));
+    }
+
+    /// Each dropped letter excuses one message, and only one that can have been a letter.
+    #[test]
+    fn dropped_letters_excuse_only_what_can_have_been_a_letter() {
+        let lost = |notes: &[(Deed, Life, Id)], dropped| {
+            let mut books = Books::default();
+            for &(deed, life, id) in notes {
+                books.enter(Note { deed, life, id });
+            }
+            let said = Said {
+                accepted: totals_accepted(notes),
+                dropped_letters: dropped,
+                leaked: 0,
+            };
+            books.balance(0, said, &Shape::default()).lost
+        };
+        assert_eq!(lost(&sent(0), 5), 1, "it was never handed out");
+        let handed_out = |times: u32| {
+            let once = [(Deed::Leased, ONE, id(0)), (Deed::Returning, ONE, id(0))];
+            [sent(0), once.repeat(times as usize)].concat()
+        };
+        assert_eq!(lost(&handed_out(ATTEMPTS - 1), 5), 1, "not often enough");
+        assert_eq!(lost(&handed_out(ATTEMPTS), 5), 0);
+        assert_eq!(lost(&handed_out(ATTEMPTS), 0), 1, "nothing was dropped");
+        let mut late = [sent(0), sent(1)].concat();
+        late.push((Deed::Closed, Life::PARENT, Id::NONE));
+        for number in [0, 1] {
+            late.push((Deed::Leased, ONE, id(number)));
+            late.push((Deed::Returning, ONE, id(number)));
+        }
+        assert_eq!(lost(&late, 1), 1, "one letter is one message");
+        assert_eq!(lost(&late, 2), 0);
     }
 
     #[test]

@@ -60,6 +60,8 @@ pub(crate) struct Orders<'a> {
     pub(crate) batch: usize,
     /// How long it rests now and then, at the most, in microseconds; 0: never.
     pub(crate) rest: u64,
+    /// Waits as long as it takes, always.
+    pub(crate) patient: bool,
     pub(crate) seed: u64,
     pub(crate) scratch: &'a Path,
 }
@@ -72,6 +74,7 @@ impl Orders<'_> {
             self.size.to_string(),
             self.batch.to_string(),
             self.rest.to_string(),
+            self.patient.to_string(),
             self.seed.to_string(),
             self.scratch.display().to_string(),
         ]
@@ -80,7 +83,7 @@ impl Orders<'_> {
 
 /// Plays the role that the arguments name; false if they name none.
 pub(crate) fn play(arguments: &[String]) -> bool {
-    let [name, life, size, batch, rest, seed, scratch] = arguments else {
+    let [name, life, size, batch, rest, patient, seed, scratch] = arguments else {
         return false;
     };
     let Some(role) = Role::ALL.into_iter().find(|role| role.name() == name) else {
@@ -103,6 +106,7 @@ pub(crate) fn play(arguments: &[String]) -> bool {
         batch: batch.parse().expect("a number"),
         sent: 0,
         rest: rest.parse().expect("microseconds"),
+        patient: patient.parse().expect("true or false"),
         scratch,
     };
     match role {
@@ -122,6 +126,7 @@ struct Child {
     /// How many messages it has begun to send.
     sent: u32,
     rest: u64,
+    patient: bool,
     scratch: PathBuf,
 }
 
@@ -198,7 +203,7 @@ impl Child {
         queue: &Outgoing,
         messages: Vec<Message>,
     ) -> (usize, Outcome<()>) {
-        match self.rng.u8(0..3) {
+        match self.way(3) {
             0 => match queue.try_send_many(messages) {
                 Ok(count) => (count, Outcome::Done(())),
                 Err(error) => (error.accepted, not_sent_at_once(&error.error)),
@@ -214,8 +219,17 @@ impl Child {
         }
     }
 
+    /// One of so many ways to do something, of which the last waits as long as it takes.
+    fn way(&mut self, ways: u8) -> u8 {
+        if self.patient {
+            ways - 1
+        } else {
+            self.rng.u8(0..ways)
+        }
+    }
+
     fn send_somehow(&mut self, queue: &Outgoing, message: Message) -> Outcome<()> {
-        match self.rng.u8(0..4) {
+        match self.way(4) {
             0 => match queue.try_send(message) {
                 Ok(()) => Outcome::Done(()),
                 Err(error) => not_sent_at_once(&error),
@@ -253,7 +267,7 @@ impl Child {
     }
 
     fn receive_one(&mut self, queue: &Incoming) -> Outcome<Message> {
-        match self.rng.u8(0..3) {
+        match self.way(3) {
             0 => tried(queue.try_recv()),
             1 => timed(queue.recv_timeout(SHORT)),
             _ => waited(queue.recv()),
@@ -262,7 +276,7 @@ impl Child {
 
     fn receive_many(&mut self, queue: &Incoming, into: &mut Vec<Message>) -> Outcome<()> {
         let most = self.rng.usize(1..=self.batch);
-        let outcome = match self.rng.u8(0..3) {
+        let outcome = match self.way(3) {
             0 => tried(queue.try_recv_many(into, most)),
             1 => timed(queue.recv_many_timeout(into, most, SHORT)),
             _ => waited(queue.recv_many(into, most)),
@@ -290,7 +304,11 @@ impl Child {
     }
 
     fn lease_somehow(&mut self, queue: &Incoming, may_wait: bool) -> Outcome<Held> {
-        let way = self.rng.u8(if may_wait { 0..5 } else { 0..2 });
+        let way = match (may_wait, self.patient) {
+            (false, _) => self.rng.u8(0..2),
+            (true, false) => self.rng.u8(0..5),
+            (true, true) => self.rng.u8(3..5),
+        };
         let outcome = match way {
             0 => return tried(queue.try_lease()).map(Held::Message),
             1 => tried(queue.try_lease_bytes()),

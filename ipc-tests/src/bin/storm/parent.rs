@@ -36,8 +36,10 @@ use workring::{Handoff, HandoffError, Options, Raw, RecvTimeoutError, Stats, Try
 const LONGEST: Duration = Duration::from_secs(1);
 /// For a gale and its end. Generous: somebody who measures may stop everything for a minute.
 const LIMIT: Duration = Duration::from_mins(5);
+/// The same where the slice is longer than that: then it is a wake that is missing.
+const LONG_SLICE_LIMIT: Duration = Duration::from_mins(1);
 /// A message that came back so often is a dead letter.
-const ATTEMPTS: u32 = 15;
+pub(crate) const ATTEMPTS: u32 = 15;
 /// How long a child stays stopped, at the most, in milliseconds.
 const LONGEST_STOP: u64 = 40;
 /// How far kills may lag behind their times and still catch up.
@@ -56,7 +58,8 @@ pub(crate) fn storm(shape: &Shape) -> Totals {
             break;
         }
         let seed = shape.seed.wrapping_add(number);
-        guarded(LIMIT, || {
+        let limit = shape.slice_seconds.map_or(LIMIT, |_| LONG_SLICE_LIMIT);
+        guarded(limit, || {
             totals.add(Gale::new(shape, seed).blow(left.min(LONGEST)));
         });
         totals.seed = seed;
@@ -111,15 +114,19 @@ impl<'a> Gale<'a> {
         let mut rng = Rng::with_seed(seed);
         let scratch = Scratch::new().expect("a directory");
         let ledger = Ledger::create(scratch.path(), LEDGER).expect("a ledger");
-        let slice = Duration::from_millis(rng.u64(1..=10));
+        let short_slice = Duration::from_millis(rng.u64(1..=10));
+        let slice = shape.slice_seconds.map_or(short_slice, Duration::from_secs);
         // Waits that sleep at once are woken up; others mostly are not asleep yet.
         let spin = Duration::from_micros(*rng.choice(&[0, 0, 50]).expect("one of them"));
         let options = Options::new(shape.capacity)
             .attempts(ATTEMPTS)
             .max_message_len(shape.size.max(1 << 16))
             .settled(rng.bool())
-            .slice(slice)
+            // A dead letter that the queue drops could not be told from a message that it has lost.
+            .letters_give_way(false)
+            .max_dead_letters(shape.capacity.max(128))
             .spin(spin);
+        let options = workring::trials::with_slice(options, slice);
         let (sender, receiver) = options.channel_with::<Message, Raw>().expect("a queue");
         let rest = *rng.choice(&[0, 500, 1_000]).expect("one of them");
         Self {
@@ -164,10 +171,13 @@ impl<'a> Gale<'a> {
         let endings = [
             Ending::Drained,
             Ending::Abandoned,
-            Ending::Killed,
             Ending::KilledAndReported,
+            // Somebody has to find the dead, which takes a slice.
+            Ending::Killed,
         ];
-        (longest, *self.rng.choice(&endings).expect("one of them"))
+        let count = endings.len() - usize::from(self.shape.slice_seconds.is_some());
+        let possible = endings.iter().take(count);
+        (longest, *self.rng.choice(possible).expect("one of them"))
     }
 
     /// Starts a child. None is started once the queue is closed.
@@ -189,6 +199,7 @@ impl<'a> Gale<'a> {
             size: self.shape.size,
             batch: self.shape.batch,
             rest: self.rest,
+            patient: self.shape.slice_seconds.is_some(),
             seed: self.rng.u64(..),
             scratch: self.scratch.path(),
         };
@@ -273,7 +284,7 @@ impl<'a> Gale<'a> {
 
     /// Says of half of the dead, on average, that they are dead.
     fn report_some(&mut self) {
-        if self.rng.bool() {
+        if self.rng.bool() || self.shape.slice_seconds.is_some() {
             self.report();
         } else {
             self.unreported.clear();

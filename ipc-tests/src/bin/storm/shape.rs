@@ -7,7 +7,8 @@ use std::{
 };
 
 pub(crate) const USAGE: &str = "storm --seconds N --senders N --receivers N --lessees N --kills-per-second N \
-    [--stops-per-second N] [--size BYTES|large] [--batch N] [--capacity N] [--close-at SECONDS] [--seed N]";
+    [--stops-per-second N] [--size BYTES|large] [--batch N] [--capacity N] [--close-at SECONDS] \
+    [--slice-seconds N] [--seed N]";
 
 /// Such messages are in memory that comes and goes: more than 64 KiB.
 const LARGE: usize = 600_000;
@@ -31,6 +32,9 @@ pub(crate) struct Shape {
     pub(crate) capacity: usize,
     /// When each queue is closed, in the middle of everything; `None`: when nobody is killed any more.
     pub(crate) close_at: Option<f64>,
+    /// The slice of each queue. Then all waits are without a limit and all deaths are reported, so that nothing but a wake
+    /// ends a sleep: one that is missing is a hang. `None`: a slice of some milliseconds, which hides that.
+    pub(crate) slice_seconds: Option<u64>,
     pub(crate) seed: u64,
 }
 
@@ -47,6 +51,7 @@ impl Default for Shape {
             batch: 1,
             capacity: 64,
             close_at: None,
+            slice_seconds: None,
             seed: fastrand::u64(..),
         }
     }
@@ -79,6 +84,7 @@ impl Shape {
             "--size" => self.size = read(name, value)?,
             "--capacity" => self.capacity = read(name, value)?,
             "--close-at" => self.close_at = Some(read(name, value)?),
+            "--slice-seconds" => self.slice_seconds = Some(read(name, value)?),
             "--seed" => self.seed = read(name, value)?,
             _ => return Err(format!("there is no {name}")),
         }
@@ -94,6 +100,12 @@ impl Shape {
             .any(|time| !(0.0..1e6).contains(time))
         {
             return Err("times and rates are from 0 to a million".to_owned());
+        }
+        if self
+            .slice_seconds
+            .is_some_and(|seconds| !(1..=3_600).contains(&seconds))
+        {
+            return Err("a slice takes from a second to an hour".to_owned());
         }
         if self.batch == 0 {
             return Err("a batch has a message at least".to_owned());
@@ -137,10 +149,13 @@ impl Display for Shape {
             self.capacity,
             self.seed
         )?;
-        match self.close_at {
-            Some(seconds) => write!(f, " --close-at {seconds}"),
-            None => Ok(()),
+        if let Some(seconds) = self.close_at {
+            write!(f, " --close-at {seconds}")?;
         }
+        if let Some(seconds) = self.slice_seconds {
+            write!(f, " --slice-seconds {seconds}")?;
+        }
+        Ok(())
     }
 }
 
@@ -155,7 +170,7 @@ mod tests {
 
     #[test]
     fn a_shape_that_was_printed_is_read_again() {
-        for close in ["", "--close-at 0.25"] {
+        for close in ["", "--close-at 0.25", "--slice-seconds 600"] {
             let text = format!(
                 "--seconds 1.5 --senders 3 --receivers 0 --stops-per-second 2 --batch 9 --seed 7 {close}"
             );
@@ -173,6 +188,7 @@ mod tests {
             "--senders two",
             "--senders 0",
             "--batch 0",
+            "--slice-seconds 0",
             "--size small",
             "--receivers 0 --lessees 0",
             "--speed 3",

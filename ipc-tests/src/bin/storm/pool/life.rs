@@ -3,10 +3,14 @@
 
 use super::{
     Shape, Totals,
-    books::{Books, Numbers},
+    books::{About, Books, Kind, LEDGER, Numbers},
     parent::{CANCEL, DRAIN, END, Orders, REPORT, STILLBORN},
 };
-use ipc_tests::{Pid, Signal, ledger::Scratch, rounds::Rng};
+use ipc_tests::{
+    Pid, Signal,
+    ledger::{Ledger, Scratch},
+    rounds::Rng,
+};
 use nix::sys::signal::kill;
 use std::{
     env,
@@ -39,6 +43,7 @@ struct Life<'a> {
     shape: &'a Shape,
     rng: Rng,
     scratch: Scratch,
+    ledger: Ledger,
     parent: Child,
     retries: u32,
     kills: u64,
@@ -84,6 +89,7 @@ impl<'a> Life<'a> {
         Self {
             shape,
             rng,
+            ledger: Ledger::create(scratch.path(), LEDGER).expect("the ledger"),
             scratch,
             parent,
             retries,
@@ -109,6 +115,12 @@ impl<'a> Life<'a> {
             }
             let workers = self.processes(true);
             if let Some(&victim) = self.rng.choice(&workers) {
+                // Before it is killed, so that whatever comes of that is noted later.
+                let about = About {
+                    pid: victim.as_raw().unsigned_abs(),
+                    ..About::default()
+                };
+                self.ledger.note(Kind::Killing as u8, about.number());
                 // An error: it has ended meanwhile.
                 self.kills += u64::from(kill(victim, Signal::SIGKILL).is_ok());
             }
@@ -178,7 +190,12 @@ impl<'a> Life<'a> {
                 .violations
                 .push("a parent ended without a report".to_owned());
         }
-        Books::read(self.scratch.path()).close(self.retries, numbers, &mut totals);
+        Books::read(self.scratch.path()).close(
+            self.shape.workers,
+            self.retries,
+            numbers,
+            &mut totals,
+        );
         totals
     }
 }

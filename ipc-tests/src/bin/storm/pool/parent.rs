@@ -1,6 +1,6 @@
 //! What a parent does that is killed, and what its workers do: each notes it in the ledger.
 
-use super::books::{Kind, LEDGER};
+use super::books::{About, Kind, LEDGER};
 use ipc_tests::{ledger::Ledger, rounds::Rng};
 use serde::{Deserialize, Serialize};
 use std::{
@@ -46,10 +46,14 @@ impl Task for Work {
         // The same in each task of a worker.
         static OPEN: OnceLock<Ledger> = OnceLock::new();
         let ledger = OPEN.get_or_init(|| ledger(&self.scratch));
-        let number = context.id().get();
-        ledger.note(Kind::Begun as u8, number);
+        let about = About {
+            task: context.id().get(),
+            attempt: context.attempt(),
+            pid: std::process::id(),
+        };
+        ledger.note(Kind::Begun as u8, about.number());
         (0..self.spins).for_each(|_| std::hint::spin_loop());
-        ledger.note(Kind::Done as u8, number);
+        ledger.note(Kind::Done as u8, about.number());
         Ok(())
     }
 }
@@ -147,8 +151,13 @@ impl<'a> Parent<'a> {
         }
     }
 
-    fn note(&self, kind: Kind, number: u64) {
-        self.ledger.note(kind as u8, number);
+    fn note(&self, kind: Kind, task: u64, attempt: u32) {
+        let about = About {
+            task,
+            attempt,
+            pid: 0,
+        };
+        self.ledger.note(kind as u8, about.number());
     }
 
     fn live(mut self) {
@@ -162,7 +171,7 @@ impl<'a> Parent<'a> {
             let report = this.pool.shutdown(how, LONG).expect("this is no fork");
             this.is_over.store(true, Ordering::SeqCst);
             println!(
-                "{REPORT} {} {} {} {} {} {} {} {} {}",
+                "{REPORT} {} {} {} {} {} {} {} {} {} {}",
                 report.submitted,
                 report.completed,
                 report.failed,
@@ -171,7 +180,8 @@ impl<'a> Parent<'a> {
                 report.lost,
                 report.started,
                 report.died,
-                report.killed
+                report.killed,
+                report.retried
             );
         });
     }
@@ -197,7 +207,7 @@ impl<'a> Parent<'a> {
             } else {
                 self.pool.submit(work).expect("the pool is open")
             };
-            self.note(Kind::Accepted, handle.id().get());
+            self.note(Kind::Accepted, handle.id().get(), 0);
             if rng.u8(0..16) == 0 {
                 handle.cancel();
             }
@@ -228,6 +238,6 @@ impl<'a> Parent<'a> {
             Err(TaskError::Cancelled) => Kind::Cancelled,
             Err(other) => panic!("{outcome:?}, {} retries: {other}", self.retries),
         };
-        self.note(kind, outcome.id.get());
+        self.note(kind, outcome.id.get(), outcome.attempts);
     }
 }
