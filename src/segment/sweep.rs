@@ -8,6 +8,7 @@
 //! Nothing else starts a recovery, and no lapse of time is ever taken for a death.
 
 use super::Segment;
+use crate::announce::{Importance, say};
 use crate::mutants::{Mutant, active};
 use crate::os::clock;
 use crate::os::liveness::{Judge, Verdict};
@@ -183,7 +184,8 @@ impl Segment {
         let (row, me) = self.lookout.me.get()?;
         let judge = Judge::new(&self.file, self.file_id, me);
         if judge.is_none() && !self.lookout.lost.swap(true, Ordering::Relaxed) {
-            alarm(*row, me.process_id());
+            let (row, process_id) = (*row, me.process_id());
+            soon(move || alarm(row, process_id));
         }
         judge
     }
@@ -220,7 +222,8 @@ impl Segment {
             Ok(Verdict::Unlocked) => {
                 let (number, incarnation) = (row.get(), tenant.incarnation().get());
                 if self.lookout.alarms.lock().insert((number, incarnation)) {
-                    alarm(row, word.process_id());
+                    let process_id = word.process_id();
+                    soon(move || alarm(row, process_id));
                 }
             }
             // Whoever can't be judged now is judged again in the next sweep.
@@ -239,7 +242,8 @@ impl Segment {
                 .recovered
                 .fetch_add(1, Ordering::Relaxed);
             word.note_death(process_id, clock::wall());
-            report(row, process_id, dead.tenant(), &repairs);
+            let tenant = dead.tenant();
+            soon(move || report(row, process_id, tenant, &repairs));
         }
     }
 
@@ -261,6 +265,11 @@ fn identity_in(word: &PeerRow, tenant: Tenant) -> Option<Identity> {
         pid_namespace,
         time_namespace,
     })
+}
+
+/// Calls the subscriber, where this thread's events go: see [`crate::announce`].
+fn soon(tell: impl FnOnce() + Send + 'static) {
+    say(Importance::Life, Box::new(tell));
 }
 
 #[cfg(feature = "tracing")]
