@@ -70,6 +70,8 @@
 //! The ring is kin to Dmitry Vyukov's bounded queue, turned round so that no step leaves others waiting; the
 //! event count that processes sleep on goes back to Reed and Kanodia (1979). Each file names its sources.
 
+#[cfg(not(loom))]
+mod announce;
 mod codec;
 mod error;
 #[cfg(not(loom))]

@@ -10,7 +10,14 @@ use ipc_tests::{
     guarded,
 };
 use parking_lot::{Condvar, Mutex};
-use std::{collections::BTreeMap, fmt::Debug, os::unix::process::ExitStatusExt, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fmt::Debug,
+    os::unix::process::ExitStatusExt,
+    sync::{Arc, OnceLock, mpsc},
+    thread,
+    time::Duration,
+};
 use tracing::{
     Event, Level, Metadata, Subscriber,
     field::{Field, Visit},
@@ -43,6 +50,27 @@ impl Said {
 struct Log {
     all: Mutex<Vec<Said>>,
     news: Condvar,
+}
+
+/// What the subscriber does besides, in place of having heard an event.
+type Mood = Arc<dyn Fn() + Send + Sync>;
+
+static MOOD: Mutex<Option<Mood>> = Mutex::new(None);
+
+/// Until it is dropped, the subscriber is in this mood.
+struct Moody;
+
+impl Moody {
+    fn new(mood: impl Fn() + Send + Sync + 'static) -> Self {
+        *MOOD.lock() = Some(Arc::new(mood));
+        Self
+    }
+}
+
+impl Drop for Moody {
+    fn drop(&mut self) {
+        *MOOD.lock() = None;
+    }
 }
 
 static LOG: Log = Log {
@@ -92,6 +120,14 @@ impl Subscriber for Listener {
     }
 
     fn event(&self, event: &Event<'_>) {
+        // Not on a caller's own thread, which calls it for what it finds itself.
+        let is_pools = thread::current()
+            .name()
+            .is_some_and(|name| name.starts_with("workring-"));
+        let mood = MOOD.lock().clone();
+        if let Some(mood) = mood.filter(|_| is_pools) {
+            mood();
+        }
         let mut fields = BTreeMap::new();
         event.record(&mut Fields(&mut fields));
         LOG.all.lock().push(Said {
@@ -338,5 +374,70 @@ fn p14_what_a_parent_says_that_makes_no_sense_is_logged_and_skipped() {
         assert_eq!(said.len(), nonsense.len());
         assert_eq!(run(&pool, Deed::Pid), pid);
         close(&pool);
+    });
+}
+
+/// `println!` to a closed pipe is enough to make a subscriber panic.
+#[test]
+fn a_subscriber_that_panics_costs_no_task_and_no_worker() {
+    guarded(LIMIT, || {
+        let _log = Log::begin();
+        let pool = one_worker();
+        let moody = Moody::new(|| panic!("failed printing to stdout"));
+        for number in 0..3 {
+            let crashed = pool.submit(Deed::Abort).expect("open").wait();
+            assert!(
+                matches!(crashed, Err(TaskError::Crashed { .. })),
+                "{crashed:?}"
+            );
+            assert_eq!(run(&pool, Deed::Echo(number)), number);
+            run(&pool, Deed::Log("heard by nobody".to_owned()));
+            drop(pool.submit(Deed::Echo(1)).expect("open"));
+            assert_eq!(pool.drain().count(), 1);
+        }
+        let report = pool.shutdown(Shutdown::Drain, LIMIT).expect("here");
+        assert!(report.is_balanced(), "{report}");
+        assert_eq!((report.submitted, report.lost, report.died), (12, 3, 3));
+        // Nor does it make the drop of a pool panic.
+        drop(one_worker());
+        drop(moody);
+    });
+}
+
+/// The subscriber waits for the test from the first death on. Limits, deaths, cancellation and the end go on.
+#[test]
+fn a_subscriber_that_never_returns_holds_up_no_limit_and_no_death() {
+    guarded(LIMIT, || {
+        let _log = Log::begin();
+        let soon = Duration::from_millis(100);
+        let pool = Pool::builder().program(DEEDS).workers(1).time_limit(soon);
+        let pool = pool.grace(soon).start().expect("a pool");
+        let open = Arc::new(OnceLock::new());
+        let (arrive, arrived) = mpsc::channel();
+        let opened = Arc::clone(&open);
+        let moody = Moody::new(move || {
+            let _ = arrive.send(());
+            opened.wait();
+        });
+        let crash = || {
+            let crashed = pool.submit(Deed::Abort).expect("open").wait();
+            assert!(
+                matches!(crashed, Err(TaskError::Crashed { .. })),
+                "{crashed:?}"
+            );
+        };
+        crash();
+        arrived.recv().expect("it is told of the death");
+        crash();
+        let late = pool.submit(Deed::UntilCancelled).expect("open").wait();
+        assert!(matches!(late, Err(TaskError::TimedOut)), "{late:?}");
+        assert_eq!(run(&pool, Deed::Echo(3)), 3);
+        // It does not wait for the subscriber for longer than the grace time.
+        let report = pool.shutdown(Shutdown::Drain, LIMIT).expect("here");
+        assert!(report.is_balanced(), "{report}");
+        assert_eq!((report.submitted, report.lost, report.timed_out), (4, 2, 1));
+        drop(moody);
+        // The thread that was left ends when the subscriber returns.
+        open.set(()).expect("closed until now");
     });
 }

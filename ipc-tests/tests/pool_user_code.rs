@@ -14,7 +14,7 @@ use ipc_tests::{
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
-        Arc, OnceLock,
+        Arc, OnceLock, Weak,
         atomic::{AtomicU32, Ordering},
         mpsc,
     },
@@ -22,7 +22,7 @@ use std::{
     time::Duration,
 };
 use workring::workers::{
-    Builder, OutcomeOf, Pool, Report, ResultOf, Shutdown, StartError, SubmitError, TaskError,
+    Builder, Event, OutcomeOf, Pool, Report, ResultOf, Shutdown, StartError, SubmitError, TaskError,
 };
 
 mod support;
@@ -675,5 +675,69 @@ fn a_task_or_an_output_that_is_nested_too_deep_is_an_error_and_nobody_dies_of_it
         assert_eq!(task.wait().expect("an output").depth(), 60);
         let report = pool.shutdown(Shutdown::Drain, LIMIT).expect("here");
         assert!(report.is_balanced(), "{report}");
+    });
+}
+
+/// A listener is called on a thread of its own; `pool_logs` has the same for subscribers of `tracing`.
+#[test]
+fn a_listener_that_never_returns_holds_up_no_limit_and_no_death() {
+    guarded(LIMIT, || {
+        let gate = Gate::new();
+        let whim = gate.hook.whim();
+        let (say, told) = mpsc::channel();
+        let pool = quirks(1).on_event(move |event| {
+            if let Event::Started { .. } = event {
+                // The first event of all.
+                whim.act();
+            }
+            let _ = say.send(*event);
+        });
+        let pool = pool.start().expect("a pool");
+        gate.await_arrival();
+        let hanging = pool.submit(hangs_in_decoding().within(SOON)).expect("open");
+        assert!(matches!(hanging.wait(), Err(TaskError::TimedOut)));
+        assert_works(&pool);
+        gate.open();
+        end(&pool, Shutdown::Drain);
+        drop(pool);
+        let told: Vec<_> = told.iter().collect();
+        let count =
+            |is_such: fn(&Event) -> bool| told.iter().filter(|event| is_such(event)).count();
+        assert_eq!(count(|event| matches!(event, Event::Started { .. })), 2);
+        assert_eq!(count(|event| matches!(event, Event::Exited { .. })), 2);
+        assert_eq!(count(|event| matches!(event, Event::TaskStarted { .. })), 2);
+    });
+}
+
+#[test]
+fn a_listener_that_panics_or_uses_the_pool_is_told_of_the_rest() {
+    guarded(LIMIT, || {
+        let shared: Arc<OnceLock<Weak<Pool<Quirk>>>> = Arc::default();
+        let seen = Arc::clone(&shared);
+        let (say, told) = mpsc::channel();
+        let pool = quirks(1).on_event(move |event| {
+            let _ = say.send(*event);
+            if let Some(pool) = seen.get().and_then(Weak::upgrade)
+                && let Event::TaskStarted { task, .. } = event
+                && task.get() == 0
+            {
+                assert_eq!(number(pool.submit(Quirk::give(3)).expect("open").wait()), 3);
+                let report = pool.shutdown(Shutdown::Drain, NEVER).expect("here");
+                assert!(report.is_balanced());
+            }
+            panic!("a listener");
+        });
+        let pool = Arc::new(pool.start().expect("a pool"));
+        assert!(shared.set(Arc::downgrade(&pool)).is_ok());
+        let first = pool.submit(Quirk::give(1)).expect("open");
+        assert_eq!(number(first.wait()), 1);
+        // By the listener.
+        loop {
+            if let Event::Exited { .. } = told.recv().expect("an event") {
+                break;
+            }
+        }
+        let report = end(&pool, Shutdown::Cancel);
+        assert_eq!((report.submitted, report.completed), (2, 2), "{report}");
     });
 }

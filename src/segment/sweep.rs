@@ -22,6 +22,7 @@
 //! | [`Segment::look_after_process`] | `report_exit`, and `Attachment::redeem`                | the new attachment, whole |
 
 use super::Segment;
+use crate::announce::{Importance, say};
 use crate::mutants::{Mutant, active};
 use crate::os::clock;
 use crate::os::liveness::{Judge, Verdict};
@@ -70,12 +71,13 @@ struct Death {
 }
 
 impl Findings {
+    /// Calls the subscriber, where this thread's events go: see [`crate::announce`].
     fn report(self) {
         for (row, process_id) in self.alarms {
-            alarm(row, process_id);
+            say(Importance::Life, Box::new(move || alarm(row, process_id)));
         }
-        for death in &self.deaths {
-            report(death);
+        for death in self.deaths {
+            say(Importance::Life, Box::new(move || report(&death)));
         }
     }
 }

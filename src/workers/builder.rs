@@ -602,8 +602,12 @@ impl<T: Task> Builder<T> {
         self
     }
 
-    /// Be told of what happens to workers: on a thread of the pool, one event after the other. It must not take long, nor
-    /// wait for tasks or for the pool's end. With it, each task takes two messages more; without, none.
+    /// Be told of what happens to workers: one event after the other, on a thread of the pool that does nothing else but
+    /// call this, and the `tracing` subscriber. With it, each task takes two messages more; without, none.
+    ///
+    /// It may take its time, panic, and use the pool: limits, deaths and the end of the pool do not wait for it. Events
+    /// wait for it in memory; when 65,536 do, `TaskStarted` and `TaskEnded` are left out until it has caught up, and logged
+    /// as such. The end of the pool waits until it has had all events, for the [grace time](Builder::grace) at most.
     ///
     /// # Examples
     ///
@@ -619,7 +623,7 @@ impl<T: Task> Builder<T> {
     /// # }
     /// ```
     pub fn on_event(mut self, listener: impl Fn(&Event) + Send + Sync + 'static) -> Self {
-        self.settings.listener = Some(Box::new(listener));
+        self.settings.listener = Some(Arc::new(listener));
         self
     }
 

@@ -2,6 +2,7 @@
 
 use super::task::TaskId;
 use std::process::ExitStatus;
+use std::sync::Arc;
 
 /// Something that has happened to a worker. See [`Builder::on_event`](super::Builder::on_event).
 ///
@@ -85,4 +86,4 @@ pub enum Event {
 }
 
 /// Who is told of events.
-pub(super) type Listener = Box<dyn Fn(&Event) + Send + Sync>;
+pub(super) type Listener = Arc<dyn Fn(&Event) + Send + Sync>;

@@ -25,7 +25,8 @@
 //! I7. Nothing here is of the user's types: results stay [encoded](Encoded). So whatever the user's `Deserialize` and `Drop`
 //!     do, they do it to the caller who claims the outcome, without the lock and without the lead.
 //! I8. The lead is given back, and what it has received is filed, also when receiving unwinds: a subscriber of `tracing`
-//!     that is told of a dead process may panic.
+//!     that is told of a dead process may panic. Where events go through [`crate::announce`], they wait until the lead and
+//!     the lock are given back.
 //! I9. A forked child of the pool's process never takes the lock, which may have been held by a thread that the child does
 //!     not have. Every function that callers reach looks whether it is in such a child first.
 
@@ -35,6 +36,7 @@ use super::report::Tally;
 use super::streams::{StreamId, Streams};
 use super::supervisor::Orders;
 use super::task::{Outcome, TaskError, TaskId};
+use crate::announce::later;
 use crate::error::RecvTimeoutError;
 use crate::host::fork::Origin;
 use crate::mutants::{Mutant, active};
@@ -655,6 +657,7 @@ impl Inbox {
         if !self.is_here() {
             return Err(Vain::Unknown(FORKED));
         }
+        let _later = later();
         let mut state = self.state.lock();
         loop {
             if let Some(found) = look(&mut state) {
@@ -774,6 +777,7 @@ impl Inbox {
         if !self.is_here() {
             return;
         }
+        let _later = later();
         let state = self.state.lock();
         if !state.has_leader && state.urgent == 0 {
             drop(self.lead(state, Some(Instant::now())));

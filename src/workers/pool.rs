@@ -540,7 +540,8 @@ impl<T: Task> Drop for Pool<T> {
         let report = self
             .ending
             .shut_down(&self.shared, Shutdown::Cancel, Duration::ZERO);
-        warn_of_drop(self.made_at, &report);
+        // A subscriber that panics does not make this panic.
+        let _ = unwinding(|| warn_of_drop(self.made_at, &report));
     }
 }
 

@@ -98,6 +98,8 @@ impl Ending {
         timeout: Duration,
     ) -> Report {
         let began = Instant::now();
+        // By the listener, for instance: then it can't be waited for.
+        crate::announce::ends_pool();
         self.hurry(match how {
             Shutdown::Drain => began.checked_add(timeout),
             Shutdown::Cancel => Some(began),

@@ -15,6 +15,8 @@
 //!     [`LISTEN`] of all of them, each worker in its turn; then whatever is due. So a process that never stops to talk,
 //!     such as a forked child that has the link of its worker, delays nothing else for longer than that.
 //! V3. It ends only when every process is reaped, or could not be killed; and then every task has its outcome.
+//! V4. It calls no code of the program: what there is to tell a listener, or a subscriber of `tracing`, it gives to a thread
+//!     of its own for that (see [`crate::announce`]).
 
 use super::builder::Settings;
 use super::deaths::Retry;
@@ -23,10 +25,12 @@ use super::launch::Launcher;
 use super::limits::{Condemned, sooner};
 use super::messages::{FromParent, FromWorker, LONGEST, Terms};
 use super::outage::Outage;
+use super::panics::unwinding;
 use super::slot::{Deceased, Slot, Stage, State, UNTIL_GIVEN_UP, Worker};
 use super::strays::Strays;
 use super::task::{Task, TaskError, TaskId};
 use super::worker::identity;
+use crate::announce::{Announcer, Importance, say};
 use crate::error::StartError;
 use crate::host::child::Process;
 use crate::host::link::{Link, Received};
@@ -227,6 +231,8 @@ impl<T: Task> Supervisor<T> {
     /// The whole life of the thread.
     pub(super) fn run(mut self) -> Toll {
         let shared = Arc::clone(&self.launcher.shared);
+        // V4.
+        let announcer = Announcer::of_this_thread();
         // Whatever happens here, nobody waits for ever. The workers end with this thread.
         let lived = catch_unwind(AssertUnwindSafe(|| {
             for slot in 0..self.settings().staff.min as usize {
@@ -244,6 +250,7 @@ impl<T: Task> Supervisor<T> {
         if lived.is_err() {
             shared.inbox.lose("the pool's thread has panicked");
         }
+        announcer.close(shared.settings.grace);
         self.toll
     }
 
@@ -587,7 +594,7 @@ impl<T: Task> Supervisor<T> {
                 level,
                 target,
                 message,
-            } => super::log::pass_on(number, pid, level, &target, &message),
+            } => super::log::pass_on(number, pid, level, target, message),
             _ => super::log::nonsense(pid),
         }
     }
@@ -766,14 +773,20 @@ impl<T: Task> Supervisor<T> {
         inbox.end();
     }
 
-    /// Tell whoever wants to know.
+    /// Tells the listener, if there is one, of an event (V4).
     pub(super) fn tell(&self, event: Event) {
-        if let Some(listener) = &self.settings().listener {
-            // What it leaves half done is its own.
-            let told = catch_unwind(AssertUnwindSafe(|| listener(&event)));
-            if told.is_err() {
-                super::log::deaf(&event);
+        let Some(listener) = self.settings().listener.clone() else {
+            return;
+        };
+        let importance = match event {
+            Event::TaskStarted { .. } | Event::TaskEnded { .. } => Importance::Detail,
+            _ => Importance::Life,
+        };
+        let tell = move || {
+            if unwinding(|| listener(&event)).is_err() {
+                super::log::deaf(event);
             }
-        }
+        };
+        say(importance, Box::new(tell));
     }
 }
