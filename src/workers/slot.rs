@@ -115,6 +115,10 @@ pub(super) enum Stage {
 }
 
 /// A process that has ended, and whose task is still to be settled.
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "facts that do not depend on each other"
+)]
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Deceased {
     pub(super) pid: u32,
