@@ -297,6 +297,49 @@ fn a_task_is_ended_with_all_that_it_has_started_whatever_groups_and_sessions_the
     });
 }
 
+/// A daemon: its parent has ended, and it has a session of its own. Without the option it lives on, as documented, which
+/// also shows that nothing else ends it.
+#[test]
+fn an_orphan_with_a_session_of_its_own_is_ended_if_its_worker_adopts_it() {
+    guarded(LIMIT, || {
+        for adopts in [false, true] {
+            let scratch = Scratch::new().expect("a directory");
+            let file = scratch.path().join("escaped");
+            let builder = acts(1).grace(Duration::from_millis(50));
+            let pool = builder.adopt_orphans(adopts).start().expect("a pool");
+            let task = pool.submit(Act::Escape(Escape::Orphan, file.clone()));
+            let task = task.expect("open");
+            let all = escaped(&file);
+            // The shell that has started it is about to exit.
+            while all.iter().any(|&pid| parent_runs(pid, "& exit")) {
+                thread::yield_now();
+            }
+            task.cancel_within(Duration::ZERO);
+            let end = task.wait();
+            assert!(matches!(end, Err(TaskError::Cancelled)), "{end:?}");
+            drop(pool);
+            if !adopts {
+                assert!(all.iter().all(|&pid| lives(pid)), "{all:?}");
+                for &pid in &all {
+                    nix::sys::signal::kill(pid, Signal::SIGKILL).expect("a signal");
+                }
+            }
+            await_gone(&all);
+        }
+    });
+}
+
+/// Whether the parent of a process has this text in its command line.
+fn parent_runs(pid: Pid, text: &str) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("it lives");
+    let parent = stat
+        .rsplit_once(')')
+        .map(|(_, rest)| rest.split_whitespace().nth(1));
+    let parent = parent.flatten().expect("a parent");
+    let line = fs::read_to_string(format!("/proc/{parent}/cmdline"));
+    line.is_ok_and(|line| line.contains(text))
+}
+
 /// A start that takes too long: nothing is left of what the wrapper has started.
 #[test]
 fn a_worker_that_is_not_ready_in_time_is_ended_with_all_that_it_has_started() {

@@ -31,7 +31,7 @@ use rustix::io::Errno;
 use rustix::process::{
     Pid, PidfdFlags, Resource, Rlimit, Signal, WaitId, WaitIdOptions, child_subreaper, getpid,
     getppid, getrlimit, kill_process, kill_process_group, pidfd_open, pidfd_send_signal,
-    set_parent_process_death_signal, setrlimit, waitid,
+    set_child_subreaper, set_parent_process_death_signal, setrlimit, waitid,
 };
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -416,6 +416,12 @@ fn resident_in(path: &str) -> io::Result<u64> {
         return Err(ErrorKind::InvalidData.into());
     };
     Ok(pages.saturating_mul(supply::page_size()))
+}
+
+/// Makes this process the parent of each of its descendants whose parent ends.
+pub(crate) fn adopt_orphans() -> io::Result<()> {
+    // Any process id turns it on.
+    Ok(set_child_subreaper(Some(getpid()))?)
 }
 
 /// Let this process have so many bytes of addresses from now on, and no more again.

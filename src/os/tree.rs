@@ -8,7 +8,8 @@
 //!         So its id was not used again meanwhile, and a signal reaches no stranger.
 //! TREE-2. The walk takes at most [`LONGEST_WALK`], however fast the processes fork. What was not found by then lives on.
 //! TREE-3. Not found: a process whose parent had ended before (an *orphan*), unless its group is led by a process that is
-//!         found; anything, if `/proc` does not show processes by the ids that they have for this one.
+//!         found, or the root adopts orphans ([`adopt_orphans`](super::child::adopt_orphans)); anything, if `/proc` does
+//!         not show processes by the ids that they have for this one.
 
 use super::evidence::parent;
 use super::process::proc_is_ours;

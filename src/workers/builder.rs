@@ -54,6 +54,7 @@ pub(super) struct Settings {
     pub(super) max_message_len: usize,
     pub(super) max_unclaimed: usize,
     pub(super) max_worker_failures: u32,
+    pub(super) adopts_orphans: bool,
     pub(super) retries: u32,
     pub(super) retry_backoff: Backoff,
     pub(super) respawn_backoff: Backoff,
@@ -104,6 +105,7 @@ impl<T: Task> Builder<T> {
             max_message_len: 1 << 20,
             max_unclaimed: 1 << 20,
             max_worker_failures: 8,
+            adopts_orphans: false,
             retries: 0,
             retry_backoff: Backoff {
                 first: Duration::from_millis(10),
@@ -259,6 +261,31 @@ impl<T: Task> Builder<T> {
     /// ```
     pub fn address_limit(mut self, bytes: u64) -> Self {
         self.settings.limits.addresses = Some(bytes);
+        self
+    }
+
+    /// Whether a worker becomes the parent of those of its descendants whose own parent ends (*orphans*: daemons, or what
+    /// a shell leaves in the background). By default it does not.
+    ///
+    /// A worker is ended with its process group and with all of its descendants, whatever groups and sessions these have made
+    /// for themselves. Without this option, an orphan that has left the group is no descendant any more, and lives on. With
+    /// it, it is found. The price: a worker does not wait for orphans, so those that end stay as zombies until the worker does.
+    ///
+    /// What lives on in either case: descendants outside the group of a worker that dies by itself, by a crash for instance,
+    /// since nothing connects them with it from then on; and all descendants outside the group where `/proc` is not
+    /// mounted, hides processes, or belongs to another namespace of process ids.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    #[doc = include_str!("example.in")]
+    /// let pool = Pool::<Square>::builder().workers(1).adopt_orphans(true).start()?;
+    /// assert_eq!(pool.submit(Square(3))?.wait()?, 9);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn adopt_orphans(mut self, adopt: bool) -> Self {
+        self.settings.adopts_orphans = adopt;
         self
     }
 

@@ -74,6 +74,7 @@ impl Settings {
             tasks: self.staff.tasks(),
             resident: self.staff.resident,
             addresses: self.limits.addresses,
+            adopts_orphans: self.adopts_orphans,
         }
     }
 }

@@ -128,6 +128,8 @@ pub(super) struct Terms {
     pub(super) resident: Option<u64>,
     /// Have no more addresses than this.
     pub(super) addresses: Option<u64>,
+    /// Become the parent of descendants that lose theirs.
+    pub(super) adopts_orphans: bool,
 }
 
 const HELLO: u8 = 1;
@@ -216,7 +218,7 @@ impl FromParent {
             Self::Welcome(terms) => {
                 let tells = (terms.tells_tasks, terms.verbosity.map(|level| level as u8));
                 let bytes = (terms.resident, terms.addresses);
-                message(WELCOME, &(tells, terms.tasks, bytes))
+                message(WELCOME, &(tells, terms.tasks, bytes, terms.adopts_orphans))
             }
             Self::Stop => vec![STOP],
             Self::Cancel => vec![CANCEL],
@@ -230,7 +232,7 @@ impl FromParent {
         let (&kind, rest) = bytes.split_first()?;
         Some(match kind {
             WELCOME => {
-                let (tells, tasks, (resident, addresses)) = parts(rest).ok()?;
+                let (tells, tasks, (resident, addresses), adopts_orphans) = parts(rest).ok()?;
                 let (tells_tasks, verbosity): (_, Option<u8>) = tells;
                 let verbosity = match verbosity {
                     Some(level) => Some(*LEVELS.get(usize::from(level))?),
@@ -242,6 +244,7 @@ impl FromParent {
                     tasks,
                     resident,
                     addresses,
+                    adopts_orphans,
                 })
             }
             STOP if rest.is_empty() => Self::Stop,
@@ -325,6 +328,7 @@ mod tests {
                 tasks: Some(7),
                 resident: None,
                 addresses: Some(u64::MAX),
+                adopts_orphans: true,
             }),
             FromParent::Welcome(Terms {
                 tells_tasks: false,
@@ -332,6 +336,7 @@ mod tests {
                 tasks: None,
                 resident: Some(0),
                 addresses: None,
+                adopts_orphans: false,
             }),
             FromParent::Stop,
             FromParent::Cancel,

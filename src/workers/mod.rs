@@ -60,7 +60,7 @@
 //! | panics | A panic of a task is its outcome, with message and place. The worker lives. |
 //! | no dead end | Who submits without reading moves results into memory meanwhile. |
 //! | the end | [`Pool::shutdown`] is bounded in every step, may be called by anybody at any time, and its books balance. |
-//! | nobody left | A worker leads a process group of its own, which ends with it. Workers end when their parent does, however it ends. |
+//! | nobody left | A worker leads a process group of its own, which ends with it; a worker that is ended takes its other descendants along. What is left in rare cases: [`Builder::adopt_orphans`]. Workers end when their parent does, however it ends. |
 //! | logs | What workers log by `tracing`, and panics of their threads, reach the parent's subscriber, as far as it listens; as events of the target `workring::worker`. |
 //! | mismatch | A worker whose program has other tasks, or another version of this crate, is a typed error that names both. |
 //!

@@ -334,6 +334,10 @@ impl<T: Task> Worker<T> {
         let parent = parent.ok();
         let (link, desk_of_watcher) = (Arc::clone(&order.link), Arc::clone(&desk));
         let watcher = watch(link, parent, desk_of_watcher, tasks.interrupter())?;
+        if terms.adopts_orphans {
+            child::adopt_orphans()
+                .map_err(|error| format!("it can't adopt its descendants: {error}"))?;
+        }
         if let Some(bytes) = terms.addresses {
             child::limit_own_addresses(bytes)
                 .map_err(|error| format!("its addresses can't be limited: {error}"))?;
