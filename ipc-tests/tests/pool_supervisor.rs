@@ -339,6 +339,8 @@ fn tasks_fail_with_the_cause_while_no_worker_can_be_prepared_and_not_after_that(
         let (fails, waits) = (scratch.path().join("fails"), Mark::new(&scratch, "waits"));
         let order = format!("fail while {}", fails.display());
         let builder = trouble(1).env(PREPARE, order).retries(1);
+        // A task that waits to be tried again does not wait for that.
+        let builder = builder.retry_backoff(NEVER, NEVER);
         let (pool, events) = told(builder.max_worker_failures(3));
         await_ready(&events);
         for round in 0..2 {
