@@ -86,7 +86,10 @@ impl<T: Task> Supervisor<T> {
             return;
         };
         self.watchlist.remove(&worker.link);
-        let was_no_worker = worker.is_no_worker();
+        // The link of one that has ended is closed in any case. A signal that this process has not sent says nothing about
+        // what it would have become.
+        let is_by_others = !worker.is_doomed && status.is_some_and(|it| it.signal().is_some());
+        let was_no_worker = worker.is_no_worker() && (worker.has_renounced || !is_by_others);
         let super::slot::Worker {
             process,
             stage,

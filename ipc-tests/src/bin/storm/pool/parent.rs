@@ -123,6 +123,8 @@ fn start(orders: &Orders<'_>) -> Result<Pool<Work>, StartError> {
         .retries(orders.retries)
         .retry_backoff(millis(1), millis(5))
         .respawn_backoff(millis(1), millis(20))
+        // Workers are killed as fast as they come: that is no reason to give up.
+        .max_worker_failures(u32::MAX)
         .start()
 }
 
