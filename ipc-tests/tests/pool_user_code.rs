@@ -9,10 +9,13 @@ use crate::support::{LIMIT, pools::POOLED};
 use ipc_tests::{
     guarded,
     jobs::{Meeting, PREPARE},
+    ledger::Scratch,
     quirks::{Deep, Hook, Nest, Quirk, Tricky, Whim, Work},
 };
 use std::{
+    fs,
     panic::{AssertUnwindSafe, catch_unwind},
+    process::Command,
     sync::{
         Arc, OnceLock, Weak,
         atomic::{AtomicU32, Ordering},
@@ -739,5 +742,20 @@ fn a_listener_that_panics_or_uses_the_pool_is_told_of_the_rest() {
         }
         let report = end(&pool, Shutdown::Cancel);
         assert_eq!((report.submitted, report.completed), (2, 2), "{report}");
+    });
+}
+
+/// The child has copies of locks that were held by threads which it does not have, for ever: whatever it calls returns at
+/// once all the same, with an error that says why. The parent goes on as if nothing had been.
+#[test]
+fn a_child_that_is_forked_amid_calls_of_other_threads_never_waits_for_their_locks() {
+    guarded(LIMIT, || {
+        let scratch = Scratch::new().expect("a directory");
+        let report = scratch.path().join("report");
+        let mut starter = Command::new(env!("CARGO_BIN_EXE_starter"));
+        let status = starter.arg("forked-amid-calls").arg(&report).status();
+        let status = status.expect("the program");
+        let report = fs::read_to_string(report).unwrap_or_default();
+        assert!(status.success(), "{status}: {report}");
     });
 }

@@ -33,6 +33,9 @@ use workring::{
     workers::{Builder, Context, Pool, StartError, Task, TaskError, run_if_worker},
 };
 
+#[path = "starter/amid_calls.rs"]
+mod amid_calls;
+
 const ROLES: &[(&str, Role)] = &[
     ("replaced", replaced),
     ("unreaped", unreaped),
@@ -43,6 +46,7 @@ const ROLES: &[(&str, Role)] = &[
     ("another-user", another_user),
     ("terminal", terminal),
     ("forked", forked),
+    ("forked-amid-calls", amid_calls::forked_amid_calls),
 ];
 
 /// Nothing takes so long that goes on at all.
@@ -52,6 +56,7 @@ const LIMIT: Duration = Duration::from_mins(1);
 #[derive(Debug, Serialize, Deserialize)]
 enum Act {
     Echo(u64),
+    AwaitCancel,
     Abort,
     Exit(i32),
     /// Gives the output of a command.
@@ -70,9 +75,15 @@ impl Task for Act {
     type Output = String;
     type Error = String;
 
-    fn run(self, _: &Context) -> Result<String, String> {
+    fn run(self, context: &Context) -> Result<String, String> {
         let done = match self {
             Self::Echo(number) => Ok(number.to_string()),
+            Self::AwaitCancel => {
+                while !context.is_cancelled() {
+                    thread::yield_now();
+                }
+                Ok("cancelled".to_owned())
+            }
             Self::Abort => process::abort(),
             Self::Exit(code) => process::exit(code),
             Self::Command => command(),

@@ -1,0 +1,341 @@
+//! Forks while other threads are in the middle of calls of the pool, so that the child gets locks that are held by threads
+//! which it does not have. Each child calls everything.
+
+use crate::{Act, pool};
+use ipc_tests::role::Io;
+use nix::{
+    libc,
+    sys::wait::{WaitStatus, waitpid},
+    unistd::{ForkResult, alarm, fork},
+};
+use std::{
+    fs,
+    io::{PipeWriter, Read, Write, pipe},
+    panic::{AssertUnwindSafe, catch_unwind},
+    ptr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+use workring::workers::{
+    Map, OutcomeOf, Pool, ResultOf, Shutdown, ShutdownError, SubmitError, TaskError, TaskHandle,
+    TrySubmitError,
+};
+
+/// With this many forks in each phase, some of them find each lock held: a check that is missing has always been noticed.
+const FORKS: u64 = 50;
+/// Tasks of each map.
+const TASKS: u64 = 12;
+/// Nothing that this program waits for takes so long.
+const NEVER: Duration = Duration::from_hours(1);
+/// In seconds: a child that takes longer hangs.
+const CHILD_LIMIT: u32 = 60;
+
+type Handles = [TaskHandle<Act>; 5];
+
+/// One with order, and one without.
+type Maps<I, J> = (Map<'static, Act, I>, Map<'static, Act, J>);
+
+/// A thread that calls the pool until it has to stop, and counts the tasks that it has submitted, or whose outcomes it got.
+type Caller = JoinHandle<u64>;
+
+/// See [the module](self).
+pub(super) fn forked_amid_calls(io: &mut Io) {
+    let report: String = io.argument();
+    let pool = pool().workers(2).capacity(8).start().expect("a pool");
+    // Threads use it for as long as there are any.
+    let pool: &'static Pool<Act> = Box::leak(Box::new(pool));
+    let gate = pool.submit(Act::AwaitCancel).expect("open");
+    let forks = Forks {
+        pool,
+        gate: &gate,
+        report,
+    };
+    let mut submitted = 1 + forks.while_open();
+
+    // One thread waits in `shutdown`, and holds the lock of the pool's end meanwhile.
+    let mut handles = echoes(pool);
+    submitted += handles.len() as u64;
+    let ends = thread::spawn(|| pool.shutdown(Shutdown::Drain, NEVER));
+    while let Ok(handle) = pool.submit(Act::Echo(0)) {
+        submitted += 1;
+        assert_eq!(handle.wait().expect("an output"), "0");
+    }
+    let stop = Arc::new(AtomicBool::new(false));
+    let counter = call(&stop, move || {
+        assert!(pool.in_flight() > 0, "the gate");
+        0
+    });
+    for number in 0..FORKS {
+        let maps = (pool.map([]), pool.map_unordered([]));
+        (handles, _) = forks.fork(number, handles, maps);
+    }
+    stop.store(true, Ordering::Relaxed);
+    counter.join().expect("no panic");
+    assert!(!gate.is_finished(), "a child has cancelled it");
+    assert!(gate.cancel());
+    assert_eq!(gate.wait().expect("an output"), "cancelled");
+    assert_echoes(handles);
+    let report = ends.join().expect("no panic").expect("this is its process");
+    assert!(report.is_balanced(), "{report}");
+    assert_eq!(
+        (report.submitted, report.completed),
+        (submitted, submitted),
+        "{report}"
+    );
+    assert_eq!(report.started, 2, "{report}");
+    assert_eq!(pool.drain().count() + pool.in_flight(), 0);
+}
+
+/// Calls again and again, until `stop`.
+fn call(stop: &Arc<AtomicBool>, mut act: impl FnMut() -> u64 + Send + 'static) -> Caller {
+    let stop = Arc::clone(stop);
+    thread::spawn(move || {
+        let mut sum = 0;
+        while !stop.load(Ordering::Relaxed) {
+            sum += act();
+        }
+        sum
+    })
+}
+
+fn echoes(pool: &Pool<Act>) -> Handles {
+    [1, 2, 3, 4, 5].map(|number| pool.submit(Act::Echo(number)).expect("open"))
+}
+
+fn assert_echoes(handles: Handles) {
+    for (number, handle) in (1..).zip(handles) {
+        assert_eq!(echo(handle.wait()), number);
+    }
+}
+
+/// Counts the outcomes of the tasks whose handles were dropped.
+fn loose(pool: &Pool<Act>) -> u64 {
+    let outcomes = pool.drain().map(|outcome| echo(outcome.result));
+    outcomes.filter(|&number| number == 6).count() as u64
+}
+
+fn echo(result: ResultOf<Act>) -> u64 {
+    let text = result.expect("an output");
+    text.parse().expect("a number")
+}
+
+struct Forks<'a> {
+    pool: &'static Pool<Act>,
+    gate: &'a TaskHandle<Act>,
+    report: String,
+}
+
+impl Forks<'_> {
+    /// Forks while a thread drains, one waits, one submits and one counts. Returns how many tasks were submitted.
+    fn while_open(&self) -> u64 {
+        let pool = self.pool;
+        let stop = Arc::new(AtomicBool::new(false));
+        let drainer = call(&stop, || loose(pool));
+        let feeder = call(&stop, || {
+            drop(pool.submit(Act::Echo(6)).expect("open"));
+            1
+        });
+        let patient = call(&stop, || {
+            let handle = pool.submit(Act::Echo(7)).expect("open");
+            assert_eq!(echo(handle.wait()), 7);
+            1
+        });
+        let counter = call(&stop, || {
+            assert!(pool.in_flight() > 0, "the gate");
+            0
+        });
+        for number in 0..FORKS {
+            let handles = echoes(pool);
+            let tasks = || (0..TASKS).map(Act::Echo);
+            let mut ordered = pool.map(tasks()).window(4);
+            let mut unordered = pool.map_unordered(tasks()).window(4);
+            let mut numbers: Vec<_> = [ordered.next(), unordered.next()].into();
+            let (handles, (ordered, unordered)) = self.fork(number, handles, (ordered, unordered));
+            assert_echoes(handles);
+            numbers.extend(ordered.map(Some));
+            numbers.extend(unordered.map(Some));
+            let numbers = numbers.into_iter();
+            let mut numbers: Vec<_> = numbers
+                .map(|outcome| echo(outcome.expect("one for each task").result))
+                .collect();
+            numbers.sort_unstable();
+            assert!(numbers.into_iter().eq((0..2 * TASKS).map(|n| n / 2)));
+        }
+        stop.store(true, Ordering::Relaxed);
+        let submitted = feeder.join().expect("no panic");
+        let awaited = patient.join().expect("no panic");
+        counter.join().expect("no panic");
+        assert_eq!(drainer.join().expect("no panic") + loose(pool), submitted);
+        submitted + awaited + FORKS * (5 + 2 * TASKS)
+    }
+
+    /// Forks, and waits for the child's end. The parent keeps what it has.
+    fn fork<I: Iterator<Item = Act>, J: Iterator<Item = Act>>(
+        &self,
+        number: u64,
+        handles: Handles,
+        maps: Maps<I, J>,
+    ) -> (Handles, Maps<I, J>) {
+        let (mut said, line) = pipe().expect("a pipe");
+        // SAFETY: the child takes no lock that another thread may have held, which is what is tested, but for those of the
+        // allocator, which the C library takes care of. It ends here.
+        match unsafe { fork() }.expect("a fork") {
+            ForkResult::Child => {
+                alarm::set(CHILD_LIMIT);
+                let mut child = Child {
+                    pool: self.pool,
+                    line,
+                };
+                let is_well = catch_unwind(AssertUnwindSafe(|| {
+                    child.call_handles(self.gate, handles);
+                    child.call_maps(number, maps);
+                    child.call_pool();
+                    child.end_pool();
+                }));
+                // SAFETY: it ends this process, and nothing else.
+                unsafe { libc::_exit(i32::from(is_well.is_err())) }
+            }
+            ForkResult::Parent { child } => {
+                drop(line);
+                let mut steps = String::new();
+                said.read_to_string(&mut steps).expect("a pipe");
+                let status = waitpid(child, None).expect("a child");
+                let why = fs::read_to_string(&self.report).unwrap_or_default();
+                let last = steps.lines().last();
+                assert_eq!(
+                    status,
+                    WaitStatus::Exited(child, 0),
+                    "child {number}, in {last:?}: {why}"
+                );
+                assert_eq!(last, Some("end"));
+                (handles, maps)
+            }
+        }
+    }
+}
+
+/// A child, which says what it is about to call.
+struct Child {
+    pool: &'static Pool<Act>,
+    line: PipeWriter,
+}
+
+impl Child {
+    fn calls(&mut self, what: &str) {
+        writeln!(self.line, "{what}").expect("the parent reads");
+    }
+
+    fn call_handles(&mut self, gate: &TaskHandle<Act>, handles: Handles) {
+        for handle in handles.iter().chain([gate]) {
+            self.calls("is_finished");
+            assert!(handle.is_finished(), "waiting for it takes no time");
+            self.calls("cancel");
+            assert!(!handle.cancel());
+            self.calls("cancel_within");
+            assert!(!handle.cancel_within(Duration::ZERO));
+            self.calls("Debug of a handle");
+            assert!(format!("{handle:?}").contains("TaskHandle"));
+        }
+        let [one, two, three, four, five] = handles;
+        self.calls("wait");
+        assert_lost(&one.wait());
+        self.calls("wait_timeout");
+        assert_lost(&two.wait_timeout(NEVER).expect("at once"));
+        self.calls("wait_deadline");
+        assert_lost(&three.wait_deadline(Instant::now()).expect("at once"));
+        self.calls("outcome");
+        assert_lost(&four.outcome().result);
+        self.calls("drop of a handle");
+        drop(five);
+    }
+
+    /// Maps that were begun before the fork: every other child drops them as they are.
+    fn call_maps<I: Iterator<Item = Act>, J: Iterator<Item = Act>>(
+        &mut self,
+        number: u64,
+        maps: Maps<I, J>,
+    ) {
+        let (mut ordered, mut unordered) = maps;
+        self.calls("Debug of a map");
+        assert!(format!("{ordered:?} {unordered:?}").contains("Map"));
+        if number.is_multiple_of(2) {
+            self.calls("next of a map");
+            assert_rest(&mut ordered);
+            self.calls("next of an unordered map");
+            assert_rest(&mut unordered);
+        }
+        self.calls("drop of a map");
+        drop(ordered);
+        self.calls("drop of an unordered map");
+        drop(unordered);
+    }
+
+    fn call_pool(&mut self) {
+        let pool = self.pool;
+        self.calls("submit");
+        let refused = pool.submit(Act::Echo(8));
+        assert!(
+            matches!(refused, Err(SubmitError::Forked(Act::Echo(8)))),
+            "{refused:?}"
+        );
+        self.calls("try_submit");
+        let refused = pool.try_submit(Act::Echo(9));
+        assert!(
+            matches!(
+                refused,
+                Err(TrySubmitError::Refused(SubmitError::Forked(Act::Echo(9))))
+            ),
+            "{refused:?}"
+        );
+        self.calls("drain");
+        let mut drain = pool.drain();
+        assert!(format!("{drain:?}").contains("in_flight: 0"));
+        assert_lost(&drain.next().expect("it says so").result);
+        assert!(drain.next().is_none() && drain.next().is_none());
+        for chunk in [1, 3] {
+            self.calls("map");
+            let tasks = || (0..TASKS).map(Act::Echo);
+            assert_eq!(assert_rest(&mut pool.map(tasks()).chunk(chunk)), chunk);
+            self.calls("map_unordered");
+            let mut map = pool.map_unordered(tasks()).chunk(chunk);
+            assert_eq!(assert_rest(&mut map), chunk);
+        }
+        self.calls("in_flight");
+        assert_eq!(pool.in_flight(), 0);
+        self.calls("Debug of the pool");
+        assert!(format!("{pool:?}").contains("in_flight: 0"));
+    }
+
+    fn end_pool(&mut self) {
+        for how in [Shutdown::Drain, Shutdown::Cancel] {
+            for timeout in [Duration::ZERO, NEVER, Duration::MAX] {
+                self.calls("shutdown");
+                let refused = self.pool.shutdown(how, timeout);
+                assert!(matches!(refused, Err(ShutdownError::Forked)), "{refused:?}");
+            }
+        }
+        self.calls("drop of the pool");
+        // SAFETY: the process ends without another use of it: the threads that have references are not in this process.
+        drop(unsafe { ptr::read(self.pool) });
+        self.calls("end");
+    }
+}
+
+fn assert_lost(result: &ResultOf<Act>) {
+    match result {
+        Err(TaskError::Unknown { what, .. }) => assert!(what.contains("forked"), "{what}"),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// What had arrived before the fork may be there. Returns how many are lost.
+fn assert_rest(map: &mut impl Iterator<Item = OutcomeOf<Act>>) -> usize {
+    let lost = map.by_ref().filter(|outcome| outcome.result.is_err());
+    let lost = lost.map(|outcome| assert_lost(&outcome.result)).count();
+    assert!(map.next().is_none());
+    lost
+}
