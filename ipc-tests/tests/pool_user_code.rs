@@ -745,17 +745,27 @@ fn a_listener_that_panics_or_uses_the_pool_is_told_of_the_rest() {
     });
 }
 
-/// The child has copies of locks that were held by threads which it does not have, for ever: whatever it calls returns at
-/// once all the same, with an error that says why. The parent goes on as if nothing had been.
-#[test]
-fn a_child_that_is_forked_amid_calls_of_other_threads_never_waits_for_their_locks() {
+/// Plays a role in a process of its own, to its end.
+fn play(role: &str, arguments: &[&str]) {
     guarded(LIMIT, || {
         let scratch = Scratch::new().expect("a directory");
         let report = scratch.path().join("report");
         let mut starter = Command::new(env!("CARGO_BIN_EXE_starter"));
-        let status = starter.arg("forked-amid-calls").arg(&report).status();
+        let status = starter.arg(role).arg(&report).args(arguments).status();
         let status = status.expect("the program");
         let report = fs::read_to_string(report).unwrap_or_default();
         assert!(status.success(), "{status}: {report}");
     });
+}
+
+/// The child has copies of locks that were held by threads which it does not have, for ever: whatever it calls returns at
+/// once all the same, with an error that says why. The parent goes on as if nothing had been.
+#[test]
+fn a_child_that_is_forked_amid_calls_of_other_threads_never_waits_for_their_locks() {
+    play("forked-amid-calls", &[]);
+}
+
+#[test]
+fn a_child_that_the_code_of_a_task_forks_amid_submit_or_map_never_waits_for_a_lock() {
+    play("forked-by-a-task", &[POOLED]);
 }

@@ -558,8 +558,11 @@ impl Inbox {
     }
 
     /// The tasks of these tickets were not sent after all. False: they have outcomes already, all of them, since the pool's
-    /// end came in between.
+    /// end came in between. In a forked child, which the task's own code may have made meanwhile, there is nothing to do.
     pub(super) fn withdraw(&self, run: Run) -> bool {
+        if !self.is_here() {
+            return true;
+        }
         self.change(|state| {
             let withdrawn =
                 (0..run.count).filter(|&n| state.remove(run.ticket.nth(n).id).is_some());

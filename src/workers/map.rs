@@ -373,7 +373,8 @@ impl<'a, T: Task, I: Iterator<Item = T>> Map<'a, T, I> {
     fn wait_for_memory(&mut self) -> bool {
         let stream = self.stream();
         let inbox = &self.pool.shared.inbox;
-        while !inbox.take_arrived(stream, &mut self.arrived) {
+        // The code of the tasks may have forked meanwhile.
+        while inbox.is_here() && !inbox.take_arrived(stream, &mut self.arrived) {
             match inbox.reserve_run(stream, &self.limits) {
                 Ok(Some(run)) => {
                     if self.send(run, Some(PAUSE)) {

@@ -142,6 +142,10 @@ impl<T: Task> Shared<T> {
     /// A task of a map that can't be sent at all has its outcome.
     #[cold]
     pub(super) fn cannot_send(&self, ticket: Ticket, error: &SubmitError<()>) {
+        if !self.origin.is_here() {
+            // `Serialize` has forked; the map finds that it is in the child.
+            return;
+        }
         let error = match error {
             SubmitError::Corrupt { what, .. } => TaskError::Unknown { what },
             error => TaskError::NotCarried {
@@ -364,6 +368,10 @@ impl<T: Task> Pool<T> {
             }
             Ok(Err(Refused::Unclaimed { max })) => {
                 return refused(SubmitError::Unclaimed { task, max });
+            }
+            // `time_limit` has forked.
+            Err(Vain::Unknown(_)) if !shared.origin.is_here() => {
+                return refused(SubmitError::Forked(task));
             }
             Ok(Err(Refused::Unknown(what))) | Err(Vain::Unknown(what)) => {
                 return refused(SubmitError::Corrupt { task, what });

@@ -35,6 +35,8 @@ use workring::{
 
 #[path = "starter/amid_calls.rs"]
 mod amid_calls;
+#[path = "starter/amid_code.rs"]
+mod amid_code;
 
 const ROLES: &[(&str, Role)] = &[
     ("replaced", replaced),
@@ -47,6 +49,7 @@ const ROLES: &[(&str, Role)] = &[
     ("terminal", terminal),
     ("forked", forked),
     ("forked-amid-calls", amid_calls::forked_amid_calls),
+    ("forked-by-a-task", amid_code::forked_by_a_task),
 ];
 
 /// Nothing takes so long that goes on at all.

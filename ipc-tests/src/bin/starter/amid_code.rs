@@ -1,0 +1,108 @@
+//! The code of a task forks in the middle of `submit` or of a map, and returns in both processes, while other threads take
+//! the pool's lock again and again.
+
+use ipc_tests::{
+    quirks::{Hook, Quirk, Tricky, Work},
+    role::Io,
+};
+use nix::{
+    libc,
+    sys::wait::{WaitStatus, waitpid},
+    unistd::{ForkResult, alarm, fork},
+};
+use std::{
+    fs, process,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    thread,
+};
+use workring::workers::{Pool, SubmitError, TaskError};
+
+/// Enough that some find the lock held.
+const FORKS: u32 = 100;
+/// In seconds: a child that takes longer hangs.
+const CHILD_LIMIT: u32 = 60;
+/// More than the smallest block has room for, so that such a task is encoded a second time, into this process's own memory.
+const LARGE: usize = 5_000;
+
+/// See [the module](self). The argument after the report is the program of the workers.
+pub(super) fn forked_by_a_task(io: &mut Io) {
+    let report: String = io.argument();
+    let program: String = io.argument();
+    let pool = Pool::<Quirk>::builder().program(program).workers(1);
+    let pool: &'static Pool<Quirk> = Box::leak(Box::new(pool.start().expect("a pool")));
+    for _ in 0..2 {
+        // They end with this process.
+        thread::spawn(|| while pool.in_flight() < usize::MAX {});
+    }
+    let parent = process::id();
+    let is_child = || process::id() != parent;
+    let calls_left = Arc::new(AtomicI64::new(0));
+    let calls = Arc::clone(&calls_left);
+    let hook = Hook::new(move || {
+        if calls.fetch_sub(1, Ordering::Relaxed) == 1 {
+            fork_and_return(&report);
+        }
+    });
+    let large = || {
+        // In the first call the child would write to a block, which it does not have.
+        calls_left.store(2, Ordering::Relaxed);
+        let work = Tricky::new(Some(Work::Weigh(vec![1; LARGE])));
+        Quirk::tricky(work.encode(hook.whim()))
+    };
+    let limited = || {
+        calls_left.store(1, Ordering::Relaxed);
+        Quirk::give(1).limits(hook.whim())
+    };
+    for _ in 0..FORKS {
+        for make in [&large as &dyn Fn() -> Quirk, &limited] {
+            let submitted = pool.submit(make());
+            if is_child() {
+                let is_forked = matches!(submitted, Err(SubmitError::Forked(_)));
+                assert!(is_forked, "{submitted:?}");
+                leave();
+            }
+            submitted.expect("open").wait().expect("an output");
+        }
+        let tasks = [Quirk::give(1), large(), Quirk::give(2)];
+        let outcomes: Vec<_> = pool.map(tasks).chunk(3).collect();
+        if is_child() {
+            for outcome in &outcomes {
+                let is_lost = matches!(outcome.result, Err(TaskError::Unknown { .. }));
+                assert!(is_lost, "{outcome:?}");
+            }
+            leave();
+        }
+        assert_eq!(outcomes.len(), 3);
+        assert!(outcomes.iter().all(|outcome| outcome.result.is_ok()));
+        assert!(calls_left.load(Ordering::Relaxed) <= 0, "no fork");
+    }
+}
+
+/// Returns in the parent when the child has ended well.
+fn fork_and_return(report: &str) {
+    // SAFETY: the child takes no lock that another thread may have held, which is what is tested, but for those of the
+    // allocator, which the C library takes care of.
+    match unsafe { fork() }.expect("a fork") {
+        ForkResult::Child => {
+            alarm::set(CHILD_LIMIT);
+        }
+        ForkResult::Parent { child } => {
+            let status = waitpid(child, None).expect("a child");
+            let why = fs::read_to_string(report).unwrap_or_default();
+            if status != WaitStatus::Exited(child, 0) {
+                // The caller is in the middle of a call of the pool, which catches panics.
+                fs::write(report, format!("{status:?}: {why}")).expect("a report");
+                process::abort();
+            }
+        }
+    }
+}
+
+/// The end of a child.
+fn leave() -> ! {
+    // SAFETY: it ends this process, and nothing else.
+    unsafe { libc::_exit(0) }
+}
