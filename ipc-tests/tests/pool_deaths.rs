@@ -362,6 +362,8 @@ fn p4_started_comes_before_exited_also_for_those_that_exit_at_once() {
             .on_event(diary.writer());
         let pool = pool.start().expect("a pool");
         File::create(&mark).expect("the mark");
+        // Events come from a thread of their own, perhaps after `start` has returned.
+        diary.until(|events| readies(events) == 1);
         kill(diary.latest(), Signal::SIGKILL).expect("it lives");
         for round in 1..=rounds {
             watchdog.progress();

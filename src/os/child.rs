@@ -247,9 +247,12 @@ impl Process {
         tree::end_held(core::mem::take(&mut self.held))
     }
 
-    /// Processes of the child's group that are children of this process, as orphans are if it is a [reaper](is_reaper).
-    pub(crate) fn orphans(&self) -> Vec<OwnedFd> {
-        tree::own_children_in(self.id)
+    /// Kills the child's group. Returns its members but for the child: if this process is a [reaper](is_reaper), each becomes
+    /// its child at the latest when its own parent has ended.
+    pub(crate) fn kill_members(&self) -> Vec<OwnedFd> {
+        // First, so that no member starts another one meanwhile.
+        let _ = self.kill_group();
+        tree::members_of(self.id)
     }
 
     /// Ask the whole group to end. A process that is stopped hears of it later. The descendants that are there now are killed

@@ -204,9 +204,14 @@ fn children(id: u32) -> Vec<u32> {
 
 /// The same, found by looking at all processes.
 fn children_by_parent(id: u32) -> Vec<u32> {
+    all_processes()
+        .filter(|&process| parent(process) == Some(id))
+        .collect()
+}
+
+fn all_processes() -> impl Iterator<Item = u32> {
     let all = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let ids = all.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-    ids.filter(|&process| parent(process) == Some(id)).collect()
+    all.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok())
 }
 
 /// Whether no thread of a process runs: each is stopped, has ended, or waits in the kernel where it can't be interrupted.
@@ -221,13 +226,16 @@ fn is_stopped(id: u32) -> bool {
     })
 }
 
-/// The children of this process that are in a process group, but for its leader. As pidfds.
-pub(super) fn own_children_in(group: Pid) -> Vec<OwnedFd> {
-    let me = getpid().as_raw_nonzero().get().unsigned_abs();
-    let ids = children(me).into_iter().filter_map(pid);
-    let ids = ids.filter(|&id| id != group && group_of(id) == Some(group));
-    ids.filter_map(|id| pidfd_open(id, PidfdFlags::empty()).ok())
-        .collect()
+/// Returns pidfds of the processes of a group, but for its leader, whoever is their parent.
+pub(super) fn members_of(group: Pid) -> Vec<OwnedFd> {
+    let ids = all_processes().filter_map(pid).filter(|&id| id != group);
+    let members = ids.filter_map(|id| {
+        let is_member = || group_of(id) == Some(group);
+        // Before, so that few descriptors are opened; and after, for the id may have been used again.
+        let pidfd = is_member().then(|| pidfd_open(id, PidfdFlags::empty()).ok());
+        pidfd.flatten().filter(|_| is_member())
+    });
+    members.collect()
 }
 
 #[cfg(test)]

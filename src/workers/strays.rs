@@ -33,7 +33,7 @@ impl Strays {
         let held = worker.kill_held();
         if child::is_reaper() {
             self.extend(held);
-            self.extend(worker.orphans());
+            self.extend(worker.kill_members());
         }
     }
 
