@@ -18,7 +18,8 @@
 //! ANNOUNCE-1. Each notice is said once, those of a pool in order and by one thread; of those that wait, a panic of one does
 //!             not keep the next one from being said, and reaches nothing else.
 //! ANNOUNCE-2. When [`BACKLOG`] of them wait, those that there may be many of are left out, and counted: what workers say of
-//!             tasks, and what they log. What is said of the lives of workers never is.
+//!             tasks, and what they log. So are those that still wait after half of the time that the end of a pool has for
+//!             them. What is said of the lives of workers never is.
 
 use core::cell::RefCell;
 use core::time::Duration;
@@ -128,7 +129,7 @@ struct Queue {
 
 #[derive(Default)]
 struct State {
-    waiting: VecDeque<Notice>,
+    waiting: VecDeque<(Importance, Notice)>,
     left_out: u64,
     thread: Option<JoinHandle<()>>,
     /// Nothing will be added.
@@ -137,6 +138,19 @@ struct State {
     is_over: bool,
     /// Nobody is to wait for that.
     is_let_go: bool,
+}
+
+impl State {
+    /// Takes out what may be left out, and counts it.
+    fn leave_details_out(&mut self) -> VecDeque<(Importance, Notice)> {
+        let waiting = core::mem::take(&mut self.waiting);
+        let (details, lives): (VecDeque<_>, VecDeque<_>) = waiting
+            .into_iter()
+            .partition(|(importance, _)| *importance == Importance::Detail);
+        self.waiting = lives;
+        self.left_out += details.len() as u64;
+        details
+    }
 }
 
 impl Queue {
@@ -148,7 +162,7 @@ impl Queue {
             drop(notice);
             return;
         }
-        state.waiting.push_back(notice);
+        state.waiting.push_back((importance, notice));
         self.start(&mut state);
         self.changed.notify_all();
     }
@@ -178,11 +192,12 @@ impl Queue {
     fn next(&self) -> Option<(Notice, u64)> {
         let mut state = self.state.lock();
         loop {
-            if let Some(notice) = state.waiting.pop_front() {
+            if let Some((_, notice)) = state.waiting.pop_front() {
                 return Some((notice, core::mem::take(&mut state.left_out)));
             }
             if state.is_closed {
-                return None;
+                let left_out = core::mem::take(&mut state.left_out);
+                return (left_out > 0).then(|| (Box::new(|| {}) as Notice, left_out));
             }
             self.changed.wait(&mut state);
         }
@@ -209,19 +224,27 @@ impl Announcer {
         Self(queue)
     }
 
-    /// Nothing will be said any more. Waits until all is said, for so long at the most.
+    /// Closes the announcer and waits until all is said, at most for `patience`.
     pub(crate) fn close(self, patience: Duration) {
         let Self(queue) = self;
         OUTLET.set(Outlet::None);
-        let deadline = Instant::now().checked_add(patience);
+        let now = Instant::now();
+        let mut for_details = now.checked_add(patience / 2);
+        let deadline = now.checked_add(patience);
         let mut state = queue.state.lock();
         queue.start(&mut state);
         state.is_closed = true;
         queue.changed.notify_all();
         while state.thread.is_some() && !state.is_over && !state.is_let_go {
-            if !queue.wait(&mut state, deadline) {
+            if queue.wait(&mut state, for_details.or(deadline)) {
+                continue;
+            }
+            if for_details.take().is_none() {
                 return;
             }
+            let details = state.leave_details_out();
+            // They are dropped without the lock.
+            MutexGuard::unlocked(&mut state, || drop(details));
         }
         let thread = state.thread.take().filter(|_| state.is_over);
         drop(state);

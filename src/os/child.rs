@@ -37,6 +37,7 @@ use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
+use std::thread;
 use std::time::Instant;
 
 /// The parent of this process, to be told of its end: readable, in the sense of `poll(2)`, once it has ended. From now on
@@ -360,8 +361,16 @@ impl Drop for Process {
         drop(self.kill_tree());
         let mut poll = Poll::new();
         poll.readable(self.pidfd.as_fd());
-        let _ = poll.wait(Some(Instant::now() + PATIENCE));
-        let _ = self.wait(WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
+        let deadline = Instant::now() + PATIENCE;
+        let ended = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+        if poll.wait(Some(deadline)).is_err() {
+            // `poll(2)` takes no descriptor at all where the limit on them was lowered to none.
+            let looked = ended | WaitIdOptions::NOWAIT;
+            while matches!(wait_for(&self.pidfd, looked), Ok(None)) && Instant::now() < deadline {
+                thread::sleep(Duration::from_millis(1));
+            }
+        }
+        let _ = self.wait(ended);
     }
 }
 
