@@ -31,7 +31,7 @@ use rustix::io::Errno;
 use rustix::process::{
     Pid, PidfdFlags, Resource, Rlimit, Signal, WaitId, WaitIdOptions, child_subreaper, getpid,
     getppid, getrlimit, kill_process, kill_process_group, pidfd_open, pidfd_send_signal,
-    set_child_subreaper, set_parent_process_death_signal, setrlimit, waitid,
+    set_child_subreaper, set_parent_process_death_signal, setrlimit, test_kill_process, waitid,
 };
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -205,12 +205,11 @@ impl Process {
     /// Looks whether the worker has ended, and its wrapper, if there is one. `may_be_elsewhere`: the child is perhaps only a
     /// wrapper whose worker is still to say who it is.
     pub(crate) fn is_over(&mut self, may_be_elsewhere: bool) -> bool {
-        let ended = |pidfd: &OwnedFd| poll::is_readable(pidfd).unwrap_or(false);
-        self.has_ended |= ended(&self.pidfd);
+        self.has_ended |= has_ended(&self.pidfd, self.id);
         let Some(worker) = &mut self.worker else {
             return self.has_ended && !may_be_elsewhere;
         };
-        worker.has_ended |= ended(&worker.pidfd);
+        worker.has_ended |= has_ended(&worker.pidfd, worker.id);
         worker.is_left_alone |= self.has_ended && !worker.has_ended;
         self.is_only_wrapper = worker.has_ended && !self.has_ended;
         worker.has_ended && self.has_ended
@@ -362,16 +361,25 @@ impl Drop for Process {
         let mut poll = Poll::new();
         poll.readable(self.pidfd.as_fd());
         let deadline = Instant::now() + PATIENCE;
-        let ended = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
         if poll.wait(Some(deadline)).is_err() {
-            // `poll(2)` takes no descriptor at all where the limit on them was lowered to none.
-            let looked = ended | WaitIdOptions::NOWAIT;
-            while matches!(wait_for(&self.pidfd, looked), Ok(None)) && Instant::now() < deadline {
+            while !has_ended(&self.pidfd, self.id) && Instant::now() < deadline {
                 thread::sleep(Duration::from_millis(1));
             }
         }
-        let _ = self.wait(ended);
+        let _ = self.wait(WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
     }
+}
+
+/// Whether a process has ended. `poll(2)` takes no descriptor at all where the limit on them was lowered to none: then a
+/// child is waited for without reaping it, and any other has ended once it is reaped.
+fn has_ended(pidfd: &OwnedFd, id: Pid) -> bool {
+    poll::is_readable(pidfd).unwrap_or_else(|_| {
+        let looked = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        match waitid(WaitId::PidFd(pidfd.as_fd()), looked) {
+            Ok(status) => status.is_some(),
+            Err(_) => test_kill_process(id) == Err(Errno::SRCH),
+        }
+    })
 }
 
 /// How a child ended; `None` if it has not, or was reaped elsewhere.
