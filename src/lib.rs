@@ -76,8 +76,8 @@ mod codec;
 mod error;
 #[cfg(not(loom))]
 mod host;
-#[cfg(not(loom))]
 mod mutants;
+#[cfg(not(loom))]
 mod os;
 mod protocol;
 #[cfg(not(loom))]

@@ -468,7 +468,7 @@ impl fmt::Display for ShutdownError {
 
 impl Error for ShutdownError {}
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
     use crate::workers::TaskError;
