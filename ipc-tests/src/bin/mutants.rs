@@ -119,6 +119,7 @@ const MUTANTS: &[(&str, Layer, Catcher)] = &[
     ("CountPackAgain", Layer::Protocol, Explorer),
     ("CountPackUnseen", Layer::Protocol, Explorer),
     ("PublishWakesNobody", Layer::Queue, Ipc("waiting", "no_wake_up_is_lost_in_a_queue_for_one_message")),
+    ("PublishWakesNobody", Layer::Queue, Storm(LONG)),
     ("TakeWakesNobody", Layer::Queue, Ipc("waiting", "senders_blocked_by_a_full_queue_are_woken_one_for_each_message_taken")),
     ("TakeWakesNobody", Layer::Queue, Storm(LONG)),
     ("ReturnWakesNobody", Layer::Queue, Ipc("leases", "what_another_process_returns_comes_first_and_wakes_who_sleeps")),

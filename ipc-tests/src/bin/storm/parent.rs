@@ -168,16 +168,17 @@ impl<'a> Gale<'a> {
         if let Some(seconds) = self.shape.close_at {
             return (Duration::from_secs_f64(seconds), Ending::Raging);
         }
+        if self.shape.slice_seconds.is_some() {
+            // The others end by a close, or by recoveries, which wake everybody.
+            return (longest, Ending::Drained);
+        }
         let endings = [
             Ending::Drained,
             Ending::Abandoned,
-            Ending::KilledAndReported,
-            // Somebody has to find the dead, which takes a slice.
             Ending::Killed,
+            Ending::KilledAndReported,
         ];
-        let count = endings.len() - usize::from(self.shape.slice_seconds.is_some());
-        let possible = endings.iter().take(count);
-        (longest, *self.rng.choice(possible).expect("one of them"))
+        (longest, *self.rng.choice(&endings).expect("one of them"))
     }
 
     /// Starts a child. None is started once the queue is closed.
