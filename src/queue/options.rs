@@ -253,6 +253,10 @@ impl Options {
         ))
     }
 
+    #[cfg_attr(
+        not(feature = "trials"),
+        allow(clippy::unused_self, reason = "the tests' builds look at it")
+    )]
     fn slices(&self) -> RangeInclusive<Duration> {
         #[cfg(feature = "trials")]
         if self.any_slice {
