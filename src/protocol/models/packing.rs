@@ -5,7 +5,7 @@ use super::super::operations::receive::Receive;
 use super::super::operations::{InHand, batch};
 use super::super::testing::{Heap, LIMITS, Peer};
 use super::super::{Corrupt, Words};
-use super::explore;
+use super::{explore, short_or_full};
 use crate::sync::explorer::{Mutex, thread};
 use std::sync::Arc;
 
@@ -49,31 +49,37 @@ fn the_next_holder_of_a_pack_sees_the_marks_of_the_last() {
 /// say so, under a lock as in `queue::packs`.
 #[test]
 fn a_pack_that_another_thread_has_just_taken_is_not_overlooked() {
-    explore("two threads of one process, one pack, closed", None, || {
-        let queue = Heap::new(LIMITS, 1, 0);
-        let (one, other) = (Peer::new(&queue, 0), Peer::new(&queue, 0));
-        one.send_pack(7, 2);
-        assert!(one.close());
-        let here = Arc::new(Mutex::new(0));
-        let receive = |peer: Peer, here: Arc<Mutex<u32>>| match peer.try_receive() {
-            Receive::Message(held) => {
-                let mut here = here.lock().expect("no panic in here");
-                *here += 1;
-                let pack = batch::pack(&*peer.queue, held.index).expect("sound words");
-                pack.expect("a pack").open(held.word);
-            }
-            Receive::Closed => {
-                let here = here.lock().expect("no panic in here");
-                let in_transit: Result<bool, Corrupt> = batch::in_transit(&*peer.queue, peer.row);
-                assert!(in_transit.expect("sound words") || *here == 1, "overlooked");
-            }
-            Receive::Empty => panic!("the queue is closed"),
-        };
-        let theirs = Arc::clone(&here);
-        let thread = thread::spawn(move || receive(other, theirs));
-        receive(one, Arc::clone(&here));
-        thread.join().expect("no panic");
-        assert_eq!(*here.lock().expect("no panic in here"), 1);
-        assert!(!queue.lifecycle().load().is_open());
-    });
+    let interruptions = short_or_full(3, 5);
+    explore(
+        "two threads of one process, one pack, closed",
+        interruptions,
+        || {
+            let queue = Heap::new(LIMITS, 1, 0);
+            let (one, other) = (Peer::new(&queue, 0), Peer::new(&queue, 0));
+            one.send_pack(7, 2);
+            assert!(one.close());
+            let here = Arc::new(Mutex::new(0));
+            let receive = |peer: Peer, here: Arc<Mutex<u32>>| match peer.try_receive() {
+                Receive::Message(held) => {
+                    let mut here = here.lock().expect("no panic in here");
+                    *here += 1;
+                    let pack = batch::pack(&*peer.queue, held.index).expect("sound words");
+                    pack.expect("a pack").open(held.word);
+                }
+                Receive::Closed => {
+                    let here = here.lock().expect("no panic in here");
+                    let in_transit: Result<bool, Corrupt> =
+                        batch::in_transit(&*peer.queue, peer.row);
+                    assert!(in_transit.expect("sound words") || *here == 1, "overlooked");
+                }
+                Receive::Empty => panic!("the queue is closed"),
+            };
+            let theirs = Arc::clone(&here);
+            let thread = thread::spawn(move || receive(other, theirs));
+            receive(one, Arc::clone(&here));
+            thread.join().expect("no panic");
+            assert_eq!(*here.lock().expect("no panic in here"), 1);
+            assert!(!queue.lifecycle().load().is_open());
+        },
+    );
 }

@@ -3,7 +3,7 @@
 use super::super::Limits;
 use super::super::operations::receive::Receive;
 use super::super::testing::{Heap, LIMITS, Peer, Sent};
-use super::explore;
+use super::{explore, short_or_full};
 use crate::sync::explorer::thread;
 use crate::sync::{AtomicBool, Ordering};
 use std::sync::Arc;
@@ -79,7 +79,7 @@ fn what_comes_back_after_the_close_is_handed_out_again() {
 fn a_taker_that_has_not_noted_it_yet_is_not_overlooked() {
     explore(
         "one taker that returns, one receiver asleep",
-        Some(3),
+        short_or_full(2, 3),
         || {
             let queue = Heap::new(SETTLED, 1, 0);
             let (taker, receiver) = (Peer::new(&queue, 0), Peer::new(&queue, 1));
