@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use std::process::Command;
 use std::time::{Duration, Instant};
 use support::{RUNS, as_float, median, print_origin, read_message, write_message};
-use workring::workers::{Context, Pool, Shutdown, Task, run_if_worker};
+use workring::pool::{Context, Pool, Shutdown, Task, run_if_worker};
 use workring::{Handoff, Options, Receiver, Sender, inherit};
 
 /// A task that does nothing.

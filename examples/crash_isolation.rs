@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use std::error::Error;
 use std::process::{abort, exit};
 use std::time::Duration;
-use workring::workers::{Context, Pool, Shutdown, Task, run_if_worker};
+use workring::pool::{Context, Pool, Shutdown, Task, run_if_worker};
 
 /// Something to do, good or bad.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]

@@ -17,7 +17,7 @@ use std::fmt::Display;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
-use workring::workers::{Context, Pool, Shutdown, Task, TaskHandle, run_if_worker};
+use workring::pool::{Context, Pool, Shutdown, Task, TaskHandle, run_if_worker};
 
 /// Make, sort and sum up numbers, in three pools of processes.
 #[derive(Parser)]

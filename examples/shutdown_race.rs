@@ -13,7 +13,7 @@ use std::error::Error;
 use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
-use workring::workers::{Context, Pool, Shutdown, Task, TaskError, run_if_worker};
+use workring::pool::{Context, Pool, Shutdown, Task, TaskError, run_if_worker};
 
 /// Race a reader of results against a shutdown.
 #[derive(Parser)]

@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 use std::error::Error;
 use std::time::Duration;
-use workring::workers::{Context, Pool, Shutdown, Task, run_if_worker};
+use workring::pool::{Context, Pool, Shutdown, Task, run_if_worker};
 
 /// A number to be squared.
 #[derive(Serialize, Deserialize)]

@@ -1,6 +1,6 @@
 //! A pool of worker processes, and the closable work queue between processes below it.
 //!
-//! **To run tasks in worker processes, and get the outcome of each, start with [`workers`].** The rest of this page is
+//! **To run tasks in worker processes, and get the outcome of each, start with [`pool`].** The rest of this page is
 //! about the queue.
 //!
 //! A parent and its worker processes share a bounded multi-producer multi-consumer queue in shared memory. Each
@@ -27,14 +27,14 @@
 //! | order | Messages are taken in the order in which they were accepted; returned ones come first. |
 //! | exactly once | A message that a send has accepted is acknowledged by one receiver, once: [`Receiver::recv`] does so itself, [`Lease::ack`] after [`Receiver::lease`]. |
 //! | close | [`Sender::close`] and [`Receiver::close`] never wait. A send that returned `Ok` before is received; a send that starts afterwards fails. |
-//! | after close | *Drained*, the default: receivers end as soon as nothing is left to hand out. *Settled* ([`Options::settled`]): once everything is acknowledged or a dead letter. |
-//! | the last one out | A queue closes when its last sender or its last receiver, of all processes, is dropped ([`Options::end_with_last_sender`], [`Options::end_with_last_receiver`]). |
+//! | after close | *Drained*, the default: receivers end as soon as nothing is left to hand out. *Settled* ([`Options::close_waits_for_leases`]): once everything is acknowledged or a dead letter. |
+//! | the last one out | A queue closes when its last sender or its last receiver, of all processes, is dropped ([`Options::close_on_last_sender`], [`Options::close_on_last_receiver`]). |
 //! | standstill | There is no lock. A process that stops between any two instructions holds up nobody. |
 //! | waiting | Every wait can be ended: by a time limit, by an [`Interrupter`], by closing; and a message can be waited for together with a file descriptor ([`Receiver::watch`]). |
 //! | size | Messages have up to [`Options::max_message_len`] bytes. Memory for those above 64 KiB comes and goes with them. |
 //! | no memory | [`CreateError::NoMemory`] when a queue is made, [`SendError::NoMemory`] when a large message is sent or reserved, with the [`MemoryLimit`] that it was. |
 //! | nothing lost | A receive that ends without a message has taken none; a send that fails gives its message back. |
-//! | death | A process that dies, at any instruction, is noticed within one [slice](Options::slice) while anybody waits, sends or receives, and at once where its parent says so ([`Receiver::report_exit`]). What it held is handed out again, first, in order, with one attempt more, or is a dead letter after the last; what it had sent stays sent; its ends are gone. |
+//! | death | A process that dies, at any instruction, is noticed within one [slice](Options::liveness_interval) while anybody waits, sends or receives, and at once where its parent says so ([`Receiver::report_exit`]). What it held is handed out again, first, in order, with one attempt more, or is a dead letter after the last; what it had sent stays sent; its ends are gone. |
 //! | no false death | Who is dead is asked of the kernel: a process that is stopped, frozen or slow is left alone. |
 //! | names | A queue of [`Options::create_named`] outlives all processes, appears whole or not at all, and is [removed](remove_named) only when nobody is attached. |
 //! | fork | A forked child without a program of its own gets the error `Forked` from every call, and releases nothing. |
@@ -56,7 +56,7 @@
 //! | take, hold | have received and not yet acknowledged |
 //! | acknowledge | be done with a message; its block is free again |
 //! | return | give a message back to the queue, to be handed out again |
-//! | pack | several messages in one block: sent at once, taken by one receiver, settled one by one |
+//! | batch | several messages in one block: sent at once, taken by one receiver, settled one by one |
 //! | dead letter | a message that was handed out too often, or that nobody could decode |
 //! | attach | map a queue and get a row in its table of peers |
 //!
@@ -74,19 +74,17 @@
 mod announce;
 mod codec;
 mod error;
-#[cfg(not(loom))]
-mod host;
 mod mutants;
 #[cfg(not(loom))]
 mod os;
+#[cfg(not(loom))]
+pub mod pool;
 mod protocol;
 #[cfg(not(loom))]
 mod queue;
 #[cfg(not(loom))]
 mod segment;
 mod sync;
-#[cfg(not(loom))]
-pub mod workers;
 
 pub use codec::{Bincode, Codec, DecodeError, EncodeError, Raw};
 pub use error::{
@@ -98,13 +96,13 @@ pub use error::{
 pub use queue::{
     BlockStats, BytesLease, DeadLetter, DeadLetters, DeathStats, End, Handoff, Interrupter,
     IntoIter, Iter, Lease, NamedQueue, Options, PeerStats, Receiver, Reservation, Sender, Stats,
-    TryIter, Watch, Watched, channel, inherit, inherit_tagged, named_queues, open, open_tagged,
+    TryIter, Watch, Watched, channel, inherit, inherit_as, named_queues, open, open_as,
     remove_named,
 };
 
-#[cfg(all(feature = "trials", not(loom)))]
+#[cfg(all(feature = "test-hooks", not(loom)))]
 #[doc(hidden)]
-pub use queue::trials;
+pub use queue::test_hooks;
 
 /// The README's example, compiled.
 #[cfg(all(doctest, not(loom)))]

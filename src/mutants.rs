@@ -23,54 +23,54 @@ macro_rules! mutants {
 
 mutants! {
     // The protocol: transitions.
-    /// A Vacated slot is overwritten, and nobody has noted who took its message (rows 3 and 9).
+    /// A Vacated slot is overwritten, and nobody has noted who took its message (`Publish` and `Seal`).
     OverwriteWithoutHelp,
     /// A helper does not look whether the slot is still the same after it has read the block.
     HelpWithoutReread,
-    /// A receiver leaves its name in the slot (row 7), and acknowledges or returns the message all the same.
+    /// A receiver leaves its name in the slot (`Clear`), and acknowledges or returns the message all the same.
     KeepName,
-    /// A closer that has died before it wrote Closed (row 9) has not closed the queue: nobody does it for it.
+    /// A closer that has died before it wrote Closed (`Seal`) has not closed the queue: nobody does it for it.
     NobodySeals,
     /// A receiver returns `Closed` and does not make that sticky.
     ClosedIsNotSticky,
     /// A settled queue ends by a look at the blocks alone: a taker that has not noted its message is overlooked.
     VerdictInOnePass,
-    /// A returner says that something has come back, and only then gives it back (row 10).
+    /// A returner says that something has come back, and only then gives it back (`Return`).
     SayBeforeReturning,
-    /// Whoever has met no Returned block clears the word also if something has come back since (T2 of `returned`).
+    /// Whoever has met no Returned block clears the word also if something has come back since (RETURNED-2 of `returned`).
     ClearWhatHasChanged,
-    /// A reader of a dead letter notes it as Held (row 13).
+    /// A reader of a dead letter notes it as Held (`Read`).
     ReadLetterAsHeld,
-    /// A leaver that found nobody else closes the queue also if somebody has arrived since (L3 of `lifecycle`).
+    /// A leaver that found nobody else closes the queue also if somebody has arrived since (LIFE-3 of `lifecycle`).
     CloseAfterArrival,
-    /// Recovery does not look whether the row is still that of the dead (D1).
+    /// Recovery does not look whether the row is still that of the dead (RECOVER-1).
     RecoverWithoutConfirming,
-    /// Recovery looks whether the row is still that of the dead before it reads the words, and not after (D1).
+    /// Recovery looks whether the row is still that of the dead before it reads the words, and not after (RECOVER-1).
     ConfirmBeforeReading,
-    /// Recovery writes what it has prepared, whatever the block's word is by now (D1).
+    /// Recovery writes what it has prepared, whatever the block's word is by now (RECOVER-1).
     WriteAnyWord,
-    /// Recovery leaves the names of the dead in the slots (R3).
-    RecoverWithoutR3,
-    /// A message that a dead process held comes back without a rise of its generation (R4).
-    R4KeepsGeneration,
-    /// What a dead process had not sent is left alone (R6).
-    RecoverWithoutR6,
-    /// What is not in the ring by an earlier look is freed (D3).
-    R6ReadsRingFirst,
-    /// Nobody is told that messages have come back from the dead (R7).
-    R7WithoutReturned,
-    /// A row has the same incarnation for its next tenant (E2 of `peers`).
+    /// Recovery leaves the names of the dead in the slots (`Clear`).
+    RecoverWithoutClear,
+    /// A message that a dead process held comes back without a rise of its generation (`Reclaim`).
+    ReclaimKeepsGeneration,
+    /// What a dead process had not sent is left alone (`Withdraw`).
+    RecoverWithoutWithdraw,
+    /// What is not in the ring by an earlier look is freed (RECOVER-3).
+    WithdrawReadsRingFirst,
+    /// Nobody is told that messages have come back from the dead (`Vacate`).
+    VacateWithoutReturned,
+    /// A row has the same incarnation for its next tenant (PEER-2 of `peers`).
     VacateKeepsIncarnation,
-    /// Whoever returned a message while a cancel came leaves it where nobody will receive it (row 15).
+    /// Whoever returned a message while a cancel came leaves it where nobody will receive it (`Discard`).
     ReturnLateIsLeft,
-    /// Whoever ends a queue does not look for what came back meanwhile, and is a dead letter too many (row 14).
+    /// Whoever ends a queue does not look for what came back meanwhile, and is a dead letter too many (`Evict`).
     EndWithoutTrim,
-    /// Recovery keeps more dead letters of a pack than the limit says (row 14).
+    /// Recovery keeps more dead letters of a batch than the limit says (`Evict`).
     RecoverWithoutTrim,
-    /// A pack that has been counted is counted again (M4 of `batch`).
-    CountPackAgain,
-    /// A pack is counted although the block may hold another one by now (M4).
-    CountPackUnseen,
+    /// A batch that has been counted is counted again (BATCH-4 of `batch`).
+    CountBatchAgain,
+    /// A batch is counted although the block may hold another one by now (BATCH-4).
+    CountBatchUnseen,
 
     // The protocol: wakes, counts and limits.
     /// A sender that has filled a slot wakes no receiver.

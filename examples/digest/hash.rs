@@ -6,7 +6,7 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
-use workring::workers::{Context, Task};
+use workring::pool::{Context, Task};
 
 /// Files to be hashed, by their paths, which need not be UTF-8.
 #[derive(Serialize, Deserialize)]

@@ -5,7 +5,7 @@ use crate::output::{Output, quoted};
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
-use workring::workers::{Pool, TaskError};
+use workring::pool::{Pool, TaskError};
 
 /// To hash a file of a few KiB takes no longer than to wake a process for it, so a task is several of them:
 /// one at a time makes the whole run some 30% slower, and more than these no faster.
@@ -75,7 +75,7 @@ pub(crate) fn list(
             output.flush()?;
         }
         let sums = next.wait().map_err(|error| match error {
-            TaskError::Panicked(_) | TaskError::NotCarried { .. } => {
+            TaskError::Panicked(_) | TaskError::Transport { .. } => {
                 Unfinished::Pool(format!("{error:?}"))
             }
             _ => Unfinished::Stopped,

@@ -39,7 +39,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 use stop::{Reason, Stop};
-use workring::workers::{Pool, Shutdown, run_if_worker};
+use workring::pool::{Pool, Shutdown, run_if_worker};
 
 /// Print the SHA-256 of every regular file under the paths, as `sha256sum` does, sorted by path.
 ///

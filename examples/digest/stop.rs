@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::process::ExitStatus;
 use std::sync::OnceLock;
 use std::time::Duration;
-use workring::workers::{Event, Pool, Shutdown};
+use workring::pool::{Event, Pool, Shutdown};
 
 /// Why a run was stopped.
 #[derive(Debug)]

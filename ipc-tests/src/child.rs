@@ -3,9 +3,9 @@
 //! The test writes lines to the peer's standard input and reads lines from its standard output; `role` is the
 //! other side. A line that was heard is the only proof that the peer got somewhere: there is no sleep.
 //!
-//! N1. A peer killed at any time has said a line whole or not at all: a rest without a newline is not a line.
-//! N2. When a [`Peer`] is dropped its process is killed and reaped, stopped or not: no zombie, no orphan.
-//! N3. A process that was reaped gets no signal: its pid may be somebody else's by then.
+//! HELPER-1. A peer killed at any time has said a line whole or not at all: a rest without a newline is not a line.
+//! HELPER-2. When a [`Peer`] is dropped its process is killed and reaped, stopped or not: no zombie, no orphan.
+//! HELPER-3. A process that was reaped gets no signal: its pid may be somebody else's by then.
 
 use nix::{
     sys::{
@@ -110,7 +110,7 @@ impl Peer {
         self.await_state(WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT);
     }
 
-    /// Sends a signal. Panics if the peer was reaped (N3).
+    /// Sends a signal. Panics if the peer was reaped (HELPER-3).
     pub fn signal(&self, signal: Signal) {
         assert!(self.ended.is_none(), "{} was reaped already", self.role);
         kill(self.pid(), signal).expect("signal the peer");

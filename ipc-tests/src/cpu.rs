@@ -1,7 +1,7 @@
 //! What a process costs: CPU time, context switches, resident memory; and where a thread may run.
 //!
-//! U1. CPU time comes in clock ticks, usually of 10 ms, and includes threads that have ended.
-//! U2. Context switches are those of the threads that live: a thread that ends takes its count along.
+//! CPU-1. CPU time comes in clock ticks, usually of 10 ms, and includes threads that have ended.
+//! CPU-2. Context switches are those of the threads that live: a thread that ends takes its count along.
 
 use crate::procfs::{Stat, threads};
 use nix::{
@@ -13,11 +13,11 @@ use std::{fs, ops::Sub, time::Duration};
 /// What a process has used since it began, or between two looks: `later - earlier`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Usage {
-    /// Time on a CPU, in user mode and in the kernel (U1).
+    /// Time on a CPU, in user mode and in the kernel (CPU-1).
     pub time: Duration,
-    /// How often a thread went to sleep (U2).
+    /// How often a thread went to sleep (CPU-2).
     pub voluntary: u64,
-    /// How often a thread had to make way for another (U2).
+    /// How often a thread had to make way for another (CPU-2).
     pub involuntary: u64,
 }
 
@@ -45,7 +45,7 @@ impl Usage {
 impl Sub for Usage {
     type Output = Self;
 
-    /// A count that went down, see U2, gives 0.
+    /// A count that went down, see CPU-2, gives 0.
     fn sub(self, earlier: Self) -> Self {
         Self {
             time: self.time.saturating_sub(earlier.time),

@@ -14,7 +14,7 @@ use std::{
     process, thread,
 };
 use tracing::{Level, debug, enabled, error, info};
-use workring::workers::{Context, Task};
+use workring::pool::{Context, Task};
 
 /// The name of the ledger of [`Deed::Note`].
 pub const LEDGER: &str = "deeds";

@@ -22,7 +22,7 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-use workring::workers::{Context, Task};
+use workring::pool::{Context, Task};
 
 /// Tells a worker what to do while it is prepared: see `prepare`.
 pub const PREPARE: &str = "POOLED_PREPARE";

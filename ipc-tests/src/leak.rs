@@ -3,15 +3,15 @@
 //! A snapshot before is compared with one after. Both are of the whole process, in which `cargo test` runs other
 //! tests at the same time, hence the rules:
 //!
-//! L1. A guard holds one lock of the whole process: guarded tests run one at a time.
-//! L2. A thread enters itself in `TEST_THREADS` before it waits for that lock: who waits there was started by the
+//! LEAK-1. A guard holds one lock of the whole process: guarded tests run one at a time.
+//! LEAK-2. A thread enters itself in `TEST_THREADS` before it waits for that lock: who waits there was started by the
 //!     test harness and is not a leak. It is struck out just before it releases the lock, hence before the next
 //!     guard takes its first snapshot, which then either shows that thread or never will.
-//! L3. What is there for a moment only is no leak: a thread of the test harness that has yet to reach L2, or a
+//! LEAK-3. What is there for a moment only is no leak: a thread of the test harness that has yet to reach LEAK-2, or a
 //!     thread that was joined while the kernel still clears it away. So differences count only once they have
 //!     lasted for `PATIENCE`. A test without a guard, in a binary where others have one, must be shorter than
 //!     that, open no descriptor and start no process.
-//! L4. The address of a mapping means nothing, so mappings are compared by count for each file.
+//! LEAK-4. The address of a mapping means nothing, so mappings are compared by count for each file.
 
 use crate::{
     procfs::{Stat, children, threads},
@@ -75,7 +75,7 @@ impl LeakGuard {
         drop(self);
     }
 
-    /// The differences that last, see L3.
+    /// The differences that last, see LEAK-3.
     fn differences(&self) -> Vec<String> {
         let deadline = Instant::now() + self.patience;
         loop {
@@ -109,7 +109,7 @@ impl Drop for LeakGuard {
     }
 }
 
-/// The lock of L1, and the entry of L2.
+/// The lock of LEAK-1, and the entry of LEAK-2.
 #[derive(Debug)]
 struct Turn {
     _alone: MutexGuard<'static, ()>,
@@ -169,7 +169,7 @@ impl Snapshot {
 
 fn thread_list() -> Vec<Item> {
     let mut found = threads(Pid::this());
-    // Listed first and filtered second: a thread that is not entered yet is seen again by the next look (L3).
+    // Listed first and filtered second: a thread that is not entered yet is seen again by the next look (LEAK-3).
     let known = TEST_THREADS.lock();
     found.retain(|thread| !known.contains(thread));
     let describe = |thread: Pid| {

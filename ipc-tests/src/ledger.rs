@@ -3,10 +3,10 @@
 //! A [`Ledger`] is a plain file outside any shared segment. An [`Entry`] is one `write(2)` of 16 bytes to a file that
 //! was opened for appending; [`Books`] compare what was sent with what was received.
 //!
-//! G1. What `note` wrote before a SIGKILL is there: it is in the page cache, not in the process.
-//! G2. An entry is there whole or not at all. The kernel gives up a write for a signal only between pages, and as
+//! LEDGER-1. What `note` wrote before a SIGKILL is there: it is in the page cache, not in the process.
+//! LEDGER-2. An entry is there whole or not at all. The kernel gives up a write for a signal only between pages, and as
 //!     all entries have the same length, a power of two, none crosses from one page to the next.
-//! G3. A process killed between a deed and its note leaves the deed in doubt: note the intent before and the
+//! LEDGER-3. A process killed between a deed and its note leaves the deed in doubt: note the intent before and the
 //!     outcome after, and enter what has only an intent by [`Books::perhaps_sent`] or [`Books::perhaps_received`].
 
 use std::{
@@ -103,7 +103,7 @@ impl Ledger {
             .map(Self)
     }
 
-    /// Appends an entry, which is on record when this returns (G1). Panics if the disk is full.
+    /// Appends an entry, which is on record when this returns (LEDGER-1). Panics if the disk is full.
     pub fn note(&self, kind: u8, number: u64) {
         let mut head = [kind; 8];
         head.split_at_mut(1).1.copy_from_slice(&MARK);
@@ -120,7 +120,7 @@ impl Ledger {
         );
     }
 
-    /// All entries of the ledger of this name, in the order of writing. Panics if one is torn (G2).
+    /// All entries of the ledger of this name, in the order of writing. Panics if one is torn (LEDGER-2).
     ///
     /// # Errors
     ///

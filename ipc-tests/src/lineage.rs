@@ -14,7 +14,7 @@ use std::{
     thread,
     time::Duration,
 };
-use workring::workers::{Context, Pool, Shutdown, Task};
+use workring::pool::{Context, Pool, Shutdown, Task};
 
 /// Processes that a chain of starts may have before the program ends it.
 pub const MOST: u64 = 12;

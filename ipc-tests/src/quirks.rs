@@ -17,7 +17,7 @@ use std::{
     thread,
     time::Duration,
 };
-use workring::workers::{Context, Task};
+use workring::pool::{Context, Task};
 
 /// Whether whims act in this process as in a worker.
 static ACTS: AtomicBool = AtomicBool::new(false);

@@ -20,7 +20,7 @@ use std::{
     thread,
     time::Duration,
 };
-use workring::workers::{Context, Task};
+use workring::pool::{Context, Task};
 
 /// The environment variable with an order for `prepare_worker`: `fail while PATH` and `kill while PATH`, as long as there is
 /// such a file; `die when ready after PATH`, where the first worker makes the file and is never prepared.
@@ -59,7 +59,7 @@ pub enum Trouble {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Step {
     /// Never.
-    Never,
+    NonBlocking,
     /// While it is encoded: before the result is sent.
     Encode,
     /// When it is dropped: after the result was sent, and before the task is acknowledged.
@@ -102,7 +102,7 @@ impl Task for Trouble {
     fn run(self, context: &Context) -> Result<Output, String> {
         let mut output = Output {
             number: context.attempt().into(),
-            step: Step::Never,
+            step: Step::NonBlocking,
         };
         match self {
             Self::Echo(number) => output.number = number,

@@ -4,9 +4,9 @@
 //! [progress](Watchdog::progress) first, the thread reports every thread of this process and of its descendants, kills
 //! the descendants and aborts.
 //!
-//! W1. The report is written by `write(2)` without a lock: whoever hangs may hold the lock of `stderr`, and the
+//! DOG-1. The report is written by `write(2)` without a lock: whoever hangs may hold the lock of `stderr`, and the
 //!     test harness captures `eprintln!` in a buffer that an abort discards.
-//! W2. All descendants are stopped before the first is killed. Killing a parent first would hand its children to
+//! DOG-2. All descendants are stopped before the first is killed. Killing a parent first would hand its children to
 //!     init, where they can't be found again.
 
 use crate::procfs::{Stat, descendants, threads};
@@ -126,7 +126,7 @@ fn describe(pid: Pid, thread: Pid) -> String {
     )
 }
 
-/// See W1.
+/// See WATCHDOG-1.
 fn tell(text: &str) {
     let mut rest = text.as_bytes();
     while let Ok(written @ 1..) = write(io::stderr(), rest) {
@@ -134,7 +134,7 @@ fn tell(text: &str) {
     }
 }
 
-/// See W2.
+/// See WATCHDOG-2.
 fn kill_descendants() {
     let mut stopped = BTreeSet::new();
     loop {

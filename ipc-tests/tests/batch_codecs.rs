@@ -19,7 +19,7 @@ use workring::{
 mod support;
 
 fn superstitious(capacity: usize) -> (Sender<u32, Superstitious>, Receiver<u32, Superstitious>) {
-    let channel = sleepy(capacity).attempts(2).channel_with();
+    let channel = sleepy(capacity).max_deliveries(2).channel_with();
     channel.expect("a queue")
 }
 
@@ -40,10 +40,10 @@ fn a_message_that_cannot_be_encoded_ends_the_batch() {
 fn a_message_that_cannot_be_decoded_is_told_after_those_before_it() {
     guarded(LIMIT, || {
         let (tx, rx) = superstitious(8);
-        // Packed, and one by one.
-        for packed in [true, false] {
+        // Batched, and one by one.
+        for batched in [true, false] {
             let numbers = [1, 2, 14, 3, 4];
-            if packed {
+            if batched {
                 tx.send_many(numbers).expect("room");
             } else {
                 for number in numbers {
@@ -124,7 +124,7 @@ fn a_message_that_kills_its_receivers_ends_as_a_letter() {
     guarded(LIMIT, || {
         for attempts in [1, 2, 3] {
             for numbers in [[14, 15], [15, 14]] {
-                let channel = sleepy(8).attempts(attempts).channel_with();
+                let channel = sleepy(8).max_deliveries(attempts).channel_with();
                 let (tx, rx) = channel.expect("a queue");
                 let _: &Receiver<u32, Superstitious> = &rx;
                 tx.send_many(numbers).expect("room");
@@ -147,7 +147,7 @@ fn a_message_that_kills_its_receivers_ends_as_a_letter() {
     });
 }
 
-/// Small values are decoded together, large ones one by one; equally long messages are packed in another way.
+/// Small values are decoded together, large ones one by one; equally long messages are batched in another way.
 #[test]
 fn values_of_any_size_come_out_of_a_batch_as_they_went_in() {
     fn check<T>(values: &[T])

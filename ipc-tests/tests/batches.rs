@@ -1,4 +1,4 @@
-//! Many messages at once: packed into blocks by the sender, and nobody's business but the queue's.
+//! Many messages at once: batched into blocks by the sender, and nobody's business but the queue's.
 
 use crate::support::books::{all, assert_all_free, assert_balanced, letters};
 use crate::support::{LIMIT, asleep, dismiss, hand_over, prompt, sleepy};
@@ -54,7 +54,7 @@ fn what_is_sent_at_once_is_received_one_by_one_and_the_other_way_round() {
 fn a_batch_takes_one_place_for_many_messages() {
     guarded(LIMIT, || {
         let (tx, rx) = sleepy(4).channel::<u64>().expect("a queue");
-        assert_eq!(tx.try_send_many(0..256).expect("four packs"), 256);
+        assert_eq!(tx.try_send_many(0..256).expect("four batches"), 256);
         assert!(tx.is_full());
         assert_eq!(rx.len(), 4);
         let refused = tx.try_send_many(256..270).expect_err("full");
@@ -65,7 +65,7 @@ fn a_batch_takes_one_place_for_many_messages() {
     });
 }
 
-/// Their memory comes and goes, and what a pack notes of itself stands where theirs is noted.
+/// Their memory comes and goes, and what a batch notes of itself stands where theirs is noted.
 #[test]
 fn a_batch_takes_no_huge_block() {
     guarded(LIMIT, || {
@@ -203,7 +203,7 @@ fn leases_of_a_batch_are_settled_one_by_one() {
         assert_eq!((rx.stats().held, rx.stats().returned), (0, 2));
         tx.send(6).expect("room");
         let again: Vec<_> = (0..3).map(|_| lease(&rx)).collect();
-        let seen = again.iter().map(|lease| (**lease, lease.attempts()));
+        let seen = again.iter().map(|lease| (**lease, lease.deliveries()));
         assert_eq!(seen.collect::<Vec<_>>(), [(1, 1), (3, 1), (6, 0)]);
         for lease in again {
             lease.ack();
@@ -218,14 +218,14 @@ fn each_message_of_a_batch_has_its_own_attempts_and_its_own_letter() {
     guarded(LIMIT, || {
         for attempts in [1, 2, 15] {
             let (tx, rx) = sleepy(8)
-                .attempts(attempts)
+                .max_deliveries(attempts)
                 .channel::<u32>()
                 .expect("a queue");
             tx.send_many(0..4).expect("room");
             for attempt in 0..attempts {
                 let leases: Vec<_> = (0..4).map_while(|_| rx.try_lease().ok()).collect();
                 for lease in leases {
-                    assert_eq!(lease.attempts(), attempt);
+                    assert_eq!(lease.deliveries(), attempt);
                     // One is acknowledged at first, another at last.
                     if *lease == 1 && attempt == 0 || *lease == 2 && attempt + 1 == attempts {
                         lease.ack();
@@ -248,7 +248,7 @@ fn each_message_of_a_batch_has_its_own_attempts_and_its_own_letter() {
 #[test]
 fn of_the_dead_letters_of_a_batch_the_newest_are_kept() {
     guarded(LIMIT, || {
-        let options = sleepy(8).attempts(1).max_dead_letters(3);
+        let options = sleepy(8).max_deliveries(1).max_dead_letters(3);
         let (tx, rx) = options.channel::<u32>().expect("a queue");
         for (first, kept) in [(0, [3, 4, 5]), (6, [9, 10, 11])] {
             tx.send_many(first..first + 6).expect("room");
@@ -264,7 +264,10 @@ fn of_the_dead_letters_of_a_batch_the_newest_are_kept() {
 #[test]
 fn a_receiver_that_goes_returns_what_it_has_not_handed_out() {
     guarded(LIMIT, || {
-        let (tx, rx) = sleepy(8).attempts(2).channel::<u32>().expect("a queue");
+        let (tx, rx) = sleepy(8)
+            .max_deliveries(2)
+            .channel::<u32>()
+            .expect("a queue");
         tx.send_many(0..10).expect("room");
         let other = rx.clone();
         assert_eq!(other.recv().expect("the first"), 0);
@@ -272,7 +275,7 @@ fn a_receiver_that_goes_returns_what_it_has_not_handed_out() {
         assert_eq!(*one, 1);
         assert!(matches!(rx.try_recv(), Err(TryRecvError::Empty)));
         drop(other);
-        // The pack comes back with its last lease.
+        // The batch comes back with its last lease.
         one.nack();
         assert!(matches!(rx.try_recv(), Err(TryRecvError::Empty)));
         assert_eq!(two.ack(), 2);
@@ -280,7 +283,7 @@ fn a_receiver_that_goes_returns_what_it_has_not_handed_out() {
         let seen: Vec<_> = (0..9)
             .map(|_| {
                 let lease = lease(&rx);
-                (lease.attempts(), lease.ack())
+                (lease.deliveries(), lease.ack())
             })
             .collect();
         let unseen = (3..=10).map(|number| (0, number));
@@ -294,7 +297,7 @@ fn a_receiver_that_goes_returns_what_it_has_not_handed_out() {
 fn what_was_accepted_before_the_close_is_received_and_then_the_queue_is_closed() {
     guarded(LIMIT, || {
         for settled in [false, true] {
-            let options = sleepy(8).settled(settled);
+            let options = sleepy(8).close_waits_for_leases(settled);
             let (tx, rx) = options.channel::<u32>().expect("a queue");
             tx.send_many(0..74).expect("room");
             assert_eq!(rx.recv().expect("the first"), 0);
@@ -304,7 +307,7 @@ fn what_was_accepted_before_the_close_is_received_and_then_the_queue_is_closed()
             let other = rx.clone();
             let mut messages = Vec::new();
             let rest = other.try_recv_many(&mut messages, 99);
-            assert_eq!(rest.expect("the second pack"), 10);
+            assert_eq!(rest.expect("the second batch"), 10);
             let end = other.try_recv();
             if settled {
                 assert!(matches!(end, Err(TryRecvError::Empty)), "{end:?}");
@@ -352,7 +355,7 @@ fn a_cancel_discards_what_is_left_of_a_batch_and_counts_each_message() {
         tx.send_many(10..30).expect("room");
         assert_eq!(rx.recv().expect("the first"), 0);
         let (one, two) = (lease(&rx), lease(&rx));
-        // The pack that is open is in hand, as its leases are.
+        // The batch that is open is in hand, as its leases are.
         assert_eq!(tx.cancel(), 20);
         assert!(matches!(rx.try_recv(), Err(TryRecvError::Closed)));
         assert_eq!(rx.stats().held, 9);
@@ -396,9 +399,9 @@ fn the_books_balance_when_a_queue_that_is_busy_with_batches_is_cancelled() {
     guarded(LIMIT, || {
         let mut rng = Rng::with_seed(seed());
         for _ in 0..rounds(100, 10_000) {
-            let options = Options::new(rng.usize(1..=16)).attempts(2);
+            let options = Options::new(rng.usize(1..=16)).max_deliveries(2);
             // One for each receiver: with fewer, one would be told so, and end too early.
-            let options = options.settled(rng.bool()).max_leases(2);
+            let options = options.close_waits_for_leases(rng.bool()).max_leases(2);
             let (tx, rx) = options.channel::<u64>().expect("a queue");
             let other = rx.clone();
             let barrier = Barrier::new(5);
@@ -473,7 +476,7 @@ fn a_batch_that_waits_for_room_is_given_back_by_a_close() {
     });
 }
 
-/// When every block that takes packs is in use, a batch goes by the small ones.
+/// When every block that takes batches is in use, a batch goes by the small ones.
 #[test]
 fn a_batch_does_not_wait_for_large_blocks() {
     guarded(LIMIT, || {
@@ -504,7 +507,7 @@ fn a_batch_does_not_wait_for_large_blocks() {
     });
 }
 
-/// A thread that sleeps while another one of the same receiver opens a pack gets its share of it.
+/// A thread that sleeps while another one of the same receiver opens a batch gets its share of it.
 #[test]
 fn threads_of_one_receiver_share_what_it_has_taken() {
     prompt(|| {
@@ -547,7 +550,7 @@ fn threads_of_one_receiver_get_everything_before_any_is_told_closed() {
     guarded(LIMIT, || {
         let mut rng = Rng::with_seed(seed());
         for round in 0..rounds(300, 30_000) {
-            let options = Options::new(8).settled(rng.bool());
+            let options = Options::new(8).close_waits_for_leases(rng.bool());
             let (tx, rx) = options.channel::<u32>().expect("a queue");
             let (count, closed) = (rng.u32(0..120), AtomicBool::new(false));
             let received: Vec<u32> = thread::scope(|scope| {

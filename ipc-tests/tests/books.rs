@@ -75,7 +75,7 @@ fn a_sender_killed_while_it_waits_in_send_many_leaves_no_trace_in_the_books() {
 fn a_batch_is_counted_once_however_many_of_its_holders_are_killed() {
     guarded(LIMIT, || {
         let (tx, rx) = sleepy(4)
-            .attempts(15)
+            .max_deliveries(15)
             .max_leases(64)
             .channel::<u32>()
             .expect("a queue");
@@ -100,7 +100,7 @@ fn a_batch_is_counted_once_however_many_of_its_holders_are_killed() {
 fn the_death_of_a_holder_of_a_batch_leaves_no_more_dead_letters_than_are_allowed() {
     guarded(LIMIT, || {
         for (leased, max) in [(20, 3), (20, 0), (20, 20), (10, 3), (1, 0), (19, 18)] {
-            let options = sleepy(4).max_leases(64).attempts(1);
+            let options = sleepy(4).max_leases(64).max_deliveries(1);
             let options = options.max_dead_letters(max);
             let (tx, rx) = options.channel::<u32>().expect("a queue");
             // An older letter, which goes first.
@@ -162,7 +162,7 @@ fn what_is_returned_while_a_cancel_comes_is_discarded_by_either() {
         let mut rng = Rng::with_seed(seed());
         for round in 0..rounds {
             let (settled, count) = (rng.bool(), rng.u32(1..=6));
-            let options = sleepy(8).settled(settled).attempts(3);
+            let options = sleepy(8).close_waits_for_leases(settled).max_deliveries(3);
             let (tx, rx) = options.channel::<u32>().expect("a queue");
             tx.send_many(0..count).expect("room");
             let handed_out = rng.u32(1..=count);

@@ -139,13 +139,13 @@ fn a_sender_that_waits_for_a_block_is_woken_by_a_dropped_reservation() {
 #[test]
 fn a_bytes_lease_that_is_dropped_returns_its_message() {
     guarded(LIMIT, || {
-        let (tx, rx) = queue(&sleepy(4).attempts(2));
+        let (tx, rx) = queue(&sleepy(4).max_deliveries(2));
         tx.send(vec![5; 300]).expect("room");
         let lease = rx.lease_bytes().expect("a message");
-        assert_eq!((lease.attempts(), lease.len()), (0, 300));
+        assert_eq!((lease.deliveries(), lease.len()), (0, 300));
         drop(lease);
         let lease = rx.try_lease_bytes().expect("it came back");
-        assert_eq!((lease.attempts(), *lease == [5; 300]), (1, true));
+        assert_eq!((lease.deliveries(), *lease == [5; 300]), (1, true));
         lease.nack();
         assert_eq!(rx.dead_letters().count(), 1);
     });
@@ -165,7 +165,7 @@ fn forget_some(tx: &Sender<Vec<u8>, Raw>) {
 #[test]
 fn a_forgotten_reservation_is_withdrawn_with_the_last_sender_of_its_process() {
     guarded(LIMIT, || {
-        let options = sleepy(8).end_with_last_sender(false);
+        let options = sleepy(8).close_on_last_sender(false);
         let (tx, rx) = queue(&options);
         let free = || {
             rx.stats()

@@ -45,9 +45,11 @@ fn the_books_balance_when_a_busy_queue_is_cancelled() {
     guarded(LIMIT, || {
         let mut rng = Rng::with_seed(seed());
         for round in 0..rounds(200, 20_000) {
-            let options = Options::new(rng.usize(1..=16)).attempts(2).max_leases(64);
+            let options = Options::new(rng.usize(1..=16))
+                .max_deliveries(2)
+                .max_leases(64);
             let options = options
-                .settled(rng.bool())
+                .close_waits_for_leases(rng.bool())
                 .max_dead_letters(rng.usize(0..=8));
             let (tx, rx) = options.channel::<u64>().expect("a queue");
             let barrier = Barrier::new(5);
@@ -116,7 +118,10 @@ fn cancel_ends_blocked_receivers_and_gives_blocked_senders_their_value_back() {
 #[test]
 fn a_settled_queue_that_is_cancelled_does_not_wait_for_leases() {
     guarded(LIMIT, || {
-        let (tx, rx) = sleepy(4).settled(true).channel::<u32>().expect("a queue");
+        let (tx, rx) = sleepy(4)
+            .close_waits_for_leases(true)
+            .channel::<u32>()
+            .expect("a queue");
         for number in 0..3 {
             tx.send(number).expect("room");
         }

@@ -236,7 +236,10 @@ fn a_message_returned_before_the_end_of_a_drained_queue_is_delivered() {
 #[test]
 fn a_settled_queue_waits_for_lease_holders_and_delivers_what_they_return() {
     prompt(|| {
-        let (tx, rx) = sleepy(4).settled(true).channel::<u32>().expect("a queue");
+        let (tx, rx) = sleepy(4)
+            .close_waits_for_leases(true)
+            .channel::<u32>()
+            .expect("a queue");
         let mut holder = hand_over("lease-holder", &[], |handoff| handoff.give("queue", &rx));
         for value in 1..=2 {
             tx.send(value).expect("room");
@@ -271,7 +274,7 @@ fn a_settled_queue_waits_for_lease_holders_and_delivers_what_they_return() {
 #[test]
 fn a_settled_queue_ends_when_the_last_held_message_becomes_a_dead_letter() {
     prompt(|| {
-        let options = sleepy(4).settled(true).attempts(1);
+        let options = sleepy(4).close_waits_for_leases(true).max_deliveries(1);
         let (tx, rx) = options.channel::<u32>().expect("a queue");
         let mut holder = hand_over("lease-holder", &[], |handoff| handoff.give("queue", &rx));
         tx.send(1).expect("room");

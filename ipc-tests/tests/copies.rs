@@ -6,14 +6,14 @@ use ipc_tests::{
     guarded,
     memfd::{self, Contents},
 };
-use workring::{OpenError, Receiver, Sender, TryRecvError, trials};
+use workring::{OpenError, Receiver, Sender, TryRecvError, test_hooks};
 
 mod support;
 
 fn copy(rx: &Receiver<u32>) -> (Option<Sender<u32>>, Receiver<u32>) {
     let mut contents = Contents::default();
-    contents.read(&memfd::again(trials::memory(rx)));
-    trials::stand_in(rx, contents.to_file()).expect("a copy")
+    contents.read(&memfd::again(test_hooks::memory(rx)));
+    test_hooks::stand_in(rx, contents.to_file()).expect("a copy")
 }
 
 #[test]
@@ -50,7 +50,7 @@ fn in_a_copy_the_others_are_dead_and_this_process_goes_on() {
 fn a_copy_has_a_sender_only_if_this_process_has_one() {
     guarded(LIMIT, || {
         let (tx, rx) = sleepy(8)
-            .end_with_last_sender(false)
+            .close_on_last_sender(false)
             .channel::<u32>()
             .expect("a queue");
         drop(tx);
@@ -63,8 +63,8 @@ fn a_copy_has_a_sender_only_if_this_process_has_one() {
 fn the_queue_itself_is_no_copy() {
     guarded(LIMIT, || {
         let (_tx, rx) = sleepy(8).channel::<u32>().expect("a queue");
-        let itself = memfd::again(trials::memory(&rx));
-        let refused = trials::stand_in(&rx, itself.into());
+        let itself = memfd::again(test_hooks::memory(&rx));
+        let refused = test_hooks::stand_in(&rx, itself.into());
         assert!(
             matches!(refused, Err(OpenError::NotAQueue { .. })),
             "{refused:?}"

@@ -29,7 +29,7 @@ mod support;
 fn watchful(capacity: usize) -> Options {
     Options::new(capacity)
         .spin(Duration::ZERO)
-        .slice(Duration::from_millis(5))
+        .liveness_interval(Duration::from_millis(5))
 }
 
 fn id(peer: &Peer) -> u32 {
@@ -90,7 +90,7 @@ fn three_of_five_leased(options: &Options) -> (Sender<u32>, Receiver<u32>, Peer)
 /// Everything that there is, with its attempts.
 fn drain(rx: &Receiver<u32>) -> Vec<(u32, u32)> {
     std::iter::from_fn(|| rx.try_lease().ok())
-        .map(|lease| (lease.attempts(), lease.ack()))
+        .map(|lease| (lease.deliveries(), lease.ack()))
         .map(|(attempts, number)| (number, attempts))
         .collect()
 }
@@ -111,7 +111,7 @@ fn assert_left_alone(rx: &Receiver<u32>, victim: &Peer, held: u64) {
 fn assert_found_dead(rx: &Receiver<u32>, held: &[u32]) {
     for number in held {
         let lease = rx.lease().expect("it has to come back");
-        assert_eq!((*lease, lease.attempts()), (*number, 1));
+        assert_eq!((*lease, lease.deliveries()), (*number, 1));
         lease.ack();
     }
     let stats = rx.stats();
@@ -137,12 +137,12 @@ fn what_a_killed_process_held_goes_to_others_first_in_order_with_its_attempts() 
 #[test]
 fn past_its_attempts_the_message_of_a_killed_process_is_a_dead_letter() {
     prompt(|| {
-        let (_tx, rx, mut victim) = three_of_five_leased(&sleepy(8).attempts(1));
+        let (_tx, rx, mut victim) = three_of_five_leased(&sleepy(8).max_deliveries(1));
         rx.report_exit(slay(&mut victim));
         assert_eq!(drain(&rx), [(4, 0), (5, 0)]);
         let mut letters = Vec::new();
         for letter in rx.dead_letters() {
-            letters.push((letter.decode().expect("a number"), letter.attempts()));
+            letters.push((letter.decode().expect("a number"), letter.deliveries()));
         }
         assert_eq!(letters, [(1, 1), (2, 1), (3, 1)]);
         assert_conserved(&rx.stats());
@@ -275,7 +275,7 @@ fn the_last_receiver_that_is_killed_ends_the_senders() {
 #[test]
 fn a_settled_queue_ends_after_the_messages_of_a_dead_holder() {
     guarded(LIMIT, || {
-        let (tx, rx, mut victim) = three_of_five_leased(&watchful(8).settled(true));
+        let (tx, rx, mut victim) = three_of_five_leased(&watchful(8).close_waits_for_leases(true));
         drop(tx);
         assert_eq!(drain(&rx), [(4, 0), (5, 0)]);
         slay(&mut victim);
@@ -464,7 +464,7 @@ fn no_message_is_lost_with_a_receiver_that_is_killed_when_it_is_woken() {
     let rounds = rounds(100, 10_000);
     guarded(LIMIT + Duration::from_millis(100) * rounds, || {
         let mut rng = Rng::with_seed(seed());
-        let options = sleepy(8).attempts(15);
+        let options = sleepy(8).max_deliveries(15);
         let (tasks, incoming) = options.channel::<u32>().expect("a queue");
         let (outgoing, results) = options.channel::<u32>().expect("a queue");
         let lessee = || {
@@ -504,7 +504,7 @@ fn a_recoverer_may_be_killed_and_the_next_one_finishes() {
     guarded(LIMIT + Duration::from_millis(500) * rounds, || {
         let mut rng = Rng::with_seed(seed());
         for _ in 0..rounds {
-            let options = watchful(HELD as usize).slice(Duration::from_millis(1));
+            let options = watchful(HELD as usize).liveness_interval(Duration::from_millis(1));
             let (tx, rx) = options.channel::<u32>().expect("a queue");
             let mut holder = mortal(&rx);
             for number in 0..HELD {
@@ -553,7 +553,7 @@ fn a_death_is_noticed() {
 
 /// From the kill to the moment when a sleeper has what the victim held.
 fn notice(slice: u64, watched: bool) -> Duration {
-    let options = sleepy(4).slice(Duration::from_millis(slice));
+    let options = sleepy(4).liveness_interval(Duration::from_millis(slice));
     let (tx, rx) = options.channel::<u32>().expect("a queue");
     let mut victim = mortal(&rx);
     tx.send(1).expect("room");

@@ -139,7 +139,7 @@ fn panics() {
 const SLICE: Duration = Duration::from_millis(20);
 
 fn options(capacity: usize) -> Options {
-    sleepy(capacity).slice(SLICE).max_leases(2)
+    sleepy(capacity).liveness_interval(SLICE).max_leases(2)
 }
 
 type Tx = Sender<u32>;
@@ -302,7 +302,7 @@ fn a_subscriber_that_panics_ends_a_wait_and_costs_nothing_else() {
 }
 
 #[test]
-fn a_subscriber_that_panics_between_two_packs_leaves_what_was_accepted_before() {
+fn a_subscriber_that_panics_between_two_batches_leaves_what_was_accepted_before() {
     guarded(LIMIT, || {
         let (tx, rx) = options(4096).channel::<u32>().expect("a queue");
         let mut victim = Some(victim_of(&tx, &rx));
@@ -316,7 +316,7 @@ fn a_subscriber_that_panics_between_two_packs_leaves_what_was_accepted_before() 
         let inside = u32::try_from(rx.stats().accepted).expect("not so many");
         assert!(
             inside > 64 && inside % 64 == 2,
-            "two, and whole packs: {inside}"
+            "two, and whole batches: {inside}"
         );
         everything_works(&tx, &rx, (0..inside).collect(), "send_many");
     });

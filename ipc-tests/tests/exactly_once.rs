@@ -19,7 +19,7 @@ use std::{
     sync::mpsc::{Receiver, channel},
     time::Duration,
 };
-use workring::workers::{Builder, Event, TaskError, TaskHandle};
+use workring::pool::{Builder, Event, TaskError, TaskHandle};
 
 mod support;
 

@@ -50,8 +50,10 @@ struct History {
 /// Runs one history and reads the ledgers.
 fn play(setting: &Setting, rng: &mut Rng) -> History {
     let scratch = Scratch::new().expect("scratch");
-    let options = Options::new(rng.usize(1..=32)).attempts(15).max_leases(64);
-    let options = options.settled(setting.may_return || rng.bool());
+    let options = Options::new(rng.usize(1..=32))
+        .max_deliveries(15)
+        .max_leases(64);
+    let options = options.close_waits_for_leases(setting.may_return || rng.bool());
     let (tx, rx) = options.channel::<u64>().expect("a queue");
     let (announce, seed) = (rng.u64(1..=500), rng.u64(0..1 << 40));
     let may_return = u8::from(setting.may_return);

@@ -169,7 +169,7 @@ fn memory_is_taken_when_it_is_used_and_given_back_when_it_is_idle() {
 #[test]
 fn a_letter_that_is_discarded_gives_its_memory_back() {
     guarded(LIMIT, || {
-        let (tx, rx) = queue(&sleepy(4).attempts(1).max_message_len(128 * MIB));
+        let (tx, rx) = queue(&sleepy(4).max_deliveries(1).max_message_len(128 * MIB));
         let base = tx.stats().memory;
         tx.reserve(128 * MIB)
             .expect("memory")
@@ -308,7 +308,7 @@ fn a_sender_that_waits_for_memory_is_woken_by_an_acknowledgement() {
 #[test]
 fn dead_letters_give_their_memory_to_messages_that_need_it() {
     guarded(LIMIT, || {
-        let options = sleepy(8).attempts(1).max_message_len(4 * MIB);
+        let options = sleepy(8).max_deliveries(1).max_message_len(4 * MIB);
         let limit = base(&options) + 4 * MIB;
         let (tx, rx) = queue(&options.memory_limit(limit));
         for length in [MIB, MIB, 4 * MIB, 256 * KIB, 4 * MIB] {
@@ -328,8 +328,8 @@ fn dead_letters_give_their_memory_to_messages_that_need_it() {
 fn letters_that_do_not_give_way_stay() {
     guarded(LIMIT, || {
         for length in [KIB, 64 * KIB, 4 * MIB] {
-            let options = sleepy(64).attempts(1).max_message_len(4 * MIB);
-            let options = options.max_dead_letters(64).letters_give_way(false);
+            let options = sleepy(64).max_deliveries(1).max_message_len(4 * MIB);
+            let options = options.max_dead_letters(64).evict_dead_letters(false);
             let limit = base(&options) + 8 * MIB;
             let (tx, rx) = queue(&options.memory_limit(limit));
             let mut letters = 0;

@@ -12,7 +12,7 @@ mod support;
 fn letters(rx: &Receiver<u32>) -> Vec<(u32, u32)> {
     let open: Vec<_> = rx.dead_letters().collect();
     let read = open.iter();
-    read.map(|letter| (letter.decode().expect("a number"), letter.attempts()))
+    read.map(|letter| (letter.decode().expect("a number"), letter.deliveries()))
         .collect()
 }
 
@@ -26,14 +26,14 @@ fn a_leased_message_is_nobody_elses_until_it_is_returned() {
         let (tx, rx) = sleepy(4).channel::<u32>().expect("a queue");
         tx.send(1).expect("room");
         let first = lease(&rx);
-        assert_eq!((*first, first.attempts()), (1, 0));
+        assert_eq!((*first, first.deliveries()), (1, 0));
         assert!(matches!(rx.try_recv(), Err(TryRecvError::Empty)));
         first.nack();
         let second = lease(&rx);
-        assert_eq!((*second, second.attempts()), (1, 1));
+        assert_eq!((*second, second.deliveries()), (1, 1));
         drop(second);
         let third = lease(&rx);
-        assert_eq!((*third, third.attempts()), (1, 2));
+        assert_eq!((*third, third.deliveries()), (1, 2));
         assert_eq!(third.ack(), 1);
         assert!(matches!(rx.try_recv(), Err(TryRecvError::Empty)));
         assert_eq!(letters(&rx), []);
@@ -72,7 +72,7 @@ fn what_another_process_returns_comes_first_and_wakes_who_sleeps() {
             let rx = rx.clone();
             asleep(move || {
                 rx.lease()
-                    .map(|lease| (*lease, lease.attempts(), lease.nack()))
+                    .map(|lease| (*lease, lease.deliveries(), lease.nack()))
             })
         };
         holder.say("nack");
@@ -86,7 +86,7 @@ fn what_another_process_returns_comes_first_and_wakes_who_sleeps() {
         let all: Vec<_> = (0..3)
             .map(|_| {
                 let lease = lease(&rx);
-                (lease.attempts(), lease.ack())
+                (lease.deliveries(), lease.ack())
             })
             .collect();
         assert_eq!(all, [(2, 1), (1, 2), (0, 3)]);
@@ -97,12 +97,12 @@ fn what_another_process_returns_comes_first_and_wakes_who_sleeps() {
 fn a_message_returned_too_often_becomes_a_dead_letter() {
     guarded(LIMIT, || {
         for attempts in [1, 2, 15] {
-            let options = sleepy(4).attempts(attempts);
+            let options = sleepy(4).max_deliveries(attempts);
             let (tx, rx) = options.channel::<u32>().expect("a queue");
             tx.send(7).expect("room");
             for attempt in 0..attempts {
                 let lease = lease(&rx);
-                assert_eq!(lease.attempts(), attempt);
+                assert_eq!(lease.deliveries(), attempt);
             }
             assert!(matches!(rx.try_recv(), Err(TryRecvError::Empty)));
             assert_eq!(letters(&rx), [(7, attempts)]);
@@ -113,7 +113,10 @@ fn a_message_returned_too_often_becomes_a_dead_letter() {
 #[test]
 fn a_dead_letter_is_open_once_and_stays_until_it_is_discarded() {
     guarded(LIMIT, || {
-        let (tx, rx) = sleepy(4).attempts(1).channel::<u32>().expect("a queue");
+        let (tx, rx) = sleepy(4)
+            .max_deliveries(1)
+            .channel::<u32>()
+            .expect("a queue");
         for number in 0..3 {
             tx.send(number).expect("room");
             lease(&rx).nack();
@@ -134,14 +137,14 @@ fn a_dead_letter_is_open_once_and_stays_until_it_is_discarded() {
 #[test]
 fn the_newest_dead_letters_are_kept() {
     guarded(LIMIT, || {
-        let options = sleepy(8).attempts(1).max_dead_letters(3);
+        let options = sleepy(8).max_deliveries(1).max_dead_letters(3);
         let (tx, rx) = options.channel::<u32>().expect("a queue");
         (0..8).for_each(|number| tx.send(number).expect("room"));
         let leases: Vec<_> = (0..8).map(|_| lease(&rx)).collect();
         drop(leases);
         assert_eq!(letters(&rx), [(5, 1), (6, 1), (7, 1)]);
 
-        let options = sleepy(1).attempts(1).max_dead_letters(0);
+        let options = sleepy(1).max_deliveries(1).max_dead_letters(0);
         let (tx, rx) = options.channel::<u32>().expect("a queue");
         tx.send(1).expect("room");
         lease(&rx).nack();
@@ -173,7 +176,7 @@ fn more_leases_than_a_process_may_have_are_refused() {
         dismiss(other);
         assert_eq!(one.ack(), 0);
         let three = lease(&rx);
-        assert_eq!((*three, three.attempts()), (3, 1));
+        assert_eq!((*three, three.deliveries()), (3, 1));
         assert_eq!(two.ack(), 1);
     });
 }
@@ -189,7 +192,7 @@ fn a_panic_returns_the_message_that_was_being_worked_on() {
         };
         catch_unwind(AssertUnwindSafe(work)).expect_err("the work panics");
         let again = lease(&rx);
-        assert_eq!((*again, again.attempts()), (7, 1));
+        assert_eq!((*again, again.deliveries()), (7, 1));
     });
 }
 
@@ -269,7 +272,7 @@ fn a_codec_that_panics_returns_the_message() {
             matches!(rx.try_recv(), Err(TryRecvError::Empty)),
             "three attempts"
         );
-        let letters = rx.dead_letters().map(|letter| letter.attempts());
+        let letters = rx.dead_letters().map(|letter| letter.deliveries());
         assert_eq!(letters.collect::<Vec<_>>(), [3]);
     });
 }

@@ -27,7 +27,7 @@ fn readers_that_wait_for_a_lease_do_not_have_one() {
 fn dead_letters_that_nobody_reads_leave_senders_their_memory() {
     guarded(LIMIT, || {
         for bytes in [1, 64 * 1024] {
-            let options = sleepy(16).attempts(1);
+            let options = sleepy(16).max_deliveries(1);
             let (tx, rx) = options.channel_with::<Vec<u8>, Raw>().expect("a queue");
             for number in 0..300 {
                 let sent = tx.try_send(vec![7; bytes]);
@@ -66,7 +66,10 @@ fn messages_that_come_back_after_the_end_count_as_dead_letters() {
 #[test]
 fn a_dead_letter_that_somebody_else_has_put_back_is_still_there() {
     guarded(LIMIT, || {
-        let (tx, rx) = sleepy(4).attempts(1).channel::<u32>().expect("a queue");
+        let (tx, rx) = sleepy(4)
+            .max_deliveries(1)
+            .channel::<u32>()
+            .expect("a queue");
         tx.send(7).expect("room");
         rx.lease().expect("a message").nack();
         let mut one = rx.dead_letters();
@@ -131,7 +134,7 @@ fn looking_for_a_lease_takes_none_from_other_threads() {
 fn dead_letters_stay_when_their_memory_would_not_help() {
     guarded(LIMIT, || {
         let (tx, rx) = sleepy(4)
-            .attempts(1)
+            .max_deliveries(1)
             .max_message_len(64 * 1024)
             .channel_with::<Vec<u8>, Raw>()
             .expect("a queue");

@@ -15,17 +15,17 @@ use workring::{Lease, Options, Receiver, Sender, TryRecvError, TrySendError};
 mod support;
 
 /// A queue as its documentation has it. Numbers are sent in order, so their order is the order of acceptance. What is
-/// sent at once is a pack; a message sent alone is a pack of one.
+/// sent at once is a batch; a message sent alone is a batch of one.
 struct Model {
     capacity: usize,
     attempts: u32,
     settled: bool,
     max_leases: usize,
     max_letters: usize,
-    queued: VecDeque<Pack>,
-    /// By the first number that the pack had.
-    returned: BTreeMap<u32, Pack>,
-    /// Packs that the receiver has taken and not settled.
+    queued: VecDeque<Batch>,
+    /// By the first number that the batch had.
+    returned: BTreeMap<u32, Batch>,
+    /// Batches that the receiver has taken and not settled.
     held: BTreeMap<u32, Held>,
     leased: BTreeSet<u32>,
     /// How often each message was handed out.
@@ -35,14 +35,14 @@ struct Model {
     ended: bool,
 }
 
-struct Pack {
+struct Batch {
     first: u32,
     /// The messages that are not done.
     left: BTreeSet<u32>,
 }
 
 struct Held {
-    pack: Pack,
+    batch: Batch,
     to_hand_out: VecDeque<u32>,
     leased: BTreeSet<u32>,
 }
@@ -71,7 +71,7 @@ impl Model {
         if self.queued.len() == self.capacity {
             return Answer::Full;
         }
-        self.queued.push_back(Pack {
+        self.queued.push_back(Batch {
             first: numbers.start,
             left: numbers.collect(),
         });
@@ -86,13 +86,13 @@ impl Model {
         self.attempts_of(number) < self.attempts
     }
 
-    /// The pack that is being handed out.
+    /// The batch that is being handed out.
     fn open(&self) -> Option<u32> {
         let mut held = self.held.iter();
         held.find_map(|(first, held)| (!held.to_hand_out.is_empty()).then_some(*first))
     }
 
-    /// Hand out the next message: its pack, its number and its attempts so far.
+    /// Hand out the next message: its batch, its number and its attempts so far.
     fn take(&mut self) -> Result<(u32, u32, u32), Answer> {
         if self.open().is_none() {
             self.open_next()?;
@@ -109,15 +109,15 @@ impl Model {
         if self.ended {
             return Err(Answer::Closed);
         }
-        let returned = self.returned.pop_first().map(|(_, pack)| pack);
-        if let Some(pack) = returned.or_else(|| self.queued.pop_front()) {
-            let live = pack.left.iter().copied();
+        let returned = self.returned.pop_first().map(|(_, batch)| batch);
+        if let Some(batch) = returned.or_else(|| self.queued.pop_front()) {
+            let live = batch.left.iter().copied();
             let held = Held {
                 to_hand_out: live.filter(|&number| self.is_live(number)).collect(),
                 leased: BTreeSet::new(),
-                pack,
+                batch,
             };
-            self.held.insert(held.pack.first, held);
+            self.held.insert(held.batch.first, held);
             return Ok(());
         }
         if !self.closed || self.settled && !self.held.is_empty() {
@@ -129,23 +129,23 @@ impl Model {
 
     fn done(&mut self, first: u32, number: u32) {
         let held = self.held.get_mut(&first).expect("it is held");
-        held.pack.left.remove(&number);
+        held.batch.left.remove(&number);
         self.settle(first);
     }
 
-    /// What becomes of a pack of which nothing is in hand any more.
+    /// What becomes of a batch of which nothing is in hand any more.
     fn settle(&mut self, first: u32) {
         let held = self.held.get(&first).expect("it is held");
         if !held.to_hand_out.is_empty() || !held.leased.is_empty() {
             return;
         }
-        let pack = self.held.remove(&first).expect("it is held").pack;
+        let batch = self.held.remove(&first).expect("it is held").batch;
         // What comes back after the end is a dead letter, too: nobody is left to get it.
-        if !self.ended && pack.left.iter().any(|&number| self.is_live(number)) {
-            self.returned.insert(first, pack);
+        if !self.ended && batch.left.iter().any(|&number| self.is_live(number)) {
+            self.returned.insert(first, batch);
             return;
         }
-        for number in pack.left {
+        for number in batch.left {
             self.letters.insert(number, self.attempts_of(number));
         }
         while self.letters.len() > self.max_letters {
@@ -208,7 +208,7 @@ impl Model {
             .expect("it is leased");
         held.leased.remove(&number);
         if acknowledged {
-            held.pack.left.remove(&number);
+            held.batch.left.remove(&number);
         }
         self.settle(first);
     }
@@ -216,9 +216,9 @@ impl Model {
     /// Queued, held, returned, dead letters.
     fn counts(&self) -> [usize; 4] {
         [
-            self.queued.iter().map(|pack| pack.left.len()).sum(),
-            self.held.values().map(|held| held.pack.left.len()).sum(),
-            self.returned.values().map(|pack| pack.left.len()).sum(),
+            self.queued.iter().map(|batch| batch.left.len()).sum(),
+            self.held.values().map(|held| held.batch.left.len()).sum(),
+            self.returned.values().map(|batch| batch.left.len()).sum(),
             self.letters.len(),
         ]
     }
@@ -282,7 +282,7 @@ impl Queue {
             }
             60..80 => {
                 let lease = self.rx.try_lease().map(|lease| {
-                    let seen = (*lease, lease.attempts());
+                    let seen = (*lease, lease.deliveries());
                     self.leases.push(lease);
                     seen
                 });
@@ -325,7 +325,7 @@ impl Queue {
         let letters: Vec<_> = self.rx.dead_letters().collect();
         let letters = letters.iter().map(|letter| {
             let number = letter.decode().expect("a number");
-            (number, letter.attempts())
+            (number, letter.deliveries())
         });
         assert!(letters.eq(model.letters.clone()), "dead letters");
     }
@@ -346,7 +346,9 @@ fn play(settled: bool, rng: &mut Rng) {
     let (attempts, max_leases) = (rng.u32(1..=4), rng.usize(1..=4));
     // Late returns, which a settled queue has not, are counted by a test of their own.
     let max_letters = if settled { rng.usize(0..=5) } else { 128 };
-    let options = Options::new(capacity).settled(settled).attempts(attempts);
+    let options = Options::new(capacity)
+        .close_waits_for_leases(settled)
+        .max_deliveries(attempts);
     let options = options.max_leases(max_leases).max_dead_letters(max_letters);
     let (tx, rx) = options.channel::<u32>().expect("a queue");
     let mut queue = Queue {

@@ -124,7 +124,7 @@ fn a_named_queue_waits_for_whoever_comes_next() {
         drop(receiver);
         name.remove();
 
-        let ending = sleepy(4).end_with_last_sender(true);
+        let ending = sleepy(4).close_on_last_sender(true);
         let (tx, rx) = ending.create_named::<u32>(&name.0).expect("a queue");
         drop(tx);
         assert!(matches!(rx.recv(), Err(RecvError::Closed)));
@@ -538,7 +538,7 @@ fn a_queue_whose_processes_were_all_killed_is_opened_again() {
         let receiver = name.open_in().expect("it is still there");
         let mut handed_out = Vec::new();
         while let Ok(lease) = receiver.try_lease() {
-            handed_out.push((*lease, lease.attempts()));
+            handed_out.push((*lease, lease.deliveries()));
             lease.ack();
         }
         assert_eq!(handed_out, [(1, 1), (2, 1), (3, 0), (4, 0), (5, 0)]);

@@ -37,8 +37,18 @@ fn each_option_out_of_its_range_is_named() {
         let cases = [
             (Options::new(0), "capacity", "0", "from 1 to 65536"),
             (Options::new(65_537), "capacity", "65537", "from 1 to 65536"),
-            (new().attempts(0), "attempts", "0", "from 1 to 15"),
-            (new().attempts(16), "attempts", "16", "from 1 to 15"),
+            (
+                new().max_deliveries(0),
+                "max_deliveries",
+                "0",
+                "from 1 to 15",
+            ),
+            (
+                new().max_deliveries(16),
+                "max_deliveries",
+                "16",
+                "from 1 to 15",
+            ),
             (new().max_leases(0), "max_leases", "0", "from 1 to"),
             (
                 new().max_leases(1 << 21),
@@ -71,14 +81,14 @@ fn each_option_out_of_its_range_is_named() {
                 "at most 10 ms",
             ),
             (
-                new().slice(Duration::ZERO),
-                "slice",
+                new().liveness_interval(Duration::ZERO),
+                "liveness_interval",
                 "0ns",
                 "from 1 ms to 10 s",
             ),
             (
-                new().slice(milliseconds(10_001)),
-                "slice",
+                new().liveness_interval(milliseconds(10_001)),
+                "liveness_interval",
                 "10.001s",
                 "from 1 ms to 10 s",
             ),
@@ -103,20 +113,22 @@ fn the_limits_themselves_make_a_queue_that_works() {
         let milliseconds = Duration::from_millis;
         for options in [
             Options::new(1)
-                .attempts(1)
+                .max_deliveries(1)
                 .max_leases(1)
                 .max_dead_letters(0),
             Options::new(1)
-                .attempts(15)
+                .max_deliveries(15)
                 .max_leases(1 << 20)
                 .max_dead_letters(128),
             Options::new(65_536).max_dead_letters(65_536),
             Options::new(1).max_message_len(128),
             Options::new(1).max_message_len(1 << 30),
-            Options::new(1).spin(Duration::ZERO).slice(milliseconds(1)),
+            Options::new(1)
+                .spin(Duration::ZERO)
+                .liveness_interval(milliseconds(1)),
             Options::new(1)
                 .spin(milliseconds(10))
-                .slice(milliseconds(10_000)),
+                .liveness_interval(milliseconds(10_000)),
         ] {
             let (tx, rx) = options.channel::<u32>().expect("a queue");
             for number in 0..u32::try_from(tx.capacity()).expect("a small number") {
@@ -191,7 +203,10 @@ fn calls_that_wait(time: Duration) {
 fn every_option_and_call_of_a_queue_takes_any_duration() {
     guarded(LIMIT, || {
         for time in [Duration::ZERO, Duration::MAX / 2, Duration::MAX] {
-            for options in [Options::new(1).slice(time), Options::new(1).spin(time)] {
+            for options in [
+                Options::new(1).liveness_interval(time),
+                Options::new(1).spin(time),
+            ] {
                 match options.channel::<u32>() {
                     Ok(_) | Err(CreateError::InvalidOption { .. }) => {}
                     Err(other) => panic!("{other}"),

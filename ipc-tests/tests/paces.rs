@@ -71,9 +71,9 @@ fn operations(ends: &Ends, pause: Duration, mut operation: impl FnMut()) -> u32 
 
 fn options(slice: Duration) -> Options {
     Options::new(CAPACITY)
-        .attempts(1)
+        .max_deliveries(1)
         .max_dead_letters(CAPACITY)
-        .slice(slice)
+        .liveness_interval(slice)
 }
 
 /// The most operations that fit into a slice, and the one that notices; one more for the clock's grain.
@@ -96,7 +96,7 @@ const OPERATIONS: &[(&str, usize, Make)] = &[
     ("try_recv, in vain", 0, |ends| {
         Box::new(|| assert!(matches!(ends.rx.try_recv(), Err(TryRecvError::Empty))))
     }),
-    ("recv from a pack", 0, |ends| {
+    ("recv from a batch", 0, |ends| {
         ends.tx
             .send_many((0..600).map(|_| vec![2; 8]))
             .expect("room");
@@ -252,12 +252,12 @@ fn threads_that_share_a_handle_notice_a_death_at_their_common_pace() {
 fn a_slow_receiver_gets_the_message_of_a_dead_one_within_a_slice() {
     guarded(LIMIT, || {
         let pause = Duration::from_millis(20);
-        let (ends, victim) = Ends::new(&options(SLICE).attempts(2), 100);
+        let (ends, victim) = Ends::new(&options(SLICE).max_deliveries(2), 100);
         kill(victim);
         let mut newer = 0;
         loop {
             let lease = ends.rx.lease().expect("a message");
-            if lease.attempts() > 0 {
+            if lease.deliveries() > 0 {
                 break assert_eq!(*lease, HELD);
             }
             thread::sleep(pause);

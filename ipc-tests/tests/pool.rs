@@ -14,7 +14,7 @@ use std::{
     env, fs, thread,
     time::{Duration, Instant},
 };
-use workring::workers::{
+use workring::pool::{
     Pool, ResultOf, Shutdown, StartError, SubmitError, TaskError, TrySubmitError,
 };
 
@@ -167,7 +167,7 @@ fn a_task_that_has_no_room_comes_back() {
 #[test]
 fn outcomes_that_nobody_claims_are_bounded() {
     guarded(LIMIT, || {
-        let pool = jobs(1).capacity(1).max_unclaimed(2).start();
+        let pool = jobs(1).capacity(1).max_unclaimed_results(2).start();
         let pool = pool.expect("a pool");
         let refused = loop {
             match pool.submit(Job::Double(1)) {
@@ -198,7 +198,7 @@ fn a_task_that_is_too_large_comes_back_and_an_output_that_is_is_an_outcome() {
         }
         let handle = pool.submit(Job::Letters(2000)).expect("open");
         let error = failure(handle.wait());
-        let TaskError::NotCarried { what, .. } = &error else {
+        let TaskError::Transport { what, .. } = &error else {
             panic!("{error:?}");
         };
         for part in ["1000", "the output", "`Builder::max_message_len`"] {
@@ -511,7 +511,7 @@ fn options_that_make_no_sense_are_refused_by_name() {
             (jobs(513), "workers"),
             (jobs(1).capacity(0), "capacity"),
             (jobs(1).capacity(32_769), "capacity"),
-            (jobs(1).max_unclaimed(0), "max_unclaimed"),
+            (jobs(1).max_unclaimed_results(0), "max_unclaimed_results"),
         ] {
             match builder.start() {
                 Err(StartError::InvalidOption { option, .. }) => assert_eq!(option, named),

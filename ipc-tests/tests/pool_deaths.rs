@@ -25,7 +25,7 @@ use std::{
     thread,
     time::Duration,
 };
-use workring::workers::{Event, OutcomeOf, Shutdown, SubmitError, TaskError};
+use workring::pool::{Event, OutcomeOf, Shutdown, SubmitError, TaskError};
 
 mod support;
 
@@ -441,7 +441,9 @@ fn p5_workers_that_die_together_lose_only_what_they_ran() {
 fn w7_who_waits_for_a_task_whose_worker_is_gone_hears_of_it_at_once() {
     prompt(|| {
         let meeting = Meeting::new("gone");
-        let pool = jobs(1).spin(Duration::ZERO).slice(Duration::from_secs(10));
+        let pool = jobs(1)
+            .spin(Duration::ZERO)
+            .liveness_interval(Duration::from_secs(10));
         let pool = pool.start().expect("a pool");
         let handle = pool.submit(meeting.job()).expect("open");
         let guest = meeting.guest();

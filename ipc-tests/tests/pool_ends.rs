@@ -25,9 +25,7 @@ use std::{
     thread,
     time::Duration,
 };
-use workring::workers::{
-    Builder, Event, OutcomeOf, Pool, Report, Shutdown, SubmitError, TaskError,
-};
+use workring::pool::{Builder, Event, OutcomeOf, Pool, Report, Shutdown, SubmitError, TaskError};
 
 mod support;
 
@@ -43,7 +41,7 @@ fn deeds(workers: usize) -> Builder<Deed> {
 fn sleepy(workers: usize) -> Builder<Deed> {
     deeds(workers)
         .spin(Duration::ZERO)
-        .slice(Duration::from_secs(10))
+        .liveness_interval(Duration::from_secs(10))
 }
 
 /// With what happens to its workers.

@@ -19,7 +19,7 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-use workring::workers::{Builder, Event, Pool, Shutdown, StartError, TaskError};
+use workring::pool::{Builder, Event, Pool, Shutdown, StartError, TaskError};
 
 mod support;
 

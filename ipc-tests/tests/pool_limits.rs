@@ -21,7 +21,7 @@ use std::{
     fs, thread,
     time::{Duration, Instant},
 };
-use workring::workers::{Event, Shutdown, StartError, TaskError};
+use workring::pool::{Event, Shutdown, StartError, TaskError};
 
 mod support;
 

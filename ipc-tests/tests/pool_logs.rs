@@ -25,7 +25,7 @@ use tracing::{
     span::{Attributes, Id, Record},
     subscriber::set_global_default,
 };
-use workring::workers::{Pool, Shutdown, TaskError};
+use workring::pool::{Pool, Shutdown, TaskError};
 
 mod support;
 

@@ -10,7 +10,7 @@ use ipc_tests::{
     rounds::rounds,
 };
 use std::{cell::Cell, collections::BTreeSet, sync::mpsc, thread};
-use workring::workers::{Pool, ResultOf, Shutdown, TaskError};
+use workring::pool::{Pool, ResultOf, Shutdown, TaskError};
 
 mod support;
 
@@ -37,7 +37,7 @@ fn word(result: &ResultOf<Job>) -> &str {
         Err(TaskError::Panicked(_)) => "panicked",
         Err(TaskError::Crashed { .. }) => "crashed",
         Err(TaskError::Cancelled) => "cancelled",
-        Err(TaskError::NotCarried { .. }) => "not carried",
+        Err(TaskError::Transport { .. }) => "not carried",
         Err(_) => "something else",
     }
 }

@@ -27,7 +27,7 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-use workring::workers::{
+use workring::pool::{
     Builder, Event, OutcomeOf, Pool, ResultOf, Shutdown, StartError, SubmitError, TaskError,
 };
 
@@ -74,7 +74,7 @@ const OPTIONS: [(&str, Set); 13] = [
     ("start_timeout", Builder::start_timeout),
     ("grace", Builder::grace),
     ("spin", Builder::spin),
-    ("slice", Builder::slice),
+    ("liveness_interval", Builder::liveness_interval),
     ("all", |builder, time| {
         let builder = builder.grace(time).start_timeout(time).idle_timeout(time);
         let builder = builder.retry_backoff(time, time);

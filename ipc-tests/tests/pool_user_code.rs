@@ -24,7 +24,7 @@ use std::{
     thread,
     time::Duration,
 };
-use workring::workers::{
+use workring::pool::{
     Builder, Event, OutcomeOf, Pool, Report, ResultOf, Shutdown, StartError, SubmitError, TaskError,
 };
 
@@ -57,7 +57,7 @@ fn assert_works(pool: &Pool<Quirk>) {
 
 fn not_carried(result: ResultOf<Quirk>) -> String {
     match result {
-        Err(TaskError::NotCarried { what, .. }) => what,
+        Err(TaskError::Transport { what, .. }) => what,
         other => panic!("{other:?}"),
     }
 }
@@ -664,7 +664,7 @@ fn a_task_or_an_output_that_is_nested_too_deep_is_an_error_and_nobody_dies_of_it
             // This thread, and that of the worker, have other stacks than most.
             let task = submit(0, depth).expect("open");
             let result = thread::spawn(move || task.wait()).join().expect("it lives");
-            let Err(TaskError::NotCarried { what, .. }) = result else {
+            let Err(TaskError::Transport { what, .. }) = result else {
                 panic!("{depth}: {result:?}");
             };
             assert!(what.contains("128 levels"), "{what}");

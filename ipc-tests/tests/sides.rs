@@ -257,7 +257,7 @@ fn a_hand_off_that_fails_halfway_takes_back_what_it_gave() {
 #[test]
 fn a_queue_that_is_not_to_end_with_a_side_stays_open_without_it() {
     guarded(LIMIT, || {
-        let options = sleepy(1).end_with_last_sender(false);
+        let options = sleepy(1).close_on_last_sender(false);
         let (tx, rx) = options.channel::<u32>().expect("a queue");
         tx.send(1).expect("room");
         drop(tx);
@@ -266,7 +266,7 @@ fn a_queue_that_is_not_to_end_with_a_side_stays_open_without_it() {
         rx.close();
         assert!(is_closed(&rx.recv()));
 
-        let options = sleepy(1).end_with_last_receiver(false);
+        let options = sleepy(1).close_on_last_receiver(false);
         let (tx, rx) = options.channel::<u32>().expect("a queue");
         drop(rx);
         tx.send(1).expect("room");

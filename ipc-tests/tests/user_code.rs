@@ -169,7 +169,7 @@ fn hooked(options: &Options) -> (Tx, Rx) {
 }
 
 fn queue() -> (Tx, Rx) {
-    hooked(&sleepy(8).attempts(3))
+    hooked(&sleepy(8).max_deliveries(3))
 }
 
 fn numbers(messages: impl IntoIterator<Item = Message>) -> Vec<u32> {
@@ -233,7 +233,7 @@ fn an_iterator_that_panics_leaves_what_was_accepted_before() {
                 Message(n)
             });
             assert!(panics(|| tx.send_many(source)));
-            // Whole packs are accepted; the rest has been dropped with the iterator.
+            // Whole batches are accepted; the rest has been dropped with the iterator.
             let accepted = count / 64 * 64;
             assert_eq!(received(&rx), (0..accepted).collect::<Vec<_>>(), "{count}");
             assert_all_free(&rx);
@@ -442,7 +442,7 @@ fn encoding_that_hangs_holds_up_nobody_else() {
 
 type Take = fn(&Rx) -> Result<Vec<u32>, RecvError>;
 
-/// All ways to take message 7, which is the only one, or in a pack between others.
+/// All ways to take message 7, which is the only one, or in a batch between others.
 const WAYS_TO_TAKE: [Take; 9] = [
     |rx| Ok(vec![rx.recv()?.0]),
     |rx| Ok(vec![rx.try_recv().map_err(waited)?.0]),
@@ -588,7 +588,7 @@ fn a_queue_may_be_closed_or_cancelled_while_a_message_is_decoded() {
             for (way, take) in WAYS_TO_TAKE.into_iter().enumerate() {
                 for messages in MESSAGES {
                     for settled in [false, true] {
-                        let (tx, rx) = hooked(&sleepy(8).settled(settled));
+                        let (tx, rx) = hooked(&sleepy(8).close_waits_for_leases(settled));
                         send_all(&tx, messages);
                         let closer = rx.clone();
                         let number = seven(messages);
@@ -709,7 +709,7 @@ fn a_panic_of_drop_in_the_receiver_loses_no_other_message() {
 #[test]
 fn a_lease_whose_message_hangs_in_drop_has_returned_it() {
     guarded(LIMIT, || {
-        let (tx, rx) = hooked(&sleepy(8).settled(true));
+        let (tx, rx) = hooked(&sleepy(8).close_waits_for_leases(true));
         tx.send(Message(7)).expect("room");
         tx.close();
         let gate = Gate::default();
@@ -718,7 +718,7 @@ fn a_lease_whose_message_hangs_in_drop_has_returned_it() {
             scope.spawn(|| with_hook(gate.hook(Place::Drop, 7), || drop(lease)));
             gate.await_arrival();
             let again = rx.lease().expect("it is back");
-            assert_eq!((again.0, again.attempts()), (7, 1));
+            assert_eq!((again.0, again.deliveries()), (7, 1));
             assert_eq!(again.ack().0, 7);
             assert!(matches!(rx.recv(), Err(RecvError::Closed)));
             gate.open();

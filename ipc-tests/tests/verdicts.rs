@@ -54,7 +54,7 @@ impl Named {
     /// The message that the first life held comes to the others, and the second life goes on.
     fn assert_came_back(&self) {
         let lease = self.rx.try_lease().expect("what the first life held");
-        assert_eq!((*lease, lease.attempts()), (7, 1));
+        assert_eq!((*lease, lease.deliveries()), (7, 1));
         lease.ack();
         let stats = self.rx.stats();
         assert_eq!((stats.recovered, stats.held), (1, 0), "{stats:?}");
@@ -245,7 +245,7 @@ fn another_program_is_found_without_a_pidfd() {
 #[test]
 fn who_waits_without_pidfds_notices_a_death_by_itself() {
     guarded(LIMIT, || {
-        let options = sleepy(8).slice(Duration::from_millis(20));
+        let options = sleepy(8).liveness_interval(Duration::from_millis(20));
         let (tx, rx) = options.channel::<u32>().expect("a queue");
         let start = |role| {
             let mut peer = hand_over(role, &[], |handoff| handoff.give("tasks", &rx));
@@ -307,7 +307,7 @@ fn a_judge_that_has_descriptors_again_finds_the_dead() {
 #[test]
 fn a_process_that_can_not_judge_does_not_keep_others_from_it() {
     guarded(LIMIT, || {
-        let options = sleepy(8).slice(Duration::from_millis(50));
+        let options = sleepy(8).liveness_interval(Duration::from_millis(50));
         let (tx, rx) = options.channel::<u32>().expect("a queue");
         let start = |role| {
             let mut peer = hand_over(role, &[], |handoff| handoff.give("tasks", &rx));

@@ -283,7 +283,7 @@ fn an_idle_process_wakes_up_once_a_slice_and_costs_next_to_nothing() {
     guarded(LIMIT, || {
         let (mut switches, mut milliseconds) = (0, 0);
         let mut measure = || {
-            let options = Options::new(4).slice(Duration::from_millis(SLICE));
+            let options = Options::new(4).liveness_interval(Duration::from_millis(SLICE));
             let (tx, rx) = options.channel::<u32>().expect("a queue");
             let wait = SLICE * slices;
             let mut idle = hand_over("idle", &[&wait], |handoff| handoff.give("queue", &rx));

@@ -145,7 +145,7 @@ fn a_lease_can_be_waited_for_as_well() {
         assert!(matches!(refused, RecvError::TooManyLeases { max: 1, .. }));
         lease.nack();
         let lease = leased(watch.lease());
-        assert_eq!((lease.attempts(), lease.ack()), (1, 1));
+        assert_eq!((lease.deliveries(), lease.ack()), (1, 1));
         let late = watch.lease_timeout(Duration::from_millis(1));
         assert!(matches!(late, Err(RecvTimeoutError::Timeout)));
         thread::scope(|scope| {
@@ -344,7 +344,7 @@ fn an_idle_process_that_watches_wakes_up_once_a_slice() {
     guarded(LIMIT, || {
         let mut switches = 0;
         let mut measure = || {
-            let options = Options::new(4).slice(Duration::from_millis(SLICE));
+            let options = Options::new(4).liveness_interval(Duration::from_millis(SLICE));
             let (_tx, rx) = options.channel::<u32>().expect("a queue");
             let wait = SLICE * slices;
             let mut idle = hand_over("idle-watcher", &[&wait], |handoff| {

@@ -32,7 +32,7 @@ pub enum StartError {
     /// An option has a value that makes no sense.
     #[non_exhaustive]
     InvalidOption {
-        /// Which one, as the method of [`Builder`](crate::workers::Builder) is called.
+        /// Which one, as the method of [`Builder`](crate::pool::Builder) is called.
         option: &'static str,
         /// What was asked for.
         value: String,
@@ -40,7 +40,7 @@ pub enum StartError {
         allowed: String,
     },
     /// This process was itself started as a worker of a pool, and has not become one: its `main` must begin with
-    /// [`run_if_worker`](crate::workers::run_if_worker). A wrapper between the two must leave the environment and open
+    /// [`run_if_worker`](crate::pool::run_if_worker). A wrapper between the two must leave the environment and open
     /// descriptors as they are. Returned by every call, in every thread, so that such a program can't start itself again and
     /// again.
     StartedAsWorker,
@@ -55,11 +55,11 @@ pub enum StartError {
         source: io::Error,
     },
     /// A worker ended before it had said what it is, or was ended because it has started a pool instead, or has closed its
-    /// descriptors. As a rule its `main` does not begin with [`run_if_worker`](crate::workers::run_if_worker), or a wrapper
+    /// descriptors. As a rule its `main` does not begin with [`run_if_worker`](crate::pool::run_if_worker), or a wrapper
     /// does not pass on the environment and the descriptors.
     #[non_exhaustive]
     NoHandshake {
-        /// How it ended; `None` if that is unknown, as for [`TaskError::Crashed`](crate::workers::TaskError::Crashed).
+        /// How it ended; `None` if that is unknown, as for [`TaskError::Crashed`](crate::pool::TaskError::Crashed).
         status: Option<ExitStatus>,
     },
     /// The worker's program has other tasks, or another version of this crate.
@@ -79,13 +79,13 @@ pub enum StartError {
         what: String,
     },
     /// Workers died before all of them were ready, again and again, or until the
-    /// [time](crate::workers::Builder::start_timeout) was up.
+    /// [time](crate::pool::Builder::start_timeout) was up.
     #[non_exhaustive]
     Died {
         /// How the last of them ended; `None` if that is unknown.
         status: Option<ExitStatus>,
     },
-    /// The workers were not ready in [time](crate::workers::Builder::start_timeout).
+    /// The workers were not ready in [time](crate::pool::Builder::start_timeout).
     TimedOut,
     /// The system refused.
     #[non_exhaustive]
@@ -168,8 +168,8 @@ pub enum SubmitError<T> {
     Closed(T),
     /// This process was forked from the pool's, and has no part in it. Nothing was done.
     Forked(T),
-    /// There are as many outcomes that nobody has claimed as [`Builder::max_unclaimed`](crate::workers::Builder) allows:
-    /// take some, with [`Pool::drain`](crate::workers::Pool::drain) or by the handles.
+    /// There are as many outcomes that nobody has claimed as [`Builder::max_unclaimed_results`](crate::pool::Builder) allows:
+    /// take some, with [`Pool::drain`](crate::pool::Pool::drain) or by the handles.
     #[non_exhaustive]
     Unclaimed {
         /// The task.
@@ -178,7 +178,7 @@ pub enum SubmitError<T> {
         max: usize,
     },
     /// No worker could be started, as often in a row as
-    /// [`Builder::max_worker_failures`](crate::workers::Builder::max_worker_failures) allows. The pool goes on trying, and
+    /// [`Builder::max_worker_failures`](crate::pool::Builder::max_worker_failures) allows. The pool goes on trying, and
     /// takes tasks again when a worker is ready.
     #[non_exhaustive]
     NoWorkers {
@@ -187,7 +187,7 @@ pub enum SubmitError<T> {
         /// Why the last attempt failed.
         why: String,
     },
-    /// The task is larger than [`Builder::max_message_len`](crate::workers::Builder::max_message_len) allows.
+    /// The task is larger than [`Builder::max_message_len`](crate::pool::Builder::max_message_len) allows.
     #[non_exhaustive]
     TooLarge {
         /// The task.
@@ -273,7 +273,7 @@ impl<T> SubmitError<T> {
     /// # Examples
     ///
     /// ```
-    #[doc = include_str!("../workers/example.in")]
+    #[doc = include_str!("../pool/example.in")]
     /// let pool = Pool::<Square>::builder().start()?;
     /// pool.shutdown(Shutdown::Drain, Duration::from_secs(10))?;
     /// let refused = pool.submit(Square(3)).expect_err("it is shut down");
@@ -299,7 +299,7 @@ impl<T> SubmitError<T> {
     /// # Examples
     ///
     /// ```
-    #[doc = include_str!("../workers/example.in")]
+    #[doc = include_str!("../pool/example.in")]
     /// let pool = Pool::<Square>::builder().max_message_len(1000).start()?;
     /// pool.shutdown(Shutdown::Drain, Duration::from_secs(10))?;
     /// for n in 0.. {
@@ -368,7 +368,7 @@ impl<T> Error for SubmitError<T> {
 /// A task was not accepted at once. Carries the task.
 #[non_exhaustive]
 pub enum TrySubmitError<T> {
-    /// As many tasks are in flight as may be: try again later, or wait with [`submit`](crate::workers::Pool::submit).
+    /// As many tasks are in flight as may be: try again later, or wait with [`submit`](crate::pool::Pool::submit).
     Full(T),
     /// It would not be accepted later either.
     Refused(SubmitError<T>),
@@ -380,7 +380,7 @@ impl<T> TrySubmitError<T> {
     /// # Examples
     ///
     /// ```
-    #[doc = include_str!("../workers/example.in")]
+    #[doc = include_str!("../pool/example.in")]
     /// let pool = Pool::<Square>::builder().workers(1).capacity(1).start()?;
     /// let mut tasks: Vec<Square> = (0..10).map(Square).collect();
     /// while let Some(task) = tasks.pop() {
@@ -404,7 +404,7 @@ impl<T> TrySubmitError<T> {
     /// # Examples
     ///
     /// ```
-    #[doc = include_str!("../workers/example.in")]
+    #[doc = include_str!("../pool/example.in")]
     /// let pool = Pool::<Square>::builder().workers(1).capacity(1).start()?;
     /// let mut later = 0;
     /// for n in 0..10 {
@@ -471,7 +471,7 @@ impl Error for ShutdownError {}
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
-    use crate::workers::TaskError;
+    use crate::pool::TaskError;
 
     fn says(error: &dyn Error, parts: &[&str]) {
         let text = error.to_string();

@@ -1,19 +1,19 @@
 //! Children that do not outlive their parent, and leave nobody behind.
 //!
-//! C1. A child leads a process group of its own. Signals of the terminal do not reach it, and whatever it starts itself
+//! CHILD-1. A child leads a process group of its own. Signals of the terminal do not reach it, and whatever it starts itself
 //!     is ended with it.
-//! C2. It is killed when the thread that has started it ends, by whatever death. If that happens before it could
+//! CHILD-2. It is killed when the thread that has started it ends, by whatever death. If that happens before it could
 //!     ask for this, it finds another parent in place of its own, and never runs its program. What it starts itself is
 //!     not: so it may choose to be told instead, with [`watch_parent`], and end its group itself.
-//! C3. It has no signal blocked and the default dispositions, whatever its parent does about signals; see
+//! CHILD-3. It has no signal blocked and the default dispositions, whatever its parent does about signals; see
 //!     [`spawn`](super::spawn).
-//! C4. The id of a group is that of its leader, and not used again before the leader is reaped. So the group is
+//! CHILD-4. The id of a group is that of its leader, and not used again before the leader is reaped. So the group is
 //!     signalled only before, and the leader reaped only after what is left of its group was killed. A [`Process`] is
 //!     not reaped yet: whoever has one may signal it.
-//! C5. It has the [mark](super::evidence), which tells it, and whatever runs in its place, that it was started so.
-//! C6. A process that has left its group is signalled itself, by its pidfd. One that is killed is killed with its
+//! CHILD-5. It has the [mark](super::evidence), which tells it, and whatever runs in its place, that it was started so.
+//! CHILD-6. A process that has left its group is signalled itself, by its pidfd. One that is killed is killed with its
 //!     [descendants](tree), whatever groups and sessions these have.
-//! C7. The child may be a *wrapper*, a script for instance, that starts the worker and waits for it. Then the worker is
+//! CHILD-7. The child may be a *wrapper*, a script for instance, that starts the worker and waits for it. Then the worker is
 //!     judged, once it has said who it is: its end is the end, and its memory counts. A wrapper that outlives it has some time
 //!     to end by itself, and its status tells of the worker's.
 //!
@@ -24,7 +24,7 @@ use super::descriptor::beyond_stdio;
 use super::inherit::Inheritance;
 use super::poll::{self, Poll};
 use super::spawn::{self, Order, Started};
-use super::{process, supply, tree};
+use super::{budget, process, tree};
 use crate::mutants::{Mutant, active};
 use core::time::Duration;
 use rustix::io::Errno;
@@ -41,7 +41,7 @@ use std::thread;
 use std::time::Instant;
 
 /// The parent of this process, to be told of its end: readable, in the sense of `poll(2)`, once it has ended. From now on
-/// this process is not killed then (C2), for that would leave its group alive, but only woken, should it be stopped: to end
+/// this process is not killed then (CHILD-2), for that would leave its group alive, but only woken, should it be stopped: to end
 /// the group is its own business. To be called on the thread that runs `main`.
 pub(crate) fn watch_parent() -> io::Result<OwnedFd> {
     // A parent in another namespace of process ids has no id here.
@@ -275,7 +275,7 @@ impl Process {
     /// Signals the group, and child and worker themselves: they may have left it.
     fn signal_group(&self, signal: Signal) -> io::Result<()> {
         if self.reaped {
-            // The id may be that of another group by now (C4).
+            // The id may be that of another group by now (CHILD-4).
             return Ok(());
         }
         if active(Mutant::LeaderSignalledAlone) {
@@ -435,7 +435,7 @@ fn resident_in(path: &str) -> io::Result<u64> {
     let Some(Ok(pages)) = pages else {
         return Err(ErrorKind::InvalidData.into());
     };
-    Ok(pages.saturating_mul(supply::page_size()))
+    Ok(pages.saturating_mul(budget::page_size()))
 }
 
 /// Makes this process the parent of each of its descendants whose parent ends.
@@ -596,7 +596,7 @@ mod tests {
         assert_eq!(status(process).signal(), Some(9));
     }
 
-    /// C2: the parent died, or seems to have, before the child could ask to be killed then.
+    /// CHILD-2: the parent died, or seems to have, before the child could ask to be killed then.
     #[test]
     fn a_child_that_has_lost_its_parent_does_not_run() {
         let mut order = order("exit 0");

@@ -1,12 +1,12 @@
 //! A link between two processes: a pair of sockets that carry datagrams, whole and in order, and tell each side at
 //! once when the other has gone, by whatever death.
 //!
-//! K1. A datagram that was sent is received, also if its sender has gone meanwhile. Only then comes the end.
-//! K2. If one side goes without having read everything, Linux tells the other `ECONNRESET`, once, before the datagrams
+//! LINK-1. A datagram that was sent is received, also if its sender has gone meanwhile. Only then comes the end.
+//! LINK-2. If one side goes without having read everything, Linux tells the other `ECONNRESET`, once, before the datagrams
 //!     that wait there: that is not the end, and they can still be read.
-//! K3. A datagram of no bytes looks like the end, so none is sent. If one comes nevertheless, it is told from the end by
+//! LINK-3. A datagram of no bytes looks like the end, so none is sent. If one comes nevertheless, it is told from the end by
 //!     the other side's being there still, or having left more to read.
-//! K4. A side that was shut down for sending has gone, as far as the other one can hear.
+//! LINK-4. A side that was shut down for sending has gone, as far as the other one can hear.
 
 use super::descriptor::beyond_stdio;
 use super::poll;
@@ -36,7 +36,7 @@ pub(crate) enum Unsent {
     Full,
     /// Longer than [`LONGEST`], or than the system allows.
     TooLong,
-    /// It has no bytes (K3).
+    /// It has no bytes (LINK-3).
     Empty,
     Os(io::Error),
 }
@@ -127,7 +127,7 @@ impl Link {
             // The true length, also if it is more than the buffer holds.
             match recv(&self.0, &mut *buffer, flags | RecvFlags::TRUNC) {
                 Ok((_, length)) => break length,
-                // The second of these: K2.
+                // The second of these: LINK-2.
                 Err(Errno::INTR | Errno::CONNRESET) => {}
                 Err(Errno::AGAIN) => return Ok(Received::Nothing),
                 Err(error) => return Err(error.into()),
@@ -341,7 +341,7 @@ mod tests {
         }
     }
 
-    /// K2: Linux reports what the other side has left unread, and before what it has sent.
+    /// LINK-2: Linux reports what the other side has left unread, and before what it has sent.
     #[test]
     fn what_the_other_side_has_sent_is_received_although_it_left_something_unread() {
         let (one, other) = pair();
@@ -376,7 +376,7 @@ mod tests {
         });
     }
 
-    /// K3: what another program might do.
+    /// LINK-3: what another program might do.
     #[test]
     fn a_side_that_sends_nothing_any_more_has_gone_but_may_be_told() {
         let (one, other) = pair();

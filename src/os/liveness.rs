@@ -35,7 +35,7 @@
 //!
 //! # Errors of the kernel
 //!
-//! LIVENESS-OS-1 (K3). What can't be found out is no death. No error is a verdict, but for those that are the kernel's
+//! LIVENESS-OS-1 (LIVENESS-3). What can't be found out is no death. No error is a verdict, but for those that are the kernel's
 //! answer that there is no such process:
 //!
 //! | call | error | consequence |
@@ -56,11 +56,11 @@
 //! Without a pidfd, one read of `/proc/ID/stat` takes its place: it shows the start time, and whether all threads have
 //! ended, of one and the same process.
 //!
-//! K1. The start time is read between the opening of the pidfd and the poll: if the poll says that the process
+//! LIVENESS-1. The start time is read between the opening of the pidfd and the poll: if the poll says that the process
 //!     lives, the id was its own all the time, so the start time is its own, too.
-//! K2. Every answer of the lock counts only if the descriptor asked is the segment's before and after: it
+//! LIVENESS-2. Every answer of the lock counts only if the descriptor asked is the segment's before and after: it
 //!     might have been closed, and its number used for another file.
-//! K3. What can't be found out is no death: LIVENESS-OS-1.
+//! LIVENESS-3. What can't be found out is no death: LIVENESS-OS-1.
 //!
 //! The start time and the mappings of a peer whose lock is held and whose process lives are looked at only if the
 //! caller asks for a `thorough` verdict: they matter only where a forked child has kept the lock *and* the process
@@ -147,7 +147,7 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// Whether anybody else has `byte` locked (K2).
+    /// Whether anybody else has `byte` locked (LIVENESS-2).
     pub(crate) fn is_locked(&self, byte: u64) -> io::Result<bool> {
         let locked = locks::is_locked(self.file, byte)?;
         if FileId::of(self.file)? == self.id {
@@ -181,7 +181,7 @@ impl<'a> Judge<'a> {
         let Some(stat) = stat else {
             return Ok(Verdict::Alive);
         };
-        // K1.
+        // LIVENESS-1.
         if stat?.started != identity.started() && !active(Mutant::StartTimeIgnored) {
             return Ok(Verdict::Dead);
         }

@@ -1,9 +1,9 @@
 //! Shared memory: sealed memfds, and mappings of them and of files with a name.
 
+use super::budget::{self, OutOfMemory};
 use super::descriptor::beyond_stdio;
 use super::fork::Origin;
 use super::process;
-use super::supply::{self, Shortage};
 use crate::error::MemoryLimit;
 use crate::mutants::{Mutant, active};
 use core::num::NonZeroUsize;
@@ -23,7 +23,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 #[derive(Debug)]
 pub(crate) enum Refused {
     /// A limit that has a name does not leave enough.
-    Short(Shortage),
+    Short(OutOfMemory),
     Os(io::Error),
 }
 
@@ -39,8 +39,8 @@ impl From<nix::Error> for Refused {
     }
 }
 
-impl From<Shortage> for Refused {
-    fn from(shortage: Shortage) -> Self {
+impl From<OutOfMemory> for Refused {
+    fn from(shortage: OutOfMemory) -> Self {
         Self::Short(shortage)
     }
 }
@@ -49,7 +49,7 @@ impl From<Shortage> for Refused {
 /// shrink it under a peer, which would be a SIGBUS), its mode is 0600, and it is not inherited by other programs.
 pub(crate) fn create(length: usize, committed: usize) -> Result<OwnedFd, Refused> {
     let size = i64::try_from(length).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
-    supply::check_file_size(length as u64)?;
+    budget::check_file_size(length as u64)?;
     let file = memfd_create(
         "workring",
         MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING,
@@ -108,13 +108,13 @@ fn change(file: impl AsFd, how: FallocateFlags, start: usize, length: usize) -> 
 
 /// What to say of a file that can't get `wanted` bytes more. A memfd lies in a file system without a size of its
 /// own: then it is the machine that has no more.
-fn none_left(file: impl AsFd, wanted: u64) -> Shortage {
+fn none_left(file: impl AsFd, wanted: u64) -> OutOfMemory {
     let system = fstatfs(file).ok().filter(|system| system.blocks() > 0);
     let free = system.map(|system| {
         let size = u64::try_from(system.block_size()).unwrap_or(0);
         system.blocks_available().saturating_mul(size)
     });
-    Shortage {
+    OutOfMemory {
         limit: free.map_or(MemoryLimit::Machine, |_| MemoryLimit::FileSystem),
         wanted,
         available: free.unwrap_or(0),
@@ -217,7 +217,7 @@ impl Mapping {
         let start = match mapped {
             Ok(start) => start,
             Err(nix::Error::ENOMEM) => {
-                return Err(supply::no_address_space(length.get() as u64).into());
+                return Err(budget::no_address_space(length.get() as u64).into());
             }
             Err(error) => return Err(error.into()),
         };

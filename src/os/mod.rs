@@ -4,6 +4,7 @@
     reason = "system calls and processor hints; each block states its reason"
 )]
 
+pub(crate) mod budget;
 pub(crate) mod child;
 pub(crate) mod clock;
 pub(crate) mod cpu;
@@ -20,5 +21,4 @@ pub(crate) mod named;
 pub(crate) mod poll;
 pub(crate) mod process;
 pub(crate) mod spawn;
-pub(crate) mod supply;
 mod tree;

@@ -6,26 +6,26 @@
 //! | filled by its maker        | none  | nothing                                                           |
 //! | [`publish`]ed              | its   | the whole segment, until it is [`unlink`]ed                       |
 //!
-//! D1. A file gets its name by one `linkat(2)`, which fails if there is one, and only when it is complete: nobody
+//! NAME-1. A file gets its name by one `linkat(2)`, which fails if there is one, and only when it is complete: nobody
 //!     ever opens a half-made one, and no crash leaves one.
-//! D2. Its memory is committed before anything is written to it: a full file system is an error of `fallocate(2)`,
+//! NAME-2. Its memory is committed before anything is written to it: a full file system is an error of `fallocate(2)`,
 //!     and never a `SIGBUS`.
-//! D3. A name with a file size that can change can't be sealed (a memfd can, but has no name). So only a regular
+//! NAME-3. A name with a file size that can change can't be sealed (a memfd can, but has no name). So only a regular
 //!     file of this very user, that nobody else may open, is used: whoever could shrink it could just as well stop
 //!     or kill its peers.
-//! D4. Who attaches has the *door* (a byte beyond the end, see [`super::locks`]) locked together with others who do
+//! NAME-4. Who attaches has the *door* (a byte beyond the end, see [`super::locks`]) locked together with others who do
 //!     so; who removes has it locked alone. So nobody attaches to a file that is losing its name.
 //!
 //! The crate `shared_memory` (0.12.4) is not used: each of these rules is out of its reach. Its `create` gives the
 //! name first, with `shm_open(2)`, and the size afterwards, so that its own `open` may find a file of size 0; it
 //! commits no memory; it maps before anything can be checked, and shows neither the descriptor, which the locks
-//! need, nor the owner; and its names are left behind by `SIGKILL`, which D1 does without.
+//! need, nor the owner; and its names are left behind by `SIGKILL`, which NAME-1 does without.
 
+use super::budget;
 use super::descriptor::beyond_stdio;
 use super::locks;
 use super::memory::{self, Refused};
 use super::process;
-use super::supply;
 use crate::mutants::{Mutant, active};
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, open as open_path};
 use nix::sys::stat::{Mode, SFlag, fchmod, fstat};
@@ -39,14 +39,14 @@ use std::path::{Path, PathBuf};
 /// Where `shm_open(3)` has its files.
 const FOLDER: &str = "/dev/shm";
 
-/// The byte of D4, beyond those of all rows and incarnations.
+/// The byte of NAME-4, beyond those of all rows and incarnations.
 const DOOR: u64 = 1 << 62;
 
 /// Why a file can't be opened under its name.
 #[derive(Debug)]
 pub(crate) enum Obstacle {
     NotThere,
-    /// D3.
+    /// NAME-3.
     NotPrivate {
         owner: u32,
         mode: u32,
@@ -85,7 +85,7 @@ pub(crate) fn exists(name: &str) -> bool {
 /// A file of `length` bytes, of which the first `committed` have memory, of mode 0600, and without a name.
 pub(crate) fn draft(length: usize, committed: usize) -> Result<OwnedFd, Refused> {
     let size = i64::try_from(length).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
-    supply::check_file_size(length as u64)?;
+    budget::check_file_size(length as u64)?;
     let private = Mode::S_IRUSR | Mode::S_IWUSR;
     let flags = OFlag::O_TMPFILE | OFlag::O_RDWR | OFlag::O_CLOEXEC;
     let file = beyond_stdio(open_path(FOLDER, flags, private)?)?;
@@ -96,7 +96,7 @@ pub(crate) fn draft(length: usize, committed: usize) -> Result<OwnedFd, Refused>
     Ok(file)
 }
 
-/// Give a draft its name (D1). False if there is something of that name.
+/// Give a draft its name (NAME-1). False if there is something of that name.
 pub(crate) fn publish(file: impl AsFd, name: &str) -> io::Result<bool> {
     let from = format!("/proc/self/fd/{}", file.as_fd().as_raw_fd());
     let linked = linkat(
@@ -114,7 +114,7 @@ pub(crate) fn publish(file: impl AsFd, name: &str) -> io::Result<bool> {
     }
 }
 
-/// A description of its own of the file of that name, which is private (D3).
+/// A description of its own of the file of that name, which is private (NAME-3).
 pub(crate) fn open(name: &str) -> Result<OwnedFd, Obstacle> {
     let path = path(name);
     let found = fs::symlink_metadata(&path)?;
@@ -140,7 +140,7 @@ fn check_private(owner: u32, mode: u32) -> Result<(), Obstacle> {
     }
 }
 
-/// The size of a regular file that is private (D3); `None` if it is no such file.
+/// The size of a regular file that is private (NAME-3); `None` if it is no such file.
 pub(crate) fn private_size(file: impl AsFd) -> io::Result<Option<usize>> {
     let stat = fstat(file)?;
     let is_file = stat.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFREG.bits();
@@ -158,7 +158,7 @@ pub(crate) fn begins_with(file: impl AsFd, word: u64) -> io::Result<bool> {
     Ok(read == bytes.len() && u64::from_ne_bytes(bytes) == word)
 }
 
-/// Keep those who would remove the file out until [`leave_door`], or until the description is closed (D4). False if
+/// Keep those who would remove the file out until [`leave_door`], or until the description is closed (NAME-4). False if
 /// somebody removes it, or looks whether it can be. Whoever is let in has to look whether it still has its name.
 pub(crate) fn hold_door(file: impl AsFd) -> io::Result<bool> {
     locks::try_share(file, DOOR)
@@ -169,7 +169,7 @@ pub(crate) fn leave_door(file: impl AsFd) -> io::Result<()> {
     locks::unlock(file, DOOR)
 }
 
-/// Keep everybody else out until the description is closed (D4). False if somebody is there.
+/// Keep everybody else out until the description is closed (NAME-4). False if somebody is there.
 pub(crate) fn bar_door(file: impl AsFd) -> io::Result<bool> {
     locks::try_lock(file, DOOR)
 }

@@ -11,7 +11,7 @@
 //! | `SIGTTIN` and `SIGTTOU` ignored      | a background process that touches the terminal gets an error, and is not stopped |
 //! | the mark of [`evidence`](super::evidence) | it, and what runs in its place, can tell that it was started so  |
 //! | process group of its own             | signals of the terminal do not reach it; it is killed with all that it starts |
-//! | parent-death signal, parent checked  | see C2 of [`child`](super::child)                                         |
+//! | parent-death signal, parent checked  | see CHILD-2 of [`child`](super::child)                                         |
 //! | standard input from `/dev/null`      | and the other two, where the parent has them closed                      |
 //! | inherited descriptors                | see [`inherit`](super::inherit)                                          |
 //! | working directory                    |                                                                          |
@@ -28,12 +28,13 @@
 //! What is set in the child is data, so that a limit or a priority can be added here. A closure of the user's would run
 //! under SPAWN-1, which only `unsafe` could promise: that is what `Command::pre_exec`, and with it a fork, is for.
 
+mod c_strings;
 mod signals;
-mod words;
 
 use super::descriptor::beyond_stdio;
 use super::inherit::Inheritance;
 use crate::mutants::{Mutant, active};
+use c_strings::{CStrings, candidates, environment, text};
 use core::cell::Cell;
 use core::ffi::{c_char, c_int, c_void};
 use core::num::NonZeroUsize;
@@ -55,7 +56,6 @@ use std::io;
 use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use words::{Words, candidates, environment, text};
 
 /// The program of this process, under whatever name, also after its file was removed or replaced.
 const SELF: &str = "/proc/self/exe";
@@ -178,10 +178,10 @@ struct Plan<'a> {
     files: Vec<CString>,
     /// Whether the next file is tried only if this one is not there.
     is_own: bool,
-    arguments: Words,
+    arguments: CStrings,
     /// Of a shell that runs a script without `#!`; the second one is the file.
-    script: Words,
-    environment: Words,
+    script: CStrings,
+    environment: CStrings,
     /// Written by the child.
     failed: Cell<Option<Failure>>,
 }
@@ -214,9 +214,9 @@ impl<'a> Plan<'a> {
                 .transpose()?,
             files,
             is_own: matches!(order.program, Program::Own(_)),
-            arguments: Words::new(core::iter::once(path).chain(arguments.clone()))?,
-            script: Words::new(["/bin/sh".as_ref(), path].into_iter().chain(arguments))?,
-            environment: Words::new(variables)?,
+            arguments: CStrings::new(core::iter::once(path).chain(arguments.clone()))?,
+            script: CStrings::new(["/bin/sh".as_ref(), path].into_iter().chain(arguments))?,
+            environment: CStrings::new(variables)?,
             failed: Cell::new(None),
         })
     }
@@ -247,7 +247,7 @@ impl<'a> Plan<'a> {
         if !active(Mutant::NoDeathSignal) {
             set_parent_process_death_signal(Some(Signal::KILL))?;
         }
-        // After that: see C2 of `child`. A parent in another namespace of process ids has no id here.
+        // After that: see CHILD-2 of `child`. A parent in another namespace of process ids has no id here.
         if getppid().is_some_and(|now| now != self.parent) {
             return Err(Errno::SRCH.into());
         }
@@ -302,7 +302,7 @@ fn is_closed(stream: c_int) -> bool {
     flags.map_or(true, |flags| flags.contains(FdFlag::FD_CLOEXEC))
 }
 
-fn execute(file: *const c_char, arguments: *const *const c_char, environment: &Words) -> Errno {
+fn execute(file: *const c_char, arguments: *const *const c_char, environment: &CStrings) -> Errno {
     // SAFETY: a string, and two lists of strings with a null at their ends, which the plan keeps.
     unsafe { libc::execve(file, arguments, environment.first()) };
     Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::INVAL)

@@ -1,6 +1,6 @@
-//! Packs: blocks that hold several messages, and the marks that say what has become of each.
+//! Batches: blocks that hold several messages, and the marks that say what has become of each.
 //!
-//! To the ring, to the exchanges of block words and to everybody who does not hold it, a pack is one block like
+//! To the ring, to the exchanges of block words and to everybody who does not hold it, a batch is one block like
 //! any other. One mark, a byte for each message, says the rest:
 //!
 //! | handed out | done | rejected | meaning                                                         |
@@ -10,18 +10,18 @@
 //! | n          | 0    | 1        | spent: nobody can decode it                                     |
 //! | n          | 1    | -        | acknowledged, or discarded                                      |
 //!
-//! M1. The sender clears the marks in Owned. After that only the process that has the block in Held or Read
-//!     changes them, by plain stores: each message of a pack is in one thread's hands at a time.
-//! M2. A message is marked as handed out before anybody gets to see it, and as done before its receiver is told
+//! BATCH-1. The sender clears the marks in Owned. After that only the process that has the block in Held or Read
+//!     changes them, by plain stores: each message of a batch is in one thread's hands at a time.
+//! BATCH-2. A message is marked as handed out before anybody gets to see it, and as done before its receiver is told
 //!     that it is. So whoever dies between the two is counted once, and what is done is never handed out again.
 //!     Only what was decoded together with a message that could not be, and has reached nobody, is taken back.
-//! M3. Whoever has had the block in hand publishes its marks with the exchange that ends that, which raises the
-//!     generation. What becomes of the block then follows from the marks alone (`operations::batch::given_back`),
+//! BATCH-3. Whoever has had the block in hand publishes its marks with the exchange that ends that, which raises the
+//!     generation. What becomes of the block then follows from the marks alone (`steps::batch::given_back`),
 //!     so that somebody else can work it out in the place of a holder that died.
-//! M4. The accepted messages beyond the first of their pack are counted in the block itself ([`Marks::beyond`]), in one
-//!     word with a bit that says whether the present pack is among them. The sender clears the bit in Owned. Before a
-//!     pack leaves Held, its holder, or whoever recovers it, counts it, by an exact exchange that can succeed only
-//!     once. So the count is right whoever dies wherever, and a pack that was never accepted is never in it.
+//! BATCH-4. The accepted messages beyond the first of their batch are counted in the block itself ([`Marks::beyond`]), in one
+//!     word with a bit that says whether the present batch is among them. The sender clears the bit in Owned. Before a
+//!     batch leaves Held, its holder, or whoever recovers it, counts it, by an exact exchange that can succeed only
+//!     once. So the count is right whoever dies wherever, and a batch that was never accepted is never in it.
 //!
 //! Crash: the marks are as far as the holder got, and the block word says Held: a message that was in hand has
 //! been counted, and goes to somebody else together with those that were not handed out, which have not.
@@ -30,7 +30,7 @@ use super::blocks::BlockHeader;
 use crate::sync::{AtomicU8, AtomicU64, Ordering};
 use core::ops::Range;
 
-/// How many messages a pack may have. Their marks stand next to the block's own words, on two lines together.
+/// How many messages a batch may have. Their marks stand next to the block's own words, on two lines together.
 pub(crate) const MOST: usize = 64;
 
 /// What has become of one message.
@@ -45,7 +45,7 @@ impl Mark {
     /// Of a message that has never been handed out.
     pub(crate) const FRESH: Self = Self(0);
 
-    /// As it is in memory, for [`super::explicit`].
+    /// As it is in memory, for [`super::verify`].
     #[cfg(all(test, not(loom)))]
     pub(crate) const fn bits(self) -> u8 {
         self.0
@@ -96,7 +96,7 @@ impl Mark {
     }
 }
 
-/// The marks of one pack, and the count of all packs that were in this block.
+/// The marks of one batch, and the count of all batches that were in this block.
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct Marks {
@@ -105,8 +105,8 @@ pub(crate) struct Marks {
     marks: [AtomicU8; MOST],
 }
 
-/// How many messages have been accepted in this block beyond the first of their packs (M4): the count, and in the
-/// lowest bit whether it has those of the present pack.
+/// How many messages have been accepted in this block beyond the first of their batches (BATCH-4): the count, and in the
+/// lowest bit whether it has those of the present batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Beyond(u64);
 
@@ -118,7 +118,7 @@ impl Beyond {
         self.0 & COUNTED != 0
     }
 
-    /// As it is in memory, for [`super::explicit`].
+    /// As it is in memory, for [`super::verify`].
     #[cfg(all(test, not(loom)))]
     pub(crate) const fn bits(self) -> u64 {
         self.0
@@ -129,20 +129,20 @@ impl Beyond {
         Self(bits)
     }
 
-    /// How many there are, those of the present pack not included unless they have been counted.
+    /// How many there are, those of the present batch not included unless they have been counted.
     #[must_use]
     pub(crate) const fn count(self) -> u64 {
         self.0 >> 1
     }
 
-    /// With a present pack of this many messages. A peer may have written nonsense: wraps.
+    /// With a present batch of this many messages. A peer may have written nonsense: wraps.
     #[must_use]
     pub(crate) const fn with_present(self, messages: usize) -> Self {
         let more = (messages as u64).saturating_sub(1);
         Self((self.0 & !COUNTED).wrapping_add(more << 1) | COUNTED)
     }
 
-    /// As it is when another pack comes.
+    /// As it is when another batch comes.
     pub(super) const fn without_present(self) -> Self {
         Self(self.0 & !COUNTED)
     }
@@ -151,7 +151,7 @@ impl Beyond {
 #[cfg(not(loom))]
 const _: () = assert!(size_of::<BlockHeader>() + size_of::<Marks>() <= 128);
 
-/// How many messages of a pack are where.
+/// How many messages of a batch are where.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tally {
     /// To be handed out (again), or in hands that are not the last.
@@ -177,31 +177,31 @@ impl Marks {
         }
     }
 
-    /// M4. Acquire: the look at the block word that follows finds what it was when the count was this, or later.
+    /// BATCH-4. Acquire: the look at the block word that follows finds what it was when the count was this, or later.
     #[must_use]
     pub(crate) fn beyond(&self) -> Beyond {
         Beyond(self.beyond.load(Ordering::Acquire))
     }
 
-    /// M4, by the sender in Owned: the pack that is about to be sent is not counted. A plain store: the exchange of
-    /// somebody who was late with the pack before fails, for that one is in the count.
+    /// BATCH-4, by the sender in Owned: the batch that is about to be sent is not counted. A plain store: the exchange of
+    /// somebody who was late with the batch before fails, for that one is in the count.
     pub(crate) fn begin_count(&self) {
         // Published by the store that offers the block.
         let next = self.beyond().without_present();
         self.beyond.store(next.0, Ordering::Relaxed);
     }
 
-    /// M4: count the present pack, of this many messages, if the count is still `seen`. Failure means that somebody
+    /// BATCH-4: count the present batch, of this many messages, if the count is still `seen`. Failure means that somebody
     /// else has counted it.
     pub(crate) fn count(&self, seen: Beyond, messages: usize) {
         let to = seen.with_present(messages);
-        // AcqRel: it precedes the exchange with which the pack leaves Held, for whoever reads both.
+        // AcqRel: it precedes the exchange with which the batch leaves Held, for whoever reads both.
         let _ = self
             .beyond
             .compare_exchange(seen.0, to.0, Ordering::AcqRel, Ordering::Relaxed);
     }
 
-    /// Where the word of M4 and the first marks are, for [`super::explicit`].
+    /// Where the word of BATCH-4 and the first marks are, for [`super::verify`].
     #[cfg(all(test, not(loom)))]
     pub(crate) fn addresses(&self) -> (usize, impl Iterator<Item = usize> + '_) {
         let marks = self
@@ -211,14 +211,14 @@ impl Marks {
         (core::ptr::from_ref(&self.beyond).addr(), marks)
     }
 
-    /// M1, by the sender.
+    /// BATCH-1, by the sender.
     pub(crate) fn clear(&self, count: usize) {
         for mark in self.marks.iter().take(count) {
             mark.store(0, Ordering::Relaxed);
         }
     }
 
-    // Relaxed, all of them: published by the exchange of the block word (M3), and read for the books by others,
+    // Relaxed, all of them: published by the exchange of the block word (BATCH-3), and read for the books by others,
     // who can do with an older value.
     /// The mark of a message. One beyond the last counts as done.
     #[must_use]
@@ -250,13 +250,13 @@ impl Marks {
         }
     }
 
-    /// M2: the message is about to be handed out, which its mark so far, `seen`, allows.
+    /// BATCH-2: the message is about to be handed out, which its mark so far, `seen`, allows.
     #[inline(always)]
     pub(crate) fn hand_out(&self, message: usize, seen: Mark) {
         self.set(message, seen.0 + 1);
     }
 
-    /// M2: the message is acknowledged, or its letter discarded.
+    /// BATCH-2: the message is acknowledged, or its letter discarded.
     #[inline(always)]
     pub(crate) fn finish(&self, message: usize) {
         self.set(message, self.get(message).0 | DONE);

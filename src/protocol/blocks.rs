@@ -10,20 +10,20 @@
 //! | Dead     | -      | a dead letter: handed out too often, or can't be decoded               |
 //! | Read     | reader | a dead letter that somebody is looking at                              |
 //!
-//! B1. In Owned, Held and Read only the process of that row changes the word, for as long as it lives. So
+//! BLOCK-1. In Owned, Held and Read only the process of that row changes the word, for as long as it lives. So
 //!     its own changes may be plain stores.
-//! B2. Offered becomes Held by the taker or by any helper, always to the same value, named by the slot.
-//! B3. Whenever a block stops being somebody's (Free, Returned, Dead), its generation rises: an exact
+//! BLOCK-2. Offered becomes Held by the taker or by any helper, always to the same value, named by the slot.
+//! BLOCK-3. Whenever a block stops being somebody's (Free, Returned, Dead), its generation rises: an exact
 //!     exchange prepared before that can't succeed after it.
-//! B4. The payload and the header are written in Owned only, and read in Held and Read only (the position,
-//!     which is atomic, also in Returned and Dead). A pack is different in its marks, which its holder or
+//! BLOCK-4. The payload and the header are written in Owned only, and read in Held and Read only (the position,
+//!     which is atomic, also in Returned and Dead). A batch is different in its marks, which its holder or
 //!     reader writes too, and anybody may read ([`super::batch`]).
 //!
 //! Crash: the word of a dead process's block says what is to be done with it: Owned is freed, Held returned,
 //! Read made Dead again, Offered freed if no slot knows of it.
 
 use super::mutants::{Mutant, active};
-use super::peers::Row;
+use super::peers::PeerIndex;
 use super::ring::Position;
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 
@@ -71,7 +71,7 @@ pub(crate) enum State {
     Read,
 }
 
-/// The value of a block word: state 3 | row 10 | attempts 4 | generation 47, from the top.
+/// The value of a block word: state 3 | peer 10 | attempts 4 | generation 47, from the top.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Block(u64);
 
@@ -86,7 +86,7 @@ const ATTEMPTS_MASK: u64 = (1 << ATTEMPTS_BITS) - 1;
 
 impl Block {
     #[inline(always)]
-    const fn pack(state: State, row: Row, attempts: u64, generation: u64) -> Self {
+    const fn from_parts(state: State, row: PeerIndex, attempts: u64, generation: u64) -> Self {
         let state = match state {
             State::Free => 0_u64,
             State::Owned => 1,
@@ -104,7 +104,7 @@ impl Block {
         )
     }
 
-    /// As it is in memory, for [`super::explicit`].
+    /// As it is in memory, for [`super::verify`].
     #[cfg(all(test, not(loom)))]
     #[must_use]
     pub(crate) const fn bits(self) -> u64 {
@@ -141,8 +141,8 @@ impl Block {
 
     #[must_use]
     #[inline(always)]
-    pub(crate) const fn row(self) -> Row {
-        Row::from_low_bits(self.0 >> ROW_SHIFT)
+    pub(crate) const fn row(self) -> PeerIndex {
+        PeerIndex::from_low_bits(self.0 >> ROW_SHIFT)
     }
 
     /// How often the message has been handed out and come back.
@@ -163,20 +163,25 @@ impl Block {
 
     /// The same message in another state and hand.
     #[inline(always)]
-    pub(super) const fn moved(self, state: State, row: Row) -> Self {
-        Self::pack(state, row, self.attempts() as u64, self.generation())
+    pub(super) const fn moved(self, state: State, row: PeerIndex) -> Self {
+        Self::from_parts(state, row, self.attempts() as u64, self.generation())
     }
 
-    /// Out of everybody's hands: the generation rises (B3).
+    /// Out of everybody's hands: the generation rises (BLOCK-3).
     #[inline(always)]
     const fn released(self, state: State, attempts: u8) -> Self {
-        Self::pack(state, Row::FIRST, attempts as u64, self.generation() + 1)
+        Self::from_parts(
+            state,
+            PeerIndex::FIRST,
+            attempts as u64,
+            self.generation() + 1,
+        )
     }
 
-    /// Row 6: what the word becomes once `taker` holds the message.
+    /// `Hold`: what the word becomes once `taker` holds the message.
     #[must_use]
     #[inline(always)]
-    pub(crate) const fn held_by(self, taker: Row) -> Self {
+    pub(crate) const fn held_by(self, taker: PeerIndex) -> Self {
         self.moved(State::Held, taker)
     }
 
@@ -186,7 +191,7 @@ impl Block {
         Self(self.0 & !GENERATION_MASK | other.generation())
     }
 
-    /// Row 10: what the word becomes when its holder returns the message, if it may be handed out `limit`
+    /// `Return`: what the word becomes when its holder returns the message, if it may be handed out `limit`
     /// times.
     #[must_use]
     pub(crate) const fn given_back(self, limit: u8) -> Self {
@@ -198,20 +203,20 @@ impl Block {
         }
     }
 
-    /// Row 10 for a pack, whose marks count the attempts.
+    /// `Return` for a batch, whose marks count the attempts.
     #[must_use]
     pub(crate) const fn returned(self) -> Self {
         self.released(State::Returned, self.attempts())
     }
 
-    /// Rows 10 and 13: what the word becomes when the message is nobody's business any more but may be
+    /// `Return` and `Read`: what the word becomes when the message is nobody's business any more but may be
     /// looked at.
     #[must_use]
     pub(crate) const fn dead(self) -> Self {
         self.released(State::Dead, self.attempts())
     }
 
-    /// Rows 8, 11, 13 and 14.
+    /// `Release` and `Withdraw`, 13 and 14.
     #[must_use]
     #[inline(always)]
     pub(crate) const fn free(self) -> Self {
@@ -238,7 +243,9 @@ pub(crate) struct BlockWord(AtomicU64);
 impl BlockWord {
     #[cfg(test)]
     pub(crate) fn new() -> Self {
-        Self(AtomicU64::new(Block::pack(State::Free, Row::FIRST, 0, 0).0))
+        Self(AtomicU64::new(
+            Block::from_parts(State::Free, PeerIndex::FIRST, 0, 0).0,
+        ))
     }
 
     // Acquire: pairs with the release of whoever wrote the word; the reader may go on to the payload or
@@ -259,15 +266,15 @@ impl BlockWord {
             .is_ok()
     }
 
-    /// Row 1: `sender` makes the block its own.
+    /// `Allocate`: `sender` makes the block its own.
     #[must_use]
     #[inline(always)]
-    pub(crate) fn allocate(&self, free: Block, sender: Row) -> Option<Block> {
+    pub(crate) fn allocate(&self, free: Block, sender: PeerIndex) -> Option<Block> {
         let owned = free.moved(State::Owned, sender);
         self.exchange(free, owned).then_some(owned)
     }
 
-    /// Row 2, by the owner: the payload is complete. A plain store (B1).
+    /// `Offer`, by the owner: the payload is complete. A plain store (BLOCK-1).
     #[inline(always)]
     pub(crate) fn offer(&self, owned: Block) -> Block {
         let offered = owned.moved(State::Offered, owned.row());
@@ -275,22 +282,22 @@ impl BlockWord {
         offered
     }
 
-    /// Row 2 undone, by the owner, before the block has been in the ring: the payload may be changed again. A
-    /// plain store (B1): nobody else knows of the block yet.
+    /// `Offer` undone, by the owner, before the block has been in the ring: the payload may be changed again. A
+    /// plain store (BLOCK-1): nobody else knows of the block yet.
     pub(crate) fn reopen(&self, offered: Block) -> Block {
         let owned = offered.moved(State::Owned, offered.row());
         self.0.store(owned.0, Ordering::Release);
         owned
     }
 
-    /// Row 6, by the taker itself. A plain store: a helper's exchange before it wrote this very value, one
-    /// after it fails (B1, B2).
+    /// `Hold`, by the taker itself. A plain store: a helper's exchange before it wrote this very value, one
+    /// after it fails (BLOCK-1, BLOCK-2).
     #[inline(always)]
     pub(crate) fn hold(&self, held: Block) {
         self.0.store(held.0, Ordering::Release);
     }
 
-    /// Rows 8, 10, 11 and 13, by whoever has the block in hand (B1). An exchange, so that a full fence
+    /// `Release` and `Return`, 11 and 13, by whoever has the block in hand (BLOCK-1). An exchange, so that a full fence
     /// before the look at who sleeps costs nothing more. False if the word was not `mine`: then memory is
     /// corrupt, or a caller has released twice.
     #[must_use]
@@ -299,17 +306,17 @@ impl BlockWord {
         self.0.swap(to.0, Ordering::AcqRel) == mine.0
     }
 
-    /// Row 12: `taker` takes a returned message.
+    /// `Retake`: `taker` takes a returned message.
     #[must_use]
-    pub(crate) fn take_returned(&self, returned: Block, taker: Row) -> Option<Block> {
+    pub(crate) fn take_returned(&self, returned: Block, taker: PeerIndex) -> Option<Block> {
         let held = returned.held_by(taker);
         self.exchange(returned, held).then_some(held)
     }
 
-    /// Row 13: `reader` opens a dead letter (or, once the queue has ended, a message that came back too
+    /// `Read`: `reader` opens a dead letter (or, once the queue has ended, a message that came back too
     /// late).
     #[must_use]
-    pub(crate) fn read_dead(&self, dead: Block, reader: Row) -> Option<Block> {
+    pub(crate) fn read_dead(&self, dead: Block, reader: PeerIndex) -> Option<Block> {
         let read = if active(Mutant::ReadLetterAsHeld) {
             dead.held_by(reader)
         } else {
@@ -326,14 +333,14 @@ pub(crate) struct BlockHeader {
     pub(crate) word: BlockWord,
     position: AtomicU64,
     length: AtomicU32,
-    /// Of a huge block: whether it has memory. Of any other, if it holds a pack: how many messages, and whether its
-    /// holder has opened it. Huge blocks hold no packs.
+    /// Of a huge block: whether it has memory. Of any other, if it holds a batch: how many messages, and whether its
+    /// holder has opened it. Huge blocks hold no batches.
     note: AtomicU32,
 }
 
-/// In the length: the block holds a pack. No message is that long, so whoever expects one looks again.
-const PACKED: u32 = 1 << 31;
-/// In `packed`: 8 bits for the number of messages, the rest for the generation in which it was opened.
+/// In the length: the block holds a batch. No message is that long, so whoever expects one looks again.
+const BATCHED: u32 = 1 << 31;
+/// In `batched`: 8 bits for the number of messages, the rest for the generation in which it was opened.
 const COUNT_BITS: u32 = 8;
 
 /// The low bits of a generation, as they fit next to the count.
@@ -360,7 +367,7 @@ impl BlockHeader {
         }
     }
 
-    // Relaxed: published by the exchange of the slot (row 3), or by that of the word (row 10).
+    // Relaxed: published by the exchange of the slot (`Publish`), or by that of the word (`Return`).
     #[inline(always)]
     pub(crate) fn set_position(&self, position: Position) {
         self.position.store(position.0, Ordering::Relaxed);
@@ -390,46 +397,46 @@ impl BlockHeader {
         self.note.store(u32::from(committed), Ordering::Release);
     }
 
-    /// What [`length`](Self::length) says of a pack with a payload of `length` bytes.
-    pub(crate) const fn packed_length(length: u32) -> u32 {
-        length | PACKED
+    /// What [`length`](Self::length) says of a batch with a payload of `length` bytes.
+    pub(crate) const fn batched_length(length: u32) -> u32 {
+        length | BATCHED
     }
 
     /// Whether the block holds several messages.
     #[must_use]
-    pub(crate) fn is_packed(&self) -> bool {
-        Self::is_packed_length(self.length())
+    pub(crate) fn is_batched(&self) -> bool {
+        Self::is_batched_length(self.length())
     }
 
-    pub(crate) const fn is_packed_length(length: u32) -> bool {
-        length & PACKED != 0
+    pub(crate) const fn is_batched_length(length: u32) -> bool {
+        length & BATCHED != 0
     }
 
-    /// How many bytes the payload of a pack has. Not checked against the size of the block.
+    /// How many bytes the payload of a batch has. Not checked against the size of the block.
     #[must_use]
-    pub(crate) fn length_of_pack(&self) -> u32 {
-        self.length() & !PACKED
+    pub(crate) fn length_of_batch(&self) -> u32 {
+        self.length() & !BATCHED
     }
 
     // Relaxed, here and below: as for the position, or between threads of one process, which have a lock.
     /// By the owner: the block will hold `count` messages, and nobody has opened it in this generation.
-    pub(crate) fn set_packed(&self, count: usize, generation: u64) {
+    pub(crate) fn set_batched(&self, count: usize, generation: u64) {
         self.note
-            .store(Self::packed_note(count, generation), Ordering::Relaxed);
+            .store(Self::batched_note(count, generation), Ordering::Relaxed);
     }
 
-    pub(super) fn packed_note(count: usize, generation: u64) -> u32 {
+    pub(super) fn batched_note(count: usize, generation: u64) -> u32 {
         let count = u32::try_from(count).unwrap_or(u32::MAX) & ((1 << COUNT_BITS) - 1);
         short(!generation) | count
     }
 
-    /// How many messages the pack has. Not checked.
+    /// How many messages the batch has. Not checked.
     #[must_use]
-    pub(crate) fn packed(&self) -> usize {
+    pub(crate) fn batched(&self) -> usize {
         (self.note.load(Ordering::Relaxed) & ((1 << COUNT_BITS) - 1)) as usize
     }
 
-    /// By the holder: all threads of its process can find the pack.
+    /// By the holder: all threads of its process can find the batch.
     pub(crate) fn set_opened(&self, generation: u64) {
         let note = Self::opened_note(self.note.load(Ordering::Relaxed), generation);
         self.note.store(note, Ordering::Relaxed);
@@ -439,7 +446,7 @@ impl BlockHeader {
         short(generation) | note & ((1 << COUNT_BITS) - 1)
     }
 
-    /// Whether its holder has opened the pack since it has it in hand.
+    /// Whether its holder has opened the batch since it has it in hand.
     #[must_use]
     pub(crate) fn is_opened(&self, generation: u64) -> bool {
         (self.note.load(Ordering::Relaxed) ^ short(generation)) >> COUNT_BITS == 0
@@ -472,8 +479,8 @@ mod tests {
             for (row, attempts, generation) in
                 [(0, 0, 0), (1023, 15, GENERATION_MASK), (512, 9, 12345)]
             {
-                let row = Row::from_low_bits(row);
-                let block = Block::pack(state, row, attempts, generation);
+                let row = PeerIndex::from_low_bits(row);
+                let block = Block::from_parts(state, row, attempts, generation);
                 assert_eq!(block.state(), Some(state));
                 assert_eq!(
                     (block.row(), u64::from(block.attempts()), block.generation()),
@@ -486,20 +493,23 @@ mod tests {
 
     #[test]
     fn every_release_raises_the_generation_and_wraps() {
-        let held = Block::pack(State::Held, Row::from_low_bits(3), 0, GENERATION_MASK);
+        let held = Block::from_parts(State::Held, PeerIndex::from_low_bits(3), 0, GENERATION_MASK);
         for released in [
             held.free(),
             held.dead(),
             held.given_back(3),
             held.given_back(1),
         ] {
-            assert_eq!((released.generation(), released.row()), (0, Row::FIRST));
+            assert_eq!(
+                (released.generation(), released.row()),
+                (0, PeerIndex::FIRST)
+            );
         }
     }
 
     #[test]
     fn the_last_attempt_makes_a_dead_letter() {
-        let mut word = Block::pack(State::Held, Row::FIRST, 0, 0);
+        let mut word = Block::from_parts(State::Held, PeerIndex::FIRST, 0, 0);
         for attempt in 1..15 {
             word = word.given_back(15);
             assert!(word.is(State::Returned) && word.attempts() == attempt);

@@ -9,10 +9,10 @@
 //! | had receivers | likewise                                                                             |
 //! | arrivals      | how often a process (or a ticket for one) got a role: the high bits                  |
 //!
-//! L1. Bits are only ever set, and arrivals only rise.
-//! L2. What counts as closed is the Closed slot in the ring alone; `closing` makes everybody write it, so
+//! LIFE-1. Bits are only ever set, and arrivals only rise.
+//! LIFE-2. What counts as closed is the Closed slot in the ring alone; `closing` makes everybody write it, so
 //!     that a closer that dies or stops after setting the bit has closed the queue all the same.
-//! L3. An arrival is counted after its row is Live or Ticket. A leaver that finds no row with a role closes
+//! LIFE-3. An arrival is counted after its row is Live or Ticket. A leaver that finds no row with a role closes
 //!     by an exact exchange of the word that it read *before* it looked at the rows. So if a process got
 //!     the role meanwhile, the exchange fails (its arrival was counted) or its row was seen. With the look
 //!     at the rows alone, a role handed from one row to the next while the look passes between them would
@@ -43,7 +43,7 @@ pub(super) const fn had(role: Role) -> u64 {
 }
 
 impl Lifecycle {
-    /// As it is in memory, for [`super::explicit`].
+    /// As it is in memory, for [`super::verify`].
     #[cfg(all(test, not(loom)))]
     #[must_use]
     pub(crate) const fn bits(self) -> u64 {
@@ -143,7 +143,7 @@ impl LifecycleWord {
     }
 
     /// The last look at the word before the queue is closed for want of a role: exactly `seen`, or not at
-    /// all (L3).
+    /// all (LIFE-3).
     #[must_use]
     pub(crate) fn close_if_still(&self, seen: Lifecycle) -> bool {
         if active(Mutant::CloseAfterArrival) {
@@ -166,7 +166,7 @@ impl LifecycleWord {
         }
     }
 
-    /// Count a process that has just got `roles`, after its row says so (L3).
+    /// Count a process that has just got `roles`, after its row says so (LIFE-3).
     pub(crate) fn arrive(&self, roles: Roles) -> Arrival {
         let mut bits = 0;
         for role in [Role::Sender, Role::Receiver] {

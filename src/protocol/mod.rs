@@ -2,7 +2,7 @@
 //!
 //! One file per shared state machine, each with its state table and its numbered invariants, and
 //! [`operations`], which strings the single-word exchanges together. Nothing here maps memory and nothing is
-//! `unsafe`: the words may live in a mapping or on the heap ([`Words`]), so that the very same code runs
+//! `unsafe`: the words may live in a mapping or on the heap ([`SharedState`]), so that the very same code runs
 //! between processes and under a model checker.
 //!
 //! Everything rests on three rules.
@@ -21,52 +21,47 @@
 //!
 //! | row | who | word: from -> to |
 //! |----|-----|------------------|
-//! | 1  | S | block: Free g -> Owned S g. The exchange is the allocation |
-//! | 2  | S, payload written | block: -> Offered S g |
-//! | 3  | S, below capacity, having helped a Vacated slot | slot: Empty/Vacated L -> Full L,b. The send is accepted |
-//! | 4  | anyone | tail hint |
-//! | 5  | C | slot: Full L,b -> Vacated L+1,b,C. The message is taken, the slot is free for the next lap |
-//! | 6  | C or a helper | block: Offered g -> Held C g |
-//! | 7  | C, before 8 or 10, if the slot is unchanged | slot: Vacated -> Empty L+1 |
-//! | 8  | C | block: Held C g -> Free g+1. The message is acknowledged |
-//! | 9  | closer | slot: Empty/Vacated L at the tail, helped -> Closed L. Final |
-//! | 10 | C returns | block: Held C g -> Returned g+1 with one attempt more, or Dead g+1 at the limit |
-//! | 11 | S withdraws | block: Owned/Offered S g -> Free g+1 |
-//! | 12 | C | block: Returned g -> Held C g |
-//! | 13 | reader C of a dead letter | block: Dead g -> Read C g; then Free g+1, or Dead g+1 when put back |
-//! | 14 | anyone, too many dead letters | block: the oldest Dead g -> Free g+1 |
-//! | 15 | anyone, after a cancel | block: Returned g -> Free g+1. The message is discarded |
+//! | `Allocate` | S | block: Free g -> Owned S g. The exchange is the allocation |
+//! | `Offer` | S, payload written | block: -> Offered S g |
+//! | `Publish` | S, below capacity, having helped a Vacated slot | slot: Empty/Vacated L -> Full L,b. The send is accepted |
+//! | `AdvanceTail` | anyone | tail hint |
+//! | `Take` | C | slot: Full L,b -> Vacated L+1,b,C. The message is taken, the slot is free for the next lap |
+//! | `Hold` | C or a helper | block: Offered g -> Held C g |
+//! | `Clear` | C, before 8 or 10, if the slot is unchanged | slot: Vacated -> Empty L+1 |
+//! | `Release` | C | block: Held C g -> Free g+1. The message is acknowledged |
+//! | `Seal` | closer | slot: Empty/Vacated L at the tail, helped -> Closed L. Final |
+//! | `Return` | C returns | block: Held C g -> Returned g+1 with one attempt more, or Dead g+1 at the limit |
+//! | `Withdraw` | S withdraws | block: Owned/Offered S g -> Free g+1 |
+//! | `Retake` | C | block: Returned g -> Held C g |
+//! | `Read` | reader C of a dead letter | block: Dead g -> Read C g; then Free g+1, or Dead g+1 when put back |
+//! | `Evict` | anyone, too many dead letters | block: the oldest Dead g -> Free g+1 |
+//! | `Discard` | anyone, after a cancel | block: Returned g -> Free g+1. The message is discarded |
 //!
-//! A block may hold several messages, a *pack* ([`batch`]): rows 8, 10 and 13 then come when its last message is
+//! A block may hold several messages, a *batch* ([`batch`]): `Release`, `Return` and `Read` then come when its last message is
 //! settled, and the marks of the messages say which of them it is.
 //!
 //! A process that stops between any two rows leaves nothing that blocks another one: after 1 or 2 the block
 //! is merely out of use; after 3 the message is there; after 5 the slot says who took the message, and
-//! whoever needs the slot records that in the block first (row 6 in the taker's place). What a process has left
-//! that died between any two rows is finished or undone by the others: [`operations::recover`].
+//! whoever needs the slot records that in the block first (`Hold` in the taker's place). What a process has left
+//! that died between any two rows is finished or undone by the others: [`steps::recover`].
 
 pub(crate) mod batch;
 pub(crate) mod blocks;
-// Its own tests choose mutants by themselves.
-#[cfg(all(test, not(any(loom, workring_mutants))))]
-mod explicit;
 pub(crate) mod lifecycle;
-#[cfg(all(test, loom))]
-mod models;
-pub(crate) mod operations;
 pub(crate) mod parking;
 pub(crate) mod peers;
 pub(crate) mod returned;
 pub(crate) mod ring;
-#[cfg(all(test, loom))]
-mod testing;
+pub(crate) mod steps;
+#[cfg(test)]
+mod verify;
 
 use crate::mutants;
 use batch::Marks;
 use blocks::{BlockHeader, BlockIndex};
 use lifecycle::LifecycleWord;
 use parking::ParkingWord;
-use peers::{PeerRow, Row};
+use peers::{PeerEntry, PeerIndex};
 use returned::ReturnedWord;
 use ring::{Hint, Position, RingSize, SlotWord};
 
@@ -82,25 +77,25 @@ pub(crate) struct Limits {
     /// Whether receivers end only once every message is acknowledged or dead (*settled*).
     pub(crate) settled: bool,
     /// Whether the queue closes when the last sender leaves.
-    pub(crate) end_with_last_sender: bool,
+    pub(crate) close_on_last_sender: bool,
     /// Whether the queue closes when the last receiver leaves.
-    pub(crate) end_with_last_receiver: bool,
+    pub(crate) close_on_last_receiver: bool,
 }
 
 /// Where the words of one queue live: a mapping shared by processes, or the heap of a test.
 ///
 /// Lookups by a number that came from shared memory are checked: `None` means that a peer, or a stray
 /// pointer, has written nonsense.
-pub(crate) trait Words {
+pub(crate) trait SharedState {
     fn limits(&self) -> &Limits;
     fn ring_size(&self) -> RingSize;
     fn slot(&self, position: Position) -> &SlotWord;
     fn block_count(&self) -> u32;
     fn block(&self, index: BlockIndex) -> Option<&BlockHeader>;
-    /// The marks of the pack in a block; `None` if it is of a class that takes none, or does not exist.
+    /// The marks of the batch in a block; `None` if it is of a class that takes none, or does not exist.
     fn marks(&self, index: BlockIndex) -> Option<&Marks>;
     fn row_count(&self) -> u16;
-    fn row(&self, row: Row) -> Option<&PeerRow>;
+    fn row(&self, row: PeerIndex) -> Option<&PeerEntry>;
     fn lifecycle(&self) -> &LifecycleWord;
     fn returned(&self) -> &ReturnedWord;
     fn head(&self) -> &Hint;
@@ -111,7 +106,7 @@ pub(crate) trait Words {
     fn space(&self) -> &ParkingWord;
     /// Senders that wait for a block, of any class, sleep here.
     fn blocks(&self) -> &ParkingWord;
-    /// Advisory count of the dead letters dropped by row 14.
+    /// Advisory count of the dead letters dropped by `Evict`.
     fn dropped_letters(&self) -> &crate::sync::AtomicU64;
     /// Advisory count of the messages that a cancel discarded.
     fn discarded(&self) -> &crate::sync::AtomicU64;
@@ -132,7 +127,7 @@ pub(crate) enum Corrupt {
     RowChanged,
     TooLong,
     NotCommitted,
-    NotAPack,
+    NotABatch,
     HeadAhead,
     TailAhead,
     Astray,
@@ -150,7 +145,7 @@ impl Corrupt {
             Self::RowChanged => "a row changed under its own process",
             Self::TooLong => "a message is longer than its block",
             Self::NotCommitted => "a message lies in a block that has no memory",
-            Self::NotAPack => "a block of several messages does not say which",
+            Self::NotABatch => "a block of several messages does not say which",
             Self::HeadAhead => "the head is ahead of the ring",
             Self::TailAhead => "the tail is ahead of the ring",
             Self::Astray => "the laps of the ring contradict each other",

@@ -8,12 +8,12 @@
 //! | 1       | e     | somebody sleeps on e, or is about to                 |
 //! | 1       | e + 1 | a notifier or another sleeper passed: whoever read e does not sleep |
 //!
-//! P1. A sleeper sets `waiters` and raises the epoch, in one exchange, before its last look.
-//! P2. A notifier publishes, then looks at `waiters`. With a full fence between the two on both sides, it
+//! PARK-1. A sleeper sets `waiters` and raises the epoch, in one exchange, before its last look.
+//! PARK-2. A notifier publishes, then looks at `waiters`. With a full fence between the two on both sides, it
 //!     sees the bit or the sleeper sees what it published.
-//! P3. `waiters` is cleared only by a notifier that found nobody to wake, by an exact exchange of the word
-//!     that it raised: a sleeper that came in between has raised the epoch again (P1), so its bit stays.
-//! P4. Nobody leaves a wait without one more look after it was woken: else it would eat a wake meant for
+//! PARK-3. `waiters` is cleared only by a notifier that found nobody to wake, by an exact exchange of the word
+//!     that it raised: a sleeper that came in between has raised the epoch again (PARK-1), so its bit stays.
+//! PARK-4. Nobody leaves a wait without one more look after it was woken: else it would eat a wake meant for
 //!     somebody else.
 //!
 //! Crash: a sleeper killed here leaves the bit set: one needless wake. A notifier killed between publishing
@@ -21,7 +21,7 @@
 //! is no count, for a count would never recover from a sleeper that was killed.
 //!
 //! Event counts: Reed and Kanodia, "Synchronization with eventcounts and sequencers" (CACM 1979); the word
-//! and its protocol are kin to folly's `EventCount`. Without the raise in P1 a wake is lost with two
+//! and its protocol are kin to folly's `EventCount`. Without the raise in PARK-1 a wake is lost with two
 //! sleepers and two notifiers, one of which clears the bit of a sleeper that it never saw.
 
 use crate::sync::{AtomicU32, Ordering, fence, fence_after_exchange};
@@ -65,7 +65,7 @@ impl ParkingWord {
         &self.word
     }
 
-    /// Announce a sleep (P1). Look once more at what you wait for, then wait while the word is the result.
+    /// Announce a sleep (PARK-1). Look once more at what you wait for, then wait while the word is the result.
     #[must_use]
     pub(crate) fn announce(&self) -> Epoch {
         let mut seen = self.word.load(Ordering::Relaxed);
@@ -79,7 +79,7 @@ impl ParkingWord {
             ) {
                 Ok(_) => {
                     // Pairs with the fence in `someone_sleeps`: either the notifier sees our bit, or our
-                    // last look sees what it published (P2).
+                    // last look sees what it published (PARK-2).
                     fence(Ordering::SeqCst);
                     return Epoch(announced);
                 }
@@ -92,14 +92,14 @@ impl ParkingWord {
     #[must_use]
     #[inline(always)]
     pub(crate) fn someone_sleeps(&self) -> bool {
-        // Pairs with the fence in `announce` (P2).
+        // Pairs with the fence in `announce` (PARK-2).
         fence_after_exchange();
         self.word.load(Ordering::Relaxed) & WAITERS != 0
     }
 
-    /// Before leaving a wait without having used its wake: give it to somebody else (P4).
+    /// Before leaving a wait without having used its wake: give it to somebody else (PARK-4).
     pub(crate) fn pass_on(&self, wake: impl FnOnce(&Self) -> u32) {
-        // Pairs with the fence in `announce` (P2).
+        // Pairs with the fence in `announce` (PARK-2).
         fence(Ordering::SeqCst);
         if self.word.load(Ordering::Relaxed) & WAITERS != 0 {
             self.notify(wake);
@@ -115,7 +115,7 @@ impl ParkingWord {
             .fetch_add(EPOCH, Ordering::AcqRel)
             .wrapping_add(EPOCH);
         if wake(self) == 0 {
-            // Nobody was asleep. Only if nobody came since (P3).
+            // Nobody was asleep. Only if nobody came since (PARK-3).
             let _ = self.word.compare_exchange(
                 raised,
                 raised & !WAITERS,

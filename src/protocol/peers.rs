@@ -6,28 +6,28 @@
 //! | Ticket | s, r   | promised to a child that has not attached yet; its roles count as present    |
 //! | Live   | s, r   | an attached process; s and r say whether it can send and receive             |
 //!
-//! E1. State, roles and incarnation are one word, so that a row changes as a whole.
-//! E2. The incarnation rises when a row becomes Free: what was prepared for one tenant fails on the next.
-//! E3. A row becomes Live or Ticket only while byte L(row, incarnation) of the segment file is locked by the
+//! PEER-1. State, roles and incarnation are one word, so that a row changes as a whole.
+//! PEER-2. The incarnation rises when a row becomes Free: what was prepared for one tenant fails on the next.
+//! PEER-3. A row becomes Live or Ticket only while byte L(row, incarnation) of the segment file is locked by the
 //!     new tenant, and stays locked as long as it lives.
-//! E4. A row becomes Free only when its process has no block in hand: by that process itself, whose last sender
-//!     withdraws the reservations that were forgotten before it gives up its role (row 11), or by a process that has
+//! PEER-4. A row becomes Free only when its process has no block in hand: by that process itself, whose last sender
+//!     withdraws the reservations that were forgotten before it gives up its role (`Withdraw`), or by a process that has
 //!     recovered it after its death.
-//! E5. A ticket goes to one process: the first that puts its process-id namespace into a row where there is
+//! PEER-5. A ticket goes to one process: the first that puts its process-id namespace into a row where there is
 //!     none. The process id comes last, so that an identity that has one is complete; until then a ticket is
 //!     judged by its lock alone.
 //!
 //! Crash: the lock goes with the process, the row stays: whoever finds it so can tell that its tenant died.
-//! `os::liveness` says how, `operations::recover` what is done then.
+//! `os::liveness` says how, `steps::recover` what is done then.
 
 use super::mutants::{Mutant, active};
 use crate::sync::{AtomicU64, Ordering};
 
 /// The number of a row, below 2^10.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Row(u16);
+pub(crate) struct PeerIndex(u16);
 
-impl Row {
+impl PeerIndex {
     pub(crate) const FIRST: Self = Self(0);
     /// How many rows can be numbered.
     pub(crate) const COUNT: u16 = 1 << 10;
@@ -123,7 +123,7 @@ impl Incarnation {
 pub(crate) struct Tenant(u64);
 
 impl Tenant {
-    /// As it is in memory, for [`super::explicit`].
+    /// As it is in memory, for [`super::verify`].
     #[cfg(all(test, not(loom)))]
     #[must_use]
     pub(crate) const fn bits(self) -> u64 {
@@ -136,7 +136,11 @@ impl Tenant {
         Self(bits)
     }
 
-    pub(super) const fn pack(tenancy: Tenancy, roles: Roles, incarnation: Incarnation) -> Self {
+    pub(super) const fn from_parts(
+        tenancy: Tenancy,
+        roles: Roles,
+        incarnation: Incarnation,
+    ) -> Self {
         let tenancy = match tenancy {
             Tenancy::Free => 0,
             Tenancy::Ticket => 1,
@@ -201,7 +205,7 @@ pub(crate) struct Tag {
 /// A row in shared memory, on a line of its own.
 #[derive(Debug)]
 #[repr(C, align(64))]
-pub(crate) struct PeerRow {
+pub(crate) struct PeerEntry {
     tenant: AtomicU64,
     /// Process id, low half; start time in clock ticks since boot, high half (modulo 2^32).
     process: AtomicU64,
@@ -218,7 +222,7 @@ pub(crate) struct PeerRow {
 }
 
 #[cfg(not(loom))]
-const _: () = assert!(size_of::<PeerRow>() == 64);
+const _: () = assert!(size_of::<PeerEntry>() == 64);
 
 fn id_of(process: u64) -> u32 {
     #[allow(
@@ -230,7 +234,7 @@ fn id_of(process: u64) -> u32 {
     }
 }
 
-impl PeerRow {
+impl PeerEntry {
     #[cfg(any(test, loom))]
     pub(crate) fn new() -> Self {
         Self {
@@ -292,7 +296,7 @@ impl PeerRow {
         (found != 0).then(|| (id_of(self.dead_process.load(Ordering::Relaxed)), found))
     }
 
-    /// By the new tenant of a free row, under its lock (E3), before the row becomes Live.
+    /// By the new tenant of a free row, under its lock (PEER-3), before the row becomes Live.
     pub(crate) fn identify(&self, tag: Tag) {
         self.pid_namespace
             .store(tag.pid_namespace, Ordering::Relaxed);
@@ -302,9 +306,9 @@ impl PeerRow {
         self.process.store(tag.process, Ordering::Release);
     }
 
-    /// By a process that was given the ticket for this row, under its lock (E3), before the row becomes Live.
+    /// By a process that was given the ticket for this row, under its lock (PEER-3), before the row becomes Live.
     /// Programs that this process has started have the lock, too, and know of the ticket. False if one of them
-    /// was faster: the row is left as it is (E5).
+    /// was faster: the row is left as it is (PEER-5).
     #[must_use]
     pub(crate) fn claim(&self, tag: Tag) -> bool {
         let claimed = self.pid_namespace.compare_exchange(
@@ -322,17 +326,20 @@ impl PeerRow {
     /// Free or Ticket to Live, with these roles.
     #[must_use]
     pub(crate) fn settle(&self, seen: Tenant, roles: Roles) -> Option<Tenant> {
-        self.exchange(seen, Tenant::pack(Tenancy::Live, roles, seen.incarnation()))
+        self.exchange(
+            seen,
+            Tenant::from_parts(Tenancy::Live, roles, seen.incarnation()),
+        )
     }
 
-    /// Free to Ticket, under the row's lock (E3). The identity of the tenant before is wiped first (E5).
+    /// Free to Ticket, under the row's lock (PEER-3). The identity of the tenant before is wiped first (PEER-5).
     #[must_use]
     pub(crate) fn promise(&self, seen: Tenant, roles: Roles) -> Option<Tenant> {
         self.process.store(0, Ordering::Relaxed);
         self.pid_namespace.store(0, Ordering::Relaxed);
         self.exchange(
             seen,
-            Tenant::pack(Tenancy::Ticket, roles, seen.incarnation()),
+            Tenant::from_parts(Tenancy::Ticket, roles, seen.incarnation()),
         )
     }
 
@@ -342,7 +349,7 @@ impl PeerRow {
         self.exchange(
             seen,
             Tenant(
-                Tenant::pack(
+                Tenant::from_parts(
                     Tenancy::Live,
                     seen.roles().without(role),
                     seen.incarnation(),
@@ -352,12 +359,12 @@ impl PeerRow {
         )
     }
 
-    /// To Free, with the next incarnation (E2).
+    /// To Free, with the next incarnation (PEER-2).
     #[must_use]
     pub(crate) fn vacate(&self, seen: Tenant) -> Option<Tenant> {
         let rise = u64::from(!active(Mutant::VacateKeepsIncarnation));
         let next = Incarnation::new(seen.incarnation().0 + rise);
-        self.exchange(seen, Tenant::pack(Tenancy::Free, Roles(0), next))
+        self.exchange(seen, Tenant::from_parts(Tenancy::Free, Roles(0), next))
     }
 }
 
@@ -375,7 +382,7 @@ mod tests {
                 Roles::BOTH,
             ] {
                 for incarnation in [0, 1, (1 << 48) - 1] {
-                    let tenant = Tenant::pack(tenancy, roles, Incarnation::new(incarnation));
+                    let tenant = Tenant::from_parts(tenancy, roles, Incarnation::new(incarnation));
                     assert_eq!(tenant.tenancy(), Some(tenancy));
                     assert_eq!(
                         (tenant.roles(), tenant.incarnation().get()),
@@ -388,7 +395,7 @@ mod tests {
 
     #[test]
     fn a_ticket_is_claimed_once_and_the_loser_changes_nothing() {
-        let row = PeerRow::new();
+        let row = PeerEntry::new();
         let tag = |process, pid_namespace, time_namespace| Tag {
             process,
             pid_namespace,
@@ -412,7 +419,7 @@ mod tests {
 
     #[test]
     fn what_was_prepared_for_one_tenant_fails_on_the_next() {
-        let row = PeerRow::new();
+        let row = PeerEntry::new();
         let live = row
             .settle(row.load(), Roles::BOTH)
             .expect("the row is free");

@@ -5,9 +5,9 @@
 //! | 0     | no block is Returned, or its returner is about to say so |
 //! | 1     | some block may be Returned: receivers look at the blocks |
 //!
-//! T1. Whoever makes a block Returned sets the word afterwards and raises its epoch; so does whoever meets a
+//! RETURNED-1. Whoever makes a block Returned sets the word afterwards and raises its epoch; so does whoever meets a
 //!     Returned block by chance, for the returner may have died in between.
-//! T2. Only a look at all blocks that met none Returned clears the word, by an exact exchange of the value
+//! RETURNED-2. Only a look at all blocks that met none Returned clears the word, by an exact exchange of the value
 //!     read before the look: a return meanwhile has raised the epoch.
 
 use super::mutants::{Mutant, active};
@@ -21,7 +21,7 @@ pub(super) const DIRTY: u64 = 1;
 pub(super) const EPOCH: u64 = 2;
 
 impl Returned {
-    /// As it is in memory, for [`super::explicit`].
+    /// As it is in memory, for [`super::verify`].
     #[cfg(all(test, not(loom)))]
     #[must_use]
     pub(crate) const fn bits(self) -> u64 {
@@ -62,7 +62,7 @@ impl ReturnedWord {
         Returned(self.0.load(Ordering::Acquire))
     }
 
-    /// T1.
+    /// RETURNED-1.
     pub(crate) fn set(&self) {
         let mut seen = self.0.load(Ordering::Relaxed);
         // Release: pairs with `load`.
@@ -76,7 +76,7 @@ impl ReturnedWord {
         }
     }
 
-    /// T2.
+    /// RETURNED-2.
     pub(crate) fn clear(&self, seen: Returned) {
         if active(Mutant::ClearWhatHasChanged) {
             self.0.fetch_and(!DIRTY, Ordering::AcqRel);

@@ -10,15 +10,15 @@
 //! | Vacated | L   | free for lap L; the block of lap L-1 was taken by `row`, who may not know it yet |
 //! | Closed  | L   | the end: no position from this one on will ever be filled                        |
 //!
-//! R1. Filled positions are a prefix: a sender fills only the first free slot that it meets, walking from a
+//! RING-1. Filled positions are a prefix: a sender fills only the first free slot that it meets, walking from a
 //!     hint that is not ahead of the truth.
-//! R2. Taken positions are a prefix, for the same reason. So if position q is taken, all before it are.
-//! R3. The lap of a slot never goes back, and Closed never changes.
-//! R4. Laps compare by wrapped difference. The one assumption: nobody stays stopped for an exact multiple
+//! RING-2. Taken positions are a prefix, for the same reason. So if position q is taken, all before it are.
+//! RING-3. The lap of a slot never goes back, and Closed never changes.
+//! RING-4. Laps compare by wrapped difference. The one assumption: nobody stays stopped for an exact multiple
 //!     of 2^32 laps.
-//! R5. A walk goes on to the next slot with each step, in the same lap or a later one. So it ends after one
+//! RING-5. A walk goes on to the next slot with each step, in the same lap or a later one. So it ends after one
 //!     trip round the ring, unless others have moved on meanwhile, or the laps are nonsense that wraps round
-//!     (R4) and leads it in a circle for ever. A sound walk never gets 2^31 laps away from its hint; one that
+//!     (RING-4) and leads it in a circle for ever. A sound walk never gets 2^31 laps away from its hint; one that
 //!     does has met nonsense.
 //!
 //! Crash: every transition is one exchange, so a slot is always in one of the four states.
@@ -29,7 +29,7 @@
 //! fills the slot is what takes the position.
 
 use super::blocks::BlockIndex;
-use super::peers::Row;
+use super::peers::PeerIndex;
 use crate::sync::{AtomicU64, Ordering};
 
 /// The number of a message in order of acceptance.
@@ -59,7 +59,7 @@ pub(crate) enum Kind {
     Closed,
 }
 
-/// The value of a slot: kind 2 | row 10 | block 20 | lap 32, from the top.
+/// The value of a slot: kind 2 | peer 10 | block 20 | lap 32, from the top.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Slot(u64);
 
@@ -131,7 +131,7 @@ impl RingSize {
     pub(crate) const fn lap(self, position: Position) -> Lap {
         #[allow(
             clippy::cast_possible_truncation,
-            reason = "laps wrap at 2^32 by design (R4)"
+            reason = "laps wrap at 2^32 by design (RING-4)"
         )]
         Lap((position.0 >> self.bits) as u32)
     }
@@ -164,7 +164,7 @@ impl RingSize {
         position.plus((u64::from(laps_ahead.saturating_sub(1)) << self.bits) + 1)
     }
 
-    /// Whether a walk from `hint` to `reached` has gone astray (R5). Either may have been overtaken by the
+    /// Whether a walk from `hint` to `reached` has gone astray (RING-5). Either may have been overtaken by the
     /// other: whoever walks does not stop others from moving the hint.
     #[must_use]
     pub(crate) const fn is_astray(self, hint: Position, reached: Position) -> bool {
@@ -182,7 +182,7 @@ const KIND_SHIFT: u32 = ROW_SHIFT + ROW_BITS;
 
 impl Slot {
     #[inline(always)]
-    const fn pack(kind: Kind, row: Row, block: BlockIndex, lap: Lap) -> Self {
+    const fn from_parts(kind: Kind, row: PeerIndex, block: BlockIndex, lap: Lap) -> Self {
         let kind = match kind {
             Kind::Empty => 0_u64,
             Kind::Vacated => 1,
@@ -197,7 +197,7 @@ impl Slot {
         )
     }
 
-    /// As it is in memory, for [`super::explicit`].
+    /// As it is in memory, for [`super::verify`].
     #[cfg(all(test, not(loom)))]
     #[must_use]
     pub(crate) const fn bits(self) -> u64 {
@@ -212,22 +212,22 @@ impl Slot {
 
     #[must_use]
     pub(crate) const fn empty(lap: Lap) -> Self {
-        Self::pack(Kind::Empty, Row::FIRST, BlockIndex::FIRST, lap)
+        Self::from_parts(Kind::Empty, PeerIndex::FIRST, BlockIndex::FIRST, lap)
     }
 
     #[must_use]
     pub(crate) const fn full(lap: Lap, block: BlockIndex) -> Self {
-        Self::pack(Kind::Full, Row::FIRST, block, lap)
+        Self::from_parts(Kind::Full, PeerIndex::FIRST, block, lap)
     }
 
     #[must_use]
-    pub(crate) const fn vacated(lap: Lap, block: BlockIndex, taker: Row) -> Self {
-        Self::pack(Kind::Vacated, taker, block, lap)
+    pub(crate) const fn vacated(lap: Lap, block: BlockIndex, taker: PeerIndex) -> Self {
+        Self::from_parts(Kind::Vacated, taker, block, lap)
     }
 
     #[must_use]
     pub(crate) const fn closed(lap: Lap) -> Self {
-        Self::pack(Kind::Closed, Row::FIRST, BlockIndex::FIRST, lap)
+        Self::from_parts(Kind::Closed, PeerIndex::FIRST, BlockIndex::FIRST, lap)
     }
 
     #[must_use]
@@ -251,8 +251,8 @@ impl Slot {
     /// Who took the message of a Vacated slot.
     #[must_use]
     #[inline(always)]
-    pub(crate) const fn taker(self) -> Row {
-        Row::from_low_bits(self.0 >> ROW_SHIFT)
+    pub(crate) const fn taker(self) -> PeerIndex {
+        PeerIndex::from_low_bits(self.0 >> ROW_SHIFT)
     }
 
     #[must_use]
@@ -333,29 +333,29 @@ impl SlotWord {
             .is_ok()
     }
 
-    /// Row 3: the message in `block` gets this position, if the slot is still as `seen`.
+    /// `Publish`: the message in `block` gets this position, if the slot is still as `seen`.
     #[must_use]
     #[inline(always)]
     pub(crate) fn fill(&self, seen: Slot, block: BlockIndex) -> bool {
         self.exchange(seen, Slot::full(seen.lap(), block))
     }
 
-    /// Row 5: `taker` takes the message of a Full slot. The new value if it was still there.
+    /// `Take`: `taker` takes the message of a Full slot. The new value if it was still there.
     #[must_use]
     #[inline(always)]
-    pub(crate) fn take(&self, seen: Slot, taker: Row) -> Option<Slot> {
+    pub(crate) fn take(&self, seen: Slot, taker: PeerIndex) -> Option<Slot> {
         let vacated = Slot::vacated(seen.lap().next(), seen.block(), taker);
         self.exchange(seen, vacated).then_some(vacated)
     }
 
-    /// Row 7: the taker's name is no longer needed here. Nothing to do if the slot is in use again: whoever
+    /// `Clear`: the taker's name is no longer needed here. Nothing to do if the slot is in use again: whoever
     /// filled it has recorded the taker in the block.
     #[inline(always)]
     pub(crate) fn clear(&self, vacated: Slot) {
         let _ = self.exchange(vacated, Slot::empty(vacated.lap()));
     }
 
-    /// Row 9: nothing comes after this, if the slot is still as `seen`.
+    /// `Seal`: nothing comes after this, if the slot is still as `seen`.
     #[must_use]
     pub(crate) fn seal(&self, seen: Slot) -> bool {
         self.exchange(seen, Slot::closed(seen.lap()))
@@ -396,7 +396,7 @@ mod tests {
     fn a_slot_keeps_its_parts_apart() {
         for (row, block, lap) in [(0, 0, 0), (1023, (1 << 20) - 1, u32::MAX), (5, 77, 1 << 31)] {
             let (row, block, lap) = (
-                Row::from_low_bits(row),
+                PeerIndex::from_low_bits(row),
                 BlockIndex::from_low_bits(block),
                 Lap(lap),
             );

@@ -1,22 +1,22 @@
 //! This process's attachment to one queue: the mapping, the row in the peers table, and the count of the
 //! handles that share both.
 //!
-//! A1. The row has a role as long as a handle of that role lives; the last one to go gives it up, which may
+//! ATTACH-1. The row has a role as long as a handle of that role lives; the last one to go gives it up, which may
 //!     close the queue.
-//! A2. The row is vacated when nothing of this process refers to the queue any more, leases included; and the last
+//! ATTACH-2. The row is vacated when nothing of this process refers to the queue any more, leases included; and the last
 //!     sender withdraws the reservations that were forgotten ([`core::mem::forget`]). So a free row owns no block. A
 //!     lease that was forgotten keeps the attachment, and its message, until the process ends.
-//! A3. A forked child has a copy of all this, but is not attached: whatever is called there asks first
-//!     ([`Attachment::is_elsewhere`]), and dropping the copy releases nothing.
+//! ATTACH-3. A forked child has a copy of all this, but is not attached: whatever is called there asks first
+//!     ([`Attachment::is_forked_child`]), and dropping the copy releases nothing.
 
 use super::liveness::LivenessPacer;
 use crate::mutants::{Mutant, active};
 use crate::os::process::Identity;
 use crate::os::{locks, memory, process};
 use crate::protocol::lifecycle::Arrival;
-use crate::protocol::operations::{send, sides};
-use crate::protocol::peers::{Role, Roles, Row, Tag, Tenancy, Tenant};
-use crate::protocol::{Corrupt, Words};
+use crate::protocol::peers::{PeerIndex, Role, Roles, Tag, Tenancy, Tenant};
+use crate::protocol::steps::{membership, send};
+use crate::protocol::{Corrupt, SharedState};
 use crate::segment::Segment;
 use crate::segment::sweep::Leisure;
 use crate::sync::{AtomicBool, AtomicUsize, Ordering};
@@ -28,7 +28,7 @@ use std::os::fd::{AsFd, OwnedFd};
 #[derive(Debug)]
 pub(crate) struct Attachment {
     segment: Segment,
-    row: Row,
+    row: PeerIndex,
     /// The row word as this process left it.
     tenant: Mutex<Tenant>,
     senders: AtomicUsize,
@@ -68,8 +68,8 @@ impl From<Corrupt> for Refused {
 }
 
 /// A row whose lock a description has got, and the word found there, Free.
-fn lock_free_row(segment: &Segment, file: impl AsFd) -> Result<(Row, Tenant), Refused> {
-    for row in (0..segment.row_count()).filter_map(Row::new) {
+fn lock_free_row(segment: &Segment, file: impl AsFd) -> Result<(PeerIndex, Tenant), Refused> {
+    for row in (0..segment.row_count()).filter_map(PeerIndex::new) {
         let Some(word) = segment.row(row) else {
             continue;
         };
@@ -123,14 +123,14 @@ impl Attachment {
         let word = segment.row(row).ok_or(Corrupt::NoSuchRow)?;
         word.identify(tag(identity));
         let tenant = word.settle(seen, roles).ok_or(Corrupt::RowChanged)?;
-        match sides::arrive(&segment, row, tenant, roles)? {
+        match membership::arrive(&segment, row, tenant, roles)? {
             Arrival::Counted => Ok(Self::new(segment, row, tenant, roles, identity)),
             Arrival::TooLate => Err(Refused::Closed),
         }
     }
 
     /// This very attachment again, to a copy of the segment: in the same row, with the same roles, one handle each.
-    #[cfg(feature = "trials")]
+    #[cfg(feature = "test-hooks")]
     pub(super) fn repeat(&self, copy: Segment) -> Result<Self, Refused> {
         let tenant = *self.tenant.lock();
         let word = copy.row(self.row).ok_or(Corrupt::NoSuchRow)?;
@@ -147,7 +147,7 @@ impl Attachment {
     /// ticket's lock, and the segment's. `None`: the ticket has been used.
     pub(super) fn redeem(
         segment: Segment,
-        row: Row,
+        row: PeerIndex,
         ticket: Tenant,
         role: Role,
         identity: Identity,
@@ -166,7 +166,7 @@ impl Attachment {
         Ok(Some(attachment))
     }
 
-    fn new(segment: Segment, row: Row, tenant: Tenant, roles: Roles, me: Identity) -> Self {
+    fn new(segment: Segment, row: PeerIndex, tenant: Tenant, roles: Roles, me: Identity) -> Self {
         segment.move_in(row, me);
         let one_if = |role| AtomicUsize::new(usize::from(roles.has(role)));
         Self {
@@ -188,14 +188,14 @@ impl Attachment {
     }
 
     #[inline(always)]
-    pub(super) fn row(&self) -> Row {
+    pub(super) fn row(&self) -> PeerIndex {
         self.row
     }
 
-    /// Whether this is a forked child of the process that is attached (A3).
+    /// Whether this is a forked child of the process that is attached (ATTACH-3).
     #[inline(always)]
-    pub(super) fn is_elsewhere(&self) -> bool {
-        self.segment.is_elsewhere()
+    pub(super) fn is_forked_child(&self) -> bool {
+        self.segment.is_forked_child()
     }
 
     /// Counts an operation on a lease: see [`LivenessPacer::count`].
@@ -221,9 +221,9 @@ impl Attachment {
         self.handles(role).fetch_add(1, Ordering::Relaxed);
     }
 
-    /// One handle less; the last one gives up the role (A1).
+    /// One handle less; the last one gives up the role (ATTACH-1).
     pub(super) fn drop_handle(&self, role: Role) {
-        if self.is_elsewhere() || active(Mutant::LastHandleKeepsRole) {
+        if self.is_forked_child() || active(Mutant::LastHandleKeepsRole) {
             return;
         }
         // AcqRel: what all handles did comes before the role is given up.
@@ -232,12 +232,12 @@ impl Attachment {
                 self.withdraw_forgotten();
             }
             let mut tenant = self.tenant.lock();
-            if let Ok(left) = sides::leave(&self.segment, self.row, *tenant, role) {
+            if let Ok(left) = membership::leave(&self.segment, self.row, *tenant, role) {
                 *tenant = left;
             }
             let others = self.count(Role::Sender) + self.count(Role::Receiver);
             if active(Mutant::RowVacatedWithLeases) && others == 0 {
-                let _ = sides::vacate(&self.segment, self.row, *tenant);
+                let _ = membership::vacate(&self.segment, self.row, *tenant);
             }
         }
     }
@@ -248,7 +248,7 @@ impl Attachment {
         self.reserved.store(true, Ordering::Relaxed);
     }
 
-    /// Frees the blocks of reservations that were forgotten: there is no sender that one could borrow from (A2).
+    /// Frees the blocks of reservations that were forgotten: there is no sender that one could borrow from (ATTACH-2).
     fn withdraw_forgotten(&self) {
         if self.reserved.load(Ordering::Relaxed)
             && send::withdraw_forgotten(&self.segment, self.row) > 0
@@ -259,8 +259,8 @@ impl Attachment {
 
     /// Promise a row with `role` to a child: its lock belongs to the returned description, which the child
     /// alone is to inherit.
-    pub(super) fn make_ticket(&self, role: Role) -> Result<(OwnedFd, Row, Tenant), Refused> {
-        if self.is_elsewhere() {
+    pub(super) fn make_ticket(&self, role: Role) -> Result<(OwnedFd, PeerIndex, Tenant), Refused> {
+        if self.is_forked_child() {
             return Err(Refused::Forked);
         }
         let file = memory::reopen(self.segment.file())?;
@@ -276,28 +276,28 @@ impl Attachment {
         let word = self.segment.row(row).ok_or(Corrupt::NoSuchRow)?;
         let roles = Roles::only(role);
         let ticket = word.promise(seen, roles).ok_or(Corrupt::RowChanged)?;
-        match sides::arrive(&self.segment, row, ticket, roles)? {
+        match membership::arrive(&self.segment, row, ticket, roles)? {
             Arrival::Counted => Ok((file, row, ticket)),
             Arrival::TooLate => Err(Refused::Closed),
         }
     }
 
     /// Undo a ticket that no child has used, and that none will.
-    pub(super) fn void_ticket(&self, row: Row, ticket: Tenant) {
-        if self.is_elsewhere() || active(Mutant::TicketNotVoided) {
+    pub(super) fn void_ticket(&self, row: PeerIndex, ticket: Tenant) {
+        if self.is_forked_child() || active(Mutant::TicketNotVoided) {
             return;
         }
         // If it is not the same any more, the child has used it after all.
-        let _ = sides::vacate(&self.segment, row, ticket);
+        let _ = membership::vacate(&self.segment, row, ticket);
     }
 }
 
 impl Drop for Attachment {
     fn drop(&mut self) {
-        if self.is_elsewhere() {
+        if self.is_forked_child() {
             return;
         }
         // Nothing that a caller could do about a corrupt row here; every operation reports it.
-        let _ = sides::vacate(&self.segment, self.row, *self.tenant.get_mut());
+        let _ = membership::vacate(&self.segment, self.row, *self.tenant.get_mut());
     }
 }

@@ -2,8 +2,10 @@
 
 use super::lease::Leased;
 use super::receiver::Receiver;
-use super::sender::{Filling, Refusal, Sender};
-use super::wait::{Failure, Forever, Interrupted, Never, NotNow, Patience, Reason, Until};
+use super::sender::{BlockWriter, Refusal, Sender};
+use super::wait::{
+    Deadline, Failure, Interrupted, NonBlocking, Reason, Unbounded, WaitPolicy, WouldBlock,
+};
 use crate::codec::{Codec, Raw};
 use crate::error::{
     RecvError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError, TrySendError,
@@ -23,7 +25,7 @@ where
     Raw: Codec<T>,
 {
     sender: &'a Sender<T, Raw>,
-    filling: Filling<'a>,
+    filling: BlockWriter<'a>,
     length: usize,
 }
 
@@ -51,7 +53,7 @@ where
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn reserve(&self, length: usize) -> Result<Reservation<'_, T>, SendError<usize>> {
-        self.reserve_with(length, &Forever)
+        self.reserve_with(length, &Unbounded)
             .map_err(|failure| forever(length, failure))
     }
 
@@ -61,7 +63,7 @@ where
     ///
     /// [`TrySendError`], with the length as its value: no block of that size is free now, or as for `reserve`.
     pub fn try_reserve(&self, length: usize) -> Result<Reservation<'_, T>, TrySendError<usize>> {
-        self.reserve_with(length, &Never)
+        self.reserve_with(length, &NonBlocking)
             .map_err(|failure| never(length, failure))
     }
 
@@ -75,11 +77,11 @@ where
         length: usize,
         timeout: Duration,
     ) -> Result<Reservation<'_, T>, SendTimeoutError<usize>> {
-        self.reserve_with(length, &Until::after(timeout))
+        self.reserve_with(length, &Deadline::after(timeout))
             .map_err(|failure| until(length, failure))
     }
 
-    fn reserve_with<P: Patience>(
+    fn reserve_with<P: WaitPolicy>(
         &self,
         length: usize,
         patience: &P,
@@ -102,9 +104,9 @@ fn forever<V>(value: V, failure: Failure<Interrupted, Refusal>) -> SendError<V> 
     }
 }
 
-fn never<V>(value: V, failure: Failure<NotNow, Refusal>) -> TrySendError<V> {
+fn never<V>(value: V, failure: Failure<WouldBlock, Refusal>) -> TrySendError<V> {
     match failure {
-        Failure::Stopped(NotNow) => TrySendError::Full(value),
+        Failure::Stopped(WouldBlock) => TrySendError::Full(value),
         Failure::Refused(refusal) => refusal.into_try_send(value),
     }
 }
@@ -127,7 +129,7 @@ where
     ///
     /// [`SendError`], with the reservation, which may be changed and tried again.
     pub fn commit(self) -> Result<(), SendError<Self>> {
-        self.commit_with(&Forever)
+        self.commit_with(&Unbounded)
             .map_err(|(this, failure)| forever(this, failure))
     }
 
@@ -137,7 +139,7 @@ where
     ///
     /// [`TrySendError`], with the reservation, which may be changed and tried again.
     pub fn try_commit(self) -> Result<(), TrySendError<Self>> {
-        self.commit_with(&Never)
+        self.commit_with(&NonBlocking)
             .map_err(|(this, failure)| never(this, failure))
     }
 
@@ -147,15 +149,15 @@ where
     ///
     /// [`SendTimeoutError`], with the reservation, which may be changed and tried again.
     pub fn commit_timeout(self, timeout: Duration) -> Result<(), SendTimeoutError<Self>> {
-        self.commit_with(&Until::after(timeout))
+        self.commit_with(&Deadline::after(timeout))
             .map_err(|(this, failure)| until(this, failure))
     }
 
-    fn commit_with<P: Patience>(
+    fn commit_with<P: WaitPolicy>(
         mut self,
         patience: &P,
     ) -> Result<(), (Self, Failure<P::Stop, Refusal>)> {
-        if self.filling.is_elsewhere() {
+        if self.filling.is_forked_child() {
             return Err((self, Failure::Refused(Refusal::Forked)));
         }
         self.sender.handle.count_operation();
@@ -183,7 +185,7 @@ where
     type Target = [u8];
     /// Empty in a forked child.
     fn deref(&self) -> &[u8] {
-        if self.filling.is_elsewhere() {
+        if self.filling.is_forked_child() {
             return &[];
         }
         self.filling
@@ -200,7 +202,7 @@ where
 {
     /// Empty in a forked child.
     fn deref_mut(&mut self) -> &mut [u8] {
-        if self.filling.is_elsewhere() {
+        if self.filling.is_forked_child() {
             return &mut [];
         }
         let length = self.length;
@@ -258,7 +260,7 @@ where
     /// ```
     pub fn lease_bytes(&self) -> Result<BytesLease, RecvError> {
         Ok(BytesLease {
-            held: self.leased(&Forever)?,
+            held: self.leased(&Unbounded)?,
         })
     }
 
@@ -269,7 +271,7 @@ where
     /// [`TryRecvError`], as for [`try_lease`](Receiver::try_lease).
     pub fn try_lease_bytes(&self) -> Result<BytesLease, TryRecvError> {
         Ok(BytesLease {
-            held: self.leased(&Never)?,
+            held: self.leased(&NonBlocking)?,
         })
     }
 
@@ -280,7 +282,7 @@ where
     /// [`RecvTimeoutError`], as for [`lease_timeout`](Receiver::lease_timeout).
     pub fn lease_bytes_timeout(&self, timeout: Duration) -> Result<BytesLease, RecvTimeoutError> {
         Ok(BytesLease {
-            held: self.leased(&Until::after(timeout))?,
+            held: self.leased(&Deadline::after(timeout))?,
         })
     }
 }
@@ -290,7 +292,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
     /// of it than its first bytes, and may not be able to decode it.
     pub(crate) fn try_lease_undecoded(&self) -> Result<BytesLease, TryRecvError> {
         Ok(BytesLease {
-            held: self.leased(&Never)?,
+            held: self.leased(&NonBlocking)?,
         })
     }
 }
@@ -298,7 +300,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
 impl BytesLease {
     /// How often the message was handed out before and came back.
     #[must_use]
-    pub fn attempts(&self) -> u32 {
+    pub fn deliveries(&self) -> u32 {
         self.held.attempts()
     }
 
@@ -326,7 +328,7 @@ impl fmt::Debug for BytesLease {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BytesLease")
             .field("length", &self.len())
-            .field("attempts", &self.attempts())
+            .field("deliveries", &self.deliveries())
             .finish_non_exhaustive()
     }
 }

@@ -64,7 +64,7 @@ macro_rules! common_methods {
             /// has returned: if it was attached to the queue, or was given an end of it, that is dealt with at once and
             /// not only in the next slice.
             ///
-            /// Never needed: a death is noticed within one [slice](crate::Options::slice) anyway while anybody waits.
+            /// Never needed: a death is noticed within one [slice](crate::Options::liveness_interval) anyway while anybody waits.
             /// Nor is it believed: whether the process is dead, the kernel is asked. Never waits; takes time in
             /// proportion to the size of the queue if there is something to repair.
             ///
@@ -82,7 +82,7 @@ macro_rules! common_methods {
                 self.handle.report_exit(process_id);
             }
 
-            /// How many messages are waiting to be received for the first time, at some moment of this call. A pack of
+            /// How many messages are waiting to be received for the first time, at some moment of this call. A batch of
             /// [`send_many`](crate::Sender::send_many) counts as one, until a receiver takes it.
             #[must_use]
             pub fn len(&self) -> usize {
@@ -97,7 +97,7 @@ macro_rules! common_methods {
                 self.handle.is_full()
             }
 
-            /// How many messages, or packs of [`send_many`](crate::Sender::send_many), can wait at a time.
+            /// How many messages, or batches of [`send_many`](crate::Sender::send_many), can wait at a time.
             #[must_use]
             pub fn capacity(&self) -> usize {
                 self.handle.capacity()

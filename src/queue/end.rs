@@ -4,9 +4,9 @@ use super::attachment::Attachment;
 use super::liveness::LivenessPacer;
 use super::stats::{self, Stats};
 use super::wait::{Interrupter, Waiter};
-use crate::protocol::Words;
-use crate::protocol::operations::{close, receive, send};
+use crate::protocol::SharedState;
 use crate::protocol::peers::Role;
+use crate::protocol::steps::{close, receive, send};
 use std::sync::Arc;
 
 /// One handle of one role: keeps the attachment alive and the role taken.
@@ -38,8 +38,8 @@ impl Handle {
     }
 
     /// Whether this is a copy in a forked child: nothing of the queue may be touched then.
-    pub(super) fn is_elsewhere(&self) -> bool {
-        self.attachment.is_elsewhere()
+    pub(super) fn is_forked_child(&self) -> bool {
+        self.attachment.is_forked_child()
     }
 
     /// Counts an operation that is about to begin, and checks on the peers if it is time to. Nothing may be in hand:
@@ -51,13 +51,13 @@ impl Handle {
 
     /// As [`count_operation`](Self::count_operation), for operations that a forked child may call, too.
     pub(super) fn count_look(&self) {
-        if !self.is_elsewhere() {
+        if !self.is_forked_child() {
             self.count_operation();
         }
     }
 
     pub(super) fn close(&self) -> bool {
-        if self.is_elsewhere() {
+        if self.is_forked_child() {
             return false;
         }
         // A corrupt ring has no end to find, but the bit is set, and every operation reports the corruption.
@@ -65,7 +65,7 @@ impl Handle {
     }
 
     pub(super) fn cancel(&self) -> u64 {
-        if self.is_elsewhere() {
+        if self.is_forked_child() {
             return 0;
         }
         // As above.
@@ -76,24 +76,24 @@ impl Handle {
     }
 
     pub(super) fn is_closed(&self) -> bool {
-        self.is_elsewhere() || self.attachment.segment().lifecycle().load().is_closing()
+        self.is_forked_child() || self.attachment.segment().lifecycle().load().is_closing()
     }
 
     pub(super) fn stats(&self) -> Stats {
-        if self.is_elsewhere() {
+        if self.is_forked_child() {
             return Stats::default();
         }
         stats::count(self.attachment.segment())
     }
 
     pub(super) fn report_exit(&self, process_id: u32) {
-        if !self.is_elsewhere() {
+        if !self.is_forked_child() {
             self.attachment.segment().look_after_process(process_id);
         }
     }
 
     pub(super) fn len(&self) -> usize {
-        if self.is_elsewhere() {
+        if self.is_forked_child() {
             return 0;
         }
         let (filled, taken) = receive::extent(self.attachment.segment());
@@ -102,7 +102,7 @@ impl Handle {
     }
 
     pub(super) fn is_full(&self) -> bool {
-        !self.is_elsewhere() && send::is_full(self.attachment.segment())
+        !self.is_forked_child() && send::is_full(self.attachment.segment())
     }
 
     pub(super) fn capacity(&self) -> usize {

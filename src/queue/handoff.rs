@@ -8,18 +8,18 @@
 //! Other descriptors can be given along; a worker's link with its parent is one.
 
 use super::attachment::{Attachment, Refused};
+use super::compatibility;
 use super::end::End;
 use super::end::sealed::{AnyAttachment, AnyHandle, EndRole};
-use super::fit;
 use crate::error::{HandoffError, InheritError};
+use crate::os::budget::OutOfMemory;
 use crate::os::child::Process;
 use crate::os::descriptor::beyond_stdio;
 use crate::os::inherit::Inheritance;
 use crate::os::process;
 use crate::os::spawn::Order;
-use crate::os::supply::Shortage;
-use crate::protocol::Words;
-use crate::protocol::peers::{Incarnation, Role, Row, Tenancy, Tenant};
+use crate::protocol::SharedState;
+use crate::protocol::peers::{Incarnation, PeerIndex, Role, Tenancy, Tenant};
 use crate::segment::{Refusal, Segment};
 use core::fmt;
 use parking_lot::Mutex;
@@ -81,7 +81,7 @@ struct TicketToGive {
     name: String,
     role: Role,
     attachment: Arc<Attachment>,
-    row: Row,
+    row: PeerIndex,
     tenant: Tenant,
     file: OwnedFd,
 }
@@ -137,7 +137,7 @@ impl Handoff {
                 .map_err(|refused| match refused {
                     Refused::Closed => HandoffError::Closed,
                     Refused::TooManyPeers => HandoffError::TooManyPeers {
-                        max: usize::from(Row::COUNT),
+                        max: usize::from(PeerIndex::COUNT),
                     },
                     Refused::Forked => HandoffError::Forked,
                     Refused::Corrupt(corrupt) => HandoffError::Corrupt {
@@ -162,7 +162,7 @@ impl Handoff {
     ///
     /// What the child inherits is prepared between fork and exec, so that the standard library has to fork. The system
     /// then copies the page tables of this process, which takes up to 0.15 s for each GiB of memory that it has in use.
-    /// A [pool](crate::workers) starts its workers without that.
+    /// A [pool](crate::pool) starts its workers without that.
     ///
     /// # Errors
     ///
@@ -193,7 +193,7 @@ impl Handoff {
         if self
             .tickets
             .iter()
-            .any(|ticket| ticket.attachment.is_elsewhere())
+            .any(|ticket| ticket.attachment.is_forked_child())
         {
             return Err(io::Error::new(
                 io::ErrorKind::Unsupported,
@@ -295,7 +295,7 @@ struct Given {
 enum What {
     End {
         role: Role,
-        row: Row,
+        row: PeerIndex,
         incarnation: Incarnation,
     },
     File,
@@ -317,7 +317,7 @@ impl Given {
                     role: [Role::Sender, Role::Receiver]
                         .into_iter()
                         .find(|&role| end_name(role) == kind)?,
-                    row: Row::new(parts.next()?.parse().ok()?)?,
+                    row: PeerIndex::new(parts.next()?.parse().ok()?)?,
                     incarnation: Incarnation::new(parts.next()?.parse().ok()?),
                 }
             },
@@ -413,7 +413,7 @@ pub(crate) fn borrow_fd(name: &str) -> Result<OwnedFd, InheritError> {
 ///
 /// See [`Handoff`].
 pub fn inherit<E: End>(name: &str) -> Result<E, InheritError> {
-    inherit_tagged(name, 0)
+    inherit_as(name, 0)
 }
 
 /// As [`inherit`], for a queue that was made with [`Options::schema`](crate::Options::schema).
@@ -421,7 +421,7 @@ pub fn inherit<E: End>(name: &str) -> Result<E, InheritError> {
 /// # Errors
 ///
 /// As [`inherit`], and [`InheritError::Schema`] if the tags differ.
-pub fn inherit_tagged<E: End>(name: &str, schema: u64) -> Result<E, InheritError> {
+pub fn inherit_as<E: End>(name: &str, schema: u64) -> Result<E, InheritError> {
     let given = Given::find(name)?;
     let EndRole(role) = E::ROLE;
     let What::End {
@@ -440,7 +440,7 @@ pub fn inherit_tagged<E: End>(name: &str, schema: u64) -> Result<E, InheritError
         Refusal::NotASegment(what) => InheritError::NotAQueue { what },
         Refusal::Version { theirs, ours } => InheritError::Version { theirs, ours },
         Refusal::Layout { theirs, ours } => InheritError::Layout { theirs, ours },
-        Refusal::NoMemory(Shortage {
+        Refusal::NoMemory(OutOfMemory {
             limit,
             wanted,
             available,
@@ -454,7 +454,9 @@ pub fn inherit_tagged<E: End>(name: &str, schema: u64) -> Result<E, InheritError
             source,
         },
     })?;
-    let ticket = segment.row(row).map(crate::protocol::peers::PeerRow::load);
+    let ticket = segment
+        .row(row)
+        .map(crate::protocol::peers::PeerEntry::load);
     let ticket = ticket.filter(|ticket| {
         ticket.tenancy() == Some(Tenancy::Ticket)
             && ticket.incarnation() == incarnation
@@ -465,7 +467,7 @@ pub fn inherit_tagged<E: End>(name: &str, schema: u64) -> Result<E, InheritError
         what: "this process could not be identified",
         source,
     })?;
-    let fits = fit::check::<E>(&segment, schema);
+    let fits = compatibility::check::<E>(&segment, schema);
     let attachment = Attachment::redeem(segment, row, ticket, role, identity)
         .map_err(|corrupt| InheritError::NotAQueue {
             what: corrupt.what(),

@@ -1,13 +1,13 @@
 //! Blocks for messages of more than 64 KiB, from a sender's point of view.
 
-use super::sender::{Filling, Refusal, Sender};
+use super::sender::{BlockWriter, Refusal, Sender};
 use crate::codec::Codec;
-use crate::os::supply::Shortage;
-use crate::protocol::operations::send;
+use crate::os::budget::OutOfMemory;
+use crate::protocol::steps::send;
 use crate::segment::huge::Huge;
 
-impl From<Shortage> for Refusal {
-    fn from(shortage: Shortage) -> Self {
+impl From<OutOfMemory> for Refusal {
+    fn from(shortage: OutOfMemory) -> Self {
         Self::NoMemory(shortage)
     }
 }
@@ -15,7 +15,7 @@ impl From<Shortage> for Refusal {
 impl<T, C: Codec<T>> Sender<T, C> {
     /// A block of a huge class, or an idle one of the next class. `None`: worth waiting for. Dead letters give way
     /// to a message that could be sent if it had a block, or memory for one.
-    pub(super) fn huge_block(&self, number: usize) -> Result<Option<Filling<'_>>, Refusal> {
+    pub(super) fn huge_block(&self, number: usize) -> Result<Option<BlockWriter<'_>>, Refusal> {
         let attachment = self.attachment();
         let segment = attachment.segment();
         let mut classes = segment.geometry().classes.iter().skip(number);
@@ -25,17 +25,17 @@ impl<T, C: Codec<T>> Sender<T, C> {
         loop {
             let taken = segment.take_huge(attachment.row(), class)?;
             if let Huge::Taken(block) = taken {
-                return Ok(Some(Filling::new(attachment, block)));
+                return Ok(Some(BlockWriter::new(attachment, block)));
             }
             if let Some(block) = next.and_then(|next| segment.take_idle(attachment.row(), next)) {
-                return Ok(Some(Filling::new(attachment, block)));
+                return Ok(Some(BlockWriter::new(attachment, block)));
             }
             let letters = match taken {
                 Huge::NoMemory(shortage) => return Err(shortage.into()),
                 Huge::MemoryInUse => segment.geometry().huge_blocks(),
                 Huge::NoBlock | Huge::Taken(_) => class.blocks.clone(),
             };
-            let give_way = segment.settings().letters_give_way && !send::is_full(segment);
+            let give_way = segment.settings().evict_dead_letters && !send::is_full(segment);
             if !give_way || !send::drop_oldest_letter(segment, &letters) {
                 return Ok(None);
             }

@@ -3,7 +3,7 @@
 
 use super::receiver::Receiver;
 use super::sender::Sender;
-use super::wait::{Failure, Forever, Interrupted, Never, NotNow, Reason, Until};
+use super::wait::{Deadline, Failure, Interrupted, NonBlocking, Reason, Unbounded, WouldBlock};
 use crate::codec::Codec;
 use crate::error::{SendError, SendTimeoutError, TrySendError};
 use core::time::Duration;
@@ -12,7 +12,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
     /// As [`send`](Sender::send). The message stays with the caller, who drops it where that does no harm.
     #[inline]
     pub(crate) fn send_ref(&self, message: &T) -> Result<(), SendError<()>> {
-        self.send_by_reference(message, &Forever, |failure| match failure {
+        self.send_by_reference(message, &Unbounded, |failure| match failure {
             Failure::Stopped(Interrupted) => SendError::Interrupted(()),
             Failure::Refused(refusal) => refusal.into_send(()),
         })
@@ -21,8 +21,8 @@ impl<T, C: Codec<T>> Sender<T, C> {
     /// As [`try_send`](Sender::try_send), by reference.
     #[inline]
     pub(crate) fn try_send_ref(&self, message: &T) -> Result<(), TrySendError<()>> {
-        self.send_by_reference(message, &Never, |failure| match failure {
-            Failure::Stopped(NotNow) => TrySendError::Full(()),
+        self.send_by_reference(message, &NonBlocking, |failure| match failure {
+            Failure::Stopped(WouldBlock) => TrySendError::Full(()),
             Failure::Refused(refusal) => refusal.into_try_send(()),
         })
     }
@@ -33,7 +33,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
         message: &T,
         timeout: Duration,
     ) -> Result<(), SendTimeoutError<()>> {
-        let until = Until::after(timeout);
+        let until = Deadline::after(timeout);
         self.send_by_reference(message, &until, |failure| match failure {
             Failure::Stopped(Reason::Deadline) => SendTimeoutError::Timeout(()),
             Failure::Stopped(Reason::Interrupted) => SendTimeoutError::Interrupted(()),
@@ -46,7 +46,9 @@ impl<T, C: Codec<T>> Receiver<T, C> {
     /// The same end, which decodes messages as values of `U` by `D`. The caller vouches that `D` can: the queue itself
     /// still carries the type and the codec that it was made with.
     pub(crate) fn decoding<U, D: Codec<U>>(self) -> Receiver<U, D> {
-        let Self { packs, handle, .. } = self;
-        Receiver::from_parts(packs, handle)
+        let Self {
+            batches, handle, ..
+        } = self;
+        Receiver::from_parts(batches, handle)
     }
 }

@@ -1,27 +1,27 @@
 //! A message in hand, and the public guard around it.
 
 use super::attachment::Attachment;
-use super::packs::Part;
+use super::batches::Part;
 use crate::codec::{Bincode, Codec, DecodeError};
 use crate::mutants::{Mutant, active};
 use crate::protocol::Corrupt;
 use crate::protocol::blocks::{Block, BlockIndex};
-use crate::protocol::operations::{InHand, batch, receive};
+use crate::protocol::steps::{OwnedBlock, batch, receive};
 use crate::sync::Ordering;
 use core::fmt;
 use core::marker::PhantomData;
 use core::ops::Deref;
 use std::sync::Arc;
 
-/// A block that this process holds; returned to the queue (row 10) unless it is dealt with otherwise.
+/// A block that this process holds; returned to the queue (`Return`) unless it is dealt with otherwise.
 pub(super) struct Held<'a> {
     attachment: &'a Attachment,
-    block: InHand,
+    block: OwnedBlock,
 }
 
 impl<'a> Held<'a> {
     #[inline(always)]
-    pub(super) fn new(attachment: &'a Attachment, block: InHand) -> Self {
+    pub(super) fn new(attachment: &'a Attachment, block: OwnedBlock) -> Self {
         Self { attachment, block }
     }
 
@@ -33,20 +33,20 @@ impl<'a> Held<'a> {
 
     /// The block, to be dealt with by the caller.
     #[inline(always)]
-    pub(super) fn into_block(self) -> (&'a Attachment, InHand) {
-        let InHand { index, word } = self.block;
+    pub(super) fn into_block(self) -> (&'a Attachment, OwnedBlock) {
+        let OwnedBlock { index, word } = self.block;
         let attachment = self.attachment;
         core::mem::forget(self);
-        (attachment, InHand { index, word })
+        (attachment, OwnedBlock { index, word })
     }
 
     /// Whether the block holds several messages.
     #[inline(always)]
-    pub(super) fn is_pack(&self) -> bool {
-        batch::is_pack(self.attachment.segment(), self.block.index)
+    pub(super) fn is_batch(&self) -> bool {
+        batch::is_batch(self.attachment.segment(), self.block.index)
     }
 
-    /// Row 8.
+    /// `Release`.
     #[inline(always)]
     pub(super) fn acknowledge(self) -> Result<(), Corrupt> {
         let (attachment, block) = self.into_block();
@@ -61,7 +61,7 @@ impl<'a> Held<'a> {
         receive::acknowledge(attachment.segment(), &block)
     }
 
-    /// Row 10, for a message that can't be used by anybody.
+    /// `Return`, for a message that can't be used by anybody.
     pub(super) fn reject(self) -> Result<(), Corrupt> {
         let (attachment, block) = self.into_block();
         if active(Mutant::UndecodableReturned) {
@@ -78,14 +78,14 @@ impl Drop for Held<'_> {
     }
 }
 
-/// Row 8 for a message that may have been so large that its memory is to be given back.
+/// `Release` for a message that may have been so large that its memory is to be given back.
 #[inline(never)]
 fn acknowledge_larger(
     attachment: &Attachment,
     index: BlockIndex,
     word: Block,
 ) -> Result<(), Corrupt> {
-    receive::acknowledge(attachment.segment(), &InHand { index, word })?;
+    receive::acknowledge(attachment.segment(), &OwnedBlock { index, word })?;
     attachment.segment().tidy(attachment.row(), index);
     Ok(())
 }
@@ -94,11 +94,11 @@ fn acknowledge_larger(
 #[cold]
 #[inline(never)]
 fn give_back(attachment: &Attachment, index: BlockIndex, word: Block) {
-    if attachment.is_elsewhere() {
+    if attachment.is_forked_child() {
         return;
     }
     // Corrupt memory is reported by the operation that meets it; here nobody listens.
-    let _ = receive::give_back(attachment.segment(), &InHand { index, word });
+    let _ = receive::give_back(attachment.segment(), &OwnedBlock { index, word });
     // After a cancel the block is free now.
     attachment.segment().tidy(attachment.row(), index);
 }
@@ -119,7 +119,7 @@ impl Taken<'_> {
         }
     }
 
-    /// Row 8.
+    /// `Release`.
     #[inline]
     pub(super) fn acknowledge(self) -> Result<(), Corrupt> {
         match self {
@@ -128,7 +128,7 @@ impl Taken<'_> {
         }
     }
 
-    /// Row 10, for a message that can't be used by anybody.
+    /// `Return`, for a message that can't be used by anybody.
     pub(super) fn reject(self) -> Result<(), Corrupt> {
         match self {
             Self::Block(held) => held.reject(),
@@ -142,13 +142,13 @@ impl Taken<'_> {
 /// While the lease lives, nobody else gets the message. [`ack`](Lease::ack) ends that for good; dropping the
 /// lease, as a panic does, or [`nack`](Lease::nack) returns the message to the queue: it is handed out again,
 /// before newer ones, until it has been handed out as often as
-/// [`Options::attempts`](crate::Options::attempts) allows; then it becomes a dead letter.
+/// [`Options::max_deliveries`](crate::Options::max_deliveries) allows; then it becomes a dead letter.
 ///
 /// A lease outlives the receiver that it came from, and the closing of the queue. One that is forgotten
 /// ([`core::mem::forget`]) keeps its message, and this process's place among those attached, until the process ends.
 ///
-/// A message that [`Sender::send_many`](crate::Sender::send_many) has packed with others is leased by itself, but
-/// comes back together with its pack, or becomes a dead letter with it: when all of it has been handed out, or its
+/// A message that [`Sender::send_many`](crate::Sender::send_many) has batched with others is leased by itself, but
+/// comes back together with its batch, or becomes a dead letter with it: when all of it has been handed out, or its
 /// receiver was dropped, and no lease of another of its messages is left.
 ///
 /// # Examples
@@ -158,11 +158,11 @@ impl Taken<'_> {
 /// tx.send("resize".to_owned())?;
 ///
 /// let lease = rx.lease()?;
-/// assert_eq!((lease.as_str(), lease.attempts()), ("resize", 0));
+/// assert_eq!((lease.as_str(), lease.deliveries()), ("resize", 0));
 /// drop(lease); // did not work out
 ///
 /// let lease = rx.lease()?;
-/// assert_eq!(lease.attempts(), 1);
+/// assert_eq!(lease.deliveries(), 1);
 /// assert_eq!(lease.ack(), "resize");
 /// assert!(rx.is_empty());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -183,7 +183,7 @@ pub(super) struct Leased {
 
 /// As [`Taken`], without its place in the types of the receiver.
 enum Message {
-    Block(InHand),
+    Block(OwnedBlock),
     Part(Part),
 }
 
@@ -210,7 +210,7 @@ impl Leased {
 
     /// The message, still where its sender wrote it.
     pub(super) fn bytes(&self) -> Result<&[u8], Corrupt> {
-        if self.count.0.is_elsewhere() {
+        if self.count.0.is_forked_child() {
             return Err(Corrupt::NotInHand);
         }
         match self.message.as_ref().ok_or(Corrupt::NotInHand)? {
@@ -226,9 +226,9 @@ impl Leased {
         })
     }
 
-    /// Row 8. Nothing to do if it has been dealt with.
+    /// `Release`. Nothing to do if it has been dealt with.
     pub(super) fn acknowledge(&mut self) {
-        if self.count.0.is_elsewhere() {
+        if self.count.0.is_forked_child() {
             return;
         }
         if let Some(taken) = self.take() {
@@ -243,7 +243,7 @@ impl Leased {
 
     /// Counts an operation on this lease, which is returned if that unwinds.
     pub(super) fn count_operation(&self) {
-        if !self.count.0.is_elsewhere() {
+        if !self.count.0.is_forked_child() {
             self.count.0.count_operation();
         }
     }
@@ -311,7 +311,7 @@ impl<T, C: Codec<T>> Lease<T, C> {
 
     /// How often the message was handed out before and came back.
     #[must_use]
-    pub fn attempts(&self) -> u32 {
+    pub fn deliveries(&self) -> u32 {
         self.held.attempts()
     }
 
@@ -349,7 +349,7 @@ impl<T: fmt::Debug, C: Codec<T>> fmt::Debug for Lease<T, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Lease")
             .field("message", &self.message)
-            .field("attempts", &self.attempts())
+            .field("deliveries", &self.deliveries())
             .finish_non_exhaustive()
     }
 }

@@ -8,13 +8,13 @@ use super::end::End;
 use super::end::sealed::{AnyAttachment, EndRole};
 use super::handoff::is_plain;
 use super::options::{self, Options, not_made};
-use super::{Receiver, Sender, fit};
+use super::{Receiver, Sender, compatibility};
 use crate::codec::{Bincode, Codec};
 use crate::error::{CreateError, CreateNamedError, OpenError, RemoveError};
+use crate::os::budget::OutOfMemory;
 use crate::os::named::{self, Obstacle};
 use crate::os::process;
-use crate::os::supply::Shortage;
-use crate::protocol::peers::{Roles, Row};
+use crate::protocol::peers::{PeerIndex, Roles};
 use crate::segment::{Refusal, Segment};
 use core::any::type_name;
 use serde::Serialize;
@@ -35,8 +35,8 @@ impl Options {
     /// whole and at once, or not at all. It lasts, with the messages in it, until it is
     /// [removed](crate::remove_named) or the machine is started again: the end of a process, or of all of them,
     /// does not change that. So the last sender and the last receiver to go do not close it either, unless
-    /// [`end_with_last_sender`](Options::end_with_last_sender) or
-    /// [`end_with_last_receiver`](Options::end_with_last_receiver) says so. Once it is closed, nobody can open it.
+    /// [`close_on_last_sender`](Options::close_on_last_sender) or
+    /// [`close_on_last_receiver`](Options::close_on_last_receiver) says so. Once it is closed, nobody can open it.
     ///
     /// The name has 1 to 200 letters, digits, `-`, `_` and `.`; names of different users do not meet. The queue lies
     /// in `/dev/shm`, as a file of mode 0600: its size there counts. A process of the same user that writes to that
@@ -141,7 +141,7 @@ fn is_name(name: &str) -> bool {
 ///
 /// See [`create_named`](Options::create_named).
 pub fn open<E: End>(name: &str) -> Result<E, OpenError> {
-    open_tagged(name, 0)
+    open_as(name, 0)
 }
 
 /// As [`open`], for a queue that was made with [`Options::schema`].
@@ -149,11 +149,11 @@ pub fn open<E: End>(name: &str) -> Result<E, OpenError> {
 /// # Errors
 ///
 /// As [`open`], and [`OpenError::Schema`] if the tags differ.
-pub fn open_tagged<E: End>(name: &str, schema: u64) -> Result<E, OpenError> {
+pub fn open_as<E: End>(name: &str, schema: u64) -> Result<E, OpenError> {
     let file = open_file(name)?;
     enter(&file, name)?;
     let segment = attach(file)?;
-    fit::check::<E>(&segment, schema)?;
+    compatibility::check::<E>(&segment, schema)?;
     let EndRole(role) = E::ROLE;
     let attachment = Attachment::join(segment, Roles::only(role)).map_err(not_attached)?;
     // Whoever would remove the queue finds somebody attached from now on.
@@ -219,7 +219,7 @@ pub(super) fn not_attached(refused: Refused) -> OpenError {
     match refused {
         Refused::Closed => OpenError::Closed,
         Refused::TooManyPeers => OpenError::TooManyPeers {
-            max: usize::from(Row::COUNT),
+            max: usize::from(PeerIndex::COUNT),
         },
         Refused::Corrupt(corrupt) => OpenError::NotAQueue {
             what: corrupt.what(),
@@ -239,7 +239,7 @@ pub(super) fn attach(file: OwnedFd) -> Result<Segment, OpenError> {
         Refusal::NotASegment(what) => OpenError::NotAQueue { what },
         Refusal::Version { theirs, ours } => OpenError::Version { theirs, ours },
         Refusal::Layout { theirs, ours } => OpenError::Layout { theirs, ours },
-        Refusal::NoMemory(Shortage {
+        Refusal::NoMemory(OutOfMemory {
             limit,
             wanted,
             available,

@@ -4,8 +4,8 @@ use super::attachment::{Attachment, Refused};
 use super::{Receiver, Sender};
 use crate::codec::{Bincode, Codec};
 use crate::error::CreateError;
+use crate::os::budget::OutOfMemory;
 use crate::os::memory;
-use crate::os::supply::Shortage;
 use crate::protocol::Limits;
 use crate::segment::layout::Geometry;
 use crate::segment::{SLICES, SPINS, Segment, Settings};
@@ -51,7 +51,7 @@ pub fn channel<T: Serialize + DeserializeOwned>(
 /// use std::time::Duration;
 /// use workring::Options;
 ///
-/// let (tx, rx) = Options::new(64).attempts(5).settled(true).spin(Duration::ZERO).channel::<u32>()?;
+/// let (tx, rx) = Options::new(64).max_deliveries(5).close_waits_for_leases(true).spin(Duration::ZERO).channel::<u32>()?;
 /// # drop((tx, rx));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -65,14 +65,14 @@ pub struct Options {
     max_message_len: usize,
     memory_limit: usize,
     max_dead_letters: usize,
-    letters_give_way: bool,
+    evict_dead_letters: bool,
     spin: Duration,
-    slice: Duration,
+    liveness_interval: Duration,
     /// Whether `slice` may be longer than a program may have it.
-    #[cfg(feature = "trials")]
+    #[cfg(feature = "test-hooks")]
     pub(super) any_slice: bool,
-    end_with_last_sender: Option<bool>,
-    end_with_last_receiver: Option<bool>,
+    close_on_last_sender: Option<bool>,
+    close_on_last_receiver: Option<bool>,
     schema: u64,
 }
 
@@ -87,20 +87,20 @@ impl Options {
             max_message_len: 1 << 20,
             memory_limit: usize::MAX,
             max_dead_letters: 128,
-            letters_give_way: true,
+            evict_dead_letters: true,
             spin: Duration::from_micros(50),
-            slice: Duration::from_millis(100),
-            #[cfg(feature = "trials")]
+            liveness_interval: Duration::from_millis(100),
+            #[cfg(feature = "test-hooks")]
             any_slice: false,
-            end_with_last_sender: None,
-            end_with_last_receiver: None,
+            close_on_last_sender: None,
+            close_on_last_receiver: None,
             schema: 0,
         }
     }
 
     /// How often a message is handed out before it becomes a dead letter: 1 to 15, by default 3. With 1, a
     /// message that comes back is never handed out again.
-    pub const fn attempts(mut self, attempts: u32) -> Self {
+    pub const fn max_deliveries(mut self, attempts: u32) -> Self {
         self.attempts = attempts;
         self
     }
@@ -109,7 +109,7 @@ impl Options {
     /// is left to hand out; what is returned after that becomes a dead letter. True (*settled*): only once
     /// every message is acknowledged or a dead letter, so that whatever a lease holder returns is still
     /// handed out. Receivers then wait for the holders of leases.
-    pub const fn settled(mut self, settled: bool) -> Self {
+    pub const fn close_waits_for_leases(mut self, settled: bool) -> Self {
         self.settled = settled;
         self
     }
@@ -175,8 +175,8 @@ impl Options {
 
     /// Whether, where all memory for messages of its size is in use, the oldest dead letter gives way to a new message.
     /// True by default. False: senders wait until the letters have been read and discarded.
-    pub const fn letters_give_way(mut self, letters_give_way: bool) -> Self {
-        self.letters_give_way = letters_give_way;
+    pub const fn evict_dead_letters(mut self, evict_dead_letters: bool) -> Self {
+        self.evict_dead_letters = evict_dead_letters;
         self
     }
 
@@ -192,27 +192,27 @@ impl Options {
     /// process that waits wakes up so often. While anybody waits, or is busy sending and receiving, the death
     /// of another process is noticed within this time; and one that was killed in the middle of waking
     /// another one delays it so long at the most.
-    pub const fn slice(mut self, slice: Duration) -> Self {
-        self.slice = slice;
+    pub const fn liveness_interval(mut self, interval: Duration) -> Self {
+        self.liveness_interval = interval;
         self
     }
 
     /// Whether the queue closes when the last sender of all processes is gone. By default it does, unless it is one
     /// that [has a name](Options::create_named).
-    pub const fn end_with_last_sender(mut self, end: bool) -> Self {
-        self.end_with_last_sender = Some(end);
+    pub const fn close_on_last_sender(mut self, end: bool) -> Self {
+        self.close_on_last_sender = Some(end);
         self
     }
 
     /// Whether the queue closes when the last receiver of all processes is gone. By default it does, unless it is one
     /// that [has a name](Options::create_named).
-    pub const fn end_with_last_receiver(mut self, end: bool) -> Self {
-        self.end_with_last_receiver = Some(end);
+    pub const fn close_on_last_receiver(mut self, end: bool) -> Self {
+        self.close_on_last_receiver = Some(end);
         self
     }
 
     /// A number of your own that both sides must name: change it with the meaning of your messages. By
-    /// default 0. A child names its own with [`inherit_tagged`](crate::inherit_tagged).
+    /// default 0. A child names its own with [`inherit_as`](crate::inherit_as).
     pub const fn schema(mut self, schema: u64) -> Self {
         self.schema = schema;
         self
@@ -254,13 +254,13 @@ impl Options {
     }
 
     #[cfg_attr(
-        not(feature = "trials"),
+        not(feature = "test-hooks"),
         allow(clippy::unused_self, reason = "the tests' builds look at it")
     )]
     fn slices(&self) -> RangeInclusive<Duration> {
-        #[cfg(feature = "trials")]
+        #[cfg(feature = "test-hooks")]
         if self.any_slice {
-            return crate::segment::READABLE_SLICES;
+            return crate::segment::READABLE_INTERVALS;
         }
         SLICES
     }
@@ -280,7 +280,7 @@ impl Options {
         )?;
         let most_letters = self.capacity.max(128);
         let max_leases = self.max_leases.unwrap_or(self.capacity);
-        let attempts = number("attempts", self.attempts as usize, &(1..=15))?;
+        let attempts = number("max_deliveries", self.attempts as usize, &(1..=15))?;
         Ok(Settings {
             limits: Limits {
                 capacity,
@@ -291,10 +291,10 @@ impl Options {
                     &(0..=most_letters),
                 )?,
                 settled: self.settled,
-                end_with_last_sender: self.end_with_last_sender.unwrap_or(ends),
-                end_with_last_receiver: self.end_with_last_receiver.unwrap_or(ends),
+                close_on_last_sender: self.close_on_last_sender.unwrap_or(ends),
+                close_on_last_receiver: self.close_on_last_receiver.unwrap_or(ends),
             },
-            letters_give_way: self.letters_give_way,
+            evict_dead_letters: self.evict_dead_letters,
             max_leases: number("max_leases", max_leases, &(1..=1 << 20))?,
             max_message: within(
                 "max_message_len",
@@ -304,7 +304,12 @@ impl Options {
             )?,
             memory_limit: self.memory_limit as u64,
             spin: within("spin", self.spin, &SPINS, "at most 10 ms")?,
-            slice: within("slice", self.slice, &self.slices(), "from 1 ms to 10 s")?,
+            liveness_interval: within(
+                "liveness_interval",
+                self.liveness_interval,
+                &self.slices(),
+                "from 1 ms to 10 s",
+            )?,
             schema: self.schema,
             type_name: type_name.to_owned(),
             codec_name: codec_name.to_owned(),
@@ -315,7 +320,7 @@ impl Options {
 /// Why there is no segment.
 pub(super) fn not_made(refused: memory::Refused) -> CreateError {
     match refused {
-        memory::Refused::Short(Shortage {
+        memory::Refused::Short(OutOfMemory {
             limit,
             wanted,
             available,

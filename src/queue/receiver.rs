@@ -1,17 +1,19 @@
 //! The receiving end.
 
 use super::attachment::Attachment;
+use super::batches::Batches;
+use super::dead_letters::DeadLetters;
 use super::end::sealed::{AnyAttachment, AnyHandle, EndRole};
 use super::end::{End, Handle, sealed};
 use super::lease::{Failed, Held, Lease, LeaseCount, Leased, Taken};
-use super::letters::DeadLetters;
-use super::packs::Packs;
-use super::wait::{Awaited, Failure, Forever, Interrupted, Never, NotNow, Patience, Reason, Until};
+use super::wait::{
+    Awaited, Deadline, Failure, Interrupted, NonBlocking, Reason, Unbounded, WaitPolicy, WouldBlock,
+};
 use crate::codec::{Bincode, Codec, DecodeError};
 use crate::error::{RecvError, RecvTimeoutError, TryRecvError};
-use crate::protocol::operations::receive::{self, Receive};
 use crate::protocol::peers::Role;
-use crate::protocol::{Corrupt, Words};
+use crate::protocol::steps::receive::{self, Receive};
+use crate::protocol::{Corrupt, SharedState};
 use core::fmt;
 use core::marker::PhantomData;
 use core::time::Duration;
@@ -22,7 +24,7 @@ use std::time::Instant;
 ///
 /// Clones are receivers of the same queue; threads may also share one. Each message goes to one receiver of
 /// one process. When the last receiver of all processes is dropped, the queue closes (unless
-/// [`Options::end_with_last_receiver`](crate::Options) says otherwise).
+/// [`Options::close_on_last_receiver`](crate::Options) says otherwise).
 ///
 /// `recv` and its kin take a message for good. To be able to give it back, also by dying, use
 /// [`lease`](Receiver::lease).
@@ -46,7 +48,7 @@ use std::time::Instant;
 /// ```
 pub struct Receiver<T, C: Codec<T> = Bincode> {
     /// Before the handle, so that what they hold is returned before the role is given up.
-    pub(super) packs: Packs,
+    pub(super) batches: Batches,
     pub(super) handle: Handle,
     types: PhantomData<fn() -> (T, C)>,
 }
@@ -93,10 +95,10 @@ impl From<Failure<Interrupted, Refusal>> for RecvError {
     }
 }
 
-impl From<Failure<NotNow, Refusal>> for TryRecvError {
-    fn from(failure: Failure<NotNow, Refusal>) -> Self {
+impl From<Failure<WouldBlock, Refusal>> for TryRecvError {
+    fn from(failure: Failure<WouldBlock, Refusal>) -> Self {
         match failure {
-            Failure::Stopped(NotNow) => Self::Empty,
+            Failure::Stopped(WouldBlock) => Self::Empty,
             Failure::Refused(Refusal::Closed) => Self::Closed,
             Failure::Refused(Refusal::Forked) => Self::Forked,
             Failure::Refused(Refusal::Decode(error)) => Self::Decode(error),
@@ -131,12 +133,12 @@ impl<T, C: Codec<T>> Receiver<T, C> {
     }
 
     fn with(handle: Handle) -> Self {
-        Self::from_parts(Packs::default(), handle)
+        Self::from_parts(Batches::default(), handle)
     }
 
-    pub(super) fn from_parts(packs: Packs, handle: Handle) -> Self {
+    pub(super) fn from_parts(batches: Batches, handle: Handle) -> Self {
         Self {
-            packs,
+            batches,
             handle,
             types: PhantomData,
         }
@@ -149,7 +151,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
     /// [`RecvError`]: the queue is closed and drained; an [`Interrupter`](crate::Interrupter) ended the wait; the
     /// message could not be decoded.
     pub fn recv(&self) -> Result<T, RecvError> {
-        self.receive(&Forever)
+        self.receive(&Unbounded)
     }
 
     /// Receive a message if there is one now.
@@ -158,7 +160,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
     ///
     /// [`TryRecvError`]: there is none, or as for [`recv`](Receiver::recv).
     pub fn try_recv(&self) -> Result<T, TryRecvError> {
-        self.receive(&Never)
+        self.receive(&NonBlocking)
     }
 
     /// Receive a message; wait for `timeout` at the most.
@@ -167,7 +169,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
     ///
     /// [`RecvTimeoutError`]: the time is up, or as for [`recv`](Receiver::recv).
     pub fn recv_timeout(&self, timeout: Duration) -> Result<T, RecvTimeoutError> {
-        self.receive(&Until::after(timeout))
+        self.receive(&Deadline::after(timeout))
     }
 
     /// Receive a message; wait until `deadline` at the latest.
@@ -176,7 +178,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
     ///
     /// [`RecvTimeoutError`]: the time is up, or as for [`recv`](Receiver::recv).
     pub fn recv_deadline(&self, deadline: Instant) -> Result<T, RecvTimeoutError> {
-        self.receive(&Until(Some(deadline)))
+        self.receive(&Deadline(Some(deadline)))
     }
 
     /// Receive a message without acknowledging it; wait while there is none.
@@ -186,7 +188,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
     /// [`RecvError`]: as for [`recv`](Receiver::recv), or this process has
     /// [as many leases](crate::Options::max_leases) as it may.
     pub fn lease(&self) -> Result<Lease<T, C>, RecvError> {
-        Ok(self.lease_with(&Forever)?)
+        Ok(self.lease_with(&Unbounded)?)
     }
 
     /// Receive a message without acknowledging it, if there is one now.
@@ -195,7 +197,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
     ///
     /// [`TryRecvError`]: there is none, or as for [`lease`](Receiver::lease).
     pub fn try_lease(&self) -> Result<Lease<T, C>, TryRecvError> {
-        Ok(self.lease_with(&Never)?)
+        Ok(self.lease_with(&NonBlocking)?)
     }
 
     /// Receive a message without acknowledging it; wait for `timeout` at the most.
@@ -204,7 +206,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
     ///
     /// [`RecvTimeoutError`]: the time is up, or as for [`lease`](Receiver::lease).
     pub fn lease_timeout(&self, timeout: Duration) -> Result<Lease<T, C>, RecvTimeoutError> {
-        Ok(self.lease_with(&Until::after(timeout))?)
+        Ok(self.lease_with(&Deadline::after(timeout))?)
     }
 
     /// Receive a message without acknowledging it; wait until `deadline` at the latest.
@@ -213,22 +215,22 @@ impl<T, C: Codec<T>> Receiver<T, C> {
     ///
     /// [`RecvTimeoutError`]: the time is up, or as for [`lease`](Receiver::lease).
     pub fn lease_deadline(&self, deadline: Instant) -> Result<Lease<T, C>, RecvTimeoutError> {
-        Ok(self.lease_with(&Until(Some(deadline)))?)
+        Ok(self.lease_with(&Deadline(Some(deadline)))?)
     }
 
     /// The way of nearly every message: there is one. Straight into the caller's result: what a message is
     /// moved through on the way costs more than the rest.
     #[inline(always)]
-    fn receive<P: Patience, E: From<Failure<P::Stop, Refusal>>>(
+    fn receive<P: WaitPolicy, E: From<Failure<P::Stop, Refusal>>>(
         &self,
         patience: &P,
     ) -> Result<T, E> {
         let attachment = &*self.handle.attachment;
-        if attachment.is_elsewhere() {
+        if attachment.is_forked_child() {
             return Err(Failure::from(Refusal::Forked).into());
         }
         self.handle.count_operation();
-        if self.packs.any() {
+        if self.batches.any() {
             return self.receive_later(Ok(None), patience);
         }
         match receive::receive(attachment.segment(), attachment.row()) {
@@ -239,14 +241,14 @@ impl<T, C: Codec<T>> Receiver<T, C> {
 
     /// Decode and acknowledge. If the codec panics, `held` returns the message.
     #[inline(always)]
-    fn open<P: Patience, E: From<Failure<P::Stop, Refusal>>>(
+    fn open<P: WaitPolicy, E: From<Failure<P::Stop, Refusal>>>(
         &self,
         held: Held<'_>,
         patience: &P,
     ) -> Result<T, E> {
         let bytes = match held.bytes() {
             Ok(bytes) => bytes,
-            // A pack looks like a message that is too long.
+            // A batch looks like a message that is too long.
             Err(corrupt) => return self.open_unusual(held, corrupt, patience),
         };
         match C::decode(bytes) {
@@ -269,16 +271,16 @@ impl<T, C: Codec<T>> Receiver<T, C> {
     /// What to do with a block whose bytes are not simply a message.
     #[cold]
     #[inline(never)]
-    fn open_unusual<P: Patience, E: From<Failure<P::Stop, Refusal>>>(
+    fn open_unusual<P: WaitPolicy, E: From<Failure<P::Stop, Refusal>>>(
         &self,
         held: Held<'_>,
         corrupt: Corrupt,
         patience: &P,
     ) -> Result<T, E> {
-        if !held.is_pack() {
+        if !held.is_batch() {
             return Err(Failure::from(Refusal::Corrupt(corrupt)).into());
         }
-        let opened = match self.packs.admit(&self.handle.attachment, held) {
+        let opened = match self.batches.admit(&self.handle.attachment, held) {
             Ok(Some(part)) => Self::open_taken(Taken::Part(part)),
             Ok(None) => return self.receive_later(Ok(None), patience),
             Err(refusal) => Err(refusal),
@@ -303,7 +305,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
     /// After a first look that has not simply given a message; `None`: there was none.
     #[cold]
     #[inline(never)]
-    fn receive_later<P: Patience, E: From<Failure<P::Stop, Refusal>>>(
+    fn receive_later<P: WaitPolicy, E: From<Failure<P::Stop, Refusal>>>(
         &self,
         first: Result<Option<Receive>, Corrupt>,
         patience: &P,
@@ -318,7 +320,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
     }
 
     /// Wait until `look` finds something, after it has not.
-    pub(super) fn wait_for_messages<P: Patience, R>(
+    pub(super) fn wait_for_messages<P: WaitPolicy, R>(
         &self,
         look: impl FnMut() -> Result<Option<R>, Refusal>,
         patience: &P,
@@ -329,14 +331,14 @@ impl<T, C: Codec<T>> Receiver<T, C> {
             word: segment.items(),
             progress: segment.head(),
         };
-        // Counted before the last look, so that whoever puts something into `packs` after it knows.
-        let _waiting = self.packs.waiting();
+        // Counted before the last look, so that whoever puts something into `batches` after it knows.
+        let _waiting = self.batches.waiting();
         self.handle
             .waiter
             .wait_more(attachment, &awaited, patience, look)
     }
 
-    fn lease_with<P: Patience>(
+    fn lease_with<P: WaitPolicy>(
         &self,
         patience: &P,
     ) -> Result<Lease<T, C>, Failure<P::Stop, Refusal>> {
@@ -345,7 +347,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
     }
 
     /// A message that is leased and not decoded.
-    pub(super) fn leased<P: Patience>(
+    pub(super) fn leased<P: WaitPolicy>(
         &self,
         patience: &P,
     ) -> Result<Leased, Failure<P::Stop, Refusal>> {
@@ -353,11 +355,11 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         Ok(Leased::new(count, held))
     }
 
-    fn take_counted<P: Patience>(
+    fn take_counted<P: WaitPolicy>(
         &self,
         patience: &P,
     ) -> Result<(LeaseCount, Taken<'_>), Failure<P::Stop, Refusal>> {
-        if self.handle.is_elsewhere() {
+        if self.handle.is_forked_child() {
             return Err(Refusal::Forked.into());
         }
         self.handle.count_operation();
@@ -382,13 +384,13 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         let attachment = &self.handle.attachment;
         let segment = attachment.segment();
         if segment.lifecycle().load().has_ended() {
-            match self.packs.are_closed(attachment) {
+            match self.batches.are_closed(attachment) {
                 Ok(true) => return Refusal::Closed,
                 Ok(false) => {}
                 Err(corrupt) => return corrupt.into(),
             }
         }
-        // A wake that this wait may have been given is for whoever can take the message (P4).
+        // A wake that this wait may have been given is for whoever can take the message (PARK-4).
         segment.items().pass_on(|word| segment.wake(word, 1));
         Refusal::TooManyLeases { max }
     }
@@ -399,30 +401,30 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         match received? {
             Receive::Message(block) => {
                 let held = Held::new(attachment, block);
-                if !held.is_pack() {
+                if !held.is_batch() {
                     return Ok(Some(Taken::Block(held)));
                 }
-                Ok(self.packs.admit(attachment, held)?.map(Taken::Part))
+                Ok(self.batches.admit(attachment, held)?.map(Taken::Part))
             }
             Receive::Empty => Ok(None),
-            Receive::Closed => Ok(self.packs.at_the_end(attachment)?.map(Taken::Part)),
+            Receive::Closed => Ok(self.batches.at_the_end(attachment)?.map(Taken::Part)),
         }
     }
 
-    /// One look: at the packs that are here, then into the queue.
+    /// One look: at the batches that are here, then into the queue.
     #[inline(always)]
     pub(super) fn take_one(&self) -> Result<Option<Taken<'_>>, Refusal> {
         let attachment = &*self.handle.attachment;
         let segment = attachment.segment();
-        if self.packs.any()
-            && let Some(part) = self.packs.next(segment)?
+        if self.batches.any()
+            && let Some(part) = self.batches.next(segment)?
         {
             return Ok(Some(Taken::Part(part)));
         }
         self.sort(receive::receive(segment, attachment.row()))
     }
 
-    fn take_patiently<P: Patience>(
+    fn take_patiently<P: WaitPolicy>(
         &self,
         patience: &P,
     ) -> Result<Taken<'_>, Failure<P::Stop, Refusal>> {
@@ -434,7 +436,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
 
     /// The message that a first attempt has given, or that later ones will.
     #[inline]
-    fn take_after<P: Patience>(
+    fn take_after<P: WaitPolicy>(
         &self,
         first: Result<Receive, Corrupt>,
         patience: &P,
@@ -472,11 +474,11 @@ impl<T, C: Codec<T>> Receiver<T, C> {
     /// # Examples
     ///
     /// ```
-    /// let (tx, rx) = workring::Options::new(4).attempts(1).channel::<u32>()?;
+    /// let (tx, rx) = workring::Options::new(4).max_deliveries(1).channel::<u32>()?;
     /// tx.send(7)?;
     /// rx.lease()?.nack(); // the only attempt
     /// for letter in rx.dead_letters() {
-    ///     assert_eq!((letter.decode()?, letter.attempts()), (7, 1));
+    ///     assert_eq!((letter.decode()?, letter.deliveries()), (7, 1));
     ///     letter.discard();
     /// }
     /// assert!(rx.dead_letters().next().is_none());
@@ -488,7 +490,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
     }
 
     /// Whether no message is waiting: [`len`](Receiver::len) is 0, and this receiver has handed out all of the
-    /// packs that it has taken.
+    /// batches that it has taken.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.handle.count_look();
@@ -496,7 +498,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
     }
 
     pub(super) fn has_nothing(&self) -> bool {
-        self.handle.len() == 0 && self.packs.is_empty()
+        self.handle.len() == 0 && self.batches.is_empty()
     }
 }
 

@@ -1,19 +1,19 @@
 //! Receiving many messages at once.
 
+use super::batches::Claim;
 use super::lease::{Held, Taken};
-use super::packs::Claim;
 use super::receiver::{Receiver, Refusal};
-use super::wait::{Failure, Forever, Never, Patience, Until};
+use super::wait::{Deadline, Failure, NonBlocking, Unbounded, WaitPolicy};
 use crate::codec::Codec;
 use crate::error::{RecvError, RecvTimeoutError, TryRecvError};
-use crate::protocol::Words;
-use crate::protocol::operations::receive::{self, Receive};
+use crate::protocol::SharedState;
+use crate::protocol::steps::receive::{self, Receive};
 use core::time::Duration;
 
 /// What one look at the queue gives.
 enum Found<'a> {
     Block(Held<'a>),
-    Pack(Held<'a>),
+    Batch(Held<'a>),
     Claim(Claim<'a>),
     Part(Taken<'a>),
 }
@@ -43,7 +43,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn recv_many(&self, into: &mut Vec<T>, max: usize) -> Result<usize, RecvError> {
-        Ok(self.receive_many(into, max, &Forever)?)
+        Ok(self.receive_many(into, max, &Unbounded)?)
     }
 
     /// As [`recv_many`](Receiver::recv_many), if there is a message now.
@@ -52,7 +52,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
     ///
     /// [`TryRecvError`]: there is none, or as for `recv_many`.
     pub fn try_recv_many(&self, into: &mut Vec<T>, max: usize) -> Result<usize, TryRecvError> {
-        Ok(self.receive_many(into, max, &Never)?)
+        Ok(self.receive_many(into, max, &NonBlocking)?)
     }
 
     /// As [`recv_many`](Receiver::recv_many); wait for the first message for `timeout` at the most.
@@ -66,16 +66,16 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         max: usize,
         timeout: Duration,
     ) -> Result<usize, RecvTimeoutError> {
-        Ok(self.receive_many(into, max, &Until::after(timeout))?)
+        Ok(self.receive_many(into, max, &Deadline::after(timeout))?)
     }
 
-    fn receive_many<P: Patience>(
+    fn receive_many<P: WaitPolicy>(
         &self,
         into: &mut Vec<T>,
         max: usize,
         patience: &P,
     ) -> Result<usize, Failure<P::Stop, Refusal>> {
-        if self.handle.is_elsewhere() {
+        if self.handle.is_forked_child() {
             return Err(Refusal::Forked.into());
         }
         if max == 0 {
@@ -98,7 +98,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         let count = into.len() - before;
         match refused {
             Err(refusal) if count == 0 => return Err(refusal.into()),
-            Err(Refusal::Decode(error)) => self.packs.postpone(error),
+            Err(Refusal::Decode(error)) => self.batches.postpone(error),
             // Whatever else it is, the next receive meets it again.
             Err(_) | Ok(()) => {}
         }
@@ -118,27 +118,27 @@ impl<T, C: Codec<T>> Receiver<T, C> {
             && self.has_nothing()
     }
 
-    /// One look: at the packs that are here, then into the queue.
+    /// One look: at the batches that are here, then into the queue.
     fn look(&self) -> Result<Option<Found<'_>>, Refusal> {
         let attachment = &self.handle.attachment;
         let segment = attachment.segment();
-        if self.packs.any()
-            && let Some(claim) = self.packs.claim(segment)?
+        if self.batches.any()
+            && let Some(claim) = self.batches.claim(segment)?
         {
             return Ok(Some(Found::Claim(claim)));
         }
         match receive::receive(segment, attachment.row())? {
             Receive::Message(block) => {
                 let held = Held::new(attachment, block);
-                Ok(Some(if held.is_pack() {
-                    Found::Pack(held)
+                Ok(Some(if held.is_batch() {
+                    Found::Batch(held)
                 } else {
                     Found::Block(held)
                 }))
             }
             Receive::Empty => Ok(None),
             Receive::Closed => Ok(self
-                .packs
+                .batches
                 .at_the_end(attachment)?
                 .map(|part| Found::Part(Taken::Part(part)))),
         }
@@ -146,9 +146,11 @@ impl<T, C: Codec<T>> Receiver<T, C> {
 
     fn decode(&self, found: Found<'_>, into: &mut Vec<T>, max: usize) -> Result<(), Refusal> {
         let taken = match found {
-            Found::Pack(held) => {
+            Found::Batch(held) => {
                 let attachment = &self.handle.attachment;
-                return self.packs.decode_fresh::<T, C>(attachment, held, into, max);
+                return self
+                    .batches
+                    .decode_fresh::<T, C>(attachment, held, into, max);
             }
             Found::Claim(claim) => return claim.decode_into::<T, C>(into, max),
             Found::Block(held) => Taken::Block(held),

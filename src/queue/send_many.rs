@@ -1,7 +1,9 @@
-//! Sending many messages at once, packed into as few blocks as they need.
+//! Sending many messages at once, batched into as few blocks as they need.
 
-use super::sender::{Filling, Refusal, Sender};
-use super::wait::{Failure, Forever, Interrupted, Never, NotNow, Patience, Reason, Until};
+use super::sender::{BlockWriter, Refusal, Sender};
+use super::wait::{
+    Deadline, Failure, Interrupted, NonBlocking, Reason, Unbounded, WaitPolicy, WouldBlock,
+};
 use crate::codec::Codec;
 use crate::error::{
     SendError, SendManyError, SendManyTimeoutError, SendTimeoutError, TrySendError,
@@ -9,19 +11,19 @@ use crate::error::{
 };
 use crate::protocol::Corrupt;
 use crate::protocol::batch::MOST;
+use crate::segment::batch;
 use crate::segment::layout::COMMITTED_CLASSES;
-use crate::segment::pack;
 use core::time::Duration;
 
-/// The largest message that is packed, in bytes. What a larger one costs is its bytes, not the queue's words, and
-/// packs should not keep much work in one receiver's hands.
+/// The largest message that is batched, in bytes. What a larger one costs is its bytes, not the queue's words, and
+/// batches should not keep much work in one receiver's hands.
 const LARGEST: usize = 1024;
 
-/// Room for the messages of a pack, each of at most [`LARGEST`] bytes.
+/// Room for the messages of a batch, each of at most [`LARGEST`] bytes.
 type Scratch = Box<[u8]>;
 
 /// Messages that are to be sent next, the first ones encoded.
-struct Packing<T> {
+struct Batching<T> {
     /// In order. The first `encoded` of them are encoded.
     messages: Vec<T>,
     encoded: usize,
@@ -42,7 +44,7 @@ struct Ended<I: Iterator, S> {
     failure: Failure<S, Refusal>,
 }
 
-impl<T> Packing<T> {
+impl<T> Batching<T> {
     fn new(scratch: Option<Scratch>) -> Self {
         Self {
             messages: Vec::with_capacity(MOST),
@@ -54,7 +56,7 @@ impl<T> Packing<T> {
         }
     }
 
-    /// Take messages and encode them, until there are enough for a pack, no more come, or one has to go alone.
+    /// Take messages and encode them, until there are enough for a batch, no more come, or one has to go alone.
     #[inline(always)]
     fn fill<C: Codec<T>>(&mut self, source: &mut impl Iterator<Item = T>) {
         self.messages
@@ -70,7 +72,7 @@ impl<T> Packing<T> {
             match C::encode(message, room).map(u32::try_from) {
                 Ok(Ok(length)) if length as usize <= LARGEST => {
                     *noted = length;
-                    used += pack::padded(length as usize);
+                    used += batch::padded(length as usize);
                 }
                 _ => break,
             }
@@ -90,13 +92,13 @@ impl<T> Packing<T> {
 
     /// How many of the encoded messages fit a payload of `room` bytes, and how many bytes they take up.
     fn prefix(&self, room: usize) -> (usize, usize) {
-        if pack::length(self.encoded, self.equal, self.used) <= room {
+        if batch::length(self.encoded, self.equal, self.used) <= room {
             return (self.encoded, self.used);
         }
         let mut bytes = 0;
         for (count, length) in self.lengths().iter().enumerate() {
-            let more = bytes + pack::padded(*length as usize);
-            if pack::length(count + 1, self.equal, more) > room {
+            let more = bytes + batch::padded(*length as usize);
+            if batch::length(count + 1, self.equal, more) > room {
                 return (count, bytes);
             }
             bytes = more;
@@ -115,15 +117,15 @@ impl<T, C: Codec<T>> Sender<T, C> {
     /// Send many messages; wait while the queue is full. How many there were: all.
     ///
     /// They are accepted in order, and other senders' messages may come in between. Messages of up to 1 KiB are
-    /// *packed*, up to 64 into one entry of the queue, so that many small ones cost little more than one: one place
+    /// *batched*, up to 64 into one entry of the queue, so that many small ones cost little more than one: one place
     /// in the queue's [capacity](Sender::capacity), one block of memory, one wake of a receiver. A receiver that
-    /// takes messages one by one does not see the difference, but for this: **a pack goes to one receiver**, which
+    /// takes messages one by one does not see the difference, but for this: **a batch goes to one receiver**, which
     /// keeps what it has not handed out yet for its own next calls. So send in small batches, or one by one, what
     /// takes long to work on and is to be shared. When that receiver is dropped, the messages that it has not
     /// handed out go back to the queue.
     ///
-    /// Each message of a pack is acknowledged, leased and returned by itself, and has its own attempts. But a
-    /// returned one is handed out again only when all others of its pack that were handed out have been settled, and
+    /// Each message of a batch is acknowledged, leased and returned by itself, and has its own attempts. But a
+    /// returned one is handed out again only when all others of its batch that were handed out have been settled, and
     /// none is left to be handed out.
     ///
     /// A message that is accepted is never lost, as with [`send`](Sender::send).
@@ -132,7 +134,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
     ///
     /// [`SendManyError`]: how many were accepted; what is the matter with the one after them, as for
     /// [`send`](Sender::send); and all others that were not sent. The queue may close, and an
-    /// [`Interrupter`](crate::Interrupter) may end the wait, between any two packs.
+    /// [`Interrupter`](crate::Interrupter) may end the wait, between any two batches.
     ///
     /// # Examples
     ///
@@ -154,7 +156,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
         &self,
         messages: I,
     ) -> Result<usize, SendManyError<I::IntoIter>> {
-        self.send_all(messages.into_iter(), &Forever)
+        self.send_all(messages.into_iter(), &Unbounded)
             .map_err(|ended| {
                 ended.into_error(|failure, value| match failure {
                     Failure::Stopped(Interrupted) => SendError::Interrupted(value),
@@ -174,10 +176,10 @@ impl<T, C: Codec<T>> Sender<T, C> {
         &self,
         messages: I,
     ) -> Result<usize, TrySendManyError<I::IntoIter>> {
-        self.send_all(messages.into_iter(), &Never)
+        self.send_all(messages.into_iter(), &NonBlocking)
             .map_err(|ended| {
                 ended.into_error(|failure, value| match failure {
-                    Failure::Stopped(NotNow) => TrySendError::Full(value),
+                    Failure::Stopped(WouldBlock) => TrySendError::Full(value),
                     Failure::Refused(refusal) => refusal.into_try_send(value),
                 })
             })
@@ -194,7 +196,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
         messages: I,
         timeout: Duration,
     ) -> Result<usize, SendManyTimeoutError<I::IntoIter>> {
-        self.send_all(messages.into_iter(), &Until::after(timeout))
+        self.send_all(messages.into_iter(), &Deadline::after(timeout))
             .map_err(|ended| {
                 ended.into_error(|failure, value| match failure {
                     Failure::Stopped(Reason::Deadline) => SendTimeoutError::Timeout(value),
@@ -204,33 +206,33 @@ impl<T, C: Codec<T>> Sender<T, C> {
             })
     }
 
-    fn send_all<I: Iterator<Item = T>, P: Patience>(
+    fn send_all<I: Iterator<Item = T>, P: WaitPolicy>(
         &self,
         mut source: I,
         patience: &P,
     ) -> Result<usize, Ended<I, P::Stop>> {
-        let mut packing = Packing::new(self.scratch.lock().take());
+        let mut batching = Batching::new(self.scratch.lock().take());
         let mut accepted = 0;
         let result = loop {
             self.handle.count_look();
-            packing.fill::<C>(&mut source);
-            if packing.messages.is_empty() {
+            batching.fill::<C>(&mut source);
+            if batching.messages.is_empty() {
                 break Ok(());
             }
-            match self.send_first(&packing, patience) {
+            match self.send_first(&batching, patience) {
                 Ok(count) => {
-                    packing.sent(count);
+                    batching.sent(count);
                     accepted += count;
                 }
                 Err(failure) => break Err(failure),
             }
         };
-        *self.scratch.lock() = Some(packing.bytes);
+        *self.scratch.lock() = Some(batching.bytes);
         match result {
             Ok(()) => Ok(accepted),
             Err(failure) => Err(Ended {
                 accepted,
-                messages: packing.messages,
+                messages: batching.messages,
                 rest: source,
                 failure,
             }),
@@ -238,33 +240,33 @@ impl<T, C: Codec<T>> Sender<T, C> {
     }
 
     /// Send as many of the messages as one block takes. How many that were.
-    fn send_first<P: Patience>(
+    fn send_first<P: WaitPolicy>(
         &self,
-        packing: &Packing<T>,
+        batching: &Batching<T>,
         patience: &P,
     ) -> Result<usize, Failure<P::Stop, Refusal>> {
-        if let Some((filling, count)) = self.pack(packing)? {
+        if let Some((filling, count)) = self.batch(batching)? {
             self.publish_in_hand(&filling, patience)?;
             filling.accepted();
             return Ok(count);
         }
-        match packing.messages.first() {
+        match batching.messages.first() {
             Some(message) => self.send_with(message, patience).map(|()| 1),
             None => Ok(0),
         }
     }
 
     /// A block with as many of the encoded messages as it takes, and how many those are. `None`: the first message
-    /// has to go alone, because the second can't be packed with it, or because no block for a pack is free.
-    fn pack(&self, packing: &Packing<T>) -> Result<Option<(Filling<'_>, usize)>, Refusal> {
+    /// has to go alone, because the second can't be batched with it, or because no block for a batch is free.
+    fn batch(&self, batching: &Batching<T>) -> Result<Option<(BlockWriter<'_>, usize)>, Refusal> {
         let segment = self.handle.attachment.segment();
         let classes = &segment.geometry().classes;
-        let (all, bytes) = (packing.encoded, packing.used);
+        let (all, bytes) = (batching.encoded, batching.used);
         if all < 2 {
             return Ok(None);
         }
-        let length = pack::length(all, packing.equal, bytes);
-        // The smallest class takes no packs, and neither do huge blocks.
+        let length = batch::length(all, batching.equal, bytes);
+        // The smallest class takes no batches, and neither do huge blocks.
         let end = classes.len().min(COMMITTED_CLASSES);
         let mut takers = classes.iter().take(end).skip(1);
         let fitting = takers.position(|class| length <= class.payload);
@@ -274,16 +276,16 @@ impl<T, C: Codec<T>> Sender<T, C> {
                 continue;
             };
             let payload = filling.payload()?;
-            let (count, bytes) = packing.prefix(payload.len());
+            let (count, bytes) = batching.prefix(payload.len());
             if count < 2 {
                 return Ok(None);
             }
-            let lengths = packing.lengths().get(..count).unwrap_or_default();
-            let messages = packing.bytes.get(..bytes).unwrap_or_default();
-            filling.begin_pack(count)?;
-            let length = pack::write(filling.payload()?, lengths, packing.equal, messages)
+            let lengths = batching.lengths().get(..count).unwrap_or_default();
+            let messages = batching.bytes.get(..bytes).unwrap_or_default();
+            filling.begin_batch(count)?;
+            let length = batch::write(filling.payload()?, lengths, batching.equal, messages)
                 .ok_or(Corrupt::TooLong)?;
-            filling.complete_pack(length)?;
+            filling.complete_batch(length)?;
             return Ok(Some((filling, count)));
         }
         Ok(None)

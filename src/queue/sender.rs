@@ -3,17 +3,19 @@
 use super::attachment::Attachment;
 use super::end::sealed::{AnyAttachment, AnyHandle, EndRole};
 use super::end::{End, Handle, sealed};
-use super::wait::{Awaited, Failure, Forever, Interrupted, Never, NotNow, Patience, Reason, Until};
+use super::wait::{
+    Awaited, Deadline, Failure, Interrupted, NonBlocking, Reason, Unbounded, WaitPolicy, WouldBlock,
+};
 use crate::codec::{Bincode, Codec, EncodeError};
 use crate::error::{SendError, SendTimeoutError, TrySendError};
 use crate::mutants::{Mutant, active};
-use crate::os::supply::Shortage;
+use crate::os::budget::OutOfMemory;
 use crate::protocol::blocks::{Block, BlockIndex};
-use crate::protocol::operations::send::{self, Publish};
-use crate::protocol::operations::{InHand, batch};
 use crate::protocol::peers::Role;
 use crate::protocol::ring::Hint;
-use crate::protocol::{Corrupt, Words};
+use crate::protocol::steps::send::{self, Publish};
+use crate::protocol::steps::{OwnedBlock, batch};
+use crate::protocol::{Corrupt, SharedState};
 use crate::segment::layout::COMMITTED_CLASSES;
 use crate::sync::{AtomicU32, AtomicUsize, Ordering};
 use core::fmt;
@@ -27,7 +29,7 @@ use std::time::Instant;
 /// The sending end of a queue.
 ///
 /// Clones are senders of the same queue; threads may also share one. When the last sender of all processes
-/// is dropped, the queue closes (unless [`Options::end_with_last_sender`](crate::Options) says otherwise).
+/// is dropped, the queue closes (unless [`Options::close_on_last_sender`](crate::Options) says otherwise).
 ///
 /// A message that a send has accepted is received in the order of acceptance, whatever becomes of the
 /// sender. A send that fails gives the message back.
@@ -65,7 +67,7 @@ enum Attempt {
     /// The message is in the queue.
     Accepted,
     /// It lies in this block, but the queue is full.
-    Full(InHand),
+    Full(OwnedBlock),
     /// It is larger than the smallest block, or there is none for it.
     NotSmall,
     Refused(Early),
@@ -97,7 +99,7 @@ pub(super) enum Refusal {
         len: usize,
         max: usize,
     },
-    NoMemory(Shortage),
+    NoMemory(OutOfMemory),
     Encode(EncodeError),
     Corrupt(Corrupt),
 }
@@ -108,7 +110,7 @@ impl Refusal {
             Self::Closed => SendError::Closed(value),
             Self::Forked => SendError::Forked(value),
             Self::TooLarge { len, max } => SendError::TooLarge { value, len, max },
-            Self::NoMemory(Shortage {
+            Self::NoMemory(OutOfMemory {
                 limit,
                 wanted,
                 available,
@@ -131,7 +133,7 @@ impl Refusal {
             Self::Closed => TrySendError::Closed(value),
             Self::Forked => TrySendError::Forked(value),
             Self::TooLarge { len, max } => TrySendError::TooLarge { value, len, max },
-            Self::NoMemory(Shortage {
+            Self::NoMemory(OutOfMemory {
                 limit,
                 wanted,
                 available,
@@ -154,7 +156,7 @@ impl Refusal {
             Self::Closed => SendTimeoutError::Closed(value),
             Self::Forked => SendTimeoutError::Forked(value),
             Self::TooLarge { len, max } => SendTimeoutError::TooLarge { value, len, max },
-            Self::NoMemory(Shortage {
+            Self::NoMemory(OutOfMemory {
                 limit,
                 wanted,
                 available,
@@ -179,15 +181,15 @@ impl From<Corrupt> for Refusal {
     }
 }
 
-/// A block that this sender has in hand; freed again (row 11) unless it is accepted.
-pub(super) struct Filling<'a> {
+/// A block that this sender has in hand; freed again (`Withdraw`) unless it is accepted.
+pub(super) struct BlockWriter<'a> {
     attachment: &'a Attachment,
-    block: InHand,
+    block: OwnedBlock,
 }
 
-impl<'a> Filling<'a> {
+impl<'a> BlockWriter<'a> {
     #[inline(always)]
-    pub(super) fn new(attachment: &'a Attachment, block: InHand) -> Self {
+    pub(super) fn new(attachment: &'a Attachment, block: OwnedBlock) -> Self {
         Self { attachment, block }
     }
 
@@ -204,24 +206,24 @@ impl<'a> Filling<'a> {
     }
 
     /// Whether this is a copy in a forked child, where there is no such block.
-    pub(super) fn is_elsewhere(&self) -> bool {
-        self.attachment.is_elsewhere()
+    pub(super) fn is_forked_child(&self) -> bool {
+        self.attachment.is_forked_child()
     }
 
-    /// Say how long the message is, no longer than the room that there was, and offer it (row 2).
+    /// Say how long the message is, no longer than the room that there was, and offer it (`Offer`).
     #[inline(always)]
     pub(super) fn complete(&mut self, length: usize) -> Result<(), Corrupt> {
         let length = u32::try_from(length).map_err(|_| Corrupt::TooLong)?;
         send::offer(self.attachment.segment(), &mut self.block, length)
     }
 
-    /// Say that this will be a pack of `count` messages.
-    pub(super) fn begin_pack(&mut self, count: usize) -> Result<(), Corrupt> {
+    /// Say that this will be a batch of `count` messages.
+    pub(super) fn begin_batch(&mut self, count: usize) -> Result<(), Corrupt> {
         batch::begin(self.attachment.segment(), &self.block, count)
     }
 
-    /// As [`complete`](Self::complete), for a pack.
-    pub(super) fn complete_pack(&mut self, length: usize) -> Result<(), Corrupt> {
+    /// As [`complete`](Self::complete), for a batch.
+    pub(super) fn complete_batch(&mut self, length: usize) -> Result<(), Corrupt> {
         let length = u32::try_from(length).map_err(|_| Corrupt::TooLong)?;
         batch::offer(self.attachment.segment(), &mut self.block, length)
     }
@@ -238,10 +240,10 @@ impl<'a> Filling<'a> {
 
     /// The block, to be dealt with by the caller.
     #[inline(always)]
-    fn into_block(self) -> InHand {
-        let InHand { index, word } = self.block;
+    fn into_block(self) -> OwnedBlock {
+        let OwnedBlock { index, word } = self.block;
         core::mem::forget(self);
-        InHand { index, word }
+        OwnedBlock { index, word }
     }
 
     /// It is accepted: nothing is in hand any more.
@@ -251,7 +253,7 @@ impl<'a> Filling<'a> {
     }
 }
 
-impl Drop for Filling<'_> {
+impl Drop for BlockWriter<'_> {
     #[inline(always)]
     fn drop(&mut self) {
         if active(Mutant::ReservationKeepsBlock) {
@@ -265,11 +267,11 @@ impl Drop for Filling<'_> {
 #[cold]
 #[inline(never)]
 fn withdraw(attachment: &Attachment, index: BlockIndex, word: Block) {
-    if attachment.is_elsewhere() {
+    if attachment.is_forked_child() {
         return;
     }
     // Corrupt memory is reported by the operation that meets it; here nobody listens.
-    let _ = send::withdraw(attachment.segment(), &InHand { index, word });
+    let _ = send::withdraw(attachment.segment(), &OwnedBlock { index, word });
     attachment.segment().tidy(attachment.row(), index);
 }
 
@@ -319,7 +321,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
     /// [`Interrupter`](crate::Interrupter) ended the wait; the message is too large or can't be encoded; there is
     /// [no memory](SendError::NoMemory) for it.
     pub fn send(&self, value: T) -> Result<(), SendError<T>> {
-        self.send_or(value, &Forever, |failure, value| match failure {
+        self.send_or(value, &Unbounded, |failure, value| match failure {
             Failure::Stopped(Interrupted) => SendError::Interrupted(value),
             Failure::Refused(refusal) => refusal.into_send(value),
         })
@@ -332,8 +334,8 @@ impl<T, C: Codec<T>> Sender<T, C> {
     /// [`TrySendError`], with the message: the queue is full or has no free block for it, or as for
     /// [`send`](Sender::send).
     pub fn try_send(&self, value: T) -> Result<(), TrySendError<T>> {
-        self.send_or(value, &Never, |failure, value| match failure {
-            Failure::Stopped(NotNow) => TrySendError::Full(value),
+        self.send_or(value, &NonBlocking, |failure, value| match failure {
+            Failure::Stopped(WouldBlock) => TrySendError::Full(value),
             Failure::Refused(refusal) => refusal.into_try_send(value),
         })
     }
@@ -344,7 +346,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
     ///
     /// [`SendTimeoutError`], with the message: the time is up, or as for [`send`](Sender::send).
     pub fn send_timeout(&self, value: T, timeout: Duration) -> Result<(), SendTimeoutError<T>> {
-        self.send_until(value, &Until::after(timeout))
+        self.send_until(value, &Deadline::after(timeout))
     }
 
     /// Send a message; wait until `deadline` at the latest.
@@ -353,10 +355,10 @@ impl<T, C: Codec<T>> Sender<T, C> {
     ///
     /// [`SendTimeoutError`], with the message: the time is up, or as for [`send`](Sender::send).
     pub fn send_deadline(&self, value: T, deadline: Instant) -> Result<(), SendTimeoutError<T>> {
-        self.send_until(value, &Until(Some(deadline)))
+        self.send_until(value, &Deadline(Some(deadline)))
     }
 
-    fn send_until(&self, value: T, until: &Until) -> Result<(), SendTimeoutError<T>> {
+    fn send_until(&self, value: T, until: &Deadline) -> Result<(), SendTimeoutError<T>> {
         self.send_or(value, until, |failure, value| match failure {
             Failure::Stopped(Reason::Deadline) => SendTimeoutError::Timeout(value),
             Failure::Stopped(Reason::Interrupted) => SendTimeoutError::Interrupted(value),
@@ -366,7 +368,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
 
     /// Sends a message that stays with the caller.
     #[inline(always)]
-    pub(super) fn send_by_reference<P: Patience, E>(
+    pub(super) fn send_by_reference<P: WaitPolicy, E>(
         &self,
         message: &T,
         patience: &P,
@@ -380,7 +382,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
 
     /// Send a message, or give it back in what `error` makes of the failure.
     #[inline(always)]
-    fn send_or<P: Patience, E>(
+    fn send_or<P: WaitPolicy, E>(
         &self,
         value: T,
         patience: &P,
@@ -397,7 +399,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
     }
 
     /// Send a message.
-    pub(super) fn send_with<P: Patience>(
+    pub(super) fn send_with<P: WaitPolicy>(
         &self,
         message: &T,
         patience: &P,
@@ -410,7 +412,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
     #[inline(always)]
     fn send_small(&self, message: &T) -> Attempt {
         let attachment = &*self.handle.attachment;
-        if attachment.is_elsewhere() {
+        if attachment.is_forked_child() {
             return Attempt::Refused(Early::Forked);
         }
         self.handle.count_operation();
@@ -423,7 +425,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
         else {
             return Attempt::NotSmall;
         };
-        let mut filling = Filling::new(attachment, owned);
+        let mut filling = BlockWriter::new(attachment, owned);
         let Ok(payload) = filling.payload() else {
             return Attempt::NotSmall;
         };
@@ -450,7 +452,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
     /// What is left to do after a first attempt.
     #[cold]
     #[inline(never)]
-    fn send_later<P: Patience>(
+    fn send_later<P: WaitPolicy>(
         &self,
         attempt: Attempt,
         message: &T,
@@ -460,18 +462,18 @@ impl<T, C: Codec<T>> Sender<T, C> {
             Attempt::Accepted => Ok(()),
             Attempt::NotSmall => self.send_sized(message, patience),
             Attempt::Full(block) => {
-                let filling = Filling::new(&self.handle.attachment, block);
+                let filling = BlockWriter::new(&self.handle.attachment, block);
                 self.publish_later(filling, patience)
             }
             Attempt::Refused(early) => Err(Refusal::from(early).into()),
         }
     }
 
-    /// Row 3, waiting for room if there is none.
+    /// `Publish`, waiting for room if there is none.
     #[inline(always)]
-    fn publish<P: Patience>(
+    fn publish<P: WaitPolicy>(
         &self,
-        filling: Filling<'_>,
+        filling: BlockWriter<'_>,
         patience: &P,
     ) -> Result<(), Failure<P::Stop, Refusal>> {
         match send::publish(self.handle.attachment.segment(), &filling.block, &self.room) {
@@ -486,9 +488,9 @@ impl<T, C: Codec<T>> Sender<T, C> {
     }
 
     #[cold]
-    fn publish_later<P: Patience>(
+    fn publish_later<P: WaitPolicy>(
         &self,
-        filling: Filling<'_>,
+        filling: BlockWriter<'_>,
         patience: &P,
     ) -> Result<(), Failure<P::Stop, Refusal>> {
         self.wait_for_room(&filling, patience)?;
@@ -496,13 +498,13 @@ impl<T, C: Codec<T>> Sender<T, C> {
         Ok(())
     }
 
-    /// Row 3. When it works, nothing is in hand any more.
-    pub(super) fn publish_in_hand<P: Patience>(
+    /// `Publish`. When it works, nothing is in hand any more.
+    pub(super) fn publish_in_hand<P: WaitPolicy>(
         &self,
-        filling: &Filling<'_>,
+        filling: &BlockWriter<'_>,
         patience: &P,
     ) -> Result<(), Failure<P::Stop, Refusal>> {
-        if self.handle.is_elsewhere() {
+        if self.handle.is_forked_child() {
             return Err(Refusal::Forked.into());
         }
         let segment = self.handle.attachment.segment();
@@ -513,10 +515,10 @@ impl<T, C: Codec<T>> Sender<T, C> {
         }
     }
 
-    /// Row 3, after it has found the queue full.
-    fn wait_for_room<P: Patience>(
+    /// `Publish`, after it has found the queue full.
+    fn wait_for_room<P: WaitPolicy>(
         &self,
-        filling: &Filling<'_>,
+        filling: &BlockWriter<'_>,
         patience: &P,
     ) -> Result<(), Failure<P::Stop, Refusal>> {
         let attachment = &*self.handle.attachment;
@@ -537,7 +539,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
 
     /// Send a message that is not small, could not be encoded at once, or for which no block was free.
     #[cold]
-    fn send_sized<P: Patience>(
+    fn send_sized<P: WaitPolicy>(
         &self,
         message: &T,
         patience: &P,
@@ -566,11 +568,11 @@ impl<T, C: Codec<T>> Sender<T, C> {
 
     /// A block with the message, when the guess was wrong or there is no such block: find out first how long
     /// the message is, then wait for a block for it.
-    fn fill_exactly<P: Patience>(
+    fn fill_exactly<P: WaitPolicy>(
         &self,
         message: &T,
         patience: &P,
-    ) -> Result<Filling<'_>, Failure<P::Stop, Refusal>> {
+    ) -> Result<BlockWriter<'_>, Failure<P::Stop, Refusal>> {
         let len = C::encoded_len(message).map_err(Refusal::Encode)?;
         let mut filling = self.block_for(len, patience)?;
         let refused = |said| {
@@ -589,12 +591,12 @@ impl<T, C: Codec<T>> Sender<T, C> {
     }
 
     /// A block for a message of `len` bytes, waiting while none is free.
-    pub(super) fn block_for<P: Patience>(
+    pub(super) fn block_for<P: WaitPolicy>(
         &self,
         len: usize,
         patience: &P,
-    ) -> Result<Filling<'_>, Failure<P::Stop, Refusal>> {
-        if self.handle.is_elsewhere() {
+    ) -> Result<BlockWriter<'_>, Failure<P::Stop, Refusal>> {
+        if self.handle.is_forked_child() {
             return Err(Refusal::Forked.into());
         }
         let attachment = &*self.handle.attachment;
@@ -633,9 +635,9 @@ impl<T, C: Codec<T>> Sender<T, C> {
     /// are few.
     fn right_size<'a>(
         &'a self,
-        mut filling: Filling<'a>,
+        mut filling: BlockWriter<'a>,
         length: usize,
-    ) -> Result<Filling<'a>, Refusal> {
+    ) -> Result<BlockWriter<'a>, Refusal> {
         let class = self.class_for(length)?;
         if filling.class().is_some_and(|larger| class < larger) {
             self.class.store(class, Ordering::Relaxed);
@@ -656,12 +658,12 @@ impl<T, C: Codec<T>> Sender<T, C> {
     }
 
     /// A free block of `class`, or of the next one when all of those are in use; of huge ones, one that has memory.
-    pub(super) fn allocate(&self, class: usize) -> Option<Filling<'_>> {
+    pub(super) fn allocate(&self, class: usize) -> Option<BlockWriter<'_>> {
         self.allocate_among(class..class + 2)
     }
 
     /// A free block of the first of these classes that has one.
-    pub(super) fn allocate_among(&self, among: Range<usize>) -> Option<Filling<'_>> {
+    pub(super) fn allocate_among(&self, among: Range<usize>) -> Option<BlockWriter<'_>> {
         let attachment = &*self.handle.attachment;
         let (segment, row) = (attachment.segment(), attachment.row());
         let classes = segment.geometry().classes.iter().enumerate();
@@ -671,7 +673,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
                 None => segment.take_idle(row, class),
             };
             if let Some(block) = block {
-                return Some(Filling::new(attachment, block));
+                return Some(BlockWriter::new(attachment, block));
             }
         }
         None
@@ -679,15 +681,15 @@ impl<T, C: Codec<T>> Sender<T, C> {
 
     /// The block of a dead letter, if it gives way, when all blocks of `class` and the next are in use. Not while the
     /// queue is full, for then the message could not be sent anyway.
-    fn allocate_from_letters(&self, class: usize) -> Option<Filling<'_>> {
+    fn allocate_from_letters(&self, class: usize) -> Option<BlockWriter<'_>> {
         let attachment = &*self.handle.attachment;
         let segment = attachment.segment();
-        if !segment.settings().letters_give_way || send::is_full(segment) {
+        if !segment.settings().evict_dead_letters || send::is_full(segment) {
             return None;
         }
         let blocks = &segment.geometry().classes.get(class)?.blocks;
         let block = send::allocate_from_letters(segment, attachment.row(), blocks)?;
-        Some(Filling::new(attachment, block))
+        Some(BlockWriter::new(attachment, block))
     }
 
     /// Whether [`len`](Sender::len) is 0.

@@ -1,9 +1,9 @@
 //! What a queue looks like at a moment.
 
-use crate::protocol::Words;
+use crate::protocol::SharedState;
 use crate::protocol::blocks::{Block, BlockHeader, BlockIndex, State};
-use crate::protocol::operations::books::{self, Counted};
-use crate::protocol::peers::{Role, Row, Tenancy};
+use crate::protocol::peers::{PeerIndex, Role, Tenancy};
+use crate::protocol::steps::books::{self, Counted};
 use crate::segment::Segment;
 use core::time::Duration;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -18,13 +18,13 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// accepted = acknowledged + queued + held + returned + dead_letters + dropped_letters + discarded
 /// ```
 ///
-/// Messages of a pack ([`Sender::send_many`](crate::Sender::send_many)) count one by one: as held from when their
-/// receiver has taken the pack until each is acknowledged, and those that were returned until the pack is. A message
-/// that may not be handed out again counts as returned as long as others of its pack may, and as a dead letter with
+/// Messages of a batch ([`Sender::send_many`](crate::Sender::send_many)) count one by one: as held from when their
+/// receiver has taken the batch until each is acknowledged, and those that were returned until the batch is. A message
+/// that may not be handed out again counts as returned as long as others of its batch may, and as a dead letter with
 /// them.
 ///
 /// What is accepted is exact. The counts of what was dropped, discarded and recovered may each lack one message, or
-/// one pack, for every process that was killed in the very moment of counting: these count as acknowledged.
+/// one batch, for every process that was killed in the very moment of counting: these count as acknowledged.
 ///
 /// # Examples
 ///
@@ -53,7 +53,7 @@ pub struct Stats {
     pub queued: u64,
     /// Messages that somebody has received and neither acknowledged nor returned.
     pub held: u64,
-    /// Messages that wait to be handed out again, and those of their packs that wait with them.
+    /// Messages that wait to be handed out again, and those of their batches that wait with them.
     pub returned: u64,
     /// Dead letters, those included that somebody is looking at: what
     /// [`Receiver::dead_letters`](crate::Receiver::dead_letters) gives. Once receivers have been told that the queue
@@ -170,7 +170,7 @@ fn classes(segment: &Segment) -> Vec<BlockStats> {
 
 fn peers(segment: &Segment, blocks: &[Counted]) -> Vec<PeerStats> {
     let mut peers = Vec::new();
-    for row in (0..segment.row_count()).filter_map(Row::new) {
+    for row in (0..segment.row_count()).filter_map(PeerIndex::new) {
         let Some(word) = segment.row(row) else {
             continue;
         };
@@ -191,7 +191,7 @@ fn peers(segment: &Segment, blocks: &[Counted]) -> Vec<PeerStats> {
 }
 
 fn deaths(segment: &Segment) -> Vec<DeathStats> {
-    let rows = (0..segment.row_count()).filter_map(Row::new);
+    let rows = (0..segment.row_count()).filter_map(PeerIndex::new);
     let mut deaths: Vec<_> = rows
         .filter_map(|row| segment.row(row)?.last_death())
         .filter_map(|(pid, noticed)| {

@@ -7,11 +7,11 @@
 use super::attachment::Attachment;
 use crate::mutants::{Mutant, active};
 use crate::os::{cpu, futex};
-use crate::protocol::operations::receive;
 use crate::protocol::parking::ParkingWord;
 use crate::protocol::peers::Role;
 use crate::protocol::ring::{Hint, Position};
-use crate::protocol::{Corrupt, Words};
+use crate::protocol::steps::receive;
+use crate::protocol::{Corrupt, SharedState};
 use crate::segment::sweep::Leisure;
 use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use core::fmt;
@@ -20,7 +20,7 @@ use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 /// How long a caller is willing to wait, and what it gets to hear when that ends.
-pub(super) trait Patience {
+pub(super) trait WaitPolicy {
     /// Why the wait ended without success.
     type Stop;
     /// Whether to wait at all.
@@ -37,27 +37,27 @@ pub(super) enum Reason {
 }
 
 /// Not to wait at all.
-pub(super) struct Never;
+pub(super) struct NonBlocking;
 /// It would have had to wait.
-pub(super) struct NotNow;
+pub(super) struct WouldBlock;
 
-impl Patience for Never {
-    type Stop = NotNow;
+impl WaitPolicy for NonBlocking {
+    type Stop = WouldBlock;
     const WAITS: bool = false;
     fn deadline(&self) -> Option<Instant> {
         None
     }
-    fn stop(_: Reason) -> NotNow {
-        NotNow
+    fn stop(_: Reason) -> WouldBlock {
+        WouldBlock
     }
 }
 
 /// To wait until it works, or an interrupter ends it.
-pub(super) struct Forever;
+pub(super) struct Unbounded;
 /// An interrupter ended the wait.
 pub(super) struct Interrupted;
 
-impl Patience for Forever {
+impl WaitPolicy for Unbounded {
     type Stop = Interrupted;
     const WAITS: bool = true;
     fn deadline(&self) -> Option<Instant> {
@@ -69,15 +69,15 @@ impl Patience for Forever {
 }
 
 /// To wait until a moment; `None`: one so far away that it never comes.
-pub(super) struct Until(pub(super) Option<Instant>);
+pub(super) struct Deadline(pub(super) Option<Instant>);
 
-impl Until {
+impl Deadline {
     pub(super) fn after(timeout: Duration) -> Self {
         Self(Instant::now().checked_add(timeout))
     }
 }
 
-impl Patience for Until {
+impl WaitPolicy for Deadline {
     type Stop = Reason;
     const WAITS: bool = true;
     fn deadline(&self) -> Option<Instant> {
@@ -106,7 +106,7 @@ impl<S, E> From<E> for Failure<S, E> {
 pub(super) struct Awaited<'a> {
     /// Notified when it may have come.
     pub(super) word: &'a ParkingWord,
-    /// Moves on with each entry of the queue, a message or a pack.
+    /// Moves on with each entry of the queue, a message or a batch.
     pub(super) progress: &'a Hint,
 }
 
@@ -182,7 +182,7 @@ impl Waiter {
     /// Call `attempt` until it gives something, or `patience` ends.
     ///
     /// `attempt` gives `None` for "not now"; then it is worth trying again once the word has been notified.
-    pub(super) fn wait_for<P: Patience, R, E: From<Corrupt>>(
+    pub(super) fn wait_for<P: WaitPolicy, R, E: From<Corrupt>>(
         &self,
         attachment: &Attachment,
         awaited: &Awaited<'_>,
@@ -197,7 +197,7 @@ impl Waiter {
 
     /// As [`wait_for`](Waiter::wait_for), after an attempt that gave nothing.
     #[inline(never)]
-    pub(super) fn wait_more<P: Patience, R, E: From<Corrupt>>(
+    pub(super) fn wait_more<P: WaitPolicy, R, E: From<Corrupt>>(
         &self,
         attachment: &Attachment,
         awaited: &Awaited<'_>,
@@ -216,7 +216,7 @@ impl Waiter {
         loop {
             let epoch = word.announce();
             // Between this and the sleep, `word` tells of every change. And nobody leaves without this last
-            // look, lest it take a wake along that was meant for somebody else (P4).
+            // look, lest it take a wake along that was meant for somebody else (PARK-4).
             if let Some(result) = attempt()? {
                 return Ok(result);
             }
@@ -355,7 +355,7 @@ impl Interrupter {
         // Release, and before the notification: whoever it wakes, or keeps from sleeping, sees the permit.
         self.interrupt.store(true, Ordering::Release);
         if let Some(attachment) = self.attachment.upgrade()
-            && !attachment.is_elsewhere()
+            && !attachment.is_forked_child()
         {
             let segment = attachment.segment();
             let words: &[&ParkingWord] = match self.role {

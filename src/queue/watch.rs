@@ -10,22 +10,22 @@
 //! | true    | waits for `event`              | readable   | each receive asks the kernel, and says `Ready`   |
 //! | true    | waits for `event`              | silent     | the next receive that asks takes `ready` back and sets `event` |
 //!
-//! W1. The thread sets `ready` before it raises the epoch of the parking word: whoever announces a sleep after that finds
+//! WATCH-1. The thread sets `ready` before it raises the epoch of the parking word: whoever announces a sleep after that finds
 //!     it in its last look, whoever did before is woken.
-//! W2. Only what the kernel says at that moment makes a receive say `Ready`; `ready` merely spares the others a system call.
-//! W3. Whoever takes `ready` back sets `event`, and the thread then waits for the descriptor again, which the kernel
+//! WATCH-2. Only what the kernel says at that moment makes a receive say `Ready`; `ready` merely spares the others a system call.
+//! WATCH-3. Whoever takes `ready` back sets `event`, and the thread then waits for the descriptor again, which the kernel
 //!     answers at once if it has become readable meanwhile. So to take it back too often does no harm.
-//! W4. All receivers are woken. So a receive that was woken for a message, and says `Ready` instead, takes no wake away
+//! WATCH-4. All receivers are woken. So a receive that was woken for a message, and says `Ready` instead, takes no wake away
 //!     from the others: it found `ready` false before it slept, hence it was set later, and all are woken after that.
 
 use super::attachment::Attachment;
 use super::lease::Lease;
 use super::receiver::{Receiver, Refusal};
-use super::wait::{Failure, Forever, Patience, Until};
+use super::wait::{Deadline, Failure, Unbounded, WaitPolicy};
 use crate::codec::{Bincode, Codec};
 use crate::error::{RecvError, RecvTimeoutError, WatchError};
 use crate::os::poll::{self, Event, Poll};
-use crate::protocol::Words;
+use crate::protocol::SharedState;
 use crate::sync::{AtomicBool, Ordering};
 use core::fmt;
 use core::time::Duration;
@@ -63,7 +63,7 @@ pub struct Watch<'a, T, C: Codec<T> = Bincode> {
 }
 
 /// What a wait comes to.
-type Waited<P, R> = Result<Watched<R>, Failure<<P as Patience>::Stop, Refusal>>;
+type Waited<P, R> = Result<Watched<R>, Failure<<P as WaitPolicy>::Stop, Refusal>>;
 
 /// What the watch and its thread share.
 struct State {
@@ -102,7 +102,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
     /// ```
     pub fn watch(&self, file: impl AsFd) -> Result<Watch<'_, T, C>, WatchError> {
         let attachment = &self.handle.attachment;
-        if attachment.is_elsewhere() {
+        if attachment.is_forked_child() {
             return Err(WatchError::Forked);
         }
         let refused = |what| move |source| WatchError::Os { what, source };
@@ -136,7 +136,7 @@ impl State {
     fn keep_watch(&self, queue: &Weak<Attachment>) {
         loop {
             if self.await_readable() {
-                // Release, and before the wake-up: see W1.
+                // Release, and before the wake-up: see WATCH-1.
                 self.ready.store(true, Ordering::Release);
                 wake_receivers(queue);
                 self.await_order();
@@ -164,7 +164,7 @@ impl State {
         let _ = poll.wait(None);
     }
 
-    /// Whether the descriptor can be read from now, as far as the thread has heard (W2).
+    /// Whether the descriptor can be read from now, as far as the thread has heard (WATCH-2).
     #[inline]
     fn is_ready(&self) -> bool {
         // Acquire: pairs with the store in `keep_watch`.
@@ -177,7 +177,7 @@ impl State {
         if poll::is_readable(&self.file).unwrap_or(true) {
             return true;
         }
-        // Only one of several that find this out (W3).
+        // Only one of several that find this out (WATCH-3).
         if self.ready.swap(false, Ordering::AcqRel) {
             self.event.set();
         }
@@ -185,7 +185,7 @@ impl State {
     }
 }
 
-/// Make all those look again who wait for messages (W4). Which of them wait with the watch can't be told anyway.
+/// Make all those look again who wait for messages (WATCH-4). Which of them wait with the watch can't be told anyway.
 fn wake_receivers(queue: &Weak<Attachment>) {
     if let Some(attachment) = queue.upgrade() {
         let segment = attachment.segment();
@@ -200,7 +200,7 @@ impl<T, C: Codec<T>> Watch<'_, T, C> {
     ///
     /// [`RecvError`], as for [`Receiver::recv`].
     pub fn recv(&self) -> Result<Watched<T>, RecvError> {
-        Ok(self.receive(&Forever)?)
+        Ok(self.receive(&Unbounded)?)
     }
 
     /// As [`recv`](Watch::recv); wait for `timeout` at the most.
@@ -209,7 +209,7 @@ impl<T, C: Codec<T>> Watch<'_, T, C> {
     ///
     /// [`RecvTimeoutError`]: the time is up, or as for `recv`.
     pub fn recv_timeout(&self, timeout: Duration) -> Result<Watched<T>, RecvTimeoutError> {
-        Ok(self.receive(&Until::after(timeout))?)
+        Ok(self.receive(&Deadline::after(timeout))?)
     }
 
     /// As [`recv`](Watch::recv); wait until `deadline` at the latest.
@@ -218,7 +218,7 @@ impl<T, C: Codec<T>> Watch<'_, T, C> {
     ///
     /// [`RecvTimeoutError`]: the time is up, or as for `recv`.
     pub fn recv_deadline(&self, deadline: Instant) -> Result<Watched<T>, RecvTimeoutError> {
-        Ok(self.receive(&Until(Some(deadline)))?)
+        Ok(self.receive(&Deadline(Some(deadline)))?)
     }
 
     /// Lease a message, as by [`Receiver::lease`]; wait until there is one or the descriptor is ready.
@@ -227,7 +227,7 @@ impl<T, C: Codec<T>> Watch<'_, T, C> {
     ///
     /// [`RecvError`], as for [`Receiver::lease`].
     pub fn lease(&self) -> Result<Watched<Lease<T, C>>, RecvError> {
-        Ok(self.lease_with(&Forever)?)
+        Ok(self.lease_with(&Unbounded)?)
     }
 
     /// As [`lease`](Watch::lease); wait for `timeout` at the most.
@@ -239,7 +239,7 @@ impl<T, C: Codec<T>> Watch<'_, T, C> {
         &self,
         timeout: Duration,
     ) -> Result<Watched<Lease<T, C>>, RecvTimeoutError> {
-        Ok(self.lease_with(&Until::after(timeout))?)
+        Ok(self.lease_with(&Deadline::after(timeout))?)
     }
 
     /// As [`lease`](Watch::lease); wait until `deadline` at the latest.
@@ -251,17 +251,17 @@ impl<T, C: Codec<T>> Watch<'_, T, C> {
         &self,
         deadline: Instant,
     ) -> Result<Watched<Lease<T, C>>, RecvTimeoutError> {
-        Ok(self.lease_with(&Until(Some(deadline)))?)
+        Ok(self.lease_with(&Deadline(Some(deadline)))?)
     }
 
-    fn receive<P: Patience>(&self, patience: &P) -> Waited<P, T> {
+    fn receive<P: WaitPolicy>(&self, patience: &P) -> Waited<P, T> {
         Ok(match self.wait(|| self.receiver.take_one(), patience)? {
             Watched::Message(taken) => Watched::Message(Receiver::<T, C>::open_taken(taken)?),
             Watched::Ready => Watched::Ready,
         })
     }
 
-    fn lease_with<P: Patience>(&self, patience: &P) -> Waited<P, Lease<T, C>> {
+    fn lease_with<P: WaitPolicy>(&self, patience: &P) -> Waited<P, Lease<T, C>> {
         Ok(
             match self.wait(|| self.receiver.take_counted_one(), patience)? {
                 Watched::Message((count, taken)) => {
@@ -273,12 +273,12 @@ impl<T, C: Codec<T>> Watch<'_, T, C> {
     }
 
     /// Wait until `take` gives something or the descriptor is ready.
-    fn wait<P: Patience, R>(
+    fn wait<P: WaitPolicy, R>(
         &self,
         take: impl Fn() -> Result<Option<R>, Refusal>,
         patience: &P,
     ) -> Waited<P, R> {
-        if self.receiver.handle.is_elsewhere() {
+        if self.receiver.handle.is_forked_child() {
             return Err(Refusal::Forked.into());
         }
         self.receiver.handle.count_operation();
@@ -298,7 +298,7 @@ impl<T, C: Codec<T>> Watch<'_, T, C> {
 impl<T, C: Codec<T>> Drop for Watch<'_, T, C> {
     fn drop(&mut self) {
         let thread = self.thread.take();
-        if self.receiver.handle.is_elsewhere() {
+        if self.receiver.handle.is_forked_child() {
             // A forked child has no such thread, and the event is its parent's too.
             core::mem::forget(thread);
             return;

@@ -17,12 +17,12 @@
 //! | task + 1 | t              | running it since t                                          |
 //! | task + 1 | later than t   | about to go straight on to another one                      |
 //!
-//! B1. Each word has one writer at a time, so there are only stores and loads, no exchanges.
-//! B2. `started` is stored before `running`, both with Release: who sees a task running does not see a start that
+//! BOARD-1. Each word has one writer at a time, so there are only stores and loads, no exchanges.
+//! BOARD-2. `started` is stored before `running`, both with Release: who sees a task running does not see a start that
 //!     is older than this task's.
-//! B3. Who reads `running` twice, and the same both times, with `started` in between, has the start of that
+//! BOARD-3. Who reads `running` twice, and the same both times, with `started` in between, has the start of that
 //!     task, or a later one, if its worker is about to go straight on: a time limit then ends later, never too early.
-//! B4. A cancel cell holds the number, plus one, of the last task cancelled whose place it is, and in its two highest
+//! BOARD-4. A cancel cell holds the number, plus one, of the last task cancelled whose place it is, and in its two highest
 //!     bits why. With at least as many cells as tasks can be under way no two tasks under way share one, as long as
 //!     their numbers are consecutive.
 //!
@@ -31,8 +31,8 @@
 
 use super::layout::LINE;
 use crate::mutants::{Mutant, active};
+use crate::os::budget::MemoryBudget;
 use crate::os::memory::{self, Mapping, Refused};
-use crate::os::supply::Supply;
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 use core::ops::RangeInclusive;
 use std::io;
@@ -73,14 +73,14 @@ const _: () = assert!(CELLS_IN_LINE as usize * size_of::<AtomicU64>() == LINE);
 pub(crate) struct Running {
     /// Its number.
     pub(crate) task: u64,
-    /// When it was begun, as [`Slot::begin`] was told (B3).
+    /// When it was begun, as [`Slot::begin`] was told (BOARD-3).
     pub(crate) started: u64,
 }
 
 impl Slot {
     /// Say that a task is begun, at the time `started`. The clock is the caller's business, if all agree on it.
     pub(crate) fn begin(&self, task: u64, started: u64) {
-        // Release: pairs with the loads in `running`, see B2 and B3.
+        // Release: pairs with the loads in `running`, see BOARD-2 and BOARD-3.
         if !active(Mutant::TimeFromFirstTask) || self.last_start() == 0 {
             self.started.store(started, Ordering::Release);
         }
@@ -95,7 +95,7 @@ impl Slot {
 
     /// What is running now. `None`: nothing, or the worker is just between two tasks.
     pub(crate) fn running(&self) -> Option<Running> {
-        // Acquire, thrice: pairs with the stores in `begin`, and keeps the loads in this order (B2, B3).
+        // Acquire, thrice: pairs with the stores in `begin`, and keeps the loads in this order (BOARD-2, BOARD-3).
         loop {
             let seen = self.running.load(Ordering::Acquire);
             let task = seen.checked_sub(1)?;
@@ -124,7 +124,7 @@ impl Slot {
         self.phase.load(Ordering::Acquire)
     }
 
-    /// Make it as it was at first, for the next worker. Only when there is no other one any more (B1).
+    /// Make it as it was at first, for the next worker. Only when there is no other one any more (BOARD-1).
     pub(crate) fn reset(&self) {
         if active(Mutant::BoardLineKept) {
             return;
@@ -214,7 +214,7 @@ impl Board {
         let cells = u64::from(tasks.max(CELLS_IN_LINE)).next_power_of_two();
         let size = Size::new(u64::from(workers), cells)
             .ok_or(io::Error::from(io::ErrorKind::InvalidInput))?;
-        Supply::of_this_system().check(size.length() as u64)?;
+        MemoryBudget::of_this_system().check(size.length() as u64)?;
         let file = memory::create(size.length(), size.length())?;
         let mapping = Mapping::new(&file, size.length())?;
         let header = header(&mapping);
@@ -271,7 +271,7 @@ impl Board {
 
     /// What a worker writes; `None` if the board has no slot of that number.
     pub(crate) fn slot(&self, number: u32) -> Option<&Slot> {
-        if number >= self.size.slots || self.is_elsewhere() {
+        if number >= self.size.slots || self.is_forked_child() {
             return None;
         }
         let slot = self.mapping.part(LINE + number as usize * LINE);
@@ -297,7 +297,7 @@ impl Board {
         }
     }
 
-    /// Whether [`cancel`](Board::cancel) has said so of this task, and of no later one with the same cell (B4).
+    /// Whether [`cancel`](Board::cancel) has said so of this task, and of no later one with the same cell (BOARD-4).
     pub(crate) fn is_cancelled(&self, task: u64) -> bool {
         self.why_cancelled(task).is_some()
     }
@@ -311,7 +311,7 @@ impl Board {
 
     /// `None` in a forked child.
     fn cell(&self, task: u64) -> Option<&AtomicU64> {
-        if self.is_elsewhere() {
+        if self.is_forked_child() {
             return None;
         }
         #[allow(
@@ -326,7 +326,7 @@ impl Board {
     }
 
     /// Whether this is a copy in a forked child, which does not have the mapping.
-    fn is_elsewhere(&self) -> bool {
+    fn is_forked_child(&self) -> bool {
         !self.mapping.origin().is_here()
     }
 }

@@ -14,18 +14,18 @@
 //! | Owned P      | no   | less, then none | P gives its memory back; P may be a receiver                   |
 //! | Free         | no   | some, or all | a process has died in the second or sixth line: memory for nothing |
 //!
-//! G1. The mark is changed in Owned only, by the process of that row.
-//! G2. It is set once all of the payload has memory, and cleared before any of that is given back; and memory is
+//! HUGE-1. The mark is changed in Owned only, by the process of that row.
+//! HUGE-2. It is set once all of the payload has memory, and cleared before any of that is given back; and memory is
 //!     given back in Owned only. So the payload of a marked block has memory, whatever becomes of its owner.
-//! G3. A payload is touched only by whoever has the block in hand (B1, B4) and has found it marked since. So no
+//! HUGE-3. A payload is touched only by whoever has the block in hand (BLOCK-1, BLOCK-4) and has found it marked since. So no
 //!     access lacks memory, which would be a SIGBUS.
-//! G4. How much memory there is, is what the kernel says that the file holds, never a sum of marks or a counter,
+//! HUGE-4. How much memory there is, is what the kernel says that the file holds, never a sum of marks or a counter,
 //!     which a death would leave wrong.
-//! G5. "There is no memory" is said only if no huge block was in use, or has changed, while the limits were looked at:
+//! HUGE-5. "There is no memory" is said only if no huge block was in use, or has changed, while the limits were looked at:
 //!     memory that the queue itself will have again is worth waiting for.
 //!
 //! Crash: the word of a dead owner's block becomes Free by an exchange, as any other does; mark and memory stay as
-//! they are, which is one of the lines above. What the last one holds is counted (G4) and given back as soon as it is
+//! they are, which is one of the lines above. What the last one holds is counted (HUGE-4) and given back as soon as it is
 //! missed.
 //!
 //! Who is looking for a block takes the next of a few that are used in turn ([`Class::in_turn`]), so that what one
@@ -38,12 +38,12 @@ use super::Segment;
 use super::layout::Class;
 use crate::error::MemoryLimit;
 use crate::mutants::{Mutant, active};
+use crate::os::budget::OutOfMemory;
 use crate::os::memory::{self, Refused};
-use crate::os::supply::Shortage;
 use crate::protocol::blocks::{Block, BlockHeader, BlockIndex, State};
-use crate::protocol::operations::{InHand, send};
-use crate::protocol::peers::Row;
-use crate::protocol::{Corrupt, Words};
+use crate::protocol::peers::PeerIndex;
+use crate::protocol::steps::{OwnedBlock, send};
+use crate::protocol::{Corrupt, SharedState};
 use crate::sync::Ordering;
 use core::ops::Range;
 
@@ -52,25 +52,25 @@ use core::ops::Range;
 #[must_use]
 pub(crate) enum Huge {
     /// A block in hand, with memory.
-    Taken(InHand),
+    Taken(OwnedBlock),
     /// All blocks of the class are in use.
     NoBlock,
     /// There is a block but no memory for it, until other huge blocks are free.
     MemoryInUse,
     /// There is no memory, and no block of this queue that could give it back.
-    NoMemory(Shortage),
+    NoMemory(OutOfMemory),
 }
 
 /// Whether there is memory for one more block.
 enum Room {
     Enough,
     InUse,
-    Lacking(Shortage),
+    Lacking(OutOfMemory),
 }
 
 impl Segment {
-    /// Row 1 for a block of a huge class, with memory.
-    pub(crate) fn take_huge(&self, me: Row, class: &Class) -> Result<Huge, Corrupt> {
+    /// `Allocate` for a block of a huge class, with memory.
+    pub(crate) fn take_huge(&self, me: PeerIndex, class: &Class) -> Result<Huge, Corrupt> {
         loop {
             if let Some(block) = self.take_in_turn(me, class) {
                 return Ok(Huge::Taken(block));
@@ -109,8 +109,8 @@ impl Segment {
         }
     }
 
-    /// Row 1 for the next of the blocks of `class` that are used in turn, with memory.
-    fn take_in_turn(&self, me: Row, class: &Class) -> Option<InHand> {
+    /// `Allocate` for the next of the blocks of `class` that are used in turn, with memory.
+    fn take_in_turn(&self, me: PeerIndex, class: &Class) -> Option<OwnedBlock> {
         let blocks = class.in_turn();
         let count = blocks.len();
         if count < 2 {
@@ -121,8 +121,8 @@ impl Segment {
         numbers.find_map(|number| self.take_spare(me, number, class.payload))
     }
 
-    /// Row 1 for a huge block, if it has memory or there is plenty.
-    fn take_spare(&self, me: Row, number: u32, payload: usize) -> Option<InHand> {
+    /// `Allocate` for a huge block, if it has memory or there is plenty.
+    fn take_spare(&self, me: PeerIndex, number: u32, payload: usize) -> Option<OwnedBlock> {
         let header = self.block(BlockIndex::new(number)?)?;
         if !is_free(header) || !(header.is_committed() || self.has_plenty(payload)) {
             return None;
@@ -154,8 +154,8 @@ impl Segment {
         plenty
     }
 
-    /// Row 1 for a huge block that has memory already: the lowest-numbered of `class`.
-    pub(crate) fn take_idle(&self, me: Row, class: &Class) -> Option<InHand> {
+    /// `Allocate` for a huge block that has memory already: the lowest-numbered of `class`.
+    pub(crate) fn take_idle(&self, me: PeerIndex, class: &Class) -> Option<OwnedBlock> {
         for number in class.blocks.clone() {
             let header = self.block(BlockIndex::new(number)?)?;
             if !header.is_committed() {
@@ -173,7 +173,7 @@ impl Segment {
     }
 
     /// A block has just been let go of: give its memory back if it is one of those that keep none.
-    pub(crate) fn tidy(&self, me: Row, index: BlockIndex) {
+    pub(crate) fn tidy(&self, me: PeerIndex, index: BlockIndex) {
         if active(Mutant::IdleMemoryKept) {
             return;
         }
@@ -190,7 +190,7 @@ impl Segment {
     }
 
     /// As [`Segment::tidy`], for all blocks that are free.
-    pub(crate) fn tidy_all(&self, me: Row) {
+    pub(crate) fn tidy_all(&self, me: PeerIndex) {
         let classes = self.geometry.huge_classes().iter();
         for index in classes
             .flat_map(Class::not_kept)
@@ -207,7 +207,7 @@ impl Segment {
     }
 
     /// Whether the queue's own limit leaves `wanted` bytes.
-    fn check_limit(&self, wanted: usize) -> Result<(), Shortage> {
+    fn check_limit(&self, wanted: usize) -> Result<(), OutOfMemory> {
         let available = self
             .settings
             .memory_limit
@@ -215,11 +215,11 @@ impl Segment {
         if active(Mutant::QueueLimitIgnored) {
             return Ok(());
         }
-        Shortage::unless(MemoryLimit::Queue, wanted as u64, available)
+        OutOfMemory::unless(MemoryLimit::Queue, wanted as u64, available)
     }
 
     /// Whether there are `wanted` bytes of memory to take, once idle blocks have given back what is missing.
-    fn room_for(&self, me: Row, wanted: usize) -> Result<Room, Corrupt> {
+    fn room_for(&self, me: PeerIndex, wanted: usize) -> Result<Room, Corrupt> {
         loop {
             let before = self.huge_words();
             let checked = self.check_limit(wanted);
@@ -257,13 +257,13 @@ impl Segment {
             .filter_map(|index| self.block(index))
     }
 
-    /// Take memory for a block in hand, and mark it (G2).
-    fn commit(&self, owned: &InHand) -> Result<(), Shortage> {
+    /// Take memory for a block in hand, and mark it (HUGE-2).
+    fn commit(&self, owned: &OwnedBlock) -> Result<(), OutOfMemory> {
         let payload = self.geometry.payload(owned.index).unwrap_or_default();
         let wanted = payload.len();
         let taken = memory::commit(&self.file, payload.clone()).map_err(|refused| match refused {
             Refused::Short(shortage) => shortage,
-            Refused::Os(_) => Shortage {
+            Refused::Os(_) => OutOfMemory {
                 limit: MemoryLimit::Machine,
                 wanted: wanted as u64,
                 available: 0,
@@ -271,7 +271,7 @@ impl Segment {
         });
         // Others may have taken memory since the look at the limit.
         let held = self.memory() as u64;
-        let within = Shortage::unless(MemoryLimit::Queue, held, self.settings.memory_limit);
+        let within = OutOfMemory::unless(MemoryLimit::Queue, held, self.settings.memory_limit);
         match taken.and(within) {
             Ok(()) => {
                 if let Some(header) = self.block(owned.index) {
@@ -287,8 +287,8 @@ impl Segment {
         }
     }
 
-    /// Rows 1 and 11, and in between the memory is given back. False if the block is not idle.
-    fn give_back(&self, me: Row, index: BlockIndex) -> Result<bool, Corrupt> {
+    /// `Allocate` and `Withdraw`, and in between the memory is given back. False if the block is not idle.
+    fn give_back(&self, me: PeerIndex, index: BlockIndex) -> Result<bool, Corrupt> {
         let header = self.block(index).ok_or(Corrupt::NoSuchBlock)?;
         if !header.is_committed() {
             return Ok(false);
@@ -301,7 +301,7 @@ impl Segment {
     }
 
     /// Give back the memory of a block in hand, and the block.
-    fn empty(&self, owned: &InHand) -> Result<(), Corrupt> {
+    fn empty(&self, owned: &OwnedBlock) -> Result<(), Corrupt> {
         let header = self.block(owned.index).ok_or(Corrupt::NoSuchBlock)?;
         let payload = self
             .geometry
@@ -314,7 +314,7 @@ impl Segment {
     }
 
     /// Have idle blocks give back as much as is missing, the hugest first. How much it was.
-    fn give_back_idle(&self, me: Row, shortage: Shortage) -> Result<u64, Corrupt> {
+    fn give_back_idle(&self, me: PeerIndex, shortage: OutOfMemory) -> Result<u64, Corrupt> {
         if active(Mutant::IdleMemoryNotSought) {
             return Ok(0);
         }
@@ -341,7 +341,7 @@ impl Segment {
     ///
     /// Only if there is more memory than blocks that are marked or in use can account for: to take blocks that have
     /// none would wake those who wait for blocks, who would then do the same.
-    fn give_back_remains(&self, me: Row) -> Result<u64, Corrupt> {
+    fn give_back_remains(&self, me: PeerIndex) -> Result<u64, Corrupt> {
         let before = self.memory();
         let accounted = self.geometry.huge_classes().iter().map(|class| {
             let blocks = self.headers_of(class.blocks.clone());

@@ -14,9 +14,9 @@
 //! Everything before `committed` has memory from the start. Beyond it there are only addresses: each huge block
 //! gets memory when it is first used, and gives it back when it is idle (see [`super::huge`]).
 //!
-//! S1. All offsets follow from the capacity and the largest message alone, so that a peer computes them for itself
+//! LAYOUT-1. All offsets follow from the capacity and the largest message alone, so that a peer computes them for itself
 //!     and compares: it never trusts an offset read from the segment.
-//! S2. Every word that several processes write has a line of its own, and head and tail are two lines apart,
+//! LAYOUT-2. Every word that several processes write has a line of its own, and head and tail are two lines apart,
 //!     for processors fetch lines in pairs. The slots of the ring alone share lines: a sender and a receiver are
 //!     rarely at neighbouring slots for long (the receiver's pauses see to that), and a line then carries eight of them
 //!     from one to the other at once.
@@ -24,11 +24,11 @@
 use crate::mutants::{Mutant, active};
 use crate::protocol::blocks::{BlockHeader, BlockIndex};
 use crate::protocol::lifecycle::LifecycleWord;
-use crate::protocol::operations::send::STRIDE;
 use crate::protocol::parking::ParkingWord;
-use crate::protocol::peers::{PeerRow, Row};
+use crate::protocol::peers::{PeerEntry, PeerIndex};
 use crate::protocol::returned::ReturnedWord;
 use crate::protocol::ring::{Hint, RingSize, SlotWord};
+use crate::protocol::steps::send::STRIDE;
 use crate::sync::AtomicU64;
 use core::ops::{Range, RangeInclusive};
 
@@ -42,7 +42,7 @@ const LEAST_SLOTS: u32 = 1024;
 /// The payload of the smallest class, which shares two lines with its header.
 pub(super) const SMALL_PAYLOAD: usize = SMALL_BLOCK - size_of::<BlockHeader>();
 pub(super) const SMALL_BLOCK: usize = 2 * LINE;
-/// The header of a larger block, with the marks of a pack.
+/// The header of a larger block, with the marks of a batch.
 pub(super) const LARGE_HEADER: usize = 2 * LINE;
 /// The payloads of the larger classes: 64 bytes times powers of four.
 const LARGE_PAYLOADS: [usize; 5] = [256, 1024, 4096, 16 * 1024, 64 * 1024];
@@ -95,13 +95,13 @@ pub(super) struct Header {
     pub(super) max_leases: AtomicU64,
     pub(super) max_dead_letters: AtomicU64,
     pub(super) spin_nanoseconds: AtomicU64,
-    pub(super) slice_nanoseconds: AtomicU64,
+    pub(super) liveness_interval_nanoseconds: AtomicU64,
     pub(super) flags: AtomicU64,
     pub(super) type_name: [AtomicU64; NAME_BYTES / 8],
     pub(super) codec_name: [AtomicU64; NAME_BYTES / 8],
 }
 
-/// The words that all peers share (S2).
+/// The words that all peers share (LAYOUT-2).
 #[derive(Debug)]
 #[repr(C, align(128))]
 pub(super) struct SharedWords {
@@ -182,7 +182,7 @@ impl Class {
     }
 }
 
-/// All offsets of a segment (S1).
+/// All offsets of a segment (LAYOUT-1).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Geometry {
     pub(crate) ring: RingSize,
@@ -233,7 +233,7 @@ impl Geometry {
     /// [`Geometry::MAX_MESSAGES`].
     pub(crate) fn new(capacity: u32, max_message: usize) -> Self {
         let ring = RingSize::for_capacity(capacity, LEAST_SLOTS);
-        let slots = ROWS + usize::from(Row::COUNT) * size_of::<PeerRow>();
+        let slots = ROWS + usize::from(PeerIndex::COUNT) * size_of::<PeerEntry>();
         let slot_bytes =
             usize::try_from(ring.slots()).unwrap_or(usize::MAX) * size_of::<SlotWord>();
         let small = (slots + slot_bytes).next_multiple_of(PAGE);
@@ -335,7 +335,7 @@ impl Geometry {
         let sizes = [
             size_of::<Header>(),
             size_of::<SharedWords>(),
-            size_of::<PeerRow>(),
+            size_of::<PeerEntry>(),
             size_of::<BlockHeader>(),
         ];
         let offsets = [
@@ -345,7 +345,7 @@ impl Geometry {
             self.max_message,
             self.committed,
             self.length,
-            usize::from(Row::COUNT),
+            usize::from(PeerIndex::COUNT),
         ];
         let classes = self
             .classes
@@ -361,7 +361,7 @@ impl Geometry {
     }
 
     /// The byte to lock for a tenant of a row: beyond the end, another for each incarnation.
-    pub(crate) fn lock_byte(&self, row: Row, incarnation: u64) -> u64 {
+    pub(crate) fn lock_byte(&self, row: PeerIndex, incarnation: u64) -> u64 {
         // 2^48 incarnations of 2^10 rows, beyond a segment of less than 2^48 bytes, stay below 2^63.
         self.length as u64 + (incarnation << 10) + u64::from(row.get())
     }

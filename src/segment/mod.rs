@@ -1,35 +1,35 @@
 //! One queue, one segment: a mapping of a sealed memfd, or of a file with a name, and safe access to what lies in it.
 //!
-//! S3. A segment is created whole or not at all: the magic is written last, and nothing before it is read.
-//! S4. Only a file whose size is sealed, or of this very user alone ([`crate::os::named`]), is mapped, and it must
+//! LAYOUT-3. A segment is created whole or not at all: the magic is written last, and nothing before it is read.
+//! LAYOUT-4. Only a file whose size is sealed, or of this very user alone ([`crate::os::named`]), is mapped, and it must
 //!     have the very size that its capacity and largest message need. So every offset of the [`layout`] is inside the mapping, for as long as it lasts.
 #![allow(
     unsafe_code,
     reason = "turns addresses in the mapping into references; each block states its reason"
 )]
 
+pub(crate) mod batch;
 pub(crate) mod board;
 pub(crate) mod huge;
 pub(crate) mod layout;
-pub(crate) mod pack;
 mod payload;
 pub(crate) mod sweep;
 
 use crate::error::MemoryLimit;
 use crate::mutants::{Mutant, active};
+use crate::os::budget::{MemoryBudget, OutOfMemory};
 use crate::os::fork::Origin;
 use crate::os::memory::{self, FileId, Mapping, Refused};
 use crate::os::named;
-use crate::os::supply::{Shortage, Supply};
 use crate::os::{cpu, futex};
 use crate::protocol::batch::Marks;
 use crate::protocol::blocks::{BlockHeader, BlockIndex};
 use crate::protocol::lifecycle::LifecycleWord;
 use crate::protocol::parking::ParkingWord;
-use crate::protocol::peers::{PeerRow, Row};
+use crate::protocol::peers::{PeerEntry, PeerIndex};
 use crate::protocol::returned::ReturnedWord;
 use crate::protocol::ring::{Hint, Position, RingSize, SlotWord};
-use crate::protocol::{Limits, Words};
+use crate::protocol::{Limits, SharedState};
 use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use core::ops::{Range, RangeInclusive};
 use core::ptr::NonNull;
@@ -46,14 +46,14 @@ use std::os::fd::OwnedFd;
 pub(crate) struct Settings {
     pub(crate) limits: Limits,
     /// Whether a dead letter may be dropped where its block is needed.
-    pub(crate) letters_give_way: bool,
+    pub(crate) evict_dead_letters: bool,
     pub(crate) max_leases: u32,
     /// Bytes.
     pub(crate) max_message: usize,
     /// Bytes; without a limit, as many as there are.
     pub(crate) memory_limit: u64,
     pub(crate) spin: Duration,
-    pub(crate) slice: Duration,
+    pub(crate) liveness_interval: Duration,
     pub(crate) schema: u64,
     pub(crate) type_name: String,
     pub(crate) codec_name: String,
@@ -72,7 +72,7 @@ pub(crate) enum Refusal {
         theirs: u64,
         ours: u64,
     },
-    NoMemory(Shortage),
+    NoMemory(OutOfMemory),
     Os(io::Error),
 }
 
@@ -105,7 +105,7 @@ pub(crate) struct Segment {
     origin: Origin,
     settings: Settings,
     geometry: Geometry,
-    supply: Supply,
+    supply: MemoryBudget,
     lookout: sweep::Lookout,
     /// Which huge block this process uses next.
     turn: AtomicU32,
@@ -131,26 +131,26 @@ impl Segment {
     /// Make a segment, with no peer in it yet. The capacity must be one of [`Geometry::CAPACITIES`], the largest
     /// message of [`Geometry::MAX_MESSAGES`].
     pub(crate) fn create(settings: Settings) -> Result<Self, Refused> {
-        Self::create_from(Supply::of_this_system(), settings)
+        Self::create_from(MemoryBudget::of_this_system(), settings)
     }
 
-    fn create_from(supply: Supply, settings: Settings) -> Result<Self, Refused> {
+    fn create_from(supply: MemoryBudget, settings: Settings) -> Result<Self, Refused> {
         Self::create_with(memory::create, supply, settings)
     }
 
     /// As [`Segment::create`], in a file that can be given a name later, with [`named::publish`].
     pub(crate) fn create_draft(settings: Settings) -> Result<Self, Refused> {
-        Self::create_with(named::draft, Supply::of_this_system(), settings)
+        Self::create_with(named::draft, MemoryBudget::of_this_system(), settings)
     }
 
     fn create_with(
         create: fn(usize, usize) -> Result<OwnedFd, Refused>,
-        supply: Supply,
+        supply: MemoryBudget,
         settings: Settings,
     ) -> Result<Self, Refused> {
         let geometry = Geometry::new(settings.limits.capacity, settings.max_message);
         let wanted = geometry.committed as u64;
-        Shortage::unless(MemoryLimit::Queue, wanted, settings.memory_limit)?;
+        OutOfMemory::unless(MemoryLimit::Queue, wanted, settings.memory_limit)?;
         supply.check(wanted)?;
         let file = create(geometry.length, geometry.committed)?;
         let mut segment = Self::create_in(file, geometry, settings)?;
@@ -199,7 +199,7 @@ impl Segment {
         file_id: FileId,
     ) -> Self {
         debug_assert_eq!(mapping.length(), geometry.length);
-        // The offsets are inside the mapping (S4).
+        // The offsets are inside the mapping (LAYOUT-4).
         let part = |offset: usize| mapping.part(offset);
         Self {
             slots: part(geometry.slots),
@@ -211,7 +211,7 @@ impl Segment {
             origin: mapping.origin(),
             settings,
             geometry,
-            supply: Supply::of_this_system(),
+            supply: MemoryBudget::of_this_system(),
             lookout: sweep::Lookout::default(),
             turn: AtomicU32::new(0),
             is_short: AtomicBool::new(false),
@@ -224,7 +224,7 @@ impl Segment {
     /// Whether this is a forked child of the process that mapped the segment: then it has no mapping, and
     /// nothing of it may be touched. To be asked before everything else that uses it.
     #[inline(always)]
-    pub(crate) fn is_elsewhere(&self) -> bool {
+    pub(crate) fn is_forked_child(&self) -> bool {
         !self.origin.is_here()
     }
 
@@ -279,9 +279,9 @@ impl Segment {
         let limits = &settings.limits;
         let flags = [
             (limits.settled, SETTLED),
-            (limits.end_with_last_sender, END_WITH_LAST_SENDER),
-            (limits.end_with_last_receiver, END_WITH_LAST_RECEIVER),
-            (settings.letters_give_way, LETTERS_GIVE_WAY),
+            (limits.close_on_last_sender, END_WITH_LAST_SENDER),
+            (limits.close_on_last_receiver, END_WITH_LAST_RECEIVER),
+            (settings.evict_dead_letters, LETTERS_GIVE_WAY),
         ];
         let flags = flags.iter().filter(|(is_set, _)| *is_set);
         let flags = flags.fold(0, |all, (_, flag)| all | flag);
@@ -297,14 +297,17 @@ impl Segment {
             (&header.max_leases, u64::from(settings.max_leases)),
             (&header.max_dead_letters, u64::from(limits.max_dead_letters)),
             (&header.spin_nanoseconds, nanoseconds(settings.spin)),
-            (&header.slice_nanoseconds, nanoseconds(settings.slice)),
+            (
+                &header.liveness_interval_nanoseconds,
+                nanoseconds(settings.liveness_interval),
+            ),
             (&header.flags, flags),
         ] {
             field.store(value, Ordering::Relaxed);
         }
         write_name(&header.type_name, &settings.type_name);
         write_name(&header.codec_name, &settings.codec_name);
-        // Release: pairs with the load of the magic in `read_header` (S3).
+        // Release: pairs with the load of the magic in `read_header` (LAYOUT-3).
         header.magic.store(MAGIC, Ordering::Release);
     }
 }
@@ -330,7 +333,7 @@ fn private_size(file: &OwnedFd) -> Result<usize, Refusal> {
 }
 
 fn read_header(header: &Header, size: usize) -> Result<(Geometry, Settings), Refusal> {
-    // Acquire: pairs with the store in `write_header` (S3).
+    // Acquire: pairs with the store in `write_header` (LAYOUT-3).
     if header.magic.load(Ordering::Acquire) != MAGIC {
         return Err(Refusal::NotASegment(INCOMPLETE));
     }
@@ -379,12 +382,12 @@ fn read_header(header: &Header, size: usize) -> Result<(Geometry, Settings), Ref
             "its number of dead letters is out of range",
         )?,
         settled: flags & SETTLED != 0,
-        end_with_last_sender: flags & END_WITH_LAST_SENDER != 0,
-        end_with_last_receiver: flags & END_WITH_LAST_RECEIVER != 0,
+        close_on_last_sender: flags & END_WITH_LAST_SENDER != 0,
+        close_on_last_receiver: flags & END_WITH_LAST_RECEIVER != 0,
     };
     let settings = Settings {
         limits,
-        letters_give_way: flags & LETTERS_GIVE_WAY != 0,
+        evict_dead_letters: flags & LETTERS_GIVE_WAY != 0,
         max_leases: small(&header.max_leases, "its number of leases is out of range")?,
         max_message,
         memory_limit: get(&header.memory_limit),
@@ -393,10 +396,10 @@ fn read_header(header: &Header, size: usize) -> Result<(Geometry, Settings), Ref
             &SPINS,
             "its spin time is out of range",
         )?,
-        slice: within(
-            &header.slice_nanoseconds,
-            &READABLE_SLICES,
-            "its slice is out of range",
+        liveness_interval: within(
+            &header.liveness_interval_nanoseconds,
+            &READABLE_INTERVALS,
+            "its liveness interval is out of range",
         )?,
         schema: get(&header.schema),
         type_name: read_name(&header.type_name),
@@ -412,7 +415,7 @@ pub(crate) const SLICES: RangeInclusive<Duration> =
     Duration::from_millis(1)..=Duration::from_secs(10);
 
 /// What a header may say of it: tests make queues with longer ones, in which a wake that is missing is a hang.
-pub(crate) const READABLE_SLICES: RangeInclusive<Duration> = if cfg!(feature = "trials") {
+pub(crate) const READABLE_INTERVALS: RangeInclusive<Duration> = if cfg!(feature = "test-hooks") {
     Duration::from_millis(1)..=Duration::from_hours(1)
 } else {
     SLICES
@@ -463,7 +466,7 @@ fn read_name(words: &[AtomicU64]) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-impl Words for Segment {
+impl SharedState for Segment {
     #[inline(always)]
     fn limits(&self) -> &Limits {
         &self.settings.limits
@@ -512,12 +515,12 @@ impl Words for Segment {
     }
 
     fn row_count(&self) -> u16 {
-        Row::COUNT
+        PeerIndex::COUNT
     }
 
-    fn row(&self, row: Row) -> Option<&PeerRow> {
-        let offset = (ROWS - WORDS) + usize::from(row.get()) * size_of::<PeerRow>();
-        // SAFETY: a row's number is below `Row::COUNT`, for which there is room from `ROWS` on, one
+    fn row(&self, row: PeerIndex) -> Option<&PeerEntry> {
+        let offset = (ROWS - WORDS) + usize::from(row.get()) * size_of::<PeerEntry>();
+        // SAFETY: a row's number is below `PeerIndex::COUNT`, for which there is room from `ROWS` on, one
         // aligned line each, made of atomics.
         Some(unsafe { Self::at(self.words, offset) })
     }

@@ -1,14 +1,14 @@
 //! The bytes of messages.
 //!
 //! That only one process at a time touches a payload is what the protocol is for: it is written in Owned
-//! only, which is one sender's, and read in Held and Read only, which are one receiver's (invariants B1 and
-//! B4 of `protocol::blocks`). An [`InHand`] stands for that possession: it can't be copied.
+//! only, which is one sender's, and read in Held and Read only, which are one receiver's (invariants BLOCK-1 and
+//! BLOCK-4 of `protocol::blocks`). An [`OwnedBlock`] stands for that possession: it can't be copied.
 
 use super::Segment;
 use super::layout::{SMALL_BLOCK, SMALL_PAYLOAD};
 use crate::protocol::blocks::{BlockHeader, BlockIndex, State};
-use crate::protocol::operations::InHand;
-use crate::protocol::{Corrupt, Words};
+use crate::protocol::steps::OwnedBlock;
+use crate::protocol::{Corrupt, SharedState};
 use core::ptr::NonNull;
 
 impl Segment {
@@ -16,7 +16,7 @@ impl Segment {
     #[inline(always)]
     pub(crate) fn payload_mut<'a>(
         &'a self,
-        owned: &'a mut InHand,
+        owned: &'a mut OwnedBlock,
     ) -> Result<&'a mut [u8], Corrupt> {
         if !owned.word.is(State::Owned) {
             return Err(Corrupt::NotInHand);
@@ -28,7 +28,7 @@ impl Segment {
     }
 
     /// What has been written so far into a block that is being filled.
-    pub(crate) fn payload_so_far<'a>(&'a self, owned: &'a InHand) -> Result<&'a [u8], Corrupt> {
+    pub(crate) fn payload_so_far<'a>(&'a self, owned: &'a OwnedBlock) -> Result<&'a [u8], Corrupt> {
         if !owned.word.is(State::Owned) {
             return Err(Corrupt::NotInHand);
         }
@@ -39,7 +39,7 @@ impl Segment {
 
     /// The message in a block that this process holds or reads.
     #[inline(always)]
-    pub(crate) fn payload<'a>(&'a self, held: &'a InHand) -> Result<&'a [u8], Corrupt> {
+    pub(crate) fn payload<'a>(&'a self, held: &'a OwnedBlock) -> Result<&'a [u8], Corrupt> {
         if !held.word.is(State::Held) && !held.word.is(State::Read) {
             return Err(Corrupt::NotInHand);
         }
@@ -53,16 +53,16 @@ impl Segment {
         Ok(unsafe { core::slice::from_raw_parts(address.as_ptr(), length) })
     }
 
-    /// The messages, with their lengths, in a pack that this process holds or reads.
+    /// The messages, with their lengths, in a batch that this process holds or reads.
     #[inline(always)]
-    pub(crate) fn packed_payload<'a>(&'a self, held: &'a InHand) -> Result<&'a [u8], Corrupt> {
+    pub(crate) fn batched_payload<'a>(&'a self, held: &'a OwnedBlock) -> Result<&'a [u8], Corrupt> {
         if !held.word.is(State::Held) && !held.word.is(State::Read) {
             return Err(Corrupt::NotInHand);
         }
         let (address, room) = self.payload_of(held.index)?;
         let length = self
             .block(held.index)
-            .map_or(u32::MAX, BlockHeader::length_of_pack) as usize;
+            .map_or(u32::MAX, BlockHeader::length_of_batch) as usize;
         if length > room {
             return Err(Corrupt::TooLong);
         }
@@ -83,7 +83,7 @@ impl Segment {
 
     #[inline(never)]
     fn large_payload_of(&self, index: BlockIndex) -> Result<(NonNull<u8>, usize), Corrupt> {
-        // Only corrupt words lead to a block without memory (G3); to read there would take some, unchecked.
+        // Only corrupt words lead to a block without memory (HUGE-3); to read there would take some, unchecked.
         if self.geometry.huge_blocks().contains(&index.get())
             && !self.block(index).is_some_and(BlockHeader::is_committed)
         {

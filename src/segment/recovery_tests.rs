@@ -6,12 +6,12 @@ use crate::os::process;
 use crate::protocol::Corrupt;
 use crate::protocol::batch::{Mark, Marks};
 use crate::protocol::blocks::{Block, State};
-use crate::protocol::operations::receive::{self, Receive};
-use crate::protocol::operations::recover::{self, Deceased, Recovery, Repairs};
-use crate::protocol::operations::send::{self, Publish};
-use crate::protocol::operations::{InHand, batch, books, close, letters};
 use crate::protocol::peers::{Role, Roles, Tenant};
 use crate::protocol::ring::Kind;
+use crate::protocol::steps::receive::{self, Receive};
+use crate::protocol::steps::recover::{self, DeadPeer, Recovery, Repairs};
+use crate::protocol::steps::send::{self, Publish};
+use crate::protocol::steps::{OwnedBlock, batch, books, close, dead_letters};
 use crate::sync::AtomicU32;
 use core::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -21,22 +21,22 @@ const LIMITS: Limits = Limits {
     attempts: 3,
     max_dead_letters: 4,
     settled: false,
-    end_with_last_sender: false,
-    end_with_last_receiver: false,
+    close_on_last_sender: false,
+    close_on_last_receiver: false,
 };
 
 /// The row of whoever recovers the dead: that of the second process.
-const RECOVERER: Row = Row::from_low_bits(1);
+const RECOVERER: PeerIndex = PeerIndex::from_low_bits(1);
 
 fn segment(limits: Limits) -> Segment {
     let settings = Settings {
         limits,
-        letters_give_way: true,
+        evict_dead_letters: true,
         max_leases: 8,
         max_message: 64 * 1024,
         memory_limit: u64::MAX,
         spin: Duration::ZERO,
-        slice: Duration::from_secs(10),
+        liveness_interval: Duration::from_secs(10),
         schema: 0,
         type_name: "a message".into(),
         codec_name: "a codec".into(),
@@ -47,14 +47,14 @@ fn segment(limits: Limits) -> Segment {
 /// A process, as far as the words can tell.
 struct Process<'a> {
     queue: &'a Segment,
-    row: Row,
+    row: PeerIndex,
     tenant: Tenant,
     cursor: AtomicU32,
 }
 
 impl<'a> Process<'a> {
     fn attach(queue: &'a Segment, number: u16, roles: Roles) -> Self {
-        let row = Row::new(number).expect("a small number");
+        let row = PeerIndex::new(number).expect("a small number");
         let word = queue.row(row).expect("it exists");
         let tenant = word.settle(word.load(), roles).expect("a free row");
         let _ = queue.lifecycle().arrive(roles);
@@ -66,20 +66,20 @@ impl<'a> Process<'a> {
         }
     }
 
-    /// Row 1.
-    fn allocate(&self) -> InHand {
+    /// `Allocate`.
+    fn allocate(&self) -> OwnedBlock {
         let all = self.queue.small_blocks();
         send::allocate(self.queue, self.row, all, &self.cursor).expect("a free block")
     }
 
-    /// Rows 1 and 2.
-    fn offer(&self) -> InHand {
+    /// `Allocate` and `Offer`.
+    fn offer(&self) -> OwnedBlock {
         let mut block = self.allocate();
         send::offer(self.queue, &mut block, 8).expect("sound words");
         block
     }
 
-    /// Rows 1 to 4. The block of the message.
+    /// `Allocate`, `Offer`, `Publish`, `AdvanceTail`. The block of the message.
     fn send(&self) -> BlockIndex {
         let block = self.offer();
         let published = send::publish(self.queue, &block, &Hint::new());
@@ -87,37 +87,37 @@ impl<'a> Process<'a> {
         block.index
     }
 
-    /// Row 1, and what makes the block a pack.
-    fn begin_pack(&self, count: usize) -> InHand {
+    /// `Allocate`, and what makes the block a batch.
+    fn begin_batch(&self, count: usize) -> OwnedBlock {
         let larger = self.queue.small_blocks().end..self.queue.block_count();
         let cursor = AtomicU32::new(larger.start);
         let block = send::allocate(self.queue, self.row, larger, &cursor).expect("a free block");
-        batch::begin(self.queue, &block, count).expect("it takes packs");
+        batch::begin(self.queue, &block, count).expect("it takes batches");
         block
     }
 
-    /// Rows 1 and 2 for a pack.
-    fn offer_pack(&self, count: usize) -> InHand {
-        let mut block = self.begin_pack(count);
+    /// `Allocate` and `Offer` for a batch.
+    fn offer_batch(&self, count: usize) -> OwnedBlock {
+        let mut block = self.begin_batch(count);
         batch::offer(self.queue, &mut block, 8).expect("sound words");
         block
     }
 
-    /// Rows 1 to 4 for a pack. Its block.
-    fn send_pack(&self, count: usize) -> BlockIndex {
-        let block = self.offer_pack(count);
+    /// `Allocate`, `Offer`, `Publish`, `AdvanceTail` for a batch. Its block.
+    fn send_batch(&self, count: usize) -> BlockIndex {
+        let block = self.offer_batch(count);
         let published = send::publish(self.queue, &block, &Hint::new());
         assert_eq!(published, Ok(Publish::Accepted));
         block.index
     }
 
-    /// Row 5 and no more, of the message at `position`.
+    /// `Take` and no more, of the message at `position`.
     fn take_and_stop(&self, position: u64) {
         let word = self.queue.slot(Position(position));
         assert!(word.take(word.load(), self.row).is_some());
     }
 
-    fn receive(&self) -> Option<InHand> {
+    fn receive(&self) -> Option<OwnedBlock> {
         match receive::receive(self.queue, self.row).expect("sound words") {
             Receive::Message(held) => Some(held),
             Receive::Empty | Receive::Closed => None,
@@ -134,8 +134,8 @@ impl<'a> Process<'a> {
             .collect()
     }
 
-    fn dead(&self) -> Deceased {
-        Deceased::of(self.queue, self.row, self.tenant).expect("its row")
+    fn dead(&self) -> DeadPeer {
+        DeadPeer::of(self.queue, self.row, self.tenant).expect("its row")
     }
 
     /// By a process of the [`RECOVERER`]'s row.
@@ -270,7 +270,7 @@ fn a_message_past_its_attempts_becomes_a_dead_letter_and_few_are_kept() {
     let sent = [other.send(), other.send()];
     let _held = [victim.receive(), victim.receive()];
     assert_eq!(victim.recover().dead_letters, 2);
-    let letters: Vec<_> = letters::letters(&queue)
+    let letters: Vec<_> = dead_letters::letters(&queue)
         .into_iter()
         .map(|(_, block)| block)
         .collect();
@@ -280,17 +280,17 @@ fn a_message_past_its_attempts_becomes_a_dead_letter_and_few_are_kept() {
 }
 
 #[test]
-fn of_the_letters_of_a_pack_that_a_dead_process_held_few_are_kept() {
+fn of_the_letters_of_a_batch_that_a_dead_process_held_few_are_kept() {
     let queue = segment(Limits {
         attempts: 1,
         max_dead_letters: 2,
         ..LIMITS
     });
     let (victim, other) = two(&queue);
-    let sent = other.send_pack(5);
-    let held = victim.receive().expect("a pack");
-    let pack = batch::pack(&queue, sent).expect("sound words");
-    let marks = pack.expect("a pack").marks;
+    let sent = other.send_batch(5);
+    let held = victim.receive().expect("a batch");
+    let batch = batch::batch(&queue, sent).expect("sound words");
+    let marks = batch.expect("a batch").marks;
     (0..5).for_each(|message| marks.hand_out(message, Mark::FRESH));
     assert_eq!(held.index, sent);
     assert_eq!(victim.recover().dead_letters, 1, "a block");
@@ -336,21 +336,21 @@ fn a_sweep_discards_what_a_stopped_process_returned_while_a_cancel_came() {
 }
 
 #[test]
-fn a_pack_that_was_never_accepted_is_in_no_count() {
+fn a_batch_that_was_never_accepted_is_in_no_count() {
     let queue = segment(LIMITS);
     let (victim, other) = two(&queue);
-    let sent = other.send_pack(5);
+    let sent = other.send_batch(5);
     assert_eq!(accepted(&queue), 5);
-    let waiting = victim.offer_pack(9);
+    let waiting = victim.offer_batch(9);
     let books = books::count(&queue, &books::blocks(&queue));
     assert_eq!((books.accepted, books.queued), (5, 5));
-    let owned = victim.begin_pack(7);
+    let owned = victim.begin_batch(7);
     assert_eq!(victim.recover().withdrawn, 2);
     assert_eq!(accepted(&queue), 5);
     for block in [waiting.index, owned.index] {
         assert_eq!(state(&queue, block), State::Free);
     }
-    let held = other.receive().expect("a pack");
+    let held = other.receive().expect("a batch");
     assert_eq!(held.index, sent);
     batch::acknowledge(&queue, &held).expect("sound words");
     let books = books::count(&queue, &books::blocks(&queue));
@@ -378,14 +378,14 @@ fn a_dead_letter_that_a_dead_process_was_reading_can_be_read_again() {
     let (victim, other) = two(&queue);
     let sent = other.send();
     receive::give_back(&queue, &other.receive().expect("a message")).expect("sound words");
-    let read = letters::open(&queue, victim.row, Position(0), sent);
+    let read = dead_letters::open(&queue, victim.row, Position(0), sent);
     assert!(read.is_some());
-    assert!(letters::open(&queue, other.row, Position(0), sent).is_none());
+    assert!(dead_letters::open(&queue, other.row, Position(0), sent).is_none());
     let repairs = victim.recover();
     assert_eq!((repairs.put_back, repairs.dead_letters), (1, 0));
-    let read = letters::open(&queue, other.row, Position(0), sent).expect("a letter");
+    let read = dead_letters::open(&queue, other.row, Position(0), sent).expect("a letter");
     assert_eq!(read.word.attempts(), 1);
-    letters::discard(&queue, &read).expect("sound words");
+    dead_letters::discard(&queue, &read).expect("sound words");
     assert_eq!(in_use(&queue), 0);
 }
 
@@ -397,7 +397,8 @@ fn leave_everything(queue: &Segment) -> (Process<'_>, Process<'_>) {
     }
     let rejected = other.receive().expect("the first message");
     receive::reject(queue, &rejected).expect("sound words");
-    let _read = letters::open(queue, victim.row, Position(0), rejected.index).expect("a letter");
+    let _read =
+        dead_letters::open(queue, victim.row, Position(0), rejected.index).expect("a letter");
     let _held = victim.receive().expect("the second message");
     victim.take_and_stop(2);
     victim.send();
@@ -412,7 +413,7 @@ fn assert_all_is_repaired(queue: &Segment, other: &Process<'_>) {
         .map(|(_, attempts)| attempts)
         .collect();
     assert_eq!(attempts, [1, 1, 0]);
-    let letters = letters::letters(queue);
+    let letters = dead_letters::letters(queue);
     assert_eq!(letters.len(), 1);
     assert_eq!(in_use(queue), 1);
     assert!(queue.lifecycle().load().is_open());
@@ -433,7 +434,7 @@ impl Dying<'_> {
     }
 }
 
-impl Words for Dying<'_> {
+impl SharedState for Dying<'_> {
     fn limits(&self) -> &Limits {
         self.queue.limits()
     }
@@ -459,7 +460,7 @@ impl Words for Dying<'_> {
     fn row_count(&self) -> u16 {
         self.queue.row_count()
     }
-    fn row(&self, row: Row) -> Option<&PeerRow> {
+    fn row(&self, row: PeerIndex) -> Option<&PeerEntry> {
         self.look();
         self.queue.row(row)
     }
@@ -503,7 +504,7 @@ impl Words for Dying<'_> {
 }
 
 /// Recover until the recoverer dies, having looked at `looks` words. False: it has lived to the end.
-fn recover_and_die(queue: &Segment, dead: &Deceased, looks: u32) -> bool {
+fn recover_and_die(queue: &Segment, dead: &DeadPeer, looks: u32) -> bool {
     let dying = Dying {
         queue,
         looks: Cell::new(looks),
@@ -525,7 +526,7 @@ fn a_recoverer_may_die_at_any_step_and_the_next_one_finishes() {
             break;
         }
         // The row may be free already.
-        if let Some(dead) = Deceased::of(&queue, victim.row, victim.tenant) {
+        if let Some(dead) = DeadPeer::of(&queue, victim.row, victim.tenant) {
             let recovered = recover::recover(&queue, Some(RECOVERER), &dead).expect("sound words");
             assert!(
                 matches!(recovered, Recovery::Done(_)),
@@ -544,7 +545,7 @@ fn recoverers_that_die_one_after_the_other_come_to_the_end() {
     let queue = segment(LIMITS);
     let (victim, other) = leave_everything(&queue);
     let mut looks = 0;
-    while let Some(dead) = Deceased::of(&queue, victim.row, victim.tenant) {
+    while let Some(dead) = DeadPeer::of(&queue, victim.row, victim.tenant) {
         recover_and_die(&queue, &dead, looks);
         looks += 1;
     }
@@ -588,7 +589,7 @@ fn a_recoverer_that_comes_too_late_leaves_the_next_tenant_alone() {
         recover::recover(&queue, Some(RECOVERER), &dead),
         Ok(Recovery::Overtaken)
     );
-    assert_eq!(Deceased::of(&queue, victim.row, victim.tenant), None);
+    assert_eq!(DeadPeer::of(&queue, victim.row, victim.tenant), None);
     assert_eq!(word(&queue, held.index), held.word);
     assert_eq!(word(&queue, owned.index), owned.word);
     assert_eq!(queue.row(next.row).expect("it exists").load(), next.tenant);
@@ -597,7 +598,7 @@ fn a_recoverer_that_comes_too_late_leaves_the_next_tenant_alone() {
 #[test]
 fn the_last_sender_to_die_closes_the_queue() {
     let queue = segment(Limits {
-        end_with_last_sender: true,
+        close_on_last_sender: true,
         ..LIMITS
     });
     let sender = |number| Process::attach(&queue, number, Roles::only(Role::Sender));
@@ -616,7 +617,7 @@ fn the_last_sender_to_die_closes_the_queue() {
 #[test]
 fn a_sweep_closes_the_queue_of_a_side_whose_recoverer_died_before_it_could() {
     let queue = segment(Limits {
-        end_with_last_sender: true,
+        close_on_last_sender: true,
         ..LIMITS
     });
     let last = Process::attach(&queue, 0, Roles::only(Role::Sender));
@@ -631,7 +632,7 @@ fn a_sweep_closes_the_queue_of_a_side_whose_recoverer_died_before_it_could() {
 #[test]
 fn who_is_told_of_an_exit_ends_the_side_that_the_last_one_died_while_leaving() {
     let queue = segment(Limits {
-        end_with_last_sender: true,
+        close_on_last_sender: true,
         ..LIMITS
     });
     let receiver = Process::attach(&queue, 0, Roles::only(Role::Receiver));
@@ -652,7 +653,7 @@ fn a_sweep_seals_a_queue_whose_closer_died_before_it_could() {
     assert_eq!(queue.slot(Position(0)).load().kind(), Kind::Closed);
 }
 
-/// A process may stop between row 10 and the word that tells of it.
+/// A process may stop between `Return` and the word that tells of it.
 #[test]
 fn a_sweep_tells_of_a_returned_message_that_nobody_told_of() {
     let queue = segment(LIMITS);
@@ -677,7 +678,7 @@ fn a_sweep_drops_the_dead_letters_that_are_too_many() {
         assert!(block.word.release(held.word, held.word.dead()));
     }
     recover::tidy_blocks(&queue, RECOVERER);
-    assert_eq!(letters::letters(&queue).len(), 4);
+    assert_eq!(dead_letters::letters(&queue).len(), 4);
 }
 
 #[test]

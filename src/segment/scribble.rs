@@ -11,10 +11,10 @@ use super::layout::{COMMITTED_CLASSES as CLASSES, Class};
 use super::*;
 use crate::protocol::Corrupt;
 use crate::protocol::lifecycle::Lifecycle;
-use crate::protocol::operations::receive::{self, Receive};
-use crate::protocol::operations::send::{self, Publish};
-use crate::protocol::operations::{InHand, close, letters, sides};
 use crate::protocol::peers::{Role, Roles};
+use crate::protocol::steps::receive::{self, Receive};
+use crate::protocol::steps::send::{self, Publish};
+use crate::protocol::steps::{OwnedBlock, close, dead_letters, membership};
 use crate::sync::{AtomicBool, AtomicU32};
 use core::mem::offset_of;
 
@@ -25,15 +25,15 @@ fn settings(capacity: u32, settled: bool) -> Settings {
             attempts: 2,
             max_dead_letters: 4,
             settled,
-            end_with_last_sender: true,
-            end_with_last_receiver: true,
+            close_on_last_sender: true,
+            close_on_last_receiver: true,
         },
-        letters_give_way: true,
+        evict_dead_letters: true,
         max_leases: 8,
         max_message: 64 * 1024,
         memory_limit: u64::MAX,
         spin: Duration::ZERO,
-        slice: Duration::from_millis(1),
+        liveness_interval: Duration::from_millis(1),
         schema: 0,
         type_name: "bytes".into(),
         codec_name: "none".into(),
@@ -78,17 +78,17 @@ const FULL: u64 = 2;
 /// One process that sends and receives, and what it has in hand.
 struct Peer<'a> {
     segment: &'a Segment,
-    row: Row,
+    row: PeerIndex,
     room: Hint,
     cursors: [AtomicU32; CLASSES],
-    held: Vec<InHand>,
+    held: Vec<OwnedBlock>,
 }
 
 impl<'a> Peer<'a> {
     fn new(segment: &'a Segment, row: u16) -> Self {
         Self {
             segment,
-            row: Row::new(row).expect("a row"),
+            row: PeerIndex::new(row).expect("a row"),
             room: Hint::new(),
             cursors: core::array::from_fn(|_| AtomicU32::new(0)),
             held: Vec::new(),
@@ -132,15 +132,15 @@ impl<'a> Peer<'a> {
     }
 
     fn read_letters(&self, discard: bool) -> Result<(), Corrupt> {
-        for (position, index) in letters::letters(self.segment) {
-            let Some(read_one) = letters::open(self.segment, self.row, position, index) else {
+        for (position, index) in dead_letters::letters(self.segment) {
+            let Some(read_one) = dead_letters::open(self.segment, self.row, position, index) else {
                 continue;
             };
             read(self.segment, &read_one)?;
             if discard {
-                letters::discard(self.segment, &read_one)?;
+                dead_letters::discard(self.segment, &read_one)?;
             } else {
-                letters::put_back(self.segment, &read_one)?;
+                dead_letters::put_back(self.segment, &read_one)?;
             }
         }
         Ok(())
@@ -179,10 +179,11 @@ impl<'a> Peer<'a> {
                 let row = segment.row(self.row).ok_or(Corrupt::NoSuchRow)?;
                 let role = rng.pick(&[Role::Sender, Role::Receiver]);
                 match rng.below(4) {
-                    0 => sides::arrive(segment, self.row, row.load(), Roles::only(role)).map(drop),
-                    1 => sides::leave(segment, self.row, row.load(), role).map(drop),
-                    2 => sides::vacate(segment, self.row, row.load()),
-                    _ => sides::end_if_deserted(segment, role),
+                    0 => membership::arrive(segment, self.row, row.load(), Roles::only(role))
+                        .map(drop),
+                    1 => membership::leave(segment, self.row, row.load(), role).map(drop),
+                    2 => membership::vacate(segment, self.row, row.load()),
+                    _ => membership::end_if_deserted(segment, role),
                 }
             }
             _ => match rng.below(8) {
@@ -195,7 +196,7 @@ impl<'a> Peer<'a> {
 }
 
 /// The whole message, as a codec would read it.
-fn read(segment: &Segment, held: &InHand) -> Result<u64, Corrupt> {
+fn read(segment: &Segment, held: &OwnedBlock) -> Result<u64, Corrupt> {
     let bytes = segment.payload(held)?;
     let room = segment.geometry.payload(held.index);
     assert!(room.is_some_and(|room| bytes.len() <= room.len()));
@@ -551,7 +552,10 @@ fn a_scribbled_header_is_refused_or_says_something_sound() {
         if let Ok((geometry, settings)) = read_header(segment.header(), segment.mapping.length()) {
             assert_eq!(&geometry, segment.geometry());
             assert!((1..=15).contains(&settings.limits.attempts));
-            assert!(SPINS.contains(&settings.spin) && READABLE_SLICES.contains(&settings.slice));
+            assert!(
+                SPINS.contains(&settings.spin)
+                    && READABLE_INTERVALS.contains(&settings.liveness_interval)
+            );
         }
         word.store(sound, Ordering::Relaxed);
     }

@@ -27,11 +27,11 @@ use crate::mutants::{Mutant, active};
 use crate::os::clock;
 use crate::os::liveness::{Judge, Verdict};
 use crate::os::process::Identity;
-use crate::protocol::Words;
-use crate::protocol::operations::recover::{self, Deceased, Recovery, Repairs};
+use crate::protocol::SharedState;
 #[cfg(feature = "tracing")]
 use crate::protocol::peers::Role;
-use crate::protocol::peers::{PeerRow, Row, Tenancy, Tenant};
+use crate::protocol::peers::{PeerEntry, PeerIndex, Tenancy, Tenant};
+use crate::protocol::steps::recover::{self, DeadPeer, Recovery, Repairs};
 use crate::sync::{AtomicBool, AtomicU64, Ordering};
 use core::time::Duration;
 use parking_lot::Mutex;
@@ -42,7 +42,7 @@ use std::sync::OnceLock;
 #[derive(Debug, Default)]
 pub(super) struct Lookout {
     /// The row of this process, which is not to be judged, and its namespaces. Unset: it has no row yet.
-    me: OnceLock<(Row, Identity)>,
+    me: OnceLock<(PeerIndex, Identity)>,
     /// Peers without a lock that were reported.
     alarms: Mutex<BTreeSet<(u16, u64)>>,
     lost: AtomicBool,
@@ -55,7 +55,7 @@ pub(super) struct Lookout {
 struct Findings {
     deaths: Vec<Death>,
     /// Peers that live, but have lost their lock: row and process id.
-    alarms: Vec<(Row, u32)>,
+    alarms: Vec<(PeerIndex, u32)>,
 }
 
 #[derive(Debug)]
@@ -64,7 +64,7 @@ struct Findings {
     expect(dead_code, reason = "only events report it")
 )]
 struct Death {
-    row: Row,
+    row: PeerIndex,
     process_id: u32,
     tenant: Tenant,
     repairs: Repairs,
@@ -85,8 +85,8 @@ impl Findings {
 /// The tenant of a row, as its word was read.
 #[derive(Clone, Copy, Debug)]
 struct Peer<'a> {
-    row: Row,
-    word: &'a PeerRow,
+    row: PeerIndex,
+    word: &'a PeerEntry,
     tenant: Tenant,
 }
 
@@ -101,12 +101,12 @@ pub(crate) enum Leisure {
 
 impl Segment {
     /// From now on this process is the tenant of `row`, and can look after others.
-    pub(crate) fn move_in(&self, row: Row, identity: Identity) {
+    pub(crate) fn move_in(&self, row: PeerIndex, identity: Identity) {
         let _ = self.lookout.me.set((row, identity));
     }
 
     /// The row of this process, once it has one.
-    fn my_row(&self) -> Option<Row> {
+    fn my_row(&self) -> Option<PeerIndex> {
         self.lookout.me.get().map(|&(row, _)| row)
     }
 
@@ -132,7 +132,7 @@ impl Segment {
     }
 
     fn slice(&self) -> u64 {
-        u64::try_from(self.settings().slice.as_nanos()).unwrap_or(u64::MAX)
+        u64::try_from(self.settings().liveness_interval.as_nanos()).unwrap_or(u64::MAX)
     }
 
     /// Look after everybody, unless somebody has done so within a slice.
@@ -208,7 +208,7 @@ impl Segment {
     }
 
     /// As [`Segment::sweep`], by a process that has no row yet: to free those of the dead. It can't drop some of the
-    /// dead letters of a pack, which is for [`Segment::tidy_blocks`] once it has one. True if anybody was recovered
+    /// dead letters of a batch, which is for [`Segment::tidy_blocks`] once it has one. True if anybody was recovered
     /// meanwhile.
     pub(crate) fn sweep_as_guest(&self, me: &Identity) -> bool {
         let before = self.recovered();
@@ -241,7 +241,7 @@ impl Segment {
     /// The tenants of all rows but this process's own.
     fn others(&self) -> Vec<Peer<'_>> {
         let me = self.my_row();
-        let rows = (0..self.row_count()).filter_map(Row::new);
+        let rows = (0..self.row_count()).filter_map(PeerIndex::new);
         rows.filter(|&row| Some(row) != me)
             .filter_map(|row| {
                 let word = self.row(row)?;
@@ -263,7 +263,7 @@ impl Segment {
     }
 
     /// Whether the tenant of a row has its lock, as far as this process can tell.
-    pub(crate) fn is_locked(&self, row: Row, tenant: Tenant) -> Option<bool> {
+    pub(crate) fn is_locked(&self, row: PeerIndex, tenant: Tenant) -> Option<bool> {
         let (my_row, me) = self.lookout.me.get()?;
         let judge = Judge::new(&self.file, self.file_id, me)?;
         if *my_row == row {
@@ -274,7 +274,7 @@ impl Segment {
     }
 
     /// The byte that the tenant of a row has locked while it lives.
-    pub(crate) fn lock_byte(&self, row: Row, tenant: Tenant) -> u64 {
+    pub(crate) fn lock_byte(&self, row: PeerIndex, tenant: Tenant) -> u64 {
         self.geometry.lock_byte(row, tenant.incarnation().get())
     }
 
@@ -308,8 +308,8 @@ impl Segment {
         }
     }
 
-    fn recover(&self, row: Row, word: &PeerRow, judged: Tenant) -> Option<Death> {
-        let dead = Deceased::of(self, row, judged)?;
+    fn recover(&self, row: PeerIndex, word: &PeerEntry, judged: Tenant) -> Option<Death> {
+        let dead = DeadPeer::of(self, row, judged)?;
         let process_id = identity_in(word, judged).map_or(0, |identity| identity.process_id());
         let Ok(Recovery::Done(repairs)) = recover::recover(self, self.my_row(), &dead) else {
             return None;
@@ -335,7 +335,7 @@ impl Segment {
 
 /// Who the tenant of a row says it is. Of a ticket, nothing: what stands in its row may be of somebody who only
 /// tried to use it, so that it is judged by its lock alone.
-fn identity_in(word: &PeerRow, tenant: Tenant) -> Option<Identity> {
+fn identity_in(word: &PeerEntry, tenant: Tenant) -> Option<Identity> {
     if tenant.tenancy() != Some(Tenancy::Live) {
         return None;
     }
@@ -384,7 +384,7 @@ fn report(_: &Death) {}
 
 /// Somebody in the process has closed all descriptors, its lock's included.
 #[cfg(feature = "tracing")]
-fn alarm(row: Row, process_id: u32) {
+fn alarm(row: PeerIndex, process_id: u32) {
     tracing::error!(
         target: "workring",
         pid = process_id,
@@ -394,4 +394,4 @@ fn alarm(row: Row, process_id: u32) {
 }
 
 #[cfg(not(feature = "tracing"))]
-fn alarm(_: Row, _: u32) {}
+fn alarm(_: PeerIndex, _: u32) {}

@@ -10,15 +10,15 @@ pub(super) fn settings() -> Settings {
             attempts: 3,
             max_dead_letters: 4,
             settled: true,
-            end_with_last_sender: true,
-            end_with_last_receiver: false,
+            close_on_last_sender: true,
+            close_on_last_receiver: false,
         },
-        letters_give_way: true,
+        evict_dead_letters: true,
         max_leases: 7,
         max_message: 1 << 20,
         memory_limit: 1 << 30,
         spin: Duration::from_micros(50),
-        slice: Duration::from_millis(100),
+        liveness_interval: Duration::from_millis(100),
         schema: 42,
         type_name: "a::Type".into(),
         codec_name: "codec".into(),
@@ -134,8 +134,13 @@ fn another_version_layout_or_length_is_refused_by_name() {
             |r| matches!(r, Refusal::NotASegment(_)),
         ),
         (
-            |h| h.slice_nanoseconds.store(0, Ordering::Relaxed),
-            |r| matches!(r, Refusal::NotASegment("its slice is out of range")),
+            |h| h.liveness_interval_nanoseconds.store(0, Ordering::Relaxed),
+            |r| {
+                matches!(
+                    r,
+                    Refusal::NotASegment("its liveness interval is out of range")
+                )
+            },
         ),
         (
             |h| h.spin_nanoseconds.store(u64::MAX, Ordering::Relaxed),

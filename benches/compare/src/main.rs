@@ -17,7 +17,7 @@ mod python;
 use by_hand::ByHand;
 use serde::{Deserialize, Serialize};
 use std::time::{Duration, Instant};
-use workring::workers::{Context, Pool, Shutdown, Task, run_if_worker};
+use workring::pool::{Context, Pool, Shutdown, Task, run_if_worker};
 
 const RUNS: usize = 5;
 const WORKERS: usize = 2;

@@ -21,7 +21,7 @@ use tracing::{
     field::{Field, Visit},
     span::{Attributes, Id, Record},
 };
-use workring::workers::{Event, Pool, Shutdown, run_if_worker};
+use workring::pool::{Event, Pool, Shutdown, run_if_worker};
 
 #[path = "deeds/unprivileged.rs"]
 mod unprivileged;

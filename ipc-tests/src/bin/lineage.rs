@@ -15,7 +15,7 @@ use std::{
     thread,
     time::Duration,
 };
-use workring::workers::{Pool, Shutdown, StartError, TaskError, run_if_worker};
+use workring::pool::{Pool, Shutdown, StartError, TaskError, run_if_worker};
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();

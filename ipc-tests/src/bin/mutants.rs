@@ -17,7 +17,7 @@
 //!
 //! Each is run once with the mutant in force, and must fail, or hang; and once with none, and must pass. Only what the
 //! wanted mutants need is built, with `--cfg workring_mutants`, in a target folder of its own. Besides, the explorer's
-//! own tests run those of the protocol's transitions by themselves (`src/protocol/explicit/mutants.rs`). Ends with exit code 1
+//! own tests run those of the protocol's transitions by themselves (`src/protocol/verify/explorer/mutants.rs`). Ends with exit code 1
 //! if a mutant is not caught that should be.
 
 use std::{
@@ -70,7 +70,7 @@ enum Catcher {
     /// The tool with these arguments.
     Stepkill(&'static str),
     Storm(&'static str),
-    /// The explorer, in a build without this flag: `cargo test --release --lib explicit`.
+    /// The explorer, in a build without this flag: `cargo test --release --lib explorer`.
     Explorer,
     /// Nothing; and why.
     Neither(&'static str),
@@ -101,23 +101,23 @@ const MUTANTS: &[(&str, Layer, Catcher)] = &[
     ("RecoverWithoutConfirming", Layer::Protocol, Stepkill("--op recover --mode stop --sample 300")),
     ("ConfirmBeforeReading", Layer::Protocol, Stepkill("--op recover --mode stop --sample 300")),
     ("WriteAnyWord", Layer::Protocol, Stepkill("--op recover --mode stop")),
-    ("RecoverWithoutR3", Layer::Protocol, Stepkill("--op recover-taker --mode kill --sample 20")),
-    ("RecoverWithoutR3", Layer::Protocol, Stepkill("--op recover-taker --mode copy")),
-    ("RecoverWithoutR3", Layer::Protocol, Storm(FULL)),
-    ("R4KeepsGeneration", Layer::Protocol, Stepkill("--op recover-pack --mode stop")),
-    ("RecoverWithoutR6", Layer::Protocol, Stepkill("--op send --mode kill")),
-    ("RecoverWithoutR6", Layer::Protocol, Stepkill("--op send --mode copy")),
-    ("RecoverWithoutR6", Layer::Protocol, Storm(BUSY)),
-    ("R6ReadsRingFirst", Layer::Protocol, Neither("does no harm by itself: who is dead sends no more, and each exchange is exact")),
-    ("R7WithoutReturned", Layer::Protocol, Stepkill("--op lease --mode kill")),
-    ("R7WithoutReturned", Layer::Protocol, Stepkill("--op lease --mode copy")),
-    ("R7WithoutReturned", Layer::Protocol, Storm(BUSY)),
+    ("RecoverWithoutClear", Layer::Protocol, Stepkill("--op recover-taker --mode kill --sample 20")),
+    ("RecoverWithoutClear", Layer::Protocol, Stepkill("--op recover-taker --mode copy")),
+    ("RecoverWithoutClear", Layer::Protocol, Storm(FULL)),
+    ("ReclaimKeepsGeneration", Layer::Protocol, Stepkill("--op recover-batch --mode stop")),
+    ("RecoverWithoutWithdraw", Layer::Protocol, Stepkill("--op send --mode kill")),
+    ("RecoverWithoutWithdraw", Layer::Protocol, Stepkill("--op send --mode copy")),
+    ("RecoverWithoutWithdraw", Layer::Protocol, Storm(BUSY)),
+    ("WithdrawReadsRingFirst", Layer::Protocol, Neither("does no harm by itself: who is dead sends no more, and each exchange is exact")),
+    ("VacateWithoutReturned", Layer::Protocol, Stepkill("--op lease --mode kill")),
+    ("VacateWithoutReturned", Layer::Protocol, Stepkill("--op lease --mode copy")),
+    ("VacateWithoutReturned", Layer::Protocol, Storm(BUSY)),
     ("VacateKeepsIncarnation", Layer::Protocol, Stepkill("--op recover --mode stop --sample 100")),
     ("ReturnLateIsLeft", Layer::Protocol, Explorer),
     ("EndWithoutTrim", Layer::Protocol, Explorer),
     ("RecoverWithoutTrim", Layer::Protocol, Explorer),
-    ("CountPackAgain", Layer::Protocol, Explorer),
-    ("CountPackUnseen", Layer::Protocol, Explorer),
+    ("CountBatchAgain", Layer::Protocol, Explorer),
+    ("CountBatchUnseen", Layer::Protocol, Explorer),
     ("PublishWakesNobody", Layer::Queue, Ipc("waiting", "no_wake_up_is_lost_in_a_queue_for_one_message")),
     ("PublishWakesNobody", Layer::Queue, Storm(LONG)),
     ("TakeWakesNobody", Layer::Queue, Ipc("waiting", "senders_blocked_by_a_full_queue_are_woken_one_for_each_message_taken")),
@@ -167,7 +167,7 @@ const MUTANTS: &[(&str, Layer, Catcher)] = &[
     ("LocksAreShared", Layer::Os, Unit("os::locks::tests::a_byte_beyond_the_end_is_locked_by_one_description_until_it_is_closed")),
     ("SizeNotSealed", Layer::Os, Unit("os::memory::tests::a_created_file_keeps_its_size_and_mode")),
     ("MemoryNotCommitted", Layer::Os, Unit("os::memory::tests::a_file_holds_what_was_committed_and_not_given_back")),
-    ("GroupLimitIgnored", Layer::Os, Unit("os::supply::tests::the_tightest_group_of_the_hierarchy_counts")),
+    ("GroupLimitIgnored", Layer::Os, Unit("os::budget::tests::the_tightest_group_of_the_hierarchy_counts")),
     ("FutexIsPrivate", Layer::Os, Ipc("waiting", "no_wake_up_is_lost_in_a_queue_for_one_message")),
     ("ForkNotNoticed", Layer::Os, Ipc("death", "a_forked_child_has_no_part_in_its_parents_queues")),
     ("PollWithoutDeadline", Layer::Os, Unit("os::poll::tests::a_wait_lasts_until_its_deadline")),

@@ -27,14 +27,14 @@ mod history;
 mod hygiene;
 #[path = "peer/large.rs"]
 mod large;
+#[path = "peer/membership.rs"]
+mod membership;
 #[path = "peer/named.rs"]
 mod named;
 #[path = "peer/pool.rs"]
 mod pool;
 #[path = "peer/scribble.rs"]
 mod scribble;
-#[path = "peer/sides.rs"]
-mod sides;
 #[path = "peer/standstill.rs"]
 mod standstill;
 #[path = "peer/verdicts.rs"]
@@ -65,7 +65,7 @@ fn main() -> ExitCode {
         named::ROLES,
         pool::ROLES,
         scribble::ROLES,
-        sides::ROLES,
+        membership::ROLES,
         standstill::ROLES,
         verdicts::ROLES,
         waiting::ROLES,

@@ -5,7 +5,7 @@ use ipc_tests::{
     quirks::{self, Deep, Quirk},
 };
 use std::{env, path::Path, process::ExitCode};
-use workring::workers::{Pool, StartError, run_if_worker};
+use workring::pool::{Pool, StartError, run_if_worker};
 
 fn main() -> ExitCode {
     if env::var_os(FORGETS).is_some() {

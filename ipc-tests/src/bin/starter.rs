@@ -30,7 +30,7 @@ use std::{
 };
 use workring::{
     Handoff, Options, Receiver, SendTimeoutError, inherit,
-    workers::{Builder, Context, Pool, StartError, Task, TaskError, run_if_worker},
+    pool::{Builder, Context, Pool, StartError, Task, TaskError, run_if_worker},
 };
 
 #[path = "starter/amid_calls.rs"]

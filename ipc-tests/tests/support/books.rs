@@ -14,7 +14,7 @@ pub(crate) fn letters<C: Codec<u32>>(rx: &Receiver<u32, C>) -> Vec<(u32, u32)> {
     let read = open.iter();
     read.map(|letter| {
         let bytes = letter.bytes().try_into().expect("four bytes");
-        (u32::from_le_bytes(bytes), letter.attempts())
+        (u32::from_le_bytes(bytes), letter.deliveries())
     })
     .collect()
 }

@@ -24,7 +24,7 @@ pub(crate) const LIMIT: Duration = Duration::from_mins(5);
 pub(crate) fn sleepy(capacity: usize) -> Options {
     Options::new(capacity)
         .spin(Duration::ZERO)
-        .slice(Duration::from_secs(10))
+        .liveness_interval(Duration::from_secs(10))
 }
 
 /// Half a slice of a queue that is [`sleepy`]: who is woken is there long before.

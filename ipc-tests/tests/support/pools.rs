@@ -2,7 +2,7 @@
 
 use crate::support::LIMIT;
 use ipc_tests::jobs::Job;
-use workring::workers::{Builder, Pool, Report, Shutdown, Workers};
+use workring::pool::{Builder, Pool, Report, Shutdown, Workers};
 
 pub(crate) const POOLED: &str = env!("CARGO_BIN_EXE_pooled");
 

@@ -219,7 +219,7 @@ fn a_judge_that_can_not_look_gives_no_verdict() {
     assert!(judge.verdict(BYTE, Some(scene.me), false).is_err());
 }
 
-/// K3. In a process of its own, for the limit is that of the whole process.
+/// LIVENESS-3. In a process of its own, for the limit is that of the whole process.
 #[test]
 fn a_judge_that_may_open_no_descriptor_takes_nobody_for_dead() {
     const CHILD: &str = "WORKRING_TEST_NO_DESCRIPTOR";

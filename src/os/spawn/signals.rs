@@ -66,7 +66,7 @@ pub(super) fn reset_signals() -> io::Result<()> {
         // SAFETY: no handler of this program.
         unsafe { signal(ignored, SigHandler::SigIgn) }?;
     }
-    // C5 of `child`.
+    // CHILD-5 of `child`.
     evidence::set_mark()
 }
 

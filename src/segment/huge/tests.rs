@@ -1,12 +1,12 @@
 //! Memory comes and goes as the table says, a death in between leaves nothing wrong, and each limit is named.
 
 use super::*;
-use crate::os::supply::Supply;
-use crate::os::supply::tests::Machine;
+use crate::os::budget::MemoryBudget;
+use crate::os::budget::tests::Machine;
 use crate::segment::tests::settings;
 use std::os::fd::AsRawFd;
 
-const ME: Row = Row::FIRST;
+const ME: PeerIndex = PeerIndex::FIRST;
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
 
@@ -28,7 +28,7 @@ fn class(segment: &Segment, payload: usize) -> &Class {
     segment.geometry.classes.get(number).expect("a class")
 }
 
-fn take(segment: &Segment, payload: usize) -> InHand {
+fn take(segment: &Segment, payload: usize) -> OwnedBlock {
     match segment.take_huge(ME, class(segment, payload)) {
         Ok(Huge::Taken(block)) => block,
         other => panic!("{payload} bytes: {other:?}"),
@@ -36,17 +36,17 @@ fn take(segment: &Segment, payload: usize) -> InHand {
 }
 
 /// Touches each byte: without memory that would be the end of this process.
-fn fill(segment: &Segment, mut block: InHand) -> InHand {
+fn fill(segment: &Segment, mut block: OwnedBlock) -> OwnedBlock {
     segment.payload_mut(&mut block).expect("in hand").fill(7);
     block
 }
 
-fn release(segment: &Segment, block: &InHand) {
+fn release(segment: &Segment, block: &OwnedBlock) {
     send::withdraw(segment, block).expect("in hand");
     segment.tidy(ME, block.index);
 }
 
-fn release_all(segment: &Segment, blocks: &[InHand]) {
+fn release_all(segment: &Segment, blocks: &[OwnedBlock]) {
     for block in blocks {
         release(segment, block);
     }
@@ -140,7 +140,7 @@ fn lack_is_waited_for_only_if_the_queue_can_end_it() {
     let limit = base(16 * MIB) + 5 * MIB;
     let segment = segment(16 * MIB, limit);
     let lacking = segment.take_huge(ME, class(&segment, 16 * MIB));
-    let expected = Shortage {
+    let expected = OutOfMemory {
         limit: MemoryLimit::Queue,
         wanted: 16 * MIB as u64,
         available: 5 * MIB as u64,
@@ -170,10 +170,10 @@ fn a_class_without_a_free_block_has_none() {
 }
 
 /// The steps of a process on a huge block, in order; a death comes after so many of them.
-type Step = fn(&Segment, &InHand);
+type Step = fn(&Segment, &OwnedBlock);
 
 /// What recovery does, which knows nothing of memory.
-fn free_after_death(segment: &Segment, block: &InHand) {
+fn free_after_death(segment: &Segment, block: &OwnedBlock) {
     let header = segment.block(block.index).expect("a block");
     assert!(header.word.exchange(block.word, block.word.free()));
 }
@@ -181,31 +181,31 @@ fn free_after_death(segment: &Segment, block: &InHand) {
 #[test]
 fn a_death_between_any_two_steps_leaves_nothing_wrong() {
     let limit = base(16 * MIB) + 16 * MIB;
-    let payload = |segment: &Segment, block: &InHand| {
+    let payload = |segment: &Segment, block: &OwnedBlock| {
         segment.geometry.payload(block.index).expect("a payload")
     };
     // A death in the middle of a call leaves a part of its work.
-    let half = |segment: &Segment, block: &InHand| {
+    let half = |segment: &Segment, block: &OwnedBlock| {
         let all = segment.geometry.payload(block.index).expect("a payload");
         memory::commit(&segment.file, all.start..all.start + all.len() / 2).expect("memory");
     };
-    let all = |segment: &Segment, block: &InHand| {
+    let all = |segment: &Segment, block: &OwnedBlock| {
         let all = segment.geometry.payload(block.index).expect("a payload");
         memory::commit(&segment.file, all).expect("memory");
     };
-    let mark = |segment: &Segment, block: &InHand| {
+    let mark = |segment: &Segment, block: &OwnedBlock| {
         segment
             .block(block.index)
             .expect("a block")
             .note_committed(true);
     };
-    let unmark = |segment: &Segment, block: &InHand| {
+    let unmark = |segment: &Segment, block: &OwnedBlock| {
         segment
             .block(block.index)
             .expect("a block")
             .note_committed(false);
     };
-    let punch_half = |segment: &Segment, block: &InHand| {
+    let punch_half = |segment: &Segment, block: &OwnedBlock| {
         let all = segment.geometry.payload(block.index).expect("a payload");
         memory::give_back(&segment.file, all.start..all.start + all.len() / 2).expect("punch");
     };
@@ -214,7 +214,7 @@ fn a_death_between_any_two_steps_leaves_nothing_wrong() {
         let segment = segment(16 * MIB, limit);
         let victim = send::allocate_one(
             &segment,
-            Row::from_low_bits(9),
+            PeerIndex::from_low_bits(9),
             class(&segment, 4 * MIB).blocks.start,
         )
         .expect("it is free");
@@ -250,7 +250,7 @@ fn starved(files: &[(&str, &str)]) -> (Machine, Segment) {
     let machine = Machine::new(&[("proc/meminfo", "MemAvailable: 1000000 kB\n")]);
     let mut settings = settings();
     settings.max_message = 4 * MIB;
-    let segment = Segment::create_from(Supply::of(&machine.0), settings).expect("a segment");
+    let segment = Segment::create_from(MemoryBudget::of(&machine.0), settings).expect("a segment");
     for (path, text) in files {
         machine.set(path, text);
     }
@@ -271,11 +271,11 @@ fn a_machine_with_too_little_memory_is_named() {
     machine.set("proc/meminfo", "MemAvailable: 4096 kB\n");
     release(&segment, &take(&segment, 4 * MIB));
     machine.set("proc/meminfo", "MemAvailable: 2048 kB\n");
-    let refused = Segment::create_from(Supply::of(&machine.0), settings());
+    let refused = Segment::create_from(MemoryBudget::of(&machine.0), settings());
     assert!(
         matches!(
             refused,
-            Err(Refused::Short(Shortage {
+            Err(Refused::Short(OutOfMemory {
                 limit: MemoryLimit::Machine,
                 ..
             }))
@@ -360,7 +360,7 @@ fn threads_that_fight_over_little_memory_keep_within_it() {
         for thread in 0..4_u64 {
             let segment = &segment;
             scope.spawn(move || {
-                let me = Row::from_low_bits(thread);
+                let me = PeerIndex::from_low_bits(thread);
                 for round in 0..200 {
                     let sizes = [256 * KIB, MIB, 4 * MIB];
                     let wanted = sizes

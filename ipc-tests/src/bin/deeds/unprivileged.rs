@@ -6,7 +6,7 @@ use ipc_tests::{
 };
 use nix::libc::{setgid, setuid};
 use std::{sync::mpsc, time::Duration};
-use workring::workers::{Event, Pool, Shutdown, TaskError, TaskHandle};
+use workring::pool::{Event, Pool, Shutdown, TaskError, TaskHandle};
 
 /// The user `nobody`.
 const NOBODY: u32 = 65534;

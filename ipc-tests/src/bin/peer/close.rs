@@ -93,7 +93,7 @@ fn lease_holder(io: &mut Io) {
         match line.as_str() {
             "lease" => {
                 let lease = queue.lease().expect("a message");
-                io.say(format!("{} after {}", *lease, lease.attempts()));
+                io.say(format!("{} after {}", *lease, lease.deliveries()));
                 leases.push(lease);
             }
             "ack" => {

@@ -38,7 +38,7 @@ impl Claims {
             "texts-in" => self.keep(workring::inherit::<Receiver<String>>(rest)),
             "bytes-in" => self.keep(workring::inherit::<Receiver<Vec<u8>, Bincode>>(rest)),
             "raw-in" => self.keep(workring::inherit::<Receiver<Vec<u8>, Raw>>(rest)),
-            "tagged-in" => self.keep(workring::inherit_tagged::<Receiver<u32>>(rest, 7)),
+            "tagged-in" => self.keep(workring::inherit_as::<Receiver<u32>>(rest, 7)),
             "double" => self.double().unwrap_or_else(|| "no queues".to_owned()),
             "drop" => {
                 self.ends.clear();

@@ -87,7 +87,7 @@ fn send_until_closed(
                 ledger.note(REFUSED, id);
                 refused += 1;
             }
-            Sent::NotNow => {}
+            Sent::WouldBlock => {}
         }
         ledger.note(RETURNED, now());
         accepted(number);
@@ -98,20 +98,20 @@ fn send_until_closed(
 enum Sent {
     Accepted,
     Refused,
-    NotNow,
+    WouldBlock,
 }
 
 fn send_somehow(queue: &Sender<u64>, id: u64, rng: &mut Rng) -> Sent {
     let returned = match rng.u32(0..4) {
         0 => match queue.try_send(id) {
             Ok(()) => return Sent::Accepted,
-            Err(TrySendError::Full(_)) => return Sent::NotNow,
+            Err(TrySendError::Full(_)) => return Sent::WouldBlock,
             Err(TrySendError::Closed(value)) => value,
             Err(other) => panic!("{other:?}"),
         },
         1 => match queue.send_timeout(id, Duration::from_micros(rng.u64(0..200))) {
             Ok(()) => return Sent::Accepted,
-            Err(SendTimeoutError::Timeout(_)) => return Sent::NotNow,
+            Err(SendTimeoutError::Timeout(_)) => return Sent::WouldBlock,
             Err(SendTimeoutError::Closed(value)) => value,
             Err(other) => panic!("{other:?}"),
         },
@@ -160,7 +160,7 @@ fn receive_somehow(
     let received = match rng.u32(0..3) {
         0 => queue.lease().map(|lease| {
             // At the last attempt it would become a dead letter.
-            if may_return && lease.attempts() < 10 && rng.bool() {
+            if may_return && lease.deliveries() < 10 && rng.bool() {
                 lease.nack();
                 return Err(());
             }

@@ -42,7 +42,7 @@ impl Ends {
             }
             "open-out" => self.senders.push(said(workring::open(rest))?),
             "open-in" => self.receivers.push(said(workring::open(rest))?),
-            "tagged-in" => self.receivers.push(said(workring::open_tagged(rest, 7))?),
+            "tagged-in" => self.receivers.push(said(workring::open_as(rest, 7))?),
             "texts-in" => drop(said(workring::open::<Receiver<String>>(rest))?),
             "bytes-in" => drop(said(workring::open::<Receiver<Vec<u8>, Bincode>>(rest))?),
             "raw-in" => drop(said(workring::open::<Receiver<Vec<u8>, Raw>>(rest))?),

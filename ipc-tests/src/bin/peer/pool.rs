@@ -4,7 +4,7 @@ use ipc_tests::{
     jobs::Job,
     role::{Io, Role},
 };
-use workring::workers::Pool;
+use workring::pool::Pool;
 
 pub(crate) const ROLES: &[(&str, Role)] = &[("pool", pool)];
 

@@ -257,7 +257,7 @@ impl<T: Message<Codec = C>, C: Codec<T>> User<T, C> {
         let Some(lease) = self.leases.pop() else {
             return;
         };
-        assert!(lease.attempts() <= 15);
+        assert!(lease.deliveries() <= 15);
         match self.rng.u32(0..3) {
             0 => drop(lease.ack()),
             1 => lease.nack(),
@@ -267,7 +267,7 @@ impl<T: Message<Codec = C>, C: Codec<T>> User<T, C> {
 
     fn read_letters(&mut self) {
         for letter in self.rx.dead_letters() {
-            assert!(letter.bytes().len() <= MOST && letter.attempts() <= 15);
+            assert!(letter.bytes().len() <= MOST && letter.deliveries() <= 15);
             self.tally.note(letter.decode());
             if self.rng.bool() {
                 letter.discard();
@@ -287,10 +287,14 @@ impl<T: Message<Codec = C>, C: Codec<T>> User<T, C> {
 /// A queue from beginning to end, overwritten again and again while it is used: by this thread alone, or beside
 /// another thread, or another process, that uses it as well.
 fn round<T: Message<Codec = C>, C: Codec<T>>(rng: &mut Rng, tally: &mut Tally) {
-    let options = Options::new(rng.usize(1..=12)).attempts(rng.u32(1..=3));
-    let options = options.settled(rng.bool()).max_leases(rng.usize(1..=5));
+    let options = Options::new(rng.usize(1..=12)).max_deliveries(rng.u32(1..=3));
+    let options = options
+        .close_waits_for_leases(rng.bool())
+        .max_leases(rng.usize(1..=5));
     let options = options.max_dead_letters(rng.usize(0..=4));
-    let options = options.spin(Duration::ZERO).slice(Duration::from_millis(1));
+    let options = options
+        .spin(Duration::ZERO)
+        .liveness_interval(Duration::from_millis(1));
     let queue = options.channel_with::<T, C>();
     let (tx, rx) = queue.expect("nobody has overwritten anything yet");
     let scribbler = Scribbler::new();
@@ -396,7 +400,7 @@ const SLOTS: u64 = ROWS + 1024 * ROW;
 const SMALL: u64 = SLOTS + 1024 * 8;
 const SMALL_BLOCK: u64 = 128;
 const SMALL_BLOCKS: u64 = 64;
-/// The headers of all larger blocks, with the marks of packs.
+/// The headers of all larger blocks, with the marks of batches.
 const LARGE: u64 = SMALL + SMALL_BLOCKS * SMALL_BLOCK;
 const LARGE_HEADER: u64 = 128;
 const LARGE_HEADER_WORDS: u64 = 11;

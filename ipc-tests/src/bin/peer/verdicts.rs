@@ -104,7 +104,7 @@ fn judge(io: &mut Io) {
             }
             "take" => {
                 let lease = rx.lease().expect("a message");
-                io.say(format!("{} after {}", *lease, lease.attempts()));
+                io.say(format!("{} after {}", *lease, lease.deliveries()));
                 lease.ack();
             }
             other => panic!("no such order: {other}"),

@@ -20,7 +20,7 @@ use std::{
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
-use workring::workers::{
+use workring::pool::{
     Map, OutcomeOf, Pool, ResultOf, Shutdown, ShutdownError, SubmitError, TaskError, TaskHandle,
     TrySubmitError,
 };

@@ -18,7 +18,7 @@ use std::{
     },
     thread,
 };
-use workring::workers::{Pool, SubmitError, TaskError};
+use workring::pool::{Pool, SubmitError, TaskError};
 
 /// Enough that some find the lock held.
 const FORKS: u32 = 100;

@@ -11,7 +11,7 @@ use ipc_tests::{
     role::{Io, Role},
 };
 use std::{env, ops::Range, os::fd::RawFd, process, process::Command, thread};
-use workring::{OpenError, TryRecvError, TrySendError, trials};
+use workring::{OpenError, TryRecvError, TrySendError, test_hooks};
 
 pub(crate) const CARRIER: (&str, Role) = ("carrier", carrier);
 
@@ -77,7 +77,7 @@ fn carrier(io: &mut Io) {
         let [memory, first, end] = parse(&line).try_into().expect("three numbers");
         let memory = memory.try_into().expect("a descriptor");
         let Carried { sent, received } =
-            match trials::enter(memfd::of_process(parent, memory).into()) {
+            match test_hooks::enter(memfd::of_process(parent, memory).into()) {
                 Ok((tx, rx)) => carry(&tx, &rx, first..end),
                 Err(OpenError::Closed) => Carried::default(),
                 Err(error) => panic!("{error}"),

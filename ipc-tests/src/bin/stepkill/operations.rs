@@ -139,7 +139,7 @@ pub(crate) fn named(name: &str) -> Option<&'static Operation> {
 fn roomy() -> Options {
     Options::new(4)
         .spin(Duration::ZERO)
-        .slice(Duration::from_secs(10))
+        .liveness_interval(Duration::from_secs(10))
         .max_message_len(128)
 }
 
@@ -147,7 +147,7 @@ fn roomy() -> Options {
 fn wide() -> Options {
     Options::new(32)
         .spin(Duration::ZERO)
-        .slice(Duration::from_secs(10))
+        .liveness_interval(Duration::from_secs(10))
         .max_message_len(128)
 }
 
@@ -163,8 +163,8 @@ fn send_three(queue: &mut Queue) {
     (1..=3).for_each(|number| assert!(queue.send(number)));
 }
 
-fn send_pack(queue: &mut Queue) {
-    queue.send_pack(1..=3);
+fn send_batch(queue: &mut Queue) {
+    queue.send_batch(1..=3);
 }
 
 fn fill(queue: &mut Queue) {

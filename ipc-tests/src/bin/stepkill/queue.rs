@@ -13,7 +13,7 @@ use std::{
 };
 use workring::{
     Codec, DecodeError, EncodeError, Lease, Options, Raw, Receiver, RecvTimeoutError, Sender,
-    Stats, TryRecvError, TrySendError, remove_named, trials,
+    Stats, TryRecvError, TrySendError, remove_named, test_hooks,
 };
 
 /// A number, and as many bytes more as it takes to be of a certain length.
@@ -173,7 +173,7 @@ impl Queue {
     ///
     /// `contents` is what its memory holds now.
     pub(crate) fn copy(&self, contents: &Contents) -> Self {
-        let (tx, rx) = trials::stand_in(&self.rx, contents.to_file()).expect("a copy");
+        let (tx, rx) = test_hooks::stand_in(&self.rx, contents.to_file()).expect("a copy");
         Self {
             tx,
             rx,
@@ -188,7 +188,7 @@ impl Queue {
 
     /// The file that it lies in, to be read.
     pub(crate) fn memory(&self) -> File {
-        memfd::again(trials::memory(&self.rx))
+        memfd::again(test_hooks::memory(&self.rx))
     }
 
     /// What depends on chance elsewhere, such as which blocks are in use, differs from one round to the next.
@@ -214,8 +214,8 @@ impl Queue {
         sent
     }
 
-    /// Puts several messages into the queue, as one pack.
-    pub(crate) fn send_pack(&mut self, numbers: RangeInclusive<u32>) {
+    /// Puts several messages into the queue, as one batch.
+    pub(crate) fn send_batch(&mut self, numbers: RangeInclusive<u32>) {
         let tx = self.tx.as_ref().expect("a sender");
         let messages = numbers.clone().map(Message::small);
         tx.send_many(messages).expect("room");
@@ -270,7 +270,7 @@ impl Queue {
         let [first, second, end] = [0, 2 * LAP, 4 * LAP].map(|before| self.next + 1 + before);
         self.next = end - 1;
         let numbers = [first..second, second..end];
-        let memory = trials::memory(&self.rx).as_raw_fd();
+        let memory = test_hooks::memory(&self.rx).as_raw_fd();
         let both = carriers.carry(memory, &numbers);
         let wedged = |story| Err(Failure::new(Violation::Wedged, story));
         for (carried, numbers) in both.iter().zip(&numbers) {
@@ -420,7 +420,7 @@ impl Queue {
         for letter in self.rx.dead_letters() {
             let Message { number, .. } = letter.decode().expect("a number");
             *self.seen.entry(number).or_default() += 1;
-            if testimony.settled && letter.attempts() < ATTEMPTS {
+            if testimony.settled && letter.deliveries() < ATTEMPTS {
                 self.wrong = Some(format!("{number} was given up: the queue had ended"));
             }
             letter.discard();

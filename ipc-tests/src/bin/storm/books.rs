@@ -7,15 +7,15 @@
 //! | about to be sent by a process that was killed        | in one place or nowhere: *uncertain*                |
 //! | about to be acknowledged by a process that was killed | acknowledged by it, or in one other place: *uncertain* |
 //!
-//! B1. Nobody has a message that another one has: its last holder has returned it, or was killed.
-//! B2. A process that was killed leaves no more messages uncertain than it sends or receives in one call.
-//! B3. The queue has accepted, by its own count, as many messages as are found or named: an uncertain one that it
-//!     has accepted and lost would be missing. The count is of packs right after a sender was killed that had one in
+//! STORM-1. Nobody has a message that another one has: its last holder has returned it, or was killed.
+//! STORM-2. A process that was killed leaves no more messages uncertain than it sends or receives in one call.
+//! STORM-3. The queue has accepted, by its own count, as many messages as are found or named: an uncertain one that it
+//!     has accepted and lost would be missing. The count is of batches right after a sender was killed that had one in
 //!     hand, so each may make it one batch less one too high.
-//! B5. A message that is in no place is lost, unless the queue says that it has dropped a dead letter for want of room, and
+//! STORM-5. A message that is in no place is lost, unless the queue says that it has dropped a dead letter for want of room, and
 //!     this one can have been it. (It is made so that it has room for more than there should be.)
-//! B4. With a single receiver, messages of one sender are first received in their order. Only one that was taken and
-//!     not yet noted when a receiver was killed may come later, or one pack of them.
+//! STORM-4. With a single receiver, messages of one sender are first received in their order. Only one that was taken and
+//!     not yet noted when a receiver was killed may come later, or one batch of them.
 
 use crate::{
     message::{Deed, Id, Life, Note},
@@ -147,7 +147,7 @@ impl Books {
         }
     }
 
-    /// B1.
+    /// STORM-1.
     fn hand_out(&mut self, to: Life, id: Id) {
         let mut account = *self.account(id);
         if let Some(place) = account.place {
@@ -176,7 +176,7 @@ impl Books {
         *self.account(id) = account;
     }
 
-    /// B4.
+    /// STORM-4.
     fn note_order(&mut self, id: Id) {
         let latest = self.latest.entry(id.sender()).or_insert(id);
         self.overtaken += u64::from(id < *latest);
@@ -274,7 +274,7 @@ impl Books {
         true
     }
 
-    /// B2. Whoever was not killed has left nothing in doubt.
+    /// STORM-2. Whoever was not killed has left nothing in doubt.
     fn check_doubts(&mut self, batch: u64) {
         for (life, doubts) in &self.doubts {
             let may = u64::from(self.killed.contains(life)) * batch;
@@ -286,7 +286,7 @@ impl Books {
         }
     }
 
-    /// B3.
+    /// STORM-3.
     fn check_count(&mut self, totals: &Totals, said: Said, batch: u64) {
         let killed_senders = self.killed.len() as u64 - self.killed_consumers;
         let unsure = killed_senders * (batch - 1);

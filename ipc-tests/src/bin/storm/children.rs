@@ -53,7 +53,7 @@ impl Role {
 
 /// The arguments of a child.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Orders<'a> {
+pub(crate) struct Commands<'a> {
     pub(crate) role: Role,
     pub(crate) life: Life,
     pub(crate) size: usize,
@@ -66,7 +66,7 @@ pub(crate) struct Orders<'a> {
     pub(crate) scratch: &'a Path,
 }
 
-impl Orders<'_> {
+impl Commands<'_> {
     pub(crate) fn to_arguments(self) -> Vec<String> {
         vec![
             self.role.name().to_owned(),
@@ -134,7 +134,7 @@ struct Child {
 enum Outcome<T> {
     Done(T),
     /// Not this time.
-    NotNow,
+    WouldBlock,
     Closed,
 }
 
@@ -175,7 +175,7 @@ impl Child {
         let outcome = self.send_somehow(queue, message);
         let deed = match outcome {
             Outcome::Done(()) => Deed::Accepted,
-            Outcome::NotNow | Outcome::Closed => Deed::Refused,
+            Outcome::WouldBlock | Outcome::Closed => Deed::Refused,
         };
         self.hand.note(deed, id);
         outcome
@@ -291,7 +291,7 @@ impl Child {
             let may_wait = held.is_empty();
             match self.lease_somehow(queue, may_wait) {
                 Outcome::Done(lease) => held.push(lease),
-                Outcome::NotNow => self.put_one_down(&mut held),
+                Outcome::WouldBlock => self.put_one_down(&mut held),
                 Outcome::Closed => break,
             }
             if held.len() == HANDS || self.rng.bool() {
@@ -373,7 +373,7 @@ impl<T> Outcome<T> {
     fn map<U>(self, change: impl FnOnce(T) -> U) -> Outcome<U> {
         match self {
             Self::Done(value) => Outcome::Done(change(value)),
-            Self::NotNow => Outcome::NotNow,
+            Self::WouldBlock => Outcome::WouldBlock,
             Self::Closed => Outcome::Closed,
         }
     }
@@ -388,7 +388,7 @@ fn not_sent(error: &SendError<Message>) -> Outcome<()> {
 
 fn not_sent_in_time(error: &SendTimeoutError<Message>) -> Outcome<()> {
     match error {
-        SendTimeoutError::Timeout(_) => Outcome::NotNow,
+        SendTimeoutError::Timeout(_) => Outcome::WouldBlock,
         SendTimeoutError::Closed(_) => Outcome::Closed,
         other => panic!("a send that waits for a time: {other}"),
     }
@@ -396,7 +396,7 @@ fn not_sent_in_time(error: &SendTimeoutError<Message>) -> Outcome<()> {
 
 fn not_sent_at_once(error: &TrySendError<Message>) -> Outcome<()> {
     match error {
-        TrySendError::Full(_) => Outcome::NotNow,
+        TrySendError::Full(_) => Outcome::WouldBlock,
         TrySendError::Closed(_) => Outcome::Closed,
         other => panic!("a send that does not wait: {other}"),
     }
@@ -427,7 +427,7 @@ fn waited<T>(result: Result<T, RecvError>) -> Outcome<T> {
 fn timed<T>(result: Result<T, RecvTimeoutError>) -> Outcome<T> {
     match result {
         Ok(value) => Outcome::Done(value),
-        Err(RecvTimeoutError::Timeout) => Outcome::NotNow,
+        Err(RecvTimeoutError::Timeout) => Outcome::WouldBlock,
         Err(RecvTimeoutError::Closed) => Outcome::Closed,
         Err(other) => panic!("a receive that waits for a time: {other}"),
     }
@@ -436,7 +436,7 @@ fn timed<T>(result: Result<T, RecvTimeoutError>) -> Outcome<T> {
 fn tried<T>(result: Result<T, TryRecvError>) -> Outcome<T> {
     match result {
         Ok(value) => Outcome::Done(value),
-        Err(TryRecvError::Empty) => Outcome::NotNow,
+        Err(TryRecvError::Empty) => Outcome::WouldBlock,
         Err(TryRecvError::Closed) => Outcome::Closed,
         Err(other) => panic!("a receive that does not wait: {other}"),
     }

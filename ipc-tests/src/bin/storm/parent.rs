@@ -7,7 +7,7 @@
 use crate::{
     books::{Books, Said, Totals},
     children::{
-        Incoming, LEDGER, NO_MORE_RECEIVING, NO_MORE_SENDING, Orders, Outgoing, QUEUE, Role,
+        Commands, Incoming, LEDGER, NO_MORE_RECEIVING, NO_MORE_SENDING, Outgoing, QUEUE, Role,
     },
     message::{Deed, Hand, Id, Life, Message, Note},
     shape::Shape,
@@ -99,7 +99,7 @@ struct Gale<'a> {
     sender: Outgoing,
     receiver: Incoming,
     slice: Duration,
-    /// Of the children; see [`Orders`].
+    /// Of the children; see [`Commands`].
     rest: u64,
     living: Vec<Living>,
     born: u32,
@@ -119,14 +119,14 @@ impl<'a> Gale<'a> {
         // Waits that sleep at once are woken up; others mostly are not asleep yet.
         let spin = Duration::from_micros(*rng.choice(&[0, 0, 50]).expect("one of them"));
         let options = Options::new(shape.capacity)
-            .attempts(ATTEMPTS)
+            .max_deliveries(ATTEMPTS)
             .max_message_len(shape.size.max(1 << 16))
-            .settled(rng.bool())
+            .close_waits_for_leases(rng.bool())
             // A dead letter that the queue drops could not be told from a message that it has lost.
-            .letters_give_way(false)
+            .evict_dead_letters(false)
             .max_dead_letters(shape.capacity.max(128))
             .spin(spin);
-        let options = workring::trials::with_slice(options, slice);
+        let options = workring::test_hooks::with_liveness_interval(options, slice);
         let (sender, receiver) = options.channel_with::<Message, Raw>().expect("a queue");
         let rest = *rng.choice(&[0, 500, 1_000]).expect("one of them");
         Self {
@@ -194,7 +194,7 @@ impl<'a> Gale<'a> {
         };
         self.born += 1;
         let life = Life(self.born);
-        let orders = Orders {
+        let orders = Commands {
             role,
             life,
             size: self.shape.size,
@@ -487,11 +487,11 @@ impl<'a> Gale<'a> {
                 continue;
             };
             // After the end, whatever comes back is one.
-            if letter.attempts() < ATTEMPTS && !self.receiver.is_closed() {
+            if letter.deliveries() < ATTEMPTS && !self.receiver.is_closed() {
                 self.wrong.push(format!(
                     "{:?} is a dead letter after {} attempts",
                     message.id,
-                    letter.attempts()
+                    letter.deliveries()
                 ));
             }
             self.hand.note(Deed::Letter, message.id);

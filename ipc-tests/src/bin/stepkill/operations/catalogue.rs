@@ -5,12 +5,12 @@ use super::{
     close,
     corpses::{self, OVER_A_TAKER},
     fill, give_back, give_to_a_child, large, lease, make_a_ticket, reserve_and_commit, roomy,
-    send_many, send_pack, send_three, take_many, take_one, take_over_and_lease,
+    send_batch, send_many, send_three, take_many, take_one, take_over_and_lease,
     take_over_and_take_one, take_over_sender, wide,
 };
 use crate::queue::Message;
 
-/// Two packs.
+/// Two batches.
 #[allow(
     clippy::indexing_slicing,
     reason = "the compiler does it, and would say so"
@@ -71,8 +71,8 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         ..RECEIVING
     },
     Operation {
-        name: "drop-with-pack",
-        stage: send_pack,
+        name: "drop-with-batch",
+        stage: send_batch,
         prepare: |victim| {
             take_over_and_lease(victim);
             acknowledge(victim);
@@ -119,7 +119,7 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         ..SENDING
     },
     Operation {
-        name: "send-two-packs",
+        name: "send-two-batches",
         options: || roomy().max_message_len(1024),
         act: |victim| send_many(victim, &MANY),
         in_flight: &MANY,
@@ -192,15 +192,15 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         ..RECEIVING
     },
     Operation {
-        name: "recv-many-of-pack",
-        stage: send_pack,
+        name: "recv-many-of-batch",
+        stage: send_batch,
         act: |victim| take_many(victim, 2),
         in_flight: &[1, 2],
         ..RECEIVING
     },
     Operation {
-        name: "recv-whole-pack",
-        stage: send_pack,
+        name: "recv-whole-batch",
+        stage: send_batch,
         act: |victim| take_many(victim, 3),
         in_flight: &[1, 2, 3],
         ..RECEIVING
@@ -235,14 +235,14 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         ..RECEIVING
     },
     Operation {
-        name: "lease-of-pack",
-        stage: send_pack,
+        name: "lease-of-batch",
+        stage: send_batch,
         act: lease,
         ..RECEIVING
     },
     Operation {
         name: "lease-settled",
-        options: || wide().settled(true),
+        options: || wide().close_waits_for_leases(true),
         settled: true,
         stage: |queue| assert!(queue.send(1)),
         act: lease,
@@ -260,8 +260,8 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         ..RECEIVING
     },
     Operation {
-        name: "ack-of-pack",
-        stage: send_pack,
+        name: "ack-of-batch",
+        stage: send_batch,
         prepare: take_over_and_lease,
         act: acknowledge,
         in_flight: &[1],
@@ -275,14 +275,14 @@ pub(crate) const OPERATIONS: &[Operation] = &[
     },
     Operation {
         name: "nack-last",
-        options: || roomy().attempts(1),
+        options: || roomy().max_deliveries(1),
         prepare: take_over_and_lease,
         act: give_back,
         ..RECEIVING
     },
     Operation {
-        name: "nack-of-pack",
-        stage: send_pack,
+        name: "nack-of-batch",
+        stage: send_batch,
         prepare: take_over_and_lease,
         act: give_back,
         ..RECEIVING
@@ -328,7 +328,7 @@ pub(crate) const OPERATIONS: &[Operation] = &[
     },
     Operation {
         name: "letter-keep-settled",
-        options: || wide().settled(true),
+        options: || wide().close_waits_for_leases(true),
         settled: true,
         stage: bury_two,
         act: |victim| {
@@ -377,8 +377,8 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         ..RECOVERING
     },
     Operation {
-        name: "recover-pack",
-        corpse: Some(&corpses::HOLDING_A_PACK),
+        name: "recover-batch",
+        corpse: Some(&corpses::HOLDING_A_BATCH),
         ..RECOVERING
     },
     Operation {

@@ -1,7 +1,7 @@
 //! Those who are dead when an operation begins, each at a certain moment.
 
 use super::{
-    Operation, RECEIVING, SENDING, close, fill, give_back, large, lease, roomy, send_pack,
+    Operation, RECEIVING, SENDING, close, fill, give_back, large, lease, roomy, send_batch,
     take_one, take_over_and_lease, take_over_receiver, take_over_sender, wide,
 };
 use crate::tracer::Halt;
@@ -33,7 +33,7 @@ const SMALLEST_RING: u32 = 1024;
 
 pub(super) const CORPSES: [&Operation; 8] = [
     &HOLDING,
-    &HOLDING_A_PACK,
+    &HOLDING_A_BATCH,
     &TAKING,
     &RETURNING,
     &READING,
@@ -53,9 +53,9 @@ const HOLDING: Operation = Operation {
 };
 
 /// The first message of which is acknowledged.
-pub(super) const HOLDING_A_PACK: Operation = Operation {
-    name: "hold-pack",
-    stage: send_pack,
+pub(super) const HOLDING_A_BATCH: Operation = Operation {
+    name: "hold-batch",
+    stage: send_batch,
     prepare: |victim| {
         take_over_receiver(victim);
         take_one(victim);
@@ -65,7 +65,7 @@ pub(super) const HOLDING_A_PACK: Operation = Operation {
     ..RECEIVING
 };
 
-/// Between rows 5 and 6: the message is taken, and its block does not know it.
+/// Between `Take` and `Hold`: the message is taken, and its block does not know it.
 pub(super) const TAKING: Operation = Operation {
     name: "take",
     act: take_one,
@@ -73,7 +73,7 @@ pub(super) const TAKING: Operation = Operation {
     ..RECEIVING
 };
 
-/// Between row 10 and the word that says so.
+/// Between `Return` and the word that says so.
 pub(super) const RETURNING: Operation = Operation {
     name: "return",
     prepare: take_over_and_lease,
@@ -93,7 +93,7 @@ pub(super) const READING: Operation = Operation {
     ..RECEIVING
 };
 
-/// After row 1: it fills a block, of those whose memory comes and goes.
+/// After `Allocate`: it fills a block, of those whose memory comes and goes.
 pub(super) const FILLING: Operation = Operation {
     name: "fill",
     options: large,
@@ -106,7 +106,7 @@ pub(super) const FILLING: Operation = Operation {
     ..SENDING
 };
 
-/// After row 2: its block is offered, and there is no room.
+/// After `Offer`: its block is offered, and there is no room.
 pub(super) const OFFERING: Operation = Operation {
     name: "offer",
     options: roomy,
@@ -118,7 +118,7 @@ pub(super) const OFFERING: Operation = Operation {
     ..SENDING
 };
 
-/// Between the bit that says so and row 9.
+/// Between the bit that says so and `Seal`.
 pub(super) const CLOSING: Operation = Operation {
     name: "begin-to-close",
     options: wide,

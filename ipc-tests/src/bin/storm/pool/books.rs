@@ -8,13 +8,13 @@
 //! | crashed                                              | been tried as often as it may be: the parent looks  |
 //! | neither accepted nor refused                         | nothing: but the last one of a parent that was killed |
 //!
-//! B1. No task is begun more often than once and for each retry. No attempt is begun twice; and another one is begun only
+//! POOLSTORM-1. No task is begun more often than once and for each retry. No attempt is begun twice; and another one is begun only
 //!     when the worker of the one before was killed: none is run again that was not lost with its worker.
-//! B4. A task that was done by a worker that was not killed is completed, by that very attempt, whatever happens
+//! POOLSTORM-4. A task that was done by a worker that was not killed is completed, by that very attempt, whatever happens
 //!     meanwhile: its result is not lost at the end. One that is said to have crashed had its last worker killed.
-//! B5. No more tasks run at a time than there are workers.
-//! B2. The report's numbers are those of the notes, and they add up.
-//! B3. No more workers have died than were killed, and each task that has crashed has cost as many as it was tried. (Not
+//! POOLSTORM-5. No more tasks run at a time than there are workers.
+//! POOLSTORM-2. The report's numbers are those of the notes, and they add up.
+//! POOLSTORM-3. No more workers have died than were killed, and each task that has crashed has cost as many as it was tried. (Not
 //!     all attempts are noted by workers: one may be killed before it comes to that.)
 
 use super::Totals;
@@ -122,7 +122,7 @@ impl Account {
         }
     }
 
-    /// B1 and B4, in words.
+    /// POOLSTORM-1 and POOLSTORM-4, in words.
     fn faults(&self, killed: &BTreeSet<u32>) -> Vec<&'static str> {
         let mut faults = Vec::new();
         let lives = |attempt: &Attempt| !killed.contains(&attempt.pid);
@@ -344,7 +344,7 @@ impl Books {
         }
     }
 
-    /// See B2, and B3. The totals are of this parent alone.
+    /// See POOLSTORM-2, and POOLSTORM-3. The totals are of this parent alone.
     fn compare(report: Numbers, totals: &mut Totals) {
         let of_notes = (
             totals.accepted,

@@ -4,7 +4,7 @@
 use super::{
     Shape, Totals,
     books::{About, Books, Kind, LEDGER, Numbers},
-    parent::{CANCEL, DRAIN, END, Orders, REPORT, STILLBORN},
+    parent::{CANCEL, Commands, DRAIN, END, REPORT, STILLBORN},
 };
 use ipc_tests::{
     Pid, Signal,
@@ -71,7 +71,7 @@ impl<'a> Life<'a> {
     fn begin(shape: &'a Shape, mut rng: Rng) -> Self {
         let scratch = Scratch::new().expect("a directory");
         let retries = rng.u32(0..3);
-        let orders = Orders {
+        let orders = Commands {
             workers: shape.workers,
             capacity: *rng.choice(&[1, 4, 64, 1000]).expect("one of them"),
             retries,

@@ -13,7 +13,7 @@ use std::{
     thread,
     time::Duration,
 };
-use workring::workers::{
+use workring::pool::{
     Context, OutcomeOf, Pool, Shutdown, StartError, Task, TaskError, TrySubmitError, run_if_worker,
 };
 
@@ -68,7 +68,7 @@ pub(crate) fn become_worker() {
 }
 
 /// The arguments of a parent.
-pub(crate) struct Orders<'a> {
+pub(crate) struct Commands<'a> {
     pub(crate) workers: u32,
     pub(crate) capacity: usize,
     pub(crate) retries: u32,
@@ -76,7 +76,7 @@ pub(crate) struct Orders<'a> {
     pub(crate) scratch: &'a Path,
 }
 
-impl Orders<'_> {
+impl Commands<'_> {
     pub(crate) fn to_arguments(&self) -> Vec<String> {
         vec![
             NAME.to_owned(),
@@ -98,7 +98,7 @@ pub(crate) fn play(arguments: &[String]) -> bool {
         return false;
     }
     let number = |text: &String| text.parse::<usize>().expect("a number");
-    let orders = Orders {
+    let orders = Commands {
         workers: workers.parse().expect("a number"),
         capacity: number(capacity),
         retries: retries.parse().expect("a number"),
@@ -115,7 +115,7 @@ pub(crate) fn play(arguments: &[String]) -> bool {
     true
 }
 
-fn start(orders: &Orders<'_>) -> Result<Pool<Work>, StartError> {
+fn start(orders: &Commands<'_>) -> Result<Pool<Work>, StartError> {
     let millis = Duration::from_millis;
     Pool::builder()
         .workers(orders.workers as usize)
@@ -141,7 +141,7 @@ struct Parent<'a> {
 }
 
 impl<'a> Parent<'a> {
-    fn new(pool: &'a Pool<Work>, orders: &Orders<'a>) -> Self {
+    fn new(pool: &'a Pool<Work>, orders: &Commands<'a>) -> Self {
         Self {
             pool,
             scratch: orders.scratch,

@@ -1,0 +1,222 @@
+//! What a task is told while it runs.
+
+use super::task::TaskId;
+use crate::mutants::{Mutant, active};
+use crate::segment::board::Board;
+use crate::sync::{AtomicBool, Ordering};
+use core::fmt;
+use std::sync::Arc;
+
+/// What the threads of a worker share.
+#[derive(Debug)]
+pub(super) struct Desk {
+    pub(super) board: Board,
+    /// The worker's line on the board.
+    pub(super) slot: u32,
+    /// No task is to be started any more.
+    pub(super) stopping: AtomicBool,
+    /// All tasks are cancelled.
+    pub(super) cancelled: AtomicBool,
+}
+
+impl Desk {
+    pub(super) fn is_stopping(&self) -> bool {
+        // Acquire: pairs with the store of whoever was told.
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    pub(super) fn is_cancelled(&self, id: TaskId) -> bool {
+        !active(Mutant::CancelNotTold)
+            && (self.cancelled.load(Ordering::Acquire) || self.board.is_cancelled(id.0))
+    }
+
+    fn why_cancelled(&self, id: TaskId) -> Option<CancelReason> {
+        if self.cancelled.load(Ordering::Acquire) {
+            return Some(CancelReason::Shutdown);
+        }
+        Some(match self.board.why_cancelled(id.0)? {
+            TIME_LIMIT => CancelReason::TimeLimit,
+            _ => CancelReason::Cancelled,
+        })
+    }
+}
+
+/// Reasons, as they stand on the board.
+pub(super) const BY_HANDLE: u64 = 0;
+pub(super) const TIME_LIMIT: u64 = 1;
+
+/// Why a task is to end early. See [`Context::cancel_reason`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum CancelReason {
+    /// By its [handle](super::TaskHandle::cancel).
+    Cancelled,
+    /// It has run for longer than [`Builder::soft_time_limit`](super::Builder::soft_time_limit).
+    TimeLimit,
+    /// The pool is being shut down, and does not wait for it.
+    Shutdown,
+}
+
+/// What a task is told while it runs: who it is, and whether anybody still wants its output.
+pub struct Context {
+    pub(super) desk: Arc<Desk>,
+    pub(super) id: TaskId,
+    pub(super) attempt: u32,
+}
+
+impl Context {
+    /// Which task this is: the same number in each of its attempts.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use workring::pool::{Context, Pool, Task, run_if_worker};
+    ///
+    /// #[derive(serde::Serialize, serde::Deserialize)]
+    /// struct WhoAmI;
+    ///
+    /// impl Task for WhoAmI {
+    ///     type Output = (u64, u32);
+    ///     type Error = ();
+    ///
+    ///     fn run(self, context: &Context) -> Result<(u64, u32), ()> {
+    ///         Ok((context.id().get(), context.attempt()))
+    ///     }
+    /// }
+    ///
+    /// fn main() {
+    ///     run_if_worker::<WhoAmI>();
+    ///     let pool = Pool::<WhoAmI>::builder().start().expect("a pool");
+    ///     let handle = pool.submit(WhoAmI).expect("open");
+    ///     let id = handle.id().get();
+    ///     assert_eq!(handle.wait().expect("an output"), (id, 1));
+    /// }
+    /// ```
+    #[must_use]
+    pub const fn id(&self) -> TaskId {
+        self.id
+    }
+
+    /// Which attempt this is, from 1: how many workers have died of this task, and one more.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use workring::pool::{Context, Pool, Task, run_if_worker};
+    ///
+    /// #[derive(serde::Serialize, serde::Deserialize)]
+    /// struct Moody;
+    ///
+    /// impl Task for Moody {
+    ///     type Output = u32;
+    ///     type Error = ();
+    ///
+    ///     fn run(self, context: &Context) -> Result<u32, ()> {
+    ///         match context.attempt() {
+    ///             1 => std::process::exit(1),
+    ///             attempt => Ok(attempt),
+    ///         }
+    ///     }
+    /// }
+    ///
+    /// fn main() {
+    ///     run_if_worker::<Moody>();
+    ///     let pool = Pool::<Moody>::builder().retries(1).start().expect("a pool");
+    ///     assert_eq!(pool.submit(Moody).expect("open").wait().expect("an output"), 2);
+    /// }
+    /// ```
+    #[must_use]
+    pub const fn attempt(&self) -> u32 {
+        self.attempt
+    }
+
+    /// Whether the task has been cancelled meanwhile, or has run for too long, or the pool is being shut down without
+    /// waiting for it. A long task should ask now and then, and return early, with what it likes. Never waits; takes a
+    /// few nanoseconds.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use workring::pool::{Context, Pool, Task, run_if_worker};
+    ///
+    /// /// Counts until it is told to stop.
+    /// #[derive(serde::Serialize, serde::Deserialize)]
+    /// struct Count;
+    ///
+    /// impl Task for Count {
+    ///     type Output = u64;
+    ///     type Error = ();
+    ///
+    ///     fn run(self, context: &Context) -> Result<u64, ()> {
+    ///         let mut count = 0;
+    ///         while !context.is_cancelled() {
+    ///             count += 1;
+    ///         }
+    ///         Ok(count)
+    ///     }
+    /// }
+    ///
+    /// fn main() {
+    ///     run_if_worker::<Count>();
+    ///     let pool = Pool::<Count>::builder().start().expect("a pool");
+    ///     let handle = pool.submit(Count).expect("open");
+    ///     let handle = handle.wait_timeout(std::time::Duration::from_millis(50)).expect_err("it counts");
+    ///     handle.cancel();
+    ///     println!("{:?}", handle.wait()); // the count; or `Cancelled`, had it not begun
+    /// }
+    /// ```
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        self.desk.is_cancelled(self.id)
+    }
+
+    /// Why [`is_cancelled`](Context::is_cancelled) is true; `None`: it is not. Never waits.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use workring::pool::{CancelReason, Context, Pool, Task, run_if_worker};
+    ///
+    /// #[derive(serde::Serialize, serde::Deserialize)]
+    /// struct Patient;
+    ///
+    /// impl Task for Patient {
+    ///     type Output = String;
+    ///     type Error = ();
+    ///
+    ///     fn run(self, context: &Context) -> Result<String, ()> {
+    ///         loop {
+    ///             match context.cancel_reason() {
+    ///                 None => std::thread::sleep(Duration::from_millis(1)),
+    ///                 Some(CancelReason::TimeLimit) => return Ok("out of time".to_owned()),
+    ///                 Some(_) => return Err(()),
+    ///             }
+    ///         }
+    ///     }
+    /// }
+    ///
+    /// fn main() {
+    ///     run_if_worker::<Patient>();
+    ///     let limit = Duration::from_millis(10);
+    ///     let pool = Pool::<Patient>::builder().soft_time_limit(limit).start().expect("a pool");
+    ///     let said = pool.submit(Patient).expect("open").wait();
+    ///     assert_eq!(said.expect("an output"), "out of time");
+    /// }
+    /// ```
+    #[must_use]
+    pub fn cancel_reason(&self) -> Option<CancelReason> {
+        self.desk.why_cancelled(self.id)
+    }
+}
+
+impl fmt::Debug for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context")
+            .field("id", &self.id)
+            .field("attempt", &self.attempt)
+            .field("is_cancelled", &self.is_cancelled())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,450 @@
+//! What becomes of the task of a worker that has died.
+//!
+//! A death leaves a dead letter, the task that the worker had leased, unless it had acknowledged it. In this order:
+//!
+//! 1. the worker is reaped, and its group with it, so that it does nothing more; what it has said is heard; its line on the
+//!    board says what it was running;
+//! 2. both queues are told, and repair what it left: its letter is there now;
+//! 3. the results that have been accepted are filed: nothing more of it can come after that;
+//! 4. the letters are read:
+//!
+//! | the letter's task                 | what becomes of it                                                         |
+//! |-----------------------------------|----------------------------------------------------------------------------|
+//! | has its outcome                   | nothing: the worker was killed between its result and the acknowledgement  |
+//! | runs, says the line of the dead   | it crashed: tried again, after a while, or reported                        |
+//! | ... which was killed for it       | it was timed out, cancelled, or took too much memory: reported             |
+//! | ... which was killed for another  | it was begun in the very moment: sent again, and no attempt counted        |
+//! | runs, says the line of another    | it is left for that one's own burial                                       |
+//! | runs nowhere                      | it was not begun: sent again, and no attempt counted, but for DEATH-3           |
+//!
+//! The tasks of a chunk that the worker had leased are one letter, and are judged one by one: those with a result are done,
+//! one was running, the others go to other workers, each by itself.
+//!
+//! DEATH-1. The repair of step 2 may be somebody else's who has begun it, and been stopped: then the dead is still listed among
+//!     the queue's peers, and everything from 2 on is done again a little later.
+//! DEATH-2. A task that was running and has no letter, although the repair is done, can't be sent again: it is reported. (The
+//!     tasks were cancelled.)
+//! DEATH-3. A worker that dies in decoding a task, or before, has not begun it. A task that several workers in a row have died
+//!     with like this is what they die of: from then on such a death counts as a crash of the task.
+//! DEATH-4. The verdict is the kernel's, and comes first: a forked child that has the link of a dead worker may flood it for
+//!     ever. What the worker has said was on the link when it was reaped, so as many bytes are heard as were there then.
+
+use super::envelope::{Envelope, Ticket};
+use super::events::Event;
+use super::outage::Service;
+use super::results::{InFlight, State as InboxState};
+use super::slot::{DeadPeer, Slot, Stage, State};
+use super::staffing::Leave;
+use super::supervisor::{Phase, Supervisor};
+use super::task::{Task, TaskError, TaskId};
+use super::worker::phase;
+use crate::error::{TrySendError, ending};
+use crate::mutants::{Mutant, active};
+use crate::os::clock;
+use core::time::Duration;
+use std::os::unix::process::ExitStatusExt;
+use std::time::Instant;
+
+/// A task that is to be sent again.
+pub(super) struct Retry<T> {
+    pub(super) due: Instant,
+    envelope: Envelope<T>,
+}
+
+/// When to look again for what could not be done now.
+const A_LITTLE_LATER: Duration = Duration::from_millis(10);
+
+/// So many workers may die with a task in hand that they have not begun. If there are more, it is what they die of: of
+/// decoding it, most likely.
+const UNBEGUN: u32 = 3;
+
+/// What is to be done with a task of a letter.
+enum Verdict {
+    /// It has its outcome, or nobody knows it.
+    Discard,
+    SendAgain(Instant),
+}
+
+impl<T: Task> Supervisor<T> {
+    /// A worker has ended: reap it, and see to its task and its place.
+    pub(super) fn bury(&mut self, index: usize) {
+        if !self.has_worker_ended(index) {
+            return;
+        }
+        let Some(worker) = self.slots.get_mut(index).and_then(Slot::worker_mut) else {
+            return;
+        };
+        self.strays.extend(core::mem::take(&mut worker.strays));
+        self.strays.extend_from_group(&mut worker.process);
+        let status = worker.process.reap_in_place().ok().flatten();
+        self.hear_the_last(index);
+        let Some(slot) = self.slots.get_mut(index) else {
+            return;
+        };
+        let number = slot.number;
+        let State::Occupied(worker) = core::mem::replace(&mut slot.state, State::Absent) else {
+            return;
+        };
+        self.watchlist.remove(&worker.link);
+        // The link of one that has ended is closed in any case. A signal that this process has not sent says nothing about
+        // what it would have become.
+        let is_by_others = !worker.is_doomed && status.is_some_and(|it| it.signal().is_some());
+        let was_no_worker = worker.is_no_worker() && (worker.has_renounced || !is_by_others);
+        let super::slot::Worker {
+            process,
+            stage,
+            is_doomed,
+            is_terminated,
+            is_counted,
+            unfit,
+            struck,
+            leaves,
+            start_before,
+            ready_since,
+            own_pid,
+            ..
+        } = worker;
+        let pid = process.id();
+        // One that exits after SIGTERM has obeyed.
+        let is_by_signal = status.is_none_or(|status| status.signal().is_some());
+        self.toll.killed += u64::from(is_terminated && !is_counted && is_by_signal);
+        let line = self.launcher.shared.board.slot(number);
+        let last_start = line.map_or(start_before, crate::segment::board::Slot::last_start);
+        let is_stopping = matches!(self.course, Phase::Stopping { .. });
+        let death = DeadPeer {
+            pid: own_pid.unwrap_or(pid),
+            status,
+            running: line.and_then(crate::segment::board::Slot::running),
+            was_decoding: line.is_some_and(|line| line.phase() == phase::DECODING),
+            has_run: last_start != start_before,
+            was_doomed: is_doomed && is_stopping,
+            struck,
+            was_no_worker,
+        };
+        self.tell(Event::Exited {
+            worker: number,
+            pid,
+            status,
+        });
+        // Nobody waits for one to be ready when all are to stop.
+        let is_expected =
+            stage == Stage::Stopping || is_doomed || is_stopping && stage < Stage::Ready;
+        if !is_expected {
+            self.toll.died += 1;
+            let task = death.running.map(|running| running.task);
+            super::log::death(number, pid, &ending(death.status), task);
+        }
+        let service = Service {
+            stage,
+            is_doomed,
+            unfit: unfit.clone(),
+            status: death.status,
+            has_run: death.has_run,
+            ready_since,
+        };
+        self.deceased.push(death);
+        self.settle();
+        self.note_service(index, service);
+        self.refill(index, stage, unfit, leaves, &death);
+    }
+
+    /// Whether the worker of a slot has ended, and its wrapper, which has some time for it.
+    fn has_worker_ended(&mut self, index: usize) -> bool {
+        let patience = clock::after(Instant::now(), self.settings().grace);
+        let Some(worker) = self.slots.get_mut(index).and_then(Slot::worker_mut) else {
+            return false;
+        };
+        let was_only_wrapper = worker.process.is_only_wrapper();
+        let is_over = worker.is_over();
+        if worker.process.is_only_wrapper() && !was_only_wrapper {
+            worker.expires = None;
+            worker.overdue = Some(patience);
+        }
+        // One that has ended would be reported again and again.
+        for ended in worker.process.ended() {
+            self.watchlist.remove(ended);
+        }
+        is_over
+    }
+
+    /// Everything that it has said (SLOT-2 of the slot), and no more (DEATH-4).
+    fn hear_the_last(&mut self, index: usize) {
+        /// More than a link has room for.
+        const MANY: u32 = 1 << 16;
+        let worker = self.slots.get(index).and_then(Slot::worker);
+        let pending = worker.and_then(|worker| worker.link.pending().ok());
+        let mut left = pending.unwrap_or(u64::MAX);
+        for _ in 0..MANY {
+            if left == 0 {
+                return;
+            }
+            let Some(length) = self.hear(index) else {
+                return;
+            };
+            left = left.saturating_sub(length as u64);
+        }
+    }
+
+    /// See to the place of a worker that has ended.
+    fn refill(
+        &mut self,
+        index: usize,
+        stage: Stage,
+        unfit: Option<String>,
+        leaves: Option<Leave>,
+        death: &DeadPeer,
+    ) {
+        self.look_at_staff_soon();
+        match self.course {
+            Phase::Running if active(Mutant::DeadNotReplaced) => {}
+            Phase::Stopping { .. } => {}
+            Phase::Starting => {
+                self.has_failed_to_start(index, stage, unfit, death);
+            }
+            Phase::Running if leaves == Some(Leave::Idle) => {}
+            Phase::Running => {
+                let has_left = stage == Stage::Stopping || death.struck.is_some();
+                if has_left || death.has_run {
+                    if let Some(slot) = self.slots.get_mut(index) {
+                        slot.failures = 0;
+                    }
+                    self.fill(index);
+                } else {
+                    self.back_off(index);
+                }
+            }
+        }
+    }
+
+    /// Steps 2 to 4, for all who have died and are not settled yet.
+    pub(super) fn settle(&mut self) {
+        self.look_again = None;
+        if self.deceased.is_empty() {
+            return;
+        }
+        let is_repaired: Vec<bool> = self
+            .deceased
+            .iter()
+            .map(|death| self.is_repaired(death.pid))
+            .collect();
+        if !active(Mutant::SettleWithoutCollecting) {
+            self.launcher.shared.inbox.collect();
+        }
+        self.read_letters();
+        for (death, is_repaired) in core::mem::take(&mut self.deceased)
+            .into_iter()
+            .zip(is_repaired)
+        {
+            if is_repaired {
+                self.report_unlettered(&death);
+            } else {
+                self.deceased.push(death);
+                self.look_again = Some(clock::after(Instant::now(), A_LITTLE_LATER));
+            }
+        }
+    }
+
+    /// Step 2; see DEATH-1.
+    fn is_repaired(&self, pid: u32) -> bool {
+        let (tasks, results) = (
+            &self.launcher.shared.tasks,
+            self.launcher.shared.inbox.results(),
+        );
+        tasks.report_exit(pid);
+        results.report_exit(pid);
+        let is_there =
+            |peers: &[crate::queue::PeerStats]| peers.iter().any(|peer| peer.pid == Some(pid));
+        !is_there(&tasks.stats().peers) && !is_there(&results.stats().peers)
+    }
+
+    /// Step 4.
+    fn read_letters(&mut self) {
+        for letter in self.launcher.to_do.dead_letters() {
+            let envelopes = match Envelope::<T>::reopen(&letter.bytes()) {
+                Ok(envelopes) => envelopes,
+                Err(error) => {
+                    super::log::illegible(&error.to_string());
+                    letter.discard();
+                    continue;
+                }
+            };
+            if envelopes.iter().any(|task| self.is_anothers(task.ticket)) {
+                continue;
+            }
+            for mut envelope in envelopes {
+                if let Verdict::SendAgain(due) = self.judge(&mut envelope) {
+                    self.retries.push(Retry { due, envelope });
+                }
+            }
+            letter.discard();
+        }
+    }
+
+    /// Whether a letter with this task belongs to a worker that is not buried yet.
+    fn is_anothers(&self, ticket: Ticket) -> bool {
+        let id = ticket.id;
+        let inbox = &self.launcher.shared.inbox;
+        let is_open = || inbox.with(|state| state.flight(id).is_some_and(|it| it.ticket == ticket));
+        self.runs_elsewhere(id) && !self.deceased.iter().any(|death| runs(death, id)) && is_open()
+    }
+
+    fn judge(&mut self, envelope: &mut Envelope<T>) -> Verdict {
+        let id = envelope.ticket.id;
+        let is_stopping = matches!(self.course, Phase::Stopping { cancel: true, .. });
+        // Once for each death: what it was running is known then, and later attempts are no business of it.
+        let dead = self.deceased.iter_mut().find(|death| runs(death, id));
+        let dead = dead.map(|death| {
+            let judged = *death;
+            death.running = None;
+            judged
+        });
+        let last = self.deceased.last().copied();
+        let (retries, backoff) = (self.settings().retries, self.settings().retry_backoff);
+        let verdict = self.launcher.shared.inbox.change(|state| {
+            let Some(flight) = state
+                .flight(id)
+                .filter(|flight| flight.ticket == envelope.ticket)
+            else {
+                return Verdict::Discard;
+            };
+            let now = Instant::now();
+            let death = if let Some(death) = dead.filter(|death| !has_not_begun(death)) {
+                death
+            } else {
+                flight.unbegun += 1;
+                match dead.or(last).filter(|_| {
+                    flight.unbegun > UNBEGUN && !active(Mutant::UnbegunForEver)
+                        || active(Mutant::ChunkCrashesWhole)
+                }) {
+                    Some(death) => death,
+                    None => return Verdict::SendAgain(now),
+                }
+            };
+            if death.struck.is_some_and(|strike| !strike.is_for(id))
+                && !active(Mutant::BystanderCrashed)
+            {
+                return Verdict::SendAgain(now);
+            }
+            flight.crashes += 1;
+            let (flight, crashes) = (*flight, flight.crashes);
+            let is_unwanted = flight.cancelled || flight.timed_out || death.struck.is_some();
+            if is_unwanted
+                || is_stopping
+                || crashes + u32::from(active(Mutant::OneRetryLess)) > retries
+            {
+                close(state, &flight, &death);
+                return Verdict::Discard;
+            }
+            if let Some(flight) = state
+                .flight(id)
+                .filter(|_| !active(Mutant::TicketAttemptKept))
+            {
+                flight.ticket.attempt = flight.ticket.attempt.saturating_add(1);
+                envelope.ticket = flight.ticket;
+            }
+            if active(Mutant::BackoffIgnored) {
+                return Verdict::SendAgain(now);
+            }
+            Verdict::SendAgain(clock::after(now, backoff.after(crashes)))
+        });
+        let is_innocent = |death: &DeadPeer| death.struck.is_some() || has_not_begun(death);
+        if dead.is_some_and(|death| !is_innocent(&death))
+            && matches!(verdict, Verdict::SendAgain(_))
+        {
+            self.toll.retried += 1;
+        }
+        verdict
+    }
+
+    /// Whether the line of a worker that is not buried yet says so.
+    fn runs_elsewhere(&self, id: TaskId) -> bool {
+        let board = &self.launcher.shared.board;
+        let occupied = self.slots.iter().filter(|slot| slot.worker().is_some());
+        occupied
+            .filter_map(|slot| board.slot(slot.number)?.running())
+            .any(|running| running.task == id.0)
+    }
+
+    /// DEATH-2.
+    fn report_unlettered(&self, death: &DeadPeer) {
+        let Some(running) = death.running else {
+            return;
+        };
+        let id = TaskId(running.task);
+        self.launcher.shared.inbox.change(|state| {
+            if let Some(flight) = state.flight(id) {
+                flight.crashes += 1;
+                let flight = *flight;
+                close(state, &flight, death);
+            }
+        });
+    }
+
+    /// Send what is due.
+    pub(super) fn retry(&mut self, now: Instant) {
+        if self.retries.iter().all(|retry| retry.due > now) {
+            return;
+        }
+        for retry in core::mem::take(&mut self.retries) {
+            if retry.due > now {
+                self.retries.push(retry);
+                continue;
+            }
+            match self.launcher.shared.tasks.try_send(retry.envelope) {
+                // Closed: the pool is at its end, which sees to what is left.
+                Ok(()) | Err(TrySendError::Closed(_)) => {}
+                Err(error @ (TrySendError::Full(_) | TrySendError::NoMemory { .. })) => {
+                    self.retries.push(Retry {
+                        due: clock::after(now, A_LITTLE_LATER),
+                        envelope: error.into_inner(),
+                    });
+                }
+                Err(error) => self.not_carried(error),
+            }
+        }
+    }
+
+    /// Takes all tasks that wait to be tried again, whether they are due or not.
+    pub(super) fn take_retries(&mut self) -> Vec<Ticket> {
+        let retries = core::mem::take(&mut self.retries);
+        retries
+            .into_iter()
+            .map(|retry| retry.envelope.ticket)
+            .collect()
+    }
+
+    fn not_carried(&self, error: TrySendError<Envelope<T>>) {
+        let what = error.to_string();
+        let id = error.into_inner().ticket.id;
+        self.launcher.shared.inbox.change(|state| {
+            let crashes = state.flight(id).map_or(0, |flight| flight.crashes);
+            state.file(id, crashes, Err(TaskError::Transport { what }));
+        });
+    }
+}
+
+fn runs(death: &DeadPeer, id: TaskId) -> bool {
+    death.running.is_some_and(|running| running.task == id.0)
+}
+
+/// Whether the task that stands on its line was only being decoded, and it was not killed for that either (DEATH-3).
+fn has_not_begun(death: &DeadPeer) -> bool {
+    death.was_decoding && death.struck.is_none()
+}
+
+/// The end of a task whose worker has died of it, or with it.
+fn close(state: &mut InboxState, flight: &InFlight, death: &DeadPeer) {
+    let id = flight.ticket.id;
+    let error = if let Some(strike) = death.struck.filter(|strike| strike.is_for(id)) {
+        strike.why.into()
+    } else if flight.timed_out {
+        TaskError::TimedOut
+    } else if flight.cancelled || death.was_doomed && death.struck.is_none() {
+        TaskError::Cancelled
+    } else {
+        TaskError::Crashed {
+            status: death.status,
+        }
+    };
+    state.file(id, flight.crashes, Err(error));
+}
