@@ -54,8 +54,8 @@ fn a_segment_that_is_not_whole_or_not_sound_is_refused_with_the_reason() {
             (40, 0, "its capacity is out of range"),
             (40, u64::MAX, "its capacity is out of range"),
             (48, 0, "its largest message is out of range"),
-            (64, 16, "its number of attempts is out of range"),
-            (96, 0, "its slice is out of range"),
+            (64, 16, "its number of deliveries is out of range"),
+            (96, 0, "its liveness interval is out of range"),
         ] {
             let answer = refusal(offset, value);
             assert!(

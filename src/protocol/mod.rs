@@ -71,11 +71,11 @@ pub(crate) struct Limits {
     /// How many messages the ring accepts before it is full.
     pub(crate) capacity: u32,
     /// How often a message is handed out before it becomes a dead letter, 1 to 15.
-    pub(crate) attempts: u8,
+    pub(crate) max_deliveries: u8,
     /// How many dead letters are kept.
     pub(crate) max_dead_letters: u32,
     /// Whether receivers end only once every message is acknowledged or dead (*settled*).
-    pub(crate) settled: bool,
+    pub(crate) close_waits_for_leases: bool,
     /// Whether the queue closes when the last sender leaves.
     pub(crate) close_on_last_sender: bool,
     /// Whether the queue closes when the last receiver leaves.

@@ -147,7 +147,7 @@ impl Open {
     /// The next message, marked as handed out. `None`: there is none.
     fn hand_out(&mut self) -> Result<Option<Part>, Corrupt> {
         let (batch, payload) = (self.batch.batch()?, self.batch.payload()?);
-        let limit = self.batch.segment().limits().attempts;
+        let limit = self.batch.segment().limits().max_deliveries;
         while self.next.message < batch.count {
             let message = self.next.message;
             let Some((range, next)) = self.next.look(payload) else {
@@ -170,7 +170,7 @@ impl Open {
 
     /// Whether anything is left to be handed out.
     fn has_more(&self) -> bool {
-        let limit = self.batch.segment().limits().attempts;
+        let limit = self.batch.segment().limits().max_deliveries;
         self.batch.batch().is_ok_and(|batch| {
             (self.next.message..batch.count).any(|message| batch.marks.get(message).is_live(limit))
         })
@@ -588,7 +588,7 @@ impl<'a> Claim<'a> {
             return Ok(());
         };
         let (batch, payload) = (held.batch()?, held.payload()?);
-        let limit = held.segment().limits().attempts;
+        let limit = held.segment().limits().max_deliveries;
         let mut progress = Progress {
             place: *next,
             decoded: self.decoded,

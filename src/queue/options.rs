@@ -8,7 +8,7 @@ use crate::os::budget::OutOfMemory;
 use crate::os::memory;
 use crate::protocol::Limits;
 use crate::segment::layout::Geometry;
-use crate::segment::{SLICES, SPINS, Segment, Settings};
+use crate::segment::{LIVENESS_INTERVALS, SPINS, Segment, Settings};
 use core::any::type_name;
 use core::fmt::{Debug, Display};
 use core::ops::{RangeBounds, RangeInclusive};
@@ -59,8 +59,8 @@ pub fn channel<T: Serialize + DeserializeOwned>(
 #[must_use = "options do nothing until `channel` makes a queue with them"]
 pub struct Options {
     capacity: usize,
-    attempts: u32,
-    settled: bool,
+    max_deliveries: u32,
+    close_waits_for_leases: bool,
     max_leases: Option<usize>,
     max_message_len: usize,
     memory_limit: usize,
@@ -68,9 +68,9 @@ pub struct Options {
     evict_dead_letters: bool,
     spin: Duration,
     liveness_interval: Duration,
-    /// Whether `slice` may be longer than a program may have it.
+    /// Whether `liveness_interval` may be longer than a program may have it.
     #[cfg(feature = "test-hooks")]
-    pub(super) any_slice: bool,
+    pub(super) any_liveness_interval: bool,
     close_on_last_sender: Option<bool>,
     close_on_last_receiver: Option<bool>,
     schema: u64,
@@ -81,8 +81,8 @@ impl Options {
     pub const fn new(capacity: usize) -> Self {
         Self {
             capacity,
-            attempts: 3,
-            settled: false,
+            max_deliveries: 3,
+            close_waits_for_leases: false,
             max_leases: None,
             max_message_len: 1 << 20,
             memory_limit: usize::MAX,
@@ -91,7 +91,7 @@ impl Options {
             spin: Duration::from_micros(50),
             liveness_interval: Duration::from_millis(100),
             #[cfg(feature = "test-hooks")]
-            any_slice: false,
+            any_liveness_interval: false,
             close_on_last_sender: None,
             close_on_last_receiver: None,
             schema: 0,
@@ -100,8 +100,8 @@ impl Options {
 
     /// How often a message is handed out before it becomes a dead letter: 1 to 15, by default 3. With 1, a
     /// message that comes back is never handed out again.
-    pub const fn max_deliveries(mut self, attempts: u32) -> Self {
-        self.attempts = attempts;
+    pub const fn max_deliveries(mut self, max_deliveries: u32) -> Self {
+        self.max_deliveries = max_deliveries;
         self
     }
 
@@ -109,8 +109,8 @@ impl Options {
     /// is left to hand out; what is returned after that becomes a dead letter. True (*settled*): only once
     /// every message is acknowledged or a dead letter, so that whatever a lease holder returns is still
     /// handed out. Receivers then wait for the holders of leases.
-    pub const fn close_waits_for_leases(mut self, settled: bool) -> Self {
-        self.settled = settled;
+    pub const fn close_waits_for_leases(mut self, waits: bool) -> Self {
+        self.close_waits_for_leases = waits;
         self
     }
 
@@ -257,12 +257,12 @@ impl Options {
         not(feature = "test-hooks"),
         allow(clippy::unused_self, reason = "the tests' builds look at it")
     )]
-    fn slices(&self) -> RangeInclusive<Duration> {
+    fn liveness_intervals(&self) -> RangeInclusive<Duration> {
         #[cfg(feature = "test-hooks")]
-        if self.any_slice {
+        if self.any_liveness_interval {
             return crate::segment::READABLE_INTERVALS;
         }
-        SLICES
+        LIVENESS_INTERVALS
     }
 
     /// `ends`: whether the queue ends with the last of a side, where the options do not say.
@@ -280,17 +280,17 @@ impl Options {
         )?;
         let most_letters = self.capacity.max(128);
         let max_leases = self.max_leases.unwrap_or(self.capacity);
-        let attempts = number("max_deliveries", self.attempts as usize, &(1..=15))?;
+        let max_deliveries = number("max_deliveries", self.max_deliveries as usize, &(1..=15))?;
         Ok(Settings {
             limits: Limits {
                 capacity,
-                attempts: u8::try_from(attempts).unwrap_or(u8::MAX),
+                max_deliveries: u8::try_from(max_deliveries).unwrap_or(u8::MAX),
                 max_dead_letters: number(
                     "max_dead_letters",
                     self.max_dead_letters,
                     &(0..=most_letters),
                 )?,
-                settled: self.settled,
+                close_waits_for_leases: self.close_waits_for_leases,
                 close_on_last_sender: self.close_on_last_sender.unwrap_or(ends),
                 close_on_last_receiver: self.close_on_last_receiver.unwrap_or(ends),
             },
@@ -307,7 +307,7 @@ impl Options {
             liveness_interval: within(
                 "liveness_interval",
                 self.liveness_interval,
-                &self.slices(),
+                &self.liveness_intervals(),
                 "from 1 ms to 10 s",
             )?,
             schema: self.schema,

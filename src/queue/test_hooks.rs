@@ -20,7 +20,7 @@ use std::sync::Arc;
 /// such a queue sleeps on.
 pub fn with_liveness_interval(options: Options, liveness_interval: Duration) -> Options {
     let mut options = options.liveness_interval(liveness_interval);
-    options.any_slice = true;
+    options.any_liveness_interval = true;
     options
 }
 

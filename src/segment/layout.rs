@@ -91,7 +91,7 @@ pub(super) struct Header {
     pub(super) capacity: AtomicU64,
     pub(super) max_message: AtomicU64,
     pub(super) memory_limit: AtomicU64,
-    pub(super) attempts: AtomicU64,
+    pub(super) max_deliveries: AtomicU64,
     pub(super) max_leases: AtomicU64,
     pub(super) max_dead_letters: AtomicU64,
     pub(super) spin_nanoseconds: AtomicU64,

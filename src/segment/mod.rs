@@ -122,10 +122,10 @@ unsafe impl Send for Segment {}
 // SAFETY: as above.
 unsafe impl Sync for Segment {}
 
-const SETTLED: u64 = 1;
-const END_WITH_LAST_SENDER: u64 = 2;
-const END_WITH_LAST_RECEIVER: u64 = 4;
-const LETTERS_GIVE_WAY: u64 = 8;
+const CLOSE_WAITS_FOR_LEASES: u64 = 1;
+const CLOSE_ON_LAST_SENDER: u64 = 2;
+const CLOSE_ON_LAST_RECEIVER: u64 = 4;
+const EVICT_DEAD_LETTERS: u64 = 8;
 
 impl Segment {
     /// Make a segment, with no peer in it yet. The capacity must be one of [`Geometry::CAPACITIES`], the largest
@@ -278,10 +278,10 @@ impl Segment {
         let (header, settings) = (self.header(), &self.settings);
         let limits = &settings.limits;
         let flags = [
-            (limits.settled, SETTLED),
-            (limits.close_on_last_sender, END_WITH_LAST_SENDER),
-            (limits.close_on_last_receiver, END_WITH_LAST_RECEIVER),
-            (settings.evict_dead_letters, LETTERS_GIVE_WAY),
+            (limits.close_waits_for_leases, CLOSE_WAITS_FOR_LEASES),
+            (limits.close_on_last_sender, CLOSE_ON_LAST_SENDER),
+            (limits.close_on_last_receiver, CLOSE_ON_LAST_RECEIVER),
+            (settings.evict_dead_letters, EVICT_DEAD_LETTERS),
         ];
         let flags = flags.iter().filter(|(is_set, _)| *is_set);
         let flags = flags.fold(0, |all, (_, flag)| all | flag);
@@ -293,7 +293,7 @@ impl Segment {
             (&header.capacity, u64::from(limits.capacity)),
             (&header.max_message, settings.max_message as u64),
             (&header.memory_limit, settings.memory_limit),
-            (&header.attempts, u64::from(limits.attempts)),
+            (&header.max_deliveries, u64::from(limits.max_deliveries)),
             (&header.max_leases, u64::from(settings.max_leases)),
             (&header.max_dead_letters, u64::from(limits.max_dead_letters)),
             (&header.spin_nanoseconds, nanoseconds(settings.spin)),
@@ -367,27 +367,27 @@ fn read_header(header: &Header, size: usize) -> Result<(Geometry, Settings), Ref
             "its length does not fit its capacity and largest message",
         ));
     }
-    let attempts = get(&header.attempts);
-    let attempts = u8::try_from(attempts)
+    let max_deliveries = get(&header.max_deliveries);
+    let max_deliveries = u8::try_from(max_deliveries)
         .ok()
-        .filter(|attempts| (1..=15).contains(attempts));
+        .filter(|most| (1..=15).contains(most));
     let flags = get(&header.flags);
     let limits = Limits {
         capacity,
-        attempts: attempts.ok_or(Refusal::NotASegment(
-            "its number of attempts is out of range",
+        max_deliveries: max_deliveries.ok_or(Refusal::NotASegment(
+            "its number of deliveries is out of range",
         ))?,
         max_dead_letters: small(
             &header.max_dead_letters,
             "its number of dead letters is out of range",
         )?,
-        settled: flags & SETTLED != 0,
-        close_on_last_sender: flags & END_WITH_LAST_SENDER != 0,
-        close_on_last_receiver: flags & END_WITH_LAST_RECEIVER != 0,
+        close_waits_for_leases: flags & CLOSE_WAITS_FOR_LEASES != 0,
+        close_on_last_sender: flags & CLOSE_ON_LAST_SENDER != 0,
+        close_on_last_receiver: flags & CLOSE_ON_LAST_RECEIVER != 0,
     };
     let settings = Settings {
         limits,
-        evict_dead_letters: flags & LETTERS_GIVE_WAY != 0,
+        evict_dead_letters: flags & EVICT_DEAD_LETTERS != 0,
         max_leases: small(&header.max_leases, "its number of leases is out of range")?,
         max_message,
         memory_limit: get(&header.memory_limit),
@@ -411,14 +411,14 @@ fn read_header(header: &Header, size: usize) -> Result<(Geometry, Settings), Ref
 /// How long waits may spin.
 pub(crate) const SPINS: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_millis(10);
 /// How long a sleep may last before its process looks around.
-pub(crate) const SLICES: RangeInclusive<Duration> =
+pub(crate) const LIVENESS_INTERVALS: RangeInclusive<Duration> =
     Duration::from_millis(1)..=Duration::from_secs(10);
 
 /// What a header may say of it: tests make queues with longer ones, in which a wake that is missing is a hang.
 pub(crate) const READABLE_INTERVALS: RangeInclusive<Duration> = if cfg!(feature = "test-hooks") {
     Duration::from_millis(1)..=Duration::from_hours(1)
 } else {
-    SLICES
+    LIVENESS_INTERVALS
 };
 
 fn within(

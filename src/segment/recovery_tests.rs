@@ -18,9 +18,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 const LIMITS: Limits = Limits {
     capacity: 8,
-    attempts: 3,
+    max_deliveries: 3,
     max_dead_letters: 4,
-    settled: false,
+    close_waits_for_leases: false,
     close_on_last_sender: false,
     close_on_last_receiver: false,
 };
@@ -262,7 +262,7 @@ fn a_message_that_a_helper_has_noted_comes_back() {
 #[test]
 fn a_message_past_its_attempts_becomes_a_dead_letter_and_few_are_kept() {
     let queue = segment(Limits {
-        attempts: 1,
+        max_deliveries: 1,
         max_dead_letters: 1,
         ..LIMITS
     });
@@ -282,7 +282,7 @@ fn a_message_past_its_attempts_becomes_a_dead_letter_and_few_are_kept() {
 #[test]
 fn of_the_letters_of_a_batch_that_a_dead_process_held_few_are_kept() {
     let queue = segment(Limits {
-        attempts: 1,
+        max_deliveries: 1,
         max_dead_letters: 2,
         ..LIMITS
     });
@@ -372,7 +372,7 @@ fn what_a_dead_process_held_is_discarded_after_a_cancel() {
 #[test]
 fn a_dead_letter_that_a_dead_process_was_reading_can_be_read_again() {
     let queue = segment(Limits {
-        attempts: 1,
+        max_deliveries: 1,
         ..LIMITS
     });
     let (victim, other) = two(&queue);

@@ -18,13 +18,13 @@ use crate::protocol::steps::{OwnedBlock, close, dead_letters, membership};
 use crate::sync::{AtomicBool, AtomicU32};
 use core::mem::offset_of;
 
-fn settings(capacity: u32, settled: bool) -> Settings {
+fn settings(capacity: u32, close_waits_for_leases: bool) -> Settings {
     Settings {
         limits: Limits {
             capacity,
-            attempts: 2,
+            max_deliveries: 2,
             max_dead_letters: 4,
-            settled,
+            close_waits_for_leases,
             close_on_last_sender: true,
             close_on_last_receiver: true,
         },
@@ -551,7 +551,7 @@ fn a_scribbled_header_is_refused_or_says_something_sound() {
         word.store(nonsense(sound, near, &mut rng), Ordering::Relaxed);
         if let Ok((geometry, settings)) = read_header(segment.header(), segment.mapping.length()) {
             assert_eq!(&geometry, segment.geometry());
-            assert!((1..=15).contains(&settings.limits.attempts));
+            assert!((1..=15).contains(&settings.limits.max_deliveries));
             assert!(
                 SPINS.contains(&settings.spin)
                     && READABLE_INTERVALS.contains(&settings.liveness_interval)

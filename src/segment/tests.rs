@@ -7,9 +7,9 @@ pub(super) fn settings() -> Settings {
     Settings {
         limits: Limits {
             capacity: 8,
-            attempts: 3,
+            max_deliveries: 3,
             max_dead_letters: 4,
-            settled: true,
+            close_waits_for_leases: true,
             close_on_last_sender: true,
             close_on_last_receiver: false,
         },
@@ -147,7 +147,7 @@ fn another_version_layout_or_length_is_refused_by_name() {
             |r| matches!(r, Refusal::NotASegment("its spin time is out of range")),
         ),
         (
-            |h| h.attempts.store(0, Ordering::Relaxed),
+            |h| h.max_deliveries.store(0, Ordering::Relaxed),
             |r| matches!(r, Refusal::NotASegment(_)),
         ),
     ];

@@ -98,7 +98,9 @@ pub(crate) fn acknowledge<W: SharedState>(words: &W, held: &OwnedBlock) -> Resul
 /// How many messages a block stands for that are not done: one, unless it is a batch.
 pub(crate) fn messages<W: SharedState>(words: &W, index: BlockIndex) -> Tally {
     match batch(words, index) {
-        Ok(Some(batch)) => batch.marks.tally(batch.count, words.limits().attempts),
+        Ok(Some(batch)) => batch
+            .marks
+            .tally(batch.count, words.limits().max_deliveries),
         Ok(None) | Err(_) => Tally { live: 1, spent: 0 },
     }
 }
@@ -108,7 +110,7 @@ pub(crate) fn messages<W: SharedState>(words: &W, index: BlockIndex) -> Tally {
 /// For a batch that is a pure function of its marks (BATCH-3): Free if all is done, Returned if any message may still
 /// be handed out, Dead if only dead letters are left.
 pub(crate) fn given_back<W: SharedState>(words: &W, index: BlockIndex, held: Block) -> Block {
-    let limit = words.limits().attempts;
+    let limit = words.limits().max_deliveries;
     match batch(words, index) {
         Ok(Some(batch)) => {
             let tally = batch.marks.tally(batch.count, limit);

@@ -245,7 +245,7 @@ pub(super) fn discard_returned<W: SharedState>(words: &W) -> u64 {
 /// Held in its block before the blocks are looked at: a taker that has not noted it yet would be overlooked.
 #[cold]
 fn verdict<W: SharedState>(words: &W, me: PeerIndex) -> Result<Receive, Corrupt> {
-    let settled = words.limits().settled;
+    let settled = words.limits().close_waits_for_leases;
     if settled && !active(Mutant::VerdictInOnePass) {
         for number in 0..words.ring_size().slots() {
             let position = Position(number);

@@ -21,9 +21,9 @@ use std::sync::Arc;
 /// Limits that tests start from: three messages, three attempts, and nothing closes by itself.
 pub(super) const LIMITS: Limits = Limits {
     capacity: 3,
-    attempts: 3,
+    max_deliveries: 3,
     max_dead_letters: 3,
-    settled: false,
+    close_waits_for_leases: false,
     close_on_last_sender: false,
     close_on_last_receiver: false,
 };

@@ -28,9 +28,9 @@ pub(super) struct Configuration {
 /// Limits to start from: nothing closes by itself.
 pub(super) const LIMITS: Limits = Limits {
     capacity: 1,
-    attempts: 3,
+    max_deliveries: 3,
     max_dead_letters: 3,
-    settled: false,
+    close_waits_for_leases: false,
     close_on_last_sender: false,
     close_on_last_receiver: false,
 };

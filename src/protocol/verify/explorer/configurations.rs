@@ -15,16 +15,16 @@ const TAKE_ALL: Deed = Receive(AcknowledgeAll);
 const RETURN: Deed = Receive(GiveBack);
 
 const TWICE: Limits = Limits {
-    attempts: 2,
+    max_deliveries: 2,
     ..LIMITS
 };
 const ONCE: Limits = Limits {
-    attempts: 1,
+    max_deliveries: 1,
     max_dead_letters: 1,
     ..LIMITS
 };
 const SETTLED: Limits = Limits {
-    settled: true,
+    close_waits_for_leases: true,
     ..LIMITS
 };
 /// Dead letters are kept one at a time, and messages come back.

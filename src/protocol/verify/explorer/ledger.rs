@@ -496,7 +496,10 @@ fn mark_changed(
     let ledger = &mut state.ledger;
     if now.handed_out() != before.handed_out() {
         ledger.handed_out[number] += 1;
-        let (times, limit) = (ledger.handed_out[number], configuration.limits.attempts);
+        let (times, limit) = (
+            ledger.handed_out[number],
+            configuration.limits.max_deliveries,
+        );
         let is_right = times == now.handed_out() && times <= limit;
         rule(is_right && ledger.fate[number] == Fate::Taken, 4, || {
             format!("message {number} was handed out {times} times")
@@ -538,7 +541,10 @@ fn taken(
         ledger.taker[message] = u8::try_from(process).expect("few processes");
         // Those of a batch are handed out one by one.
         ledger.handed_out[message] += u8::from(!is_batch);
-        let (times, limit) = (ledger.handed_out[message], configuration.limits.attempts);
+        let (times, limit) = (
+            ledger.handed_out[message],
+            configuration.limits.max_deliveries,
+        );
         rule(times <= limit, 4, || {
             format!("message {message} was handed out {times} times")
         })?;
@@ -601,7 +607,7 @@ fn block_changed(
             }
         }
         (Held, Returned | Dead) => {
-            let limit = configuration.limits.attempts;
+            let limit = configuration.limits.max_deliveries;
             for (message, fate) in came_back(state, process, block, now, limit)? {
                 state.ledger.fate[message] = fate;
             }
@@ -803,9 +809,11 @@ fn closed(
     })?;
     let open = |fate: &Fate| matches!(fate, Fate::Taken | Fate::Returned);
     let is_open = state.ledger.fate.iter().any(open);
-    rule(!(configuration.limits.settled && is_open), 8, || {
-        "settled and Closed, and a message is in somebody's hands".to_owned()
-    })
+    rule(
+        !(configuration.limits.close_waits_for_leases && is_open),
+        8,
+        || "settled and Closed, and a message is in somebody's hands".to_owned(),
+    )
 }
 
 const ROLES: [Role; 2] = [Role::Sender, Role::Receiver];

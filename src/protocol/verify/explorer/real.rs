@@ -400,7 +400,7 @@ impl Caller<'_> {
         }
         for message in 0..batch.count {
             let mark = batch.marks.get(message);
-            if !mark.is_live(queue.limits().attempts) {
+            if !mark.is_live(queue.limits().max_deliveries) {
                 continue;
             }
             batch.marks.hand_out(message, mark);

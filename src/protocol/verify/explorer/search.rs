@@ -225,7 +225,7 @@ impl Search {
         };
         let state = self.alone(state, epilogue)?;
         let configuration = self.machine.configuration;
-        let may_end = !configuration.limits.settled || state.ledger.is_settled();
+        let may_end = !configuration.limits.close_waits_for_leases || state.ledger.is_settled();
         let life = state.memory.lifecycle();
         if life.is_closing() && may_end && !life.has_ended() {
             return Err("I8: closed and drained, and nobody is told".to_owned());

@@ -36,7 +36,7 @@ fn the_next_holder_of_a_batch_sees_the_marks_of_the_last() {
         });
         let held = second.receive().expect("nobody closes");
         let seen = [0, 1].map(|message| marks(&second, &held).get(message));
-        assert!(seen[0].is_done() && seen[1].is_live(LIMITS.attempts));
+        assert!(seen[0].is_done() && seen[1].is_live(LIMITS.max_deliveries));
         assert_eq!(seen[1].attempts(), 1);
         marks(&second, &held).finish(1);
         settle(&second, &held);

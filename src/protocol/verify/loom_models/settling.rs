@@ -9,7 +9,7 @@ use crate::sync::{AtomicBool, Ordering};
 use std::sync::Arc;
 
 const SETTLED: Limits = Limits {
-    settled: true,
+    close_waits_for_leases: true,
     ..LIMITS
 };
 

@@ -73,7 +73,7 @@ impl Cx {
     }
 
     async fn tally(&self, block: u8, count: u8) -> Tally {
-        let limit = self.limits().attempts;
+        let limit = self.limits().max_deliveries;
         let mut tally = Tally::default();
         for message in 0..count {
             let mark = self.mark(block, message).await;
@@ -150,7 +150,7 @@ impl Cx {
         if then == Then::AcknowledgeAll && self.acknowledge_all(held, count).await? {
             return Ok(Outcome::Done);
         }
-        let limit = self.limits().attempts;
+        let limit = self.limits().max_deliveries;
         for message in 0..count {
             let mark = self.mark(held.block, message).await;
             if !mark.is_live(limit) {

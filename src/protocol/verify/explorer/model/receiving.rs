@@ -229,7 +229,7 @@ impl Cx {
 
     /// The ring is drained and closed. Is that the end?
     pub(super) async fn verdict(&self, helped: u8) -> Result<Outcome> {
-        let settled = self.limits().settled;
+        let settled = self.limits().close_waits_for_leases;
         if settled && self.is(Mutant::VerdictHelpsAfterwards) {
             let is_open = self.is_anything_open().await;
             self.help_everybody(0).await;
@@ -309,7 +309,7 @@ impl Cx {
         if let Some(given) = self.given_back(block, held).await {
             return given;
         }
-        let limit = self.limits().attempts;
+        let limit = self.limits().max_deliveries;
         if self.is(Mutant::AttemptsSaturate) && held.attempts() + 1 >= limit {
             return forget_attempt(held).given_back(limit);
         }
