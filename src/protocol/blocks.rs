@@ -35,6 +35,8 @@ impl BlockIndex {
     pub(crate) const FIRST: Self = Self(0);
     /// How many blocks can be numbered.
     pub(crate) const COUNT: u32 = 1 << 20;
+    /// Names no block: every queue has fewer.
+    pub(super) const NONE: Self = Self(Self::COUNT - 1);
 
     #[must_use]
     pub(crate) const fn new(index: u32) -> Option<Self> {
@@ -85,6 +87,9 @@ const GENERATION_MASK: u64 = (1 << GENERATION_BITS) - 1;
 const ATTEMPTS_MASK: u64 = (1 << ATTEMPTS_BITS) - 1;
 
 impl Block {
+    /// The one pattern that stands for no state.
+    pub(super) const NONE: Self = Self(u64::MAX);
+
     #[inline(always)]
     const fn from_parts(state: State, row: PeerIndex, attempts: u64, generation: u64) -> Self {
         let state = match state {
@@ -260,7 +265,7 @@ impl BlockWord {
     // former owner, did before.
     #[must_use]
     #[inline(always)]
-    pub(crate) fn exchange(&self, seen: Block, to: Block) -> bool {
+    pub(in crate::protocol) fn exchange(&self, seen: Block, to: Block) -> bool {
         self.0
             .compare_exchange(seen.0, to.0, Ordering::AcqRel, Ordering::Relaxed)
             .is_ok()
@@ -269,14 +274,14 @@ impl BlockWord {
     /// `Allocate`: `sender` makes the block its own.
     #[must_use]
     #[inline(always)]
-    pub(crate) fn allocate(&self, free: Block, sender: PeerIndex) -> Option<Block> {
+    pub(in crate::protocol) fn allocate(&self, free: Block, sender: PeerIndex) -> Option<Block> {
         let owned = free.moved(State::Owned, sender);
         self.exchange(free, owned).then_some(owned)
     }
 
     /// `Offer`, by the owner: the payload is complete. A plain store (BLOCK-1).
     #[inline(always)]
-    pub(crate) fn offer(&self, owned: Block) -> Block {
+    pub(in crate::protocol) fn offer(&self, owned: Block) -> Block {
         let offered = owned.moved(State::Offered, owned.row());
         self.0.store(offered.0, Ordering::Release);
         offered
@@ -284,7 +289,7 @@ impl BlockWord {
 
     /// `Offer` undone, by the owner, before the block has been in the ring: the payload may be changed again. A
     /// plain store (BLOCK-1): nobody else knows of the block yet.
-    pub(crate) fn reopen(&self, offered: Block) -> Block {
+    pub(in crate::protocol) fn reopen(&self, offered: Block) -> Block {
         let owned = offered.moved(State::Owned, offered.row());
         self.0.store(owned.0, Ordering::Release);
         owned
@@ -293,7 +298,7 @@ impl BlockWord {
     /// `Hold`, by the taker itself. A plain store: a helper's exchange before it wrote this very value, one
     /// after it fails (BLOCK-1, BLOCK-2).
     #[inline(always)]
-    pub(crate) fn hold(&self, held: Block) {
+    pub(in crate::protocol) fn hold(&self, held: Block) {
         self.0.store(held.0, Ordering::Release);
     }
 
@@ -302,13 +307,17 @@ impl BlockWord {
     /// corrupt, or a caller has released twice.
     #[must_use]
     #[inline(always)]
-    pub(crate) fn release(&self, mine: Block, to: Block) -> bool {
+    pub(in crate::protocol) fn release(&self, mine: Block, to: Block) -> bool {
         self.0.swap(to.0, Ordering::AcqRel) == mine.0
     }
 
     /// `Retake`: `taker` takes a returned message.
     #[must_use]
-    pub(crate) fn take_returned(&self, returned: Block, taker: PeerIndex) -> Option<Block> {
+    pub(in crate::protocol) fn take_returned(
+        &self,
+        returned: Block,
+        taker: PeerIndex,
+    ) -> Option<Block> {
         let held = returned.held_by(taker);
         self.exchange(returned, held).then_some(held)
     }
@@ -316,7 +325,7 @@ impl BlockWord {
     /// `Read`: `reader` opens a dead letter (or, once the queue has ended, a message that came back too
     /// late).
     #[must_use]
-    pub(crate) fn read_dead(&self, dead: Block, reader: PeerIndex) -> Option<Block> {
+    pub(in crate::protocol) fn read_dead(&self, dead: Block, reader: PeerIndex) -> Option<Block> {
         let read = if active(Mutant::ReadLetterAsHeld) {
             dead.held_by(reader)
         } else {

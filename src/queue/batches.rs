@@ -50,7 +50,7 @@ impl HeldBatch {
 
     #[inline(always)]
     fn batch(&self) -> Result<Batch<'_>, Corrupt> {
-        batch::batch(self.segment(), self.in_hand()?.index)?.ok_or(Corrupt::NotABatch)
+        batch::batch(self.segment(), self.in_hand()?.index())?.ok_or(Corrupt::NotABatch)
     }
 
     #[inline(always)]
@@ -64,7 +64,7 @@ impl HeldBatch {
             && !self.attachment.is_forked_child()
         {
             // A corrupt word is met, and reported, by the next operation as well.
-            let _ = batch::acknowledge(self.segment(), &block);
+            let _ = batch::acknowledge(self.segment(), block);
         }
     }
 }
@@ -78,7 +78,7 @@ impl Drop for HeldBatch {
                 return;
             }
             // As above.
-            let _ = batch::settle(self.segment(), &block);
+            let _ = batch::settle(self.segment(), block);
         }
     }
 }
@@ -356,7 +356,7 @@ impl Batches {
     fn open(attachment: &Arc<Attachment>, held: Held<'_>) -> Result<Open, Corrupt> {
         let segment = attachment.segment();
         let (_, block) = held.into_block();
-        let first = batch::batch(segment, block.index).and_then(|batch| {
+        let first = batch::batch(segment, block.index()).and_then(|batch| {
             let count = batch.ok_or(Corrupt::NotABatch)?.count;
             Ok(Place::first(count, segment.batched_payload(&block)?))
         });
@@ -364,7 +364,7 @@ impl Batches {
             Ok(next) => Ok(Open::new(attachment, block, next)),
             Err(corrupt) => {
                 // Lest it be handed round for ever.
-                receive::reject(segment, &block)?;
+                receive::reject(segment, block)?;
                 Err(corrupt)
             }
         }
@@ -429,7 +429,7 @@ impl Batches {
 /// HAND-1: from now on the batch is found here.
 fn opened(open: &Open) {
     if let (Some(block), Ok(batch)) = (&open.batch.block, open.batch.batch()) {
-        batch.open(block.word);
+        batch.open(block.word());
     }
 }
 
@@ -470,7 +470,7 @@ impl<'a, T> Whole<'a, '_, T> {
     #[inline(always)]
     fn decode<C: Codec<T>>(&mut self, max: usize) -> Option<()> {
         let (segment, block) = (self.attachment.segment(), self.block.as_ref()?);
-        let Batch { count, marks, .. } = batch::batch(segment, block.index).ok()??;
+        let Batch { count, marks, .. } = batch::batch(segment, block.index()).ok()??;
         if size_of::<T>() > LARGEST_MOVED || count > max || !marks.are_fresh(count) {
             return None;
         }
@@ -511,7 +511,7 @@ impl<'a, T> Whole<'a, '_, T> {
         let mut values = core::mem::take(&mut self.values).into_iter();
         self.into.extend(values.by_ref().map_while(|value| value));
         let received = self.into.len() - before;
-        if let Ok(Some(batch)) = batch::batch(self.attachment.segment(), block.index) {
+        if let Ok(Some(batch)) = batch::batch(self.attachment.segment(), block.index()) {
             batch.marks.take_back_fresh(received..decoded);
         }
         // All have been decoded, and one has failed; or the codec has panicked, with the one after these.
@@ -538,7 +538,7 @@ impl<T> Drop for Whole<'_, '_, T> {
         } else if !self.attachment.is_forked_child() {
             // This also wakes whoever waits for this batch to be able to say `Closed`; nobody else could have had anything
             // of it.
-            let _ = batch::acknowledge(self.attachment.segment(), &block);
+            let _ = batch::acknowledge(self.attachment.segment(), block);
         }
     }
 }

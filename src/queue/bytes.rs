@@ -162,7 +162,7 @@ where
         }
         self.sender.handle.count_operation();
         let failure = match self.filling.complete(self.length) {
-            Ok(()) => match self.sender.publish_in_hand(&self.filling, patience) {
+            Ok(()) => match self.sender.publish_in_hand(&mut self.filling, patience) {
                 Ok(()) => {
                     self.filling.accepted();
                     return Ok(());

@@ -117,7 +117,7 @@ impl OpenBlock {
             return None;
         }
         let segment = self.attachment.segment();
-        let batch = batch::batch(segment, self.block.index).ok()??;
+        let batch = batch::batch(segment, self.block.index()).ok()??;
         let message = place.message;
         if message >= batch.count {
             return None;
@@ -141,7 +141,7 @@ impl OpenBlock {
         if self.attachment.is_forked_child() {
             return None;
         }
-        self.attachment.segment().marks(self.block.index)
+        self.attachment.segment().marks(self.block.index())
     }
 }
 
@@ -151,13 +151,14 @@ impl Drop for OpenBlock {
             return;
         }
         let segment = self.attachment.segment();
+        let (index, block) = (self.block.index(), self.block.take());
         // Corrupt memory is reported by the operation that meets it; here nobody listens.
         let _ = if *self.discarded.get_mut() {
-            dead_letters::discard(segment, &self.block)
+            dead_letters::discard(segment, block)
         } else {
-            dead_letters::put_back(segment, &self.block)
+            dead_letters::put_back(segment, block)
         };
-        segment.tidy(self.attachment.row(), self.block.index);
+        segment.tidy(self.attachment.row(), index);
     }
 }
 
@@ -192,7 +193,7 @@ impl<T, C: Codec<T>> DeadLetter<T, C> {
     #[must_use]
     pub fn deliveries(&self) -> u32 {
         match &self.letter {
-            Letter::Alone(open) => open.block.word.attempts().into(),
+            Letter::Alone(open) => open.block.word().attempts().into(),
             Letter::OfBatch { block, message, .. } => block
                 .marks()
                 .map_or(0, |marks| marks.get(*message).attempts().into()),

@@ -5,7 +5,6 @@ use super::batches::Part;
 use crate::codec::{Bincode, Codec, DecodeError};
 use crate::mutants::{Mutant, active};
 use crate::protocol::Corrupt;
-use crate::protocol::blocks::{Block, BlockIndex};
 use crate::protocol::steps::{OwnedBlock, batch, receive};
 use crate::sync::Ordering;
 use core::fmt;
@@ -33,17 +32,17 @@ impl<'a> Held<'a> {
 
     /// The block, to be dealt with by the caller.
     #[inline(always)]
-    pub(super) fn into_block(self) -> (&'a Attachment, OwnedBlock) {
-        let OwnedBlock { index, word } = self.block;
+    pub(super) fn into_block(mut self) -> (&'a Attachment, OwnedBlock) {
+        let block = self.block.take();
         let attachment = self.attachment;
         core::mem::forget(self);
-        (attachment, OwnedBlock { index, word })
+        (attachment, block)
     }
 
     /// Whether the block holds several messages.
     #[inline(always)]
     pub(super) fn is_batch(&self) -> bool {
-        batch::is_batch(self.attachment.segment(), self.block.index)
+        batch::is_batch(self.attachment.segment(), self.block.index())
     }
 
     /// `Release`.
@@ -54,38 +53,35 @@ impl<'a> Held<'a> {
         if !attachment
             .segment()
             .small_blocks()
-            .contains(&block.index.get())
+            .contains(&block.index().get())
         {
-            return acknowledge_larger(attachment, block.index, block.word);
+            return acknowledge_larger(attachment, block);
         }
-        receive::acknowledge(attachment.segment(), &block)
+        receive::acknowledge(attachment.segment(), block)
     }
 
     /// `Return`, for a message that can't be used by anybody.
     pub(super) fn reject(self) -> Result<(), Corrupt> {
         let (attachment, block) = self.into_block();
         if active(Mutant::UndecodableReturned) {
-            return receive::give_back(attachment.segment(), &block);
+            return receive::give_back(attachment.segment(), block);
         }
-        receive::reject(attachment.segment(), &block)
+        receive::reject(attachment.segment(), block)
     }
 }
 
 impl Drop for Held<'_> {
     #[inline(always)]
     fn drop(&mut self) {
-        give_back(self.attachment, self.block.index, self.block.word);
+        give_back(self.attachment, self.block.take());
     }
 }
 
 /// `Release` for a message that may have been so large that its memory is to be given back.
 #[inline(never)]
-fn acknowledge_larger(
-    attachment: &Attachment,
-    index: BlockIndex,
-    word: Block,
-) -> Result<(), Corrupt> {
-    receive::acknowledge(attachment.segment(), &OwnedBlock { index, word })?;
+fn acknowledge_larger(attachment: &Attachment, block: OwnedBlock) -> Result<(), Corrupt> {
+    let index = block.index();
+    receive::acknowledge(attachment.segment(), block)?;
     attachment.segment().tidy(attachment.row(), index);
     Ok(())
 }
@@ -93,12 +89,13 @@ fn acknowledge_larger(
 /// By value, so that a message that is acknowledged never has to leave the registers.
 #[cold]
 #[inline(never)]
-fn give_back(attachment: &Attachment, index: BlockIndex, word: Block) {
+fn give_back(attachment: &Attachment, block: OwnedBlock) {
     if attachment.is_forked_child() {
         return;
     }
     // Corrupt memory is reported by the operation that meets it; here nobody listens.
-    let _ = receive::give_back(attachment.segment(), &OwnedBlock { index, word });
+    let index = block.index();
+    let _ = receive::give_back(attachment.segment(), block);
     // After a cancel the block is free now.
     attachment.segment().tidy(attachment.row(), index);
 }
@@ -202,7 +199,7 @@ impl Leased {
 
     pub(super) fn attempts(&self) -> u32 {
         match &self.message {
-            Some(Message::Block(block)) => block.word.attempts().into(),
+            Some(Message::Block(block)) => block.word().attempts().into(),
             Some(Message::Part(part)) => part.attempts(),
             None => 0,
         }

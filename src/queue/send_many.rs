@@ -245,8 +245,8 @@ impl<T, C: Codec<T>> Sender<T, C> {
         batching: &Batching<T>,
         patience: &P,
     ) -> Result<usize, Failure<P::Stop, Refusal>> {
-        if let Some((filling, count)) = self.batch(batching)? {
-            self.publish_in_hand(&filling, patience)?;
+        if let Some((mut filling, count)) = self.batch(batching)? {
+            self.publish_in_hand(&mut filling, patience)?;
             filling.accepted();
             return Ok(count);
         }

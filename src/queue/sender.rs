@@ -10,7 +10,6 @@ use crate::codec::{Bincode, Codec, EncodeError};
 use crate::error::{SendError, SendTimeoutError, TrySendError};
 use crate::mutants::{Mutant, active};
 use crate::os::budget::OutOfMemory;
-use crate::protocol::blocks::{Block, BlockIndex};
 use crate::protocol::peers::Role;
 use crate::protocol::ring::Hint;
 use crate::protocol::steps::send::{self, Publish};
@@ -202,7 +201,7 @@ impl<'a> BlockWriter<'a> {
         let classes = &self.attachment.segment().geometry().classes;
         classes
             .iter()
-            .position(|class| class.blocks.contains(&self.block.index.get()))
+            .position(|class| class.blocks.contains(&self.block.index().get()))
     }
 
     /// Whether this is a copy in a forked child, where there is no such block.
@@ -240,10 +239,10 @@ impl<'a> BlockWriter<'a> {
 
     /// The block, to be dealt with by the caller.
     #[inline(always)]
-    fn into_block(self) -> OwnedBlock {
-        let OwnedBlock { index, word } = self.block;
+    fn into_block(mut self) -> OwnedBlock {
+        let block = self.block.take();
         core::mem::forget(self);
-        OwnedBlock { index, word }
+        block
     }
 
     /// It is accepted: nothing is in hand any more.
@@ -259,19 +258,20 @@ impl Drop for BlockWriter<'_> {
         if active(Mutant::ReservationKeepsBlock) {
             return;
         }
-        withdraw(self.attachment, self.block.index, self.block.word);
+        withdraw(self.attachment, self.block.take());
     }
 }
 
 /// By value, so that a message that is accepted never has to leave the registers.
 #[cold]
 #[inline(never)]
-fn withdraw(attachment: &Attachment, index: BlockIndex, word: Block) {
+fn withdraw(attachment: &Attachment, block: OwnedBlock) {
     if attachment.is_forked_child() {
         return;
     }
+    let index = block.index();
     // Corrupt memory is reported by the operation that meets it; here nobody listens.
-    let _ = send::withdraw(attachment.segment(), &OwnedBlock { index, word });
+    let _ = send::withdraw(attachment.segment(), block);
     attachment.segment().tidy(attachment.row(), index);
 }
 
@@ -438,7 +438,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
         if let Err(corrupt) = filling.complete(length) {
             return Attempt::Refused(Early::Corrupt(corrupt));
         }
-        match send::publish(segment, &filling.block, &self.room) {
+        match send::publish(segment, &mut filling.block, &self.room) {
             Ok(Publish::Accepted) => {
                 filling.accepted();
                 Attempt::Accepted
@@ -473,10 +473,14 @@ impl<T, C: Codec<T>> Sender<T, C> {
     #[inline(always)]
     fn publish<P: WaitPolicy>(
         &self,
-        filling: BlockWriter<'_>,
+        mut filling: BlockWriter<'_>,
         patience: &P,
     ) -> Result<(), Failure<P::Stop, Refusal>> {
-        match send::publish(self.handle.attachment.segment(), &filling.block, &self.room) {
+        match send::publish(
+            self.handle.attachment.segment(),
+            &mut filling.block,
+            &self.room,
+        ) {
             Ok(Publish::Accepted) => {
                 filling.accepted();
                 Ok(())
@@ -490,10 +494,10 @@ impl<T, C: Codec<T>> Sender<T, C> {
     #[cold]
     fn publish_later<P: WaitPolicy>(
         &self,
-        filling: BlockWriter<'_>,
+        mut filling: BlockWriter<'_>,
         patience: &P,
     ) -> Result<(), Failure<P::Stop, Refusal>> {
-        self.wait_for_room(&filling, patience)?;
+        self.wait_for_room(&mut filling, patience)?;
         filling.accepted();
         Ok(())
     }
@@ -501,14 +505,14 @@ impl<T, C: Codec<T>> Sender<T, C> {
     /// `Publish`. When it works, nothing is in hand any more.
     pub(super) fn publish_in_hand<P: WaitPolicy>(
         &self,
-        filling: &BlockWriter<'_>,
+        filling: &mut BlockWriter<'_>,
         patience: &P,
     ) -> Result<(), Failure<P::Stop, Refusal>> {
         if self.handle.is_forked_child() {
             return Err(Refusal::Forked.into());
         }
         let segment = self.handle.attachment.segment();
-        match send::publish(segment, &filling.block, &self.room).map_err(Refusal::from)? {
+        match send::publish(segment, &mut filling.block, &self.room).map_err(Refusal::from)? {
             Publish::Accepted => Ok(()),
             Publish::Full => self.wait_for_room(filling, patience),
             Publish::Closed => Err(Refusal::Closed.into()),
@@ -518,12 +522,12 @@ impl<T, C: Codec<T>> Sender<T, C> {
     /// `Publish`, after it has found the queue full.
     fn wait_for_room<P: WaitPolicy>(
         &self,
-        filling: &BlockWriter<'_>,
+        filling: &mut BlockWriter<'_>,
         patience: &P,
     ) -> Result<(), Failure<P::Stop, Refusal>> {
         let attachment = &*self.handle.attachment;
         let segment = attachment.segment();
-        let attempt = || match send::publish(segment, &filling.block, &self.room)? {
+        let attempt = || match send::publish(segment, &mut filling.block, &self.room)? {
             Publish::Accepted => Ok(Some(())),
             Publish::Full => Ok(None),
             Publish::Closed => Err(Refusal::Closed),

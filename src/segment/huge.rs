@@ -96,7 +96,7 @@ impl Segment {
                 Ok(()) => return Ok(Huge::Taken(owned)),
                 Err(shortage) => {
                     if !active(Mutant::HugeBlockNotWithdrawn) {
-                        send::withdraw(self, &owned)?;
+                        send::withdraw(self, owned)?;
                     }
                     // The queue's own limit is looked at again; what the kernel refuses it will refuse again.
                     if shortage.limit != MemoryLimit::Queue
@@ -136,7 +136,7 @@ impl Segment {
             return None;
         }
         // Corrupt words are met by the next operation too.
-        let _ = send::withdraw(self, &owned);
+        let _ = send::withdraw(self, owned);
         None
     }
 
@@ -166,7 +166,7 @@ impl Segment {
                     return Some(owned);
                 }
                 // It has lost its memory between the two looks. Corrupt words are met by the next operation too.
-                let _ = send::withdraw(self, &owned);
+                let _ = send::withdraw(self, owned);
             }
         }
         None
@@ -259,7 +259,7 @@ impl Segment {
 
     /// Take memory for a block in hand, and mark it (HUGE-2).
     fn commit(&self, owned: &OwnedBlock) -> Result<(), OutOfMemory> {
-        let payload = self.geometry.payload(owned.index).unwrap_or_default();
+        let payload = self.geometry.payload(owned.index()).unwrap_or_default();
         let wanted = payload.len();
         let taken = memory::commit(&self.file, payload.clone()).map_err(|refused| match refused {
             Refused::Short(shortage) => shortage,
@@ -274,7 +274,7 @@ impl Segment {
         let within = OutOfMemory::unless(MemoryLimit::Queue, held, self.settings.memory_limit);
         match taken.and(within) {
             Ok(()) => {
-                if let Some(header) = self.block(owned.index) {
+                if let Some(header) = self.block(owned.index()) {
                     header.note_committed(true);
                 }
                 Ok(())
@@ -296,16 +296,16 @@ impl Segment {
         let Some(owned) = send::allocate_one(self, me, index.get()) else {
             return Ok(false);
         };
-        self.empty(&owned)?;
+        self.empty(owned)?;
         Ok(true)
     }
 
     /// Give back the memory of a block in hand, and the block.
-    fn empty(&self, owned: &OwnedBlock) -> Result<(), Corrupt> {
-        let header = self.block(owned.index).ok_or(Corrupt::NoSuchBlock)?;
+    fn empty(&self, owned: OwnedBlock) -> Result<(), Corrupt> {
+        let header = self.block(owned.index()).ok_or(Corrupt::NoSuchBlock)?;
         let payload = self
             .geometry
-            .payload(owned.index)
+            .payload(owned.index())
             .ok_or(Corrupt::NoSuchBlock)?;
         header.note_committed(active(Mutant::MarkKept));
         // If that fails it is as if this process had died just before: the last line of the table.
@@ -356,7 +356,7 @@ impl Segment {
                 .and_then(|index| self.block(index))
                 .is_some_and(|header| !header.is_committed());
             if unmarked && let Some(owned) = send::allocate_one(self, me, number) {
-                self.empty(&owned)?;
+                self.empty(owned)?;
             }
         }
         Ok(before.saturating_sub(self.memory()) as u64)

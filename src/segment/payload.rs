@@ -18,10 +18,10 @@ impl Segment {
         &'a self,
         owned: &'a mut OwnedBlock,
     ) -> Result<&'a mut [u8], Corrupt> {
-        if !owned.word.is(State::Owned) {
+        if !owned.word().is(State::Owned) {
             return Err(Corrupt::NotInHand);
         }
-        let (address, room) = self.payload_of(owned.index)?;
+        let (address, room) = self.payload_of(owned.index())?;
         // SAFETY: inside the mapping (`payload_of`), which outlives `self`'s borrow. Exclusive: the block is
         // Owned by this process, and `owned`, mutably borrowed as long as the slice lives, is the only token.
         Ok(unsafe { core::slice::from_raw_parts_mut(address.as_ptr(), room) })
@@ -29,10 +29,10 @@ impl Segment {
 
     /// What has been written so far into a block that is being filled.
     pub(crate) fn payload_so_far<'a>(&'a self, owned: &'a OwnedBlock) -> Result<&'a [u8], Corrupt> {
-        if !owned.word.is(State::Owned) {
+        if !owned.word().is(State::Owned) {
             return Err(Corrupt::NotInHand);
         }
-        let (address, room) = self.payload_of(owned.index)?;
+        let (address, room) = self.payload_of(owned.index())?;
         // SAFETY: as in `payload_mut`; shared, as `owned` is borrowed.
         Ok(unsafe { core::slice::from_raw_parts(address.as_ptr(), room) })
     }
@@ -40,11 +40,13 @@ impl Segment {
     /// The message in a block that this process holds or reads.
     #[inline(always)]
     pub(crate) fn payload<'a>(&'a self, held: &'a OwnedBlock) -> Result<&'a [u8], Corrupt> {
-        if !held.word.is(State::Held) && !held.word.is(State::Read) {
+        if !held.word().is(State::Held) && !held.word().is(State::Read) {
             return Err(Corrupt::NotInHand);
         }
-        let (address, room) = self.payload_of(held.index)?;
-        let length = self.block(held.index).map_or(u32::MAX, BlockHeader::length) as usize;
+        let (address, room) = self.payload_of(held.index())?;
+        let length = self
+            .block(held.index())
+            .map_or(u32::MAX, BlockHeader::length) as usize;
         if length > room {
             return Err(Corrupt::TooLong);
         }
@@ -56,12 +58,12 @@ impl Segment {
     /// The messages, with their lengths, in a batch that this process holds or reads.
     #[inline(always)]
     pub(crate) fn batched_payload<'a>(&'a self, held: &'a OwnedBlock) -> Result<&'a [u8], Corrupt> {
-        if !held.word.is(State::Held) && !held.word.is(State::Read) {
+        if !held.word().is(State::Held) && !held.word().is(State::Read) {
             return Err(Corrupt::NotInHand);
         }
-        let (address, room) = self.payload_of(held.index)?;
+        let (address, room) = self.payload_of(held.index())?;
         let length = self
-            .block(held.index)
+            .block(held.index())
             .map_or(u32::MAX, BlockHeader::length_of_batch) as usize;
         if length > room {
             return Err(Corrupt::TooLong);

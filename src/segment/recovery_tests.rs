@@ -81,10 +81,11 @@ impl<'a> Process<'a> {
 
     /// `Allocate`, `Offer`, `Publish`, `AdvanceTail`. The block of the message.
     fn send(&self) -> BlockIndex {
-        let block = self.offer();
-        let published = send::publish(self.queue, &block, &Hint::new());
+        let mut block = self.offer();
+        let index = block.index();
+        let published = send::publish(self.queue, &mut block, &Hint::new());
         assert_eq!(published, Ok(Publish::Accepted));
-        block.index
+        index
     }
 
     /// `Allocate`, and what makes the block a batch.
@@ -105,10 +106,11 @@ impl<'a> Process<'a> {
 
     /// `Allocate`, `Offer`, `Publish`, `AdvanceTail` for a batch. Its block.
     fn send_batch(&self, count: usize) -> BlockIndex {
-        let block = self.offer_batch(count);
-        let published = send::publish(self.queue, &block, &Hint::new());
+        let mut block = self.offer_batch(count);
+        let index = block.index();
+        let published = send::publish(self.queue, &mut block, &Hint::new());
         assert_eq!(published, Ok(Publish::Accepted));
-        block.index
+        index
     }
 
     /// `Take` and no more, of the message at `position`.
@@ -128,8 +130,9 @@ impl<'a> Process<'a> {
     fn drain(&self) -> Vec<(BlockIndex, u8)> {
         core::iter::from_fn(|| self.receive())
             .map(|held| {
-                receive::acknowledge(self.queue, &held).expect("sound words");
-                (held.index, held.word.attempts())
+                let message = (held.index(), held.word().attempts());
+                receive::acknowledge(self.queue, held).expect("sound words");
+                message
             })
             .collect()
     }
@@ -191,11 +194,11 @@ fn what_a_dead_sender_has_sent_stays_and_what_it_has_not_is_freed() {
         }
     );
     for freed in [&owned, &offered] {
-        assert_eq!(state(&queue, freed.index), State::Free);
-        let generation = word(&queue, freed.index).generation();
-        assert_eq!(generation, freed.word.generation() + 1);
+        assert_eq!(state(&queue, freed.index()), State::Free);
+        let generation = word(&queue, freed.index()).generation();
+        assert_eq!(generation, freed.word().generation() + 1);
     }
-    assert_eq!(word(&queue, theirs.index), theirs.word);
+    assert_eq!(word(&queue, theirs.index()), theirs.word());
     assert_eq!(other.drain(), [(sent, 0)]);
     assert_eq!(in_use(&queue), 1);
 }
@@ -218,16 +221,16 @@ fn what_a_dead_receiver_held_comes_back_first_in_order_with_its_attempts() {
     let (victim, other) = two(&queue);
     let sent: Vec<_> = (0..5).map(|_| other.send()).collect();
     // Blocks in another order than positions.
-    let later: Vec<_> = (0..3)
+    let mut held: Vec<_> = (0..3)
         .map(|_| victim.receive().expect("a message"))
         .collect();
-    receive::give_back(&queue, later.first().expect("three")).expect("sound words");
+    receive::give_back(&queue, held.remove(0)).expect("sound words");
     let again = victim.receive().expect("the one that came back");
     assert_eq!(victim.recover().returned, 3);
     let attempts = [2, 1, 1, 0, 0];
     let expected: Vec<_> = sent.into_iter().zip(attempts).collect();
     assert_eq!(other.drain(), expected);
-    assert_eq!(again.word.attempts(), 1);
+    assert_eq!(again.word().attempts(), 1);
     assert_eq!(in_use(&queue), 0);
 }
 
@@ -292,7 +295,7 @@ fn of_the_letters_of_a_batch_that_a_dead_process_held_few_are_kept() {
     let batch = batch::batch(&queue, sent).expect("sound words");
     let marks = batch.expect("a batch").marks;
     (0..5).for_each(|message| marks.hand_out(message, Mark::FRESH));
-    assert_eq!(held.index, sent);
+    assert_eq!(held.index(), sent);
     assert_eq!(victim.recover().dead_letters, 1, "a block");
     assert_eq!(batch::messages(&queue, sent).left(), 2);
     let done: Vec<_> = (0..5).map(|message| marks.get(message).is_done()).collect();
@@ -310,12 +313,12 @@ fn of_the_letters_of_a_batch_that_a_dead_process_held_few_are_kept() {
 fn what_a_dead_process_returned_while_a_cancel_came_is_discarded_by_its_recovery() {
     let queue = segment(LIMITS);
     let (victim, other) = two(&queue);
-    let sent = other.send();
+    other.send();
     let held = victim.receive().expect("a message");
     assert_eq!(close::cancel(&queue, other.row), Ok(0));
     // It has looked for the cancel before that, gives the message back, and dies.
-    let block = queue.block(sent).expect("it exists");
-    assert!(block.word.release(held.word, held.word.given_back(3)));
+    let returned = held.word().given_back(3);
+    held.exchange_and_die(&queue, returned);
     victim.recover();
     assert_eq!(queue.discarded().load(Ordering::Relaxed), 1);
     assert_eq!(in_use(&queue), 0);
@@ -325,11 +328,11 @@ fn what_a_dead_process_returned_while_a_cancel_came_is_discarded_by_its_recovery
 fn a_sweep_discards_what_a_stopped_process_returned_while_a_cancel_came() {
     let queue = segment(LIMITS);
     let (stopped, other) = two(&queue);
-    let sent = other.send();
+    other.send();
     let held = stopped.receive().expect("a message");
     assert_eq!(close::cancel(&queue, other.row), Ok(0));
-    let block = queue.block(sent).expect("it exists");
-    assert!(block.word.release(held.word, held.word.given_back(3)));
+    let returned = held.word().given_back(3);
+    held.exchange_and_die(&queue, returned);
     recover::tidy(&queue).expect("sound words");
     assert_eq!(queue.discarded().load(Ordering::Relaxed), 1);
     assert_eq!(in_use(&queue), 0);
@@ -347,12 +350,12 @@ fn a_batch_that_was_never_accepted_is_in_no_count() {
     let owned = victim.begin_batch(7);
     assert_eq!(victim.recover().withdrawn, 2);
     assert_eq!(accepted(&queue), 5);
-    for block in [waiting.index, owned.index] {
+    for block in [waiting.index(), owned.index()] {
         assert_eq!(state(&queue, block), State::Free);
     }
     let held = other.receive().expect("a batch");
-    assert_eq!(held.index, sent);
-    batch::acknowledge(&queue, &held).expect("sound words");
+    assert_eq!(held.index(), sent);
+    batch::acknowledge(&queue, held).expect("sound words");
     let books = books::count(&queue, &books::blocks(&queue));
     assert_eq!((books.accepted, books.acknowledged()), (5, 5));
 }
@@ -377,15 +380,15 @@ fn a_dead_letter_that_a_dead_process_was_reading_can_be_read_again() {
     });
     let (victim, other) = two(&queue);
     let sent = other.send();
-    receive::give_back(&queue, &other.receive().expect("a message")).expect("sound words");
+    receive::give_back(&queue, other.receive().expect("a message")).expect("sound words");
     let read = dead_letters::open(&queue, victim.row, Position(0), sent);
     assert!(read.is_some());
     assert!(dead_letters::open(&queue, other.row, Position(0), sent).is_none());
     let repairs = victim.recover();
     assert_eq!((repairs.put_back, repairs.dead_letters), (1, 0));
     let read = dead_letters::open(&queue, other.row, Position(0), sent).expect("a letter");
-    assert_eq!(read.word.attempts(), 1);
-    dead_letters::discard(&queue, &read).expect("sound words");
+    assert_eq!(read.word().attempts(), 1);
+    dead_letters::discard(&queue, read).expect("sound words");
     assert_eq!(in_use(&queue), 0);
 }
 
@@ -396,9 +399,9 @@ fn leave_everything(queue: &Segment) -> (Process<'_>, Process<'_>) {
         victim.send();
     }
     let rejected = other.receive().expect("the first message");
-    receive::reject(queue, &rejected).expect("sound words");
-    let _read =
-        dead_letters::open(queue, victim.row, Position(0), rejected.index).expect("a letter");
+    let index = rejected.index();
+    receive::reject(queue, rejected).expect("sound words");
+    let _read = dead_letters::open(queue, victim.row, Position(0), index).expect("a letter");
     let _held = victim.receive().expect("the second message");
     victim.take_and_stop(2);
     victim.send();
@@ -590,8 +593,8 @@ fn a_recoverer_that_comes_too_late_leaves_the_next_tenant_alone() {
         Ok(Recovery::Overtaken)
     );
     assert_eq!(DeadPeer::of(&queue, victim.row, victim.tenant), None);
-    assert_eq!(word(&queue, held.index), held.word);
-    assert_eq!(word(&queue, owned.index), owned.word);
+    assert_eq!(word(&queue, held.index()), held.word());
+    assert_eq!(word(&queue, owned.index()), owned.word());
     assert_eq!(queue.row(next.row).expect("it exists").load(), next.tenant);
 }
 
@@ -660,8 +663,8 @@ fn a_sweep_tells_of_a_returned_message_that_nobody_told_of() {
     let (stopped, other) = two(&queue);
     let sent = other.send();
     let held = stopped.receive().expect("a message");
-    let block = queue.block(sent).expect("it exists");
-    assert!(block.word.release(held.word, held.word.given_back(3)));
+    let returned = held.word().given_back(3);
+    held.exchange_and_die(&queue, returned);
     assert_eq!(other.receive(), None);
     recover::tidy_blocks(&queue, RECOVERER);
     assert_eq!(other.drain(), [(sent, 1)]);
@@ -674,8 +677,8 @@ fn a_sweep_drops_the_dead_letters_that_are_too_many() {
     for _ in 0..6 {
         other.send();
         let held = other.receive().expect("a message");
-        let block = queue.block(held.index).expect("it exists");
-        assert!(block.word.release(held.word, held.word.dead()));
+        let dead = held.word().dead();
+        held.exchange_and_die(&queue, dead);
     }
     recover::tidy_blocks(&queue, RECOVERER);
     assert_eq!(dead_letters::letters(&queue).len(), 4);

@@ -115,9 +115,9 @@ impl<'a> Peer<'a> {
         room.fill(7);
         let length = length.min(room.len());
         send::offer(segment, &mut block, u32::try_from(length).expect("short"))?;
-        let published = send::publish(segment, &block, &self.room);
+        let published = send::publish(segment, &mut block, &self.room);
         if !matches!(published, Ok(Publish::Accepted)) {
-            send::withdraw(segment, &block)?;
+            send::withdraw(segment, block)?;
         }
         Ok(published? == Publish::Accepted)
     }
@@ -138,9 +138,9 @@ impl<'a> Peer<'a> {
             };
             read(self.segment, &read_one)?;
             if discard {
-                dead_letters::discard(self.segment, &read_one)?;
+                dead_letters::discard(self.segment, read_one)?;
             } else {
-                dead_letters::put_back(self.segment, &read_one)?;
+                dead_letters::put_back(self.segment, read_one)?;
             }
         }
         Ok(())
@@ -152,9 +152,9 @@ impl<'a> Peer<'a> {
         };
         read(self.segment, &held)?;
         match how % 3 {
-            0 => receive::acknowledge(self.segment, &held),
-            1 => receive::give_back(self.segment, &held),
-            _ => receive::reject(self.segment, &held),
+            0 => receive::acknowledge(self.segment, held),
+            1 => receive::give_back(self.segment, held),
+            _ => receive::reject(self.segment, held),
         }
     }
 
@@ -198,7 +198,7 @@ impl<'a> Peer<'a> {
 /// The whole message, as a codec would read it.
 fn read(segment: &Segment, held: &OwnedBlock) -> Result<u64, Corrupt> {
     let bytes = segment.payload(held)?;
-    let room = segment.geometry.payload(held.index);
+    let room = segment.geometry.payload(held.index());
     assert!(room.is_some_and(|room| bytes.len() <= room.len()));
     Ok(bytes.iter().map(|&byte| u64::from(byte)).sum())
 }

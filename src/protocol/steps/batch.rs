@@ -53,11 +53,11 @@ pub(crate) fn begin<W: SharedState>(
     owned: &OwnedBlock,
     count: usize,
 ) -> Result<(), Corrupt> {
-    let header = words.block(owned.index).ok_or(Corrupt::NoSuchBlock)?;
-    let marks = words.marks(owned.index).ok_or(Corrupt::NotABatch)?;
+    let header = words.block(owned.index()).ok_or(Corrupt::NoSuchBlock)?;
+    let marks = words.marks(owned.index()).ok_or(Corrupt::NotABatch)?;
     marks.clear(count);
     marks.begin_count();
-    header.set_batched(count, owned.word.generation());
+    header.set_batched(count, owned.word().generation());
     Ok(())
 }
 
@@ -90,9 +90,10 @@ pub(crate) fn count_accepted<W: SharedState>(words: &W, index: BlockIndex, seen:
 }
 
 /// `Release` for all messages of a batch at once.
-pub(crate) fn acknowledge<W: SharedState>(words: &W, held: &OwnedBlock) -> Result<(), Corrupt> {
-    count_accepted(words, held.index, held.word);
-    release(words, held, held.word.free())
+pub(crate) fn acknowledge<W: SharedState>(words: &W, held: OwnedBlock) -> Result<(), Corrupt> {
+    count_accepted(words, held.index(), held.word());
+    let to = held.word().free();
+    release(words, held, to)
 }
 
 /// How many messages a block stands for that are not done: one, unless it is a batch.
@@ -143,15 +144,16 @@ pub(crate) fn put_back<W: SharedState>(words: &W, index: BlockIndex, read: Block
 
 /// `Release` and `Return` for a batch: nobody has any of its messages in hand any more. Returned, buried or freed, as its
 /// marks say.
-pub(crate) fn settle<W: SharedState>(words: &W, held: &OwnedBlock) -> Result<(), Corrupt> {
-    count_accepted(words, held.index, held.word);
-    let left = messages(words, held.index).left();
+pub(crate) fn settle<W: SharedState>(words: &W, held: OwnedBlock) -> Result<(), Corrupt> {
+    count_accepted(words, held.index(), held.word());
+    let left = messages(words, held.index()).left();
     if left > 0 && words.lifecycle().load().is_cancelled() {
-        release(words, held, held.word.free())?;
+        let to = held.word().free();
+        release(words, held, to)?;
         words.discarded().fetch_add(left, Ordering::Relaxed);
         return Ok(());
     }
-    let to = given_back(words, held.index, held.word);
+    let to = given_back(words, held.index(), held.word());
     if to.is(State::Free) {
         return release(words, held, to);
     }

@@ -87,7 +87,7 @@ fn drop_some<W: SharedState>(
         .dropped_letters()
         .fetch_add(dropped, Ordering::Relaxed);
     // A corrupt word is met, and reported, by the next operation as well.
-    let _ = put(words, &OwnedBlock { index, word }, word.dead());
+    let _ = put(words, OwnedBlock::new(index, word), word.dead());
 }
 
 /// The dead letters of this moment, oldest first, to be opened one by one.
@@ -117,26 +117,27 @@ pub(crate) fn open<W: SharedState>(
         return None;
     }
     let word = header.word.read_dead(letter, me)?;
-    Some(OwnedBlock { index, word })
+    Some(OwnedBlock::new(index, word))
 }
 
 /// `Read`: the letter is done with.
-pub(crate) fn discard<W: SharedState>(words: &W, read: &OwnedBlock) -> Result<(), Corrupt> {
-    let to = read.word.free();
+pub(crate) fn discard<W: SharedState>(words: &W, read: OwnedBlock) -> Result<(), Corrupt> {
+    let to = read.word().free();
     put(words, read, to)
 }
 
 /// `Read`: the letter goes back to the others; so do those of a batch that have not been discarded.
-pub(crate) fn put_back<W: SharedState>(words: &W, read: &OwnedBlock) -> Result<(), Corrupt> {
-    let to = batch::put_back(words, read.index, read.word);
+pub(crate) fn put_back<W: SharedState>(words: &W, read: OwnedBlock) -> Result<(), Corrupt> {
+    let to = batch::put_back(words, read.index(), read.word());
+    let me = read.word().row();
     put(words, read, to)?;
-    bury(words, Some(read.word.row()));
+    bury(words, Some(me));
     Ok(())
 }
 
-fn put<W: SharedState>(words: &W, read: &OwnedBlock, to: Block) -> Result<(), Corrupt> {
-    let header = words.block(read.index).ok_or(Corrupt::NoSuchBlock)?;
-    let released = header.word.release(read.word, to);
+fn put<W: SharedState>(words: &W, read: OwnedBlock, to: Block) -> Result<(), Corrupt> {
+    let header = words.block(read.index()).ok_or(Corrupt::NoSuchBlock)?;
+    let released = header.word.release(read.word(), to);
     wake_block_waiters(words);
     if released {
         Ok(())

@@ -7,24 +7,17 @@ pub(crate) mod books;
 pub(crate) mod close;
 pub(crate) mod dead_letters;
 pub(crate) mod membership;
+mod owned_block;
 pub(crate) mod receive;
 pub(crate) mod recover;
 pub(crate) mod send;
+
+pub(crate) use owned_block::OwnedBlock;
 
 use super::blocks::{Block, BlockIndex, State};
 use super::mutants::{Mutant, active};
 use super::ring::{Kind, Position, Slot};
 use super::{Corrupt, SharedState};
-
-/// A block in this process's hands, and its word as this process left it.
-///
-/// Not `Clone`, and kept in a guard by whoever uses the protocol: what is in hand must be released once.
-#[derive(Debug, PartialEq, Eq)]
-#[must_use = "a block that is dropped here is never given back"]
-pub(crate) struct OwnedBlock {
-    pub(crate) index: BlockIndex,
-    pub(crate) word: Block,
-}
 
 /// Help the taker of a Vacated slot: record in the block that it holds the message (`Hold` in its place).
 ///

@@ -63,10 +63,7 @@ fn take<W: SharedState>(
                 if !active(Mutant::KeepName) {
                     word.clear(vacated);
                 }
-                return Ok(Receive::Message(OwnedBlock {
-                    index: seen.block(),
-                    word: held,
-                }));
+                return Ok(Receive::Message(OwnedBlock::new(seen.block(), held)));
             }
             continue;
         }
@@ -176,7 +173,7 @@ fn take_returned<W: SharedState>(words: &W, me: PeerIndex) -> Option<OwnedBlock>
                 break;
             }
             if let Some(word) = words.block(index)?.word.take_returned(word, me) {
-                return Some(OwnedBlock { index, word });
+                return Some(OwnedBlock::new(index, word));
             }
         }
     }
@@ -198,15 +195,16 @@ pub(crate) fn discard_all<W: SharedState>(words: &W, me: PeerIndex) -> Result<u6
                 Receive::Empty => return Err(Corrupt::TailAhead),
             },
         };
-        count += discard(words, &message)?;
+        count += discard(words, message)?;
     }
 }
 
 /// `Release` for what nobody gets. How many messages that were.
-fn discard<W: SharedState>(words: &W, held: &OwnedBlock) -> Result<u64, Corrupt> {
-    batch::count_accepted(words, held.index, held.word);
-    let count = batch::messages(words, held.index).left();
-    release(words, held, held.word.free())?;
+fn discard<W: SharedState>(words: &W, held: OwnedBlock) -> Result<u64, Corrupt> {
+    batch::count_accepted(words, held.index(), held.word());
+    let count = batch::messages(words, held.index()).left();
+    let to = held.word().free();
+    release(words, held, to)?;
     words.discarded().fetch_add(count, Ordering::Relaxed);
     Ok(count)
 }
@@ -283,35 +281,36 @@ fn verdict<W: SharedState>(words: &W, me: PeerIndex) -> Result<Receive, Corrupt>
 
 /// `Release`: the message is done with; its block is free.
 #[inline(always)]
-pub(crate) fn acknowledge<W: SharedState>(words: &W, held: &OwnedBlock) -> Result<(), Corrupt> {
-    let to = held.word.free();
+pub(crate) fn acknowledge<W: SharedState>(words: &W, held: OwnedBlock) -> Result<(), Corrupt> {
+    let to = held.word().free();
     release(words, held, to)
 }
 
 /// `Return`: the message goes to somebody else, or, if it has come back too often, to the dead letters; after a
 /// cancel it is discarded.
 #[cold]
-pub(crate) fn give_back<W: SharedState>(words: &W, held: &OwnedBlock) -> Result<(), Corrupt> {
-    let to = come_back(words, held.index, held.word);
+pub(crate) fn give_back<W: SharedState>(words: &W, held: OwnedBlock) -> Result<(), Corrupt> {
+    let to = come_back(words, held.index(), held.word());
     if to.is(State::Free) {
         return discard(words, held).map(drop);
     }
-    batch::count_accepted(words, held.index, held.word);
+    batch::count_accepted(words, held.index(), held.word());
     give(words, held, to)
 }
 
 /// `Return` for a message that nobody will ever be able to use.
 #[cold]
-pub(crate) fn reject<W: SharedState>(words: &W, held: &OwnedBlock) -> Result<(), Corrupt> {
-    let to = held.word.dead();
+pub(crate) fn reject<W: SharedState>(words: &W, held: OwnedBlock) -> Result<(), Corrupt> {
+    let to = held.word().dead();
     give(words, held, to)
 }
 
-pub(super) fn give<W: SharedState>(words: &W, held: &OwnedBlock, to: Block) -> Result<(), Corrupt> {
+pub(super) fn give<W: SharedState>(words: &W, held: OwnedBlock, to: Block) -> Result<(), Corrupt> {
     let said = active(Mutant::SayBeforeReturning);
     if said {
         words.returned().set();
     }
+    let me = held.word().row();
     release(words, held, to)?;
     if to.is(State::Returned) && !said {
         words.returned().set();
@@ -320,7 +319,7 @@ pub(super) fn give<W: SharedState>(words: &W, held: &OwnedBlock, to: Block) -> R
         discard_returned(words);
     }
     if to.is(State::Dead) || words.lifecycle().load().has_ended() {
-        bury(words, Some(held.word.row()));
+        bury(words, Some(me));
     }
     if words.items().someone_sleeps() && !active(Mutant::ReturnWakesNobody) {
         words.items().notify(|word| words.wake(word, 1));
@@ -331,11 +330,11 @@ pub(super) fn give<W: SharedState>(words: &W, held: &OwnedBlock, to: Block) -> R
 #[inline(always)]
 pub(super) fn release<W: SharedState>(
     words: &W,
-    held: &OwnedBlock,
+    held: OwnedBlock,
     to: Block,
 ) -> Result<(), Corrupt> {
-    let header = words.block(held.index).ok_or(Corrupt::NoSuchBlock)?;
-    if !header.word.release(held.word, to) {
+    let header = words.block(held.index()).ok_or(Corrupt::NoSuchBlock)?;
+    if !header.word.release(held.word(), to) {
         return Err(Corrupt::ChangedInHand);
     }
     wake_block_waiters(words);

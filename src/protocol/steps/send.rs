@@ -69,7 +69,7 @@ pub(crate) fn allocate_one<W: SharedState>(
     header
         .word
         .allocate(seen, me)
-        .map(|word| OwnedBlock { index, word })
+        .map(|word| OwnedBlock::new(index, word))
 }
 
 /// As [`allocate`], from whichever block is free.
@@ -145,16 +145,16 @@ pub(crate) fn offer<W: SharedState>(
     owned: &mut OwnedBlock,
     length: u32,
 ) -> Result<(), Corrupt> {
-    let header = words.block(owned.index).ok_or(Corrupt::NoSuchBlock)?;
+    let header = words.block(owned.index()).ok_or(Corrupt::NoSuchBlock)?;
     header.set_length(length);
-    owned.word = header.word.offer(owned.word);
+    owned.set_word(header.word.offer(owned.word()));
     Ok(())
 }
 
 /// `Offer` undone, for a block that could not be published.
 pub(crate) fn reopen<W: SharedState>(words: &W, offered: &mut OwnedBlock) -> Result<(), Corrupt> {
-    let header = words.block(offered.index).ok_or(Corrupt::NoSuchBlock)?;
-    offered.word = header.word.reopen(offered.word);
+    let header = words.block(offered.index()).ok_or(Corrupt::NoSuchBlock)?;
+    offered.set_word(header.word.reopen(offered.word()));
     Ok(())
 }
 
@@ -162,7 +162,7 @@ pub(crate) fn reopen<W: SharedState>(words: &W, offered: &mut OwnedBlock) -> Res
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub(crate) enum Publish {
-    /// The message is in the queue, and no longer in hand.
+    /// The message is in the queue, and no longer in hand: the token is spent.
     Accepted,
     /// The queue holds as many messages as it may. The block is still in hand.
     Full,
@@ -176,10 +176,10 @@ pub(crate) enum Publish {
 #[inline(always)]
 pub(crate) fn publish<W: SharedState>(
     words: &W,
-    offered: &OwnedBlock,
+    offered: &mut OwnedBlock,
     room: &Hint,
 ) -> Result<Publish, Corrupt> {
-    let header = words.block(offered.index).ok_or(Corrupt::NoSuchBlock)?;
+    let header = words.block(offered.index()).ok_or(Corrupt::NoSuchBlock)?;
     let size = words.ring_size();
     let mut position = words.tail().get();
     loop {
@@ -204,7 +204,8 @@ pub(crate) fn publish<W: SharedState>(
             return Ok(Publish::Full);
         }
         header.set_position(position);
-        if word.fill(seen, offered.index) {
+        if word.fill(seen, offered.index()) {
+            let _ = offered.take();
             words.tail().set(position.next());
             if words.items().someone_sleeps() && !active(Mutant::PublishWakesNobody) {
                 words.items().notify(|word| words.wake(word, 1));
@@ -294,9 +295,9 @@ pub(crate) fn is_full<W: SharedState>(words: &W) -> bool {
 }
 
 /// `Withdraw`: the message won't be sent; its block is free again.
-pub(crate) fn withdraw<W: SharedState>(words: &W, block: &OwnedBlock) -> Result<(), Corrupt> {
-    let header = words.block(block.index).ok_or(Corrupt::NoSuchBlock)?;
-    let freed = header.word.release(block.word, block.word.free());
+pub(crate) fn withdraw<W: SharedState>(words: &W, block: OwnedBlock) -> Result<(), Corrupt> {
+    let header = words.block(block.index()).ok_or(Corrupt::NoSuchBlock)?;
+    let freed = header.word.release(block.word(), block.word().free());
     wake_block_waiters(words);
     if freed {
         Ok(())

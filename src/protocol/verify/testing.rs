@@ -273,32 +273,32 @@ impl Peer {
         let all = 0..queue.block_count();
         let mut block = send::allocate(queue, self.row, all, &self.cursor)?;
         *queue.allocated.lock().expect("no panic") += 1;
-        queue.cell(block.index).write(message);
+        queue.cell(block.index()).write(message);
         send::offer(queue, &mut block, 8).expect("sound words");
         Some(block)
     }
 
     /// `Publish`, once.
-    pub(super) fn publish(&self, offered: &OwnedBlock) -> Publish {
+    pub(super) fn publish(&self, offered: &mut OwnedBlock) -> Publish {
         send::publish(&*self.queue, offered, &self.room).expect("sound words")
     }
 
-    fn withdraw(&self, block: &OwnedBlock) {
+    fn withdraw(&self, block: OwnedBlock) {
         send::withdraw(&*self.queue, block).expect("sound words");
     }
 
     pub(super) fn try_send(&self, message: u64) -> Sent {
-        let Some(offered) = self.prepare(message) else {
+        let Some(mut offered) = self.prepare(message) else {
             return Sent::Full;
         };
-        match self.publish(&offered) {
+        match self.publish(&mut offered) {
             Publish::Accepted => Sent::Accepted,
             Publish::Full => {
-                self.withdraw(&offered);
+                self.withdraw(offered.take());
                 Sent::Full
             }
             Publish::Closed => {
-                self.withdraw(&offered);
+                self.withdraw(offered.take());
                 Sent::Closed
             }
         }
@@ -314,14 +314,14 @@ impl Peer {
                 Some(None)
             }
         });
-        let Some(offered) = prepared else {
+        let Some(mut offered) = prepared else {
             return Sent::Closed;
         };
-        queue.wait_for(queue.space(), || match self.publish(&offered) {
+        queue.wait_for(queue.space(), || match self.publish(&mut offered) {
             Publish::Accepted => Some(Sent::Accepted),
             Publish::Full => None,
             Publish::Closed => {
-                self.withdraw(&offered);
+                self.withdraw(offered.take());
                 Some(Sent::Closed)
             }
         })
@@ -332,10 +332,10 @@ impl Peer {
         let queue = &*self.queue;
         let all = 0..queue.block_count();
         let mut block = send::allocate(queue, self.row, all, &self.cursor).expect("a free block");
-        queue.cell(block.index).write(message);
+        queue.cell(block.index()).write(message);
         batch::begin(queue, &block, count).expect("sound words");
         batch::offer(queue, &mut block, 8).expect("sound words");
-        assert_eq!(self.publish(&block), Publish::Accepted);
+        assert_eq!(self.publish(&mut block), Publish::Accepted);
     }
 
     pub(super) fn try_receive(&self) -> Receive {
@@ -354,18 +354,18 @@ impl Peer {
 
     /// The message in a block that this peer holds.
     pub(super) fn read(&self, held: &OwnedBlock) -> u64 {
-        assert!(held.word.is(State::Held) && held.word.row() == self.row);
-        self.queue.cell(held.index).read()
+        assert!(held.word().is(State::Held) && held.word().row() == self.row);
+        self.queue.cell(held.index()).read()
     }
 
     /// Read and acknowledge.
-    pub(super) fn consume(&self, held: &OwnedBlock) -> u64 {
-        let message = self.read(held);
+    pub(super) fn consume(&self, held: OwnedBlock) -> u64 {
+        let message = self.read(&held);
         receive::acknowledge(&*self.queue, held).expect("sound words");
         message
     }
 
-    pub(super) fn give_back(&self, held: &OwnedBlock) {
+    pub(super) fn give_back(&self, held: OwnedBlock) {
         receive::give_back(&*self.queue, held).expect("sound words");
     }
 
@@ -378,7 +378,7 @@ impl Peer {
         let mut messages = Vec::new();
         loop {
             match self.try_receive() {
-                Receive::Message(held) => messages.push(self.consume(&held)),
+                Receive::Message(held) => messages.push(self.consume(held)),
                 Receive::Empty => return (messages, false),
                 Receive::Closed => return (messages, true),
             }

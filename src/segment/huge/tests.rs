@@ -41,12 +41,13 @@ fn fill(segment: &Segment, mut block: OwnedBlock) -> OwnedBlock {
     block
 }
 
-fn release(segment: &Segment, block: &OwnedBlock) {
+fn release(segment: &Segment, block: OwnedBlock) {
+    let index = block.index();
     send::withdraw(segment, block).expect("in hand");
-    segment.tidy(ME, block.index);
+    segment.tidy(ME, index);
 }
 
-fn release_all(segment: &Segment, blocks: &[OwnedBlock]) {
+fn release_all(segment: &Segment, blocks: Vec<OwnedBlock>) {
     for block in blocks {
         release(segment, block);
     }
@@ -58,26 +59,28 @@ fn memory_comes_with_the_first_use_and_stays_for_the_next() {
     let base = segment.memory();
     assert_eq!(base, segment.geometry.committed);
     let block = fill(&segment, take(&segment, 15 * MIB));
+    let index = block.index();
     assert_eq!(segment.memory(), base + 16 * MIB);
-    release(&segment, &block);
+    release(&segment, block);
     assert_eq!(segment.memory(), base + 16 * MIB);
     let again = take(&segment, 16 * MIB);
-    assert_eq!(again.index, block.index);
+    assert_eq!(again.index(), index);
     let other = take(&segment, 16 * MIB);
     assert_eq!(segment.memory(), base + 32 * MIB);
-    release(&segment, &again);
-    release(&segment, &other);
+    release(&segment, again);
+    release(&segment, other);
     let lowest = take(&segment, 16 * MIB);
-    assert_eq!(lowest.index, block.index, "the lowest-numbered idle one");
-    release(&segment, &lowest);
+    assert_eq!(lowest.index(), index, "the lowest-numbered idle one");
+    release(&segment, lowest);
 }
 
 /// The numbers of the blocks that `count` messages of `payload` bytes get, one after the other.
 fn numbers_of(segment: &Segment, payload: usize, count: usize) -> Vec<u32> {
     let numbers = (0..count).map(|_| {
         let block = take(segment, payload);
-        release(segment, &block);
-        block.index.get() - class(segment, payload).blocks.start
+        let index = block.index().get();
+        release(segment, block);
+        index - class(segment, payload).blocks.start
     });
     numbers.collect()
 }
@@ -94,7 +97,7 @@ fn eight_mebibytes_of_a_class_are_used_in_turn() {
     assert_eq!(numbers_of(&segment, 4 * MIB, 4), [0, 1, 0, 1]);
     let held = take(&segment, 4 * MIB);
     assert_eq!(numbers_of(&segment, 4 * MIB, 2), [1, 1], "one is in hand");
-    release(&segment, &held);
+    release(&segment, held);
     assert_eq!(segment.memory(), base + 16 * MIB);
 }
 
@@ -104,7 +107,7 @@ fn without_plenty_of_memory_one_block_is_used_again_and_again() {
     assert_eq!(numbers_of(&segment, MIB, 3), [0, 0, 0]);
     let small = take(&segment, 256 * KIB);
     assert_eq!(numbers_of(&segment, MIB, 3), [0, 0, 0]);
-    release(&segment, &small);
+    release(&segment, small);
 }
 
 #[test]
@@ -114,9 +117,9 @@ fn a_class_keeps_64_mebibytes_and_gives_the_rest_back() {
     let blocks: Vec<_> = (0..6).map(|_| take(&segment, 16 * MIB)).collect();
     let hugest = take(&segment, 128 * MIB);
     assert_eq!(segment.memory(), base + 6 * 16 * MIB + 128 * MIB);
-    release_all(&segment, &blocks);
+    release_all(&segment, blocks);
     assert_eq!(segment.memory(), base + 64 * MIB + 128 * MIB);
-    release(&segment, &hugest);
+    release(&segment, hugest);
     assert_eq!(segment.memory(), base + 64 * MIB);
 }
 
@@ -125,14 +128,14 @@ fn idle_blocks_give_way_to_another_size() {
     let limit = base(16 * MIB) + 16 * MIB;
     let segment = segment(16 * MIB, limit);
     let small: Vec<_> = (0..64).map(|_| take(&segment, 256 * KIB)).collect();
-    release_all(&segment, &small);
+    release_all(&segment, small);
     assert_eq!(segment.memory(), limit);
     let large = fill(&segment, take(&segment, 16 * MIB));
     assert_eq!(segment.memory(), limit);
-    release(&segment, &large);
+    release(&segment, large);
     let small = fill(&segment, take(&segment, 256 * KIB));
     assert_eq!(segment.memory(), limit - 16 * MIB + 256 * KIB);
-    release(&segment, &small);
+    release(&segment, small);
 }
 
 #[test]
@@ -155,9 +158,9 @@ fn lack_is_waited_for_only_if_the_queue_can_end_it() {
     let lacking = segment.take_huge(ME, class(&segment, 16 * MIB));
     assert!(matches!(lacking, Ok(Huge::NoMemory(_))), "{lacking:?}");
     let fits = take(&segment, MIB);
-    release(&segment, &block);
-    release(&segment, &fits);
-    release(&segment, &take(&segment, 4 * MIB));
+    release(&segment, block);
+    release(&segment, fits);
+    release(&segment, take(&segment, 4 * MIB));
 }
 
 #[test]
@@ -166,47 +169,47 @@ fn a_class_without_a_free_block_has_none() {
     let all: Vec<_> = (0..64).map(|_| take(&segment, 256 * KIB)).collect();
     let none = segment.take_huge(ME, class(&segment, 256 * KIB));
     assert!(matches!(none, Ok(Huge::NoBlock)), "{none:?}");
-    release_all(&segment, &all);
+    release_all(&segment, all);
 }
 
 /// The steps of a process on a huge block, in order; a death comes after so many of them.
 type Step = fn(&Segment, &OwnedBlock);
 
 /// What recovery does, which knows nothing of memory.
-fn free_after_death(segment: &Segment, block: &OwnedBlock) {
-    let header = segment.block(block.index).expect("a block");
-    assert!(header.word.exchange(block.word, block.word.free()));
+fn free_after_death(segment: &Segment, block: OwnedBlock) {
+    let free = block.word().free();
+    block.exchange_and_die(segment, free);
 }
 
 #[test]
 fn a_death_between_any_two_steps_leaves_nothing_wrong() {
     let limit = base(16 * MIB) + 16 * MIB;
     let payload = |segment: &Segment, block: &OwnedBlock| {
-        segment.geometry.payload(block.index).expect("a payload")
+        segment.geometry.payload(block.index()).expect("a payload")
     };
     // A death in the middle of a call leaves a part of its work.
     let half = |segment: &Segment, block: &OwnedBlock| {
-        let all = segment.geometry.payload(block.index).expect("a payload");
+        let all = segment.geometry.payload(block.index()).expect("a payload");
         memory::commit(&segment.file, all.start..all.start + all.len() / 2).expect("memory");
     };
     let all = |segment: &Segment, block: &OwnedBlock| {
-        let all = segment.geometry.payload(block.index).expect("a payload");
+        let all = segment.geometry.payload(block.index()).expect("a payload");
         memory::commit(&segment.file, all).expect("memory");
     };
     let mark = |segment: &Segment, block: &OwnedBlock| {
         segment
-            .block(block.index)
+            .block(block.index())
             .expect("a block")
             .note_committed(true);
     };
     let unmark = |segment: &Segment, block: &OwnedBlock| {
         segment
-            .block(block.index)
+            .block(block.index())
             .expect("a block")
             .note_committed(false);
     };
     let punch_half = |segment: &Segment, block: &OwnedBlock| {
-        let all = segment.geometry.payload(block.index).expect("a payload");
+        let all = segment.geometry.payload(block.index()).expect("a payload");
         memory::give_back(&segment.file, all.start..all.start + all.len() / 2).expect("punch");
     };
     let steps: [Step; 5] = [half, all, mark, unmark, punch_half];
@@ -221,16 +224,19 @@ fn a_death_between_any_two_steps_leaves_nothing_wrong() {
         for step in steps.iter().take(deaths) {
             step(&segment, &victim);
         }
-        free_after_death(&segment, &victim);
+        free_after_death(&segment, victim);
         // All of the limit can be had, by other sizes as well as by the same one, and every byte be written.
         for wanted in [16 * MIB, 4 * MIB, 256 * KIB, 16 * MIB] {
             let blocks: Vec<_> = (0..16 * MIB / wanted)
                 .map(|_| fill(&segment, take(&segment, wanted)))
                 .collect();
             assert_eq!(segment.memory(), limit, "after {deaths} steps");
-            for block in &blocks {
-                let marked = segment.block(block.index).expect("a block").is_committed();
-                assert!(marked && payload(&segment, block).len() == wanted);
+            for block in blocks {
+                let marked = segment
+                    .block(block.index())
+                    .expect("a block")
+                    .is_committed();
+                assert!(marked && payload(&segment, &block).len() == wanted);
                 release(&segment, block);
             }
         }
@@ -243,7 +249,7 @@ fn a_payload_without_memory_is_never_touched() {
     let number = class(&segment, MIB).blocks.start;
     let mut block = send::allocate_one(&segment, ME, number).expect("it is free");
     assert_eq!(segment.payload_mut(&mut block), Err(Corrupt::NotCommitted));
-    send::withdraw(&segment, &block).expect("in hand");
+    send::withdraw(&segment, block).expect("in hand");
 }
 
 fn starved(files: &[(&str, &str)]) -> (Machine, Segment) {
@@ -269,7 +275,7 @@ fn a_machine_with_too_little_memory_is_named() {
         (MemoryLimit::Machine, 4 * MIB as u64, MIB as u64)
     );
     machine.set("proc/meminfo", "MemAvailable: 4096 kB\n");
-    release(&segment, &take(&segment, 4 * MIB));
+    release(&segment, take(&segment, 4 * MIB));
     machine.set("proc/meminfo", "MemAvailable: 2048 kB\n");
     let refused = Segment::create_from(MemoryBudget::of(&machine.0), settings());
     assert!(
@@ -303,7 +309,7 @@ fn a_control_group_with_too_little_head_room_is_named() {
         (shortage.limit, shortage.available),
         (MemoryLimit::Cgroup, 2_000_000)
     );
-    release(&segment, &take(&segment, MIB));
+    release(&segment, take(&segment, MIB));
 }
 
 #[test]
@@ -347,7 +353,7 @@ fn a_block_for_which_the_kernel_has_no_memory_is_free_again() {
     assert_eq!(segment.memory(), base);
     segment.file = writable;
     let all: Vec<_> = (0..64).map(|_| take(&segment, 256 * KIB)).collect();
-    release_all(&segment, &all);
+    release_all(&segment, all);
     assert_all_free(&segment);
 }
 
@@ -374,7 +380,7 @@ fn threads_that_fight_over_little_memory_keep_within_it() {
                         }
                     };
                     let block = fill(segment, block);
-                    release(segment, &block);
+                    release(segment, block);
                 }
             });
         }

@@ -330,22 +330,22 @@ impl Caller<'_> {
                 Ok(taken(&block))
             }
             Call::Publish => self.publish(),
-            Call::Withdraw => done(send::withdraw(queue, &self.in_hand()?)),
+            Call::Withdraw => done(send::withdraw(queue, self.in_hand()?)),
             Call::Receive => Ok(match receive::receive(queue, self.me())? {
                 Receive::Message(held) => taken(&held),
                 Receive::Empty => Outcome::Empty,
                 Receive::Closed => Outcome::Closed,
             }),
-            Call::Acknowledge => done(receive::acknowledge(queue, &self.in_hand()?)),
-            Call::GiveBack => done(receive::give_back(queue, &self.in_hand()?)),
-            Call::Reject => done(receive::reject(queue, &self.in_hand()?)),
-            Call::Settle(then) => done(self.settle(&self.in_hand()?, then)),
+            Call::Acknowledge => done(receive::acknowledge(queue, self.in_hand()?)),
+            Call::GiveBack => done(receive::give_back(queue, self.in_hand()?)),
+            Call::Reject => done(receive::reject(queue, self.in_hand()?)),
+            Call::Settle(then) => done(self.settle(self.in_hand()?, then)),
             Call::OpenLetter => Ok(dead_letters::letters(queue)
                 .into_iter()
                 .find_map(|(position, index)| dead_letters::open(queue, self.me(), position, index))
                 .map_or(Outcome::Nothing, |read| taken(&read))),
-            Call::PutBackLetter => done(dead_letters::put_back(queue, &self.in_hand()?)),
-            Call::DiscardLetter => done(self.discard_letters(&self.in_hand()?)),
+            Call::PutBackLetter => done(dead_letters::put_back(queue, self.in_hand()?)),
+            Call::DiscardLetter => done(self.discard_letters(self.in_hand()?)),
             Call::Close => close::close(queue).map(Outcome::First),
             Call::Cancel => done(close::cancel(queue, self.me()).map(drop)),
             Call::Announce(park) => {
@@ -377,10 +377,10 @@ impl Caller<'_> {
     }
 
     /// As `queue::batches` and `queue::lease` do it.
-    fn settle(&self, held: &OwnedBlock, then: Then) -> Result<()> {
+    fn settle(&self, held: OwnedBlock, then: Then) -> Result<()> {
         let queue = self.queue;
         let batch = if queue.configuration.batches {
-            batch::batch(queue, held.index)?
+            batch::batch(queue, held.index())?
         } else {
             None
         };
@@ -391,7 +391,7 @@ impl Caller<'_> {
                 _ => receive::acknowledge(queue, held),
             };
         };
-        batch.open(held.word);
+        batch.open(held.word());
         if then == Then::AcknowledgeAll && batch.marks.are_fresh(batch.count) {
             for message in 0..batch.count {
                 batch.marks.hand_out(message, Mark::FRESH);
@@ -417,9 +417,9 @@ impl Caller<'_> {
     }
 
     /// As `queue::letters` does it.
-    fn discard_letters(&self, read: &OwnedBlock) -> Result<()> {
+    fn discard_letters(&self, read: OwnedBlock) -> Result<()> {
         let queue = self.queue;
-        let Some(batch) = batch::batch(queue, read.index)? else {
+        let Some(batch) = batch::batch(queue, read.index())? else {
             return dead_letters::discard(queue, read);
         };
         for message in 0..batch.count {
@@ -453,10 +453,10 @@ impl Caller<'_> {
     fn in_hand(&self) -> Result<OwnedBlock> {
         let hand = self.watcher.run.borrow().local.hand;
         let hand = hand.ok_or(Corrupt::NotInHand)?;
-        Ok(OwnedBlock {
-            index: BlockIndex::from_low_bits(hand.block.into()),
-            word: Block::from_bits(hand.word),
-        })
+        Ok(OwnedBlock::forge(
+            BlockIndex::from_low_bits(hand.block.into()),
+            Block::from_bits(hand.word),
+        ))
     }
 
     fn parking(&self, park: Park) -> &ParkingWord {
@@ -478,7 +478,7 @@ impl Caller<'_> {
     fn publish(&self) -> Result<Outcome> {
         let room = Hint::new();
         room.set(Position(self.watcher.run.borrow().local.room));
-        let published = send::publish(self.queue, &self.in_hand()?, &room);
+        let published = send::publish(self.queue, &mut self.in_hand()?, &room);
         self.watcher.run.borrow_mut().local.room = room.get().0;
         Ok(match published? {
             Publish::Accepted => Outcome::Accepted,
@@ -570,7 +570,7 @@ fn done(result: Result<()>) -> Result<Outcome> {
 
 fn taken(block: &OwnedBlock) -> Outcome {
     Outcome::Block(Hand {
-        block: small(block.index.get().into()),
-        word: block.word.bits(),
+        block: small(block.index().get().into()),
+        word: block.word().bits(),
     })
 }

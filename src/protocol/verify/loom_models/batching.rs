@@ -10,11 +10,11 @@ use crate::sync::explorer::{Mutex, thread};
 use std::sync::Arc;
 
 fn marks<'a>(receiver: &'a Peer, held: &OwnedBlock) -> &'a Marks {
-    let batch = batch::batch(&*receiver.queue, held.index).expect("sound words");
+    let batch = batch::batch(&*receiver.queue, held.index()).expect("sound words");
     batch.expect("a batch").marks
 }
 
-fn settle(receiver: &Peer, held: &OwnedBlock) {
+fn settle(receiver: &Peer, held: OwnedBlock) {
     batch::settle(&*receiver.queue, held).expect("sound words");
 }
 
@@ -32,14 +32,14 @@ fn the_next_holder_of_a_batch_sees_the_marks_of_the_last() {
                 marks(&first, &held).hand_out(message, mark);
             }
             marks(&first, &held).finish(0);
-            settle(&first, &held);
+            settle(&first, held);
         });
         let held = second.receive().expect("nobody closes");
         let seen = [0, 1].map(|message| marks(&second, &held).get(message));
         assert!(seen[0].is_done() && seen[1].is_live(LIMITS.max_deliveries));
         assert_eq!(seen[1].attempts(), 1);
         marks(&second, &held).finish(1);
-        settle(&second, &held);
+        settle(&second, held);
         holder.join().expect("no panic");
         queue.assert_all_free(2);
     });
@@ -63,8 +63,8 @@ fn a_batch_that_another_thread_has_just_taken_is_not_overlooked() {
                 Receive::Message(held) => {
                     let mut here = here.lock().expect("no panic in here");
                     *here += 1;
-                    let batch = batch::batch(&*peer.queue, held.index).expect("sound words");
-                    batch.expect("a batch").open(held.word);
+                    let batch = batch::batch(&*peer.queue, held.index()).expect("sound words");
+                    batch.expect("a batch").open(held.word());
                 }
                 Receive::Closed => {
                     let here = here.lock().expect("no panic in here");

@@ -108,7 +108,7 @@ fn a_receiver_asleep_is_told_of_the_close() {
         assert_eq!(closer.try_send(1), Sent::Accepted);
         let other = thread::spawn(move || assert!(closer.close()));
         let held = receiver.receive().expect("sent before the close");
-        assert_eq!(receiver.consume(&held), 1);
+        assert_eq!(receiver.consume(held), 1);
         assert_eq!(receiver.receive(), None);
         other.join().expect("no panic");
         queue.assert_all_free(1);
@@ -158,7 +158,7 @@ fn nothing_is_received_after_closed() {
         let is_over = Arc::new(AtomicBool::new(false));
         let over = Arc::clone(&is_over);
         let other = thread::spawn(move || {
-            holder.give_back(&held);
+            holder.give_back(held);
             let was_over = is_over.load(Ordering::Acquire);
             let (messages, _) = holder.drain();
             assert!(!was_over || messages.is_empty(), "a message after the end");
@@ -166,7 +166,7 @@ fn nothing_is_received_after_closed() {
         });
         let mut messages = Vec::new();
         match receiver.try_receive() {
-            Receive::Message(held) => messages.push(receiver.consume(&held)),
+            Receive::Message(held) => messages.push(receiver.consume(held)),
             Receive::Empty => {}
             Receive::Closed => {
                 over.store(true, Ordering::Release);
@@ -180,7 +180,7 @@ fn nothing_is_received_after_closed() {
         for (index, letter) in dead_letters::letters(&*queue) {
             let read =
                 dead_letters::open(&*queue, receiver.row, index, letter).expect("still there");
-            dead_letters::discard(&*queue, &read).expect("sound words");
+            dead_letters::discard(&*queue, read).expect("sound words");
             messages.push(1);
         }
         assert_eq!(messages, [1]);

@@ -81,7 +81,7 @@ fn a_late_helper_does_no_harm_to_the_next_message_of_the_block() {
             let other = thread::spawn(move || {
                 let mut received = Vec::new();
                 if let Receive::Message(held) = taker.try_receive() {
-                    received.push(taker.consume(&held));
+                    received.push(taker.consume(held));
                 }
                 let sent = (taker.try_send(4) == Sent::Accepted).then_some(4);
                 (received, sent)
@@ -93,7 +93,7 @@ fn a_late_helper_does_no_harm_to_the_next_message_of_the_block() {
                     sent.push(message);
                 }
                 if let Receive::Message(held) = peer.try_receive() {
-                    received.push(peer.consume(&held));
+                    received.push(peer.consume(held));
                 }
             }
             let (theirs, message) = other.join().expect("no panic");
@@ -119,7 +119,7 @@ fn the_end_may_overwrite_a_slot_whose_taker_goes_on() {
             let (peer, taker) = (Peer::new(&queue, 0), Peer::new(&queue, 1));
             assert_eq!(peer.try_send(1), Sent::Accepted);
             let other = thread::spawn(move || match taker.try_receive() {
-                Receive::Message(held) => vec![taker.consume(&held)],
+                Receive::Message(held) => vec![taker.consume(held)],
                 Receive::Empty | Receive::Closed => vec![],
             });
             let mut sent = vec![1];

@@ -15,7 +15,7 @@ fn two_receivers_share_two_messages() {
         assert_eq!(first.try_send(1), Sent::Accepted);
         assert_eq!(first.try_send(2), Sent::Accepted);
         let one_of = |receiver: &Peer| match receiver.try_receive() {
-            Receive::Message(held) => receiver.consume(&held),
+            Receive::Message(held) => receiver.consume(held),
             other => panic!("{other:?}, with a message for each"),
         };
         let other = thread::spawn(move || one_of(&second));
@@ -54,12 +54,11 @@ fn no_returned_message_is_overlooked() {
             assert_eq!(holder.try_send(message), Sent::Accepted);
             holder.receive().expect("just sent")
         });
-        let other =
-            thread::spawn(move || held.into_iter().for_each(|held| holder.give_back(&held)));
+        let other = thread::spawn(move || held.into_iter().for_each(|held| holder.give_back(held)));
         let mut messages = [(); 2].map(|()| {
             let held = receiver.receive().expect("nobody closes");
-            assert_eq!(held.word.attempts(), 1);
-            receiver.consume(&held)
+            assert_eq!(held.word().attempts(), 1);
+            receiver.consume(held)
         });
         other.join().expect("no panic");
         messages.sort_unstable();
@@ -79,7 +78,7 @@ fn a_returned_message_comes_before_newer_ones() {
         let is_back = Arc::new(AtomicBool::new(false));
         let says_so = Arc::clone(&is_back);
         let other = thread::spawn(move || {
-            holder.give_back(&held);
+            holder.give_back(held);
             says_so.store(true, Ordering::Release);
         });
         let was_back = is_back.load(Ordering::Acquire);
@@ -103,11 +102,11 @@ fn a_message_that_comes_back_goes_to_one_receiver() {
         let (first, second) = (Peer::new(&queue, 0), Peer::new(&queue, 1));
         assert_eq!(first.try_send(1), Sent::Accepted);
         let held = first.receive().expect("just sent");
-        first.give_back(&held);
+        first.give_back(held);
         let return_once = |receiver: &Peer| match receiver.try_receive() {
             Receive::Message(held) => {
                 assert_eq!(receiver.read(&held), 1);
-                receiver.give_back(&held);
+                receiver.give_back(held);
                 1
             }
             Receive::Empty => 0,

@@ -36,7 +36,10 @@ fn take_and_stop(victim: &Peer) {
 /// The messages, each with its attempts, acknowledged.
 fn drain(peer: &Peer) -> Vec<(u64, u8)> {
     core::iter::from_fn(|| match peer.try_receive() {
-        Receive::Message(held) => Some((peer.consume(&held), held.word.attempts())),
+        Receive::Message(held) => {
+            let attempts = held.word().attempts();
+            Some((peer.consume(held), attempts))
+        }
         Receive::Empty | Receive::Closed => None,
     })
     .collect()

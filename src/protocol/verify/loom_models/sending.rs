@@ -125,7 +125,7 @@ fn a_sender_asleep_before_a_full_ring_is_woken() {
         });
         for message in 1..=3 {
             let held = receiver.receive().expect("nobody closes");
-            assert_eq!(receiver.consume(&held), message);
+            assert_eq!(receiver.consume(held), message);
         }
         other.join().expect("no panic");
         queue.assert_all_free(3);
@@ -148,7 +148,7 @@ fn two_senders_asleep_before_a_full_ring_are_woken() {
                 })
                 .into();
             let mut messages: Vec<_> = (0..3)
-                .map(|_| receiver.consume(&receiver.receive().expect("nobody closes")))
+                .map(|_| receiver.consume(receiver.receive().expect("nobody closes")))
                 .collect();
             for sender in senders {
                 sender.join().expect("no panic");

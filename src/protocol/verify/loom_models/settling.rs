@@ -25,7 +25,7 @@ fn the_end_waits_for_the_last_acknowledgement() {
         let done = Arc::clone(&is_done);
         let other = thread::spawn(move || {
             done.store(true, Ordering::Relaxed);
-            holder.consume(&held);
+            holder.consume(held);
         });
         assert_eq!(receiver.receive(), None);
         assert!(is_done.load(Ordering::Relaxed), "ended too early");
@@ -46,7 +46,7 @@ fn a_close_during_the_last_acknowledgement_is_not_missed() {
             let closer = Peer::new(&queue, 2);
             assert_eq!(holder.try_send(1), Sent::Accepted);
             let held = holder.receive().expect("just sent");
-            let acknowledge = thread::spawn(move || holder.consume(&held));
+            let acknowledge = thread::spawn(move || holder.consume(held));
             let close = thread::spawn(move || assert!(closer.close()));
             assert_eq!(receiver.receive(), None);
             acknowledge.join().expect("no panic");
@@ -64,9 +64,9 @@ fn what_comes_back_after_the_close_is_handed_out_again() {
         assert_eq!(holder.try_send(1), Sent::Accepted);
         let held = holder.receive().expect("just sent");
         assert!(holder.close());
-        let other = thread::spawn(move || holder.give_back(&held));
+        let other = thread::spawn(move || holder.give_back(held));
         let held = receiver.receive().expect("it must come back first");
-        assert_eq!(receiver.consume(&held), 1);
+        assert_eq!(receiver.consume(held), 1);
         assert_eq!(receiver.receive(), None);
         other.join().expect("no panic");
         queue.assert_all_free(2);
@@ -87,13 +87,13 @@ fn a_taker_that_has_not_noted_it_yet_is_not_overlooked() {
             assert!(taker.close());
             let other = thread::spawn(move || match taker.try_receive() {
                 Receive::Message(held) => {
-                    taker.give_back(&held);
+                    taker.give_back(held);
                     1
                 }
                 Receive::Empty | Receive::Closed => 0,
             });
             let held = receiver.receive().expect("somebody has to consume it");
-            assert_eq!(receiver.consume(&held), 1);
+            assert_eq!(receiver.consume(held), 1);
             assert_eq!(receiver.receive(), None);
             let returns = other.join().expect("no panic");
             queue.assert_all_free(1 + returns);

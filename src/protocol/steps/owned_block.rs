@@ -1,0 +1,78 @@
+//! The token for a block that this process has in hand.
+//!
+//! The `unsafe` code of `segment::payload` gives access to the bytes of a block for a borrow of its token.
+//! That is sound because of three rules:
+//!
+//! OWNED-1. Only the transitions in [`super`] make a token, each from the exchange that gave the block to this process:
+//!          `Allocate`, `Take` with `Hold`, `Retake`, `Read`. The fields are private to this file, and there is no
+//!          `Clone`, so a block has at most one token.
+//! OWNED-2. Each transition that gives the block up takes the token away: `Release`, `Return`, `Withdraw`, and the
+//!          end of `Read` consume it; `Publish`, which may fail, leaves a spent token behind when it succeeds.
+//!          A token that was borrowed for the bytes cannot be given up before the borrow ends.
+//! OWNED-3. A token does not name its queue. It must be used with the queue that it came from; the guards in `queue`
+//!          keep the two together.
+//!
+//! Crash: a token is only the memory of its process. When the process dies, the word of the block says what recovery
+//! does with the block. A forked child has a copy of the token, but no mapping to use it with.
+
+#[cfg(all(test, not(loom)))]
+use super::super::SharedState;
+use super::super::blocks::{Block, BlockIndex};
+
+/// A block that this process has in hand, and the value of its word as this process left it (OWNED-1).
+///
+/// A guard keeps it: a token that is dropped leaves the block out of use until the process ends.
+#[derive(Debug, PartialEq, Eq)]
+#[must_use = "a block whose token is dropped is never given back"]
+pub(crate) struct OwnedBlock {
+    index: BlockIndex,
+    word: Block,
+}
+
+impl OwnedBlock {
+    /// Makes the token for a block that an exchange of this process has just changed to `word` (OWNED-1).
+    #[inline(always)]
+    pub(super) const fn new(index: BlockIndex, word: Block) -> Self {
+        Self { index, word }
+    }
+
+    /// Makes a token out of nothing: for tests that keep the state of a process themselves.
+    #[cfg(all(test, not(loom)))]
+    pub(crate) const fn forge(index: BlockIndex, word: Block) -> Self {
+        Self { index, word }
+    }
+
+    /// Changes the word of the block to `to` and does no more, as a process that dies in the middle of a transition.
+    #[cfg(all(test, not(loom)))]
+    pub(crate) fn exchange_and_die<S: SharedState>(self, state: &S, to: Block) {
+        let header = state.block(self.index).expect("the block exists");
+        assert!(header.word.exchange(self.word, to));
+    }
+
+    /// Returns the index of the block.
+    #[must_use]
+    #[inline(always)]
+    pub(crate) const fn index(&self) -> BlockIndex {
+        self.index
+    }
+
+    /// Returns the word of the block, which no other process changes.
+    #[must_use]
+    #[inline(always)]
+    pub(crate) const fn word(&self) -> Block {
+        self.word
+    }
+
+    /// Records that this process has changed the word, and still has the block.
+    #[inline(always)]
+    pub(super) const fn set_word(&mut self, word: Block) {
+        self.word = word;
+    }
+
+    /// Moves the token out of a guard that is dropped. The spent token that remains names no block: every transition
+    /// refuses it as [`Corrupt::NoSuchBlock`](super::Corrupt::NoSuchBlock), and it gives access to no bytes.
+    #[inline(always)]
+    pub(crate) const fn take(&mut self) -> Self {
+        core::mem::replace(self, Self::new(BlockIndex::NONE, Block::NONE))
+    }
+}
