@@ -38,7 +38,9 @@ fn comment_of(line: &str) -> Option<&str> {
 /// What one file defines and cites.
 fn read(path: &str, text: &str) -> (Found, Found) {
     let (mut defined, mut cited) = (Vec::new(), Vec::new());
-    let is_document = !path.ends_with(".rs");
+    let is_document = path
+        .rsplit_once('.')
+        .is_some_and(|(_, extension)| extension == "md");
     for (number, line) in (1..).zip(text.lines()) {
         let place = || format!("{path}:{number}");
         let Some(text) = (if is_document {

@@ -3,12 +3,14 @@
 //! | module   | rule                                                                                               |
 //! |----------|----------------------------------------------------------------------------------------------------|
 //! | `cycles` | the files of `src` form a tree of imports: none reaches itself                                      |
+//! | `documents` | links and paths in documents lead somewhere; the README shows an example of the repository            |
 //! | `labels` | each label (`RING-2`) and each id of a guarantee (`K4`) that a comment cites is defined exactly once  |
 //! | `sizes`  | product files have at most 500 lines, functions at most 60, or say why not                          |
 //!
 //! Each rule is also tried on a planted violation.
 
 mod cycles;
+mod documents;
 mod labels;
 mod sizes;
 

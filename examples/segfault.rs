@@ -1,0 +1,26 @@
+//! A task reads far beyond a string. It costs that task; the program goes on. The README shows this code and its output.
+//!
+//!     cargo run --release --example segfault
+#![expect(
+    unsafe_code,
+    clippy::undocumented_unsafe_blocks,
+    reason = "the unsound read is what this example is about"
+)]
+
+use workring::pool::{Context, Pool, Task, run_if_worker};
+
+#[derive(serde::Serialize, serde::Deserialize)]
+struct ByteAt(usize);
+impl Task for ByteAt {
+    type Output = u8;
+    type Error = String;
+    fn run(self, _: &Context) -> Result<u8, String> {
+        Ok(unsafe { b"hello".as_ptr().wrapping_add(self.0).read_volatile() })
+    }
+}
+fn main() {
+    run_if_worker::<ByteAt>(); // a worker is this program, started again
+    let pool = Pool::<ByteAt>::builder().start().expect("workers");
+    pool.map([0, 1 << 40, 4].map(ByteAt))
+        .for_each(|outcome| println!("{:?}", outcome.result));
+}
