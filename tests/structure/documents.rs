@@ -99,6 +99,36 @@ fn a_planted_path_that_leads_nowhere_is_found() {
     );
 }
 
+/// The names of tests that a document cites: code with at least three underscores.
+fn tests_in(line: &str) -> impl Iterator<Item = &str> {
+    line.split('`').skip(1).step_by(2).filter(|code| {
+        code.matches('_').count() > 2
+            && code
+                .chars()
+                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+    })
+}
+
+#[test]
+fn tests_that_documents_cite_exist() {
+    let sources = super::files(
+        &["src", "ipc-tests/tests", "ipc-tests/src", "tests"],
+        &["rs"],
+    );
+    let is_test = |name: &str| {
+        let function = format!("fn {name}(");
+        sources.iter().any(|(_, source)| source.contains(&function))
+    };
+    let documents = documents();
+    let cited: Vec<&str> = documents
+        .iter()
+        .flat_map(|(_, text)| text.lines().flat_map(tests_in))
+        .collect();
+    assert!(cited.len() > 50, "only {} tests are cited", cited.len());
+    let missing: Vec<&str> = cited.into_iter().filter(|name| !is_test(name)).collect();
+    assert_eq!(missing, [""; 0], "these tests do not exist");
+}
+
 #[test]
 fn the_readme_is_short_and_its_example_is_the_one_in_the_folder() {
     let readme = read("README.md");
