@@ -127,6 +127,20 @@ impl Error for EncodeError {
     }
 }
 
+/// Two errors of a codec are equal if their texts are.
+impl PartialEq for EncodeError {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::NoRoom, Self::NoRoom) => true,
+            (Self::TooDeep { limit }, Self::TooDeep { limit: other }) => limit == other,
+            (Self::Failed(source), Self::Failed(other)) => source.to_string() == other.to_string(),
+            _ => false,
+        }
+    }
+}
+
+impl Eq for EncodeError {}
+
 /// Why bytes could not be turned into a message.
 #[derive(Debug)]
 pub struct DecodeError(Box<dyn Error + Send + Sync>);
@@ -165,6 +179,15 @@ impl DecodeError {
         self.0.is::<TooDeep>()
     }
 }
+
+/// Two errors are equal if both or none of them are about [nesting](DecodeError::is_too_deep), and their texts are equal.
+impl PartialEq for DecodeError {
+    fn eq(&self, other: &Self) -> bool {
+        self.is_too_deep() == other.is_too_deep() && self.0.to_string() == other.0.to_string()
+    }
+}
+
+impl Eq for DecodeError {}
 
 impl fmt::Display for DecodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

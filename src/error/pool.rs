@@ -1,6 +1,7 @@
 //! What can go wrong with a pool of workers.
 
-use super::{CreateError, MemoryLimit, no_memory};
+use super::memory::no_memory;
+use super::{CreateError, MemoryLimit};
 use crate::codec::EncodeError;
 use core::fmt;
 use std::error::Error;

@@ -1,6 +1,7 @@
-//! What can go wrong with a watch.
+//! Errors of watches.
 
-use super::FORKED;
+use super::equality::impl_eq;
+use super::text::{self, FORKED};
 use core::fmt;
 use std::error::Error;
 use std::io;
@@ -9,24 +10,28 @@ use std::io;
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum WatchError {
-    /// This process was forked from the one that is attached to the queue, and has no part in it. Nothing was
-    /// done.
+    /// This process is a forked child of the one that is attached to the queue. Nothing was done.
     Forked,
-    /// The system refused.
+    /// The operating system refused.
     #[non_exhaustive]
     Os {
         /// What was tried.
         what: &'static str,
-        /// What it said.
+        /// The system's error.
         source: io::Error,
     },
 }
+
+impl_eq!(WatchError {
+    Forked,
+    Os { what, source },
+});
 
 impl fmt::Display for WatchError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Forked => f.write_str(FORKED),
-            Self::Os { what, source } => write!(f, "{what}: {source}"),
+            Self::Os { what, source } => text::os(f, what, source),
         }
     }
 }
@@ -35,8 +40,7 @@ impl Error for WatchError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Forked => None,
-            // Its own text is in the sentence.
-            Self::Os { source, .. } => source.source(),
+            Self::Os { source, .. } => Some(source),
         }
     }
 }

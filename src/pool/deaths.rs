@@ -38,7 +38,7 @@ use super::staffing::Leave;
 use super::supervisor::{Phase, Supervisor};
 use super::task::{Task, TaskError, TaskId};
 use super::worker::phase;
-use crate::error::{TrySendError, ending};
+use crate::error::{TrySendError, ending, with_causes};
 use crate::mutants::{Mutant, active};
 use crate::os::clock;
 use core::time::Duration;
@@ -414,7 +414,7 @@ impl<T: Task> Supervisor<T> {
     }
 
     fn not_carried(&self, error: TrySendError<Envelope<T>>) {
-        let what = error.to_string();
+        let what = with_causes(&error);
         let id = error.into_inner().ticket.id;
         self.launcher.shared.inbox.change(|state| {
             let crashes = state.flight(id).map_or(0, |flight| flight.crashes);

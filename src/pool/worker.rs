@@ -40,7 +40,7 @@ use super::panics::{self, catch};
 use super::standing::{self, Starter, VARIABLE, WATCHER};
 use super::task::Task;
 use crate::codec::Raw;
-use crate::error::{RecvError, SendError};
+use crate::error::{RecvError, SendError, with_causes};
 use crate::mutants::{Mutant, active};
 use crate::os::link::{Link, Received};
 use crate::os::poll::Poll;
@@ -310,12 +310,12 @@ impl<T: Task> Worker<T> {
     }
 
     fn take_over(order: &sealed::Order<'_>, terms: Terms) -> Result<Self, String> {
-        let tasks = inherit_as(TASKS, T::SCHEMA).map_err(|error| error.to_string())?;
+        let tasks = inherit_as(TASKS, T::SCHEMA).map_err(|error| with_causes(&error))?;
         let tasks: Receiver<Envelope<T>, TaskCodec> = tasks;
         // As bytes: they are decoded when they are on the board.
         let tasks = tasks.decoding::<Vec<u8>, Raw>();
-        let results = inherit_as(RESULTS, T::SCHEMA).map_err(|error| error.to_string())?;
-        let board = inherit_fd(BOARD).map_err(|error| error.to_string())?;
+        let results = inherit_as(RESULTS, T::SCHEMA).map_err(|error| with_causes(&error))?;
+        let board = inherit_fd(BOARD).map_err(|error| with_causes(&error))?;
         let board = Board::attach(board).map_err(|refusal| format!("the board: {refusal:?}"))?;
         if board.slot(order.slot).is_none() {
             return Err(format!("the board has no slot {}", order.slot));
@@ -383,7 +383,7 @@ impl<T: Task> Worker<T> {
                 }
                 Err(RecvError::Closed) => break,
                 Err(RecvError::Interrupted) => {}
-                Err(error) => self.give_up(&error.to_string()),
+                Err(error) => self.give_up(&with_causes(&error)),
             }
         }
         self.leave()
@@ -476,12 +476,12 @@ impl<T: Task> Worker<T> {
             // Closed: the parent wants no more results.
             Ok(Ok(()) | Err(SendError::Closed(()))) => None,
             Ok(Err(error @ (SendError::Forked(()) | SendError::Corrupt { .. }))) => {
-                self.give_up(&error.to_string())
+                self.give_up(&with_causes(&error))
             }
             Ok(Err(SendError::TooLarge { len, max, .. })) => Some(format!(
                 "the output has {len} bytes, the largest may have {max}: raise `Builder::max_message_len`"
             )),
-            Ok(Err(error)) => Some(error.to_string()),
+            Ok(Err(error)) => Some(with_causes(&error)),
             Err(panic) => Some(panic.to_string()),
         };
         if let Some(what) = what {
@@ -489,7 +489,7 @@ impl<T: Task> Worker<T> {
             if let Err(error) = self.results.send_ref(&Answer { ticket, done })
                 && !error.is_closed()
             {
-                self.give_up(&error.to_string());
+                self.give_up(&with_causes(&error));
             }
         }
         // The outcome is known: a panic of its `Drop` changes nothing any more.

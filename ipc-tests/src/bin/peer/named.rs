@@ -144,7 +144,8 @@ fn procless(io: &mut Io) {
     let unnamed = options.channel::<u32>().map(drop).expect_err("no /proc");
     let named = options.create_named::<u32>(&name).map(drop);
     let named = named.expect_err("no /proc");
-    for said in [unnamed.to_string(), named.to_string()] {
+    for source in [unnamed.source(), named.source()] {
+        let said = source.expect("a cause").to_string();
         assert!(
             said.contains("/proc") && said.contains("mount it"),
             "{said}"

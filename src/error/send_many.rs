@@ -1,27 +1,28 @@
-//! What can go wrong when many messages are sent at once.
+//! Errors of sending many messages at once.
 
 use super::{SendError, SendTimeoutError, TrySendError};
 use core::fmt;
 use core::iter::FusedIterator;
 use std::error::Error;
 
-/// Sending many messages ended before all were sent. Carries those that were not.
+/// Sending many messages ended before all were sent. Carries those that were not sent.
 ///
-/// `I` is the iterator that the messages came from; `E` is what one send of this kind fails with.
+/// `I` is the iterator that the messages came from; `E` is the error of a single send of the same kind.
 #[non_exhaustive]
 pub struct SendManyError<I: Iterator, E = SendError<<I as Iterator>::Item>> {
     /// How many messages were accepted: the first ones.
     pub accepted: usize,
-    /// What was the matter with the next one, which it carries.
+    /// Why the next message was not accepted. Carries that message.
     pub error: E,
-    /// Those after it.
+    /// The messages after it.
     pub rest: Unsent<I>,
 }
 
-/// As [`SendManyError`], from [`Sender::try_send_many`](crate::Sender::try_send_many).
+/// The error of [`Sender::try_send_many`](crate::Sender::try_send_many): see [`SendManyError`].
 pub type TrySendManyError<I> = SendManyError<I, TrySendError<<I as Iterator>::Item>>;
 
-/// As [`SendManyError`], from [`Sender::send_many_timeout`](crate::Sender::send_many_timeout).
+/// The error of [`Sender::send_many_timeout`](crate::Sender::send_many_timeout) and
+/// [`Sender::send_many_deadline`](crate::Sender::send_many_deadline): see [`SendManyError`].
 pub type SendManyTimeoutError<I> = SendManyError<I, SendTimeoutError<<I as Iterator>::Item>>;
 
 /// Messages that were not sent, in order: those that had been taken from the iterator, then what it still has.
@@ -57,6 +58,17 @@ impl<I: Iterator> Iterator for Unsent<I> {
 
 impl<I: FusedIterator> FusedIterator for Unsent<I> {}
 
+impl<I: Iterator + PartialEq> PartialEq for Unsent<I>
+where
+    I::Item: PartialEq,
+{
+    fn eq(&self, other: &Self) -> bool {
+        self.taken.as_slice() == other.taken.as_slice() && self.source == other.source
+    }
+}
+
+impl<I: Iterator + Eq> Eq for Unsent<I> where I::Item: Eq {}
+
 impl<I: Iterator> fmt::Debug for Unsent<I> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Unsent")
@@ -65,24 +77,43 @@ impl<I: Iterator> fmt::Debug for Unsent<I> {
     }
 }
 
-macro_rules! into_unsent {
-    ($($error:ident),*) => {$(
+macro_rules! send_many_error {
+    ($($error:ident: $($is:ident),*;)*) => {$(
         impl<I: Iterator> SendManyError<I, $error<I::Item>> {
-            /// All messages that were not sent, in order, to be tried again for instance.
+            /// Returns all messages that were not sent, in order, for instance to try them again.
             pub fn into_unsent(self) -> impl Iterator<Item = I::Item> {
                 core::iter::once(self.error.into_inner()).chain(self.rest)
             }
 
-            /// Whether the queue is closed.
-            #[must_use]
-            pub fn is_closed(&self) -> bool {
-                self.error.is_closed()
-            }
+            $(
+                #[doc = concat!(
+                    "Returns [`", stringify!($error), "::", stringify!($is), "`] of the [`error`](Self::error)."
+                )]
+                #[must_use]
+                pub const fn $is(&self) -> bool {
+                    self.error.$is()
+                }
+            )*
         }
     )*};
 }
 
-into_unsent!(SendError, TrySendError, SendTimeoutError);
+send_many_error! {
+    SendError: is_closed, is_interrupted;
+    TrySendError: is_closed, is_full;
+    SendTimeoutError: is_closed, is_timeout, is_interrupted;
+}
+
+impl<I: Iterator, E: PartialEq> PartialEq for SendManyError<I, E>
+where
+    Unsent<I>: PartialEq,
+{
+    fn eq(&self, other: &Self) -> bool {
+        self.accepted == other.accepted && self.error == other.error && self.rest == other.rest
+    }
+}
+
+impl<I: Iterator, E: Eq> Eq for SendManyError<I, E> where Unsent<I>: Eq {}
 
 impl<I: Iterator, E: fmt::Debug> fmt::Debug for SendManyError<I, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -95,7 +126,11 @@ impl<I: Iterator, E: fmt::Debug> fmt::Debug for SendManyError<I, E> {
 
 impl<I: Iterator, E: fmt::Display> fmt::Display for SendManyError<I, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "after {} messages: {}", self.accepted, self.error)
+        write!(
+            f,
+            "{} messages were sent, but not the next one: {}",
+            self.accepted, self.error
+        )
     }
 }
 

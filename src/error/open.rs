@@ -1,0 +1,238 @@
+//! Errors of opening and removing a queue that has a name.
+
+use super::MemoryLimit;
+use super::equality::impl_eq;
+use super::memory::no_memory;
+use super::text::{self, CLOSED};
+use core::fmt;
+use std::error::Error;
+use std::io;
+
+/// A queue with a name could not be opened.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// A name must have 1 to 200 letters, digits, `-`, `_` and `.`.
+    #[non_exhaustive]
+    InvalidName {
+        /// The name.
+        name: String,
+    },
+    /// This user has no queue of that name.
+    #[non_exhaustive]
+    NotFound {
+        /// The name.
+        name: String,
+    },
+    /// Another process is removing the queue, or checks whether it can be removed, and has been stopped meanwhile. Try
+    /// again later.
+    #[non_exhaustive]
+    BeingRemoved {
+        /// The name.
+        name: String,
+    },
+    /// The file of that name belongs to another user, or other users may access it.
+    #[non_exhaustive]
+    NotPrivate {
+        /// The id of the user that the file belongs to.
+        owner: u32,
+        /// The permissions of the file, as in `chmod(1)`.
+        mode: u32,
+    },
+    /// The file of that name is no queue of this crate.
+    #[non_exhaustive]
+    NotAQueue {
+        /// Why not.
+        what: &'static str,
+    },
+    /// The queue was made by another version of this crate.
+    #[non_exhaustive]
+    Version {
+        /// The version of the queue.
+        theirs: u64,
+        /// The version of this process.
+        ours: u64,
+    },
+    /// The queue has another memory layout than this build of the crate expects.
+    #[non_exhaustive]
+    Layout {
+        /// The fingerprint of the queue's layout.
+        theirs: u64,
+        /// The fingerprint of this process's layout.
+        ours: u64,
+    },
+    /// The queue carries messages of another type.
+    #[non_exhaustive]
+    Type {
+        /// The type of the queue.
+        theirs: String,
+        /// The type that this process expects.
+        ours: String,
+    },
+    /// The queue has another codec.
+    #[non_exhaustive]
+    Codec {
+        /// The codec of the queue.
+        theirs: String,
+        /// The codec that this process expects.
+        ours: String,
+    },
+    /// The queue was made with another schema tag.
+    #[non_exhaustive]
+    Schema {
+        /// The tag of the queue.
+        theirs: u64,
+        /// The tag that this process expects.
+        ours: u64,
+    },
+    /// The queue is closed. Processes that are attached still receive what is left in it.
+    Closed,
+    /// The queue's table of peers is full: it counts the processes that are attached and those that were given an end.
+    #[non_exhaustive]
+    TooManyPeers {
+        /// How many processes the table has room for.
+        max: usize,
+    },
+    /// There is not enough room to map the queue.
+    #[non_exhaustive]
+    NoMemory {
+        /// Which limit leaves too little.
+        limit: MemoryLimit,
+        /// How many bytes were needed.
+        wanted: u64,
+        /// How many bytes the limit leaves.
+        available: u64,
+    },
+    /// The operating system refused.
+    #[non_exhaustive]
+    Os {
+        /// What was tried.
+        what: &'static str,
+        /// The system's error.
+        source: io::Error,
+    },
+}
+
+impl OpenError {
+    /// Returns whether the queue is closed.
+    #[must_use]
+    pub const fn is_closed(&self) -> bool {
+        matches!(self, Self::Closed)
+    }
+}
+
+impl_eq!(OpenError {
+    InvalidName { name },
+    NotFound { name },
+    BeingRemoved { name },
+    NotPrivate { owner, mode },
+    NotAQueue { what },
+    Version { theirs, ours },
+    Layout { theirs, ours },
+    Type { theirs, ours },
+    Codec { theirs, ours },
+    Schema { theirs, ours },
+    Closed,
+    TooManyPeers { max },
+    NoMemory {
+        limit,
+        wanted,
+        available
+    },
+    Os { what, source },
+});
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::InvalidName { name } => text::invalid_queue_name(f, name),
+            Self::NotFound { name } => write!(
+                f,
+                "this user has no queue {name:?}: make it with `Options::create_named`"
+            ),
+            Self::BeingRemoved { name } => write!(
+                f,
+                "a process that is stopped is removing the queue {name:?}: try again later"
+            ),
+            Self::NotPrivate { owner, mode } => write!(
+                f,
+                "the queue's file belongs to user {owner} and has mode {mode:04o}: give it to this user, with mode \
+                 0600, or choose another name"
+            ),
+            Self::NotAQueue { what } => write!(
+                f,
+                "the file of that name is no queue of this crate ({what}): choose another name"
+            ),
+            Self::Version { theirs, ours } => text::version(f, *theirs, *ours),
+            Self::Layout { theirs, ours } => text::layout(f, *theirs, *ours),
+            Self::Type { theirs, ours } => text::message_type(f, theirs, ours),
+            Self::Codec { theirs, ours } => text::codec(f, theirs, ours),
+            Self::Schema { theirs, ours } => text::schema(f, theirs, ours),
+            Self::Closed => f.write_str(CLOSED),
+            Self::TooManyPeers { max } => write!(
+                f,
+                "{max} processes are attached to the queue, as many as can be: end one of them"
+            ),
+            Self::NoMemory {
+                limit,
+                wanted,
+                available,
+            } => no_memory(f, *limit, *wanted, *available),
+            Self::Os { what, source } => text::os(f, what, source),
+        }
+    }
+}
+
+impl Error for OpenError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Os { source, .. } => Some(source),
+            _ => None,
+        }
+    }
+}
+
+/// A queue with a name could not be removed.
+#[derive(Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RemoveError {
+    /// Processes are attached to the queue, or are attaching or removing it at this moment. This process counts if it is
+    /// attached: drop its ends first.
+    #[non_exhaustive]
+    InUse {
+        /// How many processes, as far as this one can tell.
+        processes: usize,
+    },
+    /// The queue could not be opened to check whether it is in use.
+    Open(OpenError),
+}
+
+impl From<OpenError> for RemoveError {
+    fn from(error: OpenError) -> Self {
+        Self::Open(error)
+    }
+}
+
+impl fmt::Display for RemoveError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::InUse { processes: 1 } => {
+                f.write_str("1 process is attached to the queue: end it, or drop its ends, first")
+            }
+            Self::InUse { processes } => write!(
+                f,
+                "{processes} processes are attached to the queue: end them, or drop their ends, first"
+            ),
+            Self::Open(error) => fmt::Display::fmt(error, f),
+        }
+    }
+}
+
+impl Error for RemoveError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::InUse { .. } => None,
+            Self::Open(error) => error.source(),
+        }
+    }
+}
