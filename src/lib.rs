@@ -70,11 +70,13 @@
 //! The ring is kin to Dmitry Vyukov's bounded queue, turned round so that no step leaves others waiting; the
 //! event count that processes sleep on goes back to Reed and Kanodia (1979). Each file names its sources.
 
+#[macro_use]
+mod mutants;
+
 #[cfg(not(loom))]
 mod announce;
 mod codec;
 mod error;
-mod mutants;
 #[cfg(not(loom))]
 mod os;
 #[cfg(not(loom))]

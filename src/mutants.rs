@@ -1,306 +1,32 @@
-//! Mutants: ways to get this crate wrong, so that the tests and tools that look for such faults can be seen to find them.
+//! Mutants: deliberate faults, with which the tests and tools of this crate are shown to find such faults.
 //!
-//! Each is a step left out, or done in the wrong order, and is in force where [`active`] says so. A normal build has
-//! none: there the answer is a constant, and no instruction of the question is left. Built with
-//! `--cfg workring_mutants`, a program has all of them, and the environment variable `WORKRING_MUTANT` names the one
-//! that is in force in a process and in those that it starts; without it, none is.
-//!
-//! This module is below all layers, as `sync` is: each of them may ask. `ipc-tests/src/bin/mutants.rs` lists which test
-//! or tool catches which mutant.
+//! A mutant is a step left out, or done in the wrong order. It is in force where [`mutant!`] is true, which in a normal
+//! build is the constant `false`. `mutants/catalogue.rs`, which is not part of the published package, describes each
+//! mutant and how to put one in force.
 
-macro_rules! mutants {
-    ($($(#[$what:meta])* $name:ident,)*) => {
-        /// What is done wrong.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub(crate) enum Mutant {
-            $($(#[$what])* $name,)*
-        }
-
-        #[cfg(workring_mutants)]
-        const ALL: &[Mutant] = &[$(Mutant::$name,)*];
+/// Whether the mutant of this name is in force.
+#[cfg(not(any(workring_mutants, test)))]
+macro_rules! mutant {
+    ($name:ident) => {
+        $crate::mutants::in_force(stringify!($name))
     };
 }
 
-mutants! {
-    // The protocol: transitions.
-    /// A Vacated slot is overwritten, and nobody has noted who took its message (`Publish` and `Seal`).
-    OverwriteWithoutHelp,
-    /// A helper does not look whether the slot is still the same after it has read the block.
-    HelpWithoutReread,
-    /// A receiver leaves its name in the slot (`Clear`), and acknowledges or returns the message all the same.
-    KeepName,
-    /// A closer that has died before it wrote Closed (`Seal`) has not closed the queue: nobody does it for it.
-    NobodySeals,
-    /// A receiver returns `Closed` and does not make that sticky.
-    ClosedIsNotSticky,
-    /// A settled queue ends by a look at the blocks alone: a taker that has not noted its message is overlooked.
-    VerdictInOnePass,
-    /// A returner says that something has come back, and only then gives it back (`Return`).
-    SayBeforeReturning,
-    /// Whoever has met no Returned block clears the word also if something has come back since (RETURNED-2 of `returned`).
-    ClearWhatHasChanged,
-    /// A reader of a dead letter notes it as Held (`Read`).
-    ReadLetterAsHeld,
-    /// A leaver that found nobody else closes the queue also if somebody has arrived since (LIFE-3 of `lifecycle`).
-    CloseAfterArrival,
-    /// Recovery does not look whether the row is still that of the dead (RECOVER-1).
-    RecoverWithoutConfirming,
-    /// Recovery looks whether the row is still that of the dead before it reads the words, and not after (RECOVER-1).
-    ConfirmBeforeReading,
-    /// Recovery writes what it has prepared, whatever the block's word is by now (RECOVER-1).
-    WriteAnyWord,
-    /// Recovery leaves the names of the dead in the slots (`Clear`).
-    RecoverWithoutClear,
-    /// A message that a dead process held comes back without a rise of its generation (`Reclaim`).
-    ReclaimKeepsGeneration,
-    /// What a dead process had not sent is left alone (`Withdraw`).
-    RecoverWithoutWithdraw,
-    /// What is not in the ring by an earlier look is freed (RECOVER-3).
-    WithdrawReadsRingFirst,
-    /// Nobody is told that messages have come back from the dead (`Vacate`).
-    VacateWithoutReturned,
-    /// A row has the same incarnation for its next tenant (PEER-2 of `peers`).
-    VacateKeepsIncarnation,
-    /// Whoever returned a message while a cancel came leaves it where nobody will receive it (`Discard`).
-    ReturnLateIsLeft,
-    /// Whoever ends a queue does not look for what came back meanwhile, and is a dead letter too many (`Evict`).
-    EndWithoutTrim,
-    /// Recovery keeps more dead letters of a batch than the limit says (`Evict`).
-    RecoverWithoutTrim,
-    /// A batch that has been counted is counted again (BATCH-4 of `batch`).
-    CountBatchAgain,
-    /// A batch is counted although the block may hold another one by now (BATCH-4).
-    CountBatchUnseen,
-
-    // The protocol: wakes, counts and limits.
-    /// A sender that has filled a slot wakes no receiver.
-    PublishWakesNobody,
-    /// A receiver that has taken a message wakes no sender that waits for room.
-    TakeWakesNobody,
-    /// A message that comes back wakes no receiver.
-    ReturnWakesNobody,
-    /// A block that is released or withdrawn wakes no sender that waits for one.
-    FreeBlockWakesNobody,
-    /// The last release of a closed, settled queue wakes none of those that wait for its end.
-    LastReleaseWakesNobody,
-    /// A close or a cancel wakes nobody.
-    CloseWakesNobody,
-    /// A recovery wakes nobody.
-    RecoveryWakesNobody,
-    /// A block that a dead sender had allocated and not offered is not freed.
-    RecoveryLeavesOwned,
-    /// A return does not count as an attempt.
-    AttemptNotCounted,
-    /// A message that has come back too often is freed, and no dead letter.
-    DeadLetterDiscarded,
-    /// Of too many dead letters the newest goes, not the oldest.
-    NewestLetterEvicted,
-    /// The queue holds one message more than its capacity.
-    CapacityPlusOne,
-
-    // The layer `queue`.
-    /// An interrupt ends every wait from then on.
-    InterruptNotConsumed,
-    /// A wait goes on after its deadline.
-    DeadlineIgnored,
-    /// A lease that is dropped acknowledges its message.
-    LeaseDropAcknowledges,
-    /// Leases are not counted.
-    LeaseNotCounted,
-    /// A lease that has ended still counts.
-    LeaseCountNeverFalls,
-    /// A message that can't be decoded is returned to the queue.
-    UndecodableReturned,
-    /// The type of the messages is not compared.
-    TypeNotChecked,
-    /// The codec is not compared.
-    CodecNotChecked,
-    /// The schema tag is not compared.
-    SchemaNotChecked,
-    /// A reservation that is dropped keeps its block.
-    ReservationKeepsBlock,
-    /// What a receiver has not handed out of a batch is not returned when it goes.
-    RestOfBatchKept,
-    /// A ticket that no child has used is not voided.
-    TicketNotVoided,
-    /// The last handle of a role does not give the role up.
-    LastHandleKeepsRole,
-    /// A row is vacated with the last handle, although leases of it live.
-    RowVacatedWithLeases,
-    /// A row's byte is not locked.
-    LockByteNotTaken,
-    /// A process that only tries never looks after the others.
-    TriesNeverSweep,
-
-    // The layer `segment`.
-    /// A huge block for which there was no memory stays in hand.
-    HugeBlockNotWithdrawn,
-    /// An idle huge block beyond those that are kept keeps its memory.
-    IdleMemoryKept,
-    /// Idle huge blocks give nothing back when memory is short.
-    IdleMemoryNotSought,
-    /// The mark of a huge block stays when its memory is given back.
-    MarkKept,
-    /// The queue's own memory limit is not looked at.
-    QueueLimitIgnored,
-    /// The version of a segment is not compared.
-    VersionNotChecked,
-    /// The fingerprint of a segment's layout is not compared.
-    FingerprintNotChecked,
-    /// The length of a segment is not compared with its capacity.
-    LengthNotChecked,
-    /// A message goes to the next class of blocks.
-    NextClassTaken,
-    /// A worker's line on the board is not reset for the next worker.
-    BoardLineKept,
-    /// Nobody looks after the others when a slice ends.
-    SweepNeverDue,
-
-    // The layer `os`.
-    /// Every error of `pidfd_open` counts as "there is no such process".
-    EveryPidfdErrorIsDeath,
-    /// The start time of a process is not compared.
-    StartTimeIgnored,
-    /// Whether a process maps the segment is not looked at.
-    MappingIgnored,
-    /// Locks are shared, so that each is granted.
-    LocksAreShared,
-    /// The size of a new segment is not sealed.
-    SizeNotSealed,
-    /// Memory is not committed beforehand.
-    MemoryNotCommitted,
-    /// The head-room of control groups is not looked at.
-    GroupLimitIgnored,
-    /// Wakes reach only sleepers of the same process.
-    FutexIsPrivate,
-    /// A forked child is taken for the process that was attached.
-    ForkNotNoticed,
-    /// A wait for descriptors has no deadline.
-    PollWithoutDeadline,
-    /// An empty datagram counts as the end of a link.
-    EmptyDatagramIsTheEnd,
-    /// A named queue that others may open is used.
-    NameOfOthersUsed,
-    /// A signal goes to the leader of a worker's group alone.
-    LeaderSignalledAlone,
-    /// A worker does not end with the thread that has started it.
-    NoDeathSignal,
-
-    // The layer `workers`.
-    /// Results are not collected before dead letters are read.
-    SettleWithoutCollecting,
-    /// A worker's line on the board is ended before its answer is sent.
-    LineEndedBeforeAnswer,
-    /// One retry less than was asked for.
-    OneRetryLess,
-    /// A retry does not wait for its back-off.
-    BackoffIgnored,
-    /// The attempt on a ticket is not raised for a retry.
-    TicketAttemptKept,
-    /// A task that was not begun is always sent again.
-    UnbegunForEver,
-    /// A task of a worker that was killed for another one counts as crashed.
-    BystanderCrashed,
-    /// All tasks of a chunk crash with the one that was running.
-    ChunkCrashesWhole,
-    /// A worker that has died is not replaced.
-    DeadNotReplaced,
-    /// A task's time is measured from the first one of its worker.
-    TimeFromFirstTask,
-    /// The hard time limit is not enforced.
-    HardLimitIgnored,
-    /// The soft time limit is not told.
-    SoftLimitNotTold,
-    /// A task's own time limit is not looked at.
-    OwnLimitIgnored,
-    /// A pool that is cancelled discards the results of tasks that were done.
-    ResultsNotDrained,
-    /// A crashed task is counted twice.
-    DoubleOutcome,
-    /// A map takes more from its iterator than its window allows.
-    WindowIgnored,
-    /// Of a chunk only the first task is run.
-    ChunkTailLost,
-    /// A cancelled task is not told.
-    CancelNotTold,
-    /// More tasks are in flight than the capacity allows.
-    CapacityIgnored,
-    /// Outcomes that nobody claims are not bounded.
-    UnclaimedUnbounded,
-    /// The outcome of a task whose handle was dropped is lost.
-    DroppedHandleLosesOutcome,
-    /// Workers are not recycled after their number of tasks.
-    NeverRecycled,
-    /// A worker that ignores being asked to end is not killed.
-    NeverPressed,
-    /// A worker with other tasks is welcomed.
-    MismatchWelcomed,
-    /// What workers log is dropped.
-    LogsDropped,
-}
-
-/// Whether this is in force. A constant in a normal build.
 #[cfg(not(any(workring_mutants, test)))]
 #[inline(always)]
-#[must_use]
-pub(crate) const fn active(_: Mutant) -> bool {
+pub(crate) const fn in_force(_mutant: &str) -> bool {
     false
 }
 
-#[cfg(workring_mutants)]
-pub(crate) use chosen::active;
-#[cfg(all(test, not(workring_mutants)))]
-pub(crate) use trial::active;
-#[cfg(all(test, not(any(workring_mutants, loom))))]
-pub(crate) use trial::with;
-
-/// In the crate's own tests, a mutant is in force in one thread for as long as a function runs there.
-#[cfg(all(test, not(workring_mutants)))]
-mod trial {
-    use super::Mutant;
-    use core::cell::Cell;
-
-    thread_local! {
-        static ON_TRIAL: Cell<Option<Mutant>> = const { Cell::new(None) };
-    }
-
-    /// Whether this is the one on trial.
-    #[must_use]
-    pub(crate) fn active(mutant: Mutant) -> bool {
-        ON_TRIAL.get() == Some(mutant)
-    }
-
-    /// Run `program` with `mutant` in force.
-    #[cfg(not(loom))]
-    pub(crate) fn with<R>(mutant: Option<Mutant>, program: impl FnOnce() -> R) -> R {
-        struct Reset;
-        impl Drop for Reset {
-            fn drop(&mut self) {
-                ON_TRIAL.set(None);
-            }
-        }
-        ON_TRIAL.set(mutant);
-        let _reset = Reset;
-        program()
-    }
+/// Whether the mutant of this name is in force.
+#[cfg(any(workring_mutants, test))]
+macro_rules! mutant {
+    ($name:ident) => {
+        $crate::mutants::active($crate::mutants::Mutant::$name)
+    };
 }
 
-#[cfg(workring_mutants)]
-mod chosen {
-    use super::{ALL, Mutant};
-    use std::{env, sync::OnceLock};
-
-    static CHOSEN: OnceLock<Option<Mutant>> = OnceLock::new();
-
-    /// Whether this is the one that the environment names.
-    #[must_use]
-    pub(crate) fn active(mutant: Mutant) -> bool {
-        *CHOSEN.get_or_init(choose) == Some(mutant)
-    }
-
-    fn choose() -> Option<Mutant> {
-        let name = env::var("WORKRING_MUTANT").ok()?;
-        let named = ALL.iter().find(|one| format!("{one:?}") == name);
-        Some(*named.unwrap_or_else(|| panic!("no mutant {name}; there are: {ALL:?}")))
-    }
-}
+#[cfg(any(workring_mutants, test))]
+mod catalogue;
+#[cfg(any(workring_mutants, test))]
+pub(crate) use catalogue::*;

@@ -9,7 +9,6 @@
 //! of `proc_meminfo(5)` either. Swap is not counted on. A limit that can't be read is none.
 
 use crate::error::MemoryLimit;
-use crate::mutants::{Mutant, active};
 use nix::unistd::{SysconfVar, sysconf};
 use rustix::process::{Resource, getrlimit};
 use std::fs::read_to_string;
@@ -66,7 +65,7 @@ impl MemoryBudget {
     /// Whether `wanted` bytes may be taken just now.
     pub(crate) fn check(&self, wanted: u64) -> Result<(), OutOfMemory> {
         if let Some(available) = self.group()
-            && !active(Mutant::GroupLimitIgnored)
+            && !mutant!(GroupLimitIgnored)
         {
             OutOfMemory::unless(MemoryLimit::Cgroup, wanted, available)?;
         }

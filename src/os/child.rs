@@ -25,7 +25,6 @@ use super::inherit::Inheritance;
 use super::poll::{self, Poll};
 use super::spawn::{self, Order, Started};
 use super::{budget, process, tree};
-use crate::mutants::{Mutant, active};
 use core::time::Duration;
 use rustix::io::Errno;
 use rustix::process::{
@@ -278,7 +277,7 @@ impl Process {
             // The id may be that of another group by now (CHILD-4).
             return Ok(());
         }
-        if active(Mutant::LeaderSignalledAlone) {
+        if mutant!(LeaderSignalledAlone) {
             let _ = rustix::process::kill_process(self.id, signal);
             return Ok(());
         }

@@ -9,8 +9,6 @@
 //! |------|----------------------------------------------------------------|
 //! | 1    | this is the process that the page was made in                  |
 //! | 0    | this is a child of it, or of a child; here a new page is made  |
-
-use crate::mutants::{Mutant, active};
 use crate::sync::{AtomicPtr, AtomicU32, Ordering};
 use core::num::NonZeroUsize;
 use core::ptr::{self, NonNull};
@@ -59,7 +57,7 @@ impl Origin {
     /// Whether this process is the one that [`Origin::here`] was called in, and not a forked child of it.
     #[inline(always)]
     pub(crate) fn is_here(self) -> bool {
-        self.0.load(Ordering::Relaxed) != 0 || active(Mutant::ForkNotNoticed)
+        self.0.load(Ordering::Relaxed) != 0 || mutant!(ForkNotNoticed)
     }
 }
 

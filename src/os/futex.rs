@@ -1,6 +1,4 @@
 //! Futexes on shared memory: `futex(2)`, without the private flag, so that they work between processes.
-
-use crate::mutants::{Mutant, active};
 use crate::sync::AtomicU32;
 use core::time::Duration;
 use rustix::thread::futex::{Flags, Timespec, wait as futex_wait, wake as futex_wake};
@@ -20,7 +18,7 @@ pub(crate) fn wait(word: &AtomicU32, expected: u32, limit: Duration) {
 pub(crate) fn wake(word: &AtomicU32, count: u32) -> u32 {
     // The kernel takes the count as a signed number.
     let count = count.min(i32::MAX.cast_unsigned());
-    let flags = if active(Mutant::FutexIsPrivate) {
+    let flags = if mutant!(FutexIsPrivate) {
         Flags::PRIVATE
     } else {
         Flags::empty()

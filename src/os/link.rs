@@ -10,7 +10,6 @@
 
 use super::descriptor::beyond_stdio;
 use super::poll;
-use crate::mutants::{Mutant, active};
 use rustix::io::{Errno, ioctl_fionread};
 use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair,
@@ -135,7 +134,7 @@ impl Link {
         };
         let is_end = || {
             Ok::<_, io::Error>(
-                active(Mutant::EmptyDatagramIsTheEnd)
+                mutant!(EmptyDatagramIsTheEnd)
                     || self.has_hung_up()? && ioctl_fionread(&self.0)? == 0,
             )
         };

@@ -69,7 +69,6 @@
 use super::locks;
 use super::memory::FileId;
 use super::process::{self, Identity, Stat};
-use crate::mutants::{Mutant, active};
 use nix::errno::Errno;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -182,10 +181,10 @@ impl<'a> Judge<'a> {
             return Ok(Verdict::Alive);
         };
         // LIVENESS-1.
-        if stat?.started != identity.started() && !active(Mutant::StartTimeIgnored) {
+        if stat?.started != identity.started() && !mutant!(StartTimeIgnored) {
             return Ok(Verdict::Dead);
         }
-        if !maps(id, self.id)? && !active(Mutant::MappingIgnored) {
+        if !maps(id, self.id)? && !mutant!(MappingIgnored) {
             return Ok(Verdict::Dead);
         }
         if locked {
@@ -254,7 +253,7 @@ fn evidence(id: u32) -> io::Result<Evidence> {
         {
             Ok(Evidence::Gone)
         }
-        Err(_) if active(Mutant::EveryPidfdErrorIsDeath) => Ok(Evidence::Gone),
+        Err(_) if mutant!(EveryPidfdErrorIsDeath) => Ok(Evidence::Gone),
         Err(_) => Ok(Evidence::NoPidfd),
     }
 }

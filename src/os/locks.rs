@@ -3,8 +3,6 @@
 //! They belong to the open file description, so they last as long as any descriptor of it, in any process,
 //! and go when the last one does, however its process ends. (POSIX record locks would go as soon as the
 //! process closed *any* descriptor of the file.) See `fcntl(2)`.
-
-use crate::mutants::{Mutant, active};
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 use std::io;
@@ -28,7 +26,7 @@ fn byte(offset: u64, kind: libc::c_int) -> io::Result<libc::flock> {
 
 /// Lock one byte for this description. False if another description has it.
 pub(crate) fn try_lock(file: impl AsFd, offset: u64) -> io::Result<bool> {
-    if active(Mutant::LocksAreShared) {
+    if mutant!(LocksAreShared) {
         return try_share(file, offset);
     }
     set(file, byte(offset, libc::F_WRLCK)?)

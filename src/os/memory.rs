@@ -5,7 +5,6 @@ use super::descriptor::beyond_stdio;
 use super::fork::Origin;
 use super::process;
 use crate::error::MemoryLimit;
-use crate::mutants::{Mutant, active};
 use core::num::NonZeroUsize;
 use core::ops::Range;
 use core::ptr::NonNull;
@@ -60,7 +59,7 @@ pub(crate) fn create(length: usize, committed: usize) -> Result<OwnedFd, Refused
     // Committed now, so that lack of memory is an error here and not a signal later.
     commit(&file, 0..committed)?;
     let seals = SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL;
-    if !active(Mutant::SizeNotSealed) {
+    if !mutant!(SizeNotSealed) {
         fcntl(&file, FcntlArg::F_ADD_SEALS(seals))?;
     }
     Ok(file)
@@ -71,7 +70,7 @@ const COMMIT_AT_ONCE: usize = 1 << 20;
 
 /// Give `range` of a file memory, where it has none yet. If that fails, a part of it may have some.
 pub(crate) fn commit(file: impl AsFd, range: Range<usize>) -> Result<(), Refused> {
-    if active(Mutant::MemoryNotCommitted) {
+    if mutant!(MemoryNotCommitted) {
         return Ok(());
     }
     for start in range.clone().step_by(COMMIT_AT_ONCE) {

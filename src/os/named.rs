@@ -26,7 +26,6 @@ use super::descriptor::beyond_stdio;
 use super::locks;
 use super::memory::{self, Refused};
 use super::process;
-use crate::mutants::{Mutant, active};
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, open as open_path};
 use nix::sys::stat::{Mode, SFlag, fchmod, fstat};
 use nix::unistd::{ftruncate, linkat};
@@ -133,7 +132,7 @@ pub(crate) fn open(name: &str) -> Result<OwnedFd, Obstacle> {
 
 fn check_private(owner: u32, mode: u32) -> Result<(), Obstacle> {
     let mode = mode & 0o7777;
-    if owner == user() && mode == 0o600 || active(Mutant::NameOfOthersUsed) {
+    if owner == user() && mode == 0o600 || mutant!(NameOfOthersUsed) {
         Ok(())
     } else {
         Err(Obstacle::NotPrivate { owner, mode })

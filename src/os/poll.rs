@@ -1,7 +1,6 @@
 //! Waiting for descriptors: sockets, processes, events of this process itself.
 
 use super::descriptor::beyond_stdio;
-use crate::mutants::{Mutant, active};
 use core::time::Duration;
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
@@ -37,7 +36,7 @@ impl<'a> Poll<'a> {
 
     /// Wait until one of them is ready; false if none was until the deadline. One in the past: look, and don't wait.
     pub(crate) fn wait(&mut self, deadline: Option<Instant>) -> io::Result<bool> {
-        let deadline = deadline.filter(|_| !active(Mutant::PollWithoutDeadline));
+        let deadline = deadline.filter(|_| !mutant!(PollWithoutDeadline));
         loop {
             let now = Instant::now();
             let remaining = deadline.map(|deadline| deadline.saturating_duration_since(now));

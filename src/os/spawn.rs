@@ -33,7 +33,6 @@ mod signals;
 
 use super::descriptor::beyond_stdio;
 use super::inherit::Inheritance;
-use crate::mutants::{Mutant, active};
 use c_strings::{CStrings, candidates, environment, text};
 use core::cell::Cell;
 use core::ffi::{c_char, c_int, c_void};
@@ -244,7 +243,7 @@ impl<'a> Plan<'a> {
     }
 
     fn bind_to_parent(&self) -> io::Result<()> {
-        if !active(Mutant::NoDeathSignal) {
+        if !mutant!(NoDeathSignal) {
             set_parent_process_death_signal(Some(Signal::KILL))?;
         }
         // After that: see CHILD-2 of `child`. A parent in another namespace of process ids has no id here.

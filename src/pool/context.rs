@@ -1,7 +1,6 @@
 //! What a task is told while it runs.
 
 use super::task::TaskId;
-use crate::mutants::{Mutant, active};
 use crate::segment::board::Board;
 use crate::sync::{AtomicBool, Ordering};
 use core::fmt;
@@ -26,7 +25,7 @@ impl Desk {
     }
 
     pub(super) fn is_cancelled(&self, id: TaskId) -> bool {
-        !active(Mutant::CancelNotTold)
+        !mutant!(CancelNotReported)
             && (self.cancelled.load(Ordering::Acquire) || self.board.is_cancelled(id.0))
     }
 

@@ -39,7 +39,6 @@ use super::supervisor::{Phase, Supervisor};
 use super::task::{Task, TaskError, TaskId};
 use super::worker::phase;
 use crate::error::{TrySendError, ending, with_causes};
-use crate::mutants::{Mutant, active};
 use crate::os::clock;
 use core::time::Duration;
 use std::os::unix::process::ExitStatusExt;
@@ -196,7 +195,7 @@ impl<T: Task> Supervisor<T> {
     ) {
         self.look_at_staff_soon();
         match self.course {
-            Phase::Running if active(Mutant::DeadNotReplaced) => {}
+            Phase::Running if mutant!(DeadNotReplaced) => {}
             Phase::Stopping { .. } => {}
             Phase::Starting => {
                 self.has_failed_to_start(index, stage, unfit, death);
@@ -227,7 +226,7 @@ impl<T: Task> Supervisor<T> {
             .iter()
             .map(|death| self.is_repaired(death.pid))
             .collect();
-        if !active(Mutant::SettleWithoutCollecting) {
+        if !mutant!(SettleWithoutCollecting) {
             self.launcher.shared.inbox.collect();
         }
         self.read_letters();
@@ -313,36 +312,28 @@ impl<T: Task> Supervisor<T> {
             } else {
                 flight.unbegun += 1;
                 match dead.or(last).filter(|_| {
-                    flight.unbegun > UNBEGUN && !active(Mutant::UnbegunForEver)
-                        || active(Mutant::ChunkCrashesWhole)
+                    flight.unbegun > UNBEGUN && !mutant!(UnstartedRetriedForever)
+                        || mutant!(ChunkCrashesWhole)
                 }) {
                     Some(death) => death,
                     None => return Verdict::SendAgain(now),
                 }
             };
-            if death.struck.is_some_and(|strike| !strike.is_for(id))
-                && !active(Mutant::BystanderCrashed)
-            {
+            if death.struck.is_some_and(|strike| !strike.is_for(id)) && !mutant!(BystanderCrashed) {
                 return Verdict::SendAgain(now);
             }
             flight.crashes += 1;
             let (flight, crashes) = (*flight, flight.crashes);
             let is_unwanted = flight.cancelled || flight.timed_out || death.struck.is_some();
-            if is_unwanted
-                || is_stopping
-                || crashes + u32::from(active(Mutant::OneRetryLess)) > retries
-            {
+            if is_unwanted || is_stopping || crashes + u32::from(mutant!(OneRetryLess)) > retries {
                 close(state, &flight, &death);
                 return Verdict::Discard;
             }
-            if let Some(flight) = state
-                .flight(id)
-                .filter(|_| !active(Mutant::TicketAttemptKept))
-            {
+            if let Some(flight) = state.flight(id).filter(|_| !mutant!(TicketAttemptKept)) {
                 flight.ticket.attempt = flight.ticket.attempt.saturating_add(1);
                 envelope.ticket = flight.ticket;
             }
-            if active(Mutant::BackoffIgnored) {
+            if mutant!(BackoffIgnored) {
                 return Verdict::SendAgain(now);
             }
             Verdict::SendAgain(clock::after(now, backoff.after(crashes)))

@@ -30,7 +30,6 @@ use super::messages::Terms;
 use super::supervisor::{Phase, Supervisor};
 use super::task::{Task, TaskError, TaskId};
 use super::worker::phase;
-use crate::mutants::{Mutant, active};
 use crate::os::clock;
 use crate::segment::board;
 use core::time::Duration;
@@ -153,7 +152,7 @@ impl Seen {
     }
 
     fn is_beyond(&self, age: Option<Duration>) -> bool {
-        if active(Mutant::HardLimitIgnored) {
+        if mutant!(HardLimitIgnored) {
             return false;
         }
         age.is_some_and(|age| self.age >= age)
@@ -209,7 +208,7 @@ impl<T: Task> Supervisor<T> {
         let flight = inbox.with(|state| state.flight(seen.task).copied());
         // What limit a task had that has its outcome is not known any more. It is through, so any will do (LIMIT-4).
         let own = flight.map_or(own, |flight| flight.limit);
-        let own = own.filter(|_| !active(Mutant::OwnLimitIgnored));
+        let own = own.filter(|_| !mutant!(OwnLimitIgnored));
         let hard = own.or(limits.hard);
         let Some(flight) = flight.filter(|_| !seen.is_sending) else {
             return if seen.is_beyond(hard) {
@@ -256,7 +255,7 @@ impl<T: Task> Supervisor<T> {
             flight.timed_out = true;
             Some(())
         });
-        if is_known.is_some() && !active(Mutant::SoftLimitNotTold) {
+        if is_known.is_some() && !mutant!(SoftLimitNotReported) {
             shared.board.cancel(id.0, TIME_LIMIT);
         }
     }

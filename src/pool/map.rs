@@ -23,7 +23,6 @@ use super::pool::{PAUSE, Pool, Reserved, Unsent};
 use super::results::{FORKED, Refused, Run, Step, Vain};
 use super::streams::StreamId;
 use super::task::{Outcome, OutcomeOf, Task, TaskError, TaskId};
-use crate::mutants::{Mutant, active};
 use core::fmt;
 use core::iter::FusedIterator;
 use core::time::Duration;
@@ -171,8 +170,7 @@ impl<'a, T: Task, I: Iterator<Item = T>> Map<'a, T, I> {
     /// Take a chunk from the source if there is room for one. Whether anything is in hand.
     fn gather(&mut self) -> bool {
         if self.in_hand.is_empty()
-            && (active(Mutant::WindowIgnored)
-                || self.outstanding + self.chunk <= self.window_or_default())
+            && (mutant!(WindowIgnored) || self.outstanding + self.chunk <= self.window_or_default())
             && let Some(source) = &mut self.source
         {
             for task in source.by_ref().take(self.chunk) {

@@ -38,7 +38,6 @@ use super::supervisor::Commands;
 use super::task::{Outcome, TaskError, TaskId};
 use crate::announce::later;
 use crate::error::RecvTimeoutError;
-use crate::mutants::{Mutant, active};
 use crate::os::fork::Origin;
 use crate::queue::{Interrupter, Receiver};
 use core::time::Duration;
@@ -221,7 +220,7 @@ impl State {
 
     /// A ticket for another task; `None`: there are as many in flight as there may be.
     fn reserve(&mut self, owner: Owner, limit: Option<Duration>) -> Option<Ticket> {
-        if self.in_flight >= self.capacity && !active(Mutant::CapacityIgnored) {
+        if self.in_flight >= self.capacity && !mutant!(CapacityIgnored) {
             return None;
         }
         // Ends: there are more places than the capacity.
@@ -351,7 +350,7 @@ impl State {
         let Some(flight) = self.remove(id) else {
             return;
         };
-        if active(Mutant::DoubleOutcome) && matches!(result, Err(TaskError::Crashed { .. })) {
+        if mutant!(DoubleOutcome) && matches!(result, Err(TaskError::Crashed { .. })) {
             self.tally.count(&result);
         }
         self.tally.count(&result);
@@ -474,7 +473,7 @@ impl Results {
                 self.rouse(state);
                 return Some(Ok(ticket));
             }
-            (state.unclaimed() >= max && !active(Mutant::UnclaimedUnbounded))
+            (state.unclaimed() >= max && !mutant!(UnclaimedUnbounded))
                 .then_some(Err(Refused::Unclaimed { max }))
         })
     }
@@ -633,7 +632,7 @@ impl Results {
             flight.owner = Owner::Anybody;
             state.held -= 1;
         } else if let Some(outcome) = state.kept.remove(&id) {
-            if active(Mutant::DroppedHandleLosesOutcome) {
+            if mutant!(DroppedHandleLosesOutcome) {
                 return;
             }
             state.loose.push_back(outcome);

@@ -32,7 +32,6 @@ use super::task::{Task, TaskError, TaskId};
 use super::worker::identity;
 use crate::announce::{Announcer, Importance, say};
 use crate::error::StartError;
-use crate::mutants::{Mutant, active};
 use crate::os::child::Process;
 use crate::os::clock;
 use crate::os::link::{Link, Received};
@@ -529,7 +528,7 @@ impl<T: Task> Supervisor<T> {
         match message {
             FromWorker::Hello(theirs) if worker.stage == Stage::Starting => {
                 let mismatch = identity::<T>().mismatch(&theirs);
-                match mismatch.filter(|_| !active(Mutant::MismatchWelcomed)) {
+                match mismatch.filter(|_| !mutant!(MismatchAccepted)) {
                     None => {
                         worker.stage = Stage::Preparing;
                         if worker.has_renounced {
@@ -590,7 +589,7 @@ impl<T: Task> Supervisor<T> {
                 level,
                 target,
                 message,
-            } if active(Mutant::LogsDropped) => drop((level, target, message)),
+            } if mutant!(LogsDropped) => drop((level, target, message)),
             FromWorker::Said {
                 level,
                 target,
@@ -678,7 +677,7 @@ impl<T: Task> Supervisor<T> {
             },
             &self.launcher.shared.tasks,
         );
-        if cancel && active(Mutant::ResultsNotDrained) {
+        if cancel && mutant!(ResultsNotDrained) {
             self.launcher.shared.inbox.results().cancel();
         }
         if cancel {
@@ -709,7 +708,7 @@ impl<T: Task> Supervisor<T> {
     /// The time for a step is up: go on to the next.
     fn press(&mut self, step: Step) {
         let now = Instant::now();
-        if active(Mutant::NeverPressed) {
+        if mutant!(StopNotEnforced) {
             return;
         }
         let (next, time) = match step {

@@ -41,7 +41,6 @@ use super::standing::{self, Starter, VARIABLE, WATCHER};
 use super::task::Task;
 use crate::codec::Raw;
 use crate::error::{RecvError, SendError, with_causes};
-use crate::mutants::{Mutant, active};
 use crate::os::link::{Link, Received};
 use crate::os::poll::Poll;
 use crate::os::{child, clock, spawn};
@@ -376,7 +375,7 @@ impl<T: Task> Worker<T> {
                     let tasks = self.perform(&lease);
                     lease.ack();
                     self.left = self.left.saturating_sub(tasks);
-                    let spent = self.left == 0 && !active(Mutant::NeverRecycled);
+                    let spent = self.left == 0 && !mutant!(NeverRecycled);
                     if spent || self.has_grown() {
                         break;
                     }
@@ -408,7 +407,7 @@ impl<T: Task> Worker<T> {
         let mut count = 0;
         for (ticket, task) in letter {
             count += 1;
-            if count > 1 && active(Mutant::ChunkTailLost) {
+            if count > 1 && mutant!(ChunkTailLost) {
                 continue;
             }
             match task {
@@ -426,7 +425,7 @@ impl<T: Task> Worker<T> {
         }
         let done = self.run(bytes, ticket);
         self.line().set_phase(phase::SENDING);
-        if active(Mutant::LineEndedBeforeAnswer) {
+        if mutant!(LineEndedBeforeAnswer) {
             self.line().end();
         }
         self.send(ticket, done);

@@ -16,9 +16,9 @@
 //!     that it is. So whoever dies between the two is counted once, and what is done is never handed out again.
 //!     Only what was decoded together with a message that could not be, and has reached nobody, is taken back.
 //! BATCH-3. Whoever has had the block in hand publishes its marks with the exchange that ends that, which raises the
-//!     generation. What becomes of the block then follows from the marks alone (`steps::batch::given_back`),
+//!     generation. What becomes of the block then follows from the marks alone (`steps::batch::state_after_return`),
 //!     so that somebody else can work it out in the place of a holder that died.
-//! BATCH-4. The accepted messages beyond the first of their batch are counted in the block itself ([`Marks::beyond`]), in one
+//! BATCH-4. The accepted messages beyond the first of their batch are counted in the block itself ([`BatchMarks::beyond`]), in one
 //!     word with a bit that says whether the present batch is among them. The sender clears the bit in Owned. Before a
 //!     batch leaves Held, its holder, or whoever recovers it, counts it, by an exact exchange that can succeed only
 //!     once. So the count is right whoever dies wherever, and a batch that was never accepted is never in it.
@@ -31,17 +31,17 @@ use crate::sync::{AtomicU8, AtomicU64, Ordering};
 use core::ops::Range;
 
 /// How many messages a batch may have. Their marks stand next to the block's own words, on two lines together.
-pub(crate) const MOST: usize = 64;
+pub(crate) const MAX_BATCH: usize = 64;
 
 /// What has become of one message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Mark(u8);
+pub(crate) struct MessageMark(u8);
 
 const HANDED_OUT: u8 = 0b1111;
 const DONE: u8 = 1 << 4;
 const REJECTED: u8 = 1 << 5;
 
-impl Mark {
+impl MessageMark {
     /// Of a message that has never been handed out.
     pub(crate) const FRESH: Self = Self(0);
 
@@ -71,14 +71,14 @@ impl Mark {
 
     /// How often the message has been handed out.
     #[must_use]
-    pub(crate) const fn handed_out(self) -> u8 {
+    pub(crate) const fn deliveries(self) -> u8 {
         self.0 & HANDED_OUT
     }
 
     /// How often it has come back. The hands that found that it can't be decoded don't count.
     #[must_use]
-    pub(crate) const fn attempts(self) -> u8 {
-        self.handed_out()
+    pub(crate) const fn failed_deliveries(self) -> u8 {
+        self.deliveries()
             .saturating_sub((self.0 & REJECTED != 0) as u8)
     }
 
@@ -92,29 +92,29 @@ impl Mark {
     #[must_use]
     #[inline(always)]
     pub(crate) const fn is_live(self, limit: u8) -> bool {
-        self.0 & (DONE | REJECTED) == 0 && self.handed_out() < limit
+        self.0 & (DONE | REJECTED) == 0 && self.deliveries() < limit
     }
 }
 
 /// The marks of one batch, and the count of all batches that were in this block.
 #[derive(Debug)]
 #[repr(C)]
-pub(crate) struct Marks {
-    /// See [`Beyond`].
+pub(crate) struct BatchMarks {
+    /// See [`ExtraMessages`].
     beyond: AtomicU64,
-    marks: [AtomicU8; MOST],
+    marks: [AtomicU8; MAX_BATCH],
 }
 
 /// How many messages have been accepted in this block beyond the first of their batches (BATCH-4): the count, and in the
 /// lowest bit whether it has those of the present batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Beyond(u64);
+pub(crate) struct ExtraMessages(u64);
 
 const COUNTED: u64 = 1;
 
-impl Beyond {
+impl ExtraMessages {
     #[must_use]
-    pub(crate) const fn has_present(self) -> bool {
+    pub(crate) const fn includes_current(self) -> bool {
         self.0 & COUNTED != 0
     }
 
@@ -137,38 +137,38 @@ impl Beyond {
 
     /// With a present batch of this many messages. A peer may have written nonsense: wraps.
     #[must_use]
-    pub(crate) const fn with_present(self, messages: usize) -> Self {
+    pub(crate) const fn with_current(self, messages: usize) -> Self {
         let more = (messages as u64).saturating_sub(1);
         Self((self.0 & !COUNTED).wrapping_add(more << 1) | COUNTED)
     }
 
     /// As it is when another batch comes.
-    pub(super) const fn without_present(self) -> Self {
+    pub(super) const fn without_current(self) -> Self {
         Self(self.0 & !COUNTED)
     }
 }
 
 #[cfg(not(loom))]
-const _: () = assert!(size_of::<BlockHeader>() + size_of::<Marks>() <= 128);
+const _: () = assert!(size_of::<BlockHeader>() + size_of::<BatchMarks>() <= 128);
 
 /// How many messages of a batch are where.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Tally {
+pub(crate) struct MessageCounts {
     /// To be handed out (again), or in hands that are not the last.
     pub(crate) live: u64,
     /// Dead letters, or about to be.
     pub(crate) spent: u64,
 }
 
-impl Tally {
+impl MessageCounts {
     /// All that are not done.
     #[must_use]
-    pub(crate) const fn left(self) -> u64 {
+    pub(crate) const fn unsettled(self) -> u64 {
         self.live + self.spent
     }
 }
 
-impl Marks {
+impl BatchMarks {
     #[cfg(any(test, loom))]
     pub(crate) fn new() -> Self {
         Self {
@@ -179,22 +179,22 @@ impl Marks {
 
     /// BATCH-4. Acquire: the look at the block word that follows finds what it was when the count was this, or later.
     #[must_use]
-    pub(crate) fn beyond(&self) -> Beyond {
-        Beyond(self.beyond.load(Ordering::Acquire))
+    pub(crate) fn extra_messages(&self) -> ExtraMessages {
+        ExtraMessages(self.beyond.load(Ordering::Acquire))
     }
 
     /// BATCH-4, by the sender in Owned: the batch that is about to be sent is not counted. A plain store: the exchange of
     /// somebody who was late with the batch before fails, for that one is in the count.
-    pub(crate) fn begin_count(&self) {
+    pub(crate) fn reset_counted(&self) {
         // Published by the store that offers the block.
-        let next = self.beyond().without_present();
+        let next = self.extra_messages().without_current();
         self.beyond.store(next.0, Ordering::Relaxed);
     }
 
     /// BATCH-4: count the present batch, of this many messages, if the count is still `seen`. Failure means that somebody
     /// else has counted it.
-    pub(crate) fn count(&self, seen: Beyond, messages: usize) {
-        let to = seen.with_present(messages);
+    pub(crate) fn add_extra(&self, seen: ExtraMessages, messages: usize) {
+        let to = seen.with_current(messages);
         // AcqRel: it precedes the exchange with which the batch leaves Held, for whoever reads both.
         let _ = self
             .beyond
@@ -223,8 +223,8 @@ impl Marks {
     /// The mark of a message. One beyond the last counts as done.
     #[must_use]
     #[inline(always)]
-    pub(crate) fn get(&self, message: usize) -> Mark {
-        Mark(
+    pub(crate) fn get(&self, message: usize) -> MessageMark {
+        MessageMark(
             self.marks
                 .get(message)
                 .map_or(DONE, |mark| mark.load(Ordering::Relaxed)),
@@ -235,12 +235,12 @@ impl Marks {
     #[inline(always)]
     pub(crate) fn are_fresh(&self, count: usize) -> bool {
         let marks = self.marks.iter().take(count);
-        marks.fold(0, |any, mark| any | mark.load(Ordering::Relaxed)) == Mark::FRESH.0
+        marks.fold(0, |any, mark| any | mark.load(Ordering::Relaxed)) == MessageMark::FRESH.0
     }
 
     /// Messages that had never been handed out before, and now have been to nobody.
-    pub(crate) fn take_back_fresh(&self, messages: Range<usize>) {
-        messages.for_each(|message| self.set(message, Mark::FRESH.0));
+    pub(crate) fn reset_to_fresh(&self, messages: Range<usize>) {
+        messages.for_each(|message| self.set(message, MessageMark::FRESH.0));
     }
 
     #[inline(always)]
@@ -252,25 +252,25 @@ impl Marks {
 
     /// BATCH-2: the message is about to be handed out, which its mark so far, `seen`, allows.
     #[inline(always)]
-    pub(crate) fn hand_out(&self, message: usize, seen: Mark) {
+    pub(crate) fn record_delivery(&self, message: usize, seen: MessageMark) {
         self.set(message, seen.0 + 1);
     }
 
     /// BATCH-2: the message is acknowledged, or its letter discarded.
     #[inline(always)]
-    pub(crate) fn finish(&self, message: usize) {
+    pub(crate) fn mark_done(&self, message: usize) {
         self.set(message, self.get(message).0 | DONE);
     }
 
     /// Nobody will ever be able to use the message.
-    pub(crate) fn reject(&self, message: usize) {
+    pub(crate) fn mark_rejected(&self, message: usize) {
         self.set(message, self.get(message).0 | REJECTED);
     }
 
     /// Where the first `count` messages are, if each may be handed out `limit` times.
     #[must_use]
-    pub(crate) fn tally(&self, count: usize, limit: u8) -> Tally {
-        let mut tally = Tally::default();
+    pub(crate) fn message_counts(&self, count: usize, limit: u8) -> MessageCounts {
+        let mut tally = MessageCounts::default();
         for mark in (0..count).map(|message| self.get(message)) {
             if mark.is_live(limit) {
                 tally.live += 1;
@@ -288,38 +288,44 @@ mod tests {
 
     #[test]
     fn a_message_is_live_until_its_last_hands_and_then_spent() {
-        let marks = Marks::new();
+        let marks = BatchMarks::new();
         for limit in [1, 3, 15] {
-            marks.clear(MOST);
+            marks.clear(MAX_BATCH);
             for attempt in 0..limit {
                 let mark = marks.get(5);
-                assert!(mark.is_live(limit) && mark.attempts() == attempt);
-                marks.hand_out(5, mark);
+                assert!(mark.is_live(limit) && mark.failed_deliveries() == attempt);
+                marks.record_delivery(5, mark);
             }
-            let tally = marks.tally(6, limit);
+            let tally = marks.message_counts(6, limit);
             assert_eq!((tally.live, tally.spent), (5, 1));
-            assert_eq!(marks.get(5).attempts(), limit);
+            assert_eq!(marks.get(5).failed_deliveries(), limit);
         }
     }
 
     #[test]
     fn a_rejected_message_is_spent_and_keeps_its_attempts() {
-        let marks = Marks::new();
-        marks.hand_out(0, marks.get(0));
-        marks.hand_out(0, marks.get(0));
-        marks.reject(0);
-        assert_eq!(marks.get(0).attempts(), 1);
-        assert_eq!(marks.tally(1, 15), Tally { live: 0, spent: 1 });
-        marks.finish(0);
-        assert_eq!(marks.tally(1, 15).left(), 0);
+        let marks = BatchMarks::new();
+        marks.record_delivery(0, marks.get(0));
+        marks.record_delivery(0, marks.get(0));
+        marks.mark_rejected(0);
+        assert_eq!(marks.get(0).failed_deliveries(), 1);
+        assert_eq!(
+            marks.message_counts(1, 15),
+            MessageCounts { live: 0, spent: 1 }
+        );
+        marks.mark_done(0);
+        assert_eq!(marks.message_counts(1, 15).unsettled(), 0);
     }
 
     #[test]
     fn there_is_nothing_beyond_the_last_message() {
-        let marks = Marks::new();
-        marks.hand_out(MOST, marks.get(0));
-        marks.finish(MOST);
-        assert!(marks.get(MOST).is_done());
-        assert_eq!(marks.tally(MOST + 9, 1).left(), MOST as u64);
+        let marks = BatchMarks::new();
+        marks.record_delivery(MAX_BATCH, marks.get(0));
+        marks.mark_done(MAX_BATCH);
+        assert!(marks.get(MAX_BATCH).is_done());
+        assert_eq!(
+            marks.message_counts(MAX_BATCH + 9, 1).unsettled(),
+            MAX_BATCH as u64
+        );
     }
 }

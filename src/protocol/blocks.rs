@@ -21,8 +21,6 @@
 //!
 //! Crash: the word of a dead process's block says what is to be done with it: Owned is freed, Held returned,
 //! Read made Dead again, Offered freed if no slot knows of it.
-
-use super::mutants::{Mutant, active};
 use super::peers::PeerIndex;
 use super::ring::Position;
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
@@ -63,7 +61,7 @@ impl BlockIndex {
 
 /// See the table above.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum State {
+pub(crate) enum BlockKind {
     Free,
     Owned,
     Offered,
@@ -75,7 +73,7 @@ pub(crate) enum State {
 
 /// The value of a block word: state 3 | peer 10 | attempts 4 | generation 47, from the top.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Block(u64);
+pub(crate) struct BlockState(u64);
 
 const GENERATION_BITS: u32 = 47;
 const ATTEMPTS_BITS: u32 = 4;
@@ -86,24 +84,24 @@ const STATE_SHIFT: u32 = ROW_SHIFT + ROW_BITS;
 const GENERATION_MASK: u64 = (1 << GENERATION_BITS) - 1;
 const ATTEMPTS_MASK: u64 = (1 << ATTEMPTS_BITS) - 1;
 
-impl Block {
+impl BlockState {
     /// The one pattern that stands for no state.
     pub(super) const NONE: Self = Self(u64::MAX);
 
     #[inline(always)]
-    const fn from_parts(state: State, row: PeerIndex, attempts: u64, generation: u64) -> Self {
+    const fn from_parts(state: BlockKind, peer: PeerIndex, attempts: u64, generation: u64) -> Self {
         let state = match state {
-            State::Free => 0_u64,
-            State::Owned => 1,
-            State::Offered => 2,
-            State::Held => 3,
-            State::Returned => 4,
-            State::Dead => 5,
-            State::Read => 6,
+            BlockKind::Free => 0_u64,
+            BlockKind::Owned => 1,
+            BlockKind::Offered => 2,
+            BlockKind::Held => 3,
+            BlockKind::Returned => 4,
+            BlockKind::Dead => 5,
+            BlockKind::Read => 6,
         };
         Self(
             state << STATE_SHIFT
-                | (row.get() as u64) << ROW_SHIFT
+                | (peer.get() as u64) << ROW_SHIFT
                 | (attempts & ATTEMPTS_MASK) << ATTEMPTS_SHIFT
                 | (generation & GENERATION_MASK),
         )
@@ -125,35 +123,35 @@ impl Block {
     /// `None` for the one pattern that stands for nothing.
     #[must_use]
     #[inline(always)]
-    pub(crate) const fn state(self) -> Option<State> {
+    pub(crate) const fn kind(self) -> Option<BlockKind> {
         Some(match self.0 >> STATE_SHIFT {
-            0 => State::Free,
-            1 => State::Owned,
-            2 => State::Offered,
-            3 => State::Held,
-            4 => State::Returned,
-            5 => State::Dead,
-            6 => State::Read,
+            0 => BlockKind::Free,
+            1 => BlockKind::Owned,
+            2 => BlockKind::Offered,
+            3 => BlockKind::Held,
+            4 => BlockKind::Returned,
+            5 => BlockKind::Dead,
+            6 => BlockKind::Read,
             _ => return None,
         })
     }
 
     #[must_use]
     #[inline(always)]
-    pub(crate) fn is(self, state: State) -> bool {
-        self.state() == Some(state)
+    pub(crate) fn is(self, state: BlockKind) -> bool {
+        self.kind() == Some(state)
     }
 
     #[must_use]
     #[inline(always)]
-    pub(crate) const fn row(self) -> PeerIndex {
+    pub(crate) const fn peer(self) -> PeerIndex {
         PeerIndex::from_low_bits(self.0 >> ROW_SHIFT)
     }
 
     /// How often the message has been handed out and come back.
     #[must_use]
     #[inline(always)]
-    pub(crate) const fn attempts(self) -> u8 {
+    pub(crate) const fn failed_deliveries(self) -> u8 {
         #[allow(clippy::cast_possible_truncation, reason = "masked to 4 bits")]
         {
             (self.0 >> ATTEMPTS_SHIFT & ATTEMPTS_MASK) as u8
@@ -168,13 +166,18 @@ impl Block {
 
     /// The same message in another state and hand.
     #[inline(always)]
-    pub(super) const fn moved(self, state: State, row: PeerIndex) -> Self {
-        Self::from_parts(state, row, self.attempts() as u64, self.generation())
+    pub(super) const fn with_owner(self, state: BlockKind, peer: PeerIndex) -> Self {
+        Self::from_parts(
+            state,
+            peer,
+            self.failed_deliveries() as u64,
+            self.generation(),
+        )
     }
 
     /// Out of everybody's hands: the generation rises (BLOCK-3).
     #[inline(always)]
-    const fn released(self, state: State, attempts: u8) -> Self {
+    const fn released(self, state: BlockKind, attempts: u8) -> Self {
         Self::from_parts(
             state,
             PeerIndex::FIRST,
@@ -187,7 +190,7 @@ impl Block {
     #[must_use]
     #[inline(always)]
     pub(crate) const fn held_by(self, taker: PeerIndex) -> Self {
-        self.moved(State::Held, taker)
+        self.with_owner(BlockKind::Held, taker)
     }
 
     /// What the word must not become: as it should be, but of the generation of `other`.
@@ -199,43 +202,47 @@ impl Block {
     /// `Return`: what the word becomes when its holder returns the message, if it may be handed out `limit`
     /// times.
     #[must_use]
-    pub(crate) const fn given_back(self, limit: u8) -> Self {
-        let attempts = self.attempts() + 1;
+    pub(crate) const fn after_return(self, limit: u8) -> Self {
+        let attempts = self.failed_deliveries() + 1;
         if attempts >= limit {
-            self.released(State::Dead, limit)
+            self.released(BlockKind::Dead, limit)
         } else {
-            self.released(State::Returned, attempts)
+            self.released(BlockKind::Returned, attempts)
         }
     }
 
     /// `Return` for a batch, whose marks count the attempts.
     #[must_use]
     pub(crate) const fn returned(self) -> Self {
-        self.released(State::Returned, self.attempts())
+        self.released(BlockKind::Returned, self.failed_deliveries())
     }
 
     /// `Return` and `Read`: what the word becomes when the message is nobody's business any more but may be
     /// looked at.
     #[must_use]
     pub(crate) const fn dead(self) -> Self {
-        self.released(State::Dead, self.attempts())
+        self.released(BlockKind::Dead, self.failed_deliveries())
     }
 
     /// `Release` and `Withdraw`, 13 and 14.
     #[must_use]
     #[inline(always)]
     pub(crate) const fn free(self) -> Self {
-        self.released(State::Free, 0)
+        self.released(BlockKind::Free, 0)
     }
 }
 
-impl core::fmt::Debug for Block {
+impl core::fmt::Debug for BlockState {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        let (row, attempts, generation) = (self.row().get(), self.attempts(), self.generation());
+        let (peer, attempts, generation) = (
+            self.peer().get(),
+            self.failed_deliveries(),
+            self.generation(),
+        );
         write!(
             f,
-            "{:?}(row {row}, attempts {attempts}, generation {generation})",
-            self.state()
+            "{:?}(peer {peer}, attempts {attempts}, generation {generation})",
+            self.kind()
         )
     }
 }
@@ -249,7 +256,7 @@ impl BlockWord {
     #[cfg(test)]
     pub(crate) fn new() -> Self {
         Self(AtomicU64::new(
-            Block::from_parts(State::Free, PeerIndex::FIRST, 0, 0).0,
+            BlockState::from_parts(BlockKind::Free, PeerIndex::FIRST, 0, 0).0,
         ))
     }
 
@@ -257,15 +264,15 @@ impl BlockWord {
     // hand out the block again, after all that was done with it before.
     #[must_use]
     #[inline(always)]
-    pub(crate) fn load(&self) -> Block {
-        Block(self.0.load(Ordering::Acquire))
+    pub(crate) fn load(&self) -> BlockState {
+        BlockState(self.0.load(Ordering::Acquire))
     }
 
     // AcqRel: the winner publishes what it did to the payload and sees what the loser of the race, or the
     // former owner, did before.
     #[must_use]
     #[inline(always)]
-    pub(in crate::protocol) fn exchange(&self, seen: Block, to: Block) -> bool {
+    pub(in crate::protocol) fn exchange(&self, seen: BlockState, to: BlockState) -> bool {
         self.0
             .compare_exchange(seen.0, to.0, Ordering::AcqRel, Ordering::Relaxed)
             .is_ok()
@@ -274,23 +281,27 @@ impl BlockWord {
     /// `Allocate`: `sender` makes the block its own.
     #[must_use]
     #[inline(always)]
-    pub(in crate::protocol) fn allocate(&self, free: Block, sender: PeerIndex) -> Option<Block> {
-        let owned = free.moved(State::Owned, sender);
+    pub(in crate::protocol) fn allocate(
+        &self,
+        free: BlockState,
+        sender: PeerIndex,
+    ) -> Option<BlockState> {
+        let owned = free.with_owner(BlockKind::Owned, sender);
         self.exchange(free, owned).then_some(owned)
     }
 
     /// `Offer`, by the owner: the payload is complete. A plain store (BLOCK-1).
     #[inline(always)]
-    pub(in crate::protocol) fn offer(&self, owned: Block) -> Block {
-        let offered = owned.moved(State::Offered, owned.row());
+    pub(in crate::protocol) fn offer(&self, owned: BlockState) -> BlockState {
+        let offered = owned.with_owner(BlockKind::Offered, owned.peer());
         self.0.store(offered.0, Ordering::Release);
         offered
     }
 
     /// `Offer` undone, by the owner, before the block has been in the ring: the payload may be changed again. A
     /// plain store (BLOCK-1): nobody else knows of the block yet.
-    pub(in crate::protocol) fn reopen(&self, offered: Block) -> Block {
-        let owned = offered.moved(State::Owned, offered.row());
+    pub(in crate::protocol) fn reopen(&self, offered: BlockState) -> BlockState {
+        let owned = offered.with_owner(BlockKind::Owned, offered.peer());
         self.0.store(owned.0, Ordering::Release);
         owned
     }
@@ -298,7 +309,7 @@ impl BlockWord {
     /// `Hold`, by the taker itself. A plain store: a helper's exchange before it wrote this very value, one
     /// after it fails (BLOCK-1, BLOCK-2).
     #[inline(always)]
-    pub(in crate::protocol) fn hold(&self, held: Block) {
+    pub(in crate::protocol) fn hold(&self, held: BlockState) {
         self.0.store(held.0, Ordering::Release);
     }
 
@@ -307,7 +318,7 @@ impl BlockWord {
     /// corrupt, or a caller has released twice.
     #[must_use]
     #[inline(always)]
-    pub(in crate::protocol) fn release(&self, mine: Block, to: Block) -> bool {
+    pub(in crate::protocol) fn release(&self, mine: BlockState, to: BlockState) -> bool {
         self.0.swap(to.0, Ordering::AcqRel) == mine.0
     }
 
@@ -315,9 +326,9 @@ impl BlockWord {
     #[must_use]
     pub(in crate::protocol) fn take_returned(
         &self,
-        returned: Block,
+        returned: BlockState,
         taker: PeerIndex,
-    ) -> Option<Block> {
+    ) -> Option<BlockState> {
         let held = returned.held_by(taker);
         self.exchange(returned, held).then_some(held)
     }
@@ -325,11 +336,15 @@ impl BlockWord {
     /// `Read`: `reader` opens a dead letter (or, once the queue has ended, a message that came back too
     /// late).
     #[must_use]
-    pub(in crate::protocol) fn read_dead(&self, dead: Block, reader: PeerIndex) -> Option<Block> {
-        let read = if active(Mutant::ReadLetterAsHeld) {
+    pub(in crate::protocol) fn read_dead(
+        &self,
+        dead: BlockState,
+        reader: PeerIndex,
+    ) -> Option<BlockState> {
+        let read = if mutant!(ReadDeadLetterAsHeld) {
             dead.held_by(reader)
         } else {
-            dead.moved(State::Read, reader)
+            dead.with_owner(BlockKind::Read, reader)
         };
         self.exchange(dead, read).then_some(read)
     }
@@ -476,41 +491,50 @@ mod tests {
     #[test]
     fn a_block_word_keeps_its_parts_apart() {
         let all = [
-            State::Free,
-            State::Owned,
-            State::Offered,
-            State::Held,
-            State::Returned,
-            State::Dead,
-            State::Read,
+            BlockKind::Free,
+            BlockKind::Owned,
+            BlockKind::Offered,
+            BlockKind::Held,
+            BlockKind::Returned,
+            BlockKind::Dead,
+            BlockKind::Read,
         ];
         for state in all {
-            for (row, attempts, generation) in
+            for (peer, attempts, generation) in
                 [(0, 0, 0), (1023, 15, GENERATION_MASK), (512, 9, 12345)]
             {
-                let row = PeerIndex::from_low_bits(row);
-                let block = Block::from_parts(state, row, attempts, generation);
-                assert_eq!(block.state(), Some(state));
+                let peer = PeerIndex::from_low_bits(peer);
+                let block = BlockState::from_parts(state, peer, attempts, generation);
+                assert_eq!(block.kind(), Some(state));
                 assert_eq!(
-                    (block.row(), u64::from(block.attempts()), block.generation()),
-                    (row, attempts, generation)
+                    (
+                        block.peer(),
+                        u64::from(block.failed_deliveries()),
+                        block.generation()
+                    ),
+                    (peer, attempts, generation)
                 );
             }
         }
-        assert_eq!(Block(u64::MAX).state(), None);
+        assert_eq!(BlockState(u64::MAX).kind(), None);
     }
 
     #[test]
     fn every_release_raises_the_generation_and_wraps() {
-        let held = Block::from_parts(State::Held, PeerIndex::from_low_bits(3), 0, GENERATION_MASK);
+        let held = BlockState::from_parts(
+            BlockKind::Held,
+            PeerIndex::from_low_bits(3),
+            0,
+            GENERATION_MASK,
+        );
         for released in [
             held.free(),
             held.dead(),
-            held.given_back(3),
-            held.given_back(1),
+            held.after_return(3),
+            held.after_return(1),
         ] {
             assert_eq!(
-                (released.generation(), released.row()),
+                (released.generation(), released.peer()),
                 (0, PeerIndex::FIRST)
             );
         }
@@ -518,12 +542,12 @@ mod tests {
 
     #[test]
     fn the_last_attempt_makes_a_dead_letter() {
-        let mut word = Block::from_parts(State::Held, PeerIndex::FIRST, 0, 0);
+        let mut word = BlockState::from_parts(BlockKind::Held, PeerIndex::FIRST, 0, 0);
         for attempt in 1..15 {
-            word = word.given_back(15);
-            assert!(word.is(State::Returned) && word.attempts() == attempt);
+            word = word.after_return(15);
+            assert!(word.is(BlockKind::Returned) && word.failed_deliveries() == attempt);
         }
-        word = word.given_back(15);
-        assert!(word.is(State::Dead) && word.attempts() == 15);
+        word = word.after_return(15);
+        assert!(word.is(BlockKind::Dead) && word.failed_deliveries() == 15);
     }
 }

@@ -19,14 +19,12 @@
 //!     be missed.
 //!
 //! Crash: any bit set stays set, and says what is to be done.
-
-use super::mutants::{Mutant, active};
 use super::peers::{Role, Roles};
 use crate::sync::{AtomicU64, Ordering};
 
 /// The value of the word.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Lifecycle(u64);
+pub(crate) struct LifecycleState(u64);
 
 pub(super) const CLOSING: u64 = 1;
 pub(super) const CANCEL: u64 = 1 << 1;
@@ -42,7 +40,7 @@ pub(super) const fn had(role: Role) -> u64 {
     }
 }
 
-impl Lifecycle {
+impl LifecycleState {
     /// As it is in memory, for [`super::verify`].
     #[cfg(all(test, not(loom)))]
     #[must_use]
@@ -84,7 +82,7 @@ impl Lifecycle {
     }
 }
 
-impl core::fmt::Debug for Lifecycle {
+impl core::fmt::Debug for LifecycleState {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         write!(
             f,
@@ -121,8 +119,8 @@ impl LifecycleWord {
     // Acquire: whoever sees `closing` or `ended` sees what led to it.
     #[must_use]
     #[inline(always)]
-    pub(crate) fn load(&self) -> Lifecycle {
-        Lifecycle(self.0.load(Ordering::Acquire))
+    pub(crate) fn load(&self) -> LifecycleState {
+        LifecycleState(self.0.load(Ordering::Acquire))
     }
 
     /// Begin to close. True if nobody had before.
@@ -130,7 +128,7 @@ impl LifecycleWord {
     pub(crate) fn begin_close(&self) -> bool {
         // SeqCst: an operation that does not see this bit comes before the close in one order that all
         // agree on; see `receive::acknowledge`, which looks at the bit after it has freed a block.
-        !Lifecycle(self.0.fetch_or(CLOSING, Ordering::SeqCst)).is_closing()
+        !LifecycleState(self.0.fetch_or(CLOSING, Ordering::SeqCst)).is_closing()
     }
 
     /// Begin to close, and have what is left discarded: both bits at once, lest a receiver that sees the first
@@ -139,14 +137,14 @@ impl LifecycleWord {
     #[must_use]
     pub(crate) fn begin_cancel(&self) -> bool {
         // SeqCst: as in `begin_close`.
-        !Lifecycle(self.0.fetch_or(CLOSING | CANCEL, Ordering::SeqCst)).is_closing()
+        !LifecycleState(self.0.fetch_or(CLOSING | CANCEL, Ordering::SeqCst)).is_closing()
     }
 
     /// The last look at the word before the queue is closed for want of a role: exactly `seen`, or not at
     /// all (LIFE-3).
     #[must_use]
-    pub(crate) fn close_if_still(&self, seen: Lifecycle) -> bool {
-        if active(Mutant::CloseAfterArrival) {
+    pub(crate) fn close_if_still(&self, seen: LifecycleState) -> bool {
+        if mutant!(CloseAfterArrival) {
             return self.begin_close();
         }
         self.0
@@ -185,7 +183,7 @@ impl LifecycleWord {
                 .compare_exchange_weak(seen.0, counted, Ordering::AcqRel, Ordering::Acquire)
             {
                 Ok(_) => return Arrival::Counted,
-                Err(now) => seen = Lifecycle(now),
+                Err(now) => seen = LifecycleState(now),
             }
         }
     }

@@ -56,8 +56,7 @@ pub(crate) mod steps;
 #[cfg(test)]
 mod verify;
 
-use crate::mutants;
-use batch::Marks;
+use batch::BatchMarks;
 use blocks::{BlockHeader, BlockIndex};
 use lifecycle::LifecycleWord;
 use parking::ParkingWord;
@@ -93,9 +92,9 @@ pub(crate) trait SharedState {
     fn block_count(&self) -> u32;
     fn block(&self, index: BlockIndex) -> Option<&BlockHeader>;
     /// The marks of the batch in a block; `None` if it is of a class that takes none, or does not exist.
-    fn marks(&self, index: BlockIndex) -> Option<&Marks>;
-    fn row_count(&self) -> u16;
-    fn row(&self, row: PeerIndex) -> Option<&PeerEntry>;
+    fn marks(&self, index: BlockIndex) -> Option<&BatchMarks>;
+    fn peer_count(&self) -> u16;
+    fn peer(&self, peer: PeerIndex) -> Option<&PeerEntry>;
     fn lifecycle(&self) -> &LifecycleWord;
     fn returned(&self) -> &ReturnedWord;
     fn head(&self) -> &Hint;
@@ -107,7 +106,7 @@ pub(crate) trait SharedState {
     /// Senders that wait for a block, of any class, sleep here.
     fn blocks(&self) -> &ParkingWord;
     /// Advisory count of the dead letters dropped by `Evict`.
-    fn dropped_letters(&self) -> &crate::sync::AtomicU64;
+    fn evicted(&self) -> &crate::sync::AtomicU64;
     /// Advisory count of the messages that a cancel discarded.
     fn discarded(&self) -> &crate::sync::AtomicU64;
     /// Wake up to `count` sleepers on `word`; how many there were.
@@ -120,17 +119,17 @@ pub(crate) trait SharedState {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Corrupt {
     NoSuchBlock,
-    NoSuchRow,
+    NoSuchPeer,
     NotOffered,
-    NotInHand,
-    ChangedInHand,
-    RowChanged,
+    NotOwned,
+    OwnedBlockChanged,
+    PeerChanged,
     TooLong,
     NotCommitted,
-    NotABatch,
+    InvalidBatch,
     HeadAhead,
     TailAhead,
-    Astray,
+    InconsistentLaps,
 }
 
 impl Corrupt {
@@ -138,17 +137,17 @@ impl Corrupt {
     pub(crate) const fn what(self) -> &'static str {
         match self {
             Self::NoSuchBlock => "a word names a block that does not exist",
-            Self::NoSuchRow => "a row does not exist",
+            Self::NoSuchPeer => "a row does not exist",
             Self::NotOffered => "the block of a message is not offered",
-            Self::NotInHand => "a block is used that is not in hand",
-            Self::ChangedInHand => "a block changed in the hands of its process",
-            Self::RowChanged => "a row changed under its own process",
+            Self::NotOwned => "a block is used that is not in hand",
+            Self::OwnedBlockChanged => "a block changed in the hands of its process",
+            Self::PeerChanged => "a row changed under its own process",
             Self::TooLong => "a message is longer than its block",
             Self::NotCommitted => "a message lies in a block that has no memory",
-            Self::NotABatch => "a block of several messages does not say which",
+            Self::InvalidBatch => "a block of several messages does not say which",
             Self::HeadAhead => "the head is ahead of the ring",
             Self::TailAhead => "the tail is ahead of the ring",
-            Self::Astray => "the laps of the ring contradict each other",
+            Self::InconsistentLaps => "the laps of the ring contradict each other",
         }
     }
 }

@@ -67,7 +67,7 @@ impl ParkingWord {
 
     /// Announce a sleep (PARK-1). Look once more at what you wait for, then wait while the word is the result.
     #[must_use]
-    pub(crate) fn announce(&self) -> Epoch {
+    pub(crate) fn prepare_wait(&self) -> Epoch {
         let mut seen = self.word.load(Ordering::Relaxed);
         loop {
             let announced = (seen | WAITERS).wrapping_add(EPOCH);
@@ -78,7 +78,7 @@ impl ParkingWord {
                 Ordering::Relaxed,
             ) {
                 Ok(_) => {
-                    // Pairs with the fence in `someone_sleeps`: either the notifier sees our bit, or our
+                    // Pairs with the fence in `has_waiters`: either the notifier sees our bit, or our
                     // last look sees what it published (PARK-2).
                     fence(Ordering::SeqCst);
                     return Epoch(announced);
@@ -91,14 +91,14 @@ impl ParkingWord {
     /// Whether there is anybody to wake, right after an exchange that published what they wait for.
     #[must_use]
     #[inline(always)]
-    pub(crate) fn someone_sleeps(&self) -> bool {
+    pub(crate) fn has_waiters(&self) -> bool {
         // Pairs with the fence in `announce` (PARK-2).
         fence_after_exchange();
         self.word.load(Ordering::Relaxed) & WAITERS != 0
     }
 
     /// Before leaving a wait without having used its wake: give it to somebody else (PARK-4).
-    pub(crate) fn pass_on(&self, wake: impl FnOnce(&Self) -> u32) {
+    pub(crate) fn pass_on_wake(&self, wake: impl FnOnce(&Self) -> u32) {
         // Pairs with the fence in `announce` (PARK-2).
         fence(Ordering::SeqCst);
         if self.word.load(Ordering::Relaxed) & WAITERS != 0 {

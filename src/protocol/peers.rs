@@ -19,8 +19,6 @@
 //!
 //! Crash: the lock goes with the process, the row stays: whoever finds it so can tell that its tenant died.
 //! `os::liveness` says how, `steps::recover` what is done then.
-
-use super::mutants::{Mutant, active};
 use crate::sync::{AtomicU64, Ordering};
 
 /// The number of a row, below 2^10.
@@ -33,9 +31,9 @@ impl PeerIndex {
     pub(crate) const COUNT: u16 = 1 << 10;
 
     #[must_use]
-    pub(crate) const fn new(row: u16) -> Option<Self> {
-        if row < Self::COUNT {
-            Some(Self(row))
+    pub(crate) const fn new(peer: u16) -> Option<Self> {
+        if peer < Self::COUNT {
+            Some(Self(peer))
         } else {
             None
         }
@@ -92,7 +90,7 @@ impl Roles {
 
 /// See the table above.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Tenancy {
+pub(crate) enum PeerKind {
     Free,
     Ticket,
     Live,
@@ -120,9 +118,9 @@ impl Incarnation {
 
 /// The value of a row word: incarnation 48 | roles 2 | tenancy 2, from bit 4 down.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Tenant(u64);
+pub(crate) struct PeerState(u64);
 
-impl Tenant {
+impl PeerState {
     /// As it is in memory, for [`super::verify`].
     #[cfg(all(test, not(loom)))]
     #[must_use]
@@ -137,25 +135,25 @@ impl Tenant {
     }
 
     pub(super) const fn from_parts(
-        tenancy: Tenancy,
+        tenancy: PeerKind,
         roles: Roles,
         incarnation: Incarnation,
     ) -> Self {
         let tenancy = match tenancy {
-            Tenancy::Free => 0,
-            Tenancy::Ticket => 1,
-            Tenancy::Live => 2,
+            PeerKind::Free => 0,
+            PeerKind::Ticket => 1,
+            PeerKind::Live => 2,
         };
         Self(incarnation.0 << 4 | roles.0 << 2 | tenancy)
     }
 
     /// `None` for patterns that stand for nothing.
     #[must_use]
-    pub(crate) const fn tenancy(self) -> Option<Tenancy> {
+    pub(crate) const fn kind(self) -> Option<PeerKind> {
         Some(match self.0 & 3 {
-            0 => Tenancy::Free,
-            1 => Tenancy::Ticket,
-            2 => Tenancy::Live,
+            0 => PeerKind::Free,
+            1 => PeerKind::Ticket,
+            2 => PeerKind::Live,
             _ => return None,
         })
     }
@@ -172,17 +170,17 @@ impl Tenant {
 
     /// Whether a process, attached or about to be, has `role`.
     #[must_use]
-    pub(crate) fn counts_as(self, role: Role) -> bool {
-        matches!(self.tenancy(), Some(Tenancy::Ticket | Tenancy::Live)) && self.roles().has(role)
+    pub(crate) fn has_role(self, role: Role) -> bool {
+        matches!(self.kind(), Some(PeerKind::Ticket | PeerKind::Live)) && self.roles().has(role)
     }
 }
 
-impl core::fmt::Debug for Tenant {
+impl core::fmt::Debug for PeerState {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         write!(
             f,
             "{:?}({:?}, incarnation {})",
-            self.tenancy(),
+            self.kind(),
             self.roles(),
             self.incarnation().0
         )
@@ -191,7 +189,7 @@ impl core::fmt::Debug for Tenant {
 
 /// Who the tenant of a row is, as other processes can check it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Tag {
+pub(crate) struct PeerIdentity {
     /// Process id, low half; start time in clock ticks since boot, high half (modulo 2^32).
     pub(crate) process: u64,
     /// Inode of the process-id namespace.
@@ -250,11 +248,11 @@ impl PeerEntry {
 
     // Acquire: pairs with the release of `exchange`; a Live row's identity is complete.
     #[must_use]
-    pub(crate) fn load(&self) -> Tenant {
-        Tenant(self.tenant.load(Ordering::Acquire))
+    pub(crate) fn load(&self) -> PeerState {
+        PeerState(self.tenant.load(Ordering::Acquire))
     }
 
-    fn exchange(&self, seen: Tenant, to: Tenant) -> Option<Tenant> {
+    fn exchange(&self, seen: PeerState, to: PeerState) -> Option<PeerState> {
         // AcqRel: publishes the identity, and the clean-up of the tenant before.
         self.tenant
             .compare_exchange(seen.0, to.0, Ordering::AcqRel, Ordering::Acquire)
@@ -270,10 +268,10 @@ impl PeerEntry {
 
     /// Who the tenant is, as `identify` wrote it. `None`: not yet.
     #[must_use]
-    pub(crate) fn identity(&self) -> Option<Tag> {
+    pub(crate) fn identity(&self) -> Option<PeerIdentity> {
         // Acquire: pairs with the release in `identify`.
         let process = self.process.load(Ordering::Acquire);
-        (process != 0).then(|| Tag {
+        (process != 0).then(|| PeerIdentity {
             process,
             pid_namespace: self.pid_namespace.load(Ordering::Relaxed),
             time_namespace: self.time_namespace.load(Ordering::Relaxed),
@@ -282,7 +280,7 @@ impl PeerEntry {
     }
 
     /// Note who died here, and when that was found out.
-    pub(crate) fn note_death(&self, process_id: u32, milliseconds: u64) {
+    pub(crate) fn record_death(&self, process_id: u32, milliseconds: u64) {
         self.dead_process
             .store(u64::from(process_id), Ordering::Relaxed);
         self.found_dead.store(milliseconds, Ordering::Relaxed);
@@ -297,7 +295,7 @@ impl PeerEntry {
     }
 
     /// By the new tenant of a free row, under its lock (PEER-3), before the row becomes Live.
-    pub(crate) fn identify(&self, tag: Tag) {
+    pub(crate) fn set_identity(&self, tag: PeerIdentity) {
         self.pid_namespace
             .store(tag.pid_namespace, Ordering::Relaxed);
         self.time_namespace
@@ -310,7 +308,7 @@ impl PeerEntry {
     /// Programs that this process has started have the lock, too, and know of the ticket. False if one of them
     /// was faster: the row is left as it is (PEER-5).
     #[must_use]
-    pub(crate) fn claim(&self, tag: Tag) -> bool {
+    pub(crate) fn claim_ticket(&self, tag: PeerIdentity) -> bool {
         let claimed = self.pid_namespace.compare_exchange(
             0,
             tag.pid_namespace,
@@ -318,39 +316,39 @@ impl PeerEntry {
             Ordering::Relaxed,
         );
         if claimed.is_ok() {
-            self.identify(tag);
+            self.set_identity(tag);
         }
         claimed.is_ok()
     }
 
     /// Free or Ticket to Live, with these roles.
     #[must_use]
-    pub(crate) fn settle(&self, seen: Tenant, roles: Roles) -> Option<Tenant> {
+    pub(crate) fn attach(&self, seen: PeerState, roles: Roles) -> Option<PeerState> {
         self.exchange(
             seen,
-            Tenant::from_parts(Tenancy::Live, roles, seen.incarnation()),
+            PeerState::from_parts(PeerKind::Live, roles, seen.incarnation()),
         )
     }
 
     /// Free to Ticket, under the row's lock (PEER-3). The identity of the tenant before is wiped first (PEER-5).
     #[must_use]
-    pub(crate) fn promise(&self, seen: Tenant, roles: Roles) -> Option<Tenant> {
+    pub(crate) fn issue_ticket(&self, seen: PeerState, roles: Roles) -> Option<PeerState> {
         self.process.store(0, Ordering::Relaxed);
         self.pid_namespace.store(0, Ordering::Relaxed);
         self.exchange(
             seen,
-            Tenant::from_parts(Tenancy::Ticket, roles, seen.incarnation()),
+            PeerState::from_parts(PeerKind::Ticket, roles, seen.incarnation()),
         )
     }
 
     /// By the tenant itself: it no longer has `role`.
     #[must_use]
-    pub(crate) fn give_up(&self, seen: Tenant, role: Role) -> Option<Tenant> {
+    pub(crate) fn drop_role(&self, seen: PeerState, role: Role) -> Option<PeerState> {
         self.exchange(
             seen,
-            Tenant(
-                Tenant::from_parts(
-                    Tenancy::Live,
+            PeerState(
+                PeerState::from_parts(
+                    PeerKind::Live,
                     seen.roles().without(role),
                     seen.incarnation(),
                 )
@@ -361,10 +359,10 @@ impl PeerEntry {
 
     /// To Free, with the next incarnation (PEER-2).
     #[must_use]
-    pub(crate) fn vacate(&self, seen: Tenant) -> Option<Tenant> {
-        let rise = u64::from(!active(Mutant::VacateKeepsIncarnation));
+    pub(crate) fn vacate(&self, seen: PeerState) -> Option<PeerState> {
+        let rise = u64::from(!mutant!(VacateKeepsIncarnation));
         let next = Incarnation::new(seen.incarnation().0 + rise);
-        self.exchange(seen, Tenant::from_parts(Tenancy::Free, Roles(0), next))
+        self.exchange(seen, PeerState::from_parts(PeerKind::Free, Roles(0), next))
     }
 }
 
@@ -374,7 +372,7 @@ mod tests {
 
     #[test]
     fn a_row_word_keeps_its_parts_apart() {
-        for tenancy in [Tenancy::Free, Tenancy::Ticket, Tenancy::Live] {
+        for tenancy in [PeerKind::Free, PeerKind::Ticket, PeerKind::Live] {
             for roles in [
                 Roles(0),
                 Roles::only(Role::Sender),
@@ -382,8 +380,9 @@ mod tests {
                 Roles::BOTH,
             ] {
                 for incarnation in [0, 1, (1 << 48) - 1] {
-                    let tenant = Tenant::from_parts(tenancy, roles, Incarnation::new(incarnation));
-                    assert_eq!(tenant.tenancy(), Some(tenancy));
+                    let tenant =
+                        PeerState::from_parts(tenancy, roles, Incarnation::new(incarnation));
+                    assert_eq!(tenant.kind(), Some(tenancy));
                     assert_eq!(
                         (tenant.roles(), tenant.incarnation().get()),
                         (roles, incarnation)
@@ -395,43 +394,43 @@ mod tests {
 
     #[test]
     fn a_ticket_is_claimed_once_and_the_loser_changes_nothing() {
-        let row = PeerEntry::new();
-        let tag = |process, pid_namespace, time_namespace| Tag {
+        let peer = PeerEntry::new();
+        let tag = |process, pid_namespace, time_namespace| PeerIdentity {
             process,
             pid_namespace,
             time_namespace,
             image: 4,
         };
-        row.identify(tag(1, 2, 3));
-        let ticket = row
-            .promise(row.load(), Roles::BOTH)
+        peer.set_identity(tag(1, 2, 3));
+        let ticket = peer
+            .issue_ticket(peer.load(), Roles::BOTH)
             .expect("the row is free");
-        assert_eq!(row.process_id(), 0, "the tenant before is still named");
-        assert!(row.claim(tag(7, 8, 9)));
+        assert_eq!(peer.process_id(), 0, "the tenant before is still named");
+        assert!(peer.claim_ticket(tag(7, 8, 9)));
         assert!(
-            !row.claim(tag(17, 8, 19)),
+            !peer.claim_ticket(tag(17, 8, 19)),
             "claimed again, in the same namespace"
         );
-        assert_eq!(row.process_id(), 7);
-        assert_eq!(row.time_namespace.load(Ordering::Relaxed), 9);
-        assert!(row.settle(ticket, Roles::BOTH).is_some());
+        assert_eq!(peer.process_id(), 7);
+        assert_eq!(peer.time_namespace.load(Ordering::Relaxed), 9);
+        assert!(peer.attach(ticket, Roles::BOTH).is_some());
     }
 
     #[test]
     fn what_was_prepared_for_one_tenant_fails_on_the_next() {
-        let row = PeerEntry::new();
-        let live = row
-            .settle(row.load(), Roles::BOTH)
+        let peer = PeerEntry::new();
+        let live = peer
+            .attach(peer.load(), Roles::BOTH)
             .expect("the row is free");
-        let free = row.vacate(live).expect("nobody else changed it");
+        let free = peer.vacate(live).expect("nobody else changed it");
         assert_eq!(free.incarnation().get(), 1);
-        let next = row
-            .settle(free, Roles::BOTH)
+        let next = peer
+            .attach(free, Roles::BOTH)
             .expect("the row is free again");
         assert!(
-            row.vacate(live).is_none(),
+            peer.vacate(live).is_none(),
             "the first tenant's word still fits the second's row"
         );
-        assert_eq!(row.load(), next);
+        assert_eq!(peer.load(), next);
     }
 }

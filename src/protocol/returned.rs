@@ -9,18 +9,16 @@
 //!     Returned block by chance, for the returner may have died in between.
 //! RETURNED-2. Only a look at all blocks that met none Returned clears the word, by an exact exchange of the value
 //!     read before the look: a return meanwhile has raised the epoch.
-
-use super::mutants::{Mutant, active};
 use crate::sync::{AtomicU64, Ordering};
 
 /// The value of the word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Returned(u64);
+pub(crate) struct ReturnedState(u64);
 
 pub(super) const DIRTY: u64 = 1;
 pub(super) const EPOCH: u64 = 2;
 
-impl Returned {
+impl ReturnedState {
     /// As it is in memory, for [`super::verify`].
     #[cfg(all(test, not(loom)))]
     #[must_use]
@@ -58,8 +56,8 @@ impl ReturnedWord {
     // Acquire: pairs with `set`, so that the look at the blocks finds what was returned.
     #[must_use]
     #[inline(always)]
-    pub(crate) fn load(&self) -> Returned {
-        Returned(self.0.load(Ordering::Acquire))
+    pub(crate) fn load(&self) -> ReturnedState {
+        ReturnedState(self.0.load(Ordering::Acquire))
     }
 
     /// RETURNED-1.
@@ -77,8 +75,8 @@ impl ReturnedWord {
     }
 
     /// RETURNED-2.
-    pub(crate) fn clear(&self, seen: Returned) {
-        if active(Mutant::ClearWhatHasChanged) {
+    pub(crate) fn clear(&self, seen: ReturnedState) {
+        if mutant!(ClearReturnedAnyway) {
             self.0.fetch_and(!DIRTY, Ordering::AcqRel);
         }
         let _ =

@@ -52,7 +52,7 @@ pub(crate) struct RingSize {
 
 /// What a slot holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum SlotKind {
     Empty,
     Vacated,
     Full,
@@ -61,7 +61,7 @@ pub(crate) enum Kind {
 
 /// The value of a slot: kind 2 | peer 10 | block 20 | lap 32, from the top.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Slot(u64);
+pub(crate) struct SlotState(u64);
 
 /// How the lap in a slot compares with the lap of the position that one is looking for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,10 +149,17 @@ impl RingSize {
     /// is at least the next; one that is free for lap `l` proves the same of lap `l - 1`.
     #[must_use]
     #[inline(always)]
-    pub(crate) fn skip_filled(self, position: Position, slot: Slot, laps_ahead: u32) -> Position {
+    pub(crate) fn skip_filled(
+        self,
+        position: Position,
+        slot: SlotState,
+        laps_ahead: u32,
+    ) -> Position {
         match slot.kind() {
-            Kind::Full => position.plus((u64::from(laps_ahead) << self.bits) + 1),
-            Kind::Empty | Kind::Vacated | Kind::Closed => self.skip_taken(position, laps_ahead),
+            SlotKind::Full => position.plus((u64::from(laps_ahead) << self.bits) + 1),
+            SlotKind::Empty | SlotKind::Vacated | SlotKind::Closed => {
+                self.skip_taken(position, laps_ahead)
+            }
         }
     }
 
@@ -167,7 +174,7 @@ impl RingSize {
     /// Whether a walk from `hint` to `reached` has gone astray (RING-5). Either may have been overtaken by the
     /// other: whoever walks does not stop others from moving the hint.
     #[must_use]
-    pub(crate) const fn is_astray(self, hint: Position, reached: Position) -> bool {
+    pub(crate) const fn is_runaway(self, hint: Position, reached: Position) -> bool {
         let beyond = reached.0.wrapping_sub(hint.0).cast_signed();
         beyond >= 1 << (LAP_BITS - 1 + self.bits)
     }
@@ -180,18 +187,18 @@ const BLOCK_SHIFT: u32 = LAP_BITS;
 const ROW_SHIFT: u32 = BLOCK_SHIFT + BLOCK_BITS;
 const KIND_SHIFT: u32 = ROW_SHIFT + ROW_BITS;
 
-impl Slot {
+impl SlotState {
     #[inline(always)]
-    const fn from_parts(kind: Kind, row: PeerIndex, block: BlockIndex, lap: Lap) -> Self {
+    const fn from_parts(kind: SlotKind, peer: PeerIndex, block: BlockIndex, lap: Lap) -> Self {
         let kind = match kind {
-            Kind::Empty => 0_u64,
-            Kind::Vacated => 1,
-            Kind::Full => 2,
-            Kind::Closed => 3,
+            SlotKind::Empty => 0_u64,
+            SlotKind::Vacated => 1,
+            SlotKind::Full => 2,
+            SlotKind::Closed => 3,
         };
         Self(
             kind << KIND_SHIFT
-                | (row.get() as u64) << ROW_SHIFT
+                | (peer.get() as u64) << ROW_SHIFT
                 | (block.get() as u64) << BLOCK_SHIFT
                 | lap.0 as u64,
         )
@@ -212,32 +219,32 @@ impl Slot {
 
     #[must_use]
     pub(crate) const fn empty(lap: Lap) -> Self {
-        Self::from_parts(Kind::Empty, PeerIndex::FIRST, BlockIndex::FIRST, lap)
+        Self::from_parts(SlotKind::Empty, PeerIndex::FIRST, BlockIndex::FIRST, lap)
     }
 
     #[must_use]
     pub(crate) const fn full(lap: Lap, block: BlockIndex) -> Self {
-        Self::from_parts(Kind::Full, PeerIndex::FIRST, block, lap)
+        Self::from_parts(SlotKind::Full, PeerIndex::FIRST, block, lap)
     }
 
     #[must_use]
     pub(crate) const fn vacated(lap: Lap, block: BlockIndex, taker: PeerIndex) -> Self {
-        Self::from_parts(Kind::Vacated, taker, block, lap)
+        Self::from_parts(SlotKind::Vacated, taker, block, lap)
     }
 
     #[must_use]
     pub(crate) const fn closed(lap: Lap) -> Self {
-        Self::from_parts(Kind::Closed, PeerIndex::FIRST, BlockIndex::FIRST, lap)
+        Self::from_parts(SlotKind::Closed, PeerIndex::FIRST, BlockIndex::FIRST, lap)
     }
 
     #[must_use]
     #[inline(always)]
-    pub(crate) const fn kind(self) -> Kind {
+    pub(crate) const fn kind(self) -> SlotKind {
         match self.0 >> KIND_SHIFT {
-            0 => Kind::Empty,
-            1 => Kind::Vacated,
-            2 => Kind::Full,
-            _ => Kind::Closed,
+            0 => SlotKind::Empty,
+            1 => SlotKind::Vacated,
+            2 => SlotKind::Full,
+            _ => SlotKind::Closed,
         }
     }
 
@@ -280,7 +287,7 @@ impl Slot {
     /// How this slot's lap compares with `wanted`.
     #[must_use]
     #[inline(always)]
-    pub(crate) const fn against(self, wanted: Lap) -> LapOrder {
+    pub(crate) const fn compare_lap(self, wanted: Lap) -> LapOrder {
         let ahead = self.lap().0.wrapping_sub(wanted.0);
         if ahead == 0 {
             LapOrder::Same
@@ -292,7 +299,7 @@ impl Slot {
     }
 }
 
-impl core::fmt::Debug for Slot {
+impl core::fmt::Debug for SlotState {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         write!(
             f,
@@ -312,7 +319,7 @@ pub(crate) struct SlotWord(AtomicU64);
 
 impl SlotWord {
     #[cfg(test)]
-    pub(crate) fn new(slot: Slot) -> Self {
+    pub(crate) fn new(slot: SlotState) -> Self {
         Self(AtomicU64::new(slot.0))
     }
 
@@ -320,14 +327,14 @@ impl SlotWord {
     // sees the block, and a reader of Vacated or Empty all that its taker did before.
     #[must_use]
     #[inline(always)]
-    pub(crate) fn load(&self) -> Slot {
-        Slot(self.0.load(Ordering::Acquire))
+    pub(crate) fn load(&self) -> SlotState {
+        SlotState(self.0.load(Ordering::Acquire))
     }
 
     // AcqRel: release publishes what this process did to the block; acquire is for what the failed or
     // replaced value's writer did.
     #[inline(always)]
-    fn exchange(&self, seen: Slot, to: Slot) -> bool {
+    fn exchange(&self, seen: SlotState, to: SlotState) -> bool {
         self.0
             .compare_exchange(seen.0, to.0, Ordering::AcqRel, Ordering::Acquire)
             .is_ok()
@@ -336,29 +343,29 @@ impl SlotWord {
     /// `Publish`: the message in `block` gets this position, if the slot is still as `seen`.
     #[must_use]
     #[inline(always)]
-    pub(crate) fn fill(&self, seen: Slot, block: BlockIndex) -> bool {
-        self.exchange(seen, Slot::full(seen.lap(), block))
+    pub(crate) fn fill(&self, seen: SlotState, block: BlockIndex) -> bool {
+        self.exchange(seen, SlotState::full(seen.lap(), block))
     }
 
     /// `Take`: `taker` takes the message of a Full slot. The new value if it was still there.
     #[must_use]
     #[inline(always)]
-    pub(crate) fn take(&self, seen: Slot, taker: PeerIndex) -> Option<Slot> {
-        let vacated = Slot::vacated(seen.lap().next(), seen.block(), taker);
+    pub(crate) fn take(&self, seen: SlotState, taker: PeerIndex) -> Option<SlotState> {
+        let vacated = SlotState::vacated(seen.lap().next(), seen.block(), taker);
         self.exchange(seen, vacated).then_some(vacated)
     }
 
     /// `Clear`: the taker's name is no longer needed here. Nothing to do if the slot is in use again: whoever
     /// filled it has recorded the taker in the block.
     #[inline(always)]
-    pub(crate) fn clear(&self, vacated: Slot) {
-        let _ = self.exchange(vacated, Slot::empty(vacated.lap()));
+    pub(crate) fn clear(&self, vacated: SlotState) {
+        let _ = self.exchange(vacated, SlotState::empty(vacated.lap()));
     }
 
     /// `Seal`: nothing comes after this, if the slot is still as `seen`.
     #[must_use]
-    pub(crate) fn seal(&self, seen: Slot) -> bool {
-        self.exchange(seen, Slot::closed(seen.lap()))
+    pub(crate) fn seal(&self, seen: SlotState) -> bool {
+        self.exchange(seen, SlotState::closed(seen.lap()))
     }
 }
 
@@ -394,55 +401,61 @@ mod tests {
 
     #[test]
     fn a_slot_keeps_its_parts_apart() {
-        for (row, block, lap) in [(0, 0, 0), (1023, (1 << 20) - 1, u32::MAX), (5, 77, 1 << 31)] {
-            let (row, block, lap) = (
-                PeerIndex::from_low_bits(row),
+        for (peer, block, lap) in [(0, 0, 0), (1023, (1 << 20) - 1, u32::MAX), (5, 77, 1 << 31)] {
+            let (peer, block, lap) = (
+                PeerIndex::from_low_bits(peer),
                 BlockIndex::from_low_bits(block),
                 Lap(lap),
             );
-            let slot = Slot::vacated(lap, block, row);
+            let slot = SlotState::vacated(lap, block, peer);
             assert_eq!(
                 (slot.kind(), slot.taker(), slot.block(), slot.lap()),
-                (Kind::Vacated, row, block, lap)
+                (SlotKind::Vacated, peer, block, lap)
             );
-            let slot = Slot::full(lap, block);
+            let slot = SlotState::full(lap, block);
             assert_eq!(
                 (slot.kind(), slot.block(), slot.lap()),
-                (Kind::Full, block, lap)
+                (SlotKind::Full, block, lap)
             );
             assert_eq!(
-                (Slot::empty(lap).kind(), Slot::empty(lap).lap()),
-                (Kind::Empty, lap)
+                (SlotState::empty(lap).kind(), SlotState::empty(lap).lap()),
+                (SlotKind::Empty, lap)
             );
             assert_eq!(
-                (Slot::closed(lap).kind(), Slot::closed(lap).lap()),
-                (Kind::Closed, lap)
+                (SlotState::closed(lap).kind(), SlotState::closed(lap).lap()),
+                (SlotKind::Closed, lap)
             );
         }
     }
 
     #[test]
     fn laps_compare_across_the_wrap() {
-        let slot = Slot::empty(Lap(1));
-        assert_eq!(slot.against(Lap(1)), LapOrder::Same);
-        assert_eq!(slot.against(Lap(0)), LapOrder::Ahead(1));
-        assert_eq!(slot.against(Lap(u32::MAX)), LapOrder::Ahead(2));
-        assert_eq!(slot.against(Lap(2)), LapOrder::Behind);
+        let slot = SlotState::empty(Lap(1));
+        assert_eq!(slot.compare_lap(Lap(1)), LapOrder::Same);
+        assert_eq!(slot.compare_lap(Lap(0)), LapOrder::Ahead(1));
+        assert_eq!(slot.compare_lap(Lap(u32::MAX)), LapOrder::Ahead(2));
+        assert_eq!(slot.compare_lap(Lap(2)), LapOrder::Behind);
     }
 
     /// What slot `number` says once `filled` messages were accepted and `taken` of them taken.
-    fn slot_of_history(size: RingSize, filled: u64, taken: u64, closed: bool, number: u64) -> Slot {
+    fn slot_of_history(
+        size: RingSize,
+        filled: u64,
+        taken: u64,
+        closed: bool,
+        number: u64,
+    ) -> SlotState {
         let block = BlockIndex::FIRST;
         if closed && size.slot_number(Position(filled)) == number {
-            return Slot::closed(size.lap(Position(filled)));
+            return SlotState::closed(size.lap(Position(filled)));
         }
         match (0..filled)
             .rev()
             .find(|&p| size.slot_number(Position(p)) == number)
         {
-            None => Slot::empty(Lap(0)),
-            Some(p) if p >= taken => Slot::full(size.lap(Position(p)), block),
-            Some(p) => Slot::empty(size.lap(Position(p)).next()),
+            None => SlotState::empty(Lap(0)),
+            Some(p) if p >= taken => SlotState::full(size.lap(Position(p)), block),
+            Some(p) => SlotState::empty(size.lap(Position(p)).next()),
         }
     }
 
@@ -461,11 +474,15 @@ mod tests {
                             let mut p = Position(hint);
                             let free = loop {
                                 let s = slot(p);
-                                match (s.kind(), s.against(size.lap(p))) {
+                                match (s.kind(), s.compare_lap(size.lap(p))) {
                                     (_, LapOrder::Behind) => panic!("{p:?} is ahead of the truth"),
-                                    (Kind::Closed, _) => break None,
-                                    (Kind::Empty | Kind::Vacated, LapOrder::Same) => break Some(p),
-                                    (Kind::Full, LapOrder::Same) => p = size.skip_filled(p, s, 0),
+                                    (SlotKind::Closed, _) => break None,
+                                    (SlotKind::Empty | SlotKind::Vacated, LapOrder::Same) => {
+                                        break Some(p);
+                                    }
+                                    (SlotKind::Full, LapOrder::Same) => {
+                                        p = size.skip_filled(p, s, 0);
+                                    }
                                     (_, LapOrder::Ahead(laps)) => p = size.skip_filled(p, s, laps),
                                 }
                                 assert!(p.0 <= filled, "the jump overtook the truth");
@@ -476,7 +493,7 @@ mod tests {
                             let mut p = Position(hint);
                             let kind = loop {
                                 let s = slot(p);
-                                match s.against(size.lap(p)) {
+                                match s.compare_lap(size.lap(p)) {
                                     LapOrder::Behind => panic!("{p:?} is ahead of the truth"),
                                     LapOrder::Same => break s.kind(),
                                     LapOrder::Ahead(laps) => p = size.skip_taken(p, laps),
@@ -484,8 +501,8 @@ mod tests {
                                 assert!(p.0 <= taken, "the jump overtook the truth");
                             };
                             assert_eq!(p, Position(taken));
-                            assert_eq!(kind == Kind::Full, taken < filled);
-                            assert_eq!(kind == Kind::Closed, taken == filled && closed);
+                            assert_eq!(kind == SlotKind::Full, taken < filled);
+                            assert_eq!(kind == SlotKind::Closed, taken == filled && closed);
                         }
                     }
                 }

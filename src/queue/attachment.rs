@@ -10,11 +10,10 @@
 //!     ([`Attachment::is_forked_child`]), and dropping the copy releases nothing.
 
 use super::liveness::LivenessPacer;
-use crate::mutants::{Mutant, active};
 use crate::os::process::Identity;
 use crate::os::{locks, memory, process};
 use crate::protocol::lifecycle::Arrival;
-use crate::protocol::peers::{PeerIndex, Role, Roles, Tag, Tenancy, Tenant};
+use crate::protocol::peers::{PeerIdentity, PeerIndex, PeerKind, PeerState, Role, Roles};
 use crate::protocol::steps::{membership, send};
 use crate::protocol::{Corrupt, SharedState};
 use crate::segment::Segment;
@@ -30,7 +29,7 @@ pub(crate) struct Attachment {
     segment: Segment,
     row: PeerIndex,
     /// The row word as this process left it.
-    tenant: Mutex<Tenant>,
+    tenant: Mutex<PeerState>,
     senders: AtomicUsize,
     receivers: AtomicUsize,
     /// Whether a block was ever reserved. The caller has the reservation, and may have forgotten it.
@@ -68,17 +67,17 @@ impl From<Corrupt> for Refused {
 }
 
 /// A row whose lock a description has got, and the word found there, Free.
-fn lock_free_row(segment: &Segment, file: impl AsFd) -> Result<(PeerIndex, Tenant), Refused> {
-    for row in (0..segment.row_count()).filter_map(PeerIndex::new) {
-        let Some(word) = segment.row(row) else {
+fn lock_free_row(segment: &Segment, file: impl AsFd) -> Result<(PeerIndex, PeerState), Refused> {
+    for row in (0..segment.peer_count()).filter_map(PeerIndex::new) {
+        let Some(word) = segment.peer(row) else {
             continue;
         };
         let seen = word.load();
-        if seen.tenancy() != Some(Tenancy::Free) {
+        if seen.kind() != Some(PeerKind::Free) {
             continue;
         }
         let byte = segment.geometry().lock_byte(row, seen.incarnation().get());
-        if !active(Mutant::LockByteNotTaken) && !locks::try_lock(&file, byte)? {
+        if !mutant!(LockByteNotTaken) && !locks::try_lock(&file, byte)? {
             continue;
         }
         // Once more, under the lock: the row may have had a tenant meanwhile.
@@ -90,8 +89,8 @@ fn lock_free_row(segment: &Segment, file: impl AsFd) -> Result<(PeerIndex, Tenan
     Err(Refused::TooManyPeers)
 }
 
-fn tag(identity: Identity) -> Tag {
-    Tag {
+fn tag(identity: Identity) -> PeerIdentity {
+    PeerIdentity {
         process: identity.process,
         pid_namespace: identity.pid_namespace,
         time_namespace: identity.time_namespace,
@@ -120,9 +119,9 @@ impl Attachment {
 
     fn settle(segment: Segment, roles: Roles, identity: Identity) -> Result<Self, Refused> {
         let (row, seen) = lock_free_row(&segment, segment.file())?;
-        let word = segment.row(row).ok_or(Corrupt::NoSuchRow)?;
-        word.identify(tag(identity));
-        let tenant = word.settle(seen, roles).ok_or(Corrupt::RowChanged)?;
+        let word = segment.peer(row).ok_or(Corrupt::NoSuchPeer)?;
+        word.set_identity(tag(identity));
+        let tenant = word.attach(seen, roles).ok_or(Corrupt::PeerChanged)?;
         match membership::arrive(&segment, row, tenant, roles)? {
             Arrival::Counted => Ok(Self::new(segment, row, tenant, roles, identity)),
             Arrival::TooLate => Err(Refused::Closed),
@@ -133,11 +132,11 @@ impl Attachment {
     #[cfg(feature = "test-hooks")]
     pub(super) fn repeat(&self, copy: Segment) -> Result<Self, Refused> {
         let tenant = *self.tenant.lock();
-        let word = copy.row(self.row).ok_or(Corrupt::NoSuchRow)?;
+        let word = copy.peer(self.row).ok_or(Corrupt::NoSuchPeer)?;
         let byte = copy.lock_byte(self.row, tenant);
         // If it is the segment itself, the lock is taken.
         if word.load() != tenant || !locks::try_lock(copy.file(), byte)? {
-            return Err(Corrupt::RowChanged.into());
+            return Err(Corrupt::PeerChanged.into());
         }
         let identity = process::identity()?;
         Ok(Self::new(copy, self.row, tenant, tenant.roles(), identity))
@@ -148,15 +147,15 @@ impl Attachment {
     pub(super) fn redeem(
         segment: Segment,
         row: PeerIndex,
-        ticket: Tenant,
+        ticket: PeerState,
         role: Role,
         identity: Identity,
     ) -> Result<Option<Self>, Corrupt> {
-        let word = segment.row(row).ok_or(Corrupt::NoSuchRow)?;
-        if !word.claim(tag(identity)) {
+        let word = segment.peer(row).ok_or(Corrupt::NoSuchPeer)?;
+        if !word.claim_ticket(tag(identity)) {
             return Ok(None);
         }
-        let Some(tenant) = word.settle(ticket, Roles::only(role)) else {
+        let Some(tenant) = word.attach(ticket, Roles::only(role)) else {
             return Ok(None);
         };
         let roles = Roles::only(role);
@@ -166,7 +165,13 @@ impl Attachment {
         Ok(Some(attachment))
     }
 
-    fn new(segment: Segment, row: PeerIndex, tenant: Tenant, roles: Roles, me: Identity) -> Self {
+    fn new(
+        segment: Segment,
+        row: PeerIndex,
+        tenant: PeerState,
+        roles: Roles,
+        me: Identity,
+    ) -> Self {
         segment.move_in(row, me);
         let one_if = |role| AtomicUsize::new(usize::from(roles.has(role)));
         Self {
@@ -223,7 +228,7 @@ impl Attachment {
 
     /// One handle less; the last one gives up the role (ATTACH-1).
     pub(super) fn drop_handle(&self, role: Role) {
-        if self.is_forked_child() || active(Mutant::LastHandleKeepsRole) {
+        if self.is_forked_child() || mutant!(LastHandleKeepsRole) {
             return;
         }
         // AcqRel: what all handles did comes before the role is given up.
@@ -236,7 +241,7 @@ impl Attachment {
                 *tenant = left;
             }
             let others = self.count(Role::Sender) + self.count(Role::Receiver);
-            if active(Mutant::RowVacatedWithLeases) && others == 0 {
+            if mutant!(PeerVacatedWithLeases) && others == 0 {
                 let _ = membership::vacate(&self.segment, self.row, *tenant);
             }
         }
@@ -251,7 +256,7 @@ impl Attachment {
     /// Frees the blocks of reservations that were forgotten: there is no sender that one could borrow from (ATTACH-2).
     fn withdraw_forgotten(&self) {
         if self.reserved.load(Ordering::Relaxed)
-            && send::withdraw_forgotten(&self.segment, self.row) > 0
+            && send::withdraw_leaked(&self.segment, self.row) > 0
         {
             self.segment.tidy_all(self.row);
         }
@@ -259,7 +264,10 @@ impl Attachment {
 
     /// Promise a row with `role` to a child: its lock belongs to the returned description, which the child
     /// alone is to inherit.
-    pub(super) fn make_ticket(&self, role: Role) -> Result<(OwnedFd, PeerIndex, Tenant), Refused> {
+    pub(super) fn make_ticket(
+        &self,
+        role: Role,
+    ) -> Result<(OwnedFd, PeerIndex, PeerState), Refused> {
         if self.is_forked_child() {
             return Err(Refused::Forked);
         }
@@ -273,9 +281,9 @@ impl Attachment {
             }
             found => found?,
         };
-        let word = self.segment.row(row).ok_or(Corrupt::NoSuchRow)?;
+        let word = self.segment.peer(row).ok_or(Corrupt::NoSuchPeer)?;
         let roles = Roles::only(role);
-        let ticket = word.promise(seen, roles).ok_or(Corrupt::RowChanged)?;
+        let ticket = word.issue_ticket(seen, roles).ok_or(Corrupt::PeerChanged)?;
         match membership::arrive(&self.segment, row, ticket, roles)? {
             Arrival::Counted => Ok((file, row, ticket)),
             Arrival::TooLate => Err(Refused::Closed),
@@ -283,8 +291,8 @@ impl Attachment {
     }
 
     /// Undo a ticket that no child has used, and that none will.
-    pub(super) fn void_ticket(&self, row: PeerIndex, ticket: Tenant) {
-        if self.is_forked_child() || active(Mutant::TicketNotVoided) {
+    pub(super) fn void_ticket(&self, row: PeerIndex, ticket: PeerState) {
+        if self.is_forked_child() || mutant!(TicketNotVoided) {
             return;
         }
         // If it is not the same any more, the child has used it after all.

@@ -15,8 +15,7 @@ use super::attachment::Attachment;
 use super::lease::Held;
 use super::receiver::Refusal;
 use crate::codec::{Codec, DecodeError};
-use crate::mutants::{Mutant, active};
-use crate::protocol::batch::Mark;
+use crate::protocol::batch::MessageMark;
 use crate::protocol::steps::batch::{self, Batch};
 use crate::protocol::steps::{OwnedBlock, receive};
 use crate::protocol::{Corrupt, SharedState};
@@ -43,14 +42,14 @@ impl HeldBatch {
 
     fn in_hand(&self) -> Result<&OwnedBlock, Corrupt> {
         if self.attachment.is_forked_child() {
-            return Err(Corrupt::NotInHand);
+            return Err(Corrupt::NotOwned);
         }
-        self.block.as_ref().ok_or(Corrupt::NotInHand)
+        self.block.as_ref().ok_or(Corrupt::NotOwned)
     }
 
     #[inline(always)]
     fn batch(&self) -> Result<Batch<'_>, Corrupt> {
-        batch::batch(self.segment(), self.in_hand()?.index())?.ok_or(Corrupt::NotABatch)
+        batch::batch(self.segment(), self.in_hand()?.index())?.ok_or(Corrupt::InvalidBatch)
     }
 
     #[inline(always)]
@@ -74,7 +73,7 @@ impl Drop for HeldBatch {
         if let Some(block) = self.block.take()
             && !self.attachment.is_forked_child()
         {
-            if active(Mutant::RestOfBatchKept) {
+            if mutant!(RestOfBatchKept) {
                 return;
             }
             // As above.
@@ -104,13 +103,13 @@ impl Part {
 
     /// `Release`, for this message.
     pub(super) fn acknowledge(self) -> Result<(), Corrupt> {
-        self.batch.batch()?.marks.finish(self.message);
+        self.batch.batch()?.marks.mark_done(self.message);
         Ok(())
     }
 
     /// `Return`, for a message that can't be used by anybody.
     pub(super) fn reject(self) -> Result<(), Corrupt> {
-        self.batch.batch()?.marks.reject(self.message);
+        self.batch.batch()?.marks.mark_rejected(self.message);
         Ok(())
     }
 }
@@ -156,12 +155,12 @@ impl Open {
             self.next = next;
             let mark = batch.marks.get(message);
             if mark.is_live(limit) {
-                batch.marks.hand_out(message, mark);
+                batch.marks.record_delivery(message, mark);
                 return Ok(Some(Part {
                     batch: Arc::clone(&self.batch),
                     message,
                     range,
-                    attempts: mark.handed_out(),
+                    attempts: mark.deliveries(),
                 }));
             }
         }
@@ -181,7 +180,7 @@ impl Open {
 /// handed round for ever.
 #[cold]
 fn spoilt(batch: &Batch<'_>, message: usize) -> Corrupt {
-    (message..batch.count).for_each(|message| batch.marks.reject(message));
+    (message..batch.count).for_each(|message| batch.marks.mark_rejected(message));
     Corrupt::TooLong
 }
 
@@ -247,7 +246,7 @@ impl Batches {
         // look before it sleeps sees what we have put here.
         fence(Ordering::SeqCst);
         let shared = self.shared.waiting.load(Ordering::Relaxed) > 0;
-        if (shared || !segment.lifecycle().load().is_open()) && segment.items().someone_sleeps() {
+        if (shared || !segment.lifecycle().load().is_open()) && segment.items().has_waiters() {
             // Which of the sleepers are meant can't be told.
             segment.items().notify(|word| segment.wake(word, u32::MAX));
         }
@@ -357,7 +356,7 @@ impl Batches {
         let segment = attachment.segment();
         let (_, block) = held.into_block();
         let first = batch::batch(segment, block.index()).and_then(|batch| {
-            let count = batch.ok_or(Corrupt::NotABatch)?.count;
+            let count = batch.ok_or(Corrupt::InvalidBatch)?.count;
             Ok(Place::first(count, segment.batched_payload(&block)?))
         });
         match first {
@@ -412,7 +411,7 @@ impl Batches {
         let mut state = self.shared.state.lock();
         if !state.closed && !segment.lifecycle().load().is_cancelled() {
             let here = !state.errors.is_empty() || !state.open.is_empty() || state.claims > 0;
-            if here || batch::in_transit(segment, attachment.row())? {
+            if here || batch::has_unopened_batch(segment, attachment.row())? {
                 return Ok(false);
             }
         }
@@ -481,7 +480,7 @@ impl<'a, T> Whole<'a, '_, T> {
         let mut failures = 0;
         self.values
             .extend(messages.enumerate().map(|(message, bytes)| {
-                marks.hand_out(message, Mark::FRESH);
+                marks.record_delivery(message, MessageMark::FRESH);
                 let value = C::decode(bytes).ok();
                 failures += usize::from(value.is_none());
                 value
@@ -512,7 +511,7 @@ impl<'a, T> Whole<'a, '_, T> {
         self.into.extend(values.by_ref().map_while(|value| value));
         let received = self.into.len() - before;
         if let Ok(Some(batch)) = batch::batch(self.attachment.segment(), block.index()) {
-            batch.marks.take_back_fresh(received..decoded);
+            batch.marks.reset_to_fresh(received..decoded);
         }
         // All have been decoded, and one has failed; or the codec has panicked, with the one after these.
         let panicked = self.stage == Stage::Begun && received == decoded;
@@ -607,14 +606,14 @@ impl<'a> Claim<'a> {
             if !mark.is_live(limit) {
                 continue;
             }
-            batch.marks.hand_out(message, mark);
+            batch.marks.record_delivery(message, mark);
             match C::decode(payload.get(range).unwrap_or_default()) {
                 Ok(value) => {
                     into.push(value);
                     progress.decoded |= 1 << message;
                 }
                 Err(error) => {
-                    batch.marks.reject(message);
+                    batch.marks.mark_rejected(message);
                     return Err(Refusal::Decode(error));
                 }
             }
@@ -638,7 +637,7 @@ impl Drop for Claim<'_> {
             if !all {
                 (0..batch.count)
                     .filter(|message| self.decoded >> message & 1 == 1)
-                    .for_each(|message| batch.marks.finish(message));
+                    .for_each(|message| batch.marks.mark_done(message));
                 more = open.has_more();
             }
         }

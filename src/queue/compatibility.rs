@@ -2,7 +2,6 @@
 
 use super::end::End;
 use crate::error::{InheritError, OpenError};
-use crate::mutants::{Mutant, active};
 use crate::segment::{Segment, shortened};
 
 /// What differs: the queue's, and this process's.
@@ -17,14 +16,14 @@ pub(super) enum Incompatible {
 pub(super) fn check<E: End>(segment: &Segment, schema: u64) -> Result<(), Incompatible> {
     let settings = segment.settings();
     let (theirs, ours) = (settings.type_name.clone(), shortened(E::type_name()));
-    if theirs != ours && !active(Mutant::TypeNotChecked) {
+    if theirs != ours && !mutant!(TypeNotChecked) {
         return Err(Incompatible::Type(theirs, ours.to_owned()));
     }
     let (theirs, ours) = (settings.codec_name.clone(), shortened(E::codec_name()));
-    if theirs != ours && !active(Mutant::CodecNotChecked) {
+    if theirs != ours && !mutant!(CodecNotChecked) {
         return Err(Incompatible::Codec(theirs, ours.to_owned()));
     }
-    if settings.schema != schema && !active(Mutant::SchemaNotChecked) {
+    if settings.schema != schema && !mutant!(SchemaNotChecked) {
         return Err(Incompatible::Schema(settings.schema, schema));
     }
     Ok(())

@@ -2,7 +2,7 @@
 
 use super::attachment::Attachment;
 use crate::codec::{Bincode, Codec, DecodeError};
-use crate::protocol::batch::Marks;
+use crate::protocol::batch::BatchMarks;
 use crate::protocol::blocks::BlockIndex;
 use crate::protocol::ring::Position;
 use crate::protocol::steps::{OwnedBlock, batch, dead_letters};
@@ -32,7 +32,7 @@ impl<T, C: Codec<T>> DeadLetters<T, C> {
         let found = if attachment.is_forked_child() {
             Vec::new()
         } else {
-            dead_letters::letters(attachment.segment())
+            dead_letters::list(attachment.segment())
         };
         Self {
             attachment: Arc::clone(attachment),
@@ -137,7 +137,7 @@ impl OpenBlock {
     }
 
     /// Of a batch. `None` in a forked child, too.
-    fn marks(&self) -> Option<&Marks> {
+    fn marks(&self) -> Option<&BatchMarks> {
         if self.attachment.is_forked_child() {
             return None;
         }
@@ -193,10 +193,10 @@ impl<T, C: Codec<T>> DeadLetter<T, C> {
     #[must_use]
     pub fn deliveries(&self) -> u32 {
         match &self.letter {
-            Letter::Alone(open) => open.block.word().attempts().into(),
+            Letter::Alone(open) => open.block.word().failed_deliveries().into(),
             Letter::OfBatch { block, message, .. } => block
                 .marks()
-                .map_or(0, |marks| marks.get(*message).attempts().into()),
+                .map_or(0, |marks| marks.get(*message).failed_deliveries().into()),
         }
     }
 
@@ -206,7 +206,7 @@ impl<T, C: Codec<T>> DeadLetter<T, C> {
             Letter::OfBatch { block, .. } => block,
         };
         if open.attachment.is_forked_child() {
-            return Err(Corrupt::NotInHand);
+            return Err(Corrupt::NotOwned);
         }
         match &self.letter {
             Letter::Alone(open) => open.attachment.segment().payload(&open.block),
@@ -244,7 +244,7 @@ impl<T, C: Codec<T>> DeadLetter<T, C> {
             Letter::Alone(open) => open.discarded.store(true, Ordering::Relaxed),
             Letter::OfBatch { block, message, .. } => {
                 if let Some(marks) = block.marks() {
-                    marks.finish(*message);
+                    marks.mark_done(*message);
                 }
             }
         }

@@ -96,7 +96,7 @@ impl Handle {
         if self.is_forked_child() {
             return 0;
         }
-        let (filled, taken) = receive::extent(self.attachment.segment());
+        let (filled, taken) = receive::filled_and_taken(self.attachment.segment());
         usize::try_from(filled.0.saturating_sub(taken.0))
             .map_or(self.capacity(), |len| len.min(self.capacity()))
     }

@@ -19,7 +19,7 @@ use crate::os::inherit::Inheritance;
 use crate::os::process;
 use crate::os::spawn::Order;
 use crate::protocol::SharedState;
-use crate::protocol::peers::{Incarnation, PeerIndex, Role, Tenancy, Tenant};
+use crate::protocol::peers::{Incarnation, PeerIndex, PeerKind, PeerState, Role};
 use crate::segment::{Refusal, Segment};
 use core::fmt;
 use parking_lot::Mutex;
@@ -82,7 +82,7 @@ struct TicketToGive {
     role: Role,
     attachment: Arc<Attachment>,
     row: PeerIndex,
-    tenant: Tenant,
+    tenant: PeerState,
     file: OwnedFd,
 }
 
@@ -455,10 +455,10 @@ pub fn inherit_as<E: End>(name: &str, schema: u64) -> Result<E, InheritError> {
         },
     })?;
     let ticket = segment
-        .row(row)
+        .peer(row)
         .map(crate::protocol::peers::PeerEntry::load);
     let ticket = ticket.filter(|ticket| {
-        ticket.tenancy() == Some(Tenancy::Ticket)
+        ticket.kind() == Some(PeerKind::Ticket)
             && ticket.incarnation() == incarnation
             && ticket.roles().has(role)
     });

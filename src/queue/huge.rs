@@ -36,7 +36,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
                 Huge::NoBlock | Huge::Taken(_) => class.blocks.clone(),
             };
             let give_way = segment.settings().evict_dead_letters && !send::is_full(segment);
-            if !give_way || !send::drop_oldest_letter(segment, &letters) {
+            if !give_way || !send::evict_oldest(segment, &letters) {
                 return Ok(None);
             }
         }

@@ -3,7 +3,6 @@
 use super::attachment::Attachment;
 use super::batches::Part;
 use crate::codec::{Bincode, Codec, DecodeError};
-use crate::mutants::{Mutant, active};
 use crate::protocol::Corrupt;
 use crate::protocol::steps::{OwnedBlock, batch, receive};
 use crate::sync::Ordering;
@@ -63,8 +62,8 @@ impl<'a> Held<'a> {
     /// `Return`, for a message that can't be used by anybody.
     pub(super) fn reject(self) -> Result<(), Corrupt> {
         let (attachment, block) = self.into_block();
-        if active(Mutant::UndecodableReturned) {
-            return receive::give_back(attachment.segment(), block);
+        if mutant!(UndecodableReturned) {
+            return receive::return_message(attachment.segment(), block);
         }
         receive::reject(attachment.segment(), block)
     }
@@ -95,7 +94,7 @@ fn give_back(attachment: &Attachment, block: OwnedBlock) {
     }
     // Corrupt memory is reported by the operation that meets it; here nobody listens.
     let index = block.index();
-    let _ = receive::give_back(attachment.segment(), block);
+    let _ = receive::return_message(attachment.segment(), block);
     // After a cancel the block is free now.
     attachment.segment().tidy(attachment.row(), index);
 }
@@ -199,7 +198,7 @@ impl Leased {
 
     pub(super) fn attempts(&self) -> u32 {
         match &self.message {
-            Some(Message::Block(block)) => block.word().attempts().into(),
+            Some(Message::Block(block)) => block.word().failed_deliveries().into(),
             Some(Message::Part(part)) => part.attempts(),
             None => 0,
         }
@@ -208,9 +207,9 @@ impl Leased {
     /// The message, still where its sender wrote it.
     pub(super) fn bytes(&self) -> Result<&[u8], Corrupt> {
         if self.count.0.is_forked_child() {
-            return Err(Corrupt::NotInHand);
+            return Err(Corrupt::NotOwned);
         }
-        match self.message.as_ref().ok_or(Corrupt::NotInHand)? {
+        match self.message.as_ref().ok_or(Corrupt::NotOwned)? {
             Message::Block(block) => self.count.0.segment().payload(block),
             Message::Part(part) => part.bytes(),
         }
@@ -248,7 +247,7 @@ impl Leased {
 
 impl Drop for Leased {
     fn drop(&mut self) {
-        if active(Mutant::LeaseDropAcknowledges) {
+        if mutant!(LeaseDropAcknowledges) {
             self.acknowledge();
         }
         drop(self.take());
@@ -272,7 +271,7 @@ impl LeaseCount {
         }
         Ok(take().map(|taken| {
             taken.map(|message| {
-                let more = usize::from(!active(Mutant::LeaseNotCounted));
+                let more = usize::from(!mutant!(LeaseNotCounted));
                 attachment.leases.fetch_add(more, Ordering::Relaxed);
                 (Self(Arc::clone(attachment)), message)
             })
@@ -282,7 +281,7 @@ impl LeaseCount {
 
 impl Drop for LeaseCount {
     fn drop(&mut self) {
-        let counted = !active(Mutant::LeaseCountNeverFalls) && !active(Mutant::LeaseNotCounted);
+        let counted = !mutant!(LeaseCountNeverFalls) && !mutant!(LeaseNotCounted);
         self.0
             .leases
             .fetch_sub(usize::from(counted), Ordering::Relaxed);

@@ -28,8 +28,6 @@
 //! The state is private to the handle: what other handles or processes do says nothing about the pace of this one. Its
 //! words are written without locked operations. Threads that share a handle may overwrite each other's counts, which
 //! happens only to threads that are fast; a count below 0 is such a one.
-
-use crate::mutants::{Mutant, active};
 use crate::os::clock;
 use crate::segment::Segment;
 use crate::segment::sweep::Leisure;
@@ -98,7 +96,7 @@ impl LivenessPacer {
             return;
         }
         let now = clock::now();
-        if segment.time_left(now) == 0 && !active(Mutant::TriesNeverSweep) {
+        if segment.time_left(now) == 0 && !mutant!(TriesNeverSweep) {
             // It may unwind. Then the countdown is still below 1, and the sweep is not due any more.
             segment.sweep_if_due(Leisure::Busy);
         }

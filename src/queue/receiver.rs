@@ -391,7 +391,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
             }
         }
         // A wake that this wait may have been given is for whoever can take the message (PARK-4).
-        segment.items().pass_on(|word| segment.wake(word, 1));
+        segment.items().pass_on_wake(|word| segment.wake(word, 1));
         Refusal::TooManyLeases { max }
     }
 

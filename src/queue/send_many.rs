@@ -10,7 +10,7 @@ use crate::error::{
     TrySendManyError, Unsent,
 };
 use crate::protocol::Corrupt;
-use crate::protocol::batch::MOST;
+use crate::protocol::batch::MAX_BATCH;
 use crate::segment::batch;
 use crate::segment::layout::COMMITTED_CLASSES;
 use core::time::Duration;
@@ -28,7 +28,7 @@ struct Batching<T> {
     messages: Vec<T>,
     encoded: usize,
     /// How long those are, and whether they are all equally long.
-    lengths: [u32; MOST],
+    lengths: [u32; MAX_BATCH],
     equal: bool,
     /// The encoded messages, each padded; as much as is `used`.
     bytes: Scratch,
@@ -47,11 +47,11 @@ struct Ended<I: Iterator, S> {
 impl<T> Batching<T> {
     fn new(scratch: Option<Scratch>) -> Self {
         Self {
-            messages: Vec::with_capacity(MOST),
+            messages: Vec::with_capacity(MAX_BATCH),
             encoded: 0,
-            lengths: [0; MOST],
+            lengths: [0; MAX_BATCH],
             equal: false,
-            bytes: scratch.unwrap_or_else(|| vec![0; MOST * LARGEST].into()),
+            bytes: scratch.unwrap_or_else(|| vec![0; MAX_BATCH * LARGEST].into()),
             used: 0,
         }
     }
@@ -60,7 +60,7 @@ impl<T> Batching<T> {
     #[inline(always)]
     fn fill<C: Codec<T>>(&mut self, source: &mut impl Iterator<Item = T>) {
         self.messages
-            .extend(source.take(MOST - self.messages.len()));
+            .extend(source.take(MAX_BATCH - self.messages.len()));
         // Nothing is encoded yet. Counted in registers: in memory, each message would wait for the one before.
         let (mut used, mut encoded) = (0, 0);
         let bytes = &mut *self.bytes;

@@ -8,7 +8,6 @@ use super::wait::{
 };
 use crate::codec::{Bincode, Codec, EncodeError};
 use crate::error::{SendError, SendTimeoutError, TrySendError};
-use crate::mutants::{Mutant, active};
 use crate::os::budget::OutOfMemory;
 use crate::protocol::peers::Role;
 use crate::protocol::ring::Hint;
@@ -255,7 +254,7 @@ impl<'a> BlockWriter<'a> {
 impl Drop for BlockWriter<'_> {
     #[inline(always)]
     fn drop(&mut self) {
-        if active(Mutant::ReservationKeepsBlock) {
+        if mutant!(ReservationKeepsBlock) {
             return;
         }
         withdraw(self.attachment, self.block.take());
@@ -692,7 +691,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
             return None;
         }
         let blocks = &segment.geometry().classes.get(class)?.blocks;
-        let block = send::allocate_from_letters(segment, attachment.row(), blocks)?;
+        let block = send::allocate_by_eviction(segment, attachment.row(), blocks)?;
         Some(BlockWriter::new(attachment, block))
     }
 

@@ -1,9 +1,9 @@
 //! What a queue looks like at a moment.
 
 use crate::protocol::SharedState;
-use crate::protocol::blocks::{Block, BlockHeader, BlockIndex, State};
-use crate::protocol::peers::{PeerIndex, Role, Tenancy};
-use crate::protocol::steps::books::{self, Counted};
+use crate::protocol::blocks::{BlockHeader, BlockIndex, BlockKind, BlockState};
+use crate::protocol::peers::{PeerIndex, PeerKind, Role};
+use crate::protocol::steps::stats::{self, BlockSnapshot};
 use crate::segment::Segment;
 use core::time::Duration;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -122,16 +122,16 @@ pub struct DeathStats {
 
 /// Count everything.
 pub(super) fn count(segment: &Segment) -> Stats {
-    let blocks = books::blocks(segment);
-    let books = books::count(segment, &blocks);
+    let blocks = stats::snapshot_blocks(segment);
+    let books = stats::count(segment, &blocks);
     Stats {
         accepted: books.accepted,
         acknowledged: books.acknowledged(),
         queued: books.queued,
         held: books.held,
         returned: books.returned,
-        dead_letters: books.letters,
-        dropped_letters: books.dropped,
+        dead_letters: books.dead_letters,
+        dropped_letters: books.evicted,
         discarded: books.discarded,
         memory: segment.memory(),
         blocks: classes(segment),
@@ -145,7 +145,7 @@ fn number_of<T>(items: impl Iterator<Item = T>) -> u64 {
     items.fold(0, |count, _| count + 1)
 }
 
-fn word(segment: &Segment, number: u32) -> Option<Block> {
+fn word(segment: &Segment, number: u32) -> Option<BlockState> {
     Some(segment.block(BlockIndex::new(number)?)?.word.load())
 }
 
@@ -156,34 +156,33 @@ fn classes(segment: &Segment) -> Vec<BlockStats> {
         !huge.contains(&number) || header.is_some_and(BlockHeader::is_committed)
     };
     let classes = segment.geometry().classes.iter();
-    let count =
-        |class: &crate::segment::layout::Class| BlockStats {
-            payload: class.payload,
-            total: number_of(class.blocks.clone()),
-            free: number_of(class.blocks.clone().filter(|&number| {
-                word(segment, number).is_some_and(|block| block.is(State::Free))
-            })),
-            committed: number_of(class.blocks.clone().filter(|&number| committed(number))),
-        };
+    let count = |class: &crate::segment::layout::Class| BlockStats {
+        payload: class.payload,
+        total: number_of(class.blocks.clone()),
+        free: number_of(class.blocks.clone().filter(|&number| {
+            word(segment, number).is_some_and(|block| block.is(BlockKind::Free))
+        })),
+        committed: number_of(class.blocks.clone().filter(|&number| committed(number))),
+    };
     classes.map(count).collect()
 }
 
-fn peers(segment: &Segment, blocks: &[Counted]) -> Vec<PeerStats> {
+fn peers(segment: &Segment, blocks: &[BlockSnapshot]) -> Vec<PeerStats> {
     let mut peers = Vec::new();
-    for row in (0..segment.row_count()).filter_map(PeerIndex::new) {
-        let Some(word) = segment.row(row) else {
+    for row in (0..segment.peer_count()).filter_map(PeerIndex::new) {
+        let Some(word) = segment.peer(row) else {
             continue;
         };
         let tenant = word.load();
-        if !matches!(tenant.tenancy(), Some(Tenancy::Ticket | Tenancy::Live)) {
+        if !matches!(tenant.kind(), Some(PeerKind::Ticket | PeerKind::Live)) {
             continue;
         }
         let held = blocks.iter().filter(|block| block.holder() == Some(row));
         peers.push(PeerStats {
-            pid: (tenant.tenancy() == Some(Tenancy::Live)).then(|| word.process_id()),
-            sends: tenant.counts_as(Role::Sender),
-            receives: tenant.counts_as(Role::Receiver),
-            holds: held.map(|block| block.tally.left()).sum(),
+            pid: (tenant.kind() == Some(PeerKind::Live)).then(|| word.process_id()),
+            sends: tenant.has_role(Role::Sender),
+            receives: tenant.has_role(Role::Receiver),
+            holds: held.map(|block| block.tally.unsettled()).sum(),
             unlocked: segment.is_locked(row, tenant) == Some(false),
         });
     }
@@ -191,9 +190,9 @@ fn peers(segment: &Segment, blocks: &[Counted]) -> Vec<PeerStats> {
 }
 
 fn deaths(segment: &Segment) -> Vec<DeathStats> {
-    let rows = (0..segment.row_count()).filter_map(PeerIndex::new);
+    let rows = (0..segment.peer_count()).filter_map(PeerIndex::new);
     let mut deaths: Vec<_> = rows
-        .filter_map(|row| segment.row(row)?.last_death())
+        .filter_map(|row| segment.peer(row)?.last_death())
         .filter_map(|(pid, noticed)| {
             Some(DeathStats {
                 pid: (pid != 0).then_some(pid),

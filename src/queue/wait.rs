@@ -5,7 +5,6 @@
 //! some ten nanoseconds. Why not for long: a spinning process burns a processor that others may need.
 
 use super::attachment::Attachment;
-use crate::mutants::{Mutant, active};
 use crate::os::{cpu, futex};
 use crate::protocol::parking::ParkingWord;
 use crate::protocol::peers::Role;
@@ -214,7 +213,7 @@ impl Waiter {
         }
         let word = awaited.word;
         loop {
-            let epoch = word.announce();
+            let epoch = word.prepare_wait();
             // Between this and the sleep, `word` tells of every change. And nobody leaves without this last
             // look, lest it take a wake along that was meant for somebody else (PARK-4).
             if let Some(result) = attempt()? {
@@ -225,7 +224,7 @@ impl Waiter {
             }
             let remaining =
                 deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-            if remaining == Some(Duration::ZERO) && !active(Mutant::DeadlineIgnored) {
+            if remaining == Some(Duration::ZERO) && !mutant!(DeadlineIgnored) {
                 return Err(Failure::Stopped(P::stop(Reason::Deadline)));
             }
             let slice = segment.until_sweep();
@@ -234,7 +233,7 @@ impl Waiter {
                 epoch.get(),
                 remaining.map_or(slice, |remaining| remaining.min(slice)),
             );
-            receive::inspect(attachment.segment()).map_err(E::from)?;
+            receive::check_tail(attachment.segment()).map_err(E::from)?;
             if let Some(result) = attempt()? {
                 return Ok(result);
             }
@@ -309,8 +308,7 @@ impl Waiter {
     fn take_interrupt(&self) -> bool {
         // Acquire: pairs with the store in `interrupt`.
         self.interrupt.load(Ordering::Relaxed)
-            && (active(Mutant::InterruptNotConsumed)
-                || self.interrupt.swap(false, Ordering::AcqRel))
+            && (mutant!(InterruptNotConsumed) || self.interrupt.swap(false, Ordering::AcqRel))
     }
 
     pub(super) fn interrupter(&self, attachment: &Arc<Attachment>, role: Role) -> Interrupter {

@@ -30,7 +30,6 @@
 //! killed before the first or after the second.
 
 use super::layout::LINE;
-use crate::mutants::{Mutant, active};
 use crate::os::budget::MemoryBudget;
 use crate::os::memory::{self, Mapping, Refused};
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
@@ -81,7 +80,7 @@ impl Slot {
     /// Say that a task is begun, at the time `started`. The clock is the caller's business, if all agree on it.
     pub(crate) fn begin(&self, task: u64, started: u64) {
         // Release: pairs with the loads in `running`, see BOARD-2 and BOARD-3.
-        if !active(Mutant::TimeFromFirstTask) || self.last_start() == 0 {
+        if !mutant!(TimeFromFirstTask) || self.last_start() == 0 {
             self.started.store(started, Ordering::Release);
         }
         self.running.store(mark(task), Ordering::Release);
@@ -126,7 +125,7 @@ impl Slot {
 
     /// Make it as it was at first, for the next worker. Only when there is no other one any more (BOARD-1).
     pub(crate) fn reset(&self) {
-        if active(Mutant::BoardLineKept) {
+        if mutant!(BoardLineKept) {
             return;
         }
         self.end();

@@ -37,10 +37,9 @@
 use super::Segment;
 use super::layout::Class;
 use crate::error::MemoryLimit;
-use crate::mutants::{Mutant, active};
 use crate::os::budget::OutOfMemory;
 use crate::os::memory::{self, Refused};
-use crate::protocol::blocks::{Block, BlockHeader, BlockIndex, State};
+use crate::protocol::blocks::{BlockHeader, BlockIndex, BlockKind, BlockState};
 use crate::protocol::peers::PeerIndex;
 use crate::protocol::steps::{OwnedBlock, send};
 use crate::protocol::{Corrupt, SharedState};
@@ -95,7 +94,7 @@ impl Segment {
             match self.commit(&owned) {
                 Ok(()) => return Ok(Huge::Taken(owned)),
                 Err(shortage) => {
-                    if !active(Mutant::HugeBlockNotWithdrawn) {
+                    if !mutant!(HugeBlockNotWithdrawn) {
                         send::withdraw(self, owned)?;
                     }
                     // The queue's own limit is looked at again; what the kernel refuses it will refuse again.
@@ -132,7 +131,7 @@ impl Segment {
             return Some(owned);
         }
         self.is_short.store(true, Ordering::Relaxed);
-        if active(Mutant::HugeBlockNotWithdrawn) {
+        if mutant!(HugeBlockNotWithdrawn) {
             return None;
         }
         // Corrupt words are met by the next operation too.
@@ -174,7 +173,7 @@ impl Segment {
 
     /// A block has just been let go of: give its memory back if it is one of those that keep none.
     pub(crate) fn tidy(&self, me: PeerIndex, index: BlockIndex) {
-        if active(Mutant::IdleMemoryKept) {
+        if mutant!(IdleMemoryKept) {
             return;
         }
         let beyond = |class: &&Class| class.not_kept().contains(&index.get());
@@ -212,7 +211,7 @@ impl Segment {
             .settings
             .memory_limit
             .saturating_sub(self.memory() as u64);
-        if active(Mutant::QueueLimitIgnored) {
+        if mutant!(QueueLimitIgnored) {
             return Ok(());
         }
         OutOfMemory::unless(MemoryLimit::Queue, wanted as u64, available)
@@ -231,7 +230,7 @@ impl Segment {
             }
             // Whoever has an unmarked block in hand is about to take memory for it, or to give it back: that is in
             // use as well.
-            let in_use = before.iter().filter(|(_, word)| !word.is(State::Free));
+            let in_use = before.iter().filter(|(_, word)| !word.is(BlockKind::Free));
             let in_use: usize = in_use.map(|&(payload, _)| payload).sum();
             if shortage.available.saturating_add(in_use as u64) >= shortage.wanted {
                 return Ok(Room::InUse);
@@ -243,7 +242,7 @@ impl Segment {
     }
 
     /// The word of each huge block, with the size of its payload.
-    fn huge_words(&self) -> Vec<(usize, Block)> {
+    fn huge_words(&self) -> Vec<(usize, BlockState)> {
         let words = self.geometry.huge_classes().iter().flat_map(|class| {
             self.headers_of(class.blocks.clone())
                 .map(|header| (class.payload, header.word.load()))
@@ -307,7 +306,7 @@ impl Segment {
             .geometry
             .payload(owned.index())
             .ok_or(Corrupt::NoSuchBlock)?;
-        header.note_committed(active(Mutant::MarkKept));
+        header.note_committed(mutant!(MarkKept));
         // If that fails it is as if this process had died just before: the last line of the table.
         let _ = memory::give_back(&self.file, payload);
         send::withdraw(self, owned)
@@ -315,7 +314,7 @@ impl Segment {
 
     /// Have idle blocks give back as much as is missing, the hugest first. How much it was.
     fn give_back_idle(&self, me: PeerIndex, shortage: OutOfMemory) -> Result<u64, Corrupt> {
-        if active(Mutant::IdleMemoryNotSought) {
+        if mutant!(IdleMemoryNotReclaimed) {
             return Ok(0);
         }
         let missing = shortage.wanted.saturating_sub(shortage.available);
@@ -364,7 +363,7 @@ impl Segment {
 }
 
 fn is_free(header: &BlockHeader) -> bool {
-    header.word.load().is(State::Free)
+    header.word.load().is(BlockKind::Free)
 }
 
 #[cfg(test)]

@@ -20,15 +20,13 @@
 //!     for processors fetch lines in pairs. The slots of the ring alone share lines: a sender and a receiver are
 //!     rarely at neighbouring slots for long (the receiver's pauses see to that), and a line then carries eight of them
 //!     from one to the other at once.
-
-use crate::mutants::{Mutant, active};
 use crate::protocol::blocks::{BlockHeader, BlockIndex};
 use crate::protocol::lifecycle::LifecycleWord;
 use crate::protocol::parking::ParkingWord;
 use crate::protocol::peers::{PeerEntry, PeerIndex};
 use crate::protocol::returned::ReturnedWord;
 use crate::protocol::ring::{Hint, RingSize, SlotWord};
-use crate::protocol::steps::send::STRIDE;
+use crate::protocol::steps::send::ALLOCATION_STRIDE;
 use crate::sync::AtomicU64;
 use core::ops::{Range, RangeInclusive};
 
@@ -156,7 +154,7 @@ pub(crate) struct Class {
 
 /// As many blocks as wanted, or one more, so that a walk in strides comes by all of them.
 const fn walkable(blocks: u32) -> u32 {
-    if blocks.is_multiple_of(STRIDE) {
+    if blocks.is_multiple_of(ALLOCATION_STRIDE) {
         blocks + 1
     } else {
         blocks
@@ -310,7 +308,7 @@ impl Geometry {
         self.classes
             .iter()
             .position(|class| length <= class.payload)
-            .map(|class| class + usize::from(active(Mutant::NextClassTaken)))
+            .map(|class| class + usize::from(mutant!(NextClassTaken)))
     }
 
     /// The class of a block. `None`: there is no such block.

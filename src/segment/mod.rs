@@ -16,13 +16,12 @@ mod payload;
 pub(crate) mod sweep;
 
 use crate::error::MemoryLimit;
-use crate::mutants::{Mutant, active};
 use crate::os::budget::{MemoryBudget, OutOfMemory};
 use crate::os::fork::Origin;
 use crate::os::memory::{self, FileId, Mapping, Refused};
 use crate::os::named;
 use crate::os::{cpu, futex};
-use crate::protocol::batch::Marks;
+use crate::protocol::batch::BatchMarks;
 use crate::protocol::blocks::{BlockHeader, BlockIndex};
 use crate::protocol::lifecycle::LifecycleWord;
 use crate::protocol::parking::ParkingWord;
@@ -339,7 +338,7 @@ fn read_header(header: &Header, size: usize) -> Result<(Geometry, Settings), Ref
     }
     let get = |field: &AtomicU64| field.load(Ordering::Relaxed);
     let theirs = get(&header.version);
-    if theirs != VERSION && !active(Mutant::VersionNotChecked) {
+    if theirs != VERSION && !mutant!(VersionNotChecked) {
         return Err(Refusal::Version {
             theirs,
             ours: VERSION,
@@ -357,11 +356,10 @@ fn read_header(header: &Header, size: usize) -> Result<(Geometry, Settings), Ref
         .ok_or(Refusal::NotASegment("its largest message is out of range"))?;
     let geometry = Geometry::new(capacity, max_message);
     let (theirs, ours) = (get(&header.fingerprint), geometry.fingerprint());
-    if theirs != ours && !active(Mutant::FingerprintNotChecked) {
+    if theirs != ours && !mutant!(FingerprintNotChecked) {
         return Err(Refusal::Layout { theirs, ours });
     }
-    if !active(Mutant::LengthNotChecked)
-        && (geometry.length != size || get(&header.length) != size as u64)
+    if !mutant!(LengthNotChecked) && (geometry.length != size || get(&header.length) != size as u64)
     {
         return Err(Refusal::NotASegment(
             "its length does not fit its capacity and largest message",
@@ -504,21 +502,21 @@ impl SharedState for Segment {
         Some(unsafe { Self::at(self.small, index.get() as usize * SMALL_BLOCK) })
     }
 
-    fn marks(&self, index: BlockIndex) -> Option<&Marks> {
+    fn marks(&self, index: BlockIndex) -> Option<&BatchMarks> {
         if index.get() >= self.block_count {
             return None;
         }
         let offset = index.get().checked_sub(self.small_blocks)? as usize * LARGE_HEADER;
         // SAFETY: a large block of this number exists; its marks follow its header on the two lines that it has
-        // (asserted with `Marks`), and are made of atomics.
+        // (asserted with `BatchMarks`), and are made of atomics.
         Some(unsafe { Self::at(self.headers, offset + size_of::<BlockHeader>()) })
     }
 
-    fn row_count(&self) -> u16 {
+    fn peer_count(&self) -> u16 {
         PeerIndex::COUNT
     }
 
-    fn row(&self, row: PeerIndex) -> Option<&PeerEntry> {
+    fn peer(&self, row: PeerIndex) -> Option<&PeerEntry> {
         let offset = (ROWS - WORDS) + usize::from(row.get()) * size_of::<PeerEntry>();
         // SAFETY: a row's number is below `PeerIndex::COUNT`, for which there is room from `ROWS` on, one
         // aligned line each, made of atomics.
@@ -560,7 +558,7 @@ impl SharedState for Segment {
         &self.shared().blocks
     }
 
-    fn dropped_letters(&self) -> &AtomicU64 {
+    fn evicted(&self) -> &AtomicU64 {
         &self.shared().dropped_letters.0
     }
 

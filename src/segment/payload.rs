@@ -6,7 +6,7 @@
 
 use super::Segment;
 use super::layout::{SMALL_BLOCK, SMALL_PAYLOAD};
-use crate::protocol::blocks::{BlockHeader, BlockIndex, State};
+use crate::protocol::blocks::{BlockHeader, BlockIndex, BlockKind};
 use crate::protocol::steps::OwnedBlock;
 use crate::protocol::{Corrupt, SharedState};
 use core::ptr::NonNull;
@@ -18,8 +18,8 @@ impl Segment {
         &'a self,
         owned: &'a mut OwnedBlock,
     ) -> Result<&'a mut [u8], Corrupt> {
-        if !owned.word().is(State::Owned) {
-            return Err(Corrupt::NotInHand);
+        if !owned.word().is(BlockKind::Owned) {
+            return Err(Corrupt::NotOwned);
         }
         let (address, room) = self.payload_of(owned.index())?;
         // SAFETY: inside the mapping (`payload_of`), which outlives `self`'s borrow. Exclusive: the block is
@@ -29,8 +29,8 @@ impl Segment {
 
     /// What has been written so far into a block that is being filled.
     pub(crate) fn payload_so_far<'a>(&'a self, owned: &'a OwnedBlock) -> Result<&'a [u8], Corrupt> {
-        if !owned.word().is(State::Owned) {
-            return Err(Corrupt::NotInHand);
+        if !owned.word().is(BlockKind::Owned) {
+            return Err(Corrupt::NotOwned);
         }
         let (address, room) = self.payload_of(owned.index())?;
         // SAFETY: as in `payload_mut`; shared, as `owned` is borrowed.
@@ -40,8 +40,8 @@ impl Segment {
     /// The message in a block that this process holds or reads.
     #[inline(always)]
     pub(crate) fn payload<'a>(&'a self, held: &'a OwnedBlock) -> Result<&'a [u8], Corrupt> {
-        if !held.word().is(State::Held) && !held.word().is(State::Read) {
-            return Err(Corrupt::NotInHand);
+        if !held.word().is(BlockKind::Held) && !held.word().is(BlockKind::Read) {
+            return Err(Corrupt::NotOwned);
         }
         let (address, room) = self.payload_of(held.index())?;
         let length = self
@@ -58,8 +58,8 @@ impl Segment {
     /// The messages, with their lengths, in a batch that this process holds or reads.
     #[inline(always)]
     pub(crate) fn batched_payload<'a>(&'a self, held: &'a OwnedBlock) -> Result<&'a [u8], Corrupt> {
-        if !held.word().is(State::Held) && !held.word().is(State::Read) {
-            return Err(Corrupt::NotInHand);
+        if !held.word().is(BlockKind::Held) && !held.word().is(BlockKind::Read) {
+            return Err(Corrupt::NotOwned);
         }
         let (address, room) = self.payload_of(held.index())?;
         let length = self

@@ -4,14 +4,14 @@
 use super::*;
 use crate::os::process;
 use crate::protocol::Corrupt;
-use crate::protocol::batch::{Mark, Marks};
-use crate::protocol::blocks::{Block, State};
-use crate::protocol::peers::{Role, Roles, Tenant};
-use crate::protocol::ring::Kind;
+use crate::protocol::batch::{BatchMarks, MessageMark};
+use crate::protocol::blocks::{BlockKind, BlockState};
+use crate::protocol::peers::{PeerState, Role, Roles};
+use crate::protocol::ring::SlotKind;
 use crate::protocol::steps::receive::{self, Receive};
 use crate::protocol::steps::recover::{self, DeadPeer, Recovery, Repairs};
 use crate::protocol::steps::send::{self, Publish};
-use crate::protocol::steps::{OwnedBlock, batch, books, close, dead_letters};
+use crate::protocol::steps::{OwnedBlock, batch, close, dead_letters, stats};
 use crate::sync::AtomicU32;
 use core::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -48,15 +48,15 @@ fn segment(limits: Limits) -> Segment {
 struct Process<'a> {
     queue: &'a Segment,
     row: PeerIndex,
-    tenant: Tenant,
+    tenant: PeerState,
     cursor: AtomicU32,
 }
 
 impl<'a> Process<'a> {
     fn attach(queue: &'a Segment, number: u16, roles: Roles) -> Self {
         let row = PeerIndex::new(number).expect("a small number");
-        let word = queue.row(row).expect("it exists");
-        let tenant = word.settle(word.load(), roles).expect("a free row");
+        let word = queue.peer(row).expect("it exists");
+        let tenant = word.attach(word.load(), roles).expect("a free row");
         let _ = queue.lifecycle().arrive(roles);
         Self {
             queue,
@@ -130,7 +130,7 @@ impl<'a> Process<'a> {
     fn drain(&self) -> Vec<(BlockIndex, u8)> {
         core::iter::from_fn(|| self.receive())
             .map(|held| {
-                let message = (held.index(), held.word().attempts());
+                let message = (held.index(), held.word().failed_deliveries());
                 receive::acknowledge(self.queue, held).expect("sound words");
                 message
             })
@@ -152,22 +152,22 @@ impl<'a> Process<'a> {
 
 /// How many messages the queue has accepted, by its own books.
 fn accepted(queue: &Segment) -> u64 {
-    books::count(queue, &books::blocks(queue)).accepted
+    stats::count(queue, &stats::snapshot_blocks(queue)).accepted
 }
 
-fn word(queue: &Segment, index: BlockIndex) -> Block {
+fn word(queue: &Segment, index: BlockIndex) -> BlockState {
     queue.block(index).expect("it exists").word.load()
 }
 
-fn state(queue: &Segment, index: BlockIndex) -> State {
-    word(queue, index).state().expect("a state")
+fn state(queue: &Segment, index: BlockIndex) -> BlockKind {
+    word(queue, index).kind().expect("a state")
 }
 
 /// How many blocks are not free.
 fn in_use(queue: &Segment) -> usize {
     let blocks = (0..queue.block_count()).filter_map(BlockIndex::new);
     blocks
-        .filter(|&index| state(queue, index) != State::Free)
+        .filter(|&index| state(queue, index) != BlockKind::Free)
         .count()
 }
 
@@ -194,7 +194,7 @@ fn what_a_dead_sender_has_sent_stays_and_what_it_has_not_is_freed() {
         }
     );
     for freed in [&owned, &offered] {
-        assert_eq!(state(&queue, freed.index()), State::Free);
+        assert_eq!(state(&queue, freed.index()), BlockKind::Free);
         let generation = word(&queue, freed.index()).generation();
         assert_eq!(generation, freed.word().generation() + 1);
     }
@@ -211,7 +211,7 @@ fn a_message_of_a_dead_sender_stays_with_its_taker() {
     let sent = victim.send();
     taker.take_and_stop(0);
     assert_eq!(victim.recover(), Repairs::default());
-    assert_eq!(state(&queue, sent), State::Offered);
+    assert_eq!(state(&queue, sent), BlockKind::Offered);
     assert_eq!(taker.recover().returned, 1);
 }
 
@@ -224,13 +224,13 @@ fn what_a_dead_receiver_held_comes_back_first_in_order_with_its_attempts() {
     let mut held: Vec<_> = (0..3)
         .map(|_| victim.receive().expect("a message"))
         .collect();
-    receive::give_back(&queue, held.remove(0)).expect("sound words");
+    receive::return_message(&queue, held.remove(0)).expect("sound words");
     let again = victim.receive().expect("the one that came back");
     assert_eq!(victim.recover().returned, 3);
     let attempts = [2, 1, 1, 0, 0];
     let expected: Vec<_> = sent.into_iter().zip(attempts).collect();
     assert_eq!(other.drain(), expected);
-    assert_eq!(again.word().attempts(), 1);
+    assert_eq!(again.word().failed_deliveries(), 1);
     assert_eq!(in_use(&queue), 0);
 }
 
@@ -242,7 +242,7 @@ fn a_message_that_was_taken_and_not_noted_comes_back() {
     victim.take_and_stop(0);
     assert_eq!(victim.recover().returned, 1);
     // No slot names the dead process any more.
-    assert_eq!(queue.slot(Position(0)).load().kind(), Kind::Empty);
+    assert_eq!(queue.slot(Position(0)).load().kind(), SlotKind::Empty);
     assert_eq!(other.drain(), [(sent[0], 1), (sent[1], 0)]);
 }
 
@@ -257,7 +257,7 @@ fn a_message_that_a_helper_has_noted_comes_back() {
         other.send();
         assert_eq!(other.drain().len(), 1);
     }
-    assert!(word(&queue, sent).is(State::Held));
+    assert!(word(&queue, sent).is(BlockKind::Held));
     assert_eq!(victim.recover().returned, 1);
     assert_eq!(other.drain(), [(sent, 1)]);
 }
@@ -273,12 +273,12 @@ fn a_message_past_its_attempts_becomes_a_dead_letter_and_few_are_kept() {
     let sent = [other.send(), other.send()];
     let _held = [victim.receive(), victim.receive()];
     assert_eq!(victim.recover().dead_letters, 2);
-    let letters: Vec<_> = dead_letters::letters(&queue)
+    let letters: Vec<_> = dead_letters::list(&queue)
         .into_iter()
         .map(|(_, block)| block)
         .collect();
     assert_eq!(letters, [sent[1]], "the oldest goes first");
-    assert_eq!(queue.dropped_letters().load(Ordering::Relaxed), 1);
+    assert_eq!(queue.evicted().load(Ordering::Relaxed), 1);
     assert_eq!(in_use(&queue), 1);
 }
 
@@ -294,17 +294,17 @@ fn of_the_letters_of_a_batch_that_a_dead_process_held_few_are_kept() {
     let held = victim.receive().expect("a batch");
     let batch = batch::batch(&queue, sent).expect("sound words");
     let marks = batch.expect("a batch").marks;
-    (0..5).for_each(|message| marks.hand_out(message, Mark::FRESH));
+    (0..5).for_each(|message| marks.record_delivery(message, MessageMark::FRESH));
     assert_eq!(held.index(), sent);
     assert_eq!(victim.recover().dead_letters, 1, "a block");
-    assert_eq!(batch::messages(&queue, sent).left(), 2);
+    assert_eq!(batch::message_counts(&queue, sent).unsettled(), 2);
     let done: Vec<_> = (0..5).map(|message| marks.get(message).is_done()).collect();
     assert_eq!(
         done,
         [true, true, true, false, false],
         "the oldest go first"
     );
-    assert_eq!(queue.dropped_letters().load(Ordering::Relaxed), 3);
+    assert_eq!(queue.evicted().load(Ordering::Relaxed), 3);
     assert_eq!(accepted(&queue), 5);
 }
 
@@ -317,7 +317,7 @@ fn what_a_dead_process_returned_while_a_cancel_came_is_discarded_by_its_recovery
     let held = victim.receive().expect("a message");
     assert_eq!(close::cancel(&queue, other.row), Ok(0));
     // It has looked for the cancel before that, gives the message back, and dies.
-    let returned = held.word().given_back(3);
+    let returned = held.word().after_return(3);
     held.exchange_and_die(&queue, returned);
     victim.recover();
     assert_eq!(queue.discarded().load(Ordering::Relaxed), 1);
@@ -331,9 +331,9 @@ fn a_sweep_discards_what_a_stopped_process_returned_while_a_cancel_came() {
     other.send();
     let held = stopped.receive().expect("a message");
     assert_eq!(close::cancel(&queue, other.row), Ok(0));
-    let returned = held.word().given_back(3);
+    let returned = held.word().after_return(3);
     held.exchange_and_die(&queue, returned);
-    recover::tidy(&queue).expect("sound words");
+    recover::finish_stalled(&queue).expect("sound words");
     assert_eq!(queue.discarded().load(Ordering::Relaxed), 1);
     assert_eq!(in_use(&queue), 0);
 }
@@ -345,18 +345,18 @@ fn a_batch_that_was_never_accepted_is_in_no_count() {
     let sent = other.send_batch(5);
     assert_eq!(accepted(&queue), 5);
     let waiting = victim.offer_batch(9);
-    let books = books::count(&queue, &books::blocks(&queue));
+    let books = stats::count(&queue, &stats::snapshot_blocks(&queue));
     assert_eq!((books.accepted, books.queued), (5, 5));
     let owned = victim.begin_batch(7);
     assert_eq!(victim.recover().withdrawn, 2);
     assert_eq!(accepted(&queue), 5);
     for block in [waiting.index(), owned.index()] {
-        assert_eq!(state(&queue, block), State::Free);
+        assert_eq!(state(&queue, block), BlockKind::Free);
     }
     let held = other.receive().expect("a batch");
     assert_eq!(held.index(), sent);
     batch::acknowledge(&queue, held).expect("sound words");
-    let books = books::count(&queue, &books::blocks(&queue));
+    let books = stats::count(&queue, &stats::snapshot_blocks(&queue));
     assert_eq!((books.accepted, books.acknowledged()), (5, 5));
 }
 
@@ -380,14 +380,14 @@ fn a_dead_letter_that_a_dead_process_was_reading_can_be_read_again() {
     });
     let (victim, other) = two(&queue);
     let sent = other.send();
-    receive::give_back(&queue, other.receive().expect("a message")).expect("sound words");
+    receive::return_message(&queue, other.receive().expect("a message")).expect("sound words");
     let read = dead_letters::open(&queue, victim.row, Position(0), sent);
     assert!(read.is_some());
     assert!(dead_letters::open(&queue, other.row, Position(0), sent).is_none());
     let repairs = victim.recover();
     assert_eq!((repairs.put_back, repairs.dead_letters), (1, 0));
     let read = dead_letters::open(&queue, other.row, Position(0), sent).expect("a letter");
-    assert_eq!(read.word().attempts(), 1);
+    assert_eq!(read.word().failed_deliveries(), 1);
     dead_letters::discard(&queue, read).expect("sound words");
     assert_eq!(in_use(&queue), 0);
 }
@@ -416,7 +416,7 @@ fn assert_all_is_repaired(queue: &Segment, other: &Process<'_>) {
         .map(|(_, attempts)| attempts)
         .collect();
     assert_eq!(attempts, [1, 1, 0]);
-    let letters = dead_letters::letters(queue);
+    let letters = dead_letters::list(queue);
     assert_eq!(letters.len(), 1);
     assert_eq!(in_use(queue), 1);
     assert!(queue.lifecycle().load().is_open());
@@ -446,7 +446,7 @@ impl SharedState for Dying<'_> {
     }
     fn slot(&self, position: Position) -> &SlotWord {
         // Most slots are of no interest: only one that is not Empty costs a look.
-        if self.queue.slot(position).load().kind() != Kind::Empty {
+        if self.queue.slot(position).load().kind() != SlotKind::Empty {
             self.look();
         }
         self.queue.slot(position)
@@ -455,17 +455,17 @@ impl SharedState for Dying<'_> {
         self.queue.block_count()
     }
     fn block(&self, index: BlockIndex) -> Option<&BlockHeader> {
-        if state(self.queue, index) != State::Free {
+        if state(self.queue, index) != BlockKind::Free {
             self.look();
         }
         self.queue.block(index)
     }
-    fn row_count(&self) -> u16 {
-        self.queue.row_count()
+    fn peer_count(&self) -> u16 {
+        self.queue.peer_count()
     }
-    fn row(&self, row: PeerIndex) -> Option<&PeerEntry> {
+    fn peer(&self, row: PeerIndex) -> Option<&PeerEntry> {
         self.look();
-        self.queue.row(row)
+        self.queue.peer(row)
     }
     fn lifecycle(&self) -> &LifecycleWord {
         self.look();
@@ -491,11 +491,11 @@ impl SharedState for Dying<'_> {
     fn blocks(&self) -> &ParkingWord {
         self.queue.blocks()
     }
-    fn marks(&self, index: BlockIndex) -> Option<&Marks> {
+    fn marks(&self, index: BlockIndex) -> Option<&BatchMarks> {
         self.queue.marks(index)
     }
-    fn dropped_letters(&self) -> &AtomicU64 {
-        self.queue.dropped_letters()
+    fn evicted(&self) -> &AtomicU64 {
+        self.queue.evicted()
     }
     fn discarded(&self) -> &AtomicU64 {
         self.queue.discarded()
@@ -595,7 +595,7 @@ fn a_recoverer_that_comes_too_late_leaves_the_next_tenant_alone() {
     assert_eq!(DeadPeer::of(&queue, victim.row, victim.tenant), None);
     assert_eq!(word(&queue, held.index()), held.word());
     assert_eq!(word(&queue, owned.index()), owned.word());
-    assert_eq!(queue.row(next.row).expect("it exists").load(), next.tenant);
+    assert_eq!(queue.peer(next.row).expect("it exists").load(), next.tenant);
 }
 
 #[test]
@@ -624,10 +624,10 @@ fn a_sweep_closes_the_queue_of_a_side_whose_recoverer_died_before_it_could() {
         ..LIMITS
     });
     let last = Process::attach(&queue, 0, Roles::only(Role::Sender));
-    let row = queue.row(last.row).expect("it exists");
+    let row = queue.peer(last.row).expect("it exists");
     assert!(row.vacate(last.tenant).is_some());
     assert!(queue.lifecycle().load().is_open());
-    recover::tidy(&queue).expect("sound words");
+    recover::finish_stalled(&queue).expect("sound words");
     assert!(queue.lifecycle().load().is_closing());
 }
 
@@ -641,8 +641,8 @@ fn who_is_told_of_an_exit_ends_the_side_that_the_last_one_died_while_leaving() {
     let receiver = Process::attach(&queue, 0, Roles::only(Role::Receiver));
     queue.move_in(receiver.row, process::identity().expect("this process"));
     let sender = Process::attach(&queue, 1, Roles::only(Role::Sender));
-    let row = queue.row(sender.row).expect("its row");
-    row.give_up(sender.tenant, Role::Sender)
+    let row = queue.peer(sender.row).expect("its row");
+    row.drop_role(sender.tenant, Role::Sender)
         .expect("it is a sender");
     queue.look_after_process(1);
     assert!(queue.lifecycle().load().is_closing());
@@ -652,8 +652,8 @@ fn who_is_told_of_an_exit_ends_the_side_that_the_last_one_died_while_leaving() {
 fn a_sweep_seals_a_queue_whose_closer_died_before_it_could() {
     let queue = segment(LIMITS);
     assert!(queue.lifecycle().begin_close());
-    recover::tidy(&queue).expect("sound words");
-    assert_eq!(queue.slot(Position(0)).load().kind(), Kind::Closed);
+    recover::finish_stalled(&queue).expect("sound words");
+    assert_eq!(queue.slot(Position(0)).load().kind(), SlotKind::Closed);
 }
 
 /// A process may stop between `Return` and the word that tells of it.
@@ -663,10 +663,10 @@ fn a_sweep_tells_of_a_returned_message_that_nobody_told_of() {
     let (stopped, other) = two(&queue);
     let sent = other.send();
     let held = stopped.receive().expect("a message");
-    let returned = held.word().given_back(3);
+    let returned = held.word().after_return(3);
     held.exchange_and_die(&queue, returned);
     assert_eq!(other.receive(), None);
-    recover::tidy_blocks(&queue, RECOVERER);
+    recover::finish_stalled_blocks(&queue, RECOVERER);
     assert_eq!(other.drain(), [(sent, 1)]);
 }
 
@@ -680,8 +680,8 @@ fn a_sweep_drops_the_dead_letters_that_are_too_many() {
         let dead = held.word().dead();
         held.exchange_and_die(&queue, dead);
     }
-    recover::tidy_blocks(&queue, RECOVERER);
-    assert_eq!(dead_letters::letters(&queue).len(), 4);
+    recover::finish_stalled_blocks(&queue, RECOVERER);
+    assert_eq!(dead_letters::list(&queue).len(), 4);
 }
 
 #[test]

@@ -10,7 +10,7 @@
 use super::layout::{COMMITTED_CLASSES as CLASSES, Class};
 use super::*;
 use crate::protocol::Corrupt;
-use crate::protocol::lifecycle::Lifecycle;
+use crate::protocol::lifecycle::LifecycleState;
 use crate::protocol::peers::{Role, Roles};
 use crate::protocol::steps::receive::{self, Receive};
 use crate::protocol::steps::send::{self, Publish};
@@ -107,7 +107,7 @@ impl<'a> Peer<'a> {
             .expect("a class");
         let from = class.blocks.clone();
         let Some(mut block) = send::allocate(segment, self.row, from.clone(), cursor)
-            .or_else(|| send::allocate_from_letters(segment, self.row, &from))
+            .or_else(|| send::allocate_by_eviction(segment, self.row, &from))
         else {
             return Ok(false);
         };
@@ -132,7 +132,7 @@ impl<'a> Peer<'a> {
     }
 
     fn read_letters(&self, discard: bool) -> Result<(), Corrupt> {
-        for (position, index) in dead_letters::letters(self.segment) {
+        for (position, index) in dead_letters::list(self.segment) {
             let Some(read_one) = dead_letters::open(self.segment, self.row, position, index) else {
                 continue;
             };
@@ -153,7 +153,7 @@ impl<'a> Peer<'a> {
         read(self.segment, &held)?;
         match how % 3 {
             0 => receive::acknowledge(self.segment, held),
-            1 => receive::give_back(self.segment, held),
+            1 => receive::return_message(self.segment, held),
             _ => receive::reject(self.segment, held),
         }
     }
@@ -171,19 +171,19 @@ impl<'a> Peer<'a> {
             7..16 => self.settle_one(rng.below(3)),
             16 => self.read_letters(rng.below(2) == 0),
             17 => {
-                let (filled, taken) = receive::extent(segment);
+                let (filled, taken) = receive::filled_and_taken(segment);
                 let _: (bool, u64) = (send::is_full(segment), filled.0.wrapping_sub(taken.0));
-                receive::inspect(segment)
+                receive::check_tail(segment)
             }
             18 => {
-                let row = segment.row(self.row).ok_or(Corrupt::NoSuchRow)?;
+                let row = segment.peer(self.row).ok_or(Corrupt::NoSuchPeer)?;
                 let role = rng.pick(&[Role::Sender, Role::Receiver]);
                 match rng.below(4) {
                     0 => membership::arrive(segment, self.row, row.load(), Roles::only(role))
                         .map(drop),
                     1 => membership::leave(segment, self.row, row.load(), role).map(drop),
                     2 => membership::vacate(segment, self.row, row.load()),
-                    _ => membership::end_if_deserted(segment, role),
+                    _ => membership::close_if_role_vacant(segment, role),
                 }
             }
             _ => match rng.below(8) {
@@ -237,10 +237,10 @@ fn laps_that_lead_in_a_circle_end_every_walk() {
                 let found = walks(&segment);
                 assert!(found.iter().all(Option::is_some), "{found:?} from {start}");
                 assert!(
-                    found.contains(&Some(Corrupt::Astray)),
+                    found.contains(&Some(Corrupt::InconsistentLaps)),
                     "{found:?} from {start}"
                 );
-                let _ = (receive::extent(&segment), send::is_full(&segment));
+                let _ = (receive::filled_and_taken(&segment), send::is_full(&segment));
             }
         }
     });
@@ -279,9 +279,9 @@ fn a_tail_ahead_of_what_is_filled_is_told_after_a_sleep_and_after_close() {
         let mut peer = Peer::new(&segment, 0);
         assert_eq!(peer.send(0, 8), Ok(true));
         assert_eq!(peer.receive(), Ok(()));
-        assert_eq!(receive::inspect(&segment), Ok(()));
+        assert_eq!(receive::check_tail(&segment), Ok(()));
         word(&segment, TAIL).store(1 + gap, Ordering::Relaxed);
-        assert_eq!(receive::inspect(&segment), Err(Corrupt::TailAhead));
+        assert_eq!(receive::check_tail(&segment), Err(Corrupt::TailAhead));
         assert_eq!(close::close(&segment), Ok(true));
         assert_eq!(peer.receive(), Err(Corrupt::TailAhead));
         assert_eq!(
@@ -559,5 +559,5 @@ fn a_scribbled_header_is_refused_or_says_something_sound() {
         }
         word.store(sound, Ordering::Relaxed);
     }
-    let _: Lifecycle = segment.lifecycle().load();
+    let _: LifecycleState = segment.lifecycle().load();
 }

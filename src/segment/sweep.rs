@@ -23,14 +23,13 @@
 
 use super::Segment;
 use crate::announce::{Importance, say};
-use crate::mutants::{Mutant, active};
 use crate::os::clock;
 use crate::os::liveness::{Judge, Verdict};
 use crate::os::process::Identity;
 use crate::protocol::SharedState;
 #[cfg(feature = "tracing")]
 use crate::protocol::peers::Role;
-use crate::protocol::peers::{PeerEntry, PeerIndex, Tenancy, Tenant};
+use crate::protocol::peers::{PeerEntry, PeerIndex, PeerKind, PeerState};
 use crate::protocol::steps::recover::{self, DeadPeer, Recovery, Repairs};
 use crate::sync::{AtomicBool, AtomicU64, Ordering};
 use core::time::Duration;
@@ -66,7 +65,7 @@ struct Findings {
 struct Death {
     row: PeerIndex,
     process_id: u32,
-    tenant: Tenant,
+    tenant: PeerState,
     repairs: Repairs,
 }
 
@@ -87,7 +86,7 @@ impl Findings {
 struct Peer<'a> {
     row: PeerIndex,
     word: &'a PeerEntry,
-    tenant: Tenant,
+    tenant: PeerState,
 }
 
 /// How much time a process has that looks around.
@@ -110,10 +109,10 @@ impl Segment {
         self.lookout.me.get().map(|&(row, _)| row)
     }
 
-    /// What an idle process does: see [`recover::tidy_blocks`].
+    /// What an idle process does: see [`recover::finish_stalled_blocks`].
     pub(crate) fn tidy_blocks(&self) {
         if let Some(me) = self.my_row() {
-            recover::tidy_blocks(self, me);
+            recover::finish_stalled_blocks(self, me);
         }
     }
 
@@ -139,7 +138,7 @@ impl Segment {
     #[cold]
     pub(crate) fn sweep_if_due(&self, leisure: Leisure) {
         let now = clock::now();
-        if self.time_left(now) > 0 || active(Mutant::SweepNeverDue) {
+        if self.time_left(now) > 0 || mutant!(SweepNeverDue) {
             return;
         }
         let due = &self.shared().sweeps.due;
@@ -175,7 +174,7 @@ impl Segment {
             return false;
         };
         // Corrupt memory is reported by the operations that meet it; here nobody listens.
-        let _ = recover::tidy(self);
+        let _ = recover::finish_stalled(self);
         if leisure == Leisure::Idle {
             self.tidy_blocks();
         }
@@ -202,7 +201,7 @@ impl Segment {
             }
             // It may have died between giving up its role, or its row, and ending the side that it was the last of:
             // then nothing names it any more.
-            let _ = recover::tidy(self);
+            let _ = recover::finish_stalled(self);
         }
         findings.report();
     }
@@ -241,12 +240,12 @@ impl Segment {
     /// The tenants of all rows but this process's own.
     fn others(&self) -> Vec<Peer<'_>> {
         let me = self.my_row();
-        let rows = (0..self.row_count()).filter_map(PeerIndex::new);
+        let rows = (0..self.peer_count()).filter_map(PeerIndex::new);
         rows.filter(|&row| Some(row) != me)
             .filter_map(|row| {
-                let word = self.row(row)?;
+                let word = self.peer(row)?;
                 let tenant = word.load();
-                let taken = matches!(tenant.tenancy(), Some(Tenancy::Ticket | Tenancy::Live));
+                let taken = matches!(tenant.kind(), Some(PeerKind::Ticket | PeerKind::Live));
                 taken.then_some(Peer { row, word, tenant })
             })
             .collect()
@@ -263,7 +262,7 @@ impl Segment {
     }
 
     /// Whether the tenant of a row has its lock, as far as this process can tell.
-    pub(crate) fn is_locked(&self, row: PeerIndex, tenant: Tenant) -> Option<bool> {
+    pub(crate) fn is_locked(&self, row: PeerIndex, tenant: PeerState) -> Option<bool> {
         let (my_row, me) = self.lookout.me.get()?;
         let judge = Judge::new(&self.file, self.file_id, me)?;
         if *my_row == row {
@@ -274,7 +273,7 @@ impl Segment {
     }
 
     /// The byte that the tenant of a row has locked while it lives.
-    pub(crate) fn lock_byte(&self, row: PeerIndex, tenant: Tenant) -> u64 {
+    pub(crate) fn lock_byte(&self, row: PeerIndex, tenant: PeerState) -> u64 {
         self.geometry.lock_byte(row, tenant.incarnation().get())
     }
 
@@ -308,7 +307,7 @@ impl Segment {
         }
     }
 
-    fn recover(&self, row: PeerIndex, word: &PeerEntry, judged: Tenant) -> Option<Death> {
+    fn recover(&self, row: PeerIndex, word: &PeerEntry, judged: PeerState) -> Option<Death> {
         let dead = DeadPeer::of(self, row, judged)?;
         let process_id = identity_in(word, judged).map_or(0, |identity| identity.process_id());
         let Ok(Recovery::Done(repairs)) = recover::recover(self, self.my_row(), &dead) else {
@@ -318,7 +317,7 @@ impl Segment {
             .sweeps
             .recovered
             .fetch_add(1, Ordering::Relaxed);
-        word.note_death(process_id, clock::wall());
+        word.record_death(process_id, clock::wall());
         Some(Death {
             row,
             process_id,
@@ -335,8 +334,8 @@ impl Segment {
 
 /// Who the tenant of a row says it is. Of a ticket, nothing: what stands in its row may be of somebody who only
 /// tried to use it, so that it is judged by its lock alone.
-fn identity_in(word: &PeerEntry, tenant: Tenant) -> Option<Identity> {
-    if tenant.tenancy() != Some(Tenancy::Live) {
+fn identity_in(word: &PeerEntry, tenant: PeerState) -> Option<Identity> {
+    if tenant.kind() != Some(PeerKind::Live) {
         return None;
     }
     let tag = word.identity()?;
@@ -356,7 +355,7 @@ fn report(death: &Death) {
         tenant,
         repairs,
     } = death;
-    if tenant.tenancy() == Some(Tenancy::Ticket) {
+    if tenant.kind() == Some(PeerKind::Ticket) {
         tracing::info!(
             target: "workring",
             row = row.get(),
@@ -368,8 +367,8 @@ fn report(death: &Death) {
         target: "workring",
         pid = (*process_id != 0).then_some(*process_id),
         row = row.get(),
-        sends = tenant.counts_as(Role::Sender),
-        receives = tenant.counts_as(Role::Receiver),
+        sends = tenant.has_role(Role::Sender),
+        receives = tenant.has_role(Role::Receiver),
         returned = repairs.returned,
         dead_letters = repairs.dead_letters,
         discarded = repairs.discarded,

@@ -5,7 +5,7 @@
 //! cargo run --release -p ipc-tests --bin mutants [-- [--layer LAYER] [MUTANT...]]
 //! ```
 //!
-//! The mutants are described in `src/mutants.rs`; [`MUTANTS`] lists each with its layer (`protocol`, `queue`, `segment`,
+//! The mutants are described in `src/mutants/catalogue.rs`; [`MUTANTS`] lists each with its layer (`protocol`, `queue`, `segment`,
 //! `os`, `pool`) and the cheapest that is known to catch it:
 //!
 //! | catcher    | what is run                                                  | built in                    |
@@ -84,23 +84,23 @@ const MUTANTS: &[(&str, Layer, Catcher)] = &[
     ("OverwriteWithoutHelp", Layer::Protocol, Stepkill("--op try-recv --mode kill")),
     ("OverwriteWithoutHelp", Layer::Protocol, Stepkill("--op try-recv --mode copy")),
     ("HelpWithoutReread", Layer::Protocol, Stepkill("--op send-over-taker --mode stop --sample 300")),
-    ("KeepName", Layer::Protocol, Stepkill("--op try-recv --mode kill --sample 20")),
-    ("KeepName", Layer::Protocol, Stepkill("--op try-recv --mode copy")),
-    ("KeepName", Layer::Protocol, Storm(BUSY)),
-    ("NobodySeals", Layer::Protocol, Stepkill("--op close --mode kill")),
-    ("NobodySeals", Layer::Protocol, Stepkill("--op close --mode copy")),
+    ("SkipClear", Layer::Protocol, Stepkill("--op try-recv --mode kill --sample 20")),
+    ("SkipClear", Layer::Protocol, Stepkill("--op try-recv --mode copy")),
+    ("SkipClear", Layer::Protocol, Storm(BUSY)),
+    ("SealNotHelped", Layer::Protocol, Stepkill("--op close --mode kill")),
+    ("SealNotHelped", Layer::Protocol, Stepkill("--op close --mode copy")),
     ("ClosedIsNotSticky", Layer::Protocol, Stepkill("--op nack-after-end --mode kill")),
     ("ClosedIsNotSticky", Layer::Protocol, Stepkill("--op nack-after-end --mode copy")),
-    ("VerdictInOnePass", Layer::Protocol, Stepkill("--op lease-settled --mode kill --sample 300")),
-    ("VerdictInOnePass", Layer::Protocol, Stepkill("--op lease-settled --mode copy")),
-    ("SayBeforeReturning", Layer::Protocol, Stepkill("--op nack --mode stop")),
-    ("ClearWhatHasChanged", Layer::Protocol, Stepkill("--op recv-after-returned --mode stop --sample 300")),
-    ("ReadLetterAsHeld", Layer::Protocol, Stepkill("--op letter-keep-settled --mode kill --sample 300")),
-    ("ReadLetterAsHeld", Layer::Protocol, Stepkill("--op letter-keep-settled --mode copy")),
+    ("EndWithoutHelpingRing", Layer::Protocol, Stepkill("--op lease-settled --mode kill --sample 300")),
+    ("EndWithoutHelpingRing", Layer::Protocol, Stepkill("--op lease-settled --mode copy")),
+    ("SignalBeforeReturn", Layer::Protocol, Stepkill("--op nack --mode stop")),
+    ("ClearReturnedAnyway", Layer::Protocol, Stepkill("--op recv-after-returned --mode stop --sample 300")),
+    ("ReadDeadLetterAsHeld", Layer::Protocol, Stepkill("--op letter-keep-settled --mode kill --sample 300")),
+    ("ReadDeadLetterAsHeld", Layer::Protocol, Stepkill("--op letter-keep-settled --mode copy")),
     ("CloseAfterArrival", Layer::Protocol, Neither( "takes three at once: a role that goes from one row to another while a leaver looks", )),
     ("RecoverWithoutConfirming", Layer::Protocol, Stepkill("--op recover --mode stop --sample 300")),
     ("ConfirmBeforeReading", Layer::Protocol, Stepkill("--op recover --mode stop --sample 300")),
-    ("WriteAnyWord", Layer::Protocol, Stepkill("--op recover --mode stop")),
+    ("RecoverWritesAnyWord", Layer::Protocol, Stepkill("--op recover --mode stop")),
     ("RecoverWithoutClear", Layer::Protocol, Stepkill("--op recover-taker --mode kill --sample 20")),
     ("RecoverWithoutClear", Layer::Protocol, Stepkill("--op recover-taker --mode copy")),
     ("RecoverWithoutClear", Layer::Protocol, Storm(FULL)),
@@ -113,26 +113,26 @@ const MUTANTS: &[(&str, Layer, Catcher)] = &[
     ("VacateWithoutReturned", Layer::Protocol, Stepkill("--op lease --mode copy")),
     ("VacateWithoutReturned", Layer::Protocol, Storm(BUSY)),
     ("VacateKeepsIncarnation", Layer::Protocol, Stepkill("--op recover --mode stop --sample 100")),
-    ("ReturnLateIsLeft", Layer::Protocol, Explorer),
+    ("LateReturnNotDiscarded", Layer::Protocol, Explorer),
     ("EndWithoutTrim", Layer::Protocol, Explorer),
     ("RecoverWithoutTrim", Layer::Protocol, Explorer),
-    ("CountBatchAgain", Layer::Protocol, Explorer),
-    ("CountBatchUnseen", Layer::Protocol, Explorer),
-    ("PublishWakesNobody", Layer::Queue, Ipc("waiting", "no_wake_up_is_lost_in_a_queue_for_one_message")),
-    ("PublishWakesNobody", Layer::Queue, Storm(LONG)),
-    ("TakeWakesNobody", Layer::Queue, Ipc("waiting", "senders_blocked_by_a_full_queue_are_woken_one_for_each_message_taken")),
-    ("TakeWakesNobody", Layer::Queue, Storm(LONG)),
-    ("ReturnWakesNobody", Layer::Queue, Ipc("leases", "what_another_process_returns_comes_first_and_wakes_who_sleeps")),
-    ("FreeBlockWakesNobody", Layer::Queue, Ipc("sizes", "a_sender_that_waits_for_a_block_is_woken_by_an_acknowledgement")),
-    ("FreeBlockWakesNobody", Layer::Queue, Ipc("bytes", "a_sender_that_waits_for_a_block_is_woken_by_a_dropped_reservation")),
-    ("LastReleaseWakesNobody", Layer::Queue, Ipc("close", "a_settled_queue_waits_for_lease_holders_and_delivers_what_they_return")),
-    ("CloseWakesNobody", Layer::Queue, Ipc("close", "one_close_stops_64_blocked_readers_in_8_processes")),
-    ("CloseWakesNobody", Layer::Queue, Ipc("cancel", "cancel_ends_blocked_receivers_and_gives_blocked_senders_their_value_back")),
-    ("RecoveryWakesNobody", Layer::Queue, Ipc("death", "who_sleeps_is_woken_by_the_recovery_of_a_message")),
-    ("RecoveryLeavesOwned", Layer::Queue, Ipc("death", "a_sender_that_is_killed_with_a_reservation_leaves_no_trace")),
-    ("AttemptNotCounted", Layer::Queue, Ipc("leases", "a_message_returned_too_often_becomes_a_dead_letter")),
+    ("CountBatchTwice", Layer::Protocol, Explorer),
+    ("CountBatchUnverified", Layer::Protocol, Explorer),
+    ("PublishWithoutWake", Layer::Queue, Ipc("waiting", "no_wake_up_is_lost_in_a_queue_for_one_message")),
+    ("PublishWithoutWake", Layer::Queue, Storm(LONG)),
+    ("TakeWithoutWake", Layer::Queue, Ipc("waiting", "senders_blocked_by_a_full_queue_are_woken_one_for_each_message_taken")),
+    ("TakeWithoutWake", Layer::Queue, Storm(LONG)),
+    ("ReturnWithoutWake", Layer::Queue, Ipc("leases", "what_another_process_returns_comes_first_and_wakes_who_sleeps")),
+    ("FreeWithoutWake", Layer::Queue, Ipc("sizes", "a_sender_that_waits_for_a_block_is_woken_by_an_acknowledgement")),
+    ("FreeWithoutWake", Layer::Queue, Ipc("bytes", "a_sender_that_waits_for_a_block_is_woken_by_a_dropped_reservation")),
+    ("LastReleaseWithoutWake", Layer::Queue, Ipc("close", "a_settled_queue_waits_for_lease_holders_and_delivers_what_they_return")),
+    ("CloseWithoutWake", Layer::Queue, Ipc("close", "one_close_stops_64_blocked_readers_in_8_processes")),
+    ("CloseWithoutWake", Layer::Queue, Ipc("cancel", "cancel_ends_blocked_receivers_and_gives_blocked_senders_their_value_back")),
+    ("RecoverWithoutWake", Layer::Queue, Ipc("death", "who_sleeps_is_woken_by_the_recovery_of_a_message")),
+    ("RecoverWithoutWithdrawOwned", Layer::Queue, Ipc("death", "a_sender_that_is_killed_with_a_reservation_leaves_no_trace")),
+    ("DeliveryNotCounted", Layer::Queue, Ipc("leases", "a_message_returned_too_often_becomes_a_dead_letter")),
     ("DeadLetterDiscarded", Layer::Queue, Ipc("leases", "a_message_returned_too_often_becomes_a_dead_letter")),
-    ("NewestLetterEvicted", Layer::Queue, Ipc("leases", "the_newest_dead_letters_are_kept")),
+    ("NewestDeadLetterEvicted", Layer::Queue, Ipc("leases", "the_newest_dead_letters_are_kept")),
     ("CapacityPlusOne", Layer::Queue, Ipc("model", "a_drained_queue_does_what_the_model_does")),
     ("InterruptNotConsumed", Layer::Queue, Ipc("waiting", "an_interrupt_ends_one_wait_of_its_own_handle_now_or_later")),
     ("DeadlineIgnored", Layer::Queue, Ipc("waiting", "receives_that_give_up_lose_no_message")),
@@ -147,12 +147,12 @@ const MUTANTS: &[(&str, Layer, Catcher)] = &[
     ("RestOfBatchKept", Layer::Queue, Ipc("batches", "a_receiver_that_goes_returns_what_it_has_not_handed_out")),
     ("TicketNotVoided", Layer::Queue, Ipc("sides", "a_hand_off_that_is_dropped_takes_back_what_it_gave")),
     ("LastHandleKeepsRole", Layer::Queue, Ipc("sides", "a_hand_off_that_fails_halfway_takes_back_what_it_gave")),
-    ("RowVacatedWithLeases", Layer::Queue, Ipc("leases", "a_process_that_has_nothing_but_a_lease_is_still_a_peer")),
+    ("PeerVacatedWithLeases", Layer::Queue, Ipc("leases", "a_process_that_has_nothing_but_a_lease_is_still_a_peer")),
     ("LockByteNotTaken", Layer::Queue, Ipc("sides", "an_end_that_was_given_is_not_taken_for_one_of_the_dead")),
     ("TriesNeverSweep", Layer::Queue, Ipc("death", "who_only_tries_notices_a_death_too")),
     ("HugeBlockNotWithdrawn", Layer::Segment, Ipc("named", "a_full_file_system_is_an_error_and_no_signal")),
     ("IdleMemoryKept", Layer::Segment, Ipc("large", "memory_is_taken_when_it_is_used_and_given_back_when_it_is_idle")),
-    ("IdleMemoryNotSought", Layer::Segment, Ipc("large", "one_size_gives_way_to_the_next")),
+    ("IdleMemoryNotReclaimed", Layer::Segment, Ipc("large", "one_size_gives_way_to_the_next")),
     ("MarkKept", Layer::Segment, Unit("segment::huge::tests::idle_blocks_give_way_to_another_size")),
     ("QueueLimitIgnored", Layer::Segment, Unit("segment::huge::tests::lack_is_waited_for_only_if_the_queue_can_end_it")),
     ("VersionNotChecked", Layer::Segment, Unit("segment::tests::another_version_layout_or_length_is_refused_by_name")),
@@ -183,25 +183,25 @@ const MUTANTS: &[(&str, Layer, Catcher)] = &[
     ("OneRetryLess", Layer::Pool, Ipc("pool_deaths", "p5_a_crashed_task_is_tried_again_as_often_as_the_policy_says")),
     ("BackoffIgnored", Layer::Pool, Ipc("pool_deaths", "p5_a_crashed_task_is_not_tried_again_before_its_time")),
     ("TicketAttemptKept", Layer::Pool, Ipc("pool_deaths", "p5_a_crashed_task_is_tried_again_as_often_as_the_policy_says")),
-    ("UnbegunForEver", Layer::Pool, Ipc("pool_deaths", "p5_a_task_that_nobody_can_decode_and_live_is_reported")),
+    ("UnstartedRetriedForever", Layer::Pool, Ipc("pool_deaths", "p5_a_task_that_nobody_can_decode_and_live_is_reported")),
     ("BystanderCrashed", Layer::Pool, Neither("takes a worker that begins a task between the last look at its line and the kill")),
     ("ChunkCrashesWhole", Layer::Pool, Ipc("pool_map", "p5_a_crash_inside_a_chunk_costs_only_its_own_task")),
     ("DeadNotReplaced", Layer::Pool, Ipc("pool_deaths", "p5_each_way_to_die_is_reported_and_costs_only_its_own_task")),
     ("TimeFromFirstTask", Layer::Pool, Ipc("pool_limits", "p7_the_time_in_the_queue_does_not_count")),
     ("HardLimitIgnored", Layer::Pool, Ipc("pool_limits", "p7_a_task_that_sleeps_beyond_its_time_costs_only_itself")),
-    ("SoftLimitNotTold", Layer::Pool, Ipc("pool_limits", "p7_at_its_soft_limit_a_task_is_told_why_and_its_worker_lives")),
+    ("SoftLimitNotReported", Layer::Pool, Ipc("pool_limits", "p7_at_its_soft_limit_a_task_is_told_why_and_its_worker_lives")),
     ("OwnLimitIgnored", Layer::Pool, Ipc("pool_limits", "p7_a_task_may_have_a_time_limit_of_its_own")),
     ("ResultsNotDrained", Layer::Pool, Ipc("pool_ends", "p1_what_was_done_before_a_cancel_reaches_the_parent")),
     ("DoubleOutcome", Layer::Pool, Ipc("pool_deaths", "p5_each_way_to_die_is_reported_and_costs_only_its_own_task")),
     ("WindowIgnored", Layer::Pool, Ipc("pool_map", "nothing_is_taken_from_the_iterator_beyond_the_window")),
     ("ChunkTailLost", Layer::Pool, Ipc("pool_map", "a_map_gives_the_outcomes_in_the_order_of_the_tasks")),
-    ("CancelNotTold", Layer::Pool, Ipc("pool", "p7_a_running_task_that_is_cancelled_is_told")),
+    ("CancelNotReported", Layer::Pool, Ipc("pool", "p7_a_running_task_that_is_cancelled_is_told")),
     ("CapacityIgnored", Layer::Pool, Ipc("pool", "a_task_that_has_no_room_comes_back")),
     ("UnclaimedUnbounded", Layer::Pool, Ipc("pool", "outcomes_that_nobody_claims_are_bounded")),
     ("DroppedHandleLosesOutcome", Layer::Pool, Ipc("pool", "a_dropped_handle_leaves_its_outcome_to_the_drain")),
     ("NeverRecycled", Layer::Pool, Ipc("pool_limits", "p8_workers_are_replaced_after_so_many_tasks")),
-    ("NeverPressed", Layer::Pool, Ipc("pool_deaths", "p3_a_worker_that_ignores_sigterm_is_killed")),
-    ("MismatchWelcomed", Layer::Pool, Ipc("pool", "p11_a_worker_with_other_tasks_is_told_apart")),
+    ("StopNotEnforced", Layer::Pool, Ipc("pool_deaths", "p3_a_worker_that_ignores_sigterm_is_killed")),
+    ("MismatchAccepted", Layer::Pool, Ipc("pool", "p11_a_worker_with_other_tasks_is_told_apart")),
     ("LogsDropped", Layer::Pool, Ipc("pool_logs", "p15_what_a_worker_logs_reaches_the_parent")),
 ];
 
@@ -263,7 +263,9 @@ fn wanted() -> Result<Vec<(&'static str, Layer, Catcher)>, String> {
     }
     let known = |name: &&String| !MUTANTS.iter().any(|(mutant, ..)| mutant == name);
     if let Some(unknown) = names.iter().find(known) {
-        return Err(format!("no mutant {unknown}; they are in src/mutants.rs"));
+        return Err(format!(
+            "no mutant {unknown}; they are in src/mutants/catalogue.rs"
+        ));
     }
     let rows = MUTANTS.iter().copied().filter(|&(mutant, of, _)| {
         layer.is_none_or(|layer| layer == of) && (names.is_empty() || names.contains(mutant))
@@ -494,7 +496,7 @@ mod tests {
     /// Every mutant of the crate is in the table, and no other; each layer has some.
     #[test]
     fn the_table_has_every_mutant() {
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../src/mutants.rs");
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../src/mutants/catalogue.rs");
         let source = fs::read_to_string(source).expect("the mutants");
         let (_, list) = source.split_once("\nmutants! {\n").expect("the list");
         let (list, _) = list.split_once("\n}\n").expect("its end");

@@ -17,7 +17,7 @@
 
 #[cfg(all(test, not(loom)))]
 use super::super::SharedState;
-use super::super::blocks::{Block, BlockIndex};
+use super::super::blocks::{BlockIndex, BlockState};
 
 /// A block that this process has in hand, and the value of its word as this process left it (OWNED-1).
 ///
@@ -26,25 +26,25 @@ use super::super::blocks::{Block, BlockIndex};
 #[must_use = "a block whose token is dropped is never given back"]
 pub(crate) struct OwnedBlock {
     index: BlockIndex,
-    word: Block,
+    word: BlockState,
 }
 
 impl OwnedBlock {
     /// Makes the token for a block that an exchange of this process has just changed to `word` (OWNED-1).
     #[inline(always)]
-    pub(super) const fn new(index: BlockIndex, word: Block) -> Self {
+    pub(super) const fn new(index: BlockIndex, word: BlockState) -> Self {
         Self { index, word }
     }
 
     /// Makes a token out of nothing: for tests that keep the state of a process themselves.
     #[cfg(all(test, not(loom)))]
-    pub(crate) const fn forge(index: BlockIndex, word: Block) -> Self {
+    pub(crate) const fn forge(index: BlockIndex, word: BlockState) -> Self {
         Self { index, word }
     }
 
     /// Changes the word of the block to `to` and does no more, as a process that dies in the middle of a transition.
     #[cfg(all(test, not(loom)))]
-    pub(crate) fn exchange_and_die<S: SharedState>(self, state: &S, to: Block) {
+    pub(crate) fn exchange_and_die<S: SharedState>(self, state: &S, to: BlockState) {
         let header = state.block(self.index).expect("the block exists");
         assert!(header.word.exchange(self.word, to));
     }
@@ -59,13 +59,13 @@ impl OwnedBlock {
     /// Returns the word of the block, which no other process changes.
     #[must_use]
     #[inline(always)]
-    pub(crate) const fn word(&self) -> Block {
+    pub(crate) const fn word(&self) -> BlockState {
         self.word
     }
 
     /// Records that this process has changed the word, and still has the block.
     #[inline(always)]
-    pub(super) const fn set_word(&mut self, word: Block) {
+    pub(super) const fn set_word(&mut self, word: BlockState) {
         self.word = word;
     }
 
@@ -73,6 +73,6 @@ impl OwnedBlock {
     /// refuses it as [`Corrupt::NoSuchBlock`](super::Corrupt::NoSuchBlock), and it gives access to no bytes.
     #[inline(always)]
     pub(crate) const fn take(&mut self) -> Self {
-        core::mem::replace(self, Self::new(BlockIndex::NONE, Block::NONE))
+        core::mem::replace(self, Self::new(BlockIndex::NONE, BlockState::NONE))
     }
 }

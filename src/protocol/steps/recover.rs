@@ -26,21 +26,20 @@
 //!
 //! Takes time in proportion to the size of the queue.
 
-use super::super::blocks::{Block, BlockIndex, State};
-use super::super::mutants::{Mutant, active};
-use super::super::peers::{PeerIndex, Role, Tenancy, Tenant};
-use super::super::ring::{Kind, Position};
+use super::super::blocks::{BlockIndex, BlockKind, BlockState};
+use super::super::peers::{PeerIndex, PeerKind, PeerState, Role};
+use super::super::ring::{Position, SlotKind};
 use super::super::{Corrupt, SharedState};
-use super::dead_letters::{bury, is_letter};
+use super::dead_letters::{is_dead_letter, trim_dead_letters};
 use super::receive::discard_returned;
-use super::{batch, come_back, help, membership, wake_everybody};
+use super::{batch, help_taker, membership, state_after_return_or_cancel, wake_all};
 use crate::sync::Ordering;
 
 /// The tenant of a row whose process is dead: for good, so that its words change no more but by recovery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct DeadPeer {
-    row: PeerIndex,
-    tenant: Tenant,
+    peer: PeerIndex,
+    tenant: PeerState,
 }
 
 /// What has been done for a dead process, by this recoverer: others may have done the rest.
@@ -69,12 +68,12 @@ pub(crate) enum Recovery {
 }
 
 /// Why a recovery does not go on.
-enum Stop {
+enum RecoveryError {
     Overtaken,
     Corrupt(Corrupt),
 }
 
-impl From<Corrupt> for Stop {
+impl From<Corrupt> for RecoveryError {
     fn from(corrupt: Corrupt) -> Self {
         Self::Corrupt(corrupt)
     }
@@ -88,42 +87,45 @@ impl DeadPeer {
     /// been recovered, and another tenant may live there; and a ticket that is used by now was judged as one,
     /// not as the process that has used it.
     #[must_use]
-    pub(crate) fn of<W: SharedState>(words: &W, row: PeerIndex, judged: Tenant) -> Option<Self> {
-        let tenant = words.row(row)?.load();
+    pub(crate) fn of<S: SharedState>(
+        shared: &S,
+        peer: PeerIndex,
+        judged: PeerState,
+    ) -> Option<Self> {
+        let tenant = shared.peer(peer)?.load();
         let same = tenant.incarnation() == judged.incarnation()
-            && tenant.tenancy() == judged.tenancy()
-            && matches!(tenant.tenancy(), Some(Tenancy::Ticket | Tenancy::Live));
-        same.then_some(Self { row, tenant })
+            && tenant.kind() == judged.kind()
+            && matches!(tenant.kind(), Some(PeerKind::Ticket | PeerKind::Live));
+        same.then_some(Self { peer, tenant })
     }
 
     #[must_use]
-    pub(crate) fn tenant(&self) -> Tenant {
+    pub(crate) fn tenant(&self) -> PeerState {
         self.tenant
     }
 
     /// RECOVER-1: the row is still that of the dead process.
-    fn confirm<W: SharedState>(&self, words: &W) -> Result<(), Stop> {
-        let row = words.row(self.row).ok_or(Corrupt::NoSuchRow)?;
-        let unasked =
-            active(Mutant::RecoverWithoutConfirming) || active(Mutant::ConfirmBeforeReading);
-        if unasked || row.load() == self.tenant {
+    fn confirm<S: SharedState>(&self, shared: &S) -> Result<(), RecoveryError> {
+        let peer = shared.peer(self.peer).ok_or(Corrupt::NoSuchPeer)?;
+        let unasked = mutant!(RecoverWithoutConfirming) || mutant!(ConfirmBeforeReading);
+        if unasked || peer.load() == self.tenant {
             Ok(())
         } else {
-            Err(Stop::Overtaken)
+            Err(RecoveryError::Overtaken)
         }
     }
 
     /// Exchange a block word of the dead process that was read before, if the row is still its own (RECOVER-1).
-    fn exchange<W: SharedState>(
+    fn exchange<S: SharedState>(
         &self,
-        words: &W,
+        shared: &S,
         index: BlockIndex,
-        seen: Block,
-        to: Block,
-    ) -> Result<bool, Stop> {
-        let header = words.block(index).ok_or(Corrupt::NoSuchBlock)?;
-        self.confirm(words)?;
-        if active(Mutant::WriteAnyWord) {
+        seen: BlockState,
+        to: BlockState,
+    ) -> Result<bool, RecoveryError> {
+        let header = shared.block(index).ok_or(Corrupt::NoSuchBlock)?;
+        self.confirm(shared)?;
+        if mutant!(RecoverWritesAnyWord) {
             return Ok(header.word.release(seen, to));
         }
         Ok(header.word.exchange(seen, to))
@@ -133,55 +135,54 @@ impl DeadPeer {
 /// `Hold`, `Clear`, `Reclaim`, `Withdraw`, `Vacate`, and the end of a side if the dead process was the last one of it, by the process of row `me`, if it has
 /// one.
 #[cold]
-pub(crate) fn recover<W: SharedState>(
-    words: &W,
+pub(crate) fn recover<S: SharedState>(
+    shared: &S,
     me: Option<PeerIndex>,
     dead: &DeadPeer,
 ) -> Result<Recovery, Corrupt> {
-    let recovery = match repair(words, me, dead) {
+    let recovery = match repair(shared, me, dead) {
         Ok(repairs) => Recovery::Done(repairs),
-        Err(Stop::Overtaken) => Recovery::Overtaken,
-        Err(Stop::Corrupt(corrupt)) => return Err(corrupt),
+        Err(RecoveryError::Overtaken) => Recovery::Overtaken,
+        Err(RecoveryError::Corrupt(corrupt)) => return Err(corrupt),
     };
     // Whoever freed the row may have died right after.
     for role in [Role::Sender, Role::Receiver] {
-        if dead.tenant.counts_as(role) {
-            membership::end_if_deserted(words, role)?;
+        if dead.tenant.has_role(role) {
+            membership::close_if_role_vacant(shared, role)?;
         }
     }
     Ok(recovery)
 }
 
-fn repair<W: SharedState>(
-    words: &W,
+fn repair<S: SharedState>(
+    shared: &S,
     me: Option<PeerIndex>,
     dead: &DeadPeer,
-) -> Result<Repairs, Stop> {
-    if active(Mutant::ConfirmBeforeReading) && DeadPeer::of(words, dead.row, dead.tenant).is_none()
-    {
-        return Err(Stop::Overtaken);
+) -> Result<Repairs, RecoveryError> {
+    if mutant!(ConfirmBeforeReading) && DeadPeer::of(shared, dead.peer, dead.tenant).is_none() {
+        return Err(RecoveryError::Overtaken);
     }
-    note_what_was_taken(words, dead)?;
+    hold_taken_messages(shared, dead)?;
     let mut repairs = Repairs::default();
-    let early = active(Mutant::WithdrawReadsRingFirst).then(|| blocks_in_the_ring(words));
-    let left = OwnedBlocks::of(words, dead.row);
-    return_what_was_held(words, me, dead, &left.held, &mut repairs)?;
-    withdraw_what_was_not_sent(words, dead, &left, early, &mut repairs)?;
-    leave(words, dead)?;
+    let early = mutant!(WithdrawReadsRingFirst).then(|| blocks_in_ring(shared));
+    let left = DeadPeerBlocks::of(shared, dead.peer);
+    reclaim_held(shared, me, dead, &left.held, &mut repairs)?;
+    withdraw_unsent(shared, dead, &left, early, &mut repairs)?;
+    leave(shared, dead)?;
     Ok(repairs)
 }
 
 /// `Hold` and `Clear`: what the dead process took from the ring is on record in the blocks, and no slot names it.
-fn note_what_was_taken<W: SharedState>(words: &W, dead: &DeadPeer) -> Result<(), Stop> {
-    for position in (0..words.ring_size().slots()).map(Position) {
-        let word = words.slot(position);
+fn hold_taken_messages<S: SharedState>(shared: &S, dead: &DeadPeer) -> Result<(), RecoveryError> {
+    for position in (0..shared.ring_size().slots()).map(Position) {
+        let word = shared.slot(position);
         let seen = word.load();
-        if seen.kind() == Kind::Vacated && seen.taker() == dead.row {
+        if seen.kind() == SlotKind::Vacated && seen.taker() == dead.peer {
             // `Hold` is what every helper does. It needs no look at the row: a slot that is unchanged after the
             // block was read names the taker of that very message, whoever has the row.
-            help(words, position, seen)?;
-            dead.confirm(words)?;
-            if !active(Mutant::RecoverWithoutClear) {
+            help_taker(shared, position, seen)?;
+            dead.confirm(shared)?;
+            if !mutant!(RecoverWithoutClear) {
                 word.clear(seen);
             }
         }
@@ -191,70 +192,70 @@ fn note_what_was_taken<W: SharedState>(words: &W, dead: &DeadPeer) -> Result<(),
 
 /// The blocks that bear a dead process's row, from one look at all of them.
 #[derive(Default)]
-struct OwnedBlocks {
+struct DeadPeerBlocks {
     /// Held and Read, in order of position.
-    held: Vec<(Position, BlockIndex, Block)>,
-    owned: Vec<(BlockIndex, Block)>,
-    offered: Vec<(BlockIndex, Block)>,
+    held: Vec<(Position, BlockIndex, BlockState)>,
+    owned: Vec<(BlockIndex, BlockState)>,
+    offered: Vec<(BlockIndex, BlockState)>,
 }
 
-impl OwnedBlocks {
-    fn of<W: SharedState>(words: &W, row: PeerIndex) -> Self {
-        let mut estate = Self::default();
-        for index in (0..words.block_count()).filter_map(BlockIndex::new) {
-            let Some(header) = words.block(index) else {
+impl DeadPeerBlocks {
+    fn of<S: SharedState>(shared: &S, peer: PeerIndex) -> Self {
+        let mut blocks = Self::default();
+        for index in (0..shared.block_count()).filter_map(BlockIndex::new) {
+            let Some(header) = shared.block(index) else {
                 continue;
             };
             let word = header.word.load();
-            if word.row() != row {
+            if word.peer() != peer {
                 continue;
             }
-            match word.state() {
-                Some(State::Held | State::Read) => {
-                    estate.held.push((header.position(), index, word));
+            match word.kind() {
+                Some(BlockKind::Held | BlockKind::Read) => {
+                    blocks.held.push((header.position(), index, word));
                 }
-                Some(State::Owned) => estate.owned.push((index, word)),
-                Some(State::Offered) => estate.offered.push((index, word)),
+                Some(BlockKind::Owned) => blocks.owned.push((index, word)),
+                Some(BlockKind::Offered) => blocks.offered.push((index, word)),
                 _ => {}
             }
         }
-        estate.held.sort_unstable_by_key(|&(position, ..)| position);
-        estate
+        blocks.held.sort_unstable_by_key(|&(position, ..)| position);
+        blocks
     }
 }
 
 /// `Reclaim`.
-fn return_what_was_held<W: SharedState>(
-    words: &W,
+fn reclaim_held<S: SharedState>(
+    shared: &S,
     me: Option<PeerIndex>,
     dead: &DeadPeer,
-    held: &[(Position, BlockIndex, Block)],
+    held: &[(Position, BlockIndex, BlockState)],
     repairs: &mut Repairs,
-) -> Result<(), Stop> {
+) -> Result<(), RecoveryError> {
     for &(_, index, word) in held {
-        let was_read = word.is(State::Read);
+        let was_read = word.is(BlockKind::Read);
         if !was_read {
-            batch::count_accepted(words, index, word);
+            batch::count_accepted(shared, index, word);
         }
-        let left = batch::messages(words, index).left();
+        let left = batch::message_counts(shared, index).unsettled();
         let to = if was_read {
-            batch::put_back(words, index, word)
+            batch::state_after_reading(shared, index, word)
         } else {
-            come_back(words, index, word)
+            state_after_return_or_cancel(shared, index, word)
         };
-        let to = if active(Mutant::ReclaimKeepsGeneration) {
+        let to = if mutant!(ReclaimKeepsGeneration) {
             to.in_generation_of(word)
         } else {
             to
         };
-        if !dead.exchange(words, index, word, to)? {
+        if !dead.exchange(shared, index, word, to)? {
             continue;
         }
-        match to.state() {
+        match to.kind() {
             _ if was_read => repairs.put_back += 1,
-            Some(State::Returned) => repairs.returned += 1,
-            Some(State::Free) => {
-                words.discarded().fetch_add(left, Ordering::Relaxed);
+            Some(BlockKind::Returned) => repairs.returned += 1,
+            Some(BlockKind::Free) => {
+                shared.discarded().fetch_add(left, Ordering::Relaxed);
                 repairs.discarded += 1;
             }
             _ => repairs.dead_letters += 1,
@@ -262,26 +263,26 @@ fn return_what_was_held<W: SharedState>(
     }
     // Unconditionally: another recoverer, or the dead process itself, may have died before it could. Some of the letters
     // of a batch can be dropped by a process that has a row.
-    let me = me.filter(|_| !active(Mutant::RecoverWithoutTrim));
-    bury(words, me);
+    let me = me.filter(|_| !mutant!(RecoverWithoutTrim));
+    trim_dead_letters(shared, me);
     Ok(())
 }
 
 /// `Withdraw`.
-fn withdraw_what_was_not_sent<W: SharedState>(
-    words: &W,
+fn withdraw_unsent<S: SharedState>(
+    shared: &S,
     dead: &DeadPeer,
-    left: &OwnedBlocks,
+    left: &DeadPeerBlocks,
     early: Option<Vec<bool>>,
     repairs: &mut Repairs,
-) -> Result<(), Stop> {
+) -> Result<(), RecoveryError> {
     let sent = match early {
         Some(early) => early,
         None if left.offered.is_empty() => Vec::new(),
-        None => blocks_in_the_ring(words),
+        None => blocks_in_ring(shared),
     };
     let is_sent = |index: BlockIndex| sent.get(index.get() as usize).is_some_and(|&sent| sent);
-    let all = !active(Mutant::RecoverWithoutWithdraw);
+    let all = !mutant!(RecoverWithoutWithdraw);
     let unsent = left
         .offered
         .iter()
@@ -289,9 +290,9 @@ fn withdraw_what_was_not_sent<W: SharedState>(
     let owned = left
         .owned
         .iter()
-        .filter(|_| !active(Mutant::RecoveryLeavesOwned));
+        .filter(|_| !mutant!(RecoverWithoutWithdrawOwned));
     for &(index, word) in owned.chain(unsent) {
-        if dead.exchange(words, index, word, word.free())? {
+        if dead.exchange(shared, index, word, word.free())? {
             repairs.withdrawn += 1;
         }
     }
@@ -300,11 +301,11 @@ fn withdraw_what_was_not_sent<W: SharedState>(
 
 /// For each block, whether a slot names it: because its message waits there, or because its taker may not
 /// have noted yet that it has it.
-fn blocks_in_the_ring<W: SharedState>(words: &W) -> Vec<bool> {
-    let mut named = vec![false; words.block_count() as usize];
-    for position in (0..words.ring_size().slots()).map(Position) {
-        let slot = words.slot(position).load();
-        if matches!(slot.kind(), Kind::Full | Kind::Vacated)
+fn blocks_in_ring<S: SharedState>(shared: &S) -> Vec<bool> {
+    let mut named = vec![false; shared.block_count() as usize];
+    for position in (0..shared.ring_size().slots()).map(Position) {
+        let slot = shared.slot(position).load();
+        if matches!(slot.kind(), SlotKind::Full | SlotKind::Vacated)
             && let Some(named) = named.get_mut(slot.block().get() as usize)
         {
             *named = true;
@@ -314,60 +315,62 @@ fn blocks_in_the_ring<W: SharedState>(words: &W) -> Vec<bool> {
 }
 
 /// `Vacate`.
-fn leave<W: SharedState>(words: &W, dead: &DeadPeer) -> Result<(), Stop> {
+fn leave<S: SharedState>(shared: &S, dead: &DeadPeer) -> Result<(), RecoveryError> {
     // Unconditionally: another recoverer, or the dead process itself, may have died between its last return
     // and this.
-    if !active(Mutant::VacateWithoutReturned) {
-        words.returned().set();
+    if !mutant!(VacateWithoutReturned) {
+        shared.returned().set();
     }
     // Likewise: the cancel may have come between the look for it and the return.
-    discard_returned(words);
-    if !active(Mutant::RecoveryWakesNobody) {
-        wake_everybody(words);
+    discard_returned(shared);
+    if !mutant!(RecoverWithoutWake) {
+        wake_all(shared);
     }
-    let row = words.row(dead.row).ok_or(Corrupt::NoSuchRow)?;
-    row.vacate(dead.tenant)
-        .map_or(Err(Stop::Overtaken), |_| Ok(()))
+    let peer = shared.peer(dead.peer).ok_or(Corrupt::NoSuchPeer)?;
+    peer.vacate(dead.tenant)
+        .map_or(Err(RecoveryError::Overtaken), |_| Ok(()))
 }
 
 /// What every sweep does, whoever died or not: finish what takes one step, and what the death of a *recoverer*
 /// or a stopped process may have left undone, and no row tells of.
 #[cold]
-pub(crate) fn tidy<W: SharedState>(words: &W) -> Result<(), Corrupt> {
+pub(crate) fn finish_stalled<S: SharedState>(shared: &S) -> Result<(), Corrupt> {
     for role in [Role::Sender, Role::Receiver] {
-        membership::end_if_deserted(words, role)?;
+        membership::close_if_role_vacant(shared, role)?;
     }
-    let life = words.lifecycle().load();
+    let life = shared.lifecycle().load();
     if life.is_closing() {
-        super::close::seal_for_another(words)?;
+        super::close::help_seal(shared)?;
     }
     if life.is_cancelled() {
-        discard_returned(words);
+        discard_returned(shared);
     }
     Ok(())
 }
 
 /// As [`tidy`], for a process that has nothing better to do: it looks at every block. By the process of row `me`.
 #[cold]
-pub(crate) fn tidy_blocks<W: SharedState>(words: &W, me: PeerIndex) {
-    let life = words.lifecycle().load();
+pub(crate) fn finish_stalled_blocks<S: SharedState>(shared: &S, me: PeerIndex) {
+    let life = shared.lifecycle().load();
     let mut letters = 0_u64;
-    for index in (0..words.block_count()).filter_map(BlockIndex::new) {
-        let Some(header) = words.block(index) else {
+    for index in (0..shared.block_count()).filter_map(BlockIndex::new) {
+        let Some(header) = shared.block(index) else {
             continue;
         };
         let word = header.word.load();
-        if is_letter(life, word) {
-            letters += batch::messages(words, index).left();
+        if is_dead_letter(life, word) {
+            letters += batch::message_counts(shared, index).unsettled();
         }
-        match word.state() {
+        match word.kind() {
             // Its returner may be stopped just before it says so (RETURNED-1 of `returned`).
-            Some(State::Returned) if !words.returned().load().is_dirty() => words.returned().set(),
+            Some(BlockKind::Returned) if !shared.returned().load().is_dirty() => {
+                shared.returned().set();
+            }
             _ => {}
         }
     }
     // Whoever made one too many may have died before it could drop the oldest (`Evict`).
-    if letters > u64::from(words.limits().max_dead_letters) {
-        bury(words, Some(me));
+    if letters > u64::from(shared.limits().max_dead_letters) {
+        trim_dead_letters(shared, Some(me));
     }
 }

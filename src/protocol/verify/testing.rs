@@ -4,13 +4,13 @@
 //! after whoever wrote or read it before is reported, so that a missing acquire or release anywhere on the
 //! way of a message shows even where the value happens to be right.
 
-use crate::protocol::batch::Marks;
-use crate::protocol::blocks::{BlockHeader, BlockIndex, State};
+use crate::protocol::batch::BatchMarks;
+use crate::protocol::blocks::{BlockHeader, BlockIndex, BlockKind};
 use crate::protocol::lifecycle::LifecycleWord;
 use crate::protocol::parking::ParkingWord;
 use crate::protocol::peers::{PeerEntry, PeerIndex};
 use crate::protocol::returned::ReturnedWord;
-use crate::protocol::ring::{Hint, Lap, Position, RingSize, Slot, SlotWord};
+use crate::protocol::ring::{Hint, Lap, Position, RingSize, SlotState, SlotWord};
 use crate::protocol::steps::receive::{self, Receive};
 use crate::protocol::steps::send::{self, Publish};
 use crate::protocol::steps::{OwnedBlock, batch, close};
@@ -32,7 +32,7 @@ pub(super) const LIMITS: Limits = Limits {
 #[derive(Debug)]
 struct Cell {
     header: BlockHeader,
-    marks: Marks,
+    marks: BatchMarks,
     message: crate::sync::explorer::Cell<u64>,
 }
 
@@ -40,7 +40,7 @@ impl Cell {
     fn new() -> Self {
         Self {
             header: BlockHeader::new(),
-            marks: Marks::new(),
+            marks: BatchMarks::new(),
             message: crate::sync::explorer::Cell::new(0),
         }
     }
@@ -84,7 +84,7 @@ impl Heap {
             limits,
             size,
             ring: (0..size.slots())
-                .map(|_| SlotWord::new(Slot::empty(Lap(0))))
+                .map(|_| SlotWord::new(SlotState::empty(Lap(0))))
                 .collect(),
             cells: (0..blocks).map(|_| Cell::new()).collect(),
             rows: (0..rows).map(|_| PeerEntry::new()).collect(),
@@ -113,7 +113,7 @@ impl Heap {
             if let Some(result) = attempt() {
                 return result;
             }
-            let epoch = word.announce();
+            let epoch = word.prepare_wait();
             if let Some(result) = attempt() {
                 return result;
             }
@@ -130,7 +130,7 @@ impl Heap {
     pub(super) fn assert_free(&self) {
         for cell in &self.cells {
             let word = cell.header.word.load();
-            assert!(word.is(State::Free), "a block is left {word:?}");
+            assert!(word.is(BlockKind::Free), "a block is left {word:?}");
         }
     }
 
@@ -184,15 +184,15 @@ impl SharedState for Heap {
             .map(|cell| &cell.header)
     }
 
-    fn marks(&self, index: BlockIndex) -> Option<&Marks> {
+    fn marks(&self, index: BlockIndex) -> Option<&BatchMarks> {
         self.cells.get(index.get() as usize).map(|cell| &cell.marks)
     }
 
-    fn row_count(&self) -> u16 {
+    fn peer_count(&self) -> u16 {
         u16::try_from(self.rows.len()).expect("few rows")
     }
 
-    fn row(&self, row: PeerIndex) -> Option<&PeerEntry> {
+    fn peer(&self, row: PeerIndex) -> Option<&PeerEntry> {
         self.rows.get(usize::from(row.get()))
     }
 
@@ -224,7 +224,7 @@ impl SharedState for Heap {
         &self.blocks
     }
 
-    fn dropped_letters(&self) -> &AtomicU64 {
+    fn evicted(&self) -> &AtomicU64 {
         &self.dropped_letters
     }
 
@@ -354,7 +354,7 @@ impl Peer {
 
     /// The message in a block that this peer holds.
     pub(super) fn read(&self, held: &OwnedBlock) -> u64 {
-        assert!(held.word().is(State::Held) && held.word().row() == self.row);
+        assert!(held.word().is(BlockKind::Held) && held.word().peer() == self.row);
         self.queue.cell(held.index()).read()
     }
 
@@ -366,7 +366,7 @@ impl Peer {
     }
 
     pub(super) fn give_back(&self, held: OwnedBlock) {
-        receive::give_back(&*self.queue, held).expect("sound words");
+        receive::return_message(&*self.queue, held).expect("sound words");
     }
 
     pub(super) fn close(&self) -> bool {
@@ -397,10 +397,10 @@ mod futex {
     use std::sync::Mutex;
 
     #[derive(Debug, Default)]
-    pub(super) struct Sleepers(Mutex<State>);
+    pub(super) struct Sleepers(Mutex<BlockKind>);
 
     #[derive(Debug, Default)]
-    struct State {
+    struct BlockKind {
         asleep: Vec<(usize, thread::Thread)>,
         /// How many waits have found another value than they expected.
         turned_away: u32,

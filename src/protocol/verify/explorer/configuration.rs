@@ -3,7 +3,7 @@
 use super::process::{Deed, Life, Local, Process, Since, Then, message_of, waits};
 use super::words::{Memory, Word, small};
 use crate::protocol::Limits;
-use crate::protocol::peers::{Roles, Tenancy, Tenant};
+use crate::protocol::peers::{PeerKind, PeerState, Roles};
 use crate::protocol::ring::RingSize;
 
 /// A small queue and its processes. The process of number `n` begins in row `n`, unless it joins later.
@@ -104,18 +104,18 @@ impl Configuration {
     /// Memory with the row of everybody who is there from the start.
     pub(super) fn memory(&self) -> Memory {
         let mut memory = Memory::new(self.size(), self.first_lap);
-        let mut arrivals = crate::protocol::lifecycle::Lifecycle::from_bits(0);
+        let mut arrivals = crate::protocol::lifecycle::LifecycleState::from_bits(0);
         for (row, script) in (0..).zip(self.scripts) {
             if is_there(script) {
-                let tenant = Tenant::from_bits(0).settled(Roles::BOTH);
+                let tenant = PeerState::from_bits(0).settled(Roles::BOTH);
                 memory.set(Word::PeerIndex(row), tenant.bits());
                 arrivals = arrivals.after_arrival(Roles::BOTH);
             }
         }
-        let survivor = Tenant::from_bits(0).settled(Roles::NONE);
+        let survivor = PeerState::from_bits(0).settled(Roles::NONE);
         memory.set(Word::PeerIndex(self.rows() - 1), survivor.bits());
         memory.set(Word::Lifecycle, arrivals.bits());
-        debug_assert!(memory.row(self.rows() - 1).tenancy() == Some(Tenancy::Live));
+        debug_assert!(memory.row(self.rows() - 1).kind() == Some(PeerKind::Live));
         memory
     }
 

@@ -7,7 +7,7 @@ use super::configurations::{
 use super::mutants::{FLAWS, MUTANTS};
 use super::search::{Bounds, Report, explore};
 use super::state::{Machine, Program};
-use crate::protocol::mutants::Mutant as Flaw;
+use crate::mutants::Mutant as Flaw;
 use core::fmt::Debug;
 
 fn in_full() -> bool {
@@ -189,7 +189,7 @@ fn no_mutant_of_the_real_functions_survives() {
 fn a_difference_is_seen() {
     let machine = Machine {
         literal: true,
-        flaw: Some(Flaw::KeepName),
+        flaw: Some(Flaw::SkipClear),
         ..machine(named("two sleep for a block"))
     };
     let bounds = Bounds {

@@ -17,7 +17,7 @@
 //! EXPLORE-10. A side ends only while no process has its role.
 //! EXPLORE-11. One closer is told that it was first.
 //! EXPLORE-12. No function ever finds the words corrupt.
-//! EXPLORE-13. When nobody moves, the books that the queue keeps itself (`steps::books`) say the same, whoever has died.
+//! EXPLORE-13. When nobody moves, the books that the queue keeps itself (`steps::stats`) say the same, whoever has died.
 //! EXPLORE-14. When nobody moves and the dead are recovered, no more dead letters are kept than the limit says, and nothing
 //!      waits in a queue that was cancelled.
 //!
@@ -28,11 +28,11 @@ use super::configuration::Configuration;
 use super::process::{Call, Outcome, Rest, Then};
 use super::state::State;
 use super::words::{Access, BATCH, MOST, Memory, Word, small};
-use crate::protocol::batch::Mark;
-use crate::protocol::blocks::{Block, State as BlockState};
-use crate::protocol::peers::{Role, Tenancy};
-use crate::protocol::ring::{Kind, Slot};
-use crate::protocol::steps::books::Books;
+use crate::protocol::batch::MessageMark;
+use crate::protocol::blocks::{BlockKind, BlockState};
+use crate::protocol::peers::{PeerKind, Role};
+use crate::protocol::ring::{SlotKind, SlotState};
+use crate::protocol::steps::stats::MessageStats;
 use core::ops::Range;
 
 pub(super) const MESSAGES: usize = 6;
@@ -86,7 +86,7 @@ fn rule(holds: bool, number: u8, what: impl FnOnce() -> String) -> Result<(), Vi
 
 impl Ledger {
     pub(super) fn new(memory: &Memory, rows: u8) -> Self {
-        let arrived = (0..rows).filter(|&row| memory.row(row).tenancy() == Some(Tenancy::Live));
+        let arrived = (0..rows).filter(|&row| memory.row(row).kind() == Some(PeerKind::Live));
         Self {
             payload: [NOBODY; MOST],
             holder: [NOBODY; MOST],
@@ -116,7 +116,7 @@ impl Ledger {
             returned: if state.memory.lifecycle().has_ended() {
                 0
             } else {
-                blocks_in(state, configuration, BlockState::Returned)
+                blocks_in(state, configuration, BlockKind::Returned)
             },
             cancelled: state.memory.lifecycle().is_cancelled(),
         };
@@ -154,11 +154,11 @@ impl Ledger {
         let now = state.memory.get(word);
         match word {
             Word::Slot(_) => {
-                let (before, now) = (Slot::from_bits(before), Slot::from_bits(now));
+                let (before, now) = (SlotState::from_bits(before), SlotState::from_bits(now));
                 slot_changed(state, configuration, process, before, now)
             }
             Word::Block(block) => {
-                let (before, now) = (Block::from_bits(before), Block::from_bits(now));
+                let (before, now) = (BlockState::from_bits(before), BlockState::from_bits(now));
                 let what = || format!("process {process}: block {block}: {before:?} -> {now:?}");
                 block_changed(state, configuration, process, block, before, now)
                     .map_err(|rule| format!("{rule} ({})", what()))
@@ -173,8 +173,8 @@ impl Ledger {
             }
             Word::Returned => {
                 let ended = state.memory.lifecycle().has_ended();
-                if crate::protocol::returned::Returned::from_bits(now).is_dirty() && !ended {
-                    state.ledger.announced = blocks_in(state, configuration, BlockState::Returned);
+                if crate::protocol::returned::ReturnedState::from_bits(now).is_dirty() && !ended {
+                    state.ledger.announced = blocks_in(state, configuration, BlockKind::Returned);
                 }
                 Ok(())
             }
@@ -251,10 +251,10 @@ impl Ledger {
                 .get(usize::from(holder))
                 .is_some_and(|process| process.life != super::process::Life::Dead)
                 && matches!(
-                    word.state(),
-                    Some(BlockState::Held | BlockState::Owned | BlockState::Offered)
+                    word.kind(),
+                    Some(BlockKind::Held | BlockKind::Owned | BlockKind::Offered)
                 );
-            rule(word.is(BlockState::Free) || in_hand, 5, || {
+            rule(word.is(BlockKind::Free) || in_hand, 5, || {
                 format!("block {block} is leaked: {word:?}")
             })?;
         }
@@ -290,16 +290,16 @@ impl Ledger {
         let is_late = life.has_ended() && !life.is_cancelled();
         let (returned, letters) = (number(&[Fate::Returned]), number(&[Fate::Letter]));
         let late = if is_late { returned } else { 0 };
-        let right = Books {
+        let right = MessageStats {
             accepted: MESSAGES as u64 - number(&[Fate::Unsent]),
             queued: number(&[Fate::Accepted]),
             held: number(&[Fate::Taken]),
             returned: returned - late,
-            letters: letters + late,
+            dead_letters: letters + late,
             ..books
         };
         let before = configuration.start();
-        let books = Books {
+        let books = MessageStats {
             accepted: books.accepted - before,
             ..books
         };
@@ -316,8 +316,8 @@ impl Ledger {
         Self::balance(state, configuration)?;
         let books = super::real::books(configuration, &state.memory);
         let most = configuration.limits.max_dead_letters.into();
-        rule(books.letters <= most, 14, || {
-            format!("{} dead letters", books.letters)
+        rule(books.dead_letters <= most, 14, || {
+            format!("{} dead letters", books.dead_letters)
         })?;
         let cancelled = state.memory.lifecycle().is_cancelled();
         // If whoever cancelled has died meanwhile, what is in the ring waits for a receiver.
@@ -354,7 +354,7 @@ fn receives(call: Call) -> bool {
     )
 }
 
-fn blocks_in(state: &State, configuration: &Configuration, wanted: BlockState) -> u8 {
+fn blocks_in(state: &State, configuration: &Configuration, wanted: BlockKind) -> u8 {
     (0..configuration.blocks)
         .filter(|&block| state.memory.block(block).is(wanted))
         .fold(0, |mask, block| mask | 1 << block)
@@ -372,17 +372,17 @@ fn slot_changed(
     state: &mut State,
     configuration: &Configuration,
     process: usize,
-    before: Slot,
-    now: Slot,
+    before: SlotState,
+    now: SlotState,
 ) -> Result<(), Violation> {
     let no_row = || format!("EXPLORE-1: no row of the table: {before:?} -> {now:?}");
     match (before.kind(), now.kind()) {
-        (Kind::Empty | Kind::Vacated, Kind::Full) => {
+        (SlotKind::Empty | SlotKind::Vacated, SlotKind::Full) => {
             accepted(state, configuration, process, now)?;
             let is_same_lap = before.lap() == now.lap();
             is_same_lap.then_some(()).ok_or_else(no_row)
         }
-        (Kind::Full, Kind::Vacated) => {
+        (SlotKind::Full, SlotKind::Vacated) => {
             let ledger = &mut state.ledger;
             let message = ledger.payload[now.block().get() as usize];
             let first = (!ledger.order.is_empty()).then(|| ledger.order.remove(0));
@@ -397,8 +397,8 @@ fn slot_changed(
             let block = small(now.block().get().into());
             taken(state, configuration, process, block)
         }
-        (Kind::Vacated, Kind::Empty) if before.lap() == now.lap() => Ok(()),
-        (Kind::Empty | Kind::Vacated, Kind::Closed) if before.lap() == now.lap() => {
+        (SlotKind::Vacated, SlotKind::Empty) if before.lap() == now.lap() => Ok(()),
+        (SlotKind::Empty | SlotKind::Vacated, SlotKind::Closed) if before.lap() == now.lap() => {
             let is_first = !state.ledger.sealed;
             state.ledger.sealed = true;
             rule(is_first, 6, || "the queue was sealed twice".to_owned())
@@ -412,7 +412,7 @@ fn accepted(
     state: &mut State,
     configuration: &Configuration,
     process: usize,
-    now: Slot,
+    now: SlotState,
 ) -> Result<(), Violation> {
     let ledger = &mut state.ledger;
     let block = now.block().get() as usize;
@@ -467,8 +467,8 @@ fn left(state: &State, block: u8) -> impl Iterator<Item = usize> + use<> {
     members(&state.memory, ledger.payload[usize::from(block)], block).filter(is_left)
 }
 
-fn mark_of(bits: u64) -> Mark {
-    Mark::from_bits(small(bits))
+fn mark_of(bits: u64) -> MessageMark {
+    MessageMark::from_bits(small(bits))
 }
 
 /// BATCH-1 and BATCH-2 of `batch`.
@@ -477,36 +477,36 @@ fn mark_changed(
     configuration: &Configuration,
     process: usize,
     (block, message): (u8, u8),
-    before: Mark,
-    now: Mark,
+    before: MessageMark,
+    now: MessageMark,
 ) -> Result<(), Violation> {
     let word = state.memory.block(block);
     let is_mine = usize::from(state.ledger.holder[usize::from(block)]) == process;
     let in_hand = matches!(
-        word.state(),
-        Some(BlockState::Owned | BlockState::Held | BlockState::Read)
+        word.kind(),
+        Some(BlockKind::Owned | BlockKind::Held | BlockKind::Read)
     );
     rule(is_mine && in_hand, 1, || {
         "a mark was changed by one who has not got the batch (M1)".to_owned()
     })?;
-    if word.is(BlockState::Owned) {
+    if word.is(BlockKind::Owned) {
         return Ok(());
     }
     let number = usize::from(state.ledger.payload[usize::from(block)] + message);
     let ledger = &mut state.ledger;
-    if now.handed_out() != before.handed_out() {
+    if now.deliveries() != before.deliveries() {
         ledger.handed_out[number] += 1;
         let (times, limit) = (
             ledger.handed_out[number],
             configuration.limits.max_deliveries,
         );
-        let is_right = times == now.handed_out() && times <= limit;
+        let is_right = times == now.deliveries() && times <= limit;
         rule(is_right && ledger.fate[number] == Fate::Taken, 4, || {
             format!("message {number} was handed out {times} times")
         })?;
     }
     if now.is_done() && !before.is_done() {
-        let reads = word.is(BlockState::Read);
+        let reads = word.is(BlockKind::Read);
         let expected = if reads { Fate::Letter } else { Fate::Taken };
         rule(ledger.fate[number] == expected, 5, || {
             format!("message {number} is over twice")
@@ -558,18 +558,18 @@ fn block_changed(
     configuration: &Configuration,
     process: usize,
     block: u8,
-    before: Block,
-    now: Block,
+    before: BlockState,
+    now: BlockState,
 ) -> Result<(), Violation> {
-    use BlockState::{Dead, Free, Held, Offered, Owned, Read, Returned};
+    use BlockKind::{Dead, Free, Held, Offered, Owned, Read, Returned};
     let no_row = || "EXPLORE-1: no row of the table".to_owned();
     let me = u8::try_from(process).expect("few processes");
     let index = usize::from(block);
     let (holder, message) = (state.ledger.holder[index], state.ledger.payload[index]);
     let number = usize::from(message);
     let (from, to) = (
-        before.state().ok_or_else(no_row)?,
-        now.state().ok_or_else(no_row)?,
+        before.kind().ok_or_else(no_row)?,
+        now.kind().ok_or_else(no_row)?,
     );
     let in_hand = matches!(from, Owned | Held | Read) || from == Offered && to == Free;
     if in_hand && from != to && holder != me {
@@ -654,10 +654,10 @@ fn block_changed(
 }
 
 /// `Evict` and `Discard`.
-fn given_up(state: &mut State, block: u8, from: BlockState) -> Result<(), Violation> {
+fn given_up(state: &mut State, block: u8, from: BlockKind) -> Result<(), Violation> {
     let life = state.memory.lifecycle();
-    let is_discarded = from == BlockState::Returned && life.is_cancelled();
-    let is_letter = from == BlockState::Dead || life.has_ended();
+    let is_discarded = from == BlockKind::Returned && life.is_cancelled();
+    let is_letter = from == BlockKind::Dead || life.has_ended();
     rule(is_letter || is_discarded, 5, || {
         format!("the message of block {block} waits, and is dropped")
     })?;
@@ -677,14 +677,14 @@ fn is_taken(state: &State, message: u8) -> bool {
 }
 
 /// `Hold`: who has the message.
-fn noted(state: &State, message: u8, now: Block) -> Result<u8, Violation> {
+fn noted(state: &State, message: u8, now: BlockState) -> Result<u8, Violation> {
     rule(is_taken(state, message), 1, || {
         format!("message {message} is noted as taken, and is not")
     })?;
     let taker = state.ledger.taker[usize::from(message)];
     let process = state.processes.get(usize::from(taker));
     let row = process.map(|process| process.local.row.into());
-    let is_right = has_died(state, taker) || row == Some(now.row().get());
+    let is_right = has_died(state, taker) || row == Some(now.peer().get());
     rule(is_right, 1, || {
         format!("message {message} was taken by process {taker}")
     })?;
@@ -727,11 +727,11 @@ fn came_back(
     state: &State,
     process: usize,
     block: u8,
-    now: Block,
+    now: BlockState,
     limit: u8,
 ) -> Result<Fates, Violation> {
     let late = state.processes[process].since.cancelled;
-    let is_dead = now.is(BlockState::Dead);
+    let is_dead = now.is(BlockKind::Dead);
     let fate = if is_dead {
         Fate::Letter
     } else {
@@ -754,9 +754,9 @@ fn came_back(
         let is_right = if state.memory.is_batch(block) {
             let mark = state.memory.mark(block, small(message as u64) - first);
             any_live |= mark.is_live(limit);
-            mark.handed_out() == times
+            mark.deliveries() == times
         } else {
-            rejected || (times >= limit) == is_dead && now.attempts() == times
+            rejected || (times >= limit) == is_dead && now.failed_deliveries() == times
         };
         rule(is_right, 4, || {
             format!("message {message} was handed out {times} times")
@@ -831,7 +831,7 @@ fn somebody_has(state: &State, configuration: &Configuration, role: Role) -> boo
         let tenant = state.memory.row(row);
         let incarnation = tenant.incarnation().get();
         // Counted, it has the role, also if its row does not say so yet.
-        let counts = tenant.counts_as(role) || !tenant.is_taken();
+        let counts = tenant.has_role(role) || !tenant.is_taken();
         counts
             && state.ledger.arrived >> row & 1 != 0
             && state
@@ -857,7 +857,7 @@ fn lifecycle_changed(
     process: usize,
     before: u64,
 ) -> Result<(), Violation> {
-    let before = crate::protocol::lifecycle::Lifecycle::from_bits(before);
+    let before = crate::protocol::lifecycle::LifecycleState::from_bits(before);
     let now = state.memory.lifecycle();
     if before.arrivals() != now.arrivals() {
         arrived(state, configuration, process);
@@ -893,7 +893,7 @@ fn row_changed(
     row: u8,
 ) -> Result<(), Violation> {
     let tenant = state.memory.row(row);
-    if tenant.tenancy() != Some(Tenancy::Free) {
+    if tenant.kind() != Some(PeerKind::Free) {
         return Ok(());
     }
     state.ledger.arrived &= !(1 << row);
@@ -901,10 +901,10 @@ fn row_changed(
     for block in 0..configuration.blocks {
         let word = state.memory.block(block);
         let in_hand = matches!(
-            word.state(),
-            Some(BlockState::Owned | BlockState::Held | BlockState::Read)
+            word.kind(),
+            Some(BlockKind::Owned | BlockKind::Held | BlockKind::Read)
         );
-        rule(!in_hand || word.row().get() != u16::from(row), 1, || {
+        rule(!in_hand || word.peer().get() != u16::from(row), 1, || {
             format!("process {process} freed row {row}, which has block {block}: {word:?}")
         })?;
     }

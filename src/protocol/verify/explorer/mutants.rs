@@ -6,7 +6,7 @@
 //!
 //! [`WithdrawWritesAnyWord`]: Mutant::WithdrawWritesAnyWord
 
-use crate::protocol::mutants::Mutant as Flaw;
+use crate::mutants::Mutant as Flaw;
 
 /// What the model does wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub(super) enum Mutant {
     /// A helper does not look whether the slot is still the same after it has read the block.
     HelpWithoutReread,
     /// A receiver acknowledges or returns a message while the slot still has its name (`Clear`).
-    KeepName,
+    SkipClear,
     /// A sender does not look whether the queue is closing before each `Publish`.
     SendWithoutLookAtLifecycle,
     /// A sender does not look whether the queue is full.
@@ -36,7 +36,7 @@ pub(super) enum Mutant {
     /// It says so, and does not raise the epoch (RETURNED-1 of `returned`).
     ReturnWithoutRaise,
     /// It says so, and then gives the message back.
-    SayBeforeReturning,
+    SignalBeforeReturn,
     /// Whoever met no Returned block clears the word, whatever has come back since (RETURNED-2).
     ClearReturnedAnyway,
     /// A receiver takes a returned message by a plain store (`Retake`).
@@ -46,7 +46,7 @@ pub(super) enum Mutant {
     /// After a cancel, what comes back is Returned.
     ReturnUnderCancel,
     /// A settled queue ends by a look at the blocks, without a pass over the ring before it.
-    VerdictInOnePass,
+    EndWithoutHelpingRing,
     /// It ends by a look at the blocks, and then comes the pass over the ring.
     VerdictHelpsAfterwards,
     /// A drained queue ends although a message waits to be handed out again.
@@ -58,11 +58,11 @@ pub(super) enum Mutant {
     /// A closer sets the bit and leaves the Closed slot to others.
     CloseWithoutSeal,
     /// Nobody writes Closed in the place of a closer that has died.
-    NobodySeals,
+    SealNotHelped,
     /// A closer looks whether it is the first, and then sets the bit.
     TwoClosersAreFirst,
     /// A reader of a dead letter notes it as Held (`Read`).
-    ReadLetterAsHeld,
+    ReadDeadLetterAsHeld,
     /// A letter that is put back is of the generation that it was of (BLOCK-3).
     PutBackKeepsGeneration,
     /// A letter is dropped by a plain store (`Evict`).
@@ -132,7 +132,7 @@ pub(super) enum Mutant {
     /// Recovery leaves more dead letters than the limit says (`Evict`).
     RecoverWithoutTrim,
     /// Whoever returned a message while a cancel came leaves it where nobody will receive it (`Discard`).
-    ReturnLateIsLeft,
+    LateReturnNotDiscarded,
     /// So does whoever recovered the process that held it.
     RecoverLateIsLeft,
     /// What is to be discarded is freed by a plain store (`Discard`).
@@ -144,9 +144,9 @@ pub(super) enum Mutant {
     /// A message of a batch is handed out and its mark does not say so (BATCH-2 of `batch`).
     HandOutUnmarked,
     /// A batch that has been counted is counted again (BATCH-4).
-    CountBatchAgain,
+    CountBatchTwice,
     /// A batch is counted although the block may hold another one by now (BATCH-4).
-    CountBatchUnseen,
+    CountBatchUnverified,
     /// A batch is counted after it has left its holder's hands (BATCH-4).
     CountBatchAfterwards,
     /// Whoever sends a batch leaves the bit of the one before it (BATCH-4).
@@ -162,7 +162,7 @@ pub(super) const MUTANTS: &[(Mutant, &str)] = &[
         Mutant::HelpWithoutReread,
         "settled, and a block is used again",
     ),
-    (Mutant::KeepName, "one sleeps for room"),
+    (Mutant::SkipClear, "one sleeps for room"),
     (
         Mutant::SendWithoutLookAtLifecycle,
         "close against send and receive",
@@ -177,7 +177,7 @@ pub(super) const MUTANTS: &[(Mutant, &str)] = &[
     (Mutant::ReturnKeepsGeneration, "returns, one after another"),
     (Mutant::ReturnSilently, "one sleeps for what comes back"),
     (Mutant::ReturnWithoutRaise, "returns, one after another"),
-    (Mutant::SayBeforeReturning, "one sleeps for what comes back"),
+    (Mutant::SignalBeforeReturn, "one sleeps for what comes back"),
     (Mutant::ClearReturnedAnyway, "returns, one after another"),
     (Mutant::TakeReturnedByStore, "returns, and laps"),
     (
@@ -185,15 +185,15 @@ pub(super) const MUTANTS: &[(Mutant, &str)] = &[
         "a receiver dies, its message is handed out again",
     ),
     (Mutant::ReturnUnderCancel, "cancel against a return"),
-    (Mutant::VerdictInOnePass, "settled, and a taker dies"),
+    (Mutant::EndWithoutHelpingRing, "settled, and a taker dies"),
     (Mutant::VerdictHelpsAfterwards, "settled, and a taker dies"),
     (Mutant::VerdictWithoutReturned, "returns, one after another"),
     (Mutant::VerdictDoesNotTell, "returns, one after another"),
     (Mutant::ClosedIsNotSticky, "a taker dies after the close"),
     (Mutant::CloseWithoutSeal, "cancel against a return"),
-    (Mutant::NobodySeals, "cancel against a return"),
+    (Mutant::SealNotHelped, "cancel against a return"),
     (Mutant::TwoClosersAreFirst, "two closers"),
-    (Mutant::ReadLetterAsHeld, "dead letters, two readers"),
+    (Mutant::ReadDeadLetterAsHeld, "dead letters, two readers"),
     (Mutant::PutBackKeepsGeneration, "dead letters, two readers"),
     (Mutant::DropLetterByStore, "dead letters"),
     (
@@ -288,7 +288,7 @@ pub(super) const MUTANTS: &[(Mutant, &str)] = &[
         Mutant::RecoverWithoutTrim,
         "the holder of a batch dies, and few letters are kept",
     ),
-    (Mutant::ReturnLateIsLeft, "cancel against a return"),
+    (Mutant::LateReturnNotDiscarded, "cancel against a return"),
     (Mutant::RecoverLateIsLeft, "a taker dies under cancel"),
     (
         Mutant::DiscardReturnedByStore,
@@ -300,9 +300,9 @@ pub(super) const MUTANTS: &[(Mutant, &str)] = &[
         "the dead letters of a batch are too many",
     ),
     (Mutant::HandOutUnmarked, "a batch is returned and received"),
-    (Mutant::CountBatchAgain, "the holder of a batch dies"),
+    (Mutant::CountBatchTwice, "the holder of a batch dies"),
     (
-        Mutant::CountBatchUnseen,
+        Mutant::CountBatchUnverified,
         "two recoverers of the holder of a batch",
     ),
     (Mutant::CountBatchAfterwards, "the holder of a batch dies"),
@@ -326,17 +326,17 @@ pub(super) const FLAWS: &[(Flaw, &str, u8)] = &[
         "settled, and a block is used again",
         2,
     ),
-    (Flaw::KeepName, "one sleeps for room", 2),
-    (Flaw::NobodySeals, "cancel against a return", 2),
+    (Flaw::SkipClear, "one sleeps for room", 2),
+    (Flaw::SealNotHelped, "cancel against a return", 2),
     (Flaw::ClosedIsNotSticky, "a taker dies after the close", 2),
-    (Flaw::VerdictInOnePass, "settled, and a taker dies", 2),
+    (Flaw::EndWithoutHelpingRing, "settled, and a taker dies", 2),
     (
-        Flaw::SayBeforeReturning,
+        Flaw::SignalBeforeReturn,
         "one sleeps for what comes back",
         2,
     ),
-    (Flaw::ClearWhatHasChanged, "returns, one after another", 3),
-    (Flaw::ReadLetterAsHeld, "dead letters, two readers", 2),
+    (Flaw::ClearReturnedAnyway, "returns, one after another", 3),
+    (Flaw::ReadDeadLetterAsHeld, "dead letters, two readers", 2),
     (
         Flaw::CloseAfterArrival,
         "one joins while the last one leaves",
@@ -352,7 +352,7 @@ pub(super) const FLAWS: &[(Flaw, &str, u8)] = &[
         "a sender's row is used again",
         2,
     ),
-    (Flaw::WriteAnyWord, "two recoverers, one taker", 2),
+    (Flaw::RecoverWritesAnyWord, "two recoverers, one taker", 2),
     (
         Flaw::RecoverWithoutClear,
         "a receiver dies, its message is handed out again",
@@ -379,7 +379,7 @@ pub(super) const FLAWS: &[(Flaw, &str, u8)] = &[
         2,
     ),
     (
-        Flaw::ReturnLateIsLeft,
+        Flaw::LateReturnNotDiscarded,
         "cancel against a return of a batch",
         2,
     ),
@@ -389,9 +389,9 @@ pub(super) const FLAWS: &[(Flaw, &str, u8)] = &[
         "the holder of a batch dies, and few letters are kept",
         2,
     ),
-    (Flaw::CountBatchAgain, "the holder of a batch dies", 2),
+    (Flaw::CountBatchTwice, "the holder of a batch dies", 2),
     (
-        Flaw::CountBatchUnseen,
+        Flaw::CountBatchUnverified,
         "two recoverers of the holder of a batch",
         3,
     ),

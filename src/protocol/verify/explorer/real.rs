@@ -9,19 +9,20 @@ use super::configuration::Configuration;
 use super::process::{Call, Deed, Hand, Outcome, Then};
 use super::state::{Run, SLICE_OVER};
 use super::words::{Access, BATCH, Memory, Park, Word, small};
-use crate::protocol::batch::{Mark, Marks};
-use crate::protocol::blocks::{Block, BlockHeader, BlockIndex};
+use crate::mutants;
+use crate::protocol::batch::{BatchMarks, MessageMark};
+use crate::protocol::blocks::{BlockHeader, BlockIndex, BlockState};
 use crate::protocol::lifecycle::{Arrival, LifecycleWord};
 use crate::protocol::parking::ParkingWord;
-use crate::protocol::peers::{PeerEntry, PeerIndex, Role, Roles, Tenancy, Tenant};
+use crate::protocol::peers::{PeerEntry, PeerIndex, PeerKind, PeerState, Role, Roles};
 use crate::protocol::returned::ReturnedWord;
-use crate::protocol::ring::{Hint, Lap, Position, RingSize, Slot, SlotWord};
-use crate::protocol::steps::books::{self, Books};
+use crate::protocol::ring::{Hint, Lap, Position, RingSize, SlotState, SlotWord};
 use crate::protocol::steps::receive::{self, Receive};
 use crate::protocol::steps::recover::{self, DeadPeer};
 use crate::protocol::steps::send::{self, Publish};
+use crate::protocol::steps::stats::{self, MessageStats};
 use crate::protocol::steps::{OwnedBlock, batch, close, dead_letters, membership};
-use crate::protocol::{Corrupt, Limits, SharedState, mutants};
+use crate::protocol::{Corrupt, Limits, SharedState};
 use crate::sync::observed::{self, Observer, watch};
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 use core::cell::{OnceCell, RefCell};
@@ -66,7 +67,7 @@ struct Queue {
     configuration: &'static Configuration,
     size: RingSize,
     ring: Vec<SlotWord>,
-    blocks: Vec<(BlockHeader, Marks)>,
+    blocks: Vec<(BlockHeader, BatchMarks)>,
     rows: Vec<PeerEntry>,
     lifecycle: LifecycleWord,
     returned: ReturnedWord,
@@ -103,10 +104,10 @@ impl Queue {
             configuration,
             size,
             ring: (0..size.slots())
-                .map(|_| SlotWord::new(Slot::empty(Lap(0))))
+                .map(|_| SlotWord::new(SlotState::empty(Lap(0))))
                 .collect(),
             blocks: (0..configuration.blocks)
-                .map(|_| (BlockHeader::new(), Marks::new()))
+                .map(|_| (BlockHeader::new(), BatchMarks::new()))
                 .collect(),
             rows: (0..configuration.rows())
                 .map(|_| PeerEntry::new())
@@ -188,16 +189,16 @@ impl SharedState for Queue {
         Some(header)
     }
 
-    fn marks(&self, index: BlockIndex) -> Option<&Marks> {
+    fn marks(&self, index: BlockIndex) -> Option<&BatchMarks> {
         let (_, marks) = self.blocks.get(index.get() as usize)?;
         Some(marks)
     }
 
-    fn row_count(&self) -> u16 {
+    fn peer_count(&self) -> u16 {
         self.configuration.rows().into()
     }
 
-    fn row(&self, row: PeerIndex) -> Option<&PeerEntry> {
+    fn peer(&self, row: PeerIndex) -> Option<&PeerEntry> {
         self.rows.get(usize::from(row.get()))
     }
 
@@ -229,7 +230,7 @@ impl SharedState for Queue {
         &self.parking[2]
     }
 
-    fn dropped_letters(&self) -> &AtomicU64 {
+    fn evicted(&self) -> &AtomicU64 {
         &self.dropped_letters
     }
 
@@ -248,13 +249,15 @@ impl SharedState for Queue {
 }
 
 /// The books that a queue with these words keeps.
-pub(super) fn books(configuration: &'static Configuration, memory: &Memory) -> Books {
+pub(super) fn books(configuration: &'static Configuration, memory: &Memory) -> MessageStats {
     let queue = queue_of(configuration);
     let reader = Rc::new(Reader {
         words: Rc::clone(queue.words()),
         memory: *memory,
     });
-    watch(reader, || books::count(&*queue, &books::blocks(&*queue)))
+    watch(reader, || {
+        stats::count(&*queue, &stats::snapshot_blocks(&*queue))
+    })
 }
 
 /// Somebody who only looks.
@@ -337,10 +340,10 @@ impl Caller<'_> {
                 Receive::Closed => Outcome::Closed,
             }),
             Call::Acknowledge => done(receive::acknowledge(queue, self.in_hand()?)),
-            Call::GiveBack => done(receive::give_back(queue, self.in_hand()?)),
+            Call::GiveBack => done(receive::return_message(queue, self.in_hand()?)),
             Call::Reject => done(receive::reject(queue, self.in_hand()?)),
             Call::Settle(then) => done(self.settle(self.in_hand()?, then)),
-            Call::OpenLetter => Ok(dead_letters::letters(queue)
+            Call::OpenLetter => Ok(dead_letters::list(queue)
                 .into_iter()
                 .find_map(|(position, index)| dead_letters::open(queue, self.me(), position, index))
                 .map_or(Outcome::Nothing, |read| taken(&read))),
@@ -349,11 +352,11 @@ impl Caller<'_> {
             Call::Close => close::close(queue).map(Outcome::First),
             Call::Cancel => done(close::cancel(queue, self.me()).map(drop)),
             Call::Announce(park) => {
-                let epoch = self.parking(park).announce();
+                let epoch = self.parking(park).prepare_wait();
                 Ok(Outcome::Epoch(epoch.get().into()))
             }
             Call::Sleep(park) => Ok(self.sleep(park)),
-            Call::Inspect => done(receive::inspect(queue)),
+            Call::Inspect => done(receive::check_tail(queue)),
             Call::Join => self.join(),
             Call::HandOn(_) => self.hand_on(),
             Call::Redeem => self.redeem(),
@@ -367,9 +370,9 @@ impl Caller<'_> {
                 done(membership::vacate(queue, row, tenant))
             }
             Call::LookAfter(row) => self.look_after(row),
-            Call::Tidy => done(recover::tidy(queue)),
+            Call::Tidy => done(recover::finish_stalled(queue)),
             Call::TidyBlocks => {
-                recover::tidy_blocks(queue, self.me());
+                recover::finish_stalled_blocks(queue, self.me());
                 Ok(Outcome::Done)
             }
             Call::Rest(rest) => unreachable!("only the model forgets: {rest:?}"),
@@ -386,7 +389,7 @@ impl Caller<'_> {
         };
         let Some(batch) = batch else {
             return match then {
-                Then::GiveBack => receive::give_back(queue, held),
+                Then::GiveBack => receive::return_message(queue, held),
                 Then::Reject => receive::reject(queue, held),
                 _ => receive::acknowledge(queue, held),
             };
@@ -394,7 +397,7 @@ impl Caller<'_> {
         batch.open(held.word());
         if then == Then::AcknowledgeAll && batch.marks.are_fresh(batch.count) {
             for message in 0..batch.count {
-                batch.marks.hand_out(message, Mark::FRESH);
+                batch.marks.record_delivery(message, MessageMark::FRESH);
             }
             return batch::acknowledge(queue, held);
         }
@@ -403,14 +406,14 @@ impl Caller<'_> {
             if !mark.is_live(queue.limits().max_deliveries) {
                 continue;
             }
-            batch.marks.hand_out(message, mark);
+            batch.marks.record_delivery(message, mark);
             match then {
                 Then::GiveBack => break,
                 Then::Reject => {
-                    batch.marks.reject(message);
+                    batch.marks.mark_rejected(message);
                     break;
                 }
-                _ => batch.marks.finish(message),
+                _ => batch.marks.mark_done(message),
             }
         }
         batch::settle(queue, held)
@@ -424,7 +427,7 @@ impl Caller<'_> {
         };
         for message in 0..batch.count {
             if !batch.marks.get(message).is_done() {
-                batch.marks.finish(message);
+                batch.marks.mark_done(message);
             }
         }
         dead_letters::put_back(queue, read)
@@ -438,9 +441,9 @@ impl Caller<'_> {
         PeerIndex::from_low_bits(self.number().into())
     }
 
-    fn place(&self) -> (PeerIndex, Tenant) {
+    fn place(&self) -> (PeerIndex, PeerState) {
         let tenant = self.watcher.run.borrow().local.tenant;
-        (self.me(), Tenant::from_bits(tenant))
+        (self.me(), PeerState::from_bits(tenant))
     }
 
     fn role(&self) -> Role {
@@ -452,10 +455,10 @@ impl Caller<'_> {
 
     fn in_hand(&self) -> Result<OwnedBlock> {
         let hand = self.watcher.run.borrow().local.hand;
-        let hand = hand.ok_or(Corrupt::NotInHand)?;
+        let hand = hand.ok_or(Corrupt::NotOwned)?;
         Ok(OwnedBlock::forge(
             BlockIndex::from_low_bits(hand.block.into()),
-            Block::from_bits(hand.word),
+            BlockState::from_bits(hand.word),
         ))
     }
 
@@ -497,10 +500,10 @@ impl Caller<'_> {
     }
 
     /// As `queue::attachment` does it.
-    fn lock_free_row(&self) -> Option<(u8, &PeerEntry, Tenant)> {
+    fn lock_free_row(&self) -> Option<(u8, &PeerEntry, PeerState)> {
         (0..).zip(&self.queue.rows).find_map(|(number, row)| {
             let seen = row.load();
-            if seen.tenancy() != Some(Tenancy::Free) {
+            if seen.kind() != Some(PeerKind::Free) {
                 return None;
             }
             let lock = Access::Lock(seen.incarnation().get());
@@ -509,7 +512,7 @@ impl Caller<'_> {
         })
     }
 
-    fn arrive(&self, number: u8, tenant: Tenant, roles: Roles) -> Result<bool> {
+    fn arrive(&self, number: u8, tenant: PeerState, roles: Roles) -> Result<bool> {
         let row = PeerIndex::from_low_bits(number.into());
         let arrival = membership::arrive(self.queue, row, tenant, roles)?;
         Ok(arrival == Arrival::Counted)
@@ -519,7 +522,7 @@ impl Caller<'_> {
         let Some((number, row, seen)) = self.lock_free_row() else {
             return Ok(Outcome::Nothing);
         };
-        let live = row.settle(seen, Roles::BOTH).ok_or(Corrupt::RowChanged)?;
+        let live = row.attach(seen, Roles::BOTH).ok_or(Corrupt::PeerChanged)?;
         if !self.arrive(number, live, Roles::BOTH)? {
             return Ok(Outcome::Closed);
         }
@@ -531,7 +534,7 @@ impl Caller<'_> {
             return Ok(Outcome::Nothing);
         };
         let roles = Roles::only(self.role());
-        let ticket = row.promise(seen, roles).ok_or(Corrupt::RowChanged)?;
+        let ticket = row.issue_ticket(seen, roles).ok_or(Corrupt::PeerChanged)?;
         if !self.arrive(number, ticket, roles)? {
             return Ok(Outcome::Closed);
         }
@@ -540,17 +543,17 @@ impl Caller<'_> {
 
     fn redeem(&self) -> Result<Outcome> {
         let (row, ticket) = self.place();
-        let word = self.queue.row(row).ok_or(Corrupt::NoSuchRow)?;
-        let live = word.settle(ticket, ticket.roles());
-        let live = live.ok_or(Corrupt::RowChanged)?;
+        let word = self.queue.peer(row).ok_or(Corrupt::NoSuchPeer)?;
+        let live = word.attach(ticket, ticket.roles());
+        let live = live.ok_or(Corrupt::PeerChanged)?;
         Ok(Outcome::Tenant(self.number(), live.bits()))
     }
 
     /// As `segment::sweep` does it.
     fn look_after(&self, number: u8) -> Result<Outcome> {
         let row = PeerIndex::from_low_bits(number.into());
-        let tenant = self.queue.row(row).ok_or(Corrupt::NoSuchRow)?.load();
-        if tenant.tenancy() == Some(Tenancy::Free) {
+        let tenant = self.queue.peer(row).ok_or(Corrupt::NoSuchPeer)?.load();
+        if tenant.kind() == Some(PeerKind::Free) {
             return Ok(Outcome::Nothing);
         }
         let verdict = Access::Verdict(tenant.incarnation().get());

@@ -5,7 +5,7 @@ use super::ledger::{Ledger, Violation, writes};
 use super::mutants::Mutant;
 use super::process::{Call, Life, Local, Outcome, Process};
 use super::words::{Access, Memory, Park, Word};
-use crate::protocol::mutants::Mutant as Flaw;
+use crate::mutants::Mutant as Flaw;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct State {

@@ -1,20 +1,20 @@
 //! What the words of the protocol become, as pure functions, where the real ones come only with their exchange.
 
-use crate::protocol::blocks::{ATTEMPTS_SHIFT, Block};
-use crate::protocol::lifecycle::{ARRIVAL, Lifecycle, had};
-use crate::protocol::peers::{Incarnation, Role, Roles, Tenancy, Tenant};
+use crate::protocol::blocks::{ATTEMPTS_SHIFT, BlockState};
+use crate::protocol::lifecycle::{ARRIVAL, LifecycleState, had};
+use crate::protocol::peers::{Incarnation, PeerKind, PeerState, Role, Roles};
 
-impl Tenant {
+impl PeerState {
     pub(super) fn is_taken(self) -> bool {
-        matches!(self.tenancy(), Some(Tenancy::Ticket | Tenancy::Live))
+        matches!(self.kind(), Some(PeerKind::Ticket | PeerKind::Live))
     }
 
     pub(super) fn settled(self, roles: Roles) -> Self {
-        Self::from_parts(Tenancy::Live, roles, self.incarnation())
+        Self::from_parts(PeerKind::Live, roles, self.incarnation())
     }
 
     pub(super) fn promised(self, roles: Roles) -> Self {
-        Self::from_parts(Tenancy::Ticket, roles, self.incarnation())
+        Self::from_parts(PeerKind::Ticket, roles, self.incarnation())
     }
 
     pub(super) fn left(self, role: Role) -> Self {
@@ -23,16 +23,16 @@ impl Tenant {
 
     pub(super) fn vacated(self) -> Self {
         let next = Incarnation::new(self.incarnation().get() + 1);
-        Self::from_parts(Tenancy::Free, Roles::NONE, next)
+        Self::from_parts(PeerKind::Free, Roles::NONE, next)
     }
 
-    /// What [`Tenant::vacated`] must not be.
+    /// What [`PeerState::vacated`] must not be.
     pub(super) fn vacated_in_vain(self) -> Self {
-        Self::from_parts(Tenancy::Free, Roles::NONE, self.incarnation())
+        Self::from_parts(PeerKind::Free, Roles::NONE, self.incarnation())
     }
 }
 
-impl Lifecycle {
+impl LifecycleState {
     pub(super) fn after_arrival(self, roles: Roles) -> Self {
         let bits = [Role::Sender, Role::Receiver]
             .into_iter()
@@ -47,11 +47,11 @@ impl Lifecycle {
 }
 
 /// What a block word must not become when it leaves somebody's hands (BLOCK-3): `released`, but of the generation before.
-pub(super) fn keep_generation(released: Block) -> Block {
-    Block::from_bits(released.bits() - 1)
+pub(super) fn keep_generation(released: BlockState) -> BlockState {
+    BlockState::from_bits(released.bits() - 1)
 }
 
 /// What it must not become either: as if its last attempt had not been.
-pub(super) fn forget_attempt(held: Block) -> Block {
-    Block::from_bits(held.bits() - (1 << ATTEMPTS_SHIFT))
+pub(super) fn forget_attempt(held: BlockState) -> BlockState {
+    BlockState::from_bits(held.bits() - (1 << ATTEMPTS_SHIFT))
 }

@@ -1,11 +1,11 @@
 //! The words of one small queue as plain numbers, each encoded as in shared memory.
 
 use super::configuration::Configuration;
-use crate::protocol::batch::Mark;
-use crate::protocol::blocks::{Block, BlockHeader};
-use crate::protocol::lifecycle::Lifecycle;
-use crate::protocol::peers::Tenant;
-use crate::protocol::ring::{Lap, Position, RingSize, Slot};
+use crate::protocol::batch::MessageMark;
+use crate::protocol::blocks::{BlockHeader, BlockState};
+use crate::protocol::lifecycle::LifecycleState;
+use crate::protocol::peers::PeerState;
+use crate::protocol::ring::{Lap, Position, RingSize, SlotState};
 
 /// No queue here has more slots or blocks than this, ...
 pub(super) const MOST: usize = 4;
@@ -110,7 +110,7 @@ impl Memory {
     pub(super) fn new(size: RingSize, first_lap: u32) -> Self {
         let mut memory = Self([0; COUNT]);
         for slot in 0..small(size.slots()) {
-            memory.set(Word::Slot(slot), Slot::empty(Lap(first_lap)).bits());
+            memory.set(Word::Slot(slot), SlotState::empty(Lap(first_lap)).bits());
         }
         let start = u64::from(first_lap) * size.slots();
         memory.set(Word::Head, start);
@@ -145,8 +145,8 @@ impl Memory {
         seen
     }
 
-    pub(super) fn block(&self, number: u8) -> Block {
-        Block::from_bits(self.get(Word::Block(number)))
+    pub(super) fn block(&self, number: u8) -> BlockState {
+        BlockState::from_bits(self.get(Word::Block(number)))
     }
 
     /// Whether the block holds a batch.
@@ -155,16 +155,16 @@ impl Memory {
             && BlockHeader::is_batched_length(small_length(self.get(Word::Length(number))))
     }
 
-    pub(super) fn mark(&self, number: u8, message: u8) -> Mark {
-        Mark::from_bits(small(self.get(Word::Mark(number, message))))
+    pub(super) fn mark(&self, number: u8, message: u8) -> MessageMark {
+        MessageMark::from_bits(small(self.get(Word::Mark(number, message))))
     }
 
-    pub(super) fn row(&self, number: u8) -> Tenant {
-        Tenant::from_bits(self.get(Word::PeerIndex(number)))
+    pub(super) fn row(&self, number: u8) -> PeerState {
+        PeerState::from_bits(self.get(Word::PeerIndex(number)))
     }
 
-    pub(super) fn lifecycle(&self) -> Lifecycle {
-        Lifecycle::from_bits(self.get(Word::Lifecycle))
+    pub(super) fn lifecycle(&self) -> LifecycleState {
+        LifecycleState::from_bits(self.get(Word::Lifecycle))
     }
 }
 

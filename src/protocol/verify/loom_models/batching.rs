@@ -1,7 +1,7 @@
 //! Batches: what one holder has done with their messages is known to the next, and no batch is overlooked.
 
 use super::{explore, short_or_full};
-use crate::protocol::batch::Marks;
+use crate::protocol::batch::BatchMarks;
 use crate::protocol::steps::receive::Receive;
 use crate::protocol::steps::{OwnedBlock, batch};
 use crate::protocol::verify::testing::{Heap, LIMITS, Peer};
@@ -9,7 +9,7 @@ use crate::protocol::{Corrupt, SharedState};
 use crate::sync::explorer::{Mutex, thread};
 use std::sync::Arc;
 
-fn marks<'a>(receiver: &'a Peer, held: &OwnedBlock) -> &'a Marks {
+fn marks<'a>(receiver: &'a Peer, held: &OwnedBlock) -> &'a BatchMarks {
     let batch = batch::batch(&*receiver.queue, held.index()).expect("sound words");
     batch.expect("a batch").marks
 }
@@ -29,16 +29,16 @@ fn the_next_holder_of_a_batch_sees_the_marks_of_the_last() {
         let holder = thread::spawn(move || {
             for message in 0..2 {
                 let mark = marks(&first, &held).get(message);
-                marks(&first, &held).hand_out(message, mark);
+                marks(&first, &held).record_delivery(message, mark);
             }
-            marks(&first, &held).finish(0);
+            marks(&first, &held).mark_done(0);
             settle(&first, held);
         });
         let held = second.receive().expect("nobody closes");
         let seen = [0, 1].map(|message| marks(&second, &held).get(message));
         assert!(seen[0].is_done() && seen[1].is_live(LIMITS.max_deliveries));
-        assert_eq!(seen[1].attempts(), 1);
-        marks(&second, &held).finish(1);
+        assert_eq!(seen[1].failed_deliveries(), 1);
+        marks(&second, &held).mark_done(1);
         settle(&second, held);
         holder.join().expect("no panic");
         queue.assert_all_free(2);
@@ -69,7 +69,7 @@ fn a_batch_that_another_thread_has_just_taken_is_not_overlooked() {
                 Receive::Closed => {
                     let here = here.lock().expect("no panic in here");
                     let in_transit: Result<bool, Corrupt> =
-                        batch::in_transit(&*peer.queue, peer.row);
+                        batch::has_unopened_batch(&*peer.queue, peer.row);
                     assert!(in_transit.expect("sound words") || *here == 1, "overlooked");
                 }
                 Receive::Empty => panic!("the queue is closed"),

@@ -177,7 +177,7 @@ fn nothing_is_received_after_closed() {
         let (rest, closed) = receiver.drain();
         messages.extend(rest);
         assert!(closed);
-        for (index, letter) in dead_letters::letters(&*queue) {
+        for (index, letter) in dead_letters::list(&*queue) {
             let read =
                 dead_letters::open(&*queue, receiver.row, index, letter).expect("still there");
             dead_letters::discard(&*queue, read).expect("sound words");

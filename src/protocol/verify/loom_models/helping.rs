@@ -3,22 +3,22 @@
 use super::sending::ONE;
 use super::{explore, short_or_full};
 use crate::protocol::SharedState;
-use crate::protocol::blocks::{BlockIndex, State};
+use crate::protocol::blocks::{BlockIndex, BlockKind};
 use crate::protocol::peers::PeerIndex;
-use crate::protocol::ring::{Kind, Position, Slot};
+use crate::protocol::ring::{Position, SlotKind, SlotState};
 use crate::protocol::steps::receive::Receive;
 use crate::protocol::verify::testing::{Heap, Peer, Sent};
 use crate::sync::explorer::thread;
 use std::sync::Arc;
 
 /// `Take` and no more: this taker stops there.
-fn take_and_stop(queue: &Heap, position: Position, full: Slot, taker: PeerIndex) -> bool {
+fn take_and_stop(queue: &Heap, position: Position, full: SlotState, taker: PeerIndex) -> bool {
     queue.slot(position).take(full, taker).is_some()
 }
 
-fn state_of(queue: &Heap, block: BlockIndex) -> (Option<State>, PeerIndex) {
+fn state_of(queue: &Heap, block: BlockIndex) -> (Option<BlockKind>, PeerIndex) {
     let word = queue.block(block).expect("it exists").word.load();
-    (word.state(), word.row())
+    (word.kind(), word.peer())
 }
 
 #[test]
@@ -38,8 +38,11 @@ fn a_stopped_taker_is_on_record_once_its_slot_is_used_again() {
             }
         }
         let taken = other.join().expect("no panic");
-        if taken && queue.slot(start).load().kind() == Kind::Full {
-            assert_eq!(state_of(&queue, full.block()), (Some(State::Held), stopped));
+        if taken && queue.slot(start).load().kind() == SlotKind::Full {
+            assert_eq!(
+                state_of(&queue, full.block()),
+                (Some(BlockKind::Held), stopped)
+            );
         }
         assert_eq!(taken, !received.contains(&1));
     });
@@ -60,7 +63,10 @@ fn two_helpers_record_the_taker_once() {
         let other = thread::spawn(move || assert!(closer.close()));
         let accepted = peer.try_send(3) == Sent::Accepted;
         other.join().expect("no panic");
-        assert_eq!(state_of(&queue, full.block()), (Some(State::Held), stopped));
+        assert_eq!(
+            state_of(&queue, full.block()),
+            (Some(BlockKind::Held), stopped)
+        );
         assert_eq!(
             peer.drain(),
             (if accepted { vec![3] } else { vec![] }, true)

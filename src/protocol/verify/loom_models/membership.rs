@@ -4,7 +4,7 @@ use super::explore;
 use crate::protocol::Limits;
 use crate::protocol::SharedState;
 use crate::protocol::lifecycle::Arrival;
-use crate::protocol::peers::{PeerIndex, Role, Roles, Tenant};
+use crate::protocol::peers::{PeerIndex, PeerState, Role, Roles};
 use crate::protocol::steps::membership;
 use crate::protocol::verify::testing::{Heap, LIMITS, Peer};
 use crate::sync::explorer::thread;
@@ -20,16 +20,16 @@ fn row(number: u16) -> PeerIndex {
 }
 
 /// A process in row `number` that can send.
-fn arrive(queue: &Heap, number: u16) -> Tenant {
-    let word = queue.row(row(number)).expect("it exists");
+fn arrive(queue: &Heap, number: u16) -> PeerState {
+    let word = queue.peer(row(number)).expect("it exists");
     let roles = Roles::only(Role::Sender);
-    let tenant = word.settle(word.load(), roles).expect("a free row");
+    let tenant = word.attach(word.load(), roles).expect("a free row");
     let arrival = membership::arrive(queue, row(number), tenant, roles).expect("sound words");
     assert_eq!(arrival, Arrival::Counted);
     tenant
 }
 
-fn leave(queue: &Heap, number: u16, tenant: Tenant) {
+fn leave(queue: &Heap, number: u16, tenant: PeerState) {
     let left = membership::leave(queue, row(number), tenant, Role::Sender).expect("sound words");
     membership::vacate(queue, row(number), left).expect("sound words");
 }
@@ -93,16 +93,16 @@ fn a_late_comer_is_counted_or_refused() {
         let last = arrive(&queue, 1);
         let leaving = Arc::clone(&queue);
         let other = thread::spawn(move || leave(&leaving, 1, last));
-        let word = queue.row(row(0)).expect("it exists");
+        let word = queue.peer(row(0)).expect("it exists");
         let roles = Roles::only(Role::Sender);
-        let ticket = word.promise(word.load(), roles).expect("a free row");
+        let ticket = word.issue_ticket(word.load(), roles).expect("a free row");
         let arrival = membership::arrive(&*queue, row(0), ticket, roles).expect("sound words");
         other.join().expect("no panic");
         let closing = queue.lifecycle().load().is_closing();
         assert_eq!(closing, arrival == Arrival::TooLate);
         if closing {
             assert!(
-                !word.load().counts_as(Role::Sender),
+                !word.load().has_role(Role::Sender),
                 "the row was not undone"
             );
         }

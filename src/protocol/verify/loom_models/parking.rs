@@ -52,14 +52,14 @@ impl Tokens {
     fn put(&self) {
         self.left.fetch_add(1, Ordering::AcqRel);
         let word = self.queue.items();
-        if word.someone_sleeps() {
+        if word.has_waiters() {
             word.notify(|word| self.queue.wake(word, 1));
         }
     }
 }
 
 fn as_designed(word: &ParkingWord) -> u32 {
-    word.announce().get()
+    word.prepare_wait().get()
 }
 
 /// Sets the bit but leaves the epoch alone.

@@ -57,7 +57,7 @@ fn no_returned_message_is_overlooked() {
         let other = thread::spawn(move || held.into_iter().for_each(|held| holder.give_back(held)));
         let mut messages = [(); 2].map(|()| {
             let held = receiver.receive().expect("nobody closes");
-            assert_eq!(held.word().attempts(), 1);
+            assert_eq!(held.word().failed_deliveries(), 1);
             receiver.consume(held)
         });
         other.join().expect("no panic");

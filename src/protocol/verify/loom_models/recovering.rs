@@ -3,7 +3,7 @@
 use super::explore;
 use super::sending::ONE;
 use crate::protocol::SharedState;
-use crate::protocol::peers::{Roles, Tenant};
+use crate::protocol::peers::{PeerState, Roles};
 use crate::protocol::ring::Position;
 use crate::protocol::steps::receive::Receive;
 use crate::protocol::steps::recover::{DeadPeer, Recovery, recover};
@@ -12,15 +12,15 @@ use crate::sync::explorer::thread;
 use std::sync::Arc;
 
 /// The peer of row `number`, and the row's word.
-fn attach(queue: &Arc<Heap>, number: u16) -> (Peer, Tenant) {
+fn attach(queue: &Arc<Heap>, number: u16) -> (Peer, PeerState) {
     let peer = Peer::new(queue, number);
-    let row = queue.row(peer.row).expect("it exists");
-    let tenant = row.settle(row.load(), Roles::BOTH).expect("a free row");
+    let row = queue.peer(peer.row).expect("it exists");
+    let tenant = row.attach(row.load(), Roles::BOTH).expect("a free row");
     (peer, tenant)
 }
 
 /// Recover the tenant; whether this was the recovery that freed its row.
-fn repair(queue: &Heap, victim: &Peer, tenant: Tenant) -> bool {
+fn repair(queue: &Heap, victim: &Peer, tenant: PeerState) -> bool {
     let Some(dead) = DeadPeer::of(queue, victim.row, tenant) else {
         return false;
     };
@@ -37,7 +37,7 @@ fn take_and_stop(victim: &Peer) {
 fn drain(peer: &Peer) -> Vec<(u64, u8)> {
     core::iter::from_fn(|| match peer.try_receive() {
         Receive::Message(held) => {
-            let attempts = held.word().attempts();
+            let attempts = held.word().failed_deliveries();
             Some((peer.consume(held), attempts))
         }
         Receive::Empty | Receive::Closed => None,

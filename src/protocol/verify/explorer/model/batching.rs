@@ -4,9 +4,9 @@ use super::super::mutants::Mutant;
 use super::super::process::{Hand, Outcome, Then};
 use super::super::words::{Access, BATCH, Word, small};
 use super::{Cx, Result};
-use crate::protocol::batch::{Beyond, Mark, Tally};
-use crate::protocol::blocks::{Block, BlockHeader, State};
-use crate::protocol::lifecycle::Lifecycle;
+use crate::protocol::batch::{ExtraMessages, MessageCounts, MessageMark};
+use crate::protocol::blocks::{BlockHeader, BlockKind, BlockState};
+use crate::protocol::lifecycle::LifecycleState;
 
 /// How long all messages are.
 const LENGTH: u32 = 8;
@@ -31,10 +31,10 @@ impl Cx {
         }
         let beyond = self.load(Word::Beyond(block)).await;
         if !self.is(Mutant::BeginWithoutCount) {
-            let next = Beyond::from_bits(beyond).without_present();
+            let next = ExtraMessages::from_bits(beyond).without_current();
             self.store(Word::Beyond(block), next.bits()).await;
         }
-        let generation = Block::from_bits(owned.word).generation();
+        let generation = BlockState::from_bits(owned.word).generation();
         let note = BlockHeader::batched_note(BATCH.into(), generation);
         self.store(Word::Note(block), note.into()).await;
         let length = BlockHeader::batched_length(LENGTH);
@@ -56,11 +56,11 @@ impl Cx {
         ))
     }
 
-    async fn mark(&self, block: u8, message: u8) -> Mark {
-        Mark::from_bits(small(self.load(Word::Mark(block, message)).await))
+    async fn mark(&self, block: u8, message: u8) -> MessageMark {
+        MessageMark::from_bits(small(self.load(Word::Mark(block, message)).await))
     }
 
-    async fn set_mark(&self, block: u8, message: u8, mark: Mark) {
+    async fn set_mark(&self, block: u8, message: u8, mark: MessageMark) {
         self.store(Word::Mark(block, message), mark.bits().into())
             .await;
     }
@@ -72,9 +72,9 @@ impl Cx {
             .await;
     }
 
-    async fn tally(&self, block: u8, count: u8) -> Tally {
+    async fn tally(&self, block: u8, count: u8) -> MessageCounts {
         let limit = self.limits().max_deliveries;
-        let mut tally = Tally::default();
+        let mut tally = MessageCounts::default();
         for message in 0..count {
             let mark = self.mark(block, message).await;
             if mark.is_live(limit) {
@@ -87,35 +87,35 @@ impl Cx {
     }
 
     /// How many messages a block stands for that are not done.
-    pub(super) async fn messages(&self, block: u8) -> Tally {
+    pub(super) async fn messages(&self, block: u8) -> MessageCounts {
         match self.batch(block).await {
             Some(count) => self.tally(block, count).await,
-            None => Tally { live: 1, spent: 0 },
+            None => MessageCounts { live: 1, spent: 0 },
         }
     }
 
     /// BATCH-4.
-    pub(super) async fn count_accepted(&self, block: u8, seen: Block) {
+    pub(super) async fn count_accepted(&self, block: u8, seen: BlockState) {
         let Some(count) = self.batch(block).await else {
             return;
         };
         let word = Word::Beyond(block);
-        let beyond = Beyond::from_bits(self.load(word).await);
-        if beyond.has_present() && !self.is(Mutant::CountBatchAgain) {
+        let beyond = ExtraMessages::from_bits(self.load(word).await);
+        if beyond.includes_current() && !self.is(Mutant::CountBatchTwice) {
             return;
         }
         let is_same = |now| now == seen.bits();
-        if self.is(Mutant::CountBatchUnseen) || self.test(Word::Block(block), is_same).await {
-            let to = beyond.with_present(count.into());
+        if self.is(Mutant::CountBatchUnverified) || self.test(Word::Block(block), is_same).await {
+            let to = beyond.with_current(count.into());
             let _ = self.exchange(word, beyond.bits(), to.bits()).await;
         }
     }
 
     /// `Return` and `Reclaim`.
-    pub(super) async fn given_back(&self, block: u8, held: Block) -> Option<Block> {
+    pub(super) async fn given_back(&self, block: u8, held: BlockState) -> Option<BlockState> {
         let count = self.batch(block).await?;
         let tally = self.tally(block, count).await;
-        Some(if tally.left() == 0 {
+        Some(if tally.unsettled() == 0 {
             held.free()
         } else if tally.live > 0 {
             held.returned()
@@ -125,8 +125,8 @@ impl Cx {
     }
 
     /// `Read` and `Reclaim`.
-    pub(super) async fn put_back(&self, block: u8, read: Block) -> Block {
-        if self.messages(block).await.left() == 0 {
+    pub(super) async fn put_back(&self, block: u8, read: BlockState) -> BlockState {
+        if self.messages(block).await.unsettled() == 0 {
             read.free()
         } else {
             read.dead()
@@ -135,7 +135,7 @@ impl Cx {
 
     /// What a receiver does with a message, or with a batch.
     pub(super) async fn settle(&self, held: Hand, then: Then) -> Result<Outcome> {
-        let word = Block::from_bits(held.word);
+        let word = BlockState::from_bits(held.word);
         let Some(count) = self.batch(held.block).await else {
             return match then {
                 Then::GiveBack => self.give_back(held).await,
@@ -178,14 +178,14 @@ impl Cx {
     async fn acknowledge_all(&self, held: Hand, count: u8) -> Result<bool> {
         let mut fresh = true;
         for message in 0..count {
-            fresh &= self.mark(held.block, message).await == Mark::FRESH;
+            fresh &= self.mark(held.block, message).await == MessageMark::FRESH;
         }
         if fresh {
             for message in 0..count {
-                let out = Mark::FRESH.changed(true, false, false);
+                let out = MessageMark::FRESH.changed(true, false, false);
                 self.set_mark(held.block, message, out).await;
             }
-            let word = Block::from_bits(held.word);
+            let word = BlockState::from_bits(held.word);
             if self.is(Mutant::CountBatchAfterwards) {
                 self.release(held, word.free()).await?;
                 self.count_accepted(held.block, word.free()).await;
@@ -199,16 +199,16 @@ impl Cx {
 
     /// `Release` and `Return`.
     async fn settle_batch(&self, held: Hand) -> Result<Outcome> {
-        let word = Block::from_bits(held.word);
+        let word = BlockState::from_bits(held.word);
         self.count_accepted(held.block, word).await;
-        let left = self.messages(held.block).await.left();
-        if left > 0 && self.life(Lifecycle::is_cancelled).await {
+        let left = self.messages(held.block).await.unsettled();
+        if left > 0 && self.life(LifecycleState::is_cancelled).await {
             self.release(held, word.free()).await?;
             return Ok(Outcome::Done);
         }
         let given = self.given_back(held.block, word).await;
         let to = given.unwrap_or_else(|| word.dead());
-        if to.is(State::Free) {
+        if to.is(BlockKind::Free) {
             self.release(held, to).await?;
             return Ok(Outcome::Done);
         }
@@ -216,8 +216,8 @@ impl Cx {
     }
 
     /// `Evict`, for the first `excess` letters of a batch.
-    pub(super) async fn drop_some(&self, block: u8, letter: Block, excess: u64) -> Result<()> {
-        let read = letter.moved(State::Read, self.me());
+    pub(super) async fn drop_some(&self, block: u8, letter: BlockState, excess: u64) -> Result<()> {
+        let read = letter.with_owner(BlockKind::Read, self.me());
         if !self.exchange_block(block, letter, read).await {
             return Ok(());
         }

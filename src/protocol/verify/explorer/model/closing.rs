@@ -5,8 +5,8 @@ use super::super::process::Outcome;
 use super::super::words::{Access, Word};
 use super::sending::Look;
 use super::{Cx, Result};
-use crate::protocol::lifecycle::{self, Lifecycle};
-use crate::protocol::ring::Slot;
+use crate::protocol::lifecycle::{self, LifecycleState};
+use crate::protocol::ring::SlotState;
 
 impl Cx {
     pub(super) async fn close(&self) -> Result<Outcome> {
@@ -28,7 +28,7 @@ impl Cx {
     }
 
     async fn begin_close(&self, bits: u64) -> bool {
-        let was_open = |seen| u64::from(!Lifecycle::from_bits(seen).is_closing());
+        let was_open = |seen| u64::from(!LifecycleState::from_bits(seen).is_closing());
         let or = Access::Or(bits);
         if self.is(Mutant::TwoClosersAreFirst) {
             let first = self.access(Word::Lifecycle, Access::Load, was_open).await;
@@ -46,7 +46,7 @@ impl Cx {
                 Look::Closed => return Ok(()),
                 Look::GoOn(further) => position = further,
                 Look::Free => {
-                    let closed = Slot::closed(seen.lap());
+                    let closed = SlotState::closed(seen.lap());
                     if self.exchange_slot(position, seen, closed).await {
                         return Ok(());
                     }
@@ -57,7 +57,7 @@ impl Cx {
 
     /// In the place of whoever has begun to close, and may have died.
     pub(super) async fn seal_for_another(&self) -> Result<()> {
-        if self.is(Mutant::NobodySeals) {
+        if self.is(Mutant::SealNotHelped) {
             return Ok(());
         }
         self.seal().await

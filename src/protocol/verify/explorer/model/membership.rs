@@ -4,14 +4,14 @@ use super::super::mutants::Mutant;
 use super::super::process::{Deed, Outcome};
 use super::super::words::{Access, Word};
 use super::{Corrupt, Cx, Result};
-use crate::protocol::lifecycle::{self, Lifecycle};
-use crate::protocol::peers::{Role, Roles, Tenant};
+use crate::protocol::lifecycle::{self, LifecycleState};
+use crate::protocol::peers::{PeerState, Role, Roles};
 
 impl Cx {
     /// A free row, with its lock.
-    async fn lock_free_row(&self) -> Option<(u8, Tenant)> {
+    async fn lock_free_row(&self) -> Option<(u8, PeerState)> {
         for row in 0..self.rows() {
-            let seen = Tenant::from_bits(self.load(Word::PeerIndex(row)).await);
+            let seen = PeerState::from_bits(self.load(Word::PeerIndex(row)).await);
             if seen.is_taken() {
                 continue;
             }
@@ -38,7 +38,7 @@ impl Cx {
             .exchange(Word::PeerIndex(row), seen.bits(), live.bits())
             .await
         {
-            return Err(Corrupt::RowChanged);
+            return Err(Corrupt::PeerChanged);
         }
         if !self.is(Mutant::CountArrivalFirst) && !self.arrive(Roles::BOTH).await {
             self.vacate(row, live).await?;
@@ -57,7 +57,7 @@ impl Cx {
             .exchange(Word::PeerIndex(row), seen.bits(), ticket.bits())
             .await
         {
-            return Err(Corrupt::RowChanged);
+            return Err(Corrupt::PeerChanged);
         }
         if !self.is(Mutant::ArrivalIsNotCounted) && !self.arrive(roles).await {
             self.vacate(row, ticket).await?;
@@ -68,11 +68,11 @@ impl Cx {
 
     pub(super) async fn redeem(&self) -> Result<Outcome> {
         let local = self.local();
-        let ticket = Tenant::from_bits(local.tenant);
+        let ticket = PeerState::from_bits(local.tenant);
         let live = ticket.settled(ticket.roles());
         let word = Word::PeerIndex(local.row);
         if !self.exchange(word, ticket.bits(), live.bits()).await {
-            return Err(Corrupt::RowChanged);
+            return Err(Corrupt::PeerChanged);
         }
         Ok(Outcome::Tenant(local.row, live.bits()))
     }
@@ -81,7 +81,7 @@ impl Cx {
     async fn arrive(&self, roles: Roles) -> bool {
         let mut seen = self.load(Word::Lifecycle).await;
         loop {
-            let life = Lifecycle::from_bits(seen);
+            let life = LifecycleState::from_bits(seen);
             if life.is_closing() {
                 return false;
             }
@@ -105,7 +105,7 @@ impl Cx {
 
     pub(super) async fn leave(&self) -> Result<Outcome> {
         let local = self.local();
-        let tenant = Tenant::from_bits(local.tenant);
+        let tenant = PeerState::from_bits(local.tenant);
         let role = self.role();
         let left = tenant.left(role);
         if self.is(Mutant::LookBeforeLeaving) {
@@ -113,7 +113,7 @@ impl Cx {
         }
         let word = Word::PeerIndex(local.row);
         if !self.exchange(word, tenant.bits(), left.bits()).await {
-            return Err(Corrupt::RowChanged);
+            return Err(Corrupt::PeerChanged);
         }
         if !self.is(Mutant::LookBeforeLeaving) {
             self.end_if_deserted(role).await?;
@@ -123,21 +123,21 @@ impl Cx {
 
     pub(super) async fn detach(&self) -> Result<Outcome> {
         let local = self.local();
-        self.vacate(local.row, Tenant::from_bits(local.tenant))
+        self.vacate(local.row, PeerState::from_bits(local.tenant))
             .await?;
         Ok(Outcome::Done)
     }
 
-    async fn vacate(&self, row: u8, tenant: Tenant) -> Result<()> {
+    async fn vacate(&self, row: u8, tenant: PeerState) -> Result<()> {
         let free = tenant.vacated();
         if !self
             .exchange(Word::PeerIndex(row), tenant.bits(), free.bits())
             .await
         {
-            return Err(Corrupt::RowChanged);
+            return Err(Corrupt::PeerChanged);
         }
         for role in [Role::Sender, Role::Receiver] {
-            if tenant.counts_as(role) {
+            if tenant.has_role(role) {
                 self.end_if_deserted(role).await?;
             }
         }
@@ -155,7 +155,7 @@ impl Cx {
         }
         loop {
             let seen = self.load(Word::Lifecycle).await;
-            let life = Lifecycle::from_bits(seen);
+            let life = LifecycleState::from_bits(seen);
             if life.is_closing() || !life.had(role) || self.has_somebody(role).await {
                 return Ok(());
             }
@@ -179,7 +179,7 @@ impl Cx {
 
     async fn has_somebody(&self, role: Role) -> bool {
         for row in 0..self.rows() {
-            let has = |seen| Tenant::from_bits(seen).counts_as(role);
+            let has = |seen| PeerState::from_bits(seen).has_role(role);
             if self.test(Word::PeerIndex(row), has).await {
                 return true;
             }

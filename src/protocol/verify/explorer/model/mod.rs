@@ -19,12 +19,12 @@ use super::mutants::Mutant;
 use super::process::{Call, Hand, Local, Outcome, Rest};
 use super::state::Run;
 use super::words::{Access, Park, Word, slot_of};
-use crate::protocol::blocks::{Block, State};
-use crate::protocol::lifecycle::Lifecycle;
+use crate::protocol::blocks::{BlockKind, BlockState};
+use crate::protocol::lifecycle::LifecycleState;
 use crate::protocol::parking;
-use crate::protocol::peers::{PeerIndex, Tenant};
-use crate::protocol::returned::Returned;
-use crate::protocol::ring::{Position, RingSize, Slot};
+use crate::protocol::peers::{PeerIndex, PeerState};
+use crate::protocol::returned::ReturnedState;
+use crate::protocol::ring::{Position, RingSize, SlotState};
 use crate::protocol::{Corrupt, Limits};
 use core::cell::RefCell;
 use core::pin::pin;
@@ -60,12 +60,12 @@ const OTHER: u64 = u64::MAX;
 
 impl Cx {
     async fn call(&self, call: Call) -> Result<Outcome> {
-        let hand = || self.local().hand.ok_or(Corrupt::NotInHand);
+        let hand = || self.local().hand.ok_or(Corrupt::NotOwned);
         match call {
             Call::Nothing => Ok(Outcome::Nothing),
             Call::Allocate => Ok(self.allocate().await),
             Call::AllocateUnlessClosing => {
-                if self.life(Lifecycle::is_closing).await {
+                if self.life(LifecycleState::is_closing).await {
                     return Ok(Outcome::Closed);
                 }
                 Ok(self.allocate().await)
@@ -101,7 +101,7 @@ impl Cx {
     async fn rest(&self, rest: Rest) -> Result<Outcome> {
         match rest {
             Rest::PublishAt(position) => {
-                let hand = self.local().hand.ok_or(Corrupt::NotInHand)?;
+                let hand = self.local().hand.ok_or(Corrupt::NotOwned)?;
                 self.publish(hand, Some(position)).await
             }
             Rest::TakeAt(position, sealed) => self.take_next(Some(position), sealed).await,
@@ -196,28 +196,28 @@ impl Cx {
         slot_of(self.run.borrow().configuration(), position)
     }
 
-    async fn slot(&self, position: Position) -> Slot {
-        Slot::from_bits(self.load(self.slot_word(position)).await)
+    async fn slot(&self, position: Position) -> SlotState {
+        SlotState::from_bits(self.load(self.slot_word(position)).await)
     }
 
-    async fn exchange_slot(&self, position: Position, seen: Slot, to: Slot) -> bool {
+    async fn exchange_slot(&self, position: Position, seen: SlotState, to: SlotState) -> bool {
         let word = self.slot_word(position);
         self.exchange(word, seen.bits(), to.bits()).await
     }
 
-    async fn block_if(&self, block: u8, wanted: impl Fn(Block) -> bool) -> Option<Block> {
+    async fn block_if(&self, block: u8, wanted: impl Fn(BlockState) -> bool) -> Option<BlockState> {
         let view = |seen| {
-            if wanted(Block::from_bits(seen)) {
+            if wanted(BlockState::from_bits(seen)) {
                 seen
             } else {
                 OTHER
             }
         };
         let seen = self.access(Word::Block(block), Access::Load, view).await;
-        (seen != OTHER).then_some(Block::from_bits(seen))
+        (seen != OTHER).then_some(BlockState::from_bits(seen))
     }
 
-    async fn exchange_block(&self, block: u8, seen: Block, to: Block) -> bool {
+    async fn exchange_block(&self, block: u8, seen: BlockState, to: BlockState) -> bool {
         self.exchange(Word::Block(block), seen.bits(), to.bits())
             .await
     }
@@ -226,16 +226,16 @@ impl Cx {
         Position(self.load(word).await)
     }
 
-    async fn life(&self, is: impl Fn(Lifecycle) -> bool) -> bool {
-        let is = |seen| is(Lifecycle::from_bits(seen));
+    async fn life(&self, is: impl Fn(LifecycleState) -> bool) -> bool {
+        let is = |seen| is(LifecycleState::from_bits(seen));
         self.test(Word::Lifecycle, is).await
     }
 
-    async fn returned(&self) -> Returned {
-        Returned::from_bits(self.load(Word::Returned).await)
+    async fn returned(&self) -> ReturnedState {
+        ReturnedState::from_bits(self.load(Word::Returned).await)
     }
 
-    async fn is_still(&self, row: u8, tenant: Tenant) -> bool {
+    async fn is_still(&self, row: u8, tenant: PeerState) -> bool {
         self.test(Word::PeerIndex(row), |seen| seen == tenant.bits())
             .await
     }
@@ -243,13 +243,13 @@ impl Cx {
     // Steps that several operations have in common.
 
     /// `Hold` in the place of the taker.
-    async fn help(&self, position: Position, seen: Slot) {
-        if seen.kind() != crate::protocol::ring::Kind::Vacated {
+    async fn help(&self, position: Position, seen: SlotState) {
+        if seen.kind() != crate::protocol::ring::SlotKind::Vacated {
             return;
         }
         let number = super::words::small(seen.block().get().into());
         let block = self
-            .block_if(number, |block| block.is(State::Offered))
+            .block_if(number, |block| block.is(BlockKind::Offered))
             .await;
         let is_same = self.is(Mutant::HelpWithoutReread)
             || self
@@ -262,7 +262,7 @@ impl Cx {
     }
 
     /// All blocks that are `wanted`, in order of acceptance.
-    async fn blocks_in(&self, wanted: impl Fn(Block) -> bool) -> Vec<(u64, u8, Block)> {
+    async fn blocks_in(&self, wanted: impl Fn(BlockState) -> bool) -> Vec<(u64, u8, BlockState)> {
         let mut found = Vec::new();
         for number in 0..self.block_count() {
             if let Some(block) = self.block_if(number, &wanted).await {
@@ -275,7 +275,7 @@ impl Cx {
 
     // Parking.
 
-    async fn someone_sleeps(&self, park: Park) -> bool {
+    async fn has_waiters(&self, park: Park) -> bool {
         let word = Word::Parking(park);
         self.test(word, |seen| seen & u64::from(parking::WAITERS) != 0)
             .await
@@ -298,7 +298,7 @@ impl Cx {
     }
 
     async fn notify_if_someone_sleeps(&self, park: Park, count: u32) {
-        if self.someone_sleeps(park).await {
+        if self.has_waiters(park).await {
             self.notify(park, count).await;
         }
     }
@@ -347,7 +347,7 @@ impl Cx {
 }
 
 /// A block in hand.
-fn hand(block: u8, word: Block) -> Hand {
+fn hand(block: u8, word: BlockState) -> Hand {
     Hand {
         block,
         word: word.bits(),

@@ -5,10 +5,10 @@ use super::super::process::{Hand, Outcome, Rest};
 use super::super::views::{forget_attempt, keep_generation};
 use super::super::words::{Access, Park, Word, small};
 use super::{Corrupt, Cx, OTHER, Result, hand};
-use crate::protocol::blocks::{Block, State};
-use crate::protocol::lifecycle::{self, Lifecycle};
-use crate::protocol::returned::{self, Returned};
-use crate::protocol::ring::{Kind, LapOrder, Position, Slot};
+use crate::protocol::blocks::{BlockKind, BlockState};
+use crate::protocol::lifecycle::{self, LifecycleState};
+use crate::protocol::returned::{self, ReturnedState};
+use crate::protocol::ring::{LapOrder, Position, SlotKind, SlotState};
 
 /// What the walk to the next message came to.
 enum Take {
@@ -20,8 +20,8 @@ enum Take {
 
 impl Cx {
     pub(super) async fn receive(&self) -> Result<Outcome> {
-        let is_open = self.life(Lifecycle::is_open).await;
-        let is_dirty = |seen| Returned::from_bits(seen).is_dirty();
+        let is_open = self.life(LifecycleState::is_open).await;
+        let is_dirty = |seen| ReturnedState::from_bits(seen).is_dirty();
         if !is_open || self.test(Word::Returned, is_dirty).await {
             return self.receive_unusual().await;
         }
@@ -32,7 +32,7 @@ impl Cx {
     async fn receive_unusual(&self) -> Result<Outcome> {
         let view = |seen: u64| seen & (lifecycle::CLOSING | lifecycle::CANCEL | lifecycle::ENDED);
         let life = self.access(Word::Lifecycle, Access::Load, view).await;
-        let life = Lifecycle::from_bits(life);
+        let life = LifecycleState::from_bits(life);
         if life.has_ended() {
             return Ok(Outcome::Closed);
         }
@@ -75,30 +75,34 @@ impl Cx {
         let size = self.size();
         let seen = self.slot(position).await;
         if seen.is_full_in(size.lap(position)) {
-            let vacated = Slot::vacated(seen.lap().next(), seen.block(), self.me());
+            let vacated = SlotState::vacated(seen.lap().next(), seen.block(), self.me());
             if !self.exchange_slot(position, seen, vacated).await {
                 return Ok(Take::GoOn(position));
             }
             return self.note(position, vacated).await.map(Take::Message);
         }
-        match (seen.against(size.lap(position)), seen.kind()) {
+        match (seen.compare_lap(size.lap(position)), seen.kind()) {
             (LapOrder::Behind, _) => Err(Corrupt::HeadAhead),
             (LapOrder::Ahead(laps), _) => {
                 let further = size.skip_taken(position, laps);
-                let is_astray = |head| size.is_astray(Position(head), further);
+                let is_astray = |head| size.is_runaway(Position(head), further);
                 if self.test(Word::Head, is_astray).await {
-                    return Err(Corrupt::Astray);
+                    return Err(Corrupt::InconsistentLaps);
                 }
                 Ok(Take::GoOn(further))
             }
-            (LapOrder::Same, Kind::Closed) => Ok(Take::AtTheEnd),
+            (LapOrder::Same, SlotKind::Closed) => Ok(Take::AtTheEnd),
             (LapOrder::Same, _) => {
                 let Some(last) = position.minus(1) else {
                     return Ok(Take::Empty);
                 };
                 let lap = size.lap(last);
-                let is_ahead =
-                    |seen| matches!(Slot::from_bits(seen).against(lap), LapOrder::Ahead(_));
+                let is_ahead = |seen| {
+                    matches!(
+                        SlotState::from_bits(seen).compare_lap(lap),
+                        LapOrder::Ahead(_)
+                    )
+                };
                 let was_taken = self.test(self.slot_word(last), is_ahead).await;
                 was_taken.then_some(Take::Empty).ok_or(Corrupt::HeadAhead)
             }
@@ -106,25 +110,26 @@ impl Cx {
     }
 
     /// `Hold` and `Clear`, after `Take`.
-    async fn note(&self, position: Position, vacated: Slot) -> Result<Hand> {
+    async fn note(&self, position: Position, vacated: SlotState) -> Result<Hand> {
         self.store(Word::Head, position.next().0).await;
         if !self.is(Mutant::TakeWithoutWake) {
             self.notify_if_someone_sleeps(Park::Space, 1).await;
         }
         let number = small(vacated.block().get().into());
         let me = self.me();
-        let is_right = |block: Block| block.is(State::Offered) || block == block.held_by(me);
+        let is_right =
+            |block: BlockState| block.is(BlockKind::Offered) || block == block.held_by(me);
         let block = self.block_if(number, is_right).await;
         let held = block.ok_or(Corrupt::NotOffered)?.held_by(me);
         self.store(Word::Block(number), held.bits()).await;
-        if !self.is(Mutant::KeepName) {
+        if !self.is(Mutant::SkipClear) {
             self.clear_name(position, vacated).await;
         }
         Ok(hand(number, held))
     }
 
-    pub(super) async fn clear_name(&self, position: Position, vacated: Slot) {
-        let empty = Slot::empty(vacated.lap());
+    pub(super) async fn clear_name(&self, position: Position, vacated: SlotState) {
+        let empty = SlotState::empty(vacated.lap());
         let _ = self.exchange_slot(position, vacated, empty).await;
     }
 
@@ -134,7 +139,7 @@ impl Cx {
             if !seen.is_dirty() {
                 return None;
             }
-            let oldest_first = self.blocks_in(|word| word.is(State::Returned)).await;
+            let oldest_first = self.blocks_in(|word| word.is(BlockKind::Returned)).await;
             if oldest_first.is_empty() {
                 self.clear_returned(seen).await;
                 return None;
@@ -156,7 +161,7 @@ impl Cx {
         }
     }
 
-    async fn clear_returned(&self, seen: Returned) {
+    async fn clear_returned(&self, seen: ReturnedState) {
         let cleared = seen.bits() & !returned::DIRTY;
         if self.is(Mutant::ClearReturnedAnyway) {
             let now = self.returned().await.bits();
@@ -204,7 +209,7 @@ impl Cx {
     }
 
     async fn discard(&self, held: Hand) -> Result<()> {
-        let word = Block::from_bits(held.word);
+        let word = BlockState::from_bits(held.word);
         self.count_accepted(held.block, word).await;
         self.messages(held.block).await;
         self.release(held, free(held)).await
@@ -212,11 +217,11 @@ impl Cx {
 
     /// `Discard`.
     pub(super) async fn discard_returned(&self) {
-        let cancelled = self.life(Lifecycle::is_cancelled).await;
-        if !cancelled || self.is(Mutant::ReturnLateIsLeft) {
+        let cancelled = self.life(LifecycleState::is_cancelled).await;
+        if !cancelled || self.is(Mutant::LateReturnNotDiscarded) {
             return;
         }
-        for (_, number, word) in self.blocks_in(|word| word.is(State::Returned)).await {
+        for (_, number, word) in self.blocks_in(|word| word.is(BlockKind::Returned)).await {
             self.messages(number).await;
             if self.is(Mutant::DiscardReturnedByStore) {
                 self.store(Word::Block(number), word.free().bits()).await;
@@ -237,19 +242,21 @@ impl Cx {
                 self.end().await;
                 return Ok(Outcome::Closed);
             }
-        } else if settled && !self.is(Mutant::VerdictInOnePass) {
+        } else if settled && !self.is(Mutant::EndWithoutHelpingRing) {
             self.help_everybody(helped).await;
         }
         loop {
             if self.is(Mutant::VerdictWithoutReturned) && !settled {
                 break;
             }
-            let is_open = |word: Block| word.is(State::Returned) || settled && word.is(State::Held);
+            let is_open = |word: BlockState| {
+                word.is(BlockKind::Returned) || settled && word.is(BlockKind::Held)
+            };
             let open = self.blocks_in(is_open).await;
             if open.is_empty() {
                 break;
             }
-            if !open.iter().any(|(.., word)| word.is(State::Returned)) {
+            if !open.iter().any(|(.., word)| word.is(BlockKind::Returned)) {
                 return Ok(Outcome::Empty);
             }
             if !self.is(Mutant::VerdictDoesNotTell) {
@@ -269,7 +276,7 @@ impl Cx {
     }
 
     async fn is_anything_open(&self) -> bool {
-        let is_open = |word: Block| word.is(State::Returned) || word.is(State::Held);
+        let is_open = |word: BlockState| word.is(BlockKind::Returned) || word.is(BlockKind::Held);
         !self.blocks_in(is_open).await.is_empty()
     }
 
@@ -277,20 +284,20 @@ impl Cx {
         for number in from..self.slots() {
             let position = Position(number.into());
             let vacated = |seen| {
-                let is_vacated = Slot::from_bits(seen).kind() == Kind::Vacated;
+                let is_vacated = SlotState::from_bits(seen).kind() == SlotKind::Vacated;
                 if is_vacated { seen } else { OTHER }
             };
             let word = self.slot_word(position);
             let seen = self.access(word, Access::Load, vacated).await;
-            let seen = Slot::from_bits(seen);
-            if seen.kind() == Kind::Vacated {
+            let seen = SlotState::from_bits(seen);
+            if seen.kind() == SlotKind::Vacated {
                 self.help(position, seen).await;
             }
         }
     }
 
     async fn end(&self) {
-        if !self.life(Lifecycle::has_ended).await {
+        if !self.life(LifecycleState::has_ended).await {
             let or = Access::Or(lifecycle::ENDED);
             self.access(Word::Lifecycle, or, |_| 0).await;
         }
@@ -302,27 +309,27 @@ impl Cx {
     }
 
     /// What the word of a held message becomes when it comes back.
-    pub(super) async fn come_back(&self, block: u8, held: Block) -> Block {
-        if self.life(Lifecycle::is_cancelled).await && !self.is(Mutant::ReturnUnderCancel) {
+    pub(super) async fn come_back(&self, block: u8, held: BlockState) -> BlockState {
+        if self.life(LifecycleState::is_cancelled).await && !self.is(Mutant::ReturnUnderCancel) {
             return held.free();
         }
         if let Some(given) = self.given_back(block, held).await {
             return given;
         }
         let limit = self.limits().max_deliveries;
-        if self.is(Mutant::AttemptsSaturate) && held.attempts() + 1 >= limit {
-            return forget_attempt(held).given_back(limit);
+        if self.is(Mutant::AttemptsSaturate) && held.failed_deliveries() + 1 >= limit {
+            return forget_attempt(held).after_return(limit);
         }
-        held.given_back(limit)
+        held.after_return(limit)
     }
 
     pub(super) async fn give_back(&self, held: Hand) -> Result<Outcome> {
-        let word = Block::from_bits(held.word);
+        let word = BlockState::from_bits(held.word);
         let mut to = self.come_back(held.block, word).await;
         if self.is(Mutant::ReturnKeepsGeneration) {
             to = keep_generation(to);
         }
-        if to.is(State::Free) {
+        if to.is(BlockKind::Free) {
             self.discard(held).await?;
             return Ok(Outcome::Done);
         }
@@ -331,24 +338,24 @@ impl Cx {
     }
 
     pub(super) async fn reject(&self, held: Hand) -> Result<Outcome> {
-        let dead = Block::from_bits(held.word).dead();
+        let dead = BlockState::from_bits(held.word).dead();
         self.give(held, dead).await
     }
 
-    pub(super) async fn give(&self, held: Hand, to: Block) -> Result<Outcome> {
-        let says_first = self.is(Mutant::SayBeforeReturning);
+    pub(super) async fn give(&self, held: Hand, to: BlockState) -> Result<Outcome> {
+        let says_first = self.is(Mutant::SignalBeforeReturn);
         if says_first {
             self.set_returned().await;
         }
         self.release(held, to).await?;
         let says = !says_first && !self.is(Mutant::ReturnSilently);
-        if to.is(State::Returned) && says {
+        if to.is(BlockKind::Returned) && says {
             self.set_returned().await;
         }
-        if to.is(State::Returned) {
+        if to.is(BlockKind::Returned) {
             self.discard_returned().await;
         }
-        if to.is(State::Dead) || self.life(Lifecycle::has_ended).await {
+        if to.is(BlockKind::Dead) || self.life(LifecycleState::has_ended).await {
             self.bury().await?;
         }
         if !self.is(Mutant::ReturnWithoutWake) {
@@ -357,10 +364,10 @@ impl Cx {
         Ok(Outcome::Done)
     }
 
-    pub(super) async fn release(&self, held: Hand, to: Block) -> Result<()> {
+    pub(super) async fn release(&self, held: Hand, to: BlockState) -> Result<()> {
         self.release_word(held, to).await?;
         let silent = self.is(Mutant::SettleWithoutWake);
-        if !silent && !self.life(Lifecycle::is_open).await {
+        if !silent && !self.life(LifecycleState::is_open).await {
             self.notify_if_someone_sleeps(Park::Items, u32::MAX).await;
         }
         Ok(())
@@ -369,8 +376,8 @@ impl Cx {
     pub(super) async fn inspect(&self) -> Result<Outcome> {
         let head = self.hint(Word::Head).await;
         let seen = self.slot(head).await;
-        let is_free = seen.against(self.size().lap(head)) == LapOrder::Same
-            && matches!(seen.kind(), Kind::Empty | Kind::Vacated);
+        let is_free = seen.compare_lap(self.size().lap(head)) == LapOrder::Same
+            && matches!(seen.kind(), SlotKind::Empty | SlotKind::Vacated);
         if is_free && self.test(Word::Tail, |tail| tail > head.0).await {
             let is_same = |now| now == seen.bits();
             if self.test(self.slot_word(head), is_same).await {
@@ -381,6 +388,6 @@ impl Cx {
     }
 }
 
-fn free(held: Hand) -> Block {
-    Block::from_bits(held.word).free()
+fn free(held: Hand) -> BlockState {
+    BlockState::from_bits(held.word).free()
 }

@@ -6,23 +6,23 @@ use super::super::views::keep_generation;
 use super::super::words::{Access, Word};
 use super::dead_letters::{is_late, is_letter};
 use super::{Cx, OTHER, Result};
-use crate::protocol::blocks::{Block, State};
+use crate::protocol::blocks::{BlockKind, BlockState};
 use crate::protocol::lifecycle;
-use crate::protocol::peers::{PeerIndex, Role, Tenant};
-use crate::protocol::ring::{Kind, Position, Slot};
+use crate::protocol::peers::{PeerIndex, PeerState, Role};
+use crate::protocol::ring::{Position, SlotKind, SlotState};
 
 /// The blocks that bear a dead process's row.
 #[derive(Default)]
 struct OwnedBlocks {
-    held: Vec<(u64, u8, Block)>,
-    owned: Vec<(u8, Block)>,
-    offered: Vec<(u8, Block)>,
+    held: Vec<(u64, u8, BlockState)>,
+    owned: Vec<(u8, BlockState)>,
+    offered: Vec<(u8, BlockState)>,
 }
 
 impl Cx {
     /// Ask whether the tenant of a row is dead, and recover it.
     pub(super) async fn look_after(&self, row: u8) -> Result<Outcome> {
-        let seen = Tenant::from_bits(self.load(Word::PeerIndex(row)).await);
+        let seen = PeerState::from_bits(self.load(Word::PeerIndex(row)).await);
         if !seen.is_taken() {
             return Ok(Outcome::Nothing);
         }
@@ -34,9 +34,9 @@ impl Cx {
         {
             return Ok(Outcome::Nothing);
         }
-        let tenant = Tenant::from_bits(self.load(Word::PeerIndex(row)).await);
+        let tenant = PeerState::from_bits(self.load(Word::PeerIndex(row)).await);
         let is_same = tenant.incarnation() == seen.incarnation()
-            && tenant.tenancy() == seen.tenancy()
+            && tenant.kind() == seen.kind()
             && tenant.is_taken();
         if !is_same {
             return Ok(Outcome::Nothing);
@@ -51,13 +51,13 @@ impl Cx {
     async fn confirm(&self, row: u8, tenant: u64) -> bool {
         let never =
             self.is(Mutant::RecoverWithoutConfirming) || self.is(Mutant::ConfirmBeforeReading);
-        never || self.is_still(row, Tenant::from_bits(tenant)).await
+        never || self.is_still(row, PeerState::from_bits(tenant)).await
     }
 
     /// What must not take the place of [`Cx::confirm`].
     async fn confirm_early(&self, row: u8, tenant: u64) -> bool {
         !self.is(Mutant::ConfirmBeforeReading)
-            || self.is_still(row, Tenant::from_bits(tenant)).await
+            || self.is_still(row, PeerState::from_bits(tenant)).await
     }
 
     /// `Hold` and `Clear`.
@@ -68,7 +68,7 @@ impl Cx {
         from: u8,
     ) -> Result<Outcome> {
         if self.is(Mutant::RowFreedFirst) && from == 0 {
-            let free = Tenant::from_bits(tenant).vacated();
+            let free = PeerState::from_bits(tenant).vacated();
             let _ = self
                 .exchange(Word::PeerIndex(row), tenant, free.bits())
                 .await;
@@ -78,9 +78,10 @@ impl Cx {
             if !self.confirm_early(row, tenant).await {
                 return self.overtaken(tenant).await;
             }
-            let is_its = |slot: Slot| slot.kind() == Kind::Vacated && slot.taker() == row_of(row);
+            let is_its =
+                |slot: SlotState| slot.kind() == SlotKind::Vacated && slot.taker() == row_of(row);
             let view = |seen| {
-                if is_its(Slot::from_bits(seen)) {
+                if is_its(SlotState::from_bits(seen)) {
                     seen
                 } else {
                     OTHER
@@ -91,7 +92,7 @@ impl Cx {
             if seen == OTHER {
                 continue;
             }
-            let seen = Slot::from_bits(seen);
+            let seen = SlotState::from_bits(seen);
             if !self.is(Mutant::RecoverWithoutHold) {
                 self.help(position, seen).await;
             }
@@ -113,20 +114,20 @@ impl Cx {
 
     async fn estate(&self, row: u8) -> OwnedBlocks {
         let mut estate = OwnedBlocks::default();
-        let is_its = |word: Block| {
+        let is_its = |word: BlockState| {
             let in_hand = matches!(
-                word.state(),
-                Some(State::Held | State::Read | State::Owned | State::Offered)
+                word.kind(),
+                Some(BlockKind::Held | BlockKind::Read | BlockKind::Owned | BlockKind::Offered)
             );
-            in_hand && word.row() == row_of(row)
+            in_hand && word.peer() == row_of(row)
         };
         for number in 0..self.block_count() {
             let Some(word) = self.block_if(number, is_its).await else {
                 continue;
             };
-            match word.state() {
-                Some(State::Owned) => estate.owned.push((number, word)),
-                Some(State::Offered) => estate.offered.push((number, word)),
+            match word.kind() {
+                Some(BlockKind::Owned) => estate.owned.push((number, word)),
+                Some(BlockKind::Offered) => estate.offered.push((number, word)),
                 _ => {
                     let position = self.load(Word::Position(number)).await;
                     estate.held.push((position, number, word));
@@ -147,7 +148,7 @@ impl Cx {
             if self.is(Mutant::RecoverWithoutReclaim) {
                 break;
             }
-            let was_read = word.is(State::Read);
+            let was_read = word.is(BlockKind::Read);
             if !was_read && !self.is(Mutant::RecoverWithoutCount) {
                 self.count_accepted(number, word).await;
             }
@@ -206,7 +207,7 @@ impl Cx {
         for number in 0..self.slots() {
             let position = Position(number.into());
             let seen = self.slot(position).await;
-            if seen.kind() == Kind::Vacated && seen.taker() == row_of(row) {
+            if seen.kind() == SlotKind::Vacated && seen.taker() == row_of(row) {
                 self.clear_name(position, seen).await;
             }
         }
@@ -217,8 +218,8 @@ impl Cx {
         let mut named = 0;
         for number in 0..self.slots() {
             let word = self.slot_word(Position(number.into()));
-            let view = |seen| match Slot::from_bits(seen) {
-                slot if !matches!(slot.kind(), Kind::Full | Kind::Vacated) => OTHER,
+            let view = |seen| match SlotState::from_bits(seen) {
+                slot if !matches!(slot.kind(), SlotKind::Full | SlotKind::Vacated) => OTHER,
                 slot => {
                     let block = u64::from(slot.block().get());
                     let matters = wanted.iter().any(|&it| u64::from(it) == block);
@@ -247,7 +248,7 @@ impl Cx {
         if !self.is(Mutant::RecoverWithoutWake) {
             self.wake_everybody().await;
         }
-        let its = Tenant::from_bits(tenant);
+        let its = PeerState::from_bits(tenant);
         let free = if self.is(Mutant::VacateKeepsIncarnation) {
             its.vacated_in_vain()
         } else {
@@ -270,9 +271,9 @@ impl Cx {
     }
 
     pub(super) async fn end_sides_of(&self, tenant: u64) -> Result<Outcome> {
-        let tenant = Tenant::from_bits(tenant);
+        let tenant = PeerState::from_bits(tenant);
         for role in [Role::Sender, Role::Receiver] {
-            if tenant.counts_as(role) {
+            if tenant.has_role(role) {
                 self.end_if_deserted(role).await?;
             }
         }
@@ -299,14 +300,15 @@ impl Cx {
         let late = self.life(is_late).await;
         let mut letters = 0;
         for number in 0..self.block_count() {
-            let either = |word: Block| word.is(State::Returned) || word.is(State::Dead);
+            let either =
+                |word: BlockState| word.is(BlockKind::Returned) || word.is(BlockKind::Dead);
             let Some(word) = self.block_if(number, either).await else {
                 continue;
             };
             if is_letter(late, word) {
-                letters += self.messages(number).await.left();
+                letters += self.messages(number).await.unsettled();
             }
-            if word.is(State::Returned) {
+            if word.is(BlockKind::Returned) {
                 let tells = !self.is(Mutant::TidyDoesNotTell);
                 if !self.returned().await.is_dirty() && tells {
                     self.set_returned().await;

@@ -4,9 +4,9 @@ use super::super::mutants::Mutant;
 use super::super::process::{Deed, Hand, Outcome, Rest};
 use super::super::words::{Access, Park, Word, small};
 use super::{Corrupt, Cx, Result, hand};
-use crate::protocol::blocks::{Block, BlockIndex, State};
-use crate::protocol::lifecycle::Lifecycle;
-use crate::protocol::ring::{Kind, LapOrder, Position, Slot};
+use crate::protocol::blocks::{BlockIndex, BlockKind, BlockState};
+use crate::protocol::lifecycle::LifecycleState;
+use crate::protocol::ring::{LapOrder, Position, SlotKind, SlotState};
 use crate::protocol::steps::send;
 
 /// What a slot means for a walk to the tail.
@@ -23,7 +23,7 @@ impl Cx {
         if blocks.contains(&number)
             && let Some(owned) = self.allocate_one(number).await
         {
-            let next = send::further(number, send::STRIDE, &blocks);
+            let next = send::advance_in_range(number, send::ALLOCATION_STRIDE, &blocks);
             self.update(|local| local.cursor = next);
             return Outcome::Block(owned);
         }
@@ -45,21 +45,23 @@ impl Cx {
 
     async fn allocate_one(&self, number: u32) -> Option<Hand> {
         let number = small(number.into());
-        let seen = self.block_if(number, |block| block.is(State::Free)).await?;
-        let owned = seen.moved(State::Owned, self.me());
+        let seen = self
+            .block_if(number, |block| block.is(BlockKind::Free))
+            .await?;
+        let owned = seen.with_owner(BlockKind::Owned, self.me());
         let is_mine = self.exchange_block(number, seen, owned).await;
         is_mine.then(|| hand(number, owned))
     }
 
     pub(super) async fn offer(&self, owned: Hand) -> Outcome {
-        let word = Block::from_bits(owned.word);
+        let word = BlockState::from_bits(owned.word);
         let deed = self.run.borrow().deed();
         if matches!(deed, Some(Deed::SendBatch | Deed::SendBatchPatiently)) {
             self.begin_batch(owned).await;
         } else {
             self.note_length(owned.block).await;
         }
-        let offered = word.moved(State::Offered, word.row());
+        let offered = word.with_owner(BlockKind::Offered, word.peer());
         self.store(Word::Block(owned.block), offered.bits()).await;
         Outcome::Block(hand(owned.block, offered))
     }
@@ -72,7 +74,7 @@ impl Cx {
         };
         loop {
             let looks = !self.is(Mutant::SendWithoutLookAtLifecycle);
-            if looks && self.life(Lifecycle::is_closing).await {
+            if looks && self.life(LifecycleState::is_closing).await {
                 self.seal_for_another().await?;
                 return Ok(Outcome::Closed);
             }
@@ -96,12 +98,12 @@ impl Cx {
             self.store(Word::Position(offered.block), position.0).await;
             let index = BlockIndex::from_low_bits(offered.block.into());
             let looks_first = self.is(Mutant::LookForSleepersFirst);
-            let early = looks_first && self.someone_sleeps(Park::Items).await;
-            let full = Slot::full(seen.lap(), index);
+            let early = looks_first && self.has_waiters(Park::Items).await;
+            let full = SlotState::full(seen.lap(), index);
             if self.exchange_slot(position, seen, full).await {
                 let ahead = u64::from(self.is(Mutant::TailAhead));
                 self.store(Word::Tail, position.next().0 + ahead).await;
-                if early || !looks_first && self.someone_sleeps(Park::Items).await {
+                if early || !looks_first && self.has_waiters(Park::Items).await {
                     self.notify(Park::Items, 1).await;
                 }
                 return Ok(Outcome::Accepted);
@@ -112,7 +114,12 @@ impl Cx {
         }
     }
 
-    pub(super) async fn look(&self, position: Position, seen: Slot, sends: bool) -> Result<Look> {
+    pub(super) async fn look(
+        &self,
+        position: Position,
+        seen: SlotState,
+        sends: bool,
+    ) -> Result<Look> {
         let size = self.size();
         let order = if self.is(Mutant::CompareLapsWithoutWrap) {
             match seen.lap().0.checked_sub(size.lap(position).0) {
@@ -121,17 +128,17 @@ impl Cx {
                 Some(laps) => LapOrder::Ahead(laps),
             }
         } else {
-            seen.against(size.lap(position))
+            seen.compare_lap(size.lap(position))
         };
         let further = match (order, seen.kind()) {
-            (_, Kind::Closed) => return Ok(Look::Closed),
+            (_, SlotKind::Closed) => return Ok(Look::Closed),
             (LapOrder::Behind, _) => return Err(Corrupt::TailAhead),
-            (LapOrder::Same, Kind::Full) => size.skip_filled(position, seen, 0),
+            (LapOrder::Same, SlotKind::Full) => size.skip_filled(position, seen, 0),
             (LapOrder::Ahead(laps), _) if self.is(Mutant::JumpALapTooFar) => {
                 position.plus(u64::from(laps) * size.slots() + 1)
             }
             (LapOrder::Ahead(laps), _) => size.skip_filled(position, seen, laps),
-            (LapOrder::Same, Kind::Empty | Kind::Vacated) => {
+            (LapOrder::Same, SlotKind::Empty | SlotKind::Vacated) => {
                 let mutant = if sends {
                     Mutant::SendWithoutHelp
                 } else {
@@ -143,9 +150,9 @@ impl Cx {
                 return Ok(Look::Free);
             }
         };
-        let is_astray = |tail| u64::from(size.is_astray(Position(tail), further));
+        let is_astray = |tail| u64::from(size.is_runaway(Position(tail), further));
         if self.access(Word::Tail, Access::Load, is_astray).await != 0 {
-            return Err(Corrupt::Astray);
+            return Err(Corrupt::InconsistentLaps);
         }
         Ok(Look::GoOn(further))
     }
@@ -163,7 +170,7 @@ impl Cx {
             return true;
         }
         let lap = self.size().lap(oldest);
-        let is_full = |seen| Slot::from_bits(seen).is_full_in(lap);
+        let is_full = |seen| SlotState::from_bits(seen).is_full_in(lap);
         if self.test(self.slot_word(oldest), is_full).await {
             return false;
         }
@@ -172,7 +179,7 @@ impl Cx {
     }
 
     pub(super) async fn withdraw(&self, block: Hand) -> Result<Outcome> {
-        let freed = Block::from_bits(block.word).free();
+        let freed = BlockState::from_bits(block.word).free();
         if self.is(Mutant::WithdrawWithoutWake) {
             let swap = Access::Swap(freed.bits());
             self.ignore(Word::Block(block.block), swap).await;
@@ -183,12 +190,12 @@ impl Cx {
     }
 
     /// The exchange with which a block leaves this process's hands, and the wake that follows it.
-    pub(super) async fn release_word(&self, mine: Hand, to: Block) -> Result<()> {
+    pub(super) async fn release_word(&self, mine: Hand, to: BlockState) -> Result<()> {
         let view = |seen| u64::from(seen == mine.word);
         let swap = Access::Swap(to.bits());
         let is_mine = self.access(Word::Block(mine.block), swap, view).await != 0;
         self.wake_block_waiters(mine.block).await;
-        is_mine.then_some(()).ok_or(Corrupt::ChangedInHand)
+        is_mine.then_some(()).ok_or(Corrupt::OwnedBlockChanged)
     }
 
     pub(super) async fn wake_block_waiters(&self, block: u8) {
