@@ -1,6 +1,6 @@
 //! What a task is told while it runs.
 
-use super::task::TaskId;
+use super::outcome::TaskId;
 use crate::segment::board::Board;
 use crate::sync::{AtomicBool, Ordering};
 use core::fmt;

@@ -128,43 +128,17 @@
 //! | waiting     | to be tried again, for its back-off                       | queued                                      |
 //! | done, failed, panicked, crashed, timed out, cancelled | it has its outcome               | never changes                               |
 
-mod builder;
 mod context;
-mod deaths;
-mod envelope;
-mod events;
-mod forward;
-mod handle;
-mod launch;
-mod limits;
-mod log;
-mod map;
-mod messages;
-mod outage;
+mod outcome;
 mod pace;
-mod panics;
-mod pool;
-mod report;
-mod results;
-mod shutdown;
-mod slot;
-mod staffing;
-mod standing;
-mod strays;
-mod streams;
-mod supervisor;
+mod parent;
 mod task;
+mod wire;
 mod worker;
 
 pub use crate::error::{ShutdownError, StartError, SubmitError, TrySubmitError};
-pub use builder::Builder;
 pub use context::{CancelReason, Context};
-pub use events::Event;
-pub use handle::TaskHandle;
-pub use map::Map;
-pub use pool::{Drain, Pool};
-pub use report::Report;
-pub use shutdown::Shutdown;
-pub use staffing::Workers;
-pub use task::{Outcome, OutcomeOf, Panic, ResultOf, Task, TaskError, TaskId};
+pub use outcome::{Outcome, Panic, TaskError, TaskId};
+pub use parent::{Builder, Drain, Event, Map, Pool, Report, Shutdown, TaskHandle, Workers};
+pub use task::{OutcomeOf, ResultOf, Task};
 pub use worker::{Kinds, run_if_worker};

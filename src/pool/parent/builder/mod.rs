@@ -1,0 +1,7 @@
+//! The options of a pool, by subject.
+
+mod limits;
+mod options;
+mod workers;
+
+pub use options::Builder;

@@ -1,0 +1,47 @@
+//! What other threads ask the supervisor to do.
+
+use crate::os::poll::Event as Notifier;
+use crate::pool::outcome::TaskId;
+use parking_lot::Mutex;
+use std::io;
+use std::time::Instant;
+
+/// What the supervisor is told by other threads.
+pub(super) enum Command {
+    /// Stop all workers, and end. The tasks that are left are cancelled if `cancel`, else there are none.
+    Stop { cancel: bool },
+    /// A task is cancelled: end its worker, if it still runs at that moment.
+    Kill { task: TaskId, due: Instant },
+}
+
+/// Orders on their way.
+pub(super) struct Commands {
+    commands: Mutex<Vec<Command>>,
+    pub(super) bell: Notifier,
+}
+
+impl Commands {
+    pub(super) fn new() -> io::Result<Self> {
+        Ok(Self {
+            commands: Mutex::new(Vec::new()),
+            bell: Notifier::new()?,
+        })
+    }
+
+    /// Never waits.
+    pub(super) fn give(&self, command: Command) {
+        self.commands.lock().push(command);
+        self.bell.set();
+    }
+
+    /// There is more to do than before: look at the workers. Never waits.
+    pub(super) fn ring(&self) {
+        self.bell.set();
+    }
+
+    pub(super) fn take(&self) -> Vec<Command> {
+        // Before the look, so that whatever comes after it rings again.
+        self.bell.clear();
+        core::mem::take(&mut *self.commands.lock())
+    }
+}

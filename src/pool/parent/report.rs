@@ -1,0 +1,179 @@
+//! The books of a pool.
+
+use crate::pool::outcome::TaskError;
+use core::fmt;
+use core::time::Duration;
+
+/// What became of all tasks of a pool, and of its workers. Made by [`Pool::shutdown`](crate::pool::Pool::shutdown).
+///
+/// The books balance:
+///
+/// ```text
+/// submitted = completed + failed + timed_out + cancelled + lost
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Report {
+    /// Tasks that the pool has accepted.
+    pub submitted: u64,
+    /// Those that gave an output. Outputs are decoded when they are claimed: one that can't be decoded then counts as
+    /// failed, if that was found out before the end of the pool.
+    pub completed: u64,
+    /// Those that failed by their own account, panicked, or could not be carried from one process to the other.
+    pub failed: u64,
+    /// Those that ran for longer than they may.
+    pub timed_out: u64,
+    /// Those that were cancelled: by their handles, or because the pool was shut down before they were done.
+    pub cancelled: u64,
+    /// Those whose worker died while they ran, as often as they were tried, or was killed for the memory that they took; and
+    /// those for which [no worker](crate::pool::TaskError::NoWorkers) could be started.
+    pub lost: u64,
+    /// Tasks that were started again after their worker had died.
+    pub retried: u64,
+    /// Worker processes that were started.
+    pub started: u64,
+    /// Worker processes that ended without having been told to.
+    pub died: u64,
+    /// Worker processes that had to be killed, by `SIGTERM` or `SIGKILL`, because they did not obey, or because of what they
+    /// ran.
+    pub killed: u64,
+    /// Worker processes that left because they had done enough, and were replaced.
+    pub recycled: u64,
+    /// Worker processes that were killed and have not ended: the kernel could not end them, or they belong to another user
+    /// and are stopped. They may still be there.
+    pub left_behind: u64,
+    /// How long the shutdown took.
+    pub took: Duration,
+}
+
+impl Report {
+    /// Whether the books balance, as they always should.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    #[doc = include_str!("../example.in")]
+    /// let pool = Pool::<Square>::builder().start()?;
+    /// for n in [3, 4, u64::MAX] {
+    ///     pool.submit(Square(n))?;
+    /// }
+    /// let report = pool.shutdown(Shutdown::Drain, Duration::from_secs(10))?;
+    /// assert!(report.is_balanced());
+    /// assert_eq!((report.submitted, report.completed, report.failed), (3, 2, 1));
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub const fn is_balanced(&self) -> bool {
+        self.submitted == self.completed + self.failed + self.timed_out + self.cancelled + self.lost
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} task{} submitted = {} completed + {} failed + {} timed out + {} cancelled + {} lost to crashes; \
+             {} retried; {} worker{} started, {} died, {} killed, {} recycled, {} left behind; shut down in {:.1?}",
+            self.submitted,
+            plural(self.submitted),
+            self.completed,
+            self.failed,
+            self.timed_out,
+            self.cancelled,
+            self.lost,
+            self.retried,
+            self.started,
+            plural(self.started),
+            self.died,
+            self.killed,
+            self.recycled,
+            self.left_behind,
+            self.took,
+        )
+    }
+}
+
+/// The ending of a noun after a number.
+fn plural(count: u64) -> &'static str {
+    if count == 1 { "" } else { "s" }
+}
+
+/// How many tasks have come to which end so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Tally {
+    pub(super) submitted: u64,
+    completed: u64,
+    failed: u64,
+    timed_out: u64,
+    cancelled: u64,
+    lost: u64,
+}
+
+impl Tally {
+    pub(super) fn count<O, E>(&mut self, result: &Result<O, TaskError<E>>) {
+        let counter = match result {
+            Ok(_) => &mut self.completed,
+            Err(TaskError::TimedOut) => &mut self.timed_out,
+            Err(TaskError::Cancelled) => &mut self.cancelled,
+            Err(
+                TaskError::Crashed { .. }
+                | TaskError::TooMuchMemory { .. }
+                | TaskError::NoWorkers { .. }
+                | TaskError::Unknown { .. },
+            ) => &mut self.lost,
+            Err(TaskError::Failed(_) | TaskError::Panicked(_) | TaskError::Transport { .. }) => {
+                &mut self.failed
+            }
+        };
+        *counter += 1;
+    }
+
+    /// One of the completed has failed after all: see [`Report::completed`].
+    pub(super) fn recount_undecodable(&mut self) {
+        self.completed -= 1;
+        self.failed += 1;
+    }
+
+    pub(super) fn report(self) -> Report {
+        Report {
+            submitted: self.submitted,
+            completed: self.completed,
+            failed: self.failed,
+            timed_out: self.timed_out,
+            cancelled: self.cancelled,
+            lost: self.lost,
+            ..Report::default()
+        }
+    }
+}
+
+/// What became of workers.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct WorkerStats {
+    pub(super) started: u64,
+    pub(super) died: u64,
+    pub(super) killed: u64,
+    pub(super) retried: u64,
+    pub(super) recycled: u64,
+    pub(super) left_behind: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_counts_one_task_and_several_workers() {
+        let report = Report {
+            submitted: 1,
+            started: 2,
+            left_behind: 1,
+            ..Report::default()
+        };
+        let text = report.to_string();
+        assert!(text.starts_with("1 task submitted ="), "{text}");
+        assert!(text.contains("2 workers started"), "{text}");
+        assert!(text.contains("1 left behind"), "{text}");
+    }
+}

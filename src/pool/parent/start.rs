@@ -1,0 +1,132 @@
+//! The start of a pool.
+
+use super::builder::Builder;
+use super::commands::Commands;
+use super::pool::Pool;
+use super::results::Results;
+use super::settings::Settings;
+use super::shared::Shared;
+use super::shutdown::Ending;
+use super::supervision::{Launcher, Supervisor};
+use crate::error::StartError;
+use crate::os::fork::Origin;
+use crate::pool::task::Task;
+use crate::pool::wire::result_message::{Answer, Arrived, ArrivedCodec, ResultCodec};
+use crate::pool::wire::role::{is_unclaimed_worker, renounce};
+use crate::pool::wire::task_message::{Envelope, TaskCodec};
+use crate::queue::Options;
+use crate::segment::board::Board;
+use std::panic::Location;
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::thread;
+
+impl<T: Task> Builder<T> {
+    /// Start the workers, and wait until all of them are ready.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`]: an option makes no sense; a queue could not be made; the workers' program could not be started, has no
+    /// [`run_if_worker`](crate::pool::run_if_worker), or other tasks; a worker could not be
+    /// [prepared](Task::prepare_worker). Nothing is left then.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    #[doc = include_str!("../example.in")]
+    /// let pool = Pool::<Square>::builder().start()?;
+    /// println!("{}", pool.shutdown(Shutdown::Drain, Duration::from_secs(10))?);
+    ///
+    /// let refused = Pool::<Square>::builder().workers(0).start();
+    /// assert!(matches!(refused, Err(StartError::InvalidOption { option: "workers", .. })));
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[track_caller]
+    pub fn start(self) -> Result<Pool<T>, StartError> {
+        let made_at = Location::caller();
+        if is_unclaimed_worker() {
+            renounce();
+            return Err(StartError::StartedAsWorker);
+        }
+        let settings = self.checked()?;
+        let os = |what| move |source| StartError::Os { what, source };
+
+        let places = (2 * settings.capacity).next_power_of_two();
+        let options = options(&settings, T::SCHEMA);
+        let tasks = options
+            .clone()
+            .close_waits_for_leases(true)
+            .max_deliveries(1);
+        // Until the supervisor has read it, a letter is all that is left of a task.
+        let tasks = tasks
+            .max_dead_letters(settings.capacity)
+            .evict_dead_letters(false);
+        let (tasks, to_do) = tasks
+            .channel_with::<Envelope<T>, TaskCodec>()
+            .map_err(StartError::Queue)?;
+        let (done, results) = options
+            .channel_with::<Answer<T>, ResultCodec<T>>()
+            .map_err(StartError::Queue)?;
+        let cells = u32::try_from(places).unwrap_or(u32::MAX);
+        let board = Board::create(settings.staff.max, cells).map_err(|refused| StartError::Os {
+            what: "the workers' board could not be made",
+            source: std::io::Error::other(format!("{refused:?}")),
+        })?;
+        let orders = Arc::new(Commands::new().map_err(os("no event descriptor"))?);
+        let (capacity, max_unclaimed_results) = (settings.capacity, settings.max_unclaimed_results);
+        let supervisor = Arc::clone(&orders);
+        let origin = Origin::here().map_err(os("no page to tell a fork by"))?;
+        let results = results.decoding::<Arrived, ArrivedCodec>();
+        let inbox = Results::new(
+            results,
+            capacity,
+            places,
+            max_unclaimed_results,
+            supervisor,
+            origin,
+        );
+        let shared = Arc::new(Shared {
+            inbox,
+            tasks,
+            board,
+            settings,
+            origin,
+            orders: Arc::clone(&orders),
+        });
+
+        let launcher = Launcher::new(Arc::clone(&shared), to_do, done)
+            .map_err(os("this program could not be found"))?;
+        let (started, has_started) = mpsc::channel();
+        let supervisor = Supervisor::new(launcher, Arc::clone(&orders), started)
+            .map_err(os("no descriptor to wait for workers with"))?;
+        let supervise = thread::Builder::new().name("workring-pool".to_owned());
+        let thread = supervise
+            .spawn(|| supervisor.run())
+            .map_err(os("no thread for the pool"))?;
+        let ending = Ending::new(orders, thread);
+        match has_started.recv() {
+            Ok(Ok(())) => Ok(Pool::new(shared, ending, made_at)),
+            Ok(Err(error)) => {
+                ending.join();
+                Err(error)
+            }
+            Err(mpsc::RecvError) => {
+                ending.join();
+                Err(StartError::Os {
+                    what: "the pool's thread has panicked",
+                    source: std::io::Error::other("see its message"),
+                })
+            }
+        }
+    }
+}
+
+/// What both queues have in common.
+fn options(settings: &Settings, schema: u64) -> Options {
+    Options::new(settings.capacity)
+        .max_message_len(settings.max_message_len)
+        .spin(settings.spin)
+        .liveness_interval(settings.liveness_interval)
+        .schema(schema)
+}

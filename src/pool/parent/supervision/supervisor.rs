@@ -1,0 +1,181 @@
+//! The one thread of a pool: it starts the workers, listens to them, buries them, and starts others.
+//!
+//! | stage    | means                                                          | leaves it                              |
+//! |----------|----------------------------------------------------------------|----------------------------------------|
+//! | starting | `start` waits until every worker is ready                      | all are: running; one can't be: failed |
+//! | running  | whoever dies is replaced                                       | `Stop`                                 |
+//! | stopping | nobody is replaced; asked, then `SIGTERM`, then `SIGKILL`      | nobody is left: over                   |
+//! | failed   | as stopping, from `SIGKILL` on; `start` has had its error      | nobody is left: over                   |
+//! | over     | the thread ends                                                |                                        |
+//!
+//! SUPERVISE-1. It sleeps in one wait: for orders, for what workers say, for their deaths, until the next thing is due. When
+//!     nothing is due it is not woken. A wait that fails is followed by a pause, and by a look at everything.
+//! SUPERVISE-2. It never waits for a worker: what it says to one it says without waiting.
+//! SUPERVISE-4. In each turn orders come first, then deaths, then messages: at most [`TURN`] of a worker, and for at most
+//!     [`LISTEN`] of all of them, each worker in its turn; then whatever is due. So a process that never stops to talk,
+//!     such as a forked child that has the link of its worker, delays nothing else for longer than that.
+//! SUPERVISE-3. It ends only when every process is reaped, or could not be killed; and then every task has its outcome.
+//! SUPERVISE-4. It calls no code of the program: what there is to tell a listener, or a subscriber of `tracing`, it gives to a thread
+//!     of its own for that (see [`crate::announce`]).
+
+use super::launch::Launcher;
+use super::log;
+use super::slot::{DeadPeer, Slot};
+use super::strays::Strays;
+use super::watchlist::ORDERS;
+use crate::announce::{Importance, say};
+use crate::error::StartError;
+use crate::os::clock;
+use crate::os::poll::Watchlist;
+use crate::pool::outcome::TaskId;
+use crate::pool::parent::commands::Commands;
+use crate::pool::parent::events::Event;
+use crate::pool::parent::report::WorkerStats;
+use crate::pool::parent::settings::Settings;
+use crate::pool::task::Task;
+use crate::pool::wire::panics::unwinding;
+use crate::pool::wire::task_message::Envelope;
+use core::time::Duration;
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::time::Instant;
+
+/// See the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    Starting,
+    Running,
+    Stopping {
+        cancel: bool,
+        step: Step,
+        until: Instant,
+    },
+}
+
+/// How hard workers are pressed to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    Asked,
+    Terminated,
+    Killed,
+}
+
+pub(crate) struct Supervisor<T: Task> {
+    pub(crate) launcher: Launcher<T>,
+    pub(crate) orders: Arc<Commands>,
+    /// All descriptors that are waited for. The links and processes of slots enter and leave it with them.
+    pub(crate) watchlist: Watchlist,
+    pub(crate) has_reported_wait: bool,
+    /// Who waits for the start; none once it was told.
+    pub(crate) starter: Option<mpsc::Sender<Result<(), StartError>>>,
+    /// When the start fails.
+    pub(crate) start_by: Instant,
+    pub(crate) slots: Vec<Slot>,
+    /// The slot whose messages are heard first in the next turn.
+    pub(crate) next_heard: usize,
+    pub(crate) course: Phase,
+    pub(crate) outage: Outage,
+    /// Those whose tasks are not settled yet, and when to look again.
+    pub(crate) deceased: Vec<DeadPeer>,
+    pub(crate) look_again: Option<Instant>,
+    pub(crate) retries: Vec<Retry<T>>,
+    pub(crate) condemned: Vec<PendingKill>,
+    /// When to look at what workers do.
+    pub(crate) inspection: Option<Instant>,
+    pub(crate) toll: WorkerStats,
+    pub(crate) strays: Strays,
+}
+
+/// A task that is to be sent again.
+pub(crate) struct Retry<T> {
+    pub(crate) due: Instant,
+    pub(crate) envelope: Envelope<T>,
+}
+
+/// A task that is cancelled, and whose worker is to be killed if it still runs at `due`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PendingKill {
+    pub(crate) task: TaskId,
+    pub(crate) due: Instant,
+    pub(crate) pause: Duration,
+}
+
+/// See the table.
+#[derive(Debug, Default)]
+pub(crate) struct Outage {
+    /// Why the last attempt failed.
+    pub(crate) cause: Option<String>,
+    /// While it is declared: when to look at the queue again; none if nothing is in flight.
+    pub(crate) is_declared: bool,
+    pub(crate) next_look: Option<Instant>,
+}
+
+impl Outage {
+    pub(crate) fn due(&self) -> Option<Instant> {
+        self.next_look
+    }
+}
+
+/// The earlier of two moments, of which there may be none.
+pub(crate) fn sooner(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+    one.into_iter().chain(other).min()
+}
+
+impl<T: Task> Supervisor<T> {
+    pub(crate) fn new(
+        launcher: Launcher<T>,
+        orders: Arc<Commands>,
+        starter: mpsc::Sender<Result<(), StartError>>,
+    ) -> io::Result<Self> {
+        let watchlist = Watchlist::new()?;
+        watchlist.add(&orders.bell, ORDERS)?;
+        let settings = &launcher.shared.settings;
+        let slots = (0..settings.staff.max).map(Slot::new).collect();
+        Ok(Self {
+            orders,
+            watchlist,
+            has_reported_wait: false,
+            starter: Some(starter),
+            start_by: clock::after(Instant::now(), settings.start_timeout),
+            slots,
+            next_heard: 0,
+            course: Phase::Starting,
+            outage: Outage::default(),
+            deceased: Vec::new(),
+            look_again: None,
+            retries: Vec::new(),
+            condemned: Vec::new(),
+            inspection: Some(Instant::now()),
+            toll: WorkerStats::default(),
+            strays: Strays::default(),
+            launcher,
+        })
+    }
+
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.launcher.shared.settings
+    }
+
+    /// Tells the listener, if there is one, of an event (SUPERVISE-4).
+    pub(crate) fn tell(&self, event: Event) {
+        let Some(listener) = self.settings().listener.clone() else {
+            return;
+        };
+        let importance = match event {
+            Event::TaskStarted { .. } | Event::TaskEnded { .. } => Importance::Detail,
+            _ => Importance::Life,
+        };
+        let tell = move || {
+            if unwinding(|| listener(&event)).is_err() {
+                log::deaf(event);
+            }
+        };
+        say(importance, Box::new(tell));
+    }
+
+    /// There is a worker more, or less.
+    pub(crate) fn look_at_staff_soon(&mut self) {
+        self.inspection = Some(Instant::now());
+    }
+}

@@ -1,0 +1,375 @@
+//! What a parent and a worker say to each other over their link.
+//!
+//! | from   | message     | when                                                        | answer                          |
+//! |--------|-------------|-------------------------------------------------------------|---------------------------------|
+//! | worker | `Hello`     | first of all: what it is                                    | `Welcome`, or it is ended       |
+//! | parent | `Welcome`   | the two fit                                                 | `Ready`, or `Unfit`             |
+//! | worker | `Process`   | before `Hello`: its process id, in its own namespace        |                                 |
+//! | worker | `Renounced` | it starts a pool before it has become a worker              |                                 |
+//! | worker | `Ready`     | it is prepared, and takes tasks                             |                                 |
+//! | worker | `Unfit`     | it can't be prepared, and why; it ends                      |                                 |
+//! | worker | `Began`     | a task is started, if the parent wants to know              |                                 |
+//! | worker | `Ended`     | ... and done: its result was sent                           |                                 |
+//! | worker | `Said`      | something was logged                                        |                                 |
+//! | parent | `Stop`      | it is to take no more tasks                                 | `Stopping`                      |
+//! | parent | `Cancel`    | ... and to end the one that it runs                         |                                 |
+//! | worker | `Stopping`  | it was told to stop, has done enough, or the tasks have ended | `Farewell`                    |
+//! | parent | `Farewell`  | nothing is wanted of it any more                            | it ends, and so does the link   |
+//! | parent | `End`       | it is being killed, perhaps without permission to signal it | it kills its own group          |
+//!
+//! A message is one datagram: a byte for its kind, then its parts by the default codec. One that makes no sense is
+//! logged and skipped: the two may be of different versions, and only `Hello` must be understood by all of them.
+
+use crate::codec::{Bincode, Codec, DecodeError};
+use crate::pool::task::Task;
+use core::any::type_name;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// Raised with every change of what is said, or of what it means.
+pub(crate) const PROTOCOL: u32 = 2;
+
+/// The longest datagram.
+pub(crate) const LONGEST: usize = 16 << 10;
+
+/// Who a worker is, and what it does; or what its parent expects.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Identity {
+    pub(crate) protocol: u32,
+    pub(crate) version: String,
+    pub(crate) schema: u64,
+    pub(crate) task: String,
+    pub(crate) output: String,
+    pub(crate) error: String,
+}
+
+impl Identity {
+    /// What both sides say of themselves, to see whether they fit.
+    pub(crate) fn of<T: Task>() -> Self {
+        Self {
+            protocol: PROTOCOL,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            schema: T::SCHEMA,
+            task: type_name::<T>().to_owned(),
+            output: type_name::<T::Output>().to_owned(),
+            error: type_name::<T::Error>().to_owned(),
+        }
+    }
+
+    /// What of another side's identity does not fit this one: what it is, theirs, and ours.
+    pub(crate) fn mismatch(&self, theirs: &Self) -> Option<(&'static str, String, String)> {
+        let number = |number: &dyn ToString| number.to_string();
+        let all = [
+            ("protocol", number(&theirs.protocol), number(&self.protocol)),
+            (
+                "version of workring",
+                theirs.version.clone(),
+                self.version.clone(),
+            ),
+            ("type of task", theirs.task.clone(), self.task.clone()),
+            ("schema", number(&theirs.schema), number(&self.schema)),
+            ("type of output", theirs.output.clone(), self.output.clone()),
+            ("type of error", theirs.error.clone(), self.error.clone()),
+        ];
+        all.into_iter().find(|(_, theirs, ours)| theirs != ours)
+    }
+}
+
+/// How much something that was logged matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Level {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+const LEVELS: [Level; 5] = [
+    Level::Error,
+    Level::Warn,
+    Level::Info,
+    Level::Debug,
+    Level::Trace,
+];
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum FromWorker {
+    /// Its process id, as it sees it itself. The kernel adds the one that the parent sees.
+    Process {
+        pid: u32,
+    },
+    Hello(Identity),
+    /// It starts a pool instead of becoming a worker.
+    Renounced,
+    Ready,
+    Unfit {
+        what: String,
+    },
+    Began {
+        task: u64,
+    },
+    Ended {
+        task: u64,
+    },
+    Said {
+        level: Level,
+        target: String,
+        message: String,
+    },
+    Stopping,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FromParent {
+    Welcome(Terms),
+    Stop,
+    Cancel,
+    Farewell,
+    End,
+}
+
+/// What a worker is to do besides running tasks, and for how long.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Terms {
+    /// Tell of each task.
+    pub(crate) tells_tasks: bool,
+    /// The least important events that it is to send; `None`: it sends none.
+    pub(crate) verbosity: Option<Level>,
+    /// Stop after so many tasks.
+    pub(crate) tasks: Option<u64>,
+    /// Stop after a task when more than so many bytes of memory are in use.
+    pub(crate) resident: Option<u64>,
+    /// Have no more addresses than this.
+    pub(crate) addresses: Option<u64>,
+    /// Become the parent of descendants that lose theirs.
+    pub(crate) adopts_orphans: bool,
+}
+
+const HELLO: u8 = 1;
+const READY: u8 = 2;
+const UNFIT: u8 = 3;
+const BEGAN: u8 = 4;
+const ENDED: u8 = 5;
+const SAID: u8 = 6;
+const STOPPING: u8 = 7;
+const RENOUNCED: u8 = 8;
+const PROCESS: u8 = 9;
+const WELCOME: u8 = 65;
+const STOP: u8 = 66;
+const CANCEL: u8 = 67;
+const FAREWELL: u8 = 68;
+const END: u8 = 69;
+
+impl FromWorker {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        match self {
+            Self::Hello(is) => {
+                let names = (is.version.clone(), is.task.clone(), is.output.clone());
+                message(HELLO, &(is.protocol, is.schema, names, is.error.clone()))
+            }
+            Self::Process { pid } => message(PROCESS, pid),
+            Self::Renounced => vec![RENOUNCED],
+            Self::Ready => vec![READY],
+            Self::Unfit { what } => message(UNFIT, what),
+            Self::Began { task } => message(BEGAN, task),
+            Self::Ended { task } => message(ENDED, task),
+            Self::Said {
+                level,
+                target,
+                message: said,
+            } => message(SAID, &(*level as u8, target.clone(), said.clone())),
+            Self::Stopping => vec![STOPPING],
+        }
+    }
+
+    /// `None`: it makes no sense.
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
+        let (&kind, rest) = bytes.split_first()?;
+        Some(match kind {
+            HELLO => {
+                let (protocol, schema, (version, task, output), error) = parts(rest).ok()?;
+                Self::Hello(Identity {
+                    protocol,
+                    version,
+                    schema,
+                    task,
+                    output,
+                    error,
+                })
+            }
+            PROCESS => Self::Process {
+                pid: parts(rest).ok()?,
+            },
+            RENOUNCED if rest.is_empty() => Self::Renounced,
+            READY if rest.is_empty() => Self::Ready,
+            UNFIT => Self::Unfit {
+                what: parts(rest).ok()?,
+            },
+            BEGAN => Self::Began {
+                task: parts(rest).ok()?,
+            },
+            ENDED => Self::Ended {
+                task: parts(rest).ok()?,
+            },
+            SAID => {
+                let (level, target, message): (u8, _, _) = parts(rest).ok()?;
+                Self::Said {
+                    level: *LEVELS.get(usize::from(level))?,
+                    target,
+                    message,
+                }
+            }
+            STOPPING if rest.is_empty() => Self::Stopping,
+            _ => return None,
+        })
+    }
+}
+
+impl FromParent {
+    pub(crate) fn encode(self) -> Vec<u8> {
+        match self {
+            Self::Welcome(terms) => {
+                let tells = (terms.tells_tasks, terms.verbosity.map(|level| level as u8));
+                let bytes = (terms.resident, terms.addresses);
+                message(WELCOME, &(tells, terms.tasks, bytes, terms.adopts_orphans))
+            }
+            Self::Stop => vec![STOP],
+            Self::Cancel => vec![CANCEL],
+            Self::Farewell => vec![FAREWELL],
+            Self::End => vec![END],
+        }
+    }
+
+    /// `None`: it makes no sense.
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
+        let (&kind, rest) = bytes.split_first()?;
+        Some(match kind {
+            WELCOME => {
+                let (tells, tasks, (resident, addresses), adopts_orphans) = parts(rest).ok()?;
+                let (tells_tasks, verbosity): (_, Option<u8>) = tells;
+                let verbosity = match verbosity {
+                    Some(level) => Some(*LEVELS.get(usize::from(level))?),
+                    None => None,
+                };
+                Self::Welcome(Terms {
+                    tells_tasks,
+                    verbosity,
+                    tasks,
+                    resident,
+                    addresses,
+                    adopts_orphans,
+                })
+            }
+            STOP if rest.is_empty() => Self::Stop,
+            CANCEL if rest.is_empty() => Self::Cancel,
+            FAREWELL if rest.is_empty() => Self::Farewell,
+            END if rest.is_empty() => Self::End,
+            _ => return None,
+        })
+    }
+}
+
+/// A kind and its parts. Parts that are too long, or that the codec refuses, are left out: the other side skips it.
+fn message<P: Serialize + DeserializeOwned>(kind: u8, parts: &P) -> Vec<u8> {
+    let length = Bincode::encoded_len(parts).unwrap_or_default();
+    let mut bytes = vec![0; 1 + length.min(LONGEST - 1)];
+    if let Some((first, rest)) = bytes.split_first_mut() {
+        *first = kind;
+        let _ = Bincode::encode(parts, rest);
+    }
+    bytes
+}
+
+fn parts<P: Serialize + DeserializeOwned>(bytes: &[u8]) -> Result<P, DecodeError> {
+    Bincode::decode(bytes)
+}
+
+/// As much of a text as a message has room for.
+pub(crate) fn shortened(mut text: String) -> String {
+    const ROOM: usize = LONGEST / 2;
+    if text.len() > ROOM {
+        let end = (0..=ROOM).rev().find(|&at| text.is_char_boundary(at));
+        text.truncate(end.unwrap_or_default());
+        text.push_str(" ...");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_message_arrives_and_a_cut_one_makes_no_sense() {
+        let identity = Identity {
+            protocol: PROTOCOL,
+            version: "0.1.0".to_owned(),
+            schema: 7,
+            task: "a::Task".to_owned(),
+            output: "u32".to_owned(),
+            error: "String".to_owned(),
+        };
+        let said = |level| FromWorker::Said {
+            level,
+            target: "there".to_owned(),
+            message: "this".to_owned(),
+        };
+        let mut all = vec![
+            FromWorker::Hello(identity),
+            FromWorker::Process { pid: 4711 },
+            FromWorker::Renounced,
+            FromWorker::Ready,
+            FromWorker::Unfit {
+                what: "no".to_owned(),
+            },
+            FromWorker::Began { task: 1 },
+            FromWorker::Ended { task: u64::MAX },
+            FromWorker::Stopping,
+        ];
+        all.extend(LEVELS.map(said));
+        for sent in all {
+            let bytes = sent.encode();
+            assert_eq!(FromWorker::decode(&bytes), Some(sent));
+            let cut = bytes.get(..bytes.len() - 1).expect("a byte");
+            assert_eq!(FromWorker::decode(cut), None);
+            assert_eq!(FromParent::decode(&bytes), None);
+        }
+        for sent in [
+            FromParent::Welcome(Terms {
+                tells_tasks: true,
+                verbosity: None,
+                tasks: Some(7),
+                resident: None,
+                addresses: Some(u64::MAX),
+                adopts_orphans: true,
+            }),
+            FromParent::Welcome(Terms {
+                tells_tasks: false,
+                verbosity: Some(Level::Trace),
+                tasks: None,
+                resident: Some(0),
+                addresses: None,
+                adopts_orphans: false,
+            }),
+            FromParent::Stop,
+            FromParent::Cancel,
+            FromParent::Farewell,
+            FromParent::End,
+        ] {
+            let bytes = sent.encode();
+            assert_eq!(FromParent::decode(&bytes), Some(sent));
+            assert_eq!(FromWorker::decode(&bytes), None);
+        }
+    }
+
+    #[test]
+    fn a_long_text_is_cut_between_two_letters() {
+        let long = "ä".repeat(LONGEST);
+        let cut = shortened(long.clone());
+        let kept = cut.strip_suffix(" ...").expect("a mark");
+        assert!(kept.len() <= LONGEST / 2 && long.starts_with(kept));
+        let said = FromWorker::Unfit { what: cut };
+        assert_eq!(FromWorker::decode(&said.encode()), Some(said));
+    }
+}

@@ -1,0 +1,223 @@
+//! What travels through the results queue.
+
+use super::panics::unwinding;
+use super::ticket::{HEADER, Ticket, reason};
+use crate::codec::{Bincode, Codec, DecodeError, EncodeError};
+use crate::pool::outcome::{Outcome, Panic, TaskError};
+use crate::pool::task::{OutcomeOf, Task};
+use core::fmt;
+use core::marker::PhantomData;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// What became of a task that a worker was given, as the worker sends it.
+pub(crate) struct Answer<T: Task> {
+    pub(crate) ticket: Ticket,
+    pub(crate) done: Done<T::Output, T::Error>,
+}
+
+/// The same, as the parent receives it.
+pub(crate) struct Arrived {
+    pub(crate) ticket: Ticket,
+    pub(crate) done: Done<Encoded, Encoded>,
+}
+
+/// The kinds of results.
+pub(crate) enum Done<O, E> {
+    Output(O),
+    Failed(E),
+    Panicked(Panic),
+    /// It was cancelled before it was started.
+    Cancelled,
+    /// The task, or its output, is not what a codec can deal with.
+    Transport(String),
+}
+
+const OUTPUT: u8 = 0;
+
+const FAILED: u8 = 1;
+
+const PANICKED: u8 = 2;
+
+const CANCELLED: u8 = 3;
+
+const NOT_CARRIED: u8 = 4;
+
+/// How results become bytes: see the table above.
+pub(crate) struct ResultCodec<T>(PhantomData<T>);
+
+impl<T: Task> Codec<Answer<T>> for ResultCodec<T> {
+    const NAME: &'static str =
+        "results of workring, 1; bincode 2, serde, little-endian, fixed-width integers";
+
+    #[inline]
+    fn encode(answer: &Answer<T>, into: &mut [u8]) -> Result<usize, EncodeError> {
+        let ticket = answer.ticket;
+        Ok(HEADER
+            + match &answer.done {
+                Done::Output(output) => Bincode::encode(output, ticket.encode(OUTPUT, into)?)?,
+                Done::Failed(error) => Bincode::encode(error, ticket.encode(FAILED, into)?)?,
+                Done::Panicked(panic) => {
+                    Bincode::encode(&words(panic), ticket.encode(PANICKED, into)?)?
+                }
+                Done::Cancelled => ticket.encode(CANCELLED, into).map(|_| 0)?,
+                Done::Transport(what) => Bincode::encode(what, ticket.encode(NOT_CARRIED, into)?)?,
+            })
+    }
+
+    fn encoded_len(answer: &Answer<T>) -> Result<usize, EncodeError> {
+        Ok(HEADER
+            + match &answer.done {
+                Done::Output(output) => Bincode::encoded_len(output)?,
+                Done::Failed(error) => Bincode::encoded_len(error)?,
+                Done::Panicked(panic) => Bincode::encoded_len(&words(panic))?,
+                Done::Cancelled => 0,
+                Done::Transport(what) => Bincode::encoded_len(what)?,
+            })
+    }
+
+    /// Only for the trait's sake: the parent decodes by [`ArrivedCodec`] (WIRE-3).
+    fn decode(_: &[u8]) -> Result<Answer<T>, DecodeError> {
+        Err(DecodeError::new(
+            "results are decoded when they are claimed",
+        ))
+    }
+}
+
+/// How the parent receives results: what the user's code would have to decode stays encoded (WIRE-3).
+pub(crate) struct ArrivedCodec;
+
+impl Codec<Arrived> for ArrivedCodec {
+    const NAME: &'static str = "results of workring, not decoded";
+
+    fn encode(_: &Arrived, _: &mut [u8]) -> Result<usize, EncodeError> {
+        Err(EncodeError::failed("what has arrived is not sent on"))
+    }
+
+    fn encoded_len(_: &Arrived) -> Result<usize, EncodeError> {
+        Err(EncodeError::failed("what has arrived is not sent on"))
+    }
+
+    #[inline]
+    fn decode(bytes: &[u8]) -> Result<Arrived, DecodeError> {
+        let (ticket, kind, rest) = Ticket::decode(bytes)?;
+        let done = match kind {
+            OUTPUT => Done::Output(Encoded::new(rest)),
+            FAILED => Done::Failed(Encoded::new(rest)),
+            other => unusual(other, rest),
+        };
+        Ok(Arrived { ticket, done })
+    }
+}
+
+/// A result of which nothing is the user's.
+#[cold]
+fn unusual(kind: u8, rest: &[u8]) -> Done<Encoded, Encoded> {
+    let done = match kind {
+        PANICKED => <Bincode as Codec<(String, String)>>::decode(rest)
+            .map(|(message, place)| Done::Panicked(Panic { message, place })),
+        CANCELLED => Ok(Done::Cancelled),
+        NOT_CARRIED => <Bincode as Codec<String>>::decode(rest).map(Done::Transport),
+        _ => Err(DecodeError::new(format!(
+            "a result of the unknown kind {kind}"
+        ))),
+    };
+    done.unwrap_or_else(|error| Done::Transport(reason(&error)))
+}
+
+/// Owned, as the codec wants it; nobody is in a hurry after a panic.
+fn words(panic: &Panic) -> (String, String) {
+    (panic.message.clone(), panic.place.clone())
+}
+
+/// An output or an error that is not decoded yet. Dropping it runs no code of the user.
+pub(crate) struct Encoded(Bytes);
+
+enum Bytes {
+    /// Most results are small: without memory of their own.
+    Short {
+        length: u8,
+        bytes: [u8; SHORT],
+    },
+    Long(Box<[u8]>),
+}
+
+/// The longest result that is kept without memory of its own. With it an outcome has as many bytes as one whose output is
+/// a `String`.
+pub(super) const SHORT: usize = 38;
+
+impl Encoded {
+    #[inline]
+    pub(super) fn new(from: &[u8]) -> Self {
+        let mut bytes = [0; SHORT];
+        match (bytes.get_mut(..from.len()), u8::try_from(from.len())) {
+            (Some(short), Ok(length)) => {
+                short.copy_from_slice(from);
+                Self(Bytes::Short { length, bytes })
+            }
+            _ => Self(Bytes::Long(from.into())),
+        }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        match &self.0 {
+            Bytes::Short { length, bytes } => bytes.get(..usize::from(*length)).unwrap_or_default(),
+            Bytes::Long(bytes) => bytes,
+        }
+    }
+
+    /// Decodes it: code of the user, which may take its time. If it panics, that is the reason why there is no value.
+    pub(super) fn decode<V: Serialize + DeserializeOwned>(&self) -> Result<V, String> {
+        match unwinding(|| <Bincode as Codec<V>>::decode(self.bytes())) {
+            Ok(decoded) => decoded.map_err(|error| reason(&error)),
+            Err(said) => Err(format!("decoding it panicked: {said}")),
+        }
+    }
+}
+
+impl fmt::Debug for Encoded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes", self.bytes().len())
+    }
+}
+
+/// An outcome as the parent keeps it until it is claimed.
+pub(crate) type Sealed = Outcome<Encoded, Encoded>;
+
+impl Sealed {
+    /// Decodes what the task gave, for the caller who has claimed it.
+    ///
+    /// Not under a lock, nor as the leader: see [`Encoded::decode`].
+    #[inline]
+    pub(crate) fn open<T: Task>(self) -> OutcomeOf<T> {
+        let result = match self.result {
+            Ok(output) => output.decode().map_err(not_carried),
+            Err(error) => Err(error.open()),
+        };
+        Outcome {
+            id: self.id,
+            attempts: self.attempts,
+            result,
+        }
+    }
+}
+
+impl TaskError<Encoded> {
+    fn open<E: Serialize + DeserializeOwned>(self) -> TaskError<E> {
+        match self {
+            Self::Failed(error) => error.decode().map_or_else(not_carried, TaskError::Failed),
+            Self::Panicked(panic) => TaskError::Panicked(panic),
+            Self::Crashed { status } => TaskError::Crashed { status },
+            Self::Cancelled => TaskError::Cancelled,
+            Self::TimedOut => TaskError::TimedOut,
+            Self::TooMuchMemory { resident } => TaskError::TooMuchMemory { resident },
+            Self::NoWorkers { why } => TaskError::NoWorkers { why },
+            Self::Transport { what } => TaskError::Transport { what },
+            Self::Unknown { what } => TaskError::Unknown { what },
+        }
+    }
+}
+
+fn not_carried<E>(what: String) -> TaskError<E> {
+    TaskError::Transport { what }
+}

@@ -1,0 +1,139 @@
+//! Whether this process may start pools: not if it was started as a worker and has not become one.
+//!
+//! Otherwise a program that does not become a worker runs itself again for ever: its workers start workers.
+//!
+//! | this process                                   | evidence                                          | may start pools |
+//! |------------------------------------------------|---------------------------------------------------|-----------------|
+//! | is no worker                                   | none                                              | yes             |
+//! | was started as a worker, and has not become one| the mark; or the variable, as it was at the start | no              |
+//! | has become a worker                            | [`claim`] was called                              | yes             |
+//! | was started by a task of a worker              | none: the worker has removed mark and variable    | yes             |
+//!
+//! STANDING-1. The evidence is read once, from what the kernel keeps (see `os::evidence`), and is not used up: every call
+//!     in every thread gets the same answer, until [`claim`].
+//! STANDING-2. A worker that had several threads when it became one keeps the variable, for to remove it would be unsound.
+//!     What it starts then has the variable, too: so a variable counts for nothing if an ancestor is a worker with the same
+//!     one, or if the process that has set it has ended. A value that can't be judged counts.
+
+use super::messages::FromWorker;
+use super::startup::{Assignment, LINK, VARIABLE};
+use crate::os::link::Link;
+use crate::os::{evidence, process};
+use crate::queue::borrow_fd;
+use std::sync::OnceLock;
+
+/// The name of the thread that every worker has.
+pub(crate) const WATCHER: &str = "workring-watcher";
+
+/// As the kernel shows it: it keeps 15 bytes.
+const WATCHER_SHOWN: &str = "workring-watche";
+
+/// Ancestors that are looked at, at most.
+const GENERATIONS: u32 = 64;
+
+/// Set once this process has become a worker.
+static CLAIMED: OnceLock<()> = OnceLock::new();
+
+/// Records that this process has become a worker. What it starts from now on is no worker.
+pub(crate) fn claim() {
+    // Before the evidence goes, which is read only once.
+    was_started_as_worker();
+    evidence::clear_mark();
+    evidence::remove_variable(VARIABLE);
+    // Last: what a thread starts that finds it set has none of the evidence.
+    let _ = CLAIMED.set(());
+}
+
+/// Whether this process was started as a worker, and has not become one.
+pub(crate) fn is_unclaimed_worker() -> bool {
+    was_started_as_worker() && CLAIMED.get().is_none()
+}
+
+/// Tells the parent, once, that this process starts a pool instead of becoming a worker. Never waits.
+pub(crate) fn renounce() {
+    static TOLD: OnceLock<()> = OnceLock::new();
+    if TOLD.set(()).is_ok()
+        && let Ok(link) = borrow_fd(LINK)
+    {
+        // A parent that can't be told finds out by this process's end.
+        let _ = Link::from(link).try_send(&FromWorker::Renounced.encode());
+    }
+}
+
+/// STANDING-1.
+fn was_started_as_worker() -> bool {
+    static EVIDENCE: OnceLock<bool> = OnceLock::new();
+    *EVIDENCE.get_or_init(|| evidence::is_marked() || has_variable())
+}
+
+fn has_variable() -> bool {
+    let me = std::process::id();
+    // Without `/proc` it is as good as what the program has made of it.
+    let initial = evidence::initial_variable(me, VARIABLE);
+    let Some(value) = initial.or_else(|| std::env::var(VARIABLE).ok()) else {
+        return false;
+    };
+    // STANDING-2.
+    let is_over = Assignment::parse(&value).is_some_and(|order| order.starter.has_ended());
+    !is_over && !is_an_ancestors(&value, me)
+}
+
+/// Whether an ancestor of this process has become a worker by this value of the variable.
+fn is_an_ancestors(value: &str, me: u32) -> bool {
+    if !process::proc_is_ours().unwrap_or(false) {
+        return false;
+    }
+    let mut ancestor = evidence::parent(me);
+    for _ in 0..GENERATIONS {
+        let Some(process) = ancestor.filter(|&process| process > 1) else {
+            return false;
+        };
+        if evidence::has_thread(process, WATCHER_SHOWN)
+            && evidence::initial_variable(process, VARIABLE).as_deref() == Some(value)
+        {
+            return true;
+        }
+        ancestor = evidence::parent(process);
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::startup::Starter;
+    use super::*;
+
+    #[test]
+    fn an_order_is_read_as_it_was_written() {
+        let order = Assignment {
+            slot: 7,
+            starter: Starter::here().expect("/proc"),
+            wanted: "a::Task<b::C, (d, e)>".to_owned(),
+        };
+        assert_eq!(Assignment::parse(&order.to_text()), Some(order));
+        for text in ["", "1", "1 2 a::Task", "1 2.3 a::Task", "x 1.2.3 a::Task"] {
+            assert_eq!(Assignment::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_name_of_the_watcher_is_found_as_the_kernel_cuts_it() {
+        assert_eq!(WATCHER.get(..15), Some(WATCHER_SHOWN));
+    }
+
+    #[test]
+    fn a_starter_that_has_ended_is_told_from_one_that_lives() {
+        let here = Starter::here().expect("/proc");
+        assert!(!here.has_ended());
+        let reused = Starter {
+            started: here.started ^ 1,
+            ..here
+        };
+        assert!(reused.has_ended());
+        let foreign = Starter {
+            namespace: here.namespace ^ 1,
+            ..reused
+        };
+        assert!(!foreign.has_ended(), "it can't be known");
+    }
+}

@@ -1,0 +1,86 @@
+//! What a worker process is given at its start: an environment variable, and descriptors by name.
+
+use crate::os::{evidence, process};
+
+/// Tells a process that it is a worker: the number of its slot, who has started it, and the type of its tasks.
+pub(crate) const VARIABLE: &str = "WORKRING_WORKER";
+
+/// The names of what a worker is given.
+pub(crate) const LINK: &str = "workring-link";
+pub(crate) const BOARD: &str = "workring-board";
+pub(crate) const TASKS: &str = "workring-tasks";
+pub(crate) const RESULTS: &str = "workring-results";
+
+/// What a worker is started for, as the variable says it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Assignment {
+    pub(crate) slot: u32,
+    pub(crate) starter: Starter,
+    /// The type of the tasks.
+    pub(crate) wanted: String,
+}
+
+/// The process that has started a worker. It is not the worker's parent if there is a wrapper in between.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Starter {
+    pub(crate) process: u32,
+    /// In clock ticks since boot, modulo 2^32.
+    pub(crate) started: u32,
+    /// Inode of its namespace of process ids.
+    pub(crate) namespace: u64,
+}
+
+impl Starter {
+    /// This process.
+    pub(crate) fn here() -> std::io::Result<Self> {
+        let identity = process::identity()?;
+        Ok(Self {
+            process: identity.process_id(),
+            started: identity.started(),
+            namespace: identity.pid_namespace,
+        })
+    }
+
+    /// Whether it has ended. False if this process can't know.
+    pub(crate) fn has_ended(self) -> bool {
+        self.is_visible()
+            && (!evidence::exists(self.process)
+                || process::started(self.process).is_ok_and(|started| started != self.started))
+    }
+
+    /// Whether its id means the same process here.
+    pub(crate) fn is_visible(self) -> bool {
+        process::proc_is_ours().unwrap_or(false)
+            && process::identity().is_ok_and(|me| me.pid_namespace == self.namespace)
+    }
+}
+
+impl Assignment {
+    pub(crate) fn to_text(&self) -> String {
+        let Starter {
+            process,
+            started,
+            namespace,
+        } = self.starter;
+        format!(
+            "{} {process}.{started}.{namespace} {}",
+            self.slot, self.wanted
+        )
+    }
+
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let (slot, rest) = text.split_once(' ')?;
+        let (starter, wanted) = rest.split_once(' ')?;
+        let mut numbers = starter.split('.');
+        let starter = Starter {
+            process: numbers.next()?.parse().ok()?,
+            started: numbers.next()?.parse().ok()?,
+            namespace: numbers.next()?.parse().ok()?,
+        };
+        Some(Self {
+            slot: slot.parse().ok()?,
+            starter,
+            wanted: wanted.to_owned(),
+        })
+    }
+}

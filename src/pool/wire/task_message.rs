@@ -1,0 +1,234 @@
+//! What travels through the two queues of a pool: the ticket of a task, and behind it the task or what it gave.
+//!
+//! | bytes | a task                          | a result                        |
+//! |-------|---------------------------------|---------------------------------|
+//! | 0-7   | number of the task              | the same                        |
+//! | 8-9   | its attempt                     | the same                        |
+//! | 10    | 0: one task; 1: a chunk         | what kind of result             |
+//! | 11    | 0                               | 0                               |
+//! | 12-   | the task, by the default codec  | what belongs to the kind        |
+//!
+//! A chunk is several tasks with consecutive numbers, of which the ticket has the first. From byte 12 on: how many there
+//! are, in four bytes; then, for each, the length of the task in four bytes, and the task. They travel together, and
+//! nothing more: each is run, answered and judged by itself.
+//!
+//! WIRE-1. To decode the ticket never fails for what a codec of this file has encoded, whatever follows it: a task or an
+//!     output that can't be decoded is known by its ticket, and its caller gets an outcome. In a chunk, the other tasks are
+//!     not concerned.
+//! WIRE-2. A task that is sent again is not decoded: the parent may not be able to, and has no need.
+//! WIRE-3. Receiving calls no code of the user. A worker decodes each task of a message when its turn comes, when it is on the
+//!     board already; the parent keeps outputs and errors [encoded](Encoded) until they are claimed.
+
+use super::ticket::{HEADER, Ticket, reason};
+use crate::codec::{Bincode, Codec, DecodeError, EncodeError};
+use crate::pool::task::Task;
+
+/// The kind of a message that holds one task.
+const ONE_TASK: u8 = 0;
+
+/// The kind of a message that holds several.
+const CHUNK: u8 = 1;
+
+/// Never sent: that of a chunk whose number of tasks makes no sense.
+const BROKEN_CHUNK: u8 = u8::MAX;
+
+/// What stands before each task of a chunk, and before all of them.
+pub(super) const COUNT: usize = size_of::<u32>();
+
+/// More tasks than any chunk has.
+const MANY: usize = 1 << 16;
+
+/// A task on its way.
+pub(crate) struct Envelope<T> {
+    pub(crate) ticket: Ticket,
+    pub(crate) parcel: Parcel<T>,
+}
+
+/// What is in an envelope.
+pub(crate) enum Parcel<T> {
+    Task(T),
+    /// Several tasks, from the ticket's on.
+    Chunk(Vec<T>),
+    /// A task as it was encoded before (WIRE-2).
+    Encoded(Vec<u8>),
+    /// A task whose bytes can't be found in the letter that it was in, and why (WIRE-1).
+    Broken(String),
+}
+
+impl<T> Envelope<T> {
+    /// The tasks of a dead letter, each to be sent again as it is.
+    pub(crate) fn reopen(letter: &[u8]) -> Result<Vec<Self>, DecodeError> {
+        let tasks = Letter::open(letter)?;
+        let envelope = |(ticket, task): (Ticket, Result<&[u8], DecodeError>)| Self {
+            ticket,
+            parcel: match task {
+                Ok(bytes) => Parcel::Encoded(bytes.to_vec()),
+                Err(error) => Parcel::Broken(reason(&error)),
+            },
+        };
+        Ok(tasks.map(envelope).collect())
+    }
+
+    /// What a caller has given.
+    pub(crate) fn into_tasks(self) -> Vec<T> {
+        match self.parcel {
+            Parcel::Task(task) => vec![task],
+            Parcel::Chunk(tasks) => tasks,
+            Parcel::Encoded(_) | Parcel::Broken(_) => Vec::new(),
+        }
+    }
+
+    /// As [`into_tasks`](Envelope::into_tasks), where it is one.
+    pub(crate) fn into_task(self) -> Option<T> {
+        match self.parcel {
+            Parcel::Task(task) => Some(task),
+            _ => self.into_tasks().pop(),
+        }
+    }
+}
+
+/// A message of the tasks queue, as it lies in memory: its tasks one after the other, each with its ticket, none decoded
+/// (WIRE-3).
+pub(crate) struct Letter<'a> {
+    ticket: Ticket,
+    next: usize,
+    count: usize,
+    kind: u8,
+    rest: &'a [u8],
+}
+
+impl<'a> Letter<'a> {
+    pub(crate) fn open(bytes: &'a [u8]) -> Result<Self, DecodeError> {
+        let (ticket, kind, rest) = Ticket::decode(bytes)?;
+        let (count, kind, rest) = match get(rest) {
+            Some((count, rest)) if kind == CHUNK && count <= MANY => (count, kind, rest),
+            // A chunk that says nonsense of itself is known by its first task.
+            _ if kind == CHUNK => (1, BROKEN_CHUNK, rest),
+            _ => (1, kind, rest),
+        };
+        Ok(Self {
+            ticket,
+            next: 0,
+            count,
+            kind,
+            rest,
+        })
+    }
+
+    fn task(&mut self) -> Result<&'a [u8], DecodeError> {
+        match self.kind {
+            ONE_TASK => Ok(self.rest),
+            CHUNK => {
+                let found = get(self.rest);
+                let found = found.and_then(|(length, rest)| rest.split_at_checked(length));
+                self.rest = found.map_or(&[], |(_, rest)| rest);
+                let task = found.map(|(task, _)| task);
+                task.ok_or_else(|| DecodeError::new("a chunk that is cut off"))
+            }
+            BROKEN_CHUNK => Err(DecodeError::new("a chunk that does not say how long it is")),
+            kind => Err(DecodeError::new(format!(
+                "a message of the unknown kind {kind}"
+            ))),
+        }
+    }
+}
+
+impl<'a> Iterator for Letter<'a> {
+    type Item = (Ticket, Result<&'a [u8], DecodeError>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.next >= self.count {
+            return None;
+        }
+        let ticket = self.ticket.nth(self.next);
+        self.next += 1;
+        Some((ticket, self.task()))
+    }
+}
+
+/// Decodes a task of a [`Letter`].
+pub(crate) fn decode_task<T: Task>(bytes: &[u8]) -> Result<T, String> {
+    <Bincode as Codec<T>>::decode(bytes).map_err(|error| reason(&error))
+}
+
+/// How tasks become bytes: see the table above.
+pub(crate) struct TaskCodec;
+
+impl<T: Task> Codec<Envelope<T>> for TaskCodec {
+    const NAME: &'static str =
+        "tasks of workring, 1; bincode 2, serde, little-endian, fixed-width integers";
+
+    #[inline]
+    fn encode(envelope: &Envelope<T>, into: &mut [u8]) -> Result<usize, EncodeError> {
+        let kind = match envelope.parcel {
+            Parcel::Chunk(_) => CHUNK,
+            _ => ONE_TASK,
+        };
+        let rest = envelope.ticket.encode(kind, into)?;
+        Ok(HEADER
+            + match &envelope.parcel {
+                Parcel::Task(task) => Bincode::encode(task, rest)?,
+                Parcel::Chunk(tasks) => encode_tasks(tasks, rest)?,
+                Parcel::Encoded(bytes) => copy(bytes, rest)?,
+                Parcel::Broken(what) => return Err(EncodeError::failed(what.as_str())),
+            })
+    }
+
+    fn encoded_len(envelope: &Envelope<T>) -> Result<usize, EncodeError> {
+        Ok(HEADER
+            + match &envelope.parcel {
+                Parcel::Task(task) => Bincode::encoded_len(task)?,
+                Parcel::Chunk(tasks) => tasks.iter().try_fold(COUNT, |length, task| {
+                    Ok(length + COUNT + Bincode::encoded_len(task)?)
+                })?,
+                Parcel::Encoded(bytes) => bytes.len(),
+                Parcel::Broken(what) => return Err(EncodeError::failed(what.as_str())),
+            })
+    }
+
+    /// Only for the trait's sake: both sides read a [`Letter`] (WIRE-3).
+    fn decode(bytes: &[u8]) -> Result<Envelope<T>, DecodeError> {
+        let task = Envelope::reopen(bytes)?.into_iter().next();
+        task.ok_or_else(|| DecodeError::new("a chunk without tasks"))
+    }
+}
+
+/// Write the tasks of a chunk, each behind its length. How many bytes that takes.
+fn encode_tasks<T: Task>(tasks: &[T], into: &mut [u8]) -> Result<usize, EncodeError> {
+    let room = into.len();
+    let mut into = put(tasks.len(), into)?;
+    for task in tasks {
+        // The length is known only afterwards.
+        let (length, rest) = into
+            .split_first_chunk_mut::<COUNT>()
+            .ok_or(EncodeError::NoRoom)?;
+        let taken = Bincode::encode(task, rest)?;
+        *length = number(taken)?.to_le_bytes();
+        into = rest.get_mut(taken..).ok_or(EncodeError::NoRoom)?;
+    }
+    Ok(room - into.len())
+}
+
+fn put(count: usize, into: &mut [u8]) -> Result<&mut [u8], EncodeError> {
+    let (first, rest) = into
+        .split_first_chunk_mut::<COUNT>()
+        .ok_or(EncodeError::NoRoom)?;
+    *first = number(count)?.to_le_bytes();
+    Ok(rest)
+}
+
+fn number(count: usize) -> Result<u32, EncodeError> {
+    u32::try_from(count).map_err(EncodeError::failed)
+}
+
+fn get(bytes: &[u8]) -> Option<(usize, &[u8])> {
+    let (first, rest) = bytes.split_first_chunk::<COUNT>()?;
+    Some((u32::from_le_bytes(*first) as usize, rest))
+}
+
+fn copy(bytes: &[u8], into: &mut [u8]) -> Result<usize, EncodeError> {
+    into.get_mut(..bytes.len())
+        .ok_or(EncodeError::NoRoom)?
+        .copy_from_slice(bytes);
+    Ok(bytes.len())
+}

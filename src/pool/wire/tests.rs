@@ -1,0 +1,174 @@
+use super::result_message::{Answer, ArrivedCodec, Done, Encoded, ResultCodec, SHORT, Sealed};
+use super::task_message::{COUNT, Envelope, Letter, Parcel, TaskCodec, decode_task};
+use super::ticket::{HEADER, Ticket, reason};
+use crate::codec::{Codec, DecodeError, EncodeError};
+use crate::pool::Context;
+use crate::pool::outcome::{Panic, TaskError, TaskId};
+use crate::pool::task::{OutcomeOf, Task};
+use serde::Serialize;
+
+type Tasks = TaskCodec;
+
+impl Task for u32 {
+    type Output = String;
+    type Error = bool;
+    fn run(self, _: &Context) -> Result<String, bool> {
+        Err(false)
+    }
+}
+
+const TICKET: Ticket = Ticket {
+    id: TaskId(u64::MAX - 7),
+    attempt: 0xfedc,
+};
+
+fn encoded<M, C: Codec<M>>(message: &M) -> Vec<u8> {
+    let mut bytes = vec![0; C::encoded_len(message).expect("a length")];
+    assert_eq!(C::encode(message, &mut bytes).expect("room"), bytes.len());
+    let short = bytes.len() - 1;
+    let cut = C::encode(message, &mut vec![0; short]);
+    assert!(matches!(cut, Err(EncodeError::NoRoom)));
+    bytes
+}
+
+/// What a worker finds in a letter.
+fn found(bytes: &[u8]) -> Vec<(Ticket, Result<u32, String>)> {
+    let letter = Letter::open(bytes).expect("a ticket");
+    let open = |task: Result<&[u8], DecodeError>| {
+        task.map_err(|error| reason(&error)).and_then(decode_task)
+    };
+    letter.map(|(ticket, task)| (ticket, open(task))).collect()
+}
+
+fn one(task: u32) -> Envelope<u32> {
+    Envelope {
+        ticket: TICKET,
+        parcel: Parcel::Task(task),
+    }
+}
+
+#[test]
+fn a_task_arrives_as_it_was_sent_also_a_second_time() {
+    let bytes = encoded::<_, Tasks>(&one(4711));
+    assert_eq!(found(&bytes), [(TICKET, Ok(4711))]);
+    let again = Envelope::<u32>::reopen(&bytes).expect("a letter").pop();
+    let mut again = again.expect("one task");
+    assert_eq!(again.ticket, TICKET);
+    again.ticket.attempt = 3;
+    let third = again.ticket;
+    assert_eq!(found(&encoded::<_, Tasks>(&again)), [(third, Ok(4711))]);
+}
+
+#[test]
+fn a_task_that_cannot_be_decoded_is_known_by_its_ticket() {
+    let mut bytes = encoded::<_, Tasks>(&one(4711));
+    bytes.pop();
+    assert!(matches!(found(&bytes).as_slice(), [(TICKET, Err(_))]));
+    bytes.truncate(HEADER - 1);
+    assert!(Letter::open(&bytes).is_err());
+}
+
+/// Five tasks of four bytes each.
+fn chunk() -> Envelope<u32> {
+    Envelope {
+        ticket: TICKET,
+        parcel: Parcel::Chunk((0..5).map(|n| 10 * n).collect()),
+    }
+}
+
+#[test]
+fn a_chunk_arrives_as_it_was_sent_and_can_be_sent_again_one_by_one() {
+    let bytes = encoded::<_, Tasks>(&chunk());
+    let expected: Vec<_> = (0..5)
+        .map(|n| (TICKET.nth(n), Ok(10 * u32::try_from(n).expect("few"))))
+        .collect();
+    assert_eq!(found(&bytes), expected);
+    let again = Envelope::<u32>::reopen(&bytes).expect("a letter");
+    for (envelope, expected) in again.into_iter().zip(expected) {
+        assert_eq!(found(&encoded::<_, Tasks>(&envelope)), [expected]);
+    }
+}
+
+#[test]
+fn a_chunk_that_is_cut_off_spoils_only_the_tasks_that_are_missing() {
+    let whole = encoded::<_, Tasks>(&chunk());
+    for length in HEADER + COUNT..whole.len() {
+        let bytes = whole.get(..length).expect("a part of it");
+        let whole_tasks = (length - HEADER - COUNT) / (COUNT + size_of::<u32>());
+        let tasks = found(bytes);
+        assert_eq!(tasks.len(), 5);
+        for (n, (ticket, task)) in tasks.iter().enumerate() {
+            assert_eq!(*ticket, TICKET.nth(n));
+            assert_eq!(task.is_ok(), n < whole_tasks, "{n} of {length}");
+        }
+        assert_eq!(Envelope::<u32>::reopen(bytes).expect("a ticket").len(), 5);
+    }
+    let mut absurd = whole;
+    absurd.splice(HEADER..HEADER + COUNT, [0xff; COUNT]);
+    assert!(matches!(found(&absurd).as_slice(), [(TICKET, Err(_))]));
+}
+
+fn arrived(done: Done<String, bool>) -> OutcomeOf<u32> {
+    let bytes = encoded::<_, ResultCodec<u32>>(&Answer {
+        ticket: TICKET,
+        done,
+    });
+    let arrived = ArrivedCodec::decode(&bytes).expect("a result");
+    assert_eq!(arrived.ticket, TICKET);
+    let result = match arrived.done {
+        Done::Output(output) => Ok(output),
+        Done::Failed(error) => Err(TaskError::Failed(error)),
+        Done::Panicked(panic) => Err(TaskError::Panicked(panic)),
+        Done::Cancelled => Err(TaskError::Cancelled),
+        Done::Transport(what) => Err(TaskError::Transport { what }),
+    };
+    let sealed = Sealed {
+        id: TICKET.id,
+        attempts: 1,
+        result,
+    };
+    sealed.open::<u32>()
+}
+
+#[test]
+fn every_kind_of_result_arrives() {
+    for length in [0, 1, SHORT - 9, SHORT - 8, SHORT - 7, SHORT, 300] {
+        let output = "x".repeat(length);
+        assert_eq!(
+            arrived(Done::Output(output.clone())).result.ok(),
+            Some(output)
+        );
+    }
+    let error = |done| arrived(done).result.expect_err("no output");
+    assert!(matches!(error(Done::Failed(true)), TaskError::Failed(true)));
+    let panic = Panic {
+        message: "so".to_owned(),
+        place: "there".to_owned(),
+    };
+    match error(Done::Panicked(panic.clone())) {
+        TaskError::Panicked(arrived) => assert_eq!(arrived, panic),
+        other => panic!("{other:?}"),
+    }
+    assert!(matches!(error(Done::Cancelled), TaskError::Cancelled));
+    match error(Done::Transport("why".to_owned())) {
+        TaskError::Transport { what } => assert_eq!(what, "why"),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn an_output_whose_decoding_panics_is_an_outcome() {
+    struct Bad;
+    impl Serialize for Bad {
+        fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            serializer.serialize_unit()
+        }
+    }
+    impl<'de> serde::Deserialize<'de> for Bad {
+        fn deserialize<D: serde::Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
+            panic!("of {}", 7)
+        }
+    }
+    let said = Encoded::new(&[]).decode::<Bad>().err();
+    assert!(said.is_some_and(|said| said.ends_with("panicked: of 7")));
+}

@@ -1,0 +1,142 @@
+//! How a process becomes a worker.
+
+use super::handshake::greet;
+use super::main_loop::{BROKEN, Startup, Worker};
+use crate::os::link::Link;
+use crate::os::spawn;
+use crate::pool::task::Task;
+use crate::pool::wire::role;
+use crate::pool::wire::startup::{Assignment, LINK, VARIABLE};
+use crate::queue::inherit_fd;
+use core::any::type_name;
+use std::process::exit;
+use std::sync::Arc;
+
+/// Become a worker, if this process was started as one: then this call runs tasks, and never returns. In any other
+/// process it returns at once.
+///
+/// To be called at the very start of `main` in every program that makes a pool, before threads are started or arguments
+/// are looked at: workers are this program, run again. `K` is the type of the tasks; a program that has several pools
+/// names all their types, as a tuple.
+///
+/// # Examples
+///
+/// See [the module](super).
+pub fn run_if_worker<K: Kinds>() {
+    let Ok(value) = std::env::var(VARIABLE) else {
+        return;
+    };
+    // The variable may reach programs that a worker starts, too. The link does not.
+    let Ok(link) = inherit_fd(LINK) else {
+        return;
+    };
+    spawn::restore_name();
+    role::claim();
+    let link = Arc::new(Link::from(link));
+    // A parent of another version may write it in another way. It learns that this program does not fit.
+    let assignment = Assignment::parse(&value);
+    let assignment = assignment.as_ref();
+    let startup = Startup {
+        wanted: assignment.map_or("", |it| &it.wanted),
+        slot: assignment.map_or(u32::MAX, |it| it.slot),
+        starter: assignment.map(|it| it.starter),
+        link,
+    };
+    if !K::serve(&startup) {
+        K::refuse(&startup);
+    }
+    exit(BROKEN)
+}
+
+/// The types of tasks that a program's workers can run: one [`Task`], or a tuple of up to eight of them.
+///
+/// # Examples
+///
+/// ```
+/// use workring::pool::{Context, Pool, Task, run_if_worker};
+///
+/// #[derive(serde::Serialize, serde::Deserialize)]
+/// struct Double(u64);
+///
+/// impl Task for Double {
+///     type Output = u64;
+///     type Error = ();
+///
+///     fn run(self, _: &Context) -> Result<u64, ()> {
+///         Ok(2 * self.0)
+///     }
+/// }
+///
+/// #[derive(serde::Serialize, serde::Deserialize)]
+/// struct Shout(String);
+///
+/// impl Task for Shout {
+///     type Output = String;
+///     type Error = ();
+///
+///     fn run(self, _: &Context) -> Result<String, ()> {
+///         Ok(self.0.to_uppercase())
+///     }
+/// }
+///
+/// fn main() {
+///     run_if_worker::<(Double, Shout)>();
+///     let numbers = Pool::<Double>::builder().workers(1).start().expect("a pool");
+///     let words = Pool::<Shout>::builder().workers(1).start().expect("a pool");
+///     let number = numbers.submit(Double(4)).expect("open").wait().expect("an output");
+///     let word = words.submit(Shout("four".to_owned())).expect("open").wait().expect("an output");
+///     assert_eq!((number, word.as_str()), (8, "FOUR"));
+/// }
+/// ```
+pub trait Kinds: sealed::Kinds {}
+
+mod sealed {
+    use crate::pool::worker::main_loop::Startup;
+
+    pub trait Kinds {
+        /// Serve, and never return; unless other tasks are wanted: false.
+        fn serve(startup: &Startup<'_>) -> bool;
+        /// Tell the parent what this program has instead, and wait until it has heard that.
+        fn refuse(startup: &Startup<'_>);
+    }
+}
+
+impl<T: Task> Kinds for T {}
+
+impl<T: Task> sealed::Kinds for T {
+    fn serve(startup: &Startup<'_>) -> bool {
+        if startup.wanted != type_name::<T>() {
+            return false;
+        }
+        Worker::<T>::enter(startup).work()
+    }
+
+    fn refuse(startup: &Startup<'_>) {
+        let _ = greet::<T>(&startup.link);
+    }
+}
+
+macro_rules! kinds {
+    ($first:ident $(, $other:ident)*) => {
+        impl<$first: Task, $($other: Task),*> Kinds for ($first, $($other,)*) {}
+
+        impl<$first: Task, $($other: Task),*> sealed::Kinds for ($first, $($other,)*) {
+            fn serve(startup: &Startup<'_>) -> bool {
+                <$first as sealed::Kinds>::serve(startup) $(|| <$other as sealed::Kinds>::serve(startup))*
+            }
+
+            fn refuse(startup: &Startup<'_>) {
+                <$first as sealed::Kinds>::refuse(startup);
+            }
+        }
+    };
+}
+
+kinds!(A);
+kinds!(A, B);
+kinds!(A, B, C);
+kinds!(A, B, C, D);
+kinds!(A, B, C, D, E);
+kinds!(A, B, C, D, E, F);
+kinds!(A, B, C, D, E, F, G);
+kinds!(A, B, C, D, E, F, G, H);

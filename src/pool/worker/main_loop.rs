@@ -1,0 +1,313 @@
+//! The worker's side: this process, once it has been started as a worker.
+//!
+//! | thread  | waits for                                    | and                                                  |
+//! |---------|----------------------------------------------|------------------------------------------------------|
+//! | main    | a task                                       | runs it, sends what it gave, acknowledges it          |
+//! | watcher | what the parent says; the end of the parent  | tells the main thread; or ends the process and its group |
+//!
+//! Main, for one task, and what a death right after each step leaves behind:
+//!
+//! | step                                   | left behind                                                          |
+//! |----------------------------------------|----------------------------------------------------------------------|
+//! | it is leased, not decoded              | a dead letter, not begun: it goes to another worker                  |
+//! | `begin` on the board                   | a dead letter that was being decoded: the same, but for DEATH-3 of `deaths` |
+//! | it is decoded                          | a dead letter that was running: retried or reported as crashed       |
+//! | it is run                              | the same                                                             |
+//! | its result is sent                     | the result; a dead letter whose outcome is known, which is dropped   |
+//! | `end` on the board                     | the same                                                             |
+//! | it is acknowledged                     | the result                                                           |
+//!
+//! It is on the board before the task's `Deserialize` is called, so that the time limit counts that, too. The user's code is
+//! called within [`catch`], each piece by itself: see `docs/user-code.md`.
+//!
+//! Of a chunk, each task in turn is decoded, run and answered; it is acknowledged after the last one. A death in between leaves one dead letter for all
+//! of them, of which some have their results, one was running, and the others were not begun.
+//!
+//! The end: the tasks are closed, the parent says `Stop`, or it has done enough; the main thread says `Stopping` and
+//! waits for the watcher, who ends with the parent's `Farewell`. A parent that has died says nothing: then the watcher
+//! ends the process.
+
+use super::handshake::greet;
+use super::log_forwarding;
+use super::panics::{self, catch};
+use super::watcher::watch;
+use crate::codec::Raw;
+use crate::error::{RecvError, SendError, with_causes};
+use crate::os::link::Link;
+use crate::os::{child, clock};
+use crate::pool::context::{Context, Desk};
+use crate::pool::outcome::TaskId;
+use crate::pool::pace::Pace;
+use crate::pool::task::Task;
+use crate::pool::wire::messages::{FromWorker, Level, Terms, shortened};
+use crate::pool::wire::result_message::{Answer, Done, ResultCodec};
+use crate::pool::wire::startup::{BOARD, RESULTS, Starter, TASKS};
+use crate::pool::wire::task_message::{Envelope, Letter, TaskCodec, decode_task};
+use crate::pool::wire::task_phase;
+use crate::pool::wire::ticket::Ticket;
+use crate::queue::{Receiver, Sender, inherit_as, inherit_fd};
+use crate::segment::board::{Board, Slot};
+use crate::sync::AtomicBool;
+use std::process::exit;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+/// What a worker ends with that can't go on, as `EX_SOFTWARE` of sysexits(3).
+pub(crate) const BROKEN: i32 = 70;
+
+/// What a worker was started for.
+#[derive(Debug)]
+pub struct Startup<'a> {
+    pub(super) wanted: &'a str,
+    pub(super) slot: u32,
+    pub(super) starter: Option<Starter>,
+    pub(super) link: Arc<Link>,
+}
+
+/// A worker at work.
+pub(crate) struct Worker<T: Task> {
+    link: Arc<Link>,
+    terms: Terms,
+    /// Tasks to be done before it stops by itself.
+    left: u64,
+    pace: Pace,
+    tasks: Receiver<Vec<u8>, Raw>,
+    results: Sender<Answer<T>, ResultCodec<T>>,
+    context: Context,
+    watcher: JoinHandle<()>,
+}
+
+impl<T: Task> Worker<T> {
+    /// Take over what this process was given, and prepare it; it ends if that can't be done.
+    pub(crate) fn enter(startup: &Startup<'_>) -> Self {
+        let link = &startup.link;
+        panics::install(Arc::clone(link));
+        let Some(terms) = greet::<T>(link) else {
+            exit(0);
+        };
+        Self::take_over(startup, terms).unwrap_or_else(|what| {
+            let what = shortened(what);
+            let _ = link.send(&FromWorker::Unfit { what }.encode());
+            exit(BROKEN)
+        })
+    }
+
+    fn take_over(startup: &Startup<'_>, terms: Terms) -> Result<Self, String> {
+        let tasks = inherit_as(TASKS, T::SCHEMA).map_err(|error| with_causes(&error))?;
+        let tasks: Receiver<Envelope<T>, TaskCodec> = tasks;
+        // As bytes: they are decoded when they are on the board.
+        let tasks = tasks.decoding::<Vec<u8>, Raw>();
+        let results = inherit_as(RESULTS, T::SCHEMA).map_err(|error| with_causes(&error))?;
+        let board = inherit_fd(BOARD).map_err(|error| with_causes(&error))?;
+        let board = Board::attach(board).map_err(|refusal| format!("the board: {refusal:?}"))?;
+        if board.slot(startup.slot).is_none() {
+            return Err(format!("the board has no slot {}", startup.slot));
+        }
+        let desk = Arc::new(Desk {
+            board,
+            slot: startup.slot,
+            stopping: AtomicBool::new(false),
+            cancelled: AtomicBool::new(false),
+        });
+        // Without it, it is killed with its parent, and what it has started is not.
+        let parent = match startup.starter.filter(|starter| starter.is_visible()) {
+            Some(starter) => child::watch_starter(starter.process, starter.started),
+            None => child::watch_parent(),
+        };
+        let parent = parent.ok();
+        let (link, desk_of_watcher) = (Arc::clone(&startup.link), Arc::clone(&desk));
+        let watcher = watch(link, parent, desk_of_watcher, tasks.interrupter())?;
+        if terms.adopts_orphans {
+            child::adopt_orphans()
+                .map_err(|error| format!("it can't adopt its descendants: {error}"))?;
+        }
+        if let Some(bytes) = terms.addresses {
+            child::limit_own_addresses(bytes)
+                .map_err(|error| format!("its addresses can't be limited: {error}"))?;
+        }
+        // The error's text is the user's code, too.
+        let prepare = || T::prepare_worker().map_err(|error| error.to_string());
+        match catch(|| log_forwarding::preparing(&startup.link, terms.verbosity, prepare)) {
+            Ok(prepared) => prepared?,
+            Err(panic) => return Err(panic.to_string()),
+        }
+        let context = Context {
+            desk,
+            id: TaskId(0),
+            attempt: 0,
+        };
+        Ok(Self {
+            link: Arc::clone(&startup.link),
+            terms,
+            left: terms.tasks.unwrap_or(u64::MAX),
+            pace: Pace::default(),
+            tasks,
+            results,
+            context,
+            watcher,
+        })
+    }
+
+    /// Run tasks until there are no more, or none are wanted; then end.
+    pub(crate) fn work(mut self) -> ! {
+        self.say(&FromWorker::Ready);
+        while !self.context.desk.is_stopping() {
+            self.pace.give_way_if(|| self.tasks.is_empty());
+            match self.tasks.lease_bytes() {
+                Ok(lease) => {
+                    self.pace.step();
+                    let tasks = self.perform(&lease);
+                    lease.ack();
+                    self.left = self.left.saturating_sub(tasks);
+                    let spent = self.left == 0 && !mutant!(NeverRecycled);
+                    if spent || self.has_grown() {
+                        break;
+                    }
+                }
+                Err(RecvError::Closed) => break,
+                Err(RecvError::Interrupted) => {}
+                Err(error) => self.give_up(&with_causes(&error)),
+            }
+        }
+        self.leave()
+    }
+
+    /// Whether it has more memory in use than it may keep.
+    fn has_grown(&self) -> bool {
+        let limit = self.terms.resident;
+        limit.is_some_and(|limit| child::own_resident().is_ok_and(|used| used > limit))
+    }
+
+    /// Runs the tasks of a message, and returns how many there were.
+    fn perform(&mut self, message: &[u8]) -> u64 {
+        let letter = match Letter::open(message) {
+            Ok(letter) => letter,
+            Err(error) => {
+                // Never sent by a parent of this version: nobody waits for it.
+                self.report(format!("a message without a ticket was skipped: {error}"));
+                return 0;
+            }
+        };
+        let mut count = 0;
+        for (ticket, task) in letter {
+            count += 1;
+            if count > 1 && mutant!(ChunkTailLost) {
+                continue;
+            }
+            match task {
+                Ok(bytes) => self.perform_task(ticket, bytes),
+                Err(error) => self.send(ticket, Done::Transport(error.to_string())),
+            }
+        }
+        count
+    }
+
+    fn perform_task(&mut self, ticket: Ticket, bytes: &[u8]) {
+        if self.context.desk.is_cancelled(ticket.id) {
+            self.send(ticket, Done::Cancelled);
+            return;
+        }
+        let done = self.run(bytes, ticket);
+        self.line().set_phase(task_phase::SENDING);
+        if mutant!(LineEndedBeforeAnswer) {
+            self.line().end();
+        }
+        self.send(ticket, done);
+        if self.terms.tells_tasks {
+            self.say(&FromWorker::Ended { task: ticket.id.0 });
+        }
+        self.line().end();
+    }
+
+    fn run(&mut self, bytes: &[u8], ticket: Ticket) -> Done<T::Output, T::Error> {
+        let line = self.line();
+        line.set_phase(task_phase::DECODING);
+        line.begin(ticket.id.0, clock::about_now());
+        if self.terms.tells_tasks {
+            self.say(&FromWorker::Began { task: ticket.id.0 });
+        }
+        let task = match catch(|| decode_task::<T>(bytes)) {
+            Ok(Ok(task)) => task,
+            Ok(Err(what)) => return Done::Transport(what),
+            Err(panic) => return Done::Transport(format!("decoding the task: {panic}")),
+        };
+        self.line().set_phase(task_phase::RUNNING);
+        self.context.id = ticket.id;
+        self.context.attempt = ticket.attempt.into();
+        let context = &self.context;
+        match catch(|| task.run(context)) {
+            Ok(Ok(output)) => Done::Output(output),
+            Ok(Err(error)) => Done::Failed(error),
+            Err(panic) => Done::Panicked(panic),
+        }
+    }
+
+    /// This worker's line on the board.
+    #[inline(always)]
+    fn line(&self) -> &Slot {
+        let desk = &*self.context.desk;
+        match desk.board.slot(desk.slot) {
+            Some(line) => line,
+            None => self.give_up("the board has gone"),
+        }
+    }
+
+    /// Sends what became of a task. One that can't be sent is told as such: each task has an outcome.
+    fn send(&self, ticket: Ticket, done: Done<T::Output, T::Error>) {
+        let answer = Answer { ticket, done };
+        let what = match catch(|| self.results.send_ref(&answer)) {
+            // Closed: the parent wants no more results.
+            Ok(Ok(()) | Err(SendError::Closed(()))) => None,
+            Ok(Err(error @ (SendError::Forked(()) | SendError::Corrupt { .. }))) => {
+                self.give_up(&with_causes(&error))
+            }
+            Ok(Err(SendError::TooLarge { len, max, .. })) => Some(format!(
+                "the output has {len} bytes, the largest may have {max}: raise `Builder::max_message_len`"
+            )),
+            Ok(Err(error)) => Some(with_causes(&error)),
+            Err(panic) => Some(panic.to_string()),
+        };
+        if let Some(what) = what {
+            let done = Done::Transport(shortened(what));
+            if let Err(error) = self.results.send_ref(&Answer { ticket, done })
+                && !error.is_closed()
+            {
+                self.give_up(&with_causes(&error));
+            }
+        }
+        // The outcome is known: a panic of its `Drop` changes nothing any more.
+        if let Err(panic) = catch(|| drop(answer)) {
+            self.report(format!("dropping what task {} gave: {panic}", ticket.id));
+        }
+    }
+
+    /// Lets the parent log something.
+    #[cold]
+    fn report(&self, what: String) {
+        self.say(&FromWorker::Said {
+            level: Level::Error,
+            target: "workring".to_owned(),
+            message: shortened(what),
+        });
+    }
+
+    fn say(&self, message: &FromWorker) {
+        // A parent that has gone is the watcher's business.
+        let _ = self.link.send(&message.encode());
+    }
+
+    fn leave(self) -> ! {
+        self.say(&FromWorker::Stopping);
+        // Ends with the parent's farewell.
+        let _ = self.watcher.join();
+        drop((self.tasks, self.results));
+        child::end_own_descendants();
+        exit(0)
+    }
+
+    /// Something is wrong that this worker can do nothing about. What it has in hand goes back.
+    fn give_up(&self, what: &str) -> ! {
+        self.report(format!("a worker gives up: {what}"));
+        exit(BROKEN)
+    }
+}

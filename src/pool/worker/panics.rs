@@ -1,0 +1,78 @@
+//! Panics of a worker: those of tasks become outcomes, with their place; others are reported to the parent.
+
+use crate::os::link::Link;
+use crate::pool::outcome::Panic;
+use crate::pool::wire::messages::{FromWorker, Level, shortened};
+use crate::pool::wire::panics::message;
+use core::cell::{Cell, RefCell};
+use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind, set_hook, take_hook};
+use std::sync::Arc;
+
+thread_local! {
+    /// Whether a panic of this thread is going to be caught by [`catch`].
+    static CATCHING: Cell<bool> = const { Cell::new(false) };
+    /// The panic that is on its way to [`catch`].
+    static CAUGHT: RefCell<Option<Panic>> = const { RefCell::new(None) };
+}
+
+/// From now on this process notes panics that are caught, and tells its parent of all others.
+pub(crate) fn install(link: Arc<Link>) {
+    let otherwise = take_hook();
+    set_hook(Box::new(move |info| {
+        let panic = describe(info);
+        if CATCHING.get() {
+            CAUGHT.set(Some(panic));
+            return;
+        }
+        let said = FromWorker::Said {
+            level: Level::Error,
+            target: "workring".to_owned(),
+            message: shortened(format!(
+                "a thread of a worker panicked at {}: {}",
+                panic.place, panic.message
+            )),
+        };
+        let _ = link.try_send(&said.encode());
+        otherwise(info);
+    }));
+}
+
+fn describe(info: &PanicHookInfo<'_>) -> Panic {
+    let place = info.location().map(ToString::to_string);
+    Panic {
+        message: shortened(message(info.payload())),
+        place: place.unwrap_or_default(),
+    }
+}
+
+/// What `act` returns, or the panic that it ended with.
+pub(crate) fn catch<R>(act: impl FnOnce() -> R) -> Result<R, Panic> {
+    CATCHING.set(true);
+    // What a task leaves half done is its own: it was moved into it.
+    let result = catch_unwind(AssertUnwindSafe(act));
+    CATCHING.set(false);
+    result.map_err(|payload| {
+        // Without a place if the task has installed a hook of its own.
+        let panic = CAUGHT.take().unwrap_or_else(|| Panic {
+            message: shortened(message(payload.as_ref())),
+            place: String::new(),
+        });
+        // The payload may panic itself, when it is dropped.
+        core::mem::forget(payload);
+        panic
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_caught_with_what_it_said() {
+        assert_eq!(catch(|| 7), Ok(7));
+        let said = |panic: Result<(), Panic>| panic.expect_err("a panic").message;
+        assert_eq!(said(catch(|| panic!("plain"))), "plain");
+        assert_eq!(said(catch(|| panic!("of {}", 7))), "of 7");
+        assert_eq!(said(catch(|| std::panic::panic_any(7))), "(no text)");
+    }
+}
