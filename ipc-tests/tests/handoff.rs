@@ -101,7 +101,7 @@ fn a_child_that_was_given_nothing_is_told_so() {
 
 /// Each refused child has left the queue again: a misfit holds nobody up.
 #[test]
-fn a_child_with_another_type_codec_or_tag_is_told_both_and_leaves() {
+fn a_child_with_another_type_codec_or_schema_is_refused_and_leaves() {
     guarded(LIMIT, || {
         let (numbers, input) = sleepy(4).channel::<u32>().expect("a queue");
         let mut child = hand_over("claim", &[], |handoff| handoff.give("queue", &input));
@@ -123,14 +123,22 @@ fn a_child_with_another_type_codec_or_tag_is_told_both_and_leaves() {
         assert!(bytes.is_closed(), "a child that does not fit has stayed");
         dismiss(child);
 
-        for (ours, order, theirs) in [(8, "tagged-in", 7), (8, "numbers-in", 0)] {
-            let tagged = sleepy(4).schema(ours).channel::<u32>();
-            let (numbers, input) = tagged.expect("a queue");
+        let (v1, v2) = (Some("number.v1"), Some("number.v2"));
+        let (has_v2, names_v1) = (r#"has the schema "number.v2""#, r#"names "number.v1""#);
+        for (theirs, order, ours, names) in [
+            (v2, "schema-in", v1, [has_v2, names_v1]),
+            (v2, "renamed-in", v1, [has_v2, names_v1]),
+            (v2, "numbers-in", None, [has_v2, "names none"]),
+            (None, "schema-in", v1, ["has no schema", names_v1]),
+        ] {
+            let options = match theirs {
+                Some(schema) => sleepy(4).schema(schema),
+                None => sleepy(4),
+            };
+            let (numbers, input) = options.channel::<u32>().expect("a queue");
             let mut child = hand_over("claim", &[], |handoff| handoff.give("queue", &input));
             drop(input);
-            let kind = format!("Schema {ours} {theirs}");
-            let names = &[ours.to_string(), theirs.to_string()];
-            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            let kind = format!("Schema {theirs:?} {ours:?}");
             refusal(&mut child, &format!("{order} queue"), &kind, &names);
             assert!(numbers.is_closed(), "a child that does not fit has stayed");
             dismiss(child);
@@ -139,16 +147,22 @@ fn a_child_with_another_type_codec_or_tag_is_told_both_and_leaves() {
 }
 
 #[test]
-fn a_child_with_the_right_codec_and_tag_gets_the_queue() {
+fn a_child_with_the_same_codec_and_schema_gets_the_queue() {
     guarded(LIMIT, || {
-        let (_numbers, input) = sleepy(4).schema(7).channel::<u32>().expect("a queue");
+        let options = sleepy(4).schema("number.v1");
+        let (numbers, input) = options.channel::<u32>().expect("a queue");
         let raw = sleepy(4).channel_with::<Vec<u8>, Raw>();
         let (_bytes, raw) = raw.expect("a queue");
         let mut child = hand_over("claim", &[], |handoff| {
-            handoff.give("tagged", &input)?.give("raw", &raw)
+            let handoff = handoff.give("same", &input)?.give("renamed", &input)?;
+            handoff.give("raw", &raw)
         });
-        assert_eq!(ask(&mut child, "tagged-in tagged"), "taken");
+        assert_eq!(ask(&mut child, "schema-in same"), "taken");
+        assert_eq!(ask(&mut child, "renamed-in renamed"), "taken");
         assert_eq!(ask(&mut child, "raw-in raw"), "taken");
+        // The type of another name decodes what was sent.
+        numbers.send(7).expect("room");
+        assert_eq!(ask(&mut child, "receive-renamed"), "7");
         dismiss(child);
     });
 }

@@ -252,7 +252,7 @@ fn refusal(peer: &mut Peer, order: &str, kind: &str, names: &[&str]) {
 
 /// M2. Who does not fit has taken no part in the queue.
 #[test]
-fn another_type_codec_or_tag_is_told_both() {
+fn an_opener_with_another_type_codec_or_schema_is_refused() {
     guarded(LIMIT, || {
         let (name, mut other) = (Name::new("misfit"), caller());
         drop(
@@ -260,9 +260,9 @@ fn another_type_codec_or_tag_is_told_both() {
                 .create_named::<u32>(&name.0)
                 .expect("a queue"),
         );
-        let (texts, tagged) = (
+        let (texts, same) = (
             format!("texts-in {}", name.0),
-            format!("tagged-in {}", name.0),
+            format!("schema-in {}", name.0),
         );
         refusal(
             &mut other,
@@ -272,9 +272,9 @@ fn another_type_codec_or_tag_is_told_both() {
         );
         refusal(
             &mut other,
-            &tagged,
-            "Schema { theirs: 0, ours: 7 }",
-            &["0", "7"],
+            &same,
+            r#"Schema { theirs: None, ours: Some("number.v1") }"#,
+            &["the queue has no schema", r#"names "number.v1""#],
         );
         assert_eq!(name.processes(), Some(0));
         name.remove();
@@ -286,16 +286,20 @@ fn another_type_codec_or_tag_is_told_both() {
         done(&mut other, &format!("raw-in {}", name.0));
         name.remove();
 
-        let schema = Options::new(4).schema(7).create_named::<u32>(&name.0);
-        drop(schema.expect("a queue"));
+        let options = Options::new(4).schema("number.v1");
+        let (tx, _) = options.create_named::<u32>(&name.0).expect("a queue");
         let order = format!("open-in {}", name.0);
         refusal(
             &mut other,
             &order,
-            "Schema { theirs: 7, ours: 0 }",
-            &["0", "7"],
+            r#"Schema { theirs: Some("number.v1"), ours: None }"#,
+            &[r#"the schema "number.v1""#, "names none"],
         );
-        done(&mut other, &tagged);
+        done(&mut other, &same);
+        // A type of another name decodes what was sent.
+        tx.send(7).expect("room");
+        drop(tx);
+        assert_eq!(ask(&mut other, &format!("renamed-in {}", name.0)), "7");
         dismiss(other);
         name.remove();
     });

@@ -37,6 +37,7 @@ compared_by_value!(
     usize,
     &'static str,
     String,
+    Option<String>,
     Vec<String>,
     super::MemoryLimit
 );

@@ -77,13 +77,13 @@ pub enum OpenError {
         /// The codec that this process expects.
         ours: String,
     },
-    /// The queue was made with another schema tag.
+    /// The queue has another schema than this process names, or only one of the two has any.
     #[non_exhaustive]
     Schema {
-        /// The tag of the queue.
-        theirs: u64,
-        /// The tag that this process expects.
-        ours: u64,
+        /// The schema of the queue. `None`: it has none. Of a name of more than 256 bytes this is the end.
+        theirs: Option<String>,
+        /// The schema that this process names. `None`: it names none.
+        ours: Option<String>,
     },
     /// The queue is closed. Processes that are attached still receive what is left in it.
     Closed,
@@ -167,7 +167,7 @@ impl fmt::Display for OpenError {
             Self::Layout { theirs, ours } => text::layout(f, *theirs, *ours),
             Self::Type { theirs, ours } => text::message_type(f, theirs, ours),
             Self::Codec { theirs, ours } => text::codec(f, theirs, ours),
-            Self::Schema { theirs, ours } => text::schema(f, theirs, ours),
+            Self::Schema { theirs, ours } => text::schema(f, theirs.as_deref(), ours.as_deref()),
             Self::Closed => f.write_str(CLOSED),
             Self::TooManyPeers { max } => write!(
                 f,

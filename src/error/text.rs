@@ -56,13 +56,18 @@ pub(super) fn codec(f: &mut fmt::Formatter<'_>, theirs: &str, ours: &str) -> fmt
 
 pub(super) fn schema(
     f: &mut fmt::Formatter<'_>,
-    theirs: impl fmt::Debug,
-    ours: impl fmt::Debug,
+    theirs: Option<&str>,
+    ours: Option<&str>,
 ) -> fmt::Result {
-    write!(
-        f,
-        "the queue's schema tag is {theirs:?}, this process's {ours:?}: use one tag on both sides"
-    )
+    match theirs {
+        Some(theirs) => write!(f, "the queue has the schema {theirs:?}, ")?,
+        None => f.write_str("the queue has no schema, ")?,
+    }
+    match ours {
+        Some(ours) => write!(f, "this process names {ours:?}")?,
+        None => f.write_str("this process names none")?,
+    }
+    f.write_str(": name the same schema on both sides, or on neither")
 }
 
 /// Writes the sentence for a request that the operating system refused.

@@ -114,7 +114,7 @@ mutants! {
     TypeNotChecked,
     /// The codec is not compared.
     CodecNotChecked,
-    /// The schema tag is not compared.
+    /// The schema is not compared.
     SchemaNotChecked,
     /// A reservation that is dropped keeps its block.
     ReservationKeepsBlock,

@@ -1,37 +1,42 @@
-//! Whether a queue carries what this process expects: type, codec and schema tag.
+//! Compares the messages of a queue with those that this process expects: schema or type, and codec.
 
 use super::end::End;
 use crate::error::{InheritError, OpenError};
-use crate::segment::{Segment, shortened};
+use crate::segment::{Schema, Segment, shortened};
 
-/// What differs: the queue's, and this process's.
+/// What differs: the queue's value first, then this process's.
 #[derive(Debug)]
 pub(super) enum Incompatible {
     Type(String, String),
     Codec(String, String),
-    Schema(u64, u64),
+    Schema(Option<String>, Option<String>),
 }
 
-/// Compare a queue with the end that it is to become.
-pub(super) fn check<E: End>(segment: &Segment, schema: u64) -> Result<(), Incompatible> {
+/// Compares a queue with the end that a process wants to have of it.
+///
+/// A schema stands for the type of the messages: types are compared only where neither side has a schema.
+pub(super) fn check<E: End>(segment: &Segment, schema: Option<&str>) -> Result<(), Incompatible> {
     let settings = segment.settings();
-    let (theirs, ours) = (settings.type_name.clone(), shortened(E::type_name()));
-    if theirs != ours && !mutant!(TypeNotChecked) {
-        return Err(Incompatible::Type(theirs, ours.to_owned()));
+    let (theirs, ours) = (&settings.schema, schema.map(Schema::new));
+    if *theirs != ours && !mutant!(SchemaNotChecked) {
+        let name = |schema: &Option<Schema>| Some(schema.as_ref()?.name().to_owned());
+        return Err(Incompatible::Schema(name(theirs), name(&ours)));
     }
-    let (theirs, ours) = (settings.codec_name.clone(), shortened(E::codec_name()));
+    let is_typed = theirs.is_none() && ours.is_none();
+    let (theirs, ours) = (&settings.type_name, shortened(E::type_name()));
+    if is_typed && theirs != ours && !mutant!(TypeNotChecked) {
+        return Err(Incompatible::Type(theirs.clone(), ours.to_owned()));
+    }
+    let (theirs, ours) = (&settings.codec_name, shortened(E::codec_name()));
     if theirs != ours && !mutant!(CodecNotChecked) {
-        return Err(Incompatible::Codec(theirs, ours.to_owned()));
-    }
-    if settings.schema != schema && !mutant!(SchemaNotChecked) {
-        return Err(Incompatible::Schema(settings.schema, schema));
+        return Err(Incompatible::Codec(theirs.clone(), ours.to_owned()));
     }
     Ok(())
 }
 
 impl From<Incompatible> for InheritError {
-    fn from(misfit: Incompatible) -> Self {
-        match misfit {
+    fn from(incompatible: Incompatible) -> Self {
+        match incompatible {
             Incompatible::Type(theirs, ours) => Self::Type { theirs, ours },
             Incompatible::Codec(theirs, ours) => Self::Codec { theirs, ours },
             Incompatible::Schema(theirs, ours) => Self::Schema { theirs, ours },
@@ -40,8 +45,8 @@ impl From<Incompatible> for InheritError {
 }
 
 impl From<Incompatible> for OpenError {
-    fn from(misfit: Incompatible) -> Self {
-        match misfit {
+    fn from(incompatible: Incompatible) -> Self {
+        match incompatible {
             Incompatible::Type(theirs, ours) => Self::Type { theirs, ours },
             Incompatible::Codec(theirs, ours) => Self::Codec { theirs, ours },
             Incompatible::Schema(theirs, ours) => Self::Schema { theirs, ours },

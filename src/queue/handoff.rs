@@ -413,15 +413,19 @@ pub(crate) fn borrow_fd(name: &str) -> Result<OwnedFd, InheritError> {
 ///
 /// See [`Handoff`].
 pub fn inherit<E: End>(name: &str) -> Result<E, InheritError> {
-    inherit_as(name, 0)
+    inherit_expecting(name, None)
 }
 
 /// As [`inherit`], for a queue that was made with [`Options::schema`](crate::Options::schema).
 ///
 /// # Errors
 ///
-/// As [`inherit`], and [`InheritError::Schema`] if the tags differ.
-pub fn inherit_as<E: End>(name: &str, schema: u64) -> Result<E, InheritError> {
+/// As [`inherit`], and [`InheritError::Schema`] if the schemas differ.
+pub fn inherit_as<E: End>(name: &str, schema: &str) -> Result<E, InheritError> {
+    inherit_expecting(name, Some(schema))
+}
+
+fn inherit_expecting<E: End>(name: &str, schema: Option<&str>) -> Result<E, InheritError> {
     let given = Given::find(name)?;
     let EndRole(role) = E::ROLE;
     let What::End {

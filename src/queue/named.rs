@@ -141,15 +141,19 @@ fn is_name(name: &str) -> bool {
 ///
 /// See [`create_named`](Options::create_named).
 pub fn open<E: End>(name: &str) -> Result<E, OpenError> {
-    open_as(name, 0)
+    open_expecting(name, None)
 }
 
 /// As [`open`], for a queue that was made with [`Options::schema`].
 ///
 /// # Errors
 ///
-/// As [`open`], and [`OpenError::Schema`] if the tags differ.
-pub fn open_as<E: End>(name: &str, schema: u64) -> Result<E, OpenError> {
+/// As [`open`], and [`OpenError::Schema`] if the schemas differ.
+pub fn open_as<E: End>(name: &str, schema: &str) -> Result<E, OpenError> {
+    open_expecting(name, Some(schema))
+}
+
+fn open_expecting<E: End>(name: &str, schema: Option<&str>) -> Result<E, OpenError> {
     let file = open_file(name)?;
     enter(&file, name)?;
     let segment = attach(file)?;

@@ -8,7 +8,7 @@ use crate::os::budget::OutOfMemory;
 use crate::os::memory;
 use crate::protocol::Limits;
 use crate::segment::layout::Geometry;
-use crate::segment::{LIVENESS_INTERVALS, SPINS, Segment, Settings};
+use crate::segment::{LIVENESS_INTERVALS, SPINS, Schema, Segment, Settings};
 use core::any::type_name;
 use core::fmt::{Debug, Display};
 use core::ops::{RangeBounds, RangeInclusive};
@@ -73,7 +73,7 @@ pub struct Options {
     pub(super) any_liveness_interval: bool,
     close_on_last_sender: Option<bool>,
     close_on_last_receiver: Option<bool>,
-    schema: u64,
+    schema: Option<String>,
 }
 
 impl Options {
@@ -94,7 +94,7 @@ impl Options {
             any_liveness_interval: false,
             close_on_last_sender: None,
             close_on_last_receiver: None,
-            schema: 0,
+            schema: None,
         }
     }
 
@@ -211,10 +211,44 @@ impl Options {
         self
     }
 
-    /// A number of your own that both sides must name: change it with the meaning of your messages. By
-    /// default 0. A child names its own with [`inherit_as`](crate::inherit_as).
-    pub const fn schema(mut self, schema: u64) -> Self {
-        self.schema = schema;
+    /// A name for the meaning of the messages, of any length. By default there is none.
+    ///
+    /// A process can only [open](crate::open_as) or [inherit](crate::inherit_as) an end of a queue whose messages mean
+    /// the same to it. Without a schema, the names of the Rust types are compared, as [`type_name`] returns them. They
+    /// change when a type is renamed or moved to another module, and stay when its fields change. With a schema, its
+    /// name is compared *instead*: programs with types of different names, such as two versions of a program, share the
+    /// queue as long as both name the same schema. Change the name whenever the encoding or the meaning of the messages
+    /// changes. The codec is compared in either case.
+    ///
+    /// The queue stores a 64-bit hash of the whole name, which is what is compared, and its last 256 bytes for error
+    /// messages.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use serde::{Deserialize, Serialize};
+    /// use workring::{OpenError, Options, Receiver};
+    ///
+    /// #[derive(Serialize, Deserialize)]
+    /// struct Job(u32);
+    /// #[derive(Serialize, Deserialize)]
+    /// struct RenamedJob(u32);
+    ///
+    /// let name = format!("example-schema-{}", std::process::id());
+    /// let (tx, rx) = Options::new(16).schema("job.v1").create_named::<Job>(&name)?;
+    /// tx.send(Job(7))?;
+    ///
+    /// let other: Receiver<RenamedJob> = workring::open_as(&name, "job.v1")?;
+    /// assert_eq!(other.recv()?.0, 7);
+    ///
+    /// let refused = workring::open_as::<Receiver<RenamedJob>>(&name, "job.v2");
+    /// assert!(matches!(refused, Err(OpenError::Schema { .. })));
+    /// # drop((tx, rx, other));
+    /// # workring::remove_named(&name)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn schema(mut self, schema: &str) -> Self {
+        self.schema = Some(schema.to_owned());
         self
     }
 
@@ -310,7 +344,7 @@ impl Options {
                 &self.liveness_intervals(),
                 "from 1 ms to 10 s",
             )?,
-            schema: self.schema,
+            schema: self.schema.as_deref().map(Schema::new),
             type_name: type_name.to_owned(),
             codec_name: codec_name.to_owned(),
         })

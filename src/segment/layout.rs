@@ -71,7 +71,7 @@ const _: () = assert!(
 /// "workring", as a number.
 pub(super) const MAGIC: u64 = u64::from_le_bytes(*b"workring");
 /// Raised with every change of the layout or the protocol.
-pub(super) const VERSION: u64 = 5;
+pub(super) const VERSION: u64 = 6;
 
 /// Bytes for a name in the header; longer ones keep their end, which says most.
 pub(super) const NAME_BYTES: usize = 256;
@@ -85,7 +85,8 @@ pub(super) struct Header {
     pub(super) version: AtomicU64,
     pub(super) fingerprint: AtomicU64,
     pub(super) length: AtomicU64,
-    pub(super) schema: AtomicU64,
+    /// Of the whole name of the schema; 0: the queue has none.
+    pub(super) schema_hash: AtomicU64,
     pub(super) capacity: AtomicU64,
     pub(super) max_message: AtomicU64,
     pub(super) memory_limit: AtomicU64,
@@ -97,6 +98,7 @@ pub(super) struct Header {
     pub(super) flags: AtomicU64,
     pub(super) type_name: [AtomicU64; NAME_BYTES / 8],
     pub(super) codec_name: [AtomicU64; NAME_BYTES / 8],
+    pub(super) schema_name: [AtomicU64; NAME_BYTES / 8],
 }
 
 /// The words that all peers share (LAYOUT-2).

@@ -13,6 +13,7 @@ pub(crate) mod board;
 pub(crate) mod huge;
 pub(crate) mod layout;
 mod payload;
+mod schema;
 pub(crate) mod sweep;
 
 use crate::error::MemoryLimit;
@@ -37,6 +38,7 @@ use layout::{
     Geometry, Header, LARGE_HEADER, LINE, MAGIC, NAME_BYTES, ROWS, SMALL_BLOCK, SharedWords,
     VERSION, WORDS,
 };
+pub(crate) use schema::Schema;
 use std::io;
 use std::os::fd::OwnedFd;
 
@@ -53,7 +55,7 @@ pub(crate) struct Settings {
     pub(crate) memory_limit: u64,
     pub(crate) spin: Duration,
     pub(crate) liveness_interval: Duration,
-    pub(crate) schema: u64,
+    pub(crate) schema: Option<Schema>,
     pub(crate) type_name: String,
     pub(crate) codec_name: String,
 }
@@ -288,7 +290,10 @@ impl Segment {
             (&header.version, VERSION),
             (&header.fingerprint, self.geometry.fingerprint()),
             (&header.length, self.geometry.length as u64),
-            (&header.schema, settings.schema),
+            (
+                &header.schema_hash,
+                settings.schema.as_ref().map_or(0, Schema::hash),
+            ),
             (&header.capacity, u64::from(limits.capacity)),
             (&header.max_message, settings.max_message as u64),
             (&header.memory_limit, settings.memory_limit),
@@ -306,6 +311,8 @@ impl Segment {
         }
         write_name(&header.type_name, &settings.type_name);
         write_name(&header.codec_name, &settings.codec_name);
+        let schema = settings.schema.as_ref().map_or("", Schema::name);
+        write_name(&header.schema_name, schema);
         // Release: pairs with the load of the magic in `read_header` (LAYOUT-3).
         header.magic.store(MAGIC, Ordering::Release);
     }
@@ -399,7 +406,7 @@ fn read_header(header: &Header, size: usize) -> Result<(Geometry, Settings), Ref
             &READABLE_INTERVALS,
             "its liveness interval is out of range",
         )?,
-        schema: get(&header.schema),
+        schema: Schema::stored(get(&header.schema_hash), read_name(&header.schema_name)),
         type_name: read_name(&header.type_name),
         codec_name: read_name(&header.codec_name),
     };

@@ -37,7 +37,7 @@ fn segment(limits: Limits) -> Segment {
         memory_limit: u64::MAX,
         spin: Duration::ZERO,
         liveness_interval: Duration::from_secs(10),
-        schema: 0,
+        schema: None,
         type_name: "a message".into(),
         codec_name: "a codec".into(),
     };

@@ -34,7 +34,7 @@ fn settings(capacity: u32, close_waits_for_leases: bool) -> Settings {
         memory_limit: u64::MAX,
         spin: Duration::ZERO,
         liveness_interval: Duration::from_millis(1),
-        schema: 0,
+        schema: None,
         type_name: "bytes".into(),
         codec_name: "none".into(),
     }

@@ -19,7 +19,7 @@ pub(super) fn settings() -> Settings {
         memory_limit: 1 << 30,
         spin: Duration::from_micros(50),
         liveness_interval: Duration::from_millis(100),
-        schema: 42,
+        schema: Some(Schema::new("job.v1")),
         type_name: "a::Type".into(),
         codec_name: "codec".into(),
     }
@@ -164,10 +164,16 @@ fn another_version_layout_or_length_is_refused_by_name() {
 fn a_long_name_keeps_its_end() {
     let mut settings = settings();
     settings.type_name = format!("{}é::Task", "x".repeat(2 * NAME_BYTES));
+    let schema = Schema::new(&settings.type_name);
+    settings.schema = Some(schema.clone());
     let segment = Segment::create(settings).expect("a segment");
     let attached = Segment::attach(other_descriptor(&segment)).expect("attach");
-    assert!(attached.settings().type_name.ends_with("xé::Task"));
-    assert!(attached.settings().type_name.len() <= NAME_BYTES);
+    let stored = attached.settings().schema.clone().expect("a schema");
+    for name in [&attached.settings().type_name, stored.name()] {
+        assert!(name.ends_with("xé::Task"));
+        assert!(name.len() <= NAME_BYTES);
+    }
+    assert_eq!(stored, schema, "the hash is of the whole name");
 }
 
 #[test]

@@ -13,6 +13,7 @@ use crate::os::fork::Origin;
 use crate::pool::task::Task;
 use crate::pool::wire::result_message::{Answer, Arrived, ArrivedCodec, ResultCodec};
 use crate::pool::wire::role::{is_unclaimed_worker, renounce};
+use crate::pool::wire::startup::queue_schema;
 use crate::pool::wire::task_message::{Envelope, TaskCodec};
 use crate::queue::Options;
 use crate::segment::board::Board;
@@ -53,7 +54,7 @@ impl<T: Task> Builder<T> {
         let os = |what| move |source| StartError::Os { what, source };
 
         let places = (2 * settings.capacity).next_power_of_two();
-        let options = options(&settings, T::SCHEMA);
+        let options = options(&settings, &queue_schema::<T>());
         let tasks = options
             .clone()
             .close_waits_for_leases(true)
@@ -123,7 +124,7 @@ impl<T: Task> Builder<T> {
 }
 
 /// What both queues have in common.
-fn options(settings: &Settings, schema: u64) -> Options {
+fn options(settings: &Settings, schema: &str) -> Options {
     Options::new(settings.capacity)
         .max_message_len(settings.max_message_len)
         .spin(settings.spin)

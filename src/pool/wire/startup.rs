@@ -1,6 +1,8 @@
 //! What a worker process is given at its start: an environment variable, and descriptors by name.
 
 use crate::os::{evidence, process};
+use crate::pool::task::Task;
+use core::any::type_name;
 
 /// Tells a process that it is a worker: the number of its slot, who has started it, and the type of its tasks.
 pub(crate) const VARIABLE: &str = "WORKRING_WORKER";
@@ -10,6 +12,11 @@ pub(crate) const LINK: &str = "workring-link";
 pub(crate) const BOARD: &str = "workring-board";
 pub(crate) const TASKS: &str = "workring-tasks";
 pub(crate) const RESULTS: &str = "workring-results";
+
+/// Returns the schema of the queues of a pool of `T`, which a worker names to inherit its ends.
+pub(crate) fn queue_schema<T: Task>() -> String {
+    format!("{} (schema {})", type_name::<T>(), T::SCHEMA)
+}
 
 /// What a worker is started for, as the variable says it.
 #[derive(Clone, Debug, PartialEq, Eq)]

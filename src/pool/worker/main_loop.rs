@@ -41,7 +41,7 @@ use crate::pool::pace::Pace;
 use crate::pool::task::Task;
 use crate::pool::wire::messages::{FromWorker, Level, Terms, shortened};
 use crate::pool::wire::result_message::{Answer, Done, ResultCodec};
-use crate::pool::wire::startup::{BOARD, RESULTS, Starter, TASKS};
+use crate::pool::wire::startup::{BOARD, RESULTS, Starter, TASKS, queue_schema};
 use crate::pool::wire::task_message::{Envelope, Letter, TaskCodec, decode_task};
 use crate::pool::wire::task_phase;
 use crate::pool::wire::ticket::Ticket;
@@ -93,11 +93,12 @@ impl<T: Task> Worker<T> {
     }
 
     fn take_over(startup: &Startup<'_>, terms: Terms) -> Result<Self, String> {
-        let tasks = inherit_as(TASKS, T::SCHEMA).map_err(|error| with_causes(&error))?;
+        let schema = queue_schema::<T>();
+        let tasks = inherit_as(TASKS, &schema).map_err(|error| with_causes(&error))?;
         let tasks: Receiver<Envelope<T>, TaskCodec> = tasks;
         // As bytes: they are decoded when they are on the board.
         let tasks = tasks.decoding::<Vec<u8>, Raw>();
-        let results = inherit_as(RESULTS, T::SCHEMA).map_err(|error| with_causes(&error))?;
+        let results = inherit_as(RESULTS, &schema).map_err(|error| with_causes(&error))?;
         let board = inherit_fd(BOARD).map_err(|error| with_causes(&error))?;
         let board = Board::attach(board).map_err(|refusal| format!("the board: {refusal:?}"))?;
         if board.slot(startup.slot).is_none() {

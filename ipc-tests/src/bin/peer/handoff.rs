@@ -4,6 +4,7 @@ use ipc_tests::{
     child::Peer,
     role::{Io, Role},
 };
+use serde::{Deserialize, Serialize};
 use std::{
     any::Any,
     env,
@@ -12,6 +13,13 @@ use std::{
     process::Command,
 };
 use workring::{Bincode, InheritError, Raw, Receiver, Sender};
+
+/// The schema that the roles name where a test asks for one.
+pub(crate) const SCHEMA: &str = "number.v1";
+
+/// A message that is encoded as a `u32` is, but by a type of another name.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Renamed(pub(crate) u32);
 
 pub(crate) const ROLES: &[(&str, Role)] = &[("claim", claim)];
 
@@ -38,7 +46,9 @@ impl Claims {
             "texts-in" => self.keep(workring::inherit::<Receiver<String>>(rest)),
             "bytes-in" => self.keep(workring::inherit::<Receiver<Vec<u8>, Bincode>>(rest)),
             "raw-in" => self.keep(workring::inherit::<Receiver<Vec<u8>, Raw>>(rest)),
-            "tagged-in" => self.keep(workring::inherit_as::<Receiver<u32>>(rest, 7)),
+            "schema-in" => self.keep(workring::inherit_as::<Receiver<u32>>(rest, SCHEMA)),
+            "renamed-in" => self.keep(workring::inherit_as::<Receiver<Renamed>>(rest, SCHEMA)),
+            "receive-renamed" => self.receive_renamed(),
             "double" => self.double().unwrap_or_else(|| "no queues".to_owned()),
             "drop" => {
                 self.ends.clear();
@@ -73,6 +83,16 @@ impl Claims {
         }
     }
 
+    /// Receives a number as another type than the one that it was sent as.
+    fn receive_renamed(&self) -> String {
+        let input = self
+            .ends
+            .iter()
+            .find_map(|end| end.downcast_ref::<Receiver<Renamed>>());
+        let received = input.expect("renamed-in comes first").recv();
+        received.expect("a number").0.to_string()
+    }
+
     /// Receives a number and sends its double.
     fn double(&self) -> Option<String> {
         let input = self
@@ -99,7 +119,7 @@ fn kind(error: &InheritError) -> String {
         InheritError::WrongEnd { name, given, .. } => format!("WrongEnd {name} {given}"),
         InheritError::Type { theirs, ours, .. } => format!("Type {theirs} {ours}"),
         InheritError::Codec { theirs, ours, .. } => format!("Codec {theirs:?} {ours:?}"),
-        InheritError::Schema { theirs, ours, .. } => format!("Schema {theirs} {ours}"),
+        InheritError::Schema { theirs, ours, .. } => format!("Schema {theirs:?} {ours:?}"),
         other => format!("{other:?}"),
     }
 }

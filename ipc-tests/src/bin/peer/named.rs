@@ -1,5 +1,6 @@
 //! Roles that make, open and remove queues by name, as the test asks, and say what became of it.
 
+use crate::handoff::{Renamed, SCHEMA};
 use ipc_tests::role::{Io, Role};
 use std::{error::Error, fmt::Debug, fs, mem, process};
 use workring::{
@@ -42,7 +43,11 @@ impl Ends {
             }
             "open-out" => self.senders.push(said(workring::open(rest))?),
             "open-in" => self.receivers.push(said(workring::open(rest))?),
-            "tagged-in" => self.receivers.push(said(workring::open_as(rest, 7))?),
+            "schema-in" => self.receivers.push(said(workring::open_as(rest, SCHEMA))?),
+            "renamed-in" => {
+                let receiver: Receiver<Renamed> = said(workring::open_as(rest, SCHEMA))?;
+                return Ok(said(receiver.recv())?.0.to_string());
+            }
             "texts-in" => drop(said(workring::open::<Receiver<String>>(rest))?),
             "bytes-in" => drop(said(workring::open::<Receiver<Vec<u8>, Bincode>>(rest))?),
             "raw-in" => drop(said(workring::open::<Receiver<Vec<u8>, Raw>>(rest))?),
