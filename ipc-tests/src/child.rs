@@ -15,11 +15,26 @@ use nix::{
     unistd::Pid,
 };
 use std::{
+    env,
     ffi::OsStr,
     fmt::Display,
     io::{self, BufRead, BufReader, Write},
     process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio},
 };
+
+/// Returns the path of a program of this package. Cargo builds them before the tests, into the folder above theirs.
+#[must_use]
+pub fn program(name: &str) -> String {
+    let this = env::current_exe().expect("the path of this program");
+    let mut folder = this.parent().expect("the folder of this program");
+    if folder.ends_with("deps") {
+        folder = folder.parent().expect("the folder above");
+    }
+    let path = folder.join(name);
+    path.into_os_string()
+        .into_string()
+        .expect("a path in UTF-8")
+}
 
 /// A running child process that plays a role.
 #[derive(Debug)]

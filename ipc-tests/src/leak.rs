@@ -1,72 +1,42 @@
-//! Fails a test that leaves something behind: threads, descriptors, shared mappings, children, files in `/dev/shm`.
+//! Fails a test that leaves something behind: a thread, descriptor, shared mapping, child process, or file in `/dev/shm`.
 //!
-//! A snapshot before is compared with one after. Both are of the whole process, in which `cargo test` runs other
-//! tests at the same time, hence the rules:
+//! The guard compares a snapshot of this process before the test with one after it. The process runs one test only
+//! (see [`isolation`](crate::isolation)).
 //!
-//! LEAK-1. A guard holds one lock of the whole process: guarded tests run one at a time.
-//! LEAK-2. A thread enters itself in `TEST_THREADS` before it waits for that lock: who waits there was started by the
-//!     test harness and is not a leak. It is struck out just before it releases the lock, hence before the next
-//!     guard takes its first snapshot, which then either shows that thread or never will.
-//! LEAK-3. What is there for a moment only is no leak: a thread of the test harness that has yet to reach LEAK-2, or a
-//!     thread that was joined while the kernel still clears it away. So differences count only once they have
-//!     lasted for `PATIENCE`. A test without a guard, in a binary where others have one, must be shorter than
-//!     that, open no descriptor and start no process.
-//! LEAK-4. The address of a mapping means nothing, so mappings are compared by count for each file.
+//! LEAK-1. A difference counts only if it lasts for `PATIENCE`: the kernel still lists a thread for a moment after it was
+//!     joined.
+//! LEAK-2. Mappings are compared by their number for each file, since a new mapping may get an old one's address.
 
-use crate::{
-    procfs::{Stat, children, threads},
-    watchdog::Watchdog,
-};
-use nix::unistd::{Pid, gettid};
-use parking_lot::{Mutex, MutexGuard};
+use crate::procfs::{Stat, children, threads};
+use nix::unistd::Pid;
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     fs::{self, DirEntry},
     path::PathBuf,
     thread,
     time::{Duration, Instant},
 };
 
-static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-static TEST_THREADS: Mutex<BTreeSet<Pid>> = Mutex::new(BTreeSet::new());
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// Only files in `/dev/shm` whose name contains this, and the process id of the test among its numbers, are compared:
-/// other programs use the directory, too, and other tests at the same time.
+/// The guard compares only files of `/dev/shm` whose name contains this and, as one of its numbers, the id of this
+/// process. Other programs, and other tests at the same time, have files there, too.
 pub const SHM_MARK: &str = "workring";
 
-/// Runs the body of a test alone among the guarded tests of this process, under a watchdog, and fails if the body
-/// leaves something behind. The limit does not include the time spent waiting for other tests.
-pub fn guarded(limit: Duration, body: impl FnOnce()) {
-    guarded_steps(limit, |_| body());
-}
-
-/// As [`guarded`], for a body that takes many steps and tells the watchdog of each: the limit is for one of them.
-pub fn guarded_steps(limit: Duration, body: impl FnOnce(&Watchdog)) {
-    let guard = LeakGuard::new();
-    let watchdog = Watchdog::start(limit);
-    body(&watchdog);
-    drop(watchdog);
-    guard.check();
-}
-
-/// While this lives no other guarded test of this process runs; afterwards all must be as it was.
+/// Compares this process at the end of its life with what it was at the start.
 #[must_use = "a guard compares when it is dropped"]
 #[derive(Debug)]
 pub struct LeakGuard {
     before: Snapshot,
     patience: Duration,
-    _turn: Turn,
 }
 
 impl LeakGuard {
-    /// Waits until no other guard lives, then takes the snapshot to compare with.
+    /// Takes the snapshot to compare with.
     pub fn new() -> Self {
-        let turn = Turn::wait();
         Self {
             before: Snapshot::take(),
             patience: PATIENCE,
-            _turn: turn,
         }
     }
 
@@ -75,7 +45,7 @@ impl LeakGuard {
         drop(self);
     }
 
-    /// The differences that last, see LEAK-3.
+    /// Returns the differences that last (LEAK-1).
     fn differences(&self) -> Vec<String> {
         let deadline = Instant::now() + self.patience;
         loop {
@@ -109,32 +79,10 @@ impl Drop for LeakGuard {
     }
 }
 
-/// The lock of LEAK-1, and the entry of LEAK-2.
-#[derive(Debug)]
-struct Turn {
-    _alone: MutexGuard<'static, ()>,
-}
-
-impl Turn {
-    fn wait() -> Self {
-        TEST_THREADS.lock().insert(gettid());
-        Self {
-            _alone: ONE_AT_A_TIME.lock(),
-        }
-    }
-}
-
-impl Drop for Turn {
-    fn drop(&mut self) {
-        // The field, and with it the lock, goes after this.
-        TEST_THREADS.lock().remove(&gettid());
-    }
-}
-
-/// Something that there is: what makes it the same one at another time, and what else is worth telling.
+/// The name of a thing, by which snapshots compare it, and details for the message.
 type Item = (String, String);
 
-/// What there is: how often, and what else is worth telling.
+/// The number of things of each name, and their details.
 #[derive(Debug)]
 struct Snapshot(BTreeMap<String, (usize, String)>);
 
@@ -149,7 +97,7 @@ impl Snapshot {
         Self(items)
     }
 
-    /// What is new, and which descriptors and mappings are gone: the test had no right to close those.
+    /// Lists what is new, and the descriptors and mappings that are gone: a test must not close what it did not open.
     fn compare(&self, after: &Self) -> Vec<String> {
         let new = after.beyond(self).map(|line| format!("new: {line}"));
         let gone = self.beyond(after).map(|line| format!("gone: {line}"));
@@ -158,25 +106,24 @@ impl Snapshot {
             .collect()
     }
 
-    /// What there is more of here than there.
-    fn beyond(&self, there: &Self) -> impl Iterator<Item = String> {
+    /// Lists what this snapshot has more of than the other.
+    fn beyond(&self, other: &Self) -> impl Iterator<Item = String> {
         self.0.iter().filter_map(|(item, (count, detail))| {
-            let other = there.0.get(item).map_or(0, |(count, _)| *count);
+            let other = other.0.get(item).map_or(0, |(count, _)| *count);
             (*count > other).then(|| format!("{item}{detail} ({count}, not {other})"))
         })
     }
 }
 
 fn thread_list() -> Vec<Item> {
-    let mut found = threads(Pid::this());
-    // Listed first and filtered second: a thread that is not entered yet is seen again by the next look (LEAK-3).
-    let known = TEST_THREADS.lock();
-    found.retain(|thread| !known.contains(thread));
     let describe = |thread: Pid| {
         let stat = Stat::of_thread(Pid::this(), thread)?;
         Some((format!("thread {thread}"), format!(" ({})", stat.name)))
     };
-    found.into_iter().filter_map(describe).collect()
+    threads(Pid::this())
+        .into_iter()
+        .filter_map(describe)
+        .collect()
 }
 
 fn child_list() -> Vec<Item> {
@@ -202,7 +149,7 @@ fn descriptors() -> Vec<Item> {
     entries("/proc/self/fd").filter_map(describe).collect()
 }
 
-/// The mappings that other processes can see: shared ones, memfds, `/dev/shm`, and files that have no name any more.
+/// Lists the mappings that other processes can see: shared ones, memfds, files of `/dev/shm`, and files without a name.
 fn shared_maps(maps: &str) -> Vec<Item> {
     let describe = |line: &str| {
         let fields: Vec<&str> = line.split_whitespace().collect();
@@ -241,10 +188,11 @@ fn entries(directory: &str) -> impl Iterator<Item = DirEntry> {
 
 #[cfg(test)]
 mod tests {
-    //! Each test leaves something behind on purpose, sees the guard fail, and clears up. That the guard does not
-    //! fail otherwise is shown by every other test.
+    //! Each test leaves something behind on purpose, sees the guard fail, and cleans up. Every other test shows that
+    //! the guard does not fail otherwise.
 
     use super::*;
+    use crate::guarded;
     use nix::sys::wait::{Id, WaitPidFlag, waitid};
     use std::{
         fs::File,
@@ -255,49 +203,49 @@ mod tests {
 
     const LIMIT: Duration = Duration::from_mins(1);
 
-    /// Makes a leak inside a guarded test and returns what the comparison says of it.
-    fn complaint<L>(make: impl FnOnce() -> L, clear: impl FnOnce(L)) -> String {
-        let mut found = Vec::new();
-        guarded(LIMIT, || {
-            let before = Snapshot::take();
-            let leak = make();
-            found = before.compare(&Snapshot::take());
-            clear(leak);
-        });
+    /// Makes a leak, cleans it up, and returns what the comparison in between has found.
+    fn differences<L>(make: impl FnOnce() -> L, clean_up: impl FnOnce(L)) -> String {
+        let before = Snapshot::take();
+        let leak = make();
+        let found = before.compare(&Snapshot::take());
+        clean_up(leak);
         found.join("\n")
     }
 
     #[test]
     fn a_guard_fails_the_test_that_leaves_a_thread() {
-        let mut guard = LeakGuard::new();
-        guard.patience = Duration::ZERO;
-        let watchdog = Watchdog::start(LIMIT);
-        let (hang_up, line) = channel::<()>();
-        let left = thread::Builder::new()
-            .name("left".into())
-            .spawn(move || line.recv())
-            .expect("spawn");
-        while !guard.differences().join(" ").contains("(left)") {
-            thread::yield_now(); // Until the new thread has given itself its name.
-        }
-        drop(watchdog);
-        let panic = catch_unwind(AssertUnwindSafe(|| guard.check())).expect_err("no leak was seen");
-        drop(hang_up);
-        left.join().expect("join").expect_err("hung up");
-        let text = panic.downcast::<String>().expect("a formatted message");
-        assert!(
-            text.contains("new: thread") && text.contains("(left)"),
-            "{text}"
-        );
+        guarded(LIMIT, || {
+            let mut guard = LeakGuard::new();
+            guard.patience = Duration::ZERO;
+            let (hang_up, line) = channel::<()>();
+            let left = thread::Builder::new()
+                .name("left".into())
+                .spawn(move || line.recv())
+                .expect("spawn");
+            while !guard.differences().join(" ").contains("(left)") {
+                thread::yield_now(); // Until the new thread has given itself its name.
+            }
+            let panic =
+                catch_unwind(AssertUnwindSafe(|| guard.check())).expect_err("no leak was found");
+            drop(hang_up);
+            left.join().expect("join").expect_err("hung up");
+            let text = panic.downcast::<String>().expect("a formatted message");
+            assert!(
+                text.contains("new: thread") && text.contains("(left)"),
+                "{text}"
+            );
+        });
     }
 
     #[test]
     fn a_descriptor_is_named_by_its_target() {
-        let text = complaint(|| File::open("/proc/self/status").expect("open"), drop);
-        assert!(
-            text.contains("new: fd") && text.contains("/status"),
-            "{text}"
-        );
+        guarded(LIMIT, || {
+            let text = differences(|| File::open("/proc/self/status").expect("open"), drop);
+            assert!(
+                text.contains("new: fd") && text.contains("/status"),
+                "{text}"
+            );
+        });
     }
 
     #[test]
@@ -316,39 +264,45 @@ mod tests {
 
     #[test]
     fn a_zombie_is_a_leak() {
-        let make = || {
-            let child = Command::new("true").spawn().expect("spawn");
-            let pid = Pid::from_raw(child.id().try_into().expect("a pid"));
-            waitid(Id::Pid(pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT).expect("wait");
-            child
-        };
-        let text = complaint(make, |mut child| {
-            assert!(child.wait().expect("reap").success());
+        guarded(LIMIT, || {
+            let make = || {
+                let child = Command::new("true").spawn().expect("spawn");
+                let pid = Pid::from_raw(child.id().try_into().expect("a pid"));
+                waitid(Id::Pid(pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT).expect("wait");
+                child
+            };
+            let text = differences(make, |mut child| {
+                assert!(child.wait().expect("reap").success());
+            });
+            assert!(
+                text.contains("new: child") && text.contains("(true), zombie"),
+                "{text}"
+            );
         });
-        assert!(
-            text.contains("new: child") && text.contains("(true), zombie"),
-            "{text}"
-        );
     }
 
     #[test]
     fn a_file_in_dev_shm_is_a_leak() {
-        let path = format!("/dev/shm/{SHM_MARK}-leak-test-{}", Pid::this());
-        let make = || drop(File::create(&path).expect("create"));
-        let text = complaint(make, |()| fs::remove_file(&path).expect("remove"));
-        assert!(text.contains(&format!("new: file {path}")), "{text}");
+        guarded(LIMIT, || {
+            let path = format!("/dev/shm/{SHM_MARK}-leak-test-{}", Pid::this());
+            let make = || drop(File::create(&path).expect("create"));
+            let text = differences(make, |()| fs::remove_file(&path).expect("remove"));
+            assert!(text.contains(&format!("new: file {path}")), "{text}");
+        });
     }
 
     #[test]
     fn a_file_of_another_test_process_is_no_leak() {
-        let path = format!("/dev/shm/{SHM_MARK}-leak-test-0{}", Pid::this());
-        let make = || drop(File::create(&path).expect("create"));
-        let text = complaint(make, |()| fs::remove_file(&path).expect("remove"));
-        assert_eq!(text, "");
+        guarded(LIMIT, || {
+            let path = format!("/dev/shm/{SHM_MARK}-leak-test-0{}", Pid::this());
+            let make = || drop(File::create(&path).expect("create"));
+            let text = differences(make, |()| fs::remove_file(&path).expect("remove"));
+            assert_eq!(text, "");
+        });
     }
 
     #[test]
-    fn shared_mappings_are_told_from_private_ones() {
+    fn only_shared_mappings_count() {
         let maps = "\
             7f0-7f1 r-xp 00000000 fe:00 1043 /usr/lib/libc.so.6\n\
             7f1-7f2 rw-p 00000000 00:00 0\n\

@@ -18,7 +18,7 @@ pub(crate) const ROLES: &[(&str, Role)] = &[
     ("closing", closing),
 ];
 
-/// Kinds of entries, as in `tests/history.rs`.
+/// Kinds of entries, as in `tests/queue/history.rs`.
 const BEGUN: u8 = 1;
 const ACCEPTED: u8 = 2;
 const RETURNED: u8 = 3;

@@ -1,7 +1,7 @@
 //! A role that leaves a queue behind.
 
 use ipc_tests::{
-    guarded,
+    guarded_here,
     role::{Io, Role},
 };
 use std::{mem, time::Duration};
@@ -11,7 +11,7 @@ pub(crate) const ROLES: &[(&str, Role)] = &[("forgetful", forgetful)];
 /// A guarded test that forgets one of what its argument names; it panics if the guard works.
 fn forgetful(io: &mut Io) {
     let what: String = io.argument();
-    guarded(Duration::from_mins(3), || {
+    guarded_here(Duration::from_mins(3), |_| {
         let (tx, rx) = workring::channel::<u32>(4).expect("a queue");
         match what.as_str() {
             "sender" => mem::forget(tx),

@@ -1,4 +1,4 @@
-//! Roles of `tests/large.rs`.
+//! Roles of `tests/segment/large.rs`.
 
 use ipc_tests::role::{Io, Role};
 use nix::sys::resource::{Resource, setrlimit};

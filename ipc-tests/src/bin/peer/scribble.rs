@@ -1,4 +1,4 @@
-//! A role that uses queues while it overwrites words of their shared memory: see `tests/scribble.rs`.
+//! A role that uses queues while it overwrites words of their shared memory: see `tests/segment/scribble.rs`.
 //!
 //! What it writes with is the file of the segment, opened once more: so it can't fault, whatever it does.
 

@@ -1,4 +1,4 @@
-//! Roles of `tests/standstill.rs`.
+//! Roles of `tests/death/standstill.rs`.
 
 use ipc_tests::role::{Io, Role};
 use workring::{Receiver, Sender, inherit};

@@ -13,7 +13,7 @@ use crate::{
     shape::Shape,
 };
 use ipc_tests::{
-    guarded,
+    guarded_here,
     ledger::{Ledger, Scratch},
     rounds::Rng,
     watchdog::remark,
@@ -59,7 +59,7 @@ pub(crate) fn storm(shape: &Shape) -> Totals {
         }
         let seed = shape.seed.wrapping_add(number);
         let limit = shape.slice_seconds.map_or(LIMIT, |_| LONG_SLICE_LIMIT);
-        guarded(limit, || {
+        guarded_here(limit, |_| {
             totals.add(Gale::new(shape, seed).blow(left.min(LONGEST)));
         });
         totals.seed = seed;

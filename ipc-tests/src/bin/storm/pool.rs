@@ -12,7 +12,7 @@
 //! | `pool/life.rs`   | the life of one parent: who kills it and its workers, and clears up    |
 //! | `pool/books.rs`  | whether it adds up                                                     |
 
-use ipc_tests::{guarded, rounds::Rng, watchdog::remark};
+use ipc_tests::{guarded_here, rounds::Rng, watchdog::remark};
 use std::{
     fmt::{self, Display},
     process::ExitCode,
@@ -181,7 +181,7 @@ fn storm(shape: &Shape) -> Totals {
     let mut rng = Rng::with_seed(shape.seed);
     let mut totals = Totals::default();
     while totals.parents == 0 || totals.violations.is_empty() && Instant::now() < end {
-        guarded(LIMIT, || totals.add(life::live(shape, rng.fork())));
+        guarded_here(LIMIT, |_| totals.add(life::live(shape, rng.fork())));
     }
     totals
 }

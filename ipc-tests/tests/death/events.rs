@@ -1,0 +1,522 @@
+//! What is said of a death, and what happens to a queue when the `tracing` subscriber that it is said to panics, blocks, or
+//! uses that very queue.
+
+use ipc_tests::support::books::{all, assert_adds_up, assert_all_free, assert_balanced};
+use ipc_tests::support::{LIMIT, hand_over, prompt, sleepy};
+use ipc_tests::{Pid, Signal, asleep::await_sleepers, child::Peer, guarded};
+use std::{
+    collections::BTreeMap,
+    fmt::Debug,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+        mpsc,
+    },
+    thread,
+    time::Duration,
+};
+use tracing::{
+    Dispatch, Event, Metadata, Subscriber,
+    dispatcher::with_default,
+    field::{Field, Visit},
+    span::{Attributes, Id, Record},
+};
+use workring::{Handoff, Lease, Options, Raw, Receiver, Sender};
+
+type Said = BTreeMap<&'static str, String>;
+
+/// Keeps what events say.
+#[derive(Clone, Default)]
+struct Listener(Arc<Mutex<Vec<Said>>>);
+
+struct Fields<'a>(&'a mut Said);
+
+impl Visit for Fields<'_> {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        self.0.insert(field.name(), format!("{value:?}"));
+    }
+}
+
+impl Subscriber for Listener {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target() == "workring"
+    }
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+    fn event(&self, event: &Event<'_>) {
+        let mut said = Said::new();
+        event.record(&mut Fields(&mut said));
+        self.0.lock().expect("no panic").push(said);
+    }
+    fn enter(&self, _: &Id) {}
+    fn exit(&self, _: &Id) {}
+}
+
+fn ask(peer: &mut Peer, order: &str) -> String {
+    peer.say(order);
+    peer.hear()
+}
+
+#[test]
+fn an_event_says_who_died_and_what_was_done() {
+    prompt(|| {
+        let listener = Listener::default();
+        let (tx, rx) = sleepy(8).channel::<u32>().expect("a queue");
+        let mut victim = hand_over("mortal", &[], |handoff| handoff.give("tasks", &rx));
+        assert_eq!(victim.hear(), "ready");
+        for number in 0..3 {
+            tx.send(number).expect("room");
+        }
+        assert_eq!(ask(&mut victim, "lease 3"), "leased");
+        let id = victim.pid().as_raw().try_into().expect("a process id");
+        with_default(&Dispatch::new(listener.clone()), || {
+            rx.report_exit(id);
+            victim.signal(Signal::SIGKILL);
+            victim.wait();
+            rx.report_exit(id);
+        });
+        let said = listener.0.lock().expect("no panic");
+        let [death] = &said[..] else {
+            panic!("one death: {said:?}");
+        };
+        let has = |event: &Said, field, value: &str| {
+            event.get(field).is_some_and(|said| said.contains(value))
+        };
+        assert!(has(death, "pid", &id.to_string()) && has(death, "message", "died"));
+        assert!(has(death, "returned", "3") && has(death, "receives", "true"));
+    });
+}
+
+/// A subscriber that calls a function for each event of the crate, and counts the calls.
+struct Caller {
+    calls: Arc<AtomicU64>,
+    act: Box<dyn Fn() + Send + Sync>,
+}
+
+impl Subscriber for Caller {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target() == "workring"
+    }
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+    fn event(&self, _: &Event<'_>) {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        (self.act)();
+    }
+    fn enter(&self, _: &Id) {}
+    fn exit(&self, _: &Id) {}
+}
+
+/// Runs `body` with a subscriber that calls `act`. Returns how often it was called, with the outcome of `body`.
+fn subscribed<R>(
+    act: impl Fn() + Send + Sync + 'static,
+    body: impl FnOnce() -> R,
+) -> (u64, thread::Result<R>) {
+    let calls = Arc::<AtomicU64>::default();
+    let caller = Caller {
+        calls: Arc::clone(&calls),
+        act: Box::new(act),
+    };
+    let outcome = with_default(&Dispatch::new(caller), || {
+        catch_unwind(AssertUnwindSafe(body))
+    });
+    (calls.load(Ordering::Relaxed), outcome)
+}
+
+fn panics() {
+    panic!("failed printing to stdout");
+}
+
+const SLICE: Duration = Duration::from_millis(20);
+
+fn options(capacity: usize) -> Options {
+    sleepy(capacity).liveness_interval(SLICE).max_leases(2)
+}
+
+type Tx = Sender<u32>;
+type Rx = Receiver<u32>;
+
+/// Kills a peer of a queue that only this process sweeps. The first operation of a new handle is then the one that finds it dead.
+fn dies_unnoticed(mut victim: Peer) {
+    victim.signal(Signal::SIGKILL);
+    victim.wait();
+    // Not for something to happen: the clock has to pass the moment at which the next sweep is due.
+    thread::sleep(2 * SLICE);
+}
+
+/// A peer that holds messages 0 and 1.
+fn victim_of(tx: &Tx, rx: &Rx) -> Peer {
+    let mut victim = hand_over("mortal", &[], |handoff| handoff.give("tasks", rx));
+    assert_eq!(victim.hear(), "ready");
+    tx.send(0).expect("room");
+    tx.send(1).expect("room");
+    assert_eq!(ask(&mut victim, "lease 2"), "leased");
+    victim
+}
+
+/// One operation. Returns what it has received.
+type Act = fn(&Tx, &Rx) -> Vec<u32>;
+
+fn many(rx: &Rx) -> Vec<u32> {
+    let mut messages = Vec::new();
+    let _ = rx.recv_many(&mut messages, 2);
+    messages
+}
+
+/// Operations that send 90 and more, or receive, and that must not have to wait.
+const ACTS: [(&str, Act); 12] = [
+    ("send", |tx, _| {
+        tx.send(90).map(|()| vec![]).unwrap_or_default()
+    }),
+    ("try_send", |tx, _| {
+        tx.try_send(90).map(|()| vec![]).unwrap_or_default()
+    }),
+    ("send_timeout", |tx, _| {
+        let sent = tx.send_timeout(90, LIMIT);
+        sent.map(|()| vec![]).unwrap_or_default()
+    }),
+    ("send_many", |tx, _| {
+        tx.send_many([90, 91]).map(|_| vec![]).unwrap_or_default()
+    }),
+    ("recv", |_, rx| rx.recv().into_iter().collect()),
+    ("try_recv", |_, rx| rx.try_recv().into_iter().collect()),
+    ("recv_timeout", |_, rx| {
+        rx.recv_timeout(LIMIT).into_iter().collect()
+    }),
+    ("recv_many", |_, rx| many(rx)),
+    ("iter", |_, rx| {
+        rx.iter().next().and_then(Result::ok).into_iter().collect()
+    }),
+    ("lease", |_, rx| {
+        rx.lease().map(Lease::ack).into_iter().collect()
+    }),
+    ("try_lease", |_, rx| {
+        rx.try_lease().map(Lease::ack).into_iter().collect()
+    }),
+    ("give", |_, rx| {
+        drop(Handoff::new().give("tasks", rx));
+        vec![]
+    }),
+];
+
+fn sorted(mut messages: Vec<u32>) -> Vec<u32> {
+    messages.sort_unstable();
+    messages
+}
+
+/// Uses all operations, on these handles. Exactly the messages of `expected` are in the queue.
+fn everything_works(tx: &Tx, rx: &Rx, expected: Vec<u32>, what: &str) {
+    assert_balanced(rx);
+    let stats = rx.stats();
+    let inside = stats.queued + stats.returned;
+    assert_eq!((inside, stats.held), (expected.len() as u64, 0), "{what}");
+    assert_eq!(sorted(all(rx)), sorted(expected), "{what}");
+    assert_all_free(rx);
+    for (name, act) in ACTS {
+        tx.send(5).expect("room");
+        tx.send(6).expect("room");
+        let mut seen = act(tx, rx);
+        seen.extend(all(rx));
+        assert!(
+            seen.contains(&5) && seen.contains(&6),
+            "{name} after {what}"
+        );
+        let sends = name.contains("send");
+        assert_eq!(seen.contains(&90), sends, "{name} after {what}");
+    }
+    tx.try_send_many([7, 8]).expect("room");
+    let lease = rx.try_lease().expect("one");
+    let other = rx.try_lease().expect("as many as there may be");
+    lease.nack();
+    other.ack();
+    assert_eq!(all(rx).len(), 1, "{what}");
+    assert_balanced(rx);
+    assert_all_free(rx);
+}
+
+#[test]
+fn a_subscriber_that_panics_unwinds_an_operation_that_has_done_nothing() {
+    guarded(LIMIT, || {
+        for (name, act) in ACTS {
+            let (tx, rx) = options(16).channel::<u32>().expect("a queue");
+            let victim = victim_of(&tx, &rx);
+            (2..6).for_each(|n| tx.send(n).expect("room"));
+            dies_unnoticed(victim);
+            let (calls, outcome) = subscribed(panics, || act(&tx.clone(), &rx.clone()));
+            assert!(outcome.is_err(), "{name} finds the death");
+            assert_eq!(calls, 1, "{name}");
+            everything_works(&tx, &rx, (0..6).collect(), name);
+        }
+    });
+}
+
+#[test]
+fn a_subscriber_that_panics_over_one_of_two_deaths_leaves_both_repaired() {
+    guarded(LIMIT, || {
+        let (tx, rx) = options(16).channel::<u32>().expect("a queue");
+        let first = victim_of(&tx, &rx);
+        let second = victim_of(&tx, &rx);
+        dies_unnoticed(first);
+        dies_unnoticed(second);
+        let (calls, outcome) = subscribed(panics, || rx.clone().try_recv());
+        assert!(outcome.is_err() && calls == 1);
+        everything_works(&tx, &rx, vec![0, 0, 1, 1], "try_recv");
+    });
+}
+
+#[test]
+fn a_subscriber_that_panics_ends_a_wait_and_costs_nothing_else() {
+    guarded(LIMIT, || {
+        for (name, act) in ACTS {
+            let sends = name.starts_with("send");
+            if name.starts_with("try") || name == "give" {
+                continue;
+            }
+            let (tx, rx) = options(4).channel::<u32>().expect("a queue");
+            let mut victim = victim_of(&tx, &rx);
+            let mut inside = vec![0, 1];
+            // There is nothing to receive, or no room.
+            while sends && tx.try_send(2).is_ok() {
+                inside.push(2);
+            }
+            thread::scope(|scope| {
+                let waits = scope.spawn(|| subscribed(panics, || act(&tx.clone(), &rx.clone())));
+                await_sleepers(Pid::this(), 1);
+                victim.signal(Signal::SIGKILL);
+                victim.wait();
+                let (calls, outcome) = waits.join().expect("caught");
+                assert!(outcome.is_err() && calls == 1, "{name} finds the death");
+            });
+            everything_works(&tx, &rx, inside, name);
+        }
+    });
+}
+
+#[test]
+fn a_subscriber_that_panics_between_two_batches_leaves_what_was_accepted_before() {
+    guarded(LIMIT, || {
+        let (tx, rx) = options(4096).channel::<u32>().expect("a queue");
+        let mut victim = Some(victim_of(&tx, &rx));
+        let source = (2..).inspect(|&n| {
+            if n == 50 {
+                victim.take().into_iter().for_each(dies_unnoticed);
+            }
+        });
+        let (calls, outcome) = subscribed(panics, || tx.send_many(source).is_ok());
+        assert!(outcome.is_err() && calls == 1);
+        let inside = u32::try_from(rx.stats().accepted).expect("not so many");
+        assert!(
+            inside > 64 && inside % 64 == 2,
+            "two, and whole batches: {inside}"
+        );
+        everything_works(&tx, &rx, (0..inside).collect(), "send_many");
+    });
+}
+
+#[test]
+fn a_subscriber_that_panics_leaves_a_lease_settled_and_its_count_right() {
+    guarded(LIMIT, || {
+        for acks in [true, false] {
+            let (tx, rx) = options(16).channel::<u32>().expect("a queue");
+            let victim = victim_of(&tx, &rx);
+            (2..6).for_each(|n| tx.send(n).expect("room"));
+            let lease = rx.lease().expect("a message");
+            let other = rx.lease().expect("a message");
+            assert_eq!((*lease, *other), (2, 3));
+            dies_unnoticed(victim);
+            // It is complete: acknowledged, or returned.
+            let (calls, outcome) = subscribed(panics, || {
+                if acks {
+                    lease.ack();
+                } else {
+                    lease.nack();
+                }
+            });
+            assert!(outcome.is_err() && calls == 1, "acks: {acks}");
+            let stats = rx.stats();
+            assert_eq!((stats.acknowledged, stats.held), (acks.into(), 1));
+            assert_eq!(other.ack(), 3);
+            let left = [0, 1, 2, 4, 5].into_iter().filter(|&n| !acks || n != 2);
+            everything_works(&tx, &rx, left.collect(), "a lease");
+        }
+    });
+}
+
+#[test]
+fn a_subscriber_that_panics_in_commit_or_reserve_keeps_no_block() {
+    guarded(LIMIT, || {
+        for commits in [true, false] {
+            let queue = options(16).channel_with::<Vec<u8>, Raw>();
+            let (tx, rx) = queue.expect("a queue");
+            let mut victim = hand_over("bytes-lessee", &[], |handoff| handoff.give("tasks", &rx));
+            tx.send(vec![1]).expect("room");
+            assert_eq!(victim.hear(), "leased");
+            let other = tx.clone();
+            // The first operation of a handle says nothing of its pace yet: the next one looks at the clock, too.
+            let room = commits.then(|| other.reserve(8).expect("room"));
+            dies_unnoticed(victim);
+            let (calls, outcome) = subscribed(panics, || match room {
+                Some(room) => drop(room.commit()),
+                None => drop(other.reserve(8)),
+            });
+            assert!(outcome.is_err() && calls == 1, "commits: {commits}");
+            let stats = rx.stats();
+            assert_adds_up(&stats);
+            assert_eq!((stats.accepted, stats.returned, stats.held), (1, 1, 0));
+            assert_eq!(all(&rx), [[1]]);
+            assert_all_free(&rx);
+            let mut room = tx.reserve(1).expect("room");
+            room.fill(9);
+            let sent = room.commit().map_err(|refused| refused.map(drop));
+            sent.expect("room");
+            drop(rx.lease_bytes().expect("it"));
+            assert_eq!(rx.recv().expect("it"), [9]);
+            assert_all_free(&rx);
+            assert_balanced(&rx);
+        }
+    });
+}
+
+#[test]
+fn a_subscriber_may_use_or_close_the_very_queue_that_it_is_called_by() {
+    guarded(LIMIT, || {
+        for closes in [false, true] {
+            for (name, act) in ACTS {
+                let (tx, rx) = options(16).channel::<u32>().expect("a queue");
+                let victim = victim_of(&tx, &rx);
+                (2..9).for_each(|n| tx.send(n).expect("room"));
+                dies_unnoticed(victim);
+                let taken = Arc::<Mutex<Vec<u32>>>::default();
+                let (inner_tx, inner_rx, seen) = (tx.clone(), rx.clone(), Arc::clone(&taken));
+                let uses = move || {
+                    let mut seen = seen.lock().expect("no panic");
+                    inner_tx.send(70).expect("room");
+                    inner_tx.send_many([71, 72]).expect("room");
+                    seen.push(inner_rx.recv().expect("one"));
+                    seen.push(inner_rx.try_recv().expect("one"));
+                    seen.push(inner_rx.lease().expect("one").ack());
+                    inner_rx.lease().expect("one").nack();
+                    seen.extend(many(&inner_rx));
+                    drop(inner_rx.clone());
+                    assert_balanced(&inner_rx);
+                    if closes {
+                        inner_tx.close();
+                    }
+                };
+                let (calls, outcome) = subscribed(uses, || act(&tx.clone(), &rx.clone()));
+                assert_eq!(calls, 1, "{name}");
+                let mut taken = taken.lock().expect("no panic").clone();
+                taken.extend(outcome.expect("no panic"));
+                taken.extend(all(&rx));
+                let mut expected: Vec<u32> = (0..9).chain([70, 71, 72]).collect();
+                let sent = if name == "send_many" { 2 } else { 1 };
+                if name.contains("send") && !closes {
+                    expected.extend([90, 91].iter().take(sent));
+                }
+                assert_eq!(sorted(taken), expected, "{name}, closes: {closes}");
+                assert_balanced(&rx);
+                assert_all_free(&rx);
+                if !closes {
+                    everything_works(&tx, &rx, vec![], name);
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn a_subscriber_may_use_or_close_the_very_queue_in_the_middle_of_a_wait() {
+    guarded(LIMIT, || {
+        for (name, act) in ACTS {
+            let sends = name.starts_with("send");
+            if name.starts_with("try") || name == "give" {
+                continue;
+            }
+            for closes in [false, true] {
+                let (tx, rx) = options(4).channel::<u32>().expect("a queue");
+                let mut victim = victim_of(&tx, &rx);
+                let mut inside = vec![0, 1];
+                while sends && tx.try_send(2).is_ok() {
+                    inside.push(2);
+                }
+                let taken = Arc::<Mutex<Vec<u32>>>::default();
+                let (inner_tx, inner_rx, seen) = (tx.clone(), rx.clone(), Arc::clone(&taken));
+                // After this the operation that waits has to find out by itself that it can go on.
+                let uses = move || {
+                    let mut seen = seen.lock().expect("no panic");
+                    seen.push(inner_rx.lease().expect("one").ack());
+                    seen.extend(all(&inner_rx));
+                    assert_balanced(&inner_rx);
+                    inner_tx.send(70).expect("room");
+                    if closes {
+                        seen.extend(all(&inner_rx));
+                        inner_tx.close();
+                    }
+                };
+                let received = thread::scope(|scope| {
+                    let waits = scope.spawn(|| subscribed(uses, || act(&tx.clone(), &rx.clone())));
+                    await_sleepers(Pid::this(), 1);
+                    victim.signal(Signal::SIGKILL);
+                    victim.wait();
+                    let (calls, outcome) = waits.join().expect("caught");
+                    assert_eq!(calls, 1, "{name}");
+                    outcome.expect("no panic")
+                });
+                assert!(closes || sends || received == [70], "{name}: {received:?}");
+                let mut taken = taken.lock().expect("no panic").clone();
+                taken.extend(received);
+                taken.extend(all(&rx));
+                inside.push(70);
+                let sent = if name == "send_many" { 2 } else { 1 };
+                if sends && !closes {
+                    inside.extend([90, 91].iter().take(sent));
+                }
+                assert_eq!(sorted(taken), inside, "{name}, closes: {closes}");
+                assert_balanced(&rx);
+                assert_all_free(&rx);
+            }
+        }
+    });
+}
+
+#[test]
+fn a_subscriber_that_blocks_holds_up_only_its_own_thread() {
+    guarded(LIMIT, || {
+        for (name, act) in ACTS {
+            let (tx, rx) = options(16).channel::<u32>().expect("a queue");
+            let victim = victim_of(&tx, &rx);
+            dies_unnoticed(victim);
+            let (arrive, arrived) = mpsc::channel();
+            let (open, gate) = mpsc::channel::<()>();
+            let gate = Mutex::new(gate);
+            let blocks = move || {
+                arrive.send(()).expect("the test waits");
+                let _ = gate.lock().expect("no panic").recv();
+            };
+            thread::scope(|scope| {
+                let (tx, rx) = (&tx, &rx);
+                let held_up =
+                    scope.spawn(move || subscribed(blocks, || act(&tx.clone(), &rx.clone())));
+                arrived.recv().expect("it is called");
+                everything_works(tx, rx, vec![0, 1], name);
+                // For those that receive.
+                tx.send_many([3, 4]).expect("room");
+                drop(open);
+                let (calls, outcome) = held_up.join().expect("caught");
+                let mut seen = outcome.expect("no panic");
+                seen.extend(all(rx));
+                assert_eq!(calls, 1, "{name}");
+                assert!(seen.contains(&3) && seen.contains(&4), "{name}: {seen:?}");
+                assert_balanced(rx);
+                assert_all_free(rx);
+            });
+        }
+    });
+}

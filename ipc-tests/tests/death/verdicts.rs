@@ -1,0 +1,360 @@
+//! Verdicts of death where the usual facts are missing or deceive: a process that executes its own program again, and
+//! judges that the kernel refuses a descriptor of the process, or any descriptor, or `/proc`.
+//!
+//! The rule (K5): one that lives is never recovered, whatever a judge can't find out; one that is dead is found, as soon
+//! as any fact says so.
+
+use ipc_tests::support::{LIMIT, dismiss, hand_over, prompt, sleepy};
+use ipc_tests::{Pid, Signal, child::Peer, guarded, program};
+use nix::{errno::Errno, sys::signal::kill};
+use std::{
+    fs,
+    os::unix::fs::MetadataExt,
+    process::{self, Command},
+    thread,
+    time::Duration,
+};
+use workring::{Receiver, Sender, TryRecvError};
+
+fn ask(peer: &mut Peer, order: &str) -> String {
+    peer.say(order);
+    peer.hear()
+}
+
+/// A queue with a name, and its first message.
+struct Named {
+    name: String,
+    rx: Receiver<u32>,
+    tx: Sender<u32>,
+}
+
+impl Named {
+    fn new(test: &str) -> Self {
+        let name = format!("test-{test}-{}", process::id());
+        let (tx, rx) = sleepy(8).create_named::<u32>(&name).expect("a queue");
+        tx.send(7).expect("room");
+        Self { name, rx, tx }
+    }
+
+    fn first_life(&self, how: &str) -> Peer {
+        let mut peer = match how {
+            "given" => hand_over("first-life", &[&self.name, &how], |handoff| {
+                handoff.give("tasks", &self.rx)
+            }),
+            _ => Peer::spawn(
+                program("peer"),
+                "first-life",
+                &[&self.name, &how],
+                Command::spawn,
+            )
+            .expect("spawn"),
+        };
+        assert_eq!(peer.hear(), "leased");
+        peer
+    }
+
+    /// The message that the first life held comes to the others, and the second life goes on.
+    fn assert_came_back(&self) {
+        let lease = self.rx.try_lease().expect("what the first life held");
+        assert_eq!((*lease, lease.deliveries()), (7, 1));
+        lease.ack();
+        let stats = self.rx.stats();
+        assert_eq!((stats.recovered, stats.held), (1, 0), "{stats:?}");
+    }
+
+    fn remove(self) {
+        let Self { name, rx, tx } = self;
+        drop((rx, tx));
+        workring::remove_named(&name).expect("nobody is attached");
+    }
+}
+
+/// Process id, start time and "maps the segment" agree again. The slice is ten seconds: who attaches finds out.
+#[test]
+fn a_process_that_executes_itself_and_attaches_again_is_dead_in_its_first_life() {
+    prompt(|| {
+        for how in ["name", "given"] {
+            let queue = Named::new("again");
+            let mut peer = queue.first_life(how);
+            assert_eq!(ask(&mut peer, "exec"), "again");
+            assert_eq!(ask(&mut peer, "open"), "done");
+            queue.assert_came_back();
+            dismiss(peer);
+            queue.remove();
+        }
+    });
+}
+
+/// ... also if a forked child of the first life keeps its lock.
+#[test]
+fn a_forked_child_does_not_keep_the_first_life_alive() {
+    prompt(|| {
+        let queue = Named::new("again-forked");
+        let mut peer = queue.first_life("name");
+        let child: i32 = ask(&mut peer, "fork").parse().expect("a process id");
+        assert_eq!(ask(&mut peer, "exec"), "again");
+        assert_eq!(ask(&mut peer, "open"), "done");
+        queue.assert_came_back();
+        kill(Pid::from_raw(child), Signal::SIGKILL).expect("the child has lived on");
+        dismiss(peer);
+        queue.remove();
+    });
+}
+
+/// ... and if the second life uses an end that it was given: it does not look for free rows.
+#[test]
+fn a_process_that_executes_itself_and_inherits_an_end_is_dead_in_its_first_life() {
+    prompt(|| {
+        let queue = Named::new("again-given");
+        let mut peer = hand_over("first-life", &[&queue.name, &"name"], |handoff| {
+            handoff.give("tasks", &queue.rx)
+        });
+        assert_eq!(peer.hear(), "leased");
+        assert_eq!(ask(&mut peer, "exec"), "again");
+        assert_eq!(ask(&mut peer, "inherit"), "done");
+        queue.assert_came_back();
+        dismiss(peer);
+        queue.remove();
+    });
+}
+
+/// All attachments of one life belong to the same life.
+#[test]
+fn a_process_that_attaches_twice_is_alive_twice() {
+    prompt(|| {
+        let queue = Named::new("twice");
+        let mut peer = queue.first_life("name");
+        assert_eq!(ask(&mut peer, "exec"), "again");
+        for _ in 0..3 {
+            assert_eq!(ask(&mut peer, "open"), "done");
+            assert_eq!(ask(&mut peer, "open"), "done");
+        }
+        assert_eq!(ask(&mut peer, "lease"), "done");
+        assert_eq!(ask(&mut peer, "open"), "done");
+        queue.rx.report_exit(id(&peer));
+        let stats = queue.rx.stats();
+        assert_eq!((stats.recovered, stats.held), (1, 1), "{stats:?}");
+        dismiss(peer);
+        queue.remove();
+    });
+}
+
+fn id(peer: &Peer) -> u32 {
+    peer.pid().as_raw().try_into().expect("a process id")
+}
+
+/// A victim that holds a message, and a judge; the slice is ten seconds.
+fn victim_and_judge() -> (Sender<u32>, Receiver<u32>, Peer, Peer) {
+    let (tx, rx) = sleepy(8).channel::<u32>().expect("a queue");
+    let start = |role| {
+        let mut peer = hand_over(role, &[], |handoff| handoff.give("tasks", &rx));
+        assert_eq!(peer.hear(), "ready");
+        peer
+    };
+    let (mut victim, judge) = (start("mortal"), start("judge"));
+    tx.send(1).expect("room");
+    assert_eq!(ask(&mut victim, "lease"), "leased");
+    (tx, rx, victim, judge)
+}
+
+const ALIVE: &str = "recovered 0, held 1";
+const DEAD: &str = "recovered 1, held 0";
+
+fn verdict(judge: &mut Peer, victim: &Peer) -> String {
+    ask(judge, &format!("judge {}", victim.pid()))
+}
+
+/// What a filter, or a kernel without `pidfd_open`, or one that is short of something, may say.
+const REFUSALS: [Errno; 8] = [
+    Errno::EPERM,
+    Errno::EACCES,
+    Errno::ENOSYS,
+    Errno::EINVAL,
+    Errno::ENOENT,
+    Errno::EMFILE,
+    Errno::ENFILE,
+    Errno::ENOMEM,
+];
+
+/// K3: its message would be delivered twice.
+#[test]
+fn a_living_process_is_left_alone_whatever_pidfd_open_says() {
+    prompt(|| {
+        for refusal in REFUSALS {
+            let (_tx, rx, mut victim, mut judge) = victim_and_judge();
+            ask(&mut judge, &format!("refuse {}", refusal as i32));
+            assert_eq!(verdict(&mut judge, &victim), ALIVE, "{refusal}");
+            victim.stop();
+            assert_eq!(verdict(&mut judge, &victim), ALIVE, "{refusal}, stopped");
+            victim.resume();
+            // It looks like a zombie, and has lost all descriptors.
+            assert_eq!(ask(&mut victim, "leader-ends"), "going on");
+            assert_eq!(ask(&mut victim, "close-all"), "closed");
+            assert_eq!(
+                verdict(&mut judge, &victim),
+                ALIVE,
+                "{refusal}, without a leader"
+            );
+            assert_eq!(ask(&mut victim, "ack"), "acknowledged");
+            assert_eq!(rx.stats().acknowledged, 1);
+            dismiss(judge);
+            dismiss(victim);
+        }
+    });
+}
+
+#[test]
+fn a_death_is_found_whatever_pidfd_open_says() {
+    prompt(|| {
+        for refusal in REFUSALS {
+            for reaped in [false, true] {
+                let (_tx, _rx, mut victim, mut judge) = victim_and_judge();
+                ask(&mut judge, &format!("refuse {}", refusal as i32));
+                victim.signal(Signal::SIGKILL);
+                victim.wait_unreaped();
+                if reaped {
+                    victim.wait();
+                }
+                assert_eq!(
+                    verdict(&mut judge, &victim),
+                    DEAD,
+                    "{refusal}, reaped: {reaped}"
+                );
+                victim.wait();
+                dismiss(judge);
+            }
+        }
+    });
+}
+
+/// Its lock is held, and its process id is there.
+#[test]
+fn another_program_is_found_without_a_pidfd() {
+    prompt(|| {
+        let (_tx, _rx, mut victim, mut judge) = victim_and_judge();
+        ask(&mut judge, &format!("refuse {}", Errno::EPERM as i32));
+        let child: i32 = ask(&mut victim, "fork").parse().expect("a process id");
+        assert_eq!(verdict(&mut judge, &victim), ALIVE);
+        assert_eq!(ask(&mut victim, "exec"), "another");
+        assert_eq!(verdict(&mut judge, &victim), DEAD);
+        kill(Pid::from_raw(child), Signal::SIGKILL).expect("the child has lived on");
+        dismiss(victim);
+        dismiss(judge);
+    });
+}
+
+/// Nobody tells it.
+#[test]
+fn who_waits_without_pidfds_notices_a_death_by_itself() {
+    guarded(LIMIT, || {
+        let options = sleepy(8).liveness_interval(Duration::from_millis(20));
+        let (tx, rx) = options.channel::<u32>().expect("a queue");
+        let start = |role| {
+            let mut peer = hand_over(role, &[], |handoff| handoff.give("tasks", &rx));
+            assert_eq!(peer.hear(), "ready");
+            peer
+        };
+        let (mut victim, mut judge) = (start("mortal"), start("judge"));
+        ask(&mut judge, &format!("refuse {}", Errno::EPERM as i32));
+        tx.send(1).expect("room");
+        assert_eq!(ask(&mut victim, "lease"), "leased");
+        judge.say("take");
+        victim.signal(Signal::SIGKILL);
+        victim.wait();
+        assert_eq!(judge.hear(), "1 after 1");
+        dismiss(judge);
+    });
+}
+
+/// EMFILE from every call. A process that is gone is gone all the same; of a zombie nothing can be found out now.
+#[test]
+fn a_judge_without_descriptors_takes_nobody_for_dead_who_may_live() {
+    prompt(|| {
+        let (_tx, rx, mut victim, mut judge) = victim_and_judge();
+        assert_eq!(ask(&mut judge, "starve"), "starved");
+        assert_eq!(verdict(&mut judge, &victim), ALIVE);
+        victim.stop();
+        assert_eq!(verdict(&mut judge, &victim), ALIVE);
+        victim.resume();
+        assert_eq!(ask(&mut victim, "close-all"), "closed");
+        assert_eq!(verdict(&mut judge, &victim), ALIVE);
+        victim.signal(Signal::SIGKILL);
+        victim.wait_unreaped();
+        assert_eq!(verdict(&mut judge, &victim), ALIVE);
+        victim.wait();
+        assert_eq!(verdict(&mut judge, &victim), DEAD);
+        assert_eq!(ask(&mut judge, "feed"), "fed");
+        dismiss(judge);
+        assert!(matches!(rx.try_recv(), Ok(1)));
+    });
+}
+
+/// ... and what it could not find out, it finds out later.
+#[test]
+fn a_judge_that_has_descriptors_again_finds_the_dead() {
+    prompt(|| {
+        let (_tx, _rx, mut victim, mut judge) = victim_and_judge();
+        assert_eq!(ask(&mut judge, "starve"), "starved");
+        victim.signal(Signal::SIGKILL);
+        victim.wait_unreaped();
+        assert_eq!(verdict(&mut judge, &victim), ALIVE);
+        assert_eq!(ask(&mut judge, "feed"), "fed");
+        assert_eq!(verdict(&mut judge, &victim), DEAD);
+        victim.wait();
+        dismiss(judge);
+    });
+}
+
+/// It has no turn to take from those that can judge: SWEEP-2.
+#[test]
+fn a_process_that_can_not_judge_does_not_keep_others_from_it() {
+    guarded(LIMIT, || {
+        let options = sleepy(8).liveness_interval(Duration::from_millis(50));
+        let (tx, rx) = options.channel::<u32>().expect("a queue");
+        let start = |role| {
+            let mut peer = hand_over(role, &[], |handoff| handoff.give("tasks", &rx));
+            assert_eq!(peer.hear(), "ready");
+            peer
+        };
+        let (mut victim, mut judge) = (start("mortal"), start("judge"));
+        tx.send(1).expect("room");
+        assert_eq!(ask(&mut victim, "lease"), "leased");
+        assert_eq!(ask(&mut judge, "starve"), "starved");
+        // It waits, and so tries to sweep whenever that is due, sooner than this process does.
+        judge.say("take");
+        victim.signal(Signal::SIGKILL);
+        victim.wait_unreaped();
+        let is_noticed = |_| {
+            thread::sleep(Duration::from_millis(60));
+            rx.stats().recovered == 1
+        };
+        assert!((0..10).any(is_noticed), "it has no turn");
+        assert_eq!(judge.hear(), "1 after 1");
+        victim.wait();
+        assert_eq!(ask(&mut judge, "feed"), "fed");
+        dismiss(judge);
+    });
+}
+
+/// Then locks are all that there is.
+#[test]
+fn a_judge_without_proc_goes_by_the_lock() {
+    if fs::metadata("/proc/self").expect("/proc").uid() != 0 {
+        eprintln!("SKIPPED: only root can hide /proc from a process");
+        return;
+    }
+    prompt(|| {
+        let (_tx, rx, mut victim, mut judge) = victim_and_judge();
+        assert_eq!(ask(&mut judge, "hide-proc"), "hidden");
+        assert_eq!(verdict(&mut judge, &victim), ALIVE);
+        victim.stop();
+        assert_eq!(verdict(&mut judge, &victim), ALIVE);
+        victim.resume();
+        victim.signal(Signal::SIGKILL);
+        victim.wait();
+        assert_eq!(verdict(&mut judge, &victim), DEAD);
+        dismiss(judge);
+        assert!(matches!(rx.try_recv(), Ok(1)));
+        assert!(matches!(rx.try_recv(), Err(TryRecvError::Empty)));
+    });
+}

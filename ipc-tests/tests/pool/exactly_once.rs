@@ -1,0 +1,98 @@
+//! Goal: a task whose result was accepted is not run again, and one whose result was not is a crash. Method: its worker is
+//! killed at a known moment between the two, while the parent receives nothing.
+//!
+//! Two faults were possible here and no test saw them: dead letters that were read before the results that had arrived
+//! were collected, and a worker that said that its task had ended before it had sent what the task gave.
+
+use ipc_tests::support::{
+    LIMIT,
+    pools::{close, jobs},
+};
+use ipc_tests::{
+    Pid, Signal,
+    asleep::await_sleepers,
+    guarded,
+    jobs::{Job, Meeting},
+};
+use nix::sys::signal::kill;
+use std::{
+    sync::mpsc::{Receiver, channel},
+    time::Duration,
+};
+use workring::pool::{Builder, Event, TaskError, TaskHandle};
+
+/// A pool of one worker, and the ids of those that get ready.
+fn one_worker() -> (Builder<Job>, Receiver<u32>) {
+    let (tell, ready) = channel();
+    let builder = jobs(1)
+        .retries(0)
+        .respawn_backoff(Duration::from_millis(1), Duration::from_millis(1))
+        .on_event(move |event| {
+            if let Event::Ready { pid, .. } = event {
+                // Nobody listens any more at the end of a test.
+                let _ = tell.send(*pid);
+            }
+        });
+    (builder, ready)
+}
+
+/// Of a chunk whose worker is killed in its second task, the first one has its result: it waits in the queue.
+#[test]
+fn a_result_that_nobody_has_received_yet_counts_when_its_worker_dies() {
+    guarded(LIMIT, || {
+        let (gate, room) = (Meeting::new("once-gate"), Meeting::new("once-room"));
+        let (builder, ready) = one_worker();
+        let pool = builder.start().expect("a pool");
+        let tasks = vec![Job::Double(1), gate.job(), room.job(), room.job()];
+        let mut outcomes = pool.map_unordered(tasks).chunk(2).window(4);
+        let first = outcomes.next().expect("the first");
+        assert_eq!(first.result.expect("an output"), "2");
+        // From here on this process receives nothing until the worker is dead and replaced.
+        gate.guest().tell("done");
+        room.guest().tell("done");
+        let last = room.guest();
+        kill(last.pid, Signal::SIGKILL).expect("it lives");
+        while Pid::from_raw(ready.recv().expect("another").cast_signed()) == last.pid {}
+        let results: Vec<_> = outcomes.map(|outcome| outcome.result).collect();
+        let [Ok(_), Ok(_), Err(TaskError::Crashed { .. })] = results.as_slice() else {
+            panic!("{results:?}");
+        };
+        // The only worker would be busy with what it had done before.
+        let next = pool.submit(room.job()).expect("open");
+        let mut guest = room.guest();
+        assert_eq!(guest.task, next.id().get(), "a task was begun again");
+        guest.tell("done");
+        assert_eq!(next.wait().expect("an output"), "done");
+        let report = close(&pool);
+        assert_eq!((report.completed, report.lost), (4, 1), "{report}");
+    });
+}
+
+/// A worker that has no block for its result sleeps. Killed there, it leaves a task that was begun and has no result.
+#[test]
+fn a_worker_that_is_killed_before_its_answer_is_accepted_has_crashed_in_its_task() {
+    const TASKS: usize = 400;
+    guarded(LIMIT, || {
+        let (builder, ready) = one_worker();
+        let pool = builder.capacity(TASKS).start().expect("a pool");
+        let handles: Vec<_> = (0..TASKS)
+            .map(|_| pool.submit(Job::Letters(60_000)).expect("open"))
+            .collect();
+        let worker = Pid::from_raw(ready.recv().expect("the worker").cast_signed());
+        // There is work left: so it sleeps over a result.
+        await_sleepers(worker, 1);
+        kill(worker, Signal::SIGKILL).expect("it lives");
+        while Pid::from_raw(ready.recv().expect("another").cast_signed()) == worker {}
+        let results = handles.into_iter().map(TaskHandle::wait);
+        let crashed = results
+            .filter(|result| match result {
+                Ok(letters) => letters.len() != 60_000,
+                Err(TaskError::Crashed { .. }) => true,
+                Err(other) => panic!("{other}"),
+            })
+            .count();
+        assert_eq!(crashed, 1);
+        let report = close(&pool);
+        assert_eq!((report.lost, report.died), (1, 1), "{report}");
+    });
+}

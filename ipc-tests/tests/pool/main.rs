@@ -1,0 +1,17 @@
+//! Goal: a pool of worker processes gives each task exactly one outcome, whatever happens to its workers, its parent, or
+//! the user's code, and ends without leaving a process behind (P1 to P15).
+//!
+//! Method: the workers are programs of this package (`pooled`, `deeds`, `lineage`, `starter`), whose tasks do what the
+//! test tells them: meet the test at a socket, crash, hang, allocate, fork.
+
+mod deaths;
+mod exactly_once;
+mod identity;
+mod limits;
+mod logs;
+mod map;
+mod shutdown;
+mod start;
+mod supervision;
+mod tasks;
+mod user_code;

@@ -1,0 +1,772 @@
+//! The user's code wherever a pool calls it: it panics, it never returns, it takes as long as the test likes, it uses the
+//! pool. Whatever it does, each task has its outcome, no place is lost, nothing else is held up, and the books balance.
+//!
+//! `docs/user-code.md` lists the places, and for each the tests here.
+//!
+//! Where the code is slow, it waits for the test, which goes on meanwhile: without what is tested, the watchdog ends it.
+
+use ipc_tests::support::LIMIT;
+use ipc_tests::{
+    guarded,
+    jobs::{Meeting, PREPARE},
+    ledger::Scratch,
+    program,
+    quirks::{Deep, Hook, Nest, Quirk, Tricky, Whim, Work},
+};
+use std::{
+    fs,
+    panic::{AssertUnwindSafe, catch_unwind},
+    process::Command,
+    sync::{
+        Arc, OnceLock, Weak,
+        atomic::{AtomicU32, Ordering},
+        mpsc,
+    },
+    thread,
+    time::Duration,
+};
+use workring::pool::{
+    Builder, Event, OutcomeOf, Pool, Report, ResultOf, Shutdown, StartError, SubmitError, TaskError,
+};
+
+/// Nothing that a test waits for takes so long.
+const NEVER: Duration = Duration::from_hours(1);
+/// A limit that a task of a test is meant to exceed.
+const SOON: Duration = Duration::from_millis(100);
+
+fn quirks(workers: usize) -> Builder<Quirk> {
+    Pool::builder().program(program("pooled")).workers(workers)
+}
+
+fn end(pool: &Pool<Quirk>, how: Shutdown) -> Report {
+    let report = pool.shutdown(how, LIMIT).expect("this is its process");
+    assert!(report.is_balanced(), "{report}");
+    report
+}
+
+fn number(result: ResultOf<Quirk>) -> u64 {
+    *result.expect("an output").get()
+}
+
+/// Checks that the pool still does what it should.
+fn assert_works(pool: &Pool<Quirk>) {
+    assert_eq!(number(pool.submit(Quirk::give(3)).expect("open").wait()), 3);
+    assert_eq!(pool.in_flight(), 0);
+}
+
+fn not_carried(result: ResultOf<Quirk>) -> String {
+    match result {
+        Err(TaskError::Transport { what, .. }) => what,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn unwinds<R>(act: impl FnOnce() -> R) -> bool {
+    catch_unwind(AssertUnwindSafe(act)).is_err()
+}
+
+/// A hook that panics.
+fn bomb() -> Hook {
+    Hook::new(|| panic!("a hook"))
+}
+
+/// A hook that waits until the test lets it go on, and says that it does.
+struct Gate {
+    hook: Hook,
+    reached: mpsc::Receiver<()>,
+    open: Arc<OnceLock<()>>,
+}
+
+impl Gate {
+    fn new() -> Self {
+        let (arrive, reached) = mpsc::channel();
+        let open = Arc::new(OnceLock::new());
+        let opened = Arc::clone(&open);
+        let hook = Hook::new(move || {
+            let _ = arrive.send(());
+            opened.wait();
+        });
+        Self {
+            hook,
+            reached,
+            open,
+        }
+    }
+
+    fn await_arrival(&self) {
+        self.reached.recv().expect("somebody comes");
+    }
+
+    fn open(&self) {
+        let _ = self.open.set(());
+    }
+}
+
+impl Drop for Gate {
+    fn drop(&mut self) {
+        self.open();
+    }
+}
+
+/// A task that gives an output, or fails with an error, that has this whim when it is decoded.
+fn undecodable(whim: Whim, fails: bool) -> Quirk {
+    let value = Tricky::new(1).decode(whim);
+    Quirk::new(if fails {
+        Work::Fail(value)
+    } else {
+        Work::Give(value)
+    })
+}
+
+// Outputs and errors, in the parent.
+
+/// Python's pools lose the thread that reads results when a result can't be unpickled, and every wait hangs from then on
+/// (#79492, #103061).
+#[test]
+fn an_output_or_error_whose_decoding_panics_is_an_outcome() {
+    guarded(LIMIT, || {
+        let bomb = bomb();
+        let pool = quirks(2).start().expect("a pool");
+        let bad = |fails| undecodable(bomb.whim(), fails);
+        for fails in [false, true] {
+            let said = not_carried(pool.submit(bad(fails)).expect("open").wait());
+            assert!(said.contains("panicked: a hook"), "{said}");
+            assert_works(&pool);
+
+            drop(pool.submit(bad(fails)).expect("open"));
+            drop(pool.submit(Quirk::give(4)).expect("open"));
+            let drained: Vec<_> = pool.drain().map(|outcome| outcome.result.is_ok()).collect();
+            assert_eq!(
+                drained.iter().filter(|&&is_ok| is_ok).count(),
+                1,
+                "{drained:?}"
+            );
+            assert_eq!(drained.len(), 2);
+
+            for chunk in [1, 3] {
+                let tasks = || [Quirk::give(1), bad(fails), Quirk::give(2)];
+                let is_ok = |outcome: OutcomeOf<Quirk>| outcome.result.is_ok();
+                let ordered: Vec<_> = pool.map(tasks()).chunk(chunk).map(is_ok).collect();
+                assert_eq!(ordered, [true, false, true]);
+                let outcomes = pool.map_unordered(tasks()).chunk(chunk);
+                assert_eq!(outcomes.filter(|outcome| outcome.result.is_ok()).count(), 2);
+            }
+        }
+        let report = end(&pool, Shutdown::Drain);
+        assert_eq!(report.submitted, 2 * (1 + 1 + 2 + 4 * 3));
+        assert_eq!(report.completed, 2 * (1 + 1 + 4 * 2), "{report}");
+        // Claimed after the end: an outcome all the same.
+        drop(bomb);
+    });
+}
+
+#[test]
+fn an_output_that_is_claimed_after_the_end_may_still_panic() {
+    guarded(LIMIT, || {
+        let bomb = bomb();
+        let pool = quirks(1).start().expect("a pool");
+        let bad = pool.submit(undecodable(bomb.whim(), false)).expect("open");
+        let report = end(&pool, Shutdown::Drain);
+        assert_eq!((report.submitted, report.completed), (1, 1));
+        not_carried(bad.wait());
+        assert_eq!(end(&pool, Shutdown::Cancel), report);
+    });
+}
+
+/// One caller takes as long as it likes to decode its output. A task of another caller meets its limit in time, other
+/// outcomes are given out, and the pool can be shut down.
+#[test]
+fn a_slow_decoding_of_an_output_holds_up_only_its_own_caller() {
+    guarded(LIMIT, || {
+        let gate = Gate::new();
+        let pool = quirks(2).start().expect("a pool");
+        let slow = pool
+            .submit(undecodable(gate.hook.whim(), false))
+            .expect("open");
+        thread::scope(|scope| {
+            let slow = scope.spawn(|| number(slow.wait()));
+            gate.await_arrival();
+            let mut hanging = Tricky::new(Some(Work::Pid));
+            hanging = hanging.decode(Whim::Hangs);
+            let hanging = pool
+                .submit(Quirk::tricky(hanging).within(SOON))
+                .expect("open");
+            assert!(matches!(hanging.wait(), Err(TaskError::TimedOut)));
+            assert_works(&pool);
+            drop(pool.submit(Quirk::give(5)).expect("open"));
+            assert_eq!(pool.drain().count(), 1);
+            assert_eq!(pool.map((0..100).map(Quirk::give)).count(), 100);
+            let report = end(&pool, Shutdown::Drain);
+            assert_eq!((report.timed_out, report.killed), (1, 1), "{report}");
+            gate.open();
+            assert_eq!(slow.join().expect("no panic"), 1);
+        });
+    });
+}
+
+/// An output that uses the pool while it is decoded, and when it is dropped: by its claimer, in a map, after the map that
+/// wanted it is gone, and at the end of the pool.
+#[test]
+fn an_output_may_use_the_pool_when_it_is_decoded_or_dropped() {
+    guarded(LIMIT, || {
+        let pool = Arc::new(quirks(2).start().expect("a pool"));
+        let used = Arc::new(AtomicU32::new(0));
+        let (weak, count) = (Arc::downgrade(&pool), Arc::clone(&used));
+        let hook = Hook::new(move || {
+            let Some(pool) = weak.upgrade() else {
+                return;
+            };
+            count.fetch_add(1, Ordering::Relaxed);
+            let _ = pool.in_flight();
+            if let Ok(handle) = pool.submit(Quirk::give(1)) {
+                assert_eq!(number(handle.wait()), 1);
+            }
+            assert_eq!(pool.map([Quirk::give(2)]).count(), 1);
+        });
+        let whim = hook.whim();
+        let busy = || Quirk::new(Work::Give(Tricky::new(7).decode(whim).drop(whim)));
+        assert_eq!(number(pool.submit(busy()).expect("open").wait()), 7);
+        // Once more than the output: the task, which holds it, is dropped when it is sent.
+        assert_eq!(used.load(Ordering::Relaxed), 3);
+        assert_eq!(pool.map((0..10).map(|_| busy())).chunk(5).count(), 10);
+        assert_eq!(used.load(Ordering::Relaxed), 33);
+        let mut abandoned = pool.map_unordered((0..10).map(|_| busy()));
+        assert!(abandoned.next().is_some());
+        drop(abandoned);
+        drop(pool.submit(busy()).expect("open"));
+        let report = end(&pool, Shutdown::Drain);
+        assert_eq!(report.lost, 0, "{report}");
+        drop(pool);
+    });
+}
+
+// Tasks, in the parent.
+
+/// Executorlib (#1057) and pebble (#146) lose a place for each task that can't be pickled.
+#[test]
+fn a_task_whose_encoding_panics_in_submit_gives_its_place_back() {
+    guarded(LIMIT, || {
+        let bomb = bomb();
+        let pool = quirks(1).capacity(2).start().expect("a pool");
+        let bad = || Quirk::tricky(Tricky::new(Some(Work::Pid)).encode(bomb.whim()));
+        for _ in 0..3 {
+            assert!(unwinds(|| drop(pool.submit(bad()))));
+            assert!(unwinds(|| drop(pool.try_submit(bad()))));
+            assert_eq!(pool.in_flight(), 0);
+        }
+        assert_works(&pool);
+        let report = end(&pool, Shutdown::Drain);
+        assert_eq!((report.submitted, report.completed), (1, 1));
+    });
+}
+
+#[test]
+fn a_task_of_a_map_whose_encoding_panics_has_its_outcome_and_the_others_theirs() {
+    guarded(LIMIT, || {
+        let bomb = bomb();
+        let pool = quirks(2).capacity(8).start().expect("a pool");
+        for chunk in [1, 2, 7, 50] {
+            let tasks = (0..50).map(|n| {
+                let whim = if n % 7 == 3 { bomb.whim() } else { Whim::None };
+                Quirk::tricky(Tricky::new(Some(Work::Give(Tricky::new(n)))).encode(whim))
+            });
+            let outcomes: Vec<_> = pool.map(tasks).chunk(chunk).collect();
+            assert_eq!(outcomes.len(), 50);
+            for (n, outcome) in (0..).zip(outcomes) {
+                if n % 7 == 3 {
+                    let said = not_carried(outcome.result);
+                    assert!(said.contains("panicked: a hook"), "{said}");
+                } else {
+                    assert_eq!(number(outcome.result), n);
+                }
+            }
+            assert_eq!(pool.in_flight(), 0);
+        }
+        let report = end(&pool, Shutdown::Drain);
+        assert_eq!((report.submitted, report.failed), (200, 28), "{report}");
+    });
+}
+
+/// While a task is encoded, which takes as long as the test likes, others are submitted and done; the task itself may use
+/// the pool.
+#[test]
+fn a_task_that_is_slow_to_encode_or_uses_the_pool_meanwhile_holds_up_nobody() {
+    guarded(LIMIT, || {
+        let pool = Arc::new(quirks(1).start().expect("a pool"));
+        let gate = Gate::new();
+        thread::scope(|scope| {
+            let task = Tricky::new(Some(Work::Give(Tricky::new(9)))).encode(gate.hook.whim());
+            let handle = scope.spawn(|| pool.submit(Quirk::tricky(task)).expect("open"));
+            gate.await_arrival();
+            assert_eq!(number(pool.submit(Quirk::give(3)).expect("open").wait()), 3);
+            gate.open();
+            assert_eq!(number(handle.join().expect("a handle").wait()), 9);
+        });
+        let inner = Arc::downgrade(&pool);
+        let hook = Hook::new(move || {
+            let pool = inner.upgrade().expect("a pool");
+            assert_eq!(number(pool.submit(Quirk::give(4)).expect("open").wait()), 4);
+        });
+        let whim = hook.whim();
+        let task = || {
+            let work = Tricky::new(Some(Work::Give(Tricky::new(5))));
+            Quirk::tricky(work.encode(whim).drop(whim)).limits(whim)
+        };
+        assert_eq!(number(pool.submit(task()).expect("open").wait()), 5);
+        let outcomes = pool.map((0..10).map(|_| task())).chunk(3);
+        assert!(
+            outcomes
+                .map(|outcome| number(outcome.result))
+                .all(|n| n == 5)
+        );
+        end(&pool, Shutdown::Drain);
+    });
+}
+
+/// `submit` drops the task once it is sent.
+#[test]
+fn a_task_whose_drop_panics_is_done_and_its_outcome_is_there_for_whoever_drains() {
+    guarded(LIMIT, || {
+        let bomb = bomb();
+        let pool = quirks(1).capacity(2).start().expect("a pool");
+        let bad = || {
+            let work = Tricky::new(Some(Work::Give(Tricky::new(6))));
+            Quirk::tricky(work.drop(bomb.whim()))
+        };
+        for _ in 0..3 {
+            assert!(unwinds(|| drop(pool.submit(bad()))));
+            let drained: Vec<_> = pool.drain().map(|outcome| number(outcome.result)).collect();
+            assert_eq!(drained, [6]);
+        }
+        for chunk in [1, 3] {
+            let mut map = pool.map((0..6).map(|_| bad())).chunk(chunk);
+            let mut outcomes = Vec::new();
+            let mut panics = 0;
+            loop {
+                match catch_unwind(AssertUnwindSafe(|| map.next())) {
+                    Ok(Some(outcome)) => outcomes.push(number(outcome.result)),
+                    Ok(None) => break,
+                    Err(_) => panics += 1,
+                }
+            }
+            assert_eq!(outcomes, [6; 6]);
+            assert!(panics > 0);
+        }
+        let report = end(&pool, Shutdown::Drain);
+        assert_eq!((report.submitted, report.completed), (15, 15), "{report}");
+    });
+}
+
+#[test]
+fn a_panic_of_time_limit_reaches_the_caller_and_costs_nothing_else() {
+    guarded(LIMIT, || {
+        let bomb = bomb();
+        let pool = quirks(1).capacity(2).start().expect("a pool");
+        assert!(unwinds(|| drop(
+            pool.submit(Quirk::give(1).limits(bomb.whim()))
+        )));
+        assert_eq!(pool.in_flight(), 0);
+        let tasks = (0..9).map(|n| match n {
+            4 => Quirk::give(n).limits(bomb.whim()),
+            _ => Quirk::give(n),
+        });
+        let mut map = pool.map(tasks).chunk(2);
+        let (mut given, mut panics) = (Vec::new(), 0);
+        loop {
+            match catch_unwind(AssertUnwindSafe(|| map.next())) {
+                Ok(Some(outcome)) => given.push(number(outcome.result)),
+                Ok(None) => break,
+                Err(_) => panics += 1,
+            }
+        }
+        assert_eq!((given, panics), (vec![0, 1, 2, 3, 5, 6, 7, 8], 1));
+        drop(map);
+        assert_works(&pool);
+        end(&pool, Shutdown::Drain);
+    });
+}
+
+#[test]
+fn what_a_map_has_in_hand_keeps_its_outcome_when_the_iterator_panics() {
+    guarded(LIMIT, || {
+        let pool = quirks(1).capacity(2).start().expect("a pool");
+        for chunk in [1, 4] {
+            let tasks = (0..10).map(|n| {
+                assert!(n != 5, "the iterator");
+                Quirk::give(n)
+            });
+            let mut map = pool.map(tasks).chunk(chunk);
+            let (mut given, mut panics) = (Vec::new(), 0);
+            loop {
+                match catch_unwind(AssertUnwindSafe(|| map.next())) {
+                    Ok(Some(outcome)) => given.push(number(outcome.result)),
+                    Ok(None) => break,
+                    Err(_) => panics += 1,
+                }
+            }
+            assert_eq!((given, panics), (vec![0, 1, 2, 3, 4, 6, 7, 8, 9], 1));
+        }
+        assert_works(&pool);
+        end(&pool, Shutdown::Drain);
+    });
+}
+
+#[test]
+fn the_iterator_of_a_map_may_use_the_pool() {
+    guarded(LIMIT, || {
+        let pool = quirks(1).start().expect("a pool");
+        let tasks = (0..10).map(|n| {
+            let inner = pool.map((0..3).map(Quirk::give)).chunk(3);
+            let sum: u64 = inner.map(|outcome| number(outcome.result)).sum();
+            let one = number(pool.submit(Quirk::give(1)).expect("open").wait());
+            Quirk::give(n + sum + one)
+        });
+        let given: Vec<_> = pool
+            .map(tasks)
+            .map(|outcome| number(outcome.result))
+            .collect();
+        assert_eq!(given, (4..14).collect::<Vec<_>>());
+        end(&pool, Shutdown::Drain);
+    });
+}
+
+// Memory that runs out, which is no reason to wait where the caller has asked not to.
+
+/// Sixteen blocks have room for a large task; there are a thousand places for tasks.
+fn large() -> Quirk {
+    Quirk::new(Work::Weigh(vec![1; 60_000]))
+}
+
+#[test]
+fn try_submit_gives_the_task_back_when_there_is_no_memory_for_it() {
+    guarded(LIMIT, || {
+        let meeting = Meeting::new("try-submit");
+        let pool = quirks(1).start().expect("a pool");
+        let busy = pool
+            .submit(Quirk::new(Work::Job(meeting.job())))
+            .expect("open");
+        let mut guest = meeting.guest();
+        // The worker does not go on before it is told to: a call that waits for it never returns.
+        let mut handles = Vec::new();
+        let refused = loop {
+            match pool.try_submit(large()) {
+                Ok(handle) => handles.push(handle),
+                Err(refused) => break refused,
+            }
+        };
+        assert!(refused.is_full(), "{refused}");
+        assert!(handles.len() >= 8, "{} were taken", handles.len());
+        let in_flight = pool.in_flight();
+        assert_eq!(in_flight, handles.len() + 1);
+        // One that is small has room.
+        handles.push(pool.try_submit(Quirk::give(60_000)).expect("room"));
+        guest.tell("done");
+        assert_eq!(number(busy.wait()), 0);
+        for handle in handles {
+            assert_eq!(number(handle.wait()), 60_000);
+        }
+        let report = end(&pool, Shutdown::Drain);
+        assert_eq!(report.submitted, report.completed, "{report}");
+        drop(refused);
+    });
+}
+
+/// A map that can't send its next task gives the caller what is there.
+#[test]
+fn a_map_gives_out_what_has_arrived_before_it_waits_for_memory() {
+    guarded(LIMIT, || {
+        for chunk in [1, 4] {
+            let meeting = Meeting::new(&format!("map-{chunk}"));
+            let pool = quirks(2).start().expect("a pool");
+            let held = [1, 2].map(|_| {
+                let busy = Quirk::new(Work::Job(meeting.job()));
+                let busy = pool.submit(busy).expect("open");
+                (busy, meeting.guest())
+            });
+            let [(one, mut first), (other, mut second)] = held;
+            // One worker goes on until the next meeting, the other one waits.
+            let small = (0..4).map(Quirk::give);
+            let blocker = || Quirk::new(Work::Job(meeting.job()));
+            let tasks = small.chain([blocker()]).chain((0..100).map(|_| large()));
+            let mut map = pool.map_unordered(tasks).window(105).chunk(chunk);
+            first.tell("done");
+            assert_eq!(number(one.wait()), 0);
+            // The four small ones are done, then the worker meets us; the large ones have no room. Nobody goes on.
+            let given: Vec<_> = map
+                .by_ref()
+                .take(4)
+                .map(|outcome| number(outcome.result))
+                .collect();
+            assert_eq!(given.len(), 4);
+            let mut third = meeting.guest();
+            // What was not sent is not in flight either.
+            if chunk == 1 {
+                assert!(pool.in_flight() < 100, "{} in flight", pool.in_flight());
+            }
+            second.tell("done");
+            third.tell("done");
+            assert_eq!(number(other.wait()), 0);
+            assert_eq!(map.filter(|outcome| outcome.result.is_ok()).count(), 101);
+            let report = end(&pool, Shutdown::Drain);
+            assert_eq!((report.submitted, report.completed), (107, 107), "{report}");
+        }
+    });
+}
+
+// In a worker.
+
+#[test]
+fn a_panic_of_the_users_code_in_a_worker_is_an_outcome_and_the_worker_lives() {
+    guarded(LIMIT, || {
+        let pool = quirks(1).start().expect("a pool");
+        let pid = || number(pool.submit(Quirk::new(Work::Pid)).expect("open").wait());
+        let run = |quirk| pool.submit(quirk).expect("open").wait();
+        let before = pid();
+        let panics = Whim::Panics;
+        // Decoding the task.
+        let said = not_carried(run(Quirk::tricky(
+            Tricky::new(Some(Work::Pid)).decode(panics),
+        )));
+        assert!(said.contains("a whim"), "{said}");
+        // Its drop, at the end of its run.
+        let dropped = run(Quirk::tricky(Tricky::new(Some(Work::Pid)).drop(panics)));
+        assert!(
+            matches!(dropped, Err(TaskError::Panicked(_))),
+            "{dropped:?}"
+        );
+        for work in [Work::Give, Work::Fail] {
+            // Encoding an output or an error.
+            let said = not_carried(run(Quirk::new(work(Tricky::new(1).encode(panics)))));
+            assert!(said.contains("a whim"), "{said}");
+            // Its drop, when it was sent.
+            let result = run(Quirk::new(work(Tricky::new(2).drop(panics))));
+            assert!(
+                matches!(&result, Ok(value) | Err(TaskError::Failed(value)) if *value.get() == 2),
+                "{result:?}"
+            );
+            // Both: it is dropped without having been sent.
+            let both = Tricky::new(1).encode(panics).drop(panics);
+            not_carried(run(Quirk::new(work(both))));
+        }
+        assert_eq!(pid(), before);
+        let report = end(&pool, Shutdown::Drain);
+        assert_eq!((report.died, report.started), (0, 1), "{report}");
+    });
+}
+
+fn hangs_in_decoding() -> Quirk {
+    Quirk::tricky(Tricky::new(Some(Work::Pid)).decode(Whim::Hangs))
+}
+
+#[test]
+fn a_task_whose_decoding_hangs_in_a_worker_is_ended_by_its_limit() {
+    guarded(LIMIT, || {
+        let pool = quirks(1).time_limit(SOON).start().expect("a pool");
+        let hanging = pool.submit(hangs_in_decoding()).expect("open");
+        assert!(matches!(hanging.wait(), Err(TaskError::TimedOut)));
+        // Of its own, in a chunk: the others are not concerned.
+        let tasks = [
+            Quirk::give(1),
+            hangs_in_decoding().within(SOON),
+            Quirk::give(2),
+        ];
+        let outcomes: Vec<_> = pool.map(tasks).chunk(3).map(|it| it.result).collect();
+        assert!(
+            matches!(
+                outcomes.as_slice(),
+                [Ok(_), Err(TaskError::TimedOut), Ok(_)]
+            ),
+            "{outcomes:?}"
+        );
+        let report = end(&pool, Shutdown::Drain);
+        assert_eq!((report.timed_out, report.killed), (2, 2), "{report}");
+    });
+}
+
+#[test]
+fn a_task_whose_decoding_hangs_in_a_worker_is_ended_by_cancel_within_and_by_shutdown() {
+    guarded(LIMIT, || {
+        let pool = quirks(1).grace(SOON).start().expect("a pool");
+        let hanging = pool.submit(hangs_in_decoding()).expect("open");
+        assert!(hanging.cancel_within(Duration::ZERO));
+        assert!(matches!(hanging.wait(), Err(TaskError::Cancelled)));
+        assert_works(&pool);
+        let hanging = pool.submit(hangs_in_decoding()).expect("open");
+        let report = end(&pool, Shutdown::Cancel);
+        assert!(matches!(hanging.wait(), Err(TaskError::Cancelled)));
+        assert_eq!(report.cancelled, 2, "{report}");
+    });
+}
+
+/// The output was sent, so the task has its outcome; the worker, which is stuck in dropping it, is replaced after the grace
+/// time.
+#[test]
+fn an_output_whose_drop_hangs_in_a_worker_is_there_and_the_worker_is_replaced() {
+    guarded(LIMIT, || {
+        let pool = quirks(1)
+            .time_limit(SOON)
+            .grace(SOON)
+            .start()
+            .expect("a pool");
+        let stuck = Quirk::new(Work::Give(Tricky::new(8).drop(Whim::Hangs)));
+        assert_eq!(number(pool.submit(stuck).expect("open").wait()), 8);
+        assert_works(&pool);
+        let report = end(&pool, Shutdown::Drain);
+        assert_eq!((report.completed, report.killed), (2, 1), "{report}");
+    });
+}
+
+/// Decoding is no attempt: the task has not begun. But what several workers in a row die of is a crash.
+#[test]
+fn a_task_that_workers_die_of_in_decoding_is_lost_after_four_of_them() {
+    guarded(LIMIT, || {
+        let pool = quirks(1).respawn_backoff(Duration::ZERO, Duration::ZERO);
+        let pool = pool.start().expect("a pool");
+        let deadly = Quirk::tricky(Tricky::new(Some(Work::Pid)).decode(Whim::Aborts));
+        let outcome = pool.submit(deadly).expect("open").outcome();
+        assert_eq!(outcome.attempts, 1);
+        assert!(matches!(outcome.result, Err(TaskError::Crashed { .. })));
+        assert_works(&pool);
+        let report = end(&pool, Shutdown::Drain);
+        assert_eq!(
+            (report.died, report.lost, report.retried),
+            (4, 1, 0),
+            "{report}"
+        );
+    });
+}
+
+#[test]
+fn a_worker_whose_preparation_hangs_or_fails_without_words_is_a_typed_error() {
+    guarded(LIMIT, || {
+        let start = |order: &str| quirks(1).env(PREPARE, order);
+        let hanging = start("hang").start_timeout(SOON).start();
+        assert!(matches!(hanging, Err(StartError::TimedOut)), "{hanging:?}");
+        match start("fail without words").start_timeout(NEVER).start() {
+            Err(StartError::Unfit { what, .. }) => assert!(what.contains("no words"), "{what}"),
+            other => panic!("{other:?}"),
+        }
+    });
+}
+
+/// What is nested deeper than its receiver's stack may bear is refused where it is encoded, in a worker and here.
+#[test]
+fn a_task_or_an_output_that_is_nested_too_deep_is_an_error_and_nobody_dies_of_it() {
+    guarded(LIMIT, || {
+        let builder = Pool::<Deep>::builder()
+            .program(program("pooled"))
+            .workers(1);
+        let pool = builder.start().expect("a pool");
+        let submit = |task, output| {
+            let task = Nest::deep(task);
+            pool.submit(Deep { task, output })
+        };
+        for depth in [64, 1_000, 60_000] {
+            // This thread, and that of the worker, have other stacks than most.
+            let task = submit(0, depth).expect("open");
+            let result = thread::spawn(move || task.wait()).join().expect("it lives");
+            let Err(TaskError::Transport { what, .. }) = result else {
+                panic!("{depth}: {result:?}");
+            };
+            assert!(what.contains("128 levels"), "{what}");
+            let Err(refused) = submit(depth, 0) else {
+                panic!("{depth}: accepted");
+            };
+            assert!(matches!(refused, SubmitError::Encode { .. }), "{refused}");
+            assert!(refused.to_string().contains("128 levels"), "{refused}");
+        }
+        let task = submit(60, 60).expect("open");
+        assert_eq!(task.wait().expect("an output").depth(), 60);
+        let report = pool.shutdown(Shutdown::Drain, LIMIT).expect("here");
+        assert!(report.is_balanced(), "{report}");
+    });
+}
+
+/// A listener is called on a thread of its own; `logs.rs` has the same for subscribers of `tracing`.
+#[test]
+fn a_listener_that_never_returns_holds_up_no_limit_and_no_death() {
+    guarded(LIMIT, || {
+        let gate = Gate::new();
+        let whim = gate.hook.whim();
+        let (say, told) = mpsc::channel();
+        let pool = quirks(1).on_event(move |event| {
+            if let Event::Started { .. } = event {
+                // The first event of all.
+                whim.act();
+            }
+            let _ = say.send(*event);
+        });
+        let pool = pool.start().expect("a pool");
+        gate.await_arrival();
+        let hanging = pool.submit(hangs_in_decoding().within(SOON)).expect("open");
+        assert!(matches!(hanging.wait(), Err(TaskError::TimedOut)));
+        assert_works(&pool);
+        gate.open();
+        end(&pool, Shutdown::Drain);
+        drop(pool);
+        let told: Vec<_> = told.iter().collect();
+        let count =
+            |is_such: fn(&Event) -> bool| told.iter().filter(|event| is_such(event)).count();
+        assert_eq!(count(|event| matches!(event, Event::Started { .. })), 2);
+        assert_eq!(count(|event| matches!(event, Event::Exited { .. })), 2);
+        assert_eq!(count(|event| matches!(event, Event::TaskStarted { .. })), 2);
+    });
+}
+
+#[test]
+fn a_listener_that_panics_or_uses_the_pool_is_told_of_the_rest() {
+    guarded(LIMIT, || {
+        let shared: Arc<OnceLock<Weak<Pool<Quirk>>>> = Arc::default();
+        let seen = Arc::clone(&shared);
+        let (say, told) = mpsc::channel();
+        let pool = quirks(1).on_event(move |event| {
+            let _ = say.send(*event);
+            if let Some(pool) = seen.get().and_then(Weak::upgrade)
+                && let Event::TaskStarted { task, .. } = event
+                && task.get() == 0
+            {
+                assert_eq!(number(pool.submit(Quirk::give(3)).expect("open").wait()), 3);
+                let report = pool.shutdown(Shutdown::Drain, NEVER).expect("here");
+                assert!(report.is_balanced());
+            }
+            panic!("a listener");
+        });
+        let pool = Arc::new(pool.start().expect("a pool"));
+        assert!(shared.set(Arc::downgrade(&pool)).is_ok());
+        let first = pool.submit(Quirk::give(1)).expect("open");
+        assert_eq!(number(first.wait()), 1);
+        // By the listener.
+        loop {
+            if let Event::Exited { .. } = told.recv().expect("an event") {
+                break;
+            }
+        }
+        let report = end(&pool, Shutdown::Cancel);
+        assert_eq!((report.submitted, report.completed), (2, 2), "{report}");
+    });
+}
+
+/// Plays a role in a process of its own, to its end.
+fn play(role: &str, arguments: &[&str]) {
+    guarded(LIMIT, || {
+        let scratch = Scratch::new().expect("a directory");
+        let report = scratch.path().join("report");
+        let mut starter = Command::new(env!("CARGO_BIN_EXE_starter"));
+        let status = starter.arg(role).arg(&report).args(arguments).status();
+        let status = status.expect("the program");
+        let report = fs::read_to_string(report).unwrap_or_default();
+        assert!(status.success(), "{status}: {report}");
+    });
+}
+
+/// The child has copies of locks that were held by threads which it does not have, for ever: whatever it calls returns at
+/// once all the same, with an error that says why. The parent goes on as if nothing had been.
+#[test]
+fn a_child_that_is_forked_amid_calls_of_other_threads_never_waits_for_their_locks() {
+    play("forked-amid-calls", &[]);
+}
+
+#[test]
+fn a_child_that_the_code_of_a_task_forks_amid_submit_or_map_never_waits_for_a_lock() {
+    play("forked-by-a-task", &[&program("pooled")]);
+}

@@ -1,0 +1,197 @@
+//! Limits, and what they must not get in the way of: other senders, other readers, and the end of the queue.
+
+use ipc_tests::guarded;
+use ipc_tests::support::{LIMIT, asleep, sleepy};
+use workring::{Codec, DecodeError, EncodeError, Raw, RecvError, SendError, TryRecvError};
+
+/// `max_leases` bounds messages in hand. A pool whose threads outnumber it may still have all of them wait.
+#[test]
+fn readers_that_wait_for_a_lease_do_not_have_one() {
+    guarded(LIMIT, || {
+        let (tx, rx) = sleepy(4).max_leases(1).channel::<u32>().expect("a queue");
+        let waiting = {
+            let rx = rx.clone();
+            asleep(move || rx.lease().map(workring::Lease::ack))
+        };
+        let none = rx.try_lease();
+        assert!(matches!(none, Err(TryRecvError::Empty)), "{none:?}");
+        tx.send(1).expect("room");
+        assert_eq!(waiting.join().expect("join").expect("a message"), 1);
+    });
+}
+
+/// `max_dead_letters` says how many are kept for whoever wants to read them; nobody has to.
+#[test]
+fn dead_letters_that_nobody_reads_leave_senders_their_memory() {
+    guarded(LIMIT, || {
+        for bytes in [1, 64 * 1024] {
+            let options = sleepy(16).max_deliveries(1);
+            let (tx, rx) = options.channel_with::<Vec<u8>, Raw>().expect("a queue");
+            for number in 0..300 {
+                let sent = tx.try_send(vec![7; bytes]);
+                assert!(
+                    sent.is_ok(),
+                    "after {number} dead letters of {bytes} bytes there is no memory to send: {sent:?}"
+                );
+                rx.try_lease().expect("it is there").nack();
+            }
+        }
+    });
+}
+
+#[test]
+fn messages_that_come_back_after_the_end_count_as_dead_letters() {
+    guarded(LIMIT, || {
+        let options = sleepy(4).max_dead_letters(2);
+        let (tx, rx) = options.channel::<u32>().expect("a queue");
+        (0..4).for_each(|number| tx.send(number).expect("room"));
+        let leases: Vec<_> = (0..4).map(|_| rx.lease().expect("a message")).collect();
+        tx.close();
+        assert!(matches!(rx.recv(), Err(RecvError::Closed)));
+        drop(leases);
+        let letters: Vec<_> = rx.dead_letters().collect();
+        let numbers = letters
+            .iter()
+            .map(|letter| letter.decode().expect("a number"));
+        assert_eq!(
+            numbers.collect::<Vec<_>>(),
+            [2, 3],
+            "the newest two are kept"
+        );
+    });
+}
+
+#[test]
+fn a_dead_letter_that_somebody_else_has_put_back_is_still_there() {
+    guarded(LIMIT, || {
+        let (tx, rx) = sleepy(4)
+            .max_deliveries(1)
+            .channel::<u32>()
+            .expect("a queue");
+        tx.send(7).expect("room");
+        rx.lease().expect("a message").nack();
+        let mut one = rx.dead_letters();
+        let other = rx.dead_letters().next().expect("one letter");
+        drop(other);
+        assert_eq!(
+            one.next()
+                .expect("it was put back")
+                .decode()
+                .expect("a number"),
+            7
+        );
+    });
+}
+
+/// C1, C4: from the first `Closed` on every receive says so.
+#[test]
+fn a_reader_with_all_its_leases_is_told_that_the_queue_has_ended() {
+    guarded(LIMIT, || {
+        let (tx, rx) = sleepy(4).max_leases(1).channel::<u32>().expect("a queue");
+        tx.send(1).expect("room");
+        let lease = rx.lease().expect("a message");
+        tx.close();
+        assert!(matches!(rx.recv(), Err(RecvError::Closed)));
+        let refused = rx.lease();
+        assert!(matches!(refused, Err(RecvError::Closed)), "{refused:?}");
+        assert_eq!(lease.ack(), 1);
+    });
+}
+
+/// C1: whatever else is wrong with the message.
+#[test]
+fn a_message_that_is_too_large_for_a_closed_queue_is_told_that_it_is_closed() {
+    guarded(LIMIT, || {
+        let (tx, _rx) = sleepy(4).channel_with::<Vec<u8>, Raw>().expect("a queue");
+        tx.close();
+        let refused = tx.send(vec![7; 1024 * 1024 + 1]);
+        assert!(matches!(refused, Err(SendError::Closed(_))), "{refused:?}");
+    });
+}
+
+/// Several threads may look for the one lease at the same time: those that find nothing have not got it.
+#[test]
+fn looking_for_a_lease_takes_none_from_other_threads() {
+    guarded(LIMIT, || {
+        let (_tx, rx) = sleepy(4).max_leases(1).channel::<u32>().expect("a queue");
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..20_000 {
+                        let none = rx.try_lease();
+                        assert!(matches!(none, Err(TryRecvError::Empty)), "{none:?}");
+                    }
+                });
+            }
+        });
+    });
+}
+
+/// Dead letters give way to messages of their size that have no other block, and to no others.
+#[test]
+fn dead_letters_stay_when_their_memory_would_not_help() {
+    guarded(LIMIT, || {
+        let (tx, rx) = sleepy(4)
+            .max_deliveries(1)
+            .max_message_len(64 * 1024)
+            .channel_with::<Vec<u8>, Raw>()
+            .expect("a queue");
+        for _ in 0..4 {
+            tx.send(vec![7; 60_000]).expect("room");
+            rx.lease().expect("a message").nack();
+        }
+        let mut held = Vec::new();
+        while let Ok(room) = tx.try_reserve(60_000) {
+            held.push(room);
+            if rx
+                .stats()
+                .blocks
+                .last()
+                .is_some_and(|large| large.free == 0)
+            {
+                break;
+            }
+        }
+        tx.send(Vec::new()).expect("small blocks are free");
+        assert_eq!(
+            rx.stats().dead_letters,
+            4,
+            "an empty message needs none of their memory"
+        );
+        for _ in 0..3 {
+            tx.send(Vec::new()).expect("room");
+        }
+        drop(held.pop());
+        assert!(tx.try_send(vec![1; 60_000]).is_err(), "the queue is full");
+        assert_eq!(rx.stats().dead_letters, 4, "nothing was sent");
+    });
+}
+
+/// Says that it wrote more than it had room for.
+struct Boaster;
+
+impl Codec<u8> for Boaster {
+    const NAME: &'static str = "boaster";
+    fn encode(_: &u8, into: &mut [u8]) -> Result<usize, EncodeError> {
+        Ok(into.len() + 1)
+    }
+    fn encoded_len(_: &u8) -> Result<usize, EncodeError> {
+        Ok(1)
+    }
+    fn decode(_: &[u8]) -> Result<u8, DecodeError> {
+        Ok(0)
+    }
+}
+
+#[test]
+fn a_codec_that_claims_too_much_is_an_error_of_the_sender() {
+    guarded(LIMIT, || {
+        let (tx, rx) = sleepy(4).channel_with::<u8, Boaster>().expect("a queue");
+        let refused = tx.send(7);
+        assert!(
+            matches!(refused, Err(SendError::Encode { value: 7, .. })),
+            "{refused:?}"
+        );
+        assert!(matches!(rx.try_recv(), Err(TryRecvError::Empty)));
+    });
+}

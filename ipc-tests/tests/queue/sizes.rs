@@ -1,0 +1,126 @@
+//! Messages of all sizes: small ones, large ones, for which there is little memory, and those that are too large.
+
+use ipc_tests::support::{LIMIT, dismiss, hand_over, prompt, sleepy};
+use ipc_tests::{
+    asleep::{await_sleepers, sleepers},
+    guarded,
+    ledger::Books,
+    rounds::{Rng, rounds, seed},
+};
+use std::{thread, time::Duration};
+use workring::{Raw, SendError, SendTimeoutError, TrySendError};
+
+/// Large messages run out of memory long before the ring is full. An acknowledgement is what frees it, not a receive.
+#[test]
+fn a_sender_that_waits_for_a_block_is_woken_by_an_acknowledgement() {
+    const BYTES: usize = 64 * 1024;
+    prompt(|| {
+        let (tx, rx) = sleepy(64).channel_with::<Vec<u8>, Raw>().expect("a queue");
+        let mut sender = hand_over("large-sender", &[&60, &BYTES], |handoff| {
+            handoff.give("queue", &tx)
+        });
+        await_sleepers(sender.pid(), 1);
+        let accepted = tx.len();
+        assert!(
+            (1..60).contains(&accepted),
+            "{accepted} were accepted at once"
+        );
+        let mut leases: Vec<_> = (0..accepted)
+            .map(|_| rx.lease().expect("a message"))
+            .collect();
+        for number in 0..accepted {
+            assert_eq!(sender.hear(), number.to_string());
+        }
+        assert_eq!(
+            (tx.len(), sleepers(sender.pid())),
+            (0, 1),
+            "leases keep the blocks"
+        );
+        for number in accepted..60 {
+            let message = leases.pop().expect("a lease").ack();
+            assert_eq!(message, vec![7; BYTES]);
+            assert_eq!(sender.hear(), number.to_string());
+            leases.push(rx.lease().expect("the next message"));
+        }
+        dismiss(sender);
+    });
+}
+
+#[test]
+fn messages_of_all_sizes_come_back_as_they_went() {
+    let rounds = rounds(3_000, 100_000);
+    guarded(LIMIT + Duration::from_millis(2) * rounds, || {
+        let mut rng = Rng::with_seed(seed());
+        let queue = || sleepy(48).channel_with::<Vec<u8>, Raw>().expect("a queue");
+        let ((tx, input), (output, rx)) = (queue(), queue());
+        let relays = [0; 2].map(|_| {
+            hand_over("relay", &[&2], |handoff| {
+                handoff.give("in", &input)?.give("out", &output)
+            })
+        });
+        drop((input, output));
+        let mut books = Books::new();
+        let receiving = thread::spawn(move || rx.iter().collect::<Result<Vec<_>, _>>());
+        for _ in 0..rounds {
+            // Many small ones, some large ones, and the limits themselves.
+            let length = match rng.u32(0..10) {
+                0 => rng.usize(0..=100 * 1024),
+                1 => *[0, 64, 104, 105, 256, 257, 65_536, 65_537, 300_000]
+                    .get(rng.usize(0..9))
+                    .expect("nine"),
+                _ => rng.usize(0..2_000),
+            };
+            let message: Vec<u8> = (0..length).map(|_| rng.u8(..)).collect();
+            tx.send(message.clone()).expect("it is open");
+            books.sent(message);
+        }
+        drop(tx);
+        let received = receiving.join().expect("join").expect("messages");
+        for message in received {
+            books.received(message);
+        }
+        assert!(
+            books.difference().is_empty(),
+            "messages were lost or changed"
+        );
+        relays.into_iter().for_each(dismiss);
+    });
+}
+
+#[test]
+fn a_message_that_is_too_large_comes_back_whole() {
+    for max in [128, 1_000, 64 * 1024, 64 * 1024 + 1, 1 << 20, 5_000_000] {
+        too_large_comes_back_whole(max);
+    }
+}
+
+fn too_large_comes_back_whole(max_message_len: usize) {
+    guarded(LIMIT, || {
+        let options = sleepy(4).max_message_len(max_message_len);
+        let (tx, rx) = options.channel_with::<Vec<u8>, Raw>().expect("a queue");
+        let large = || vec![7; max_message_len + 1];
+        match tx.send(large()) {
+            Err(SendError::TooLarge {
+                value, len, max, ..
+            }) => {
+                assert_eq!(
+                    (value, len, max),
+                    (large(), max_message_len + 1, max_message_len)
+                );
+            }
+            other => panic!("{other:?}"),
+        }
+        let tried = tx.try_send(large()).expect_err("too large");
+        assert!(matches!(tried, TrySendError::TooLarge { .. }), "{tried:?}");
+        assert_eq!(tried.into_inner(), large());
+        let timed = tx.send_timeout(large(), LIMIT).expect_err("too large");
+        assert!(
+            matches!(timed, SendTimeoutError::TooLarge { .. }),
+            "{timed:?}"
+        );
+        assert_eq!(timed.into_inner(), large());
+        tx.send(vec![8; max_message_len])
+            .expect("the largest there can be");
+        assert_eq!(rx.recv().expect("a message"), vec![8; max_message_len]);
+    });
+}

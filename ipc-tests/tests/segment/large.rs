@@ -1,0 +1,517 @@
+//! M1, M5: messages of any size between processes, memory that comes and goes with them, and what is said when there
+//! is none: which limit, never a signal.
+
+use ipc_tests::support::{LIMIT, asleep, dismiss, hand_over, prompt, sleepy};
+use ipc_tests::{
+    Pid,
+    child::Peer,
+    guarded, program,
+    rounds::{Rng, rounds, seed},
+};
+use std::{
+    fmt::Display,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    thread,
+    time::Duration,
+};
+use workring::{
+    CreateError, DeadLetter, MemoryLimit, Options, Raw, Receiver, SendError, SendTimeoutError,
+    Sender, Stats, TrySendError,
+};
+
+type Ends = (Sender<Vec<u8>, Raw>, Receiver<Vec<u8>, Raw>);
+
+const KIB: usize = 1024;
+const MIB: usize = 1024 * KIB;
+
+fn queue(options: &Options) -> Ends {
+    options.channel_with().expect("a queue")
+}
+
+/// What a queue has from the start.
+fn base(options: &Options) -> usize {
+    queue(options).0.stats().memory
+}
+
+/// Bytes that differ from place to place and from message to message.
+fn message(rng: &mut Rng, length: usize) -> Vec<u8> {
+    let pattern: Vec<u8> = (0..length.min(65_521)).map(|_| rng.u8(..)).collect();
+    let mut bytes = Vec::with_capacity(length + pattern.len());
+    while bytes.len() < length {
+        bytes.extend_from_slice(&pattern);
+    }
+    bytes.truncate(length);
+    bytes
+}
+
+/// Bytes that the machine has available.
+fn available() -> usize {
+    let text = fs::read_to_string("/proc/meminfo").expect("/proc");
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("MemAvailable:"));
+    let number = line.and_then(|line| line.trim().strip_suffix(" kB"));
+    number
+        .expect("MemAvailable")
+        .parse::<usize>()
+        .expect("a number")
+        * KIB
+}
+
+/// Sends messages of these lengths to a child in `role`, which sends them back.
+fn there_and_back(role: &str, lengths: &[usize]) {
+    let longest = lengths.iter().copied().max().unwrap_or(0);
+    let options = sleepy(8).max_message_len(longest);
+    let ((tx, input), (output, rx)) = (queue(&options), queue(&options));
+    let relay = hand_over(role, &[&1], |handoff| {
+        handoff.give("in", &input)?.give("out", &output)
+    });
+    drop((input, output));
+    let mut rng = Rng::with_seed(seed());
+    for &length in lengths {
+        let sent = message(&mut rng, length);
+        tx.send(sent.clone()).expect("it is open");
+        let lease = rx.lease_bytes().expect("a message");
+        assert!(*lease == sent, "{length} bytes came back changed");
+        lease.ack();
+    }
+    drop(tx);
+    dismiss(relay);
+}
+
+#[test]
+fn every_size_comes_back_as_it_went() {
+    guarded(LIMIT, || {
+        let edges = [
+            104,
+            256,
+            KIB,
+            4 * KIB,
+            16 * KIB,
+            64 * KIB,
+            256 * KIB,
+            MIB,
+            4 * MIB,
+        ];
+        let around = edges.iter().flat_map(|edge| [edge - 1, *edge, edge + 1]);
+        let mut lengths: Vec<usize> = [0, 1, 16 * MIB].into_iter().chain(around).collect();
+        // Copies: one in each queue, one of the child's, and two here.
+        if available() > 8 * 256 * MIB {
+            lengths.push(256 * MIB);
+        } else {
+            println!("SKIPPED: no memory for messages of 256 MiB");
+        }
+        there_and_back("relay", &lengths);
+        there_and_back("in-place", &lengths);
+    });
+}
+
+fn committed(stats: &Stats, payload: usize) -> u64 {
+    let class = stats.blocks.iter().find(|class| class.payload == payload);
+    class.expect("a class of that size").committed
+}
+
+#[test]
+fn memory_is_taken_when_it_is_used_and_given_back_when_it_is_idle() {
+    guarded(LIMIT, || {
+        let (tx, rx) = queue(&sleepy(16).max_message_len(128 * MIB));
+        let base = tx.stats().memory;
+        assert!(base < 8 * MIB, "{base} bytes before there is a message");
+        for _ in 0..8 {
+            tx.reserve(16 * MIB)
+                .expect("memory")
+                .commit()
+                .expect("room");
+        }
+        let stats = rx.stats();
+        assert_eq!(
+            (stats.memory, committed(&stats, 16 * MIB)),
+            (base + 128 * MIB, 8)
+        );
+        for _ in 0..8 {
+            rx.lease_bytes().expect("a message").ack();
+        }
+        let stats = rx.stats();
+        assert_eq!(
+            (stats.memory, committed(&stats, 16 * MIB)),
+            (base + 64 * MIB, 4)
+        );
+        tx.reserve(128 * MIB)
+            .expect("memory")
+            .commit()
+            .expect("room");
+        assert_eq!(tx.stats().memory, base + (64 + 128) * MIB);
+        rx.lease_bytes().expect("a message").ack();
+        assert_eq!(tx.stats().memory, base + 64 * MIB);
+        drop(tx.reserve(128 * MIB).expect("memory"));
+        assert_eq!(
+            tx.stats().memory,
+            base + 64 * MIB,
+            "a reservation that is dropped"
+        );
+        tx.reserve(128 * MIB)
+            .expect("memory")
+            .commit()
+            .expect("room");
+        assert_eq!(tx.cancel(), 1);
+        assert_eq!(
+            tx.stats().memory,
+            base + 64 * MIB,
+            "a message that is discarded"
+        );
+    });
+}
+
+#[test]
+fn a_letter_that_is_discarded_gives_its_memory_back() {
+    guarded(LIMIT, || {
+        let (tx, rx) = queue(&sleepy(4).max_deliveries(1).max_message_len(128 * MIB));
+        let base = tx.stats().memory;
+        tx.reserve(128 * MIB)
+            .expect("memory")
+            .commit()
+            .expect("room");
+        rx.lease_bytes().expect("a message").nack();
+        assert_eq!(tx.stats().memory, base + 128 * MIB);
+        rx.dead_letters().next().expect("a letter").discard();
+        assert_eq!(tx.stats().memory, base);
+    });
+}
+
+/// One size of message must not eat up the limit for ever.
+#[test]
+fn one_size_gives_way_to_the_next() {
+    guarded(LIMIT, || {
+        let options = sleepy(64).max_message_len(16 * MIB);
+        let limit = base(&options) + 16 * MIB;
+        let (tx, rx) = queue(&options.memory_limit(limit));
+        for length in [256 * KIB, 16 * MIB, MIB, 16 * MIB, 4 * MIB, 256 * KIB] {
+            let count = 16 * MIB / length;
+            for _ in 0..count {
+                let mut room = tx.try_reserve(length).expect("memory");
+                room.fill(7);
+                room.try_commit().expect("room");
+            }
+            assert!(rx.stats().memory <= limit);
+            for _ in 0..count {
+                let message = rx.try_lease_bytes().expect("a message");
+                assert!(message.len() == length && message.iter().all(|&byte| byte == 7));
+                message.ack();
+            }
+        }
+    });
+}
+
+#[test]
+fn a_queue_that_is_larger_than_its_limit_is_not_made() {
+    guarded(LIMIT, || {
+        let refused = Options::new(4).memory_limit(MIB).channel::<u32>();
+        let Err(error) = refused else {
+            panic!("a limit was passed")
+        };
+        let CreateError::NoMemory {
+            limit,
+            wanted,
+            available,
+            ..
+        } = &error
+        else {
+            panic!("{error:?}")
+        };
+        assert_eq!((*limit, *available), (MemoryLimit::Queue, 1 << 20));
+        assert!(*wanted > 1 << 20);
+        assert!(
+            error.to_string().contains("the queue's memory limit"),
+            "{error}"
+        );
+        let exactly = base(&Options::new(4));
+        drop(
+            Options::new(4)
+                .memory_limit(exactly)
+                .channel::<u32>()
+                .expect("it fits"),
+        );
+    });
+}
+
+#[test]
+fn a_message_for_which_there_will_be_no_memory_comes_back_at_once() {
+    guarded(LIMIT, || {
+        let options = sleepy(8).max_message_len(4 * MIB);
+        let limit = base(&options) + 3 * MIB;
+        let (tx, rx) = queue(&options.memory_limit(limit));
+        let large = || vec![7; 4 * MIB];
+        match tx.send(large()) {
+            Err(SendError::NoMemory {
+                value,
+                limit,
+                wanted,
+                available,
+                ..
+            }) => {
+                assert_eq!(
+                    (value == large(), limit, wanted, available),
+                    (true, MemoryLimit::Queue, 4 << 20, 3 << 20)
+                );
+            }
+            other => panic!("{other:?}"),
+        }
+        let tried = tx.try_send(large()).expect_err("no memory");
+        assert!(matches!(tried, TrySendError::NoMemory { .. }), "{tried:?}");
+        assert!(tried.into_inner() == large());
+        let timed = tx.send_timeout(large(), LIMIT).expect_err("no memory");
+        assert!(
+            matches!(timed, SendTimeoutError::NoMemory { .. }),
+            "{timed:?}"
+        );
+        assert!(matches!(
+            tx.reserve(4 * MIB),
+            Err(SendError::NoMemory {
+                value: 4_194_304,
+                ..
+            })
+        ));
+        tx.send(vec![8; MIB]).expect("there is memory for that");
+        assert_eq!(rx.recv().expect("a message").len(), MIB);
+    });
+}
+
+/// What other messages of the queue have is worth waiting for.
+#[test]
+fn a_sender_that_waits_for_memory_is_woken_by_an_acknowledgement() {
+    prompt(|| {
+        let options = sleepy(8).max_message_len(4 * MIB);
+        let limit = base(&options) + 5 * MIB;
+        let (tx, rx) = queue(&options.memory_limit(limit));
+        tx.send(vec![1; 4 * MIB]).expect("memory for one");
+        let full = tx
+            .try_send(vec![2; 4 * MIB])
+            .expect_err("no memory for two");
+        assert!(matches!(full, TrySendError::Full(_)), "{full:?}");
+        let waiting = {
+            let tx = tx.clone();
+            asleep(move || tx.send(vec![2; 4 * MIB]))
+        };
+        let lease = rx.lease_bytes().expect("a message");
+        assert_eq!(rx.stats().queued, 0, "a lease keeps its memory");
+        lease.ack();
+        waiting.join().expect("join").expect("memory");
+        assert_eq!(rx.recv().expect("a message"), vec![2; 4 * MIB]);
+    });
+}
+
+/// The memory of a size that is not sent any more, in the middle of use.
+#[test]
+fn dead_letters_give_their_memory_to_messages_that_need_it() {
+    guarded(LIMIT, || {
+        let options = sleepy(8).max_deliveries(1).max_message_len(4 * MIB);
+        let limit = base(&options) + 4 * MIB;
+        let (tx, rx) = queue(&options.memory_limit(limit));
+        for length in [MIB, MIB, 4 * MIB, 256 * KIB, 4 * MIB] {
+            tx.try_send(vec![7; length]).expect("letters give way");
+            rx.try_lease().expect("a message").nack();
+        }
+        assert_eq!(
+            rx.dead_letters().count(),
+            1,
+            "no more give way than have to"
+        );
+    });
+}
+
+/// Without that, they stay until they are discarded, whatever the size of the message that needs the memory.
+#[test]
+fn letters_that_do_not_give_way_stay() {
+    guarded(LIMIT, || {
+        for length in [KIB, 64 * KIB, 4 * MIB] {
+            let options = sleepy(64).max_deliveries(1).max_message_len(4 * MIB);
+            let options = options.max_dead_letters(64).evict_dead_letters(false);
+            let limit = base(&options) + 8 * MIB;
+            let (tx, rx) = queue(&options.memory_limit(limit));
+            let mut letters = 0;
+            while tx.try_send(vec![7; length]).is_ok() && letters < 64 {
+                rx.try_lease().expect("a message").nack();
+                letters += 1;
+                assert_eq!(rx.dead_letters().count(), letters, "{length} bytes");
+            }
+            assert_eq!(rx.stats().dropped_letters, 0);
+            rx.dead_letters().for_each(DeadLetter::discard);
+            tx.try_send(vec![7; length]).expect("there is memory again");
+        }
+    });
+}
+
+fn peer(role: &str, arguments: &[&dyn Display]) -> Peer {
+    Peer::spawn(program("peer"), role, arguments, Command::spawn).expect("spawn")
+}
+
+/// A file beyond this limit would mean SIGXFSZ, which kills.
+#[test]
+fn the_limit_on_the_size_of_files_is_named() {
+    guarded(LIMIT, || {
+        let mut child = peer("limited", &[&"file size", &(64 * MIB)]);
+        let error = child.hear();
+        for part in ["NoMemory", "FileSize", "available: 67108864"] {
+            assert!(error.contains(part), "no {part:?} in {error}");
+        }
+        assert_eq!(child.hear(), "done");
+        dismiss(child);
+    });
+}
+
+#[test]
+fn the_limit_on_addresses_is_named() {
+    guarded(LIMIT, || {
+        let mut child = peer("limited", &[&"address space", &(256 * MIB)]);
+        let error = child.hear();
+        for part in ["NoMemory", "AddressSpace"] {
+            assert!(error.contains(part), "no {part:?} in {error}");
+        }
+        assert_eq!(child.hear(), "done");
+        dismiss(child);
+        let (tx, rx) = Options::new(4)
+            .max_message_len(256 * MIB)
+            .channel::<u32>()
+            .expect("a queue");
+        let mut heir = hand_over(
+            "limited-heir",
+            &[&"address space", &(256 * MIB)],
+            |handoff| handoff.give("queue", &tx),
+        );
+        let error = heir.hear();
+        for part in ["NoMemory", "AddressSpace"] {
+            assert!(error.contains(part), "no {part:?} in {error}");
+        }
+        dismiss(heir);
+        drop((tx, rx));
+    });
+}
+
+/// A memory control group below that of this process, removed on drop.
+struct Group(PathBuf);
+
+impl Group {
+    /// The group, with a limit on its memory; why there is none, if this process may not make one.
+    fn new(bytes: usize) -> Result<Self, String> {
+        let groups = fs::read_to_string("/proc/self/cgroup").map_err(|error| error.to_string())?;
+        let of = |line: &str| -> Option<(PathBuf, &'static str)> {
+            let (_, rest) = line.split_once(':')?;
+            let (controllers, path) = rest.split_once(':')?;
+            let below = path.trim_start_matches('/');
+            match controllers {
+                "memory" => Some((
+                    Path::new("/sys/fs/cgroup/memory").join(below),
+                    "memory.limit_in_bytes",
+                )),
+                "" => Some((Path::new("/sys/fs/cgroup").join(below), "memory.max")),
+                _ => None,
+            }
+        };
+        let tried = groups.lines().filter_map(of).map(|(parent, limit)| {
+            let group = Self(parent.join(format!("workring-test-{}", Pid::this())));
+            let path = group.0.display();
+            fs::create_dir(&group.0).map_err(|error| format!("{path}: {error}"))?;
+            fs::write(group.0.join(limit), bytes.to_string())
+                .map_err(|error| format!("{path}/{limit}: {error}"))?;
+            Ok(group)
+        });
+        let mut why = "no memory control group".to_owned();
+        for group in tried {
+            match group {
+                Ok(group) => return Ok(group),
+                Err(error) => why = error,
+            }
+        }
+        Err(why)
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        // Its last process has just ended; the kernel may take a moment to take note.
+        for _ in 0..1_000_000 {
+            match fs::remove_dir(&self.0) {
+                Err(error) if error.raw_os_error() == Some(nix::libc::EBUSY) => thread::yield_now(),
+                _ => return,
+            }
+        }
+    }
+}
+
+/// The kernel would kill whoever takes more than the group has.
+#[test]
+fn the_limit_of_a_control_group_is_named() {
+    guarded(LIMIT, || {
+        let group = match Group::new(64 * MIB) {
+            Ok(group) => group,
+            Err(why) => return println!("SKIPPED: no control group of our own: {why}"),
+        };
+        let mut child = peer("glutton", &[]);
+        let pid = child.pid().to_string();
+        if let Err(error) = fs::write(group.0.join("cgroup.procs"), pid) {
+            println!("SKIPPED: no process may be put into the group: {error}");
+            return;
+        }
+        child.say("eat");
+        let eaten: usize = child.hear().parse().expect("a number");
+        let error = child.hear();
+        assert!((1..16).contains(&eaten), "{eaten} of 4 MiB, then {error}");
+        assert_eq!(
+            error, "Full(..)",
+            "what other blocks have is worth waiting for"
+        );
+        let error = child.hear();
+        for part in ["NoMemory", "Cgroup", "wanted: 134217728"] {
+            assert!(error.contains(part), "no {part:?} in {error}");
+        }
+        dismiss(child);
+    });
+}
+
+/// Processes that fight over memory for few of their messages: each comes back, no limit is passed, and nobody is
+/// killed by an access to memory that is not there.
+#[test]
+fn processes_that_fight_over_little_memory_lose_nothing() {
+    let rounds = rounds(200, 1_000);
+    guarded(LIMIT + Duration::from_millis(20) * rounds, || {
+        let options = sleepy(16).max_message_len(4 * MIB);
+        let limit = base(&options) + 9 * MIB;
+        let options = options.memory_limit(limit);
+        let ((tx, input), (output, rx)) = (queue(&options), queue(&options));
+        let children = ["relay", "in-place", "relay"].map(|role| {
+            hand_over(role, &[&2], |handoff| {
+                handoff.give("in", &input)?.give("out", &output)
+            })
+        });
+        drop((input, output));
+        let mut rng = Rng::with_seed(seed());
+        let mut expected: Vec<Vec<u8>> = (0..rounds)
+            .map(|_| {
+                let most = *[100 * KIB, MIB, 4 * MIB]
+                    .get(rng.usize(0..3))
+                    .expect("three");
+                let length = rng.usize(0..=most);
+                message(&mut rng, length)
+            })
+            .collect();
+        let messages = expected.clone();
+        let sending = thread::spawn(move || {
+            for message in messages {
+                tx.send(message).expect("it is open");
+                assert!(
+                    tx.stats().memory <= limit + 4 * MIB * 4,
+                    "far beyond the limit"
+                );
+            }
+        });
+        let mut received: Vec<Vec<u8>> = rx.iter().map(|message| message.expect("one")).collect();
+        sending.join().expect("join");
+        received.sort_unstable();
+        expected.sort_unstable();
+        assert!(received == expected, "messages were lost or changed");
+        assert!(rx.stats().memory <= limit);
+        children.into_iter().for_each(dismiss);
+    });
+}

@@ -1,0 +1,112 @@
+//! T1, T2: a queue that is gone has left nothing behind, and the guard around every test would see it if it had.
+
+use ipc_tests::support::{LIMIT, dismiss, hand_over};
+use ipc_tests::{Pid, cpu::resident, guarded, program, rounds::rounds};
+use std::{
+    fs,
+    process::{Command, Output},
+};
+use workring::{Handoff, Options, channel};
+
+fn count(directory: &str) -> usize {
+    fs::read_dir(directory).expect("/proc").count()
+}
+
+/// Descriptors, threads, mappings, and bytes of resident memory of this process.
+fn inventory() -> (usize, usize, usize, u64) {
+    let maps = fs::read_to_string("/proc/self/maps").expect("/proc");
+    (
+        count("/proc/self/fd"),
+        count("/proc/self/task"),
+        maps.lines().filter(|line| line.contains("memfd")).count(),
+        resident(Pid::this()).expect("self"),
+    )
+}
+
+/// All that a queue can be used for in one process.
+fn live_and_die(capacity: usize) {
+    let (tx, rx) = channel::<Vec<u8>>(capacity).expect("a queue");
+    let (other, reader) = (tx.clone(), rx.clone());
+    for length in [1, 1_000, 60_000] {
+        other.send(vec![7; length]).expect("room");
+    }
+    drop(rx.lease().expect("a message"));
+    let lease = reader.lease().expect("a message");
+    let handoff = Handoff::new().give("rx", &rx).expect("give");
+    drop((rx, reader, tx, other));
+    drop(handoff);
+    assert_eq!(lease.ack(), [7]);
+}
+
+/// T2.
+#[test]
+fn a_thousand_queues_leave_memory_descriptors_and_threads_as_they_were() {
+    /// What the allocator and the test harness may come to need.
+    const SLACK: u64 = 4 << 20;
+    guarded(LIMIT, || {
+        (0..50).for_each(|_| live_and_die(16));
+        let before = inventory();
+        for cycle in 0..rounds(1_000, 10_000) {
+            live_and_die(if cycle % 50 == 0 { 1_000 } else { 16 });
+        }
+        let after = inventory();
+        println!("{before:?}, then {after:?}");
+        assert_eq!((before.0, before.1, before.2), (after.0, after.1, after.2));
+        assert!(
+            after.3 <= before.3 + SLACK,
+            "{} bytes, then {}",
+            before.3,
+            after.3
+        );
+    });
+}
+
+/// T2, with a child each time.
+#[test]
+fn queues_shared_with_children_leave_nothing_when_both_are_gone() {
+    guarded(LIMIT, || {
+        let cycle = || {
+            let (tx, rx) = Options::new(4).channel::<u32>().expect("a queue");
+            let mut child = hand_over("door", &[&1], |handoff| handoff.give("q0", &rx));
+            drop(rx);
+            assert_eq!(child.hear(), "ready");
+            child.say("enter");
+            tx.send(1).expect("room");
+            drop(tx);
+            assert_eq!(child.hear(), "1");
+            dismiss(child);
+        };
+        (0..5).for_each(|_| cycle());
+        let before = inventory();
+        (0..rounds(100, 1_000)).for_each(|_| cycle());
+        let after = inventory();
+        assert_eq!((before.0, before.1, before.2), (after.0, after.1, after.2));
+    });
+}
+
+fn forgetful(what: &str) -> Output {
+    let output = Command::new(program("peer"))
+        .args(["forgetful", what])
+        .output();
+    output.expect("run")
+}
+
+/// T1.
+#[test]
+fn the_guard_sees_a_queue_that_is_forgotten() {
+    guarded(LIMIT, || {
+        assert!(forgetful("nothing").status.success());
+        for what in ["sender", "lease", "hand-off"] {
+            let output = forgetful(what);
+            let text = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(101), "{what}: {text}");
+            for part in [
+                "left something behind",
+                "new: fd",
+                "new: map of /memfd:workring",
+            ] {
+                assert!(text.contains(part), "{what}: no {part:?} in {text}");
+            }
+        }
+    });
+}

@@ -1,0 +1,663 @@
+//! Queues that are opened by name: by processes that have nothing to do with each other, at any time, and after all
+//! of them have died. The children here are given nothing but a name.
+
+use ipc_tests::support::{LIMIT, dismiss, hand_over, sleepy};
+use ipc_tests::{
+    Signal,
+    child::Peer,
+    guarded, program,
+    rounds::{Rng, rounds, seed},
+};
+use std::{
+    fs::{self, File, Permissions},
+    os::unix::fs::{FileExt, MetadataExt, PermissionsExt, chown, symlink},
+    path::PathBuf,
+    process::{self, Command},
+};
+use workring::{
+    CreateError, CreateNamedError, OpenError, Options, Raw, Receiver, RecvError, RemoveError,
+    Sender, TryRecvError,
+};
+
+/// A name that no other test has, and nothing of that name left when the test fails.
+struct Name(String);
+
+impl Name {
+    fn new(test: &str) -> Self {
+        Self(format!("test-{test}-{}", process::id()))
+    }
+
+    /// Where its queue lies.
+    fn path(&self) -> PathBuf {
+        let me = fs::metadata("/proc/self").expect("/proc").uid();
+        format!("/dev/shm/workring-{me}-{}", self.0).into()
+    }
+
+    /// How many processes its queue has, by the list; `None`: it is not there, or can't be looked at.
+    fn processes(&self) -> Option<usize> {
+        let queues = workring::named_queues().expect("a list");
+        queues
+            .into_iter()
+            .find(|queue| queue.name == self.0)
+            .and_then(|queue| queue.processes)
+    }
+
+    fn inode(&self) -> Option<u64> {
+        Some(fs::metadata(self.path()).ok()?.ino())
+    }
+
+    fn is_listed(&self) -> bool {
+        let queues = workring::named_queues().expect("a list");
+        queues.iter().any(|queue| queue.name == self.0)
+    }
+
+    fn open_in(&self) -> Result<Receiver<u32>, OpenError> {
+        workring::open(&self.0)
+    }
+
+    fn remove(&self) {
+        workring::remove_named(&self.0).expect("nobody has it");
+    }
+}
+
+impl Drop for Name {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(self.path());
+    }
+}
+
+/// A process that was given nothing.
+fn caller() -> Peer {
+    Peer::spawn(program("peer"), "caller", &[], Command::spawn).expect("spawn")
+}
+
+/// Gives an order to a peer that plays `caller`.
+fn ask(peer: &mut Peer, order: &str) -> String {
+    peer.say(order);
+    peer.hear()
+}
+
+fn done(peer: &mut Peer, order: &str) {
+    assert_eq!(ask(peer, order), "done", "{order}");
+}
+
+#[test]
+fn processes_that_know_nothing_but_a_name_exchange_messages() {
+    guarded(LIMIT, || {
+        let name = Name::new("exchange");
+        let (mut maker, mut sender) = (caller(), caller());
+        done(&mut maker, &format!("create {}", name.0));
+        done(&mut sender, &format!("open-out {}", name.0));
+        let receiver = name.open_in().expect("it is there");
+        for number in 0..100 {
+            done(&mut sender, &format!("send {number}"));
+            assert_eq!(receiver.recv().expect("a message"), number);
+        }
+        assert_eq!(name.processes(), Some(3));
+        assert_eq!(
+            fs::metadata(name.path()).expect("a file").mode() & 0o7777,
+            0o600
+        );
+        dismiss(maker);
+        dismiss(sender);
+        drop(receiver);
+        assert_eq!(name.processes(), Some(0));
+        name.remove();
+        assert!(!name.path().exists());
+    });
+}
+
+/// The last one out does not close a queue that others may come to, unless it is told to.
+#[test]
+fn a_named_queue_waits_for_whoever_comes_next() {
+    guarded(LIMIT, || {
+        let name = Name::new("next");
+        drop(sleepy(4).create_named::<u32>(&name.0).expect("a queue"));
+        let sender: Sender<u32> = workring::open(&name.0).expect("it is there");
+        sender.send(1).expect("it is open");
+        drop(sender);
+        let receiver = name.open_in().expect("it is there");
+        assert_eq!(receiver.recv().expect("a message"), 1);
+        assert!(matches!(receiver.try_recv(), Err(TryRecvError::Empty)));
+        drop(receiver);
+        name.remove();
+
+        let ending = sleepy(4).close_on_last_sender(true);
+        let (tx, rx) = ending.create_named::<u32>(&name.0).expect("a queue");
+        drop(tx);
+        assert!(matches!(rx.recv(), Err(RecvError::Closed)));
+        let refused = name.open_in();
+        assert!(matches!(refused, Err(OpenError::Closed)), "{refused:?}");
+        drop(rx);
+        name.remove();
+    });
+}
+
+#[test]
+fn a_name_stands_for_one_queue_at_a_time() {
+    guarded(LIMIT, || {
+        let name = Name::new("twice");
+        let mut maker = caller();
+        done(&mut maker, &format!("create {}", name.0));
+        let mine = Options::new(4).create_named::<u32>(&name.0);
+        let Err(CreateNamedError::AlreadyExists { name: taken, .. }) = mine else {
+            panic!("made twice: {mine:?}");
+        };
+        assert_eq!(taken, name.0);
+        done(&mut maker, "send 5");
+        let receiver = name.open_in().expect("it is there");
+        assert_eq!(receiver.recv().expect("the first one's"), 5);
+
+        // Somebody has it, and says so; a ticket for a child counts, too.
+        let refused = workring::remove_named(&name.0);
+        let in_use = |count, refused: &Result<(), RemoveError>| matches!(refused, Err(RemoveError::InUse { processes, .. }) if *processes == count);
+        assert!(in_use(2, &refused), "{refused:?}");
+        dismiss(maker);
+        let ticket = workring::Handoff::new().give("queue", &receiver);
+        drop(receiver);
+        let refused = workring::remove_named(&name.0);
+        assert!(in_use(2, &refused), "{refused:?}");
+        drop(ticket.expect("a ticket"));
+
+        name.remove();
+        let gone = workring::remove_named(&name.0);
+        assert!(
+            matches!(gone, Err(RemoveError::Open(OpenError::NotFound { .. }))),
+            "{gone:?}"
+        );
+        let gone = name.open_in();
+        assert!(matches!(gone, Err(OpenError::NotFound { .. })), "{gone:?}");
+        let again = Options::new(4).create_named::<u32>(&name.0);
+        let (tx, rx) = again.expect("another queue");
+        assert!(matches!(rx.try_recv(), Err(TryRecvError::Empty)));
+        drop((tx, rx));
+        name.remove();
+    });
+}
+
+/// A child that was given an end of a named queue has an end like any other.
+#[test]
+fn an_end_of_a_named_queue_can_be_handed_over() {
+    guarded(LIMIT, || {
+        let name = Name::new("handed");
+        let (tx, rx) = sleepy(4).create_named::<u32>(&name.0).expect("a queue");
+        let (output, doubles) = sleepy(4).channel::<u32>().expect("a queue");
+        let mut child = hand_over("claim", &[], |handoff| {
+            handoff.give("in", &rx)?.give("out", &output)
+        });
+        drop((rx, output));
+        for order in ["numbers-in in", "numbers-out out"] {
+            assert_eq!(ask(&mut child, order), "taken");
+        }
+        tx.send(21).expect("room");
+        done(&mut child, "double");
+        assert_eq!(doubles.recv().expect("the double"), 42);
+        assert_eq!(name.processes(), Some(2));
+        dismiss(child);
+        drop(tx);
+        name.remove();
+    });
+}
+
+#[test]
+fn names_are_plain() {
+    guarded(LIMIT, || {
+        let long = "x".repeat(201);
+        for bad in ["", "a/b", "../up", "a b", "ä", "a\0", &long] {
+            let refused = Options::new(4).create_named::<u32>(bad);
+            let refused = refused.map(drop).expect_err(bad);
+            assert!(
+                matches!(&refused, CreateNamedError::InvalidName { name, .. } if name == bad),
+                "{refused:?}"
+            );
+            let refused = workring::open::<Sender<u32>>(bad).expect_err(bad);
+            assert!(
+                matches!(refused, OpenError::InvalidName { .. }),
+                "{refused:?}"
+            );
+            let refused = workring::remove_named(bad).expect_err(bad);
+            let invalid = matches!(refused, RemoveError::Open(OpenError::InvalidName { .. }));
+            assert!(invalid, "{refused:?}");
+        }
+        let name = Name(format!("{:x>200}", process::id()));
+        drop(
+            Options::new(4)
+                .create_named::<u32>(&name.0)
+                .expect("a queue"),
+        );
+        name.remove();
+        let refused = Options::new(0).create_named::<u32>(&name.0);
+        let option = matches!(
+            refused,
+            Err(CreateNamedError::Create(CreateError::InvalidOption {
+                option: "capacity",
+                ..
+            }))
+        );
+        assert!(option, "{refused:?}");
+    });
+}
+
+/// The refusal begins like this, and its sentence names all of these.
+fn refusal(peer: &mut Peer, order: &str, kind: &str, names: &[&str]) {
+    let answer = ask(peer, order);
+    let (found, sentence) = answer.split_once(" | ").unwrap_or((&answer, ""));
+    assert!(found.starts_with(kind), "{order}: {found}");
+    for name in names {
+        assert!(sentence.contains(name), "no {name:?} in {sentence:?}");
+    }
+}
+
+/// M2. Who does not fit has taken no part in the queue.
+#[test]
+fn an_opener_with_another_type_codec_or_schema_is_refused() {
+    guarded(LIMIT, || {
+        let (name, mut other) = (Name::new("misfit"), caller());
+        drop(
+            Options::new(4)
+                .create_named::<u32>(&name.0)
+                .expect("a queue"),
+        );
+        let (texts, same) = (
+            format!("texts-in {}", name.0),
+            format!("schema-in {}", name.0),
+        );
+        refusal(
+            &mut other,
+            &texts,
+            "Type",
+            &["u32", "alloc::string::String"],
+        );
+        refusal(
+            &mut other,
+            &same,
+            r#"Schema { theirs: None, ours: Some("number.v1") }"#,
+            &["the queue has no schema", r#"names "number.v1""#],
+        );
+        assert_eq!(name.processes(), Some(0));
+        name.remove();
+
+        let raw = Options::new(4).create_named_with::<Vec<u8>, Raw>(&name.0);
+        drop(raw.expect("a queue"));
+        let order = format!("bytes-in {}", name.0);
+        refusal(&mut other, &order, "Codec", &["raw bytes", "bincode 2"]);
+        done(&mut other, &format!("raw-in {}", name.0));
+        name.remove();
+
+        let options = Options::new(4).schema("number.v1");
+        let (tx, _) = options.create_named::<u32>(&name.0).expect("a queue");
+        let order = format!("open-in {}", name.0);
+        refusal(
+            &mut other,
+            &order,
+            r#"Schema { theirs: Some("number.v1"), ours: None }"#,
+            &[r#"the schema "number.v1""#, "names none"],
+        );
+        done(&mut other, &same);
+        // A type of another name decodes what was sent.
+        tx.send(7).expect("room");
+        drop(tx);
+        assert_eq!(ask(&mut other, &format!("renamed-in {}", name.0)), "7");
+        dismiss(other);
+        name.remove();
+    });
+}
+
+/// M2. Where the second and the third word of a segment lie.
+#[test]
+fn another_version_or_layout_is_told_both_and_stays() {
+    const VERSION: u64 = 8;
+    const FINGERPRINT: u64 = 16;
+    guarded(LIMIT, || {
+        let name = Name::new("version");
+        drop(
+            Options::new(4)
+                .create_named::<u32>(&name.0)
+                .expect("a queue"),
+        );
+        let file = File::options().read(true).write(true).open(name.path());
+        let file = file.expect("this user's own");
+        let mut before = [0; 8];
+        for (place, kind) in [(VERSION, "Version"), (FINGERPRINT, "Layout")] {
+            file.read_exact_at(&mut before, place).expect("read");
+            file.write_all_at(&77_u64.to_ne_bytes(), place)
+                .expect("write");
+            let theirs = match name.open_in() {
+                Err(OpenError::Version { theirs, .. }) if kind == "Version" => theirs,
+                Err(OpenError::Layout { theirs, .. }) if kind == "Layout" => theirs,
+                other => panic!("no {kind}: {other:?}"),
+            };
+            assert_eq!(theirs, 77);
+            let refused = workring::remove_named(&name.0);
+            assert!(matches!(refused, Err(RemoveError::Open(_))), "{refused:?}");
+            assert!(name.is_listed() && name.processes().is_none());
+            file.write_all_at(&before, place).expect("write");
+        }
+        drop(name.open_in().expect("it is as it was"));
+        drop(file);
+        name.remove();
+    });
+}
+
+/// M2. Nothing of these is mapped, and all of them can be removed.
+#[test]
+fn what_is_no_queue_is_refused_and_can_be_removed() {
+    guarded(LIMIT, || {
+        let name = Name::new("foreign");
+        let refused = |what: &str| {
+            let refused = name.open_in().map(drop).expect_err(what);
+            assert!(
+                matches!(&refused, OpenError::NotAQueue { what: why, .. } if why.contains(what)),
+                "{what}: {refused:?}"
+            );
+            assert!(name.is_listed() && name.processes().is_none());
+        };
+        let make = |bytes: &[u8], length| {
+            let file = File::create(name.path()).expect("create");
+            let private = Permissions::from_mode(0o600);
+            file.set_permissions(private).expect("chmod");
+            file.write_all_at(bytes, 0).expect("write");
+            file.set_len(length).expect("truncate");
+        };
+        drop(
+            Options::new(4)
+                .create_named::<u32>(&name.0)
+                .expect("a queue"),
+        );
+        let whole = fs::metadata(name.path()).expect("a file").len();
+        let start = {
+            let mut start = vec![0; 4096];
+            let file = File::open(name.path()).expect("this user's own");
+            file.read_exact_at(&mut start, 0).expect("read");
+            start
+        };
+        name.remove();
+
+        make(b"", 0);
+        refused("too short");
+        name.remove();
+        make(b"", whole); // What a maker would show that gives the name first.
+        refused("mark of a complete segment");
+        name.remove();
+        make(&start, whole / 2);
+        refused("length does not fit");
+        name.remove();
+        make(&start, whole); // Reading on would take memory, or be a SIGBUS.
+        refused("lacks some of its memory");
+        name.remove();
+
+        symlink("/dev/null", name.path()).expect("a link");
+        refused("not a file");
+        fs::remove_file(name.path()).expect("it is there");
+    });
+}
+
+/// M3.
+#[test]
+fn a_queue_that_others_may_open_is_refused() {
+    guarded(LIMIT, || {
+        let name = Name::new("private");
+        drop(
+            Options::new(4)
+                .create_named::<u32>(&name.0)
+                .expect("a queue"),
+        );
+        let set = |mode| fs::set_permissions(name.path(), Permissions::from_mode(mode));
+        set(0o640).expect("chmod");
+        let refused = name.open_in();
+        assert!(
+            matches!(refused, Err(OpenError::NotPrivate { mode: 0o640, .. })),
+            "{refused:?}"
+        );
+        set(0o600).expect("chmod");
+        drop(name.open_in().expect("it is private again"));
+        name.remove();
+    });
+}
+
+/// M3.
+#[test]
+fn a_queue_of_another_user_is_refused() {
+    const NOBODY: u32 = 65_534;
+    guarded(LIMIT, || {
+        let name = Name::new("owner");
+        drop(
+            Options::new(4)
+                .create_named::<u32>(&name.0)
+                .expect("a queue"),
+        );
+        if chown(name.path(), Some(NOBODY), None).is_err() {
+            println!("SKIPPED: only root can have files of other users");
+            return name.remove();
+        }
+        let refused = name.open_in();
+        assert!(
+            matches!(refused, Err(OpenError::NotPrivate { owner: NOBODY, .. })),
+            "{refused:?}"
+        );
+        assert!(workring::remove_named(&name.0).is_err());
+        assert!(name.path().exists(), "another user's file was removed");
+    });
+}
+
+/// M2, 10^4 times in full: whoever opens a queue while others make and remove it has got a whole one, under its
+/// name, or none.
+#[test]
+fn nobody_opens_a_half_made_queue() {
+    guarded(LIMIT, || {
+        let name = Name::new("churn");
+        let rounds = rounds(300, 10_000);
+        let maker = Peer::spawn(
+            program("peer"),
+            "churn",
+            &[&name.0, &rounds],
+            Command::spawn,
+        );
+        let mut maker = maker.expect("spawn");
+        let its_id = u32::try_from(maker.pid().as_raw()).expect("an id");
+        let (mut opened, mut missed) = (0_u32, 0_u32);
+        let ended = std::thread::spawn(move || {
+            assert_eq!(maker.hear(), "done");
+            dismiss(maker);
+        });
+        while !ended.is_finished() {
+            match name.open_in() {
+                Ok(receiver) => {
+                    opened += 1;
+                    // Nobody removes it now, so it is the one of that name.
+                    let sender: Sender<u32> = workring::open(&name.0).expect("it has its name");
+                    sender.send(7).expect("room");
+                    drop(sender);
+                    let all: Vec<u32> = receiver.try_iter().map(|n| n.expect("whole")).collect();
+                    // The maker's message, unless an earlier look at this queue has taken it, or it is to come.
+                    assert!(all.contains(&7), "another queue's: {all:?}");
+                    assert!(all.iter().all(|&n| n == 7 || n == its_id), "{all:?}");
+                    let life = name.inode();
+                    drop(receiver);
+                    // The maker gets its turn to remove it.
+                    while name.inode() == life && life.is_some() && !ended.is_finished() {
+                        std::thread::yield_now();
+                    }
+                }
+                Err(OpenError::NotFound { .. }) => missed += 1,
+                Err(other) => panic!("a half-made queue: {other}"),
+            }
+        }
+        ended.join().expect("join");
+        println!("{opened} opened, {missed} missed, in {rounds} lives of the queue");
+        assert!(opened > 0, "never there");
+        assert!(!name.is_listed());
+    });
+}
+
+/// M5: a maker that is killed, wherever, has left a whole queue or nothing.
+#[test]
+fn a_maker_that_is_killed_leaves_a_whole_queue_or_nothing() {
+    guarded(LIMIT, || {
+        let mut random = Rng::with_seed(seed());
+        let name = Name::new("killed");
+        let (mut whole, rounds) = (0, rounds(30, 1_000));
+        for _ in 0..rounds {
+            let maker = Peer::spawn(
+                program("peer"),
+                "churn",
+                &[&name.0, &u32::MAX],
+                Command::spawn,
+            );
+            let mut maker = maker.expect("spawn");
+            // Somewhere in one of its first lives.
+            let lives = random.u32(1..50);
+            let mut seen = 0;
+            while seen < lives {
+                seen += u32::from(name.path().exists());
+            }
+            maker.signal(Signal::SIGKILL);
+            maker.wait();
+            if name.is_listed() {
+                whole += 1;
+                assert_eq!(name.processes(), Some(0));
+                drop(name.open_in().expect("a whole one"));
+                name.remove();
+            }
+            assert!(!name.path().exists());
+        }
+        println!("{whole} of {rounds} have left their queue");
+    });
+}
+
+/// M5, K4: the name and the messages are still there, those in hand come first, and nothing of the dead is left.
+#[test]
+fn a_queue_whose_processes_were_all_killed_is_opened_again() {
+    guarded(LIMIT, || {
+        let name = Name::new("survivor");
+        let mut peers = [caller(), caller(), caller()];
+        let [maker, sender, holder] = &mut peers;
+        done(maker, &format!("create {}", name.0));
+        done(sender, &format!("open-out {}", name.0));
+        done(holder, &format!("open-in {}", name.0));
+        for number in 0..6 {
+            done(sender, &format!("send {number}"));
+        }
+        assert_eq!(ask(maker, "recv"), "0");
+        assert_eq!(ask(holder, "hold"), "1");
+        assert_eq!(ask(maker, "hold"), "2");
+        for peer in &mut peers {
+            peer.signal(Signal::SIGKILL);
+            peer.wait();
+        }
+        assert_eq!(name.processes(), Some(0));
+
+        let receiver = name.open_in().expect("it is still there");
+        let mut handed_out = Vec::new();
+        while let Ok(lease) = receiver.try_lease() {
+            handed_out.push((*lease, lease.deliveries()));
+            lease.ack();
+        }
+        assert_eq!(handed_out, [(1, 1), (2, 1), (3, 0), (4, 0), (5, 0)]);
+        let stats = receiver.stats();
+        assert_eq!((stats.peers.len(), stats.recovered), (1, 3));
+        assert!(stats.blocks.iter().all(|class| class.free == class.total));
+        drop(receiver);
+        name.remove();
+    });
+}
+
+/// T2: rows, descriptors and mappings of those who have left are there for the next.
+#[test]
+fn a_queue_is_opened_more_often_than_it_has_rows() {
+    guarded(LIMIT, || {
+        let name = Name::new("rows");
+        drop(
+            Options::new(4)
+                .create_named::<u32>(&name.0)
+                .expect("a queue"),
+        );
+        for _ in 0..1_100 {
+            drop(name.open_in().expect("a row"));
+        }
+        assert_eq!(name.processes(), Some(0));
+        name.remove();
+    });
+}
+
+/// M1: what is beyond 64 KiB lies in the same file, and is given back.
+#[test]
+fn large_messages_take_memory_when_they_are_sent() {
+    guarded(LIMIT, || {
+        let name = Name::new("large");
+        let options = Options::new(4).max_message_len(200 << 20);
+        let made = options.create_named_with::<Vec<u8>, Raw>(&name.0);
+        let (tx, rx) = made.expect("a queue");
+        let before = rx.stats().memory;
+        assert!(before < 8 << 20, "{before} bytes of an idle queue");
+        let other: Receiver<Vec<u8>, Raw> = workring::open(&name.0).expect("it is there");
+        tx.send(vec![7; 100 << 20]).expect("memory");
+        assert!(rx.stats().memory >= before + (100 << 20));
+        assert!(other.recv().expect("a message") == vec![7; 100 << 20]);
+        assert_eq!(
+            rx.stats().memory,
+            before,
+            "more than 64 MiB goes back at once"
+        );
+        drop((tx, rx, other));
+        name.remove();
+    });
+}
+
+/// M1.
+#[test]
+fn a_full_file_system_is_an_error_and_no_signal() {
+    const SMALL: &str = "mount -t tmpfs -o size=8m tmpfs /dev/shm && exec \"$0\" \"$@\"";
+    guarded(LIMIT, || {
+        let able = Command::new("unshare").args(["-m", "true"]).output();
+        if !able.is_ok_and(|output| output.status.success()) {
+            println!("SKIPPED: a small /dev/shm takes root, and unshare(1)");
+            return;
+        }
+        // The mount goes with its namespace, and that with the process.
+        let output = Command::new("unshare")
+            .args([
+                "-m",
+                "sh",
+                "-c",
+                SMALL,
+                &program("peer"),
+                "cramped",
+                "small",
+            ])
+            .output();
+        let output = output.expect("run");
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{}: {text}", output.status);
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "done\n");
+    });
+}
+
+#[test]
+fn where_proc_is_not_mounted_the_error_says_so() {
+    const COVERED: &str = "mount -t tmpfs tmpfs /proc && exec \"$0\" \"$@\"";
+    guarded(LIMIT, || {
+        let able = Command::new("unshare").args(["-m", "true"]).output();
+        if !able.is_ok_and(|output| output.status.success()) {
+            println!("SKIPPED: to cover /proc takes root, and unshare(1)");
+            return;
+        }
+        let name = Name::new("procless");
+        let output = Command::new("unshare")
+            .args([
+                "-m",
+                "sh",
+                "-c",
+                COVERED,
+                &program("peer"),
+                "procless",
+                &name.0,
+            ])
+            .output();
+        let output = output.expect("run");
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{}: {text}", output.status);
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "done\n");
+        assert!(!name.is_listed());
+    });
+}

@@ -1,0 +1,361 @@
+//! Waits that end: by a wake-up, by an interrupt, by a time limit, by a close; and what they cost.
+
+use ipc_tests::support::{LIMIT, asleep, dismiss, hand_over, in_time, prompt, sleepy};
+use ipc_tests::{
+    Pid,
+    asleep::{await_sleepers, sleepers},
+    child::Peer,
+    cpu::Usage,
+    guarded,
+    ledger::{Books, Ledger, Scratch},
+    rounds::{Rng, rounds, seed},
+    stops,
+};
+use std::{
+    fmt::Display,
+    hint,
+    sync::mpsc::{self, channel},
+    thread,
+    time::Duration,
+};
+use workring::{Options, Raw, Receiver, RecvError, RecvTimeoutError, SendError, SendTimeoutError};
+
+/// W1. One number goes to and fro between two processes, who sleep in between. A wake-up is lost if both sleep although
+/// the number lies in a queue, and neither has run since the last look; that stays so until the slice of ten seconds ends.
+#[test]
+fn no_wake_up_is_lost_between_two_processes_that_sleep() {
+    const LOOK: Duration = Duration::from_secs(1);
+    let throws = rounds(10_000, 1_000_000);
+    guarded(LIMIT + Duration::from_micros(500) * throws, || {
+        let (there, there_out) = sleepy(4).channel::<u32>().expect("a queue");
+        let (back, back_out) = sleepy(4).channel::<u32>().expect("a queue");
+        let peer = |input, output| {
+            hand_over("pong", &[&throws], |handoff| {
+                handoff.give("in", input)?.give("out", output)
+            })
+        };
+        let (mut one, other) = (peer(&back_out, &there), peer(&there_out, &back));
+        let pids = [one.pid(), other.pid()];
+        let (tell, told) = channel();
+        let hearing = thread::spawn(move || {
+            assert_eq!(one.hear(), "enough");
+            tell.send(()).expect("the test waits for it");
+            one
+        });
+        there.send(0).expect("room");
+        let cost = || pids.map(|pid| Usage::of(pid).expect("it lives"));
+        let mut before = cost();
+        while told.recv_timeout(LOOK) == Err(mpsc::RecvTimeoutError::Timeout) {
+            let (asleep, lies) = (pids.map(sleepers), there.len() + back.len());
+            let now = cost();
+            assert!(
+                asleep != [1, 1] || now != before || lies == 0,
+                "both sleep, and {lies} message waits"
+            );
+            before = now;
+        }
+        let one = hearing.join().expect("join");
+        for used in cost() {
+            println!("{throws} numbers there and back, {} sleeps", used.voluntary);
+            assert!(used.voluntary > u64::from(throws) / 4, "they hardly slept");
+        }
+        there.close();
+        back.close();
+        dismiss(one);
+        dismiss(other);
+    });
+}
+
+/// W1. In a queue for one message everybody waits for everybody, and falls asleep just as he is woken.
+#[test]
+fn no_wake_up_is_lost_in_a_queue_for_one_message() {
+    const BATCH: u32 = 100;
+    let batches = rounds(1_000, 20_000);
+    guarded(LIMIT + Duration::from_millis(10) * batches, || {
+        let (tx, rx) = sleepy(1).channel::<u32>().expect("a queue");
+        let count = batches * BATCH;
+        let senders = hand_over("stream", &[&2, &(count / 2)], |handoff| {
+            handoff.give("queue", &tx)
+        });
+        drop(tx);
+        let mut sum = 0;
+        for _ in 0..batches {
+            in_time(|| {
+                for _ in 0..BATCH {
+                    sum += u64::from(rx.recv().expect("a number"));
+                }
+            });
+        }
+        let each = u64::from(count / 2);
+        assert_eq!(sum, each * (each - 1));
+        assert!(matches!(rx.recv(), Err(RecvError::Closed)));
+        dismiss(senders);
+
+        let (tx, rx) = sleepy(1).channel::<u32>().expect("a queue");
+        let mut receivers = hand_over("sink", &[&2], |handoff| handoff.give("queue", &rx));
+        drop(rx);
+        for _ in 0..batches {
+            in_time(|| (0..BATCH).for_each(|number| tx.send(number).expect("open")));
+        }
+        drop(tx);
+        assert_eq!(receivers.hear(), count.to_string());
+        dismiss(receivers);
+    });
+}
+
+/// W3. Threads are counted by the guard.
+#[test]
+fn a_wait_is_interrupted_without_closing_the_queue_again_and_again() {
+    let rounds = rounds(1_000, 10_000);
+    guarded(LIMIT, || {
+        let (tx, rx) = sleepy(1).channel::<u32>().expect("a queue");
+        // A child that waits for the same queue is not disturbed.
+        let mut child = hand_over("blocked", &[&1], |handoff| handoff.give("queue", &rx));
+        await_sleepers(child.pid(), 1);
+        for round in 0..rounds {
+            let waiting = rx.clone();
+            let interrupter = waiting.interrupter();
+            let waiting = asleep(move || waiting.recv());
+            let mut result = Ok(0);
+            in_time(|| {
+                interrupter.interrupt();
+                result = waiting.join().expect("join");
+            });
+            assert!(
+                matches!(result, Err(RecvError::Interrupted)),
+                "{round}: {result:?}"
+            );
+        }
+        assert!(!rx.is_closed());
+        await_sleepers(child.pid(), 1);
+        let waiting = {
+            let rx = rx.clone();
+            asleep(move || rx.recv())
+        };
+        tx.close();
+        let result = waiting.join().expect("join");
+        assert!(matches!(result, Err(RecvError::Closed)), "{result:?}");
+        assert_eq!(child.hear(), "1");
+        dismiss(child);
+    });
+}
+
+/// W3, for senders: of both kinds, those who wait for room and those who wait for memory.
+#[test]
+fn a_sender_is_interrupted_and_keeps_its_message() {
+    prompt(|| {
+        let (tx, rx) = sleepy(64).channel_with::<Vec<u8>, Raw>().expect("a queue");
+        let mut filled = 0;
+        while tx.try_send(vec![7; 60_000]).is_ok() {
+            filled += 1;
+        }
+        assert!(filled < 64, "there are few blocks of this size");
+        let small = 64 - filled;
+        let interrupted = |message: Vec<u8>| {
+            let tx = tx.clone();
+            let interrupter = tx.interrupter();
+            let blocked = asleep(move || tx.send(message));
+            interrupter.interrupt();
+            match blocked.join().expect("join") {
+                Err(SendError::Interrupted(message)) => message,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(interrupted(vec![8; 50_000]), vec![8; 50_000]);
+        (0..small).for_each(|_| tx.send(vec![]).expect("room"));
+        assert_eq!(interrupted(vec![9]), [9]);
+        assert_eq!(rx.try_iter().count(), 64, "nothing was sent by the way");
+    });
+}
+
+#[test]
+fn an_interrupt_ends_one_wait_of_its_own_handle_now_or_later() {
+    prompt(|| {
+        let (tx, rx) = sleepy(4).channel::<u32>().expect("a queue");
+        let interrupter = rx.interrupter();
+        interrupter.interrupt();
+        interrupter.clone().interrupt();
+        tx.send(1).expect("room");
+        assert_eq!(rx.recv().expect("there is a message"), 1);
+        let other = rx.clone().recv_timeout(Duration::ZERO);
+        assert!(matches!(other, Err(RecvTimeoutError::Timeout)), "{other:?}");
+        let first = rx.recv_timeout(LIMIT);
+        assert!(
+            matches!(first, Err(RecvTimeoutError::Interrupted)),
+            "{first:?}"
+        );
+        let second = rx.recv_timeout(Duration::ZERO);
+        assert!(
+            matches!(second, Err(RecvTimeoutError::Timeout)),
+            "{second:?}"
+        );
+
+        // Of two threads that wait on one handle, one.
+        thread::scope(|scope| {
+            let waits = [0; 2].map(|_| scope.spawn(|| rx.recv()));
+            await_sleepers(Pid::this(), 2);
+            interrupter.interrupt();
+            await_sleepers(Pid::this(), 1);
+            tx.send(2).expect("room");
+            let results = waits.map(|wait| wait.join().expect("join"));
+            let count = |matching: fn(&Result<u32, RecvError>) -> bool| {
+                results.iter().filter(|result| matching(result)).count()
+            };
+            assert_eq!(
+                count(|result| matches!(result, Err(RecvError::Interrupted))),
+                1
+            );
+            assert_eq!(count(|result| matches!(result, Ok(2))), 1);
+        });
+    });
+}
+
+/// W4.
+#[test]
+fn receives_that_give_up_lose_no_message() {
+    const PROCESSES: u32 = 2;
+    const THREADS: u32 = 2;
+    let cancelled = rounds(10_000, 100_000);
+    guarded(LIMIT + Duration::from_millis(5) * cancelled, || {
+        let scratch = Scratch::new().expect("scratch");
+        let mut rng = Rng::with_seed(seed());
+        let options = if rng.bool() {
+            sleepy(8)
+        } else {
+            Options::new(8)
+        };
+        let (tx, rx) = options.channel::<u64>().expect("a queue");
+        let enough = cancelled.div_ceil(PROCESSES * THREADS);
+        let receivers: Vec<Peer> = (0..PROCESSES)
+            .map(|number| {
+                let seed = rng.u64(0..1 << 40);
+                let arguments: [&dyn Display; 4] = [&scratch, &number, &enough, &seed];
+                hand_over("impatient", &arguments, |handoff| {
+                    handoff.give("queue", &rx)
+                })
+            })
+            .collect();
+        drop(rx);
+        // Messages come as long as anybody still gives up.
+        let done = thread::scope(|scope| {
+            let watching = scope.spawn(move || {
+                let mut receivers = receivers;
+                for receiver in &mut receivers {
+                    assert_eq!(receiver.hear(), "enough");
+                }
+                receivers
+            });
+            let mut books = Books::new();
+            let mut id = 0;
+            while !watching.is_finished() {
+                for _ in 0..rng.u32(1..=3) {
+                    tx.send(id).expect("it is open");
+                    books.sent(id);
+                    id += 1;
+                }
+                (0..rng.u32(0..40_000)).for_each(|_| hint::spin_loop());
+            }
+            tx.close();
+            watching.join().expect("join").into_iter().for_each(dismiss);
+            books
+        });
+        let mut books = done;
+        let mut received = 0;
+        for number in 0..PROCESSES {
+            for entry in Ledger::read(scratch.path(), &number.to_string()).expect("a ledger") {
+                books.received(entry.number);
+                received += 1;
+            }
+        }
+        books.assert_balanced();
+        println!("{received} messages between {cancelled} cancelled receives");
+        assert!(received > 0);
+    });
+}
+
+/// W8. The child waits for 30 slices, or 100: it may wake up once for each, and spins before the first sleep only.
+#[test]
+fn an_idle_process_wakes_up_once_a_slice_and_costs_next_to_nothing() {
+    const SLICE: u64 = 100;
+    let slices = u64::from(rounds(30, 100));
+    guarded(LIMIT, || {
+        let (mut switches, mut milliseconds) = (0, 0);
+        let mut measure = || {
+            let options = Options::new(4).liveness_interval(Duration::from_millis(SLICE));
+            let (tx, rx) = options.channel::<u32>().expect("a queue");
+            let wait = SLICE * slices;
+            let mut idle = hand_over("idle", &[&wait], |handoff| handoff.give("queue", &rx));
+            let mut number = || idle.hear().parse::<u64>().expect("a number");
+            (switches, milliseconds) = (number(), number());
+            tx.close();
+            dismiss(idle);
+        };
+        // Who was stopped meanwhile has slept fewer slices.
+        while stops::time(&mut measure).is_none() {}
+        println!("{slices} slices: {switches} switches, {milliseconds} ms");
+        // Reading the count costs none; a page fault or two may.
+        assert!(switches <= slices + slices / 5 + 5, "{switches} switches");
+        assert!(
+            switches >= slices / 2,
+            "{switches} switches: it was not idle"
+        );
+        // A few ticks of the clock that counts them.
+        assert!(milliseconds <= 50, "{milliseconds} ms of processor time");
+    });
+}
+
+#[test]
+fn senders_blocked_by_a_full_queue_are_woken_one_for_each_message_taken() {
+    const SENDERS: u32 = 5;
+    prompt(|| {
+        let (tx, rx) = sleepy(1).channel::<u32>().expect("a queue");
+        tx.send(SENDERS).expect("room");
+        let senders: Vec<Peer> = (0..SENDERS)
+            .map(|number| {
+                hand_over("full-sender", &[&number], |handoff| {
+                    handoff.give("queue", &tx)
+                })
+            })
+            .collect();
+        let mut received = Vec::new();
+        for left in (0..=SENDERS).rev() {
+            let blocked = || {
+                senders
+                    .iter()
+                    .map(|sender| sleepers(sender.pid()))
+                    .sum::<usize>()
+            };
+            // Whoever was woken is on its way for a while.
+            while (tx.len(), blocked()) != (1, left as usize) {
+                thread::yield_now();
+            }
+            received.push(rx.recv().expect("a message"));
+        }
+        received.sort_unstable();
+        assert!(received.into_iter().eq(0..=SENDERS));
+        senders.into_iter().for_each(dismiss);
+    });
+}
+
+/// A limit that has passed is no reason to go without what is there.
+#[test]
+fn a_time_limit_that_is_over_still_takes_what_is_there() {
+    guarded(LIMIT, || {
+        let (tx, rx) = sleepy(1).channel::<u32>().expect("a queue");
+        let empty = |rx: &Receiver<u32>| {
+            matches!(
+                rx.recv_timeout(Duration::ZERO),
+                Err(RecvTimeoutError::Timeout)
+            )
+        };
+        assert!(empty(&rx));
+        tx.send_timeout(1, Duration::ZERO).expect("room");
+        let full = tx.send_timeout(2, Duration::ZERO);
+        assert!(
+            matches!(full, Err(SendTimeoutError::Timeout(2))),
+            "{full:?}"
+        );
+        assert_eq!(rx.recv_timeout(Duration::ZERO).expect("it is there"), 1);
+        assert!(empty(&rx));
+    });
+}

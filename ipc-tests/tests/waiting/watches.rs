@@ -1,0 +1,372 @@
+//! Waits for a message and a descriptor together: what comes first, what is left for later, who is woken, and what it
+//! costs. Sleeps of ten seconds make sure that a wake-up came, and not the end of a slice.
+
+use ipc_tests::support::{LIMIT, hand_over, in_time, prompt, sleepy};
+use ipc_tests::{
+    Pid,
+    asleep::await_sleepers,
+    child::Peer,
+    cpu::resident,
+    guarded, program,
+    rounds::{Rng, rounds, seed},
+    stops,
+};
+use std::{
+    fs,
+    io::{ErrorKind, Read, Write},
+    os::{fd::OwnedFd, unix::net::UnixStream},
+    process::Command,
+    thread,
+    time::Duration,
+};
+use workring::{
+    Lease, Options, Receiver, RecvError, RecvTimeoutError, Sender, Watch, Watched, channel,
+};
+
+fn queue() -> (Sender<u32>, Receiver<u32>) {
+    sleepy(8).channel().expect("a queue")
+}
+
+fn pair() -> (UnixStream, UnixStream) {
+    UnixStream::pair().expect("a pair of sockets")
+}
+
+fn say(stream: &UnixStream) {
+    let mut stream = stream;
+    stream.write_all(b"!").expect("written");
+}
+
+/// Reads one byte; false at the end.
+fn hear(stream: &UnixStream) -> bool {
+    let mut stream = stream;
+    stream.read(&mut [0; 1]).expect("read") > 0
+}
+
+fn ready<M>(watched: &Result<Watched<M>, RecvError>) -> bool {
+    matches!(watched, Ok(Watched::Ready))
+}
+
+fn message(watched: Result<Watched<u32>, RecvError>) -> u32 {
+    match watched {
+        Ok(Watched::Message(number)) => number,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Calls `meanwhile` once a receive with the watch sleeps, and gives what that comes to.
+fn received_while(
+    watch: &Watch<'_, u32>,
+    meanwhile: impl FnOnce(),
+) -> Result<Watched<u32>, RecvError> {
+    thread::scope(|scope| {
+        let waiting = scope.spawn(|| watch.recv());
+        await_sleepers(Pid::this(), 1);
+        meanwhile();
+        waiting.join().expect("join")
+    })
+}
+
+#[test]
+fn a_message_a_descriptor_and_close_end_a_wait() {
+    prompt(|| {
+        let (tx, rx) = queue();
+        let (link, its) = pair();
+        let watch = rx.watch(&its).expect("a watch");
+        let sent = received_while(&watch, || tx.send(1).expect("room"));
+        assert_eq!(message(sent), 1);
+        for _ in 0..3 {
+            let said = received_while(&watch, || say(&link));
+            assert!(ready(&said), "{said:?}");
+            assert!(hear(&its));
+        }
+        let interrupter = rx.interrupter();
+        let ended = received_while(&watch, || interrupter.interrupt());
+        assert!(matches!(ended, Err(RecvError::Interrupted)));
+        let closed = received_while(&watch, || {
+            tx.close();
+        });
+        assert!(matches!(closed, Err(RecvError::Closed)), "{closed:?}");
+    });
+}
+
+#[test]
+fn a_descriptor_is_ready_for_as_long_as_it_can_be_read_from_and_messages_stay() {
+    prompt(|| {
+        let (tx, rx) = queue();
+        let (link, its) = pair();
+        say(&link);
+        tx.send(1).expect("room");
+        let watch = rx.watch(&its).expect("a watch");
+        assert!(ready(&watch.recv()), "it was before the watch");
+        assert!(ready(&watch.recv()), "it still is");
+        assert_eq!(rx.len(), 1);
+        assert!(hear(&its));
+        assert_eq!(message(watch.recv()), 1);
+        tx.send(2).expect("room");
+        assert_eq!(message(watch.recv()), 2);
+        // Nothing is left over from what was heard: no interrupt, no readiness.
+        let silent = watch.recv_timeout(Duration::from_millis(1));
+        assert!(
+            matches!(silent, Err(RecvTimeoutError::Timeout)),
+            "{silent:?}"
+        );
+        // Again, and a receive without the watch knows nothing of it.
+        let said = received_while(&watch, || say(&link));
+        assert!(ready(&said), "{said:?}");
+        tx.send(3).expect("room");
+        assert_eq!(rx.recv().expect("a message"), 3);
+        let silent = rx.recv_timeout(Duration::from_millis(1));
+        assert!(
+            matches!(silent, Err(RecvTimeoutError::Timeout)),
+            "{silent:?}"
+        );
+        tx.close();
+        assert!(ready(&watch.recv()), "also on a closed queue");
+        assert!(hear(&its));
+        assert!(matches!(watch.recv(), Err(RecvError::Closed)));
+    });
+}
+
+#[test]
+fn a_lease_can_be_waited_for_as_well() {
+    prompt(|| {
+        let (tx, rx) = sleepy(8).max_leases(1).channel().expect("a queue");
+        let (link, its) = pair();
+        let watch = rx.watch(&its).expect("a watch");
+        let leased = |watched: Result<Watched<Lease<u32>>, RecvError>| match watched {
+            Ok(Watched::Message(lease)) => lease,
+            other => panic!("{other:?}"),
+        };
+        tx.send(1).expect("room");
+        let lease = leased(watch.lease());
+        let refused = watch.lease().expect_err("it has one");
+        assert!(matches!(refused, RecvError::TooManyLeases { max: 1, .. }));
+        lease.nack();
+        let lease = leased(watch.lease());
+        assert_eq!((lease.deliveries(), lease.ack()), (1, 1));
+        let late = watch.lease_timeout(Duration::from_millis(1));
+        assert!(matches!(late, Err(RecvTimeoutError::Timeout)));
+        thread::scope(|scope| {
+            let waiting = scope.spawn(|| watch.lease());
+            await_sleepers(Pid::this(), 1);
+            say(&link);
+            assert!(ready(&waiting.join().expect("join")));
+        });
+    });
+}
+
+/// W7.
+#[test]
+fn the_end_of_a_file_is_ready_by_whatever_death() {
+    prompt(|| {
+        let (_tx, rx) = queue();
+        let (link, its) = pair();
+        let mut command = Command::new("sleep");
+        command.arg("1000").stdin(OwnedFd::from(link));
+        let mut child = command.spawn().expect("a child");
+        drop(command);
+        let watch = rx.watch(&its).expect("a watch");
+        let ended = received_while(&watch, || child.kill().expect("a signal"));
+        assert!(ready(&ended), "{ended:?}");
+        assert!(!hear(&its) && ready(&watch.recv()), "an end lasts");
+        child.wait().expect("reaped");
+    });
+}
+
+#[test]
+fn all_who_wait_with_a_watch_hear_of_it() {
+    prompt(|| {
+        let (_tx, rx) = queue();
+        let (link, its) = pair();
+        let watch = rx.watch(&its).expect("a watch");
+        thread::scope(|scope| {
+            let waiting = [(); 3].map(|()| scope.spawn(|| watch.recv()));
+            await_sleepers(Pid::this(), 3);
+            say(&link);
+            assert!(waiting.map(|waiting| ready(&waiting.join().expect("join"))) == [true; 3]);
+        });
+    });
+}
+
+/// The one wake that a message gives may go to somebody who hears of his descriptor instead.
+#[test]
+fn a_message_left_behind_by_who_is_ready_goes_to_another_at_once() {
+    let rounds = rounds(500, 20_000);
+    guarded(LIMIT, || {
+        let (tx, rx) = queue();
+        let (link, its) = pair();
+        let watch = rx.watch(&its).expect("a watch");
+        let other = rx.clone();
+        for round in 0..rounds {
+            in_time(|| {
+                thread::scope(|scope| {
+                    // The first to sleep is the first to be woken.
+                    let watching = scope.spawn(|| watch.recv());
+                    await_sleepers(Pid::this(), 1);
+                    let waiting = scope.spawn(|| other.recv());
+                    await_sleepers(Pid::this(), 2);
+                    let sending = scope.spawn(|| tx.send(round).expect("room"));
+                    say(&link);
+                    sending.join().expect("join");
+                    match watching.join().expect("join") {
+                        Ok(Watched::Ready) => {}
+                        Ok(Watched::Message(number)) => {
+                            assert_eq!(number, round);
+                            tx.send(round).expect("room");
+                        }
+                        Err(error) => panic!("{error}"),
+                    }
+                    assert_eq!(waiting.join().expect("join").expect("a message"), round);
+                });
+                assert!(hear(&its));
+            });
+        }
+    });
+}
+
+/// Messages and bytes come as they like, from two threads, until both end: nothing is lost, and no thread is left.
+#[test]
+fn nothing_is_lost_between_a_queue_and_a_descriptor_again_and_again() {
+    const MESSAGES: u32 = 20;
+    const BYTES: usize = 10;
+    let rounds = rounds(1_000, 20_000);
+    let mut rng = Rng::with_seed(seed());
+    guarded(LIMIT + Duration::from_millis(2) * rounds, || {
+        for round in 0..rounds {
+            let options = if rng.bool() {
+                sleepy(4)
+            } else {
+                Options::new(4)
+            };
+            let (tx, rx) = options.channel::<u32>().expect("a queue");
+            let (link, its) = pair();
+            its.set_nonblocking(true).expect("a socket");
+            let pause = rng.u32(0..500);
+            let (numbers, bytes) = thread::scope(|scope| {
+                scope
+                    .spawn(move || (0..MESSAGES).for_each(|number| tx.send(number).expect("room")));
+                scope.spawn(move || {
+                    for _ in 0..BYTES {
+                        (0..pause).for_each(|_| std::hint::spin_loop());
+                        say(&link);
+                    }
+                });
+                receive_all(&rx, &its)
+            });
+            assert_eq!(numbers, (0..MESSAGES).collect::<Vec<_>>(), "{round}");
+            assert_eq!(bytes, BYTES, "{round}");
+        }
+    });
+}
+
+/// The messages until the queue is closed, and how many bytes until the end of the stream.
+fn receive_all(rx: &Receiver<u32>, stream: &UnixStream) -> (Vec<u32>, usize) {
+    let (mut numbers, mut bytes) = (Vec::new(), 0);
+    let watch = rx.watch(stream).expect("a watch");
+    let mut closed = false;
+    loop {
+        match watch.recv() {
+            Ok(Watched::Message(number)) => numbers.push(number),
+            Ok(Watched::Ready) => {
+                let mut stream = stream;
+                match stream.read(&mut [0; 4]) {
+                    Ok(0) => break,
+                    Ok(read) => bytes += read,
+                    Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
+                }
+            }
+            Err(RecvError::Closed) => {
+                closed = true;
+                thread::yield_now();
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+    drop(watch);
+    if !closed {
+        numbers.extend(rx.iter().map(|number| number.expect("a message")));
+    }
+    (numbers, bytes)
+}
+
+#[test]
+fn a_watch_is_dropped_while_others_wait_for_messages() {
+    prompt(|| {
+        let (tx, rx) = queue();
+        let (_link, its) = pair();
+        thread::scope(|scope| {
+            let waiting = scope.spawn(|| rx.recv());
+            await_sleepers(Pid::this(), 1);
+            for _ in 0..100 {
+                drop(rx.watch(&its).expect("a watch"));
+            }
+            await_sleepers(Pid::this(), 1);
+            tx.send(1).expect("room");
+            assert_eq!(waiting.join().expect("join").expect("a message"), 1);
+        });
+    });
+}
+
+/// T2.
+#[test]
+fn a_thousand_watches_leave_memory_descriptors_and_threads_as_they_were() {
+    /// What the allocator may come to need.
+    const SLACK: u64 = 4 << 20;
+    guarded(LIMIT, || {
+        let cycle = || {
+            let (tx, rx) = channel::<u32>(4).expect("a queue");
+            let (link, its) = pair();
+            let watch = rx.watch(&its).expect("a watch");
+            tx.send(1).expect("room");
+            assert_eq!(message(watch.recv()), 1);
+            say(&link);
+            assert!(ready(&watch.recv()));
+        };
+        let count = |directory| fs::read_dir(directory).expect("/proc").count();
+        let inventory = || (count("/proc/self/fd"), resident(Pid::this()).expect("self"));
+        (0..50).for_each(|_| cycle());
+        let before = inventory();
+        (0..rounds(1_000, 10_000)).for_each(|_| cycle());
+        let after = inventory();
+        println!("{before:?}, then {after:?}");
+        assert_eq!(before.0, after.0);
+        assert!(after.1 <= before.1 + SLACK, "{before:?}, then {after:?}");
+    });
+}
+
+/// W8.
+#[test]
+fn an_idle_process_that_watches_wakes_up_once_a_slice() {
+    const SLICE: u64 = 100;
+    let slices = u64::from(rounds(30, 100));
+    guarded(LIMIT, || {
+        let mut switches = 0;
+        let mut measure = || {
+            let options = Options::new(4).liveness_interval(Duration::from_millis(SLICE));
+            let (_tx, rx) = options.channel::<u32>().expect("a queue");
+            let wait = SLICE * slices;
+            let mut idle = hand_over("idle-watcher", &[&wait], |handoff| {
+                handoff.give("queue", &rx)
+            });
+            switches = idle.hear().parse::<u64>().expect("a number");
+            assert!(idle.wait().success());
+        };
+        // Who was stopped meanwhile has slept fewer slices.
+        while stops::time(&mut measure).is_none() {}
+        println!("{slices} slices: {switches} switches");
+        assert!(switches <= slices + slices / 5 + 5, "{switches} switches");
+        assert!(switches >= slices / 2, "{switches}: it was not idle");
+    });
+}
+
+/// M6.
+#[test]
+fn a_forked_child_has_no_part_in_a_watch() {
+    guarded(LIMIT, || {
+        let mut peer =
+            Peer::spawn(program("peer"), "watch-forker", &[], Command::spawn).expect("spawn");
+        assert_eq!(peer.hear(), "the child is done");
+        assert_eq!(peer.hear(), "the parent is done");
+        assert!(peer.wait().success());
+    });
+}
