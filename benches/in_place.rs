@@ -18,7 +18,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use support::{RUNS, as_float, median, now, pin, print_origin, while_near};
-use workring::{Handoff, Options, Raw, Receiver, Sender, inherit};
+use workring::{Handoff, Options, Receiver, Sender, inherit, queue::Raw};
 
 const CAPACITY: usize = 16;
 /// What each side has of its own, to fill from and to compare with: more than caches hold.

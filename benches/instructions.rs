@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::fmt::Debug;
 use std::process::Command;
-use workring::{Options, Raw};
+use workring::{Options, queue::Raw};
 
 const MESSAGES: u64 = 10_000;
 const FLAT: &str = "send and recv, flat";

@@ -14,7 +14,7 @@ mod support;
 use std::process::Command;
 use std::time::Duration;
 use support::{RUNS, as_float, median, now, pin, print_origin, while_near};
-use workring::{Handoff, Options, Raw, Receiver, Sender, inherit};
+use workring::{Handoff, Options, Receiver, Sender, inherit, queue::Raw};
 
 type Message = [u8; 64];
 

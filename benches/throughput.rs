@@ -19,7 +19,12 @@ use support::{
     Aligned, Check, Plain, RUNS, as_float, median, now, number, pin, print_origin, read_message,
     while_near, write_message,
 };
-use workring::{Codec, DecodeError, EncodeError, Handoff, Options, Raw, Receiver, Sender, inherit};
+use workring::{
+    Handoff, Options, Receiver, Sender,
+    error::{DecodeError, EncodeError},
+    inherit,
+    queue::{Codec, Raw},
+};
 
 const CAPACITY: usize = 1024;
 
@@ -233,7 +238,7 @@ fn typed() {
     let (mut typed, mut raw, mut worst) = (Vec::new(), Vec::new(), 0.0_f64);
     for _ in 0..RUNS {
         let ((t, r), probe) = while_near(|| {
-            let typed = between_processes::<Typed, workring::Bincode>("typed", 1, 8_000_000);
+            let typed = between_processes::<Typed, workring::queue::Bincode>("typed", 1, 8_000_000);
             (
                 typed,
                 between_processes::<Aligned<48>, Plain>("48", 1, 8_000_000),
@@ -313,7 +318,7 @@ fn child(end: &str, kind: &str, index: usize, count: u64) {
         "64" => act::<Aligned<64>, Plain>(end, index, count),
         "1024" => act::<Aligned<1024>, Plain>(end, index, count),
         "65536" => act::<Box<[u8]>, Plain>(end, index, count),
-        "typed" => act::<Typed, workring::Bincode>(end, index, count),
+        "typed" => act::<Typed, workring::queue::Bincode>(end, index, count),
         other => panic!("no message of kind {other}"),
     }
 }

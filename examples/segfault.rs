@@ -7,7 +7,7 @@
     reason = "the unsound read is what this example is about"
 )]
 
-use workring::pool::{Context, Pool, Task, run_if_worker};
+use workring::{Context, Pool, Task, run_if_worker};
 
 #[derive(serde::Serialize, serde::Deserialize)]
 struct ByteAt(usize);

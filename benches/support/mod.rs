@@ -7,7 +7,10 @@ use nix::time::{ClockId, clock_gettime};
 use nix::unistd::Pid;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use workring::{Codec, DecodeError, EncodeError, Raw};
+use workring::{
+    error::{DecodeError, EncodeError},
+    queue::{Codec, Raw},
+};
 
 /// How often each measurement is repeated; the median counts.
 pub(crate) const RUNS: usize = 5;

@@ -20,7 +20,7 @@ use std::error::Error;
 /// A codec for numbers that always takes eight bytes:
 ///
 /// ```
-/// use workring::{Codec, DecodeError, EncodeError, Options};
+/// use workring::{Options, error::{DecodeError, EncodeError}, queue::Codec};
 ///
 /// struct BigEndian;
 ///
@@ -319,7 +319,7 @@ impl<T: Serialize + DeserializeOwned> Codec<T> for Bincode {
 /// Bytes as they are: messages are `[u8; N]`, `Vec<u8>` or `Box<[u8]>`.
 ///
 /// ```
-/// use workring::{Options, Raw};
+/// use workring::{Options, queue::Raw};
 ///
 /// let (tx, rx) = Options::new(16).channel_with::<Vec<u8>, Raw>()?;
 /// tx.send(b"as they are".to_vec())?;

@@ -36,6 +36,7 @@ mod watch;
 #[cfg(test)]
 mod tests;
 
+pub use crate::codec::{DecodeError, EncodeError};
 pub use create::{CreateError, CreateNamedError};
 pub use handoff::{HandoffError, InheritError};
 pub use memory::MemoryLimit;

@@ -43,7 +43,7 @@ where
     /// # Examples
     ///
     /// ```
-    /// use workring::{Options, Raw};
+    /// use workring::{Options, queue::Raw};
     ///
     /// let (tx, rx) = Options::new(4).channel_with::<Vec<u8>, Raw>()?;
     /// let mut room = tx.reserve(8)?;
@@ -247,7 +247,7 @@ where
     /// # Examples
     ///
     /// ```
-    /// use workring::{Options, Raw};
+    /// use workring::{Options, queue::Raw};
     ///
     /// let (tx, rx) = Options::new(4).channel_with::<Vec<u8>, Raw>()?;
     /// let mut room = tx.reserve(8)?;

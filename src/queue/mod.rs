@@ -20,10 +20,12 @@ mod send_many;
 mod sender;
 mod stats;
 #[cfg(feature = "test-hooks")]
+#[doc(hidden)]
 pub mod test_hooks;
 mod wait;
 mod watch;
 
+pub use crate::codec::{Bincode, Codec, Raw};
 pub use bytes::{BytesLease, Reservation};
 pub use dead_letters::{DeadLetter, DeadLetters};
 pub use end::End;

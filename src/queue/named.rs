@@ -15,7 +15,7 @@ use crate::os::budget::OutOfMemory;
 use crate::os::named::{self, Obstacle};
 use crate::os::process;
 use crate::protocol::peers::{PeerIndex, Roles};
-use crate::segment::{AttachError, Segment};
+use crate::segment::{Refusal, Segment};
 use core::any::type_name;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -63,7 +63,7 @@ impl Options {
     ///
     /// // Whoever is the last:
     /// drop((receiver, sender));
-    /// workring::remove_named(&name)?;
+    /// workring::queue::remove_named(&name)?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[allow(
@@ -240,10 +240,10 @@ pub(super) fn not_attached(refused: Refused) -> OpenError {
 
 pub(super) fn attach(file: OwnedFd) -> Result<Segment, OpenError> {
     Segment::attach(file).map_err(|refusal| match refusal {
-        AttachError::NotASegment(what) => OpenError::NotAQueue { what },
-        AttachError::Version { theirs, ours } => OpenError::Version { theirs, ours },
-        AttachError::Layout { theirs, ours } => OpenError::Layout { theirs, ours },
-        AttachError::NoMemory(OutOfMemory {
+        Refusal::NotASegment(what) => OpenError::NotAQueue { what },
+        Refusal::Version { theirs, ours } => OpenError::Version { theirs, ours },
+        Refusal::Layout { theirs, ours } => OpenError::Layout { theirs, ours },
+        Refusal::NoMemory(OutOfMemory {
             limit,
             wanted,
             available,
@@ -252,7 +252,7 @@ pub(super) fn attach(file: OwnedFd) -> Result<Segment, OpenError> {
             wanted,
             available,
         },
-        AttachError::Os(source) => OpenError::Os {
+        Refusal::Os(source) => OpenError::Os {
             what: "the queue could not be mapped",
             source,
         },
@@ -265,7 +265,7 @@ fn count_living(segment: &Segment) -> Result<usize, OpenError> {
         what: "this process could not be identified",
         source,
     })?;
-    Ok(segment.count_live_peers(&me))
+    Ok(segment.count_living(&me))
 }
 
 /// What there is under one name.
@@ -293,12 +293,12 @@ pub struct NamedQueue {
 /// ```
 /// # let mine = format!("my-program-{}", std::process::id());
 /// # workring::Options::new(16).create_named::<u32>(&mine)?;
-/// for queue in workring::named_queues()? {
+/// for queue in workring::queue::named_queues()? {
 ///     if queue.name.starts_with(&mine) && queue.processes == Some(0) {
-///         workring::remove_named(&queue.name)?;
+///         workring::queue::remove_named(&queue.name)?;
 ///     }
 /// }
-/// # assert!(workring::named_queues()?.iter().all(|queue| queue.name != mine));
+/// # assert!(workring::queue::named_queues()?.iter().all(|queue| queue.name != mine));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn named_queues() -> io::Result<Vec<NamedQueue>> {

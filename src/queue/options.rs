@@ -136,7 +136,7 @@ impl Options {
     /// # Examples
     ///
     /// ```
-    /// use workring::{Options, Raw};
+    /// use workring::{Options, queue::Raw};
     ///
     /// let options = Options::new(4).max_message_len(8 << 20);
     /// let (tx, rx) = options.channel_with::<Vec<u8>, Raw>()?;
@@ -227,7 +227,7 @@ impl Options {
     ///
     /// ```
     /// use serde::{Deserialize, Serialize};
-    /// use workring::{OpenError, Options, Receiver};
+    /// use workring::{Options, Receiver, error::OpenError};
     ///
     /// #[derive(Serialize, Deserialize)]
     /// struct Job(u32);
@@ -238,13 +238,13 @@ impl Options {
     /// let (tx, rx) = Options::new(16).schema("job.v1").create_named::<Job>(&name)?;
     /// tx.send(Job(7))?;
     ///
-    /// let other: Receiver<RenamedJob> = workring::open_as(&name, "job.v1")?;
+    /// let other: Receiver<RenamedJob> = workring::queue::open_as(&name, "job.v1")?;
     /// assert_eq!(other.recv()?.0, 7);
     ///
-    /// let refused = workring::open_as::<Receiver<RenamedJob>>(&name, "job.v2");
+    /// let refused = workring::queue::open_as::<Receiver<RenamedJob>>(&name, "job.v2");
     /// assert!(matches!(refused, Err(OpenError::Schema { .. })));
     /// # drop((tx, rx, other));
-    /// # workring::remove_named(&name)?;
+    /// # workring::queue::remove_named(&name)?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn schema(mut self, schema: &str) -> Self {

@@ -88,7 +88,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
     ///
     /// ```
     /// use std::os::unix::net::UnixStream;
-    /// use workring::Watched;
+    /// use workring::queue::Watched;
     ///
     /// let (tasks, rx) = workring::channel::<String>(4)?;
     /// let (parent, link) = UnixStream::pair()?;

@@ -49,11 +49,11 @@ use core::ops::Range;
 /// What there is for whoever wants a huge block.
 #[derive(Debug)]
 #[must_use]
-pub(crate) enum HugeAllocation {
+pub(crate) enum Huge {
     /// A block in hand, with memory.
-    Allocated(OwnedBlock),
+    Taken(OwnedBlock),
     /// All blocks of the class are in use.
-    NoFreeBlock,
+    NoBlock,
     /// There is a block but no memory for it, until other huge blocks are free.
     MemoryInUse,
     /// There is no memory, and no block of this queue that could give it back.
@@ -61,34 +61,30 @@ pub(crate) enum HugeAllocation {
 }
 
 /// Whether there is memory for one more block.
-enum MemoryCheck {
-    Available,
+enum Room {
+    Enough,
     InUse,
-    Exhausted(OutOfMemory),
+    Lacking(OutOfMemory),
 }
 
 impl Segment {
     /// `Allocate` for a block of a huge class, with memory.
-    pub(crate) fn allocate_huge(
-        &self,
-        me: PeerIndex,
-        class: &Class,
-    ) -> Result<HugeAllocation, Corrupt> {
+    pub(crate) fn take_huge(&self, me: PeerIndex, class: &Class) -> Result<Huge, Corrupt> {
         loop {
             if let Some(block) = self.take_in_turn(me, class) {
-                return Ok(HugeAllocation::Allocated(block));
+                return Ok(Huge::Taken(block));
             }
-            if let Some(idle) = self.allocate_committed(me, class) {
-                return Ok(HugeAllocation::Allocated(idle));
+            if let Some(idle) = self.take_idle(me, class) {
+                return Ok(Huge::Taken(idle));
             }
             if !self.headers_of(class.blocks.clone()).any(is_free) {
-                return Ok(HugeAllocation::NoFreeBlock);
+                return Ok(Huge::NoBlock);
             }
             // Before a block is taken: to take one and put it back wakes others, who would do the same.
             match self.room_for(me, class.payload)? {
-                MemoryCheck::Available => {}
-                MemoryCheck::InUse => return Ok(HugeAllocation::MemoryInUse),
-                MemoryCheck::Exhausted(shortage) => return Ok(HugeAllocation::NoMemory(shortage)),
+                Room::Enough => {}
+                Room::InUse => return Ok(Huge::MemoryInUse),
+                Room::Lacking(shortage) => return Ok(Huge::NoMemory(shortage)),
             }
             let mut numbers = class.blocks.clone();
             let Some(owned) = numbers.find_map(|number| send::allocate_one(self, me, number))
@@ -96,7 +92,7 @@ impl Segment {
                 continue;
             };
             match self.commit(&owned) {
-                Ok(()) => return Ok(HugeAllocation::Allocated(owned)),
+                Ok(()) => return Ok(Huge::Taken(owned)),
                 Err(shortage) => {
                     if !mutant!(HugeBlockNotWithdrawn) {
                         send::withdraw(self, owned)?;
@@ -105,7 +101,7 @@ impl Segment {
                     if shortage.limit != MemoryLimit::Queue
                         && self.give_back_idle(me, shortage)? == 0
                     {
-                        return Ok(HugeAllocation::NoMemory(shortage));
+                        return Ok(Huge::NoMemory(shortage));
                     }
                 }
             }
@@ -158,7 +154,7 @@ impl Segment {
     }
 
     /// `Allocate` for a huge block that has memory already: the lowest-numbered of `class`.
-    pub(crate) fn allocate_committed(&self, me: PeerIndex, class: &Class) -> Option<OwnedBlock> {
+    pub(crate) fn take_idle(&self, me: PeerIndex, class: &Class) -> Option<OwnedBlock> {
         for number in class.blocks.clone() {
             let header = self.block(BlockIndex::new(number)?)?;
             if !header.is_committed() {
@@ -176,7 +172,7 @@ impl Segment {
     }
 
     /// A block has just been let go of: give its memory back if it is one of those that keep none.
-    pub(crate) fn trim(&self, me: PeerIndex, index: BlockIndex) {
+    pub(crate) fn tidy(&self, me: PeerIndex, index: BlockIndex) {
         if mutant!(IdleMemoryKept) {
             return;
         }
@@ -192,8 +188,8 @@ impl Segment {
         }
     }
 
-    /// As [`Segment::trim`], for all blocks that are free.
-    pub(crate) fn trim_all(&self, me: PeerIndex) {
+    /// As [`Segment::tidy`], for all blocks that are free.
+    pub(crate) fn tidy_all(&self, me: PeerIndex) {
         let classes = self.geometry.huge_classes().iter();
         for index in classes
             .flat_map(Class::not_kept)
@@ -222,12 +218,12 @@ impl Segment {
     }
 
     /// Whether there are `wanted` bytes of memory to take, once idle blocks have given back what is missing.
-    fn room_for(&self, me: PeerIndex, wanted: usize) -> Result<MemoryCheck, Corrupt> {
+    fn room_for(&self, me: PeerIndex, wanted: usize) -> Result<Room, Corrupt> {
         loop {
             let before = self.huge_words();
             let checked = self.check_limit(wanted);
             let Err(shortage) = checked.and_then(|()| self.supply.check(wanted as u64)) else {
-                return Ok(MemoryCheck::Available);
+                return Ok(Room::Enough);
             };
             if self.give_back_idle(me, shortage)? > 0 {
                 continue;
@@ -237,10 +233,10 @@ impl Segment {
             let in_use = before.iter().filter(|(_, word)| !word.is(BlockKind::Free));
             let in_use: usize = in_use.map(|&(payload, _)| payload).sum();
             if shortage.available.saturating_add(in_use as u64) >= shortage.wanted {
-                return Ok(MemoryCheck::InUse);
+                return Ok(Room::InUse);
             }
             if self.huge_words() == before {
-                return Ok(MemoryCheck::Exhausted(shortage));
+                return Ok(Room::Lacking(shortage));
             }
         }
     }

@@ -20,7 +20,7 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-use workring::{Handoff, Options, Raw, Receiver, Sender, inherit};
+use workring::{Handoff, Options, Receiver, Sender, inherit, queue::Raw};
 
 type Message = [u8; 8];
 type Tx = Sender<Message, Raw>;

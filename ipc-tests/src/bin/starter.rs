@@ -29,8 +29,10 @@ use std::{
     time::Duration,
 };
 use workring::{
-    Handoff, Options, Receiver, SendTimeoutError, inherit,
-    pool::{Builder, Context, Pool, StartError, Task, TaskError, run_if_worker},
+    Handoff, Options, Receiver,
+    error::{SendTimeoutError, StartError},
+    inherit,
+    pool::{Builder, Context, Pool, Task, TaskError, run_if_worker},
 };
 
 #[path = "starter/amid_calls.rs"]
@@ -330,13 +332,13 @@ fn closed(io: &mut Io) {
     let name = format!("starter-{}", process::id());
     let named = Options::new(8).create_named::<u64>(&name).expect("a queue");
     let opened = workring::open::<Receiver<u64>>(&name).expect("it is there");
-    workring::remove_named(&name).expect_err("in use");
+    workring::queue::remove_named(&name).expect_err("in use");
     for &number in &numbers {
         let found = fs::read_link(format!("/proc/self/fd/{number}"));
         assert!(found.is_err(), "{number} is {found:?}");
     }
     drop((named, opened));
-    workring::remove_named(&name).expect("not in use");
+    workring::queue::remove_named(&name).expect("not in use");
 }
 
 /// The child of [`closed`].

@@ -1,6 +1,9 @@
 //! What a queue contains, and whether its statistics add up.
 
-use workring::{Codec, Receiver, Stats};
+use workring::{
+    Receiver,
+    queue::{Codec, Stats},
+};
 
 /// Receives all messages that are in the queue now, one by one.
 pub fn all<T, C: Codec<T>>(rx: &Receiver<T, C>) -> Vec<T> {

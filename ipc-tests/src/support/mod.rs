@@ -7,7 +7,7 @@ use std::{
     thread::{self, JoinHandle},
     time::Duration,
 };
-use workring::{Handoff, HandoffError, Options};
+use workring::{Handoff, Options, error::HandoffError};
 
 pub mod books;
 pub mod pools;

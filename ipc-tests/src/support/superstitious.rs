@@ -1,6 +1,9 @@
 //! A codec that fails for some numbers.
 
-use workring::{Codec, DecodeError, EncodeError};
+use workring::{
+    error::{DecodeError, EncodeError},
+    queue::Codec,
+};
 
 /// Encodes numbers as four bytes. It cannot encode 13, cannot decode 14, and panics when it decodes 15.
 pub struct Superstitious;

@@ -22,7 +22,7 @@ use tracing::{
     field::{Field, Visit},
     span::{Attributes, Id, Record},
 };
-use workring::{Handoff, Lease, Options, Raw, Receiver, Sender};
+use workring::{Handoff, Lease, Options, Receiver, Sender, queue::Raw};
 
 type Said = BTreeMap<&'static str, String>;
 

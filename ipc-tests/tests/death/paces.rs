@@ -11,7 +11,9 @@ use ipc_tests::support::{LIMIT, hand_over};
 use ipc_tests::{Signal, child::Peer, guarded};
 use std::{thread, time::Duration};
 use workring::{
-    Options, Raw, Receiver, RecvError, SendError, Sender, TryRecvError, TrySendError, Watched,
+    Options, Receiver, RecvError, SendError, Sender,
+    error::{TryRecvError, TrySendError},
+    queue::{Raw, Watched},
 };
 
 /// What is promised after a change of pace.

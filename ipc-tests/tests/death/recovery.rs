@@ -19,8 +19,9 @@ use std::{
     time::{Duration, Instant},
 };
 use workring::{
-    Handoff, Options, Raw, Receiver, RecvError, RecvTimeoutError, SendError, Sender, Stats,
-    TryRecvError,
+    Handoff, Options, Receiver, RecvError, SendError, Sender,
+    error::{RecvTimeoutError, TryRecvError},
+    queue::{Raw, Stats},
 };
 
 /// Waits of these queues sleep at once, and look around often.

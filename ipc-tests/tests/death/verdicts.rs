@@ -14,7 +14,7 @@ use std::{
     thread,
     time::Duration,
 };
-use workring::{Receiver, Sender, TryRecvError};
+use workring::{Receiver, Sender, error::TryRecvError};
 
 fn ask(peer: &mut Peer, order: &str) -> String {
     peer.say(order);
@@ -65,7 +65,7 @@ impl Named {
     fn remove(self) {
         let Self { name, rx, tx } = self;
         drop((rx, tx));
-        workring::remove_named(&name).expect("nobody is attached");
+        workring::queue::remove_named(&name).expect("nobody is attached");
     }
 }
 

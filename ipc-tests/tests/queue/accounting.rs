@@ -12,7 +12,7 @@ use ipc_tests::{
     rounds::{Rng, rounds, seed},
 };
 use std::{sync::Barrier, thread};
-use workring::{Receiver, RecvError, Sender, Stats};
+use workring::{Receiver, RecvError, Sender, queue::Stats};
 
 /// A child that gets an end of the queue, and obeys until it is killed.
 fn mortal_sender(tx: &Sender<u32>) -> Peer {
@@ -145,7 +145,8 @@ fn what_comes_back_after_the_end_is_a_dead_letter_in_the_books_too() {
             let letters = letters(&rx);
             assert_eq!(letters.len() as u64, kept);
             assert!(letters.iter().all(|&(_, attempts)| attempts == 1));
-            rx.dead_letters().for_each(workring::DeadLetter::discard);
+            rx.dead_letters()
+                .for_each(workring::queue::DeadLetter::discard);
             assert_all_free(&rx);
             assert_balanced(&rx);
         }

@@ -13,7 +13,9 @@ use std::{
     thread,
 };
 use workring::{
-    Codec, DecodeError, EncodeError, Receiver, RecvError, SendError, Sender, TryRecvError,
+    Receiver, RecvError, SendError, Sender,
+    error::{DecodeError, EncodeError, TryRecvError},
+    queue::Codec,
 };
 
 fn superstitious(capacity: usize) -> (Sender<u32, Superstitious>, Receiver<u32, Superstitious>) {
@@ -55,14 +57,16 @@ fn a_message_that_cannot_be_decoded_is_told_after_those_before_it() {
             assert_eq!(rx.recv_many(&mut messages, 9).expect("the rest"), 2);
             assert_eq!(messages, [1, 2, 3, 4]);
             assert_eq!(letters(&rx), [(14, 0)]);
-            rx.dead_letters().for_each(workring::DeadLetter::discard);
+            rx.dead_letters()
+                .for_each(workring::queue::DeadLetter::discard);
         }
         tx.send_many([1, 14, 2]).expect("room");
         assert_eq!(rx.recv().expect("the first"), 1);
         assert!(matches!(rx.lease(), Err(RecvError::Decode(_))));
         assert_eq!(rx.lease().expect("the last").ack(), 2);
         assert_eq!(letters(&rx), [(14, 0)]);
-        rx.dead_letters().for_each(workring::DeadLetter::discard);
+        rx.dead_letters()
+            .for_each(workring::queue::DeadLetter::discard);
         assert_all_free(&rx);
         assert_balanced(&rx);
     });

@@ -19,8 +19,9 @@ use std::{
     time::Duration,
 };
 use workring::{
-    Lease, Options, Raw, Receiver, RecvError, RecvTimeoutError, SendError, SendTimeoutError,
-    Sender, TryRecvError, TrySendError,
+    Lease, Options, Receiver, RecvError, SendError, Sender,
+    error::{RecvTimeoutError, SendTimeoutError, TryRecvError, TrySendError},
+    queue::Raw,
 };
 
 fn lease(rx: &Receiver<u32>) -> Lease<u32> {
@@ -76,8 +77,9 @@ fn a_batch_takes_no_huge_block() {
         // Just too long for a block of 64 KiB, and there is a huge one that has memory and is idle.
         let batch = vec![vec![7; 1024]; 64];
         tx.send_many(batch.clone()).expect("room");
-        let used =
-            |class: &workring::BlockStats| class.payload > 64 * 1024 && class.free < class.total;
+        let used = |class: &workring::queue::BlockStats| {
+            class.payload > 64 * 1024 && class.free < class.total
+        };
         assert!(!rx.stats().blocks.iter().any(used), "{:?}", rx.stats());
         assert_eq!(rx.len(), 2);
         assert_eq!(all(&rx), batch);
@@ -236,7 +238,8 @@ fn each_message_of_a_batch_has_its_own_attempts_and_its_own_letter() {
             first.discard();
             assert_eq!(letters(&rx), [(3, attempts)]);
             assert_eq!(rx.stats().dead_letters, 1);
-            rx.dead_letters().for_each(workring::DeadLetter::discard);
+            rx.dead_letters()
+                .for_each(workring::queue::DeadLetter::discard);
             assert_all_free(&rx);
             assert_balanced(&rx);
         }

@@ -8,7 +8,11 @@ use std::{
     thread,
     time::Duration,
 };
-use workring::{Options, Raw, Receiver, SendError, SendTimeoutError, Sender, TrySendError};
+use workring::{
+    Options, Receiver, SendError, Sender,
+    error::{SendTimeoutError, TrySendError},
+    queue::Raw,
+};
 
 type Ends = (Sender<Vec<u8>, Raw>, Receiver<Vec<u8>, Raw>);
 
@@ -212,7 +216,7 @@ fn what_visitors_of_a_named_queue_forget_is_not_lost_to_it() {
             assert_eq!((was.total, was.free), (is.total, is.free));
         }
         drop((tx, rx));
-        workring::remove_named(&name).expect("nobody is attached");
+        workring::queue::remove_named(&name).expect("nobody is attached");
     });
 }
 
@@ -233,7 +237,7 @@ fn a_sender_that_waits_for_a_block_is_woken_when_forgotten_ones_are_withdrawn() 
         drop(visitor);
         assert!(waiting.join().expect("join"));
         drop((tx, rx));
-        workring::remove_named(&name).expect("nobody is attached");
+        workring::queue::remove_named(&name).expect("nobody is attached");
     });
 }
 
@@ -274,6 +278,6 @@ fn a_forgotten_lease_holds_its_message_until_its_process_ends() {
         assert_eq!(left, [1, 2, 3]);
         assert_eq!(rx.stats().peers.len(), 1);
         drop((tx, rx));
-        workring::remove_named(&name).expect("nobody is attached");
+        workring::queue::remove_named(&name).expect("nobody is attached");
     });
 }

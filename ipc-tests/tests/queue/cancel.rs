@@ -7,7 +7,9 @@ use ipc_tests::{
     rounds::{Rng, rounds, seed},
 };
 use std::{sync::Barrier, thread};
-use workring::{Options, Receiver, RecvError, SendError, Sender, Stats, TryRecvError};
+use workring::{
+    Options, Receiver, RecvError, SendError, Sender, error::TryRecvError, queue::Stats,
+};
 
 /// Sends until the queue is closed; how many were accepted.
 fn send_all(tx: &Sender<u64>) -> u64 {

@@ -12,7 +12,8 @@ use ipc_tests::{
 };
 use std::{hint, time::Duration};
 use workring::{
-    Handoff, Options, RecvError, SendError, SendTimeoutError, Sender, TryRecvError, TrySendError,
+    Handoff, Options, RecvError, SendError, Sender,
+    error::{SendTimeoutError, TryRecvError, TrySendError},
 };
 
 /// Where the reader is when the queue is closed.
@@ -132,10 +133,10 @@ fn a_reader_that_races_with_close_gets_the_values_then_closed() {
     });
 }
 
-fn give_all<E: workring::End>(
+fn give_all<E: workring::queue::End>(
     mut handoff: Handoff,
     ends: &[E],
-) -> Result<Handoff, workring::HandoffError> {
+) -> Result<Handoff, workring::error::HandoffError> {
     for (number, end) in ends.iter().enumerate() {
         handoff = handoff.give(&format!("q{number}"), end)?;
     }

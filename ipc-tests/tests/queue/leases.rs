@@ -4,7 +4,7 @@ use ipc_tests::guarded;
 use ipc_tests::support::superstitious::Superstitious;
 use ipc_tests::support::{LIMIT, asleep, dismiss, hand_over, prompt, sleepy};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use workring::{Lease, Receiver, RecvError, SendError, TryRecvError};
+use workring::{Lease, Receiver, RecvError, SendError, error::TryRecvError};
 
 /// The values of the dead letters, oldest first, with their attempts; the letters stay.
 fn letters(rx: &Receiver<u32>) -> Vec<(u32, u32)> {
@@ -290,6 +290,6 @@ fn a_process_that_has_nothing_but_a_lease_is_still_a_peer() {
         assert_eq!(lease.ack(), 1);
         assert_eq!(rx.stats().peers.len(), 1);
         drop((tx, rx));
-        workring::remove_named(&name).expect("nobody has it");
+        workring::queue::remove_named(&name).expect("nobody has it");
     });
 }

@@ -2,7 +2,11 @@
 
 use ipc_tests::guarded;
 use ipc_tests::support::{LIMIT, asleep, sleepy};
-use workring::{Codec, DecodeError, EncodeError, Raw, RecvError, SendError, TryRecvError};
+use workring::{
+    RecvError, SendError,
+    error::{DecodeError, EncodeError, TryRecvError},
+    queue::{Codec, Raw},
+};
 
 /// `max_leases` bounds messages in hand. A pool whose threads outnumber it may still have all of them wait.
 #[test]

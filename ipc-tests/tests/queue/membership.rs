@@ -8,7 +8,7 @@ use ipc_tests::{
     rounds::{Rng, rounds, seed},
 };
 use std::{process::Command, time::Duration};
-use workring::{Handoff, Options, Receiver, RecvError, SendError, Sender, TryRecvError};
+use workring::{Handoff, Options, Receiver, RecvError, SendError, Sender, error::TryRecvError};
 
 fn is_closed<T>(result: &Result<T, RecvError>) -> bool {
     matches!(result, Err(RecvError::Closed))
@@ -301,6 +301,6 @@ fn an_end_that_was_given_is_not_taken_for_one_of_the_dead() {
         drop(given);
         assert_eq!(other.stats().peers.len(), 2);
         drop((tx, rx, other));
-        workring::remove_named(&name).expect("nobody has it");
+        workring::queue::remove_named(&name).expect("nobody has it");
     });
 }

@@ -10,7 +10,10 @@ use ipc_tests::{
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
-use workring::{Lease, Options, Receiver, Sender, TryRecvError, TrySendError};
+use workring::{
+    Lease, Options, Receiver, Sender,
+    error::{TryRecvError, TrySendError},
+};
 
 /// A queue as its documentation has it. Numbers are sent in order, so their order is the order of acceptance. What is
 /// sent at once is a batch; a message sent alone is a batch of one.

@@ -6,7 +6,11 @@ use std::{
     io, thread,
     time::{Duration, Instant},
 };
-use workring::{CreateError, Options, Raw, Watched};
+use workring::{
+    Options,
+    error::CreateError,
+    queue::{Raw, Watched},
+};
 
 fn refused(options: &Options, name: &str, asked: &str, may_be: &str) {
     let error = options.channel::<u32>().expect_err(name);

@@ -8,7 +8,11 @@ use ipc_tests::{
     rounds::{Rng, rounds, seed},
 };
 use std::{thread, time::Duration};
-use workring::{Raw, SendError, SendTimeoutError, TrySendError};
+use workring::{
+    SendError,
+    error::{SendTimeoutError, TrySendError},
+    queue::Raw,
+};
 
 /// Large messages run out of memory long before the ring is full. An acknowledgement is what frees it, not a receive.
 #[test]

@@ -22,8 +22,9 @@ use std::{
     thread,
 };
 use workring::{
-    Codec, DecodeError, EncodeError, Options, Receiver, RecvError, SendError, Sender, TryRecvError,
-    TrySendError,
+    Options, Receiver, RecvError, SendError, Sender,
+    error::{DecodeError, EncodeError, TryRecvError, TrySendError},
+    queue::Codec,
 };
 
 /// Where the code of a message runs.
@@ -697,7 +698,8 @@ fn a_panic_of_drop_in_the_receiver_loses_no_other_message() {
             }
         }
         assert_eq!((numbers(messages), bad), (vec![7, 2], 1));
-        rx.dead_letters().for_each(workring::DeadLetter::discard);
+        rx.dead_letters()
+            .for_each(workring::queue::DeadLetter::discard);
         assert_all_free(&rx);
         assert_balanced(&rx);
     });
@@ -943,7 +945,8 @@ fn decoding_that_expects_more_than_there_is_makes_a_dead_letter() {
             assert!(matches!(rx.recv(), Err(RecvError::Decode(_))));
         }
         assert_eq!(rx.stats().dead_letters, 4);
-        rx.dead_letters().for_each(workring::DeadLetter::discard);
+        rx.dead_letters()
+            .for_each(workring::queue::DeadLetter::discard);
         assert_all_free(&rx);
         assert_balanced(&rx);
     });

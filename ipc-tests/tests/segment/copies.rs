@@ -6,7 +6,11 @@ use ipc_tests::{
     guarded,
     memfd::{self, Contents},
 };
-use workring::{OpenError, Receiver, Sender, TryRecvError, test_hooks};
+use workring::{
+    Receiver, Sender,
+    error::{OpenError, TryRecvError},
+    test_hooks,
+};
 
 fn copy(rx: &Receiver<u32>) -> (Option<Sender<u32>>, Receiver<u32>) {
     let mut contents = Contents::default();

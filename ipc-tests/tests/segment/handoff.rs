@@ -6,7 +6,7 @@ use std::{
     collections::BTreeMap,
     process::{Child, Command},
 };
-use workring::{Handoff, HandoffError, Options, Raw, RecvError};
+use workring::{Handoff, Options, RecvError, error::HandoffError, queue::Raw};
 
 /// Gives an order to a peer that plays `claim`.
 fn ask(peer: &mut Peer, order: &str) -> String {

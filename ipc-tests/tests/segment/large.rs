@@ -17,8 +17,9 @@ use std::{
     time::Duration,
 };
 use workring::{
-    CreateError, DeadLetter, MemoryLimit, Options, Raw, Receiver, SendError, SendTimeoutError,
-    Sender, Stats, TrySendError,
+    Options, Receiver, SendError, Sender,
+    error::{CreateError, MemoryLimit, SendTimeoutError, TrySendError},
+    queue::{DeadLetter, Raw, Stats},
 };
 
 type Ends = (Sender<Vec<u8>, Raw>, Receiver<Vec<u8>, Raw>);

@@ -15,8 +15,9 @@ use std::{
     process::{self, Command},
 };
 use workring::{
-    CreateError, CreateNamedError, OpenError, Options, Raw, Receiver, RecvError, RemoveError,
-    Sender, TryRecvError,
+    Options, Receiver, RecvError, Sender,
+    error::{CreateError, CreateNamedError, OpenError, RemoveError, TryRecvError},
+    queue::Raw,
 };
 
 /// A name that no other test has, and nothing of that name left when the test fails.
@@ -35,7 +36,7 @@ impl Name {
 
     /// How many processes its queue has, by the list; `None`: it is not there, or can't be looked at.
     fn processes(&self) -> Option<usize> {
-        let queues = workring::named_queues().expect("a list");
+        let queues = workring::queue::named_queues().expect("a list");
         queues
             .into_iter()
             .find(|queue| queue.name == self.0)
@@ -47,7 +48,7 @@ impl Name {
     }
 
     fn is_listed(&self) -> bool {
-        let queues = workring::named_queues().expect("a list");
+        let queues = workring::queue::named_queues().expect("a list");
         queues.iter().any(|queue| queue.name == self.0)
     }
 
@@ -56,7 +57,7 @@ impl Name {
     }
 
     fn remove(&self) {
-        workring::remove_named(&self.0).expect("nobody has it");
+        workring::queue::remove_named(&self.0).expect("nobody has it");
     }
 }
 
@@ -149,18 +150,18 @@ fn a_name_stands_for_one_queue_at_a_time() {
         assert_eq!(receiver.recv().expect("the first one's"), 5);
 
         // Somebody has it, and says so; a ticket for a child counts, too.
-        let refused = workring::remove_named(&name.0);
+        let refused = workring::queue::remove_named(&name.0);
         let in_use = |count, refused: &Result<(), RemoveError>| matches!(refused, Err(RemoveError::InUse { processes, .. }) if *processes == count);
         assert!(in_use(2, &refused), "{refused:?}");
         dismiss(maker);
         let ticket = workring::Handoff::new().give("queue", &receiver);
         drop(receiver);
-        let refused = workring::remove_named(&name.0);
+        let refused = workring::queue::remove_named(&name.0);
         assert!(in_use(2, &refused), "{refused:?}");
         drop(ticket.expect("a ticket"));
 
         name.remove();
-        let gone = workring::remove_named(&name.0);
+        let gone = workring::queue::remove_named(&name.0);
         assert!(
             matches!(gone, Err(RemoveError::Open(OpenError::NotFound { .. }))),
             "{gone:?}"
@@ -215,7 +216,7 @@ fn names_are_plain() {
                 matches!(refused, OpenError::InvalidName { .. }),
                 "{refused:?}"
             );
-            let refused = workring::remove_named(bad).expect_err(bad);
+            let refused = workring::queue::remove_named(bad).expect_err(bad);
             let invalid = matches!(refused, RemoveError::Open(OpenError::InvalidName { .. }));
             assert!(invalid, "{refused:?}");
         }
@@ -328,7 +329,7 @@ fn another_version_or_layout_is_told_both_and_stays() {
                 other => panic!("no {kind}: {other:?}"),
             };
             assert_eq!(theirs, 77);
-            let refused = workring::remove_named(&name.0);
+            let refused = workring::queue::remove_named(&name.0);
             assert!(matches!(refused, Err(RemoveError::Open(_))), "{refused:?}");
             assert!(name.is_listed() && name.processes().is_none());
             file.write_all_at(&before, place).expect("write");
@@ -435,7 +436,7 @@ fn a_queue_of_another_user_is_refused() {
             matches!(refused, Err(OpenError::NotPrivate { owner: NOBODY, .. })),
             "{refused:?}"
         );
-        assert!(workring::remove_named(&name.0).is_err());
+        assert!(workring::queue::remove_named(&name.0).is_err());
         assert!(name.path().exists(), "another user's file was removed");
     });
 }

@@ -18,7 +18,11 @@ use std::{
     thread,
     time::Duration,
 };
-use workring::{Options, Raw, Receiver, RecvError, RecvTimeoutError, SendError, SendTimeoutError};
+use workring::{
+    Options, Receiver, RecvError, SendError,
+    error::{RecvTimeoutError, SendTimeoutError},
+    queue::Raw,
+};
 
 /// W1. One number goes to and fro between two processes, who sleep in between. A wake-up is lost if both sleep although
 /// the number lies in a queue, and neither has run since the last look; that stays so until the slice of ten seconds ends.

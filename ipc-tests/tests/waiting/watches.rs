@@ -20,7 +20,9 @@ use std::{
     time::Duration,
 };
 use workring::{
-    Lease, Options, Receiver, RecvError, RecvTimeoutError, Sender, Watch, Watched, channel,
+    Lease, Options, Receiver, RecvError, Sender, channel,
+    error::RecvTimeoutError,
+    queue::{Watch, Watched},
 };
 
 fn queue() -> (Sender<u32>, Receiver<u32>) {

@@ -2,7 +2,10 @@
 
 use ipc_tests::role::{Io, Role};
 use std::{sync::Barrier, thread, time::Duration};
-use workring::{Receiver, RecvError, RecvTimeoutError, Sender, TryRecvError, TrySendError};
+use workring::{
+    Receiver, RecvError, Sender,
+    error::{RecvTimeoutError, TryRecvError, TrySendError},
+};
 
 pub(crate) const ROLES: &[(&str, Role)] = &[
     ("door", door),

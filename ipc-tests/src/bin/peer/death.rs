@@ -17,8 +17,9 @@ use std::{
     thread,
 };
 use workring::{
-    Handoff, HandoffError, Lease, Options, Raw, Receiver, RecvError, RecvTimeoutError, SendError,
-    SendTimeoutError, Sender, TryRecvError, TrySendError,
+    Handoff, Lease, Options, Receiver, RecvError, SendError, Sender,
+    error::{HandoffError, RecvTimeoutError, SendTimeoutError, TryRecvError, TrySendError},
+    queue::Raw,
 };
 
 pub(crate) const ROLES: &[(&str, Role)] = &[

@@ -12,7 +12,11 @@ use std::{
     os::fd::AsRawFd,
     process::Command,
 };
-use workring::{Bincode, InheritError, Raw, Receiver, Sender};
+use workring::{
+    Receiver, Sender,
+    error::InheritError,
+    queue::{Bincode, Raw},
+};
 
 /// The schema that the roles name where a test asks for one.
 pub(crate) const SCHEMA: &str = "number.v1";
@@ -46,8 +50,10 @@ impl Claims {
             "texts-in" => self.keep(workring::inherit::<Receiver<String>>(rest)),
             "bytes-in" => self.keep(workring::inherit::<Receiver<Vec<u8>, Bincode>>(rest)),
             "raw-in" => self.keep(workring::inherit::<Receiver<Vec<u8>, Raw>>(rest)),
-            "schema-in" => self.keep(workring::inherit_as::<Receiver<u32>>(rest, SCHEMA)),
-            "renamed-in" => self.keep(workring::inherit_as::<Receiver<Renamed>>(rest, SCHEMA)),
+            "schema-in" => self.keep(workring::queue::inherit_as::<Receiver<u32>>(rest, SCHEMA)),
+            "renamed-in" => self.keep(workring::queue::inherit_as::<Receiver<Renamed>>(
+                rest, SCHEMA,
+            )),
             "receive-renamed" => self.receive_renamed(),
             "double" => self.double().unwrap_or_else(|| "no queues".to_owned()),
             "drop" => {

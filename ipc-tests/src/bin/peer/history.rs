@@ -10,7 +10,10 @@ use ipc_tests::{
 };
 use nix::time::{ClockId, clock_gettime};
 use std::{hint, sync::mpsc::channel, thread, time::Duration};
-use workring::{Receiver, RecvError, SendError, SendTimeoutError, Sender, TrySendError};
+use workring::{
+    Receiver, RecvError, SendError, Sender,
+    error::{SendTimeoutError, TrySendError},
+};
 
 pub(crate) const ROLES: &[(&str, Role)] = &[
     ("sending", sending),

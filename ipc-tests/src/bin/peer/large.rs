@@ -2,7 +2,7 @@
 
 use ipc_tests::role::{Io, Role};
 use nix::sys::resource::{Resource, setrlimit};
-use workring::{Options, Raw, Receiver, Sender};
+use workring::{Options, Receiver, Sender, queue::Raw};
 
 pub(crate) const ROLES: &[(&str, Role)] = &[
     ("in-place", in_place),

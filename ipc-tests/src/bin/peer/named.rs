@@ -4,8 +4,9 @@ use crate::handoff::{Renamed, SCHEMA};
 use ipc_tests::role::{Io, Role};
 use std::{error::Error, fmt::Debug, fs, mem, process};
 use workring::{
-    Bincode, CreateError, CreateNamedError, Lease, MemoryLimit, Options, Raw, Receiver,
-    RemoveError, SendError, Sender,
+    Lease, Options, Receiver, SendError, Sender,
+    error::{CreateError, CreateNamedError, MemoryLimit, RemoveError},
+    queue::{Bincode, Raw},
 };
 
 pub(crate) const ROLES: &[(&str, Role)] = &[
@@ -43,15 +44,17 @@ impl Ends {
             }
             "open-out" => self.senders.push(said(workring::open(rest))?),
             "open-in" => self.receivers.push(said(workring::open(rest))?),
-            "schema-in" => self.receivers.push(said(workring::open_as(rest, SCHEMA))?),
+            "schema-in" => self
+                .receivers
+                .push(said(workring::queue::open_as(rest, SCHEMA))?),
             "renamed-in" => {
-                let receiver: Receiver<Renamed> = said(workring::open_as(rest, SCHEMA))?;
+                let receiver: Receiver<Renamed> = said(workring::queue::open_as(rest, SCHEMA))?;
                 return Ok(said(receiver.recv())?.0.to_string());
             }
             "texts-in" => drop(said(workring::open::<Receiver<String>>(rest))?),
             "bytes-in" => drop(said(workring::open::<Receiver<Vec<u8>, Bincode>>(rest))?),
             "raw-in" => drop(said(workring::open::<Receiver<Vec<u8>, Raw>>(rest))?),
-            "remove" => said(workring::remove_named(rest))?,
+            "remove" => said(workring::queue::remove_named(rest))?,
             "send" => {
                 let sender = self.senders.last().ok_or("nothing to send with")?;
                 said(sender.send(rest.parse().expect("a number")))?;
@@ -97,7 +100,7 @@ fn churn(io: &mut Io) {
         tx.send(process::id()).expect("room");
         drop((tx, rx));
         loop {
-            match workring::remove_named(&name) {
+            match workring::queue::remove_named(&name) {
                 Ok(()) => break,
                 Err(RemoveError::InUse { .. }) => {}
                 Err(other) => panic!("{other}"),
@@ -127,7 +130,7 @@ fn cramped(io: &mut Io) {
     assert_eq!(in_use.sum::<u64>(), 1, "{classes:?}");
     assert_eq!(rx.recv().expect("the first"), vec![7; 1 << 20]);
     drop((tx, rx));
-    workring::remove_named(&name).expect("nobody has it");
+    workring::queue::remove_named(&name).expect("nobody has it");
 
     let ballast = vec![7; 7 << 20];
     fs::write("/dev/shm/ballast", ballast).expect("room for it");
@@ -136,7 +139,7 @@ fn cramped(io: &mut Io) {
         panic!("made without room for it: {refused:?}");
     };
     assert_eq!(limit, MemoryLimit::FileSystem);
-    assert_eq!(workring::named_queues().expect("a list"), []);
+    assert_eq!(workring::queue::named_queues().expect("a list"), []);
     fs::remove_file("/dev/shm/ballast").expect("it is there");
     drop(make(64 << 10).expect("there is room again"));
     io.say("done");

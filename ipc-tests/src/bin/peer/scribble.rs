@@ -19,7 +19,10 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-use workring::{Bincode, Codec, Handoff, Lease, Options, Raw, Receiver, Sender};
+use workring::{
+    Handoff, Lease, Options, Receiver, Sender,
+    queue::{Bincode, Codec, Raw},
+};
 
 pub(crate) const ROLES: &[(&str, Role)] = &[
     ("scribbled", scribbled),

@@ -12,7 +12,11 @@ use std::{
     thread::{self, ScopedJoinHandle},
     time::Duration,
 };
-use workring::{Raw, Receiver, RecvError, RecvTimeoutError, Sender, TryRecvError};
+use workring::{
+    Receiver, RecvError, Sender,
+    error::{RecvTimeoutError, TryRecvError},
+    queue::Raw,
+};
 
 pub(crate) const ROLES: &[(&str, Role)] = &[
     ("pong", pong),

@@ -11,7 +11,11 @@ use nix::{
     unistd::{ForkResult, fork},
 };
 use std::{io::Write, os::unix::net::UnixStream, process, time::Duration};
-use workring::{Receiver, RecvError, RecvTimeoutError, WatchError, Watched};
+use workring::{
+    Receiver, RecvError,
+    error::{RecvTimeoutError, WatchError},
+    queue::Watched,
+};
 
 pub(crate) const ROLES: &[(&str, Role)] = &[
     ("idle-watcher", idle_watcher),

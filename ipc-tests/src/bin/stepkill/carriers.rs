@@ -11,7 +11,10 @@ use ipc_tests::{
     role::{Io, Role},
 };
 use std::{env, ops::Range, os::fd::RawFd, process, process::Command, thread};
-use workring::{OpenError, TryRecvError, TrySendError, test_hooks};
+use workring::{
+    error::{OpenError, TryRecvError, TrySendError},
+    test_hooks,
+};
 
 pub(crate) const CARRIER: (&str, Role) = ("carrier", carrier);
 

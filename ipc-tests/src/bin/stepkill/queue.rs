@@ -12,8 +12,10 @@ use std::{
     time::{Duration, Instant},
 };
 use workring::{
-    Codec, DecodeError, EncodeError, Lease, Options, Raw, Receiver, RecvTimeoutError, Sender,
-    Stats, TryRecvError, TrySendError, remove_named, test_hooks,
+    Lease, Options, Receiver, Sender,
+    error::{DecodeError, EncodeError, RecvTimeoutError, TryRecvError, TrySendError},
+    queue::{Codec, Raw, Stats, remove_named},
+    test_hooks,
 };
 
 /// A number, and as many bytes more as it takes to be of a certain length.

@@ -8,7 +8,7 @@ use crate::{
     tracer::{Halt, Traced},
 };
 use std::{env, process, process::Command};
-use workring::{Handoff, HandoffError};
+use workring::{Handoff, error::HandoffError};
 
 /// What becomes of the last victim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

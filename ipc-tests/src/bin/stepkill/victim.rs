@@ -10,7 +10,7 @@ use ipc_tests::{
     role::{Io, Role},
 };
 use nix::sys::{ptrace, signal::kill};
-use workring::{Lease, Raw};
+use workring::{Lease, queue::Raw};
 
 pub(crate) const VICTIM: (&str, Role) = ("victim", victim);
 

@@ -10,8 +10,9 @@ use std::{
     time::Duration,
 };
 use workring::{
-    BytesLease, Lease, Raw, Receiver, RecvError, RecvTimeoutError, SendError, SendTimeoutError,
-    Sender, TryRecvError, TrySendError,
+    Lease, Receiver, RecvError, SendError, Sender,
+    error::{RecvTimeoutError, SendTimeoutError, TryRecvError, TrySendError},
+    queue::{BytesLease, Raw},
 };
 
 pub(crate) type Outgoing = Sender<Message, Raw>;

@@ -5,7 +5,10 @@
 
 use ipc_tests::ledger::{Entry, Ledger};
 use std::sync::OnceLock;
-use workring::{Codec, DecodeError, EncodeError, Raw};
+use workring::{
+    error::{DecodeError, EncodeError},
+    queue::{Codec, Raw},
+};
 
 /// A process of the storm, numbered as they were born; 0 is the parent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

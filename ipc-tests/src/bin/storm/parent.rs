@@ -30,7 +30,11 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-use workring::{Handoff, HandoffError, Options, Raw, RecvTimeoutError, Stats, TryRecvError};
+use workring::{
+    Handoff, Options,
+    error::{HandoffError, RecvTimeoutError, TryRecvError},
+    queue::{Raw, Stats},
+};
 
 /// A gale takes no longer: much can be checked only at its end.
 const LONGEST: Duration = Duration::from_secs(1);
