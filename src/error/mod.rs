@@ -16,7 +16,7 @@
 //! The same rules hold for all of them:
 //!
 //! - `Display` is one sentence in lower case: what failed, a colon, and what to do next.
-//! - `source()` returns the error that caused this one, and `Display` does not repeat it. [`with_causes`] joins the
+//! - `source()` returns the error that caused this one, and `Display` does not repeat it. `with_causes` joins the
 //!   two. A variant that only passes on another error of this module has the sentence and the source of that error.
 //! - Two errors are equal if all parts are. Errors of the operating system are compared by their
 //!   [kind](std::io::Error::kind).

@@ -93,7 +93,7 @@ macro_rules! recv_error {
 recv_error! {
     /// A receive failed. No message is lost.
     RecvError {
-        /// An [`Interrupter`](crate::Interrupter) ended the wait.
+        /// An [`Interrupter`](crate::queue::Interrupter) ended the wait.
         Interrupted: INTERRUPTED, is_interrupted;
     }
 }
@@ -111,7 +111,7 @@ recv_error! {
     RecvTimeoutError {
         /// No message was sent before the time limit passed.
         Timeout: TIMEOUT, is_timeout;
-        /// An [`Interrupter`](crate::Interrupter) ended the wait.
+        /// An [`Interrupter`](crate::queue::Interrupter) ended the wait.
         Interrupted: INTERRUPTED, is_interrupted;
     }
 }

@@ -176,7 +176,7 @@ macro_rules! send_error {
 send_error! {
     /// A send failed. Carries the message.
     SendError {
-        /// An [`Interrupter`](crate::Interrupter) ended the wait.
+        /// An [`Interrupter`](crate::queue::Interrupter) ended the wait.
         Interrupted: INTERRUPTED, is_interrupted;
     }
 }
@@ -195,7 +195,7 @@ send_error! {
     SendTimeoutError {
         /// The queue was full until the time limit passed.
         Timeout: TIMEOUT, is_timeout;
-        /// An [`Interrupter`](crate::Interrupter) ended the wait.
+        /// An [`Interrupter`](crate::queue::Interrupter) ended the wait.
         Interrupted: INTERRUPTED, is_interrupted;
     }
 }

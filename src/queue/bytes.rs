@@ -38,7 +38,7 @@ where
     /// # Errors
     ///
     /// [`SendError`], with the length as its value: the queue is closed; the message would be too large; there is
-    /// no memory for it (see [`send`](Sender::send)); an [`Interrupter`](crate::Interrupter) ended the wait.
+    /// no memory for it (see [`send`](Sender::send)); an [`Interrupter`](crate::queue::Interrupter) ended the wait.
     ///
     /// # Examples
     ///

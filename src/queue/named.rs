@@ -33,7 +33,7 @@ impl Options {
     ///
     /// Any process of the same user can [`open`](crate::open()) it, whoever started it. It appears under its name
     /// whole and at once, or not at all. It lasts, with the messages in it, until it is
-    /// [removed](crate::remove_named) or the machine is started again: the end of a process, or of all of them,
+    /// [removed](crate::queue::remove_named) or the machine is started again: the end of a process, or of all of them,
     /// does not change that. So the last sender and the last receiver to go do not close it either, unless
     /// [`close_on_last_sender`](Options::close_on_last_sender) or
     /// [`close_on_last_receiver`](Options::close_on_last_receiver) says so. Once it is closed, nobody can open it.

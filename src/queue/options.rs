@@ -150,7 +150,7 @@ impl Options {
         self
     }
 
-    /// How many bytes of memory the queue may have, all in all, as [`Stats::memory`](crate::Stats) counts them. By
+    /// How many bytes of memory the queue may have, all in all, as [`Stats::memory`](crate::queue::Stats) counts them. By
     /// default there is no such limit.
     ///
     /// If the memory that is taken when the queue is made is more than that, there is no queue, but
@@ -213,7 +213,7 @@ impl Options {
 
     /// A name for the meaning of the messages, of any length. By default there is none.
     ///
-    /// A process can only [open](crate::open_as) or [inherit](crate::inherit_as) an end of a queue whose messages mean
+    /// A process can only [open](crate::queue::open_as) or [inherit](crate::queue::inherit_as) an end of a queue whose messages mean
     /// the same to it. Without a schema, the names of the Rust types are compared, as [`type_name`] returns them. They
     /// change when a type is renamed or moved to another module, and stay when its fields change. With a schema, its
     /// name is compared *instead*: programs with types of different names, such as two versions of a program, share the

@@ -148,7 +148,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
     ///
     /// # Errors
     ///
-    /// [`RecvError`]: the queue is closed and drained; an [`Interrupter`](crate::Interrupter) ended the wait; the
+    /// [`RecvError`]: the queue is closed and drained; an [`Interrupter`](crate::queue::Interrupter) ended the wait; the
     /// message could not be decoded.
     pub fn recv(&self) -> Result<T, RecvError> {
         self.receive(&Unbounded)

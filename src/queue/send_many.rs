@@ -134,7 +134,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
     ///
     /// [`SendManyError`]: how many were accepted; what is the matter with the one after them, as for
     /// [`send`](Sender::send); and all others that were not sent. The queue may close, and an
-    /// [`Interrupter`](crate::Interrupter) may end the wait, between any two batches.
+    /// [`Interrupter`](crate::queue::Interrupter) may end the wait, between any two batches.
     ///
     /// # Examples
     ///

@@ -317,7 +317,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
     /// # Errors
     ///
     /// [`SendError`], with the message: the queue is closed, or closes during the wait; an
-    /// [`Interrupter`](crate::Interrupter) ended the wait; the message is too large or can't be encoded; there is
+    /// [`Interrupter`](crate::queue::Interrupter) ended the wait; the message is too large or can't be encoded; there is
     /// [no memory](SendError::NoMemory) for it.
     pub fn send(&self, value: T) -> Result<(), SendError<T>> {
         self.send_or(value, &Unbounded, |failure, value| match failure {

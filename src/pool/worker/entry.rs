@@ -21,7 +21,7 @@ use std::sync::Arc;
 ///
 /// # Examples
 ///
-/// See [the module](super).
+/// See [the module](crate::pool).
 pub fn run_if_worker<K: Kinds>() {
     let Ok(value) = std::env::var(VARIABLE) else {
         return;
