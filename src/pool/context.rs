@@ -33,7 +33,7 @@ impl Desk {
         if self.cancelled.load(Ordering::Acquire) {
             return Some(CancelReason::Shutdown);
         }
-        Some(match self.board.why_cancelled(id.0)? {
+        Some(match self.board.cancel_reason(id.0)? {
             TIME_LIMIT => CancelReason::TimeLimit,
             _ => CancelReason::Cancelled,
         })

@@ -17,7 +17,7 @@ use crate::protocol::peers::{PeerIdentity, PeerIndex, PeerKind, PeerState, Role,
 use crate::protocol::steps::{membership, send};
 use crate::protocol::{Corrupt, SharedState};
 use crate::segment::Segment;
-use crate::segment::sweep::Leisure;
+use crate::segment::sweep::SweepScope;
 use crate::sync::{AtomicBool, AtomicUsize, Ordering};
 use parking_lot::Mutex;
 use std::io;
@@ -109,7 +109,7 @@ impl Attachment {
     pub(super) fn join(segment: Segment, roles: Roles) -> Result<Self, Refused> {
         let identity = process::identity()?;
         // What the dead have left would otherwise wait for the first sweep: their rows, and their messages.
-        let recovered = segment.sweep_as_guest(&identity);
+        let recovered = segment.sweep_before_attaching(&identity);
         let attachment = Self::settle(segment, roles, identity)?;
         if recovered {
             attachment.segment.tidy_blocks();
@@ -161,7 +161,7 @@ impl Attachment {
         let roles = Roles::only(role);
         let attachment = Self::new(segment, row, tenant, roles, identity);
         // It may have executed this program again, and used the queue before.
-        attachment.segment.look_after_process(identity.process_id());
+        attachment.segment.check_process(identity.process_id());
         Ok(Some(attachment))
     }
 
@@ -172,7 +172,7 @@ impl Attachment {
         roles: Roles,
         me: Identity,
     ) -> Self {
-        segment.move_in(row, me);
+        segment.set_own_peer(row, me);
         let one_if = |role| AtomicUsize::new(usize::from(roles.has(role)));
         Self {
             segment,
@@ -258,7 +258,7 @@ impl Attachment {
         if self.reserved.load(Ordering::Relaxed)
             && send::withdraw_leaked(&self.segment, self.row) > 0
         {
-            self.segment.tidy_all(self.row);
+            self.segment.trim_all(self.row);
         }
     }
 
@@ -272,11 +272,11 @@ impl Attachment {
             return Err(Refused::Forked);
         }
         let file = memory::reopen(self.segment.file())?;
-        self.segment.sweep_if_due(Leisure::Busy);
+        self.segment.sweep_if_due(SweepScope::Peers);
         let (row, seen) = match lock_free_row(&self.segment, &file) {
             Err(Refused::TooManyPeers) => {
                 // Some of them may be dead.
-                self.segment.sweep(Leisure::Busy);
+                self.segment.sweep(SweepScope::Peers);
                 lock_free_row(&self.segment, &file)?
             }
             found => found?,

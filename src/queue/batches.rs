@@ -20,7 +20,7 @@ use crate::protocol::steps::batch::{self, Batch};
 use crate::protocol::steps::{OwnedBlock, receive};
 use crate::protocol::{Corrupt, SharedState};
 use crate::segment::Segment;
-use crate::segment::batch::Place;
+use crate::segment::batch_layout::BatchCursor;
 use crate::sync::{AtomicBool, AtomicU32, Ordering, fence};
 use core::fmt;
 use core::ops::Range;
@@ -54,7 +54,7 @@ impl HeldBatch {
 
     #[inline(always)]
     fn payload(&self) -> Result<&[u8], Corrupt> {
-        self.segment().batched_payload(self.in_hand()?)
+        self.segment().batch_payload(self.in_hand()?)
     }
 
     /// `Release` for all messages at once, which are all in the hands of the only owner.
@@ -117,11 +117,11 @@ impl Part {
 /// A batch with messages that are to be handed out, from `next` on.
 struct Open {
     batch: Arc<HeldBatch>,
-    next: Place,
+    next: BatchCursor,
 }
 
 impl Open {
-    fn new(attachment: &Arc<Attachment>, block: OwnedBlock, next: Place) -> Self {
+    fn new(attachment: &Arc<Attachment>, block: OwnedBlock, next: BatchCursor) -> Self {
         Self {
             batch: Arc::new(HeldBatch {
                 attachment: Arc::clone(attachment),
@@ -357,7 +357,7 @@ impl Batches {
         let (_, block) = held.into_block();
         let first = batch::batch(segment, block.index()).and_then(|batch| {
             let count = batch.ok_or(Corrupt::InvalidBatch)?.count;
-            Ok(Place::first(count, segment.batched_payload(&block)?))
+            Ok(BatchCursor::first(count, segment.batch_payload(&block)?))
         });
         match first {
             Ok(next) => Ok(Open::new(attachment, block, next)),
@@ -473,8 +473,8 @@ impl<'a, T> Whole<'a, '_, T> {
         if size_of::<T>() > LARGEST_MOVED || count > max || !marks.are_fresh(count) {
             return None;
         }
-        let payload = segment.batched_payload(block).ok()?;
-        let messages = Place::first(count, payload).run(payload, count)?;
+        let payload = segment.batch_payload(block).ok()?;
+        let messages = BatchCursor::first(count, payload).run(payload, count)?;
         self.stage = Stage::Begun;
         self.values.reserve(count);
         let mut failures = 0;
@@ -545,9 +545,9 @@ impl<T> Drop for Whole<'_, '_, T> {
 /// How far a claim has come: in registers, and noted when it ends, also by a panic of the codec. The message that it
 /// was called for has been handed out then, and those after it have not.
 struct Progress<'a> {
-    place: Place,
+    place: BatchCursor,
     decoded: u64,
-    next: &'a mut Place,
+    next: &'a mut BatchCursor,
     noted: &'a mut u64,
 }
 

@@ -7,7 +7,7 @@ use crate::protocol::blocks::BlockIndex;
 use crate::protocol::ring::Position;
 use crate::protocol::steps::{OwnedBlock, batch, dead_letters};
 use crate::protocol::{Corrupt, SharedState};
-use crate::segment::batch::Place;
+use crate::segment::batch_layout::BatchCursor;
 use crate::sync::{AtomicBool, Ordering};
 use core::fmt;
 use core::marker::PhantomData;
@@ -23,7 +23,7 @@ pub struct DeadLetters<T, C: Codec<T> = Bincode> {
     attachment: Arc<Attachment>,
     found: std::vec::IntoIter<(Position, BlockIndex)>,
     /// A batch whose letters come next.
-    batch: Option<(Arc<OpenBlock>, Place)>,
+    batch: Option<(Arc<OpenBlock>, BatchCursor)>,
     types: PhantomData<fn() -> (T, C)>,
 }
 
@@ -83,8 +83,8 @@ impl<T, C: Codec<T>> Iterator for DeadLetters<T, C> {
             };
             match batch::batch(segment, index) {
                 Ok(Some(batch)) => {
-                    let payload = segment.batched_payload(&block.block).unwrap_or_default();
-                    let first = Place::first(batch.count, payload);
+                    let payload = segment.batch_payload(&block.block).unwrap_or_default();
+                    let first = BatchCursor::first(batch.count, payload);
                     self.batch = Some((Arc::new(block), first));
                 }
                 Ok(None) | Err(_) => return Some(DeadLetter::new(Letter::Alone(block))),
@@ -112,7 +112,7 @@ struct OpenBlock {
 impl OpenBlock {
     /// The message of a batch at `place`, which moves on to the next. `None`: there is no more, or nonsense. An
     /// empty message stands for one whose bytes can't be found.
-    fn step(&self, place: &mut Place) -> Option<(usize, Range<usize>)> {
+    fn step(&self, place: &mut BatchCursor) -> Option<(usize, Range<usize>)> {
         if self.attachment.is_forked_child() {
             return None;
         }
@@ -123,10 +123,10 @@ impl OpenBlock {
             return None;
         }
         let found = segment
-            .batched_payload(&self.block)
+            .batch_payload(&self.block)
             .ok()
             .and_then(|payload| place.look(payload));
-        let (range, next) = found.unwrap_or((0..0, place.after_nonsense()));
+        let (range, next) = found.unwrap_or((0..0, place.skip_corrupt()));
         *place = next;
         Some((message, range))
     }
@@ -158,7 +158,7 @@ impl Drop for OpenBlock {
         } else {
             dead_letters::put_back(segment, block)
         };
-        segment.tidy(self.attachment.row(), index);
+        segment.trim(self.attachment.row(), index);
     }
 }
 
@@ -213,7 +213,7 @@ impl<T, C: Codec<T>> DeadLetter<T, C> {
             Letter::OfBatch { block, range, .. } => block
                 .attachment
                 .segment()
-                .batched_payload(&block.block)?
+                .batch_payload(&block.block)?
                 .get(range.clone())
                 .ok_or(Corrupt::TooLong),
         }

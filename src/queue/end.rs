@@ -71,7 +71,7 @@ impl Handle {
         // As above.
         let (segment, row) = (self.attachment.segment(), self.attachment.row());
         let discarded = close::cancel(segment, row).unwrap_or(0);
-        segment.tidy_all(row);
+        segment.trim_all(row);
         discarded
     }
 
@@ -88,7 +88,7 @@ impl Handle {
 
     pub(super) fn report_exit(&self, process_id: u32) {
         if !self.is_forked_child() {
-            self.attachment.segment().look_after_process(process_id);
+            self.attachment.segment().check_process(process_id);
         }
     }
 

@@ -20,7 +20,7 @@ use crate::os::process;
 use crate::os::spawn::Order;
 use crate::protocol::SharedState;
 use crate::protocol::peers::{Incarnation, PeerIndex, PeerKind, PeerState, Role};
-use crate::segment::{Refusal, Segment};
+use crate::segment::{AttachError, Segment};
 use core::fmt;
 use parking_lot::Mutex;
 use std::collections::BTreeSet;
@@ -441,10 +441,10 @@ fn inherit_expecting<E: End>(name: &str, schema: Option<&str>) -> Result<E, Inhe
     }
     let file = given.take()?;
     let segment = Segment::attach(file).map_err(|refusal| match refusal {
-        Refusal::NotASegment(what) => InheritError::NotAQueue { what },
-        Refusal::Version { theirs, ours } => InheritError::Version { theirs, ours },
-        Refusal::Layout { theirs, ours } => InheritError::Layout { theirs, ours },
-        Refusal::NoMemory(OutOfMemory {
+        AttachError::NotASegment(what) => InheritError::NotAQueue { what },
+        AttachError::Version { theirs, ours } => InheritError::Version { theirs, ours },
+        AttachError::Layout { theirs, ours } => InheritError::Layout { theirs, ours },
+        AttachError::NoMemory(OutOfMemory {
             limit,
             wanted,
             available,
@@ -453,7 +453,7 @@ fn inherit_expecting<E: End>(name: &str, schema: Option<&str>) -> Result<E, Inhe
             wanted,
             available,
         },
-        Refusal::Os(source) => InheritError::Os {
+        AttachError::Os(source) => InheritError::Os {
             what: "the queue could not be mapped",
             source,
         },

@@ -4,7 +4,7 @@ use super::sender::{BlockWriter, Refusal, Sender};
 use crate::codec::Codec;
 use crate::os::budget::OutOfMemory;
 use crate::protocol::steps::send;
-use crate::segment::huge::Huge;
+use crate::segment::huge::HugeAllocation;
 
 impl From<OutOfMemory> for Refusal {
     fn from(shortage: OutOfMemory) -> Self {
@@ -23,17 +23,19 @@ impl<T, C: Codec<T>> Sender<T, C> {
             return Ok(None);
         };
         loop {
-            let taken = segment.take_huge(attachment.row(), class)?;
-            if let Huge::Taken(block) = taken {
+            let taken = segment.allocate_huge(attachment.row(), class)?;
+            if let HugeAllocation::Allocated(block) = taken {
                 return Ok(Some(BlockWriter::new(attachment, block)));
             }
-            if let Some(block) = next.and_then(|next| segment.take_idle(attachment.row(), next)) {
+            if let Some(block) =
+                next.and_then(|next| segment.allocate_committed(attachment.row(), next))
+            {
                 return Ok(Some(BlockWriter::new(attachment, block)));
             }
             let letters = match taken {
-                Huge::NoMemory(shortage) => return Err(shortage.into()),
-                Huge::MemoryInUse => segment.geometry().huge_blocks(),
-                Huge::NoBlock | Huge::Taken(_) => class.blocks.clone(),
+                HugeAllocation::NoMemory(shortage) => return Err(shortage.into()),
+                HugeAllocation::MemoryInUse => segment.geometry().huge_blocks(),
+                HugeAllocation::NoFreeBlock | HugeAllocation::Allocated(_) => class.blocks.clone(),
             };
             let give_way = segment.settings().evict_dead_letters && !send::is_full(segment);
             if !give_way || !send::evict_oldest(segment, &letters) {

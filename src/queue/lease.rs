@@ -81,7 +81,7 @@ impl Drop for Held<'_> {
 fn acknowledge_larger(attachment: &Attachment, block: OwnedBlock) -> Result<(), Corrupt> {
     let index = block.index();
     receive::acknowledge(attachment.segment(), block)?;
-    attachment.segment().tidy(attachment.row(), index);
+    attachment.segment().trim(attachment.row(), index);
     Ok(())
 }
 
@@ -96,7 +96,7 @@ fn give_back(attachment: &Attachment, block: OwnedBlock) {
     let index = block.index();
     let _ = receive::return_message(attachment.segment(), block);
     // After a cancel the block is free now.
-    attachment.segment().tidy(attachment.row(), index);
+    attachment.segment().trim(attachment.row(), index);
 }
 
 /// A message that was taken: a block, or a part of one that several messages share.

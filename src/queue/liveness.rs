@@ -30,7 +30,7 @@
 //! happens only to threads that are fast; a count below 0 is such a one.
 use crate::os::clock;
 use crate::segment::Segment;
-use crate::segment::sweep::Leisure;
+use crate::segment::sweep::SweepScope;
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 
 /// The largest number of operations between two looks at the clock.
@@ -87,7 +87,7 @@ impl LivenessPacer {
     #[inline(never)]
     fn look_closely(&self, segment: &Segment, coarse: u64) {
         let tick = clock::tick();
-        let left = segment.time_left(coarse);
+        let left = segment.nanoseconds_until_sweep(coarse);
         if left > COARSE_TICKS * tick {
             self.pace(coarse, coarse + tick, left - tick);
             let is_calm = self.stride.load(Ordering::Relaxed) == MAX_STRIDE;
@@ -96,11 +96,11 @@ impl LivenessPacer {
             return;
         }
         let now = clock::now();
-        if segment.time_left(now) == 0 && !mutant!(TriesNeverSweep) {
+        if segment.nanoseconds_until_sweep(now) == 0 && !mutant!(TriesNeverSweep) {
             // It may unwind. Then the countdown is still below 1, and the sweep is not due any more.
-            segment.sweep_if_due(Leisure::Busy);
+            segment.sweep_if_due(SweepScope::Peers);
         }
-        self.pace(now, now, segment.time_left(now));
+        self.pace(now, now, segment.nanoseconds_until_sweep(now));
     }
 
     /// Sets the countdown after a look between `earliest` and `latest`, when at least `left` nanoseconds are left until

@@ -15,7 +15,7 @@ use crate::os::budget::OutOfMemory;
 use crate::os::named::{self, Obstacle};
 use crate::os::process;
 use crate::protocol::peers::{PeerIndex, Roles};
-use crate::segment::{Refusal, Segment};
+use crate::segment::{AttachError, Segment};
 use core::any::type_name;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -240,10 +240,10 @@ pub(super) fn not_attached(refused: Refused) -> OpenError {
 
 pub(super) fn attach(file: OwnedFd) -> Result<Segment, OpenError> {
     Segment::attach(file).map_err(|refusal| match refusal {
-        Refusal::NotASegment(what) => OpenError::NotAQueue { what },
-        Refusal::Version { theirs, ours } => OpenError::Version { theirs, ours },
-        Refusal::Layout { theirs, ours } => OpenError::Layout { theirs, ours },
-        Refusal::NoMemory(OutOfMemory {
+        AttachError::NotASegment(what) => OpenError::NotAQueue { what },
+        AttachError::Version { theirs, ours } => OpenError::Version { theirs, ours },
+        AttachError::Layout { theirs, ours } => OpenError::Layout { theirs, ours },
+        AttachError::NoMemory(OutOfMemory {
             limit,
             wanted,
             available,
@@ -252,7 +252,7 @@ pub(super) fn attach(file: OwnedFd) -> Result<Segment, OpenError> {
             wanted,
             available,
         },
-        Refusal::Os(source) => OpenError::Os {
+        AttachError::Os(source) => OpenError::Os {
             what: "the queue could not be mapped",
             source,
         },
@@ -265,7 +265,7 @@ fn count_living(segment: &Segment) -> Result<usize, OpenError> {
         what: "this process could not be identified",
         source,
     })?;
-    Ok(segment.count_living(&me))
+    Ok(segment.count_live_peers(&me))
 }
 
 /// What there is under one name.

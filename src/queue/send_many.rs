@@ -11,7 +11,7 @@ use crate::error::{
 };
 use crate::protocol::Corrupt;
 use crate::protocol::batch::MAX_BATCH;
-use crate::segment::batch;
+use crate::segment::batch_layout;
 use crate::segment::layout::COMMITTED_CLASSES;
 use core::time::Duration;
 
@@ -72,7 +72,7 @@ impl<T> Batching<T> {
             match C::encode(message, room).map(u32::try_from) {
                 Ok(Ok(length)) if length as usize <= LARGEST => {
                     *noted = length;
-                    used += batch::padded(length as usize);
+                    used += batch_layout::padded(length as usize);
                 }
                 _ => break,
             }
@@ -92,13 +92,13 @@ impl<T> Batching<T> {
 
     /// How many of the encoded messages fit a payload of `room` bytes, and how many bytes they take up.
     fn prefix(&self, room: usize) -> (usize, usize) {
-        if batch::length(self.encoded, self.equal, self.used) <= room {
+        if batch_layout::length(self.encoded, self.equal, self.used) <= room {
             return (self.encoded, self.used);
         }
         let mut bytes = 0;
         for (count, length) in self.lengths().iter().enumerate() {
-            let more = bytes + batch::padded(*length as usize);
-            if batch::length(count + 1, self.equal, more) > room {
+            let more = bytes + batch_layout::padded(*length as usize);
+            if batch_layout::length(count + 1, self.equal, more) > room {
                 return (count, bytes);
             }
             bytes = more;
@@ -265,7 +265,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
         if all < 2 {
             return Ok(None);
         }
-        let length = batch::length(all, batching.equal, bytes);
+        let length = batch_layout::length(all, batching.equal, bytes);
         // The smallest class takes no batches, and neither do huge blocks.
         let end = classes.len().min(COMMITTED_CLASSES);
         let mut takers = classes.iter().take(end).skip(1);
@@ -283,7 +283,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
             let lengths = batching.lengths().get(..count).unwrap_or_default();
             let messages = batching.bytes.get(..bytes).unwrap_or_default();
             filling.begin_batch(count)?;
-            let length = batch::write(filling.payload()?, lengths, batching.equal, messages)
+            let length = batch_layout::write(filling.payload()?, lengths, batching.equal, messages)
                 .ok_or(Corrupt::TooLong)?;
             filling.complete_batch(length)?;
             return Ok(Some((filling, count)));

@@ -233,7 +233,7 @@ impl<'a> BlockWriter<'a> {
 
     /// What has been written so far.
     pub(super) fn so_far(&self) -> Result<&[u8], Corrupt> {
-        self.attachment.segment().payload_so_far(&self.block)
+        self.attachment.segment().unfinished_payload(&self.block)
     }
 
     /// The block, to be dealt with by the caller.
@@ -271,7 +271,7 @@ fn withdraw(attachment: &Attachment, block: OwnedBlock) {
     let index = block.index();
     // Corrupt memory is reported by the operation that meets it; here nobody listens.
     let _ = send::withdraw(attachment.segment(), block);
-    attachment.segment().tidy(attachment.row(), index);
+    attachment.segment().trim(attachment.row(), index);
 }
 
 impl<T, C: Codec<T>> Sender<T, C> {
@@ -673,7 +673,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
         for (number, class) in classes.skip(among.start).take(among.len()) {
             let block = match self.cursors.get(number) {
                 Some(cursor) => send::allocate(segment, row, class.blocks.clone(), cursor),
-                None => segment.take_idle(row, class),
+                None => segment.allocate_committed(row, class),
             };
             if let Some(block) = block {
                 return Some(BlockWriter::new(attachment, block));

@@ -136,7 +136,7 @@ pub(super) fn count(segment: &Segment) -> Stats {
         memory: segment.memory(),
         blocks: classes(segment),
         peers: peers(segment, &blocks),
-        recovered: segment.recovered(),
+        recovered: segment.recovered_peers(),
         deaths: deaths(segment),
     }
 }

@@ -11,7 +11,7 @@ use crate::protocol::peers::Role;
 use crate::protocol::ring::{Hint, Position};
 use crate::protocol::steps::receive;
 use crate::protocol::{Corrupt, SharedState};
-use crate::segment::sweep::Leisure;
+use crate::segment::sweep::SweepScope;
 use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use core::fmt;
 use core::time::Duration;
@@ -227,7 +227,7 @@ impl Waiter {
             if remaining == Some(Duration::ZERO) && !mutant!(DeadlineIgnored) {
                 return Err(Failure::Stopped(P::stop(Reason::Deadline)));
             }
-            let slice = segment.until_sweep();
+            let slice = segment.time_until_sweep();
             futex::wait(
                 word.word(),
                 epoch.get(),
@@ -237,7 +237,7 @@ impl Waiter {
             if let Some(result) = attempt()? {
                 return Ok(result);
             }
-            segment.sweep_if_due(Leisure::Idle);
+            segment.sweep_if_due(SweepScope::PeersAndBlocks);
         }
     }
 

@@ -5,7 +5,7 @@
 //! | offset      | what                                                  | written by            |
 //! |-------------|-------------------------------------------------------|-----------------------|
 //! | 0           | [`Header`], the magic last                            | the maker, once       |
-//! | `LINE`      | a [`Slot`] for each worker, a line each               | its worker (and the parent between two tenants) |
+//! | `LINE`      | a [`WorkerEntry`] for each worker, a line each               | its worker (and the parent between two tenants) |
 //! | after those | the cancel cells, a power of two of them, whole lines | the parent            |
 //!
 //! A slot, as its worker takes it through a task, whose numbers are never used twice:
@@ -55,13 +55,13 @@ struct Header {
 /// What one worker does. See the table above.
 #[derive(Debug)]
 #[repr(C, align(64))]
-pub(crate) struct Slot {
+pub(crate) struct WorkerEntry {
     running: AtomicU64,
     started: AtomicU64,
     phase: AtomicU32,
 }
 
-const _: () = assert!(size_of::<Header>() == LINE && size_of::<Slot>() == LINE);
+const _: () = assert!(size_of::<Header>() == LINE && size_of::<WorkerEntry>() == LINE);
 
 /// Cells in a line.
 const CELLS_IN_LINE: u32 = 8;
@@ -72,11 +72,11 @@ const _: () = assert!(CELLS_IN_LINE as usize * size_of::<AtomicU64>() == LINE);
 pub(crate) struct Running {
     /// Its number.
     pub(crate) task: u64,
-    /// When it was begun, as [`Slot::begin`] was told (BOARD-3).
+    /// When it was begun, as [`WorkerEntry::begin`] was told (BOARD-3).
     pub(crate) started: u64,
 }
 
-impl Slot {
+impl WorkerEntry {
     /// Say that a task is begun, at the time `started`. The clock is the caller's business, if all agree on it.
     pub(crate) fn begin(&self, task: u64, started: u64) {
         // Release: pairs with the loads in `running`, see BOARD-2 and BOARD-3.
@@ -148,19 +148,19 @@ fn mark(task: u64) -> u64 {
 /// Why a file is not a board that this process can use.
 #[allow(dead_code, reason = "what is wrong is told by `Debug`")]
 #[derive(Debug)]
-pub(crate) enum Refusal {
+pub(crate) enum AttachError {
     NotABoard(&'static str),
     Version { theirs: u64, ours: u64 },
     Memory(Refused),
 }
 
-impl From<Refused> for Refusal {
+impl From<Refused> for AttachError {
     fn from(refused: Refused) -> Self {
         Self::Memory(refused)
     }
 }
 
-impl From<io::Error> for Refusal {
+impl From<io::Error> for AttachError {
     fn from(error: io::Error) -> Self {
         Self::Memory(error.into())
     }
@@ -234,30 +234,32 @@ impl Board {
     }
 
     /// Map a board that another process has made.
-    pub(crate) fn attach(file: OwnedFd) -> Result<Self, Refusal> {
+    pub(crate) fn attach(file: OwnedFd) -> Result<Self, AttachError> {
         let length =
-            memory::sealed_size(&file)?.ok_or(Refusal::NotABoard("its size is not sealed"))?;
+            memory::sealed_size(&file)?.ok_or(AttachError::NotABoard("its size is not sealed"))?;
         if length < LINE {
-            return Err(Refusal::NotABoard("it is too short"));
+            return Err(AttachError::NotABoard("it is too short"));
         }
         let mapping = Mapping::new(&file, length)?;
         let header = header(&mapping);
         // Acquire: pairs with the store in `create`.
         if header.magic.load(Ordering::Acquire) != MAGIC {
-            return Err(Refusal::NotABoard("it does not start with a board's mark"));
+            return Err(AttachError::NotABoard(
+                "it does not start with a board's mark",
+            ));
         }
         let get = |field: &AtomicU64| field.load(Ordering::Relaxed);
         let theirs = get(&header.version);
         if theirs != VERSION {
-            return Err(Refusal::Version {
+            return Err(AttachError::Version {
                 theirs,
                 ours: VERSION,
             });
         }
         let size = Size::new(get(&header.slots), get(&header.cells))
-            .ok_or(Refusal::NotABoard("its size is out of range"))?;
+            .ok_or(AttachError::NotABoard("its size is out of range"))?;
         if size.length() != length {
-            return Err(Refusal::NotABoard(
+            return Err(AttachError::NotABoard(
                 "its length does not fit its slots and cells",
             ));
         }
@@ -269,7 +271,7 @@ impl Board {
     }
 
     /// What a worker writes; `None` if the board has no slot of that number.
-    pub(crate) fn slot(&self, number: u32) -> Option<&Slot> {
+    pub(crate) fn entry(&self, number: u32) -> Option<&WorkerEntry> {
         if number >= self.size.slots || self.is_forked_child() {
             return None;
         }
@@ -281,7 +283,7 @@ impl Board {
 
     /// How many slots there are.
     #[cfg(test)]
-    pub(crate) fn slots(&self) -> u32 {
+    pub(crate) fn worker_count(&self) -> u32 {
         self.size.slots
     }
 
@@ -298,11 +300,11 @@ impl Board {
 
     /// Whether [`cancel`](Board::cancel) has said so of this task, and of no later one with the same cell (BOARD-4).
     pub(crate) fn is_cancelled(&self, task: u64) -> bool {
-        self.why_cancelled(task).is_some()
+        self.cancel_reason(task).is_some()
     }
 
     /// The reason that was given last, if [`is_cancelled`](Board::is_cancelled).
-    pub(crate) fn why_cancelled(&self, task: u64) -> Option<u64> {
+    pub(crate) fn cancel_reason(&self, task: u64) -> Option<u64> {
         // Acquire: pairs with the store in `cancel`.
         let said = self.cell(task)?.load(Ordering::Acquire);
         (said & NUMBER == mark(task)).then_some(said >> REASON_SHIFT)
@@ -357,18 +359,18 @@ mod tests {
     }
 
     /// The same board, as another process would see it.
-    fn other_side(board: &Board) -> Result<Board, Refusal> {
+    fn other_side(board: &Board) -> Result<Board, AttachError> {
         Board::attach(board.as_fd().try_clone_to_owned().expect("a descriptor"))
     }
 
-    fn slot(board: &Board, number: u32) -> &Slot {
-        board.slot(number).expect("a slot")
+    fn entry(board: &Board, number: u32) -> &WorkerEntry {
+        board.entry(number).expect("a slot")
     }
 
     #[test]
     fn a_line_is_cleared_for_the_next_worker() {
         let board = Board::create(1, 8).expect("a board");
-        let line = board.slot(0).expect("a line");
+        let line = board.entry(0).expect("a line");
         line.begin(3, 9);
         line.set_phase(1);
         line.reset();
@@ -380,26 +382,26 @@ mod tests {
         let parent = board(3, 100);
         let worker = other_side(&parent).expect("a board");
         assert_eq!(worker.size, parent.size);
-        assert_eq!((parent.slots(), parent.size.cells), (3, 128));
-        slot(&worker, 2).begin(7, 1000);
-        slot(&worker, 2).set_phase(5);
+        assert_eq!((parent.worker_count(), parent.size.cells), (3, 128));
+        entry(&worker, 2).begin(7, 1000);
+        entry(&worker, 2).set_phase(5);
         let (task, started) = (7, 1000);
         let running = Some(Running { task, started });
-        assert_eq!(slot(&parent, 2).running(), running);
-        assert_eq!(slot(&parent, 2).phase(), 5);
-        assert_eq!(slot(&parent, 1).running(), None);
+        assert_eq!(entry(&parent, 2).running(), running);
+        assert_eq!(entry(&parent, 2).phase(), 5);
+        assert_eq!(entry(&parent, 1).running(), None);
         parent.cancel(7, 2);
-        assert_eq!(worker.why_cancelled(7), Some(2));
+        assert_eq!(worker.cancel_reason(7), Some(2));
         assert!(worker.is_cancelled(7) && !worker.is_cancelled(8));
         drop(worker);
         assert_eq!(
-            slot(&parent, 2).running(),
+            entry(&parent, 2).running(),
             running,
             "it outlives its writer"
         );
-        slot(&parent, 2).reset();
+        entry(&parent, 2).reset();
         assert_eq!(
-            (slot(&parent, 2).running(), slot(&parent, 2).phase()),
+            (entry(&parent, 2).running(), entry(&parent, 2).phase()),
             (None, 0)
         );
     }
@@ -407,25 +409,25 @@ mod tests {
     #[test]
     fn a_slot_that_does_not_exist_is_none() {
         let board = board(2, 0);
-        assert!(board.slot(1).is_some());
-        assert!(board.slot(2).is_none() && board.slot(u32::MAX).is_none());
+        assert!(board.entry(1).is_some());
+        assert!(board.entry(2).is_none() && board.entry(u32::MAX).is_none());
     }
 
     #[test]
     fn slots_and_cells_lie_apart() {
         let board = board(4, 64);
         for number in 0..4 {
-            slot(&board, number).begin(u64::from(number), u64::from(number) + 100);
-            slot(&board, number).set_phase(number);
+            entry(&board, number).begin(u64::from(number), u64::from(number) + 100);
+            entry(&board, number).set_phase(number);
         }
         (0..64).for_each(|task| board.cancel(1000 + task, 3));
         for number in 0..4 {
             let (task, started) = (u64::from(number), u64::from(number) + 100);
             assert_eq!(
-                slot(&board, number).running(),
+                entry(&board, number).running(),
                 Some(Running { task, started })
             );
-            assert_eq!(slot(&board, number).phase(), number);
+            assert_eq!(entry(&board, number).phase(), number);
         }
         assert!((0..64).all(|task| board.is_cancelled(1000 + task)));
         let header = header(&board.mapping);
@@ -452,16 +454,16 @@ mod tests {
         thread::scope(|scope| {
             scope.spawn(|| {
                 for task in 0..TASKS {
-                    slot(&board, 0).begin(task, task);
+                    entry(&board, 0).begin(task, task);
                     if task % 3 == 0 {
-                        slot(&board, 0).end();
+                        entry(&board, 0).end();
                     }
                 }
-                slot(&board, 0).begin(TASKS, TASKS);
+                entry(&board, 0).begin(TASKS, TASKS);
             });
             let mut last = 0;
             while last < TASKS {
-                if let Some(Running { task, started }) = slot(&board, 0).running() {
+                if let Some(Running { task, started }) = entry(&board, 0).running() {
                     assert!(task >= last, "{task} after {last}");
                     assert!(started == task || started == task + 1, "{task}: {started}");
                     last = task;
@@ -478,9 +480,9 @@ mod tests {
             file.write_all_at(&value.to_ne_bytes(), offset)
                 .expect("write");
             match other_side(&board).expect_err("spoilt") {
-                Refusal::NotABoard(what) => what.to_owned(),
-                Refusal::Version { theirs, ours } => format!("{theirs}, not {ours}"),
-                Refusal::Memory(refused) => panic!("{refused:?}"),
+                AttachError::NotABoard(what) => what.to_owned(),
+                AttachError::Version { theirs, ours } => format!("{theirs}, not {ours}"),
+                AttachError::Memory(refused) => panic!("{refused:?}"),
             }
         };
         assert!(spoilt(0, 1).contains("mark"));
@@ -494,10 +496,13 @@ mod tests {
         let open = File::open("/dev/null").expect("a file");
         assert!(matches!(
             Board::attach(open.into()),
-            Err(Refusal::NotABoard(_))
+            Err(AttachError::NotABoard(_))
         ));
         let short = memory::create(32, 32).expect("a memfd");
-        assert!(matches!(Board::attach(short), Err(Refusal::NotABoard(_))));
+        assert!(matches!(
+            Board::attach(short),
+            Err(AttachError::NotABoard(_))
+        ));
     }
 
     #[test]

@@ -49,11 +49,11 @@ use core::ops::Range;
 /// What there is for whoever wants a huge block.
 #[derive(Debug)]
 #[must_use]
-pub(crate) enum Huge {
+pub(crate) enum HugeAllocation {
     /// A block in hand, with memory.
-    Taken(OwnedBlock),
+    Allocated(OwnedBlock),
     /// All blocks of the class are in use.
-    NoBlock,
+    NoFreeBlock,
     /// There is a block but no memory for it, until other huge blocks are free.
     MemoryInUse,
     /// There is no memory, and no block of this queue that could give it back.
@@ -61,30 +61,34 @@ pub(crate) enum Huge {
 }
 
 /// Whether there is memory for one more block.
-enum Room {
-    Enough,
+enum MemoryCheck {
+    Available,
     InUse,
-    Lacking(OutOfMemory),
+    Exhausted(OutOfMemory),
 }
 
 impl Segment {
     /// `Allocate` for a block of a huge class, with memory.
-    pub(crate) fn take_huge(&self, me: PeerIndex, class: &Class) -> Result<Huge, Corrupt> {
+    pub(crate) fn allocate_huge(
+        &self,
+        me: PeerIndex,
+        class: &Class,
+    ) -> Result<HugeAllocation, Corrupt> {
         loop {
             if let Some(block) = self.take_in_turn(me, class) {
-                return Ok(Huge::Taken(block));
+                return Ok(HugeAllocation::Allocated(block));
             }
-            if let Some(idle) = self.take_idle(me, class) {
-                return Ok(Huge::Taken(idle));
+            if let Some(idle) = self.allocate_committed(me, class) {
+                return Ok(HugeAllocation::Allocated(idle));
             }
             if !self.headers_of(class.blocks.clone()).any(is_free) {
-                return Ok(Huge::NoBlock);
+                return Ok(HugeAllocation::NoFreeBlock);
             }
             // Before a block is taken: to take one and put it back wakes others, who would do the same.
             match self.room_for(me, class.payload)? {
-                Room::Enough => {}
-                Room::InUse => return Ok(Huge::MemoryInUse),
-                Room::Lacking(shortage) => return Ok(Huge::NoMemory(shortage)),
+                MemoryCheck::Available => {}
+                MemoryCheck::InUse => return Ok(HugeAllocation::MemoryInUse),
+                MemoryCheck::Exhausted(shortage) => return Ok(HugeAllocation::NoMemory(shortage)),
             }
             let mut numbers = class.blocks.clone();
             let Some(owned) = numbers.find_map(|number| send::allocate_one(self, me, number))
@@ -92,7 +96,7 @@ impl Segment {
                 continue;
             };
             match self.commit(&owned) {
-                Ok(()) => return Ok(Huge::Taken(owned)),
+                Ok(()) => return Ok(HugeAllocation::Allocated(owned)),
                 Err(shortage) => {
                     if !mutant!(HugeBlockNotWithdrawn) {
                         send::withdraw(self, owned)?;
@@ -101,7 +105,7 @@ impl Segment {
                     if shortage.limit != MemoryLimit::Queue
                         && self.give_back_idle(me, shortage)? == 0
                     {
-                        return Ok(Huge::NoMemory(shortage));
+                        return Ok(HugeAllocation::NoMemory(shortage));
                     }
                 }
             }
@@ -154,7 +158,7 @@ impl Segment {
     }
 
     /// `Allocate` for a huge block that has memory already: the lowest-numbered of `class`.
-    pub(crate) fn take_idle(&self, me: PeerIndex, class: &Class) -> Option<OwnedBlock> {
+    pub(crate) fn allocate_committed(&self, me: PeerIndex, class: &Class) -> Option<OwnedBlock> {
         for number in class.blocks.clone() {
             let header = self.block(BlockIndex::new(number)?)?;
             if !header.is_committed() {
@@ -172,7 +176,7 @@ impl Segment {
     }
 
     /// A block has just been let go of: give its memory back if it is one of those that keep none.
-    pub(crate) fn tidy(&self, me: PeerIndex, index: BlockIndex) {
+    pub(crate) fn trim(&self, me: PeerIndex, index: BlockIndex) {
         if mutant!(IdleMemoryKept) {
             return;
         }
@@ -188,8 +192,8 @@ impl Segment {
         }
     }
 
-    /// As [`Segment::tidy`], for all blocks that are free.
-    pub(crate) fn tidy_all(&self, me: PeerIndex) {
+    /// As [`Segment::trim`], for all blocks that are free.
+    pub(crate) fn trim_all(&self, me: PeerIndex) {
         let classes = self.geometry.huge_classes().iter();
         for index in classes
             .flat_map(Class::not_kept)
@@ -218,12 +222,12 @@ impl Segment {
     }
 
     /// Whether there are `wanted` bytes of memory to take, once idle blocks have given back what is missing.
-    fn room_for(&self, me: PeerIndex, wanted: usize) -> Result<Room, Corrupt> {
+    fn room_for(&self, me: PeerIndex, wanted: usize) -> Result<MemoryCheck, Corrupt> {
         loop {
             let before = self.huge_words();
             let checked = self.check_limit(wanted);
             let Err(shortage) = checked.and_then(|()| self.supply.check(wanted as u64)) else {
-                return Ok(Room::Enough);
+                return Ok(MemoryCheck::Available);
             };
             if self.give_back_idle(me, shortage)? > 0 {
                 continue;
@@ -233,10 +237,10 @@ impl Segment {
             let in_use = before.iter().filter(|(_, word)| !word.is(BlockKind::Free));
             let in_use: usize = in_use.map(|&(payload, _)| payload).sum();
             if shortage.available.saturating_add(in_use as u64) >= shortage.wanted {
-                return Ok(Room::InUse);
+                return Ok(MemoryCheck::InUse);
             }
             if self.huge_words() == before {
-                return Ok(Room::Lacking(shortage));
+                return Ok(MemoryCheck::Exhausted(shortage));
             }
         }
     }

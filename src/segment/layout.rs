@@ -105,15 +105,15 @@ pub(super) struct Header {
 #[derive(Debug)]
 #[repr(C, align(128))]
 pub(super) struct SharedWords {
-    pub(super) head: Apart<Hint>,
-    pub(super) tail: Apart<Hint>,
+    pub(super) head: CachePadded<Hint>,
+    pub(super) tail: CachePadded<Hint>,
     pub(super) lifecycle: LifecycleWord,
     pub(super) returned: ReturnedWord,
     pub(super) items: ParkingWord,
     pub(super) space: ParkingWord,
     pub(super) blocks: ParkingWord,
-    pub(super) dropped_letters: Apart<AtomicU64>,
-    pub(super) discarded: Apart<AtomicU64>,
+    pub(super) dropped_letters: CachePadded<AtomicU64>,
+    pub(super) discarded: CachePadded<AtomicU64>,
     pub(super) sweeps: Sweeps,
 }
 
@@ -132,7 +132,7 @@ pub(super) struct Sweeps {
 /// Two lines for one word.
 #[derive(Debug)]
 #[repr(C, align(128))]
-pub(super) struct Apart<T>(pub(super) T);
+pub(super) struct CachePadded<T>(pub(super) T);
 
 pub(super) const WORDS: usize = PAGE;
 pub(super) const ROWS: usize = 2 * PAGE;

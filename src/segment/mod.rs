@@ -8,7 +8,7 @@
     reason = "turns addresses in the mapping into references; each block states its reason"
 )]
 
-pub(crate) mod batch;
+pub(crate) mod batch_layout;
 pub(crate) mod board;
 pub(crate) mod huge;
 pub(crate) mod layout;
@@ -62,7 +62,7 @@ pub(crate) struct Settings {
 
 /// Why a file is not a segment that this process can use.
 #[derive(Debug)]
-pub(crate) enum Refusal {
+pub(crate) enum AttachError {
     /// It is not one, or not one yet.
     NotASegment(&'static str),
     Version {
@@ -77,13 +77,13 @@ pub(crate) enum Refusal {
     Os(io::Error),
 }
 
-impl From<io::Error> for Refusal {
+impl From<io::Error> for AttachError {
     fn from(error: io::Error) -> Self {
         Self::Os(error)
     }
 }
 
-impl From<Refused> for Refusal {
+impl From<Refused> for AttachError {
     fn from(refused: Refused) -> Self {
         match refused {
             Refused::Short(shortage) => Self::NoMemory(shortage),
@@ -107,7 +107,7 @@ pub(crate) struct Segment {
     settings: Settings,
     geometry: Geometry,
     supply: MemoryBudget,
-    lookout: sweep::Lookout,
+    sweeper: sweep::LivenessSweeper,
     /// Which huge block this process uses next.
     turn: AtomicU32,
     /// Whether this process has seen that memory is short.
@@ -169,16 +169,16 @@ impl Segment {
     }
 
     /// Map a segment that another process, or another part of this one, has made.
-    pub(crate) fn attach(file: OwnedFd) -> Result<Self, Refusal> {
+    pub(crate) fn attach(file: OwnedFd) -> Result<Self, AttachError> {
         let (size, sealed) = match memory::sealed_size(&file)? {
             Some(size) => (size, true),
             None => (private_size(&file)?, false),
         };
         if size < ROWS {
-            return Err(Refusal::NotASegment("it is too short"));
+            return Err(AttachError::NotASegment("it is too short"));
         }
         if !sealed && !named::begins_with(&file, MAGIC)? {
-            return Err(Refusal::NotASegment(INCOMPLETE));
+            return Err(AttachError::NotASegment(INCOMPLETE));
         }
         let mapping = Mapping::new(&file, size)?;
         // SAFETY: the mapping is at least `ROWS` long, so the header is inside it, aligned to a page, and it
@@ -186,7 +186,7 @@ impl Segment {
         let header: &Header = unsafe { mapping.part(0).cast().as_ref() };
         let (geometry, settings) = read_header(header, size)?;
         if !sealed && memory::held(&file)? < geometry.committed {
-            return Err(Refusal::NotASegment("it lacks some of its memory"));
+            return Err(AttachError::NotASegment("it lacks some of its memory"));
         }
         let file_id = FileId::of(&file)?;
         Ok(Self::new(mapping, geometry, settings, file, file_id))
@@ -213,7 +213,7 @@ impl Segment {
             settings,
             geometry,
             supply: MemoryBudget::of_this_system(),
-            lookout: sweep::Lookout::default(),
+            sweeper: sweep::LivenessSweeper::default(),
             turn: AtomicU32::new(0),
             is_short: AtomicBool::new(false),
             file,
@@ -334,41 +334,44 @@ impl Segment {
 const INCOMPLETE: &str = "it does not start with the mark of a complete segment";
 
 /// The size of a file that is not sealed: it has, or may get, a name.
-fn private_size(file: &OwnedFd) -> Result<usize, Refusal> {
-    named::private_size(file)?.ok_or(Refusal::NotASegment("its size is not sealed"))
+fn private_size(file: &OwnedFd) -> Result<usize, AttachError> {
+    named::private_size(file)?.ok_or(AttachError::NotASegment("its size is not sealed"))
 }
 
-fn read_header(header: &Header, size: usize) -> Result<(Geometry, Settings), Refusal> {
+fn read_header(header: &Header, size: usize) -> Result<(Geometry, Settings), AttachError> {
     // Acquire: pairs with the store in `write_header` (LAYOUT-3).
     if header.magic.load(Ordering::Acquire) != MAGIC {
-        return Err(Refusal::NotASegment(INCOMPLETE));
+        return Err(AttachError::NotASegment(INCOMPLETE));
     }
     let get = |field: &AtomicU64| field.load(Ordering::Relaxed);
     let theirs = get(&header.version);
     if theirs != VERSION && !mutant!(VersionNotChecked) {
-        return Err(Refusal::Version {
+        return Err(AttachError::Version {
             theirs,
             ours: VERSION,
         });
     }
-    let small =
-        |field: &AtomicU64, what| u32::try_from(get(field)).map_err(|_| Refusal::NotASegment(what));
+    let small = |field: &AtomicU64, what| {
+        u32::try_from(get(field)).map_err(|_| AttachError::NotASegment(what))
+    };
     let capacity = small(&header.capacity, "its capacity is out of range")?;
     if !Geometry::CAPACITIES.contains(&capacity) {
-        return Err(Refusal::NotASegment("its capacity is out of range"));
+        return Err(AttachError::NotASegment("its capacity is out of range"));
     }
     let max_message = usize::try_from(get(&header.max_message))
         .ok()
         .filter(|max_message| Geometry::MAX_MESSAGES.contains(max_message))
-        .ok_or(Refusal::NotASegment("its largest message is out of range"))?;
+        .ok_or(AttachError::NotASegment(
+            "its largest message is out of range",
+        ))?;
     let geometry = Geometry::new(capacity, max_message);
     let (theirs, ours) = (get(&header.fingerprint), geometry.fingerprint());
     if theirs != ours && !mutant!(FingerprintNotChecked) {
-        return Err(Refusal::Layout { theirs, ours });
+        return Err(AttachError::Layout { theirs, ours });
     }
     if !mutant!(LengthNotChecked) && (geometry.length != size || get(&header.length) != size as u64)
     {
-        return Err(Refusal::NotASegment(
+        return Err(AttachError::NotASegment(
             "its length does not fit its capacity and largest message",
         ));
     }
@@ -379,7 +382,7 @@ fn read_header(header: &Header, size: usize) -> Result<(Geometry, Settings), Ref
     let flags = get(&header.flags);
     let limits = Limits {
         capacity,
-        max_deliveries: max_deliveries.ok_or(Refusal::NotASegment(
+        max_deliveries: max_deliveries.ok_or(AttachError::NotASegment(
             "its number of deliveries is out of range",
         ))?,
         max_dead_letters: small(
@@ -430,12 +433,12 @@ fn within(
     nanoseconds: &AtomicU64,
     allowed: &RangeInclusive<Duration>,
     what: &'static str,
-) -> Result<Duration, Refusal> {
+) -> Result<Duration, AttachError> {
     let duration = Duration::from_nanos(nanoseconds.load(Ordering::Relaxed));
     if allowed.contains(&duration) {
         Ok(duration)
     } else {
-        Err(Refusal::NotASegment(what))
+        Err(AttachError::NotASegment(what))
     }
 }
 

@@ -28,7 +28,10 @@ impl Segment {
     }
 
     /// What has been written so far into a block that is being filled.
-    pub(crate) fn payload_so_far<'a>(&'a self, owned: &'a OwnedBlock) -> Result<&'a [u8], Corrupt> {
+    pub(crate) fn unfinished_payload<'a>(
+        &'a self,
+        owned: &'a OwnedBlock,
+    ) -> Result<&'a [u8], Corrupt> {
         if !owned.word().is(BlockKind::Owned) {
             return Err(Corrupt::NotOwned);
         }
@@ -57,7 +60,7 @@ impl Segment {
 
     /// The messages, with their lengths, in a batch that this process holds or reads.
     #[inline(always)]
-    pub(crate) fn batched_payload<'a>(&'a self, held: &'a OwnedBlock) -> Result<&'a [u8], Corrupt> {
+    pub(crate) fn batch_payload<'a>(&'a self, held: &'a OwnedBlock) -> Result<&'a [u8], Corrupt> {
         if !held.word().is(BlockKind::Held) && !held.word().is(BlockKind::Read) {
             return Err(Corrupt::NotOwned);
         }

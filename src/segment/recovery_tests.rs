@@ -639,12 +639,12 @@ fn who_is_told_of_an_exit_ends_the_side_that_the_last_one_died_while_leaving() {
         ..LIMITS
     });
     let receiver = Process::attach(&queue, 0, Roles::only(Role::Receiver));
-    queue.move_in(receiver.row, process::identity().expect("this process"));
+    queue.set_own_peer(receiver.row, process::identity().expect("this process"));
     let sender = Process::attach(&queue, 1, Roles::only(Role::Sender));
     let row = queue.peer(sender.row).expect("its row");
     row.drop_role(sender.tenant, Role::Sender)
         .expect("it is a sender");
-    queue.look_after_process(1);
+    queue.check_process(1);
     assert!(queue.lifecycle().load().is_closing());
 }
 

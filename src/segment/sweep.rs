@@ -18,8 +18,8 @@
 //! | [`Segment::sweep_if_due`] | `LivenessPacer::count`, at the start of operations           | nothing (LIVENESS-1)      |
 //! | [`Segment::sweep_if_due`] | `Waiter::wait_more`, after a sleep                           | a sender's guarded block  |
 //! | [`Segment::sweep_if_due`], [`Segment::sweep`] | `Attachment::make_ticket`                | nothing                   |
-//! | [`Segment::sweep_as_guest`] | `Attachment::join`, before there is a row                  | nothing                   |
-//! | [`Segment::look_after_process`] | `report_exit`, and `Attachment::redeem`                | the new attachment, whole |
+//! | [`Segment::sweep_before_attaching`] | `Attachment::join`, before there is a row                  | nothing                   |
+//! | [`Segment::check_process`] | `report_exit`, and `Attachment::redeem`                | the new attachment, whole |
 
 use super::Segment;
 use crate::announce::{Importance, say};
@@ -39,7 +39,7 @@ use std::sync::OnceLock;
 
 /// Who looks around in this process, and what it has said already.
 #[derive(Debug, Default)]
-pub(super) struct Lookout {
+pub(super) struct LivenessSweeper {
     /// The row of this process, which is not to be judged, and its namespaces. Unset: it has no row yet.
     me: OnceLock<(PeerIndex, Identity)>,
     /// Peers without a lock that were reported.
@@ -51,7 +51,7 @@ pub(super) struct Lookout {
 
 /// What a sweep has to report when it is over (SWEEP-1).
 #[derive(Debug, Default)]
-struct Findings {
+struct SweepReport {
     deaths: Vec<Death>,
     /// Peers that live, but have lost their lock: row and process id.
     alarms: Vec<(PeerIndex, u32)>,
@@ -69,7 +69,7 @@ struct Death {
     repairs: Repairs,
 }
 
-impl Findings {
+impl SweepReport {
     /// Calls the subscriber, where this thread's events go: see [`crate::announce`].
     fn report(self) {
         for (row, process_id) in self.alarms {
@@ -89,24 +89,24 @@ struct Peer<'a> {
     tenant: PeerState,
 }
 
-/// How much time a process has that looks around.
+/// What a sweep looks at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Leisure {
-    /// It has work to do.
-    Busy,
-    /// It would sleep otherwise: there is time to look at every block.
-    Idle,
+pub(crate) enum SweepScope {
+    /// The peers: for a process that has work to do.
+    Peers,
+    /// The peers and every block: for a process that would sleep otherwise.
+    PeersAndBlocks,
 }
 
 impl Segment {
     /// From now on this process is the tenant of `row`, and can look after others.
-    pub(crate) fn move_in(&self, row: PeerIndex, identity: Identity) {
-        let _ = self.lookout.me.set((row, identity));
+    pub(crate) fn set_own_peer(&self, row: PeerIndex, identity: Identity) {
+        let _ = self.sweeper.me.set((row, identity));
     }
 
     /// The row of this process, once it has one.
     fn my_row(&self) -> Option<PeerIndex> {
-        self.lookout.me.get().map(|&(row, _)| row)
+        self.sweeper.me.get().map(|&(row, _)| row)
     }
 
     /// What an idle process does: see [`recover::finish_stalled_blocks`].
@@ -117,16 +117,16 @@ impl Segment {
     }
 
     /// How long a process may sleep before the next sweep is due.
-    pub(crate) fn until_sweep(&self) -> Duration {
-        Duration::from_nanos(self.time_left(clock::now()))
+    pub(crate) fn time_until_sweep(&self) -> Duration {
+        Duration::from_nanos(self.nanoseconds_until_sweep(clock::now()))
     }
 
     /// Nanoseconds until the next sweep is due; 0 if it is. `now` may be late by a tick of the coarse clock.
-    pub(crate) fn time_left(&self, now: u64) -> u64 {
+    pub(crate) fn nanoseconds_until_sweep(&self, now: u64) -> u64 {
         let due = self.shared().sweeps.due.load(Ordering::Relaxed);
         let left = due.saturating_sub(now);
         let is_nonsense = left > self.slice().saturating_add(clock::tick());
-        let not_before = self.lookout.not_before.load(Ordering::Relaxed);
+        let not_before = self.sweeper.not_before.load(Ordering::Relaxed);
         (if is_nonsense { 0 } else { left }).max(not_before.saturating_sub(now))
     }
 
@@ -136,9 +136,9 @@ impl Segment {
 
     /// Look after everybody, unless somebody has done so within a slice.
     #[cold]
-    pub(crate) fn sweep_if_due(&self, leisure: Leisure) {
+    pub(crate) fn sweep_if_due(&self, scope: SweepScope) {
         let now = clock::now();
-        if self.time_left(now) > 0 || mutant!(SweepNeverDue) {
+        if self.nanoseconds_until_sweep(now) > 0 || mutant!(SweepNeverDue) {
             return;
         }
         let due = &self.shared().sweeps.due;
@@ -151,31 +151,31 @@ impl Segment {
         {
             return;
         }
-        let mut findings = Findings::default();
-        if !self.sweep_into(leisure, &mut findings) {
+        let mut report = SweepReport::default();
+        if !self.sweep_into(scope, &mut report) {
             // Another process may be able to tell: it is still due for everybody else (SWEEP-2).
-            self.lookout.not_before.store(next, Ordering::Relaxed);
+            self.sweeper.not_before.store(next, Ordering::Relaxed);
             let _ = due.compare_exchange(next, seen, Ordering::Relaxed, Ordering::Relaxed);
         }
-        findings.report();
+        report.report();
     }
 
     /// Look after everybody now.
     #[cold]
-    pub(crate) fn sweep(&self, leisure: Leisure) {
-        let mut findings = Findings::default();
-        self.sweep_into(leisure, &mut findings);
-        findings.report();
+    pub(crate) fn sweep(&self, scope: SweepScope) {
+        let mut report = SweepReport::default();
+        self.sweep_into(scope, &mut report);
+        report.report();
     }
 
     /// As [`sweep`](Self::sweep). Returns whether there is a verdict about every peer.
-    fn sweep_into(&self, leisure: Leisure, findings: &mut Findings) -> bool {
-        let Some(judge) = self.judge(findings) else {
+    fn sweep_into(&self, scope: SweepScope, report: &mut SweepReport) -> bool {
+        let Some(judge) = self.judge(report) else {
             return false;
         };
         // Corrupt memory is reported by the operations that meet it; here nobody listens.
         let _ = recover::finish_stalled(self);
-        if leisure == Leisure::Idle {
+        if scope == SweepScope::PeersAndBlocks {
             self.tidy_blocks();
         }
         let others = self.others();
@@ -183,47 +183,47 @@ impl Segment {
         let turn = turn.checked_rem(others.len() as u64);
         let mut all = true;
         for (number, peer) in (0..).zip(others) {
-            all &= self.look_after(&judge, peer, Some(number) == turn, findings);
+            all &= self.look_after(&judge, peer, Some(number) == turn, report);
         }
         all
     }
 
     /// The process of this id has ended, says somebody who should know: look whether it was attached, or was to
     /// attach. A mere hint; the verdict is as in every sweep.
-    pub(crate) fn look_after_process(&self, process_id: u32) {
-        let mut findings = Findings::default();
-        if let Some(judge) = self.judge(&mut findings) {
+    pub(crate) fn check_process(&self, process_id: u32) {
+        let mut report = SweepReport::default();
+        if let Some(judge) = self.judge(&mut report) {
             for peer in self.others() {
                 let said = identity_in(peer.word, peer.tenant);
                 if said.is_none_or(|identity| identity.process_id() == process_id) {
-                    self.look_after(&judge, peer, true, &mut findings);
+                    self.look_after(&judge, peer, true, &mut report);
                 }
             }
             // It may have died between giving up its role, or its row, and ending the side that it was the last of:
             // then nothing names it any more.
             let _ = recover::finish_stalled(self);
         }
-        findings.report();
+        report.report();
     }
 
     /// As [`Segment::sweep`], by a process that has no row yet: to free those of the dead. It can't drop some of the
     /// dead letters of a batch, which is for [`Segment::tidy_blocks`] once it has one. True if anybody was recovered
     /// meanwhile.
-    pub(crate) fn sweep_as_guest(&self, me: &Identity) -> bool {
-        let before = self.recovered();
+    pub(crate) fn sweep_before_attaching(&self, me: &Identity) -> bool {
+        let before = self.recovered_peers();
         let Some(judge) = Judge::new(&self.file, self.file_id, me) else {
             return false;
         };
-        let mut findings = Findings::default();
+        let mut report = SweepReport::default();
         for peer in self.others() {
-            self.look_after(&judge, peer, true, &mut findings);
+            self.look_after(&judge, peer, true, &mut report);
         }
-        findings.report();
-        self.recovered() != before
+        report.report();
+        self.recovered_peers() != before
     }
 
     /// How many peers there are that are not dead, as far as a process can tell that has no row. Repairs nothing.
-    pub(crate) fn count_living(&self, me: &Identity) -> usize {
+    pub(crate) fn count_live_peers(&self, me: &Identity) -> usize {
         let others = self.others();
         let Some(judge) = Judge::new(&self.file, self.file_id, me) else {
             return others.len();
@@ -252,18 +252,18 @@ impl Segment {
     }
 
     /// `None`: this process can't tell who lives, for it is not attached, or has lost its own descriptor.
-    fn judge(&self, findings: &mut Findings) -> Option<Judge<'_>> {
-        let (row, me) = self.lookout.me.get()?;
+    fn judge(&self, report: &mut SweepReport) -> Option<Judge<'_>> {
+        let (row, me) = self.sweeper.me.get()?;
         let judge = Judge::new(&self.file, self.file_id, me);
-        if judge.is_none() && !self.lookout.lost.swap(true, Ordering::Relaxed) {
-            findings.alarms.push((*row, me.process_id()));
+        if judge.is_none() && !self.sweeper.lost.swap(true, Ordering::Relaxed) {
+            report.alarms.push((*row, me.process_id()));
         }
         judge
     }
 
     /// Whether the tenant of a row has its lock, as far as this process can tell.
     pub(crate) fn is_locked(&self, row: PeerIndex, tenant: PeerState) -> Option<bool> {
-        let (my_row, me) = self.lookout.me.get()?;
+        let (my_row, me) = self.sweeper.me.get()?;
         let judge = Judge::new(&self.file, self.file_id, me)?;
         if *my_row == row {
             // A lock does not conflict with itself; but the descriptor that has it is still there.
@@ -283,21 +283,21 @@ impl Segment {
         judge: &Judge<'_>,
         peer: Peer<'_>,
         thorough: bool,
-        findings: &mut Findings,
+        report: &mut SweepReport,
     ) -> bool {
         let Peer { row, word, tenant } = peer;
         let said = identity_in(word, tenant);
         match judge.verdict(self.lock_byte(row, tenant), said, thorough) {
             // What it has said since was not judged.
             Ok(Verdict::Dead) if identity_in(word, tenant) == said => {
-                findings.deaths.extend(self.recover(row, word, tenant));
+                report.deaths.extend(self.recover(row, word, tenant));
                 true
             }
             Ok(Verdict::Unlocked) => {
                 let (number, incarnation) = (row.get(), tenant.incarnation().get());
-                let is_new = self.lookout.alarms.lock().insert((number, incarnation));
+                let is_new = self.sweeper.alarms.lock().insert((number, incarnation));
                 if is_new {
-                    findings.alarms.push((row, word.process_id()));
+                    report.alarms.push((row, word.process_id()));
                 }
                 true
             }
@@ -327,7 +327,7 @@ impl Segment {
     }
 
     /// How many dead processes were recovered since the queue was made.
-    pub(crate) fn recovered(&self) -> u64 {
+    pub(crate) fn recovered_peers(&self) -> u64 {
         self.shared().sweeps.recovered.load(Ordering::Relaxed)
     }
 }

@@ -57,7 +57,7 @@ fn an_attacher_never_sees_a_half_made_segment() {
                 loop {
                     match Segment::attach(theirs.try_clone().expect("dup")) {
                         Ok(segment) => return segment.settings().clone(),
-                        Err(Refusal::NotASegment(_)) => too_early += 1,
+                        Err(AttachError::NotASegment(_)) => too_early += 1,
                         Err(other) => panic!("half-made: {other:?}"),
                     }
                 }
@@ -77,31 +77,31 @@ fn a_file_that_is_no_segment_is_refused() {
     let empty = memory::create(64 * 1024, 4096).expect("a memfd");
     assert!(matches!(
         Segment::attach(empty),
-        Err(Refusal::NotASegment(_))
+        Err(AttachError::NotASegment(_))
     ));
     let short = memory::create(4096, 4096).expect("a memfd");
     assert!(matches!(
         Segment::attach(short),
-        Err(Refusal::NotASegment("it is too short"))
+        Err(AttachError::NotASegment("it is too short"))
     ));
     let plain = OwnedFd::from(std::fs::File::open("/proc/self/exe").expect("this program"));
     assert!(matches!(
         Segment::attach(plain),
-        Err(Refusal::NotASegment("its size is not sealed"))
+        Err(AttachError::NotASegment("its size is not sealed"))
     ));
 }
 
 #[test]
 fn another_version_layout_or_length_is_refused_by_name() {
     type Change = fn(&Header);
-    type Check = fn(&Refusal) -> bool;
+    type Check = fn(&AttachError) -> bool;
     let cases: [(Change, Check); 9] = [
         (
             |h| h.version.store(9, Ordering::Relaxed),
             |r| {
                 matches!(
                     r,
-                    Refusal::Version {
+                    AttachError::Version {
                         theirs: 9,
                         ours: VERSION
                     }
@@ -110,45 +110,45 @@ fn another_version_layout_or_length_is_refused_by_name() {
         ),
         (
             |h| h.fingerprint.store(9, Ordering::Relaxed),
-            |r| matches!(r, Refusal::Layout { theirs: 9, .. }),
+            |r| matches!(r, AttachError::Layout { theirs: 9, .. }),
         ),
         (
             |h| h.capacity.store(1 << 40, Ordering::Relaxed),
-            |r| matches!(r, Refusal::NotASegment(_)),
+            |r| matches!(r, AttachError::NotASegment(_)),
         ),
         (
             |h| h.max_message.store(1 << 40, Ordering::Relaxed),
             |r| {
                 matches!(
                     r,
-                    Refusal::NotASegment("its largest message is out of range")
+                    AttachError::NotASegment("its largest message is out of range")
                 )
             },
         ),
         (
             |h| h.max_message.store(1 << 19, Ordering::Relaxed),
-            |r| matches!(r, Refusal::Layout { .. }),
+            |r| matches!(r, AttachError::Layout { .. }),
         ),
         (
             |h| h.length.store(1, Ordering::Relaxed),
-            |r| matches!(r, Refusal::NotASegment(_)),
+            |r| matches!(r, AttachError::NotASegment(_)),
         ),
         (
             |h| h.liveness_interval_nanoseconds.store(0, Ordering::Relaxed),
             |r| {
                 matches!(
                     r,
-                    Refusal::NotASegment("its liveness interval is out of range")
+                    AttachError::NotASegment("its liveness interval is out of range")
                 )
             },
         ),
         (
             |h| h.spin_nanoseconds.store(u64::MAX, Ordering::Relaxed),
-            |r| matches!(r, Refusal::NotASegment("its spin time is out of range")),
+            |r| matches!(r, AttachError::NotASegment("its spin time is out of range")),
         ),
         (
             |h| h.max_deliveries.store(0, Ordering::Relaxed),
-            |r| matches!(r, Refusal::NotASegment(_)),
+            |r| matches!(r, AttachError::NotASegment(_)),
         ),
     ];
     for (change, check) in cases {

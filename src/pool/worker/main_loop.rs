@@ -46,7 +46,7 @@ use crate::pool::wire::task_message::{Envelope, Letter, TaskCodec, decode_task};
 use crate::pool::wire::task_phase;
 use crate::pool::wire::ticket::Ticket;
 use crate::queue::{Receiver, Sender, inherit_as, inherit_fd};
-use crate::segment::board::{Board, Slot};
+use crate::segment::board::{Board, WorkerEntry};
 use crate::sync::AtomicBool;
 use std::process::exit;
 use std::sync::Arc;
@@ -101,7 +101,7 @@ impl<T: Task> Worker<T> {
         let results = inherit_as(RESULTS, &schema).map_err(|error| with_causes(&error))?;
         let board = inherit_fd(BOARD).map_err(|error| with_causes(&error))?;
         let board = Board::attach(board).map_err(|refusal| format!("the board: {refusal:?}"))?;
-        if board.slot(startup.slot).is_none() {
+        if board.entry(startup.slot).is_none() {
             return Err(format!("the board has no slot {}", startup.slot));
         }
         let desk = Arc::new(Desk {
@@ -245,9 +245,9 @@ impl<T: Task> Worker<T> {
 
     /// This worker's line on the board.
     #[inline(always)]
-    fn line(&self) -> &Slot {
+    fn line(&self) -> &WorkerEntry {
         let desk = &*self.context.desk;
-        match desk.board.slot(desk.slot) {
+        match desk.board.entry(desk.slot) {
             Some(line) => line,
             None => self.give_up("the board has gone"),
         }

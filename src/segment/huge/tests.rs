@@ -29,8 +29,8 @@ fn class(segment: &Segment, payload: usize) -> &Class {
 }
 
 fn take(segment: &Segment, payload: usize) -> OwnedBlock {
-    match segment.take_huge(ME, class(segment, payload)) {
-        Ok(Huge::Taken(block)) => block,
+    match segment.allocate_huge(ME, class(segment, payload)) {
+        Ok(HugeAllocation::Allocated(block)) => block,
         other => panic!("{payload} bytes: {other:?}"),
     }
 }
@@ -44,7 +44,7 @@ fn fill(segment: &Segment, mut block: OwnedBlock) -> OwnedBlock {
 fn release(segment: &Segment, block: OwnedBlock) {
     let index = block.index();
     send::withdraw(segment, block).expect("in hand");
-    segment.tidy(ME, index);
+    segment.trim(ME, index);
 }
 
 fn release_all(segment: &Segment, blocks: Vec<OwnedBlock>) {
@@ -142,21 +142,27 @@ fn idle_blocks_give_way_to_another_size() {
 fn lack_is_waited_for_only_if_the_queue_can_end_it() {
     let limit = base(16 * MIB) + 5 * MIB;
     let segment = segment(16 * MIB, limit);
-    let lacking = segment.take_huge(ME, class(&segment, 16 * MIB));
+    let lacking = segment.allocate_huge(ME, class(&segment, 16 * MIB));
     let expected = OutOfMemory {
         limit: MemoryLimit::Queue,
         wanted: 16 * MIB as u64,
         available: 5 * MIB as u64,
     };
     assert!(
-        matches!(lacking, Ok(Huge::NoMemory(shortage)) if shortage == expected),
+        matches!(lacking, Ok(HugeAllocation::NoMemory(shortage)) if shortage == expected),
         "{lacking:?}"
     );
     let block = take(&segment, 4 * MIB);
-    let in_use = segment.take_huge(ME, class(&segment, 4 * MIB));
-    assert!(matches!(in_use, Ok(Huge::MemoryInUse)), "{in_use:?}");
-    let lacking = segment.take_huge(ME, class(&segment, 16 * MIB));
-    assert!(matches!(lacking, Ok(Huge::NoMemory(_))), "{lacking:?}");
+    let in_use = segment.allocate_huge(ME, class(&segment, 4 * MIB));
+    assert!(
+        matches!(in_use, Ok(HugeAllocation::MemoryInUse)),
+        "{in_use:?}"
+    );
+    let lacking = segment.allocate_huge(ME, class(&segment, 16 * MIB));
+    assert!(
+        matches!(lacking, Ok(HugeAllocation::NoMemory(_))),
+        "{lacking:?}"
+    );
     let fits = take(&segment, MIB);
     release(&segment, block);
     release(&segment, fits);
@@ -167,8 +173,8 @@ fn lack_is_waited_for_only_if_the_queue_can_end_it() {
 fn a_class_without_a_free_block_has_none() {
     let segment = segment(MIB, usize::MAX);
     let all: Vec<_> = (0..64).map(|_| take(&segment, 256 * KIB)).collect();
-    let none = segment.take_huge(ME, class(&segment, 256 * KIB));
-    assert!(matches!(none, Ok(Huge::NoBlock)), "{none:?}");
+    let none = segment.allocate_huge(ME, class(&segment, 256 * KIB));
+    assert!(matches!(none, Ok(HugeAllocation::NoFreeBlock)), "{none:?}");
     release_all(&segment, all);
 }
 
@@ -266,8 +272,8 @@ fn starved(files: &[(&str, &str)]) -> (Machine, Segment) {
 #[test]
 fn a_machine_with_too_little_memory_is_named() {
     let (machine, segment) = starved(&[("proc/meminfo", "MemAvailable: 1024 kB\n")]);
-    let lacking = segment.take_huge(ME, class(&segment, 4 * MIB));
-    let Ok(Huge::NoMemory(shortage)) = lacking else {
+    let lacking = segment.allocate_huge(ME, class(&segment, 4 * MIB));
+    let Ok(HugeAllocation::NoMemory(shortage)) = lacking else {
         panic!("{lacking:?}")
     };
     assert_eq!(
@@ -301,8 +307,8 @@ fn a_control_group_with_too_little_head_room_is_named() {
         ("cg/memory.max", "3000000"),
         ("cg/memory.current", "1000000"),
     ]);
-    let lacking = segment.take_huge(ME, class(&segment, 4 * MIB));
-    let Ok(Huge::NoMemory(shortage)) = lacking else {
+    let lacking = segment.allocate_huge(ME, class(&segment, 4 * MIB));
+    let Ok(HugeAllocation::NoMemory(shortage)) = lacking else {
         panic!("{lacking:?}")
     };
     assert_eq!(
@@ -345,8 +351,11 @@ fn a_block_for_which_the_kernel_has_no_memory_is_free_again() {
         for is_short in (0..70).map(|round| round % 2 == 1) {
             // One that has seen no lack takes the blocks in turn, another one does not.
             segment.is_short.store(is_short, Ordering::Relaxed);
-            let refused = segment.take_huge(ME, class(&segment, wanted));
-            assert!(matches!(refused, Ok(Huge::NoMemory(_))), "{refused:?}");
+            let refused = segment.allocate_huge(ME, class(&segment, wanted));
+            assert!(
+                matches!(refused, Ok(HugeAllocation::NoMemory(_))),
+                "{refused:?}"
+            );
             assert_all_free(&segment);
         }
     }
@@ -373,9 +382,11 @@ fn threads_that_fight_over_little_memory_keep_within_it() {
                         .get((round + usize::try_from(thread).expect("small")) % 3)
                         .expect("three");
                     let block = loop {
-                        match segment.take_huge(me, class(segment, *wanted)) {
-                            Ok(Huge::Taken(block)) => break block,
-                            Ok(Huge::MemoryInUse | Huge::NoBlock) => std::thread::yield_now(),
+                        match segment.allocate_huge(me, class(segment, *wanted)) {
+                            Ok(HugeAllocation::Allocated(block)) => break block,
+                            Ok(HugeAllocation::MemoryInUse | HugeAllocation::NoFreeBlock) => {
+                                std::thread::yield_now()
+                            }
                             other => panic!("{other:?}"),
                         }
                     };

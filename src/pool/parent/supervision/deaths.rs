@@ -57,13 +57,13 @@ impl<T: Task> Supervisor<T> {
         // One that exits after SIGTERM has obeyed.
         let is_by_signal = status.is_none_or(|status| status.signal().is_some());
         self.toll.killed += u64::from(is_terminated && !is_counted && is_by_signal);
-        let line = self.launcher.shared.board.slot(number);
-        let last_start = line.map_or(start_before, board::Slot::last_start);
+        let line = self.launcher.shared.board.entry(number);
+        let last_start = line.map_or(start_before, board::WorkerEntry::last_start);
         let is_stopping = matches!(self.course, Phase::Stopping { .. });
         let death = DeadPeer {
             pid: own_pid.unwrap_or(pid),
             status,
-            running: line.and_then(board::Slot::running),
+            running: line.and_then(board::WorkerEntry::running),
             was_decoding: line.is_some_and(|line| line.phase() == task_phase::DECODING),
             has_run: last_start != start_before,
             was_doomed: is_doomed && is_stopping,

@@ -66,7 +66,7 @@ struct Seen {
 }
 
 impl Seen {
-    fn on(line: &board::Slot) -> Option<Self> {
+    fn on(line: &board::WorkerEntry) -> Option<Self> {
         let (running, phase) = loop {
             let running = line.running()?;
             let phase = line.phase();
@@ -169,7 +169,7 @@ impl<T: Task> Supervisor<T> {
         let slot = self.slots.get(index)?;
         slot.worker()
             .filter(|worker| !worker.is_doomed && !worker.process.is_only_wrapper())?;
-        Seen::on(self.launcher.shared.board.slot(slot.number)?)
+        Seen::on(self.launcher.shared.board.entry(slot.number)?)
     }
 
     /// How much memory a worker has, if that is more than it may have.

@@ -194,7 +194,7 @@ impl<T: Task> Supervisor<T> {
         let board = &self.launcher.shared.board;
         let occupied = self.slots.iter().filter(|slot| slot.worker().is_some());
         occupied
-            .filter_map(|slot| board.slot(slot.number)?.running())
+            .filter_map(|slot| board.entry(slot.number)?.running())
             .any(|running| running.task == id.0)
     }
 

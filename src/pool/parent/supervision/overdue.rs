@@ -126,7 +126,11 @@ impl<T: Task> Supervisor<T> {
         let (pid, struck) = (worker.pid(), worker.struck);
         let cause = log::unkillable(number, pid);
         let shared = &self.launcher.shared;
-        if let Some(running) = shared.board.slot(number).and_then(board::Slot::running) {
+        if let Some(running) = shared
+            .board
+            .entry(number)
+            .and_then(board::WorkerEntry::running)
+        {
             let id = TaskId(running.task);
             shared.inbox.collect();
             shared.inbox.change(|state| {
@@ -153,7 +157,10 @@ impl<T: Task> Supervisor<T> {
         let shared = &self.launcher.shared;
         // The outcome may have arrived and not have been looked at.
         shared.inbox.collect();
-        let running = shared.board.slot(number).and_then(board::Slot::running);
+        let running = shared
+            .board
+            .entry(number)
+            .and_then(board::WorkerEntry::running);
         running.is_some_and(|running| {
             let id = TaskId(running.task);
             shared.inbox.with(|state| state.flight(id).is_some())

@@ -28,7 +28,7 @@ const A_LITTLE_LATER: Duration = Duration::from_millis(10);
 
 impl<T: Task> Supervisor<T> {
     fn is_busy(&self, number: u32) -> bool {
-        let line = self.launcher.shared.board.slot(number);
+        let line = self.launcher.shared.board.entry(number);
         line.is_some_and(|line| line.running().is_some())
     }
 
@@ -117,7 +117,7 @@ impl<T: Task> Supervisor<T> {
     /// Since when a worker is known to have begun no task.
     fn rests(&mut self, index: usize, now: Instant) -> Option<Instant> {
         let slot = self.slots.get_mut(index)?;
-        let line = self.launcher.shared.board.slot(slot.number)?;
+        let line = self.launcher.shared.board.entry(slot.number)?;
         let worker = slot.worker_mut().filter(|worker| worker.stays())?;
         if line.running().is_some() {
             worker.rests = None;

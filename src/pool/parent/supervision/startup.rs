@@ -26,11 +26,13 @@ impl<T: Task> Supervisor<T> {
         if matches!(self.course, Phase::Stopping { .. }) {
             return;
         }
-        if let Some(line) = self.launcher.shared.board.slot(number) {
+        if let Some(line) = self.launcher.shared.board.entry(number) {
             line.reset();
         }
         let board = &self.launcher.shared.board;
-        let start_before = board.slot(number).map_or(0, board::Slot::last_start);
+        let start_before = board
+            .entry(number)
+            .map_or(0, board::WorkerEntry::last_start);
         let launched = self.launcher.launch(number).and_then(|(link, process)| {
             let watched = self.watch(index, &link, &process);
             watched.map_err(|source| StartError::Os {

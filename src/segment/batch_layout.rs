@@ -61,14 +61,14 @@ pub(crate) fn write(
 
 /// Which message is next, and where it starts.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Place {
+pub(crate) struct BatchCursor {
     pub(crate) message: usize,
     start: usize,
     /// The length of each message, if it is the same for all.
     all: Option<usize>,
 }
 
-impl Place {
+impl BatchCursor {
     /// The first of `count` messages in this payload.
     #[must_use]
     pub(crate) fn first(count: usize, payload: &[u8]) -> Self {
@@ -82,7 +82,7 @@ impl Place {
 
     /// The next message, after one whose length is nonsense: its bytes can't be found either.
     #[must_use]
-    pub(crate) const fn after_nonsense(self) -> Self {
+    pub(crate) const fn skip_corrupt(self) -> Self {
         Self {
             message: self.message + 1,
             start: usize::MAX,
@@ -139,7 +139,7 @@ mod tests {
 
     /// What is found in a payload of `count` messages, until nonsense is met.
     fn found(payload: &[u8], count: usize) -> Vec<&[u8]> {
-        let mut place = Place::first(count, payload);
+        let mut place = BatchCursor::first(count, payload);
         let mut found = Vec::new();
         while found.len() < count
             && let Some((range, next)) = place.look(payload)
@@ -205,21 +205,21 @@ mod tests {
         for length in [25, 1 << 20, u32::MAX >> 1] {
             for equal in [false, true] {
                 write(&mut payload, &[length], equal, &[]).expect("room");
-                assert!(Place::first(1, &payload).look(&payload).is_none());
+                assert!(BatchCursor::first(1, &payload).look(&payload).is_none());
             }
         }
         write(&mut payload, &[8; 9], true, &[]).expect("room");
         assert_eq!(found(&payload, 9).len(), 3, "the payload has three of them");
         payload.fill(0);
-        assert!(Place::first(9, &payload).look(&payload).is_none());
-        let beyond = Place {
+        assert!(BatchCursor::first(9, &payload).look(&payload).is_none());
+        let beyond = BatchCursor {
             message: 8,
             start: 0,
             all: None,
         };
         assert!(beyond.look(&payload).is_none());
-        let lost = Place::first(2, &payload).after_nonsense();
+        let lost = BatchCursor::first(2, &payload).skip_corrupt();
         assert!(lost.look(&payload).is_none());
-        assert!(Place::first(2, &[]).look(&[]).is_none());
+        assert!(BatchCursor::first(2, &[]).look(&[]).is_none());
     }
 }
