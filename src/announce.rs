@@ -1,10 +1,10 @@
 //! Where the crate calls code of the program to tell it something, a `tracing` subscriber or a pool's listener: at a moment,
 //! and on a thread, at which nothing of the crate depends on when that code returns, or whether it does.
 //!
-//! | thread                        | what it has to [`say`]                                              |
+//! | thread                        | what it has to [`announce`]                                              |
 //! |-------------------------------|---------------------------------------------------------------------|
 //! | a pool's supervisor           | is said by its [`Announcer`], a thread that is started for it       |
-//! | one that has asked for [`later`] | is said by itself, when it has let go of what it holds           |
+//! | one that has asked for [`defer`] | is said by itself, when it has let go of what it holds           |
 //! | any other                     | is said at once, and a panic of it reaches the caller               |
 //!
 //! The thread of an announcer:
@@ -52,12 +52,12 @@ enum Outlet {
 /// Whether a notice may be left out (ANNOUNCE-2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Importance {
-    Life,
+    Lifecycle,
     Detail,
 }
 
 /// Says something: see the table.
-pub(crate) fn say(importance: Importance, notice: Notice) {
+pub(crate) fn announce(importance: Importance, notice: Notice) {
     let now = OUTLET.with_borrow_mut(|outlet| match outlet {
         Outlet::None => Some(notice),
         Outlet::Announcer(queue) => {
@@ -84,7 +84,7 @@ fn said(notice: Notice) {
 
 /// Until the guard is dropped, this thread keeps what it has to say, and then says it. Within another one, and on the
 /// thread of a supervisor, it changes nothing.
-pub(crate) fn later() -> Later {
+pub(crate) fn defer() -> DeferGuard {
     let is_outermost = OUTLET.with_borrow_mut(|outlet| {
         let is_outermost = matches!(outlet, Outlet::None);
         if is_outermost {
@@ -92,17 +92,17 @@ pub(crate) fn later() -> Later {
         }
         is_outermost
     });
-    Later { is_outermost }
+    DeferGuard { is_outermost }
 }
 
-/// See [`later`].
+/// See [`defer`].
 #[must_use = "when it is dropped, what waits is said"]
 #[derive(Debug)]
-pub(crate) struct Later {
+pub(crate) struct DeferGuard {
     is_outermost: bool,
 }
 
-impl Drop for Later {
+impl Drop for DeferGuard {
     fn drop(&mut self) {
         if !self.is_outermost {
             return;
@@ -114,7 +114,7 @@ impl Drop for Later {
 }
 
 /// This thread waits for the end of a pool. If it is the pool's own announcer, the end does not wait for it.
-pub(crate) fn ends_pool() {
+pub(crate) fn exempt_from_shutdown() {
     if let Some(queue) = VOICE.with_borrow(Clone::clone) {
         queue.state.lock().is_let_go = true;
         queue.changed.notify_all();
@@ -217,8 +217,8 @@ impl Queue {
 pub(crate) struct Announcer(Arc<Queue>);
 
 impl Announcer {
-    /// From now on what this thread [says](say) is said by another one.
-    pub(crate) fn of_this_thread() -> Self {
+    /// From now on what this thread [says](announce) is said by another one.
+    pub(crate) fn for_this_thread() -> Self {
         let queue = Arc::<Queue>::default();
         OUTLET.set(Outlet::Announcer(Arc::clone(&queue)));
         Self(queue)
@@ -277,19 +277,19 @@ mod tests {
         let (say_it, heard) = mpsc::channel();
         let tell = |what: u32| {
             let say_it = say_it.clone();
-            say(
-                Importance::Life,
+            announce(
+                Importance::Lifecycle,
                 Box::new(move || {
                     let _ = say_it.send(what);
                 }),
             );
         };
-        let outer = later();
+        let outer = defer();
         tell(1);
-        drop(later());
+        drop(defer());
         tell(2);
         assert!(heard.try_recv().is_err());
-        say(Importance::Life, Box::new(|| panic!("a subscriber")));
+        announce(Importance::Lifecycle, Box::new(|| panic!("a subscriber")));
         tell(3);
         drop(outer);
         tell(4);
@@ -302,17 +302,17 @@ mod tests {
         let (say_it, heard) = mpsc::channel();
         let (open, gate) = mpsc::channel::<()>();
         thread::spawn(move || {
-            let announcer = Announcer::of_this_thread();
-            say(
-                Importance::Life,
+            let announcer = Announcer::for_this_thread();
+            announce(
+                Importance::Lifecycle,
                 Box::new(move || {
                     let _ = gate.recv();
                 }),
             );
-            say(Importance::Life, Box::new(|| panic!("a listener")));
+            announce(Importance::Lifecycle, Box::new(|| panic!("a listener")));
             for n in 0..2 * BACKLOG {
                 let say_it = say_it.clone();
-                say(
+                announce(
                     Importance::Detail,
                     Box::new(move || {
                         let _ = say_it.send(n);
@@ -320,8 +320,8 @@ mod tests {
                 );
             }
             let last = say_it.clone();
-            say(
-                Importance::Life,
+            announce(
+                Importance::Lifecycle,
                 Box::new(move || {
                     let _ = last.send(usize::MAX);
                 }),
@@ -342,14 +342,14 @@ mod tests {
     fn the_end_does_not_wait_for_a_listener_that_ends_the_pool_or_never_returns() {
         for ends_it in [true, false] {
             let (open, gate) = mpsc::channel::<()>();
-            let announcer = Announcer::of_this_thread();
+            let announcer = Announcer::for_this_thread();
             let hangs = move || {
                 if ends_it {
-                    ends_pool();
+                    exempt_from_shutdown();
                 }
                 let _ = gate.recv();
             };
-            say(Importance::Life, Box::new(hangs));
+            announce(Importance::Lifecycle, Box::new(hangs));
             let patience = if ends_it {
                 Duration::MAX
             } else {

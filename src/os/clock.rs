@@ -1,4 +1,5 @@
-//! The time, as all processes of a machine agree on it.
+//! Clocks that all processes of a machine share: `clock_gettime(2)`. State: the resolution of the coarse clock, kept after
+//! its first read.
 
 use crate::sync::{AtomicU64, Ordering};
 use core::time::Duration;
@@ -6,9 +7,9 @@ use nix::time::{ClockId, clock_getres, clock_gettime};
 use std::time::Instant;
 
 fn nanoseconds(clock: ClockId) -> u64 {
-    // These clocks can be read on every Linux.
+    // It can't fail: every Linux has the clocks used here.
     clock_gettime(clock).map_or(0, |time| {
-        // Neither is negative, and the sum is reached in 584 years.
+        // Neither part is negative, and the sum overflows after 584 years.
         time.tv_sec()
             .cast_unsigned()
             .wrapping_mul(1_000_000_000)
@@ -16,23 +17,23 @@ fn nanoseconds(clock: ClockId) -> u64 {
     })
 }
 
-/// Nanoseconds since some moment that is the same for all processes of a time namespace. It stands still
-/// while the machine sleeps, as futexes do.
+/// Returns nanoseconds of `CLOCK_MONOTONIC`, which is the same for all processes of a time namespace. It stands still
+/// while the machine sleeps, as the time limits of futexes do.
 pub(crate) fn now() -> u64 {
     nanoseconds(ClockId::CLOCK_MONOTONIC)
 }
 
-/// As [`now`], a few milliseconds behind, and cheaper.
-pub(crate) fn about_now() -> u64 {
+/// As [`now`], but cheaper, and late by up to [`coarse_resolution`].
+pub(crate) fn now_coarse() -> u64 {
     nanoseconds(ClockId::CLOCK_MONOTONIC_COARSE)
 }
 
-/// How far behind [`about_now`] may be, in nanoseconds, as it was read once.
-pub(crate) fn tick() -> u64 {
+/// As [`coarse_resolution`], read from the system once and then kept.
+pub(crate) fn coarse_tick() -> u64 {
     static TICK: AtomicU64 = AtomicU64::new(0);
     match TICK.load(Ordering::Relaxed) {
         0 => {
-            let tick = coarseness();
+            let tick = coarse_resolution();
             TICK.store(tick, Ordering::Relaxed);
             tick
         }
@@ -40,24 +41,25 @@ pub(crate) fn tick() -> u64 {
     }
 }
 
-/// How far behind [`about_now`] may be, in nanoseconds.
-pub(crate) fn coarseness() -> u64 {
-    let tick = clock_getres(ClockId::CLOCK_MONOTONIC_COARSE);
-    let tick = tick.map_or(Duration::ZERO, Into::into);
-    u64::try_from(tick.as_nanos()).unwrap_or(u64::MAX)
+/// Returns the resolution of [`now_coarse`] in nanoseconds: a few milliseconds.
+pub(crate) fn coarse_resolution() -> u64 {
+    let resolution = clock_getres(ClockId::CLOCK_MONOTONIC_COARSE);
+    let resolution = resolution.map_or(Duration::ZERO, Into::into);
+    u64::try_from(resolution.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// Milliseconds since 1970.
-pub(crate) fn wall() -> u64 {
+/// Returns milliseconds since 1970 (`CLOCK_REALTIME`).
+pub(crate) fn unix_millis() -> u64 {
     nanoseconds(ClockId::CLOCK_REALTIME) / 1_000_000
 }
 
-/// Longer than any process lives, and short enough that sums of a few of these are still moments.
-const FOR_EVER: Duration = Duration::from_hours(100 * 365 * 24);
+/// A delay that no process outlives, short enough that adding a few of them to an `Instant` does not overflow.
+const UNBOUNDED: Duration = Duration::from_hours(100 * 365 * 24);
 
-/// Returns the moment `delay` after `start`. A delay without end, such as `Duration::MAX`, gives a moment that never comes.
+/// Returns the moment `delay` after `start`. For a delay too long to add, such as `Duration::MAX`, that is a moment 100
+/// years away.
 pub(crate) fn after(start: Instant, delay: Duration) -> Instant {
-    start.checked_add(delay.min(FOR_EVER)).unwrap_or(start)
+    start.checked_add(delay.min(UNBOUNDED)).unwrap_or(start)
 }
 
 #[cfg(test)]
@@ -70,9 +72,9 @@ mod tests {
         assert_eq!(after(now, Duration::ZERO), now);
         let second = Duration::from_secs(1);
         assert_eq!(after(now, second).duration_since(now), second);
-        for delay in [FOR_EVER, Duration::MAX / 2, Duration::MAX] {
+        for delay in [UNBOUNDED, Duration::MAX / 2, Duration::MAX] {
             let never = after(now, delay);
-            assert_eq!(never.duration_since(now), FOR_EVER);
+            assert_eq!(never.duration_since(now), UNBOUNDED);
             assert!(after(never, delay) > never);
         }
     }

@@ -1,18 +1,18 @@
-//! Hints to the processor, and how many there are.
+//! Processors: prefetch, their number, `sched_yield(2)`. State: the number of processors, kept after its first read.
 
 use std::sync::LazyLock;
 
-/// Ask for the cache line at `address`, for writing: fetched in the exclusive state, the exchange that
-/// follows finds it at hand instead of waiting for another processor. `address` need not be valid.
+/// Prefetches the cache line at `address` for writing: in the exclusive state, so that the next exchange there does not
+/// wait for another processor. `address` need not be valid.
 #[inline(always)]
 pub(crate) fn prefetch_for_write(address: *const u8) {
     #[cfg(target_arch = "x86_64")]
-    // SAFETY: a prefetch reads and writes nothing, and never faults, whatever the address.
+    // SAFETY: a prefetch has no effect that the program can see, and does not fault on any address.
     unsafe {
         core::arch::asm!("prefetchw [{}]", in(reg) address, options(nostack, preserves_flags, readonly));
     }
     #[cfg(target_arch = "aarch64")]
-    // SAFETY: as above.
+    // SAFETY: a prefetch has no effect that the program can see, and does not fault on any address.
     unsafe {
         core::arch::asm!("prfm pstl1keep, [{}]", in(reg) address, options(nostack, preserves_flags, readonly));
     }
@@ -20,9 +20,9 @@ pub(crate) fn prefetch_for_write(address: *const u8) {
     let _ = address;
 }
 
-/// Whether the machine has a second processor that could change a word while this one looks at it. The
-/// machine, not this process: a process bound to one processor still waits for others elsewhere.
-pub(crate) fn spinning_can_help() -> bool {
+/// Returns whether the machine has more than one processor, without which spinning is useless. The processors that this
+/// process may run on do not matter: a process bound to one processor still waits for processes on others.
+pub(crate) fn is_multiprocessor() -> bool {
     static SEVERAL: LazyLock<bool> = LazyLock::new(|| {
         let online = nix::unistd::sysconf(nix::unistd::SysconfVar::_NPROCESSORS_ONLN);
         online.ok().flatten().is_none_or(|count| count > 1)
@@ -30,7 +30,7 @@ pub(crate) fn spinning_can_help() -> bool {
     *SEVERAL
 }
 
-/// Let another thread have this processor, if one is waiting for it.
+/// Lets another runnable thread use this processor.
 pub(crate) fn yield_now() {
     rustix::thread::sched_yield();
 }

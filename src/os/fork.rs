@@ -1,68 +1,74 @@
-//! To tell a forked child from its parent.
+//! Tells a forked child from its parent: a page with `MADV_WIPEONFORK` (`madvise(2)`, Linux 4.14).
 //!
-//! A child that is forked and goes on, without running another program, has copies of its parent's handles,
-//! but it is not the process that attached: mappings of segments are not even there in the child
-//! (`MADV_DONTFORK`). So whoever is about to touch one looks first at a word in a page that the kernel fills
-//! with zeros for the child (`MADV_WIPEONFORK`, since Linux 4.14): one load of a line that is only read.
+//! A forked child that does not call `execve(2)` has copies of its parent's handles, but it is not the process that is
+//! attached, and the mappings of segments do not exist in it (`MADV_DONTFORK`). So each access to a segment first checks
+//! a word in a page that the kernel fills with zeros for a child. The check is one load from a line that nobody writes.
 //!
-//! | word | meaning                                                        |
-//! |------|----------------------------------------------------------------|
-//! | 1    | this is the process that the page was made in                  |
-//! | 0    | this is a child of it, or of a child; here a new page is made  |
+//! | word | meaning                                                             |
+//! |------|---------------------------------------------------------------------|
+//! | 1    | this is the process that made the page                              |
+//! | 0    | this is a forked child, direct or not; it makes a new page on demand |
+//!
+//! State: one page for each process, never unmapped.
+
 use crate::sync::{AtomicPtr, AtomicU32, Ordering};
 use core::num::NonZeroUsize;
 use core::ptr::{self, NonNull};
 use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap_anonymous, munmap};
 use std::io;
 
-/// A page, whatever the machine has: the kernel rounds it up.
+/// The length of the mapping. The kernel rounds it up to a page.
 const LENGTH: NonZeroUsize = NonZeroUsize::MIN;
 
-/// The process that something was made in.
+/// The process that owns something, for example a mapping.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Origin(&'static AtomicU32);
+pub(crate) struct OwnerProcess(&'static AtomicU32);
 
-/// The word of this process, or, right after a fork, of its parent. Not a lock, which the fork might leave
-/// locked for ever.
+/// The word of this process or, right after a fork, of its parent. An atomic rather than a mutex, since a fork could leave
+/// a mutex locked forever in the child.
 static CURRENT: AtomicPtr<AtomicU32> = AtomicPtr::new(ptr::null_mut());
 
-impl Origin {
-    /// This process.
-    pub(crate) fn here() -> io::Result<Self> {
+impl OwnerProcess {
+    /// Returns this process as owner.
+    ///
+    /// # Errors
+    ///
+    /// There is no memory for a page, or the kernel does not support `MADV_WIPEONFORK`.
+    pub(crate) fn current() -> io::Result<Self> {
         loop {
-            // Acquire: pairs with the exchange below; the word behind it is 1, unless it was wiped.
+            // Acquire pairs with the exchange below: unless the page was wiped, its word reads as 1.
             let current = CURRENT.load(Ordering::Acquire);
-            // SAFETY: null, or a page from `new_page` that was published, and those are never unmapped.
+            // SAFETY: the pointer is null, or was published from `new_page`; published pages are never unmapped.
             let known = unsafe { current.as_ref() }.map(Self);
-            if let Some(known) = known.filter(|known| known.is_here()) {
+            if let Some(known) = known.filter(|known| known.is_current()) {
                 return Ok(known);
             }
             let page = new_page()?;
-            // SAFETY: a fresh mapping, aligned to a page, of zeros, which are a valid atomic integer.
+            // SAFETY: a new mapping is aligned to a page and zeroed, and zero is a valid atomic integer.
             let word: &'static AtomicU32 = unsafe { page.as_ref() };
             word.store(1, Ordering::Relaxed);
-            // AcqRel: publishes the 1.
+            // AcqRel publishes the 1.
             if CURRENT
                 .compare_exchange(current, page.as_ptr(), Ordering::AcqRel, Ordering::Relaxed)
                 .is_ok()
             {
                 return Ok(Self(word));
             }
-            // Another thread was faster.
-            // SAFETY: the page is ours, and nobody else has seen its address.
+            // Another thread has published its page first.
+            // SAFETY: this page was not published, so nothing refers to it once `word` is no longer used.
             let _ = unsafe { munmap(page.cast(), LENGTH.get()) };
         }
     }
 
-    /// Whether this process is the one that [`Origin::here`] was called in, and not a forked child of it.
+    /// Returns whether this process is the owner, and not a forked child of it.
     #[inline(always)]
-    pub(crate) fn is_here(self) -> bool {
+    pub(crate) fn is_current(self) -> bool {
         self.0.load(Ordering::Relaxed) != 0 || mutant!(ForkNotNoticed)
     }
 }
 
 fn new_page() -> io::Result<NonNull<AtomicU32>> {
-    // SAFETY: the kernel chooses the address, so nothing that exists is replaced.
+    // SAFETY: the kernel chooses the address, so no existing mapping is replaced.
     let page = unsafe {
         mmap_anonymous(
             None,
@@ -71,7 +77,7 @@ fn new_page() -> io::Result<NonNull<AtomicU32>> {
             MapFlags::MAP_PRIVATE,
         )
     }?;
-    // SAFETY: the mapping is ours, and nothing is in it yet.
+    // SAFETY: the range is the mapping just made, which holds no data yet.
     unsafe { madvise(page, LENGTH.get(), MmapAdvise::MADV_WIPEONFORK) }?;
     Ok(page.cast())
 }
@@ -82,7 +88,8 @@ mod tests {
 
     #[test]
     fn a_process_has_one_page() {
-        let (first, second) = (Origin::here().expect("a page"), Origin::here().expect("it"));
-        assert!(first.is_here() && ptr::eq(first.0, second.0));
+        let first = OwnerProcess::current().expect("a page");
+        let second = OwnerProcess::current().expect("the same page");
+        assert!(first.is_current() && ptr::eq(first.0, second.0));
     }
 }

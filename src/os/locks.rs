@@ -1,8 +1,9 @@
-//! Open-file-description locks on single bytes beyond the end of a segment file.
+//! Locks on single bytes beyond the end of a segment's file: open-file-description locks of `fcntl(2)`.
 //!
-//! They belong to the open file description, so they last as long as any descriptor of it, in any process,
-//! and go when the last one does, however its process ends. (POSIX record locks would go as soon as the
-//! process closed *any* descriptor of the file.) See `fcntl(2)`.
+//! Such a lock belongs to an open file description. It lasts as long as any process has a descriptor of that description
+//! open, and ends when the last one is closed, also by the death of its process. (A POSIX record lock would end as soon
+//! as the process closed *any* descriptor of the file.) State: the locks, which the kernel keeps.
+
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 use std::io;
@@ -24,16 +25,16 @@ fn byte(offset: u64, kind: libc::c_int) -> io::Result<libc::flock> {
     })
 }
 
-/// Lock one byte for this description. False if another description has it.
+/// Locks one byte exclusively for this description. Returns false if another description has it locked.
 pub(crate) fn try_lock(file: impl AsFd, offset: u64) -> io::Result<bool> {
     if mutant!(LocksAreShared) {
-        return try_share(file, offset);
+        return try_lock_shared(file, offset);
     }
     set(file, byte(offset, libc::F_WRLCK)?)
 }
 
-/// Lock one byte together with others who share it. False if another description has it alone.
-pub(crate) fn try_share(file: impl AsFd, offset: u64) -> io::Result<bool> {
+/// Locks one byte, shared with other descriptions. Returns false if another description has it locked exclusively.
+pub(super) fn try_lock_shared(file: impl AsFd, offset: u64) -> io::Result<bool> {
     set(file, byte(offset, libc::F_RDLCK)?)
 }
 
@@ -45,14 +46,14 @@ fn set(file: impl AsFd, lock: libc::flock) -> io::Result<bool> {
     }
 }
 
-/// Whether another description has the byte locked. Asks only: to take the lock would keep its owner out.
-pub(crate) fn is_locked(file: impl AsFd, offset: u64) -> io::Result<bool> {
+/// Returns whether another description has the byte locked. It only asks: taking the lock would keep its owner from it.
+pub(super) fn is_locked(file: impl AsFd, offset: u64) -> io::Result<bool> {
     let mut lock = byte(offset, libc::F_WRLCK)?;
     fcntl(file, FcntlArg::F_OFD_GETLK(&mut lock))?;
     Ok(i32::from(lock.l_type) != libc::F_UNLCK)
 }
 
-/// Give up the lock on one byte before the description goes.
+/// Unlocks one byte of this description.
 pub(crate) fn unlock(file: impl AsFd, offset: u64) -> io::Result<()> {
     fcntl(file, FcntlArg::F_OFD_SETLK(&byte(offset, libc::F_UNLCK)?))?;
     Ok(())

@@ -1,9 +1,12 @@
-//! Shared memory: sealed memfds, and mappings of them and of files with a name.
+//! Shared memory: sealed memfds, and mappings of these and of [named](super::named) files. `memfd_create(2)`,
+//! `fallocate(2)`, `fcntl(2)` (seals), `mmap(2)`, `madvise(2)`.
+//!
+//! State: each [`Mapping`] owns a range of this process's address space; each returned descriptor owns its file.
 
 use super::budget::{self, OutOfMemory};
 use super::descriptor::beyond_stdio;
-use super::fork::Origin;
-use super::process;
+use super::fork::OwnerProcess;
+use super::procfs;
 use crate::error::MemoryLimit;
 use core::num::NonZeroUsize;
 use core::ops::Range;
@@ -18,35 +21,35 @@ use nix::unistd::ftruncate;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
-/// Why there is no memory.
+/// Reason why memory could not be had: for a new file, for a range of one, or for a mapping.
 #[derive(Debug)]
-pub(crate) enum Refused {
-    /// A limit that has a name does not leave enough.
-    Short(OutOfMemory),
+pub(crate) enum MemoryError {
+    /// A known limit does not leave enough.
+    OutOfMemory(OutOfMemory),
     Os(io::Error),
 }
 
-impl From<io::Error> for Refused {
+impl From<io::Error> for MemoryError {
     fn from(error: io::Error) -> Self {
         Self::Os(error)
     }
 }
 
-impl From<nix::Error> for Refused {
+impl From<nix::Error> for MemoryError {
     fn from(error: nix::Error) -> Self {
         Self::Os(error.into())
     }
 }
 
-impl From<OutOfMemory> for Refused {
-    fn from(shortage: OutOfMemory) -> Self {
-        Self::Short(shortage)
+impl From<OutOfMemory> for MemoryError {
+    fn from(error: OutOfMemory) -> Self {
+        Self::OutOfMemory(error)
     }
 }
 
-/// An anonymous file of `length` bytes, of which the first `committed` have memory. Its size is sealed (nobody can
-/// shrink it under a peer, which would be a SIGBUS), its mode is 0600, and it is not inherited by other programs.
-pub(crate) fn create(length: usize, committed: usize) -> Result<OwnedFd, Refused> {
+/// Creates an anonymous file of `length` bytes, of which the first `committed` have memory. Its size is sealed, since
+/// shrinking it would kill its peers by `SIGBUS`. Its mode is 0600, and it is close-on-exec.
+pub(crate) fn create(length: usize, committed: usize) -> Result<OwnedFd, MemoryError> {
     let size = i64::try_from(length).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
     budget::check_file_size(length as u64)?;
     let file = memfd_create(
@@ -56,7 +59,7 @@ pub(crate) fn create(length: usize, committed: usize) -> Result<OwnedFd, Refused
     let file = beyond_stdio(file)?;
     fchmod(&file, Mode::S_IRUSR | Mode::S_IWUSR)?;
     ftruncate(&file, size)?;
-    // Committed now, so that lack of memory is an error here and not a signal later.
+    // Committed now, so that a lack of memory is an error here and not a signal later.
     commit(&file, 0..committed)?;
     let seals = SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL;
     if !mutant!(SizeNotSealed) {
@@ -65,22 +68,22 @@ pub(crate) fn create(length: usize, committed: usize) -> Result<OwnedFd, Refused
     Ok(file)
 }
 
-/// So much is committed in one call: a signal undoes all that a call has done, so a long one might never end.
-const COMMIT_AT_ONCE: usize = 1 << 20;
+/// The number of bytes that one call commits. A signal undoes all that a call has done, so a long one might never finish.
+const COMMIT_STEP: usize = 1 << 20;
 
-/// Give `range` of a file memory, where it has none yet. If that fails, a part of it may have some.
-pub(crate) fn commit(file: impl AsFd, range: Range<usize>) -> Result<(), Refused> {
+/// Allocates memory for `range` of a file, where it has none yet. After an error, a part of the range may have memory.
+pub(crate) fn commit(file: impl AsFd, range: Range<usize>) -> Result<(), MemoryError> {
     if mutant!(MemoryNotCommitted) {
         return Ok(());
     }
-    for start in range.clone().step_by(COMMIT_AT_ONCE) {
-        let length = COMMIT_AT_ONCE.min(range.end - start);
+    for start in range.clone().step_by(COMMIT_STEP) {
+        let length = COMMIT_STEP.min(range.end - start);
         loop {
             match change(&file, FallocateFlags::empty(), start, length) {
                 Ok(()) => break,
                 Err(nix::Error::EINTR) => {}
                 Err(nix::Error::ENOSPC | nix::Error::ENOMEM) => {
-                    return Err(none_left(&file, range.len() as u64).into());
+                    return Err(out_of_memory(&file, range.len() as u64).into());
                 }
                 Err(error) => return Err(error.into()),
             }
@@ -89,8 +92,8 @@ pub(crate) fn commit(file: impl AsFd, range: Range<usize>) -> Result<(), Refused
     Ok(())
 }
 
-/// Take the memory of `range` away from a file; its bytes are zero from now on.
-pub(crate) fn give_back(file: impl AsFd, range: Range<usize>) -> io::Result<()> {
+/// Frees the memory of `range` of a file. Its bytes read as zero from now on.
+pub(crate) fn decommit(file: impl AsFd, range: Range<usize>) -> io::Result<()> {
     let punch = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
     loop {
         match change(&file, punch, range.start, range.len()) {
@@ -105,9 +108,9 @@ fn change(file: impl AsFd, how: FallocateFlags, start: usize, length: usize) -> 
     fallocate(file, how, number(start)?, number(length)?)
 }
 
-/// What to say of a file that can't get `wanted` bytes more. A memfd lies in a file system without a size of its
-/// own: then it is the machine that has no more.
-fn none_left(file: impl AsFd, wanted: u64) -> OutOfMemory {
+/// Returns the error for a file that can't get `wanted` more bytes. The file system of a memfd has no size of its own: the
+/// limit is the machine's then.
+fn out_of_memory(file: impl AsFd, wanted: u64) -> OutOfMemory {
     let system = fstatfs(file).ok().filter(|system| system.blocks() > 0);
     let free = system.map(|system| {
         let size = u64::try_from(system.block_size()).unwrap_or(0);
@@ -120,15 +123,15 @@ fn none_left(file: impl AsFd, wanted: u64) -> OutOfMemory {
     }
 }
 
-/// How many bytes of memory a file really has.
-pub(crate) fn held(file: impl AsFd) -> io::Result<usize> {
+/// Returns the number of bytes for which a file has memory.
+pub(crate) fn allocated(file: impl AsFd) -> io::Result<usize> {
     /// The unit of `st_blocks`, whatever the file system.
     const UNIT: usize = 512;
     let units = usize::try_from(fstat(file)?.st_blocks).unwrap_or(usize::MAX);
     Ok(units.saturating_mul(UNIT))
 }
 
-/// The size of a file that can't change its size any more; `None` if it still can, or is no such file.
+/// Returns the size of a file whose size is sealed; `None` if it can still change, or the file is of another kind.
 pub(crate) fn sealed_size(file: impl AsFd) -> io::Result<Option<usize>> {
     let Ok(seals) = fcntl(&file, FcntlArg::F_GET_SEALS) else {
         return Ok(None);
@@ -141,18 +144,18 @@ pub(crate) fn sealed_size(file: impl AsFd) -> io::Result<Option<usize>> {
     Ok(usize::try_from(fstat(file)?.st_size).ok())
 }
 
-/// A description of the same file that shares neither its locks nor its flags with `file`'s.
+/// Opens the same file again: the new description shares neither locks nor flags with that of `file`.
 pub(crate) fn reopen(file: impl AsFd) -> io::Result<OwnedFd> {
     let path = format!("/proc/self/fd/{}", file.as_fd().as_raw_fd());
     let flags = OFlag::O_RDWR | OFlag::O_CLOEXEC;
     let file = open(path.as_str(), flags, Mode::empty());
     beyond_stdio(file.map_err(|error| match error {
-        Errno::ENOENT => process::proc_is_needed(&error.into()),
+        Errno::ENOENT => procfs::unreadable(&error.into()),
         other => other.into(),
     })?)
 }
 
-/// Which file this is, whatever descriptor it is open under.
+/// Identity of a file, whatever descriptor it is open under.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FileId {
     device: u64,
@@ -160,6 +163,7 @@ pub(crate) struct FileId {
 }
 
 impl FileId {
+    /// Returns the identity of an open file.
     pub(crate) fn of(file: impl AsFd) -> io::Result<Self> {
         let stat = fstat(file)?;
         Ok(Self {
@@ -168,8 +172,9 @@ impl FileId {
         })
     }
 
-    /// Whether a line of `/proc/PID/maps` is of this file: address, permissions, offset, device, inode, path.
-    pub(crate) fn is_mapped_by(&self, line: &str) -> bool {
+    /// Returns whether a line of `/proc/ID/maps` is a mapping of this file. Its fields: address, permissions, offset, device,
+    /// inode, path.
+    pub(super) fn is_mapped_by(&self, line: &str) -> bool {
         let mut fields = line.split_ascii_whitespace().skip(3);
         let device = fields.next().and_then(|device| device.split_once(':'));
         let part = |text| u64::from_str_radix(text, 16).ok();
@@ -180,29 +185,29 @@ impl FileId {
     }
 }
 
-/// A shared, writable mapping of a whole file. Unmapped on drop. Forked children do not get it.
+/// A shared, writable mapping of a whole file. Unmapped on drop. It does not exist in forked children.
 #[derive(Debug)]
 pub(crate) struct Mapping {
     start: NonNull<u8>,
     length: NonZeroUsize,
-    origin: Origin,
+    owner: OwnerProcess,
     #[cfg(test)]
     on_heap: bool,
 }
 
-// SAFETY: the mapping belongs to no thread, and this type hands out nothing but its address and length.
+// SAFETY: a mapping is not bound to a thread, and this type hands out only addresses and its length.
 unsafe impl Send for Mapping {}
-// SAFETY: as above.
+// SAFETY: a mapping is not bound to a thread, and this type hands out only addresses and its length.
 unsafe impl Sync for Mapping {}
 
 impl Mapping {
-    /// Map the first `length` bytes of `file`, which must be sealed at that size or more, or be private
-    /// ([`super::named`]).
-    pub(crate) fn new(file: impl AsFd, length: usize) -> Result<Self, Refused> {
+    /// Maps the first `length` bytes of `file`. The file must have that size or more, and keep it: it is sealed, or private
+    /// to this user (NAME-3 of [`named`](super::named)).
+    pub(crate) fn new(file: impl AsFd, length: usize) -> Result<Self, MemoryError> {
         let length =
             NonZeroUsize::new(length).ok_or(io::Error::from(io::ErrorKind::InvalidInput))?;
-        let origin = Origin::here()?;
-        // SAFETY: the kernel chooses the address, so nothing that exists is replaced.
+        let owner = OwnerProcess::current()?;
+        // SAFETY: the kernel chooses the address, so no existing mapping is replaced.
         let mapped = unsafe {
             mmap(
                 None,
@@ -223,30 +228,30 @@ impl Mapping {
         let mapping = Self {
             start: start.cast(),
             length,
-            origin,
+            owner,
             #[cfg(test)]
             on_heap: false,
         };
-        // SAFETY: the mapping is ours, and this changes nothing for this process.
+        // SAFETY: the range is the mapping just made, and the flag has no effect in this process.
         unsafe { madvise(start, length.get(), MmapAdvise::MADV_DONTFORK) }?;
         Ok(mapping)
     }
 
-    /// The process that it is there in.
-    pub(crate) fn origin(&self) -> Origin {
-        self.origin
+    /// Returns the process that the mapping exists in.
+    pub(crate) fn owner(&self) -> OwnerProcess {
+        self.owner
     }
 
-    /// As much memory on the heap, all zeros, where a sanitizer sees what goes beyond its ends.
+    /// Allocates zeroed memory on the heap instead, where a sanitizer detects accesses beyond its ends.
     #[cfg(test)]
     pub(crate) fn on_heap(length: usize) -> Self {
         let length = NonZeroUsize::new(length).expect("some memory");
-        // SAFETY: the layout is not of size 0.
+        // SAFETY: the size of the layout is not 0.
         let start = unsafe { std::alloc::alloc_zeroed(Self::heap_layout(length)) };
         Self {
             start: NonNull::new(start).expect("memory"),
             length,
-            origin: Origin::here().expect("a page"),
+            owner: OwnerProcess::current().expect("a page"),
             on_heap: true,
         }
     }
@@ -256,16 +261,22 @@ impl Mapping {
         std::alloc::Layout::from_size_align(length.get(), 4096).expect("a sound size")
     }
 
-    /// The byte at `offset`, which must not be beyond the end; aligned as `offset` is, up to a page.
-    pub(crate) fn part(&self, offset: usize) -> NonNull<u8> {
+    /// Returns the address at `offset`, which has the alignment of `offset`, up to a page.
+    ///
+    /// # Panics
+    ///
+    /// `offset` lies beyond the end.
+    pub(crate) fn pointer_at(&self, offset: usize) -> NonNull<u8> {
         assert!(
             offset <= self.length.get(),
-            "a part of a mapping lies beyond its end"
+            "an offset of {offset} lies beyond the end of a mapping of {} bytes",
+            self.length
         );
-        // SAFETY: just checked to be inside the mapping, or one past it.
+        // SAFETY: the check above: the result is inside the mapping, or one past its end.
         unsafe { self.start.add(offset) }
     }
 
+    /// Returns the length in bytes.
     pub(crate) fn length(&self) -> usize {
         self.length.get()
     }
@@ -275,15 +286,15 @@ impl Drop for Mapping {
     fn drop(&mut self) {
         #[cfg(test)]
         if self.on_heap {
-            // SAFETY: allocated by `on_heap`, with this layout.
+            // SAFETY: `on_heap` has allocated it with this layout.
             unsafe { std::alloc::dealloc(self.start.as_ptr(), Self::heap_layout(self.length)) };
             return;
         }
-        if !self.origin.is_here() {
-            // A forked child, which may have something else at that address.
+        if !self.owner.is_current() {
+            // A forked child may have another mapping at that address.
             return;
         }
-        // SAFETY: the mapping is ours, whole, and whoever borrowed from it has borrowed from `self`.
+        // SAFETY: `self` owns the whole mapping, and every borrow of its memory is a borrow of `self`.
         let _ = unsafe { munmap(self.start.cast(), self.length.get()) };
     }
 }
@@ -295,24 +306,24 @@ mod tests {
     #[test]
     fn a_created_file_keeps_its_size_and_mode() {
         let file = create(8192, 8192).expect("a memfd");
-        assert!(ftruncate(&file, 4096).is_err(), "shrunk under a peer");
+        assert!(ftruncate(&file, 4096).is_err(), "the size is sealed");
         assert!(ftruncate(&file, 16384).is_err());
         assert_eq!(sealed_size(&file).expect("fstat"), Some(8192));
         assert_eq!(fstat(&file).expect("fstat").st_mode & 0o777, 0o600);
     }
 
     #[test]
-    fn a_file_holds_what_was_committed_and_not_given_back() {
+    fn a_file_has_memory_for_what_was_committed_and_not_decommitted() {
         const MIB: usize = 1 << 20;
         let file = create(64 * MIB, 8192).expect("a memfd");
-        assert_eq!(held(&file).expect("fstat"), 8192);
+        assert_eq!(allocated(&file).expect("fstat"), 8192);
         commit(&file, 4 * MIB..7 * MIB + 4096).expect("three megabytes");
-        assert_eq!(held(&file).expect("fstat"), 3 * MIB + 4096 + 8192);
-        commit(&file, 4 * MIB..5 * MIB).expect("it is there already");
-        give_back(&file, 4 * MIB..6 * MIB).expect("punch");
-        assert_eq!(held(&file).expect("fstat"), MIB + 4096 + 8192);
-        give_back(&file, 4 * MIB..64 * MIB).expect("punch");
-        assert_eq!(held(&file).expect("fstat"), 8192);
+        assert_eq!(allocated(&file).expect("fstat"), 3 * MIB + 4096 + 8192);
+        commit(&file, 4 * MIB..5 * MIB).expect("it has memory already");
+        decommit(&file, 4 * MIB..6 * MIB).expect("punch");
+        assert_eq!(allocated(&file).expect("fstat"), MIB + 4096 + 8192);
+        decommit(&file, 4 * MIB..64 * MIB).expect("punch");
+        assert_eq!(allocated(&file).expect("fstat"), 8192);
     }
 
     #[test]

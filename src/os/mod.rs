@@ -1,4 +1,22 @@
-//! The operating system: the only module that calls it, and, with `segment`, the only one with `unsafe`.
+//! System calls. Only this module calls the operating system; only it and `segment` contain `unsafe` code.
+//!
+//! | file                        | kernel facility                                                                  |
+//! |-----------------------------|----------------------------------------------------------------------------------|
+//! | [`clock`], [`cpu`]          | clocks; prefetch, number of processors, yield                                    |
+//! | [`futex`], [`poll`]         | sleeping on a word; waiting for descriptors                                      |
+//! | [`descriptor`], [`locks`]   | descriptor numbers and flags; byte-range locks                                   |
+//! | [`memory`], [`named`]       | sealed memfds and mappings; files in `/dev/shm`                                  |
+//! | [`budget`]                  | memory limits: cgroups, `/proc/meminfo`, `RLIMIT_FSIZE`, `RLIMIT_AS`             |
+//! | [`fork`]                    | telling a forked child from its parent                                           |
+//! | [`link`]                    | socket pairs                                                                     |
+//! | [`procfs`], [`pidfd`]       | other processes: `/proc`; pidfds, `waitid`                                       |
+//! | [`identity`], [`liveness`]  | identifying a process across reuse of ids; deciding whether it is dead           |
+//! | [`spawn`], [`inherit`]      | starting a program; what it inherits                                             |
+//! | [`mark`], [`environment`]   | how a process recognises later how it was started                                |
+//! | [`child`]                   | handle of a child process, with its group and descendants                        |
+//! | [`group`], `tree`           | process groups; killing all descendants                                          |
+//! | [`parent`], [`subreaper`]   | the child's side: noticing its parent's end, killing itself; adopting orphans    |
+//! | [`memory_use`]              | resident memory of a process, limit of its address space                         |
 #![allow(
     unsafe_code,
     reason = "system calls and processor hints; each block states its reason"
@@ -9,16 +27,23 @@ pub(crate) mod child;
 pub(crate) mod clock;
 pub(crate) mod cpu;
 pub(crate) mod descriptor;
-pub(crate) mod evidence;
+pub(crate) mod environment;
 pub(crate) mod fork;
 pub(crate) mod futex;
+mod group;
+pub(crate) mod identity;
 pub(crate) mod inherit;
 pub(crate) mod link;
 pub(crate) mod liveness;
 pub(crate) mod locks;
+pub(crate) mod mark;
 pub(crate) mod memory;
+pub(crate) mod memory_use;
 pub(crate) mod named;
+pub(crate) mod parent;
+pub(crate) mod pidfd;
 pub(crate) mod poll;
-pub(crate) mod process;
+pub(crate) mod procfs;
 pub(crate) mod spawn;
+pub(crate) mod subreaper;
 mod tree;

@@ -1,31 +1,35 @@
-//! Files in `/dev/shm` that have a name: POSIX shared memory, which outlives all processes.
+//! Files with a name: POSIX shared memory in `/dev/shm`, which outlives all processes. `open(2)` with `O_TMPFILE`,
+//! `linkat(2)`, `unlink(2)`.
 //!
-//! | file                       | name  | what a crash here leaves                                          |
-//! |----------------------------|-------|-------------------------------------------------------------------|
-//! | [`draft`]: made, committed | none  | nothing: it goes with its last descriptor                         |
-//! | filled by its maker        | none  | nothing                                                           |
-//! | [`publish`]ed              | its   | the whole segment, until it is [`unlink`]ed                       |
+//! | file                                                   | name   | left behind by a crash                     |
+//! |--------------------------------------------------------|--------|--------------------------------------------|
+//! | made by [`create_unnamed`], memory committed           | none   | nothing: it ends with its last descriptor  |
+//! | being filled by its creator                            | none   | nothing                                    |
+//! | [`publish`]ed                                          | its own | the whole segment, until it is [`unlink`]ed |
 //!
-//! NAME-1. A file gets its name by one `linkat(2)`, which fails if there is one, and only when it is complete: nobody
-//!     ever opens a half-made one, and no crash leaves one.
-//! NAME-2. Its memory is committed before anything is written to it: a full file system is an error of `fallocate(2)`,
-//!     and never a `SIGBUS`.
-//! NAME-3. A name with a file size that can change can't be sealed (a memfd can, but has no name). So only a regular
-//!     file of this very user, that nobody else may open, is used: whoever could shrink it could just as well stop
-//!     or kill its peers.
-//! NAME-4. Who attaches has the *door* (a byte beyond the end, see [`super::locks`]) locked together with others who do
-//!     so; who removes has it locked alone. So nobody attaches to a file that is losing its name.
+//! NAME-1. A file gets its name by one `linkat(2)`, which fails if the name exists, and only when the file is complete. So
+//!     no process opens an incomplete file, and no crash leaves one.
+//! NAME-2. The file's memory is committed before anything is written to it: a full file system is an error of
+//!     `fallocate(2)` and not a `SIGBUS`.
+//! NAME-3. The size of a file with a name can't be sealed (a memfd's can, but a memfd has no name). So a file is used only
+//!     if it is a regular file that belongs to this user and that no other user may open. A process that could shrink it
+//!     could as well stop or kill its peers.
+//! NAME-4. A process that attaches holds a lock on one byte beyond the file's end ([`LOCK_BYTE`]) shared with other
+//!     attaching processes; one that removes the file holds it exclusively. So no process attaches to a file that is
+//!     losing its name.
 //!
-//! The crate `shared_memory` (0.12.4) is not used: each of these rules is out of its reach. Its `create` gives the
-//! name first, with `shm_open(2)`, and the size afterwards, so that its own `open` may find a file of size 0; it
-//! commits no memory; it maps before anything can be checked, and shows neither the descriptor, which the locks
-//! need, nor the owner; and its names are left behind by `SIGKILL`, which NAME-1 does without.
+//! The crate `shared_memory` (0.12.4) satisfies none of these rules. Its `create` gives the name first, by `shm_open(2)`,
+//! and the size later, so its own `open` may find a file of size 0. It commits no memory. It maps a file before anything
+//! can be checked, and exposes neither the descriptor, which the locks need, nor the owner. Its names remain after a
+//! `SIGKILL` during creation.
+//!
+//! State: the files in `/dev/shm`, and the locks on them.
 
 use super::budget;
 use super::descriptor::beyond_stdio;
 use super::locks;
-use super::memory::{self, Refused};
-use super::process;
+use super::memory::{self, MemoryError};
+use super::procfs;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, open as open_path};
 use nix::sys::stat::{Mode, SFlag, fchmod, fstat};
 use nix::unistd::{ftruncate, linkat};
@@ -35,35 +39,36 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// Where `shm_open(3)` has its files.
+/// The folder in which `shm_open(3)` creates files.
 const FOLDER: &str = "/dev/shm";
 
-/// The byte of NAME-4, beyond those of all rows and incarnations.
-const DOOR: u64 = 1 << 62;
+/// The offset of the lock of NAME-4, beyond those of all peers and incarnations.
+const LOCK_BYTE: u64 = 1 << 62;
 
-/// Why a file can't be opened under its name.
+/// Reason why a file can't be opened by its name.
 #[derive(Debug)]
-pub(crate) enum Obstacle {
-    NotThere,
-    /// NAME-3.
+pub(crate) enum NamedFileError {
+    NotFound,
+    /// It belongs to another user, or other users may open it (NAME-3).
     NotPrivate {
         owner: u32,
         mode: u32,
     },
+    /// It is not a regular file.
     NotAFile,
     Os(io::Error),
 }
 
-impl From<io::Error> for Obstacle {
+impl From<io::Error> for NamedFileError {
     fn from(error: io::Error) -> Self {
         match error.kind() {
-            io::ErrorKind::NotFound => Self::NotThere,
+            io::ErrorKind::NotFound => Self::NotFound,
             _ => Self::Os(error),
         }
     }
 }
 
-/// Names of different users do not meet.
+/// Returns the prefix of this user's files, which keeps the names of different users apart.
 fn prefix() -> String {
     format!("workring-{}-", user())
 }
@@ -76,26 +81,26 @@ fn user() -> u32 {
     rustix::process::geteuid().as_raw()
 }
 
-/// Whether there is anything of that name.
+/// Returns whether a file, of whatever kind, has this name.
 pub(crate) fn exists(name: &str) -> bool {
     fs::symlink_metadata(path(name)).is_ok()
 }
 
-/// A file of `length` bytes, of which the first `committed` have memory, of mode 0600, and without a name.
-pub(crate) fn draft(length: usize, committed: usize) -> Result<OwnedFd, Refused> {
+/// Creates a file without a name: of `length` bytes, the first `committed` of which have memory, and of mode 0600.
+pub(crate) fn create_unnamed(length: usize, committed: usize) -> Result<OwnedFd, MemoryError> {
     let size = i64::try_from(length).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
     budget::check_file_size(length as u64)?;
     let private = Mode::S_IRUSR | Mode::S_IWUSR;
     let flags = OFlag::O_TMPFILE | OFlag::O_RDWR | OFlag::O_CLOEXEC;
     let file = beyond_stdio(open_path(FOLDER, flags, private)?)?;
-    // Whatever the umask has left of it.
+    // `open` has applied the umask to the mode.
     fchmod(&file, private)?;
     ftruncate(&file, size)?;
     memory::commit(&file, 0..committed)?;
     Ok(file)
 }
 
-/// Give a draft its name (NAME-1). False if there is something of that name.
+/// Gives a file its name (NAME-1). Returns false if the name exists.
 pub(crate) fn publish(file: impl AsFd, name: &str) -> io::Result<bool> {
     let from = format!("/proc/self/fd/{}", file.as_fd().as_raw_fd());
     let linked = linkat(
@@ -108,38 +113,38 @@ pub(crate) fn publish(file: impl AsFd, name: &str) -> io::Result<bool> {
     match linked {
         Ok(()) => Ok(true),
         Err(nix::Error::EEXIST) => Ok(false),
-        Err(nix::Error::ENOENT) => Err(process::proc_is_needed(&nix::Error::ENOENT.into())),
+        Err(nix::Error::ENOENT) => Err(procfs::unreadable(&nix::Error::ENOENT.into())),
         Err(error) => Err(error.into()),
     }
 }
 
-/// A description of its own of the file of that name, which is private (NAME-3).
-pub(crate) fn open(name: &str) -> Result<OwnedFd, Obstacle> {
+/// Opens the file of this name, with a description of its own. It is private to this user (NAME-3).
+pub(crate) fn open(name: &str) -> Result<OwnedFd, NamedFileError> {
     let path = path(name);
     let found = fs::symlink_metadata(&path)?;
     if !found.is_file() {
-        return Err(Obstacle::NotAFile);
+        return Err(NamedFileError::NotAFile);
     }
     check_private(found.uid(), found.mode())?;
     let flags = OFlag::O_RDWR | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
     let file = open_path(&path, flags, Mode::empty()).map_err(io::Error::from)?;
     let file = beyond_stdio(file)?;
-    // It may be another one by now.
+    // The name may be that of another file by now.
     let opened = fstat(&file).map_err(io::Error::from)?;
     check_private(opened.st_uid, opened.st_mode)?;
     Ok(file)
 }
 
-fn check_private(owner: u32, mode: u32) -> Result<(), Obstacle> {
+fn check_private(owner: u32, mode: u32) -> Result<(), NamedFileError> {
     let mode = mode & 0o7777;
     if owner == user() && mode == 0o600 || mutant!(NameOfOthersUsed) {
         Ok(())
     } else {
-        Err(Obstacle::NotPrivate { owner, mode })
+        Err(NamedFileError::NotPrivate { owner, mode })
     }
 }
 
-/// The size of a regular file that is private (NAME-3); `None` if it is no such file.
+/// Returns the size of a regular file that is private to this user (NAME-3); `None` if the file is another one.
 pub(crate) fn private_size(file: impl AsFd) -> io::Result<Option<usize>> {
     let stat = fstat(file)?;
     let is_file = stat.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFREG.bits();
@@ -149,41 +154,42 @@ pub(crate) fn private_size(file: impl AsFd) -> io::Result<Option<usize>> {
     Ok(usize::try_from(stat.st_size).ok())
 }
 
-/// Whether the file begins with this word. Asked of the file, not of a mapping: to read from a mapping of a file
-/// that somebody else has made takes memory where it has none, and for want of that it is a `SIGBUS`.
+/// Returns whether the file begins with this word. Reads the file and not a mapping: a read from a mapping allocates memory
+/// where the file has none, and raises `SIGBUS` if there is none.
 pub(crate) fn begins_with(file: impl AsFd, word: u64) -> io::Result<bool> {
     let mut bytes = [0; 8];
     let read = rustix::io::pread(file, &mut bytes, 0)?;
     Ok(read == bytes.len() && u64::from_ne_bytes(bytes) == word)
 }
 
-/// Keep those who would remove the file out until [`leave_door`], or until the description is closed (NAME-4). False if
-/// somebody removes it, or looks whether it can be. Whoever is let in has to look whether it still has its name.
-pub(crate) fn hold_door(file: impl AsFd) -> io::Result<bool> {
-    locks::try_share(file, DOOR)
+/// Locks the file against removal until [`unlock`], or until the description is closed (NAME-4). Returns false if a process
+/// removes the file, or checks whether it can. The caller checks afterwards whether the file [still has its name](has_name).
+pub(crate) fn try_lock_shared(file: impl AsFd) -> io::Result<bool> {
+    locks::try_lock_shared(file, LOCK_BYTE)
 }
 
-/// See [`hold_door`].
-pub(crate) fn leave_door(file: impl AsFd) -> io::Result<()> {
-    locks::unlock(file, DOOR)
+/// Ends [`try_lock_shared`] or [`try_lock_exclusive`].
+pub(crate) fn unlock(file: impl AsFd) -> io::Result<()> {
+    locks::unlock(file, LOCK_BYTE)
 }
 
-/// Keep everybody else out until the description is closed (NAME-4). False if somebody is there.
-pub(crate) fn bar_door(file: impl AsFd) -> io::Result<bool> {
-    locks::try_lock(file, DOOR)
+/// Locks the file against attaching until [`unlock`], or until the description is closed (NAME-4). Returns false if another
+/// process attaches or removes the file now.
+pub(crate) fn try_lock_exclusive(file: impl AsFd) -> io::Result<bool> {
+    locks::try_lock(file, LOCK_BYTE)
 }
 
-/// Whether the file still has its name.
+/// Returns whether the file still has its name.
 pub(crate) fn has_name(file: impl AsFd) -> io::Result<bool> {
     Ok(fstat(file)?.st_nlink > 0)
 }
 
-/// Take the name away. The file goes when nobody has it open any more.
+/// Removes the name. The file ends when no process has it open or mapped.
 pub(crate) fn unlink(name: &str) -> io::Result<()> {
     fs::remove_file(path(name))
 }
 
-/// The names that this user has, sorted.
+/// Returns the names of this user's files, sorted.
 pub(crate) fn list() -> io::Result<Vec<String>> {
     let prefix = prefix();
     let mut names = Vec::new();
@@ -203,7 +209,7 @@ pub(crate) fn list() -> io::Result<Vec<String>> {
 mod tests {
     use super::*;
 
-    /// A name of this test's own, without a file when it ends.
+    /// A name that only this test uses. Its file is removed on drop.
     struct Name(String);
 
     impl Name {
@@ -219,16 +225,16 @@ mod tests {
     }
 
     #[test]
-    fn a_draft_has_no_name_and_its_memory_before_it_is_published() {
-        let name = Name::new("draft");
-        let file = draft(1 << 20, 8192).expect("a draft");
-        assert_eq!(memory::held(&file).expect("fstat"), 8192);
+    fn a_new_file_has_its_memory_before_it_has_a_name() {
+        let name = Name::new("unnamed");
+        let file = create_unnamed(1 << 20, 8192).expect("a file");
+        assert_eq!(memory::allocated(&file).expect("fstat"), 8192);
         assert!(!has_name(&file).expect("fstat") && !exists(&name.0));
         assert!(publish(&file, &name.0).expect("linkat"));
         assert!(has_name(&file).expect("fstat") && exists(&name.0));
         assert!(list().expect("/dev/shm").contains(&name.0));
         assert_eq!(private_size(&file).expect("fstat"), Some(1 << 20));
-        let second = draft(4096, 4096).expect("a draft");
+        let second = create_unnamed(4096, 4096).expect("a file");
         assert!(
             !publish(&second, &name.0).expect("linkat"),
             "published twice"
@@ -236,23 +242,32 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_at_the_door_of_a_file_that_is_being_removed() {
-        let name = Name::new("door");
-        let file = draft(4096, 4096).expect("a draft");
+    fn attaching_and_removing_a_file_exclude_each_other() {
+        let name = Name::new("lock");
+        let file = create_unnamed(4096, 4096).expect("a file");
         assert!(publish(&file, &name.0).expect("linkat"));
         let (one, other) = (
-            open(&name.0).expect("it is there"),
-            open(&name.0).expect("it is there"),
+            open(&name.0).expect("the file"),
+            open(&name.0).expect("the file"),
         );
-        assert!(hold_door(&one).expect("lock") && hold_door(&other).expect("lock"));
-        assert!(!bar_door(&file).expect("lock"), "somebody is attaching");
-        leave_door(&one).expect("unlock");
+        assert!(try_lock_shared(&one).expect("lock") && try_lock_shared(&other).expect("lock"));
+        assert!(
+            !try_lock_exclusive(&file).expect("lock"),
+            "a process is attaching"
+        );
+        unlock(&one).expect("unlock");
         drop(other);
-        assert!(bar_door(&file).expect("lock"));
-        assert!(!hold_door(&one).expect("lock"), "somebody is removing it");
+        assert!(try_lock_exclusive(&file).expect("lock"));
+        assert!(
+            !try_lock_shared(&one).expect("lock"),
+            "a process is removing it"
+        );
         unlink(&name.0).expect("unlink");
         drop(file);
-        assert!(hold_door(&one).expect("lock"), "it is gone with its lock");
+        assert!(
+            try_lock_shared(&one).expect("lock"),
+            "the file was closed, and its lock with it"
+        );
         assert!(!has_name(&one).expect("fstat"));
     }
 }

@@ -26,7 +26,7 @@ pub(super) struct Pace {
 impl Pace {
     /// Something has come.
     pub(super) fn step(&mut self) {
-        self.step_at(clock::about_now());
+        self.step_at(clock::now_coarse());
     }
 
     fn step_at(&mut self, tick: u64) {

@@ -10,8 +10,8 @@
 //!     ([`Attachment::is_forked_child`]), and dropping the copy releases nothing.
 
 use super::liveness::LivenessPacer;
-use crate::os::process::Identity;
-use crate::os::{locks, memory, process};
+use crate::os::identity::Identity;
+use crate::os::{identity, locks, memory};
 use crate::protocol::lifecycle::Arrival;
 use crate::protocol::peers::{PeerIdentity, PeerIndex, PeerKind, PeerState, Role, Roles};
 use crate::protocol::steps::{membership, send};
@@ -101,13 +101,13 @@ fn tag(identity: Identity) -> PeerIdentity {
 impl Attachment {
     /// Attach the process that has made the segment, with both roles, one handle each.
     pub(super) fn create(segment: Segment) -> Result<Self, Refused> {
-        Self::settle(segment, Roles::BOTH, process::identity()?)
+        Self::settle(segment, Roles::BOTH, identity::current()?)
     }
 
     /// Attach to a queue that others have been using, with these roles, one handle each. The segment's file must be
     /// a description of this process's own.
     pub(super) fn join(segment: Segment, roles: Roles) -> Result<Self, Refused> {
-        let identity = process::identity()?;
+        let identity = identity::current()?;
         // What the dead have left would otherwise wait for the first sweep: their rows, and their messages.
         let recovered = segment.sweep_before_attaching(&identity);
         let attachment = Self::settle(segment, roles, identity)?;
@@ -138,7 +138,7 @@ impl Attachment {
         if word.load() != tenant || !locks::try_lock(copy.file(), byte)? {
             return Err(Corrupt::PeerChanged.into());
         }
-        let identity = process::identity()?;
+        let identity = identity::current()?;
         Ok(Self::new(copy, self.row, tenant, tenant.roles(), identity))
     }
 

@@ -13,11 +13,11 @@ use super::end::End;
 use super::end::sealed::{AnyAttachment, AnyHandle, EndRole};
 use crate::error::{HandoffError, InheritError};
 use crate::os::budget::OutOfMemory;
-use crate::os::child::Process;
-use crate::os::descriptor::beyond_stdio;
-use crate::os::inherit::Inheritance;
-use crate::os::process;
-use crate::os::spawn::Order;
+use crate::os::child::ChildProcess;
+use crate::os::descriptor::{self, beyond_stdio};
+use crate::os::identity;
+use crate::os::inherit::InheritedFiles;
+use crate::os::spawn::SpawnRequest;
 use crate::protocol::SharedState;
 use crate::protocol::peers::{Incarnation, PeerIndex, PeerKind, PeerState, Role};
 use crate::segment::{AttachError, Segment};
@@ -180,16 +180,16 @@ impl Handoff {
     }
 
     /// Starts the child as [`spawn`](Self::spawn) does, but without a copy of this process's memory.
-    pub(crate) fn start(mut self, mut order: Order) -> io::Result<Process> {
+    pub(crate) fn start(mut self, mut order: SpawnRequest) -> io::Result<ChildProcess> {
         let (text, inheritance) = self.prepare()?;
         order.environment.push((VARIABLE.into(), Some(text.into())));
-        let process = Process::start(&order, &inheritance)?;
+        let process = ChildProcess::spawn(&order, &inheritance)?;
         self.forget_tickets();
         Ok(process)
     }
 
     /// What the child finds in its environment, and what it inherits.
-    fn prepare(&self) -> io::Result<(String, Inheritance)> {
+    fn prepare(&self) -> io::Result<(String, InheritedFiles)> {
         if self
             .tickets
             .iter()
@@ -204,7 +204,7 @@ impl Handoff {
         let given = tickets
             .chain(self.files.iter().map(FileToGive::to_text))
             .collect::<io::Result<Vec<_>>>()?;
-        let mut inheritance = Inheritance::default();
+        let mut inheritance = InheritedFiles::default();
         for ticket in &self.tickets {
             let segment = ticket.attachment.segment();
             let byte = segment.lock_byte(ticket.row, ticket.tenant);
@@ -231,21 +231,25 @@ fn no_descriptor(source: io::Error) -> HandoffError {
 
 impl FileToGive {
     fn to_text(&self) -> io::Result<String> {
-        let (name, file) = (&self.name, process::number(&self.file));
+        let (name, file) = (&self.name, descriptor::number(&self.file));
         Ok(format!(
             "{name}={FILE},{file},{}",
-            process::inode(&self.file)?
+            descriptor::inode(&self.file)?
         ))
     }
 }
 
 impl TicketToGive {
     fn to_text(&self) -> io::Result<String> {
-        let (name, end, file) = (&self.name, end_name(self.role), process::number(&self.file));
+        let (name, end, file) = (
+            &self.name,
+            end_name(self.role),
+            descriptor::number(&self.file),
+        );
         let (row, incarnation) = (self.row.get(), self.tenant.incarnation().get());
         Ok(format!(
             "{name}={end},{file},{},{row},{incarnation}",
-            process::inode(&self.file)?
+            descriptor::inode(&self.file)?
         ))
     }
 }
@@ -357,7 +361,7 @@ impl Given {
         }
         // A program started by the child has the variable too, and, if the child took the descriptor over, nothing
         // or a file of its own under its number.
-        let file = process::take_inherited(self.file, self.inode);
+        let file = descriptor::take_inherited(self.file, self.inode);
         let file = file.map_err(|_| self.was_taken_before())?;
         taken.insert(self.file);
         Ok(file)
@@ -369,7 +373,7 @@ impl Given {
         if taken.contains(&self.file) {
             return Err(self.was_taken_before());
         }
-        process::duplicate_inherited(self.file, self.inode).map_err(|_| self.was_taken_before())
+        descriptor::duplicate_inherited(self.file, self.inode).map_err(|_| self.was_taken_before())
     }
 
     fn was_taken_before(&self) -> InheritError {
@@ -467,7 +471,7 @@ fn inherit_expecting<E: End>(name: &str, schema: Option<&str>) -> Result<E, Inhe
             && ticket.roles().has(role)
     });
     let ticket = ticket.ok_or_else(|| given.was_taken_before())?;
-    let identity = process::identity().map_err(|source| InheritError::Os {
+    let identity = identity::current().map_err(|source| InheritError::Os {
         what: "this process could not be identified",
         source,
     })?;
@@ -485,8 +489,8 @@ fn inherit_expecting<E: End>(name: &str, schema: Option<&str>) -> Result<E, Inhe
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::os::child;
-    use crate::os::link::{Link, Received};
+    use crate::os::link::{Link, RecvOutcome};
+    use crate::os::memory_use;
     use crate::os::spawn::Program;
     use crate::queue::{Receiver, channel};
     use crate::segment::board::Board;
@@ -501,7 +505,7 @@ mod tests {
 
     fn hear(link: &Link) -> Option<Vec<u8>> {
         match link.recv(&mut [0; 100]).expect("receive") {
-            Received::Datagram(bytes) => Some(bytes.to_vec()),
+            RecvOutcome::Datagram(bytes) => Some(bytes.to_vec()),
             _ => None,
         }
     }
@@ -530,7 +534,7 @@ mod tests {
         let open = Command::new("ls").arg("/proc/self/fd").output();
         let open = String::from_utf8(open.expect("a list").stdout).expect("numbers");
         let inherited = |link: &Link| {
-            let number = process::number(link).to_string();
+            let number = descriptor::number(link).to_string();
             open.lines().any(|line| line == number)
         };
         let (left, right_too) = (inherited(&left), inherited(&right));
@@ -582,7 +586,7 @@ mod tests {
             let open = std::fs::read_dir("/proc/self/fd").expect("/proc").count();
             let maps = std::fs::read_to_string("/proc/self/maps").expect("/proc");
             let maps = maps.lines().filter(|line| line.contains("memfd")).count();
-            let memory = child::resident(std::process::id()).expect("statm");
+            let memory = memory_use::own().expect("statm");
             (open, maps, memory)
         };
         let cycle = |round: u32| {
@@ -593,8 +597,8 @@ mod tests {
             let handoff = handoff.and_then(|handoff| handoff.give_fd("board", file));
             // Starting a program takes longer than all the rest.
             if round.is_multiple_of(5) {
-                let order = Order::new(Program::File("true".into()));
-                let process = handoff.expect("given").start(order).expect("a child");
+                let order = SpawnRequest::new(Program::File("true".into()));
+                let mut process = handoff.expect("given").start(order).expect("a child");
                 assert_eq!(hear(&parent), None, "it ends without a word");
                 process.reap().expect("reaped");
             }

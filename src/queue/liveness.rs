@@ -76,7 +76,7 @@ impl LivenessPacer {
     #[cold]
     #[inline(never)]
     fn look(&self, segment: &Segment) {
-        let coarse = clock::about_now();
+        let coarse = clock::now_coarse();
         if coarse == self.calm.load(Ordering::Relaxed) {
             self.set_countdown(MAX_STRIDE);
         } else {
@@ -86,7 +86,7 @@ impl LivenessPacer {
 
     #[inline(never)]
     fn look_closely(&self, segment: &Segment, coarse: u64) {
-        let tick = clock::tick();
+        let tick = clock::coarse_tick();
         let left = segment.nanoseconds_until_sweep(coarse);
         if left > COARSE_TICKS * tick {
             self.pace(coarse, coarse + tick, left - tick);

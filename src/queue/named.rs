@@ -12,8 +12,8 @@ use super::{Receiver, Sender, compatibility};
 use crate::codec::{Bincode, Codec};
 use crate::error::{CreateError, CreateNamedError, OpenError, RemoveError};
 use crate::os::budget::OutOfMemory;
-use crate::os::named::{self, Obstacle};
-use crate::os::process;
+use crate::os::identity;
+use crate::os::named::{self, NamedFileError};
 use crate::protocol::peers::{PeerIndex, Roles};
 use crate::segment::{AttachError, Segment};
 use core::any::type_name;
@@ -161,7 +161,7 @@ fn open_expecting<E: End>(name: &str, schema: Option<&str>) -> Result<E, OpenErr
     let EndRole(role) = E::ROLE;
     let attachment = Attachment::join(segment, Roles::only(role)).map_err(not_attached)?;
     // Whoever would remove the queue finds somebody attached from now on.
-    named::leave_door(attachment.segment().file()).map_err(not_locked)?;
+    named::unlock(attachment.segment().file()).map_err(not_locked)?;
     Ok(E::from_attachment(AnyAttachment(attachment)))
 }
 
@@ -172,7 +172,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 fn enter(file: &OwnedFd, name: &str) -> Result<(), OpenError> {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        let held = named::hold_door(file).map_err(not_locked)?;
+        let held = named::try_lock_shared(file).map_err(not_locked)?;
         if !named::has_name(file).map_err(not_locked)? {
             return Err(not_found(name));
         }
@@ -206,12 +206,12 @@ fn open_file(name: &str) -> Result<OwnedFd, OpenError> {
         return Err(OpenError::InvalidName { name });
     }
     named::open(name).map_err(|obstacle| match obstacle {
-        Obstacle::NotThere => not_found(name),
-        Obstacle::NotPrivate { owner, mode } => OpenError::NotPrivate { owner, mode },
-        Obstacle::NotAFile => OpenError::NotAQueue {
+        NamedFileError::NotFound => not_found(name),
+        NamedFileError::NotPrivate { owner, mode } => OpenError::NotPrivate { owner, mode },
+        NamedFileError::NotAFile => OpenError::NotAQueue {
             what: "it is not a file",
         },
-        Obstacle::Os(source) => OpenError::Os {
+        NamedFileError::Os(source) => OpenError::Os {
             what: "the queue's file could not be opened",
             source,
         },
@@ -261,7 +261,7 @@ pub(super) fn attach(file: OwnedFd) -> Result<Segment, OpenError> {
 
 /// How many processes are attached to a queue, or were given an end of it.
 fn count_living(segment: &Segment) -> Result<usize, OpenError> {
-    let me = process::identity().map_err(|source| OpenError::Os {
+    let me = identity::current().map_err(|source| OpenError::Os {
         what: "this process could not be identified",
         source,
     })?;
@@ -346,12 +346,12 @@ pub fn remove_named(name: &str) -> Result<(), RemoveError> {
     };
     // Who comes now waits at the door: so it is barred only if it will most likely be for good.
     check()?;
-    if !named::bar_door(&door).map_err(not_locked)? {
+    if !named::try_lock_exclusive(&door).map_err(not_locked)? {
         return Err(RemoveError::InUse { processes: 1 });
     }
     let removed = check().and_then(|()| unlink(&door, name));
     // Not left to the closing of the file: a child that was forked meanwhile has it open, too.
-    let _ = named::leave_door(&door);
+    let _ = named::unlock(&door);
     removed
 }
 
@@ -378,7 +378,7 @@ mod tests {
         let name = format!("unit-removal-{}", std::process::id());
         drop(Options::new(1).create_named::<u8>(&name).expect("a queue"));
         let remover = named::open(&name).expect("it is there");
-        assert!(named::bar_door(&remover).expect("lock"));
+        assert!(named::try_lock_exclusive(&remover).expect("lock"));
         let refused = open::<Sender<u8>>(&name).expect_err("it is being removed");
         assert!(
             matches!(refused, OpenError::BeingRemoved { .. }),

@@ -352,9 +352,9 @@ impl Options {
 }
 
 /// Why there is no segment.
-pub(super) fn not_made(refused: memory::Refused) -> CreateError {
+pub(super) fn not_made(refused: memory::MemoryError) -> CreateError {
     match refused {
-        memory::Refused::Short(OutOfMemory {
+        memory::MemoryError::OutOfMemory(OutOfMemory {
             limit,
             wanted,
             available,
@@ -363,7 +363,7 @@ pub(super) fn not_made(refused: memory::Refused) -> CreateError {
             wanted,
             available,
         },
-        memory::Refused::Os(source) => CreateError::Os {
+        memory::MemoryError::Os(source) => CreateError::Os {
             what: "no shared memory for the queue",
             source,
         },

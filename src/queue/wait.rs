@@ -250,7 +250,7 @@ impl Waiter {
         mut attempt: impl FnMut() -> Result<Option<R>, E>,
     ) -> Result<Option<R>, E> {
         let full = attachment.segment().settings().spin;
-        if full.is_zero() || !cpu::spinning_can_help() {
+        if full.is_zero() || !cpu::is_multiprocessor() {
             return Ok(None);
         }
         let fruitless = self.fruitless.load(Ordering::Relaxed);

@@ -24,7 +24,7 @@ use super::receiver::{Receiver, Refusal};
 use super::wait::{Deadline, Failure, Unbounded, WaitPolicy};
 use crate::codec::{Bincode, Codec};
 use crate::error::{RecvError, RecvTimeoutError, WatchError};
-use crate::os::poll::{self, Event, Poll};
+use crate::os::poll::{self, EventFd, Poll};
 use crate::protocol::SharedState;
 use crate::sync::{AtomicBool, Ordering};
 use core::fmt;
@@ -71,7 +71,7 @@ struct State {
     /// See the table above.
     ready: AtomicBool,
     /// The thread's orders: to wait for the descriptor again, or to end.
-    event: Event,
+    event: EventFd,
     ending: AtomicBool,
 }
 
@@ -127,7 +127,7 @@ impl State {
         Ok(Self {
             file,
             ready,
-            event: Event::new()?,
+            event: EventFd::new()?,
             ending: AtomicBool::new(false),
         })
     }

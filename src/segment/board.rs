@@ -31,7 +31,7 @@
 
 use super::layout::LINE;
 use crate::os::budget::MemoryBudget;
-use crate::os::memory::{self, Mapping, Refused};
+use crate::os::memory::{self, Mapping, MemoryError};
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 use core::ops::RangeInclusive;
 use std::io;
@@ -151,11 +151,11 @@ fn mark(task: u64) -> u64 {
 pub(crate) enum AttachError {
     NotABoard(&'static str),
     Version { theirs: u64, ours: u64 },
-    Memory(Refused),
+    Memory(MemoryError),
 }
 
-impl From<Refused> for AttachError {
-    fn from(refused: Refused) -> Self {
+impl From<MemoryError> for AttachError {
+    fn from(refused: MemoryError) -> Self {
         Self::Memory(refused)
     }
 }
@@ -209,11 +209,11 @@ pub(crate) struct Board {
 
 impl Board {
     /// Make a board for so many workers, all idle, and at least so many tasks under way, none of them cancelled.
-    pub(crate) fn create(workers: u32, tasks: u32) -> Result<Self, Refused> {
+    pub(crate) fn create(workers: u32, tasks: u32) -> Result<Self, MemoryError> {
         let cells = u64::from(tasks.max(CELLS_IN_LINE)).next_power_of_two();
         let size = Size::new(u64::from(workers), cells)
             .ok_or(io::Error::from(io::ErrorKind::InvalidInput))?;
-        MemoryBudget::of_this_system().check(size.length() as u64)?;
+        MemoryBudget::system().check(size.length() as u64)?;
         let file = memory::create(size.length(), size.length())?;
         let mapping = Mapping::new(&file, size.length())?;
         let header = header(&mapping);
@@ -275,7 +275,7 @@ impl Board {
         if number >= self.size.slots || self.is_forked_child() {
             return None;
         }
-        let slot = self.mapping.part(LINE + number as usize * LINE);
+        let slot = self.mapping.pointer_at(LINE + number as usize * LINE);
         // SAFETY: the slot is inside the mapping, whose length fits the number of slots, it is aligned to a line, and
         // it consists of atomics, for which any bytes will do.
         Some(unsafe { slot.cast().as_ref() })
@@ -323,12 +323,12 @@ impl Board {
         let offset = self.size.first_cell() + index * size_of::<AtomicU64>();
         // SAFETY: the index is below the number of cells, which the mapping's length fits, the cells begin at a whole
         // line, and a cell is an atomic, for which any bytes will do.
-        Some(unsafe { self.mapping.part(offset).cast().as_ref() })
+        Some(unsafe { self.mapping.pointer_at(offset).cast().as_ref() })
     }
 
     /// Whether this is a copy in a forked child, which does not have the mapping.
     fn is_forked_child(&self) -> bool {
-        !self.mapping.origin().is_here()
+        !self.mapping.owner().is_current()
     }
 }
 
@@ -344,7 +344,7 @@ fn header(mapping: &Mapping) -> &Header {
     debug_assert!(mapping.length() >= LINE);
     // SAFETY: both callers have made sure that the mapping has a line; it is aligned to a page, and the header consists
     // of atomic integers, for which any bytes will do.
-    unsafe { mapping.part(0).cast().as_ref() }
+    unsafe { mapping.pointer_at(0).cast().as_ref() }
 }
 
 #[cfg(test)]
@@ -507,8 +507,11 @@ mod tests {
 
     #[test]
     fn a_size_that_makes_no_sense_is_an_error() {
-        assert!(matches!(Board::create(0, 1), Err(Refused::Os(_))));
-        assert!(matches!(Board::create(1, u32::MAX), Err(Refused::Os(_))));
+        assert!(matches!(Board::create(0, 1), Err(MemoryError::Os(_))));
+        assert!(matches!(
+            Board::create(1, u32::MAX),
+            Err(MemoryError::Os(_))
+        ));
         assert_eq!(board(1, 0).size.cells, CELLS_IN_LINE);
     }
 }

@@ -38,7 +38,7 @@ use super::Segment;
 use super::layout::Class;
 use crate::error::MemoryLimit;
 use crate::os::budget::OutOfMemory;
-use crate::os::memory::{self, Refused};
+use crate::os::memory::{self, MemoryError};
 use crate::protocol::blocks::{BlockHeader, BlockIndex, BlockKind, BlockState};
 use crate::protocol::peers::PeerIndex;
 use crate::protocol::steps::{OwnedBlock, send};
@@ -206,7 +206,7 @@ impl Segment {
 
     /// How many bytes of memory the segment has, as far as the system says so.
     pub(crate) fn memory(&self) -> usize {
-        memory::held(&self.file).unwrap_or(self.geometry.committed)
+        memory::allocated(&self.file).unwrap_or(self.geometry.committed)
     }
 
     /// Whether the queue's own limit leaves `wanted` bytes.
@@ -218,7 +218,7 @@ impl Segment {
         if mutant!(QueueLimitIgnored) {
             return Ok(());
         }
-        OutOfMemory::unless(MemoryLimit::Queue, wanted as u64, available)
+        OutOfMemory::check(MemoryLimit::Queue, wanted as u64, available)
     }
 
     /// Whether there are `wanted` bytes of memory to take, once idle blocks have given back what is missing.
@@ -265,8 +265,8 @@ impl Segment {
         let payload = self.geometry.payload(owned.index()).unwrap_or_default();
         let wanted = payload.len();
         let taken = memory::commit(&self.file, payload.clone()).map_err(|refused| match refused {
-            Refused::Short(shortage) => shortage,
-            Refused::Os(_) => OutOfMemory {
+            MemoryError::OutOfMemory(shortage) => shortage,
+            MemoryError::Os(_) => OutOfMemory {
                 limit: MemoryLimit::Machine,
                 wanted: wanted as u64,
                 available: 0,
@@ -274,7 +274,7 @@ impl Segment {
         });
         // Others may have taken memory since the look at the limit.
         let held = self.memory() as u64;
-        let within = OutOfMemory::unless(MemoryLimit::Queue, held, self.settings.memory_limit);
+        let within = OutOfMemory::check(MemoryLimit::Queue, held, self.settings.memory_limit);
         match taken.and(within) {
             Ok(()) => {
                 if let Some(header) = self.block(owned.index()) {
@@ -284,7 +284,7 @@ impl Segment {
             }
             Err(shortage) => {
                 // What can't be given back now is the last line of the table.
-                let _ = memory::give_back(&self.file, payload);
+                let _ = memory::decommit(&self.file, payload);
                 Err(shortage)
             }
         }
@@ -312,7 +312,7 @@ impl Segment {
             .ok_or(Corrupt::NoSuchBlock)?;
         header.note_committed(mutant!(MarkKept));
         // If that fails it is as if this process had died just before: the last line of the table.
-        let _ = memory::give_back(&self.file, payload);
+        let _ = memory::decommit(&self.file, payload);
         send::withdraw(self, owned)
     }
 

@@ -18,8 +18,8 @@ pub(crate) mod sweep;
 
 use crate::error::MemoryLimit;
 use crate::os::budget::{MemoryBudget, OutOfMemory};
-use crate::os::fork::Origin;
-use crate::os::memory::{self, FileId, Mapping, Refused};
+use crate::os::fork::OwnerProcess;
+use crate::os::memory::{self, FileId, Mapping, MemoryError};
 use crate::os::named;
 use crate::os::{cpu, futex};
 use crate::protocol::batch::BatchMarks;
@@ -83,11 +83,11 @@ impl From<io::Error> for AttachError {
     }
 }
 
-impl From<Refused> for AttachError {
-    fn from(refused: Refused) -> Self {
+impl From<MemoryError> for AttachError {
+    fn from(refused: MemoryError) -> Self {
         match refused {
-            Refused::Short(shortage) => Self::NoMemory(shortage),
-            Refused::Os(error) => Self::Os(error),
+            MemoryError::OutOfMemory(shortage) => Self::NoMemory(shortage),
+            MemoryError::Os(error) => Self::Os(error),
         }
     }
 }
@@ -103,7 +103,7 @@ pub(crate) struct Segment {
     small_blocks: u32,
     block_count: u32,
     /// The process that the mapping is there in.
-    origin: Origin,
+    origin: OwnerProcess,
     settings: Settings,
     geometry: Geometry,
     supply: MemoryBudget,
@@ -131,27 +131,27 @@ const EVICT_DEAD_LETTERS: u64 = 8;
 impl Segment {
     /// Make a segment, with no peer in it yet. The capacity must be one of [`Geometry::CAPACITIES`], the largest
     /// message of [`Geometry::MAX_MESSAGES`].
-    pub(crate) fn create(settings: Settings) -> Result<Self, Refused> {
-        Self::create_from(MemoryBudget::of_this_system(), settings)
+    pub(crate) fn create(settings: Settings) -> Result<Self, MemoryError> {
+        Self::create_from(MemoryBudget::system(), settings)
     }
 
-    fn create_from(supply: MemoryBudget, settings: Settings) -> Result<Self, Refused> {
+    fn create_from(supply: MemoryBudget, settings: Settings) -> Result<Self, MemoryError> {
         Self::create_with(memory::create, supply, settings)
     }
 
     /// As [`Segment::create`], in a file that can be given a name later, with [`named::publish`].
-    pub(crate) fn create_draft(settings: Settings) -> Result<Self, Refused> {
-        Self::create_with(named::draft, MemoryBudget::of_this_system(), settings)
+    pub(crate) fn create_draft(settings: Settings) -> Result<Self, MemoryError> {
+        Self::create_with(named::create_unnamed, MemoryBudget::system(), settings)
     }
 
     fn create_with(
-        create: fn(usize, usize) -> Result<OwnedFd, Refused>,
+        create: fn(usize, usize) -> Result<OwnedFd, MemoryError>,
         supply: MemoryBudget,
         settings: Settings,
-    ) -> Result<Self, Refused> {
+    ) -> Result<Self, MemoryError> {
         let geometry = Geometry::new(settings.limits.capacity, settings.max_message);
         let wanted = geometry.committed as u64;
-        OutOfMemory::unless(MemoryLimit::Queue, wanted, settings.memory_limit)?;
+        OutOfMemory::check(MemoryLimit::Queue, wanted, settings.memory_limit)?;
         supply.check(wanted)?;
         let file = create(geometry.length, geometry.committed)?;
         let mut segment = Self::create_in(file, geometry, settings)?;
@@ -160,7 +160,11 @@ impl Segment {
     }
 
     /// [`Segment::create`], in a file that somebody else may be looking at already.
-    fn create_in(file: OwnedFd, geometry: Geometry, settings: Settings) -> Result<Self, Refused> {
+    fn create_in(
+        file: OwnedFd,
+        geometry: Geometry,
+        settings: Settings,
+    ) -> Result<Self, MemoryError> {
         let mapping = Mapping::new(&file, geometry.length)?;
         let file_id = FileId::of(&file)?;
         let segment = Self::new(mapping, geometry, settings, file, file_id);
@@ -183,9 +187,9 @@ impl Segment {
         let mapping = Mapping::new(&file, size)?;
         // SAFETY: the mapping is at least `ROWS` long, so the header is inside it, aligned to a page, and it
         // consists of atomic integers, for which any bytes will do.
-        let header: &Header = unsafe { mapping.part(0).cast().as_ref() };
+        let header: &Header = unsafe { mapping.pointer_at(0).cast().as_ref() };
         let (geometry, settings) = read_header(header, size)?;
-        if !sealed && memory::held(&file)? < geometry.committed {
+        if !sealed && memory::allocated(&file)? < geometry.committed {
             return Err(AttachError::NotASegment("it lacks some of its memory"));
         }
         let file_id = FileId::of(&file)?;
@@ -201,7 +205,7 @@ impl Segment {
     ) -> Self {
         debug_assert_eq!(mapping.length(), geometry.length);
         // The offsets are inside the mapping (LAYOUT-4).
-        let part = |offset: usize| mapping.part(offset);
+        let part = |offset: usize| mapping.pointer_at(offset);
         Self {
             slots: part(geometry.slots),
             small: part(geometry.small),
@@ -209,10 +213,10 @@ impl Segment {
             words: part(WORDS),
             small_blocks: geometry.small_blocks(),
             block_count: geometry.block_count(),
-            origin: mapping.origin(),
+            origin: mapping.owner(),
             settings,
             geometry,
-            supply: MemoryBudget::of_this_system(),
+            supply: MemoryBudget::system(),
             sweeper: sweep::LivenessSweeper::default(),
             turn: AtomicU32::new(0),
             is_short: AtomicBool::new(false),
@@ -226,7 +230,7 @@ impl Segment {
     /// nothing of it may be touched. To be asked before everything else that uses it.
     #[inline(always)]
     pub(crate) fn is_forked_child(&self) -> bool {
-        !self.origin.is_here()
+        !self.origin.is_current()
     }
 
     pub(crate) fn settings(&self) -> &Settings {
@@ -264,7 +268,7 @@ impl Segment {
 
     fn header(&self) -> &Header {
         // SAFETY: the header is at the start, which is page-aligned, and shorter than `WORDS` (asserted).
-        unsafe { Self::at(self.mapping.part(0), 0) }
+        unsafe { Self::at(self.mapping.pointer_at(0), 0) }
     }
 
     #[inline(always)]

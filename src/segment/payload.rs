@@ -95,6 +95,6 @@ impl Segment {
             return Err(Corrupt::NotCommitted);
         }
         let range = self.geometry.payload(index).ok_or(Corrupt::NoSuchBlock)?;
-        Ok((self.mapping.part(range.start), range.len()))
+        Ok((self.mapping.pointer_at(range.start), range.len()))
     }
 }

@@ -2,7 +2,7 @@
 //! rows of the protocol, and recoverers that die themselves, work at once, or come too late.
 
 use super::*;
-use crate::os::process;
+use crate::os::identity;
 use crate::protocol::Corrupt;
 use crate::protocol::batch::{BatchMarks, MessageMark};
 use crate::protocol::blocks::{BlockKind, BlockState};
@@ -639,7 +639,7 @@ fn who_is_told_of_an_exit_ends_the_side_that_the_last_one_died_while_leaving() {
         ..LIMITS
     });
     let receiver = Process::attach(&queue, 0, Roles::only(Role::Receiver));
-    queue.set_own_peer(receiver.row, process::identity().expect("this process"));
+    queue.set_own_peer(receiver.row, identity::current().expect("this process"));
     let sender = Process::attach(&queue, 1, Roles::only(Role::Sender));
     let row = queue.peer(sender.row).expect("its row");
     row.drop_role(sender.tenant, Role::Sender)

@@ -56,7 +56,7 @@ fn word(segment: &Segment, offset: usize) -> &AtomicU64 {
     let place = offset / 8 * 8;
     assert!(place < segment.mapping.length());
     // SAFETY: inside the mapping and aligned; any bytes are an integer, and all words here are atomic.
-    unsafe { segment.mapping.part(place).cast().as_ref() }
+    unsafe { segment.mapping.pointer_at(place).cast().as_ref() }
 }
 
 const HEAD: usize = WORDS + offset_of!(SharedWords, head);
@@ -64,7 +64,7 @@ const TAIL: usize = WORDS + offset_of!(SharedWords, tail);
 
 fn slot_offset(segment: &Segment, position: Position) -> usize {
     let address = core::ptr::from_ref(segment.slot(position)).addr();
-    address - segment.mapping.part(0).addr().get()
+    address - segment.mapping.pointer_at(0).addr().get()
 }
 
 fn poke_slot(segment: &Segment, number: u64, kind: u64, block: u64, lap: u64) {
@@ -341,7 +341,7 @@ impl Targets {
         let offset = |index: u32| {
             let header = segment.block(BlockIndex::new(index).expect("a number"));
             let header = core::ptr::from_ref(header.expect("a block")).addr();
-            header - segment.mapping.part(0).addr().get()
+            header - segment.mapping.pointer_at(0).addr().get()
         };
         let slots = 0..segment.ring_size().slots();
         Self {

@@ -22,10 +22,10 @@
 //! | [`Segment::check_process`] | `report_exit`, and `Attachment::redeem`                | the new attachment, whole |
 
 use super::Segment;
-use crate::announce::{Importance, say};
+use crate::announce::{Importance, announce};
 use crate::os::clock;
-use crate::os::liveness::{Judge, Verdict};
-use crate::os::process::Identity;
+use crate::os::identity::Identity;
+use crate::os::liveness::{Liveness, LivenessProbe};
 use crate::protocol::SharedState;
 #[cfg(feature = "tracing")]
 use crate::protocol::peers::Role;
@@ -73,10 +73,13 @@ impl SweepReport {
     /// Calls the subscriber, where this thread's events go: see [`crate::announce`].
     fn report(self) {
         for (row, process_id) in self.alarms {
-            say(Importance::Life, Box::new(move || alarm(row, process_id)));
+            announce(
+                Importance::Lifecycle,
+                Box::new(move || alarm(row, process_id)),
+            );
         }
         for death in self.deaths {
-            say(Importance::Life, Box::new(move || report(&death)));
+            announce(Importance::Lifecycle, Box::new(move || report(&death)));
         }
     }
 }
@@ -125,7 +128,7 @@ impl Segment {
     pub(crate) fn nanoseconds_until_sweep(&self, now: u64) -> u64 {
         let due = self.shared().sweeps.due.load(Ordering::Relaxed);
         let left = due.saturating_sub(now);
-        let is_nonsense = left > self.slice().saturating_add(clock::tick());
+        let is_nonsense = left > self.slice().saturating_add(clock::coarse_tick());
         let not_before = self.sweeper.not_before.load(Ordering::Relaxed);
         (if is_nonsense { 0 } else { left }).max(not_before.saturating_sub(now))
     }
@@ -211,7 +214,7 @@ impl Segment {
     /// meanwhile.
     pub(crate) fn sweep_before_attaching(&self, me: &Identity) -> bool {
         let before = self.recovered_peers();
-        let Some(judge) = Judge::new(&self.file, self.file_id, me) else {
+        let Some(judge) = LivenessProbe::new(&self.file, self.file_id, me) else {
             return false;
         };
         let mut report = SweepReport::default();
@@ -225,14 +228,14 @@ impl Segment {
     /// How many peers there are that are not dead, as far as a process can tell that has no row. Repairs nothing.
     pub(crate) fn count_live_peers(&self, me: &Identity) -> usize {
         let others = self.others();
-        let Some(judge) = Judge::new(&self.file, self.file_id, me) else {
+        let Some(judge) = LivenessProbe::new(&self.file, self.file_id, me) else {
             return others.len();
         };
         let living = others.iter().filter(|&&Peer { row, word, tenant }| {
             let said = identity_in(word, tenant);
-            let verdict = judge.verdict(self.lock_byte(row, tenant), said, true);
+            let verdict = judge.check(self.lock_byte(row, tenant), said, true);
             // Without a verdict it counts as alive, and so does one that has said who it is only meanwhile.
-            !matches!(verdict, Ok(Verdict::Dead)) || identity_in(word, tenant) != said
+            !matches!(verdict, Ok(Liveness::Dead)) || identity_in(word, tenant) != said
         });
         living.count()
     }
@@ -252,9 +255,9 @@ impl Segment {
     }
 
     /// `None`: this process can't tell who lives, for it is not attached, or has lost its own descriptor.
-    fn judge(&self, report: &mut SweepReport) -> Option<Judge<'_>> {
+    fn judge(&self, report: &mut SweepReport) -> Option<LivenessProbe<'_>> {
         let (row, me) = self.sweeper.me.get()?;
-        let judge = Judge::new(&self.file, self.file_id, me);
+        let judge = LivenessProbe::new(&self.file, self.file_id, me);
         if judge.is_none() && !self.sweeper.lost.swap(true, Ordering::Relaxed) {
             report.alarms.push((*row, me.process_id()));
         }
@@ -264,7 +267,7 @@ impl Segment {
     /// Whether the tenant of a row has its lock, as far as this process can tell.
     pub(crate) fn is_locked(&self, row: PeerIndex, tenant: PeerState) -> Option<bool> {
         let (my_row, me) = self.sweeper.me.get()?;
-        let judge = Judge::new(&self.file, self.file_id, me)?;
+        let judge = LivenessProbe::new(&self.file, self.file_id, me)?;
         if *my_row == row {
             // A lock does not conflict with itself; but the descriptor that has it is still there.
             return Some(true);
@@ -280,20 +283,20 @@ impl Segment {
     /// Returns whether there is a verdict.
     fn look_after(
         &self,
-        judge: &Judge<'_>,
+        judge: &LivenessProbe<'_>,
         peer: Peer<'_>,
         thorough: bool,
         report: &mut SweepReport,
     ) -> bool {
         let Peer { row, word, tenant } = peer;
         let said = identity_in(word, tenant);
-        match judge.verdict(self.lock_byte(row, tenant), said, thorough) {
+        match judge.check(self.lock_byte(row, tenant), said, thorough) {
             // What it has said since was not judged.
-            Ok(Verdict::Dead) if identity_in(word, tenant) == said => {
+            Ok(Liveness::Dead) if identity_in(word, tenant) == said => {
                 report.deaths.extend(self.recover(row, word, tenant));
                 true
             }
-            Ok(Verdict::Unlocked) => {
+            Ok(Liveness::Unlocked) => {
                 let (number, incarnation) = (row.get(), tenant.incarnation().get());
                 let is_new = self.sweeper.alarms.lock().insert((number, incarnation));
                 if is_new {
@@ -301,7 +304,7 @@ impl Segment {
                 }
                 true
             }
-            Ok(Verdict::Alive | Verdict::Dead) => true,
+            Ok(Liveness::Alive | Liveness::Dead) => true,
             // It is judged again in the next sweep.
             Err(_) => false,
         }
@@ -317,7 +320,7 @@ impl Segment {
             .sweeps
             .recovered
             .fetch_add(1, Ordering::Relaxed);
-        word.record_death(process_id, clock::wall());
+        word.record_death(process_id, clock::unix_millis());
         Some(Death {
             row,
             process_id,

@@ -1,24 +1,25 @@
-//! The rows of the table that need no second program; the others are in the tests between real processes.
+//! The rows of the table that need no second program with a queue; `ipc-tests` has the others.
 
 use super::*;
+use crate::os::identity;
 use crate::os::memory::{self, Mapping};
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use std::process::{Child, Command, Stdio};
 
 const BYTE: u64 = 1 << 40;
 
-/// A segment that this process has mapped, as a judge sees it, and who this process is.
-struct Scene {
+/// A segment that this process has mapped, and this process's identity.
+struct Fixture {
     file: OwnedFd,
     _mapping: Mapping,
     me: Identity,
 }
 
-impl Scene {
+impl Fixture {
     fn new() -> Self {
         let file = memory::create(4096, 4096).expect("a memfd");
         let mapping = Mapping::new(&file, 4096).expect("a mapping");
-        let me = process::identity().expect("/proc");
+        let me = identity::current().expect("/proc");
         Self {
             file,
             _mapping: mapping,
@@ -26,40 +27,40 @@ impl Scene {
         }
     }
 
-    fn judge(&self) -> Judge<'_> {
+    fn probe(&self) -> LivenessProbe<'_> {
         let id = FileId::of(&self.file).expect("fstat");
-        Judge::new(&self.file, id, &self.me).expect("its own descriptor")
+        LivenessProbe::new(&self.file, id, &self.me).expect("its own descriptor")
     }
 
-    fn verdict(&self, identity: Option<Identity>) -> Verdict {
-        let verdict = |thorough| self.judge().verdict(BYTE, identity, thorough);
-        let (quick, thorough) = (verdict(false), verdict(true));
-        let verdict = quick.expect("a verdict");
-        assert_eq!(verdict, thorough.expect("a verdict"));
-        self.assert_same_without_pidfd(identity, verdict);
-        verdict
+    fn check(&self, identity: Option<Identity>) -> Liveness {
+        let check = |thorough| self.probe().check(BYTE, identity, thorough);
+        let (quick, thorough) = (check(false), check(true));
+        let liveness = quick.expect("a result");
+        assert_eq!(liveness, thorough.expect("a result"));
+        self.assert_same_without_pidfd(identity, liveness);
+        liveness
     }
 
-    /// Where no pidfd can be had, the verdict is the same.
-    fn assert_same_without_pidfd(&self, identity: Option<Identity>, verdict: Verdict) {
-        let judge = self.judge();
-        let is_thread = |identity: &Identity| process::is_a_thread(identity.process_id());
+    /// Asserts that the result is the same where no pidfd can be opened.
+    fn assert_same_without_pidfd(&self, identity: Option<Identity>, liveness: Liveness) {
+        let probe = self.probe();
+        let is_thread = |identity: &Identity| procfs::is_secondary_thread(identity.process_id());
         let visible = identity.filter(|identity| {
             identity.pid_namespace == self.me.pid_namespace
                 && identity.time_namespace == self.me.time_namespace
-                && !identity.is_earlier_life_of(&self.me)
+                && !identity.is_earlier_image_of(&self.me)
                 && !is_thread(identity).unwrap_or(false)
         });
         if let Some(identity) = visible {
-            let locked = judge.is_locked(BYTE).expect("ask");
+            let locked = probe.is_locked(BYTE).expect("ask");
             for thorough in [false, true] {
-                let other = judge.without_pidfd(identity, locked, thorough);
-                assert_eq!(other.expect("a verdict"), verdict, "without a pidfd");
+                let other = probe.check_without_pidfd(identity, locked, thorough);
+                assert_eq!(other.expect("a result"), liveness, "without a pidfd");
             }
         }
     }
 
-    /// Another description that has the byte locked.
+    /// Returns another description that has the byte locked.
     fn locked(&self) -> OwnedFd {
         let other = memory::reopen(&self.file).expect("a description");
         assert!(locks::try_lock(&other, BYTE).expect("lock"));
@@ -67,9 +68,9 @@ impl Scene {
     }
 }
 
-/// Who a child is, as it would say itself.
+/// Returns the identity that a child would publish.
 fn identity_of(child: &Child, me: &Identity) -> Identity {
-    let started = Stat::of(child.id()).expect("/proc").started;
+    let started = Stat::of(child.id()).expect("/proc").start_time;
     Identity {
         process: u64::from(started) << 32 | u64::from(child.id()),
         ..*me
@@ -88,156 +89,156 @@ fn end(mut child: Child) {
 }
 
 #[test]
-fn who_has_not_said_who_it_is_is_judged_by_its_lock() {
-    let scene = Scene::new();
-    assert_eq!(scene.verdict(None), Verdict::Dead);
-    let lock = scene.locked();
-    assert_eq!(scene.verdict(None), Verdict::Alive);
+fn without_an_identity_the_lock_decides() {
+    let fixture = Fixture::new();
+    assert_eq!(fixture.check(None), Liveness::Dead);
+    let lock = fixture.locked();
+    assert_eq!(fixture.check(None), Liveness::Alive);
     drop(lock);
-    assert_eq!(scene.verdict(None), Verdict::Dead);
+    assert_eq!(fixture.check(None), Liveness::Dead);
 }
 
 #[test]
-fn who_can_not_be_seen_is_judged_by_its_lock() {
-    let scene = Scene::new();
+fn in_another_namespace_the_lock_decides() {
+    let fixture = Fixture::new();
     for elsewhere in [
         Identity {
             pid_namespace: 1,
-            ..scene.me
+            ..fixture.me
         },
         Identity {
             time_namespace: 1,
-            ..scene.me
+            ..fixture.me
         },
     ] {
-        assert_eq!(scene.verdict(Some(elsewhere)), Verdict::Dead);
-        let _lock = scene.locked();
-        assert_eq!(scene.verdict(Some(elsewhere)), Verdict::Alive);
+        assert_eq!(fixture.check(Some(elsewhere)), Liveness::Dead);
+        let _lock = fixture.locked();
+        assert_eq!(fixture.check(Some(elsewhere)), Liveness::Alive);
     }
 }
 
 #[test]
-fn a_process_that_lives_and_uses_the_segment_without_its_lock_is_an_alarm() {
-    let scene = Scene::new();
-    assert_eq!(scene.verdict(Some(scene.me)), Verdict::Unlocked);
-    let _lock = scene.locked();
-    assert_eq!(scene.verdict(Some(scene.me)), Verdict::Alive);
+fn a_living_process_that_maps_the_segment_without_its_lock_is_unlocked() {
+    let fixture = Fixture::new();
+    assert_eq!(fixture.check(Some(fixture.me)), Liveness::Unlocked);
+    let _lock = fixture.locked();
+    assert_eq!(fixture.check(Some(fixture.me)), Liveness::Alive);
 }
 
 #[test]
-fn an_id_that_is_used_again_is_told_by_the_start_time() {
-    let scene = Scene::new();
+fn a_reused_id_is_recognised_by_the_start_time() {
+    let fixture = Fixture::new();
     let before = Identity {
-        process: scene.me.process.wrapping_sub(1 << 32),
-        ..scene.me
+        process: fixture.me.process.wrapping_sub(1 << 32),
+        ..fixture.me
     };
-    assert_eq!(scene.verdict(Some(before)), Verdict::Dead);
+    assert_eq!(fixture.check(Some(before)), Liveness::Dead);
     // A forked child may keep the lock of the one before.
-    let _lock = scene.locked();
-    let verdict = scene.judge().verdict(BYTE, Some(before), true);
-    assert_eq!(verdict.expect("a verdict"), Verdict::Dead);
+    let _lock = fixture.locked();
+    let liveness = fixture.probe().check(BYTE, Some(before), true);
+    assert_eq!(liveness.expect("a result"), Liveness::Dead);
 }
 
 #[test]
-fn an_id_that_is_a_threads_now_belongs_to_no_process() {
-    let scene = Scene::new();
+fn a_process_whose_id_is_a_secondary_threads_now_is_dead() {
+    let fixture = Fixture::new();
     std::thread::scope(|scope| {
         let thread = scope.spawn(|| {
             let id = u64::try_from(nix::unistd::gettid().as_raw()).expect("positive");
             let identity = Identity {
-                process: scene.me.process & !u64::from(u32::MAX) | id,
-                ..scene.me
+                process: fixture.me.process & !u64::from(u32::MAX) | id,
+                ..fixture.me
             };
-            scene.verdict(Some(identity))
+            fixture.check(Some(identity))
         });
-        assert_eq!(thread.join().expect("no panic"), Verdict::Dead);
+        assert_eq!(thread.join().expect("no panic"), Liveness::Dead);
     });
 }
 
 #[test]
-fn a_process_that_does_not_map_the_segment_runs_another_program() {
-    let scene = Scene::new();
+fn a_process_that_does_not_map_the_segment_is_dead() {
+    let fixture = Fixture::new();
     let other = child("cat");
-    let identity = identity_of(&other, &scene.me);
-    assert_eq!(scene.verdict(Some(identity)), Verdict::Dead);
-    // Somebody else may have kept its lock.
-    let _lock = scene.locked();
-    let verdict = scene.judge().verdict(BYTE, Some(identity), true);
-    assert_eq!(verdict.expect("a verdict"), Verdict::Dead);
+    let identity = identity_of(&other, &fixture.me);
+    assert_eq!(fixture.check(Some(identity)), Liveness::Dead);
+    // A forked child may have kept its lock.
+    let _lock = fixture.locked();
+    let liveness = fixture.probe().check(BYTE, Some(identity), true);
+    assert_eq!(liveness.expect("a result"), Liveness::Dead);
     end(other);
 }
 
 #[test]
-fn a_zombie_is_dead_and_so_is_whoever_was_reaped() {
-    let scene = Scene::new();
-    let _lock = scene.locked();
+fn a_zombie_and_a_reaped_process_are_dead() {
+    let fixture = Fixture::new();
+    let _lock = fixture.locked();
     let mut other = child("cat");
-    let identity = identity_of(&other, &scene.me);
+    let identity = identity_of(&other, &fixture.me);
     drop(other.stdin.take());
     let id = nix::unistd::Pid::from_raw(i32::try_from(other.id()).expect("an id"));
     waitid(Id::Pid(id), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT).expect("wait");
-    assert_eq!(scene.verdict(Some(identity)), Verdict::Dead);
+    assert_eq!(fixture.check(Some(identity)), Liveness::Dead);
     end(other);
-    assert_eq!(scene.verdict(Some(identity)), Verdict::Dead);
+    assert_eq!(fixture.check(Some(identity)), Liveness::Dead);
 }
 
 #[test]
-fn a_judge_whose_descriptor_is_another_file_says_nothing() {
-    let (scene, other) = (Scene::new(), Scene::new());
+fn a_probe_whose_descriptor_is_another_file_returns_no_result() {
+    let (fixture, other) = (Fixture::new(), Fixture::new());
     let id = FileId::of(&other.file).expect("fstat");
-    assert!(Judge::new(&scene.file, id, &scene.me).is_none());
-    let mut judge = scene.judge();
-    judge.id = id;
-    assert!(judge.verdict(BYTE, None, true).is_err());
+    assert!(LivenessProbe::new(&fixture.file, id, &fixture.me).is_none());
+    let mut probe = fixture.probe();
+    probe.id = id;
+    assert!(probe.check(BYTE, None, true).is_err());
 }
 
 #[test]
-fn an_earlier_life_of_the_judge_itself_is_dead_whatever_has_its_lock() {
-    let scene = Scene::new();
+fn an_earlier_image_of_the_probing_process_is_dead_whatever_holds_its_lock() {
+    let fixture = Fixture::new();
     let before = Identity {
-        image: scene.me.image ^ 2,
-        ..scene.me
+        image: fixture.me.image ^ 2,
+        ..fixture.me
     };
-    assert_eq!(scene.verdict(Some(before)), Verdict::Dead);
-    let _lock = scene.locked();
-    assert_eq!(scene.verdict(Some(before)), Verdict::Dead);
+    assert_eq!(fixture.check(Some(before)), Liveness::Dead);
+    let _lock = fixture.locked();
+    assert_eq!(fixture.check(Some(before)), Liveness::Dead);
     // In another namespace, the same numbers are those of another process.
     let elsewhere = Identity {
         pid_namespace: 1,
         ..before
     };
-    assert_eq!(scene.verdict(Some(elsewhere)), Verdict::Alive);
+    assert_eq!(fixture.check(Some(elsewhere)), Liveness::Alive);
 }
 
-/// EMFILE, in a word: there is a process, but no descriptor for it.
+/// PROBE-3.
 #[test]
-fn a_judge_that_can_not_look_gives_no_verdict() {
-    let scene = Scene::new();
-    let mut judge = scene.judge();
-    judge.proc_is_ours = Err(io::ErrorKind::OutOfMemory.into());
-    assert!(judge.verdict(BYTE, Some(scene.me), true).is_err());
-    assert!(judge.verdict(BYTE, Some(scene.me), false).is_err());
+fn a_probe_that_can_not_read_proc_returns_no_result() {
+    let fixture = Fixture::new();
+    let mut probe = fixture.probe();
+    probe.proc_is_own = Err(io::ErrorKind::OutOfMemory.into());
+    assert!(probe.check(BYTE, Some(fixture.me), true).is_err());
+    assert!(probe.check(BYTE, Some(fixture.me), false).is_err());
 }
 
-/// LIVENESS-3. In a process of its own, for the limit is that of the whole process.
+/// PROBE-3. Runs itself in a child process, because the limit is that of the whole process.
 #[test]
-fn a_judge_that_may_open_no_descriptor_takes_nobody_for_dead() {
+fn a_probe_that_can_open_no_descriptor_finds_no_process_dead() {
     const CHILD: &str = "WORKRING_TEST_NO_DESCRIPTOR";
     if std::env::var_os(CHILD).is_none() {
-        let name = "os::liveness::tests::a_judge_that_may_open_no_descriptor_takes_nobody_for_dead";
+        let name = "os::liveness::tests::a_probe_that_can_open_no_descriptor_finds_no_process_dead";
         let mut command = Command::new(std::env::current_exe().expect("this program"));
         command.args(["--exact", name, "--nocapture"]);
         let output = command.env(CHILD, "1").output().expect("this program");
         assert!(output.status.success(), "{output:?}");
         return;
     }
-    let scene = Scene::new();
+    let fixture = Fixture::new();
     let alive = child("cat");
-    let identity = identity_of(&alive, &scene.me);
-    let _lock = scene.locked();
+    let identity = identity_of(&alive, &fixture.me);
+    let _lock = fixture.locked();
     assert_eq!(
-        scene.judge().verdict(BYTE, Some(identity), false).ok(),
-        Some(Verdict::Alive)
+        fixture.probe().check(BYTE, Some(identity), false).ok(),
+        Some(Liveness::Alive)
     );
     let all = rustix::process::getrlimit(rustix::process::Resource::Nofile);
     let none = rustix::process::Rlimit {
@@ -246,8 +247,8 @@ fn a_judge_that_may_open_no_descriptor_takes_nobody_for_dead() {
     };
     let limit = |limit| rustix::process::setrlimit(rustix::process::Resource::Nofile, limit);
     limit(none).expect("a lower limit");
-    let verdict = scene.judge().verdict(BYTE, Some(identity), false);
+    let liveness = fixture.probe().check(BYTE, Some(identity), false);
     limit(all).expect("the limit as it was");
-    assert!(!matches!(verdict, Ok(Verdict::Dead)), "{verdict:?}");
+    assert!(!matches!(liveness, Ok(Liveness::Dead)), "{liveness:?}");
     end(alive);
 }

@@ -1,6 +1,7 @@
-//! Signals around the start of a child: blocked in the thread that starts it, and reset in the child.
+//! Signals around the start of a child: blocked in the thread that starts it, reset in the child. `rt_sigprocmask(2)`,
+//! `rt_sigaction(2)`.
 
-use crate::os::evidence;
+use crate::os::mark;
 use core::ffi::{c_int, c_void};
 use core::mem::MaybeUninit;
 use core::ptr;
@@ -8,17 +9,19 @@ use nix::libc;
 use nix::sys::signal::{SigHandler, Signal, signal};
 use std::io;
 
-/// The kernel's sets of signals: one bit each.
+/// Sets of signals as the kernel has them: one bit each.
 pub(super) const NO_SIGNAL: u64 = 0;
 const EVERY_SIGNAL: u64 = !0;
-/// How many signals there are, and the length of a set in bytes.
+/// Number of signals.
 const SIGNALS: c_int = 64;
+/// Length of a set in bytes.
 const SET_LENGTH: usize = size_of::<u64>();
 
-/// Sets this thread's mask and returns the one before. The standard library of C would leave out signals of its own.
+/// Sets this thread's mask of blocked signals and returns the previous one. Calls the kernel directly, because the C
+/// library's functions never block the signals that it uses itself.
 pub(super) fn mask_signals(set: u64) -> io::Result<u64> {
     let mut before = 0_u64;
-    // SAFETY: both sets live, and have the length that is given.
+    // SAFETY: both pointers are valid for a set of the given length.
     let done = unsafe {
         libc::syscall(
             libc::SYS_rt_sigprocmask,
@@ -35,26 +38,27 @@ pub(super) fn mask_signals(set: u64) -> io::Result<u64> {
     }
 }
 
-/// Every signal of this thread, blocked until this is dropped.
-pub(super) struct Blocked {
+/// Blocks every signal of this thread until it is dropped.
+pub(super) struct BlockedSignals {
     before: u64,
 }
 
-impl Blocked {
+impl BlockedSignals {
     pub(super) fn all() -> io::Result<Self> {
         let before = mask_signals(EVERY_SIGNAL)?;
         Ok(Self { before })
     }
 }
 
-impl Drop for Blocked {
+impl Drop for BlockedSignals {
     fn drop(&mut self) {
-        // It fails only for an address that is not valid.
+        // It fails only for an invalid address.
         let _ = mask_signals(self.before);
     }
 }
 
-/// As the table says, of the child alone: dispositions are not shared.
+/// Sets the dispositions of the child (table and SPAWN-4 of [`spawn`](super)). Those of the parent do not change:
+/// dispositions are not shared.
 pub(super) fn reset_signals() -> io::Result<()> {
     for number in 1..=SIGNALS {
         if number == libc::SIGHUP && is_ignored(number) {
@@ -63,18 +67,17 @@ pub(super) fn reset_signals() -> io::Result<()> {
         reset_signal(number);
     }
     for ignored in [Signal::SIGTTIN, Signal::SIGTTOU] {
-        // SAFETY: no handler of this program.
+        // SAFETY: `SIG_IGN` runs no code of this program.
         unsafe { signal(ignored, SigHandler::SigIgn) }?;
     }
-    // CHILD-5 of `child`.
-    evidence::set_mark()
+    mark::set()
 }
 
 fn reset_signal(number: c_int) {
-    /// More than the kernel's `sigaction` has on any machine; all zeros are the default disposition.
+    /// At least as long as the kernel's `sigaction` on any machine. All zeros are the default disposition.
     const DEFAULT: [u64; 16] = [0; 16];
     let none = ptr::null_mut::<c_void>();
-    // SAFETY: a disposition that runs nothing. The call fails for the two signals that can't have another one.
+    // SAFETY: the new disposition runs no code. The call fails for `SIGKILL` and `SIGSTOP`, which can have no other.
     unsafe {
         libc::syscall(
             libc::SYS_rt_sigaction,
@@ -88,11 +91,11 @@ fn reset_signal(number: c_int) {
 
 fn is_ignored(number: c_int) -> bool {
     let mut now = MaybeUninit::<libc::sigaction>::zeroed();
-    // SAFETY: the call only fills what it is given.
+    // SAFETY: the call changes nothing and only writes to `now`.
     if unsafe { libc::sigaction(number, ptr::null(), now.as_mut_ptr()) } != 0 {
         return false;
     }
-    // SAFETY: filled by the call; all zeros before, which is a value, too.
+    // SAFETY: the call has filled it in; all zeros would be a valid value, too.
     let now = unsafe { now.assume_init() };
     now.sa_sigaction == libc::SIG_IGN
 }

@@ -1,6 +1,11 @@
+//! Real programs and scripts: where they are found, what they inherit, how a failed start is reported.
+
+use super::signals::mask_signals;
 use super::*;
-use crate::os::child::Process;
-use crate::os::process::number;
+use crate::os::child::ChildProcess;
+use crate::os::descriptor::number;
+use crate::os::poll::Poll;
+use nix::libc;
 use std::fs;
 use std::io::Read;
 use std::os::fd::AsFd;
@@ -13,12 +18,12 @@ struct Folder(PathBuf);
 
 impl Folder {
     fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("workring-unit-{name}-{}", getpid()));
+        let path = std::env::temp_dir();
+        let path = path.join(format!("workring-unit-{name}-{}", std::process::id()));
         fs::create_dir(&path).expect("a directory");
         Self(path)
     }
 
-    /// A script, which may be run by everybody, or by nobody.
     fn script(&self, name: &str, text: &str, mode: u32) -> PathBuf {
         let path = self.0.join(name);
         fs::write(&path, text).expect("a file");
@@ -33,59 +38,60 @@ impl Drop for Folder {
     }
 }
 
-fn file(path: impl Into<PathBuf>) -> Order {
-    Order::new(Program::File(path.into()))
+fn file(path: impl Into<PathBuf>) -> SpawnRequest {
+    SpawnRequest::new(Program::File(path.into()))
 }
 
-fn shell(script: &str) -> Order {
-    let mut order = file("/bin/sh");
-    order.arguments = vec!["-c".into(), script.into()];
-    order
+fn shell(script: &str) -> SpawnRequest {
+    let mut request = file("/bin/sh");
+    request.arguments = vec!["-c".into(), script.into()];
+    request
 }
 
-/// Another thread may have forked while a script was open for writing.
-fn start(order: &Order) -> io::Result<Process> {
+/// Starts a child. Retries while a script is open for writing in a child that another test's thread has forked.
+fn start(request: &SpawnRequest) -> io::Result<ChildProcess> {
     loop {
-        match Process::start(order, &Inheritance::default()) {
+        match ChildProcess::spawn(request, &InheritedFiles::default()) {
             Err(error) if error.raw_os_error() == Some(libc::ETXTBSY) => std::thread::yield_now(),
             started => return started,
         }
     }
 }
 
-/// Started, and waited for.
-fn run(order: &Order) -> ExitStatus {
-    let process = start(order).expect("a child");
-    let mut poll = crate::os::poll::Poll::new();
-    poll.readable(process.as_fd());
+/// Starts a child and waits for its end.
+fn run(request: &SpawnRequest) -> ExitStatus {
+    let mut child = start(request).expect("a child");
+    let mut poll = Poll::new();
+    poll.readable(child.as_fd());
     assert!(poll.wait(None).expect("poll"));
-    process.reap().expect("reaped").expect("by us")
+    child.reap().expect("reaped").expect("not reaped elsewhere")
 }
 
-/// What a script writes to the end, and the pipe that it writes to.
-fn output(script: &str, mut order: Order) -> (String, String) {
-    let (mut output, its) = io::pipe().expect("a pipe");
-    let pipe = target(&number(&its).to_string());
-    let mut inheritance = Inheritance::default();
-    inheritance.add_file(&its);
-    let script = format!("exec >/proc/self/fd/{}\n{script}", number(&its));
-    order.arguments = vec!["-c".into(), script.into()];
-    let process = Process::start(&order, &inheritance).expect("a shell");
-    drop(its);
+/// Runs a script. Returns all that it writes, and the link in `/proc` of the pipe that it writes to.
+fn output(script: &str, mut request: SpawnRequest) -> (String, String) {
+    let (mut output, its_output) = io::pipe().expect("a pipe");
+    let pipe = target(&number(&its_output).to_string());
+    let mut inherited = InheritedFiles::default();
+    inherited.add_file(&its_output);
+    let script = format!("exec >/proc/self/fd/{}\n{script}", number(&its_output));
+    request.arguments = vec!["-c".into(), script.into()];
+    let mut child = ChildProcess::spawn(&request, &inherited).expect("a shell");
+    drop(its_output);
     let mut text = String::new();
     output.read_to_string(&mut text).expect("text");
-    process.reap().expect("reaped");
+    child.reap().expect("reaped");
     (text, pipe)
 }
 
-/// What a descriptor of this process is of.
+/// Returns the link in `/proc` of a descriptor of this process.
 fn target(number: &str) -> String {
     let target = fs::read_link(format!("/proc/self/fd/{number}")).unwrap_or_default();
     target.to_string_lossy().into_owned()
 }
 
-/// What each program that this process starts inherits anyway: what it has inherited itself.
-fn inherited_anyway() -> Vec<String> {
+/// Returns what every program that this process starts inherits: the descriptors that are not close-on-exec, because this
+/// process has inherited them itself.
+fn always_inherited() -> Vec<String> {
     let all = fs::read_dir("/proc/self/fd").expect("/proc").flatten();
     let numbers = all.filter_map(|entry| entry.file_name().into_string().ok());
     let is_kept = |number: &String| {
@@ -108,19 +114,19 @@ fn a_program_without_a_slash_is_searched_for_in_the_childs_path() {
     denied.script("workring-unit-program", "#!/bin/sh\nexit 6\n", 0o644);
     denied.script("workring-unit-denied", "#!/bin/sh\nexit 6\n", 0o644);
     let with_path = |program: &str, path: String| {
-        let mut order = file(program);
-        order.environment.push(("PATH".into(), Some(path.into())));
-        order
+        let mut request = file(program);
+        request.environment.push(("PATH".into(), Some(path.into())));
+        request
     };
     let path = format!("/no/such:{}:{}", denied.0.display(), folder.0.display());
     assert_eq!(
         run(&with_path("workring-unit-program", path.clone())).code(),
         Some(5)
     );
-    let refused = start(&with_path("workring-unit-denied", path.clone())).expect_err("its mode");
-    assert_eq!(refused.raw_os_error(), Some(libc::EACCES));
-    let refused = start(&with_path("workring-unit-none", path)).expect_err("nowhere");
-    assert_eq!(refused.raw_os_error(), Some(libc::ENOENT));
+    let error = start(&with_path("workring-unit-denied", path.clone())).expect_err("its mode");
+    assert_eq!(error.raw_os_error(), Some(libc::EACCES));
+    let error = start(&with_path("workring-unit-none", path)).expect_err("nowhere");
+    assert_eq!(error.raw_os_error(), Some(libc::ENOENT));
     // An empty part of the path is the working directory.
     let mut here = with_path("workring-unit-program", "/no/such:".to_owned());
     here.directory = Some(folder.0.clone());
@@ -128,68 +134,66 @@ fn a_program_without_a_slash_is_searched_for_in_the_childs_path() {
     let mut without = file("sh");
     without.arguments = vec!["-c".into(), "exit 4".into()];
     without.environment.push(("PATH".into(), None));
-    assert_eq!(run(&without).code(), Some(4), "the usual folders");
+    assert_eq!(run(&without).code(), Some(4), "the default folders");
 }
 
 #[test]
 fn a_script_without_an_interpreter_is_run_by_a_shell() {
     let folder = Folder::new("script");
     let path = folder.script("script", "exit $1\n", 0o755);
-    let mut order = file(path);
-    order.arguments.push("9".into());
-    assert_eq!(run(&order).code(), Some(9));
+    let mut request = file(path);
+    request.arguments.push("9".into());
+    assert_eq!(run(&request).code(), Some(9));
 }
 
 #[test]
-fn what_can_not_be_started_is_an_error_that_names_the_cause() {
-    let refused = start(&file("/no/such/program")).expect_err("no program");
-    assert_eq!(refused.raw_os_error(), Some(libc::ENOENT));
+fn the_error_of_a_failed_start_names_the_cause() {
+    let error = start(&file("/no/such/program")).expect_err("no program");
+    assert_eq!(error.raw_os_error(), Some(libc::ENOENT));
     assert_eq!(
         start(&file("")).expect_err("no name").kind(),
         io::ErrorKind::NotFound
     );
-    let mut order = shell("exit 0");
-    order.directory = Some("/no/such/directory".into());
-    let refused = start(&order).expect_err("no directory");
-    assert_eq!(refused.kind(), io::ErrorKind::NotFound);
+    let mut request = shell("exit 0");
+    request.directory = Some("/no/such/directory".into());
+    let error = start(&request).expect_err("no directory");
+    assert_eq!(error.kind(), io::ErrorKind::NotFound);
     assert!(
-        refused
+        error
             .to_string()
             .contains("working directory /no/such/directory"),
-        "{refused}"
+        "{error}"
     );
-    for order in [file("a\0b"), shell("a\0b")] {
-        let refused = start(&order).expect_err("a zero byte");
-        assert_eq!(refused.kind(), io::ErrorKind::InvalidInput, "{refused}");
+    for request in [file("a\0b"), shell("a\0b")] {
+        let error = start(&request).expect_err("a zero byte");
+        assert_eq!(error.kind(), io::ErrorKind::InvalidInput, "{error}");
     }
-    let gone = Inheritance::default();
     let closed = {
         let (read, _write) = io::pipe().expect("a pipe");
-        let mut inheritance = gone;
-        inheritance.add_file(&read);
-        inheritance
+        let mut inherited = InheritedFiles::default();
+        inherited.add_file(&read);
+        inherited
     };
-    // Unless another test has opened one of that number meanwhile.
-    if let Err(refused) = Process::start(&shell("exit 0"), &closed) {
-        assert!(refused.to_string().contains("handed over"), "{refused}");
+    // It succeeds if another test has opened a descriptor of the same number meanwhile.
+    if let Err(error) = ChildProcess::spawn(&shell("exit 0"), &closed) {
+        assert!(error.to_string().contains("handed over"), "{error}");
     }
 }
 
-/// Failed children too: the thousand leave neither zombies nor mappings of stacks.
 #[test]
-fn a_thousand_failed_starts_leave_nothing_behind() {
-    let maps = || fs::read_to_string("/proc/thread-self/children").unwrap_or_default();
+fn failed_starts_leave_no_zombies() {
+    let children = || fs::read_to_string("/proc/thread-self/children").unwrap_or_default();
     for _ in 0..1000 {
         start(&file("/no/such/program")).expect_err("no program");
     }
-    assert_eq!(maps(), "", "children of this thread");
+    assert_eq!(children(), "", "children of this thread");
 }
 
 #[test]
-fn the_environment_is_this_process_s_with_the_changes_in_their_order() {
-    let mut order = file("/bin/sh");
+fn changes_to_the_environment_are_applied_in_order() {
+    let mut request = file("/bin/sh");
     let change = |name: &str, value: Option<&str>| (name.into(), value.map(Into::into));
-    order.environment = vec![
+    request.environment = vec![
         change("WORKRING_A", Some("1")),
         change("WORKRING_A", Some("2 = two")),
         change("WORKRING_B", Some("3")),
@@ -199,7 +203,7 @@ fn the_environment_is_this_process_s_with_the_changes_in_their_order() {
     let path = std::env::var("PATH").expect("a path");
     let (text, _) = output(
         r#"echo "$WORKRING_A,${WORKRING_B-none},${HOME-none},$PATH""#,
-        order,
+        request,
     );
     assert_eq!(text, format!("2 = two,none,none,{path}\n"));
 }
@@ -214,9 +218,8 @@ fn a_child_has_an_empty_input_and_a_group_of_its_own() {
     );
 }
 
-/// Blocked in the thread that starts it, handled or ignored in the process.
 #[test]
-fn the_mask_of_the_thread_is_as_it_was() {
+fn starting_a_child_restores_the_threads_signal_mask() {
     let before = mask_signals(1 << (libc::SIGUSR1 - 1)).expect("a mask");
     assert!(run(&shell("exit 0")).success());
     start(&file("/no/such/program")).expect_err("no program");
@@ -226,31 +229,33 @@ fn the_mask_of_the_thread_is_as_it_was() {
 }
 
 #[test]
-fn this_program_is_known_by_its_path_whatever_has_become_of_its_file() {
+fn the_program_of_this_process_has_the_path_of_the_current_executable() {
     let Program::Own(path) = Program::own().expect("this program") else {
         panic!("a path only");
     };
     assert_eq!(path, std::env::current_exe().expect("this program"));
 }
 
-/// Each has a pipe of its own, and nothing of the others.
+/// Each child inherits a pipe of its own, and none of the others' pipes.
 #[test]
-fn threads_that_start_children_at_the_same_time_do_not_mix_them_up() {
-    let anyway = inherited_anyway();
-    let anyway = &anyway;
+fn threads_that_start_children_at_the_same_time_do_not_mix_up_descriptors() {
+    let always_inherited = always_inherited();
+    let always_inherited = &always_inherited;
     std::thread::scope(|scope| {
         for thread in 0..4 {
             scope.spawn(move || {
                 for round in 0..20 {
                     let script = format!("echo {thread} {round}; readlink /proc/$$/fd/*");
-                    let (said, pipe) = output(&script, file("/bin/sh"));
-                    let mut lines = said.lines();
+                    let (text, pipe) = output(&script, file("/bin/sh"));
+                    let mut lines = text.lines();
                     assert_eq!(lines.next(), Some(format!("{thread} {round}").as_str()));
-                    assert!(lines.clone().any(|line| line == pipe), "{said}");
-                    let is_its_own = |line: &str| {
-                        line == "/dev/null" || line == pipe || anyway.iter().any(|it| it == line)
+                    assert!(lines.clone().any(|line| line == pipe), "{text}");
+                    let is_expected = |line: &str| {
+                        line == "/dev/null"
+                            || line == pipe
+                            || always_inherited.iter().any(|link| link == line)
                     };
-                    assert!(lines.all(is_its_own), "{pipe} {anyway:?} {said}");
+                    assert!(lines.all(is_expected), "{pipe} {always_inherited:?} {text}");
                 }
             });
         }

@@ -1,6 +1,6 @@
 //! What other threads ask the supervisor to do.
 
-use crate::os::poll::Event as Notifier;
+use crate::os::poll::EventFd as Notifier;
 use crate::pool::outcome::TaskId;
 use parking_lot::Mutex;
 use std::io;

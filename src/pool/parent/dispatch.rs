@@ -86,7 +86,7 @@ impl<T: Task> Shared<T> {
     /// A task of a map that can't be sent at all has its outcome.
     #[cold]
     pub(super) fn cannot_send(&self, ticket: Ticket, error: &SubmitError<()>) {
-        if !self.origin.is_here() {
+        if !self.origin.is_current() {
             // `Serialize` has forked; the map finds that it is in the child.
             return;
         }

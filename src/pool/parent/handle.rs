@@ -172,7 +172,7 @@ impl<T: Task> TaskHandle<T> {
     /// ```
     #[must_use]
     pub fn is_finished(&self) -> bool {
-        if !self.shared.origin.is_here() {
+        if !self.shared.origin.is_current() {
             // To wait for it gives `TaskError::Unknown`, at once.
             return true;
         }

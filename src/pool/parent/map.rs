@@ -151,7 +151,7 @@ impl<'a, T: Task, I: Iterator<Item = T>> Map<'a, T, I> {
     /// Send what there is room for, without waiting (MAP-1).
     fn feed(&mut self) {
         while self.gather() {
-            if !self.shared.origin.is_here() {
+            if !self.shared.origin.is_current() {
                 self.refuse(&Refused::Unknown(FORKED));
                 return;
             }
@@ -417,7 +417,7 @@ impl<T: Task, I: Iterator<Item = T>> FusedIterator for Map<'_, T, I> {}
 impl<T: Task, I: Iterator<Item = T>> Drop for Map<'_, T, I> {
     fn drop(&mut self) {
         if let Some(stream) = self.stream
-            && self.shared.origin.is_here()
+            && self.shared.origin.is_current()
         {
             self.shared.abandon(stream, self.outstanding > 0);
         }

@@ -123,7 +123,7 @@ impl<T: Task> Pool<T> {
     fn hand_in(&self, task: T, waits: bool) -> Result<TaskHandle<T>, TrySubmitError<T>> {
         let shared = &self.shared;
         let refused = |error| Err(TrySubmitError::Refused(error));
-        if !shared.origin.is_here() {
+        if !shared.origin.is_current() {
             return refused(SubmitError::Forked(task));
         }
         // Before anything is done: it is the caller's own.
@@ -142,7 +142,7 @@ impl<T: Task> Pool<T> {
                 return refused(SubmitError::Unclaimed { task, max });
             }
             // `time_limit` has forked.
-            Err(Vain::Unknown(_)) if !shared.origin.is_here() => {
+            Err(Vain::Unknown(_)) if !shared.origin.is_current() => {
                 return refused(SubmitError::Forked(task));
             }
             Ok(Err(Refused::Unknown(what))) | Err(Vain::Unknown(what)) => {
@@ -305,7 +305,7 @@ impl<T: Task> Pool<T> {
     /// # }
     /// ```
     pub fn shutdown(&self, how: Shutdown, timeout: Duration) -> Result<Report, ShutdownError> {
-        if !self.shared.origin.is_here() {
+        if !self.shared.origin.is_current() {
             return Err(ShutdownError::Forked);
         }
         Ok(self.ending.shut_down(&self.shared, how, timeout))
@@ -314,7 +314,7 @@ impl<T: Task> Pool<T> {
 
 impl<T: Task> Drop for Pool<T> {
     fn drop(&mut self) {
-        if !self.shared.origin.is_here() || self.ending.is_over() {
+        if !self.shared.origin.is_current() || self.ending.is_over() {
             return;
         }
         let report = self

@@ -2,7 +2,7 @@
 
 use super::events::Listener;
 use crate::error::StartError;
-use crate::os::{child, clock};
+use crate::os::{clock, memory_use};
 use core::fmt::Debug;
 use core::hash::{BuildHasher, Hasher};
 use core::ops::RangeInclusive;
@@ -146,7 +146,7 @@ impl Settings {
             )?;
         }
         if limits.resident.is_some() {
-            child::check_memory_can_be_seen().map_err(|source| StartError::Os {
+            memory_use::check_readable().map_err(|source| StartError::Os {
                 what: "`memory_limit` can't see the memory of workers: it needs /proc",
                 source,
             })?;

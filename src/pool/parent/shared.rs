@@ -4,7 +4,7 @@ use super::commands::{Command, Commands};
 use super::results::{Results, StreamId};
 use super::settings::Settings;
 use crate::os::clock;
-use crate::os::fork::Origin;
+use crate::os::fork::OwnerProcess;
 use crate::pool::context::BY_HANDLE;
 use crate::pool::outcome::TaskId;
 use crate::pool::task::{OutcomeOf, Task};
@@ -22,14 +22,14 @@ pub(super) struct Shared<T: Task> {
     pub(super) tasks: Sender<Envelope<T>, TaskCodec>,
     pub(super) board: Board,
     pub(super) settings: Settings,
-    pub(super) origin: Origin,
+    pub(super) origin: OwnerProcess,
     pub(super) orders: Arc<Commands>,
 }
 
 impl<T: Task> Shared<T> {
     /// See [`TaskHandle::cancel`].
     pub(super) fn cancel(&self, id: TaskId) -> bool {
-        if !self.origin.is_here() {
+        if !self.origin.is_current() {
             return false;
         }
         let cancelled = self.inbox.with(|state| {

@@ -100,7 +100,7 @@ impl Ending {
     ) -> Report {
         let began = Instant::now();
         // By the listener, for instance: then it can't be waited for.
-        crate::announce::ends_pool();
+        crate::announce::exempt_from_shutdown();
         self.hurry(match how {
             Shutdown::Drain => began.checked_add(timeout),
             Shutdown::Cancel => Some(began),

@@ -9,7 +9,7 @@ use super::shared::Shared;
 use super::shutdown::Ending;
 use super::supervision::{Launcher, Supervisor};
 use crate::error::StartError;
-use crate::os::fork::Origin;
+use crate::os::fork::OwnerProcess;
 use crate::pool::task::Task;
 use crate::pool::wire::result_message::{Answer, Arrived, ArrivedCodec, ResultCodec};
 use crate::pool::wire::role::{is_unclaimed_worker, renounce};
@@ -77,7 +77,7 @@ impl<T: Task> Builder<T> {
         let orders = Arc::new(Commands::new().map_err(os("no event descriptor"))?);
         let (capacity, max_unclaimed_results) = (settings.capacity, settings.max_unclaimed_results);
         let supervisor = Arc::clone(&orders);
-        let origin = Origin::here().map_err(os("no page to tell a fork by"))?;
+        let origin = OwnerProcess::current().map_err(os("no page to tell a fork by"))?;
         let results = results.decoding::<Arrived, ArrivedCodec>();
         let inbox = Results::new(
             results,

@@ -9,7 +9,7 @@
 //! | has become a worker                            | [`claim`] was called                              | yes             |
 //! | was started by a task of a worker              | none: the worker has removed mark and variable    | yes             |
 //!
-//! STANDING-1. The evidence is read once, from what the kernel keeps (see `os::evidence`), and is not used up: every call
+//! STANDING-1. The evidence is read once, from what the kernel keeps (see `os::mark`), and is not used up: every call
 //!     in every thread gets the same answer, until [`claim`].
 //! STANDING-2. A worker that had several threads when it became one keeps the variable, for to remove it would be unsound.
 //!     What it starts then has the variable, too: so a variable counts for nothing if an ancestor is a worker with the same
@@ -18,7 +18,7 @@
 use super::messages::FromWorker;
 use super::startup::{Assignment, LINK, VARIABLE};
 use crate::os::link::Link;
-use crate::os::{evidence, process};
+use crate::os::{environment, mark, procfs};
 use crate::queue::borrow_fd;
 use std::sync::OnceLock;
 
@@ -38,8 +38,8 @@ static CLAIMED: OnceLock<()> = OnceLock::new();
 pub(crate) fn claim() {
     // Before the evidence goes, which is read only once.
     was_started_as_worker();
-    evidence::clear_mark();
-    evidence::remove_variable(VARIABLE);
+    mark::clear();
+    environment::remove_variable(VARIABLE);
     // Last: what a thread starts that finds it set has none of the evidence.
     let _ = CLAIMED.set(());
 }
@@ -63,13 +63,13 @@ pub(crate) fn renounce() {
 /// STANDING-1.
 fn was_started_as_worker() -> bool {
     static EVIDENCE: OnceLock<bool> = OnceLock::new();
-    *EVIDENCE.get_or_init(|| evidence::is_marked() || has_variable())
+    *EVIDENCE.get_or_init(|| mark::is_set() || has_variable())
 }
 
 fn has_variable() -> bool {
     let me = std::process::id();
     // Without `/proc` it is as good as what the program has made of it.
-    let initial = evidence::initial_variable(me, VARIABLE);
+    let initial = environment::initial_variable(me, VARIABLE);
     let Some(value) = initial.or_else(|| std::env::var(VARIABLE).ok()) else {
         return false;
     };
@@ -80,20 +80,20 @@ fn has_variable() -> bool {
 
 /// Whether an ancestor of this process has become a worker by this value of the variable.
 fn is_an_ancestors(value: &str, me: u32) -> bool {
-    if !process::proc_is_ours().unwrap_or(false) {
+    if !procfs::is_own_namespace().unwrap_or(false) {
         return false;
     }
-    let mut ancestor = evidence::parent(me);
+    let mut ancestor = procfs::parent(me);
     for _ in 0..GENERATIONS {
         let Some(process) = ancestor.filter(|&process| process > 1) else {
             return false;
         };
-        if evidence::has_thread(process, WATCHER_SHOWN)
-            && evidence::initial_variable(process, VARIABLE).as_deref() == Some(value)
+        if procfs::has_thread(process, WATCHER_SHOWN)
+            && environment::initial_variable(process, VARIABLE).as_deref() == Some(value)
         {
             return true;
         }
-        ancestor = evidence::parent(process);
+        ancestor = procfs::parent(process);
     }
     false
 }

@@ -1,6 +1,6 @@
 //! What a worker process is given at its start: an environment variable, and descriptors by name.
 
-use crate::os::{evidence, process};
+use crate::os::{identity, pidfd, procfs};
 use crate::pool::task::Task;
 use core::any::type_name;
 
@@ -40,10 +40,10 @@ pub(crate) struct Starter {
 impl Starter {
     /// This process.
     pub(crate) fn here() -> std::io::Result<Self> {
-        let identity = process::identity()?;
+        let identity = identity::current()?;
         Ok(Self {
             process: identity.process_id(),
-            started: identity.started(),
+            started: identity.start_time(),
             namespace: identity.pid_namespace,
         })
     }
@@ -51,14 +51,14 @@ impl Starter {
     /// Whether it has ended. False if this process can't know.
     pub(crate) fn has_ended(self) -> bool {
         self.is_visible()
-            && (!evidence::exists(self.process)
-                || process::started(self.process).is_ok_and(|started| started != self.started))
+            && (!pidfd::exists(self.process)
+                || procfs::start_time(self.process).is_ok_and(|started| started != self.started))
     }
 
     /// Whether its id means the same process here.
     pub(crate) fn is_visible(self) -> bool {
-        process::proc_is_ours().unwrap_or(false)
-            && process::identity().is_ok_and(|me| me.pid_namespace == self.namespace)
+        procfs::is_own_namespace().unwrap_or(false)
+            && identity::current().is_ok_and(|me| me.pid_namespace == self.namespace)
     }
 }
 

@@ -30,7 +30,7 @@ pub fn run_if_worker<K: Kinds>() {
     let Ok(link) = inherit_fd(LINK) else {
         return;
     };
-    spawn::restore_name();
+    spawn::restore_process_name();
     role::claim();
     let link = Arc::new(Link::from(link));
     // A parent of another version may write it in another way. It learns that this program does not fit.

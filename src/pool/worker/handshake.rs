@@ -1,6 +1,6 @@
 //! The first messages between a worker and its parent, and how it reads the later ones.
 
-use crate::os::link::{Link, Received};
+use crate::os::link::{Link, RecvOutcome};
 use crate::os::poll::Poll;
 use crate::pool::task::Task;
 use crate::pool::wire::messages::{FromParent, FromWorker, Identity, LONGEST, Terms};
@@ -46,10 +46,10 @@ pub(crate) fn hear_with(link: &Link, parent: Option<&OwnedFd>) -> Heard {
     }
     let mut buffer = [0; LONGEST];
     match link.recv(&mut buffer) {
-        Ok(Received::Datagram(bytes)) => {
+        Ok(RecvOutcome::Datagram(bytes)) => {
             FromParent::decode(bytes).map_or(Heard::Nonsense, Heard::Said)
         }
-        Ok(Received::TooLong(_) | Received::Nothing) => Heard::Nonsense,
-        Ok(Received::Closed) | Err(_) => Heard::Nobody,
+        Ok(RecvOutcome::TooLong(_) | RecvOutcome::WouldBlock) => Heard::Nonsense,
+        Ok(RecvOutcome::Closed) | Err(_) => Heard::Nobody,
     }
 }

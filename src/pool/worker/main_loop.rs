@@ -34,7 +34,7 @@ use super::watcher::watch;
 use crate::codec::Raw;
 use crate::error::{RecvError, SendError, with_causes};
 use crate::os::link::Link;
-use crate::os::{child, clock};
+use crate::os::{clock, memory_use, parent, subreaper};
 use crate::pool::context::{Context, Desk};
 use crate::pool::outcome::TaskId;
 use crate::pool::pace::Pace;
@@ -112,18 +112,18 @@ impl<T: Task> Worker<T> {
         });
         // Without it, it is killed with its parent, and what it has started is not.
         let parent = match startup.starter.filter(|starter| starter.is_visible()) {
-            Some(starter) => child::watch_starter(starter.process, starter.started),
-            None => child::watch_parent(),
+            Some(starter) => parent::watch_starter(starter.process, starter.started),
+            None => parent::watch_parent(),
         };
         let parent = parent.ok();
         let (link, desk_of_watcher) = (Arc::clone(&startup.link), Arc::clone(&desk));
         let watcher = watch(link, parent, desk_of_watcher, tasks.interrupter())?;
         if terms.adopts_orphans {
-            child::adopt_orphans()
+            subreaper::adopt_orphans()
                 .map_err(|error| format!("it can't adopt its descendants: {error}"))?;
         }
         if let Some(bytes) = terms.addresses {
-            child::limit_own_addresses(bytes)
+            memory_use::limit_address_space(bytes)
                 .map_err(|error| format!("its addresses can't be limited: {error}"))?;
         }
         // The error's text is the user's code, too.
@@ -176,7 +176,7 @@ impl<T: Task> Worker<T> {
     /// Whether it has more memory in use than it may keep.
     fn has_grown(&self) -> bool {
         let limit = self.terms.resident;
-        limit.is_some_and(|limit| child::own_resident().is_ok_and(|used| used > limit))
+        limit.is_some_and(|limit| memory_use::own().is_ok_and(|used| used > limit))
     }
 
     /// Runs the tasks of a message, and returns how many there were.
@@ -223,7 +223,7 @@ impl<T: Task> Worker<T> {
     fn run(&mut self, bytes: &[u8], ticket: Ticket) -> Done<T::Output, T::Error> {
         let line = self.line();
         line.set_phase(task_phase::DECODING);
-        line.begin(ticket.id.0, clock::about_now());
+        line.begin(ticket.id.0, clock::now_coarse());
         if self.terms.tells_tasks {
             self.say(&FromWorker::Began { task: ticket.id.0 });
         }
@@ -302,7 +302,7 @@ impl<T: Task> Worker<T> {
         // Ends with the parent's farewell.
         let _ = self.watcher.join();
         drop((self.tasks, self.results));
-        child::end_own_descendants();
+        parent::kill_own_descendants();
         exit(0)
     }
 

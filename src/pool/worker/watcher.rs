@@ -1,8 +1,8 @@
 //! The thread of a worker that listens to its parent.
 
 use super::handshake::{Heard, hear_with};
-use crate::os::child;
 use crate::os::link::Link;
+use crate::os::parent;
 use crate::pool::context::Desk;
 use crate::pool::wire::messages::{FromParent, FromWorker, Level};
 use crate::pool::wire::role::WATCHER;
@@ -37,7 +37,7 @@ pub(crate) fn watch(
                     continue;
                 }
                 // The parent may have no permission to kill this process.
-                Heard::Said(FromParent::End) | Heard::Nobody => child::end_own_group(),
+                Heard::Said(FromParent::End) | Heard::Nobody => parent::kill_own_group(),
             }
             desk.stopping.store(true, Ordering::Release);
             interrupter.interrupt();

@@ -216,7 +216,7 @@ fn a_death_between_any_two_steps_leaves_nothing_wrong() {
     };
     let punch_half = |segment: &Segment, block: &OwnedBlock| {
         let all = segment.geometry.payload(block.index()).expect("a payload");
-        memory::give_back(&segment.file, all.start..all.start + all.len() / 2).expect("punch");
+        memory::decommit(&segment.file, all.start..all.start + all.len() / 2).expect("punch");
     };
     let steps: [Step; 5] = [half, all, mark, unmark, punch_half];
     for deaths in 0..=steps.len() {
@@ -262,7 +262,7 @@ fn starved(files: &[(&str, &str)]) -> (Machine, Segment) {
     let machine = Machine::new(&[("proc/meminfo", "MemAvailable: 1000000 kB\n")]);
     let mut settings = settings();
     settings.max_message = 4 * MIB;
-    let segment = Segment::create_from(MemoryBudget::of(&machine.0), settings).expect("a segment");
+    let segment = Segment::create_from(MemoryBudget::at(&machine.0), settings).expect("a segment");
     for (path, text) in files {
         machine.set(path, text);
     }
@@ -283,11 +283,11 @@ fn a_machine_with_too_little_memory_is_named() {
     machine.set("proc/meminfo", "MemAvailable: 4096 kB\n");
     release(&segment, take(&segment, 4 * MIB));
     machine.set("proc/meminfo", "MemAvailable: 2048 kB\n");
-    let refused = Segment::create_from(MemoryBudget::of(&machine.0), settings());
+    let refused = Segment::create_from(MemoryBudget::at(&machine.0), settings());
     assert!(
         matches!(
             refused,
-            Err(Refused::Short(OutOfMemory {
+            Err(MemoryError::OutOfMemory(OutOfMemory {
                 limit: MemoryLimit::Machine,
                 ..
             }))
@@ -323,7 +323,7 @@ fn a_queue_larger_than_its_own_limit_is_not_made() {
     let mut settings = settings();
     settings.memory_limit = MIB as u64;
     let refused = Segment::create(settings);
-    let Err(Refused::Short(shortage)) = refused else {
+    let Err(MemoryError::OutOfMemory(shortage)) = refused else {
         panic!("{refused:?}")
     };
     assert_eq!(

@@ -2,9 +2,9 @@
 
 use super::state::{State, Vain};
 use super::streams::Streams;
-use crate::announce::later;
+use crate::announce::defer;
 use crate::error::RecvTimeoutError;
-use crate::os::fork::Origin;
+use crate::os::fork::OwnerProcess;
 use crate::pool::pace::Pace;
 use crate::pool::parent::commands::Commands;
 use crate::pool::parent::report::Tally;
@@ -29,7 +29,7 @@ pub(crate) struct Results {
     pub(in crate::pool::parent::results) interrupter: Interrupter,
     pub(in crate::pool::parent::results) supervisor: Arc<Commands>,
     pub(in crate::pool::parent::results) max_unclaimed: usize,
-    pub(in crate::pool::parent::results) origin: Origin,
+    pub(in crate::pool::parent::results) origin: OwnerProcess,
 }
 
 impl Results {
@@ -40,7 +40,7 @@ impl Results {
         places: usize,
         max_unclaimed_results: usize,
         supervisor: Arc<Commands>,
-        origin: Origin,
+        origin: OwnerProcess,
     ) -> Self {
         debug_assert!(places.is_power_of_two() && places > capacity);
         let state = State {
@@ -79,7 +79,7 @@ impl Results {
     /// Whether this is the pool's process, and not a forked child of it (RESULTS-9).
     #[inline]
     pub(crate) fn is_here(&self) -> bool {
-        self.origin.is_here()
+        self.origin.is_current()
     }
 
     /// Do something with the state, in a moment. Not in a forked child (RESULTS-9).
@@ -114,7 +114,7 @@ impl Results {
         if !self.is_here() {
             return Err(Vain::Unknown(FORKED));
         }
-        let _later = later();
+        let _later = defer();
         let mut state = self.state.lock();
         loop {
             if let Some(found) = look(&mut state) {
@@ -233,7 +233,7 @@ impl Results {
         if !self.is_here() {
             return;
         }
-        let _later = later();
+        let _later = defer();
         let state = self.state.lock();
         if !state.has_leader && state.urgent == 0 {
             drop(self.lead(state, Some(Instant::now())));

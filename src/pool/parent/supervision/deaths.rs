@@ -25,7 +25,7 @@ impl<T: Task> Supervisor<T> {
         };
         self.strays.extend(core::mem::take(&mut worker.strays));
         self.strays.extend_from_group(&mut worker.process);
-        let status = worker.process.reap_in_place().ok().flatten();
+        let status = worker.process.reap().ok().flatten();
         self.hear_the_last(index);
         let Some(slot) = self.slots.get_mut(index) else {
             return;
@@ -103,14 +103,14 @@ impl<T: Task> Supervisor<T> {
         let Some(worker) = self.slots.get_mut(index).and_then(Slot::worker_mut) else {
             return false;
         };
-        let was_only_wrapper = worker.process.is_only_wrapper();
+        let was_only_wrapper = worker.process.only_wrapper_runs();
         let is_over = worker.is_over();
-        if worker.process.is_only_wrapper() && !was_only_wrapper {
+        if worker.process.only_wrapper_runs() && !was_only_wrapper {
             worker.expires = None;
             worker.overdue = Some(patience);
         }
         // One that has ended would be reported again and again.
-        for ended in worker.process.ended() {
+        for ended in worker.process.exited() {
             self.watchlist.remove(ended);
         }
         is_over
@@ -121,7 +121,7 @@ impl<T: Task> Supervisor<T> {
         /// More than a link has room for.
         const MANY: u32 = 1 << 16;
         let worker = self.slots.get(index).and_then(Slot::worker);
-        let pending = worker.and_then(|worker| worker.link.pending().ok());
+        let pending = worker.and_then(|worker| worker.link.pending_bytes().ok());
         let mut left = pending.unwrap_or(u64::MAX);
         for _ in 0..MANY {
             if left == 0 {
@@ -169,7 +169,7 @@ impl<T: Task> Supervisor<T> {
     /// it was killed.
     pub(crate) fn bury_unwatched(&mut self, index: usize) {
         let worker = self.slots.get_mut(index).and_then(Slot::worker_mut);
-        if worker.is_some_and(|worker| !worker.process.is_watched() && worker.is_over()) {
+        if worker.is_some_and(|worker| !worker.process.has_running() && worker.is_over()) {
             self.bury(index);
         }
     }

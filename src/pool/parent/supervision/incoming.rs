@@ -6,7 +6,7 @@ use super::supervisor::{Supervisor, sooner};
 use super::watchlist::key_of_process;
 use crate::error::StartError;
 use crate::os::clock;
-use crate::os::link::Received;
+use crate::os::link::RecvOutcome;
 use crate::pool::outcome::TaskId;
 use crate::pool::parent::events::Event;
 use crate::pool::parent::settings::Settings;
@@ -29,12 +29,12 @@ impl<T: Task> Supervisor<T> {
             worker.link.try_recv_from(&mut buffer)
         };
         let (message, length) = match received {
-            Ok((Received::Nothing, _)) => return None,
-            Ok((Received::Datagram(bytes), sender)) => {
+            Ok((RecvOutcome::WouldBlock, _)) => return None,
+            Ok((RecvOutcome::Datagram(bytes), sender)) => {
                 let message = FromWorker::decode(bytes);
                 if let Some(FromWorker::Process { pid }) = message {
                     worker.is_process(pid, sender);
-                    if let Some(wrapped) = worker.process.wrapped() {
+                    if let Some(wrapped) = worker.process.worker_pidfd() {
                         // An error: it is noticed when its wrapper ends.
                         let _ = self.watchlist.add(wrapped, key_of_process(index));
                     }
@@ -42,8 +42,8 @@ impl<T: Task> Supervisor<T> {
                 }
                 (message, bytes.len())
             }
-            Ok((Received::TooLong(length), _)) => (None, length),
-            Ok((Received::Closed, _)) | Err(_) => {
+            Ok((RecvOutcome::TooLong(length), _)) => (None, length),
+            Ok((RecvOutcome::Closed, _)) | Err(_) => {
                 // It has ended, or is about to.
                 worker.is_listening = false;
                 if !worker.is_doomed {

@@ -1,9 +1,9 @@
 //! Starting a worker process.
 
 use crate::error::StartError;
-use crate::os::child::Process;
+use crate::os::child::ChildProcess;
 use crate::os::link::Link;
-use crate::os::spawn::{Order, Program};
+use crate::os::spawn::{Program, SpawnRequest};
 use crate::pool::parent::shared::Shared;
 use crate::pool::task::Task;
 use crate::pool::wire::result_message::{Answer, ResultCodec};
@@ -45,10 +45,10 @@ impl<T: Task> Launcher<T> {
     }
 
     /// Start the worker of a slot. To be called on the thread that outlives all workers: they end with it.
-    pub(crate) fn launch(&self, slot: u32) -> Result<(Link, Process), StartError> {
+    pub(crate) fn launch(&self, slot: u32) -> Result<(Link, ChildProcess), StartError> {
         let os = |what| move |source| StartError::Os { what, source };
         let (ours, theirs) = Link::pair().map_err(os("no socket for a worker"))?;
-        ours.ask_for_senders()
+        ours.enable_credentials()
             .map_err(os("a worker's socket does not say who sends"))?;
         let board = self.shared.board.as_fd().try_clone_to_owned();
         let board = board.map_err(os("no descriptor for a worker"))?;
@@ -69,9 +69,9 @@ impl<T: Task> Launcher<T> {
         Ok((ours, process))
     }
 
-    fn order(&self, slot: u32) -> Order {
+    fn order(&self, slot: u32) -> SpawnRequest {
         let settings = &self.shared.settings;
-        let mut order = Order::new(self.program.clone());
+        let mut order = SpawnRequest::new(self.program.clone());
         order.environment.clone_from(&settings.environment);
         order.directory.clone_from(&settings.current_dir);
         // Last, and whatever this process was started with.

@@ -21,7 +21,7 @@
 //! LIMIT-4. A worker that is through with its task, and does not get any further within the grace time, is stopped, or can't
 //!     send: it is killed for the task that it is through with.
 //!     One that is stopped while it has no task at all is not noticed here: it is in nobody's way, but for its age.
-//! LIMIT-5. `begin` on the board is told a time that lies [a little](clock::coarseness) in the past. No limit strikes before its
+//! LIMIT-5. `begin` on the board is told a time that lies [a little](clock::coarse_resolution) in the past. No limit strikes before its
 //!     time, so that much is added to each.
 
 use super::reasons::{KillReason, Why};
@@ -75,7 +75,7 @@ impl Seen {
                 break (running, phase);
             }
         };
-        let begun = running.started.saturating_add(clock::coarseness());
+        let begun = running.started.saturating_add(clock::coarse_resolution());
         Some(Self {
             task: TaskId(running.task),
             age: Duration::from_nanos(clock::now().saturating_sub(begun)),
@@ -168,7 +168,7 @@ impl<T: Task> Supervisor<T> {
     fn seen(&self, index: usize) -> Option<Seen> {
         let slot = self.slots.get(index)?;
         slot.worker()
-            .filter(|worker| !worker.is_doomed && !worker.process.is_only_wrapper())?;
+            .filter(|worker| !worker.is_doomed && !worker.process.only_wrapper_runs())?;
         Seen::on(self.launcher.shared.board.entry(slot.number)?)
     }
 

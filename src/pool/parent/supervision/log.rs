@@ -9,7 +9,7 @@ use crate::pool::wire::messages::Level;
 #[cfg(feature = "tracing")]
 mod with_tracing {
     use super::{Event, Level, StartError};
-    use crate::announce::{Importance, say};
+    use crate::announce::{Importance, announce};
     use tracing::level_filters::LevelFilter;
     use tracing::{debug, error, info, trace, warn};
 
@@ -27,7 +27,7 @@ mod with_tracing {
     /// Calls the subscriber soon, if it listens to events of this level.
     fn soon(level: LevelFilter, tell: impl FnOnce() + Send + 'static) {
         if level <= LevelFilter::current() {
-            say(Importance::Life, Box::new(tell));
+            announce(Importance::Lifecycle, Box::new(tell));
         }
     }
 
@@ -41,7 +41,7 @@ mod with_tracing {
             Level::Debug => debug!(target: TARGET, worker, pid, origin, "{message}"),
             Level::Trace => trace!(target: TARGET, worker, pid, origin, "{message}"),
         };
-        say(Importance::Detail, Box::new(tell));
+        announce(Importance::Detail, Box::new(tell));
     }
 
     /// A worker has said something that makes no sense.

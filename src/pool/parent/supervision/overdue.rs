@@ -56,7 +56,7 @@ impl<T: Task> Supervisor<T> {
         let Some(worker) = slot.worker_mut() else {
             return;
         };
-        if worker.process.is_only_wrapper() {
+        if worker.process.only_wrapper_runs() {
             worker.overdue = None;
             worker.expires = None;
             worker.process.kill_wrapper();

@@ -29,7 +29,7 @@ impl<T: Task> Supervisor<T> {
     pub(crate) fn run(mut self) -> WorkerStats {
         let shared = Arc::clone(&self.launcher.shared);
         // SUPERVISE-4.
-        let announcer = Announcer::of_this_thread();
+        let announcer = Announcer::for_this_thread();
         // Whatever happens here, nobody waits for ever. The workers end with this thread.
         let lived = catch_unwind(AssertUnwindSafe(|| {
             for slot in 0..self.settings().staff.min as usize {

@@ -21,9 +21,10 @@
 //! SLOT-3. The line on the board belongs to the process; it is read after its death, and cleared before the next one starts.
 
 use super::reasons::{KillReason, Leave};
-use crate::os::child::{self, Process};
+use crate::os::child::ChildProcess;
 use crate::os::clock;
 use crate::os::link::Link;
+use crate::os::subreaper;
 use crate::pool::wire::messages::FromParent;
 use crate::segment::board::Running;
 use core::time::Duration;
@@ -67,7 +68,7 @@ pub(crate) enum State {
 #[derive(Debug)]
 pub(crate) struct Worker {
     pub(crate) link: Link,
-    pub(crate) process: Process,
+    pub(crate) process: ChildProcess,
     pub(crate) stage: Stage,
     /// When it is killed if it has not got on by then: while it starts, while it leaves, and after it has closed its link.
     pub(crate) overdue: Option<Instant>,
@@ -175,7 +176,7 @@ impl Slot {
 
 impl Worker {
     /// A process that was just started, and has until `overdue` to become ready.
-    pub(crate) const fn new(link: Link, process: Process, overdue: Option<Instant>) -> Self {
+    pub(crate) const fn new(link: Link, process: ChildProcess, overdue: Option<Instant>) -> Self {
         Self {
             link,
             process,
@@ -202,13 +203,13 @@ impl Worker {
 
     /// Whether it has not become a worker, and will not: it has renounced that, or closed its link before it said what it is.
     pub(crate) fn is_no_worker(&self) -> bool {
-        let is_silent = !self.is_listening || !self.process.is_watched();
+        let is_silent = !self.is_listening || !self.process.has_running();
         self.stage == Stage::Starting && (self.has_renounced || is_silent)
     }
 
     /// Whether it takes tasks, and is to go on doing so.
     pub(crate) fn stays(&self) -> bool {
-        let ends = self.is_doomed || self.process.is_only_wrapper();
+        let ends = self.is_doomed || self.process.only_wrapper_runs();
         self.stage == Stage::Ready && self.leaves.is_none() && !ends
     }
 
@@ -238,7 +239,7 @@ impl Worker {
         let may_be_elsewhere = self.stage == Stage::Starting
             && !self.is_doomed
             && self.link.has_hung_up().is_ok_and(|has| !has);
-        self.process.is_over(may_be_elsewhere)
+        self.process.update_exits(may_be_elsewhere)
     }
 
     /// Kills it, its group, and all that it has started. Its death is noticed as any other. Returns whether it was not counted
@@ -252,7 +253,7 @@ impl Worker {
         self.overdue = Some(clock::after(Instant::now(), UNTIL_GIVEN_UP));
         self.expires = None;
         let descendants = self.process.kill_tree();
-        if child::is_reaper() {
+        if subreaper::is_reaper() {
             self.strays.extend(descendants);
         }
         self.say(FromParent::End);

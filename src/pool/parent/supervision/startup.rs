@@ -5,7 +5,7 @@ use super::slot::{DeadPeer, Slot, Stage, State, Worker};
 use super::supervisor::{Phase, Step, Supervisor};
 use super::watchlist::{key_of_link, key_of_process};
 use crate::error::StartError;
-use crate::os::child::Process;
+use crate::os::child::ChildProcess;
 use crate::os::clock;
 use crate::os::link::Link;
 use crate::pool::parent::events::Event;
@@ -66,7 +66,12 @@ impl<T: Task> Supervisor<T> {
     }
 
     /// Waits for a worker from now on.
-    pub(crate) fn watch(&self, index: usize, link: &Link, process: &Process) -> io::Result<()> {
+    pub(crate) fn watch(
+        &self,
+        index: usize,
+        link: &Link,
+        process: &ChildProcess,
+    ) -> io::Result<()> {
         self.watchlist.add(link, key_of_link(index))?;
         let added = self.watchlist.add(process, key_of_process(index));
         if added.is_err() {

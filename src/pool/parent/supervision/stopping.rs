@@ -93,7 +93,7 @@ impl<T: Task> Supervisor<T> {
                 self.toll.left_behind += 1;
                 self.watchlist.remove(&worker.link);
                 self.watchlist.remove(&worker.process);
-                worker.process.abandon();
+                worker.process.detach();
             }
         }
     }

@@ -1,7 +1,8 @@
 //! Processes that were killed with a worker, and that become children of this process as their parents end: where it is the
 //! first process of its namespace, or has asked for orphans. It reaps them, and no others: they are held by their pidfds.
 
-use crate::os::child::{self, Process};
+use crate::os::child::ChildProcess;
+use crate::os::{pidfd, subreaper};
 use core::time::Duration;
 use std::os::fd::OwnedFd;
 use std::time::Instant;
@@ -29,11 +30,11 @@ impl Strays {
     }
 
     /// What a worker that is about to be reaped has left in its group.
-    pub(crate) fn extend_from_group(&mut self, worker: &mut Process) {
-        let held = worker.kill_held();
-        if child::is_reaper() {
+    pub(crate) fn extend_from_group(&mut self, worker: &mut ChildProcess) {
+        let held = worker.kill_recorded_descendants();
+        if subreaper::is_reaper() {
             self.extend(held);
-            self.extend(worker.kill_members());
+            self.extend(worker.kill_group_members());
         }
     }
 
@@ -43,7 +44,7 @@ impl Strays {
             return;
         }
         self.all
-            .retain(|(process, given_up)| !child::reap_stray(process) && *given_up > now);
+            .retain(|(process, given_up)| !pidfd::reap_if_ended(process) && *given_up > now);
         self.due = (!self.all.is_empty()).then_some(now + LOOK);
     }
 

@@ -23,10 +23,10 @@ use super::log;
 use super::slot::{DeadPeer, Slot};
 use super::strays::Strays;
 use super::watchlist::ORDERS;
-use crate::announce::{Importance, say};
+use crate::announce::{Importance, announce};
 use crate::error::StartError;
 use crate::os::clock;
-use crate::os::poll::Watchlist;
+use crate::os::poll::Epoll;
 use crate::pool::outcome::TaskId;
 use crate::pool::parent::commands::Commands;
 use crate::pool::parent::events::Event;
@@ -65,7 +65,7 @@ pub(crate) struct Supervisor<T: Task> {
     pub(crate) launcher: Launcher<T>,
     pub(crate) orders: Arc<Commands>,
     /// All descriptors that are waited for. The links and processes of slots enter and leave it with them.
-    pub(crate) watchlist: Watchlist,
+    pub(crate) watchlist: Epoll,
     pub(crate) has_reported_wait: bool,
     /// Who waits for the start; none once it was told.
     pub(crate) starter: Option<mpsc::Sender<Result<(), StartError>>>,
@@ -128,7 +128,7 @@ impl<T: Task> Supervisor<T> {
         orders: Arc<Commands>,
         starter: mpsc::Sender<Result<(), StartError>>,
     ) -> io::Result<Self> {
-        let watchlist = Watchlist::new()?;
+        let watchlist = Epoll::new()?;
         watchlist.add(&orders.bell, ORDERS)?;
         let settings = &launcher.shared.settings;
         let slots = (0..settings.staff.max).map(Slot::new).collect();
@@ -164,14 +164,14 @@ impl<T: Task> Supervisor<T> {
         };
         let importance = match event {
             Event::TaskStarted { .. } | Event::TaskEnded { .. } => Importance::Detail,
-            _ => Importance::Life,
+            _ => Importance::Lifecycle,
         };
         let tell = move || {
             if unwinding(|| listener(&event)).is_err() {
                 log::deaf(event);
             }
         };
-        say(importance, Box::new(tell));
+        announce(importance, Box::new(tell));
     }
 
     /// There is a worker more, or less.

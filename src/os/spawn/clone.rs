@@ -1,0 +1,75 @@
+//! Makes the child: `clone(2)` with `CLONE_VM | CLONE_VFORK`, on a stack of its own.
+
+use super::plan::ExecPlan;
+use core::ffi::{c_int, c_void};
+use core::num::NonZeroUsize;
+use core::ptr::{self, NonNull};
+use nix::libc;
+use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, mprotect, munmap};
+use rustix::process::Pid;
+use std::io;
+use std::os::fd::{FromRawFd, OwnedFd};
+
+/// Exit status of a child that could not run its program, the same as a shell's.
+const FAILED: c_int = 127;
+
+/// A stack for the child, above a guard page.
+pub(super) struct Stack {
+    start: NonNull<c_void>,
+}
+
+impl Stack {
+    /// Both lengths are multiples of the page size of any machine.
+    const GUARD: NonZeroUsize = NonZeroUsize::new(64 << 10).expect("not zero");
+    const LENGTH: NonZeroUsize = NonZeroUsize::new(256 << 10).expect("not zero");
+
+    pub(super) fn new() -> io::Result<Self> {
+        let flags = MapFlags::MAP_PRIVATE | MapFlags::MAP_STACK | MapFlags::MAP_NORESERVE;
+        let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+        // SAFETY: the kernel chooses the address, so no existing mapping is replaced.
+        let start = unsafe { mmap_anonymous(None, Self::LENGTH, access, flags) }?;
+        let stack = Self { start };
+        // SAFETY: the range lies in the mapping just made, which nothing uses yet.
+        unsafe { mprotect(start, Self::GUARD.get(), ProtFlags::PROT_NONE) }?;
+        Ok(stack)
+    }
+
+    /// Returns its end, where the child starts since the stack grows downwards. A multiple of 16, as the ABI demands.
+    fn top(&self) -> *mut c_void {
+        // SAFETY: the result is one past the end of the mapping.
+        unsafe { self.start.as_ptr().byte_add(Self::LENGTH.get()) }
+    }
+}
+
+impl Drop for Stack {
+    fn drop(&mut self) {
+        // SAFETY: this value owns the mapping, and the child no longer uses it: it runs its program or has ended.
+        let _ = unsafe { munmap(self.start, Self::LENGTH.get()) };
+    }
+}
+
+/// Makes a child that carries out `plan`, and waits until it runs its program or has ended. Returns it, and its pidfd if
+/// the kernel supports `CLONE_PIDFD`.
+pub(super) fn clone_vfork(
+    plan: &ExecPlan<'_>,
+    stack: &Stack,
+) -> io::Result<(Pid, Option<OwnedFd>)> {
+    let mut pidfd: c_int = -1;
+    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | libc::SIGCHLD;
+    let argument = ptr::from_ref(plan).cast_mut().cast::<c_void>();
+    // SAFETY: the child runs on a stack of its own (SPAWN-1, SPAWN-2). It only reads the plan, apart from cells, which
+    // this thread does not access meanwhile because it waits. The plan outlives the child's use of it.
+    let id = unsafe { libc::clone(child_main, stack.top(), flags, argument, &raw mut pidfd) };
+    let pid = Pid::from_raw(id).filter(|_| id > 0);
+    let pid = pid.ok_or_else(io::Error::last_os_error)?;
+    // SAFETY: `clone` has just created this descriptor, and nothing else owns it.
+    let pidfd = (pidfd >= 0).then(|| unsafe { OwnedFd::from_raw_fd(pidfd) });
+    Ok((pid, pidfd))
+}
+
+extern "C" fn child_main(plan: *mut c_void) -> c_int {
+    // SAFETY: `clone_vfork` passes a plan that lives until the child runs its program or has ended.
+    let plan: &ExecPlan<'_> = unsafe { &*plan.cast_const().cast() };
+    plan.carry_out();
+    FAILED
+}
