@@ -25,8 +25,8 @@ fn between<'a>(line: &'a str, open: &'static str, close: char) -> impl Iterator<
         .filter_map(move |rest| Some(rest.split_once(close)?.0))
 }
 
-/// The paths of this repository that a line names: targets of links, relative to `folder`, and code that begins with the
-/// name of a folder.
+/// The paths of this repository that a line names: targets of links, relative to `folder`, code that begins with the
+/// name of a folder, and files of `ipc-tests/tests`.
 fn paths(folder: &str, line: &str) -> Vec<String> {
     let links =
         between(line, "](", ')').filter(|link| !link.contains("://") && !link.starts_with('#'));
@@ -43,7 +43,14 @@ fn paths(folder: &str, line: &str) -> Vec<String> {
         ];
         folders.iter().any(|folder| code.starts_with(folder)) && !code.contains([' ', '*', ':'])
     });
-    links.chain(code.map(str::to_owned)).collect()
+    let tests = line.split('`').skip(1).step_by(2).filter(|code| {
+        let folders = [
+            "queue/", "death/", "waiting/", "segment/", "pool/", "tools/",
+        ];
+        folders.iter().any(|folder| code.starts_with(folder)) && code.ends_with(".rs")
+    });
+    let tests = tests.map(|test| format!("ipc-tests/tests/{test}"));
+    links.chain(code.map(str::to_owned)).chain(tests).collect()
 }
 
 /// The paths in a document that lead nowhere.
@@ -77,7 +84,6 @@ fn without_white_space(text: &str) -> String {
 }
 
 #[test]
-#[ignore = "the pool has not its folders yet"]
 fn paths_in_documents_lead_somewhere() {
     let found: Vec<String> = documents()
         .iter()
