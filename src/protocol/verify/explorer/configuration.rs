@@ -1,12 +1,14 @@
-//! What is explored: a queue of a few words, and a script for each of its processes.
+//! A configuration: a small queue, a script for each of its processes, and how many of them may die.
 
-use super::process::{Deed, Life, Local, Process, Since, Then, message_of, waits};
-use super::words::{Memory, Word, small};
+use super::action::{Action, Settlement, messages_in};
+use super::memory::{Memory, Word, to_u8};
+use super::process::{LocalState, Process, Status};
 use crate::protocol::Limits;
+use crate::protocol::lifecycle::LifecycleState;
 use crate::protocol::peers::{PeerKind, PeerState, Roles};
-use crate::protocol::ring::RingSize;
+use crate::protocol::ring::{Position, RingSize};
 
-/// A small queue and its processes. The process of number `n` begins in row `n`, unless it joins later.
+/// A small queue and its processes. Process `n` starts in peer entry `n`, unless it joins later.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Configuration {
     pub(super) name: &'static str,
@@ -14,18 +16,18 @@ pub(super) struct Configuration {
     pub(super) blocks: u8,
     /// Whether blocks may hold batches.
     pub(super) batches: bool,
-    pub(super) scripts: &'static [&'static [Deed]],
-    /// Which processes may die, as a mask, ...
+    pub(super) scripts: &'static [&'static [Action]],
+    /// Bit `n` is set if process `n` may die.
     pub(super) mortal: u8,
-    /// ... and how many of them in one run.
-    pub(super) deaths: u8,
-    /// The lap that all slots are in at first: `u32::MAX`, and laps wrap after one trip.
+    /// At most this many processes die in one run.
+    pub(super) max_deaths: u8,
+    /// The lap in which all slots are at first. From `u32::MAX`, laps wrap after one trip round the ring.
     pub(super) first_lap: u32,
-    /// It has so many states that it is explored in full runs only.
-    pub(super) long: bool,
+    /// Explored in the full form only, because it has too many states.
+    pub(super) only_in_full: bool,
 }
 
-/// Limits to start from: nothing closes by itself.
+/// The limits that configurations start from: nothing closes by itself.
 pub(super) const LIMITS: Limits = Limits {
     capacity: 1,
     max_deliveries: 3,
@@ -36,36 +38,51 @@ pub(super) const LIMITS: Limits = Limits {
 };
 
 /// What configurations start from.
-pub(super) const PLAIN: Configuration = Configuration {
+pub(super) const BASE: Configuration = Configuration {
     name: "",
     limits: LIMITS,
     blocks: 2,
     batches: false,
     scripts: &[],
     mortal: 0,
-    deaths: 0,
+    max_deaths: 0,
     first_lap: 0,
-    long: false,
+    only_in_full: false,
 };
 
-/// What the one does who comes when all others are done.
-const SUCCESSOR: &[Deed] = &[Deed::Drain(Then::Acknowledge), Deed::DiscardAllLetters];
-/// What the one does who comes when all others are done or dead.
-const SURVIVOR: &[Deed] = &[
-    Deed::Sweep,
-    Deed::Drain(Then::Acknowledge),
-    Deed::DiscardAllLetters,
-];
-/// What somebody does while all others have stopped.
-const PASSER: &[Deed] = &[
-    Deed::Sweep,
-    Deed::Send,
-    Deed::Drain(Then::Acknowledge),
-    Deed::DiscardAllLetters,
-];
-/// What everybody does who is attached while the others are done or dead, and receives nothing.
-const SWEEPER: &[Deed] = &[Deed::Sweep];
-const CLOSER: &[Deed] = &[Deed::Close, Deed::Drain(Then::Acknowledge), Deed::Send];
+/// A process that is added to a state and runs alone, while no other process moves, to show what is still possible.
+/// It has the last peer entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Probe {
+    /// Receives everything that is left.
+    Drain,
+    /// Recovers the dead, then receives everything that is left.
+    RecoverAndDrain,
+    /// Recovers the dead, sends, then receives everything that no process holds.
+    SendAndDrain,
+    /// Closes the queue, receives what is left, and finds that it can't send.
+    CloseAndDrain,
+    /// Recovers the dead and receives nothing.
+    Recover,
+}
+
+impl Probe {
+    const fn script(self) -> &'static [Action] {
+        const DRAIN: Action = Action::Drain(Settlement::Acknowledge);
+        match self {
+            Self::Drain => &[DRAIN, Action::DiscardDeadLetters],
+            Self::RecoverAndDrain => &[Action::Sweep, DRAIN, Action::DiscardDeadLetters],
+            Self::SendAndDrain => &[
+                Action::Sweep,
+                Action::Send,
+                DRAIN,
+                Action::DiscardDeadLetters,
+            ],
+            Self::CloseAndDrain => &[Action::Close, DRAIN, Action::Send],
+            Self::Recover => &[Action::Sweep],
+        }
+    }
+}
 
 impl Configuration {
     pub(super) fn size(&self) -> RingSize {
@@ -73,142 +90,115 @@ impl Configuration {
     }
 
     pub(super) fn slots(&self) -> u8 {
-        small(self.size().slots())
+        to_u8(self.size().slots())
     }
 
-    /// One for each process, and one for the survivor.
-    pub(super) fn rows(&self) -> u8 {
-        small(self.scripts.len() as u64) + 1
+    /// Returns the slot of a position.
+    pub(super) fn slot_of(&self, position: Position) -> Word {
+        Word::Slot(to_u8(self.size().slot_number(position)))
     }
 
-    /// The position that all hints are at first.
+    /// Returns the number of peer entries: one for each process and one for the probe.
+    pub(super) fn peers(&self) -> u8 {
+        to_u8(self.scripts.len() as u64) + 1
+    }
+
+    /// Returns the position at which all hints start.
     pub(super) fn start(&self) -> u64 {
         u64::from(self.first_lap) * self.size().slots()
     }
 
-    pub(super) fn script(&self, process: usize, epilogue: Epilogue) -> &'static [Deed] {
-        match (self.scripts.get(process), epilogue) {
-            (Some(script), _) => script,
-            (None, Epilogue::Successor) => SUCCESSOR,
-            (None, Epilogue::Survivor) => SURVIVOR,
-            (None, Epilogue::Passer) => PASSER,
-            (None, Epilogue::Closer) => CLOSER,
-            (None, Epilogue::Sweeper) => SWEEPER,
-        }
+    pub(super) fn script(&self, process: usize, probe: Probe) -> &'static [Action] {
+        self.scripts
+            .get(process)
+            .copied()
+            .unwrap_or_else(|| probe.script())
     }
 
+    /// Returns the number of the last message that a process has begun to send, when it has begun to send `sent`.
     pub(super) fn message(&self, process: usize, sent: u8) -> u8 {
-        message_of(self.scripts, process, sent)
+        let by_others = self.scripts.iter().take(process);
+        let by_others: usize = by_others.map(|script| messages_in(script)).sum();
+        to_u8(by_others as u64) + sent.saturating_sub(1)
     }
 
-    /// Memory with the row of everybody who is there from the start.
+    /// Returns the memory with the peer entries of all processes that are attached from the start.
     pub(super) fn memory(&self) -> Memory {
         let mut memory = Memory::new(self.size(), self.first_lap);
-        let mut arrivals = crate::protocol::lifecycle::LifecycleState::from_bits(0);
-        for (row, script) in (0..).zip(self.scripts) {
-            if is_there(script) {
-                let tenant = PeerState::from_bits(0).settled(Roles::BOTH);
-                memory.set(Word::PeerIndex(row), tenant.bits());
-                arrivals = arrivals.after_arrival(Roles::BOTH);
+        let mut lifecycle = LifecycleState::from_bits(0);
+        for (peer, script) in (0..).zip(self.scripts) {
+            if is_attached_at_start(script) {
+                let state = PeerState::from_bits(0).attached(Roles::BOTH);
+                memory.set(Word::Peer(peer), state.bits());
+                lifecycle = lifecycle.after_arrival(Roles::BOTH);
             }
         }
-        let survivor = PeerState::from_bits(0).settled(Roles::NONE);
-        memory.set(Word::PeerIndex(self.rows() - 1), survivor.bits());
-        memory.set(Word::Lifecycle, arrivals.bits());
-        debug_assert!(memory.row(self.rows() - 1).kind() == Some(PeerKind::Live));
+        let probe = PeerState::from_bits(0).attached(Roles::NONE);
+        memory.set(Word::Peer(self.peers() - 1), probe.bits());
+        memory.set(Word::Lifecycle, lifecycle.bits());
+        debug_assert!(memory.peer(self.peers() - 1).kind() == Some(PeerKind::Live));
         memory
     }
 
-    /// The processes of the start, the survivor apart.
+    /// Returns the processes at the start, without a probe.
     pub(super) fn processes(&self, memory: &Memory) -> Vec<Process> {
         (0..)
             .zip(self.scripts)
-            .map(|(row, script)| {
-                let local = Local::new(row, memory.get(Word::PeerIndex(row)), 0);
+            .map(|(peer, script)| {
+                let local = LocalState::new(peer, memory.get(Word::Peer(peer)));
                 let mut process = Process::new(local, script);
-                if !is_there(script) {
+                if !is_attached_at_start(script) {
                     process.locks = [None; 2];
                 }
-                if script.first() == Some(&Deed::Redeem) {
-                    process.life = Life::Unborn;
+                if script.first() == Some(&Action::Redeem) {
+                    process.status = Status::NotStarted;
                 }
                 process
             })
             .collect()
     }
 
-    /// Somebody who begins when the others are done, dead or stopped.
-    pub(super) fn latecomer(&self, memory: &Memory, epilogue: Epilogue) -> Process {
-        let row = self.rows() - 1;
-        let local = Local::new(row, memory.get(Word::PeerIndex(row)), 0);
-        let mut process = Process::new(local, self.script(self.scripts.len(), epilogue));
-        process.since = Since::default();
-        process
+    /// Returns the process that a probe is.
+    pub(super) fn probe(&self, memory: &Memory, probe: Probe) -> Process {
+        let peer = self.peers() - 1;
+        let local = LocalState::new(peer, memory.get(Word::Peer(peer)));
+        Process::new(local, probe.script())
     }
 
-    /// Whether nothing depends on when this word is looked at, for nobody ever changes what is read of it. Such an
-    /// access is done together with the next one.
-    pub(super) fn is_quiet(&self, word: Word) -> bool {
-        let dies = self.deaths > 0;
-        let closes = self.any(|&deed| closes(deed));
-        let returns = self.any(|&deed| returns(deed));
-        let ends = self.limits.close_on_last_sender || self.limits.close_on_last_receiver;
+    /// Whether the moment of an access to this word makes no difference in this configuration, because no process
+    /// changes what others read of it. Such an access is no step of its own: it is done together with the next one.
+    pub(super) fn is_independent(&self, word: Word) -> bool {
+        let dies = self.max_deaths > 0;
+        let changes_lifecycle = self.any(Action::changes_lifecycle);
+        let returns = self.any(Action::returns_messages);
+        let closes_by_itself =
+            self.limits.close_on_last_sender || self.limits.close_on_last_receiver;
         match word {
-            Word::Parking(_) => !self.any(|&deed| waits(deed)),
-            Word::Lifecycle => !(closes || dies && ends),
-            Word::Returned => !closes && !returns && !dies,
-            Word::PeerIndex(_) => !dies && !self.any(|&deed| moves(deed)),
+            Word::Parking(_) => !self.any(Action::waits),
+            Word::Lifecycle => !(changes_lifecycle || dies && closes_by_itself),
+            Word::Returned => !changes_lifecycle && !returns && !dies,
+            Word::Peer(_) => !dies && !self.any(Action::changes_peers),
             Word::Position(_) => !dies && !returns,
-            // What is read of these is used only if the block's word has not changed.
+            // What is read of these is used only if the word of the block has not changed.
             Word::Length(_) | Word::Note(_) => true,
             Word::Slot(_)
             | Word::Block(_)
             | Word::Head
             | Word::Tail
-            | Word::Beyond(_)
+            | Word::ExtraMessages(_)
             | Word::Mark(..) => false,
         }
     }
 
-    fn any(&self, is: impl Fn(&Deed) -> bool) -> bool {
-        self.scripts.iter().copied().flatten().any(is)
+    fn any(&self, is: impl Fn(Action) -> bool) -> bool {
+        self.scripts
+            .iter()
+            .copied()
+            .flatten()
+            .any(|&action| is(action))
     }
 }
 
-/// Whether a row may change.
-const fn moves(deed: Deed) -> bool {
-    matches!(
-        deed,
-        Deed::Join | Deed::HandOn(..) | Deed::Redeem | Deed::Leave(_) | Deed::Detach
-    )
-}
-
-/// Whether the life of the queue may change.
-const fn closes(deed: Deed) -> bool {
-    matches!(deed, Deed::Close | Deed::Cancel) || moves(deed)
-}
-
-/// Whether a message may come back.
-const fn returns(deed: Deed) -> bool {
-    matches!(
-        deed,
-        Deed::Receive(then) | Deed::ReceivePatiently(then) | Deed::ReceiveBriefly(then)
-            | Deed::ReceiveAll(then) | Deed::Drain(then)
-            if !matches!(then, Then::Acknowledge | Then::Keep)
-    )
-}
-
-/// Whether a process is attached from the start.
-fn is_there(script: &[Deed]) -> bool {
-    !matches!(script.first(), Some(Deed::Join | Deed::Redeem))
-}
-
-/// Who comes at the end of a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Epilogue {
-    Successor,
-    Survivor,
-    Passer,
-    Closer,
-    Sweeper,
+fn is_attached_at_start(script: &[Action]) -> bool {
+    !matches!(script.first(), Some(Action::Join | Action::Redeem))
 }

@@ -1,52 +1,87 @@
-//! The protocol, exhausted: every interleaving of the processes of small queues, with deaths between any two
-//! accesses, and the books of all messages closed at the end of each.
+//! An explicit-state model checker of the protocol.
 //!
-//!     cargo test --lib explorer -- --nocapture
+//! **What is explored.** Some eighty *configurations*: queues of two to four slots and one to three blocks,
+//! with two to four processes, each of which runs a *script* of a few actions (send, receive, return, close,
+//! recover ...). The processes make their accesses to shared memory in every possible order, and a process that is
+//! marked as mortal may die between any two accesses. The search visits every state that can be reached, each once.
+//!
+//! **How.** A *step* of a process is one access to a word that others depend on, and what the process works out
+//! from it. A process is its script and what it remembers: a few numbers, and the results of its accesses since
+//! the current call began. Two programs do the steps:
+//!
+//! | program | schedules | what it shows |
+//! |---|---|---|
+//! | the *model* ([`model`]) | all | the protocol keeps the rules, wherever a process dies or stops |
+//! | the *real functions* ([`real`]) | at most one pre-emption; in the full form, two | the code keeps the rules |
+//! | both, step by step | no pre-emption; in the full form, one | the code does what the model does |
+//!
+//! The model is the operations once more, access by access. The real functions are those of [`crate::protocol::steps`].
+//! Step by step, each access must be the same in both: the same word, the same values, the same outcome.
+//! A *pre-emption* is a switch to another process in the middle of a call; a death is not counted as one.
+//!
+//! **What is checked.** The rules EXPLORE-1 to EXPLORE-16 ([`rules`]), against a *ledger* of all messages
+//! outside the queue: after each change of a word, after each call, and when no process can go on. In some
+//! states all processes are stopped, and a newcomer, the *probe*, must be able to recover the dead, send,
+//! receive and close.
+//!
+//! **That the checks find faults** is shown by mutants ([`mutant_tables`]): the model with each of some seventy faults,
+//! and the real functions with each of those that are compiled into them. A rule must catch every one.
+//!
+//! **What is not covered.** Accesses take effect at once and in one order; weaker memory orderings are for the
+//! models under loom. Batches have two messages, and one thread settles all of a batch. Of the layers above,
+//! the explorer has the waiting of `queue::wait` without spinning, the marks of `queue::batches`, and the
+//! sweeps of `segment::sweep`. It takes for granted that the kernel is right about locks and deaths. Huge
+//! blocks are tested in `segment::huge`. Laps wrap from `u32::MAX` to 0, but no process stops for a multiple of
+//! 2^32 laps (RING-4).
+//!
+//! **How to run it.**
+//!
+//!     cargo test --release --lib explorer -- --nocapture
 //!     WORKRING_TEST_FULL=1 cargo test --release --lib explorer -- --nocapture
 //!
-//! The first form leaves out the configurations marked as [`long`](configuration::Configuration::long), and takes forty
-//! seconds of a processor's time; the second takes some five minutes on two, and goes through 24 million states (7.4 of
-//! the model, 11.2 of the real functions, 5.7 of both). Both print the
-//! name of each configuration, how many states it has, and how long that took; and each mutant, where it was caught, by
-//! which rule.
+//! The first form takes forty seconds of a processor's time; it leaves out the configurations marked as
+//! [`only_in_full`](configuration::Configuration::only_in_full). The full form takes some five minutes on two
+//! processors and visits 24 million states. Both print each configuration with its number of states, and each
+//! mutant with the rule that caught it. One search runs by its name, such as
+//! `explorer::tests::the_model_keeps_the_rules::closing`.
 //!
-//! | what is run | how | what it shows |
-//! |---|---|---|
-//! | the *model* ([`model`]): the operations once more, access by access | every state of every configuration ([`search`]) | the protocol keeps the rules of [`ledger`], whoever dies or stops wherever |
-//! | the model with one of its [`mutants`] | until a rule is broken | rules and configurations would notice: no mutant survives |
-//! | the *real* functions of [`crate::protocol::steps`] ([`real`]) | every schedule with one pre-emption; in full, two | they keep the same rules |
-//! | the real functions with one of the mutants that are compiled into them ([`super::mutants`]) | schedules with two or three pre-emptions, until a rule is broken | the same: none survives |
-//! | both, step by step | every schedule without pre-emption; in full, with one | each access of the real functions is the model's: the same word, the same values, the same outcome |
-//!
-//! A process is a script ([`process`]) and what it remembers: a few numbers, and what its accesses have given since
-//! the current call began. A step is one access to a word that others depend on, together with what the process works
-//! out from it, up to the next one. Between any two steps any other process may go on, and one that is mortal may die;
-//! where pre-emptions are counted, deaths are not. A stop is a process that does not go on, which is part of every
-//! interleaving; and in a part of the states everybody is stopped but for one newcomer, who must be able to recover the
-//! dead, send, receive all that is in nobody's hands, and close. Wherever nobody can go on, the books that the queue
-//! keeps itself are compared with the ledger's.
-//!
-//! *What is left out.* Accesses take effect one after the other, at once: what weak memory adds is for the
-//! models under loom. Batches have two messages, and one thread has all of a batch in hand. Of the layers above there is the
-//! waiting of `queue::wait`, without spinning, what `queue::batches` does with the marks of a batch, and the sweeps of
-//! `segment::sweep`; the verdict of death and the locks are the kernel's, and right. Huge blocks are for the tests of
-//! `segment::huge`. Laps wrap, from `u32::MAX` to 0; that nobody stops for a multiple of 2^32 laps is assumed here
-//! as everywhere.
+//! | module | content |
+//! |---|---|
+//! | [`memory`], [`word_values`] | the words of a queue as plain numbers, and the accesses to them |
+//! | [`action`], [`call`], [`process`] | scripts, the calls that they consist of, and processes |
+//! | [`configuration`], [`configurations`] | what is explored |
+//! | [`ledger`], [`state`], [`rules`] | where each message is, and what must hold |
+//! | [`machine`], [`execution`], [`step`] | how one state follows from another |
+//! | [`model`]; [`heap_queue`], [`real`] | the two programs |
+//! | [`search`], [`checks`], [`counterexample`], [`hash`] | the search over all states |
+//! | [`mutants`], [`mutant_tables`] | faults, and where each is caught |
+//! | `tests` | the searches as tests |
 
 #![allow(
     clippy::indexing_slicing,
     reason = "numbers of processes, blocks and messages are made here, and a wrong one should end the test"
 )]
 
+mod action;
+mod call;
+mod checks;
 mod configuration;
 mod configurations;
-mod exhausting;
+mod counterexample;
+mod execution;
+mod hash;
+mod heap_queue;
 mod ledger;
+mod machine;
+mod memory;
 mod model;
+mod mutant_tables;
 mod mutants;
 mod process;
 mod real;
+mod rules;
 mod search;
 mod state;
-mod views;
-mod words;
+mod step;
+mod tests;
+mod word_values;

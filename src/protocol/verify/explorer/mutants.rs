@@ -1,398 +1,166 @@
-//! Ways to get the protocol wrong, each of which the model must be able to tell from the right one.
+//! The mutants of the model: faults that the rules must catch.
 //!
-//! With each goes the configuration in which it is caught. One that is often named with them is not here: that `Withdraw` looks
-//! at the ring before it has read the blocks. By itself it does no harm, for what is Offered in the name of a dead
-//! process was so when the ring was looked at, as long as the row is its own (RECOVER-1); it does with [`WithdrawWritesAnyWord`].
-//!
-//! [`WithdrawWritesAnyWord`]: Mutant::WithdrawWritesAnyWord
-
-use crate::mutants::Mutant as Flaw;
+//! A mutant that is compiled into the real functions (`crate::mutants`) has the same name here where it is the
+//! same fault.
 
 /// What the model does wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mutant {
-    /// A sender overwrites a Vacated slot, and nobody has noted who took its message.
-    SendWithoutHelp,
-    /// So does a closer.
-    SealWithoutHelp,
-    /// A helper does not look whether the slot is still the same after it has read the block.
-    HelpWithoutReread,
-    /// A receiver acknowledges or returns a message while the slot still has its name (`Clear`).
-    SkipClear,
-    /// A sender does not look whether the queue is closing before each `Publish`.
-    SendWithoutLookAtLifecycle,
-    /// A sender does not look whether the queue is full.
-    SendBeyondCapacity,
-    /// A sender moves the tail further than it has come.
+    // Sending.
+    /// `Publish` overwrites a Vacated slot, although the block does not say yet who took its message.
+    PublishWithoutHelp,
+    /// A sender does not check before each attempt of `Publish` whether the queue is closing.
+    PublishIgnoresClosing,
+    /// A sender does not check whether the queue is full.
+    PublishBeyondCapacity,
+    /// A sender looks for waiters before `Publish`, not after it (PARK-2).
+    CheckWaitersBeforePublish,
+    /// `AdvanceTail` moves the tail one position too far.
     TailAhead,
-    /// From a free slot of a later lap a sender jumps as if it were Full.
-    JumpALapTooFar,
+    /// A sender that meets a free slot of a later lap skips as many positions as if it were Full.
+    SkipOneLapTooMany,
     /// Laps are compared as numbers that never wrap.
     CompareLapsWithoutWrap,
-    /// A returned message is of the generation that it was of (BLOCK-3 of `blocks`).
+    /// A helper does not check, after it has read the block, that the slot is unchanged.
+    HelpWithoutReread,
+
+    // Receiving and returning.
+    /// A receiver acknowledges or returns a message whose slot still names it (`Clear`).
+    SkipClear,
+    /// A returned message keeps its generation (BLOCK-3).
     ReturnKeepsGeneration,
-    /// A returner does not say that something has come back.
-    ReturnSilently,
-    /// It says so, and does not raise the epoch (RETURNED-1 of `returned`).
-    ReturnWithoutRaise,
-    /// It says so, and then gives the message back.
+    /// `Return` does not set the `returned` word.
+    ReturnWithoutSignal,
+    /// The `returned` word is set without a new epoch (RETURNED-1).
+    SignalWithoutEpoch,
+    /// `Return` sets the `returned` word before the block is Returned.
     SignalBeforeReturn,
-    /// Whoever met no Returned block clears the word, whatever has come back since (RETURNED-2).
+    /// A receiver that has found no Returned block clears the `returned` word, even if it has changed (RETURNED-2).
     ClearReturnedAnyway,
-    /// A receiver takes a returned message by a plain store (`Retake`).
-    TakeReturnedByStore,
-    /// The number of attempts stays below the limit for ever.
-    AttemptsSaturate,
-    /// After a cancel, what comes back is Returned.
-    ReturnUnderCancel,
-    /// A settled queue ends by a look at the blocks, without a pass over the ring before it.
-    EndWithoutHelpingRing,
-    /// It ends by a look at the blocks, and then comes the pass over the ring.
-    VerdictHelpsAfterwards,
-    /// A drained queue ends although a message waits to be handed out again.
-    VerdictWithoutReturned,
-    /// A verdict that meets a Returned block does not set the word.
-    VerdictDoesNotTell,
-    /// A receiver returns `Closed` without the bit that makes it so for all.
-    ClosedIsNotSticky,
-    /// A closer sets the bit and leaves the Closed slot to others.
+    /// `Retake` is a plain store.
+    RetakeByStore,
+    /// The number of failed deliveries stays below the limit.
+    DeliveriesSaturate,
+
+    // Closing.
+    /// `Seal` overwrites a Vacated slot, although the block does not say yet who took its message.
+    SealWithoutHelp,
+    /// A closer sets the closing bit and leaves the Closed slot to others.
     CloseWithoutSeal,
-    /// Nobody writes Closed in the place of a closer that has died.
+    /// No process seals the queue for a closer that has died.
     SealNotHelped,
-    /// A closer looks whether it is the first, and then sets the bit.
-    TwoClosersAreFirst,
-    /// A reader of a dead letter notes it as Held (`Read`).
-    ReadDeadLetterAsHeld,
-    /// A letter that is put back is of the generation that it was of (BLOCK-3).
-    PutBackKeepsGeneration,
-    /// A letter is dropped by a plain store (`Evict`).
-    DropLetterByStore,
-    /// Recovery does not look whether the row is still that of the dead (RECOVER-1 of `recover`).
-    RecoverWithoutConfirming,
-    /// It looks before it has read the word, not after.
-    ConfirmBeforeReading,
-    /// What a dead process has taken is not noted.
-    RecoverWithoutHold,
-    /// Its name is left in the slots.
-    RecoverWithoutClear,
-    /// Its name is left in the slots until its messages have been handed out again (RECOVER-2).
-    ClearAfterReclaim,
-    /// What it held is not returned.
-    RecoverWithoutReclaim,
-    /// What it held is returned, of the generation that it was of (BLOCK-3).
-    ReclaimKeepsGeneration,
-    /// What it held is returned by a plain store.
-    ReclaimWritesAnyWord,
-    /// What it was filling is not freed.
-    RecoverWithoutWithdrawOwned,
-    /// What it had filled and not sent is not freed.
-    RecoverWithoutWithdraw,
-    /// What it had not sent is freed by a plain store.
-    WithdrawWritesAnyWord,
-    /// Nobody is told that messages have come back from the dead.
-    VacateWithoutReturned,
-    /// The row is freed before what its tenant had (RECOVER-4).
-    RowFreedFirst,
-    /// A row has the same incarnation for its next tenant (PEER-2 of `peers`).
-    VacateKeepsIncarnation,
-    /// A sweep that meets a Returned block does not set the word.
-    TidyDoesNotTell,
-    /// An arrival is counted before its row says so (LIFE-3 of `lifecycle`).
-    CountArrivalFirst,
-    /// The maker of a ticket does not count it.
-    ArrivalIsNotCounted,
-    /// A leaver looks for others before it has given up its role.
-    LookBeforeLeaving,
-    /// A side ends when two looks at the rows have found nobody.
-    TwoScansInsteadOfTheWord,
-    /// A sleeper sets the bit and does not raise the epoch (PARK-1 of `parking`).
-    AnnounceWithoutRaise,
-    /// A sleeper that was woken leaves without another look (PARK-4).
-    LeaverEatsAWake,
-    /// Whoever frees a block wakes only those that have asked for its class.
-    WordPerClass,
-    /// A notifier that woke nobody clears the bit, whoever has come since (PARK-3).
-    ClearWaitersAnyway,
-    /// A sender looks for sleepers, and then publishes (PARK-2).
-    LookForSleepersFirst,
-    /// A closer wakes one sleeper.
-    WakeOneInsteadOfAll,
-    /// Whoever frees a block wakes nobody.
-    FreeWithoutWake,
-    /// The last release on a closed queue wakes nobody.
-    SettleWithoutWake,
-    /// A receiver takes a message and wakes nobody who waits for room.
-    TakeWithoutWake,
-    /// A message comes back and nobody is woken who waits for one.
-    ReturnWithoutWake,
-    /// A block is withdrawn and nobody is woken who waits for one (`Withdraw`).
-    WithdrawWithoutWake,
-    /// The dead are recovered, and nobody is woken (`Vacate`).
-    RecoverWithoutWake,
-    /// Recovery leaves more dead letters than the limit says (`Evict`).
-    RecoverWithoutTrim,
-    /// Whoever returned a message while a cancel came leaves it where nobody will receive it (`Discard`).
+    /// A closer checks whether it is the first, and sets the closing bit in another access.
+    TwoFirstClosers,
+    /// After a cancel, a returned message becomes Returned.
+    ReturnDespiteCancel,
+    /// A message that was returned during a cancel stays Returned (`Discard`).
     LateReturnNotDiscarded,
-    /// So does whoever recovered the process that held it.
-    RecoverLateIsLeft,
-    /// What is to be discarded is freed by a plain store (`Discard`).
-    DiscardReturnedByStore,
-    /// Whoever ends a queue does not look for what came back meanwhile (`Evict`).
+    /// A message that was reclaimed during a cancel stays Returned (`Discard`).
+    LateReclaimNotDiscarded,
+    /// `Discard` is a plain store.
+    DiscardByStore,
+    /// A settled queue ends after a look at the blocks, without a pass over the ring before it.
+    EndWithoutHelpingRing,
+    /// A settled queue ends after a look at the blocks, with the pass over the ring after it.
+    EndHelpsRingTooLate,
+    /// A drained queue ends although a message is Returned.
+    EndIgnoresReturned,
+    /// A receiver that finds a Returned block when the queue might end does not set the `returned` word.
+    EndWithoutSignal,
+    /// The process that ends a queue does not look for messages that were returned meanwhile (`Evict`).
     EndWithoutTrim,
-    /// The letters of a batch are dropped together or not at all (`Evict`).
-    BatchIsNotTrimmed,
-    /// A message of a batch is handed out and its mark does not say so (BATCH-2 of `batch`).
-    HandOutUnmarked,
-    /// A batch that has been counted is counted again (BATCH-4).
+    /// A receiver returns Closed without setting the bit that makes all others return it.
+    ClosedIsNotSticky,
+
+    // Dead letters.
+    /// `Read` makes a dead letter Held.
+    ReadDeadLetterAsHeld,
+    /// A dead letter that is put back keeps its generation (BLOCK-3).
+    PutBackKeepsGeneration,
+    /// `Evict` is a plain store.
+    EvictByStore,
+    /// Of the dead letters in a batch either all are evicted or none.
+    BatchNotTrimmed,
+
+    // Recovery.
+    /// Recovery does not check that the peer entry is still the dead process's (RECOVER-1).
+    RecoverWithoutConfirming,
+    /// Recovery checks it before it reads a word, not after (RECOVER-1).
+    ConfirmBeforeReading,
+    /// Recovery skips `Hold`.
+    RecoverWithoutHold,
+    /// Recovery skips `Clear`.
+    RecoverWithoutClear,
+    /// Recovery does `Clear` after `Reclaim` (RECOVER-2).
+    ClearAfterReclaim,
+    /// Recovery skips `Reclaim`.
+    RecoverWithoutReclaim,
+    /// A reclaimed message keeps its generation (BLOCK-3).
+    ReclaimKeepsGeneration,
+    /// `Reclaim` is a plain store.
+    ReclaimByStore,
+    /// Recovery does not withdraw Owned blocks.
+    RecoverWithoutWithdrawOwned,
+    /// Recovery does not withdraw Offered blocks.
+    RecoverWithoutWithdraw,
+    /// `Withdraw` is a plain store in recovery.
+    WithdrawByStore,
+    /// Recovery does not set the `returned` word (`Vacate`).
+    VacateWithoutReturned,
+    /// Recovery frees the peer entry before the blocks (RECOVER-4).
+    VacateFirst,
+    /// A vacated peer entry keeps its incarnation (PEER-2).
+    VacateKeepsIncarnation,
+    /// Recovery keeps more dead letters than the limit says (`Evict`).
+    RecoverWithoutTrim,
+    /// A sweep that finds a Returned block does not set the `returned` word.
+    SweepWithoutSignal,
+
+    // Membership.
+    /// An arrival is counted before the peer entry is Live (LIFE-3).
+    CountArrivalTooEarly,
+    /// The maker of a ticket does not count its arrival.
+    ArrivalNotCounted,
+    /// A process checks whether its side has ended before it gives up the role.
+    CheckSideBeforeLeaving,
+    /// A side ends after two scans of the peer entries, without an exact exchange of the lifecycle word (LIFE-3).
+    CloseAfterTwoScans,
+
+    // Sleeping and waking.
+    /// A sleeper sets the waiters bit without a new epoch (PARK-1).
+    AnnounceWithoutEpoch,
+    /// A process that was woken leaves its wait without another attempt (PARK-4).
+    WokenLeavesAtOnce,
+    /// Each class of blocks has a parking word of its own.
+    ParkingWordPerClass,
+    /// A notifier that has woken no process clears the waiters bit, even if the word has changed (PARK-3).
+    ClearWaitersAnyway,
+    /// A close wakes one sleeper.
+    WakeOneInsteadOfAll,
+    /// `Release` wakes no sender that waits for a block.
+    FreeWithoutWake,
+    /// The last `Release` on a closed queue wakes no receiver.
+    LastReleaseWithoutWake,
+    /// `Take` wakes no sender that waits for room.
+    TakeWithoutWake,
+    /// `Return` wakes no receiver.
+    ReturnWithoutWake,
+    /// `Withdraw` wakes no sender that waits for a block.
+    WithdrawWithoutWake,
+    /// Recovery wakes no process (`Vacate`).
+    RecoverWithoutWake,
+
+    // Batches.
+    /// A message of a batch is delivered, and its mark does not say so (BATCH-2).
+    DeliverUnmarked,
+    /// A batch that is counted already is counted again (BATCH-4).
     CountBatchTwice,
-    /// A batch is counted although the block may hold another one by now (BATCH-4).
+    /// A batch is counted without a check that the block still holds it (BATCH-4).
     CountBatchUnverified,
     /// A batch is counted after it has left its holder's hands (BATCH-4).
-    CountBatchAfterwards,
-    /// Whoever sends a batch leaves the bit of the one before it (BATCH-4).
-    BeginWithoutCount,
-    /// Whoever recovers the holder of a batch does not count it (BATCH-4).
+    CountBatchAfterRelease,
+    /// A new batch counts as counted because the bit of the batch before it is not cleared (BATCH-4).
+    BeginBatchCounted,
+    /// Recovery does not count a batch that the dead process held (BATCH-4).
     RecoverWithoutCount,
 }
-
-pub(super) const MUTANTS: &[(Mutant, &str)] = &[
-    (Mutant::SendWithoutHelp, "a dead taker's slot is used again"),
-    (Mutant::SealWithoutHelp, "a dead taker's slot is sealed"),
-    (
-        Mutant::HelpWithoutReread,
-        "settled, and a block is used again",
-    ),
-    (Mutant::SkipClear, "one sleeps for room"),
-    (
-        Mutant::SendWithoutLookAtLifecycle,
-        "close against send and receive",
-    ),
-    (Mutant::SendBeyondCapacity, "one sleeps for room"),
-    (Mutant::TailAhead, "two senders, two receivers"),
-    (
-        Mutant::JumpALapTooFar,
-        "a sender dies while its message is taken",
-    ),
-    (Mutant::CompareLapsWithoutWrap, "laps that wrap"),
-    (Mutant::ReturnKeepsGeneration, "returns, one after another"),
-    (Mutant::ReturnSilently, "one sleeps for what comes back"),
-    (Mutant::ReturnWithoutRaise, "returns, one after another"),
-    (Mutant::SignalBeforeReturn, "one sleeps for what comes back"),
-    (Mutant::ClearReturnedAnyway, "returns, one after another"),
-    (Mutant::TakeReturnedByStore, "returns, and laps"),
-    (
-        Mutant::AttemptsSaturate,
-        "a receiver dies, its message is handed out again",
-    ),
-    (Mutant::ReturnUnderCancel, "cancel against a return"),
-    (Mutant::EndWithoutHelpingRing, "settled, and a taker dies"),
-    (Mutant::VerdictHelpsAfterwards, "settled, and a taker dies"),
-    (Mutant::VerdictWithoutReturned, "returns, one after another"),
-    (Mutant::VerdictDoesNotTell, "returns, one after another"),
-    (Mutant::ClosedIsNotSticky, "a taker dies after the close"),
-    (Mutant::CloseWithoutSeal, "cancel against a return"),
-    (Mutant::SealNotHelped, "cancel against a return"),
-    (Mutant::TwoClosersAreFirst, "two closers"),
-    (Mutant::ReadDeadLetterAsHeld, "dead letters, two readers"),
-    (Mutant::PutBackKeepsGeneration, "dead letters, two readers"),
-    (Mutant::DropLetterByStore, "dead letters"),
-    (
-        Mutant::RecoverWithoutConfirming,
-        "a sender's row is used again",
-    ),
-    (Mutant::ConfirmBeforeReading, "a sender's row is used again"),
-    (
-        Mutant::RecoverWithoutHold,
-        "a receiver dies, its message is handed out again",
-    ),
-    (
-        Mutant::RecoverWithoutClear,
-        "a receiver dies, its message is handed out again",
-    ),
-    (
-        Mutant::ClearAfterReclaim,
-        "what a dead taker had is sent round",
-    ),
-    (
-        Mutant::RecoverWithoutReclaim,
-        "a receiver dies, its message is handed out again",
-    ),
-    (
-        Mutant::ReclaimKeepsGeneration,
-        "a receiver dies, its message is handed out again",
-    ),
-    (Mutant::ReclaimWritesAnyWord, "two recoverers, one taker"),
-    (
-        Mutant::RecoverWithoutWithdrawOwned,
-        "a sender dies while its message is taken",
-    ),
-    (
-        Mutant::RecoverWithoutWithdraw,
-        "a sender dies while its message is taken",
-    ),
-    (
-        Mutant::WithdrawWritesAnyWord,
-        "a sender dies while its message is taken",
-    ),
-    (
-        Mutant::VacateWithoutReturned,
-        "a receiver dies, its message is handed out again",
-    ),
-    (
-        Mutant::RowFreedFirst,
-        "a sender dies while its message is taken",
-    ),
-    (
-        Mutant::VacateKeepsIncarnation,
-        "a sender's row is used again",
-    ),
-    (Mutant::TidyDoesNotTell, "returns, one after another"),
-    (
-        Mutant::CountArrivalFirst,
-        "one joins while the last one leaves",
-    ),
-    (Mutant::ArrivalIsNotCounted, "a role is handed on"),
-    (Mutant::LookBeforeLeaving, "two last senders leave"),
-    (
-        Mutant::TwoScansInsteadOfTheWord,
-        "one joins while the last one leaves",
-    ),
-    (
-        Mutant::AnnounceWithoutRaise,
-        "one sleeps for what comes back",
-    ),
-    (
-        Mutant::LeaverEatsAWake,
-        "two sleep for messages, one not for long",
-    ),
-    (Mutant::WordPerClass, "one sleeps for any of two blocks"),
-    (Mutant::ClearWaitersAnyway, "one sleeps for what comes back"),
-    (
-        Mutant::LookForSleepersFirst,
-        "one sleeps for what comes back",
-    ),
-    (Mutant::WakeOneInsteadOfAll, "two sleep until the close"),
-    (Mutant::FreeWithoutWake, "two sleep for a block"),
-    (Mutant::SettleWithoutWake, "one sleeps until all is settled"),
-    (Mutant::TakeWithoutWake, "one sleeps for room"),
-    (Mutant::ReturnWithoutWake, "one sleeps for what comes back"),
-    (
-        Mutant::WithdrawWithoutWake,
-        "one sleeps for a block that is withdrawn",
-    ),
-    (
-        Mutant::RecoverWithoutWake,
-        "one sleeps for what a dead receiver had",
-    ),
-    (
-        Mutant::RecoverWithoutTrim,
-        "the holder of a batch dies, and few letters are kept",
-    ),
-    (Mutant::LateReturnNotDiscarded, "cancel against a return"),
-    (Mutant::RecoverLateIsLeft, "a taker dies under cancel"),
-    (
-        Mutant::DiscardReturnedByStore,
-        "cancel against a return of a batch",
-    ),
-    (Mutant::EndWithoutTrim, "a return at the very end"),
-    (
-        Mutant::BatchIsNotTrimmed,
-        "the dead letters of a batch are too many",
-    ),
-    (Mutant::HandOutUnmarked, "a batch is returned and received"),
-    (Mutant::CountBatchTwice, "the holder of a batch dies"),
-    (
-        Mutant::CountBatchUnverified,
-        "two recoverers of the holder of a batch",
-    ),
-    (Mutant::CountBatchAfterwards, "the holder of a batch dies"),
-    (Mutant::BeginWithoutCount, "a batch after a batch"),
-    (
-        Mutant::RecoverWithoutCount,
-        "the holder of a batch dies under cancel",
-    ),
-];
-
-/// The mutants of the real functions, and how many pre-emptions it takes to catch each. `WithdrawReadsRingFirst` is not
-/// among them, as above.
-pub(super) const FLAWS: &[(Flaw, &str, u8)] = &[
-    (
-        Flaw::OverwriteWithoutHelp,
-        "a dead taker's slot is used again",
-        2,
-    ),
-    (
-        Flaw::HelpWithoutReread,
-        "settled, and a block is used again",
-        2,
-    ),
-    (Flaw::SkipClear, "one sleeps for room", 2),
-    (Flaw::SealNotHelped, "cancel against a return", 2),
-    (Flaw::ClosedIsNotSticky, "a taker dies after the close", 2),
-    (Flaw::EndWithoutHelpingRing, "settled, and a taker dies", 2),
-    (
-        Flaw::SignalBeforeReturn,
-        "one sleeps for what comes back",
-        2,
-    ),
-    (Flaw::ClearReturnedAnyway, "returns, one after another", 3),
-    (Flaw::ReadDeadLetterAsHeld, "dead letters, two readers", 2),
-    (
-        Flaw::CloseAfterArrival,
-        "one joins while the last one leaves",
-        2,
-    ),
-    (
-        Flaw::RecoverWithoutConfirming,
-        "a sender's row is used again",
-        2,
-    ),
-    (
-        Flaw::ConfirmBeforeReading,
-        "a sender's row is used again",
-        2,
-    ),
-    (Flaw::RecoverWritesAnyWord, "two recoverers, one taker", 2),
-    (
-        Flaw::RecoverWithoutClear,
-        "a receiver dies, its message is handed out again",
-        2,
-    ),
-    (
-        Flaw::ReclaimKeepsGeneration,
-        "a receiver dies, its message is handed out again",
-        2,
-    ),
-    (
-        Flaw::RecoverWithoutWithdraw,
-        "a sender dies while its message is taken",
-        2,
-    ),
-    (
-        Flaw::VacateWithoutReturned,
-        "a receiver dies, its message is handed out again",
-        2,
-    ),
-    (
-        Flaw::VacateKeepsIncarnation,
-        "a sender's row is used again",
-        2,
-    ),
-    (
-        Flaw::LateReturnNotDiscarded,
-        "cancel against a return of a batch",
-        2,
-    ),
-    (Flaw::EndWithoutTrim, "a return at the very end", 2),
-    (
-        Flaw::RecoverWithoutTrim,
-        "the holder of a batch dies, and few letters are kept",
-        2,
-    ),
-    (Flaw::CountBatchTwice, "the holder of a batch dies", 2),
-    (
-        Flaw::CountBatchUnverified,
-        "two recoverers of the holder of a batch",
-        3,
-    ),
-];

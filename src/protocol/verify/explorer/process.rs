@@ -1,504 +1,333 @@
-//! What processes do: a script of deeds, each of which is a few calls of the protocol's functions.
+//! A process: its script, what it remembers, and which call follows which outcome.
 //!
-//! The same scripts drive the model ([`super::model`]) and the real functions ([`super::real`]). A waiting deed
-//! waits as `queue::wait` does, without spinning: look, announce the sleep, look again, sleep, look, and after a
-//! slice look after the others.
+//! The same scripts drive the model ([`super::model`]) and the real functions ([`super::real`]). An action that waits
+//! does so as `queue::wait` does, without spinning: attempt, announce the sleep, attempt again, sleep, attempt; and
+//! after a liveness interval without a wake, sweep.
 
-use super::words::{BATCH, MOST, Park, small};
-use crate::protocol::Corrupt;
-use crate::protocol::peers::Role;
+use super::action::{Action, Settlement};
+use super::call::{Call, Holding, Outcome};
+use super::memory::{ParkingSpot, to_u8};
 
-/// One thing that a process does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Deed {
-    /// Send the next message, if there is a free block and room.
-    Send,
-    /// Send the next message; wait while there is no free block, or no room.
-    SendPatiently,
-    /// Send the next messages in a batch, if there is a free block and room.
-    SendBatch,
-    /// As [`Deed::SendBatch`]; wait while there is no free block, or no room.
-    SendBatchPatiently,
-    /// Receive a message if there is one.
-    Receive(Then),
-    /// Wait for a message.
-    ReceivePatiently(Then),
-    /// Wait for a message, but for one sleep only.
-    ReceiveBriefly(Then),
-    /// Wait for messages until the queue is closed.
-    ReceiveAll(Then),
-    /// Receive messages for as long as there are any.
-    Drain(Then),
-    /// Open the oldest dead letter, and put it back.
-    LookAtLetter,
-    /// Open the oldest dead letter, and discard it.
-    DiscardLetter,
-    DiscardAllLetters,
-    Close,
-    Cancel,
-    /// Attach in the first free row, as both sender and receiver.
-    Join,
-    /// Make a row a ticket for the process of this number, and start it.
-    HandOn(u8, Role),
-    /// Use the ticket that this process was started with.
-    Redeem,
-    Leave(Role),
-    Detach,
-    /// Once the tenant of this row has died, recover it.
-    LookAfter(u8),
-    /// Look after everybody, as a process does whose slice has ended.
-    Sweep,
-}
-
-/// What a receiver does with a message.
+/// How far a waiting action is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Then {
-    Acknowledge,
-    /// Of a batch, hand out one message and give it back. All others go back with it.
-    GiveBack,
-    /// Of a batch, reject one message.
-    Reject,
-    Keep,
-    /// Of a batch, acknowledge all messages at once if none has been handed out before.
-    AcknowledgeAll,
-}
-
-/// One call of a function of the protocol.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Call {
-    /// The script is at its end.
-    Nothing,
-    Allocate,
-    /// As [`Call::Allocate`], for one that waits: not if the queue is closing.
-    AllocateUnlessClosing,
-    Offer,
-    Publish,
-    Withdraw,
-    Receive,
-    Acknowledge,
-    GiveBack,
-    Reject,
-    /// What becomes of a message, or a batch, where there may be batches.
-    Settle(Then),
-    OpenLetter,
-    PutBackLetter,
-    DiscardLetter,
-    Close,
-    Cancel,
-    Announce(Park),
-    Sleep(Park),
-    Inspect,
-    Join,
-    HandOn(u8),
-    Redeem,
-    Leave,
-    Detach,
-    LookAfter(u8),
-    Tidy,
-    TidyBlocks,
-    /// The rest of a call of the model, which remembers no more of its start than this.
-    Rest(Rest),
-}
-
-/// From where on a call of the model goes on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Rest {
-    PublishAt(u64),
-    /// Whether the queue is sealed.
-    TakeAt(u64, bool),
-    /// How many slots have been helped.
-    Verdict(u8),
-    /// The row, its tenant, and how many slots have been looked at.
-    RecoverSlots(u8, u64, u8),
-    RecoverBlocks(u8, u64),
-    RecoverLeave(u8, u64),
-    EndSides(u64),
-}
-
-/// What came of a call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Outcome {
-    Done,
-    /// There was nothing to be had.
-    Nothing,
-    Block(Hand),
-    Accepted,
-    Full,
-    Empty,
-    Closed,
-    First(bool),
-    Tenant(u8, u64),
-    Epoch(u64),
-    Woken,
-    SliceOver,
-    Corrupt(Corrupt),
-    /// The call goes on here.
-    Again(Rest),
-}
-
-/// A block in hand, and its word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Hand {
-    pub(super) block: u8,
-    pub(super) word: u64,
-}
-
-/// How far a wait is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Wait {
-    Not,
+enum WaitPhase {
+    /// It has not slept since its last success.
+    Start,
     Announced,
     Woken,
-    SliceOver,
+    TimedOut,
 }
 
 /// What a process remembers from one call to the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Local {
-    pub(super) row: u8,
-    /// The word of its row.
+pub(super) struct LocalState {
+    /// Its peer entry, ...
+    pub(super) peer: u8,
+    /// ... and the word of that entry.
     pub(super) tenant: u64,
+    /// Every position before this one is taken, as this sender knows.
     pub(super) room: u64,
+    /// The block from which the next allocation starts.
     pub(super) cursor: u32,
-    pub(super) hand: Option<Hand>,
+    pub(super) holding: Option<Holding>,
+    /// The parking word on which it will sleep.
     pub(super) epoch: u64,
-    /// How many messages it has begun to send.
+    /// The number of messages that it has begun to send.
     pub(super) sent: u8,
-    wait: Wait,
-    /// The row that a sweep looks at next; the number of rows: it is over.
+    wait: WaitPhase,
+    /// The peer entry that a sweep looks at next; the number of peer entries when the sweep is over.
     sweep: u8,
 }
 
-impl Local {
-    pub(super) const fn new(row: u8, tenant: u64, room: u64) -> Self {
+impl LocalState {
+    pub(super) const fn new(peer: u8, tenant: u64) -> Self {
         Self {
-            row,
+            peer,
             tenant,
-            room,
+            room: 0,
             cursor: 0,
-            hand: None,
+            holding: None,
             epoch: 0,
             sent: 0,
-            wait: Wait::Not,
+            wait: WaitPhase::Start,
             sweep: 0,
         }
     }
 }
 
-/// Whether a process does anything.
+/// Whether a process runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Life {
-    /// Not started yet.
-    Unborn,
+pub(super) enum Status {
+    /// Another process will start it.
+    NotStarted,
     Running,
-    Asleep(Park),
+    Asleep(ParkingSpot),
     Dead,
 }
 
-/// What was so when the current call began, and has been ever since.
+/// Facts that were true when the current call began, and have been true ever since: what its outcome may rely on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[allow(
     clippy::struct_excessive_bools,
-    reason = "facts that have nothing to do with each other"
+    reason = "the facts are independent of each other"
 )]
-pub(super) struct Since {
+pub(super) struct CallFacts {
+    /// The queue was closing.
     pub(super) closing: bool,
-    pub(super) closed_was_told: bool,
-    /// There was something to receive, and nobody else has taken anything.
-    pub(super) something: bool,
+    /// A receiver had returned Closed.
+    pub(super) closed_reported: bool,
+    /// There was a message to receive, and no other process has taken one since.
+    pub(super) has_message: bool,
     /// The queue was not full.
-    pub(super) room: bool,
-    /// These blocks were Returned, and the word said so.
+    pub(super) has_room: bool,
+    /// These blocks were Returned, and the `returned` word announced them.
     pub(super) announced: u8,
     /// These blocks were Returned.
     pub(super) returned: u8,
+    /// The queue was cancelled.
     pub(super) cancelled: bool,
 }
 
-/// A process in some state.
+/// One process.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Process {
-    pub(super) life: Life,
-    /// Rows and incarnations whose lock it has.
+    pub(super) status: Status,
+    /// The locks that it holds: peer entry and incarnation.
     pub(super) locks: [Option<(u8, u64)>; 2],
-    pub(super) deed: u8,
+    /// The index of the current action in the script.
+    pub(super) action: u8,
     pub(super) call: Call,
-    /// What the accesses of the current call have given so far: together with `local`, all that it knows.
+    /// The results of the accesses of the current call so far: together with `local`, all that the process knows.
     pub(super) log: Vec<u64>,
-    pub(super) local: Local,
-    pub(super) since: Since,
+    pub(super) local: LocalState,
+    pub(super) facts: CallFacts,
 }
 
 impl Process {
-    pub(super) fn new(local: Local, script: &[Deed]) -> Self {
+    pub(super) fn new(local: LocalState, script: &[Action]) -> Self {
         let mut process = Self {
-            life: Life::Running,
-            locks: [Some((local.row, 0)), None],
-            deed: 0,
-            call: Call::Nothing,
+            status: Status::Running,
+            locks: [Some((local.peer, 0)), None],
+            action: 0,
+            call: Call::Finished,
             log: Vec::new(),
             local,
-            since: Since::default(),
+            facts: CallFacts::default(),
         };
         process.begin(script);
         process
     }
 
-    /// It does nothing any more, and what it knew is lost.
+    /// Stops the process for good; what it knew is lost.
     pub(super) fn die(&mut self) {
-        self.life = Life::Dead;
+        self.status = Status::Dead;
         self.locks = [None; 2];
-        self.call = Call::Nothing;
+        self.call = Call::Finished;
         self.log.clear();
-        self.local = Local::new(0, 0, 0);
-        self.since = Since::default();
+        self.local = LocalState::new(0, 0);
+        self.facts = CallFacts::default();
     }
 
-    pub(super) fn has_lock(&self, row: u8, incarnation: u64) -> bool {
-        self.locks.contains(&Some((row, incarnation)))
+    pub(super) fn has_lock(&self, peer: u8, incarnation: u64) -> bool {
+        self.locks.contains(&Some((peer, incarnation)))
     }
 
-    /// Its script is at its end, or it is dead.
-    pub(super) fn is_over(&self) -> bool {
-        self.call == Call::Nothing
+    /// Whether the script is finished, or the process dead.
+    pub(super) fn is_finished(&self) -> bool {
+        self.call == Call::Finished
     }
 
-    /// Whether it waits for the death of a row's tenant.
-    pub(super) fn is_set_on(&self, row: u8, script: &[Deed]) -> bool {
-        script.get(usize::from(self.deed)) == Some(&Deed::LookAfter(row))
+    /// Whether the process waits for the death of this peer.
+    pub(super) fn awaits_death_of(&self, peer: u8, script: &[Action]) -> bool {
+        script.get(usize::from(self.action)) == Some(&Action::RecoverAfterDeath(peer))
     }
 
-    /// The first call of the next deed, if there is one.
-    fn begin(&mut self, script: &[Deed]) {
-        self.local.wait = Wait::Not;
+    /// Starts the current action with its first call, if the script goes on.
+    fn begin(&mut self, script: &[Action]) {
+        self.local.wait = WaitPhase::Start;
         self.local.sweep = 0;
-        let Some(deed) = script.get(usize::from(self.deed)) else {
-            self.call = Call::Nothing;
+        let Some(action) = script.get(usize::from(self.action)) else {
+            self.call = Call::Finished;
             return;
         };
-        self.call = match *deed {
-            Deed::Send | Deed::SendBatch => Call::Allocate,
-            Deed::SendPatiently | Deed::SendBatchPatiently => Call::AllocateUnlessClosing,
-            Deed::Receive(_)
-            | Deed::ReceivePatiently(_)
-            | Deed::ReceiveBriefly(_)
-            | Deed::ReceiveAll(_)
-            | Deed::Drain(_) => Call::Receive,
-            Deed::LookAtLetter | Deed::DiscardLetter | Deed::DiscardAllLetters => Call::OpenLetter,
-            Deed::Close => Call::Close,
-            Deed::Cancel => Call::Cancel,
-            Deed::Join => Call::Join,
-            Deed::HandOn(child, _) => Call::HandOn(child),
-            Deed::Redeem => Call::Redeem,
-            Deed::Leave(_) => Call::Leave,
-            Deed::Detach => Call::Detach,
-            Deed::LookAfter(row) => Call::LookAfter(row),
-            Deed::Sweep => Call::Tidy,
+        self.call = match *action {
+            Action::Send | Action::SendBatch => Call::Allocate,
+            Action::SendBlocking | Action::SendBatchBlocking => Call::AllocateUnlessClosing,
+            Action::Receive(_)
+            | Action::ReceiveBlocking(_)
+            | Action::ReceiveOneSleep(_)
+            | Action::ReceiveUntilClosed(_)
+            | Action::Drain(_) => Call::Receive,
+            Action::PeekDeadLetter | Action::DiscardDeadLetter | Action::DiscardDeadLetters => {
+                Call::OpenDeadLetter
+            }
+            Action::Close => Call::Close,
+            Action::Cancel => Call::Cancel,
+            Action::Join => Call::Join,
+            Action::HandOff(child, _) => Call::HandOff(child),
+            Action::Redeem => Call::Redeem,
+            Action::Leave(_) => Call::Leave,
+            Action::Detach => Call::Detach,
+            Action::RecoverAfterDeath(peer) => Call::RecoverIfDead(peer),
+            Action::Sweep => Call::FinishStalled,
         };
     }
 
-    fn next_deed(&mut self, script: &[Deed]) {
-        self.deed += 1;
+    fn next_action(&mut self, script: &[Action]) {
+        self.action += 1;
         self.begin(script);
     }
 
-    /// Woken, it leaves at once: what must not be (PARK-4 of `parking`).
-    pub(super) fn leave_wait(&mut self, script: &[Deed]) {
-        if let Some(Deed::ReceiveBriefly(_)) = script.get(usize::from(self.deed)) {
-            self.next_deed(script);
+    /// Makes a process that was woken leave its wait without another attempt, which PARK-4 forbids: for a mutant.
+    pub(super) fn leave_wait(&mut self, script: &[Action]) {
+        if let Some(Action::ReceiveOneSleep(_)) = script.get(usize::from(self.action)) {
+            self.next_action(script);
         }
     }
 
-    /// Go on after a call.
-    pub(super) fn go_on(&mut self, script: &[Deed], rows: u8, batches: bool, outcome: Outcome) {
+    /// Chooses the next call after one that had this outcome.
+    pub(super) fn advance(
+        &mut self,
+        script: &[Action],
+        peers: u8,
+        batches: bool,
+        outcome: Outcome,
+    ) {
         self.log.clear();
-        let Some(&deed) = script.get(usize::from(self.deed)) else {
+        let Some(&action) = script.get(usize::from(self.action)) else {
             return;
         };
         let was = self.call;
         match outcome {
-            Outcome::Again(rest) => self.call = Call::Rest(rest),
-            Outcome::Epoch(epoch) => {
+            Outcome::Continue(resume) => self.call = Call::Resumed(resume),
+            Outcome::Announced(epoch) => {
                 self.local.epoch = epoch;
-                self.local.wait = Wait::Announced;
-                self.call = self.attempt(deed);
+                self.local.wait = WaitPhase::Announced;
+                self.call = self.attempt(action);
             }
-            Outcome::Woken | Outcome::SliceOver => {
+            Outcome::Woken | Outcome::TimedOut => {
                 self.local.epoch = 0;
-                let over = outcome == Outcome::SliceOver;
-                self.local.wait = if over { Wait::SliceOver } else { Wait::Woken };
-                self.call = Call::Inspect;
+                self.local.wait = if outcome == Outcome::TimedOut {
+                    WaitPhase::TimedOut
+                } else {
+                    WaitPhase::Woken
+                };
+                self.call = Call::CheckTail;
             }
-            Outcome::Block(hand) => {
-                self.local.hand = Some(hand);
-                self.local.wait = Wait::Not;
-                self.with_block(script, deed, was, batches);
+            Outcome::Block(holding) => {
+                self.local.holding = Some(holding);
+                self.local.wait = WaitPhase::Start;
+                self.use_block(script, action, was, batches);
             }
-            Outcome::Tenant(row, tenant) => {
-                self.local.row = row;
+            Outcome::Attached(peer, tenant) => {
+                self.local.peer = peer;
                 self.local.tenant = tenant;
-                self.next_deed(script);
+                self.next_action(script);
             }
-            Outcome::Full if matches!(deed, Deed::Send | Deed::SendBatch) => {
+            Outcome::Full if matches!(action, Action::Send | Action::SendBatch) => {
                 self.call = Call::Withdraw;
             }
-            Outcome::Full | Outcome::Empty | Outcome::Nothing if waits(deed) && !self.sweeps() => {
-                self.wait(script, deed);
+            Outcome::Full | Outcome::Empty | Outcome::Unavailable
+                if action.waits() && !self.call.sweeps() =>
+            {
+                self.wait(script, action);
             }
-            Outcome::Closed if matches!(was, Call::Join | Call::HandOn(_)) => {
-                self.deed = small(script.len() as u64);
+            Outcome::Closed if matches!(was, Call::Join | Call::HandOff(_)) => {
+                // Not attached: the rest of the script can't run.
+                self.action = to_u8(script.len() as u64);
                 self.begin(script);
             }
-            Outcome::Closed if self.local.hand.is_some() => self.call = Call::Withdraw,
-            Outcome::Done | Outcome::Nothing if self.sweeps() => self.sweep_on(script, deed, rows),
-            Outcome::Done if was == Call::Inspect => self.call = self.attempt(deed),
+            Outcome::Closed if self.local.holding.is_some() => self.call = Call::Withdraw,
+            Outcome::Done | Outcome::Unavailable if self.call.sweeps() => {
+                self.continue_sweep(script, action, peers);
+            }
+            Outcome::Done if was == Call::CheckTail => self.call = self.attempt(action),
             Outcome::Done if was == Call::Offer => self.call = Call::Publish,
-            Outcome::Done if again(deed) => {
-                self.local.hand = None;
+            Outcome::Done if action.repeats() => {
+                self.local.holding = None;
                 self.begin(script);
             }
             _ => {
-                self.local.hand = None;
-                self.next_deed(script);
+                self.local.holding = None;
+                self.next_action(script);
             }
         }
     }
 
-    /// There is a block in hand now.
-    fn with_block(&mut self, script: &[Deed], deed: Deed, was: Call, batches: bool) {
-        self.call = match deed {
-            _ if messages_of(deed) > 0 && was != Call::Offer => {
-                self.local.sent += messages_of(deed);
+    /// Chooses the next call, now that a block is in hand.
+    fn use_block(&mut self, script: &[Action], action: Action, was: Call, batches: bool) {
+        self.call = match action {
+            _ if action.messages() > 0 && was != Call::Offer => {
+                self.local.sent += action.messages();
                 Call::Offer
             }
-            _ if messages_of(deed) > 0 => Call::Publish,
-            Deed::Receive(then)
-            | Deed::ReceivePatiently(then)
-            | Deed::ReceiveBriefly(then)
-            | Deed::ReceiveAll(then)
-            | Deed::Drain(then) => match then {
-                Then::Keep => return self.next_deed(script),
-                _ if batches => Call::Settle(then),
-                Then::Acknowledge | Then::AcknowledgeAll => Call::Acknowledge,
-                Then::GiveBack => Call::GiveBack,
-                Then::Reject => Call::Reject,
+            _ if action.messages() > 0 => Call::Publish,
+            Action::PeekDeadLetter => Call::PutBackDeadLetter,
+            _ => match action.settlement() {
+                None => Call::DiscardDeadLetter,
+                Some(Settlement::Keep) => return self.next_action(script),
+                Some(settlement) if batches => Call::Settle(settlement),
+                Some(Settlement::Acknowledge | Settlement::AcknowledgeBatch) => Call::Acknowledge,
+                Some(Settlement::Return) => Call::Return,
+                Some(Settlement::Reject) => Call::Reject,
             },
-            Deed::LookAtLetter => Call::PutBackLetter,
-            _ => Call::DiscardLetter,
         };
     }
 
-    /// What a waiting deed tries again and again.
-    fn attempt(&self, deed: Deed) -> Call {
-        match (deed, self.local.hand) {
-            (Deed::SendPatiently | Deed::SendBatchPatiently, None) => Call::AllocateUnlessClosing,
-            (Deed::SendPatiently | Deed::SendBatchPatiently, Some(_)) => Call::Publish,
+    /// Returns the call that a waiting action attempts again and again.
+    fn attempt(&self, action: Action) -> Call {
+        match (action, self.local.holding) {
+            (Action::SendBlocking | Action::SendBatchBlocking, None) => Call::AllocateUnlessClosing,
+            (Action::SendBlocking | Action::SendBatchBlocking, Some(_)) => Call::Publish,
             _ => Call::Receive,
         }
     }
 
-    fn park(&self, deed: Deed) -> Park {
-        match (deed, self.local.hand) {
-            (Deed::SendPatiently | Deed::SendBatchPatiently, None) => Park::Blocks,
-            (Deed::SendPatiently | Deed::SendBatchPatiently, Some(_)) => Park::Space,
-            _ => Park::Items,
+    fn parking_spot(&self, action: Action) -> ParkingSpot {
+        match (action, self.local.holding) {
+            (Action::SendBlocking | Action::SendBatchBlocking, None) => ParkingSpot::Blocks,
+            (Action::SendBlocking | Action::SendBatchBlocking, Some(_)) => ParkingSpot::Space,
+            _ => ParkingSpot::Items,
         }
     }
 
-    /// An attempt of a waiting deed was in vain.
-    fn wait(&mut self, script: &[Deed], deed: Deed) {
-        let park = self.park(deed);
+    /// Chooses the next call after an attempt of a waiting action without success.
+    fn wait(&mut self, script: &[Action], action: Action) {
+        let spot = self.parking_spot(action);
         self.call = match self.local.wait {
-            Wait::Woken if matches!(deed, Deed::ReceiveBriefly(_)) => {
-                return self.next_deed(script);
+            WaitPhase::Woken if matches!(action, Action::ReceiveOneSleep(_)) => {
+                return self.next_action(script);
             }
-            Wait::Not | Wait::Woken => Call::Announce(park),
-            Wait::Announced => Call::Sleep(park),
-            Wait::SliceOver => {
+            WaitPhase::Start | WaitPhase::Woken => Call::Announce(spot),
+            WaitPhase::Announced => Call::Sleep(spot),
+            WaitPhase::TimedOut => {
                 self.local.sweep = 0;
-                Call::Tidy
+                Call::FinishStalled
             }
         };
     }
 
-    fn sweeps(&self) -> bool {
-        matches!(
-            self.call,
-            Call::Tidy | Call::TidyBlocks | Call::LookAfter(_)
-        ) || matches!(
-            self.call,
-            Call::Rest(
-                Rest::RecoverSlots(..)
-                    | Rest::RecoverBlocks(..)
-                    | Rest::RecoverLeave(..)
-                    | Rest::EndSides(..)
-            )
-        )
-    }
-
-    /// One part of a sweep is done.
-    fn sweep_on(&mut self, script: &[Deed], deed: Deed, rows: u8) {
-        if matches!(deed, Deed::LookAfter(_)) {
-            return self.next_deed(script);
+    /// Chooses the next call of a sweep, or what follows it.
+    fn continue_sweep(&mut self, script: &[Action], action: Action, peers: u8) {
+        if matches!(action, Action::RecoverAfterDeath(_)) {
+            return self.next_action(script);
         }
-        if self.call == Call::Tidy {
-            self.call = Call::TidyBlocks;
+        if self.call == Call::FinishStalled {
+            self.call = Call::FinishStalledBlocks;
             return;
         }
-        if self.local.sweep == self.local.row {
+        if self.local.sweep == self.local.peer {
             self.local.sweep += 1;
         }
-        if self.local.sweep < rows {
-            self.call = Call::LookAfter(self.local.sweep);
+        if self.local.sweep < peers {
+            self.call = Call::RecoverIfDead(self.local.sweep);
             self.local.sweep += 1;
-        } else if deed == Deed::Sweep {
-            self.next_deed(script);
+        } else if action == Action::Sweep {
+            self.next_action(script);
         } else {
             self.local.sweep = 0;
-            self.local.wait = Wait::Not;
-            self.call = Call::Announce(self.park(deed));
+            self.local.wait = WaitPhase::Start;
+            self.call = Call::Announce(self.parking_spot(action));
         }
-    }
-}
-
-pub(super) const fn waits(deed: Deed) -> bool {
-    matches!(
-        deed,
-        Deed::SendPatiently
-            | Deed::SendBatchPatiently
-            | Deed::ReceivePatiently(_)
-            | Deed::ReceiveBriefly(_)
-            | Deed::ReceiveAll(_)
-    )
-}
-
-/// Whether a deed goes on after a call that was a success.
-const fn again(deed: Deed) -> bool {
-    matches!(
-        deed,
-        Deed::ReceiveAll(_) | Deed::Drain(_) | Deed::DiscardAllLetters
-    )
-}
-
-const _: () = assert!(MOST < 8, "masks of blocks have eight bits");
-
-/// Which message a process sends next, or has just begun to.
-pub(super) fn message_of(scripts: &[&[Deed]], process: usize, sent: u8) -> u8 {
-    let before = scripts.iter().take(process).map(|script| sends(script));
-    small(before.sum::<usize>() as u64) + sent.saturating_sub(1)
-}
-
-/// How many messages a script sends at the most.
-pub(super) fn sends(script: &[Deed]) -> usize {
-    let sends = script.iter().map(|&deed| usize::from(messages_of(deed)));
-    sends.sum()
-}
-
-/// How many messages a deed sends.
-const fn messages_of(deed: Deed) -> u8 {
-    match deed {
-        Deed::Send | Deed::SendPatiently => 1,
-        Deed::SendBatch | Deed::SendBatchPatiently => BATCH,
-        _ => 0,
     }
 }

@@ -1,38 +1,39 @@
 //! Batches: blocks that hold two messages, with a mark for each.
 
+use super::super::action::Settlement;
+use super::super::call::{Holding, Outcome};
+use super::super::memory::{Access, BATCH, Word, to_u8, to_u32};
 use super::super::mutants::Mutant;
-use super::super::process::{Hand, Outcome, Then};
-use super::super::words::{Access, BATCH, Word, small};
-use super::{Cx, Result};
+use super::process::{ModelProcess, Result, holding};
 use crate::protocol::batch::{ExtraMessages, MessageCounts, MessageMark};
 use crate::protocol::blocks::{BlockHeader, BlockKind, BlockState};
 use crate::protocol::lifecycle::LifecycleState;
 
-/// How long all messages are.
+/// The length of each message.
 const LENGTH: u32 = 8;
 
-impl Cx {
+impl ModelProcess {
     fn batches(&self) -> bool {
-        self.run.borrow().configuration().batches
+        self.execution.borrow().configuration().batches
     }
 
-    /// What the owner says of its single message: how long it is.
-    pub(super) async fn note_length(&self, block: u8) {
+    /// Writes the length of a single message, which matters only where there are batches.
+    pub(super) async fn write_length(&self, block: u8) {
         if self.batches() {
             self.store(Word::Length(block), LENGTH.into()).await;
         }
     }
 
-    /// Between `Allocate` and `Offer`: the block will hold a batch.
-    pub(super) async fn begin_batch(&self, owned: Hand) {
+    /// Prepares an Owned block for a batch, before `Offer`.
+    pub(super) async fn begin_batch(&self, owned: Holding) {
         let block = owned.block;
         for message in 0..BATCH {
             self.store(Word::Mark(block, message), 0).await;
         }
-        let beyond = self.load(Word::Beyond(block)).await;
-        if !self.is(Mutant::BeginWithoutCount) {
-            let next = ExtraMessages::from_bits(beyond).without_current();
-            self.store(Word::Beyond(block), next.bits()).await;
+        let extra = self.load(Word::ExtraMessages(block)).await;
+        if !self.has(Mutant::BeginBatchCounted) {
+            let next = ExtraMessages::from_bits(extra).without_current();
+            self.store(Word::ExtraMessages(block), next.bits()).await;
         }
         let generation = BlockState::from_bits(owned.word).generation();
         let note = BlockHeader::batched_note(BATCH.into(), generation);
@@ -41,23 +42,20 @@ impl Cx {
         self.store(Word::Length(block), length.into()).await;
     }
 
-    /// How many messages the batch in a block has; `None`: it holds a single one.
+    /// Returns the number of messages of the batch in a block, or `None` for a single message.
     async fn batch(&self, block: u8) -> Option<u8> {
-        let is_batch = |length| {
-            let length = u32::try_from(length).expect("a word of 32 bits");
-            BlockHeader::is_batched_length(length)
-        };
+        let is_batch = |length| BlockHeader::is_batched_length(to_u32(length));
         if !self.batches() || !self.test(Word::Length(block), is_batch).await {
             return None;
         }
         let count = |note| note & 0xff;
-        Some(small(
+        Some(to_u8(
             self.access(Word::Note(block), Access::Load, count).await,
         ))
     }
 
     async fn mark(&self, block: u8, message: u8) -> MessageMark {
-        MessageMark::from_bits(small(self.load(Word::Mark(block, message)).await))
+        MessageMark::from_bits(to_u8(self.load(Word::Mark(block, message)).await))
     }
 
     async fn set_mark(&self, block: u8, message: u8, mark: MessageMark) {
@@ -65,89 +63,94 @@ impl Cx {
             .await;
     }
 
-    /// BATCH-2: as the mark is now, and done or rejected.
-    async fn finish(&self, block: u8, message: u8) {
+    /// Marks a message as done (BATCH-2).
+    async fn mark_done(&self, block: u8, message: u8) {
         let mark = self.mark(block, message).await;
         self.set_mark(block, message, mark.changed(false, true, false))
             .await;
     }
 
-    async fn tally(&self, block: u8, count: u8) -> MessageCounts {
+    async fn count_messages(&self, block: u8, count: u8) -> MessageCounts {
         let limit = self.limits().max_deliveries;
-        let mut tally = MessageCounts::default();
+        let mut counts = MessageCounts::default();
         for message in 0..count {
             let mark = self.mark(block, message).await;
             if mark.is_live(limit) {
-                tally.live += 1;
+                counts.live += 1;
             } else if !mark.is_done() {
-                tally.spent += 1;
+                counts.spent += 1;
             }
         }
-        tally
+        counts
     }
 
-    /// How many messages a block stands for that are not done.
-    pub(super) async fn messages(&self, block: u8) -> MessageCounts {
+    /// Counts the messages in a block that are not done.
+    pub(super) async fn message_counts(&self, block: u8) -> MessageCounts {
         match self.batch(block).await {
-            Some(count) => self.tally(block, count).await,
+            Some(count) => self.count_messages(block, count).await,
             None => MessageCounts { live: 1, spent: 0 },
         }
     }
 
-    /// BATCH-4.
+    /// Counts the messages of a batch as accepted, beyond the first (BATCH-4).
     pub(super) async fn count_accepted(&self, block: u8, seen: BlockState) {
         let Some(count) = self.batch(block).await else {
             return;
         };
-        let word = Word::Beyond(block);
-        let beyond = ExtraMessages::from_bits(self.load(word).await);
-        if beyond.includes_current() && !self.is(Mutant::CountBatchTwice) {
+        let word = Word::ExtraMessages(block);
+        let extra = ExtraMessages::from_bits(self.load(word).await);
+        if extra.includes_current() && !self.has(Mutant::CountBatchTwice) {
             return;
         }
         let is_same = |now| now == seen.bits();
-        if self.is(Mutant::CountBatchUnverified) || self.test(Word::Block(block), is_same).await {
-            let to = beyond.with_current(count.into());
-            let _ = self.exchange(word, beyond.bits(), to.bits()).await;
+        if self.has(Mutant::CountBatchUnverified) || self.test(Word::Block(block), is_same).await {
+            let to = extra.with_current(count.into());
+            let _ = self.exchange(word, extra.bits(), to.bits()).await;
         }
     }
 
-    /// `Return` and `Reclaim`.
-    pub(super) async fn given_back(&self, block: u8, held: BlockState) -> Option<BlockState> {
+    /// Returns what the word of a batch becomes in `Return` and `Reclaim`, or `None` for a single message.
+    pub(super) async fn state_after_batch_return(
+        &self,
+        block: u8,
+        held: BlockState,
+    ) -> Option<BlockState> {
         let count = self.batch(block).await?;
-        let tally = self.tally(block, count).await;
-        Some(if tally.unsettled() == 0 {
+        let counts = self.count_messages(block, count).await;
+        Some(if counts.unsettled() == 0 {
             held.free()
-        } else if tally.live > 0 {
+        } else if counts.live > 0 {
             held.returned()
         } else {
             held.dead()
         })
     }
 
-    /// `Read` and `Reclaim`.
-    pub(super) async fn put_back(&self, block: u8, read: BlockState) -> BlockState {
-        if self.messages(block).await.unsettled() == 0 {
+    /// Returns what the word of a dead letter becomes when its reader puts it back, or has died.
+    pub(super) async fn state_after_reading(&self, block: u8, read: BlockState) -> BlockState {
+        if self.message_counts(block).await.unsettled() == 0 {
             read.free()
         } else {
             read.dead()
         }
     }
 
-    /// What a receiver does with a message, or with a batch.
-    pub(super) async fn settle(&self, held: Hand, then: Then) -> Result<Outcome> {
+    /// Settles a message or a batch, as a receiver does.
+    pub(super) async fn settle(&self, held: Holding, settlement: Settlement) -> Result<Outcome> {
         let word = BlockState::from_bits(held.word);
         let Some(count) = self.batch(held.block).await else {
-            return match then {
-                Then::GiveBack => self.give_back(held).await,
-                Then::Reject => self.reject(held).await,
+            return match settlement {
+                Settlement::Return => self.return_message(held).await,
+                Settlement::Reject => self.reject(held).await,
                 _ => self.acknowledge(held).await,
             };
         };
         let note = self.load(Word::Note(held.block)).await;
-        let note = u32::try_from(note).expect("a word of 32 bits");
+        let note = to_u32(note);
         let opened = BlockHeader::opened_note(note, word.generation());
         self.store(Word::Note(held.block), opened.into()).await;
-        if then == Then::AcknowledgeAll && self.acknowledge_all(held, count).await? {
+        if settlement == Settlement::AcknowledgeBatch && self.acknowledge_batch(held, count).await?
+        {
             return Ok(Outcome::Done);
         }
         let limit = self.limits().max_deliveries;
@@ -156,26 +159,26 @@ impl Cx {
             if !mark.is_live(limit) {
                 continue;
             }
-            if !self.is(Mutant::HandOutUnmarked) {
+            if !self.has(Mutant::DeliverUnmarked) {
                 let out = mark.changed(true, false, false);
                 self.set_mark(held.block, message, out).await;
             }
-            match then {
-                Then::GiveBack => break,
-                Then::Reject => {
+            match settlement {
+                Settlement::Return => break,
+                Settlement::Reject => {
                     let mark = self.mark(held.block, message).await;
                     let rejected = mark.changed(false, false, true);
                     self.set_mark(held.block, message, rejected).await;
                     break;
                 }
-                _ => self.finish(held.block, message).await,
+                _ => self.mark_done(held.block, message).await,
             }
         }
         self.settle_batch(held).await
     }
 
-    /// All messages at once, if none has been handed out before.
-    async fn acknowledge_all(&self, held: Hand, count: u8) -> Result<bool> {
+    /// Acknowledges all messages of a batch at once, if none was delivered before. Returns whether it did.
+    async fn acknowledge_batch(&self, held: Holding, count: u8) -> Result<bool> {
         let mut fresh = true;
         for message in 0..count {
             fresh &= self.mark(held.block, message).await == MessageMark::FRESH;
@@ -186,7 +189,7 @@ impl Cx {
                 self.set_mark(held.block, message, out).await;
             }
             let word = BlockState::from_bits(held.word);
-            if self.is(Mutant::CountBatchAfterwards) {
+            if self.has(Mutant::CountBatchAfterRelease) {
                 self.release(held, word.free()).await?;
                 self.count_accepted(held.block, word.free()).await;
             } else {
@@ -197,53 +200,57 @@ impl Cx {
         Ok(fresh)
     }
 
-    /// `Release` and `Return`.
-    async fn settle_batch(&self, held: Hand) -> Result<Outcome> {
+    /// `Release` or `Return` of a batch, as its marks say.
+    async fn settle_batch(&self, held: Holding) -> Result<Outcome> {
         let word = BlockState::from_bits(held.word);
         self.count_accepted(held.block, word).await;
-        let left = self.messages(held.block).await.unsettled();
-        if left > 0 && self.life(LifecycleState::is_cancelled).await {
+        let left = self.message_counts(held.block).await.unsettled();
+        if left > 0 && self.lifecycle(LifecycleState::is_cancelled).await {
             self.release(held, word.free()).await?;
             return Ok(Outcome::Done);
         }
-        let given = self.given_back(held.block, word).await;
+        let given = self.state_after_batch_return(held.block, word).await;
         let to = given.unwrap_or_else(|| word.dead());
         if to.is(BlockKind::Free) {
             self.release(held, to).await?;
             return Ok(Outcome::Done);
         }
-        self.give(held, to).await
+        self.finish_return(held, to).await
     }
 
-    /// `Evict`, for the first `excess` letters of a batch.
-    pub(super) async fn drop_some(&self, block: u8, letter: BlockState, excess: u64) -> Result<()> {
-        let read = letter.with_owner(BlockKind::Read, self.me());
-        if !self.exchange_block(block, letter, read).await {
+    /// `Evict`, for the first `excess` dead letters of a batch.
+    pub(super) async fn evict_from_batch(
+        &self,
+        block: u8,
+        dead_letter: BlockState,
+        excess: u64,
+    ) -> Result<()> {
+        let read = dead_letter.with_owner(BlockKind::Read, self.me());
+        if !self.exchange_block(block, dead_letter, read).await {
             return Ok(());
         }
-        let mut dropped = 0;
+        let mut evicted = 0;
         if let Some(count) = self.batch(block).await {
             for message in 0..count {
-                if dropped < excess && !self.mark(block, message).await.is_done() {
-                    self.finish(block, message).await;
-                    dropped += 1;
+                if evicted < excess && !self.mark(block, message).await.is_done() {
+                    self.mark_done(block, message).await;
+                    evicted += 1;
                 }
             }
         }
-        self.release_word(super::hand(block, read), read.dead())
-            .await
+        self.release_word(holding(block, read), read.dead()).await
     }
 
-    /// `Read`, by a reader that discards all letters of a block.
-    pub(super) async fn discard_letters(&self, read: Hand) -> Result<Outcome> {
+    /// Discards all dead letters of a block that this process has opened (`Read`).
+    pub(super) async fn discard_dead_letters(&self, read: Holding) -> Result<Outcome> {
         let Some(count) = self.batch(read.block).await else {
-            return self.discard_letter(read).await;
+            return self.discard_dead_letter(read).await;
         };
         for message in 0..count {
             if !self.mark(read.block, message).await.is_done() {
-                self.finish(read.block, message).await;
+                self.mark_done(read.block, message).await;
             }
         }
-        self.put_back_letter(read).await
+        self.put_back_dead_letter(read).await
     }
 }

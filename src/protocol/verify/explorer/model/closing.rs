@@ -1,36 +1,36 @@
-//! `Seal`.
+//! `Seal`, close and cancel.
 
+use super::super::call::Outcome;
+use super::super::memory::{Access, Word};
 use super::super::mutants::Mutant;
-use super::super::process::Outcome;
-use super::super::words::{Access, Word};
-use super::sending::Look;
-use super::{Cx, Result};
+use super::process::{ModelProcess, Result};
+use super::sending::TailSlot;
 use crate::protocol::lifecycle::{self, LifecycleState};
 use crate::protocol::ring::SlotState;
 
-impl Cx {
+impl ModelProcess {
     pub(super) async fn close(&self) -> Result<Outcome> {
         let is_first = self.begin_close(lifecycle::CLOSING).await;
-        if !self.is(Mutant::CloseWithoutSeal) {
+        if !self.has(Mutant::CloseWithoutSeal) {
             self.seal().await?;
         }
-        self.wake_everybody().await;
-        Ok(Outcome::First(is_first))
+        self.wake_all().await;
+        Ok(Outcome::WasFirst(is_first))
     }
 
     pub(super) async fn cancel(&self) -> Result<Outcome> {
         let both = lifecycle::CLOSING | lifecycle::CANCEL;
         let _ = self.begin_close(both).await;
         self.seal().await?;
-        self.discard_all().await?;
-        self.wake_everybody().await;
+        self.discard_remaining().await?;
+        self.wake_all().await;
         Ok(Outcome::Done)
     }
 
     async fn begin_close(&self, bits: u64) -> bool {
         let was_open = |seen| u64::from(!LifecycleState::from_bits(seen).is_closing());
         let or = Access::Or(bits);
-        if self.is(Mutant::TwoClosersAreFirst) {
+        if self.has(Mutant::TwoFirstClosers) {
             let first = self.access(Word::Lifecycle, Access::Load, was_open).await;
             self.access(Word::Lifecycle, or, |_| 0).await;
             return first != 0;
@@ -42,10 +42,10 @@ impl Cx {
         let mut position = self.hint(Word::Tail).await;
         loop {
             let seen = self.slot(position).await;
-            match self.look(position, seen, false).await? {
-                Look::Closed => return Ok(()),
-                Look::GoOn(further) => position = further,
-                Look::Free => {
+            match self.inspect_tail_slot(position, seen, false).await? {
+                TailSlot::Closed => return Ok(()),
+                TailSlot::Skip(next) => position = next,
+                TailSlot::Free => {
                     let closed = SlotState::closed(seen.lap());
                     if self.exchange_slot(position, seen, closed).await {
                         return Ok(());
@@ -55,9 +55,9 @@ impl Cx {
         }
     }
 
-    /// In the place of whoever has begun to close, and may have died.
-    pub(super) async fn seal_for_another(&self) -> Result<()> {
-        if self.is(Mutant::SealNotHelped) {
+    /// Does `Seal` for a closer that may have died.
+    pub(super) async fn help_seal(&self) -> Result<()> {
+        if self.has(Mutant::SealNotHelped) {
             return Ok(());
         }
         self.seal().await

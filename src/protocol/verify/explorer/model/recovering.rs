@@ -1,17 +1,17 @@
-//! `Hold`, `Clear`, `Reclaim`, `Withdraw`, `Vacate`, and what every sweep does.
+//! Recovery: `Hold`, `Clear`, `Reclaim`, `Withdraw` and `Vacate`; and the other parts of a sweep.
 
+use super::super::call::{Outcome, Resume};
+use super::super::memory::{Access, Word};
 use super::super::mutants::Mutant;
-use super::super::process::{Outcome, Rest};
-use super::super::views::keep_generation;
-use super::super::words::{Access, Word};
-use super::dead_letters::{is_late, is_letter};
-use super::{Cx, OTHER, Result};
+use super::super::word_values::keep_generation;
+use super::dead_letters::{is_dead_letter, is_late};
+use super::process::{ModelProcess, OTHER, Result};
 use crate::protocol::blocks::{BlockKind, BlockState};
 use crate::protocol::lifecycle;
 use crate::protocol::peers::{PeerIndex, PeerState, Role};
 use crate::protocol::ring::{Position, SlotKind, SlotState};
 
-/// The blocks that bear a dead process's row.
+/// The blocks in whose words the peer entry of a dead process stands.
 #[derive(Default)]
 struct OwnedBlocks {
     held: Vec<(u64, u8, BlockState)>,
@@ -19,69 +19,68 @@ struct OwnedBlocks {
     offered: Vec<(u8, BlockState)>,
 }
 
-impl Cx {
-    /// Ask whether the tenant of a row is dead, and recover it.
-    pub(super) async fn look_after(&self, row: u8) -> Result<Outcome> {
-        let seen = PeerState::from_bits(self.load(Word::PeerIndex(row)).await);
+impl ModelProcess {
+    /// Asks whether the tenant of a peer entry is dead, and recovers it.
+    pub(super) async fn recover_if_dead(&self, peer: u8) -> Result<Outcome> {
+        let seen = PeerState::from_bits(self.load(Word::Peer(peer)).await);
         if !seen.is_taken() {
-            return Ok(Outcome::Nothing);
+            return Ok(Outcome::Unavailable);
         }
-        let verdict = Access::Verdict(seen.incarnation().get());
-        if self
-            .access(Word::PeerIndex(row), verdict, |dead| dead)
-            .await
-            == 0
-        {
-            return Ok(Outcome::Nothing);
+        let is_dead = Access::IsDead(seen.incarnation().get());
+        if self.access(Word::Peer(peer), is_dead, |dead| dead).await == 0 {
+            return Ok(Outcome::Unavailable);
         }
-        let tenant = PeerState::from_bits(self.load(Word::PeerIndex(row)).await);
+        let tenant = PeerState::from_bits(self.load(Word::Peer(peer)).await);
         let is_same = tenant.incarnation() == seen.incarnation()
             && tenant.kind() == seen.kind()
             && tenant.is_taken();
         if !is_same {
-            return Ok(Outcome::Nothing);
+            return Ok(Outcome::Unavailable);
         }
-        if self.forgets() {
-            return Ok(Outcome::Again(Rest::RecoverSlots(row, tenant.bits(), 0)));
+        if self.resumes() {
+            return Ok(Outcome::Continue(Resume::RecoverSlots(
+                peer,
+                tenant.bits(),
+                0,
+            )));
         }
-        self.note_what_was_taken(row, tenant.bits(), 0).await
+        self.hold_taken_messages(peer, tenant.bits(), 0).await
     }
 
-    /// RECOVER-1.
-    async fn confirm(&self, row: u8, tenant: u64) -> bool {
-        let never =
-            self.is(Mutant::RecoverWithoutConfirming) || self.is(Mutant::ConfirmBeforeReading);
-        never || self.is_still(row, PeerState::from_bits(tenant)).await
+    /// Whether the peer entry is still that of the dead process (RECOVER-1).
+    async fn confirm(&self, peer: u8, tenant: u64) -> bool {
+        let skips =
+            self.has(Mutant::RecoverWithoutConfirming) || self.has(Mutant::ConfirmBeforeReading);
+        skips || self.is_still(peer, PeerState::from_bits(tenant)).await
     }
 
-    /// What must not take the place of [`Cx::confirm`].
-    async fn confirm_early(&self, row: u8, tenant: u64) -> bool {
-        !self.is(Mutant::ConfirmBeforeReading)
-            || self.is_still(row, PeerState::from_bits(tenant)).await
+    /// Takes the place of [`ModelProcess::confirm`] in a mutant.
+    async fn confirm_early(&self, peer: u8, tenant: u64) -> bool {
+        !self.has(Mutant::ConfirmBeforeReading)
+            || self.is_still(peer, PeerState::from_bits(tenant)).await
     }
 
-    /// `Hold` and `Clear`.
-    pub(super) async fn note_what_was_taken(
+    /// `Hold` and `Clear`. The first `from` slots are done already.
+    pub(super) async fn hold_taken_messages(
         &self,
-        row: u8,
+        peer: u8,
         tenant: u64,
         from: u8,
     ) -> Result<Outcome> {
-        if self.is(Mutant::RowFreedFirst) && from == 0 {
+        if self.has(Mutant::VacateFirst) && from == 0 {
             let free = PeerState::from_bits(tenant).vacated();
-            let _ = self
-                .exchange(Word::PeerIndex(row), tenant, free.bits())
-                .await;
+            let _ = self.exchange(Word::Peer(peer), tenant, free.bits()).await;
         }
         for number in from..self.slots() {
             let position = Position(number.into());
-            if !self.confirm_early(row, tenant).await {
-                return self.overtaken(tenant).await;
+            if !self.confirm_early(peer, tenant).await {
+                return self.after_vacate(tenant).await;
             }
-            let is_its =
-                |slot: SlotState| slot.kind() == SlotKind::Vacated && slot.taker() == row_of(row);
+            let is_of_dead = |slot: SlotState| {
+                slot.kind() == SlotKind::Vacated && slot.taker() == peer_index(peer)
+            };
             let view = |seen| {
-                if is_its(SlotState::from_bits(seen)) {
+                if is_of_dead(SlotState::from_bits(seen)) {
                     seen
                 } else {
                     OTHER
@@ -93,128 +92,136 @@ impl Cx {
                 continue;
             }
             let seen = SlotState::from_bits(seen);
-            if !self.is(Mutant::RecoverWithoutHold) {
-                self.help(position, seen).await;
+            if !self.has(Mutant::RecoverWithoutHold) {
+                self.help_taker(position, seen).await;
             }
-            if !self.confirm(row, tenant).await {
-                return self.overtaken(tenant).await;
+            if !self.confirm(peer, tenant).await {
+                return self.after_vacate(tenant).await;
             }
-            if !self.is(Mutant::RecoverWithoutClear) && !self.is(Mutant::ClearAfterReclaim) {
-                self.clear_name(position, seen).await;
+            if !self.has(Mutant::RecoverWithoutClear) && !self.has(Mutant::ClearAfterReclaim) {
+                self.clear(position, seen).await;
             }
-            if self.forgets() && number + 1 < self.slots() {
-                return Ok(Outcome::Again(Rest::RecoverSlots(row, tenant, number + 1)));
+            if self.resumes() && number + 1 < self.slots() {
+                return Ok(Outcome::Continue(Resume::RecoverSlots(
+                    peer,
+                    tenant,
+                    number + 1,
+                )));
             }
         }
-        if self.forgets() {
-            return Ok(Outcome::Again(Rest::RecoverBlocks(row, tenant)));
+        if self.resumes() {
+            return Ok(Outcome::Continue(Resume::RecoverBlocks(peer, tenant)));
         }
-        self.repair_blocks(row, tenant).await
+        self.reclaim_and_withdraw(peer, tenant).await
     }
 
-    async fn estate(&self, row: u8) -> OwnedBlocks {
-        let mut estate = OwnedBlocks::default();
-        let is_its = |word: BlockState| {
+    async fn owned_blocks(&self, peer: u8) -> OwnedBlocks {
+        let mut owned_blocks = OwnedBlocks::default();
+        let is_of_dead = |word: BlockState| {
             let in_hand = matches!(
                 word.kind(),
                 Some(BlockKind::Held | BlockKind::Read | BlockKind::Owned | BlockKind::Offered)
             );
-            in_hand && word.peer() == row_of(row)
+            in_hand && word.peer() == peer_index(peer)
         };
         for number in 0..self.block_count() {
-            let Some(word) = self.block_if(number, is_its).await else {
+            let Some(word) = self.block_if(number, is_of_dead).await else {
                 continue;
             };
             match word.kind() {
-                Some(BlockKind::Owned) => estate.owned.push((number, word)),
-                Some(BlockKind::Offered) => estate.offered.push((number, word)),
+                Some(BlockKind::Owned) => owned_blocks.owned.push((number, word)),
+                Some(BlockKind::Offered) => owned_blocks.offered.push((number, word)),
                 _ => {
                     let position = self.load(Word::Position(number)).await;
-                    estate.held.push((position, number, word));
+                    owned_blocks.held.push((position, number, word));
                 }
             }
         }
-        estate.held.sort_by_key(|&(position, ..)| position);
-        estate
+        owned_blocks.held.sort_by_key(|&(position, ..)| position);
+        owned_blocks
     }
 
     /// `Reclaim` and `Withdraw`.
-    pub(super) async fn repair_blocks(&self, row: u8, tenant: u64) -> Result<Outcome> {
-        if !self.confirm_early(row, tenant).await {
-            return self.overtaken(tenant).await;
+    pub(super) async fn reclaim_and_withdraw(&self, peer: u8, tenant: u64) -> Result<Outcome> {
+        if !self.confirm_early(peer, tenant).await {
+            return self.after_vacate(tenant).await;
         }
-        let left = self.estate(row).await;
-        for &(_, number, word) in &left.held {
-            if self.is(Mutant::RecoverWithoutReclaim) {
+        let owned_blocks = self.owned_blocks(peer).await;
+        for &(_, number, word) in &owned_blocks.held {
+            if self.has(Mutant::RecoverWithoutReclaim) {
                 break;
             }
             let was_read = word.is(BlockKind::Read);
-            if !was_read && !self.is(Mutant::RecoverWithoutCount) {
+            if !was_read && !self.has(Mutant::RecoverWithoutCount) {
                 self.count_accepted(number, word).await;
             }
-            self.messages(number).await;
+            self.message_counts(number).await;
             let mut to = if was_read {
-                self.put_back(number, word).await
+                self.state_after_reading(number, word).await
             } else {
-                self.come_back(number, word).await
+                self.state_after_return(number, word).await
             };
-            if self.is(Mutant::ReclaimKeepsGeneration) {
+            if self.has(Mutant::ReclaimKeepsGeneration) {
                 to = keep_generation(to);
             }
-            if !self.confirm(row, tenant).await {
-                return self.overtaken(tenant).await;
+            if !self.confirm(peer, tenant).await {
+                return self.after_vacate(tenant).await;
             }
-            if self.is(Mutant::ReclaimWritesAnyWord) {
+            if self.has(Mutant::ReclaimByStore) {
                 self.store(Word::Block(number), to.bits()).await;
             } else {
                 let _ = self.exchange_block(number, word, to).await;
             }
         }
-        if !self.is(Mutant::RecoverWithoutTrim) {
-            self.bury().await?;
+        if !self.has(Mutant::RecoverWithoutTrim) {
+            self.trim_dead_letters().await?;
         }
-        let wanted: Vec<u8> = left.offered.iter().map(|&(number, _)| number).collect();
+        let wanted: Vec<u8> = owned_blocks
+            .offered
+            .iter()
+            .map(|&(number, _)| number)
+            .collect();
         let sent = if wanted.is_empty() {
             0
         } else {
-            self.blocks_in_the_ring(&wanted).await
+            self.blocks_in_ring(&wanted).await
         };
-        let r5 = !self.is(Mutant::RecoverWithoutWithdrawOwned);
-        let r6 = !self.is(Mutant::RecoverWithoutWithdraw);
-        let owned = left.owned.iter().filter(|_| r5);
-        let unsent = left
+        let withdraws_owned = !self.has(Mutant::RecoverWithoutWithdrawOwned);
+        let withdraws_offered = !self.has(Mutant::RecoverWithoutWithdraw);
+        let owned = owned_blocks.owned.iter().filter(|_| withdraws_owned);
+        let unsent = owned_blocks
             .offered
             .iter()
-            .filter(|(number, _)| r6 && sent >> number & 1 == 0);
+            .filter(|(number, _)| withdraws_offered && sent >> number & 1 == 0);
         for &(number, word) in owned.chain(unsent) {
-            if !self.confirm(row, tenant).await {
-                return self.overtaken(tenant).await;
+            if !self.confirm(peer, tenant).await {
+                return self.after_vacate(tenant).await;
             }
-            if self.is(Mutant::WithdrawWritesAnyWord) {
+            if self.has(Mutant::WithdrawByStore) {
                 self.store(Word::Block(number), word.free().bits()).await;
             } else {
                 let _ = self.exchange_block(number, word, word.free()).await;
             }
         }
-        if self.forgets() {
-            return Ok(Outcome::Again(Rest::RecoverLeave(row, tenant)));
+        if self.resumes() {
+            return Ok(Outcome::Continue(Resume::RecoverPeer(peer, tenant)));
         }
-        self.free_row(row, tenant).await
+        self.vacate_dead(peer, tenant).await
     }
 
-    /// `Clear`, too late.
-    async fn clear_names(&self, row: u8) {
+    /// `Clear` after `Reclaim`, for a mutant.
+    async fn clear_all(&self, peer: u8) {
         for number in 0..self.slots() {
             let position = Position(number.into());
             let seen = self.slot(position).await;
-            if seen.kind() == SlotKind::Vacated && seen.taker() == row_of(row) {
-                self.clear_name(position, seen).await;
+            if seen.kind() == SlotKind::Vacated && seen.taker() == peer_index(peer) {
+                self.clear(position, seen).await;
             }
         }
     }
 
-    /// Which of the blocks that are asked for slots name, as a mask.
-    async fn blocks_in_the_ring(&self, wanted: &[u8]) -> u8 {
+    /// Returns those of the `wanted` blocks that slots name, as a mask.
+    async fn blocks_in_ring(&self, wanted: &[u8]) -> u8 {
         let mut named = 0;
         for number in 0..self.slots() {
             let word = self.slot_word(Position(number.into()));
@@ -235,93 +242,91 @@ impl Cx {
     }
 
     /// `Vacate`.
-    pub(super) async fn free_row(&self, row: u8, tenant: u64) -> Result<Outcome> {
-        if !self.is(Mutant::VacateWithoutReturned) {
+    pub(super) async fn vacate_dead(&self, peer: u8, tenant: u64) -> Result<Outcome> {
+        if !self.has(Mutant::VacateWithoutReturned) {
             self.set_returned().await;
         }
-        if !self.is(Mutant::RecoverLateIsLeft) {
+        if !self.has(Mutant::LateReclaimNotDiscarded) {
             self.discard_returned().await;
         }
-        if self.is(Mutant::ClearAfterReclaim) {
-            self.clear_names(row).await;
+        if self.has(Mutant::ClearAfterReclaim) {
+            self.clear_all(peer).await;
         }
-        if !self.is(Mutant::RecoverWithoutWake) {
-            self.wake_everybody().await;
+        if !self.has(Mutant::RecoverWithoutWake) {
+            self.wake_all().await;
         }
-        let its = PeerState::from_bits(tenant);
-        let free = if self.is(Mutant::VacateKeepsIncarnation) {
-            its.vacated_in_vain()
+        let dead = PeerState::from_bits(tenant);
+        let free = if self.has(Mutant::VacateKeepsIncarnation) {
+            dead.vacated_in_same_incarnation()
         } else {
-            its.vacated()
+            dead.vacated()
         };
-        if !self.is(Mutant::RowFreedFirst) {
-            let _ = self
-                .exchange(Word::PeerIndex(row), tenant, free.bits())
-                .await;
+        if !self.has(Mutant::VacateFirst) {
+            let _ = self.exchange(Word::Peer(peer), tenant, free.bits()).await;
         }
-        self.overtaken(tenant).await
+        self.after_vacate(tenant).await
     }
 
-    /// The row is free, by whomever.
-    async fn overtaken(&self, tenant: u64) -> Result<Outcome> {
-        if self.forgets() {
-            return Ok(Outcome::Again(Rest::EndSides(tenant)));
+    /// What follows once the peer entry is free, by this process or by another recoverer.
+    async fn after_vacate(&self, tenant: u64) -> Result<Outcome> {
+        if self.resumes() {
+            return Ok(Outcome::Continue(Resume::CloseVacantRoles(tenant)));
         }
-        self.end_sides_of(tenant).await
+        self.close_vacant_roles_of(tenant).await
     }
 
-    pub(super) async fn end_sides_of(&self, tenant: u64) -> Result<Outcome> {
+    pub(super) async fn close_vacant_roles_of(&self, tenant: u64) -> Result<Outcome> {
         let tenant = PeerState::from_bits(tenant);
         for role in [Role::Sender, Role::Receiver] {
             if tenant.has_role(role) {
-                self.end_if_deserted(role).await?;
+                self.close_if_role_vacant(role).await?;
             }
         }
         Ok(Outcome::Done)
     }
 
-    pub(super) async fn tidy(&self) -> Result<Outcome> {
+    pub(super) async fn finish_stalled(&self) -> Result<Outcome> {
         for role in [Role::Sender, Role::Receiver] {
-            self.end_if_deserted(role).await?;
+            self.close_if_role_vacant(role).await?;
         }
         let both = lifecycle::CLOSING | lifecycle::CANCEL;
-        let life = |seen| seen & both;
-        let life = self.access(Word::Lifecycle, Access::Load, life).await;
-        if life & lifecycle::CLOSING != 0 {
-            self.seal_for_another().await?;
+        let view = |seen| seen & both;
+        let seen = self.access(Word::Lifecycle, Access::Load, view).await;
+        if seen & lifecycle::CLOSING != 0 {
+            self.help_seal().await?;
         }
-        if life & lifecycle::CANCEL != 0 {
+        if seen & lifecycle::CANCEL != 0 {
             self.discard_returned().await;
         }
         Ok(Outcome::Done)
     }
 
-    pub(super) async fn tidy_blocks(&self) -> Result<Outcome> {
-        let late = self.life(is_late).await;
-        let mut letters = 0;
+    pub(super) async fn finish_stalled_blocks(&self) -> Result<Outcome> {
+        let late = self.lifecycle(is_late).await;
+        let mut dead_letters = 0;
         for number in 0..self.block_count() {
-            let either =
+            let is_either =
                 |word: BlockState| word.is(BlockKind::Returned) || word.is(BlockKind::Dead);
-            let Some(word) = self.block_if(number, either).await else {
+            let Some(word) = self.block_if(number, is_either).await else {
                 continue;
             };
-            if is_letter(late, word) {
-                letters += self.messages(number).await.unsettled();
+            if is_dead_letter(late, word) {
+                dead_letters += self.message_counts(number).await.unsettled();
             }
             if word.is(BlockKind::Returned) {
-                let tells = !self.is(Mutant::TidyDoesNotTell);
-                if !self.returned().await.is_dirty() && tells {
+                let signals = !self.has(Mutant::SweepWithoutSignal);
+                if !self.returned().await.is_dirty() && signals {
                     self.set_returned().await;
                 }
             }
         }
-        if letters > self.limits().max_dead_letters.into() {
-            self.bury().await?;
+        if dead_letters > self.limits().max_dead_letters.into() {
+            self.trim_dead_letters().await?;
         }
         Ok(Outcome::Done)
     }
 }
 
-fn row_of(row: u8) -> PeerIndex {
-    PeerIndex::from_low_bits(row.into())
+fn peer_index(peer: u8) -> PeerIndex {
+    PeerIndex::from_low_bits(peer.into())
 }

@@ -1,22 +1,24 @@
-//! `Allocate` and `Offer`, 3, 4 and 11.
+//! `Allocate`, `Offer`, `Publish`, `AdvanceTail` and `Withdraw`.
 
+use super::super::action::Action;
+use super::super::call::{Holding, Outcome, Resume};
+use super::super::memory::{Access, ParkingSpot, Word, to_u8};
 use super::super::mutants::Mutant;
-use super::super::process::{Deed, Hand, Outcome, Rest};
-use super::super::words::{Access, Park, Word, small};
-use super::{Corrupt, Cx, Result, hand};
+use super::process::{ModelProcess, Result, holding};
+use crate::protocol::Corrupt;
 use crate::protocol::blocks::{BlockIndex, BlockKind, BlockState};
 use crate::protocol::lifecycle::LifecycleState;
 use crate::protocol::ring::{LapOrder, Position, SlotKind, SlotState};
 use crate::protocol::steps::send;
 
 /// What a slot means for a walk to the tail.
-pub(super) enum Look {
+pub(super) enum TailSlot {
     Free,
-    GoOn(Position),
+    Skip(Position),
     Closed,
 }
 
-impl Cx {
+impl ModelProcess {
     pub(super) async fn allocate(&self) -> Outcome {
         let blocks = 0..u32::from(self.block_count());
         let number = self.local().cursor;
@@ -40,88 +42,88 @@ impl Cx {
             }
             number = next;
         }
-        Outcome::Nothing
+        Outcome::Unavailable
     }
 
-    async fn allocate_one(&self, number: u32) -> Option<Hand> {
-        let number = small(number.into());
+    async fn allocate_one(&self, number: u32) -> Option<Holding> {
+        let number = to_u8(number.into());
         let seen = self
             .block_if(number, |block| block.is(BlockKind::Free))
             .await?;
         let owned = seen.with_owner(BlockKind::Owned, self.me());
         let is_mine = self.exchange_block(number, seen, owned).await;
-        is_mine.then(|| hand(number, owned))
+        is_mine.then(|| holding(number, owned))
     }
 
-    pub(super) async fn offer(&self, owned: Hand) -> Outcome {
+    pub(super) async fn offer(&self, owned: Holding) -> Outcome {
         let word = BlockState::from_bits(owned.word);
-        let deed = self.run.borrow().deed();
-        if matches!(deed, Some(Deed::SendBatch | Deed::SendBatchPatiently)) {
+        let action = self.execution.borrow().action();
+        if matches!(action, Some(Action::SendBatch | Action::SendBatchBlocking)) {
             self.begin_batch(owned).await;
         } else {
-            self.note_length(owned.block).await;
+            self.write_length(owned.block).await;
         }
         let offered = word.with_owner(BlockKind::Offered, word.peer());
         self.store(Word::Block(owned.block), offered.bits()).await;
-        Outcome::Block(hand(owned.block, offered))
+        Outcome::Block(holding(owned.block, offered))
     }
 
-    pub(super) async fn publish(&self, offered: Hand, from: Option<u64>) -> Result<Outcome> {
+    pub(super) async fn publish(&self, offered: Holding, from: Option<u64>) -> Result<Outcome> {
         let size = self.size();
         let mut position = match from {
             Some(position) => Position(position),
             None => self.hint(Word::Tail).await,
         };
         loop {
-            let looks = !self.is(Mutant::SendWithoutLookAtLifecycle);
-            if looks && self.life(LifecycleState::is_closing).await {
-                self.seal_for_another().await?;
+            let checks = !self.has(Mutant::PublishIgnoresClosing);
+            if checks && self.lifecycle(LifecycleState::is_closing).await {
+                self.help_seal().await?;
                 return Ok(Outcome::Closed);
             }
             let seen = self.slot(position).await;
             if !seen.is_empty_in(size.lap(position)) {
-                match self.look(position, seen, true).await? {
-                    Look::Free => {}
-                    Look::GoOn(further) if self.forgets() => {
-                        return Ok(Outcome::Again(Rest::PublishAt(further.0)));
+                match self.inspect_tail_slot(position, seen, true).await? {
+                    TailSlot::Free => {}
+                    TailSlot::Skip(next) if self.resumes() => {
+                        return Ok(Outcome::Continue(Resume::PublishAt(next.0)));
                     }
-                    Look::GoOn(further) => {
-                        position = further;
+                    TailSlot::Skip(next) => {
+                        position = next;
                         continue;
                     }
-                    Look::Closed => return Ok(Outcome::Closed),
+                    TailSlot::Closed => return Ok(Outcome::Closed),
                 }
             }
-            if !self.is(Mutant::SendBeyondCapacity) && !self.has_room(position).await {
+            if !self.has(Mutant::PublishBeyondCapacity) && !self.has_room(position).await {
                 return Ok(Outcome::Full);
             }
             self.store(Word::Position(offered.block), position.0).await;
             let index = BlockIndex::from_low_bits(offered.block.into());
-            let looks_first = self.is(Mutant::LookForSleepersFirst);
-            let early = looks_first && self.has_waiters(Park::Items).await;
+            let checks_first = self.has(Mutant::CheckWaitersBeforePublish);
+            let early = checks_first && self.has_waiters(ParkingSpot::Items).await;
             let full = SlotState::full(seen.lap(), index);
             if self.exchange_slot(position, seen, full).await {
-                let ahead = u64::from(self.is(Mutant::TailAhead));
+                let ahead = u64::from(self.has(Mutant::TailAhead));
                 self.store(Word::Tail, position.next().0 + ahead).await;
-                if early || !looks_first && self.has_waiters(Park::Items).await {
-                    self.notify(Park::Items, 1).await;
+                if early || !checks_first && self.has_waiters(ParkingSpot::Items).await {
+                    self.notify(ParkingSpot::Items, 1).await;
                 }
                 return Ok(Outcome::Accepted);
             }
-            if self.forgets() {
-                return Ok(Outcome::Again(Rest::PublishAt(position.0)));
+            if self.resumes() {
+                return Ok(Outcome::Continue(Resume::PublishAt(position.0)));
             }
         }
     }
 
-    pub(super) async fn look(
+    pub(super) async fn inspect_tail_slot(
         &self,
         position: Position,
         seen: SlotState,
         sends: bool,
-    ) -> Result<Look> {
+    ) -> Result<TailSlot> {
         let size = self.size();
-        let order = if self.is(Mutant::CompareLapsWithoutWrap) {
+        let order = if self.has(Mutant::CompareLapsWithoutWrap) {
             match seen.lap().0.checked_sub(size.lap(position).0) {
                 None => LapOrder::Behind,
                 Some(0) => LapOrder::Same,
@@ -130,31 +132,31 @@ impl Cx {
         } else {
             seen.compare_lap(size.lap(position))
         };
-        let further = match (order, seen.kind()) {
-            (_, SlotKind::Closed) => return Ok(Look::Closed),
+        let next = match (order, seen.kind()) {
+            (_, SlotKind::Closed) => return Ok(TailSlot::Closed),
             (LapOrder::Behind, _) => return Err(Corrupt::TailAhead),
             (LapOrder::Same, SlotKind::Full) => size.skip_filled(position, seen, 0),
-            (LapOrder::Ahead(laps), _) if self.is(Mutant::JumpALapTooFar) => {
+            (LapOrder::Ahead(laps), _) if self.has(Mutant::SkipOneLapTooMany) => {
                 position.plus(u64::from(laps) * size.slots() + 1)
             }
             (LapOrder::Ahead(laps), _) => size.skip_filled(position, seen, laps),
             (LapOrder::Same, SlotKind::Empty | SlotKind::Vacated) => {
                 let mutant = if sends {
-                    Mutant::SendWithoutHelp
+                    Mutant::PublishWithoutHelp
                 } else {
                     Mutant::SealWithoutHelp
                 };
-                if !self.is(mutant) {
-                    self.help(position, seen).await;
+                if !self.has(mutant) {
+                    self.help_taker(position, seen).await;
                 }
-                return Ok(Look::Free);
+                return Ok(TailSlot::Free);
             }
         };
-        let is_astray = |tail| u64::from(size.is_runaway(Position(tail), further));
-        if self.access(Word::Tail, Access::Load, is_astray).await != 0 {
+        let is_inconsistent = |tail| u64::from(size.is_runaway(Position(tail), next));
+        if self.access(Word::Tail, Access::Load, is_inconsistent).await != 0 {
             return Err(Corrupt::InconsistentLaps);
         }
-        Ok(Look::GoOn(further))
+        Ok(TailSlot::Skip(next))
     }
 
     async fn has_room(&self, position: Position) -> bool {
@@ -178,19 +180,19 @@ impl Cx {
         true
     }
 
-    pub(super) async fn withdraw(&self, block: Hand) -> Result<Outcome> {
+    pub(super) async fn withdraw(&self, block: Holding) -> Result<Outcome> {
         let freed = BlockState::from_bits(block.word).free();
-        if self.is(Mutant::WithdrawWithoutWake) {
+        if self.has(Mutant::WithdrawWithoutWake) {
             let swap = Access::Swap(freed.bits());
-            self.ignore(Word::Block(block.block), swap).await;
+            self.do_access(Word::Block(block.block), swap).await;
             return Ok(Outcome::Done);
         }
         self.release_word(block, freed).await?;
         Ok(Outcome::Done)
     }
 
-    /// The exchange with which a block leaves this process's hands, and the wake that follows it.
-    pub(super) async fn release_word(&self, mine: Hand, to: BlockState) -> Result<()> {
+    /// Does the exchange that takes a block out of the hands of this process, and the wake after it.
+    pub(super) async fn release_word(&self, mine: Holding, to: BlockState) -> Result<()> {
         let view = |seen| u64::from(seen == mine.word);
         let swap = Access::Swap(to.bits());
         let is_mine = self.access(Word::Block(mine.block), swap, view).await != 0;
@@ -199,9 +201,9 @@ impl Cx {
     }
 
     pub(super) async fn wake_block_waiters(&self, block: u8) {
-        let another_word = self.is(Mutant::WordPerClass) && block > 0;
-        if !self.is(Mutant::FreeWithoutWake) && !another_word {
-            self.notify_if_someone_sleeps(Park::Blocks, u32::MAX).await;
+        let another_word = self.has(Mutant::ParkingWordPerClass) && block > 0;
+        if !self.has(Mutant::FreeWithoutWake) && !another_word {
+            self.notify_waiters(ParkingSpot::Blocks, u32::MAX).await;
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What the words of the protocol become, as pure functions, where the real ones come only with their exchange.
+//! New values of the protocol's words as pure functions, where the product computes them only within an exchange.
 
 use crate::protocol::blocks::{ATTEMPTS_SHIFT, BlockState};
 use crate::protocol::lifecycle::{ARRIVAL, LifecycleState, had};
@@ -9,16 +9,16 @@ impl PeerState {
         matches!(self.kind(), Some(PeerKind::Ticket | PeerKind::Live))
     }
 
-    pub(super) fn settled(self, roles: Roles) -> Self {
+    pub(super) fn attached(self, roles: Roles) -> Self {
         Self::from_parts(PeerKind::Live, roles, self.incarnation())
     }
 
-    pub(super) fn promised(self, roles: Roles) -> Self {
+    pub(super) fn ticket(self, roles: Roles) -> Self {
         Self::from_parts(PeerKind::Ticket, roles, self.incarnation())
     }
 
-    pub(super) fn left(self, role: Role) -> Self {
-        self.settled(self.roles().without(role))
+    pub(super) fn without_role(self, role: Role) -> Self {
+        self.attached(self.roles().without(role))
     }
 
     pub(super) fn vacated(self) -> Self {
@@ -26,8 +26,8 @@ impl PeerState {
         Self::from_parts(PeerKind::Free, Roles::NONE, next)
     }
 
-    /// What [`PeerState::vacated`] must not be.
-    pub(super) fn vacated_in_vain(self) -> Self {
+    /// What [`PeerState::vacated`] must not be: of the same incarnation. For a mutant.
+    pub(super) fn vacated_in_same_incarnation(self) -> Self {
         Self::from_parts(PeerKind::Free, Roles::NONE, self.incarnation())
     }
 }
@@ -46,12 +46,12 @@ impl LifecycleState {
     }
 }
 
-/// What a block word must not become when it leaves somebody's hands (BLOCK-3): `released`, but of the generation before.
+/// Returns `released`, but of the generation before it, which BLOCK-3 forbids. For mutants.
 pub(super) fn keep_generation(released: BlockState) -> BlockState {
     BlockState::from_bits(released.bits() - 1)
 }
 
-/// What it must not become either: as if its last attempt had not been.
-pub(super) fn forget_attempt(held: BlockState) -> BlockState {
+/// Returns `held` with one failed delivery less than it had. For a mutant.
+pub(super) fn forget_delivery(held: BlockState) -> BlockState {
     BlockState::from_bits(held.bits() - (1 << ATTEMPTS_SHIFT))
 }
