@@ -14,6 +14,9 @@ pub(super) enum Action {
     SendBatch,
     /// Send the next messages in a batch; wait while there is no free block or no room.
     SendBatchBlocking,
+    /// Allocate a block if one is free, and leak it, as a caller does that forgets a reservation. When the
+    /// process gives up its sender side or detaches, it withdraws the blocks that it has leaked.
+    Leak,
     /// Receive a message if there is one.
     Receive(Settlement),
     /// Wait for a message.

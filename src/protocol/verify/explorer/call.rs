@@ -15,6 +15,7 @@ pub(super) enum Call {
     Offer,
     Publish,
     Withdraw,
+    WithdrawLeaked,
     Receive,
     Acknowledge,
     Return,

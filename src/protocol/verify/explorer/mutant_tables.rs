@@ -39,6 +39,18 @@ pub(super) const MODEL_MUTANTS: &[(Mutant, &str)] = &[
         Mutant::HelpWithoutReread,
         "a block is reused while a settled queue ends",
     ),
+    (
+        Mutant::LeakedBlocksKept,
+        "a sender sleeps until a leaked block is withdrawn",
+    ),
+    (
+        Mutant::WithdrawOthersBlocks,
+        "a sender sleeps until a leaked block is withdrawn",
+    ),
+    (
+        Mutant::WithdrawLeakedWithoutWake,
+        "a sender sleeps until a leaked block is withdrawn",
+    ),
     (Mutant::SkipClear, "a sender sleeps until there is room"),
     (
         Mutant::ReturnKeepsGeneration,

@@ -23,6 +23,12 @@ pub(super) enum Mutant {
     CompareLapsWithoutWrap,
     /// A helper does not check, after it has read the block, that the slot is unchanged.
     HelpWithoutReread,
+    /// A process that gives up its sender side keeps the blocks that it has leaked (PEER-4).
+    LeakedBlocksKept,
+    /// A process that gives up its sender side withdraws the Owned blocks of other processes too.
+    WithdrawOthersBlocks,
+    /// A process that withdraws its leaked blocks wakes no sender that waits for a block.
+    WithdrawLeakedWithoutWake,
 
     // Receiving and returning.
     /// A receiver acknowledges or returns a message whose slot still names it (`Clear`).

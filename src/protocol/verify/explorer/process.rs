@@ -7,6 +7,7 @@
 use super::action::{Action, Settlement};
 use super::call::{Call, Holding, Outcome};
 use super::memory::{ParkingSpot, to_u8};
+use crate::protocol::peers::Role;
 
 /// How far a waiting action is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -34,6 +35,8 @@ pub(super) struct LocalState {
     pub(super) epoch: u64,
     /// The number of messages that it has begun to send.
     pub(super) sent: u8,
+    /// Whether it has leaked a block.
+    has_leaked: bool,
     wait: WaitPhase,
     /// The peer entry that a sweep looks at next; the number of peer entries when the sweep is over.
     sweep: u8,
@@ -49,6 +52,7 @@ impl LocalState {
             holding: None,
             epoch: 0,
             sent: 0,
+            has_leaked: false,
             wait: WaitPhase::Start,
             sweep: 0,
         }
@@ -151,7 +155,7 @@ impl Process {
             return;
         };
         self.call = match *action {
-            Action::Send | Action::SendBatch => Call::Allocate,
+            Action::Send | Action::SendBatch | Action::Leak => Call::Allocate,
             Action::SendBlocking | Action::SendBatchBlocking => Call::AllocateUnlessClosing,
             Action::Receive(_)
             | Action::ReceiveBlocking(_)
@@ -166,6 +170,9 @@ impl Process {
             Action::Join => Call::Join,
             Action::HandOff(child, _) => Call::HandOff(child),
             Action::Redeem => Call::Redeem,
+            Action::Leave(Role::Sender) | Action::Detach if self.local.has_leaked => {
+                Call::WithdrawLeaked
+            }
             Action::Leave(_) => Call::Leave,
             Action::Detach => Call::Detach,
             Action::RecoverAfterDeath(peer) => Call::RecoverIfDead(peer),
@@ -243,6 +250,10 @@ impl Process {
             }
             Outcome::Done if was == Call::CheckTail => self.call = self.attempt(action),
             Outcome::Done if was == Call::Offer => self.call = Call::Publish,
+            Outcome::Done if was == Call::WithdrawLeaked => {
+                self.local.has_leaked = false;
+                self.begin(script);
+            }
             Outcome::Done if action.repeats() => {
                 self.local.holding = None;
                 self.begin(script);
@@ -262,6 +273,11 @@ impl Process {
                 Call::Offer
             }
             _ if action.messages() > 0 => Call::Publish,
+            Action::Leak => {
+                self.local.holding = None;
+                self.local.has_leaked = true;
+                return self.next_action(script);
+            }
             Action::PeekDeadLetter => Call::PutBackDeadLetter,
             _ => match action.settlement() {
                 None => Call::DiscardDeadLetter,

@@ -116,6 +116,10 @@ impl RealProcess<'_> {
             Call::Offer => self.offer(),
             Call::Publish => self.publish(),
             Call::Withdraw => done(send::withdraw(queue, self.holding()?)),
+            Call::WithdrawLeaked => {
+                send::withdraw_leaked(queue, self.me());
+                Ok(Outcome::Done)
+            }
             Call::Receive => self.receive(),
             Call::Acknowledge => done(receive::acknowledge(queue, self.holding()?)),
             Call::Return => done(receive::return_message(queue, self.holding()?)),

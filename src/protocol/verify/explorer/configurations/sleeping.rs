@@ -1,12 +1,14 @@
 //! Processes sleep, and must be woken.
 
 use super::super::action::Action::{
-    Close, Receive, ReceiveBlocking, ReceiveOneSleep, RecoverAfterDeath, Send, SendBlocking,
+    Close, Detach, Leak, Leave, Receive, ReceiveBlocking, ReceiveOneSleep, RecoverAfterDeath, Send,
+    SendBlocking,
 };
 use super::super::action::Settlement::{Acknowledge, Keep};
 use super::super::configuration::{BASE, Configuration, LIMITS};
 use super::shorthand::{RECEIVE, RETURN, SETTLED, TWO_DELIVERIES};
 use crate::protocol::Limits;
+use crate::protocol::peers::Role;
 
 pub(super) const CONFIGURATIONS: &[Configuration] = &[
     Configuration {
@@ -102,6 +104,13 @@ pub(super) const CONFIGURATIONS: &[Configuration] = &[
     Configuration {
         name: "a sender dies before it wakes a receiver",
         scripts: &[&[Send], &[ReceiveBlocking(Acknowledge)]],
+        mortal: 0b1,
+        max_deaths: 1,
+        ..BASE
+    },
+    Configuration {
+        name: "a sender sleeps until a leaked block is withdrawn",
+        scripts: &[&[Leak, Leak, Leave(Role::Sender), Detach], &[SendBlocking]],
         mortal: 0b1,
         max_deaths: 1,
         ..BASE

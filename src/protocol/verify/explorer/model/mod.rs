@@ -58,6 +58,7 @@ impl ModelProcess {
             }
             Call::Offer => Ok(self.offer(holding()?).await),
             Call::Publish => self.publish(holding()?, None).await,
+            Call::WithdrawLeaked => Ok(self.withdraw_leaked().await),
             Call::Withdraw => self.withdraw(holding()?).await,
             Call::Receive => self.receive().await,
             Call::Acknowledge => self.acknowledge(holding()?).await,

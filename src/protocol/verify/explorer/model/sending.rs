@@ -191,6 +191,26 @@ impl ModelProcess {
         Ok(Outcome::Done)
     }
 
+    /// `Withdraw`, for each block that this process has leaked.
+    pub(super) async fn withdraw_leaked(&self) -> Outcome {
+        if self.has(Mutant::LeakedBlocksKept) {
+            return Outcome::Done;
+        }
+        let (me, others_too) = (self.me(), self.has(Mutant::WithdrawOthersBlocks));
+        let is_leaked =
+            |word: BlockState| word.is(BlockKind::Owned) && (word.peer() == me || others_too);
+        let mut any = false;
+        for number in 0..self.block_count() {
+            if let Some(word) = self.block_if(number, is_leaked).await {
+                any |= self.exchange_block(number, word, word.free()).await;
+            }
+        }
+        if any && !self.has(Mutant::WithdrawLeakedWithoutWake) {
+            self.notify_waiters(ParkingSpot::Blocks, u32::MAX).await;
+        }
+        Outcome::Done
+    }
+
     /// Does the exchange that takes a block out of the hands of this process, and the wake after it.
     pub(super) async fn release_word(&self, mine: Holding, to: BlockState) -> Result<()> {
         let view = |seen| u64::from(seen == mine.word);
