@@ -87,7 +87,7 @@ impl Task for SumUp {
 /// How many tasks of one stage may wait for the next stage to take their outputs.
 const AHEAD: usize = 64;
 /// What is in flight at the end of the input takes no longer.
-const LIMIT: Duration = Duration::from_mins(1);
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// The outputs of a stage, in the order of its input.
 struct Stage<T: Task> {

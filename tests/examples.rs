@@ -11,7 +11,7 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
-const TIME_LIMIT: Duration = Duration::from_mins(5);
+const TIME_LIMIT: Duration = Duration::from_secs(5 * 60);
 
 /// Run an example to its end, which has to be a good one: what it prints.
 fn run(example: &str, arguments: &str) -> String {

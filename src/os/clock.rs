@@ -54,7 +54,7 @@ pub(crate) fn unix_millis() -> u64 {
 }
 
 /// A delay that no process outlives, short enough that adding a few of them to an `Instant` does not overflow.
-const UNBOUNDED: Duration = Duration::from_hours(100 * 365 * 24);
+const UNBOUNDED: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 /// Returns the moment `delay` after `start`. For a delay too long to add, such as `Duration::MAX`, that is a moment 100
 /// years away.

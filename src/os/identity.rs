@@ -4,8 +4,7 @@
 //! and a number for the program image, which changes with every `execve(2)`. State: that number, read once and kept.
 
 use super::procfs;
-use core::num::NonZeroUsize;
-use core::ptr::NonNull;
+use core::ptr::with_exposed_provenance;
 use nix::libc;
 use std::fs;
 use std::io;
@@ -85,10 +84,11 @@ fn image() -> u64 {
     *IMAGE.get_or_init(|| {
         // SAFETY: `getauxval` only reads the auxiliary vector, which the kernel has put on the initial stack.
         let address = unsafe { libc::getauxval(libc::AT_RANDOM) };
-        let Some(address) = usize::try_from(address).ok().and_then(NonZeroUsize::new) else {
+        let address = usize::try_from(address).unwrap_or_default();
+        if address == 0 {
             return 0;
-        };
-        let bytes = NonNull::<[u64; 2]>::with_exposed_provenance(address);
+        }
+        let bytes = with_exposed_provenance::<[u64; 2]>(address);
         // SAFETY: `AT_RANDOM` is the address of 16 random bytes, written by `execve` and valid for the process's life.
         let [low, high] = unsafe { bytes.read_unaligned() };
         (low ^ high).max(1)

@@ -420,7 +420,7 @@ fn nonsense(now: u64, near: Position, rng: &mut Rng) -> u64 {
 }
 
 /// As long as that without a new round, and the process is aborted: no panic could end a loop.
-const STANDSTILL: Duration = Duration::from_mins(5);
+const STANDSTILL: Duration = Duration::from_secs(5 * 60);
 
 /// Says at which round the test hung.
 struct Watchdog {

@@ -19,7 +19,7 @@ use std::time::Duration;
 const RUN: &str = "DIGEST_TEST_RUN";
 /// Workers have this variable, too.
 const WORKER: &str = "WORKRING_WORKER";
-const TIME_LIMIT: Duration = Duration::from_mins(2);
+const TIME_LIMIT: Duration = Duration::from_secs(2 * 60);
 
 pub(crate) fn example() -> Command {
     static NEXT: AtomicU32 = AtomicU32::new(0);

@@ -10,7 +10,7 @@ use std::io::{BufRead, BufReader};
 use std::os::unix::process::ExitStatusExt;
 
 /// Limit of each wait, so that a test fails rather than hangs.
-const LIMIT: Duration = Duration::from_mins(1);
+const LIMIT: Duration = Duration::from_secs(60);
 
 fn run_script(script: &str) -> SpawnRequest {
     let mut request = SpawnRequest::new(Program::File("sh".into()));
