@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 /// What the threads of a worker share.
 #[derive(Debug)]
-pub(super) struct Desk {
+pub(super) struct WorkerState {
     pub(super) board: Board,
     /// The worker's line on the board.
     pub(super) slot: u32,
@@ -18,7 +18,7 @@ pub(super) struct Desk {
     pub(super) cancelled: AtomicBool,
 }
 
-impl Desk {
+impl WorkerState {
     pub(super) fn is_stopping(&self) -> bool {
         // Acquire: pairs with the store of whoever was told.
         self.stopping.load(Ordering::Acquire)
@@ -34,15 +34,15 @@ impl Desk {
             return Some(CancelReason::Shutdown);
         }
         Some(match self.board.cancel_reason(id.0)? {
-            TIME_LIMIT => CancelReason::TimeLimit,
+            CANCELLED_BY_TIME_LIMIT => CancelReason::TimeLimit,
             _ => CancelReason::Cancelled,
         })
     }
 }
 
 /// Reasons, as they stand on the board.
-pub(super) const BY_HANDLE: u64 = 0;
-pub(super) const TIME_LIMIT: u64 = 1;
+pub(super) const CANCELLED_BY_HANDLE: u64 = 0;
+pub(super) const CANCELLED_BY_TIME_LIMIT: u64 = 1;
 
 /// Why a task is to end early. See [`Context::cancel_reason`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -58,7 +58,7 @@ pub enum CancelReason {
 
 /// What a task is told while it runs: who it is, and whether anybody still wants its output.
 pub struct Context {
-    pub(super) desk: Arc<Desk>,
+    pub(super) state: Arc<WorkerState>,
     pub(super) id: TaskId,
     pub(super) attempt: u32,
 }
@@ -167,7 +167,7 @@ impl Context {
     /// ```
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
-        self.desk.is_cancelled(self.id)
+        self.state.is_cancelled(self.id)
     }
 
     /// Why [`is_cancelled`](Context::is_cancelled) is true; `None`: it is not. Never waits.
@@ -206,7 +206,7 @@ impl Context {
     /// ```
     #[must_use]
     pub fn cancel_reason(&self) -> Option<CancelReason> {
-        self.desk.why_cancelled(self.id)
+        self.state.why_cancelled(self.id)
     }
 }
 

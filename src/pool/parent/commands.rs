@@ -17,31 +17,31 @@ pub(super) enum Command {
 /// Orders on their way.
 pub(super) struct Commands {
     commands: Mutex<Vec<Command>>,
-    pub(super) bell: Notifier,
+    pub(super) notifier: Notifier,
 }
 
 impl Commands {
     pub(super) fn new() -> io::Result<Self> {
         Ok(Self {
             commands: Mutex::new(Vec::new()),
-            bell: Notifier::new()?,
+            notifier: Notifier::new()?,
         })
     }
 
     /// Never waits.
-    pub(super) fn give(&self, command: Command) {
+    pub(super) fn send(&self, command: Command) {
         self.commands.lock().push(command);
-        self.bell.set();
+        self.notifier.set();
     }
 
     /// There is more to do than before: look at the workers. Never waits.
-    pub(super) fn ring(&self) {
-        self.bell.set();
+    pub(super) fn notify(&self) {
+        self.notifier.set();
     }
 
     pub(super) fn take(&self) -> Vec<Command> {
         // Before the look, so that whatever comes after it rings again.
-        self.bell.clear();
+        self.notifier.clear();
         core::mem::take(&mut *self.commands.lock())
     }
 }

@@ -1,18 +1,18 @@
 //! Sending tasks to the workers.
 
-use super::results::{Results, Run};
+use super::results::{Results, TicketRange};
 use super::shared::Shared;
 use crate::codec::EncodeError;
 use crate::error::{SendTimeoutError, SubmitError, TrySendError, TrySubmitError};
 use crate::pool::outcome::TaskError;
 use crate::pool::task::Task;
-use crate::pool::wire::panics::unwinding;
+use crate::pool::wire::panics::catch_panic_message;
 use crate::pool::wire::task_message::Envelope;
 use crate::pool::wire::ticket::Ticket;
 use core::time::Duration;
 
 /// How long a submitter waits for memory before it makes room for results again.
-pub(super) const PAUSE: Duration = Duration::from_millis(5);
+pub(super) const MEMORY_WAIT: Duration = Duration::from_millis(5);
 
 impl<T: Task> Shared<T> {
     /// The ticket is in the envelope, and reserved. Gives the task back with it if it can't be sent.
@@ -22,10 +22,10 @@ impl<T: Task> Shared<T> {
         waits: bool,
     ) -> Result<Envelope<T>, TrySubmitError<T>> {
         // Given back if the task's `Serialize` panics.
-        let reserved = Reserved::new(&self.inbox, envelope.ticket, 1);
+        let reserved = ReservedTickets::new(&self.results, envelope.ticket, 1);
         let unsent = match self.deliver(&envelope, waits) {
             Ok(()) => {
-                reserved.are_sent();
+                reserved.mark_sent();
                 return Ok(envelope);
             }
             Err(unsent) => unsent,
@@ -42,7 +42,7 @@ impl<T: Task> Shared<T> {
         })
     }
 
-    /// Sends what there is room for (RESULTS-3 of the inbox), unless it is so large that there are fewer blocks for it.
+    /// Sends what there is room for (RESULTS-3 of the results), unless it is so large that there are fewer blocks for it.
     fn deliver(&self, envelope: &Envelope<T>, waits: bool) -> Result<(), Unsent> {
         loop {
             match self.offer(envelope, None) {
@@ -50,8 +50,8 @@ impl<T: Task> Shared<T> {
                 other => return other,
             }
             // Its memory comes from workers, who may be waiting for memory for their results.
-            self.inbox.glance();
-            match self.offer(envelope, waits.then_some(PAUSE)) {
+            self.results.poll();
+            match self.offer(envelope, waits.then_some(MEMORY_WAIT)) {
                 Err(Unsent::NotYet) if waits => {}
                 other => return other,
             }
@@ -59,8 +59,8 @@ impl<T: Task> Shared<T> {
     }
 
     /// Sends an envelope, if that is possible now or in a while.
-    fn offer(&self, envelope: &Envelope<T>, patience: Option<Duration>) -> Result<(), Unsent> {
-        match patience {
+    fn offer(&self, envelope: &Envelope<T>, timeout: Option<Duration>) -> Result<(), Unsent> {
+        match timeout {
             None => unsent_now(self.tasks.try_send_ref(envelope)),
             Some(time) => unsent_in_time(self.tasks.send_ref_timeout(envelope, time)),
         }
@@ -71,9 +71,9 @@ impl<T: Task> Shared<T> {
     pub(super) fn offer_caught(
         &self,
         envelope: &Envelope<T>,
-        patience: Option<Duration>,
+        timeout: Option<Duration>,
     ) -> Result<(), Unsent> {
-        match unwinding(|| self.offer(envelope, patience)) {
+        match catch_panic_message(|| self.offer(envelope, timeout)) {
             Ok(Err(Unsent::Permanent(SubmitError::Closed(())))) => Ok(()),
             Ok(offered) => offered,
             Err(said) => Err(Unsent::Permanent(SubmitError::Encode {
@@ -96,52 +96,52 @@ impl<T: Task> Shared<T> {
                 what: error.to_string(),
             },
         };
-        self.inbox
-            .change(|state| state.file(ticket.id, 0, Err(error)));
+        self.results
+            .change(|state| state.record_outcome(ticket.id, 0, Err(error)));
     }
 }
 
 /// Tickets of tasks that are about to be sent: given back unless they are, also when the user's code unwinds.
-pub(super) struct Reserved<'a> {
-    inbox: &'a Results,
-    run: Run,
+pub(super) struct ReservedTickets<'a> {
+    results: &'a Results,
+    range: TicketRange,
 }
 
-impl<'a> Reserved<'a> {
-    pub(super) const fn new(inbox: &'a Results, ticket: Ticket, count: usize) -> Self {
+impl<'a> ReservedTickets<'a> {
+    pub(super) const fn new(results: &'a Results, ticket: Ticket, count: usize) -> Self {
         Self {
-            inbox,
-            run: Run { ticket, count },
+            results,
+            range: TicketRange { ticket, count },
         }
     }
 
     /// Those that are not sent yet.
-    pub(super) const fn run(&self) -> Run {
-        self.run
+    pub(super) const fn range(&self) -> TicketRange {
+        self.range
     }
 
     /// The first one is sent, or has its outcome.
-    pub(super) const fn first_is_sent(&mut self) {
-        self.run.ticket = self.run.ticket.nth(1);
-        self.run.count = self.run.count.saturating_sub(1);
+    pub(super) const fn mark_first_sent(&mut self) {
+        self.range.ticket = self.range.ticket.nth(1);
+        self.range.count = self.range.count.saturating_sub(1);
     }
 
-    pub(super) fn are_sent(mut self) {
-        self.run.count = 0;
+    pub(super) fn mark_sent(mut self) {
+        self.range.count = 0;
     }
 
     /// False: all of them have their outcomes, which the pool's end has filed.
     pub(super) fn withdraw(mut self) -> bool {
-        let run = self.run;
-        self.run.count = 0;
-        self.inbox.withdraw(run)
+        let range = self.range;
+        self.range.count = 0;
+        self.results.withdraw(range)
     }
 }
 
-impl Drop for Reserved<'_> {
+impl Drop for ReservedTickets<'_> {
     fn drop(&mut self) {
-        if self.run.count > 0 && self.inbox.is_here() {
-            self.inbox.withdraw(self.run);
+        if self.range.count > 0 && self.results.is_here() {
+            self.results.withdraw(self.range);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The caller's hold on one task.
 
-use super::results::{FORKED, Vain};
+use super::results::{FORKED, WaitError};
 use super::shared::Shared;
 use crate::pool::outcome::{TaskError, TaskId};
 use crate::pool::task::{OutcomeOf, ResultOf, Task};
@@ -146,13 +146,13 @@ impl<T: Task> TaskHandle<T> {
     /// `is_claimed` stays false if it was only too early.
     fn claim(&mut self, deadline: Option<Instant>) -> Result<OutcomeOf<T>, &'static str> {
         let id = self.id;
-        let inbox = &self.shared.inbox;
-        let claimed = inbox.wait_until(deadline, |state| state.take_kept(id));
-        self.is_claimed = !matches!(claimed, Err(Vain::Deadline));
+        let results = &self.shared.results;
+        let claimed = results.wait_until(deadline, |state| state.take_for_handle(id));
+        self.is_claimed = !matches!(claimed, Err(WaitError::Deadline));
         match claimed {
             Ok(sealed) => Ok(self.shared.open(sealed)),
-            Err(Vain::Unknown(what)) => Err(what),
-            Err(Vain::Deadline | Vain::Ended) => Err(FORKED),
+            Err(WaitError::Unknown(what)) => Err(what),
+            Err(WaitError::Deadline | WaitError::Ended) => Err(FORKED),
         }
     }
 
@@ -176,9 +176,9 @@ impl<T: Task> TaskHandle<T> {
             // To wait for it gives `TaskError::Unknown`, at once.
             return true;
         }
-        self.shared.inbox.glance();
+        self.shared.results.poll();
         let id = self.id;
-        self.shared.inbox.with(|state| state.flight(id).is_none())
+        self.shared.results.with(|state| state.flight(id).is_none())
     }
 
     /// Ask for the end of the task: one that has not been started will not be, and its outcome is
@@ -235,7 +235,7 @@ impl<T: Task> TaskHandle<T> {
 impl<T: Task> Drop for TaskHandle<T> {
     fn drop(&mut self) {
         if !self.is_claimed {
-            self.shared.inbox.release(self.id);
+            self.shared.results.release(self.id);
         }
     }
 }

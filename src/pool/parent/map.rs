@@ -5,11 +5,11 @@
 //! | state     | where                              | leaves it                                                   |
 //! |-----------|------------------------------------|-------------------------------------------------------------|
 //! | in source | the caller's iterator              | there is room for a chunk in the window                     |
-//! | in hand   | `in_hand`                          | the pool has room and memory: sent; it is shut down: refused |
-//! | sent      | the pool; `line`, if order matters | its outcome is filed in the map's stream                    |
-//! | arrived   | `arrived`, or its place in `line`  | given to the caller, in order if that matters               |
+//! | in hand   | `pending`                          | the pool has room and memory: sent; it is shut down: refused |
+//! | sent      | the pool; `in_order`, if order matters | its outcome is filed in the map's stream                    |
+//! | received   | `received`, or its place in `in_order`  | given to the caller, in order if that matters               |
 //!
-//! MAP-1. Those in hand, sent and arrived are never more than the window, and never more than a chunk is in hand.
+//! MAP-1. Those in hand, sent and received are never more than the window, and never more than a chunk is in hand.
 //! MAP-2. A wait ends with what comes first: outcomes of this map, or room and memory for what is in hand. So a pool that others
 //!     have filled holds this map up, and never for good; and a caller whose outcomes are there never waits for either.
 //! MAP-3. Each task that has left the source has one outcome: that which the pool files for it; or, if it was refused, that
@@ -18,13 +18,13 @@
 //!     before a task is in hand, `Serialize` while it is in an envelope from which it can be taken back, `Drop` after it
 //!     has been counted as sent, `Deserialize` after its outcome has left this map.
 
-use super::dispatch::{PAUSE, Reserved, Unsent};
-use super::results::{FORKED, Refused, Run, Step, StreamId, Vain};
+use super::dispatch::{MEMORY_WAIT, ReservedTickets, Unsent};
+use super::results::{FORKED, MapStep, Refused, StreamId, TicketRange, WaitError};
 use super::shared::Shared;
 use crate::pool::outcome::{Outcome, TaskError, TaskId};
 use crate::pool::task::{OutcomeOf, Task};
-use crate::pool::wire::result_message::Sealed;
-use crate::pool::wire::task_message::{Envelope, Parcel};
+use crate::pool::wire::result_message::EncodedOutcome;
+use crate::pool::wire::task_message::{Envelope, Payload};
 use core::fmt;
 use core::iter::FusedIterator;
 use core::time::Duration;
@@ -46,24 +46,24 @@ pub struct Map<'a, T: Task, I: Iterator<Item = T>> {
     window: Option<usize>,
     /// None before the first task.
     stream: Option<StreamId>,
-    in_hand: VecDeque<T>,
+    pending: VecDeque<T>,
     /// So many of them are to be sent one by one: they can't be sent together.
-    singly: usize,
+    send_singly: usize,
     /// Whether the last of them could not be sent for lack of memory.
     is_starved: bool,
-    /// How long each of those may run, if it says so itself.
+    /// How long each of those may range, if it says so itself.
     limits: Vec<Option<Duration>>,
     /// Sent, or refused, and not given to the caller yet.
     outstanding: usize,
-    arrived: VecDeque<Sealed>,
+    received: VecDeque<EncodedOutcome>,
     /// In the order of the tasks, if that matters: all that are outstanding.
-    line: Option<VecDeque<Place>>,
+    in_order: Option<VecDeque<OrderedPlace>>,
 }
 
 /// A task's place in the line.
-struct Place {
+struct OrderedPlace {
     id: TaskId,
-    outcome: Option<Sealed>,
+    outcome: Option<EncodedOutcome>,
 }
 
 impl<'a, T: Task, I: Iterator<Item = T>> Map<'a, T, I> {
@@ -74,13 +74,13 @@ impl<'a, T: Task, I: Iterator<Item = T>> Map<'a, T, I> {
             chunk: 1,
             window: None,
             stream: None,
-            in_hand: VecDeque::new(),
-            singly: 0,
+            pending: VecDeque::new(),
+            send_singly: 0,
             is_starved: false,
             limits: Vec::new(),
             outstanding: 0,
-            arrived: VecDeque::new(),
-            line: is_ordered.then(VecDeque::new),
+            received: VecDeque::new(),
+            in_order: is_ordered.then(VecDeque::new),
         }
     }
 
@@ -137,29 +137,29 @@ impl<'a, T: Task, I: Iterator<Item = T>> Map<'a, T, I> {
 
     fn window_or_default(&self) -> usize {
         let by_default = || {
-            let workers = self.shared.settings.staff.max as usize;
+            let workers = self.shared.settings.workers.max as usize;
             LEAST_WINDOW.max(CHUNKS_EACH * workers * self.chunk)
         };
         self.window.unwrap_or_else(by_default).max(self.chunk)
     }
 
     fn stream(&mut self) -> StreamId {
-        let inbox = &self.shared.inbox;
-        *self.stream.get_or_insert_with(|| inbox.open_stream())
+        let results = &self.shared.results;
+        *self.stream.get_or_insert_with(|| results.open_stream())
     }
 
     /// Send what there is room for, without waiting (MAP-1).
-    fn feed(&mut self) {
-        while self.gather() {
+    fn send_available(&mut self) {
+        while self.take_chunk() {
             if !self.shared.origin.is_current() {
                 self.refuse(&Refused::Unknown(FORKED));
                 return;
             }
             let stream = self.stream();
-            let inbox = &self.shared.inbox;
-            match inbox.reserve_run(stream, &self.limits) {
-                Ok(Some(run)) => {
-                    if !self.send(run, None) {
+            let results = &self.shared.results;
+            match results.reserve_range(stream, &self.limits) {
+                Ok(Some(range)) => {
+                    if !self.send(range, None) {
                         return;
                     }
                 }
@@ -170,36 +170,36 @@ impl<'a, T: Task, I: Iterator<Item = T>> Map<'a, T, I> {
     }
 
     /// Take a chunk from the source if there is room for one. Whether anything is in hand.
-    fn gather(&mut self) -> bool {
-        if self.in_hand.is_empty()
+    fn take_chunk(&mut self) -> bool {
+        if self.pending.is_empty()
             && (mutant!(WindowIgnored) || self.outstanding + self.chunk <= self.window_or_default())
             && let Some(source) = &mut self.source
         {
             for task in source.by_ref().take(self.chunk) {
                 self.limits.push(task.time_limit());
-                self.in_hand.push_back(task);
+                self.pending.push_back(task);
             }
-            if self.in_hand.len() < self.chunk {
+            if self.pending.len() < self.chunk {
                 self.source = None;
             }
         }
-        !self.in_hand.is_empty()
+        !self.pending.is_empty()
     }
 
     /// Send those in hand for which these tickets are; wait for memory for so long. False: some of them, or all, are
     /// still in hand, and their tickets are given back.
-    fn send(&mut self, run: Run, patience: Option<Duration>) -> bool {
+    fn send(&mut self, range: TicketRange, timeout: Option<Duration>) -> bool {
         let shared = self.shared;
         self.is_starved = false;
-        let mut reserved = Reserved::new(&shared.inbox, run.ticket, run.count);
-        if run.count > 1 && self.singly == 0 {
-            let tasks = self.in_hand.drain(..run.count).collect();
-            let (ticket, parcel) = (run.ticket, Parcel::Chunk(tasks));
-            let envelope = Envelope { ticket, parcel };
-            match shared.offer_caught(&envelope, patience) {
+        let mut reserved = ReservedTickets::new(&shared.results, range.ticket, range.count);
+        if range.count > 1 && self.send_singly == 0 {
+            let tasks = self.pending.drain(..range.count).collect();
+            let (ticket, payload) = (range.ticket, Payload::Chunk(tasks));
+            let envelope = Envelope { ticket, payload };
+            match shared.offer_caught(&envelope, timeout) {
                 Ok(()) => {
-                    reserved.are_sent();
-                    self.note_sent(run);
+                    reserved.mark_sent();
+                    self.record_sent(range);
                     return true;
                 }
                 Err(Unsent::NotYet) => {
@@ -208,16 +208,16 @@ impl<'a, T: Task, I: Iterator<Item = T>> Map<'a, T, I> {
                 }
                 Err(Unsent::Permanent(_)) => {
                     self.take_back(envelope);
-                    self.singly = run.count;
+                    self.send_singly = range.count;
                 }
             }
         }
-        while reserved.run().count > 0
-            && let Some(task) = self.in_hand.pop_front()
+        while reserved.range().count > 0
+            && let Some(task) = self.pending.pop_front()
         {
-            let (ticket, parcel) = (reserved.run().ticket, Parcel::Task(task));
-            let envelope = Envelope { ticket, parcel };
-            match shared.offer_caught(&envelope, patience) {
+            let (ticket, payload) = (reserved.range().ticket, Payload::Task(task));
+            let envelope = Envelope { ticket, payload };
+            match shared.offer_caught(&envelope, timeout) {
                 Ok(()) => {}
                 Err(Unsent::NotYet) => {
                     self.take_back(envelope);
@@ -225,38 +225,38 @@ impl<'a, T: Task, I: Iterator<Item = T>> Map<'a, T, I> {
                 }
                 Err(Unsent::Permanent(error)) => shared.cannot_send(ticket, &error),
             }
-            reserved.first_is_sent();
-            self.singly = self.singly.saturating_sub(1);
-            self.note_sent(Run { ticket, count: 1 });
+            reserved.mark_first_sent();
+            self.send_singly = self.send_singly.saturating_sub(1);
+            self.record_sent(TicketRange { ticket, count: 1 });
         }
         true
     }
 
     fn take_back(&mut self, envelope: Envelope<T>) {
         for task in envelope.into_tasks().into_iter().rev() {
-            self.in_hand.push_front(task);
+            self.pending.push_front(task);
         }
     }
 
     /// There is no memory for the first of those in hand. True: they have outcomes, since the pool's end came in between.
-    fn starve(&mut self, reserved: Reserved<'_>) -> bool {
-        let run = reserved.run();
+    fn starve(&mut self, reserved: ReservedTickets<'_>) -> bool {
+        let range = reserved.range();
         if reserved.withdraw() {
             self.is_starved = true;
             return false;
         }
-        let _ended: Vec<T> = self.in_hand.drain(..run.count).collect();
-        self.note_sent(run);
+        let _ended: Vec<T> = self.pending.drain(..range.count).collect();
+        self.record_sent(range);
         true
     }
 
     /// These have left this map's hands, and have an outcome, or will have one.
-    fn note_sent(&mut self, run: Run) {
-        let Run { ticket, count } = run;
+    fn record_sent(&mut self, range: TicketRange) {
+        let TicketRange { ticket, count } = range;
         self.outstanding += count;
         self.limits.drain(..count);
-        if let Some(line) = &mut self.line {
-            line.extend((0..count).map(|n| Place {
+        if let Some(in_order) = &mut self.in_order {
+            in_order.extend((0..count).map(|n| OrderedPlace {
                 id: ticket.nth(n).id,
                 outcome: None,
             }));
@@ -266,12 +266,12 @@ impl<'a, T: Task, I: Iterator<Item = T>> Map<'a, T, I> {
     /// The pool takes nothing more: what is in hand has its outcome (MAP-3), and the rest stays where it is.
     #[cold]
     fn refuse(&mut self, refused: &Refused) {
-        let inbox = &self.shared.inbox;
+        let results = &self.shared.results;
         let source = self.source.take();
-        let in_hand = core::mem::take(&mut self.in_hand);
+        let pending = core::mem::take(&mut self.pending);
         self.limits.clear();
-        self.singly = 0;
-        for _ in 0..in_hand.len() {
+        self.send_singly = 0;
+        for _ in 0..pending.len() {
             let error = match refused {
                 Refused::Unknown(what) => TaskError::Unknown { what },
                 Refused::NoWorkers(why) => TaskError::NoWorkers {
@@ -279,8 +279,8 @@ impl<'a, T: Task, I: Iterator<Item = T>> Map<'a, T, I> {
                 },
                 Refused::Closed | Refused::Unclaimed { .. } => TaskError::Cancelled,
             };
-            let id = if inbox.is_here() {
-                inbox.number()
+            let id = if results.is_here() {
+                results.number()
             } else {
                 TaskId::NONE
             };
@@ -290,49 +290,49 @@ impl<'a, T: Task, I: Iterator<Item = T>> Map<'a, T, I> {
                 result: Err(error),
             };
             self.outstanding += 1;
-            match &mut self.line {
-                Some(line) => line.push_back(Place {
+            match &mut self.in_order {
+                Some(in_order) => in_order.push_back(OrderedPlace {
                     id,
                     outcome: Some(outcome),
                 }),
-                None => self.arrived.push_back(outcome),
+                None => self.received.push_back(outcome),
             }
         }
         // Last: their `Drop` is the user's (MAP-4).
-        drop((in_hand, source));
+        drop((pending, source));
     }
 
     /// In a forked child: nothing comes for what was sent.
     #[cold]
     fn lose(&mut self, what: &'static str) {
-        match &mut self.line {
-            Some(line) => {
-                for place in line {
+        match &mut self.in_order {
+            Some(in_order) => {
+                for place in in_order {
                     let lost = || Outcome::unknown(place.id, what);
                     place.outcome.get_or_insert_with(lost);
                 }
             }
             // Which of them are missing is not known here.
             None => self
-                .arrived
+                .received
                 .resize_with(self.outstanding, || Outcome::unknown(TaskId::NONE, what)),
         }
     }
 
     /// The next outcome for the caller, if it is there.
     fn take(&mut self) -> Option<OutcomeOf<T>> {
-        let outcome = match &mut self.line {
-            None => self.arrived.pop_front(),
-            Some(line) => {
-                for outcome in self.arrived.drain(..) {
-                    let place = line.binary_search_by_key(&outcome.id, |place| place.id);
-                    if let Some(place) = place.ok().and_then(|place| line.get_mut(place)) {
+        let outcome = match &mut self.in_order {
+            None => self.received.pop_front(),
+            Some(in_order) => {
+                for outcome in self.received.drain(..) {
+                    let place = in_order.binary_search_by_key(&outcome.id, |place| place.id);
+                    if let Some(place) = place.ok().and_then(|place| in_order.get_mut(place)) {
                         place.outcome = Some(outcome);
                     }
                 }
-                let first = line.front_mut().and_then(|place| place.outcome.take());
+                let first = in_order.front_mut().and_then(|place| place.outcome.take());
                 if first.is_some() {
-                    line.pop_front();
+                    in_order.pop_front();
                 }
                 first
             }
@@ -343,8 +343,8 @@ impl<'a, T: Task, I: Iterator<Item = T>> Map<'a, T, I> {
 
     /// MAP-2. False: nothing will ever come.
     fn wait(&mut self) -> bool {
-        let inbox = &self.shared.inbox;
-        if !inbox.is_here() {
+        let results = &self.shared.results;
+        if !results.is_here() {
             self.lose(FORKED);
             return true;
         }
@@ -352,17 +352,17 @@ impl<'a, T: Task, I: Iterator<Item = T>> Map<'a, T, I> {
             return self.wait_for_memory();
         }
         let stream = self.stream();
-        match inbox.step(stream, &self.limits, &mut self.arrived) {
-            Ok(Step::Arrived) => {}
-            Ok(Step::Room(run)) => {
-                self.send(run, None);
+        match results.step(stream, &self.limits, &mut self.received) {
+            Ok(MapStep::Outcomes) => {}
+            Ok(MapStep::Reserved(range)) => {
+                self.send(range, None);
             }
-            Ok(Step::Refused(refused)) => self.refuse(&refused),
-            Err(Vain::Unknown(what)) => {
-                inbox.lose(what);
-                return inbox.step(stream, &[], &mut self.arrived).is_ok();
+            Ok(MapStep::Refused(refused)) => self.refuse(&refused),
+            Err(WaitError::Unknown(what)) => {
+                results.lose(what);
+                return results.step(stream, &[], &mut self.received).is_ok();
             }
-            Err(Vain::Ended | Vain::Deadline) => return false,
+            Err(WaitError::Ended | WaitError::Deadline) => return false,
         }
         true
     }
@@ -372,12 +372,12 @@ impl<'a, T: Task, I: Iterator<Item = T>> Map<'a, T, I> {
     #[cold]
     fn wait_for_memory(&mut self) -> bool {
         let stream = self.stream();
-        let inbox = &self.shared.inbox;
+        let results = &self.shared.results;
         // The code of the tasks may have forked meanwhile.
-        while inbox.is_here() && !inbox.take_arrived(stream, &mut self.arrived) {
-            match inbox.reserve_run(stream, &self.limits) {
-                Ok(Some(run)) => {
-                    if self.send(run, Some(PAUSE)) {
+        while results.is_here() && !results.take_arrived(stream, &mut self.received) {
+            match results.reserve_range(stream, &self.limits) {
+                Ok(Some(range)) => {
+                    if self.send(range, Some(MEMORY_WAIT)) {
                         break;
                     }
                 }
@@ -400,11 +400,11 @@ impl<T: Task, I: Iterator<Item = T>> Iterator for Map<'_, T, I> {
 
     fn next(&mut self) -> Option<OutcomeOf<T>> {
         loop {
-            self.feed();
+            self.send_available();
             if let Some(outcome) = self.take() {
                 return Some(outcome);
             }
-            if self.outstanding == 0 && self.in_hand.is_empty() || !self.wait() {
+            if self.outstanding == 0 && self.pending.is_empty() || !self.wait() {
                 return None;
             }
         }

@@ -4,15 +4,15 @@ use super::builder::Builder;
 use super::handle::TaskHandle;
 use super::map::Map;
 use super::report::Report;
-use super::results::{Owner, Refused, Unclaimed, Vain};
+use super::results::{NextUnclaimed, Owner, Refused, WaitError};
 use super::shared::Shared;
-use super::shutdown::{Ending, Shutdown};
+use super::shutdown::{Shutdown, ShutdownState};
 use crate::error::{ShutdownError, SubmitError, TrySubmitError};
 use crate::pool::outcome::{Outcome, TaskId};
 use crate::pool::task::{OutcomeOf, Task};
-use crate::pool::wire::panics::unwinding;
-use crate::pool::wire::result_message::Sealed;
-use crate::pool::wire::task_message::{Envelope, Parcel};
+use crate::pool::wire::panics::catch_panic_message;
+use crate::pool::wire::result_message::EncodedOutcome;
+use crate::pool::wire::task_message::{Envelope, Payload};
 use core::fmt;
 use core::time::Duration;
 use std::panic::Location;
@@ -27,7 +27,7 @@ use std::time::Instant;
 /// after [`Builder::grace`] by force, and logs a warning that names the place where the pool was made.
 pub struct Pool<T: Task> {
     pub(super) shared: Arc<Shared<T>>,
-    ending: Ending,
+    shutdown: ShutdownState,
     made_at: &'static Location<'static>,
 }
 
@@ -49,12 +49,12 @@ impl<T: Task> Pool<T> {
 
     pub(super) fn new(
         shared: Arc<Shared<T>>,
-        ending: Ending,
+        shutdown: ShutdownState,
         made_at: &'static Location<'static>,
     ) -> Self {
         Self {
             shared,
-            ending,
+            shutdown,
             made_at,
         }
     }
@@ -129,9 +129,9 @@ impl<T: Task> Pool<T> {
         // Before anything is done: it is the caller's own.
         let limit = task.time_limit();
         let deadline = (!waits).then(Instant::now);
-        let ticket = match shared.inbox.reserve(Owner::Handle, limit, deadline) {
+        let ticket = match shared.results.reserve(Owner::Handle, limit, deadline) {
             Ok(Ok(ticket)) => ticket,
-            Ok(Err(Refused::Closed)) | Err(Vain::Ended) => {
+            Ok(Err(Refused::Closed)) | Err(WaitError::Ended) => {
                 return refused(SubmitError::Closed(task));
             }
             Ok(Err(Refused::NoWorkers(why))) => {
@@ -142,16 +142,16 @@ impl<T: Task> Pool<T> {
                 return refused(SubmitError::Unclaimed { task, max });
             }
             // `time_limit` has forked.
-            Err(Vain::Unknown(_)) if !shared.origin.is_current() => {
+            Err(WaitError::Unknown(_)) if !shared.origin.is_current() => {
                 return refused(SubmitError::Forked(task));
             }
-            Ok(Err(Refused::Unknown(what))) | Err(Vain::Unknown(what)) => {
+            Ok(Err(Refused::Unknown(what))) | Err(WaitError::Unknown(what)) => {
                 return refused(SubmitError::Corrupt { task, what });
             }
-            Err(Vain::Deadline) => return Err(TrySubmitError::Full(task)),
+            Err(WaitError::Deadline) => return Err(TrySubmitError::Full(task)),
         };
-        let parcel = Parcel::Task(task);
-        let sent = shared.send(Envelope { ticket, parcel }, waits)?;
+        let payload = Payload::Task(task);
+        let sent = shared.send(Envelope { ticket, payload }, waits)?;
         let handle = TaskHandle::new(Arc::clone(shared), ticket.id);
         // Should the task's `Drop` panic, the handle is dropped as well, and the outcome is anybody's.
         drop(sent);
@@ -271,11 +271,11 @@ impl<T: Task> Pool<T> {
     /// ```
     #[must_use]
     pub fn in_flight(&self) -> usize {
-        let inbox = &self.shared.inbox;
-        if !inbox.is_here() {
+        let results = &self.shared.results;
+        if !results.is_here() {
             return 0;
         }
-        inbox.with(|state| state.in_flight())
+        results.with(|state| state.in_flight())
     }
 
     /// End the pool, within bounds: refuse submissions; with [`Shutdown::Drain`], let what was submitted be done, for
@@ -308,20 +308,20 @@ impl<T: Task> Pool<T> {
         if !self.shared.origin.is_current() {
             return Err(ShutdownError::Forked);
         }
-        Ok(self.ending.shut_down(&self.shared, how, timeout))
+        Ok(self.shutdown.shut_down(&self.shared, how, timeout))
     }
 }
 
 impl<T: Task> Drop for Pool<T> {
     fn drop(&mut self) {
-        if !self.shared.origin.is_current() || self.ending.is_over() {
+        if !self.shared.origin.is_current() || self.shutdown.is_over() {
             return;
         }
         let report = self
-            .ending
+            .shutdown
             .shut_down(&self.shared, Shutdown::Cancel, Duration::ZERO);
         // A subscriber that panics does not make this panic.
-        let _ = unwinding(|| warn_of_drop(self.made_at, &report));
+        let _ = catch_panic_message(|| warn_of_drop(self.made_at, &report));
     }
 }
 
@@ -362,22 +362,22 @@ impl<T: Task> Iterator for Drain<'_, T> {
         let shared = &self.pool.shared;
         let next = || {
             shared
-                .inbox
-                .wait_until(None, |state| match state.take_loose() {
-                    Unclaimed::Here(outcome) => Some(Some(outcome)),
-                    Unclaimed::None => Some(None),
-                    Unclaimed::NotYet => None,
+                .results
+                .wait_until(None, |state| match state.take_unclaimed() {
+                    NextUnclaimed::Outcome(outcome) => Some(Some(outcome)),
+                    NextUnclaimed::None => Some(None),
+                    NextUnclaimed::Pending => None,
                 })
         };
         let sealed = match next() {
             Ok(sealed) => sealed,
             // Then each task has an outcome that says so.
-            Err(Vain::Unknown(what)) if shared.inbox.is_here() => {
-                shared.inbox.lose(what);
+            Err(WaitError::Unknown(what)) if shared.results.is_here() => {
+                shared.results.lose(what);
                 next().ok()?
             }
-            Err(Vain::Unknown(what)) => self.lose(what),
-            Err(Vain::Ended | Vain::Deadline) => None,
+            Err(WaitError::Unknown(what)) => self.lose(what),
+            Err(WaitError::Ended | WaitError::Deadline) => None,
         };
         Some(shared.open(sealed?))
     }
@@ -386,7 +386,7 @@ impl<T: Task> Iterator for Drain<'_, T> {
 impl<T: Task> Drain<'_, T> {
     /// In a forked child.
     #[cold]
-    fn lose(&mut self, what: &'static str) -> Option<Sealed> {
+    fn lose(&mut self, what: &'static str) -> Option<EncodedOutcome> {
         let is_first = !core::mem::replace(&mut self.is_lost, true);
         is_first.then(|| Outcome::unknown(TaskId::NONE, what))
     }

@@ -101,7 +101,7 @@ fn plural(count: u64) -> &'static str {
 
 /// How many tasks have come to which end so far.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Tally {
+pub(super) struct TaskStats {
     pub(super) submitted: u64,
     completed: u64,
     failed: u64,
@@ -110,7 +110,7 @@ pub(super) struct Tally {
     lost: u64,
 }
 
-impl Tally {
+impl TaskStats {
     pub(super) fn count<O, E>(&mut self, result: &Result<O, TaskError<E>>) {
         let counter = match result {
             Ok(_) => &mut self.completed,

@@ -1,4 +1,4 @@
-//! What a pool is made with, checked.
+//! The settings of a pool, checked.
 
 use super::events::Listener;
 use crate::error::StartError;
@@ -12,10 +12,15 @@ use std::hash::RandomState;
 use std::path::PathBuf;
 use std::time::Instant;
 
-/// What a pool is made with, checked.
+/// The numbers of workers that a pool can have.
+pub(crate) const WORKERS: RangeInclusive<usize> = 1..=512;
+/// The numbers of tasks that a pool can have in flight.
+pub(crate) const CAPACITY: RangeInclusive<usize> = 1..=32_768;
+
+/// The settings of a pool. [`Builder`](crate::pool::Builder) documents each of them.
 pub(crate) struct Settings {
-    pub(crate) staff: Staff,
-    pub(crate) limits: Limits,
+    pub(crate) workers: WorkerPolicy,
+    pub(crate) limits: TaskLimits,
     pub(crate) capacity: usize,
     pub(crate) max_message_len: usize,
     pub(crate) max_unclaimed_results: usize,
@@ -29,20 +34,21 @@ pub(crate) struct Settings {
     pub(crate) spin: Duration,
     pub(crate) liveness_interval: Duration,
     pub(crate) program: Option<PathBuf>,
+    /// Changes to the environment of workers: variables to set, and, without a value, to remove.
     pub(crate) environment: Vec<(OsString, Option<OsString>)>,
     pub(crate) current_dir: Option<PathBuf>,
     pub(crate) listener: Option<Listener>,
 }
 
-/// How a delay grows: from the first time to the longest, twice as long each time.
+/// A delay that doubles with each failure, from `first` up to `longest`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Backoff {
-    pub(crate) first: Duration,
-    pub(crate) longest: Duration,
+    pub(super) first: Duration,
+    pub(super) longest: Duration,
 }
 
 impl Backoff {
-    /// After so many failures: none, none.
+    /// Returns the delay after this many failures: zero after none.
     pub(crate) fn after(self, failures: u32) -> Duration {
         let Some(doublings) = failures.checked_sub(1) else {
             return Duration::ZERO;
@@ -52,22 +58,22 @@ impl Backoff {
     }
 }
 
-/// What one task may take.
+/// What one task may use.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Limits {
-    /// After this time it is told.
-    pub(crate) soft: Option<Duration>,
-    /// After this time its worker is killed.
-    pub(crate) hard: Option<Duration>,
-    /// With more bytes of memory in use than this its worker is killed.
-    pub(crate) resident: Option<u64>,
-    /// So many bytes of addresses a worker may have.
-    pub(crate) addresses: Option<u64>,
+pub(crate) struct TaskLimits {
+    /// The running time after which the task is asked to end.
+    pub(crate) soft_time: Option<Duration>,
+    /// The running time after which its worker is killed.
+    pub(crate) hard_time: Option<Duration>,
+    /// The resident set of its worker, in bytes, above which that is killed.
+    pub(crate) memory: Option<u64>,
+    /// The address space of each worker, in bytes.
+    pub(crate) address_space: Option<u64>,
 }
 
-/// How many workers a pool has: a number, or from one to another. See [`Builder::workers`](super::Builder::workers).
+/// The number of workers of a pool: a number, or a range. See [`Builder::workers`](crate::pool::Builder::workers).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Workers(pub(crate) RangeInclusive<usize>);
+pub struct Workers(pub(super) RangeInclusive<usize>);
 
 impl From<usize> for Workers {
     fn from(workers: usize) -> Self {
@@ -81,82 +87,82 @@ impl From<RangeInclusive<usize>> for Workers {
     }
 }
 
-/// How many workers there may be, and when one has to go.
+/// How many workers there are, and when one is replaced.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Staff {
+pub(crate) struct WorkerPolicy {
     pub(crate) min: u32,
     pub(crate) max: u32,
-    /// So many tasks, and at random up to so many more.
-    pub(crate) tasks: Option<(u64, u64)>,
-    /// So many bytes of memory.
-    pub(crate) resident: Option<u64>,
-    pub(crate) age: Option<Duration>,
-    pub(crate) idle: Duration,
+    /// Tasks after which a worker is replaced, and the largest number of further tasks, drawn at random.
+    pub(crate) max_tasks: Option<(u64, u64)>,
+    /// Resident set, in bytes, above which a worker is replaced after a task.
+    pub(crate) max_memory: Option<u64>,
+    /// Age at which a worker is replaced.
+    pub(crate) max_age: Option<Duration>,
+    /// Idle time after which a worker beyond `min` is ended.
+    pub(crate) idle_timeout: Duration,
 }
 
-impl Staff {
-    pub(crate) fn varies(&self) -> bool {
+impl WorkerPolicy {
+    /// Returns whether the number of workers follows the load.
+    pub(crate) fn is_elastic(&self) -> bool {
         self.min < self.max
     }
 
-    /// How many tasks a worker has before it.
-    pub(crate) fn tasks(&self) -> Option<u64> {
-        let (tasks, jitter) = self.tasks?;
+    /// Draws the number of tasks after which one worker is replaced.
+    pub(crate) fn draw_max_tasks(&self) -> Option<u64> {
+        let (tasks, jitter) = self.max_tasks?;
         Some(tasks.saturating_add(random(jitter)))
     }
 
-    /// When a worker has to go that has begun now: up to a tenth later than it need, so that not all go at once.
-    pub(crate) fn expires(&self, now: Instant) -> Option<Instant> {
-        let age = self.age?;
+    /// Draws the time at which a worker that is ready now is replaced: up to a tenth later than `max_age`, so that
+    /// workers are not all replaced at once.
+    pub(super) fn draw_expiry(&self, now: Instant) -> Option<Instant> {
+        let age = self.max_age?;
         let tenth = u64::try_from(age.as_nanos() / 10).unwrap_or(u64::MAX);
         let jitter = Duration::from_nanos(random(tenth));
         Some(clock::after(now, age.saturating_add(jitter)))
     }
 }
 
-/// A number from 0 to `most`.
-fn random(most: u64) -> u64 {
-    // The standard library draws its keys anew for each.
+/// Returns a random number from 0 to `max`.
+fn random(max: u64) -> u64 {
+    // The standard library seeds each `RandomState` differently.
     let drawn = RandomState::new().build_hasher().finish();
-    drawn % most.saturating_add(1)
+    drawn % max.saturating_add(1)
 }
 
-/// How many workers, and how many tasks in flight, there can be.
-pub(crate) const WORKERS: RangeInclusive<usize> = 1..=512;
-
-pub(crate) const CAPACITY: RangeInclusive<usize> = 1..=32_768;
-
 impl Settings {
-    pub(crate) fn check_limits(&self) -> Result<(), StartError> {
-        const MOMENT: Duration = Duration::from_nanos(1);
-        let (limits, staff) = (&self.limits, &self.staff);
-        let longest = limits
-            .hard
-            .map_or(Duration::MAX, |hard| hard.saturating_sub(MOMENT));
+    pub(super) fn check_limits(&self) -> Result<(), StartError> {
+        const SHORTEST: Duration = Duration::from_nanos(1);
+        let (limits, workers) = (&self.limits, &self.workers);
+        let longest_soft = limits
+            .hard_time
+            .map_or(Duration::MAX, |hard| hard.saturating_sub(SHORTEST));
         for (option, time, longest) in [
-            ("time_limit", limits.hard, Duration::MAX),
-            ("soft_time_limit", limits.soft, longest),
-            ("recycle_after_age", staff.age, Duration::MAX),
-            ("idle_timeout", Some(staff.idle), Duration::MAX),
+            ("time_limit", limits.hard_time, Duration::MAX),
+            ("soft_time_limit", limits.soft_time, longest_soft),
+            ("recycle_after_age", workers.max_age, Duration::MAX),
+            ("idle_timeout", Some(workers.idle_timeout), Duration::MAX),
         ] {
             check(
                 option,
-                &time.unwrap_or(MOMENT),
-                &(MOMENT..=longest.max(MOMENT)),
+                &time.unwrap_or(SHORTEST),
+                &(SHORTEST..=longest.max(SHORTEST)),
             )?;
         }
-        if limits.resident.is_some() {
+        if limits.memory.is_some() {
             memory_use::check_readable().map_err(|source| StartError::Os {
                 what: "`memory_limit` can't see the memory of workers: it needs /proc",
                 source,
             })?;
         }
-        let tasks = staff.tasks.map_or(1, |(tasks, _)| tasks);
+        let tasks = workers.max_tasks.map_or(1, |(tasks, _)| tasks);
         check("recycle_after_tasks", &tasks, &(1..=u64::MAX))
     }
 }
 
-pub(crate) fn check<V: PartialOrd + Debug>(
+/// Returns an error unless `value` is one of the `allowed` ones.
+pub(super) fn check<V: PartialOrd + Debug>(
     option: &'static str,
     value: &V,
     allowed: &RangeInclusive<V>,
@@ -185,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_random_number_is_in_range_and_not_always_the_same() {
+    fn random_numbers_cover_their_range_and_nothing_else() {
         assert_eq!(random(0), 0);
         let drawn: Vec<u64> = (0..200).map(|_| random(3)).collect();
         assert!((0..=3).all(|number| drawn.contains(&number)), "{drawn:?}");
@@ -194,21 +200,24 @@ mod tests {
     }
 
     #[test]
-    fn a_worker_has_as_many_tasks_as_it_must_and_a_few_more() {
-        let mut staff = Staff {
+    fn a_worker_is_replaced_after_the_least_number_of_tasks_or_a_few_more() {
+        let mut policy = WorkerPolicy {
             min: 1,
             max: 1,
-            tasks: None,
-            resident: None,
-            age: None,
-            idle: Duration::ZERO,
+            max_tasks: None,
+            max_memory: None,
+            max_age: None,
+            idle_timeout: Duration::ZERO,
         };
-        assert_eq!(staff.tasks(), None);
-        staff.tasks = Some((5, 0));
-        assert_eq!(staff.tasks(), Some(5));
-        staff.tasks = Some((5, 2));
-        assert!((0..100).all(|_| staff.tasks().is_some_and(|tasks| (5..=7).contains(&tasks))));
-        staff.tasks = Some((u64::MAX, 2));
-        assert_eq!(staff.tasks(), Some(u64::MAX));
+        assert_eq!(policy.draw_max_tasks(), None);
+        policy.max_tasks = Some((5, 0));
+        assert_eq!(policy.draw_max_tasks(), Some(5));
+        policy.max_tasks = Some((5, 2));
+        assert!((0..100).all(|_| {
+            let tasks = policy.draw_max_tasks();
+            tasks.is_some_and(|tasks| (5..=7).contains(&tasks))
+        }));
+        policy.max_tasks = Some((u64::MAX, 2));
+        assert_eq!(policy.draw_max_tasks(), Some(u64::MAX));
     }
 }

@@ -5,10 +5,10 @@ use super::results::{Results, StreamId};
 use super::settings::Settings;
 use crate::os::clock;
 use crate::os::fork::OwnerProcess;
-use crate::pool::context::BY_HANDLE;
+use crate::pool::context::CANCELLED_BY_HANDLE;
 use crate::pool::outcome::TaskId;
 use crate::pool::task::{OutcomeOf, Task};
-use crate::pool::wire::result_message::Sealed;
+use crate::pool::wire::result_message::EncodedOutcome;
 use crate::pool::wire::task_message::{Envelope, TaskCodec};
 use crate::queue::Sender;
 use crate::segment::board::Board;
@@ -18,12 +18,12 @@ use std::time::Instant;
 
 /// What the callers, their handles and the supervisor share.
 pub(super) struct Shared<T: Task> {
-    pub(super) inbox: Results,
+    pub(super) results: Results,
     pub(super) tasks: Sender<Envelope<T>, TaskCodec>,
     pub(super) board: Board,
     pub(super) settings: Settings,
     pub(super) origin: OwnerProcess,
-    pub(super) orders: Arc<Commands>,
+    pub(super) commands: Arc<Commands>,
 }
 
 impl<T: Task> Shared<T> {
@@ -32,13 +32,13 @@ impl<T: Task> Shared<T> {
         if !self.origin.is_current() {
             return false;
         }
-        let cancelled = self.inbox.with(|state| {
+        let cancelled = self.results.with(|state| {
             let flight = state.flight(id)?;
             flight.cancelled = true;
             Some(())
         });
         if cancelled.is_some() {
-            self.board.cancel(id.0, BY_HANDLE);
+            self.board.cancel(id.0, CANCELLED_BY_HANDLE);
         }
         cancelled.is_some()
     }
@@ -48,28 +48,28 @@ impl<T: Task> Shared<T> {
         let is_cancelled = self.cancel(id);
         if is_cancelled {
             let due = clock::after(Instant::now(), grace);
-            self.orders.give(Command::Kill { task: id, due });
+            self.commands.send(Command::Kill { task: id, due });
         }
         is_cancelled
     }
 
     /// What a caller gets who has claimed an outcome. Calls the user's `Deserialize`, on the caller's thread, who holds
-    /// nothing of the pool meanwhile (RESULTS-7 of the inbox).
-    pub(super) fn open(&self, sealed: Sealed) -> OutcomeOf<T> {
+    /// nothing of the pool meanwhile (RESULTS-7 of the results).
+    pub(super) fn open(&self, sealed: EncodedOutcome) -> OutcomeOf<T> {
         let has_output = sealed.result.is_ok();
         let outcome = sealed.open::<T>();
         if has_output && outcome.result.is_err() {
-            self.inbox.recount_undecodable();
+            self.results.recount_undecodable();
         }
         outcome
     }
 
     /// The outcomes of a map are not wanted any more, nor what would lead to them.
     pub(super) fn abandon(&self, stream: StreamId, has_tasks: bool) {
-        // What is left is dropped here, without the inbox's lock: it is the caller's own.
-        let (cancelled, _left) = self.inbox.abandon(stream, has_tasks);
+        // What is left is dropped here, without the results's lock: it is the caller's own.
+        let (cancelled, _left) = self.results.abandon(stream, has_tasks);
         for id in cancelled {
-            self.board.cancel(id.0, BY_HANDLE);
+            self.board.cancel(id.0, CANCELLED_BY_HANDLE);
         }
     }
 }

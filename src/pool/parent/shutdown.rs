@@ -15,7 +15,7 @@
 use super::commands::{Command, Commands};
 use super::report::Report;
 use super::report::WorkerStats;
-use super::results::Vain;
+use super::results::WaitError;
 use super::shared::Shared;
 use crate::pool::task::Task;
 use core::time::Duration;
@@ -47,46 +47,46 @@ pub enum Shutdown {
 }
 
 /// What a pool needs to end itself.
-pub(super) struct Ending {
-    orders: Arc<Commands>,
+pub(super) struct ShutdownState {
+    commands: Arc<Commands>,
     /// When draining is to end; none before the first `shutdown`, and none for ever.
-    draining: Mutex<Draining>,
-    supervisor: Mutex<Supervision>,
+    drain_deadline: Mutex<DrainDeadline>,
+    supervisor: Mutex<SupervisorThread>,
 }
 
 #[derive(Clone, Copy)]
-enum Draining {
-    NotYet,
-    Deadline(Option<Instant>),
+enum DrainDeadline {
+    NotSet,
+    Set(Option<Instant>),
 }
 
-enum Supervision {
+enum SupervisorThread {
     Running(JoinHandle<WorkerStats>),
     Over(Report),
 }
 
 /// What a caller that waits for the drain has found.
-enum Found {
-    Done,
-    Sooner,
+enum DrainWait {
+    Drained,
+    DeadlineMoved,
 }
 
-impl Ending {
-    pub(super) fn new(orders: Arc<Commands>, supervisor: JoinHandle<WorkerStats>) -> Self {
+impl ShutdownState {
+    pub(super) fn new(commands: Arc<Commands>, supervisor: JoinHandle<WorkerStats>) -> Self {
         Self {
-            orders,
-            draining: Mutex::new(Draining::NotYet),
-            supervisor: Mutex::new(Supervision::Running(supervisor)),
+            commands,
+            drain_deadline: Mutex::new(DrainDeadline::NotSet),
+            supervisor: Mutex::new(SupervisorThread::Running(supervisor)),
         }
     }
 
     pub(super) fn is_over(&self) -> bool {
-        matches!(*self.supervisor.lock(), Supervision::Over(_))
+        matches!(*self.supervisor.lock(), SupervisorThread::Over(_))
     }
 
     /// Wait for a supervisor that ends by itself, after a start that has failed.
     pub(super) fn join(self) {
-        if let Supervision::Running(thread) = self.supervisor.into_inner() {
+        if let SupervisorThread::Running(thread) = self.supervisor.into_inner() {
             // A panic was printed, and there is nothing to clear up: its children have died with it.
             let _ = thread.join();
         }
@@ -101,56 +101,56 @@ impl Ending {
         let began = Instant::now();
         // By the listener, for instance: then it can't be waited for.
         crate::announce::exempt_from_shutdown();
-        self.hurry(match how {
+        self.move_deadline(match how {
             Shutdown::Drain => began.checked_add(timeout),
             Shutdown::Cancel => Some(began),
         });
-        shared.inbox.refuse();
+        shared.results.refuse();
         let mut supervisor = self.supervisor.lock();
-        if let Supervision::Over(report) = *supervisor {
+        if let SupervisorThread::Over(report) = *supervisor {
             return report;
         }
         let is_drained = self.drain(shared);
-        self.orders.give(Command::Stop {
+        self.commands.send(Command::Stop {
             cancel: !is_drained,
         });
-        // Ends with the inbox, receiving meanwhile (SHUTDOWN-3).
-        let _ = shared.inbox.wait_until(None, |_| None::<()>);
-        let toll = match core::mem::replace(&mut *supervisor, Supervision::Over(Report::default()))
-        {
-            Supervision::Running(thread) => thread.join().unwrap_or_default(),
-            Supervision::Over(_) => WorkerStats::default(),
-        };
-        let tally = shared.inbox.with(|state| state.tally());
-        let mut report = tally.report();
-        report.retried = toll.retried;
-        report.started = toll.started;
-        report.died = toll.died;
-        report.killed = toll.killed;
-        report.recycled = toll.recycled;
-        report.left_behind = toll.left_behind;
+        // Ends with the results, receiving meanwhile (SHUTDOWN-3).
+        let _ = shared.results.wait_until(None, |_| None::<()>);
+        let worker_stats =
+            match core::mem::replace(&mut *supervisor, SupervisorThread::Over(Report::default())) {
+                SupervisorThread::Running(thread) => thread.join().unwrap_or_default(),
+                SupervisorThread::Over(_) => WorkerStats::default(),
+            };
+        let task_stats = shared.results.with(|state| state.task_stats());
+        let mut report = task_stats.report();
+        report.retried = worker_stats.retried;
+        report.started = worker_stats.started;
+        report.died = worker_stats.died;
+        report.killed = worker_stats.killed;
+        report.recycled = worker_stats.recycled;
+        report.left_behind = worker_stats.left_behind;
         report.took = began.elapsed();
         debug_assert!(report.is_balanced(), "{report}");
-        *supervisor = Supervision::Over(report);
+        *supervisor = SupervisorThread::Over(report);
         report
     }
 
     /// SHUTDOWN-2.
-    fn hurry(&self, until: Option<Instant>) {
-        let mut draining = self.draining.lock();
-        *draining = match (*draining, until) {
-            (Draining::Deadline(Some(earlier)), Some(until)) => {
-                Draining::Deadline(Some(earlier.min(until)))
+    fn move_deadline(&self, until: Option<Instant>) {
+        let mut drain_deadline = self.drain_deadline.lock();
+        *drain_deadline = match (*drain_deadline, until) {
+            (DrainDeadline::Set(Some(earlier)), Some(until)) => {
+                DrainDeadline::Set(Some(earlier.min(until)))
             }
-            (Draining::Deadline(Some(earlier)), None) => Draining::Deadline(Some(earlier)),
-            (Draining::NotYet | Draining::Deadline(None), until) => Draining::Deadline(until),
+            (DrainDeadline::Set(Some(earlier)), None) => DrainDeadline::Set(Some(earlier)),
+            (DrainDeadline::NotSet | DrainDeadline::Set(None), until) => DrainDeadline::Set(until),
         };
     }
 
     fn until(&self) -> Option<Instant> {
-        match *self.draining.lock() {
-            Draining::NotYet => None,
-            Draining::Deadline(until) => until,
+        match *self.drain_deadline.lock() {
+            DrainDeadline::NotSet => None,
+            DrainDeadline::Set(until) => until,
         }
     }
 
@@ -158,16 +158,18 @@ impl Ending {
     fn drain<T: Task>(&self, shared: &Shared<T>) -> bool {
         loop {
             let until = self.until();
-            let found = shared.inbox.wait_until(until, |state| {
+            let found = shared.results.wait_until(until, |state| {
                 if state.in_flight() == 0 {
-                    return Some(Found::Done);
+                    return Some(DrainWait::Drained);
                 }
-                (self.until() != until).then_some(Found::Sooner)
+                (self.until() != until).then_some(DrainWait::DeadlineMoved)
             });
             match found {
-                Ok(Found::Done) => return true,
-                Ok(Found::Sooner) => {}
-                Err(Vain::Deadline | Vain::Ended | Vain::Unknown(_)) => return false,
+                Ok(DrainWait::Drained) => return true,
+                Ok(DrainWait::DeadlineMoved) => {}
+                Err(WaitError::Deadline | WaitError::Ended | WaitError::Unknown(_)) => {
+                    return false;
+                }
             }
         }
     }

@@ -6,13 +6,15 @@ use super::pool::Pool;
 use super::results::Results;
 use super::settings::Settings;
 use super::shared::Shared;
-use super::shutdown::Ending;
+use super::shutdown::ShutdownState;
 use super::supervision::{Launcher, Supervisor};
 use crate::error::StartError;
 use crate::os::fork::OwnerProcess;
 use crate::pool::task::Task;
-use crate::pool::wire::result_message::{Answer, Arrived, ArrivedCodec, ResultCodec};
-use crate::pool::wire::role::{is_unclaimed_worker, renounce};
+use crate::pool::wire::result_message::{
+    EncodedResult, EncodedResultCodec, ResultCodec, ResultMessage,
+};
+use crate::pool::wire::role::{is_unclaimed_worker, report_pool_start};
 use crate::pool::wire::startup::queue_schema;
 use crate::pool::wire::task_message::{Envelope, TaskCodec};
 use crate::queue::Options;
@@ -47,7 +49,7 @@ impl<T: Task> Builder<T> {
     pub fn start(self) -> Result<Pool<T>, StartError> {
         let made_at = Location::caller();
         if is_unclaimed_worker() {
-            renounce();
+            report_pool_start();
             return Err(StartError::StartedAsWorker);
         }
         let settings = self.checked()?;
@@ -67,19 +69,20 @@ impl<T: Task> Builder<T> {
             .channel_with::<Envelope<T>, TaskCodec>()
             .map_err(StartError::Queue)?;
         let (done, results) = options
-            .channel_with::<Answer<T>, ResultCodec<T>>()
+            .channel_with::<ResultMessage<T>, ResultCodec<T>>()
             .map_err(StartError::Queue)?;
         let cells = u32::try_from(places).unwrap_or(u32::MAX);
-        let board = Board::create(settings.staff.max, cells).map_err(|refused| StartError::Os {
-            what: "the workers' board could not be made",
-            source: std::io::Error::other(format!("{refused:?}")),
-        })?;
-        let orders = Arc::new(Commands::new().map_err(os("no event descriptor"))?);
+        let board =
+            Board::create(settings.workers.max, cells).map_err(|refused| StartError::Os {
+                what: "the workers' board could not be made",
+                source: std::io::Error::other(format!("{refused:?}")),
+            })?;
+        let commands = Arc::new(Commands::new().map_err(os("no event descriptor"))?);
         let (capacity, max_unclaimed_results) = (settings.capacity, settings.max_unclaimed_results);
-        let supervisor = Arc::clone(&orders);
+        let supervisor = Arc::clone(&commands);
         let origin = OwnerProcess::current().map_err(os("no page to tell a fork by"))?;
-        let results = results.decoding::<Arrived, ArrivedCodec>();
-        let inbox = Results::new(
+        let results = results.decoding::<EncodedResult, EncodedResultCodec>();
+        let results = Results::new(
             results,
             capacity,
             places,
@@ -88,32 +91,32 @@ impl<T: Task> Builder<T> {
             origin,
         );
         let shared = Arc::new(Shared {
-            inbox,
+            results,
             tasks,
             board,
             settings,
             origin,
-            orders: Arc::clone(&orders),
+            commands: Arc::clone(&commands),
         });
 
         let launcher = Launcher::new(Arc::clone(&shared), to_do, done)
             .map_err(os("this program could not be found"))?;
         let (started, has_started) = mpsc::channel();
-        let supervisor = Supervisor::new(launcher, Arc::clone(&orders), started)
+        let supervisor = Supervisor::new(launcher, Arc::clone(&commands), started)
             .map_err(os("no descriptor to wait for workers with"))?;
         let supervise = thread::Builder::new().name("workring-pool".to_owned());
         let thread = supervise
             .spawn(|| supervisor.run())
             .map_err(os("no thread for the pool"))?;
-        let ending = Ending::new(orders, thread);
+        let shutdown = ShutdownState::new(commands, thread);
         match has_started.recv() {
-            Ok(Ok(())) => Ok(Pool::new(shared, ending, made_at)),
+            Ok(Ok(())) => Ok(Pool::new(shared, shutdown, made_at)),
             Ok(Err(error)) => {
-                ending.join();
+                shutdown.join();
                 Err(error)
             }
             Err(mpsc::RecvError) => {
-                ending.join();
+                shutdown.join();
                 Err(StartError::Os {
                     what: "the pool's thread has panicked",
                     source: std::io::Error::other("see its message"),

@@ -3,19 +3,19 @@
 //! | from   | message     | when                                                        | answer                          |
 //! |--------|-------------|-------------------------------------------------------------|---------------------------------|
 //! | worker | `Hello`     | first of all: what it is                                    | `Welcome`, or it is ended       |
-//! | parent | `Welcome`   | the two fit                                                 | `Ready`, or `Unfit`             |
+//! | parent | `Welcome`   | the two fit                                                 | `Ready`, or `CannotPrepare`             |
 //! | worker | `Process`   | before `Hello`: its process id, in its own namespace        |                                 |
-//! | worker | `Renounced` | it starts a pool before it has become a worker              |                                 |
+//! | worker | `StartsPool` | it starts a pool before it has become a worker              |                                 |
 //! | worker | `Ready`     | it is prepared, and takes tasks                             |                                 |
-//! | worker | `Unfit`     | it can't be prepared, and why; it ends                      |                                 |
-//! | worker | `Began`     | a task is started, if the parent wants to know              |                                 |
-//! | worker | `Ended`     | ... and done: its result was sent                           |                                 |
-//! | worker | `Said`      | something was logged                                        |                                 |
+//! | worker | `CannotPrepare`     | it can't be prepared, and why; it ends                      |                                 |
+//! | worker | `TaskStarted`     | a task is started, if the parent wants to know              |                                 |
+//! | worker | `TaskEnded`     | ... and done: its result was sent                           |                                 |
+//! | worker | `Log`      | something was logged                                        |                                 |
 //! | parent | `Stop`      | it is to take no more tasks                                 | `Stopping`                      |
 //! | parent | `Cancel`    | ... and to end the one that it runs                         |                                 |
 //! | worker | `Stopping`  | it was told to stop, has done enough, or the tasks have ended | `Farewell`                    |
 //! | parent | `Farewell`  | nothing is wanted of it any more                            | it ends, and so does the link   |
-//! | parent | `End`       | it is being killed, perhaps without permission to signal it | it kills its own group          |
+//! | parent | `EndGroup`       | it is being killed, perhaps without permission to signal it | it kills its own group          |
 //!
 //! A message is one datagram: a byte for its kind, then its parts by the default codec. One that makes no sense is
 //! logged and skipped: the two may be of different versions, and only `Hello` must be understood by all of them.
@@ -27,10 +27,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 /// Raised with every change of what is said, or of what it means.
-pub(crate) const PROTOCOL: u32 = 2;
+pub(crate) const PROTOCOL_VERSION: u32 = 2;
 
 /// The longest datagram.
-pub(crate) const LONGEST: usize = 16 << 10;
+pub(crate) const MAX_LEN: usize = 16 << 10;
 
 /// Who a worker is, and what it does; or what its parent expects.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,7 +47,7 @@ impl Identity {
     /// What both sides say of themselves, to see whether they fit.
     pub(crate) fn of<T: Task>() -> Self {
         Self {
-            protocol: PROTOCOL,
+            protocol: PROTOCOL_VERSION,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             schema: T::SCHEMA,
             task: type_name::<T>().to_owned(),
@@ -101,18 +101,18 @@ pub(crate) enum FromWorker {
     },
     Hello(Identity),
     /// It starts a pool instead of becoming a worker.
-    Renounced,
+    StartsPool,
     Ready,
-    Unfit {
+    CannotPrepare {
         what: String,
     },
-    Began {
+    TaskStarted {
         task: u64,
     },
-    Ended {
+    TaskEnded {
         task: u64,
     },
-    Said {
+    Log {
         level: Level,
         target: String,
         message: String,
@@ -122,44 +122,44 @@ pub(crate) enum FromWorker {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FromParent {
-    Welcome(Terms),
+    Welcome(WorkerConfig),
     Stop,
     Cancel,
     Farewell,
-    End,
+    EndGroup,
 }
 
 /// What a worker is to do besides running tasks, and for how long.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Terms {
+pub(crate) struct WorkerConfig {
     /// Tell of each task.
-    pub(crate) tells_tasks: bool,
+    pub(crate) reports_tasks: bool,
     /// The least important events that it is to send; `None`: it sends none.
     pub(crate) verbosity: Option<Level>,
     /// Stop after so many tasks.
-    pub(crate) tasks: Option<u64>,
+    pub(crate) max_tasks: Option<u64>,
     /// Stop after a task when more than so many bytes of memory are in use.
-    pub(crate) resident: Option<u64>,
+    pub(crate) max_memory: Option<u64>,
     /// Have no more addresses than this.
-    pub(crate) addresses: Option<u64>,
+    pub(crate) address_space: Option<u64>,
     /// Become the parent of descendants that lose theirs.
     pub(crate) adopts_orphans: bool,
 }
 
 const HELLO: u8 = 1;
 const READY: u8 = 2;
-const UNFIT: u8 = 3;
-const BEGAN: u8 = 4;
-const ENDED: u8 = 5;
-const SAID: u8 = 6;
+const CANNOT_PREPARE: u8 = 3;
+const TASK_STARTED: u8 = 4;
+const TASK_ENDED: u8 = 5;
+const LOG: u8 = 6;
 const STOPPING: u8 = 7;
-const RENOUNCED: u8 = 8;
+const STARTS_POOL: u8 = 8;
 const PROCESS: u8 = 9;
 const WELCOME: u8 = 65;
 const STOP: u8 = 66;
 const CANCEL: u8 = 67;
 const FAREWELL: u8 = 68;
-const END: u8 = 69;
+const END_GROUP: u8 = 69;
 
 impl FromWorker {
     pub(crate) fn encode(&self) -> Vec<u8> {
@@ -169,16 +169,16 @@ impl FromWorker {
                 message(HELLO, &(is.protocol, is.schema, names, is.error.clone()))
             }
             Self::Process { pid } => message(PROCESS, pid),
-            Self::Renounced => vec![RENOUNCED],
+            Self::StartsPool => vec![STARTS_POOL],
             Self::Ready => vec![READY],
-            Self::Unfit { what } => message(UNFIT, what),
-            Self::Began { task } => message(BEGAN, task),
-            Self::Ended { task } => message(ENDED, task),
-            Self::Said {
+            Self::CannotPrepare { what } => message(CANNOT_PREPARE, what),
+            Self::TaskStarted { task } => message(TASK_STARTED, task),
+            Self::TaskEnded { task } => message(TASK_ENDED, task),
+            Self::Log {
                 level,
                 target,
                 message: said,
-            } => message(SAID, &(*level as u8, target.clone(), said.clone())),
+            } => message(LOG, &(*level as u8, target.clone(), said.clone())),
             Self::Stopping => vec![STOPPING],
         }
     }
@@ -201,20 +201,20 @@ impl FromWorker {
             PROCESS => Self::Process {
                 pid: parts(rest).ok()?,
             },
-            RENOUNCED if rest.is_empty() => Self::Renounced,
+            STARTS_POOL if rest.is_empty() => Self::StartsPool,
             READY if rest.is_empty() => Self::Ready,
-            UNFIT => Self::Unfit {
+            CANNOT_PREPARE => Self::CannotPrepare {
                 what: parts(rest).ok()?,
             },
-            BEGAN => Self::Began {
+            TASK_STARTED => Self::TaskStarted {
                 task: parts(rest).ok()?,
             },
-            ENDED => Self::Ended {
+            TASK_ENDED => Self::TaskEnded {
                 task: parts(rest).ok()?,
             },
-            SAID => {
+            LOG => {
                 let (level, target, message): (u8, _, _) = parts(rest).ok()?;
-                Self::Said {
+                Self::Log {
                     level: *LEVELS.get(usize::from(level))?,
                     target,
                     message,
@@ -229,15 +229,21 @@ impl FromWorker {
 impl FromParent {
     pub(crate) fn encode(self) -> Vec<u8> {
         match self {
-            Self::Welcome(terms) => {
-                let tells = (terms.tells_tasks, terms.verbosity.map(|level| level as u8));
-                let bytes = (terms.resident, terms.addresses);
-                message(WELCOME, &(tells, terms.tasks, bytes, terms.adopts_orphans))
+            Self::Welcome(config) => {
+                let tells = (
+                    config.reports_tasks,
+                    config.verbosity.map(|level| level as u8),
+                );
+                let bytes = (config.max_memory, config.address_space);
+                message(
+                    WELCOME,
+                    &(tells, config.max_tasks, bytes, config.adopts_orphans),
+                )
             }
             Self::Stop => vec![STOP],
             Self::Cancel => vec![CANCEL],
             Self::Farewell => vec![FAREWELL],
-            Self::End => vec![END],
+            Self::EndGroup => vec![END_GROUP],
         }
     }
 
@@ -246,25 +252,26 @@ impl FromParent {
         let (&kind, rest) = bytes.split_first()?;
         Some(match kind {
             WELCOME => {
-                let (tells, tasks, (resident, addresses), adopts_orphans) = parts(rest).ok()?;
-                let (tells_tasks, verbosity): (_, Option<u8>) = tells;
+                let (tells, max_tasks, (max_memory, address_space), adopts_orphans) =
+                    parts(rest).ok()?;
+                let (reports_tasks, verbosity): (_, Option<u8>) = tells;
                 let verbosity = match verbosity {
                     Some(level) => Some(*LEVELS.get(usize::from(level))?),
                     None => None,
                 };
-                Self::Welcome(Terms {
-                    tells_tasks,
+                Self::Welcome(WorkerConfig {
+                    reports_tasks,
                     verbosity,
-                    tasks,
-                    resident,
-                    addresses,
+                    max_tasks,
+                    max_memory,
+                    address_space,
                     adopts_orphans,
                 })
             }
             STOP if rest.is_empty() => Self::Stop,
             CANCEL if rest.is_empty() => Self::Cancel,
             FAREWELL if rest.is_empty() => Self::Farewell,
-            END if rest.is_empty() => Self::End,
+            END_GROUP if rest.is_empty() => Self::EndGroup,
             _ => return None,
         })
     }
@@ -273,7 +280,7 @@ impl FromParent {
 /// A kind and its parts. Parts that are too long, or that the codec refuses, are left out: the other side skips it.
 fn message<P: Serialize + DeserializeOwned>(kind: u8, parts: &P) -> Vec<u8> {
     let length = Bincode::encoded_len(parts).unwrap_or_default();
-    let mut bytes = vec![0; 1 + length.min(LONGEST - 1)];
+    let mut bytes = vec![0; 1 + length.min(MAX_LEN - 1)];
     if let Some((first, rest)) = bytes.split_first_mut() {
         *first = kind;
         let _ = Bincode::encode(parts, rest);
@@ -286,8 +293,8 @@ fn parts<P: Serialize + DeserializeOwned>(bytes: &[u8]) -> Result<P, DecodeError
 }
 
 /// As much of a text as a message has room for.
-pub(crate) fn shortened(mut text: String) -> String {
-    const ROOM: usize = LONGEST / 2;
+pub(crate) fn truncated(mut text: String) -> String {
+    const ROOM: usize = MAX_LEN / 2;
     if text.len() > ROOM {
         let end = (0..=ROOM).rev().find(|&at| text.is_char_boundary(at));
         text.truncate(end.unwrap_or_default());
@@ -303,14 +310,14 @@ mod tests {
     #[test]
     fn every_message_arrives_and_a_cut_one_makes_no_sense() {
         let identity = Identity {
-            protocol: PROTOCOL,
+            protocol: PROTOCOL_VERSION,
             version: "0.1.0".to_owned(),
             schema: 7,
             task: "a::Task".to_owned(),
             output: "u32".to_owned(),
             error: "String".to_owned(),
         };
-        let said = |level| FromWorker::Said {
+        let said = |level| FromWorker::Log {
             level,
             target: "there".to_owned(),
             message: "this".to_owned(),
@@ -318,13 +325,13 @@ mod tests {
         let mut all = vec![
             FromWorker::Hello(identity),
             FromWorker::Process { pid: 4711 },
-            FromWorker::Renounced,
+            FromWorker::StartsPool,
             FromWorker::Ready,
-            FromWorker::Unfit {
+            FromWorker::CannotPrepare {
                 what: "no".to_owned(),
             },
-            FromWorker::Began { task: 1 },
-            FromWorker::Ended { task: u64::MAX },
+            FromWorker::TaskStarted { task: 1 },
+            FromWorker::TaskEnded { task: u64::MAX },
             FromWorker::Stopping,
         ];
         all.extend(LEVELS.map(said));
@@ -336,26 +343,26 @@ mod tests {
             assert_eq!(FromParent::decode(&bytes), None);
         }
         for sent in [
-            FromParent::Welcome(Terms {
-                tells_tasks: true,
+            FromParent::Welcome(WorkerConfig {
+                reports_tasks: true,
                 verbosity: None,
-                tasks: Some(7),
-                resident: None,
-                addresses: Some(u64::MAX),
+                max_tasks: Some(7),
+                max_memory: None,
+                address_space: Some(u64::MAX),
                 adopts_orphans: true,
             }),
-            FromParent::Welcome(Terms {
-                tells_tasks: false,
+            FromParent::Welcome(WorkerConfig {
+                reports_tasks: false,
                 verbosity: Some(Level::Trace),
-                tasks: None,
-                resident: Some(0),
-                addresses: None,
+                max_tasks: None,
+                max_memory: Some(0),
+                address_space: None,
                 adopts_orphans: false,
             }),
             FromParent::Stop,
             FromParent::Cancel,
             FromParent::Farewell,
-            FromParent::End,
+            FromParent::EndGroup,
         ] {
             let bytes = sent.encode();
             assert_eq!(FromParent::decode(&bytes), Some(sent));
@@ -365,11 +372,11 @@ mod tests {
 
     #[test]
     fn a_long_text_is_cut_between_two_letters() {
-        let long = "ä".repeat(LONGEST);
-        let cut = shortened(long.clone());
+        let long = "ä".repeat(MAX_LEN);
+        let cut = truncated(long.clone());
         let kept = cut.strip_suffix(" ...").expect("a mark");
-        assert!(kept.len() <= LONGEST / 2 && long.starts_with(kept));
-        let said = FromWorker::Unfit { what: cut };
+        assert!(kept.len() <= MAX_LEN / 2 && long.starts_with(kept));
+        let said = FromWorker::CannotPrepare { what: cut };
         assert_eq!(FromWorker::decode(&said.encode()), Some(said));
     }
 }

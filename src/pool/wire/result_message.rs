@@ -1,6 +1,6 @@
 //! What travels through the results queue.
 
-use super::panics::unwinding;
+use super::panics::catch_panic_message;
 use super::ticket::{HEADER, Ticket, reason};
 use crate::codec::{Bincode, Codec, DecodeError, EncodeError};
 use crate::pool::outcome::{Outcome, Panic, TaskError};
@@ -11,19 +11,19 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 /// What became of a task that a worker was given, as the worker sends it.
-pub(crate) struct Answer<T: Task> {
+pub(crate) struct ResultMessage<T: Task> {
     pub(crate) ticket: Ticket,
-    pub(crate) done: Done<T::Output, T::Error>,
+    pub(crate) result: WorkerResult<T::Output, T::Error>,
 }
 
 /// The same, as the parent receives it.
-pub(crate) struct Arrived {
+pub(crate) struct EncodedResult {
     pub(crate) ticket: Ticket,
-    pub(crate) done: Done<Encoded, Encoded>,
+    pub(crate) result: WorkerResult<Encoded, Encoded>,
 }
 
 /// The kinds of results.
-pub(crate) enum Done<O, E> {
+pub(crate) enum WorkerResult<O, E> {
     Output(O),
     Failed(E),
     Panicked(Panic),
@@ -46,38 +46,44 @@ const NOT_CARRIED: u8 = 4;
 /// How results become bytes: see the table above.
 pub(crate) struct ResultCodec<T>(PhantomData<T>);
 
-impl<T: Task> Codec<Answer<T>> for ResultCodec<T> {
+impl<T: Task> Codec<ResultMessage<T>> for ResultCodec<T> {
     const NAME: &'static str =
         "results of workring, 1; bincode 2, serde, little-endian, fixed-width integers";
 
     #[inline]
-    fn encode(answer: &Answer<T>, into: &mut [u8]) -> Result<usize, EncodeError> {
+    fn encode(answer: &ResultMessage<T>, into: &mut [u8]) -> Result<usize, EncodeError> {
         let ticket = answer.ticket;
         Ok(HEADER
-            + match &answer.done {
-                Done::Output(output) => Bincode::encode(output, ticket.encode(OUTPUT, into)?)?,
-                Done::Failed(error) => Bincode::encode(error, ticket.encode(FAILED, into)?)?,
-                Done::Panicked(panic) => {
+            + match &answer.result {
+                WorkerResult::Output(output) => {
+                    Bincode::encode(output, ticket.encode(OUTPUT, into)?)?
+                }
+                WorkerResult::Failed(error) => {
+                    Bincode::encode(error, ticket.encode(FAILED, into)?)?
+                }
+                WorkerResult::Panicked(panic) => {
                     Bincode::encode(&words(panic), ticket.encode(PANICKED, into)?)?
                 }
-                Done::Cancelled => ticket.encode(CANCELLED, into).map(|_| 0)?,
-                Done::Transport(what) => Bincode::encode(what, ticket.encode(NOT_CARRIED, into)?)?,
+                WorkerResult::Cancelled => ticket.encode(CANCELLED, into).map(|_| 0)?,
+                WorkerResult::Transport(what) => {
+                    Bincode::encode(what, ticket.encode(NOT_CARRIED, into)?)?
+                }
             })
     }
 
-    fn encoded_len(answer: &Answer<T>) -> Result<usize, EncodeError> {
+    fn encoded_len(answer: &ResultMessage<T>) -> Result<usize, EncodeError> {
         Ok(HEADER
-            + match &answer.done {
-                Done::Output(output) => Bincode::encoded_len(output)?,
-                Done::Failed(error) => Bincode::encoded_len(error)?,
-                Done::Panicked(panic) => Bincode::encoded_len(&words(panic))?,
-                Done::Cancelled => 0,
-                Done::Transport(what) => Bincode::encoded_len(what)?,
+            + match &answer.result {
+                WorkerResult::Output(output) => Bincode::encoded_len(output)?,
+                WorkerResult::Failed(error) => Bincode::encoded_len(error)?,
+                WorkerResult::Panicked(panic) => Bincode::encoded_len(&words(panic))?,
+                WorkerResult::Cancelled => 0,
+                WorkerResult::Transport(what) => Bincode::encoded_len(what)?,
             })
     }
 
-    /// Only for the trait's sake: the parent decodes by [`ArrivedCodec`] (WIRE-3).
-    fn decode(_: &[u8]) -> Result<Answer<T>, DecodeError> {
+    /// Only for the trait's sake: the parent decodes by [`EncodedResultCodec`] (WIRE-3).
+    fn decode(_: &[u8]) -> Result<ResultMessage<T>, DecodeError> {
         Err(DecodeError::new(
             "results are decoded when they are claimed",
         ))
@@ -85,44 +91,44 @@ impl<T: Task> Codec<Answer<T>> for ResultCodec<T> {
 }
 
 /// How the parent receives results: what the user's code would have to decode stays encoded (WIRE-3).
-pub(crate) struct ArrivedCodec;
+pub(crate) struct EncodedResultCodec;
 
-impl Codec<Arrived> for ArrivedCodec {
+impl Codec<EncodedResult> for EncodedResultCodec {
     const NAME: &'static str = "results of workring, not decoded";
 
-    fn encode(_: &Arrived, _: &mut [u8]) -> Result<usize, EncodeError> {
+    fn encode(_: &EncodedResult, _: &mut [u8]) -> Result<usize, EncodeError> {
         Err(EncodeError::failed("what has arrived is not sent on"))
     }
 
-    fn encoded_len(_: &Arrived) -> Result<usize, EncodeError> {
+    fn encoded_len(_: &EncodedResult) -> Result<usize, EncodeError> {
         Err(EncodeError::failed("what has arrived is not sent on"))
     }
 
     #[inline]
-    fn decode(bytes: &[u8]) -> Result<Arrived, DecodeError> {
+    fn decode(bytes: &[u8]) -> Result<EncodedResult, DecodeError> {
         let (ticket, kind, rest) = Ticket::decode(bytes)?;
-        let done = match kind {
-            OUTPUT => Done::Output(Encoded::new(rest)),
-            FAILED => Done::Failed(Encoded::new(rest)),
+        let result = match kind {
+            OUTPUT => WorkerResult::Output(Encoded::new(rest)),
+            FAILED => WorkerResult::Failed(Encoded::new(rest)),
             other => unusual(other, rest),
         };
-        Ok(Arrived { ticket, done })
+        Ok(EncodedResult { ticket, result })
     }
 }
 
 /// A result of which nothing is the user's.
 #[cold]
-fn unusual(kind: u8, rest: &[u8]) -> Done<Encoded, Encoded> {
-    let done = match kind {
+fn unusual(kind: u8, rest: &[u8]) -> WorkerResult<Encoded, Encoded> {
+    let result = match kind {
         PANICKED => <Bincode as Codec<(String, String)>>::decode(rest)
-            .map(|(message, place)| Done::Panicked(Panic { message, place })),
-        CANCELLED => Ok(Done::Cancelled),
-        NOT_CARRIED => <Bincode as Codec<String>>::decode(rest).map(Done::Transport),
+            .map(|(message, place)| WorkerResult::Panicked(Panic { message, place })),
+        CANCELLED => Ok(WorkerResult::Cancelled),
+        NOT_CARRIED => <Bincode as Codec<String>>::decode(rest).map(WorkerResult::Transport),
         _ => Err(DecodeError::new(format!(
             "a result of the unknown kind {kind}"
         ))),
     };
-    done.unwrap_or_else(|error| Done::Transport(reason(&error)))
+    result.unwrap_or_else(|error| WorkerResult::Transport(reason(&error)))
 }
 
 /// Owned, as the codec wants it; nobody is in a hurry after a panic.
@@ -168,7 +174,7 @@ impl Encoded {
 
     /// Decodes it: code of the user, which may take its time. If it panics, that is the reason why there is no value.
     pub(super) fn decode<V: Serialize + DeserializeOwned>(&self) -> Result<V, String> {
-        match unwinding(|| <Bincode as Codec<V>>::decode(self.bytes())) {
+        match catch_panic_message(|| <Bincode as Codec<V>>::decode(self.bytes())) {
             Ok(decoded) => decoded.map_err(|error| reason(&error)),
             Err(said) => Err(format!("decoding it panicked: {said}")),
         }
@@ -182,9 +188,9 @@ impl fmt::Debug for Encoded {
 }
 
 /// An outcome as the parent keeps it until it is claimed.
-pub(crate) type Sealed = Outcome<Encoded, Encoded>;
+pub(crate) type EncodedOutcome = Outcome<Encoded, Encoded>;
 
-impl Sealed {
+impl EncodedOutcome {
     /// Decodes what the task gave, for the caller who has claimed it.
     ///
     /// Not under a lock, nor as the leader: see [`Encoded::decode`].

@@ -35,7 +35,7 @@ const GENERATIONS: u32 = 64;
 static CLAIMED: OnceLock<()> = OnceLock::new();
 
 /// Records that this process has become a worker. What it starts from now on is no worker.
-pub(crate) fn claim() {
+pub(crate) fn claim_role() {
     // Before the evidence goes, which is read only once.
     was_started_as_worker();
     mark::clear();
@@ -50,13 +50,13 @@ pub(crate) fn is_unclaimed_worker() -> bool {
 }
 
 /// Tells the parent, once, that this process starts a pool instead of becoming a worker. Never waits.
-pub(crate) fn renounce() {
+pub(crate) fn report_pool_start() {
     static TOLD: OnceLock<()> = OnceLock::new();
     if TOLD.set(()).is_ok()
         && let Ok(link) = borrow_fd(LINK)
     {
         // A parent that can't be told finds out by this process's end.
-        let _ = Link::from(link).try_send(&FromWorker::Renounced.encode());
+        let _ = Link::from(link).try_send(&FromWorker::StartsPool.encode());
     }
 }
 
@@ -108,7 +108,7 @@ mod tests {
         let order = Assignment {
             slot: 7,
             starter: Starter::here().expect("/proc"),
-            wanted: "a::Task<b::C, (d, e)>".to_owned(),
+            task_type: "a::Task<b::C, (d, e)>".to_owned(),
         };
         assert_eq!(Assignment::parse(&order.to_text()), Some(order));
         for text in ["", "1", "1 2 a::Task", "1 2.3 a::Task", "x 1.2.3 a::Task"] {

@@ -24,7 +24,7 @@ pub(crate) struct Assignment {
     pub(crate) slot: u32,
     pub(crate) starter: Starter,
     /// The type of the tasks.
-    pub(crate) wanted: String,
+    pub(crate) task_type: String,
 }
 
 /// The process that has started a worker. It is not the worker's parent if there is a wrapper in between.
@@ -71,13 +71,13 @@ impl Assignment {
         } = self.starter;
         format!(
             "{} {process}.{started}.{namespace} {}",
-            self.slot, self.wanted
+            self.slot, self.task_type
         )
     }
 
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let (slot, rest) = text.split_once(' ')?;
-        let (starter, wanted) = rest.split_once(' ')?;
+        let (starter, task_type) = rest.split_once(' ')?;
         let mut numbers = starter.split('.');
         let starter = Starter {
             process: numbers.next()?.parse().ok()?,
@@ -87,7 +87,7 @@ impl Assignment {
         Some(Self {
             slot: slot.parse().ok()?,
             starter,
-            wanted: wanted.to_owned(),
+            task_type: task_type.to_owned(),
         })
     }
 }

@@ -30,7 +30,7 @@ const ONE_TASK: u8 = 0;
 const CHUNK: u8 = 1;
 
 /// Never sent: that of a chunk whose number of tasks makes no sense.
-const BROKEN_CHUNK: u8 = u8::MAX;
+const UNREADABLE_CHUNK: u8 = u8::MAX;
 
 /// What stands before each task of a chunk, and before all of them.
 pub(super) const COUNT: usize = size_of::<u32>();
@@ -41,29 +41,29 @@ const MANY: usize = 1 << 16;
 /// A task on its way.
 pub(crate) struct Envelope<T> {
     pub(crate) ticket: Ticket,
-    pub(crate) parcel: Parcel<T>,
+    pub(crate) payload: Payload<T>,
 }
 
 /// What is in an envelope.
-pub(crate) enum Parcel<T> {
+pub(crate) enum Payload<T> {
     Task(T),
     /// Several tasks, from the ticket's on.
     Chunk(Vec<T>),
     /// A task as it was encoded before (WIRE-2).
     Encoded(Vec<u8>),
     /// A task whose bytes can't be found in the letter that it was in, and why (WIRE-1).
-    Broken(String),
+    Unreadable(String),
 }
 
 impl<T> Envelope<T> {
     /// The tasks of a dead letter, each to be sent again as it is.
-    pub(crate) fn reopen(letter: &[u8]) -> Result<Vec<Self>, DecodeError> {
-        let tasks = Letter::open(letter)?;
+    pub(crate) fn from_dead_letter(letter: &[u8]) -> Result<Vec<Self>, DecodeError> {
+        let tasks = TaskMessage::open(letter)?;
         let envelope = |(ticket, task): (Ticket, Result<&[u8], DecodeError>)| Self {
             ticket,
-            parcel: match task {
-                Ok(bytes) => Parcel::Encoded(bytes.to_vec()),
-                Err(error) => Parcel::Broken(reason(&error)),
+            payload: match task {
+                Ok(bytes) => Payload::Encoded(bytes.to_vec()),
+                Err(error) => Payload::Unreadable(reason(&error)),
             },
         };
         Ok(tasks.map(envelope).collect())
@@ -71,17 +71,17 @@ impl<T> Envelope<T> {
 
     /// What a caller has given.
     pub(crate) fn into_tasks(self) -> Vec<T> {
-        match self.parcel {
-            Parcel::Task(task) => vec![task],
-            Parcel::Chunk(tasks) => tasks,
-            Parcel::Encoded(_) | Parcel::Broken(_) => Vec::new(),
+        match self.payload {
+            Payload::Task(task) => vec![task],
+            Payload::Chunk(tasks) => tasks,
+            Payload::Encoded(_) | Payload::Unreadable(_) => Vec::new(),
         }
     }
 
     /// As [`into_tasks`](Envelope::into_tasks), where it is one.
     pub(crate) fn into_task(self) -> Option<T> {
-        match self.parcel {
-            Parcel::Task(task) => Some(task),
+        match self.payload {
+            Payload::Task(task) => Some(task),
             _ => self.into_tasks().pop(),
         }
     }
@@ -89,7 +89,7 @@ impl<T> Envelope<T> {
 
 /// A message of the tasks queue, as it lies in memory: its tasks one after the other, each with its ticket, none decoded
 /// (WIRE-3).
-pub(crate) struct Letter<'a> {
+pub(crate) struct TaskMessage<'a> {
     ticket: Ticket,
     next: usize,
     count: usize,
@@ -97,13 +97,13 @@ pub(crate) struct Letter<'a> {
     rest: &'a [u8],
 }
 
-impl<'a> Letter<'a> {
+impl<'a> TaskMessage<'a> {
     pub(crate) fn open(bytes: &'a [u8]) -> Result<Self, DecodeError> {
         let (ticket, kind, rest) = Ticket::decode(bytes)?;
         let (count, kind, rest) = match get(rest) {
             Some((count, rest)) if kind == CHUNK && count <= MANY => (count, kind, rest),
             // A chunk that says nonsense of itself is known by its first task.
-            _ if kind == CHUNK => (1, BROKEN_CHUNK, rest),
+            _ if kind == CHUNK => (1, UNREADABLE_CHUNK, rest),
             _ => (1, kind, rest),
         };
         Ok(Self {
@@ -125,7 +125,7 @@ impl<'a> Letter<'a> {
                 let task = found.map(|(task, _)| task);
                 task.ok_or_else(|| DecodeError::new("a chunk that is cut off"))
             }
-            BROKEN_CHUNK => Err(DecodeError::new("a chunk that does not say how long it is")),
+            UNREADABLE_CHUNK => Err(DecodeError::new("a chunk that does not say how long it is")),
             kind => Err(DecodeError::new(format!(
                 "a message of the unknown kind {kind}"
             ))),
@@ -133,7 +133,7 @@ impl<'a> Letter<'a> {
     }
 }
 
-impl<'a> Iterator for Letter<'a> {
+impl<'a> Iterator for TaskMessage<'a> {
     type Item = (Ticket, Result<&'a [u8], DecodeError>);
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -146,7 +146,7 @@ impl<'a> Iterator for Letter<'a> {
     }
 }
 
-/// Decodes a task of a [`Letter`].
+/// Decodes a task of a [`TaskMessage`].
 pub(crate) fn decode_task<T: Task>(bytes: &[u8]) -> Result<T, String> {
     <Bincode as Codec<T>>::decode(bytes).map_err(|error| reason(&error))
 }
@@ -160,35 +160,35 @@ impl<T: Task> Codec<Envelope<T>> for TaskCodec {
 
     #[inline]
     fn encode(envelope: &Envelope<T>, into: &mut [u8]) -> Result<usize, EncodeError> {
-        let kind = match envelope.parcel {
-            Parcel::Chunk(_) => CHUNK,
+        let kind = match envelope.payload {
+            Payload::Chunk(_) => CHUNK,
             _ => ONE_TASK,
         };
         let rest = envelope.ticket.encode(kind, into)?;
         Ok(HEADER
-            + match &envelope.parcel {
-                Parcel::Task(task) => Bincode::encode(task, rest)?,
-                Parcel::Chunk(tasks) => encode_tasks(tasks, rest)?,
-                Parcel::Encoded(bytes) => copy(bytes, rest)?,
-                Parcel::Broken(what) => return Err(EncodeError::failed(what.as_str())),
+            + match &envelope.payload {
+                Payload::Task(task) => Bincode::encode(task, rest)?,
+                Payload::Chunk(tasks) => encode_tasks(tasks, rest)?,
+                Payload::Encoded(bytes) => copy(bytes, rest)?,
+                Payload::Unreadable(what) => return Err(EncodeError::failed(what.as_str())),
             })
     }
 
     fn encoded_len(envelope: &Envelope<T>) -> Result<usize, EncodeError> {
         Ok(HEADER
-            + match &envelope.parcel {
-                Parcel::Task(task) => Bincode::encoded_len(task)?,
-                Parcel::Chunk(tasks) => tasks.iter().try_fold(COUNT, |length, task| {
+            + match &envelope.payload {
+                Payload::Task(task) => Bincode::encoded_len(task)?,
+                Payload::Chunk(tasks) => tasks.iter().try_fold(COUNT, |length, task| {
                     Ok(length + COUNT + Bincode::encoded_len(task)?)
                 })?,
-                Parcel::Encoded(bytes) => bytes.len(),
-                Parcel::Broken(what) => return Err(EncodeError::failed(what.as_str())),
+                Payload::Encoded(bytes) => bytes.len(),
+                Payload::Unreadable(what) => return Err(EncodeError::failed(what.as_str())),
             })
     }
 
-    /// Only for the trait's sake: both sides read a [`Letter`] (WIRE-3).
+    /// Only for the trait's sake: both sides read a [`TaskMessage`] (WIRE-3).
     fn decode(bytes: &[u8]) -> Result<Envelope<T>, DecodeError> {
-        let task = Envelope::reopen(bytes)?.into_iter().next();
+        let task = Envelope::from_dead_letter(bytes)?.into_iter().next();
         task.ok_or_else(|| DecodeError::new("a chunk without tasks"))
     }
 }

@@ -1,5 +1,7 @@
-use super::result_message::{Answer, ArrivedCodec, Done, Encoded, ResultCodec, SHORT, Sealed};
-use super::task_message::{COUNT, Envelope, Letter, Parcel, TaskCodec, decode_task};
+use super::result_message::{
+    Encoded, EncodedOutcome, EncodedResultCodec, ResultCodec, ResultMessage, SHORT, WorkerResult,
+};
+use super::task_message::{COUNT, Envelope, Payload, TaskCodec, TaskMessage, decode_task};
 use super::ticket::{HEADER, Ticket, reason};
 use crate::codec::{Codec, DecodeError, EncodeError};
 use crate::pool::Context;
@@ -33,7 +35,7 @@ fn encoded<M, C: Codec<M>>(message: &M) -> Vec<u8> {
 
 /// What a worker finds in a letter.
 fn found(bytes: &[u8]) -> Vec<(Ticket, Result<u32, String>)> {
-    let letter = Letter::open(bytes).expect("a ticket");
+    let letter = TaskMessage::open(bytes).expect("a ticket");
     let open = |task: Result<&[u8], DecodeError>| {
         task.map_err(|error| reason(&error)).and_then(decode_task)
     };
@@ -43,7 +45,7 @@ fn found(bytes: &[u8]) -> Vec<(Ticket, Result<u32, String>)> {
 fn one(task: u32) -> Envelope<u32> {
     Envelope {
         ticket: TICKET,
-        parcel: Parcel::Task(task),
+        payload: Payload::Task(task),
     }
 }
 
@@ -51,7 +53,9 @@ fn one(task: u32) -> Envelope<u32> {
 fn a_task_arrives_as_it_was_sent_also_a_second_time() {
     let bytes = encoded::<_, Tasks>(&one(4711));
     assert_eq!(found(&bytes), [(TICKET, Ok(4711))]);
-    let again = Envelope::<u32>::reopen(&bytes).expect("a letter").pop();
+    let again = Envelope::<u32>::from_dead_letter(&bytes)
+        .expect("a letter")
+        .pop();
     let mut again = again.expect("one task");
     assert_eq!(again.ticket, TICKET);
     again.ticket.attempt = 3;
@@ -65,14 +69,14 @@ fn a_task_that_cannot_be_decoded_is_known_by_its_ticket() {
     bytes.pop();
     assert!(matches!(found(&bytes).as_slice(), [(TICKET, Err(_))]));
     bytes.truncate(HEADER - 1);
-    assert!(Letter::open(&bytes).is_err());
+    assert!(TaskMessage::open(&bytes).is_err());
 }
 
 /// Five tasks of four bytes each.
 fn chunk() -> Envelope<u32> {
     Envelope {
         ticket: TICKET,
-        parcel: Parcel::Chunk((0..5).map(|n| 10 * n).collect()),
+        payload: Payload::Chunk((0..5).map(|n| 10 * n).collect()),
     }
 }
 
@@ -83,7 +87,7 @@ fn a_chunk_arrives_as_it_was_sent_and_can_be_sent_again_one_by_one() {
         .map(|n| (TICKET.nth(n), Ok(10 * u32::try_from(n).expect("few"))))
         .collect();
     assert_eq!(found(&bytes), expected);
-    let again = Envelope::<u32>::reopen(&bytes).expect("a letter");
+    let again = Envelope::<u32>::from_dead_letter(&bytes).expect("a letter");
     for (envelope, expected) in again.into_iter().zip(expected) {
         assert_eq!(found(&encoded::<_, Tasks>(&envelope)), [expected]);
     }
@@ -101,28 +105,33 @@ fn a_chunk_that_is_cut_off_spoils_only_the_tasks_that_are_missing() {
             assert_eq!(*ticket, TICKET.nth(n));
             assert_eq!(task.is_ok(), n < whole_tasks, "{n} of {length}");
         }
-        assert_eq!(Envelope::<u32>::reopen(bytes).expect("a ticket").len(), 5);
+        assert_eq!(
+            Envelope::<u32>::from_dead_letter(bytes)
+                .expect("a ticket")
+                .len(),
+            5
+        );
     }
     let mut absurd = whole;
     absurd.splice(HEADER..HEADER + COUNT, [0xff; COUNT]);
     assert!(matches!(found(&absurd).as_slice(), [(TICKET, Err(_))]));
 }
 
-fn arrived(done: Done<String, bool>) -> OutcomeOf<u32> {
-    let bytes = encoded::<_, ResultCodec<u32>>(&Answer {
+fn arrived(result: WorkerResult<String, bool>) -> OutcomeOf<u32> {
+    let bytes = encoded::<_, ResultCodec<u32>>(&ResultMessage {
         ticket: TICKET,
-        done,
+        result,
     });
-    let arrived = ArrivedCodec::decode(&bytes).expect("a result");
+    let arrived = EncodedResultCodec::decode(&bytes).expect("a result");
     assert_eq!(arrived.ticket, TICKET);
-    let result = match arrived.done {
-        Done::Output(output) => Ok(output),
-        Done::Failed(error) => Err(TaskError::Failed(error)),
-        Done::Panicked(panic) => Err(TaskError::Panicked(panic)),
-        Done::Cancelled => Err(TaskError::Cancelled),
-        Done::Transport(what) => Err(TaskError::Transport { what }),
+    let result = match arrived.result {
+        WorkerResult::Output(output) => Ok(output),
+        WorkerResult::Failed(error) => Err(TaskError::Failed(error)),
+        WorkerResult::Panicked(panic) => Err(TaskError::Panicked(panic)),
+        WorkerResult::Cancelled => Err(TaskError::Cancelled),
+        WorkerResult::Transport(what) => Err(TaskError::Transport { what }),
     };
-    let sealed = Sealed {
+    let sealed = EncodedOutcome {
         id: TICKET.id,
         attempts: 1,
         result,
@@ -135,22 +144,28 @@ fn every_kind_of_result_arrives() {
     for length in [0, 1, SHORT - 9, SHORT - 8, SHORT - 7, SHORT, 300] {
         let output = "x".repeat(length);
         assert_eq!(
-            arrived(Done::Output(output.clone())).result.ok(),
+            arrived(WorkerResult::Output(output.clone())).result.ok(),
             Some(output)
         );
     }
     let error = |done| arrived(done).result.expect_err("no output");
-    assert!(matches!(error(Done::Failed(true)), TaskError::Failed(true)));
+    assert!(matches!(
+        error(WorkerResult::Failed(true)),
+        TaskError::Failed(true)
+    ));
     let panic = Panic {
         message: "so".to_owned(),
         place: "there".to_owned(),
     };
-    match error(Done::Panicked(panic.clone())) {
+    match error(WorkerResult::Panicked(panic.clone())) {
         TaskError::Panicked(arrived) => assert_eq!(arrived, panic),
         other => panic!("{other:?}"),
     }
-    assert!(matches!(error(Done::Cancelled), TaskError::Cancelled));
-    match error(Done::Transport("why".to_owned())) {
+    assert!(matches!(
+        error(WorkerResult::Cancelled),
+        TaskError::Cancelled
+    ));
+    match error(WorkerResult::Transport("why".to_owned())) {
         TaskError::Transport { what } => assert_eq!(what, "why"),
         other => panic!("{other:?}"),
     }

@@ -31,13 +31,13 @@ pub fn run_if_worker<K: Kinds>() {
         return;
     };
     spawn::restore_process_name();
-    role::claim();
+    role::claim_role();
     let link = Arc::new(Link::from(link));
     // A parent of another version may write it in another way. It learns that this program does not fit.
     let assignment = Assignment::parse(&value);
     let assignment = assignment.as_ref();
     let startup = Startup {
-        wanted: assignment.map_or("", |it| &it.wanted),
+        task_type: assignment.map_or("", |it| &it.task_type),
         slot: assignment.map_or(u32::MAX, |it| it.slot),
         starter: assignment.map(|it| it.starter),
         link,
@@ -105,7 +105,7 @@ impl<T: Task> Kinds for T {}
 
 impl<T: Task> sealed::Kinds for T {
     fn serve(startup: &Startup<'_>) -> bool {
-        if startup.wanted != type_name::<T>() {
+        if startup.task_type != type_name::<T>() {
             return false;
         }
         Worker::<T>::enter(startup).work()

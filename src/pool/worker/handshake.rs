@@ -3,53 +3,53 @@
 use crate::os::link::{Link, RecvOutcome};
 use crate::os::poll::Poll;
 use crate::pool::task::Task;
-use crate::pool::wire::messages::{FromParent, FromWorker, Identity, LONGEST, Terms};
+use crate::pool::wire::messages::{FromParent, FromWorker, Identity, MAX_LEN, WorkerConfig};
 use std::os::fd::{AsFd, OwnedFd};
 use std::process;
 
 /// Say what this process is. What the parent wants; `None`: it wants no worker any more, or not this one, which it ends.
-pub(crate) fn greet<T: Task>(link: &Link) -> Option<Terms> {
+pub(crate) fn greet<T: Task>(link: &Link) -> Option<WorkerConfig> {
     let pid = process::id();
     link.send(&FromWorker::Process { pid }.encode()).ok()?;
     link.send(&FromWorker::Hello(Identity::of::<T>()).encode())
         .ok()?;
     loop {
-        match hear(link) {
-            Heard::Said(FromParent::Welcome(terms)) => return Some(terms),
-            Heard::Nonsense => {}
-            Heard::Said(_) | Heard::Nobody => return None,
+        match receive(link) {
+            FromLink::Message(FromParent::Welcome(config)) => return Some(config),
+            FromLink::Invalid => {}
+            FromLink::Message(_) | FromLink::Closed => return None,
         }
     }
 }
 
 /// What the parent says next.
-pub(crate) enum Heard {
-    Said(FromParent),
-    Nonsense,
+pub(crate) enum FromLink {
+    Message(FromParent),
+    Invalid,
     /// It has ended.
-    Nobody,
+    Closed,
 }
 
-fn hear(link: &Link) -> Heard {
-    hear_with(link, None)
+fn receive(link: &Link) -> FromLink {
+    receive_watching(link, None)
 }
 
-/// As [`hear`], but the end of this process, the parent, is enough: somebody else may have its side of the link open.
-pub(crate) fn hear_with(link: &Link, parent: Option<&OwnedFd>) -> Heard {
+/// As [`receive`], but the end of this process, the parent, is enough: somebody else may have its side of the link open.
+pub(crate) fn receive_watching(link: &Link, parent: Option<&OwnedFd>) -> FromLink {
     if let Some(parent) = parent {
         let mut poll = Poll::new();
         let said = poll.readable(link.as_fd());
         poll.readable(parent.as_fd());
         if poll.wait(None).is_ok() && !poll.is_ready(said) {
-            return Heard::Nobody;
+            return FromLink::Closed;
         }
     }
-    let mut buffer = [0; LONGEST];
+    let mut buffer = [0; MAX_LEN];
     match link.recv(&mut buffer) {
         Ok(RecvOutcome::Datagram(bytes)) => {
-            FromParent::decode(bytes).map_or(Heard::Nonsense, Heard::Said)
+            FromParent::decode(bytes).map_or(FromLink::Invalid, FromLink::Message)
         }
-        Ok(RecvOutcome::TooLong(_) | RecvOutcome::WouldBlock) => Heard::Nonsense,
-        Ok(RecvOutcome::Closed) | Err(_) => Heard::Nobody,
+        Ok(RecvOutcome::TooLong(_) | RecvOutcome::WouldBlock) => FromLink::Invalid,
+        Ok(RecvOutcome::Closed) | Err(_) => FromLink::Closed,
     }
 }

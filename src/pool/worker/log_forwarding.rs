@@ -7,7 +7,7 @@
 #[cfg(feature = "tracing")]
 mod with_tracing {
     use crate::os::link::Link;
-    use crate::pool::wire::messages::{FromWorker, Level, shortened};
+    use crate::pool::wire::messages::{FromWorker, Level, truncated};
     use core::fmt::{self, Write};
     use std::sync::Arc;
     use tracing::field::{Field, Visit};
@@ -72,10 +72,10 @@ mod with_tracing {
         fn event(&self, event: &Event<'_>) {
             let mut text = Text::default();
             event.record(&mut text);
-            let said = FromWorker::Said {
+            let said = FromWorker::Log {
                 level: level(*event.metadata().level()),
-                target: shortened(event.metadata().target().to_owned()),
-                message: shortened(text.message + &text.fields),
+                target: truncated(event.metadata().target().to_owned()),
+                message: truncated(text.message + &text.fields),
             };
             // A parent that is slow to read holds this thread up, and misses nothing. One that has gone is the
             // watcher's business.

@@ -18,31 +18,31 @@
 //! | it is acknowledged                     | the result                                                           |
 //!
 //! It is on the board before the task's `Deserialize` is called, so that the time limit counts that, too. The user's code is
-//! called within [`catch`], each piece by itself: see `docs/user-code.md`.
+//! called within [`catch_panic`], each piece by itself: see `docs/user-code.md`.
 //!
 //! Of a chunk, each task in turn is decoded, run and answered; it is acknowledged after the last one. A death in between leaves one dead letter for all
 //! of them, of which some have their results, one was running, and the others were not begun.
 //!
-//! The end: the tasks are closed, the parent says `Stop`, or it has done enough; the main thread says `Stopping` and
+//! The end: the tasks are closed, the parent says `Stop`, or it has result enough; the main thread says `Stopping` and
 //! waits for the watcher, who ends with the parent's `Farewell`. A parent that has died says nothing: then the watcher
 //! ends the process.
 
 use super::handshake::greet;
 use super::log_forwarding;
-use super::panics::{self, catch};
+use super::panics::{self, catch_panic};
 use super::watcher::watch;
 use crate::codec::Raw;
 use crate::error::{RecvError, SendError, with_causes};
 use crate::os::link::Link;
 use crate::os::{clock, memory_use, parent, subreaper};
-use crate::pool::context::{Context, Desk};
+use crate::pool::context::{Context, WorkerState};
 use crate::pool::outcome::TaskId;
 use crate::pool::pace::Pace;
 use crate::pool::task::Task;
-use crate::pool::wire::messages::{FromWorker, Level, Terms, shortened};
-use crate::pool::wire::result_message::{Answer, Done, ResultCodec};
+use crate::pool::wire::messages::{FromWorker, Level, WorkerConfig, truncated};
+use crate::pool::wire::result_message::{ResultCodec, ResultMessage, WorkerResult};
 use crate::pool::wire::startup::{BOARD, RESULTS, Starter, TASKS, queue_schema};
-use crate::pool::wire::task_message::{Envelope, Letter, TaskCodec, decode_task};
+use crate::pool::wire::task_message::{Envelope, TaskCodec, TaskMessage, decode_task};
 use crate::pool::wire::task_phase;
 use crate::pool::wire::ticket::Ticket;
 use crate::queue::{Receiver, Sender, inherit_as, inherit_fd};
@@ -58,7 +58,7 @@ pub(crate) const BROKEN: i32 = 70;
 /// What a worker was started for.
 #[derive(Debug)]
 pub struct Startup<'a> {
-    pub(super) wanted: &'a str,
+    pub(super) task_type: &'a str,
     pub(super) slot: u32,
     pub(super) starter: Option<Starter>,
     pub(super) link: Arc<Link>,
@@ -67,32 +67,32 @@ pub struct Startup<'a> {
 /// A worker at work.
 pub(crate) struct Worker<T: Task> {
     link: Arc<Link>,
-    terms: Terms,
-    /// Tasks to be done before it stops by itself.
-    left: u64,
+    config: WorkerConfig,
+    /// Tasks to be result before it stops by itself.
+    tasks_left: u64,
     pace: Pace,
     tasks: Receiver<Vec<u8>, Raw>,
-    results: Sender<Answer<T>, ResultCodec<T>>,
+    results: Sender<ResultMessage<T>, ResultCodec<T>>,
     context: Context,
     watcher: JoinHandle<()>,
 }
 
 impl<T: Task> Worker<T> {
-    /// Take over what this process was given, and prepare it; it ends if that can't be done.
+    /// Take over what this process was given, and prepare it; it ends if that can't be result.
     pub(crate) fn enter(startup: &Startup<'_>) -> Self {
         let link = &startup.link;
         panics::install(Arc::clone(link));
-        let Some(terms) = greet::<T>(link) else {
+        let Some(config) = greet::<T>(link) else {
             exit(0);
         };
-        Self::take_over(startup, terms).unwrap_or_else(|what| {
-            let what = shortened(what);
-            let _ = link.send(&FromWorker::Unfit { what }.encode());
+        Self::take_over(startup, config).unwrap_or_else(|what| {
+            let what = truncated(what);
+            let _ = link.send(&FromWorker::CannotPrepare { what }.encode());
             exit(BROKEN)
         })
     }
 
-    fn take_over(startup: &Startup<'_>, terms: Terms) -> Result<Self, String> {
+    fn take_over(startup: &Startup<'_>, config: WorkerConfig) -> Result<Self, String> {
         let schema = queue_schema::<T>();
         let tasks = inherit_as(TASKS, &schema).map_err(|error| with_causes(&error))?;
         let tasks: Receiver<Envelope<T>, TaskCodec> = tasks;
@@ -104,7 +104,7 @@ impl<T: Task> Worker<T> {
         if board.entry(startup.slot).is_none() {
             return Err(format!("the board has no slot {}", startup.slot));
         }
-        let desk = Arc::new(Desk {
+        let state = Arc::new(WorkerState {
             board,
             slot: startup.slot,
             stopping: AtomicBool::new(false),
@@ -116,31 +116,31 @@ impl<T: Task> Worker<T> {
             None => parent::watch_parent(),
         };
         let parent = parent.ok();
-        let (link, desk_of_watcher) = (Arc::clone(&startup.link), Arc::clone(&desk));
-        let watcher = watch(link, parent, desk_of_watcher, tasks.interrupter())?;
-        if terms.adopts_orphans {
+        let (link, state_of_watcher) = (Arc::clone(&startup.link), Arc::clone(&state));
+        let watcher = watch(link, parent, state_of_watcher, tasks.interrupter())?;
+        if config.adopts_orphans {
             subreaper::adopt_orphans()
                 .map_err(|error| format!("it can't adopt its descendants: {error}"))?;
         }
-        if let Some(bytes) = terms.addresses {
+        if let Some(bytes) = config.address_space {
             memory_use::limit_address_space(bytes)
                 .map_err(|error| format!("its addresses can't be limited: {error}"))?;
         }
         // The error's text is the user's code, too.
         let prepare = || T::prepare_worker().map_err(|error| error.to_string());
-        match catch(|| log_forwarding::preparing(&startup.link, terms.verbosity, prepare)) {
+        match catch_panic(|| log_forwarding::preparing(&startup.link, config.verbosity, prepare)) {
             Ok(prepared) => prepared?,
             Err(panic) => return Err(panic.to_string()),
         }
         let context = Context {
-            desk,
+            state,
             id: TaskId(0),
             attempt: 0,
         };
         Ok(Self {
             link: Arc::clone(&startup.link),
-            terms,
-            left: terms.tasks.unwrap_or(u64::MAX),
+            config,
+            tasks_left: config.max_tasks.unwrap_or(u64::MAX),
             pace: Pace::default(),
             tasks,
             results,
@@ -151,17 +151,17 @@ impl<T: Task> Worker<T> {
 
     /// Run tasks until there are no more, or none are wanted; then end.
     pub(crate) fn work(mut self) -> ! {
-        self.say(&FromWorker::Ready);
-        while !self.context.desk.is_stopping() {
+        self.send_to_parent(&FromWorker::Ready);
+        while !self.context.state.is_stopping() {
             self.pace.give_way_if(|| self.tasks.is_empty());
             match self.tasks.lease_bytes() {
                 Ok(lease) => {
                     self.pace.step();
-                    let tasks = self.perform(&lease);
+                    let tasks = self.run_message(&lease);
                     lease.ack();
-                    self.left = self.left.saturating_sub(tasks);
-                    let spent = self.left == 0 && !mutant!(NeverRecycled);
-                    if spent || self.has_grown() {
+                    self.tasks_left = self.tasks_left.saturating_sub(tasks);
+                    let spent = self.tasks_left == 0 && !mutant!(NeverRecycled);
+                    if spent || self.exceeds_memory() {
                         break;
                     }
                 }
@@ -174,14 +174,14 @@ impl<T: Task> Worker<T> {
     }
 
     /// Whether it has more memory in use than it may keep.
-    fn has_grown(&self) -> bool {
-        let limit = self.terms.resident;
+    fn exceeds_memory(&self) -> bool {
+        let limit = self.config.max_memory;
         limit.is_some_and(|limit| memory_use::own().is_ok_and(|used| used > limit))
     }
 
     /// Runs the tasks of a message, and returns how many there were.
-    fn perform(&mut self, message: &[u8]) -> u64 {
-        let letter = match Letter::open(message) {
+    fn run_message(&mut self, message: &[u8]) -> u64 {
+        let letter = match TaskMessage::open(message) {
             Ok(letter) => letter,
             Err(error) => {
                 // Never sent by a parent of this version: nobody waits for it.
@@ -196,67 +196,67 @@ impl<T: Task> Worker<T> {
                 continue;
             }
             match task {
-                Ok(bytes) => self.perform_task(ticket, bytes),
-                Err(error) => self.send(ticket, Done::Transport(error.to_string())),
+                Ok(bytes) => self.run_and_report(ticket, bytes),
+                Err(error) => self.send_result(ticket, WorkerResult::Transport(error.to_string())),
             }
         }
         count
     }
 
-    fn perform_task(&mut self, ticket: Ticket, bytes: &[u8]) {
-        if self.context.desk.is_cancelled(ticket.id) {
-            self.send(ticket, Done::Cancelled);
+    fn run_and_report(&mut self, ticket: Ticket, bytes: &[u8]) {
+        if self.context.state.is_cancelled(ticket.id) {
+            self.send_result(ticket, WorkerResult::Cancelled);
             return;
         }
-        let done = self.run(bytes, ticket);
+        let result = self.run_task(bytes, ticket);
         self.line().set_phase(task_phase::SENDING);
         if mutant!(LineEndedBeforeAnswer) {
             self.line().end();
         }
-        self.send(ticket, done);
-        if self.terms.tells_tasks {
-            self.say(&FromWorker::Ended { task: ticket.id.0 });
+        self.send_result(ticket, result);
+        if self.config.reports_tasks {
+            self.send_to_parent(&FromWorker::TaskEnded { task: ticket.id.0 });
         }
         self.line().end();
     }
 
-    fn run(&mut self, bytes: &[u8], ticket: Ticket) -> Done<T::Output, T::Error> {
+    fn run_task(&mut self, bytes: &[u8], ticket: Ticket) -> WorkerResult<T::Output, T::Error> {
         let line = self.line();
         line.set_phase(task_phase::DECODING);
         line.begin(ticket.id.0, clock::now_coarse());
-        if self.terms.tells_tasks {
-            self.say(&FromWorker::Began { task: ticket.id.0 });
+        if self.config.reports_tasks {
+            self.send_to_parent(&FromWorker::TaskStarted { task: ticket.id.0 });
         }
-        let task = match catch(|| decode_task::<T>(bytes)) {
+        let task = match catch_panic(|| decode_task::<T>(bytes)) {
             Ok(Ok(task)) => task,
-            Ok(Err(what)) => return Done::Transport(what),
-            Err(panic) => return Done::Transport(format!("decoding the task: {panic}")),
+            Ok(Err(what)) => return WorkerResult::Transport(what),
+            Err(panic) => return WorkerResult::Transport(format!("decoding the task: {panic}")),
         };
         self.line().set_phase(task_phase::RUNNING);
         self.context.id = ticket.id;
         self.context.attempt = ticket.attempt.into();
         let context = &self.context;
-        match catch(|| task.run(context)) {
-            Ok(Ok(output)) => Done::Output(output),
-            Ok(Err(error)) => Done::Failed(error),
-            Err(panic) => Done::Panicked(panic),
+        match catch_panic(|| task.run(context)) {
+            Ok(Ok(output)) => WorkerResult::Output(output),
+            Ok(Err(error)) => WorkerResult::Failed(error),
+            Err(panic) => WorkerResult::Panicked(panic),
         }
     }
 
     /// This worker's line on the board.
     #[inline(always)]
     fn line(&self) -> &WorkerEntry {
-        let desk = &*self.context.desk;
-        match desk.board.entry(desk.slot) {
+        let state = &*self.context.state;
+        match state.board.entry(state.slot) {
             Some(line) => line,
             None => self.give_up("the board has gone"),
         }
     }
 
     /// Sends what became of a task. One that can't be sent is told as such: each task has an outcome.
-    fn send(&self, ticket: Ticket, done: Done<T::Output, T::Error>) {
-        let answer = Answer { ticket, done };
-        let what = match catch(|| self.results.send_ref(&answer)) {
+    fn send_result(&self, ticket: Ticket, result: WorkerResult<T::Output, T::Error>) {
+        let answer = ResultMessage { ticket, result };
+        let what = match catch_panic(|| self.results.send_ref(&answer)) {
             // Closed: the parent wants no more results.
             Ok(Ok(()) | Err(SendError::Closed(()))) => None,
             Ok(Err(error @ (SendError::Forked(()) | SendError::Corrupt { .. }))) => {
@@ -269,15 +269,15 @@ impl<T: Task> Worker<T> {
             Err(panic) => Some(panic.to_string()),
         };
         if let Some(what) = what {
-            let done = Done::Transport(shortened(what));
-            if let Err(error) = self.results.send_ref(&Answer { ticket, done })
+            let result = WorkerResult::Transport(truncated(what));
+            if let Err(error) = self.results.send_ref(&ResultMessage { ticket, result })
                 && !error.is_closed()
             {
                 self.give_up(&with_causes(&error));
             }
         }
         // The outcome is known: a panic of its `Drop` changes nothing any more.
-        if let Err(panic) = catch(|| drop(answer)) {
+        if let Err(panic) = catch_panic(|| drop(answer)) {
             self.report(format!("dropping what task {} gave: {panic}", ticket.id));
         }
     }
@@ -285,20 +285,20 @@ impl<T: Task> Worker<T> {
     /// Lets the parent log something.
     #[cold]
     fn report(&self, what: String) {
-        self.say(&FromWorker::Said {
+        self.send_to_parent(&FromWorker::Log {
             level: Level::Error,
             target: "workring".to_owned(),
-            message: shortened(what),
+            message: truncated(what),
         });
     }
 
-    fn say(&self, message: &FromWorker) {
+    fn send_to_parent(&self, message: &FromWorker) {
         // A parent that has gone is the watcher's business.
         let _ = self.link.send(&message.encode());
     }
 
     fn leave(self) -> ! {
-        self.say(&FromWorker::Stopping);
+        self.send_to_parent(&FromWorker::Stopping);
         // Ends with the parent's farewell.
         let _ = self.watcher.join();
         drop((self.tasks, self.results));

@@ -2,16 +2,16 @@
 
 use crate::os::link::Link;
 use crate::pool::outcome::Panic;
-use crate::pool::wire::messages::{FromWorker, Level, shortened};
-use crate::pool::wire::panics::message;
+use crate::pool::wire::messages::{FromWorker, Level, truncated};
+use crate::pool::wire::panics::payload_message;
 use core::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind, set_hook, take_hook};
 use std::sync::Arc;
 
 thread_local! {
-    /// Whether a panic of this thread is going to be caught by [`catch`].
+    /// Whether a panic of this thread is going to be caught by [`catch_panic`].
     static CATCHING: Cell<bool> = const { Cell::new(false) };
-    /// The panic that is on its way to [`catch`].
+    /// The panic that is on its way to [`catch_panic`].
     static CAUGHT: RefCell<Option<Panic>> = const { RefCell::new(None) };
 }
 
@@ -24,10 +24,10 @@ pub(crate) fn install(link: Arc<Link>) {
             CAUGHT.set(Some(panic));
             return;
         }
-        let said = FromWorker::Said {
+        let said = FromWorker::Log {
             level: Level::Error,
             target: "workring".to_owned(),
-            message: shortened(format!(
+            message: truncated(format!(
                 "a thread of a worker panicked at {}: {}",
                 panic.place, panic.message
             )),
@@ -40,13 +40,13 @@ pub(crate) fn install(link: Arc<Link>) {
 fn describe(info: &PanicHookInfo<'_>) -> Panic {
     let place = info.location().map(ToString::to_string);
     Panic {
-        message: shortened(message(info.payload())),
+        message: truncated(payload_message(info.payload())),
         place: place.unwrap_or_default(),
     }
 }
 
 /// What `act` returns, or the panic that it ended with.
-pub(crate) fn catch<R>(act: impl FnOnce() -> R) -> Result<R, Panic> {
+pub(crate) fn catch_panic<R>(act: impl FnOnce() -> R) -> Result<R, Panic> {
     CATCHING.set(true);
     // What a task leaves half done is its own: it was moved into it.
     let result = catch_unwind(AssertUnwindSafe(act));
@@ -54,7 +54,7 @@ pub(crate) fn catch<R>(act: impl FnOnce() -> R) -> Result<R, Panic> {
     result.map_err(|payload| {
         // Without a place if the task has installed a hook of its own.
         let panic = CAUGHT.take().unwrap_or_else(|| Panic {
-            message: shortened(message(payload.as_ref())),
+            message: truncated(payload_message(payload.as_ref())),
             place: String::new(),
         });
         // The payload may panic itself, when it is dropped.
@@ -69,10 +69,10 @@ mod tests {
 
     #[test]
     fn a_panic_is_caught_with_what_it_said() {
-        assert_eq!(catch(|| 7), Ok(7));
+        assert_eq!(catch_panic(|| 7), Ok(7));
         let said = |panic: Result<(), Panic>| panic.expect_err("a panic").message;
-        assert_eq!(said(catch(|| panic!("plain"))), "plain");
-        assert_eq!(said(catch(|| panic!("of {}", 7))), "of 7");
-        assert_eq!(said(catch(|| std::panic::panic_any(7))), "(no text)");
+        assert_eq!(said(catch_panic(|| panic!("plain"))), "plain");
+        assert_eq!(said(catch_panic(|| panic!("of {}", 7))), "of 7");
+        assert_eq!(said(catch_panic(|| std::panic::panic_any(7))), "(no text)");
     }
 }

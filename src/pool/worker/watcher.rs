@@ -1,9 +1,9 @@
 //! The thread of a worker that listens to its parent.
 
-use super::handshake::{Heard, hear_with};
+use super::handshake::{FromLink, receive_watching};
 use crate::os::link::Link;
 use crate::os::parent;
-use crate::pool::context::Desk;
+use crate::pool::context::WorkerState;
 use crate::pool::wire::messages::{FromParent, FromWorker, Level};
 use crate::pool::wire::role::WATCHER;
 use crate::queue::Interrupter;
@@ -16,18 +16,20 @@ use std::thread::{self, JoinHandle};
 pub(crate) fn watch(
     link: Arc<Link>,
     parent: Option<OwnedFd>,
-    desk: Arc<Desk>,
+    state: Arc<WorkerState>,
     interrupter: Interrupter,
 ) -> Result<JoinHandle<()>, String> {
     let listen = move || {
         loop {
-            match hear_with(&link, parent.as_ref()) {
-                Heard::Said(FromParent::Farewell) => return,
-                Heard::Said(FromParent::Stop) => {}
-                // Release, twice: pairs with the loads in `Desk`.
-                Heard::Said(FromParent::Cancel) => desk.cancelled.store(true, Ordering::Release),
-                Heard::Said(FromParent::Welcome(_)) | Heard::Nonsense => {
-                    let said = FromWorker::Said {
+            match receive_watching(&link, parent.as_ref()) {
+                FromLink::Message(FromParent::Farewell) => return,
+                FromLink::Message(FromParent::Stop) => {}
+                // Release, twice: pairs with the loads in `WorkerState`.
+                FromLink::Message(FromParent::Cancel) => {
+                    state.cancelled.store(true, Ordering::Release);
+                }
+                FromLink::Message(FromParent::Welcome(_)) | FromLink::Invalid => {
+                    let said = FromWorker::Log {
                         level: Level::Warn,
                         target: "workring".to_owned(),
                         message: "a message of the parent made no sense, and was skipped"
@@ -37,9 +39,11 @@ pub(crate) fn watch(
                     continue;
                 }
                 // The parent may have no permission to kill this process.
-                Heard::Said(FromParent::End) | Heard::Nobody => parent::kill_own_group(),
+                FromLink::Message(FromParent::EndGroup) | FromLink::Closed => {
+                    parent::kill_own_group()
+                }
             }
-            desk.stopping.store(true, Ordering::Release);
+            state.stopping.store(true, Ordering::Release);
             interrupter.interrupt();
         }
     };

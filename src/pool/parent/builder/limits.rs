@@ -24,7 +24,7 @@ impl<T: Task> Builder<T> {
     /// # }
     /// ```
     pub fn soft_time_limit(mut self, limit: Duration) -> Self {
-        self.settings.limits.soft = Some(limit);
+        self.settings.limits.soft_time = Some(limit);
         self
     }
 
@@ -49,7 +49,7 @@ impl<T: Task> Builder<T> {
     /// # }
     /// ```
     pub fn time_limit(mut self, limit: Duration) -> Self {
-        self.settings.limits.hard = Some(limit);
+        self.settings.limits.hard_time = Some(limit);
         self
     }
 
@@ -74,7 +74,7 @@ impl<T: Task> Builder<T> {
     /// # }
     /// ```
     pub fn memory_limit(mut self, bytes: u64) -> Self {
-        self.settings.limits.resident = Some(bytes);
+        self.settings.limits.memory = Some(bytes);
         self
     }
 
@@ -92,7 +92,7 @@ impl<T: Task> Builder<T> {
     /// # }
     /// ```
     pub fn address_limit(mut self, bytes: u64) -> Self {
-        self.settings.limits.addresses = Some(bytes);
+        self.settings.limits.address_space = Some(bytes);
         self
     }
 }

@@ -3,7 +3,7 @@
 use crate::error::StartError;
 use crate::pool::parent::events::Event;
 use crate::pool::parent::settings::{
-    Backoff, CAPACITY, Limits, Settings, Staff, WORKERS, Workers, check,
+    Backoff, CAPACITY, Settings, TaskLimits, WORKERS, WorkerPolicy, Workers, check,
 };
 use crate::pool::task::Task;
 use core::fmt;
@@ -34,15 +34,15 @@ const SPIN: Duration = Duration::from_micros(50);
 impl<T: Task> Builder<T> {
     pub(crate) fn new() -> Self {
         let settings = Settings {
-            staff: Staff {
+            workers: WorkerPolicy {
                 min: 0,
                 max: 0,
-                tasks: None,
-                resident: None,
-                age: None,
-                idle: Duration::from_secs(10),
+                max_tasks: None,
+                max_memory: None,
+                max_age: None,
+                idle_timeout: Duration::from_secs(10),
             },
-            limits: Limits::default(),
+            limits: TaskLimits::default(),
             capacity: 1000,
             max_message_len: 1 << 20,
             max_unclaimed_results: 1 << 20,
@@ -271,8 +271,8 @@ impl<T: Task> Builder<T> {
             &(1..=u32::MAX),
         )?;
         let number = |workers: &usize| u32::try_from(*workers).unwrap_or(u32::MAX);
-        self.settings.staff.min = number(workers.start());
-        self.settings.staff.max = number(workers.end());
+        self.settings.workers.min = number(workers.start());
+        self.settings.workers.max = number(workers.end());
         self.settings.check_limits()?;
         let by_default = if *workers.end() < processors() {
             SPIN

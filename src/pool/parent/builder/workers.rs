@@ -22,7 +22,7 @@ impl<T: Task> Builder<T> {
     /// # }
     /// ```
     pub fn idle_timeout(mut self, idle_timeout: Duration) -> Self {
-        self.settings.staff.idle = idle_timeout;
+        self.settings.workers.idle_timeout = idle_timeout;
         self
     }
 
@@ -40,7 +40,7 @@ impl<T: Task> Builder<T> {
     /// # }
     /// ```
     pub fn recycle_after_tasks(mut self, tasks: u64, jitter: u64) -> Self {
-        self.settings.staff.tasks = Some((tasks, jitter));
+        self.settings.workers.max_tasks = Some((tasks, jitter));
         self
     }
 
@@ -58,7 +58,7 @@ impl<T: Task> Builder<T> {
     /// # }
     /// ```
     pub fn recycle_above_memory(mut self, bytes: u64) -> Self {
-        self.settings.staff.resident = Some(bytes);
+        self.settings.workers.max_memory = Some(bytes);
         self
     }
 
@@ -75,7 +75,7 @@ impl<T: Task> Builder<T> {
     /// # }
     /// ```
     pub fn recycle_after_age(mut self, age: Duration) -> Self {
-        self.settings.staff.age = Some(age);
+        self.settings.workers.max_age = Some(age);
         self
     }
 

@@ -6,5 +6,7 @@ mod state;
 mod streams;
 
 pub(super) use receive::{FORKED, Results};
-pub(super) use state::{InFlight, Owner, Refused, Run, State, Step, Unclaimed, Vain};
+pub(super) use state::{
+    InFlight, MapStep, NextUnclaimed, Owner, Refused, State, TicketRange, WaitError,
+};
 pub(super) use streams::StreamId;

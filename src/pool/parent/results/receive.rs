@@ -1,14 +1,14 @@
 //! Receiving results: one thread at a time, which the others wait for.
 
-use super::state::{State, Vain};
+use super::state::{State, WaitError};
 use super::streams::Streams;
 use crate::announce::defer;
 use crate::error::RecvTimeoutError;
 use crate::os::fork::OwnerProcess;
 use crate::pool::pace::Pace;
 use crate::pool::parent::commands::Commands;
-use crate::pool::parent::report::Tally;
-use crate::pool::wire::result_message::{Arrived, ArrivedCodec};
+use crate::pool::parent::report::TaskStats;
+use crate::pool::wire::result_message::{EncodedResult, EncodedResultCodec};
 use crate::queue::{Interrupter, Receiver};
 use core::time::Duration;
 use parking_lot::{Condvar, Mutex, MutexGuard};
@@ -19,13 +19,13 @@ use std::time::Instant;
 /// Results received at a time: enough that the lock is taken rarely, few enough that none waits for long.
 const BATCH: usize = 64;
 
-/// What a forked child of the pool's process gets to hear.
+/// What a forked child of the pool's process gets to receive.
 pub(crate) const FORKED: &str = "this process was forked from the pool's, and has no part in it";
 
 pub(crate) struct Results {
     pub(in crate::pool::parent::results) state: Mutex<State>,
     pub(in crate::pool::parent::results) changed: Condvar,
-    pub(in crate::pool::parent::results) queue: Receiver<Arrived, ArrivedCodec>,
+    pub(in crate::pool::parent::results) queue: Receiver<EncodedResult, EncodedResultCodec>,
     pub(in crate::pool::parent::results) interrupter: Interrupter,
     pub(in crate::pool::parent::results) supervisor: Arc<Commands>,
     pub(in crate::pool::parent::results) max_unclaimed: usize,
@@ -35,7 +35,7 @@ pub(crate) struct Results {
 impl Results {
     /// Room for `capacity` tasks in flight, with `places` for them: a power of two, more than the capacity.
     pub(crate) fn new(
-        results: Receiver<Arrived, ArrivedCodec>,
+        results: Receiver<EncodedResult, EncodedResultCodec>,
         capacity: usize,
         places: usize,
         max_unclaimed_results: usize,
@@ -49,20 +49,20 @@ impl Results {
             unknown: None,
             outage: None,
             next: 0,
-            flights: vec![None; places],
+            entries: vec![None; places],
             in_flight: 0,
-            held: 0,
+            owned: 0,
             capacity,
             wake_above: usize::MAX,
             shortest_limit: None,
-            kept: HashMap::new(),
-            loose: VecDeque::new(),
+            for_handles: HashMap::new(),
+            unclaimed: VecDeque::new(),
             streams: Streams::default(),
-            tally: Tally::default(),
+            task_stats: TaskStats::default(),
             has_leader: false,
-            followers: 0,
+            waiters: 0,
             pace: Pace::default(),
-            urgent: 0,
+            collecting: 0,
             buffer: Vec::new(),
         };
         Self {
@@ -91,13 +91,13 @@ impl Results {
     pub(crate) fn change<R>(&self, act: impl FnOnce(&mut State) -> R) -> R {
         let mut state = self.state.lock();
         let result = act(&mut state);
-        self.tell(&state);
+        self.wake_waiters(&state);
         result
     }
 
     /// All look again: those who sleep, and the leader.
-    pub(crate) fn tell(&self, state: &State) {
-        if state.followers > 0 {
+    pub(crate) fn wake_waiters(&self, state: &State) {
+        if state.waiters > 0 {
             self.changed.notify_all();
         }
         if state.has_leader {
@@ -110,9 +110,9 @@ impl Results {
         &self,
         deadline: Option<Instant>,
         mut look: impl FnMut(&mut State) -> Option<R>,
-    ) -> Result<R, Vain> {
+    ) -> Result<R, WaitError> {
         if !self.is_here() {
-            return Err(Vain::Unknown(FORKED));
+            return Err(WaitError::Unknown(FORKED));
         }
         let _later = defer();
         let mut state = self.state.lock();
@@ -121,20 +121,20 @@ impl Results {
                 return Ok(found);
             }
             if let Some(what) = state.unknown {
-                return Err(Vain::Unknown(what));
+                return Err(WaitError::Unknown(what));
             }
             if state.ended {
-                return Err(Vain::Ended);
+                return Err(WaitError::Ended);
             }
-            if !state.has_leader && state.urgent == 0 {
-                let (again, is_late) = self.lead(state, deadline);
+            if !state.has_leader && state.collecting == 0 {
+                let (again, is_late) = self.receive_as_leader(state, deadline);
                 state = again;
                 if is_late {
-                    return look(&mut state).ok_or(Vain::Deadline);
+                    return look(&mut state).ok_or(WaitError::Deadline);
                 }
                 continue;
             }
-            state.followers += 1;
+            state.waiters += 1;
             let is_late = match deadline {
                 None => {
                     self.changed.wait(&mut state);
@@ -142,35 +142,36 @@ impl Results {
                 }
                 Some(deadline) => self.changed.wait_until(&mut state, deadline).timed_out(),
             };
-            state.followers -= 1;
+            state.waiters -= 1;
             if is_late {
-                return look(&mut state).ok_or(Vain::Deadline);
+                return look(&mut state).ok_or(WaitError::Deadline);
             }
         }
     }
 
     /// Receive once, as the leader, and file what has come. True: the deadline has passed.
-    fn lead<'a>(
+    fn receive_as_leader<'a>(
         &'a self,
         state: MutexGuard<'a, State>,
         deadline: Option<Instant>,
     ) -> (MutexGuard<'a, State>, bool) {
         let (pace, are_several_due) = (state.pace, state.in_flight > 1);
-        let mut lead = Lead::take(self, state);
+        let mut leader = LeaderGuard::take(self, state);
         if are_several_due && deadline.is_none_or(|deadline| deadline > Instant::now()) {
             pace.give_way_if(|| self.queue.is_empty());
         }
         let received = match deadline {
             None => self
                 .queue
-                .recv_many(&mut lead.buffer, BATCH)
+                .recv_many(&mut leader.buffer, BATCH)
                 .map_err(Into::into),
             Some(deadline) => {
                 let left = deadline.saturating_duration_since(Instant::now());
-                self.queue.recv_many_timeout(&mut lead.buffer, BATCH, left)
+                self.queue
+                    .recv_many_timeout(&mut leader.buffer, BATCH, left)
             }
         };
-        let mut state = lead.give_back();
+        let mut state = leader.release();
         if received.is_ok() {
             state.pace.step();
         }
@@ -179,21 +180,21 @@ impl Results {
             Ok(_) | Err(RecvTimeoutError::Interrupted | RecvTimeoutError::Decode(_)) => {}
             Err(RecvTimeoutError::Timeout) => is_late = true,
             // Only the supervisor closes it, and says so afterwards.
-            Err(RecvTimeoutError::Closed) => state = self.await_the_end(state),
+            Err(RecvTimeoutError::Closed) => state = self.wait_for_end(state),
             Err(error) => state.unknown = Some(unknown(&error)),
         }
-        if state.followers > 0 {
+        if state.waiters > 0 {
             self.changed.notify_all();
         }
         (state, is_late)
     }
 
     /// The results queue is closed: the supervisor is about to file what is left.
-    fn await_the_end<'a>(&'a self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+    fn wait_for_end<'a>(&'a self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
         while !state.ended && state.unknown.is_none() {
-            state.followers += 1;
+            state.waiters += 1;
             self.changed.wait(&mut state);
-            state.followers -= 1;
+            state.waiters -= 1;
         }
         state
     }
@@ -201,64 +202,64 @@ impl Results {
     /// File all results that have been accepted so far, before anybody else receives (RESULTS-5). For the supervisor.
     pub(crate) fn collect(&self) {
         let mut state = self.state.lock();
-        state.urgent += 1;
+        state.collecting += 1;
         while state.has_leader {
             self.interrupter.interrupt();
-            state.followers += 1;
+            state.waiters += 1;
             self.changed.wait(&mut state);
-            state.followers -= 1;
+            state.waiters -= 1;
         }
-        state.urgent -= 1;
-        let mut lead = Lead::take(self, state);
+        state.collecting -= 1;
+        let mut leader = LeaderGuard::take(self, state);
         let end = loop {
             let received = self
                 .queue
-                .recv_many_timeout(&mut lead.buffer, BATCH, Duration::ZERO);
+                .recv_many_timeout(&mut leader.buffer, BATCH, Duration::ZERO);
             match received {
                 Ok(_) | Err(RecvTimeoutError::Interrupted | RecvTimeoutError::Decode(_)) => {
-                    lead.file();
+                    leader.file();
                 }
                 Err(error) => break error,
             }
         };
-        let mut state = lead.give_back();
+        let mut state = leader.release();
         if !matches!(end, RecvTimeoutError::Timeout | RecvTimeoutError::Closed) {
             state.unknown = Some(unknown(&end));
         }
         self.changed.notify_all();
     }
 
-    /// File what has arrived, unless somebody else is doing so.
-    pub(crate) fn glance(&self) {
+    /// File what has received, unless somebody else is doing so.
+    pub(crate) fn poll(&self) {
         if !self.is_here() {
             return;
         }
         let _later = defer();
         let state = self.state.lock();
-        if !state.has_leader && state.urgent == 0 {
-            drop(self.lead(state, Some(Instant::now())));
+        if !state.has_leader && state.collecting == 0 {
+            drop(self.receive_as_leader(state, Some(Instant::now())));
         }
     }
 
     /// For reports of processes that have ended, and the closing of the queue.
-    pub(crate) fn results(&self) -> &Receiver<Arrived, ArrivedCodec> {
+    pub(crate) fn queue(&self) -> &Receiver<EncodedResult, EncodedResultCodec> {
         &self.queue
     }
 }
 
-/// The lead (RESULTS-4), and what its holder has received and not filed yet. Given back in any case (RESULTS-8).
-struct Lead<'a> {
-    inbox: &'a Results,
-    buffer: Vec<Arrived>,
+/// The leader (RESULTS-4), and what its holder has received and not filed yet. Given back in any case (RESULTS-8).
+struct LeaderGuard<'a> {
+    results: &'a Results,
+    buffer: Vec<EncodedResult>,
     is_over: bool,
 }
 
-impl<'a> Lead<'a> {
+impl<'a> LeaderGuard<'a> {
     /// There is no leader now.
-    fn take(inbox: &'a Results, mut state: MutexGuard<'a, State>) -> Self {
+    fn take(results: &'a Results, mut state: MutexGuard<'a, State>) -> Self {
         state.has_leader = true;
         Self {
-            inbox,
+            results,
             buffer: core::mem::take(&mut state.buffer),
             is_over: false,
         }
@@ -266,19 +267,19 @@ impl<'a> Lead<'a> {
 
     /// Files what has been received so far.
     fn file(&mut self) {
-        let mut state = self.inbox.state.lock();
+        let mut state = self.results.state.lock();
         self.file_in(&mut state);
     }
 
     fn file_in(&mut self, state: &mut State) {
-        for arrived in self.buffer.drain(..) {
-            state.arrive(arrived);
+        for received in self.buffer.drain(..) {
+            state.record_result(received);
         }
     }
 
     /// Files what has been received. Whoever waits has to look again.
-    fn give_back(mut self) -> MutexGuard<'a, State> {
-        let mut state = self.inbox.state.lock();
+    fn release(mut self) -> MutexGuard<'a, State> {
+        let mut state = self.results.state.lock();
         self.end(&mut state);
         state
     }
@@ -291,12 +292,12 @@ impl<'a> Lead<'a> {
     }
 }
 
-impl Drop for Lead<'_> {
+impl Drop for LeaderGuard<'_> {
     fn drop(&mut self) {
-        if !self.is_over && self.inbox.is_here() {
-            let mut state = self.inbox.state.lock();
+        if !self.is_over && self.results.is_here() {
+            let mut state = self.results.state.lock();
             self.end(&mut state);
-            self.inbox.changed.notify_all();
+            self.results.changed.notify_all();
         }
     }
 }

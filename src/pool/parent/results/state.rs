@@ -1,14 +1,14 @@
 //! The parent's own memory of its tasks: which are in flight, and outcomes that nobody has claimed yet.
 //!
-//! A task, as the inbox knows it:
+//! A task, as the results knows it:
 //!
 //! | state    | where                               | leaves it                                             |
 //! |----------|-------------------------------------|-------------------------------------------------------|
-//! | reserved | `flights`, not sent yet             | sent: in flight; refused: withdrawn, as if never there |
-//! | in flight| `flights`                           | its answer arrives, or the supervisor knows of its end |
-//! | kept     | `kept`, for its handle              | the handle takes it; is dropped: loose                 |
-//! | arrived  | `streams`, for its map              | the map takes it; is dropped: gone                     |
-//! | loose    | `loose`, for whoever drains         | `drain`                                                |
+//! | reserved | `in_flight_ids`, not sent yet             | sent: in flight; refused: withdrawn, as if never there |
+//! | in flight| `in_flight_ids`                           | its answer arrives, or the supervisor knows of its end |
+//! | kept     | `for_handles`, for its handle              | the handle takes it; is dropped: unclaimed                 |
+//! | received  | `streams`, for its map              | the map takes it; is dropped: gone                     |
+//! | unclaimed    | `unclaimed`, for whoever drains         | `drain`                                                |
 //!
 //! RESULTS-1. A task has one outcome: whoever files it removes the flight, and what comes later for the same number and
 //!     attempt, or another attempt, finds no flight and is dropped.
@@ -18,14 +18,14 @@
 //!     waits for its parent to read, unless results are so large that there are fewer blocks for them.
 //! RESULTS-4. At most one thread, the *leader*, receives from the results queue, and it does so without the lock. Whoever
 //!     waits and finds no leader becomes it; the others sleep on `changed`, and are woken after each batch and when
-//!     the lead is free. There is no thread whose business this is.
+//!     the leader is free. There is no thread whose business this is.
 //! RESULTS-5. The supervisor, when it has to be sure that all results so far are filed, interrupts the leader and goes
-//!     before everybody else (`urgent`).
+//!     before everybody else (`collecting`).
 //! RESULTS-6. Once `ended`, every task has its outcome, and no wait sleeps.
 //! RESULTS-7. Nothing here is of the user's types: results stay [encoded](Encoded). So whatever the user's `Deserialize` and `Drop`
-//!     do, they do it to the caller who claims the outcome, without the lock and without the lead.
-//! RESULTS-8. The lead is given back, and what it has received is filed, also when receiving unwinds: a subscriber of `tracing`
-//!     that is told of a dead process may panic. Where events go through [`crate::announce`], they wait until the lead and
+//!     do, they do it to the caller who claims the outcome, without the lock and without the leader.
+//! RESULTS-8. The leader is given back, and what it has received is filed, also when receiving unwinds: a subscriber of `tracing`
+//!     that is told of a dead process may panic. Where events go through [`crate::announce`], they wait until the leader and
 //!     the lock are given back.
 //! RESULTS-9. A forked child of the pool's process never takes the lock, which may have been held by a thread that the child does
 //!     not have. Every function that callers reach looks whether it is in such a child first.
@@ -33,8 +33,8 @@
 use super::streams::{StreamId, Streams};
 use crate::pool::outcome::{Outcome, TaskError, TaskId};
 use crate::pool::pace::Pace;
-use crate::pool::parent::report::Tally;
-use crate::pool::wire::result_message::{Arrived, Done, Encoded, Sealed};
+use crate::pool::parent::report::TaskStats;
+use crate::pool::wire::result_message::{Encoded, EncodedOutcome, EncodedResult, WorkerResult};
 use crate::pool::wire::ticket::Ticket;
 use core::time::Duration;
 use std::collections::{HashMap, VecDeque};
@@ -50,27 +50,27 @@ pub(crate) struct State {
     /// Why no worker can be had, during an outage.
     pub(crate) outage: Option<Arc<str>>,
     pub(crate) next: u64,
-    pub(crate) flights: Vec<Option<InFlight>>,
+    pub(crate) entries: Vec<Option<InFlight>>,
     pub(crate) in_flight: usize,
     /// Of these, the ones that are not for whoever drains.
-    pub(crate) held: usize,
+    pub(crate) owned: usize,
     pub(crate) capacity: usize,
     /// With more than so many in flight the supervisor wants to be woken.
     pub(crate) wake_above: usize,
     /// The shortest limit that a task has of its own, of those that were accepted since nothing was in flight. While it is
     /// there, the supervisor looks at its workers that often.
     pub(crate) shortest_limit: Option<Duration>,
-    pub(crate) kept: HashMap<TaskId, Sealed>,
-    pub(crate) loose: VecDeque<Sealed>,
-    pub(crate) streams: Streams<Sealed>,
-    pub(crate) tally: Tally,
+    pub(crate) for_handles: HashMap<TaskId, EncodedOutcome>,
+    pub(crate) unclaimed: VecDeque<EncodedOutcome>,
+    pub(crate) streams: Streams<EncodedOutcome>,
+    pub(crate) task_stats: TaskStats,
     pub(crate) has_leader: bool,
-    pub(crate) followers: usize,
+    pub(crate) waiters: usize,
     /// How often results come.
     pub(crate) pace: Pace,
-    pub(crate) urgent: usize,
+    pub(crate) collecting: usize,
     /// The leader's, while there is one.
-    pub(crate) buffer: Vec<Arrived>,
+    pub(crate) buffer: Vec<EncodedResult>,
 }
 
 /// A task whose outcome is not known yet.
@@ -80,7 +80,7 @@ pub(crate) struct InFlight {
     /// How often it was started, as far as anybody knows: attempts that ended with their worker.
     pub(crate) crashes: u32,
     /// How many workers have died with it in hand that had not begun it.
-    pub(crate) unbegun: u32,
+    pub(crate) deaths_before_start: u32,
     /// Whether somebody has asked for its end.
     pub(crate) cancelled: bool,
     /// Whether it has run for too long: how it ends from now on is a time-out.
@@ -96,16 +96,16 @@ pub(crate) enum Owner {
     /// A handle's, which knows its number.
     Handle,
     /// A map's.
-    Stream(StreamId),
+    Map(StreamId),
     /// That of whoever drains.
-    Anybody,
+    Drain,
     /// Nobody's any more.
-    Nobody,
+    Discarded,
 }
 
 /// Tickets for tasks with consecutive numbers.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Run {
+pub(crate) struct TicketRange {
     /// That of the first.
     pub(crate) ticket: Ticket,
     pub(crate) count: usize,
@@ -113,11 +113,11 @@ pub(crate) struct Run {
 
 /// What a map can go on with.
 #[derive(Debug)]
-pub(crate) enum Step {
+pub(crate) enum MapStep {
     /// Outcomes of its own.
-    Arrived,
+    Outcomes,
     /// Room for tasks, perhaps not for as many as were wanted.
-    Room(Run),
+    Reserved(TicketRange),
     Refused(Refused),
 }
 
@@ -135,7 +135,7 @@ pub(crate) enum Refused {
 
 /// Why a wait has ended without what it was for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Vain {
+pub(crate) enum WaitError {
     Deadline,
     /// Nothing will ever come.
     Ended,
@@ -143,10 +143,10 @@ pub(crate) enum Vain {
 }
 
 /// Whether there is an outcome that belongs to no handle.
-pub(crate) enum Unclaimed<O> {
-    Here(O),
+pub(crate) enum NextUnclaimed<O> {
+    Outcome(O),
     /// One is on its way.
-    NotYet,
+    Pending,
     /// None will come by itself.
     None,
 }
@@ -158,13 +158,13 @@ impl State {
             reason = "masked to less than the number of places"
         )]
         {
-            (id.0 & (self.flights.len() as u64 - 1)) as usize
+            (id.0 & (self.entries.len() as u64 - 1)) as usize
         }
     }
 
     pub(crate) fn entry(&mut self, id: TaskId) -> Option<&mut Option<InFlight>> {
         let place = self.place(id);
-        let entry = self.flights.get_mut(place)?;
+        let entry = self.entries.get_mut(place)?;
         entry
             .is_some_and(|flight| flight.ticket.id == id)
             .then_some(entry)
@@ -176,17 +176,17 @@ impl State {
     }
 
     /// All tasks whose outcome is not known.
-    pub(crate) fn flights(&self) -> Vec<TaskId> {
-        let flights = self.flights.iter().flatten();
-        flights.map(|flight| flight.ticket.id).collect()
+    pub(crate) fn in_flight_ids(&self) -> Vec<TaskId> {
+        let entries = self.entries.iter().flatten();
+        entries.map(|flight| flight.ticket.id).collect()
     }
 
     pub(crate) fn in_flight(&self) -> usize {
         self.in_flight
     }
 
-    pub(crate) fn tally(&self) -> Tally {
-        self.tally
+    pub(crate) fn task_stats(&self) -> TaskStats {
+        self.task_stats
     }
 
     /// A number that no other task has, or will have.
@@ -218,7 +218,7 @@ impl State {
         limit: Option<Duration>,
     ) -> Option<Ticket> {
         let place = self.place(id);
-        let entry = self.flights.get_mut(place)?;
+        let entry = self.entries.get_mut(place)?;
         if entry.is_some() {
             return None;
         }
@@ -226,7 +226,7 @@ impl State {
         *entry = Some(InFlight {
             ticket,
             crashes: 0,
-            unbegun: 0,
+            deaths_before_start: 0,
             cancelled: false,
             timed_out: false,
             limit,
@@ -236,8 +236,8 @@ impl State {
             self.note_limit(limit);
         }
         self.in_flight += 1;
-        self.held += usize::from(owner != Owner::Anybody);
-        self.tally.submitted += 1;
+        self.owned += usize::from(owner != Owner::Drain);
+        self.task_stats.submitted += 1;
         Some(ticket)
     }
 
@@ -252,11 +252,11 @@ impl State {
 
     /// Tickets for as many tasks as there is room for, with these limits of their own, whose numbers are consecutive (RESULTS-2).
     /// `None`: there is no room now.
-    pub(crate) fn reserve_run(
+    pub(crate) fn reserve_range(
         &mut self,
         limits: &[Option<Duration>],
         owner: Owner,
-    ) -> Result<Option<Run>, Refused> {
+    ) -> Result<Option<TicketRange>, Refused> {
         if let Some(what) = self.unknown {
             return Err(Refused::Unknown(what));
         }
@@ -278,14 +278,14 @@ impl State {
                 self.next += 1;
                 count += 1;
             }
-            Run { ticket, count }
+            TicketRange { ticket, count }
         }))
     }
 
     pub(crate) fn remove(&mut self, id: TaskId) -> Option<InFlight> {
         let flight = self.entry(id)?.take()?;
         self.in_flight -= 1;
-        self.held -= usize::from(flight.owner != Owner::Anybody);
+        self.owned -= usize::from(flight.owner != Owner::Drain);
         Some(flight)
     }
 
@@ -295,12 +295,12 @@ impl State {
         &mut self,
         stream: StreamId,
         has_tasks: bool,
-    ) -> (Vec<TaskId>, VecDeque<Sealed>) {
+    ) -> (Vec<TaskId>, VecDeque<EncodedOutcome>) {
         let mut cancelled = Vec::new();
-        let flights = self.flights.iter_mut().filter(|_| has_tasks);
-        for flight in flights.flatten() {
-            if flight.owner == Owner::Stream(stream) {
-                flight.owner = Owner::Nobody;
+        let entries = self.entries.iter_mut().filter(|_| has_tasks);
+        for flight in entries.flatten() {
+            if flight.owner == Owner::Map(stream) {
+                flight.owner = Owner::Discarded;
                 flight.cancelled = true;
                 cancelled.push(flight.ticket.id);
             }
@@ -309,26 +309,28 @@ impl State {
     }
 
     /// File what a worker says of a task, unless its outcome is known, or it was started again since (RESULTS-1).
-    pub(crate) fn arrive(&mut self, arrived: Arrived) {
-        let Arrived { ticket, done } = arrived;
+    pub(crate) fn record_result(&mut self, received: EncodedResult) {
+        let EncodedResult { ticket, result } = received;
         let known = self.flight(ticket.id).map(|flight| *flight);
         let Some(flight) = known.filter(|flight| flight.ticket == ticket) else {
             return;
         };
-        let result = match done {
-            Done::Output(output) => Ok(output),
-            Done::Failed(_) | Done::Cancelled if flight.timed_out => Err(TaskError::TimedOut),
-            Done::Cancelled => Err(TaskError::Cancelled),
-            Done::Failed(error) => Err(TaskError::Failed(error)),
-            Done::Panicked(panic) => Err(TaskError::Panicked(panic)),
-            Done::Transport(what) => Err(TaskError::Transport { what }),
+        let result = match result {
+            WorkerResult::Output(output) => Ok(output),
+            WorkerResult::Failed(_) | WorkerResult::Cancelled if flight.timed_out => {
+                Err(TaskError::TimedOut)
+            }
+            WorkerResult::Cancelled => Err(TaskError::Cancelled),
+            WorkerResult::Failed(error) => Err(TaskError::Failed(error)),
+            WorkerResult::Panicked(panic) => Err(TaskError::Panicked(panic)),
+            WorkerResult::Transport(what) => Err(TaskError::Transport { what }),
         };
         let started = u32::from(!matches!(result, Err(TaskError::Cancelled)));
-        self.file(ticket.id, flight.crashes + started, result);
+        self.record_outcome(ticket.id, flight.crashes + started, result);
     }
 
     /// File the outcome of a task, unless it is known (RESULTS-1).
-    pub(crate) fn file(
+    pub(crate) fn record_outcome(
         &mut self,
         id: TaskId,
         attempts: u32,
@@ -338,35 +340,35 @@ impl State {
             return;
         };
         if mutant!(DoubleOutcome) && matches!(result, Err(TaskError::Crashed { .. })) {
-            self.tally.count(&result);
+            self.task_stats.count(&result);
         }
-        self.tally.count(&result);
+        self.task_stats.count(&result);
         let outcome = Outcome {
             id,
             attempts,
             result,
         };
         match flight.owner {
-            Owner::Stream(stream) => self.streams.push(stream, outcome),
+            Owner::Map(stream) => self.streams.push(stream, outcome),
             Owner::Handle => {
-                self.kept.insert(id, outcome);
+                self.for_handles.insert(id, outcome);
             }
-            Owner::Anybody => self.loose.push_back(outcome),
-            Owner::Nobody => {}
+            Owner::Drain => self.unclaimed.push_back(outcome),
+            Owner::Discarded => {}
         }
     }
 
     /// Take the outcome that is kept for a handle.
-    pub(crate) fn take_kept(&mut self, id: TaskId) -> Option<Sealed> {
-        self.kept.remove(&id)
+    pub(crate) fn take_for_handle(&mut self, id: TaskId) -> Option<EncodedOutcome> {
+        self.for_handles.remove(&id)
     }
 
     /// Take the next outcome that belongs to no handle.
-    pub(crate) fn take_loose(&mut self) -> Unclaimed<Sealed> {
-        match self.loose.pop_front() {
-            Some(outcome) => Unclaimed::Here(outcome),
-            None if self.in_flight == self.held => Unclaimed::None,
-            None => Unclaimed::NotYet,
+    pub(crate) fn take_unclaimed(&mut self) -> NextUnclaimed<EncodedOutcome> {
+        match self.unclaimed.pop_front() {
+            Some(outcome) => NextUnclaimed::Outcome(outcome),
+            None if self.in_flight == self.owned => NextUnclaimed::None,
+            None => NextUnclaimed::Pending,
         }
     }
 
@@ -388,7 +390,7 @@ impl State {
         self.shortest_limit
     }
 
-    pub(crate) fn unclaimed(&self) -> usize {
-        self.kept.len() + self.loose.len()
+    pub(crate) fn stored_count(&self) -> usize {
+        self.for_handles.len() + self.unclaimed.len()
     }
 }

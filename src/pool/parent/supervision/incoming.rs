@@ -1,8 +1,8 @@
 //! What workers say.
 
 use super::log;
-use super::slot::{Slot, Stage};
-use super::supervisor::{Supervisor, sooner};
+use super::slot::{Stage, WorkerSlot};
+use super::supervisor::{Supervisor, earlier};
 use super::watchlist::key_of_process;
 use crate::error::StartError;
 use crate::os::clock;
@@ -11,16 +11,16 @@ use crate::pool::outcome::TaskId;
 use crate::pool::parent::events::Event;
 use crate::pool::parent::settings::Settings;
 use crate::pool::task::Task;
-use crate::pool::wire::messages::{FromParent, FromWorker, Identity, LONGEST, Terms};
+use crate::pool::wire::messages::{FromParent, FromWorker, Identity, MAX_LEN, WorkerConfig};
 use std::time::Instant;
 
 impl<T: Task> Supervisor<T> {
     /// Hears one message of a worker. Returns its length; `None`: there is none now.
-    pub(crate) fn hear(&mut self, index: usize) -> Option<usize> {
-        let mut buffer = [0; LONGEST];
+    pub(crate) fn receive_message(&mut self, index: usize) -> Option<usize> {
+        let mut buffer = [0; MAX_LEN];
         let overdue = clock::after(Instant::now(), self.settings().grace);
-        let worker = self.slots.get_mut(index).and_then(Slot::worker_mut)?;
-        if !worker.is_listening {
+        let worker = self.slots.get_mut(index).and_then(WorkerSlot::worker_mut)?;
+        if !worker.is_link_open {
             return None;
         }
         let received = if worker.stage > Stage::Starting {
@@ -33,7 +33,7 @@ impl<T: Task> Supervisor<T> {
             Ok((RecvOutcome::Datagram(bytes), sender)) => {
                 let message = FromWorker::decode(bytes);
                 if let Some(FromWorker::Process { pid }) = message {
-                    worker.is_process(pid, sender);
+                    worker.set_process_id(pid, sender);
                     if let Some(wrapped) = worker.process.worker_pidfd() {
                         // An error: it is noticed when its wrapper ends.
                         let _ = self.watchlist.add(wrapped, key_of_process(index));
@@ -45,8 +45,8 @@ impl<T: Task> Supervisor<T> {
             Ok((RecvOutcome::TooLong(length), _)) => (None, length),
             Ok((RecvOutcome::Closed, _)) | Err(_) => {
                 // It has ended, or is about to.
-                worker.is_listening = false;
-                if !worker.is_doomed {
+                worker.is_link_open = false;
+                if !worker.is_being_ended {
                     worker.overdue = Some(overdue);
                 }
                 self.watchlist.remove(&worker.link);
@@ -55,16 +55,16 @@ impl<T: Task> Supervisor<T> {
         };
         let pid = worker.pid();
         match message {
-            Some(message) => self.understand(index, message),
-            None => log::nonsense(pid),
+            Some(message) => self.handle_message(index, message),
+            None => log::invalid_message(pid),
         }
         Some(length)
     }
 
-    fn understand(&mut self, index: usize, message: FromWorker) {
-        let terms = match message {
-            FromWorker::Hello(_) => self.settings().terms(),
-            _ => Terms::default(),
+    fn handle_message(&mut self, index: usize, message: FromWorker) {
+        let config = match message {
+            FromWorker::Hello(_) => self.settings().config(),
+            _ => WorkerConfig::default(),
         };
         let now = Instant::now();
         let soon = now.checked_add(self.settings().grace);
@@ -83,50 +83,50 @@ impl<T: Task> Supervisor<T> {
                 match mismatch.filter(|_| !mutant!(MismatchAccepted)) {
                     None => {
                         worker.stage = Stage::Preparing;
-                        if worker.has_renounced {
+                        if worker.starts_pool {
                             worker.overdue = overdue;
                         }
-                        worker.say(FromParent::Welcome(terms));
+                        worker.send(FromParent::Welcome(config));
                     }
                     Some((what, theirs, ours)) => {
                         worker.kill();
                         let error = StartError::Mismatch { what, theirs, ours };
-                        worker.unfit = Some(error.to_string());
+                        worker.start_failure = Some(error.to_string());
                         self.refuse(number, error);
                     }
                 }
             }
-            FromWorker::Renounced if worker.stage == Stage::Starting => {
+            FromWorker::StartsPool if worker.stage == Stage::Starting => {
                 // It may become one yet: another thread of it has been too early.
-                worker.has_renounced = true;
-                worker.overdue = sooner(worker.overdue, soon);
+                worker.starts_pool = true;
+                worker.overdue = earlier(worker.overdue, soon);
             }
             FromWorker::Ready if worker.stage == Stage::Preparing => {
                 worker.stage = Stage::Ready;
                 worker.overdue = None;
                 worker.ready_since = Some(Instant::now());
-                slot.has_died_early = false;
-                self.tell(Event::Ready {
+                slot.died_before_ready = false;
+                self.notify_listener(Event::Ready {
                     worker: number,
                     pid,
                 });
-                self.begin_term(index);
-                self.look_whether_started();
+                self.handle_ready(index);
+                self.check_all_ready();
             }
-            FromWorker::Unfit { what } if worker.stage == Stage::Preparing => {
-                worker.unfit = Some(what);
+            FromWorker::CannotPrepare { what } if worker.stage == Stage::Preparing => {
+                worker.start_failure = Some(what);
             }
-            FromWorker::Began { task } if worker.stage == Stage::Ready => {
+            FromWorker::TaskStarted { task } if worker.stage == Stage::Ready => {
                 let task = TaskId(task);
-                self.tell(Event::TaskStarted {
+                self.notify_listener(Event::TaskStarted {
                     worker: number,
                     pid,
                     task,
                 });
             }
-            FromWorker::Ended { task } if worker.stage == Stage::Ready => {
+            FromWorker::TaskEnded { task } if worker.stage == Stage::Ready => {
                 let task = TaskId(task);
-                self.tell(Event::TaskEnded {
+                self.notify_listener(Event::TaskEnded {
                     worker: number,
                     pid,
                     task,
@@ -134,33 +134,33 @@ impl<T: Task> Supervisor<T> {
             }
             FromWorker::Stopping if worker.stage == Stage::Ready => {
                 worker.stage = Stage::Stopping;
-                worker.say(FromParent::Farewell);
-                self.let_go(index);
+                worker.send(FromParent::Farewell);
+                self.handle_stopping(index);
             }
-            FromWorker::Said {
+            FromWorker::Log {
                 level,
                 target,
                 message,
             } if mutant!(LogsDropped) => drop((level, target, message)),
-            FromWorker::Said {
+            FromWorker::Log {
                 level,
                 target,
                 message,
-            } => log::pass_on(number, pid, level, target, message),
-            _ => log::nonsense(pid),
+            } => log::forward(number, pid, level, target, message),
+            _ => log::invalid_message(pid),
         }
     }
 }
 
 impl Settings {
     /// What a worker is told that is started now.
-    pub(crate) fn terms(&self) -> Terms {
-        Terms {
-            tells_tasks: self.listener.is_some(),
+    pub(crate) fn config(&self) -> WorkerConfig {
+        WorkerConfig {
+            reports_tasks: self.listener.is_some(),
             verbosity: log::verbosity(),
-            tasks: self.staff.tasks(),
-            resident: self.staff.resident,
-            addresses: self.limits.addresses,
+            max_tasks: self.workers.draw_max_tasks(),
+            max_memory: self.workers.max_memory,
+            address_space: self.limits.address_space,
             adopts_orphans: self.adopts_orphans,
         }
     }

@@ -6,7 +6,7 @@ use crate::os::link::Link;
 use crate::os::spawn::{Program, SpawnRequest};
 use crate::pool::parent::shared::Shared;
 use crate::pool::task::Task;
-use crate::pool::wire::result_message::{Answer, ResultCodec};
+use crate::pool::wire::result_message::{ResultCodec, ResultMessage};
 use crate::pool::wire::startup::{Assignment, BOARD, LINK, RESULTS, Starter, TASKS, VARIABLE};
 use crate::pool::wire::task_message::{Envelope, TaskCodec};
 use crate::queue::{Handoff, Receiver, Sender};
@@ -22,14 +22,14 @@ pub(crate) struct Launcher<T: Task> {
     starter: Starter,
     /// The ends that workers get. The parent reads dead letters through the first, and never receives.
     pub(crate) to_do: Receiver<Envelope<T>, TaskCodec>,
-    done: Sender<Answer<T>, ResultCodec<T>>,
+    done: Sender<ResultMessage<T>, ResultCodec<T>>,
 }
 
 impl<T: Task> Launcher<T> {
     pub(crate) fn new(
         shared: Arc<Shared<T>>,
         to_do: Receiver<Envelope<T>, TaskCodec>,
-        done: Sender<Answer<T>, ResultCodec<T>>,
+        done: Sender<ResultMessage<T>, ResultCodec<T>>,
     ) -> io::Result<Self> {
         let program = match &shared.settings.program {
             Some(program) => Program::File(program.clone()),
@@ -78,7 +78,7 @@ impl<T: Task> Launcher<T> {
         let assignment = Assignment {
             slot,
             starter: self.starter,
-            wanted: type_name::<T>().to_owned(),
+            task_type: type_name::<T>().to_owned(),
         };
         let variable = assignment.to_text();
         order

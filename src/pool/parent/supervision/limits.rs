@@ -24,12 +24,12 @@
 //! LIMIT-5. `begin` on the board is told a time that lies [a little](clock::coarse_resolution) in the past. No limit strikes before its
 //!     time, so that much is added to each.
 
-use super::reasons::{KillReason, Why};
-use super::supervisor::{PendingKill, Phase, Supervisor, sooner};
+use super::reasons::{KillCause, KillReason};
+use super::supervisor::{PendingKill, Phase, Supervisor, earlier};
 use crate::os::clock;
-use crate::pool::context::TIME_LIMIT;
+use crate::pool::context::CANCELLED_BY_TIME_LIMIT;
 use crate::pool::outcome::TaskId;
-use crate::pool::parent::settings::Limits;
+use crate::pool::parent::settings::TaskLimits;
 use crate::pool::task::Task;
 use crate::pool::wire::task_phase;
 use crate::segment::board;
@@ -47,17 +47,20 @@ const FIRST_PAUSE: Duration = Duration::from_millis(10);
 
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-impl Limits {
+impl TaskLimits {
     /// How long nothing needs to be looked at after a look at which nothing ran. `None`: there is nothing to look at.
     fn shortest(&self) -> Option<Duration> {
-        let memory = self.resident.map(|_| MEMORY_LOOK);
-        [self.soft, self.hard, memory].into_iter().flatten().min()
+        let memory = self.memory.map(|_| MEMORY_LOOK);
+        [self.soft_time, self.hard_time, memory]
+            .into_iter()
+            .flatten()
+            .min()
     }
 }
 
 /// What a worker does, as its line on the board says.
 #[derive(Clone, Copy, Debug)]
-struct Seen {
+struct RunningTask {
     task: TaskId,
     /// For how long, at the least (LIMIT-5).
     age: Duration,
@@ -65,7 +68,7 @@ struct Seen {
     is_sending: bool,
 }
 
-impl Seen {
+impl RunningTask {
     fn on(line: &board::WorkerEntry) -> Option<Self> {
         let (running, phase) = loop {
             let running = line.running()?;
@@ -100,143 +103,162 @@ impl Seen {
 impl<T: Task> Supervisor<T> {
     /// Look at what the workers do, do what is due, and find out when to look again.
     pub(crate) fn inspect(&mut self) {
-        self.inspection = None;
-        if self.course != Phase::Running {
+        self.inspect_at = None;
+        if self.phase != Phase::Running {
             return;
         }
-        let inbox = &self.launcher.shared.inbox;
-        let own = inbox.with(|state| state.shortest_limit());
+        let results = &self.launcher.shared.results;
+        let own = results.with(|state| state.shortest_limit());
         let shortest = self.settings().limits.shortest();
         let shortest = own.into_iter().chain(shortest).min();
         let shortest = shortest.map(|shortest| shortest.max(LEAST_LOOK));
-        if shortest.is_none() && self.condemned.is_empty() && !self.settings().staff.varies() {
+        if shortest.is_none()
+            && self.pending_kills.is_empty()
+            && !self.settings().workers.is_elastic()
+        {
             return;
         }
         // So that in flight is only what is queued or runs.
-        self.launcher.shared.inbox.glance();
+        self.launcher.shared.results.poll();
         let now = Instant::now();
-        let mut next = self.execute(now);
+        let mut next = self.enforce_kills(now);
         if shortest.is_some() {
             for index in 0..self.slots.len() {
-                next = sooner(next, self.examine(index, own, now));
+                next = earlier(next, self.check_limits(index, own, now));
             }
         }
         let idle = if shortest.is_some() { 0 } else { usize::MAX };
-        let (idle, busy) = self.room_for_tasks(idle);
+        let (idle, busy) = self.wake_thresholds(idle);
         // Before the look at what waits: whatever is submitted after it wakes this thread.
-        let inbox = &self.launcher.shared.inbox;
-        let in_flight = inbox.with(|state| state.wake_above(idle, busy));
+        let results = &self.launcher.shared.results;
+        let in_flight = results.with(|state| state.wake_above(idle, busy));
         if in_flight > 0 {
-            next = sooner(next, shortest.map(|shortest| clock::after(now, shortest)));
+            next = earlier(next, shortest.map(|shortest| clock::after(now, shortest)));
         }
-        next = sooner(next, self.adapt(now, in_flight));
-        self.inspection = sooner(self.inspection, next);
+        next = earlier(next, self.adjust_worker_count(now, in_flight));
+        self.inspect_at = earlier(self.inspect_at, next);
     }
 
     /// See to a worker's task. When it reaches its next limit. `own` is the shortest that a task has of its own.
-    fn examine(&mut self, index: usize, own: Option<Duration>, now: Instant) -> Option<Instant> {
+    fn check_limits(
+        &mut self,
+        index: usize,
+        own: Option<Duration>,
+        now: Instant,
+    ) -> Option<Instant> {
         let limits = self.settings().limits;
-        let seen = self.seen(index)?;
-        let inbox = &self.launcher.shared.inbox;
-        let flight = inbox.with(|state| state.flight(seen.task).copied());
+        let seen = self.running_task(index)?;
+        let results = &self.launcher.shared.results;
+        let flight = results.with(|state| state.flight(seen.task).copied());
         // What limit a task had that has its outcome is not known any more. It is through, so any will do (LIMIT-4).
         let own = flight.map_or(own, |flight| flight.limit);
         let own = own.filter(|_| !mutant!(OwnLimitIgnored));
-        let hard = own.or(limits.hard);
+        let hard = own.or(limits.hard_time);
         let Some(flight) = flight.filter(|_| !seen.is_sending) else {
             return if seen.is_beyond(hard) {
-                self.linger(index, seen.task, Why::TimedOut, now)
+                self.kill_if_stuck(index, seen.task, KillCause::TimedOut, now)
             } else {
                 seen.reaches(hard, now)
             };
         };
         if seen.is_beyond(hard) {
-            self.strike(index, seen.task, Why::TimedOut, false);
+            self.kill_for_task(index, seen.task, KillCause::TimedOut, false);
             return None;
         }
-        if let Some(resident) = self.excess(index) {
-            self.strike(index, seen.task, Why::TooMuchMemory { resident }, false);
+        if let Some(resident) = self.excess_memory(index) {
+            self.kill_for_task(
+                index,
+                seen.task,
+                KillCause::TooMuchMemory { resident },
+                false,
+            );
             return None;
         }
-        if seen.is_beyond(limits.soft) && !flight.timed_out {
-            self.warn(seen.task);
+        if seen.is_beyond(limits.soft_time) && !flight.timed_out {
+            self.signal_soft_limit(seen.task);
         }
-        sooner(seen.reaches(limits.soft, now), seen.reaches(hard, now))
+        earlier(seen.reaches(limits.soft_time, now), seen.reaches(hard, now))
     }
 
     /// What runs in a slot.
-    fn seen(&self, index: usize) -> Option<Seen> {
+    fn running_task(&self, index: usize) -> Option<RunningTask> {
         let slot = self.slots.get(index)?;
         slot.worker()
-            .filter(|worker| !worker.is_doomed && !worker.process.only_wrapper_runs())?;
-        Seen::on(self.launcher.shared.board.entry(slot.number)?)
+            .filter(|worker| !worker.is_being_ended && !worker.process.only_wrapper_runs())?;
+        RunningTask::on(self.launcher.shared.board.entry(slot.number)?)
     }
 
     /// How much memory a worker has, if that is more than it may have.
-    fn excess(&self, index: usize) -> Option<u64> {
-        let limit = self.settings().limits.resident?;
+    fn excess_memory(&self, index: usize) -> Option<u64> {
+        let limit = self.settings().limits.memory?;
         let worker = self.slots.get(index)?.worker()?;
         let resident = worker.process.resident().ok()?;
         (resident > limit).then_some(resident)
     }
 
     /// The soft limit.
-    fn warn(&self, id: TaskId) {
+    fn signal_soft_limit(&self, id: TaskId) {
         let shared = &self.launcher.shared;
-        let is_known = shared.inbox.with(|state| {
+        let is_known = shared.results.with(|state| {
             let flight = state.flight(id)?;
             flight.timed_out = true;
             Some(())
         });
         if is_known.is_some() && !mutant!(SoftLimitNotReported) {
-            shared.board.cancel(id.0, TIME_LIMIT);
+            shared.board.cancel(id.0, CANCELLED_BY_TIME_LIMIT);
         }
     }
 
     /// LIMIT-4. When to look again.
-    fn linger(&mut self, index: usize, id: TaskId, why: Why, now: Instant) -> Option<Instant> {
+    fn kill_if_stuck(
+        &mut self,
+        index: usize,
+        id: TaskId,
+        cause: KillCause,
+        now: Instant,
+    ) -> Option<Instant> {
         let grace = self.settings().grace;
         // Perhaps it has no room to send.
-        self.launcher.shared.inbox.collect();
+        self.launcher.shared.results.collect();
         let worker = self.slots.get_mut(index)?.worker_mut()?;
-        let since = match worker.lingers {
+        let since = match worker.finished_task {
             Some((task, since)) if task == id.0 => since,
             _ => now,
         };
-        worker.lingers = Some((id.0, since));
+        worker.finished_task = Some((id.0, since));
         let due = clock::after(since, grace);
         if due > now {
             return Some(due);
         }
-        self.strike(index, id, why, true);
+        self.kill_for_task(index, id, cause, true);
         None
     }
 
     /// Kill a worker for the task that it runs (LIMIT-1, LIMIT-2).
-    fn strike(&mut self, index: usize, id: TaskId, why: Why, is_over: bool) {
-        let inbox = &self.launcher.shared.inbox;
-        inbox.collect();
-        if !is_over && inbox.with(|state| state.flight(id).is_none()) {
+    fn kill_for_task(&mut self, index: usize, id: TaskId, cause: KillCause, is_over: bool) {
+        let results = &self.launcher.shared.results;
+        results.collect();
+        if !is_over && results.with(|state| state.flight(id).is_none()) {
             return;
         }
-        if self.seen(index).is_none_or(|seen| seen.task != id) {
+        if self.running_task(index).is_none_or(|seen| seen.task != id) {
             return;
         }
         let task = Some(id.0);
-        self.kill_for(index, KillReason { task, why });
+        self.kill_worker(index, KillReason { task, cause });
     }
 
     /// Kill a worker, and remember what for (LIMIT-3).
-    pub(crate) fn kill_for(&mut self, index: usize, strike: KillReason) {
+    pub(crate) fn kill_worker(&mut self, index: usize, reason: KillReason) {
         if let Some(worker) = self.slots.get_mut(index).and_then(|slot| slot.worker_mut()) {
-            worker.struck = Some(strike);
-            self.toll.killed += u64::from(worker.kill());
+            worker.kill_reason = Some(reason);
+            self.worker_stats.killed += u64::from(worker.kill());
         }
     }
 
     /// See [`TaskHandle::cancel_within`](super::TaskHandle::cancel_within).
-    pub(crate) fn condemn(&mut self, task: TaskId, due: Instant) {
-        self.condemned.push(PendingKill {
+    pub(crate) fn schedule_kill(&mut self, task: TaskId, due: Instant) {
+        self.pending_kills.push(PendingKill {
             task,
             due,
             pause: FIRST_PAUSE,
@@ -247,25 +269,29 @@ impl<T: Task> Supervisor<T> {
     ///
     /// One that runs nowhere is queued, and will not be begun; or its worker was just about to begin it when it was
     /// cancelled. So it is looked for until it has its outcome.
-    fn execute(&mut self, now: Instant) -> Option<Instant> {
-        let mut condemned = core::mem::take(&mut self.condemned);
-        condemned.retain_mut(|one| {
+    fn enforce_kills(&mut self, now: Instant) -> Option<Instant> {
+        let mut pending_kills = core::mem::take(&mut self.pending_kills);
+        pending_kills.retain_mut(|one| {
             if one.due > now {
                 return true;
             }
-            let inbox = &self.launcher.shared.inbox;
-            if inbox.with(|state| state.flight(one.task).is_none()) {
+            let results = &self.launcher.shared.results;
+            if results.with(|state| state.flight(one.task).is_none()) {
                 return false;
             }
             let runs = (0..self.slots.len()).find_map(|index| {
-                let seen = self.seen(index).filter(|seen| seen.task == one.task)?;
+                let seen = self
+                    .running_task(index)
+                    .filter(|seen| seen.task == one.task)?;
                 Some((index, seen.is_sending))
             });
             match runs {
                 Some((index, true)) => {
-                    self.linger(index, one.task, Why::Cancelled, now);
+                    self.kill_if_stuck(index, one.task, KillCause::Cancelled, now);
                 }
-                Some((index, false)) => self.strike(index, one.task, Why::Cancelled, false),
+                Some((index, false)) => {
+                    self.kill_for_task(index, one.task, KillCause::Cancelled, false);
+                }
                 None => {}
             }
             one.due = clock::after(now, one.pause);
@@ -273,8 +299,8 @@ impl<T: Task> Supervisor<T> {
             true
         });
         // Nobody else adds to them.
-        self.condemned = condemned;
-        self.condemned.iter().map(|one| one.due).min()
+        self.pending_kills = pending_kills;
+        self.pending_kills.iter().map(|one| one.due).min()
     }
 }
 
@@ -282,8 +308,8 @@ impl<T: Task> Supervisor<T> {
 mod tests {
     use super::*;
 
-    fn seen(age: u64) -> Seen {
-        Seen {
+    fn seen(age: u64) -> RunningTask {
+        RunningTask {
             task: TaskId(1),
             age: Duration::from_secs(age),
             is_sending: false,
@@ -312,13 +338,13 @@ mod tests {
     #[test]
     fn the_next_look_is_after_the_shortest_limit() {
         let [soft, hard] = [1, 2].map(|seconds| Some(Duration::from_secs(seconds)));
-        let mut limits = Limits::default();
+        let mut limits = TaskLimits::default();
         assert_eq!(limits.shortest(), None);
-        limits.hard = hard;
+        limits.hard_time = hard;
         assert_eq!(limits.shortest(), hard);
-        limits.soft = soft;
+        limits.soft_time = soft;
         assert_eq!(limits.shortest(), soft);
-        limits.resident = Some(1);
+        limits.memory = Some(1);
         assert_eq!(limits.shortest(), Some(MEMORY_LOOK));
     }
 }

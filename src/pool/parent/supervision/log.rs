@@ -32,7 +32,7 @@ mod with_tracing {
     }
 
     /// Something that a worker has logged.
-    pub(crate) fn pass_on(worker: u32, pid: u32, level: Level, origin: String, message: String) {
+    pub(crate) fn forward(worker: u32, pid: u32, level: Level, origin: String, message: String) {
         const TARGET: &str = "workring::worker";
         let tell = move || match level {
             Level::Error => error!(target: TARGET, worker, pid, origin, "{message}"),
@@ -45,14 +45,14 @@ mod with_tracing {
     }
 
     /// A worker has said something that makes no sense.
-    pub(crate) fn nonsense(pid: u32) {
+    pub(crate) fn invalid_message(pid: u32) {
         soon(LevelFilter::WARN, move || {
             warn!(target: "workring", pid, "a message of a worker made no sense, and was skipped");
         });
     }
 
     /// A worker can't be started, and will be tried again.
-    pub(crate) fn failure(worker: u32, error: &StartError) {
+    pub(crate) fn start_failed(worker: u32, error: &StartError) {
         let error = error.to_string();
         soon(LevelFilter::WARN, move || {
             warn!(target: "workring", worker, %error, "a worker could not be started, and is tried again later");
@@ -60,7 +60,7 @@ mod with_tracing {
     }
 
     /// A worker has died that was not told to.
-    pub(crate) fn death(worker: u32, pid: u32, status: &str, task: Option<u64>) {
+    pub(crate) fn died(worker: u32, pid: u32, status: &str, task: Option<u64>) {
         let status = status.to_owned();
         soon(LevelFilter::WARN, move || {
             warn!(target: "workring", worker, pid, status, task, "a worker died unexpectedly");
@@ -68,7 +68,7 @@ mod with_tracing {
     }
 
     /// A process was killed and lives on.
-    pub(crate) fn immortal(worker: u32, pid: u32) {
+    pub(crate) fn left_behind(worker: u32, pid: u32) {
         soon(LevelFilter::ERROR, move || {
             error!(target: "workring", worker, pid, "a worker was killed, but has not ended: it is left behind");
         });
@@ -105,21 +105,21 @@ mod with_tracing {
     }
 
     /// A worker is ready again.
-    pub(crate) fn outage_over() {
+    pub(crate) fn outage_ended() {
         soon(LevelFilter::INFO, || {
             info!(target: "workring", "a worker was started again: tasks are accepted");
         });
     }
 
     /// Who is told of events has panicked.
-    pub(crate) fn deaf(event: Event) {
+    pub(crate) fn listener_panicked(event: Event) {
         soon(LevelFilter::ERROR, move || {
             error!(target: "workring", ?event, "the pool's listener has panicked over an event");
         });
     }
 
     /// A dead letter that nobody can make sense of.
-    pub(crate) fn illegible(reason: &str) {
+    pub(crate) fn unreadable_task(reason: &str) {
         let reason = reason.to_owned();
         soon(LevelFilter::ERROR, move || {
             error!(target: "workring", reason, "a task that no worker has taken could not be read, and is dropped");
@@ -129,8 +129,8 @@ mod with_tracing {
 
 #[cfg(feature = "tracing")]
 pub(crate) use with_tracing::{
-    deaf, death, failure, illegible, immortal, nonsense, outage, outage_over, pass_on, unkillable,
-    verbosity, wait_failed,
+    died, forward, invalid_message, left_behind, listener_panicked, outage, outage_ended,
+    start_failed, unkillable, unreadable_task, verbosity, wait_failed,
 };
 
 /// A worker that lives on although it was killed.
@@ -149,23 +149,23 @@ mod without {
         None
     }
 
-    pub(crate) fn pass_on(_: u32, _: u32, _: Level, _: String, _: String) {}
-    pub(crate) fn nonsense(_: u32) {}
-    pub(crate) fn failure(_: u32, _: &StartError) {}
-    pub(crate) fn death(_: u32, _: u32, _: &str, _: Option<u64>) {}
-    pub(crate) fn immortal(_: u32, _: u32) {}
+    pub(crate) fn forward(_: u32, _: u32, _: Level, _: String, _: String) {}
+    pub(crate) fn invalid_message(_: u32) {}
+    pub(crate) fn start_failed(_: u32, _: &StartError) {}
+    pub(crate) fn died(_: u32, _: u32, _: &str, _: Option<u64>) {}
+    pub(crate) fn left_behind(_: u32, _: u32) {}
     pub(crate) fn unkillable(_: u32, pid: u32) -> String {
         super::cannot_be_ended(pid)
     }
     pub(crate) fn wait_failed(_: &std::io::Error) {}
     pub(crate) fn outage(_: &str) {}
-    pub(crate) fn outage_over() {}
-    pub(crate) fn deaf(_: Event) {}
-    pub(crate) fn illegible(_: &str) {}
+    pub(crate) fn outage_ended() {}
+    pub(crate) fn listener_panicked(_: Event) {}
+    pub(crate) fn unreadable_task(_: &str) {}
 }
 
 #[cfg(not(feature = "tracing"))]
 pub(crate) use without::{
-    deaf, death, failure, illegible, immortal, nonsense, outage, outage_over, pass_on, unkillable,
-    verbosity, wait_failed,
+    died, forward, invalid_message, left_behind, listener_panicked, outage, outage_ended,
+    start_failed, unkillable, unreadable_task, verbosity, wait_failed,
 };

@@ -30,12 +30,12 @@
 //!     ever. What the worker has said was on the link when it was reaped, so as many bytes are heard as were there then.
 
 use super::log;
-use super::slot::DeadPeer;
+use super::slot::DeadWorker;
 use super::supervisor::{Phase, Retry, Supervisor};
 use crate::error::{TrySendError, with_causes};
 use crate::os::clock;
 use crate::pool::outcome::{TaskError, TaskId};
-use crate::pool::parent::results::{InFlight, State as InboxState};
+use crate::pool::parent::results::{InFlight, State as ResultsState};
 use crate::pool::task::Task;
 use crate::pool::wire::task_message::Envelope;
 use crate::pool::wire::ticket::Ticket;
@@ -43,53 +43,53 @@ use core::time::Duration;
 use std::time::Instant;
 
 /// When to look again for what could not be done now.
-const A_LITTLE_LATER: Duration = Duration::from_millis(10);
+const RETRY_DELAY: Duration = Duration::from_millis(10);
 
 /// So many workers may die with a task in hand that they have not begun. If there are more, it is what they die of: of
 /// decoding it, most likely.
-const UNBEGUN: u32 = 3;
+const MAX_DEATHS_BEFORE_START: u32 = 3;
 
 /// What is to be done with a task of a letter.
 enum Verdict {
     /// It has its outcome, or nobody knows it.
     Discard,
-    SendAgain(Instant),
+    Resend(Instant),
 }
 
 impl<T: Task> Supervisor<T> {
     /// Steps 2 to 4, for all who have died and are not settled yet.
-    pub(crate) fn settle(&mut self) {
-        self.look_again = None;
-        if self.deceased.is_empty() {
+    pub(crate) fn settle_tasks(&mut self) {
+        self.settle_again_at = None;
+        if self.dead_workers.is_empty() {
             return;
         }
-        let is_repaired: Vec<bool> = self
-            .deceased
+        let is_recovered: Vec<bool> = self
+            .dead_workers
             .iter()
-            .map(|death| self.is_repaired(death.pid))
+            .map(|death| self.is_recovered(death.pid))
             .collect();
         if !mutant!(SettleWithoutCollecting) {
-            self.launcher.shared.inbox.collect();
+            self.launcher.shared.results.collect();
         }
-        self.read_letters();
-        for (death, is_repaired) in core::mem::take(&mut self.deceased)
+        self.judge_dead_letters();
+        for (death, is_recovered) in core::mem::take(&mut self.dead_workers)
             .into_iter()
-            .zip(is_repaired)
+            .zip(is_recovered)
         {
-            if is_repaired {
-                self.report_unlettered(&death);
+            if is_recovered {
+                self.report_tasks_without_letter(&death);
             } else {
-                self.deceased.push(death);
-                self.look_again = Some(clock::after(Instant::now(), A_LITTLE_LATER));
+                self.dead_workers.push(death);
+                self.settle_again_at = Some(clock::after(Instant::now(), RETRY_DELAY));
             }
         }
     }
 
     /// Step 2; see DEATH-1.
-    fn is_repaired(&self, pid: u32) -> bool {
+    fn is_recovered(&self, pid: u32) -> bool {
         let (tasks, results) = (
             &self.launcher.shared.tasks,
-            self.launcher.shared.inbox.results(),
+            self.launcher.shared.results.queue(),
         );
         tasks.report_exit(pid);
         results.report_exit(pid);
@@ -99,21 +99,24 @@ impl<T: Task> Supervisor<T> {
     }
 
     /// Step 4.
-    fn read_letters(&mut self) {
+    fn judge_dead_letters(&mut self) {
         for letter in self.launcher.to_do.dead_letters() {
-            let envelopes = match Envelope::<T>::reopen(&letter.bytes()) {
+            let envelopes = match Envelope::<T>::from_dead_letter(&letter.bytes()) {
                 Ok(envelopes) => envelopes,
                 Err(error) => {
-                    log::illegible(&error.to_string());
+                    log::unreadable_task(&error.to_string());
                     letter.discard();
                     continue;
                 }
             };
-            if envelopes.iter().any(|task| self.is_anothers(task.ticket)) {
+            if envelopes
+                .iter()
+                .any(|task| self.belongs_to_live_worker(task.ticket))
+            {
                 continue;
             }
             for mut envelope in envelopes {
-                if let Verdict::SendAgain(due) = self.judge(&mut envelope) {
+                if let Verdict::Resend(due) = self.judge(&mut envelope) {
                     self.retries.push(Retry { due, envelope });
                 }
             }
@@ -122,26 +125,29 @@ impl<T: Task> Supervisor<T> {
     }
 
     /// Whether a letter with this task belongs to a worker that is not buried yet.
-    fn is_anothers(&self, ticket: Ticket) -> bool {
+    fn belongs_to_live_worker(&self, ticket: Ticket) -> bool {
         let id = ticket.id;
-        let inbox = &self.launcher.shared.inbox;
-        let is_open = || inbox.with(|state| state.flight(id).is_some_and(|it| it.ticket == ticket));
-        self.runs_elsewhere(id) && !self.deceased.iter().any(|death| runs(death, id)) && is_open()
+        let results = &self.launcher.shared.results;
+        let is_open =
+            || results.with(|state| state.flight(id).is_some_and(|it| it.ticket == ticket));
+        self.runs_elsewhere(id)
+            && !self.dead_workers.iter().any(|death| runs(death, id))
+            && is_open()
     }
 
     fn judge(&mut self, envelope: &mut Envelope<T>) -> Verdict {
         let id = envelope.ticket.id;
-        let is_stopping = matches!(self.course, Phase::Stopping { cancel: true, .. });
+        let is_stopping = matches!(self.phase, Phase::Stopping { cancel: true, .. });
         // Once for each death: what it was running is known then, and later attempts are no business of it.
-        let dead = self.deceased.iter_mut().find(|death| runs(death, id));
+        let dead = self.dead_workers.iter_mut().find(|death| runs(death, id));
         let dead = dead.map(|death| {
             let judged = *death;
             death.running = None;
             judged
         });
-        let last = self.deceased.last().copied();
+        let last = self.dead_workers.last().copied();
         let (retries, backoff) = (self.settings().retries, self.settings().retry_backoff);
-        let verdict = self.launcher.shared.inbox.change(|state| {
+        let verdict = self.launcher.shared.results.change(|state| {
             let Some(flight) = state
                 .flight(id)
                 .filter(|flight| flight.ticket == envelope.ticket)
@@ -152,21 +158,23 @@ impl<T: Task> Supervisor<T> {
             let death = if let Some(death) = dead.filter(|death| !has_not_begun(death)) {
                 death
             } else {
-                flight.unbegun += 1;
+                flight.deaths_before_start += 1;
                 match dead.or(last).filter(|_| {
-                    flight.unbegun > UNBEGUN && !mutant!(UnstartedRetriedForever)
+                    flight.deaths_before_start > MAX_DEATHS_BEFORE_START
+                        && !mutant!(UnstartedRetriedForever)
                         || mutant!(ChunkCrashesWhole)
                 }) {
                     Some(death) => death,
-                    None => return Verdict::SendAgain(now),
+                    None => return Verdict::Resend(now),
                 }
             };
-            if death.struck.is_some_and(|strike| !strike.is_for(id)) && !mutant!(BystanderCrashed) {
-                return Verdict::SendAgain(now);
+            if death.kill_reason.is_some_and(|kill| !kill.is_for(id)) && !mutant!(BystanderCrashed)
+            {
+                return Verdict::Resend(now);
             }
             flight.crashes += 1;
             let (flight, crashes) = (*flight, flight.crashes);
-            let is_unwanted = flight.cancelled || flight.timed_out || death.struck.is_some();
+            let is_unwanted = flight.cancelled || flight.timed_out || death.kill_reason.is_some();
             if is_unwanted || is_stopping || crashes + u32::from(mutant!(OneRetryLess)) > retries {
                 close(state, &flight, &death);
                 return Verdict::Discard;
@@ -176,15 +184,13 @@ impl<T: Task> Supervisor<T> {
                 envelope.ticket = flight.ticket;
             }
             if mutant!(BackoffIgnored) {
-                return Verdict::SendAgain(now);
+                return Verdict::Resend(now);
             }
-            Verdict::SendAgain(clock::after(now, backoff.after(crashes)))
+            Verdict::Resend(clock::after(now, backoff.after(crashes)))
         });
-        let is_innocent = |death: &DeadPeer| death.struck.is_some() || has_not_begun(death);
-        if dead.is_some_and(|death| !is_innocent(&death))
-            && matches!(verdict, Verdict::SendAgain(_))
-        {
-            self.toll.retried += 1;
+        let is_innocent = |death: &DeadWorker| death.kill_reason.is_some() || has_not_begun(death);
+        if dead.is_some_and(|death| !is_innocent(&death)) && matches!(verdict, Verdict::Resend(_)) {
+            self.worker_stats.retried += 1;
         }
         verdict
     }
@@ -199,12 +205,12 @@ impl<T: Task> Supervisor<T> {
     }
 
     /// DEATH-2.
-    fn report_unlettered(&self, death: &DeadPeer) {
+    fn report_tasks_without_letter(&self, death: &DeadWorker) {
         let Some(running) = death.running else {
             return;
         };
         let id = TaskId(running.task);
-        self.launcher.shared.inbox.change(|state| {
+        self.launcher.shared.results.change(|state| {
             if let Some(flight) = state.flight(id) {
                 flight.crashes += 1;
                 let flight = *flight;
@@ -214,7 +220,7 @@ impl<T: Task> Supervisor<T> {
     }
 
     /// Send what is due.
-    pub(crate) fn retry(&mut self, now: Instant) {
+    pub(crate) fn send_due_retries(&mut self, now: Instant) {
         if self.retries.iter().all(|retry| retry.due > now) {
             return;
         }
@@ -228,11 +234,11 @@ impl<T: Task> Supervisor<T> {
                 Ok(()) | Err(TrySendError::Closed(_)) => {}
                 Err(error @ (TrySendError::Full(_) | TrySendError::NoMemory { .. })) => {
                     self.retries.push(Retry {
-                        due: clock::after(now, A_LITTLE_LATER),
+                        due: clock::after(now, RETRY_DELAY),
                         envelope: error.into_inner(),
                     });
                 }
-                Err(error) => self.not_carried(error),
+                Err(error) => self.record_unsendable(error),
             }
         }
     }
@@ -246,38 +252,38 @@ impl<T: Task> Supervisor<T> {
             .collect()
     }
 
-    fn not_carried(&self, error: TrySendError<Envelope<T>>) {
+    fn record_unsendable(&self, error: TrySendError<Envelope<T>>) {
         let what = with_causes(&error);
         let id = error.into_inner().ticket.id;
-        self.launcher.shared.inbox.change(|state| {
+        self.launcher.shared.results.change(|state| {
             let crashes = state.flight(id).map_or(0, |flight| flight.crashes);
-            state.file(id, crashes, Err(TaskError::Transport { what }));
+            state.record_outcome(id, crashes, Err(TaskError::Transport { what }));
         });
     }
 }
 
-fn runs(death: &DeadPeer, id: TaskId) -> bool {
+fn runs(death: &DeadWorker, id: TaskId) -> bool {
     death.running.is_some_and(|running| running.task == id.0)
 }
 
 /// Whether the task that stands on its line was only being decoded, and it was not killed for that either (DEATH-3).
-fn has_not_begun(death: &DeadPeer) -> bool {
-    death.was_decoding && death.struck.is_none()
+fn has_not_begun(death: &DeadWorker) -> bool {
+    death.was_decoding && death.kill_reason.is_none()
 }
 
 /// The end of a task whose worker has died of it, or with it.
-fn close(state: &mut InboxState, flight: &InFlight, death: &DeadPeer) {
+fn close(state: &mut ResultsState, flight: &InFlight, death: &DeadWorker) {
     let id = flight.ticket.id;
-    let error = if let Some(strike) = death.struck.filter(|strike| strike.is_for(id)) {
-        strike.why.into()
+    let error = if let Some(kill) = death.kill_reason.filter(|kill| kill.is_for(id)) {
+        kill.cause.into()
     } else if flight.timed_out {
         TaskError::TimedOut
-    } else if flight.cancelled || death.was_doomed && death.struck.is_none() {
+    } else if flight.cancelled || death.was_ended_by_shutdown && death.kill_reason.is_none() {
         TaskError::Cancelled
     } else {
         TaskError::Crashed {
             status: death.status,
         }
     };
-    state.file(id, flight.crashes, Err(error));
+    state.record_outcome(id, flight.crashes, Err(error));
 }

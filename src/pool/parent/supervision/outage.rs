@@ -18,7 +18,7 @@
 //!           every [`LOOK_AGAIN`] as long as anything is in flight.
 
 use super::log;
-use super::slot::{Slot, Stage, State, Worker};
+use super::slot::{SlotState, Stage, WorkerProcess, WorkerSlot};
 use super::supervisor::{Outage, Phase, Supervisor};
 use crate::error::{StartError, TryRecvError, ending};
 use crate::os::clock;
@@ -38,25 +38,27 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 const STEADY: Duration = Duration::from_secs(10);
 
 /// What a process that has ended was good for.
-pub(crate) struct Service {
+pub(crate) struct EndedWorker {
     pub(crate) stage: Stage,
-    pub(crate) is_doomed: bool,
-    pub(crate) unfit: Option<String>,
+    pub(crate) is_being_ended: bool,
+    pub(crate) start_failure: Option<String>,
     pub(crate) status: Option<ExitStatus>,
     /// Whether it has begun a task.
-    pub(crate) has_run: bool,
+    pub(crate) has_started_task: bool,
     pub(crate) ready_since: Option<Instant>,
 }
 
-impl Service {
+impl EndedWorker {
     /// Why no task was run.
     fn failure(self) -> String {
         let status = self.status;
-        match self.unfit {
+        match self.start_failure {
             // Found by this process.
-            Some(what) if self.is_doomed => what,
+            Some(what) if self.is_being_ended => what,
             Some(what) => StartError::Unfit { what }.to_string(),
-            None if self.is_doomed && self.stage < Stage::Ready => StartError::TimedOut.to_string(),
+            None if self.is_being_ended && self.stage < Stage::Ready => {
+                StartError::TimedOut.to_string()
+            }
             None if self.stage == Stage::Starting
                 && status.is_none_or(|status| status.code().is_some()) =>
             {
@@ -77,54 +79,55 @@ impl Service {
 
 impl<T: Task> Supervisor<T> {
     /// Counts a process that has ended as a success or a failure of its slot.
-    pub(crate) fn note_service(&mut self, index: usize, service: Service) {
+    pub(crate) fn record_end(&mut self, index: usize, service: EndedWorker) {
         let was_idle = service.stage >= Stage::Ready && self.launcher.shared.tasks.is_empty();
-        if service.has_run || was_idle || service.was_steady() {
+        if service.has_started_task || was_idle || service.was_steady() {
             if let Some(slot) = self.slots.get_mut(index) {
-                slot.barren = 0;
+                slot.consecutive_failures = 0;
             }
         } else {
-            self.note_failure(index, service.failure());
+            self.record_failure(index, service.failure());
         }
     }
 
     /// Counts an attempt of a slot that has failed.
-    pub(crate) fn note_failure(&mut self, index: usize, cause: String) {
+    pub(crate) fn record_failure(&mut self, index: usize, cause: String) {
         if let Some(slot) = self.slots.get_mut(index) {
-            slot.barren = slot.barren.saturating_add(1);
+            slot.consecutive_failures = slot.consecutive_failures.saturating_add(1);
         }
         self.outage.cause = Some(cause);
     }
 
     /// Declares an outage, keeps it, or ends it.
-    pub(crate) fn look_for_outage(&mut self, now: Instant) {
+    pub(crate) fn update_outage(&mut self, now: Instant) {
         let is_cause_known = self.outage.cause.is_some();
-        if self.course != Phase::Running || !is_cause_known {
+        if self.phase != Phase::Running || !is_cause_known {
             self.outage.next_look = None;
             return;
         }
         if !self.outage.is_declared {
-            if self.is_out() {
+            if self.is_exhausted() {
                 self.declare_outage();
-                self.refuse_queued(now);
+                self.fail_queued_tasks(now);
             }
         } else if self.slots.iter().any(takes_tasks) {
             self.outage = Outage::default();
-            self.launcher.shared.inbox.set_outage(None);
-            log::outage_over();
+            self.launcher.shared.results.set_outage(None);
+            log::outage_ended();
         } else if self.outage.next_look.is_none_or(|due| due <= now) {
-            self.refuse_queued(now);
+            self.fail_queued_tasks(now);
         }
     }
 
-    fn is_out(&self) -> bool {
+    fn is_exhausted(&self) -> bool {
         let max = self.settings().max_worker_failures;
-        let is_used_up = |slot: &Slot| match &slot.state {
-            State::Absent => true,
-            State::Occupied(worker) => {
-                worker.is_immortal || slot.barren >= max && worker.stage < Stage::Ready
+        let is_used_up = |slot: &WorkerSlot| match &slot.state {
+            SlotState::Empty => true,
+            SlotState::Occupied(worker) => {
+                worker.survived_kill
+                    || slot.consecutive_failures >= max && worker.stage < Stage::Ready
             }
-            State::BackingOff { .. } => slot.barren >= max,
+            SlotState::BackingOff { .. } => slot.consecutive_failures >= max,
         };
         self.slots.iter().all(is_used_up)
     }
@@ -134,18 +137,18 @@ impl<T: Task> Supervisor<T> {
         log::outage(cause);
         self.outage.is_declared = true;
         let cause = Some(Arc::from(cause));
-        self.launcher.shared.inbox.set_outage(cause);
+        self.launcher.shared.results.set_outage(cause);
     }
 
     /// OUTAGE-2.
-    fn refuse_queued(&mut self, now: Instant) {
+    fn fail_queued_tasks(&mut self, now: Instant) {
         let mut tickets: Vec<Ticket> = self.take_retries();
         loop {
             match self.launcher.to_do.try_lease_undecoded() {
                 Ok(lease) => {
-                    match Envelope::<T>::reopen(&lease) {
+                    match Envelope::<T>::from_dead_letter(&lease) {
                         Ok(tasks) => tickets.extend(tasks.iter().map(|task| task.ticket)),
-                        Err(error) => log::illegible(&error.to_string()),
+                        Err(error) => log::unreadable_task(&error.to_string()),
                     }
                     lease.ack();
                 }
@@ -154,7 +157,7 @@ impl<T: Task> Supervisor<T> {
             }
         }
         let why = self.outage.cause.clone().unwrap_or_default();
-        let in_flight = self.launcher.shared.inbox.change(|state| {
+        let in_flight = self.launcher.shared.results.change(|state| {
             for ticket in tickets {
                 let known = state.flight(ticket.id).map(|flight| *flight);
                 let Some(flight) = known.filter(|flight| flight.ticket == ticket) else {
@@ -167,7 +170,7 @@ impl<T: Task> Supervisor<T> {
                 } else {
                     TaskError::NoWorkers { why: why.clone() }
                 };
-                state.file(ticket.id, flight.crashes, Err(error));
+                state.record_outcome(ticket.id, flight.crashes, Err(error));
             }
             state.in_flight()
         });
@@ -175,6 +178,6 @@ impl<T: Task> Supervisor<T> {
     }
 }
 
-fn takes_tasks(slot: &Slot) -> bool {
-    slot.worker().is_some_and(Worker::stays)
+fn takes_tasks(slot: &WorkerSlot) -> bool {
+    slot.worker().is_some_and(WorkerProcess::accepts_tasks)
 }

@@ -7,7 +7,7 @@ use crate::pool::outcome::{TaskError, TaskId};
 pub(crate) struct KillReason {
     /// `None`: for nothing that it ran.
     pub(crate) task: Option<u64>,
-    pub(crate) why: Why,
+    pub(crate) cause: KillCause,
 }
 
 impl KillReason {
@@ -17,25 +17,25 @@ impl KillReason {
 }
 
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Why {
+pub(crate) enum KillCause {
     Cancelled,
     TimedOut,
     TooMuchMemory { resident: u64 },
 }
 
-impl<E> From<Why> for TaskError<E> {
-    fn from(why: Why) -> Self {
-        match why {
-            Why::Cancelled => Self::Cancelled,
-            Why::TimedOut => Self::TimedOut,
-            Why::TooMuchMemory { resident } => Self::TooMuchMemory { resident },
+impl<E> From<KillCause> for TaskError<E> {
+    fn from(cause: KillCause) -> Self {
+        match cause {
+            KillCause::Cancelled => Self::Cancelled,
+            KillCause::TimedOut => Self::TimedOut,
+            KillCause::TooMuchMemory { resident } => Self::TooMuchMemory { resident },
         }
     }
 }
 
 /// Why a worker was told to leave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Leave {
-    Old,
+pub(crate) enum LeaveReason {
+    TooOld,
     Idle,
 }

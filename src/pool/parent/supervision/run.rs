@@ -1,7 +1,7 @@
 //! The supervisor's thread: its turns.
 
 use super::log;
-use super::slot::{Slot, State};
+use super::slot::{SlotState, WorkerSlot};
 use super::supervisor::{Phase, Supervisor};
 use super::watchlist::Ready;
 use crate::announce::Announcer;
@@ -32,86 +32,86 @@ impl<T: Task> Supervisor<T> {
         let announcer = Announcer::for_this_thread();
         // Whatever happens here, nobody waits for ever. The workers end with this thread.
         let lived = catch_unwind(AssertUnwindSafe(|| {
-            for slot in 0..self.settings().staff.min as usize {
+            for slot in 0..self.settings().workers.min as usize {
                 // The first turn ends a start that is late already.
-                if slot == 0 || self.start_by > Instant::now() {
-                    self.fill(slot);
+                if slot == 0 || self.start_deadline > Instant::now() {
+                    self.start_worker(slot);
                 }
             }
             while !self.is_over() {
-                self.turn();
+                self.run_turn();
             }
             self.finish();
             self.strays.reap_all();
         }));
         if lived.is_err() {
-            shared.inbox.lose("the pool's thread has panicked");
+            shared.results.lose("the pool's thread has panicked");
         }
         announcer.close(shared.settings.grace);
-        self.toll
+        self.worker_stats
     }
 
-    fn turn(&mut self) {
+    fn run_turn(&mut self) {
         let ready = self.wait();
-        if ready.orders {
-            for command in self.orders.take() {
+        if ready.commands {
+            for command in self.commands.take() {
                 match command {
                     Command::Stop { cancel } => self.stop(cancel),
-                    Command::Kill { task, due } => self.condemn(task, due),
+                    Command::Kill { task, due } => self.schedule_kill(task, due),
                 }
             }
-            self.inspection = Some(Instant::now());
+            self.inspect_at = Some(Instant::now());
         }
         for slot in ready.ended {
-            self.bury(slot);
+            self.reap_worker(slot);
         }
-        self.listen(ready.spoken);
-        self.tick(Instant::now());
-        if self.inspection.is_some_and(|due| due <= Instant::now()) {
+        self.receive_messages(ready.readable);
+        self.run_due(Instant::now());
+        if self.inspect_at.is_some_and(|due| due <= Instant::now()) {
             self.inspect();
         }
-        self.look_for_outage(Instant::now());
+        self.update_outage(Instant::now());
     }
 
     /// When the next thing is to be done although nothing is heard.
-    fn due(&self) -> Option<Instant> {
-        let course = match self.course {
-            Phase::Starting => Some(self.start_by),
+    fn next_due(&self) -> Option<Instant> {
+        let phase = match self.phase {
+            Phase::Starting => Some(self.start_deadline),
             Phase::Stopping { until, .. } => Some(until),
             Phase::Running => self.outage.due(),
         };
-        let slots = self.slots.iter().filter_map(Slot::due);
+        let slots = self.slots.iter().filter_map(WorkerSlot::due);
         let retries = self.retries.iter().map(|retry| retry.due);
         slots
             .chain(retries)
-            .chain(course)
-            .chain(self.look_again)
-            .chain(self.inspection)
+            .chain(phase)
+            .chain(self.settle_again_at)
+            .chain(self.inspect_at)
             .chain(self.strays.due)
             .min()
     }
 
     /// SUPERVISE-1.
     fn wait(&mut self) -> Ready {
-        match self.watchlist.wait(self.due()) {
+        match self.watchlist.wait(self.next_due()) {
             Ok(keys) => Ready::of(keys),
             Err(error) => {
-                if !core::mem::replace(&mut self.has_reported_wait, true) {
+                if !core::mem::replace(&mut self.has_reported_failed_wait, true) {
                     log::wait_failed(&error);
                 }
                 thread::sleep(RETRY_DELAY);
-                self.everything()
+                self.everything_ready()
             }
         }
     }
 
     /// What a wait may have found.
-    fn everything(&self) -> Ready {
+    fn everything_ready(&self) -> Ready {
         let all = || (0..).zip(&self.slots);
-        let is_there = |slot: &Slot| slot.worker().is_some();
+        let is_there = |slot: &WorkerSlot| slot.worker().is_some();
         Ready {
-            orders: true,
-            spoken: all().map(|(index, _)| index).collect(),
+            commands: true,
+            readable: all().map(|(index, _)| index).collect(),
             ended: all()
                 .filter(|(_, slot)| is_there(slot))
                 .map(|(index, _)| index)
@@ -120,7 +120,7 @@ impl<T: Task> Supervisor<T> {
     }
 
     /// Do what is due.
-    fn tick(&mut self, now: Instant) {
+    fn run_due(&mut self, now: Instant) {
         for index in 0..self.slots.len() {
             let Some(slot) = self.slots.get_mut(index) else {
                 continue;
@@ -129,39 +129,39 @@ impl<T: Task> Supervisor<T> {
                 continue;
             }
             match &mut slot.state {
-                State::Occupied(_) => self.attend(index, now),
-                State::BackingOff { .. } => self.fill(index),
-                State::Absent => {}
+                SlotState::Occupied(_) => self.handle_overdue(index, now),
+                SlotState::BackingOff { .. } => self.start_worker(index),
+                SlotState::Empty => {}
             }
         }
-        if self.look_again.is_some_and(|due| due <= now) {
-            self.settle();
+        if self.settle_again_at.is_some_and(|due| due <= now) {
+            self.settle_tasks();
         }
-        self.retry(now);
+        self.send_due_retries(now);
         self.strays.reap(now);
-        match self.course {
-            Phase::Starting if self.start_by <= now => {
-                let error = self.late_start();
+        match self.phase {
+            Phase::Starting if self.start_deadline <= now => {
+                let error = self.late_start_error();
                 self.fail(error);
             }
-            Phase::Stopping { step, until, .. } if until <= now => self.press(step),
+            Phase::Stopping { step, until, .. } if until <= now => self.escalate(step),
             _ => {}
         }
     }
 
     /// SUPERVISE-4.
-    fn listen(&mut self, mut spoken: Vec<usize>) {
+    fn receive_messages(&mut self, mut readable: Vec<usize>) {
         let until = clock::after(Instant::now(), LISTEN);
-        let first = self.next_heard;
-        spoken.sort_unstable_by_key(|&index| (index < first, index));
-        for index in spoken {
-            self.next_heard = index + 1;
+        let first = self.next_slot;
+        readable.sort_unstable_by_key(|&index| (index < first, index));
+        for index in readable {
+            self.next_slot = index + 1;
             for _ in 0..TURN {
-                if self.hear(index).is_none() || Instant::now() >= until {
+                if self.receive_message(index).is_none() || Instant::now() >= until {
                     break;
                 }
             }
-            self.bury_unwatched(index);
+            self.reap_unwatched(index);
             if Instant::now() >= until {
                 return;
             }

@@ -1,8 +1,8 @@
 //! The start of a pool, as its supervisor sees it, and of each worker.
 
 use super::log;
-use super::slot::{DeadPeer, Slot, Stage, State, Worker};
-use super::supervisor::{Phase, Step, Supervisor};
+use super::slot::{DeadWorker, SlotState, Stage, WorkerProcess, WorkerSlot};
+use super::supervisor::{Phase, StopStep, Supervisor};
 use super::watchlist::{key_of_link, key_of_process};
 use crate::error::StartError;
 use crate::os::child::ChildProcess;
@@ -19,18 +19,18 @@ const DEATHS_AT_START: u32 = 3;
 
 impl<T: Task> Supervisor<T> {
     /// Start a worker in a slot.
-    pub(crate) fn fill(&mut self, index: usize) {
+    pub(crate) fn start_worker(&mut self, index: usize) {
         let Some(number) = self.slots.get(index).map(|slot| slot.number) else {
             return;
         };
-        if matches!(self.course, Phase::Stopping { .. }) {
+        if matches!(self.phase, Phase::Stopping { .. }) {
             return;
         }
         if let Some(line) = self.launcher.shared.board.entry(number) {
             line.reset();
         }
         let board = &self.launcher.shared.board;
-        let start_before = board
+        let previous_start = board
             .entry(number)
             .map_or(0, board::WorkerEntry::last_start);
         let launched = self.launcher.launch(number).and_then(|(link, process)| {
@@ -46,20 +46,20 @@ impl<T: Task> Supervisor<T> {
             Ok((link, process)) => {
                 let pid = process.id();
                 if let Some(slot) = self.slots.get_mut(index) {
-                    let mut worker = Worker::new(link, process, overdue);
-                    worker.start_before = start_before;
-                    slot.state = State::Occupied(worker);
+                    let mut worker = WorkerProcess::new(link, process, overdue);
+                    worker.previous_start = previous_start;
+                    slot.state = SlotState::Occupied(worker);
                 }
-                self.toll.started += 1;
-                self.tell(Event::Started {
+                self.worker_stats.started += 1;
+                self.notify_listener(Event::Started {
                     worker: number,
                     pid,
                 });
             }
-            Err(error) if self.course == Phase::Starting => self.fail(error),
+            Err(error) if self.phase == Phase::Starting => self.fail(error),
             Err(error) => {
-                log::failure(number, &error);
-                self.note_failure(index, error.to_string());
+                log::start_failed(number, &error);
+                self.record_failure(index, error.to_string());
                 self.back_off(index);
             }
         }
@@ -84,89 +84,92 @@ impl<T: Task> Supervisor<T> {
     pub(crate) fn back_off(&mut self, index: usize) {
         let backoff = self.settings().respawn_backoff;
         if let Some(slot) = self.slots.get_mut(index) {
-            slot.failures = slot.failures.saturating_add(1);
-            let until = clock::after(Instant::now(), backoff.after(slot.failures));
-            slot.state = State::BackingOff { until };
+            slot.consecutive_backoffs = slot.consecutive_backoffs.saturating_add(1);
+            let until = clock::after(Instant::now(), backoff.after(slot.consecutive_backoffs));
+            slot.state = SlotState::BackingOff { until };
         }
     }
 
     /// Why a start takes too long: workers that die, or are slow.
-    pub(crate) fn late_start(&self) -> StartError {
-        let is_ready = |slot: &&Slot| {
+    pub(crate) fn late_start_error(&self) -> StartError {
+        let is_ready = |slot: &&WorkerSlot| {
             let worker = slot.worker();
             worker.is_some_and(|worker| worker.stage == Stage::Ready)
         };
         let late = self.slots.iter().filter(|slot| !is_ready(slot));
-        let mut died = late.filter(|slot| slot.has_died_early);
-        let is_no_worker = |slot: &Slot| slot.worker().is_some_and(Worker::is_no_worker);
-        if self.slots.iter().any(is_no_worker) {
+        let mut died = late.filter(|slot| slot.died_before_ready);
+        let never_became_worker = |slot: &WorkerSlot| {
+            slot.worker()
+                .is_some_and(WorkerProcess::never_became_worker)
+        };
+        if self.slots.iter().any(never_became_worker) {
             return StartError::NoHandshake { status: None };
         }
         died.next_back()
             .map_or(StartError::TimedOut, |slot| StartError::Died {
-                status: slot.last_status,
+                status: slot.last_exit_status,
             })
     }
 
-    pub(crate) fn look_whether_started(&mut self) {
+    pub(crate) fn check_all_ready(&mut self) {
         // Those beyond the least number are started when there is work for them.
-        let is_ready = |slot: &Slot| match &slot.state {
-            State::Absent => true,
-            State::Occupied(worker) => worker.stage == Stage::Ready,
-            State::BackingOff { .. } => false,
+        let is_ready = |slot: &WorkerSlot| match &slot.state {
+            SlotState::Empty => true,
+            SlotState::Occupied(worker) => worker.stage == Stage::Ready,
+            SlotState::BackingOff { .. } => false,
         };
-        if self.course == Phase::Starting && self.slots.iter().all(is_ready) {
-            self.course = Phase::Running;
-            self.inspection = Some(Instant::now());
-            if let Some(starter) = self.starter.take() {
+        if self.phase == Phase::Starting && self.slots.iter().all(is_ready) {
+            self.phase = Phase::Running;
+            self.inspect_at = Some(Instant::now());
+            if let Some(start_result) = self.start_result.take() {
                 // Gone if the thread that started the pool has panicked; then so is the pool, soon.
-                let _ = starter.send(Ok(()));
+                let _ = start_result.send(Ok(()));
             }
         }
     }
 
     /// A worker does not fit, and never will.
     pub(crate) fn refuse(&mut self, number: u32, error: StartError) {
-        if self.course == Phase::Starting {
+        if self.phase == Phase::Starting {
             self.fail(error);
         } else {
-            log::failure(number, &error);
+            log::start_failed(number, &error);
         }
     }
 
     /// The start has failed: end everybody at once.
     pub(crate) fn fail(&mut self, error: StartError) {
-        if let Some(starter) = self.starter.take() {
-            self.launcher.shared.inbox.refuse();
-            let _ = starter.send(Err(error));
+        if let Some(start_result) = self.start_result.take() {
+            self.launcher.shared.results.refuse();
+            let _ = start_result.send(Err(error));
         }
-        self.leave_empty_slots();
-        self.press(Step::Terminated);
+        self.give_up_empty_slots();
+        self.escalate(StopStep::Terminated);
     }
 
     /// A worker that was never ready has ended, while the pool is being started.
-    pub(crate) fn has_failed_to_start(
+    pub(crate) fn handle_failed_start(
         &mut self,
         index: usize,
         stage: Stage,
-        unfit: Option<String>,
-        death: &DeadPeer,
+        start_failure: Option<String>,
+        death: &DeadWorker,
     ) {
         let status = death.status;
         if let Some(slot) = self.slots.get_mut(index) {
-            slot.has_died_early = true;
-            slot.last_status = status;
+            slot.died_before_ready = true;
+            slot.last_exit_status = status;
         }
-        if let Some(what) = unfit {
+        if let Some(what) = start_failure {
             self.fail(StartError::Unfit { what });
         } else if stage == Stage::Starting
-            && (death.was_no_worker || status.is_none_or(|status| status.code().is_some()))
+            && (death.never_became_worker || status.is_none_or(|status| status.code().is_some()))
         {
             self.fail(StartError::NoHandshake { status });
         } else if self
             .slots
             .get(index)
-            .is_some_and(|slot| slot.failures >= DEATHS_AT_START)
+            .is_some_and(|slot| slot.consecutive_backoffs >= DEATHS_AT_START)
         {
             self.fail(StartError::Died { status });
         } else {

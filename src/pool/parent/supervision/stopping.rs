@@ -1,8 +1,8 @@
 //! The end of a pool, as its supervisor sees it.
 
 use super::log;
-use super::slot::{Slot, State, UNTIL_GIVEN_UP};
-use super::supervisor::{Phase, Step, Supervisor};
+use super::slot::{SlotState, UNTIL_GIVEN_UP, WorkerSlot};
+use super::supervisor::{Phase, StopStep, Supervisor};
 use crate::os::clock;
 use crate::pool::outcome::TaskError;
 use crate::pool::task::Task;
@@ -11,7 +11,7 @@ use std::time::Instant;
 
 impl<T: Task> Supervisor<T> {
     pub(crate) fn stop(&mut self, cancel: bool) {
-        if matches!(self.course, Phase::Stopping { .. }) {
+        if matches!(self.phase, Phase::Stopping { .. }) {
             return;
         }
         let (message, tasks) = (
@@ -23,62 +23,62 @@ impl<T: Task> Supervisor<T> {
             &self.launcher.shared.tasks,
         );
         if cancel && mutant!(ResultsNotDrained) {
-            self.launcher.shared.inbox.results().cancel();
+            self.launcher.shared.results.queue().cancel();
         }
         if cancel {
             tasks.cancel();
         } else {
             tasks.close();
         }
-        self.leave_empty_slots();
-        for worker in self.slots.iter_mut().filter_map(Slot::worker_mut) {
-            worker.say(message);
+        self.give_up_empty_slots();
+        for worker in self.slots.iter_mut().filter_map(WorkerSlot::worker_mut) {
+            worker.send(message);
         }
         let until = clock::after(Instant::now(), self.settings().grace);
-        self.course = Phase::Stopping {
+        self.phase = Phase::Stopping {
             cancel,
-            step: Step::Asked,
+            step: StopStep::Asked,
             until,
         };
     }
 
-    pub(crate) fn leave_empty_slots(&mut self) {
+    pub(crate) fn give_up_empty_slots(&mut self) {
         for slot in &mut self.slots {
             if slot.worker().is_none() {
-                slot.state = State::Absent;
+                slot.state = SlotState::Empty;
             }
         }
     }
 
     /// The time for a step is up: go on to the next.
-    pub(crate) fn press(&mut self, step: Step) {
+    pub(crate) fn escalate(&mut self, step: StopStep) {
         let now = Instant::now();
         if mutant!(StopNotEnforced) {
             return;
         }
         let (next, time) = match step {
-            Step::Asked => (Step::Terminated, self.settings().grace),
-            Step::Terminated => (Step::Killed, UNTIL_GIVEN_UP),
-            Step::Killed => {
-                self.give_up();
+            StopStep::Asked => (StopStep::Terminated, self.settings().grace),
+            StopStep::Terminated => (StopStep::Killed, UNTIL_GIVEN_UP),
+            StopStep::Killed => {
+                self.abandon_survivors();
                 return;
             }
         };
         for index in 0..self.slots.len() {
-            let Some(worker) = self.slots.get_mut(index).and_then(Slot::worker_mut) else {
+            let Some(worker) = self.slots.get_mut(index).and_then(WorkerSlot::worker_mut) else {
                 continue;
             };
-            if next == Step::Terminated {
-                worker.is_doomed = true;
+            if next == StopStep::Terminated {
+                worker.is_being_ended = true;
                 // Counted as killed when it is reaped, if it has died of it.
-                worker.is_terminated = true;
+                worker.got_sigterm = true;
                 let _ = worker.process.terminate_group();
             } else {
-                self.toll.killed += u64::from(worker.kill());
+                self.worker_stats.killed += u64::from(worker.kill());
             }
-            self.bury_unwatched(index);
+            self.reap_unwatched(index);
         }
-        self.course = Phase::Stopping {
+        self.phase = Phase::Stopping {
             cancel: true,
             step: next,
             until: clock::after(now, time),
@@ -86,11 +86,13 @@ impl<T: Task> Supervisor<T> {
     }
 
     /// Those who live on although they were killed are the kernel's business.
-    pub(crate) fn give_up(&mut self) {
+    pub(crate) fn abandon_survivors(&mut self) {
         for slot in &mut self.slots {
-            if let State::Occupied(worker) = core::mem::replace(&mut slot.state, State::Absent) {
-                log::immortal(slot.number, worker.pid());
-                self.toll.left_behind += 1;
+            if let SlotState::Occupied(worker) =
+                core::mem::replace(&mut slot.state, SlotState::Empty)
+            {
+                log::left_behind(slot.number, worker.pid());
+                self.worker_stats.left_behind += 1;
                 self.watchlist.remove(&worker.link);
                 self.watchlist.remove(&worker.process);
                 worker.process.detach();
@@ -99,22 +101,22 @@ impl<T: Task> Supervisor<T> {
     }
 
     pub(crate) fn is_over(&self) -> bool {
-        let is_absent = |slot: &Slot| matches!(slot.state, State::Absent);
-        matches!(self.course, Phase::Stopping { .. }) && self.slots.iter().all(is_absent)
+        let is_absent = |slot: &WorkerSlot| matches!(slot.state, SlotState::Empty);
+        matches!(self.phase, Phase::Stopping { .. }) && self.slots.iter().all(is_absent)
     }
 
     /// Every task gets its outcome (SUPERVISE-3): those whose results have arrived that, the others are cancelled.
     pub(crate) fn finish(&mut self) {
-        self.settle();
-        let inbox = &self.launcher.shared.inbox;
-        inbox.collect();
-        inbox.change(|state| {
-            for id in state.flights() {
+        self.settle_tasks();
+        let results = &self.launcher.shared.results;
+        results.collect();
+        results.change(|state| {
+            for id in state.in_flight_ids() {
                 let crashes = state.flight(id).map_or(0, |flight| flight.crashes);
-                state.file(id, crashes, Err(TaskError::Cancelled));
+                state.record_outcome(id, crashes, Err(TaskError::Cancelled));
             }
         });
-        inbox.results().close();
-        inbox.end();
+        results.queue().close();
+        results.end();
     }
 }

@@ -8,10 +8,10 @@
 //! | failed   | as stopping, from `SIGKILL` on; `start` has had its error      | nobody is left: over                   |
 //! | over     | the thread ends                                                |                                        |
 //!
-//! SUPERVISE-1. It sleeps in one wait: for orders, for what workers say, for their deaths, until the next thing is due. When
+//! SUPERVISE-1. It sleeps in one wait: for commands, for what workers say, for their deaths, until the next thing is due. When
 //!     nothing is due it is not woken. A wait that fails is followed by a pause, and by a look at everything.
 //! SUPERVISE-2. It never waits for a worker: what it says to one it says without waiting.
-//! SUPERVISE-4. In each turn orders come first, then deaths, then messages: at most [`TURN`] of a worker, and for at most
+//! SUPERVISE-4. In each turn commands come first, then deaths, then messages: at most [`TURN`] of a worker, and for at most
 //!     [`LISTEN`] of all of them, each worker in its turn; then whatever is due. So a process that never stops to talk,
 //!     such as a forked child that has the link of its worker, delays nothing else for longer than that.
 //! SUPERVISE-3. It ends only when every process is reaped, or could not be killed; and then every task has its outcome.
@@ -20,9 +20,9 @@
 
 use super::launch::Launcher;
 use super::log;
-use super::slot::{DeadPeer, Slot};
+use super::slot::{DeadWorker, WorkerSlot};
 use super::strays::Strays;
-use super::watchlist::ORDERS;
+use super::watchlist::COMMANDS_KEY;
 use crate::announce::{Importance, announce};
 use crate::error::StartError;
 use crate::os::clock;
@@ -33,7 +33,7 @@ use crate::pool::parent::events::Event;
 use crate::pool::parent::report::WorkerStats;
 use crate::pool::parent::settings::Settings;
 use crate::pool::task::Task;
-use crate::pool::wire::panics::unwinding;
+use crate::pool::wire::panics::catch_panic_message;
 use crate::pool::wire::task_message::Envelope;
 use core::time::Duration;
 use std::io;
@@ -48,14 +48,14 @@ pub(crate) enum Phase {
     Running,
     Stopping {
         cancel: bool,
-        step: Step,
+        step: StopStep,
         until: Instant,
     },
 }
 
 /// How hard workers are pressed to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Step {
+pub(crate) enum StopStep {
     Asked,
     Terminated,
     Killed,
@@ -63,27 +63,27 @@ pub(crate) enum Step {
 
 pub(crate) struct Supervisor<T: Task> {
     pub(crate) launcher: Launcher<T>,
-    pub(crate) orders: Arc<Commands>,
+    pub(crate) commands: Arc<Commands>,
     /// All descriptors that are waited for. The links and processes of slots enter and leave it with them.
     pub(crate) watchlist: Epoll,
-    pub(crate) has_reported_wait: bool,
+    pub(crate) has_reported_failed_wait: bool,
     /// Who waits for the start; none once it was told.
-    pub(crate) starter: Option<mpsc::Sender<Result<(), StartError>>>,
+    pub(crate) start_result: Option<mpsc::Sender<Result<(), StartError>>>,
     /// When the start fails.
-    pub(crate) start_by: Instant,
-    pub(crate) slots: Vec<Slot>,
+    pub(crate) start_deadline: Instant,
+    pub(crate) slots: Vec<WorkerSlot>,
     /// The slot whose messages are heard first in the next turn.
-    pub(crate) next_heard: usize,
-    pub(crate) course: Phase,
+    pub(crate) next_slot: usize,
+    pub(crate) phase: Phase,
     pub(crate) outage: Outage,
     /// Those whose tasks are not settled yet, and when to look again.
-    pub(crate) deceased: Vec<DeadPeer>,
-    pub(crate) look_again: Option<Instant>,
+    pub(crate) dead_workers: Vec<DeadWorker>,
+    pub(crate) settle_again_at: Option<Instant>,
     pub(crate) retries: Vec<Retry<T>>,
-    pub(crate) condemned: Vec<PendingKill>,
+    pub(crate) pending_kills: Vec<PendingKill>,
     /// When to look at what workers do.
-    pub(crate) inspection: Option<Instant>,
-    pub(crate) toll: WorkerStats,
+    pub(crate) inspect_at: Option<Instant>,
+    pub(crate) worker_stats: WorkerStats,
     pub(crate) strays: Strays,
 }
 
@@ -118,36 +118,36 @@ impl Outage {
 }
 
 /// The earlier of two moments, of which there may be none.
-pub(crate) fn sooner(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+pub(crate) fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
     one.into_iter().chain(other).min()
 }
 
 impl<T: Task> Supervisor<T> {
     pub(crate) fn new(
         launcher: Launcher<T>,
-        orders: Arc<Commands>,
-        starter: mpsc::Sender<Result<(), StartError>>,
+        commands: Arc<Commands>,
+        start_result: mpsc::Sender<Result<(), StartError>>,
     ) -> io::Result<Self> {
         let watchlist = Epoll::new()?;
-        watchlist.add(&orders.bell, ORDERS)?;
+        watchlist.add(&commands.notifier, COMMANDS_KEY)?;
         let settings = &launcher.shared.settings;
-        let slots = (0..settings.staff.max).map(Slot::new).collect();
+        let slots = (0..settings.workers.max).map(WorkerSlot::new).collect();
         Ok(Self {
-            orders,
+            commands,
             watchlist,
-            has_reported_wait: false,
-            starter: Some(starter),
-            start_by: clock::after(Instant::now(), settings.start_timeout),
+            has_reported_failed_wait: false,
+            start_result: Some(start_result),
+            start_deadline: clock::after(Instant::now(), settings.start_timeout),
             slots,
-            next_heard: 0,
-            course: Phase::Starting,
+            next_slot: 0,
+            phase: Phase::Starting,
             outage: Outage::default(),
-            deceased: Vec::new(),
-            look_again: None,
+            dead_workers: Vec::new(),
+            settle_again_at: None,
             retries: Vec::new(),
-            condemned: Vec::new(),
-            inspection: Some(Instant::now()),
-            toll: WorkerStats::default(),
+            pending_kills: Vec::new(),
+            inspect_at: Some(Instant::now()),
+            worker_stats: WorkerStats::default(),
             strays: Strays::default(),
             launcher,
         })
@@ -158,7 +158,7 @@ impl<T: Task> Supervisor<T> {
     }
 
     /// Tells the listener, if there is one, of an event (SUPERVISE-4).
-    pub(crate) fn tell(&self, event: Event) {
+    pub(crate) fn notify_listener(&self, event: Event) {
         let Some(listener) = self.settings().listener.clone() else {
             return;
         };
@@ -167,15 +167,15 @@ impl<T: Task> Supervisor<T> {
             _ => Importance::Lifecycle,
         };
         let tell = move || {
-            if unwinding(|| listener(&event)).is_err() {
-                log::deaf(event);
+            if catch_panic_message(|| listener(&event)).is_err() {
+                log::listener_panicked(event);
             }
         };
         announce(importance, Box::new(tell));
     }
 
     /// There is a worker more, or less.
-    pub(crate) fn look_at_staff_soon(&mut self) {
-        self.inspection = Some(Instant::now());
+    pub(crate) fn inspect_soon(&mut self) {
+        self.inspect_at = Some(Instant::now());
     }
 }
