@@ -7,7 +7,7 @@ use crate::protocol::Corrupt;
 /// One call of a function of the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Call {
-    /// None: the script is finished, or the process is dead.
+    /// No call: the script is finished, or the process is dead.
     Finished,
     Allocate,
     /// As [`Call::Allocate`], of an action that waits: fails if the queue is closing.
@@ -101,11 +101,11 @@ pub(super) enum Outcome {
     Full,
     Empty,
     Closed,
-    /// The queue is closed; whether this closer was the first.
+    /// The queue is closed. True if this closer was the first.
     WasFirst(bool),
-    /// The process has this peer entry, whose word is this.
+    /// The process has this peer entry, with this word.
     Attached(u8, u64),
-    /// A sleep is announced; the parking word.
+    /// A sleep is announced. The value is that of the parking word.
     Announced(u64),
     Woken,
     /// The sleep lasted a whole liveness interval.

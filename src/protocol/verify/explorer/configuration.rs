@@ -115,7 +115,7 @@ impl Configuration {
             .unwrap_or_else(|| probe.script())
     }
 
-    /// Returns the number of the last message that a process has begun to send, when it has begun to send `sent`.
+    /// Returns the number of the last of the first `sent` messages that a process sends.
     pub(super) fn message(&self, process: usize, sent: u8) -> u8 {
         let by_others = self.scripts.iter().take(process);
         let by_others: usize = by_others.map(|script| messages_in(script)).sum();

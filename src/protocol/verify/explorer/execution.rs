@@ -20,7 +20,7 @@ pub(super) type Trace = Vec<(Word, Access, u64)>;
 #[derive(Clone, Debug)]
 pub(super) struct Successor {
     pub(super) state: State,
-    /// Whether the same step can have another result, with the next higher choice.
+    /// Whether the step has more possible results, which the next higher choice selects.
     pub(super) has_alternatives: bool,
     pub(super) trace: Trace,
     pub(super) violation: Option<Violation>,
@@ -234,7 +234,7 @@ impl Execution {
         }
     }
 
-    /// What a sleep on a parking word came to, by what its access has given.
+    /// Returns the outcome of a sleep, from what its access has given.
     pub(super) const fn slept(given: u64) -> Outcome {
         if given == TIMED_OUT {
             Outcome::TimedOut

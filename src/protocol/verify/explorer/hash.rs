@@ -59,7 +59,7 @@ impl Hasher for Hash128 {
     }
 }
 
-/// The hasher of a set of hashes: they are not hashed again.
+/// A hasher for values that are hashes already: it takes them as they are.
 #[derive(Default)]
 pub(super) struct Unhashed(u64);
 

@@ -1,4 +1,4 @@
-//! A queue on the heap for the real functions, whose words are observed and never written to.
+//! A queue on the heap for the real functions. Its words are observed and never written to.
 //!
 //! The address of each word tells an [`Observer`] which word of a [`Memory`] is meant; what is done to a word
 //! is done there instead (`crate::sync::observed`).

@@ -6,7 +6,7 @@ use core::ops::Range;
 
 /// No configuration sends more messages than this.
 pub(super) const MAX_MESSAGES: usize = 6;
-/// The number of no process, and of no message.
+/// Stands for no process, or for no message.
 pub(super) const NONE: u8 = u8::MAX;
 
 /// Where a message is.
@@ -53,7 +53,7 @@ pub(super) struct Ledger {
     pub(super) sealed: bool,
     /// Whether a receiver has returned Closed.
     pub(super) closed_reported: bool,
-    /// Whether a closer was told that it was the first.
+    /// Whether a close has returned that it was the first.
     pub(super) first_closer_reported: bool,
     /// The peer entries whose arrival has been counted, as a mask.
     pub(super) arrived: u8,

@@ -21,7 +21,7 @@ pub(super) struct Machine {
     /// Whether each access is a step of its own, and a process remembers all that it has read, as in the real
     /// functions. Otherwise the model forgets what no longer matters, which makes fewer states.
     pub(super) literal: bool,
-    /// What a process beyond those of the configuration does.
+    /// What a probe does, if there is one.
     pub(super) probe: Probe,
 }
 
@@ -55,7 +55,7 @@ impl Machine {
         self.configuration.script(process, self.probe)
     }
 
-    /// Whether a process is one of those of the configuration, and not a probe.
+    /// Whether a process is a probe, and not one of those of the configuration.
     pub(super) fn is_probe(&self, process: usize) -> bool {
         process >= self.configuration.scripts.len()
     }

@@ -91,7 +91,7 @@ pub(super) enum Mutant {
     // Recovery.
     /// Recovery does not check that the peer entry is still the dead process's (RECOVER-1).
     RecoverWithoutConfirming,
-    /// Recovery checks it before it reads a word, not after (RECOVER-1).
+    /// Recovery checks the peer entry before it reads a word, not after (RECOVER-1).
     ConfirmBeforeReading,
     /// Recovery skips `Hold`.
     RecoverWithoutHold,

@@ -1,8 +1,8 @@
 //! The search: every state that can be reached, breadth first, each once.
 //!
-//! Of each state that was reached, a hash of 128 bits is kept, and the move that led to it. Each state in which
-//! no process can go on is checked as an end; some of the others, at a regular interval, are checked for
-//! progress ([`super::checks`]).
+//! The search keeps a hash of 128 bits of each state that it has reached, and the move that led there. It
+//! checks each state in which no process can go on as an end, and some of the others, at a regular interval,
+//! for progress ([`super::checks`]).
 
 use super::checks::{check_end, check_progress, check_wakes};
 use super::counterexample::{Counterexample, Move};
@@ -17,7 +17,7 @@ use core::hash::{BuildHasherDefault, Hash};
 use std::collections::{HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
-/// How far a search goes.
+/// What a search explores and checks.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bounds {
     /// Explores only schedules with at most this many pre-emptions: switches away from a process in the middle of a
@@ -59,7 +59,7 @@ struct Search {
     ends: u64,
 }
 
-/// A violation, and the move that led to it if it is not the last one of the path to the state.
+/// A violation in the state that is expanded, or after one more move from there.
 struct Found(Violation, Option<Move>);
 
 impl From<Violation> for Found {

@@ -5,7 +5,8 @@ use super::machine::{Machine, Program};
 use super::state::State;
 use super::{model, real};
 
-/// Runs a process up to, and without, its second access to a word that others depend on.
+/// Runs one step of a process: up to, but without, its second access to a word that others depend on. Where the
+/// step has several possible results, `choice` selects one.
 pub(super) fn step(machine: Machine, state: &State, process: usize, choice: u8) -> Successor {
     let mut execution = Execution::new(machine, state, process, choice);
     loop {

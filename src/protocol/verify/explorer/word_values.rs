@@ -26,7 +26,7 @@ impl PeerState {
         Self::from_parts(PeerKind::Free, Roles::NONE, next)
     }
 
-    /// What [`PeerState::vacated`] must not be: of the same incarnation. For a mutant.
+    /// Returns a vacated peer entry of the same incarnation, which PEER-2 forbids. For a mutant.
     pub(super) fn vacated_in_same_incarnation(self) -> Self {
         Self::from_parts(PeerKind::Free, Roles::NONE, self.incarnation())
     }

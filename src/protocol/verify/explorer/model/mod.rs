@@ -4,8 +4,9 @@
 //! Each operation is an `async` function, which is only a way to write down where it can stop. In each step, it
 //! is run from its start; the accesses that it has made before are replayed from the process's log; and it is
 //! stopped before the second new one. A function that needs only a few numbers to go on may end with
-//! [`Outcome::Continue`], which forgets the rest, so that states that differ only in their past are the same.
-//! In the test that compares each access with that of the real function, it does not.
+//! [`Outcome::Continue`], which forgets the rest, so that states that differ only in their past are the same. A
+//! [`literal`](super::machine::Machine::literal) machine, whose accesses are compared with those of the real
+//! functions, never does that.
 
 mod batching;
 mod closing;

@@ -20,7 +20,7 @@ pub(super) struct ModelProcess {
     pub(super) execution: RefCell<Execution>,
 }
 
-/// What a view makes of each value that does not matter.
+/// What a view returns in the place of each value that does not matter.
 pub(super) const OTHER: u64 = u64::MAX;
 
 // What the process knows without an access to shared memory.
