@@ -1,9 +1,9 @@
 //! How much memory is left: `MemAvailable` of the machine, the memory control groups of this process, and the limits
 //! `RLIMIT_FSIZE` and `RLIMIT_AS` (`getrlimit(2)`).
 //!
-//! Memory is allocated by `fallocate(2)`. If a group or the machine has no more, the kernel does not refuse: it kills some
-//! process. So [`MemoryBudget::check`] reads the limits before. Its answer is that of one moment, since other processes
-//! allocate memory too; it turns a lack that exists already into a typed error.
+//! Memory is allocated by `fallocate(2)`. If a group or the machine has no more, the kernel does not refuse: it kills
+//! some process. So [`MemoryBudget::check`] reads the limits before. Its answer is that of one moment, since other
+//! processes allocate memory too; it turns a lack that exists already into a typed error.
 //!
 //! A group's file cache, which the kernel can free at once, does not count as used, the same as in `MemAvailable`
 //! (`proc_meminfo(5)`). Swap space does not count as available. A limit that can't be read is taken for none.
@@ -91,7 +91,8 @@ impl MemoryBudget {
         Some(kibibytes.saturating_mul(1024))
     }
 
-    /// Returns the smallest headroom of the groups that this process is in, from its own up to the root of the hierarchy.
+    /// Returns the smallest headroom of the groups that this process is in, from its own up to the root of the
+    /// hierarchy.
     fn group(&self) -> Option<u64> {
         let (groups, mounts) = (
             self.read("proc/self/cgroup")?,
@@ -114,8 +115,8 @@ impl MemoryBudget {
     }
 }
 
-/// Returns the path of this process's group with the memory controller, from the text of `/proc/self/cgroup`. That has a
-/// line `number:controllers:path` for each hierarchy; version 2 is number 0 without controllers. See `cgroups(7)`.
+/// Returns the path of this process's group with the memory controller, from the text of `/proc/self/cgroup`. That has
+/// a line `number:controllers:path` for each hierarchy; version 2 is number 0 without controllers. See `cgroups(7)`.
 fn own_group(groups: &str, version: Version) -> Option<String> {
     groups.lines().find_map(|line| {
         let mut parts = line.splitn(3, ':');
@@ -128,9 +129,9 @@ fn own_group(groups: &str, version: Version) -> Option<String> {
     })
 }
 
-/// Returns the mount point of the hierarchy, and the path of the group below it, from the text of `/proc/self/mountinfo`.
-/// Fields of a line: id, parent, device, root of the mount within its file system, mount point, options, optional fields, a
-/// dash, type, source, options of the file system. See `proc_pid_mountinfo(5)`.
+/// Returns the mount point of the hierarchy, and the path of the group below it, from the text of
+/// `/proc/self/mountinfo`. Fields of a line: id, parent, device, root of the mount within its file system, mount point,
+/// options, optional fields, a dash, type, source, options of the file system. See `proc_pid_mountinfo(5)`.
 fn mount_of<'a>(mounts: &'a str, version: Version, group: &'a str) -> Option<(&'a str, &'a str)> {
     mounts.lines().find_map(|line| {
         let (before, after) = line.split_once(" - ")?;

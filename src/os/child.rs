@@ -3,8 +3,8 @@
 //! CHILD-1. A child leads a process group of its own. Signals from the terminal do not reach it, and killing the group
 //!     also kills the processes that it started.
 //! CHILD-2. A child is killed when the thread that started it ends, however it ends (`PR_SET_PDEATHSIG`). If its parent
-//!     process ends before the child could ask the kernel for this, the child finds that it has another parent, and does
-//!     not run its program. The kernel does not kill the child's own descendants then, so a child may call
+//!     process ends before the child could ask the kernel for this, the child finds that it has another parent, and
+//!     does not run its program. The kernel does not kill the child's own descendants then, so a child may call
 //!     [`watch_parent`](super::parent::watch_parent) instead and kill its group itself.
 //! CHILD-3. A child has no signal blocked and the default dispositions, whatever those of its parent are
 //!     ([`spawn`]).
@@ -60,12 +60,13 @@ struct WrappedWorker {
     pid: Pid,
     pidfd: OwnedFd,
     has_ended: bool,
-    /// Whether the worker was seen to run after its wrapper had ended, so that the wrapper's exit status is not its own.
+    /// Whether the worker was seen to run after its wrapper had ended, so that the wrapper's exit status is not its
+    /// own.
     outlived_wrapper: bool,
 }
 
-/// How long dropping a [`ChildProcess`] waits for the end of the killed child. The kernel may need time, for example while
-/// the child waits for a file system that does not answer.
+/// How long dropping a [`ChildProcess`] waits for the end of the killed child. The kernel may need time, for example
+/// while the child waits for a file system that does not answer.
 const DROP_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl ChildProcess {
@@ -93,8 +94,8 @@ impl ChildProcess {
         pidfd::has_ended(&self.pidfd)
     }
 
-    /// Records that the worker is the process `id` and not the child itself (CHILD-7). Since the id may have been reused,
-    /// `is_it` is called to confirm the process once its pidfd is open.
+    /// Records that the worker is the process `id` and not the child itself (CHILD-7). Since the id may have been
+    /// reused, `is_it` is called to confirm the process once its pidfd is open.
     pub(crate) fn set_worker(&mut self, id: u32, is_it: impl FnOnce() -> bool) {
         let Some(pid) = pidfd::to_pid(id).filter(|&pid| pid != self.pid) else {
             return;
@@ -113,9 +114,9 @@ impl ChildProcess {
         }
     }
 
-    /// Returns the pidfds of child and worker, without those that were seen to have ended. When one becomes readable, in
-    /// the sense of `poll(2)`, call [`update_exits`](Self::update_exits). There is none if the child has ended and its
-    /// worker is not known.
+    /// Returns the pidfds of child and worker, without those that were seen to have ended. When one becomes readable,
+    /// in the sense of `poll(2)`, call [`update_exits`](Self::update_exits). There is none if the child has ended and
+    /// its worker is not known.
     pub(crate) fn running(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         let worker = self.worker.iter().filter(|worker| !worker.has_ended);
         let worker = worker.map(|worker| worker.pidfd.as_fd());
@@ -141,8 +142,8 @@ impl ChildProcess {
         self.worker.as_ref().map(|worker| worker.pidfd.as_fd())
     }
 
-    /// Checks which of child and worker have ended. Returns whether all have. `worker_may_follow` means that the child may
-    /// be a wrapper whose worker has not reported its id yet; the end of the child alone does not count then.
+    /// Checks which of child and worker have ended. Returns whether all have. `worker_may_follow` means that the child
+    /// may be a wrapper whose worker has not reported its id yet; the end of the child alone does not count then.
     pub(crate) fn update_exits(&mut self, worker_may_follow: bool) -> bool {
         self.has_ended |= pidfd::has_ended_without_poll(&self.pidfd, self.pid);
         let Some(worker) = &mut self.worker else {

@@ -1,5 +1,5 @@
-//! Clocks that all processes of a machine share: `clock_gettime(2)`. State: the resolution of the coarse clock, kept after
-//! its first read.
+//! Clocks that all processes of a machine share: `clock_gettime(2)`. State: the resolution of the coarse clock, kept
+//! after its first read.
 
 use crate::sync::{AtomicU64, Ordering};
 use core::time::Duration;

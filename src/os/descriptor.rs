@@ -2,8 +2,9 @@
 //!
 //! DESCRIPTOR-1. No descriptor that this crate keeps, or gives to a child, has the number 0, 1 or 2. A program that
 //!     runs with a standard stream closed gets that number for the next file it opens. A queue's memory there would be
-//!     overwritten by `println!`, replaced by a daemon's `dup2`, and passed to children as their standard input. So each
-//!     descriptor is moved to 3 or above when it is opened, unless it is closed again before the opening call returns.
+//!     overwritten by `println!`, replaced by a daemon's `dup2`, and passed to children as their standard input. So
+//!     each descriptor is moved to 3 or above when it is opened, unless it is closed again before the opening call
+//!     returns.
 //!
 //! This module owns no state.
 

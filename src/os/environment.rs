@@ -1,4 +1,5 @@
-//! Environment variables: those that a process was started with (`/proc/ID/environ`), and removing one from this process.
+//! Environment variables: those that a process was started with (`/proc/ID/environ`), and removing one from this
+//! process.
 //!
 //! State: the environment of this process.
 

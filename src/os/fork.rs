@@ -1,8 +1,9 @@
 //! Tells a forked child from its parent: a page with `MADV_WIPEONFORK` (`madvise(2)`, Linux 4.14).
 //!
 //! A forked child that does not call `execve(2)` has copies of its parent's handles, but it is not the process that is
-//! attached, and the mappings of segments do not exist in it (`MADV_DONTFORK`). So each access to a segment first checks
-//! a word in a page that the kernel fills with zeros for a child. The check is one load from a line that nobody writes.
+//! attached, and the mappings of segments do not exist in it (`MADV_DONTFORK`). So each access to a segment first
+//! checks a word in a page that the kernel fills with zeros for a child. The check is one load from a line that is
+//! never written.
 //!
 //! | word | meaning                                                             |
 //! |------|---------------------------------------------------------------------|
@@ -24,8 +25,8 @@ const LENGTH: NonZeroUsize = NonZeroUsize::MIN;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct OwnerProcess(&'static AtomicU32);
 
-/// The word of this process or, right after a fork, of its parent. An atomic rather than a mutex, since a fork could leave
-/// a mutex locked forever in the child.
+/// The word of this process or, right after a fork, of its parent. An atomic rather than a mutex, since a fork could
+/// leave a mutex locked forever in the child.
 static CURRENT: AtomicPtr<AtomicU32> = AtomicPtr::new(ptr::null_mut());
 
 impl OwnerProcess {

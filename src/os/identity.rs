@@ -1,7 +1,8 @@
 //! Identifies this process so that other processes can check whether it still exists: `/proc/self`, `getauxval(3)`.
 //!
-//! Process ids are reused and are relative to a namespace, so an [`Identity`] also has the start time and the namespaces,
-//! and a number for the program image, which changes with every `execve(2)`. State: that number, read once and kept.
+//! Process ids are reused and are relative to a namespace, so an [`Identity`] also has the start time and the
+//! namespaces, and a number for the program image, which changes with every `execve(2)`. State: that number, read once
+//! and kept.
 
 use super::procfs;
 use core::ptr::with_exposed_provenance;
@@ -76,9 +77,9 @@ pub(crate) fn current() -> io::Result<Identity> {
     })
 }
 
-/// Returns a number that differs between the program images that one process executes in turn: process id and start time
-/// stay the same across `execve(2)`. All copies of this library in one process return the same number. Returns 0 if the
-/// kernel provides none.
+/// Returns a number that differs between the program images that one process executes in turn: process id and start
+/// time stay the same across `execve(2)`. All copies of this library in one process return the same number. Returns 0
+/// if the kernel provides none.
 fn image() -> u64 {
     static IMAGE: OnceLock<u64> = OnceLock::new();
     *IMAGE.get_or_init(|| {

@@ -2,10 +2,10 @@
 //! `dup2(2)`.
 //!
 //! A *ticket* hands one end of a queue to a child. It is valid while a byte of the queue's file is locked, and the lock
-//! lasts until the last descriptor of the open file description that holds it is closed ([`locks`]). If another thread of
-//! the parent forks before the child is started, the forked process has a copy of each descriptor. A child that inherited
-//! the parent's description would share it with such a copy, which would keep the ticket locked after the child's death.
-//! So the child opens a description of its own, where no other process can get a copy:
+//! lasts until the last descriptor of the open file description that holds it is closed ([`locks`]). If another thread
+//! of the parent forks before the child is started, the forked process has a copy of each descriptor. A child that
+//! inherited the parent's description would share it with such a copy, which would keep the ticket locked after the
+//! child's death. So the child opens a description of its own, where no other process can get a copy:
 //!
 //! | the child                                              | the ticket's byte is locked by            |
 //! |--------------------------------------------------------|-------------------------------------------|
@@ -96,8 +96,8 @@ impl InheritedFiles {
 }
 
 impl Ticket {
-    /// Moves the lock to a description of the child's own (see the table). If the file can't be opened again, leaves the
-    /// lock where it is and returns false (INHERIT-2).
+    /// Moves the lock to a description of the child's own (see the table). If the file can't be opened again, leaves
+    /// the lock where it is and returns false (INHERIT-2).
     fn take_over(&self) -> io::Result<bool> {
         let inherited = borrow(self.number);
         // No other description has the byte locked, so this succeeds.
@@ -112,8 +112,8 @@ impl Ticket {
             return Ok(false);
         }
         locks::unlock(inherited, self.byte)?;
-        // SAFETY: the number is that of the child's copy of a descriptor. Values of the parent own the original; nothing in
-        // the child owns the copy.
+        // SAFETY: the number is that of the child's copy of a descriptor. Values of the parent own the original;
+        // nothing in the child owns the copy.
         let moved = unsafe { dup2_raw(&own, self.number) }?;
         // The program that is executed next owns it.
         let _ = moved.into_raw_fd();
@@ -128,8 +128,8 @@ fn keep_open(file: RawFd) -> io::Result<()> {
 }
 
 fn borrow<'a>(file: RawFd) -> BorrowedFd<'a> {
-    // SAFETY: the child has a copy of every descriptor that the parent has open, and the parent keeps the ones added open
-    // until the child was started.
+    // SAFETY: the child has a copy of every descriptor that the parent has open, and the parent keeps the ones added
+    // open until the child was started.
     unsafe { BorrowedFd::borrow_raw(file) }
 }
 

@@ -1,11 +1,11 @@
-//! A link between two processes: a pair of sockets (`socketpair(2)`, `SOCK_SEQPACKET`) that carry datagrams, whole and in
-//! order. Each side is notified at once when the other side is gone, however its process ends.
+//! A link between two processes: a pair of sockets (`socketpair(2)`, `SOCK_SEQPACKET`) that carry datagrams, whole and
+//! in order. Each side is notified at once when the other side is gone, however its process ends.
 //!
 //! LINK-1. A datagram that was sent is received even if its sender is gone by then. The end of the link comes after it.
-//! LINK-2. If one side closes the link without having read everything, Linux reports `ECONNRESET` to the other side once,
-//!     before the datagrams that wait there. That is not the end: those datagrams can still be received.
-//! LINK-3. Receiving an empty datagram looks like the end, so none is sent. One that another program sends is told from
-//!     the end by a check that the other side is still open, or that more waits to be read.
+//! LINK-2. If one side closes the link without having read everything, Linux reports `ECONNRESET` to the other side
+//!     once, before the datagrams that wait there. That is not the end: those datagrams can still be received.
+//! LINK-3. Receiving an empty datagram looks like the end, so none is sent. One that another program sends is
+//!     distinguished from the end by a check that the other side is still open, or that more waits to be read.
 //! LINK-4. A side that was shut down for sending counts as gone for the other side.
 //!
 //! State: each [`Link`] owns one socket.
@@ -114,8 +114,8 @@ impl Link {
         Ok(set_socket_passcred(&self.0, true)?)
     }
 
-    /// As [`try_recv`](Link::try_recv). Also returns the sender's process id in this process's namespace; `None` if it has
-    /// none there, or if [`enable_credentials`](Link::enable_credentials) was not called.
+    /// As [`try_recv`](Link::try_recv). Also returns the sender's process id in this process's namespace; `None` if it
+    /// has none there, or if [`enable_credentials`](Link::enable_credentials) was not called.
     pub(crate) fn try_recv_from<'a>(
         &self,
         buffer: &'a mut [u8],
@@ -159,8 +159,8 @@ impl Link {
 }
 
 impl AsFd for Link {
-    /// Returns the socket, to wait for datagrams together with other descriptors: it is ready while [`Link::recv`] would
-    /// not block.
+    /// Returns the socket, to wait for datagrams together with other descriptors: it is ready while [`Link::recv`]
+    /// would not block.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
@@ -189,8 +189,8 @@ mod credentials {
     #[repr(C, align(8))]
     struct ControlBuffer([u8; 64]);
 
-    /// Returns the process id of the sender of the next datagram, which stays in the socket; `None` if no datagram waits, or
-    /// its sender is not known.
+    /// Returns the process id of the sender of the next datagram, which stays in the socket; `None` if no datagram
+    /// waits, or its sender is not known.
     pub(super) fn peek(socket: &OwnedFd) -> Option<u32> {
         let mut buffer = ControlBuffer([0; 64]);
         // SAFETY: `msghdr` consists of integers and pointers, for which all zeros are valid.

@@ -1,4 +1,5 @@
-//! Decides whether a peer is dead, from facts that the kernel reports. How long a peer has not been active is no evidence.
+//! Decides whether a peer is dead, from facts that the kernel reports. How long a peer has not been active is no
+//! evidence.
 //!
 //! A peer publishes its process id, start time and namespaces ([`Identity`]), and keeps a byte of the segment's file
 //! locked ([`locks`]) while it is attached.
@@ -18,52 +19,58 @@
 //!
 //! In particular:
 //!
-//! - A process that is stopped, frozen, swapped out, traced or slow is alive: its pidfd is not readable, and its lock held.
+//! - A process that is stopped, frozen, swapped out, traced or slow is alive: its pidfd is not readable, and its lock
+//!   held.
 //! - A group leader that has exited before its other threads is alive. It looks like a zombie, and its own `maps` are
 //!   empty, but its pidfd is not readable and another thread maps the segment.
 //! - A zombie that is not reaped is dead: the pidfd of a process without threads is readable.
-//! - A dead process of which a forked child lives on with a copy of its descriptor is dead. Its lock is held, but within
-//!   one namespace the lock alone decides nothing.
-//! - A process that has called `closefrom()` is alive: the mapping keeps the open file description, and with it the lock,
-//!   as long as the segment is mapped writable. If the lock is free nevertheless (the segment was mapped through another
-//!   description), the peer is unlocked. Nothing is repaired until it is dead by the other rules.
+//! - A dead process of which a forked child lives on with a copy of its descriptor is dead. Its lock is held, but
+//!   within one namespace the lock alone decides nothing.
+//! - A process that has called `closefrom()` is alive: the mapping keeps the open file description, and with it the
+//!   lock, as long as the segment is mapped writable. If the lock is free nevertheless (the segment was mapped through
+//!   another description), the peer is unlocked. Nothing is repaired until it is dead by the other rules.
 //! - A process that has executed another program is dead, even if a forked child keeps the lock.
-//! - A process may have executed a program, perhaps the same one again, that has attached to the same queue. Then process
-//!   id, start time and mapping are those of before. But the process itself knows its image number
-//!   ([`Identity::image`]), which `execve` changes. So a process that attaches finds the peer entries of its own earlier
-//!   images dead, and so do its later sweeps. A forked child has another process id; another copy of this library in the
-//!   same process has the same image number.
+//! - A process may have executed a program, perhaps the same one again, that has attached to the same queue. Then
+//!   process id, start time and mapping are those of before. But the process itself knows its image number
+//!   ([`Identity::image`]), which `execve` changes. So a process that attaches finds the peer entries of its own
+//!   earlier images dead, and so do its later sweeps. A forked child has another process id; another copy of this
+//!   library in the same process has the same image number.
 //!
 //! # Errors of the kernel
 //!
 //! No error means death, except for those by which the kernel reports that there is no such process (PROBE-3):
 //!
-//! | call | error | consequence |
-//! |------|-------|-------------|
-//! | `pidfd_open` | ESRCH | dead: there is no such process |
-//! | `pidfd_open` | EINVAL, ENOENT | dead if `Tgid` in `/proc/ID/status` says that the id is a secondary thread's; otherwise as the next row |
-//! | `pidfd_open` | EPERM, EACCES, ENOSYS (refused by a filter, or unknown), EMFILE, ENFILE, ENOMEM, others | decided without a pidfd: see below |
-//! | `poll` of the pidfd | any | unknown |
-//! | `kill(ID, 0)` | ESRCH | dead: there is no such process |
-//! | `kill(ID, 0)` | EPERM, others | none; `/proc` decides |
-//! | open or read `/proc/ID/stat`, `status`, `task` | ENOENT (`hidepid`, or just ended), EACCES, EMFILE, others | unknown |
-//! | open or read `/proc/ID/maps` | ESRCH | this thread has no memory |
-//! | open or read `/proc/ID/maps` | EACCES (another user, not dumpable), EMFILE, others | unknown |
-//! | `readlink /proc/self` | ENOENT: `/proc` is not mounted | decided by the lock alone, as for another namespace |
-//! | `readlink /proc/self` | others | unknown |
-//! | `fcntl(F_OFD_GETLK)`, `fstat` | any | unknown |
+//! | call                                      | error           | consequence                                     |
+//! | ----------------------------------------- | --------------- | ----------------------------------------------- |
+//! | `pidfd_open`                              | ESRCH           | dead: there is no such process                  |
+//! | `pidfd_open`                              | EINVAL, ENOENT  | dead if the id is a secondary thread's, see (1) |
+//! | `pidfd_open`                              | others, see (2) | decided without a pidfd                         |
+//! | `poll` of the pidfd                       | any             | unknown                                         |
+//! | `kill(ID, 0)`                             | ESRCH           | dead: there is no such process                  |
+//! | `kill(ID, 0)`                             | others          | none; `/proc` decides                           |
+//! | read of `/proc/ID/stat`, `status`, `task` | any, see (3)    | unknown                                         |
+//! | read of `/proc/ID/maps`                   | ESRCH           | this thread has no memory                       |
+//! | read of `/proc/ID/maps`                   | others, see (4) | unknown                                         |
+//! | `readlink /proc/self`                     | ENOENT          | `/proc` is not mounted: the lock decides        |
+//! | `readlink /proc/self`                     | others          | unknown                                         |
+//! | `fcntl(F_OFD_GETLK)`, `fstat`             | any             | unknown                                         |
+//!
+//! 1. `Tgid` in `/proc/ID/status` is another id then. Otherwise decided without a pidfd.
+//! 2. For example EPERM, EACCES, ENOSYS (unknown, or refused by a filter), EMFILE, ENFILE, ENOMEM.
+//! 3. For example ENOENT (`hidepid`, or just ended), EACCES, EMFILE.
+//! 4. For example EACCES (another user's process, or one that is not dumpable), EMFILE.
 //!
 //! *Unknown* is returned as an error; a later sweep asks again. Without a pidfd, one read of `/proc/ID/stat` takes its
 //! place: it shows the start time, and whether all threads have ended, of one and the same process.
 //!
-//! PROBE-1. The start time is read after the pidfd is opened and before it is polled. If the poll reports that the process
-//!     lives, the id was its own all the time, so the start time is its own, too.
-//! PROBE-2. An answer about a lock counts only if the descriptor is the segment's before and after the question: other code
-//!     might have closed it, and its number might have been reused for another file.
+//! PROBE-1. The start time is read after the pidfd is opened and before it is polled. If the poll reports that the
+//!     process lives, the id was its own all the time, so the start time is its own, too.
+//! PROBE-2. An answer about a lock counts only if the descriptor is the segment's before and after the question: other
+//!     code might have closed it, and its number might have been reused for another file.
 //! PROBE-3. What can't be found out is not death (see the table of errors).
 //!
-//! Start time and mappings are read only for a `thorough` check, or if the lock is free. They matter only where a forked
-//! child has kept the lock *and* the process has executed another program, or its id was reused.
+//! Start time and mappings are read only for a `thorough` check, or if the lock is free. They matter only where a
+//! forked child has kept the lock *and* the process has executed another program, or its id was reused.
 //!
 //! This module owns no state: a [`LivenessProbe`] borrows the descriptor of the segment.
 
@@ -110,7 +117,8 @@ enum Observed {
 }
 
 impl<'a> LivenessProbe<'a> {
-    /// Returns a probe; `None` if `file` is no longer the segment, because other code has closed this process's descriptors.
+    /// Returns a probe; `None` if `file` is no longer the segment, because other code has closed this process's
+    /// descriptors.
     pub(crate) fn new(file: &'a OwnedFd, id: FileId, me: &Identity) -> Option<Self> {
         (FileId::of(file).ok()? == id).then(|| Self {
             file,
@@ -265,14 +273,15 @@ fn observe(id: u32) -> io::Result<Observed> {
     }
 }
 
-/// Returns whether any thread of the process maps the file. Threads normally share one memory, but a group leader that has
-/// exited shows none.
+/// Returns whether any thread of the process maps the file. Threads normally share one memory, but a group leader that
+/// has exited shows none.
 fn maps(id: u32, file: FileId) -> io::Result<bool> {
     if is_in_maps(&format!("/proc/{id}/maps"), file)? {
         return Ok(true);
     }
     let mut before = Vec::new();
-    // The kernel may leave a living thread out of a listing while another thread ends, so only two equal listings count.
+    // The kernel may leave a living thread out of a listing while another thread ends, so only two equal listings
+    // count.
     for _ in 0..MAX_LISTINGS {
         let threads = procfs::threads(id)?;
         for thread in &threads {

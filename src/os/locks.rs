@@ -1,8 +1,8 @@
 //! Locks on single bytes beyond the end of a segment's file: open-file-description locks of `fcntl(2)`.
 //!
-//! Such a lock belongs to an open file description. It lasts as long as any process has a descriptor of that description
-//! open, and ends when the last one is closed, also by the death of its process. (A POSIX record lock would end as soon
-//! as the process closed *any* descriptor of the file.) State: the locks, which the kernel keeps.
+//! Such a lock belongs to an open file description. It lasts as long as any process has a descriptor of that
+//! description open, and ends when the last one is closed, also by the death of its process. (A POSIX record lock would
+//! end as soon as the process closed *any* descriptor of the file.) State: the locks, which the kernel keeps.
 
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;

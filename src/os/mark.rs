@@ -4,10 +4,12 @@
 //! [`NOT_IGNORED`] are not, so that a process that ignores all signals is not marked. The kernel keeps ignored signals
 //! across `fork(2)` and `execve(2)`, and shells, `env`, `nice`, `timeout`, `strace` and the like leave them alone.
 //!
-//! | evidence of the start                  | survives                                       | lost by                                |
-//! |----------------------------------------|------------------------------------------------|----------------------------------------|
-//! | [initial environment](super::environment) | changes that the program makes to its environment | a wrapper that clears the environment |
-//! | mark                                   | closed descriptors, a cleared environment, wrappers | a wrapper that resets all signal dispositions |
+//! The [initial environment](super::environment) is the other evidence of such a start:
+//!
+//! | evidence            | survives                                            | lost by a wrapper that        |
+//! |---------------------|-----------------------------------------------------|-------------------------------|
+//! | initial environment | changes that the program makes to its environment   | clears the environment        |
+//! | mark                | closed descriptors, a cleared environment, wrappers | resets all signal dispositions |
 //!
 //! State: the signal dispositions of this process.
 

@@ -68,7 +68,8 @@ pub(crate) fn create(length: usize, committed: usize) -> Result<OwnedFd, MemoryE
     Ok(file)
 }
 
-/// The number of bytes that one call commits. A signal undoes all that a call has done, so a long one might never finish.
+/// The number of bytes that one call commits. A signal undoes all that a call has done, so a long one might never
+/// finish.
 const COMMIT_STEP: usize = 1 << 20;
 
 /// Allocates memory for `range` of a file, where it has none yet. After an error, a part of the range may have memory.
@@ -108,8 +109,8 @@ fn change(file: impl AsFd, how: FallocateFlags, start: usize, length: usize) -> 
     fallocate(file, how, number(start)?, number(length)?)
 }
 
-/// Returns the error for a file that can't get `wanted` more bytes. The file system of a memfd has no size of its own: the
-/// limit is the machine's then.
+/// Returns the error for a file that can't get `wanted` more bytes. The file system of a memfd has no size of its own:
+/// the limit is the machine's then.
 fn out_of_memory(file: impl AsFd, wanted: u64) -> OutOfMemory {
     let system = fstatfs(file).ok().filter(|system| system.blocks() > 0);
     let free = system.map(|system| {
@@ -172,8 +173,8 @@ impl FileId {
         })
     }
 
-    /// Returns whether a line of `/proc/ID/maps` is a mapping of this file. Its fields: address, permissions, offset, device,
-    /// inode, path.
+    /// Returns whether a line of `/proc/ID/maps` is a mapping of this file. Its fields: address, permissions, offset,
+    /// device, inode, path.
     pub(super) fn is_mapped_by(&self, line: &str) -> bool {
         let mut fields = line.split_ascii_whitespace().skip(3);
         let device = fields.next().and_then(|device| device.split_once(':'));
@@ -201,8 +202,8 @@ unsafe impl Send for Mapping {}
 unsafe impl Sync for Mapping {}
 
 impl Mapping {
-    /// Maps the first `length` bytes of `file`. The file must have that size or more, and keep it: it is sealed, or private
-    /// to this user (NAME-3 of [`named`](super::named)).
+    /// Maps the first `length` bytes of `file`. The file must have that size or more, and keep it: it is sealed, or
+    /// private to this user (NAME-3 of [`named`](super::named)).
     pub(crate) fn new(file: impl AsFd, length: usize) -> Result<Self, MemoryError> {
         let length =
             NonZeroUsize::new(length).ok_or(io::Error::from(io::ErrorKind::InvalidInput))?;
@@ -269,10 +270,9 @@ impl Mapping {
     pub(crate) fn pointer_at(&self, offset: usize) -> NonNull<u8> {
         assert!(
             offset <= self.length.get(),
-            "an offset of {offset} lies beyond the end of a mapping of {} bytes",
-            self.length
+            "an offset lies beyond the end of its mapping"
         );
-        // SAFETY: the check above: the result is inside the mapping, or one past its end.
+        // SAFETY: the assertion above: the result is inside the mapping, or one past its end.
         unsafe { self.start.add(offset) }
     }
 

@@ -7,21 +7,21 @@
 //! | being filled by its creator                            | none   | nothing                                    |
 //! | [`publish`]ed                                          | its own | the whole segment, until it is [`unlink`]ed |
 //!
-//! NAME-1. A file gets its name by one `linkat(2)`, which fails if the name exists, and only when the file is complete. So
-//!     no process opens an incomplete file, and no crash leaves one.
+//! NAME-1. A file gets its name by one `linkat(2)`, which fails if the name exists, and only when the file is complete.
+//!     So no process opens an incomplete file, and no crash leaves one.
 //! NAME-2. The file's memory is committed before anything is written to it: a full file system is an error of
 //!     `fallocate(2)` and not a `SIGBUS`.
-//! NAME-3. The size of a file with a name can't be sealed (a memfd's can, but a memfd has no name). So a file is used only
-//!     if it is a regular file that belongs to this user and that no other user may open. A process that could shrink it
-//!     could as well stop or kill its peers.
+//! NAME-3. The size of a file with a name can't be sealed (a memfd's can, but a memfd has no name). So a file is used
+//!     only if it is a regular file that belongs to this user and that no other user may open. A process that could
+//!     shrink it could as well stop or kill its peers.
 //! NAME-4. A process that attaches holds a lock on one byte beyond the file's end ([`LOCK_BYTE`]) shared with other
 //!     attaching processes; one that removes the file holds it exclusively. So no process attaches to a file that is
 //!     losing its name.
 //!
-//! The crate `shared_memory` (0.12.4) satisfies none of these rules. Its `create` gives the name first, by `shm_open(2)`,
-//! and the size later, so its own `open` may find a file of size 0. It commits no memory. It maps a file before anything
-//! can be checked, and exposes neither the descriptor, which the locks need, nor the owner. Its names remain after a
-//! `SIGKILL` during creation.
+//! The crate `shared_memory` (0.12.4) satisfies none of these rules. Its `create` gives the name first, by
+//! `shm_open(2)`, and the size later, so its own `open` may find a file of size 0. It commits no memory. It maps a file
+//! before anything can be checked, and exposes neither the descriptor, which the locks need, nor the owner. Its names
+//! remain after a `SIGKILL` during creation.
 //!
 //! State: the files in `/dev/shm`, and the locks on them.
 
@@ -154,16 +154,17 @@ pub(crate) fn private_size(file: impl AsFd) -> io::Result<Option<usize>> {
     Ok(usize::try_from(stat.st_size).ok())
 }
 
-/// Returns whether the file begins with this word. Reads the file and not a mapping: a read from a mapping allocates memory
-/// where the file has none, and raises `SIGBUS` if there is none.
+/// Returns whether the file begins with this word. Reads the file and not a mapping: a read from a mapping allocates
+/// memory where the file has none, and raises `SIGBUS` if there is none.
 pub(crate) fn begins_with(file: impl AsFd, word: u64) -> io::Result<bool> {
     let mut bytes = [0; 8];
     let read = rustix::io::pread(file, &mut bytes, 0)?;
     Ok(read == bytes.len() && u64::from_ne_bytes(bytes) == word)
 }
 
-/// Locks the file against removal until [`unlock`], or until the description is closed (NAME-4). Returns false if a process
-/// removes the file, or checks whether it can. The caller checks afterwards whether the file [still has its name](has_name).
+/// Locks the file against removal until [`unlock`], or until the description is closed (NAME-4). Returns false if a
+/// process removes the file, or checks whether it can. The caller checks afterwards whether the file [still has its
+/// name](has_name).
 pub(crate) fn try_lock_shared(file: impl AsFd) -> io::Result<bool> {
     locks::try_lock_shared(file, LOCK_BYTE)
 }
@@ -173,8 +174,8 @@ pub(crate) fn unlock(file: impl AsFd) -> io::Result<()> {
     locks::unlock(file, LOCK_BYTE)
 }
 
-/// Locks the file against attaching until [`unlock`], or until the description is closed (NAME-4). Returns false if another
-/// process attaches or removes the file now.
+/// Locks the file against attaching until [`unlock`], or until the description is closed (NAME-4). Returns false if
+/// another process attaches or removes the file now.
 pub(crate) fn try_lock_exclusive(file: impl AsFd) -> io::Result<bool> {
     locks::try_lock(file, LOCK_BYTE)
 }

@@ -1,9 +1,9 @@
 //! The child's side of a pool: noticing that its parent ends, and killing itself with everything it started.
 //!
 //! A child starts with the parent-death signal `SIGKILL` (CHILD-2 of [`child`](super::child)), which leaves its
-//! descendants alive. [`watch_parent`] and [`watch_starter`] replace that: they return a pidfd that becomes readable, in
-//! the sense of `poll(2)`, when the parent has ended; the child then calls [`kill_own_group`]. The parent-death signal
-//! becomes `SIGCONT`, which wakes the child if it is stopped at that moment.
+//! descendants alive. [`watch_parent`] and [`watch_starter`] replace that: they return a pidfd that becomes readable,
+//! in the sense of `poll(2)`, when the parent has ended; the child then calls [`kill_own_group`]. The parent-death
+//! signal becomes `SIGCONT`, which wakes the child if it is stopped at that moment.
 //!
 //! `pidfd_open(2)`, `prctl(2)`, `kill(2)`. State: the parent-death signal of the calling thread.
 

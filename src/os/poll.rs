@@ -1,7 +1,7 @@
 //! Waiting for descriptors: `poll(2)`, `epoll(7)`, `eventfd(2)`.
 //!
-//! A descriptor is *ready* when a read would not block: there is data, or the end, or an error. State: an [`Epoll`] and an
-//! [`EventFd`] each own one descriptor.
+//! A descriptor is *ready* when a read would not block: there is data, or the end, or an error. State: an [`Epoll`] and
+//! an [`EventFd`] each own one descriptor.
 
 use super::descriptor::beyond_stdio;
 use core::time::Duration;
@@ -37,8 +37,8 @@ impl<'a> Poll<'a> {
         PollIndex(self.0.len() - 1)
     }
 
-    /// Blocks until a descriptor is ready, or until `deadline`, and returns false then. With a deadline in the past it does
-    /// not block.
+    /// Blocks until a descriptor is ready, or until `deadline`, and returns false then. With a deadline in the past it
+    /// does not block.
     pub(crate) fn wait(&mut self, deadline: Option<Instant>) -> io::Result<bool> {
         let deadline = deadline.filter(|_| !mutant!(PollWithoutDeadline));
         loop {
@@ -74,8 +74,8 @@ fn timespec(duration: Duration) -> Timespec {
 
 /// A set of descriptors to wait for, each with a key. The set is kept from one wait to the next.
 ///
-/// Unlike [`Poll`], a wait needs no memory for each descriptor, and works whatever `RLIMIT_NOFILE` is by then: `poll(2)`
-/// fails with `EINVAL` for more descriptors than that limit.
+/// Unlike [`Poll`], a wait needs no memory for each descriptor, and works whatever `RLIMIT_NOFILE` is by then:
+/// `poll(2)` fails with `EINVAL` for more descriptors than that limit.
 #[derive(Debug)]
 pub(crate) struct Epoll {
     epoll: OwnedFd,
@@ -103,8 +103,8 @@ impl Epoll {
         )?)
     }
 
-    /// Removes a descriptor. Call it before the descriptor is closed: otherwise the kernel goes on reporting it as long as
-    /// a forked child has a copy.
+    /// Removes a descriptor. Call it before the descriptor is closed: otherwise the kernel goes on reporting it as long
+    /// as a forked child has a copy.
     pub(crate) fn remove(&self, file: impl AsFd) {
         // It fails only for a descriptor that is not in the set.
         let _ = epoll::delete(&self.epoll, file);
@@ -138,8 +138,8 @@ pub(crate) fn is_readable(file: impl AsFd) -> io::Result<bool> {
     poll.wait(Some(Instant::now()))
 }
 
-/// Returns whether the other end of a socket or pipe will send nothing more: no process has it open, or it was shut down.
-/// Does not block.
+/// Returns whether the other end of a socket or pipe will send nothing more: no process has it open, or it was shut
+/// down. Does not block.
 pub(super) fn has_hung_up(file: impl AsFd) -> io::Result<bool> {
     let mut poll = Poll::new();
     // RDHUP reports a shutdown. HUP, when no process has it open, is always reported.
@@ -147,7 +147,8 @@ pub(super) fn has_hung_up(file: impl AsFd) -> io::Result<bool> {
     poll.wait(Some(Instant::now()))
 }
 
-/// A flag that one thread sets and another waits for together with descriptors: its descriptor is ready while it is set.
+/// A flag that one thread sets and another waits for together with descriptors: its descriptor is ready while it is
+/// set.
 #[derive(Debug)]
 pub(crate) struct EventFd(OwnedFd);
 

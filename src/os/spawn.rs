@@ -3,32 +3,34 @@
 //! `fork(2)` copies the parent's page tables: with 6 GiB in use that takes most of a second. A child made by `clone(2)`
 //! with `CLONE_VM | CLONE_VFORK` copies nothing. It runs in its parent's memory, on a stack of its own, and the thread
 //! that started it waits until the child has run its program or ended. So everything that the child does is prepared
-//! before: a [`SpawnRequest`] is what the caller wants, an `ExecPlan` the same as C strings and numbers, which the child
-//! only reads.
+//! before: a [`SpawnRequest`] is what the caller wants, an `ExecPlan` the same as C strings and numbers, which the
+//! child only reads.
 //!
-//! | step of the child                          | reason                                                                   |
-//! |--------------------------------------------|--------------------------------------------------------------------------|
-//! | sets default signal dispositions           | it would inherit an ignored `SIGCHLD`; a handler would run in the parent's memory |
-//! | ignores `SIGTTIN` and `SIGTTOU`            | a background process that touches the terminal gets an error instead of being stopped |
-//! | sets the [mark](super::mark)               | it, and programs run in its place, can find out that it was started so   |
-//! | makes a process group of its own           | signals from the terminal do not reach it; it is killed with what it starts |
-//! | sets the parent-death signal, checks its parent | CHILD-2 of [`child`](super::child)                                  |
-//! | opens standard input from `/dev/null`      | likewise output and error where the parent has them closed               |
-//! | keeps the [inherited](super::inherit) descriptors open |                                                              |
-//! | changes the working directory              |                                                                          |
-//! | unblocks all signals, calls `execve(2)`    |                                                                          |
+//! | step of the child                      | reason                                                                |
+//! |----------------------------------------|-----------------------------------------------------------------------|
+//! | sets default signal dispositions       | `SIGCHLD` might be ignored; a handler would run in the parent's memory |
+//! | ignores `SIGTTIN`, `SIGTTOU`           | access to the terminal must fail, not stop a background process       |
+//! | sets the [mark](super::mark)           | it can find out later that it was started so                          |
+//! | makes its own process group            | no signals from the terminal; killed with what it starts              |
+//! | asks to be killed with its parent      | CHILD-2 of [`child`](super::child)                                    |
+//! | opens `/dev/null` as standard input    | and as output and error where the parent has them closed              |
+//! | keeps inherited descriptors open       | [`inherit`](super::inherit)                                           |
+//! | changes the working directory          | if the request has one                                                |
+//! | unblocks all signals                   | SPAWN-2                                                               |
+//! | calls `execve(2)`                      |                                                                       |
 //!
 //! SPAWN-1. The child allocates nothing, takes no lock, does not panic, and only makes async-signal-safe calls.
-//! SPAWN-2. All signals are blocked from before the child is made until it has reset all dispositions, so that no handler
-//!          of the parent runs in the child. The parent's thread gets its own mask back afterwards.
-//! SPAWN-3. A failed step is reported through `ExecPlan::failed`, which parent and child share. The child writes it before
-//!          it ends, and the parent reads it after the kernel has resumed the parent's thread, which orders the two. Where
-//!          an emulator turns the call into a plain fork, a failure shows as a child that ends with status 127.
+//! SPAWN-2. All signals are blocked from before the child is made until it has reset all dispositions, so that no
+//!          handler of the parent runs in the child. The parent's thread gets its own mask back afterwards.
+//! SPAWN-3. A failed step is reported through `ExecPlan::failed`, which parent and child share. The child writes it
+//!          before it ends, and the parent reads it after the kernel has resumed the parent's thread, which orders the
+//!          two. Where an emulator turns the call into a plain fork, a failure shows as a child that ends with status
+//!          127.
 //! SPAWN-4. `SIGHUP` stays ignored if it was: `nohup` is meant for everything that a program starts.
 //!
-//! A new property of children, for example a limit or a priority, is another field that the child reads. A closure of the
-//! caller is not possible: it would have to satisfy SPAWN-1, which only an `unsafe` interface could demand, like that of
-//! `Command::pre_exec`.
+//! A new property of children, for example a limit or a priority, is another field that the child reads. A closure of
+//! the caller is not possible: it would have to satisfy SPAWN-1, which only an `unsafe` interface could demand, like
+//! that of `Command::pre_exec`.
 //!
 //! System calls: those of the table, `clone(2)`, `waitid(2)`. This module owns no state.
 
@@ -87,8 +89,8 @@ pub(crate) fn spawn(request: &SpawnRequest, inherited: &InheritedFiles) -> io::R
     Ok(Spawned { pid, pidfd })
 }
 
-/// Restores the name of this process to that of its program if it was started through `/proc/self/exe`: tools would show
-/// it as "exe".
+/// Restores the name of this process to that of its program if it was started through `/proc/self/exe`: tools would
+/// show it as "exe".
 pub(crate) fn restore_process_name() {
     let is_exe = prctl::get_name().is_ok_and(|name| name.as_bytes() == request::NAME_OF_SELF);
     let path = std::env::args_os().next().map(PathBuf::from);

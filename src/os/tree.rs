@@ -4,12 +4,12 @@
 //! 2. Its children are listed and stopped, then theirs, until a listing that begins when all are stopped finds no more.
 //! 3. All are killed, those found last first, each with the process group that it leads.
 //!
-//! TREE-1. Each descendant found is held by a pidfd. After that pidfd was opened, the process was seen to be the child of
-//!     another held process. So its id was not reused meanwhile, and no signal reaches an unrelated process.
+//! TREE-1. Each descendant found is held by a pidfd. After that pidfd was opened, the process was seen to be the child
+//!     of another held process. So its id was not reused meanwhile, and no signal reaches an unrelated process.
 //! TREE-2. The search takes at most [`SEARCH_LIMIT`], however fast the processes fork. What it has not found lives on.
 //! TREE-3. The search does not find an *orphan*, a process whose parent ended before, unless the leader of its group is
-//!     found or the root adopts orphans ([`subreaper`](super::subreaper)). It finds nothing if `/proc` belongs to another
-//!     namespace of process ids.
+//!     found or the root adopts orphans ([`subreaper`](super::subreaper)). It finds nothing if `/proc` belongs to
+//!     another namespace of process ids.
 //!
 //! System calls: `pidfd_open(2)`, `pidfd_send_signal(2)`, `kill(2)`, and reads of `/proc`. This module owns no state.
 

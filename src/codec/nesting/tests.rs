@@ -1,6 +1,6 @@
-//! Values of many shapes, nested as deep as is allowed and deeper, on threads with the stack that Rust gives a thread.
+//! Values of many shapes, nested as deep as the limit allows and deeper, on threads with the default stack size.
 
-use super::LEVELS;
+use super::MAX_DEPTH;
 use crate::codec::{Bincode, Codec, EncodeError};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -8,10 +8,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt::Debug;
 use std::thread;
 
-/// What `std::thread` gives a thread, and so what most threads of a program have.
+/// The default stack size of `std::thread`, and so that of most threads of a program.
 const STACK: usize = 2 << 20;
 
-/// Runs `test` on a thread with a stack of its own, so that an overflow ends the test binary.
+/// Runs `test` on a thread with a stack of this size.
 fn on_a_stack<R: Send>(size: usize, test: impl FnOnce() -> R + Send) -> R {
     thread::scope(|scope| {
         thread::Builder::new()
@@ -23,22 +23,23 @@ fn on_a_stack<R: Send>(size: usize, test: impl FnOnce() -> R + Send) -> R {
     })
 }
 
-/// A type that refers to itself.
+/// A type whose values can contain values of the same type.
 trait Deep: Serialize + DeserializeOwned + PartialEq + Debug + Send {
-    /// How many levels one more `around` opens.
+    /// The number of levels that each `around` opens.
     const LEVELS_EACH: u32;
-    /// A value with no other inside, and how many levels it opens.
+    /// Returns a value that contains no other, and the number of levels that it opens.
     fn innermost() -> (Self, u32);
+    /// Returns a value that contains `inner`.
     fn around(inner: Self) -> Self;
 
-    /// Nested `times` times.
+    /// Returns a value that is nested `times` times.
     fn nested(times: u32) -> Self {
         (0..times).fold(Self::innermost().0, |inner, _| Self::around(inner))
     }
 
-    /// How often a value may be nested.
-    fn most() -> u32 {
-        (LEVELS - Self::innermost().1) / Self::LEVELS_EACH
+    /// Returns how often a value may be nested.
+    fn max_nesting() -> u32 {
+        (MAX_DEPTH - Self::innermost().1) / Self::LEVELS_EACH
     }
 }
 
@@ -68,7 +69,7 @@ impl Deep for Lists {
     }
 }
 
-/// As of a language's syntax tree: a level each, with much in it.
+/// Like the syntax tree of a language.
 #[derive(Serialize, Deserialize, PartialEq, Debug)]
 enum Tree {
     Leaf,
@@ -134,7 +135,7 @@ impl Deep for Hashed {
     }
 }
 
-/// A kibibyte a node, which each call on the way may hold several times.
+/// Each value takes a kibibyte, and each call of a decoder may have several copies of it on the stack.
 #[derive(Serialize, Deserialize, PartialEq, Debug)]
 struct Large {
     rows: [[u64; 16]; 8],
@@ -160,67 +161,67 @@ fn encoded<T: Deep>(value: &T) -> Result<Vec<u8>, EncodeError> {
     Ok(bytes)
 }
 
-/// The deepest value that is allowed is encoded, decoded and dropped; one level more is refused.
-fn check<T: Deep>() {
+/// Asserts that the deepest value within the limit can be encoded, decoded and dropped, and that a deeper one can't.
+fn assert_limited<T: Deep>() {
     on_a_stack(STACK, || {
-        let deepest = T::nested(T::most());
+        let deepest = T::nested(T::max_nesting());
         let bytes = encoded(&deepest).expect("within the limit");
         let decoded = <Bincode as Codec<T>>::decode(&bytes).expect("within the limit");
         assert!(decoded == deepest);
         drop(deepest);
         drop(decoded);
-        let deeper = T::nested(T::most() + 1);
-        let refused = encoded(&deeper);
+        let deeper = T::nested(T::max_nesting() + 1);
+        let error = encoded(&deeper);
         assert!(
-            matches!(refused, Err(EncodeError::TooDeep { limit }) if limit == LEVELS as usize),
-            "{refused:?}"
+            matches!(error, Err(EncodeError::TooDeep { limit }) if limit == MAX_DEPTH as usize),
+            "{error:?}"
         );
-        let refused = Bincode::encode(&deeper, &mut vec![0; 1 << 20]);
+        let error = Bincode::encode(&deeper, &mut vec![0; 1 << 20]);
         assert!(
-            matches!(refused, Err(EncodeError::TooDeep { .. })),
-            "{refused:?}"
+            matches!(error, Err(EncodeError::TooDeep { .. })),
+            "{error:?}"
         );
     });
 }
 
 #[test]
-fn the_deepest_value_of_any_shape_fits_the_stack_of_a_thread() {
-    check::<Chain>();
-    check::<Lists>();
-    check::<Tree>();
-    check::<Calls>();
-    check::<Sorted>();
-    check::<Hashed>();
-    check::<Large>();
+fn the_deepest_value_of_each_shape_fits_the_default_stack() {
+    assert_limited::<Chain>();
+    assert_limited::<Lists>();
+    assert_limited::<Tree>();
+    assert_limited::<Calls>();
+    assert_limited::<Sorted>();
+    assert_limited::<Hashed>();
+    assert_limited::<Large>();
 }
 
-/// Bytes that a peer may have written: no `encode` makes them.
+/// A peer may have written such bytes; `encode` does not.
 #[test]
-fn bytes_that_are_nested_sixty_thousand_deep_are_refused() {
+fn bytes_that_are_nested_sixty_thousand_levels_deep_are_an_error() {
     on_a_stack(STACK, || {
-        // `Some`, again and again.
-        let refused = <Bincode as Codec<Chain>>::decode(&vec![1; 60_000]).expect_err("too deep");
-        assert!(refused.is_too_deep(), "{refused}");
-        // Lists with one entry each.
+        // Nested `Some`.
+        let error = <Bincode as Codec<Chain>>::decode(&vec![1; 60_000]).expect_err("too deep");
+        assert!(error.is_too_deep(), "{error}");
+        // Nested lists with one entry each.
         let lists = 1_u64.to_le_bytes().repeat(60_000);
-        let refused = <Bincode as Codec<Lists>>::decode(&lists).expect_err("too deep");
-        assert!(refused.is_too_deep(), "{refused}");
-        // `Negated`.
+        let error = <Bincode as Codec<Lists>>::decode(&lists).expect_err("too deep");
+        assert!(error.is_too_deep(), "{error}");
+        // Nested `Negated`.
         let tree = 1_u32.to_le_bytes().repeat(60_000);
-        let refused = <Bincode as Codec<Tree>>::decode(&tree).expect_err("too deep");
-        assert!(refused.is_too_deep(), "{refused}");
-        // Maps with one entry each, of key 0.
+        let error = <Bincode as Codec<Tree>>::decode(&tree).expect_err("too deep");
+        assert!(error.is_too_deep(), "{error}");
+        // Nested maps with one entry each, of key 0.
         let maps = [1_u64.to_le_bytes().as_slice(), &[0; 4]]
             .concat()
             .repeat(60_000);
-        let refused = <Bincode as Codec<Hashed>>::decode(&maps).expect_err("too deep");
-        assert!(refused.is_too_deep(), "{refused}");
-        let text = refused.to_string();
+        let error = <Bincode as Codec<Hashed>>::decode(&maps).expect_err("too deep");
+        assert!(error.is_too_deep(), "{error}");
+        let text = error.cause().to_string();
         assert!(
             text.contains("128 levels") && text.contains("flatter"),
             "{text}"
         );
-        let other = <Bincode as Codec<Chain>>::decode(&[7]).expect_err("no such option");
+        let other = <Bincode as Codec<Chain>>::decode(&[7]).expect_err("neither `None` nor `Some`");
         assert!(!other.is_too_deep(), "{other}");
     });
 }

@@ -76,7 +76,7 @@ fn a_ticket_is_unlocked_when_the_child_of_a_command_ends_although_a_fork_has_cop
     assert!(!is_locked(&observer), "the fork keeps it locked");
 }
 
-/// INHERIT-2.
+/// INHERIT-2: the child keeps the parent's description.
 #[test]
 fn a_ticket_whose_file_can_not_be_opened_again_is_inherited_all_the_same() {
     let (observer, ticket, mut inherited) = ticket();

@@ -155,7 +155,7 @@ fn blocked_senders_and_receivers_notice_the_end_at_once() {
     });
 }
 
-/// LINK-4. Another program might shut down one direction.
+/// LINK-4: another program might shut down one direction.
 #[test]
 fn a_side_shut_down_for_sending_counts_as_gone_and_can_still_receive() {
     let (one, other) = pair();
@@ -169,7 +169,7 @@ fn a_side_shut_down_for_sending_counts_as_gone_and_can_still_receive() {
     assert_eq!(received(&one).as_deref(), Ok(&b"answer"[..]));
 }
 
-/// LINK-3.
+/// LINK-3: another program might send one.
 #[test]
 fn an_empty_datagram_is_not_the_end() {
     let (one, other) = pair();

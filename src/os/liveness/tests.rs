@@ -210,7 +210,7 @@ fn an_earlier_image_of_the_probing_process_is_dead_whatever_holds_its_lock() {
     assert_eq!(fixture.check(Some(elsewhere)), Liveness::Alive);
 }
 
-/// PROBE-3.
+/// PROBE-3: no result is better than a wrong one.
 #[test]
 fn a_probe_that_can_not_read_proc_returns_no_result() {
     let fixture = Fixture::new();
@@ -220,7 +220,7 @@ fn a_probe_that_can_not_read_proc_returns_no_result() {
     assert!(probe.check(BYTE, Some(fixture.me), false).is_err());
 }
 
-/// PROBE-3. Runs itself in a child process, because the limit is that of the whole process.
+/// PROBE-3: runs itself in a child process, because the limit is that of the whole process.
 #[test]
 fn a_probe_that_can_open_no_descriptor_finds_no_process_dead() {
     const CHILD: &str = "WORKRING_TEST_NO_DESCRIPTOR";

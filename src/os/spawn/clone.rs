@@ -48,8 +48,8 @@ impl Drop for Stack {
     }
 }
 
-/// Makes a child that carries out `plan`, and waits until it runs its program or has ended. Returns it, and its pidfd if
-/// the kernel supports `CLONE_PIDFD`.
+/// Makes a child that carries out `plan`, and waits until it runs its program or has ended. Returns it, and its pidfd
+/// if the kernel supports `CLONE_PIDFD`.
 pub(super) fn clone_vfork(
     plan: &ExecPlan<'_>,
     stack: &Stack,

@@ -72,8 +72,8 @@ impl<'a> ExecPlan<'a> {
         })
     }
 
-    /// Returns why the child has failed; `None` if it runs its program. Call it in the parent, once the child has run its
-    /// program or ended.
+    /// Returns why the child has failed; `None` if it runs its program. Call it in the parent, once the child has run
+    /// its program or ended.
     pub(super) fn failure(&self) -> Option<StepError> {
         self.failed.get()
     }
@@ -151,7 +151,8 @@ impl<'a> ExecPlan<'a> {
     }
 }
 
-/// Returns whether a standard stream is closed. Its number may be open for some other file, which is close-on-exec then.
+/// Returns whether a standard stream is closed. Its number may be open for some other file, which is close-on-exec
+/// then.
 fn is_closed(stream: c_int) -> bool {
     // SAFETY: the borrow only serves a call that fails if the descriptor is not open.
     let stream = unsafe { BorrowedFd::borrow_raw(stream) };

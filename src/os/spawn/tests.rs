@@ -89,8 +89,8 @@ fn target(number: &str) -> String {
     target.to_string_lossy().into_owned()
 }
 
-/// Returns what every program that this process starts inherits: the descriptors that are not close-on-exec, because this
-/// process has inherited them itself.
+/// Returns what every program that this process starts inherits: the descriptors that are not close-on-exec, because
+/// this process has inherited them itself.
 fn always_inherited() -> Vec<String> {
     let all = fs::read_dir("/proc/self/fd").expect("/proc").flatten();
     let numbers = all.filter_map(|entry| entry.file_name().into_string().ok());

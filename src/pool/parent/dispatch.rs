@@ -3,7 +3,7 @@
 use super::results::{Results, TicketRange};
 use super::shared::Shared;
 use crate::codec::EncodeError;
-use crate::error::{SendTimeoutError, SubmitError, TrySendError, TrySubmitError};
+use crate::error::{SendTimeoutError, SubmitError, TrySendError, TrySubmitError, with_causes};
 use crate::pool::outcome::TaskError;
 use crate::pool::task::Task;
 use crate::pool::wire::panics::catch_panic_message;
@@ -93,7 +93,7 @@ impl<T: Task> Shared<T> {
         let error = match error {
             SubmitError::Corrupt { what, .. } => TaskError::Unknown { what },
             error => TaskError::Transport {
-                what: error.to_string(),
+                what: with_causes(error),
             },
         };
         self.results

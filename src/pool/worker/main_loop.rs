@@ -197,7 +197,9 @@ impl<T: Task> Worker<T> {
             }
             match task {
                 Ok(bytes) => self.run_and_report(ticket, bytes),
-                Err(error) => self.send_result(ticket, WorkerResult::Transport(error.to_string())),
+                Err(error) => {
+                    self.send_result(ticket, WorkerResult::Transport(error.cause().to_string()))
+                }
             }
         }
         count

@@ -104,7 +104,7 @@ impl<T: Task> Supervisor<T> {
             let envelopes = match Envelope::<T>::from_dead_letter(&letter.bytes()) {
                 Ok(envelopes) => envelopes,
                 Err(error) => {
-                    log::unreadable_task(&error.to_string());
+                    log::unreadable_task(&error.cause().to_string());
                     letter.discard();
                     continue;
                 }

@@ -148,7 +148,7 @@ impl<T: Task> Supervisor<T> {
                 Ok(lease) => {
                     match Envelope::<T>::from_dead_letter(&lease) {
                         Ok(tasks) => tickets.extend(tasks.iter().map(|task| task.ticket)),
-                        Err(error) => log::unreadable_task(&error.to_string()),
+                        Err(error) => log::unreadable_task(&error.cause().to_string()),
                     }
                     lease.ack();
                 }

@@ -1,0 +1,77 @@
+//! The codec for bytes.
+
+use super::error::{DecodeError, EncodeError};
+use super::traits::Codec;
+
+/// A codec for messages that are bytes already: `[u8; N]`, `Vec<u8>` or `Box<[u8]>`.
+///
+/// ```
+/// use workring::{Options, queue::Raw};
+///
+/// let (tx, rx) = Options::new(16).channel_with::<Vec<u8>, Raw>()?;
+/// tx.send(b"as they are".to_vec())?;
+/// assert_eq!(rx.recv()?, b"as they are");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Raw;
+
+#[inline]
+fn copy(message: &[u8], into: &mut [u8]) -> Result<usize, EncodeError> {
+    into.get_mut(..message.len())
+        .ok_or(EncodeError::NoRoom)?
+        .copy_from_slice(message);
+    Ok(message.len())
+}
+
+impl<const N: usize> Codec<[u8; N]> for Raw {
+    const NAME: &'static str = "raw bytes";
+
+    #[inline]
+    fn encode(message: &[u8; N], into: &mut [u8]) -> Result<usize, EncodeError> {
+        copy(message, into)
+    }
+
+    fn encoded_len(_: &[u8; N]) -> Result<usize, EncodeError> {
+        Ok(N)
+    }
+
+    #[inline]
+    fn decode(bytes: &[u8]) -> Result<[u8; N], DecodeError> {
+        bytes
+            .try_into()
+            .map_err(|_| DecodeError::new(format!("{} bytes instead of {N}", bytes.len())))
+    }
+}
+
+macro_rules! impl_for_bytes_on_the_heap {
+    ($($container:ty),*) => {$(
+        impl Codec<$container> for Raw {
+            const NAME: &'static str = "raw bytes";
+
+            fn encode(message: &$container, into: &mut [u8]) -> Result<usize, EncodeError> {
+                copy(message, into)
+            }
+
+            fn encoded_len(message: &$container) -> Result<usize, EncodeError> {
+                Ok(message.len())
+            }
+
+            fn decode(bytes: &[u8]) -> Result<$container, DecodeError> {
+                Ok(bytes.into())
+            }
+        }
+    )*};
+}
+
+impl_for_bytes_on_the_heap!(Vec<u8>, Box<[u8]>);
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_of_another_length_are_no_array() {
+        assert!(<Raw as Codec<[u8; 4]>>::decode(&[1, 2, 3]).is_err());
+    }
+}
