@@ -12,6 +12,7 @@ mod huge;
 mod inner;
 mod lease;
 mod liveness;
+mod name;
 mod named;
 mod options;
 mod receiver;

@@ -6,7 +6,7 @@
 use super::attachment::{Attachment, Refused};
 use super::end::End;
 use super::end::sealed::{AnyAttachment, EndRole};
-use super::handoff::is_plain;
+use super::name::is_plain;
 use super::options::{self, Options, not_made};
 use super::{Receiver, Sender, compatibility};
 use crate::codec::{Bincode, Codec};
