@@ -1,51 +1,53 @@
-//! Batches: blocks that hold several messages, and the marks that say what has become of each.
+//! Batches: blocks that hold several messages, with a mark for each message.
 //!
-//! To the ring, to the exchanges of block words and to everybody who does not hold it, a batch is one block like
-//! any other. One mark, a byte for each message, says the rest:
+//! For the ring, for the exchanges of block words and for every process that does not hold it, a batch is one block
+//! like any other. The marks, one byte for each message, say how far each message is:
 //!
-//! | handed out | done | rejected | meaning                                                         |
-//! |------------|------|----------|-----------------------------------------------------------------|
-//! | n < limit  | 0    | 0        | *live*: is or was in n hands; to be handed out (again)          |
-//! | n = limit  | 0    | 0        | *spent*: in its last hands, or a dead letter                    |
-//! | n          | 0    | 1        | spent: nobody can decode it                                     |
-//! | n          | 1    | -        | acknowledged, or discarded                                      |
+//! | deliveries | done | rejected | meaning                                                                      |
+//! |------------|------|----------|------------------------------------------------------------------------------|
+//! | n < max    | 0    | 0        | *live*: delivered n times; it may be delivered (again)                       |
+//! | n = max    | 0    | 0        | *spent*: in its last delivery, or a dead letter                              |
+//! | n          | 0    | 1        | spent: it cannot be decoded                                                  |
+//! | n          | 1    | -        | acknowledged, or discarded                                                   |
 //!
-//! BATCH-1. The sender clears the marks in Owned. After that only the process that has the block in Held or Read
-//!     changes them, by plain stores: each message of a batch is in one thread's hands at a time.
-//! BATCH-2. A message is marked as handed out before anybody gets to see it, and as done before its receiver is told
-//!     that it is. So whoever dies between the two is counted once, and what is done is never handed out again.
-//!     Only what was decoded together with a message that could not be, and has reached nobody, is taken back.
-//! BATCH-3. Whoever has had the block in hand publishes its marks with the exchange that ends that, which raises the
-//!     generation. What becomes of the block then follows from the marks alone (`steps::batch::state_after_return`),
-//!     so that somebody else can work it out in the place of a holder that died.
-//! BATCH-4. The accepted messages beyond the first of their batch are counted in the block itself ([`BatchMarks::beyond`]), in one
-//!     word with a bit that says whether the present batch is among them. The sender clears the bit in Owned. Before a
-//!     batch leaves Held, its holder, or whoever recovers it, counts it, by an exact exchange that can succeed only
-//!     once. So the count is right whoever dies wherever, and a batch that was never accepted is never in it.
+//! BATCH-1. The sender clears the marks while the block is Owned. After that only the process that has the block Held
+//!     or Read writes them, with plain stores, because each message of a batch is with one thread at a time.
+//! BATCH-2. A message is marked as delivered before the receiver's code sees it, and as done before the receiver
+//!     learns that it is acknowledged. A process that dies between the two has used up one delivery, and a message
+//!     that is done is never delivered again. A mark is taken back only from messages that were decoded together with
+//!     one that could not be decoded, and that no code has seen.
+//! BATCH-3. The exchange that ends a process's possession of the block publishes the marks and raises the generation.
+//!     The next state of the block follows from the marks alone (`steps::batch::state_after_return`), so another
+//!     process can compute it for a holder that died.
+//! BATCH-4. Accepted messages beyond the first of their batch are counted in the block itself
+//!     ([`BatchMarks::extra_messages`]), in one word with a bit that says whether the current batch is included. The
+//!     sender clears the bit while the block is Owned. Before a batch leaves Held, its holder, or the process that
+//!     recovers it, includes it, by an exact exchange that can succeed only once. So the count is right after a death
+//!     at any point, and a batch that was never accepted is never counted.
 //!
-//! Crash: the marks are as far as the holder got, and the block word says Held: a message that was in hand has
-//! been counted, and goes to somebody else together with those that were not handed out, which have not.
+//! Crash: the marks are as far as the holder got, and the block word is Held. The messages that were being processed
+//! have used up a delivery. They are delivered to another process, together with those that were not delivered yet.
 
-use super::blocks::BlockHeader;
+use super::block_header::BlockHeader;
 use crate::sync::{AtomicU8, AtomicU64, Ordering};
 use core::ops::Range;
 
-/// How many messages a batch may have. Their marks stand next to the block's own words, on two lines together.
+/// The largest number of messages in a batch. Their marks and the header of the block share two cache lines.
 pub(crate) const MAX_BATCH: usize = 64;
 
-/// What has become of one message.
+/// How far one message of a batch is. The table above describes the values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct MessageMark(u8);
 
-const HANDED_OUT: u8 = 0b1111;
+const DELIVERIES: u8 = 0b1111;
 const DONE: u8 = 1 << 4;
 const REJECTED: u8 = 1 << 5;
 
 impl MessageMark {
-    /// Of a message that has never been handed out.
+    /// The mark of a message that was never delivered.
     pub(crate) const FRESH: Self = Self(0);
 
-    /// As it is in memory, for [`super::verify`].
+    /// Returns the value as it is in memory.
     #[cfg(all(test, not(loom)))]
     pub(crate) const fn bits(self) -> u8 {
         self.0
@@ -56,10 +58,10 @@ impl MessageMark {
         Self(bits)
     }
 
-    /// The same, handed out once more, done with, or rejected.
+    /// Returns the mark after one more delivery, an acknowledgement, or a rejection.
     #[cfg(all(test, not(loom)))]
-    pub(crate) const fn changed(self, out: bool, done: bool, rejected: bool) -> Self {
-        let mut bits = self.0 + out as u8;
+    pub(crate) const fn changed(self, delivered: bool, done: bool, rejected: bool) -> Self {
+        let mut bits = self.0 + delivered as u8;
         if done {
             bits |= DONE;
         }
@@ -69,13 +71,14 @@ impl MessageMark {
         Self(bits)
     }
 
-    /// How often the message has been handed out.
+    /// Returns how often the message was delivered, the current delivery included.
     #[must_use]
     pub(crate) const fn deliveries(self) -> u8 {
-        self.0 & HANDED_OUT
+        self.0 & DELIVERIES
     }
 
-    /// How often it has come back. The hands that found that it can't be decoded don't count.
+    /// Returns the number of deliveries that ended with a return. The delivery in which the message was rejected does
+    /// not count.
     #[must_use]
     pub(crate) const fn failed_deliveries(self) -> u8 {
         self.deliveries()
@@ -88,37 +91,40 @@ impl MessageMark {
         self.0 & DONE != 0
     }
 
-    /// Whether it may be handed out (again), if that may happen `limit` times.
+    /// Whether the message may be delivered, of `max_deliveries` in all.
     #[must_use]
     #[inline(always)]
-    pub(crate) const fn is_live(self, limit: u8) -> bool {
-        self.0 & (DONE | REJECTED) == 0 && self.deliveries() < limit
+    pub(crate) const fn is_live(self, max_deliveries: u8) -> bool {
+        self.0 & (DONE | REJECTED) == 0 && self.deliveries() < max_deliveries
     }
 }
 
-/// The marks of one batch, and the count of all batches that were in this block.
+/// The marks of the current batch of a block, and the count over all batches of that block.
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct BatchMarks {
-    /// See [`ExtraMessages`].
-    beyond: AtomicU64,
+    /// An [`ExtraMessages`].
+    extra: AtomicU64,
     marks: [AtomicU8; MAX_BATCH],
 }
 
-/// How many messages have been accepted in this block beyond the first of their batches (BATCH-4): the count, and in the
-/// lowest bit whether it has those of the present batch.
+#[cfg(not(loom))]
+const _: () = assert!(size_of::<BlockHeader>() + size_of::<BatchMarks>() <= 128);
+
+/// The number of messages that were accepted in a block beyond the first of their batch (BATCH-4). The lowest bit says
+/// whether the current batch is included, the bits above it are the count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ExtraMessages(u64);
 
-const COUNTED: u64 = 1;
+const INCLUDES_CURRENT: u64 = 1;
 
 impl ExtraMessages {
     #[must_use]
     pub(crate) const fn includes_current(self) -> bool {
-        self.0 & COUNTED != 0
+        self.0 & INCLUDES_CURRENT != 0
     }
 
-    /// As it is in memory, for [`super::verify`].
+    /// Returns the value as it is in memory.
     #[cfg(all(test, not(loom)))]
     pub(crate) const fn bits(self) -> u64 {
         self.0
@@ -129,39 +135,37 @@ impl ExtraMessages {
         Self(bits)
     }
 
-    /// How many there are, those of the present batch not included unless they have been counted.
+    /// Returns the count.
     #[must_use]
     pub(crate) const fn count(self) -> u64 {
         self.0 >> 1
     }
 
-    /// With a present batch of this many messages. A peer may have written nonsense: wraps.
+    /// Returns the value that includes a current batch of this many messages. Wraps if a stray write left a large
+    /// count.
     #[must_use]
     pub(crate) const fn with_current(self, messages: usize) -> Self {
         let more = (messages as u64).saturating_sub(1);
-        Self((self.0 & !COUNTED).wrapping_add(more << 1) | COUNTED)
+        Self((self.0 & !INCLUDES_CURRENT).wrapping_add(more << 1) | INCLUDES_CURRENT)
     }
 
-    /// As it is when another batch comes.
+    /// Returns the value for a new current batch, which is not included yet.
     pub(super) const fn without_current(self) -> Self {
-        Self(self.0 & !COUNTED)
+        Self(self.0 & !INCLUDES_CURRENT)
     }
 }
 
-#[cfg(not(loom))]
-const _: () = assert!(size_of::<BlockHeader>() + size_of::<BatchMarks>() <= 128);
-
-/// How many messages of a batch are where.
+/// How many messages of a batch, or of a block with a single message, are not done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct MessageCounts {
-    /// To be handed out (again), or in hands that are not the last.
+    /// Messages that may be delivered (again).
     pub(crate) live: u64,
-    /// Dead letters, or about to be.
+    /// Messages in their last delivery, and dead letters.
     pub(crate) spent: u64,
 }
 
 impl MessageCounts {
-    /// All that are not done.
+    /// Returns the number of all messages that are not done.
     #[must_use]
     pub(crate) const fn unsettled(self) -> u64 {
         self.live + self.spent
@@ -172,55 +176,59 @@ impl BatchMarks {
     #[cfg(any(test, loom))]
     pub(crate) fn new() -> Self {
         Self {
-            beyond: AtomicU64::new(0),
+            extra: AtomicU64::new(0),
             marks: core::array::from_fn(|_| AtomicU8::new(0)),
         }
     }
 
-    /// BATCH-4. Acquire: the look at the block word that follows finds what it was when the count was this, or later.
+    /// Returns the number of extra messages of this block (BATCH-4).
+    // Acquire: a load of the block word after this one sees what the word was when the count had this value, or later.
     #[must_use]
     pub(crate) fn extra_messages(&self) -> ExtraMessages {
-        ExtraMessages(self.beyond.load(Ordering::Acquire))
+        ExtraMessages(self.extra.load(Ordering::Acquire))
     }
 
-    /// BATCH-4, by the sender in Owned: the batch that is about to be sent is not counted. A plain store: the exchange of
-    /// somebody who was late with the batch before fails, for that one is in the count.
+    /// Records that the count does not include the batch that is about to be sent (BATCH-4). Called by the sender while
+    /// the block is Owned.
+    ///
+    /// A plain store: a process that is late with the exchange for the previous batch fails, because that batch is
+    /// included.
     pub(crate) fn reset_counted(&self) {
-        // Published by the store that offers the block.
+        // The store that offers the block publishes this one.
         let next = self.extra_messages().without_current();
-        self.beyond.store(next.0, Ordering::Relaxed);
+        self.extra.store(next.0, Ordering::Relaxed);
     }
 
-    /// BATCH-4: count the present batch, of this many messages, if the count is still `seen`. Failure means that somebody
-    /// else has counted it.
+    /// Includes the current batch, of this many messages, if the count is still `seen` (BATCH-4). Otherwise another
+    /// process has included it.
     pub(crate) fn add_extra(&self, seen: ExtraMessages, messages: usize) {
         let to = seen.with_current(messages);
-        // AcqRel: it precedes the exchange with which the batch leaves Held, for whoever reads both.
+        // AcqRel: a reader of both words sees this exchange before the one with which the batch leaves Held.
         let _ = self
-            .beyond
+            .extra
             .compare_exchange(seen.0, to.0, Ordering::AcqRel, Ordering::Relaxed);
     }
 
-    /// Where the word of BATCH-4 and the first marks are, for [`super::verify`].
+    /// Returns the addresses of the count and of the marks.
     #[cfg(all(test, not(loom)))]
     pub(crate) fn addresses(&self) -> (usize, impl Iterator<Item = usize> + '_) {
         let marks = self
             .marks
             .iter()
             .map(|mark| core::ptr::from_ref(mark).addr());
-        (core::ptr::from_ref(&self.beyond).addr(), marks)
+        (core::ptr::from_ref(&self.extra).addr(), marks)
     }
 
-    /// BATCH-1, by the sender.
+    /// Clears the marks of the first `count` messages. Called by the sender (BATCH-1).
     pub(crate) fn clear(&self, count: usize) {
         for mark in self.marks.iter().take(count) {
-            mark.store(0, Ordering::Relaxed);
+            mark.store(MessageMark::FRESH.0, Ordering::Relaxed);
         }
     }
 
-    // Relaxed, all of them: published by the exchange of the block word (BATCH-3), and read for the books by others,
-    // who can do with an older value.
-    /// The mark of a message. One beyond the last counts as done.
+    // All accesses to the marks are Relaxed: the exchange of the block word publishes them (BATCH-3). Other processes
+    // read them only for statistics, where an older value does no harm.
+    /// Returns the mark of a message. Beyond the last message, the mark is done.
     #[must_use]
     #[inline(always)]
     pub(crate) fn get(&self, message: usize) -> MessageMark {
@@ -231,14 +239,15 @@ impl BatchMarks {
         )
     }
 
-    /// Whether none of the first `count` messages has ever been handed out.
+    /// Whether none of the first `count` messages was ever delivered.
+    #[must_use]
     #[inline(always)]
     pub(crate) fn are_fresh(&self, count: usize) -> bool {
         let marks = self.marks.iter().take(count);
         marks.fold(0, |any, mark| any | mark.load(Ordering::Relaxed)) == MessageMark::FRESH.0
     }
 
-    /// Messages that had never been handed out before, and now have been to nobody.
+    /// Takes back the first delivery of messages that no code has seen (BATCH-2).
     pub(crate) fn reset_to_fresh(&self, messages: Range<usize>) {
         messages.for_each(|message| self.set(message, MessageMark::FRESH.0));
     }
@@ -250,35 +259,35 @@ impl BatchMarks {
         }
     }
 
-    /// BATCH-2: the message is about to be handed out, which its mark so far, `seen`, allows.
+    /// Counts a delivery that is about to happen (BATCH-2). The mark so far is `seen`, which is live.
     #[inline(always)]
     pub(crate) fn record_delivery(&self, message: usize, seen: MessageMark) {
         self.set(message, seen.0 + 1);
     }
 
-    /// BATCH-2: the message is acknowledged, or its letter discarded.
+    /// Marks a message as acknowledged, or as a dead letter that was discarded (BATCH-2).
     #[inline(always)]
     pub(crate) fn mark_done(&self, message: usize) {
         self.set(message, self.get(message).0 | DONE);
     }
 
-    /// Nobody will ever be able to use the message.
+    /// Marks a message that cannot be decoded.
     pub(crate) fn mark_rejected(&self, message: usize) {
         self.set(message, self.get(message).0 | REJECTED);
     }
 
-    /// Where the first `count` messages are, if each may be handed out `limit` times.
+    /// Counts the first `count` messages by their marks.
     #[must_use]
-    pub(crate) fn message_counts(&self, count: usize, limit: u8) -> MessageCounts {
-        let mut tally = MessageCounts::default();
+    pub(crate) fn message_counts(&self, count: usize, max_deliveries: u8) -> MessageCounts {
+        let mut counts = MessageCounts::default();
         for mark in (0..count).map(|message| self.get(message)) {
-            if mark.is_live(limit) {
-                tally.live += 1;
+            if mark.is_live(max_deliveries) {
+                counts.live += 1;
             } else if !mark.is_done() {
-                tally.spent += 1;
+                counts.spent += 1;
             }
         }
-        tally
+        counts
     }
 }
 
@@ -287,23 +296,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_message_is_live_until_its_last_hands_and_then_spent() {
+    fn a_message_is_live_until_its_last_delivery_and_then_spent() {
         let marks = BatchMarks::new();
-        for limit in [1, 3, 15] {
+        for max_deliveries in [1, 3, 15] {
             marks.clear(MAX_BATCH);
-            for attempt in 0..limit {
+            for failed in 0..max_deliveries {
                 let mark = marks.get(5);
-                assert!(mark.is_live(limit) && mark.failed_deliveries() == attempt);
+                assert!(mark.is_live(max_deliveries) && mark.failed_deliveries() == failed);
                 marks.record_delivery(5, mark);
             }
-            let tally = marks.message_counts(6, limit);
-            assert_eq!((tally.live, tally.spent), (5, 1));
-            assert_eq!(marks.get(5).failed_deliveries(), limit);
+            let counts = marks.message_counts(6, max_deliveries);
+            assert_eq!((counts.live, counts.spent), (5, 1));
+            assert_eq!(marks.get(5).failed_deliveries(), max_deliveries);
         }
     }
 
     #[test]
-    fn a_rejected_message_is_spent_and_keeps_its_attempts() {
+    fn a_rejected_message_is_spent_and_its_last_delivery_is_not_counted() {
         let marks = BatchMarks::new();
         marks.record_delivery(0, marks.get(0));
         marks.record_delivery(0, marks.get(0));
@@ -318,14 +327,12 @@ mod tests {
     }
 
     #[test]
-    fn there_is_nothing_beyond_the_last_message() {
+    fn a_message_beyond_the_last_is_done() {
         let marks = BatchMarks::new();
         marks.record_delivery(MAX_BATCH, marks.get(0));
         marks.mark_done(MAX_BATCH);
         assert!(marks.get(MAX_BATCH).is_done());
-        assert_eq!(
-            marks.message_counts(MAX_BATCH + 9, 1).unsettled(),
-            MAX_BATCH as u64
-        );
+        let counts = marks.message_counts(MAX_BATCH + 9, 1);
+        assert_eq!(counts.unsettled(), MAX_BATCH as u64);
     }
 }

@@ -1,28 +1,29 @@
-//! The life of a queue: open, closing, ended, in one word that all read and few write.
+//! The lifecycle of a queue, from open over closing to ended, in one word.
 //!
-//! | bit           | meaning                                                                              |
-//! |---------------|--------------------------------------------------------------------------------------|
-//! | closing       | somebody has begun to close: whoever sees it puts Closed into the ring, then goes on |
-//! | cancel        | set together with closing, or after it: what is left is discarded                    |
-//! | ended         | a receiver has returned `Closed`: from now on every receive does                     |
-//! | had senders   | there was once a sender, so "no sender" means the end                                |
-//! | had receivers | likewise                                                                             |
-//! | arrivals      | how often a process (or a ticket for one) got a role: the high bits                  |
+//! | bit           | set when                                                                                   |
+//! |---------------|--------------------------------------------------------------------------------------------|
+//! | closing       | a close has begun: every process that sees the bit seals the ring before it goes on        |
+//! | cancel        | a cancel has begun, together with closing or later: all remaining messages are discarded   |
+//! | ended         | a receive returned `Closed`: from then on every receive returns it                         |
+//! | had senders   | the queue had a sender at some time, so having none now means the end                      |
+//! | had receivers | likewise for receivers                                                                     |
+//! | arrivals      | the high bits: the number of times that a process, or a ticket, got a role                 |
 //!
-//! LIFE-1. Bits are only ever set, and arrivals only rise.
-//! LIFE-2. What counts as closed is the Closed slot in the ring alone; `closing` makes everybody write it, so
-//!     that a closer that dies or stops after setting the bit has closed the queue all the same.
-//! LIFE-3. An arrival is counted after its row is Live or Ticket. A leaver that finds no row with a role closes
-//!     by an exact exchange of the word that it read *before* it looked at the rows. So if a process got
-//!     the role meanwhile, the exchange fails (its arrival was counted) or its row was seen. With the look
-//!     at the rows alone, a role handed from one row to the next while the look passes between them would
-//!     be missed.
+//! LIFE-1. Bits are only ever set, and the number of arrivals only rises.
+//! LIFE-2. The queue is closed when the ring has a Closed slot. The closing bit makes every process write that slot
+//!     (`Seal`), so a closer that dies or stops after it set the bit has closed the queue all the same.
+//! LIFE-3. An arrival is counted after its table entry has become Live or Ticket. A process that leaves and finds no
+//!     entry with its role closes the queue by an exact exchange of the word that it read *before* it looked at the
+//!     entries. If another process got the role meanwhile, either the exchange fails, because the arrival was
+//!     counted, or the look at the entries found the other process. Without the exchange, the look would miss a role
+//!     that passes from an entry not yet looked at to one already looked at.
 //!
-//! Crash: any bit set stays set, and says what is to be done.
+//! Crash: a bit that is set stays set, and other processes do what it asks for.
+
 use super::peers::{Role, Roles};
 use crate::sync::{AtomicU64, Ordering};
 
-/// The value of the word.
+/// The value of the lifecycle word.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct LifecycleState(u64);
 
@@ -31,8 +32,10 @@ pub(super) const CANCEL: u64 = 1 << 1;
 pub(super) const ENDED: u64 = 1 << 2;
 const HAD_SENDERS: u64 = 1 << 3;
 const HAD_RECEIVERS: u64 = 1 << 4;
+/// One arrival, in the bits from this one up.
 pub(super) const ARRIVAL: u64 = 1 << 5;
 
+/// Returns the bit of the processes that had `role` at some time.
 pub(super) const fn had(role: Role) -> u64 {
     match role {
         Role::Sender => HAD_SENDERS,
@@ -41,7 +44,7 @@ pub(super) const fn had(role: Role) -> u64 {
 }
 
 impl LifecycleState {
-    /// As it is in memory, for [`super::verify`].
+    /// Returns the value as it is in memory.
     #[cfg(all(test, not(loom)))]
     #[must_use]
     pub(crate) const fn bits(self) -> u64 {
@@ -54,7 +57,7 @@ impl LifecycleState {
         Self(bits)
     }
 
-    /// Nothing of the kind that an operation would have to look at more closely.
+    /// Whether the queue is neither closing nor ended.
     #[must_use]
     #[inline(always)]
     pub(crate) const fn is_open(self) -> bool {
@@ -76,6 +79,7 @@ impl LifecycleState {
         self.0 & ENDED != 0
     }
 
+    /// Whether the queue had a process with `role` at some time.
     #[must_use]
     pub(crate) const fn had(self, role: Role) -> bool {
         self.0 & had(role) != 0
@@ -86,14 +90,14 @@ impl core::fmt::Debug for LifecycleState {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         write!(
             f,
-            "Lifecycle({:#b}, arrivals {})",
+            "LifecycleState({:#b}, arrivals {})",
             self.0 & (ARRIVAL - 1),
             self.0 / ARRIVAL
         )
     }
 }
 
-/// The word in shared memory, on a line of its own.
+/// The lifecycle word in shared memory, on a cache line of its own.
 #[derive(Debug)]
 #[repr(C, align(64))]
 pub(crate) struct LifecycleWord(AtomicU64);
@@ -101,12 +105,12 @@ pub(crate) struct LifecycleWord(AtomicU64);
 #[cfg(not(loom))]
 const _: () = assert!(size_of::<LifecycleWord>() == 64);
 
-/// What became of an arrival.
+/// The outcome of an arrival.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub(crate) enum Arrival {
     Counted,
-    /// The queue is closing: undo the row.
+    /// The queue is closing: the caller undoes its table entry.
     TooLate,
 }
 
@@ -116,32 +120,32 @@ impl LifecycleWord {
         Self(AtomicU64::new(0))
     }
 
-    // Acquire: whoever sees `closing` or `ended` sees what led to it.
+    // Acquire: a process that sees `closing` or `ended` also sees what was done before the bit was set.
     #[must_use]
     #[inline(always)]
     pub(crate) fn load(&self) -> LifecycleState {
         LifecycleState(self.0.load(Ordering::Acquire))
     }
 
-    /// Begin to close. True if nobody had before.
+    /// Sets `closing`. Returns whether this call was the first to do so.
     #[must_use]
     pub(crate) fn begin_close(&self) -> bool {
-        // SeqCst: an operation that does not see this bit comes before the close in one order that all
-        // agree on; see `receive::acknowledge`, which looks at the bit after it has freed a block.
+        // SeqCst: an operation that does not see the bit precedes the close in the one order of all SeqCst accesses.
+        // `settle::release` relies on that: it reads the bit after it has freed a block.
         !LifecycleState(self.0.fetch_or(CLOSING, Ordering::SeqCst)).is_closing()
     }
 
-    /// Begin to close, and have what is left discarded: both bits at once, lest a receiver that sees the first
-    /// alone hands out what is to be discarded after somebody else has been told that all is. True if nobody
-    /// had begun to close before.
+    /// Sets `closing` and `cancel`. Returns whether this call was the first to set `closing`.
+    ///
+    /// Both bits are set at once. Otherwise a receiver that saw `closing` alone could deliver a message after another
+    /// process was told that all messages are discarded.
     #[must_use]
     pub(crate) fn begin_cancel(&self) -> bool {
         // SeqCst: as in `begin_close`.
         !LifecycleState(self.0.fetch_or(CLOSING | CANCEL, Ordering::SeqCst)).is_closing()
     }
 
-    /// The last look at the word before the queue is closed for want of a role: exactly `seen`, or not at
-    /// all (LIFE-3).
+    /// Sets `closing` because no process has a role any more, if the word is still exactly `seen` (LIFE-3).
     #[must_use]
     pub(crate) fn close_if_still(&self, seen: LifecycleState) -> bool {
         if mutant!(CloseAfterArrival) {
@@ -157,14 +161,14 @@ impl LifecycleWord {
             .is_ok()
     }
 
-    /// Make `Closed` sticky for all receivers.
+    /// Sets `ended`, so that every later receive returns `Closed`.
     pub(crate) fn end(&self) {
         if !self.load().has_ended() {
             self.0.fetch_or(ENDED, Ordering::AcqRel);
         }
     }
 
-    /// Count a process that has just got `roles`, after its row says so (LIFE-3).
+    /// Counts a process that got `roles`, after its table entry has become Live or Ticket (LIFE-3).
     pub(crate) fn arrive(&self, roles: Roles) -> Arrival {
         let mut bits = 0;
         for role in [Role::Sender, Role::Receiver] {
@@ -194,14 +198,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_first_closer_is_told_so() {
+    fn only_the_first_close_returns_true() {
         let word = LifecycleWord::new();
         assert!(word.begin_close());
         assert!(!word.begin_close());
     }
 
     #[test]
-    fn to_cancel_is_to_close_too() {
+    fn a_cancel_closes_too() {
         let word = LifecycleWord::new();
         assert!(word.begin_cancel());
         assert!(word.load().is_closing() && word.load().is_cancelled());
@@ -209,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn an_arrival_between_the_look_and_the_close_keeps_the_queue_open() {
+    fn an_arrival_after_the_word_was_read_keeps_the_queue_open() {
         let word = LifecycleWord::new();
         assert_eq!(word.arrive(Roles::BOTH), Arrival::Counted);
         let seen = word.load();

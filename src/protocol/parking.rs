@@ -1,32 +1,34 @@
-//! Parking: sleep until "something may have changed", across processes.
+//! Parking: an event count on which processes sleep until something may have changed.
 //!
-//! An event count in one 32-bit word, which is also the futex that sleepers wait on:
+//! It is one 32-bit word, which is also the futex that sleepers wait on:
 //!
-//! | waiters | epoch | meaning                                              |
-//! |---------|-------|------------------------------------------------------|
-//! | 0       | e     | nobody sleeps; to notify costs one fence and one load |
-//! | 1       | e     | somebody sleeps on e, or is about to                 |
-//! | 1       | e + 1 | a notifier or another sleeper passed: whoever read e does not sleep |
+//! | waiters | epoch | meaning                                                                       |
+//! |---------|-------|-------------------------------------------------------------------------------|
+//! | 0       | e     | no sleeper: `notify` is skipped after one fence and one load                  |
+//! | 1       | e     | a process sleeps on epoch e, or is about to                                   |
+//! | 1       | e + 1 | a notification, or another sleeper: a process that read epoch e does not sleep |
 //!
-//! PARK-1. A sleeper sets `waiters` and raises the epoch, in one exchange, before its last look.
-//! PARK-2. A notifier publishes, then looks at `waiters`. With a full fence between the two on both sides, it
-//!     sees the bit or the sleeper sees what it published.
-//! PARK-3. `waiters` is cleared only by a notifier that found nobody to wake, by an exact exchange of the word
-//!     that it raised: a sleeper that came in between has raised the epoch again (PARK-1), so its bit stays.
-//! PARK-4. Nobody leaves a wait without one more look after it was woken: else it would eat a wake meant for
-//!     somebody else.
+//! PARK-1. Before its last check for what it waits for, a sleeper sets `waiters` and raises the epoch, in one exchange.
+//! PARK-2. A notifier publishes its change and then reads `waiters`. Each side has a full fence between its two
+//!     steps, so either the notifier sees the bit, or the sleeper's last check sees the change.
+//! PARK-3. `waiters` is cleared only by a notifier that woke no sleeper, by an exact exchange of the value that it
+//!     wrote when it raised the epoch. A sleeper that came in between has raised the epoch too (PARK-1), so its bit
+//!     stays.
+//! PARK-4. A process that was woken checks once more before it leaves the wait, or passes the wake on. Otherwise it
+//!     would consume a wake that another sleeper needs.
 //!
-//! Crash: a sleeper killed here leaves the bit set: one needless wake. A notifier killed between publishing
-//! and waking leaves sleepers asleep: a sleep lasts one slice at the most, then everyone looks again. There
-//! is no count, for a count would never recover from a sleeper that was killed.
+//! Crash: a sleeper that dies leaves `waiters` set, which costs one needless wake. A notifier that dies between its
+//! change and its wake leaves sleepers asleep, but every sleep ends after one liveness interval, followed by a check.
+//! The word has a bit and not a count of sleepers, because a count would stay wrong after a sleeper's death.
 //!
-//! Event counts: Reed and Kanodia, "Synchronization with eventcounts and sequencers" (CACM 1979); the word
-//! and its protocol are kin to folly's `EventCount`. Without the raise in PARK-1 a wake is lost with two
-//! sleepers and two notifiers, one of which clears the bit of a sleeper that it never saw.
+//! Event counts: Reed and Kanodia, "Synchronization with eventcounts and sequencers" (CACM 1979). The word resembles
+//! folly's `EventCount`. Without the raise in PARK-1 a wake is lost with two sleepers and two notifiers, one of which
+//! clears the bit of a sleeper that it never saw.
 
 use crate::sync::{AtomicU32, Ordering, fence, fence_after_exchange};
 
-/// The word, on a line of its own: it is read by every notifier and written only when somebody sleeps.
+/// The word in shared memory, on a cache line of its own: every notifier reads it, and it is written only when a
+/// process sleeps.
 #[derive(Debug)]
 #[repr(C, align(64))]
 pub(crate) struct ParkingWord {
@@ -37,14 +39,15 @@ pub(crate) struct ParkingWord {
 const _: () = assert!(size_of::<ParkingWord>() == 64);
 
 pub(super) const WAITERS: u32 = 1;
+/// One raise of the epoch.
 pub(super) const EPOCH: u32 = 2;
 
-/// What a sleeper read: it may sleep for as long as the word says so.
+/// The value of the word with which a process goes to sleep. It sleeps only while the word has this value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Epoch(u32);
 
 impl Epoch {
-    /// The value to hand to the futex.
+    /// Returns the value to pass to the futex call.
     #[must_use]
     pub(crate) const fn get(self) -> u32 {
         self.0
@@ -59,13 +62,14 @@ impl ParkingWord {
         }
     }
 
-    /// The futex word.
+    /// Returns the futex word.
     #[must_use]
     pub(crate) fn word(&self) -> &AtomicU32 {
         &self.word
     }
 
-    /// Announce a sleep (PARK-1). Look once more at what you wait for, then wait while the word is the result.
+    /// Announces a sleep (PARK-1). The caller then checks once more for what it waits for, and sleeps while the word
+    /// has the value of the returned epoch.
     #[must_use]
     pub(crate) fn prepare_wait(&self) -> Epoch {
         let mut seen = self.word.load(Ordering::Relaxed);
@@ -78,8 +82,8 @@ impl ParkingWord {
                 Ordering::Relaxed,
             ) {
                 Ok(_) => {
-                    // Pairs with the fence in `has_waiters`: either the notifier sees our bit, or our
-                    // last look sees what it published (PARK-2).
+                    // Pairs with the fence in `has_waiters`: either the notifier sees our bit, or our last check sees
+                    // its change (PARK-2).
                     fence(Ordering::SeqCst);
                     return Epoch(announced);
                 }
@@ -88,34 +92,35 @@ impl ParkingWord {
         }
     }
 
-    /// Whether there is anybody to wake, right after an exchange that published what they wait for.
+    /// Whether a process may be asleep. Called right after the exchange that published the change that sleepers wait
+    /// for.
     #[must_use]
     #[inline(always)]
     pub(crate) fn has_waiters(&self) -> bool {
-        // Pairs with the fence in `announce` (PARK-2).
+        // Pairs with the fence in `prepare_wait` (PARK-2).
         fence_after_exchange();
         self.word.load(Ordering::Relaxed) & WAITERS != 0
     }
 
-    /// Before leaving a wait without having used its wake: give it to somebody else (PARK-4).
+    /// Passes a wake on to another sleeper, for a process that leaves a wait without having used its wake (PARK-4).
     pub(crate) fn pass_on_wake(&self, wake: impl FnOnce(&Self) -> u32) {
-        // Pairs with the fence in `announce` (PARK-2).
+        // Pairs with the fence in `prepare_wait` (PARK-2).
         fence(Ordering::SeqCst);
         if self.word.load(Ordering::Relaxed) & WAITERS != 0 {
             self.notify(wake);
         }
     }
 
-    /// Wake up to `count` sleepers: `wake` does it and says how many there were.
+    /// Raises the epoch and wakes sleepers by `wake`, which returns how many it woke.
     #[cold]
     pub(crate) fn notify(&self, wake: impl FnOnce(&Self) -> u32) {
-        // Release: a sleeper whose wait ends because the epoch moved sees what was published.
+        // Release: a sleeper whose wait ends because the epoch moved sees the change.
         let raised = self
             .word
             .fetch_add(EPOCH, Ordering::AcqRel)
             .wrapping_add(EPOCH);
         if wake(self) == 0 {
-            // Nobody was asleep. Only if nobody came since (PARK-3).
+            // No process was asleep, and if the word is unchanged none has come since (PARK-3).
             let _ = self.word.compare_exchange(
                 raised,
                 raised & !WAITERS,

@@ -1,57 +1,35 @@
-//! The peers table: one row for each attached process.
+//! The peer table: one entry for each attached process.
 //!
-//! | state  | roles  | meaning                                                                      |
-//! |--------|--------|------------------------------------------------------------------------------|
-//! | Free   | -      | nobody's                                                                     |
-//! | Ticket | s, r   | promised to a child that has not attached yet; its roles count as present    |
-//! | Live   | s, r   | an attached process; s and r say whether it can send and receive             |
+//! | kind   | roles  | meaning                                                                                    |
+//! |--------|--------|--------------------------------------------------------------------------------------------|
+//! | Free   | -      | not in use                                                                                 |
+//! | Ticket | s, r   | reserved for a child that has not attached yet; its roles already count                    |
+//! | Live   | s, r   | an attached process; s and r: whether it can send and receive                              |
 //!
-//! PEER-1. State, roles and incarnation are one word, so that a row changes as a whole.
-//! PEER-2. The incarnation rises when a row becomes Free: what was prepared for one tenant fails on the next.
-//! PEER-3. A row becomes Live or Ticket only while byte L(row, incarnation) of the segment file is locked by the
-//!     new tenant, and stays locked as long as it lives.
-//! PEER-4. A row becomes Free only when its process has no block in hand: by that process itself, whose last sender
-//!     withdraws the reservations that were forgotten before it gives up its role (`Withdraw`), or by a process that has
-//!     recovered it after its death.
-//! PEER-5. A ticket goes to one process: the first that puts its process-id namespace into a row where there is
-//!     none. The process id comes last, so that an identity that has one is complete; until then a ticket is
-//!     judged by its lock alone.
+//! | method         | change of the entry                                  |
+//! |----------------|------------------------------------------------------|
+//! | `issue_ticket` | Free -> Ticket                                       |
+//! | `attach`       | Free or Ticket -> Live                               |
+//! | `drop_role`    | Live -> Live with one role less                      |
+//! | `vacate`       | any -> Free, next incarnation. Transition `Vacate`   |
 //!
-//! Crash: the lock goes with the process, the row stays: whoever finds it so can tell that its tenant died.
-//! `os::liveness` says how, `steps::recover` what is done then.
+//! PEER-1. Kind, roles and incarnation are in one word, so that they change together.
+//! PEER-2. The incarnation rises when an entry becomes Free. An exchange that was prepared for one process then fails
+//!     on the next process of the entry.
+//! PEER-3. An entry becomes Live or Ticket only while the byte for this entry and incarnation is locked in the segment
+//!     file. The new process keeps that lock as long as it lives.
+//! PEER-4. An entry becomes Free only when its process owns no block. The process frees the entry itself, after its
+//!     last sender withdrew all leaked reservations (`Withdraw`), or another process frees it after recovery.
+//! PEER-5. A ticket goes to one process: the first that writes its process-id namespace into the entry. It writes its
+//!     process id last, so an identity with a process id is complete. Until then, only the lock tells whether the
+//!     process of the ticket is alive.
+//!
+//! Crash: the kernel releases the lock of a process that dies, and its entry stays. A process that finds an entry in
+//! use without its lock knows that the entry's process is dead. `os::liveness` describes how it checks that, and
+//! [`super::steps::recover`] what it does then.
+
+use super::bits::Field;
 use crate::sync::{AtomicU64, Ordering};
-
-/// The number of a row, below 2^10.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct PeerIndex(u16);
-
-impl PeerIndex {
-    pub(crate) const FIRST: Self = Self(0);
-    /// How many rows can be numbered.
-    pub(crate) const COUNT: u16 = 1 << 10;
-
-    #[must_use]
-    pub(crate) const fn new(peer: u16) -> Option<Self> {
-        if peer < Self::COUNT {
-            Some(Self(peer))
-        } else {
-            None
-        }
-    }
-
-    #[must_use]
-    #[inline(always)]
-    pub(crate) const fn from_low_bits(bits: u64) -> Self {
-        #[allow(clippy::cast_possible_truncation, reason = "masked to 10 bits")]
-        Self((bits & (Self::COUNT as u64 - 1)) as u16)
-    }
-
-    #[must_use]
-    #[inline(always)]
-    pub(crate) const fn get(self) -> u16 {
-        self.0
-    }
-}
 
 /// What a process can do with a queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +44,6 @@ pub(crate) struct Roles(u64);
 
 impl Roles {
     pub(crate) const BOTH: Self = Self(3);
-    #[cfg(all(test, not(loom)))]
     pub(crate) const NONE: Self = Self(0);
 
     #[must_use]
@@ -88,7 +65,7 @@ impl Roles {
     }
 }
 
-/// See the table above.
+/// What a table entry is in use for. The table above describes each kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PeerKind {
     Free,
@@ -96,15 +73,16 @@ pub(crate) enum PeerKind {
     Live,
 }
 
-/// How often a row has been vacated.
+/// How often a table entry has become Free.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Incarnation(u64);
 
 impl Incarnation {
-    /// Enough that no row is reused so often, few enough that a byte to lock can be numbered by row and
-    /// incarnation together.
+    /// Large enough that no entry is reused that often. Small enough that entry and incarnation together number the
+    /// byte to lock.
     pub(crate) const BITS: u32 = 48;
 
+    /// Returns the incarnation of this number, which wraps at [`BITS`](Self::BITS).
     #[must_use]
     pub(crate) const fn new(incarnation: u64) -> Self {
         Self(incarnation & ((1 << Self::BITS) - 1))
@@ -116,12 +94,16 @@ impl Incarnation {
     }
 }
 
-/// The value of a row word: incarnation 48 | roles 2 | tenancy 2, from bit 4 down.
+/// The value of the word of a table entry: incarnation 48 | roles 2 | kind 2 bits, from bit 51 down.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct PeerState(u64);
 
+const KIND: Field = Field::lowest(2);
+const ROLES: Field = KIND.above(2);
+const INCARNATION: Field = ROLES.above(Incarnation::BITS);
+
 impl PeerState {
-    /// As it is in memory, for [`super::verify`].
+    /// Returns the value as it is in memory.
     #[cfg(all(test, not(loom)))]
     #[must_use]
     pub(crate) const fn bits(self) -> u64 {
@@ -134,23 +116,19 @@ impl PeerState {
         Self(bits)
     }
 
-    pub(super) const fn from_parts(
-        tenancy: PeerKind,
-        roles: Roles,
-        incarnation: Incarnation,
-    ) -> Self {
-        let tenancy = match tenancy {
+    pub(super) const fn from_parts(kind: PeerKind, roles: Roles, incarnation: Incarnation) -> Self {
+        let kind = match kind {
             PeerKind::Free => 0,
             PeerKind::Ticket => 1,
             PeerKind::Live => 2,
         };
-        Self(incarnation.0 << 4 | roles.0 << 2 | tenancy)
+        Self(INCARNATION.pack(incarnation.0) | ROLES.pack(roles.0) | KIND.pack(kind))
     }
 
-    /// `None` for patterns that stand for nothing.
+    /// Returns `None` for the bit pattern that stands for no kind.
     #[must_use]
     pub(crate) const fn kind(self) -> Option<PeerKind> {
-        Some(match self.0 & 3 {
+        Some(match KIND.get(self.0) {
             0 => PeerKind::Free,
             1 => PeerKind::Ticket,
             2 => PeerKind::Live,
@@ -160,15 +138,15 @@ impl PeerState {
 
     #[must_use]
     pub(crate) const fn roles(self) -> Roles {
-        Roles(self.0 >> 2 & 3)
+        Roles(ROLES.get(self.0))
     }
 
     #[must_use]
     pub(crate) const fn incarnation(self) -> Incarnation {
-        Incarnation::new(self.0 >> 4)
+        Incarnation(INCARNATION.get(self.0))
     }
 
-    /// Whether a process, attached or about to be, has `role`.
+    /// Whether the entry's process, attached or about to attach, has `role`.
     #[must_use]
     pub(crate) fn has_role(self, role: Role) -> bool {
         matches!(self.kind(), Some(PeerKind::Ticket | PeerKind::Live)) && self.roles().has(role)
@@ -187,34 +165,31 @@ impl core::fmt::Debug for PeerState {
     }
 }
 
-/// Who the tenant of a row is, as other processes can check it.
+/// The identity of an entry's process, in terms that other processes can check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PeerIdentity {
-    /// Process id, low half; start time in clock ticks since boot, high half (modulo 2^32).
+    /// Low half: process id. High half: start time in clock ticks since boot, modulo 2^32.
     pub(crate) process: u64,
     /// Inode of the process-id namespace.
     pub(crate) pid_namespace: u64,
     /// Inode of the time namespace.
     pub(crate) time_namespace: u64,
-    /// A random number that the process got when it executed its program; 0 if it is not known.
+    /// A random number that the process got when it executed its program. 0: unknown.
     pub(crate) image: u64,
 }
 
-/// A row in shared memory, on a line of its own.
+/// An entry of the peer table in shared memory, on a cache line of its own.
 #[derive(Debug)]
 #[repr(C, align(64))]
 pub(crate) struct PeerEntry {
-    tenant: AtomicU64,
-    /// Process id, low half; start time in clock ticks since boot, high half (modulo 2^32).
+    state: AtomicU64,
+    /// The fields of [`PeerIdentity`].
     process: AtomicU64,
-    /// Inode of the process-id namespace.
     pid_namespace: AtomicU64,
-    /// Inode of the time namespace.
     time_namespace: AtomicU64,
-    /// A random number that the process got when it executed its program; 0 if it is not known.
     image: AtomicU64,
-    /// Of the last tenant that was found dead: its process id, and when it was found, in milliseconds since
-    /// 1970. For people; nothing depends on it.
+    /// The process id of the entry's last dead process, and when it was found dead, in milliseconds since 1970. Only
+    /// for statistics.
     dead_process: AtomicU64,
     found_dead: AtomicU64,
 }
@@ -222,13 +197,10 @@ pub(crate) struct PeerEntry {
 #[cfg(not(loom))]
 const _: () = assert!(size_of::<PeerEntry>() == 64);
 
-fn id_of(process: u64) -> u32 {
-    #[allow(
-        clippy::cast_possible_truncation,
-        reason = "the low half is the process id"
-    )]
+fn low_half(bits: u64) -> u32 {
+    #[allow(clippy::cast_possible_truncation, reason = "the low half is asked for")]
     {
-        process as u32
+        bits as u32
     }
 }
 
@@ -236,7 +208,7 @@ impl PeerEntry {
     #[cfg(any(test, loom))]
     pub(crate) fn new() -> Self {
         Self {
-            tenant: AtomicU64::new(0),
+            state: AtomicU64::new(0),
             process: AtomicU64::new(0),
             pid_namespace: AtomicU64::new(0),
             time_namespace: AtomicU64::new(0),
@@ -246,30 +218,31 @@ impl PeerEntry {
         }
     }
 
-    // Acquire: pairs with the release of `exchange`; a Live row's identity is complete.
+    // Acquire: pairs with the release of `exchange`, so the identity in a Live entry is complete.
     #[must_use]
     pub(crate) fn load(&self) -> PeerState {
-        PeerState(self.tenant.load(Ordering::Acquire))
+        PeerState(self.state.load(Ordering::Acquire))
     }
 
+    /// Changes the entry from exactly `seen` to `to`, and returns `to`.
     fn exchange(&self, seen: PeerState, to: PeerState) -> Option<PeerState> {
-        // AcqRel: publishes the identity, and the clean-up of the tenant before.
-        self.tenant
+        // AcqRel: publishes the identity, or that the process before has cleaned up.
+        self.state
             .compare_exchange(seen.0, to.0, Ordering::AcqRel, Ordering::Acquire)
             .is_ok()
             .then_some(to)
     }
 
-    /// The process id of a Live row's tenant.
+    /// Returns the process id of a Live entry's process.
     #[must_use]
     pub(crate) fn process_id(&self) -> u32 {
-        id_of(self.process.load(Ordering::Relaxed))
+        low_half(self.process.load(Ordering::Relaxed))
     }
 
-    /// Who the tenant is, as `identify` wrote it. `None`: not yet.
+    /// Returns the identity that [`set_identity`](Self::set_identity) wrote. `None`: not complete yet.
     #[must_use]
     pub(crate) fn identity(&self) -> Option<PeerIdentity> {
-        // Acquire: pairs with the release in `identify`.
+        // Acquire: pairs with the release in `set_identity`.
         let process = self.process.load(Ordering::Acquire);
         (process != 0).then(|| PeerIdentity {
             process,
@@ -279,49 +252,51 @@ impl PeerEntry {
         })
     }
 
-    /// Note who died here, and when that was found out.
+    /// Records that a process of this entry was found dead, and when, in milliseconds since 1970.
     pub(crate) fn record_death(&self, process_id: u32, milliseconds: u64) {
         self.dead_process
             .store(u64::from(process_id), Ordering::Relaxed);
         self.found_dead.store(milliseconds, Ordering::Relaxed);
     }
 
-    /// The process id of the last tenant that was found dead, 0 if it had not said who it is, and when that
-    /// was, in milliseconds since 1970. `None` if there was none.
+    /// Returns what [`record_death`](Self::record_death) recorded last. The process id is 0 if the process died before
+    /// it wrote its identity.
     #[must_use]
     pub(crate) fn last_death(&self) -> Option<(u32, u64)> {
         let found = self.found_dead.load(Ordering::Relaxed);
-        (found != 0).then(|| (id_of(self.dead_process.load(Ordering::Relaxed)), found))
+        (found != 0).then(|| (low_half(self.dead_process.load(Ordering::Relaxed)), found))
     }
 
-    /// By the new tenant of a free row, under its lock (PEER-3), before the row becomes Live.
-    pub(crate) fn set_identity(&self, tag: PeerIdentity) {
+    /// Writes the identity of the entry's new process. The process itself calls this with the entry's lock (PEER-3),
+    /// before the entry becomes Live.
+    pub(crate) fn set_identity(&self, identity: PeerIdentity) {
         self.pid_namespace
-            .store(tag.pid_namespace, Ordering::Relaxed);
+            .store(identity.pid_namespace, Ordering::Relaxed);
         self.time_namespace
-            .store(tag.time_namespace, Ordering::Relaxed);
-        self.image.store(tag.image, Ordering::Relaxed);
-        self.process.store(tag.process, Ordering::Release);
+            .store(identity.time_namespace, Ordering::Relaxed);
+        self.image.store(identity.image, Ordering::Relaxed);
+        self.process.store(identity.process, Ordering::Release);
     }
 
-    /// By a process that was given the ticket for this row, under its lock (PEER-3), before the row becomes Live.
-    /// Programs that this process has started have the lock, too, and know of the ticket. False if one of them
-    /// was faster: the row is left as it is (PEER-5).
+    /// Claims a ticket and writes the identity of its process, before the entry becomes Live. False if another process
+    /// has claimed the ticket before: the entry is not changed then (PEER-5).
+    ///
+    /// Programs that the child has started share its lock and know of the ticket too.
     #[must_use]
-    pub(crate) fn claim_ticket(&self, tag: PeerIdentity) -> bool {
+    pub(crate) fn claim_ticket(&self, identity: PeerIdentity) -> bool {
         let claimed = self.pid_namespace.compare_exchange(
             0,
-            tag.pid_namespace,
+            identity.pid_namespace,
             Ordering::AcqRel,
             Ordering::Relaxed,
         );
         if claimed.is_ok() {
-            self.set_identity(tag);
+            self.set_identity(identity);
         }
         claimed.is_ok()
     }
 
-    /// Free or Ticket to Live, with these roles.
+    /// Makes a Free entry or a ticket Live, with these roles. `None` if the entry is not as `seen` any more.
     #[must_use]
     pub(crate) fn attach(&self, seen: PeerState, roles: Roles) -> Option<PeerState> {
         self.exchange(
@@ -330,7 +305,8 @@ impl PeerEntry {
         )
     }
 
-    /// Free to Ticket, under the row's lock (PEER-3). The identity of the tenant before is wiped first (PEER-5).
+    /// Makes a Free entry a ticket. The caller has the entry's lock (PEER-3). The identity of the process before is
+    /// erased first (PEER-5). `None` if the entry is not as `seen` any more.
     #[must_use]
     pub(crate) fn issue_ticket(&self, seen: PeerState, roles: Roles) -> Option<PeerState> {
         self.process.store(0, Ordering::Relaxed);
@@ -341,28 +317,26 @@ impl PeerEntry {
         )
     }
 
-    /// By the tenant itself: it no longer has `role`.
+    /// Gives up `role`. The entry's own process calls this. `None` if the entry is not as `seen` any more.
     #[must_use]
     pub(crate) fn drop_role(&self, seen: PeerState, role: Role) -> Option<PeerState> {
+        let rest = seen.roles().without(role);
         self.exchange(
             seen,
-            PeerState(
-                PeerState::from_parts(
-                    PeerKind::Live,
-                    seen.roles().without(role),
-                    seen.incarnation(),
-                )
-                .0,
-            ),
+            PeerState::from_parts(PeerKind::Live, rest, seen.incarnation()),
         )
     }
 
-    /// To Free, with the next incarnation (PEER-2).
+    /// Makes the entry Free, with the next incarnation (PEER-2). `None` if the entry is not as `seen` any more.
+    /// Transition `Vacate`.
     #[must_use]
     pub(crate) fn vacate(&self, seen: PeerState) -> Option<PeerState> {
         let rise = u64::from(!mutant!(VacateKeepsIncarnation));
         let next = Incarnation::new(seen.incarnation().0 + rise);
-        self.exchange(seen, PeerState::from_parts(PeerKind::Free, Roles(0), next))
+        self.exchange(
+            seen,
+            PeerState::from_parts(PeerKind::Free, Roles::NONE, next),
+        )
     }
 }
 
@@ -371,20 +345,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_row_word_keeps_its_parts_apart() {
-        for tenancy in [PeerKind::Free, PeerKind::Ticket, PeerKind::Live] {
+    fn an_entry_word_keeps_its_fields_apart() {
+        for kind in [PeerKind::Free, PeerKind::Ticket, PeerKind::Live] {
             for roles in [
-                Roles(0),
+                Roles::NONE,
                 Roles::only(Role::Sender),
                 Roles::only(Role::Receiver),
                 Roles::BOTH,
             ] {
                 for incarnation in [0, 1, (1 << 48) - 1] {
-                    let tenant =
-                        PeerState::from_parts(tenancy, roles, Incarnation::new(incarnation));
-                    assert_eq!(tenant.kind(), Some(tenancy));
+                    let state = PeerState::from_parts(kind, roles, Incarnation::new(incarnation));
+                    assert_eq!(state.kind(), Some(kind));
                     assert_eq!(
-                        (tenant.roles(), tenant.incarnation().get()),
+                        (state.roles(), state.incarnation().get()),
                         (roles, incarnation)
                     );
                 }
@@ -393,44 +366,48 @@ mod tests {
     }
 
     #[test]
-    fn a_ticket_is_claimed_once_and_the_loser_changes_nothing() {
-        let peer = PeerEntry::new();
-        let tag = |process, pid_namespace, time_namespace| PeerIdentity {
+    fn a_ticket_is_claimed_once_and_a_second_claim_changes_nothing() {
+        let entry = PeerEntry::new();
+        let identity = |process, pid_namespace, time_namespace| PeerIdentity {
             process,
             pid_namespace,
             time_namespace,
             image: 4,
         };
-        peer.set_identity(tag(1, 2, 3));
-        let ticket = peer
-            .issue_ticket(peer.load(), Roles::BOTH)
-            .expect("the row is free");
-        assert_eq!(peer.process_id(), 0, "the tenant before is still named");
-        assert!(peer.claim_ticket(tag(7, 8, 9)));
+        entry.set_identity(identity(1, 2, 3));
+        let ticket = entry
+            .issue_ticket(entry.load(), Roles::BOTH)
+            .expect("the entry is Free");
+        assert_eq!(
+            entry.process_id(),
+            0,
+            "the process before is still recorded"
+        );
+        assert!(entry.claim_ticket(identity(7, 8, 9)));
         assert!(
-            !peer.claim_ticket(tag(17, 8, 19)),
+            !entry.claim_ticket(identity(17, 8, 19)),
             "claimed again, in the same namespace"
         );
-        assert_eq!(peer.process_id(), 7);
-        assert_eq!(peer.time_namespace.load(Ordering::Relaxed), 9);
-        assert!(peer.attach(ticket, Roles::BOTH).is_some());
+        assert_eq!(entry.process_id(), 7);
+        assert_eq!(entry.time_namespace.load(Ordering::Relaxed), 9);
+        assert!(entry.attach(ticket, Roles::BOTH).is_some());
     }
 
     #[test]
-    fn what_was_prepared_for_one_tenant_fails_on_the_next() {
-        let peer = PeerEntry::new();
-        let live = peer
-            .attach(peer.load(), Roles::BOTH)
-            .expect("the row is free");
-        let free = peer.vacate(live).expect("nobody else changed it");
+    fn an_exchange_prepared_for_one_process_fails_on_the_next() {
+        let entry = PeerEntry::new();
+        let live = entry
+            .attach(entry.load(), Roles::BOTH)
+            .expect("the entry is Free");
+        let free = entry.vacate(live).expect("nothing else changes the entry");
         assert_eq!(free.incarnation().get(), 1);
-        let next = peer
+        let next = entry
             .attach(free, Roles::BOTH)
-            .expect("the row is free again");
+            .expect("the entry is Free again");
         assert!(
-            peer.vacate(live).is_none(),
-            "the first tenant's word still fits the second's row"
+            entry.vacate(live).is_none(),
+            "the first process's state still fits the second's entry"
         );
-        assert_eq!(peer.load(), next);
+        assert_eq!(entry.load(), next);
     }
 }

@@ -1,25 +1,29 @@
-//! Whether any message waits to be handed out again, in one word that receivers read on every receive.
+//! Whether a returned message may be waiting, in one word that receivers read on every receive.
 //!
-//! | dirty | meaning                                                  |
-//! |-------|----------------------------------------------------------|
-//! | 0     | no block is Returned, or its returner is about to say so |
-//! | 1     | some block may be Returned: receivers look at the blocks |
+//! | dirty | meaning                                                                            |
+//! |-------|------------------------------------------------------------------------------------|
+//! | 0     | no block is Returned, or the process that returned one is about to set the bit     |
+//! | 1     | some block may be Returned: receivers look at the blocks before they use the ring  |
 //!
-//! RETURNED-1. Whoever makes a block Returned sets the word afterwards and raises its epoch; so does whoever meets a
-//!     Returned block by chance, for the returner may have died in between.
-//! RETURNED-2. Only a look at all blocks that met none Returned clears the word, by an exact exchange of the value
-//!     read before the look: a return meanwhile has raised the epoch.
+//! RETURNED-1. A process that makes a block Returned then sets the dirty bit and raises the epoch. So does a process
+//!     that finds a Returned block by chance, because the process that returned it may have died in between.
+//! RETURNED-2. The bit is cleared only after a scan of all blocks that found none Returned, by an exact exchange of the
+//!     value that was read before the scan. A return during the scan has raised the epoch, so the exchange fails.
+//!
+//! Crash: see RETURNED-1. The bit set without need costs one scan.
+
 use crate::sync::{AtomicU64, Ordering};
 
-/// The value of the word.
+/// The value of the word: the dirty bit, and above it the epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ReturnedState(u64);
 
 pub(super) const DIRTY: u64 = 1;
+/// One raise of the epoch.
 pub(super) const EPOCH: u64 = 2;
 
 impl ReturnedState {
-    /// As it is in memory, for [`super::verify`].
+    /// Returns the value as it is in memory.
     #[cfg(all(test, not(loom)))]
     #[must_use]
     pub(crate) const fn bits(self) -> u64 {
@@ -39,7 +43,7 @@ impl ReturnedState {
     }
 }
 
-/// The word in shared memory, on a line of its own.
+/// The word in shared memory, on a cache line of its own.
 #[derive(Debug)]
 #[repr(C, align(64))]
 pub(crate) struct ReturnedWord(AtomicU64);
@@ -53,14 +57,14 @@ impl ReturnedWord {
         Self(AtomicU64::new(0))
     }
 
-    // Acquire: pairs with `set`, so that the look at the blocks finds what was returned.
+    // Acquire: pairs with the release in `set`, so that the scan that follows finds the block that was returned.
     #[must_use]
     #[inline(always)]
     pub(crate) fn load(&self) -> ReturnedState {
         ReturnedState(self.0.load(Ordering::Acquire))
     }
 
-    /// RETURNED-1.
+    /// Sets the dirty bit and raises the epoch, after a block has become Returned (RETURNED-1).
     pub(crate) fn set(&self) {
         let mut seen = self.0.load(Ordering::Relaxed);
         // Release: pairs with `load`.
@@ -74,7 +78,7 @@ impl ReturnedWord {
         }
     }
 
-    /// RETURNED-2.
+    /// Clears the dirty bit, if the word is still as it was `seen` before a scan that found nothing (RETURNED-2).
     pub(crate) fn clear(&self, seen: ReturnedState) {
         if mutant!(ClearReturnedAnyway) {
             self.0.fetch_and(!DIRTY, Ordering::AcqRel);
@@ -90,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_return_during_the_look_is_not_cleared() {
+    fn a_return_during_the_scan_is_not_cleared() {
         let word = ReturnedWord::new();
         word.set();
         let seen = word.load();

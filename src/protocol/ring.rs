@@ -1,48 +1,44 @@
-//! The ring: `N` slots, each one word, that say which message has which position.
+//! The ring: an array of slots, each one word, that records which message has which position.
 //!
-//! A *position* numbers the messages in the order of acceptance. Position `p` lives in slot `p mod N` and
-//! belongs to lap `p / N`. A slot word carries the lap that it is good for next:
+//! A *position* numbers the messages in order of acceptance. In a ring of N slots, position p is in slot p mod N and
+//! belongs to lap p / N. A slot word has the lap that its slot is in:
 //!
-//! | kind    | lap | meaning                                                                          |
-//! |---------|-----|----------------------------------------------------------------------------------|
-//! | Empty   | L   | free for a message of lap L                                                      |
-//! | Full    | L   | holds the block of the message of lap L                                          |
-//! | Vacated | L   | free for lap L; the block of lap L-1 was taken by `row`, who may not know it yet |
-//! | Closed  | L   | the end: no position from this one on will ever be filled                        |
+//! | kind    | lap | meaning                                                                                 |
+//! |---------|-----|-----------------------------------------------------------------------------------------|
+//! | Empty   | L   | free for the message of lap L                                                           |
+//! | Full    | L   | names the block of the message of lap L                                                 |
+//! | Vacated | L   | free for lap L; still names the block and the taker of the message of lap L-1 |
+//! | Closed  | L   | the end of the queue: no position from this one on is ever filled                       |
 //!
-//! RING-1. Filled positions are a prefix: a sender fills only the first free slot that it meets, walking from a
-//!     hint that is not ahead of the truth.
-//! RING-2. Taken positions are a prefix, for the same reason. So if position q is taken, all before it are.
-//! RING-3. The lap of a slot never goes back, and Closed never changes.
-//! RING-4. Laps compare by wrapped difference. The one assumption: nobody stays stopped for an exact multiple
-//!     of 2^32 laps.
-//! RING-5. A walk goes on to the next slot with each step, in the same lap or a later one. So it ends after one
-//!     trip round the ring, unless others have moved on meanwhile, or the laps are nonsense that wraps round
-//!     (RING-4) and leads it in a circle for ever. A sound walk never gets 2^31 laps away from its hint; one that
-//!     does has met nonsense.
+//! | transition | change of the slot                                       |
+//! |------------|----------------------------------------------------------|
+//! | `Publish`  | Empty or Vacated L -> Full L                             |
+//! | `Take`     | Full L -> Vacated L+1                                    |
+//! | `Clear`    | Vacated L -> Empty L                                     |
+//! | `Seal`     | Empty or Vacated L -> Closed L                           |
 //!
-//! Crash: every transition is one exchange, so a slot is always in one of the four states.
+//! RING-1. The filled positions are a prefix of all positions: a sender fills only the first free slot that it finds on
+//!     its walk from a hint that is never ahead of the first free slot.
+//! RING-2. The taken positions are a prefix too, for the same reason. So if a position is taken, all before it are.
+//! RING-3. The lap of a slot never decreases, and a Closed slot never changes.
+//! RING-4. Laps wrap at 2^32 and are compared by their wrapped difference. This assumes that no process is stopped
+//!     between two accesses for an exact multiple of 2^32 laps.
+//! RING-5. Every step of a walk leads to the next slot, in the same lap or a later one. A walk therefore ends after one
+//!     round through the ring, unless other processes move the ends of the queue meanwhile, or a stray write left laps
+//!     that lead the walk round for ever. A correct walk never gets 2^31 laps ahead of its hint, so a walk that does
+//!     reports corruption.
+//!
+//! Crash: every transition is one atomic exchange, so a slot is always in one of the four states.
 //!
 //! The bounded queue with a sequence number per cell is Dmitry Vyukov's
-//! (<https://www.1024cores.net/home/lock-free-algorithms/queues/bounded-mpmc-queue>). There, a sender first
-//! takes a position and then fills it, so one that dies in between wedges the queue. Here, the exchange that
-//! fills the slot is what takes the position.
+//! (<https://www.1024cores.net/home/lock-free-algorithms/queues/bounded-mpmc-queue>). There, a sender first takes a
+//! position and then fills it, so a sender that dies in between blocks the queue. Here, one exchange does both.
 
-use super::blocks::BlockIndex;
-use super::peers::PeerIndex;
+use super::bits::Field;
+use super::ids::{BlockIndex, Lap, PeerIndex, Position};
 use crate::sync::{AtomicU64, Ordering};
 
-/// The number of a message in order of acceptance.
-///
-/// Counts without wrapping (2^64 messages take centuries); only its lap, as a slot stores it, wraps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Position(pub(crate) u64);
-
-/// One trip round the ring, modulo 2^32.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Lap(pub(crate) u32);
-
-/// How many slots the ring has: a power of two, so that laps and slots are a shift and a mask away.
+/// The number of slots in the ring: a power of two, so that the lap and the slot of a position are a shift and a mask.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct RingSize {
     bits: u32,
@@ -50,66 +46,15 @@ pub(crate) struct RingSize {
     mask: u64,
 }
 
-/// What a slot holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum SlotKind {
-    Empty,
-    Vacated,
-    Full,
-    Closed,
-}
-
-/// The value of a slot: kind 2 | peer 10 | block 20 | lap 32, from the top.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct SlotState(u64);
-
-/// How the lap in a slot compares with the lap of the position that one is looking for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum LapOrder {
-    /// The slot lags behind the position: with hints never ahead of the truth, this can't be.
-    Behind,
-    Same,
-    /// The slot is this many laps further, at least one.
-    Ahead(u32),
-}
-
-impl Position {
-    #[must_use]
-    pub(crate) const fn next(self) -> Self {
-        Self(self.0.wrapping_add(1))
-    }
-
-    #[must_use]
-    pub(crate) const fn plus(self, count: u64) -> Self {
-        Self(self.0.wrapping_add(count))
-    }
-
-    /// The position `count` earlier, if there is one.
-    #[must_use]
-    pub(crate) const fn minus(self, count: u64) -> Option<Self> {
-        match self.0.checked_sub(count) {
-            Some(position) => Some(Self(position)),
-            None => None,
-        }
-    }
-}
-
-impl Lap {
-    #[must_use]
-    pub(crate) const fn next(self) -> Self {
-        Self(self.0.wrapping_add(1))
-    }
-}
-
 impl RingSize {
-    /// The ring for `capacity` messages: at least `least` slots, and always one more than `capacity`, so
-    /// that the end of the queue has a place even when it is full.
+    /// Returns the size of a ring for `capacity` messages, with at least `min_slots` slots. There is always at least
+    /// one slot more than messages, so that a full queue still has a free slot for `Seal`.
     #[must_use]
-    pub(crate) const fn for_capacity(capacity: u32, least: u32) -> Self {
-        let wanted = if capacity + 1 > least {
+    pub(crate) const fn for_capacity(capacity: u32, min_slots: u32) -> Self {
+        let wanted = if capacity + 1 > min_slots {
             capacity + 1
         } else {
-            least
+            min_slots
         };
         Self::of_bits(wanted.next_power_of_two().trailing_zeros())
     }
@@ -136,17 +81,17 @@ impl RingSize {
         Lap((position.0 >> self.bits) as u32)
     }
 
-    /// Which slot the position lives in, less than [`RingSize::slots`].
+    /// Returns the number of the slot that a position is in, less than [`RingSize::slots`].
     #[must_use]
     #[inline(always)]
     pub(crate) const fn slot_number(self, position: Position) -> u64 {
         position.0 & self.mask
     }
 
-    /// Where a sender at `position` goes on after it has met `slot`, which is not free for it.
+    /// Returns where a sender continues that met `slot` at `position`, not free for it and `laps_ahead` of it.
     ///
-    /// A slot that is Full in lap `l` proves that every position up to it is filled, so the first free one
-    /// is at least the next; one that is free for lap `l` proves the same of lap `l - 1`.
+    /// A slot that is Full in lap L proves that all positions up to its own in lap L are filled, so the first free
+    /// position comes after that. A slot that is free for lap L proves the same for lap L - 1.
     #[must_use]
     #[inline(always)]
     pub(crate) fn skip_filled(
@@ -163,33 +108,54 @@ impl RingSize {
         }
     }
 
-    /// Where a receiver at `position` goes on after it has met a slot that is `laps_ahead` of it, at least
-    /// one: whatever it holds, the message that was here one lap before it is taken.
+    /// Returns where a receiver continues that met a slot `laps_ahead` of `position`, at least one. In whatever state
+    /// the slot is, its message of one lap before is taken.
     #[must_use]
     #[inline(always)]
     pub(crate) fn skip_taken(self, position: Position, laps_ahead: u32) -> Position {
         position.plus((u64::from(laps_ahead.saturating_sub(1)) << self.bits) + 1)
     }
 
-    /// Whether a walk from `hint` to `reached` has gone astray (RING-5). Either may have been overtaken by the
-    /// other: whoever walks does not stop others from moving the hint.
+    /// Whether a walk from `hint` that reached `position` is too long to be correct (RING-5). The hint may be ahead of
+    /// the position, because other processes move it during the walk.
     #[must_use]
-    pub(crate) const fn is_runaway(self, hint: Position, reached: Position) -> bool {
-        let beyond = reached.0.wrapping_sub(hint.0).cast_signed();
-        beyond >= 1 << (LAP_BITS - 1 + self.bits)
+    pub(crate) const fn is_runaway(self, hint: Position, position: Position) -> bool {
+        let distance = position.0.wrapping_sub(hint.0).cast_signed();
+        distance >= 1 << (Lap::BITS - 1 + self.bits)
     }
 }
 
-const LAP_BITS: u32 = 32;
-const BLOCK_BITS: u32 = 20;
-const ROW_BITS: u32 = 10;
-const BLOCK_SHIFT: u32 = LAP_BITS;
-const ROW_SHIFT: u32 = BLOCK_SHIFT + BLOCK_BITS;
-const KIND_SHIFT: u32 = ROW_SHIFT + ROW_BITS;
+/// What a slot holds. The table above describes each kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SlotKind {
+    Empty,
+    Vacated,
+    Full,
+    Closed,
+}
+
+/// The value of a slot word: kind 2 | taker 10 | block 20 | lap 32 bits, from the highest.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct SlotState(u64);
+
+const LAP: Field = Field::lowest(Lap::BITS);
+const BLOCK: Field = LAP.above(BlockIndex::BITS);
+const TAKER: Field = BLOCK.above(PeerIndex::BITS);
+const KIND: Field = TAKER.above(2);
+
+/// How the lap of a slot compares with the lap of a position.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LapOrder {
+    /// The slot is behind the position. A walk from a correct hint never meets this.
+    Behind,
+    Same,
+    /// The slot is this many laps ahead, at least one.
+    Ahead(u32),
+}
 
 impl SlotState {
     #[inline(always)]
-    const fn from_parts(kind: SlotKind, peer: PeerIndex, block: BlockIndex, lap: Lap) -> Self {
+    const fn from_parts(kind: SlotKind, taker: PeerIndex, block: BlockIndex, lap: Lap) -> Self {
         let kind = match kind {
             SlotKind::Empty => 0_u64,
             SlotKind::Vacated => 1,
@@ -197,14 +163,14 @@ impl SlotState {
             SlotKind::Closed => 3,
         };
         Self(
-            kind << KIND_SHIFT
-                | (peer.get() as u64) << ROW_SHIFT
-                | (block.get() as u64) << BLOCK_SHIFT
-                | lap.0 as u64,
+            KIND.pack(kind)
+                | TAKER.pack(taker.get() as u64)
+                | BLOCK.pack(block.get() as u64)
+                | LAP.pack(lap.0 as u64),
         )
     }
 
-    /// As it is in memory, for [`super::verify`].
+    /// Returns the value as it is in memory.
     #[cfg(all(test, not(loom)))]
     #[must_use]
     pub(crate) const fn bits(self) -> u64 {
@@ -240,7 +206,7 @@ impl SlotState {
     #[must_use]
     #[inline(always)]
     pub(crate) const fn kind(self) -> SlotKind {
-        match self.0 >> KIND_SHIFT {
+        match KIND.get(self.0) {
             0 => SlotKind::Empty,
             1 => SlotKind::Vacated,
             2 => SlotKind::Full,
@@ -248,18 +214,18 @@ impl SlotState {
         }
     }
 
-    /// The block of a Full or Vacated slot.
+    /// Returns the block that a Full or Vacated slot names.
     #[must_use]
     #[inline(always)]
     pub(crate) const fn block(self) -> BlockIndex {
-        BlockIndex::from_low_bits(self.0 >> BLOCK_SHIFT)
+        BlockIndex::from_low_bits(BLOCK.get(self.0))
     }
 
-    /// Who took the message of a Vacated slot.
+    /// Returns the receiver that took the message of a Vacated slot.
     #[must_use]
     #[inline(always)]
     pub(crate) const fn taker(self) -> PeerIndex {
-        PeerIndex::from_low_bits(self.0 >> ROW_SHIFT)
+        PeerIndex::from_low_bits(TAKER.get(self.0))
     }
 
     #[must_use]
@@ -269,22 +235,22 @@ impl SlotState {
         Lap(self.0 as u32)
     }
 
-    /// Whether this is the slot that a sender hopes for: Empty, for its lap. One comparison.
+    /// Whether the slot is Empty in `lap`, as a sender expects it. One comparison.
     #[must_use]
     #[inline(always)]
     pub(crate) fn is_empty_in(self, lap: Lap) -> bool {
         self == Self::empty(lap)
     }
 
-    /// Whether this is the slot that a receiver hopes for: Full, of its lap.
+    /// Whether the slot is Full in `lap`, as a receiver expects it.
     #[must_use]
     #[inline(always)]
     pub(crate) const fn is_full_in(self, lap: Lap) -> bool {
-        const KIND_AND_LAP: u64 = 3 << KIND_SHIFT | ((1 << LAP_BITS) - 1);
+        const KIND_AND_LAP: u64 = KIND.mask() | LAP.mask();
         self.0 & KIND_AND_LAP == Self::full(lap, BlockIndex::FIRST).0
     }
 
-    /// How this slot's lap compares with `wanted`.
+    /// Compares the lap of the slot with `wanted` (RING-4).
     #[must_use]
     #[inline(always)]
     pub(crate) const fn compare_lap(self, wanted: Lap) -> LapOrder {
@@ -303,7 +269,7 @@ impl core::fmt::Debug for SlotState {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         write!(
             f,
-            "{:?}(lap {}, block {}, row {})",
+            "{:?}(lap {}, block {}, peer {})",
             self.kind(),
             self.lap().0,
             self.block().get(),
@@ -323,16 +289,16 @@ impl SlotWord {
         Self(AtomicU64::new(slot.0))
     }
 
-    // Acquire: pairs with the release half of whichever exchange wrote the slot, so that a reader of Full
-    // sees the block, and a reader of Vacated or Empty all that its taker did before.
+    // Acquire: pairs with the release of the exchange that wrote the slot. A reader of Full sees the block as its
+    // sender left it; a reader of Vacated or Empty sees everything that the taker did before.
     #[must_use]
     #[inline(always)]
     pub(crate) fn load(&self) -> SlotState {
         SlotState(self.0.load(Ordering::Acquire))
     }
 
-    // AcqRel: release publishes what this process did to the block; acquire is for what the failed or
-    // replaced value's writer did.
+    // AcqRel: the release publishes what this process did to the block; the acquire pairs with the writer of the value
+    // that was replaced, or that made the exchange fail.
     #[inline(always)]
     fn exchange(&self, seen: SlotState, to: SlotState) -> bool {
         self.0
@@ -340,14 +306,15 @@ impl SlotWord {
             .is_ok()
     }
 
-    /// `Publish`: the message in `block` gets this position, if the slot is still as `seen`.
+    /// Gives this position to the message in `block`, if the slot is still as `seen`. Transition `Publish`.
     #[must_use]
     #[inline(always)]
     pub(crate) fn fill(&self, seen: SlotState, block: BlockIndex) -> bool {
         self.exchange(seen, SlotState::full(seen.lap(), block))
     }
 
-    /// `Take`: `taker` takes the message of a Full slot. The new value if it was still there.
+    /// Takes the message of a Full slot for `taker`, if the slot is still as `seen`, and returns the slot's new value.
+    /// Transition `Take`.
     #[must_use]
     #[inline(always)]
     pub(crate) fn take(&self, seen: SlotState, taker: PeerIndex) -> Option<SlotState> {
@@ -355,21 +322,24 @@ impl SlotWord {
         self.exchange(seen, vacated).then_some(vacated)
     }
 
-    /// `Clear`: the taker's name is no longer needed here. Nothing to do if the slot is in use again: whoever
-    /// filled it has recorded the taker in the block.
+    /// Removes the name of the taker from the slot. Transition `Clear`.
+    ///
+    /// Does nothing if the slot is in use again: then the process that overwrote it has recorded the taker in the
+    /// block.
     #[inline(always)]
     pub(crate) fn clear(&self, vacated: SlotState) {
         let _ = self.exchange(vacated, SlotState::empty(vacated.lap()));
     }
 
-    /// `Seal`: nothing comes after this, if the slot is still as `seen`.
+    /// Makes this position the end of the queue, if the slot is still as `seen`. Transition `Seal`.
     #[must_use]
     pub(crate) fn seal(&self, seen: SlotState) -> bool {
         self.exchange(seen, SlotState::closed(seen.lap()))
     }
 }
 
-/// A position that everybody may write and nobody relies on: at most as far as the truth (rule 3).
+/// A position where walks start. It may be old, and is never ahead of the end of the queue that it stands for
+/// (PROTOCOL-3).
 #[derive(Debug)]
 #[repr(transparent)]
 pub(crate) struct Hint(AtomicU64);
@@ -379,16 +349,18 @@ impl Hint {
         Self(AtomicU64::new(0))
     }
 
-    // Acquire and release: whoever starts at this hint must not read a slot older than what the writer of
-    // the hint saw there, or it would take a true hint for one ahead of the truth.
+    // Acquire: a walk must not read a slot older than what the writer of the hint saw there. Otherwise it would mistake
+    // a correct hint for one that is ahead.
     #[must_use]
     #[inline(always)]
     pub(crate) fn get(&self) -> Position {
         Position(self.0.load(Ordering::Acquire))
     }
 
-    /// A plain store: it may move the hint back, which only costs somebody a few steps, and it is much
-    /// cheaper than an exchange on a line that everybody writes.
+    /// Sets the hint. Transitions `AdvanceTail` and `AdvanceHead`.
+    ///
+    /// A plain store can move the hint back, which costs a walk a few more steps. It is much cheaper than an exchange
+    /// on a cache line that every process writes.
     #[inline(always)]
     pub(crate) fn set(&self, position: Position) {
         self.0.store(position.0, Ordering::Release);
@@ -396,117 +368,4 @@ impl Hint {
 }
 
 #[cfg(all(test, not(loom)))]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_slot_keeps_its_parts_apart() {
-        for (peer, block, lap) in [(0, 0, 0), (1023, (1 << 20) - 1, u32::MAX), (5, 77, 1 << 31)] {
-            let (peer, block, lap) = (
-                PeerIndex::from_low_bits(peer),
-                BlockIndex::from_low_bits(block),
-                Lap(lap),
-            );
-            let slot = SlotState::vacated(lap, block, peer);
-            assert_eq!(
-                (slot.kind(), slot.taker(), slot.block(), slot.lap()),
-                (SlotKind::Vacated, peer, block, lap)
-            );
-            let slot = SlotState::full(lap, block);
-            assert_eq!(
-                (slot.kind(), slot.block(), slot.lap()),
-                (SlotKind::Full, block, lap)
-            );
-            assert_eq!(
-                (SlotState::empty(lap).kind(), SlotState::empty(lap).lap()),
-                (SlotKind::Empty, lap)
-            );
-            assert_eq!(
-                (SlotState::closed(lap).kind(), SlotState::closed(lap).lap()),
-                (SlotKind::Closed, lap)
-            );
-        }
-    }
-
-    #[test]
-    fn laps_compare_across_the_wrap() {
-        let slot = SlotState::empty(Lap(1));
-        assert_eq!(slot.compare_lap(Lap(1)), LapOrder::Same);
-        assert_eq!(slot.compare_lap(Lap(0)), LapOrder::Ahead(1));
-        assert_eq!(slot.compare_lap(Lap(u32::MAX)), LapOrder::Ahead(2));
-        assert_eq!(slot.compare_lap(Lap(2)), LapOrder::Behind);
-    }
-
-    /// What slot `number` says once `filled` messages were accepted and `taken` of them taken.
-    fn slot_of_history(
-        size: RingSize,
-        filled: u64,
-        taken: u64,
-        closed: bool,
-        number: u64,
-    ) -> SlotState {
-        let block = BlockIndex::FIRST;
-        if closed && size.slot_number(Position(filled)) == number {
-            return SlotState::closed(size.lap(Position(filled)));
-        }
-        match (0..filled)
-            .rev()
-            .find(|&p| size.slot_number(Position(p)) == number)
-        {
-            None => SlotState::empty(Lap(0)),
-            Some(p) if p >= taken => SlotState::full(size.lap(Position(p)), block),
-            Some(p) => SlotState::empty(size.lap(Position(p)).next()),
-        }
-    }
-
-    /// Every reachable ring of 2, 4 and 8 slots, every hint however old: both walks end at the truth.
-    #[test]
-    fn an_ancient_hint_leads_to_the_first_free_and_the_first_full_slot() {
-        for bits in 1..=3 {
-            let size = RingSize::of_bits(bits);
-            for filled in 0..5 * size.slots() {
-                for taken in filled.saturating_sub(size.slots() - 1)..=filled {
-                    for closed in [false, true] {
-                        let slot = |p: Position| {
-                            slot_of_history(size, filled, taken, closed, size.slot_number(p))
-                        };
-                        for hint in 0..=filled {
-                            let mut p = Position(hint);
-                            let free = loop {
-                                let s = slot(p);
-                                match (s.kind(), s.compare_lap(size.lap(p))) {
-                                    (_, LapOrder::Behind) => panic!("{p:?} is ahead of the truth"),
-                                    (SlotKind::Closed, _) => break None,
-                                    (SlotKind::Empty | SlotKind::Vacated, LapOrder::Same) => {
-                                        break Some(p);
-                                    }
-                                    (SlotKind::Full, LapOrder::Same) => {
-                                        p = size.skip_filled(p, s, 0);
-                                    }
-                                    (_, LapOrder::Ahead(laps)) => p = size.skip_filled(p, s, laps),
-                                }
-                                assert!(p.0 <= filled, "the jump overtook the truth");
-                            };
-                            assert_eq!(free, (!closed).then_some(Position(filled)));
-                        }
-                        for hint in 0..=taken {
-                            let mut p = Position(hint);
-                            let kind = loop {
-                                let s = slot(p);
-                                match s.compare_lap(size.lap(p)) {
-                                    LapOrder::Behind => panic!("{p:?} is ahead of the truth"),
-                                    LapOrder::Same => break s.kind(),
-                                    LapOrder::Ahead(laps) => p = size.skip_taken(p, laps),
-                                }
-                                assert!(p.0 <= taken, "the jump overtook the truth");
-                            };
-                            assert_eq!(p, Position(taken));
-                            assert_eq!(kind == SlotKind::Full, taken < filled);
-                            assert_eq!(kind == SlotKind::Closed, taken == filled && closed);
-                        }
-                    }
-                }
-            }
-        }
-    }
-}
+mod tests;

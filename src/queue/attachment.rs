@@ -12,8 +12,9 @@
 use super::liveness::LivenessPacer;
 use crate::os::identity::Identity;
 use crate::os::{identity, locks, memory};
+use crate::protocol::ids::PeerIndex;
 use crate::protocol::lifecycle::Arrival;
-use crate::protocol::peers::{PeerIdentity, PeerIndex, PeerKind, PeerState, Role, Roles};
+use crate::protocol::peers::{PeerIdentity, PeerKind, PeerState, Role, Roles};
 use crate::protocol::steps::{membership, send};
 use crate::protocol::{Corrupt, SharedState};
 use crate::segment::Segment;

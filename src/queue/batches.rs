@@ -17,7 +17,7 @@ use super::receiver::Refusal;
 use crate::codec::{Codec, DecodeError};
 use crate::protocol::batch::MessageMark;
 use crate::protocol::steps::batch::{self, Batch};
-use crate::protocol::steps::{OwnedBlock, receive};
+use crate::protocol::steps::{OwnedBlock, settle};
 use crate::protocol::{Corrupt, SharedState};
 use crate::segment::Segment;
 use crate::segment::batch_layout::BatchCursor;
@@ -63,7 +63,7 @@ impl HeldBatch {
             && !self.attachment.is_forked_child()
         {
             // A corrupt word is met, and reported, by the next operation as well.
-            let _ = batch::acknowledge(self.segment(), block);
+            let _ = settle::acknowledge_batch(self.segment(), block);
         }
     }
 }
@@ -77,7 +77,7 @@ impl Drop for HeldBatch {
                 return;
             }
             // As above.
-            let _ = batch::settle(self.segment(), block);
+            let _ = settle::settle_batch(self.segment(), block);
         }
     }
 }
@@ -363,7 +363,7 @@ impl Batches {
             Ok(next) => Ok(Open::new(attachment, block, next)),
             Err(corrupt) => {
                 // Lest it be handed round for ever.
-                receive::reject(segment, block)?;
+                settle::reject(segment, block)?;
                 Err(corrupt)
             }
         }
@@ -537,7 +537,7 @@ impl<T> Drop for Whole<'_, '_, T> {
         } else if !self.attachment.is_forked_child() {
             // This also wakes whoever waits for this batch to be able to say `Closed`; nobody else could have had anything
             // of it.
-            let _ = batch::acknowledge(self.attachment.segment(), block);
+            let _ = settle::acknowledge_batch(self.attachment.segment(), block);
         }
     }
 }

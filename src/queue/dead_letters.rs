@@ -3,8 +3,7 @@
 use super::attachment::Attachment;
 use crate::codec::{Bincode, Codec, DecodeError};
 use crate::protocol::batch::BatchMarks;
-use crate::protocol::blocks::BlockIndex;
-use crate::protocol::ring::Position;
+use crate::protocol::ids::{BlockIndex, Position};
 use crate::protocol::steps::{OwnedBlock, batch, dead_letters};
 use crate::protocol::{Corrupt, SharedState};
 use crate::segment::batch_layout::BatchCursor;

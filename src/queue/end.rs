@@ -6,7 +6,7 @@ use super::stats::{self, Stats};
 use super::wait::{Interrupter, Waiter};
 use crate::protocol::SharedState;
 use crate::protocol::peers::Role;
-use crate::protocol::steps::{close, receive, send};
+use crate::protocol::steps::{close, send, walk};
 use std::sync::Arc;
 
 /// One handle of one role: keeps the attachment alive and the role taken.
@@ -96,7 +96,7 @@ impl Handle {
         if self.is_forked_child() {
             return 0;
         }
-        let (filled, taken) = receive::filled_and_taken(self.attachment.segment());
+        let (filled, taken) = walk::filled_and_taken(self.attachment.segment());
         usize::try_from(filled.0.saturating_sub(taken.0))
             .map_or(self.capacity(), |len| len.min(self.capacity()))
     }

@@ -3,7 +3,7 @@
 use super::sender::{BlockWriter, Refusal, Sender};
 use crate::codec::Codec;
 use crate::os::budget::OutOfMemory;
-use crate::protocol::steps::send;
+use crate::protocol::steps::{dead_letters, send};
 use crate::segment::huge::HugeAllocation;
 
 impl From<OutOfMemory> for Refusal {
@@ -38,7 +38,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
                 HugeAllocation::NoFreeBlock | HugeAllocation::Allocated(_) => class.blocks.clone(),
             };
             let give_way = segment.settings().evict_dead_letters && !send::is_full(segment);
-            if !give_way || !send::evict_oldest(segment, &letters) {
+            if !give_way || !dead_letters::evict_oldest(segment, &letters) {
                 return Ok(None);
             }
         }

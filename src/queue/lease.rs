@@ -4,7 +4,7 @@ use super::attachment::Attachment;
 use super::batches::Part;
 use crate::codec::{Bincode, Codec, DecodeError};
 use crate::protocol::Corrupt;
-use crate::protocol::steps::{OwnedBlock, batch, receive};
+use crate::protocol::steps::{OwnedBlock, batch, settle};
 use crate::sync::Ordering;
 use core::fmt;
 use core::marker::PhantomData;
@@ -56,16 +56,16 @@ impl<'a> Held<'a> {
         {
             return acknowledge_larger(attachment, block);
         }
-        receive::acknowledge(attachment.segment(), block)
+        settle::acknowledge(attachment.segment(), block)
     }
 
     /// `Return`, for a message that can't be used by anybody.
     pub(super) fn reject(self) -> Result<(), Corrupt> {
         let (attachment, block) = self.into_block();
         if mutant!(UndecodableReturned) {
-            return receive::return_message(attachment.segment(), block);
+            return settle::return_message(attachment.segment(), block);
         }
-        receive::reject(attachment.segment(), block)
+        settle::reject(attachment.segment(), block)
     }
 }
 
@@ -80,7 +80,7 @@ impl Drop for Held<'_> {
 #[inline(never)]
 fn acknowledge_larger(attachment: &Attachment, block: OwnedBlock) -> Result<(), Corrupt> {
     let index = block.index();
-    receive::acknowledge(attachment.segment(), block)?;
+    settle::acknowledge(attachment.segment(), block)?;
     attachment.segment().trim(attachment.row(), index);
     Ok(())
 }
@@ -94,7 +94,7 @@ fn give_back(attachment: &Attachment, block: OwnedBlock) {
     }
     // Corrupt memory is reported by the operation that meets it; here nobody listens.
     let index = block.index();
-    let _ = receive::return_message(attachment.segment(), block);
+    let _ = settle::return_message(attachment.segment(), block);
     // After a cancel the block is free now.
     attachment.segment().trim(attachment.row(), index);
 }

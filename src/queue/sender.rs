@@ -12,7 +12,7 @@ use crate::os::budget::OutOfMemory;
 use crate::protocol::peers::Role;
 use crate::protocol::ring::Hint;
 use crate::protocol::steps::send::{self, Publish};
-use crate::protocol::steps::{OwnedBlock, batch};
+use crate::protocol::steps::{OwnedBlock, batch, dead_letters};
 use crate::protocol::{Corrupt, SharedState};
 use crate::segment::layout::COMMITTED_CLASSES;
 use crate::sync::{AtomicU32, AtomicUsize, Ordering};
@@ -691,7 +691,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
             return None;
         }
         let blocks = &segment.geometry().classes.get(class)?.blocks;
-        let block = send::allocate_by_eviction(segment, attachment.row(), blocks)?;
+        let block = dead_letters::allocate_by_eviction(segment, attachment.row(), blocks)?;
         Some(BlockWriter::new(attachment, block))
     }
 

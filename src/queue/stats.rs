@@ -1,8 +1,10 @@
 //! What a queue looks like at a moment.
 
 use crate::protocol::SharedState;
-use crate::protocol::blocks::{BlockHeader, BlockIndex, BlockKind, BlockState};
-use crate::protocol::peers::{PeerIndex, PeerKind, Role};
+use crate::protocol::block_header::BlockHeader;
+use crate::protocol::blocks::{BlockKind, BlockState};
+use crate::protocol::ids::{BlockIndex, PeerIndex};
+use crate::protocol::peers::{PeerKind, Role};
 use crate::protocol::steps::stats::{self, BlockSnapshot};
 use crate::segment::Segment;
 use core::time::Duration;
@@ -182,7 +184,7 @@ fn peers(segment: &Segment, blocks: &[BlockSnapshot]) -> Vec<PeerStats> {
             pid: (tenant.kind() == Some(PeerKind::Live)).then(|| word.process_id()),
             sends: tenant.has_role(Role::Sender),
             receives: tenant.has_role(Role::Receiver),
-            holds: held.map(|block| block.tally.unsettled()).sum(),
+            holds: held.map(|block| block.messages.unsettled()).sum(),
             unlocked: segment.is_locked(row, tenant) == Some(false),
         });
     }

@@ -6,10 +6,11 @@
 
 use super::attachment::Attachment;
 use crate::os::{cpu, futex};
+use crate::protocol::ids::Position;
 use crate::protocol::parking::ParkingWord;
 use crate::protocol::peers::Role;
-use crate::protocol::ring::{Hint, Position};
-use crate::protocol::steps::receive;
+use crate::protocol::ring::Hint;
+use crate::protocol::steps::walk;
 use crate::protocol::{Corrupt, SharedState};
 use crate::segment::sweep::SweepScope;
 use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -233,7 +234,7 @@ impl Waiter {
                 epoch.get(),
                 remaining.map_or(slice, |remaining| remaining.min(slice)),
             );
-            receive::check_tail(attachment.segment()).map_err(E::from)?;
+            walk::check_tail(attachment.segment()).map_err(E::from)?;
             if let Some(result) = attempt()? {
                 return Ok(result);
             }

@@ -20,10 +20,11 @@
 //!     for processors fetch lines in pairs. The slots of the ring alone share lines: a sender and a receiver are
 //!     rarely at neighbouring slots for long (the receiver's pauses see to that), and a line then carries eight of them
 //!     from one to the other at once.
-use crate::protocol::blocks::{BlockHeader, BlockIndex};
+use crate::protocol::block_header::BlockHeader;
+use crate::protocol::ids::{BlockIndex, PeerIndex};
 use crate::protocol::lifecycle::LifecycleWord;
 use crate::protocol::parking::ParkingWord;
-use crate::protocol::peers::{PeerEntry, PeerIndex};
+use crate::protocol::peers::PeerEntry;
 use crate::protocol::returned::ReturnedWord;
 use crate::protocol::ring::{Hint, RingSize, SlotWord};
 use crate::protocol::steps::send::ALLOCATION_STRIDE;

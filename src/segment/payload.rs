@@ -6,7 +6,9 @@
 
 use super::Segment;
 use super::layout::{SMALL_BLOCK, SMALL_PAYLOAD};
-use crate::protocol::blocks::{BlockHeader, BlockIndex, BlockKind};
+use crate::protocol::block_header::BlockHeader;
+use crate::protocol::blocks::BlockKind;
+use crate::protocol::ids::BlockIndex;
 use crate::protocol::steps::OwnedBlock;
 use crate::protocol::{Corrupt, SharedState};
 use core::ptr::NonNull;

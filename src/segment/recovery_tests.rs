@@ -11,7 +11,7 @@ use crate::protocol::ring::SlotKind;
 use crate::protocol::steps::receive::{self, Receive};
 use crate::protocol::steps::recover::{self, DeadPeer, Recovery, Repairs};
 use crate::protocol::steps::send::{self, Publish};
-use crate::protocol::steps::{OwnedBlock, batch, close, dead_letters, stats};
+use crate::protocol::steps::{OwnedBlock, batch, close, dead_letters, settle, stalled, stats};
 use crate::sync::AtomicU32;
 use core::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -131,7 +131,7 @@ impl<'a> Process<'a> {
         core::iter::from_fn(|| self.receive())
             .map(|held| {
                 let message = (held.index(), held.word().failed_deliveries());
-                receive::acknowledge(self.queue, held).expect("sound words");
+                settle::acknowledge(self.queue, held).expect("sound words");
                 message
             })
             .collect()
@@ -224,7 +224,7 @@ fn what_a_dead_receiver_held_comes_back_first_in_order_with_its_attempts() {
     let mut held: Vec<_> = (0..3)
         .map(|_| victim.receive().expect("a message"))
         .collect();
-    receive::return_message(&queue, held.remove(0)).expect("sound words");
+    settle::return_message(&queue, held.remove(0)).expect("sound words");
     let again = victim.receive().expect("the one that came back");
     assert_eq!(victim.recover().returned, 3);
     let attempts = [2, 1, 1, 0, 0];
@@ -333,7 +333,7 @@ fn a_sweep_discards_what_a_stopped_process_returned_while_a_cancel_came() {
     assert_eq!(close::cancel(&queue, other.row), Ok(0));
     let returned = held.word().after_return(3);
     held.exchange_and_die(&queue, returned);
-    recover::finish_stalled(&queue).expect("sound words");
+    stalled::finish_stalled(&queue).expect("sound words");
     assert_eq!(queue.discarded().load(Ordering::Relaxed), 1);
     assert_eq!(in_use(&queue), 0);
 }
@@ -355,7 +355,7 @@ fn a_batch_that_was_never_accepted_is_in_no_count() {
     }
     let held = other.receive().expect("a batch");
     assert_eq!(held.index(), sent);
-    batch::acknowledge(&queue, held).expect("sound words");
+    settle::acknowledge_batch(&queue, held).expect("sound words");
     let books = stats::count(&queue, &stats::snapshot_blocks(&queue));
     assert_eq!((books.accepted, books.acknowledged()), (5, 5));
 }
@@ -380,7 +380,7 @@ fn a_dead_letter_that_a_dead_process_was_reading_can_be_read_again() {
     });
     let (victim, other) = two(&queue);
     let sent = other.send();
-    receive::return_message(&queue, other.receive().expect("a message")).expect("sound words");
+    settle::return_message(&queue, other.receive().expect("a message")).expect("sound words");
     let read = dead_letters::open(&queue, victim.row, Position(0), sent);
     assert!(read.is_some());
     assert!(dead_letters::open(&queue, other.row, Position(0), sent).is_none());
@@ -400,7 +400,7 @@ fn leave_everything(queue: &Segment) -> (Process<'_>, Process<'_>) {
     }
     let rejected = other.receive().expect("the first message");
     let index = rejected.index();
-    receive::reject(queue, rejected).expect("sound words");
+    settle::reject(queue, rejected).expect("sound words");
     let _read = dead_letters::open(queue, victim.row, Position(0), index).expect("a letter");
     let _held = victim.receive().expect("the second message");
     victim.take_and_stop(2);
@@ -627,7 +627,7 @@ fn a_sweep_closes_the_queue_of_a_side_whose_recoverer_died_before_it_could() {
     let row = queue.peer(last.row).expect("it exists");
     assert!(row.vacate(last.tenant).is_some());
     assert!(queue.lifecycle().load().is_open());
-    recover::finish_stalled(&queue).expect("sound words");
+    stalled::finish_stalled(&queue).expect("sound words");
     assert!(queue.lifecycle().load().is_closing());
 }
 
@@ -652,7 +652,7 @@ fn who_is_told_of_an_exit_ends_the_side_that_the_last_one_died_while_leaving() {
 fn a_sweep_seals_a_queue_whose_closer_died_before_it_could() {
     let queue = segment(LIMITS);
     assert!(queue.lifecycle().begin_close());
-    recover::finish_stalled(&queue).expect("sound words");
+    stalled::finish_stalled(&queue).expect("sound words");
     assert_eq!(queue.slot(Position(0)).load().kind(), SlotKind::Closed);
 }
 
@@ -666,7 +666,7 @@ fn a_sweep_tells_of_a_returned_message_that_nobody_told_of() {
     let returned = held.word().after_return(3);
     held.exchange_and_die(&queue, returned);
     assert_eq!(other.receive(), None);
-    recover::finish_stalled_blocks(&queue, RECOVERER);
+    stalled::finish_stalled_blocks(&queue, RECOVERER);
     assert_eq!(other.drain(), [(sent, 1)]);
 }
 
@@ -680,7 +680,7 @@ fn a_sweep_drops_the_dead_letters_that_are_too_many() {
         let dead = held.word().dead();
         held.exchange_and_die(&queue, dead);
     }
-    recover::finish_stalled_blocks(&queue, RECOVERER);
+    stalled::finish_stalled_blocks(&queue, RECOVERER);
     assert_eq!(dead_letters::list(&queue).len(), 4);
 }
 

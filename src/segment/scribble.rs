@@ -14,7 +14,7 @@ use crate::protocol::lifecycle::LifecycleState;
 use crate::protocol::peers::{Role, Roles};
 use crate::protocol::steps::receive::{self, Receive};
 use crate::protocol::steps::send::{self, Publish};
-use crate::protocol::steps::{OwnedBlock, close, dead_letters, membership};
+use crate::protocol::steps::{OwnedBlock, close, dead_letters, membership, settle, walk};
 use crate::sync::{AtomicBool, AtomicU32};
 use core::mem::offset_of;
 
@@ -107,7 +107,7 @@ impl<'a> Peer<'a> {
             .expect("a class");
         let from = class.blocks.clone();
         let Some(mut block) = send::allocate(segment, self.row, from.clone(), cursor)
-            .or_else(|| send::allocate_by_eviction(segment, self.row, &from))
+            .or_else(|| dead_letters::allocate_by_eviction(segment, self.row, &from))
         else {
             return Ok(false);
         };
@@ -152,9 +152,9 @@ impl<'a> Peer<'a> {
         };
         read(self.segment, &held)?;
         match how % 3 {
-            0 => receive::acknowledge(self.segment, held),
-            1 => receive::return_message(self.segment, held),
-            _ => receive::reject(self.segment, held),
+            0 => settle::acknowledge(self.segment, held),
+            1 => settle::return_message(self.segment, held),
+            _ => settle::reject(self.segment, held),
         }
     }
 
@@ -171,9 +171,9 @@ impl<'a> Peer<'a> {
             7..16 => self.settle_one(rng.below(3)),
             16 => self.read_letters(rng.below(2) == 0),
             17 => {
-                let (filled, taken) = receive::filled_and_taken(segment);
+                let (filled, taken) = walk::filled_and_taken(segment);
                 let _: (bool, u64) = (send::is_full(segment), filled.0.wrapping_sub(taken.0));
-                receive::check_tail(segment)
+                walk::check_tail(segment)
             }
             18 => {
                 let row = segment.peer(self.row).ok_or(Corrupt::NoSuchPeer)?;
@@ -240,7 +240,7 @@ fn laps_that_lead_in_a_circle_end_every_walk() {
                     found.contains(&Some(Corrupt::InconsistentLaps)),
                     "{found:?} from {start}"
                 );
-                let _ = (receive::filled_and_taken(&segment), send::is_full(&segment));
+                let _ = (walk::filled_and_taken(&segment), send::is_full(&segment));
             }
         }
     });
@@ -279,9 +279,9 @@ fn a_tail_ahead_of_what_is_filled_is_told_after_a_sleep_and_after_close() {
         let mut peer = Peer::new(&segment, 0);
         assert_eq!(peer.send(0, 8), Ok(true));
         assert_eq!(peer.receive(), Ok(()));
-        assert_eq!(receive::check_tail(&segment), Ok(()));
+        assert_eq!(walk::check_tail(&segment), Ok(()));
         word(&segment, TAIL).store(1 + gap, Ordering::Relaxed);
-        assert_eq!(receive::check_tail(&segment), Err(Corrupt::TailAhead));
+        assert_eq!(walk::check_tail(&segment), Err(Corrupt::TailAhead));
         assert_eq!(close::close(&segment), Ok(true));
         assert_eq!(peer.receive(), Err(Corrupt::TailAhead));
         assert_eq!(

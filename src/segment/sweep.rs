@@ -27,10 +27,12 @@ use crate::os::clock;
 use crate::os::identity::Identity;
 use crate::os::liveness::{Liveness, LivenessProbe};
 use crate::protocol::SharedState;
+use crate::protocol::ids::PeerIndex;
 #[cfg(feature = "tracing")]
 use crate::protocol::peers::Role;
-use crate::protocol::peers::{PeerEntry, PeerIndex, PeerKind, PeerState};
+use crate::protocol::peers::{PeerEntry, PeerKind, PeerState};
 use crate::protocol::steps::recover::{self, DeadPeer, Recovery, Repairs};
+use crate::protocol::steps::stalled;
 use crate::sync::{AtomicBool, AtomicU64, Ordering};
 use core::time::Duration;
 use parking_lot::Mutex;
@@ -112,10 +114,10 @@ impl Segment {
         self.sweeper.me.get().map(|&(row, _)| row)
     }
 
-    /// What an idle process does: see [`recover::finish_stalled_blocks`].
+    /// What an idle process does: see [`stalled::finish_stalled_blocks`].
     pub(crate) fn tidy_blocks(&self) {
         if let Some(me) = self.my_row() {
-            recover::finish_stalled_blocks(self, me);
+            stalled::finish_stalled_blocks(self, me);
         }
     }
 
@@ -177,7 +179,7 @@ impl Segment {
             return false;
         };
         // Corrupt memory is reported by the operations that meet it; here nobody listens.
-        let _ = recover::finish_stalled(self);
+        let _ = stalled::finish_stalled(self);
         if scope == SweepScope::PeersAndBlocks {
             self.tidy_blocks();
         }
@@ -204,7 +206,7 @@ impl Segment {
             }
             // It may have died between giving up its role, or its row, and ending the side that it was the last of:
             // then nothing names it any more.
-            let _ = recover::finish_stalled(self);
+            let _ = stalled::finish_stalled(self);
         }
         report.report();
     }
@@ -324,7 +326,7 @@ impl Segment {
         Some(Death {
             row,
             process_id,
-            tenant: dead.tenant(),
+            tenant: dead.state(),
             repairs,
         })
     }

@@ -1,23 +1,24 @@
-//! Batches: what is different about a block that holds several messages.
+//! Batches: what differs for a block that holds several messages.
 
-use super::super::batch::{BatchMarks, MAX_BATCH, MessageCounts};
-use super::super::blocks::{BlockHeader, BlockIndex, BlockKind, BlockState};
-use super::super::peers::PeerIndex;
-use super::super::ring::Position;
-use super::super::{Corrupt, SharedState};
-use super::receive::{finish_return, release};
-use super::{OwnedBlock, help_taker, send};
+use super::help::help_all_takers;
+use super::{OwnedBlock, send};
+use crate::protocol::batch::{BatchMarks, MAX_BATCH, MessageCounts};
+use crate::protocol::block_header::BlockHeader;
+use crate::protocol::blocks::{BlockKind, BlockState};
+use crate::protocol::ids::{BlockIndex, PeerIndex};
+use crate::protocol::{Corrupt, SharedState};
 use crate::sync::{Ordering, fence};
 
-/// A block that holds several messages: how many, and their marks.
+/// A block that holds a batch.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Batch<'a> {
     pub(crate) header: &'a BlockHeader,
     pub(crate) marks: &'a BatchMarks,
+    /// The number of its messages, from 1 to [`MAX_BATCH`].
     pub(crate) count: usize,
 }
 
-/// The batch in a block; `None` if it holds a single message.
+/// Returns the batch in a block, or `None` if the block holds a single message.
 #[inline(always)]
 pub(crate) fn batch<S: SharedState>(
     shared: &S,
@@ -39,14 +40,17 @@ pub(crate) fn batch<S: SharedState>(
     }))
 }
 
-/// Whether a block holds several messages.
+/// Whether a block holds a batch.
+#[must_use]
 #[inline(always)]
 pub(crate) fn is_batch<S: SharedState>(shared: &S, index: BlockIndex) -> bool {
     shared.block(index).is_some_and(BlockHeader::is_batched)
 }
 
-/// Between `Allocate` and `Offer`: the block will hold a batch of `count` messages. Before they are written, because what is stored
-/// here is at hand, and would have to wait behind what is not.
+/// Prepares an Owned block for a batch of `count` messages.
+///
+/// Called before the messages are written: the stores here hit lines that are in the cache, and would otherwise wait
+/// behind stores to lines that are not.
 pub(crate) fn begin<S: SharedState>(
     shared: &S,
     owned: &OwnedBlock,
@@ -60,7 +64,7 @@ pub(crate) fn begin<S: SharedState>(
     Ok(())
 }
 
-/// `Offer` for a batch that has been begun, whose payload is complete and `length` bytes long.
+/// Declares the payload of a batch, `length` bytes long, complete. Transition `Offer`.
 pub(crate) fn offer<S: SharedState>(
     shared: &S,
     owned: &mut OwnedBlock,
@@ -69,75 +73,90 @@ pub(crate) fn offer<S: SharedState>(
     send::offer(shared, owned, BlockHeader::batched_length(length))
 }
 
-/// BATCH-4: count the messages of an accepted batch, if that has not been done. `seen` is the word that the block had when
-/// the batch was known to be accepted: by the process that has it in hand, or that is about to take it from the dead.
+/// Counts the messages of an accepted batch, unless that is done (BATCH-4).
+///
+/// `seen` is the state of the block when the batch was known to be accepted. The process that holds the batch calls
+/// this, or the one that recovers it.
 pub(crate) fn count_accepted<S: SharedState>(shared: &S, index: BlockIndex, seen: BlockState) {
-    // Nonsense is met by whoever reads the batch.
+    // A corrupt batch is reported by the operation that reads it.
     let Ok(Some(batch)) = batch(shared, index) else {
         return;
     };
-    let beyond = batch.marks.extra_messages();
-    if beyond.includes_current() && !mutant!(CountBatchTwice) {
+    let extra = batch.marks.extra_messages();
+    if extra.includes_current() && !mutant!(CountBatchTwice) {
         return;
     }
-    // What was read so far is of this batch if the word is still the same after it: then the exchange can only count
-    // this one.
+    // If the block word is still the same, everything read so far belongs to this batch, and the exchange can count no
+    // other one.
     fence(Ordering::Acquire);
     if mutant!(CountBatchUnverified) || batch.header.word.load() == seen {
-        batch.marks.add_extra(beyond, batch.count);
+        batch.marks.add_extra(extra, batch.count);
     }
 }
 
-/// `Release` for all messages of a batch at once.
-pub(crate) fn acknowledge<S: SharedState>(shared: &S, held: OwnedBlock) -> Result<(), Corrupt> {
-    count_accepted(shared, held.index(), held.word());
-    let to = held.word().free();
-    release(shared, held, to)
-}
-
-/// How many messages a block stands for that are not done: one, unless it is a batch.
+/// Returns how many messages of a block are not done. For a single message, that is the message itself.
+#[must_use]
 pub(crate) fn message_counts<S: SharedState>(shared: &S, index: BlockIndex) -> MessageCounts {
     match batch(shared, index) {
-        Ok(Some(batch)) => batch
-            .marks
-            .message_counts(batch.count, shared.limits().max_deliveries),
+        Ok(Some(batch)) => {
+            let max_deliveries = shared.limits().max_deliveries;
+            batch.marks.message_counts(batch.count, max_deliveries)
+        }
         Ok(None) | Err(_) => MessageCounts { live: 1, spent: 0 },
     }
 }
 
-/// `Return` and `Reclaim`: what the block word `held` becomes when its holder gives it back, or has died with it.
+/// Returns the state of a Held block after its holder gave it back, or has died. Transitions `Return` and `Reclaim`.
 ///
-/// For a batch that is a pure function of its marks (BATCH-3): Free if all is done, Returned if any message may still
-/// be handed out, Dead if only dead letters are left.
-pub(crate) fn state_after_return<S: SharedState>(
+/// For a batch it follows from the marks alone (BATCH-3): Free if all messages are done, Returned if one may still be
+/// delivered, Dead if only dead letters are left.
+#[must_use]
+pub(super) fn state_after_return<S: SharedState>(
     shared: &S,
     index: BlockIndex,
     held: BlockState,
 ) -> BlockState {
-    let limit = shared.limits().max_deliveries;
+    let max_deliveries = shared.limits().max_deliveries;
     match batch(shared, index) {
         Ok(Some(batch)) => {
-            let tally = batch.marks.message_counts(batch.count, limit);
-            if tally.unsettled() == 0 {
+            let counts = batch.marks.message_counts(batch.count, max_deliveries);
+            if counts.unsettled() == 0 {
                 held.free()
-            } else if tally.live > 0 {
+            } else if counts.live > 0 {
                 held.returned()
             } else {
                 held.dead()
             }
         }
-        // Nonsense where the marks should be: a dead letter, lest it go round for ever.
+        // The batch is corrupt: a dead letter, so that it is not delivered again for ever.
         Err(_) => held.dead(),
         Ok(None) if mutant!(DeliveryNotCounted) => held.returned(),
-        Ok(None) => match held.after_return(limit) {
+        Ok(None) => match held.after_return(max_deliveries) {
             dead if dead.is(BlockKind::Dead) && mutant!(DeadLetterDiscarded) => held.free(),
             back => back,
         },
     }
 }
 
-/// `Read` and `Reclaim`: what the block word `read` becomes when its reader closes it, or has died with it.
-pub(crate) fn state_after_reading<S: SharedState>(
+/// Returns the state of a Held block after its holder gave it back, or has died: Free after a cancel, otherwise as
+/// [`state_after_return`]. Transitions `Return` and `Reclaim`.
+#[must_use]
+pub(super) fn state_after_return_or_cancel<S: SharedState>(
+    shared: &S,
+    index: BlockIndex,
+    held: BlockState,
+) -> BlockState {
+    if shared.lifecycle().load().is_cancelled() {
+        held.free()
+    } else {
+        state_after_return(shared, index, held)
+    }
+}
+
+/// Returns the state of a Read block after its reader closed the dead letter, or has died. The end of `Read`, and
+/// transition `Reclaim`.
+#[must_use]
+pub(super) fn state_after_reading<S: SharedState>(
     shared: &S,
     index: BlockIndex,
     read: BlockState,
@@ -149,42 +168,23 @@ pub(crate) fn state_after_reading<S: SharedState>(
     }
 }
 
-/// `Release` and `Return` for a batch: nobody has any of its messages in hand any more. Returned, buried or freed, as its
-/// marks say.
-pub(crate) fn settle<S: SharedState>(shared: &S, held: OwnedBlock) -> Result<(), Corrupt> {
-    count_accepted(shared, held.index(), held.word());
-    let left = message_counts(shared, held.index()).unsettled();
-    if left > 0 && shared.lifecycle().load().is_cancelled() {
-        let to = held.word().free();
-        release(shared, held, to)?;
-        shared.discarded().fetch_add(left, Ordering::Relaxed);
-        return Ok(());
-    }
-    let to = state_after_return(shared, held.index(), held.word());
-    if to.is(BlockKind::Free) {
-        return release(shared, held, to);
-    }
-    finish_return(shared, held, to)
-}
-
-/// Whether a thread of the process of row `me` has taken a batch and not yet said so to the others
-/// ([`Batch::open`]). What is in there must not be overlooked by one that finds the queue drained.
+/// Whether a thread of the process `me` has taken a batch and not yet opened it for the other threads
+/// ([`Batch::open`]).
+///
+/// A thread that finds the queue drained calls this, because such a batch may hold messages for it.
 #[cold]
 pub(crate) fn has_unopened_batch<S: SharedState>(
     shared: &S,
     me: PeerIndex,
 ) -> Result<bool, Corrupt> {
-    // As for a verdict: a message that is taken is Held in its block before the blocks are looked at.
-    for number in 0..shared.ring_size().slots() {
-        let position = Position(number);
-        help_taker(shared, position, shared.slot(position).load())?;
-    }
+    help_all_takers(shared)?;
     for index in (0..shared.block_count()).filter_map(BlockIndex::new) {
-        let word = shared.block(index).ok_or(Corrupt::NoSuchBlock)?.word.load();
-        if word.is(BlockKind::Held)
-            && word.peer() == me
+        let header = shared.block(index).ok_or(Corrupt::NoSuchBlock)?;
+        let block = header.word.load();
+        if block.is(BlockKind::Held)
+            && block.peer() == me
             && let Some(batch) = batch(shared, index)?
-            && !batch.header.is_opened(word.generation())
+            && !batch.header.is_opened(block.generation())
         {
             return Ok(true);
         }
@@ -193,7 +193,7 @@ pub(crate) fn has_unopened_batch<S: SharedState>(
 }
 
 impl Batch<'_> {
-    /// The process that holds the batch with this word can find it without looking at the blocks.
+    /// Records that the threads of the holder's process can find the batch without looking at the blocks.
     pub(crate) fn open(&self, held: BlockState) {
         self.header.set_opened(held.generation());
     }

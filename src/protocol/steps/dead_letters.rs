@@ -1,111 +1,145 @@
-//! Dead letters: messages that came back too often, or that nobody could decode. They are kept, up to a
-//! limit, until somebody reads and discards them (`Read`).
+//! Dead letters: messages that were delivered too often, or that cannot be decoded. A limited number of them is kept
+//! for a process that reads and discards them.
 
-use super::super::blocks::{BlockIndex, BlockKind, BlockState};
-use super::super::lifecycle::LifecycleState;
-use super::super::peers::PeerIndex;
-use super::super::ring::Position;
-use super::super::{Corrupt, SharedState};
-use super::send::wake_block_waiters;
-use super::{OwnedBlock, batch, find_blocks};
+use super::OwnedBlock;
+use super::batch::{self, message_counts, state_after_reading};
+use super::scan::{FoundBlock, find_blocks};
+use super::send::allocate_one;
+use super::wake::wake_block_waiters;
+use crate::protocol::blocks::{BlockKind, BlockState};
+use crate::protocol::ids::{BlockIndex, PeerIndex, Position};
+use crate::protocol::lifecycle::LifecycleState;
+use crate::protocol::{Corrupt, SharedState};
 use crate::sync::Ordering;
+use core::ops::Range;
 
-/// Whether a block is a dead letter: once the queue has ended, a message that comes back is one too, for
-/// nobody will ever receive it. After a cancel it is about to be discarded.
-pub(super) fn is_dead_letter(life: LifecycleState, word: BlockState) -> bool {
+/// Whether a block holds a dead letter.
+///
+/// Once the queue has ended, a returned message is a dead letter too, because no receiver will take it. After a
+/// cancel it is not: it is about to be discarded.
+#[must_use]
+pub(super) fn is_dead_letter(life: LifecycleState, block: BlockState) -> bool {
     let is_late = life.has_ended() && !life.is_cancelled();
-    word.is(BlockKind::Dead) || is_late && word.is(BlockKind::Returned)
+    block.is(BlockKind::Dead) || is_late && block.is(BlockKind::Returned)
 }
 
-/// `Evict`, by the process of row `me`: keep no more dead letters than the limit says; the oldest go first, and are
-/// counted. Without a row, which only a process lacks that is about to attach, the letters of a batch go together or
-/// not at all.
+/// Drops the oldest dead letters until there are no more than the limit, and counts them. Transition `Evict`.
+///
+/// Part of a batch can be dropped only by a process `me` that is attached. Without one, the dead letters of a batch are
+/// dropped together, or not at all.
 #[cold]
 pub(super) fn trim_dead_letters<S: SharedState>(shared: &S, me: Option<PeerIndex>) {
     let life = shared.lifecycle().load();
-    let letters = find_blocks(shared, |word| is_dead_letter(life, word));
-    let mut counted: Vec<_> = letters
+    let found = find_blocks(shared, |block| is_dead_letter(life, block));
+    let mut letters: Vec<_> = found
         .into_iter()
-        .map(|(_, index, word)| {
-            (
-                index,
-                word,
-                batch::message_counts(shared, index).unsettled(),
-            )
-        })
+        .map(|letter| (letter, message_counts(shared, letter.index).unsettled()))
         .collect();
     if mutant!(NewestDeadLetterEvicted) {
-        counted.reverse();
+        letters.reverse();
     }
-    let all: u64 = counted.iter().map(|&(.., count)| count).sum();
+    let all: u64 = letters.iter().map(|&(_, count)| count).sum();
     let mut excess = all.saturating_sub(u64::from(shared.limits().max_dead_letters));
-    for (index, word, count) in counted {
+    for (letter, count) in letters {
         if excess == 0 {
             return;
         }
         if count <= excess {
-            evict(shared, index, word);
+            evict(shared, letter);
         } else if let Some(me) = me {
-            evict_from_batch(shared, me, index, word, excess);
+            evict_from_batch(shared, me, letter, excess);
         }
         excess = excess.saturating_sub(count);
     }
 }
 
-/// `Evict`, for one letter, or a batch of them. True if its block is free now.
-pub(super) fn evict<S: SharedState>(shared: &S, index: BlockIndex, letter: BlockState) -> bool {
-    let count = batch::message_counts(shared, index).unsettled();
-    let dropped = shared
-        .block(index)
-        .is_some_and(|header| header.word.exchange(letter, letter.free()));
-    if dropped {
+/// Drops all dead letters of a block. Returns whether the block is free now. Transition `Evict`.
+fn evict<S: SharedState>(shared: &S, letter: FoundBlock) -> bool {
+    let count = message_counts(shared, letter.index).unsettled();
+    let evicted = shared
+        .block(letter.index)
+        .is_some_and(|header| header.word.exchange(letter.state, letter.state.free()));
+    if evicted {
         shared.evicted().fetch_add(count, Ordering::Relaxed);
         wake_block_waiters(shared);
     }
-    dropped
+    evicted
 }
 
-/// `Evict`, for the first `excess` letters of a batch that has more: as their reader (`Read`).
-fn evict_from_batch<S: SharedState>(
-    shared: &S,
-    me: PeerIndex,
-    index: BlockIndex,
-    letter: BlockState,
-    excess: u64,
-) {
-    let Some(header) = shared.block(index) else {
+/// Drops the first `excess` dead letters of a batch that has more, as their reader. Transitions `Read` and `Evict`.
+fn evict_from_batch<S: SharedState>(shared: &S, me: PeerIndex, letter: FoundBlock, excess: u64) {
+    let Some(header) = shared.block(letter.index) else {
         return;
     };
-    let Some(word) = header.word.read_dead(letter, me) else {
+    let Some(word) = header.word.read_dead(letter.state, me) else {
         return;
     };
-    let mut dropped = 0;
-    if let Ok(Some(batch)) = batch::batch(shared, index) {
+    let mut evicted = 0;
+    if let Ok(Some(batch)) = batch::batch(shared, letter.index) {
         for message in 0..batch.count {
-            if dropped < excess && !batch.marks.get(message).is_done() {
+            if evicted < excess && !batch.marks.get(message).is_done() {
                 batch.marks.mark_done(message);
-                dropped += 1;
+                evicted += 1;
             }
         }
     }
-    shared.evicted().fetch_add(dropped, Ordering::Relaxed);
-    // A corrupt word is met, and reported, by the next operation as well.
-    let _ = put(shared, OwnedBlock::new(index, word), word.dead());
+    shared.evicted().fetch_add(evicted, Ordering::Relaxed);
+    // The next operation finds a corrupt word as well, and reports it.
+    let _ = finish_read(shared, OwnedBlock::new(letter.index, word), word.dead());
 }
 
-/// The dead letters of this moment, oldest first, to be opened one by one.
+/// Allocates the block of the oldest dead letter among the blocks with these numbers, for a sender that finds no block
+/// free. Transitions `Evict` and `Allocate`.
+#[cold]
+pub(crate) fn allocate_by_eviction<S: SharedState>(
+    shared: &S,
+    me: PeerIndex,
+    numbers: &Range<u32>,
+) -> Option<OwnedBlock> {
+    let letter = oldest_dead_letter(shared, numbers)?;
+    if evict(shared, letter) {
+        allocate_one(shared, me, letter.index.get())
+    } else {
+        None
+    }
+}
+
+/// Drops the oldest dead letter among the blocks with these numbers. Returns whether that freed a block. Transition
+/// `Evict`.
+#[cold]
+pub(crate) fn evict_oldest<S: SharedState>(shared: &S, numbers: &Range<u32>) -> bool {
+    oldest_dead_letter(shared, numbers).is_some_and(|letter| evict(shared, letter))
+}
+
+fn oldest_dead_letter<S: SharedState>(shared: &S, numbers: &Range<u32>) -> Option<FoundBlock> {
+    let letters = numbers
+        .clone()
+        .filter_map(BlockIndex::new)
+        .filter_map(|index| {
+            let header = shared.block(index)?;
+            let state = header.word.load();
+            state.is(BlockKind::Dead).then(|| FoundBlock {
+                position: header.position(),
+                index,
+                state,
+            })
+        });
+    letters.min_by_key(|letter| letter.position)
+}
+
+/// Returns the current dead letters, oldest first.
 #[must_use]
 pub(crate) fn list<S: SharedState>(shared: &S) -> Vec<(Position, BlockIndex)> {
     let life = shared.lifecycle().load();
-    let letters = find_blocks(shared, |word| is_dead_letter(life, word));
+    let letters = find_blocks(shared, |block| is_dead_letter(life, block));
     letters
         .into_iter()
-        .map(|(position, index, _)| (position, index))
+        .map(|letter| (letter.position, letter.index))
         .collect()
 }
 
-/// `Read`: open the letter that was accepted at `position`. `None` if it is gone, or somebody else is looking
-/// at it.
+/// Opens the dead letter that was accepted at `position`. `None`: it is gone, or another process reads it. Transition
+/// `Read`.
 #[must_use]
 pub(crate) fn open<S: SharedState>(
     shared: &S,
@@ -123,24 +157,29 @@ pub(crate) fn open<S: SharedState>(
     Some(OwnedBlock::new(index, word))
 }
 
-/// `Read`: the letter is done with.
+/// Discards an open dead letter. The end of `Read`.
 pub(crate) fn discard<S: SharedState>(shared: &S, read: OwnedBlock) -> Result<(), Corrupt> {
     let to = read.word().free();
-    put(shared, read, to)
+    finish_read(shared, read, to)
 }
 
-/// `Read`: the letter goes back to the others; so do those of a batch that have not been discarded.
+/// Keeps an open dead letter; of a batch, those that were not discarded. The end of `Read`.
 pub(crate) fn put_back<S: SharedState>(shared: &S, read: OwnedBlock) -> Result<(), Corrupt> {
-    let to = batch::state_after_reading(shared, read.index(), read.word());
+    let to = state_after_reading(shared, read.index(), read.word());
     let me = read.word().peer();
-    put(shared, read, to)?;
+    finish_read(shared, read, to)?;
     trim_dead_letters(shared, Some(me));
     Ok(())
 }
 
-fn put<S: SharedState>(shared: &S, read: OwnedBlock, to: BlockState) -> Result<(), Corrupt> {
-    let header = shared.block(read.index()).ok_or(Corrupt::NoSuchBlock)?;
-    let released = header.word.release(read.word(), to);
+fn finish_read<S: SharedState>(
+    shared: &S,
+    read: OwnedBlock,
+    to: BlockState,
+) -> Result<(), Corrupt> {
+    let (index, read) = read.into_parts();
+    let header = shared.block(index).ok_or(Corrupt::NoSuchBlock)?;
+    let released = header.word.release(read, to);
     wake_block_waiters(shared);
     if released {
         Ok(())

@@ -1,67 +1,70 @@
-//! Coming and going: who has which role, and the end of a side.
+//! Membership: processes get and give up roles, and the last one of a role closes the queue.
 
-use super::super::lifecycle::Arrival;
-use super::super::peers::{PeerIndex, PeerState, Role, Roles};
-use super::super::{Corrupt, SharedState};
-use super::{close, wake_all};
+use super::seal::seal;
+use super::wake::wake_all;
+use crate::protocol::ids::PeerIndex;
+use crate::protocol::lifecycle::Arrival;
+use crate::protocol::peers::{PeerState, Role, Roles};
+use crate::protocol::{Corrupt, SharedState};
 use crate::sync::fence_after_exchange;
 
-/// Count a process, or a ticket for one, whose row has just become Live or Ticket. If the queue is closing,
-/// the row is undone instead.
+/// Counts a process, or a ticket, whose table entry has just become Live or Ticket. If the queue is closing, the
+/// entry is freed instead.
 pub(crate) fn arrive<S: SharedState>(
     shared: &S,
-    peer: PeerIndex,
-    tenant: PeerState,
+    me: PeerIndex,
+    state: PeerState,
     roles: Roles,
 ) -> Result<Arrival, Corrupt> {
     let arrival = shared.lifecycle().arrive(roles);
     if arrival == Arrival::TooLate {
-        vacate(shared, peer, tenant)?;
+        vacate(shared, me, state)?;
     }
     Ok(arrival)
 }
 
-/// The process of `row` no longer has `role`. If it was the last one, that ends the queue.
+/// Gives up `role` of the process `me`, and closes the queue if it was the last one. Returns the new state of the
+/// entry.
 pub(crate) fn leave<S: SharedState>(
     shared: &S,
-    peer: PeerIndex,
-    tenant: PeerState,
+    me: PeerIndex,
+    state: PeerState,
     role: Role,
 ) -> Result<PeerState, Corrupt> {
-    let word = shared.peer(peer).ok_or(Corrupt::NoSuchPeer)?;
-    let left = word.drop_role(tenant, role).ok_or(Corrupt::PeerChanged)?;
+    let entry = shared.peer(me).ok_or(Corrupt::NoSuchPeer)?;
+    let left = entry.drop_role(state, role).ok_or(Corrupt::PeerChanged)?;
     close_if_role_vacant(shared, role)?;
     Ok(left)
 }
 
-/// The row has no tenant any more. If a role went with it, that may end the queue.
+/// Frees a table entry, and closes the queue if that gave up the last one of a role. Transition `Vacate`.
 pub(crate) fn vacate<S: SharedState>(
     shared: &S,
     peer: PeerIndex,
-    tenant: PeerState,
+    state: PeerState,
 ) -> Result<(), Corrupt> {
-    let word = shared.peer(peer).ok_or(Corrupt::NoSuchPeer)?;
-    word.vacate(tenant).ok_or(Corrupt::PeerChanged)?;
+    let entry = shared.peer(peer).ok_or(Corrupt::NoSuchPeer)?;
+    let _free = entry.vacate(state).ok_or(Corrupt::PeerChanged)?;
     for role in [Role::Sender, Role::Receiver] {
-        if tenant.has_role(role) {
+        if state.has_role(role) {
             close_if_role_vacant(shared, role)?;
         }
     }
     Ok(())
 }
 
-/// Close the queue if there was once a process with `role` and there is none now (LIFE-3).
+/// Closes the queue if it had a process with `role` and has none now, and its limits say so (LIFE-3).
 pub(crate) fn close_if_role_vacant<S: SharedState>(shared: &S, role: Role) -> Result<(), Corrupt> {
     let limits = shared.limits();
-    let ends = match role {
+    let closes = match role {
         Role::Sender => limits.close_on_last_sender,
         Role::Receiver => limits.close_on_last_receiver,
     };
-    if !ends {
+    if !closes {
         return Ok(());
     }
-    // Two last leavers must not miss each other: each has given up its row by an exchange before this fence, so
-    // at least one of them sees both rows without the role.
+    // Two processes that are the last to leave must not miss each other. Each has given up its role by an exchange
+    // before this fence, so at least one of them sees both entries without the role.
     fence_after_exchange();
     loop {
         let seen = shared.lifecycle().load();
@@ -69,7 +72,7 @@ pub(crate) fn close_if_role_vacant<S: SharedState>(shared: &S, role: Role) -> Re
             return Ok(());
         }
         if shared.lifecycle().close_if_still(seen) {
-            close::seal(shared)?;
+            seal(shared)?;
             wake_all(shared);
             return Ok(());
         }
@@ -79,6 +82,6 @@ pub(crate) fn close_if_role_vacant<S: SharedState>(shared: &S, role: Role) -> Re
 fn any_peer_has<S: SharedState>(shared: &S, role: Role) -> bool {
     (0..shared.peer_count())
         .filter_map(PeerIndex::new)
-        .filter_map(|peer| shared.peer(peer))
-        .any(|peer| peer.load().has_role(role))
+        .filter_map(|index| shared.peer(index))
+        .any(|entry| entry.load().has_role(role))
 }

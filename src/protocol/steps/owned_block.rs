@@ -16,8 +16,9 @@
 //! does with the block. A forked child has a copy of the token, but no mapping to use it with.
 
 #[cfg(all(test, not(loom)))]
-use super::super::SharedState;
-use super::super::blocks::{BlockIndex, BlockState};
+use crate::protocol::SharedState;
+use crate::protocol::blocks::BlockState;
+use crate::protocol::ids::BlockIndex;
 
 /// A block that this process has in hand, and the value of its word as this process left it (OWNED-1).
 ///
@@ -61,6 +62,12 @@ impl OwnedBlock {
     #[inline(always)]
     pub(crate) const fn word(&self) -> BlockState {
         self.word
+    }
+
+    /// Consumes the token for a transition that gives the block up (OWNED-2).
+    #[inline(always)]
+    pub(super) const fn into_parts(self) -> (BlockIndex, BlockState) {
+        (self.index, self.word)
     }
 
     /// Records that this process has changed the word, and still has the block.

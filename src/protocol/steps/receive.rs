@@ -1,31 +1,34 @@
-//! Receiving: take a returned message (`Retake`) or the next of the ring (`Take`, `Hold`, `Clear`), then acknowledge it
-//! (`Release`) or return it (`Return`).
+//! Receiving: take a returned message (`Retake`), or the next one of the ring (`Take`, `Hold`, `Clear`).
 
-use super::super::blocks::{BlockHeader, BlockKind, BlockState};
-use super::super::peers::PeerIndex;
-use super::super::ring::{LapOrder, Position, SlotKind};
-use super::super::{Corrupt, SharedState};
+use super::OwnedBlock;
 use super::dead_letters::trim_dead_letters;
-use super::send::wake_block_waiters;
-use super::{OwnedBlock, batch, close, find_blocks, help_taker, state_after_return_or_cancel};
-use crate::sync::{Ordering, fence_after_exchange};
+use super::help::help_all_takers;
+use super::scan::find_blocks;
+use super::seal::help_seal;
+use super::settle::discard_message;
+use crate::protocol::block_header::BlockHeader;
+use crate::protocol::blocks::{BlockKind, BlockState};
+use crate::protocol::ids::{PeerIndex, Position};
+use crate::protocol::ring::{LapOrder, SlotKind};
+use crate::protocol::{Corrupt, SharedState};
+use crate::sync::fence_after_exchange;
 
-/// What a receiver found.
+/// The outcome of an attempt to receive.
 #[derive(Debug, PartialEq, Eq)]
 #[must_use]
 pub(crate) enum Receive {
-    /// A message, taken and held.
+    /// A message, which the receiver now holds.
     Message(OwnedBlock),
-    /// Nothing now; there may be something later.
+    /// No message now; there may be one later.
     Empty,
-    /// Nothing, now and for ever.
+    /// No message, now and for ever.
     Closed,
 }
 
-/// One attempt to receive, for the process of row `me`.
+/// Tries to receive a message for the process `me`.
 #[inline(always)]
 pub(crate) fn receive<S: SharedState>(shared: &S, me: PeerIndex) -> Result<Receive, Corrupt> {
-    // Two words that hardly ever change: nothing is closed, and nothing has come back.
+    // Two words that change rarely: usually the queue is open, and no message was returned.
     if (!shared.lifecycle().load().is_open() || shared.returned().load().is_dirty())
         && let Some(first) = receive_before_ring(shared, me)?
     {
@@ -34,10 +37,11 @@ pub(crate) fn receive<S: SharedState>(shared: &S, me: PeerIndex) -> Result<Recei
     take(shared, me, || check_end(shared, me))
 }
 
-/// `Take`, `Hold` and `Clear`: the next message of the ring, or what `at_the_end` says when there will be none.
+/// Takes the next message of the ring. At the Closed slot the result is that of `at_the_end`. Transitions `Take`,
+/// `AdvanceHead`, `Hold` and `Clear`.
 ///
-/// That is a parameter, and not for the caller to find out, because a result that is taken apart and put
-/// together again on the way goes through memory in pieces, which costs more than all else here.
+/// `at_the_end` is a parameter, and not left to the caller, because a result that is taken apart and put together again
+/// on the way goes through memory in pieces, which costs more than everything else here.
 #[inline(always)]
 fn take<S: SharedState>(
     shared: &S,
@@ -50,7 +54,7 @@ fn take<S: SharedState>(
         let word = shared.slot(position);
         let seen = word.load();
         if seen.is_full_in(size.lap(position)) {
-            // While the exchange gets hold of the slot, the block, which is written next, is on its way too.
+            // The block is written next: its cache line comes while the exchange waits for that of the slot.
             shared.prefetch_block(seen.block());
             if let Some(vacated) = word.take(seen, me) {
                 shared.head().set(position.next());
@@ -75,22 +79,24 @@ fn take<S: SharedState>(
     }
 }
 
-/// Where a receiver goes on that has met a slot `laps` ahead of it.
+/// Returns where a receiver continues that has met a slot `laps` ahead of `position`.
 #[cold]
 fn skip_ahead<S: SharedState>(
     shared: &S,
     position: Position,
     laps: u32,
 ) -> Result<Position, Corrupt> {
-    let further = shared.ring_size().skip_taken(position, laps);
-    if shared.ring_size().is_runaway(shared.head().get(), further) {
+    let next = shared.ring_size().skip_taken(position, laps);
+    if shared.ring_size().is_runaway(shared.head().get(), next) {
         return Err(Corrupt::InconsistentLaps);
     }
-    Ok(further)
+    Ok(next)
 }
 
-/// A receiver has come to a position that is not filled. There is nothing to take, if the head has led here
-/// rightly: all positions before are taken (RING-2), so the slot of the last one is good for a later lap.
+/// Returns [`Receive::Empty`] for a receiver whose walk ended at a position that is not filled.
+///
+/// All positions before it must be taken (RING-2), so the slot of the last one must be ahead by now. If it is not, the
+/// head was ahead of the ring.
 #[inline(never)]
 fn confirm_empty<S: SharedState>(shared: &S, position: Position) -> Result<Receive, Corrupt> {
     let was_taken = position.minus(1).is_none_or(|last| {
@@ -107,8 +113,8 @@ fn confirm_empty<S: SharedState>(shared: &S, position: Position) -> Result<Recei
     }
 }
 
-/// What comes before the messages of the ring: the end of everything, and returned messages. And all that a
-/// closed queue still has.
+/// Handles what comes before the messages of the ring: the end of the queue, and returned messages. Of a closing
+/// queue it also takes the messages of the ring.
 #[cold]
 fn receive_before_ring<S: SharedState>(
     shared: &S,
@@ -119,7 +125,7 @@ fn receive_before_ring<S: SharedState>(
         return Ok(Some(Receive::Closed));
     }
     if life.is_closing() {
-        close::help_seal(shared)?;
+        help_seal(shared)?;
     }
     if life.is_cancelled() {
         discard_remaining(shared, me)?;
@@ -135,35 +141,36 @@ fn receive_before_ring<S: SharedState>(
     Ok(None)
 }
 
-/// [`take`] from a queue that is sealed. Every position before the end is filled (RING-1), so this meets a message
-/// or the end, or else a gap: then a sender, or the closer, was led too far by a tail that somebody had
-/// overwritten.
+/// Takes the next message of a ring that is sealed.
+///
+/// Every position before the Closed slot is filled (RING-1), so the walk meets a message or the end. It meets a gap
+/// only if a stray write to the tail led a sender, or the closer, too far.
 fn take_sealed<S: SharedState>(shared: &S, me: PeerIndex) -> Result<Receive, Corrupt> {
-    let mut at_the_end = false;
-    let check_end = || {
-        at_the_end = true;
+    let mut is_at_end = false;
+    let at_the_end = || {
+        is_at_end = true;
         check_end(shared, me)
     };
-    match take(shared, me, check_end)? {
-        Receive::Empty if !at_the_end => Err(Corrupt::TailAhead),
+    match take(shared, me, at_the_end)? {
+        Receive::Empty if !is_at_end => Err(Corrupt::TailAhead),
         other => Ok(other),
     }
 }
 
-/// `Hold`, by the taker.
+/// Records in the block that its taker holds the message. Transition `Hold`, by the taker itself.
 #[inline(always)]
 fn hold(header: &BlockHeader, me: PeerIndex) -> Result<BlockState, Corrupt> {
-    let word = header.word.load();
-    let held = word.held_by(me);
-    // Offered, or Held in our name by a helper that was faster (BLOCK-2).
-    if !word.is(BlockKind::Offered) && word != held {
+    let block = header.word.load();
+    let held = block.held_by(me);
+    // Offered, or Held because a helper was faster (BLOCK-2).
+    if !block.is(BlockKind::Offered) && block != held {
         return Err(Corrupt::NotOffered);
     }
     header.word.hold(held);
     Ok(held)
 }
 
-/// `Retake`: the returned message with the lowest position, if there is any.
+/// Takes the returned message with the lowest position, if there is one. Transition `Retake`.
 #[cold]
 fn take_returned<S: SharedState>(shared: &S, me: PeerIndex) -> Option<OwnedBlock> {
     loop {
@@ -171,28 +178,27 @@ fn take_returned<S: SharedState>(shared: &S, me: PeerIndex) -> Option<OwnedBlock
         if !seen.is_dirty() {
             return None;
         }
-        let oldest_first = find_blocks(shared, |word| word.is(BlockKind::Returned));
+        let oldest_first = find_blocks(shared, |block| block.is(BlockKind::Returned));
         if oldest_first.is_empty() {
             shared.returned().clear(seen);
             return None;
         }
-        for (_, index, word) in oldest_first {
+        for block in oldest_first {
             if shared.returned().load() != seen {
-                // Something older may have come back since.
+                // An older message may have been returned since the scan.
                 break;
             }
-            if let Some(word) = shared.block(index)?.word.take_returned(word, me) {
-                return Some(OwnedBlock::new(index, word));
+            let word = &shared.block(block.index)?.word;
+            if let Some(held) = word.take_returned(block.state, me) {
+                return Some(OwnedBlock::new(block.index, held));
             }
         }
     }
 }
 
-/// After a cancel: take what is left, and free it. How many messages that were.
-///
-/// The queue must be sealed, so that there is an end.
+/// Takes and discards all remaining messages of a cancelled queue, which must be sealed. Returns their number.
 #[cold]
-pub(crate) fn discard_remaining<S: SharedState>(shared: &S, me: PeerIndex) -> Result<u64, Corrupt> {
+pub(super) fn discard_remaining<S: SharedState>(shared: &S, me: PeerIndex) -> Result<u64, Corrupt> {
     let mut count = 0;
     loop {
         let message = match take_returned(shared, me) {
@@ -200,207 +206,51 @@ pub(crate) fn discard_remaining<S: SharedState>(shared: &S, me: PeerIndex) -> Re
             None => match take(shared, me, || Ok(Receive::Closed))? {
                 Receive::Message(held) => held,
                 Receive::Closed => return Ok(count),
-                // As in `take_sealed`.
+                // A gap before the Closed slot, as in `take_sealed`.
                 Receive::Empty => return Err(Corrupt::TailAhead),
             },
         };
-        count += discard(shared, message)?;
+        count += discard_message(shared, message)?;
     }
 }
 
-/// `Release` for what nobody gets. How many messages that were.
-fn discard<S: SharedState>(shared: &S, held: OwnedBlock) -> Result<u64, Corrupt> {
-    batch::count_accepted(shared, held.index(), held.word());
-    let count = batch::message_counts(shared, held.index()).unsettled();
-    let to = held.word().free();
-    release(shared, held, to)?;
-    shared.discarded().fetch_add(count, Ordering::Relaxed);
-    Ok(count)
-}
-
-/// `Discard`: after a cancel, discards the messages that have been returned, in any process's place. Returns how many
-/// there were.
+/// Decides whether a queue that is closed, and whose ring is drained, has ended.
 ///
-/// Whoever returns a message may have looked for the cancel just before it came. So it looks again afterwards, and
-/// so does whoever recovers a dead process: the canceller either sees the message, or they see its bit.
-#[cold]
-pub(super) fn discard_returned<S: SharedState>(shared: &S) -> u64 {
-    // Pairs with the fence in `close::cancel`.
-    fence_after_exchange();
-    if !shared.lifecycle().load().is_cancelled() || mutant!(LateReturnNotDiscarded) {
-        return 0;
-    }
-    let mut discarded = 0;
-    for (_, index, word) in find_blocks(shared, |word| word.is(BlockKind::Returned)) {
-        let count = batch::message_counts(shared, index).unsettled();
-        let exchanged = shared
-            .block(index)
-            .is_some_and(|header| header.word.exchange(word, word.free()));
-        if exchanged {
-            shared.discarded().fetch_add(count, Ordering::Relaxed);
-            discarded += count;
-            wake_block_waiters(shared);
-        }
-    }
-    discarded
-}
-
-/// The ring is drained and closed. Is that the end?
-///
-/// *Drained*: yes, unless a message waits to be handed out again. *Settled*: only if, besides, nobody holds a
-/// message, for it might come back. The ring is helped first, so that every message in somebody's hands is
-/// Held in its block before the blocks are looked at: a taker that has not noted it yet would be overlooked.
+/// It has, unless a message waits to be delivered again. A *settled* queue has ended only if, besides, no process
+/// holds a message, because it may be returned. All takers are helped first, so that every message that was taken is
+/// Held in its block before the blocks are scanned. Otherwise the scan would miss a taker that has not recorded its
+/// message yet.
 #[cold]
 fn check_end<S: SharedState>(shared: &S, me: PeerIndex) -> Result<Receive, Corrupt> {
     let settled = shared.limits().close_waits_for_leases;
     if settled && !mutant!(EndWithoutHelpingRing) {
-        for number in 0..shared.ring_size().slots() {
-            let position = Position(number);
-            help_taker(shared, position, shared.slot(position).load())?;
-        }
+        help_all_takers(shared)?;
     }
     loop {
-        let open = find_blocks(shared, |word| {
-            word.is(BlockKind::Returned) || settled && word.is(BlockKind::Held)
+        let open = find_blocks(shared, |block| {
+            block.is(BlockKind::Returned) || settled && block.is(BlockKind::Held)
         });
         if open.is_empty() {
             break;
         }
-        if !open.iter().any(|(.., word)| word.is(BlockKind::Returned)) {
+        if !open.iter().any(|block| block.state.is(BlockKind::Returned)) {
             return Ok(Receive::Empty);
         }
-        // Its returner may have died before it could say so (RETURNED-1).
+        // The process that returned it may have died before it set the word (RETURNED-1).
         shared.returned().set();
         if let Some(held) = take_returned(shared, me) {
             return Ok(Receive::Message(held));
         }
-        // Somebody else has taken it: look again.
+        // Another receiver has taken it: scan again.
     }
     if !mutant!(ClosedIsNotSticky) {
         shared.lifecycle().end();
     }
-    // What came back since the look at the blocks is a dead letter now. Whoever returned it looks for the end
-    // afterwards: either it sees the bit, or this finds the letter.
+    // A message that was returned after the scan is a dead letter now. The process that returned it checks for the end
+    // afterwards: either it sees the bit, or this call finds the letter.
     fence_after_exchange();
     if !mutant!(EndWithoutTrim) {
         trim_dead_letters(shared, Some(me));
     }
     Ok(Receive::Closed)
-}
-
-/// `Release`: the message is done with; its block is free.
-#[inline(always)]
-pub(crate) fn acknowledge<S: SharedState>(shared: &S, held: OwnedBlock) -> Result<(), Corrupt> {
-    let to = held.word().free();
-    release(shared, held, to)
-}
-
-/// `Return`: the message goes to somebody else, or, if it has come back too often, to the dead letters; after a
-/// cancel it is discarded.
-#[cold]
-pub(crate) fn return_message<S: SharedState>(shared: &S, held: OwnedBlock) -> Result<(), Corrupt> {
-    let to = state_after_return_or_cancel(shared, held.index(), held.word());
-    if to.is(BlockKind::Free) {
-        return discard(shared, held).map(drop);
-    }
-    batch::count_accepted(shared, held.index(), held.word());
-    finish_return(shared, held, to)
-}
-
-/// `Return` for a message that nobody will ever be able to use.
-#[cold]
-pub(crate) fn reject<S: SharedState>(shared: &S, held: OwnedBlock) -> Result<(), Corrupt> {
-    let to = held.word().dead();
-    finish_return(shared, held, to)
-}
-
-pub(super) fn finish_return<S: SharedState>(
-    shared: &S,
-    held: OwnedBlock,
-    to: BlockState,
-) -> Result<(), Corrupt> {
-    let said = mutant!(SignalBeforeReturn);
-    if said {
-        shared.returned().set();
-    }
-    let me = held.word().peer();
-    release(shared, held, to)?;
-    if to.is(BlockKind::Returned) && !said {
-        shared.returned().set();
-    }
-    if to.is(BlockKind::Returned) {
-        discard_returned(shared);
-    }
-    if to.is(BlockKind::Dead) || shared.lifecycle().load().has_ended() {
-        trim_dead_letters(shared, Some(me));
-    }
-    if shared.items().has_waiters() && !mutant!(ReturnWithoutWake) {
-        shared.items().notify(|word| shared.wake(word, 1));
-    }
-    Ok(())
-}
-
-#[inline(always)]
-pub(super) fn release<S: SharedState>(
-    shared: &S,
-    held: OwnedBlock,
-    to: BlockState,
-) -> Result<(), Corrupt> {
-    let header = shared.block(held.index()).ok_or(Corrupt::NoSuchBlock)?;
-    if !header.word.release(held.word(), to) {
-        return Err(Corrupt::OwnedBlockChanged);
-    }
-    wake_block_waiters(shared);
-    // A settled queue ends with the last release: receivers that wait for it look again. The exchange above
-    // precedes this load, and whoever sets `closing` wakes everybody afterwards, so either we see the bit or
-    // the look at the blocks that follows that wake sees our release.
-    if !shared.lifecycle().load().is_open()
-        && shared.items().has_waiters()
-        && !mutant!(LastReleaseWithoutWake)
-    {
-        shared.items().notify(|word| shared.wake(word, u32::MAX));
-    }
-    Ok(())
-}
-
-/// After a sleep: is the tail where it may be? A sender that follows a tail ahead of the truth leaves a gap, and
-/// receivers would wait before it for ever, however much is sent.
-#[cold]
-pub(crate) fn check_tail<S: SharedState>(shared: &S) -> Result<(), Corrupt> {
-    let head = shared.head().get();
-    let seen = shared.slot(head).load();
-    let is_free = seen.compare_lap(shared.ring_size().lap(head)) == LapOrder::Same
-        && matches!(seen.kind(), SlotKind::Empty | SlotKind::Vacated);
-    // Positions are filled in order (RING-1): the tail that was read while this one was free is not after it.
-    if is_free && shared.tail().get() > head && shared.slot(head).load() == seen {
-        return Err(Corrupt::TailAhead);
-    }
-    Ok(())
-}
-
-/// The first position that is not filled, and the first that is not taken, each as it was at some moment of
-/// this call, the second not after the first.
-pub(crate) fn filled_and_taken<S: SharedState>(shared: &S) -> (Position, Position) {
-    let size = shared.ring_size();
-    let mut taken = shared.head().get();
-    // Bounded, lest nonsense in the words keep us here: a walk of one lap finds the truth.
-    for _ in 0..size.slots() {
-        let slot = shared.slot(taken).load();
-        match slot.compare_lap(size.lap(taken)) {
-            LapOrder::Ahead(laps) => taken = size.skip_taken(taken, laps),
-            LapOrder::Same | LapOrder::Behind => break,
-        }
-    }
-    let mut filled = shared.tail().get().max(taken);
-    for _ in 0..size.slots() {
-        let slot = shared.slot(filled).load();
-        match (slot.compare_lap(size.lap(filled)), slot.kind()) {
-            (_, SlotKind::Closed)
-            | (LapOrder::Behind, _)
-            | (LapOrder::Same, SlotKind::Empty | SlotKind::Vacated) => break,
-            (LapOrder::Same, SlotKind::Full) => filled = size.skip_filled(filled, slot, 0),
-            (LapOrder::Ahead(laps), _) => filled = size.skip_filled(filled, slot, laps),
-        }
-    }
-    (filled, taken)
 }

@@ -1,73 +1,81 @@
-//! Recovery: what a process has begun and will never finish is finished or undone by anybody else.
+//! Recovery: any process finishes or undoes what a dead process has begun.
 //!
-//! | step | word of the dead process X: from -> to | in place of |
-//! |------|-----------------------------------------|-------------|
-//! | R1   | for each slot that is Vacated by X:     |             |
-//! | `Hold`   | block: Offered g -> Held X g, the slot unchanged | `Hold` |
-//! | `Clear`   | slot: Vacated -> Empty                  | `Clear`       |
-//! | `Reclaim`   | after all slots, in order of position, block: Held X g -> Returned g+1 with one attempt more, or Dead g+1 at the limit, or Free g+1 after a cancel; Read X g -> Dead g+1 | `Return` and `Read` |
-//! | `Withdraw`   | block: Owned X g -> Free g+1            | `Withdraw`      |
-//! | `Withdraw`   | block: Offered X g -> Free g+1, if it was in no slot after its word was read | `Withdraw` |
-//! | `Vacate`   | `returned` is set, everybody is woken, row: -> Free, next incarnation | leaving |
+//! X is the dead process, g a generation, i an incarnation. The transitions come in this order:
 //!
-//! RECOVER-1. Each step reads the word first, *then* looks whether the row still belongs to X, and then exchanges
-//!     exactly that word. So the steps may be done by several processes at once, in part, or too late: by
-//!     one that was stopped in between and finds the row in the hands of its next tenant, whose words look
-//!     the same but for their generation or lap.
-//! RECOVER-2. `Clear` comes before `Reclaim`: a slot that still names X when its message is handed out again would name the
-//!     wrong taker of the block's next message.
-//! RECOVER-3. `Withdraw` reads the block words before the ring. A message that is taken meanwhile has another word by the
-//!     time that its slot no longer names the block (rule 2 of [`super::super`]).
-//! RECOVER-4. The row is freed last, so that whoever finds it so finds nothing of X either; and its lock byte and
-//!     incarnation stay those of X until then.
+//! | transition | word  | change                           | condition, and what follows                        |
+//! |------------|-------|----------------------------------|----------------------------------------------------|
+//! | `Hold`     | block | Offered g -> Held X g            | a slot says that X took the message                |
+//! | `Clear`    | slot  | Vacated by X -> Empty            | after `Hold` for the same slot                     |
+//! | `Reclaim`  | block | Held X g -> Returned or Dead g+1 | in order of position; counts a failed delivery     |
+//! | `Reclaim`  | block | Held X g -> Free g+1             | after a cancel                                     |
+//! | `Reclaim`  | block | Read X g -> Dead g+1             | the dead letter is kept                            |
+//! | `Withdraw` | block | Owned X g -> Free g+1            |                                                    |
+//! | `Withdraw` | block | Offered X g -> Free g+1          | no slot named the block after its word was read    |
+//! | `Vacate`   | peer  | Ticket or Live i -> Free i+1     | after `returned` is set and all sleepers are woken |
 //!
-//! Crash: a recoverer that dies leaves the row as it is, and the next one begins again. What it has done is
-//! done; nothing says how far it came, for to look at every word again costs no more than to remember it.
+//! RECOVER-1. Each transition reads the word first, *then* checks that the table entry still belongs to X, and then
+//!     exchanges exactly that word. So several processes may recover X at once, each may stop after any transition,
+//!     and each may be late: a recoverer that was stopped between two steps finds the entry in use by the next
+//!     process, whose words differ from those of X only by their generation or lap.
+//! RECOVER-2. `Clear` comes before `Reclaim`. Otherwise a slot could still name X when its message is delivered
+//!     again, and would name the wrong taker for the next message of that block.
+//! RECOVER-3. `Withdraw` reads the block words before the ring. If a message is taken meanwhile, its block has another
+//!     word by the time its slot does not name the block any more (PROTOCOL-2).
+//! RECOVER-4. The table entry is freed last, so a process that finds it free also finds nothing left of X. Until then,
+//!     its lock byte and its incarnation are those of X.
 //!
-//! Takes time in proportion to the size of the queue.
+//! Crash: a recoverer that dies leaves the table entry as it is, and the next one starts again. Nothing records how far
+//! the first came, because looking at every word again costs no more than keeping such a record.
+//!
+//! The time that a recovery takes is proportional to the size of the queue.
 
-use super::super::blocks::{BlockIndex, BlockKind, BlockState};
-use super::super::peers::{PeerIndex, PeerKind, PeerState, Role};
-use super::super::ring::{Position, SlotKind};
-use super::super::{Corrupt, SharedState};
-use super::dead_letters::{is_dead_letter, trim_dead_letters};
-use super::receive::discard_returned;
-use super::{batch, help_taker, membership, state_after_return_or_cancel, wake_all};
+use super::batch::{self, state_after_reading, state_after_return_or_cancel};
+use super::dead_letters::trim_dead_letters;
+use super::help::help_taker;
+use super::membership::close_if_role_vacant;
+use super::scan::FoundBlock;
+use super::settle::discard_returned;
+use super::wake::wake_all;
+use crate::protocol::blocks::{BlockKind, BlockState};
+use crate::protocol::ids::{BlockIndex, PeerIndex, Position};
+use crate::protocol::peers::{PeerKind, PeerState, Role};
+use crate::protocol::ring::SlotKind;
+use crate::protocol::{Corrupt, SharedState};
 use crate::sync::Ordering;
 
-/// The tenant of a row whose process is dead: for good, so that its words change no more but by recovery.
+/// A table entry whose process is dead, so that only recovery changes its words any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct DeadPeer {
     peer: PeerIndex,
-    tenant: PeerState,
+    state: PeerState,
 }
 
-/// What has been done for a dead process, by this recoverer: others may have done the rest.
+/// The number of blocks that one recoverer has repaired. Other recoverers may have repaired the rest.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Repairs {
-    /// Messages that it held, and that are handed out again.
+    /// Blocks that the dead process held, and whose messages are delivered again.
     pub(crate) returned: u32,
-    /// Messages that it held, and that are dead letters now.
+    /// Blocks that it held, and whose messages are dead letters now.
     pub(crate) dead_letters: u32,
-    /// Messages that it held, and that a cancel has discarded.
+    /// Blocks that it held, and whose messages were discarded, because the queue is cancelled.
     pub(crate) discarded: u32,
-    /// Dead letters that it was looking at.
+    /// Dead letters that it was reading.
     pub(crate) put_back: u32,
     /// Blocks of messages that it had not sent.
     pub(crate) withdrawn: u32,
 }
 
-/// What became of a recovery.
+/// The outcome of a recovery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub(crate) enum Recovery {
-    /// The row is free now, by this recoverer's exchange.
+    /// This recoverer has freed the table entry.
     Done(Repairs),
-    /// Somebody else has freed it.
+    /// Another process has freed it.
     Overtaken,
 }
 
-/// Why a recovery does not go on.
+/// Why a recovery stops.
 enum RecoveryError {
     Overtaken,
     Corrupt(Corrupt),
@@ -80,42 +88,44 @@ impl From<Corrupt> for RecoveryError {
 }
 
 impl DeadPeer {
-    /// The tenant of `row` that has just been found dead; `None` if it is gone. `judged` is the row's word as
-    /// it was read *before* the verdict.
+    /// Returns the process of entry `peer`, which was just found dead, or `None` if it has been recovered. `judged`
+    /// is the state of the entry *before* the process was found dead.
     ///
-    /// It may have given up a role since, and died after that; but a row that has another incarnation has
-    /// been recovered, and another tenant may live there; and a ticket that is used by now was judged as one,
-    /// not as the process that has used it.
+    /// The process may have given up a role since, and died after that. An entry with another incarnation has been
+    /// recovered, and may belong to another process. A ticket that was used since is not dead either: what was found
+    /// dead was the ticket, not the process that used it.
     #[must_use]
     pub(crate) fn of<S: SharedState>(
         shared: &S,
         peer: PeerIndex,
         judged: PeerState,
     ) -> Option<Self> {
-        let tenant = shared.peer(peer)?.load();
-        let same = tenant.incarnation() == judged.incarnation()
-            && tenant.kind() == judged.kind()
-            && matches!(tenant.kind(), Some(PeerKind::Ticket | PeerKind::Live));
-        same.then_some(Self { peer, tenant })
+        let state = shared.peer(peer)?.load();
+        let is_same = state.incarnation() == judged.incarnation()
+            && state.kind() == judged.kind()
+            && matches!(state.kind(), Some(PeerKind::Ticket | PeerKind::Live));
+        is_same.then_some(Self { peer, state })
     }
 
+    /// Returns the state of its table entry.
     #[must_use]
-    pub(crate) fn tenant(&self) -> PeerState {
-        self.tenant
+    pub(crate) fn state(&self) -> PeerState {
+        self.state
     }
 
-    /// RECOVER-1: the row is still that of the dead process.
+    /// Checks that the table entry still belongs to the dead process (RECOVER-1).
     fn confirm<S: SharedState>(&self, shared: &S) -> Result<(), RecoveryError> {
-        let peer = shared.peer(self.peer).ok_or(Corrupt::NoSuchPeer)?;
-        let unasked = mutant!(RecoverWithoutConfirming) || mutant!(ConfirmBeforeReading);
-        if unasked || peer.load() == self.tenant {
+        let entry = shared.peer(self.peer).ok_or(Corrupt::NoSuchPeer)?;
+        let unchecked = mutant!(RecoverWithoutConfirming) || mutant!(ConfirmBeforeReading);
+        if unchecked || entry.load() == self.state {
             Ok(())
         } else {
             Err(RecoveryError::Overtaken)
         }
     }
 
-    /// Exchange a block word of the dead process that was read before, if the row is still its own (RECOVER-1).
+    /// Changes a block of the dead process from `seen`, which was read before, to `to` (RECOVER-1). Returns whether
+    /// this recoverer was the one to do so.
     fn exchange<S: SharedState>(
         &self,
         shared: &S,
@@ -132,8 +142,8 @@ impl DeadPeer {
     }
 }
 
-/// `Hold`, `Clear`, `Reclaim`, `Withdraw`, `Vacate`, and the end of a side if the dead process was the last one of it, by the process of row `me`, if it has
-/// one.
+/// Recovers a dead process, and closes the queue if it was the last one of a role. `me` is the calling process, if it
+/// has a table entry. Transitions `Hold`, `Clear`, `Reclaim`, `Withdraw` and `Vacate`.
 #[cold]
 pub(crate) fn recover<S: SharedState>(
     shared: &S,
@@ -145,10 +155,10 @@ pub(crate) fn recover<S: SharedState>(
         Err(RecoveryError::Overtaken) => Recovery::Overtaken,
         Err(RecoveryError::Corrupt(corrupt)) => return Err(corrupt),
     };
-    // Whoever freed the row may have died right after.
+    // Also if another process has freed the entry: it may have died right after that.
     for role in [Role::Sender, Role::Receiver] {
-        if dead.tenant.has_role(role) {
-            membership::close_if_role_vacant(shared, role)?;
+        if dead.state.has_role(role) {
+            close_if_role_vacant(shared, role)?;
         }
     }
     Ok(recovery)
@@ -159,27 +169,28 @@ fn repair<S: SharedState>(
     me: Option<PeerIndex>,
     dead: &DeadPeer,
 ) -> Result<Repairs, RecoveryError> {
-    if mutant!(ConfirmBeforeReading) && DeadPeer::of(shared, dead.peer, dead.tenant).is_none() {
+    if mutant!(ConfirmBeforeReading) && DeadPeer::of(shared, dead.peer, dead.state).is_none() {
         return Err(RecoveryError::Overtaken);
     }
     hold_taken_messages(shared, dead)?;
     let mut repairs = Repairs::default();
     let early = mutant!(WithdrawReadsRingFirst).then(|| blocks_in_ring(shared));
-    let left = DeadPeerBlocks::of(shared, dead.peer);
-    reclaim_held(shared, me, dead, &left.held, &mut repairs)?;
-    withdraw_unsent(shared, dead, &left, early, &mut repairs)?;
-    leave(shared, dead)?;
+    let blocks = DeadPeerBlocks::of(shared, dead.peer);
+    reclaim_held(shared, me, dead, &blocks.held, &mut repairs)?;
+    withdraw_unsent(shared, dead, &blocks, early, &mut repairs)?;
+    vacate(shared, dead)?;
     Ok(repairs)
 }
 
-/// `Hold` and `Clear`: what the dead process took from the ring is on record in the blocks, and no slot names it.
+/// Records in the blocks what the dead process took from the ring, and removes its name from all slots. Transitions
+/// `Hold` and `Clear`.
 fn hold_taken_messages<S: SharedState>(shared: &S, dead: &DeadPeer) -> Result<(), RecoveryError> {
     for position in (0..shared.ring_size().slots()).map(Position) {
         let word = shared.slot(position);
         let seen = word.load();
         if seen.kind() == SlotKind::Vacated && seen.taker() == dead.peer {
-            // `Hold` is what every helper does. It needs no look at the row: a slot that is unchanged after the
-            // block was read names the taker of that very message, whoever has the row.
+            // `Hold` needs no check of the table entry: a slot that is unchanged after its block was read names the
+            // taker of that very message, whichever process has the entry now.
             help_taker(shared, position, seen)?;
             dead.confirm(shared)?;
             if !mutant!(RecoverWithoutClear) {
@@ -190,11 +201,11 @@ fn hold_taken_messages<S: SharedState>(shared: &S, dead: &DeadPeer) -> Result<()
     Ok(())
 }
 
-/// The blocks that bear a dead process's row, from one look at all of them.
+/// The blocks that name a dead process, from one scan.
 #[derive(Default)]
 struct DeadPeerBlocks {
     /// Held and Read, in order of position.
-    held: Vec<(Position, BlockIndex, BlockState)>,
+    held: Vec<FoundBlock>,
     owned: Vec<(BlockIndex, BlockState)>,
     offered: Vec<(BlockIndex, BlockState)>,
 }
@@ -206,101 +217,102 @@ impl DeadPeerBlocks {
             let Some(header) = shared.block(index) else {
                 continue;
             };
-            let word = header.word.load();
-            if word.peer() != peer {
+            let state = header.word.load();
+            if state.peer() != peer {
                 continue;
             }
-            match word.kind() {
-                Some(BlockKind::Held | BlockKind::Read) => {
-                    blocks.held.push((header.position(), index, word));
-                }
-                Some(BlockKind::Owned) => blocks.owned.push((index, word)),
-                Some(BlockKind::Offered) => blocks.offered.push((index, word)),
+            match state.kind() {
+                Some(BlockKind::Held | BlockKind::Read) => blocks.held.push(FoundBlock {
+                    position: header.position(),
+                    index,
+                    state,
+                }),
+                Some(BlockKind::Owned) => blocks.owned.push((index, state)),
+                Some(BlockKind::Offered) => blocks.offered.push((index, state)),
                 _ => {}
             }
         }
-        blocks.held.sort_unstable_by_key(|&(position, ..)| position);
+        blocks.held.sort_unstable_by_key(|block| block.position);
         blocks
     }
 }
 
-/// `Reclaim`.
+/// Gives back the messages that the dead process held, and the dead letters that it was reading. Transition `Reclaim`.
 fn reclaim_held<S: SharedState>(
     shared: &S,
     me: Option<PeerIndex>,
     dead: &DeadPeer,
-    held: &[(Position, BlockIndex, BlockState)],
+    held: &[FoundBlock],
     repairs: &mut Repairs,
 ) -> Result<(), RecoveryError> {
-    for &(_, index, word) in held {
-        let was_read = word.is(BlockKind::Read);
+    for &FoundBlock { index, state, .. } in held {
+        let was_read = state.is(BlockKind::Read);
         if !was_read {
-            batch::count_accepted(shared, index, word);
+            batch::count_accepted(shared, index, state);
         }
-        let left = batch::message_counts(shared, index).unsettled();
+        let unsettled = batch::message_counts(shared, index).unsettled();
         let to = if was_read {
-            batch::state_after_reading(shared, index, word)
+            state_after_reading(shared, index, state)
         } else {
-            state_after_return_or_cancel(shared, index, word)
+            state_after_return_or_cancel(shared, index, state)
         };
         let to = if mutant!(ReclaimKeepsGeneration) {
-            to.in_generation_of(word)
+            to.in_generation_of(state)
         } else {
             to
         };
-        if !dead.exchange(shared, index, word, to)? {
+        if !dead.exchange(shared, index, state, to)? {
             continue;
         }
         match to.kind() {
             _ if was_read => repairs.put_back += 1,
             Some(BlockKind::Returned) => repairs.returned += 1,
             Some(BlockKind::Free) => {
-                shared.discarded().fetch_add(left, Ordering::Relaxed);
+                shared.discarded().fetch_add(unsettled, Ordering::Relaxed);
                 repairs.discarded += 1;
             }
             _ => repairs.dead_letters += 1,
         }
     }
-    // Unconditionally: another recoverer, or the dead process itself, may have died before it could. Some of the letters
-    // of a batch can be dropped by a process that has a row.
+    // Always: another recoverer, or the dead process itself, may have died before it could do this. Only a process
+    // with a table entry can drop some of the dead letters of a batch.
     let me = me.filter(|_| !mutant!(RecoverWithoutTrim));
     trim_dead_letters(shared, me);
     Ok(())
 }
 
-/// `Withdraw`.
+/// Frees the blocks of messages that the dead process did not send. Transition `Withdraw`.
 fn withdraw_unsent<S: SharedState>(
     shared: &S,
     dead: &DeadPeer,
-    left: &DeadPeerBlocks,
+    blocks: &DeadPeerBlocks,
     early: Option<Vec<bool>>,
     repairs: &mut Repairs,
 ) -> Result<(), RecoveryError> {
     let sent = match early {
         Some(early) => early,
-        None if left.offered.is_empty() => Vec::new(),
+        None if blocks.offered.is_empty() => Vec::new(),
         None => blocks_in_ring(shared),
     };
     let is_sent = |index: BlockIndex| sent.get(index.get() as usize).is_some_and(|&sent| sent);
     let all = !mutant!(RecoverWithoutWithdraw);
-    let unsent = left
+    let unsent = blocks
         .offered
         .iter()
         .filter(|(index, _)| all && !is_sent(*index));
-    let owned = left
+    let owned = blocks
         .owned
         .iter()
         .filter(|_| !mutant!(RecoverWithoutWithdrawOwned));
-    for &(index, word) in owned.chain(unsent) {
-        if dead.exchange(shared, index, word, word.free())? {
+    for &(index, state) in owned.chain(unsent) {
+        if dead.exchange(shared, index, state, state.free())? {
             repairs.withdrawn += 1;
         }
     }
     Ok(())
 }
 
-/// For each block, whether a slot names it: because its message waits there, or because its taker may not
-/// have noted yet that it has it.
+/// Returns for each block whether a slot names it: its message is in the ring, or was taken and may not be Held yet.
 fn blocks_in_ring<S: SharedState>(shared: &S) -> Vec<bool> {
     let mut named = vec![false; shared.block_count() as usize];
     for position in (0..shared.ring_size().slots()).map(Position) {
@@ -314,63 +326,19 @@ fn blocks_in_ring<S: SharedState>(shared: &S) -> Vec<bool> {
     named
 }
 
-/// `Vacate`.
-fn leave<S: SharedState>(shared: &S, dead: &DeadPeer) -> Result<(), RecoveryError> {
-    // Unconditionally: another recoverer, or the dead process itself, may have died between its last return
-    // and this.
+/// Announces the returned messages, and frees the table entry. Transition `Vacate`.
+fn vacate<S: SharedState>(shared: &S, dead: &DeadPeer) -> Result<(), RecoveryError> {
+    // Always: another recoverer, or the dead process itself, may have died between its last return and this.
     if !mutant!(VacateWithoutReturned) {
         shared.returned().set();
     }
-    // Likewise: the cancel may have come between the look for it and the return.
+    // Always: the cancel may have come between the check for it and the return.
     discard_returned(shared);
     if !mutant!(RecoverWithoutWake) {
         wake_all(shared);
     }
-    let peer = shared.peer(dead.peer).ok_or(Corrupt::NoSuchPeer)?;
-    peer.vacate(dead.tenant)
+    let entry = shared.peer(dead.peer).ok_or(Corrupt::NoSuchPeer)?;
+    entry
+        .vacate(dead.state)
         .map_or(Err(RecoveryError::Overtaken), |_| Ok(()))
-}
-
-/// What every sweep does, whoever died or not: finish what takes one step, and what the death of a *recoverer*
-/// or a stopped process may have left undone, and no row tells of.
-#[cold]
-pub(crate) fn finish_stalled<S: SharedState>(shared: &S) -> Result<(), Corrupt> {
-    for role in [Role::Sender, Role::Receiver] {
-        membership::close_if_role_vacant(shared, role)?;
-    }
-    let life = shared.lifecycle().load();
-    if life.is_closing() {
-        super::close::help_seal(shared)?;
-    }
-    if life.is_cancelled() {
-        discard_returned(shared);
-    }
-    Ok(())
-}
-
-/// As [`tidy`], for a process that has nothing better to do: it looks at every block. By the process of row `me`.
-#[cold]
-pub(crate) fn finish_stalled_blocks<S: SharedState>(shared: &S, me: PeerIndex) {
-    let life = shared.lifecycle().load();
-    let mut letters = 0_u64;
-    for index in (0..shared.block_count()).filter_map(BlockIndex::new) {
-        let Some(header) = shared.block(index) else {
-            continue;
-        };
-        let word = header.word.load();
-        if is_dead_letter(life, word) {
-            letters += batch::message_counts(shared, index).unsettled();
-        }
-        match word.kind() {
-            // Its returner may be stopped just before it says so (RETURNED-1 of `returned`).
-            Some(BlockKind::Returned) if !shared.returned().load().is_dirty() => {
-                shared.returned().set();
-            }
-            _ => {}
-        }
-    }
-    // Whoever made one too many may have died before it could drop the oldest (`Evict`).
-    if letters > u64::from(shared.limits().max_dead_letters) {
-        trim_dead_letters(shared, Some(me));
-    }
 }

@@ -1,36 +1,40 @@
-//! The books: how many messages are where, counted from the words of the queue.
+//! Statistics: where the messages of a queue are, counted from its words.
 //!
-//! Each word is read once, one after the other, while others go on changing them. On a queue at rest the sums are
-//! exact, whoever died wherever and has been recovered; but what is discarded or dropped is counted just after its
-//! block is freed, so that a death between the two leaves a message, or a batch, that counts as acknowledged.
+//! Each word is read once, one after the other, while other processes change them. On a queue at rest the sums are
+//! exact, also after deaths and their recovery, with one exception: messages that are discarded or evicted are
+//! counted just after their block is freed, so a death between the two leaves them counted as acknowledged.
 
-use super::super::batch::MessageCounts;
-use super::super::blocks::{BlockIndex, BlockKind, BlockState};
-use super::super::peers::PeerIndex;
-use super::super::ring::{Position, SlotKind};
-use super::super::{Corrupt, SharedState};
-use super::{batch, dead_letters, receive};
+use super::batch;
+use super::dead_letters::is_dead_letter;
+use super::walk::filled_and_taken;
+use crate::protocol::batch::MessageCounts;
+use crate::protocol::blocks::{BlockKind, BlockState};
+use crate::protocol::ids::{BlockIndex, PeerIndex, Position};
+use crate::protocol::ring::SlotKind;
+use crate::protocol::{Corrupt, SharedState};
 use crate::sync::Ordering;
 
-/// How many messages are where.
+/// The numbers of messages in each state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct MessageStats {
-    /// Since the queue was made.
+    /// Messages accepted since the queue was made.
     pub(crate) accepted: u64,
-    /// In the ring.
+    /// Messages in the ring.
     pub(crate) queued: u64,
-    /// In somebody's hands.
+    /// Messages that a receiver holds.
     pub(crate) held: u64,
-    /// To be handed out again, or batched with one that is.
+    /// Messages that wait to be delivered again, and those that share a batch with one.
     pub(crate) returned: u64,
-    /// Dead letters, those included that somebody reads.
+    /// Dead letters, including those that a process reads.
     pub(crate) dead_letters: u64,
+    /// Dead letters that were dropped.
     pub(crate) evicted: u64,
+    /// Messages that a cancel discarded.
     pub(crate) discarded: u64,
 }
 
 impl MessageStats {
-    /// What is accepted and nowhere else.
+    /// Returns the number of accepted messages that are in none of the other states.
     #[must_use]
     pub(crate) fn acknowledged(&self) -> u64 {
         let elsewhere = [
@@ -47,105 +51,112 @@ impl MessageStats {
     }
 }
 
-/// Whether a slot names the block of an accepted message that no block word tells of yet.
+/// What a slot says about an Offered block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum SlotReference {
-    Not,
-    /// It is in the ring.
-    Full,
-    /// It was taken by the process of this row.
+    /// No slot names the block: its message is not accepted.
+    Unnamed,
+    /// The message is in the ring.
+    Queued,
+    /// The message was taken, and the block does not say so yet.
     TakenBy(PeerIndex),
 }
 
-/// One block at the moment of the count.
+/// A block at the moment of the count.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct BlockSnapshot {
-    pub(crate) word: BlockState,
-    pub(crate) tally: MessageCounts,
-    named: SlotReference,
+    pub(crate) state: BlockState,
+    pub(crate) messages: MessageCounts,
+    slot: SlotReference,
 }
 
 impl BlockSnapshot {
-    /// The process that has the block's messages in hand.
+    /// Returns the process that holds the messages of the block.
     #[must_use]
     pub(crate) fn holder(&self) -> Option<PeerIndex> {
-        match self.named {
-            SlotReference::TakenBy(peer) => Some(peer),
-            _ => self.word.is(BlockKind::Held).then(|| self.word.peer()),
+        match self.slot {
+            SlotReference::TakenBy(taker) => Some(taker),
+            _ => self.state.is(BlockKind::Held).then(|| self.state.peer()),
         }
     }
 
-    /// Whether there is an accepted message in it.
+    /// Whether the messages of the block are accepted.
     fn is_accepted(&self) -> bool {
-        match self.word.kind() {
-            Some(BlockKind::Offered) => self.named != SlotReference::Not,
+        match self.state.kind() {
+            Some(BlockKind::Offered) => self.slot != SlotReference::Unnamed,
             Some(BlockKind::Held | BlockKind::Returned | BlockKind::Dead | BlockKind::Read) => true,
             Some(BlockKind::Free | BlockKind::Owned) | None => false,
         }
     }
 }
 
-/// All blocks, by number.
+/// Returns a snapshot of every block, ordered by number.
+#[must_use]
 pub(crate) fn snapshot_blocks<S: SharedState>(shared: &S) -> Vec<BlockSnapshot> {
-    // The ring first: a message that is taken meanwhile is then found in its block.
-    let mut named = vec![SlotReference::Not; shared.block_count() as usize];
+    // The ring comes first: a message that is taken meanwhile is then found in its block.
+    let mut references = vec![SlotReference::Unnamed; shared.block_count() as usize];
     let size = shared.ring_size();
     for slot in (0..size.slots()).map(|number| shared.slot(Position(number)).load()) {
-        let what = match slot.kind() {
-            SlotKind::Full => SlotReference::Full,
+        let found = match slot.kind() {
+            SlotKind::Full => SlotReference::Queued,
             SlotKind::Vacated => SlotReference::TakenBy(slot.taker()),
             SlotKind::Empty | SlotKind::Closed => continue,
         };
-        if let Some(named) = named.get_mut(slot.block().get() as usize) {
-            *named = what;
+        if let Some(reference) = references.get_mut(slot.block().get() as usize) {
+            *reference = found;
         }
     }
-    let counted = |(number, named)| {
+    let snapshot = |(number, reference)| {
         let index = BlockIndex::new(number)?;
-        let word = shared.block(index)?.word.load();
-        let tally = batch::message_counts(shared, index);
-        // A slot may name a block for long after its taker has noted that it has it.
-        let named = if word.is(BlockKind::Offered) {
-            named
+        let state = shared.block(index)?.word.load();
+        let messages = batch::message_counts(shared, index);
+        // A slot may name a block long after its taker has recorded that it holds the message.
+        let slot = if state.is(BlockKind::Offered) {
+            reference
         } else {
-            SlotReference::Not
+            SlotReference::Unnamed
         };
-        Some(BlockSnapshot { word, tally, named })
+        Some(BlockSnapshot {
+            state,
+            messages,
+            slot,
+        })
     };
-    (0..).zip(named).filter_map(counted).collect()
+    (0..).zip(references).filter_map(snapshot).collect()
 }
 
-/// Counts everything. `blocks` are those of [`blocks`].
+/// Counts all messages. `blocks` are those of [`snapshot_blocks`].
+#[must_use]
 pub(crate) fn count<S: SharedState>(shared: &S, blocks: &[BlockSnapshot]) -> MessageStats {
     let life = shared.lifecycle().load();
-    let (filled, taken) = receive::filled_and_taken(shared);
-    let mut books = MessageStats {
+    let (filled, taken) = filled_and_taken(shared);
+    let mut stats = MessageStats {
         accepted: filled.0,
-        // One each for their place in the ring, and below those that are batched with them.
+        // One message for each filled slot. The loop adds the others of their batches.
         queued: filled.0.saturating_sub(taken.0),
         evicted: shared.evicted().load(Ordering::Relaxed),
         discarded: shared.discarded().load(Ordering::Relaxed),
         ..MessageStats::default()
     };
     for (number, block) in (0..).zip(blocks) {
-        let left = block.tally.unsettled();
-        if block.named == SlotReference::Full {
-            books.queued = books.queued.saturating_add(left.saturating_sub(1));
+        let unsettled = block.messages.unsettled();
+        if block.slot == SlotReference::Queued {
+            stats.queued = stats.queued.saturating_add(unsettled.saturating_sub(1));
         } else if block.holder().is_some() {
-            books.held += left;
-        } else if dead_letters::is_dead_letter(life, block.word) || block.word.is(BlockKind::Read) {
-            books.dead_letters += left;
-        } else if block.word.is(BlockKind::Returned) {
-            books.returned += left;
+            stats.held += unsettled;
+        } else if is_dead_letter(life, block.state) || block.state.is(BlockKind::Read) {
+            stats.dead_letters += unsettled;
+        } else if block.state.is(BlockKind::Returned) {
+            stats.returned += unsettled;
         }
-        let beyond = beyond_the_first(shared, number, block).unwrap_or_default();
-        books.accepted = books.accepted.saturating_add(beyond);
+        let extra = extra_messages(shared, number, block).unwrap_or_default();
+        stats.accepted = stats.accepted.saturating_add(extra);
     }
-    books
+    stats
 }
 
-/// How many messages have been accepted in a block beyond the first of their batch (BATCH-4 of `batch`).
-fn beyond_the_first<S: SharedState>(
+/// Returns the number of messages accepted in a block beyond the first of their batch (BATCH-4).
+fn extra_messages<S: SharedState>(
     shared: &S,
     number: u32,
     block: &BlockSnapshot,
@@ -154,11 +165,11 @@ fn beyond_the_first<S: SharedState>(
     let Some(marks) = shared.marks(index) else {
         return Ok(0);
     };
-    let beyond = marks.extra_messages();
+    let extra = marks.extra_messages();
     match batch::batch(shared, index)? {
-        Some(batch) if block.is_accepted() && !beyond.includes_current() => {
-            Ok(beyond.with_current(batch.count).count())
+        Some(batch) if block.is_accepted() && !extra.includes_current() => {
+            Ok(extra.with_current(batch.count).count())
         }
-        _ => Ok(beyond.count()),
+        _ => Ok(extra.count()),
     }
 }

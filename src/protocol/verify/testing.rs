@@ -5,15 +5,17 @@
 //! way of a message shows even where the value happens to be right.
 
 use crate::protocol::batch::BatchMarks;
-use crate::protocol::blocks::{BlockHeader, BlockIndex, BlockKind};
+use crate::protocol::block_header::BlockHeader;
+use crate::protocol::blocks::BlockKind;
+use crate::protocol::ids::{BlockIndex, Lap, PeerIndex, Position};
 use crate::protocol::lifecycle::LifecycleWord;
 use crate::protocol::parking::ParkingWord;
-use crate::protocol::peers::{PeerEntry, PeerIndex};
+use crate::protocol::peers::PeerEntry;
 use crate::protocol::returned::ReturnedWord;
-use crate::protocol::ring::{Hint, Lap, Position, RingSize, SlotState, SlotWord};
+use crate::protocol::ring::{Hint, RingSize, SlotState, SlotWord};
 use crate::protocol::steps::receive::{self, Receive};
 use crate::protocol::steps::send::{self, Publish};
-use crate::protocol::steps::{OwnedBlock, batch, close};
+use crate::protocol::steps::{OwnedBlock, batch, close, settle};
 use crate::protocol::{Limits, SharedState};
 use crate::sync::{AtomicU32, AtomicU64};
 use std::sync::Arc;
@@ -361,12 +363,12 @@ impl Peer {
     /// Read and acknowledge.
     pub(super) fn consume(&self, held: OwnedBlock) -> u64 {
         let message = self.read(&held);
-        receive::acknowledge(&*self.queue, held).expect("sound words");
+        settle::acknowledge(&*self.queue, held).expect("sound words");
         message
     }
 
     pub(super) fn give_back(&self, held: OwnedBlock) {
-        receive::return_message(&*self.queue, held).expect("sound words");
+        settle::return_message(&*self.queue, held).expect("sound words");
     }
 
     pub(super) fn close(&self) -> bool {

@@ -10,7 +10,8 @@
 //! By the inode the child checks that the descriptor's number still means the file that it was given: programs that the
 //! child starts see the variable too, and may have files of their own under these numbers.
 
-use crate::protocol::peers::{Incarnation, PeerIndex, Role};
+use crate::protocol::ids::PeerIndex;
+use crate::protocol::peers::{Incarnation, Role};
 use core::fmt;
 use std::os::fd::RawFd;
 

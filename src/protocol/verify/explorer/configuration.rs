@@ -4,9 +4,10 @@ use super::action::{Action, Settlement, messages_in};
 use super::memory::{Memory, Word, to_u8};
 use super::process::{LocalState, Process, Status};
 use crate::protocol::Limits;
+use crate::protocol::ids::Position;
 use crate::protocol::lifecycle::LifecycleState;
 use crate::protocol::peers::{PeerKind, PeerState, Roles};
-use crate::protocol::ring::{Position, RingSize};
+use crate::protocol::ring::RingSize;
 
 /// A small queue and its processes. Process `n` starts in peer entry `n`, unless it joins later.
 #[derive(Clone, Copy, Debug)]

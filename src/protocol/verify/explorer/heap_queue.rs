@@ -6,12 +6,13 @@
 use super::configuration::Configuration;
 use super::memory::{BATCH, Memory, ParkingSpot, Word, to_u8};
 use crate::protocol::batch::BatchMarks;
-use crate::protocol::blocks::{BlockHeader, BlockIndex};
+use crate::protocol::block_header::BlockHeader;
+use crate::protocol::ids::{BlockIndex, Lap, PeerIndex, Position};
 use crate::protocol::lifecycle::LifecycleWord;
 use crate::protocol::parking::ParkingWord;
-use crate::protocol::peers::{PeerEntry, PeerIndex};
+use crate::protocol::peers::PeerEntry;
 use crate::protocol::returned::ReturnedWord;
-use crate::protocol::ring::{Hint, Lap, Position, RingSize, SlotState, SlotWord};
+use crate::protocol::ring::{Hint, RingSize, SlotState, SlotWord};
 use crate::protocol::steps::stats::{self, MessageStats};
 use crate::protocol::{Limits, SharedState};
 use crate::sync::observed::{self, Observer, watch};

@@ -1,10 +1,12 @@
 //! The shared memory of one small queue: each word is a plain number, encoded as in a real segment.
 
 use crate::protocol::batch::MessageMark;
-use crate::protocol::blocks::{BlockHeader, BlockState};
+use crate::protocol::block_header::BlockHeader;
+use crate::protocol::blocks::BlockState;
+use crate::protocol::ids::Lap;
 use crate::protocol::lifecycle::LifecycleState;
 use crate::protocol::peers::PeerState;
-use crate::protocol::ring::{Lap, RingSize, SlotState};
+use crate::protocol::ring::{RingSize, SlotState};
 
 /// No queue here has more slots, or more blocks, than this.
 pub(super) const MAX_BLOCKS: usize = 4;

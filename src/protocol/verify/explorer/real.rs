@@ -11,15 +11,18 @@ use super::heap_queue::{Addresses, HeapQueue};
 use super::memory::{Access, BATCH, ParkingSpot, Word, to_u8};
 use crate::mutants;
 use crate::protocol::batch::MessageMark;
-use crate::protocol::blocks::{BlockIndex, BlockState};
+use crate::protocol::blocks::BlockState;
+use crate::protocol::ids::{BlockIndex, PeerIndex, Position};
 use crate::protocol::lifecycle::Arrival;
 use crate::protocol::parking::ParkingWord;
-use crate::protocol::peers::{PeerEntry, PeerIndex, PeerKind, PeerState, Role, Roles};
-use crate::protocol::ring::{Hint, Position};
+use crate::protocol::peers::{PeerEntry, PeerKind, PeerState, Role, Roles};
+use crate::protocol::ring::Hint;
 use crate::protocol::steps::receive::{self, Receive};
 use crate::protocol::steps::recover::{self, DeadPeer};
 use crate::protocol::steps::send::{self, Publish};
-use crate::protocol::steps::{OwnedBlock, batch, close, dead_letters, membership};
+use crate::protocol::steps::{
+    OwnedBlock, batch, close, dead_letters, membership, settle, stalled, walk,
+};
 use crate::protocol::{Corrupt, SharedState};
 use crate::sync::observed::{self, Observer, watch};
 use crate::sync::{AtomicU32, Ordering};
@@ -121,9 +124,9 @@ impl RealProcess<'_> {
                 Ok(Outcome::Done)
             }
             Call::Receive => self.receive(),
-            Call::Acknowledge => done(receive::acknowledge(queue, self.holding()?)),
-            Call::Return => done(receive::return_message(queue, self.holding()?)),
-            Call::Reject => done(receive::reject(queue, self.holding()?)),
+            Call::Acknowledge => done(settle::acknowledge(queue, self.holding()?)),
+            Call::Return => done(settle::return_message(queue, self.holding()?)),
+            Call::Reject => done(settle::reject(queue, self.holding()?)),
             Call::Settle(settlement) => done(self.settle(self.holding()?, settlement)),
             Call::OpenDeadLetter => Ok(self.open_dead_letter()),
             Call::PutBackDeadLetter => done(dead_letters::put_back(queue, self.holding()?)),
@@ -132,7 +135,7 @@ impl RealProcess<'_> {
             Call::Cancel => done(close::cancel(queue, self.me()).map(drop)),
             Call::Announce(spot) => Ok(self.announce(spot)),
             Call::Sleep(spot) => Ok(self.sleep(spot)),
-            Call::CheckTail => done(receive::check_tail(queue)),
+            Call::CheckTail => done(walk::check_tail(queue)),
             Call::Join => self.join(),
             Call::HandOff(_) => self.hand_off(),
             Call::Redeem => self.redeem(),
@@ -142,9 +145,9 @@ impl RealProcess<'_> {
                 done(membership::vacate(queue, peer, state))
             }
             Call::RecoverIfDead(peer) => self.recover_if_dead(peer),
-            Call::FinishStalled => done(recover::finish_stalled(queue)),
+            Call::FinishStalled => done(stalled::finish_stalled(queue)),
             Call::FinishStalledBlocks => {
-                recover::finish_stalled_blocks(queue, self.me());
+                stalled::finish_stalled_blocks(queue, self.me());
                 Ok(Outcome::Done)
             }
             Call::Resumed(resume) => unreachable!("only the model resumes: {resume:?}"),
@@ -201,9 +204,9 @@ impl RealProcess<'_> {
         };
         let Some(batch) = batch else {
             return match settlement {
-                Settlement::Return => receive::return_message(queue, held),
-                Settlement::Reject => receive::reject(queue, held),
-                _ => receive::acknowledge(queue, held),
+                Settlement::Return => settle::return_message(queue, held),
+                Settlement::Reject => settle::reject(queue, held),
+                _ => settle::acknowledge(queue, held),
             };
         };
         batch.open(held.word());
@@ -211,7 +214,7 @@ impl RealProcess<'_> {
             for message in 0..batch.count {
                 batch.marks.record_delivery(message, MessageMark::FRESH);
             }
-            return batch::acknowledge(queue, held);
+            return settle::acknowledge_batch(queue, held);
         }
         for message in 0..batch.count {
             let mark = batch.marks.get(message);
@@ -228,7 +231,7 @@ impl RealProcess<'_> {
                 _ => batch.marks.mark_done(message),
             }
         }
-        batch::settle(queue, held)
+        settle::settle_batch(queue, held)
     }
 
     fn open_dead_letter(&self) -> Outcome {

@@ -1,6 +1,6 @@
 //! New values of the protocol's words as pure functions, where the product computes them only within an exchange.
 
-use crate::protocol::blocks::{ATTEMPTS_SHIFT, BlockState};
+use crate::protocol::blocks::{BlockState, FAILED_DELIVERIES};
 use crate::protocol::lifecycle::{ARRIVAL, LifecycleState, had};
 use crate::protocol::peers::{Incarnation, PeerKind, PeerState, Role, Roles};
 
@@ -53,5 +53,5 @@ pub(super) fn keep_generation(released: BlockState) -> BlockState {
 
 /// Returns `held` with one failed delivery less than it had. For a mutant.
 pub(super) fn forget_delivery(held: BlockState) -> BlockState {
-    BlockState::from_bits(held.bits() - (1 << ATTEMPTS_SHIFT))
+    BlockState::from_bits(held.bits() - FAILED_DELIVERIES.pack(1))
 }

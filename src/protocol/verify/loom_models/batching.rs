@@ -3,7 +3,7 @@
 use super::{explore, short_or_full};
 use crate::protocol::batch::BatchMarks;
 use crate::protocol::steps::receive::Receive;
-use crate::protocol::steps::{OwnedBlock, batch};
+use crate::protocol::steps::{OwnedBlock, batch, settle};
 use crate::protocol::verify::testing::{Heap, LIMITS, Peer};
 use crate::protocol::{Corrupt, SharedState};
 use crate::sync::explorer::{Mutex, thread};
@@ -15,7 +15,7 @@ fn marks<'a>(receiver: &'a Peer, held: &OwnedBlock) -> &'a BatchMarks {
 }
 
 fn settle(receiver: &Peer, held: OwnedBlock) {
-    batch::settle(&*receiver.queue, held).expect("sound words");
+    settle::settle_batch(&*receiver.queue, held).expect("sound words");
 }
 
 /// BATCH-2 and BATCH-3: a message that is done is not handed out again, one that came back has been counted.

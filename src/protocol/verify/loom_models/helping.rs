@@ -3,9 +3,9 @@
 use super::sending::ONE;
 use super::{explore, short_or_full};
 use crate::protocol::SharedState;
-use crate::protocol::blocks::{BlockIndex, BlockKind};
-use crate::protocol::peers::PeerIndex;
-use crate::protocol::ring::{Position, SlotKind, SlotState};
+use crate::protocol::blocks::BlockKind;
+use crate::protocol::ids::{BlockIndex, PeerIndex, Position};
+use crate::protocol::ring::{SlotKind, SlotState};
 use crate::protocol::steps::receive::Receive;
 use crate::protocol::verify::testing::{Heap, Peer, Sent};
 use crate::sync::explorer::thread;

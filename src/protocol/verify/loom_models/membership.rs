@@ -3,8 +3,9 @@
 use super::explore;
 use crate::protocol::Limits;
 use crate::protocol::SharedState;
+use crate::protocol::ids::PeerIndex;
 use crate::protocol::lifecycle::Arrival;
-use crate::protocol::peers::{PeerIndex, PeerState, Role, Roles};
+use crate::protocol::peers::{PeerState, Role, Roles};
 use crate::protocol::steps::membership;
 use crate::protocol::verify::testing::{Heap, LIMITS, Peer};
 use crate::sync::explorer::thread;

@@ -3,8 +3,8 @@
 use super::explore;
 use super::sending::ONE;
 use crate::protocol::SharedState;
+use crate::protocol::ids::Position;
 use crate::protocol::peers::{PeerState, Roles};
-use crate::protocol::ring::Position;
 use crate::protocol::steps::receive::Receive;
 use crate::protocol::steps::recover::{DeadPeer, Recovery, recover};
 use crate::protocol::verify::testing::{Heap, LIMITS, Peer, Sent};

@@ -6,7 +6,8 @@ use super::super::memory::{Access, BATCH, Word, to_u8, to_u32};
 use super::super::mutants::Mutant;
 use super::process::{ModelProcess, Result, holding};
 use crate::protocol::batch::{ExtraMessages, MessageCounts, MessageMark};
-use crate::protocol::blocks::{BlockHeader, BlockKind, BlockState};
+use crate::protocol::block_header::BlockHeader;
+use crate::protocol::blocks::{BlockKind, BlockState};
 use crate::protocol::lifecycle::LifecycleState;
 
 /// The length of each message.

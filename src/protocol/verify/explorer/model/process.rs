@@ -6,10 +6,11 @@ use super::super::memory::{Access, ParkingSpot, Word, to_u8};
 use super::super::mutants::Mutant;
 use super::super::process::LocalState;
 use crate::protocol::blocks::{BlockKind, BlockState};
+use crate::protocol::ids::{PeerIndex, Position};
 use crate::protocol::lifecycle::LifecycleState;
-use crate::protocol::peers::{PeerIndex, PeerState};
+use crate::protocol::peers::PeerState;
 use crate::protocol::returned::ReturnedState;
-use crate::protocol::ring::{Position, RingSize, SlotKind, SlotState};
+use crate::protocol::ring::{RingSize, SlotKind, SlotState};
 use crate::protocol::{Corrupt, Limits, parking};
 use core::cell::RefCell;
 

@@ -6,9 +6,10 @@ use super::super::mutants::Mutant;
 use super::process::{ModelProcess, OTHER, Result, holding};
 use crate::protocol::Corrupt;
 use crate::protocol::blocks::{BlockKind, BlockState};
+use crate::protocol::ids::Position;
 use crate::protocol::lifecycle::{self, LifecycleState};
 use crate::protocol::returned::{self, ReturnedState};
-use crate::protocol::ring::{LapOrder, Position, SlotKind, SlotState};
+use crate::protocol::ring::{LapOrder, SlotKind, SlotState};
 
 /// What a look at one position of the ring came to.
 enum Take {

@@ -7,9 +7,10 @@ use super::super::word_values::keep_generation;
 use super::dead_letters::{is_dead_letter, is_late};
 use super::process::{ModelProcess, OTHER, Result};
 use crate::protocol::blocks::{BlockKind, BlockState};
+use crate::protocol::ids::{PeerIndex, Position};
 use crate::protocol::lifecycle;
-use crate::protocol::peers::{PeerIndex, PeerState, Role};
-use crate::protocol::ring::{Position, SlotKind, SlotState};
+use crate::protocol::peers::{PeerState, Role};
+use crate::protocol::ring::{SlotKind, SlotState};
 
 /// The blocks in whose words the peer entry of a dead process stands.
 #[derive(Default)]

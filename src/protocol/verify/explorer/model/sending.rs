@@ -6,9 +6,10 @@ use super::super::memory::{Access, ParkingSpot, Word, to_u8};
 use super::super::mutants::Mutant;
 use super::process::{ModelProcess, Result, holding};
 use crate::protocol::Corrupt;
-use crate::protocol::blocks::{BlockIndex, BlockKind, BlockState};
+use crate::protocol::blocks::{BlockKind, BlockState};
+use crate::protocol::ids::{BlockIndex, Position};
 use crate::protocol::lifecycle::LifecycleState;
-use crate::protocol::ring::{LapOrder, Position, SlotKind, SlotState};
+use crate::protocol::ring::{LapOrder, SlotKind, SlotState};
 use crate::protocol::steps::send;
 
 /// What a slot means for a walk to the tail.

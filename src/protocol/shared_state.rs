@@ -1,0 +1,64 @@
+//! Access to the words of one queue, wherever they are.
+
+use super::batch::BatchMarks;
+use super::block_header::BlockHeader;
+use super::ids::{BlockIndex, PeerIndex, Position};
+use super::lifecycle::LifecycleWord;
+use super::parking::ParkingWord;
+use super::peers::PeerEntry;
+use super::returned::ReturnedWord;
+use super::ring::{Hint, RingSize, SlotWord};
+use crate::sync::AtomicU64;
+
+/// The limits of one queue. They are fixed when it is made, and the same for all peers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Limits {
+    /// The number of messages that the ring accepts before it is full.
+    pub(crate) capacity: u32,
+    /// The number of deliveries after which a message becomes a dead letter, 1 to 15.
+    pub(crate) max_deliveries: u8,
+    /// The number of dead letters that are kept.
+    pub(crate) max_dead_letters: u32,
+    /// Whether a closed queue ends only when every message is acknowledged or a dead letter (*settled*).
+    pub(crate) close_waits_for_leases: bool,
+    /// Whether the queue closes when the last sender leaves.
+    pub(crate) close_on_last_sender: bool,
+    /// Whether the queue closes when the last receiver leaves.
+    pub(crate) close_on_last_receiver: bool,
+}
+
+/// The words of one queue: in a mapping that processes share, or on the heap of a test.
+///
+/// An index that was read from shared memory may be out of range, because a peer or a stray pointer can overwrite any
+/// word. The lookups then return `None`.
+pub(crate) trait SharedState {
+    fn limits(&self) -> &Limits;
+    fn ring_size(&self) -> RingSize;
+    fn slot(&self, position: Position) -> &SlotWord;
+    fn block_count(&self) -> u32;
+    fn block(&self, index: BlockIndex) -> Option<&BlockHeader>;
+    /// Returns the marks of the batch in a block. `None`: there is no such block, or its size class holds no batches.
+    fn marks(&self, index: BlockIndex) -> Option<&BatchMarks>;
+    fn peer_count(&self) -> u16;
+    fn peer(&self, index: PeerIndex) -> Option<&PeerEntry>;
+    fn lifecycle(&self) -> &LifecycleWord;
+    fn returned(&self) -> &ReturnedWord;
+    /// Returns the hint where receivers start to look for a message.
+    fn head(&self) -> &Hint;
+    /// Returns the hint where senders start to look for a free slot.
+    fn tail(&self) -> &Hint;
+    /// Returns the word on which receivers sleep.
+    fn items(&self) -> &ParkingWord;
+    /// Returns the word on which senders sleep that own a block and wait for room in the ring.
+    fn space(&self) -> &ParkingWord;
+    /// Returns the word on which senders sleep that wait for a free block, of any size.
+    fn blocks(&self) -> &ParkingWord;
+    /// Returns the number of dead letters that `Evict` dropped. Only for statistics.
+    fn evicted(&self) -> &AtomicU64;
+    /// Returns the number of messages that a cancel discarded. Only for statistics.
+    fn discarded(&self) -> &AtomicU64;
+    /// Wakes up to `count` sleepers on `word`. Returns the number of sleepers that were woken.
+    fn wake(&self, word: &ParkingWord, count: u32) -> u32;
+    /// Tells the processor that the block will be written soon.
+    fn prefetch_block(&self, index: BlockIndex);
+}
