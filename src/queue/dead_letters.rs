@@ -188,7 +188,9 @@ impl<T, C: Codec<T>> DeadLetter<T, C> {
         }
     }
 
-    /// How often the message was handed out and came back.
+    /// Returns how many deliveries of this message failed: its receiver returned it, or died while it held it. This is
+    /// [`Options::max_deliveries`](crate::Options::max_deliveries) or less. A delivery in which the message could not be
+    /// decoded does not count.
     #[must_use]
     pub fn deliveries(&self) -> u32 {
         match &self.letter {

@@ -305,7 +305,8 @@ impl<T, C: Codec<T>> Lease<T, C> {
         }
     }
 
-    /// How often the message was handed out before and came back.
+    /// Returns how many deliveries of this message, to any process, came before this one and failed: 0 for the first
+    /// delivery. A delivery fails when its receiver returns the message, or dies while it holds it.
     #[must_use]
     pub fn deliveries(&self) -> u32 {
         self.held.attempts()

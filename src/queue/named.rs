@@ -1,7 +1,7 @@
-//! Queues that unrelated processes open by name, and that outlive all of them.
+//! Named queues: unrelated processes open them by name, and they outlive all of these processes.
 //!
-//! A name stands for a file in `/dev/shm`; [`crate::os::named`] has the rules of its life. What is in it, and what
-//! processes do with it, is the same as for every other queue.
+//! The queue of a name is a segment in a file in `/dev/shm`. [`crate::os::named`] has the rules by which such a file is
+//! made, locked and removed. The segment itself, and the operations on it, are those of every other queue.
 
 use super::attachment::{Attachment, Refused};
 use super::end::End;
@@ -26,26 +26,58 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// In bytes. With what stands before it a file's name may have 255.
-const LONGEST_NAME: usize = 200;
+/// The longest name, in bytes. A file name has up to 255, and starts with a prefix.
+const MAX_NAME_LEN: usize = 200;
 
 impl Options {
-    /// Make a queue with a name, for messages of any serde type.
+    /// Makes a queue with a name, for messages of any serde type.
     ///
-    /// Any process of the same user can [`open`](crate::open()) it, whoever started it. It appears under its name
-    /// whole and at once, or not at all. It lasts, with the messages in it, until it is
-    /// [removed](crate::queue::remove_named) or the machine is started again: the end of a process, or of all of them,
-    /// does not change that. So the last sender and the last receiver to go do not close it either, unless
+    /// Any process of the same user can [`open`](crate::open()) it. The queue appears under its name when it is
+    /// complete, or not at all. It stays, with its messages, until it is [removed](crate::queue::remove_named) or the
+    /// machine is restarted, however its processes end. So it does not close with its last sender or receiver, unless
     /// [`close_on_last_sender`](Options::close_on_last_sender) or
-    /// [`close_on_last_receiver`](Options::close_on_last_receiver) says so. Once it is closed, nobody can open it.
+    /// [`close_on_last_receiver`](Options::close_on_last_receiver) says otherwise. A closed queue can no longer be
+    /// opened.
     ///
-    /// The name has 1 to 200 letters, digits, `-`, `_` and `.`; names of different users do not meet. The queue lies
-    /// in `/dev/shm`, as a file of mode 0600: its size there counts. A process of the same user that writes to that
-    /// file, or cuts it off, harms everybody who is attached.
+    /// The name has 1 to 200 ASCII letters, digits, `-`, `_` and `.`. Each user has names of their own. The queue is a
+    /// file of mode 0600 in `/dev/shm`, and takes its memory from that file system. A process of the same user that
+    /// writes to the file, or truncates it, harms every process that is attached.
+    ///
+    /// # Upgrading a program
+    ///
+    /// A named queue outlives the program that made it, so a new version of a program can find a queue of an old one.
+    /// The new program is compared with the queue before it takes part in it. What does not fit is refused, and the
+    /// queue and the processes that use it are not affected:
+    ///
+    /// | what differs | error of [`open`](crate::open()) |
+    /// |---|---|
+    /// | the version of the shared memory's layout and protocol | [`OpenError::Version`], with both versions |
+    /// | where the parts of the queue lie in memory | [`OpenError::Layout`] |
+    /// | the [schema](Options::schema), or without one the message type | [`OpenError::Schema`], [`OpenError::Type`] |
+    /// | the codec | [`OpenError::Codec`] |
+    ///
+    /// This crate never converts a queue. Each release that changes the layout or the protocol raises the version;
+    /// releases that differ only in the last of their three numbers have the same version. A child process that
+    /// [inherits](crate::inherit()) an end is compared in the same way.
+    ///
+    /// So drain a queue with the old program before you start the new one:
+    ///
+    /// 1. With a receiver attached, [close](crate::Sender::close) the queue. No message is accepted from now on, and no
+    ///    process can open the queue.
+    /// 2. Receive until `Closed` and settle all leases, then read the [dead letters](crate::Receiver::dead_letters).
+    /// 3. Drop all ends in all processes, and [remove](crate::queue::remove_named) the queue.
+    /// 4. Start the new program, which makes its own queue.
+    ///
+    /// To upgrade without a pause, put a version into the name: new programs use `jobs-v2` while old ones drain
+    /// `jobs-v1`. If no program of the old version is left, its queue can only be thrown away, with the messages in it:
+    /// neither [`remove_named`](crate::queue::remove_named) of another version nor
+    /// [`named_queues`](crate::queue::named_queues) can tell whether a process uses it, so delete the file
+    /// `/dev/shm/workring-USERID-NAME`.
     ///
     /// # Errors
     ///
-    /// [`CreateNamedError`]: the name can't be used, or is used already; or what keeps other queues from being made.
+    /// [`CreateNamedError`]: the name is invalid or exists already, or one of the reasons of
+    /// [`channel`](Options::channel).
     ///
     /// # Examples
     ///
@@ -55,14 +87,14 @@ impl Options {
     /// let name = format!("example-{}", std::process::id());
     /// let (tx, rx) = Options::new(16).create_named::<String>(&name)?;
     /// tx.send("kept".to_owned())?;
-    /// drop((tx, rx)); // or the end of this process, whichever way
+    /// drop((tx, rx)); // the queue stays
     ///
-    /// // Any other process, at any later time:
+    /// // In any process of this user, at any later time:
     /// let receiver: Receiver<String> = workring::open(&name)?;
     /// let sender: Sender<String> = workring::open(&name)?;
     /// assert_eq!(receiver.recv()?, "kept");
     ///
-    /// // Whoever is the last:
+    /// // When no process needs it any more:
     /// drop((receiver, sender));
     /// workring::queue::remove_named(&name)?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -78,7 +110,7 @@ impl Options {
         self.create_named_with::<T, Bincode>(name)
     }
 
-    /// As [`create_named`](Options::create_named), for messages that `C` encodes.
+    /// Makes a queue with a name, as [`create_named`](Options::create_named) does, for messages that `C` encodes.
     ///
     /// # Errors
     ///
@@ -99,13 +131,13 @@ impl Options {
         let taken = || CreateNamedError::AlreadyExists {
             name: name.to_owned(),
         };
-        // Only to save the work: what decides is the publishing.
+        // Saves the work of making a queue without use. `publish` is what decides.
         if named::exists(name) {
             return Err(taken());
         }
         let segment = Segment::create_draft(settings).map_err(not_made)?;
         let attachment = Attachment::create(segment).map_err(options::not_attached)?;
-        // Nobody sees the queue before it is complete, and has somebody attached.
+        // The queue gets its name when it is complete and this process is attached to it.
         let published = named::publish(attachment.segment().file(), name);
         let published = published.map_err(|source| CreateError::Os {
             what: "the queue could not be given its name",
@@ -123,61 +155,60 @@ impl Options {
 }
 
 fn is_name(name: &str) -> bool {
-    is_plain(name) && name.len() <= LONGEST_NAME
+    is_plain(name) && name.len() <= MAX_NAME_LEN
 }
 
-/// Open one end of a queue that some process of this user has made with
-/// [`create_named`](Options::create_named).
+/// Opens one end of a queue that a process of this user has made with [`create_named`](Options::create_named).
 ///
-/// The type says which end: a [`Sender`] or a [`Receiver`], of the very message type and codec that the queue was
-/// made with. What processes that have died have left undone is repaired first. Waits for others only if somebody is
-/// just looking whether the queue can be removed, and at the most a second.
+/// The type says which end: a [`Sender`] or a [`Receiver`], with the message type and the codec that the queue was made
+/// with. Recovers first what dead processes have left in the queue. Waits only while another process checks whether the
+/// queue can be removed, and at most one second.
 ///
 /// # Errors
 ///
-/// [`OpenError`]: there is none, it belongs to somebody else, it is no queue, does not fit this program, is closed,
-/// or has no row left for another process.
+/// [`OpenError`]: no queue has this name, the file belongs to another user or is no queue, the queue does not fit this
+/// program, is closed, or has a full table of peers.
 ///
 /// # Examples
 ///
 /// See [`create_named`](Options::create_named).
 pub fn open<E: End>(name: &str) -> Result<E, OpenError> {
-    open_expecting(name, None)
+    open_end(name, None)
 }
 
-/// As [`open`], for a queue that was made with [`Options::schema`].
+/// Opens one end as [`open`] does, of a queue that was made with this [schema](Options::schema).
 ///
 /// # Errors
 ///
 /// As [`open`], and [`OpenError::Schema`] if the schemas differ.
 pub fn open_as<E: End>(name: &str, schema: &str) -> Result<E, OpenError> {
-    open_expecting(name, Some(schema))
+    open_end(name, Some(schema))
 }
 
-fn open_expecting<E: End>(name: &str, schema: Option<&str>) -> Result<E, OpenError> {
+fn open_end<E: End>(name: &str, schema: Option<&str>) -> Result<E, OpenError> {
     let file = open_file(name)?;
-    enter(&file, name)?;
+    lock_against_removal(&file, name)?;
     let segment = attach(file)?;
     compatibility::check::<E>(&segment, schema)?;
     let EndRole(role) = E::ROLE;
     let attachment = Attachment::join(segment, Roles::only(role)).map_err(not_attached)?;
-    // Whoever would remove the queue finds somebody attached from now on.
+    // From now on, a process that wants to remove the queue finds this one in the table of peers.
     named::unlock(attachment.segment().file()).map_err(not_locked)?;
     Ok(E::from_attachment(AnyAttachment(attachment)))
 }
 
-/// How long somebody may take to look whether a queue can be removed: he has been stopped, if it is longer.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// How long to wait for a process that checks whether the queue can be removed. One that takes longer is stopped.
+const REMOVAL_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Keep the queue from being removed, unless it is already.
-fn enter(file: &OwnedFd, name: &str) -> Result<(), OpenError> {
-    let deadline = Instant::now() + PATIENCE;
+/// Locks the file so that the queue is not removed. Fails if it is removed already.
+fn lock_against_removal(file: &OwnedFd, name: &str) -> Result<(), OpenError> {
+    let deadline = Instant::now() + REMOVAL_TIMEOUT;
     loop {
-        let held = named::try_lock_shared(file).map_err(not_locked)?;
+        let is_locked = named::try_lock_shared(file).map_err(not_locked)?;
         if !named::has_name(file).map_err(not_locked)? {
             return Err(not_found(name));
         }
-        if held {
+        if is_locked {
             return Ok(());
         }
         if Instant::now() >= deadline {
@@ -206,7 +237,7 @@ fn open_file(name: &str) -> Result<OwnedFd, OpenError> {
         let name = name.to_owned();
         return Err(OpenError::InvalidName { name });
     }
-    named::open(name).map_err(|obstacle| match obstacle {
+    named::open(name).map_err(|error| match error {
         NamedFileError::NotFound => not_found(name),
         NamedFileError::NotPrivate { owner, mode } => OpenError::NotPrivate { owner, mode },
         NamedFileError::NotAFile => OpenError::NotAQueue {
@@ -219,7 +250,7 @@ fn open_file(name: &str) -> Result<OwnedFd, OpenError> {
     })
 }
 
-/// What to say to whoever gets no row.
+/// Returns the error for a process that was not attached.
 pub(super) fn not_attached(refused: Refused) -> OpenError {
     match refused {
         Refused::Closed => OpenError::Closed,
@@ -240,7 +271,7 @@ pub(super) fn not_attached(refused: Refused) -> OpenError {
 }
 
 pub(super) fn attach(file: OwnedFd) -> Result<Segment, OpenError> {
-    Segment::attach(file).map_err(|refusal| match refusal {
+    Segment::attach(file).map_err(|error| match error {
         AttachError::NotASegment(what) => OpenError::NotAQueue { what },
         AttachError::Version { theirs, ours } => OpenError::Version { theirs, ours },
         AttachError::Layout { theirs, ours } => OpenError::Layout { theirs, ours },
@@ -260,36 +291,35 @@ pub(super) fn attach(file: OwnedFd) -> Result<Segment, OpenError> {
     })
 }
 
-/// How many processes are attached to a queue, or were given an end of it.
-fn count_living(segment: &Segment) -> Result<usize, OpenError> {
-    let me = identity::current().map_err(|source| OpenError::Os {
+/// Returns the number of processes that are attached to a queue or were given an end of it.
+fn count_processes(segment: &Segment) -> Result<usize, OpenError> {
+    let own = identity::current().map_err(|source| OpenError::Os {
         what: "this process could not be identified",
         source,
     })?;
-    Ok(segment.count_live_peers(&me))
+    Ok(segment.count_live_peers(&own))
 }
 
-/// What there is under one name.
+/// A named queue of this user, or another file that has such a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct NamedQueue {
     /// The name.
     pub name: String,
-    /// How many processes are attached to it, or were given an end of it; 0: it can be removed. One that has opened
-    /// it twice counts twice. `None`: it can't be looked at, and [`open`] says why.
+    /// The number of processes that are attached to it or were given an end of it. A process that has opened it twice
+    /// counts twice. `Some(0)`: it can be removed. `None`: it cannot be examined; the error of [`open`] says why.
     pub processes: Option<usize>,
 }
 
-/// The named queues of this user, in order of their names, and whatever else has such a name.
+/// Lists the named queues of this user, and other files that have such names, in the order of their names.
 ///
 /// # Errors
 ///
-/// `/dev/shm` can't be read.
+/// Those of reading the folder `/dev/shm`.
 ///
 /// # Examples
 ///
-/// Remove those that nobody is attached to, for example because all processes were killed, and that are this
-/// program's own:
+/// Remove this program's queues that no process is attached to, for example because all of them were killed:
 ///
 /// ```
 /// # let mine = format!("my-program-{}", std::process::id());
@@ -307,9 +337,9 @@ pub fn named_queues() -> io::Result<Vec<NamedQueue>> {
     let describe = |name: String| {
         let processes = open_file(&name)
             .and_then(attach)
-            .and_then(|segment| count_living(&segment));
+            .and_then(|segment| count_processes(&segment));
         match processes {
-            // It has been removed meanwhile.
+            // It was removed after `list` had found it.
             Err(OpenError::NotFound { .. }) => None,
             processes => Some(NamedQueue {
                 name,
@@ -320,50 +350,50 @@ pub fn named_queues() -> io::Result<Vec<NamedQueue>> {
     Ok(names.filter_map(describe).collect())
 }
 
-/// Remove a named queue that no process is attached to, with the messages in it. Never waits.
+/// Removes a named queue that no process is attached to, with the messages in it. Never waits.
 ///
-/// A private file that has the name of a queue and is none goes, too. A queue of another version of this crate does not: remove it
-/// with a program that has that version, or remove `/dev/shm/workring-USERID-NAME` yourself.
+/// Removes also a private file that has the name of a queue and is none. Does not remove a queue of another version:
+/// see [upgrading a program](Options::create_named#upgrading-a-program).
 ///
 /// # Errors
 ///
-/// [`RemoveError`]: there is none, it is in use, or it can't be looked at. Then it is still there.
+/// [`RemoveError`]: no queue has this name, it is in use, or it cannot be examined. Then it is not removed.
 ///
 /// # Examples
 ///
 /// See [`named_queues`] and [`create_named`](Options::create_named).
 pub fn remove_named(name: &str) -> Result<(), RemoveError> {
     let file = open_file(name)?;
-    // Of the same description, so that the door stays barred to the end.
-    let door = file.try_clone().map_err(not_locked)?;
+    // Shares the open file description with `file`, so that the lock outlives the segment.
+    let lock = file.try_clone().map_err(not_locked)?;
     let segment = match attach(file) {
         Ok(segment) => Some(segment),
         Err(OpenError::NotAQueue { .. }) => None,
         Err(error) => return Err(error.into()),
     };
-    let check = || match segment.as_ref().map_or(Ok(0), count_living)? {
+    let check = || match segment.as_ref().map_or(Ok(0), count_processes)? {
         0 => Ok(()),
         processes => Err(RemoveError::InUse { processes }),
     };
-    // Who comes now waits at the door: so it is barred only if it will most likely be for good.
+    // A process that opens the queue waits for the lock: so it is not locked where the first check fails.
     check()?;
-    if !named::try_lock_exclusive(&door).map_err(not_locked)? {
+    if !named::try_lock_exclusive(&lock).map_err(not_locked)? {
         return Err(RemoveError::InUse { processes: 1 });
     }
-    let removed = check().and_then(|()| unlink(&door, name));
-    // Not left to the closing of the file: a child that was forked meanwhile has it open, too.
-    let _ = named::unlock(&door);
+    let removed = check().and_then(|()| unlink(&lock, name));
+    // Closing the file does not unlock it if a child that was forked meanwhile has it open too.
+    let _ = named::unlock(&lock);
     removed
 }
 
-/// Behind the barred door: the name still leads to this file, unless it was removed before.
+/// Removes the name, with the file locked. The name still means this file, unless it was removed before.
 fn unlink(file: &OwnedFd, name: &str) -> Result<(), RemoveError> {
     if !named::has_name(file).map_err(not_locked)? {
         return Err(not_found(name).into());
     }
     named::unlink(name).map_err(|source| {
         RemoveError::Open(OpenError::Os {
-            what: "the queue's name could not be taken away",
+            what: "the queue's name could not be removed",
             source,
         })
     })
@@ -373,22 +403,36 @@ fn unlink(file: &OwnedFd, name: &str) -> Result<(), RemoveError> {
 mod tests {
     use super::*;
 
-    /// By a process that was stopped, as far as others can tell.
     #[test]
-    fn a_removal_that_takes_for_ever_is_an_error_of_those_who_open() {
+    fn opening_fails_while_a_stopped_process_removes_the_queue() {
         let name = format!("unit-removal-{}", std::process::id());
         drop(Options::new(1).create_named::<u8>(&name).expect("a queue"));
-        let remover = named::open(&name).expect("it is there");
+        let remover = named::open(&name).expect("a file");
         assert!(named::try_lock_exclusive(&remover).expect("lock"));
-        let refused = open::<Sender<u8>>(&name).expect_err("it is being removed");
-        assert!(
-            matches!(refused, OpenError::BeingRemoved { .. }),
-            "{refused:?}"
-        );
-        let refused = remove_named(&name).expect_err("it is being removed");
-        assert!(matches!(refused, RemoveError::InUse { .. }), "{refused:?}");
+        let error = open::<Sender<u8>>(&name).expect_err("it is being removed");
+        assert!(matches!(error, OpenError::BeingRemoved { .. }), "{error:?}");
+        let error = remove_named(&name).expect_err("it is being removed");
+        assert!(matches!(error, RemoveError::InUse { .. }), "{error:?}");
         drop(remover);
-        drop(open::<Sender<u8>>(&name).expect("the remover has died"));
-        remove_named(&name).expect("nobody has it");
+        drop(open::<Sender<u8>>(&name).expect("the remover has ended"));
+        remove_named(&name).expect("no process is attached");
+    }
+
+    /// The steps that the documentation of `create_named` gives for an upgrade.
+    #[test]
+    fn a_queue_that_was_drained_can_be_made_again() {
+        let name = format!("unit-drain-{}", std::process::id());
+        let old = Options::new(4).schema("job.v1");
+        let (tx, rx) = old.create_named::<u8>(&name).expect("a queue");
+        tx.send(7).expect("room");
+        tx.close();
+        let error = open_as::<Sender<u8>>(&name, "job.v1").expect_err("it is closed");
+        assert!(matches!(error, OpenError::Closed), "{error:?}");
+        assert_eq!(rx.iter().collect::<Result<Vec<_>, _>>(), Ok(vec![7]));
+        drop((tx, rx));
+        remove_named(&name).expect("no process is attached");
+        let new = Options::new(4).schema("job.v2");
+        drop(new.create_named::<u16>(&name).expect("a queue"));
+        remove_named(&name).expect("no process is attached");
     }
 }

@@ -1,4 +1,4 @@
-//! Making a queue.
+//! The options of a queue, and the functions that make one.
 
 use super::attachment::{Attachment, Refused};
 use super::{Receiver, Sender};
@@ -17,15 +17,15 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
 
-/// Make a queue of up to `capacity` messages, with default [`Options`].
+/// Makes a queue of up to `capacity` messages, with default [`Options`].
 ///
-/// Both ends are in this process, for as long as you keep them; [`Handoff`](crate::Handoff) gives either to
-/// a child process. Never blocks on other processes.
+/// Both ends are in this process, for as long as you keep them; [`Handoff`](crate::Handoff) gives either to a child
+/// process. Never waits for other processes.
 ///
 /// # Errors
 ///
-/// [`CreateError`], if the capacity is not one from 1 to 65,536, there is not enough memory, or the system has no
-/// descriptors or no `/proc`.
+/// [`CreateError`]: the capacity is not from 1 to 65,536, there is not enough memory, or the system has no descriptor
+/// left, or no `/proc`.
 ///
 /// # Examples
 ///
@@ -43,7 +43,7 @@ pub fn channel<T: Serialize + DeserializeOwned>(
     Options::new(capacity).channel()
 }
 
-/// What a queue is made with. The defaults serve; all peers of the queue share what is set here.
+/// The options of a queue. All processes that use the queue share them.
 ///
 /// # Examples
 ///
@@ -51,7 +51,8 @@ pub fn channel<T: Serialize + DeserializeOwned>(
 /// use std::time::Duration;
 /// use workring::Options;
 ///
-/// let (tx, rx) = Options::new(64).max_deliveries(5).close_waits_for_leases(true).spin(Duration::ZERO).channel::<u32>()?;
+/// let options = Options::new(64).max_deliveries(5).close_waits_for_leases(true).spin(Duration::ZERO);
+/// let (tx, rx) = options.channel::<u32>()?;
 /// # drop((tx, rx));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -68,7 +69,7 @@ pub struct Options {
     evict_dead_letters: bool,
     spin: Duration,
     liveness_interval: Duration,
-    /// Whether `liveness_interval` may be longer than a program may have it.
+    /// Whether `liveness_interval` may be longer than programs can set it.
     #[cfg(feature = "test-hooks")]
     pub(super) any_liveness_interval: bool,
     close_on_last_sender: Option<bool>,
@@ -77,7 +78,7 @@ pub struct Options {
 }
 
 impl Options {
-    /// Defaults, for a queue of up to `capacity` messages: 1 to 65,536, and exactly that many.
+    /// Returns the defaults, for a queue that is full when it has exactly `capacity` messages: 1 to 65,536.
     pub const fn new(capacity: usize) -> Self {
         Self {
             capacity,
@@ -98,40 +99,46 @@ impl Options {
         }
     }
 
-    /// How often a message is handed out before it becomes a dead letter: 1 to 15, by default 3. With 1, a
-    /// message that comes back is never handed out again.
+    /// Sets how often a message is delivered before it becomes a dead letter: 1 to 15, by default 3.
+    ///
+    /// A delivery fails when its receiver returns the message, or dies while it holds it. With 1, no message is
+    /// delivered a second time.
     pub const fn max_deliveries(mut self, max_deliveries: u32) -> Self {
         self.max_deliveries = max_deliveries;
         self
     }
 
-    /// When receivers of a closed queue get `Closed`. False, the default (*drained*): as soon as no message
-    /// is left to hand out; what is returned after that becomes a dead letter. True (*settled*): only once
-    /// every message is acknowledged or a dead letter, so that whatever a lease holder returns is still
-    /// handed out. Receivers then wait for the holders of leases.
+    /// Sets when receivers of a closed queue get `Closed`.
+    ///
+    /// - `false`, the default (*drained*): when no message is left to deliver. A message that is returned afterwards
+    ///   becomes a dead letter.
+    /// - `true` (*settled*): when every message is acknowledged or a dead letter. Receivers wait for the holders of
+    ///   leases, and messages that these return are delivered again.
     pub const fn close_waits_for_leases(mut self, waits: bool) -> Self {
         self.close_waits_for_leases = waits;
         self
     }
 
-    /// How many leases each process may have at a time: from 1, by default as many as the capacity.
+    /// Sets how many leases each process may have at a time: at least 1, by default as many as the capacity.
     pub const fn max_leases(mut self, max_leases: usize) -> Self {
         self.max_leases = Some(max_leases);
         self
     }
 
-    /// How many bytes a message may have, encoded: from 128 bytes to 1 GiB, by default 1 MiB.
+    /// Sets how many bytes an encoded message may have: 128 bytes to 1 GiB, by default 1 MiB.
     ///
     /// The memory for messages of up to 64 KiB is taken when the queue is made: up to 5 MiB, and about 300 bytes for
-    /// each message of the capacity; less if this is less. Memory for larger messages is taken when one is sent,
-    /// block by block, in sizes of 256 KiB, 1 MiB, 4 MiB and so on, the last of which is just large enough. Blocks
-    /// that are free again are used again, those that were used before first. How many there are of each size: 64 up
-    /// to 16 MiB, 16 of 64 MiB, 4 of more, but never more than twice the capacity, or 4; when all of one size and the
-    /// idle ones of the next are in use, a send waits.
+    /// each message of the capacity. Less is taken if `max_message_len` is less.
     ///
-    /// Free blocks of each size keep up to 64 MiB of memory, for the next messages; what is beyond that, hence every
-    /// block of more than 64 MiB, is given back to the system as soon as it is free. All of it is given back as soon
-    /// as one of the limits would otherwise refuse memory for a block of another size.
+    /// The memory for larger messages is taken when one is sent, block by block, in sizes of 256 KiB, 1 MiB, 4 MiB and
+    /// so on. The largest size is just large enough for `max_message_len`. Free blocks are reused, the ones with memory
+    /// first. There are 64 blocks of each size up to 16 MiB, 16 blocks of 64 MiB, and 4 of each larger size, but never
+    /// more than twice the capacity, or 4. A send waits while all blocks of its size, and the idle blocks of the next
+    /// size, are in use.
+    ///
+    /// Free blocks of each size keep up to 64 MiB of memory for the next messages. The memory beyond that is returned
+    /// to the system as soon as a block is free, so blocks of more than 64 MiB keep none. All of it is returned when a
+    /// limit would otherwise refuse memory for a block of another size.
     ///
     /// # Examples
     ///
@@ -150,75 +157,78 @@ impl Options {
         self
     }
 
-    /// How many bytes of memory the queue may have, all in all, as [`Stats::memory`](crate::queue::Stats) counts them. By
-    /// default there is no such limit.
+    /// Sets how many bytes of memory the queue may take in total, as [`Stats::memory`](crate::queue::Stats) counts
+    /// them. By default there is no such limit.
     ///
-    /// If the memory that is taken when the queue is made is more than that, there is no queue, but
-    /// [`CreateError::NoMemory`]. A send that would take more for a message of more than 64 KiB first has idle blocks
-    /// of other sizes give theirs back. If that is not enough it waits as long as other messages of more than 64 KiB
-    /// have what it needs; otherwise it fails with [`NoMemory`](crate::SendError::NoMemory).
+    /// A queue that would take more when it is made is not made: [`CreateError::NoMemory`]. A send that would take
+    /// more, for a message of more than 64 KiB, first returns the memory of idle blocks of other sizes. If that is not
+    /// enough, the send waits as long as other messages of more than 64 KiB have the memory that it needs, and fails
+    /// with [`NoMemory`](crate::SendError::NoMemory) otherwise.
     ///
-    /// The head-room of the memory control group, and what the machine has available, are checked in the same way
-    /// each time that memory is taken, limit or not: memory that is there neither is an error, not the kernel's
-    /// killing somebody.
+    /// With or without this limit, the room in the memory control group and the available memory of the machine are
+    /// checked in the same way whenever memory is taken. So a lack of memory is an error, and the kernel kills no
+    /// process for it.
     pub const fn memory_limit(mut self, bytes: usize) -> Self {
         self.memory_limit = bytes;
         self
     }
 
-    /// How many dead letters are kept at the most: by default 128, up to the capacity or 128, whichever is
-    /// more. The oldest go first.
+    /// Sets how many dead letters are kept: at most the capacity or 128, whichever is more; by default 128. The oldest
+    /// are dropped first.
     pub const fn max_dead_letters(mut self, max_dead_letters: usize) -> Self {
         self.max_dead_letters = max_dead_letters;
         self
     }
 
-    /// Whether, where all memory for messages of its size is in use, the oldest dead letter gives way to a new message.
-    /// True by default. False: senders wait until the letters have been read and discarded.
+    /// Sets whether the oldest dead letter is dropped when a new message of its size needs its memory. True by default.
+    /// With false, senders wait until the dead letters have been read and discarded.
     pub const fn evict_dead_letters(mut self, evict_dead_letters: bool) -> Self {
         self.evict_dead_letters = evict_dead_letters;
         self
     }
 
-    /// How long a wait spins before it sleeps in the kernel: at most 10 ms, by default 50 µs, about twice
-    /// what it takes to wake a sleeper. On a machine with one processor no wait spins; where spinning has
-    /// been in vain several times in a row, it is shorter.
+    /// Sets how long a wait spins before it sleeps in the kernel: at most 10 ms, by default 50 µs, about twice the time
+    /// that waking a sleeper takes.
+    ///
+    /// On a machine with one processor no wait spins. A wait spins for a shorter time after several waits in a row that
+    /// had to sleep.
     pub const fn spin(mut self, spin: Duration) -> Self {
         self.spin = spin;
         self
     }
 
-    /// How long a process sleeps at the most before it looks around: 1 ms to 10 s, by default 100 ms. A
-    /// process that waits wakes up so often. While anybody waits, or is busy sending and receiving, the death
-    /// of another process is noticed within this time; and one that was killed in the middle of waking
-    /// another one delays it so long at the most.
+    /// Sets how often a waiting or busy process checks whether its peers live: each 1 ms to 10 s, by default 100 ms.
+    ///
+    /// While any process waits, sends or receives, the death of another one is noticed within this time. A waiting
+    /// process wakes up this often. A process that is killed while it wakes another one delays that one by at most this
+    /// time.
     pub const fn liveness_interval(mut self, interval: Duration) -> Self {
         self.liveness_interval = interval;
         self
     }
 
-    /// Whether the queue closes when the last sender of all processes is gone. By default it does, unless it is one
-    /// that [has a name](Options::create_named).
-    pub const fn close_on_last_sender(mut self, end: bool) -> Self {
-        self.close_on_last_sender = Some(end);
+    /// Sets whether the queue closes when the last sender, of all processes, is dropped. By default it does, unless it
+    /// [has a name](Options::create_named).
+    pub const fn close_on_last_sender(mut self, closes: bool) -> Self {
+        self.close_on_last_sender = Some(closes);
         self
     }
 
-    /// Whether the queue closes when the last receiver of all processes is gone. By default it does, unless it is one
-    /// that [has a name](Options::create_named).
-    pub const fn close_on_last_receiver(mut self, end: bool) -> Self {
-        self.close_on_last_receiver = Some(end);
+    /// Sets whether the queue closes when the last receiver, of all processes, is dropped. By default it does, unless
+    /// it [has a name](Options::create_named).
+    pub const fn close_on_last_receiver(mut self, closes: bool) -> Self {
+        self.close_on_last_receiver = Some(closes);
         self
     }
 
-    /// A name for the meaning of the messages, of any length. By default there is none.
+    /// Sets a name, of any length, for the encoding and meaning of the messages. By default there is none.
     ///
-    /// A process can only [open](crate::queue::open_as) or [inherit](crate::queue::inherit_as) an end of a queue whose messages mean
-    /// the same to it. Without a schema, the names of the Rust types are compared, as [`type_name`] returns them. They
-    /// change when a type is renamed or moved to another module, and stay when its fields change. With a schema, its
-    /// name is compared *instead*: programs with types of different names, such as two versions of a program, share the
-    /// queue as long as both name the same schema. Change the name whenever the encoding or the meaning of the messages
-    /// changes. The codec is compared in either case.
+    /// A process can only [open](crate::queue::open_as) or [inherit](crate::queue::inherit_as) an end of a queue whose
+    /// messages mean the same to it. Without a schema, the names of the Rust types are compared, as [`type_name`]
+    /// returns them. They change when a type is renamed or moved to another module, and stay when its fields change.
+    /// With a schema, its name is compared *instead*: programs with types of different names, such as two versions of a
+    /// program, share the queue as long as both name the same schema. Change the name whenever the encoding or the
+    /// meaning of the messages changes. The codec is compared in either case.
     ///
     /// The queue stores a 64-bit hash of the whole name, which is what is compared, and its last 256 bytes for error
     /// messages.
@@ -252,24 +262,24 @@ impl Options {
         self
     }
 
-    /// Make the queue, for messages of any serde type.
+    /// Makes the queue, for messages of any serde type.
     ///
     /// # Errors
     ///
-    /// [`CreateError`]: an option is out of its range; there is not enough memory; the system has no descriptors or
-    /// no `/proc`.
+    /// [`CreateError`]: an option is out of its range, there is not enough memory, or the system has no descriptor
+    /// left, or no `/proc`.
     pub fn channel<T: Serialize + DeserializeOwned>(
         &self,
     ) -> Result<(Sender<T>, Receiver<T>), CreateError> {
         self.channel_with::<T, Bincode>()
     }
 
-    /// Make the queue, for messages that `C` encodes.
+    /// Makes the queue, for messages that `C` encodes.
     ///
     /// # Errors
     ///
-    /// [`CreateError`]: an option is out of its range; there is not enough memory; the system has no descriptors or
-    /// no `/proc`.
+    /// [`CreateError`]: an option is out of its range, there is not enough memory, or the system has no descriptor
+    /// left, or no `/proc`.
     #[allow(
         clippy::type_complexity,
         reason = "a pair of two handles, spelt out once"
@@ -289,7 +299,7 @@ impl Options {
 
     #[cfg_attr(
         not(feature = "test-hooks"),
-        allow(clippy::unused_self, reason = "the tests' builds look at it")
+        allow(clippy::unused_self, reason = "builds for tests use it")
     )]
     fn liveness_intervals(&self) -> RangeInclusive<Duration> {
         #[cfg(feature = "test-hooks")]
@@ -299,12 +309,12 @@ impl Options {
         LIVENESS_INTERVALS
     }
 
-    /// `ends`: whether the queue ends with the last of a side, where the options do not say.
+    /// Checks the options. `closes` is the default of `close_on_last_sender` and `close_on_last_receiver`.
     pub(super) fn settings(
         &self,
         type_name: &str,
         codec_name: &str,
-        ends: bool,
+        closes: bool,
     ) -> Result<Settings, CreateError> {
         let capacities = Geometry::CAPACITIES;
         let capacity = number(
@@ -312,7 +322,7 @@ impl Options {
             self.capacity,
             &(*capacities.start() as usize..=*capacities.end() as usize),
         )?;
-        let most_letters = self.capacity.max(128);
+        let most_dead_letters = self.capacity.max(128);
         let max_leases = self.max_leases.unwrap_or(self.capacity);
         let max_deliveries = number("max_deliveries", self.max_deliveries as usize, &(1..=15))?;
         Ok(Settings {
@@ -322,11 +332,11 @@ impl Options {
                 max_dead_letters: number(
                     "max_dead_letters",
                     self.max_dead_letters,
-                    &(0..=most_letters),
+                    &(0..=most_dead_letters),
                 )?,
                 close_waits_for_leases: self.close_waits_for_leases,
-                close_on_last_sender: self.close_on_last_sender.unwrap_or(ends),
-                close_on_last_receiver: self.close_on_last_receiver.unwrap_or(ends),
+                close_on_last_sender: self.close_on_last_sender.unwrap_or(closes),
+                close_on_last_receiver: self.close_on_last_receiver.unwrap_or(closes),
             },
             evict_dead_letters: self.evict_dead_letters,
             max_leases: number("max_leases", max_leases, &(1..=1 << 20))?,
@@ -351,7 +361,7 @@ impl Options {
     }
 }
 
-/// Why there is no segment.
+/// Returns the error for a segment that could not be made.
 pub(super) fn not_made(refused: memory::MemoryError) -> CreateError {
     match refused {
         memory::MemoryError::OutOfMemory(OutOfMemory {
@@ -370,7 +380,7 @@ pub(super) fn not_made(refused: memory::MemoryError) -> CreateError {
     }
 }
 
-/// Why its maker is not attached to it.
+/// Returns the error for a process that could not attach to the queue that it has just made.
 pub(super) fn not_attached(refused: Refused) -> CreateError {
     CreateError::Os {
         what: "the new queue could not be attached to",
@@ -378,16 +388,17 @@ pub(super) fn not_attached(refused: Refused) -> CreateError {
             Refused::Os(source) => source,
             Refused::Corrupt(corrupt) => std::io::Error::other(corrupt.what()),
             Refused::Closed | Refused::TooManyPeers | Refused::Forked => {
-                std::io::Error::other("somebody else is using it")
+                std::io::Error::other("another process uses it")
             }
         },
     }
 }
 
+/// Checks an option, and returns it as the segment stores it.
 fn number(
     option: &'static str,
     value: usize,
-    allowed: &core::ops::RangeInclusive<usize>,
+    allowed: &RangeInclusive<usize>,
 ) -> Result<u32, CreateError> {
     let text = format!("from {} to {}", allowed.start(), allowed.end());
     let value = within(option, value, allowed, text)?;
