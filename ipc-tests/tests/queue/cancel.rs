@@ -1,4 +1,4 @@
-//! C6: closing that discards what is left, and says how much that was. And the statistics that show it.
+//! C6: `cancel` discards what is left and returns how many messages that was. And the statistics that show it.
 
 use ipc_tests::support::books::assert_adds_up;
 use ipc_tests::support::{LIMIT, asleep, dismiss, hand_over, prompt, sleepy};
@@ -11,7 +11,7 @@ use workring::{
     Options, Receiver, RecvError, SendError, Sender, error::TryRecvError, queue::Stats,
 };
 
-/// Sends until the queue is closed; how many were accepted.
+/// Sends until the queue is closed. Returns how many messages were accepted.
 fn send_all(tx: &Sender<u64>) -> u64 {
     let mut accepted = 0;
     while tx.send(accepted).is_ok() {
@@ -20,7 +20,7 @@ fn send_all(tx: &Sender<u64>) -> u64 {
     accepted
 }
 
-/// Leases, acknowledges most and returns some, until the queue is closed; how many were acknowledged.
+/// Leases messages until the queue is closed, acknowledging most and returning some. Returns how many it acknowledged.
 fn lease_all(rx: &Receiver<u64>, mut rng: Rng) -> u64 {
     let mut acknowledged = 0;
     while let Ok(lease) = rx.lease() {
@@ -39,7 +39,7 @@ fn assert_settled(stats: &Stats) {
     assert_eq!((stats.queued, stats.held), (0, 0), "{stats:?}");
 }
 
-/// Accepted = acknowledged + discarded + dead letters, with `acknowledged` counted by those who did it.
+/// Accepted = acknowledged + discarded + dead letters, where each receiver counts what it acknowledged.
 #[test]
 fn the_books_balance_when_a_busy_queue_is_cancelled() {
     guarded(LIMIT, || {
@@ -114,7 +114,7 @@ fn cancel_ends_blocked_receivers_and_gives_blocked_senders_their_value_back() {
     });
 }
 
-/// A cancelled queue does not wait for anybody, for nothing that comes back would be handed out.
+/// A cancelled queue does not wait for leases: a returned message would not be delivered.
 #[test]
 fn a_settled_queue_that_is_cancelled_does_not_wait_for_leases() {
     guarded(LIMIT, || {
@@ -157,7 +157,7 @@ fn what_a_closed_queue_still_has_can_be_cancelled() {
     });
 }
 
-/// Who is attached, and what each of them holds, also as another process sees it.
+/// The attached processes and what each of them holds, as this process and another one see it.
 #[test]
 fn statistics_name_each_process_and_what_it_holds() {
     guarded(LIMIT, || {

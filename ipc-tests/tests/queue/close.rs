@@ -1,7 +1,7 @@
-//! Closing, seen by other processes: what readers and writers get, who is woken, and who was first.
+//! Closing, seen by other processes: what receivers and senders get, which of them wake, and which call was the first.
 //!
-//! A reader is held where the test wants it by lines and signals, and the test goes on only when the kernel says
-//! that the reader sleeps, or has stopped.
+//! Lines and signals hold a receiver where the test needs it. The test continues when the kernel reports that the receiver
+//! sleeps or is stopped.
 
 use ipc_tests::support::{LIMIT, asleep, dismiss, hand_over, in_time, prompt, sleepy};
 use ipc_tests::{
@@ -16,20 +16,20 @@ use workring::{
     error::{SendTimeoutError, TryRecvError, TrySendError},
 };
 
-/// Where the reader is when the queue is closed.
+/// Where the receiver is when the queue is closed.
 #[derive(Clone, Copy, Debug)]
 enum Moment {
-    /// It has not called `recv` yet, and does so only afterwards.
+    /// It calls `recv` only after the close.
     BeforeEntry,
-    /// Anywhere: it was let go an instant ago.
+    /// At an arbitrary place: it was continued a moment ago.
     Racing,
     /// Asleep in `recv`.
     Asleep,
-    /// Asleep, and not to be woken: a signal has stopped it.
+    /// Asleep, and stopped by a signal, so that it cannot wake.
     AsleepAndStopped,
-    /// Woken by a value, and on its way to it.
+    /// Woken by a message, and about to take it.
     Woken,
-    /// Woken by a value and then stopped before, or after, it could take it.
+    /// Woken by a message, then stopped before or after it took it.
     WokenAndStopped,
 }
 
@@ -42,7 +42,7 @@ const MOMENTS: [Moment; 6] = [
     Moment::WokenAndStopped,
 ];
 
-/// One race: the reader must get exactly `values`, then `Closed`, whatever the moment.
+/// Runs one race: the receiver must get exactly `values`, then `Closed`, at any moment.
 fn race(reader: &mut Peer, tx: &Sender<u32>, moment: Moment, values: u32, delay: u32) {
     let send = |range: std::ops::Range<u32>| {
         for value in range {
@@ -77,7 +77,7 @@ fn race(reader: &mut Peer, tx: &Sender<u32>, moment: Moment, values: u32, delay:
             send(values.min(1)..values);
         }
     }
-    assert!(tx.close(), "nobody closed it before");
+    assert!(tx.close(), "the first close");
     refuses(tx);
     match moment {
         Moment::BeforeEntry => enter(reader),
@@ -88,7 +88,7 @@ fn race(reader: &mut Peer, tx: &Sender<u32>, moment: Moment, values: u32, delay:
     assert_eq!(reader.hear(), expected.join(" "), "{moment:?}");
 }
 
-/// Every way to send gives the value back, as closed.
+/// Checks that every form of send fails with `Closed` and the message inside.
 fn refuses(tx: &Sender<u32>) {
     assert!(matches!(tx.send(1), Err(SendError::Closed(1))));
     assert!(matches!(tx.try_send(2), Err(TrySendError::Closed(2))));
@@ -96,7 +96,7 @@ fn refuses(tx: &Sender<u32>) {
     assert!(matches!(timed, Err(SendTimeoutError::Closed(3))));
 }
 
-/// C1. A stopped reader is the descheduled one of the story: it wakes up to a queue that was closed meanwhile.
+/// C1. A stopped receiver stands for one that was descheduled just before its read: it wakes up to a closed queue.
 #[test]
 fn a_reader_that_races_with_close_gets_the_values_then_closed() {
     const BATCH: u32 = 40;
@@ -143,7 +143,7 @@ fn give_all<E: workring::queue::End>(
     Ok(handoff)
 }
 
-/// C2. The sentinel is sticky: one close stops them all, none takes it away from another.
+/// C2. The sentinel is sticky: one close ends all receivers; none consumes it.
 #[test]
 fn one_close_stops_64_blocked_readers_in_8_processes() {
     const THREADS: usize = 8;
@@ -163,7 +163,7 @@ fn one_close_stops_64_blocked_readers_in_8_processes() {
     });
 }
 
-/// C2. It is the closer that must not wait: a receiver could be the one that closes.
+/// C2. The closer must not wait: it may be the receiver that would make room.
 #[test]
 fn close_on_a_full_queue_does_not_wait_and_the_backlog_is_delivered() {
     prompt(|| {
@@ -187,7 +187,7 @@ fn close_on_a_full_queue_does_not_wait_and_the_backlog_is_delivered() {
     });
 }
 
-/// C4, drained: an unacknowledged message holds nobody up. When it comes back, nobody is left to get it.
+/// C4, drained: an unacknowledged message does not delay the end. When it is returned later, no receiver gets it.
 #[test]
 fn a_drained_queue_ends_although_a_lease_is_held_elsewhere() {
     guarded(LIMIT, || {
@@ -213,7 +213,7 @@ fn a_drained_queue_ends_although_a_lease_is_held_elsewhere() {
     });
 }
 
-/// C4, drained, the other way round: returned before anybody was told that it is over.
+/// C4, drained: a message that is returned before any receiver has seen `Closed` is delivered.
 #[test]
 fn a_message_returned_before_the_end_of_a_drained_queue_is_delivered() {
     guarded(LIMIT, || {
@@ -231,7 +231,7 @@ fn a_message_returned_before_the_end_of_a_drained_queue_is_delivered() {
     });
 }
 
-/// C4, settled: what a lease holder returns after the close still finds a receiver, who has waited for it.
+/// C4, close waits for leases: a message that is returned after the close is delivered to a receiver that waited for it.
 #[test]
 fn a_settled_queue_waits_for_lease_holders_and_delivers_what_they_return() {
     prompt(|| {
@@ -269,7 +269,7 @@ fn a_settled_queue_waits_for_lease_holders_and_delivers_what_they_return() {
     });
 }
 
-/// C4, settled: a dead letter is settled, too.
+/// C4, close waits for leases: a dead letter counts as settled.
 #[test]
 fn a_settled_queue_ends_when_the_last_held_message_becomes_a_dead_letter() {
     prompt(|| {
@@ -322,8 +322,8 @@ fn of_16_threads_in_4_processes_that_close_at_once_one_is_the_first() {
                     let said = closer.hear();
                     said.parse::<u32>().expect("a number")
                 });
-                assert_eq!(firsts.sum::<u32>(), 1, "how many were the first to close");
-                assert!(!tx.close() && !rx.close(), "closing again is no news");
+                assert_eq!(firsts.sum::<u32>(), 1, "the number of first closers");
+                assert!(!tx.close() && !rx.close(), "closing again returns false");
                 assert!(matches!(rx.recv(), Err(RecvError::Closed)));
             }
             closers.into_iter().for_each(dismiss);

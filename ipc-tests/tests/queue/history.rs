@@ -1,8 +1,7 @@
-//! C3, C4: what several processes did to one queue, written down by each outside shared memory, and checked.
+//! C3, C4: the history of one queue, recorded by each process outside of shared memory, and checked.
 //!
-//! Every send lies between two times of the one clock that all processes share. With the times at which the close
-//! began and returned, and the order in which receivers got the messages, that is a history; the checks below are
-//! what any order of a closable queue has to satisfy.
+//! A history has the start and end of every send and of the close, on one clock, and the order in which receivers got
+//! the messages. The checks are what every linearizable order of a closable queue satisfies.
 
 use ipc_tests::support::{LIMIT, dismiss, hand_over};
 use ipc_tests::{
@@ -29,7 +28,7 @@ struct Setting {
     may_return: bool,
 }
 
-/// One send that was accepted, and the times between which that happened.
+/// One accepted send, with its start and end.
 #[derive(Clone, Copy)]
 struct Send {
     begun: u64,
@@ -38,14 +37,14 @@ struct Send {
 
 struct History {
     accepted: BTreeMap<u64, Send>,
-    /// In order, for each receiving thread.
+    /// In order of receipt, for each receiving thread.
     received: Vec<Vec<u64>>,
     close_begun: u64,
     close_returned: u64,
     refused: u64,
 }
 
-/// Runs one history and reads the ledgers.
+/// Runs one history and reads the records of all processes.
 fn play(setting: &Setting, rng: &mut Rng) -> History {
     let scratch = Scratch::new().expect("scratch");
     let options = Options::new(rng.usize(1..=32))
@@ -125,7 +124,7 @@ impl History {
         }
     }
 
-    /// Accepted once, received once; nothing else is received.
+    /// Each accepted message is received once, and nothing else is received.
     fn nothing_is_lost_or_doubled(&self) {
         let mut books = Books::new();
         self.accepted.keys().for_each(|&id| books.sent(id));
@@ -136,7 +135,7 @@ impl History {
         books.assert_balanced();
     }
 
-    /// The close is one moment: whatever began after it returned was refused, and nothing was refused before.
+    /// The close is one moment: sends that began after it returned failed, and none failed before it began.
     fn nothing_is_accepted_after_the_close(&self) {
         for (id, send) in &self.accepted {
             assert!(
@@ -151,7 +150,7 @@ impl History {
         );
     }
 
-    /// Each receiver gets the messages of one sender in the order in which that one sent them.
+    /// Each receiver gets the messages of a sender in the order in which they were sent.
     fn senders_keep_their_order(&self) {
         for received in &self.received {
             let mut last = BTreeMap::new();
@@ -162,8 +161,8 @@ impl History {
         }
     }
 
-    /// What one receiver gets is the order of acceptance: a send that had returned before another one began comes
-    /// first. Only if there is no other receiver, and nothing is returned.
+    /// A single receiver gets messages in order of acceptance: a send that returned before another began comes first.
+    /// Holds where there is no other receiver and nothing is returned.
     fn acceptance_is_one_order(&self) {
         let mut latest_begin = 0;
         for id in self.received.iter().flatten() {
@@ -221,9 +220,9 @@ fn several_receivers_share_every_message_accepted_before_the_close() {
     check(&setting, rounds(15, 500));
 }
 
-/// C3, C4: settled, for else a message that comes back after the end is a dead letter.
+/// C3, C4. The close waits for leases: otherwise a message that is returned after the end would be a dead letter.
 #[test]
-fn messages_that_are_returned_in_the_middle_of_a_close_are_received_by_somebody() {
+fn messages_that_are_returned_during_a_close_are_received() {
     let setting = Setting {
         receiving_processes: 2,
         threads: 2,

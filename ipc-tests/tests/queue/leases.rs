@@ -1,4 +1,4 @@
-//! Messages received but not acknowledged: given back, handed out again, and given up.
+//! Leases: messages that are returned, delivered again, and become dead letters.
 
 use ipc_tests::guarded;
 use ipc_tests::support::superstitious::Superstitious;
@@ -6,7 +6,7 @@ use ipc_tests::support::{LIMIT, asleep, dismiss, hand_over, prompt, sleepy};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use workring::{Lease, Receiver, RecvError, SendError, error::TryRecvError};
 
-/// The values of the dead letters, oldest first, with their attempts; the letters stay.
+/// Returns the values of the dead letters, oldest first, with their deliveries. They stay dead letters.
 fn letters(rx: &Receiver<u32>) -> Vec<(u32, u32)> {
     let open: Vec<_> = rx.dead_letters().collect();
     let read = open.iter();
@@ -19,7 +19,7 @@ fn lease(rx: &Receiver<u32>) -> Lease<u32> {
 }
 
 #[test]
-fn a_leased_message_is_nobody_elses_until_it_is_returned() {
+fn a_leased_message_is_delivered_to_no_other_receiver_until_it_is_returned() {
     guarded(LIMIT, || {
         let (tx, rx) = sleepy(4).channel::<u32>().expect("a queue");
         tx.send(1).expect("room");
@@ -57,7 +57,7 @@ fn returned_messages_come_first_and_in_the_order_of_acceptance() {
 
 /// K4, without deaths, across processes.
 #[test]
-fn what_another_process_returns_comes_first_and_wakes_who_sleeps() {
+fn a_message_that_another_process_returns_comes_first_and_wakes_a_sleeper() {
     prompt(|| {
         let (tx, rx) = sleepy(4).channel::<u32>().expect("a queue");
         let mut holder = hand_over("lease-holder", &[], |handoff| handoff.give("queue", &rx));
@@ -78,7 +78,7 @@ fn what_another_process_returns_comes_first_and_wakes_who_sleeps() {
         let got = waiting.join().expect("join").expect("the returned message");
         assert_eq!((got.0, got.1), (1, 1));
         tx.send(3).expect("room");
-        // An end of the process that it expects: its leases are dropped.
+        // A regular end of the process: its leases are dropped.
         holder.say("leave");
         dismiss(holder);
         let all: Vec<_> = (0..3)
@@ -167,7 +167,7 @@ fn more_leases_than_a_process_may_have_are_refused() {
             Err(TryRecvError::TooManyLeases { max: 2, .. })
         ));
         assert_eq!(rx.try_recv().expect("no lease, no limit"), 2);
-        // The limit is each process's own.
+        // The limit counts per process.
         let mut other = hand_over("lease-holder", &[], |handoff| handoff.give("queue", &rx));
         other.say("lease");
         assert_eq!(other.hear(), "3 after 0");
@@ -234,7 +234,7 @@ fn a_message_that_cannot_be_decoded_is_an_error_once_and_a_dead_letter() {
 }
 
 #[test]
-fn a_message_that_cannot_be_encoded_comes_back() {
+fn a_message_that_cannot_be_encoded_is_returned_to_the_caller() {
     guarded(LIMIT, || {
         let (tx, rx) = sleepy(1)
             .channel_with::<u32, Superstitious>()
@@ -274,8 +274,8 @@ fn a_codec_that_panics_returns_the_message() {
     });
 }
 
-/// A row is given up only when the process has nothing of the queue any more; else its tenant's successor would be
-/// taken for the holder.
+/// An entry of the peer table is freed only when its process holds nothing of the queue; otherwise the next process in it
+/// would be taken for the holder.
 #[test]
 fn a_process_that_has_nothing_but_a_lease_is_still_a_peer() {
     guarded(LIMIT, || {

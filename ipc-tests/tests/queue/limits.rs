@@ -1,4 +1,4 @@
-//! Limits, and what they must not get in the way of: other senders, other readers, and the end of the queue.
+//! Limits, and what they must not obstruct: other senders, other receivers, and the end of the queue.
 
 use ipc_tests::guarded;
 use ipc_tests::support::{LIMIT, asleep, sleepy};
@@ -8,7 +8,7 @@ use workring::{
     queue::{Codec, Raw},
 };
 
-/// `max_leases` bounds messages in hand. A pool whose threads outnumber it may still have all of them wait.
+/// `max_leases` bounds held messages. More threads than that may still wait for one.
 #[test]
 fn readers_that_wait_for_a_lease_do_not_have_one() {
     guarded(LIMIT, || {
@@ -24,9 +24,9 @@ fn readers_that_wait_for_a_lease_do_not_have_one() {
     });
 }
 
-/// `max_dead_letters` says how many are kept for whoever wants to read them; nobody has to.
+/// `max_dead_letters` bounds the dead letters that are kept, also if none is ever read.
 #[test]
-fn dead_letters_that_nobody_reads_leave_senders_their_memory() {
+fn unread_dead_letters_leave_senders_their_memory() {
     guarded(LIMIT, || {
         for bytes in [1, 64 * 1024] {
             let options = sleepy(16).max_deliveries(1);
@@ -44,7 +44,7 @@ fn dead_letters_that_nobody_reads_leave_senders_their_memory() {
 }
 
 #[test]
-fn messages_that_come_back_after_the_end_count_as_dead_letters() {
+fn messages_that_are_returned_after_the_end_count_as_dead_letters() {
     guarded(LIMIT, || {
         let options = sleepy(4).max_dead_letters(2);
         let (tx, rx) = options.channel::<u32>().expect("a queue");
@@ -66,7 +66,7 @@ fn messages_that_come_back_after_the_end_count_as_dead_letters() {
 }
 
 #[test]
-fn a_dead_letter_that_somebody_else_has_put_back_is_still_there() {
+fn a_dead_letter_that_another_process_has_put_back_is_still_there() {
     guarded(LIMIT, || {
         let (tx, rx) = sleepy(4)
             .max_deliveries(1)
@@ -87,9 +87,9 @@ fn a_dead_letter_that_somebody_else_has_put_back_is_still_there() {
     });
 }
 
-/// C1, C4: from the first `Closed` on every receive says so.
+/// C1, C4: after the first `Closed` every receive returns it.
 #[test]
-fn a_reader_with_all_its_leases_is_told_that_the_queue_has_ended() {
+fn a_receiver_with_all_its_leases_gets_closed_when_the_queue_has_ended() {
     guarded(LIMIT, || {
         let (tx, rx) = sleepy(4).max_leases(1).channel::<u32>().expect("a queue");
         tx.send(1).expect("room");
@@ -102,9 +102,9 @@ fn a_reader_with_all_its_leases_is_told_that_the_queue_has_ended() {
     });
 }
 
-/// C1: whatever else is wrong with the message.
+/// C1: `Closed` has precedence over other errors.
 #[test]
-fn a_message_that_is_too_large_for_a_closed_queue_is_told_that_it_is_closed() {
+fn sending_a_too_large_message_to_a_closed_queue_fails_with_closed() {
     guarded(LIMIT, || {
         let (tx, _rx) = sleepy(4).channel_with::<Vec<u8>, Raw>().expect("a queue");
         tx.close();
@@ -113,7 +113,7 @@ fn a_message_that_is_too_large_for_a_closed_queue_is_told_that_it_is_closed() {
     });
 }
 
-/// Several threads may look for the one lease at the same time: those that find nothing have not got it.
+/// Several threads look for a lease at the same time: those that find no message must not use up the one lease.
 #[test]
 fn looking_for_a_lease_takes_none_from_other_threads() {
     guarded(LIMIT, || {
@@ -131,7 +131,7 @@ fn looking_for_a_lease_takes_none_from_other_threads() {
     });
 }
 
-/// Dead letters give way to messages of their size that have no other block, and to no others.
+/// Dead letters are evicted for a message of their size that has no other block, and for no other.
 #[test]
 fn dead_letters_stay_when_their_memory_would_not_help() {
     guarded(LIMIT, || {
@@ -171,7 +171,7 @@ fn dead_letters_stay_when_their_memory_would_not_help() {
     });
 }
 
-/// Says that it wrote more than it had room for.
+/// A codec that claims to have written more than the buffer has room for.
 struct Boaster;
 
 impl Codec<u8> for Boaster {

@@ -1,8 +1,8 @@
-//! Goal: a queue between processes does what its documentation says, in all that a program does with it: sending,
-//! receiving, leases, batches, bytes in place, options, and all ways to close it.
+//! Goal: a queue between processes does what its documentation says: sending, receiving, leases, batches, messages in
+//! place, options, and all ways to close it.
 //!
-//! Method: each module takes one subject. The test is one process of the queue, and `src/bin/peer.rs` plays the others;
-//! a test proceeds when a peer has answered, or when the kernel reports that it sleeps, and never after a pause.
+//! Method: one module for each subject. The test is one process of the queue; `src/bin/peer.rs` is the others. A test
+//! proceeds when a peer has answered, or when the kernel reports that it sleeps, and never after a pause.
 
 mod accounting;
 mod batch_codecs;

@@ -1,4 +1,4 @@
-//! C7 by drop: a queue ends with its last sender, or its last receiver, of all processes; and with nobody else.
+//! C7 by drop: a queue closes with its last sender, or its last receiver, of all processes, and not before.
 
 use ipc_tests::support::{LIMIT, asleep, dismiss, hand_over, in_time, prompt, sleepy};
 use ipc_tests::{
@@ -110,7 +110,7 @@ fn an_end_given_to_a_child_counts_before_the_child_has_taken_it() {
             handoff.spawn(command)
         })
         .expect("spawn");
-        // Whether the child has taken it by now or not:
+        // The child may have taken it by now, or not:
         assert!(!tx.is_closed());
         tx.send(7).expect("open");
         assert_eq!(reader.hear(), "ready");
@@ -122,7 +122,7 @@ fn an_end_given_to_a_child_counts_before_the_child_has_taken_it() {
     });
 }
 
-/// Both ends may be in children that know nothing of each other.
+/// Both ends may be in children that do not know each other.
 #[test]
 fn two_children_talk_after_their_parent_has_dropped_both_ends() {
     guarded(LIMIT, || {
@@ -143,7 +143,7 @@ fn two_children_talk_after_their_parent_has_dropped_both_ends() {
     });
 }
 
-/// Each looks whether anybody else is left just as the other one goes.
+/// Each leaver checks for others at the moment at which the other leaves.
 #[test]
 fn two_last_leavers_at_the_same_instant_close_the_queue() {
     const BATCH: u32 = 40;
@@ -241,7 +241,7 @@ fn a_hand_off_whose_child_does_not_start_takes_back_what_it_gave() {
     });
 }
 
-/// What one `give` of several fails on is no reason to keep the others.
+/// A `give` that fails drops what was given before.
 #[test]
 fn a_hand_off_that_fails_halfway_takes_back_what_it_gave() {
     guarded(LIMIT, || {
@@ -275,7 +275,7 @@ fn a_queue_that_is_not_to_end_with_a_side_stays_open_without_it() {
     });
 }
 
-/// Rows are given back: there is room for as many children as live at a time, not as many as ever lived.
+/// Entries of the peer table are reused: they limit the children that live at one time, not all that ever lived.
 #[test]
 fn leavers_make_room_for_others() {
     guarded(LIMIT, || {
@@ -288,7 +288,7 @@ fn leavers_make_room_for_others() {
     });
 }
 
-/// Nobody has said yet who will use it: that its byte of the file is locked is all that shows that it is alive.
+/// An end that was given and not yet taken is alive: only the lock on its byte of the file shows that.
 #[test]
 fn an_end_that_was_given_is_not_taken_for_one_of_the_dead() {
     guarded(LIMIT, || {

@@ -1,7 +1,7 @@
-//! C4, C1: one queue does in all that it is asked what a model of a few lines says it does, drained and settled.
+//! C1, C4: a queue behaves like a model of a few lines, both drained and with a close that waits for leases.
 //!
-//! Random operations that do not wait, on one thread: what each returns is compared with the model's answer. What several
-//! processes do at once is the business of `history.rs`.
+//! One thread runs random operations that do not wait, and compares each result with the model's. `history.rs` covers
+//! concurrent processes.
 
 use ipc_tests::support::LIMIT;
 use ipc_tests::{
@@ -15,8 +15,8 @@ use workring::{
     error::{TryRecvError, TrySendError},
 };
 
-/// A queue as its documentation has it. Numbers are sent in order, so their order is the order of acceptance. What is
-/// sent at once is a batch; a message sent alone is a batch of one.
+/// A queue as documented. Numbers are sent in order, so their order is the order of acceptance. Messages sent together are
+/// a batch; a single message is a batch of one.
 struct Model {
     capacity: usize,
     attempts: u32,
@@ -24,12 +24,12 @@ struct Model {
     max_leases: usize,
     max_letters: usize,
     queued: VecDeque<Batch>,
-    /// By the first number that the batch had.
+    /// Returned batches, each by its first number.
     returned: BTreeMap<u32, Batch>,
-    /// Batches that the receiver has taken and not settled.
+    /// Batches that the receiver has taken and not settled, by first number.
     held: BTreeMap<u32, Held>,
     leased: BTreeSet<u32>,
-    /// How often each message was handed out.
+    /// The number of deliveries of each message.
     handed_out: BTreeMap<u32, u32>,
     letters: BTreeMap<u32, u32>,
     closed: bool,
@@ -38,7 +38,7 @@ struct Model {
 
 struct Batch {
     first: u32,
-    /// The messages that are not done.
+    /// The messages that are not settled.
     left: BTreeSet<u32>,
 }
 
@@ -87,13 +87,13 @@ impl Model {
         self.attempts_of(number) < self.attempts
     }
 
-    /// The batch that is being handed out.
+    /// The batch that is being delivered.
     fn open(&self) -> Option<u32> {
         let mut held = self.held.iter();
         held.find_map(|(first, held)| (!held.to_hand_out.is_empty()).then_some(*first))
     }
 
-    /// Hand out the next message: its batch, its number and its attempts so far.
+    /// Delivers the next message. Returns its batch, its number and its earlier deliveries.
     fn take(&mut self) -> Result<(u32, u32, u32), Answer> {
         if self.open().is_none() {
             self.open_next()?;
@@ -134,14 +134,14 @@ impl Model {
         self.settle(first);
     }
 
-    /// What becomes of a batch of which nothing is in hand any more.
+    /// Settles a batch of which no message is held.
     fn settle(&mut self, first: u32) {
         let held = self.held.get(&first).expect("it is held");
         if !held.to_hand_out.is_empty() || !held.leased.is_empty() {
             return;
         }
         let batch = self.held.remove(&first).expect("it is held").batch;
-        // What comes back after the end is a dead letter, too: nobody is left to get it.
+        // A message that is returned after the end is a dead letter too: no receiver is left.
         if !self.ended && batch.left.iter().any(|&number| self.is_live(number)) {
             self.returned.insert(first, batch);
             return;
@@ -167,7 +167,7 @@ impl Model {
     fn receive_many(&mut self, max: usize) -> Answer {
         let mut numbers = Vec::new();
         while numbers.len() < max {
-            // Not a look too many, which could be the one that ends the queue.
+            // No more looks than needed: a look can end the queue.
             let drained = self.closed && self.queued.is_empty() && self.open().is_none();
             if !numbers.is_empty() && drained {
                 break;
@@ -200,7 +200,7 @@ impl Model {
         }
     }
 
-    /// A lease ends.
+    /// Ends a lease.
     fn release(&mut self, number: u32, acknowledged: bool) {
         self.leased.remove(&number);
         let mut held = self.held.iter_mut();
@@ -214,7 +214,7 @@ impl Model {
         self.settle(first);
     }
 
-    /// Queued, held, returned, dead letters.
+    /// Returns the numbers of queued, held, returned and dead messages.
     fn counts(&self) -> [usize; 4] {
         [
             self.queued.iter().map(|batch| batch.left.len()).sum(),
@@ -233,7 +233,7 @@ struct Queue {
 }
 
 impl Queue {
-    /// One random operation, on the queue and on the model: their answers.
+    /// Runs one random operation on the queue and on the model. Returns both answers.
     fn step(&mut self, model: &mut Model, rng: &mut Rng) -> (Answer, Answer) {
         match rng.u32(0..100) {
             0..20 => {
@@ -273,7 +273,7 @@ impl Queue {
             }
             50..60 => {
                 let answer = self.rx.try_recv();
-                // A plain receive does not say how often the message came back.
+                // A plain receive does not report deliveries.
                 let said = model.receive();
                 let attempts = match said {
                     Answer::Message(_, attempts) => attempts,
@@ -345,7 +345,7 @@ fn received(result: Result<(u32, u32), TryRecvError>) -> Answer {
 fn play(settled: bool, rng: &mut Rng) {
     let capacity = rng.usize(1..=6);
     let (attempts, max_leases) = (rng.u32(1..=4), rng.usize(1..=4));
-    // Late returns, which a settled queue has not, are counted by a test of their own.
+    // Returns after the end happen only in a drained queue; another test counts them.
     let max_letters = if settled { rng.usize(0..=5) } else { 128 };
     let options = Options::new(capacity)
         .close_waits_for_leases(settled)
