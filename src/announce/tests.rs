@@ -52,10 +52,10 @@ fn an_announcer_runs_notices_in_order_after_a_panic_and_drops_only_details() {
     })
     .join()
     .expect("no panic reaches the announcing thread");
-    let received: Vec<_> = receiver.try_iter().collect();
-    assert!(received.len() > BACKLOG / 2 && received.len() <= 2 * BACKLOG);
-    assert!(received.is_sorted());
-    assert_eq!(received.last(), Some(&usize::MAX));
+    let numbers: Vec<_> = receiver.try_iter().collect();
+    assert!(numbers.len() > BACKLOG / 2 && numbers.len() <= 2 * BACKLOG);
+    assert!(numbers.is_sorted());
+    assert_eq!(numbers.last(), Some(&usize::MAX));
 }
 
 #[test]

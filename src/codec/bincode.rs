@@ -119,5 +119,5 @@ impl<T: Serialize + DeserializeOwned> Codec<T> for Bincode {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(test)]
 mod tests;

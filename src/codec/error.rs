@@ -108,6 +108,7 @@ impl DecodeError {
         self.0.as_ref()
     }
 
+    #[cfg_attr(loom, allow(dead_code, reason = "the build for loom has no codec"))]
     pub(super) fn too_deep(limit: usize) -> Self {
         Self::new(TooDeep(limit))
     }

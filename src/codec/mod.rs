@@ -7,14 +7,23 @@
 //! | [`bincode`] | [`Bincode`], the default codec: any serde type                                  |
 //! | [`raw`]     | [`Raw`]: bytes as they are                                                      |
 //! | [`nesting`] | limits how deep a message may nest, for [`bincode`]                             |
+//!
+//! The build for loom, which models only the protocol, has the errors alone.
 
+#[cfg(not(loom))]
 mod bincode;
 mod error;
+#[cfg(not(loom))]
 mod nesting;
+#[cfg(not(loom))]
 mod raw;
+#[cfg(not(loom))]
 mod traits;
 
+#[cfg(not(loom))]
 pub use self::bincode::Bincode;
 pub use error::{DecodeError, EncodeError};
+#[cfg(not(loom))]
 pub use raw::Raw;
+#[cfg(not(loom))]
 pub use traits::Codec;

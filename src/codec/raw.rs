@@ -66,7 +66,7 @@ macro_rules! impl_for_bytes_on_the_heap {
 
 impl_for_bytes_on_the_heap!(Vec<u8>, Box<[u8]>);
 
-#[cfg(all(test, not(loom)))]
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -17,5 +17,5 @@ mod serialize;
 pub(super) use deserialize::WithinDepth;
 pub(super) use limit::{DepthLimited, MAX_DEPTH, TOO_DEEP};
 
-#[cfg(all(test, not(loom)))]
+#[cfg(test)]
 mod tests;
