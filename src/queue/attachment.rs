@@ -113,7 +113,7 @@ impl Attachment {
         let recovered = segment.sweep_before_attaching(&identity);
         let attachment = Self::settle(segment, roles, identity)?;
         if recovered {
-            attachment.segment.tidy_blocks();
+            attachment.segment.finish_stalled_blocks();
         }
         Ok(attachment)
     }

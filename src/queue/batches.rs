@@ -137,7 +137,7 @@ impl Open {
             return;
         };
         for _ in 0..count {
-            if let Some((_, next)) = self.next.look(payload) {
+            if let Some((_, next)) = self.next.locate(payload) {
                 self.next = next;
             }
         }
@@ -149,7 +149,7 @@ impl Open {
         let limit = self.batch.segment().limits().max_deliveries;
         while self.next.message < batch.count {
             let message = self.next.message;
-            let Some((range, next)) = self.next.look(payload) else {
+            let Some((range, next)) = self.next.locate(payload) else {
                 return Err(spoilt(&batch, message));
             };
             self.next = next;
@@ -474,7 +474,7 @@ impl<'a, T> Whole<'a, '_, T> {
             return None;
         }
         let payload = segment.batch_payload(block).ok()?;
-        let messages = BatchCursor::first(count, payload).run(payload, count)?;
+        let messages = BatchCursor::first(count, payload).equal_messages(payload, count)?;
         self.stage = Stage::Begun;
         self.values.reserve(count);
         let mut failures = 0;
@@ -598,7 +598,7 @@ impl<'a> Claim<'a> {
         let room = into.len().saturating_add(max);
         while into.len() < room && progress.place.message < batch.count {
             let message = progress.place.message;
-            let Some((range, next)) = progress.place.look(payload) else {
+            let Some((range, next)) = progress.place.locate(payload) else {
                 return Err(spoilt(&batch, message).into());
             };
             progress.place = next;

@@ -124,7 +124,7 @@ impl OpenBlock {
         let found = segment
             .batch_payload(&self.block)
             .ok()
-            .and_then(|payload| place.look(payload));
+            .and_then(|payload| place.locate(payload));
         let (range, next) = found.unwrap_or((0..0, place.skip_corrupt()));
         *place = next;
         Some((message, range))

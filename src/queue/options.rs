@@ -7,7 +7,7 @@ use crate::error::CreateError;
 use crate::os::budget::OutOfMemory;
 use crate::os::memory;
 use crate::protocol::Limits;
-use crate::segment::layout::Geometry;
+use crate::segment::geometry::Geometry;
 use crate::segment::{LIVENESS_INTERVALS, SPINS, Schema, Segment, Settings};
 use core::any::type_name;
 use core::fmt::{Debug, Display};
@@ -304,7 +304,7 @@ impl Options {
     fn liveness_intervals(&self) -> RangeInclusive<Duration> {
         #[cfg(feature = "test-hooks")]
         if self.any_liveness_interval {
-            return crate::segment::READABLE_INTERVALS;
+            return crate::segment::STORED_LIVENESS_INTERVALS;
         }
         LIVENESS_INTERVALS
     }

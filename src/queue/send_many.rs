@@ -12,7 +12,7 @@ use crate::error::{
 use crate::protocol::Corrupt;
 use crate::protocol::batch::MAX_BATCH;
 use crate::segment::batch_layout;
-use crate::segment::layout::COMMITTED_CLASSES;
+use crate::segment::geometry::COMMITTED_CLASSES;
 use core::time::Duration;
 
 /// The largest message that is batched, in bytes. What a larger one costs is its bytes, not the queue's words, and

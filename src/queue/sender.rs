@@ -14,7 +14,7 @@ use crate::protocol::ring::Hint;
 use crate::protocol::steps::send::{self, Publish};
 use crate::protocol::steps::{OwnedBlock, batch, dead_letters};
 use crate::protocol::{Corrupt, SharedState};
-use crate::segment::layout::COMMITTED_CLASSES;
+use crate::segment::geometry::COMMITTED_CLASSES;
 use crate::sync::{AtomicU32, AtomicUsize, Ordering};
 use core::fmt;
 use core::marker::PhantomData;

@@ -158,7 +158,7 @@ fn classes(segment: &Segment) -> Vec<BlockStats> {
         !huge.contains(&number) || header.is_some_and(BlockHeader::is_committed)
     };
     let classes = segment.geometry().classes.iter();
-    let count = |class: &crate::segment::layout::Class| BlockStats {
+    let count = |class: &crate::segment::geometry::Class| BlockStats {
         payload: class.payload,
         total: number_of(class.blocks.clone()),
         free: number_of(class.blocks.clone().filter(|&number| {

@@ -1,19 +1,27 @@
-//! Recovery, step by step, on the words of a real segment: what a process has left that stopped between any two
-//! rows of the protocol, and recoverers that die themselves, work at once, or come too late.
+//! Recovery, step by step, on the words of a real segment.
+//!
+//! Method: a process performs some transitions of the protocol and stops, as if it had died; another one recovers it. Other
+//! recoverers die themselves, work at the same time, or come too late.
 
-use super::*;
+use super::{Segment, Settings};
 use crate::os::identity;
-use crate::protocol::Corrupt;
 use crate::protocol::batch::{BatchMarks, MessageMark};
+use crate::protocol::block_header::BlockHeader;
 use crate::protocol::blocks::{BlockKind, BlockState};
-use crate::protocol::peers::{PeerState, Role, Roles};
-use crate::protocol::ring::SlotKind;
+use crate::protocol::ids::{BlockIndex, PeerIndex, Position};
+use crate::protocol::lifecycle::LifecycleWord;
+use crate::protocol::parking::ParkingWord;
+use crate::protocol::peers::{PeerEntry, PeerState, Role, Roles};
+use crate::protocol::returned::ReturnedWord;
+use crate::protocol::ring::{Hint, RingSize, SlotKind, SlotWord};
 use crate::protocol::steps::receive::{self, Receive};
 use crate::protocol::steps::recover::{self, DeadPeer, Recovery, Repairs};
 use crate::protocol::steps::send::{self, Publish};
 use crate::protocol::steps::{OwnedBlock, batch, close, dead_letters, settle, stalled, stats};
-use crate::sync::AtomicU32;
+use crate::protocol::{Corrupt, Limits, SharedState};
+use crate::sync::{AtomicU32, AtomicU64, Ordering};
 use core::cell::Cell;
+use core::time::Duration;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 const LIMITS: Limits = Limits {
@@ -25,7 +33,7 @@ const LIMITS: Limits = Limits {
     close_on_last_receiver: false,
 };
 
-/// The row of whoever recovers the dead: that of the second process.
+/// The peer that recovers: the second process of most tests.
 const RECOVERER: PeerIndex = PeerIndex::from_low_bits(1);
 
 fn segment(limits: Limits) -> Segment {
@@ -44,24 +52,24 @@ fn segment(limits: Limits) -> Segment {
     Segment::create(settings).expect("a segment")
 }
 
-/// A process, as far as the words can tell.
+/// A process, as the words of the queue show it.
 struct Process<'a> {
     queue: &'a Segment,
-    row: PeerIndex,
-    tenant: PeerState,
+    peer: PeerIndex,
+    state: PeerState,
     cursor: AtomicU32,
 }
 
 impl<'a> Process<'a> {
     fn attach(queue: &'a Segment, number: u16, roles: Roles) -> Self {
-        let row = PeerIndex::new(number).expect("a small number");
-        let word = queue.peer(row).expect("it exists");
-        let tenant = word.attach(word.load(), roles).expect("a free row");
+        let peer = PeerIndex::new(number).expect("a small number");
+        let entry = queue.peer(peer).expect("it exists");
+        let state = entry.attach(entry.load(), roles).expect("a free entry");
         let _ = queue.lifecycle().arrive(roles);
         Self {
             queue,
-            row,
-            tenant,
+            peer,
+            state,
             cursor: AtomicU32::new(0),
         }
     }
@@ -69,7 +77,7 @@ impl<'a> Process<'a> {
     /// `Allocate`.
     fn allocate(&self) -> OwnedBlock {
         let all = self.queue.small_blocks();
-        send::allocate(self.queue, self.row, all, &self.cursor).expect("a free block")
+        send::allocate(self.queue, self.peer, all, &self.cursor).expect("a free block")
     }
 
     /// `Allocate` and `Offer`.
@@ -79,7 +87,7 @@ impl<'a> Process<'a> {
         block
     }
 
-    /// `Allocate`, `Offer`, `Publish`, `AdvanceTail`. The block of the message.
+    /// `Allocate`, `Offer`, `Publish`, `AdvanceTail`. Returns the block of the message.
     fn send(&self) -> BlockIndex {
         let mut block = self.offer();
         let index = block.index();
@@ -88,11 +96,11 @@ impl<'a> Process<'a> {
         index
     }
 
-    /// `Allocate`, and what makes the block a batch.
+    /// `Allocate`, and the preparation of the block for a batch.
     fn begin_batch(&self, count: usize) -> OwnedBlock {
         let larger = self.queue.small_blocks().end..self.queue.block_count();
         let cursor = AtomicU32::new(larger.start);
-        let block = send::allocate(self.queue, self.row, larger, &cursor).expect("a free block");
+        let block = send::allocate(self.queue, self.peer, larger, &cursor).expect("a free block");
         batch::begin(self.queue, &block, count).expect("it takes batches");
         block
     }
@@ -104,7 +112,7 @@ impl<'a> Process<'a> {
         block
     }
 
-    /// `Allocate`, `Offer`, `Publish`, `AdvanceTail` for a batch. Its block.
+    /// `Allocate`, `Offer`, `Publish`, `AdvanceTail` for a batch. Returns its block.
     fn send_batch(&self, count: usize) -> BlockIndex {
         let mut block = self.offer_batch(count);
         let index = block.index();
@@ -113,20 +121,20 @@ impl<'a> Process<'a> {
         index
     }
 
-    /// `Take` and no more, of the message at `position`.
+    /// `Take` of the message at `position`, and no more.
     fn take_and_stop(&self, position: u64) {
         let word = self.queue.slot(Position(position));
-        assert!(word.take(word.load(), self.row).is_some());
+        assert!(word.take(word.load(), self.peer).is_some());
     }
 
     fn receive(&self) -> Option<OwnedBlock> {
-        match receive::receive(self.queue, self.row).expect("sound words") {
+        match receive::receive(self.queue, self.peer).expect("sound words") {
             Receive::Message(held) => Some(held),
             Receive::Empty | Receive::Closed => None,
         }
     }
 
-    /// The blocks and attempts of all messages that there are, acknowledged.
+    /// Receives and acknowledges all messages. Returns the block and the deliveries of each.
     fn drain(&self) -> Vec<(BlockIndex, u8)> {
         core::iter::from_fn(|| self.receive())
             .map(|held| {
@@ -138,10 +146,10 @@ impl<'a> Process<'a> {
     }
 
     fn dead(&self) -> DeadPeer {
-        DeadPeer::of(self.queue, self.row, self.tenant).expect("its row")
+        DeadPeer::of(self.queue, self.peer, self.state).expect("its entry")
     }
 
-    /// By a process of the [`RECOVERER`]'s row.
+    /// Recovers this process, which counts as dead.
     fn recover(&self) -> Repairs {
         match recover::recover(self.queue, Some(RECOVERER), &self.dead()) {
             Ok(Recovery::Done(repairs)) => repairs,
@@ -150,7 +158,7 @@ impl<'a> Process<'a> {
     }
 }
 
-/// How many messages the queue has accepted, by its own books.
+/// Returns the number of messages that the queue has accepted, by its statistics.
 fn accepted(queue: &Segment) -> u64 {
     stats::count(queue, &stats::snapshot_blocks(queue)).accepted
 }
@@ -163,7 +171,7 @@ fn state(queue: &Segment, index: BlockIndex) -> BlockKind {
     word(queue, index).kind().expect("a state")
 }
 
-/// How many blocks are not free.
+/// Returns the number of blocks that are not free.
 fn in_use(queue: &Segment) -> usize {
     let blocks = (0..queue.block_count()).filter_map(BlockIndex::new);
     blocks
@@ -171,7 +179,7 @@ fn in_use(queue: &Segment) -> usize {
         .count()
 }
 
-/// Two processes with both roles: the first is going to die.
+/// Attaches two processes with both roles. The first is going to die.
 fn two(queue: &Segment) -> (Process<'_>, Process<'_>) {
     (
         Process::attach(queue, 0, Roles::BOTH),
@@ -180,7 +188,7 @@ fn two(queue: &Segment) -> (Process<'_>, Process<'_>) {
 }
 
 #[test]
-fn what_a_dead_sender_has_sent_stays_and_what_it_has_not_is_freed() {
+fn the_messages_of_a_dead_sender_stay_and_its_unsent_blocks_are_freed() {
     let queue = segment(LIMITS);
     let (victim, other) = two(&queue);
     let sent = victim.send();
@@ -203,7 +211,7 @@ fn what_a_dead_sender_has_sent_stays_and_what_it_has_not_is_freed() {
     assert_eq!(in_use(&queue), 1);
 }
 
-/// Its taker has not noted that it has it, so the block looks as if it had never been sent.
+/// Its taker has not recorded that it holds the message, so the block looks as if it had never been sent.
 #[test]
 fn a_message_of_a_dead_sender_stays_with_its_taker() {
     let queue = segment(LIMITS);
@@ -216,16 +224,16 @@ fn a_message_of_a_dead_sender_stays_with_its_taker() {
 }
 
 #[test]
-fn what_a_dead_receiver_held_comes_back_first_in_order_with_its_attempts() {
+fn the_messages_of_a_dead_receiver_are_handed_out_first_in_order_with_their_deliveries() {
     let queue = segment(LIMITS);
     let (victim, other) = two(&queue);
     let sent: Vec<_> = (0..5).map(|_| other.send()).collect();
-    // Blocks in another order than positions.
+    // Returned and taken again, so that the blocks are held in another order than the positions.
     let mut held: Vec<_> = (0..3)
         .map(|_| victim.receive().expect("a message"))
         .collect();
     settle::return_message(&queue, held.remove(0)).expect("sound words");
-    let again = victim.receive().expect("the one that came back");
+    let again = victim.receive().expect("the returned message");
     assert_eq!(victim.recover().returned, 3);
     let attempts = [2, 1, 1, 0, 0];
     let expected: Vec<_> = sent.into_iter().zip(attempts).collect();
@@ -235,7 +243,7 @@ fn what_a_dead_receiver_held_comes_back_first_in_order_with_its_attempts() {
 }
 
 #[test]
-fn a_message_that_was_taken_and_not_noted_comes_back() {
+fn a_message_that_was_taken_without_a_record_is_returned() {
     let queue = segment(LIMITS);
     let (victim, other) = two(&queue);
     let sent = [other.send(), other.send()];
@@ -246,9 +254,9 @@ fn a_message_that_was_taken_and_not_noted_comes_back() {
     assert_eq!(other.drain(), [(sent[0], 1), (sent[1], 0)]);
 }
 
-/// A slot is used again before its dead taker is recovered: the helper has noted who took the message.
+/// The slot is reused before the dead taker is recovered: a helper has recorded in the block who took the message.
 #[test]
-fn a_message_that_a_helper_has_noted_comes_back() {
+fn a_message_that_a_helper_has_recorded_is_returned() {
     let queue = segment(LIMITS);
     let (victim, other) = two(&queue);
     let sent = other.send();
@@ -263,7 +271,7 @@ fn a_message_that_a_helper_has_noted_comes_back() {
 }
 
 #[test]
-fn a_message_past_its_attempts_becomes_a_dead_letter_and_few_are_kept() {
+fn a_message_at_its_last_delivery_becomes_a_dead_letter_and_the_oldest_are_evicted() {
     let queue = segment(Limits {
         max_deliveries: 1,
         max_dead_letters: 1,
@@ -273,17 +281,17 @@ fn a_message_past_its_attempts_becomes_a_dead_letter_and_few_are_kept() {
     let sent = [other.send(), other.send()];
     let _held = [victim.receive(), victim.receive()];
     assert_eq!(victim.recover().dead_letters, 2);
-    let letters: Vec<_> = dead_letters::list(&queue)
+    let dead_letters: Vec<_> = dead_letters::list(&queue)
         .into_iter()
         .map(|(_, block)| block)
         .collect();
-    assert_eq!(letters, [sent[1]], "the oldest goes first");
+    assert_eq!(dead_letters, [sent[1]], "the oldest is evicted first");
     assert_eq!(queue.evicted().load(Ordering::Relaxed), 1);
     assert_eq!(in_use(&queue), 1);
 }
 
 #[test]
-fn of_the_letters_of_a_batch_that_a_dead_process_held_few_are_kept() {
+fn the_oldest_dead_letters_of_a_dead_process_s_batch_are_evicted() {
     let queue = segment(Limits {
         max_deliveries: 1,
         max_dead_letters: 2,
@@ -302,21 +310,21 @@ fn of_the_letters_of_a_batch_that_a_dead_process_held_few_are_kept() {
     assert_eq!(
         done,
         [true, true, true, false, false],
-        "the oldest go first"
+        "the oldest are evicted first"
     );
     assert_eq!(queue.evicted().load(Ordering::Relaxed), 3);
     assert_eq!(accepted(&queue), 5);
 }
 
-/// Nobody receives afterwards, which would discard it as well.
+/// No process receives afterwards, which would discard the message as well.
 #[test]
-fn what_a_dead_process_returned_while_a_cancel_came_is_discarded_by_its_recovery() {
+fn recovery_discards_a_message_that_was_returned_during_a_cancel() {
     let queue = segment(LIMITS);
     let (victim, other) = two(&queue);
     other.send();
     let held = victim.receive().expect("a message");
-    assert_eq!(close::cancel(&queue, other.row), Ok(0));
-    // It has looked for the cancel before that, gives the message back, and dies.
+    assert_eq!(close::cancel(&queue, other.peer), Ok(0));
+    // The victim has checked for a cancel before that. It returns the message and dies.
     let returned = held.word().after_return(3);
     held.exchange_and_die(&queue, returned);
     victim.recover();
@@ -325,12 +333,12 @@ fn what_a_dead_process_returned_while_a_cancel_came_is_discarded_by_its_recovery
 }
 
 #[test]
-fn a_sweep_discards_what_a_stopped_process_returned_while_a_cancel_came() {
+fn a_sweep_discards_a_message_that_a_stopped_process_returned_during_a_cancel() {
     let queue = segment(LIMITS);
     let (stopped, other) = two(&queue);
     other.send();
     let held = stopped.receive().expect("a message");
-    assert_eq!(close::cancel(&queue, other.row), Ok(0));
+    assert_eq!(close::cancel(&queue, other.peer), Ok(0));
     let returned = held.word().after_return(3);
     held.exchange_and_die(&queue, returned);
     stalled::finish_stalled(&queue).expect("sound words");
@@ -339,14 +347,14 @@ fn a_sweep_discards_what_a_stopped_process_returned_while_a_cancel_came() {
 }
 
 #[test]
-fn a_batch_that_was_never_accepted_is_in_no_count() {
+fn a_batch_that_was_never_accepted_is_not_counted() {
     let queue = segment(LIMITS);
     let (victim, other) = two(&queue);
     let sent = other.send_batch(5);
     assert_eq!(accepted(&queue), 5);
     let waiting = victim.offer_batch(9);
-    let books = stats::count(&queue, &stats::snapshot_blocks(&queue));
-    assert_eq!((books.accepted, books.queued), (5, 5));
+    let counted = stats::count(&queue, &stats::snapshot_blocks(&queue));
+    assert_eq!((counted.accepted, counted.queued), (5, 5));
     let owned = victim.begin_batch(7);
     assert_eq!(victim.recover().withdrawn, 2);
     assert_eq!(accepted(&queue), 5);
@@ -356,24 +364,24 @@ fn a_batch_that_was_never_accepted_is_in_no_count() {
     let held = other.receive().expect("a batch");
     assert_eq!(held.index(), sent);
     settle::acknowledge_batch(&queue, held).expect("sound words");
-    let books = stats::count(&queue, &stats::snapshot_blocks(&queue));
-    assert_eq!((books.accepted, books.acknowledged()), (5, 5));
+    let counted = stats::count(&queue, &stats::snapshot_blocks(&queue));
+    assert_eq!((counted.accepted, counted.acknowledged()), (5, 5));
 }
 
 #[test]
-fn what_a_dead_process_held_is_discarded_after_a_cancel() {
+fn the_messages_of_a_dead_receiver_are_discarded_after_a_cancel() {
     let queue = segment(LIMITS);
     let (victim, other) = two(&queue);
     other.send();
     let _held = victim.receive();
-    assert_eq!(close::cancel(&queue, other.row), Ok(0));
+    assert_eq!(close::cancel(&queue, other.peer), Ok(0));
     assert_eq!(victim.recover().discarded, 1);
     assert_eq!(queue.discarded().load(Ordering::Relaxed), 1);
     assert_eq!(in_use(&queue), 0);
 }
 
 #[test]
-fn a_dead_letter_that_a_dead_process_was_reading_can_be_read_again() {
+fn a_dead_letter_whose_reader_died_can_be_read_again() {
     let queue = segment(Limits {
         max_deliveries: 1,
         ..LIMITS
@@ -381,19 +389,20 @@ fn a_dead_letter_that_a_dead_process_was_reading_can_be_read_again() {
     let (victim, other) = two(&queue);
     let sent = other.send();
     settle::return_message(&queue, other.receive().expect("a message")).expect("sound words");
-    let read = dead_letters::open(&queue, victim.row, Position(0), sent);
+    let read = dead_letters::open(&queue, victim.peer, Position(0), sent);
     assert!(read.is_some());
-    assert!(dead_letters::open(&queue, other.row, Position(0), sent).is_none());
+    assert!(dead_letters::open(&queue, other.peer, Position(0), sent).is_none());
     let repairs = victim.recover();
     assert_eq!((repairs.put_back, repairs.dead_letters), (1, 0));
-    let read = dead_letters::open(&queue, other.row, Position(0), sent).expect("a letter");
+    let read = dead_letters::open(&queue, other.peer, Position(0), sent).expect("a dead letter");
     assert_eq!(read.word().failed_deliveries(), 1);
     dead_letters::discard(&queue, read).expect("sound words");
     assert_eq!(in_use(&queue), 0);
 }
 
-/// Sent, taken and not noted, held, read, filled, offered: everything at once.
-fn leave_everything(queue: &Segment) -> (Process<'_>, Process<'_>) {
+/// Leaves a message in each state that a dead process can leave it in: sent, taken without a record, held, read, owned,
+/// offered.
+fn leave_every_state(queue: &Segment) -> (Process<'_>, Process<'_>) {
     let (victim, other) = two(queue);
     for _ in 0..3 {
         victim.send();
@@ -401,7 +410,7 @@ fn leave_everything(queue: &Segment) -> (Process<'_>, Process<'_>) {
     let rejected = other.receive().expect("the first message");
     let index = rejected.index();
     settle::reject(queue, rejected).expect("sound words");
-    let _read = dead_letters::open(queue, victim.row, Position(0), index).expect("a letter");
+    let _read = dead_letters::open(queue, victim.peer, Position(0), index).expect("a dead letter");
     let _held = victim.receive().expect("the second message");
     victim.take_and_stop(2);
     victim.send();
@@ -416,13 +425,13 @@ fn assert_all_is_repaired(queue: &Segment, other: &Process<'_>) {
         .map(|(_, attempts)| attempts)
         .collect();
     assert_eq!(attempts, [1, 1, 0]);
-    let letters = dead_letters::list(queue);
-    assert_eq!(letters.len(), 1);
+    let dead_letters = dead_letters::list(queue);
+    assert_eq!(dead_letters.len(), 1);
     assert_eq!(in_use(queue), 1);
     assert!(queue.lifecycle().load().is_open());
 }
 
-/// The words of a segment, as a process sees them that is going to die when it has looked at so many of them.
+/// The words of a segment, for a process that dies at the access after a number of `looks` at them.
 struct Dying<'a> {
     queue: &'a Segment,
     looks: Cell<u32>,
@@ -445,7 +454,7 @@ impl SharedState for Dying<'_> {
         self.queue.ring_size()
     }
     fn slot(&self, position: Position) -> &SlotWord {
-        // Most slots are of no interest: only one that is not Empty costs a look.
+        // Most slots are Empty. They do not count, so that the number of steps stays small.
         if self.queue.slot(position).load().kind() != SlotKind::Empty {
             self.look();
         }
@@ -463,9 +472,9 @@ impl SharedState for Dying<'_> {
     fn peer_count(&self) -> u16 {
         self.queue.peer_count()
     }
-    fn peer(&self, row: PeerIndex) -> Option<&PeerEntry> {
+    fn peer(&self, peer: PeerIndex) -> Option<&PeerEntry> {
         self.look();
-        self.queue.peer(row)
+        self.queue.peer(peer)
     }
     fn lifecycle(&self) -> &LifecycleWord {
         self.look();
@@ -506,7 +515,7 @@ impl SharedState for Dying<'_> {
     fn prefetch_block(&self, _: BlockIndex) {}
 }
 
-/// Recover until the recoverer dies, having looked at `looks` words. False: it has lived to the end.
+/// Recovers until the recoverer dies after `looks` looks at words. Returns whether it has died before the end.
 fn recover_and_die(queue: &Segment, dead: &DeadPeer, looks: u32) -> bool {
     let dying = Dying {
         queue,
@@ -523,13 +532,13 @@ fn a_recoverer_may_die_at_any_step_and_the_next_one_finishes() {
     let mut steps = 0;
     loop {
         let queue = segment(LIMITS);
-        let (victim, other) = leave_everything(&queue);
+        let (victim, other) = leave_every_state(&queue);
         if !recover_and_die(&queue, &victim.dead(), steps) {
             assert_all_is_repaired(&queue, &other);
             break;
         }
-        // The row may be free already.
-        if let Some(dead) = DeadPeer::of(&queue, victim.row, victim.tenant) {
+        // The entry may be free already.
+        if let Some(dead) = DeadPeer::of(&queue, victim.peer, victim.state) {
             let recovered = recover::recover(&queue, Some(RECOVERER), &dead).expect("sound words");
             assert!(
                 matches!(recovered, Recovery::Done(_)),
@@ -544,11 +553,11 @@ fn a_recoverer_may_die_at_any_step_and_the_next_one_finishes() {
 
 /// Each dies one look later than the one before.
 #[test]
-fn recoverers_that_die_one_after_the_other_come_to_the_end() {
+fn recoverers_that_die_one_after_the_other_finish_the_recovery() {
     let queue = segment(LIMITS);
-    let (victim, other) = leave_everything(&queue);
+    let (victim, other) = leave_every_state(&queue);
     let mut looks = 0;
-    while let Some(dead) = DeadPeer::of(&queue, victim.row, victim.tenant) {
+    while let Some(dead) = DeadPeer::of(&queue, victim.peer, victim.state) {
         recover_and_die(&queue, &dead, looks);
         looks += 1;
     }
@@ -556,9 +565,9 @@ fn recoverers_that_die_one_after_the_other_come_to_the_end() {
 }
 
 #[test]
-fn one_of_several_recoverers_frees_the_row() {
+fn one_of_several_recoverers_frees_the_entry() {
     let queue = segment(LIMITS);
-    let (victim, other) = leave_everything(&queue);
+    let (victim, other) = leave_every_state(&queue);
     let dead = victim.dead();
     let recovered: Vec<_> = std::thread::scope(|scope| {
         let recoverers: Vec<_> = (0..4)
@@ -579,7 +588,7 @@ fn one_of_several_recoverers_frees_the_row() {
 }
 
 #[test]
-fn a_recoverer_that_comes_too_late_leaves_the_next_tenant_alone() {
+fn a_late_recoverer_leaves_the_next_process_of_the_entry_alone() {
     let queue = segment(LIMITS);
     let (victim, other) = two(&queue);
     let dead = victim.dead();
@@ -592,10 +601,10 @@ fn a_recoverer_that_comes_too_late_leaves_the_next_tenant_alone() {
         recover::recover(&queue, Some(RECOVERER), &dead),
         Ok(Recovery::Overtaken)
     );
-    assert_eq!(DeadPeer::of(&queue, victim.row, victim.tenant), None);
+    assert_eq!(DeadPeer::of(&queue, victim.peer, victim.state), None);
     assert_eq!(word(&queue, held.index()), held.word());
     assert_eq!(word(&queue, owned.index()), owned.word());
-    assert_eq!(queue.peer(next.row).expect("it exists").load(), next.tenant);
+    assert_eq!(queue.peer(next.peer).expect("it exists").load(), next.state);
 }
 
 #[test]
@@ -613,36 +622,37 @@ fn the_last_sender_to_die_closes_the_queue() {
     last.recover();
     assert!(queue.lifecycle().load().is_closing());
     assert_eq!(reader.drain(), sent.map(|block| (block, 0)));
-    let end = receive::receive(&queue, reader.row);
+    let end = receive::receive(&queue, reader.peer);
     assert_eq!(end, Ok(Receive::Closed));
 }
 
 #[test]
-fn a_sweep_closes_the_queue_of_a_side_whose_recoverer_died_before_it_could() {
+fn a_sweep_closes_a_queue_without_senders_whose_recoverer_died_before_it_could() {
     let queue = segment(Limits {
         close_on_last_sender: true,
         ..LIMITS
     });
     let last = Process::attach(&queue, 0, Roles::only(Role::Sender));
-    let row = queue.peer(last.row).expect("it exists");
-    assert!(row.vacate(last.tenant).is_some());
+    let entry = queue.peer(last.peer).expect("it exists");
+    assert!(entry.vacate(last.state).is_some());
     assert!(queue.lifecycle().load().is_open());
     stalled::finish_stalled(&queue).expect("sound words");
     assert!(queue.lifecycle().load().is_closing());
 }
 
-/// Its row says that it was no sender, so its recovery does not ask whether it was the last one.
+/// Its entry shows that it was no sender any more, so its recovery does not ask whether it was the last one.
 #[test]
-fn who_is_told_of_an_exit_ends_the_side_that_the_last_one_died_while_leaving() {
+fn a_reported_exit_closes_a_queue_whose_last_sender_died_while_it_left() {
     let queue = segment(Limits {
         close_on_last_sender: true,
         ..LIMITS
     });
     let receiver = Process::attach(&queue, 0, Roles::only(Role::Receiver));
-    queue.set_own_peer(receiver.row, identity::current().expect("this process"));
+    queue.set_own_peer(receiver.peer, identity::current().expect("this process"));
     let sender = Process::attach(&queue, 1, Roles::only(Role::Sender));
-    let row = queue.peer(sender.row).expect("its row");
-    row.drop_role(sender.tenant, Role::Sender)
+    let entry = queue.peer(sender.peer).expect("its entry");
+    entry
+        .drop_role(sender.state, Role::Sender)
         .expect("it is a sender");
     queue.check_process(1);
     assert!(queue.lifecycle().load().is_closing());
@@ -656,9 +666,9 @@ fn a_sweep_seals_a_queue_whose_closer_died_before_it_could() {
     assert_eq!(queue.slot(Position(0)).load().kind(), SlotKind::Closed);
 }
 
-/// A process may stop between `Return` and the word that tells of it.
+/// A process may stop after `Return` and before it sets the word by which receivers learn of the message.
 #[test]
-fn a_sweep_tells_of_a_returned_message_that_nobody_told_of() {
+fn a_sweep_announces_a_returned_message_that_was_not_announced() {
     let queue = segment(LIMITS);
     let (stopped, other) = two(&queue);
     let sent = other.send();
@@ -671,7 +681,7 @@ fn a_sweep_tells_of_a_returned_message_that_nobody_told_of() {
 }
 
 #[test]
-fn a_sweep_drops_the_dead_letters_that_are_too_many() {
+fn a_sweep_evicts_dead_letters_beyond_the_limit() {
     let queue = segment(LIMITS);
     let (_, other) = two(&queue);
     for _ in 0..6 {
@@ -688,9 +698,9 @@ fn a_sweep_drops_the_dead_letters_that_are_too_many() {
 fn a_slot_that_names_no_block_is_corrupt() {
     let queue = segment(LIMITS);
     let (victim, _) = two(&queue);
-    let nonsense = BlockIndex::new(BlockIndex::COUNT - 1).expect("a number");
+    let no_block = BlockIndex::new(BlockIndex::COUNT - 1).expect("a number");
     let slot = queue.slot(Position(0));
-    assert!(slot.fill(slot.load(), nonsense));
+    assert!(slot.fill(slot.load(), no_block));
     victim.take_and_stop(0);
     let recovered = recover::recover(&queue, Some(RECOVERER), &victim.dead());
     assert_eq!(recovered, Err(Corrupt::NoSuchBlock));

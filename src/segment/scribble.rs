@@ -1,22 +1,32 @@
-//! A stray writer in the segment: whatever it writes, operations end, with a value or a typed error, and touch
-//! nothing outside.
+//! A peer that writes at random into the segment: whatever it writes, operations end, with a value or a typed error, and
+//! access nothing outside.
 //!
-//! The segment lies on the heap, so that `AddressSanitizer` sees each access beyond its ends:
+//! Method: the words of a queue in use are overwritten between operations, or during them by a second thread. The segment
+//! lies on the heap, so that `AddressSanitizer` sees each access beyond its ends:
 //!
 //!     RUSTFLAGS=-Zsanitizer=address cargo +nightly test --target x86_64-unknown-linux-gnu --lib scribble
 //!
-//! Payloads are left alone: what is in them is the codec's business.
+//! Payloads are left alone, because their content is the codec's business.
+#![allow(
+    unsafe_code,
+    reason = "writes to any word of the mapping, as a stray pointer would"
+)]
 
-use super::layout::{COMMITTED_CLASSES as CLASSES, Class};
-use super::*;
-use crate::protocol::Corrupt;
+use super::Segment;
+use super::geometry::{COMMITTED_CLASSES as CLASSES, Class};
+use super::layout::{Header, PEERS, SHARED, SharedWords};
+use super::settings::{SPINS, STORED_LIVENESS_INTERVALS, Settings};
+use crate::protocol::ids::{BlockIndex, PeerIndex, Position};
 use crate::protocol::lifecycle::LifecycleState;
 use crate::protocol::peers::{Role, Roles};
+use crate::protocol::ring::Hint;
 use crate::protocol::steps::receive::{self, Receive};
 use crate::protocol::steps::send::{self, Publish};
 use crate::protocol::steps::{OwnedBlock, close, dead_letters, membership, settle, walk};
-use crate::sync::{AtomicBool, AtomicU32};
+use crate::protocol::{Corrupt, Limits, SharedState};
+use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use core::mem::offset_of;
+use core::time::Duration;
 
 fn settings(capacity: u32, close_waits_for_leases: bool) -> Settings {
     Settings {
@@ -40,34 +50,27 @@ fn settings(capacity: u32, close_waits_for_leases: bool) -> Settings {
     }
 }
 
-fn on_heap(settings: Settings) -> Segment {
-    let geometry = Geometry::new(settings.limits.capacity, settings.max_message);
-    let mapping = Mapping::on_heap(geometry.length);
-    // Nothing here locks it.
-    let file = memory::create(1, 1).expect("a memfd");
-    let id = FileId::of(&file).expect("fstat");
-    let segment = Segment::new(mapping, geometry, settings, file, id);
-    segment.write_header();
-    segment
-}
-
-/// The word that `offset` lies in, as somebody sees it who writes anywhere.
+/// The word that contains the byte at `offset`, as a stray writer sees it.
 fn word(segment: &Segment, offset: usize) -> &AtomicU64 {
-    let place = offset / 8 * 8;
-    assert!(place < segment.mapping.length());
-    // SAFETY: inside the mapping and aligned; any bytes are an integer, and all words here are atomic.
-    unsafe { segment.mapping.pointer_at(place).cast().as_ref() }
+    let start = offset / 8 * 8;
+    assert!(start < segment.mapping().length());
+    // SAFETY: the word is inside the mapping and aligned. Any bytes are a valid integer, and all words here are atomic.
+    unsafe { segment.mapping().pointer_at(start).cast().as_ref() }
 }
 
-const HEAD: usize = WORDS + offset_of!(SharedWords, head);
-const TAIL: usize = WORDS + offset_of!(SharedWords, tail);
+/// The offset of an object in the segment.
+fn offset_in<T>(segment: &Segment, object: &T) -> usize {
+    core::ptr::from_ref(object).addr() - segment.mapping().pointer_at(0).addr().get()
+}
+
+const HEAD: usize = SHARED + offset_of!(SharedWords, head);
+const TAIL: usize = SHARED + offset_of!(SharedWords, tail);
 
 fn slot_offset(segment: &Segment, position: Position) -> usize {
-    let address = core::ptr::from_ref(segment.slot(position)).addr();
-    address - segment.mapping.pointer_at(0).addr().get()
+    offset_in(segment, segment.slot(position))
 }
 
-fn poke_slot(segment: &Segment, number: u64, kind: u64, block: u64, lap: u64) {
+fn overwrite_slot(segment: &Segment, number: u64, kind: u64, block: u64, lap: u64) {
     let value = kind << 62 | block << 32 | (lap & u64::from(u32::MAX));
     word(segment, slot_offset(segment, Position(number))).store(value, Ordering::Release);
 }
@@ -75,39 +78,39 @@ fn poke_slot(segment: &Segment, number: u64, kind: u64, block: u64, lap: u64) {
 const EMPTY: u64 = 0;
 const FULL: u64 = 2;
 
-/// One process that sends and receives, and what it has in hand.
+/// A process that sends and receives, and the messages that it holds.
 struct Peer<'a> {
     segment: &'a Segment,
-    row: PeerIndex,
+    index: PeerIndex,
     room: Hint,
     cursors: [AtomicU32; CLASSES],
     held: Vec<OwnedBlock>,
 }
 
 impl<'a> Peer<'a> {
-    fn new(segment: &'a Segment, row: u16) -> Self {
+    fn new(segment: &'a Segment, index: u16) -> Self {
         Self {
             segment,
-            row: PeerIndex::new(row).expect("a row"),
+            index: PeerIndex::new(index).expect("an index of a peer"),
             room: Hint::new(),
             cursors: core::array::from_fn(|_| AtomicU32::new(0)),
             held: Vec::new(),
         }
     }
 
-    /// True if the queue has accepted it.
+    /// Sends a message. Returns whether the queue has accepted it.
     fn send(&self, class: usize, length: usize) -> Result<bool, Corrupt> {
         let segment = self.segment;
         let (class, cursor): (&Class, _) = segment
-            .geometry
+            .geometry()
             .classes
             .iter()
             .zip(&self.cursors)
             .nth(class)
             .expect("a class");
         let from = class.blocks.clone();
-        let Some(mut block) = send::allocate(segment, self.row, from.clone(), cursor)
-            .or_else(|| dead_letters::allocate_by_eviction(segment, self.row, &from))
+        let Some(mut block) = send::allocate(segment, self.index, from.clone(), cursor)
+            .or_else(|| dead_letters::allocate_by_eviction(segment, self.index, &from))
         else {
             return Ok(false);
         };
@@ -123,7 +126,7 @@ impl<'a> Peer<'a> {
     }
 
     fn receive(&mut self) -> Result<(), Corrupt> {
-        let received = receive::receive(self.segment, self.row)?;
+        let received = receive::receive(self.segment, self.index)?;
         if let Receive::Message(held) = received {
             read(self.segment, &held)?;
             self.held.push(held);
@@ -133,7 +136,8 @@ impl<'a> Peer<'a> {
 
     fn read_letters(&self, discard: bool) -> Result<(), Corrupt> {
         for (position, index) in dead_letters::list(self.segment) {
-            let Some(read_one) = dead_letters::open(self.segment, self.row, position, index) else {
+            let Some(read_one) = dead_letters::open(self.segment, self.index, position, index)
+            else {
                 continue;
             };
             read(self.segment, &read_one)?;
@@ -176,54 +180,54 @@ impl<'a> Peer<'a> {
                 walk::check_tail(segment)
             }
             18 => {
-                let row = segment.peer(self.row).ok_or(Corrupt::NoSuchPeer)?;
+                let row = segment.peer(self.index).ok_or(Corrupt::NoSuchPeer)?;
                 let role = rng.pick(&[Role::Sender, Role::Receiver]);
                 match rng.below(4) {
-                    0 => membership::arrive(segment, self.row, row.load(), Roles::only(role))
+                    0 => membership::arrive(segment, self.index, row.load(), Roles::only(role))
                         .map(drop),
-                    1 => membership::leave(segment, self.row, row.load(), role).map(drop),
-                    2 => membership::vacate(segment, self.row, row.load()),
+                    1 => membership::leave(segment, self.index, row.load(), role).map(drop),
+                    2 => membership::vacate(segment, self.index, row.load()),
                     _ => membership::close_if_role_vacant(segment, role),
                 }
             }
             _ => match rng.below(8) {
                 0 => close::close(segment).map(drop),
-                1 => close::cancel(segment, self.row).map(drop),
+                1 => close::cancel(segment, self.index).map(drop),
                 _ => Ok(()),
             },
         }
     }
 }
 
-/// The whole message, as a codec would read it.
+/// Reads the whole message, as a codec would. Returns the sum of its bytes.
 fn read(segment: &Segment, held: &OwnedBlock) -> Result<u64, Corrupt> {
     let bytes = segment.payload(held)?;
-    let room = segment.geometry.payload(held.index());
+    let room = segment.geometry().payload(held.index());
     assert!(room.is_some_and(|room| bytes.len() <= room.len()));
     Ok(bytes.iter().map(|&byte| u64::from(byte)).sum())
 }
 
-/// Every operation of the walks, on a ring that they can't get out of by themselves.
-fn walks(segment: &Segment) -> [Option<Corrupt>; 4] {
+/// Performs each operation that walks through the ring, and returns their errors.
+fn walk_errors(segment: &Segment) -> [Option<Corrupt>; 4] {
     let mut peer = Peer::new(segment, 0);
     [
         peer.send(0, 8).err(),
         peer.receive().err(),
         close::close(segment).err(),
-        close::cancel(segment, peer.row).err(),
+        close::cancel(segment, peer.index).err(),
     ]
 }
 
-/// Each slot is a 1024th of all laps further than the one before: a walk comes back to where it began.
+/// Each slot is a 1024th of all laps further than the one before, so that a walk would return to its start.
 #[test]
-fn laps_that_lead_in_a_circle_end_every_walk() {
+fn laps_that_form_a_cycle_end_every_walk() {
     watched(0, |_| {
         for kind in [EMPTY, FULL] {
             for start in [0, 1, 300] {
-                let segment = on_heap(settings(8, true));
+                let segment = Segment::on_heap(settings(8, true));
                 let slots = segment.ring_size().slots();
                 for number in 0..slots {
-                    poke_slot(
+                    overwrite_slot(
                         &segment,
                         number,
                         kind,
@@ -234,7 +238,7 @@ fn laps_that_lead_in_a_circle_end_every_walk() {
                 for hint in [HEAD, TAIL] {
                     word(&segment, hint).store(start, Ordering::Relaxed);
                 }
-                let found = walks(&segment);
+                let found = walk_errors(&segment);
                 assert!(found.iter().all(Option::is_some), "{found:?} from {start}");
                 assert!(
                     found.contains(&Some(Corrupt::InconsistentLaps)),
@@ -247,9 +251,9 @@ fn laps_that_lead_in_a_circle_end_every_walk() {
 }
 
 #[test]
-fn a_head_ahead_of_what_is_taken_is_told() {
+fn a_head_ahead_of_the_taken_positions_is_reported() {
     for head in [3, 100, 1024, 1 << 40] {
-        let segment = on_heap(settings(8, false));
+        let segment = Segment::on_heap(settings(8, false));
         let mut peer = Peer::new(&segment, 0);
         for _ in 0..2 {
             assert_eq!(peer.send(0, 8), Ok(true));
@@ -259,23 +263,23 @@ fn a_head_ahead_of_what_is_taken_is_told() {
     }
 }
 
-/// It must not make a sender think that there is room for ever.
+/// A sender that trusted such a head would find room for ever.
 #[test]
 fn a_head_ahead_of_the_tail_makes_no_room() {
-    let segment = on_heap(settings(8, false));
+    let segment = Segment::on_heap(settings(8, false));
     let peer = Peer::new(&segment, 0);
     for _ in 0..8 {
         assert_eq!(peer.send(0, 8), Ok(true));
     }
     word(&segment, HEAD).store(u64::MAX, Ordering::Relaxed);
-    assert_eq!(peer.send(0, 8), Ok(false), "more than the capacity");
+    assert_eq!(peer.send(0, 8), Ok(false), "the queue is full");
 }
 
-/// Senders leave a gap, and receivers can't get over it.
+/// A sender that follows such a tail leaves a gap, at which receivers would wait for ever.
 #[test]
-fn a_tail_ahead_of_what_is_filled_is_told_after_a_sleep_and_after_close() {
+fn a_tail_ahead_of_the_filled_positions_is_reported_after_a_sleep_and_after_close() {
     for gap in [1, 100, 1023] {
-        let segment = on_heap(settings(8, false));
+        let segment = Segment::on_heap(settings(8, false));
         let mut peer = Peer::new(&segment, 0);
         assert_eq!(peer.send(0, 8), Ok(true));
         assert_eq!(peer.receive(), Ok(()));
@@ -285,7 +289,7 @@ fn a_tail_ahead_of_what_is_filled_is_told_after_a_sleep_and_after_close() {
         assert_eq!(close::close(&segment), Ok(true));
         assert_eq!(peer.receive(), Err(Corrupt::TailAhead));
         assert_eq!(
-            close::cancel(&segment, peer.row),
+            close::cancel(&segment, peer.index),
             Err(Corrupt::TailAhead),
             "gap {gap}"
         );
@@ -295,18 +299,18 @@ fn a_tail_ahead_of_what_is_filled_is_told_after_a_sleep_and_after_close() {
 #[test]
 fn a_message_longer_than_its_block_is_not_read() {
     for class in [0, 1, CLASSES - 1] {
-        let segment = on_heap(settings(8, false));
+        let segment = Segment::on_heap(settings(8, false));
         let mut peer = Peer::new(&segment, 0);
         assert_eq!(peer.send(class, 8), Ok(true));
         let index = segment.slot(Position(0)).load().block();
-        let room = segment.geometry.payload(index).expect("a block").len();
+        let room = segment.geometry().payload(index).expect("a block").len();
         let header = segment.block(index).expect("a block");
         header.set_length(u32::try_from(room + 1).expect("short"));
         assert_eq!(peer.receive(), Err(Corrupt::TooLong));
     }
 }
 
-/// splitmix64.
+/// The random number generator splitmix64.
 struct Rng(u64);
 
 impl Rng {
@@ -328,10 +332,10 @@ impl Rng {
     }
 }
 
-/// The words that a stray writer finds, all but those of the payloads.
+/// The offsets of the words that are overwritten: all but those of the payloads.
 struct Targets {
     shared: Vec<usize>,
-    rows: Vec<usize>,
+    peers: Vec<usize>,
     slots: Vec<usize>,
     blocks: Vec<usize>,
 }
@@ -340,15 +344,17 @@ impl Targets {
     fn of(segment: &Segment) -> Self {
         let offset = |index: u32| {
             let header = segment.block(BlockIndex::new(index).expect("a number"));
-            let header = core::ptr::from_ref(header.expect("a block")).addr();
-            header - segment.mapping.pointer_at(0).addr().get()
+            offset_in(segment, header.expect("a block"))
         };
         let slots = 0..segment.ring_size().slots();
         Self {
-            shared: (WORDS..WORDS + size_of::<SharedWords>())
+            shared: (SHARED..SHARED + size_of::<SharedWords>())
                 .step_by(8)
                 .collect(),
-            rows: (ROWS..segment.geometry.slots).step_by(8).take(64).collect(),
+            peers: (PEERS..segment.geometry().slots)
+                .step_by(8)
+                .take(64)
+                .collect(),
             slots: slots
                 .map(|number| slot_offset(segment, Position(number)))
                 .collect(),
@@ -358,9 +364,9 @@ impl Targets {
         }
     }
 
-    /// As a segment just made, but with a past: everything up to `start` has been sent and taken.
+    /// Makes the queue empty and open, as if everything before `start` had been sent and taken.
     fn reset(&self, segment: &Segment, start: Position) {
-        for &offset in [&self.shared, &self.rows, &self.blocks]
+        for &offset in [&self.shared, &self.peers, &self.blocks]
             .into_iter()
             .flatten()
         {
@@ -372,17 +378,17 @@ impl Targets {
         let size = segment.ring_size();
         for number in 0..size.slots() {
             let next = start.plus(size.slot_number(Position(number.wrapping_sub(start.0))));
-            poke_slot(segment, number, EMPTY, 0, size.lap(next).0.into());
+            overwrite_slot(segment, number, EMPTY, 0, size.lap(next).0.into());
         }
     }
 
-    /// Overwrite one word, mostly near where something is going on.
+    /// Overwrites one word, mostly near the positions in use.
     fn scribble(&self, segment: &Segment, start: Position, rng: &mut Rng) {
         let near = start.plus(rng.below(24));
         let target = match rng.below(10) {
             0..2 => rng.pick(&[HEAD, TAIL]),
             2 => rng.pick(&self.shared),
-            3 => rng.pick(&self.rows),
+            3 => rng.pick(&self.peers),
             4..6 => slot_offset(segment, near),
             6 => rng.pick(&self.slots),
             7 => rng.pick(self.blocks.get(..24).expect("more blocks")),
@@ -390,39 +396,39 @@ impl Targets {
         };
         let word = word(segment, target);
         let now = word.load(Ordering::Relaxed);
-        word.store(nonsense(now, near, rng), Ordering::Relaxed);
+        word.store(plausible_or_random(now, near, rng), Ordering::Relaxed);
     }
 }
 
-/// What a word may be overwritten with: anything, or something that looks right.
-fn nonsense(now: u64, near: Position, rng: &mut Rng) -> u64 {
+/// Returns a value to overwrite a word with: any value, or one that looks right.
+fn plausible_or_random(now: u64, near: Position, rng: &mut Rng) -> u64 {
     match rng.below(12) {
         0 => rng.next(),
         1 => rng.pick(&[0, 1, u64::MAX, 1 << 63, u64::from(u32::MAX)]),
         2 => now ^ 1 << rng.below(64),
         3 => now.wrapping_add(1),
         4 => now.wrapping_sub(1),
-        // Another kind of slot, or another state of a block, with the rest as it was.
+        // Another kind of slot or block, with the rest unchanged.
         5 => now & (u64::MAX >> 3) | rng.next() << 61,
-        // Another block, or another row.
+        // Another block, or another peer.
         6 => {
             let end = rng.pick(&[4, 400, BlockIndex::COUNT.into()]);
             now & !(0xf_ffff << 32) | rng.below(end) << 32
         }
         7 => now & !(0x3ff << 51) | rng.below(1024) << 51,
-        // Another lap: half of all laps away, or somewhere near.
+        // Another lap: half of all laps away, or near.
         8 => now ^ 1 << 31,
         9 => now & !0xffff_ffff | rng.below(8),
-        // A position, or a length just over or under the room.
+        // A position, or a length just above or at the size of a block.
         10 => near.0.wrapping_add(rng.below(2048)),
         _ => now & !0xffff_ffff | rng.pick(&[104, 105, 256, 257, 65_536, 65_537]),
     }
 }
 
-/// As long as that without a new round, and the process is aborted: no panic could end a loop.
-const STANDSTILL: Duration = Duration::from_secs(5 * 60);
+/// After this time without a new round the process is aborted, because no panic could end a loop.
+const ROUND_LIMIT: Duration = Duration::from_secs(5 * 60);
 
-/// Says at which round the test hung.
+/// Aborts the process, and prints the round, if a round does not end.
 struct Watchdog {
     round: AtomicU64,
     over: AtomicBool,
@@ -438,15 +444,15 @@ impl Watchdog {
                 std::process::abort();
             }
             last = now;
-            std::thread::park_timeout(STANDSTILL);
+            std::thread::park_timeout(ROUND_LIMIT);
         }
     }
 }
 
-/// Ends the watch, also when the test panics.
-struct EndOfWatch<'a>(&'a Watchdog, &'a std::thread::Thread);
+/// Stops the watchdog, also when the test panics.
+struct StopWatchdog<'a>(&'a Watchdog, &'a std::thread::Thread);
 
-impl Drop for EndOfWatch<'_> {
+impl Drop for StopWatchdog<'_> {
     fn drop(&mut self) {
         self.0.over.store(true, Ordering::Release);
         self.1.unpark();
@@ -460,7 +466,7 @@ fn watched(seed: u64, rounds: impl FnOnce(&AtomicU64)) {
     };
     std::thread::scope(|scope| {
         let thread = scope.spawn(|| watchdog.watch(seed));
-        let _end = EndOfWatch(&watchdog, thread.thread());
+        let _end = StopWatchdog(&watchdog, thread.thread());
         rounds(&watchdog.round);
     });
 }
@@ -481,7 +487,7 @@ fn operations_on_a_scribbled_segment_end_with_values_or_typed_errors() {
     let mut rng = Rng(seed);
     let (mut corruptions, mut errors) = (0, 0);
     watched(seed, |round| {
-        let segments = [false, true].map(|settled| on_heap(settings(8, settled)));
+        let segments = [false, true].map(|settled| Segment::on_heap(settings(8, settled)));
         let all_targets = segments.each_ref().map(Targets::of);
         while corruptions < wanted {
             let nth = round.fetch_add(1, Ordering::Relaxed);
@@ -494,11 +500,11 @@ fn operations_on_a_scribbled_segment_end_with_values_or_typed_errors() {
         }
     });
     println!("scribble: {corruptions} corruptions, {errors} typed errors, 0 violations");
-    assert!(errors > corruptions / 100, "nothing was noticed");
+    assert!(errors > corruptions / 100, "no operation failed");
 }
 
-/// A queue in use that is overwritten between the operations, or all the time by a second thread. How often, and
-/// how many operations failed.
+/// Uses a queue while it is overwritten, between the operations or `at_once` by a second thread. Returns how many words
+/// were overwritten, and how many operations failed.
 fn play(segment: &Segment, targets: &Targets, at_once: bool, rng: &mut Rng) -> (u64, u64) {
     let laps = segment.ring_size().slots();
     let start = Position(rng.pick(&[0, 1020, 5 * laps, (1 << 32) * laps - 9, u64::MAX - 5]));
@@ -539,22 +545,25 @@ fn play(segment: &Segment, targets: &Targets, at_once: bool, rng: &mut Rng) -> (
     (corruptions, errors)
 }
 
-/// What a peer reads of itself when it attaches.
+/// The header is what a process reads when it attaches.
 #[test]
-fn a_scribbled_header_is_refused_or_says_something_sound() {
-    let segment = on_heap(settings(8, false));
+fn a_scribbled_header_is_refused_or_describes_a_sound_queue() {
+    let segment = Segment::on_heap(settings(8, false));
     let mut rng = Rng(7);
     for _ in 0..20_000 {
         let offset = usize::try_from(rng.below(size_of::<Header>() as u64)).expect("short");
         let (word, near) = (word(&segment, offset), Position(0));
         let sound = word.load(Ordering::Relaxed);
-        word.store(nonsense(sound, near, &mut rng), Ordering::Relaxed);
-        if let Ok((geometry, settings)) = read_header(segment.header(), segment.mapping.length()) {
+        word.store(
+            plausible_or_random(sound, near, &mut rng),
+            Ordering::Relaxed,
+        );
+        if let Ok((geometry, settings)) = segment.header().read(segment.mapping().length()) {
             assert_eq!(&geometry, segment.geometry());
             assert!((1..=15).contains(&settings.limits.max_deliveries));
             assert!(
                 SPINS.contains(&settings.spin)
-                    && READABLE_INTERVALS.contains(&settings.liveness_interval)
+                    && STORED_LIVENESS_INTERVALS.contains(&settings.liveness_interval)
             );
         }
         word.store(sound, Ordering::Relaxed);

@@ -1,7 +1,14 @@
-//! A segment is whole or not there, and a file that is none is refused with a reason.
+//! A segment is complete or refused, and a file that is no segment is refused with a reason.
 
-use super::*;
-use std::os::fd::AsFd;
+use super::geometry::Geometry;
+use super::layout::{Header, NAME_BYTES, VERSION};
+use super::{AttachError, Schema, Segment, Settings};
+use crate::os::memory;
+use crate::protocol::ids::Position;
+use crate::protocol::{Limits, SharedState};
+use crate::sync::Ordering;
+use core::time::Duration;
+use std::os::fd::{AsFd, OwnedFd};
 
 pub(super) fn settings() -> Settings {
     Settings {
@@ -30,16 +37,16 @@ fn other_descriptor(segment: &Segment) -> OwnedFd {
 }
 
 #[test]
-fn what_the_maker_set_is_what_a_peer_reads() {
+fn a_peer_reads_the_settings_that_the_queue_was_made_with() {
     let segment = Segment::create(settings()).expect("a segment");
     let attached = Segment::attach(other_descriptor(&segment)).expect("attach");
     assert_eq!(attached.settings(), &settings());
     assert_eq!(attached.geometry(), segment.geometry());
 }
 
-/// A peer that looks at a segment while it is being made sees none, or all of it.
+/// A process that attaches while the segment is being made is refused, or finds it complete.
 #[test]
-fn an_attacher_never_sees_a_half_made_segment() {
+fn no_process_attaches_to_an_incomplete_segment() {
     let rounds = if std::env::var_os("WORKRING_TEST_FULL").is_some_and(|value| value == "1") {
         10_000
     } else {
@@ -58,17 +65,17 @@ fn an_attacher_never_sees_a_half_made_segment() {
                     match Segment::attach(theirs.try_clone().expect("dup")) {
                         Ok(segment) => return segment.settings().clone(),
                         Err(AttachError::NotASegment(_)) => too_early += 1,
-                        Err(other) => panic!("half-made: {other:?}"),
+                        Err(other) => panic!("an incomplete segment: {other:?}"),
                     }
                 }
             });
             start.wait();
             let made = Segment::create_in(file, geometry, settings()).expect("a segment");
-            assert_eq!(other.join().expect("the other"), *made.settings());
+            assert_eq!(other.join().expect("no panic"), *made.settings());
             attached += 1;
         });
     }
-    println!("{attached} attached, {too_early} looks came too early");
+    println!("{attached} attached, {too_early} attempts were refused");
     assert_eq!(attached, rounds);
 }
 
@@ -92,7 +99,7 @@ fn a_file_that_is_no_segment_is_refused() {
 }
 
 #[test]
-fn another_version_layout_or_length_is_refused_by_name() {
+fn a_header_with_another_version_layout_or_length_is_refused() {
     type Change = fn(&Header);
     type Check = fn(&AttachError) -> bool;
     let cases: [(Change, Check); 9] = [
@@ -154,14 +161,13 @@ fn another_version_layout_or_length_is_refused_by_name() {
     for (change, check) in cases {
         let segment = Segment::create(settings()).expect("a segment");
         change(segment.header());
-        let refusal =
-            Segment::attach(other_descriptor(&segment)).expect_err("nonsense was accepted");
+        let refusal = Segment::attach(other_descriptor(&segment)).expect_err("the header is wrong");
         assert!(check(&refusal), "{refusal:?}");
     }
 }
 
 #[test]
-fn a_long_name_keeps_its_end() {
+fn a_name_that_is_too_long_keeps_its_end() {
     let mut settings = settings();
     settings.type_name = format!("{}é::Task", "x".repeat(2 * NAME_BYTES));
     let schema = Schema::new(&settings.type_name);
@@ -177,7 +183,7 @@ fn a_long_name_keeps_its_end() {
 }
 
 #[test]
-fn the_slots_fill_their_lines_and_none_lies_twice() {
+fn the_slots_of_the_ring_are_contiguous_and_distinct() {
     let segment = Segment::create(settings()).expect("a segment");
     let slots = segment.ring_size().slots();
     let addresses: Vec<usize> = (0..slots)
@@ -189,9 +195,5 @@ fn the_slots_fill_their_lines_and_none_lies_twice() {
     assert_eq!(sorted.len() as u64, slots);
     let first = sorted.first().expect("slots");
     let last = sorted.last().expect("slots");
-    assert_eq!(
-        (last - first) as u64,
-        (slots - 1) * 8,
-        "the slots fill their lines"
-    );
+    assert_eq!((last - first) as u64, (slots - 1) * 8);
 }

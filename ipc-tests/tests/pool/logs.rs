@@ -275,7 +275,7 @@ fn a_queue_that_was_not_taken_over_is_reported_as_such_and_without_a_process_id(
         let log = Log::begin();
         let builder = Pool::<Deed>::builder().program("/bin/true").workers(1);
         builder.start().map(drop).expect_err("it is no worker");
-        log.until(1, |said| said.has("message", "before it took it over"));
+        log.until(1, |said| said.has("message", "before it inherited it"));
         let all = log.all.lock();
         let zero = |said: &&Said| said.fields.get("pid").is_some_and(|pid| pid == "0");
         assert_eq!(all.iter().find(zero).map(|said| &said.fields), None);

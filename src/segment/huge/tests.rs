@@ -1,4 +1,5 @@
-//! Memory comes and goes as the table says, a death in between leaves nothing wrong, and each limit is named.
+//! Huge blocks get and give back memory as the table says, a death in between leaves nothing wrong, and an error names
+//! the limit.
 
 use super::*;
 use crate::os::budget::MemoryBudget;
@@ -18,24 +19,24 @@ fn segment(max_message: usize, memory_limit: usize) -> Segment {
     Segment::create(settings).expect("a segment")
 }
 
-/// What a segment has from the start, so that limits can be set relative to it.
+/// Returns the memory that a segment has from the start, so that limits can be set relative to it.
 fn base(max_message: usize) -> usize {
     segment(max_message, usize::MAX).memory()
 }
 
 fn class(segment: &Segment, payload: usize) -> &Class {
-    let number = segment.geometry.class_for(payload).expect("a class");
-    segment.geometry.classes.get(number).expect("a class")
+    let number = segment.geometry().class_for(payload).expect("a class");
+    segment.geometry().classes.get(number).expect("a class")
 }
 
-fn take(segment: &Segment, payload: usize) -> OwnedBlock {
+fn allocate(segment: &Segment, payload: usize) -> OwnedBlock {
     match segment.allocate_huge(ME, class(segment, payload)) {
         Ok(HugeAllocation::Allocated(block)) => block,
         other => panic!("{payload} bytes: {other:?}"),
     }
 }
 
-/// Touches each byte: without memory that would be the end of this process.
+/// Writes each byte. Without memory the kernel would kill this process.
 fn fill(segment: &Segment, mut block: OwnedBlock) -> OwnedBlock {
     segment.payload_mut(&mut block).expect("in hand").fill(7);
     block
@@ -54,30 +55,34 @@ fn release_all(segment: &Segment, blocks: Vec<OwnedBlock>) {
 }
 
 #[test]
-fn memory_comes_with_the_first_use_and_stays_for_the_next() {
+fn a_block_gets_memory_at_its_first_use_and_keeps_it_for_the_next() {
     let segment = segment(16 * MIB, usize::MAX);
     let base = segment.memory();
-    assert_eq!(base, segment.geometry.committed);
-    let block = fill(&segment, take(&segment, 15 * MIB));
+    assert_eq!(base, segment.geometry().committed);
+    let block = fill(&segment, allocate(&segment, 15 * MIB));
     let index = block.index();
     assert_eq!(segment.memory(), base + 16 * MIB);
     release(&segment, block);
     assert_eq!(segment.memory(), base + 16 * MIB);
-    let again = take(&segment, 16 * MIB);
+    let again = allocate(&segment, 16 * MIB);
     assert_eq!(again.index(), index);
-    let other = take(&segment, 16 * MIB);
+    let other = allocate(&segment, 16 * MIB);
     assert_eq!(segment.memory(), base + 32 * MIB);
     release(&segment, again);
     release(&segment, other);
-    let lowest = take(&segment, 16 * MIB);
-    assert_eq!(lowest.index(), index, "the lowest-numbered idle one");
+    let lowest = allocate(&segment, 16 * MIB);
+    assert_eq!(
+        lowest.index(),
+        index,
+        "the idle block with the lowest index"
+    );
     release(&segment, lowest);
 }
 
-/// The numbers of the blocks that `count` messages of `payload` bytes get, one after the other.
+/// Allocates and frees a block for `payload` bytes, `count` times. Returns the number of each block in its class.
 fn numbers_of(segment: &Segment, payload: usize, count: usize) -> Vec<u32> {
     let numbers = (0..count).map(|_| {
-        let block = take(segment, payload);
+        let block = allocate(segment, payload);
         let index = block.index().get();
         release(segment, block);
         index - class(segment, payload).blocks.start
@@ -95,27 +100,27 @@ fn eight_mebibytes_of_a_class_are_used_in_turn() {
     );
     assert_eq!(segment.memory(), base + 8 * MIB);
     assert_eq!(numbers_of(&segment, 4 * MIB, 4), [0, 1, 0, 1]);
-    let held = take(&segment, 4 * MIB);
+    let held = allocate(&segment, 4 * MIB);
     assert_eq!(numbers_of(&segment, 4 * MIB, 2), [1, 1], "one is in hand");
     release(&segment, held);
     assert_eq!(segment.memory(), base + 16 * MIB);
 }
 
 #[test]
-fn without_plenty_of_memory_one_block_is_used_again_and_again() {
+fn blocks_are_not_used_in_turn_while_memory_is_short() {
     let segment = segment(4 * MIB, base(4 * MIB) + MIB + 256 * KIB);
     assert_eq!(numbers_of(&segment, MIB, 3), [0, 0, 0]);
-    let small = take(&segment, 256 * KIB);
+    let small = allocate(&segment, 256 * KIB);
     assert_eq!(numbers_of(&segment, MIB, 3), [0, 0, 0]);
     release(&segment, small);
 }
 
 #[test]
-fn a_class_keeps_64_mebibytes_and_gives_the_rest_back() {
+fn idle_blocks_of_a_class_keep_64_mebibytes() {
     let segment = segment(128 * MIB, usize::MAX);
     let base = segment.memory();
-    let blocks: Vec<_> = (0..6).map(|_| take(&segment, 16 * MIB)).collect();
-    let hugest = take(&segment, 128 * MIB);
+    let blocks: Vec<_> = (0..6).map(|_| allocate(&segment, 16 * MIB)).collect();
+    let hugest = allocate(&segment, 128 * MIB);
     assert_eq!(segment.memory(), base + 6 * 16 * MIB + 128 * MIB);
     release_all(&segment, blocks);
     assert_eq!(segment.memory(), base + 64 * MIB + 128 * MIB);
@@ -124,64 +129,64 @@ fn a_class_keeps_64_mebibytes_and_gives_the_rest_back() {
 }
 
 #[test]
-fn idle_blocks_give_way_to_another_size() {
+fn memory_of_idle_blocks_is_reclaimed_for_another_size() {
     let limit = base(16 * MIB) + 16 * MIB;
     let segment = segment(16 * MIB, limit);
-    let small: Vec<_> = (0..64).map(|_| take(&segment, 256 * KIB)).collect();
+    let small: Vec<_> = (0..64).map(|_| allocate(&segment, 256 * KIB)).collect();
     release_all(&segment, small);
     assert_eq!(segment.memory(), limit);
-    let large = fill(&segment, take(&segment, 16 * MIB));
+    let large = fill(&segment, allocate(&segment, 16 * MIB));
     assert_eq!(segment.memory(), limit);
     release(&segment, large);
-    let small = fill(&segment, take(&segment, 256 * KIB));
+    let small = fill(&segment, allocate(&segment, 256 * KIB));
     assert_eq!(segment.memory(), limit - 16 * MIB + 256 * KIB);
     release(&segment, small);
 }
 
 #[test]
-fn lack_is_waited_for_only_if_the_queue_can_end_it() {
+fn a_lack_of_memory_is_waited_for_only_if_the_queue_can_end_it() {
     let limit = base(16 * MIB) + 5 * MIB;
     let segment = segment(16 * MIB, limit);
-    let lacking = segment.allocate_huge(ME, class(&segment, 16 * MIB));
+    let result = segment.allocate_huge(ME, class(&segment, 16 * MIB));
     let expected = OutOfMemory {
         limit: MemoryLimit::Queue,
         wanted: 16 * MIB as u64,
         available: 5 * MIB as u64,
     };
     assert!(
-        matches!(lacking, Ok(HugeAllocation::NoMemory(shortage)) if shortage == expected),
-        "{lacking:?}"
+        matches!(result, Ok(HugeAllocation::NoMemory(shortage)) if shortage == expected),
+        "{result:?}"
     );
-    let block = take(&segment, 4 * MIB);
+    let block = allocate(&segment, 4 * MIB);
     let in_use = segment.allocate_huge(ME, class(&segment, 4 * MIB));
     assert!(
         matches!(in_use, Ok(HugeAllocation::MemoryInUse)),
         "{in_use:?}"
     );
-    let lacking = segment.allocate_huge(ME, class(&segment, 16 * MIB));
+    let result = segment.allocate_huge(ME, class(&segment, 16 * MIB));
     assert!(
-        matches!(lacking, Ok(HugeAllocation::NoMemory(_))),
-        "{lacking:?}"
+        matches!(result, Ok(HugeAllocation::NoMemory(_))),
+        "{result:?}"
     );
-    let fits = take(&segment, MIB);
+    let fits = allocate(&segment, MIB);
     release(&segment, block);
     release(&segment, fits);
-    release(&segment, take(&segment, 4 * MIB));
+    release(&segment, allocate(&segment, 4 * MIB));
 }
 
 #[test]
-fn a_class_without_a_free_block_has_none() {
+fn a_class_whose_blocks_are_all_in_use_has_no_free_block() {
     let segment = segment(MIB, usize::MAX);
-    let all: Vec<_> = (0..64).map(|_| take(&segment, 256 * KIB)).collect();
+    let all: Vec<_> = (0..64).map(|_| allocate(&segment, 256 * KIB)).collect();
     let none = segment.allocate_huge(ME, class(&segment, 256 * KIB));
     assert!(matches!(none, Ok(HugeAllocation::NoFreeBlock)), "{none:?}");
     release_all(&segment, all);
 }
 
-/// The steps of a process on a huge block, in order; a death comes after so many of them.
+/// A step of a process on a huge block.
 type Step = fn(&Segment, &OwnedBlock);
 
-/// What recovery does, which knows nothing of memory.
+/// Does what recovery does, which knows nothing of memory.
 fn free_after_death(segment: &Segment, block: OwnedBlock) {
     let free = block.word().free();
     block.exchange_and_die(segment, free);
@@ -191,15 +196,24 @@ fn free_after_death(segment: &Segment, block: OwnedBlock) {
 fn a_death_between_any_two_steps_leaves_nothing_wrong() {
     let limit = base(16 * MIB) + 16 * MIB;
     let payload = |segment: &Segment, block: &OwnedBlock| {
-        segment.geometry.payload(block.index()).expect("a payload")
+        segment
+            .geometry()
+            .payload(block.index())
+            .expect("a payload")
     };
-    // A death in the middle of a call leaves a part of its work.
+    // A death in the middle of a system call leaves a part of its work.
     let half = |segment: &Segment, block: &OwnedBlock| {
-        let all = segment.geometry.payload(block.index()).expect("a payload");
+        let all = segment
+            .geometry()
+            .payload(block.index())
+            .expect("a payload");
         memory::commit(&segment.file, all.start..all.start + all.len() / 2).expect("memory");
     };
     let all = |segment: &Segment, block: &OwnedBlock| {
-        let all = segment.geometry.payload(block.index()).expect("a payload");
+        let all = segment
+            .geometry()
+            .payload(block.index())
+            .expect("a payload");
         memory::commit(&segment.file, all).expect("memory");
     };
     let mark = |segment: &Segment, block: &OwnedBlock| {
@@ -215,7 +229,10 @@ fn a_death_between_any_two_steps_leaves_nothing_wrong() {
             .note_committed(false);
     };
     let punch_half = |segment: &Segment, block: &OwnedBlock| {
-        let all = segment.geometry.payload(block.index()).expect("a payload");
+        let all = segment
+            .geometry()
+            .payload(block.index())
+            .expect("a payload");
         memory::decommit(&segment.file, all.start..all.start + all.len() / 2).expect("punch");
     };
     let steps: [Step; 5] = [half, all, mark, unmark, punch_half];
@@ -231,10 +248,10 @@ fn a_death_between_any_two_steps_leaves_nothing_wrong() {
             step(&segment, &victim);
         }
         free_after_death(&segment, victim);
-        // All of the limit can be had, by other sizes as well as by the same one, and every byte be written.
+        // All of the memory up to the limit can be allocated, in the same size and in others, and each byte be written.
         for wanted in [16 * MIB, 4 * MIB, 256 * KIB, 16 * MIB] {
             let blocks: Vec<_> = (0..16 * MIB / wanted)
-                .map(|_| fill(&segment, take(&segment, wanted)))
+                .map(|_| fill(&segment, allocate(&segment, wanted)))
                 .collect();
             assert_eq!(segment.memory(), limit, "after {deaths} steps");
             for block in blocks {
@@ -250,7 +267,7 @@ fn a_death_between_any_two_steps_leaves_nothing_wrong() {
 }
 
 #[test]
-fn a_payload_without_memory_is_never_touched() {
+fn a_payload_without_memory_is_refused() {
     let segment = segment(MIB, usize::MAX);
     let number = class(&segment, MIB).blocks.start;
     let mut block = send::allocate_one(&segment, ME, number).expect("it is free");
@@ -258,11 +275,12 @@ fn a_payload_without_memory_is_never_touched() {
     send::withdraw(&segment, block).expect("in hand");
 }
 
-fn starved(files: &[(&str, &str)]) -> (Machine, Segment) {
+fn segment_on_a_machine_with(files: &[(&str, &str)]) -> (Machine, Segment) {
     let machine = Machine::new(&[("proc/meminfo", "MemAvailable: 1000000 kB\n")]);
     let mut settings = settings();
     settings.max_message = 4 * MIB;
-    let segment = Segment::create_from(MemoryBudget::at(&machine.0), settings).expect("a segment");
+    let segment =
+        Segment::create_within(MemoryBudget::at(&machine.0), settings).expect("a segment");
     for (path, text) in files {
         machine.set(path, text);
     }
@@ -270,20 +288,21 @@ fn starved(files: &[(&str, &str)]) -> (Machine, Segment) {
 }
 
 #[test]
-fn a_machine_with_too_little_memory_is_named() {
-    let (machine, segment) = starved(&[("proc/meminfo", "MemAvailable: 1024 kB\n")]);
-    let lacking = segment.allocate_huge(ME, class(&segment, 4 * MIB));
-    let Ok(HugeAllocation::NoMemory(shortage)) = lacking else {
-        panic!("{lacking:?}")
+fn an_error_names_a_machine_with_too_little_memory() {
+    let (machine, segment) =
+        segment_on_a_machine_with(&[("proc/meminfo", "MemAvailable: 1024 kB\n")]);
+    let result = segment.allocate_huge(ME, class(&segment, 4 * MIB));
+    let Ok(HugeAllocation::NoMemory(shortage)) = result else {
+        panic!("{result:?}")
     };
     assert_eq!(
         (shortage.limit, shortage.wanted, shortage.available),
         (MemoryLimit::Machine, 4 * MIB as u64, MIB as u64)
     );
     machine.set("proc/meminfo", "MemAvailable: 4096 kB\n");
-    release(&segment, take(&segment, 4 * MIB));
+    release(&segment, allocate(&segment, 4 * MIB));
     machine.set("proc/meminfo", "MemAvailable: 2048 kB\n");
-    let refused = Segment::create_from(MemoryBudget::at(&machine.0), settings());
+    let refused = Segment::create_within(MemoryBudget::at(&machine.0), settings());
     assert!(
         matches!(
             refused,
@@ -297,8 +316,8 @@ fn a_machine_with_too_little_memory_is_named() {
 }
 
 #[test]
-fn a_control_group_with_too_little_head_room_is_named() {
-    let (_machine, segment) = starved(&[
+fn an_error_names_a_control_group_with_too_little_room() {
+    let (_machine, segment) = segment_on_a_machine_with(&[
         ("proc/self/cgroup", "0::/\n"),
         (
             "proc/self/mountinfo",
@@ -307,15 +326,15 @@ fn a_control_group_with_too_little_head_room_is_named() {
         ("cg/memory.max", "3000000"),
         ("cg/memory.current", "1000000"),
     ]);
-    let lacking = segment.allocate_huge(ME, class(&segment, 4 * MIB));
-    let Ok(HugeAllocation::NoMemory(shortage)) = lacking else {
-        panic!("{lacking:?}")
+    let result = segment.allocate_huge(ME, class(&segment, 4 * MIB));
+    let Ok(HugeAllocation::NoMemory(shortage)) = result else {
+        panic!("{result:?}")
     };
     assert_eq!(
         (shortage.limit, shortage.available),
         (MemoryLimit::Cgroup, 2_000_000)
     );
-    release(&segment, take(&segment, MIB));
+    release(&segment, allocate(&segment, MIB));
 }
 
 #[test]
@@ -333,24 +352,24 @@ fn a_queue_larger_than_its_own_limit_is_not_made() {
 }
 
 fn assert_all_free(segment: &Segment) {
-    for header in segment.headers_of(segment.geometry.huge_blocks()) {
+    for header in segment.headers_of(segment.geometry().huge_blocks()) {
         assert!(is_free(header), "{header:?}");
     }
 }
 
-/// The limits leave enough, and the kernel refuses all the same: here, because the descriptor may not write.
+/// The limits leave enough, but the kernel refuses: here, because the descriptor may not write.
 #[test]
-fn a_block_for_which_the_kernel_has_no_memory_is_free_again() {
+fn a_block_for_which_the_kernel_refuses_memory_is_free_again() {
     let mut segment = segment(16 * MIB, usize::MAX);
     let base = segment.memory();
     let path = format!("/proc/self/fd/{}", segment.file.as_raw_fd());
     let read_only = std::fs::File::open(path).expect("a descriptor of its own");
     let writable = core::mem::replace(&mut segment.file, read_only.into());
     for wanted in [256 * KIB, MIB, 16 * MIB] {
-        // More often than there are blocks.
+        // More rounds than there are blocks.
         for is_short in (0..70).map(|round| round % 2 == 1) {
-            // One that has seen no lack takes the blocks in turn, another one does not.
-            segment.is_short.store(is_short, Ordering::Relaxed);
+            // A process uses blocks in turn only if it has not found memory short.
+            segment.is_memory_short.store(is_short, Ordering::Relaxed);
             let refused = segment.allocate_huge(ME, class(&segment, wanted));
             assert!(
                 matches!(refused, Ok(HugeAllocation::NoMemory(_))),
@@ -361,14 +380,14 @@ fn a_block_for_which_the_kernel_has_no_memory_is_free_again() {
     }
     assert_eq!(segment.memory(), base);
     segment.file = writable;
-    let all: Vec<_> = (0..64).map(|_| take(&segment, 256 * KIB)).collect();
+    let all: Vec<_> = (0..64).map(|_| allocate(&segment, 256 * KIB)).collect();
     release_all(&segment, all);
     assert_all_free(&segment);
 }
 
-/// Many at once, with memory for few: no limit is passed, nothing is lost, and no access lacks memory.
+/// Threads allocate and write at once, with memory for a few: the limit holds, no block is lost, no access lacks memory.
 #[test]
-fn threads_that_fight_over_little_memory_keep_within_it() {
+fn threads_that_share_little_memory_keep_within_the_limit() {
     let limit = base(4 * MIB) + 9 * MIB;
     let segment = segment(4 * MIB, limit);
     std::thread::scope(|scope| {
@@ -385,7 +404,7 @@ fn threads_that_fight_over_little_memory_keep_within_it() {
                         match segment.allocate_huge(me, class(segment, *wanted)) {
                             Ok(HugeAllocation::Allocated(block)) => break block,
                             Ok(HugeAllocation::MemoryInUse | HugeAllocation::NoFreeBlock) => {
-                                std::thread::yield_now()
+                                std::thread::yield_now();
                             }
                             other => panic!("{other:?}"),
                         }

@@ -1,0 +1,381 @@
+//! The offsets of all parts of a segment (LAYOUT-1): how many blocks of which size a queue has, and where they lie.
+
+use super::layout::{
+    CACHE_LINE, Header, LARGE_HEADER, PAGE, PEERS_END, SMALL_BLOCK, SMALL_PAYLOAD, SharedWords,
+};
+use crate::protocol::block_header::BlockHeader;
+use crate::protocol::ids::{BlockIndex, PeerIndex};
+use crate::protocol::peers::PeerEntry;
+use crate::protocol::ring::{RingSize, SlotWord};
+use crate::protocol::steps::send::ALLOCATION_STRIDE;
+use core::ops::{Range, RangeInclusive};
+
+const _: () = assert!(
+    size_of::<usize>() == 8,
+    "a segment has more addresses than 32 bits can number"
+);
+
+/// The least number of slots, so that laps stay long.
+const MIN_SLOTS: u32 = 1024;
+
+/// The payloads of the larger classes that have memory from the start, each four times the one before.
+const LARGE_PAYLOADS: [usize; 5] = [256, 1024, 4096, 16 * 1024, 64 * 1024];
+/// The number of classes that have memory from the start. A queue for small messages has fewer.
+pub(crate) const COMMITTED_CLASSES: usize = 1 + LARGE_PAYLOADS.len();
+/// The payload of the smallest huge class. Each next one is four times larger, up to the largest message.
+const MIN_HUGE_PAYLOAD: usize = 256 * 1024;
+
+/// The least number of blocks of the smallest class. There are at least twice as many as the capacity, so that a full
+/// ring stops a sender before a lack of blocks does; and at least this many, because each sender has one in hand.
+const MIN_SMALL_BLOCKS: u32 = 64;
+/// The memory of a larger class, unless twice the capacity needs less; but at least [`MIN_LARGE_BLOCKS`] blocks.
+const LARGE_CLASS_BYTES: usize = 1 << 20;
+const MIN_LARGE_BLOCKS: usize = 16;
+/// The addresses of a huge class, but a number of blocks within [`HUGE_BLOCKS`]; fewer if twice the capacity needs fewer.
+const HUGE_CLASS_BYTES: usize = 1 << 30;
+const HUGE_BLOCKS: RangeInclusive<usize> = 4..=64;
+/// How much memory the idle blocks of a huge class keep.
+const KEPT_BYTES: usize = 64 << 20;
+/// How many bytes of a huge class are used in turn: more than the nearest caches of two processors hold.
+const TURN_BYTES: usize = 8 << 20;
+
+/// One class of blocks: all with a payload of the same size.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Class {
+    /// The indices of the blocks.
+    pub(crate) blocks: Range<u32>,
+    /// The length of the longest message that a block takes, in bytes.
+    pub(crate) payload: usize,
+    /// The offset of the first payload.
+    start: usize,
+    /// The distance from one payload to the next.
+    stride: usize,
+}
+
+/// Adds a block if necessary, so that a walk in steps of [`ALLOCATION_STRIDE`] visits all of them.
+const fn walkable(blocks: u32) -> u32 {
+    if blocks.is_multiple_of(ALLOCATION_STRIDE) {
+        blocks + 1
+    } else {
+        blocks
+    }
+}
+
+impl Class {
+    /// Returns the huge blocks that are used in turn, as long as there is memory for them.
+    ///
+    /// If one block were used again and again, what the receiver has just read would still be in the nearest cache of its
+    /// processor, and what the sender has just written in that of the other. Each line would have to be fetched from
+    /// there, which takes several times as long as from the cache that the processors share.
+    pub(super) fn used_in_turn(&self) -> Range<u32> {
+        let count = u32::try_from(TURN_BYTES / self.payload).unwrap_or(u32::MAX);
+        self.blocks.start..self.blocks.start.saturating_add(count).min(self.blocks.end)
+    }
+
+    /// Returns the huge blocks that give their memory back as soon as they are free: all but the first few, which are
+    /// the ones that are used first.
+    pub(super) fn not_kept(&self) -> Range<u32> {
+        let kept = u32::try_from(KEPT_BYTES / self.payload).unwrap_or(u32::MAX);
+        self.blocks.start.saturating_add(kept).min(self.blocks.end)..self.blocks.end
+    }
+}
+
+/// The sizes and offsets of all parts of a segment (LAYOUT-1).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Geometry {
+    pub(crate) ring: RingSize,
+    pub(crate) classes: Vec<Class>,
+    /// The length of the longest message, in bytes.
+    pub(crate) max_message: usize,
+    /// The offset of the ring.
+    pub(super) slots: usize,
+    /// The offset of the blocks of the smallest class.
+    pub(super) small: usize,
+    /// The offset of the headers of all larger blocks.
+    pub(super) headers: usize,
+    /// The end of the parts that have memory from the start.
+    pub(super) committed: usize,
+    /// The size of the whole segment.
+    pub(super) length: usize,
+}
+
+/// Returns the classes beyond the smallest one: the payload and the number of blocks of each.
+fn larger_classes(small_blocks: u32, capacity: u32, max_message: usize) -> Vec<(usize, u32)> {
+    let count = |blocks: usize| u32::try_from(blocks).unwrap_or(u32::MAX);
+    let mut classes = Vec::new();
+    let mut longest = SMALL_PAYLOAD;
+    for payload in LARGE_PAYLOADS {
+        if longest < max_message {
+            let affordable = (LARGE_CLASS_BYTES / payload).max(MIN_LARGE_BLOCKS);
+            classes.push((payload, walkable(count(affordable).min(small_blocks))));
+            longest = payload;
+        }
+    }
+    let (min, max) = (*HUGE_BLOCKS.start(), *HUGE_BLOCKS.end());
+    let useful = (2 * capacity as usize).max(min);
+    let mut next = MIN_HUGE_PAYLOAD;
+    while longest < max_message {
+        let payload = next.min(max_message.next_multiple_of(PAGE));
+        let affordable = (HUGE_CLASS_BYTES / payload).clamp(min, max);
+        classes.push((payload, count(affordable.min(useful))));
+        longest = payload;
+        next *= 4;
+    }
+    classes
+}
+
+impl Geometry {
+    /// The capacities that a queue can have.
+    pub(crate) const CAPACITIES: RangeInclusive<u32> = 1..=65_536;
+    /// The lengths that the longest message of a queue can have. Never below the smallest block, so that a message that
+    /// fits that block needs no check against the limit.
+    pub(crate) const MAX_MESSAGES: RangeInclusive<usize> = 2 * CACHE_LINE..=1 << 30;
+
+    /// Computes the layout for a capacity out of [`Geometry::CAPACITIES`] and a largest message out of
+    /// [`Geometry::MAX_MESSAGES`].
+    pub(crate) fn new(capacity: u32, max_message: usize) -> Self {
+        let ring = RingSize::for_capacity(capacity, MIN_SLOTS);
+        let slot_bytes =
+            usize::try_from(ring.slots()).unwrap_or(usize::MAX) * size_of::<SlotWord>();
+        let small = (PEERS_END + slot_bytes).next_multiple_of(PAGE);
+        let small_blocks = walkable((2 * capacity).max(MIN_SMALL_BLOCKS));
+        let headers = (small + small_blocks as usize * SMALL_BLOCK).next_multiple_of(PAGE);
+
+        let larger = larger_classes(small_blocks, capacity, max_message);
+        let all_larger: u32 = larger.iter().map(|&(_, count)| count).sum();
+        let mut end = (headers + all_larger as usize * LARGE_HEADER).next_multiple_of(PAGE);
+        let mut classes = vec![Class {
+            blocks: 0..small_blocks,
+            payload: SMALL_PAYLOAD,
+            start: small + size_of::<BlockHeader>(),
+            stride: SMALL_BLOCK,
+        }];
+        let (mut next_block, mut committed) = (small_blocks, end);
+        for (payload, count) in larger {
+            classes.push(Class {
+                blocks: next_block..next_block + count,
+                payload,
+                start: end,
+                stride: payload,
+            });
+            next_block += count;
+            end = (end + count as usize * payload).next_multiple_of(PAGE);
+            if classes.len() <= COMMITTED_CLASSES {
+                committed = end;
+            }
+        }
+        Self {
+            ring,
+            classes,
+            max_message,
+            slots: PEERS_END,
+            small,
+            headers,
+            committed,
+            length: end,
+        }
+    }
+
+    /// Returns the classes of huge blocks, whose memory comes and goes.
+    pub(crate) fn huge_classes(&self) -> &[Class] {
+        self.classes.get(COMMITTED_CLASSES..).unwrap_or_default()
+    }
+
+    /// Returns the indices of all huge blocks.
+    pub(crate) fn huge_blocks(&self) -> Range<u32> {
+        let end = self.block_count();
+        self.huge_classes()
+            .first()
+            .map_or(end..end, |class| class.blocks.start..end)
+    }
+
+    /// Returns the number of blocks of all classes.
+    pub(crate) fn block_count(&self) -> u32 {
+        self.classes
+            .iter()
+            .map(|class| class.blocks.end)
+            .max()
+            .unwrap_or(0)
+    }
+
+    /// Returns the number of blocks of the smallest class.
+    pub(super) fn small_blocks(&self) -> u32 {
+        self.classes.first().map_or(0, |class| class.blocks.end)
+    }
+
+    /// Returns the number of the smallest class for a message of `length` bytes; `None` if the message is too large.
+    pub(crate) fn class_for(&self, length: usize) -> Option<usize> {
+        if length > self.max_message {
+            return None;
+        }
+        self.classes
+            .iter()
+            .position(|class| length <= class.payload)
+            .map(|class| class + usize::from(mutant!(NextClassTaken)))
+    }
+
+    /// Returns the class of a block; `None` if the block does not exist.
+    #[inline(always)]
+    pub(crate) fn class_of(&self, index: BlockIndex) -> Option<&Class> {
+        self.classes
+            .iter()
+            .find(|class| class.blocks.contains(&index.get()))
+    }
+
+    /// Returns the range of a block's payload; `None` if the block does not exist.
+    #[inline(always)]
+    pub(super) fn payload(&self, index: BlockIndex) -> Option<Range<usize>> {
+        let class = self.class_of(index)?;
+        let start = class.start + (index.get() - class.blocks.start) as usize * class.stride;
+        Some(start..start + class.payload)
+    }
+
+    /// Returns a number that differs between layouts that cannot share a segment: an FNV-1a hash of all numbers that
+    /// this build, the capacity and the largest message decide.
+    pub(super) fn fingerprint(&self) -> u64 {
+        let sizes = [
+            size_of::<Header>(),
+            size_of::<SharedWords>(),
+            size_of::<PeerEntry>(),
+            size_of::<BlockHeader>(),
+        ];
+        let offsets = [
+            self.slots,
+            self.small,
+            self.headers,
+            self.max_message,
+            self.committed,
+            self.length,
+            usize::from(PeerIndex::COUNT),
+        ];
+        let classes = self
+            .classes
+            .iter()
+            .flat_map(|class| [class.payload, class.start, class.blocks.end as usize]);
+        sizes
+            .into_iter()
+            .chain(offsets)
+            .chain(classes)
+            .fold(0xcbf2_9ce4_8422_2325, |hash, number| {
+                (hash ^ number as u64).wrapping_mul(0x0000_0100_0000_01b3)
+            })
+    }
+
+    /// Returns the byte of the file that the tenant of a peer entry locks: beyond the end of the segment, and another
+    /// one for each incarnation.
+    pub(crate) fn lock_byte(&self, peer: PeerIndex, incarnation: u64) -> u64 {
+        // 2^48 incarnations of 2^10 peers, beyond a segment of less than 2^48 bytes, stay below 2^63.
+        self.length as u64 + (incarnation << 10) + u64::from(peer.get())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KIB: usize = 1024;
+    const MIB: usize = 1024 * KIB;
+
+    #[test]
+    fn payloads_never_overlap_in_any_layout() {
+        for capacity in [1, 2, 31, 1023, 1024, 4096, 65_535, 65_536] {
+            for max_message in [128, 5_000, 64 * KIB, 100 * KIB, MIB, 200 * MIB, 1024 * MIB] {
+                let geometry = Geometry::new(capacity, max_message);
+                assert!(geometry.ring.slots() > u64::from(capacity));
+                // One index is left that names no block (`BlockIndex::NONE`).
+                assert!(geometry.block_count() < BlockIndex::COUNT - 1);
+                let (mut last_end, huge) = (geometry.small, geometry.huge_blocks());
+                for index in (0..geometry.block_count()).filter_map(BlockIndex::new) {
+                    let payload = geometry.payload(index).expect("every block has a payload");
+                    assert!(
+                        payload.start >= last_end && payload.end <= geometry.length,
+                        "{index:?} {payload:?}"
+                    );
+                    assert_eq!(payload.start % 8, 0);
+                    if huge.contains(&index.get()) {
+                        assert!(payload.start >= geometry.committed);
+                        assert_eq!((payload.start % PAGE, payload.len() % PAGE), (0, 0));
+                    } else {
+                        assert!(payload.end <= geometry.committed);
+                    }
+                    last_end = payload.end;
+                }
+                assert!(
+                    BlockIndex::new(geometry.block_count())
+                        .is_some_and(|index| geometry.payload(index).is_none())
+                );
+                let smallest = geometry.classes.first().expect("a class");
+                assert!(smallest.blocks.len() >= 2 * capacity as usize);
+                assert!(geometry.length < 16 << 30, "{}", geometry.length);
+            }
+        }
+    }
+
+    #[test]
+    fn a_message_goes_into_the_smallest_class_that_fits() {
+        let geometry = Geometry::new(16, MIB + 1);
+        assert_eq!(geometry.class_for(0), Some(0));
+        assert_eq!(geometry.class_for(SMALL_PAYLOAD), Some(0));
+        assert_eq!(geometry.class_for(SMALL_PAYLOAD + 1), Some(1));
+        assert_eq!(geometry.class_for(64 * KIB), Some(5));
+        assert_eq!(geometry.class_for(64 * KIB + 1), Some(6));
+        assert_eq!(geometry.class_for(MIB + 1), Some(8));
+        assert_eq!(geometry.class_for(MIB + 2), None);
+    }
+
+    #[test]
+    fn the_last_class_fits_the_largest_message() {
+        let payloads = |max_message| {
+            let geometry = Geometry::new(16, max_message);
+            let last = geometry.classes.last().map(|class| class.payload);
+            (geometry.classes.len(), last.expect("a class"))
+        };
+        assert_eq!(payloads(128), (2, 256));
+        assert_eq!(payloads(256), (2, 256));
+        assert_eq!(payloads(257), (3, KIB));
+        assert_eq!(payloads(64 * KIB), (6, 64 * KIB));
+        assert_eq!(payloads(64 * KIB + 1), (7, 68 * KIB));
+        assert_eq!(payloads(MIB), (8, MIB));
+        assert_eq!(payloads(5 * MIB + 1), (10, 5 * MIB + 4 * KIB));
+        assert_eq!(payloads(1024 * MIB), (13, 1024 * MIB));
+    }
+
+    #[test]
+    fn the_largest_classes_have_few_blocks_and_keep_no_memory() {
+        let geometry = Geometry::new(1024, 1024 * MIB);
+        let counts: Vec<_> = geometry
+            .huge_classes()
+            .iter()
+            .map(|class| {
+                (
+                    class.payload / KIB,
+                    class.blocks.len(),
+                    class.not_kept().len(),
+                )
+            })
+            .collect();
+        let expected = [
+            (256, 64, 0),
+            (KIB, 64, 0),
+            (4 * KIB, 64, 48),
+            (16 * KIB, 64, 60),
+            (64 * KIB, 16, 15),
+            (256 * KIB, 4, 4),
+            (MIB, 4, 4),
+        ];
+        assert_eq!(counts, expected);
+        let small = Geometry::new(1, MIB);
+        let counts = small.huge_classes().iter().map(|class| class.blocks.len());
+        assert!(
+            counts.eq([4, 4]),
+            "a queue for one message needs few blocks"
+        );
+    }
+
+    #[test]
+    fn layouts_that_differ_have_different_fingerprints() {
+        let one = Geometry::new(4096, MIB).fingerprint();
+        assert_ne!(one, Geometry::new(65_536, MIB).fingerprint());
+        assert_ne!(one, Geometry::new(4096, MIB - 1).fingerprint());
+    }
+}
