@@ -122,7 +122,7 @@ const MUTANTS: &[(&str, Layer, Catcher)] = &[
     ("PublishWithoutWake", Layer::Queue, Storm(LONG)),
     ("TakeWithoutWake", Layer::Queue, Ipc("waiting", "wakeups::senders_blocked_by_a_full_queue_are_woken_one_for_each_message_taken")),
     ("TakeWithoutWake", Layer::Queue, Storm(LONG)),
-    ("ReturnWithoutWake", Layer::Queue, Ipc("queue", "leases::what_another_process_returns_comes_first_and_wakes_who_sleeps")),
+    ("ReturnWithoutWake", Layer::Queue, Ipc("queue", "leases::a_message_that_another_process_returns_comes_first_and_wakes_a_sleeper")),
     ("FreeWithoutWake", Layer::Queue, Ipc("queue", "sizes::a_sender_that_waits_for_a_block_is_woken_by_an_acknowledgement")),
     ("FreeWithoutWake", Layer::Queue, Ipc("queue", "bytes::a_sender_that_waits_for_a_block_is_woken_by_a_dropped_reservation")),
     ("LastReleaseWithoutWake", Layer::Queue, Ipc("queue", "close::a_settled_queue_waits_for_lease_holders_and_delivers_what_they_return")),
