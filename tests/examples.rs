@@ -59,7 +59,7 @@ fn counted(line: &str, words: &str) -> u64 {
 }
 
 #[test]
-fn squares_come_back_and_an_error_costs_nobody_else() {
+fn squares_arrive_and_an_error_costs_no_other_task() {
     let text = run("squares", "");
     for line in ["task 0: 9", "task 1: 16", "task 2: 25"] {
         assert!(text.lines().any(|printed| printed == line), "{text}");

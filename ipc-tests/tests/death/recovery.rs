@@ -374,7 +374,7 @@ fn a_process_whose_first_thread_has_ended_is_alive() {
 }
 
 #[test]
-fn a_zombie_that_nobody_reaps_is_dead() {
+fn an_unreaped_zombie_is_dead() {
     guarded(LIMIT, || {
         let (_tx, rx, mut victim) = one_leased();
         victim.signal(Signal::SIGKILL);

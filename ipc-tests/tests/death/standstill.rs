@@ -44,7 +44,7 @@ impl Flow {
 }
 
 #[test]
-fn a_stopped_process_holds_up_nobody() {
+fn a_stopped_process_holds_up_no_other() {
     guarded(LIMIT, || {
         let mut rng = Rng::with_seed(seed());
         let options = Options::new(4);

@@ -268,7 +268,7 @@ fn who_waits_without_pidfds_notices_a_death_by_itself() {
 
 /// EMFILE from every call. A process that is gone is gone all the same; of a zombie nothing can be found out now.
 #[test]
-fn a_judge_without_descriptors_takes_nobody_for_dead_who_may_live() {
+fn without_descriptors_no_process_is_taken_for_dead_that_may_live() {
     prompt(|| {
         let (_tx, rx, mut victim, mut judge) = victim_and_judge();
         assert_eq!(ask(&mut judge, "starve"), "starved");

@@ -38,7 +38,7 @@ fn one_worker() -> (Builder<Job>, Receiver<u32>) {
 
 /// Of a chunk whose worker is killed in its second task, the first one has its result: it waits in the queue.
 #[test]
-fn a_result_that_nobody_has_received_yet_counts_when_its_worker_dies() {
+fn a_result_that_is_not_received_yet_counts_when_its_worker_dies() {
     guarded(LIMIT, || {
         let (gate, room) = (Meeting::new("once-gate"), Meeting::new("once-room"));
         let (builder, ready) = one_worker();

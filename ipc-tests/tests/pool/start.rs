@@ -64,7 +64,7 @@ fn workers_are_replaced_by_the_same_program_after_its_file_was_removed() {
 }
 
 #[test]
-fn an_exit_status_that_nobody_kept_is_unknown_and_a_task_can_run_commands() {
+fn a_lost_exit_status_is_unknown_and_a_task_can_run_commands() {
     guarded(LIMIT, || {
         play("unreaped", &["ignored"]);
         play("unreaped", &["not kept"]);
@@ -134,7 +134,7 @@ fn a_worker_that_touches_the_terminal_is_not_stopped() {
 
 /// A copy of the ticket's descriptor would otherwise keep it for as long as that process lives.
 #[test]
-fn a_ticket_ends_with_the_child_that_has_it_whoever_was_forked_meanwhile() {
+fn a_ticket_ends_with_its_child_although_another_child_was_forked_meanwhile() {
     guarded(LIMIT, || {
         for then in ["dropped", "ended", "killed", "taken", "not started"] {
             play("forked", &[then]);

@@ -144,7 +144,7 @@ fn submitting_everything_first_and_reading_afterwards_does_not_deadlock() {
 }
 
 #[test]
-fn a_task_that_has_no_room_comes_back() {
+fn a_task_that_has_no_room_is_returned() {
     guarded(LIMIT, || {
         let meeting = Meeting::new("no-room");
         let pool = jobs(1).capacity(2).start().expect("a pool");
@@ -164,7 +164,7 @@ fn a_task_that_has_no_room_comes_back() {
 }
 
 #[test]
-fn outcomes_that_nobody_claims_are_bounded() {
+fn unclaimed_outcomes_are_bounded() {
     guarded(LIMIT, || {
         let pool = jobs(1).capacity(1).max_unclaimed_results(2).start();
         let pool = pool.expect("a pool");
@@ -185,7 +185,7 @@ fn outcomes_that_nobody_claims_are_bounded() {
 }
 
 #[test]
-fn a_task_that_is_too_large_comes_back_and_an_output_that_is_is_an_outcome() {
+fn a_task_that_is_too_large_is_returned_and_an_output_that_is_too_large_is_an_outcome() {
     guarded(LIMIT, || {
         let pool = jobs(1).max_message_len(1000).start().expect("a pool");
         let large = Job::Weigh(vec![7; 2000]);

@@ -290,7 +290,7 @@ fn a_task_of_a_map_whose_encoding_panics_has_its_outcome_and_the_others_theirs()
 /// While a task is encoded, which takes as long as the test likes, others are submitted and done; the task itself may use
 /// the pool.
 #[test]
-fn a_task_that_is_slow_to_encode_or_uses_the_pool_meanwhile_holds_up_nobody() {
+fn a_task_that_is_slow_to_encode_or_uses_the_pool_holds_up_no_other_thread() {
     guarded(LIMIT, || {
         let pool = Arc::new(quirks(1).start().expect("a pool"));
         let gate = Gate::new();
@@ -325,7 +325,7 @@ fn a_task_that_is_slow_to_encode_or_uses_the_pool_meanwhile_holds_up_nobody() {
 
 /// `submit` drops the task once it is sent.
 #[test]
-fn a_task_whose_drop_panics_is_done_and_its_outcome_is_there_for_whoever_drains() {
+fn a_task_whose_drop_panics_is_done_and_drain_gets_its_outcome() {
     guarded(LIMIT, || {
         let bomb = bomb();
         let pool = quirks(1).capacity(2).start().expect("a pool");
@@ -651,7 +651,7 @@ fn a_worker_whose_preparation_hangs_or_fails_without_words_is_a_typed_error() {
 
 /// What is nested deeper than its receiver's stack may bear is refused where it is encoded, in a worker and here.
 #[test]
-fn a_task_or_an_output_that_is_nested_too_deep_is_an_error_and_nobody_dies_of_it() {
+fn a_task_or_an_output_that_is_nested_too_deep_is_an_error_and_kills_no_process() {
     guarded(LIMIT, || {
         let builder = Pool::<Deep>::builder()
             .program(program("pooled"))
@@ -714,7 +714,7 @@ fn a_listener_that_never_returns_holds_up_no_limit_and_no_death() {
 }
 
 #[test]
-fn a_listener_that_panics_or_uses_the_pool_is_told_of_the_rest() {
+fn a_listener_that_panics_or_uses_the_pool_gets_the_remaining_events() {
     guarded(LIMIT, || {
         let shared: Arc<OnceLock<Weak<Pool<Quirk>>>> = Arc::default();
         let seen = Arc::clone(&shared);

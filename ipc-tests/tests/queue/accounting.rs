@@ -43,7 +43,7 @@ fn progress(stats: &Stats) -> (u64, u64, u64) {
 
 /// A batch is accepted when it is in the queue and not before, wherever its sender dies.
 #[test]
-fn a_sender_killed_while_it_waits_in_send_many_leaves_no_trace_in_the_books() {
+fn a_sender_killed_while_it_waits_in_send_many_leaves_the_counts_unchanged() {
     guarded(LIMIT, || {
         let (tx, rx) = sleepy(1).channel::<u32>().expect("a queue");
         tx.send(7).expect("room");
@@ -127,7 +127,7 @@ fn the_death_of_a_holder_of_a_batch_leaves_no_more_dead_letters_than_are_allowed
 
 /// Drained: the receivers have been told that the queue has ended.
 #[test]
-fn what_comes_back_after_the_end_is_a_dead_letter_in_the_books_too() {
+fn a_message_that_is_returned_after_the_end_is_counted_as_a_dead_letter() {
     prompt(|| {
         for (count, max) in [(1, 4), (3, 4), (3, 2), (3, 0)] {
             let options = sleepy(4).max_dead_letters(max);
@@ -155,7 +155,7 @@ fn what_comes_back_after_the_end_is_a_dead_letter_in_the_books_too() {
 
 /// A holder gives its messages back at the very moment of a cancel, and nobody receives afterwards.
 #[test]
-fn what_is_returned_while_a_cancel_comes_is_discarded_by_either() {
+fn a_message_that_is_returned_during_a_cancel_is_discarded() {
     let rounds = rounds(300, 30_000);
     guarded(LIMIT, || {
         let mut rng = Rng::with_seed(seed());
@@ -196,7 +196,7 @@ fn what_is_returned_while_a_cancel_comes_is_discarded_by_either() {
 
 /// The end of a drained queue comes while a holder gives its messages back.
 #[test]
-fn what_comes_back_at_the_very_end_is_received_or_a_dead_letter_and_few_are_kept() {
+fn a_message_that_is_returned_at_the_very_end_is_received_or_a_dead_letter_within_the_limit() {
     let rounds = rounds(300, 30_000);
     guarded(LIMIT, || {
         let mut rng = Rng::with_seed(seed());

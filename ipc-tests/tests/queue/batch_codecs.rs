@@ -37,7 +37,7 @@ fn a_message_that_cannot_be_encoded_ends_the_batch() {
 }
 
 #[test]
-fn a_message_that_cannot_be_decoded_is_told_after_those_before_it() {
+fn a_message_that_cannot_be_decoded_is_reported_after_those_before_it() {
     guarded(LIMIT, || {
         let (tx, rx) = superstitious(8);
         // Batched, and one by one.
@@ -122,7 +122,7 @@ fn a_codec_that_fails_and_panics_loses_nothing() {
 
 /// Nor does it go on for ever where each receiver dies of it.
 #[test]
-fn a_message_that_kills_its_receivers_ends_as_a_letter() {
+fn a_message_that_kills_its_receivers_becomes_a_dead_letter() {
     guarded(LIMIT, || {
         for attempts in [1, 2, 3] {
             for numbers in [[14, 15], [15, 14]] {

@@ -29,7 +29,7 @@ fn lease(rx: &Receiver<u32>) -> Lease<u32> {
 }
 
 #[test]
-fn what_is_sent_at_once_is_received_one_by_one_and_the_other_way_round() {
+fn messages_sent_together_are_received_singly_and_the_other_way_round() {
     guarded(LIMIT, || {
         let (tx, rx) = sleepy(1024).channel::<u32>().expect("a queue");
         for count in [0, 1, 2, 63, 64, 65, 128, 1000] {
@@ -214,7 +214,7 @@ fn leases_of_a_batch_are_settled_one_by_one() {
 }
 
 #[test]
-fn each_message_of_a_batch_has_its_own_attempts_and_its_own_letter() {
+fn each_message_of_a_batch_has_its_own_deliveries_and_its_own_dead_letter() {
     guarded(LIMIT, || {
         for attempts in [1, 2, 15] {
             let (tx, rx) = sleepy(8)
@@ -263,7 +263,7 @@ fn of_the_dead_letters_of_a_batch_the_newest_are_kept() {
 }
 
 #[test]
-fn a_receiver_that_goes_returns_what_it_has_not_handed_out() {
+fn a_receiver_that_is_dropped_returns_what_it_has_not_delivered() {
     guarded(LIMIT, || {
         let (tx, rx) = sleepy(8)
             .max_deliveries(2)
@@ -330,7 +330,7 @@ fn what_was_accepted_before_the_close_is_received_and_then_the_queue_is_closed()
 
 /// What comes back after some receiver was told of the end is a dead letter, each message for itself.
 #[test]
-fn a_batch_that_comes_back_after_the_end_is_dead_letters() {
+fn a_batch_that_is_returned_after_the_end_becomes_dead_letters() {
     guarded(LIMIT, || {
         let (tx, rx) = sleepy(8).channel::<u32>().expect("a queue");
         tx.send_many(0..4).expect("room");
@@ -396,7 +396,7 @@ fn lease_all(rx: &Receiver<u64>, mut rng: Rng) -> u64 {
 
 /// C6, with batches: accepted = acknowledged + discarded + dead letters.
 #[test]
-fn the_books_balance_when_a_queue_that_is_busy_with_batches_is_cancelled() {
+fn the_counts_balance_when_a_queue_that_is_busy_with_batches_is_cancelled() {
     guarded(LIMIT, || {
         let mut rng = Rng::with_seed(seed());
         for _ in 0..rounds(100, 10_000) {
@@ -436,7 +436,7 @@ fn the_books_balance_when_a_queue_that_is_busy_with_batches_is_cancelled() {
 }
 
 #[test]
-fn a_batch_that_meets_a_full_queue_waits_for_room_or_says_how_far_it_came() {
+fn a_batch_that_meets_a_full_queue_waits_for_room_or_returns_the_rest() {
     prompt(|| {
         let (tx, rx) = sleepy(2).channel::<u32>().expect("a queue");
         let interrupter = tx.interrupter();
@@ -465,7 +465,7 @@ fn a_batch_that_meets_a_full_queue_waits_for_room_or_says_how_far_it_came() {
 }
 
 #[test]
-fn a_batch_that_waits_for_room_is_given_back_by_a_close() {
+fn a_batch_that_waits_for_room_is_returned_by_a_close() {
     prompt(|| {
         let (tx, rx) = sleepy(1).channel::<u32>().expect("a queue");
         let sender = asleep(move || tx.send_many(0..100));
@@ -547,7 +547,7 @@ fn receive_all(rx: &Receiver<u32>, many: usize, closed: &AtomicBool) -> Vec<u32>
 /// C1 and C4 for threads that share a receiver: none is told `Closed` before everything has been handed out, and
 /// nothing is handed out afterwards.
 #[test]
-fn threads_of_one_receiver_get_everything_before_any_is_told_closed() {
+fn threads_of_one_receiver_get_everything_before_any_gets_closed() {
     guarded(LIMIT, || {
         let mut rng = Rng::with_seed(seed());
         for round in 0..rounds(300, 30_000) {

@@ -41,7 +41,7 @@ fn assert_settled(stats: &Stats) {
 
 /// Accepted = acknowledged + discarded + dead letters, where each receiver counts what it acknowledged.
 #[test]
-fn the_books_balance_when_a_busy_queue_is_cancelled() {
+fn the_counts_balance_when_a_busy_queue_is_cancelled() {
     guarded(LIMIT, || {
         let mut rng = Rng::with_seed(seed());
         for round in 0..rounds(200, 20_000) {
@@ -89,7 +89,7 @@ fn the_books_balance_when_a_busy_queue_is_cancelled() {
 }
 
 #[test]
-fn cancel_ends_blocked_receivers_and_gives_blocked_senders_their_value_back() {
+fn cancel_ends_blocked_receivers_and_returns_the_values_of_blocked_senders() {
     prompt(|| {
         let (tx, rx) = sleepy(1).channel::<u32>().expect("a queue");
         tx.send(1).expect("room");
@@ -143,7 +143,7 @@ fn a_settled_queue_that_is_cancelled_does_not_wait_for_leases() {
 }
 
 #[test]
-fn what_a_closed_queue_still_has_can_be_cancelled() {
+fn the_backlog_of_a_closed_queue_can_be_cancelled() {
     guarded(LIMIT, || {
         let (tx, rx) = sleepy(4).channel::<u32>().expect("a queue");
         for number in 0..4 {

@@ -294,7 +294,7 @@ fn a_settled_queue_ends_when_the_last_held_message_becomes_a_dead_letter() {
 
 /// C5.
 #[test]
-fn of_16_threads_in_4_processes_that_close_at_once_one_is_the_first() {
+fn of_16_threads_in_4_processes_that_close_at_once_exactly_one_is_the_first() {
     const BATCH: u32 = 20;
     const THREADS: u32 = 4;
     let rounds = rounds(100, 5_000);

@@ -51,7 +51,7 @@ fn a_sender_that_waits_for_a_block_is_woken_by_an_acknowledgement() {
 }
 
 #[test]
-fn messages_of_all_sizes_come_back_as_they_went() {
+fn messages_of_all_sizes_arrive_unchanged() {
     let rounds = rounds(3_000, 100_000);
     guarded(LIMIT + Duration::from_millis(2) * rounds, || {
         let mut rng = Rng::with_seed(seed());
@@ -92,13 +92,13 @@ fn messages_of_all_sizes_come_back_as_they_went() {
 }
 
 #[test]
-fn a_message_that_is_too_large_comes_back_whole() {
+fn a_message_that_is_too_large_is_returned_whole() {
     for max in [128, 1_000, 64 * 1024, 64 * 1024 + 1, 1 << 20, 5_000_000] {
-        too_large_comes_back_whole(max);
+        too_large_is_returned_whole(max);
     }
 }
 
-fn too_large_comes_back_whole(max_message_len: usize) {
+fn too_large_is_returned_whole(max_message_len: usize) {
     guarded(LIMIT, || {
         let options = sleepy(4).max_message_len(max_message_len);
         let (tx, rx) = options.channel_with::<Vec<u8>, Raw>().expect("a queue");

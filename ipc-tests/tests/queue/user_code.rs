@@ -342,7 +342,7 @@ fn encoding_and_dropping_may_use_the_queue() {
 }
 
 #[test]
-fn a_queue_that_encoding_closes_gives_the_message_back() {
+fn a_queue_that_is_closed_during_encoding_returns_the_message() {
     guarded(LIMIT, || {
         for number in [7, 7 * LARGE] {
             for cancels in [false, true] {
@@ -412,7 +412,7 @@ impl Gate {
 }
 
 #[test]
-fn encoding_that_hangs_holds_up_nobody_else() {
+fn encoding_that_hangs_holds_up_no_other_thread() {
     guarded(LIMIT, || {
         for number in [7, 7 * LARGE] {
             for (way, send) in WAYS_TO_SEND.iter().enumerate() {
@@ -624,7 +624,7 @@ fn a_queue_may_be_closed_or_cancelled_while_a_message_is_decoded() {
 }
 
 #[test]
-fn decoding_that_hangs_holds_up_nobody_else() {
+fn decoding_that_hangs_holds_up_no_other_thread() {
     guarded(LIMIT, || {
         for (way, take) in WAYS_TO_TAKE.into_iter().enumerate() {
             for messages in MESSAGES {

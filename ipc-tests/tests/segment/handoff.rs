@@ -55,7 +55,7 @@ fn a_child_takes_over_several_queues_by_name() {
 }
 
 #[test]
-fn a_child_that_asks_for_the_wrong_thing_is_told_what_each_side_has() {
+fn a_child_that_asks_for_the_wrong_thing_gets_an_error_that_names_both_sides() {
     guarded(LIMIT, || {
         let (numbers, _numbers) = sleepy(4).channel::<u32>().expect("a queue");
         let mut child = hand_over("claim", &[], |handoff| {
@@ -88,7 +88,7 @@ fn a_child_that_asks_for_the_wrong_thing_is_told_what_each_side_has() {
 }
 
 #[test]
-fn a_child_that_was_given_nothing_is_told_so() {
+fn a_child_that_was_given_nothing_gets_an_error() {
     guarded(LIMIT, || {
         let mut child = Peer::spawn(program("peer"), "claim", &[], Command::spawn).expect("spawn");
         let names = &["no queue", "Handoff::spawn"];

@@ -27,7 +27,7 @@ fn refusal(offset: u64, value: u64) -> String {
 }
 
 #[test]
-fn a_child_with_another_version_or_layout_is_told_both() {
+fn a_child_with_another_version_or_layout_gets_an_error_that_names_both() {
     guarded(LIMIT, || {
         for (offset, kind, names) in [
             (8, "Version", "the queue has version 9, this process "),

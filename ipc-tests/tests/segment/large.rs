@@ -83,7 +83,7 @@ fn there_and_back(role: &str, lengths: &[usize]) {
 }
 
 #[test]
-fn every_size_comes_back_as_it_went() {
+fn every_size_arrives_unchanged() {
     guarded(LIMIT, || {
         let edges = [
             104,
@@ -183,7 +183,7 @@ fn a_letter_that_is_discarded_gives_its_memory_back() {
 
 /// One size of message must not eat up the limit for ever.
 #[test]
-fn one_size_gives_way_to_the_next() {
+fn idle_memory_of_one_size_is_released_for_another() {
     guarded(LIMIT, || {
         let options = sleepy(64).max_message_len(16 * MIB);
         let limit = base(&options) + 16 * MIB;
@@ -238,7 +238,7 @@ fn a_queue_that_is_larger_than_its_limit_is_not_made() {
 }
 
 #[test]
-fn a_message_for_which_there_will_be_no_memory_comes_back_at_once() {
+fn a_message_for_which_there_will_be_no_memory_is_returned_at_once() {
     guarded(LIMIT, || {
         let options = sleepy(8).max_message_len(4 * MIB);
         let limit = base(&options) + 3 * MIB;

@@ -110,7 +110,7 @@ fn processes_that_know_nothing_but_a_name_exchange_messages() {
 
 /// The last one out does not close a queue that others may come to, unless it is told to.
 #[test]
-fn a_named_queue_waits_for_whoever_comes_next() {
+fn a_named_queue_outlives_its_processes() {
     guarded(LIMIT, || {
         let name = Name::new("next");
         drop(sleepy(4).create_named::<u32>(&name.0).expect("a queue"));
@@ -306,7 +306,7 @@ fn an_opener_with_another_type_codec_or_schema_is_refused() {
 
 /// M2. Where the second and the third word of a segment lie.
 #[test]
-fn another_version_or_layout_is_told_both_and_stays() {
+fn another_version_or_layout_is_an_error_that_names_both_and_the_queue_stays() {
     const VERSION: u64 = 8;
     const FINGERPRINT: u64 = 16;
     guarded(LIMIT, || {
@@ -444,7 +444,7 @@ fn a_queue_of_another_user_is_refused() {
 /// M2, 10^4 times in full: whoever opens a queue while others make and remove it has got a whole one, under its
 /// name, or none.
 #[test]
-fn nobody_opens_a_half_made_queue() {
+fn no_process_opens_a_half_made_queue() {
     guarded(LIMIT, || {
         let name = Name::new("churn");
         let rounds = rounds(300, 10_000);
