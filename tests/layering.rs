@@ -1,6 +1,6 @@
-//! The layers stay apart: who imports whom, where `unsafe` is, who names atomics and the system.
+//! Layers: which imports are allowed, where `unsafe` may be, and which files may name atomics and system calls.
 //!
-//! Reads the sources as text, without comments and strings. Each rule is tried on a planted violation too.
+//! Reads the sources as text, without comments and strings. Each rule has a planted violation.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ const MAY_BE_UNSAFE: [&str; 2] = ["src/os/", "src/segment/"];
 const MAY_CALL_THE_SYSTEM: [&str; 1] = ["src/os/"];
 const MAY_NAME_ATOMICS: [&str; 2] = ["src/sync.rs", "src/sync/"];
 
-/// What is wrong with one file, in words.
+/// Returns the violations in one file.
 fn violations(path: &str, source: &str) -> Vec<String> {
     let code = without_comments_and_strings(source);
     let mut found = Vec::new();
@@ -52,7 +52,7 @@ fn violations(path: &str, source: &str) -> Vec<String> {
     found
 }
 
-/// Whether `word` stands in `code` as a whole name.
+/// Returns whether `word` occurs in `code` as a whole name.
 fn has_word(code: &str, word: &str) -> bool {
     let part_of_name = |c: char| c.is_alphanumeric() || c == '_';
     code.match_indices(word).any(|(at, _)| {
@@ -64,7 +64,7 @@ fn has_word(code: &str, word: &str) -> bool {
     })
 }
 
-/// Good enough for this crate: line comments, and strings on one line.
+/// Removes line comments and strings on one line, which is good enough for this crate.
 fn without_comments_and_strings(source: &str) -> String {
     let mut code = String::new();
     for line in source.lines() {

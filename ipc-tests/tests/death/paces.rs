@@ -51,7 +51,7 @@ impl Ends {
     }
 }
 
-/// Kills the victim, and tells nobody.
+/// Kills the victim without reporting its exit.
 fn kill(mut victim: Peer) {
     victim.signal(Signal::SIGKILL);
     victim.wait();
@@ -239,7 +239,7 @@ fn threads_that_share_a_handle_notice_a_death_at_their_common_pace() {
                 scope.spawn(move || {
                     let receive = || drop(ends.rx.recv().expect("a message"));
                     let count = operations(ends, pause, receive);
-                    // Those of the others count, too, so that nobody needs more than when it is alone.
+                    // Operations of the other threads count too, so no thread needs more than it would alone.
                     assert!(count <= allowed(SLICE, pause), "{count} operations");
                 });
             }

@@ -2,7 +2,7 @@
 //! others; one that lives is left alone, whatever it looks like.
 //!
 //! `report_exit` makes a verdict come at once, and a thorough one; where it is not called, the others have found out
-//! by themselves. Neither is told what to find.
+//! by themselves. Neither knows in advance what it will find.
 
 use ipc_tests::support::{LIMIT, asleep, dismiss, hand_over, prompt, sleepy};
 use ipc_tests::{
@@ -35,7 +35,7 @@ fn id(peer: &Peer) -> u32 {
     peer.pid().as_raw().try_into().expect("a process id")
 }
 
-/// Kills the process, whatever it does, and buries it.
+/// Kills the process, whatever it is doing, and reaps it.
 fn slay(peer: &mut Peer) -> u32 {
     let id = id(peer);
     peer.signal(Signal::SIGKILL);
@@ -106,7 +106,7 @@ fn assert_left_alone(rx: &Receiver<u32>, victim: &Peer, held: u64) {
     assert_eq!((stats.recovered, stats.held), (0, held));
 }
 
-/// The peer is dead: what it held comes back, and a row is free again.
+/// Checks that the peer was found dead: what it held is returned, and its entry in the peer table is free.
 fn assert_found_dead(rx: &Receiver<u32>, held: &[u32]) {
     for number in held {
         let lease = rx.lease().expect("it has to come back");
@@ -230,7 +230,7 @@ fn a_receiver_that_is_killed_in_its_sleep_takes_nothing_along() {
     });
 }
 
-/// C7 by SIGKILL: nobody tells the reader.
+/// C7 by SIGKILL, without a report of the exit.
 #[test]
 fn the_last_sender_that_is_killed_ends_the_readers() {
     guarded(LIMIT, || {
@@ -254,7 +254,7 @@ fn the_last_sender_that_is_killed_ends_the_readers() {
     });
 }
 
-/// C7 by SIGKILL: nobody tells the sender.
+/// C7 by SIGKILL, without a report of the exit.
 #[test]
 fn the_last_receiver_that_is_killed_ends_the_senders() {
     guarded(LIMIT, || {
@@ -270,7 +270,7 @@ fn the_last_receiver_that_is_killed_ends_the_senders() {
     });
 }
 
-/// A settled queue waits for the holders of leases, and so for nobody once they are dead.
+/// A close that waits for leases does not wait for holders that are dead.
 #[test]
 fn a_settled_queue_ends_after_the_messages_of_a_dead_holder() {
     guarded(LIMIT, || {

@@ -1,4 +1,4 @@
-//! K2, by chance: a process that is stopped, wherever it happens to be, keeps nobody from going on.
+//! K2, at random moments: a process that is stopped, at any instruction, holds up no other.
 //!
 //! Pumps carry numbers from one queue to another. Again and again one of them is stopped at a random moment; then the
 //! others must carry several laps of the ring past it. What the stopped one had in hand comes when it goes on.
@@ -27,7 +27,7 @@ struct Flow {
 }
 
 impl Flow {
-    /// Lets `count` numbers come back.
+    /// Waits until `count` numbers have made their round.
     fn run(&mut self, count: usize) {
         for _ in 0..count {
             while self.under_way < UNDER_WAY {

@@ -243,7 +243,7 @@ fn another_program_is_found_without_a_pidfd() {
     });
 }
 
-/// Nobody tells it.
+/// No process reports the exit.
 #[test]
 fn who_waits_without_pidfds_notices_a_death_by_itself() {
     guarded(LIMIT, || {

@@ -199,7 +199,7 @@ fn p5_a_crashed_task_is_not_tried_again_before_its_time() {
     });
 }
 
-/// Its worker dies before the task is begun: that is nobody's attempt, but it does not go on for ever.
+/// Its workers die before they begin the task. That counts as no attempt of the task, but the number of such deaths is bounded.
 #[test]
 fn p5_a_task_that_nobody_can_decode_and_live_is_reported() {
     guarded(LIMIT, || {
@@ -510,7 +510,7 @@ fn p9_workers_and_what_they_have_started_end_when_their_parent_is_killed() {
                 }
             }
         });
-        // Unless somebody has stopped this process, and perhaps them, too.
+        // Unless this process, and perhaps its workers, were stopped meanwhile.
         assert!(
             took.is_none_or(|took| took < Duration::from_secs(2)),
             "{took:?}"
@@ -557,7 +557,7 @@ fn p3_a_worker_that_has_to_be_ended_by_sigterm_is_counted_as_killed() {
             });
             ends = (report.killed, status.and_then(|status| status.signal()));
         };
-        // One in which nobody has stopped this process and its workers for longer than the grace time.
+        // A round in which this process was not stopped for longer than the grace time.
         while stops::time(&mut round).is_none() {}
         assert_eq!(ends, (1, Some(Signal::SIGTERM as i32)));
     });

@@ -29,7 +29,7 @@ fn one_worker() -> (Builder<Job>, Receiver<u32>) {
         .respawn_backoff(Duration::from_millis(1), Duration::from_millis(1))
         .on_event(move |event| {
             if let Event::Ready { pid, .. } = event {
-                // Nobody listens any more at the end of a test.
+                // At the end of a test the receiver is gone.
                 let _ = tell.send(*pid);
             }
         });

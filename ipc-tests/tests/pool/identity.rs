@@ -1,6 +1,6 @@
-//! Which process is a worker: a program that does not become one never starts itself again and again, whatever a wrapper has
-//! done to it; what a task starts may have pools of its own; a worker is told from the wrapper that has started it; and each
-//! worker can be ended, with what it has started.
+//! How a process knows that it is a worker. A program that does not become a worker never starts itself repeatedly, whatever a
+//! wrapper has done to it. Programs that a task starts may have pools of their own. A worker is distinguished from the wrapper
+//! that started it. Each worker can be ended together with its descendants.
 
 use ipc_tests::support::LIMIT;
 use ipc_tests::{
@@ -188,7 +188,7 @@ fn a_worker_that_had_threads_before_it_became_one_may_start_programs_with_pools(
     });
 }
 
-/// The variable was left there by somebody else: by a worker that has ended, or by hand.
+/// The variable is a leftover: of a worker that has ended, or set by hand.
 #[test]
 fn a_variable_of_a_starter_that_has_ended_keeps_no_program_from_starting_pools() {
     guarded(LIMIT, || {

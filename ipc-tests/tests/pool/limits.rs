@@ -26,7 +26,7 @@ use workring::pool::{Event, Shutdown, StartError, TaskError};
 /// Long enough for a task that does nothing.
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Runs a round until nobody has stopped this process meanwhile, and expects then that what it gives is true.
+/// Repeats a round until one passes in which this process was not stopped; that one must return true.
 fn undisturbed(what: &str, round: impl Fn() -> bool) {
     loop {
         let mut is_so = false;
@@ -459,7 +459,7 @@ fn p8_workers_are_replaced_after_so_many_tasks() {
     }
 }
 
-/// Runs so many tasks, in workers that leave after `each` of them.
+/// Runs `tasks` tasks in workers that are recycled after `each` of them.
 fn replaced_after(each: u64, tasks: u64, watchdog: &Watchdog) {
     let pool = jobs(2).recycle_after_tasks(each, 0);
     // A stop of this whole process takes time from workers that start, too.
@@ -595,7 +595,7 @@ fn p8_a_worker_is_replaced_for_its_age() {
     });
 }
 
-/// One that does not even hear that it is to leave.
+/// A stopped worker does not receive the order to leave.
 #[test]
 fn p8_a_stopped_worker_is_replaced_for_its_age() {
     guarded(LIMIT, || {

@@ -1,5 +1,4 @@
-//! What is said of and by workers: their logs, their panics, and what nobody understands (P14, P15); and a pool that is dropped
-//! (P12).
+//! Logs about workers and from workers: events, panics, malformed messages (P14, P15), and a pool that is dropped (P12).
 //!
 //! One subscriber of the whole process listens: what workers say is passed on by a thread of the pool.
 
@@ -85,7 +84,7 @@ impl Log {
         &LOG
     }
 
-    /// Waits until so many events are such, and gives them.
+    /// Waits until `count` events satisfy `is_such`, and returns them.
     fn until(&self, count: usize, is_such: impl Fn(&Said) -> bool) -> Vec<Said> {
         let mut all = self.all.lock();
         loop {
@@ -159,7 +158,7 @@ fn run(pool: &Pool<Deed>, deed: Deed) -> u64 {
     handle.wait().expect("an output")
 }
 
-/// Nobody has died of it.
+/// Shuts the pool down and checks that no worker has died.
 fn close(pool: &Pool<Deed>) {
     let report = pool.shutdown(Shutdown::Drain, LIMIT).expect("here");
     assert!(report.is_balanced(), "{report}");
@@ -282,7 +281,7 @@ fn a_queue_that_was_not_taken_over_is_reported_as_such_and_without_a_process_id(
     });
 }
 
-/// Nobody would hear from it any more.
+/// Without a link the parent would receive nothing from it.
 #[test]
 fn w7_a_worker_whose_link_is_broken_is_replaced_though_it_lives() {
     guarded(LIMIT, || {

@@ -271,7 +271,7 @@ fn each_failure_inside_a_chunk_is_that_of_its_own_task() {
     });
 }
 
-/// A chunk that is too large for one message is sent task by task; one task that is too large is told.
+/// A chunk that is too large for one message is sent task by task; a single task that is too large has an error as its outcome.
 #[test]
 fn a_chunk_or_a_task_that_is_too_large_has_its_outcomes() {
     guarded(LIMIT, || {
@@ -297,7 +297,7 @@ fn a_map_of_nothing_ends_at_once() {
     });
 }
 
-/// The one that runs is told, those that wait are never begun, and nobody gets their outcomes.
+/// The running task is cancelled, waiting ones never begin, and their outcomes are discarded.
 #[test]
 fn a_map_that_is_dropped_cancels_what_is_left_of_it() {
     guarded(LIMIT, || {
@@ -322,7 +322,7 @@ fn a_map_that_is_dropped_cancels_what_is_left_of_it() {
     });
 }
 
-/// Four maps, and somebody who drains: each has its own.
+/// Four maps and a thread that drains: each gets its own outcomes.
 #[test]
 fn maps_of_several_threads_do_not_mix() {
     guarded(LIMIT, || {

@@ -290,8 +290,8 @@ fn submit_until_closed(
     accepted
 }
 
-/// What was accepted before the shutdown is done, once, by the word of the workers' own ledger; what comes after is refused,
-/// and comes back.
+/// By the workers' own record, each task accepted before the shutdown runs once. Later ones are refused and returned to the
+/// caller.
 #[test]
 fn c3_what_was_submitted_before_a_shutdown_is_done_and_what_comes_after_is_refused() {
     guarded_steps(LIMIT, |watchdog| {
@@ -343,8 +343,8 @@ fn c3_what_was_submitted_before_a_shutdown_is_done_and_what_comes_after_is_refus
     });
 }
 
-/// The worker says that it stops, and ends only when the parent has said farewell: so all exit, none is told to by a signal,
-/// and when the shutdown returns no thread is left to wait for anybody.
+/// A worker reports that it stops, and exits when the parent has confirmed it. So all workers exit, none by a signal, and no
+/// helper thread is left when the shutdown returns.
 #[test]
 fn p2_the_end_of_the_parent_travels_to_the_workers_and_back() {
     guarded(LIMIT, || {

@@ -1,4 +1,4 @@
-//! The pool of worker processes: tasks and their outcomes, as long as nobody dies, and starts that fail.
+//! The pool of worker processes without deaths: tasks, outcomes, and starts that fail.
 
 use ipc_tests::support::{
     LIMIT,
@@ -19,7 +19,7 @@ use workring::pool::{
     Pool, ResultOf, Shutdown, StartError, SubmitError, TaskError, TrySubmitError,
 };
 
-/// Soon enough that nobody has to wait for it, and never what a test depends on.
+/// A short pause. No test depends on its length.
 const MOMENT: Duration = Duration::from_millis(20);
 
 fn failure(result: ResultOf<Job>) -> TaskError<String> {
@@ -336,7 +336,7 @@ fn p3_sixteen_threads_get_the_same_report() {
     });
 }
 
-/// Whoever is in more of a hurry need not wait for the one who is not.
+/// A second shutdown with a shorter time limit shortens the first.
 #[test]
 fn p3_a_second_shutdown_hurries_the_first_on() {
     guarded(LIMIT, || {
@@ -412,7 +412,7 @@ fn p11_a_program_that_is_no_worker_is_a_typed_error() {
     });
 }
 
-/// No fork bomb: a program that has forgotten to become a worker is told so when it makes a pool of its own.
+/// No fork bomb: a program that forgets to become a worker gets an error when it starts a pool.
 #[test]
 fn p11_a_program_that_forgets_to_become_a_worker_is_told_so() {
     guarded(LIMIT, || {

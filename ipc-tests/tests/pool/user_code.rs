@@ -446,7 +446,7 @@ fn try_submit_gives_the_task_back_when_there_is_no_memory_for_it() {
             .submit(Quirk::new(Work::Job(meeting.job())))
             .expect("open");
         let mut guest = meeting.guest();
-        // The worker does not go on before it is told to: a call that waits for it never returns.
+        // The worker waits for an order of the test: a call that waits for the worker never returns.
         let mut handles = Vec::new();
         let refused = loop {
             match pool.try_submit(large()) {
@@ -491,7 +491,7 @@ fn a_map_gives_out_what_has_arrived_before_it_waits_for_memory() {
             let mut map = pool.map_unordered(tasks).window(105).chunk(chunk);
             first.tell("done");
             assert_eq!(number(one.wait()), 0);
-            // The four small ones are done, then the worker meets us; the large ones have no room. Nobody goes on.
+            // The four small ones are done, then the worker meets us; the large ones have no room. No process proceeds.
             let given: Vec<_> = map
                 .by_ref()
                 .take(4)

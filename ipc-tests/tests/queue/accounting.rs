@@ -1,6 +1,7 @@
-//! The books: each accepted message is in exactly one place, whoever dies, and whatever meets a close or a cancel.
+//! The counts in `Stats`: each accepted message is in exactly one place, also when processes die, and when returns race with
+//! a close or a cancel.
 //!
-//! Other tests look at the books of what they are about; these are about what made them wrong.
+//! Other tests check the counts of their own subject. Each test here is a case in which they were wrong once.
 
 use ipc_tests::support::books::{all, assert_adds_up, assert_all_free, assert_balanced, letters};
 use ipc_tests::support::{LIMIT, hand_over, prompt, sleepy};
@@ -14,7 +15,7 @@ use ipc_tests::{
 use std::{sync::Barrier, thread};
 use workring::{Receiver, RecvError, Sender, queue::Stats};
 
-/// A child that gets an end of the queue, and obeys until it is killed.
+/// Starts a child that has a sender and follows orders until it is killed.
 fn mortal_sender(tx: &Sender<u32>) -> Peer {
     let mut peer = hand_over("mortal", &[], |handoff| handoff.give("results", tx));
     assert_eq!(peer.hear(), "ready");
@@ -27,7 +28,7 @@ fn mortal_receiver(rx: &Receiver<u32>) -> Peer {
     peer
 }
 
-/// Kills the process, and has its death noticed.
+/// Kills the process and reports its exit.
 fn slay(peer: &mut Peer, rx: &Receiver<u32>) {
     let id = peer.pid().as_raw().try_into().expect("a process id");
     peer.signal(Signal::SIGKILL);
@@ -35,13 +36,13 @@ fn slay(peer: &mut Peer, rx: &Receiver<u32>) {
     rx.report_exit(id);
 }
 
-/// Accepted, queued, acknowledged.
+/// Returns the numbers of accepted, queued and acknowledged messages.
 fn progress(stats: &Stats) -> (u64, u64, u64) {
     assert_adds_up(stats);
     (stats.accepted, stats.queued, stats.acknowledged)
 }
 
-/// A batch is accepted when it is in the queue and not before, wherever its sender dies.
+/// A batch counts as accepted when it is in the queue, and not before, wherever its sender dies.
 #[test]
 fn a_sender_killed_while_it_waits_in_send_many_leaves_the_counts_unchanged() {
     guarded(LIMIT, || {
@@ -58,7 +59,7 @@ fn a_sender_killed_while_it_waits_in_send_many_leaves_the_counts_unchanged() {
         }
         assert_eq!(all(&rx), [7]);
         assert_eq!(progress(&rx.stats()), (1, 0, 1));
-        // The blocks of the dead are used again, for batches and for single messages.
+        // The blocks of dead senders are reused, for batches and for single messages.
         for _ in 0..200 {
             tx.send_many(0..64).expect("room");
             assert_eq!(all(&rx).len(), 64);
@@ -68,7 +69,7 @@ fn a_sender_killed_while_it_waits_in_send_many_leaves_the_counts_unchanged() {
     });
 }
 
-/// In the queue, taken, held in part: a batch that was accepted counts once, however often its holder dies.
+/// An accepted batch counts once, queued, taken or partly held, however often its holder dies.
 #[test]
 fn a_batch_is_counted_once_however_many_of_its_holders_are_killed() {
     guarded(LIMIT, || {
@@ -101,7 +102,7 @@ fn the_death_of_a_holder_of_a_batch_leaves_no_more_dead_letters_than_are_allowed
             let options = sleepy(4).max_leases(64).max_deliveries(1);
             let options = options.max_dead_letters(max);
             let (tx, rx) = options.channel::<u32>().expect("a queue");
-            // An older letter, which goes first.
+            // An older dead letter, which is evicted first.
             tx.send(100).expect("room");
             rx.lease().expect("just sent").nack();
             tx.send_many(0..20).expect("room");
@@ -110,7 +111,7 @@ fn the_death_of_a_holder_of_a_batch_leaves_no_more_dead_letters_than_are_allowed
             assert_eq!(victim.hear(), "leased");
             slay(&mut victim, &rx);
             assert!(rx.stats().dead_letters <= max as u64, "{:?}", rx.stats());
-            // What it had not handed out is received; then the rest is dead.
+            // Messages that it had not delivered are received; then the others are dead letters.
             let left: Vec<u32> = (leased..20).collect();
             assert_eq!(all(&rx), left);
             let stats = rx.stats();
@@ -125,7 +126,7 @@ fn the_death_of_a_holder_of_a_batch_leaves_no_more_dead_letters_than_are_allowed
     });
 }
 
-/// Drained: the receivers have been told that the queue has ended.
+/// Drained: receivers have already seen `Closed`.
 #[test]
 fn a_message_that_is_returned_after_the_end_is_counted_as_a_dead_letter() {
     prompt(|| {
@@ -153,7 +154,7 @@ fn a_message_that_is_returned_after_the_end_is_counted_as_a_dead_letter() {
     });
 }
 
-/// A holder gives its messages back at the very moment of a cancel, and nobody receives afterwards.
+/// A holder returns its messages at the moment of a cancel, and no thread receives afterwards.
 #[test]
 fn a_message_that_is_returned_during_a_cancel_is_discarded() {
     let rounds = rounds(300, 30_000);
@@ -174,7 +175,7 @@ fn a_message_that_is_returned_during_a_cancel_is_discarded() {
                     barrier.wait();
                     (0..pauses[0]).for_each(|_| std::hint::spin_loop());
                     drop(leases);
-                    // What was not handed out goes back with the receiver.
+                    // Dropping the receiver returns what was not delivered.
                     drop(rx);
                 });
                 barrier.wait();
@@ -194,7 +195,7 @@ fn a_message_that_is_returned_during_a_cancel_is_discarded() {
     });
 }
 
-/// The end of a drained queue comes while a holder gives its messages back.
+/// A drained queue ends while a holder returns its messages.
 #[test]
 fn a_message_that_is_returned_at_the_very_end_is_received_or_a_dead_letter_within_the_limit() {
     let rounds = rounds(300, 30_000);

@@ -1,4 +1,4 @@
-//! Batches whose messages can't be encoded or decoded, whose codec panics, or takes its time.
+//! Batches whose messages cannot be encoded or decoded, or whose codec panics or is slow.
 
 use ipc_tests::support::books::{all, assert_all_free, assert_balanced, letters};
 use ipc_tests::support::superstitious::Superstitious;
@@ -40,7 +40,7 @@ fn a_message_that_cannot_be_encoded_ends_the_batch() {
 fn a_message_that_cannot_be_decoded_is_reported_after_those_before_it() {
     guarded(LIMIT, || {
         let (tx, rx) = superstitious(8);
-        // Batched, and one by one.
+        // As a batch, and one by one.
         for batched in [true, false] {
             let numbers = [1, 2, 14, 3, 4];
             if batched {
@@ -72,7 +72,7 @@ fn a_message_that_cannot_be_decoded_is_reported_after_those_before_it() {
     });
 }
 
-/// Receives many messages; the outer error is a panic of the codec.
+/// Receives many messages. The outer error is a panic of the codec.
 fn receive(
     rx: &Receiver<u32, Superstitious>,
     into: &mut Vec<u32>,
@@ -81,7 +81,7 @@ fn receive(
     catch_unwind(AssertUnwindSafe(|| rx.recv_many(into, max)))
 }
 
-/// Those before it have been received, it has been handed out, those after it have not.
+/// The messages before it are received, it counts as delivered, and those after it do not.
 #[test]
 fn a_codec_that_panics_costs_only_its_own_message() {
     guarded(LIMIT, || {
@@ -92,7 +92,7 @@ fn a_codec_that_panics_costs_only_its_own_message() {
         receive(9).expect_err("decoding panics");
         assert_eq!(receive(1).expect("no panic").expect("a message"), 1);
         assert_eq!(rx.lease().expect("the last").ack(), 4);
-        // All others are settled: now it comes back.
+        // All others are settled, so it is returned now.
         assert_eq!(rx.stats().returned, 1);
         receive(9).expect_err("decoding panics");
         assert_eq!(letters(&rx), [(15, 2)]);
@@ -101,7 +101,7 @@ fn a_codec_that_panics_costs_only_its_own_message() {
     });
 }
 
-/// What can't be decoded is told in its turn, although a panic of the codec for one after it came first.
+/// A message that cannot be decoded is reported in its turn, also when the codec panics for a later message first.
 #[test]
 fn a_codec_that_fails_and_panics_loses_nothing() {
     guarded(LIMIT, || {
@@ -120,7 +120,7 @@ fn a_codec_that_fails_and_panics_loses_nothing() {
     });
 }
 
-/// Nor does it go on for ever where each receiver dies of it.
+/// A message that every receiver dies of is not delivered for ever.
 #[test]
 fn a_message_that_kills_its_receivers_becomes_a_dead_letter() {
     guarded(LIMIT, || {
@@ -149,7 +149,7 @@ fn a_message_that_kills_its_receivers_becomes_a_dead_letter() {
     });
 }
 
-/// Small values are decoded together, large ones one by one; equally long messages are batched in another way.
+/// Small values are decoded together, large ones one by one; messages of equal length have a layout of their own.
 #[test]
 fn values_of_any_size_come_out_of_a_batch_as_they_went_in() {
     fn check<T>(values: &[T])
@@ -179,7 +179,7 @@ fn values_of_any_size_come_out_of_a_batch_as_they_went_in() {
     });
 }
 
-/// Numbers of which none is decoded before the gate is open.
+/// A codec of numbers whose decoding waits for a gate.
 struct Gated;
 
 static GATE: AtomicBool = AtomicBool::new(true);
@@ -205,8 +205,7 @@ impl Codec<u32> for Gated {
     }
 }
 
-/// While one thread decodes the last messages, the others can't be told that the queue has ended; when it has them,
-/// they are woken for that.
+/// While one thread decodes the last messages, the others cannot return `Closed` yet; when it is done, it wakes them.
 #[test]
 fn a_thread_that_has_the_last_messages_wakes_those_that_wait_for_the_end() {
     prompt(|| {

@@ -1,4 +1,4 @@
-//! Many messages at once: batched into blocks by the sender, and nobody's business but the queue's.
+//! Batches: the sender puts many messages into one block, which receivers do not see.
 
 use ipc_tests::support::books::{all, assert_all_free, assert_balanced, letters};
 use ipc_tests::support::{LIMIT, asleep, dismiss, hand_over, prompt, sleepy};
@@ -64,7 +64,7 @@ fn a_batch_takes_one_place_for_many_messages() {
     });
 }
 
-/// Their memory comes and goes, and what a batch notes of itself stands where theirs is noted.
+/// The memory of huge blocks is released when idle, and a batch keeps its marks where huge blocks keep their state.
 #[test]
 fn a_batch_takes_no_huge_block() {
     guarded(LIMIT, || {
@@ -74,7 +74,7 @@ fn a_batch_takes_no_huge_block() {
             .expect("a queue");
         tx.send(vec![1; 256 * 1024]).expect("memory");
         assert_eq!(rx.recv().expect("a message").len(), 256 * 1024);
-        // Just too long for a block of 64 KiB, and there is a huge one that has memory and is idle.
+        // Just too long for a block of 64 KiB, while an idle huge block has memory.
         let batch = vec![vec![7; 1024]; 64];
         tx.send_many(batch.clone()).expect("room");
         let used = |class: &workring::queue::BlockStats| {
@@ -156,7 +156,7 @@ fn messages_of_every_size_keep_their_order_and_their_bytes() {
     });
 }
 
-/// A message that is too large for any block is refused; what came before it is sent, what comes after given back.
+/// A message that is too large for any block is refused; those before it are sent, those after it returned.
 #[test]
 fn a_message_that_cannot_be_sent_ends_the_batch_in_the_right_place() {
     guarded(LIMIT, || {
@@ -194,7 +194,7 @@ fn leases_of_a_batch_are_settled_one_by_one() {
         leases.remove(3).nack();
         leases.remove(1).nack();
         assert_eq!(leases.remove(0).ack(), 0);
-        // They come back with the last one.
+        // They are returned with the last one.
         assert_eq!((rx.stats().held, rx.stats().acknowledged), (4, 1));
         assert_eq!(rx.recv().expect("the next one"), 5);
         for lease in leases {
@@ -226,7 +226,7 @@ fn each_message_of_a_batch_has_its_own_deliveries_and_its_own_dead_letter() {
                 let leases: Vec<_> = (0..4).map_while(|_| rx.try_lease().ok()).collect();
                 for lease in leases {
                     assert_eq!(lease.deliveries(), attempt);
-                    // One is acknowledged at first, another at last.
+                    // One is acknowledged first, another last.
                     if *lease == 1 && attempt == 0 || *lease == 2 && attempt + 1 == attempts {
                         lease.ack();
                     }
@@ -276,7 +276,7 @@ fn a_receiver_that_is_dropped_returns_what_it_has_not_delivered() {
         assert_eq!(*one, 1);
         assert!(matches!(rx.try_recv(), Err(TryRecvError::Empty)));
         drop(other);
-        // The batch comes back with its last lease.
+        // The batch is returned with its last lease.
         one.nack();
         assert!(matches!(rx.try_recv(), Err(TryRecvError::Empty)));
         assert_eq!(two.ack(), 2);
@@ -313,7 +313,7 @@ fn what_was_accepted_before_the_close_is_received_and_then_the_queue_is_closed()
             if settled {
                 assert!(matches!(end, Err(TryRecvError::Empty)), "{end:?}");
             } else {
-                // What another receiver has taken is its own business.
+                // This receiver does not see what another one has taken.
                 assert!(matches!(end, Err(TryRecvError::Closed)), "{end:?}");
             }
             assert_eq!(rx.try_recv_many(&mut messages, 99).expect("its own"), 63);
@@ -328,7 +328,7 @@ fn what_was_accepted_before_the_close_is_received_and_then_the_queue_is_closed()
     });
 }
 
-/// What comes back after some receiver was told of the end is a dead letter, each message for itself.
+/// After a receiver has seen `Closed`, each returned message becomes a dead letter by itself.
 #[test]
 fn a_batch_that_is_returned_after_the_end_becomes_dead_letters() {
     guarded(LIMIT, || {
@@ -356,7 +356,7 @@ fn a_cancel_discards_what_is_left_of_a_batch_and_counts_each_message() {
         tx.send_many(10..30).expect("room");
         assert_eq!(rx.recv().expect("the first"), 0);
         let (one, two) = (lease(&rx), lease(&rx));
-        // The batch that is open is in hand, as its leases are.
+        // The batch that is being delivered counts as held, like its leases.
         assert_eq!(tx.cancel(), 20);
         assert!(matches!(rx.try_recv(), Err(TryRecvError::Closed)));
         assert_eq!(rx.stats().held, 9);
@@ -369,7 +369,7 @@ fn a_cancel_discards_what_is_left_of_a_batch_and_counts_each_message() {
     });
 }
 
-/// Sends batches until the queue is closed; how many messages were accepted.
+/// Sends batches until the queue is closed. Returns how many messages were accepted.
 fn send_batches(tx: &Sender<u64>, mut rng: Rng) -> u64 {
     let mut accepted = 0;
     loop {
@@ -380,7 +380,7 @@ fn send_batches(tx: &Sender<u64>, mut rng: Rng) -> u64 {
     }
 }
 
-/// Leases, acknowledges most and returns some, until the queue is closed; how many were acknowledged.
+/// Leases messages until the queue is closed, acknowledging most and returning some. Returns how many it acknowledged.
 fn lease_all(rx: &Receiver<u64>, mut rng: Rng) -> u64 {
     let mut acknowledged = 0;
     while let Ok(lease) = rx.lease() {
@@ -401,7 +401,7 @@ fn the_counts_balance_when_a_queue_that_is_busy_with_batches_is_cancelled() {
         let mut rng = Rng::with_seed(seed());
         for _ in 0..rounds(100, 10_000) {
             let options = Options::new(rng.usize(1..=16)).max_deliveries(2);
-            // One for each receiver: with fewer, one would be told so, and end too early.
+            // One for each receiver: with fewer, a receiver would get the error of the limit and end too early.
             let options = options.close_waits_for_leases(rng.bool()).max_leases(2);
             let (tx, rx) = options.channel::<u64>().expect("a queue");
             let other = rx.clone();
@@ -477,7 +477,7 @@ fn a_batch_that_waits_for_room_is_returned_by_a_close() {
     });
 }
 
-/// When every block that takes batches is in use, a batch goes by the small ones.
+/// When every block for batches is in use, the messages are sent in small blocks.
 #[test]
 fn a_batch_does_not_wait_for_large_blocks() {
     guarded(LIMIT, || {
@@ -500,7 +500,7 @@ fn a_batch_does_not_wait_for_large_blocks() {
         assert_eq!(tx.try_send_many(batch.clone()).expect("small blocks"), 100);
         assert_eq!(tx.len(), 100);
         assert_eq!(all(&rx), batch);
-        // With one block of the last class to be had, it takes what fits.
+        // With one free block of the last class, the batch takes what fits.
         leases.pop().expect("many leases").ack();
         assert_eq!(tx.try_send_many(batch.clone()).expect("some more"), 100);
         assert!((60..100).contains(&tx.len()), "{} entries", tx.len());
@@ -508,7 +508,7 @@ fn a_batch_does_not_wait_for_large_blocks() {
     });
 }
 
-/// A thread that sleeps while another one of the same receiver opens a batch gets its share of it.
+/// A thread that sleeps while another thread of the same receiver opens a batch gets a share of it.
 #[test]
 fn threads_of_one_receiver_share_what_it_has_taken() {
     prompt(|| {
@@ -544,7 +544,7 @@ fn receive_all(rx: &Receiver<u32>, many: usize, closed: &AtomicBool) -> Vec<u32>
     }
 }
 
-/// C1 and C4 for threads that share a receiver: none is told `Closed` before everything has been handed out, and
+/// C1 and C4 for threads that share a receiver: none gets `Closed` before everything has been delivered, and
 /// nothing is handed out afterwards.
 #[test]
 fn threads_of_one_receiver_get_everything_before_any_gets_closed() {
@@ -605,7 +605,7 @@ fn between_processes_each_message_is_received_once_and_in_order() {
         }
         assert_eq!(received, SENDERS * count);
         let expected = (0..SENDERS).flat_map(|sender| (0..count).map(move |n| sender << 32 | n));
-        // Squares, lest one lost and one doubled make up for each other.
+        // Squares, so that one lost and one duplicated message do not cancel out.
         let square = |number: u64| number.wrapping_mul(number);
         assert_eq!(
             sum,

@@ -1,5 +1,5 @@
-//! User code that a queue calls: `Codec` (and so `Serialize` and `Deserialize`), `Drop`, iterators, errors. Wherever that
-//! is, it may panic, hang, or use the very same queue.
+//! User code that a queue calls: `Codec` (and so `Serialize` and `Deserialize`), `Drop`, iterators, errors. In each place it
+//! may panic, hang, or use the same queue.
 //!
 //! The messages of these tests call a *hook* wherever the queue runs their code. A test sets the hook, does each
 //! operation, and then looks at the queue: each message is in one place, and no block is lost. The table in
@@ -398,7 +398,7 @@ impl Gate {
 
 impl Drop for Gate {
     fn drop(&mut self) {
-        // Whoever panics before opening it would leave a thread there.
+        // A test that panics before it opens the gate would leave a thread waiting.
         if thread::panicking() {
             self.open();
         }
@@ -705,7 +705,7 @@ fn a_panic_of_drop_in_the_receiver_loses_no_other_message() {
     });
 }
 
-/// A lease gives its message back before it drops it, so that a slow drop keeps it from nobody.
+/// A lease returns its message before it drops the value, so that a slow drop does not delay the message.
 #[test]
 fn a_lease_whose_message_hangs_in_drop_has_returned_it() {
     guarded(LIMIT, || {

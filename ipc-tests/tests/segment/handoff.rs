@@ -1,4 +1,4 @@
-//! Ends of queues given to children: who gets them, who does not, and what a child is told that asks for another one.
+//! Ends of queues given to children: which children get them, and the errors of a child that asks for another one.
 
 use ipc_tests::support::{LIMIT, dismiss, hand_over, sleepy};
 use ipc_tests::{child::Peer, guarded, program};
@@ -97,7 +97,7 @@ fn a_child_that_was_given_nothing_gets_an_error() {
     });
 }
 
-/// Each refused child has left the queue again: a misfit holds nobody up.
+/// Each refused child has left the queue again and delays no other.
 #[test]
 fn a_child_with_another_type_codec_or_schema_is_refused_and_leaves() {
     guarded(LIMIT, || {
@@ -327,7 +327,7 @@ fn a_command_that_is_started_again_inherits_nothing_from_the_hand_off_before() {
     });
 }
 
-/// Ends a child whose lines nobody listens to.
+/// Ends a child whose output is not read.
 fn end(mut child: Child) {
     child.kill().expect("kill");
     child.wait().expect("wait");

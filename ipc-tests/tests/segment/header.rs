@@ -1,4 +1,4 @@
-//! M2, M3: a segment that is not what it says, or not whole, is refused by name; nobody shrinks one, and no other user
+//! M2, M3: a segment that is not what its header claims, or not whole, is refused; no process shrinks one, and no other user
 //! opens one.
 
 use ipc_tests::support::{LIMIT, dismiss, hand_over, sleepy};

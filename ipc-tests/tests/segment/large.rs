@@ -317,7 +317,7 @@ fn dead_letters_give_their_memory_to_messages_that_need_it() {
         assert_eq!(
             rx.dead_letters().count(),
             1,
-            "no more give way than have to"
+            "no more blocks than needed are evicted"
         );
     });
 }
@@ -441,7 +441,7 @@ impl Drop for Group {
     }
 }
 
-/// The kernel would kill whoever takes more than the group has.
+/// The kernel would kill a process that takes more memory than its control group has.
 #[test]
 fn the_limit_of_a_control_group_is_named() {
     guarded(LIMIT, || {

@@ -108,7 +108,7 @@ fn processes_that_know_nothing_but_a_name_exchange_messages() {
     });
 }
 
-/// The last one out does not close a queue that others may come to, unless it is told to.
+/// The last process does not close a named queue when it leaves, unless an option says so.
 #[test]
 fn a_named_queue_outlives_its_processes() {
     guarded(LIMIT, || {
@@ -149,7 +149,7 @@ fn a_name_stands_for_one_queue_at_a_time() {
         let receiver = name.open_in().expect("it is there");
         assert_eq!(receiver.recv().expect("the first one's"), 5);
 
-        // Somebody has it, and says so; a ticket for a child counts, too.
+        // A process is attached; a ticket for a child counts too.
         let refused = workring::queue::remove_named(&name.0);
         let in_use = |count, refused: &Result<(), RemoveError>| matches!(refused, Err(RemoveError::InUse { processes, .. }) if *processes == count);
         assert!(in_use(2, &refused), "{refused:?}");
@@ -465,7 +465,7 @@ fn no_process_opens_a_half_made_queue() {
             match name.open_in() {
                 Ok(receiver) => {
                     opened += 1;
-                    // Nobody removes it now, so it is the one of that name.
+                    // No process removes it now, so it is the queue of that name.
                     let sender: Sender<u32> = workring::open(&name.0).expect("it has its name");
                     sender.send(7).expect("room");
                     drop(sender);

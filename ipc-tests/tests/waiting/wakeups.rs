@@ -329,7 +329,7 @@ fn senders_blocked_by_a_full_queue_are_woken_one_for_each_message_taken() {
                     .map(|sender| sleepers(sender.pid()))
                     .sum::<usize>()
             };
-            // Whoever was woken is on its way for a while.
+            // A thread that was woken takes a while to run.
             while (tx.len(), blocked()) != (1, left as usize) {
                 thread::yield_now();
             }

@@ -190,7 +190,7 @@ fn all_who_wait_with_a_watch_hear_of_it() {
     });
 }
 
-/// The one wake that a message gives may go to somebody who hears of his descriptor instead.
+/// The one wake-up of a message may reach a watcher that returns for its descriptor instead; it must pass the wake-up on.
 #[test]
 fn a_message_left_behind_by_who_is_ready_goes_to_another_at_once() {
     let rounds = rounds(500, 20_000);
