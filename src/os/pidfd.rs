@@ -25,7 +25,7 @@ pub(super) fn to_id(pid: Pid) -> u32 {
     pid.as_raw_nonzero().get().unsigned_abs()
 }
 
-/// Opens a pidfd of the process that has this id now. It may be one of the standard streams' numbers.
+/// Opens a pidfd of the process that has this id now. The descriptor may have the number of a standard stream.
 pub(super) fn open(pid: Pid) -> Result<OwnedFd, Errno> {
     pidfd_open(pid, PidfdFlags::empty())
 }
