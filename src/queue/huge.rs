@@ -1,4 +1,4 @@
-//! Blocks for messages of more than 64 KiB, from a sender's point of view.
+//! Allocates blocks for messages of more than 64 KiB, for a sender.
 
 use super::sender::{BlockWriter, Refusal, Sender};
 use crate::codec::Codec;
@@ -7,14 +7,19 @@ use crate::protocol::steps::{dead_letters, send};
 use crate::segment::huge::HugeAllocation;
 
 impl From<OutOfMemory> for Refusal {
-    fn from(shortage: OutOfMemory) -> Self {
-        Self::NoMemory(shortage)
+    fn from(out_of_memory: OutOfMemory) -> Self {
+        Self::NoMemory(out_of_memory)
     }
 }
 
 impl<T, C: Codec<T>> Sender<T, C> {
-    /// A block of a huge class, or an idle one of the next class. `None`: worth waiting for. Dead letters give way
-    /// to a message that could be sent if it had a block, or memory for one.
+    /// Allocates a block of the huge class of this number, or an idle block of the next class. Returns `None` if a
+    /// block becomes free sooner or later.
+    ///
+    /// Drops dead letters if the message could be sent with their block or memory, and [`Options::evict_dead_letters`]
+    /// allows that.
+    ///
+    /// [`Options::evict_dead_letters`]: crate::Options::evict_dead_letters
     pub(super) fn huge_block(&self, number: usize) -> Result<Option<BlockWriter<'_>>, Refusal> {
         let attachment = self.attachment();
         let segment = attachment.segment();
@@ -23,8 +28,8 @@ impl<T, C: Codec<T>> Sender<T, C> {
             return Ok(None);
         };
         loop {
-            let taken = segment.allocate_huge(attachment.row(), class)?;
-            if let HugeAllocation::Allocated(block) = taken {
+            let allocation = segment.allocate_huge(attachment.row(), class)?;
+            if let HugeAllocation::Allocated(block) = allocation {
                 return Ok(Some(BlockWriter::new(attachment, block)));
             }
             if let Some(block) =
@@ -32,13 +37,13 @@ impl<T, C: Codec<T>> Sender<T, C> {
             {
                 return Ok(Some(BlockWriter::new(attachment, block)));
             }
-            let letters = match taken {
-                HugeAllocation::NoMemory(shortage) => return Err(shortage.into()),
+            let evictable = match allocation {
+                HugeAllocation::NoMemory(out_of_memory) => return Err(out_of_memory.into()),
                 HugeAllocation::MemoryInUse => segment.geometry().huge_blocks(),
                 HugeAllocation::NoFreeBlock | HugeAllocation::Allocated(_) => class.blocks.clone(),
             };
-            let give_way = segment.settings().evict_dead_letters && !send::is_full(segment);
-            if !give_way || !dead_letters::evict_oldest(segment, &letters) {
+            let may_evict = segment.settings().evict_dead_letters && !send::is_full(segment);
+            if !may_evict || !dead_letters::evict_oldest(segment, &evictable) {
                 return Ok(None);
             }
         }

@@ -1,32 +1,34 @@
-//! What a queue looks like at a moment.
+//! Statistics: counts of the messages, blocks and processes of a queue, taken at one moment.
 
 use crate::protocol::SharedState;
 use crate::protocol::block_header::BlockHeader;
-use crate::protocol::blocks::{BlockKind, BlockState};
+use crate::protocol::blocks::BlockKind;
 use crate::protocol::ids::{BlockIndex, PeerIndex};
 use crate::protocol::peers::{PeerKind, Role};
 use crate::protocol::steps::stats::{self, BlockSnapshot};
 use crate::segment::Segment;
+use crate::segment::geometry::Class;
 use core::time::Duration;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// What a queue looks like at a moment. Made by [`Sender::stats`](crate::Sender::stats) and
+/// The state of a queue at one moment. Returned by [`Sender::stats`](crate::Sender::stats) and
 /// [`Receiver::stats`](crate::Receiver::stats).
 ///
-/// Everything is counted from the words of the queue, one after the other, while others go on changing them: on
-/// a busy queue the numbers are each true, but of slightly different moments. On a queue at rest they balance:
+/// All numbers are counted from the shared words of the queue, one after the other, while other processes go on
+/// changing them. On a busy queue each number is true, but of a slightly different moment. On a queue at rest they
+/// balance:
 ///
 /// ```text
 /// accepted = acknowledged + queued + held + returned + dead_letters + dropped_letters + discarded
 /// ```
 ///
-/// Messages of a batch ([`Sender::send_many`](crate::Sender::send_many)) count one by one: as held from when their
-/// receiver has taken the batch until each is acknowledged, and those that were returned until the batch is. A message
-/// that may not be handed out again counts as returned as long as others of its batch may, and as a dead letter with
-/// them.
+/// Messages of a batch ([`Sender::send_many`](crate::Sender::send_many)) count one by one. All of them count as held
+/// once a receiver has taken the batch, each until it is acknowledged. Those that were returned also count as held,
+/// until the batch is returned. A message that may not be delivered again counts as returned while others of its batch
+/// may be, and as a dead letter when none may.
 ///
-/// What is accepted is exact. The counts of what was dropped, discarded and recovered may each lack one message, or
-/// one batch, for every process that was killed in the very moment of counting: these count as acknowledged.
+/// `accepted` is exact. The counts of dropped, discarded and recovered messages may each lack one message, or one
+/// batch, for every process that was killed while it counted; these count as acknowledged.
 ///
 /// # Examples
 ///
@@ -49,34 +51,33 @@ use std::time::{SystemTime, UNIX_EPOCH};
 pub struct Stats {
     /// Messages that sends have accepted since the queue was made.
     pub accepted: u64,
-    /// Messages that receivers are done with: what is accepted and nowhere else.
+    /// Messages that receivers have acknowledged: those that were accepted and are in no other count.
     pub acknowledged: u64,
-    /// Messages that wait to be received for the first time.
+    /// Messages that wait for their first delivery.
     pub queued: u64,
-    /// Messages that somebody has received and neither acknowledged nor returned.
+    /// Messages that a process has received and neither acknowledged nor returned.
     pub held: u64,
-    /// Messages that wait to be handed out again, and those of their batches that wait with them.
+    /// Messages that wait to be delivered again, and messages of their batches that wait with them.
     pub returned: u64,
-    /// Dead letters, those included that somebody is looking at: what
-    /// [`Receiver::dead_letters`](crate::Receiver::dead_letters) gives. Once receivers have been told that the queue
-    /// has ended, also what has come back since.
+    /// Dead letters: what [`Receiver::dead_letters`](crate::Receiver::dead_letters) returns, and those that a process
+    /// reads now. Once a receiver has got `Closed`, messages that are returned later count here too.
     pub dead_letters: u64,
-    /// Dead letters that were dropped, because there were too many or to make room.
+    /// Dead letters that were dropped: there were too many, or a new message needed the memory.
     pub dropped_letters: u64,
-    /// Messages that a cancel has discarded.
+    /// Messages that [`Receiver::cancel`](crate::Receiver::cancel) or its counterpart of the sender has discarded.
     pub discarded: u64,
-    /// Bytes of memory that the queue has taken, and not given back: what its file really holds, as the kernel
-    /// counts it, and what [`Options::memory_limit`](crate::Options::memory_limit) is about.
+    /// The bytes of memory that the queue has now: what its file occupies, as the kernel counts it.
+    /// [`Options::memory_limit`](crate::Options::memory_limit) limits this number.
     pub memory: usize,
-    /// The blocks that messages lie in, by size.
+    /// The blocks that hold messages, by size.
     pub blocks: Vec<BlockStats>,
-    /// The processes that are attached, or were given an end and have not attached yet.
+    /// The processes that are attached, and those that were given an end and have not attached yet.
     pub peers: Vec<PeerStats>,
-    /// How many processes have died while they were attached, or between being given an end and attaching, and
-    /// have been cleared up after.
+    /// The number of processes that died while they were attached, or after they were given an end, and whose messages
+    /// and memory were recovered.
     pub recovered: u64,
-    /// The latest of them, in the order in which they were noticed: one for each place in the table of
-    /// processes, of which there are 1,024.
+    /// The latest of these deaths, in the order in which they were noticed. The table of peers keeps one for each of
+    /// its 1,024 entries.
     pub deaths: Vec<DeathStats>,
 }
 
@@ -84,57 +85,56 @@ pub struct Stats {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BlockStats {
-    /// The longest message that fits one, in bytes.
+    /// The longest message that fits into one, in bytes.
     pub payload: usize,
-    /// How many there are.
+    /// The number of blocks.
     pub total: u64,
-    /// How many are free.
+    /// The number of free blocks.
     pub free: u64,
-    /// How many have memory. Up to 64 KiB all of them, from the start; of the larger ones those that are in use,
-    /// and some that are free.
+    /// The number of blocks that have memory: all blocks of up to 64 KiB, and of the larger ones those that are in use
+    /// and some free ones.
     pub committed: u64,
 }
 
-/// One process.
+/// A process that is attached to a queue, or was given an end of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PeerStats {
-    /// Its process id, in its own namespace; `None` if it was given an end and has not attached yet.
+    /// Its process id, in its own namespace. `None`: it was given an end and has not attached yet.
     pub pid: Option<u32>,
     /// Whether it has a sender.
     pub sends: bool,
     /// Whether it has a receiver.
     pub receives: bool,
-    /// How many messages it holds: received and neither acknowledged nor returned.
+    /// The number of messages that it has received and neither acknowledged nor returned.
     pub holds: u64,
-    /// True if it does not hold the lock by which others tell that it lives: as a rule, because it has died and
-    /// nobody has looked yet.
+    /// Whether the lock that shows that it lives is free. As a rule it has died, and no process has noticed it yet.
     pub unlocked: bool,
 }
 
-/// A process that has died while it was attached.
+/// A process that died while it was attached, or after it was given an end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DeathStats {
-    /// Its process id, in its own namespace; `None` if it died before it had attached.
+    /// Its process id, in its own namespace. `None`: it died before it attached.
     pub pid: Option<u32>,
-    /// When that was noticed.
+    /// When another process noticed the death.
     pub noticed: SystemTime,
 }
 
-/// Count everything.
+/// Returns the statistics of the queue in `segment`.
 pub(super) fn count(segment: &Segment) -> Stats {
     let blocks = stats::snapshot_blocks(segment);
-    let books = stats::count(segment, &blocks);
+    let messages = stats::count(segment, &blocks);
     Stats {
-        accepted: books.accepted,
-        acknowledged: books.acknowledged(),
-        queued: books.queued,
-        held: books.held,
-        returned: books.returned,
-        dead_letters: books.dead_letters,
-        dropped_letters: books.evicted,
-        discarded: books.discarded,
+        accepted: messages.accepted,
+        acknowledged: messages.acknowledged(),
+        queued: messages.queued,
+        held: messages.held,
+        returned: messages.returned,
+        dead_letters: messages.dead_letters,
+        dropped_letters: messages.evicted,
+        discarded: messages.discarded,
         memory: segment.memory(),
         blocks: classes(segment),
         peers: peers(segment, &blocks),
@@ -147,54 +147,49 @@ fn number_of<T>(items: impl Iterator<Item = T>) -> u64 {
     items.fold(0, |count, _| count + 1)
 }
 
-fn word(segment: &Segment, number: u32) -> Option<BlockState> {
-    Some(segment.block(BlockIndex::new(number)?)?.word.load())
-}
-
 fn classes(segment: &Segment) -> Vec<BlockStats> {
     let huge = segment.geometry().huge_blocks();
-    let committed = |number: u32| {
-        let header = BlockIndex::new(number).and_then(|index| segment.block(index));
-        !huge.contains(&number) || header.is_some_and(BlockHeader::is_committed)
+    let header = |number: u32| segment.block(BlockIndex::new(number)?);
+    let is_free =
+        |number: &u32| header(*number).is_some_and(|block| block.word.load().is(BlockKind::Free));
+    let is_committed = |number: &u32| {
+        !huge.contains(number) || header(*number).is_some_and(BlockHeader::is_committed)
     };
-    let classes = segment.geometry().classes.iter();
-    let count = |class: &crate::segment::geometry::Class| BlockStats {
+    let count = |class: &Class| BlockStats {
         payload: class.payload,
         total: number_of(class.blocks.clone()),
-        free: number_of(class.blocks.clone().filter(|&number| {
-            word(segment, number).is_some_and(|block| block.is(BlockKind::Free))
-        })),
-        committed: number_of(class.blocks.clone().filter(|&number| committed(number))),
+        free: number_of(class.blocks.clone().filter(is_free)),
+        committed: number_of(class.blocks.clone().filter(is_committed)),
     };
-    classes.map(count).collect()
+    segment.geometry().classes.iter().map(count).collect()
 }
 
 fn peers(segment: &Segment, blocks: &[BlockSnapshot]) -> Vec<PeerStats> {
     let mut peers = Vec::new();
-    for row in (0..segment.peer_count()).filter_map(PeerIndex::new) {
-        let Some(word) = segment.peer(row) else {
+    for peer in (0..segment.peer_count()).filter_map(PeerIndex::new) {
+        let Some(entry) = segment.peer(peer) else {
             continue;
         };
-        let tenant = word.load();
-        if !matches!(tenant.kind(), Some(PeerKind::Ticket | PeerKind::Live)) {
+        let state = entry.load();
+        if !matches!(state.kind(), Some(PeerKind::Ticket | PeerKind::Live)) {
             continue;
         }
-        let held = blocks.iter().filter(|block| block.holder() == Some(row));
+        let held = blocks.iter().filter(|block| block.holder() == Some(peer));
         peers.push(PeerStats {
-            pid: (tenant.kind() == Some(PeerKind::Live)).then(|| word.process_id()),
-            sends: tenant.has_role(Role::Sender),
-            receives: tenant.has_role(Role::Receiver),
+            pid: (state.kind() == Some(PeerKind::Live)).then(|| entry.process_id()),
+            sends: state.has_role(Role::Sender),
+            receives: state.has_role(Role::Receiver),
             holds: held.map(|block| block.messages.unsettled()).sum(),
-            unlocked: segment.is_locked(row, tenant) == Some(false),
+            unlocked: segment.is_locked(peer, state) == Some(false),
         });
     }
     peers
 }
 
 fn deaths(segment: &Segment) -> Vec<DeathStats> {
-    let rows = (0..segment.peer_count()).filter_map(PeerIndex::new);
-    let mut deaths: Vec<_> = rows
-        .filter_map(|row| segment.peer(row)?.last_death())
+    let peers = (0..segment.peer_count()).filter_map(PeerIndex::new);
+    let mut deaths: Vec<_> = peers
+        .filter_map(|peer| segment.peer(peer)?.last_death())
         .filter_map(|(pid, noticed)| {
             Some(DeathStats {
                 pid: (pid != 0).then_some(pid),

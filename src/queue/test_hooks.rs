@@ -1,10 +1,8 @@
-//! Ways into a queue's memory for those tests of this crate that look at a queue while somebody stands still in it.
+//! Hooks for the tests of this crate: they examine the memory of a queue while another process is stopped in the middle
+//! of an operation.
 //!
-//! No part of the public API, and of no use to a program: any of it may change or go at any time.
-#![allow(
-    clippy::type_complexity,
-    reason = "pairs of two handles, spelt out where they come"
-)]
+//! Not part of the public API: any of it may change or be removed at any time.
+#![allow(clippy::type_complexity, reason = "pairs of two handles, spelt out")]
 
 use super::attachment::Attachment;
 use super::named::{attach, not_attached};
@@ -16,23 +14,24 @@ use core::time::Duration;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
-/// The same options with a slice that may be longer than a program may have it, up to an hour: whoever is not woken in
-/// such a queue sleeps on.
+/// Sets a liveness interval of up to an hour, longer than programs can set it: a waiter whose wake-up is missing then
+/// sleeps on.
 pub fn with_liveness_interval(options: Options, liveness_interval: Duration) -> Options {
     let mut options = options.liveness_interval(liveness_interval);
     options.any_liveness_interval = true;
     options
 }
 
-/// The file that a queue lies in.
+/// Returns the file that contains a queue.
 #[must_use]
 pub fn memory<T, C: Codec<T>>(rx: &Receiver<T, C>) -> BorrowedFd<'_> {
     rx.handle.attachment.segment().file().as_fd()
 }
 
-/// Attach to the queue that lies in a file, of which `file` must be a description of this process's own.
+/// Attaches to the queue in `file`, which must be an open file description of this process alone.
 ///
-/// Unlike [`open`](crate::open()), leaves to others what the dead have left. Neither message type nor codec is checked.
+/// Unlike [`open`](crate::open()), does not recover what dead processes have left, and checks neither message type nor
+/// codec.
 ///
 /// # Errors
 ///
@@ -46,10 +45,10 @@ pub fn enter<T, C: Codec<T>>(file: OwnedFd) -> Result<(Sender<T, C>, Receiver<T,
     ))
 }
 
-/// Attach to a copy of a queue's memory as this process is attached to the queue: in the same row, with the same roles.
+/// Attaches to a copy of a queue's memory, as the same peer and with the same roles as this process has in the queue.
 ///
-/// Nobody else is attached to the copy: whoever is so to the queue is dead there. `copy` must be a file of its own, of
-/// the same length, and sealed.
+/// No other process is attached to the copy, so all other peers of the queue are dead there. `copy` must be another
+/// file, of the same length, and sealed.
 ///
 /// # Errors
 ///
