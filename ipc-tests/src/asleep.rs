@@ -1,4 +1,4 @@
-//! Who is asleep in shared memory: the proof that another process really waits, where a pause would only hope so.
+//! Which threads sleep in shared memory: proof that another process waits, where a pause would only make it likely.
 //!
 //! A thread counts if the kernel says that it is in `futex(2)`, off every processor, on an address inside a shared
 //! mapping of a file. Locks and joins inside one process sleep on private memory and do not count; a thread that
@@ -8,7 +8,7 @@ use crate::procfs::threads;
 use nix::{libc, unistd::Pid};
 use std::{fs, ops::Range, thread};
 
-/// How many threads of the process sleep on a futex in shared memory.
+/// Returns how many threads of the process sleep on a futex in shared memory.
 #[must_use]
 pub fn sleepers(pid: Pid) -> usize {
     let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap_or_default();

@@ -1,11 +1,11 @@
 //! A second process of a test, and the lines that synchronise the two.
 //!
 //! The test writes lines to the peer's standard input and reads lines from its standard output; `role` is the
-//! other side. A line that was heard is the only proof that the peer got somewhere: there is no sleep.
+//! other side. A received line is the only proof of the peer's progress: no test sleeps.
 //!
-//! HELPER-1. A peer killed at any time has said a line whole or not at all: a rest without a newline is not a line.
+//! HELPER-1. A peer that is killed at any time has sent a line whole or not at all: text without a newline is no line.
 //! HELPER-2. When a [`Peer`] is dropped its process is killed and reaped, stopped or not: no zombie, no orphan.
-//! HELPER-3. A process that was reaped gets no signal: its pid may be somebody else's by then.
+//! HELPER-3. A process that was reaped gets no signal: another process may have its pid by then.
 
 use nix::{
     sys::{
@@ -93,13 +93,13 @@ impl Peer {
     }
 
     /// Waits for the next line. Panics if the peer ends without one.
-    pub fn hear(&mut self) -> String {
-        let line = self.try_hear();
-        line.unwrap_or_else(|| panic!("{} ({}) ended without a word", self.role, self.pid()))
+    pub fn answer(&mut self) -> String {
+        let line = self.try_answer();
+        line.unwrap_or_else(|| panic!("{} ({}) ended without a line", self.role, self.pid()))
     }
 
-    /// Waits for the next line; `None` once the peer, and whoever inherited its output, has ended.
-    pub fn try_hear(&mut self) -> Option<String> {
+    /// Waits for the next line. Returns `None` once the peer and all heirs of its output have ended.
+    pub fn try_answer(&mut self) -> Option<String> {
         let mut line = String::new();
         self.output
             .read_line(&mut line)
@@ -112,7 +112,7 @@ impl Peer {
         self.input = None;
     }
 
-    /// Closes the peer's input, waits for its end and reaps it. It must not say more than a pipe holds (64 KiB).
+    /// Closes the peer's input, waits for its end and reaps it. It must not print more than a pipe holds (64 KiB).
     pub fn wait(&mut self) -> ExitStatus {
         self.finish();
         let status = self.child.wait().expect("wait for the peer");
@@ -137,12 +137,12 @@ impl Peer {
         self.await_state(WaitPidFlag::WSTOPPED);
     }
 
-    /// Lets a stopped peer go on.
+    /// Continues a stopped peer.
     pub fn resume(&self) {
         self.signal(Signal::SIGCONT);
     }
 
-    /// The process id; after [`wait`](Self::wait) it may be somebody else's.
+    /// Returns the process id. After [`wait`](Self::wait) another process may have it.
     #[must_use]
     pub fn pid(&self) -> Pid {
         Pid::from_raw(self.child.id().try_into().expect("a pid is positive"))
@@ -156,7 +156,7 @@ impl Peer {
 impl Drop for Peer {
     fn drop(&mut self) {
         if self.ended.is_none() {
-            // An error says that somebody else has reaped it; there is nothing left to do then.
+            // On an error another thread has reaped it, and nothing is left to do.
             let _ = self.child.kill();
             let _ = self.child.wait();
         }

@@ -1,4 +1,4 @@
-//! What a process costs: CPU time, context switches, resident memory; and where a thread may run.
+//! The cost of a process: CPU time, context switches, resident memory; and the processors on which a thread may run.
 //!
 //! CPU-1. CPU time comes in clock ticks, usually of 10 ms, and includes threads that have ended.
 //! CPU-2. Context switches are those of the threads that live: a thread that ends takes its count along.
@@ -17,7 +17,7 @@ pub struct Usage {
     pub time: Duration,
     /// How often a thread went to sleep (CPU-2).
     pub voluntary: u64,
-    /// How often a thread had to make way for another (CPU-2).
+    /// How often a thread was pre-empted (CPU-2).
     pub involuntary: u64,
 }
 

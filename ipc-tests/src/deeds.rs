@@ -1,4 +1,4 @@
-//! What the workers of some pools do: things that are seen from outside, in a ledger, in the parent's log, or on the link.
+//! Tasks with effects that are seen from outside: in a ledger, in the parent's log, or on the link.
 
 use crate::ledger::Ledger;
 use serde::{Deserialize, Serialize};
@@ -26,11 +26,11 @@ pub const DONE: u8 = 2;
 /// One kind of work for each thing to be seen.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Deed {
-    /// Gives the number back.
+    /// Returns the number.
     Echo(u64),
     /// Enters in the ledger of this directory that this number was begun, and done.
     Note(PathBuf, u64),
-    /// Gives the process id of its worker.
+    /// Returns the process id of its worker.
     Pid,
     /// Ends its worker by `abort`.
     Abort,

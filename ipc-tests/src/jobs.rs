@@ -1,7 +1,7 @@
-//! What the workers of the tests' pools do: whatever a test asks of them.
+//! Tasks for the pools of the tests: one kind for each thing that can happen to a task.
 //!
-//! A test that has to know that a task runs, or when it goes on, lets it [`Job::Meet`] a [`Meeting`]: the task connects
-//! there, says who it is, and does what it is told.
+//! A test that has to know when a task runs, or to control when it continues, uses [`Job::Meet`]: the task connects to a
+//! [`Meeting`], reports its process, and follows orders.
 
 use nix::{
     sys::signal::{SigHandler, Signal, raise, signal},
@@ -36,11 +36,11 @@ pub const EXITS: &str = "POOLED_EXITS";
 /// One kind of work for each thing that can happen to a task.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Job {
-    /// Gives twice the number.
+    /// Returns twice the number.
     Double(u64),
-    /// Gives as many letters.
+    /// Returns this many letters.
     Letters(usize),
-    /// Takes room, and gives how much.
+    /// Has a payload of this length, and returns the length.
     Weigh(Vec<u8>),
     /// Fails with this error.
     Fail(String),
@@ -48,21 +48,21 @@ pub enum Job {
     Panic(String),
     /// Ends its worker.
     Die(Death),
-    /// Ends its worker in all attempts before this one, and gives its number.
+    /// Ends its worker in all attempts before this one, then returns the number of the attempt.
     DieUntil(u32, Death),
-    /// Ends its worker before it has begun: it can't be decoded without that.
+    /// Ends its worker when it is decoded, before it begins.
     Poison(Poison),
-    /// Keeps a processor busy for so many microseconds, and gives their number.
+    /// Keeps a processor busy for this many microseconds, and returns their number.
     Busy(u64),
-    /// Gives the process id of its worker.
+    /// Returns the process id of its worker.
     Pid,
-    /// Gives the value of an environment variable, or fails.
+    /// Returns the value of an environment variable, or fails.
     Variable(String),
-    /// Gives the working directory.
+    /// Returns the working directory.
     Directory,
-    /// Connects to a [`Meeting`], and does what it is told there.
+    /// Connects to a [`Meeting`], and follows the orders that it gets there.
     Meet(PathBuf),
-    /// Does one after the other, and gives what the second one gives.
+    /// Does both, and returns the output of the second.
     Then(Box<Job>, Box<Job>),
     /// Does the same as another, and has a time limit of its own.
     Within(Duration, Box<Job>),
@@ -217,7 +217,7 @@ pub(crate) fn prepare(order: &str) -> Result<(), Box<dyn Error + Send + Sync>> {
     }
 }
 
-/// How many bytes a task takes that is told to.
+/// The bytes that a task allocates by order of a meeting.
 pub const TAKEN: usize = 128 << 20;
 
 /// A task's side of a meeting.
@@ -262,7 +262,7 @@ fn meet(path: &Path, context: &Context) -> Result<String, String> {
         }
         stream.write_all(b"ok\n").expect("say");
     }
-    // Nobody tells it anything any more: it waits for its end.
+    // No more orders will come: it waits for its end.
     loop {
         thread::park();
     }
@@ -274,7 +274,7 @@ fn ignore_sigterm() {
     unsafe { signal(Signal::SIGTERM, SigHandler::SigIgn) }.expect("ignore");
 }
 
-/// A place where tasks say that they run, and wait to be told what to do.
+/// A socket where running tasks connect and wait for orders.
 #[derive(Debug)]
 pub struct Meeting {
     listener: UnixListener,
@@ -339,14 +339,14 @@ impl Drop for Meeting {
 }
 
 impl Guest {
-    /// Tells the task what to do.
+    /// Sends the task an order.
     pub fn tell(&mut self, order: &str) {
         let told = self.stream.write_all(format!("{order}\n").as_bytes());
         told.expect("the task listens");
     }
 
-    /// What the task says next.
-    pub fn hear(&mut self) -> String {
+    /// Returns the next line of the task.
+    pub fn answer(&mut self) -> String {
         let mut line = String::new();
         self.lines.read_line(&mut line).expect("a line");
         line.trim_end().to_owned()

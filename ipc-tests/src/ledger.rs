@@ -1,4 +1,4 @@
-//! Books that outlive their keeper: what processes say they did, though they may be killed right after.
+//! Records of what processes did, which survive when their writer is killed right after.
 //!
 //! A [`Ledger`] is a plain file outside any shared segment. An [`Entry`] is one `write(2)` of 16 bytes to a file that
 //! was opened for appending; [`Books`] compare what was sent with what was received.
@@ -75,7 +75,7 @@ impl Drop for Scratch {
     }
 }
 
-/// One record of a ledger; what kind and number mean is up to the test.
+/// One record of a ledger. The test defines what kind and number mean.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Entry {
     /// What was done.
@@ -204,7 +204,7 @@ impl<T: Ord + Debug> Books<T> {
         );
     }
 
-    /// What does not add up, in words; empty if all does.
+    /// Returns what does not add up, in words; empty if everything does.
     #[must_use]
     pub fn difference(&self) -> String {
         let mut text = String::new();

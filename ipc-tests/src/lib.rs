@@ -3,7 +3,7 @@
 //!
 //! | module       | question it answers                                                      |
 //! |--------------|--------------------------------------------------------------------------|
-//! | [`watchdog`] | a test hangs: where is everybody, and who ends them?                     |
+//! | [`watchdog`] | a test hangs: where is each thread, and what ends them?                  |
 //! | [`leak`]     | did the test leave a thread, descriptor, mapping, child or file?         |
 //! | [`child`]    | how does a test run a second process and talk with it?                   |
 //! | [`role`]     | how does that second process (`src/bin/peer.rs`) listen and answer?      |
@@ -28,15 +28,15 @@
 //! // In tests/*.rs: const PEER: &str = env!("CARGO_BIN_EXE_peer");
 //! # const PEER: &str = "";
 //! // #[test]
-//! fn an_echo_comes_back() {
+//! fn an_echo_is_returned() {
 //!     guarded(Duration::from_mins(1), || {
 //!         let mut peer = Peer::spawn(PEER, "echo", &[&1], Command::spawn).expect("spawn");
 //!         peer.say("hello");
-//!         assert_eq!(peer.hear(), "hello");
+//!         assert_eq!(peer.answer(), "hello");
 //!         assert!(peer.wait().success());
 //!     });
 //! }
-//! # an_echo_comes_back();
+//! # an_echo_is_returned();
 //! ```
 #![allow(
     clippy::missing_panics_doc,

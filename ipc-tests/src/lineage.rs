@@ -1,4 +1,4 @@
-//! What the workers of some pools do: start pools and programs of their own, and leave their process group.
+//! Tasks that start pools and programs of their own, and leave their process group.
 //!
 //! The program (`src/bin/lineage.rs`) is run by wrapper scripts, which a test makes with [`wrapper`]: the arguments that
 //! the script gives it decide whether it becomes a worker.
@@ -22,7 +22,7 @@ pub const MOST: u64 = 12;
 /// One kind of work for each thing that a task may start.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Act {
-    /// Gives the process id of its worker.
+    /// Returns the process id of its worker.
     Pid,
     /// Gives the number of the attempt, and ends its worker in all before the second one.
     SecondAttempt,

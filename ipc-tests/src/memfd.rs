@@ -1,4 +1,4 @@
-//! The memory files that this process has open: for tests that write where nobody expects it, or copy what is there.
+//! The memory files of this process: for tests that overwrite or copy the memory of a queue.
 
 use nix::{
     errno::Errno,
@@ -31,17 +31,17 @@ pub fn reopen(mark: &str) -> File {
     file.expect("another description")
 }
 
-/// What a file holds. Where it has no memory it is zero, and stays without in a copy.
+/// The contents of a file. Ranges without memory are zero, and stay without memory in a copy.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Contents {
     length: u64,
-    /// Where it has memory, from the start to the end.
+    /// The ranges that have memory, in order.
     parts: Vec<Range<u64>>,
-    /// What is in there, one after the other.
+    /// The bytes of these ranges, one after the other.
     bytes: Vec<u8>,
 }
 
-/// What the kernel gives memory in.
+/// The unit in which the kernel allocates memory.
 const PAGE: usize = 4096;
 
 impl Contents {
@@ -65,7 +65,7 @@ impl Contents {
         self.bytes.truncate(read);
     }
 
-    /// A number that is the same for equal bytes, whether or not there is memory for zeros, and hardly ever for others.
+    /// Returns a hash of the bytes. Ranges without memory count as zeros.
     #[must_use]
     pub fn digest(&self) -> u64 {
         let mut hasher = DefaultHasher::new();

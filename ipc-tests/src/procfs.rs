@@ -1,5 +1,4 @@
-//! What the kernel says about processes and threads, read from `/proc`. Whatever vanishes while it is read is
-//! left out: a process that has just ended is not an error.
+//! Processes and threads, as `/proc` lists them. A process that ends during the read is left out; that is no error.
 
 use nix::unistd::Pid;
 use std::{fs, path::Path};
@@ -44,7 +43,7 @@ impl Stat {
 /// The threads of a process.
 ///
 /// The kernel finds its place in this directory by counting, so a listing skips a living thread when one before it
-/// ends meanwhile. Another listing then lacks the ended one: one that was seen twice in a row has skipped nobody.
+/// ends meanwhile. Another listing then lacks the ended one: two equal listings in a row have skipped no thread.
 pub(crate) fn threads(pid: Pid) -> Vec<Pid> {
     let directory = format!("/proc/{pid}/task");
     let mut seen = numbered(Path::new(&directory));

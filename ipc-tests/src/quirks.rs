@@ -1,7 +1,7 @@
-//! Tasks whose own code misbehaves wherever a pool calls it: `Serialize`, `Deserialize`, `Drop`, `time_limit`.
+//! Tasks whose own code misbehaves where a pool calls it: `Serialize`, `Deserialize`, `Drop`, `time_limit`.
 //!
-//! What a [`Whim`] does depends on the process. In a worker it panics, hangs or aborts as it says. In the test's process it
-//! calls the [`Hook`] that it names, a closure of the test, which may do anything: panic, wait for the test, use the pool.
+//! What a [`Whim`] does depends on the process. In a worker it panics, hangs or aborts. In the process of the test it calls a
+//! [`Hook`], a closure of the test, which may panic, wait for the test, or use the pool.
 
 use crate::jobs::{Job, prepare};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -19,14 +19,14 @@ use std::{
 };
 use workring::pool::{Context, Task};
 
-/// Whether whims act in this process as in a worker.
+/// Whether this process is a worker, in which whims act by themselves.
 static ACTS: AtomicBool = AtomicBool::new(false);
 static HOOKS: Mutex<Option<HashMap<u64, Arc<Call>>>> = Mutex::new(None);
 static NEXT: AtomicU64 = AtomicU64::new(0);
 
 type Call = dyn Fn() + Send + Sync;
 
-/// From now on whims act in this process as they say.
+/// Declares this process a worker, in which whims act by themselves.
 pub fn act() {
     ACTS.store(true, Ordering::Relaxed);
 }
@@ -34,21 +34,21 @@ pub fn act() {
 /// What a piece of user code does when it is called.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Whim {
-    /// What it should.
+    /// Nothing unusual.
     #[default]
     None,
-    /// In a worker: it panics.
+    /// In a worker: panics.
     Panics,
-    /// In a worker: it never returns.
+    /// In a worker: never returns.
     Hangs,
-    /// In a worker: it ends the process.
+    /// In a worker: aborts the process.
     Aborts,
-    /// In the test's process: it calls this hook.
+    /// In the process of the test: calls this hook.
     Calls(u64),
 }
 
 impl Whim {
-    /// Does it.
+    /// Acts.
     pub fn act(self) {
         if let Self::Calls(id) = self {
             let hooks = HOOKS.lock().unwrap_or_else(PoisonError::into_inner);
@@ -72,7 +72,7 @@ impl Whim {
     }
 }
 
-/// What a test does where user code is called in its process.
+/// A closure of a test that runs where user code is called in its process.
 #[derive(Debug)]
 pub struct Hook(u64);
 
@@ -88,7 +88,7 @@ impl Hook {
         Self(id)
     }
 
-    /// A whim that calls it.
+    /// Returns a whim that calls this hook.
     #[must_use]
     pub const fn whim(&self) -> Whim {
         Whim::Calls(self.0)
@@ -268,18 +268,18 @@ impl Task for Quirk {
     }
 }
 
-/// A value inside a value, and so on.
+/// A value that contains itself, to any depth.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Nest(Option<Box<Nest>>);
 
 impl Nest {
-    /// So many inside each other.
+    /// Makes a value with this many levels.
     #[must_use]
     pub fn deep(times: u32) -> Self {
         (0..times).fold(Self(None), |inner, _| Self(Some(Box::new(inner))))
     }
 
-    /// How many there are inside each other.
+    /// Returns the number of levels.
     #[must_use]
     pub fn depth(&self) -> u32 {
         let nests = std::iter::successors(Some(self), |nest| nest.0.as_deref());
@@ -288,7 +288,7 @@ impl Nest {
 }
 
 impl Drop for Nest {
-    /// One by one, so that it is not this that overflows the stack.
+    /// Level by level, so that dropping does not overflow the stack.
     fn drop(&mut self) {
         let mut next = self.0.take();
         while let Some(mut nest) = next {
@@ -297,12 +297,12 @@ impl Drop for Nest {
     }
 }
 
-/// A task that is nested, and gives something that is.
+/// A nested task with a nested output.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Deep {
-    /// How deep the task is.
+    /// The levels of the task.
     pub task: Nest,
-    /// How deep its output is.
+    /// The levels of its output.
     pub output: u32,
 }
 

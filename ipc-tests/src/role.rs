@@ -16,7 +16,7 @@ use std::{
 /// A function that a child process runs.
 pub type Role = fn(&mut Io);
 
-/// The exit code of a role whose test has ended, so that nobody is left to talk with.
+/// The exit code of a role whose test has ended, so that it has no partner any more.
 pub const ABANDONED: i32 = 3;
 
 /// Plays the role that the first argument names, or fails with exit code 2 and the list of roles.
@@ -33,7 +33,7 @@ pub fn run(roles: &[(&str, Role)]) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// What a role has been told, and how it talks with its test.
+/// The arguments of a role, and its lines to and from the test.
 #[derive(Debug)]
 pub struct Io {
     arguments: vec::IntoIter<String>,
@@ -47,7 +47,7 @@ impl Io {
         value.unwrap_or_else(|| panic!("the argument has to be a {}: {text:?}", type_name::<T>()))
     }
 
-    /// Says one line to the test. Ends the process if the test has ended.
+    /// Sends one line to the test. Ends the process if the test has ended.
     pub fn say(&mut self, line: impl Display) {
         let mut output = io::stdout().lock();
         let said = output.write_all(format!("{line}\n").as_bytes());
@@ -57,12 +57,13 @@ impl Io {
     }
 
     /// Waits for the next line from the test. Ends the process if there will be none.
-    pub fn hear(&mut self) -> String {
-        self.try_hear().unwrap_or_else(|| process::exit(ABANDONED))
+    pub fn answer(&mut self) -> String {
+        self.try_answer()
+            .unwrap_or_else(|| process::exit(ABANDONED))
     }
 
-    /// Waits for the next line; `None` once the test has closed the line, or has ended.
-    pub fn try_hear(&mut self) -> Option<String> {
+    /// Waits for the next line. Returns `None` once the test has closed the input, or has ended.
+    pub fn try_answer(&mut self) -> Option<String> {
         let mut line = String::new();
         io::stdin()
             .read_line(&mut line)
@@ -70,10 +71,10 @@ impl Io {
         line.strip_suffix('\n').map(str::to_owned)
     }
 
-    /// Waits for this very line. Panics if another comes.
+    /// Waits for this line. Panics if another one comes.
     pub fn expect(&mut self, line: &str) {
         assert_eq!(
-            self.hear(),
+            self.answer(),
             line,
             "the test says something else than its role expects"
         );

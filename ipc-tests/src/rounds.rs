@@ -1,4 +1,4 @@
-//! How often a test repeats itself, and with which random numbers. Both are said, never silent.
+//! The number of rounds and the random seed of a test. Both are printed.
 //!
 //! | variable             | value  | meaning                                              |
 //! |----------------------|--------|------------------------------------------------------|
@@ -16,7 +16,7 @@ pub use fastrand::Rng;
 const FULL: &str = "WORKRING_TEST_FULL";
 const SEED: &str = "WORKRING_TEST_SEED";
 
-/// The number of rounds to run: `full` if the environment asks for it, else `short`.
+/// Returns the number of rounds: `full` if the environment asks for it, else `short`.
 #[must_use]
 pub fn rounds(short: u32, full: u32) -> u32 {
     let (rounds, line) = choose(variable(FULL).as_deref(), short, full);
@@ -24,7 +24,7 @@ pub fn rounds(short: u32, full: u32) -> u32 {
     rounds
 }
 
-/// The seed of this run.
+/// Returns the seed of this run.
 #[must_use]
 pub fn seed() -> u64 {
     let given = variable(SEED);
@@ -81,7 +81,7 @@ mod tests {
             assert_ne!(
                 seed(),
                 seed(),
-                "a seed that nobody gave is another each time"
+                "without a given seed each run has another one"
             );
         }
     }

@@ -1,7 +1,7 @@
-//! How long something took, unless somebody stopped this process meanwhile.
+//! Measures time, unless this process was stopped meanwhile.
 //!
-//! A measurement elsewhere on the machine may stop all tests for a minute. Whoever is stopped gets a SIGCONT before it
-//! goes on, so a handler of that signal tells a long stop from a long wait.
+//! A measurement elsewhere on the machine may stop all tests for a minute. A stopped process gets a SIGCONT before it
+//! continues, so a handler of that signal distinguishes a long stop from a long wait.
 
 use signal_hook::{consts::SIGCONT, flag};
 use std::{
@@ -18,8 +18,7 @@ static RESUMED: LazyLock<Arc<AtomicBool>> = LazyLock::new(|| {
     resumed
 });
 
-/// The time that `body` takes; `None` if this process was stopped meanwhile, so that the time says nothing. For one
-/// thread at a time.
+/// Returns the time that `body` takes, or `None` if this process was stopped meanwhile. For one thread at a time.
 pub fn time(body: impl FnOnce()) -> Option<Duration> {
     RESUMED.store(false, Ordering::SeqCst);
     let start = Instant::now();

@@ -1,4 +1,4 @@
-//! Tasks that give the pool's supervisor trouble: they flood the link, obey nothing, or die at a chosen step.
+//! Tasks that trouble the pool's supervisor: they flood the link, ignore every order, or die at a chosen step.
 
 use crate::{
     deeds::{BEGUN, LEDGER, links},
@@ -36,7 +36,7 @@ pub enum Trouble {
     Echo(u64),
     /// Ends the worker with this exit code.
     Exit(i32),
-    /// Loops for ever, whatever it is asked.
+    /// Loops for ever and ignores every order.
     Loop,
     /// Stops its process.
     Stop,

@@ -1,12 +1,12 @@
-//! Ends a test that hangs, and says where it hung.
+//! Ends a test that hangs, and reports where.
 //!
 //! One thread waits on a channel. Dropping the [`Watchdog`] hangs up and so ends the thread; if the limit passes without
 //! [progress](Watchdog::progress) first, the thread reports every thread of this process and of its descendants, kills
 //! the descendants and aborts.
 //!
-//! DOG-1. The report is written by `write(2)` without a lock: whoever hangs may hold the lock of `stderr`, and the
+//! WATCHDOG-1. The report is written by `write(2)` without a lock: a hanging thread may hold the lock of `stderr`, and the
 //!     test harness captures `eprintln!` in a buffer that an abort discards.
-//! DOG-2. All descendants are stopped before the first is killed. Killing a parent first would hand its children to
+//! WATCHDOG-2. All descendants are stopped before the first is killed. Killing a parent first would hand its children to
 //!     init, where they can't be found again.
 
 use crate::procfs::{Stat, descendants, threads};
@@ -24,7 +24,7 @@ use std::{
     time::Duration,
 };
 
-/// Test names, each with a line that is worth having when that test hangs.
+/// Names of tests, each with a line to print when that test hangs.
 static REMARKS: Mutex<Vec<(String, String)>> = Mutex::new(Vec::new());
 
 /// Prints a line, and prints it again if a watchdog of this test fires: the captured output is lost then.
@@ -60,8 +60,7 @@ impl Watchdog {
         }
     }
 
-    /// The test has got on: the limit counts from now. How long many steps take together says more about the machine than
-    /// about any of them.
+    /// Reports progress: the limit counts from now.
     pub fn progress(&self) {
         let line = self.line.as_ref().expect("it is not being dropped");
         line.send(()).expect("the watchdog listens");
@@ -77,7 +76,7 @@ impl Drop for Watchdog {
     }
 }
 
-/// Waits until somebody hangs up, or says nothing for so long: then this is true.
+/// Waits until the channel is closed, or until no progress was reported for the limit: then returns true.
 fn falls_silent(line: &Receiver<()>, limit: Duration) -> bool {
     loop {
         match line.recv_timeout(limit) {
@@ -126,7 +125,7 @@ fn describe(pid: Pid, thread: Pid) -> String {
     )
 }
 
-/// See WATCHDOG-1.
+/// Writes without a lock (WATCHDOG-1).
 fn tell(text: &str) {
     let mut rest = text.as_bytes();
     while let Ok(written @ 1..) = write(io::stderr(), rest) {
@@ -134,7 +133,7 @@ fn tell(text: &str) {
     }
 }
 
-/// See WATCHDOG-2.
+/// Stops all descendants, then kills them (WATCHDOG-2).
 fn kill_descendants() {
     let mut stopped = BTreeSet::new();
     loop {

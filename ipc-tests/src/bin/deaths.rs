@@ -69,7 +69,7 @@ fn recovery(queued: usize) -> Duration {
     let (tx, rx): (Tx, Rx) = Options::new(queued).channel_with().expect("a queue");
     let handoff = Handoff::new().give("queue", &tx).expect("give");
     let mut sender = child("fill", queued, handoff);
-    assert_eq!(sender.hear(), "full");
+    assert_eq!(sender.answer(), "full");
     let id = slay(sender);
     let start = Instant::now();
     rx.report_exit(id);
@@ -86,7 +86,7 @@ fn fill(io: &mut Io) {
         tx.send(number.to_le_bytes()).expect("room");
     }
     io.say("full");
-    let _ = io.try_hear();
+    let _ = io.try_answer();
 }
 
 fn notice(receive: fn(&Rx, Peer) -> Duration) -> Duration {
@@ -94,7 +94,7 @@ fn notice(receive: fn(&Rx, Peer) -> Duration) -> Duration {
     tx.send([1; 8]).expect("room");
     let handoff = Handoff::new().give("queue", &rx).expect("give");
     let mut holder = child("hold", 0, handoff);
-    assert_eq!(holder.hear(), "held");
+    assert_eq!(holder.answer(), "held");
     receive(&rx, holder)
 }
 
@@ -127,7 +127,7 @@ fn hold(io: &mut Io) {
     let rx: Rx = inherit("queue").expect("a receiver");
     let lease = rx.lease().expect("a message");
     io.say("held");
-    let _ = io.try_hear();
+    let _ = io.try_answer();
     drop(lease);
 }
 

@@ -77,7 +77,7 @@ fn main() -> ExitCode {
 /// Says every line that it hears, as often as its argument says.
 fn echo(io: &mut Io) {
     let times: u32 = io.argument();
-    while let Some(line) = io.try_hear() {
+    while let Some(line) = io.try_answer() {
         (0..times).for_each(|_| io.say(&line));
     }
 }
@@ -94,7 +94,7 @@ fn deaf(io: &mut Io) {
 fn overdue(_: &mut Io) {
     let program = env::current_exe().expect("this program");
     let mut child = Peer::spawn(program, "deaf", &[], Command::spawn).expect("spawn");
-    assert_eq!(child.hear(), "here");
+    assert_eq!(child.answer(), "here");
     remark(format!("the deaf one is {}", child.pid()));
     let _watchdog = Watchdog::start(Duration::from_millis(1));
     child.wait();

@@ -58,7 +58,7 @@ impl Subscriber for Listener {
 
 fn ask(peer: &mut Peer, order: &str) -> String {
     peer.say(order);
-    peer.hear()
+    peer.answer()
 }
 
 #[test]
@@ -67,7 +67,7 @@ fn an_event_says_who_died_and_what_was_done() {
         let listener = Listener::default();
         let (tx, rx) = sleepy(8).channel::<u32>().expect("a queue");
         let mut victim = hand_over("mortal", &[], |handoff| handoff.give("tasks", &rx));
-        assert_eq!(victim.hear(), "ready");
+        assert_eq!(victim.answer(), "ready");
         for number in 0..3 {
             tx.send(number).expect("room");
         }
@@ -154,7 +154,7 @@ fn dies_unnoticed(mut victim: Peer) {
 /// A peer that holds messages 0 and 1.
 fn victim_of(tx: &Tx, rx: &Rx) -> Peer {
     let mut victim = hand_over("mortal", &[], |handoff| handoff.give("tasks", rx));
-    assert_eq!(victim.hear(), "ready");
+    assert_eq!(victim.answer(), "ready");
     tx.send(0).expect("room");
     tx.send(1).expect("room");
     assert_eq!(ask(&mut victim, "lease 2"), "leased");
@@ -357,7 +357,7 @@ fn a_subscriber_that_panics_in_commit_or_reserve_keeps_no_block() {
             let (tx, rx) = queue.expect("a queue");
             let mut victim = hand_over("bytes-lessee", &[], |handoff| handoff.give("tasks", &rx));
             tx.send(vec![1]).expect("room");
-            assert_eq!(victim.hear(), "leased");
+            assert_eq!(victim.answer(), "leased");
             let other = tx.clone();
             // The first operation of a handle says nothing of its pace yet: the next one looks at the clock, too.
             let room = commits.then(|| other.reserve(8).expect("room"));

@@ -37,7 +37,7 @@ impl Ends {
         let (tx, rx) = options.channel_with::<Bytes, Raw>().expect("a queue");
         let mut victim = hand_over("bytes-lessee", &[], |handoff| handoff.give("tasks", &rx));
         tx.send(HELD.into()).expect("room");
-        assert_eq!(victim.hear(), "leased");
+        assert_eq!(victim.answer(), "leased");
         // By another handle: those of the test have no pace yet.
         let hasty = tx.clone();
         for _ in 0..backlog {
@@ -290,7 +290,7 @@ fn a_slow_poller_gets_closed_within_a_slice_after_the_last_sender_has_died() {
         let pause = Duration::from_millis(20);
         let (tx, rx) = options(SLICE).channel::<u32>().expect("a queue");
         let mut victim = hand_over("mortal", &[], |handoff| handoff.give("results", &tx));
-        assert_eq!(victim.hear(), "ready");
+        assert_eq!(victim.answer(), "ready");
         drop(tx);
         kill(victim);
         let mut empty = 0;

@@ -46,7 +46,7 @@ fn slay(peer: &mut Peer) -> u32 {
 /// Gives an order to a mortal.
 fn ask(peer: &mut Peer, order: &str) -> String {
     peer.say(order);
-    peer.hear()
+    peer.answer()
 }
 
 /// K6, on a queue at rest: every block is free or has one of the messages that there are.
@@ -62,7 +62,7 @@ fn assert_conserved(stats: &Stats) {
 
 fn mortal(tasks: &Receiver<u32>) -> Peer {
     let mut peer = hand_over("mortal", &[], |handoff| handoff.give("tasks", tasks));
-    assert_eq!(peer.hear(), "ready");
+    assert_eq!(peer.answer(), "ready");
     peer
 }
 
@@ -189,7 +189,7 @@ fn a_sender_that_is_killed_with_a_reservation_leaves_no_trace() {
     prompt(|| {
         let (tx, rx) = sleepy(4).channel_with::<Vec<u8>, Raw>().expect("a queue");
         let mut victim = hand_over("reserver", &[], |handoff| handoff.give("queue", &tx));
-        assert_eq!(victim.hear(), "reserved");
+        assert_eq!(victim.answer(), "reserved");
         rx.report_exit(slay(&mut victim));
         assert_conserved(&rx.stats());
         assert!(matches!(rx.try_recv(), Err(TryRecvError::Empty)));
@@ -217,7 +217,7 @@ fn a_receiver_that_is_killed_in_its_sleep_takes_nothing_along() {
     prompt(|| {
         let (tx, rx) = sleepy(4).channel::<u32>().expect("a queue");
         let mut victim = hand_over("looker", &[], |handoff| handoff.give("tasks", &rx));
-        assert_eq!(victim.hear(), "ready");
+        assert_eq!(victim.answer(), "ready");
         await_sleepers(victim.pid(), 1);
         let dead = slay(&mut victim);
         let waiting = {
@@ -240,7 +240,7 @@ fn the_last_sender_that_is_killed_ends_the_readers() {
             .collect();
         drop(tx);
         for sender in &mut senders {
-            assert_eq!(sender.hear(), "ready");
+            assert_eq!(sender.answer(), "ready");
             assert_eq!(ask(sender, "send 7"), "sent");
         }
         for sender in &mut senders {
@@ -451,8 +451,8 @@ fn the_dead_make_room_for_others() {
 fn a_forked_child_has_no_part_in_its_parents_queues() {
     guarded(LIMIT, || {
         let mut peer = Peer::spawn(program("peer"), "forker", &[], Command::spawn).expect("spawn");
-        assert_eq!(peer.hear(), "the child is done");
-        assert_eq!(peer.hear(), "the parent is done");
+        assert_eq!(peer.answer(), "the child is done");
+        assert_eq!(peer.answer(), "the parent is done");
         dismiss(peer);
     });
 }
@@ -470,7 +470,7 @@ fn no_message_is_lost_with_a_receiver_that_is_killed_when_it_is_woken() {
             let mut peer = hand_over("lessee", &[], |handoff| {
                 handoff.give("tasks", &incoming)?.give("results", &outgoing)
             });
-            assert_eq!(peer.hear(), "ready");
+            assert_eq!(peer.answer(), "ready");
             peer
         };
         let mut lessees = [lessee(), lessee()];
@@ -511,7 +511,7 @@ fn a_recoverer_may_be_killed_and_the_next_one_finishes() {
             }
             assert_eq!(ask(&mut holder, &format!("lease {HELD}")), "leased");
             let mut recoverer = hand_over("mortal", &[], |handoff| handoff.give("tasks", &rx));
-            assert_eq!(recoverer.hear(), "ready");
+            assert_eq!(recoverer.answer(), "ready");
             recoverer.say("lease");
             await_sleepers(recoverer.pid(), 1);
             let dead = slay(&mut holder);

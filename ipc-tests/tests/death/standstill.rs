@@ -59,7 +59,7 @@ fn a_stopped_process_holds_up_no_other() {
             .collect();
         drop((incoming, outgoing));
         for pump in &mut pumps {
-            assert_eq!(pump.hear(), "ready");
+            assert_eq!(pump.answer(), "ready");
         }
         let mut flow = Flow {
             to_pumps,

@@ -18,7 +18,7 @@ use workring::{Receiver, Sender, error::TryRecvError};
 
 fn ask(peer: &mut Peer, order: &str) -> String {
     peer.say(order);
-    peer.hear()
+    peer.answer()
 }
 
 /// A queue with a name, and its first message.
@@ -49,7 +49,7 @@ impl Named {
             )
             .expect("spawn"),
         };
-        assert_eq!(peer.hear(), "leased");
+        assert_eq!(peer.answer(), "leased");
         peer
     }
 
@@ -109,7 +109,7 @@ fn a_process_that_executes_itself_and_inherits_an_end_is_dead_in_its_first_life(
         let mut peer = hand_over("first-life", &[&queue.name, &"name"], |handoff| {
             handoff.give("tasks", &queue.rx)
         });
-        assert_eq!(peer.hear(), "leased");
+        assert_eq!(peer.answer(), "leased");
         assert_eq!(ask(&mut peer, "exec"), "again");
         assert_eq!(ask(&mut peer, "inherit"), "done");
         queue.assert_came_back();
@@ -148,7 +148,7 @@ fn victim_and_judge() -> (Sender<u32>, Receiver<u32>, Peer, Peer) {
     let (tx, rx) = sleepy(8).channel::<u32>().expect("a queue");
     let start = |role| {
         let mut peer = hand_over(role, &[], |handoff| handoff.give("tasks", &rx));
-        assert_eq!(peer.hear(), "ready");
+        assert_eq!(peer.answer(), "ready");
         peer
     };
     let (mut victim, judge) = (start("mortal"), start("judge"));
@@ -251,7 +251,7 @@ fn who_waits_without_pidfds_notices_a_death_by_itself() {
         let (tx, rx) = options.channel::<u32>().expect("a queue");
         let start = |role| {
             let mut peer = hand_over(role, &[], |handoff| handoff.give("tasks", &rx));
-            assert_eq!(peer.hear(), "ready");
+            assert_eq!(peer.answer(), "ready");
             peer
         };
         let (mut victim, mut judge) = (start("mortal"), start("judge"));
@@ -261,7 +261,7 @@ fn who_waits_without_pidfds_notices_a_death_by_itself() {
         judge.say("take");
         victim.signal(Signal::SIGKILL);
         victim.wait();
-        assert_eq!(judge.hear(), "1 after 1");
+        assert_eq!(judge.answer(), "1 after 1");
         dismiss(judge);
     });
 }
@@ -313,7 +313,7 @@ fn a_process_that_can_not_judge_does_not_keep_others_from_it() {
         let (tx, rx) = options.channel::<u32>().expect("a queue");
         let start = |role| {
             let mut peer = hand_over(role, &[], |handoff| handoff.give("tasks", &rx));
-            assert_eq!(peer.hear(), "ready");
+            assert_eq!(peer.answer(), "ready");
             peer
         };
         let (mut victim, mut judge) = (start("mortal"), start("judge"));
@@ -329,7 +329,7 @@ fn a_process_that_can_not_judge_does_not_keep_others_from_it() {
             rx.stats().recovered == 1
         };
         assert!((0..10).any(is_noticed), "it has no turn");
-        assert_eq!(judge.hear(), "1 after 1");
+        assert_eq!(judge.answer(), "1 after 1");
         victim.wait();
         assert_eq!(ask(&mut judge, "feed"), "fed");
         dismiss(judge);

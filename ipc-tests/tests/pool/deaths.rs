@@ -465,8 +465,8 @@ fn p7_whatever_a_task_has_started_ends_with_its_worker() {
         let handle = pool.submit(meeting.job()).expect("open");
         let mut guest = meeting.guest();
         guest.tell("have a child");
-        let child = Pid::from_raw(guest.hear().parse().expect("a pid"));
-        assert_eq!(guest.hear(), "ok");
+        let child = Pid::from_raw(guest.answer().parse().expect("a pid"));
+        assert_eq!(guest.answer(), "ok");
         assert!(!is_gone(child));
         guest.tell("abort");
         handle.wait().expect_err("a crash");
@@ -489,12 +489,12 @@ fn p9_workers_and_what_they_have_started_end_when_their_parent_is_killed() {
             Command::spawn,
         )
         .expect("spawn");
-        assert_eq!(parent.hear(), "submitted");
+        assert_eq!(parent.answer(), "submitted");
         let mut guests = [meeting.guest(), meeting.guest()];
         let mut doomed = Vec::new();
         for guest in &mut guests {
             guest.tell("have a child");
-            doomed.push(Pid::from_raw(guest.hear().parse().expect("a pid")));
+            doomed.push(Pid::from_raw(guest.answer().parse().expect("a pid")));
             doomed.push(guest.pid);
         }
         assert!(doomed.iter().all(|&pid| !is_gone(pid)));
@@ -529,7 +529,7 @@ fn p3_a_worker_that_ignores_sigterm_is_killed() {
         let stuck = pool.submit(meeting.job()).expect("open");
         let mut guest = meeting.guest();
         guest.tell("be deaf to SIGTERM");
-        assert_eq!(guest.hear(), "ok");
+        assert_eq!(guest.answer(), "ok");
         let report = pool.shutdown(Shutdown::Cancel, LIMIT).expect("here");
         assert!(report.is_balanced(), "{report}");
         assert_eq!((report.cancelled, report.killed), (1, 1));

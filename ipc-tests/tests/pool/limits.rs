@@ -105,7 +105,7 @@ fn p7_a_time_limit_ends_whatever_the_task_has_started() {
         let handle = pool.submit(meeting.job()).expect("open");
         let mut guest = meeting.guest();
         guest.tell("have a child");
-        let child = Pid::from_raw(guest.hear().parse().expect("a pid"));
+        let child = Pid::from_raw(guest.answer().parse().expect("a pid"));
         let outcome = handle.outcome();
         assert!(matches!(outcome.result, Err(TaskError::TimedOut)));
         assert_eq!(outcome.attempts, 1, "it was tried again");
@@ -526,7 +526,7 @@ fn p8_a_worker_that_keeps_too_much_memory_is_replaced_after_its_task() {
         let mut guest = meeting.guest();
         assert_eq!(guest.pid.to_string(), before);
         guest.tell("take memory");
-        assert_eq!(guest.hear(), "ok");
+        assert_eq!(guest.answer(), "ok");
         guest.tell("done");
         assert_eq!(greedy.wait().expect("an output"), "done");
         assert_ne!(pid(), before);

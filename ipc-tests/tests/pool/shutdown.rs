@@ -422,7 +422,7 @@ fn p10_a_signal_to_the_whole_group_ends_all_cleanly() {
                 let mut parent = parent.expect("a parent");
                 let mut all = vec![parent.pid()];
                 for _ in 0..2 {
-                    all.push(Pid::from_raw(parent.hear().parse().expect("a pid")));
+                    all.push(Pid::from_raw(parent.answer().parse().expect("a pid")));
                 }
                 assert!(all.iter().all(|&pid| lives(pid)));
                 killpg(parent.pid(), signal).expect("a group");

@@ -498,8 +498,8 @@ fn unprivileged(scene: &str) -> Option<Vec<String>> {
     }
     let peer = Peer::spawn(DEEDS, "unprivileged", &[&scene], Command::spawn);
     let mut peer = peer.expect("a parent");
-    let worker = Pid::from_raw(peer.hear().parse().expect("a pid"));
-    let said = std::iter::from_fn(|| peer.try_hear()).collect();
+    let worker = Pid::from_raw(peer.answer().parse().expect("a pid"));
+    let said = std::iter::from_fn(|| peer.try_answer()).collect();
     assert!(peer.wait().success());
     if scene == "limit stopped" {
         kill(worker, Signal::SIGKILL).expect("it was left behind");

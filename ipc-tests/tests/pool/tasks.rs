@@ -366,7 +366,7 @@ fn p12_a_pool_that_is_dropped_ends_its_workers_and_its_tasks() {
         let running = pool.submit(meeting.job()).expect("open");
         let mut guest = meeting.guest();
         guest.tell("be deaf to SIGTERM");
-        assert_eq!(guest.hear(), "ok");
+        assert_eq!(guest.answer(), "ok");
         drop(pool);
         assert!(matches!(failure(running.wait()), TaskError::Cancelled));
         assert!(

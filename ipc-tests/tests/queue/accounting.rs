@@ -18,13 +18,13 @@ use workring::{Receiver, RecvError, Sender, queue::Stats};
 /// Starts a child that has a sender and follows orders until it is killed.
 fn mortal_sender(tx: &Sender<u32>) -> Peer {
     let mut peer = hand_over("mortal", &[], |handoff| handoff.give("results", tx));
-    assert_eq!(peer.hear(), "ready");
+    assert_eq!(peer.answer(), "ready");
     peer
 }
 
 fn mortal_receiver(rx: &Receiver<u32>) -> Peer {
     let mut peer = hand_over("mortal", &[], |handoff| handoff.give("tasks", rx));
-    assert_eq!(peer.hear(), "ready");
+    assert_eq!(peer.answer(), "ready");
     peer
 }
 
@@ -51,7 +51,7 @@ fn a_sender_killed_while_it_waits_in_send_many_leaves_the_counts_unchanged() {
         for count in [2, 64, 200] {
             let mut victim = mortal_sender(&tx);
             victim.say(format!("send-many {count}"));
-            assert_eq!(victim.hear(), "sending");
+            assert_eq!(victim.answer(), "sending");
             await_sleepers(victim.pid(), 1);
             assert_eq!(progress(&rx.stats()), (1, 1, 0), "it waits");
             slay(&mut victim, &rx);
@@ -82,7 +82,7 @@ fn a_batch_is_counted_once_however_many_of_its_holders_are_killed() {
         for _ in 0..3 {
             let mut victim = mortal_receiver(&rx);
             victim.say("lease 5");
-            assert_eq!(victim.hear(), "leased");
+            assert_eq!(victim.answer(), "leased");
             assert_eq!(progress(&rx.stats()), (64, 0, 0));
             slay(&mut victim, &rx);
             let stats = rx.stats();
@@ -108,7 +108,7 @@ fn the_death_of_a_holder_of_a_batch_leaves_no_more_dead_letters_than_are_allowed
             tx.send_many(0..20).expect("room");
             let mut victim = mortal_receiver(&rx);
             victim.say(format!("lease {leased}"));
-            assert_eq!(victim.hear(), "leased");
+            assert_eq!(victim.answer(), "leased");
             slay(&mut victim, &rx);
             assert!(rx.stats().dead_letters <= max as u64, "{:?}", rx.stats());
             // Messages that it had not delivered are received; then the others are dead letters.

@@ -598,7 +598,7 @@ fn between_processes_each_message_is_received_once_and_in_order() {
         drop(rx);
         let (mut received, mut sum) = (0, 0_u64);
         for receiver in &mut receivers {
-            let heard = receiver.hear();
+            let heard = receiver.answer();
             let (messages, checksum) = heard.split_once(' ').expect("two numbers");
             received += messages.parse::<u64>().expect("a count");
             sum = sum.wrapping_add(checksum.parse().expect("a sum"));

@@ -257,7 +257,7 @@ fn a_forgotten_lease_holds_its_message_until_its_process_ends() {
             ("leave", "done"),
         ] {
             peer.say(order);
-            assert_eq!(peer.hear(), answer);
+            assert_eq!(peer.answer(), answer);
         }
         let stats = rx.stats();
         let visitor = stats

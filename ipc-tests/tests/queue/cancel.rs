@@ -163,7 +163,7 @@ fn statistics_name_each_process_and_what_it_holds() {
     guarded(LIMIT, || {
         let (tx, rx) = sleepy(4).channel::<u32>().expect("a queue");
         let mut child = hand_over("sender", &[], |handoff| handoff.give("queue", &tx));
-        assert_eq!(child.hear(), "ready");
+        assert_eq!(child.answer(), "ready");
         tx.send(7).expect("room");
         let lease = rx.lease().expect("a message");
         let stats = rx.stats();
@@ -183,7 +183,7 @@ fn statistics_name_each_process_and_what_it_holds() {
         assert_eq!(stats.peers.len(), 2);
         lease.ack();
         child.say("leave");
-        assert_eq!(child.hear(), "left");
+        assert_eq!(child.answer(), "left");
         assert_eq!(rx.stats().peers.len(), 1);
         dismiss(child);
     });

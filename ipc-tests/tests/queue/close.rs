@@ -85,7 +85,7 @@ fn race(reader: &mut Peer, tx: &Sender<u32>, moment: Moment, values: u32, delay:
         Moment::Racing | Moment::Asleep | Moment::Woken => {}
     }
     let expected: Vec<String> = (0..values).map(|value| value.to_string()).collect();
-    assert_eq!(reader.hear(), expected.join(" "), "{moment:?}");
+    assert_eq!(reader.answer(), expected.join(" "), "{moment:?}");
 }
 
 /// Checks that every form of send fails with `Closed` and the message inside.
@@ -117,7 +117,7 @@ fn a_reader_that_races_with_close_gets_the_values_then_closed() {
             }
             let mut reader = hand_over("door", &[&BATCH], |handoff| give_all(handoff, &receivers));
             drop(receivers);
-            assert_eq!(reader.hear(), "ready");
+            assert_eq!(reader.answer(), "ready");
             for tx in senders {
                 let moment = rng.choice(MOMENTS).expect("a moment");
                 let values = match moment {
@@ -157,7 +157,7 @@ fn one_close_stops_64_blocked_readers_in_8_processes() {
         }
         assert!(tx.close());
         for reader in &mut readers {
-            assert_eq!(reader.hear(), THREADS.to_string());
+            assert_eq!(reader.answer(), THREADS.to_string());
         }
         readers.into_iter().for_each(dismiss);
     });
@@ -180,9 +180,9 @@ fn close_on_a_full_queue_does_not_wait_and_the_backlog_is_delivered() {
         assert!(rx.close());
         let result = blocked.join().expect("join");
         assert!(matches!(result, Err(SendError::Closed(5))), "{result:?}");
-        assert_eq!(reader.hear(), "ready");
+        assert_eq!(reader.answer(), "ready");
         reader.say("enter");
-        assert_eq!(reader.hear(), "0 1 2 3");
+        assert_eq!(reader.answer(), "0 1 2 3");
         dismiss(reader);
     });
 }
@@ -195,13 +195,13 @@ fn a_drained_queue_ends_although_a_lease_is_held_elsewhere() {
         let mut holder = hand_over("lease-holder", &[], |handoff| handoff.give("queue", &rx));
         tx.send(1).expect("room");
         holder.say("lease");
-        assert_eq!(holder.hear(), "1 after 0");
+        assert_eq!(holder.answer(), "1 after 0");
         tx.send(2).expect("room");
         tx.close();
         assert_eq!(rx.recv().expect("accepted before the close"), 2);
         assert!(matches!(rx.recv(), Err(RecvError::Closed)));
         holder.say("nack");
-        assert_eq!(holder.hear(), "returned");
+        assert_eq!(holder.answer(), "returned");
         assert!(matches!(rx.recv(), Err(RecvError::Closed)), "a value after");
         let letters = rx.dead_letters().map(|letter| {
             let value = letter.decode().expect("a value");
@@ -221,10 +221,10 @@ fn a_message_returned_before_the_end_of_a_drained_queue_is_delivered() {
         let mut holder = hand_over("lease-holder", &[], |handoff| handoff.give("queue", &rx));
         tx.send(1).expect("room");
         holder.say("lease");
-        assert_eq!(holder.hear(), "1 after 0");
+        assert_eq!(holder.answer(), "1 after 0");
         tx.close();
         holder.say("nack");
-        assert_eq!(holder.hear(), "returned");
+        assert_eq!(holder.answer(), "returned");
         assert_eq!(rx.recv().expect("it was returned"), 1);
         assert!(matches!(rx.recv(), Err(RecvError::Closed)));
         dismiss(holder);
@@ -243,7 +243,7 @@ fn a_settled_queue_waits_for_lease_holders_and_delivers_what_they_return() {
         for value in 1..=2 {
             tx.send(value).expect("room");
             holder.say("lease");
-            assert_eq!(holder.hear(), format!("{value} after 0"));
+            assert_eq!(holder.answer(), format!("{value} after 0"));
         }
         tx.close();
         assert!(matches!(rx.try_recv(), Err(TryRecvError::Empty)));
@@ -253,18 +253,18 @@ fn a_settled_queue_waits_for_lease_holders_and_delivers_what_they_return() {
         };
         let waiting = receive(&rx);
         holder.say("nack");
-        assert_eq!(holder.hear(), "returned");
+        assert_eq!(holder.answer(), "returned");
         let returned = waiting.join().expect("join");
         assert_eq!(returned.expect("the returned message"), 1);
 
         let waiting = receive(&rx);
         holder.say("ack");
-        assert_eq!(holder.hear(), "2");
+        assert_eq!(holder.answer(), "2");
         let last = waiting.join().expect("join");
         assert!(matches!(last, Err(RecvError::Closed)), "{last:?}");
         assert!(matches!(rx.recv(), Err(RecvError::Closed)));
         holder.say("receive");
-        assert_eq!(holder.hear(), RecvError::Closed.to_string());
+        assert_eq!(holder.answer(), RecvError::Closed.to_string());
         dismiss(holder);
     });
 }
@@ -278,7 +278,7 @@ fn a_settled_queue_ends_when_the_last_held_message_becomes_a_dead_letter() {
         let mut holder = hand_over("lease-holder", &[], |handoff| handoff.give("queue", &rx));
         tx.send(1).expect("room");
         holder.say("lease");
-        assert_eq!(holder.hear(), "1 after 0");
+        assert_eq!(holder.answer(), "1 after 0");
         tx.close();
         let waiting = {
             let rx = rx.clone();
@@ -312,14 +312,14 @@ fn of_16_threads_in_4_processes_that_close_at_once_exactly_one_is_the_first() {
                 })
                 .collect();
             for closer in &mut closers {
-                assert_eq!(closer.hear(), "ready");
+                assert_eq!(closer.answer(), "ready");
             }
             for (tx, rx) in &queues {
                 for closer in &mut closers {
                     closer.say("close");
                 }
                 let firsts = closers.iter_mut().map(|closer| {
-                    let said = closer.hear();
+                    let said = closer.answer();
                     said.parse::<u32>().expect("a number")
                 });
                 assert_eq!(firsts.sum::<u32>(), 1, "the number of first closers");

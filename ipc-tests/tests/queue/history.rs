@@ -73,15 +73,15 @@ fn play(setting: &Setting, rng: &mut Rng) -> History {
         })
         .collect();
     drop((tx, rx));
-    assert_eq!(closer.hear(), "ready");
+    assert_eq!(closer.answer(), "ready");
     for peer in senders.iter_mut().chain(&mut receivers) {
-        assert_eq!(peer.hear(), "ready");
+        assert_eq!(peer.answer(), "ready");
         peer.say("go");
     }
     let first = senders.first_mut().expect("a sender");
-    assert_eq!(first.hear(), "announced");
+    assert_eq!(first.answer(), "announced");
     closer.say("close");
-    let mut time = || closer.hear().parse().expect("a time");
+    let mut time = || closer.answer().parse().expect("a time");
     let (close_begun, close_returned) = (time(), time());
     [vec![closer], senders, receivers]
         .into_iter()

@@ -64,7 +64,7 @@ fn a_message_that_another_process_returns_comes_first_and_wakes_a_sleeper() {
         for number in 1..=2 {
             tx.send(number).expect("room");
             holder.say("lease");
-            assert_eq!(holder.hear(), format!("{number} after 0"));
+            assert_eq!(holder.answer(), format!("{number} after 0"));
         }
         let waiting = {
             let rx = rx.clone();
@@ -74,7 +74,7 @@ fn a_message_that_another_process_returns_comes_first_and_wakes_a_sleeper() {
             })
         };
         holder.say("nack");
-        assert_eq!(holder.hear(), "returned");
+        assert_eq!(holder.answer(), "returned");
         let got = waiting.join().expect("join").expect("the returned message");
         assert_eq!((got.0, got.1), (1, 1));
         tx.send(3).expect("room");
@@ -170,7 +170,7 @@ fn more_leases_than_a_process_may_have_are_refused() {
         // The limit counts per process.
         let mut other = hand_over("lease-holder", &[], |handoff| handoff.give("queue", &rx));
         other.say("lease");
-        assert_eq!(other.hear(), "3 after 0");
+        assert_eq!(other.answer(), "3 after 0");
         dismiss(other);
         assert_eq!(one.ack(), 0);
         let three = lease(&rx);

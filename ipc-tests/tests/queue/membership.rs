@@ -19,7 +19,7 @@ fn the_last_sender_of_another_process_ends_a_reader_that_sleeps() {
     prompt(|| {
         let (tx, rx) = sleepy(4).channel::<u32>().expect("a queue");
         let mut sender = hand_over("sender", &[], |handoff| handoff.give("queue", &tx));
-        assert_eq!(sender.hear(), "ready");
+        assert_eq!(sender.answer(), "ready");
         drop(tx.clone());
         drop(tx);
         assert!(!rx.is_closed(), "a sender is left");
@@ -34,7 +34,7 @@ fn the_last_sender_of_another_process_ends_a_reader_that_sleeps() {
             asleep(move || rx.recv())
         };
         sender.say("leave");
-        assert_eq!(sender.hear(), "left");
+        assert_eq!(sender.answer(), "left");
         assert!(is_closed(&reader.join().expect("join")));
         assert!(rx.is_closed());
         dismiss(sender);
@@ -48,7 +48,7 @@ fn the_last_sender_of_this_process_ends_readers_of_others_after_the_backlog() {
         let mut reader = hand_over("door", &[&1], |handoff| handoff.give("q0", &rx));
         drop(rx);
         let other = tx.clone();
-        assert_eq!(reader.hear(), "ready");
+        assert_eq!(reader.answer(), "ready");
         reader.say("enter");
         await_sleepers(reader.pid(), 1);
         tx.send(1).expect("room");
@@ -57,7 +57,7 @@ fn the_last_sender_of_this_process_ends_readers_of_others_after_the_backlog() {
             .send(2)
             .expect("a clone of the sender keeps the queue open");
         drop(other);
-        assert_eq!(reader.hear(), "1 2");
+        assert_eq!(reader.answer(), "1 2");
         dismiss(reader);
     });
 }
@@ -75,7 +75,7 @@ fn the_last_receiver_ends_a_sender_of_another_process_that_sleeps() {
         drop(rx);
         assert!(!tx.is_closed(), "a receiver is left");
         drop(other);
-        assert_eq!(sender.hear(), "closed 2");
+        assert_eq!(sender.answer(), "closed 2");
         assert!(matches!(tx.send(3), Err(SendError::Closed(3))));
         dismiss(sender);
     });
@@ -89,7 +89,7 @@ fn the_last_receiver_of_another_process_ends_a_sender_that_sleeps() {
         drop(rx);
         tx.send(1).expect("room");
         holder.say("lease");
-        assert_eq!(holder.hear(), "1 after 0");
+        assert_eq!(holder.answer(), "1 after 0");
         tx.send(2).expect("room again");
         let blocked = asleep(move || tx.send(3));
         holder.say("leave");
@@ -113,11 +113,11 @@ fn an_end_given_to_a_child_counts_before_the_child_has_taken_it() {
         // The child may have taken it by now, or not:
         assert!(!tx.is_closed());
         tx.send(7).expect("open");
-        assert_eq!(reader.hear(), "ready");
+        assert_eq!(reader.answer(), "ready");
         assert!(!tx.is_closed());
         drop(tx);
         reader.say("enter");
-        assert_eq!(reader.hear(), "7");
+        assert_eq!(reader.answer(), "7");
         dismiss(reader);
     });
 }
@@ -130,14 +130,14 @@ fn two_children_talk_after_their_parent_has_dropped_both_ends() {
         let mut sender = hand_over("sender", &[], |handoff| handoff.give("queue", &tx));
         let mut reader = hand_over("door", &[&1], |handoff| handoff.give("q0", &rx));
         drop((tx, rx));
-        assert_eq!(sender.hear(), "ready");
+        assert_eq!(sender.answer(), "ready");
         sender.say(1);
         sender.say(2);
-        assert_eq!(reader.hear(), "ready");
+        assert_eq!(reader.answer(), "ready");
         reader.say("enter");
         sender.say("leave");
-        assert_eq!(reader.hear(), "1 2");
-        assert_eq!(sender.hear(), "left");
+        assert_eq!(reader.answer(), "1 2");
+        assert_eq!(sender.answer(), "left");
         dismiss(reader);
         dismiss(sender);
     });
@@ -176,7 +176,7 @@ fn leave_in_pairs(count: u32, rng: &mut Rng) {
             }
             handoff.give("tell", tell)?.give("told", told)
         });
-        assert_eq!(peer.hear(), "ready");
+        assert_eq!(peer.answer(), "ready");
         peer
     };
     let mut leavers = [
@@ -200,7 +200,7 @@ fn leave_in_pairs(count: u32, rng: &mut Rng) {
         });
     }
     for leaver in &mut leavers {
-        assert_eq!(leaver.hear(), "left");
+        assert_eq!(leaver.answer(), "left");
     }
     leavers.into_iter().for_each(dismiss);
 }

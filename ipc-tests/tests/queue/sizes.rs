@@ -33,7 +33,7 @@ fn a_sender_that_waits_for_a_block_is_woken_by_an_acknowledgement() {
             .map(|_| rx.lease().expect("a message"))
             .collect();
         for number in 0..accepted {
-            assert_eq!(sender.hear(), number.to_string());
+            assert_eq!(sender.answer(), number.to_string());
         }
         assert_eq!(
             (tx.len(), sleepers(sender.pid())),
@@ -43,7 +43,7 @@ fn a_sender_that_waits_for_a_block_is_woken_by_an_acknowledgement() {
         for number in accepted..60 {
             let message = leases.pop().expect("a lease").ack();
             assert_eq!(message, vec![7; BYTES]);
-            assert_eq!(sender.hear(), number.to_string());
+            assert_eq!(sender.answer(), number.to_string());
             leases.push(rx.lease().expect("the next message"));
         }
         dismiss(sender);

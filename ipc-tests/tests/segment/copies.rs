@@ -23,11 +23,11 @@ fn in_a_copy_the_others_are_dead_and_this_process_goes_on() {
     guarded(LIMIT, || {
         let (tx, rx) = sleepy(8).channel::<u32>().expect("a queue");
         let mut holder = hand_over("mortal", &[], |handoff| handoff.give("tasks", &rx));
-        assert_eq!(holder.hear(), "ready");
+        assert_eq!(holder.answer(), "ready");
         tx.send(1).expect("room");
         tx.send(2).expect("room");
         holder.say("lease");
-        assert_eq!(holder.hear(), "leased");
+        assert_eq!(holder.answer(), "leased");
         let id = holder.pid().as_raw().try_into().expect("a process id");
         let (copied_tx, copied) = copy(&rx);
         copied.report_exit(id);

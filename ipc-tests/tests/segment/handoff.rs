@@ -11,7 +11,7 @@ use workring::{Handoff, Options, RecvError, error::HandoffError, queue::Raw};
 /// Gives an order to a peer that plays `claim`.
 fn ask(peer: &mut Peer, order: &str) -> String {
     peer.say(order);
-    peer.hear()
+    peer.answer()
 }
 
 /// The refusal has this kind, and its sentence names all of these.

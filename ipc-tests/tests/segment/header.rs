@@ -20,7 +20,7 @@ fn refusal(offset: u64, value: u64) -> String {
     let written = segment.write_all_at(&value.to_le_bytes(), offset);
     written.expect("the header is inside");
     child.say("numbers-in queue");
-    let answer = child.hear();
+    let answer = child.answer();
     dismiss(child);
     drop((tx, rx));
     answer

@@ -353,11 +353,11 @@ fn peer(role: &str, arguments: &[&dyn Display]) -> Peer {
 fn the_limit_on_the_size_of_files_is_named() {
     guarded(LIMIT, || {
         let mut child = peer("limited", &[&"file size", &(64 * MIB)]);
-        let error = child.hear();
+        let error = child.answer();
         for part in ["NoMemory", "FileSize", "available: 67108864"] {
             assert!(error.contains(part), "no {part:?} in {error}");
         }
-        assert_eq!(child.hear(), "done");
+        assert_eq!(child.answer(), "done");
         dismiss(child);
     });
 }
@@ -366,11 +366,11 @@ fn the_limit_on_the_size_of_files_is_named() {
 fn the_limit_on_addresses_is_named() {
     guarded(LIMIT, || {
         let mut child = peer("limited", &[&"address space", &(256 * MIB)]);
-        let error = child.hear();
+        let error = child.answer();
         for part in ["NoMemory", "AddressSpace"] {
             assert!(error.contains(part), "no {part:?} in {error}");
         }
-        assert_eq!(child.hear(), "done");
+        assert_eq!(child.answer(), "done");
         dismiss(child);
         let (tx, rx) = Options::new(4)
             .max_message_len(256 * MIB)
@@ -381,7 +381,7 @@ fn the_limit_on_addresses_is_named() {
             &[&"address space", &(256 * MIB)],
             |handoff| handoff.give("queue", &tx),
         );
-        let error = heir.hear();
+        let error = heir.answer();
         for part in ["NoMemory", "AddressSpace"] {
             assert!(error.contains(part), "no {part:?} in {error}");
         }
@@ -456,14 +456,14 @@ fn the_limit_of_a_control_group_is_named() {
             return;
         }
         child.say("eat");
-        let eaten: usize = child.hear().parse().expect("a number");
-        let error = child.hear();
+        let eaten: usize = child.answer().parse().expect("a number");
+        let error = child.answer();
         assert!((1..16).contains(&eaten), "{eaten} of 4 MiB, then {error}");
         assert_eq!(
             error, "Full(..)",
             "what other blocks have is worth waiting for"
         );
-        let error = child.hear();
+        let error = child.answer();
         for part in ["NoMemory", "Cgroup", "wanted: 134217728"] {
             assert!(error.contains(part), "no {part:?} in {error}");
         }

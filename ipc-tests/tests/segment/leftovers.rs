@@ -69,11 +69,11 @@ fn queues_shared_with_children_leave_nothing_when_both_are_gone() {
             let (tx, rx) = Options::new(4).channel::<u32>().expect("a queue");
             let mut child = hand_over("door", &[&1], |handoff| handoff.give("q0", &rx));
             drop(rx);
-            assert_eq!(child.hear(), "ready");
+            assert_eq!(child.answer(), "ready");
             child.say("enter");
             tx.send(1).expect("room");
             drop(tx);
-            assert_eq!(child.hear(), "1");
+            assert_eq!(child.answer(), "1");
             dismiss(child);
         };
         (0..5).for_each(|_| cycle());

@@ -75,7 +75,7 @@ fn caller() -> Peer {
 /// Gives an order to a peer that plays `caller`.
 fn ask(peer: &mut Peer, order: &str) -> String {
     peer.say(order);
-    peer.hear()
+    peer.answer()
 }
 
 fn done(peer: &mut Peer, order: &str) {
@@ -458,7 +458,7 @@ fn no_process_opens_a_half_made_queue() {
         let its_id = u32::try_from(maker.pid().as_raw()).expect("an id");
         let (mut opened, mut missed) = (0_u32, 0_u32);
         let ended = std::thread::spawn(move || {
-            assert_eq!(maker.hear(), "done");
+            assert_eq!(maker.answer(), "done");
             dismiss(maker);
         });
         while !ended.is_finished() {

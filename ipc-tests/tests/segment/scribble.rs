@@ -27,7 +27,7 @@ fn users_of_a_scribbled_segment_get_values_or_typed_errors() {
         .expect("spawn");
         let mut last = String::new();
         let end = loop {
-            match user.try_hear() {
+            match user.try_answer() {
                 Some(line) if line.starts_with("over") => break line,
                 Some(line) => last = line,
                 None => panic!("a violation ({}): {last} repeats it", user.wait()),

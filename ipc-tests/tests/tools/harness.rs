@@ -36,10 +36,10 @@ fn lines_go_both_ways_until_the_input_is_closed() {
         let mut peer = peer("echo", &[&2]);
         peer.say("one line");
         peer.say(2);
-        let heard: Vec<String> = (0..4).map(|_| peer.hear()).collect();
+        let heard: Vec<String> = (0..4).map(|_| peer.answer()).collect();
         assert_eq!(heard, ["one line", "one line", "2", "2"]);
         peer.finish();
-        assert_eq!(peer.try_hear(), None);
+        assert_eq!(peer.try_answer(), None);
         assert!(peer.try_say("too late").is_err());
         assert!(peer.wait().success());
     });
@@ -49,7 +49,7 @@ fn lines_go_both_ways_until_the_input_is_closed() {
 fn a_dropped_peer_is_killed_and_reaped_even_if_it_is_stopped() {
     guarded(LIMIT, || {
         let mut peer = peer("deaf", &[]);
-        assert_eq!(peer.hear(), "here");
+        assert_eq!(peer.answer(), "here");
         peer.stop();
         assert_eq!(state(&peer).as_deref(), Some("T"));
         // The guard sees a child or a zombie that the drop leaves.
@@ -65,7 +65,7 @@ fn a_stopped_peer_goes_on_when_it_is_resumed() {
             peer.say(round);
             assert_eq!(state(&peer).as_deref(), Some("T"));
             peer.resume();
-            assert_eq!(peer.hear(), round.to_string());
+            assert_eq!(peer.answer(), round.to_string());
         }
     });
 }
@@ -78,7 +78,7 @@ fn a_killed_peer_is_a_zombie_until_it_is_waited_for() {
         peer.wait_unreaped();
         assert_eq!(state(&peer).as_deref(), Some("Z"));
         assert!(peer.try_say("anybody?").is_err());
-        assert_eq!(peer.try_hear(), None);
+        assert_eq!(peer.try_answer(), None);
         assert_eq!(peer.wait().signal(), Some(9));
     });
 }
@@ -89,7 +89,7 @@ fn a_killed_peer_has_said_whole_lines_only() {
         for killed_at in 0..50 {
             let mut peer = peer("count", &[]);
             let mut next = 0;
-            while let Some(line) = peer.try_hear() {
+            while let Some(line) = peer.try_answer() {
                 assert_eq!(line, next.to_string());
                 if next == killed_at {
                     peer.signal(Signal::SIGKILL);
@@ -105,8 +105,8 @@ fn a_killed_peer_has_said_whole_lines_only() {
 fn a_rest_without_a_newline_is_not_a_line() {
     guarded(LIMIT, || {
         let mut peer = Peer::spawn("printf", r"a line\na re", &[], Command::spawn).expect("spawn");
-        assert_eq!(peer.hear(), "a line");
-        assert_eq!(peer.try_hear(), None);
+        assert_eq!(peer.answer(), "a line");
+        assert_eq!(peer.try_answer(), None);
     });
 }
 
@@ -116,7 +116,7 @@ fn a_killed_scribe_leaves_whole_entries_without_a_gap() {
         for _ in 0..20 {
             let scratch = Scratch::new().expect("scratch");
             let mut peer = peer("scribe", &[&scratch]);
-            assert_eq!(peer.hear(), "begun");
+            assert_eq!(peer.answer(), "begun");
             peer.signal(Signal::SIGKILL);
             assert_eq!(peer.wait().signal(), Some(9));
             let entries = Ledger::read(scratch.path(), "scribe").expect("read");

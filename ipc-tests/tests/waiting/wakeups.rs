@@ -42,7 +42,7 @@ fn no_wake_up_is_lost_between_two_processes_that_sleep() {
         let pids = [one.pid(), other.pid()];
         let (tell, told) = channel();
         let hearing = thread::spawn(move || {
-            assert_eq!(one.hear(), "enough");
+            assert_eq!(one.answer(), "enough");
             tell.send(()).expect("the test waits for it");
             one
         });
@@ -102,7 +102,7 @@ fn no_wake_up_is_lost_in_a_queue_for_one_message() {
             in_time(|| (0..BATCH).for_each(|number| tx.send(number).expect("open")));
         }
         drop(tx);
-        assert_eq!(receivers.hear(), count.to_string());
+        assert_eq!(receivers.answer(), count.to_string());
         dismiss(receivers);
     });
 }
@@ -139,7 +139,7 @@ fn a_wait_is_interrupted_without_closing_the_queue_again_and_again() {
         tx.close();
         let result = waiting.join().expect("join");
         assert!(matches!(result, Err(RecvError::Closed)), "{result:?}");
-        assert_eq!(child.hear(), "1");
+        assert_eq!(child.answer(), "1");
         dismiss(child);
     });
 }
@@ -245,7 +245,7 @@ fn receives_that_give_up_lose_no_message() {
             let watching = scope.spawn(move || {
                 let mut receivers = receivers;
                 for receiver in &mut receivers {
-                    assert_eq!(receiver.hear(), "enough");
+                    assert_eq!(receiver.answer(), "enough");
                 }
                 receivers
             });
@@ -289,7 +289,7 @@ fn an_idle_process_wakes_up_once_a_slice_and_costs_next_to_nothing() {
             let (tx, rx) = options.channel::<u32>().expect("a queue");
             let wait = SLICE * slices;
             let mut idle = hand_over("idle", &[&wait], |handoff| handoff.give("queue", &rx));
-            let mut number = || idle.hear().parse::<u64>().expect("a number");
+            let mut number = || idle.answer().parse::<u64>().expect("a number");
             (switches, milliseconds) = (number(), number());
             tx.close();
             dismiss(idle);

@@ -39,7 +39,7 @@ fn say(stream: &UnixStream) {
 }
 
 /// Reads one byte; false at the end.
-fn hear(stream: &UnixStream) -> bool {
+fn answer(stream: &UnixStream) -> bool {
     let mut stream = stream;
     stream.read(&mut [0; 1]).expect("read") > 0
 }
@@ -79,7 +79,7 @@ fn a_message_a_descriptor_and_close_end_a_wait() {
         for _ in 0..3 {
             let said = received_while(&watch, || say(&link));
             assert!(ready(&said), "{said:?}");
-            assert!(hear(&its));
+            assert!(answer(&its));
         }
         let interrupter = rx.interrupter();
         let ended = received_while(&watch, || interrupter.interrupt());
@@ -102,7 +102,7 @@ fn a_descriptor_is_ready_for_as_long_as_it_can_be_read_from_and_messages_stay() 
         assert!(ready(&watch.recv()), "it was before the watch");
         assert!(ready(&watch.recv()), "it still is");
         assert_eq!(rx.len(), 1);
-        assert!(hear(&its));
+        assert!(answer(&its));
         assert_eq!(message(watch.recv()), 1);
         tx.send(2).expect("room");
         assert_eq!(message(watch.recv()), 2);
@@ -124,7 +124,7 @@ fn a_descriptor_is_ready_for_as_long_as_it_can_be_read_from_and_messages_stay() 
         );
         tx.close();
         assert!(ready(&watch.recv()), "also on a closed queue");
-        assert!(hear(&its));
+        assert!(answer(&its));
         assert!(matches!(watch.recv(), Err(RecvError::Closed)));
     });
 }
@@ -170,13 +170,13 @@ fn the_end_of_a_file_is_ready_by_whatever_death() {
         let watch = rx.watch(&its).expect("a watch");
         let ended = received_while(&watch, || child.kill().expect("a signal"));
         assert!(ready(&ended), "{ended:?}");
-        assert!(!hear(&its) && ready(&watch.recv()), "an end lasts");
+        assert!(!answer(&its) && ready(&watch.recv()), "an end lasts");
         child.wait().expect("reaped");
     });
 }
 
 #[test]
-fn all_who_wait_with_a_watch_hear_of_it() {
+fn all_watches_return_at_a_close() {
     prompt(|| {
         let (_tx, rx) = queue();
         let (link, its) = pair();
@@ -220,7 +220,7 @@ fn a_message_left_behind_by_who_is_ready_goes_to_another_at_once() {
                     }
                     assert_eq!(waiting.join().expect("join").expect("a message"), round);
                 });
-                assert!(hear(&its));
+                assert!(answer(&its));
             });
         }
     });
@@ -350,7 +350,7 @@ fn an_idle_process_that_watches_wakes_up_once_a_slice() {
             let mut idle = hand_over("idle-watcher", &[&wait], |handoff| {
                 handoff.give("queue", &rx)
             });
-            switches = idle.hear().parse::<u64>().expect("a number");
+            switches = idle.answer().parse::<u64>().expect("a number");
             assert!(idle.wait().success());
         };
         // Who was stopped meanwhile has slept fewer slices.
@@ -367,8 +367,8 @@ fn a_forked_child_has_no_part_in_a_watch() {
     guarded(LIMIT, || {
         let mut peer =
             Peer::spawn(program("peer"), "watch-forker", &[], Command::spawn).expect("spawn");
-        assert_eq!(peer.hear(), "the child is done");
-        assert_eq!(peer.hear(), "the parent is done");
+        assert_eq!(peer.answer(), "the child is done");
+        assert_eq!(peer.answer(), "the parent is done");
         assert!(peer.wait().success());
     });
 }

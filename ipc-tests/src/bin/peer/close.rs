@@ -92,7 +92,7 @@ fn closers(io: &mut Io) {
 fn lease_holder(io: &mut Io) {
     let queue: Receiver<u32> = workring::inherit("queue").expect("inherit");
     let mut leases = Vec::new();
-    while let Some(line) = io.try_hear() {
+    while let Some(line) = io.try_answer() {
         match line.as_str() {
             "lease" => {
                 let lease = queue.lease().expect("a message");

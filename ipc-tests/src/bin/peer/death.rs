@@ -51,7 +51,7 @@ fn mortal(io: &mut Io) {
 
 impl Mortal {
     fn obey(&mut self, io: &mut Io) {
-        while let Some(line) = io.try_hear() {
+        while let Some(line) = io.try_answer() {
             let (order, number) = line.split_once(' ').unwrap_or((&line, "1"));
             let number: u32 = number.parse().expect("a number");
             match order {
@@ -136,7 +136,7 @@ fn bytes_lessee(io: &mut Io) {
     let tasks: Receiver<Vec<u8>, Raw> = workring::inherit("tasks").expect("tasks");
     let _lease = tasks.lease().expect("a message");
     io.say("leased");
-    assert_eq!(io.try_hear(), None);
+    assert_eq!(io.try_answer(), None);
 }
 
 /// Has room for a message in hand.
@@ -145,7 +145,7 @@ fn reserver(io: &mut Io) {
     let mut room = queue.reserve(8).expect("room");
     room.copy_from_slice(b"not sent");
     io.say("reserved");
-    assert_eq!(io.try_hear(), None);
+    assert_eq!(io.try_answer(), None);
 }
 
 /// Leases tasks one by one, passes each on and acknowledges it, until there are no more.

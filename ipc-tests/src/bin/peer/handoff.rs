@@ -36,7 +36,7 @@ struct Claims {
 
 fn claim(io: &mut Io) {
     let mut claims = Claims::default();
-    while let Some(line) = io.try_hear() {
+    while let Some(line) = io.try_answer() {
         io.say(claims.obey(&line));
     }
 }
@@ -151,7 +151,7 @@ fn grandchild(orders: &str) -> String {
         .split("; ")
         .map(|order| {
             child.say(order);
-            child.hear()
+            child.answer()
         })
         .collect();
     assert!(child.wait().success());

@@ -18,7 +18,7 @@ fn sender(io: &mut Io) {
     let queue: Sender<u32> = workring::inherit("queue").expect("inherit");
     io.say("ready");
     loop {
-        let line = io.hear();
+        let line = io.answer();
         if line == "leave" {
             break;
         }
@@ -28,7 +28,7 @@ fn sender(io: &mut Io) {
     }
     drop(queue);
     io.say("left");
-    assert_eq!(io.try_hear(), None);
+    assert_eq!(io.try_answer(), None);
 }
 
 /// Sends one number, and says which one came back.
@@ -71,5 +71,5 @@ fn leaver(io: &mut Io) {
         drop(end);
     }
     io.say("left");
-    assert_eq!(io.try_hear(), None);
+    assert_eq!(io.try_answer(), None);
 }

@@ -27,7 +27,7 @@ struct Ends {
 /// Obeys orders, each of a verb and an argument.
 fn caller(io: &mut Io) {
     let mut ends = Ends::default();
-    while let Some(line) = io.try_hear() {
+    while let Some(line) = io.try_answer() {
         let answer = ends.obey(&line);
         io.say(answer.unwrap_or_else(|error| error));
     }

@@ -370,7 +370,7 @@ fn beside_a_process<T: Message<Codec = C>, C: Codec<T>>(
     other.say("attach");
     alone(user, scribbler, corruptions - before, rng);
     other.finish();
-    let errors = other.hear();
+    let errors = other.answer();
     user.tally.errors += errors.parse::<u64>().expect("a number");
     assert!(other.wait().success(), "the other process failed");
 }
@@ -387,7 +387,7 @@ fn other_process<T: Message<Codec = C>, C: Codec<T>>(io: &mut Io) {
         (0..400).for_each(|_| user.step());
         tally.errors += user.tally.errors;
     }
-    assert_eq!(io.try_hear(), None, "the test has nothing more to say");
+    assert_eq!(io.try_answer(), None, "the test has nothing more to say");
     io.say(tally.errors);
 }
 

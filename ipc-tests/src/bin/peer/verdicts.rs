@@ -33,7 +33,7 @@ fn first_life(io: &mut Io) {
     };
     let _lease = rx.lease().expect("a message");
     io.say("leased");
-    if io.hear() == "fork" {
+    if io.answer() == "fork" {
         io.say(fork_and_stay());
         io.expect("exec");
     }
@@ -48,7 +48,7 @@ fn second_life(io: &mut Io) {
     io.say("again");
     let mut ends: Vec<Receiver<u32>> = Vec::new();
     let mut leases: Vec<Lease<u32>> = Vec::new();
-    while let Some(order) = io.try_hear() {
+    while let Some(order) = io.try_answer() {
         match order.as_str() {
             "open" => ends.push(workring::open(&name).expect("it is there")),
             "inherit" => ends.push(workring::inherit("tasks").expect("tasks")),
@@ -67,7 +67,7 @@ fn judge(io: &mut Io) {
     let rx: Receiver<u32> = workring::inherit("tasks").expect("tasks");
     io.say("ready");
     let files = getrlimit(Resource::RLIMIT_NOFILE).expect("a limit");
-    while let Some(line) = io.try_hear() {
+    while let Some(line) = io.try_answer() {
         let (order, argument) = line.split_once(' ').unwrap_or((&line, ""));
         match order {
             "refuse" => {

@@ -54,7 +54,7 @@ impl Carriers {
             carrier.say(format!("{memory} {} {}", numbers.start, numbers.end));
         }
         pair.each_mut().map(|carrier| {
-            let said = parse(&carrier.hear());
+            let said = parse(&carrier.answer());
             let (&sent, received) = said.split_first().expect("how many it has sent");
             let received = received.to_vec();
             Carried { sent, received }
@@ -76,7 +76,7 @@ fn parse(line: &str) -> Vec<u32> {
 /// Carries, in one queue after the other, and says each time how many messages it has sent, and which it has received.
 fn carrier(io: &mut Io) {
     let parent = io.argument();
-    while let Some(line) = io.try_hear() {
+    while let Some(line) = io.try_answer() {
         let [memory, first, end] = parse(&line).try_into().expect("three numbers");
         let memory = memory.try_into().expect("a descriptor");
         let Carried { sent, received } =

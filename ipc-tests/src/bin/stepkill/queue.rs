@@ -135,7 +135,7 @@ pub(crate) struct Testimony {
 
 impl Testimony {
     /// Adds what a victim has said.
-    pub(crate) fn hear(&mut self, said: &str) {
+    pub(crate) fn answer(&mut self, said: &str) {
         for line in said.lines() {
             let (verb, number) = line.split_once(' ').unwrap_or((line, "0"));
             let number = number.parse().expect("a victim says numbers");

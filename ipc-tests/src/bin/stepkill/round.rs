@@ -137,7 +137,7 @@ impl Death {
         dead.push(victim.traced.id());
         victim.testify(&mut testimony);
         testimony.uncertain.extend(victim.operation.in_flight);
-        testimony.hear(victim.traced.said());
+        testimony.answer(victim.traced.said());
         Self {
             dead,
             testimony,
@@ -342,7 +342,7 @@ impl Actor {
         }
         self.testify(testimony);
         let id = self.traced.id();
-        testimony.hear(&self.traced.kill());
+        testimony.answer(&self.traced.kill());
         id
     }
 
@@ -356,7 +356,7 @@ impl Actor {
             }
         };
         self.testify(testimony);
-        testimony.hear(&self.traced.last_words());
+        testimony.answer(&self.traced.last_words());
         if code != 0 {
             let story = format!("the stopped one went on and ended with code {code}");
             return Err(Failure::new(Violation::Wedged, story));

@@ -92,12 +92,12 @@ impl Traced {
         };
         assert_eq!(traced.wait(), Halt::Marked, "a child failed to prepare");
         ptrace::setoptions(traced.pid, ptrace::Options::PTRACE_O_EXITKILL).expect("trace");
-        traced.hear();
+        traced.answer();
         traced
     }
 
     /// Reads what it has said before it was ready.
-    fn hear(&mut self) {
+    fn answer(&mut self) {
         let mut line = String::new();
         loop {
             line.clear();
