@@ -1,13 +1,23 @@
-//! This process's attachment to one queue: the mapping, the row in the peers table, and the count of the
-//! handles that share both.
+//! This process's attachment to one queue: the mapping, its entry in the table of peers, and the counts of the handles
+//! and leases that share them.
 //!
-//! ATTACH-1. The row has a role as long as a handle of that role lives; the last one to go gives it up, which may
-//!     close the queue.
-//! ATTACH-2. The row is vacated when nothing of this process refers to the queue any more, leases included; and the last
-//!     sender withdraws the reservations that were forgotten ([`core::mem::forget`]). So a free row owns no block. A
-//!     lease that was forgotten keeps the attachment, and its message, until the process ends.
-//! ATTACH-3. A forked child has a copy of all this, but is not attached: whatever is called there asks first
-//!     ([`Attachment::is_forked_child`]), and dropping the copy releases nothing.
+//! | handles of a role | leases, forgotten ones included | the entry of this process                       |
+//! |-------------------|---------------------------------|-------------------------------------------------|
+//! | some              | any                             | Live with this role                             |
+//! | none              | any                             | Live without it; the queue may close            |
+//! | none of either    | none                            | Free for another process                        |
+//!
+//! ATTACH-1. The entry has a role as long as a handle of that role lives. The last one gives the role up, which may
+//!           close the queue.
+//! ATTACH-2. The entry is vacated when nothing in this process refers to the queue any more, leases included. The last
+//!           sender withdraws the reservations that were forgotten ([`core::mem::forget`]). So a free entry owns no
+//!           block. A forgotten lease keeps the attachment, and its message, until the process ends.
+//! ATTACH-3. A forked child has a copy of all this, but is not attached, and has no mapping. [`Attachment::enter`] is the
+//!           only way to the segment, and fails in a forked child. So each call there is refused, and dropping the
+//!           copies releases nothing.
+//! ATTACH-4. An [`Entered`] is good for the call that made it. User code that the call runs (a codec, a `tracing`
+//!           subscriber) may fork and return in the child. So guards that user code can drop, and values that outlive a
+//!           call, enter again before they touch the segment.
 
 use super::liveness::LivenessPacer;
 use crate::os::identity::Identity;
@@ -17,8 +27,9 @@ use crate::protocol::lifecycle::Arrival;
 use crate::protocol::peers::{PeerIdentity, PeerKind, PeerState, Role, Roles};
 use crate::protocol::steps::{membership, send};
 use crate::protocol::{Corrupt, SharedState};
-use crate::segment::Segment;
+use crate::segment::geometry::Geometry;
 use crate::segment::sweep::SweepScope;
+use crate::segment::{Segment, Settings};
 use crate::sync::{AtomicBool, AtomicUsize, Ordering};
 use parking_lot::Mutex;
 use std::io;
@@ -28,8 +39,8 @@ use std::os::fd::{AsFd, OwnedFd};
 #[derive(Debug)]
 pub(crate) struct Attachment {
     segment: Segment,
-    row: PeerIndex,
-    /// The row word as this process left it.
+    peer: PeerIndex,
+    /// The word of the entry as this process left it.
     tenant: Mutex<PeerState>,
     senders: AtomicUsize,
     receivers: AtomicUsize,
@@ -37,57 +48,68 @@ pub(crate) struct Attachment {
     reserved: AtomicBool,
     /// For operations that have no handle: those on leases.
     pacer: LivenessPacer,
-    /// How many leases this process has.
+    /// The number of leases that this process has.
     pub(super) leases: AtomicUsize,
-    /// Held during an attempt to get one more, so that attempts of other threads are not taken for leases.
-    /// Nobody waits with it in hand, and no release needs it.
+    /// Held during an attempt to get one more lease, so that attempts of other threads do not count as leases.
+    /// No thread waits for a message while it holds this, and releasing a lease does not need it.
     pub(super) leasing: Mutex<()>,
 }
 
-/// Why a row could not be had.
+/// Access to the segment of an [`Attachment`], for the call that made it (ATTACH-3, ATTACH-4).
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Entered<'a> {
+    attachment: &'a Attachment,
+}
+
+/// This process is a forked child of the one that is attached.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Forked;
+
+/// Why a process cannot be attached to a queue.
 #[derive(Debug)]
-pub(super) enum Refused {
+pub(super) enum JoinError {
     Closed,
     TooManyPeers,
-    /// This is a forked child of the attached process.
-    Forked,
     Corrupt(Corrupt),
     Os(io::Error),
 }
 
-impl From<io::Error> for Refused {
+impl From<io::Error> for JoinError {
     fn from(error: io::Error) -> Self {
         Self::Os(error)
     }
 }
 
-impl From<Corrupt> for Refused {
+impl From<Corrupt> for JoinError {
     fn from(corrupt: Corrupt) -> Self {
         Self::Corrupt(corrupt)
     }
 }
 
-/// A row whose lock a description has got, and the word found there, Free.
-fn lock_free_row(segment: &Segment, file: impl AsFd) -> Result<(PeerIndex, PeerState), Refused> {
-    for row in (0..segment.peer_count()).filter_map(PeerIndex::new) {
-        let Some(word) = segment.peer(row) else {
+/// Locks a free entry for the open file description of `file`. Returns the entry and its word, which is Free.
+fn lock_free_entry(
+    segment: &Segment,
+    file: impl AsFd,
+) -> Result<(PeerIndex, PeerState), JoinError> {
+    for peer in (0..segment.peer_count()).filter_map(PeerIndex::new) {
+        let Some(entry) = segment.peer(peer) else {
             continue;
         };
-        let seen = word.load();
+        let seen = entry.load();
         if seen.kind() != Some(PeerKind::Free) {
             continue;
         }
-        let byte = segment.geometry().lock_byte(row, seen.incarnation().get());
+        let byte = segment.geometry().lock_byte(peer, seen.incarnation().get());
         if !mutant!(LockByteNotTaken) && !locks::try_lock(&file, byte)? {
             continue;
         }
-        // Once more, under the lock: the row may have had a tenant meanwhile.
-        if word.load() == seen {
-            return Ok((row, seen));
+        // Again, under the lock: another process may have used the entry and left it meanwhile.
+        if entry.load() == seen {
+            return Ok((peer, seen));
         }
         locks::unlock(&file, byte)?;
     }
-    Err(Refused::TooManyPeers)
+    Err(JoinError::TooManyPeers)
 }
 
 fn tag(identity: Identity) -> PeerIdentity {
@@ -100,16 +122,16 @@ fn tag(identity: Identity) -> PeerIdentity {
 }
 
 impl Attachment {
-    /// Attach the process that has made the segment, with both roles, one handle each.
-    pub(super) fn create(segment: Segment) -> Result<Self, Refused> {
+    /// Attaches the process that has made the segment, with both roles, one handle each.
+    pub(super) fn create(segment: Segment) -> Result<Self, JoinError> {
         Self::settle(segment, Roles::BOTH, identity::current()?)
     }
 
-    /// Attach to a queue that others have been using, with these roles, one handle each. The segment's file must be
-    /// a description of this process's own.
-    pub(super) fn join(segment: Segment, roles: Roles) -> Result<Self, Refused> {
+    /// Attaches to a queue that other processes have used, with these roles, one handle each. The segment's file must be
+    /// an open file description of this process's own.
+    pub(super) fn join(segment: Segment, roles: Roles) -> Result<Self, JoinError> {
         let identity = identity::current()?;
-        // What the dead have left would otherwise wait for the first sweep: their rows, and their messages.
+        // Frees the entries and the messages of dead processes now, not only with the first sweep.
         let recovered = segment.sweep_before_attaching(&identity);
         let attachment = Self::settle(segment, roles, identity)?;
         if recovered {
@@ -118,66 +140,67 @@ impl Attachment {
         Ok(attachment)
     }
 
-    fn settle(segment: Segment, roles: Roles, identity: Identity) -> Result<Self, Refused> {
-        let (row, seen) = lock_free_row(&segment, segment.file())?;
-        let word = segment.peer(row).ok_or(Corrupt::NoSuchPeer)?;
-        word.set_identity(tag(identity));
-        let tenant = word.attach(seen, roles).ok_or(Corrupt::PeerChanged)?;
-        match membership::arrive(&segment, row, tenant, roles)? {
-            Arrival::Counted => Ok(Self::new(segment, row, tenant, roles, identity)),
-            Arrival::TooLate => Err(Refused::Closed),
+    fn settle(segment: Segment, roles: Roles, identity: Identity) -> Result<Self, JoinError> {
+        let (peer, seen) = lock_free_entry(&segment, segment.file())?;
+        let entry = segment.peer(peer).ok_or(Corrupt::NoSuchPeer)?;
+        entry.set_identity(tag(identity));
+        let tenant = entry.attach(seen, roles).ok_or(Corrupt::PeerChanged)?;
+        match membership::arrive(&segment, peer, tenant, roles)? {
+            Arrival::Counted => Ok(Self::new(segment, peer, tenant, roles, identity)),
+            Arrival::TooLate => Err(JoinError::Closed),
         }
     }
 
-    /// This very attachment again, to a copy of the segment: in the same row, with the same roles, one handle each.
+    /// Attaches to a copy of the segment as this process is attached to the segment itself: with the same entry and the
+    /// same roles, one handle each.
     #[cfg(feature = "test-hooks")]
-    pub(super) fn repeat(&self, copy: Segment) -> Result<Self, Refused> {
+    pub(super) fn repeat(&self, copy: Segment) -> Result<Self, JoinError> {
         let tenant = *self.tenant.lock();
-        let word = copy.peer(self.row).ok_or(Corrupt::NoSuchPeer)?;
-        let byte = copy.lock_byte(self.row, tenant);
-        // If it is the segment itself, the lock is taken.
-        if word.load() != tenant || !locks::try_lock(copy.file(), byte)? {
+        let entry = copy.peer(self.peer).ok_or(Corrupt::NoSuchPeer)?;
+        let byte = copy.lock_byte(self.peer, tenant);
+        // In the segment itself the lock is taken.
+        if entry.load() != tenant || !locks::try_lock(copy.file(), byte)? {
             return Err(Corrupt::PeerChanged.into());
         }
         let identity = identity::current()?;
-        Ok(Self::new(copy, self.row, tenant, tenant.roles(), identity))
+        Ok(Self::new(copy, self.peer, tenant, tenant.roles(), identity))
     }
 
-    /// Attach to a queue that this process was given a ticket for; `file` is the description with the
-    /// ticket's lock, and the segment's. `None`: the ticket has been used.
+    /// Attaches to a queue that this process was given a ticket for. The segment's file must be the open file description
+    /// that has the ticket's lock. Returns `None` if the ticket has been used.
     pub(super) fn redeem(
         segment: Segment,
-        row: PeerIndex,
+        peer: PeerIndex,
         ticket: PeerState,
         role: Role,
         identity: Identity,
     ) -> Result<Option<Self>, Corrupt> {
-        let word = segment.peer(row).ok_or(Corrupt::NoSuchPeer)?;
-        if !word.claim_ticket(tag(identity)) {
+        let entry = segment.peer(peer).ok_or(Corrupt::NoSuchPeer)?;
+        if !entry.claim_ticket(tag(identity)) {
             return Ok(None);
         }
-        let Some(tenant) = word.attach(ticket, Roles::only(role)) else {
+        let roles = Roles::only(role);
+        let Some(tenant) = entry.attach(ticket, roles) else {
             return Ok(None);
         };
-        let roles = Roles::only(role);
-        let attachment = Self::new(segment, row, tenant, roles, identity);
-        // It may have executed this program again, and used the queue before.
+        let attachment = Self::new(segment, peer, tenant, roles, identity);
+        // This process may have executed another program before, which used the queue too.
         attachment.segment.check_process(identity.process_id());
         Ok(Some(attachment))
     }
 
     fn new(
         segment: Segment,
-        row: PeerIndex,
+        peer: PeerIndex,
         tenant: PeerState,
         roles: Roles,
         me: Identity,
     ) -> Self {
-        segment.set_own_peer(row, me);
+        segment.set_own_peer(peer, me);
         let one_if = |role| AtomicUsize::new(usize::from(roles.has(role)));
         Self {
             segment,
-            row,
+            peer,
             tenant: Mutex::new(tenant),
             senders: one_if(Role::Sender),
             receivers: one_if(Role::Receiver),
@@ -188,26 +211,36 @@ impl Attachment {
         }
     }
 
+    /// Checks that this process is attached, and gives access to the segment (ATTACH-3).
     #[inline(always)]
-    pub(super) fn segment(&self) -> &Segment {
-        &self.segment
+    pub(super) fn enter(&self) -> Result<Entered<'_>, Forked> {
+        if self.segment.is_forked_child() {
+            return Err(Forked);
+        }
+        Ok(Entered { attachment: self })
     }
 
-    #[inline(always)]
-    pub(super) fn row(&self) -> PeerIndex {
-        self.row
+    // What follows is in this process's own memory, which a forked child has too.
+
+    pub(super) fn settings(&self) -> &Settings {
+        self.segment.settings()
     }
 
-    /// Whether this is a forked child of the process that is attached (ATTACH-3).
-    #[inline(always)]
-    pub(super) fn is_forked_child(&self) -> bool {
-        self.segment.is_forked_child()
+    pub(super) fn geometry(&self) -> &Geometry {
+        self.segment.geometry()
     }
 
-    /// Counts an operation on a lease: see [`LivenessPacer::count`].
-    #[inline(always)]
-    pub(super) fn count_operation(&self) {
-        self.pacer.count(&self.segment);
+    pub(super) fn file(&self) -> &OwnedFd {
+        self.segment.file()
+    }
+
+    /// Returns the byte of the segment's file that the process with this entry locks.
+    pub(super) fn lock_byte(&self, peer: PeerIndex, tenant: PeerState) -> u64 {
+        self.segment.lock_byte(peer, tenant)
+    }
+
+    pub(super) fn peer(&self) -> PeerIndex {
+        self.peer
     }
 
     fn handles(&self, role: Role) -> &AtomicUsize {
@@ -217,96 +250,128 @@ impl Attachment {
         }
     }
 
-    /// How many handles of a role this process has.
+    /// Returns the number of handles of a role that this process has.
     pub(super) fn count(&self, role: Role) -> u32 {
         u32::try_from(self.handles(role).load(Ordering::Relaxed)).unwrap_or(u32::MAX)
     }
 
-    /// Another handle of a role that this process has, cloned from one that lives.
+    /// Counts another handle of a role that this process has: a clone of one that lives.
     pub(super) fn add_handle(&self, role: Role) {
         self.handles(role).fetch_add(1, Ordering::Relaxed);
     }
 
-    /// One handle less; the last one gives up the role (ATTACH-1).
+    /// Counts one handle less. The last one gives up the role (ATTACH-1).
     pub(super) fn drop_handle(&self, role: Role) {
-        if self.is_forked_child() || mutant!(LastHandleKeepsRole) {
+        let Ok(queue) = self.enter() else {
+            return;
+        };
+        if mutant!(LastHandleKeepsRole) {
             return;
         }
         // AcqRel: what all handles did comes before the role is given up.
         if self.handles(role).fetch_sub(1, Ordering::AcqRel) == 1 {
-            if role == Role::Sender {
-                self.withdraw_forgotten();
-            }
-            let mut tenant = self.tenant.lock();
-            if let Ok(left) = membership::leave(&self.segment, self.row, *tenant, role) {
-                *tenant = left;
-            }
-            let others = self.count(Role::Sender) + self.count(Role::Receiver);
-            if mutant!(PeerVacatedWithLeases) && others == 0 {
-                let _ = membership::vacate(&self.segment, self.row, *tenant);
-            }
+            queue.give_up(role);
         }
     }
 
-    /// Notes that a caller is about to get a block in hand, in a guard that it may forget.
+    /// Notes that a caller is about to get a block, in a guard that it may forget.
     pub(super) fn note_reservation(&self) {
-        // Relaxed: dropping the last sender, which looks at it, comes after all that other senders did.
+        // Relaxed: dropping the last sender, which reads this, comes after all that other senders did.
         self.reserved.store(true, Ordering::Relaxed);
-    }
-
-    /// Frees the blocks of reservations that were forgotten: there is no sender that one could borrow from (ATTACH-2).
-    fn withdraw_forgotten(&self) {
-        if self.reserved.load(Ordering::Relaxed)
-            && send::withdraw_leaked(&self.segment, self.row) > 0
-        {
-            self.segment.trim_all(self.row);
-        }
-    }
-
-    /// Promise a row with `role` to a child: its lock belongs to the returned description, which the child
-    /// alone is to inherit.
-    pub(super) fn make_ticket(
-        &self,
-        role: Role,
-    ) -> Result<(OwnedFd, PeerIndex, PeerState), Refused> {
-        if self.is_forked_child() {
-            return Err(Refused::Forked);
-        }
-        let file = memory::reopen(self.segment.file())?;
-        self.segment.sweep_if_due(SweepScope::Peers);
-        let (row, seen) = match lock_free_row(&self.segment, &file) {
-            Err(Refused::TooManyPeers) => {
-                // Some of them may be dead.
-                self.segment.sweep(SweepScope::Peers);
-                lock_free_row(&self.segment, &file)?
-            }
-            found => found?,
-        };
-        let word = self.segment.peer(row).ok_or(Corrupt::NoSuchPeer)?;
-        let roles = Roles::only(role);
-        let ticket = word.issue_ticket(seen, roles).ok_or(Corrupt::PeerChanged)?;
-        match membership::arrive(&self.segment, row, ticket, roles)? {
-            Arrival::Counted => Ok((file, row, ticket)),
-            Arrival::TooLate => Err(Refused::Closed),
-        }
-    }
-
-    /// Undo a ticket that no child has used, and that none will.
-    pub(super) fn void_ticket(&self, row: PeerIndex, ticket: PeerState) {
-        if self.is_forked_child() || mutant!(TicketNotVoided) {
-            return;
-        }
-        // If it is not the same any more, the child has used it after all.
-        let _ = membership::vacate(&self.segment, row, ticket);
     }
 }
 
 impl Drop for Attachment {
     fn drop(&mut self) {
-        if self.is_forked_child() {
-            return;
+        let tenant = *self.tenant.get_mut();
+        if let Ok(queue) = self.enter() {
+            // The caller can do nothing about a corrupt entry here, and every operation reports it.
+            let _ = membership::vacate(queue.segment(), self.peer, tenant);
         }
-        // Nothing that a caller could do about a corrupt row here; every operation reports it.
-        let _ = membership::vacate(&self.segment, self.row, *self.tenant.get_mut());
+    }
+}
+
+impl<'a> Entered<'a> {
+    #[inline(always)]
+    pub(super) fn segment(self) -> &'a Segment {
+        &self.attachment.segment
+    }
+
+    /// Returns the entry of this process.
+    #[inline(always)]
+    pub(super) fn peer(self) -> PeerIndex {
+        self.attachment.peer
+    }
+
+    /// Returns the attachment, to enter again later (ATTACH-4).
+    #[inline(always)]
+    pub(super) fn attachment(self) -> &'a Attachment {
+        self.attachment
+    }
+
+    /// Counts an operation on a lease: see [`LivenessPacer::count`].
+    #[inline(always)]
+    pub(super) fn count_lease_operation(self) {
+        self.attachment.pacer.count(self.segment());
+    }
+
+    /// Gives up a role of which this process has no handle any more.
+    fn give_up(self, role: Role) {
+        if role == Role::Sender {
+            self.withdraw_forgotten();
+        }
+        let (attachment, segment) = (self.attachment, self.segment());
+        let mut tenant = attachment.tenant.lock();
+        if let Ok(left) = membership::leave(segment, attachment.peer, *tenant, role) {
+            *tenant = left;
+        }
+        let others = attachment.count(Role::Sender) + attachment.count(Role::Receiver);
+        if mutant!(PeerVacatedWithLeases) && others == 0 {
+            let _ = membership::vacate(segment, attachment.peer, *tenant);
+        }
+    }
+
+    /// Frees the blocks of forgotten reservations: no sender is left that one could borrow from (ATTACH-2).
+    fn withdraw_forgotten(self) {
+        let reserved = self.attachment.reserved.load(Ordering::Relaxed);
+        if reserved && send::withdraw_leaked(self.segment(), self.peer()) > 0 {
+            self.segment().trim_all(self.peer());
+        }
+    }
+
+    /// Promises an entry with `role` to a child process. The returned open file description has the entry's lock; the
+    /// child alone is to inherit it.
+    pub(super) fn make_ticket(
+        self,
+        role: Role,
+    ) -> Result<(OwnedFd, PeerIndex, PeerState), JoinError> {
+        let segment = self.segment();
+        let file = memory::reopen(segment.file())?;
+        segment.sweep_if_due(SweepScope::Peers);
+        let (peer, seen) = match lock_free_entry(segment, &file) {
+            Err(JoinError::TooManyPeers) => {
+                // Some of them may be dead.
+                segment.sweep(SweepScope::Peers);
+                lock_free_entry(segment, &file)?
+            }
+            found => found?,
+        };
+        let entry = segment.peer(peer).ok_or(Corrupt::NoSuchPeer)?;
+        let roles = Roles::only(role);
+        let ticket = entry
+            .issue_ticket(seen, roles)
+            .ok_or(Corrupt::PeerChanged)?;
+        match membership::arrive(segment, peer, ticket, roles)? {
+            Arrival::Counted => Ok((file, peer, ticket)),
+            Arrival::TooLate => Err(JoinError::Closed),
+        }
+    }
+
+    /// Takes back a ticket that no child has used, and that none will.
+    pub(super) fn void_ticket(self, peer: PeerIndex, ticket: PeerState) {
+        if !mutant!(TicketNotVoided) {
+            // If the entry has changed, a child has used the ticket after all.
+            let _ = membership::vacate(self.segment(), peer, ticket);
+        }
     }
 }

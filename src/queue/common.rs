@@ -1,4 +1,4 @@
-//! What a [`Sender`] and a [`Receiver`] have in common: the queue itself can be looked at and closed from both ends.
+//! The methods that a [`Sender`] and a [`Receiver`] have in common: both can close the queue and look at it.
 
 use super::stats::Stats;
 use super::wait::Interrupter;
@@ -8,9 +8,20 @@ use crate::codec::Codec;
 macro_rules! common_methods {
     ($($End:ident),*) => {$(
         impl<T, C: Codec<T>> $End<T, C> {
-            /// Close the queue for everybody: no message is accepted any more, and receivers get
-            /// [`Closed`](crate::RecvError::Closed) once they have received what was accepted before. True if nobody
-            /// had closed it before. Never waits, also when the queue is full.
+            /// Closes the queue for all processes: it accepts no more messages, and receivers get
+            /// [`Closed`](crate::RecvError::Closed) once they have received what was accepted before. Returns whether
+            /// this call closed it. Never waits, even if the queue is full.
+            ///
+            /// # Examples
+            ///
+            /// ```
+            /// let (tx, rx) = workring::channel::<u32>(8)?;
+            /// tx.send(1)?;
+            /// assert!(tx.close() && !rx.close());
+            /// assert_eq!(rx.recv(), Ok(1));
+            /// assert_eq!(rx.recv(), Err(workring::RecvError::Closed));
+            /// # Ok::<(), Box<dyn std::error::Error>>(())
+            /// ```
             #[allow(
                 clippy::must_use_candidate,
                 reason = "closing is the point; who was first is a detail"
@@ -19,12 +30,13 @@ macro_rules! common_methods {
                 self.handle.close()
             }
 
-            /// Close the queue for everybody and discard the messages that are left in it. How many this call
-            /// discarded: receivers that come by at the same time discard some as well, and so does whoever returns
-            /// a lease from now on.
+            /// Closes the queue for all processes and discards the messages that are left in it. Returns how many this
+            /// call discarded. Receives that run at the same time discard some as well, and so does returning a lease
+            /// from now on.
             ///
-            /// A receive that starts afterwards gets `Closed` at once, on *settled* queues too. Leases go on, and can
-            /// be acknowledged; dead letters stay. Never waits. Also after [`close`](Self::close).
+            /// A receive that starts afterwards gets `Closed` at once, also with
+            /// [`Options::close_waits_for_leases`](crate::Options::close_waits_for_leases). Leases remain valid and can
+            /// be acknowledged; dead letters stay. Never waits. May be called after [`close`](Self::close).
             ///
             /// # Examples
             ///
@@ -33,7 +45,7 @@ macro_rules! common_methods {
             /// tx.send(1)?;
             /// tx.send(2)?;
             /// assert_eq!(tx.cancel(), 2);
-            /// assert!(matches!(rx.recv(), Err(workring::RecvError::Closed)));
+            /// assert_eq!(rx.recv(), Err(workring::RecvError::Closed));
             /// # Ok::<(), Box<dyn std::error::Error>>(())
             /// ```
             #[allow(
@@ -44,29 +56,29 @@ macro_rules! common_methods {
                 self.handle.cancel()
             }
 
-            /// Whether the queue is closed. Messages accepted before may still be waiting for receivers.
+            /// Returns whether the queue is closed. Messages accepted before may still wait for receivers.
             #[must_use]
             pub fn is_closed(&self) -> bool {
-                self.handle.count_look();
+                self.handle.count_operation();
                 self.handle.is_closed()
             }
 
-            /// What the queue looks like now: how many messages are where, what memory they take, who is attached.
-            /// Takes time in proportion to the size of the queue, and holds up nobody.
+            /// Returns a snapshot of the queue: how many messages are where, how much memory they take, which processes
+            /// are attached. Takes time in proportion to the size of the queue, and blocks no other process.
             #[must_use]
             pub fn stats(&self) -> Stats {
-                self.handle.count_look();
+                self.handle.count_operation();
                 self.handle.stats()
             }
 
-            /// Say that the process of this id has ended, for instance because
-            /// [`Child::wait`](std::process::Child::wait)
-            /// has returned: if it was attached to the queue, or was given an end of it, that is dealt with at once and
-            /// not only in the next slice.
+            /// Reports that the process with this id has ended, for instance because
+            /// [`Child::wait`](std::process::Child::wait) has returned. If it was attached to the queue, or was given an
+            /// end of it, the queue recovers what it held at once, not only after a
+            /// [liveness interval](crate::Options::liveness_interval).
             ///
-            /// Never needed: a death is noticed within one [slice](crate::Options::liveness_interval) anyway while anybody waits.
-            /// Nor is it believed: whether the process is dead, the kernel is asked. Never waits; takes time in
-            /// proportion to the size of the queue if there is something to repair.
+            /// Never necessary: while any process waits, a death is noticed within one liveness interval anyway. Nor is
+            /// the report trusted: the kernel is asked whether the process is dead. Never waits; takes time in
+            /// proportion to the size of the queue if there is something to recover.
             ///
             /// # Examples
             ///
@@ -75,35 +87,35 @@ macro_rules! common_methods {
             /// let (tx, rx) = workring::channel::<String>(16)?;
             /// let mut worker = workring::Handoff::new().give("tasks", &rx)?.spawn(&mut command)?;
             /// worker.wait()?;
-            /// tx.report_exit(worker.id()); // what it had in hand goes to the others
+            /// tx.report_exit(worker.id()); // other receivers get what it had in hand
             /// # Ok::<(), Box<dyn std::error::Error>>(())
             /// ```
             pub fn report_exit(&self, process_id: u32) {
                 self.handle.report_exit(process_id);
             }
 
-            /// How many messages are waiting to be received for the first time, at some moment of this call. A batch of
-            /// [`send_many`](crate::Sender::send_many) counts as one, until a receiver takes it.
+            /// Returns how many messages waited to be received for the first time, at some moment of this call. A batch
+            /// of [`send_many`](crate::Sender::send_many) counts as one until a receiver takes it.
             #[must_use]
             pub fn len(&self) -> usize {
-                self.handle.count_look();
+                self.handle.count_operation();
                 self.handle.len()
             }
 
-            /// Whether [`len`](Self::len) is the capacity.
+            /// Returns whether [`len`](Self::len) is the capacity.
             #[must_use]
             pub fn is_full(&self) -> bool {
-                self.handle.count_look();
+                self.handle.count_operation();
                 self.handle.is_full()
             }
 
-            /// How many messages, or batches of [`send_many`](crate::Sender::send_many), can wait at a time.
+            /// Returns how many messages, or batches of [`send_many`](crate::Sender::send_many), can wait at a time.
             #[must_use]
             pub fn capacity(&self) -> usize {
                 self.handle.capacity()
             }
 
-            /// Something that can end a wait of this very handle, from any thread.
+            /// Returns an object that can end a wait of this handle from any thread.
             #[must_use]
             pub fn interrupter(&self) -> Interrupter {
                 self.handle.interrupter()

@@ -1,11 +1,11 @@
 //! Reading dead letters.
 
-use super::attachment::Attachment;
+use super::attachment::{Attachment, Entered};
 use crate::codec::{Bincode, Codec, DecodeError};
-use crate::protocol::batch::BatchMarks;
+use crate::protocol::SharedState;
+use crate::protocol::batch::{BatchMarks, MessageMark};
 use crate::protocol::ids::{BlockIndex, Position};
 use crate::protocol::steps::{OwnedBlock, batch, dead_letters};
-use crate::protocol::{Corrupt, SharedState};
 use crate::segment::batch_layout::BatchCursor;
 use crate::sync::{AtomicBool, Ordering};
 use core::fmt;
@@ -13,11 +13,12 @@ use core::marker::PhantomData;
 use core::ops::Range;
 use std::sync::Arc;
 
-/// The dead letters of a queue, oldest first. Made by [`Receiver::dead_letters`](crate::Receiver::dead_letters).
+/// Iterates over the dead letters of a queue, oldest first. Made by
+/// [`Receiver::dead_letters`](crate::Receiver::dead_letters).
 ///
-/// Those that there were when it was made, less those that somebody else is looking at or has discarded. Letters
-/// that were sent batched ([`Sender::send_many`](crate::Sender::send_many)) are opened together: while one of them
-/// is looked at, its whole batch is.
+/// Contains those that there were when it was made, without those that another process has open or has discarded. Letters
+/// that were sent batched ([`Sender::send_many`](crate::Sender::send_many)) are opened together: while one of them is
+/// open, its whole batch is.
 pub struct DeadLetters<T, C: Codec<T> = Bincode> {
     attachment: Arc<Attachment>,
     found: std::vec::IntoIter<(Position, BlockIndex)>,
@@ -28,11 +29,9 @@ pub struct DeadLetters<T, C: Codec<T> = Bincode> {
 
 impl<T, C: Codec<T>> DeadLetters<T, C> {
     pub(super) fn new(attachment: &Arc<Attachment>) -> Self {
-        let found = if attachment.is_forked_child() {
-            Vec::new()
-        } else {
-            dead_letters::list(attachment.segment())
-        };
+        let found = attachment
+            .enter()
+            .map_or_else(|_| Vec::new(), |queue| dead_letters::list(queue.segment()));
         Self {
             attachment: Arc::clone(attachment),
             found: found.into_iter(),
@@ -41,12 +40,12 @@ impl<T, C: Codec<T>> DeadLetters<T, C> {
         }
     }
 
-    /// The next letter of the batch that is open.
+    /// Returns the next letter of the batch that is open.
     fn next_of_batch(&mut self) -> Option<Letter> {
         let (block, place) = self.batch.as_mut()?;
         while let Some((message, range)) = block.step(place) {
-            if !block.is_done(message) {
-                return Some(Letter::OfBatch {
+            if block.mark(message).is_some_and(|mark| !mark.is_done()) {
+                return Some(Letter::Batched {
                     block: Arc::clone(block),
                     message,
                     range,
@@ -62,21 +61,19 @@ impl<T, C: Codec<T>> Iterator for DeadLetters<T, C> {
     type Item = DeadLetter<T, C>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.attachment.is_forked_child() {
-            return None;
-        }
         loop {
             if let Some(letter) = self.next_of_batch() {
                 return Some(DeadLetter::new(letter));
             }
+            let attachment = Arc::clone(&self.attachment);
+            let queue = attachment.enter().ok()?;
             let (position, index) = self.found.next()?;
-            let attachment = &self.attachment;
-            let (segment, row) = (attachment.segment(), attachment.row());
-            let Some(block) = dead_letters::open(segment, row, position, index) else {
+            let segment = queue.segment();
+            let Some(block) = dead_letters::open(segment, queue.peer(), position, index) else {
                 continue;
             };
             let block = OpenBlock {
-                attachment: Arc::clone(attachment),
+                attachment: Arc::clone(&attachment),
                 block,
                 discarded: AtomicBool::new(false),
             };
@@ -100,80 +97,84 @@ impl<T, C: Codec<T>> fmt::Debug for DeadLetters<T, C> {
     }
 }
 
-/// A block that this process reads. Put back, or freed if all of its letters are discarded, when it is dropped.
+/// A block that this process reads. When it is dropped, it is put back, or freed if all of its letters are discarded.
 struct OpenBlock {
     attachment: Arc<Attachment>,
     block: OwnedBlock,
-    /// Said of a single message; a batch has marks.
+    /// For a single message; a batch has marks.
     discarded: AtomicBool,
 }
 
 impl OpenBlock {
-    /// The message of a batch at `place`, which moves on to the next. `None`: there is no more, or nonsense. An
-    /// empty message stands for one whose bytes can't be found.
+    /// Returns the message of a batch at `place`, and advances to the next. `None`: there is none, or the memory is
+    /// corrupt. An empty range stands for a message whose bytes cannot be found.
     fn step(&self, place: &mut BatchCursor) -> Option<(usize, Range<usize>)> {
-        if self.attachment.is_forked_child() {
-            return None;
-        }
-        let segment = self.attachment.segment();
+        let queue = self.attachment.enter().ok()?;
+        let segment = queue.segment();
         let batch = batch::batch(segment, self.block.index()).ok()??;
         let message = place.message;
         if message >= batch.count {
             return None;
         }
-        let found = segment
-            .batch_payload(&self.block)
-            .ok()
-            .and_then(|payload| place.locate(payload));
+        let payload = segment.batch_payload(&self.block).ok();
+        let found = payload.and_then(|payload| place.locate(payload));
         let (range, next) = found.unwrap_or((0..0, place.skip_corrupt()));
         *place = next;
         Some((message, range))
     }
 
-    fn is_done(&self, message: usize) -> bool {
-        self.marks()
-            .is_none_or(|marks| marks.get(message).is_done())
+    /// Returns the marks of a batch; `None` in a forked child, too.
+    fn marks(&self) -> Option<&BatchMarks> {
+        let queue = self.attachment.enter().ok()?;
+        queue.segment().marks(self.block.index())
     }
 
-    /// Of a batch. `None` in a forked child, too.
-    fn marks(&self) -> Option<&BatchMarks> {
-        if self.attachment.is_forked_child() {
-            return None;
-        }
-        self.attachment.segment().marks(self.block.index())
+    fn mark(&self, message: usize) -> Option<MessageMark> {
+        Some(self.marks()?.get(message))
+    }
+
+    /// Returns the bytes of a single message; `None` if the memory is corrupt.
+    fn payload<'a>(&'a self, queue: Entered<'a>) -> Option<&'a [u8]> {
+        queue.segment().payload(&self.block).ok()
+    }
+
+    /// Returns the bytes of a message of a batch; `None` if the memory is corrupt.
+    fn batched_payload<'a>(&'a self, queue: Entered<'a>, range: &Range<usize>) -> Option<&'a [u8]> {
+        let payload = queue.segment().batch_payload(&self.block).ok()?;
+        payload.get(range.clone())
     }
 }
 
 impl Drop for OpenBlock {
     fn drop(&mut self) {
-        if self.attachment.is_forked_child() {
-            return;
-        }
-        let segment = self.attachment.segment();
         let (index, block) = (self.block.index(), self.block.take());
-        // Corrupt memory is reported by the operation that meets it; here nobody listens.
-        let _ = if *self.discarded.get_mut() {
+        let Ok(queue) = self.attachment.enter() else {
+            return;
+        };
+        let segment = queue.segment();
+        // The operation that meets corrupt memory reports it; here there is no caller to report it to.
+        let _ = if self.discarded.load(Ordering::Relaxed) {
             dead_letters::discard(segment, block)
         } else {
             dead_letters::put_back(segment, block)
         };
-        segment.trim(self.attachment.row(), index);
+        segment.trim(queue.peer(), index);
     }
 }
 
 enum Letter {
     Alone(OpenBlock),
-    OfBatch {
+    Batched {
         block: Arc<OpenBlock>,
         message: usize,
         range: Range<usize>,
     },
 }
 
-/// A message that was handed out too often, could not be decoded, or came back when all receivers had been
-/// told that the queue has ended.
+/// A message that was handed out too often, could not be decoded, or was returned when all receivers had already been
+/// notified that the queue has ended.
 ///
-/// While it is open, nobody else can open it. Dropping it puts it back.
+/// While it is open, no other process can open it. Dropping it puts it back.
 #[must_use = "dropping a dead letter puts it back"]
 pub struct DeadLetter<T, C: Codec<T> = Bincode> {
     letter: Letter,
@@ -195,55 +196,49 @@ impl<T, C: Codec<T>> DeadLetter<T, C> {
     pub fn deliveries(&self) -> u32 {
         match &self.letter {
             Letter::Alone(open) => open.block.word().failed_deliveries().into(),
-            Letter::OfBatch { block, message, .. } => block
-                .marks()
-                .map_or(0, |marks| marks.get(*message).failed_deliveries().into()),
+            Letter::Batched { block, message, .. } => block
+                .mark(*message)
+                .map_or(0, |mark| mark.failed_deliveries().into()),
         }
     }
 
-    fn payload(&self) -> Result<&[u8], Corrupt> {
+    /// Returns the bytes of the message, or why there are none.
+    fn payload(&self) -> Result<&[u8], &'static str> {
         let open = match &self.letter {
             Letter::Alone(open) => open,
-            Letter::OfBatch { block, .. } => block,
+            Letter::Batched { block, .. } => block,
         };
-        if open.attachment.is_forked_child() {
-            return Err(Corrupt::NotOwned);
-        }
-        match &self.letter {
-            Letter::Alone(open) => open.attachment.segment().payload(&open.block),
-            Letter::OfBatch { block, range, .. } => block
-                .attachment
-                .segment()
-                .batch_payload(&block.block)?
-                .get(range.clone())
-                .ok_or(Corrupt::TooLong),
-        }
+        let Ok(queue) = open.attachment.enter() else {
+            return Err("this process is a forked child of the one that opened it");
+        };
+        let payload = match &self.letter {
+            Letter::Alone(open) => open.payload(queue),
+            Letter::Batched { block, range, .. } => block.batched_payload(queue, range),
+        };
+        payload.ok_or("the queue's shared memory is corrupt")
     }
 
-    /// The message.
+    /// Decodes the message.
     ///
     /// # Errors
     ///
-    /// [`DecodeError`], which may be why it is here.
+    /// [`DecodeError`], which may be the reason why the message is a dead letter.
     pub fn decode(&self) -> Result<T, DecodeError> {
-        C::decode(
-            self.payload()
-                .map_err(|corrupt| DecodeError::new(corrupt.what()))?,
-        )
+        C::decode(self.payload().map_err(DecodeError::new)?)
     }
 
-    /// The message as its sender encoded it.
+    /// Returns the message as its sender encoded it.
     #[must_use]
     pub fn bytes(&self) -> Vec<u8> {
         self.payload().unwrap_or_default().to_vec()
     }
 
-    /// The letter is done with: its memory is free again, once all of its batch are if it was sent in one. Never
-    /// waits.
+    /// Discards the letter: its memory is free again. If it was sent in a batch, the memory is free once all letters of
+    /// the batch are discarded. Never waits.
     pub fn discard(self) {
         match &self.letter {
             Letter::Alone(open) => open.discarded.store(true, Ordering::Relaxed),
-            Letter::OfBatch { block, message, .. } => {
+            Letter::Batched { block, message, .. } => {
                 if let Some(marks) = block.marks() {
                     marks.mark_done(*message);
                 }

@@ -1,6 +1,6 @@
 //! What both ends of a queue have in common.
 
-use super::attachment::Attachment;
+use super::attachment::{Attachment, Entered, Forked};
 use super::liveness::LivenessPacer;
 use super::stats::{self, Stats};
 use super::wait::{Interrupter, Waiter};
@@ -19,7 +19,7 @@ pub(super) struct Handle {
 }
 
 impl Handle {
-    /// The handle that a new attachment has counted already.
+    /// Makes the handle that a new attachment has counted already.
     pub(super) fn counted(attachment: Arc<Attachment>, role: Role) -> Self {
         Self {
             pacer: LivenessPacer::new(),
@@ -37,81 +37,83 @@ impl Handle {
         self.waiter.interrupter(&self.attachment, self.role)
     }
 
-    /// Whether this is a copy in a forked child: nothing of the queue may be touched then.
-    pub(super) fn is_forked_child(&self) -> bool {
-        self.attachment.is_forked_child()
-    }
-
-    /// Counts an operation that is about to begin, and checks on the peers if it is time to. Nothing may be in hand:
-    /// see [`LivenessPacer::count`].
+    /// Checks that this process is attached, and gives access to the segment: see [`Attachment::enter`].
     #[inline(always)]
-    pub(super) fn count_operation(&self) {
-        self.pacer.count(self.attachment.segment());
+    pub(super) fn enter(&self) -> Result<Entered<'_>, Forked> {
+        self.attachment.enter()
     }
 
-    /// As [`count_operation`](Self::count_operation), for operations that a forked child may call, too.
-    pub(super) fn count_look(&self) {
-        if !self.is_forked_child() {
-            self.count_operation();
-        }
+    /// Enters for an operation, counts it, and checks on the peers if it is time to. This process must have nothing in
+    /// hand: see [`LivenessPacer::count`].
+    #[inline(always)]
+    pub(super) fn begin(&self) -> Result<Entered<'_>, Forked> {
+        let queue = self.enter()?;
+        self.pacer.count(queue.segment());
+        Ok(queue)
+    }
+
+    /// Counts an operation that has a result in a forked child, too.
+    pub(super) fn count_operation(&self) {
+        let _ = self.begin();
     }
 
     pub(super) fn close(&self) -> bool {
-        if self.is_forked_child() {
+        let Ok(queue) = self.enter() else {
             return false;
-        }
-        // A corrupt ring has no end to find, but the bit is set, and every operation reports the corruption.
-        close::close(self.attachment.segment()).unwrap_or(false)
+        };
+        // In a corrupt ring the end is not found, but the bit is set, and every operation reports the corruption.
+        close::close(queue.segment()).unwrap_or(false)
     }
 
     pub(super) fn cancel(&self) -> u64 {
-        if self.is_forked_child() {
+        let Ok(queue) = self.enter() else {
             return 0;
-        }
-        // As above.
-        let (segment, row) = (self.attachment.segment(), self.attachment.row());
-        let discarded = close::cancel(segment, row).unwrap_or(0);
-        segment.trim_all(row);
+        };
+        // As in `close`.
+        let discarded = close::cancel(queue.segment(), queue.peer()).unwrap_or(0);
+        queue.segment().trim_all(queue.peer());
         discarded
     }
 
+    /// Returns whether the queue is closed. In a forked child it is.
     pub(super) fn is_closed(&self) -> bool {
-        self.is_forked_child() || self.attachment.segment().lifecycle().load().is_closing()
+        self.enter().map_or(true, |queue| {
+            queue.segment().lifecycle().load().is_closing()
+        })
     }
 
     pub(super) fn stats(&self) -> Stats {
-        if self.is_forked_child() {
-            return Stats::default();
-        }
-        stats::count(self.attachment.segment())
+        self.enter()
+            .map_or_else(|_| Stats::default(), |queue| stats::count(queue.segment()))
     }
 
     pub(super) fn report_exit(&self, process_id: u32) {
-        if !self.is_forked_child() {
-            self.attachment.segment().check_process(process_id);
+        if let Ok(queue) = self.enter() {
+            queue.segment().check_process(process_id);
         }
     }
 
     pub(super) fn len(&self) -> usize {
-        if self.is_forked_child() {
+        let Ok(queue) = self.enter() else {
             return 0;
-        }
-        let (filled, taken) = walk::filled_and_taken(self.attachment.segment());
+        };
+        let (filled, taken) = walk::filled_and_taken(queue.segment());
         usize::try_from(filled.0.saturating_sub(taken.0))
             .map_or(self.capacity(), |len| len.min(self.capacity()))
     }
 
     pub(super) fn is_full(&self) -> bool {
-        !self.is_forked_child() && send::is_full(self.attachment.segment())
+        self.enter()
+            .is_ok_and(|queue| send::is_full(queue.segment()))
     }
 
     pub(super) fn capacity(&self) -> usize {
-        self.attachment.segment().limits().capacity as usize
+        self.attachment.settings().limits.capacity as usize
     }
 }
 
 impl Clone for Handle {
-    /// Another handle, with no interrupt pending.
+    /// Makes another handle of the same role, with no interrupt pending.
     fn clone(&self) -> Self {
         self.attachment.add_handle(self.role);
         Self::counted(Arc::clone(&self.attachment), self.role)
@@ -124,7 +126,7 @@ impl Drop for Handle {
     }
 }
 
-/// An end of a queue that can be handed to a child process: a [`Sender`](crate::Sender) or a
+/// An end of a queue that can be given to a child process: a [`Sender`](crate::Sender) or a
 /// [`Receiver`](crate::Receiver).
 ///
 /// Implemented by those two only.
@@ -146,7 +148,7 @@ pub(super) mod sealed {
         fn from_attachment(attachment: AnyAttachment) -> Self;
     }
 
-    /// [`Role`], [`Handle`] and [`Attachment`], which are private, behind a public name that nobody can use.
+    // `Role`, `Handle` and `Attachment`, which are private, in public types that other crates cannot use.
     #[derive(Clone, Copy, Debug)]
     pub struct EndRole(pub(in crate::queue) Role);
     #[derive(Debug)]

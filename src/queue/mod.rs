@@ -1,25 +1,44 @@
 //! The public queue: handles, options, leases and hand-off, on top of one attachment per process.
+//!
+//! | what                          | files, each built on those before                                               |
+//! |-------------------------------|---------------------------------------------------------------------------------|
+//! | this process and the segment  | `attachment` (the guard against forked children), `liveness`                    |
+//! | failures and waiting          | `failure`, `policy`, `wait`                                                     |
+//! | what both ends share          | `stats`, `end`, `common`                                                        |
+//! | sending                       | `block_writer`, `huge`, `allocator`, `sender`, `reservation`, `encoded_batch`, `send_many` |
+//! | receiving                     | `held_block`, `batches`, `taken`, `lease`, `dead_letters`, `receiver`, `iter`, `bytes_lease`, `recv_many`, `watch` |
+//! | making and finding queues     | `compatibility`, `handoff`, `options`, `named`                                  |
+//! | for the pool, and for tests   | `inner`, `test_hooks`                                                           |
 
+mod allocator;
 mod attachment;
 mod batches;
-mod bytes;
+mod block_writer;
+mod bytes_lease;
 mod common;
 mod compatibility;
 mod dead_letters;
+mod encoded_batch;
 mod end;
+mod failure;
 mod handoff;
+mod held_block;
 mod huge;
 mod inner;
+mod iter;
 mod lease;
 mod liveness;
 mod name;
 mod named;
 mod options;
+mod policy;
 mod receiver;
 mod recv_many;
+mod reservation;
 mod send_many;
 mod sender;
 mod stats;
+mod taken;
 #[cfg(feature = "test-hooks")]
 #[doc(hidden)]
 pub mod test_hooks;
@@ -27,15 +46,17 @@ mod wait;
 mod watch;
 
 pub use crate::codec::{Bincode, Codec, Raw};
-pub use bytes::{BytesLease, Reservation};
+pub use bytes_lease::BytesLease;
 pub use dead_letters::{DeadLetter, DeadLetters};
 pub use end::End;
 pub use handoff::{Handoff, inherit, inherit_as};
 pub(crate) use handoff::{borrow_fd, inherit_fd};
+pub use iter::{IntoIter, Iter, TryIter};
 pub use lease::Lease;
 pub use named::{NamedQueue, named_queues, open, open_as, remove_named};
 pub use options::{Options, channel};
-pub use receiver::{IntoIter, Iter, Receiver, TryIter};
+pub use receiver::Receiver;
+pub use reservation::Reservation;
 pub use sender::Sender;
 pub use stats::{BlockStats, DeathStats, PeerStats, Stats};
 pub use wait::Interrupter;

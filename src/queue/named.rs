@@ -3,7 +3,7 @@
 //! The queue of a name is a segment in a file in `/dev/shm`. [`crate::os::named`] has the rules by which such a file is
 //! made, locked and removed. The segment itself, and the operations on it, are those of every other queue.
 
-use super::attachment::{Attachment, Refused};
+use super::attachment::{Attachment, JoinError};
 use super::end::End;
 use super::end::sealed::{AnyAttachment, EndRole};
 use super::name::is_plain;
@@ -138,7 +138,7 @@ impl Options {
         let segment = Segment::create_draft(settings).map_err(not_made)?;
         let attachment = Attachment::create(segment).map_err(options::not_attached)?;
         // The queue gets its name when it is complete and this process is attached to it.
-        let published = named::publish(attachment.segment().file(), name);
+        let published = named::publish(attachment.file(), name);
         let published = published.map_err(|source| CreateError::Os {
             what: "the queue could not be given its name",
             source,
@@ -193,7 +193,7 @@ fn open_end<E: End>(name: &str, schema: Option<&str>) -> Result<E, OpenError> {
     let EndRole(role) = E::ROLE;
     let attachment = Attachment::join(segment, Roles::only(role)).map_err(not_attached)?;
     // From now on, a process that wants to remove the queue finds this one in the table of peers.
-    named::unlock(attachment.segment().file()).map_err(not_locked)?;
+    named::unlock(attachment.file()).map_err(not_locked)?;
     Ok(E::from_attachment(AnyAttachment(attachment)))
 }
 
@@ -251,19 +251,16 @@ fn open_file(name: &str) -> Result<OwnedFd, OpenError> {
 }
 
 /// Returns the error for a process that was not attached.
-pub(super) fn not_attached(refused: Refused) -> OpenError {
-    match refused {
-        Refused::Closed => OpenError::Closed,
-        Refused::TooManyPeers => OpenError::TooManyPeers {
+pub(super) fn not_attached(error: JoinError) -> OpenError {
+    match error {
+        JoinError::Closed => OpenError::Closed,
+        JoinError::TooManyPeers => OpenError::TooManyPeers {
             max: usize::from(PeerIndex::COUNT),
         },
-        Refused::Corrupt(corrupt) => OpenError::NotAQueue {
+        JoinError::Corrupt(corrupt) => OpenError::NotAQueue {
             what: corrupt.what(),
         },
-        Refused::Forked => OpenError::NotAQueue {
-            what: "its mapping belongs to another process",
-        },
-        Refused::Os(source) => OpenError::Os {
+        JoinError::Os(source) => OpenError::Os {
             what: "the queue could not be attached to",
             source,
         },

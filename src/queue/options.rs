@@ -1,6 +1,6 @@
 //! The options of a queue, and the functions that make one.
 
-use super::attachment::{Attachment, Refused};
+use super::attachment::{Attachment, JoinError};
 use super::{Receiver, Sender};
 use crate::codec::{Bincode, Codec};
 use crate::error::CreateError;
@@ -381,14 +381,14 @@ pub(super) fn not_made(refused: memory::MemoryError) -> CreateError {
 }
 
 /// Returns the error for a process that could not attach to the queue that it has just made.
-pub(super) fn not_attached(refused: Refused) -> CreateError {
+pub(super) fn not_attached(error: JoinError) -> CreateError {
     CreateError::Os {
         what: "the new queue could not be attached to",
-        source: match refused {
-            Refused::Os(source) => source,
-            Refused::Corrupt(corrupt) => std::io::Error::other(corrupt.what()),
-            Refused::Closed | Refused::TooManyPeers | Refused::Forked => {
-                std::io::Error::other("another process uses it")
+        source: match error {
+            JoinError::Os(source) => source,
+            // No other process has been given the queue yet.
+            JoinError::Closed | JoinError::TooManyPeers | JoinError::Corrupt(_) => {
+                std::io::Error::other("another process has written to its memory")
             }
         },
     }

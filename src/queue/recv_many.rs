@@ -1,34 +1,39 @@
 //! Receiving many messages at once.
 
+use super::attachment::Entered;
 use super::batches::Claim;
-use super::lease::{Held, Taken};
-use super::receiver::{Receiver, Refusal};
-use super::wait::{Deadline, Failure, NonBlocking, Unbounded, WaitPolicy};
+use super::failure::{Failure, RecvFailure};
+use super::held_block::HeldBlock;
+use super::policy::{Deadline, NonBlocking, Unbounded, WaitPolicy};
+use super::receiver::Receiver;
+use super::taken::TakenMessage;
 use crate::codec::Codec;
 use crate::error::{RecvError, RecvTimeoutError, TryRecvError};
 use crate::protocol::SharedState;
 use crate::protocol::steps::receive::{self, Receive};
 use core::time::Duration;
+use std::time::Instant;
 
-/// What one look at the queue gives.
+/// What one look at the queue has found.
 enum Found<'a> {
-    Block(Held<'a>),
-    Batch(Held<'a>),
+    Message(TakenMessage<'a>),
+    /// A batch that has just been taken.
+    Batch(HeldBlock<'a>),
+    /// The rest of a batch that this receiver has taken before.
     Claim(Claim<'a>),
-    Part(Taken<'a>),
 }
 
 impl<T, C: Codec<T>> Receiver<T, C> {
-    /// Receive messages, at the most `max`, and append them to `into`: wait for the first, and take those after it
-    /// that are there without waiting. How many there were, at least one (unless `max` is 0).
+    /// Receives up to `max` messages and appends them to `into`. Blocks until there is one, and takes those after it that
+    /// there are without waiting. Returns how many it received: at least one, unless `max` is 0.
     ///
     /// All of them are acknowledged, as by [`recv`](Receiver::recv), whether they were sent by `send` or by
     /// [`send_many`](crate::Sender::send_many).
     ///
     /// # Errors
     ///
-    /// [`RecvError`], as for [`recv`](Receiver::recv); `into` is unchanged. A message that can't be decoded is a
-    /// dead letter; if it comes after others, these are given, and the error comes with the next receive.
+    /// [`RecvError`], as for [`recv`](Receiver::recv); `into` is unchanged. A message that cannot be decoded becomes a
+    /// dead letter. If it comes after others, this call returns those, and the next receive returns the error.
     ///
     /// # Examples
     ///
@@ -43,120 +48,163 @@ impl<T, C: Codec<T>> Receiver<T, C> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn recv_many(&self, into: &mut Vec<T>, max: usize) -> Result<usize, RecvError> {
-        Ok(self.receive_many(into, max, &Unbounded)?)
+        Ok(self.recv_many_with(into, max, &Unbounded)?)
     }
 
-    /// As [`recv_many`](Receiver::recv_many), if there is a message now.
+    /// Receives up to `max` messages, as [`recv_many`](Receiver::recv_many) does, if there is one now.
     ///
     /// # Errors
     ///
     /// [`TryRecvError`]: there is none, or as for `recv_many`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (tx, rx) = workring::channel::<u32>(8)?;
+    /// let mut messages = Vec::new();
+    /// assert!(rx.try_recv_many(&mut messages, 10).unwrap_err().is_empty());
+    /// tx.send_many(0..5)?;
+    /// assert_eq!(rx.try_recv_many(&mut messages, 10)?, 5);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn try_recv_many(&self, into: &mut Vec<T>, max: usize) -> Result<usize, TryRecvError> {
-        Ok(self.receive_many(into, max, &NonBlocking)?)
+        Ok(self.recv_many_with(into, max, &NonBlocking)?)
     }
 
-    /// As [`recv_many`](Receiver::recv_many); wait for the first message for `timeout` at the most.
+    /// Receives up to `max` messages, as [`recv_many`](Receiver::recv_many) does. Blocks for the first one for at most
+    /// `timeout`.
     ///
     /// # Errors
     ///
-    /// [`RecvTimeoutError`]: the time is up, or as for `recv_many`.
+    /// [`RecvTimeoutError`]: the time limit has passed, or as for `recv_many`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let (tx, rx) = workring::channel::<u32>(8)?;
+    /// let late = rx.recv_many_timeout(&mut Vec::new(), 10, Duration::from_millis(1));
+    /// assert!(late.unwrap_err().is_timeout());
+    /// # drop(tx);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn recv_many_timeout(
         &self,
         into: &mut Vec<T>,
         max: usize,
         timeout: Duration,
     ) -> Result<usize, RecvTimeoutError> {
-        Ok(self.receive_many(into, max, &Deadline::after(timeout))?)
+        Ok(self.recv_many_with(into, max, &Deadline::after(timeout))?)
     }
 
-    fn receive_many<P: WaitPolicy>(
+    /// Receives up to `max` messages, as [`recv_many`](Receiver::recv_many) does. Blocks for the first one until
+    /// `deadline` at most.
+    ///
+    /// # Errors
+    ///
+    /// [`RecvTimeoutError`]: the deadline has passed, or as for `recv_many`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::{Duration, Instant};
+    ///
+    /// let (tx, rx) = workring::channel::<u32>(8)?;
+    /// tx.send_many(0..5)?;
+    /// let (mut messages, deadline) = (Vec::new(), Instant::now() + Duration::from_secs(1));
+    /// assert_eq!(rx.recv_many_deadline(&mut messages, 10, deadline)?, 5);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn recv_many_deadline(
         &self,
         into: &mut Vec<T>,
         max: usize,
-        patience: &P,
-    ) -> Result<usize, Failure<P::Stop, Refusal>> {
-        if self.handle.is_forked_child() {
-            return Err(Refusal::Forked.into());
-        }
+        deadline: Instant,
+    ) -> Result<usize, RecvTimeoutError> {
+        Ok(self.recv_many_with(into, max, &Deadline::at(deadline))?)
+    }
+
+    fn recv_many_with<P: WaitPolicy>(
+        &self,
+        into: &mut Vec<T>,
+        max: usize,
+        policy: &P,
+    ) -> Result<usize, Failure<P::Error, RecvFailure>> {
+        let queue = self.handle.begin().map_err(RecvFailure::from)?;
         if max == 0 {
             return Ok(0);
         }
-        self.handle.count_operation();
         let before = into.len();
-        let first = match self.look()? {
+        let first = match self.look(queue)? {
             Some(found) => found,
-            None => self.wait_for_messages(|| self.look(), patience)?,
+            None => self.wait_for_messages(queue, || self.look(queue), policy)?,
         };
-        let mut refused = self.decode(first, into, max);
-        while refused.is_ok() && into.len() - before < max && !self.is_drained() {
-            refused = match self.look() {
+        let mut result = self.decode(first, into, max);
+        while result.is_ok() && into.len() - before < max {
+            result = match self.look_for_more() {
                 Ok(Some(found)) => self.decode(found, into, max - (into.len() - before)),
                 Ok(None) => break,
-                Err(refusal) => Err(refusal),
+                Err(failure) => Err(failure),
             };
         }
         let count = into.len() - before;
-        match refused {
-            Err(refusal) if count == 0 => return Err(refusal.into()),
-            Err(Refusal::Decode(error)) => self.batches.postpone(error),
-            // Whatever else it is, the next receive meets it again.
+        match result {
+            Err(failure) if count == 0 => return Err(failure.into()),
+            Err(RecvFailure::Decode(error)) => self.batches.postpone(error),
+            // The next receive meets any other failure, too.
             Err(_) | Ok(()) => {}
         }
         Ok(count)
     }
 
-    /// To ask a queue that is closed and drained for more is to hear that it has ended, which is then so for all:
-    /// not while this call has messages to give.
-    fn is_drained(&self) -> bool {
-        !self
-            .handle
-            .attachment
-            .segment()
-            .lifecycle()
-            .load()
-            .is_open()
-            && self.has_nothing()
+    /// Looks for messages after the first ones. Finds none in a queue that is closed and drained, without a look: that
+    /// would end the queue for all receivers, which must not happen while this call has messages to return.
+    fn look_for_more(&self) -> Result<Option<Found<'_>>, RecvFailure> {
+        // The codec may have forked (ATTACH-4).
+        let queue = self.handle.enter()?;
+        if !queue.segment().lifecycle().load().is_open() && self.has_nothing() {
+            return Ok(None);
+        }
+        self.look(queue)
     }
 
-    /// One look: at the batches that are here, then into the queue.
-    fn look(&self) -> Result<Option<Found<'_>>, Refusal> {
-        let attachment = &self.handle.attachment;
-        let segment = attachment.segment();
+    /// Looks once for messages: in the batches that are here, then in the queue.
+    fn look<'a>(&'a self, queue: Entered<'a>) -> Result<Option<Found<'a>>, RecvFailure> {
         if self.batches.any()
-            && let Some(claim) = self.batches.claim(segment)?
+            && let Some(claim) = self.batches.claim(queue)?
         {
             return Ok(Some(Found::Claim(claim)));
         }
-        match receive::receive(segment, attachment.row())? {
+        match receive::receive(queue.segment(), queue.peer())? {
             Receive::Message(block) => {
-                let held = Held::new(attachment, block);
+                let held = HeldBlock::new(queue, block);
                 Ok(Some(if held.is_batch() {
                     Found::Batch(held)
                 } else {
-                    Found::Block(held)
+                    Found::Message(TakenMessage::Block(held))
                 }))
             }
             Receive::Empty => Ok(None),
             Receive::Closed => Ok(self
                 .batches
-                .at_the_end(attachment)?
-                .map(|part| Found::Part(Taken::Part(part)))),
+                .at_the_end(queue)?
+                .map(|message| Found::Message(TakenMessage::Batched(message)))),
         }
     }
 
-    fn decode(&self, found: Found<'_>, into: &mut Vec<T>, max: usize) -> Result<(), Refusal> {
-        let taken = match found {
+    fn decode(&self, found: Found<'_>, into: &mut Vec<T>, max: usize) -> Result<(), RecvFailure> {
+        match found {
+            Found::Message(taken) => {
+                into.push(taken.receive::<T, C>()?);
+                Ok(())
+            }
             Found::Batch(held) => {
                 let attachment = &self.handle.attachment;
-                return self
-                    .batches
-                    .decode_fresh::<T, C>(attachment, held, into, max);
+                self.batches
+                    .decode_fresh::<T, C>(attachment, held, into, max)
             }
-            Found::Claim(claim) => return claim.decode_into::<T, C>(into, max),
-            Found::Block(held) => Taken::Block(held),
-            Found::Part(taken) => taken,
-        };
-        into.push(Self::open_taken(taken)?);
-        Ok(())
+            Found::Claim(claim) => claim.decode_into::<T, C>(into, max),
+        }
     }
 }

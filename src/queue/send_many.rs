@@ -1,140 +1,40 @@
 //! Sending many messages at once, batched into as few blocks as they need.
 
-use super::sender::{BlockWriter, Refusal, Sender};
-use super::wait::{
-    Deadline, Failure, Interrupted, NonBlocking, Reason, Unbounded, WaitPolicy, WouldBlock,
-};
+use super::attachment::Entered;
+use super::block_writer::BlockWriter;
+use super::encoded_batch::EncodedBatch;
+use super::failure::{Failure, SendFailure};
+use super::policy::{Deadline, NonBlocking, Unbounded, WaitPolicy};
+use super::sender::Sender;
 use crate::codec::Codec;
-use crate::error::{
-    SendError, SendManyError, SendManyTimeoutError, SendTimeoutError, TrySendError,
-    TrySendManyError, Unsent,
-};
+use crate::error::{SendManyError, SendManyTimeoutError, TrySendManyError, Unsent};
 use crate::protocol::Corrupt;
-use crate::protocol::batch::MAX_BATCH;
-use crate::segment::batch_layout;
 use crate::segment::geometry::COMMITTED_CLASSES;
 use core::time::Duration;
-
-/// The largest message that is batched, in bytes. What a larger one costs is its bytes, not the queue's words, and
-/// batches should not keep much work in one receiver's hands.
-const LARGEST: usize = 1024;
-
-/// Room for the messages of a batch, each of at most [`LARGEST`] bytes.
-type Scratch = Box<[u8]>;
-
-/// Messages that are to be sent next, the first ones encoded.
-struct Batching<T> {
-    /// In order. The first `encoded` of them are encoded.
-    messages: Vec<T>,
-    encoded: usize,
-    /// How long those are, and whether they are all equally long.
-    lengths: [u32; MAX_BATCH],
-    equal: bool,
-    /// The encoded messages, each padded; as much as is `used`.
-    bytes: Scratch,
-    used: usize,
-}
-
-/// Why sending many ended early.
-struct Ended<I: Iterator, S> {
-    accepted: usize,
-    /// Not sent; the first of them is the one that was refused.
-    messages: Vec<I::Item>,
-    rest: I,
-    failure: Failure<S, Refusal>,
-}
-
-impl<T> Batching<T> {
-    fn new(scratch: Option<Scratch>) -> Self {
-        Self {
-            messages: Vec::with_capacity(MAX_BATCH),
-            encoded: 0,
-            lengths: [0; MAX_BATCH],
-            equal: false,
-            bytes: scratch.unwrap_or_else(|| vec![0; MAX_BATCH * LARGEST].into()),
-            used: 0,
-        }
-    }
-
-    /// Take messages and encode them, until there are enough for a batch, no more come, or one has to go alone.
-    #[inline(always)]
-    fn fill<C: Codec<T>>(&mut self, source: &mut impl Iterator<Item = T>) {
-        self.messages
-            .extend(source.take(MAX_BATCH - self.messages.len()));
-        // Nothing is encoded yet. Counted in registers: in memory, each message would wait for the one before.
-        let (mut used, mut encoded) = (0, 0);
-        let bytes = &mut *self.bytes;
-        for (message, noted) in self.messages.iter().zip(&mut self.lengths) {
-            let Some(room) = bytes.get_mut(used..used + LARGEST) else {
-                break;
-            };
-            // Whatever is the matter with a message is found out when it is sent alone.
-            match C::encode(message, room).map(u32::try_from) {
-                Ok(Ok(length)) if length as usize <= LARGEST => {
-                    *noted = length;
-                    used += batch_layout::padded(length as usize);
-                }
-                _ => break,
-            }
-            encoded += 1;
-        }
-        (self.used, self.encoded) = (used, encoded);
-        let [first, ..] = self.lengths;
-        // Without a way out in between, which is faster.
-        let differences = (self.lengths().iter()).fold(0, |sum, length| sum | (length ^ first));
-        self.equal = differences == 0;
-    }
-
-    /// How long the encoded messages are.
-    fn lengths(&self) -> &[u32] {
-        self.lengths.get(..self.encoded).unwrap_or_default()
-    }
-
-    /// How many of the encoded messages fit a payload of `room` bytes, and how many bytes they take up.
-    fn prefix(&self, room: usize) -> (usize, usize) {
-        if batch_layout::length(self.encoded, self.equal, self.used) <= room {
-            return (self.encoded, self.used);
-        }
-        let mut bytes = 0;
-        for (count, length) in self.lengths().iter().enumerate() {
-            let more = bytes + batch_layout::padded(*length as usize);
-            if batch_layout::length(count + 1, self.equal, more) > room {
-                return (count, bytes);
-            }
-            bytes = more;
-        }
-        (self.lengths.len(), bytes)
-    }
-
-    /// The first `count` messages are accepted.
-    fn sent(&mut self, count: usize) {
-        // What is left is encoded again: there is hardly ever anything.
-        self.messages.drain(..count);
-    }
-}
+use std::time::Instant;
 
 impl<T, C: Codec<T>> Sender<T, C> {
-    /// Send many messages; wait while the queue is full. How many there were: all.
+    /// Sends many messages. Blocks while the queue is full. Returns the number of messages.
     ///
-    /// They are accepted in order, and other senders' messages may come in between. Messages of up to 1 KiB are
-    /// *batched*, up to 64 into one entry of the queue, so that many small ones cost little more than one: one place
-    /// in the queue's [capacity](Sender::capacity), one block of memory, one wake of a receiver. A receiver that
-    /// takes messages one by one does not see the difference, but for this: **a batch goes to one receiver**, which
-    /// keeps what it has not handed out yet for its own next calls. So send in small batches, or one by one, what
-    /// takes long to work on and is to be shared. When that receiver is dropped, the messages that it has not
-    /// handed out go back to the queue.
+    /// They are accepted in order; messages of other senders may come in between. Messages of up to 1 KiB are *batched*,
+    /// up to 64 into one entry of the queue, so that many small ones cost little more than one: they need one place in
+    /// the queue's [capacity](Sender::capacity), one block of memory, and one wake of a receiver. A receiver that takes
+    /// messages one by one sees one difference: **a batch goes to one receiver**, which keeps the messages that it has
+    /// not handed out yet for its own next calls. So send work that takes long, and that several receivers should share,
+    /// in small batches or one by one. When that receiver is dropped, the messages that it has not handed out return to
+    /// the queue.
     ///
-    /// Each message of a batch is acknowledged, leased and returned by itself, and has its own attempts. But a
-    /// returned one is handed out again only when all others of its batch that were handed out have been settled, and
+    /// Each message of a batch is acknowledged, leased and returned by itself, and its deliveries are counted by itself.
+    /// But a returned one is handed out again only when all others of its batch that were handed out are settled, and
     /// none is left to be handed out.
     ///
-    /// A message that is accepted is never lost, as with [`send`](Sender::send).
+    /// An accepted message is never lost, as with [`send`](Sender::send).
     ///
     /// # Errors
     ///
-    /// [`SendManyError`]: how many were accepted; what is the matter with the one after them, as for
-    /// [`send`](Sender::send); and all others that were not sent. The queue may close, and an
-    /// [`Interrupter`](crate::queue::Interrupter) may end the wait, between any two batches.
+    /// [`SendManyError`]: how many messages were accepted; why the next one was not, as for [`send`](Sender::send); and
+    /// all messages that were not sent. The queue may close, and an [`Interrupter`](crate::queue::Interrupter) may end the
+    /// wait, between any two batches.
     ///
     /// # Examples
     ///
@@ -156,155 +56,164 @@ impl<T, C: Codec<T>> Sender<T, C> {
         &self,
         messages: I,
     ) -> Result<usize, SendManyError<I::IntoIter>> {
-        self.send_all(messages.into_iter(), &Unbounded)
-            .map_err(|ended| {
-                ended.into_error(|failure, value| match failure {
-                    Failure::Stopped(Interrupted) => SendError::Interrupted(value),
-                    Failure::Refused(refusal) => refusal.into_send(value),
-                })
-            })
+        self.send_many_with(messages.into_iter(), &Unbounded)
     }
 
-    /// Send as many of these messages as is possible without waiting; otherwise as
+    /// Sends as many of these messages as is possible without waiting. Otherwise the same as
     /// [`send_many`](Sender::send_many).
     ///
     /// # Errors
     ///
-    /// [`TrySendManyError`]: how many were accepted, that the queue is full or as for `send_many`, and the messages
-    /// that were not sent.
+    /// [`TrySendManyError`]: how many messages were accepted, that the queue is full or as for `send_many`, and the
+    /// messages that were not sent.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (tx, rx) = workring::channel::<u32>(1)?;
+    /// let refused = tx.try_send_many(0..100).unwrap_err(); // 64 fit a batch, and one batch fits the queue
+    /// assert!(refused.is_full() && refused.accepted == 64);
+    /// rx.recv_many(&mut Vec::new(), 64)?;
+    /// assert_eq!(tx.try_send_many(refused.into_unsent()).unwrap(), 36);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn try_send_many<I: IntoIterator<Item = T>>(
         &self,
         messages: I,
     ) -> Result<usize, TrySendManyError<I::IntoIter>> {
-        self.send_all(messages.into_iter(), &NonBlocking)
-            .map_err(|ended| {
-                ended.into_error(|failure, value| match failure {
-                    Failure::Stopped(WouldBlock) => TrySendError::Full(value),
-                    Failure::Refused(refusal) => refusal.into_try_send(value),
-                })
-            })
+        self.send_many_with(messages.into_iter(), &NonBlocking)
     }
 
-    /// As [`send_many`](Sender::send_many), for `timeout` at the most.
+    /// Sends many messages, as [`send_many`](Sender::send_many) does. Blocks for at most `timeout` in all.
     ///
     /// # Errors
     ///
-    /// [`SendManyTimeoutError`]: how many were accepted, that the time is up or as for `send_many`, and the messages
-    /// that were not sent.
+    /// [`SendManyTimeoutError`]: how many messages were accepted, that the time limit has passed or as for `send_many`,
+    /// and the messages that were not sent.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let (tx, _rx) = workring::channel::<u32>(1)?;
+    /// let refused = tx.send_many_timeout(0..100, Duration::from_millis(1)).unwrap_err();
+    /// assert!(refused.is_timeout() && refused.accepted == 64);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn send_many_timeout<I: IntoIterator<Item = T>>(
         &self,
         messages: I,
         timeout: Duration,
     ) -> Result<usize, SendManyTimeoutError<I::IntoIter>> {
-        self.send_all(messages.into_iter(), &Deadline::after(timeout))
-            .map_err(|ended| {
-                ended.into_error(|failure, value| match failure {
-                    Failure::Stopped(Reason::Deadline) => SendTimeoutError::Timeout(value),
-                    Failure::Stopped(Reason::Interrupted) => SendTimeoutError::Interrupted(value),
-                    Failure::Refused(refusal) => refusal.into_send_timeout(value),
-                })
-            })
+        self.send_many_with(messages.into_iter(), &Deadline::after(timeout))
     }
 
-    fn send_all<I: Iterator<Item = T>, P: WaitPolicy>(
+    /// Sends many messages, as [`send_many`](Sender::send_many) does. Blocks until `deadline` at most.
+    ///
+    /// # Errors
+    ///
+    /// [`SendManyTimeoutError`], as for [`send_many_timeout`](Sender::send_many_timeout).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::{Duration, Instant};
+    ///
+    /// let (tx, _rx) = workring::channel::<u32>(4)?;
+    /// assert_eq!(tx.send_many_deadline(0..100, Instant::now() + Duration::from_secs(1))?, 100);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn send_many_deadline<I: IntoIterator<Item = T>>(
+        &self,
+        messages: I,
+        deadline: Instant,
+    ) -> Result<usize, SendManyTimeoutError<I::IntoIter>> {
+        self.send_many_with(messages.into_iter(), &Deadline::at(deadline))
+    }
+
+    fn send_many_with<I: Iterator<Item = T>, P: WaitPolicy>(
         &self,
         mut source: I,
-        patience: &P,
-    ) -> Result<usize, Ended<I, P::Stop>> {
-        let mut batching = Batching::new(self.scratch.lock().take());
+        policy: &P,
+    ) -> Result<usize, SendManyError<I, P::SendError<T>>> {
+        let mut batch = EncodedBatch::new(self.scratch.lock().take());
         let mut accepted = 0;
-        let result = loop {
-            self.handle.count_look();
-            batching.fill::<C>(&mut source);
-            if batching.messages.is_empty() {
-                break Ok(());
-            }
-            match self.send_first(&batching, patience) {
+        let failure = loop {
+            self.handle.count_operation();
+            batch.fill::<C>(&mut source);
+            let Some(first) = batch.messages().first() else {
+                break None;
+            };
+            match self.send_first(first, &batch, policy) {
                 Ok(count) => {
-                    batching.sent(count);
+                    batch.remove_sent(count);
                     accepted += count;
                 }
-                Err(failure) => break Err(failure),
+                Err(failure) => break Some(failure),
             }
         };
-        *self.scratch.lock() = Some(batching.bytes);
-        match result {
-            Ok(()) => Ok(accepted),
-            Err(failure) => Err(Ended {
+        let (messages, scratch) = batch.into_parts();
+        *self.scratch.lock() = Some(scratch);
+        let mut unsent = messages.into_iter();
+        match failure.zip(unsent.next()) {
+            Some(refused) => Err(SendManyError {
                 accepted,
-                messages: batching.messages,
-                rest: source,
-                failure,
+                error: refused.into(),
+                rest: Unsent::new(unsent, source),
             }),
+            None => Ok(accepted),
         }
     }
 
-    /// Send as many of the messages as one block takes. How many that were.
+    /// Sends as many of the messages as one block holds, at least the first one. Returns how many.
     fn send_first<P: WaitPolicy>(
         &self,
-        batching: &Batching<T>,
-        patience: &P,
-    ) -> Result<usize, Failure<P::Stop, Refusal>> {
-        if let Some((mut filling, count)) = self.batch(batching)? {
-            self.publish_in_hand(&mut filling, patience)?;
-            filling.accepted();
+        first: &T,
+        batch: &EncodedBatch<T>,
+        policy: &P,
+    ) -> Result<usize, Failure<P::Error, SendFailure>> {
+        let queue = self.handle.enter().map_err(SendFailure::from)?;
+        if let Some((writer, count)) = self.offer_batch(queue, batch)? {
+            self.publish(queue, writer, policy)?;
             return Ok(count);
         }
-        match batching.messages.first() {
-            Some(message) => self.send_with(message, patience).map(|()| 1),
-            None => Ok(0),
-        }
+        self.send_by_reference(first, policy).map(|()| 1)
     }
 
-    /// A block with as many of the encoded messages as it takes, and how many those are. `None`: the first message
-    /// has to go alone, because the second can't be batched with it, or because no block for a batch is free.
-    fn batch(&self, batching: &Batching<T>) -> Result<Option<(BlockWriter<'_>, usize)>, Refusal> {
-        let segment = self.handle.attachment.segment();
-        let classes = &segment.geometry().classes;
-        let (all, bytes) = (batching.encoded, batching.used);
-        if all < 2 {
+    /// Returns a block with as many of the encoded messages as it holds, offered, and their number. Returns `None` if the
+    /// first message must be sent alone: the second cannot be batched with it, or no block for a batch is free.
+    fn offer_batch<'a>(
+        &self,
+        queue: Entered<'a>,
+        batch: &EncodedBatch<T>,
+    ) -> Result<Option<(BlockWriter<'a>, usize)>, SendFailure> {
+        if batch.encoded() < 2 {
             return Ok(None);
         }
-        let length = batch_layout::length(all, batching.equal, bytes);
-        // The smallest class takes no batches, and neither do huge blocks.
+        let classes = &queue.segment().geometry().classes;
+        // Blocks of the smallest class hold no batches, and huge ones are not used for them.
         let end = classes.len().min(COMMITTED_CLASSES);
-        let mut takers = classes.iter().take(end).skip(1);
-        let fitting = takers.position(|class| length <= class.payload);
+        let mut usable = classes.iter().take(end).skip(1);
+        let length = batch.length();
+        let fitting = usable.position(|class| length <= class.payload);
         let largest = fitting.map_or(end - 1, |fitting| fitting + 1);
         for class in (1..=largest).rev() {
-            let Some(mut filling) = self.allocate_among(class..end.min(class + 2)) else {
+            let among = class..end.min(class + 2);
+            let Some(mut writer) = self.allocator.block_among(queue, among) else {
                 continue;
             };
-            let payload = filling.payload()?;
-            let (count, bytes) = batching.prefix(payload.len());
+            let (count, bytes) = batch.prefix(writer.payload()?.len());
             if count < 2 {
                 return Ok(None);
             }
-            let lengths = batching.lengths().get(..count).unwrap_or_default();
-            let messages = batching.bytes.get(..bytes).unwrap_or_default();
-            filling.begin_batch(count)?;
-            let length = batch_layout::write(filling.payload()?, lengths, batching.equal, messages)
+            writer.begin_batch(count)?;
+            let length = batch
+                .write(writer.payload()?, count, bytes)
                 .ok_or(Corrupt::TooLong)?;
-            filling.complete_batch(length)?;
-            return Ok(Some((filling, count)));
+            writer.offer_batch(length)?;
+            return Ok(Some((writer, count)));
         }
         Ok(None)
-    }
-}
-
-impl<I: Iterator, S> Ended<I, S> {
-    fn into_error<E>(
-        self,
-        error: impl FnOnce(Failure<S, Refusal>, I::Item) -> E,
-    ) -> SendManyError<I, E> {
-        let mut messages = self.messages.into_iter();
-        let Some(refused) = messages.next() else {
-            unreachable!("only a message can be refused");
-        };
-        SendManyError {
-            accepted: self.accepted,
-            error: error(self.failure, refused),
-            rest: Unsent::new(messages, self.rest),
-        }
     }
 }

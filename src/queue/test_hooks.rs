@@ -25,7 +25,7 @@ pub fn with_liveness_interval(options: Options, liveness_interval: Duration) -> 
 /// Returns the file that contains a queue.
 #[must_use]
 pub fn memory<T, C: Codec<T>>(rx: &Receiver<T, C>) -> BorrowedFd<'_> {
-    rx.handle.attachment.segment().file().as_fd()
+    rx.handle.attachment.file().as_fd()
 }
 
 /// Attaches to the queue in `file`, which must be an open file description of this process alone.

@@ -1,10 +1,12 @@
-//! Waiting: try, spin for a bounded time, then sleep in the kernel, until it works or the caller's patience
-//! ends.
+//! Waiting: try, spin for a bounded time, then sleep in the kernel, until the operation succeeds or its
+//! [policy](super::policy) ends the wait.
 //!
-//! Why spin at all: to wake a sleeper on another processor takes some ten microseconds, to see a word change
-//! some ten nanoseconds. Why not for long: a spinning process burns a processor that others may need.
+//! Spinning is worth it for short waits: waking a sleeper on another processor takes some ten microseconds, seeing a word
+//! change some ten nanoseconds. It is bounded because a spinning process keeps a processor from others.
 
-use super::attachment::Attachment;
+use super::attachment::{Attachment, Entered};
+use super::failure::{Failure, WaitError};
+use super::policy::WaitPolicy;
 use crate::os::{cpu, futex};
 use crate::protocol::ids::Position;
 use crate::protocol::parking::ParkingWord;
@@ -19,103 +21,20 @@ use core::time::Duration;
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
-/// How long a caller is willing to wait, and what it gets to hear when that ends.
-pub(super) trait WaitPolicy {
-    /// Why the wait ended without success.
-    type Stop;
-    /// Whether to wait at all.
-    const WAITS: bool;
-    fn deadline(&self) -> Option<Instant>;
-    fn stop(reason: Reason) -> Self::Stop;
-}
-
-/// Why a wait ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Reason {
-    Deadline,
-    Interrupted,
-}
-
-/// Not to wait at all.
-pub(super) struct NonBlocking;
-/// It would have had to wait.
-pub(super) struct WouldBlock;
-
-impl WaitPolicy for NonBlocking {
-    type Stop = WouldBlock;
-    const WAITS: bool = false;
-    fn deadline(&self) -> Option<Instant> {
-        None
-    }
-    fn stop(_: Reason) -> WouldBlock {
-        WouldBlock
-    }
-}
-
-/// To wait until it works, or an interrupter ends it.
-pub(super) struct Unbounded;
-/// An interrupter ended the wait.
-pub(super) struct Interrupted;
-
-impl WaitPolicy for Unbounded {
-    type Stop = Interrupted;
-    const WAITS: bool = true;
-    fn deadline(&self) -> Option<Instant> {
-        None
-    }
-    fn stop(_: Reason) -> Interrupted {
-        Interrupted
-    }
-}
-
-/// To wait until a moment; `None`: one so far away that it never comes.
-pub(super) struct Deadline(pub(super) Option<Instant>);
-
-impl Deadline {
-    pub(super) fn after(timeout: Duration) -> Self {
-        Self(Instant::now().checked_add(timeout))
-    }
-}
-
-impl WaitPolicy for Deadline {
-    type Stop = Reason;
-    const WAITS: bool = true;
-    fn deadline(&self) -> Option<Instant> {
-        self.0
-    }
-    fn stop(reason: Reason) -> Reason {
-        reason
-    }
-}
-
-/// Why something that waits did not work.
-pub(super) enum Failure<S, E> {
-    /// The caller's patience ended.
-    Stopped(S),
-    /// It will never work.
-    Refused(E),
-}
-
-impl<S, E> From<E> for Failure<S, E> {
-    fn from(refusal: E) -> Self {
-        Self::Refused(refusal)
-    }
-}
-
 /// What a handle waits for.
 pub(super) struct Awaited<'a> {
     /// Notified when it may have come.
     pub(super) word: &'a ParkingWord,
-    /// Moves on with each entry of the queue, a message or a batch.
+    /// Advances with each entry of the queue, a message or a batch.
     pub(super) progress: &'a Hint,
 }
 
-/// How one handle waits: what its waits have taught it, and the permit of its interrupters.
+/// The state of one handle's waits: what it has learned about spinning, and the permit of its interrupters.
 #[derive(Debug)]
 pub(super) struct Waiter {
-    /// How many waits in a row have spun in vain.
+    /// How many waits in a row have spun without success.
     fruitless: AtomicU32,
-    /// How far the queue was when the last wait began.
+    /// The position of the queue when the last wait began.
     position: Hint,
     /// When that was, in nanoseconds after `made`.
     moment: AtomicU64,
@@ -123,49 +42,49 @@ pub(super) struct Waiter {
     interrupt: Arc<AtomicBool>,
 }
 
-/// How long to leave a stream alone, for each entry of it since the handle's last wait began, and at the most.
-const PAUSE_FOR_EACH: Duration = Duration::from_nanos(300);
+/// How long to leave a stream alone, for each of its entries since the handle's last wait began.
+const PAUSE_PER_ENTRY: Duration = Duration::from_nanos(300);
+/// How long to leave a stream alone at most.
 const LONGEST_FIRST_PAUSE: Duration = Duration::from_micros(8);
-/// So many vain waits, and spinning is cut short ...
+/// After this many waits that spun without success, spinning is cut short ...
 const GIVE_UP_SPINNING: u32 = 8;
-/// ... to this part of its time ...
+/// ... to this fraction of its time ...
 const SHORT_SPIN: u32 = 16;
-/// ... but for every so many waits.
-const STILL_TRY_EVERY: u32 = 16;
-/// After so many attempts there is a pause between them, which then doubles again and again, up to half of this
-/// power of two: an attempt takes cache lines away from the very process that is being waited for, and a wait that
-/// takes longer can be found out later.
-const ATTEMPTS_A_PAUSE: u32 = 16;
+/// ... except in one of this many waits.
+const FULL_SPIN_EVERY: u32 = 16;
+/// After this many attempts a pause separates them. It doubles after as many again, up to half of this power of two: each
+/// attempt pulls the cache line away from the peer that is about to write it, and a wait that takes longer can end later.
+const ATTEMPTS_PER_PAUSE: u32 = 16;
 const LONGEST_PAUSE: u32 = 4;
-/// The clock is looked at once in so many attempts: a look takes about as long as one of them.
-const ATTEMPTS_A_LOOK: u32 = 4;
-/// After this part of the spin time other processes get the processor in between: there may be more of them than
-/// processors, and the one that is being waited for may be waiting for this one to move.
+/// The clock is read once in this many attempts: a reading takes about as long as an attempt.
+const ATTEMPTS_PER_CLOCK_READ: u32 = 4;
+/// After this fraction of the spin time the spinning thread yields its processor between attempts: there may be more
+/// processes than processors, and the peer that it waits for may need this one.
 const YIELD_AFTER: u32 = 2;
-/// The same where messages are slow to come: others may have as much to do with theirs, on this very processor.
+/// The same where messages come slowly: then other threads may have as much to do on this processor.
 const YIELD_SOON_AFTER: u32 = 64;
-/// A message is slow to come, on average, when it takes about as long as giving the processor away and getting it
-/// back: one of some kilobytes, or one that somebody works on. With fast ones that would cost more than it gives.
+/// Messages come slowly if each takes, on average, about as long as giving the processor away and getting it back: those
+/// of some kilobytes, or those that a peer works on. With faster messages, yielding costs more than it gains.
 const SLOW: Duration = Duration::from_nanos(500);
 
-/// Whether `passed` messages in that time are slow to come.
+/// Returns whether messages come slowly if `passed` of them took this time.
 fn is_slow(passed: u64, took: Duration) -> bool {
     took.as_nanos() > u128::from(passed) * SLOW.as_nanos()
 }
 
-/// How long to leave the queue alone before the first look again, when a run of so many entries went before.
+/// Returns how long to leave the queue alone before the first attempt, after a run of this many entries.
 ///
-/// A receiver that has caught up with its senders, or a sender that has filled the queue, would go on message by
-/// message, and each of its looks takes the very line away from the other side that the next message is about to
-/// be written to or taken from: both then wait for lines more than they work. A moment later there is a run of
-/// messages, or of room for them, that nobody fights over. Such a pause grows with the runs that it makes, as long
-/// as they come fast enough; a single message is no stream.
+/// A receiver that has caught up with its senders, or a sender that has filled the queue, would otherwise continue
+/// message by message. Each of its attempts would pull away the very cache line that the other side needs for the next
+/// message, and both would mostly wait for lines. A moment later there is a run of messages, or of room for them, that
+/// neither side contends for. The pause grows with the runs that it makes, as long as the messages come fast. A single
+/// message is no stream.
 fn pause_after(run: u64) -> Duration {
     if run < 2 {
         return Duration::ZERO;
     }
     let run = u32::try_from(run).unwrap_or(u32::MAX);
-    LONGEST_FIRST_PAUSE.min(PAUSE_FOR_EACH.saturating_mul(run))
+    LONGEST_FIRST_PAUSE.min(PAUSE_PER_ENTRY.saturating_mul(run))
 }
 
 impl Waiter {
@@ -179,62 +98,62 @@ impl Waiter {
         }
     }
 
-    /// Call `attempt` until it gives something, or `patience` ends.
+    /// Calls `attempt` until it returns a value, or `policy` ends the wait.
     ///
-    /// `attempt` gives `None` for "not now"; then it is worth trying again once the word has been notified.
+    /// `attempt` returns `None` for "not now"; then it is worth another try once the word has been notified.
     pub(super) fn wait_for<P: WaitPolicy, R, E: From<Corrupt>>(
         &self,
-        attachment: &Attachment,
+        queue: Entered<'_>,
         awaited: &Awaited<'_>,
-        patience: &P,
+        policy: &P,
         mut attempt: impl FnMut() -> Result<Option<R>, E>,
-    ) -> Result<R, Failure<P::Stop, E>> {
+    ) -> Result<R, Failure<P::Error, E>> {
         match attempt()? {
             Some(result) => Ok(result),
-            None => self.wait_more(attachment, awaited, patience, attempt),
+            None => self.wait_more(queue, awaited, policy, attempt),
         }
     }
 
-    /// As [`wait_for`](Waiter::wait_for), after an attempt that gave nothing.
+    /// Does the same as [`wait_for`](Waiter::wait_for) after an attempt that returned `None`.
     #[inline(never)]
     pub(super) fn wait_more<P: WaitPolicy, R, E: From<Corrupt>>(
         &self,
-        attachment: &Attachment,
+        queue: Entered<'_>,
         awaited: &Awaited<'_>,
-        patience: &P,
+        policy: &P,
         mut attempt: impl FnMut() -> Result<Option<R>, E>,
-    ) -> Result<R, Failure<P::Stop, E>> {
+    ) -> Result<R, Failure<P::Error, E>> {
         if !P::WAITS {
-            return Err(Failure::Stopped(P::stop(Reason::Deadline)));
+            return Err(Failure::Wait(P::error(WaitError::Timeout)));
         }
-        let segment = attachment.segment();
-        let deadline = patience.deadline();
-        if let Some(result) = self.spin(attachment, awaited, deadline, &mut attempt)? {
+        let segment = queue.segment();
+        let deadline = policy.deadline();
+        if let Some(result) = self.spin(queue, awaited, deadline, &mut attempt)? {
             return Ok(result);
         }
         let word = awaited.word;
         loop {
             let epoch = word.prepare_wait();
-            // Between this and the sleep, `word` tells of every change. And nobody leaves without this last
-            // look, lest it take a wake along that was meant for somebody else (PARK-4).
+            // From here to the sleep, `word` reports every change. No wait ends without this last attempt, so that it
+            // does not take away a wake that another thread needs (PARK-4).
             if let Some(result) = attempt()? {
                 return Ok(result);
             }
             if self.take_interrupt() {
-                return Err(Failure::Stopped(P::stop(Reason::Interrupted)));
+                return Err(Failure::Wait(P::error(WaitError::Interrupted)));
             }
             let remaining =
                 deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             if remaining == Some(Duration::ZERO) && !mutant!(DeadlineIgnored) {
-                return Err(Failure::Stopped(P::stop(Reason::Deadline)));
+                return Err(Failure::Wait(P::error(WaitError::Timeout)));
             }
-            let slice = segment.time_until_sweep();
+            let until_sweep = segment.time_until_sweep();
             futex::wait(
                 word.word(),
                 epoch.get(),
-                remaining.map_or(slice, |remaining| remaining.min(slice)),
+                remaining.map_or(until_sweep, |remaining| remaining.min(until_sweep)),
             );
-            walk::check_tail(attachment.segment()).map_err(E::from)?;
+            walk::check_tail(segment).map_err(E::from)?;
             if let Some(result) = attempt()? {
                 return Ok(result);
             }
@@ -242,20 +161,20 @@ impl Waiter {
         }
     }
 
-    /// Try again and again for the queue's spin time, or less where that has been in vain.
+    /// Repeats `attempt` for the queue's spin time, or for less if that has had no success lately.
     fn spin<R, E>(
         &self,
-        attachment: &Attachment,
+        queue: Entered<'_>,
         awaited: &Awaited<'_>,
         deadline: Option<Instant>,
         mut attempt: impl FnMut() -> Result<Option<R>, E>,
     ) -> Result<Option<R>, E> {
-        let full = attachment.segment().settings().spin;
+        let full = queue.segment().settings().spin;
         if full.is_zero() || !cpu::is_multiprocessor() {
             return Ok(None);
         }
         let fruitless = self.fruitless.load(Ordering::Relaxed);
-        let short = fruitless >= GIVE_UP_SPINNING && !fruitless.is_multiple_of(STILL_TRY_EVERY);
+        let short = fruitless >= GIVE_UP_SPINNING && !fruitless.is_multiple_of(FULL_SPIN_EVERY);
         let time = if short { full / SHORT_SPIN } else { full };
         let start = Instant::now();
         let (passed, took) = self.since_last_wait(awaited.progress.get(), start);
@@ -273,10 +192,10 @@ impl Waiter {
                 self.fruitless.store(0, Ordering::Relaxed);
                 return Ok(Some(result));
             }
-            for _ in 0..(1 << (attempts / ATTEMPTS_A_PAUSE).min(LONGEST_PAUSE)) >> 1 {
+            for _ in 0..(1 << (attempts / ATTEMPTS_PER_PAUSE).min(LONGEST_PAUSE)) >> 1 {
                 core::hint::spin_loop();
             }
-            if !attempts.is_multiple_of(ATTEMPTS_A_LOOK) {
+            if !attempts.is_multiple_of(ATTEMPTS_PER_CLOCK_READ) {
                 continue;
             }
             let now = Instant::now();
@@ -294,8 +213,8 @@ impl Waiter {
         Ok(None)
     }
 
-    /// How many entries have passed since the last wait began, and in what time. A guess: several threads may wait with
-    /// one handle, and where a hint has moved back, the number is close to 2^64.
+    /// Returns the number of entries since the last wait began, and the time that they took. A guess: several threads may
+    /// wait with one handle, and where a hint has moved back, the number is close to 2^64.
     fn since_last_wait(&self, position: Position, now: Instant) -> (u64, Duration) {
         let passed = position.0.wrapping_sub(self.position.get().0);
         self.position.set(position);
@@ -321,11 +240,11 @@ impl Waiter {
     }
 }
 
-/// Ends a wait of one handle, without closing the queue.
+/// Ends a wait of one handle without closing the queue.
 ///
 /// Made by [`Sender::interrupter`](crate::Sender::interrupter) and
-/// [`Receiver::interrupter`](crate::Receiver::interrupter), for that very handle; clones of the handle are
-/// not affected. Cloning an interrupter gives another for the same handle.
+/// [`Receiver::interrupter`](crate::Receiver::interrupter), for that handle only: clones of the handle are not affected.
+/// A clone of an interrupter is another one for the same handle.
 ///
 /// # Examples
 ///
@@ -334,7 +253,8 @@ impl Waiter {
 /// let interrupter = rx.interrupter();
 /// let waiting = std::thread::spawn(move || rx.recv());
 /// interrupter.interrupt();
-/// assert!(matches!(waiting.join().unwrap(), Err(workring::RecvError::Interrupted)));
+/// assert_eq!(waiting.join().unwrap(), Err(workring::RecvError::Interrupted));
+/// # drop(tx);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone)]
@@ -345,26 +265,28 @@ pub struct Interrupter {
 }
 
 impl Interrupter {
-    /// End the wait that the handle is in, or else the next one that would have to sleep. Exactly one: with
-    /// several threads waiting on one handle, one of them.
+    /// Ends the wait that the handle is in, or else the next one that would have to sleep. Ends exactly one: with
+    /// several threads waiting on one handle, the wait of one of them.
     ///
-    /// Interrupting several times before a wait has ended counts once. An operation that can succeed does so,
-    /// and leaves the interrupt for the next one. Never waits.
+    /// Several interrupts before a wait has ended count as one. An operation that can succeed does so, and leaves the
+    /// interrupt for the next one. Never waits.
     pub fn interrupt(&self) {
-        // Release, and before the notification: whoever it wakes, or keeps from sleeping, sees the permit.
+        // Release, and before the notification: a thread that is woken by it, or does not sleep because of it, sees this.
         self.interrupt.store(true, Ordering::Release);
-        if let Some(attachment) = self.attachment.upgrade()
-            && !attachment.is_forked_child()
-        {
-            let segment = attachment.segment();
-            let words: &[&ParkingWord] = match self.role {
-                Role::Sender => &[segment.space(), segment.blocks()],
-                Role::Receiver => &[segment.items()],
-            };
-            for word in words {
-                // Which of the sleepers is the one meant can't be told, so all look again.
-                word.notify(|word| segment.wake(word, u32::MAX));
-            }
+        let Some(attachment) = self.attachment.upgrade() else {
+            return;
+        };
+        let Ok(queue) = attachment.enter() else {
+            return;
+        };
+        let segment = queue.segment();
+        let words: &[&ParkingWord] = match self.role {
+            Role::Sender => &[segment.space(), segment.blocks()],
+            Role::Receiver => &[segment.items()],
+        };
+        for word in words {
+            // All sleepers look again, because the word does not say which of them waits with this handle.
+            word.notify(|word| segment.wake(word, u32::MAX));
         }
     }
 }
@@ -382,7 +304,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_wait_knows_how_fast_messages_came_since_the_last_one() {
+    fn a_wait_measures_how_fast_messages_came_since_the_last_one() {
         let waiter = Waiter::new();
         let at = |micros| waiter.made + Duration::from_micros(micros);
         let since = |position, micros| waiter.since_last_wait(Position(position), at(micros));
@@ -392,15 +314,15 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_is_left_alone_for_longer_the_more_of_it_there_was() {
+    fn the_pause_before_the_first_attempt_grows_with_the_stream() {
         assert_eq!(pause_after(0), Duration::ZERO);
         assert_eq!(
             pause_after(1),
             Duration::ZERO,
             "a single message is no stream"
         );
-        assert_eq!(pause_after(2), 2 * PAUSE_FOR_EACH);
-        assert_eq!(pause_after(20), 20 * PAUSE_FOR_EACH);
+        assert_eq!(pause_after(2), 2 * PAUSE_PER_ENTRY);
+        assert_eq!(pause_after(20), 20 * PAUSE_PER_ENTRY);
         assert_eq!(
             pause_after(u64::MAX),
             LONGEST_FIRST_PAUSE,
@@ -409,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_that_take_as_long_as_two_switches_are_slow() {
+    fn messages_that_take_as_long_as_two_context_switches_are_slow() {
         let micros = Duration::from_micros;
         assert!(is_slow(1, micros(1)));
         assert!(is_slow(0, micros(1)), "none came at all");

@@ -1,29 +1,32 @@
 //! Waiting for a message and a file descriptor together.
 //!
-//! A receiver sleeps on a futex, and the kernel has no wait for a futex and a descriptor (but for `io_uring`, which is
-//! often switched off). So a thread waits for the descriptor, and when it is ready wakes those who wait for messages,
-//! as a message would. Both sleep until something happens.
+//! A receiver sleeps on a futex, and the kernel has no wait for a futex and a descriptor (except in `io_uring`, which is
+//! often disabled). So a thread waits for the descriptor, and when it is readable wakes the threads that wait for
+//! messages, as a message would. Both sleep until something happens.
 //!
-//! | `ready` | thread                         | descriptor | meaning                                          |
-//! |---------|--------------------------------|------------|--------------------------------------------------|
-//! | false   | waits for the descriptor       | silent     | receives wait for messages                       |
-//! | true    | waits for `event`              | readable   | each receive asks the kernel, and says `Ready`   |
-//! | true    | waits for `event`              | silent     | the next receive that asks takes `ready` back and sets `event` |
+//! | `ready` | thread                   | descriptor   | meaning                                                        |
+//! |---------|--------------------------|--------------|----------------------------------------------------------------|
+//! | false   | waits for the descriptor | not readable | receives wait for messages                                     |
+//! | true    | waits for `event`        | readable     | each receive asks the kernel, and returns `Ready`              |
+//! | true    | waits for `event`        | not readable | the next receive that asks clears `ready` and sets `event`     |
 //!
-//! WATCH-1. The thread sets `ready` before it raises the epoch of the parking word: whoever announces a sleep after that finds
-//!     it in its last look, whoever did before is woken.
-//! WATCH-2. Only what the kernel says at that moment makes a receive say `Ready`; `ready` merely spares the others a system call.
-//! WATCH-3. Whoever takes `ready` back sets `event`, and the thread then waits for the descriptor again, which the kernel
-//!     answers at once if it has become readable meanwhile. So to take it back too often does no harm.
-//! WATCH-4. All receivers are woken. So a receive that was woken for a message, and says `Ready` instead, takes no wake away
-//!     from the others: it found `ready` false before it slept, hence it was set later, and all are woken after that.
+//! WATCH-1. The thread sets `ready` before it raises the epoch of the parking word. A receive that announces a sleep after
+//!          that finds `ready` in its last look; one that did so before is woken.
+//! WATCH-2. A receive returns `Ready` only if the kernel says so at that moment; `ready` merely saves the others a system
+//!          call.
+//! WATCH-3. A receive that clears `ready` sets `event`. The thread then waits for the descriptor again, and the kernel
+//!          ends that wait at once if the descriptor has become readable meanwhile. So clearing too often does no harm.
+//! WATCH-4. All receivers are woken. So a receive that was woken for a message, and returns `Ready` instead, takes no wake
+//!          away from another one: it found `ready` false before it slept, hence `ready` was set later, and all receivers
+//!          are woken after that.
 
-use super::attachment::Attachment;
+use super::attachment::{Attachment, Entered};
+use super::failure::{Failure, RecvFailure};
 use super::lease::Lease;
-use super::receiver::{Receiver, Refusal};
-use super::wait::{Deadline, Failure, Unbounded, WaitPolicy};
+use super::policy::{Deadline, NonBlocking, Unbounded, WaitPolicy};
+use super::receiver::Receiver;
 use crate::codec::{Bincode, Codec};
-use crate::error::{RecvError, RecvTimeoutError, WatchError};
+use crate::error::{RecvError, RecvTimeoutError, TryRecvError, WatchError};
 use crate::os::poll::{self, EventFd, Poll};
 use crate::protocol::SharedState;
 use crate::sync::{AtomicBool, Ordering};
@@ -35,26 +38,26 @@ use std::sync::{Arc, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
-/// What a receive with a [`Watch`] comes to.
+/// What a receive with a [`Watch`] returns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Watched<M> {
     /// A message, or a lease of one.
     Message(M),
-    /// The descriptor can be read from: there is something to read, or it is at its end, or it has an error to tell.
+    /// The descriptor is readable: it has data, is at its end, or has an error to report.
     Ready,
 }
 
 /// Receives messages from a queue and watches a file descriptor meanwhile. Made by [`Receiver::watch`].
 ///
 /// A receive ends with a message, with [`Ready`](Watched::Ready), or as without a watch: by close, a time limit or an
-/// interrupt. It says `Ready` for as long as the descriptor can be read from, also if that was so before, and on a closed
-/// queue. `Ready` goes before messages: they stay where they are, for the next receive or for others. But a message
-/// that is there already may come first while the watch has not heard yet.
+/// interrupt. It returns `Ready` as long as the descriptor is readable, also if it was so before, and also on a closed
+/// queue. `Ready` goes before messages: they stay where they are, for the next receive or for other receivers. But a
+/// message that is there already may be returned first, while the watch has not noticed the descriptor yet.
 ///
-/// Several threads may receive with one watch; all hear of the descriptor.
+/// Several threads may receive with one watch; all of them notice the descriptor.
 ///
-/// A watch has a thread and a copy of the descriptor, both until it is dropped, which never waits for the descriptor.
-/// While nothing happens the thread sleeps. Other receives of the same receiver know nothing of the watch.
+/// A watch has a thread and a copy of the descriptor until it is dropped, which never waits for the descriptor. While
+/// nothing happens the thread sleeps. Other receives of the same receiver do not notice the descriptor.
 pub struct Watch<'a, T, C: Codec<T> = Bincode> {
     receiver: &'a Receiver<T, C>,
     state: Arc<State>,
@@ -62,21 +65,22 @@ pub struct Watch<'a, T, C: Codec<T> = Bincode> {
     thread: Option<JoinHandle<()>>,
 }
 
-/// What a wait comes to.
-type Waited<P, R> = Result<Watched<R>, Failure<<P as WaitPolicy>::Stop, Refusal>>;
+/// What a wait ends with.
+type Waited<P, R> = Result<Watched<R>, Failure<<P as WaitPolicy>::Error, RecvFailure>>;
 
 /// What the watch and its thread share.
 struct State {
     file: OwnedFd,
     /// See the table above.
     ready: AtomicBool,
-    /// The thread's orders: to wait for the descriptor again, or to end.
+    /// Ends the thread's wait: it is to wait for the descriptor again, or to end.
     event: EventFd,
     ending: AtomicBool,
 }
 
 impl<T, C: Codec<T>> Receiver<T, C> {
-    /// Watch a file descriptor while waiting for messages: a socket, pipe, eventfd, pidfd or whatever `poll(2)` knows.
+    /// Watches a file descriptor while waiting for messages: a socket, pipe, eventfd, pidfd or anything else that
+    /// `poll(2)` supports.
     ///
     /// # Errors
     ///
@@ -84,7 +88,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
     ///
     /// # Examples
     ///
-    /// A worker that hears of a task, of a closed queue, and of its parent's death in one wait:
+    /// A worker that notices a task, a closed queue, and its parent's death in one wait:
     ///
     /// ```
     /// use std::os::unix::net::UnixStream;
@@ -96,17 +100,17 @@ impl<T, C: Codec<T>> Receiver<T, C> {
     /// let watch = rx.watch(&link)?;
     /// tasks.send("task".to_owned())?;
     /// assert_eq!(watch.recv()?, Watched::Message("task".to_owned()));
-    /// drop(parent); // the parent ends, by whatever death
+    /// drop(parent); // the parent dies in any way
     /// assert_eq!(watch.recv()?, Watched::Ready);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn watch(&self, file: impl AsFd) -> Result<Watch<'_, T, C>, WatchError> {
         let attachment = &self.handle.attachment;
-        if attachment.is_forked_child() {
+        if attachment.enter().is_err() {
             return Err(WatchError::Forked);
         }
-        let refused = |what| move |source| WatchError::Os { what, source };
-        let state = State::new(file).map_err(refused("no descriptor for the watch"))?;
+        let os = |what| move |source| WatchError::Os { what, source };
+        let state = State::new(file).map_err(os("no descriptor for the watch"))?;
         let state = Arc::new(state);
         let (shared, queue) = (Arc::clone(&state), Arc::downgrade(attachment));
         let thread = thread::Builder::new().name("workring-watch".to_owned());
@@ -114,7 +118,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         Ok(Watch {
             receiver: self,
             state,
-            thread: Some(thread.map_err(refused("no thread for the watch"))?),
+            thread: Some(thread.map_err(os("no thread for the watch"))?),
         })
     }
 }
@@ -122,7 +126,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
 impl State {
     fn new(file: impl AsFd) -> io::Result<Self> {
         let file = file.as_fd().try_clone_to_owned()?;
-        // What is known already need not wait for the thread.
+        // The first receive need not wait for the thread.
         let ready = AtomicBool::new(poll::is_readable(&file)?);
         Ok(Self {
             file,
@@ -132,14 +136,14 @@ impl State {
         })
     }
 
-    /// The thread.
+    /// Runs the thread.
     fn keep_watch(&self, queue: &Weak<Attachment>) {
         loop {
             if self.await_readable() {
-                // Release, and before the wake-up: see WATCH-1.
+                // Release, and before the wake: see WATCH-1.
                 self.ready.store(true, Ordering::Release);
                 wake_receivers(queue);
-                self.await_order();
+                self.await_event();
             }
             self.event.clear();
             // Acquire: pairs with the store in `drop`, which comes before the event.
@@ -149,22 +153,22 @@ impl State {
         }
     }
 
-    /// Wait until the descriptor is readable; false: there is an order.
+    /// Waits until the descriptor is readable. Returns false if the event ended the wait.
     fn await_readable(&self) -> bool {
         let mut poll = Poll::new();
         let file = poll.readable(self.file.as_fd());
-        let order = poll.readable(self.event.as_fd());
-        // There is no error that two open descriptors could give. If there were, receives would meet it themselves.
-        poll.wait(None).is_err() || (poll.is_ready(file) && !poll.is_ready(order))
+        let event = poll.readable(self.event.as_fd());
+        // Two open descriptors give no error. If they did, receives would meet it themselves.
+        poll.wait(None).is_err() || (poll.is_ready(file) && !poll.is_ready(event))
     }
 
-    fn await_order(&self) {
+    fn await_event(&self) {
         let mut poll = Poll::new();
         poll.readable(self.event.as_fd());
         let _ = poll.wait(None);
     }
 
-    /// Whether the descriptor can be read from now, as far as the thread has heard (WATCH-2).
+    /// Returns whether the descriptor is readable now, as far as the thread has noticed (WATCH-2).
     #[inline]
     fn is_ready(&self) -> bool {
         // Acquire: pairs with the store in `keep_watch`.
@@ -173,11 +177,11 @@ impl State {
 
     #[cold]
     fn is_still_ready(&self) -> bool {
-        // Whoever can't find out had better look for himself.
+        // If the kernel cannot tell, the caller had better read and see.
         if poll::is_readable(&self.file).unwrap_or(true) {
             return true;
         }
-        // Only one of several that find this out (WATCH-3).
+        // Only one of several receives that find this (WATCH-3).
         if self.ready.swap(false, Ordering::AcqRel) {
             self.event.set();
         }
@@ -185,56 +189,129 @@ impl State {
     }
 }
 
-/// Make all those look again who wait for messages (WATCH-4). Which of them wait with the watch can't be told anyway.
+/// Makes all threads that wait for messages look again (WATCH-4). The word does not say which of them wait with the watch.
 fn wake_receivers(queue: &Weak<Attachment>) {
-    if let Some(attachment) = queue.upgrade() {
-        let segment = attachment.segment();
+    if let Some(attachment) = queue.upgrade()
+        && let Ok(queue) = attachment.enter()
+    {
+        let segment = queue.segment();
         segment.items().notify(|word| segment.wake(word, u32::MAX));
     }
 }
 
 impl<T, C: Codec<T>> Watch<'_, T, C> {
-    /// Receive a message, as by [`Receiver::recv`]; wait until there is one or the descriptor is ready.
+    /// Receives a message, as [`Receiver::recv`] does. Blocks until there is one or the descriptor is readable.
     ///
     /// # Errors
     ///
     /// [`RecvError`], as for [`Receiver::recv`].
+    ///
+    /// # Examples
+    ///
+    /// See [`Receiver::watch`].
     pub fn recv(&self) -> Result<Watched<T>, RecvError> {
         Ok(self.receive(&Unbounded)?)
     }
 
-    /// As [`recv`](Watch::recv); wait for `timeout` at the most.
+    /// Receives a message if there is one now, unless the descriptor is readable.
     ///
     /// # Errors
     ///
-    /// [`RecvTimeoutError`]: the time is up, or as for `recv`.
+    /// [`TryRecvError`]: there is no message and the descriptor is not readable, or as for [`recv`](Watch::recv).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::io::Write;
+    /// use std::os::unix::net::UnixStream;
+    /// use workring::error::TryRecvError;
+    /// use workring::queue::Watched;
+    ///
+    /// let (tx, rx) = workring::channel::<u32>(4)?;
+    /// let (mut peer, link) = UnixStream::pair()?;
+    /// let watch = rx.watch(&link)?;
+    /// assert_eq!(watch.try_recv(), Err(TryRecvError::Empty));
+    /// tx.send(1)?;
+    /// assert_eq!(watch.try_recv(), Ok(Watched::Message(1)));
+    /// # peer.write_all(b"data")?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn try_recv(&self) -> Result<Watched<T>, TryRecvError> {
+        Ok(self.receive(&NonBlocking)?)
+    }
+
+    /// Receives a message, as [`recv`](Watch::recv) does. Blocks for at most `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// [`RecvTimeoutError`]: the time limit has passed, or as for `recv`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::os::unix::net::UnixStream;
+    /// use std::time::Duration;
+    ///
+    /// let (tx, rx) = workring::channel::<u32>(4)?;
+    /// let (peer, link) = UnixStream::pair()?;
+    /// let watch = rx.watch(&link)?;
+    /// assert!(watch.recv_timeout(Duration::from_millis(1)).unwrap_err().is_timeout());
+    /// # drop((tx, peer));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn recv_timeout(&self, timeout: Duration) -> Result<Watched<T>, RecvTimeoutError> {
         Ok(self.receive(&Deadline::after(timeout))?)
     }
 
-    /// As [`recv`](Watch::recv); wait until `deadline` at the latest.
+    /// Receives a message, as [`recv`](Watch::recv) does. Blocks until `deadline` at most.
     ///
     /// # Errors
     ///
-    /// [`RecvTimeoutError`]: the time is up, or as for `recv`.
+    /// [`RecvTimeoutError`]: the deadline has passed, or as for `recv`.
     pub fn recv_deadline(&self, deadline: Instant) -> Result<Watched<T>, RecvTimeoutError> {
-        Ok(self.receive(&Deadline(Some(deadline)))?)
+        Ok(self.receive(&Deadline::at(deadline))?)
     }
 
-    /// Lease a message, as by [`Receiver::lease`]; wait until there is one or the descriptor is ready.
+    /// Leases a message, as [`Receiver::lease`] does. Blocks until there is one or the descriptor is readable.
     ///
     /// # Errors
     ///
     /// [`RecvError`], as for [`Receiver::lease`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::os::unix::net::UnixStream;
+    /// use workring::queue::Watched;
+    ///
+    /// let (tx, rx) = workring::channel::<u32>(4)?;
+    /// let (parent, link) = UnixStream::pair()?;
+    /// let watch = rx.watch(&link)?;
+    /// tx.send(1)?;
+    /// if let Watched::Message(lease) = watch.lease()? {
+    ///     assert_eq!(lease.ack(), 1);
+    /// }
+    /// # drop(parent);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn lease(&self) -> Result<Watched<Lease<T, C>>, RecvError> {
         Ok(self.lease_with(&Unbounded)?)
     }
 
-    /// As [`lease`](Watch::lease); wait for `timeout` at the most.
+    /// Leases a message if there is one now, unless the descriptor is readable.
     ///
     /// # Errors
     ///
-    /// [`RecvTimeoutError`]: the time is up, or as for `lease`.
+    /// [`TryRecvError`]: there is no message and the descriptor is not readable, or as for [`lease`](Watch::lease).
+    pub fn try_lease(&self) -> Result<Watched<Lease<T, C>>, TryRecvError> {
+        Ok(self.lease_with(&NonBlocking)?)
+    }
+
+    /// Leases a message, as [`lease`](Watch::lease) does. Blocks for at most `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// [`RecvTimeoutError`]: the time limit has passed, or as for `lease`.
     pub fn lease_timeout(
         &self,
         timeout: Duration,
@@ -242,55 +319,50 @@ impl<T, C: Codec<T>> Watch<'_, T, C> {
         Ok(self.lease_with(&Deadline::after(timeout))?)
     }
 
-    /// As [`lease`](Watch::lease); wait until `deadline` at the latest.
+    /// Leases a message, as [`lease`](Watch::lease) does. Blocks until `deadline` at most.
     ///
     /// # Errors
     ///
-    /// [`RecvTimeoutError`]: the time is up, or as for `lease`.
+    /// [`RecvTimeoutError`]: the deadline has passed, or as for `lease`.
     pub fn lease_deadline(
         &self,
         deadline: Instant,
     ) -> Result<Watched<Lease<T, C>>, RecvTimeoutError> {
-        Ok(self.lease_with(&Deadline(Some(deadline)))?)
+        Ok(self.lease_with(&Deadline::at(deadline))?)
     }
 
-    fn receive<P: WaitPolicy>(&self, patience: &P) -> Waited<P, T> {
-        Ok(match self.wait(|| self.receiver.take_one(), patience)? {
-            Watched::Message(taken) => Watched::Message(Receiver::<T, C>::open_taken(taken)?),
+    fn receive<P: WaitPolicy>(&self, policy: &P) -> Waited<P, T> {
+        let found = self.wait(|queue| self.receiver.take_one(queue), policy)?;
+        Ok(match found {
+            Watched::Message(taken) => Watched::Message(taken.receive::<T, C>()?),
             Watched::Ready => Watched::Ready,
         })
     }
 
-    fn lease_with<P: WaitPolicy>(&self, patience: &P) -> Waited<P, Lease<T, C>> {
-        Ok(
-            match self.wait(|| self.receiver.take_counted_one(), patience)? {
-                Watched::Message((count, taken)) => {
-                    Watched::Message(Lease::new(count, taken).map_err(Refusal::from)?)
-                }
-                Watched::Ready => Watched::Ready,
-            },
-        )
+    fn lease_with<P: WaitPolicy>(&self, policy: &P) -> Waited<P, Lease<T, C>> {
+        let found = self.wait(|queue| self.receiver.take_one_counted(queue), policy)?;
+        Ok(match found {
+            Watched::Message((count, taken)) => Watched::Message(Lease::new(count, taken)?),
+            Watched::Ready => Watched::Ready,
+        })
     }
 
-    /// Wait until `take` gives something or the descriptor is ready.
-    fn wait<P: WaitPolicy, R>(
-        &self,
-        take: impl Fn() -> Result<Option<R>, Refusal>,
-        patience: &P,
+    /// Waits until `take` returns a message or the descriptor is readable.
+    fn wait<'a, P: WaitPolicy, R>(
+        &'a self,
+        take: impl Fn(Entered<'a>) -> Result<Option<R>, RecvFailure>,
+        policy: &P,
     ) -> Waited<P, R> {
-        if self.receiver.handle.is_forked_child() {
-            return Err(Refusal::Forked.into());
-        }
-        self.receiver.handle.count_operation();
+        let queue = self.receiver.handle.begin().map_err(RecvFailure::from)?;
         let look = || {
             if self.state.is_ready() {
                 return Ok(Some(Watched::Ready));
             }
-            Ok(take()?.map(Watched::Message))
+            Ok(take(queue)?.map(Watched::Message))
         };
         match look()? {
             Some(found) => Ok(found),
-            None => self.receiver.wait_for_messages(look, patience),
+            None => self.receiver.wait_for_messages(queue, look, policy),
         }
     }
 }
@@ -298,15 +370,15 @@ impl<T, C: Codec<T>> Watch<'_, T, C> {
 impl<T, C: Codec<T>> Drop for Watch<'_, T, C> {
     fn drop(&mut self) {
         let thread = self.thread.take();
-        if self.receiver.handle.is_forked_child() {
-            // A forked child has no such thread, and the event is its parent's too.
+        if self.receiver.handle.enter().is_err() {
+            // A forked child has no such thread, and shares the event with its parent.
             core::mem::forget(thread);
             return;
         }
         // Release: pairs with the load in `keep_watch`, after the event.
         self.state.ending.store(true, Ordering::Release);
         self.state.event.set();
-        // It does not panic, and if it did, it would have said so itself.
+        // It does not panic, and if it did, the panic hook would have reported it.
         let _ = thread.map(JoinHandle::join);
     }
 }

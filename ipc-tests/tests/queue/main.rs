@@ -13,6 +13,7 @@ mod close;
 mod history;
 mod leases;
 mod limits;
+mod matrix;
 mod membership;
 mod model;
 mod options;

@@ -8,7 +8,7 @@ use crate::os::inherit::InheritedFiles;
 use crate::os::spawn::SpawnRequest;
 use crate::protocol::ids::PeerIndex;
 use crate::protocol::peers::{PeerState, Role};
-use crate::queue::attachment::{Attachment, Refused};
+use crate::queue::attachment::{Attachment, Forked, JoinError};
 use crate::queue::end::End;
 use crate::queue::end::sealed::AnyHandle;
 use crate::queue::name::is_plain;
@@ -117,7 +117,8 @@ impl Handoff {
         self.check_name(name)?;
         let AnyHandle(handle) = end.handle();
         let (role, attachment) = (handle.role(), Arc::clone(&handle.attachment));
-        let (file, peer, ticket) = attachment.make_ticket(role).map_err(no_ticket)?;
+        let queue = handle.enter().map_err(|Forked| HandoffError::Forked)?;
+        let (file, peer, ticket) = queue.make_ticket(role).map_err(no_ticket)?;
         self.ends.push(GivenEnd {
             name: name.to_owned(),
             role,
@@ -163,7 +164,7 @@ impl Handoff {
 
     /// Returns the value of the child's environment variable, and the descriptors that the child inherits.
     fn prepare(&self) -> io::Result<(String, InheritedFiles)> {
-        if self.ends.iter().any(|end| end.attachment.is_forked_child()) {
+        if self.ends.iter().any(|end| end.attachment.enter().is_err()) {
             return Err(io::Error::new(
                 io::ErrorKind::Unsupported,
                 HandoffError::Forked,
@@ -174,8 +175,8 @@ impl Handoff {
         let entries = ends.chain(files).collect::<io::Result<Vec<_>>>()?;
         let mut inherited = InheritedFiles::default();
         for end in &self.ends {
-            let segment = end.attachment.segment();
-            inherited.add_ticket(&end.file, segment.lock_byte(end.peer, end.ticket))?;
+            let byte = end.attachment.lock_byte(end.peer, end.ticket);
+            inherited.add_ticket(&end.file, byte)?;
         }
         for file in &self.files {
             inherited.add_file(&file.file);
@@ -215,17 +216,16 @@ fn entry(name: &str, file: &OwnedFd, kind: Kind) -> io::Result<Entry> {
     })
 }
 
-fn no_ticket(refused: Refused) -> HandoffError {
-    match refused {
-        Refused::Closed => HandoffError::Closed,
-        Refused::TooManyPeers => HandoffError::TooManyPeers {
+fn no_ticket(error: JoinError) -> HandoffError {
+    match error {
+        JoinError::Closed => HandoffError::Closed,
+        JoinError::TooManyPeers => HandoffError::TooManyPeers {
             max: usize::from(PeerIndex::COUNT),
         },
-        Refused::Forked => HandoffError::Forked,
-        Refused::Corrupt(corrupt) => HandoffError::Corrupt {
+        JoinError::Corrupt(corrupt) => HandoffError::Corrupt {
             what: corrupt.what(),
         },
-        Refused::Os(source) => no_descriptor(source),
+        JoinError::Os(source) => no_descriptor(source),
     }
 }
 
@@ -239,7 +239,9 @@ fn no_descriptor(source: io::Error) -> HandoffError {
 impl Drop for Handoff {
     fn drop(&mut self) {
         for end in self.ends.drain(..) {
-            end.attachment.void_ticket(end.peer, end.ticket);
+            if let Ok(queue) = end.attachment.enter() {
+                queue.void_ticket(end.peer, end.ticket);
+            }
         }
     }
 }

@@ -127,13 +127,10 @@ impl Message for Vec<u8> {
             };
             room.fill(7);
             let sent = match rng.u32(0..3) {
-                0 => room
-                    .try_commit()
-                    .map_err(|error| error.map(drop).to_string()),
-                1 => {
-                    let sent = room.commit_timeout(SHORT);
-                    sent.map_err(|error| error.map(drop).to_string())
-                }
+                0 => room.try_commit().map_err(|error| error.to_string()),
+                1 => room
+                    .commit_timeout(SHORT)
+                    .map_err(|error| error.to_string()),
                 _ => return,
             };
             tally.note(sent);

@@ -242,7 +242,9 @@ fn reserve_and_commit(victim: &mut Victim, length: usize) {
     let mut room = victim.tx().reserve(length).expect("room");
     let number = room.first_chunk_mut().expect("long enough");
     *number = 2_u32.to_le_bytes();
-    if room.commit().is_ok() {
+    let sent = room.commit();
+    drop(room);
+    if sent.is_ok() {
         victim.note("sent", 2);
     }
 }

@@ -1,0 +1,151 @@
+//! How one sender finds blocks for its messages.
+
+use super::attachment::{Attachment, Entered};
+use super::block_writer::BlockWriter;
+use super::failure::SendFailure;
+use super::huge;
+use crate::protocol::peers::Role;
+use crate::protocol::steps::{dead_letters, send};
+use crate::protocol::{Corrupt, SharedState};
+use crate::segment::geometry::COMMITTED_CLASSES;
+use crate::sync::{AtomicU32, AtomicUsize, Ordering};
+use core::ops::Range;
+
+/// How many blocks apart the senders start to look for free ones.
+const SENDERS_APART: u32 = 61;
+
+/// Where one sender looks for blocks.
+pub(super) struct Allocator {
+    /// Where to look next for a free block, for each class that has memory from the start.
+    cursors: [AtomicU32; COMMITTED_CLASSES],
+    /// The class of the last message: the next one is probably alike.
+    class: AtomicUsize,
+}
+
+impl Allocator {
+    pub(super) fn new(attachment: &Attachment) -> Self {
+        let geometry = attachment.geometry();
+        // Senders that start at different places do not contend for the same blocks.
+        let nth = u32::from(attachment.peer().get()) + attachment.count(Role::Sender);
+        let spread = nth.wrapping_mul(SENDERS_APART);
+        let cursors = core::array::from_fn(|class| {
+            let blocks = geometry
+                .classes
+                .get(class)
+                .map_or(0..1, |class| class.blocks.clone());
+            AtomicU32::new(blocks.start + spread % (blocks.end - blocks.start).max(1))
+        });
+        Self {
+            cursors,
+            class: AtomicUsize::new(0),
+        }
+    }
+
+    /// Returns the class that the next message probably needs; 0 is the smallest.
+    #[inline(always)]
+    pub(super) fn likely_class(&self) -> usize {
+        self.class.load(Ordering::Relaxed)
+    }
+
+    fn set_likely_class(&self, class: usize) {
+        self.class.store(class, Ordering::Relaxed);
+    }
+
+    /// Allocates a block of the smallest class.
+    #[inline(always)]
+    pub(super) fn smallest<'a>(&self, queue: Entered<'a>) -> Option<BlockWriter<'a>> {
+        let (segment, [cursor, ..]) = (queue.segment(), &self.cursors);
+        let block = send::allocate(segment, queue.peer(), segment.small_blocks(), cursor)?;
+        Some(BlockWriter::new(queue, block))
+    }
+
+    /// Allocates a block of `class`, or of the next one if all of those are in use. Of huge classes, it must have memory.
+    pub(super) fn block<'a>(&self, queue: Entered<'a>, class: usize) -> Option<BlockWriter<'a>> {
+        self.block_among(queue, class..class + 2)
+    }
+
+    /// Allocates a block of the first of these classes that has a free one.
+    pub(super) fn block_among<'a>(
+        &self,
+        queue: Entered<'a>,
+        among: Range<usize>,
+    ) -> Option<BlockWriter<'a>> {
+        let (segment, peer) = (queue.segment(), queue.peer());
+        let classes = segment.geometry().classes.iter().enumerate();
+        for (number, class) in classes.skip(among.start).take(among.len()) {
+            let block = match self.cursors.get(number) {
+                Some(cursor) => send::allocate(segment, peer, class.blocks.clone(), cursor),
+                None => segment.allocate_committed(peer, class),
+            };
+            if let Some(block) = block {
+                return Some(BlockWriter::new(queue, block));
+            }
+        }
+        None
+    }
+
+    /// Tries to allocate a block for a message of `len` bytes. Returns `None` if it is worth waiting for one.
+    pub(super) fn block_for<'a>(
+        &self,
+        queue: Entered<'a>,
+        len: usize,
+    ) -> Result<Option<BlockWriter<'a>>, SendFailure> {
+        if queue.segment().lifecycle().load().is_closing() {
+            return Err(SendFailure::Closed);
+        }
+        let class = class_for(queue, len)?;
+        self.set_likely_class(class);
+        if class >= COMMITTED_CLASSES {
+            return huge::huge_block(queue, class);
+        }
+        let block = self.block(queue, class);
+        Ok(block.or_else(|| block_of_a_dead_letter(queue, class)))
+    }
+
+    /// Moves a message that needs a smaller class to a block of that class, if one is free, because there are few large
+    /// blocks. Then offers the message.
+    pub(super) fn offer_in_right_size<'a>(
+        &self,
+        queue: Entered<'a>,
+        mut writer: BlockWriter<'a>,
+        length: usize,
+    ) -> Result<BlockWriter<'a>, SendFailure> {
+        let class = class_for(queue, length)?;
+        if writer.class().is_some_and(|larger| class < larger) {
+            self.set_likely_class(class);
+            if let Some(mut smaller) = self.block(queue, class)
+                && smaller.class() == Some(class)
+            {
+                let encoded = writer.payload()?.get(..length).ok_or(Corrupt::TooLong)?;
+                smaller
+                    .payload()?
+                    .get_mut(..length)
+                    .ok_or(Corrupt::TooLong)?
+                    .copy_from_slice(encoded);
+                writer = smaller;
+            }
+        }
+        writer.offer(length)?;
+        Ok(writer)
+    }
+}
+
+fn class_for(queue: Entered<'_>, len: usize) -> Result<usize, SendFailure> {
+    let geometry = queue.segment().geometry();
+    geometry.class_for(len).ok_or(SendFailure::TooLarge {
+        len,
+        max: geometry.max_message,
+    })
+}
+
+/// Allocates the block of the oldest dead letter, if the options allow that, when all blocks of `class` and the next are
+/// in use. Not while the queue is full, when the message could not be sent anyway.
+fn block_of_a_dead_letter(queue: Entered<'_>, class: usize) -> Option<BlockWriter<'_>> {
+    let segment = queue.segment();
+    if !segment.settings().evict_dead_letters || send::is_full(segment) {
+        return None;
+    }
+    let blocks = &segment.geometry().classes.get(class)?.blocks;
+    let block = dead_letters::allocate_by_eviction(segment, queue.peer(), blocks)?;
+    Some(BlockWriter::new(queue, block))
+}

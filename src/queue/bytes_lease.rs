@@ -1,0 +1,162 @@
+//! Receiving in place: a message is read where it lies in shared memory, without a copy.
+
+use super::lease::LeasedMessage;
+use super::policy::{Deadline, NonBlocking, Unbounded};
+use super::receiver::Receiver;
+use crate::codec::{Codec, Raw};
+use crate::error::{RecvError, RecvTimeoutError, TryRecvError};
+use core::fmt;
+use core::ops::Deref;
+use core::time::Duration;
+use std::time::Instant;
+
+/// A message that has been received and not yet acknowledged, where it lies in shared memory. Made by
+/// [`Receiver::lease_bytes`].
+///
+/// What [`Lease`](crate::Lease) says holds here too: dropping it returns the message to the queue.
+#[must_use = "dropping a lease returns the message to the queue"]
+pub struct BytesLease {
+    leased: LeasedMessage,
+}
+
+impl<T> Receiver<T, Raw>
+where
+    Raw: Codec<T>,
+{
+    /// Receives a message without copying or acknowledging it. Blocks while there is none.
+    ///
+    /// # Errors
+    ///
+    /// [`RecvError`], as for [`lease`](Receiver::lease).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use workring::{Options, queue::Raw};
+    ///
+    /// let (tx, rx) = Options::new(4).channel_with::<Vec<u8>, Raw>()?;
+    /// tx.send(b"in place".to_vec())?;
+    /// let message = rx.lease_bytes()?;
+    /// assert_eq!(&*message, b"in place");
+    /// message.ack();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn lease_bytes(&self) -> Result<BytesLease, RecvError> {
+        let leased = self.lease_undecoded(&Unbounded)?;
+        Ok(BytesLease { leased })
+    }
+
+    /// Receives a message without copying or acknowledging it, if there is one now.
+    ///
+    /// # Errors
+    ///
+    /// [`TryRecvError`], as for [`try_lease`](Receiver::try_lease).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use workring::{Options, queue::Raw};
+    ///
+    /// let (tx, rx) = Options::new(4).channel_with::<Vec<u8>, Raw>()?;
+    /// assert!(rx.try_lease_bytes().unwrap_err().is_empty());
+    /// tx.send(b"in place".to_vec())?;
+    /// rx.try_lease_bytes()?.ack();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn try_lease_bytes(&self) -> Result<BytesLease, TryRecvError> {
+        self.try_lease_undecoded()
+    }
+
+    /// Receives a message without copying or acknowledging it. Blocks for at most `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// [`RecvTimeoutError`], as for [`lease_timeout`](Receiver::lease_timeout).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use workring::{Options, queue::Raw};
+    ///
+    /// let (tx, rx) = Options::new(4).channel_with::<Vec<u8>, Raw>()?;
+    /// let late = rx.lease_bytes_timeout(Duration::from_millis(1));
+    /// assert!(late.unwrap_err().is_timeout());
+    /// # drop(tx);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn lease_bytes_timeout(&self, timeout: Duration) -> Result<BytesLease, RecvTimeoutError> {
+        let leased = self.lease_undecoded(&Deadline::after(timeout))?;
+        Ok(BytesLease { leased })
+    }
+
+    /// Receives a message without copying or acknowledging it. Blocks until `deadline` at most.
+    ///
+    /// # Errors
+    ///
+    /// [`RecvTimeoutError`], as for [`lease_deadline`](Receiver::lease_deadline).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::{Duration, Instant};
+    /// use workring::{Options, queue::Raw};
+    ///
+    /// let (tx, rx) = Options::new(4).channel_with::<Vec<u8>, Raw>()?;
+    /// tx.send(b"in place".to_vec())?;
+    /// let message = rx.lease_bytes_deadline(Instant::now() + Duration::from_secs(1))?;
+    /// assert_eq!(message.len(), 8);
+    /// # message.ack();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn lease_bytes_deadline(&self, deadline: Instant) -> Result<BytesLease, RecvTimeoutError> {
+        let leased = self.lease_undecoded(&Deadline::at(deadline))?;
+        Ok(BytesLease { leased })
+    }
+}
+
+impl<T, C: Codec<T>> Receiver<T, C> {
+    /// Receives a message without decoding or acknowledging it, if there is one now: for a process that reads only the
+    /// first bytes of it, and may not be able to decode it.
+    pub(crate) fn try_lease_undecoded(&self) -> Result<BytesLease, TryRecvError> {
+        let leased = self.lease_undecoded(&NonBlocking)?;
+        Ok(BytesLease { leased })
+    }
+}
+
+impl BytesLease {
+    /// Returns how many deliveries of this message, to any process, came before this one and failed: 0 for the first
+    /// delivery. A delivery fails when its receiver returns the message, or dies while it holds it.
+    #[must_use]
+    pub fn deliveries(&self) -> u32 {
+        self.leased.deliveries()
+    }
+
+    /// Acknowledges the message: its memory is free again. Never waits.
+    pub fn ack(mut self) {
+        self.leased.acknowledge();
+    }
+
+    /// Returns the message to the queue, as dropping the lease does. Never waits.
+    pub fn nack(self) {
+        self.leased.count_operation();
+        drop(self);
+    }
+}
+
+impl Deref for BytesLease {
+    type Target = [u8];
+    /// Returns the message. Empty in a forked child.
+    fn deref(&self) -> &[u8] {
+        self.leased.bytes().unwrap_or_default()
+    }
+}
+
+impl fmt::Debug for BytesLease {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BytesLease")
+            .field("length", &self.len())
+            .field("deliveries", &self.deliveries())
+            .finish_non_exhaustive()
+    }
+}

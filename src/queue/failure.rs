@@ -1,0 +1,154 @@
+//! Why operations on a queue fail, and the public errors that the reasons become.
+//!
+//! | reason                                       | of                                              |
+//! |----------------------------------------------|-------------------------------------------------|
+//! | [`WouldBlock`], [`Interrupted`], [`WaitError`] | a wait, by [policy](super::policy)             |
+//! | [`SendFailure`]                              | a send, whatever its policy                     |
+//! | [`RecvFailure`]                              | a receive or a lease, whatever its policy       |
+//! | [`Failure`]                                  | an operation that waits: one of both            |
+//!
+//! A new reason why sends fail needs a variant in [`SendFailure`], one in the public errors (`error::send`), and an arm
+//! in [`send_error`], which maps the one to the other. Receives likewise.
+
+use super::attachment::Forked;
+use crate::codec::{DecodeError, EncodeError};
+use crate::error::{
+    RecvError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError, TrySendError,
+};
+use crate::os::budget::OutOfMemory;
+use crate::protocol::Corrupt;
+
+/// Why an operation that may wait failed.
+pub(super) enum Failure<W, E> {
+    /// The wait ended first.
+    Wait(W),
+    /// The operation failed, and would fail again.
+    Operation(E),
+}
+
+impl<W, E> From<E> for Failure<W, E> {
+    fn from(reason: E) -> Self {
+        Self::Operation(reason)
+    }
+}
+
+/// The operation would have had to wait.
+pub(super) struct WouldBlock;
+
+/// An interrupter ended the wait.
+pub(super) struct Interrupted;
+
+/// Why a wait with a time limit ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum WaitError {
+    Timeout,
+    Interrupted,
+}
+
+/// Why a send failed.
+pub(super) enum SendFailure {
+    Closed,
+    Forked,
+    TooLarge { len: usize, max: usize },
+    NoMemory(OutOfMemory),
+    Encode(EncodeError),
+    Corrupt(Corrupt),
+}
+
+impl From<Forked> for SendFailure {
+    fn from(_: Forked) -> Self {
+        Self::Forked
+    }
+}
+
+impl From<OutOfMemory> for SendFailure {
+    fn from(shortage: OutOfMemory) -> Self {
+        Self::NoMemory(shortage)
+    }
+}
+
+impl From<Corrupt> for SendFailure {
+    fn from(corrupt: Corrupt) -> Self {
+        Self::Corrupt(corrupt)
+    }
+}
+
+/// Why a receive or a lease failed.
+pub(super) enum RecvFailure {
+    Closed,
+    Forked,
+    Decode(DecodeError),
+    TooManyLeases { max: usize },
+    Corrupt(Corrupt),
+}
+
+impl From<Forked> for RecvFailure {
+    fn from(_: Forked) -> Self {
+        Self::Forked
+    }
+}
+
+impl From<Corrupt> for RecvFailure {
+    fn from(corrupt: Corrupt) -> Self {
+        Self::Corrupt(corrupt)
+    }
+}
+
+/// Makes the public error of a send, which carries a value, from the failure: `$wait` is how its waits end.
+macro_rules! send_error {
+    ($error:ident, $wait:ty { $($end:path => $variant:ident),+ }) => {
+        impl<V> From<(Failure<$wait, SendFailure>, V)> for $error<V> {
+            fn from((failure, value): (Failure<$wait, SendFailure>, V)) -> Self {
+                let reason = match failure {
+                    $(Failure::Wait($end) => return Self::$variant(value),)+
+                    Failure::Operation(reason) => reason,
+                };
+                match reason {
+                    SendFailure::Closed => Self::Closed(value),
+                    SendFailure::Forked => Self::Forked(value),
+                    SendFailure::TooLarge { len, max } => Self::TooLarge { value, len, max },
+                    SendFailure::NoMemory(OutOfMemory { limit, wanted, available }) => {
+                        Self::NoMemory { value, limit, wanted, available }
+                    }
+                    SendFailure::Encode(source) => Self::Encode { value, source },
+                    SendFailure::Corrupt(corrupt) => Self::Corrupt { value, what: corrupt.what() },
+                }
+            }
+        }
+    };
+}
+
+send_error!(SendError, Interrupted { Interrupted => Interrupted });
+send_error!(TrySendError, WouldBlock { WouldBlock => Full });
+send_error!(SendTimeoutError, WaitError {
+    WaitError::Timeout => Timeout,
+    WaitError::Interrupted => Interrupted
+});
+
+/// Makes the public error of a receive from the failure: `$wait` is how its waits end.
+macro_rules! recv_error {
+    ($error:ident, $wait:ty { $($end:path => $variant:ident),+ }) => {
+        impl From<Failure<$wait, RecvFailure>> for $error {
+            fn from(failure: Failure<$wait, RecvFailure>) -> Self {
+                let reason = match failure {
+                    $(Failure::Wait($end) => return Self::$variant,)+
+                    Failure::Operation(reason) => reason,
+                };
+                match reason {
+                    RecvFailure::Closed => Self::Closed,
+                    RecvFailure::Forked => Self::Forked,
+                    RecvFailure::Decode(error) => Self::Decode(error),
+                    RecvFailure::TooManyLeases { max } => Self::TooManyLeases { max },
+                    RecvFailure::Corrupt(corrupt) => Self::Corrupt { what: corrupt.what() },
+                }
+            }
+        }
+    };
+}
+
+recv_error!(RecvError, Interrupted { Interrupted => Interrupted });
+recv_error!(TryRecvError, WouldBlock { WouldBlock => Empty });
+recv_error!(RecvTimeoutError, WaitError {
+    WaitError::Timeout => Timeout,
+    WaitError::Interrupted => Interrupted
+});

@@ -1,0 +1,97 @@
+//! A block that a receive holds.
+
+use super::attachment::{Attachment, Entered};
+use crate::protocol::Corrupt;
+use crate::protocol::steps::{OwnedBlock, batch, settle};
+
+/// A block that this process holds. Dropping it returns its message to the queue (`Return`).
+pub(super) struct HeldBlock<'a> {
+    queue: Entered<'a>,
+    block: OwnedBlock,
+}
+
+impl<'a> HeldBlock<'a> {
+    #[inline(always)]
+    pub(super) fn new(queue: Entered<'a>, block: OwnedBlock) -> Self {
+        Self { queue, block }
+    }
+
+    #[inline(always)]
+    pub(super) fn queue(&self) -> Entered<'a> {
+        self.queue
+    }
+
+    /// Returns the bytes of the message, where its sender wrote them.
+    #[inline(always)]
+    pub(super) fn bytes(&self) -> Result<&[u8], Corrupt> {
+        self.queue.segment().payload(&self.block)
+    }
+
+    /// Returns the block, which the caller then has to release or return.
+    #[inline(always)]
+    pub(super) fn into_block(mut self) -> OwnedBlock {
+        let block = self.block.take();
+        core::mem::forget(self);
+        block
+    }
+
+    /// Returns whether the block holds several messages.
+    #[inline(always)]
+    pub(super) fn is_batch(&self) -> bool {
+        batch::is_batch(self.queue.segment(), self.block.index())
+    }
+
+    /// Acknowledges the message (`Release`).
+    #[inline(always)]
+    pub(super) fn acknowledge(self) -> Result<(), Corrupt> {
+        let queue = self.queue;
+        let block = self.into_block();
+        let segment = queue.segment();
+        // The same comparison as on the way to the block's word, so that it costs a small message nothing.
+        if !segment.small_blocks().contains(&block.index().get()) {
+            return acknowledge_larger(queue, block);
+        }
+        settle::acknowledge(segment, block)
+    }
+
+    /// Makes the message a dead letter (`Return`), because no receiver can decode it.
+    pub(super) fn reject(self) -> Result<(), Corrupt> {
+        let queue = self.queue;
+        let block = self.into_block();
+        if mutant!(UndecodableReturned) {
+            return settle::return_message(queue.segment(), block);
+        }
+        settle::reject(queue.segment(), block)
+    }
+}
+
+impl Drop for HeldBlock<'_> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        give_back(self.queue.attachment(), self.block.take());
+    }
+}
+
+/// Acknowledges a message that may be so large that its memory is to be given back to the system (`Release`).
+#[inline(never)]
+fn acknowledge_larger(queue: Entered<'_>, block: OwnedBlock) -> Result<(), Corrupt> {
+    let index = block.index();
+    settle::acknowledge(queue.segment(), block)?;
+    queue.segment().trim(queue.peer(), index);
+    Ok(())
+}
+
+/// Returns a message to the queue (`Return`), unless this is a forked child (ATTACH-4). By value, so that the block of a
+/// message that is acknowledged never has to leave the registers.
+#[cold]
+#[inline(never)]
+pub(super) fn give_back(attachment: &Attachment, block: OwnedBlock) {
+    let Ok(queue) = attachment.enter() else {
+        return;
+    };
+    let index = block.index();
+    // The operation that meets corrupt memory reports it; here there is no caller to report it to.
+    let _ = settle::return_message(queue.segment(), block);
+    // After a cancel the block is free now.
+    queue.segment().trim(queue.peer(), index);
+}

@@ -1,0 +1,346 @@
+//! Sending in place: a message is written where it lies in shared memory, without a copy.
+
+use super::block_writer::withdraw;
+use super::failure::{Failure, SendFailure};
+use super::policy::{Deadline, NonBlocking, Unbounded, WaitPolicy};
+use super::sender::Sender;
+use crate::codec::{Codec, Raw};
+use crate::error::{SendError, SendTimeoutError, TrySendError};
+use crate::protocol::Corrupt;
+use crate::protocol::steps::{OwnedBlock, send};
+use core::fmt;
+use core::ops::{Deref, DerefMut};
+use core::time::Duration;
+use std::time::Instant;
+
+/// Room for a message in shared memory, to be written and then sent. Made by [`Sender::reserve`].
+///
+/// Other processes see the message only when [`commit`](Reservation::commit) has accepted it. Dropping the reservation
+/// before that gives the room back. A reservation that is forgotten ([`core::mem::forget`]) keeps the room until the last
+/// sender of this process is dropped. At first the room contains bytes of earlier messages.
+///
+/// A commit that fails leaves the message in the reservation: change it, try again, or drop it. A reservation whose
+/// message was sent is empty, and committing it again does nothing.
+#[must_use = "dropping a reservation does not send it: call `commit`"]
+pub struct Reservation<'a, T>
+where
+    Raw: Codec<T>,
+{
+    sender: &'a Sender<T, Raw>,
+    /// Spent once the message was sent.
+    block: OwnedBlock,
+    length: usize,
+    sent: bool,
+}
+
+impl<T> Sender<T, Raw>
+where
+    Raw: Codec<T>,
+{
+    /// Reserves room for a message of `length` bytes, to be written in place. Blocks while no block of that size is free.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError`], with the length as its value: the queue is closed; the message would be too large; there is no
+    /// memory for it (see [`send`](Sender::send)); an [`Interrupter`](crate::queue::Interrupter) ended the wait.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use workring::{Options, queue::Raw};
+    ///
+    /// let (tx, rx) = Options::new(4).channel_with::<Vec<u8>, Raw>()?;
+    /// let mut room = tx.reserve(8)?;
+    /// room.copy_from_slice(b"in place");
+    /// room.commit()?;
+    /// assert_eq!(rx.recv()?, b"in place");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn reserve(&self, length: usize) -> Result<Reservation<'_, T>, SendError<usize>> {
+        self.reserve_with(length, &Unbounded)
+    }
+
+    /// Reserves room for a message of `length` bytes if that is possible without waiting.
+    ///
+    /// # Errors
+    ///
+    /// [`TrySendError`], with the length as its value: no block of that size is free now, or as for
+    /// [`reserve`](Sender::reserve).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use workring::error::TrySendError;
+    /// use workring::{Options, queue::Raw};
+    ///
+    /// let (tx, _rx) = Options::new(4).channel_with::<Vec<u8>, Raw>()?;
+    /// match tx.try_reserve(8) {
+    ///     Ok(mut room) => {
+    ///         room.copy_from_slice(b"in place");
+    ///         room.commit()?;
+    ///     }
+    ///     Err(TrySendError::Full(length)) => println!("no room for {length} bytes now"),
+    ///     Err(error) => return Err(error.into()),
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn try_reserve(&self, length: usize) -> Result<Reservation<'_, T>, TrySendError<usize>> {
+        self.reserve_with(length, &NonBlocking)
+    }
+
+    /// Reserves room for a message of `length` bytes. Blocks for at most `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// [`SendTimeoutError`], with the length as its value: the time limit has passed, or as for
+    /// [`reserve`](Sender::reserve).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use workring::{Options, queue::Raw};
+    ///
+    /// let (tx, rx) = Options::new(4).channel_with::<Vec<u8>, Raw>()?;
+    /// let mut room = tx.reserve_timeout(8, Duration::from_secs(1))?;
+    /// room.copy_from_slice(b"in place");
+    /// room.commit()?;
+    /// # drop(rx);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn reserve_timeout(
+        &self,
+        length: usize,
+        timeout: Duration,
+    ) -> Result<Reservation<'_, T>, SendTimeoutError<usize>> {
+        self.reserve_with(length, &Deadline::after(timeout))
+    }
+
+    /// Reserves room for a message of `length` bytes. Blocks until `deadline` at most.
+    ///
+    /// # Errors
+    ///
+    /// [`SendTimeoutError`], with the length as its value: the deadline has passed, or as for
+    /// [`reserve`](Sender::reserve).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::{Duration, Instant};
+    /// use workring::{Options, queue::Raw};
+    ///
+    /// let (tx, rx) = Options::new(4).channel_with::<Vec<u8>, Raw>()?;
+    /// let deadline = Instant::now() + Duration::from_secs(1);
+    /// let mut room = tx.reserve_deadline(8, deadline)?;
+    /// room.copy_from_slice(b"in place");
+    /// room.commit_deadline(deadline)?; // one limit for both
+    /// # drop(rx);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn reserve_deadline(
+        &self,
+        length: usize,
+        deadline: Instant,
+    ) -> Result<Reservation<'_, T>, SendTimeoutError<usize>> {
+        self.reserve_with(length, &Deadline::at(deadline))
+    }
+
+    fn reserve_with<P: WaitPolicy>(
+        &self,
+        length: usize,
+        policy: &P,
+    ) -> Result<Reservation<'_, T>, P::SendError<usize>> {
+        self.reserve_block(length, policy)
+            .map_err(|failure| (failure, length).into())
+    }
+
+    fn reserve_block<P: WaitPolicy>(
+        &self,
+        length: usize,
+        policy: &P,
+    ) -> Result<Reservation<'_, T>, Failure<P::Error, SendFailure>> {
+        let queue = self.handle.begin().map_err(SendFailure::from)?;
+        self.handle.attachment.note_reservation();
+        let writer = self.wait_for_block(queue, length, policy)?;
+        Ok(Reservation {
+            sender: self,
+            block: writer.into_block(),
+            length,
+            sent: false,
+        })
+    }
+}
+
+impl<T> Reservation<'_, T>
+where
+    Raw: Codec<T>,
+{
+    /// Sends the message. Blocks while the queue is full. What [`Sender::send`] says of messages holds here too.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError`]. The message stays in the reservation.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use workring::{Options, SendError, queue::Raw};
+    ///
+    /// let (tx, rx) = Options::new(4).channel_with::<Vec<u8>, Raw>()?;
+    /// let mut room = tx.reserve(4)?;
+    /// room.copy_from_slice(b"late");
+    /// rx.close();
+    /// assert_eq!(room.commit(), Err(SendError::Closed(())));
+    /// assert_eq!(*room, *b"late");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn commit(&mut self) -> Result<(), SendError<()>> {
+        self.commit_with(&Unbounded)
+    }
+
+    /// Sends the message if that is possible without waiting.
+    ///
+    /// # Errors
+    ///
+    /// [`TrySendError`]: the queue is full, or as for [`commit`](Reservation::commit). The message stays in the
+    /// reservation.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use workring::error::TrySendError;
+    /// use workring::{Options, queue::Raw};
+    ///
+    /// let (tx, rx) = Options::new(1).channel_with::<Vec<u8>, Raw>()?;
+    /// tx.send(b"first".to_vec())?;
+    /// let mut room = tx.reserve(6)?;
+    /// room.copy_from_slice(b"second");
+    /// while room.try_commit() == Err(TrySendError::Full(())) {
+    ///     assert_eq!(rx.recv()?, b"first");
+    /// }
+    /// assert_eq!(rx.recv()?, b"second");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn try_commit(&mut self) -> Result<(), TrySendError<()>> {
+        self.commit_with(&NonBlocking)
+    }
+
+    /// Sends the message. Blocks for at most `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// [`SendTimeoutError`]: the time limit has passed, or as for [`commit`](Reservation::commit). The message stays in
+    /// the reservation.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use workring::{Options, queue::Raw};
+    ///
+    /// let (tx, rx) = Options::new(1).channel_with::<Vec<u8>, Raw>()?;
+    /// tx.send(b"first".to_vec())?;
+    /// let mut room = tx.reserve(6)?;
+    /// room.copy_from_slice(b"second");
+    /// assert!(room.commit_timeout(Duration::from_millis(1)).unwrap_err().is_timeout());
+    /// rx.recv()?;
+    /// room.commit_timeout(Duration::from_secs(1))?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn commit_timeout(&mut self, timeout: Duration) -> Result<(), SendTimeoutError<()>> {
+        self.commit_with(&Deadline::after(timeout))
+    }
+
+    /// Sends the message. Blocks until `deadline` at most.
+    ///
+    /// # Errors
+    ///
+    /// [`SendTimeoutError`]: the deadline has passed, or as for [`commit`](Reservation::commit). The message stays in the
+    /// reservation.
+    ///
+    /// # Examples
+    ///
+    /// See [`Sender::reserve_deadline`].
+    pub fn commit_deadline(&mut self, deadline: Instant) -> Result<(), SendTimeoutError<()>> {
+        self.commit_with(&Deadline::at(deadline))
+    }
+
+    fn commit_with<P: WaitPolicy>(&mut self, policy: &P) -> Result<(), P::SendError<()>> {
+        self.publish(policy).map_err(|failure| (failure, ()).into())
+    }
+
+    fn publish<P: WaitPolicy>(&mut self, policy: &P) -> Result<(), Failure<P::Error, SendFailure>> {
+        let queue = self.sender.handle.begin().map_err(SendFailure::from)?;
+        if self.sent {
+            return Ok(());
+        }
+        let segment = queue.segment();
+        let length = u32::try_from(self.length).map_err(|_| SendFailure::from(Corrupt::TooLong))?;
+        send::offer(segment, &mut self.block, length).map_err(SendFailure::from)?;
+        let published = self.sender.publish_block(queue, &mut self.block, policy);
+        if published.is_ok() {
+            self.sent = true;
+        } else {
+            send::reopen(segment, &mut self.block).map_err(SendFailure::from)?;
+        }
+        published
+    }
+}
+
+impl<T> Deref for Reservation<'_, T>
+where
+    Raw: Codec<T>,
+{
+    type Target = [u8];
+    /// Returns the room. Empty in a forked child, and once the message was sent.
+    fn deref(&self) -> &[u8] {
+        let Ok(queue) = self.sender.handle.enter() else {
+            return &[];
+        };
+        let payload = queue.segment().unfinished_payload(&self.block);
+        payload
+            .ok()
+            .and_then(|payload| payload.get(..self.length))
+            .unwrap_or_default()
+    }
+}
+
+impl<T> DerefMut for Reservation<'_, T>
+where
+    Raw: Codec<T>,
+{
+    /// Returns the room. Empty in a forked child, and once the message was sent.
+    fn deref_mut(&mut self) -> &mut [u8] {
+        let Ok(queue) = self.sender.handle.enter() else {
+            return &mut [];
+        };
+        let payload = queue.segment().payload_mut(&mut self.block);
+        payload
+            .ok()
+            .and_then(|payload| payload.get_mut(..self.length))
+            .unwrap_or_default()
+    }
+}
+
+impl<T> Drop for Reservation<'_, T>
+where
+    Raw: Codec<T>,
+{
+    fn drop(&mut self) {
+        if !self.sent {
+            withdraw(&self.sender.handle.attachment, self.block.take());
+        }
+    }
+}
+
+impl<T> fmt::Debug for Reservation<'_, T>
+where
+    Raw: Codec<T>,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reservation")
+            .field("length", &self.length)
+            .field("sent", &self.sent)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,103 @@
+//! A message that a receive has taken.
+
+use super::attachment::Entered;
+use super::batches::BatchedMessage;
+use super::failure::RecvFailure;
+use super::held_block::HeldBlock;
+use crate::codec::{Codec, DecodeError};
+use crate::protocol::steps::OwnedBlock;
+
+/// A message that was taken: a block of its own, or one of a batch. Dropping it returns it to the queue.
+pub(super) enum TakenMessage<'a> {
+    Block(HeldBlock<'a>),
+    Batched(BatchedMessage),
+}
+
+/// A taken message that does not borrow from the queue's attachment. The owner must turn it into a [`TakenMessage`] again
+/// to settle it.
+pub(super) enum DetachedMessage {
+    Block(OwnedBlock),
+    Batched(BatchedMessage),
+}
+
+impl TakenMessage<'_> {
+    /// Returns the bytes of the message, where its sender wrote them.
+    #[inline]
+    pub(super) fn bytes(&self) -> Result<&[u8], RecvFailure> {
+        match self {
+            Self::Block(held) => Ok(held.bytes()?),
+            Self::Batched(message) => message.bytes(),
+        }
+    }
+
+    /// Acknowledges the message (`Release`).
+    #[inline]
+    pub(super) fn acknowledge(self) -> Result<(), RecvFailure> {
+        match self {
+            Self::Block(held) => Ok(held.acknowledge()?),
+            Self::Batched(message) => message.acknowledge(),
+        }
+    }
+
+    /// Makes the message a dead letter (`Return`), because no receiver can decode it.
+    fn reject(self) -> Result<(), RecvFailure> {
+        match self {
+            Self::Block(held) => Ok(held.reject()?),
+            Self::Batched(message) => message.reject(),
+        }
+    }
+
+    /// Makes a message that the codec cannot decode a dead letter.
+    #[cold]
+    pub(super) fn undecodable(self, error: DecodeError) -> RecvFailure {
+        match self.reject() {
+            Ok(()) => RecvFailure::Decode(error),
+            Err(failure) => failure,
+        }
+    }
+
+    /// Decodes and acknowledges the message. If the codec panics, the message returns to the queue.
+    pub(super) fn receive<T, C: Codec<T>>(self) -> Result<T, RecvFailure> {
+        match C::decode(self.bytes()?) {
+            Ok(message) => {
+                self.acknowledge()?;
+                Ok(message)
+            }
+            Err(error) => Err(self.undecodable(error)),
+        }
+    }
+
+    #[inline]
+    pub(super) fn detach(self) -> DetachedMessage {
+        match self {
+            Self::Block(held) => DetachedMessage::Block(held.into_block()),
+            Self::Batched(message) => DetachedMessage::Batched(message),
+        }
+    }
+}
+
+impl DetachedMessage {
+    #[inline]
+    pub(super) fn attach(self, queue: Entered<'_>) -> TakenMessage<'_> {
+        match self {
+            Self::Block(block) => TakenMessage::Block(HeldBlock::new(queue, block)),
+            Self::Batched(message) => TakenMessage::Batched(message),
+        }
+    }
+
+    /// Returns how often the message was handed out before.
+    pub(super) fn deliveries(&self) -> u32 {
+        match self {
+            Self::Block(block) => block.word().failed_deliveries().into(),
+            Self::Batched(message) => message.deliveries(),
+        }
+    }
+
+    /// Returns the bytes of the message, where its sender wrote them; `None` if the memory is corrupt.
+    pub(super) fn bytes<'a>(&'a self, queue: Entered<'a>) -> Option<&'a [u8]> {
+        match self {
+            Self::Block(block) => queue.segment().payload(block).ok(),
+            Self::Batched(message) => message.bytes().ok(),
+        }
+    }
+}
