@@ -210,7 +210,7 @@ const BUSY: &str = "--seconds 30 --senders 2 --receivers 1 --lessees 2 --kills-p
 /// Half of all blocks are in use at any time.
 const FULL: &str = "--seconds 30 --senders 4 --receivers 1 --lessees 0 --kills-per-second 150 --size 64 --capacity 512";
 /// Slices of ten minutes: who is not woken sleeps on.
-const LONG: &str = "--seconds 3 --senders 3 --receivers 1 --lessees 1 --kills-per-second 3 --capacity 4 --slice-seconds 600";
+const LONG: &str = "--seconds 3 --senders 3 --receivers 1 --lessees 1 --kills-per-second 3 --capacity 4 --liveness-seconds 600";
 /// Workers of pools are killed, and their parents.
 const POOL: &str = "--pool --seconds 20 --workers 3 --kills-per-second 60";
 const SEED: &str = "20261121";

@@ -103,7 +103,7 @@ fn the_queue_is_always_full() {
 fn nothing_but_wakes_ends_a_sleep() {
     storm_for(
         rounds(1, 60),
-        "--senders 3 --receivers 1 --lessees 1 --kills-per-second 10 --capacity 4 --slice-seconds 600",
+        "--senders 3 --receivers 1 --lessees 1 --kills-per-second 10 --capacity 4 --liveness-seconds 600",
     );
 }
 
@@ -111,6 +111,6 @@ fn nothing_but_wakes_ends_a_sleep() {
 fn nothing_but_wakes_ends_a_sleep_over_large_blocks() {
     storm_for(
         rounds(1, 60),
-        "--senders 3 --receivers 1 --lessees 1 --kills-per-second 10 --size 65536 --slice-seconds 600",
+        "--senders 3 --receivers 1 --lessees 1 --kills-per-second 10 --size 65536 --liveness-seconds 600",
     );
 }

@@ -1,6 +1,9 @@
-//! What a parent does that is killed, and what its workers do: each notes it in the ledger.
+//! The parent of a pool, and its workers. Each records what it does in the ledger.
 
-use super::books::{About, Kind, LEDGER};
+use super::{
+    events::{Event, Record, open_ledger},
+    report::ReportNumbers,
+};
 use ipc_tests::{ledger::Ledger, rounds::Rng};
 use serde::{Deserialize, Serialize};
 use std::{
@@ -17,20 +20,20 @@ use workring::pool::{
     Context, OutcomeOf, Pool, Shutdown, StartError, Task, TaskError, TrySubmitError, run_if_worker,
 };
 
-const NAME: &str = "a-parent";
-/// While there is a file of this name, the parent ends: as the file says.
-pub(crate) const END: &str = "end";
-pub(crate) const DRAIN: &str = "drain";
-pub(crate) const CANCEL: &str = "cancel";
-/// What the parent prints last, before the numbers of its report.
-pub(crate) const REPORT: &str = "report";
-/// What it prints if it has no pool.
-pub(crate) const STILLBORN: &str = "stillborn";
+/// The first argument of a parent.
+const ROLE: &str = "pool-parent";
+/// Once there is a file of this name in the scratch directory, the parent shuts its pool down, in the way that the file
+/// contains.
+pub(super) const SHUTDOWN_FILE: &str = "shutdown";
+pub(super) const DRAIN: &str = "drain";
+pub(super) const CANCEL: &str = "cancel";
+/// The beginning of what a parent prints if its pool could not be started.
+pub(super) const NEVER_STARTED: &str = "never started";
 
-/// Longer than whatever is in flight takes.
-const LONG: Duration = Duration::from_mins(2);
+/// Longer than any shutdown takes.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_mins(2);
 
-/// A task that says when it begins and when it is done.
+/// A task that records when it begins and when it is done.
 #[derive(Serialize, Deserialize)]
 struct Work {
     scratch: PathBuf,
@@ -43,43 +46,40 @@ impl Task for Work {
     type Error = String;
 
     fn run(self, context: &Context) -> Result<(), String> {
-        // The same in each task of a worker.
-        static OPEN: OnceLock<Ledger> = OnceLock::new();
-        let ledger = OPEN.get_or_init(|| ledger(&self.scratch));
-        let about = About {
+        // The scratch directory is the same in each task of a worker.
+        static LEDGER: OnceLock<Ledger> = OnceLock::new();
+        let ledger = LEDGER.get_or_init(|| open_ledger(&self.scratch));
+        let record = |event| Record {
+            event,
             task: context.id().get(),
             attempt: context.attempt(),
             pid: std::process::id(),
         };
-        ledger.note(Kind::Begun as u8, about.number());
+        record(Event::Begun).append_to(ledger);
         (0..self.spins).for_each(|_| std::hint::spin_loop());
-        ledger.note(Kind::Done as u8, about.number());
+        record(Event::Done).append_to(ledger);
         Ok(())
     }
 }
 
-fn ledger(scratch: &Path) -> Ledger {
-    Ledger::create(scratch, LEDGER).expect("the ledger")
-}
-
-/// Does not return in a worker.
+/// Runs as a worker, if this process is one. Then it does not return.
 pub(crate) fn become_worker() {
     run_if_worker::<Work>();
 }
 
 /// The arguments of a parent.
-pub(crate) struct Commands<'a> {
-    pub(crate) workers: u32,
-    pub(crate) capacity: usize,
-    pub(crate) retries: u32,
-    pub(crate) seed: u64,
-    pub(crate) scratch: &'a Path,
+pub(super) struct ParentArguments<'a> {
+    pub(super) workers: u32,
+    pub(super) capacity: usize,
+    pub(super) retries: u32,
+    pub(super) seed: u64,
+    pub(super) scratch: &'a Path,
 }
 
-impl Commands<'_> {
-    pub(crate) fn to_arguments(&self) -> Vec<String> {
+impl ParentArguments<'_> {
+    pub(super) fn to_arguments(&self) -> Vec<String> {
         vec![
-            NAME.to_owned(),
+            ROLE.to_owned(),
             self.workers.to_string(),
             self.capacity.to_string(),
             self.retries.to_string(),
@@ -89,41 +89,40 @@ impl Commands<'_> {
     }
 }
 
-/// Is a parent if the arguments say so; false if they don't.
-pub(crate) fn play(arguments: &[String]) -> bool {
-    let [name, workers, capacity, retries, seed, scratch] = arguments else {
+/// Runs as the parent that the arguments describe. Returns false if they describe none.
+pub(crate) fn run_as_parent(arguments: &[String]) -> bool {
+    let [role, workers, capacity, retries, seed, scratch] = arguments else {
         return false;
     };
-    if name != NAME {
+    if role != ROLE {
         return false;
     }
-    let number = |text: &String| text.parse::<usize>().expect("a number");
-    let orders = Commands {
+    let arguments = ParentArguments {
         workers: workers.parse().expect("a number"),
-        capacity: number(capacity),
+        capacity: capacity.parse().expect("a number"),
         retries: retries.parse().expect("a number"),
         seed: seed.parse().expect("a number"),
         scratch: Path::new(scratch),
     };
-    match start(&orders) {
-        Ok(pool) => Parent::new(&pool, &orders).live(),
+    match start_pool(&arguments) {
+        Ok(pool) => Parent::new(&pool, &arguments).run(),
         Err(error @ (StartError::Died { .. } | StartError::TimedOut)) => {
-            println!("{STILLBORN}: {error}");
+            println!("{NEVER_STARTED}: {error}");
         }
         Err(other) => panic!("start a pool: {other}"),
     }
     true
 }
 
-fn start(orders: &Commands<'_>) -> Result<Pool<Work>, StartError> {
+fn start_pool(arguments: &ParentArguments<'_>) -> Result<Pool<Work>, StartError> {
     let millis = Duration::from_millis;
     Pool::builder()
-        .workers(orders.workers as usize)
-        .capacity(orders.capacity)
-        .retries(orders.retries)
+        .workers(arguments.workers as usize)
+        .capacity(arguments.capacity)
+        .retries(arguments.retries)
         .retry_backoff(millis(1), millis(5))
         .respawn_backoff(millis(1), millis(20))
-        // Workers are killed as fast as they come: that is no reason to give up.
+        // Workers are killed as fast as they are started; the pool must not give up.
         .max_worker_failures(u32::MAX)
         .start()
 }
@@ -134,67 +133,60 @@ struct Parent<'a> {
     retries: u32,
     ledger: Ledger,
     rng: Rng,
-    /// The pool is being shut down, and what is in flight cancelled.
-    is_cancelled: AtomicBool,
-    /// The pool is shut down.
-    is_over: AtomicBool,
+    /// The pool is being shut down, and its tasks are cancelled.
+    is_cancelling: AtomicBool,
+    /// The pool has been shut down.
+    is_shut_down: AtomicBool,
 }
 
 impl<'a> Parent<'a> {
-    fn new(pool: &'a Pool<Work>, orders: &Commands<'a>) -> Self {
+    fn new(pool: &'a Pool<Work>, arguments: &ParentArguments<'a>) -> Self {
         Self {
             pool,
-            scratch: orders.scratch,
-            retries: orders.retries,
-            ledger: ledger(orders.scratch),
-            rng: Rng::with_seed(orders.seed),
-            is_cancelled: AtomicBool::new(false),
-            is_over: AtomicBool::new(false),
+            scratch: arguments.scratch,
+            retries: arguments.retries,
+            ledger: open_ledger(arguments.scratch),
+            rng: Rng::with_seed(arguments.seed),
+            is_cancelling: AtomicBool::new(false),
+            is_shut_down: AtomicBool::new(false),
         }
     }
 
-    fn note(&self, kind: Kind, task: u64, attempt: u32) {
-        let about = About {
+    fn record(&self, event: Event, task: u64, attempt: u32) {
+        let record = Record {
+            event,
             task,
             attempt,
             pid: 0,
         };
-        self.ledger.note(kind as u8, about.number());
+        record.append_to(&self.ledger);
     }
 
-    fn live(mut self) {
+    /// Submits tasks and receives their outcomes, each in a thread, until the shutdown; then prints the report.
+    fn run(mut self) {
         let mut rng = self.rng.fork();
         let this = &self;
         thread::scope(|scope| {
-            scope.spawn(|| this.read());
+            scope.spawn(|| this.receive_outcomes());
             let how = this.submit(&mut rng);
-            this.is_cancelled
+            this.is_cancelling
                 .store(how == Shutdown::Cancel, Ordering::SeqCst);
-            let report = this.pool.shutdown(how, LONG).expect("this is no fork");
-            this.is_over.store(true, Ordering::SeqCst);
-            println!(
-                "{REPORT} {} {} {} {} {} {} {} {} {} {}",
-                report.submitted,
-                report.completed,
-                report.failed,
-                report.timed_out,
-                report.cancelled,
-                report.lost,
-                report.started,
-                report.died,
-                report.killed,
-                report.retried
-            );
+            let report = this
+                .pool
+                .shutdown(how, SHUTDOWN_TIMEOUT)
+                .expect("not a fork");
+            this.is_shut_down.store(true, Ordering::SeqCst);
+            println!("{}", ReportNumbers::from(&report));
         });
     }
 
-    /// Submits until it is told to end, and how.
+    /// Submits tasks until a shutdown is requested. Returns its kind.
     fn submit(&self, rng: &mut Rng) -> Shutdown {
         loop {
-            match fs::read_to_string(self.scratch.join(END)).as_deref() {
+            match fs::read_to_string(self.scratch.join(SHUTDOWN_FILE)).as_deref() {
                 Ok(DRAIN) => return Shutdown::Drain,
                 Ok(CANCEL) => return Shutdown::Cancel,
-                // Not yet, or it is just being written.
+                // There is no file yet, or it is being written.
                 _ => {}
             }
             let work = Work {
@@ -209,37 +201,41 @@ impl<'a> Parent<'a> {
             } else {
                 self.pool.submit(work).expect("the pool is open")
             };
-            self.note(Kind::Accepted, handle.id().get(), 0);
+            self.record(Event::Accepted, handle.id().get(), 0);
             if rng.u8(0..16) == 0 {
                 handle.cancel();
             }
         }
     }
 
-    /// Reads outcomes until there will be no more.
-    fn read(&self) {
+    /// Records outcomes until there will be no more.
+    fn receive_outcomes(&self) {
         loop {
-            // Before the look: whatever comes afterwards comes out of the pool's end.
-            let is_over = self.is_over.load(Ordering::SeqCst);
-            self.pool.drain().for_each(|outcome| self.file(&outcome));
-            if is_over {
+            // Read before the drain: after the shutdown one more drain finds all that is left.
+            let is_shut_down = self.is_shut_down.load(Ordering::SeqCst);
+            self.pool
+                .drain()
+                .for_each(|outcome| self.record_outcome(&outcome));
+            if is_shut_down {
                 return;
             }
             thread::yield_now();
         }
     }
 
-    fn file(&self, outcome: &OutcomeOf<Work>) {
-        let kind = match &outcome.result {
-            Ok(()) => Kind::Completed,
-            Err(TaskError::Crashed { .. }) if outcome.attempts == self.retries + 1 => Kind::Crashed,
-            // What is cut short by the end is not tried again; the flag is up before that can be.
-            Err(TaskError::Crashed { .. }) if self.is_cancelled.load(Ordering::SeqCst) => {
-                Kind::CutShort
+    fn record_outcome(&self, outcome: &OutcomeOf<Work>) {
+        let event = match &outcome.result {
+            Ok(()) => Event::Completed,
+            Err(TaskError::Crashed { .. }) if outcome.attempts == self.retries + 1 => {
+                Event::Crashed
             }
-            Err(TaskError::Cancelled) => Kind::Cancelled,
+            // A crash in a shutdown with `Cancel` is not retried. The flag is set before the shutdown begins.
+            Err(TaskError::Crashed { .. }) if self.is_cancelling.load(Ordering::SeqCst) => {
+                Event::CrashedInShutdown
+            }
+            Err(TaskError::Cancelled) => Event::Cancelled,
             Err(other) => panic!("{outcome:?}, {} retries: {other}", self.retries),
         };
-        self.note(kind, outcome.id.get(), outcome.attempts);
+        self.record(event, outcome.id.get(), outcome.attempts);
     }
 }
