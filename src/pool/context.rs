@@ -1,4 +1,4 @@
-//! What a task is told while it runs.
+//! The context of a running task: its id, its attempt, and whether it is cancelled.
 
 use super::outcome::TaskId;
 use crate::segment::board::Board;
@@ -6,21 +6,21 @@ use crate::sync::{AtomicBool, Ordering};
 use core::fmt;
 use std::sync::Arc;
 
-/// What the threads of a worker share.
+/// The state that the threads of a worker share.
 #[derive(Debug)]
 pub(super) struct WorkerState {
     pub(super) board: Board,
-    /// The worker's line on the board.
+    /// The worker's entry on the board.
     pub(super) slot: u32,
-    /// No task is to be started any more.
+    /// Whether the worker starts no more tasks.
     pub(super) stopping: AtomicBool,
-    /// All tasks are cancelled.
+    /// Whether all tasks are cancelled.
     pub(super) cancelled: AtomicBool,
 }
 
 impl WorkerState {
     pub(super) fn is_stopping(&self) -> bool {
-        // Acquire: pairs with the store of whoever was told.
+        // Acquire: pairs with the store of the thread that received the order.
         self.stopping.load(Ordering::Acquire)
     }
 
@@ -29,7 +29,7 @@ impl WorkerState {
             && (self.cancelled.load(Ordering::Acquire) || self.board.is_cancelled(id.0))
     }
 
-    fn why_cancelled(&self, id: TaskId) -> Option<CancelReason> {
+    fn cancel_reason(&self, id: TaskId) -> Option<CancelReason> {
         if self.cancelled.load(Ordering::Acquire) {
             return Some(CancelReason::Shutdown);
         }
@@ -40,23 +40,23 @@ impl WorkerState {
     }
 }
 
-/// Reasons, as they stand on the board.
+/// Reasons, as numbers on the board.
 pub(super) const CANCELLED_BY_HANDLE: u64 = 0;
 pub(super) const CANCELLED_BY_TIME_LIMIT: u64 = 1;
 
-/// Why a task is to end early. See [`Context::cancel_reason`].
+/// Why a task should end early. See [`Context::cancel_reason`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum CancelReason {
-    /// By its [handle](super::TaskHandle::cancel).
+    /// Its [handle](super::TaskHandle::cancel) cancelled it.
     Cancelled,
     /// It has run for longer than [`Builder::soft_time_limit`](super::Builder::soft_time_limit).
     TimeLimit,
-    /// The pool is being shut down, and does not wait for it.
+    /// The pool shuts down without waiting for it.
     Shutdown,
 }
 
-/// What a task is told while it runs: who it is, and whether anybody still wants its output.
+/// The context of a running task: which task it is, and whether it is cancelled.
 pub struct Context {
     pub(super) state: Arc<WorkerState>,
     pub(super) id: TaskId,
@@ -64,7 +64,7 @@ pub struct Context {
 }
 
 impl Context {
-    /// Which task this is: the same number in each of its attempts.
+    /// Returns the id of the task, which is the same in each attempt.
     ///
     /// # Examples
     ///
@@ -96,7 +96,7 @@ impl Context {
         self.id
     }
 
-    /// Which attempt this is, from 1: how many workers have died of this task, and one more.
+    /// Returns the number of this attempt, from 1. Each worker that dies of the task adds one.
     ///
     /// # Examples
     ///
@@ -105,9 +105,9 @@ impl Context {
     /// use workring::pool::{Context, Pool, Task, run_if_worker};
     ///
     /// #[derive(serde::Serialize, serde::Deserialize)]
-    /// struct Moody;
+    /// struct CrashOnce;
     ///
-    /// impl Task for Moody {
+    /// impl Task for CrashOnce {
     ///     type Output = u32;
     ///     type Error = ();
     ///
@@ -120,9 +120,9 @@ impl Context {
     /// }
     ///
     /// fn main() {
-    ///     run_if_worker::<Moody>();
-    ///     let pool = Pool::<Moody>::builder().retries(1).start().expect("a pool");
-    ///     assert_eq!(pool.submit(Moody).expect("open").wait().expect("an output"), 2);
+    ///     run_if_worker::<CrashOnce>();
+    ///     let pool = Pool::<CrashOnce>::builder().retries(1).start().expect("a pool");
+    ///     assert_eq!(pool.submit(CrashOnce).expect("open").wait().expect("an output"), 2);
     /// }
     /// ```
     #[must_use]
@@ -130,16 +130,16 @@ impl Context {
         self.attempt
     }
 
-    /// Whether the task has been cancelled meanwhile, or has run for too long, or the pool is being shut down without
-    /// waiting for it. A long task should ask now and then, and return early, with what it likes. Never waits; takes a
-    /// few nanoseconds.
+    /// Returns whether the task was cancelled, has exceeded its soft time limit, or runs in a pool that shuts down without
+    /// waiting for it. A long task should check this regularly and return early, with any result. Never blocks; takes a few
+    /// nanoseconds.
     ///
     /// # Examples
     ///
     /// ```
     /// use workring::pool::{Context, Pool, Task, run_if_worker};
     ///
-    /// /// Counts until it is told to stop.
+    /// /// Counts until it is cancelled.
     /// #[derive(serde::Serialize, serde::Deserialize)]
     /// struct Count;
     ///
@@ -162,7 +162,7 @@ impl Context {
     ///     let handle = pool.submit(Count).expect("open");
     ///     let handle = handle.wait_timeout(std::time::Duration::from_millis(50)).expect_err("it counts");
     ///     handle.cancel();
-    ///     println!("{:?}", handle.wait()); // the count; or `Cancelled`, had it not begun
+    ///     println!("{:?}", handle.wait()); // the count, or `Cancelled` if it had not begun
     /// }
     /// ```
     #[must_use]
@@ -170,7 +170,7 @@ impl Context {
         self.state.is_cancelled(self.id)
     }
 
-    /// Why [`is_cancelled`](Context::is_cancelled) is true; `None`: it is not. Never waits.
+    /// Returns why [`is_cancelled`](Context::is_cancelled) is true, or `None` if it is false. Never blocks.
     ///
     /// # Examples
     ///
@@ -206,7 +206,7 @@ impl Context {
     /// ```
     #[must_use]
     pub fn cancel_reason(&self) -> Option<CancelReason> {
-        self.state.why_cancelled(self.id)
+        self.state.cancel_reason(self.id)
     }
 }
 

@@ -54,78 +54,70 @@
 //!
 //! | | |
 //! |---|---|
-//! | outcomes | Each task that was accepted has one outcome, and only one: [output or error](TaskError). |
-//! | crashes | A worker that dies, at any instruction, costs only the task that it was running, which is tried again ([`Builder::retries`]) or reported with the worker's exit status, or as unknown where this process did not keep it. Tasks that it had not begun go to another worker. It is replaced. |
+//! | outcomes | Each accepted task has exactly one outcome: its [output or an error](TaskError). |
+//! | crashes | A worker that dies, at any instruction, costs only the task that it was running. That task is tried again ([`Builder::retries`]) or reported with the worker's exit status, if this process could obtain it. Tasks that the worker had not begun go to another one. The worker is replaced. |
 //! | limits | A task that runs for too long, or takes too much memory, ends with its worker, which is replaced: [`Builder::time_limit`], [`Task::time_limit`], [`Builder::memory_limit`]. |
-//! | panics | A panic of a task is its outcome, with message and place. The worker lives. |
-//! | no dead end | Who submits without reading moves results into memory meanwhile. |
-//! | the end | [`Pool::shutdown`] is bounded in every step, may be called by anybody at any time, and its books balance. |
-//! | nobody left | A worker leads a process group of its own, which ends with it; a worker that is ended takes its other descendants along. What is left in rare cases: [`Builder::adopt_orphans`]. Workers end when their parent does, however it ends. |
-//! | logs | What workers log by `tracing`, and panics of their threads, reach the parent's subscriber, as far as it listens; as events of the target `workring::worker`. |
-//! | mismatch | A worker whose program has other tasks, or another version of this crate, is a typed error that names both. |
+//! | panics | A panic of a task is its outcome, with message and location. The worker lives. |
+//! | no deadlock | A thread that submits without reading outcomes moves results into memory meanwhile. |
+//! | shutdown | [`Pool::shutdown`] is bounded in every step, may be called by several threads at any time, and its report balances. |
+//! | no orphans | A worker leads a process group of its own, which ends with it. A worker that is killed takes its other descendants along; [`Builder::adopt_orphans`] describes the rare exceptions. Workers end when their parent ends, however it ends. |
+//! | logs | `tracing` events of workers, and panics of their threads, reach the parent's subscriber, filtered by its level, with the target `workring::worker`. |
+//! | mismatch | A worker program with other tasks, or with another version of this crate, is a typed error that names both sides. |
 //!
 //! # Signals
 //!
-//! Each worker leads a process group of its own. So a Ctrl-C at the terminal, or a `SIGTERM` to the group of this process, does
-//! not reach workers, nor what their tasks have started: this process hears it, and calls [`Pool::shutdown`], as
-//! [`Shutdown::Cancel`] if it is in a hurry. If it has no handler and dies of the signal, its workers end with it.
+//! Each worker leads a process group of its own. So Ctrl-C at the terminal, or `SIGTERM` to the process group of this process,
+//! does not reach workers and their children. This process handles the signal and calls [`Pool::shutdown`], with
+//! [`Shutdown::Cancel`] for a quick end. If it has no handler and dies of the signal, its workers end with it.
 //!
-//! A signal that somebody sends to a worker itself is another thing: the worker dies of it, and that is reported as any other
-//! death, and the task is [tried again](Builder::retries) or lost. Where a service or a container is stopped by a `SIGTERM` to all
-//! of its processes, as `systemd` does unless told otherwise, let it send it to the first one only (`KillMode=mixed`).
+//! A signal that is sent to a worker kills it. That is reported like any other death, and the task is
+//! [tried again](Builder::retries) or lost. `systemd` stops a service by `SIGTERM` to all of its processes, unless it is
+//! configured to send it to the main process only (`KillMode=mixed`).
 //!
 //! # What a worker starts with
 //!
-//! A worker is started without a copy of its parent's memory: a parent that has gigabytes in use starts one as fast as a
-//! small one. Nothing of the parent's own code runs between the two programs.
+//! Starting a worker does not copy the parent's memory: a parent that uses gigabytes starts one as fast as a small one. None
+//! of the parent's own code runs between fork and exec.
 //!
 //! | | |
 //! |---|---|
-//! | program | The one that its parent runs (`/proc/self/exe`), also after the file was removed or replaced; then `std::env::current_exe` names a file that ends in ` (deleted)`. Or [`Builder::program`], by its path. |
-//! | name | The first argument is the path of the program, and there is no other. |
-//! | descriptors | The standard input is empty. The standard output and error are the parent's, or `/dev/null` where the parent has them closed. Nothing else that is closed on exec. |
-//! | signals | None blocked, and all with the default disposition, whatever the parent has set; but `SIGTTIN` and `SIGTTOU` are ignored, so that a worker that touches the terminal gets an error (`EIO`) and is not stopped, and `SIGHUP` is if the parent ignores it (`nohup`). |
+//! | program | The parent's program (`/proc/self/exe`), also after the file was removed or replaced; `std::env::current_exe` then returns a path that ends in ` (deleted)`. Or the path of [`Builder::program`]. |
+//! | arguments | None but the path of the program. |
+//! | descriptors | Standard input is empty. Standard output and standard error are the parent's, or `/dev/null` where the parent has closed them. Other descriptors are inherited unless they are closed on exec. |
+//! | signals | None is blocked, and all have the default disposition, whatever the parent has set. Exceptions: `SIGTTIN` and `SIGTTOU` are ignored, so that a worker that uses the terminal gets an error (`EIO`) instead of being stopped; `SIGHUP` is ignored if the parent ignores it (`nohup`). |
 //! | environment, directory | Those of the parent, with [`Builder::env`], [`Builder::env_remove`] and [`Builder::current_dir`]. |
 //!
-//! How a worker ended is unknown where the parent ignores `SIGCHLD`, or other code of it waits for any child: then
+//! The exit status of a worker is unknown if the parent ignores `SIGCHLD`, or if other code in it waits for any child. Then
 //! [`TaskError::Crashed`] has no status.
 //!
 //! # How it works
 //!
 //! ```text
-//! parent:  submit -- tasks queue (settled, one attempt) -->  worker: lease, run,
+//! parent:  submit -- tasks queue (one delivery) --------->  worker: lease, run,
 //!          wait, drain   <-- results queue --                        send, acknowledge
 //!          supervisor    <-- a link for each worker -->              watcher
 //!                        <-- the board: what runs, what is cancelled
 //! ```
 //!
-//! No thread stands between a submitter and the worker, nor between the worker and whoever waits for the outcome. The
-//! supervisor is the thread that starts workers and hears of their deaths; with nobody dying it sleeps.
+//! No thread stands between the submitting thread and the worker, nor between the worker and the thread that waits for the
+//! outcome. The supervisor thread starts workers and is notified of their deaths; else it sleeps.
 //!
-//! | file          | what                                                                           |
-//! |---------------|--------------------------------------------------------------------------------|
-//! | `task`        | what users implement, and what they get                                        |
-//! | `envelope`    | what travels through the queues                                                |
-//! | `messages`    | what is said over a link                                                       |
-//! | `inbox`       | the parent's memory of its tasks: states of a task, who receives results       |
-//! | `streams`     | the outcomes of maps, until these take them                                    |
-//! | `pace`        | whether to sleep between two messages, or to let others go first                |
-//! | `pool`, `handle`, `map`, `builder` | the parent's side, as callers see it                      |
-//! | `supervisor`, `slot`, `launch`, `deaths` | workers' lives: states of a slot, what a death leaves behind |
-//! | `outage` | what becomes of tasks while no worker can be had |
-//! | `limits`, `staff` | workers that take too long, or too much; that have done enough; how many there are |
-//! | `shutdown`, `report` | the end, and the books                                                  |
-//! | `worker`, `context`, `panics`, `forward` | the worker's side                                   |
-//! | `standing`    | whether a process was started as a worker, and may start pools                |
+//! | module | content |
+//! |---|---|
+//! | `task`, `context`, `outcome` | what users implement, and what they get |
+//! | `parent` | pools, handles, maps, results; supervision of worker processes |
+//! | `worker` | the main loop of a worker, and how a process becomes one |
+//! | `wire` | what both sides agree on: messages, tickets, the start of a worker |
+//! | `pace` | whether messages arrive so fast that yielding is better than sleeping |
 //!
 //! # A task's life
 //!
-//! | state       | means                                                     | then                                        |
+//! | state       | meaning                                                   | next                                        |
 //! |-------------|-----------------------------------------------------------|---------------------------------------------|
 //! | queued      | accepted; in the tasks queue                              | a worker leases it: held                    |
 //! | held        | leased, not on the board                                  | running; cancelled; its worker dies: queued  |
 //! | running     | on the board                                              | done, failed, panicked; its worker dies: waiting, crashed, timed out or cancelled |
-//! | waiting     | to be tried again, for its back-off                       | queued                                      |
+//! | waiting     | for its back-off, before it is tried again                | queued                                      |
 //! | done, failed, panicked, crashed, timed out, cancelled | it has its outcome               | never changes                               |
 
 mod context;

@@ -1,19 +1,18 @@
-//! What becomes of a task: its outcome, and why it may have no output.
+//! The outcome of a task: its output, or the reason why it has none.
 
 use crate::error::ending;
 use core::fmt;
 use std::process::ExitStatus;
 
-/// Which task: unique in its pool, and the same for all of its attempts. Tasks are numbered in the order in which
-/// they were submitted.
+/// Identifies a task in its pool, the same for all of its attempts. Tasks are numbered in the order of their submission.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TaskId(pub(super) u64);
 
 impl TaskId {
-    /// The number of no task.
+    /// No task.
     pub(super) const NONE: Self = Self(u64::MAX);
 
-    /// Its number, from 0.
+    /// Returns the number, from 0.
     ///
     /// # Examples
     ///
@@ -37,20 +36,20 @@ impl fmt::Display for TaskId {
     }
 }
 
-/// What became of one task.
-#[derive(Debug)]
+/// The outcome of one task.
+#[derive(Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Outcome<O, E> {
-    /// Which task it was.
+    /// The task.
     pub id: TaskId,
-    /// How often it was started: 1, unless it was [retried](super::Builder::retries); 0 if it never was.
+    /// How often it was started: 1, or more if it was [retried](super::Builder::retries); 0 if it never was.
     pub attempts: u32,
-    /// Its output, or why there is none.
+    /// Its output, or the reason why there is none.
     pub result: Result<O, TaskError<E>>,
 }
 
 impl<O, E> Outcome<O, E> {
-    /// That of a task of which nothing can be known any more.
+    /// Returns the outcome of a task whose fate cannot be known.
     pub(super) const fn unknown(id: TaskId, what: &'static str) -> Self {
         Self {
             id,
@@ -79,44 +78,44 @@ impl<O, E> Outcome<O, E> {
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TaskError<E> {
-    /// It failed by its own account: [`Task::run`] returned this error.
+    /// [`Task::run`](super::Task::run) returned this error.
     Failed(E),
     /// It panicked. The worker lives.
     Panicked(Panic),
-    /// Its worker ended while it ran, as often as it was tried.
+    /// Its worker ended while it ran, in each permitted attempt.
     #[non_exhaustive]
     Crashed {
-        /// How the last of them ended. `None` if that is unknown: `SIGCHLD` is ignored in this process, or something
-        /// else in it waits for any child and has reaped the worker.
+        /// The exit status of the last of them. `None` if it is unknown: this process ignores `SIGCHLD`, or other code in it
+        /// waits for any child and has reaped the worker.
         status: Option<ExitStatus>,
     },
-    /// It was cancelled, by its handle or because the pool was shut down.
+    /// It was cancelled, by its handle or by the shutdown of the pool.
     Cancelled,
-    /// It ran for longer than it may: see [`Builder::time_limit`](super::Builder::time_limit) and [`Task::time_limit`].
+    /// It ran for longer than its limit: see [`Builder::time_limit`](super::Builder::time_limit) and [`Task::time_limit`].
     TimedOut,
-    /// Its worker was killed because it had more memory in use than a task [may](super::Builder::memory_limit).
+    /// Its worker was killed because it used more memory than the [limit](super::Builder::memory_limit).
     #[non_exhaustive]
     TooMuchMemory {
-        /// How many bytes it had.
+        /// The resident memory of the worker, in bytes.
         resident: u64,
     },
-    /// It was not run: no worker could be started, as often in a row as
-    /// [`Builder::max_worker_failures`](super::Builder::max_worker_failures) allows.
+    /// It was not run: starting a worker failed [`Builder::max_worker_failures`](super::Builder::max_worker_failures) times in
+    /// a row.
     #[non_exhaustive]
     NoWorkers {
-        /// Why the last attempt failed.
+        /// Why the last start failed.
         why: String,
     },
-    /// The task, or what it gave, could not be carried from one process to the other.
+    /// The task, its output or its error could not be sent from one process to the other.
     #[non_exhaustive]
     Transport {
         /// What was the matter.
         what: String,
     },
-    /// This process can't know: the pool's memory is corrupt, or this is a forked child of the pool's process.
+    /// This process cannot know the outcome: the pool's memory is corrupt, or this is a forked child of the pool's process.
     #[non_exhaustive]
     Unknown {
         /// What was the matter.
@@ -134,35 +133,35 @@ impl<E: fmt::Display> fmt::Display for TaskError<E> {
             }
             Self::Cancelled => f.write_str("the task was cancelled"),
             Self::TimedOut => f.write_str(
-                "the task ran for longer than it may: see `Builder::time_limit` and `Task::time_limit`",
+                "the task ran for longer than its limit: see `Builder::time_limit` and `Task::time_limit`",
             ),
             Self::TooMuchMemory { resident } => {
                 write!(
                     f,
-                    "the task's worker had {resident} bytes in use, more than it may: raise `Builder::memory_limit`"
+                    "the task's worker used {resident} bytes, more than its limit: raise `Builder::memory_limit`"
                 )
             }
             Self::NoWorkers { why } => {
                 write!(f, "no worker could be started for the task: {why}")
             }
             Self::Transport { what } => {
-                write!(f, "the task or its output could not be carried: {what}")
+                write!(f, "the task or its output could not be sent: {what}")
             }
-            Self::Unknown { what } => write!(f, "what became of the task is not known: {what}"),
+            Self::Unknown { what } => write!(f, "the outcome of the task is unknown: {what}"),
         }
     }
 }
 
-/// Whatever a task fails with: its text is part of this one's.
+/// There is no source: an error of a task need not be an [`Error`](std::error::Error), so its text is part of the `Display`.
 impl<E: fmt::Debug + fmt::Display> std::error::Error for TaskError<E> {}
 
 /// A panic of a task.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Panic {
-    /// What it said.
+    /// The message of the panic.
     pub message: String,
-    /// Where: `file:line:column`; empty if that is not known.
+    /// The location, as `file:line:column`; empty if it is unknown.
     pub place: String,
 }
 

@@ -1,30 +1,31 @@
-//! Whether messages come so fast that it does not pay to sleep between two of them.
+//! Whether messages arrive so fast that yielding the processor is better than sleeping.
 //!
-//! Where there is a processor for each process, a wait spins before it sleeps. Where there is not, parent and workers take
-//! turns, and a fast stream of small tasks can fall into step: whoever sends wakes the other, who goes first because
-//! it has slept, finds one message, and sleeps again. That costs two switches and a wake-up for each task. Whoever lets
-//! the others go first instead, still awake, finds many messages afterwards, and has woken nobody.
+//! With a processor for each process, a wait spins before it sleeps. With fewer, parent and workers alternate, and a fast
+//! stream of small tasks can degenerate: the sender wakes the receiver, which runs first because it has slept, finds one
+//! message, and sleeps again. That costs two context switches and a wake-up for each task. A receiver that yields instead
+//! finds many messages when it runs again, and needed no wake-up.
 //!
-//! That is worth it in a fast stream only: on a busy machine somebody who sleeps and is woken has his turn sooner than
-//! somebody who has given it up.
+//! Yielding pays off in a fast stream only: on a busy machine a thread that is woken from sleep runs sooner than a thread
+//! that has yielded.
 
 use crate::os::clock;
 use std::thread;
 
-/// So many messages in one tick of the coarse clock, of some milliseconds, are a fast stream.
+/// The number of messages within one tick of the coarse clock (a few milliseconds) that makes a fast stream.
 const MANY: u32 = 32;
 
-/// How many messages have come lately.
+/// Counts recent messages.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Pace {
     tick: u64,
-    /// In this tick, and whether there were many in the one before.
+    /// Messages in this tick.
     messages: u32,
+    /// Whether the tick before had many.
     were_many: bool,
 }
 
 impl Pace {
-    /// Something has come.
+    /// Counts one message.
     pub(super) fn step(&mut self) {
         self.step_at(clock::now_coarse());
     }
@@ -42,9 +43,9 @@ impl Pace {
         self.were_many || self.messages >= MANY
     }
 
-    /// Before a wait: if nothing has come yet, let those go first who are to send it.
-    pub(super) fn give_way_if(&self, has_nothing_come: impl FnOnce() -> bool) {
-        if self.is_fast() && has_nothing_come() {
+    /// Yields before a wait, if the stream is fast and no message has arrived yet.
+    pub(super) fn yield_if(&self, is_empty: impl FnOnce() -> bool) {
+        if self.is_fast() && is_empty() {
             thread::yield_now();
         }
     }
@@ -55,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stream_is_fast_while_many_come_in_a_tick_and_in_the_next_one() {
+    fn a_stream_is_fast_in_a_tick_with_many_messages_and_in_the_next_one() {
         let mut pace = Pace::default();
         for tick in 1..10 {
             for _ in 1..MANY {

@@ -1,4 +1,4 @@
-//! What a task is, and what becomes of it.
+//! The trait that users implement for their tasks.
 
 use super::context::Context;
 use super::outcome::{Outcome, TaskError};
@@ -7,10 +7,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::error::Error;
 
-/// Work for a process of its own: a value that can be sent there, and what to do with it.
+/// Work that runs in a worker process: a value that is sent there, and the function to run on it.
 ///
-/// The task, its output and its error cross the border between processes, so all three are serde types. Several
-/// kinds of work are one enum.
+/// The task, its output and its error travel between processes, so all three are serde types. Several kinds of work are
+/// variants of one enum.
 ///
 /// # Examples
 ///
@@ -38,26 +38,26 @@ use std::error::Error;
 /// }
 /// ```
 pub trait Task: Serialize + DeserializeOwned + Send + 'static {
-    /// What it gives.
+    /// The result of a task that succeeds.
     type Output: Serialize + DeserializeOwned + Send + 'static;
-    /// How it can fail, by its own account.
+    /// The error that the task itself returns.
     type Error: Serialize + DeserializeOwned + Send + 'static;
 
-    /// A number to change with the meaning of a task: a worker whose program has another one is refused.
+    /// A version of the task's meaning. A worker whose program has another number is refused.
     const SCHEMA: u64 = 0;
 
-    /// Do it: in a worker process, on its main thread. A panic is caught, and becomes the task's outcome.
+    /// Runs the task in a worker process, on its main thread. A panic is caught and becomes the task's outcome.
     ///
     /// # Errors
     ///
-    /// Its own. The caller gets them as [`TaskError::Failed`].
+    /// Any error of the task. The caller gets it as [`TaskError::Failed`].
     fn run(self, context: &Context) -> Result<Self::Output, Self::Error>;
 
-    /// How long this task may run: in the place of the pool's [`time_limit`](super::Builder::time_limit), be it longer or
-    /// shorter, and otherwise like it. `None`, the default: as long as the pool says.
+    /// Returns the time limit of this task, which replaces the pool's [`time_limit`](super::Builder::time_limit). `None`, the
+    /// default, keeps the pool's.
     ///
-    /// Asked once, in the parent, when the task is submitted or [taken from a map's iterator](super::Pool::map), and the
-    /// same for all its attempts. The pool's [soft limit](super::Builder::soft_time_limit) is the same for all tasks.
+    /// Called once, in the parent, when the task is submitted or [taken from a map's iterator](super::Pool::map). The limit
+    /// holds for each attempt. The pool's [soft limit](super::Builder::soft_time_limit) is the same for all tasks.
     ///
     /// # Examples
     ///
@@ -97,12 +97,12 @@ pub trait Task: Serialize + DeserializeOwned + Send + 'static {
         None
     }
 
-    /// Prepare a worker process, before its first task: open a database, load a model. By default, nothing.
+    /// Prepares a worker process before its first task: opens a database, loads a model. Does nothing by default.
     ///
     /// # Errors
     ///
-    /// Any. The worker ends; [`Builder::start`](super::Builder::start) fails with the error's text, and later a worker
-    /// that can't be prepared is tried again, after a while.
+    /// Any error ends the worker. Then [`Builder::start`](super::Builder::start) fails with its text. In a pool that has
+    /// started already, the worker is started again after a delay.
     ///
     /// # Examples
     ///
@@ -126,7 +126,7 @@ pub trait Task: Serialize + DeserializeOwned + Send + 'static {
     ///     }
     ///
     ///     fn prepare_worker() -> Result<(), Box<dyn Error + Send + Sync>> {
-    ///         // In earnest, from a large file.
+    ///         // In a real program, from a large file.
     ///         WORDS.get_or_init(|| vec!["ring".to_owned(), "work".to_owned()]);
     ///         Ok(())
     ///     }
@@ -144,8 +144,8 @@ pub trait Task: Serialize + DeserializeOwned + Send + 'static {
     }
 }
 
-/// The [`Outcome`] of a task of this type.
+/// The [`Outcome`] of a task of type `T`.
 pub type OutcomeOf<T> = Outcome<<T as Task>::Output, <T as Task>::Error>;
 
-/// The result of a task of this type.
+/// The result of a task of type `T`.
 pub type ResultOf<T> = Result<<T as Task>::Output, TaskError<<T as Task>::Error>>;

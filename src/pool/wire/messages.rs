@@ -1,24 +1,24 @@
-//! What a parent and a worker say to each other over their link.
+//! The messages between a parent and a worker over their link.
 //!
-//! | from   | message     | when                                                        | answer                          |
-//! |--------|-------------|-------------------------------------------------------------|---------------------------------|
-//! | worker | `Hello`     | first of all: what it is                                    | `Welcome`, or it is ended       |
-//! | parent | `Welcome`   | the two fit                                                 | `Ready`, or `CannotPrepare`             |
-//! | worker | `Process`   | before `Hello`: its process id, in its own namespace        |                                 |
-//! | worker | `StartsPool` | it starts a pool before it has become a worker              |                                 |
-//! | worker | `Ready`     | it is prepared, and takes tasks                             |                                 |
-//! | worker | `CannotPrepare`     | it can't be prepared, and why; it ends                      |                                 |
-//! | worker | `TaskStarted`     | a task is started, if the parent wants to know              |                                 |
-//! | worker | `TaskEnded`     | ... and done: its result was sent                           |                                 |
-//! | worker | `Log`      | something was logged                                        |                                 |
-//! | parent | `Stop`      | it is to take no more tasks                                 | `Stopping`                      |
-//! | parent | `Cancel`    | ... and to end the one that it runs                         |                                 |
-//! | worker | `Stopping`  | it was told to stop, has done enough, or the tasks have ended | `Farewell`                    |
-//! | parent | `Farewell`  | nothing is wanted of it any more                            | it ends, and so does the link   |
-//! | parent | `EndGroup`       | it is being killed, perhaps without permission to signal it | it kills its own group          |
+//! | from | message | meaning | answer |
+//! |---|---|---|---|
+//! | worker | `Process` | before `Hello`: its process id, in its own namespace | |
+//! | worker | `Hello` | its version and types | `Welcome`, or it is killed |
+//! | parent | `Welcome` | parent and worker fit | `Ready` or `CannotPrepare` |
+//! | worker | `StartsPool` | it starts a pool before it has become a worker | |
+//! | worker | `Ready` | it is prepared, and takes tasks | |
+//! | worker | `CannotPrepare` | its preparation failed, and why; it ends | |
+//! | worker | `TaskStarted` | a task begins, if the parent wants to know | |
+//! | worker | `TaskEnded` | a task has ended, and its result was sent | |
+//! | worker | `Log` | a log event | |
+//! | parent | `Stop` | take no more tasks | `Stopping` |
+//! | parent | `Cancel` | also cancel the running task | |
+//! | worker | `Stopping` | it takes no more tasks: by order, by its quota, or because the tasks have ended | `Farewell` |
+//! | parent | `Farewell` | the parent needs nothing more | the worker exits, which closes the link |
+//! | parent | `EndGroup` | kill your process group: the parent may not be permitted to signal it | it kills its own group |
 //!
-//! A message is one datagram: a byte for its kind, then its parts by the default codec. One that makes no sense is
-//! logged and skipped: the two may be of different versions, and only `Hello` must be understood by all of them.
+//! A message is one datagram: a byte for its kind, then its parts by the default codec. A malformed message is logged and
+//! skipped. Parent and worker may be of different versions; every version understands `Hello`.
 
 use crate::codec::{Bincode, Codec, DecodeError};
 use crate::pool::task::Task;
@@ -26,13 +26,13 @@ use core::any::type_name;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// Raised with every change of what is said, or of what it means.
+/// The version of this protocol. Raised with every change of a message or its meaning.
 pub(crate) const PROTOCOL_VERSION: u32 = 2;
 
-/// The longest datagram.
+/// The length of the longest datagram.
 pub(crate) const MAX_LEN: usize = 16 << 10;
 
-/// Who a worker is, and what it does; or what its parent expects.
+/// The version and the types of one side.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Identity {
     pub(crate) protocol: u32,
@@ -44,7 +44,7 @@ pub(crate) struct Identity {
 }
 
 impl Identity {
-    /// What both sides say of themselves, to see whether they fit.
+    /// Returns the identity of this program, for tasks of type `T`.
     pub(crate) fn of<T: Task>() -> Self {
         Self {
             protocol: PROTOCOL_VERSION,
@@ -56,7 +56,7 @@ impl Identity {
         }
     }
 
-    /// What of another side's identity does not fit this one: what it is, theirs, and ours.
+    /// Compares with another side's identity. Returns the first difference: what differs, theirs, ours.
     pub(crate) fn mismatch(&self, theirs: &Self) -> Option<(&'static str, String, String)> {
         let number = |number: &dyn ToString| number.to_string();
         let all = [
@@ -75,7 +75,7 @@ impl Identity {
     }
 }
 
-/// How much something that was logged matters.
+/// The level of a log event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Level {
     Error,
@@ -95,7 +95,7 @@ const LEVELS: [Level; 5] = [
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum FromWorker {
-    /// Its process id, as it sees it itself. The kernel adds the one that the parent sees.
+    /// Its process id in its own namespace. The kernel adds the id that the parent sees.
     Process {
         pid: u32,
     },
@@ -129,20 +129,20 @@ pub(crate) enum FromParent {
     EndGroup,
 }
 
-/// What a worker is to do besides running tasks, and for how long.
+/// The parent's settings for a worker.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct WorkerConfig {
-    /// Tell of each task.
+    /// Report the start and end of each task.
     pub(crate) reports_tasks: bool,
-    /// The least important events that it is to send; `None`: it sends none.
+    /// The lowest level of log events to send; `None` sends none.
     pub(crate) verbosity: Option<Level>,
-    /// Stop after so many tasks.
+    /// Stop after this many tasks.
     pub(crate) max_tasks: Option<u64>,
-    /// Stop after a task when more than so many bytes of memory are in use.
+    /// Stop after a task when more than this many bytes of memory are in use.
     pub(crate) max_memory: Option<u64>,
-    /// Have no more addresses than this.
+    /// The limit of the address space, in bytes.
     pub(crate) address_space: Option<u64>,
-    /// Become the parent of descendants that lose theirs.
+    /// Adopt orphaned descendants.
     pub(crate) adopts_orphans: bool,
 }
 
@@ -277,7 +277,7 @@ impl FromParent {
     }
 }
 
-/// A kind and its parts. Parts that are too long, or that the codec refuses, are left out: the other side skips it.
+/// Encodes a message. Parts that are too long, or that the codec refuses, are left out; the receiver then skips the message.
 fn message<P: Serialize + DeserializeOwned>(kind: u8, parts: &P) -> Vec<u8> {
     let length = Bincode::encoded_len(parts).unwrap_or_default();
     let mut bytes = vec![0; 1 + length.min(MAX_LEN - 1)];
@@ -292,7 +292,7 @@ fn parts<P: Serialize + DeserializeOwned>(bytes: &[u8]) -> Result<P, DecodeError
     Bincode::decode(bytes)
 }
 
-/// As much of a text as a message has room for.
+/// Cuts a text to what a message has room for.
 pub(crate) fn truncated(mut text: String) -> String {
     const ROOM: usize = MAX_LEN / 2;
     if text.len() > ROOM {

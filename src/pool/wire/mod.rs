@@ -1,4 +1,4 @@
-//! What a parent and its workers agree on.
+//! What a parent and its workers agree on: messages, tickets of tasks, and how a worker starts.
 
 pub(super) mod messages;
 pub(super) mod panics;

@@ -1,4 +1,4 @@
-//! Panics of the program's own code, caught and put into words.
+//! Catches panics of user code and extracts their messages.
 
 use super::messages::truncated;
 use std::any::Any;
@@ -10,13 +10,13 @@ pub(crate) fn payload_message(payload: &(dyn Any + Send)) -> String {
     text.unwrap_or("(no text)").to_owned()
 }
 
-/// What `act`, which is the user's code, returns; or what the panic said that it ended with.
+/// Runs `act`, which is user code. Returns its result, or the message of its panic.
 ///
-/// For processes without the hook of [`install`]: the program's own hook has reported the panic with its place.
+/// For processes without a hook of this crate: the program's own hook has reported the panic and its location.
 pub(crate) fn catch_panic_message<R>(act: impl FnOnce() -> R) -> Result<R, String> {
     catch_unwind(AssertUnwindSafe(act)).map_err(|payload| {
         let said = truncated(payload_message(payload.as_ref()));
-        // Its `Drop` may panic in turn.
+        // The `Drop` of the payload may panic too.
         core::mem::forget(payload);
         said
     })

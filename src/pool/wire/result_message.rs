@@ -1,4 +1,4 @@
-//! What travels through the results queue.
+//! The messages of the results queue.
 
 use super::panics::catch_panic_message;
 use super::ticket::{HEADER, Ticket, reason};
@@ -10,13 +10,13 @@ use core::marker::PhantomData;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// What became of a task that a worker was given, as the worker sends it.
+/// The outcome of a task, as the worker sends it.
 pub(crate) struct ResultMessage<T: Task> {
     pub(crate) ticket: Ticket,
     pub(crate) result: WorkerResult<T::Output, T::Error>,
 }
 
-/// The same, as the parent receives it.
+/// The outcome of a task, as the parent receives it: still encoded.
 pub(crate) struct EncodedResult {
     pub(crate) ticket: Ticket,
     pub(crate) result: WorkerResult<Encoded, Encoded>,
@@ -29,7 +29,7 @@ pub(crate) enum WorkerResult<O, E> {
     Panicked(Panic),
     /// It was cancelled before it was started.
     Cancelled,
-    /// The task, or its output, is not what a codec can deal with.
+    /// The task or its output could not be encoded or decoded.
     Transport(String),
 }
 
@@ -43,7 +43,7 @@ const CANCELLED: u8 = 3;
 
 const NOT_CARRIED: u8 = 4;
 
-/// How results become bytes: see the table above.
+/// The worker's codec of results: see the table in `task_message`.
 pub(crate) struct ResultCodec<T>(PhantomData<T>);
 
 impl<T: Task> Codec<ResultMessage<T>> for ResultCodec<T> {
@@ -82,7 +82,7 @@ impl<T: Task> Codec<ResultMessage<T>> for ResultCodec<T> {
             })
     }
 
-    /// Only for the trait's sake: the parent decodes by [`EncodedResultCodec`] (WIRE-3).
+    /// Required by the trait only: the parent decodes by [`EncodedResultCodec`] (WIRE-3).
     fn decode(_: &[u8]) -> Result<ResultMessage<T>, DecodeError> {
         Err(DecodeError::new(
             "results are decoded when they are claimed",
@@ -90,18 +90,18 @@ impl<T: Task> Codec<ResultMessage<T>> for ResultCodec<T> {
     }
 }
 
-/// How the parent receives results: what the user's code would have to decode stays encoded (WIRE-3).
+/// The parent's codec of results: it leaves outputs and errors encoded, so that it runs no user code (WIRE-3).
 pub(crate) struct EncodedResultCodec;
 
 impl Codec<EncodedResult> for EncodedResultCodec {
     const NAME: &'static str = "results of workring, not decoded";
 
     fn encode(_: &EncodedResult, _: &mut [u8]) -> Result<usize, EncodeError> {
-        Err(EncodeError::failed("what has arrived is not sent on"))
+        Err(EncodeError::failed("the parent sends no results"))
     }
 
     fn encoded_len(_: &EncodedResult) -> Result<usize, EncodeError> {
-        Err(EncodeError::failed("what has arrived is not sent on"))
+        Err(EncodeError::failed("the parent sends no results"))
     }
 
     #[inline]
@@ -116,7 +116,7 @@ impl Codec<EncodedResult> for EncodedResultCodec {
     }
 }
 
-/// A result of which nothing is the user's.
+/// Decodes a result without a value of the user.
 #[cold]
 fn unusual(kind: u8, rest: &[u8]) -> WorkerResult<Encoded, Encoded> {
     let result = match kind {
@@ -131,7 +131,7 @@ fn unusual(kind: u8, rest: &[u8]) -> WorkerResult<Encoded, Encoded> {
     result.unwrap_or_else(|error| WorkerResult::Transport(reason(&error)))
 }
 
-/// Owned, as the codec wants it; nobody is in a hurry after a panic.
+/// Owned, as the codec requires; this path is cold.
 fn words(panic: &Panic) -> (String, String) {
     (panic.message.clone(), panic.place.clone())
 }
@@ -140,7 +140,7 @@ fn words(panic: &Panic) -> (String, String) {
 pub(crate) struct Encoded(Bytes);
 
 enum Bytes {
-    /// Most results are small: without memory of their own.
+    /// A small result, stored inline.
     Short {
         length: u8,
         bytes: [u8; SHORT],
@@ -148,8 +148,7 @@ enum Bytes {
     Long(Box<[u8]>),
 }
 
-/// The longest result that is kept without memory of its own. With it an outcome has as many bytes as one whose output is
-/// a `String`.
+/// The longest result that is stored inline. An outcome is then as large as one whose output is a `String`.
 pub(super) const SHORT: usize = 38;
 
 impl Encoded {
@@ -172,7 +171,7 @@ impl Encoded {
         }
     }
 
-    /// Decodes it: code of the user, which may take its time. If it panics, that is the reason why there is no value.
+    /// Decodes the value, which runs user code. If that panics, the panic is the reason why there is no value.
     pub(super) fn decode<V: Serialize + DeserializeOwned>(&self) -> Result<V, String> {
         match catch_panic_message(|| <Bincode as Codec<V>>::decode(self.bytes())) {
             Ok(decoded) => decoded.map_err(|error| reason(&error)),
@@ -187,13 +186,13 @@ impl fmt::Debug for Encoded {
     }
 }
 
-/// An outcome as the parent keeps it until it is claimed.
+/// An unclaimed outcome in the parent.
 pub(crate) type EncodedOutcome = Outcome<Encoded, Encoded>;
 
 impl EncodedOutcome {
-    /// Decodes what the task gave, for the caller who has claimed it.
+    /// Decodes the outcome for the caller that has claimed it.
     ///
-    /// Not under a lock, nor as the leader: see [`Encoded::decode`].
+    /// Must not be called under a lock, nor by the leader: see [`Encoded::decode`].
     #[inline]
     pub(crate) fn open<T: Task>(self) -> OutcomeOf<T> {
         let result = match self.result {

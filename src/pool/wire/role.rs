@@ -1,19 +1,19 @@
-//! Whether this process may start pools: not if it was started as a worker and has not become one.
+//! Decides whether this process may start pools. A process that was started as a worker and has not become one may not.
 //!
-//! Otherwise a program that does not become a worker runs itself again for ever: its workers start workers.
+//! Otherwise a program that never becomes a worker would start itself for ever: its workers would start workers.
 //!
 //! | this process                                   | evidence                                          | may start pools |
 //! |------------------------------------------------|---------------------------------------------------|-----------------|
-//! | is no worker                                   | none                                              | yes             |
+//! | is not a worker                                | none                                              | yes             |
 //! | was started as a worker, and has not become one| the mark; or the variable, as it was at the start | no              |
 //! | has become a worker                            | [`claim`] was called                              | yes             |
-//! | was started by a task of a worker              | none: the worker has removed mark and variable    | yes             |
+//! | was started by a task in a worker              | none: the worker has removed mark and variable    | yes             |
 //!
-//! STANDING-1. The evidence is read once, from what the kernel keeps (see `os::mark`), and is not used up: every call
-//!     in every thread gets the same answer, until [`claim`].
-//! STANDING-2. A worker that had several threads when it became one keeps the variable, for to remove it would be unsound.
-//!     What it starts then has the variable, too: so a variable counts for nothing if an ancestor is a worker with the same
-//!     one, or if the process that has set it has ended. A value that can't be judged counts.
+//! ROLE-1. The evidence is read once, from the kernel (see `os::mark`). Every call in every thread gets the same answer,
+//!     until [`claim`].
+//! ROLE-2. A worker that had several threads when it became one keeps the variable, since removing it would be unsound. Its
+//!     children inherit the variable. So a variable is ignored if an ancestor is a worker with the same value, or if the
+//!     process that has set it has ended. A value that cannot be judged counts as evidence.
 
 use super::messages::FromWorker;
 use super::startup::{Assignment, LINK, VARIABLE};
@@ -25,42 +25,42 @@ use std::sync::OnceLock;
 /// The name of the thread that every worker has.
 pub(crate) const WATCHER: &str = "workring-watcher";
 
-/// As the kernel shows it: it keeps 15 bytes.
+/// That name in `/proc`, where the kernel keeps 15 bytes of it.
 const WATCHER_SHOWN: &str = "workring-watche";
 
-/// Ancestors that are looked at, at most.
+/// The number of ancestors that are examined, at most.
 const GENERATIONS: u32 = 64;
 
-/// Set once this process has become a worker.
+/// Whether this process has become a worker.
 static CLAIMED: OnceLock<()> = OnceLock::new();
 
-/// Records that this process has become a worker. What it starts from now on is no worker.
+/// Records that this process has become a worker. Processes that it starts from now on are not workers.
 pub(crate) fn claim_role() {
-    // Before the evidence goes, which is read only once.
+    // Before the evidence is removed: it is read only once.
     was_started_as_worker();
     mark::clear();
     environment::remove_variable(VARIABLE);
-    // Last: what a thread starts that finds it set has none of the evidence.
+    // Last: a thread that finds it set starts processes without the evidence.
     let _ = CLAIMED.set(());
 }
 
-/// Whether this process was started as a worker, and has not become one.
+/// Returns whether this process was started as a worker and has not become one.
 pub(crate) fn is_unclaimed_worker() -> bool {
     was_started_as_worker() && CLAIMED.get().is_none()
 }
 
-/// Tells the parent, once, that this process starts a pool instead of becoming a worker. Never waits.
+/// Reports to the parent, once, that this process starts a pool instead of becoming a worker. Never blocks.
 pub(crate) fn report_pool_start() {
     static TOLD: OnceLock<()> = OnceLock::new();
     if TOLD.set(()).is_ok()
         && let Ok(link) = borrow_fd(LINK)
     {
-        // A parent that can't be told finds out by this process's end.
+        // On an error the parent finds out when this process ends.
         let _ = Link::from(link).try_send(&FromWorker::StartsPool.encode());
     }
 }
 
-/// STANDING-1.
+/// Returns the evidence (ROLE-1).
 fn was_started_as_worker() -> bool {
     static EVIDENCE: OnceLock<bool> = OnceLock::new();
     *EVIDENCE.get_or_init(|| mark::is_set() || has_variable())
@@ -68,17 +68,17 @@ fn was_started_as_worker() -> bool {
 
 fn has_variable() -> bool {
     let me = std::process::id();
-    // Without `/proc` it is as good as what the program has made of it.
+    // Without `/proc`, the variable as the program may have changed it is the best evidence.
     let initial = environment::initial_variable(me, VARIABLE);
     let Some(value) = initial.or_else(|| std::env::var(VARIABLE).ok()) else {
         return false;
     };
-    // STANDING-2.
+    // ROLE-2.
     let is_over = Assignment::parse(&value).is_some_and(|order| order.starter.has_ended());
     !is_over && !is_an_ancestors(&value, me)
 }
 
-/// Whether an ancestor of this process has become a worker by this value of the variable.
+/// Returns whether an ancestor of this process has become a worker with this value of the variable.
 fn is_an_ancestors(value: &str, me: u32) -> bool {
     if !procfs::is_own_namespace().unwrap_or(false) {
         return false;
@@ -134,6 +134,6 @@ mod tests {
             namespace: here.namespace ^ 1,
             ..reused
         };
-        assert!(!foreign.has_ended(), "it can't be known");
+        assert!(!foreign.has_ended(), "it cannot be known");
     }
 }

@@ -1,13 +1,13 @@
-//! What a worker process is given at its start: an environment variable, and descriptors by name.
+//! What a worker process gets at its start: an environment variable, and descriptors by name.
 
 use crate::os::{identity, pidfd, procfs};
 use crate::pool::task::Task;
 use core::any::type_name;
 
-/// Tells a process that it is a worker: the number of its slot, who has started it, and the type of its tasks.
+/// The variable that makes a process a worker. It has the number of its slot, its starter, and the type of its tasks.
 pub(crate) const VARIABLE: &str = "WORKRING_WORKER";
 
-/// The names of what a worker is given.
+/// The names of a worker's descriptors and queues.
 pub(crate) const LINK: &str = "workring-link";
 pub(crate) const BOARD: &str = "workring-board";
 pub(crate) const TASKS: &str = "workring-tasks";
@@ -18,7 +18,7 @@ pub(crate) fn queue_schema<T: Task>() -> String {
     format!("{} (schema {})", type_name::<T>(), T::SCHEMA)
 }
 
-/// What a worker is started for, as the variable says it.
+/// The contents of [`VARIABLE`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Assignment {
     pub(crate) slot: u32,
@@ -31,14 +31,14 @@ pub(crate) struct Assignment {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Starter {
     pub(crate) process: u32,
-    /// In clock ticks since boot, modulo 2^32.
+    /// The start time, in clock ticks since boot, modulo 2^32.
     pub(crate) started: u32,
-    /// Inode of its namespace of process ids.
+    /// The inode of its namespace of process ids.
     pub(crate) namespace: u64,
 }
 
 impl Starter {
-    /// This process.
+    /// Returns this process.
     pub(crate) fn here() -> std::io::Result<Self> {
         let identity = identity::current()?;
         Ok(Self {
@@ -48,14 +48,14 @@ impl Starter {
         })
     }
 
-    /// Whether it has ended. False if this process can't know.
+    /// Returns whether it has ended; false if this process cannot know.
     pub(crate) fn has_ended(self) -> bool {
         self.is_visible()
             && (!pidfd::exists(self.process)
                 || procfs::start_time(self.process).is_ok_and(|started| started != self.started))
     }
 
-    /// Whether its id means the same process here.
+    /// Returns whether its id means the same process in this namespace.
     pub(crate) fn is_visible(self) -> bool {
         procfs::is_own_namespace().unwrap_or(false)
             && identity::current().is_ok_and(|me| me.pid_namespace == self.namespace)

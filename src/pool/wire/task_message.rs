@@ -1,23 +1,22 @@
-//! What travels through the two queues of a pool: the ticket of a task, and behind it the task or what it gave.
+//! The messages of the tasks queue, and the layout that both queues share: the ticket of a task, then the task or its result.
 //!
 //! | bytes | a task                          | a result                        |
 //! |-------|---------------------------------|---------------------------------|
-//! | 0-7   | number of the task              | the same                        |
+//! | 0-7   | id of the task                  | the same                        |
 //! | 8-9   | its attempt                     | the same                        |
-//! | 10    | 0: one task; 1: a chunk         | what kind of result             |
+//! | 10    | 0: one task; 1: a chunk         | the kind of result              |
 //! | 11    | 0                               | 0                               |
-//! | 12-   | the task, by the default codec  | what belongs to the kind        |
+//! | 12-   | the task, by the default codec  | the contents of this kind       |
 //!
-//! A chunk is several tasks with consecutive numbers, of which the ticket has the first. From byte 12 on: how many there
-//! are, in four bytes; then, for each, the length of the task in four bytes, and the task. They travel together, and
-//! nothing more: each is run, answered and judged by itself.
+//! A chunk is several tasks with consecutive ids; the ticket has the first. From byte 12 on come their number, in four
+//! bytes, then for each task its length, in four bytes, and the task. They only travel together: each task runs, ends and
+//! counts by itself.
 //!
-//! WIRE-1. To decode the ticket never fails for what a codec of this file has encoded, whatever follows it: a task or an
-//!     output that can't be decoded is known by its ticket, and its caller gets an outcome. In a chunk, the other tasks are
-//!     not concerned.
-//! WIRE-2. A task that is sent again is not decoded: the parent may not be able to, and has no need.
-//! WIRE-3. Receiving calls no code of the user. A worker decodes each task of a message when its turn comes, when it is on the
-//!     board already; the parent keeps outputs and errors [encoded](Encoded) until they are claimed.
+//! WIRE-1. Decoding the ticket of a message that these codecs have encoded never fails. So the caller of a task or an output
+//!     that cannot be decoded gets an outcome. The other tasks of a chunk are not affected.
+//! WIRE-2. A task that is sent again is not decoded by the parent, which may be unable to decode it.
+//! WIRE-3. Receiving runs no user code. A worker decodes each task just before it runs, when the task is on the board already.
+//!     The parent keeps outputs and errors encoded until they are claimed.
 
 use super::ticket::{HEADER, Ticket, reason};
 use crate::codec::{Bincode, Codec, DecodeError, EncodeError};
@@ -29,34 +28,34 @@ const ONE_TASK: u8 = 0;
 /// The kind of a message that holds several.
 const CHUNK: u8 = 1;
 
-/// Never sent: that of a chunk whose number of tasks makes no sense.
+/// Never sent: the kind of a chunk with an impossible number of tasks.
 const UNREADABLE_CHUNK: u8 = u8::MAX;
 
-/// What stands before each task of a chunk, and before all of them.
+/// The length field before each task of a chunk, and before all of them.
 pub(super) const COUNT: usize = size_of::<u32>();
 
 /// More tasks than any chunk has.
 const MANY: usize = 1 << 16;
 
-/// A task on its way.
+/// A task that is to be sent, with its ticket.
 pub(crate) struct Envelope<T> {
     pub(crate) ticket: Ticket,
     pub(crate) payload: Payload<T>,
 }
 
-/// What is in an envelope.
+/// The contents of an envelope.
 pub(crate) enum Payload<T> {
     Task(T),
-    /// Several tasks, from the ticket's on.
+    /// Several tasks with consecutive ids, from the ticket's on.
     Chunk(Vec<T>),
-    /// A task as it was encoded before (WIRE-2).
+    /// A task in its earlier encoding (WIRE-2).
     Encoded(Vec<u8>),
-    /// A task whose bytes can't be found in the letter that it was in, and why (WIRE-1).
+    /// A task whose bytes were not found in its dead letter, and why (WIRE-1).
     Unreadable(String),
 }
 
 impl<T> Envelope<T> {
-    /// The tasks of a dead letter, each to be sent again as it is.
+    /// Returns the tasks of a dead letter, each to be sent again as it is.
     pub(crate) fn from_dead_letter(letter: &[u8]) -> Result<Vec<Self>, DecodeError> {
         let tasks = TaskMessage::open(letter)?;
         let envelope = |(ticket, task): (Ticket, Result<&[u8], DecodeError>)| Self {
@@ -69,7 +68,7 @@ impl<T> Envelope<T> {
         Ok(tasks.map(envelope).collect())
     }
 
-    /// What a caller has given.
+    /// Returns the tasks of the caller.
     pub(crate) fn into_tasks(self) -> Vec<T> {
         match self.payload {
             Payload::Task(task) => vec![task],
@@ -78,7 +77,7 @@ impl<T> Envelope<T> {
         }
     }
 
-    /// As [`into_tasks`](Envelope::into_tasks), where it is one.
+    /// Returns the task of an envelope with a single one. See [`into_tasks`](Envelope::into_tasks).
     pub(crate) fn into_task(self) -> Option<T> {
         match self.payload {
             Payload::Task(task) => Some(task),
@@ -87,8 +86,7 @@ impl<T> Envelope<T> {
     }
 }
 
-/// A message of the tasks queue, as it lies in memory: its tasks one after the other, each with its ticket, none decoded
-/// (WIRE-3).
+/// The tasks of an encoded message of the tasks queue, each with its ticket, none decoded (WIRE-3).
 pub(crate) struct TaskMessage<'a> {
     ticket: Ticket,
     next: usize,
@@ -102,7 +100,7 @@ impl<'a> TaskMessage<'a> {
         let (ticket, kind, rest) = Ticket::decode(bytes)?;
         let (count, kind, rest) = match get(rest) {
             Some((count, rest)) if kind == CHUNK && count <= MANY => (count, kind, rest),
-            // A chunk that says nonsense of itself is known by its first task.
+            // A chunk with an impossible number is reported for its first task.
             _ if kind == CHUNK => (1, UNREADABLE_CHUNK, rest),
             _ => (1, kind, rest),
         };
@@ -123,9 +121,9 @@ impl<'a> TaskMessage<'a> {
                 let found = found.and_then(|(length, rest)| rest.split_at_checked(length));
                 self.rest = found.map_or(&[], |(_, rest)| rest);
                 let task = found.map(|(task, _)| task);
-                task.ok_or_else(|| DecodeError::new("a chunk that is cut off"))
+                task.ok_or_else(|| DecodeError::new("a truncated chunk"))
             }
-            UNREADABLE_CHUNK => Err(DecodeError::new("a chunk that does not say how long it is")),
+            UNREADABLE_CHUNK => Err(DecodeError::new("a chunk without a valid length")),
             kind => Err(DecodeError::new(format!(
                 "a message of the unknown kind {kind}"
             ))),
@@ -151,7 +149,7 @@ pub(crate) fn decode_task<T: Task>(bytes: &[u8]) -> Result<T, String> {
     <Bincode as Codec<T>>::decode(bytes).map_err(|error| reason(&error))
 }
 
-/// How tasks become bytes: see the table above.
+/// The codec of tasks: see the table above.
 pub(crate) struct TaskCodec;
 
 impl<T: Task> Codec<Envelope<T>> for TaskCodec {
@@ -186,14 +184,14 @@ impl<T: Task> Codec<Envelope<T>> for TaskCodec {
             })
     }
 
-    /// Only for the trait's sake: both sides read a [`TaskMessage`] (WIRE-3).
+    /// Required by the trait only: both sides read a [`TaskMessage`] (WIRE-3).
     fn decode(bytes: &[u8]) -> Result<Envelope<T>, DecodeError> {
         let task = Envelope::from_dead_letter(bytes)?.into_iter().next();
         task.ok_or_else(|| DecodeError::new("a chunk without tasks"))
     }
 }
 
-/// Write the tasks of a chunk, each behind its length. How many bytes that takes.
+/// Writes the tasks of a chunk, each after its length. Returns the number of bytes.
 fn encode_tasks<T: Task>(tasks: &[T], into: &mut [u8]) -> Result<usize, EncodeError> {
     let room = into.len();
     let mut into = put(tasks.len(), into)?;

@@ -3,18 +3,18 @@
 use crate::codec::{DecodeError, EncodeError};
 use crate::pool::outcome::TaskId;
 
-/// Which task, and which of its attempts.
+/// Identifies a task and one of its attempts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Ticket {
     pub(crate) id: TaskId,
-    /// From 1.
+    /// The number of the attempt, from 1.
     pub(crate) attempt: u16,
 }
 
 pub(crate) const HEADER: usize = 12;
 
 impl Ticket {
-    /// That of the `n`th task of a chunk whose first has this one.
+    /// Returns the ticket of the `n`th task of a chunk whose first task has this ticket.
     pub(crate) const fn nth(self, n: usize) -> Self {
         Self {
             id: TaskId(self.id.0.wrapping_add(n as u64)),
@@ -52,7 +52,7 @@ impl Ticket {
     }
 }
 
-/// What a codec has said, without its own sentence about dead letters.
+/// Returns the codec's own error text, without the sentence about dead letters.
 pub(crate) fn reason(error: &DecodeError) -> String {
     error.cause().to_string()
 }

@@ -153,7 +153,7 @@ impl<T: Task> Worker<T> {
     pub(crate) fn work(mut self) -> ! {
         self.send_to_parent(&FromWorker::Ready);
         while !self.context.state.is_stopping() {
-            self.pace.give_way_if(|| self.tasks.is_empty());
+            self.pace.yield_if(|| self.tasks.is_empty());
             match self.tasks.lease_bytes() {
                 Ok(lease) => {
                     self.pace.step();

@@ -158,7 +158,7 @@ impl Results {
         let (pace, are_several_due) = (state.pace, state.in_flight > 1);
         let mut leader = LeaderGuard::take(self, state);
         if are_several_due && deadline.is_none_or(|deadline| deadline > Instant::now()) {
-            pace.give_way_if(|| self.queue.is_empty());
+            pace.yield_if(|| self.queue.is_empty());
         }
         let received = match deadline {
             None => self
