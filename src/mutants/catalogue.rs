@@ -22,53 +22,53 @@ macro_rules! mutants {
 
 mutants! {
     // The protocol: transitions.
-    /// A Vacated slot is overwritten, and nobody has noted who took its message (`Publish` and `Seal`).
+    /// A sender or closer overwrites a Vacated slot without `Hold` (`Publish` and `Seal`).
     OverwriteWithoutHelp,
-    /// A helper does not look whether the slot is still the same after it has read the block.
+    /// A helper does not check that the slot is unchanged after it has read the block (`Hold`).
     HelpWithoutReread,
-    /// A receiver leaves its name in the slot (`Clear`), and acknowledges or returns the message all the same.
+    /// A receiver leaves its name in the slot (`Clear`), and settles the message all the same.
     SkipClear,
-    /// A closer that has died before it wrote Closed (`Seal`) has not closed the queue: nobody does it for it.
+    /// A closer that dies before `Seal` has not closed the queue: no other process does `Seal` in its place.
     SealNotHelped,
-    /// A receiver returns `Closed` and does not make that sticky.
+    /// A receiver returns `Closed` and does not set the ended bit.
     ClosedIsNotSticky,
-    /// A settled queue ends by a look at the blocks alone: a taker that has not noted its message is overlooked.
+    /// A settled queue ends after a scan of the blocks alone, which misses a taker that has not done `Hold`.
     EndWithoutHelpingRing,
-    /// A returner says that something has come back, and only then gives it back (`Return`).
+    /// A receiver sets the returned word first, and then returns the message (`Return`, RETURNED-1).
     SignalBeforeReturn,
-    /// Whoever has met no Returned block clears the word also if something has come back since (RETURNED-2 of `returned`).
+    /// A scan that found no Returned block clears the word also if it has changed since (RETURNED-2).
     ClearReturnedAnyway,
-    /// A reader of a dead letter notes it as Held (`Read`).
+    /// The reader of a dead letter makes its block Held (`Read`).
     ReadDeadLetterAsHeld,
-    /// A leaver that found nobody else closes the queue also if somebody has arrived since (LIFE-3 of `lifecycle`).
+    /// A leaver that found no other process closes the queue also if one has arrived since (LIFE-3).
     CloseAfterArrival,
-    /// Recovery does not look whether the row is still that of the dead (RECOVER-1).
+    /// Recovery does not check that the table entry still belongs to the dead process (RECOVER-1).
     RecoverWithoutConfirming,
-    /// Recovery looks whether the row is still that of the dead before it reads the words, and not after (RECOVER-1).
+    /// Recovery checks the table entry before it reads the words, and not after (RECOVER-1).
     ConfirmBeforeReading,
-    /// Recovery writes what it has prepared, whatever the block's word is by now (RECOVER-1).
+    /// Recovery writes the state that it has prepared, whatever the block's word is by then (RECOVER-1).
     RecoverWritesAnyWord,
-    /// Recovery leaves the names of the dead in the slots (`Clear`).
+    /// Recovery leaves the name of the dead process in the slots (`Clear`).
     RecoverWithoutClear,
-    /// A message that a dead process held comes back without a rise of its generation (`Reclaim`).
+    /// A message that a dead process held is returned without a new generation (`Reclaim`, BLOCK-3).
     ReclaimKeepsGeneration,
-    /// What a dead process had not sent is left alone (`Withdraw`).
+    /// Blocks that a dead process had offered and not published are not freed (`Withdraw`).
     RecoverWithoutWithdraw,
-    /// What is not in the ring by an earlier look is freed (RECOVER-3).
+    /// Recovery reads the ring before the block words (`Withdraw`, RECOVER-3).
     WithdrawReadsRingFirst,
-    /// Nobody is told that messages have come back from the dead (`Vacate`).
+    /// Recovery does not set the returned word (`Vacate`).
     VacateWithoutReturned,
-    /// A row has the same incarnation for its next tenant (PEER-2 of `peers`).
+    /// A table entry has the same incarnation for its next process (`Vacate`, PEER-2).
     VacateKeepsIncarnation,
-    /// Whoever returned a message while a cancel came leaves it where nobody will receive it (`Discard`).
+    /// A message that is returned while a cancel comes is not discarded (`Discard`).
     LateReturnNotDiscarded,
-    /// Whoever ends a queue does not look for what came back meanwhile, and is a dead letter too many (`Evict`).
+    /// A receiver that ends a queue does not drop dead letters that were returned meanwhile (`Evict`).
     EndWithoutTrim,
-    /// Recovery keeps more dead letters of a batch than the limit says (`Evict`).
+    /// Recovery keeps more dead letters of a batch than the limit (`Evict`).
     RecoverWithoutTrim,
-    /// A batch that has been counted is counted again (BATCH-4 of `batch`).
+    /// A batch that is counted already is counted again (BATCH-4).
     CountBatchTwice,
-    /// A batch is counted although the block may hold another one by now (BATCH-4).
+    /// A batch is counted without a check that the block still holds it (BATCH-4).
     CountBatchUnverified,
 
     // The protocol: wakes, counts and limits.
@@ -76,39 +76,39 @@ mutants! {
     PublishWithoutWake,
     /// A receiver that has taken a message wakes no sender that waits for room.
     TakeWithoutWake,
-    /// A message that comes back wakes no receiver.
+    /// A receiver that returns a message wakes no other receiver.
     ReturnWithoutWake,
-    /// A block that is released or withdrawn wakes no sender that waits for one.
+    /// A process that frees a block wakes no sender that waits for one.
     FreeWithoutWake,
-    /// The last release of a closed, settled queue wakes none of those that wait for its end.
+    /// The last release of a closed, settled queue does not wake the receivers that wait for its end.
     LastReleaseWithoutWake,
-    /// A close or a cancel wakes nobody.
+    /// A close or a cancel wakes no process.
     CloseWithoutWake,
-    /// A recovery wakes nobody.
+    /// A recovery wakes no process.
     RecoverWithoutWake,
-    /// A block that a dead sender had allocated and not offered is not freed.
+    /// Blocks that a dead process had allocated and not offered are not freed (`Withdraw`).
     RecoverWithoutWithdrawOwned,
-    /// A return does not count as an attempt.
+    /// A return does not count as a failed delivery.
     DeliveryNotCounted,
-    /// A message that has come back too often is freed, and no dead letter.
+    /// A message that was delivered too often is freed instead of kept as a dead letter.
     DeadLetterDiscarded,
-    /// Of too many dead letters the newest goes, not the oldest.
+    /// The newest dead letter is dropped, not the oldest (`Evict`).
     NewestDeadLetterEvicted,
-    /// The queue holds one message more than its capacity.
+    /// The queue accepts one message more than its capacity.
     CapacityPlusOne,
 
     // The layer `queue`.
-    /// An interrupt ends every wait from then on.
+    /// An interrupt ends every later wait too.
     InterruptNotConsumed,
-    /// A wait goes on after its deadline.
+    /// A wait continues after its deadline.
     DeadlineIgnored,
-    /// A lease that is dropped acknowledges its message.
+    /// Dropping a lease acknowledges its message.
     LeaseDropAcknowledges,
     /// Leases are not counted.
     LeaseNotCounted,
     /// A lease that has ended still counts.
     LeaseCountNeverFalls,
-    /// A message that can't be decoded is returned to the queue.
+    /// A message that cannot be decoded is returned to the queue.
     UndecodableReturned,
     /// The type of the messages is not compared.
     TypeNotChecked,
@@ -116,31 +116,31 @@ mutants! {
     CodecNotChecked,
     /// The schema is not compared.
     SchemaNotChecked,
-    /// A reservation that is dropped keeps its block.
+    /// Dropping a reservation does not free its block.
     ReservationKeepsBlock,
-    /// What a receiver has not handed out of a batch is not returned when it goes.
+    /// A receiver that is dropped does not return the messages of its batch that it has not delivered.
     RestOfBatchKept,
-    /// A ticket that no child has used is not voided.
+    /// A ticket that no child has used stays valid.
     TicketNotVoided,
-    /// The last handle of a role does not give the role up.
+    /// Dropping the last handle of a role does not give up the role.
     LastHandleKeepsRole,
-    /// A row is vacated with the last handle, although leases of it live.
+    /// The table entry is freed with the last handle although leases are still open.
     PeerVacatedWithLeases,
-    /// A row's byte is not locked.
+    /// The byte of a table entry is not locked.
     LockByteNotTaken,
-    /// A process that only tries never looks after the others.
+    /// A process that only uses non-blocking operations never looks for dead peers.
     TriesNeverSweep,
 
     // The layer `segment`.
-    /// A huge block for which there was no memory stays in hand.
+    /// A huge block for which there was no memory stays allocated.
     HugeBlockNotWithdrawn,
     /// An idle huge block beyond those that are kept keeps its memory.
     IdleMemoryKept,
-    /// Idle huge blocks give nothing back when memory is short.
+    /// Idle huge blocks give back no memory when memory is short.
     IdleMemoryNotReclaimed,
-    /// The mark of a huge block stays when its memory is given back.
+    /// A huge block that gives back its memory is still marked as having it.
     MarkKept,
-    /// The queue's own memory limit is not looked at.
+    /// The queue's own memory limit is not checked.
     QueueLimitIgnored,
     /// The version of a segment is not compared.
     VersionNotChecked,
@@ -148,142 +148,143 @@ mutants! {
     FingerprintNotChecked,
     /// The length of a segment is not compared with its capacity.
     LengthNotChecked,
-    /// A message goes to the next class of blocks.
+    /// A message goes to the next larger size class of blocks.
     NextClassTaken,
     /// A worker's line on the board is not reset for the next worker.
     BoardLineKept,
-    /// Nobody looks after the others when a slice ends.
+    /// No process looks for dead peers when a liveness interval ends.
     SweepNeverDue,
 
     // The layer `os`.
-    /// Every error of `pidfd_open` counts as "there is no such process".
+    /// Every error of `pidfd_open` counts as a dead process.
     EveryPidfdErrorIsDeath,
     /// The start time of a process is not compared.
     StartTimeIgnored,
-    /// Whether a process maps the segment is not looked at.
+    /// It is not checked whether a process maps the segment.
     MappingIgnored,
-    /// Locks are shared, so that each is granted.
+    /// Locks are shared, so that every request is granted.
     LocksAreShared,
     /// The size of a new segment is not sealed.
     SizeNotSealed,
-    /// Memory is not committed beforehand.
+    /// Memory is not committed when a segment is made.
     MemoryNotCommitted,
-    /// The head-room of control groups is not looked at.
+    /// The headroom of control groups is not checked.
     GroupLimitIgnored,
     /// Wakes reach only sleepers of the same process.
     FutexIsPrivate,
-    /// A forked child is taken for the process that was attached.
+    /// A forked child counts as the process that was attached.
     ForkNotNoticed,
-    /// A wait for descriptors has no deadline.
+    /// A wait for file descriptors has no deadline.
     PollWithoutDeadline,
     /// An empty datagram counts as the end of a link.
     EmptyDatagramIsTheEnd,
-    /// A named queue that others may open is used.
+    /// A named queue that other users may open is used.
     NameOfOthersUsed,
-    /// A signal goes to the leader of a worker's group alone.
+    /// A signal goes to the leader of a worker's process group only.
     LeaderSignalledAlone,
     /// A worker does not end with the thread that has started it.
     NoDeathSignal,
 
-    // The layer `workers`.
+    // The layer `pool`.
     /// Results are not collected before dead letters are read.
     SettleWithoutCollecting,
-    /// A worker's line on the board is ended before its answer is sent.
+    /// A worker's line on the board is cleared before its answer is sent.
     LineEndedBeforeAnswer,
-    /// One retry less than was asked for.
+    /// A task is retried once less than was asked for.
     OneRetryLess,
     /// A retry does not wait for its back-off.
     BackoffIgnored,
-    /// The attempt on a ticket is not raised for a retry.
+    /// The attempt number of a ticket does not rise for a retry.
     TicketAttemptKept,
-    /// A task that was not begun is always sent again.
+    /// A task that was not started is sent again without limit.
     UnstartedRetriedForever,
-    /// A task of a worker that was killed for another one counts as crashed.
+    /// A task of a worker that was killed because of another task counts as crashed.
     BystanderCrashed,
     /// All tasks of a chunk crash with the one that was running.
     ChunkCrashesWhole,
     /// A worker that has died is not replaced.
     DeadNotReplaced,
-    /// A task's time is measured from the first one of its worker.
+    /// A task's running time is measured from the first task of its worker.
     TimeFromFirstTask,
     /// The hard time limit is not enforced.
     HardLimitIgnored,
-    /// The soft time limit is not told.
+    /// The soft time limit is not reported to the task.
     SoftLimitNotReported,
-    /// A task's own time limit is not looked at.
+    /// A task's own time limit is ignored.
     OwnLimitIgnored,
     /// A pool that is cancelled discards the results of tasks that were done.
     ResultsNotDrained,
     /// A crashed task is counted twice.
     DoubleOutcome,
-    /// A map takes more from its iterator than its window allows.
+    /// A map takes more items from its iterator than its window allows.
     WindowIgnored,
-    /// Of a chunk only the first task is run.
+    /// Only the first task of a chunk is run.
     ChunkTailLost,
-    /// A cancelled task is not told.
+    /// A cancel is not reported to the task.
     CancelNotReported,
     /// More tasks are in flight than the capacity allows.
     CapacityIgnored,
-    /// Outcomes that nobody claims are not bounded.
+    /// The number of unclaimed outcomes is not limited.
     UnclaimedUnbounded,
     /// The outcome of a task whose handle was dropped is lost.
     DroppedHandleLosesOutcome,
     /// Workers are not recycled after their number of tasks.
     NeverRecycled,
-    /// A worker that ignores being asked to end is not killed.
+    /// A worker that ignores a request to stop is not killed.
     StopNotEnforced,
-    /// A worker with other tasks is welcomed.
+    /// A worker with other tasks than the parent is accepted.
     MismatchAccepted,
-    /// What workers log is dropped.
+    /// Log records of workers are dropped.
     LogsDropped,
 }
 
 #[cfg(workring_mutants)]
-pub(crate) use chosen::active;
+pub(crate) use by_environment::active;
 #[cfg(not(workring_mutants))]
-pub(crate) use trial::active;
+pub(crate) use per_thread::active;
 #[cfg(not(any(workring_mutants, loom)))]
-pub(crate) use trial::with;
+pub(crate) use per_thread::with;
 
-/// A mutant for one thread, for as long as a function runs there.
+/// Puts a mutant in force in one thread, while a function runs there.
 #[cfg(not(workring_mutants))]
-mod trial {
+mod per_thread {
     use super::Mutant;
     use core::cell::Cell;
 
     thread_local! {
-        static ON_TRIAL: Cell<Option<Mutant>> = const { Cell::new(None) };
+        static IN_FORCE: Cell<Option<Mutant>> = const { Cell::new(None) };
     }
 
-    /// Whether this is the one on trial.
+    /// Whether `mutant` is in force in this thread.
     #[must_use]
     pub(crate) fn active(mutant: Mutant) -> bool {
-        ON_TRIAL.get() == Some(mutant)
+        IN_FORCE.get() == Some(mutant)
     }
 
-    /// Run `program` with `mutant` in force.
+    /// Runs `program` with `mutant` in force in this thread.
     #[cfg(not(loom))]
     pub(crate) fn with<R>(mutant: Option<Mutant>, program: impl FnOnce() -> R) -> R {
         struct Reset;
         impl Drop for Reset {
             fn drop(&mut self) {
-                ON_TRIAL.set(None);
+                IN_FORCE.set(None);
             }
         }
-        ON_TRIAL.set(mutant);
+        IN_FORCE.set(mutant);
         let _reset = Reset;
         program()
     }
 }
 
+/// The mutant that the environment names, for the whole process.
 #[cfg(workring_mutants)]
-mod chosen {
+mod by_environment {
     use super::{ALL, Mutant};
     use std::{env, sync::OnceLock};
 
     static CHOSEN: OnceLock<Option<Mutant>> = OnceLock::new();
 
-    /// Whether this is the one that the environment names.
+    /// Whether `mutant` is the one that the environment names.
     #[must_use]
     pub(crate) fn active(mutant: Mutant) -> bool {
         *CHOSEN.get_or_init(choose) == Some(mutant)

@@ -1,8 +1,7 @@
-//! The atomics of this crate: the real ones, or loom's when it explores a model, or, in the crate's own tests, real
-//! ones that can be watched.
+//! The atomics of this crate: those of the standard library, or under loom those of loom, or in the crate's own tests
+//! real ones that an observer can intercept.
 //!
-//! This is the only file that names either, so that the very functions that run in shared memory also run
-//! under the model checker.
+//! No other file names them, so the functions that run in shared memory also run under both model checkers.
 
 #[cfg(not(loom))]
 pub(crate) use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering, fence};
@@ -22,8 +21,8 @@ mod tracked;
 
 /// A full fence for use right after an atomic exchange (a read-modify-write, not a plain store).
 ///
-/// On x86-64 every exchange is a locked instruction and thereby already a full fence, so that only the
-/// compiler has to be held back. Elsewhere, and under loom, it is a real `SeqCst` fence.
+/// On x86-64 every exchange is a locked instruction and therefore a full fence, so only the compiler must not reorder.
+/// Elsewhere, and under loom, it is a `SeqCst` fence.
 #[inline(always)]
 pub(crate) fn fence_after_exchange() {
     #[cfg(all(target_arch = "x86_64", not(loom)))]
@@ -32,9 +31,9 @@ pub(crate) fn fence_after_exchange() {
     fence(Ordering::SeqCst);
 }
 
-/// What the models of the protocol need of loom besides its atomics.
+/// The parts of loom that the models of the protocol use besides its atomics.
 #[cfg(all(test, loom))]
-pub(crate) mod explorer {
+pub(crate) mod loom_tools {
     pub(crate) use loom::cell::Cell;
     pub(crate) use loom::model::Builder;
     pub(crate) use loom::sync::Mutex;

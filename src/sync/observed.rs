@@ -1,21 +1,22 @@
-//! Atomics of the crate's own tests that can be watched: the explicit-state explorer runs the real functions on
-//! words that are not there.
+//! Atomics that an observer can intercept, for the crate's own tests. The explorer runs the real functions of the
+//! protocol with them, on words that exist only in its own state.
 //!
-//! To everybody else they are the real ones, and of the same size. While a thread is in [`watch`], its observer is
-//! asked first, with the address of the word and what is to be done there: it may do it in the word's place,
-//! on a state of its own, or leave the function for good by unwinding, which is how a process stops or dies.
+//! Without an observer they behave as the real atomics, and have the same size. While a thread is in [`watch`], its
+//! observer is called before each access, with the address of the word and the kind of access. It may perform the
+//! access on a state of its own instead, or unwind to leave the function for good, which is how a process stops or
+//! dies.
 
 use core::cell::RefCell;
 use core::ops::Deref;
 use core::sync::atomic::{self, Ordering};
 use std::rc::Rc;
 
-/// What is done to a word.
+/// A kind of access to a word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Access {
     Load,
     Store(u64),
-    /// To the second value, if it is the first.
+    /// A compare-exchange: expected value, new value.
     Exchange(u64, u64),
     Swap(u64),
     Add(u64),
@@ -23,8 +24,9 @@ pub(crate) enum Access {
     And(u64),
 }
 
+/// Intercepts accesses to atomics.
 pub(crate) trait Observer {
-    /// The value that the word had before; `None`: it is none of those that are watched.
+    /// Performs an access and returns the value that the word had before. `None`: this word is not observed.
     fn access(&self, address: usize, access: Access) -> Option<u64>;
 }
 
@@ -32,7 +34,7 @@ thread_local! {
     static OBSERVER: RefCell<Option<Rc<dyn Observer>>> = const { RefCell::new(None) };
 }
 
-/// Run `program` with `observer` in the place of the words that it knows.
+/// Runs `program`, with `observer` in place of the words that it knows.
 pub(crate) fn watch<R>(observer: Rc<dyn Observer>, program: impl FnOnce() -> R) -> R {
     struct Reset;
     impl Drop for Reset {
@@ -45,8 +47,9 @@ pub(crate) fn watch<R>(observer: Rc<dyn Observer>, program: impl FnOnce() -> R) 
     program()
 }
 
+/// Calls the observer of this thread, if it has one.
 fn ask(address: usize, access: Access) -> Option<u64> {
-    // Not borrowed while the observer works: it may unwind, and threads that end have none any more.
+    // The borrow ends before the call, because the observer may unwind. A thread that is ending has no observer.
     let observer = OBSERVER.try_with(|observer| observer.borrow().clone());
     observer.ok().flatten()?.access(address, access)
 }
@@ -93,7 +96,7 @@ macro_rules! observed {
                 }
             }
 
-            /// Of a watched word, it never fails without a reason.
+            /// An observed word never fails spuriously.
             pub(crate) fn compare_exchange_weak(
                 &self,
                 current: $value,
@@ -118,7 +121,7 @@ macro_rules! observed {
     )*};
 }
 
-/// For the futex calls, which take the real one. [`AtomicU64`] has nothing that is not watched.
+/// For the futex calls, which need the real atomic. The other types give no access that bypasses the observer.
 impl Deref for AtomicU32 {
     type Target = atomic::AtomicU32;
     fn deref(&self) -> &Self::Target {

@@ -1,30 +1,31 @@
-//! loom's atomics, put right in two places where loom 0.7.2 goes wrong on words as the protocol has them.
+//! loom's atomics, with work-arounds for two faults of loom 0.7.2 that concern words as the protocol uses them.
 //!
-//! *Too few interleavings.* loom finds those to try from pairs of accesses that depend on each other, and
-//! for that it remembers one access of each atomic, the last. So where one thread loads a word, and another
-//! then loads and exchanges it, the exchange is compared with the second load only, and is never tried
-//! before the first one (<https://github.com/tokio-rs/loom/issues/392>). Here a load is followed by an
-//! exchange of a word that belongs to the loading thread, and a store by an exchange of each of these. They
-//! synchronise nothing, and threads are not switched at them.
+//! *Too few interleavings.* loom derives the interleavings to try from pairs of dependent accesses, and remembers
+//! only the last access of each atomic for that. If one thread loads a word, and another then loads and exchanges it,
+//! loom compares the exchange with the second load only, and never tries it before the first
+//! (<https://github.com/tokio-rs/loom/issues/392>). Here every load is followed by an exchange of a word that belongs
+//! to the loading thread, and every store by an exchange of the words of all threads. These exchanges synchronise
+//! nothing, and loom does not switch threads at them.
 //!
-//! *Impossible values.* When one thread exchanges a word and another then stores to it without having seen
-//! that, loom leaves open which came first; so a thread may load the exchanged value even after it has
-//! exchanged its own for a third. Here a store comes after every store that was executed before it.
+//! *Impossible values.* If one thread exchanges a word, and another then stores to it without having seen that, loom
+//! leaves their order open. A thread may then load the value of the exchange even after it has replaced the stored
+//! value by another one. Here a store comes after every store that was executed before it.
 //!
-//! What neither loom nor this shows: which of two fences comes first is tried only as far as other accesses
-//! make a difference of it, and `SeqCst` accesses count as `AcqRel`.
+//! What neither loom nor this file shows: the two orders of two fences are tried only if other accesses depend on
+//! them, and `SeqCst` accesses count as `AcqRel`.
 
 use loom::sync::atomic::Ordering;
 use loom::thread::{ThreadId, current};
 use std::sync::Mutex;
 
-/// How many threads a model may have, its first one included.
+/// The largest number of threads of a model, including its first.
 const THREADS: usize = 4;
 
+/// One loom word for each thread that has loaded an atomic.
 #[derive(Debug)]
 struct Record {
     loads: [loom::sync::atomic::AtomicUsize; THREADS],
-    /// Whose the first of these are.
+    /// The threads that the first of these words belong to.
     threads: Mutex<Vec<ThreadId>>,
 }
 
@@ -36,7 +37,7 @@ impl Record {
         }
     }
 
-    /// This thread has just loaded the word.
+    /// Called after this thread has loaded the atomic.
     fn load(&self) {
         let me = current().id();
         let mine = {
@@ -52,7 +53,7 @@ impl Record {
         self.touch(mine..=mine);
     }
 
-    /// This thread has just stored something, or tried to.
+    /// Called after this thread has stored a value, or tried to.
     fn store(&self) {
         let known = self.threads.lock().expect("no panic in here").len();
         if let Some(last) = known.checked_sub(1) {
@@ -92,7 +93,7 @@ macro_rules! tracked {
             }
 
             pub(crate) fn store(&self, value: $value, ordering: Ordering) {
-                // A step that sees what is there, whatever it is, and changes nothing.
+                // This exchange sees the latest value and changes nothing, so the store comes after it.
                 let _ = self.word.compare_exchange(
                     $any,
                     $any,
@@ -117,7 +118,7 @@ macro_rules! tracked {
                 result
             }
 
-            /// loom's never fails without a reason either.
+            /// loom's version never fails spuriously either.
             pub(crate) fn compare_exchange_weak(
                 &self,
                 current: $value,
@@ -152,7 +153,7 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     #[test]
-    fn a_load_before_an_exchange_is_reordered() {
+    fn an_exchange_is_also_tried_before_an_earlier_load() {
         let seen = Arc::new(Mutex::new(Vec::new()));
         let values = Arc::clone(&seen);
         loom::model::Builder::new().check(move || {

@@ -1,15 +1,16 @@
-//! Close against send and receive.
+//! A close concurrent with sends and receives.
 
+use super::heap_queue::{HeapQueue, LIMITS};
+use super::peer::{Peer, Sent};
 use super::{explore, short_or_full};
 use crate::protocol::SharedState;
 use crate::protocol::steps::dead_letters;
 use crate::protocol::steps::receive::Receive;
-use crate::protocol::verify::testing::{Heap, LIMITS, Peer, Sent};
-use crate::sync::explorer::thread;
+use crate::sync::loom_tools::thread;
 use crate::sync::{AtomicBool, Ordering};
 use std::sync::Arc;
 
-/// What was accepted before the end is received, then the queue is closed for good.
+/// Asserts that the receiver gets exactly the accepted messages, and that the queue is then closed for good.
 fn assert_closed_after(accepted: &[u64], receiver: &Peer) {
     assert_eq!(receiver.drain(), (accepted.to_vec(), true));
     assert_eq!(receiver.try_send(99), Sent::Closed);
@@ -17,15 +18,15 @@ fn assert_closed_after(accepted: &[u64], receiver: &Peer) {
 }
 
 #[test]
-fn what_was_accepted_before_the_close_is_received_and_nothing_else() {
+fn exactly_the_messages_accepted_before_the_close_are_received() {
     explore("two sends, one close", Some(3), || {
-        let queue = Heap::new(LIMITS, 2, 0);
+        let queue = HeapQueue::new(LIMITS, 2, 0);
         let (sender, closer) = (Peer::new(&queue, 0), Peer::new(&queue, 1));
         let is_closed = Arc::new(AtomicBool::new(false));
-        let says_so = Arc::clone(&is_closed);
+        let set_closed = Arc::clone(&is_closed);
         let other = thread::spawn(move || {
             assert!(closer.close());
-            says_so.store(true, Ordering::Release);
+            set_closed.store(true, Ordering::Release);
         });
         let mut accepted = Vec::new();
         let mut over = false;
@@ -34,7 +35,7 @@ fn what_was_accepted_before_the_close_is_received_and_nothing_else() {
             match sender.try_send(message) {
                 Sent::Accepted if !was_closed && !over => accepted.push(message),
                 Sent::Closed => over = true,
-                sent => panic!("{sent:?}, closed {was_closed}, refused before {over}"),
+                sent => panic!("{sent:?}, closed {was_closed}, failed before: {over}"),
             }
         }
         other.join().expect("no panic");
@@ -46,17 +47,17 @@ fn what_was_accepted_before_the_close_is_received_and_nothing_else() {
 #[test]
 fn two_senders_and_a_closer_agree_on_the_end() {
     explore("two senders, one closer", short_or_full(1, 2), || {
-        let queue = Heap::new(LIMITS, 2, 0);
+        let queue = HeapQueue::new(LIMITS, 2, 0);
         let closer = Peer::new(&queue, 0);
-        let senders = [1, 2].map(|row| {
-            let sender = Peer::new(&queue, row);
-            thread::spawn(move || (sender.try_send(row.into()) == Sent::Accepted, row))
+        let senders = [1, 2].map(|index| {
+            let sender = Peer::new(&queue, index);
+            thread::spawn(move || (sender.try_send(index.into()) == Sent::Accepted, index))
         });
         assert!(closer.close());
         let mut accepted: Vec<u64> = senders
             .into_iter()
             .map(|sender| sender.join().expect("no panic"))
-            .filter_map(|(is_accepted, row)| is_accepted.then_some(row.into()))
+            .filter_map(|(is_accepted, index)| is_accepted.then_some(index.into()))
             .collect();
         let (mut received, closed) = closer.drain();
         received.sort_unstable();
@@ -68,9 +69,9 @@ fn two_senders_and_a_closer_agree_on_the_end() {
 }
 
 #[test]
-fn of_two_closers_one_was_first() {
+fn one_of_two_closers_is_the_first() {
     explore("two closers, full ring", Some(3), || {
-        let queue = Heap::new(LIMITS, 2, 0);
+        let queue = HeapQueue::new(LIMITS, 2, 0);
         let (first, second) = (Peer::new(&queue, 0), Peer::new(&queue, 1));
         assert_eq!(first.try_send(1), Sent::Accepted);
         let other = thread::spawn(move || second.close());
@@ -81,12 +82,11 @@ fn of_two_closers_one_was_first() {
     });
 }
 
-/// A closer that stops right after it has set the bit has closed the queue all the same: whoever sees the
-/// bit does the rest.
+/// Every process that sees the closing bit does the rest in the closer's place (LIFE-2).
 #[test]
-fn a_closer_that_stopped_halfway_has_closed_the_queue() {
+fn a_closer_that_stops_after_setting_the_bit_has_closed_the_queue() {
     explore("two sends, a closer that stops", None, || {
-        let queue = Heap::new(LIMITS, 2, 0);
+        let queue = HeapQueue::new(LIMITS, 2, 0);
         let sender = Peer::new(&queue, 0);
         let closing = Arc::clone(&queue);
         let other = thread::spawn(move || assert!(closing.lifecycle().begin_close()));
@@ -101,9 +101,9 @@ fn a_closer_that_stopped_halfway_has_closed_the_queue() {
 }
 
 #[test]
-fn a_receiver_asleep_is_told_of_the_close() {
+fn a_close_wakes_a_sleeping_receiver() {
     explore("one receiver asleep, one closer", None, || {
-        let queue = Heap::new(LIMITS, 1, 0);
+        let queue = HeapQueue::new(LIMITS, 1, 0);
         let (receiver, closer) = (Peer::new(&queue, 0), Peer::new(&queue, 1));
         assert_eq!(closer.try_send(1), Sent::Accepted);
         let other = thread::spawn(move || assert!(closer.close()));
@@ -116,12 +116,12 @@ fn a_receiver_asleep_is_told_of_the_close() {
 }
 
 #[test]
-fn all_receivers_asleep_are_told_of_the_close() {
+fn a_close_wakes_every_sleeping_receiver() {
     explore("two receivers asleep, one closer", Some(2), || {
-        let queue = Heap::new(LIMITS, 1, 0);
+        let queue = HeapQueue::new(LIMITS, 1, 0);
         let closer = Peer::new(&queue, 0);
-        let receivers = [1, 2].map(|row| {
-            let receiver = Peer::new(&queue, row);
+        let receivers = [1, 2].map(|index| {
+            let receiver = Peer::new(&queue, index);
             thread::spawn(move || assert_eq!(receiver.receive(), None))
         });
         assert!(closer.close());
@@ -132,9 +132,9 @@ fn all_receivers_asleep_are_told_of_the_close() {
 }
 
 #[test]
-fn a_sender_asleep_is_told_of_the_close() {
+fn a_close_wakes_a_sleeping_sender() {
     explore("one sender asleep, one closer", Some(3), || {
-        let queue = Heap::new(super::sending::ONE, 2, 0);
+        let queue = HeapQueue::new(super::sending::ONE, 2, 0);
         let (sender, closer) = (Peer::new(&queue, 0), Peer::new(&queue, 1));
         assert_eq!(sender.try_send(1), Sent::Accepted);
         let other = thread::spawn(move || assert!(closer.close()));
@@ -145,12 +145,12 @@ fn a_sender_asleep_is_told_of_the_close() {
     });
 }
 
-/// One receiver is told that the queue has ended while another one returns a message: it is received before
-/// that, or never, and then it is a dead letter.
+/// One receiver finds that the queue has ended, while another one returns a message. The message is received before the
+/// end, or else it is a dead letter.
 #[test]
-fn nothing_is_received_after_closed() {
+fn no_message_is_received_after_closed() {
     explore("one return, two receivers, drained", Some(3), || {
-        let queue = Heap::new(LIMITS, 1, 0);
+        let queue = HeapQueue::new(LIMITS, 1, 0);
         let (holder, receiver) = (Peer::new(&queue, 0), Peer::new(&queue, 1));
         assert_eq!(holder.try_send(1), Sent::Accepted);
         let held = holder.receive().expect("just sent");
@@ -158,7 +158,7 @@ fn nothing_is_received_after_closed() {
         let is_over = Arc::new(AtomicBool::new(false));
         let over = Arc::clone(&is_over);
         let other = thread::spawn(move || {
-            holder.give_back(held);
+            holder.return_message(held);
             let was_over = is_over.load(Ordering::Acquire);
             let (messages, _) = holder.drain();
             assert!(!was_over || messages.is_empty(), "a message after the end");
@@ -179,8 +179,8 @@ fn nothing_is_received_after_closed() {
         assert!(closed);
         for (index, letter) in dead_letters::list(&*queue) {
             let read =
-                dead_letters::open(&*queue, receiver.row, index, letter).expect("still there");
-            dead_letters::discard(&*queue, read).expect("sound words");
+                dead_letters::open(&*queue, receiver.index, index, letter).expect("still there");
+            dead_letters::discard(&*queue, read).expect("no corruption");
             messages.push(1);
         }
         assert_eq!(messages, [1]);

@@ -1,5 +1,7 @@
-//! Slots that are used again before their taker has noted in the block that it holds the message.
+//! Slots that are reused before their taker has recorded in the block that it holds the message.
 
+use super::heap_queue::HeapQueue;
+use super::peer::{Peer, Sent};
 use super::sending::ONE;
 use super::{explore, short_or_full};
 use crate::protocol::SharedState;
@@ -7,26 +9,25 @@ use crate::protocol::blocks::BlockKind;
 use crate::protocol::ids::{BlockIndex, PeerIndex, Position};
 use crate::protocol::ring::{SlotKind, SlotState};
 use crate::protocol::steps::receive::Receive;
-use crate::protocol::verify::testing::{Heap, Peer, Sent};
-use crate::sync::explorer::thread;
+use crate::sync::loom_tools::thread;
 use std::sync::Arc;
 
-/// `Take` and no more: this taker stops there.
-fn take_and_stop(queue: &Heap, position: Position, full: SlotState, taker: PeerIndex) -> bool {
+/// Does `Take`, and returns whether it succeeded. The taker stops there.
+fn take_and_stop(queue: &HeapQueue, position: Position, full: SlotState, taker: PeerIndex) -> bool {
     queue.slot(position).take(full, taker).is_some()
 }
 
-fn state_of(queue: &Heap, block: BlockIndex) -> (Option<BlockKind>, PeerIndex) {
-    let word = queue.block(block).expect("it exists").word.load();
+fn kind_and_peer(queue: &HeapQueue, block: BlockIndex) -> (Option<BlockKind>, PeerIndex) {
+    let word = queue.block(block).expect("the block exists").word.load();
     (word.kind(), word.peer())
 }
 
 #[test]
-fn a_stopped_taker_is_on_record_once_its_slot_is_used_again() {
-    explore("a taker that stops, a peer that laps it", None, || {
-        let queue = Heap::new(ONE, 3, 0);
+fn a_stopped_taker_is_recorded_in_the_block_before_its_slot_is_reused() {
+    explore("a taker that stops, a process that laps it", None, || {
+        let queue = HeapQueue::new(ONE, 3, 0);
         let peer = Peer::new(&queue, 0);
-        let (start, stopped) = (Position(0), PeerIndex::new(1).expect("a row"));
+        let (start, stopped) = (Position(0), PeerIndex::new(1).expect("a small number"));
         assert_eq!(peer.try_send(1), Sent::Accepted);
         let full = queue.slot(start).load();
         let taking = Arc::clone(&queue);
@@ -40,7 +41,7 @@ fn a_stopped_taker_is_on_record_once_its_slot_is_used_again() {
         let taken = other.join().expect("no panic");
         if taken && queue.slot(start).load().kind() == SlotKind::Full {
             assert_eq!(
-                state_of(&queue, full.block()),
+                kind_and_peer(&queue, full.block()),
                 (Some(BlockKind::Held), stopped)
             );
         }
@@ -52,9 +53,9 @@ fn a_stopped_taker_is_on_record_once_its_slot_is_used_again() {
 #[test]
 fn two_helpers_record_the_taker_once() {
     explore("two helpers, one stopped taker", None, || {
-        let queue = Heap::new(ONE, 3, 0);
+        let queue = HeapQueue::new(ONE, 3, 0);
         let (peer, closer) = (Peer::new(&queue, 0), Peer::new(&queue, 2));
-        let (start, stopped) = (Position(0), PeerIndex::new(1).expect("a row"));
+        let (start, stopped) = (Position(0), PeerIndex::new(1).expect("a small number"));
         assert_eq!(peer.try_send(1), Sent::Accepted);
         let full = queue.slot(start).load();
         assert!(take_and_stop(&queue, start, full, stopped));
@@ -64,7 +65,7 @@ fn two_helpers_record_the_taker_once() {
         let accepted = peer.try_send(3) == Sent::Accepted;
         other.join().expect("no panic");
         assert_eq!(
-            state_of(&queue, full.block()),
+            kind_and_peer(&queue, full.block()),
             (Some(BlockKind::Held), stopped)
         );
         assert_eq!(
@@ -74,14 +75,14 @@ fn two_helpers_record_the_taker_once() {
     });
 }
 
-/// The taker goes on while it is helped, acknowledges, and uses the very block for a message of its own.
+/// While it is helped, the taker continues, acknowledges the message, and reuses its block for a message of its own.
 #[test]
-fn a_late_helper_does_no_harm_to_the_next_message_of_the_block() {
+fn a_late_helper_does_not_change_the_next_message_of_the_block() {
     explore(
-        "a taker that goes on, a peer that laps it",
+        "a taker that continues, a process that laps it",
         short_or_full(2, 3),
         || {
-            let queue = Heap::new(ONE, 2, 0);
+            let queue = HeapQueue::new(ONE, 2, 0);
             let (peer, taker) = (Peer::new(&queue, 0), Peer::new(&queue, 1));
             assert_eq!(peer.try_send(1), Sent::Accepted);
             let other = thread::spawn(move || {
@@ -108,20 +109,20 @@ fn a_late_helper_does_no_harm_to_the_next_message_of_the_block() {
             received.extend(peer.drain().0);
             received.sort_unstable();
             assert_eq!(received, sent);
-            // A send may find neither block free: its look at the two takes two steps.
+            // A send may find neither block free, because it looks at one after the other.
             queue.assert_each_freed_once();
         },
     );
 }
 
-/// As above, and the slot becomes the end of the queue.
+/// While it is helped, the taker continues, and its slot becomes the end of the queue.
 #[test]
-fn the_end_may_overwrite_a_slot_whose_taker_goes_on() {
+fn a_seal_may_overwrite_the_slot_of_a_running_taker() {
     explore(
-        "a taker that goes on, a closer that laps it",
+        "a taker that continues, a closer that laps it",
         Some(4),
         || {
-            let queue = Heap::new(ONE, 2, 0);
+            let queue = HeapQueue::new(ONE, 2, 0);
             let (peer, taker) = (Peer::new(&queue, 0), Peer::new(&queue, 1));
             assert_eq!(peer.try_send(1), Sent::Accepted);
             let other = thread::spawn(move || match taker.try_receive() {

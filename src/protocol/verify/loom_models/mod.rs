@@ -1,12 +1,17 @@
-//! Models: small programs on a queue of a few words, of which loom runs every interleaving of the steps of
-//! their threads, and every value that the memory model lets each load return.
+//! Models for loom: small programs on a queue of a few words. loom runs every interleaving of the steps of their
+//! threads, with every value that the memory model allows each load to return.
 //!
-//!     RUSTFLAGS="--cfg loom" cargo test --release --lib models -- --nocapture
+//!     RUSTFLAGS="--cfg loom" cargo test --release --lib loom_models -- --nocapture
 //!
-//! With `WORKRING_TEST_FULL=1` the longest of them explore more interruptions, which takes ten minutes.
+//! With `WORKRING_TEST_FULL=1` the longest models explore more interruptions, which takes ten minutes.
 //!
-//! They run the functions of [`crate::protocol::steps`] themselves, on the heap ([`super::testing`]). What they
-//! can't show: crashes other than a thread that stops at a chosen step, and rings of real size.
+//! The models call the real functions of [`crate::protocol::steps`], on a queue on the heap ([`heap_queue`]). A thread
+//! stands for a process ([`peer`]). Not shown are deaths, other than of a thread that stops at a chosen step, and rings
+//! of more than eight slots.
+
+mod futex;
+mod heap_queue;
+mod peer;
 
 mod batching;
 mod closing;
@@ -18,19 +23,19 @@ mod recovering;
 mod sending;
 mod settling;
 
-use crate::sync::explorer::Builder;
+use crate::sync::loom_tools::Builder;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-/// How many interruptions to explore in a model that takes minutes with the larger number: the larger one only if
-/// the environment says `WORKRING_TEST_FULL=1`.
+/// Returns the number of interruptions to explore: `full` if `WORKRING_TEST_FULL=1` is set in the environment,
+/// otherwise `short`. For models that take minutes with `full`.
 fn short_or_full(short: usize, full: usize) -> Option<usize> {
     let in_full = std::env::var_os("WORKRING_TEST_FULL").is_some_and(|value| value == "1");
     Some(if in_full { full } else { short })
 }
 
-/// Explore every execution of `model`, or, for models that have too many, those in which threads are
-/// interrupted in the middle of their work at most `interruptions` times.
+/// Explores every execution of `model`. A model with too many of them has a limit: then only executions are explored in
+/// which threads are interrupted at most `interruptions` times in the middle of their work.
 fn explore(name: &str, interruptions: Option<usize>, model: impl Fn() + Sync + Send + 'static) {
     let mut builder = Builder::new();
     builder.max_branches = 10_000;

@@ -1,11 +1,12 @@
-//! Senders against each other, and the ring over several laps.
+//! Concurrent senders, and the ring over several laps.
 
+use super::heap_queue::{HeapQueue, LIMITS};
+use super::peer::{Peer, Sent};
 use super::{explore, short_or_full};
 use crate::protocol::Limits;
-use crate::protocol::verify::testing::{Heap, LIMITS, Peer, Sent};
-use crate::sync::explorer::thread;
+use crate::sync::loom_tools::thread;
 
-/// Two slots, of which one may be used at a time.
+/// Two slots, of which one may be full at a time.
 pub(super) const ONE: Limits = Limits {
     capacity: 1,
     ..LIMITS
@@ -17,7 +18,7 @@ fn two_senders_get_two_positions() {
         "two senders, two messages each",
         short_or_full(2, 3),
         || {
-            let queue = Heap::new(
+            let queue = HeapQueue::new(
                 Limits {
                     capacity: 4,
                     ..LIMITS
@@ -46,11 +47,11 @@ fn two_senders_get_two_positions() {
     );
 }
 
-/// In the second lap the slots are Empty again, and both blocks have been somebody else's.
+/// In the second lap the slots are Empty again, and both blocks have been used by the other process.
 #[test]
-fn of_two_senders_one_gets_the_last_place() {
-    explore("two senders, one place, second lap", None, || {
-        let queue = Heap::new(ONE, 2, 0);
+fn one_of_two_senders_gets_the_last_slot() {
+    explore("two senders, one slot, second lap", None, || {
+        let queue = HeapQueue::new(ONE, 2, 0);
         let (first, second) = (Peer::new(&queue, 0), Peer::new(&queue, 1));
         for message in [8, 9] {
             assert_eq!(first.try_send(message), Sent::Accepted);
@@ -70,9 +71,9 @@ fn of_two_senders_one_gets_the_last_place() {
 }
 
 #[test]
-fn several_laps_keep_the_order() {
+fn messages_keep_their_order_over_several_laps() {
     explore("one sender, one receiver, two laps", Some(3), || {
-        let queue = Heap::new(ONE, 2, 0);
+        let queue = HeapQueue::new(ONE, 2, 0);
         let (sender, receiver) = (Peer::new(&queue, 0), Peer::new(&queue, 1));
         let other = thread::spawn(move || {
             (1..=4)
@@ -94,12 +95,12 @@ fn several_laps_keep_the_order() {
 #[test]
 fn a_receiver_among_two_senders_gets_each_message_once() {
     explore("two senders, one receiver", Some(3), || {
-        let queue = Heap::new(LIMITS, 2, 0);
+        let queue = HeapQueue::new(LIMITS, 2, 0);
         let receiver = Peer::new(&queue, 2);
         let senders: Vec<_> = [1, 2]
-            .map(|row| {
-                let sender = Peer::new(&queue, row);
-                thread::spawn(move || assert_eq!(sender.try_send(row.into()), Sent::Accepted))
+            .map(|index| {
+                let sender = Peer::new(&queue, index);
+                thread::spawn(move || assert_eq!(sender.try_send(index.into()), Sent::Accepted))
             })
             .into();
         let (mut messages, _) = receiver.drain();
@@ -114,9 +115,9 @@ fn a_receiver_among_two_senders_gets_each_message_once() {
 }
 
 #[test]
-fn a_sender_asleep_before_a_full_ring_is_woken() {
+fn a_sender_sleeping_at_a_full_ring_is_woken() {
     explore("one sender asleep, one receiver asleep", Some(2), || {
-        let queue = Heap::new(ONE, 2, 0);
+        let queue = HeapQueue::new(ONE, 2, 0);
         let (sender, receiver) = (Peer::new(&queue, 0), Peer::new(&queue, 1));
         let other = thread::spawn(move || {
             for message in 1..=3 {
@@ -124,7 +125,7 @@ fn a_sender_asleep_before_a_full_ring_is_woken() {
             }
         });
         for message in 1..=3 {
-            let held = receiver.receive().expect("nobody closes");
+            let held = receiver.receive().expect("no process closes the queue");
             assert_eq!(receiver.consume(held), message);
         }
         other.join().expect("no panic");
@@ -133,22 +134,22 @@ fn a_sender_asleep_before_a_full_ring_is_woken() {
 }
 
 #[test]
-fn two_senders_asleep_before_a_full_ring_are_woken() {
+fn two_senders_sleeping_at_a_full_ring_are_woken() {
     explore(
         "two senders asleep, one receiver asleep",
         short_or_full(0, 1),
         || {
-            let queue = Heap::new(ONE, 3, 0);
+            let queue = HeapQueue::new(ONE, 3, 0);
             let receiver = Peer::new(&queue, 0);
             assert_eq!(receiver.try_send(9), Sent::Accepted);
             let senders: Vec<_> = [1, 2]
-                .map(|row| {
-                    let sender = Peer::new(&queue, row);
-                    thread::spawn(move || assert_eq!(sender.send(row.into()), Sent::Accepted))
+                .map(|index| {
+                    let sender = Peer::new(&queue, index);
+                    thread::spawn(move || assert_eq!(sender.send(index.into()), Sent::Accepted))
                 })
                 .into();
             let mut messages: Vec<_> = (0..3)
-                .map(|_| receiver.consume(receiver.receive().expect("nobody closes")))
+                .map(|_| receiver.consume(receiver.receive().expect("no process closes the queue")))
                 .collect();
             for sender in senders {
                 sender.join().expect("no panic");
@@ -160,11 +161,11 @@ fn two_senders_asleep_before_a_full_ring_are_woken() {
     );
 }
 
-/// Blocks are short, the ring is not: the sender sleeps until a message is acknowledged.
+/// The ring has room but no block is free: the sender sleeps until a message is acknowledged.
 #[test]
-fn a_sender_asleep_for_want_of_a_block_is_woken() {
+fn a_sender_sleeping_without_a_block_is_woken() {
     explore("one sender without a block, one receiver", None, || {
-        let queue = Heap::new(ONE, 1, 0);
+        let queue = HeapQueue::new(ONE, 1, 0);
         let (sender, receiver) = (Peer::new(&queue, 0), Peer::new(&queue, 1));
         assert_eq!(sender.try_send(1), Sent::Accepted);
         let other = thread::spawn(move || assert_eq!(sender.send(2), Sent::Accepted));
