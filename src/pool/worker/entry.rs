@@ -12,12 +12,12 @@ use core::any::type_name;
 use std::process::exit;
 use std::sync::Arc;
 
-/// Become a worker, if this process was started as one: then this call runs tasks, and never returns. In any other
-/// process it returns at once.
+/// Becomes a worker if this process was started as one; then runs tasks and never returns. In any other process it returns
+/// at once.
 ///
-/// To be called at the very start of `main` in every program that makes a pool, before threads are started or arguments
-/// are looked at: workers are this program, run again. `K` is the type of the tasks; a program that has several pools
-/// names all their types, as a tuple.
+/// Workers are this program, started again. So call this at the very start of `main` in every program that makes a pool,
+/// before it starts threads or reads its arguments. `K` is the type of the tasks; a program with several pools names all
+/// their types, as a tuple.
 ///
 /// # Examples
 ///
@@ -26,14 +26,14 @@ pub fn run_if_worker<K: Kinds>() {
     let Ok(value) = std::env::var(VARIABLE) else {
         return;
     };
-    // The variable may reach programs that a worker starts, too. The link does not.
+    // Programs that a worker starts may inherit the variable. They do not inherit the link.
     let Ok(link) = inherit_fd(LINK) else {
         return;
     };
     spawn::restore_process_name();
     role::claim_role();
     let link = Arc::new(Link::from(link));
-    // A parent of another version may write it in another way. It learns that this program does not fit.
+    // A parent of another version may have another format. The handshake then reports that this program does not fit.
     let assignment = Assignment::parse(&value);
     let assignment = assignment.as_ref();
     let startup = Startup {
@@ -94,9 +94,9 @@ mod sealed {
     use crate::pool::worker::main_loop::Startup;
 
     pub trait Kinds {
-        /// Serve, and never return; unless other tasks are wanted: false.
+        /// Serves and never returns if the parent's task type is one of these. Otherwise returns false.
         fn serve(startup: &Startup<'_>) -> bool;
-        /// Tell the parent what this program has instead, and wait until it has heard that.
+        /// Reports to the parent which tasks this program has, and waits until the parent has received that.
         fn refuse(startup: &Startup<'_>);
     }
 }

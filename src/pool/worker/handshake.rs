@@ -1,4 +1,4 @@
-//! The first messages between a worker and its parent, and how it reads the later ones.
+//! The worker's side of the handshake with its parent, and how it receives later messages.
 
 use crate::os::link::{Link, RecvOutcome};
 use crate::os::poll::Poll;
@@ -7,7 +7,7 @@ use crate::pool::wire::messages::{FromParent, FromWorker, Identity, MAX_LEN, Wor
 use std::os::fd::{AsFd, OwnedFd};
 use std::process;
 
-/// Say what this process is. What the parent wants; `None`: it wants no worker any more, or not this one, which it ends.
+/// Sends what this process is. Returns the parent's settings, or `None` if the parent refuses or no longer needs this worker.
 pub(crate) fn greet<T: Task>(link: &Link) -> Option<WorkerConfig> {
     let pid = process::id();
     link.send(&FromWorker::Process { pid }.encode()).ok()?;
@@ -22,11 +22,11 @@ pub(crate) fn greet<T: Task>(link: &Link) -> Option<WorkerConfig> {
     }
 }
 
-/// What the parent says next.
+/// A message of the parent, or its end.
 pub(crate) enum FromLink {
     Message(FromParent),
     Invalid,
-    /// It has ended.
+    /// The parent has ended.
     Closed,
 }
 
@@ -34,7 +34,7 @@ fn receive(link: &Link) -> FromLink {
     receive_watching(link, None)
 }
 
-/// As [`receive`], but the end of this process, the parent, is enough: somebody else may have its side of the link open.
+/// As [`receive`], but also ends when the parent process ends: another process may hold the parent's side of the link open.
 pub(crate) fn receive_watching(link: &Link, parent: Option<&OwnedFd>) -> FromLink {
     if let Some(parent) = parent {
         let mut poll = Poll::new();

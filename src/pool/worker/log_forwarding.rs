@@ -1,8 +1,8 @@
-//! Events of `tracing` in a worker, sent to its parent: the worker's side of `log`.
+//! Sends `tracing` events of a worker to its parent.
 //!
-//! A worker whose parent listens to events has a subscriber that sends each of them over the link, as text. It is there
-//! while the worker is prepared, and from then on, unless the preparation has installed another one for all threads.
-//! Spans are not sent. What the parent would not listen to is not even put into words.
+//! If the parent has a subscriber, the worker gets one that sends each event over the link, as text. It is active from the
+//! preparation of the worker on, unless the preparation installs another global subscriber. Spans are not sent. Events
+//! below the parent's level are not formatted.
 
 #[cfg(feature = "tracing")]
 mod with_tracing {
@@ -16,7 +16,7 @@ mod with_tracing {
     use tracing::subscriber::{set_global_default, with_default};
     use tracing::{Event, Metadata, Subscriber};
 
-    /// Do what prepares this worker, and send events from now on.
+    /// Runs the preparation of this worker, and sends events from now on.
     pub(crate) fn preparing<R>(
         link: &Arc<Link>,
         verbosity: Option<Level>,
@@ -30,7 +30,7 @@ mod with_tracing {
             verbosity: filter(verbosity),
         };
         let prepared = with_default(forwarder(), prepare);
-        // An error: it has a subscriber of its own now, and that is how it wants it.
+        // On an error the preparation has installed a subscriber of its own, which stays.
         let _ = set_global_default(forwarder());
         prepared
     }
@@ -77,12 +77,11 @@ mod with_tracing {
                 target: truncated(event.metadata().target().to_owned()),
                 message: truncated(text.message + &text.fields),
             };
-            // A parent that is slow to read holds this thread up, and misses nothing. One that has gone is the
-            // watcher's business.
+            // A slow parent blocks this thread, so no event is lost. The watcher deals with a parent that has ended.
             let _ = self.link.send(&said.encode());
         }
 
-        // Nothing is kept of spans, so all may have the same number.
+        // No state is kept for spans, so all of them can have the same id.
         fn new_span(&self, _: &Attributes<'_>) -> Id {
             Id::from_u64(1)
         }
@@ -96,7 +95,7 @@ mod with_tracing {
         fn exit(&self, _: &Id) {}
     }
 
-    /// An event as text: what it says, and then its fields.
+    /// Formats an event: its message, then its fields.
     #[derive(Default)]
     struct Text {
         message: String,
@@ -105,7 +104,7 @@ mod with_tracing {
 
     impl Visit for Text {
         fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-            // It fails only if the value's own text does.
+            // It fails only if the value's own `Debug` fails.
             let _ = match field.name() {
                 "message" => write!(self.message, "{value:?}"),
                 name => write!(self.fields, " {name}={value:?}"),

@@ -1,15 +1,15 @@
-//! The worker's side: this process, once it has been started as a worker.
+//! The main loop of a worker process.
 //!
 //! | thread  | waits for                                    | and                                                  |
 //! |---------|----------------------------------------------|------------------------------------------------------|
-//! | main    | a task                                       | runs it, sends what it gave, acknowledges it          |
-//! | watcher | what the parent says; the end of the parent  | tells the main thread; or ends the process and its group |
+//! | main    | a task                                       | runs it, sends its result, acknowledges it               |
+//! | watcher | messages of the parent; the parent's end     | notifies the main thread; or ends the process and its group |
 //!
-//! Main, for one task, and what a death right after each step leaves behind:
+//! The steps of the main thread for one task, and what a death right after each step leaves behind:
 //!
 //! | step                                   | left behind                                                          |
 //! |----------------------------------------|----------------------------------------------------------------------|
-//! | it is leased, not decoded              | a dead letter, not begun: it goes to another worker                  |
+//! | the task is leased, not decoded        | a dead letter, not begun: it goes to another worker                  |
 //! | `begin` on the board                   | a dead letter that was being decoded: the same, but for DEATH-3 of `deaths` |
 //! | it is decoded                          | a dead letter that was running: retried or reported as crashed       |
 //! | it is run                              | the same                                                             |
@@ -17,15 +17,16 @@
 //! | `end` on the board                     | the same                                                             |
 //! | it is acknowledged                     | the result                                                           |
 //!
-//! It is on the board before the task's `Deserialize` is called, so that the time limit counts that, too. The user's code is
-//! called within [`catch_panic`], each piece by itself: see `docs/user-code.md`.
+//! A task is on the board before its `Deserialize` is called, so that the time limit includes decoding. Each piece of user code
+//! runs within [`catch_panic`]: see `docs/user-code.md`.
 //!
-//! Of a chunk, each task in turn is decoded, run and answered; it is acknowledged after the last one. A death in between leaves one dead letter for all
-//! of them, of which some have their results, one was running, and the others were not begun.
+//! The tasks of a chunk are decoded, run and answered one after the other; the chunk is acknowledged after the last one. A
+//! death in between leaves one dead letter for all of them: some have their results, one was running, the others were not
+//! begun.
 //!
-//! The end: the tasks are closed, the parent says `Stop`, or it has result enough; the main thread says `Stopping` and
-//! waits for the watcher, who ends with the parent's `Farewell`. A parent that has died says nothing: then the watcher
-//! ends the process.
+//! The loop ends when the tasks queue is closed, when the parent sends `Stop`, or when the worker's quota is used up. The main
+//! thread then sends `Stopping` and waits for the watcher, which ends with the parent's `Farewell`. If the parent has died,
+//! the watcher ends the process.
 
 use super::handshake::greet;
 use super::log_forwarding;
@@ -52,7 +53,7 @@ use std::process::exit;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-/// What a worker ends with that can't go on, as `EX_SOFTWARE` of sysexits(3).
+/// The exit code of a worker that cannot continue: `EX_SOFTWARE` of sysexits(3).
 pub(crate) const BROKEN: i32 = 70;
 
 /// What a worker was started for.
@@ -64,11 +65,11 @@ pub struct Startup<'a> {
     pub(super) link: Arc<Link>,
 }
 
-/// A worker at work.
+/// A running worker.
 pub(crate) struct Worker<T: Task> {
     link: Arc<Link>,
     config: WorkerConfig,
-    /// Tasks to be result before it stops by itself.
+    /// The number of tasks after which it stops by itself.
     tasks_left: u64,
     pace: Pace,
     tasks: Receiver<Vec<u8>, Raw>,
@@ -78,7 +79,7 @@ pub(crate) struct Worker<T: Task> {
 }
 
 impl<T: Task> Worker<T> {
-    /// Take over what this process was given, and prepare it; it ends if that can't be result.
+    /// Takes over the descriptors of this process and prepares it. Ends the process if that fails.
     pub(crate) fn enter(startup: &Startup<'_>) -> Self {
         let link = &startup.link;
         panics::install(Arc::clone(link));
@@ -96,7 +97,7 @@ impl<T: Task> Worker<T> {
         let schema = queue_schema::<T>();
         let tasks = inherit_as(TASKS, &schema).map_err(|error| with_causes(&error))?;
         let tasks: Receiver<Envelope<T>, TaskCodec> = tasks;
-        // As bytes: they are decoded when they are on the board.
+        // As bytes: tasks are decoded when they are on the board.
         let tasks = tasks.decoding::<Vec<u8>, Raw>();
         let results = inherit_as(RESULTS, &schema).map_err(|error| with_causes(&error))?;
         let board = inherit_fd(BOARD).map_err(|error| with_causes(&error))?;
@@ -110,7 +111,7 @@ impl<T: Task> Worker<T> {
             stopping: AtomicBool::new(false),
             cancelled: AtomicBool::new(false),
         });
-        // Without it, it is killed with its parent, and what it has started is not.
+        // Without it this process is killed with its parent, but not the processes that it has started.
         let parent = match startup.starter.filter(|starter| starter.is_visible()) {
             Some(starter) => parent::watch_starter(starter.process, starter.started),
             None => parent::watch_parent(),
@@ -120,13 +121,13 @@ impl<T: Task> Worker<T> {
         let watcher = watch(link, parent, state_of_watcher, tasks.interrupter())?;
         if config.adopts_orphans {
             subreaper::adopt_orphans()
-                .map_err(|error| format!("it can't adopt its descendants: {error}"))?;
+                .map_err(|error| format!("cannot adopt its descendants: {error}"))?;
         }
         if let Some(bytes) = config.address_space {
             memory_use::limit_address_space(bytes)
-                .map_err(|error| format!("its addresses can't be limited: {error}"))?;
+                .map_err(|error| format!("cannot limit its address space: {error}"))?;
         }
-        // The error's text is the user's code, too.
+        // Formatting the error runs user code too.
         let prepare = || T::prepare_worker().map_err(|error| error.to_string());
         match catch_panic(|| log_forwarding::preparing(&startup.link, config.verbosity, prepare)) {
             Ok(prepared) => prepared?,
@@ -149,7 +150,7 @@ impl<T: Task> Worker<T> {
         })
     }
 
-    /// Run tasks until there are no more, or none are wanted; then end.
+    /// Runs tasks until the tasks queue ends or the worker is to stop.
     pub(crate) fn work(mut self) -> ! {
         self.send_to_parent(&FromWorker::Ready);
         while !self.context.state.is_stopping() {
@@ -173,7 +174,7 @@ impl<T: Task> Worker<T> {
         self.leave()
     }
 
-    /// Whether it has more memory in use than it may keep.
+    /// Returns whether it uses more memory than its limit for recycling.
     fn exceeds_memory(&self) -> bool {
         let limit = self.config.max_memory;
         limit.is_some_and(|limit| memory_use::own().is_ok_and(|used| used > limit))
@@ -184,7 +185,7 @@ impl<T: Task> Worker<T> {
         let letter = match TaskMessage::open(message) {
             Ok(letter) => letter,
             Err(error) => {
-                // Never sent by a parent of this version: nobody waits for it.
+                // A parent of this version never sends it, so no caller waits for it.
                 self.report(format!("a message without a ticket was skipped: {error}"));
                 return 0;
             }
@@ -245,27 +246,27 @@ impl<T: Task> Worker<T> {
         }
     }
 
-    /// This worker's line on the board.
+    /// Returns this worker's entry on the board.
     #[inline(always)]
     fn line(&self) -> &WorkerEntry {
         let state = &*self.context.state;
         match state.board.entry(state.slot) {
             Some(line) => line,
-            None => self.give_up("the board has gone"),
+            None => self.give_up("the board is gone"),
         }
     }
 
-    /// Sends what became of a task. One that can't be sent is told as such: each task has an outcome.
+    /// Sends the outcome of a task. If that cannot be sent, sends the reason: each task has an outcome.
     fn send_result(&self, ticket: Ticket, result: WorkerResult<T::Output, T::Error>) {
         let answer = ResultMessage { ticket, result };
         let what = match catch_panic(|| self.results.send_ref(&answer)) {
-            // Closed: the parent wants no more results.
+            // Closed: the parent needs no more results.
             Ok(Ok(()) | Err(SendError::Closed(()))) => None,
             Ok(Err(error @ (SendError::Forked(()) | SendError::Corrupt { .. }))) => {
                 self.give_up(&with_causes(&error))
             }
             Ok(Err(SendError::TooLarge { len, max, .. })) => Some(format!(
-                "the output has {len} bytes, the largest may have {max}: raise `Builder::max_message_len`"
+                "the output has {len} bytes, and at most {max} are allowed: raise `Builder::max_message_len`"
             )),
             Ok(Err(error)) => Some(with_causes(&error)),
             Err(panic) => Some(panic.to_string()),
@@ -278,13 +279,16 @@ impl<T: Task> Worker<T> {
                 self.give_up(&with_causes(&error));
             }
         }
-        // The outcome is known: a panic of its `Drop` changes nothing any more.
+        // The outcome has been sent: a panic in its `Drop` no longer changes it.
         if let Err(panic) = catch_panic(|| drop(answer)) {
-            self.report(format!("dropping what task {} gave: {panic}", ticket.id));
+            self.report(format!(
+                "dropping the output of task {}: {panic}",
+                ticket.id
+            ));
         }
     }
 
-    /// Lets the parent log something.
+    /// Sends an error event to the parent's log.
     #[cold]
     fn report(&self, what: String) {
         self.send_to_parent(&FromWorker::Log {
@@ -295,20 +299,20 @@ impl<T: Task> Worker<T> {
     }
 
     fn send_to_parent(&self, message: &FromWorker) {
-        // A parent that has gone is the watcher's business.
+        // The watcher deals with a parent that has ended.
         let _ = self.link.send(&message.encode());
     }
 
     fn leave(self) -> ! {
         self.send_to_parent(&FromWorker::Stopping);
-        // Ends with the parent's farewell.
+        // The watcher ends with the parent's farewell.
         let _ = self.watcher.join();
         drop((self.tasks, self.results));
         parent::kill_own_descendants();
         exit(0)
     }
 
-    /// Something is wrong that this worker can do nothing about. What it has in hand goes back.
+    /// Ends the worker after an error that it cannot handle. What it holds is returned to the queue.
     fn give_up(&self, what: &str) -> ! {
         self.report(format!("a worker gives up: {what}"));
         exit(BROKEN)

@@ -1,4 +1,4 @@
-//! The worker's side.
+//! The worker's side of a pool: how a process becomes a worker, and what it does.
 
 mod entry;
 mod handshake;

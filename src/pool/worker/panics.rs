@@ -1,4 +1,4 @@
-//! Panics of a worker: those of tasks become outcomes, with their place; others are reported to the parent.
+//! Panics in a worker: those of tasks become outcomes, with their location; others are reported to the parent.
 
 use crate::os::link::Link;
 use crate::pool::outcome::Panic;
@@ -9,13 +9,13 @@ use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind, set_hook, take_h
 use std::sync::Arc;
 
 thread_local! {
-    /// Whether a panic of this thread is going to be caught by [`catch_panic`].
+    /// Whether [`catch_panic`] will catch a panic of this thread.
     static CATCHING: Cell<bool> = const { Cell::new(false) };
-    /// The panic that is on its way to [`catch_panic`].
+    /// The panic that unwinds to [`catch_panic`].
     static CAUGHT: RefCell<Option<Panic>> = const { RefCell::new(None) };
 }
 
-/// From now on this process notes panics that are caught, and tells its parent of all others.
+/// Installs a hook that records panics that are caught, and reports all others to the parent.
 pub(crate) fn install(link: Arc<Link>) {
     let otherwise = take_hook();
     set_hook(Box::new(move |info| {
@@ -45,19 +45,19 @@ fn describe(info: &PanicHookInfo<'_>) -> Panic {
     }
 }
 
-/// What `act` returns, or the panic that it ended with.
+/// Runs `act`. Returns its result or its panic.
 pub(crate) fn catch_panic<R>(act: impl FnOnce() -> R) -> Result<R, Panic> {
     CATCHING.set(true);
-    // What a task leaves half done is its own: it was moved into it.
+    // Unwind safe: the task was moved into the closure, so a half-changed state is its own.
     let result = catch_unwind(AssertUnwindSafe(act));
     CATCHING.set(false);
     result.map_err(|payload| {
-        // Without a place if the task has installed a hook of its own.
+        // The location is unknown if the task has installed a hook of its own.
         let panic = CAUGHT.take().unwrap_or_else(|| Panic {
             message: truncated(payload_message(payload.as_ref())),
             place: String::new(),
         });
-        // The payload may panic itself, when it is dropped.
+        // Dropping the payload may panic too.
         core::mem::forget(payload);
         panic
     })

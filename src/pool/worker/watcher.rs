@@ -1,4 +1,4 @@
-//! The thread of a worker that listens to its parent.
+//! The thread of a worker that receives its parent's messages.
 
 use super::handshake::{FromLink, receive_watching};
 use crate::os::link::Link;
@@ -12,7 +12,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
-/// Start the thread that listens to the parent.
+/// Starts the thread that receives the parent's messages.
 pub(crate) fn watch(
     link: Arc<Link>,
     parent: Option<OwnedFd>,
@@ -32,13 +32,12 @@ pub(crate) fn watch(
                     let said = FromWorker::Log {
                         level: Level::Warn,
                         target: "workring".to_owned(),
-                        message: "a message of the parent made no sense, and was skipped"
-                            .to_owned(),
+                        message: "a malformed message of the parent was skipped".to_owned(),
                     };
                     let _ = link.send(&said.encode());
                     continue;
                 }
-                // The parent may have no permission to kill this process.
+                // The parent may not be permitted to kill this process.
                 FromLink::Message(FromParent::EndGroup) | FromLink::Closed => {
                     parent::kill_own_group()
                 }
