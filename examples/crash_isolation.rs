@@ -1,19 +1,21 @@
-//! Tasks that do the worst, among others that don't: each has its own outcome, and none costs another one's.
+//! Tasks that crash, exit, hang or use up memory, among tasks that do not.
 //!
 //!     cargo run --release --example crash_isolation
 //!
-//! What would end any program that called it as a function, or hang it for ever, is one line of this one's output.
+//! Each bad task would end the program, or hang it, if it were a plain function call. Here each is one line of the
+//! output, and every task between them has its result. Shows time limits and memory limits too.
 
 use nix::sys::signal::{Signal, raise};
 use serde::{Deserialize, Serialize};
 use std::error::Error;
 use std::process::{abort, exit};
 use std::time::Duration;
-use workring::pool::{Context, Pool, Shutdown, Task, run_if_worker};
+use workring::pool::Shutdown;
+use workring::{Context, Pool, Task, run_if_worker};
 
-/// Something to do, good or bad.
+/// What a task does.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-enum Deed {
+enum Action {
     Square(u64),
     Fail,
     Panic,
@@ -21,92 +23,90 @@ enum Deed {
     Abort,
     Segfault,
     OverflowTheStack,
-    EatMemory,
-    /// For ever, and deaf to whoever asks it to stop.
-    Loop,
+    UseUpMemory,
+    LoopForever,
 }
 
-/// So much address space has a worker: enough for anything reasonable.
-const MEMORY: u64 = 1 << 30;
-/// So long may a task take.
-const TIME: Duration = Duration::from_secs(2);
+/// The address space of a worker, in bytes: more than any good task needs.
+const ADDRESS_LIMIT: u64 = 1 << 30;
+/// How long a task may run.
+const TIME_LIMIT: Duration = Duration::from_secs(2);
 
-impl Task for Deed {
+impl Task for Action {
     type Output = u64;
     type Error = String;
 
     fn run(self, _: &Context) -> Result<u64, String> {
         match self {
             Self::Square(number) => Ok(number * number),
-            Self::Fail => Err("I don't want to".to_owned()),
-            Self::Panic => panic!("I can't"),
+            Self::Fail => Err("this task returns an error".to_owned()),
+            Self::Panic => panic!("this task panics"),
             Self::Exit => exit(3),
             Self::Abort => abort(),
             Self::Segfault => segfault(),
-            Self::OverflowTheStack => Ok(bottomless(0)),
-            Self::EatMemory => {
-                let mut eaten = Vec::new();
+            Self::OverflowTheStack => Ok(recurse(0)),
+            Self::UseUpMemory => {
+                let mut memory = Vec::new();
                 loop {
-                    eaten.push(vec![0_u8; 1 << 24]);
+                    memory.push(vec![0_u8; 1 << 24]);
                 }
             }
-            Self::Loop => loop {
+            // Never checks whether it is cancelled.
+            Self::LoopForever => loop {
                 std::hint::spin_loop();
             },
         }
     }
 }
 
-/// As the kernel says it to a process that touches what is not there. Again and again: the first one is taken for a
-/// stack overflow by the handler of Rust's own, which then steps aside.
+/// Sends this process the signal that the kernel sends for an invalid access. The handler of Rust's standard library
+/// ignores the first one, because it is no stack overflow, and removes itself; the second one kills.
 fn segfault() -> ! {
     loop {
-        raise(Signal::SIGSEGV).expect("a signal to this very process");
+        raise(Signal::SIGSEGV).expect("a signal to this process");
     }
 }
 
-fn bottomless(depth: u64) -> u64 {
+fn recurse(depth: u64) -> u64 {
     if depth == u64::MAX {
         return 0;
     }
     let frame = std::hint::black_box([depth; 512]);
-    frame.iter().sum::<u64>() + bottomless(depth + 1)
+    frame.iter().sum::<u64>() + recurse(depth + 1)
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    run_if_worker::<Deed>();
+    run_if_worker::<Action>();
 
-    let builder = Pool::<Deed>::builder().workers(2);
-    let pool = builder.time_limit(TIME).address_limit(MEMORY).start()?;
-    // By now it runs, or is about to: and it keeps one of the two workers busy.
-    let endless = pool.submit(Deed::Loop)?;
+    let builder = Pool::<Action>::builder().workers(2);
+    let builder = builder.time_limit(TIME_LIMIT).address_limit(ADDRESS_LIMIT);
+    let pool = builder.start()?;
+    // Keeps one of the two workers busy until its time limit. The other one runs the tasks below.
+    let endless = pool.submit(Action::LoopForever)?;
 
     let bad = [
-        Deed::Fail,
-        Deed::Panic,
-        Deed::Exit,
-        Deed::Abort,
-        Deed::Segfault,
-        Deed::OverflowTheStack,
-        Deed::EatMemory,
+        Action::Fail,
+        Action::Panic,
+        Action::Exit,
+        Action::Abort,
+        Action::Segfault,
+        Action::OverflowTheStack,
+        Action::UseUpMemory,
     ];
     let mut handles = Vec::new();
-    for (number, deed) in (1..).zip(bad) {
-        for deed in [deed, Deed::Square(number)] {
-            handles.push((deed, pool.submit(deed)?));
+    for (number, action) in (1..).zip(bad) {
+        for action in [action, Action::Square(number)] {
+            handles.push((action, pool.submit(action)?));
         }
     }
-    for (deed, handle) in handles {
+    handles.push((Action::LoopForever, endless));
+    for (action, handle) in handles {
         match handle.wait() {
-            Ok(number) => println!("{deed:?}: {number}"),
-            Err(error) => println!("{deed:?}: {error}"),
+            Ok(number) => println!("{action:?}: {number}"),
+            Err(error) => println!("{action:?}: {error}"),
         }
     }
 
-    match endless.wait() {
-        Ok(number) => println!("Loop: {number}"),
-        Err(error) => println!("Loop: {error}"),
-    }
     let report = pool.shutdown(Shutdown::Drain, Duration::from_secs(10))?;
     println!("{report}");
     Ok(())

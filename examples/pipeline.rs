@@ -1,4 +1,4 @@
-//! Three stages, each a pool of processes: numbers are made, sorted and summed up, all at once and in order.
+//! A pipeline of three pools: one makes batches of numbers, one sorts them, one sums them up.
 //!
 //!     cargo run --release --example pipeline -- [--batches N] [--first N]
 //!
@@ -6,9 +6,12 @@
 //! main: numbers of batches --> make --> sort --> sum up --> main: print
 //! ```
 //!
-//! The end travels both ways. Downstream: when there are no more batches, each stage finishes what it has, and ends;
-//! then the next one does. Upstream: when main has printed as many as it wants (`--first`), it drops the last stage, which
-//! cancels what is left there, ends, and drops the one before it.
+//! All stages work at the same time, and the output has the order of the input. Shows several types of tasks in one
+//! program, and how a pipeline ends from either side:
+//!
+//! - Downstream: when there are no more batches, each stage finishes its tasks and ends, and then the next one does.
+//! - Upstream: when `main` has printed as many batches as it wants (`--first`), it drops the last stage. That stage
+//!   cancels its tasks, ends, and drops the stage before it.
 
 use clap::Parser;
 use serde::{Deserialize, Serialize};
@@ -17,7 +20,8 @@ use std::fmt::Display;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
-use workring::pool::{Context, Pool, Shutdown, Task, TaskHandle, run_if_worker};
+use workring::pool::{Shutdown, TaskHandle};
+use workring::{Context, Pool, Task, run_if_worker};
 
 /// Make, sort and sum up numbers, in three pools of processes.
 #[derive(Parser)]
@@ -26,12 +30,12 @@ struct Arguments {
     #[arg(long, default_value_t = 1000)]
     batches: u64,
 
-    /// Print only so many, and stop then
+    /// Print this many batches, and then stop
     #[arg(long)]
     first: Option<usize>,
 }
 
-/// The first stage: makes a batch of numbers, each batch from a seed of its own.
+/// A task of the first stage: makes the batch of random numbers that belongs to this seed.
 #[derive(Serialize, Deserialize)]
 struct Make(u64);
 
@@ -42,7 +46,7 @@ impl Task for Make {
     fn run(self, _: &Context) -> Result<Vec<u64>, String> {
         let mut state = self.0;
         let mut next = || {
-            // Knuth's generator of the MMIX.
+            // The linear congruential generator of Knuth's MMIX.
             state = state.wrapping_mul(6_364_136_223_846_793_005);
             state = state.wrapping_add(1_442_695_040_888_963_407);
             state >> 33
@@ -51,7 +55,7 @@ impl Task for Make {
     }
 }
 
-/// The second stage.
+/// A task of the second stage: sorts a batch.
 #[derive(Serialize, Deserialize)]
 struct Sort(Vec<u64>);
 
@@ -65,7 +69,7 @@ impl Task for Sort {
     }
 }
 
-/// The third.
+/// A task of the third stage: describes a sorted batch.
 #[derive(Serialize, Deserialize)]
 struct SumUp(Vec<u64>);
 
@@ -84,20 +88,21 @@ impl Task for SumUp {
     }
 }
 
-/// How many tasks of one stage may wait for the next stage to take their outputs.
+/// How many tasks of a stage may be ahead of the stage that takes their outputs.
 const AHEAD: usize = 64;
-/// What is in flight at the end of the input takes no longer.
-const LIMIT: Duration = Duration::from_secs(60);
+/// How long the tasks that are left at the end of the input may take.
+const SHUTDOWN_LIMIT: Duration = Duration::from_secs(60);
 
-/// The outputs of a stage, in the order of its input.
+/// One stage of the pipeline: a pool, and a thread that submits to it what the stage before it has made. As an
+/// iterator, it returns the outputs in the order of its input.
 struct Stage<T: Task> {
-    /// None once nobody wants any more.
+    /// The tasks whose outputs were not returned yet. `None`: this stage is being dropped.
     handles: Option<Receiver<TaskHandle<T>>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl<T: Task<Error: Display>> Stage<T> {
-    /// Start a pool that does what comes from `input`.
+    /// Starts a pool that runs the tasks from `input`.
     fn new(
         name: &'static str,
         mut input: impl Iterator<Item = T> + Send + 'static,
@@ -105,16 +110,16 @@ impl<T: Task<Error: Display>> Stage<T> {
         let pool = Pool::<T>::builder().workers(2).start()?;
         let (sender, handles) = sync_channel(AHEAD);
         let thread = thread::spawn(move || {
-            // An error: the next stage has ended, or the pool has.
-            let everything = input.try_for_each(|task| {
+            // `Err`: the next stage was dropped, or the pool has ended.
+            let submitted = input.try_for_each(|task| {
                 let handle = pool.submit(task).map_err(drop)?;
                 sender.send(handle).map_err(drop)
             });
-            let how = match everything {
+            let how = match submitted {
                 Ok(()) => Shutdown::Drain,
                 Err(()) => Shutdown::Cancel,
             };
-            match pool.shutdown(how, LIMIT) {
+            match pool.shutdown(how, SHUTDOWN_LIMIT) {
                 Ok(report) => eprintln!("{name}: {report}"),
                 Err(error) => eprintln!("{name}: {error}"),
             }
@@ -129,7 +134,7 @@ impl<T: Task<Error: Display>> Stage<T> {
 impl<T: Task<Error: Display>> Iterator for Stage<T> {
     type Item = T::Output;
 
-    /// The next output, waiting for it. A task without one is skipped, and told of.
+    /// Waits for the next output. Reports tasks that have none on standard error, and skips them.
     fn next(&mut self) -> Option<T::Output> {
         for handle in self.handles.as_ref()? {
             let id = handle.id();
@@ -144,16 +149,17 @@ impl<T: Task<Error: Display>> Iterator for Stage<T> {
 
 impl<T: Task> Drop for Stage<T> {
     fn drop(&mut self) {
+        // Ends the thread: it has no receiver for the next handle.
         drop(self.handles.take());
         if let Some(thread) = self.thread.take() {
-            // What it has to say if it has panicked is on standard error.
+            // If it has panicked, the message is on standard error already.
             let _ = thread.join();
         }
     }
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    // Three kinds of workers, all of them this program.
+    // A worker serves one of the three pools. The tuple names the tasks of all of them.
     run_if_worker::<(Make, Sort, SumUp)>();
 
     let arguments = Arguments::parse();

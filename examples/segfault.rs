@@ -1,6 +1,8 @@
-//! A task reads far beyond a string. It costs that task; the program goes on. The README shows this code and its output.
+//! A task reads far beyond a string: its worker dies of it, and the program goes on.
 //!
 //!     cargo run --release --example segfault
+//!
+//! The README shows this code and its output.
 #![expect(
     unsafe_code,
     clippy::undocumented_unsafe_blocks,

@@ -1,11 +1,11 @@
-//! A reader of results against the shutdown of what it reads from: the race that this crate was written for.
+//! A race that this crate was written for: one thread reads the results of a pool while another one shuts it down.
 //!
 //!     cargo run --release --example shutdown_race -- --rounds 100000
 //!
-//! Each round makes a pool, hands in some tasks, and has one thread read their outcomes while another one shuts the
-//! pool down: now before the reader has come to read, now while it waits, now when it has nearly done. Whoever wins,
-//! the reader must meet nothing but values and then the end: an output for each task that was done, `Cancelled` for
-//! each that was not, and no third thing.
+//! Each round makes a pool, submits some tasks, and shuts the pool down at another moment: before the reader starts to
+//! read, while it waits, or when it has nearly finished. In every round the reader must get an outcome for each task
+//! and then the end. The outcome is an output, or `Cancelled` if the shutdown cancels tasks. Anything else is counted,
+//! and makes the program fail.
 
 use clap::Parser;
 use serde::{Deserialize, Serialize};
@@ -13,17 +13,18 @@ use std::error::Error;
 use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
-use workring::pool::{Context, Pool, Shutdown, Task, TaskError, run_if_worker};
+use workring::pool::Shutdown;
+use workring::{Context, Pool, Task, TaskError, run_if_worker};
 
 /// Race a reader of results against a shutdown.
 #[derive(Parser)]
 struct Arguments {
-    /// How many times
+    /// How many rounds
     #[arg(long, default_value_t = 1000)]
     rounds: u64,
 }
 
-/// A task that gives back what it is.
+/// A task whose output is its own number.
 #[derive(Serialize, Deserialize)]
 struct Echo(u64);
 
@@ -36,17 +37,18 @@ impl Task for Echo {
     }
 }
 
+/// The tasks of one round.
 const TASKS: u64 = 16;
-/// Longer than any round needs.
-const LIMIT: Duration = Duration::from_secs(30);
-/// The shutdown comes so long after the reader's start, at the most: by then it has read everything.
+/// How long a shutdown may take: longer than any round needs.
+const SHUTDOWN_LIMIT: Duration = Duration::from_secs(30);
+/// The latest moment of a shutdown, in nanoseconds after the start of the reader: by then it has read everything.
 const LATEST: u64 = 400_000;
-/// From one round to the next, in nanoseconds: in steps of a prime number, so that all moments have their turn.
+/// How much later the shutdown comes in each round, modulo `LATEST`. A prime number, so that all moments occur.
 const STEP: u64 = 7919;
 
-/// What readers have met.
+/// What the readers of all rounds have got.
 #[derive(Default)]
-struct Met {
+struct Counts {
     values: u64,
     cancelled: u64,
     ends: u64,
@@ -57,22 +59,22 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     run_if_worker::<Echo>();
 
     let Arguments { rounds } = Arguments::parse();
-    let mut met = Met::default();
+    let mut counts = Counts::default();
     for round in 0..rounds {
-        // Every other time what is in flight is finished first, and then the reader gets everything.
+        // `Drain` finishes all tasks first, `Cancel` cancels those that have not ended.
         let how = match round % 2 {
             0 => Shutdown::Drain,
             _ => Shutdown::Cancel,
         };
         let moment = Duration::from_nanos(round.wrapping_mul(STEP) % LATEST);
-        race(how, moment, &mut met)?;
+        race(how, moment, &mut counts)?;
     }
-    let Met {
+    let Counts {
         values,
         cancelled,
         ends,
         other,
-    } = met;
+    } = counts;
     println!(
         "{rounds} rounds of {TASKS} tasks: {values} values, {cancelled} cancelled, {ends} ends, {other} anything else"
     );
@@ -84,35 +86,36 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     })
 }
 
-fn race(how: Shutdown, moment: Duration, met: &mut Met) -> Result<(), Box<dyn Error>> {
+/// Runs one round, with a shutdown at `moment` after the start of the reader.
+fn race(how: Shutdown, moment: Duration, counts: &mut Counts) -> Result<(), Box<dyn Error>> {
     let pool = Pool::<Echo>::builder().workers(1).start()?;
     for number in 0..TASKS {
         pool.submit(Echo(number))?;
     }
     let (outcomes, report) = thread::scope(|scope| {
         let reader = scope.spawn(|| pool.drain().collect::<Vec<_>>());
-        let began = Instant::now();
-        while began.elapsed() < moment {
+        let start = Instant::now();
+        while start.elapsed() < moment {
             std::hint::spin_loop();
         }
-        let report = pool.shutdown(how, LIMIT);
+        let report = pool.shutdown(how, SHUTDOWN_LIMIT);
         (reader.join(), report)
     });
     match outcomes {
         Ok(outcomes) => {
-            met.ends += 1;
+            counts.ends += 1;
             for outcome in outcomes {
                 match outcome.result {
-                    Ok(number) if number == outcome.id.get() => met.values += 1,
-                    Err(TaskError::Cancelled) if how == Shutdown::Cancel => met.cancelled += 1,
-                    _ => met.other += 1,
+                    Ok(number) if number == outcome.id.get() => counts.values += 1,
+                    Err(TaskError::Cancelled) if how == Shutdown::Cancel => counts.cancelled += 1,
+                    _ => counts.other += 1,
                 }
             }
         }
-        Err(_) => met.other += 1, // the reader has panicked
+        Err(_) => counts.other += 1, // the reader has panicked
     }
     if !report?.is_balanced() {
-        met.other += 1;
+        counts.other += 1;
     }
     Ok(())
 }

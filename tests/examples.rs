@@ -1,7 +1,7 @@
-//! Goal: the examples run as their first lines say, and show what they are there to show.
+//! Goal: each example runs as its first lines say, and shows what they promise.
 //!
-//! Method: run a short form of each to its end, and look at what it prints. A watchdog kills what hangs: its workers
-//! end with it. `digest` has tests of its own.
+//! Method: run a short form of each example to its end, and check what it prints. A watchdog kills an example that
+//! hangs; its workers end with it. `digest` has tests of its own.
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -13,13 +13,14 @@ use std::time::Duration;
 
 const TIME_LIMIT: Duration = Duration::from_secs(5 * 60);
 
-/// Run an example to its end, which has to be a good one: what it prints.
+/// Runs an example, which must succeed, and returns what it prints.
 fn run(example: &str, arguments: &str) -> String {
     let output = output(example, arguments);
     assert!(output.status.success(), "{example} {arguments}: {output:?}");
     String::from_utf8(output.stdout).expect("text")
 }
 
+/// Runs an example to its end, or kills it after the time limit.
 fn output(example: &str, arguments: &str) -> Output {
     let test = std::env::current_exe().expect("this test's path");
     let target = test.parent().and_then(Path::parent).expect("target/debug");
@@ -51,7 +52,7 @@ fn output(example: &str, arguments: &str) -> Output {
     })
 }
 
-/// The number before these words.
+/// Returns the number before these words.
 fn counted(line: &str, words: &str) -> u64 {
     let (before, _) = line.split_once(words).expect(words);
     let number = before.split_whitespace().next_back().expect("a number");
@@ -59,7 +60,7 @@ fn counted(line: &str, words: &str) -> u64 {
 }
 
 #[test]
-fn squares_arrive_and_an_error_costs_no_other_task() {
+fn squares_are_printed_and_an_error_affects_no_other_task() {
     let text = run("squares", "");
     for line in ["task 0: 9", "task 1: 16", "task 2: 25"] {
         assert!(text.lines().any(|printed| printed == line), "{text}");
@@ -75,7 +76,17 @@ fn squares_arrive_and_an_error_costs_no_other_task() {
 }
 
 #[test]
-fn a_reader_of_results_meets_only_values_and_the_end() {
+fn a_segmentation_fault_affects_no_other_task() {
+    let text = run("segfault", "");
+    let lines: Vec<&str> = text.lines().collect();
+    assert!(
+        matches!(lines[..], ["Ok(104)", crash, "Ok(111)"] if crash.starts_with("Err(Crashed ")),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_reader_of_results_gets_only_values_and_the_end() {
     let text = run("shutdown_race", "--rounds 100");
     let line = text.lines().last().expect("a closing line");
     assert!(line.starts_with("100 rounds of 16 tasks: "), "{line}");
@@ -85,37 +96,38 @@ fn a_reader_of_results_meets_only_values_and_the_end() {
         1600,
         "{line}"
     );
-    // Half of the rounds finish what was submitted.
+    // Half of the rounds finish all tasks.
     assert!(counted(line, " values") >= 800, "{line}");
     assert!(line.ends_with(", 0 anything else"), "{line}");
 }
 
 #[test]
-fn each_task_that_does_the_worst_has_its_own_outcome_and_costs_no_other() {
+fn each_bad_task_has_its_own_outcome_and_affects_no_other() {
     let text = run("crash_isolation", "");
-    let said = |deed: &str| {
+    let outcome_of = |action: &str| {
         let line = text
             .lines()
-            .find_map(|line| line.strip_prefix(deed)?.strip_prefix(": "));
-        line.unwrap_or_else(|| panic!("no {deed}: {text}"))
+            .find_map(|line| line.strip_prefix(action)?.strip_prefix(": "));
+        line.unwrap_or_else(|| panic!("no {action}: {text}"))
     };
     for number in 1..=7_u64 {
         assert_eq!(
-            said(&format!("Square({number})")),
+            outcome_of(&format!("Square({number})")),
             (number * number).to_string()
         );
     }
-    for (deed, outcome) in [
-        ("Fail", "I don't want to"),
+    for (action, expected) in [
+        ("Fail", "this task returns an error"),
         ("Panic", "crash_isolation.rs:"),
         ("Exit", "exit status: 3"),
         ("Abort", "SIGABRT"),
         ("Segfault", "SIGSEGV"),
         ("OverflowTheStack", "SIGABRT"),
-        ("EatMemory", "died: signal"),
-        ("Loop", "ran for longer"),
+        ("UseUpMemory", "died: signal"),
+        ("LoopForever", "ran for longer"),
     ] {
-        assert!(said(deed).contains(outcome), "{deed}: {}", said(deed));
+        let outcome = outcome_of(action);
+        assert!(outcome.contains(expected), "{action}: {outcome}");
     }
     let report = text.lines().last().expect("a report");
     assert!(
@@ -129,9 +141,8 @@ fn each_task_that_does_the_worst_has_its_own_outcome_and_costs_no_other() {
     );
 }
 
-/// Downstream: every batch comes out, in order.
 #[test]
-fn the_end_of_the_input_travels_down_a_pipeline() {
+fn a_pipeline_prints_every_batch_in_order_and_ends_with_its_input() {
     let text = run("pipeline", "--batches 50");
     assert_eq!(text.lines().count(), 50, "{text}");
     for (number, line) in text.lines().enumerate() {
@@ -142,9 +153,9 @@ fn the_end_of_the_input_travels_down_a_pipeline() {
     }
 }
 
-/// Upstream: the stages before it end though their input would go on for ever, and say so.
+/// The input would go on for ever.
 #[test]
-fn the_end_of_the_reader_travels_up_a_pipeline() {
+fn every_stage_of_a_pipeline_ends_with_its_reader() {
     let whole = run("pipeline", "--batches 50");
     let output = output("pipeline", "--batches 1000000000000 --first 5");
     assert!(output.status.success(), "{output:?}");

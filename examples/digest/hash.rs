@@ -1,4 +1,4 @@
-//! What a worker process does: read files, and hash them.
+//! The tasks: workers read files and hash them.
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -6,29 +6,29 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
-use workring::pool::{Context, Task};
+use workring::{Context, Task};
 
-/// Files to be hashed, by their paths, which need not be UTF-8.
+/// A task: hash these files. Paths are bytes, because they need not be UTF-8.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Files(pub(crate) Vec<Vec<u8>>);
 
-/// The SHA-256 of a file, or why it could not be read.
+/// The SHA-256 of a file, or the reason why it could not be read.
 pub(crate) type Hashed = Result<[u8; 32], String>;
 
-/// The run was stopped in the middle.
+/// The error of a task that was cancelled.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Stopped;
 
-/// Large enough for most files in one go, small enough for the processor's own cache.
-const BUFFER: usize = 128 * 1024;
+/// Bytes to read at a time: large enough for most files, small enough for the cache of one core.
+const BUFFER_SIZE: usize = 128 * 1024;
 
 impl Task for Files {
-    /// One for each path.
+    /// One entry for each path.
     type Output = Vec<Hashed>;
     type Error = Stopped;
 
     fn run(self, context: &Context) -> Result<Vec<Hashed>, Stopped> {
-        let mut buffer = vec![0; BUFFER];
+        let mut buffer = vec![0; BUFFER_SIZE];
         let hash = |path: Vec<u8>| match hash(&path, &mut buffer, context) {
             Ok(Some(sum)) => Ok(Ok(sum)),
             Ok(None) => Err(Stopped),
@@ -38,7 +38,7 @@ impl Task for Files {
     }
 }
 
-/// None: nobody wants to know any more.
+/// Returns `None` if the task was cancelled.
 fn hash(path: &[u8], buffer: &mut [u8], context: &Context) -> io::Result<Option<[u8; 32]>> {
     let mut file = File::open(OsStr::from_bytes(path))?;
     let mut hasher = Sha256::new();

@@ -1,63 +1,36 @@
-//! The parent's main loop: hand the paths in, wait for what the workers have hashed, print it in order.
+//! The parent's main loop: submits the paths, waits for the hashes, and prints them in order.
 
 use crate::hash::Files;
 use crate::output::{Output, quoted};
+use crate::unfinished::Unfinished;
 use std::collections::VecDeque;
-use std::fmt;
-use std::io;
-use workring::pool::{Pool, TaskError};
+use workring::{Pool, TaskError};
 
-/// To hash a file of a few KiB takes no longer than to wake a process for it, so a task is several of them:
-/// one at a time makes the whole run some 30% slower, and more than these no faster.
-const FILES_PER_TASK: usize = 64;
-/// Towards the end, tasks get smaller, lest one worker be busy with the last large one alone.
+/// How many files a task has at most. Hashing a file of a few KiB takes no longer than waking a process for it: one
+/// file a task makes the whole run some 30% slower, and more than this many make it no faster.
+const MAX_FILES_PER_TASK: usize = 64;
+/// How many tasks for each worker the rest of the files is split into. So tasks get smaller towards the end, and no
+/// worker is left alone with a large last one.
 const TASKS_LEFT_PER_WORKER: usize = 4;
-/// How far hashing may run ahead of printing, in tasks: what is hashed already waits while one large file
-/// comes before it.
+/// How many tasks hashing may be ahead of printing: hashes wait while a large file before them is being hashed.
 const AHEAD: usize = 1000;
 
-/// Why there is no complete list.
-pub(crate) enum Unfinished {
-    /// The run was stopped from outside; `Stop` says why.
-    Stopped,
-    /// It could not be printed.
-    Output(io::Error),
-    /// The pool failed.
-    Pool(String),
-}
-
-impl From<io::Error> for Unfinished {
-    fn from(error: io::Error) -> Self {
-        Self::Output(error)
-    }
-}
-
-impl fmt::Display for Unfinished {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Stopped => f.write_str("the workers ended before all was hashed"),
-            Self::Output(error) => write!(f, "standard output: {error}"),
-            Self::Pool(error) => f.write_str(error),
-        }
-    }
-}
-
-/// Have `paths` hashed and print the list; whether all could be read.
+/// Has `paths` hashed, and prints the list. Returns whether all files could be read.
 pub(crate) fn list(
     paths: &[Vec<u8>],
     workers: usize,
     pool: &Pool<Files>,
     output: &mut Output<'_>,
 ) -> Result<bool, Unfinished> {
-    let mut to_hand_in = paths;
+    let mut to_submit = paths;
     let mut to_print = paths.iter();
     let mut handles = VecDeque::new();
     let mut printed = 0;
     let mut all_read = true;
     loop {
-        while !to_hand_in.is_empty() && handles.len() < AHEAD {
-            let files = cut(&mut to_hand_in, workers);
-            // It is refused if the run was stopped.
+        while !to_submit.is_empty() && handles.len() < AHEAD {
+            let files = take_share(&mut to_submit, workers);
+            // The pool is closed if the run was stopped.
             let handle = pool.submit(Files(files)).map_err(|error| {
                 if error.is_closed() {
                     Unfinished::Stopped
@@ -71,7 +44,7 @@ pub(crate) fn list(
             break;
         };
         if !next.is_finished() {
-            // What there is to print is printed before a wait.
+            // Before a wait, prints what is ready.
             output.flush()?;
         }
         let sums = next.wait().map_err(|error| match error {
@@ -86,7 +59,7 @@ pub(crate) fn list(
                 Ok(sum) => output.line(&sum, path)?,
                 Err(reason) => {
                     all_read = false;
-                    output.complain(format_args!("{}: {reason}", quoted(path)));
+                    output.report(format_args!("{}: {reason}", quoted(path)));
                 }
             }
         }
@@ -96,10 +69,10 @@ pub(crate) fn list(
     Ok(all_read)
 }
 
-/// The first of what is left.
-fn cut(rest: &mut &[Vec<u8>], workers: usize) -> Vec<Vec<u8>> {
+/// Removes the files of the next task from those that are left.
+fn take_share(rest: &mut &[Vec<u8>], workers: usize) -> Vec<Vec<u8>> {
     let share = rest.len() / (TASKS_LEFT_PER_WORKER * workers);
-    let count = share.clamp(1, FILES_PER_TASK).min(rest.len());
+    let count = share.clamp(1, MAX_FILES_PER_TASK).min(rest.len());
     let (files, others) = rest.split_at(count);
     *rest = others;
     files.to_vec()

@@ -1,32 +1,41 @@
-//! The SHA-256 of every file under some paths, computed by one process for each core:
+//! A whole program: prints the SHA-256 of every file under some paths, computed by one process for each core.
 //!
 //!     cargo run --release --example digest -- [--workers N] PATH...
 //!
-//! prints exactly what this does, only sooner:
+//! The output is the same as that of
 //!
 //!     find PATH... -type f -print0 | LC_ALL=C sort -z | xargs -0 sha256sum
 //!
-//! The parent finds and sorts the paths, a pool of workers (this same program once more) hashes, and the parent
-//! prints in order.
+//! Shows how a program with a pool ends properly in every case, and tells the user why:
 //!
-//! | what happens                        | how it ends                                                  |
-//! |-------------------------------------|--------------------------------------------------------------|
-//! | all is hashed                       | the pool is shut down; 0, or 1 for unreadable files          |
-//! | Ctrl-C, SIGTERM                     | `Stop` shuts the pool down at once; 130, 143                 |
-//! | a worker dies                       | the same; 2, and a line that says which                      |
-//! | nobody reads what is printed        | as for a signal; 141, what a shell says of SIGPIPE           |
-//! | the parent is killed                | the workers end                                              |
+//! | what happens                   | what the program does                              | exit code             |
+//! |--------------------------------|----------------------------------------------------|-----------------------|
+//! | all files are hashed           | shuts the pool down                                | 0; 1: some unreadable |
+//! | Ctrl-C, SIGTERM                | cancels all tasks and shuts the pool down at once  | 130, 143, as a shell  |
+//! | a worker dies                  | the same, and says which worker died               | 2                     |
+//! | the reader of the output ends  | the same as for a signal                           | 141, as for SIGPIPE   |
+//! | the program itself is killed   | its workers end                                    |                       |
+//!
+//! | file         | contents                                                                             |
+//! |--------------|--------------------------------------------------------------------------------------|
+//! | `main`       | arguments, signals, the pool, exit codes                                             |
+//! | `walk`       | finds the files                                                                      |
+//! | `hash`       | the tasks, which run in the workers                                                  |
+//! | `list`       | the main loop: submits tasks and prints hashes in order                              |
+//! | `output`     | standard output and standard error                                                   |
+//! | `stop`       | stops a run early                                                                    |
+//! | `unfinished` | why a run ends without a complete list                                               |
 
 mod hash;
 mod list;
 mod output;
 mod stop;
+mod unfinished;
 mod walk;
 
 use clap::Parser;
 use hash::Files;
 use indicatif::ProgressBar;
-use list::Unfinished;
 use output::{Output, report};
 use signal_hook::consts::{SIGINT, SIGPIPE, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -39,15 +48,17 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 use stop::{Reason, Stop};
-use workring::pool::{Pool, Shutdown, run_if_worker};
+use unfinished::Unfinished;
+use workring::pool::Shutdown;
+use workring::{Pool, run_if_worker};
 
-/// Print the SHA-256 of every regular file under the paths, as `sha256sum` does, sorted by path.
+/// Prints the SHA-256 of every regular file under the paths, as `sha256sum` does, sorted by path.
 ///
-/// Exit codes: 0; 1 if something could not be read; 2 if the list is not complete for another reason.
+/// Exit codes: 0; 1 if a file or directory could not be read; 2 if the list is incomplete for another reason.
 #[derive(Parser)]
 #[command(name = "digest")]
 struct Arguments {
-    /// How many worker processes [default: one for each core]
+    /// The number of worker processes [default: one for each core]
     #[arg(long, value_name = "N")]
     workers: Option<NonZeroUsize>,
 
@@ -58,7 +69,7 @@ struct Arguments {
 
 const UNREADABLE: u8 = 1;
 const INCOMPLETE: u8 = 2;
-/// What a shell adds to the number of the signal that ended a program.
+/// What a shell adds to the number of a signal to get the exit code of a program that the signal has ended.
 const SIGNALLED: i32 = 128;
 
 fn main() -> ExitCode {
@@ -78,10 +89,10 @@ fn digest(arguments: &Arguments) -> Result<ExitCode, Box<dyn Error>> {
     .get();
     let signals = Signals::new([SIGINT, SIGTERM])?;
     let stop = Arc::new(Stop::new(signals.handle())?);
-    let heeding = Arc::clone(&stop);
+    let on_event = Arc::clone(&stop);
     let pool = Pool::<Files>::builder()
         .workers(count)
-        .on_event(move |event| heeding.heed(event))
+        .on_event(move |event| on_event.handle(event))
         .start()?;
 
     let bar = ProgressBar::no_length();
@@ -94,12 +105,12 @@ fn digest(arguments: &Arguments) -> Result<ExitCode, Box<dyn Error>> {
         Ok(all_found && all_read)
     });
     bar.finish_and_clear();
-    // Nothing is left to be done that anybody would read.
+    // All outcomes that will be printed are printed.
     pool.shutdown(Shutdown::Cancel, Duration::ZERO)?;
     Ok(exit_code(stop.reason(), ended))
 }
 
-/// Ends the watching thread with the scope that it is used in, however that is left.
+/// Ends the thread that waits for signals when it is dropped, however its scope is left.
 struct EndWatch<'a>(&'a Stop);
 
 impl Drop for EndWatch<'_> {

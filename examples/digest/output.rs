@@ -1,24 +1,24 @@
 //! Standard output and standard error.
 
-use crate::list::Unfinished;
 use crate::stop::Stop;
+use crate::unfinished::Unfinished;
 use indicatif::ProgressBar;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
 
-/// A pipe that is ready takes so much without waiting: `PIPE_BUF`, see `pipe(7)`.
-const ATOMIC: usize = 4096;
-/// So much is worth printing even if there is more to come.
-const ENOUGH: usize = 64 * 1024;
+/// How many bytes a pipe takes without waiting once `poll(2)` reports it as writable: `PIPE_BUF`, see `pipe(7)`.
+const ATOMIC_WRITE: usize = 4096;
+/// How many bytes to collect before they are printed.
+const BUFFER_SIZE: usize = 64 * 1024;
 
-/// Prints the list. No write outlasts a stop, even if nobody reads.
+/// Prints the list. A write ends when the run is stopped, even if no process reads the output.
 pub(crate) struct Output<'a> {
     stdout: File,
     buffer: Vec<u8>,
     bar: &'a ProgressBar,
-    /// The list goes to a terminal, and so does the bar, which must step aside for it.
+    /// Whether list and progress bar go to the same terminal. Then the bar is hidden while lines are printed.
     shares_terminal: bool,
     stop: &'a Stop,
 }
@@ -27,7 +27,7 @@ impl<'a> Output<'a> {
     pub(crate) fn new(bar: &'a ProgressBar, stop: &'a Stop) -> io::Result<Self> {
         let stdout = io::stdout();
         Ok(Self {
-            // Without the line buffer of `io::Stdout`: this is one already.
+            // Not through `io::Stdout`, which has a buffer of its own.
             stdout: stdout.as_fd().try_clone_to_owned()?.into(),
             buffer: Vec::new(),
             bar,
@@ -36,7 +36,7 @@ impl<'a> Output<'a> {
         })
     }
 
-    /// A line as `sha256sum` prints it.
+    /// Prints a line as `sha256sum` does.
     pub(crate) fn line(&mut self, sum: &[u8; 32], path: &[u8]) -> Result<(), Unfinished> {
         let is_odd = |byte: &u8| matches!(byte, b'\\' | b'\n' | b'\r');
         if path.iter().any(is_odd) {
@@ -55,7 +55,7 @@ impl<'a> Output<'a> {
             }
         }
         self.buffer.push(b'\n');
-        if self.buffer.len() >= ENOUGH {
+        if self.buffer.len() >= BUFFER_SIZE {
             self.flush()?;
         }
         Ok(())
@@ -72,8 +72,8 @@ impl<'a> Output<'a> {
     fn write(&mut self) -> Result<(), Unfinished> {
         let mut rest = self.buffer.as_slice();
         while !rest.is_empty() {
-            self.stop.or_writable(self.stdout.as_fd())?;
-            let now = rest.get(..ATOMIC).unwrap_or(rest);
+            self.stop.wait_writable(self.stdout.as_fd())?;
+            let now = rest.get(..ATOMIC_WRITE).unwrap_or(rest);
             match self.stdout.write(now) {
                 Ok(written) => rest = rest.get(written..).unwrap_or_default(),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -84,8 +84,8 @@ impl<'a> Output<'a> {
         Ok(())
     }
 
-    /// A line on standard error, next to the progress bar.
-    pub(crate) fn complain(&self, line: fmt::Arguments<'_>) {
+    /// Prints a line on standard error, above the progress bar.
+    pub(crate) fn report(&self, line: fmt::Arguments<'_>) {
         self.bar.suspend(|| report(line));
     }
 
@@ -95,12 +95,12 @@ impl<'a> Output<'a> {
     }
 }
 
-/// A line on standard error. That it can't be written can't be reported anywhere.
+/// Prints a line on standard error. If that fails, there is no place to report it.
 pub(crate) fn report(line: fmt::Arguments<'_>) {
     let _ = io::stderr().write_all(format!("digest: {line}\n").as_bytes());
 }
 
-/// A path for a message: on one line, whatever is in it.
+/// Returns a path for a message, on one line whatever bytes it has.
 pub(crate) fn quoted(path: &[u8]) -> impl fmt::Display {
     format!("\"{}\"", path.escape_ascii())
 }

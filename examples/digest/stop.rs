@@ -1,7 +1,7 @@
-//! What ends a run before its time: a signal, or the death of a worker.
+//! Stops a run early: because of a signal, or the death of a worker.
 
 use crate::hash::Files;
-use crate::list::Unfinished;
+use crate::unfinished::Unfinished;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use signal_hook::iterator::{Handle, Signals};
@@ -10,37 +10,38 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::process::ExitStatus;
 use std::sync::OnceLock;
 use std::time::Duration;
-use workring::pool::{Event, Pool, Shutdown};
+use workring::Pool;
+use workring::pool::{Event, Shutdown};
 
 /// Why a run was stopped.
 #[derive(Debug)]
 pub(crate) enum Reason {
-    /// Somebody asked for it.
+    /// The program got this signal.
     Signal(i32),
-    /// A worker died, and what it was doing is lost.
+    /// A worker died, and its task is lost.
     Lost {
         worker: u32,
         status: Option<ExitStatus>,
     },
 }
 
-/// Whether the run is to stop: told by other threads, obeyed by the main one.
+/// Whether the run is to stop. Other threads set this, and the main thread checks it.
 pub(crate) struct Stop {
     reason: OnceLock<Reason>,
-    /// The reason as a byte in a pipe, which can be waited for along with other descriptors.
-    told: PipeReader,
-    tell: PipeWriter,
+    /// A pipe with one byte in it once the run is stopped, so that `poll(2)` can wait for a stop.
+    stopped: PipeReader,
+    set_stopped: PipeWriter,
     /// Ends [`Stop::watch`].
     signals: Handle,
 }
 
 impl Stop {
     pub(crate) fn new(signals: Handle) -> io::Result<Self> {
-        let (told, tell) = io::pipe()?;
+        let (stopped, set_stopped) = io::pipe()?;
         Ok(Self {
             reason: OnceLock::new(),
-            told,
-            tell,
+            stopped,
+            set_stopped,
             signals,
         })
     }
@@ -49,20 +50,20 @@ impl Stop {
         self.reason.get()
     }
 
-    /// Only the first reason counts.
-    fn because(&self, reason: Reason) {
+    /// Stops the run. Only the first reason counts.
+    fn set_reason(&self, reason: Reason) {
         if self.reason.set(reason).is_ok() {
-            // One byte in an empty pipe that this process holds both ends of.
-            let _ = (&self.tell).write_all(&[0]);
+            // Cannot fail: the pipe is empty, and this process has both ends.
+            let _ = (&self.set_stopped).write_all(&[0]);
         }
     }
 
-    /// Hear what has happened to workers. None of them has a reason to end badly.
-    pub(crate) fn heed(&self, event: &Event) {
+    /// Handles an event of the pool: stops the run if a worker ends with an error or by a signal, which none should.
+    pub(crate) fn handle(&self, event: &Event) {
         if let Event::Exited { pid, status, .. } = *event
             && !status.is_some_and(|status| status.success())
         {
-            self.because(Reason::Lost {
+            self.set_reason(Reason::Lost {
                 worker: pid,
                 status,
             });
@@ -70,13 +71,13 @@ impl Stop {
         }
     }
 
-    /// Wait for a signal, or for another reason to stop, and then end the pool; or until [`end_watch`](Stop::end_watch).
+    /// Waits for a signal or for [`end_watch`](Stop::end_watch). Ends the pool if there is a reason to stop.
     pub(crate) fn watch(&self, mut signals: Signals, pool: &Pool<Files>) {
         if let Some(signal) = signals.forever().next() {
-            self.because(Reason::Signal(signal));
+            self.set_reason(Reason::Signal(signal));
         }
         if self.reason().is_some() {
-            // It fails in forked children only.
+            // Fails only in a forked child, which this is not.
             let _ = pool.shutdown(Shutdown::Cancel, Duration::ZERO);
         }
     }
@@ -85,11 +86,11 @@ impl Stop {
         self.signals.close();
     }
 
-    /// Wait until `file` takes more; an error if the run is stopped meanwhile.
-    pub(crate) fn or_writable(&self, file: BorrowedFd<'_>) -> Result<(), Unfinished> {
+    /// Waits until `file` can be written to. Fails if the run is stopped meanwhile.
+    pub(crate) fn wait_writable(&self, file: BorrowedFd<'_>) -> Result<(), Unfinished> {
         let mut files = [
             PollFd::new(file, PollFlags::POLLOUT),
-            PollFd::new(self.told.as_fd(), PollFlags::POLLIN),
+            PollFd::new(self.stopped.as_fd(), PollFlags::POLLIN),
         ];
         loop {
             match poll(&mut files, PollTimeout::NONE) {

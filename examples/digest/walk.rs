@@ -1,15 +1,15 @@
-//! Finding the files.
+//! Finds the files.
 
-use crate::list::Unfinished;
 use crate::output::{quoted, report};
 use crate::stop::Stop;
+use crate::unfinished::Unfinished;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 use walkdir::WalkDir;
 
-/// The regular files under `roots`, sorted by the bytes of their paths, and whether all directories could
-/// be read; a line on standard error for each that could not.
+/// Returns the regular files under `roots`, sorted by the bytes of their paths, and whether all directories could be
+/// read. Reports those that could not on standard error.
 pub(crate) fn files(
     roots: &[PathBuf],
     bar: &ProgressBar,
@@ -19,7 +19,7 @@ pub(crate) fn files(
     let mut paths = Vec::new();
     let mut all_found = true;
     for root in roots {
-        // As `find` does, also where a root is a link itself.
+        // Like `find`, does not follow a root that is a link.
         for entry in WalkDir::new(root).follow_root_links(false) {
             if stop.reason().is_some() {
                 return Err(Unfinished::Stopped);
@@ -50,6 +50,6 @@ pub(crate) fn files(
 }
 
 fn style(template: &str) -> ProgressStyle {
-    // A constant template: if it were wrong, the default would do.
+    // The template is constant. If it were wrong, the default would do.
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }

@@ -1,10 +1,11 @@
-//! Goal: `examples/digest` prints exactly what `find`, `sort` and `sha256sum` print, and ends in each of its
-//! ways with the right exit code, the right words, and no process left behind.
+//! Goal: `examples/digest` prints exactly what `find`, `sort` and `sha256sum` print. However it ends, its exit code and
+//! its message are right, and no process is left.
 //!
-//! Method: run it on trees made for the purpose, and compare with hashes computed here and with the real
-//! pipeline. To stop it in the middle, without sleeping: it has begun once it has printed a line, and it
-//! can't be done while a file of 1 TiB is not hashed, or while nobody reads what it prints. All processes of
-//! a run hold its standard error, so reading that to its end waits for them all. A watchdog kills what hangs.
+//! Method: run it on trees of files made for the purpose, and compare its output with hashes computed here and with the
+//! pipeline of these three programs. The tests stop it in the middle without sleeping: it has begun once it has printed
+//! a line, and it cannot have finished while a file of 1 TiB is not hashed, or while its output is not read. All
+//! processes of a run hold its standard error, so reading that to its end waits for all of them. A watchdog kills a run
+//! that hangs.
 
 mod run;
 mod tree;
@@ -30,7 +31,7 @@ fn assert_same_lines(printed: &[u8], expected: &[u8], what: &str) {
     assert_eq!(readable(printed), readable(expected), "{what}");
 }
 
-/// Whether there is a pipeline to compare with: `sha256sum` escapes carriage returns since coreutils 9.0.
+/// Returns whether there is a pipeline to compare with: `sha256sum` escapes carriage returns since coreutils 9.0.
 fn has_the_tools(tree: &Tree) -> bool {
     let has_find = Command::new("sh")
         .args(["-c", "find . -prune -print0 | sort -z | xargs -0 true"])
@@ -41,7 +42,7 @@ fn has_the_tools(tree: &Tree) -> bool {
 }
 
 #[test]
-fn the_list_is_what_the_real_pipeline_prints() {
+fn the_list_is_the_same_as_that_of_find_sort_and_sha256sum() {
     const PIPELINE: &str = r#"find "$@" -type f -print0 | LC_ALL=C sort -z | xargs -0 sha256sum"#;
     let tree = Tree::with_odd_files();
     if !has_the_tools(&tree) {
@@ -84,7 +85,7 @@ fn the_list_is_what_the_real_pipeline_prints() {
 }
 
 #[test]
-fn the_list_is_the_same_however_many_workers_make_it() {
+fn the_number_of_workers_does_not_change_the_list() {
     let odd = Tree::with_odd_files();
     let many = Tree::with_many_files();
     for tree in [&odd, &many] {
@@ -100,7 +101,7 @@ fn the_list_is_the_same_however_many_workers_make_it() {
 }
 
 #[test]
-fn nothing_to_list_is_an_empty_list() {
+fn an_empty_directory_gives_an_empty_list() {
     let tree = Tree::new();
     let output = run(example().arg(&tree.0)).expect("the example");
     assert_eq!(output.status.code(), Some(0), "{output:?}");
@@ -109,7 +110,7 @@ fn nothing_to_list_is_an_empty_list() {
 }
 
 #[test]
-fn what_is_missing_or_unreadable_costs_a_line_and_exit_code_1() {
+fn a_missing_or_unreadable_file_gives_a_message_and_exit_code_1() {
     let tree = Tree::with_odd_files();
     let missing = tree.path("not\nthere");
     // A regular file that opens, but can't be read at its start, not even by root.
@@ -125,7 +126,7 @@ fn what_is_missing_or_unreadable_costs_a_line_and_exit_code_1() {
     };
     assert!(first.contains(r"not\nthere") && first.contains("No such file"));
     assert!(second.contains(memory) && second.contains("Input/output error"));
-    // Each is reason enough: one is met by the walk, the other by a worker.
+    // Each alone has the same effect: the walk finds one of them, a worker the other.
     for path in [missing.as_path(), Path::new(memory)] {
         let output = run(example().arg(path)).expect("the example");
         assert_eq!(output.status.code(), Some(1), "{output:?}");
@@ -133,7 +134,7 @@ fn what_is_missing_or_unreadable_costs_a_line_and_exit_code_1() {
 }
 
 #[test]
-fn what_is_forbidden_costs_a_line_and_exit_code_1() {
+fn a_forbidden_file_or_directory_gives_a_message_and_exit_code_1() {
     const NOBODY: u32 = 65534;
     let tree = Tree::new();
     tree.file("a", "a");
@@ -150,14 +151,14 @@ fn what_is_forbidden_costs_a_line_and_exit_code_1() {
     let mut command = example();
     command.arg(&tree.0);
     if fs::metadata(&tree.0).expect("the tree").uid() == 0 {
-        // Nothing is forbidden to root.
+        // Root may read every file.
         command.uid(NOBODY).gid(NOBODY);
     }
     let output = run(&mut command);
     forbid("forbidden dir", 0o700);
     let output = match output {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            eprintln!("SKIPPED: root runs this test, and nobody else may run the example");
+            eprintln!("SKIPPED: root runs this test, and user nobody may not run the example");
             return;
         }
         output => output.expect("the example"),
@@ -174,8 +175,8 @@ fn what_is_forbidden_costs_a_line_and_exit_code_1() {
     }
 }
 
-/// The two ways to be in the middle: waiting for a worker, and waiting for somebody to read.
-fn for_both_middles(test: impl Fn(Run)) {
+/// Runs `test` on two runs that have begun: one waits for a worker, the other until its output is read.
+fn for_both_waits(test: impl Fn(Run)) {
     let small = Tree::new();
     small.file("a", "a");
     let large = Tree::with_many_files();
@@ -185,9 +186,9 @@ fn for_both_middles(test: impl Fn(Run)) {
     }
 }
 
-/// Stop runs in the middle by `signal`; it must look like a program that a signal ended, seen from a shell.
+/// Stops runs in the middle by `signal`. The exit code must be that which a shell gives a program that the signal ends.
 fn assert_ends_cleanly(signal: Signal, send: impl Fn(Pid, Signal) -> nix::Result<()>) {
-    for_both_middles(|run| {
+    for_both_waits(|run| {
         run.workers();
         send(run.id(), signal).expect("a signal is sent");
         let (status, words) = run.end();
@@ -197,25 +198,25 @@ fn assert_ends_cleanly(signal: Signal, send: impl Fn(Pid, Signal) -> nix::Result
 }
 
 #[test]
-fn an_interrupt_of_the_parent_alone_ends_all() {
+fn an_interrupt_of_the_parent_alone_ends_all_processes() {
     assert_ends_cleanly(Signal::SIGINT, kill);
 }
 
 #[test]
-fn an_interrupt_from_the_terminal_ends_all() {
+fn an_interrupt_from_the_terminal_ends_all_processes() {
     assert_ends_cleanly(Signal::SIGINT, killpg);
 }
 
 #[test]
-fn a_request_to_terminate_ends_all() {
+fn a_request_to_terminate_ends_all_processes() {
     assert_ends_cleanly(Signal::SIGTERM, kill);
     assert_ends_cleanly(Signal::SIGTERM, killpg);
 }
 
 #[test]
-fn the_death_of_a_worker_ends_all_and_is_reported() {
+fn the_death_of_a_worker_is_reported_and_ends_all_processes() {
     for choose in [<[Pid]>::first, <[Pid]>::last] {
-        for_both_middles(|run| {
+        for_both_waits(|run| {
             let workers = run.workers();
             let victim = *choose(&workers).expect("a worker");
             kill(victim, Signal::SIGKILL).expect("a worker is killed");
@@ -230,17 +231,17 @@ fn the_death_of_a_worker_ends_all_and_is_reported() {
 
 #[test]
 fn the_death_of_the_parent_ends_its_workers() {
-    for_both_middles(|mut run| {
+    for_both_waits(|mut run| {
         run.workers();
         kill(run.id(), Signal::SIGKILL).expect("the parent is killed");
         let status = run.child.wait().expect("a child");
         assert_eq!(status.signal(), Some(9));
-        assert_eq!(run.last_words(), "");
+        assert_eq!(run.read_stderr(), "");
     });
 }
 
 #[test]
-fn a_reader_who_has_seen_enough_ends_all_quietly() {
+fn a_reader_that_closes_the_pipe_ends_all_processes_without_a_message() {
     const SIGPIPE: i32 = 13;
     let tree = Tree::with_many_files();
     let mut run = Run::begun(&tree);
@@ -251,7 +252,7 @@ fn a_reader_who_has_seen_enough_ends_all_quietly() {
 }
 
 #[test]
-fn a_full_disk_ends_all_and_is_reported() {
+fn a_full_disk_is_reported_and_ends_all_processes() {
     let tree = Tree::with_odd_files();
     let disk = File::create("/dev/full").expect("a device of Linux");
     let output = run(example().arg(&tree.0).stdout(disk)).expect("the example");

@@ -1,4 +1,4 @@
-//! Running the example, to the end or up to the middle, under a watchdog.
+//! Runs the example under a watchdog, to its end or up to the middle.
 
 use crate::tree::Tree;
 use nix::sys::signal::{Signal, kill};
@@ -15,9 +15,9 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-/// A variable with another value for each run, by which its workers are told from those of others.
+/// An environment variable that has another value in each run, and so identifies the workers of a run.
 const RUN: &str = "DIGEST_TEST_RUN";
-/// Workers have this variable, too.
+/// An environment variable that only workers have.
 const WORKER: &str = "WORKRING_WORKER";
 const TIME_LIMIT: Duration = Duration::from_secs(2 * 60);
 
@@ -42,7 +42,7 @@ pub(crate) fn example() -> Command {
     command
 }
 
-/// Kills a run, its workers first, unless dropped in time; then the test fails.
+/// Kills a run, its workers first, if it is not dropped in time. Then the test fails.
 struct Watchdog {
     done: Option<mpsc::Sender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -78,14 +78,14 @@ fn pid(child: &Child) -> Pid {
     Pid::from_raw(child.id().try_into().expect("process ids are positive"))
 }
 
-/// The value of [`RUN`].
+/// Returns the value of [`RUN`].
 fn name(command: &Command) -> OsString {
     let value = command.get_envs().find(|(name, _)| *name == RUN);
     let value = value.and_then(|(_, value)| value);
     value.expect("each run has a name").to_owned()
 }
 
-/// The processes whose environment says that they are workers of this run, be their parent alive or not.
+/// Returns the workers of this run, by their environment, whether their parent lives or not.
 fn workers_of(run: &OsString) -> Vec<Pid> {
     let this_run = [RUN.as_bytes(), b"=", run.as_bytes()].concat();
     let any_worker = [WORKER.as_bytes(), b"="].concat();
@@ -103,14 +103,14 @@ fn workers_of(run: &OsString) -> Vec<Pid> {
         .collect()
 }
 
-/// Run to the end.
+/// Runs the example to its end.
 pub(crate) fn run(command: &mut Command) -> io::Result<Output> {
     let child = command.spawn()?;
     let _watchdog = Watchdog::over(pid(&child), name(command));
     child.wait_with_output()
 }
 
-/// A run in the middle, in a process group of its own.
+/// A run that has begun, in a process group of its own.
 pub(crate) struct Run {
     name: OsString,
     pub(crate) child: Child,
@@ -120,7 +120,7 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    /// Start, and wait for the first line.
+    /// Starts a run, and waits for its first line.
     pub(crate) fn begun(tree: &Tree) -> Self {
         let mut command = example();
         command.args(["--workers", "2"]).arg(&tree.0);
@@ -151,20 +151,20 @@ impl Run {
         workers
     }
 
-    /// Close the pipe that it prints to.
+    /// Closes the pipe that the run prints to.
     pub(crate) fn stop_reading(&mut self) {
         drop(self.stdout.take());
     }
 
-    /// Wait for it to end by itself, which includes its workers: how it ended, and what it said.
+    /// Waits until the run and its workers have ended by themselves. Returns its status and its standard error.
     pub(crate) fn end(mut self) -> (ExitStatus, String) {
         let status = self.child.wait().expect("a child");
         assert_eq!(workers_of(&self.name), [], "left behind");
-        (status, self.last_words())
+        (status, self.read_stderr())
     }
 
-    /// Standard error to its end: returns when no process of the run is left.
-    pub(crate) fn last_words(mut self) -> String {
+    /// Returns the standard error, when no process of the run is left.
+    pub(crate) fn read_stderr(mut self) -> String {
         let mut words = String::new();
         self.stderr.read_to_string(&mut words).expect("text");
         drop((self.stdout, self.watchdog));

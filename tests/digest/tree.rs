@@ -1,4 +1,4 @@
-//! Files to be listed.
+//! Trees of files for the example to list.
 
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
@@ -10,7 +10,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// A directory that goes with the test.
+/// A temporary directory, which is removed when this is dropped.
 pub(crate) struct Tree(pub(crate) PathBuf);
 
 impl Tree {
@@ -31,8 +31,8 @@ impl Tree {
         fs::write(self.path(name), content).expect("a file");
     }
 
-    /// Two files that take minutes to hash, and no room on the disk: something to do for either of two workers.
-    /// Last in the list.
+    /// Adds two files, the last in the list, that take minutes to hash and no room on the disk: one for each of two
+    /// workers.
     pub(crate) fn endless_files(&self) {
         for name in ["z1", "z2"] {
             let file = File::create(self.path(name)).expect("a file");
@@ -40,7 +40,7 @@ impl Tree {
         }
     }
 
-    /// More lines than a pipe holds, also where pages are large, and a pipe holds 1 MiB.
+    /// Makes a tree whose list is larger than a pipe, which has up to 1 MiB on machines with large pages.
     pub(crate) fn with_many_files() -> Self {
         let tree = Self::new();
         let directory = vec!["d".repeat(200); 9].join("/");
@@ -51,7 +51,7 @@ impl Tree {
         tree
     }
 
-    /// Whatever could go wrong with names, sizes and kinds.
+    /// Makes a tree of unusual names, sizes and kinds of files.
     pub(crate) fn with_odd_files() -> Self {
         let tree = Self::new();
         for name in ["plain", "a b", "*", "'\"", "tab\t", "-n", "ünï", "~", "#"] {
@@ -83,7 +83,7 @@ impl Tree {
         tree
     }
 
-    /// What is to be printed of the tree, as computed here.
+    /// Returns the list of the tree, computed here.
     pub(crate) fn list(&self) -> Vec<u8> {
         let mut files = Vec::new();
         let mut directories = vec![self.0.clone()];
@@ -109,7 +109,7 @@ impl Drop for Tree {
     }
 }
 
-/// The line of `sha256sum` for a file.
+/// Returns the line that `sha256sum` prints for a file.
 fn line(path: &Path) -> Vec<u8> {
     let sum = Sha256::digest(fs::read(path).expect("a file"));
     let hex = sum
