@@ -1,10 +1,17 @@
-//! Messages a second between two processes: batches of 64 against single messages.
+//! Throughput between two processes: batches of 64 messages next to single messages.
 //!
 //!     cargo bench --bench batches
 //!
-//! One sender, bound to processor 0, and one receiver, bound to processor 1. The same messages both times, with
-//! every byte written and checked; capacity 1,024. `send_many` with 64 messages and `recv_many` with up to 64, and
-//! `send` and `recv`, run in turn, five times each; the ratio is that of the medians.
+//! One sender, bound to processor 0, and one receiver, bound to processor 1; capacity 1,024. *Batches* use `send_many`
+//! with 64 messages and `recv_many` with up to 64, *single messages* use `send` and `recv`. Every byte of every message
+//! is written and checked. The two are run in turn, five times each.
+//!
+//! | column | meaning |
+//! |---|---|
+//! | bytes | length of a message |
+//! | by 64, single | millions of messages a second, medians |
+//! | ratio | of the two medians: how much batches gain |
+//! | line | a cache line's round trip, in ns, the worst: compare only figures with similar ones |
 
 mod support;
 
@@ -45,7 +52,7 @@ fn main() {
         [] => {
             print_origin();
             println!(
-                "# M/s: millions of messages a second, median of {RUNS}; line: as in throughput"
+                "# M/s: millions of messages a second, median of {RUNS}; line: ns of a cache line's round trip, worst"
             );
             println!(
                 "{:>8} {:>14} {:>14} {:>7} {:>6}",
@@ -74,7 +81,7 @@ fn measure<const N: usize>(messages: u64) {
     );
 }
 
-/// Millions of messages a second.
+/// Returns millions of messages a second.
 fn run<const N: usize>(kind: &str, messages: u64) -> f64 {
     let (tx, rx) = Options::new(CAPACITY)
         .channel_with::<Aligned<N>, Plain>()
@@ -113,10 +120,11 @@ fn run<const N: usize>(kind: &str, messages: u64) -> f64 {
     for mut child in children {
         assert!(child.wait().expect("wait").success(), "a child failed");
     }
-    assert_eq!(received, messages, "messages were lost or doubled");
+    assert_eq!(received, messages, "messages were lost or duplicated");
     as_float(received) * 1e3 / as_float(last - first)
 }
 
+/// Plays a child: the sender or the receiver.
 fn act<const N: usize>(end: &str, batched: bool, count: u64) {
     let ready: Sender<()> = inherit("ready").expect("ready");
     let go: Receiver<()> = inherit("go").expect("go");
@@ -124,22 +132,25 @@ fn act<const N: usize>(end: &str, batched: bool, count: u64) {
     let sends = end == "send";
     pin(usize::from(!sends));
     let start = || {
-        ready.send(()).expect("the parent listens");
-        assert!(go.recv().is_err(), "go is told by closing");
+        ready.send(()).expect("the parent receives");
+        assert!(
+            go.recv().is_err(),
+            "the parent closes it to start all children"
+        );
         now()
     };
     let report = if sends {
         let queue: Sender<Aligned<N>, Plain> = inherit("queue").expect("queue");
-        let begun = start();
+        let started = start();
         send(&queue, batched, count);
-        (begun, now(), 0)
+        (started, now(), 0)
     } else {
         let queue: Receiver<Aligned<N>, Plain> = inherit("queue").expect("queue");
-        let begun = start();
+        let started = start();
         let count = receive(&queue, batched);
-        (begun, now(), count)
+        (started, now(), count)
     };
-    done.send(report).expect("the parent listens");
+    done.send(report).expect("the parent receives");
 }
 
 fn send<const N: usize>(queue: &Sender<Aligned<N>, Plain>, batched: bool, count: u64) {
@@ -159,13 +170,16 @@ fn send<const N: usize>(queue: &Sender<Aligned<N>, Plain>, batched: bool, count:
     }
 }
 
-/// How many messages came. With one sender and one receiver it is known which has to be next: every byte of it is
-/// compared.
+/// Returns the number of messages received. Compares every byte: with one sender and one receiver the next message is
+/// known.
 fn receive<const N: usize>(queue: &Receiver<Aligned<N>, Plain>, batched: bool) -> u64 {
     let mut count = 0;
     let mut check = |message: Aligned<N>| {
         let expected = Aligned::<N>::make(number(0, count));
-        assert!(message.0 == expected.0, "message {count} is another");
+        assert!(
+            message.0 == expected.0,
+            "message {count} is not the next one"
+        );
         count += 1;
     };
     if batched {

@@ -1,15 +1,23 @@
-//! Large messages in place, next to a plain fill-then-read of the same bytes between the same two processors.
+//! Large messages in place, next to a plain fill and read of the same bytes between two threads.
 //!
 //!     cargo bench --bench in_place
 //!
-//! *Copied in, read there*: the sender, a process on processor 0, copies the next piece of 64 MiB of its own into
-//! each message (`reserve`, `commit`); the receiver, a process on processor 1, sums up the message where it lies
-//! (`lease_bytes`, `ack`) together with the same piece of its own 64 MiB, and compares the sums. The plain side does
-//! just that between two threads, with as many buffers as the queue has places and two counters to hand them over;
-//! nobody sleeps on either side. The two are run in turn, five times each; the ratio is that of the medians.
+//! *Touched*: the sender, a process on processor 0, copies the next piece of its own 64 MiB into each message
+//! (`reserve`, `commit`). The receiver, a process on processor 1, sums up the message where it lies (`lease_bytes`,
+//! `ack`), sums up the same piece of its own 64 MiB, and compares. The plain side does the same between two threads: as
+//! many buffers as the queue has places, and two counters to hand them over. No side sleeps. The two are run in turn,
+//! five times each.
 //!
-//! *Untouched*: what a message costs if nobody looks at its bytes, by its size: one thread that reserves, commits,
-//! leases and acknowledges. After the first one the memory is there.
+//! *Untouched*: the cost of a message whose bytes are neither written nor read, for two lengths: one thread reserves,
+//! commits, leases and acknowledges. The memory of the message was taken before. A ratio of 1 means that the cost does
+//! not depend on the length.
+//!
+//! | column | meaning |
+//! |---|---|
+//! | bytes | length of a message |
+//! | workring, plain | GB a second, medians |
+//! | ratio | of the two medians: 1 means that the queue costs nothing |
+//! | line | a cache line's round trip, in ns, the worst: compare only figures with similar ones |
 
 mod support;
 
@@ -21,9 +29,9 @@ use support::{RUNS, as_float, median, now, pin, print_origin, while_near};
 use workring::{Handoff, Options, Receiver, Sender, inherit, queue::Raw};
 
 const CAPACITY: usize = 16;
-/// What each side has of its own, to fill from and to compare with: more than caches hold.
-const OWN: usize = 64 << 20;
-/// Bytes to be sent in one run.
+/// The bytes that each side has, to fill messages from and to compare them with: more than caches hold.
+const SOURCE_LEN: usize = 64 << 20;
+/// The bytes that are sent in one run.
 const TOTAL: usize = 2 << 30;
 const UNTOUCHED_MESSAGES: u64 = 200_000;
 
@@ -38,7 +46,7 @@ fn main() {
         ["child", "receive"] => receive(),
         _ => {
             print_origin();
-            println!("# GB/s, median of {RUNS}; line: ns there and back, worst probe");
+            println!("# GB/s, median of {RUNS}; line: ns of a cache line's round trip, worst");
             println!(
                 "{:>9} {:>14} {:>10} {:>7} {:>6}",
                 "bytes", "workring GB/s", "plain GB/s", "ratio", "line"
@@ -65,16 +73,16 @@ fn touched(size: usize) {
     );
 }
 
-/// The 64 MiB that both sides have.
-fn own() -> Vec<u8> {
-    let words = (0..OWN as u64 / 8).map(|n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+/// Returns the bytes that both sides have.
+fn source() -> Vec<u8> {
+    let words = (0..SOURCE_LEN as u64 / 8).map(|n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15));
     words.flat_map(u64::to_le_bytes).collect()
 }
 
-/// The piece for message number `n`.
-fn piece(own: &[u8], size: usize, n: usize) -> &[u8] {
-    let start = n * size % OWN;
-    own.get(start..start + size).expect("sizes divide it")
+/// Returns the piece for message number `n`.
+fn piece(source: &[u8], size: usize, n: usize) -> &[u8] {
+    let start = n * size % SOURCE_LEN;
+    source.get(start..start + size).expect("sizes divide it")
 }
 
 fn sum(bytes: &[u8]) -> u64 {
@@ -84,15 +92,15 @@ fn sum(bytes: &[u8]) -> u64 {
     })
 }
 
-fn check(message: &[u8], own: &[u8]) {
-    assert_eq!(sum(message), sum(own), "a message is damaged");
+fn check(message: &[u8], expected: &[u8]) {
+    assert_eq!(sum(message), sum(expected), "a message is damaged");
 }
 
 fn rate(start: u64, end: u64) -> f64 {
     as_float(TOTAL as u64) / as_float(end - start)
 }
 
-/// Gigabytes a second through a workring queue.
+/// Returns gigabytes a second through a workring queue.
 fn between_processes(size: usize) -> f64 {
     let options = Options::new(CAPACITY)
         .max_message_len(size)
@@ -138,26 +146,29 @@ fn between_processes(size: usize) -> f64 {
     rate(first, last)
 }
 
-/// Inherits what both children have, runs `work` once both are ready, and reports when it began and ended.
+/// Plays a child: runs `work` once both children are ready, and reports when it started and ended.
 fn report(cpu: usize, work: impl FnOnce(&[u8])) {
     pin(cpu);
-    let own = own();
+    let source = source();
     let ready: Sender<()> = inherit("ready").expect("ready");
     let go: Receiver<()> = inherit("go").expect("go");
     let done: Sender<(u64, u64)> = inherit("done").expect("done");
-    ready.send(()).expect("the parent listens");
-    assert!(go.recv().is_err(), "go is told by closing");
+    ready.send(()).expect("the parent receives");
+    assert!(
+        go.recv().is_err(),
+        "the parent closes it to start both children"
+    );
     let start = now();
-    work(&own);
-    done.send((start, now())).expect("the parent listens");
+    work(&source);
+    done.send((start, now())).expect("the parent receives");
 }
 
 fn send(size: usize) {
     let queue: Sender<Vec<u8>, Raw> = inherit("queue").expect("queue");
-    report(0, |own| {
+    report(0, |source| {
         for n in 0..TOTAL / size {
             let mut room = queue.reserve(size).expect("a block");
-            room.copy_from_slice(piece(own, size, n));
+            room.copy_from_slice(piece(source, size, n));
             room.commit().expect("room");
         }
         drop(queue);
@@ -166,54 +177,54 @@ fn send(size: usize) {
 
 fn receive() {
     let queue: Receiver<Vec<u8>, Raw> = inherit("queue").expect("queue");
-    report(1, |own| {
+    report(1, |source| {
         let mut bytes = 0;
         while let Ok(message) = queue.lease_bytes() {
             let size = message.len();
-            check(&message, piece(own, size, bytes / size));
+            check(&message, piece(source, size, bytes / size));
             bytes += size;
             message.ack();
         }
-        assert_eq!(bytes, TOTAL, "messages were lost or doubled");
+        assert_eq!(bytes, TOTAL, "messages were lost or duplicated");
     });
 }
 
-/// Gigabytes a second through buffers that two threads hand to each other: each is locked by one at a time, and
-/// nobody ever waits for a lock.
+/// Returns gigabytes a second through buffers that two threads hand to each other. The counters keep the threads apart,
+/// so no thread ever waits for the lock of a buffer.
 fn between_threads(size: usize) -> f64 {
     let buffers: Vec<Mutex<Vec<u8>>> = (0..CAPACITY).map(|_| Mutex::new(vec![1; size])).collect();
     let (filled, read) = (Line(AtomicU64::new(0)), Line(AtomicU64::new(0)));
     let barrier = std::sync::Barrier::new(2);
-    let own = own();
+    let source = source();
     let count = TOTAL / size;
     let buffer = |n: usize| {
         let buffer = buffers.get(n % CAPACITY).expect("a buffer");
-        buffer.lock().expect("nobody panics")
+        buffer.lock().expect("no thread panics")
     };
     std::thread::scope(|scope| {
         let filling = scope.spawn(|| {
             pin(0);
-            let own = own.clone();
+            let source = source.clone();
             barrier.wait();
             let start = now();
             for n in 0..count {
                 while n as u64 - read.0.load(Ordering::Acquire) == CAPACITY as u64 {
                     std::hint::spin_loop();
                 }
-                buffer(n).copy_from_slice(piece(&own, size, n));
+                buffer(n).copy_from_slice(piece(&source, size, n));
                 filled.0.store(n as u64 + 1, Ordering::Release);
             }
             start
         });
         let reading = scope.spawn(|| {
             pin(1);
-            let own = own.clone();
+            let source = source.clone();
             barrier.wait();
             for n in 0..count {
                 while filled.0.load(Ordering::Acquire) == n as u64 {
                     std::hint::spin_loop();
                 }
-                check(&buffer(n), piece(&own, size, n));
+                check(&buffer(n), piece(&source, size, n));
                 read.0.store(n as u64 + 1, Ordering::Release);
             }
             now()
@@ -223,12 +234,12 @@ fn between_threads(size: usize) -> f64 {
     })
 }
 
-/// A counter with its lines to itself.
+/// A counter on two cache lines of its own.
 #[repr(align(128))]
 struct Line(AtomicU64);
 
-/// Nanoseconds for a message that nobody looks at.
-fn pass_on(size: usize) -> f64 {
+/// Returns the nanoseconds of a message that is neither written nor read.
+fn pass_untouched(size: usize) -> f64 {
     let options = Options::new(CAPACITY).max_message_len(size);
     let (tx, rx) = options.channel_with::<Vec<u8>, Raw>().expect("a queue");
     let pass = || {
@@ -246,8 +257,8 @@ fn pass_on(size: usize) -> f64 {
 fn untouched(small: usize, large: usize) {
     let (mut smalls, mut larges) = (Vec::new(), Vec::new());
     for _ in 0..RUNS {
-        smalls.push(pass_on(small));
-        larges.push(pass_on(large));
+        smalls.push(pass_untouched(small));
+        larges.push(pass_untouched(large));
     }
     let (one, other) = (median(&smalls), median(&larges));
     println!(

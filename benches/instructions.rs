@@ -1,11 +1,18 @@
-//! Instructions of one uncontended send, receive and acknowledge of a raw message of 64 bytes; and of a send and a
-//! receive through the default codec, of a struct of six numbers and of one with nested parts.
+//! Instructions of one uncontended message: sending, receiving and acknowledging raw bytes, and sending and receiving
+//! structs.
 //!
 //!     cargo bench --bench instructions
 //!
-//! Counted, not timed, so the figure is the same on a busy machine: this program runs itself twice under
-//! `valgrind --tool=callgrind`, with and without 10,000 more messages, and divides the difference. Needs
-//! valgrind. `lease` counts a receive that is acknowledged separately.
+//! Instructions are counted, not timed, so the figures are the same on a busy machine. This program runs itself twice
+//! under `valgrind --tool=callgrind`, with 10,000 and with 20,000 messages, and divides the difference. Needs valgrind.
+//!
+//! | line | what one message does |
+//! |---|---|
+//! | `send` | 64 raw bytes are sent |
+//! | `send and recv` | ... and received |
+//! | `send, lease and ack` | ... and received, and acknowledged by a call of its own |
+//! | `send and recv, flat` | a struct of seven numbers is sent and received through the default codec |
+//! | `send and recv, nested` | the same for a struct with nested parts |
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -17,7 +24,7 @@ const MESSAGES: u64 = 10_000;
 const FLAT: &str = "send and recv, flat";
 const NESTED: &str = "send and recv, nested";
 
-/// Six words: what a small task looks like.
+/// Seven numbers in six words, as a small task has.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Flat {
     id: u64,
@@ -119,6 +126,7 @@ fn work(what: &str, messages: u64) {
     }
 }
 
+/// Returns the instructions of a run with this many messages.
 fn instructions(what: &str, messages: u64) -> u64 {
     let program = std::env::current_exe().expect("this program");
     let output = Command::new("valgrind")
@@ -130,5 +138,5 @@ fn instructions(what: &str, messages: u64) -> u64 {
     let text = String::from_utf8_lossy(&output.stderr);
     let line = text.lines().find_map(|line| line.split_once("Collected :"));
     line.and_then(|(_, count)| count.trim().parse().ok())
-        .unwrap_or_else(|| panic!("callgrind said: {text}"))
+        .unwrap_or_else(|| panic!("no count in the output of callgrind: {text}"))
 }

@@ -1,13 +1,20 @@
-//! There and back: one message of 64 bytes to another process and its answer, next to crossbeam-channel
-//! between two threads.
+//! Round trip: one message of 64 bytes to another process and its answer, next to crossbeam-channel between two
+//! threads.
 //!
 //!     cargo bench --bench latency
 //!
-//! The two sides are bound to processors 0 and 1. *Spinning*: nobody ever sleeps (the longest spin time on our
-//! side; on crossbeam's both its own short spinning before it parks, and a loop of `try_recv`). *Sleeping*: each
-//! message finds its receiver asleep in the kernel (no spin time on our side). crossbeam can't be told not to
-//! spin, so each of its sides waits with the message until the other has surely gone to sleep: for the time that
-//! is measured, the wait is taken off. The two are run in turn, five times each; figures are medians.
+//! The two sides are bound to processors 0 and 1. Both libraries are run in turn, five times each.
+//!
+//! - *Spinning*: no side ever sleeps. workring spins for the longest time that it can be set to. crossbeam spins
+//!   shortly before it parks (`crossbeam`), or is called in a loop of `try_recv` (`crossbeam try`).
+//! - *Sleeping*: each message finds its receiver asleep in the kernel. workring does not spin at all. crossbeam always
+//!   spins first, so each of its sides waits with the message until the other surely sleeps; that wait is subtracted.
+//!
+//! | column | meaning |
+//! |---|---|
+//! | workring, crossbeam, crossbeam try | nanoseconds of a round trip, medians |
+//! | ratio | workring / crossbeam: below 1, workring is faster |
+//! | line | a cache line's round trip, in ns, the worst: compare only figures with similar ones |
 
 mod support;
 
@@ -31,7 +38,7 @@ fn main() {
     }
     print_origin();
     println!(
-        "# nanoseconds there and back, median of {RUNS}; line: ns of a bare cache line, worst probe"
+        "# nanoseconds of a round trip, median of {RUNS}; line: ns of a cache line's round trip, worst"
     );
     println!(
         "{:>10} {:>10} {:>14} {:>14} {:>7} {:>6}",
@@ -85,7 +92,7 @@ fn between_processes(spin: Duration, rounds: u64) -> f64 {
         let measuring = scope.spawn(|| {
             pin(0);
             measure(rounds, |message| {
-                there.send(message).expect("the child listens");
+                there.send(message).expect("the child receives");
                 back.recv().expect("the child answers")
             })
         });
@@ -101,7 +108,7 @@ fn echo() {
     let there: Receiver<Message, Raw> = inherit("there").expect("there");
     let back: Sender<Message, Raw> = inherit("back").expect("back");
     while let Ok(message) = there.recv() {
-        back.send(message).expect("the parent listens");
+        back.send(message).expect("the parent receives");
     }
 }
 
@@ -120,30 +127,30 @@ fn between_threads(rounds: u64, trying: bool, sleeping: bool) -> f64 {
             }
         }
     };
-    // Longer than crossbeam spins before it parks, so that the other side is asleep by then.
-    let dwell = if sleeping { 50_000 } else { 0 };
+    // Longer than crossbeam spins before it parks: the other side is asleep by then.
+    let delay = if sleeping { 50_000 } else { 0 };
     std::thread::scope(|scope| {
         scope.spawn(move || {
             pin(1);
             while let Some(message) = receive(&leaving) {
-                wait_awake(dwell);
-                returning.send(message).expect("the other side listens");
+                busy_wait(delay);
+                returning.send(message).expect("the other side receives");
             }
         });
         let measuring = scope.spawn(move || {
             pin(0);
             measure(rounds, |message| {
-                wait_awake(dwell);
-                there.send(message).expect("the other side listens");
+                busy_wait(delay);
+                there.send(message).expect("the other side receives");
                 receive(&back).expect("an answer")
-            }) - 2.0 * as_float(dwell)
+            }) - 2.0 * as_float(delay)
         });
         measuring.join().expect("the measuring thread")
     })
 }
 
-/// Pass the time without going to sleep.
-fn wait_awake(nanoseconds: u64) {
+/// Waits without sleeping.
+fn busy_wait(nanoseconds: u64) {
     if nanoseconds > 0 {
         let end = now() + nanoseconds;
         while now() < end {
@@ -152,7 +159,7 @@ fn wait_awake(nanoseconds: u64) {
     }
 }
 
-/// Nanoseconds of one round, every answer checked.
+/// Returns the nanoseconds of one round. Checks every answer.
 fn measure(rounds: u64, mut round: impl FnMut(Message) -> Message) -> f64 {
     let start = now();
     for n in 0..rounds {
@@ -161,7 +168,7 @@ fn measure(rounds: u64, mut round: impl FnMut(Message) -> Message) -> f64 {
         assert_eq!(
             support::read_message(&round(message)),
             n,
-            "another message came back"
+            "the answer is another message"
         );
     }
     as_float(now() - start) / as_float(rounds)

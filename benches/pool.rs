@@ -1,13 +1,22 @@
-//! How fast a pool of worker processes is: no-op tasks of 64 bytes.
+//! Speed of a pool of worker processes, with tasks that do nothing.
 //!
-//!     cargo bench --bench pool                           # everything
+//!     cargo bench --bench pool                           # all but `large`
 //!     cargo bench --bench pool -- map 64                 # tasks a second, in chunks of 64
-//!     cargo bench --bench pool -- one                    # one task there and back, next to two hops of a queue
+//!     cargo bench --bench pool -- one                    # round trip of one task, next to two hops of a queue
 //!     cargo bench --bench pool -- life                   # start and shutdown
-//!     cargo bench --bench pool -- large                  # start by a process that has 6 GiB in use, next to one that has not
+//!     cargo bench --bench pool -- large                  # start of a worker by a process that uses 6 GiB
 //!
-//! A task is 64 bytes, each of which is written before it is sent, and its output is the same 64 bytes, which are checked.
-//! Two workers. Next to other pools: `benches/compare`.
+//! A task is 64 bytes, all of them written before it is submitted. Its output is the same 64 bytes, all of them
+//! checked. There are two workers. `benches/compare` measures the same for other pools.
+//!
+//! How to read the lines:
+//!
+//! - `map_unordered`: throughput of many tasks, the median and all runs.
+//! - `round trip of one task`: from `submit` to the output on an idle pool, and next to it a message to another process
+//!   and back through two queues. All processes sleep before. The ratio shows what the pool adds to the queues.
+//! - `four workers`: `start` until four workers are ready, and `shutdown` until all of them have ended.
+//! - `one worker`, `Handoff::spawn` (of `large`): the start of a child before and after this process has taken 6 GiB. A
+//!   ratio of 1 means that the memory of the parent does not matter.
 
 mod support;
 
@@ -43,7 +52,7 @@ impl NoOp {
         Self(words)
     }
 
-    /// Its number, after all of it was checked.
+    /// Checks all of it, and returns its number.
     fn number(self) -> u64 {
         let mut bytes = [0; 64];
         for (word, chunk) in self.0.iter().zip(bytes.chunks_exact_mut(8)) {
@@ -53,8 +62,8 @@ impl NoOp {
     }
 }
 
-/// How long everything may take that should take a moment.
-const LIMIT: Duration = Duration::from_secs(60);
+/// How long a shutdown may take, far more than it should.
+const SHUTDOWN_LIMIT: Duration = Duration::from_secs(60);
 
 fn main() {
     run_if_worker::<NoOp>();
@@ -67,26 +76,26 @@ fn main() {
         ["child"] => child(),
         ["map", chunk] => {
             print_origin();
-            many(chunk.parse().expect("a chunk size"));
+            throughput(chunk.parse().expect("a chunk size"));
         }
         ["one"] => {
             print_origin();
-            one();
+            round_trip();
         }
         ["life"] => {
             print_origin();
-            life();
+            start_and_shutdown();
         }
         ["large"] => {
             print_origin();
-            large();
+            start_in_large_process();
         }
         [] => {
             print_origin();
-            many(1);
-            many(64);
-            one();
-            life();
+            throughput(1);
+            throughput(64);
+            round_trip();
+            start_and_shutdown();
         }
         other => panic!("see the first lines of this file; got {other:?}"),
     }
@@ -97,13 +106,15 @@ fn start(workers: usize) -> Pool<NoOp> {
 }
 
 fn end(pool: &Pool<NoOp>) -> Duration {
-    let report = pool.shutdown(Shutdown::Drain, LIMIT).expect("here");
+    let report = pool
+        .shutdown(Shutdown::Drain, SHUTDOWN_LIMIT)
+        .expect("the pool's own process");
     assert!(report.is_balanced() && report.died == 0, "{report}");
     report.took
 }
 
-/// Tasks a second through `map_unordered`, with 64 tasks in flight, or four chunks.
-fn many(chunk: usize) {
+/// Measures tasks a second through `map_unordered`, with 64 tasks or four chunks in flight, whichever is more.
+fn throughput(chunk: usize) {
     let (tasks, window) = (1_000_000_u64, 64.max(4 * chunk));
     let pool = start(2);
     let run = |tasks: u64| {
@@ -113,7 +124,11 @@ fn many(chunk: usize) {
         for outcome in all.chunk(chunk).window(window) {
             sum += outcome.result.expect("an output").number();
         }
-        assert_eq!(sum, tasks * (tasks - 1) / 2, "tasks were lost or doubled");
+        assert_eq!(
+            sum,
+            tasks * (tasks - 1) / 2,
+            "tasks were lost or duplicated"
+        );
         as_float(tasks) / began.elapsed().as_secs_f64() / 1e6
     };
     run(10_000);
@@ -128,8 +143,9 @@ fn many(chunk: usize) {
     end(&pool);
 }
 
-/// One task there and back on an idle pool, next to a message there and back through two queues, both sides asleep.
-fn one() {
+/// Measures the round trip of one task on an idle pool, next to that of a message through two queues. All sides are
+/// asleep.
+fn round_trip() {
     const ROUNDS: usize = 2_000;
     let pool = start(1);
     let hops = Hops::start();
@@ -141,11 +157,11 @@ fn one() {
                 let handle = pool.submit(NoOp::new(round)).expect("open");
                 assert_eq!(handle.wait().expect("an output").number(), round);
             }));
-            raw.push(timed(|| hops.there_and_back(round)));
+            raw.push(timed(|| hops.round_trip(round)));
         }
         let (ours, raw) = (median(&ours), median(&raw));
         println!(
-            "one task there and back: {ours:.1} us; two sleeping hops of a queue: {raw:.1} us; ratio {:.2}",
+            "round trip of one task: {ours:.1} us; two sleeping hops of a queue: {raw:.1} us; ratio {:.2}",
             ours / raw
         );
         ratios.push(ours / raw);
@@ -158,16 +174,16 @@ fn one() {
     end(&pool);
 }
 
-/// What this takes, in microseconds, when everybody has been asleep for a while.
+/// Returns how many microseconds `act` takes when all processes have been asleep for a while.
 fn timed(act: impl FnOnce()) -> f64 {
-    // Longer than anybody spins.
+    // Longer than any process spins.
     std::thread::sleep(Duration::from_micros(300));
     let began = Instant::now();
     act();
     began.elapsed().as_secs_f64() * 1e6
 }
 
-/// A process that sends back what it is sent.
+/// A child process that sends each message back.
 struct Hops {
     there: Sender<NoOp>,
     back: Receiver<NoOp>,
@@ -176,18 +192,20 @@ struct Hops {
 
 impl Hops {
     fn start() -> Self {
-        // As the pool's queues.
+        // As for the queues of a pool.
         let options = || Options::new(1000).spin(Duration::from_micros(50));
-        let (there, theirs) = options().channel::<NoOp>().expect("a queue");
-        let (to_us, back) = options().channel::<NoOp>().expect("a queue");
-        let handoff = Handoff::new().give("there", &theirs).expect("a ticket");
-        let handoff = handoff.give("back", &to_us).expect("a ticket");
+        let (there, childs_receiver) = options().channel::<NoOp>().expect("a queue");
+        let (childs_sender, back) = options().channel::<NoOp>().expect("a queue");
+        let handoff = Handoff::new()
+            .give("there", &childs_receiver)
+            .expect("a ticket");
+        let handoff = handoff.give("back", &childs_sender).expect("a ticket");
         let mut command = Command::new(std::env::current_exe().expect("this program"));
         let child = handoff.spawn(command.arg("child")).expect("a child");
         Self { there, back, child }
     }
 
-    fn there_and_back(&self, round: u64) {
+    fn round_trip(&self, round: u64) {
         self.there.send(NoOp::new(round)).expect("open");
         assert_eq!(self.back.recv().expect("open").number(), round);
     }
@@ -206,8 +224,8 @@ fn child() {
     }
 }
 
-/// From nothing to four workers that are ready; and from there to the end of all of them.
-fn life() {
+/// Measures the start of a pool of four workers, until all are ready, and its shutdown.
+fn start_and_shutdown() {
     let (mut starts, mut ends) = (Vec::new(), Vec::new());
     for _ in 0..4 * RUNS {
         let began = Instant::now();
@@ -223,9 +241,9 @@ fn life() {
     );
 }
 
-/// From nothing to a worker that is ready, before and after this process has taken 6 GiB and written to all of it; and the
-/// same for a child that is started with [`Handoff`], for which the standard library forks.
-fn large() {
+/// Measures the start of a pool of one worker, before and after this process has taken 6 GiB and written to all of it.
+/// Does the same for a child that is started with [`Handoff`], for which the standard library forks.
+fn start_in_large_process() {
     const SIZE: usize = 6 << 30;
     const PAGE: usize = 4096;
     let pools = || {

@@ -1,15 +1,23 @@
-//! Messages a second between processes, next to crossbeam-channel between threads of one process.
+//! Throughput between processes, next to crossbeam-channel between threads of one process.
 //!
-//!     cargo bench --bench throughput                     # every cell
-//!     cargo bench --bench throughput -- 2 64             # two senders, two receivers, 64 bytes
-//!     cargo bench --bench throughput -- typed            # a struct of 48 bytes, typed against raw
-//!     cargo bench --bench throughput -- alone 2 64       # without crossbeam-channel; prints one figure
-//!     benches/since COMMIT                               # every cell, next to an earlier state of the crate
+//!     cargo bench --bench throughput                     # every cell cargo bench --bench throughput -- 2 64
+//!     # two senders, two receivers, 64 bytes cargo bench --bench throughput -- typed            # a struct of 48 bytes
+//!     through the default codec, next to raw bytes cargo bench --bench throughput -- alone 2 64       # without
+//!     crossbeam-channel; prints one figure benches/since COMMIT                               # every cell, next to an
+//!     earlier state of the crate
 //!
-//! Real processes: sender k is bound to processor k mod 2, receiver k to processor k + 1 mod 2; the threads
-//! of the comparison likewise. Both sides use the same message type, write every byte of each message, check
-//! every byte and the order of each sender's messages. Capacity 1,024 on both sides. The two are run in turn,
-//! five times each, for at least some tenths of a second; the ratio is that of the medians.
+//! Sender k is a process bound to processor k mod 2, receiver k to processor (k + 1) mod 2; the threads of the
+//! comparison are bound in the same way. Both libraries use the same message type and capacity 1,024. Every byte of
+//! each message is written and checked, and so is the order of each sender's messages. The two are run in turn, five
+//! times each, for at least some tenths of a second.
+//!
+//! | column | meaning |
+//! |---|---|
+//! | pairs | senders to receivers |
+//! | bytes | length of a message |
+//! | workring, crossbeam | millions of messages a second, medians |
+//! | ratio | of the two medians: above 1, workring is faster |
+//! | line | a cache line's round trip, in ns, the worst: compare only figures with similar ones |
 
 mod support;
 
@@ -28,10 +36,11 @@ use workring::{
 
 const CAPACITY: usize = 1024;
 
-/// Which processor the `k`th sender and the `k`th receiver run on.
+/// Returns the processor of sender `k`.
 const fn sender_cpu(k: usize) -> usize {
     k % 2
 }
+/// Returns the processor of receiver `k`.
 const fn receiver_cpu(k: usize) -> usize {
     (k + 1) % 2
 }
@@ -82,7 +91,7 @@ impl Message for Box<[u8]> {
     }
 }
 
-/// Six words: what a small task looks like.
+/// Six words, as a small task has.
 #[derive(Serialize, Deserialize, Clone)]
 struct Typed {
     id: u64,
@@ -161,7 +170,7 @@ fn main() {
 fn print_head() {
     print_origin();
     println!(
-        "# M/s: millions of messages a second, median of {RUNS}; line: ns there and back, worst probe"
+        "# M/s: millions of messages a second, median of {RUNS}; line: ns of a cache line's round trip, worst"
     );
     println!(
         "{:>7} {:>8} {:>14} {:>14} {:>7} {:>6}",
@@ -173,12 +182,12 @@ fn number_of(word: &str) -> usize {
     word.parse().expect("a number")
 }
 
-/// What is measured in each cell of the table.
+/// One line of the table.
 struct Cell {
     pairs: usize,
     size: usize,
     messages: u64,
-    /// Millions of messages a second through workring, and through crossbeam-channel.
+    /// Measure millions of messages a second, through workring and through crossbeam-channel.
     ours: fn(&Self) -> f64,
     theirs: fn(&Self) -> f64,
 }
@@ -232,7 +241,7 @@ fn alone(cell: &Cell) {
     println!("{our:.3}");
 }
 
-/// A struct of 48 bytes through the default codec, against raw bytes of the same size.
+/// Measures a struct of 48 bytes through the default codec, next to raw bytes of the same length.
 fn typed() {
     print_origin();
     let (mut typed, mut raw, mut worst) = (Vec::new(), Vec::new(), 0.0_f64);
@@ -255,7 +264,7 @@ fn typed() {
     );
 }
 
-/// Millions of messages a second through a workring queue between `pairs` senders and receivers.
+/// Returns millions of messages a second through a workring queue, with this many senders and as many receivers.
 fn between_processes<M, C: Codec<M>>(kind: &str, pairs: usize, messages: u64) -> f64 {
     let (tx, rx) = Options::new(CAPACITY)
         .channel_with::<M, C>()
@@ -306,7 +315,7 @@ fn between_processes<M, C: Codec<M>>(kind: &str, pairs: usize, messages: u64) ->
     assert_eq!(
         received,
         each * pairs as u64,
-        "messages were lost or doubled"
+        "messages were lost or duplicated"
     );
     as_float(received) * 1e3 / as_float(last - first)
 }
@@ -330,8 +339,11 @@ fn act<M: Message, C: Codec<M>>(end: &str, index: usize, count: u64) {
     let report = if end == "send" {
         pin(sender_cpu(index));
         let queue: Sender<M, C> = inherit("queue").expect("queue");
-        ready.send(()).expect("the parent listens");
-        assert!(go.recv().is_err(), "go is told by closing");
+        ready.send(()).expect("the parent receives");
+        assert!(
+            go.recv().is_err(),
+            "the parent closes it to start all children"
+        );
         let start = now();
         for n in 0..count {
             assert!(
@@ -343,18 +355,21 @@ fn act<M: Message, C: Codec<M>>(end: &str, index: usize, count: u64) {
     } else {
         pin(receiver_cpu(index));
         let queue: Receiver<M, C> = inherit("queue").expect("queue");
-        ready.send(()).expect("the parent listens");
-        assert!(go.recv().is_err(), "go is told by closing");
+        ready.send(()).expect("the parent receives");
+        assert!(
+            go.recv().is_err(),
+            "the parent closes it to start all children"
+        );
         let (start, mut check) = (now(), Check::default());
         while let Ok(message) = queue.recv() {
             check.see(message.number());
         }
         (start, now(), check.received())
     };
-    done.send(report).expect("the parent listens");
+    done.send(report).expect("the parent receives");
 }
 
-/// The same through crossbeam-channel between threads.
+/// Returns the same for crossbeam-channel between threads.
 fn between_threads<M: Message>(pairs: usize, messages: u64) -> f64 {
     let (tx, rx) = crossbeam_channel::bounded::<M>(CAPACITY);
     let each = messages / pairs as u64;
@@ -397,7 +412,7 @@ fn between_threads<M: Message>(pairs: usize, messages: u64) -> f64 {
     assert_eq!(
         received,
         each * pairs as u64,
-        "messages were lost or doubled"
+        "messages were lost or duplicated"
     );
     as_float(received) * 1e3 / as_float(last - first)
 }

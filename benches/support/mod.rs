@@ -1,6 +1,6 @@
-//! What the benchmarks share: pinning, the clock that processes share, the probe, messages that check
-//! themselves, and printing.
-#![allow(dead_code, reason = "each benchmark uses its part of this module")]
+//! Shared by the benchmarks: binding to processors, a clock that all processes share, a probe of the distance between
+//! the processors, messages with checkable contents, and printing.
+#![allow(dead_code, reason = "each benchmark uses a part of this module")]
 
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::time::{ClockId, clock_gettime};
@@ -12,14 +12,14 @@ use workring::{
     queue::{Codec, Raw},
 };
 
-/// How often each measurement is repeated; the median counts.
+/// How often each measurement is repeated. The median is printed.
 pub(crate) const RUNS: usize = 5;
 
-/// A line that takes longer than this there and back, in nanoseconds, is one between processors that the
-/// host has moved apart for a while: such a run is repeated.
-const FAR: f64 = 150.0;
+/// The longest round trip of a cache line, in nanoseconds, between processors that are near each other. The host of a
+/// virtual machine may move its processors apart for a while: a run in which they are is repeated.
+const MAX_NEAR: f64 = 150.0;
 
-/// Bind this thread, and the threads and processes that it starts from now on, to one processor.
+/// Binds this thread, and the threads and processes that it starts from now on, to one processor.
 pub(crate) fn pin(cpu: usize) {
     let cpus = std::thread::available_parallelism()
         .map_or(1, usize::from)
@@ -38,14 +38,14 @@ fn online() -> usize {
         .unwrap_or(1)
 }
 
-/// Nanoseconds on a clock that all processes share.
+/// Returns the nanoseconds of a clock that all processes share.
 pub(crate) fn now() -> u64 {
     let time = clock_gettime(ClockId::CLOCK_MONOTONIC).expect("the monotonic clock");
     u64::try_from(Duration::from(time).as_nanos()).expect("less than 584 years")
 }
 
-/// Nanoseconds that a cache line takes from processor 0 to 1 and back.
-pub(crate) fn bounce_a_line() -> f64 {
+/// Returns the nanoseconds that a cache line takes from processor 0 to processor 1 and back.
+pub(crate) fn cache_line_round_trip() -> f64 {
     const ROUNDS: u64 = 20_000;
     static LINE: AtomicU64 = AtomicU64::new(0);
     LINE.store(0, Ordering::SeqCst);
@@ -76,20 +76,20 @@ pub(crate) fn bounce_a_line() -> f64 {
     })
 }
 
-/// Run `measure` until the processors were near each other before and after it (at most 20 times); what it
+/// Runs `measure` until the processors are near each other before and after it, at most 20 times. Returns what it
 /// measured, and the slower of the two probes.
 pub(crate) fn while_near<R>(mut measure: impl FnMut() -> R) -> (R, f64) {
     let mut tries = 0;
     loop {
-        let before = bounce_a_line();
+        let before = cache_line_round_trip();
         let result = measure();
-        let probe = before.max(bounce_a_line());
+        let probe = before.max(cache_line_round_trip());
         tries += 1;
-        if probe <= FAR || tries == 20 {
+        if probe <= MAX_NEAR || tries == 20 {
             return (result, probe);
         }
         eprintln!(
-            "# a line took {probe:.0} ns there and back: the processors are apart, once more"
+            "# a cache line's round trip took {probe:.0} ns: the processors are apart, so the run is repeated"
         );
     }
 }
@@ -108,13 +108,12 @@ pub(crate) fn median(figures: &[f64]) -> f64 {
     sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
-/// `[u8; N]`, aligned as words are. Plain `[u8; N]` would lie at an odd address in a `Result`, behind its tag,
-/// and the processor's trouble with that (stores that can't be forwarded to loads) would be most of what is
-/// measured, on both sides.
+/// `[u8; N]`, aligned like words. Without that, the bytes would lie at an odd address in a `Result`, behind its tag.
+/// The processor cannot forward such stores to loads, and that would be most of what is measured, on both sides.
 #[repr(C, align(8))]
 pub(crate) struct Aligned<const N: usize>(pub(crate) [u8; N]);
 
-/// Raw bytes, aligned.
+/// The codec of raw bytes that are aligned.
 pub(crate) struct Plain;
 
 impl<const N: usize> Codec<Aligned<N>> for Plain {
@@ -140,14 +139,15 @@ impl<const N: usize> Codec<Aligned<N>> for Plain {
     }
 }
 
-/// What the `n`th word of message `number` is. Independent of the word before, so that the compiler can write
-/// and check several at once.
+/// Returns word `n` of message `number`. It does not depend on the word before, so the compiler can write and check
+/// several at once.
 #[inline(always)]
 fn word(number: u64, n: usize) -> u64 {
     number.wrapping_add((n as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15))
 }
 
-/// Fill a message: its number first, then words that follow from it, so that every byte is written anew.
+/// Fills a message: its number first, then words that follow from the number, so that every byte is different each
+/// time.
 #[inline(always)]
 pub(crate) fn write_message(bytes: &mut [u8], number: u64) {
     for (n, chunk) in bytes.chunks_exact_mut(8).enumerate() {
@@ -155,7 +155,7 @@ pub(crate) fn write_message(bytes: &mut [u8], number: u64) {
     }
 }
 
-/// The number of a message, after every word of it has been checked.
+/// Checks every word of a message, and returns its number.
 #[inline(always)]
 pub(crate) fn read_message(bytes: &[u8]) -> u64 {
     let words = || {
@@ -163,8 +163,8 @@ pub(crate) fn read_message(bytes: &[u8]) -> u64 {
             .chunks_exact(8)
             .map(|chunk| u64::from_le_bytes(chunk.try_into().expect("eight bytes")))
     };
-    // Hidden from the compiler, or it would leave the first word out of the check below and read the others in
-    // pairs that straddle what was written as one, which the processor is slow at, on both sides alike.
+    // Hidden from the compiler. Otherwise it would leave the first word out of the check below, and read the others in
+    // pairs that straddle the pairs that were written, which is slow, on both sides.
     let number = std::hint::black_box(words().next().expect("at least eight bytes"));
     let difference = words().enumerate().fold(0, |difference, (n, found)| {
         difference | (found ^ word(number, n))
@@ -173,13 +173,13 @@ pub(crate) fn read_message(bytes: &[u8]) -> u64 {
     number
 }
 
-/// The number of message `count` of sender `sender`.
+/// Returns the number of message `count` of sender `sender`.
 #[inline(always)]
 pub(crate) fn number(sender: usize, count: u64) -> u64 {
     (sender as u64) << 48 | count
 }
 
-/// Checks that the messages of each sender come in order; counts them.
+/// Checks the order of the messages of each sender, and counts all messages.
 #[derive(Default)]
 pub(crate) struct Check {
     next: [u64; 8],
@@ -204,7 +204,7 @@ impl Check {
     }
 }
 
-/// What was measured with: machine and commit.
+/// Prints the machine and the commit that are measured.
 pub(crate) fn print_origin() {
     let read = |path| std::fs::read_to_string(path).unwrap_or_default();
     let cpu = read("/proc/cpuinfo");
