@@ -32,6 +32,12 @@ impl LongFunctions {
 }
 
 impl<'a> Visit<'a> for LongFunctions {
+    fn visit_item_mod(&mut self, item: &'a syn::ItemMod) {
+        if item.ident != "tests" {
+            visit::visit_item_mod(self, item);
+        }
+    }
+
     fn visit_item_fn(&mut self, item: &'a syn::ItemFn) {
         self.look(&item.attrs, &item.sig, item.block.span());
         visit::visit_item_fn(self, item);
