@@ -47,7 +47,10 @@ fn paths(folder: &str, line: &str) -> Vec<String> {
         let folders = [
             "queue/", "death/", "waiting/", "segment/", "pool/", "tools/",
         ];
-        folders.iter().any(|folder| code.starts_with(folder)) && code.ends_with(".rs")
+        folders.iter().any(|folder| code.starts_with(folder))
+            && Path::new(code)
+                .extension()
+                .is_some_and(|extension| extension == "rs")
     });
     let tests = tests.map(|test| format!("ipc-tests/tests/{test}"));
     links.chain(code.map(str::to_owned)).chain(tests).collect()

@@ -199,7 +199,7 @@ impl<T: Task> Worker<T> {
             match task {
                 Ok(bytes) => self.run_and_report(ticket, bytes),
                 Err(error) => {
-                    self.send_result(ticket, WorkerResult::Transport(error.cause().to_string()))
+                    self.send_result(ticket, WorkerResult::Transport(error.cause().to_string()));
                 }
             }
         }
