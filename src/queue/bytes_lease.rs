@@ -14,6 +14,14 @@ use std::time::Instant;
 /// [`Receiver::lease_bytes`].
 ///
 /// What [`Lease`](crate::Lease) says holds here too: dropping it returns the message to the queue.
+///
+/// # Trust
+///
+/// The slice is the shared memory itself. No process writes a message that another one holds, as long as all of them use
+/// this crate. But a peer with a bug or with bad intent can write to any byte of the queue at any time: then the bytes, or
+/// the length that the next [`deref`](Deref::deref) returns, change while you look at them. Both stay within the message's
+/// block. Unless you trust every process that has the queue, copy the message ([`to_vec`](slice::to_vec)) before you check it,
+/// and use the copy.
 #[must_use = "dropping a lease returns the message to the queue"]
 pub struct BytesLease {
     leased: LeasedMessage,

@@ -21,6 +21,11 @@ use std::time::Instant;
 ///
 /// A commit that fails leaves the message in the reservation: change it, try again, or drop it. A reservation whose
 /// message was sent is empty, and committing it again does nothing.
+///
+/// # Trust
+///
+/// The slice is the shared memory itself. No other process writes to it as long as all of them use this crate. But a peer
+/// with a bug or with bad intent can do so at any time. So do not rely on reading back what you have written.
 #[must_use = "dropping a reservation does not send it: call `commit`"]
 pub struct Reservation<'a, T>
 where

@@ -5,7 +5,8 @@
 //!            offset of the [`Geometry`] lies inside the mapping, for as long as the mapping exists.
 //! SEGMENT-2. The addresses are private to this file. They are turned into references to atomics only, which any process
 //!            may change at any time; the payloads, which are plain bytes, are the business of [`super::payload`].
-//! SEGMENT-3. A forked child does not get the mapping. Each use of a segment checks [`Segment::is_forked_child`] first.
+//! SEGMENT-3. A forked child does not get the mapping. `queue` reaches a segment only through a guard that has checked
+//!            [`Segment::is_forked_child`] (ATTACH-3).
 #![allow(
     unsafe_code,
     reason = "turns addresses in the mapping into references; each block states its reason"
