@@ -376,6 +376,13 @@ pub enum TrySubmitError<T> {
 }
 
 impl<T> TrySubmitError<T> {
+    pub(crate) fn map<U>(self, with: impl FnOnce(T) -> U) -> TrySubmitError<U> {
+        match self {
+            Self::Full(task) => TrySubmitError::Full(with(task)),
+            Self::Refused(error) => TrySubmitError::Refused(error.map(with)),
+        }
+    }
+
     /// The task.
     ///
     /// # Examples

@@ -330,8 +330,9 @@ fn p14_what_a_worker_says_that_makes_no_sense_is_logged_and_skipped() {
         let log = Log::begin();
         let pool = one_worker();
         let pid = run(&pool, Deed::Inject(nonsense()));
-        let is_about_it =
-            |said: &Said| said.has("message", "made no sense") && said.has("pid", &pid.to_string());
+        let is_about_it = |said: &Said| {
+            said.has("message", "malformed message of a worker") && said.has("pid", &pid.to_string())
+        };
         let said = log.until(nonsense().len(), is_about_it);
         assert_eq!(said.len(), nonsense().len());
         assert!(said.iter().all(|said| said.level == Level::WARN));
@@ -366,7 +367,7 @@ fn p14_what_a_parent_says_that_makes_no_sense_is_logged_and_skipped() {
         }
         drop(link);
         let said = log.until(nonsense.len(), |said| {
-            is_of_a_worker(said) && said.has("message", "a message of the parent made no sense")
+            is_of_a_worker(said) && said.has("message", "malformed message of the parent")
         });
         assert_eq!(said.len(), nonsense.len());
         assert_eq!(run(&pool, Deed::Pid), pid);

@@ -1,4 +1,4 @@
-//! What other threads ask the supervisor to do.
+//! Commands of other threads to the supervisor.
 
 use crate::os::poll::EventFd as Notifier;
 use crate::pool::outcome::TaskId;
@@ -6,42 +6,42 @@ use parking_lot::Mutex;
 use std::io;
 use std::time::Instant;
 
-/// What the supervisor is told by other threads.
 pub(super) enum Command {
-    /// Stop all workers, and end. The tasks that are left are cancelled if `cancel`, else there are none.
+    /// Stop all workers, and end. If `cancel`, tasks are in flight and are cancelled.
     Stop { cancel: bool },
-    /// A task is cancelled: end its worker, if it still runs at that moment.
+    /// Kill the worker of a cancelled task if it still runs the task at `due`.
     Kill { task: TaskId, due: Instant },
 }
 
-/// Orders on their way.
+/// The queue of commands, and the notifier that wakes the supervisor.
 pub(super) struct Commands {
-    commands: Mutex<Vec<Command>>,
+    queue: Mutex<Vec<Command>>,
     pub(super) notifier: Notifier,
 }
 
 impl Commands {
     pub(super) fn new() -> io::Result<Self> {
         Ok(Self {
-            commands: Mutex::new(Vec::new()),
+            queue: Mutex::new(Vec::new()),
             notifier: Notifier::new()?,
         })
     }
 
-    /// Never waits.
+    /// Sends a command. Never waits.
     pub(super) fn send(&self, command: Command) {
-        self.commands.lock().push(command);
+        self.queue.lock().push(command);
         self.notifier.set();
     }
 
-    /// There is more to do than before: look at the workers. Never waits.
+    /// Makes the supervisor inspect its workers. Never waits.
     pub(super) fn notify(&self) {
         self.notifier.set();
     }
 
+    /// Takes all commands, and resets the notifier.
     pub(super) fn take(&self) -> Vec<Command> {
-        // Before the look, so that whatever comes after it rings again.
+        // Before the queue is read, so that a later command sets the notifier again.
         self.notifier.clear();
-        core::mem::take(&mut *self.commands.lock())
+        core::mem::take(&mut *self.queue.lock())
     }
 }

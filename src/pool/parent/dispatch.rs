@@ -1,6 +1,6 @@
-//! Sending tasks to the workers.
+//! Dispatch of tasks: sending them, with the tickets that were reserved for them, to the workers.
 
-use super::results::{Results, TicketRange};
+use super::results::{ReserveError, Results, TicketRange};
 use super::shared::Shared;
 use crate::codec::EncodeError;
 use crate::error::{SendTimeoutError, SubmitError, TrySendError, TrySubmitError, with_causes};
@@ -11,83 +11,92 @@ use crate::pool::wire::task_message::Envelope;
 use crate::pool::wire::ticket::Ticket;
 use core::time::Duration;
 
-/// How long a submitter waits for memory before it makes room for results again.
+/// How long a sender waits for memory before it receives results again, since workers may be waiting for memory, too.
 pub(super) const MEMORY_WAIT: Duration = Duration::from_millis(5);
 
 impl<T: Task> Shared<T> {
-    /// The ticket is in the envelope, and reserved. Gives the task back with it if it can't be sent.
+    /// Sends an envelope whose ticket is reserved, and returns it. If it can't be sent, gives the ticket back and returns
+    /// the task with the reason.
     pub(super) fn send(
         &self,
         envelope: Envelope<T>,
         waits: bool,
     ) -> Result<Envelope<T>, TrySubmitError<T>> {
-        // Given back if the task's `Serialize` panics.
+        // Gives the ticket back if the task's `Serialize` panics.
         let reserved = ReservedTickets::new(&self.results, envelope.ticket, 1);
-        let unsent = match self.deliver(&envelope, waits) {
+        let error = match self.send_when_possible(&envelope, waits) {
             Ok(()) => {
-                reserved.mark_sent();
+                reserved.mark_all_sent();
                 return Ok(envelope);
             }
-            Err(unsent) => unsent,
+            Err(error) => error,
         };
         if !reserved.withdraw() {
-            // The pool's end came in between, and has counted it: it was accepted, and is cancelled.
+            // The pool has ended meanwhile. It has counted the task as accepted, and as cancelled.
             return Ok(envelope);
         }
         let task = envelope.into_task();
-        let task = task.expect("callers send tasks, not letters");
-        Err(match unsent {
-            Unsent::NotYet => TrySubmitError::Full(task),
-            Unsent::Permanent(error) => TrySubmitError::Refused(error.map(|()| task)),
-        })
+        Err(error.map(|()| task.expect("the envelope of a caller holds a task")))
     }
 
-    /// Sends what there is room for (RESULTS-3 of the results), unless it is so large that there are fewer blocks for it.
-    fn deliver(&self, envelope: &Envelope<T>, waits: bool) -> Result<(), Unsent> {
+    /// Sends an envelope; if `waits`, as soon as there is memory for it. The queue always has room for it (RESULTS-3), but
+    /// a large task may have to wait for a block.
+    fn send_when_possible(
+        &self,
+        envelope: &Envelope<T>,
+        waits: bool,
+    ) -> Result<(), TrySubmitError<()>> {
         loop {
-            match self.offer(envelope, None) {
-                Err(Unsent::NotYet) => {}
+            match self.try_send(envelope, None) {
+                Err(TrySubmitError::Full(())) => {}
                 other => return other,
             }
-            // Its memory comes from workers, who may be waiting for memory for their results.
+            // Workers free memory, and may themselves be waiting for memory for their results.
             self.results.poll();
-            match self.offer(envelope, waits.then_some(MEMORY_WAIT)) {
-                Err(Unsent::NotYet) if waits => {}
+            match self.try_send(envelope, waits.then_some(MEMORY_WAIT)) {
+                Err(TrySubmitError::Full(())) if waits => {}
                 other => return other,
             }
         }
     }
 
-    /// Sends an envelope, if that is possible now or in a while.
-    fn offer(&self, envelope: &Envelope<T>, timeout: Option<Duration>) -> Result<(), Unsent> {
-        match timeout {
-            None => unsent_now(self.tasks.try_send_ref(envelope)),
-            Some(time) => unsent_in_time(self.tasks.send_ref_timeout(envelope, time)),
-        }
-    }
-
-    /// As [`offer`](Shared::offer), for a map: a task whose `Serialize` panics is one that can't be encoded. What is closed
-    /// counts as sent: the pool's end cancels it.
-    pub(super) fn offer_caught(
+    /// Sends an envelope if that is possible at once, or within the time.
+    fn try_send(
         &self,
         envelope: &Envelope<T>,
         timeout: Option<Duration>,
-    ) -> Result<(), Unsent> {
-        match catch_panic_message(|| self.offer(envelope, timeout)) {
-            Ok(Err(Unsent::Permanent(SubmitError::Closed(())))) => Ok(()),
-            Ok(offered) => offered,
-            Err(said) => Err(Unsent::Permanent(SubmitError::Encode {
+    ) -> Result<(), TrySubmitError<()>> {
+        match timeout {
+            None => self.tasks.try_send_ref(envelope).map_err(from_try_send),
+            Some(time) => {
+                let sent = self.tasks.send_ref_timeout(envelope, time);
+                sent.map_err(from_send_timeout)
+            }
+        }
+    }
+
+    /// As [`try_send`](Shared::try_send), for a map: a panic of the task's `Serialize` is reported as an error of encoding.
+    /// If the queue is closed, the task counts as sent, and the end of the pool cancels it.
+    pub(super) fn try_send_caught(
+        &self,
+        envelope: &Envelope<T>,
+        timeout: Option<Duration>,
+    ) -> Result<(), TrySubmitError<()>> {
+        match catch_panic_message(|| self.try_send(envelope, timeout)) {
+            Ok(Err(TrySubmitError::Refused(SubmitError::Closed(())))) => Ok(()),
+            Ok(sent) => sent,
+            Err(message) => Err(TrySubmitError::Refused(SubmitError::Encode {
                 task: (),
-                source: EncodeError::failed(format!("it panicked: {said}")),
+                source: EncodeError::failed(format!("it panicked: {message}")),
             })),
         }
     }
 
-    /// A task of a map that can't be sent at all has its outcome.
+    /// Records the outcome of a map's task that can't be sent.
     #[cold]
-    pub(super) fn cannot_send(&self, ticket: Ticket, error: &SubmitError<()>) {
-        if !self.origin.is_current() {
-            // `Serialize` has forked; the map finds that it is in the child.
+    pub(super) fn record_unsendable(&self, ticket: Ticket, error: &SubmitError<()>) {
+        if !self.owner.is_current() {
+            // `Serialize` has forked. The map notices that it runs in the child.
             return;
         }
         let error = match error {
@@ -97,87 +106,90 @@ impl<T: Task> Shared<T> {
             },
         };
         self.results
-            .change(|state| state.record_outcome(ticket.id, 0, Err(error)));
+            .change(|tasks| tasks.record_outcome(ticket.id, 0, Err(error)));
     }
 }
 
-/// Tickets of tasks that are about to be sent: given back unless they are, also when the user's code unwinds.
+/// Reserved tickets of tasks that are not sent yet. Dropping it gives the tickets back, also when the program's code
+/// panics.
 pub(super) struct ReservedTickets<'a> {
     results: &'a Results,
-    range: TicketRange,
+    unsent: TicketRange,
 }
 
 impl<'a> ReservedTickets<'a> {
-    pub(super) const fn new(results: &'a Results, ticket: Ticket, count: usize) -> Self {
+    pub(super) const fn new(results: &'a Results, first: Ticket, count: usize) -> Self {
         Self {
             results,
-            range: TicketRange { ticket, count },
+            unsent: TicketRange { first, count },
         }
     }
 
-    /// Those that are not sent yet.
-    pub(super) const fn range(&self) -> TicketRange {
-        self.range
+    pub(super) const fn unsent(&self) -> TicketRange {
+        self.unsent
     }
 
-    /// The first one is sent, or has its outcome.
+    /// The first task is sent, or has its outcome.
     pub(super) const fn mark_first_sent(&mut self) {
-        self.range.ticket = self.range.ticket.nth(1);
-        self.range.count = self.range.count.saturating_sub(1);
+        self.unsent.first = self.unsent.first.nth(1);
+        self.unsent.count = self.unsent.count.saturating_sub(1);
     }
 
-    pub(super) fn mark_sent(mut self) {
-        self.range.count = 0;
+    pub(super) fn mark_all_sent(mut self) {
+        self.unsent.count = 0;
     }
 
-    /// False: all of them have their outcomes, which the pool's end has filed.
+    /// Gives the tickets back. Returns `false` if the pool has ended meanwhile, and all of the tasks have outcomes.
     pub(super) fn withdraw(mut self) -> bool {
-        let range = self.range;
-        self.range.count = 0;
-        self.results.withdraw(range)
+        let unsent = self.unsent;
+        self.unsent.count = 0;
+        self.results.withdraw(unsent)
     }
 }
 
 impl Drop for ReservedTickets<'_> {
     fn drop(&mut self) {
-        if self.range.count > 0 && self.results.is_here() {
-            self.results.withdraw(self.range);
+        if self.unsent.count > 0 && self.results.is_in_owner() {
+            self.results.withdraw(self.unsent);
         }
     }
 }
 
-/// Why an envelope was not sent.
-pub(super) enum Unsent {
-    NotYet,
-    Permanent(SubmitError<()>),
+impl From<ReserveError> for TrySubmitError<()> {
+    fn from(error: ReserveError) -> Self {
+        Self::Refused(match error {
+            ReserveError::Full => return Self::Full(()),
+            ReserveError::Closed => SubmitError::Closed(()),
+            ReserveError::NoWorkers(why) => SubmitError::NoWorkers {
+                task: (),
+                why: why.as_ref().to_owned(),
+            },
+            ReserveError::TooManyUnclaimed { max } => SubmitError::Unclaimed { task: (), max },
+            ReserveError::Unknown(what) => SubmitError::Corrupt { task: (), what },
+        })
+    }
 }
 
-macro_rules! unsent {
-    ($name:ident, $error:ident: $($later:ident)|+) => {
-        fn $name(sent: Result<(), $error<()>>) -> Result<(), Unsent> {
-            let Err(error) = sent else {
-                return Ok(());
-            };
-            Err(match error {
-                $($error::$later(()))|+ => Unsent::NotYet,
-                $error::Closed(task) => Unsent::Permanent(SubmitError::Closed(task)),
-                $error::Forked(task) => Unsent::Permanent(SubmitError::Forked(task)),
+/// Defines the conversion of the error of one kind of send. Its variants `full` mean that a later attempt may succeed.
+macro_rules! conversion {
+    ($name:ident, $error:ident, full: $($full:ident)|+) => {
+        fn $name(error: $error<()>) -> TrySubmitError<()> {
+            TrySubmitError::Refused(match error {
+                $($error::$full(()))|+ => return TrySubmitError::Full(()),
+                $error::Closed(task) => SubmitError::Closed(task),
+                $error::Forked(task) => SubmitError::Forked(task),
                 $error::TooLarge { value: task, len, max } => {
-                    Unsent::Permanent(SubmitError::TooLarge { task, len, max })
+                    SubmitError::TooLarge { task, len, max }
                 }
                 $error::NoMemory { value: task, limit, wanted, available } => {
-                    Unsent::Permanent(SubmitError::NoMemory { task, limit, wanted, available })
+                    SubmitError::NoMemory { task, limit, wanted, available }
                 }
-                $error::Encode { value: task, source } => {
-                    Unsent::Permanent(SubmitError::Encode { task, source })
-                }
-                $error::Corrupt { value: task, what } => {
-                    Unsent::Permanent(SubmitError::Corrupt { task, what })
-                }
+                $error::Encode { value: task, source } => SubmitError::Encode { task, source },
+                $error::Corrupt { value: task, what } => SubmitError::Corrupt { task, what },
             })
         }
     };
 }
 
-unsent!(unsent_now, TrySendError: Full);
-unsent!(unsent_in_time, SendTimeoutError: Timeout | Interrupted);
+conversion!(from_try_send, TrySendError, full: Full);
+conversion!(from_send_timeout, SendTimeoutError, full: Timeout | Interrupted);

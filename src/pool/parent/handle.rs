@@ -1,4 +1,4 @@
-//! The caller's hold on one task.
+//! The handle of one task.
 
 use super::results::{FORKED, WaitError};
 use super::shared::Shared;
@@ -9,10 +9,10 @@ use core::time::Duration;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// A task that was submitted. Made by [`Pool::submit`](crate::pool::Pool::submit).
+/// A task that was submitted. Returned by [`Pool::submit`](crate::pool::Pool::submit).
 ///
-/// The outcome waits for its handle. Dropping the handle gives the outcome to whoever [drains](crate::pool::Pool::drain) the
-/// pool; it does not cancel the task. A handle outlives its pool.
+/// The pool keeps the outcome for the handle. Dropping the handle gives the outcome to
+/// [`Pool::drain`](crate::pool::Pool::drain); it does not cancel the task. A handle can outlive its pool.
 pub struct TaskHandle<T: Task> {
     shared: Arc<Shared<T>>,
     id: TaskId,
@@ -28,7 +28,7 @@ impl<T: Task> TaskHandle<T> {
         }
     }
 
-    /// Which task it is.
+    /// Returns the number of the task.
     ///
     /// # Examples
     ///
@@ -46,14 +46,15 @@ impl<T: Task> TaskHandle<T> {
         self.id
     }
 
-    /// Wait for the outcome. It comes in any case: also if the worker dies, or the pool is shut down.
+    /// Blocks until the outcome is known, and returns the output or the error. Every task gets an outcome, also if its
+    /// worker dies or the pool is shut down.
     ///
-    /// The output, or the task's error, is decoded now, by this thread, which holds up nobody else. If its `Deserialize`
-    /// panics, the outcome is [`TaskError::Transport`] with what the panic said.
+    /// The output, or the task's error, is decoded by this thread, and delays no other. If its `Deserialize` panics, the
+    /// outcome is [`TaskError::Transport`] with the message of the panic.
     ///
     /// # Errors
     ///
-    /// [`TaskError`]: why the task has no output.
+    /// [`TaskError`], if the task has no output.
     ///
     /// # Examples
     ///
@@ -62,7 +63,7 @@ impl<T: Task> TaskHandle<T> {
     /// let pool = Pool::<Square>::builder().start()?;
     /// assert_eq!(pool.submit(Square(3))?.wait()?, 9);
     /// match pool.submit(Square(u64::MAX))?.wait() {
-    ///     Err(TaskError::Failed(said)) => assert!(said.contains("too large")),
+    ///     Err(TaskError::Failed(message)) => assert!(message.contains("too large")),
     ///     other => panic!("{other:?}"),
     /// }
     /// # Ok(())
@@ -72,7 +73,7 @@ impl<T: Task> TaskHandle<T> {
         self.outcome().result
     }
 
-    /// As [`wait`](TaskHandle::wait), with what else there is to know of it.
+    /// Blocks until the outcome is known, and returns it with the number of the task and its attempts.
     ///
     /// # Examples
     ///
@@ -92,11 +93,11 @@ impl<T: Task> TaskHandle<T> {
         }
     }
 
-    /// Wait for the outcome, for `timeout` at the most.
+    /// As [`wait`](TaskHandle::wait), for at most `timeout`.
     ///
     /// # Errors
     ///
-    /// The handle, if the task is not done by then.
+    /// The handle, if the outcome is not known by then.
     ///
     /// # Examples
     ///
@@ -117,11 +118,11 @@ impl<T: Task> TaskHandle<T> {
         }
     }
 
-    /// Wait for the outcome, until `deadline` at the latest.
+    /// As [`wait`](TaskHandle::wait), until `deadline` at the latest.
     ///
     /// # Errors
     ///
-    /// The handle, if the task is not done by then.
+    /// The handle, if the outcome is not known by then.
     ///
     /// # Examples
     ///
@@ -143,20 +144,20 @@ impl<T: Task> TaskHandle<T> {
         }
     }
 
-    /// `is_claimed` stays false if it was only too early.
+    /// Waits for the outcome and decodes it. Sets `is_claimed`, unless the deadline has passed.
     fn claim(&mut self, deadline: Option<Instant>) -> Result<OutcomeOf<T>, &'static str> {
         let id = self.id;
         let results = &self.shared.results;
-        let claimed = results.wait_until(deadline, |state| state.take_for_handle(id));
-        self.is_claimed = !matches!(claimed, Err(WaitError::Deadline));
+        let claimed = results.wait_until(deadline, |tasks| tasks.take_for_handle(id));
+        self.is_claimed = !matches!(claimed, Err(WaitError::TimedOut));
         match claimed {
-            Ok(sealed) => Ok(self.shared.open(sealed)),
+            Ok(encoded) => Ok(self.shared.decode(encoded)),
             Err(WaitError::Unknown(what)) => Err(what),
-            Err(WaitError::Deadline | WaitError::Ended) => Err(FORKED),
+            Err(WaitError::TimedOut | WaitError::Ended) => Err(FORKED),
         }
     }
 
-    /// Whether the outcome is there, so that to wait for it would not take long. Looks at what has arrived. Never waits.
+    /// Returns whether the outcome is known, so that waiting for it does not block. Never waits.
     ///
     /// # Examples
     ///
@@ -172,18 +173,21 @@ impl<T: Task> TaskHandle<T> {
     /// ```
     #[must_use]
     pub fn is_finished(&self) -> bool {
-        if !self.shared.origin.is_current() {
-            // To wait for it gives `TaskError::Unknown`, at once.
+        if !self.shared.owner.is_current() {
+            // `wait` returns `TaskError::Unknown` at once.
             return true;
         }
         self.shared.results.poll();
         let id = self.id;
-        self.shared.results.with(|state| state.flight(id).is_none())
+        self.shared
+            .results
+            .with(|tasks| tasks.get_mut(id).is_none())
     }
 
-    /// Ask for the end of the task: one that has not been started will not be, and its outcome is
-    /// [`TaskError::Cancelled`]; one that is running is told ([`Context::is_cancelled`](crate::pool::Context::is_cancelled)),
-    /// and whatever it returns is its outcome. True if the outcome was not known yet. Never waits.
+    /// Cancels the task. If it is queued it is not run, and its outcome is [`TaskError::Cancelled`]. If it runs,
+    /// [`Context::is_cancelled`](crate::pool::Context::is_cancelled) becomes true, and what the task returns is its outcome.
+    ///
+    /// Returns whether the outcome was still unknown. Never waits.
     ///
     /// # Examples
     ///
@@ -199,18 +203,19 @@ impl<T: Task> TaskHandle<T> {
     /// ```
     #[allow(
         clippy::must_use_candidate,
-        reason = "cancelling is the point; whether it came too late is a detail"
+        reason = "callers cancel for the effect; whether it came too late rarely matters"
     )]
     pub fn cancel(&self) -> bool {
         self.shared.cancel(self.id)
     }
 
-    /// [`cancel`](TaskHandle::cancel), and if the task still runs after `grace`, end the process group of its worker, which
-    /// is replaced. The outcome is [`TaskError::Cancelled`] then; one that arrives before wins. Zero: no grace. True if
-    /// the outcome was not known yet. Never waits.
+    /// [Cancels](TaskHandle::cancel) the task, and kills its worker if it still runs after `grace`. The worker's process
+    /// group ends with it, and it is replaced. The outcome is then [`TaskError::Cancelled`], unless a result arrived before.
     ///
-    /// Should the worker be done with the task and begin another one at the very moment in which it is killed, that one is
-    /// run again by another worker, and the attempt not counted.
+    /// If the worker has finished the task and started another one at the moment when it is killed, the other task is run
+    /// again by another worker, and that attempt is not counted.
+    ///
+    /// Returns whether the outcome was still unknown. Never waits.
     ///
     /// # Examples
     ///
@@ -225,7 +230,7 @@ impl<T: Task> TaskHandle<T> {
     /// ```
     #[allow(
         clippy::must_use_candidate,
-        reason = "cancelling is the point; whether it came too late is a detail"
+        reason = "callers cancel for the effect; whether it came too late rarely matters"
     )]
     pub fn cancel_within(&self, grace: Duration) -> bool {
         self.shared.cancel_within(self.id, grace)
@@ -235,7 +240,7 @@ impl<T: Task> TaskHandle<T> {
 impl<T: Task> Drop for TaskHandle<T> {
     fn drop(&mut self) {
         if !self.is_claimed {
-            self.shared.results.release(self.id);
+            self.shared.results.release_handle(self.id);
         }
     }
 }

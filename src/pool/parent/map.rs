@@ -1,27 +1,31 @@
-//! Many tasks from an iterator, a window of them at a time.
+//! Maps: the tasks of an iterator, a window of them at a time.
 //!
-//! A task of a map:
+//! States of a task of a map:
 //!
-//! | state     | where                              | leaves it                                                   |
-//! |-----------|------------------------------------|-------------------------------------------------------------|
-//! | in source | the caller's iterator              | there is room for a chunk in the window                     |
-//! | in hand   | `pending`                          | the pool has room and memory: sent; it is shut down: refused |
-//! | sent      | the pool; `in_order`, if order matters | its outcome is filed in the map's stream                    |
-//! | received   | `received`, or its place in `in_order`  | given to the caller, in order if that matters               |
+//! | state     | where                                  | leaves it                                                |
+//! |-----------|----------------------------------------|----------------------------------------------------------|
+//! | in source | the caller's iterator                  | the window has room for a chunk: pending                 |
+//! | pending   | `pending`                              | the pool has room and memory: sent; it refuses: arrived  |
+//! | sent      | the pool; `in_order`, if ordered       | its outcome is recorded in the map's stream: arrived     |
+//! | arrived   | `arrived`, or its place in `in_order`  | returned to the caller, in order if ordered              |
 //!
-//! MAP-1. Those in hand, sent and received are never more than the window, and never more than a chunk is in hand.
-//! MAP-2. A wait ends with what comes first: outcomes of this map, or room and memory for what is in hand. So a pool that others
-//!     have filled holds this map up, and never for good; and a caller whose outcomes are there never waits for either.
-//! MAP-3. Each task that has left the source has one outcome: that which the pool files for it; or, if it was refused, that
-//!     which is made up here. But for one whose [`time_limit`](Task::time_limit) panics: the caller gets the panic.
-//! MAP-4. The user's code, which may panic or use the pool, is called while what is here adds up: the source and `time_limit`
-//!     before a task is in hand, `Serialize` while it is in an envelope from which it can be taken back, `Drop` after it
-//!     has been counted as sent, `Deserialize` after its outcome has left this map.
+//! MAP-1. Together, the pending, sent and arrived tasks are never more than the window; the pending ones never more than a
+//!     chunk.
+//! MAP-2. A wait ends when outcomes of this map arrive, or when there is room and memory for the pending tasks, whichever
+//!     is first. So a pool that other callers have filled delays this map, but not forever, and a caller whose outcomes
+//!     have arrived waits for neither.
+//! MAP-3. Each task that was taken from the source has one outcome: the one that the pool records, or, if the pool refuses
+//!     it, one that the map makes. The exception is a task whose [`time_limit`](Task::time_limit) panics: the panic reaches
+//!     the caller.
+//! MAP-4. The program's code may panic or use the pool, so it is called only while the map's state is consistent: the
+//!     source and `time_limit` before a task is pending, `Serialize` while the task can be taken back from its envelope,
+//!     `Drop` after the task was counted as sent, `Deserialize` after its outcome was removed.
 
-use super::dispatch::{MEMORY_WAIT, ReservedTickets, Unsent};
-use super::results::{FORKED, MapStep, Refused, StreamId, TicketRange, WaitError};
+use super::dispatch::{MEMORY_WAIT, ReservedTickets};
+use super::results::{FORKED, MapStep, ReserveError, StreamId, TicketRange, WaitError};
 use super::shared::Shared;
-use crate::pool::outcome::{Outcome, TaskError, TaskId};
+use crate::error::TrySubmitError;
+use crate::pool::outcome::{Outcome, TaskId};
 use crate::pool::task::{OutcomeOf, Task};
 use crate::pool::wire::result_message::EncodedOutcome;
 use crate::pool::wire::task_message::{Envelope, Payload};
@@ -30,38 +34,40 @@ use core::iter::FusedIterator;
 use core::time::Duration;
 use std::collections::VecDeque;
 
-/// Tasks in a window for each worker, in chunks, unless something else is asked for; and how many there are at least.
-const CHUNKS_EACH: usize = 4;
-const LEAST_WINDOW: usize = 64;
-/// The largest chunk: what is larger would not share the work out, nor cost less.
-const LARGEST_CHUNK: usize = 1024;
+/// The default window, in chunks for each worker.
+const CHUNKS_PER_WORKER: usize = 4;
+/// The smallest default window.
+const MIN_WINDOW: usize = 64;
+/// The largest chunk. Larger ones would not cost less per task, and would distribute the work unevenly.
+const MAX_CHUNK: usize = 1024;
 
-/// Outcomes of the tasks of an iterator. Made by [`Pool::map`](crate::pool::Pool::map) and [`Pool::map_unordered`](crate::pool::Pool::map_unordered).
+/// An iterator over the outcomes of tasks. Returned by [`Pool::map`](crate::pool::Pool::map) and
+/// [`Pool::map_unordered`](crate::pool::Pool::map_unordered).
 #[must_use = "iterators do nothing unless consumed"]
 pub struct Map<'a, T: Task, I: Iterator<Item = T>> {
     shared: &'a Shared<T>,
-    /// None once it has ended, or nothing more of it is wanted.
+    /// `None` once it has ended, or the pool has refused a task.
     source: Option<I>,
     chunk: usize,
     window: Option<usize>,
-    /// None before the first task.
+    /// `None` before the first task.
     stream: Option<StreamId>,
     pending: VecDeque<T>,
-    /// So many of them are to be sent one by one: they can't be sent together.
-    send_singly: usize,
-    /// Whether the last of them could not be sent for lack of memory.
-    is_starved: bool,
-    /// How long each of those may range, if it says so itself.
+    /// The time limits of the pending tasks.
     limits: Vec<Option<Duration>>,
-    /// Sent, or refused, and not given to the caller yet.
+    /// How many of the pending tasks are sent one by one, because they can't be sent as a chunk.
+    send_singly: usize,
+    /// Whether there was no memory for the first pending task.
+    lacks_memory: bool,
+    /// Tasks whose outcomes were not returned: sent or arrived.
     outstanding: usize,
-    received: VecDeque<EncodedOutcome>,
-    /// In the order of the tasks, if that matters: all that are outstanding.
-    in_order: Option<VecDeque<OrderedPlace>>,
+    arrived: VecDeque<EncodedOutcome>,
+    /// If ordered: all outstanding tasks.
+    in_order: Option<VecDeque<OrderedTask>>,
 }
 
-/// A task's place in the line.
-struct OrderedPlace {
+/// A task in the order of the source, with its outcome if it has arrived.
+struct OrderedTask {
     id: TaskId,
     outcome: Option<EncodedOutcome>,
 }
@@ -75,24 +81,24 @@ impl<'a, T: Task, I: Iterator<Item = T>> Map<'a, T, I> {
             window: None,
             stream: None,
             pending: VecDeque::new(),
-            send_singly: 0,
-            is_starved: false,
             limits: Vec::new(),
+            send_singly: 0,
+            lacks_memory: false,
             outstanding: 0,
-            received: VecDeque::new(),
+            arrived: VecDeque::new(),
             in_order: is_ordered.then(VecDeque::new),
         }
     }
 
-    /// How many tasks are sent at once, to the same worker: 1 to 1,024, by default 1.
+    /// Sets how many tasks are sent in one message, to one worker: 1 to 1,024, by default 1.
     ///
-    /// What it costs to hand a task over is then shared by all of a chunk, which matters for tasks that take a few
-    /// microseconds or less. On the other hand a chunk is taken from the iterator as a whole before any of it is sent, and
-    /// one worker is busy with it while others may be idle: leave long tasks alone. Nothing else changes: each task has
-    /// its own outcome, which is sent as soon as it is done, and if the worker dies, only the task that it was running is
-    /// lost, or [tried again](crate::pool::Builder::retries); the others of the chunk go to other workers.
+    /// The tasks of a chunk share the cost of a message, which matters for tasks that take a few microseconds or less. On
+    /// the other hand, all tasks of a chunk are taken from the iterator before any is sent, and one worker runs them while
+    /// others may be idle: do not use it for long tasks. Nothing else changes: each outcome is sent as soon as its task is
+    /// done. If the worker dies, only the task that it was running is lost, or
+    /// [retried](crate::pool::Builder::retries); the other tasks of the chunk go to other workers.
     ///
-    /// Tasks that are too large together for one message are sent one by one.
+    /// Tasks that are together too large for one message are sent one by one.
     ///
     /// # Examples
     ///
@@ -105,14 +111,15 @@ impl<'a, T: Task, I: Iterator<Item = T>> Map<'a, T, I> {
     /// # }
     /// ```
     pub fn chunk(mut self, chunk: usize) -> Self {
-        self.chunk = chunk.clamp(1, LARGEST_CHUNK);
+        self.chunk = chunk.clamp(1, MAX_CHUNK);
         self
     }
 
-    /// How many tasks have been taken from the iterator, and their outcomes not been given to the caller, at the most: at
-    /// least a chunk; by default four chunks for each worker, and at least 64.
+    /// Sets the window: how many tasks, at most, have been taken from the iterator and their outcomes not been returned. It
+    /// is at least a chunk; by default four chunks for each worker, and at least 64 tasks.
     ///
-    /// A window larger than the pool's [capacity](crate::pool::Builder::capacity) allows for outcomes that wait for the caller.
+    /// A window can be larger than the pool's [capacity](crate::pool::Builder::capacity): outcomes that wait for the caller
+    /// count as well.
     ///
     /// # Examples
     ///
@@ -136,11 +143,11 @@ impl<'a, T: Task, I: Iterator<Item = T>> Map<'a, T, I> {
     }
 
     fn window_or_default(&self) -> usize {
-        let by_default = || {
+        let default = || {
             let workers = self.shared.settings.workers.max as usize;
-            LEAST_WINDOW.max(CHUNKS_EACH * workers * self.chunk)
+            MIN_WINDOW.max(CHUNKS_PER_WORKER * workers * self.chunk)
         };
-        self.window.unwrap_or_else(by_default).max(self.chunk)
+        self.window.unwrap_or_else(default).max(self.chunk)
     }
 
     fn stream(&mut self) -> StreamId {
@@ -148,11 +155,11 @@ impl<'a, T: Task, I: Iterator<Item = T>> Map<'a, T, I> {
         *self.stream.get_or_insert_with(|| results.open_stream())
     }
 
-    /// Send what there is room for, without waiting (MAP-1).
+    /// Takes and sends as many tasks as there is room for (MAP-1). Never waits.
     fn send_available(&mut self) {
         while self.take_chunk() {
-            if !self.shared.origin.is_current() {
-                self.refuse(&Refused::Unknown(FORKED));
+            if !self.shared.owner.is_current() {
+                self.refuse(&ReserveError::Unknown(FORKED));
                 return;
             }
             let stream = self.stream();
@@ -164,12 +171,12 @@ impl<'a, T: Task, I: Iterator<Item = T>> Map<'a, T, I> {
                     }
                 }
                 Ok(None) => return,
-                Err(refused) => self.refuse(&refused),
+                Err(error) => self.refuse(&error),
             }
         }
     }
 
-    /// Take a chunk from the source if there is room for one. Whether anything is in hand.
+    /// Takes a chunk from the source if no task is pending and the window has room. Returns whether any task is pending.
     fn take_chunk(&mut self) -> bool {
         if self.pending.is_empty()
             && (mutant!(WindowIgnored) || self.outstanding + self.chunk <= self.window_or_default())
@@ -186,48 +193,51 @@ impl<'a, T: Task, I: Iterator<Item = T>> Map<'a, T, I> {
         !self.pending.is_empty()
     }
 
-    /// Send those in hand for which these tickets are; wait for memory for so long. False: some of them, or all, are
-    /// still in hand, and their tickets are given back.
+    /// Sends the pending tasks that have these tickets, and waits for memory for up to `timeout`. If it returns `false`,
+    /// tasks are left, and their tickets were given back.
     fn send(&mut self, range: TicketRange, timeout: Option<Duration>) -> bool {
         let shared = self.shared;
-        self.is_starved = false;
-        let mut reserved = ReservedTickets::new(&shared.results, range.ticket, range.count);
+        self.lacks_memory = false;
+        let mut reserved = ReservedTickets::new(&shared.results, range.first, range.count);
         if range.count > 1 && self.send_singly == 0 {
             let tasks = self.pending.drain(..range.count).collect();
-            let (ticket, payload) = (range.ticket, Payload::Chunk(tasks));
+            let (ticket, payload) = (range.first, Payload::Chunk(tasks));
             let envelope = Envelope { ticket, payload };
-            match shared.offer_caught(&envelope, timeout) {
+            match shared.try_send_caught(&envelope, timeout) {
                 Ok(()) => {
-                    reserved.mark_sent();
-                    self.record_sent(range);
+                    reserved.mark_all_sent();
+                    self.note_sent(range);
                     return true;
                 }
-                Err(Unsent::NotYet) => {
+                Err(TrySubmitError::Full(())) => {
                     self.take_back(envelope);
-                    return self.starve(reserved);
+                    return self.note_lack_of_memory(reserved);
                 }
-                Err(Unsent::Permanent(_)) => {
+                Err(TrySubmitError::Refused(_)) => {
                     self.take_back(envelope);
                     self.send_singly = range.count;
                 }
             }
         }
-        while reserved.range().count > 0
+        while reserved.unsent().count > 0
             && let Some(task) = self.pending.pop_front()
         {
-            let (ticket, payload) = (reserved.range().ticket, Payload::Task(task));
+            let (ticket, payload) = (reserved.unsent().first, Payload::Task(task));
             let envelope = Envelope { ticket, payload };
-            match shared.offer_caught(&envelope, timeout) {
+            match shared.try_send_caught(&envelope, timeout) {
                 Ok(()) => {}
-                Err(Unsent::NotYet) => {
+                Err(TrySubmitError::Full(())) => {
                     self.take_back(envelope);
-                    return self.starve(reserved);
+                    return self.note_lack_of_memory(reserved);
                 }
-                Err(Unsent::Permanent(error)) => shared.cannot_send(ticket, &error),
+                Err(TrySubmitError::Refused(error)) => shared.record_unsendable(ticket, &error),
             }
             reserved.mark_first_sent();
             self.send_singly = self.send_singly.saturating_sub(1);
-            self.record_sent(TicketRange { ticket, count: 1 });
+            self.note_sent(TicketRange {
+                first: ticket,
+                count: 1,
+            });
         }
         true
     }
@@ -238,99 +248,93 @@ impl<'a, T: Task, I: Iterator<Item = T>> Map<'a, T, I> {
         }
     }
 
-    /// There is no memory for the first of those in hand. True: they have outcomes, since the pool's end came in between.
-    fn starve(&mut self, reserved: ReservedTickets<'_>) -> bool {
-        let range = reserved.range();
+    /// Notes that there is no memory for the first pending task. Returns `true` if the pool has ended meanwhile, so that
+    /// the tasks have outcomes.
+    fn note_lack_of_memory(&mut self, reserved: ReservedTickets<'_>) -> bool {
+        let range = reserved.unsent();
         if reserved.withdraw() {
-            self.is_starved = true;
+            self.lacks_memory = true;
             return false;
         }
         let _ended: Vec<T> = self.pending.drain(..range.count).collect();
-        self.record_sent(range);
+        self.note_sent(range);
         true
     }
 
-    /// These have left this map's hands, and have an outcome, or will have one.
-    fn record_sent(&mut self, range: TicketRange) {
-        let TicketRange { ticket, count } = range;
+    /// Counts tasks as sent. They have outcomes, or will have.
+    fn note_sent(&mut self, range: TicketRange) {
+        let TicketRange { first, count } = range;
         self.outstanding += count;
         self.limits.drain(..count);
         if let Some(in_order) = &mut self.in_order {
-            in_order.extend((0..count).map(|n| OrderedPlace {
-                id: ticket.nth(n).id,
+            in_order.extend((0..count).map(|n| OrderedTask {
+                id: first.nth(n).id,
                 outcome: None,
             }));
         }
     }
 
-    /// The pool takes nothing more: what is in hand has its outcome (MAP-3), and the rest stays where it is.
+    /// Makes outcomes for the pending tasks, which the pool has refused (MAP-3), and takes no more from the source.
     #[cold]
-    fn refuse(&mut self, refused: &Refused) {
+    fn refuse(&mut self, error: &ReserveError) {
         let results = &self.shared.results;
         let source = self.source.take();
         let pending = core::mem::take(&mut self.pending);
         self.limits.clear();
         self.send_singly = 0;
         for _ in 0..pending.len() {
-            let error = match refused {
-                Refused::Unknown(what) => TaskError::Unknown { what },
-                Refused::NoWorkers(why) => TaskError::NoWorkers {
-                    why: why.as_ref().to_owned(),
-                },
-                Refused::Closed | Refused::Unclaimed { .. } => TaskError::Cancelled,
-            };
-            let id = if results.is_here() {
-                results.number()
+            let id = if results.is_in_owner() {
+                results.take_id()
             } else {
                 TaskId::NONE
             };
             let outcome = Outcome {
                 id,
                 attempts: 0,
-                result: Err(error),
+                result: Err(error.into()),
             };
             self.outstanding += 1;
             match &mut self.in_order {
-                Some(in_order) => in_order.push_back(OrderedPlace {
+                Some(in_order) => in_order.push_back(OrderedTask {
                     id,
                     outcome: Some(outcome),
                 }),
-                None => self.received.push_back(outcome),
+                None => self.arrived.push_back(outcome),
             }
         }
-        // Last: their `Drop` is the user's (MAP-4).
+        // Last, because their `Drop` is the program's code (MAP-4).
         drop((pending, source));
     }
 
-    /// In a forked child: nothing comes for what was sent.
+    /// Makes outcomes for all outstanding tasks that have none: in a forked child, no more arrive.
     #[cold]
-    fn lose(&mut self, what: &'static str) {
+    fn fail_unknown(&mut self, what: &'static str) {
         match &mut self.in_order {
             Some(in_order) => {
-                for place in in_order {
-                    let lost = || Outcome::unknown(place.id, what);
-                    place.outcome.get_or_insert_with(lost);
+                for task in in_order {
+                    let unknown = || Outcome::unknown(task.id, what);
+                    task.outcome.get_or_insert_with(unknown);
                 }
             }
-            // Which of them are missing is not known here.
+            // The map does not know which of them have arrived.
             None => self
-                .received
+                .arrived
                 .resize_with(self.outstanding, || Outcome::unknown(TaskId::NONE, what)),
         }
     }
 
-    /// The next outcome for the caller, if it is there.
-    fn take(&mut self) -> Option<OutcomeOf<T>> {
+    /// Takes and decodes the next outcome, if it has arrived.
+    fn take_outcome(&mut self) -> Option<OutcomeOf<T>> {
         let outcome = match &mut self.in_order {
-            None => self.received.pop_front(),
+            None => self.arrived.pop_front(),
             Some(in_order) => {
-                for outcome in self.received.drain(..) {
-                    let place = in_order.binary_search_by_key(&outcome.id, |place| place.id);
-                    if let Some(place) = place.ok().and_then(|place| in_order.get_mut(place)) {
-                        place.outcome = Some(outcome);
+                for outcome in self.arrived.drain(..) {
+                    let place = in_order.binary_search_by_key(&outcome.id, |task| task.id);
+                    if let Some(task) = place.ok().and_then(|place| in_order.get_mut(place)) {
+                        task.outcome = Some(outcome);
                     }
                 }
-                let first = in_order.front_mut().and_then(|place| place.outcome.take());
+                let first = in_order.front_mut().and_then(|task| task.outcome.take());
                 if first.is_some() {
                     in_order.pop_front();
                 }
@@ -338,43 +342,44 @@ impl<'a, T: Task, I: Iterator<Item = T>> Map<'a, T, I> {
             }
         }?;
         self.outstanding -= 1;
-        Some(self.shared.open(outcome))
+        Some(self.shared.decode(outcome))
     }
 
-    /// MAP-2. False: nothing will ever come.
+    /// Waits until the map can go on (see MAP-2). Returns `false` if no outcome will arrive.
     fn wait(&mut self) -> bool {
         let results = &self.shared.results;
-        if !results.is_here() {
-            self.lose(FORKED);
+        if !results.is_in_owner() {
+            self.fail_unknown(FORKED);
             return true;
         }
-        if self.is_starved {
+        if self.lacks_memory {
             return self.wait_for_memory();
         }
         let stream = self.stream();
-        match results.step(stream, &self.limits, &mut self.received) {
+        match results.wait_for_step(stream, &self.limits, &mut self.arrived) {
             Ok(MapStep::Outcomes) => {}
             Ok(MapStep::Reserved(range)) => {
                 self.send(range, None);
             }
-            Ok(MapStep::Refused(refused)) => self.refuse(&refused),
+            Ok(MapStep::Refused(error)) => self.refuse(&error),
             Err(WaitError::Unknown(what)) => {
-                results.lose(what);
-                return results.step(stream, &[], &mut self.received).is_ok();
+                results.fail_unknown(what);
+                let step = results.wait_for_step(stream, &[], &mut self.arrived);
+                return step.is_ok();
             }
-            Err(WaitError::Ended | WaitError::Deadline) => return false,
+            Err(WaitError::Ended | WaitError::TimedOut) => return false,
         }
         true
     }
 
-    /// What is in hand is so large that there are no blocks for it now. They are freed by workers, who may be waiting for
-    /// this process to take results.
+    /// Waits until outcomes arrive or the first pending task, which is large, is sent. Workers free memory for it, and may
+    /// themselves be waiting until this process receives results.
     #[cold]
     fn wait_for_memory(&mut self) -> bool {
         let stream = self.stream();
         let results = &self.shared.results;
-        // The code of the tasks may have forked meanwhile.
-        while results.is_here() && !results.take_arrived(stream, &mut self.received) {
+        // The tasks' `Serialize` may fork.
+        while results.is_in_owner() && !results.take_outcomes(stream, &mut self.arrived) {
             match results.reserve_range(stream, &self.limits) {
                 Ok(Some(range)) => {
                     if self.send(range, Some(MEMORY_WAIT)) {
@@ -382,11 +387,11 @@ impl<'a, T: Task, I: Iterator<Item = T>> Map<'a, T, I> {
                     }
                 }
                 Ok(None) => {
-                    self.is_starved = false;
+                    self.lacks_memory = false;
                     return self.wait();
                 }
-                Err(refused) => {
-                    self.refuse(&refused);
+                Err(error) => {
+                    self.refuse(&error);
                     break;
                 }
             }
@@ -401,7 +406,7 @@ impl<T: Task, I: Iterator<Item = T>> Iterator for Map<'_, T, I> {
     fn next(&mut self) -> Option<OutcomeOf<T>> {
         loop {
             self.send_available();
-            if let Some(outcome) = self.take() {
+            if let Some(outcome) = self.take_outcome() {
                 return Some(outcome);
             }
             if self.outstanding == 0 && self.pending.is_empty() || !self.wait() {
@@ -411,13 +416,13 @@ impl<T: Task, I: Iterator<Item = T>> Iterator for Map<'_, T, I> {
     }
 }
 
-/// After its end it stays at its end, whatever the iterator of tasks does.
+/// Once it has ended it stays ended, whatever the iterator of tasks does.
 impl<T: Task, I: Iterator<Item = T>> FusedIterator for Map<'_, T, I> {}
 
 impl<T: Task, I: Iterator<Item = T>> Drop for Map<'_, T, I> {
     fn drop(&mut self) {
         if let Some(stream) = self.stream
-            && self.shared.origin.is_current()
+            && self.shared.owner.is_current()
         {
             self.shared.abandon(stream, self.outstanding > 0);
         }

@@ -1,10 +1,10 @@
-//! The parent's side, as its callers see it.
+//! The pool, as its callers see it.
 
 use super::builder::Builder;
 use super::handle::TaskHandle;
 use super::map::Map;
 use super::report::Report;
-use super::results::{NextUnclaimed, Owner, Refused, WaitError};
+use super::results::{NextUnclaimed, Owner, WaitError};
 use super::shared::Shared;
 use super::shutdown::{Shutdown, ShutdownState};
 use crate::error::{ShutdownError, SubmitError, TrySubmitError};
@@ -21,18 +21,18 @@ use std::time::Instant;
 
 /// A pool of worker processes.
 ///
-/// See [the module](crate::pool) for what it is and does. All methods take `&self`: threads may share a pool.
+/// See [the module](crate::pool) for what it guarantees. All methods take `&self`, so threads can share a pool.
 ///
-/// Dropping a pool that was not [shut down](Pool::shutdown) cancels what is left, ends the workers, those that don't obey
-/// after [`Builder::grace`] by force, and logs a warning that names the place where the pool was made.
+/// Dropping a pool that was not [shut down](Pool::shutdown) cancels the tasks in flight and stops the workers, by force
+/// if they do not end within [`Builder::grace`]. It logs a warning that names the place where the pool was made.
 pub struct Pool<T: Task> {
-    pub(super) shared: Arc<Shared<T>>,
+    shared: Arc<Shared<T>>,
     shutdown: ShutdownState,
     made_at: &'static Location<'static>,
 }
 
 impl<T: Task> Pool<T> {
-    /// What the pool is made with. Nothing is started yet.
+    /// Returns a builder for a pool. [`Builder::start`] starts it.
     ///
     /// # Examples
     ///
@@ -59,16 +59,16 @@ impl<T: Task> Pool<T> {
         }
     }
 
-    /// Hand a task in. While as many are [in flight](Builder::capacity) as may be, wait, and meanwhile move results that
-    /// arrive into this process's own memory: so whoever submits everything first and reads afterwards does not wait for
-    /// ever.
+    /// Submits a task. Blocks while as many tasks are [in flight](Builder::capacity) as allowed, and meanwhile moves
+    /// results that arrive into this process's own memory. So a caller that submits all tasks before it takes any outcome
+    /// does not block forever.
     ///
-    /// Keep the handle to wait for this very task, or drop it and take the outcome from [`drain`](Pool::drain).
+    /// Keep the handle to wait for this task, or drop it and take the outcome from [`drain`](Pool::drain).
     ///
     /// # Errors
     ///
-    /// [`SubmitError`], with the task: the pool is being shut down; too many outcomes were not claimed; the task is too
-    /// large, or can't be encoded; or no worker can be started, as [`Builder::max_worker_failures`] says.
+    /// [`SubmitError`], with the task: the pool is being shut down; too many outcomes are not claimed; the task is too
+    /// large, or can't be encoded; or no worker can be started (see [`Builder::max_worker_failures`]).
     ///
     /// # Examples
     ///
@@ -86,20 +86,20 @@ impl<T: Task> Pool<T> {
     /// # }
     /// ```
     pub fn submit(&self, task: T) -> Result<TaskHandle<T>, SubmitError<T>> {
-        match self.hand_in(task, true) {
+        match self.reserve_and_send(task, true) {
             Ok(handle) => Ok(handle),
             Err(TrySubmitError::Refused(error)) => Err(error),
-            // It waits for ever.
+            // Not returned, since there is no deadline.
             Err(TrySubmitError::Full(task)) => Err(SubmitError::Closed(task)),
         }
     }
 
-    /// Hand a task in, if that needs no wait for others. Results that have arrived are moved into this process's memory.
+    /// Submits a task, without waiting for other tasks. Moves results that have arrived into this process's own memory.
     ///
     /// # Errors
     ///
-    /// [`TrySubmitError`], with the task: as many are in flight as may be, or there is no block for a task of this size now;
-    /// or as for [`submit`](Pool::submit).
+    /// [`TrySubmitError`], with the task: as many tasks are in flight as allowed, or there is no memory for a task of this
+    /// size now; or as for [`submit`](Pool::submit).
     ///
     /// # Examples
     ///
@@ -117,56 +117,41 @@ impl<T: Task> Pool<T> {
     /// # }
     /// ```
     pub fn try_submit(&self, task: T) -> Result<TaskHandle<T>, TrySubmitError<T>> {
-        self.hand_in(task, false)
+        self.reserve_and_send(task, false)
     }
 
-    fn hand_in(&self, task: T, waits: bool) -> Result<TaskHandle<T>, TrySubmitError<T>> {
+    fn reserve_and_send(&self, task: T, waits: bool) -> Result<TaskHandle<T>, TrySubmitError<T>> {
         let shared = &self.shared;
-        let refused = |error| Err(TrySubmitError::Refused(error));
-        if !shared.origin.is_current() {
-            return refused(SubmitError::Forked(task));
+        let forked = |task| Err(TrySubmitError::Refused(SubmitError::Forked(task)));
+        if !shared.owner.is_current() {
+            return forked(task);
         }
-        // Before anything is done: it is the caller's own.
+        // The program's code: called before anything is reserved.
         let limit = task.time_limit();
         let deadline = (!waits).then(Instant::now);
         let ticket = match shared.results.reserve(Owner::Handle, limit, deadline) {
-            Ok(Ok(ticket)) => ticket,
-            Ok(Err(Refused::Closed)) | Err(WaitError::Ended) => {
-                return refused(SubmitError::Closed(task));
-            }
-            Ok(Err(Refused::NoWorkers(why))) => {
-                let why = why.as_ref().to_owned();
-                return refused(SubmitError::NoWorkers { task, why });
-            }
-            Ok(Err(Refused::Unclaimed { max })) => {
-                return refused(SubmitError::Unclaimed { task, max });
-            }
-            // `time_limit` has forked.
-            Err(WaitError::Unknown(_)) if !shared.origin.is_current() => {
-                return refused(SubmitError::Forked(task));
-            }
-            Ok(Err(Refused::Unknown(what))) | Err(WaitError::Unknown(what)) => {
-                return refused(SubmitError::Corrupt { task, what });
-            }
-            Err(WaitError::Deadline) => return Err(TrySubmitError::Full(task)),
+            Ok(ticket) => ticket,
+            // `time_limit` has forked, and this is the child.
+            Err(_) if !shared.owner.is_current() => return forked(task),
+            Err(error) => return Err(TrySubmitError::from(error).map(|()| task)),
         };
         let payload = Payload::Task(task);
         let sent = shared.send(Envelope { ticket, payload }, waits)?;
         let handle = TaskHandle::new(Arc::clone(shared), ticket.id);
-        // Should the task's `Drop` panic, the handle is dropped as well, and the outcome is anybody's.
+        // If the task's `Drop` panics, the handle is dropped as well, and the outcome goes to `drain`.
         drop(sent);
         Ok(handle)
     }
 
-    /// The outcomes of all tasks whose handles were dropped, in the order in which they arrive, waiting for each. Ends when
-    /// no such task is in flight; those that are submitted meanwhile count, too. Several threads may drain: each outcome
-    /// goes to one of them.
+    /// Returns an iterator over the outcomes of all tasks whose handles were dropped, in the order in which they arrive. It
+    /// blocks for each, and ends when no such task is in flight; tasks that are submitted meanwhile count as well. Several
+    /// threads can drain a pool: each outcome goes to one of them.
     ///
-    /// Each output is decoded when it is given out, on the caller's thread. One that can't be decoded, also because its
-    /// `Deserialize` panics, is [`TaskError::Transport`].
+    /// Each output is decoded when it is returned, on the caller's thread. If it can't be decoded, or its `Deserialize`
+    /// panics, the outcome is [`TaskError::Transport`](crate::pool::TaskError::Transport).
     ///
-    /// After [`shutdown`](Pool::shutdown) it gives what nobody has claimed before. In a forked child of the pool's process it
-    /// gives one outcome, [`TaskError::Unknown`], and ends.
+    /// After [`shutdown`](Pool::shutdown), returns the outcomes that were not claimed before. In a forked child of the
+    /// pool's process, returns one outcome, [`TaskError::Unknown`](crate::pool::TaskError::Unknown), and ends.
     ///
     /// # Examples
     ///
@@ -187,27 +172,25 @@ impl<T: Task> Pool<T> {
     pub fn drain(&self) -> Drain<'_, T> {
         Drain {
             pool: self,
-            is_lost: false,
+            has_reported_fork: false,
         }
     }
 
-    /// Run all these tasks, and give their outcomes in the same order: the first task's first.
+    /// Returns an iterator that runs these tasks and returns their outcomes in the order of the tasks.
     ///
-    /// Nothing is done before the first call of [`next`](Iterator::next), and never more than is needed: tasks are taken
-    /// from the iterator one after the other, on the caller's thread, as long as fewer than a
-    /// [window](Map::window) of them are on their way to workers, at work, or done and not yet given to the caller. So a
-    /// million tasks take no more memory than a window of them, and a caller who is slow slows the workers down, not
-    /// the machine.
+    /// Nothing is done before the first call of [`next`](Iterator::next). Tasks are taken from the iterator one by one, on
+    /// the caller's thread, while fewer than a [window](Map::window) of them are queued, running, or done and not yet
+    /// returned. So a million tasks take no more memory than a window of them, and a slow caller slows the workers down.
     ///
-    /// Each task has one outcome, also if its worker dies: see [`OutcomeOf`]. One that can't be sent has
-    /// [`TaskError::Transport`]. If the pool is shut down meanwhile, those that were accepted have theirs; the next one is
-    /// [`Cancelled`](TaskError::Cancelled), and no more are taken from the iterator.
+    /// Each task has one outcome, also if its worker dies: see [`OutcomeOf`]. If a task can't be sent, its outcome is
+    /// [`TaskError::Transport`](crate::pool::TaskError::Transport). If the pool is shut down meanwhile, the tasks that it had
+    /// accepted have their outcomes; the next task is [`Cancelled`](crate::pool::TaskError::Cancelled), and no more are taken
+    /// from the iterator.
     ///
-    /// Dropping the map cancels what is left of it, as [`TaskHandle::cancel`] does, and forgets the outcomes.
+    /// Dropping the map cancels its tasks in flight, as [`TaskHandle::cancel`] does, and discards their outcomes.
     ///
-    /// In the order of the tasks means that one that takes long holds up the outcomes of those behind it, and, as soon
-    /// as a whole window of them is waiting for it, the workers. Where the order does not matter, take
-    /// [`map_unordered`](Pool::map_unordered).
+    /// A task that takes long delays the outcomes of the tasks behind it. As soon as a whole window of them waits for it,
+    /// it delays the workers as well. If the order does not matter, use [`map_unordered`](Pool::map_unordered).
     ///
     /// # Examples
     ///
@@ -226,13 +209,13 @@ impl<T: Task> Pool<T> {
         Map::new(&self.shared, tasks.into_iter(), true)
     }
 
-    /// As [`map`](Pool::map), with the outcomes in the order in which they arrive: none waits for another.
+    /// As [`map`](Pool::map), but returns the outcomes in the order in which they arrive: none waits for another.
     ///
-    /// [`Outcome::id`](crate::pool::Outcome::id) says which task it is: later ones of the same map have higher numbers.
+    /// [`Outcome::id`](crate::pool::Outcome::id) identifies the task: later tasks of a map have higher numbers.
     ///
     /// # Examples
     ///
-    /// Many small tasks: sent 64 at a time, at the most 256 on their way.
+    /// Many small tasks, sent 64 at a time, with a window of 256:
     ///
     /// ```
     #[doc = include_str!("../example.in")]
@@ -252,7 +235,8 @@ impl<T: Task> Pool<T> {
         Map::new(&self.shared, tasks.into_iter(), false)
     }
 
-    /// How many tasks were submitted and have no outcome yet, or one that has not been looked at.
+    /// Returns how many tasks were submitted and have no outcome in this process yet. The result of such a task may have
+    /// arrived in the queue.
     ///
     /// # Examples
     ///
@@ -272,23 +256,23 @@ impl<T: Task> Pool<T> {
     #[must_use]
     pub fn in_flight(&self) -> usize {
         let results = &self.shared.results;
-        if !results.is_here() {
+        if !results.is_in_owner() {
             return 0;
         }
-        results.with(|state| state.in_flight())
+        results.with(|tasks| tasks.in_flight())
     }
 
-    /// End the pool, within bounds: refuse submissions; with [`Shutdown::Drain`], let what was submitted be done, for
-    /// `timeout` at the most; cancel what is left; stop the workers, by `SIGTERM` and then by `SIGKILL` where they don't obey
-    /// within [`Builder::grace`] each; file the results that have arrived. Every task has its outcome then, which can be
-    /// claimed as before.
+    /// Shuts the pool down, in bounded time. It refuses tasks from now on. With [`Shutdown::Drain`], tasks in flight are
+    /// run, for at most `timeout`; those that are left are cancelled. Then the workers are stopped: those that do not stop
+    /// within [`Builder::grace`] get `SIGTERM`, and after the same time again `SIGKILL`. Every task has its outcome then, and
+    /// outcomes can be claimed as before.
     ///
-    /// May be called again, and by several threads at once: all get the same report. [`Shutdown::Cancel`], and an earlier end
-    /// of the time, hurry those on that wait.
+    /// May be called again, and by several threads at once: all get the same report. [`Shutdown::Cancel`], or an earlier end
+    /// of the timeout, also shortens the calls that are waiting.
     ///
     /// # Errors
     ///
-    /// [`ShutdownError::Forked`]: this is a forked child, and not its pool.
+    /// [`ShutdownError::Forked`], if this is a forked child of the pool's process.
     ///
     /// # Examples
     ///
@@ -305,7 +289,7 @@ impl<T: Task> Pool<T> {
     /// # }
     /// ```
     pub fn shutdown(&self, how: Shutdown, timeout: Duration) -> Result<Report, ShutdownError> {
-        if !self.shared.origin.is_current() {
+        if !self.shared.owner.is_current() {
             return Err(ShutdownError::Forked);
         }
         Ok(self.shutdown.shut_down(&self.shared, how, timeout))
@@ -314,13 +298,13 @@ impl<T: Task> Pool<T> {
 
 impl<T: Task> Drop for Pool<T> {
     fn drop(&mut self) {
-        if !self.shared.origin.is_current() || self.shutdown.is_over() {
+        if !self.shared.owner.is_current() || self.shutdown.is_over() {
             return;
         }
         let report = self
             .shutdown
             .shut_down(&self.shared, Shutdown::Cancel, Duration::ZERO);
-        // A subscriber that panics does not make this panic.
+        // If the subscriber panics, this does not.
         let _ = catch_panic_message(|| warn_of_drop(self.made_at, &report));
     }
 }
@@ -331,7 +315,7 @@ fn warn_of_drop(made_at: &Location<'_>, report: &Report) {
         target: "workring",
         made_at = %made_at,
         report = %report,
-        "a pool was dropped without `shutdown`: what it had not done was cancelled"
+        "a pool was dropped without `shutdown`: its tasks in flight were cancelled"
     );
 }
 
@@ -347,12 +331,12 @@ impl<T: Task> fmt::Debug for Pool<T> {
     }
 }
 
-/// Outcomes as they arrive. Made by [`Pool::drain`].
+/// An iterator over outcomes as they arrive. Returned by [`Pool::drain`].
 #[must_use = "iterators do nothing unless consumed"]
 pub struct Drain<'a, T: Task> {
     pool: &'a Pool<T>,
-    /// Whether the caller has been given the outcome that stands for all that can't be known.
-    is_lost: bool,
+    /// Whether the outcome was returned that stands for all tasks in a forked child.
+    has_reported_fork: bool,
 }
 
 impl<T: Task> Iterator for Drain<'_, T> {
@@ -360,34 +344,32 @@ impl<T: Task> Iterator for Drain<'_, T> {
 
     fn next(&mut self) -> Option<OutcomeOf<T>> {
         let shared = &self.pool.shared;
+        let results = &shared.results;
         let next = || {
-            shared
-                .results
-                .wait_until(None, |state| match state.take_unclaimed() {
-                    NextUnclaimed::Outcome(outcome) => Some(Some(outcome)),
-                    NextUnclaimed::None => Some(None),
-                    NextUnclaimed::Pending => None,
-                })
+            results.wait_until(None, |tasks| match tasks.take_unclaimed() {
+                NextUnclaimed::Outcome(outcome) => Some(Some(outcome)),
+                NextUnclaimed::None => Some(None),
+                NextUnclaimed::Pending => None,
+            })
         };
-        let sealed = match next() {
-            Ok(sealed) => sealed,
-            // Then each task has an outcome that says so.
-            Err(WaitError::Unknown(what)) if shared.results.is_here() => {
-                shared.results.lose(what);
+        let encoded = match next() {
+            Ok(encoded) => encoded,
+            // Each task in flight gets an outcome with this reason.
+            Err(WaitError::Unknown(what)) if results.is_in_owner() => {
+                results.fail_unknown(what);
                 next().ok()?
             }
-            Err(WaitError::Unknown(what)) => self.lose(what),
-            Err(WaitError::Ended | WaitError::Deadline) => None,
+            Err(WaitError::Unknown(what)) => self.report_fork(what),
+            Err(WaitError::Ended | WaitError::TimedOut) => None,
         };
-        Some(shared.open(sealed?))
+        Some(shared.decode(encoded?))
     }
 }
 
 impl<T: Task> Drain<'_, T> {
-    /// In a forked child.
     #[cold]
-    fn lose(&mut self, what: &'static str) -> Option<EncodedOutcome> {
-        let is_first = !core::mem::replace(&mut self.is_lost, true);
+    fn report_fork(&mut self, what: &'static str) -> Option<EncodedOutcome> {
+        let is_first = !core::mem::replace(&mut self.has_reported_fork, true);
         is_first.then(|| Outcome::unknown(TaskId::NONE, what))
     }
 }

@@ -47,6 +47,24 @@ pub struct Report {
 }
 
 impl Report {
+    pub(super) fn new(tasks: TaskStats, workers: WorkerStats, took: Duration) -> Self {
+        Self {
+            submitted: tasks.submitted,
+            completed: tasks.completed,
+            failed: tasks.failed,
+            timed_out: tasks.timed_out,
+            cancelled: tasks.cancelled,
+            lost: tasks.lost,
+            retried: workers.retried,
+            started: workers.started,
+            died: workers.died,
+            killed: workers.killed,
+            recycled: workers.recycled,
+            left_behind: workers.left_behind,
+            took,
+        }
+    }
+
     /// Whether the books balance, as they always should.
     ///
     /// # Examples
@@ -99,7 +117,7 @@ fn plural(count: u64) -> &'static str {
     if count == 1 { "" } else { "s" }
 }
 
-/// How many tasks have come to which end so far.
+/// How many tasks have had which outcome. See [`Report`].
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct TaskStats {
     pub(super) submitted: u64,
@@ -134,21 +152,9 @@ impl TaskStats {
         self.completed -= 1;
         self.failed += 1;
     }
-
-    pub(super) fn report(self) -> Report {
-        Report {
-            submitted: self.submitted,
-            completed: self.completed,
-            failed: self.failed,
-            timed_out: self.timed_out,
-            cancelled: self.cancelled,
-            lost: self.lost,
-            ..Report::default()
-        }
-    }
 }
 
-/// What became of workers.
+/// How many workers were started, and how they ended. See [`Report`].
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct WorkerStats {
     pub(super) started: u64,

@@ -1,4 +1,4 @@
-//! What the callers of a pool, their handles and its supervisor share.
+//! State that the callers of a pool, their handles and its supervisor share.
 
 use super::commands::{Command, Commands};
 use super::results::{Results, StreamId};
@@ -16,25 +16,23 @@ use core::time::Duration;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// What the callers, their handles and the supervisor share.
 pub(super) struct Shared<T: Task> {
     pub(super) results: Results,
     pub(super) tasks: Sender<Envelope<T>, TaskCodec>,
     pub(super) board: Board,
     pub(super) settings: Settings,
-    pub(super) origin: OwnerProcess,
+    pub(super) owner: OwnerProcess,
     pub(super) commands: Arc<Commands>,
 }
 
 impl<T: Task> Shared<T> {
-    /// See [`TaskHandle::cancel`].
+    /// See [`TaskHandle::cancel`](crate::pool::TaskHandle::cancel).
     pub(super) fn cancel(&self, id: TaskId) -> bool {
-        if !self.origin.is_current() {
+        if !self.owner.is_current() {
             return false;
         }
-        let cancelled = self.results.with(|state| {
-            let flight = state.flight(id)?;
-            flight.cancelled = true;
+        let cancelled = self.results.with(|tasks| {
+            tasks.get_mut(id)?.cancelled = true;
             Some(())
         });
         if cancelled.is_some() {
@@ -43,7 +41,7 @@ impl<T: Task> Shared<T> {
         cancelled.is_some()
     }
 
-    /// See [`TaskHandle::cancel_within`].
+    /// See [`TaskHandle::cancel_within`](crate::pool::TaskHandle::cancel_within).
     pub(super) fn cancel_within(&self, id: TaskId, grace: Duration) -> bool {
         let is_cancelled = self.cancel(id);
         if is_cancelled {
@@ -53,20 +51,20 @@ impl<T: Task> Shared<T> {
         is_cancelled
     }
 
-    /// What a caller gets who has claimed an outcome. Calls the user's `Deserialize`, on the caller's thread, who holds
-    /// nothing of the pool meanwhile (RESULTS-7 of the results).
-    pub(super) fn open(&self, sealed: EncodedOutcome) -> OutcomeOf<T> {
-        let has_output = sealed.result.is_ok();
-        let outcome = sealed.open::<T>();
+    /// Decodes an outcome for the caller who has claimed it. Calls the program's `Deserialize`, so the caller must hold
+    /// nothing of the pool (RESULTS-7).
+    pub(super) fn decode(&self, encoded: EncodedOutcome) -> OutcomeOf<T> {
+        let has_output = encoded.result.is_ok();
+        let outcome = encoded.decode::<T>();
         if has_output && outcome.result.is_err() {
             self.results.recount_undecodable();
         }
         outcome
     }
 
-    /// The outcomes of a map are not wanted any more, nor what would lead to them.
+    /// Cancels the tasks of a map that was dropped, if it `has_tasks`, and discards their outcomes.
     pub(super) fn abandon(&self, stream: StreamId, has_tasks: bool) {
-        // What is left is dropped here, without the results's lock: it is the caller's own.
+        // Outcomes that were not taken are dropped here, after the lock was released.
         let (cancelled, _left) = self.results.abandon(stream, has_tasks);
         for id in cancelled {
             self.board.cancel(id.0, CANCELLED_BY_HANDLE);

@@ -1,26 +1,25 @@
-//! The end of a pool.
+//! The shutdown of a pool.
 //!
-//! | phase     | what happens                                                                   | ends                            |
-//! |-----------|--------------------------------------------------------------------------------|---------------------------------|
-//! | open      | tasks are accepted                                                             | with the first `shutdown`       |
-//! | draining  | none is accepted; those in flight go on                                        | none is left; the time is up    |
-//! | stopping  | the tasks are closed, or cancelled; the supervisor stops the workers, in steps | all workers have ended          |
-//! | over      | what had arrived is filed, what is left is cancelled; the report is made       | never                           |
+//! | phase    | what happens                                                                       | ends                                |
+//! |----------|------------------------------------------------------------------------------------|-------------------------------------|
+//! | open     | tasks are accepted                                                                 | with the first call of `shutdown`   |
+//! | draining | no task is accepted; those in flight go on                                         | no task is in flight; the deadline  |
+//! | stopping | the queue of tasks is closed or cancelled; the supervisor stops the workers in steps | all workers have ended            |
+//! | over     | results that had arrived are recorded, other tasks cancelled; the report is made   | never                               |
 //!
 //! SHUTDOWN-1. The first caller goes through the phases; the others wait for it, and get the same report.
-//! SHUTDOWN-2. Whoever comes later can only make it sooner: the earliest of all times counts.
-//! SHUTDOWN-3. While workers are being stopped, the first caller receives results: no worker is kept from its end by results that
-//!     nobody reads.
+//! SHUTDOWN-2. A later caller can only move the deadline of draining forward: the earliest of all counts.
+//! SHUTDOWN-3. While workers are being stopped, the first caller receives results, so that no worker waits for room for its
+//!     result.
 
-use super::commands::{Command, Commands};
-use super::report::Report;
-use super::report::WorkerStats;
+use super::commands::Command;
+use super::report::{Report, WorkerStats};
 use super::results::WaitError;
 use super::shared::Shared;
+use crate::announce::exempt_from_shutdown;
 use crate::pool::task::Task;
 use core::time::Duration;
 use parking_lot::Mutex;
-use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Instant;
 
@@ -40,23 +39,23 @@ use std::time::Instant;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Shutdown {
-    /// They are done first, as far as the time allows.
+    /// They are run, as far as the time allows.
     Drain,
-    /// They are cancelled: those that have not been started are not, those that run are told.
+    /// They are cancelled: those that are queued are not run, and those that run are asked to end.
     Cancel,
 }
 
-/// What a pool needs to end itself.
+/// How far the shutdown of a pool has got.
 pub(super) struct ShutdownState {
-    commands: Arc<Commands>,
-    /// When draining is to end; none before the first `shutdown`, and none for ever.
     drain_deadline: Mutex<DrainDeadline>,
     supervisor: Mutex<SupervisorThread>,
 }
 
 #[derive(Clone, Copy)]
 enum DrainDeadline {
+    /// `shutdown` was not called yet.
     NotSet,
+    /// `None` if there is no limit.
     Set(Option<Instant>),
 }
 
@@ -65,16 +64,15 @@ enum SupervisorThread {
     Over(Report),
 }
 
-/// What a caller that waits for the drain has found.
+/// Why a wait for the tasks in flight ended.
 enum DrainWait {
     Drained,
     DeadlineMoved,
 }
 
 impl ShutdownState {
-    pub(super) fn new(commands: Arc<Commands>, supervisor: JoinHandle<WorkerStats>) -> Self {
+    pub(super) fn new(supervisor: JoinHandle<WorkerStats>) -> Self {
         Self {
-            commands,
             drain_deadline: Mutex::new(DrainDeadline::NotSet),
             supervisor: Mutex::new(SupervisorThread::Running(supervisor)),
         }
@@ -84,14 +82,15 @@ impl ShutdownState {
         matches!(*self.supervisor.lock(), SupervisorThread::Over(_))
     }
 
-    /// Wait for a supervisor that ends by itself, after a start that has failed.
+    /// Waits for a supervisor that ends by itself because the start has failed.
     pub(super) fn join(self) {
         if let SupervisorThread::Running(thread) = self.supervisor.into_inner() {
-            // A panic was printed, and there is nothing to clear up: its children have died with it.
+            // A panic of the thread was printed. Its children have died with it.
             let _ = thread.join();
         }
     }
 
+    /// Goes through all phases, or waits for the thread that does.
     pub(super) fn shut_down<T: Task>(
         &self,
         shared: &Shared<T>,
@@ -99,75 +98,71 @@ impl ShutdownState {
         timeout: Duration,
     ) -> Report {
         let began = Instant::now();
-        // By the listener, for instance: then it can't be waited for.
-        crate::announce::exempt_from_shutdown();
-        self.move_deadline(match how {
+        // The end of the pool can't wait for the announcer's thread if that is the caller: the pool's listener may call
+        // `shutdown`.
+        exempt_from_shutdown();
+        self.advance_deadline(match how {
             Shutdown::Drain => began.checked_add(timeout),
             Shutdown::Cancel => Some(began),
         });
-        shared.results.refuse();
+        shared.results.close();
         let mut supervisor = self.supervisor.lock();
         if let SupervisorThread::Over(report) = *supervisor {
             return report;
         }
         let is_drained = self.drain(shared);
-        self.commands.send(Command::Stop {
+        shared.commands.send(Command::Stop {
             cancel: !is_drained,
         });
-        // Ends with the results, receiving meanwhile (SHUTDOWN-3).
+        // Receives results (SHUTDOWN-3) until the supervisor ends all waits.
         let _ = shared.results.wait_until(None, |_| None::<()>);
-        let worker_stats =
-            match core::mem::replace(&mut *supervisor, SupervisorThread::Over(Report::default())) {
-                SupervisorThread::Running(thread) => thread.join().unwrap_or_default(),
-                SupervisorThread::Over(_) => WorkerStats::default(),
-            };
-        let task_stats = shared.results.with(|state| state.task_stats());
-        let mut report = task_stats.report();
-        report.retried = worker_stats.retried;
-        report.started = worker_stats.started;
-        report.died = worker_stats.died;
-        report.killed = worker_stats.killed;
-        report.recycled = worker_stats.recycled;
-        report.left_behind = worker_stats.left_behind;
-        report.took = began.elapsed();
+        let ended = SupervisorThread::Over(Report::default());
+        let worker_stats = match core::mem::replace(&mut *supervisor, ended) {
+            SupervisorThread::Running(thread) => thread.join().unwrap_or_default(),
+            SupervisorThread::Over(_) => WorkerStats::default(),
+        };
+        let task_stats = shared.results.with(|tasks| tasks.stats());
+        let report = Report::new(task_stats, worker_stats, began.elapsed());
         debug_assert!(report.is_balanced(), "{report}");
         *supervisor = SupervisorThread::Over(report);
         report
     }
 
-    /// SHUTDOWN-2.
-    fn move_deadline(&self, until: Option<Instant>) {
-        let mut drain_deadline = self.drain_deadline.lock();
-        *drain_deadline = match (*drain_deadline, until) {
-            (DrainDeadline::Set(Some(earlier)), Some(until)) => {
-                DrainDeadline::Set(Some(earlier.min(until)))
+    /// Moves the deadline of draining forward, if `deadline` is earlier (SHUTDOWN-2).
+    fn advance_deadline(&self, deadline: Option<Instant>) {
+        let mut current = self.drain_deadline.lock();
+        *current = match (*current, deadline) {
+            (DrainDeadline::Set(Some(earlier)), Some(deadline)) => {
+                DrainDeadline::Set(Some(earlier.min(deadline)))
             }
             (DrainDeadline::Set(Some(earlier)), None) => DrainDeadline::Set(Some(earlier)),
-            (DrainDeadline::NotSet | DrainDeadline::Set(None), until) => DrainDeadline::Set(until),
+            (DrainDeadline::NotSet | DrainDeadline::Set(None), deadline) => {
+                DrainDeadline::Set(deadline)
+            }
         };
     }
 
-    fn until(&self) -> Option<Instant> {
+    fn deadline(&self) -> Option<Instant> {
         match *self.drain_deadline.lock() {
             DrainDeadline::NotSet => None,
-            DrainDeadline::Set(until) => until,
+            DrainDeadline::Set(deadline) => deadline,
         }
     }
 
-    /// Wait until nothing is in flight, or the time is up. Whether nothing is.
+    /// Waits until no task is in flight, or the deadline passes. Returns whether no task is.
     fn drain<T: Task>(&self, shared: &Shared<T>) -> bool {
         loop {
-            let until = self.until();
-            let found = shared.results.wait_until(until, |state| {
-                if state.in_flight() == 0 {
+            let deadline = self.deadline();
+            let found = shared.results.wait_until(deadline, |tasks| {
+                if tasks.in_flight() == 0 {
                     return Some(DrainWait::Drained);
                 }
-                (self.until() != until).then_some(DrainWait::DeadlineMoved)
+                (self.deadline() != deadline).then_some(DrainWait::DeadlineMoved)
             });
             match found {
                 Ok(DrainWait::Drained) => return true,
                 Ok(DrainWait::DeadlineMoved) => {}
-                Err(WaitError::Deadline | WaitError::Ended | WaitError::Unknown(_)) => {
+                Err(WaitError::TimedOut | WaitError::Ended | WaitError::Unknown(_)) => {
                     return false;
                 }
             }

@@ -1,9 +1,9 @@
-//! The start of a pool.
+//! The start of a pool: its queues, its board, and the supervisor thread.
 
 use super::builder::Builder;
 use super::commands::Commands;
 use super::pool::Pool;
-use super::results::Results;
+use super::results::{Results, TaskTable};
 use super::settings::Settings;
 use super::shared::Shared;
 use super::shutdown::ShutdownState;
@@ -19,19 +19,20 @@ use crate::pool::wire::startup::queue_schema;
 use crate::pool::wire::task_message::{Envelope, TaskCodec};
 use crate::queue::Options;
 use crate::segment::board::Board;
+use std::io;
 use std::panic::Location;
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread;
 
 impl<T: Task> Builder<T> {
-    /// Start the workers, and wait until all of them are ready.
+    /// Starts the workers, and blocks until all of them are ready.
     ///
     /// # Errors
     ///
-    /// [`StartError`]: an option makes no sense; a queue could not be made; the workers' program could not be started, has no
-    /// [`run_if_worker`](crate::pool::run_if_worker), or other tasks; a worker could not be
-    /// [prepared](Task::prepare_worker). Nothing is left then.
+    /// [`StartError`]: an option has an invalid value; a queue could not be made; the workers' program could not be started,
+    /// does not call [`run_if_worker`](crate::pool::run_if_worker), or has other tasks; a worker could not be
+    /// [prepared](Task::prepare_worker). All processes that were started have ended by then.
     ///
     /// # Examples
     ///
@@ -52,64 +53,17 @@ impl<T: Task> Builder<T> {
             report_pool_start();
             return Err(StartError::StartedAsWorker);
         }
-        let settings = self.checked()?;
-        let os = |what| move |source| StartError::Os { what, source };
-
-        let places = (2 * settings.capacity).next_power_of_two();
-        let options = options(&settings, &queue_schema::<T>());
-        let tasks = options
-            .clone()
-            .close_waits_for_leases(true)
-            .max_deliveries(1);
-        // Until the supervisor has read it, a letter is all that is left of a task.
-        let tasks = tasks
-            .max_dead_letters(settings.capacity)
-            .evict_dead_letters(false);
-        let (tasks, to_do) = tasks
-            .channel_with::<Envelope<T>, TaskCodec>()
-            .map_err(StartError::Queue)?;
-        let (done, results) = options
-            .channel_with::<ResultMessage<T>, ResultCodec<T>>()
-            .map_err(StartError::Queue)?;
-        let cells = u32::try_from(places).unwrap_or(u32::MAX);
-        let board =
-            Board::create(settings.workers.max, cells).map_err(|refused| StartError::Os {
-                what: "the workers' board could not be made",
-                source: std::io::Error::other(format!("{refused:?}")),
-            })?;
-        let commands = Arc::new(Commands::new().map_err(os("no event descriptor"))?);
-        let (capacity, max_unclaimed_results) = (settings.capacity, settings.max_unclaimed_results);
-        let supervisor = Arc::clone(&commands);
-        let origin = OwnerProcess::current().map_err(os("no page to tell a fork by"))?;
-        let results = results.decoding::<EncodedResult, EncodedResultCodec>();
-        let results = Results::new(
-            results,
-            capacity,
-            places,
-            max_unclaimed_results,
-            supervisor,
-            origin,
-        );
-        let shared = Arc::new(Shared {
-            results,
-            tasks,
-            board,
-            settings,
-            origin,
-            commands: Arc::clone(&commands),
-        });
-
-        let launcher = Launcher::new(Arc::clone(&shared), to_do, done)
-            .map_err(os("this program could not be found"))?;
-        let (started, has_started) = mpsc::channel();
-        let supervisor = Supervisor::new(launcher, Arc::clone(&commands), started)
-            .map_err(os("no descriptor to wait for workers with"))?;
-        let supervise = thread::Builder::new().name("workring-pool".to_owned());
-        let thread = supervise
+        let launcher = make(self.checked()?)?;
+        let shared = Arc::clone(&launcher.shared);
+        let (start_result, started) = mpsc::channel();
+        let supervisor = Supervisor::new(launcher, start_result)
+            .map_err(os("the supervisor could not get its descriptors"))?;
+        let thread = thread::Builder::new()
+            .name("workring-pool".to_owned())
             .spawn(|| supervisor.run())
-            .map_err(os("no thread for the pool"))?;
-        let shutdown = ShutdownState::new(commands, thread);
-        match has_started.recv() {
+            .map_err(os("the supervisor thread could not be started"))?;
+        let shutdown = ShutdownState::new(thread);
+        match started.recv() {
             Ok(Ok(())) => Ok(Pool::new(shared, shutdown, made_at)),
             Ok(Err(error)) => {
                 shutdown.join();
@@ -118,16 +72,66 @@ impl<T: Task> Builder<T> {
             Err(mpsc::RecvError) => {
                 shutdown.join();
                 Err(StartError::Os {
-                    what: "the pool's thread has panicked",
-                    source: std::io::Error::other("see its message"),
+                    what: "the supervisor thread has panicked",
+                    source: io::Error::other("see the message of the panic"),
                 })
             }
         }
     }
 }
 
-/// What both queues have in common.
-fn options(settings: &Settings, schema: &str) -> Options {
+/// Makes all that a pool consists of, except processes and threads.
+fn make<T: Task>(settings: Settings) -> Result<Launcher<T>, StartError> {
+    // More entries than tasks: see RESULTS-2.
+    let entries = (2 * settings.capacity).next_power_of_two();
+    let options = queue_options(&settings, &queue_schema::<T>());
+    // A task that its worker has not acknowledged becomes a dead letter, which stays until the supervisor has read it: it
+    // is all that is left of the task.
+    let tasks = options
+        .clone()
+        .close_waits_for_leases(true)
+        .max_deliveries(1)
+        .max_dead_letters(settings.capacity)
+        .evict_dead_letters(false);
+    let (tasks, workers_tasks) = tasks
+        .channel_with::<Envelope<T>, TaskCodec>()
+        .map_err(StartError::Queue)?;
+    let (workers_results, results) = options
+        .channel_with::<ResultMessage<T>, ResultCodec<T>>()
+        .map_err(StartError::Queue)?;
+    let cells = u32::try_from(entries).unwrap_or(u32::MAX);
+    let board = Board::create(settings.workers.max, cells).map_err(|error| StartError::Os {
+        what: "the board of the workers could not be made",
+        source: io::Error::other(format!("{error:?}")),
+    })?;
+    let commands = Commands::new().map_err(os("an eventfd could not be made"))?;
+    let commands = Arc::new(commands);
+    let owner = OwnerProcess::current().map_err(os("the page that detects forks is missing"))?;
+    let results = Results::new(
+        results.decoding::<EncodedResult, EncodedResultCodec>(),
+        TaskTable::new(settings.capacity, entries),
+        settings.max_unclaimed_results,
+        Arc::clone(&commands),
+        owner,
+    );
+    let shared = Arc::new(Shared {
+        results,
+        tasks,
+        board,
+        settings,
+        owner,
+        commands,
+    });
+    Launcher::new(shared, workers_tasks, workers_results)
+        .map_err(os("the program of this process could not be found"))
+}
+
+fn os(what: &'static str) -> impl Fn(io::Error) -> StartError {
+    move |source| StartError::Os { what, source }
+}
+
+/// Returns the options that both queues have in common.
+fn queue_options(settings: &Settings, schema: &str) -> Options {
     Options::new(settings.capacity)
         .max_message_len(settings.max_message_len)
         .spin(settings.spin)

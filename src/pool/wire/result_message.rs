@@ -194,10 +194,10 @@ impl EncodedOutcome {
     ///
     /// Must not be called under a lock, nor by the leader: see [`Encoded::decode`].
     #[inline]
-    pub(crate) fn open<T: Task>(self) -> OutcomeOf<T> {
+    pub(crate) fn decode<T: Task>(self) -> OutcomeOf<T> {
         let result = match self.result {
             Ok(output) => output.decode().map_err(not_carried),
-            Err(error) => Err(error.open()),
+            Err(error) => Err(error.decode()),
         };
         Outcome {
             id: self.id,
@@ -208,7 +208,7 @@ impl EncodedOutcome {
 }
 
 impl TaskError<Encoded> {
-    fn open<E: Serialize + DeserializeOwned>(self) -> TaskError<E> {
+    fn decode<E: Serialize + DeserializeOwned>(self) -> TaskError<E> {
         match self {
             Self::Failed(error) => error.decode().map_or_else(not_carried, TaskError::Failed),
             Self::Panicked(panic) => TaskError::Panicked(panic),

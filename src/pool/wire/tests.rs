@@ -131,12 +131,12 @@ fn arrived(result: WorkerResult<String, bool>) -> OutcomeOf<u32> {
         WorkerResult::Cancelled => Err(TaskError::Cancelled),
         WorkerResult::Transport(what) => Err(TaskError::Transport { what }),
     };
-    let sealed = EncodedOutcome {
+    let encoded = EncodedOutcome {
         id: TICKET.id,
         attempts: 1,
         result,
     };
-    sealed.open::<u32>()
+    encoded.decode::<u32>()
 }
 
 #[test]

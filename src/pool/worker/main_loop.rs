@@ -10,7 +10,7 @@
 //! | step                                   | left behind                                                          |
 //! |----------------------------------------|----------------------------------------------------------------------|
 //! | the task is leased, not decoded        | a dead letter, not begun: it goes to another worker                  |
-//! | `begin` on the board                   | a dead letter that was being decoded: the same, but for DEATH-3 of `deaths` |
+//! | `begin` on the board                   | a dead letter that was being decoded: the same, but see LOST-3 |
 //! | it is decoded                          | a dead letter that was running: retried or reported as crashed       |
 //! | it is run                              | the same                                                             |
 //! | its result is sent                     | the result; a dead letter whose outcome is known, which is dropped   |

@@ -1,17 +1,18 @@
-//! Options: how long a task may run, and how much memory its worker may have.
+//! Options for the time and memory of a task.
 
 use super::options::Builder;
 use crate::pool::task::Task;
 use core::time::Duration;
 
 impl<T: Task> Builder<T> {
-    /// How long a task may run before it is told to end. Then
-    /// [`Context::is_cancelled`](crate::pool::Context::is_cancelled) is true, and
-    /// [`cancel_reason`](crate::pool::Context::cancel_reason) says why. An output that it gives nevertheless is its outcome; if it
-    /// fails or dies from then on, that is [`TaskError::TimedOut`](crate::pool::TaskError::TimedOut). By default for ever.
+    /// Sets how long a task may run before it is asked to end:
+    /// [`Context::is_cancelled`](crate::pool::Context::is_cancelled) becomes true, and
+    /// [`cancel_reason`](crate::pool::Context::cancel_reason) returns the reason. If the task still returns an output,
+    /// that is its outcome. If it fails or crashes from then on, the outcome is
+    /// [`TaskError::TimedOut`](crate::pool::TaskError::TimedOut). By default there is no limit.
     ///
-    /// Counted from the start of each attempt, not from the submission. Never before its time, and up to a few
-    /// milliseconds after it.
+    /// The time is counted from the start of each attempt, not from the submission. The limit takes effect up to a few
+    /// milliseconds late, and never early.
     ///
     /// # Examples
     ///
@@ -28,14 +29,16 @@ impl<T: Task> Builder<T> {
         self
     }
 
-    /// How long a task may run at all. Then the process group of its worker is killed, whatever it does, also if it loops
-    /// or is stopped, and the worker is replaced; nobody else is disturbed. The task's outcome is
-    /// [`TaskError::TimedOut`](crate::pool::TaskError::TimedOut), and it is not tried again; an output that arrives just before wins.
-    /// By default for ever. Counted as the [soft limit](Builder::soft_time_limit), which must be shorter. A task may have a
+    /// Sets how long a task may run at all. Then its worker is killed with its process group, also if it loops or is
+    /// stopped, and replaced. Other workers are not affected. The outcome is
+    /// [`TaskError::TimedOut`](crate::pool::TaskError::TimedOut), unless a result arrived before, and the task is not
+    /// retried. By default there is no limit.
+    ///
+    /// The time is counted as for the [soft limit](Builder::soft_time_limit), which must be shorter. A task may have a
     /// [limit of its own](Task::time_limit) instead.
     ///
-    /// Should the worker be done with the task and begin another one at the very moment in which it is killed, that one is
-    /// run again by another worker, and the attempt not counted.
+    /// If the worker has finished the task and started another one at the moment when it is killed, the other task is
+    /// run again by another worker, and that attempt is not counted.
     ///
     /// # Examples
     ///
@@ -53,12 +56,14 @@ impl<T: Task> Builder<T> {
         self
     }
 
-    /// How much memory a worker may have in use while it runs a task, in bytes: its resident set, shared memory included,
-    /// that of its children not. It is looked at every 100 ms while tasks are in flight. Beyond the limit the worker's
-    /// process group is killed, and the worker replaced; the task's outcome is
-    /// [`TaskError::TooMuchMemory`](crate::pool::TaskError::TooMuchMemory), and it is not tried again. By default any.
+    /// Sets how much memory a worker may use while it runs a task, in bytes of its resident set. That includes shared
+    /// memory, but not the memory of its child processes. It is checked every 100 ms while tasks are in flight. A
+    /// worker above the limit is killed with its process group, and replaced. The outcome of its task is
+    /// [`TaskError::TooMuchMemory`](crate::pool::TaskError::TooMuchMemory), and the task is not retried. By default
+    /// there is no limit.
     ///
-    /// What is taken faster than that is not caught: [`address_limit`](Builder::address_limit) catches it.
+    /// A worker that allocates faster than the check is not caught: use [`address_limit`](Builder::address_limit) for
+    /// that.
     ///
     /// # Examples
     ///
@@ -78,9 +83,10 @@ impl<T: Task> Builder<T> {
         self
     }
 
-    /// How many bytes of addresses a worker may have (`RLIMIT_AS`), set before it is [prepared](Task::prepare_worker); the
-    /// pool's own shared memory counts, too. Beyond that the kernel gives it no more memory, and as a rule it aborts: the
-    /// task's outcome is [`TaskError::Crashed`](crate::pool::TaskError::Crashed). By default as many as this process.
+    /// Sets the size of the address space of each worker, in bytes (`RLIMIT_AS`). The limit is set before the worker is
+    /// [prepared](Task::prepare_worker), and the pool's own shared memory counts. Beyond it, allocations fail, and
+    /// usually the worker aborts: the outcome of its task is [`TaskError::Crashed`](crate::pool::TaskError::Crashed).
+    /// By default workers have the limit of this process.
     ///
     /// # Examples
     ///

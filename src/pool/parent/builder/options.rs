@@ -1,4 +1,4 @@
-//! What a pool is made with, and its start.
+//! The builder, with the options for tasks and queues.
 
 use crate::error::StartError;
 use crate::pool::parent::events::Event;
@@ -13,13 +13,13 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::thread;
 
-/// What a pool is made with. The defaults serve.
+/// The options of a pool. Each has a default. Returned by [`Pool::builder`](crate::pool::Pool::builder).
 ///
 /// # Examples
 ///
-/// Each method has one. In all of these `Square` is the task of [the module's example](crate::pool), and `Nap` sleeps for so long, or
-/// until it is cancelled, which is a failure. `HOUR` is one. As everywhere, the first line of `main`, which is not repeated, is
-/// `run_if_worker::<(Square, Nap)>();`.
+/// Each method has an example. In all of them, `Square` is the task of [the module's example](crate::pool), and `Nap` is a
+/// task that sleeps for a time, or fails when it is cancelled. `HOUR` is such a time. The first line of `main`,
+/// `run_if_worker::<(Square, Nap)>();`, is not shown.
 #[must_use = "a builder does nothing until `start` makes a pool"]
 pub struct Builder<T: Task> {
     pub(crate) settings: Settings,
@@ -28,7 +28,7 @@ pub struct Builder<T: Task> {
     task: PhantomData<fn() -> T>,
 }
 
-/// How long a wait spins where that takes nothing from anybody.
+/// The default of `spin`, if there are processors enough.
 const SPIN: Duration = Duration::from_micros(50);
 
 impl<T: Task> Builder<T> {
@@ -74,12 +74,12 @@ impl<T: Task> Builder<T> {
         }
     }
 
-    /// How many worker processes: a number, `workers(4)`, or from one to another, `workers(1..=8)`; 1 to 512, by default one
-    /// for each processor that this process may use.
+    /// Sets the number of worker processes: a number, as in `workers(4)`, or a range, as in `workers(1..=8)`; from 1 to
+    /// 512. By default one for each processor that this process may use.
     ///
-    /// Of a range, as many as it begins with are there from the start. Another one is started when tasks wait and all
-    /// workers are busy; when it is ready, perhaps the next. One that had nothing to do for the
-    /// [idle time](Builder::idle_timeout) is ended again.
+    /// With a range, the pool starts with the least number. It starts another worker when tasks are queued and all
+    /// workers are busy, and, if that is still so when the worker is ready, the next. A worker that has been idle for
+    /// the [idle time](Builder::idle_timeout) is ended, down to the least number.
     ///
     /// # Examples
     ///
@@ -97,9 +97,10 @@ impl<T: Task> Builder<T> {
         self
     }
 
-    /// How many tasks may be in flight: queued, running, or done without anybody having looked: 1 to 32,768, by default
-    /// 1,000. A [`submit`](Pool::submit) beyond that waits. Memory for them is taken at the start: about 600 bytes each, and
-    /// up to 10 MiB for large ones.
+    /// Sets how many tasks may be in flight: queued, running, or done with a result that this process has not received.
+    /// From 1 to 32,768, by default 1,000. While as many are in flight, [`submit`](crate::pool::Pool::submit) blocks.
+    ///
+    /// Memory for them is reserved at the start: about 600 bytes each, and up to 10 MiB for large ones.
     ///
     /// # Examples
     ///
@@ -118,8 +119,8 @@ impl<T: Task> Builder<T> {
         self
     }
 
-    /// How many bytes a task, or what it gives, may have, encoded: by default 1 MiB. See
-    /// [`Options::max_message_len`](crate::Options::max_message_len).
+    /// Sets the largest size of an encoded task or output, in bytes. By default 1 MiB. See
+    /// [`Options::max_message_len`](crate::queue::Options::max_message_len).
     ///
     /// # Examples
     ///
@@ -135,8 +136,8 @@ impl<T: Task> Builder<T> {
         self
     }
 
-    /// How many outcomes this process keeps that nobody has claimed, before [`submit`](Pool::submit) takes no task beyond the
-    /// capacity any more: by default 1,048,576.
+    /// Sets how many unclaimed outcomes this process keeps before [`submit`](crate::pool::Pool::submit) refuses tasks
+    /// beyond the capacity. By default 1,048,576.
     ///
     /// # Examples
     ///
@@ -152,8 +153,8 @@ impl<T: Task> Builder<T> {
         self
     }
 
-    /// How often a task is tried again whose worker has died while it ran: by default never. A task that fails or panics
-    /// is not tried again.
+    /// Sets how often a task is retried whose worker has died while it ran. By default 0. A task that fails or panics
+    /// is not retried.
     ///
     /// # Examples
     ///
@@ -170,8 +171,8 @@ impl<T: Task> Builder<T> {
         self
     }
 
-    /// How long to wait before a task is [tried again](Builder::retries): `first`, then twice as long each time, `longest` at
-    /// the most. By default 10 ms and 1 s.
+    /// Sets the delay before a task is [retried](Builder::retries): `first`, and twice as long each time, up to
+    /// `longest`. By default 10 ms and 1 s.
     ///
     /// # Examples
     ///
@@ -188,9 +189,9 @@ impl<T: Task> Builder<T> {
         self
     }
 
-    /// How long a wait spins before it sleeps: see [`Options::spin`](crate::Options::spin). By default 50 us if there is a
-    /// processor for each worker and one for this process; else not at all: whoever spins would keep those from theirs
-    /// that it waits for.
+    /// Sets how long a wait spins before it sleeps: see [`Options::spin`](crate::queue::Options::spin). By default 50
+    /// us if there is a processor for each worker and one for this process, else 0: spinning would keep the processor
+    /// from the process that it waits for.
     ///
     /// # Examples
     ///
@@ -206,7 +207,8 @@ impl<T: Task> Builder<T> {
         self
     }
 
-    /// How long a worker sleeps at the most before it looks around: see [`Options::liveness_interval`](crate::Options::liveness_interval).
+    /// Sets the longest sleep of a worker before it checks its peers: see
+    /// [`Options::liveness_interval`](crate::queue::Options::liveness_interval).
     ///
     /// # Examples
     ///
@@ -222,20 +224,21 @@ impl<T: Task> Builder<T> {
         self
     }
 
-    /// Be told of what happens to workers: one event after the other, on a thread of the pool that does nothing else but
-    /// call this, and the `tracing` subscriber. With it, each task takes two messages more; without, none.
+    /// Sets a listener that is called with events about workers, one after the other, on a thread of the pool that only
+    /// calls this and the `tracing` subscriber. With a listener, each task takes two more messages.
     ///
-    /// It may take its time, panic, and use the pool: limits, deaths and the end of the pool do not wait for it. Events
-    /// wait for it in memory; when 65,536 do, `TaskStarted` and `TaskEnded` are left out until it has caught up, and logged
-    /// as such. The end of the pool waits until it has had all events, for the [grace time](Builder::grace) at most.
+    /// The listener may block, panic, and use the pool: limits, deaths and the end of the pool do not wait for it.
+    /// Events wait for it in memory. While 65,536 wait, `TaskStarted` and `TaskEnded` are dropped, and the number of
+    /// dropped events is logged. The end of the pool waits until the listener has had all events, for at most the
+    /// [grace time](Builder::grace).
     ///
     /// # Examples
     ///
     /// ```
     #[doc = include_str!("../../example.in")]
     /// let (sender, events) = std::sync::mpsc::channel();
-    /// let tell = move |event: &Event| drop(sender.send(*event));
-    /// let pool = Pool::<Square>::builder().workers(1).on_event(tell).start()?;
+    /// let listener = move |event: &Event| drop(sender.send(*event));
+    /// let pool = Pool::<Square>::builder().workers(1).on_event(listener).start()?;
     /// assert!(matches!(events.recv()?, Event::Started { .. }));
     /// assert!(matches!(events.recv()?, Event::Ready { .. }));
     /// # drop(pool);
@@ -247,6 +250,7 @@ impl<T: Task> Builder<T> {
         self
     }
 
+    /// Returns the settings if all options have valid values.
     pub(crate) fn checked(mut self) -> Result<Settings, StartError> {
         let processors = || thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let Workers(workers) = self
@@ -274,12 +278,12 @@ impl<T: Task> Builder<T> {
         self.settings.workers.min = number(workers.start());
         self.settings.workers.max = number(workers.end());
         self.settings.check_limits()?;
-        let by_default = if *workers.end() < processors() {
+        let default_spin = if *workers.end() < processors() {
             SPIN
         } else {
             Duration::ZERO
         };
-        self.settings.spin = self.spin.unwrap_or(by_default);
+        self.settings.spin = self.spin.unwrap_or(default_spin);
         Ok(self.settings)
     }
 }

@@ -1,4 +1,4 @@
-//! Options: how worker processes are started, replaced, and ended.
+//! Options for starting, replacing and ending worker processes.
 
 use super::options::Builder;
 use crate::pool::parent::settings::Backoff;
@@ -8,9 +8,8 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 impl<T: Task> Builder<T> {
-    /// How long a worker beyond the [least number](Builder::workers) may have nothing to do before it is ended. It may
-    /// take up to twice as long: what workers do is looked at once in this time, while there are more than the least
-    /// number. By default 10 s.
+    /// Sets how long a worker beyond the [least number](Builder::workers) may be idle before it is ended. It may take
+    /// up to twice as long, because idle workers are checked once in this time. By default 10 s.
     ///
     /// # Examples
     ///
@@ -26,8 +25,10 @@ impl<T: Task> Builder<T> {
         self
     }
 
-    /// Replace each worker after it has run `tasks` tasks, and up to `jitter` more, at random for each, so that not all
-    /// are replaced at once. At least 1. By default never. A chunk of a [map](crate::pool::Pool::map) is finished first.
+    /// Replaces each worker after it has run `tasks` tasks, and up to `jitter` more: the number is drawn for each
+    /// worker, so that they are not all replaced at once. `tasks` is at least 1. By default workers are not replaced.
+    ///
+    /// A worker finishes its chunk of a [map](crate::pool::Pool::map) first.
     ///
     /// # Examples
     ///
@@ -44,8 +45,8 @@ impl<T: Task> Builder<T> {
         self
     }
 
-    /// Replace a worker that has more than so many bytes of memory in use after a task: its resident set, shared memory
-    /// included. The look takes some microseconds for each task. By default never.
+    /// Replaces a worker whose resident set, shared memory included, is larger than `bytes` after a task. Checking this
+    /// takes some microseconds per task. By default workers are not replaced.
     ///
     /// # Examples
     ///
@@ -62,8 +63,9 @@ impl<T: Task> Builder<T> {
         self
     }
 
-    /// Replace a worker that has been ready for so long, or up to a tenth longer, at random for each, so that not all are
-    /// replaced at once. The task that it runs is done first. By default never.
+    /// Replaces each worker when it has been ready for `age`, and up to a tenth longer: the time is drawn for each
+    /// worker, so that they are not all replaced at once. A worker finishes its task first. By default workers are not
+    /// replaced.
     ///
     /// # Examples
     ///
@@ -79,9 +81,9 @@ impl<T: Task> Builder<T> {
         self
     }
 
-    /// How long to wait before a worker is started again that has died several times in a row without having run a task:
-    /// `first`, then twice as long each time, `longest` at the most. By default 10 ms and 5 s. One that has died of a task is
-    /// replaced at once.
+    /// Sets the delay before a worker is started again that has died without having run a task: `first`, and twice as
+    /// long each time in a row, up to `longest`. By default 10 ms and 5 s. A worker that has died after it ran a task
+    /// is replaced at once.
     ///
     /// # Examples
     ///
@@ -98,17 +100,18 @@ impl<T: Task> Builder<T> {
         self
     }
 
-    /// How often in a row each worker may fail to come, before tasks fail for it: by default 8, which takes some 1.3 s with
-    /// the default [back-off](Builder::respawn_backoff); at least 1. A worker fails to come if no process can be
-    /// started, or if it ends before it is ready, or before it has begun a task although tasks wait.
+    /// Sets how many attempts in a row to get each worker may fail before tasks fail as well. By default 8, which takes
+    /// some 1.3 s with the default [back-off](Builder::respawn_backoff); at least 1. An attempt fails if no process can
+    /// be started, or if the process ends before it is ready, or before it has started a task although tasks are
+    /// queued.
     ///
-    /// When all workers have failed so often and none is ready, the tasks that are queued, or wait to be tried again, have
-    /// the outcome [`TaskError::NoWorkers`](crate::pool::TaskError::NoWorkers), and [`submit`](Pool::submit) fails with
-    /// [`SubmitError::NoWorkers`](crate::pool::SubmitError), both with the cause: so a caller is not kept waiting for
-    /// what may never come. The pool goes on trying, with its back-off; as soon as a worker is ready, it accepts tasks
-    /// as before. While at least one worker serves, however busy it is, tasks wait for it.
+    /// When this is so for all workers, and none is ready, the tasks that are queued or wait for a retry have the
+    /// outcome [`TaskError::NoWorkers`](crate::pool::TaskError::NoWorkers), and [`submit`](crate::pool::Pool::submit)
+    /// fails with [`SubmitError::NoWorkers`](crate::pool::SubmitError), both with the cause. So callers do not wait for
+    /// workers that may never come. The pool goes on trying, and accepts tasks again as soon as a worker is ready.
+    /// While at least one worker takes tasks, tasks wait for it, however busy it is.
     ///
-    /// [`start`](Builder::start) does not wait for this: it fails by itself.
+    /// [`start`](Builder::start) does not use this number: see [`StartError`](crate::pool::StartError).
     ///
     /// # Examples
     ///
@@ -128,8 +131,8 @@ impl<T: Task> Builder<T> {
         self
     }
 
-    /// How long [`start`](Builder::start) waits for all workers to be ready, and how long a worker that is started later
-    /// may take before it is ended and another one is tried. By default 30 s.
+    /// Sets how long [`start`](Builder::start) waits until all workers are ready. A worker that is started later and is
+    /// not ready within this time is ended, and another one started. By default 30 s.
     ///
     /// # Examples
     ///
@@ -145,14 +148,15 @@ impl<T: Task> Builder<T> {
         self
     }
 
-    /// How long a worker has to stop by itself, when the pool is shut down, before its process group gets `SIGTERM`; and
-    /// how long after that, before it gets `SIGKILL`. Also how long one has to end that is to be replaced, or is through
-    /// with a task beyond its [time limit](Builder::time_limit), before it is killed. By default 2 s.
+    /// Sets the grace time. When the pool is shut down, workers have this long to stop before their process groups get
+    /// `SIGTERM`, and as long again before they get `SIGKILL`. A worker that is to be replaced, or has finished a task
+    /// beyond its [time limit](Builder::time_limit), has this long before it is killed. By default 2 s.
     ///
-    /// A process that gives up its privileges after the start may not signal its workers any more. They are asked over
-    /// their links then, and kill themselves and their groups, whatever the task does: limits, cancellation and the end of the
-    /// pool hold. A worker that is stopped does not; it is left behind after 5 s, and its task has its outcome by then:
-    /// see [`Report::left_behind`](crate::pool::Report::left_behind).
+    /// A process that gives up its privileges after the start may have no permission to signal its workers. It asks
+    /// them over their links instead, and they kill themselves and their groups, whatever the task does. So limits,
+    /// cancellation and shutdown work as well. A stopped worker does not react to that. Its task has its outcome after
+    /// 5 s, and at the end of the pool it is left behind: see
+    /// [`Report::left_behind`](crate::pool::Report::left_behind).
     ///
     /// # Examples
     ///
@@ -170,12 +174,12 @@ impl<T: Task> Builder<T> {
         self
     }
 
-    /// Another program for the workers than this one. Its `main` has to call
-    /// [`run_if_worker`](crate::pool::run_if_worker), too, with the very same type of task.
+    /// Sets the program of the workers. By default it is the program of this process, whatever becomes of its file. The
+    /// `main` function of another program must call [`run_if_worker`](crate::pool::run_if_worker) as well, with the
+    /// same type of task.
     ///
-    /// It is run by its path each time a worker is started, and searched for in the workers' `PATH` if that has no slash. So
-    /// a file that is replaced while the pool runs is the program of the workers that are started from then on. Without this
-    /// option, workers run the program of this process, whatever becomes of its file.
+    /// The program is run by its path each time a worker is started, and searched for in the workers' `PATH` if the
+    /// path has no slash. So if its file is replaced, workers that are started from then on run the new one.
     ///
     /// # Examples
     ///
@@ -192,7 +196,7 @@ impl<T: Task> Builder<T> {
         self
     }
 
-    /// Set an environment variable of the workers.
+    /// Sets an environment variable of the workers.
     ///
     /// # Examples
     ///
@@ -209,7 +213,7 @@ impl<T: Task> Builder<T> {
         self
     }
 
-    /// Keep an environment variable of this process from the workers.
+    /// Removes an environment variable of this process from the environment of the workers.
     ///
     /// # Examples
     ///
@@ -225,7 +229,7 @@ impl<T: Task> Builder<T> {
         self
     }
 
-    /// The working directory of the workers. By default, this process's.
+    /// Sets the working directory of the workers. By default it is that of this process.
     ///
     /// # Examples
     ///
@@ -241,16 +245,17 @@ impl<T: Task> Builder<T> {
         self
     }
 
-    /// Whether a worker becomes the parent of those of its descendants whose own parent ends (*orphans*: daemons, or what
-    /// a shell leaves in the background). By default it does not.
+    /// Sets whether a worker becomes the parent of those of its descendants whose own parent ends (*orphans*: daemons,
+    /// or background processes of a shell). By default it does not.
     ///
-    /// A worker is ended with its process group and with all of its descendants, whatever groups and sessions these have made
-    /// for themselves. Without this option, an orphan that has left the group is no descendant any more, and lives on. With
-    /// it, it is found. The price: a worker does not wait for orphans, so those that end stay as zombies until the worker does.
+    /// A worker that is ended takes its process group and all of its descendants along, whatever groups and sessions
+    /// these have made for themselves. Without this option, an orphan that has left the group is no descendant of the
+    /// worker any more, and lives on. With it, the orphan is found and ended. The cost: a worker does not wait for
+    /// orphans, so those that end stay zombies until the worker ends.
     ///
-    /// What lives on in either case: descendants outside the group of a worker that dies by itself, by a crash for instance,
-    /// since nothing connects them with it from then on; and all descendants outside the group where `/proc` is not
-    /// mounted, hides processes, or belongs to another namespace of process ids.
+    /// In both cases, these live on: descendants outside the group of a worker that dies by itself, for instance by a
+    /// crash; and all descendants outside the group if `/proc` is not mounted, hides processes, or belongs to another
+    /// process id namespace.
     ///
     /// # Examples
     ///

@@ -1,8 +1,8 @@
-//! What callers and the supervisor do with the results.
+//! What callers, maps and the supervisor do with the table of tasks.
 
-use super::receive::Results;
-use super::state::{MapStep, Owner, Refused, State, TicketRange, WaitError};
+use super::receive::{Results, WaitError};
 use super::streams::StreamId;
+use super::table::{MapStep, Owner, ReserveError, TaskTable, TicketRange};
 use crate::pool::outcome::{TaskError, TaskId};
 use crate::pool::wire::result_message::EncodedOutcome;
 use crate::pool::wire::ticket::Ticket;
@@ -11,179 +11,170 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
+impl From<WaitError> for ReserveError {
+    fn from(error: WaitError) -> Self {
+        match error {
+            WaitError::TimedOut => Self::Full,
+            WaitError::Ended => Self::Closed,
+            WaitError::Unknown(what) => Self::Unknown(what),
+        }
+    }
+}
+
+/// Operations of callers.
 impl Results {
-    /// A ticket for a task that is about to be sent, and has this limit of its own. While there is no room, wait until `deadline` (none: for ever),
-    /// moving results into this results.
+    /// Reserves a ticket for a task with this time limit of its own. While as many tasks as allowed are in flight, waits
+    /// until `deadline`, without end if there is none, and records results meanwhile.
     pub(crate) fn reserve(
         &self,
         owner: Owner,
         limit: Option<Duration>,
         deadline: Option<Instant>,
-    ) -> Result<Result<Ticket, Refused>, WaitError> {
+    ) -> Result<Ticket, ReserveError> {
         let max = self.max_unclaimed;
-        self.wait_until(deadline, |state| {
-            if let Some(what) = state.unknown {
-                return Some(Err(Refused::Unknown(what)));
+        self.wait_until(deadline, |tasks| {
+            if let Err(error) = tasks.check_accepts() {
+                return Some(Err(error));
             }
-            if !state.open {
-                return Some(Err(Refused::Closed));
-            }
-            if let Some(why) = &state.outage {
-                return Some(Err(Refused::NoWorkers(Arc::clone(why))));
-            }
-            if let Some(ticket) = state.reserve(owner, limit) {
-                self.wake_supervisor(state);
+            if let Some(ticket) = tasks.reserve(owner, limit) {
+                self.wake_supervisor(tasks);
                 return Some(Ok(ticket));
             }
-            (state.stored_count() >= max && !mutant!(UnclaimedUnbounded))
-                .then_some(Err(Refused::Unclaimed { max }))
-        })
+            (tasks.stored_count() >= max && !mutant!(UnclaimedUnbounded))
+                .then_some(Err(ReserveError::TooManyUnclaimed { max }))
+        })?
     }
 
-    /// Moves the outcomes of a map that have received into `received`, which is empty. False: there are none.
-    pub(crate) fn take_arrived(
-        &self,
-        stream: StreamId,
-        received: &mut VecDeque<EncodedOutcome>,
-    ) -> bool {
-        self.poll();
-        self.with(|state| state.streams.take(stream, received))
+    /// Undoes the reservation of tasks that were not sent after all. Returns `false` if they have their outcomes, all of
+    /// them, because the pool has ended meanwhile. In a forked child, which the task's own code may have made, there is
+    /// nothing to undo.
+    pub(crate) fn withdraw(&self, range: TicketRange) -> bool {
+        if !self.is_in_owner() {
+            return true;
+        }
+        self.change(|tasks| tasks.withdraw(range) > 0)
     }
 
-    /// An output that was counted as such could not be decoded by the caller who has claimed it.
-    #[cold]
-    pub(crate) fn recount_undecodable(&self) {
-        if self.is_here() {
-            self.with(|state| state.task_stats.recount_undecodable());
+    /// Gives the outcome of a task, whose handle was dropped, to `Pool::drain`.
+    pub(crate) fn release_handle(&self, id: TaskId) {
+        if self.is_in_owner() {
+            self.change_if(|tasks| ((), tasks.release_handle(id)));
         }
     }
 
-    /// The number of a task that is not accepted.
-    pub(crate) fn number(&self) -> TaskId {
-        self.with(State::number)
+    /// Counts an output as failed that was counted as completed and could not be decoded.
+    #[cold]
+    pub(crate) fn recount_undecodable(&self) {
+        if self.is_in_owner() {
+            self.with(TaskTable::recount_undecodable);
+        }
     }
 
-    /// A place for the outcomes of a map.
+    /// Wakes the supervisor if more tasks are in flight than it can leave alone.
+    fn wake_supervisor(&self, tasks: &mut TaskTable) {
+        if tasks.take_wake() {
+            self.supervisor.notify();
+        }
+    }
+}
+
+/// Operations of maps.
+impl Results {
+    /// Takes a number for a task that is not accepted.
+    pub(crate) fn take_id(&self) -> TaskId {
+        self.with(TaskTable::take_id)
+    }
+
+    /// Opens a stream for the outcomes of a map.
     pub(crate) fn open_stream(&self) -> StreamId {
-        self.with(|state| state.streams.open())
+        self.with(|tasks| tasks.streams.open())
     }
 
-    /// See `State::abandon`.
+    /// See `TaskTable::abandon`.
     pub(crate) fn abandon(
         &self,
         stream: StreamId,
         has_tasks: bool,
     ) -> (Vec<TaskId>, VecDeque<EncodedOutcome>) {
-        self.with(|state| state.abandon(stream, has_tasks))
+        self.with(|tasks| tasks.abandon(stream, has_tasks))
     }
 
-    /// Room for tasks of a map, which have these limits of their own, if there is some now: perhaps not for all.
+    /// Reserves tickets for tasks of a map with these time limits of their own, for as many as there is room for. `None` if
+    /// there is no room. Never waits.
     pub(crate) fn reserve_range(
         &self,
         stream: StreamId,
         limits: &[Option<Duration>],
-    ) -> Result<Option<TicketRange>, Refused> {
-        self.with(|state| {
-            let run = state.reserve_range(limits, Owner::Map(stream));
-            self.wake_supervisor(state);
-            run
+    ) -> Result<Option<TicketRange>, ReserveError> {
+        self.with(|tasks| {
+            let range = tasks.reserve_range(limits, Owner::Map(stream));
+            self.wake_supervisor(tasks);
+            range
         })
     }
 
-    /// Wait until a map can go on: with outcomes, all of which are moved into `received`, which is empty; or with room for
+    /// Moves the outcomes of a map that have arrived into `outcomes`, which must be empty. Returns whether there are any.
+    /// Never waits.
+    pub(crate) fn take_outcomes(
+        &self,
+        stream: StreamId,
+        outcomes: &mut VecDeque<EncodedOutcome>,
+    ) -> bool {
+        self.poll();
+        self.with(|tasks| tasks.streams.take(stream, outcomes))
+    }
+
+    /// Waits until a map can go on: with outcomes, which are moved into `outcomes`, which must be empty; or with tickets for
     /// tasks, if it has any, whose own `limits` these are.
-    pub(crate) fn step(
+    pub(crate) fn wait_for_step(
         &self,
         stream: StreamId,
         limits: &[Option<Duration>],
-        received: &mut VecDeque<EncodedOutcome>,
+        outcomes: &mut VecDeque<EncodedOutcome>,
     ) -> Result<MapStep, WaitError> {
-        self.wait_until(None, |state| {
-            if state.streams.take(stream, received) {
+        self.wait_until(None, |tasks| {
+            if tasks.streams.take(stream, outcomes) {
                 return Some(MapStep::Outcomes);
             }
             if limits.is_empty() {
                 return None;
             }
-            let run = state.reserve_range(limits, Owner::Map(stream));
-            self.wake_supervisor(state);
-            match run {
-                Ok(run) => run.map(MapStep::Reserved),
-                Err(refused) => Some(MapStep::Refused(refused)),
+            let range = tasks.reserve_range(limits, Owner::Map(stream));
+            self.wake_supervisor(tasks);
+            match range {
+                Ok(range) => range.map(MapStep::Reserved),
+                Err(error) => Some(MapStep::Refused(error)),
             }
         })
     }
+}
 
-    /// Wake the supervisor, once, if more is in flight than it can do without a look at its workers.
-    fn wake_supervisor(&self, state: &mut State) {
-        if state.in_flight > state.wake_above {
-            state.wake_above = usize::MAX;
-            self.supervisor.notify();
-        }
+/// Operations on the pool as a whole.
+impl Results {
+    /// Refuses all tasks from now on.
+    pub(crate) fn close(&self) {
+        self.change(TaskTable::close);
     }
 
-    /// The tasks of these tickets were not sent after all. False: they have outcomes already, all of them, since the pool's
-    /// end came in between. In a forked child, which the task's own code may have made meanwhile, there is nothing to do.
-    pub(crate) fn withdraw(&self, run: TicketRange) -> bool {
-        if !self.is_here() {
-            return true;
-        }
-        self.change(|state| {
-            let withdrawn =
-                (0..run.count).filter(|&n| state.remove(run.ticket.nth(n).id).is_some());
-            let withdrawn = withdrawn.count();
-            state.task_stats.submitted -= withdrawn as u64;
-            withdrawn > 0
-        })
+    /// Refuses tasks while there is a reason why no worker can be started.
+    pub(crate) fn set_outage(&self, reason: Option<Arc<str>>) {
+        self.change(|tasks| tasks.set_outage(reason));
     }
 
-    /// No task is accepted from now on.
-    pub(crate) fn refuse(&self) {
-        self.change(|state| state.open = false);
-    }
-
-    /// No task is accepted while there is a cause why no worker can be had.
-    pub(crate) fn set_outage(&self, cause: Option<Arc<str>>) {
-        self.change(|state| state.outage = cause);
-    }
-
-    /// Nothing will come any more (RESULTS-6).
+    /// Ends all waits. Every task must have its outcome (RESULTS-6).
     pub(crate) fn end(&self) {
-        self.change(|state| {
-            debug_assert_eq!(state.in_flight, 0, "a task without an outcome");
-            state.open = false;
-            state.ended = true;
-        });
+        self.change(TaskTable::end);
     }
 
-    /// Nothing can be known any more: whatever has no outcome gets one that says so.
-    pub(crate) fn lose(&self, what: &'static str) {
-        self.change(|state| {
-            for id in state.in_flight_ids() {
-                state.record_outcome(id, 0, Err(TaskError::Unknown { what }));
+    /// Refuses all tasks from now on, and gives those in flight the outcome `Unknown`: this process can't learn what
+    /// became of them.
+    pub(crate) fn fail_unknown(&self, what: &'static str) {
+        self.change(|tasks| {
+            for id in tasks.in_flight_ids() {
+                tasks.record_outcome(id, 0, Err(TaskError::Unknown { what }));
             }
-            state.open = false;
-            state.unknown = Some(what);
+            tasks.close();
+            tasks.set_unknown(what);
         });
-    }
-
-    /// The handle of a task is gone: its outcome is anybody's.
-    pub(crate) fn release(&self, id: TaskId) {
-        if !self.is_here() {
-            return;
-        }
-        let mut state = self.state.lock();
-        if let Some(flight) = state.flight(id)
-            && flight.owner == Owner::Handle
-        {
-            flight.owner = Owner::Drain;
-            state.owned -= 1;
-        } else if let Some(outcome) = state.for_handles.remove(&id) {
-            if mutant!(DroppedHandleLosesOutcome) {
-                return;
-            }
-            state.unclaimed.push_back(outcome);
-            self.wake_waiters(&state);
-        }
     }
 }

@@ -1,102 +1,116 @@
-//! Receiving results: one thread at a time, which the others wait for.
+//! Waiting for a change of the table, and receiving results meanwhile: one thread at a time does that for all.
 
-use super::state::{State, WaitError};
-use super::streams::Streams;
+use super::table::TaskTable;
 use crate::announce::defer;
 use crate::error::RecvTimeoutError;
 use crate::os::fork::OwnerProcess;
 use crate::pool::pace::Pace;
 use crate::pool::parent::commands::Commands;
-use crate::pool::parent::report::TaskStats;
 use crate::pool::wire::result_message::{EncodedResult, EncodedResultCodec};
 use crate::queue::{Interrupter, Receiver};
 use core::time::Duration;
 use parking_lot::{Condvar, Mutex, MutexGuard};
-use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Results received at a time: enough that the lock is taken rarely, few enough that none waits for long.
+/// How many results are received at a time: enough that the lock is taken rarely, few enough that none waits for long.
 const BATCH: usize = 64;
 
-/// What a forked child of the pool's process gets to receive.
-pub(crate) const FORKED: &str = "this process was forked from the pool's, and has no part in it";
+/// Error text for calls from a forked child.
+pub(crate) const FORKED: &str =
+    "this process is a forked child of the pool's and has no part in the pool";
 
+/// The table of tasks, and the queue from which their results are received.
 pub(crate) struct Results {
-    pub(in crate::pool::parent::results) state: Mutex<State>,
-    pub(in crate::pool::parent::results) changed: Condvar,
-    pub(in crate::pool::parent::results) queue: Receiver<EncodedResult, EncodedResultCodec>,
-    pub(in crate::pool::parent::results) interrupter: Interrupter,
-    pub(in crate::pool::parent::results) supervisor: Arc<Commands>,
-    pub(in crate::pool::parent::results) max_unclaimed: usize,
-    pub(in crate::pool::parent::results) origin: OwnerProcess,
+    state: Mutex<State>,
+    changed: Condvar,
+    queue: Receiver<EncodedResult, EncodedResultCodec>,
+    interrupter: Interrupter,
+    pub(super) supervisor: Arc<Commands>,
+    pub(super) max_unclaimed: usize,
+    owner: OwnerProcess,
+}
+
+struct State {
+    tasks: TaskTable,
+    /// Whether a thread is the leader (RESULTS-4).
+    has_leader: bool,
+    /// Threads that sleep on `changed`.
+    waiters: usize,
+    /// Threads that wait to collect (RESULTS-5).
+    collectors: usize,
+    /// How often results arrive.
+    pace: Pace,
+    /// The memory into which the leader receives, while there is no leader.
+    buffer: Vec<EncodedResult>,
+}
+
+/// Why a wait ended without what it was for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WaitError {
+    /// The deadline has passed.
+    TimedOut,
+    /// The pool has ended: nothing will arrive.
+    Ended,
+    /// This process can't learn outcomes, for this reason.
+    Unknown(&'static str),
 }
 
 impl Results {
-    /// Room for `capacity` tasks in flight, with `places` for them: a power of two, more than the capacity.
     pub(crate) fn new(
-        results: Receiver<EncodedResult, EncodedResultCodec>,
-        capacity: usize,
-        places: usize,
-        max_unclaimed_results: usize,
+        queue: Receiver<EncodedResult, EncodedResultCodec>,
+        tasks: TaskTable,
+        max_unclaimed: usize,
         supervisor: Arc<Commands>,
-        origin: OwnerProcess,
+        owner: OwnerProcess,
     ) -> Self {
-        debug_assert!(places.is_power_of_two() && places > capacity);
         let state = State {
-            open: true,
-            ended: false,
-            unknown: None,
-            outage: None,
-            next: 0,
-            entries: vec![None; places],
-            in_flight: 0,
-            owned: 0,
-            capacity,
-            wake_above: usize::MAX,
-            shortest_limit: None,
-            for_handles: HashMap::new(),
-            unclaimed: VecDeque::new(),
-            streams: Streams::default(),
-            task_stats: TaskStats::default(),
+            tasks,
             has_leader: false,
             waiters: 0,
+            collectors: 0,
             pace: Pace::default(),
-            collecting: 0,
             buffer: Vec::new(),
         };
         Self {
             state: Mutex::new(state),
             changed: Condvar::new(),
-            interrupter: results.interrupter(),
-            queue: results,
+            interrupter: queue.interrupter(),
+            queue,
             supervisor,
-            max_unclaimed: max_unclaimed_results,
-            origin,
+            max_unclaimed,
+            owner,
         }
     }
 
-    /// Whether this is the pool's process, and not a forked child of it (RESULTS-9).
+    /// Returns whether this is the pool's process, and not a forked child of it (RESULTS-9).
     #[inline]
-    pub(crate) fn is_here(&self) -> bool {
-        self.origin.is_current()
+    pub(crate) fn is_in_owner(&self) -> bool {
+        self.owner.is_current()
     }
 
-    /// Do something with the state, in a moment. Not in a forked child (RESULTS-9).
-    pub(crate) fn with<R>(&self, act: impl FnOnce(&mut State) -> R) -> R {
-        act(&mut self.state.lock())
+    /// Calls `act` with the table, under the lock. Not for a forked child (RESULTS-9).
+    pub(crate) fn with<R>(&self, act: impl FnOnce(&mut TaskTable) -> R) -> R {
+        act(&mut self.state.lock().tasks)
     }
 
-    /// As [`with`](Results::with), where others may be waiting for what it changes.
-    pub(crate) fn change<R>(&self, act: impl FnOnce(&mut State) -> R) -> R {
+    /// As [`with`](Results::with), and lets all waiters look again.
+    pub(crate) fn change<R>(&self, act: impl FnOnce(&mut TaskTable) -> R) -> R {
+        self.change_if(|tasks| (act(tasks), true))
+    }
+
+    /// As [`with`](Results::with), and lets all waiters look again if `act` returns `true` as well.
+    pub(super) fn change_if<R>(&self, act: impl FnOnce(&mut TaskTable) -> (R, bool)) -> R {
         let mut state = self.state.lock();
-        let result = act(&mut state);
-        self.wake_waiters(&state);
+        let (result, has_changed) = act(&mut state.tasks);
+        if has_changed {
+            self.wake_all(&state);
+        }
         result
     }
 
-    /// All look again: those who sleep, and the leader.
-    pub(crate) fn wake_waiters(&self, state: &State) {
+    /// Makes all waiters look at the table again, the leader included.
+    fn wake_all(&self, state: &State) {
         if state.waiters > 0 {
             self.changed.notify_all();
         }
@@ -105,32 +119,33 @@ impl Results {
         }
     }
 
-    /// Wait until `look` finds something, receiving results meanwhile if nobody else does (RESULTS-4).
+    /// Waits until `look` returns something, or the deadline passes, and receives results meanwhile if no other thread
+    /// does (RESULTS-4). Without a deadline it waits until the pool ends.
     pub(crate) fn wait_until<R>(
         &self,
         deadline: Option<Instant>,
-        mut look: impl FnMut(&mut State) -> Option<R>,
+        mut look: impl FnMut(&mut TaskTable) -> Option<R>,
     ) -> Result<R, WaitError> {
-        if !self.is_here() {
+        if !self.is_in_owner() {
             return Err(WaitError::Unknown(FORKED));
         }
-        let _later = defer();
+        let _deferred = defer();
         let mut state = self.state.lock();
         loop {
-            if let Some(found) = look(&mut state) {
+            if let Some(found) = look(&mut state.tasks) {
                 return Ok(found);
             }
-            if let Some(what) = state.unknown {
+            if let Some(what) = state.tasks.unknown() {
                 return Err(WaitError::Unknown(what));
             }
-            if state.ended {
+            if state.tasks.has_ended() {
                 return Err(WaitError::Ended);
             }
-            if !state.has_leader && state.collecting == 0 {
+            if !state.has_leader && state.collectors == 0 {
                 let (again, is_late) = self.receive_as_leader(state, deadline);
                 state = again;
                 if is_late {
-                    return look(&mut state).ok_or(WaitError::Deadline);
+                    return look(&mut state.tasks).ok_or(WaitError::TimedOut);
                 }
                 continue;
             }
@@ -144,19 +159,19 @@ impl Results {
             };
             state.waiters -= 1;
             if is_late {
-                return look(&mut state).ok_or(WaitError::Deadline);
+                return look(&mut state.tasks).ok_or(WaitError::TimedOut);
             }
         }
     }
 
-    /// Receive once, as the leader, and file what has come. True: the deadline has passed.
+    /// Becomes the leader, receives once, and records the results. Returns whether the deadline has passed.
     fn receive_as_leader<'a>(
         &'a self,
         state: MutexGuard<'a, State>,
         deadline: Option<Instant>,
     ) -> (MutexGuard<'a, State>, bool) {
-        let (pace, are_several_due) = (state.pace, state.in_flight > 1);
-        let mut leader = LeaderGuard::take(self, state);
+        let (pace, are_several_due) = (state.pace, state.tasks.in_flight() > 1);
+        let mut leader = Leader::start(self, state);
         if are_several_due && deadline.is_none_or(|deadline| deadline > Instant::now()) {
             pace.yield_if(|| self.queue.is_empty());
         }
@@ -171,7 +186,7 @@ impl Results {
                     .recv_many_timeout(&mut leader.buffer, BATCH, left)
             }
         };
-        let mut state = leader.release();
+        let mut state = leader.step_down();
         if received.is_ok() {
             state.pace.step();
         }
@@ -179,9 +194,9 @@ impl Results {
         match received {
             Ok(_) | Err(RecvTimeoutError::Interrupted | RecvTimeoutError::Decode(_)) => {}
             Err(RecvTimeoutError::Timeout) => is_late = true,
-            // Only the supervisor closes it, and says so afterwards.
+            // Only the supervisor closes the queue, right before it ends all waits.
             Err(RecvTimeoutError::Closed) => state = self.wait_for_end(state),
-            Err(error) => state.unknown = Some(unknown(&error)),
+            Err(error) => state.tasks.set_unknown(reason(&error)),
         }
         if state.waiters > 0 {
             self.changed.notify_all();
@@ -189,9 +204,9 @@ impl Results {
         (state, is_late)
     }
 
-    /// The results queue is closed: the supervisor is about to file what is left.
+    /// Waits until the supervisor has ended all waits.
     fn wait_for_end<'a>(&'a self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
-        while !state.ended && state.unknown.is_none() {
+        while !state.tasks.has_ended() && state.tasks.unknown().is_none() {
             state.waiters += 1;
             self.changed.wait(&mut state);
             state.waiters -= 1;
@@ -199,102 +214,104 @@ impl Results {
         state
     }
 
-    /// File all results that have been accepted so far, before anybody else receives (RESULTS-5). For the supervisor.
+    /// Receives and records all results that were sent so far, before any other thread receives (RESULTS-5). For the
+    /// supervisor.
     pub(crate) fn collect(&self) {
         let mut state = self.state.lock();
-        state.collecting += 1;
+        state.collectors += 1;
         while state.has_leader {
             self.interrupter.interrupt();
             state.waiters += 1;
             self.changed.wait(&mut state);
             state.waiters -= 1;
         }
-        state.collecting -= 1;
-        let mut leader = LeaderGuard::take(self, state);
+        state.collectors -= 1;
+        let mut leader = Leader::start(self, state);
         let end = loop {
             let received = self
                 .queue
                 .recv_many_timeout(&mut leader.buffer, BATCH, Duration::ZERO);
             match received {
                 Ok(_) | Err(RecvTimeoutError::Interrupted | RecvTimeoutError::Decode(_)) => {
-                    leader.file();
+                    leader.record();
                 }
                 Err(error) => break error,
             }
         };
-        let mut state = leader.release();
+        let mut state = leader.step_down();
         if !matches!(end, RecvTimeoutError::Timeout | RecvTimeoutError::Closed) {
-            state.unknown = Some(unknown(&end));
+            state.tasks.set_unknown(reason(&end));
         }
         self.changed.notify_all();
     }
 
-    /// File what has received, unless somebody else is doing so.
+    /// Records the results that have arrived, unless another thread is the leader. Never waits.
     pub(crate) fn poll(&self) {
-        if !self.is_here() {
+        if !self.is_in_owner() {
             return;
         }
-        let _later = defer();
+        let _deferred = defer();
         let state = self.state.lock();
-        if !state.has_leader && state.collecting == 0 {
+        if !state.has_leader && state.collectors == 0 {
             drop(self.receive_as_leader(state, Some(Instant::now())));
         }
     }
 
-    /// For reports of processes that have ended, and the closing of the queue.
+    /// Returns the results queue, to report dead processes to it, and to close it.
     pub(crate) fn queue(&self) -> &Receiver<EncodedResult, EncodedResultCodec> {
         &self.queue
     }
 }
 
-/// The leader (RESULTS-4), and what its holder has received and not filed yet. Given back in any case (RESULTS-8).
-struct LeaderGuard<'a> {
+/// The role of the leader (RESULTS-4), with results that are received and not yet recorded. Dropping it records them and
+/// gives the role up (RESULTS-8).
+struct Leader<'a> {
     results: &'a Results,
     buffer: Vec<EncodedResult>,
-    is_over: bool,
+    has_stepped_down: bool,
 }
 
-impl<'a> LeaderGuard<'a> {
-    /// There is no leader now.
-    fn take(results: &'a Results, mut state: MutexGuard<'a, State>) -> Self {
+impl<'a> Leader<'a> {
+    /// Makes this thread the leader. There must be none.
+    fn start(results: &'a Results, mut state: MutexGuard<'a, State>) -> Self {
         state.has_leader = true;
         Self {
             results,
             buffer: core::mem::take(&mut state.buffer),
-            is_over: false,
+            has_stepped_down: false,
         }
     }
 
-    /// Files what has been received so far.
-    fn file(&mut self) {
+    /// Records what has been received so far.
+    fn record(&mut self) {
         let mut state = self.results.state.lock();
-        self.file_in(&mut state);
+        self.record_in(&mut state);
     }
 
-    fn file_in(&mut self, state: &mut State) {
+    fn record_in(&mut self, state: &mut State) {
         for received in self.buffer.drain(..) {
-            state.record_result(received);
+            state.tasks.record_result(received);
         }
     }
 
-    /// Files what has been received. Whoever waits has to look again.
-    fn release(mut self) -> MutexGuard<'a, State> {
+    /// Records what has been received, and gives up the role. The caller wakes the waiters.
+    fn step_down(mut self) -> MutexGuard<'a, State> {
         let mut state = self.results.state.lock();
         self.end(&mut state);
         state
     }
 
     fn end(&mut self, state: &mut State) {
-        self.file_in(state);
+        self.record_in(state);
         state.buffer = core::mem::take(&mut self.buffer);
         state.has_leader = false;
-        self.is_over = true;
+        self.has_stepped_down = true;
     }
 }
 
-impl Drop for LeaderGuard<'_> {
+impl Drop for Leader<'_> {
     fn drop(&mut self) {
-        if !self.is_over && self.results.is_here() {
+        if !self.has_stepped_down && self.results.is_in_owner() {
             let mut state = self.results.state.lock();
             self.end(&mut state);
             self.results.changed.notify_all();
@@ -302,8 +319,8 @@ impl Drop for LeaderGuard<'_> {
     }
 }
 
-/// Why nothing more can be known, in words.
-fn unknown(error: &RecvTimeoutError) -> &'static str {
+/// Returns why no more results can be received.
+fn reason(error: &RecvTimeoutError) -> &'static str {
     match error {
         RecvTimeoutError::Forked => FORKED,
         RecvTimeoutError::Corrupt { what } => what,

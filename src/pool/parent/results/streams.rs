@@ -1,59 +1,63 @@
-//! Where the outcomes of maps are put, until each map takes its own.
+//! The outcomes of maps, until each map takes its own.
 
 use core::fmt;
 use std::collections::VecDeque;
 
-/// One map's place. Given again once it is closed, when nothing refers to it any more.
+/// The stream of one map. Its number is used again once it is closed; no task in flight refers to it then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct StreamId(u32);
 
 /// A queue of outcomes for each map.
-pub(crate) struct Streams<O> {
-    places: Vec<Option<VecDeque<O>>>,
+pub(super) struct Streams<O> {
+    queues: Vec<Option<VecDeque<O>>>,
 }
 
 impl<O> Default for Streams<O> {
     fn default() -> Self {
-        Self { places: Vec::new() }
+        Self { queues: Vec::new() }
     }
 }
 
 impl<O> Streams<O> {
-    /// A place that nobody has.
-    pub(crate) fn open(&mut self) -> StreamId {
-        let free = self.places.iter().position(Option::is_none);
-        let place = free.unwrap_or_else(|| {
-            self.places.push(None);
-            self.places.len() - 1
+    pub(super) fn open(&mut self) -> StreamId {
+        let free = self.queues.iter().position(Option::is_none);
+        let index = free.unwrap_or_else(|| {
+            self.queues.push(None);
+            self.queues.len() - 1
         });
-        let stream = StreamId(u32::try_from(place).expect("fewer maps than fit into memory"));
-        if let Some(place) = self.place(stream) {
-            *place = Some(VecDeque::new());
+        let stream = StreamId(u32::try_from(index).expect("fewer maps than fit into memory"));
+        if let Some(entry) = self.entry(stream) {
+            *entry = Some(VecDeque::new());
         }
         stream
     }
 
-    /// Nothing will come for it any more. What nobody has taken.
-    pub(crate) fn close(&mut self, stream: StreamId) -> VecDeque<O> {
-        let left = self.place(stream).and_then(Option::take);
+    /// Closes a stream. Returns the outcomes that were not taken.
+    pub(super) fn close(&mut self, stream: StreamId) -> VecDeque<O> {
+        let left = self.entry(stream).and_then(Option::take);
         left.unwrap_or_default()
     }
 
-    fn place(&mut self, stream: StreamId) -> Option<&mut Option<VecDeque<O>>> {
-        self.places.get_mut(stream.0 as usize)
+    fn entry(&mut self, stream: StreamId) -> Option<&mut Option<VecDeque<O>>> {
+        self.queues.get_mut(stream.0 as usize)
     }
 
-    pub(crate) fn push(&mut self, stream: StreamId, outcome: O) {
-        if let Some(Some(queue)) = self.place(stream) {
+    /// Adds an outcome to a stream; drops it if the stream is closed.
+    pub(super) fn push(&mut self, stream: StreamId, outcome: O) {
+        if let Some(Some(queue)) = self.entry(stream) {
             queue.push_back(outcome);
         }
     }
 
-    /// Move all that has come into a queue that is empty, which gives its memory for what comes next. False: nothing has.
-    pub(crate) fn take(&mut self, stream: StreamId, into: &mut VecDeque<O>) -> bool {
-        match self.place(stream) {
+    /// Swaps the outcomes of a stream with `into`, which must be empty, so that its memory is used again. Returns whether
+    /// there were any.
+    pub(super) fn take(&mut self, stream: StreamId, into: &mut VecDeque<O>) -> bool {
+        match self.entry(stream) {
             Some(Some(queue)) if !queue.is_empty() => {
-                debug_assert!(into.is_empty(), "what is there would come too late");
+                debug_assert!(
+                    into.is_empty(),
+                    "older outcomes would come after newer ones"
+                );
                 core::mem::swap(queue, into);
                 true
             }
@@ -64,7 +68,7 @@ impl<O> Streams<O> {
 
 impl<O> fmt::Debug for Streams<O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let lengths = self.places.iter().flatten().map(VecDeque::len);
+        let lengths = self.queues.iter().flatten().map(VecDeque::len);
         f.debug_list().entries(lengths).finish()
     }
 }
@@ -74,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_stream_has_its_own_and_a_place_is_given_again() {
+    fn each_stream_has_its_own_outcomes_and_a_closed_one_none() {
         let mut streams = Streams::default();
         let (one, two) = (streams.open(), streams.open());
         (0..3).for_each(|n| streams.push(one, n));
@@ -87,6 +91,6 @@ mod tests {
         streams.push(two, 8);
         assert_eq!(streams.open(), two);
         taken.clear();
-        assert!(!streams.take(two, &mut taken), "what came too late is gone");
+        assert!(!streams.take(two, &mut taken), "8 came after the close");
     }
 }

@@ -1,4 +1,4 @@
-//! Starting a worker process.
+//! Launching a worker process, with the ends of the queues, the board, and a link.
 
 use crate::error::StartError;
 use crate::os::child::ChildProcess;
@@ -15,21 +15,23 @@ use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
-/// What every worker is started with.
+/// What each worker is started with.
 pub(crate) struct Launcher<T: Task> {
     pub(crate) shared: Arc<Shared<T>>,
     program: Program,
     starter: Starter,
-    /// The ends that workers get. The parent reads dead letters through the first, and never receives.
-    pub(crate) to_do: Receiver<Envelope<T>, TaskCodec>,
-    done: Sender<ResultMessage<T>, ResultCodec<T>>,
+    /// The workers' end of the queue of tasks. The parent uses it only to read dead letters, and to take back queued tasks
+    /// during an outage.
+    pub(super) tasks: Receiver<Envelope<T>, TaskCodec>,
+    /// The workers' end of the queue of results.
+    results: Sender<ResultMessage<T>, ResultCodec<T>>,
 }
 
 impl<T: Task> Launcher<T> {
     pub(crate) fn new(
         shared: Arc<Shared<T>>,
-        to_do: Receiver<Envelope<T>, TaskCodec>,
-        done: Sender<ResultMessage<T>, ResultCodec<T>>,
+        tasks: Receiver<Envelope<T>, TaskCodec>,
+        results: Sender<ResultMessage<T>, ResultCodec<T>>,
     ) -> io::Result<Self> {
         let program = match &shared.settings.program {
             Some(program) => Program::File(program.clone()),
@@ -39,29 +41,30 @@ impl<T: Task> Launcher<T> {
             shared,
             program,
             starter: Starter::here()?,
-            to_do,
-            done,
+            tasks,
+            results,
         })
     }
 
-    /// Start the worker of a slot. To be called on the thread that outlives all workers: they end with it.
-    pub(crate) fn launch(&self, slot: u32) -> Result<(Link, ChildProcess), StartError> {
+    /// Starts the worker of a slot. Must be called on the supervisor thread, since workers end with the thread that started
+    /// them.
+    pub(super) fn launch(&self, slot: u32) -> Result<(Link, ChildProcess), StartError> {
         let os = |what| move |source| StartError::Os { what, source };
         let (ours, theirs) = Link::pair().map_err(os("no socket for a worker"))?;
         ours.enable_credentials()
-            .map_err(os("a worker's socket does not say who sends"))?;
+            .map_err(os("the socket of a worker can't report the sender"))?;
         let board = self.shared.board.as_fd().try_clone_to_owned();
         let board = board.map_err(os("no descriptor for a worker"))?;
-        let given = Handoff::new()
-            .give(TASKS, &self.to_do)
-            .and_then(|handoff| handoff.give(RESULTS, &self.done))
+        let handoff = Handoff::new()
+            .give(TASKS, &self.tasks)
+            .and_then(|handoff| handoff.give(RESULTS, &self.results))
             .and_then(|handoff| handoff.give_fd(LINK, theirs.into()))
             .and_then(|handoff| handoff.give_fd(BOARD, board));
-        let given = given.map_err(|error| StartError::Os {
-            what: "a worker could not be given its queues",
+        let handoff = handoff.map_err(|error| StartError::Os {
+            what: "the queues could not be given to a worker",
             source: io::Error::other(error),
         })?;
-        let process = given.start(self.order(slot));
+        let process = handoff.start(self.request(slot));
         let process = process.map_err(|source| StartError::Spawn {
             program: self.program.path().to_owned(),
             source,
@@ -69,21 +72,21 @@ impl<T: Task> Launcher<T> {
         Ok((ours, process))
     }
 
-    fn order(&self, slot: u32) -> SpawnRequest {
+    fn request(&self, slot: u32) -> SpawnRequest {
         let settings = &self.shared.settings;
-        let mut order = SpawnRequest::new(self.program.clone());
-        order.environment.clone_from(&settings.environment);
-        order.directory.clone_from(&settings.current_dir);
-        // Last, and whatever this process was started with.
+        let mut request = SpawnRequest::new(self.program.clone());
+        request.environment.clone_from(&settings.environment);
+        request.directory.clone_from(&settings.current_dir);
+        // Last, so that it replaces any variable of this name.
         let assignment = Assignment {
             slot,
             starter: self.starter,
             task_type: type_name::<T>().to_owned(),
         };
         let variable = assignment.to_text();
-        order
+        request
             .environment
             .push((VARIABLE.into(), Some(variable.into())));
-        order
+        request
     }
 }

@@ -1,6 +1,6 @@
-//! What a pool has to say, and what its workers have: events of `tracing`, where that feature is on.
+//! Events of `tracing` about a pool, and those that its workers forward, if the feature `tracing` is on.
 //!
-//! A subscriber is code of the program: nothing here calls it on the supervisor's thread (see [`crate::announce`]).
+//! A subscriber is code of the program, so the supervisor thread does not call it: see [`crate::announce`].
 
 use crate::error::StartError;
 use crate::pool::parent::events::Event;
@@ -10,10 +10,12 @@ use crate::pool::wire::messages::Level;
 mod with_tracing {
     use super::{Event, Level, StartError};
     use crate::announce::{Importance, announce};
+    use crate::error::with_causes;
+    use std::io;
     use tracing::level_filters::LevelFilter;
     use tracing::{debug, error, info, trace, warn};
 
-    /// The least important events that somebody in this process listens to; `None`: nobody listens to any.
+    /// Returns the least severe level that a subscriber of this process receives; `None` if it receives none.
     pub(crate) fn verbosity() -> Option<Level> {
         Some(match LevelFilter::current().into_level()? {
             tracing::Level::ERROR => Level::Error,
@@ -24,117 +26,107 @@ mod with_tracing {
         })
     }
 
-    /// Calls the subscriber soon, if it listens to events of this level.
-    fn soon(level: LevelFilter, tell: impl FnOnce() + Send + 'static) {
+    /// Leaves an event to the thread that calls the subscriber, if this level is enabled.
+    fn emit(level: LevelFilter, notice: impl FnOnce() + Send + 'static) {
         if level <= LevelFilter::current() {
-            announce(Importance::Lifecycle, Box::new(tell));
+            announce(Importance::Lifecycle, Box::new(notice));
         }
     }
 
-    /// Something that a worker has logged.
+    /// Emits an event that a worker has forwarded.
     pub(crate) fn forward(worker: u32, pid: u32, level: Level, origin: String, message: String) {
         const TARGET: &str = "workring::worker";
-        let tell = move || match level {
+        let notice = move || match level {
             Level::Error => error!(target: TARGET, worker, pid, origin, "{message}"),
             Level::Warn => warn!(target: TARGET, worker, pid, origin, "{message}"),
             Level::Info => info!(target: TARGET, worker, pid, origin, "{message}"),
             Level::Debug => debug!(target: TARGET, worker, pid, origin, "{message}"),
             Level::Trace => trace!(target: TARGET, worker, pid, origin, "{message}"),
         };
-        announce(Importance::Detail, Box::new(tell));
+        announce(Importance::Detail, Box::new(notice));
     }
 
-    /// A worker has said something that makes no sense.
-    pub(crate) fn invalid_message(pid: u32) {
-        soon(LevelFilter::WARN, move || {
-            warn!(target: "workring", pid, "a message of a worker made no sense, and was skipped");
+    pub(crate) fn malformed_message(pid: u32) {
+        emit(LevelFilter::WARN, move || {
+            warn!(target: "workring", pid, "a malformed message of a worker was skipped");
         });
     }
 
-    /// A worker can't be started, and will be tried again.
     pub(crate) fn start_failed(worker: u32, error: &StartError) {
-        let error = error.to_string();
-        soon(LevelFilter::WARN, move || {
+        let error = with_causes(error);
+        emit(LevelFilter::WARN, move || {
             warn!(target: "workring", worker, %error, "a worker could not be started, and is tried again later");
         });
     }
 
-    /// A worker has died that was not told to.
     pub(crate) fn died(worker: u32, pid: u32, status: &str, task: Option<u64>) {
         let status = status.to_owned();
-        soon(LevelFilter::WARN, move || {
+        emit(LevelFilter::WARN, move || {
             warn!(target: "workring", worker, pid, status, task, "a worker died unexpectedly");
         });
     }
 
-    /// A process was killed and lives on.
     pub(crate) fn left_behind(worker: u32, pid: u32) {
-        soon(LevelFilter::ERROR, move || {
-            error!(target: "workring", worker, pid, "a worker was killed, but has not ended: it is left behind");
+        emit(LevelFilter::ERROR, move || {
+            error!(target: "workring", worker, pid, "a worker was killed but has not ended: it is left behind");
         });
     }
 
-    /// A worker was killed in a pool that goes on, and lives on. Returns that in words.
+    /// Reports that a worker of a running pool has survived its kill. Returns the text.
     pub(crate) fn unkillable(worker: u32, pid: u32) -> String {
-        let what = super::cannot_be_ended(pid);
-        let said = what.clone();
-        soon(LevelFilter::ERROR, move || {
-            error!(target: "workring", worker, pid, "{said}");
+        let text = super::unkillable_text(pid);
+        let message = text.clone();
+        emit(LevelFilter::ERROR, move || {
+            error!(target: "workring", worker, pid, "{message}");
         });
-        what
+        text
     }
 
-    /// The supervisor can't wait.
-    pub(crate) fn wait_failed(error: &std::io::Error) {
+    pub(crate) fn wait_failed(error: &io::Error) {
         let error = error.to_string();
-        soon(LevelFilter::ERROR, move || {
-            error!(target: "workring", %error, "the pool can't wait for its workers: it looks at them every 10 ms instead");
+        emit(LevelFilter::ERROR, move || {
+            error!(target: "workring", %error, "the pool can't wait for its workers: it checks them every 10 ms instead");
         });
     }
 
-    /// No worker can be had.
     pub(crate) fn outage(cause: &str) {
         let cause = cause.to_owned();
-        soon(LevelFilter::ERROR, move || {
+        emit(LevelFilter::ERROR, move || {
             error!(
                 target: "workring",
                 cause,
-                "no worker could be started, several times in a row: queued tasks fail and none is accepted, until one can"
+                "no worker could be started, several times in a row: tasks fail until one can be started"
             );
         });
     }
 
-    /// A worker is ready again.
     pub(crate) fn outage_ended() {
-        soon(LevelFilter::INFO, || {
-            info!(target: "workring", "a worker was started again: tasks are accepted");
+        emit(LevelFilter::INFO, || {
+            info!(target: "workring", "a worker was started again: the pool accepts tasks");
         });
     }
 
-    /// Who is told of events has panicked.
     pub(crate) fn listener_panicked(event: Event) {
-        soon(LevelFilter::ERROR, move || {
-            error!(target: "workring", ?event, "the pool's listener has panicked over an event");
+        emit(LevelFilter::ERROR, move || {
+            error!(target: "workring", ?event, "the listener of the pool has panicked");
         });
     }
 
-    /// A dead letter that nobody can make sense of.
     pub(crate) fn unreadable_task(reason: &str) {
         let reason = reason.to_owned();
-        soon(LevelFilter::ERROR, move || {
-            error!(target: "workring", reason, "a task that no worker has taken could not be read, and is dropped");
+        emit(LevelFilter::ERROR, move || {
+            error!(target: "workring", reason, "a message in the queue of tasks could not be read and is dropped");
         });
     }
 }
 
 #[cfg(feature = "tracing")]
-pub(crate) use with_tracing::{
-    died, forward, invalid_message, left_behind, listener_panicked, outage, outage_ended,
+pub(super) use with_tracing::{
+    died, forward, malformed_message, left_behind, listener_panicked, outage, outage_ended,
     start_failed, unkillable, unreadable_task, verbosity, wait_failed,
 };
 
-/// A worker that lives on although it was killed.
-fn cannot_be_ended(pid: u32) -> String {
+fn unkillable_text(pid: u32) -> String {
     format!(
         "the worker with process id {pid} was killed and has not ended: if it is stopped and belongs to another user, \
          continue it or end it as that user"
@@ -142,7 +134,7 @@ fn cannot_be_ended(pid: u32) -> String {
 }
 
 #[cfg(not(feature = "tracing"))]
-mod without {
+mod without_tracing {
     use super::{Event, Level, StartError};
 
     pub(crate) fn verbosity() -> Option<Level> {
@@ -150,12 +142,12 @@ mod without {
     }
 
     pub(crate) fn forward(_: u32, _: u32, _: Level, _: String, _: String) {}
-    pub(crate) fn invalid_message(_: u32) {}
+    pub(crate) fn malformed_message(_: u32) {}
     pub(crate) fn start_failed(_: u32, _: &StartError) {}
     pub(crate) fn died(_: u32, _: u32, _: &str, _: Option<u64>) {}
     pub(crate) fn left_behind(_: u32, _: u32) {}
     pub(crate) fn unkillable(_: u32, pid: u32) -> String {
-        super::cannot_be_ended(pid)
+        super::unkillable_text(pid)
     }
     pub(crate) fn wait_failed(_: &std::io::Error) {}
     pub(crate) fn outage(_: &str) {}
@@ -165,7 +157,7 @@ mod without {
 }
 
 #[cfg(not(feature = "tracing"))]
-pub(crate) use without::{
-    died, forward, invalid_message, left_behind, listener_panicked, outage, outage_ended,
+pub(super) use without_tracing::{
+    died, forward, malformed_message, left_behind, listener_panicked, outage, outage_ended,
     start_failed, unkillable, unreadable_task, verbosity, wait_failed,
 };

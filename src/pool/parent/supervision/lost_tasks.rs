@@ -1,33 +1,31 @@
-//! What becomes of the task of a worker that has died.
+//! What becomes of the tasks that a dead worker had leased.
 //!
-//! A death leaves a dead letter, the task that the worker had leased, unless it had acknowledged it. In this order:
+//! A worker that dies leaves a dead letter: the message with the task or tasks that it had leased, unless it had
+//! acknowledged it. After the worker is reaped, and its entry on the board is read, in this order:
 //!
-//! 1. the worker is reaped, and its group with it, so that it does nothing more; what it has said is heard; its line on the
-//!    board says what it was running;
-//! 2. both queues are told, and repair what it left: its letter is there now;
-//! 3. the results that have been accepted are filed: nothing more of it can come after that;
-//! 4. the letters are read:
+//! 1. Both queues are notified of the death, and recover what the worker held. Its dead letter exists now.
+//! 2. All results that were sent so far are recorded. No result of the worker can arrive after that.
+//! 3. The dead letters are read, and each task in them is judged:
 //!
-//! | the letter's task                 | what becomes of it                                                         |
-//! |-----------------------------------|----------------------------------------------------------------------------|
-//! | has its outcome                   | nothing: the worker was killed between its result and the acknowledgement  |
-//! | runs, says the line of the dead   | it crashed: tried again, after a while, or reported                        |
-//! | ... which was killed for it       | it was timed out, cancelled, or took too much memory: reported             |
-//! | ... which was killed for another  | it was begun in the very moment: sent again, and no attempt counted        |
-//! | runs, says the line of another    | it is left for that one's own burial                                       |
-//! | runs nowhere                      | it was not begun: sent again, and no attempt counted, but for DEATH-3           |
+//! | the task                                      | what becomes of it                                                    |
+//! |-----------------------------------------------|-----------------------------------------------------------------------|
+//! | has its outcome                               | nothing: the worker died between the result and the acknowledgement   |
+//! | was run by the dead worker                    | it crashed: it is retried after a back-off, or the crash is its outcome |
+//! | was run by the dead worker, which was killed because of it | its outcome is the cause of the kill                     |
+//! | was run by the dead worker, which was killed for another task | it started at the moment of the kill: it is sent again, and the attempt not counted |
+//! | is run by another worker                      | it is left alone until that worker is reaped                          |
+//! | is run by no worker                           | it was not started: it is sent again, and no attempt counted, but see LOST-3 |
 //!
-//! The tasks of a chunk that the worker had leased are one letter, and are judged one by one: those with a result are done,
-//! one was running, the others go to other workers, each by itself.
+//! The tasks of a chunk are in one dead letter, and are judged one by one: some have their outcomes, one was running, the
+//! others are sent to other workers, each in a message of its own.
 //!
-//! DEATH-1. The repair of step 2 may be somebody else's who has begun it, and been stopped: then the dead is still listed among
-//!     the queue's peers, and everything from 2 on is done again a little later.
-//! DEATH-2. A task that was running and has no letter, although the repair is done, can't be sent again: it is reported. (The
-//!     tasks were cancelled.)
-//! DEATH-3. A worker that dies in decoding a task, or before, has not begun it. A task that several workers in a row have died
-//!     with like this is what they die of: from then on such a death counts as a crash of the task.
-//! DEATH-4. The verdict is the kernel's, and comes first: a forked child that has the link of a dead worker may flood it for
-//!     ever. What the worker has said was on the link when it was reaped, so as many bytes are heard as were there then.
+//! LOST-1. Another process may have begun the recovery of step 1, and may be stopped. Then the dead worker is still among the
+//!     queue's peers, and everything from step 1 on is repeated a little later.
+//! LOST-2. A task that was running and has no dead letter, although the recovery is complete, can't be sent again: its
+//!     outcome is recorded. This happens if the queue of tasks was cancelled.
+//! LOST-3. A worker that dies while it decodes a task, or before, has not started it. If more than
+//!     [`MAX_DEATHS_BEFORE_START`] workers die like this with the same task, the task is the likely cause: from then on, such
+//!     a death counts as a crash of the task.
 
 use super::log;
 use super::slot::DeadWorker;
@@ -35,30 +33,32 @@ use super::supervisor::{Phase, Retry, Supervisor};
 use crate::error::{TrySendError, with_causes};
 use crate::os::clock;
 use crate::pool::outcome::{TaskError, TaskId};
-use crate::pool::parent::results::{InFlight, State as ResultsState};
+use crate::pool::parent::results::{InFlight, TaskTable};
+use crate::pool::parent::settings::Backoff;
 use crate::pool::task::Task;
 use crate::pool::wire::task_message::Envelope;
 use crate::pool::wire::ticket::Ticket;
+use crate::queue::PeerStats;
 use core::time::Duration;
 use std::time::Instant;
 
-/// When to look again for what could not be done now.
+/// The pause before something that is not possible now is tried again.
 const RETRY_DELAY: Duration = Duration::from_millis(10);
 
-/// So many workers may die with a task in hand that they have not begun. If there are more, it is what they die of: of
-/// decoding it, most likely.
+/// How many workers may die with a task that they have leased and not started (LOST-3).
 const MAX_DEATHS_BEFORE_START: u32 = 3;
 
-/// What is to be done with a task of a letter.
+/// What is done with a task of a dead letter.
 enum Verdict {
-    /// It has its outcome, or nobody knows it.
+    /// It has its outcome.
     Discard,
+    /// It is sent again at this time.
     Resend(Instant),
 }
 
 impl<T: Task> Supervisor<T> {
-    /// Steps 2 to 4, for all who have died and are not settled yet.
-    pub(crate) fn settle_tasks(&mut self) {
+    /// Settles the tasks of all dead workers: steps 1 to 3.
+    pub(super) fn settle_tasks(&mut self) {
         self.settle_again_at = None;
         if self.dead_workers.is_empty() {
             return;
@@ -69,38 +69,32 @@ impl<T: Task> Supervisor<T> {
             .map(|death| self.is_recovered(death.pid))
             .collect();
         if !mutant!(SettleWithoutCollecting) {
-            self.launcher.shared.results.collect();
+            self.results().collect();
         }
         self.judge_dead_letters();
-        for (death, is_recovered) in core::mem::take(&mut self.dead_workers)
-            .into_iter()
-            .zip(is_recovered)
-        {
+        let dead_workers = core::mem::take(&mut self.dead_workers);
+        for (death, is_recovered) in dead_workers.into_iter().zip(is_recovered) {
             if is_recovered {
-                self.report_tasks_without_letter(&death);
+                self.record_task_without_letter(&death);
             } else {
+                // See LOST-1.
                 self.dead_workers.push(death);
                 self.settle_again_at = Some(clock::after(Instant::now(), RETRY_DELAY));
             }
         }
     }
 
-    /// Step 2; see DEATH-1.
+    /// Notifies both queues of a death. Returns whether the recovery is complete.
     fn is_recovered(&self, pid: u32) -> bool {
-        let (tasks, results) = (
-            &self.launcher.shared.tasks,
-            self.launcher.shared.results.queue(),
-        );
+        let (tasks, results) = (&self.launcher.shared.tasks, self.results().queue());
         tasks.report_exit(pid);
         results.report_exit(pid);
-        let is_there =
-            |peers: &[crate::queue::PeerStats]| peers.iter().any(|peer| peer.pid == Some(pid));
-        !is_there(&tasks.stats().peers) && !is_there(&results.stats().peers)
+        let is_listed = |peers: &[PeerStats]| peers.iter().any(|peer| peer.pid == Some(pid));
+        !is_listed(&tasks.stats().peers) && !is_listed(&results.stats().peers)
     }
 
-    /// Step 4.
     fn judge_dead_letters(&mut self) {
-        for letter in self.launcher.to_do.dead_letters() {
+        for letter in self.launcher.tasks.dead_letters() {
             let envelopes = match Envelope::<T>::from_dead_letter(&letter.bytes()) {
                 Ok(envelopes) => envelopes,
                 Err(error) => {
@@ -111,7 +105,7 @@ impl<T: Task> Supervisor<T> {
             };
             if envelopes
                 .iter()
-                .any(|task| self.belongs_to_live_worker(task.ticket))
+                .any(|task| self.is_of_live_worker(task.ticket))
             {
                 continue;
             }
@@ -124,103 +118,73 @@ impl<T: Task> Supervisor<T> {
         }
     }
 
-    /// Whether a letter with this task belongs to a worker that is not buried yet.
-    fn belongs_to_live_worker(&self, ticket: Ticket) -> bool {
+    /// Returns whether a task of a dead letter is run by a worker that is not reaped yet.
+    fn is_of_live_worker(&self, ticket: Ticket) -> bool {
         let id = ticket.id;
-        let results = &self.launcher.shared.results;
-        let is_open =
-            || results.with(|state| state.flight(id).is_some_and(|it| it.ticket == ticket));
-        self.runs_elsewhere(id)
-            && !self.dead_workers.iter().any(|death| runs(death, id))
-            && is_open()
+        let is_in_flight = || {
+            self.results()
+                .with(|tasks| tasks.get_mut(id).is_some_and(|task| task.ticket == ticket))
+        };
+        self.is_run_by_live_worker(id)
+            && !self
+                .dead_workers
+                .iter()
+                .any(|death| death.running == Some(id))
+            && is_in_flight()
+    }
+
+    /// Returns whether the entry of a worker that is not reaped yet has this task.
+    fn is_run_by_live_worker(&self, id: TaskId) -> bool {
+        let occupied = self.slots.iter().filter(|slot| slot.worker().is_some());
+        occupied
+            .filter_map(|slot| self.board_entry(slot.number)?.running())
+            .any(|running| running.task == id.0)
     }
 
     fn judge(&mut self, envelope: &mut Envelope<T>) -> Verdict {
         let id = envelope.ticket.id;
-        let is_stopping = matches!(self.phase, Phase::Stopping { cancel: true, .. });
-        // Once for each death: what it was running is known then, and later attempts are no business of it.
-        let dead = self.dead_workers.iter_mut().find(|death| runs(death, id));
-        let dead = dead.map(|death| {
+        // The death of the worker that was running the task. It counts once: later attempts have nothing to do with it.
+        let mut deaths = self.dead_workers.iter_mut();
+        let death = deaths.find(|death| death.running == Some(id)).map(|death| {
             let judged = *death;
             death.running = None;
             judged
         });
-        let last = self.dead_workers.last().copied();
-        let (retries, backoff) = (self.settings().retries, self.settings().retry_backoff);
-        let verdict = self.launcher.shared.results.change(|state| {
-            let Some(flight) = state
-                .flight(id)
-                .filter(|flight| flight.ticket == envelope.ticket)
-            else {
-                return Verdict::Discard;
-            };
-            let now = Instant::now();
-            let death = if let Some(death) = dead.filter(|death| !has_not_begun(death)) {
-                death
-            } else {
-                flight.deaths_before_start += 1;
-                match dead.or(last).filter(|_| {
-                    flight.deaths_before_start > MAX_DEATHS_BEFORE_START
-                        && !mutant!(UnstartedRetriedForever)
-                        || mutant!(ChunkCrashesWhole)
-                }) {
-                    Some(death) => death,
-                    None => return Verdict::Resend(now),
-                }
-            };
-            if death.kill_reason.is_some_and(|kill| !kill.is_for(id)) && !mutant!(BystanderCrashed)
-            {
-                return Verdict::Resend(now);
-            }
-            flight.crashes += 1;
-            let (flight, crashes) = (*flight, flight.crashes);
-            let is_unwanted = flight.cancelled || flight.timed_out || death.kill_reason.is_some();
-            if is_unwanted || is_stopping || crashes + u32::from(mutant!(OneRetryLess)) > retries {
-                close(state, &flight, &death);
-                return Verdict::Discard;
-            }
-            if let Some(flight) = state.flight(id).filter(|_| !mutant!(TicketAttemptKept)) {
-                flight.ticket.attempt = flight.ticket.attempt.saturating_add(1);
-                envelope.ticket = flight.ticket;
-            }
-            if mutant!(BackoffIgnored) {
-                return Verdict::Resend(now);
-            }
-            Verdict::Resend(clock::after(now, backoff.after(crashes)))
-        });
-        let is_innocent = |death: &DeadWorker| death.kill_reason.is_some() || has_not_begun(death);
-        if dead.is_some_and(|death| !is_innocent(&death)) && matches!(verdict, Verdict::Resend(_)) {
+        let case = Case {
+            id,
+            death,
+            last_death: self.dead_workers.last().copied(),
+            is_stopping: matches!(self.phase, Phase::Stopping { cancel: true, .. }),
+            retries: self.settings().retries,
+            backoff: self.settings().retry_backoff,
+        };
+        let verdict = self
+            .results()
+            .change(|tasks| case.judge(tasks, &mut envelope.ticket));
+        let has_crashed =
+            death.is_some_and(|death| death.kill_reason.is_none() && !died_while_decoding(&death));
+        if has_crashed && matches!(verdict, Verdict::Resend(_)) {
             self.worker_stats.retried += 1;
         }
         verdict
     }
 
-    /// Whether the line of a worker that is not buried yet says so.
-    fn runs_elsewhere(&self, id: TaskId) -> bool {
-        let board = &self.launcher.shared.board;
-        let occupied = self.slots.iter().filter(|slot| slot.worker().is_some());
-        occupied
-            .filter_map(|slot| board.entry(slot.number)?.running())
-            .any(|running| running.task == id.0)
-    }
-
-    /// DEATH-2.
-    fn report_tasks_without_letter(&self, death: &DeadWorker) {
-        let Some(running) = death.running else {
+    /// Records the outcome of the task that a worker was running, if it has none: there was no dead letter (LOST-2).
+    fn record_task_without_letter(&self, death: &DeadWorker) {
+        let Some(id) = death.running else {
             return;
         };
-        let id = TaskId(running.task);
-        self.launcher.shared.results.change(|state| {
-            if let Some(flight) = state.flight(id) {
-                flight.crashes += 1;
-                let flight = *flight;
-                close(state, &flight, death);
+        self.results().change(|tasks| {
+            if let Some(task) = tasks.get_mut(id) {
+                task.crashes += 1;
+                let task = *task;
+                record_death(tasks, &task, death);
             }
         });
     }
 
-    /// Send what is due.
-    pub(crate) fn send_due_retries(&mut self, now: Instant) {
+    /// Sends the tasks whose retry is due.
+    pub(super) fn send_due_retries(&mut self, now: Instant) {
         if self.retries.iter().all(|retry| retry.due > now) {
             return;
         }
@@ -230,7 +194,7 @@ impl<T: Task> Supervisor<T> {
                 continue;
             }
             match self.launcher.shared.tasks.try_send(retry.envelope) {
-                // Closed: the pool is at its end, which sees to what is left.
+                // Closed: the pool is at its end, which cancels what is left.
                 Ok(()) | Err(TrySendError::Closed(_)) => {}
                 Err(error @ (TrySendError::Full(_) | TrySendError::NoMemory { .. })) => {
                     self.retries.push(Retry {
@@ -243,8 +207,8 @@ impl<T: Task> Supervisor<T> {
         }
     }
 
-    /// Takes all tasks that wait to be tried again, whether they are due or not.
-    pub(crate) fn take_retries(&mut self) -> Vec<Ticket> {
+    /// Takes all tasks that wait for their retry, whether it is due or not.
+    pub(super) fn take_retries(&mut self) -> Vec<Ticket> {
         let retries = core::mem::take(&mut self.retries);
         retries
             .into_iter()
@@ -252,38 +216,94 @@ impl<T: Task> Supervisor<T> {
             .collect()
     }
 
+    /// Records the outcome of a task that can't be sent again.
     fn record_unsendable(&self, error: TrySendError<Envelope<T>>) {
         let what = with_causes(&error);
         let id = error.into_inner().ticket.id;
-        self.launcher.shared.results.change(|state| {
-            let crashes = state.flight(id).map_or(0, |flight| flight.crashes);
-            state.record_outcome(id, crashes, Err(TaskError::Transport { what }));
+        self.results().change(|tasks| {
+            let crashes = tasks.get_mut(id).map_or(0, |task| task.crashes);
+            tasks.record_outcome(id, crashes, Err(TaskError::Transport { what }));
         });
     }
 }
 
-fn runs(death: &DeadWorker, id: TaskId) -> bool {
-    death.running.is_some_and(|running| running.task == id.0)
+/// A task of a dead letter, and what is known about it.
+struct Case {
+    id: TaskId,
+    /// The death of the worker that was running the task.
+    death: Option<DeadWorker>,
+    /// The last death that is not settled.
+    last_death: Option<DeadWorker>,
+    is_stopping: bool,
+    retries: u32,
+    backoff: Backoff,
 }
 
-/// Whether the task that stands on its line was only being decoded, and it was not killed for that either (DEATH-3).
-fn has_not_begun(death: &DeadWorker) -> bool {
+impl Case {
+    /// Judges the task, and records its outcome or, in the table and in `ticket`, its next attempt.
+    fn judge(&self, tasks: &mut TaskTable, ticket: &mut Ticket) -> Verdict {
+        let id = self.id;
+        let task = tasks.get_mut(id).filter(|task| task.ticket == *ticket);
+        let Some(task) = task else {
+            return Verdict::Discard;
+        };
+        let now = Instant::now();
+        let started = self.death.filter(|death| !died_while_decoding(death));
+        let death = match started {
+            Some(death) => death,
+            None => {
+                task.deaths_before_start += 1;
+                let is_suspect = task.deaths_before_start > MAX_DEATHS_BEFORE_START
+                    && !mutant!(UnstartedRetriedForever)
+                    || mutant!(ChunkCrashesWhole);
+                match self.death.or(self.last_death).filter(|_| is_suspect) {
+                    Some(death) => death,
+                    None => return Verdict::Resend(now),
+                }
+            }
+        };
+        let killed_for_other = death.kill_reason.is_some_and(|reason| !reason.is_for(id));
+        if killed_for_other && !mutant!(BystanderCrashed) {
+            return Verdict::Resend(now);
+        }
+        task.crashes += 1;
+        let crashes = task.crashes;
+        let is_unwanted = task.cancelled || task.timed_out || death.kill_reason.is_some();
+        let has_retries = crashes + u32::from(mutant!(OneRetryLess)) <= self.retries;
+        if is_unwanted || self.is_stopping || !has_retries {
+            let task = *task;
+            record_death(tasks, &task, &death);
+            return Verdict::Discard;
+        }
+        if !mutant!(TicketAttemptKept) {
+            task.ticket.attempt = task.ticket.attempt.saturating_add(1);
+            *ticket = task.ticket;
+        }
+        if mutant!(BackoffIgnored) {
+            return Verdict::Resend(now);
+        }
+        Verdict::Resend(clock::after(now, self.backoff.after(crashes)))
+    }
+}
+
+/// Returns whether the worker died while it decoded the task on its entry, and this process had not killed it (LOST-3).
+fn died_while_decoding(death: &DeadWorker) -> bool {
     death.was_decoding && death.kill_reason.is_none()
 }
 
-/// The end of a task whose worker has died of it, or with it.
-fn close(state: &mut ResultsState, flight: &InFlight, death: &DeadWorker) {
-    let id = flight.ticket.id;
-    let error = if let Some(kill) = death.kill_reason.filter(|kill| kill.is_for(id)) {
-        kill.cause.into()
-    } else if flight.timed_out {
+/// Records the outcome of a task whose worker has died.
+fn record_death(tasks: &mut TaskTable, task: &InFlight, death: &DeadWorker) {
+    let id = task.ticket.id;
+    let error = if let Some(reason) = death.kill_reason.filter(|reason| reason.is_for(id)) {
+        reason.cause.into()
+    } else if task.timed_out {
         TaskError::TimedOut
-    } else if flight.cancelled || death.was_ended_by_shutdown && death.kill_reason.is_none() {
+    } else if task.cancelled || death.was_ended_by_shutdown && death.kill_reason.is_none() {
         TaskError::Cancelled
     } else {
         TaskError::Crashed {
             status: death.status,
         }
     };
-    state.record_outcome(id, flight.crashes, Err(error));
+    tasks.record_outcome(id, task.crashes, Err(error));
 }

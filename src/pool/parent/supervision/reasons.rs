@@ -1,23 +1,24 @@
-//! Why a worker is killed, or asked to leave.
+//! Why the supervisor ends a worker.
 
 use crate::pool::outcome::{TaskError, TaskId};
 
-/// What a worker was killed for.
+/// Why a worker was killed.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct KillReason {
-    /// `None`: for nothing that it ran.
-    pub(crate) task: Option<u64>,
-    pub(crate) cause: KillCause,
+pub(super) struct KillReason {
+    /// The task that caused it; `None` if none did.
+    pub(super) task: Option<TaskId>,
+    pub(super) cause: KillCause,
 }
 
 impl KillReason {
-    pub(crate) fn is_for(&self, id: TaskId) -> bool {
-        self.task == Some(id.0)
+    /// Returns whether this task caused the kill.
+    pub(super) fn is_for(&self, id: TaskId) -> bool {
+        self.task == Some(id)
     }
 }
 
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum KillCause {
+pub(super) enum KillCause {
     Cancelled,
     TimedOut,
     TooMuchMemory { resident: u64 },
@@ -33,9 +34,9 @@ impl<E> From<KillCause> for TaskError<E> {
     }
 }
 
-/// Why a worker was told to leave.
+/// Why a worker was asked to stop while the pool runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum LeaveReason {
+pub(super) enum LeaveReason {
     TooOld,
     Idle,
 }

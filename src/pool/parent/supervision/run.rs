@@ -1,4 +1,4 @@
-//! The supervisor's thread: its turns.
+//! The loop of the supervisor thread.
 
 use super::log;
 use super::slot::{SlotState, WorkerSlot};
@@ -15,25 +15,25 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
 
-/// Messages heard from one worker before the next has its turn.
-const TURN: usize = 64;
+/// The largest number of messages of one worker that are received before those of the next.
+const MAX_MESSAGES: usize = 64;
 
-/// How long messages are heard before anything else is looked after.
-const LISTEN: Duration = Duration::from_millis(20);
+/// How long messages are received before anything else is done.
+const MESSAGE_TIME: Duration = Duration::from_millis(20);
 
 /// The pause after a wait that has failed.
 const RETRY_DELAY: Duration = Duration::from_millis(10);
 
 impl<T: Task> Supervisor<T> {
-    /// The whole life of the thread.
+    /// Runs until all workers have ended, and returns how many there were. The main function of the thread.
     pub(crate) fn run(mut self) -> WorkerStats {
         let shared = Arc::clone(&self.launcher.shared);
-        // SUPERVISE-4.
+        // See SUPERVISE-5.
         let announcer = Announcer::for_this_thread();
-        // Whatever happens here, nobody waits for ever. The workers end with this thread.
-        let lived = catch_unwind(AssertUnwindSafe(|| {
+        // If this panics, no caller may wait forever. The workers end with this thread.
+        let run = catch_unwind(AssertUnwindSafe(|| {
             for slot in 0..self.settings().workers.min as usize {
-                // The first turn ends a start that is late already.
+                // If the start takes too long already, the first turn fails it.
                 if slot == 0 || self.start_deadline > Instant::now() {
                     self.start_worker(slot);
                 }
@@ -41,26 +41,29 @@ impl<T: Task> Supervisor<T> {
             while !self.is_over() {
                 self.run_turn();
             }
-            self.finish();
+            self.finish_tasks();
             self.strays.reap_all();
         }));
-        if lived.is_err() {
-            shared.results.lose("the pool's thread has panicked");
+        if run.is_err() {
+            shared
+                .results
+                .fail_unknown("the supervisor thread has panicked");
         }
         announcer.close(shared.settings.grace);
         self.worker_stats
     }
 
+    /// Waits, and does all that there is to do then, in the order of SUPERVISE-4.
     fn run_turn(&mut self) {
         let ready = self.wait();
         if ready.commands {
-            for command in self.commands.take() {
+            for command in self.launcher.shared.commands.take() {
                 match command {
                     Command::Stop { cancel } => self.stop(cancel),
                     Command::Kill { task, due } => self.schedule_kill(task, due),
                 }
             }
-            self.inspect_at = Some(Instant::now());
+            self.inspect_soon();
         }
         for slot in ready.ended {
             self.reap_worker(slot);
@@ -73,28 +76,10 @@ impl<T: Task> Supervisor<T> {
         self.update_outage(Instant::now());
     }
 
-    /// When the next thing is to be done although nothing is heard.
-    fn next_due(&self) -> Option<Instant> {
-        let phase = match self.phase {
-            Phase::Starting => Some(self.start_deadline),
-            Phase::Stopping { until, .. } => Some(until),
-            Phase::Running => self.outage.due(),
-        };
-        let slots = self.slots.iter().filter_map(WorkerSlot::due);
-        let retries = self.retries.iter().map(|retry| retry.due);
-        slots
-            .chain(retries)
-            .chain(phase)
-            .chain(self.settle_again_at)
-            .chain(self.inspect_at)
-            .chain(self.strays.due)
-            .min()
-    }
-
-    /// SUPERVISE-1.
+    /// Waits until a descriptor is ready or something is due (SUPERVISE-1).
     fn wait(&mut self) -> Ready {
         match self.watchlist.wait(self.next_due()) {
-            Ok(keys) => Ready::of(keys),
+            Ok(keys) => Ready::from_keys(keys),
             Err(error) => {
                 if !core::mem::replace(&mut self.has_reported_failed_wait, true) {
                     log::wait_failed(&error);
@@ -105,30 +90,64 @@ impl<T: Task> Supervisor<T> {
         }
     }
 
-    /// What a wait may have found.
+    /// Returns when the next thing has to be done even if no descriptor is ready.
+    fn next_due(&self) -> Option<Instant> {
+        let of_phase = match self.phase {
+            Phase::Starting => Some(self.start_deadline),
+            Phase::Stopping { until, .. } => Some(until),
+            Phase::Running => self.outage.look_at,
+        };
+        let slots = self.slots.iter().filter_map(WorkerSlot::next_due);
+        let retries = self.retries.iter().map(|retry| retry.due);
+        slots
+            .chain(retries)
+            .chain(of_phase)
+            .chain(self.settle_again_at)
+            .chain(self.inspect_at)
+            .chain(self.strays.due)
+            .min()
+    }
+
+    /// Returns all that a wait could have found.
     fn everything_ready(&self) -> Ready {
         let all = || (0..).zip(&self.slots);
-        let is_there = |slot: &WorkerSlot| slot.worker().is_some();
+        let occupied = all().filter(|(_, slot)| slot.worker().is_some());
         Ready {
             commands: true,
             readable: all().map(|(index, _)| index).collect(),
-            ended: all()
-                .filter(|(_, slot)| is_there(slot))
-                .map(|(index, _)| index)
-                .collect(),
+            ended: occupied.map(|(index, _)| index).collect(),
         }
     }
 
-    /// Do what is due.
+    /// Receives messages, within the limits of SUPERVISE-4.
+    fn receive_messages(&mut self, mut readable: Vec<usize>) {
+        let until = clock::after(Instant::now(), MESSAGE_TIME);
+        let first = self.next_slot;
+        readable.sort_unstable_by_key(|&index| (index < first, index));
+        for index in readable {
+            self.next_slot = index + 1;
+            for _ in 0..MAX_MESSAGES {
+                if self.receive_message(index).is_none() || Instant::now() >= until {
+                    break;
+                }
+            }
+            self.reap_unwatched(index);
+            if Instant::now() >= until {
+                return;
+            }
+        }
+    }
+
+    /// Does what is due, except for the inspection.
     fn run_due(&mut self, now: Instant) {
         for index in 0..self.slots.len() {
-            let Some(slot) = self.slots.get_mut(index) else {
+            let Some(slot) = self.slots.get(index) else {
                 continue;
             };
-            if slot.due().is_none_or(|due| due > now) {
+            if slot.next_due().is_none_or(|due| due > now) {
                 continue;
             }
-            match &mut slot.state {
+            match slot.state {
                 SlotState::Occupied(_) => self.handle_overdue(index, now),
                 SlotState::BackingOff { .. } => self.start_worker(index),
                 SlotState::Empty => {}
@@ -142,29 +161,10 @@ impl<T: Task> Supervisor<T> {
         match self.phase {
             Phase::Starting if self.start_deadline <= now => {
                 let error = self.late_start_error();
-                self.fail(error);
+                self.fail_start(error);
             }
             Phase::Stopping { step, until, .. } if until <= now => self.escalate(step),
             _ => {}
-        }
-    }
-
-    /// SUPERVISE-4.
-    fn receive_messages(&mut self, mut readable: Vec<usize>) {
-        let until = clock::after(Instant::now(), LISTEN);
-        let first = self.next_slot;
-        readable.sort_unstable_by_key(|&index| (index < first, index));
-        for index in readable {
-            self.next_slot = index + 1;
-            for _ in 0..TURN {
-                if self.receive_message(index).is_none() || Instant::now() >= until {
-                    break;
-                }
-            }
-            self.reap_unwatched(index);
-            if Instant::now() >= until {
-                return;
-            }
         }
     }
 }

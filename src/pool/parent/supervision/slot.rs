@@ -1,60 +1,60 @@
-//! A worker's place, and the process in it.
+//! The slot of a worker, and the process in it.
 //!
-//! | state       | means                                  | leaves it                                               |
-//! |-------------|----------------------------------------|---------------------------------------------------------|
-//! | absent      | no process                             | it is started; with the pool                            |
-//! | starting    | a process, which has said nothing      | `Hello` that fits; its death                            |
-//! | preparing   | it was welcomed                        | `Ready`; its death                                      |
-//! | ready       | it takes tasks; may have been told to leave | `Stopping`; its death                              |
-//! | stopping    | it takes none any more; `Farewell` sent | its death                                              |
-//! | doomed      | any of these, and it was killed        | its death; it lives on for [`UNTIL_GIVEN_UP`]: immortal |
-//! | immortal    | its task has its outcome               | its death; with the pool, which leaves it behind        |
-//! | backing off | no process, until a moment             | the moment; with the pool                               |
+//! | state       | meaning                                                  | leaves it                                          |
+//! |-------------|----------------------------------------------------------|----------------------------------------------------|
+//! | empty       | no process                                               | a process is started                               |
+//! | starting    | a process that has not identified itself                 | `Hello`, if it matches; its death                  |
+//! | preparing   | it was welcomed                                          | `Ready`; its death                                 |
+//! | ready       | it takes tasks; it may have been asked to stop           | `Stopping`; its death                              |
+//! | stopping    | it takes no more tasks; `Farewell` was sent              | its death                                          |
+//! | being ended | any of the last four, and it got `SIGTERM` or `SIGKILL`  | its death; it lives for [`KILL_TIMEOUT`]: survived |
+//! | survived    | its task has its outcome                                 | its death; the end of the pool, which leaves it behind |
+//! | backing off | no process, until a time                                 | that time; the end of the pool                     |
 //!
-//! A process may be a wrapper that has started the worker: then the worker's death is meant, and it has some time to end, too.
+//! The process may be a wrapper that has started the worker. Then the states are those of the worker, and after its death the
+//! wrapper gets some time to end, too.
 //!
-//! Its death is what the kernel says of the process, and nothing else: not what it says itself, nor its silence. Whoever
-//! is too late, or has closed its link, is killed, which leads to the same.
+//! A death is what the kernel reports of the process, never what the process says or fails to say. A worker that misses a
+//! deadline, or has closed its link, is killed.
 //!
-//! SLOT-1. A process that was started is reaped once, after its group was killed.
-//! SLOT-2. `Started` is told before anything is heard of a process, `Exited` after everything was.
-//! SLOT-3. The line on the board belongs to the process; it is read after its death, and cleared before the next one starts.
+//! SLOT-1. Each process that was started is reaped once, after its group was killed.
+//! SLOT-2. The event `Started` comes before all messages of a process, `Exited` after all of them.
+//! SLOT-3. The entry on the board belongs to the process. It is read after the death of the process, and reset before the
+//!     next process starts.
 
 use super::reasons::{KillReason, LeaveReason};
 use crate::os::child::ChildProcess;
-use crate::os::clock;
 use crate::os::link::Link;
-use crate::os::subreaper;
+use crate::os::{clock, subreaper};
+use crate::pool::outcome::TaskId;
 use crate::pool::wire::messages::FromParent;
-use crate::segment::board::Running;
 use core::time::Duration;
 use std::os::fd::OwnedFd;
 use std::process::ExitStatus;
 use std::time::Instant;
 
-/// A process that was killed has no say in it; but the kernel may take its time, over a file system that does not answer.
-pub(crate) const UNTIL_GIVEN_UP: Duration = Duration::from_secs(5);
+/// How long a killed process may take to end. The kernel may need long if a file system does not answer.
+pub(super) const KILL_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A worker's place.
 #[derive(Debug)]
-pub(crate) struct WorkerSlot {
-    pub(crate) number: u32,
-    pub(crate) state: SlotState,
-    /// How many processes in a row have died here without having run a task.
-    pub(crate) consecutive_backoffs: u32,
-    /// How many attempts in a row to have a worker here have failed: see [`super::outage`].
-    pub(crate) consecutive_failures: u32,
-    /// Whether the last process here has ended before it was ready, or before the pool had started; and how.
-    pub(crate) died_before_ready: bool,
-    pub(crate) last_exit_status: Option<ExitStatus>,
+pub(super) struct WorkerSlot {
+    pub(super) number: u32,
+    pub(super) state: SlotState,
+    /// How many times in a row no worker started here has run a task. Sets the next back-off.
+    pub(super) consecutive_backoffs: u32,
+    /// How many attempts in a row to get a worker here have failed, as [`super::outage`] counts them.
+    pub(super) consecutive_failures: u32,
+    /// Whether the last process here ended before the worker was ready, or before the pool had started.
+    pub(super) died_before_ready: bool,
+    pub(super) last_exit_status: Option<ExitStatus>,
 }
 
 #[derive(Debug)]
 #[allow(
     clippy::large_enum_variant,
-    reason = "as many as there are workers, and moved only when one starts or ends"
+    reason = "there is one for each worker, and it is moved only when a worker starts or ends"
 )]
-pub(crate) enum SlotState {
+pub(super) enum SlotState {
     Empty,
     Occupied(WorkerProcess),
     BackingOff { until: Instant },
@@ -63,83 +63,80 @@ pub(crate) enum SlotState {
 /// A worker process that is not reaped yet.
 #[allow(
     clippy::struct_excessive_bools,
-    reason = "facts that do not depend on each other"
+    reason = "the flags are independent of each other"
 )]
 #[derive(Debug)]
-pub(crate) struct WorkerProcess {
-    pub(crate) link: Link,
-    pub(crate) process: ChildProcess,
-    pub(crate) stage: Stage,
-    /// When it is killed if it has not got on by then: while it starts, while it leaves, and after it has closed its link.
-    pub(crate) overdue: Option<Instant>,
-    /// Whether there is anything to hear from it.
-    pub(crate) is_link_open: bool,
-    /// Whether its end is this process's doing.
-    pub(crate) is_being_ended: bool,
-    /// Whether it got `SIGTERM`, and whether it is counted as killed.
-    pub(crate) got_sigterm: bool,
-    pub(crate) is_counted_as_killed: bool,
-    /// Whether it lives on although it was killed: it belongs to another user and is stopped, or is stuck in the kernel.
-    pub(crate) survived_kill: bool,
-    /// Its process id in its own namespace, by which the queues know it, if that is not the one of `process`.
-    pub(crate) pid_in_namespace: Option<u32>,
-    /// What was killed with it, if that is to be reaped here.
-    pub(crate) strays: Vec<OwnedFd>,
-    /// Whether it has started a pool before it became a worker: it will not become one, most likely.
-    pub(crate) starts_pool: bool,
+pub(super) struct WorkerProcess {
+    pub(super) link: Link,
+    pub(super) process: ChildProcess,
+    pub(super) stage: Stage,
+    /// When it is killed unless it makes progress: set while it starts, while it stops, and after it has closed its link.
+    pub(super) deadline: Option<Instant>,
+    /// Whether messages may arrive from it.
+    pub(super) is_link_open: bool,
+    /// Whether this process has sent `SIGTERM` or `SIGKILL` to it.
+    pub(super) is_being_ended: bool,
+    pub(super) got_sigterm: bool,
+    pub(super) is_counted_as_killed: bool,
+    /// Whether it lives although it was killed: it is stopped and belongs to another user, or is stuck in the kernel.
+    pub(super) survived_kill: bool,
+    /// Its process id in its own namespace, by which the queues know it, if that differs from the id of `process`.
+    pub(super) pid_in_namespace: Option<u32>,
+    /// Descendants that were killed with it and have to be reaped here.
+    pub(super) strays: Vec<OwnedFd>,
+    /// Whether it has started a pool before it became a worker, and so will probably not become one.
+    pub(super) starts_pool: bool,
     /// Why it can't be prepared, by its own account; or why this process has ended it before it was ready.
-    pub(crate) start_failure: Option<String>,
-    /// Whether it was told to leave, and why.
-    pub(crate) leave_reason: Option<LeaveReason>,
-    /// When it has to leave for its age.
-    pub(crate) retire_at: Option<Instant>,
-    /// What it was killed for, if it was for something.
-    pub(crate) kill_reason: Option<KillReason>,
-    /// A task that it should be through with, and since when that is known.
-    pub(crate) finished_task: Option<(u64, Instant)>,
-    /// The start of its last task, and since when there was no other.
-    pub(crate) idle_since: Option<(u64, Instant)>,
-    /// The last start on its line before it came: if another stands there, it has begun a task.
-    pub(crate) previous_start: u64,
-    /// Since when it has been ready.
-    pub(crate) ready_since: Option<Instant>,
+    pub(super) start_failure: Option<String>,
+    /// Why it was asked to stop, if it was.
+    pub(super) leave_reason: Option<LeaveReason>,
+    /// When it is asked to stop because of its age.
+    pub(super) retire_at: Option<Instant>,
+    /// Why it was killed, if for a reason of its own.
+    pub(super) kill_reason: Option<KillReason>,
+    /// A task that it has finished but not left, and since when that is known.
+    pub(super) finished_task: Option<(TaskId, Instant)>,
+    /// The start time of its last task, and since when it is known that no other has started.
+    pub(super) idle_since: Option<(u64, Instant)>,
+    /// The last start time on its entry before it was started. If there is another one, it has started a task.
+    pub(super) previous_start: u64,
+    pub(super) ready_since: Option<Instant>,
 }
 
-/// How far a process has got: see the table.
+/// How far a worker has got: see the table of this module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Stage {
+pub(super) enum Stage {
     Starting,
     Preparing,
     Ready,
     Stopping,
 }
 
-/// A process that has ended, and whose task is still to be settled.
+/// A worker that has ended, and whose task is not settled yet.
 #[allow(
     clippy::struct_excessive_bools,
-    reason = "facts that do not depend on each other"
+    reason = "the flags are independent of each other"
 )]
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct DeadWorker {
-    pub(crate) pid: u32,
-    /// `None`: something else in this process has reaped it.
-    pub(crate) status: Option<ExitStatus>,
+pub(super) struct DeadWorker {
+    pub(super) pid: u32,
+    /// `None` if other code of this process has reaped it.
+    pub(super) status: Option<ExitStatus>,
     /// The task that it was running.
-    pub(crate) running: Option<Running>,
-    /// Whether it was only decoding that task.
-    pub(crate) was_decoding: bool,
-    /// Whether it has begun a task at all.
-    pub(crate) has_started_task: bool,
+    pub(super) running: Option<TaskId>,
+    /// Whether it was decoding that task, and had not started it.
+    pub(super) was_decoding: bool,
+    /// Whether it has started any task.
+    pub(super) has_started_task: bool,
     /// Whether this process has ended it because the pool is at its end.
-    pub(crate) was_ended_by_shutdown: bool,
-    /// And for what, if for something.
-    pub(crate) kill_reason: Option<KillReason>,
-    /// Whether it will never have become a worker: it has renounced that, or has closed its link before it said what it is.
-    pub(crate) never_became_worker: bool,
+    pub(super) was_ended_by_shutdown: bool,
+    pub(super) kill_reason: Option<KillReason>,
+    /// Whether it would never have become a worker: it has started a pool, or closed its link without identifying itself.
+    pub(super) never_became_worker: bool,
 }
 
 impl WorkerSlot {
-    pub(crate) const fn new(number: u32) -> Self {
+    pub(super) const fn new(number: u32) -> Self {
         Self {
             number,
             state: SlotState::Empty,
@@ -150,25 +147,25 @@ impl WorkerSlot {
         }
     }
 
-    pub(crate) fn worker(&self) -> Option<&WorkerProcess> {
+    pub(super) fn worker(&self) -> Option<&WorkerProcess> {
         match &self.state {
             SlotState::Occupied(worker) => Some(worker),
             SlotState::Empty | SlotState::BackingOff { .. } => None,
         }
     }
 
-    pub(crate) fn worker_mut(&mut self) -> Option<&mut WorkerProcess> {
+    pub(super) fn worker_mut(&mut self) -> Option<&mut WorkerProcess> {
         match &mut self.state {
             SlotState::Occupied(worker) => Some(worker),
             SlotState::Empty | SlotState::BackingOff { .. } => None,
         }
     }
 
-    /// When there is something to do here although nothing is heard.
-    pub(crate) fn due(&self) -> Option<Instant> {
+    /// Returns when something has to be done here even if the worker sends nothing.
+    pub(super) fn next_due(&self) -> Option<Instant> {
         match &self.state {
             SlotState::Empty => None,
-            SlotState::Occupied(worker) => [worker.overdue, worker.retire_at]
+            SlotState::Occupied(worker) => [worker.deadline, worker.retire_at]
                 .into_iter()
                 .flatten()
                 .min(),
@@ -178,13 +175,18 @@ impl WorkerSlot {
 }
 
 impl WorkerProcess {
-    /// A process that was just started, and has until `overdue` to become ready.
-    pub(crate) const fn new(link: Link, process: ChildProcess, overdue: Option<Instant>) -> Self {
+    /// Returns the state of a process that was just started, and has to be ready by `deadline`.
+    pub(super) const fn new(
+        link: Link,
+        process: ChildProcess,
+        deadline: Instant,
+        previous_start: u64,
+    ) -> Self {
         Self {
             link,
             process,
             stage: Stage::Starting,
-            overdue,
+            deadline: Some(deadline),
             is_link_open: true,
             is_being_ended: false,
             got_sigterm: false,
@@ -199,61 +201,62 @@ impl WorkerProcess {
             kill_reason: None,
             finished_task: None,
             idle_since: None,
-            previous_start: 0,
+            previous_start,
             ready_since: None,
         }
     }
 
-    /// Whether it has not become a worker, and will not: it has renounced that, or closed its link before it said what it is.
-    pub(crate) fn never_became_worker(&self) -> bool {
+    /// Returns whether it has not become a worker, and will not: it has started a pool, or closed its link without
+    /// identifying itself.
+    pub(super) fn never_became_worker(&self) -> bool {
         let is_silent = !self.is_link_open || !self.process.has_running();
         self.stage == Stage::Starting && (self.starts_pool || is_silent)
     }
 
-    /// Whether it takes tasks, and is to go on doing so.
-    pub(crate) fn accepts_tasks(&self) -> bool {
+    /// Returns whether it takes tasks, and goes on doing so.
+    pub(super) fn accepts_tasks(&self) -> bool {
         let ends = self.is_being_ended || self.process.only_wrapper_runs();
         self.stage == Stage::Ready && self.leave_reason.is_none() && !ends
     }
 
-    pub(crate) fn pid(&self) -> u32 {
+    pub(super) fn pid(&self) -> u32 {
         self.process.id()
     }
 
-    /// SUPERVISE-2 of the supervisor. One that does not listen has no room for more, or has ended.
-    pub(crate) fn send(&self, message: FromParent) {
+    /// Sends a message. Never waits (SUPERVISE-2): if the link has no room, the worker does not read, or has ended.
+    pub(super) fn send(&self, message: FromParent) {
         let _ = self.link.try_send(&message.encode());
     }
 
-    /// It says that it is `pid`, in its own namespace. `sender`: who it is in this process's, as the kernel says.
-    pub(crate) fn set_process_id(&mut self, pid: u32, sender: Option<u32>) {
+    /// Records its process id: `pid` in its own namespace, and, from the kernel, `sender` in the namespace of this process.
+    pub(super) fn set_process_id(&mut self, pid: u32, sender: Option<u32>) {
         self.pid_in_namespace = Some(pid);
         if let Some(sender) = sender {
             let link = &self.link;
-            // While it has its side of the link, it has not ended, and its id is its own.
+            // While its side of the link is open it has not ended, so the id still refers to it.
             self.process
                 .set_worker(sender, || link.has_hung_up().is_ok_and(|ended| !ended));
         }
     }
 
-    /// Whether it has ended, as far as the kernel says so. A process that has ended before it has said who it is may be only a
-    /// wrapper, as long as another one has its side of the link.
-    pub(crate) fn has_ended(&mut self) -> bool {
-        let may_be_elsewhere = self.stage == Stage::Starting
+    /// Returns whether it has ended, according to the kernel. A process that has ended without identifying itself may be
+    /// a wrapper, as long as another process has its side of the link.
+    pub(super) fn has_ended(&mut self) -> bool {
+        let may_be_wrapper = self.stage == Stage::Starting
             && !self.is_being_ended
             && self.link.has_hung_up().is_ok_and(|has| !has);
-        self.process.update_exits(may_be_elsewhere)
+        self.process.update_exits(may_be_wrapper)
     }
 
-    /// Kills it, its group, and all that it has started. Its death is noticed as any other. Returns whether it was not counted
-    /// as killed before.
+    /// Kills it, its group, and all its descendants. The supervisor notices its death as any other. Returns whether the kill
+    /// has to be counted: it was not counted before.
     ///
-    /// A parent that has given up its privileges may not signal a worker that has them still. So the worker is asked over
-    /// its link, too: its watcher thread kills the group, whatever the task does. One that is stopped does neither: that is
-    /// noticed when it is overdue.
-    pub(crate) fn kill(&mut self) -> bool {
+    /// A parent that has given up its privileges may have no permission to signal a worker. So it also asks the worker over
+    /// the link: the worker's watcher thread then kills the group, whatever the task does. A stopped worker reacts to
+    /// neither; the supervisor notices that at the deadline.
+    pub(super) fn kill(&mut self) -> bool {
         self.is_being_ended = true;
-        self.overdue = Some(clock::after(Instant::now(), UNTIL_GIVEN_UP));
+        self.deadline = Some(clock::after(Instant::now(), KILL_TIMEOUT));
         self.retire_at = None;
         let descendants = self.process.kill_tree();
         if subreaper::is_reaper() {

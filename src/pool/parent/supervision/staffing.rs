@@ -1,63 +1,58 @@
-//! How many workers there are, and for how long each of them stays.
+//! The number of workers, and how long each of them stays.
 //!
-//! | a worker                         | who notices    | then                                                      |
-//! |----------------------------------|----------------|-----------------------------------------------------------|
-//! | has run so many tasks            | itself         | it says `Stopping`, and is replaced                       |
-//! | has so much memory in use        | itself, after a task | the same                                             |
-//! | is so old                        | the supervisor | it is told to stop after the task that it runs; the same  |
-//! | has been idle for so long        | the supervisor | it is told to stop, and is not replaced                   |
+//! | a worker                                  | who notices          | then                                                        |
+//! |-------------------------------------------|----------------------|-------------------------------------------------------------|
+//! | has run its number of tasks               | itself               | it sends `Stopping`, and is replaced                        |
+//! | has too much memory in use                | itself, after a task | it sends `Stopping`, and is replaced                        |
+//! | has reached its age                       | the supervisor       | it is asked to stop after the task that it runs, and replaced |
+//! | has been idle for the idle time           | the supervisor       | it is asked to stop, and not replaced                       |
 //!
-//! STAFF-1. A worker leaves between two tasks, of its own accord; what it has not leased is for the others. So nothing waits for
-//!     anything, and a shutdown that comes meanwhile finds a worker that is stopping, as it wants it.
-//! STAFF-2. One that was told and does nothing within the grace time, or said that it stops and does not end, is killed. If it
-//!     has begun a task in this very moment, that one is sent again, and no attempt counted.
-//! STAFF-3. Whether a task waits that nobody is there for is looked at when more tasks are in flight than there are workers:
-//!     then the submitter wakes the supervisor. Another worker is started when all are busy, and tasks wait; the next
-//!     one when that one is ready.
+//! STAFFING-1. A worker stops by itself, between two tasks. Tasks that it has not leased go to other workers. So nothing waits
+//!     for it, and a shutdown that comes meanwhile finds it stopping.
+//! STAFFING-2. A worker is killed if it was asked to stop and has no task, or has sent `Stopping`, and does not end within the
+//!     grace time. If it starts a task at that very moment, the task is sent again, and the attempt not counted.
+//! STAFFING-3. When more tasks are in flight than there are workers, a submission wakes the supervisor. It starts another worker
+//!     if tasks are queued and all workers are busy, and the next one when that worker is ready.
 
 use super::reasons::LeaveReason;
-use super::slot::{self, SlotState, Stage, WorkerSlot};
+use super::slot::{SlotState, Stage, WorkerProcess, WorkerSlot};
 use super::supervisor::{Supervisor, earlier};
 use crate::os::clock;
 use crate::pool::task::Task;
 use core::time::Duration;
 use std::time::Instant;
 
-/// How soon to look again whether tasks still wait, when a worker seemed to be about to take one.
+/// How long to wait before checking again whether tasks are queued, when a worker seems to be about to take one.
 const RETRY_DELAY: Duration = Duration::from_millis(10);
 
 impl<T: Task> Supervisor<T> {
-    fn is_busy(&self, number: u32) -> bool {
-        let line = self.launcher.shared.board.entry(number);
-        line.is_some_and(|line| line.running().is_some())
-    }
-
-    /// How many tasks may be in flight before this thread wants to be woken: if none is now, and otherwise.
-    pub(crate) fn wake_thresholds(&self, idle: usize) -> (usize, usize) {
+    /// Returns above how many tasks in flight this thread has to be woken: if no task is in flight now, which is `idle` or
+    /// less, and otherwise.
+    pub(super) fn wake_thresholds(&self, idle: usize) -> (usize, usize) {
         if !self.settings().workers.is_elastic() {
             return (idle, usize::MAX);
         }
-        let there = self.worker_count();
-        let busy = if there < self.slots.len() {
-            there
+        let workers = self.worker_count();
+        let busy = if workers < self.slots.len() {
+            workers
         } else {
             usize::MAX
         };
         (idle.min(busy), busy)
     }
 
-    /// How many workers there are, or are to be, not counting those that leave.
+    /// Returns how many workers there are or will be, without those that were asked to stop.
     fn worker_count(&self) -> usize {
-        let is_there = |slot: &&WorkerSlot| match &slot.state {
+        let counts = |slot: &&WorkerSlot| match &slot.state {
             SlotState::Empty => false,
             SlotState::Occupied(worker) => worker.leave_reason.is_none(),
             SlotState::BackingOff { .. } => true,
         };
-        self.slots.iter().filter(is_there).count()
+        self.slots.iter().filter(counts).count()
     }
 
-    /// Have as many workers as there is work for (STAFF-3). When to look again.
-    pub(crate) fn adjust_worker_count(
+    /// Adjusts the number of workers to the tasks in flight (STAFFING-3). Returns when to check again.
+    pub(super) fn adjust_worker_count(
         &mut self,
         now: Instant,
         in_flight: usize,
@@ -69,34 +64,41 @@ impl<T: Task> Supervisor<T> {
         earlier(grown, self.shrink(now))
     }
 
+    /// Starts another worker if tasks are queued that no worker is about to take. Returns when to check again.
     fn grow(&mut self, now: Instant, in_flight: usize) -> Option<Instant> {
         if in_flight <= self.worker_count() {
             return None;
         }
-        let absent = |slot: &WorkerSlot| matches!(slot.state, SlotState::Empty);
-        let vacant = self.slots.iter().position(absent)?;
+        let is_empty = |slot: &WorkerSlot| matches!(slot.state, SlotState::Empty);
+        let empty = self.slots.iter().position(is_empty)?;
         let is_starting = |slot: &WorkerSlot| match &slot.state {
             SlotState::Empty => false,
             SlotState::Occupied(worker) => worker.stage < Stage::Ready,
             SlotState::BackingOff { .. } => true,
         };
         if self.slots.iter().any(is_starting) {
-            // Its being ready, or its death, leads here again.
+            // There is another inspection when the worker is ready, or dies.
             return None;
         }
         let is_idle = |slot: &WorkerSlot| {
             let worker = slot.worker();
-            worker.is_some_and(slot::WorkerProcess::accepts_tasks) && !self.is_busy(slot.number)
+            worker.is_some_and(WorkerProcess::accepts_tasks) && !self.is_busy(slot.number)
         };
-        let waits = !self.launcher.shared.tasks.is_empty();
-        if !waits || self.slots.iter().any(is_idle) {
+        let is_task_queued = !self.launcher.shared.tasks.is_empty();
+        if !is_task_queued || self.slots.iter().any(is_idle) {
             return Some(clock::after(now, RETRY_DELAY));
         }
-        self.start_worker(vacant);
+        self.start_worker(empty);
         None
     }
 
-    /// Dismiss those beyond the least number that have begun no task for the idle time.
+    /// Returns whether a worker runs a task.
+    fn is_busy(&self, number: u32) -> bool {
+        let entry = self.board_entry(number);
+        entry.is_some_and(|entry| entry.running().is_some())
+    }
+
+    /// Asks workers beyond the minimum to stop that have started no task for the idle time. Returns when to check again.
     fn shrink(&mut self, now: Instant) -> Option<Instant> {
         let policy = self.settings().workers;
         let mut spare = self.worker_count().saturating_sub(policy.min as usize);
@@ -105,34 +107,34 @@ impl<T: Task> Supervisor<T> {
             if spare == 0 {
                 return None;
             }
-            let since = self.idle_since(index, now);
-            let due = since.map(|since| clock::after(since, policy.idle_timeout));
+            let idle_since = self.idle_since(index, now);
+            let due = idle_since.map(|since| clock::after(since, policy.idle_timeout));
             if due.is_some_and(|due| due <= now) {
-                self.ask_to_leave(index, LeaveReason::Idle);
+                self.ask_to_stop(index, LeaveReason::Idle);
                 spare -= 1;
             } else {
-                // One that is busy can't be due before that either.
+                // A busy worker can't be due before this either.
                 next = earlier(next, due.or(Some(clock::after(now, policy.idle_timeout))));
             }
         }
         if spare == 0 { None } else { next }
     }
 
-    /// Since when a worker is known to have begun no task.
+    /// Returns since when it is known that a worker has started no task; `None` if it runs one.
     fn idle_since(&mut self, index: usize, now: Instant) -> Option<Instant> {
         let slot = self.slots.get_mut(index)?;
-        let line = self.launcher.shared.board.entry(slot.number)?;
+        let entry = self.launcher.shared.board.entry(slot.number)?;
         let worker = slot.worker_mut().filter(|worker| worker.accepts_tasks())?;
-        if line.running().is_some() {
+        if entry.running().is_some() {
             worker.idle_since = None;
             return None;
         }
-        let last = line.last_start();
+        let last_start = entry.last_start();
         let since = match worker.idle_since {
-            Some((start, since)) if start == last => since,
+            Some((start, since)) if start == last_start => since,
             _ => now,
         };
-        worker.idle_since = Some((last, since));
+        worker.idle_since = Some((last_start, since));
         Some(since)
     }
 }

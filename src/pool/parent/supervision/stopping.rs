@@ -1,7 +1,7 @@
-//! The end of a pool, as its supervisor sees it.
+//! The end of a pool: stopping its workers, and the outcomes of tasks that are left.
 
 use super::log;
-use super::slot::{SlotState, UNTIL_GIVEN_UP, WorkerSlot};
+use super::slot::{KILL_TIMEOUT, SlotState, WorkerSlot};
 use super::supervisor::{Phase, StopStep, Supervisor};
 use crate::os::clock;
 use crate::pool::outcome::TaskError;
@@ -10,27 +10,23 @@ use crate::pool::wire::messages::FromParent;
 use std::time::Instant;
 
 impl<T: Task> Supervisor<T> {
-    pub(crate) fn stop(&mut self, cancel: bool) {
-        if matches!(self.phase, Phase::Stopping { .. }) {
+    /// Asks all workers to stop; if `cancel`, cancels all tasks as well.
+    pub(super) fn stop(&mut self, cancel: bool) {
+        if self.is_stopping() {
             return;
         }
-        let (message, tasks) = (
-            if cancel {
-                FromParent::Cancel
-            } else {
-                FromParent::Stop
-            },
-            &self.launcher.shared.tasks,
-        );
         if cancel && mutant!(ResultsNotDrained) {
-            self.launcher.shared.results.queue().cancel();
+            self.results().queue().cancel();
         }
-        if cancel {
+        let tasks = &self.launcher.shared.tasks;
+        let message = if cancel {
             tasks.cancel();
+            FromParent::Cancel
         } else {
             tasks.close();
-        }
-        self.give_up_empty_slots();
+            FromParent::Stop
+        };
+        self.abandon_empty_slots();
         for worker in self.slots.iter_mut().filter_map(WorkerSlot::worker_mut) {
             worker.send(message);
         }
@@ -42,7 +38,8 @@ impl<T: Task> Supervisor<T> {
         };
     }
 
-    pub(crate) fn give_up_empty_slots(&mut self) {
+    /// Makes sure that no worker is started in a slot that has none.
+    pub(super) fn abandon_empty_slots(&mut self) {
         for slot in &mut self.slots {
             if slot.worker().is_none() {
                 slot.state = SlotState::Empty;
@@ -50,31 +47,32 @@ impl<T: Task> Supervisor<T> {
         }
     }
 
-    /// The time for a step is up: go on to the next.
-    pub(crate) fn escalate(&mut self, step: StopStep) {
+    /// Goes on to the step after `step`, whose time is over.
+    pub(super) fn escalate(&mut self, step: StopStep) {
         let now = Instant::now();
         if mutant!(StopNotEnforced) {
             return;
         }
         let (next, time) = match step {
             StopStep::Asked => (StopStep::Terminated, self.settings().grace),
-            StopStep::Terminated => (StopStep::Killed, UNTIL_GIVEN_UP),
+            StopStep::Terminated => (StopStep::Killed, KILL_TIMEOUT),
             StopStep::Killed => {
-                self.abandon_survivors();
+                self.leave_survivors_behind();
                 return;
             }
         };
         for index in 0..self.slots.len() {
-            let Some(worker) = self.slots.get_mut(index).and_then(WorkerSlot::worker_mut) else {
+            let Some(worker) = self.worker_mut(index) else {
                 continue;
             };
             if next == StopStep::Terminated {
                 worker.is_being_ended = true;
-                // Counted as killed when it is reaped, if it has died of it.
+                // Counted as killed when it is reaped, if it has died of the signal.
                 worker.got_sigterm = true;
                 let _ = worker.process.terminate_group();
             } else {
-                self.worker_stats.killed += u64::from(worker.kill());
+                let is_counted = worker.kill();
+                self.worker_stats.killed += u64::from(is_counted);
             }
             self.reap_unwatched(index);
         }
@@ -85,8 +83,8 @@ impl<T: Task> Supervisor<T> {
         };
     }
 
-    /// Those who live on although they were killed are the kernel's business.
-    pub(crate) fn abandon_survivors(&mut self) {
+    /// Gives up workers that live although they were killed.
+    fn leave_survivors_behind(&mut self) {
         for slot in &mut self.slots {
             if let SlotState::Occupied(worker) =
                 core::mem::replace(&mut slot.state, SlotState::Empty)
@@ -100,20 +98,21 @@ impl<T: Task> Supervisor<T> {
         }
     }
 
-    pub(crate) fn is_over(&self) -> bool {
-        let is_absent = |slot: &WorkerSlot| matches!(slot.state, SlotState::Empty);
-        matches!(self.phase, Phase::Stopping { .. }) && self.slots.iter().all(is_absent)
+    /// Returns whether all workers have ended, and no more are started.
+    pub(super) fn is_over(&self) -> bool {
+        let is_empty = |slot: &WorkerSlot| matches!(slot.state, SlotState::Empty);
+        self.is_stopping() && self.slots.iter().all(is_empty)
     }
 
-    /// Every task gets its outcome (SUPERVISE-3): those whose results have arrived that, the others are cancelled.
-    pub(crate) fn finish(&mut self) {
+    /// Gives every task an outcome (SUPERVISE-3), its result if that has arrived, else `Cancelled`, and ends all waits.
+    pub(super) fn finish_tasks(&mut self) {
         self.settle_tasks();
-        let results = &self.launcher.shared.results;
+        let results = self.results();
         results.collect();
-        results.change(|state| {
-            for id in state.in_flight_ids() {
-                let crashes = state.flight(id).map_or(0, |flight| flight.crashes);
-                state.record_outcome(id, crashes, Err(TaskError::Cancelled));
+        results.change(|tasks| {
+            for id in tasks.in_flight_ids() {
+                let crashes = tasks.get_mut(id).map_or(0, |task| task.crashes);
+                tasks.record_outcome(id, crashes, Err(TaskError::Cancelled));
             }
         });
         results.queue().close();

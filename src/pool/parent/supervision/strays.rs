@@ -1,5 +1,6 @@
-//! Processes that were killed with a worker, and that become children of this process as their parents end: where it is the
-//! first process of its namespace, or has asked for orphans. It reaps them, and no others: they are held by their pidfds.
+//! Strays: descendants of workers that were killed with them and that become children of this process when their own
+//! parents end, because it is the first process of its namespace or a subreaper. This process reaps them, and no other
+//! children of the program: it knows them by their pidfds.
 
 use crate::os::child::ChildProcess;
 use crate::os::{pidfd, subreaper};
@@ -7,52 +8,52 @@ use core::time::Duration;
 use std::os::fd::OwnedFd;
 use std::time::Instant;
 
-/// How often to look whether one can be reaped.
-const LOOK: Duration = Duration::from_millis(10);
-/// After this time one is given up. It was killed, so it has ended, unless the kernel keeps it.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How often to try to reap.
+const INTERVAL: Duration = Duration::from_millis(10);
+/// How long to try. The process was killed, so it has ended by then, unless the kernel can't end it.
+const TIME_LIMIT: Duration = Duration::from_secs(10);
 
-/// See the module.
 #[derive(Debug, Default)]
-pub(crate) struct Strays {
+pub(super) struct Strays {
+    /// Each with the time when it is given up.
     all: Vec<(OwnedFd, Instant)>,
-    /// When to look again.
-    pub(crate) due: Option<Instant>,
+    /// When to try again.
+    pub(super) due: Option<Instant>,
 }
 
 impl Strays {
-    pub(crate) fn extend(&mut self, processes: Vec<OwnedFd>) {
+    pub(super) fn extend(&mut self, processes: Vec<OwnedFd>) {
         let now = Instant::now();
-        let given_up = now + PATIENCE;
+        let given_up = now + TIME_LIMIT;
         self.all
             .extend(processes.into_iter().map(|process| (process, given_up)));
         self.due = (!self.all.is_empty()).then_some(now);
     }
 
-    /// What a worker that is about to be reaped has left in its group.
-    pub(crate) fn extend_from_group(&mut self, worker: &mut ChildProcess) {
-        let held = worker.kill_recorded_descendants();
+    /// Kills what a worker leaves in its process group, right before the worker is reaped.
+    pub(super) fn extend_from_group(&mut self, worker: &mut ChildProcess) {
+        let recorded = worker.kill_recorded_descendants();
         if subreaper::is_reaper() {
-            self.extend(held);
+            self.extend(recorded);
             self.extend(worker.kill_group_members());
         }
     }
 
-    /// Reaps those that can be reaped.
-    pub(crate) fn reap(&mut self, now: Instant) {
+    /// Reaps those that have ended, if it is time.
+    pub(super) fn reap(&mut self, now: Instant) {
         if self.due.is_none_or(|due| due > now) {
             return;
         }
         self.all
             .retain(|(process, given_up)| !pidfd::reap_if_ended(process) && *given_up > now);
-        self.due = (!self.all.is_empty()).then_some(now + LOOK);
+        self.due = (!self.all.is_empty()).then_some(now + INTERVAL);
     }
 
-    /// Waits until all are reaped, for a short time: at the end of the pool.
-    pub(crate) fn reap_all(&mut self) {
-        let deadline = Instant::now() + 100 * LOOK;
+    /// Waits a short time until all are reaped: at the end of the pool.
+    pub(super) fn reap_all(&mut self) {
+        let deadline = Instant::now() + 100 * INTERVAL;
         while self.due.is_some() && Instant::now() < deadline {
-            self.reap(Instant::now() + LOOK);
+            self.reap(Instant::now() + INTERVAL);
             std::thread::yield_now();
         }
     }

@@ -1,26 +1,25 @@
-//! The one thread of a pool: it starts the workers, listens to them, buries them, and starts others.
+//! The state of the supervisor: the one thread of a pool. It starts the workers, receives their messages, reaps those that
+//! have ended, and starts others.
 //!
-//! | stage    | means                                                          | leaves it                              |
-//! |----------|----------------------------------------------------------------|----------------------------------------|
-//! | starting | `start` waits until every worker is ready                      | all are: running; one can't be: failed |
-//! | running  | whoever dies is replaced                                       | `Stop`                                 |
-//! | stopping | nobody is replaced; asked, then `SIGTERM`, then `SIGKILL`      | nobody is left: over                   |
-//! | failed   | as stopping, from `SIGKILL` on; `start` has had its error      | nobody is left: over                   |
-//! | over     | the thread ends                                                |                                        |
+//! | phase    | meaning                                                              | leaves it                                |
+//! |----------|----------------------------------------------------------------------|------------------------------------------|
+//! | starting | `start` waits until every worker is ready                            | all are: running; one can't be: stopping |
+//! | running  | a worker that dies is replaced                                       | the command `Stop`                       |
+//! | stopping | no worker is replaced; they are asked to stop, then get `SIGTERM`, then `SIGKILL`; after a failed start, `SIGKILL` at once | no worker is left: the thread ends |
 //!
-//! SUPERVISE-1. It sleeps in one wait: for commands, for what workers say, for their deaths, until the next thing is due. When
-//!     nothing is due it is not woken. A wait that fails is followed by a pause, and by a look at everything.
-//! SUPERVISE-2. It never waits for a worker: what it says to one it says without waiting.
-//! SUPERVISE-4. In each turn commands come first, then deaths, then messages: at most [`TURN`] of a worker, and for at most
-//!     [`LISTEN`] of all of them, each worker in its turn; then whatever is due. So a process that never stops to talk,
-//!     such as a forked child that has the link of its worker, delays nothing else for longer than that.
-//! SUPERVISE-3. It ends only when every process is reaped, or could not be killed; and then every task has its outcome.
-//! SUPERVISE-4. It calls no code of the program: what there is to tell a listener, or a subscriber of `tracing`, it gives to a thread
-//!     of its own for that (see [`crate::announce`]).
+//! SUPERVISE-1. The thread sleeps in one wait, for commands, messages and deaths, until the next thing is due. If a wait
+//!     fails, it pauses, and then looks at everything.
+//! SUPERVISE-2. The thread never waits for a worker. If a message to a worker can't be sent at once, it is dropped.
+//! SUPERVISE-3. The thread ends only when every process is reaped, or could not be killed; and then every task has its outcome.
+//! SUPERVISE-4. In each turn, commands come first, then deaths, then messages, then whatever is due. Messages are limited in
+//!     number for each worker, and in time for all of them, and workers take turns. So a process that floods its link, such
+//!     as a forked child of a worker, delays other things by no more than that time.
+//! SUPERVISE-5. The thread calls no code of the program. Calls of the listener and of a `tracing` subscriber are left to
+//!     another thread (see [`crate::announce`]).
 
 use super::launch::Launcher;
 use super::log;
-use super::slot::{DeadWorker, WorkerSlot};
+use super::slot::{DeadWorker, WorkerProcess, WorkerSlot};
 use super::strays::Strays;
 use super::watchlist::COMMANDS_KEY;
 use crate::announce::{Importance, announce};
@@ -28,112 +27,105 @@ use crate::error::StartError;
 use crate::os::clock;
 use crate::os::poll::Epoll;
 use crate::pool::outcome::TaskId;
-use crate::pool::parent::commands::Commands;
 use crate::pool::parent::events::Event;
 use crate::pool::parent::report::WorkerStats;
+use crate::pool::parent::results::Results;
 use crate::pool::parent::settings::Settings;
 use crate::pool::task::Task;
 use crate::pool::wire::panics::catch_panic_message;
 use crate::pool::wire::task_message::Envelope;
+use crate::segment::board::WorkerEntry;
 use core::time::Duration;
 use std::io;
-use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::Instant;
 
-/// See the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Phase {
+pub(super) enum Phase {
     Starting,
     Running,
     Stopping {
         cancel: bool,
         step: StopStep,
+        /// When the next step is due.
         until: Instant,
     },
 }
 
-/// How hard workers are pressed to end.
+/// What was done to make the workers end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum StopStep {
+pub(super) enum StopStep {
     Asked,
     Terminated,
     Killed,
 }
 
+/// The state of the supervisor thread. The other files of this folder have its methods, by subject.
 pub(crate) struct Supervisor<T: Task> {
-    pub(crate) launcher: Launcher<T>,
-    pub(crate) commands: Arc<Commands>,
-    /// All descriptors that are waited for. The links and processes of slots enter and leave it with them.
-    pub(crate) watchlist: Epoll,
-    pub(crate) has_reported_failed_wait: bool,
-    /// Who waits for the start; none once it was told.
-    pub(crate) start_result: Option<mpsc::Sender<Result<(), StartError>>>,
-    /// When the start fails.
-    pub(crate) start_deadline: Instant,
-    pub(crate) slots: Vec<WorkerSlot>,
-    /// The slot whose messages are heard first in the next turn.
-    pub(crate) next_slot: usize,
-    pub(crate) phase: Phase,
-    pub(crate) outage: Outage,
-    /// Those whose tasks are not settled yet, and when to look again.
-    pub(crate) dead_workers: Vec<DeadWorker>,
-    pub(crate) settle_again_at: Option<Instant>,
-    pub(crate) retries: Vec<Retry<T>>,
-    pub(crate) pending_kills: Vec<PendingKill>,
-    /// When to look at what workers do.
-    pub(crate) inspect_at: Option<Instant>,
-    pub(crate) worker_stats: WorkerStats,
-    pub(crate) strays: Strays,
+    pub(super) launcher: Launcher<T>,
+    /// All descriptors that the thread waits for. Those of a worker are added and removed with it.
+    pub(super) watchlist: Epoll,
+    pub(super) has_reported_failed_wait: bool,
+    /// Where the result of the start is sent; `None` once it was sent.
+    pub(super) start_result: Option<mpsc::Sender<Result<(), StartError>>>,
+    pub(super) start_deadline: Instant,
+    pub(super) slots: Vec<WorkerSlot>,
+    /// The slot whose messages are received first in the next turn.
+    pub(super) next_slot: usize,
+    pub(super) phase: Phase,
+    pub(super) outage: Outage,
+    /// Dead workers whose tasks are not settled.
+    pub(super) dead_workers: Vec<DeadWorker>,
+    /// When to try again to settle them.
+    pub(super) settle_again_at: Option<Instant>,
+    pub(super) retries: Vec<Retry<T>>,
+    pub(super) pending_kills: Vec<PendingKill>,
+    /// When to inspect the tasks that run, and the number of workers.
+    pub(super) inspect_at: Option<Instant>,
+    pub(super) worker_stats: WorkerStats,
+    pub(super) strays: Strays,
 }
 
-/// A task that is to be sent again.
-pub(crate) struct Retry<T> {
-    pub(crate) due: Instant,
-    pub(crate) envelope: Envelope<T>,
+/// A task that is sent again.
+pub(super) struct Retry<T> {
+    pub(super) due: Instant,
+    pub(super) envelope: Envelope<T>,
 }
 
-/// A task that is cancelled, and whose worker is to be killed if it still runs at `due`.
+/// A cancelled task whose worker is killed if it runs the task at `due`.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct PendingKill {
-    pub(crate) task: TaskId,
-    pub(crate) due: Instant,
-    pub(crate) pause: Duration,
+pub(super) struct PendingKill {
+    pub(super) task: TaskId,
+    pub(super) due: Instant,
+    /// The pause before the next attempt.
+    pub(super) pause: Duration,
 }
 
-/// See the table.
+/// Whether there is an outage: see [`super::outage`].
 #[derive(Debug, Default)]
-pub(crate) struct Outage {
-    /// Why the last attempt failed.
-    pub(crate) cause: Option<String>,
-    /// While it is declared: when to look at the queue again; none if nothing is in flight.
-    pub(crate) is_declared: bool,
-    pub(crate) next_look: Option<Instant>,
+pub(super) struct Outage {
+    /// Why the last attempt to get a worker failed.
+    pub(super) cause: Option<String>,
+    pub(super) is_declared: bool,
+    /// During an outage: when to look at the queue of tasks; `None` if no task is in flight.
+    pub(super) look_at: Option<Instant>,
 }
 
-impl Outage {
-    pub(crate) fn due(&self) -> Option<Instant> {
-        self.next_look
-    }
-}
-
-/// The earlier of two moments, of which there may be none.
-pub(crate) fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+/// Returns the earlier of two times that may be missing.
+pub(super) fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
     one.into_iter().chain(other).min()
 }
 
 impl<T: Task> Supervisor<T> {
     pub(crate) fn new(
         launcher: Launcher<T>,
-        commands: Arc<Commands>,
         start_result: mpsc::Sender<Result<(), StartError>>,
     ) -> io::Result<Self> {
         let watchlist = Epoll::new()?;
-        watchlist.add(&commands.notifier, COMMANDS_KEY)?;
+        watchlist.add(&launcher.shared.commands.notifier, COMMANDS_KEY)?;
         let settings = &launcher.shared.settings;
         let slots = (0..settings.workers.max).map(WorkerSlot::new).collect();
         Ok(Self {
-            commands,
             watchlist,
             has_reported_failed_wait: false,
             start_result: Some(start_result),
@@ -153,12 +145,33 @@ impl<T: Task> Supervisor<T> {
         })
     }
 
-    pub(crate) fn settings(&self) -> &Settings {
+    pub(super) fn settings(&self) -> &Settings {
         &self.launcher.shared.settings
     }
 
-    /// Tells the listener, if there is one, of an event (SUPERVISE-4).
-    pub(crate) fn notify_listener(&self, event: Event) {
+    pub(super) fn results(&self) -> &Results {
+        &self.launcher.shared.results
+    }
+
+    /// Returns the entry of a worker on the board, by the number of its slot.
+    pub(super) fn board_entry(&self, number: u32) -> Option<&WorkerEntry> {
+        self.launcher.shared.board.entry(number)
+    }
+
+    pub(super) fn worker(&self, index: usize) -> Option<&WorkerProcess> {
+        self.slots.get(index).and_then(WorkerSlot::worker)
+    }
+
+    pub(super) fn worker_mut(&mut self, index: usize) -> Option<&mut WorkerProcess> {
+        self.slots.get_mut(index).and_then(WorkerSlot::worker_mut)
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        matches!(self.phase, Phase::Stopping { .. })
+    }
+
+    /// Lets the listener know of an event, if there is a listener (SUPERVISE-5).
+    pub(super) fn notify_listener(&self, event: Event) {
         let Some(listener) = self.settings().listener.clone() else {
             return;
         };
@@ -166,16 +179,16 @@ impl<T: Task> Supervisor<T> {
             Event::TaskStarted { .. } | Event::TaskEnded { .. } => Importance::Detail,
             _ => Importance::Lifecycle,
         };
-        let tell = move || {
+        let notice = move || {
             if catch_panic_message(|| listener(&event)).is_err() {
                 log::listener_panicked(event);
             }
         };
-        announce(importance, Box::new(tell));
+        announce(importance, Box::new(notice));
     }
 
-    /// There is a worker more, or less.
-    pub(crate) fn inspect_soon(&mut self) {
+    /// Makes the thread inspect tasks and the number of workers in this turn.
+    pub(super) fn inspect_soon(&mut self) {
         self.inspect_at = Some(Instant::now());
     }
 }

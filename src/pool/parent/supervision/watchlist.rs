@@ -1,27 +1,30 @@
 //! What the supervisor waits for: the keys of its descriptors, and what a wait has found.
 
-/// The keys of a watchlist: that of commands, and those of a slot's link and process.
-pub(crate) const COMMANDS_KEY: u64 = 0;
+/// The key of the notifier of commands.
+pub(super) const COMMANDS_KEY: u64 = 0;
 
-pub(crate) const fn key_of_link(index: usize) -> u64 {
+/// Returns the key of the link of a slot's worker.
+pub(super) const fn key_of_link(index: usize) -> u64 {
     1 + 2 * index as u64
 }
 
-pub(crate) const fn key_of_process(index: usize) -> u64 {
+/// Returns the key of the process of a slot's worker.
+pub(super) const fn key_of_process(index: usize) -> u64 {
     2 + 2 * index as u64
 }
 
 /// What a wait has found.
 #[derive(Default)]
-pub(crate) struct Ready {
-    pub(crate) commands: bool,
-    /// Slots whose worker has said something, and those whose worker has ended.
-    pub(crate) readable: Vec<usize>,
-    pub(crate) ended: Vec<usize>,
+pub(super) struct Ready {
+    pub(super) commands: bool,
+    /// Slots whose worker has sent a message or closed its link.
+    pub(super) readable: Vec<usize>,
+    /// Slots whose worker has ended.
+    pub(super) ended: Vec<usize>,
 }
 
 impl Ready {
-    pub(crate) fn of(keys: Vec<u64>) -> Self {
+    pub(super) fn from_keys(keys: Vec<u64>) -> Self {
         let mut ready = Self::default();
         for key in keys {
             let Some(number) = key.checked_sub(1) else {

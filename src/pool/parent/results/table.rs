@@ -1,0 +1,475 @@
+//! The table of a pool's tasks: entries for those in flight, and outcomes until they are claimed.
+
+use super::streams::{StreamId, Streams};
+use crate::pool::outcome::{Outcome, TaskError, TaskId};
+use crate::pool::parent::report::TaskStats;
+use crate::pool::wire::result_message::{Encoded, EncodedOutcome, EncodedResult, WorkerResult};
+use crate::pool::wire::ticket::Ticket;
+use core::time::Duration;
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+/// All tasks of a pool that are in flight or whose outcome is not claimed.
+pub(crate) struct TaskTable {
+    /// Whether tasks are accepted.
+    is_open: bool,
+    /// See RESULTS-6.
+    ended: bool,
+    /// Why this process can't learn outcomes any more, if it can't.
+    unknown: Option<&'static str>,
+    /// Why no worker can be started, during an outage.
+    outage: Option<Arc<str>>,
+    next_id: u64,
+    /// A power of two, more than `capacity` (RESULTS-2).
+    entries: Vec<Option<InFlight>>,
+    capacity: usize,
+    in_flight: usize,
+    /// How many of the tasks in flight are owned by a handle or a map.
+    owned: usize,
+    for_handles: HashMap<TaskId, EncodedOutcome>,
+    pub(super) streams: Streams<EncodedOutcome>,
+    unclaimed: VecDeque<EncodedOutcome>,
+    stats: TaskStats,
+    /// The supervisor is to be woken when more tasks than this are in flight.
+    wake_above: usize,
+    /// The shortest time limit that a task has of its own, among those accepted since no task was in flight. While it is
+    /// set, the supervisor checks its workers that often.
+    shortest_limit: Option<Duration>,
+}
+
+/// A task whose outcome is not known.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct InFlight {
+    pub(crate) ticket: Ticket,
+    /// How many attempts ended with the death of their worker.
+    pub(crate) crashes: u32,
+    /// How many workers died that had leased the task and not started it.
+    pub(crate) deaths_before_start: u32,
+    /// Whether the task was cancelled.
+    pub(crate) cancelled: bool,
+    /// Whether the task has exceeded its soft limit. If it fails from then on, its outcome is a time-out.
+    pub(crate) timed_out: bool,
+    /// The task's own time limit.
+    pub(crate) limit: Option<Duration>,
+    owner: Owner,
+}
+
+/// Who gets the outcome of a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Owner {
+    Handle,
+    Map(StreamId),
+    /// The next caller of `Pool::drain`: the handle was dropped.
+    Drain,
+    /// No one: the map was dropped.
+    Discarded,
+}
+
+/// Tickets of tasks with consecutive numbers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TicketRange {
+    pub(crate) first: Ticket,
+    pub(crate) count: usize,
+}
+
+/// What a map can do next.
+#[derive(Debug)]
+pub(crate) enum MapStep {
+    /// Outcomes of the map have arrived.
+    Outcomes,
+    /// Tickets were reserved, perhaps for fewer tasks than requested.
+    Reserved(TicketRange),
+    Refused(ReserveError),
+}
+
+/// Why a task got no ticket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum ReserveError {
+    /// As many tasks as allowed are in flight, and the deadline has passed.
+    Full,
+    /// The pool is being shut down.
+    Closed,
+    /// No worker can be started, for this reason.
+    NoWorkers(Arc<str>),
+    /// As many outcomes as allowed, `max`, are not claimed.
+    TooManyUnclaimed { max: usize },
+    /// This process can't learn outcomes, for this reason.
+    Unknown(&'static str),
+}
+
+impl<E> From<&ReserveError> for TaskError<E> {
+    fn from(error: &ReserveError) -> Self {
+        match error {
+            ReserveError::Unknown(what) => Self::Unknown { what },
+            ReserveError::NoWorkers(why) => Self::NoWorkers {
+                why: why.as_ref().to_owned(),
+            },
+            ReserveError::Full | ReserveError::Closed | ReserveError::TooManyUnclaimed { .. } => {
+                Self::Cancelled
+            }
+        }
+    }
+}
+
+/// The next outcome for `Pool::drain`.
+pub(crate) enum NextUnclaimed {
+    Outcome(EncodedOutcome),
+    /// A task is in flight whose outcome will be unclaimed.
+    Pending,
+    /// No such task is in flight.
+    None,
+}
+
+impl TaskTable {
+    /// Returns a table for up to `capacity` tasks in flight, with `entries` for them: a power of two, more than the
+    /// capacity.
+    pub(crate) fn new(capacity: usize, entries: usize) -> Self {
+        debug_assert!(entries.is_power_of_two() && entries > capacity);
+        Self {
+            is_open: true,
+            ended: false,
+            unknown: None,
+            outage: None,
+            next_id: 0,
+            entries: vec![None; entries],
+            capacity,
+            in_flight: 0,
+            owned: 0,
+            for_handles: HashMap::new(),
+            streams: Streams::default(),
+            unclaimed: VecDeque::new(),
+            stats: TaskStats::default(),
+            wake_above: usize::MAX,
+            shortest_limit: None,
+        }
+    }
+
+    // Tasks in flight.
+
+    fn index(&self, id: TaskId) -> usize {
+        #[allow(
+            clippy::cast_possible_truncation,
+            reason = "masked to less than the number of entries"
+        )]
+        {
+            (id.0 & (self.entries.len() as u64 - 1)) as usize
+        }
+    }
+
+    fn occupied_entry(&mut self, id: TaskId) -> Option<&mut Option<InFlight>> {
+        let index = self.index(id);
+        let entry = self.entries.get_mut(index)?;
+        entry
+            .is_some_and(|task| task.ticket.id == id)
+            .then_some(entry)
+    }
+
+    /// Returns the entry of a task; `None` if its outcome is known.
+    pub(crate) fn get_mut(&mut self, id: TaskId) -> Option<&mut InFlight> {
+        self.occupied_entry(id)?.as_mut()
+    }
+
+    /// Returns the numbers of all tasks in flight.
+    pub(crate) fn in_flight_ids(&self) -> Vec<TaskId> {
+        let tasks = self.entries.iter().flatten();
+        tasks.map(|task| task.ticket.id).collect()
+    }
+
+    /// Returns how many tasks are in flight.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+
+    pub(crate) fn stats(&self) -> TaskStats {
+        self.stats
+    }
+
+    /// Takes the next number, which no other task of the pool ever gets.
+    pub(super) fn take_id(&mut self) -> TaskId {
+        let id = TaskId(self.next_id);
+        self.next_id += 1;
+        id
+    }
+
+    /// Returns why no task is accepted, if that is so.
+    pub(super) fn check_accepts(&self) -> Result<(), ReserveError> {
+        if let Some(what) = self.unknown {
+            return Err(ReserveError::Unknown(what));
+        }
+        if !self.is_open {
+            return Err(ReserveError::Closed);
+        }
+        match &self.outage {
+            Some(why) => Err(ReserveError::NoWorkers(Arc::clone(why))),
+            None => Ok(()),
+        }
+    }
+
+    /// Reserves a ticket; `None` if as many tasks as allowed are in flight.
+    pub(super) fn reserve(&mut self, owner: Owner, limit: Option<Duration>) -> Option<Ticket> {
+        if self.in_flight >= self.capacity && !mutant!(CapacityIgnored) {
+            return None;
+        }
+        // This loop ends: there are more entries than `capacity`.
+        loop {
+            let id = self.take_id();
+            if let Some(ticket) = self.occupy_entry(id, owner, limit) {
+                return Some(ticket);
+            }
+        }
+    }
+
+    /// Occupies the entry of `id` if it is free.
+    fn occupy_entry(
+        &mut self,
+        id: TaskId,
+        owner: Owner,
+        limit: Option<Duration>,
+    ) -> Option<Ticket> {
+        let index = self.index(id);
+        let entry = self.entries.get_mut(index)?;
+        if entry.is_some() {
+            return None;
+        }
+        let ticket = Ticket { id, attempt: 1 };
+        *entry = Some(InFlight {
+            ticket,
+            crashes: 0,
+            deaths_before_start: 0,
+            cancelled: false,
+            timed_out: false,
+            limit,
+            owner,
+        });
+        if limit.is_some() {
+            self.note_limit(limit);
+        }
+        self.in_flight += 1;
+        self.owned += usize::from(owner != Owner::Drain);
+        self.stats.submitted += 1;
+        Some(ticket)
+    }
+
+    /// Makes the supervisor check its workers sooner, if this limit is shorter than those that it knows.
+    #[cold]
+    fn note_limit(&mut self, limit: Option<Duration>) {
+        if self.shortest_limit.is_none() || limit < self.shortest_limit {
+            self.shortest_limit = limit;
+            self.wake_above = 0;
+        }
+    }
+
+    /// Reserves tickets with consecutive numbers for tasks with these time limits of their own, for as many as there is
+    /// room for. `None` if there is no room.
+    pub(super) fn reserve_range(
+        &mut self,
+        limits: &[Option<Duration>],
+        owner: Owner,
+    ) -> Result<Option<TicketRange>, ReserveError> {
+        self.check_accepts()?;
+        let room = self.capacity - self.in_flight;
+        let mut limits = limits.iter().take(room);
+        let first = limits.next().and_then(|&limit| self.reserve(owner, limit));
+        Ok(first.map(|first| {
+            let mut count = 1;
+            for &limit in limits {
+                let next = TaskId(self.next_id);
+                if self.occupy_entry(next, owner, limit).is_none() {
+                    break;
+                }
+                self.next_id += 1;
+                count += 1;
+            }
+            TicketRange { first, count }
+        }))
+    }
+
+    /// Undoes the reservation of those tasks of the range that have no outcome. Returns how many these are.
+    pub(super) fn withdraw(&mut self, range: TicketRange) -> usize {
+        let ids = (0..range.count).map(|n| range.first.nth(n).id);
+        let withdrawn = ids.filter(|&id| self.remove(id).is_some()).count();
+        self.stats.submitted -= withdrawn as u64;
+        withdrawn
+    }
+
+    fn remove(&mut self, id: TaskId) -> Option<InFlight> {
+        let task = self.occupied_entry(id)?.take()?;
+        self.in_flight -= 1;
+        self.owned -= usize::from(task.owner != Owner::Drain);
+        Some(task)
+    }
+
+    // Outcomes.
+
+    /// Records the result of a worker, unless the outcome of the task is known or another attempt of it has been started
+    /// (RESULTS-1).
+    pub(super) fn record_result(&mut self, received: EncodedResult) {
+        let EncodedResult { ticket, result } = received;
+        let known = self.get_mut(ticket.id).map(|task| *task);
+        let Some(task) = known.filter(|task| task.ticket == ticket) else {
+            return;
+        };
+        let result = match result {
+            WorkerResult::Output(output) => Ok(output),
+            WorkerResult::Failed(_) | WorkerResult::Cancelled if task.timed_out => {
+                Err(TaskError::TimedOut)
+            }
+            WorkerResult::Cancelled => Err(TaskError::Cancelled),
+            WorkerResult::Failed(error) => Err(TaskError::Failed(error)),
+            WorkerResult::Panicked(panic) => Err(TaskError::Panicked(panic)),
+            WorkerResult::Transport(what) => Err(TaskError::Transport { what }),
+        };
+        let started = u32::from(!matches!(result, Err(TaskError::Cancelled)));
+        self.record_outcome(ticket.id, task.crashes + started, result);
+    }
+
+    /// Records the outcome of a task, unless it is known (RESULTS-1).
+    pub(crate) fn record_outcome(
+        &mut self,
+        id: TaskId,
+        attempts: u32,
+        result: Result<Encoded, TaskError<Encoded>>,
+    ) {
+        let Some(task) = self.remove(id) else {
+            return;
+        };
+        if mutant!(DoubleOutcome) && matches!(result, Err(TaskError::Crashed { .. })) {
+            self.stats.count(&result);
+        }
+        self.stats.count(&result);
+        let outcome = Outcome {
+            id,
+            attempts,
+            result,
+        };
+        match task.owner {
+            Owner::Map(stream) => self.streams.push(stream, outcome),
+            Owner::Handle => {
+                self.for_handles.insert(id, outcome);
+            }
+            Owner::Drain => self.unclaimed.push_back(outcome),
+            Owner::Discarded => {}
+        }
+    }
+
+    /// Counts an output as failed that was counted as completed and could not be decoded.
+    pub(super) fn recount_undecodable(&mut self) {
+        self.stats.recount_undecodable();
+    }
+
+    /// Takes the outcome that its handle waits for.
+    pub(crate) fn take_for_handle(&mut self, id: TaskId) -> Option<EncodedOutcome> {
+        self.for_handles.remove(&id)
+    }
+
+    /// Takes the next unclaimed outcome.
+    pub(crate) fn take_unclaimed(&mut self) -> NextUnclaimed {
+        match self.unclaimed.pop_front() {
+            Some(outcome) => NextUnclaimed::Outcome(outcome),
+            None if self.in_flight == self.owned => NextUnclaimed::None,
+            None => NextUnclaimed::Pending,
+        }
+    }
+
+    /// Returns how many outcomes wait for a handle or for `Pool::drain`.
+    pub(super) fn stored_count(&self) -> usize {
+        self.for_handles.len() + self.unclaimed.len()
+    }
+
+    /// Gives the outcome of a task, or the task in flight, to `Pool::drain`: its handle was dropped. Returns whether
+    /// waiters have to look again.
+    pub(super) fn release_handle(&mut self, id: TaskId) -> bool {
+        if let Some(task) = self.get_mut(id)
+            && task.owner == Owner::Handle
+        {
+            task.owner = Owner::Drain;
+            self.owned -= 1;
+        } else if let Some(outcome) = self.for_handles.remove(&id)
+            && !mutant!(DroppedHandleLosesOutcome)
+        {
+            self.unclaimed.push_back(outcome);
+            return true;
+        }
+        false
+    }
+
+    /// Closes the stream of a map that was dropped, and cancels its tasks in flight, if it `has_tasks`. Returns which
+    /// these are, and the outcomes that the map has not taken.
+    pub(super) fn abandon(
+        &mut self,
+        stream: StreamId,
+        has_tasks: bool,
+    ) -> (Vec<TaskId>, VecDeque<EncodedOutcome>) {
+        let mut cancelled = Vec::new();
+        let entries = self.entries.iter_mut().filter(|_| has_tasks);
+        for task in entries.flatten() {
+            if task.owner == Owner::Map(stream) {
+                task.owner = Owner::Discarded;
+                task.cancelled = true;
+                cancelled.push(task.ticket.id);
+            }
+        }
+        (cancelled, self.streams.close(stream))
+    }
+
+    // The pool as a whole.
+
+    /// Refuses all tasks from now on.
+    pub(super) fn close(&mut self) {
+        self.is_open = false;
+    }
+
+    /// Refuses tasks while there is a reason why no worker can be started.
+    pub(super) fn set_outage(&mut self, reason: Option<Arc<str>>) {
+        self.outage = reason;
+    }
+
+    /// Ends all waits (RESULTS-6).
+    pub(super) fn end(&mut self) {
+        debug_assert_eq!(self.in_flight, 0, "a task has no outcome");
+        self.is_open = false;
+        self.ended = true;
+    }
+
+    /// Returns whether all tasks have their outcomes, and no more are accepted (RESULTS-6).
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Records that this process can't learn outcomes any more.
+    pub(super) fn set_unknown(&mut self, what: &'static str) {
+        self.unknown = Some(what);
+    }
+
+    /// Returns why this process can't learn outcomes any more, if it can't.
+    pub(super) fn unknown(&self) -> Option<&'static str> {
+        self.unknown
+    }
+
+    /// Sets how many tasks may be in flight before the supervisor is woken, once: `idle` if none is now, else `busy`.
+    /// Returns how many are.
+    pub(crate) fn set_wake_above(&mut self, idle: usize, busy: usize) -> usize {
+        self.wake_above = if self.in_flight == 0 {
+            // The next task with a limit of its own wakes the supervisor.
+            self.shortest_limit = None;
+            idle
+        } else {
+            busy
+        };
+        self.in_flight
+    }
+
+    /// Returns whether the supervisor has to be woken now. If so, it is not woken again until it sets a new threshold.
+    pub(super) fn take_wake(&mut self) -> bool {
+        let is_due = self.in_flight > self.wake_above;
+        if is_due {
+            self.wake_above = usize::MAX;
+        }
+        is_due
+    }
+
+    /// Returns how often the supervisor has to check its workers because of tasks with a time limit of their own.
+    pub(crate) fn shortest_limit(&self) -> Option<Duration> {
+        self.shortest_limit
+    }
+}

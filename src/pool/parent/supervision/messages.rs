@@ -1,0 +1,164 @@
+//! Messages of workers.
+
+use super::log;
+use super::slot::Stage;
+use super::supervisor::{Supervisor, earlier};
+use super::watchlist::key_of_process;
+use crate::error::{StartError, with_causes};
+use crate::os::clock;
+use crate::os::link::RecvOutcome;
+use crate::pool::outcome::TaskId;
+use crate::pool::parent::events::Event;
+use crate::pool::parent::settings::Settings;
+use crate::pool::task::Task;
+use crate::pool::wire::messages::{FromParent, FromWorker, Identity, MAX_LEN, WorkerConfig};
+use std::time::Instant;
+
+impl<T: Task> Supervisor<T> {
+    /// Receives and handles one message of a worker. Returns its length, or `None` if no message has arrived. Never waits.
+    pub(super) fn receive_message(&mut self, index: usize) -> Option<usize> {
+        let mut buffer = [0; MAX_LEN];
+        let deadline = clock::after(Instant::now(), self.settings().grace);
+        let slot = self.slots.get_mut(index)?;
+        let worker = slot.worker_mut()?;
+        if !worker.is_link_open {
+            return None;
+        }
+        let received = if worker.stage > Stage::Starting {
+            worker.link.try_recv(&mut buffer).map(|it| (it, None))
+        } else {
+            worker.link.try_recv_from(&mut buffer)
+        };
+        let (message, length) = match received {
+            Ok((RecvOutcome::WouldBlock, _)) => return None,
+            Ok((RecvOutcome::Datagram(bytes), sender)) => {
+                let message = FromWorker::decode(bytes);
+                if let Some(FromWorker::Process { pid }) = message {
+                    worker.set_process_id(pid, sender);
+                    if let Some(wrapped) = worker.process.worker_pidfd() {
+                        // If this fails, the death of the worker is noticed when its wrapper ends.
+                        let _ = self.watchlist.add(wrapped, key_of_process(index));
+                    }
+                    return Some(bytes.len());
+                }
+                (message, bytes.len())
+            }
+            Ok((RecvOutcome::TooLong(length), _)) => (None, length),
+            Ok((RecvOutcome::Closed, _)) | Err(_) => {
+                // The worker has ended, or is about to.
+                worker.is_link_open = false;
+                if !worker.is_being_ended {
+                    worker.deadline = Some(deadline);
+                }
+                self.watchlist.remove(&worker.link);
+                return None;
+            }
+        };
+        let pid = worker.pid();
+        match message {
+            Some(message) => self.handle_message(index, message),
+            None => log::malformed_message(pid),
+        }
+        Some(length)
+    }
+
+    fn handle_message(&mut self, index: usize, message: FromWorker) {
+        let Some(slot) = self.slots.get_mut(index) else {
+            return;
+        };
+        let number = slot.number;
+        let Some(worker) = slot.worker_mut() else {
+            return;
+        };
+        let (pid, stage) = (worker.pid(), worker.stage);
+        match message {
+            FromWorker::Hello(identity) if stage == Stage::Starting => {
+                self.handle_hello(index, number, &identity);
+            }
+            FromWorker::StartsPool if stage == Stage::Starting => {
+                // It may still become a worker: another thread of it has called `start` too early.
+                worker.starts_pool = true;
+                let soon = Instant::now().checked_add(self.launcher.shared.settings.grace);
+                worker.deadline = earlier(worker.deadline, soon);
+            }
+            FromWorker::Ready if stage == Stage::Preparing => {
+                worker.stage = Stage::Ready;
+                worker.deadline = None;
+                worker.ready_since = Some(Instant::now());
+                slot.died_before_ready = false;
+                self.notify_listener(Event::Ready {
+                    worker: number,
+                    pid,
+                });
+                self.set_retirement(index);
+                self.check_all_ready();
+            }
+            FromWorker::CannotPrepare { what } if stage == Stage::Preparing => {
+                worker.start_failure = Some(what);
+            }
+            FromWorker::TaskStarted { task } if stage == Stage::Ready => {
+                self.notify_listener(Event::TaskStarted {
+                    worker: number,
+                    pid,
+                    task: TaskId(task),
+                });
+            }
+            FromWorker::TaskEnded { task } if stage == Stage::Ready => {
+                self.notify_listener(Event::TaskEnded {
+                    worker: number,
+                    pid,
+                    task: TaskId(task),
+                });
+            }
+            FromWorker::Stopping if stage == Stage::Ready => {
+                worker.stage = Stage::Stopping;
+                worker.send(FromParent::Farewell);
+                self.note_stopping(index);
+            }
+            FromWorker::Log { .. } if mutant!(LogsDropped) => {}
+            FromWorker::Log {
+                level,
+                target,
+                message,
+            } => log::forward(number, pid, level, target, message),
+            _ => log::malformed_message(pid),
+        }
+    }
+
+    /// Welcomes a worker that has identified itself, or kills it if it does not match.
+    fn handle_hello(&mut self, index: usize, number: u32, identity: &Identity) {
+        let config = worker_config(self.settings());
+        let start_deadline = Instant::now().checked_add(self.settings().start_timeout);
+        let Some(worker) = self.worker_mut(index) else {
+            return;
+        };
+        let mismatch = Identity::of::<T>().mismatch(identity);
+        match mismatch.filter(|_| !mutant!(MismatchAccepted)) {
+            None => {
+                worker.stage = Stage::Preparing;
+                if worker.starts_pool {
+                    worker.deadline = start_deadline;
+                }
+                worker.send(FromParent::Welcome(config));
+            }
+            Some((what, theirs, ours)) => {
+                worker.kill();
+                let error = StartError::Mismatch { what, theirs, ours };
+                worker.start_failure = Some(with_causes(&error));
+                self.handle_mismatch(number, error);
+            }
+        }
+    }
+}
+
+/// Returns the configuration of a worker that starts now.
+fn worker_config(settings: &Settings) -> WorkerConfig {
+    WorkerConfig {
+        reports_tasks: settings.listener.is_some(),
+        verbosity: log::verbosity(),
+        max_tasks: settings.workers.draw_max_tasks(),
+        max_memory: settings.workers.max_memory,
+        address_space: settings.limits.address_space,
+        adopts_orphans: settings.adopts_orphans,
+    }
+}
