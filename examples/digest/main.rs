@@ -77,6 +77,11 @@ fn main() -> ExitCode {
 
     digest(&Arguments::parse()).unwrap_or_else(|error| {
         report(format_args!("{error}"));
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            report(format_args!("because: {error}"));
+            cause = error.source();
+        }
         ExitCode::from(INCOMPLETE)
     })
 }

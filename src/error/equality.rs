@@ -39,22 +39,27 @@ compared_by_value!(
     String,
     Option<String>,
     Vec<String>,
+    std::path::PathBuf,
+    Option<std::process::ExitStatus>,
+    super::CreateError,
     super::MemoryLimit
 );
 
 /// Implements `PartialEq` and `Eq` for an error: the variant and all fields must be equal, errors of the operating
 /// system in kind. The compiler checks that no variant and no field is left out.
 macro_rules! impl_eq {
-    ($error:ty { $($variant:ident $({ $($field:ident),* })?),* $(,)? }) => {
+    ($error:ty { $($variant:ident $({ $($field:ident),* })? $(($source:ident))?),* $(,)? }) => {
         impl PartialEq for $error {
             fn eq(&self, other: &Self) -> bool {
                 #[allow(unused_imports, reason = "not every error has fields")]
                 use $crate::error::equality::Compared;
                 match self {
-                    $(Self::$variant $({ $($field),* })? => {
-                        let own = ($($($field.key(),)*)?);
+                    $(Self::$variant $({ $($field),* })? $(($source))? => {
+                        let own = ($($($field.key(),)*)? $($source.key(),)?);
                         match other {
-                            Self::$variant $({ $($field),* })? => own == ($($($field.key(),)*)?),
+                            Self::$variant $({ $($field),* })? $(($source))? => {
+                                own == ($($($field.key(),)*)? $($source.key(),)?)
+                            }
                             _ => false,
                         }
                     })*

@@ -9,7 +9,8 @@
 //! | `open`      | opening and removing a queue with a name                            |
 //! | `handoff`   | giving an end of a queue to a child process, and inheriting it      |
 //! | `watch`     | watching a file descriptor                                          |
-//! | `pool`      | starting a pool, submitting tasks, shutting down                    |
+//! | `start`     | starting a pool                                                     |
+//! | `pool`      | submitting a task to a pool, shutting it down                       |
 //! | `memory`    | the limits on memory that several of these report                   |
 //! | `text`, `equality` | sentences and comparisons that several files share           |
 //!
@@ -30,6 +31,7 @@ mod pool;
 mod recv;
 mod send;
 mod send_many;
+mod start;
 mod text;
 mod watch;
 
@@ -41,10 +43,11 @@ pub use create::{CreateError, CreateNamedError};
 pub use handoff::{HandoffError, InheritError};
 pub use memory::MemoryLimit;
 pub use open::{OpenError, RemoveError};
-pub(crate) use pool::ending;
-pub use pool::{ShutdownError, StartError, SubmitError, TrySubmitError};
+pub use pool::{ShutdownError, SubmitError, TrySubmitError};
 pub use recv::{RecvError, RecvTimeoutError, TryRecvError};
 pub use send::{SendError, SendTimeoutError, TrySendError};
 pub use send_many::{SendManyError, SendManyTimeoutError, TrySendManyError, Unsent};
+pub use start::StartError;
+pub(crate) use start::ending;
 pub(crate) use text::with_causes;
 pub use watch::WatchError;

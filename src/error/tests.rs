@@ -48,6 +48,20 @@ fn errors_with_sources() -> Vec<Box<dyn Error>> {
             source: io::Error::other(decode_error()),
         }),
         Box::new(WatchError::Os { what, source: os() }),
+        Box::new(StartError::Queue(create())),
+        Box::new(StartError::Os { what, source: os() }),
+        Box::new(StartError::Spawn {
+            program: "/bin/worker".into(),
+            source: os(),
+        }),
+        Box::new(SubmitError::Encode {
+            task: (),
+            source: encode_error(),
+        }),
+        Box::new(TrySubmitError::Refused(SubmitError::Encode {
+            task: (),
+            source: encode_error(),
+        })),
     ]
 }
 
@@ -118,6 +132,41 @@ fn errors() -> Vec<Box<dyn Error>> {
             ours: name(),
         }),
         Box::new(WatchError::Forked),
+        Box::new(StartError::InvalidOption {
+            option: "workers",
+            value: "0".to_owned(),
+            allowed: "1 to 512".to_owned(),
+        }),
+        Box::new(StartError::StartedAsWorker),
+        Box::new(StartError::NoHandshake { status: None }),
+        Box::new(StartError::Mismatch {
+            what: "type of task",
+            theirs: name(),
+            ours: name(),
+        }),
+        Box::new(StartError::Unfit { what: name() }),
+        Box::new(StartError::Died { status: None }),
+        Box::new(StartError::TimedOut),
+        Box::new(SubmitError::Closed(())),
+        Box::new(SubmitError::Forked(())),
+        Box::new(SubmitError::Unclaimed { task: (), max: 3 }),
+        Box::new(SubmitError::NoWorkers {
+            task: (),
+            why: name(),
+        }),
+        Box::new(SubmitError::TooLarge { task: (), len, max }),
+        Box::new(SubmitError::NoMemory {
+            task: (),
+            limit,
+            wanted,
+            available,
+        }),
+        Box::new(SubmitError::Corrupt {
+            task: (),
+            what: "a lap",
+        }),
+        Box::new(TrySubmitError::Full(())),
+        Box::new(ShutdownError::Forked),
     ];
     errors.extend(errors_with_sources());
     errors
@@ -189,6 +238,24 @@ fn errors_are_equal_if_all_their_parts_are() {
     };
     assert_eq!(unsent(9), unsent(9));
     assert_ne!(unsent(9), unsent(8));
+    assert_eq!(TrySubmitError::Full(7), TrySubmitError::Full(7));
+    assert_ne!(SubmitError::Closed(7), SubmitError::Closed(8));
+    let option = "capacity";
+    let invalid = |option| StartError::InvalidOption {
+        option,
+        value: "0".to_owned(),
+        allowed: "1 to 8".to_owned(),
+    };
+    assert_eq!(invalid(option), invalid(option));
+    assert_ne!(invalid(option), invalid("workers"));
+    let queue = |what| {
+        StartError::Queue(CreateError::Os {
+            what,
+            source: io::Error::from_raw_os_error(13),
+        })
+    };
+    assert_eq!(queue("no memory"), queue("no memory"));
+    assert_ne!(queue("no memory"), queue("no file"));
 }
 
 #[test]
@@ -211,6 +278,12 @@ fn errors_of_the_system_are_equal_if_their_kinds_are() {
     assert_eq!(name("a"), name("a"));
     assert_ne!(name("a"), name("b"));
     assert_ne!(name("a"), open("no file", 2));
+    let spawn = |number| StartError::Spawn {
+        program: "/bin/worker".into(),
+        source: io::Error::from_raw_os_error(number),
+    };
+    assert_eq!(spawn(13), spawn(1));
+    assert_ne!(spawn(13), spawn(2));
 }
 
 #[test]
@@ -244,4 +317,8 @@ fn each_reason_has_a_method_that_tests_for_it() {
     assert!(TryRecvError::Empty.is_empty() && TryRecvError::Closed.is_closed());
     assert!(RecvTimeoutError::Timeout.is_timeout() && RecvError::Interrupted.is_interrupted());
     assert!(HandoffError::Closed.is_closed() && OpenError::Closed.is_closed());
+    assert!(StartError::TimedOut.is_timeout() && !StartError::StartedAsWorker.is_timeout());
+    assert!(SubmitError::Closed(()).is_closed() && !SubmitError::Forked(()).is_closed());
+    assert!(TrySubmitError::Full(()).is_full() && !TrySubmitError::Full(()).is_closed());
+    assert!(TrySubmitError::Refused(SubmitError::Closed(())).is_closed());
 }

@@ -170,3 +170,24 @@ impl fmt::Display for Panic {
         write!(f, "the task panicked at {}: {}", self.place, self.message)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_names_its_cause_and_the_option_that_helps() {
+        let text = |error: TaskError<String>| error.to_string();
+        let failed = text(TaskError::Failed("no such colour".to_owned()));
+        assert!(failed.contains("no such colour"), "{failed}");
+        let why = "no model".to_owned();
+        let no_workers = text(TaskError::NoWorkers { why });
+        assert!(no_workers.contains("no worker"), "{no_workers}");
+        assert!(no_workers.contains("no model"), "{no_workers}");
+        let late = text(TaskError::TimedOut);
+        assert!(late.contains("Builder::time_limit"), "{late}");
+        let large = text(TaskError::TooMuchMemory { resident: 7 });
+        assert!(large.contains("7 bytes"), "{large}");
+        assert!(large.contains("Builder::memory_limit"), "{large}");
+    }
+}

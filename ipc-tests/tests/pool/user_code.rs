@@ -14,6 +14,7 @@ use ipc_tests::{
     quirks::{Deep, Hook, Nest, Quirk, Tricky, Whim, Work},
 };
 use std::{
+    error::Error as _,
     fs,
     panic::{AssertUnwindSafe, catch_unwind},
     process::Command,
@@ -673,7 +674,8 @@ fn a_task_or_an_output_that_is_nested_too_deep_is_an_error_and_kills_no_process(
                 panic!("{depth}: accepted");
             };
             assert!(matches!(refused, SubmitError::Encode { .. }), "{refused}");
-            assert!(refused.to_string().contains("128 levels"), "{refused}");
+            let cause = refused.source().expect("the codec's error").to_string();
+            assert!(cause.contains("128 levels"), "{cause}");
         }
         let task = submit(60, 60).expect("open");
         assert_eq!(task.wait().expect("an output").depth(), 60);

@@ -29,8 +29,8 @@ use crate::os::budget::MemoryBudget;
 use crate::os::memory::{self, Mapping, MemoryError};
 use crate::sync::{AtomicU64, Ordering};
 use core::ops::RangeInclusive;
+pub(crate) use entry::WorkerEntry;
 use entry::word_of;
-pub(crate) use entry::{Running, WorkerEntry};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 

@@ -14,6 +14,7 @@ use crate::pool::outcome::TaskId;
 use crate::pool::parent::events::Event;
 use crate::pool::task::Task;
 use crate::pool::wire::task_phase;
+use crate::segment::board::WorkerEntry;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::time::Instant;
@@ -111,8 +112,8 @@ impl<T: Task> Supervisor<T> {
         let got_foreign_signal =
             !worker.is_being_ended && status.is_some_and(|it| it.signal().is_some());
         let entry = self.board_entry(number);
-        let last_start = entry.map_or(worker.previous_start, |entry| entry.last_start());
-        let running = entry.and_then(|entry| entry.running());
+        let last_start = entry.map_or(worker.previous_start, WorkerEntry::last_start);
+        let running = entry.and_then(WorkerEntry::running);
         DeadWorker {
             pid: worker.pid_in_namespace.unwrap_or(worker.pid()),
             status,

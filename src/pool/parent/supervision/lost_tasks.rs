@@ -249,18 +249,15 @@ impl Case {
         };
         let now = Instant::now();
         let started = self.death.filter(|death| !died_while_decoding(death));
-        let death = match started {
-            Some(death) => death,
-            None => {
-                task.deaths_before_start += 1;
-                let is_suspect = task.deaths_before_start > MAX_DEATHS_BEFORE_START
-                    && !mutant!(UnstartedRetriedForever)
-                    || mutant!(ChunkCrashesWhole);
-                match self.death.or(self.last_death).filter(|_| is_suspect) {
-                    Some(death) => death,
-                    None => return Verdict::Resend(now),
-                }
-            }
+        let death = started.or_else(|| {
+            task.deaths_before_start += 1;
+            let is_suspect = task.deaths_before_start > MAX_DEATHS_BEFORE_START
+                && !mutant!(UnstartedRetriedForever)
+                || mutant!(ChunkCrashesWhole);
+            self.death.or(self.last_death).filter(|_| is_suspect)
+        });
+        let Some(death) = death else {
+            return Verdict::Resend(now);
         };
         let killed_for_other = death.kill_reason.is_some_and(|reason| !reason.is_for(id));
         if killed_for_other && !mutant!(BystanderCrashed) {

@@ -8,6 +8,7 @@ use crate::os::clock;
 use crate::pool::outcome::{TaskError, TaskId};
 use crate::pool::task::Task;
 use crate::pool::wire::messages::FromParent;
+use crate::segment::board::WorkerEntry;
 use std::time::Instant;
 
 impl<T: Task> Supervisor<T> {
@@ -126,7 +127,7 @@ impl<T: Task> Supervisor<T> {
         worker.survived_kill = true;
         let (pid, kill_reason) = (worker.pid(), worker.kill_reason);
         let cause = log::unkillable(number, pid);
-        let running = self.board_entry(number).and_then(|entry| entry.running());
+        let running = self.board_entry(number).and_then(WorkerEntry::running);
         if let Some(running) = running {
             let id = TaskId(running.task);
             self.results().collect();
@@ -153,7 +154,7 @@ impl<T: Task> Supervisor<T> {
     fn runs_unfinished_task(&self, number: u32) -> bool {
         // The result may have arrived and not be recorded.
         self.results().collect();
-        let running = self.board_entry(number).and_then(|entry| entry.running());
+        let running = self.board_entry(number).and_then(WorkerEntry::running);
         running.is_some_and(|running| {
             let id = TaskId(running.task);
             self.results().with(|tasks| tasks.get_mut(id).is_some())
