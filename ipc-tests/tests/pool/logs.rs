@@ -331,7 +331,8 @@ fn p14_what_a_worker_says_that_makes_no_sense_is_logged_and_skipped() {
         let pool = one_worker();
         let pid = run(&pool, Deed::Inject(nonsense()));
         let is_about_it = |said: &Said| {
-            said.has("message", "malformed message of a worker") && said.has("pid", &pid.to_string())
+            said.has("message", "malformed message of a worker")
+                && said.has("pid", &pid.to_string())
         };
         let said = log.until(nonsense().len(), is_about_it);
         assert_eq!(said.len(), nonsense().len());

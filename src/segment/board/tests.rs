@@ -1,5 +1,6 @@
 //! Both sides see one board, and a file that is no board is refused with a reason.
 
+use super::entry::Running;
 use super::*;
 use std::fs::File;
 use std::os::unix::fs::FileExt;

@@ -122,7 +122,7 @@ mod with_tracing {
 
 #[cfg(feature = "tracing")]
 pub(super) use with_tracing::{
-    died, forward, malformed_message, left_behind, listener_panicked, outage, outage_ended,
+    died, forward, left_behind, listener_panicked, malformed_message, outage, outage_ended,
     start_failed, unkillable, unreadable_task, verbosity, wait_failed,
 };
 
@@ -158,6 +158,6 @@ mod without_tracing {
 
 #[cfg(not(feature = "tracing"))]
 pub(super) use without_tracing::{
-    died, forward, malformed_message, left_behind, listener_panicked, outage, outage_ended,
+    died, forward, left_behind, listener_panicked, malformed_message, outage, outage_ended,
     start_failed, unkillable, unreadable_task, verbosity, wait_failed,
 };
