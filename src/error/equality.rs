@@ -1,4 +1,4 @@
-//! Comparing errors that contain an [`io::Error`](std::io::Error), which has no equality of its own.
+//! Comparing errors that contain an [`io::Error`], which has no equality of its own.
 
 use std::io;
 

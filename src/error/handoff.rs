@@ -73,8 +73,8 @@ impl fmt::Display for HandoffError {
             Self::Forked => f.write_str(FORKED),
             Self::TooManyPeers { max } => write!(
                 f,
-                "{max} processes are attached to the queue, as many as can be: end one of them, or drop a hand-off that \
-                 was not spawned"
+                "{max} processes are attached to the queue, as many as can be: end one of them, or drop a hand-off \
+                 that was not spawned"
             ),
             Self::Corrupt { what } => corrupt(f, what),
             Self::Os { what, source } => text::os(f, what, source),

@@ -1,27 +1,31 @@
-//! Errors: one public type for each operation.
+//! Errors: one type for each operation.
 //!
-//! | file        | operations                                                          |
-//! |-------------|---------------------------------------------------------------------|
-//! | `send`      | sending a message, reserving room for one, committing it            |
-//! | `send_many` | sending many messages at once                                       |
-//! | `recv`      | receiving and leasing                                               |
-//! | `create`    | making a queue, with or without a name                              |
-//! | `open`      | opening and removing a queue with a name                            |
-//! | `handoff`   | giving an end of a queue to a child process, and inheriting it      |
-//! | `watch`     | watching a file descriptor                                          |
-//! | `start`     | starting a pool                                                     |
-//! | `pool`      | submitting a task to a pool, shutting it down                       |
-//! | `memory`    | the limits on memory that several of these report                   |
-//! | `text`, `equality` | sentences and comparisons that several files share           |
+//! | operation                           | waits             | does not wait        | waits for a limited time |
+//! |-------------------------------------|-------------------|----------------------|--------------------------|
+//! | send, reserve, commit               | [`SendError`]     | [`TrySendError`]     | [`SendTimeoutError`]     |
+//! | send many messages                  | [`SendManyError`] | [`TrySendManyError`] | [`SendManyTimeoutError`] |
+//! | receive, lease, receive with a watch | [`RecvError`]    | [`TryRecvError`]     | [`RecvTimeoutError`]     |
+//! | submit a task to a pool             | [`SubmitError`]   | [`TrySubmitError`]   |                          |
+//!
+//! | operation                                       | error                                   |
+//! |-------------------------------------------------|-----------------------------------------|
+//! | make a queue, without or with a name            | [`CreateError`], [`CreateNamedError`]   |
+//! | open or remove a queue that has a name          | [`OpenError`], [`RemoveError`]          |
+//! | give an end to a child process, and inherit it  | [`HandoffError`], [`InheritError`]      |
+//! | watch a file descriptor                         | [`WatchError`]                          |
+//! | start or shut down a pool                       | [`StartError`], [`ShutdownError`]       |
+//! | encode or decode a message                      | [`EncodeError`], [`DecodeError`]        |
 //!
 //! The same rules hold for all of them:
 //!
 //! - `Display` is one sentence in lower case: what failed, a colon, and what to do next.
-//! - `source()` returns the error that caused this one, and `Display` does not repeat it. `with_causes` joins the
-//!   two. A variant that only passes on another error of this module has the sentence and the source of that error.
-//! - Two errors are equal if all parts are. Errors of the operating system are compared by their
+//! - [`source()`](std::error::Error::source) returns the error that caused this one, and `Display` does not repeat it. A
+//!   variant that only passes on another error of this module has the sentence and the source of that error.
+//! - Two errors are equal if all their parts are. Errors of the operating system are compared by their
 //!   [kind](std::io::Error::kind).
 
+// One file for each family of operations. `memory` has the limits that several of them report, `text` and `equality` the
+// sentences and comparisons that they share.
 mod create;
 mod equality;
 mod handoff;

@@ -196,8 +196,8 @@ impl Error for OpenError {
 #[derive(Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RemoveError {
-    /// Processes are attached to the queue, or are attaching or removing it at this moment. This process counts if it is
-    /// attached: drop its ends first.
+    /// Processes are attached to the queue, or are attaching or removing it at this moment. This process counts if it
+    /// is attached: drop its ends first.
     #[non_exhaustive]
     InUse {
         /// How many processes, as far as this one can tell.

@@ -28,8 +28,8 @@ macro_rules! recv_error {
             /// The codec could not decode the message, which is now a dead letter. The next receive returns the message
             /// after it.
             Decode(DecodeError),
-            /// This process has as many leases as [`Options::max_leases`](crate::Options::max_leases) allows: acknowledge
-            /// or return one first. Only leases fail with this.
+            /// This process has as many leases as [`Options::max_leases`](crate::Options::max_leases) allows:
+            /// acknowledge or return one first. Only leases fail with this.
             #[non_exhaustive]
             TooManyLeases {
                 /// How many leases a process may have.

@@ -9,8 +9,8 @@ use std::error::Error;
 
 const FULL: &str = "the queue is full: try again later, or wait with `send`";
 
-/// Defines the error of one kind of send. It has the variants that are given here, each with its sentence and the method
-/// that tests for it, and those that every send has.
+/// Defines the error of one kind of send. It has the variants that are given here, each with its sentence and the
+/// method that tests for it, and those that every send has.
 macro_rules! send_error {
     (
         $(#[$doc:meta])*
@@ -37,8 +37,8 @@ macro_rules! send_error {
                 /// The largest length that this queue accepts.
                 max: usize,
             },
-            /// There is no memory for a message of this size, and no message in the queue will free enough of it. Only for
-            /// messages above 64 KiB: the memory for smaller ones is allocated when the queue is made.
+            /// There is no memory for a message of this size, and no message in the queue will free enough of it. Only
+            /// for messages above 64 KiB: the memory for smaller ones is allocated when the queue is made.
             #[non_exhaustive]
             NoMemory {
                 /// The message.

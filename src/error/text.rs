@@ -95,8 +95,8 @@ fn remedy(error: &io::Error) -> &'static str {
     }
 }
 
-/// Returns the sentence of an error and those of its sources, joined by colons. For texts that leave the process, or
-/// that are all that remains of an error.
+/// Returns the sentence of an error and those of its sources, joined by colons. For a text that replaces the error, as in
+/// a message to another process.
 pub(crate) fn with_causes(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut next = error.source();

@@ -59,7 +59,8 @@ impl Allocator {
         Some(BlockWriter::new(queue, block))
     }
 
-    /// Allocates a block of `class`, or of the next one if all of those are in use. Of huge classes, it must have memory.
+    /// Allocates a block of `class`, or of the next one if all of those are in use. Of huge classes, it must have
+    /// memory.
     pub(super) fn block<'a>(&self, queue: Entered<'a>, class: usize) -> Option<BlockWriter<'a>> {
         self.block_among(queue, class..class + 2)
     }
@@ -138,8 +139,8 @@ fn class_for(queue: Entered<'_>, len: usize) -> Result<usize, SendFailure> {
     })
 }
 
-/// Allocates the block of the oldest dead letter, if the options allow that, when all blocks of `class` and the next are
-/// in use. Not while the queue is full, when the message could not be sent anyway.
+/// Allocates the block of the oldest dead letter, if the options allow that, when all blocks of `class` and the next
+/// are in use. Not while the queue is full, when the message could not be sent anyway.
 fn block_of_a_dead_letter(queue: Entered<'_>, class: usize) -> Option<BlockWriter<'_>> {
     let segment = queue.segment();
     if !segment.settings().evict_dead_letters || send::is_full(segment) {

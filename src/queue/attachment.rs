@@ -12,8 +12,8 @@
 //! ATTACH-2. The entry is vacated when nothing in this process refers to the queue any more, leases included. The last
 //!           sender withdraws the reservations that were forgotten ([`core::mem::forget`]). So a free entry owns no
 //!           block. A forgotten lease keeps the attachment, and its message, until the process ends.
-//! ATTACH-3. A forked child has a copy of all this, but is not attached, and has no mapping. [`Attachment::enter`] is the
-//!           only way to the segment, and fails in a forked child. So each call there is refused, and dropping the
+//! ATTACH-3. A forked child has a copy of all this, but is not attached, and has no mapping. [`Attachment::enter`] is
+//!           the only way to the segment, and fails in a forked child. So each call there is refused, and dropping the
 //!           copies releases nothing.
 //! ATTACH-4. An [`Entered`] is good for the call that made it. User code that the call runs (a codec, a `tracing`
 //!           subscriber) may fork and return in the child. So guards that user code can drop, and values that outlive a
@@ -127,8 +127,8 @@ impl Attachment {
         Self::settle(segment, Roles::BOTH, identity::current()?)
     }
 
-    /// Attaches to a queue that other processes have used, with these roles, one handle each. The segment's file must be
-    /// an open file description of this process's own.
+    /// Attaches to a queue that other processes have used, with these roles, one handle each. The segment's file must
+    /// be an open file description of this process's own.
     pub(super) fn join(segment: Segment, roles: Roles) -> Result<Self, JoinError> {
         let identity = identity::current()?;
         // Frees the entries and the messages of dead processes now, not only with the first sweep.
@@ -166,8 +166,8 @@ impl Attachment {
         Ok(Self::new(copy, self.peer, tenant, tenant.roles(), identity))
     }
 
-    /// Attaches to a queue that this process was given a ticket for. The segment's file must be the open file description
-    /// that has the ticket's lock. Returns `None` if the ticket has been used.
+    /// Attaches to a queue that this process was given a ticket for. The segment's file must be the open file
+    /// description that has the ticket's lock. Returns `None` if the ticket has been used.
     pub(super) fn redeem(
         segment: Segment,
         peer: PeerIndex,

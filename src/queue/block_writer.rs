@@ -4,8 +4,8 @@ use super::attachment::{Attachment, Entered};
 use crate::protocol::Corrupt;
 use crate::protocol::steps::{OwnedBlock, batch, send};
 
-/// A block that this process has in hand to write a message. Dropping it frees the block (`Withdraw`), unless its message
-/// was accepted.
+/// A block that this process has in hand to write a message. Dropping it frees the block (`Withdraw`), unless its
+/// message was accepted.
 pub(super) struct BlockWriter<'a> {
     queue: Entered<'a>,
     block: OwnedBlock,
@@ -75,8 +75,8 @@ impl Drop for BlockWriter<'_> {
     }
 }
 
-/// Frees a block whose message will not be sent (`Withdraw`), unless this is a forked child (ATTACH-4). By value, so that
-/// the block of a message that is accepted never has to leave the registers.
+/// Frees a block whose message will not be sent (`Withdraw`), unless this is a forked child (ATTACH-4). By value, so
+/// that the block of a message that is accepted never has to leave the registers.
 #[cold]
 #[inline(never)]
 pub(super) fn withdraw(attachment: &Attachment, block: OwnedBlock) {

@@ -72,9 +72,9 @@ macro_rules! common_methods {
             }
 
             /// Reports that the process with this id has ended, for instance because
-            /// [`Child::wait`](std::process::Child::wait) has returned. If it was attached to the queue, or was given an
-            /// end of it, the queue recovers what it held at once, not only after a
-            /// [liveness interval](crate::Options::liveness_interval).
+            /// [`Child::wait`](std::process::Child::wait) has returned. If it was attached to the queue, or was given
+            /// an end of it, the queue recovers what it held at once, not only after a [liveness
+            /// interval](crate::Options::liveness_interval).
             ///
             /// Never necessary: while any process waits, a death is noticed within one liveness interval anyway. Nor is
             /// the report trusted: the kernel is asked whether the process is dead. Never waits; takes time in

@@ -16,9 +16,9 @@ use std::sync::Arc;
 /// Iterates over the dead letters of a queue, oldest first. Made by
 /// [`Receiver::dead_letters`](crate::Receiver::dead_letters).
 ///
-/// Contains those that there were when it was made, without those that another process has open or has discarded. Letters
-/// that were sent batched ([`Sender::send_many`](crate::Sender::send_many)) are opened together: while one of them is
-/// open, its whole batch is.
+/// Contains those that there were when it was made, without those that another process has open or has discarded.
+/// Letters that were sent batched ([`Sender::send_many`](crate::Sender::send_many)) are opened together: while one of
+/// them is open, its whole batch is.
 pub struct DeadLetters<T, C: Codec<T> = Bincode> {
     attachment: Arc<Attachment>,
     found: std::vec::IntoIter<(Position, BlockIndex)>,
@@ -190,8 +190,8 @@ impl<T, C: Codec<T>> DeadLetter<T, C> {
     }
 
     /// Returns how many deliveries of this message failed: its receiver returned it, or died while it held it. This is
-    /// [`Options::max_deliveries`](crate::Options::max_deliveries) or less. A delivery in which the message could not be
-    /// decoded does not count.
+    /// [`Options::max_deliveries`](crate::Options::max_deliveries) or less. A delivery in which the message could not
+    /// be decoded does not count.
     #[must_use]
     pub fn deliveries(&self) -> u32 {
         match &self.letter {

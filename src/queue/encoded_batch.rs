@@ -101,8 +101,8 @@ impl<T> EncodedBatch<T> {
         (self.encoded, bytes)
     }
 
-    /// Writes the first `count` messages, which need this many bytes, to a payload. Returns the length of the payload, or
-    /// `None` if it is too short.
+    /// Writes the first `count` messages, which need this many bytes, to a payload. Returns the length of the payload,
+    /// or `None` if it is too short.
     pub(super) fn write(&self, into: &mut [u8], count: usize, bytes: usize) -> Option<usize> {
         let (lengths, messages) = (self.lengths().get(..count)?, self.bytes.get(..bytes)?);
         batch_layout::write(into, lengths, self.equal, messages)

@@ -1,14 +1,14 @@
 //! Why operations on a queue fail, and the public errors that the reasons become.
 //!
-//! | reason                                       | of                                              |
-//! |----------------------------------------------|-------------------------------------------------|
-//! | [`WouldBlock`], [`Interrupted`], [`WaitError`] | a wait, by [policy](super::policy)             |
-//! | [`SendFailure`]                              | a send, whatever its policy                     |
-//! | [`RecvFailure`]                              | a receive or a lease, whatever its policy       |
-//! | [`Failure`]                                  | an operation that waits: one of both            |
+//! | reason                                         | why it failed                                      |
+//! |------------------------------------------------|----------------------------------------------------|
+//! | [`WouldBlock`], [`Interrupted`], [`WaitError`] | a wait, one for each [policy](super::policy)       |
+//! | [`SendFailure`]                                | a send, with any policy                            |
+//! | [`RecvFailure`]                                | a receive or a lease, with any policy              |
+//! | [`Failure`]                                    | an operation that may wait: either of the two      |
 //!
-//! A new reason why sends fail needs a variant in [`SendFailure`], one in the public errors (`error::send`), and an arm
-//! in [`send_error`], which maps the one to the other. Receives likewise.
+//! A new reason why sends fail needs a variant in [`SendFailure`], one in the public errors (`send_error!` in
+//! `error::send`), and an arm in `send_error!` here, which maps the one to the other. Receives likewise.
 
 use super::attachment::Forked;
 use crate::codec::{DecodeError, EncodeError};
@@ -22,7 +22,7 @@ use crate::protocol::Corrupt;
 pub(super) enum Failure<W, E> {
     /// The wait ended first.
     Wait(W),
-    /// The operation failed, and would fail again.
+    /// The operation failed, and waiting longer would not help.
     Operation(E),
 }
 
@@ -62,8 +62,8 @@ impl From<Forked> for SendFailure {
 }
 
 impl From<OutOfMemory> for SendFailure {
-    fn from(shortage: OutOfMemory) -> Self {
-        Self::NoMemory(shortage)
+    fn from(out_of_memory: OutOfMemory) -> Self {
+        Self::NoMemory(out_of_memory)
     }
 }
 

@@ -81,8 +81,8 @@ fn acknowledge_larger(queue: Entered<'_>, block: OwnedBlock) -> Result<(), Corru
     Ok(())
 }
 
-/// Returns a message to the queue (`Return`), unless this is a forked child (ATTACH-4). By value, so that the block of a
-/// message that is acknowledged never has to leave the registers.
+/// Returns a message to the queue (`Return`), unless this is a forked child (ATTACH-4). By value, so that the block of
+/// a message that is acknowledged never has to leave the registers.
 #[cold]
 #[inline(never)]
 pub(super) fn give_back(attachment: &Attachment, block: OwnedBlock) {

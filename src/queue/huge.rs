@@ -9,8 +9,8 @@ use crate::segment::huge::HugeAllocation;
 /// Allocates a block of the huge class of this number, or an idle block of the next class. Returns `None` if a block
 /// becomes free sooner or later.
 ///
-/// Drops dead letters if the message could be sent with their block or memory, and [`Options::evict_dead_letters`] allows
-/// that.
+/// Drops dead letters if the message could be sent with their block or memory, and [`Options::evict_dead_letters`]
+/// allows that.
 ///
 /// [`Options::evict_dead_letters`]: crate::Options::evict_dead_letters
 pub(super) fn huge_block(

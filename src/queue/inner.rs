@@ -9,7 +9,8 @@ use crate::error::{SendError, SendTimeoutError, TrySendError};
 use core::time::Duration;
 
 impl<T, C: Codec<T>> Sender<T, C> {
-    /// Does the same as [`send`](Sender::send). The message stays with the caller, who drops it where that does no harm.
+    /// Does the same as [`send`](Sender::send). The message stays with the caller, who drops it where that does no
+    /// harm.
     #[inline]
     pub(crate) fn send_ref(&self, message: &T) -> Result<(), SendError<()>> {
         self.send_ref_with(message, &Unbounded)

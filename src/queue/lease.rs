@@ -13,17 +13,17 @@ use std::sync::Arc;
 
 /// A message that has been received and not yet acknowledged.
 ///
-/// While the lease lives, no other receiver gets the message. [`ack`](Lease::ack) acknowledges it for good. Dropping the
-/// lease, as a panic does, or [`nack`](Lease::nack) returns the message to the queue. It is then handed out again, before
-/// newer ones, until it has been handed out as often as [`Options::max_deliveries`](crate::Options::max_deliveries)
-/// allows; after that it becomes a dead letter.
+/// While the lease lives, no other receiver gets the message. [`ack`](Lease::ack) acknowledges it for good. Dropping
+/// the lease, as a panic does, or [`nack`](Lease::nack) returns the message to the queue. It is then handed out again,
+/// before newer ones, until it has been handed out as often as
+/// [`Options::max_deliveries`](crate::Options::max_deliveries) allows; after that it becomes a dead letter.
 ///
 /// A lease outlives the receiver that it came from, and the closing of the queue. One that is forgotten
 /// ([`core::mem::forget`]) keeps its message, and this process's place among the attached ones, until the process ends.
 ///
 /// A message that [`Sender::send_many`](crate::Sender::send_many) has batched with others is leased by itself. But it
-/// returns to the queue, or becomes a dead letter, together with its batch: when all of the batch has been handed out, or
-/// its receiver was dropped, and no lease of another of its messages is left.
+/// returns to the queue, or becomes a dead letter, together with its batch: when all of the batch has been handed out,
+/// or its receiver was dropped, and no lease of another of its messages is left.
 ///
 /// # Examples
 ///
@@ -103,7 +103,8 @@ impl<T: fmt::Debug, C: Codec<T>> fmt::Debug for Lease<T, C> {
     }
 }
 
-/// A taken message that is counted as leased, and does not borrow from the receiver. Dropping it returns it to the queue.
+/// A taken message that is counted as leased, and does not borrow from the receiver. Dropping it returns it to the
+/// queue.
 pub(super) struct LeasedMessage {
     count: LeaseCount,
     /// `None` once it is acknowledged.

@@ -1,14 +1,18 @@
 //! The public queue: handles, options, leases and hand-off, on top of one attachment per process.
 //!
-//! | what                          | files, each built on those before                                               |
-//! |-------------------------------|---------------------------------------------------------------------------------|
-//! | this process and the segment  | `attachment` (the guard against forked children), `liveness`                    |
-//! | failures and waiting          | `failure`, `policy`, `wait`                                                     |
-//! | what both ends share          | `stats`, `end`, `common`                                                        |
-//! | sending                       | `block_writer`, `huge`, `allocator`, `sender`, `reservation`, `encoded_batch`, `send_many` |
-//! | receiving                     | `held_block`, `batches`, `taken`, `lease`, `dead_letters`, `receiver`, `iter`, `bytes_lease`, `recv_many`, `watch` |
-//! | making and finding queues     | `compatibility`, `handoff`, `options`, `named`                                  |
-//! | for the pool, and for tests   | `inner`, `test_hooks`                                                           |
+//! Each file is built on those before it:
+//!
+//! | what                         | files                                                                        |
+//! |------------------------------|------------------------------------------------------------------------------|
+//! | this process and the segment | `liveness`, `attachment` (the guard against forked children)                 |
+//! | failures and waiting         | `failure`, `policy`, `wait`                                                  |
+//! | what both ends share         | `stats`, `end`                                                               |
+//! | sending                      | `block_writer`, `huge`, `allocator`, `sender`, `reservation`                 |
+//! | sending many messages        | `encoded_batch`, `send_many`                                                 |
+//! | receiving                    | `held_block`, `batches`, `taken`, `lease`, `dead_letters`, `receiver`, `iter` |
+//! | ... in other ways            | `bytes_lease`, `recv_many`, `watch`                                          |
+//! | making and finding queues    | `name`, `compatibility`, `handoff`, `options`, `named`                       |
+//! | both ends together           | `common`, `inner` (for the pool), `test_hooks`                               |
 
 mod allocator;
 mod attachment;

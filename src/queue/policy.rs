@@ -1,10 +1,10 @@
 //! How long an operation may wait, and which errors it can end with.
 //!
-//! | policy          | forms                      | a wait ends with              | a send's error       | a receive's error    |
-//! |-----------------|----------------------------|-------------------------------|----------------------|----------------------|
-//! | [`Unbounded`]   | `send`, `recv`             | an interrupt                  | [`SendError`]        | [`RecvError`]        |
-//! | [`NonBlocking`] | `try_send`, `try_recv`     | the need to wait              | [`TrySendError`]     | [`TryRecvError`]     |
-//! | [`Deadline`]    | `..._timeout`, `..._deadline` | the time limit or an interrupt | [`SendTimeoutError`] | [`RecvTimeoutError`] |
+//! | policy          | forms                       | how a wait ends       | errors of sends and receives |
+//! |-----------------|-----------------------------|-----------------------|------------------------------|
+//! | [`Unbounded`]   | `send`, `recv`              | interrupt             | `SendError`, `RecvError`     |
+//! | [`NonBlocking`] | `try_send`, `try_recv`      | before it begins      | `TrySendError`, ...          |
+//! | [`Deadline`]    | `.._timeout`, `.._deadline` | time limit, interrupt | `SendTimeoutError`, ...      |
 
 use super::failure::{Failure, Interrupted, RecvFailure, SendFailure, WaitError, WouldBlock};
 use crate::error::{

@@ -24,8 +24,8 @@ use std::time::Instant;
 
 /// The receiving end of a queue.
 ///
-/// Clones are receivers of the same queue; threads may also share one. Each message goes to one receiver of one process.
-/// When the last receiver of all processes is dropped, the queue closes (unless
+/// Clones are receivers of the same queue; threads may also share one. Each message goes to one receiver of one
+/// process. When the last receiver of all processes is dropped, the queue closes (unless
 /// [`Options::close_on_last_receiver`](crate::Options) says otherwise).
 ///
 /// The forms of `recv` take a message for good. To be able to return it, also by dying, use [`lease`](Receiver::lease).
@@ -75,8 +75,8 @@ impl<T, C: Codec<T>> Receiver<T, C> {
     ///
     /// # Errors
     ///
-    /// [`RecvError`]: the queue is closed and drained; an [`Interrupter`](crate::queue::Interrupter) ended the wait; the message
-    /// could not be decoded.
+    /// [`RecvError`]: the queue is closed and drained; an [`Interrupter`](crate::queue::Interrupter) ended the wait;
+    /// the message could not be decoded.
     ///
     /// # Examples
     ///
@@ -250,8 +250,8 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         DeadLetters::new(&self.handle.attachment)
     }
 
-    /// Returns whether no message is waiting: [`len`](Receiver::len) is 0, and this receiver has handed out all messages
-    /// of the batches that it has taken.
+    /// Returns whether no message is waiting: [`len`](Receiver::len) is 0, and this receiver has handed out all
+    /// messages of the batches that it has taken.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.handle.count_operation();
@@ -262,8 +262,8 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         self.handle.len() == 0 && self.batches.is_empty()
     }
 
-    /// Receives the usual message: there is one. Straight into the caller's result: moving a message on the way costs more
-    /// than everything else here.
+    /// Receives the usual message: there is one. Straight into the caller's result: moving a message on the way costs
+    /// more than everything else here.
     #[inline(always)]
     fn receive<P: WaitPolicy>(&self, policy: &P) -> Result<T, P::RecvError> {
         let Ok(queue) = self.handle.begin() else {
@@ -365,7 +365,8 @@ impl<T, C: Codec<T>> Receiver<T, C> {
             word: queue.segment().items(),
             progress: queue.segment().head(),
         };
-        // Counted before the last look, so that a thread that puts something into `batches` after that look wakes this one.
+        // Counted before the last look, so that a thread that puts something into `batches` after that look wakes this
+        // one.
         let _waiting = self.batches.waiting();
         self.handle.waiter.wait_more(queue, &awaited, policy, look)
     }

@@ -24,8 +24,8 @@ enum Found<'a> {
 }
 
 impl<T, C: Codec<T>> Receiver<T, C> {
-    /// Receives up to `max` messages and appends them to `into`. Blocks until there is one, and takes those after it that
-    /// there are without waiting. Returns how many it received: at least one, unless `max` is 0.
+    /// Receives up to `max` messages and appends them to `into`. Blocks until there is one, and takes those after it
+    /// that there are without waiting. Returns how many it received: at least one, unless `max` is 0.
     ///
     /// All of them are acknowledged, as by [`recv`](Receiver::recv), whether they were sent by `send` or by
     /// [`send_many`](crate::Sender::send_many).

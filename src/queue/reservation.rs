@@ -16,8 +16,8 @@ use std::time::Instant;
 /// Room for a message in shared memory, to be written and then sent. Made by [`Sender::reserve`].
 ///
 /// Other processes see the message only when [`commit`](Reservation::commit) has accepted it. Dropping the reservation
-/// before that gives the room back. A reservation that is forgotten ([`core::mem::forget`]) keeps the room until the last
-/// sender of this process is dropped. At first the room contains bytes of earlier messages.
+/// before that gives the room back. A reservation that is forgotten ([`core::mem::forget`]) keeps the room until the
+/// last sender of this process is dropped. At first the room contains bytes of earlier messages.
 ///
 /// A commit that fails leaves the message in the reservation: change it, try again, or drop it. A reservation whose
 /// message was sent is empty, and committing it again does nothing.
@@ -42,7 +42,8 @@ impl<T> Sender<T, Raw>
 where
     Raw: Codec<T>,
 {
-    /// Reserves room for a message of `length` bytes, to be written in place. Blocks while no block of that size is free.
+    /// Reserves room for a message of `length` bytes, to be written in place. Blocks while no block of that size is
+    /// free.
     ///
     /// # Errors
     ///
@@ -260,8 +261,8 @@ where
     ///
     /// # Errors
     ///
-    /// [`SendTimeoutError`]: the deadline has passed, or as for [`commit`](Reservation::commit). The message stays in the
-    /// reservation.
+    /// [`SendTimeoutError`]: the deadline has passed, or as for [`commit`](Reservation::commit). The message stays in
+    /// the reservation.
     ///
     /// # Examples
     ///

@@ -16,25 +16,25 @@ use std::time::Instant;
 impl<T, C: Codec<T>> Sender<T, C> {
     /// Sends many messages. Blocks while the queue is full. Returns the number of messages.
     ///
-    /// They are accepted in order; messages of other senders may come in between. Messages of up to 1 KiB are *batched*,
-    /// up to 64 into one entry of the queue, so that many small ones cost little more than one: they need one place in
-    /// the queue's [capacity](Sender::capacity), one block of memory, and one wake of a receiver. A receiver that takes
-    /// messages one by one sees one difference: **a batch goes to one receiver**, which keeps the messages that it has
-    /// not handed out yet for its own next calls. So send work that takes long, and that several receivers should share,
-    /// in small batches or one by one. When that receiver is dropped, the messages that it has not handed out return to
-    /// the queue.
+    /// They are accepted in order; messages of other senders may come in between. Messages of up to 1 KiB are
+    /// *batched*, up to 64 into one entry of the queue, so that many small ones cost little more than one: they need
+    /// one place in the queue's [capacity](Sender::capacity), one block of memory, and one wake of a receiver. A
+    /// receiver that takes messages one by one sees one difference: **a batch goes to one receiver**, which keeps the
+    /// messages that it has not handed out yet for its own next calls. So send work that takes long, and that several
+    /// receivers should share, in small batches or one by one. When that receiver is dropped, the messages that it has
+    /// not handed out return to the queue.
     ///
-    /// Each message of a batch is acknowledged, leased and returned by itself, and its deliveries are counted by itself.
-    /// But a returned one is handed out again only when all others of its batch that were handed out are settled, and
-    /// none is left to be handed out.
+    /// Each message of a batch is acknowledged, leased and returned by itself, and its deliveries are counted by
+    /// itself. But a returned one is handed out again only when all others of its batch that were handed out are
+    /// settled, and none is left to be handed out.
     ///
     /// An accepted message is never lost, as with [`send`](Sender::send).
     ///
     /// # Errors
     ///
     /// [`SendManyError`]: how many messages were accepted; why the next one was not, as for [`send`](Sender::send); and
-    /// all messages that were not sent. The queue may close, and an [`Interrupter`](crate::queue::Interrupter) may end the
-    /// wait, between any two batches.
+    /// all messages that were not sent. The queue may close, and an [`Interrupter`](crate::queue::Interrupter) may end
+    /// the wait, between any two batches.
     ///
     /// # Examples
     ///
@@ -181,8 +181,8 @@ impl<T, C: Codec<T>> Sender<T, C> {
         self.send_by_reference(first, policy).map(|()| 1)
     }
 
-    /// Returns a block with as many of the encoded messages as it holds, offered, and their number. Returns `None` if the
-    /// first message must be sent alone: the second cannot be batched with it, or no block for a batch is free.
+    /// Returns a block with as many of the encoded messages as it holds, offered, and their number. Returns `None` if
+    /// the first message must be sent alone: the second cannot be batched with it, or no block for a batch is free.
     fn offer_batch<'a>(
         &self,
         queue: Entered<'a>,

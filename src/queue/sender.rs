@@ -27,8 +27,8 @@ use std::time::Instant;
 /// Clones are senders of the same queue; threads may also share one. When the last sender of all processes is dropped,
 /// the queue closes (unless [`Options::close_on_last_sender`](crate::Options) says otherwise).
 ///
-/// Messages are received in the order in which sends accepted them, whatever becomes of their senders. A send that fails
-/// returns the message in its error.
+/// Messages are received in the order in which sends accepted them, whatever becomes of their senders. A send that
+/// fails returns the message in its error.
 ///
 /// # Examples
 ///
@@ -86,17 +86,17 @@ impl<T, C: Codec<T>> Sender<T, C> {
 
     /// Sends a message. Blocks while the queue is full, or has no free block for a message of this size.
     ///
-    /// A message of more than 64 KiB may also have to wait for memory, as long as other such messages of this queue have
-    /// what it needs. If there are none, the send fails at once.
+    /// A message of more than 64 KiB may also have to wait for memory, as long as other such messages of this queue
+    /// have what it needs. If there are none, the send fails at once.
     ///
-    /// `Ok` means accepted: the message will be received, unless the queue is cancelled, even if this process dies right
-    /// after.
+    /// `Ok` means accepted: the message will be received, unless the queue is cancelled, even if this process dies
+    /// right after.
     ///
     /// # Errors
     ///
     /// [`SendError`], with the message: the queue is closed, or closes during the wait; an
-    /// [`Interrupter`](crate::queue::Interrupter) ended the wait; the message is too large or could not be encoded; there is
-    /// [no memory](SendError::NoMemory) for it.
+    /// [`Interrupter`](crate::queue::Interrupter) ended the wait; the message is too large or could not be encoded;
+    /// there is [no memory](SendError::NoMemory) for it.
     ///
     /// # Examples
     ///
@@ -355,7 +355,8 @@ impl<T, C: Codec<T>> Sender<T, C> {
         Ok(())
     }
 
-    /// Publishes an offered message, whose block is no longer in hand if that succeeds. Waits for room if there is none.
+    /// Publishes an offered message, whose block is no longer in hand if that succeeds. Waits for room if there is
+    /// none.
     #[inline(always)]
     pub(super) fn publish_block<P: WaitPolicy>(
         &self,

@@ -13,8 +13,8 @@ pub(super) enum TakenMessage<'a> {
     Batched(BatchedMessage),
 }
 
-/// A taken message that does not borrow from the queue's attachment. The owner must turn it into a [`TakenMessage`] again
-/// to settle it.
+/// A taken message that does not borrow from the queue's attachment. The owner must turn it into a [`TakenMessage`]
+/// again to settle it.
 pub(super) enum DetachedMessage {
     Block(OwnedBlock),
     Batched(BatchedMessage),

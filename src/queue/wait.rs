@@ -1,8 +1,8 @@
 //! Waiting: try, spin for a bounded time, then sleep in the kernel, until the operation succeeds or its
 //! [policy](super::policy) ends the wait.
 //!
-//! Spinning is worth it for short waits: waking a sleeper on another processor takes some ten microseconds, seeing a word
-//! change some ten nanoseconds. It is bounded because a spinning process keeps a processor from others.
+//! Spinning is worth it for short waits: waking a sleeper on another processor takes some ten microseconds, seeing a
+//! word change some ten nanoseconds. It is bounded because a spinning process keeps a processor from others.
 
 use super::attachment::{Attachment, Entered};
 use super::failure::{Failure, WaitError};
@@ -52,8 +52,9 @@ const GIVE_UP_SPINNING: u32 = 8;
 const SHORT_SPIN: u32 = 16;
 /// ... except in one of this many waits.
 const FULL_SPIN_EVERY: u32 = 16;
-/// After this many attempts a pause separates them. It doubles after as many again, up to half of this power of two: each
-/// attempt pulls the cache line away from the peer that is about to write it, and a wait that takes longer can end later.
+/// After this many attempts a pause separates them. It doubles after as many again, up to half of this power of two:
+/// each attempt pulls the cache line away from the peer that is about to write it, and a wait that takes longer can end
+/// later.
 const ATTEMPTS_PER_PAUSE: u32 = 16;
 const LONGEST_PAUSE: u32 = 4;
 /// The clock is read once in this many attempts: a reading takes about as long as an attempt.
@@ -63,8 +64,8 @@ const ATTEMPTS_PER_CLOCK_READ: u32 = 4;
 const YIELD_AFTER: u32 = 2;
 /// The same where messages come slowly: then other threads may have as much to do on this processor.
 const YIELD_SOON_AFTER: u32 = 64;
-/// Messages come slowly if each takes, on average, about as long as giving the processor away and getting it back: those
-/// of some kilobytes, or those that a peer works on. With faster messages, yielding costs more than it gains.
+/// Messages come slowly if each takes, on average, about as long as giving the processor away and getting it back:
+/// those of some kilobytes, or those that a peer works on. With faster messages, yielding costs more than it gains.
 const SLOW: Duration = Duration::from_nanos(500);
 
 /// Returns whether messages come slowly if `passed` of them took this time.
@@ -213,8 +214,8 @@ impl Waiter {
         Ok(None)
     }
 
-    /// Returns the number of entries since the last wait began, and the time that they took. A guess: several threads may
-    /// wait with one handle, and where a hint has moved back, the number is close to 2^64.
+    /// Returns the number of entries since the last wait began, and the time that they took. A guess: several threads
+    /// may wait with one handle, and where a hint has moved back, the number is close to 2^64.
     fn since_last_wait(&self, position: Position, now: Instant) -> (u64, Duration) {
         let passed = position.0.wrapping_sub(self.position.get().0);
         self.position.set(position);
@@ -243,8 +244,8 @@ impl Waiter {
 /// Ends a wait of one handle without closing the queue.
 ///
 /// Made by [`Sender::interrupter`](crate::Sender::interrupter) and
-/// [`Receiver::interrupter`](crate::Receiver::interrupter), for that handle only: clones of the handle are not affected.
-/// A clone of an interrupter is another one for the same handle.
+/// [`Receiver::interrupter`](crate::Receiver::interrupter), for that handle only: clones of the handle are not
+/// affected. A clone of an interrupter is another one for the same handle.
 ///
 /// # Examples
 ///
@@ -271,7 +272,8 @@ impl Interrupter {
     /// Several interrupts before a wait has ended count as one. An operation that can succeed does so, and leaves the
     /// interrupt for the next one. Never waits.
     pub fn interrupt(&self) {
-        // Release, and before the notification: a thread that is woken by it, or does not sleep because of it, sees this.
+        // Release, and before the notification: a thread that is woken by it, or does not sleep because of it, sees
+        // this.
         self.interrupt.store(true, Ordering::Release);
         let Some(attachment) = self.attachment.upgrade() else {
             return;

@@ -1,24 +1,24 @@
 //! Waiting for a message and a file descriptor together.
 //!
-//! A receiver sleeps on a futex, and the kernel has no wait for a futex and a descriptor (except in `io_uring`, which is
-//! often disabled). So a thread waits for the descriptor, and when it is readable wakes the threads that wait for
+//! A receiver sleeps on a futex, and the kernel has no wait for a futex and a descriptor (except in `io_uring`, which
+//! is often disabled). So a thread waits for the descriptor, and when it is readable wakes the threads that wait for
 //! messages, as a message would. Both sleep until something happens.
 //!
-//! | `ready` | thread                   | descriptor   | meaning                                                        |
-//! |---------|--------------------------|--------------|----------------------------------------------------------------|
-//! | false   | waits for the descriptor | not readable | receives wait for messages                                     |
-//! | true    | waits for `event`        | readable     | each receive asks the kernel, and returns `Ready`              |
-//! | true    | waits for `event`        | not readable | the next receive that asks clears `ready` and sets `event`     |
+//! | `ready` | thread waits for | descriptor   | meaning                                                      |
+//! |---------|------------------|--------------|--------------------------------------------------------------|
+//! | false   | the descriptor   | not readable | receives wait for messages                                   |
+//! | true    | `event`          | readable     | each receive asks the kernel, and returns `Ready`            |
+//! | true    | `event`          | not readable | the next receive that asks clears `ready` and sets `event`   |
 //!
-//! WATCH-1. The thread sets `ready` before it raises the epoch of the parking word. A receive that announces a sleep after
-//!          that finds `ready` in its last look; one that did so before is woken.
-//! WATCH-2. A receive returns `Ready` only if the kernel says so at that moment; `ready` merely saves the others a system
-//!          call.
+//! WATCH-1. The thread sets `ready` before it raises the epoch of the parking word. A receive that announces a sleep
+//!          after that finds `ready` in its last look; one that did so before is woken.
+//! WATCH-2. A receive returns `Ready` only if the kernel says so at that moment; `ready` merely saves the others a
+//!          system call.
 //! WATCH-3. A receive that clears `ready` sets `event`. The thread then waits for the descriptor again, and the kernel
 //!          ends that wait at once if the descriptor has become readable meanwhile. So clearing too often does no harm.
-//! WATCH-4. All receivers are woken. So a receive that was woken for a message, and returns `Ready` instead, takes no wake
-//!          away from another one: it found `ready` false before it slept, hence `ready` was set later, and all receivers
-//!          are woken after that.
+//! WATCH-4. All receivers are woken. So a receive that was woken for a message, and returns `Ready` instead, takes no
+//!          wake away from another one: it found `ready` false before it slept, hence `ready` was set later, and all
+//!          receivers are woken after that.
 
 use super::attachment::{Attachment, Entered};
 use super::failure::{Failure, RecvFailure};
@@ -189,7 +189,8 @@ impl State {
     }
 }
 
-/// Makes all threads that wait for messages look again (WATCH-4). The word does not say which of them wait with the watch.
+/// Makes all threads that wait for messages look again (WATCH-4). The word does not say which of them wait with the
+/// watch.
 fn wake_receivers(queue: &Weak<Attachment>) {
     if let Some(attachment) = queue.upgrade()
         && let Ok(queue) = attachment.enter()

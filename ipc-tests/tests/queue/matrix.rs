@@ -1,5 +1,5 @@
-//! Every operation that can wait has four forms, which differ only in how long they wait: each form of each operation is
-//! tried where it can succeed, where it would have to wait, where it is interrupted, and on a closed queue.
+//! Every operation that can wait has four forms, which differ only in how long they wait: each form of each operation
+//! is tried where it can succeed, where it would have to wait, where it is interrupted, and on a closed queue.
 
 use ipc_tests::guarded;
 use ipc_tests::support::{LIMIT, sleepy};
@@ -83,7 +83,9 @@ const SENDS: [SendForm; 8] = [
     ("send_many", Plain, |tx| outcome(tx.send_many([vec![1]]).map_err(|e| e.error.map(drop)))),
     ("try_send_many", Try, |tx| outcome(tx.try_send_many([vec![1]]).map_err(|e| e.error.map(drop)))),
     ("send_many_timeout", Timeout, |tx| outcome(tx.send_many_timeout([vec![1]], SHORT).map_err(|e| e.error.map(drop)))),
-    ("send_many_deadline", Deadline, |tx| outcome(tx.send_many_deadline([vec![1]], soon()).map_err(|e| e.error.map(drop)))),
+    ("send_many_deadline", Deadline, |tx| {
+        outcome(tx.send_many_deadline([vec![1]], soon()).map_err(|e| e.error.map(drop)))
+    }),
 ];
 
 #[rustfmt::skip]

@@ -49,8 +49,8 @@ impl Batches {
     }
 }
 
-/// How far a claim has come: in registers, and stored when this is dropped, also by a panic of the codec. The message that
-/// the codec was called for has been handed out then, and those after it have not.
+/// How far a claim has come: in registers, and stored when this is dropped, also by a panic of the codec. The message
+/// that the codec was called for has been handed out then, and those after it have not.
 struct Progress<'a> {
     place: BatchCursor,
     decoded: u64,

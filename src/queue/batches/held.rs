@@ -193,8 +193,8 @@ impl OpenBatch {
     }
 }
 
-/// Rejects all messages of a batch from `message` on, whose lengths are corrupt: no receiver could use them, and they must
-/// not be handed out again for ever.
+/// Rejects all messages of a batch from `message` on, whose lengths are corrupt: no receiver could use them, and they
+/// must not be handed out again for ever.
 #[cold]
 pub(super) fn reject_from(batch: &Batch<'_>, message: usize) -> Corrupt {
     (message..batch.count).for_each(|message| batch.marks.mark_rejected(message));

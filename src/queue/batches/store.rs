@@ -68,12 +68,12 @@ impl Batches {
         Waiting(&self.shared.waiting)
     }
 
-    /// Wakes other threads of this receiver after `any` may have been set: they may sleep although there is something here
-    /// now, or wait for this thread before they report `Closed`.
+    /// Wakes other threads of this receiver after `any` may have been set: they may sleep although there is something
+    /// here now, or wait for this thread before they report `Closed`.
     pub(super) fn wake(&self, queue: Entered<'_>) {
         let segment = queue.segment();
-        // Pairs with the fence in `ParkingWord::prepare_wait`: either we see the thread that waits, or its last attempt before
-        // it sleeps sees what we have put here.
+        // Pairs with the fence in `ParkingWord::prepare_wait`: either we see the thread that waits, or its last attempt
+        // before it sleeps sees what we have put here.
         fence(Ordering::SeqCst);
         let shared = self.shared.waiting.load(Ordering::Relaxed) > 0;
         if (shared || !segment.lifecycle().load().is_open()) && segment.items().has_waiters() {
@@ -169,8 +169,8 @@ impl Batches {
         Ok(first?)
     }
 
-    /// Keeps what is left of a batch, before all others, which are not older. Returns the batch, to be dropped without the
-    /// lock, if nothing is left or it is too late (HAND-2).
+    /// Keeps what is left of a batch, before all others, which are not older. Returns the batch, to be dropped without
+    /// the lock, if nothing is left or it is too late (HAND-2).
     fn keep(
         &self,
         state: &mut State,
@@ -212,7 +212,8 @@ impl Batches {
         Ok(None)
     }
 
-    /// Returns whether this receiver may report that the queue, which has ended, is closed. From then on it is (HAND-2).
+    /// Returns whether this receiver may report that the queue, which has ended, is closed. From then on it is
+    /// (HAND-2).
     #[cold]
     pub(in crate::queue) fn are_closed(&self, queue: Entered<'_>) -> Result<bool, Corrupt> {
         let segment = queue.segment();

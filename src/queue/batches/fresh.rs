@@ -16,7 +16,7 @@ use std::sync::Arc;
 /// The largest values that are decoded into a place of their own and moved from there, in bytes.
 const LARGEST_MOVED: usize = 64;
 
-/// How far a [`Whole`] has come.
+/// How far a [`FreshBatch`] has come.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stage {
     Untouched,
@@ -32,7 +32,7 @@ enum Stage {
 ///
 /// Usually all of its messages are decoded and acknowledged together: if they are equally long and not empty, none has
 /// been handed out before, the caller has room for all, and the values are small. Otherwise a [`Claim`] takes over.
-struct Whole<'a, 'v, T> {
+struct FreshBatch<'a, 'v, T> {
     batches: &'a Batches,
     attachment: &'a Arc<Attachment>,
     queue: Entered<'a>,
@@ -53,7 +53,7 @@ impl Batches {
         into: &mut Vec<T>,
         max: usize,
     ) -> Result<(), RecvFailure> {
-        let mut whole = Whole {
+        let mut fresh = FreshBatch {
             batches: self,
             attachment,
             queue: held.queue(),
@@ -62,21 +62,21 @@ impl Batches {
             values: Vec::new(),
             stage: Stage::Untouched,
         };
-        if whole.decode::<C>(max).is_some() {
+        if fresh.decode::<C>(max).is_some() {
             return Ok(());
         }
-        let (claim, received) = whole.claim_rest()?;
-        drop(whole);
+        let (claim, received) = fresh.claim_rest()?;
+        drop(fresh);
         claim.decode_into::<T, C>(into, max - received)
     }
 }
 
-impl<'a, T> Whole<'a, '_, T> {
+impl<'a, T> FreshBatch<'a, '_, T> {
     /// Decodes all messages if there are at most `max`. Returns `None` if that was not possible; then a claim must
     /// [take over](Self::claim_rest).
     ///
-    /// Message by message, each would wait until the one before has stored the length of `into`. Like this the processor
-    /// works on them side by side.
+    /// Message by message, each would wait until the one before has stored the length of `into`. Like this the
+    /// processor works on them side by side.
     #[inline(always)]
     fn decode<C: Codec<T>>(&mut self, max: usize) -> Option<()> {
         let segment = self.queue.segment();
@@ -109,8 +109,8 @@ impl<'a, T> Whole<'a, '_, T> {
         Some(())
     }
 
-    /// Receives the messages before the first failure. Takes back those that were decoded after it, which the caller has
-    /// not seen. Returns a claim of the rest, and the number of messages that were received.
+    /// Receives the messages before the first failure. Takes back those that were decoded after it, which the caller
+    /// has not seen. Returns a claim of the rest, and the number of messages that were received.
     #[cold]
     #[inline(never)]
     fn claim_rest(&mut self) -> Result<(Claim<'a>, usize), RecvFailure> {
@@ -137,7 +137,7 @@ impl<'a, T> Whole<'a, '_, T> {
     }
 }
 
-impl<T> Drop for Whole<'_, '_, T> {
+impl<T> Drop for FreshBatch<'_, '_, T> {
     #[inline(always)]
     fn drop(&mut self) {
         match self.stage {
@@ -145,8 +145,8 @@ impl<T> Drop for Whole<'_, '_, T> {
             Stage::Received => {
                 let block = self.block.take();
                 if let Ok(queue) = self.attachment.enter() {
-                    // This also wakes threads that wait for this batch before they report `Closed`; there was nothing in it
-                    // for them. The next operation meets a corrupt word, too, and reports it.
+                    // This also wakes threads that wait for this batch before they report `Closed`; there was nothing
+                    // in it for them. The next operation meets a corrupt word, too, and reports it.
                     let _ = settle::acknowledge_batch(queue.segment(), block);
                 }
             }
