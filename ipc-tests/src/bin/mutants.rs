@@ -83,7 +83,7 @@ use Catcher::{Explorer, Ipc, Neither, Stepkill, Storm, Unit};
 const MUTANTS: &[(&str, Layer, Catcher)] = &[
     ("OverwriteWithoutHelp", Layer::Protocol, Stepkill("--op try-recv --mode kill")),
     ("OverwriteWithoutHelp", Layer::Protocol, Stepkill("--op try-recv --mode copy")),
-    ("HelpWithoutReread", Layer::Protocol, Stepkill("--op send-over-taker --mode stop --sample 300")),
+    ("HelpWithoutReread", Layer::Protocol, Stepkill("--op send-after-dead-taker --mode stop --sample 300")),
     ("SkipClear", Layer::Protocol, Stepkill("--op try-recv --mode kill --sample 20")),
     ("SkipClear", Layer::Protocol, Stepkill("--op try-recv --mode copy")),
     ("SkipClear", Layer::Protocol, Storm(BUSY)),
@@ -91,12 +91,12 @@ const MUTANTS: &[(&str, Layer, Catcher)] = &[
     ("SealNotHelped", Layer::Protocol, Stepkill("--op close --mode copy")),
     ("ClosedIsNotSticky", Layer::Protocol, Stepkill("--op nack-after-end --mode kill")),
     ("ClosedIsNotSticky", Layer::Protocol, Stepkill("--op nack-after-end --mode copy")),
-    ("EndWithoutHelpingRing", Layer::Protocol, Stepkill("--op lease-settled --mode kill --sample 300")),
-    ("EndWithoutHelpingRing", Layer::Protocol, Stepkill("--op lease-settled --mode copy")),
+    ("EndWithoutHelpingRing", Layer::Protocol, Stepkill("--op lease-after-close --mode kill --sample 300")),
+    ("EndWithoutHelpingRing", Layer::Protocol, Stepkill("--op lease-after-close --mode copy")),
     ("SignalBeforeReturn", Layer::Protocol, Stepkill("--op nack --mode stop")),
     ("ClearReturnedAnyway", Layer::Protocol, Stepkill("--op recv-after-returned --mode stop --sample 300")),
-    ("ReadDeadLetterAsHeld", Layer::Protocol, Stepkill("--op letter-keep-settled --mode kill --sample 300")),
-    ("ReadDeadLetterAsHeld", Layer::Protocol, Stepkill("--op letter-keep-settled --mode copy")),
+    ("ReadDeadLetterAsHeld", Layer::Protocol, Stepkill("--op dead-letter-keep-then-close --mode kill --sample 300")),
+    ("ReadDeadLetterAsHeld", Layer::Protocol, Stepkill("--op dead-letter-keep-then-close --mode copy")),
     ("CloseAfterArrival", Layer::Protocol, Neither( "takes three at once: a role that goes from one row to another while a leaver looks", )),
     ("RecoverWithoutConfirming", Layer::Protocol, Stepkill("--op recover --mode stop --sample 300")),
     ("ConfirmBeforeReading", Layer::Protocol, Stepkill("--op recover --mode stop --sample 300")),
@@ -484,7 +484,7 @@ fn reason(said: &str) -> String {
         Some(next.unwrap_or(place))
     };
     let line = violation.or_else(after_panic).unwrap_or("it crashed");
-    let place = lines.find_map(|line| line.trim().strip_prefix("again: "));
+    let place = lines.find_map(|line| line.trim().strip_prefix("to repeat it: "));
     let line: String = line.chars().take(100).collect();
     place.map_or(line.clone(), |place| format!("{place}: {line}"))
 }

@@ -1,37 +1,25 @@
-//! Many boundaries, and the count of what went wrong.
+//! Runs many boundaries of the chosen operations.
 
 use crate::{
-    carriers::Carriers,
     copies::Copies,
     operations::{OPERATIONS, Operation, RECOVERING},
-    queue::{Failure, Queue, Violation},
-    round::{self, Death, Fate, Part, play},
-    route::Survey,
-    tracer::lay_out_alike,
+    path::Trace,
+    queue::Queue,
+    round::{self, AssumedDeath, Fate, Part, run_round},
+    tally::Supervisor,
+    tracer::disable_address_randomization,
+    traffic::TrafficProcesses,
 };
 use ipc_tests::rounds::Rng;
-use std::{
-    collections::BTreeMap,
-    fmt,
-    process::{self, ExitCode},
-    sync::{
-        Arc, Mutex, PoisonError,
-        mpsc::{RecvTimeoutError, Sender, channel},
-    },
-    thread,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, process::ExitCode, time::Instant};
 
-/// How many pairs, unless it is said.
+/// How many pairs are tried without `--sample`.
 const PAIRS: u64 = 10_000;
-/// No boundary takes so many seconds. While all of this machine's tests are paused for a benchmark they are not counted.
-const LIMIT: u32 = 240;
-const SECOND: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
     Kill,
-    /// Only what is done on copies when somebody is to be killed.
+    /// Only what mode `kill` does with copies.
     Copy,
     Stop,
     Pairs,
@@ -60,112 +48,16 @@ impl Mode {
     }
 }
 
-/// What is to be tried.
+/// The options.
 pub(crate) struct Campaign {
     pub(crate) operations: Vec<&'static Operation>,
     pub(crate) mode: Mode,
     pub(crate) sample: Option<u64>,
-    /// No boundary is after more instructions than this.
+    /// The last boundary of each operation.
     pub(crate) within: u64,
     pub(crate) seed: u64,
-    /// The steps of each part.
+    /// The only boundary to try; in mode pairs, one for each of the two.
     pub(crate) at: Option<Vec<u64>>,
-}
-
-#[derive(Clone, Default)]
-struct Tally {
-    /// Those at which somebody was killed, or stopped; in mode copy, those that were looked at.
-    boundaries: u64,
-    /// Those at which it was looked whether there is something new to copy.
-    looked: u64,
-    /// Copies that were recovered.
-    copies: u64,
-    violations: BTreeMap<Violation, u64>,
-}
-
-impl Tally {
-    fn add_boundary(&mut self) {
-        self.boundaries += 1;
-    }
-
-    fn add_copy(&mut self) {
-        self.copies += 1;
-    }
-}
-
-impl fmt::Display for Tally {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let count = |violation| self.violations.get(&violation).copied().unwrap_or(0);
-        if self.looked > 0 {
-            let (looked, copies) = (self.looked, self.copies);
-            writeln!(f, "copies: {looked} boundaries, {copies} that differ")?;
-        }
-        write!(
-            f,
-            "stepkill: {} boundaries, {} wedged, {} lost, {} duplicated, {} leaked",
-            self.boundaries,
-            count(Violation::Wedged),
-            count(Violation::Lost),
-            count(Violation::Duplicated),
-            count(Violation::Leaked)
-        )
-    }
-}
-
-/// Counts, and ends the program when nothing is counted for long.
-struct Warden {
-    tally: Arc<Mutex<Tally>>,
-    doing: Sender<String>,
-}
-
-impl Warden {
-    fn new() -> Self {
-        let (doing, done) = channel::<String>();
-        let tally: Arc<Mutex<Tally>> = Arc::default();
-        let watched = Arc::clone(&tally);
-        thread::spawn(move || {
-            let (mut doing, mut waited) = (String::new(), 0);
-            while waited < LIMIT {
-                match done.recv_timeout(SECOND) {
-                    Ok(next) => (doing, waited) = (next, 0),
-                    Err(RecvTimeoutError::Disconnected) => return,
-                    // Once, however long this process was paused.
-                    Err(RecvTimeoutError::Timeout) => waited += 1,
-                }
-            }
-            let mut tally = watched.lock().unwrap_or_else(PoisonError::into_inner);
-            *tally.violations.entry(Violation::Wedged).or_default() += 1;
-            println!("WEDGED, it does not end: {doing}\n{tally}");
-            process::exit(1);
-        });
-        Self { tally, doing }
-    }
-
-    fn tally(&self) -> Tally {
-        let tally = self.tally.lock();
-        tally.unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// What is tried, and counted by `count`.
-    fn watch(
-        &self,
-        label: &str,
-        count: impl FnOnce(&mut Tally),
-        play: impl FnOnce() -> Result<(), Failure>,
-    ) {
-        let _ = self.doing.send(label.to_owned());
-        let result = play();
-        self.note(count);
-        if let Err(Failure { violation, story }) = result {
-            self.note(|tally| *tally.violations.entry(violation).or_default() += 1);
-            println!("{violation:?}: {story}\n  again: {label}");
-        }
-    }
-
-    fn note(&self, count: impl FnOnce(&mut Tally)) {
-        let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
-        count(&mut tally);
-    }
 }
 
 impl Campaign {
@@ -180,9 +72,9 @@ impl Campaign {
         }
     }
 
-    /// Refuses what could not be tried.
+    /// Returns an error for options with which nothing would be tried.
     pub(crate) fn check(&self) -> Result<(), String> {
-        if self.mode == Mode::Pairs && self.victims().is_empty() {
+        if self.mode == Mode::Pairs && self.first_operations().is_empty() {
             let names: Vec<_> = self.operations.iter().map(|one| one.name).collect();
             return Err(format!(
                 "{} cannot be the first of a pair: it begins with a dead process already; \
@@ -193,135 +85,133 @@ impl Campaign {
         Ok(())
     }
 
-    /// The operations that can be the first of a pair.
-    fn victims(&self) -> Vec<&'static Operation> {
+    /// Returns the operations that can be the first of a pair.
+    fn first_operations(&self) -> Vec<&'static Operation> {
         let all = self.operations.iter().copied();
-        all.filter(|operation| operation.corpse.is_none()).collect()
+        all.filter(|operation| operation.predecessor.is_none())
+            .collect()
     }
 
     pub(crate) fn run(&self) -> ExitCode {
         println!("seed {}", self.seed);
-        lay_out_alike();
-        let warden = Warden::new();
+        disable_address_randomization();
+        let supervisor = Supervisor::start();
         let mut rng = Rng::with_seed(self.seed);
         match self.mode {
-            Mode::Pairs => self.pairs(&mut rng, &warden),
-            Mode::Kill | Mode::Copy | Mode::Stop => self.every_boundary(&mut rng, &warden),
+            Mode::Pairs => self.run_pairs(&mut rng, &supervisor),
+            Mode::Kill | Mode::Copy | Mode::Stop => self.run_boundaries(&mut rng, &supervisor),
         }
-        let tally = warden.tally();
+        let tally = supervisor.tally();
         println!("{tally}");
         if tally.boundaries == 0 {
             eprintln!("stepkill: no boundary was tried; the operation may be shorter than `--at`");
             return ExitCode::from(2);
         }
-        ExitCode::from(u8::from(!tally.violations.is_empty()))
+        ExitCode::from(u8::from(!tally.is_sound()))
     }
 
-    fn label(&self, operation: &Operation, steps: &[u64]) -> String {
+    /// Returns the options that repeat these boundaries.
+    fn options(&self, operation: &Operation, boundaries: &[u64]) -> String {
         let (name, mode) = (operation.name, self.mode.name());
-        let steps: Vec<_> = steps.iter().map(ToString::to_string).collect();
-        format!("--op {name} --mode {mode} --at {}", steps.join(","))
+        let boundaries: Vec<_> = boundaries.iter().map(ToString::to_string).collect();
+        format!("--op {name} --mode {mode} --at {}", boundaries.join(","))
     }
 
-    fn every_boundary(&self, rng: &mut Rng, warden: &Warden) {
-        let mut carriers = Carriers::default();
+    fn run_boundaries(&self, rng: &mut Rng, supervisor: &Supervisor) {
+        let mut traffic = TrafficProcesses::default();
         for &operation in &self.operations {
             let start = Instant::now();
-            let survey = match self.mode {
-                Mode::Kill | Mode::Copy => self.every_copy(operation, warden),
-                Mode::Stop | Mode::Pairs => self.survey(operation, warden, |_, _, _| ()),
+            let trace = match self.mode {
+                Mode::Kill | Mode::Copy => self.run_copies(operation, supervisor),
+                Mode::Stop | Mode::Pairs => self.trace(operation, supervisor, |_, _, _| ()),
             };
-            let Some(survey) = survey else {
+            let Some(trace) = trace else {
                 continue;
             };
-            let steps = match (&self.at, self.mode) {
+            let boundaries = match (&self.at, self.mode) {
                 (_, Mode::Copy) => continue,
-                (Some(steps), _) => steps.clone(),
-                (None, _) => self.choose(survey.boundaries(), rng),
+                (Some(boundaries), _) => boundaries.clone(),
+                (None, _) => self.choose_sample(trace.boundaries(), rng),
             };
-            for &steps in &steps {
-                let route = survey.route(steps);
-                let part = Part { operation, route };
-                let label = self.label(operation, &[steps]);
-                warden.watch(&label, Tally::add_boundary, || {
-                    let mut fates = self.fates(&survey, steps).iter();
-                    fates.try_for_each(|&fate| play(&[part], fate, &mut carriers))
+            for &boundary in &boundaries {
+                let path = trace.path_to(boundary);
+                let part = Part { operation, path };
+                supervisor.run(&self.options(operation, &[boundary]), || {
+                    let mut fates = self.fates(&trace, boundary).iter();
+                    fates.try_for_each(|&fate| run_round(&[part], fate, &mut traffic))
                 });
+                supervisor.count(|tally| tally.boundaries += 1);
             }
             println!(
                 "{}: {} instructions, {} boundaries, {:.1?}",
                 operation.name,
-                survey.len(),
-                steps.len(),
+                trace.len(),
+                boundaries.len(),
                 start.elapsed()
             );
         }
     }
 
-    /// Goes once through an operation, while nobody is killed. `None`: that failed already, which is told.
-    fn survey(
+    /// Steps once through an operation while no process is killed. Returns `None` if that has failed.
+    fn trace(
         &self,
         operation: &'static Operation,
-        warden: &Warden,
-        look: impl FnMut(u64, &Queue, &Death),
-    ) -> Option<Survey> {
+        supervisor: &Supervisor,
+        at_boundary: impl FnMut(u64, &Queue, &AssumedDeath),
+    ) -> Option<Trace> {
         let (name, mode) = (operation.name, self.mode.name());
-        let label = format!("--op {name} --mode {mode}, the operation as a whole");
-        let mut survey = None;
-        warden.watch(
-            &label,
-            |_| (),
-            || {
-                survey = Some(round::survey(operation, self.within, look)?);
-                Ok(())
-            },
-        );
-        survey
+        let options = format!("--op {name} --mode {mode} (the operation as a whole)");
+        let mut trace = None;
+        supervisor.run(&options, || {
+            trace = Some(round::trace(operation, self.within, at_boundary)?);
+            Ok(())
+        });
+        trace
     }
 
-    /// Goes once through an operation, and recovers a copy of each state that the queue has at a boundary.
-    fn every_copy(&self, operation: &'static Operation, warden: &Warden) -> Option<Survey> {
+    /// Steps once through an operation, and recovers a copy of each content that the queue has at a boundary.
+    fn run_copies(&self, operation: &'static Operation, supervisor: &Supervisor) -> Option<Trace> {
         let start = Instant::now();
         let mut copies = Copies::default();
-        let mut looked = 0;
-        let survey = self.survey(operation, warden, |boundary, queue, death| {
+        let mut compared = 0;
+        let trace = self.trace(operation, supervisor, |boundary, queue, death| {
             if self.at.as_ref().is_some_and(|at| !at.contains(&boundary)) {
                 return;
             }
-            looked += 1;
-            if copies.is_new(queue) {
-                let label = self.label(operation, &[boundary]);
-                let recover = || copies.recover(queue, death);
-                warden.watch(&label, Tally::add_copy, recover);
+            compared += 1;
+            if copies.is_new_content(queue) {
+                let options = self.options(operation, &[boundary]);
+                supervisor.run(&options, || copies.recover(queue, death));
+                supervisor.count(|tally| tally.copies += 1);
             }
         });
-        warden.note(|tally| {
-            tally.looked += looked;
+        supervisor.count(|tally| {
+            tally.compared += compared;
             if self.mode == Mode::Copy {
-                tally.boundaries += looked;
+                tally.boundaries += compared;
             }
         });
         let (name, copies) = (operation.name, copies.len());
         let time = start.elapsed();
-        println!("{name}: {looked} boundaries looked at, {copies} copies, {time:.1?}");
-        survey
+        println!("{name}: {compared} boundaries compared, {copies} copies, {time:.1?}");
+        trace
     }
 
-    /// What the victim suffers at a boundary: of an operation that is not tried as a whole, only every other time all.
-    fn fates(&self, survey: &Survey, steps: u64) -> &'static [Fate] {
-        let all = self.at.is_some() || !survey.is_long();
-        let odd = !steps.is_multiple_of(2);
+    /// Returns what happens to the victim at a boundary. In a long operation that is less, by turns.
+    fn fates(&self, trace: &Trace, boundary: u64) -> &'static [Fate] {
+        let all = self.at.is_some() || !trace.is_long();
+        let is_odd = !boundary.is_multiple_of(2);
         match self.mode {
-            Mode::Kill if all => &[Fate::Killed, Fate::KilledUnnoticed],
-            Mode::Kill if odd => &[Fate::KilledUnnoticed],
-            Mode::Kill => &[Fate::Killed],
-            Mode::Stop if all || odd => &[Fate::StoppedInTraffic, Fate::Stopped],
+            Mode::Kill if all => &[Fate::KilledAndReported, Fate::KilledAndReportedLate],
+            Mode::Kill if is_odd => &[Fate::KilledAndReportedLate],
+            Mode::Kill => &[Fate::KilledAndReported],
+            Mode::Stop if all || is_odd => &[Fate::StoppedInTraffic, Fate::Stopped],
             Mode::Stop => &[Fate::StoppedInTraffic],
             Mode::Copy | Mode::Pairs => &[],
         }
     }
 
-    fn choose(&self, boundaries: Vec<u64>, rng: &mut Rng) -> Vec<u64> {
+    fn choose_sample(&self, boundaries: Vec<u64>, rng: &mut Rng) -> Vec<u64> {
         let Some(sample) = self.sample else {
             return boundaries;
         };
@@ -331,38 +221,39 @@ impl Campaign {
         chosen
     }
 
-    /// The victim and the boundaries of both are drawn by lot.
-    fn pairs(&self, rng: &mut Rng, warden: &Warden) {
-        let mut known: BTreeMap<&str, Option<(Survey, Vec<u64>)>> = BTreeMap::new();
-        let mut draw = |operation: &'static Operation, at: Option<u64>, rng: &mut Rng| {
-            let surveyed = known.entry(operation.name).or_insert_with(|| {
-                let survey = self.survey(operation, warden, |_, _, _| ())?;
-                let boundaries = survey.boundaries();
-                Some((survey, boundaries))
+    /// Runs pairs of a random operation and its recovery, both up to a random boundary.
+    fn run_pairs(&self, rng: &mut Rng, supervisor: &Supervisor) {
+        let mut traces: BTreeMap<&str, Option<(Trace, Vec<u64>)>> = BTreeMap::new();
+        let mut choose = |operation: &'static Operation, at: Option<u64>, rng: &mut Rng| {
+            let surveyed = traces.entry(operation.name).or_insert_with(|| {
+                let trace = self.trace(operation, supervisor, |_, _, _| ())?;
+                let boundaries = trace.boundaries();
+                Some((trace, boundaries))
             });
-            let (survey, boundaries) = surveyed.as_ref()?;
-            let drawn = rng.choice(boundaries.iter()).copied().unwrap_or_default();
-            let steps = at.unwrap_or(drawn);
-            let route = survey.route(steps);
-            Some((steps, Part { operation, route }))
+            let (trace, boundaries) = surveyed.as_ref()?;
+            let random = rng.choice(boundaries.iter()).copied().unwrap_or_default();
+            let boundary = at.unwrap_or(random);
+            let path = trace.path_to(boundary);
+            Some((boundary, Part { operation, path }))
         };
-        let victims = self.victims();
+        let operations = self.first_operations();
         let pairs = match self.at {
             Some(_) => 1,
             None => self.sample.unwrap_or(PAIRS),
         };
         let at = self.at.clone().unwrap_or_default();
         for _ in 0..pairs {
-            let &victim = rng.choice(&victims).expect("an operation with a victim");
-            let first = draw(victim, at.first().copied(), rng);
-            let second = draw(&RECOVERING, at.get(1).copied(), rng);
+            let &operation = rng.choice(&operations).expect("an operation");
+            let first = choose(operation, at.first().copied(), rng);
+            let second = choose(&RECOVERING, at.get(1).copied(), rng);
             let (Some((i, first)), Some((j, second))) = (first, second) else {
                 continue;
             };
-            let label = self.label(victim, &[i, j]);
-            warden.watch(&label, Tally::add_boundary, || {
-                play(&[first, second], Fate::Killed, &mut Carriers::default())
+            supervisor.run(&self.options(operation, &[i, j]), || {
+                let traffic = &mut TrafficProcesses::default();
+                run_round(&[first, second], Fate::KilledAndReported, traffic)
             });
+            supervisor.count(|tally| tally.boundaries += 1);
         }
     }
 }

@@ -1,43 +1,42 @@
-//! Recovery on copies: what a victim would leave if it died at a boundary, without its death.
+//! Recovery in copies: what a victim would leave behind if it died at a boundary, without killing it.
 //!
-//! During one pass through an operation, the bytes of the queue's memory are looked at after each instruction. If no
-//! boundary before had the same, they get a file of their own, to which this process attaches in its own place. Nobody
-//! else has that file mapped or holds a lock in it, so the verdict on the victim is the real one: it is dead there. It is
-//! recovered, and everything is checked as after a real death. Copies cost little, so there are several of each state: in
-//! one of them nobody knows of the death for some laps, and in the others what is sent afterwards lies in different
-//! blocks, for what is wrong with a slot may harm only the message that comes there a lap later, in a certain block.
+//! The operation is stepped through once, and after each instruction the bytes of the queue's memory are compared with
+//! those of all boundaries before. Each new content is copied to a file of its own, to which this process attaches in
+//! its own place. No other process has mapped that file or holds a lock in it, so the victim is dead there by the
+//! queue's real liveness check. It is recovered, and everything is checked as after a real death.
+//!
+//! Copies cost little, so each content is copied several times. In one copy the death is noticed only after some laps.
+//! In the others what is sent afterwards is put in different blocks, because a wrong slot may harm only the message
+//! that gets it a lap later in a certain block.
 
-use crate::{
-    queue::{Failure, Queue},
-    round::Death,
-};
+use crate::{queue::Queue, round::AssumedDeath, violation::Failure};
 use ipc_tests::memfd::Contents;
 use std::{collections::HashSet, fs::File, mem};
 
-/// The copies of one pass.
+/// The contents of one operation.
 #[derive(Default)]
 pub(crate) struct Copies {
     /// The queue's memory.
     file: Option<File>,
-    /// What was in it at the last boundary.
+    /// Its content at the last boundary.
     contents: Contents,
-    /// The same, while it is compared.
+    /// A buffer for its content now.
     now: Contents,
-    /// Of all contents so far.
+    /// Digests of all contents so far.
     digests: HashSet<u64>,
 }
 
 impl Copies {
-    /// How many different ones there were.
+    /// Returns how many different contents there were.
     pub(crate) fn len(&self) -> usize {
         self.digests.len()
     }
 
-    /// Whether the queue is in a state that it was not in before.
-    pub(crate) fn is_new(&mut self, queue: &Queue) -> bool {
+    /// Reads the queue's memory. Returns whether its content is new.
+    pub(crate) fn is_new_content(&mut self, queue: &Queue) -> bool {
         let file = self.file.get_or_insert_with(|| queue.memory());
         self.now.read(file);
-        // Most instructions write nothing there.
+        // Most instructions do not write to the queue.
         if self.now == self.contents {
             return false;
         }
@@ -45,16 +44,16 @@ impl Copies {
         self.digests.insert(self.contents.digest())
     }
 
-    /// Lets the victim die in copies of the queue, which is in the state that was last looked at.
-    pub(crate) fn recover(&self, queue: &Queue, death: &Death) -> Result<(), Failure> {
-        /// A queue has 64 small blocks or a few more.
-        const TURNS: usize = 8;
-        const BLOCKS: usize = 8;
-        death.befall(queue.copy(&self.contents), true)?;
-        for turn in 0..TURNS {
+    /// Recovers copies of the content that was read last, in which the victim is dead.
+    pub(crate) fn recover(&self, queue: &Queue, death: &AssumedDeath) -> Result<(), Failure> {
+        /// All of them reach each small block: a queue has 64 or a few more.
+        const COPIES: usize = 8;
+        const BLOCKS_PER_COPY: usize = 8;
+        death.recover(queue.copy(&self.contents), true)?;
+        for number in 0..COPIES {
             let copy = queue.copy(&self.contents);
-            copy.skip_blocks(turn * BLOCKS);
-            death.befall(copy, false)?;
+            copy.skip_blocks(number * BLOCKS_PER_COPY);
+            death.recover(copy, false)?;
         }
         Ok(())
     }

@@ -1,9 +1,9 @@
-//! A child process that goes one machine instruction at a time.
+//! A child process that is traced, and executes one machine instruction at a time.
 //!
-//! The child asks to be traced and then stops itself, once for each mark: where its operation begins, where that has
-//! ended, and where it has said what came of it. Between marks it is stepped, or runs to a certain address.
+//! The child asks to be traced and then stops itself at each *mark*: at the beginning of its operation, at the end of
+//! it, and after it has printed what the operation returned. Between marks it is stepped, or runs to a breakpoint.
 //!
-//! All children are laid out alike in memory, so an address that one has passed means the same in the next.
+//! All children have the same addresses, so an address that one child has reached means the same in the next.
 
 use nix::{
     libc,
@@ -25,27 +25,27 @@ use std::{
 };
 use workring::Handoff;
 
-/// What a child stops itself with. Not `SIGSTOP`, which anybody else may send it.
+/// The signal by which a child stops itself. Not `SIGSTOP`, which any other process may send it.
 pub(crate) const MARK: Signal = Signal::SIGUSR2;
 
-/// The line that a child says before it first stops itself, after all that it has to say of what was before.
+/// The line that a child prints before its first mark, after everything else that it prints there.
 pub(crate) const READY: &str = "ready";
 
-/// How often a step is asked for before it is worth while to look whether it waits.
-const ASKS: u32 = 500;
+/// How often the end of a step is polled before it is worth the cost to check whether the child sleeps.
+const POLLS_PER_CHECK: u32 = 500;
 
-/// Children started from here on are laid out alike in memory.
-pub(crate) fn lay_out_alike() {
+/// Makes the addresses of children that are started from now on the same.
+pub(crate) fn disable_address_randomization() {
     let persona = personality::get().expect("the personality");
-    personality::set(persona | Persona::ADDR_NO_RANDOMIZE).expect("no randomness");
+    personality::set(persona | Persona::ADDR_NO_RANDOMIZE).expect("no randomization");
 }
 
-/// Why a traced process has come to a halt.
+/// Why a traced child does not run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Halt {
-    /// It has done one instruction (a system call is one), or is about to do the one that it is to halt at.
+pub(crate) enum Stop {
+    /// It has executed one instruction (a system call is one), or has reached its breakpoint.
     Stepped,
-    /// It has stopped itself.
+    /// It has stopped itself at a mark.
     Marked,
     /// It sleeps in a system call. It is not stopped.
     Asleep,
@@ -53,30 +53,30 @@ pub(crate) enum Halt {
     Ended(i32),
 }
 
-/// A traced child. It dies with this process.
+/// A traced child, which dies with this process.
 #[allow(
     clippy::struct_excessive_bools,
     reason = "they are independent of each other"
 )]
-pub(crate) struct Traced {
+pub(crate) struct TracedChild {
     pid: Pid,
     output: BufReader<ChildStdout>,
-    /// What it has said so far.
-    said: String,
-    /// Whether it was last told to do one instruction, and not to run.
-    stepping: bool,
-    /// Whether it sleeps in a system call, from which only others can wake it.
-    asleep: bool,
-    /// Whether it may fall asleep at all. It costs to look.
-    pub(crate) sleeper: bool,
-    reaped: bool,
+    /// What it has printed so far.
+    printed: String,
+    /// Whether it was resumed for a single step last.
+    is_stepping: bool,
+    /// Whether it sleeps in a system call, from which another process has to wake it.
+    is_asleep: bool,
+    /// Whether it may fall asleep at all. It costs time to check.
+    pub(crate) may_sleep: bool,
+    is_reaped: bool,
 }
 
-impl Traced {
+impl TracedChild {
     /// Starts a child and lets it run to its first mark.
     #[allow(
         clippy::zombie_processes,
-        reason = "whoever traces has to wait by process id, to hear of halts as well"
+        reason = "a tracer has to wait by process id, to be notified of stops as well"
     )]
     pub(crate) fn start(command: &mut Command, handoff: Handoff) -> Self {
         command.stdin(Stdio::null()).stdout(Stdio::piped());
@@ -84,59 +84,58 @@ impl Traced {
         let mut traced = Self {
             pid: Pid::from_raw(child.id().try_into().expect("a pid is positive")),
             output: BufReader::new(child.stdout.take().expect("standard output is a pipe")),
-            said: String::new(),
-            stepping: false,
-            asleep: false,
-            sleeper: false,
-            reaped: false,
+            printed: String::new(),
+            is_stepping: false,
+            is_asleep: false,
+            may_sleep: false,
+            is_reaped: false,
         };
-        assert_eq!(traced.wait(), Halt::Marked, "a child failed to prepare");
+        assert_eq!(traced.wait(), Stop::Marked, "a child failed to prepare");
         ptrace::setoptions(traced.pid, ptrace::Options::PTRACE_O_EXITKILL).expect("trace");
-        traced.answer();
+        traced.read_until_ready();
         traced
     }
 
-    /// Reads what it has said before it was ready.
-    fn answer(&mut self) {
+    fn read_until_ready(&mut self) {
         let mut line = String::new();
         loop {
             line.clear();
             self.output.read_line(&mut line).expect("a pipe");
             match line.trim_end() {
                 READY => return,
-                "" => panic!("a child has prepared and does not say so"),
-                _ => self.said.push_str(&line),
+                "" => panic!("a child has reached its first mark and is not ready"),
+                _ => self.printed.push_str(&line),
             }
         }
     }
 
-    /// What it has said before its operation.
-    pub(crate) fn said(&self) -> &str {
-        &self.said
+    /// Returns what the child printed before its operation.
+    pub(crate) fn printed(&self) -> &str {
+        &self.printed
     }
 
     pub(crate) fn id(&self) -> u32 {
         self.pid.as_raw().try_into().expect("a pid is positive")
     }
 
-    /// The address of the next instruction.
+    /// Returns the address of the next instruction.
     pub(crate) fn address(&self) -> u64 {
         ptrace::getregs(self.pid).expect("registers").rip
     }
 
-    /// Does one instruction.
-    pub(crate) fn step(&mut self) -> Halt {
-        self.stepping = true;
-        if !self.asleep {
-            self.go();
+    /// Executes one instruction.
+    pub(crate) fn step(&mut self) -> Stop {
+        self.is_stepping = true;
+        if !self.is_asleep {
+            self.resume();
         }
         self.wait()
     }
 
-    /// From here on it halts whenever it is about to do the instruction at this address. `None`: nowhere.
+    /// Sets the breakpoint, or removes it: the child stops whenever it is about to execute the instruction there.
     ///
-    /// By a debug register of the processor: memory stays as it is.
-    pub(crate) fn halt_at(&self, address: Option<u64>) {
+    /// Uses a debug register of the processor, so memory stays as it is.
+    pub(crate) fn set_breakpoint(&self, address: Option<u64>) {
         let register = |number: usize| {
             let offset =
                 offset_of!(libc::user, u_debugreg) + number * size_of::<libc::c_ulonglong>();
@@ -146,7 +145,7 @@ impl Traced {
             let value = value.cast_signed();
             ptrace::write_user(self.pid, register(number), value).expect("a debug register");
         };
-        // Register 7 says which of the others count: here the first, and execution.
+        // Register 7 enables the others: here the first one, for execution.
         set(7, 0);
         if let Some(address) = address {
             set(0, address);
@@ -154,92 +153,92 @@ impl Traced {
         }
     }
 
-    /// Runs to the next mark, or to the address where it is to halt, or until it falls asleep or ends.
-    pub(crate) fn run_on(&mut self) -> Halt {
-        self.stepping = false;
-        if !self.asleep {
-            self.go();
+    /// Runs to the next mark or to the breakpoint, or until the child falls asleep or ends.
+    pub(crate) fn run_to_breakpoint(&mut self) -> Stop {
+        self.is_stepping = false;
+        if !self.is_asleep {
+            self.resume();
         }
         self.wait()
     }
 
-    /// Runs to the next mark, or until it falls asleep or ends.
-    pub(crate) fn run(&mut self) -> Halt {
+    /// Runs to the next mark, or until the child falls asleep or ends.
+    pub(crate) fn run_to_mark(&mut self) -> Stop {
         loop {
-            // A step that was stopped by a signal has a trap left over.
-            match self.run_on() {
-                Halt::Stepped => {}
-                halt => return halt,
+            // A step that a signal has interrupted leaves a trap.
+            match self.run_to_breakpoint() {
+                Stop::Stepped => {}
+                stop => return stop,
             }
         }
     }
 
-    fn go(&self) {
-        let gone = if self.stepping {
+    fn resume(&self) {
+        let resumed = if self.is_stepping {
             ptrace::step(self.pid, None)
         } else {
             ptrace::cont(self.pid, None)
         };
-        gone.expect("it has halted");
+        resumed.expect("it is stopped");
     }
 
-    /// Kills it, wherever it is. What it has said.
+    /// Kills the child, wherever it is. Returns what it has printed.
     pub(crate) fn kill(mut self) -> String {
-        self.end()
+        self.kill_and_reap()
     }
 
-    /// What it has said, once it has ended.
-    pub(crate) fn last_words(&mut self) -> String {
-        assert!(self.reaped);
-        let mut said = mem::take(&mut self.said);
-        self.output.read_to_string(&mut said).expect("a pipe");
-        said
+    /// Returns what a child that has ended has printed.
+    pub(crate) fn all_printed(&mut self) -> String {
+        assert!(self.is_reaped);
+        let mut printed = mem::take(&mut self.printed);
+        self.output.read_to_string(&mut printed).expect("a pipe");
+        printed
     }
 
-    fn end(&mut self) -> String {
-        kill(self.pid, Signal::SIGKILL).expect("nobody else has reaped it");
-        while !matches!(self.wait(), Halt::Ended(_)) {}
-        self.last_words()
+    fn kill_and_reap(&mut self) -> String {
+        kill(self.pid, Signal::SIGKILL).expect("only this process reaps it");
+        while !matches!(self.wait(), Stop::Ended(_)) {}
+        self.all_printed()
     }
 
-    fn wait(&mut self) -> Halt {
-        // Who was found asleep is to be woken: it is not asked again whether it sleeps.
-        let look = self.sleeper && !self.asleep;
-        let mut asked = 0;
+    fn wait(&mut self) -> Stop {
+        // A child that was found asleep is about to be woken, and is not checked again.
+        let check_sleep = self.may_sleep && !self.is_asleep;
+        let mut polls = 0;
         loop {
-            let flag = look.then_some(WaitPidFlag::WNOHANG);
+            let flag = check_sleep.then_some(WaitPidFlag::WNOHANG);
             match waitpid(self.pid, flag).expect("a child") {
                 WaitStatus::StillAlive => {
-                    asked += 1;
-                    if asked % ASKS == 0 && self.sleeps() {
-                        self.asleep = true;
-                        return Halt::Asleep;
+                    polls += 1;
+                    if polls % POLLS_PER_CHECK == 0 && self.sleeps() {
+                        self.is_asleep = true;
+                        return Stop::Asleep;
                     }
                     thread::yield_now();
                 }
-                // Somebody has stopped all processes for a while, or a child of its own has ended.
+                // All processes of this machine were stopped for a while, or a child of the child has ended.
                 WaitStatus::Stopped(_, Signal::SIGSTOP | Signal::SIGCONT | Signal::SIGCHLD) => {
-                    self.go();
+                    self.resume();
                 }
                 status => {
-                    self.asleep = false;
-                    return self.halt(status);
+                    self.is_asleep = false;
+                    return self.stop_of(status);
                 }
             }
         }
     }
 
-    fn halt(&mut self, status: WaitStatus) -> Halt {
+    fn stop_of(&mut self, status: WaitStatus) -> Stop {
         match status {
-            WaitStatus::Stopped(_, Signal::SIGTRAP) => Halt::Stepped,
-            WaitStatus::Stopped(_, MARK) => Halt::Marked,
+            WaitStatus::Stopped(_, Signal::SIGTRAP) => Stop::Stepped,
+            WaitStatus::Stopped(_, MARK) => Stop::Marked,
             WaitStatus::Exited(_, code) => {
-                self.reaped = true;
-                Halt::Ended(code)
+                self.is_reaped = true;
+                Stop::Ended(code)
             }
             WaitStatus::Signaled(..) => {
-                self.reaped = true;
-                Halt::Ended(-1)
+                self.is_reaped = true;
+                Stop::Ended(-1)
             }
             other => panic!("a traced child: {other:?}"),
         }
@@ -252,10 +251,10 @@ impl Traced {
     }
 }
 
-impl Drop for Traced {
+impl Drop for TracedChild {
     fn drop(&mut self) {
-        if !self.reaped {
-            self.end();
+        if !self.is_reaped {
+            self.kill_and_reap();
         }
     }
 }

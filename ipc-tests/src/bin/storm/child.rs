@@ -406,7 +406,7 @@ fn send_in_place(queue: &MessageSender, message: &Message) -> Outcome<()> {
     message.write(&mut room);
     match room.commit() {
         Ok(()) => Outcome::Done(()),
-        Err(SendError::Closed(_)) => Outcome::Closed,
+        Err(SendError::Closed(())) => Outcome::Closed,
         Err(other) => panic!("commit: {other}"),
     }
 }

@@ -1,19 +1,46 @@
-//! All operations.
+//! All operations that can be chosen.
 
 use super::{
-    Given, LARGE, Meanwhile, Operation, RECEIVING, RECOVERING, SENDING, acknowledge, bury_two,
-    close,
-    corpses::{self, OVER_A_TAKER},
-    fill, give_back, give_to_a_child, large, lease, make_a_ticket, reserve_and_commit, roomy,
-    send_batch, send_many, send_three, take_many, take_one, take_over_and_lease,
-    take_over_and_take_one, take_over_sender, wide,
+    actions::{
+        LARGE, acknowledge, attach_and_lease, attach_and_receive, attach_receiver, attach_sender,
+        capacity_4, capacity_32, close, fill, give_to_child, keep_dead_letter, large_messages,
+        lease, make_ticket, make_two_dead_letters, receive, receive_many, reserve_and_commit,
+        return_lease, send_batch_of_three, send_many, send_three_messages,
+    },
+    operation::{GivenEnd, Meanwhile, Operation, RECEIVING, SENDING},
+    predecessors::{self, AFTER_DEAD_TAKER, RECOVERING},
 };
-use crate::queue::Message;
+use crate::message::Message;
+use std::mem;
 
-/// Two batches.
+/// Takes messages while a victim is stopped, and acknowledges them when the victim was continued.
+pub(crate) const NEWCOMER: Operation = Operation {
+    name: "newcomer",
+    prepare_victim: |victim| {
+        attach_receiver(victim);
+        (0..2).for_each(|_| lease(victim));
+    },
+    act: |victim| {
+        for lease in mem::take(&mut victim.leases) {
+            let message = lease.ack();
+            victim.report_received(Some(message));
+        }
+    },
+    ..RECEIVING
+};
+
+/// Takes a message while a victim is stopped, and is killed.
+pub(crate) const DYING_NEWCOMER: Operation = Operation {
+    name: "dying-newcomer",
+    prepare_victim: attach_and_lease,
+    act: |_| (),
+    ..RECEIVING
+};
+
+/// The numbers from 2 on: more than one batch.
 #[allow(
     clippy::indexing_slicing,
-    reason = "the compiler does it, and would say so"
+    reason = "it runs at compile time, where a wrong index is an error"
 )]
 const MANY: [u32; 45] = {
     let mut many = [2; 45];
@@ -26,31 +53,31 @@ const MANY: [u32; 45] = {
 };
 
 pub(crate) const OPERATIONS: &[Operation] = &[
-    // Coming and going.
+    // Attaching and detaching.
     Operation {
         name: "inherit",
-        prepare: |_| (),
-        act: take_over_sender,
+        prepare_victim: |_| (),
+        act: attach_sender,
         ..SENDING
     },
     Operation {
         name: "open",
-        named: true,
-        given: Given::Nothing,
-        prepare: |_| (),
-        act: |victim| victim.rx = workring::open(&victim.name).ok(),
+        has_name: true,
+        given_end: GivenEnd::None,
+        prepare_victim: |_| (),
+        act: |victim| victim.rx = workring::open(&victim.queue_name).ok(),
         ..RECEIVING
     },
     Operation {
         name: "give",
-        act: make_a_ticket,
-        gives: true,
+        act: make_ticket,
+        makes_ticket: true,
         ..SENDING
     },
     Operation {
         name: "give-to-child",
-        act: give_to_a_child,
-        gives: true,
+        act: give_to_child,
+        makes_ticket: true,
         ..SENDING
     },
     Operation {
@@ -60,9 +87,9 @@ pub(crate) const OPERATIONS: &[Operation] = &[
     },
     Operation {
         name: "drop-last-sender",
-        stage: send_three,
+        prepare_queue: send_three_messages,
         act: |victim| drop(victim.tx.take()),
-        last_sender: true,
+        victim_has_last_sender: true,
         ..SENDING
     },
     Operation {
@@ -72,9 +99,9 @@ pub(crate) const OPERATIONS: &[Operation] = &[
     },
     Operation {
         name: "drop-with-batch",
-        stage: send_batch,
-        prepare: |victim| {
-            take_over_and_lease(victim);
+        prepare_queue: send_batch_of_three,
+        prepare_victim: |victim| {
+            attach_and_lease(victim);
             acknowledge(victim);
         },
         act: |victim| drop(victim.rx.take()),
@@ -83,8 +110,8 @@ pub(crate) const OPERATIONS: &[Operation] = &[
     // Sending.
     Operation {
         name: "send",
-        prepare: |victim| {
-            take_over_sender(victim);
+        prepare_victim: |victim| {
+            attach_sender(victim);
             victim.send(1);
         },
         in_flight: &[2],
@@ -92,17 +119,17 @@ pub(crate) const OPERATIONS: &[Operation] = &[
     },
     Operation {
         name: "send-full",
-        stage: fill,
+        prepare_queue: fill,
         act: |victim| victim.send(9),
         in_flight: &[9],
-        relief: Some(|queue| {
+        wake_up: Some(|queue| {
             queue.receive();
         }),
         ..SENDING
     },
     Operation {
         name: "send-large",
-        options: large,
+        options: large_messages,
         act: |victim| {
             victim.send_message(Message {
                 number: 2,
@@ -120,7 +147,7 @@ pub(crate) const OPERATIONS: &[Operation] = &[
     },
     Operation {
         name: "send-two-batches",
-        options: || roomy().max_message_len(1024),
+        options: || capacity_4().max_message_len(1024),
         act: |victim| send_many(victim, &MANY),
         in_flight: &MANY,
         ..SENDING
@@ -138,35 +165,35 @@ pub(crate) const OPERATIONS: &[Operation] = &[
     },
     Operation {
         name: "reserve-commit-large",
-        options: large,
+        options: large_messages,
         act: |victim| reserve_and_commit(victim, LARGE),
         in_flight: &[2],
         ..SENDING
     },
     Operation {
         name: "reserve-drop-large",
-        options: large,
+        options: large_messages,
         act: |victim| drop(victim.tx().reserve(LARGE)),
         ..SENDING
     },
     // Receiving.
     Operation {
         name: "try-recv",
-        prepare: take_over_and_take_one,
-        act: take_one,
+        prepare_victim: attach_and_receive,
+        act: receive,
         in_flight: &[2],
         ..RECEIVING
     },
     Operation {
         name: "recv-empty",
-        options: roomy,
-        stage: |_| (),
+        options: capacity_4,
+        prepare_queue: |_| (),
         act: |victim| {
             let message = victim.rx().recv().ok();
-            victim.take(message);
+            victim.report_received(message);
         },
         in_flight: &[1],
-        relief: Some(|queue| {
+        wake_up: Some(|queue| {
             if !queue.send_once(1) {
                 queue.send_fresh();
             }
@@ -175,126 +202,126 @@ pub(crate) const OPERATIONS: &[Operation] = &[
     },
     Operation {
         name: "recv-large",
-        options: large,
-        stage: |queue| {
+        options: large_messages,
+        prepare_queue: |queue| {
             let length = LARGE;
             (1..=2).for_each(|number| assert!(queue.send_message(Message { number, length })));
         },
-        prepare: take_over_and_take_one,
-        act: take_one,
+        prepare_victim: attach_and_receive,
+        act: receive,
         in_flight: &[2],
         ..RECEIVING
     },
     Operation {
         name: "recv-many",
-        act: |victim| take_many(victim, 3),
+        act: |victim| receive_many(victim, 3),
         in_flight: &[1, 2, 3],
         ..RECEIVING
     },
     Operation {
         name: "recv-many-of-batch",
-        stage: send_batch,
-        act: |victim| take_many(victim, 2),
+        prepare_queue: send_batch_of_three,
+        act: |victim| receive_many(victim, 2),
         in_flight: &[1, 2],
         ..RECEIVING
     },
     Operation {
         name: "recv-whole-batch",
-        stage: send_batch,
-        act: |victim| take_many(victim, 3),
+        prepare_queue: send_batch_of_three,
+        act: |victim| receive_many(victim, 3),
         in_flight: &[1, 2, 3],
         ..RECEIVING
     },
     Operation {
         name: "recv-returned",
-        stage: |queue| {
-            send_three(queue);
+        prepare_queue: |queue| {
+            send_three_messages(queue);
             let leases = [queue.rx.lease(), queue.rx.lease()];
             drop(leases);
         },
-        prepare: take_over_and_take_one,
-        act: take_one,
+        prepare_victim: attach_and_receive,
+        act: receive,
         in_flight: &[2],
         ..RECEIVING
     },
     Operation {
         name: "recv-after-returned",
-        stage: |queue| {
-            send_three(queue);
+        prepare_queue: |queue| {
+            send_three_messages(queue);
             drop(queue.rx.lease());
         },
-        prepare: take_over_and_take_one,
-        act: take_one,
+        prepare_victim: attach_and_receive,
+        act: receive,
         in_flight: &[2],
         ..RECEIVING
     },
     Operation {
         name: "lease",
-        prepare: take_over_and_take_one,
+        prepare_victim: attach_and_receive,
         act: lease,
         ..RECEIVING
     },
     Operation {
         name: "lease-of-batch",
-        stage: send_batch,
+        prepare_queue: send_batch_of_three,
         act: lease,
         ..RECEIVING
     },
     Operation {
-        name: "lease-settled",
-        options: || wide().close_waits_for_leases(true),
-        settled: true,
-        stage: |queue| assert!(queue.send(1)),
+        name: "lease-after-close",
+        options: || capacity_32().close_waits_for_leases(true),
+        close_waits_for_leases: true,
+        prepare_queue: |queue| assert!(queue.send(1)),
         act: lease,
-        bridge: |queue| {
+        before_act: |queue| {
             queue.rx.close();
         },
         ..RECEIVING
     },
-    // Settling.
+    // Acknowledging and returning.
     Operation {
         name: "ack",
-        prepare: take_over_and_lease,
+        prepare_victim: attach_and_lease,
         act: acknowledge,
         in_flight: &[1],
         ..RECEIVING
     },
     Operation {
         name: "ack-of-batch",
-        stage: send_batch,
-        prepare: take_over_and_lease,
+        prepare_queue: send_batch_of_three,
+        prepare_victim: attach_and_lease,
         act: acknowledge,
         in_flight: &[1],
         ..RECEIVING
     },
     Operation {
         name: "nack",
-        prepare: take_over_and_lease,
-        act: give_back,
+        prepare_victim: attach_and_lease,
+        act: return_lease,
         ..RECEIVING
     },
     Operation {
-        name: "nack-last",
-        options: || roomy().max_deliveries(1),
-        prepare: take_over_and_lease,
-        act: give_back,
+        name: "nack-last-delivery",
+        options: || capacity_4().max_deliveries(1),
+        prepare_victim: attach_and_lease,
+        act: return_lease,
         ..RECEIVING
     },
     Operation {
         name: "nack-of-batch",
-        stage: send_batch,
-        prepare: take_over_and_lease,
-        act: give_back,
+        prepare_queue: send_batch_of_three,
+        prepare_victim: attach_and_lease,
+        act: return_lease,
         ..RECEIVING
     },
     Operation {
         name: "nack-after-end",
-        prepare: take_over_and_lease,
-        act: give_back,
+        prepare_victim: attach_and_lease,
+        act: return_lease,
         meanwhile: Meanwhile::Close,
         ..RECEIVING
     },
-    // The end.
+    // Closing.
     Operation {
         name: "close",
         act: close,
@@ -302,50 +329,44 @@ pub(crate) const OPERATIONS: &[Operation] = &[
     },
     Operation {
         name: "close-full",
-        stage: fill,
+        prepare_queue: fill,
         act: close,
         ..SENDING
     },
     Operation {
         name: "cancel",
-        stage: send_three,
+        prepare_queue: send_three_messages,
         act: |victim| {
             victim.tx().cancel();
-            victim.note("closed", 0);
+            victim.report("closed", 0);
         },
         cancels: true,
         ..SENDING
     },
     // Dead letters.
     Operation {
-        name: "letter-keep",
-        stage: bury_two,
-        act: |victim| {
-            let letter = victim.rx().dead_letters().next();
-            drop(letter);
-        },
+        name: "dead-letter-keep",
+        prepare_queue: make_two_dead_letters,
+        act: keep_dead_letter,
         ..RECEIVING
     },
     Operation {
-        name: "letter-keep-settled",
-        options: || wide().close_waits_for_leases(true),
-        settled: true,
-        stage: bury_two,
-        act: |victim| {
-            let letter = victim.rx().dead_letters().next();
-            drop(letter);
-        },
+        name: "dead-letter-keep-then-close",
+        options: || capacity_32().close_waits_for_leases(true),
+        close_waits_for_leases: true,
+        prepare_queue: make_two_dead_letters,
+        act: keep_dead_letter,
         meanwhile: Meanwhile::Close,
         ..RECEIVING
     },
     Operation {
-        name: "letter-discard",
-        stage: bury_two,
+        name: "dead-letter-discard",
+        prepare_queue: make_two_dead_letters,
         act: |victim| {
-            if let Some(letter) = victim.rx().dead_letters().next() {
-                let number = letter.decode().ok();
-                letter.discard();
-                victim.take(number);
+            if let Some(dead_letter) = victim.rx().dead_letters().next() {
+                let message = dead_letter.decode().ok();
+                dead_letter.discard();
+                victim.report_received(message);
             }
         },
         in_flight: &[1],
@@ -353,52 +374,52 @@ pub(crate) const OPERATIONS: &[Operation] = &[
     },
     // After a death.
     Operation {
-        name: "send-over-taker",
+        name: "send-after-dead-taker",
         act: |victim| victim.send(9),
         in_flight: &[9],
-        ..OVER_A_TAKER
+        ..AFTER_DEAD_TAKER
     },
     Operation {
-        name: "close-over-taker",
+        name: "close-after-dead-taker",
         act: close,
-        ..OVER_A_TAKER
+        ..AFTER_DEAD_TAKER
     },
     Operation {
-        name: "recv-unsaid",
-        corpse: Some(&corpses::RETURNING),
-        act: take_one,
+        name: "recv-after-dead-returner",
+        predecessor: Some(&predecessors::RETURNING),
+        act: receive,
         in_flight: &[1, 2, 3],
         ..RECEIVING
     },
     RECOVERING,
     Operation {
         name: "recover-taker",
-        corpse: Some(&corpses::TAKING),
+        predecessor: Some(&predecessors::TAKING),
         ..RECOVERING
     },
     Operation {
         name: "recover-batch",
-        corpse: Some(&corpses::HOLDING_A_BATCH),
+        predecessor: Some(&predecessors::HOLDING_BATCH),
         ..RECOVERING
     },
     Operation {
         name: "recover-reader",
-        corpse: Some(&corpses::READING),
+        predecessor: Some(&predecessors::READING),
         ..RECOVERING
     },
     Operation {
-        name: "recover-filler",
-        corpse: Some(&corpses::FILLING),
+        name: "recover-writer",
+        predecessor: Some(&predecessors::WRITING),
         ..RECOVERING
     },
     Operation {
         name: "recover-offerer",
-        corpse: Some(&corpses::OFFERING),
+        predecessor: Some(&predecessors::OFFERING),
         ..RECOVERING
     },
     Operation {
         name: "recover-closer",
-        corpse: Some(&corpses::CLOSING),
+        predecessor: Some(&predecessors::CLOSING),
         ..RECOVERING
     },
 ];

@@ -1,0 +1,147 @@
+//! What parents and victims do in the operations.
+
+use crate::{message::Message, queue::Queue, victim::Victim};
+use std::{mem, process::Command, time::Duration};
+use workring::{Handoff, Options, inherit};
+
+/// The length of a message whose block gets memory when it is sent, and gives it back.
+pub(super) const LARGE: usize = 70_000;
+
+/// Waits in this queue sleep at once, and do not end before they are woken.
+pub(super) fn capacity_4() -> Options {
+    Options::new(4)
+        .spin(Duration::ZERO)
+        .liveness_interval(Duration::from_secs(10))
+        .max_message_len(128)
+}
+
+/// The same with a larger capacity, so that half of the blocks are in use during laps, and a wrong word harms one.
+pub(super) fn capacity_32() -> Options {
+    Options::new(32)
+        .spin(Duration::ZERO)
+        .liveness_interval(Duration::from_secs(10))
+        .max_message_len(128)
+}
+
+pub(super) fn large_messages() -> Options {
+    capacity_4().max_message_len(1 << 20)
+}
+
+pub(super) fn send_three_messages(queue: &mut Queue) {
+    (1..=3).for_each(|number| assert!(queue.send(number)));
+}
+
+pub(super) fn send_batch_of_three(queue: &mut Queue) {
+    queue.send_batch(1..=3);
+}
+
+/// Fills a queue of capacity 4.
+pub(super) fn fill(queue: &mut Queue) {
+    (1..=4).for_each(|number| assert!(queue.send(number)));
+}
+
+/// Makes two dead letters, and leaves a message in the queue.
+pub(super) fn make_two_dead_letters(queue: &mut Queue) {
+    send_three_messages(queue);
+    for _ in 0..6 {
+        let leases = [queue.rx.lease(), queue.rx.lease()];
+        drop(leases);
+        if queue.rx.stats().dead_letters == 2 {
+            return;
+        }
+    }
+    panic!("two dead letters after three deliveries each");
+}
+
+pub(super) fn attach_sender(victim: &mut Victim) {
+    victim.tx = Some(inherit("queue").expect("a sender"));
+}
+
+pub(super) fn attach_receiver(victim: &mut Victim) {
+    victim.rx = Some(inherit("queue").expect("a receiver"));
+}
+
+pub(super) fn attach_and_receive(victim: &mut Victim) {
+    attach_receiver(victim);
+    receive(victim);
+}
+
+pub(super) fn attach_and_lease(victim: &mut Victim) {
+    attach_receiver(victim);
+    lease(victim);
+}
+
+pub(super) fn receive(victim: &mut Victim) {
+    let message = victim.rx().try_recv().ok();
+    victim.report_received(message);
+}
+
+pub(super) fn receive_many(victim: &mut Victim, most: usize) {
+    let mut buffer = mem::take(&mut victim.buffer);
+    // An error leaves the buffer as it is.
+    let _ = victim.rx().try_recv_many(&mut buffer, most);
+    for message in buffer.drain(..) {
+        victim.report_received(Some(message));
+    }
+}
+
+pub(super) fn lease(victim: &mut Victim) {
+    if let Ok(lease) = victim.rx().try_lease() {
+        victim.leases.push(lease);
+    }
+}
+
+pub(super) fn acknowledge(victim: &mut Victim) {
+    let message = victim.leases.pop().map(workring::Lease::ack);
+    victim.report_received(message);
+}
+
+pub(super) fn return_lease(victim: &mut Victim) {
+    drop(victim.leases.pop());
+}
+
+pub(super) fn send_many(victim: &mut Victim, numbers: &[u32]) {
+    let messages = numbers.iter().copied().map(Message::small);
+    if victim.tx().send_many(messages).is_ok() {
+        for &number in numbers {
+            victim.report("sent", number);
+        }
+    }
+}
+
+/// Sends message 2, in place.
+pub(super) fn reserve_and_commit(victim: &mut Victim, length: usize) {
+    let mut room = victim.tx().reserve(length).expect("room");
+    let number = room.first_chunk_mut().expect("long enough");
+    *number = 2_u32.to_le_bytes();
+    let sent = room.commit();
+    drop(room);
+    if sent.is_ok() {
+        victim.report("sent", 2);
+    }
+}
+
+/// Opens the oldest dead letter, and leaves it where it is.
+pub(super) fn keep_dead_letter(victim: &mut Victim) {
+    let dead_letter = victim.rx().dead_letters().next();
+    drop(dead_letter);
+}
+
+pub(super) fn close(victim: &mut Victim) {
+    victim.tx().close();
+    victim.report("closed", 0);
+}
+
+/// Makes a ticket for a child that is never started.
+pub(super) fn make_ticket(victim: &mut Victim) {
+    let handoff = Handoff::new().give("queue", victim.tx());
+    drop(handoff);
+}
+
+/// Makes a ticket for a child that never uses it.
+pub(super) fn give_to_child(victim: &mut Victim) {
+    let handoff = Handoff::new().give("queue", victim.tx()).expect("give");
+    let mut command = Command::new("/bin/true");
+    let child = handoff.spawn(&mut command);
+    child.and_then(|mut child| child.wait()).expect("a child");
+}
