@@ -350,7 +350,7 @@ pub fn named_queues() -> io::Result<Vec<NamedQueue>> {
 /// Removes a named queue that no process is attached to, with the messages in it. Never waits.
 ///
 /// Removes also a private file that has the name of a queue and is none. Does not remove a queue of another version:
-/// see [upgrading a program](Options::create_named#upgrading-a-program).
+/// see the section on upgrading of [`create_named`](Options::create_named).
 ///
 /// # Errors
 ///
