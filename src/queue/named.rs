@@ -128,12 +128,12 @@ impl Options {
             return Err(CreateNamedError::InvalidName { name });
         }
         let settings = self.settings(type_name::<T>(), C::NAME, false)?;
-        let taken = || CreateNamedError::AlreadyExists {
+        let already_exists = || CreateNamedError::AlreadyExists {
             name: name.to_owned(),
         };
-        // Saves the work of making a queue without use. `publish` is what decides.
+        // Only saves work: `publish` below decides.
         if named::exists(name) {
-            return Err(taken());
+            return Err(already_exists());
         }
         let segment = Segment::create_draft(settings).map_err(not_made)?;
         let attachment = Attachment::create(segment).map_err(options::not_attached)?;
@@ -144,7 +144,7 @@ impl Options {
             source,
         })?;
         if !published {
-            return Err(taken());
+            return Err(already_exists());
         }
         let attachment = Arc::new(attachment);
         Ok((
@@ -197,7 +197,8 @@ fn open_end<E: End>(name: &str, schema: Option<&str>) -> Result<E, OpenError> {
     Ok(E::from_attachment(AnyAttachment(attachment)))
 }
 
-/// How long to wait for a process that checks whether the queue can be removed. One that takes longer is stopped.
+/// How long to wait for a process that checks whether the queue can be removed. If that process takes longer, it was
+/// probably stopped.
 const REMOVAL_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Locks the file so that the queue is not removed. Fails if it is removed already.
