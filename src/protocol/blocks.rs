@@ -16,8 +16,8 @@
 //!     process is dead. Its own changes may therefore be plain stores.
 //! BLOCK-2. `Hold`, from Offered to Held, is done by the taker or by any helper. All of them write the same value,
 //!     because the slot of the message names the taker.
-//! BLOCK-3. Whenever a block passes out of the hands of a process (to Free, Returned or Dead), its generation rises.
-//!     An exchange that was prepared before cannot succeed after that.
+//! BLOCK-3. Every transition to Free, Returned or Dead raises the generation. An exchange that was prepared before it
+//!     cannot succeed after it.
 //! BLOCK-4. The payload and the header are written in Owned only, and read in Held and Read only. Exceptions: the
 //!     position, which is atomic, is also read in Returned and Dead; the marks of a batch are also written by the
 //!     process that holds or reads it, and may be read by any process at any time ([`super::batch`]).
@@ -148,8 +148,7 @@ impl BlockState {
         )
     }
 
-    /// Returns the state after a transition that takes the block out of a process's hands: the generation rises
-    /// (BLOCK-3).
+    /// Returns the state after a transition to Free, Returned or Dead, which raises the generation (BLOCK-3).
     #[inline(always)]
     const fn released(self, kind: BlockKind, failed_deliveries: u8) -> Self {
         Self::from_parts(
@@ -291,7 +290,7 @@ impl BlockWord {
     /// Gives up a block that the calling process owns (BLOCK-1). Transitions `Release`, `Return` and `Withdraw`, and
     /// the end of `Read`. False if the word was not `mine`: then memory is corrupt, or the block was given up twice.
     ///
-    /// A swap and no store, because a caller that looks for sleepers next needs a full fence, which the swap includes.
+    /// A swap instead of a store: a caller that checks for sleepers next needs a full fence, which the swap includes.
     #[must_use]
     #[inline(always)]
     pub(in crate::protocol) fn release(&self, mine: BlockState, to: BlockState) -> bool {

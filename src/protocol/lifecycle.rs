@@ -12,11 +12,11 @@
 //! LIFE-1. Bits are only ever set, and the number of arrivals only rises.
 //! LIFE-2. The queue is closed when the ring has a Closed slot. The closing bit makes every process write that slot
 //!     (`Seal`), so a closer that dies or stops after it set the bit has closed the queue all the same.
-//! LIFE-3. An arrival is counted after its table entry has become Live or Ticket. A process that leaves and finds no
-//!     entry with its role closes the queue by an exact exchange of the word that it read *before* it looked at the
-//!     entries. If another process got the role meanwhile, either the exchange fails, because the arrival was
-//!     counted, or the look at the entries found the other process. Without the exchange, the look would miss a role
-//!     that passes from an entry not yet looked at to one already looked at.
+//! LIFE-3. An arrival is counted after its table entry has become Live or Ticket. A process that leaves reads this
+//!     word, then scans the table, and if no entry has its role it closes the queue by an exact exchange of the word
+//!     that it read. If another process got the role meanwhile, either its arrival was counted and the exchange
+//!     fails, or the scan found its entry. The scan alone would miss a role that passes from an entry not yet scanned
+//!     to one already scanned.
 //!
 //! Crash: a bit that is set stays set, and other processes do what it asks for.
 

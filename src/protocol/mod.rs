@@ -15,11 +15,12 @@
 //! | [`parking`]                     | the event counts that processes sleep on                             |
 //! | [`steps`]                       | the operations: sequences of transitions                             |
 //! | [`shared_state`]                | where the words are: a mapping, or the heap of a test                |
-//! | [`ids`], [`bits`], [`corrupt`]  | numbers, fields of packed words, and the report of an overwritten word |
+//! | [`ids`], [`bits`], [`corrupt`]  | indices, fields of packed words, reports of overwritten words        |
 //! | `verify`                        | the explorer and the loom models; only in tests                      |
 //!
 //! In this folder nothing maps memory and nothing is `unsafe`. The same code runs between processes and under a model
-//! checker. By convention, `XWord` is a word in shared memory, `XState` a value of it, and `XKind` the state's name.
+//! checker. By convention, `SlotWord` is the word in shared memory, `SlotState` its value, and `SlotKind` the name of
+//! its state; likewise for blocks and peers.
 //!
 //! PROTOCOL-1. Every change of state is one atomic exchange, or one plain store by the only process that may write the
 //!     word then. There is no lock, and no state between two words for whose end another process has to wait.

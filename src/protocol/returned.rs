@@ -3,10 +3,10 @@
 //! | dirty | meaning                                                                            |
 //! |-------|------------------------------------------------------------------------------------|
 //! | 0     | no block is Returned, or the process that returned one is about to set the bit     |
-//! | 1     | some block may be Returned: receivers look at the blocks before they use the ring  |
+//! | 1     | some block may be Returned: receivers scan the blocks before they use the ring     |
 //!
 //! RETURNED-1. A process that makes a block Returned then sets the dirty bit and raises the epoch. So does a process
-//!     that finds a Returned block by chance, because the process that returned it may have died in between.
+//!     that finds a Returned block in a scan, because the process that returned it may have died in between.
 //! RETURNED-2. The bit is cleared only after a scan of all blocks that found none Returned, by an exact exchange of the
 //!     value that was read before the scan. A return during the scan has raised the epoch, so the exchange fails.
 //!

@@ -25,7 +25,7 @@
 //!     between two accesses for an exact multiple of 2^32 laps.
 //! RING-5. Every step of a walk leads to the next slot, in the same lap or a later one. A walk therefore ends after one
 //!     round through the ring, unless other processes move the ends of the queue meanwhile, or a stray write left laps
-//!     that lead the walk round for ever. A correct walk never gets 2^31 laps ahead of its hint, so a walk that does
+//!     that lead the walk round forever. A correct walk never gets 2^31 laps ahead of its hint, so a walk that does
 //!     reports corruption.
 //!
 //! Crash: every transition is one atomic exchange, so a slot is always in one of the four states.

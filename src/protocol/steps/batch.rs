@@ -128,7 +128,7 @@ pub(super) fn state_after_return<S: SharedState>(
                 held.dead()
             }
         }
-        // The batch is corrupt: a dead letter, so that it is not delivered again for ever.
+        // The batch is corrupt: a dead letter, so that it is not delivered again forever.
         Err(_) => held.dead(),
         Ok(None) if mutant!(DeliveryNotCounted) => held.returned(),
         Ok(None) => match held.after_return(max_deliveries) {

@@ -1,16 +1,16 @@
-//! The token for a block that this process has in hand.
+//! The token for a block that this process owns.
 //!
-//! The `unsafe` code of `segment::payload` gives access to the bytes of a block for a borrow of its token.
-//! That is sound because of three rules:
+//! The `unsafe` code of `segment::payload` gives access to the bytes of a block for a borrow of its token. That is
+//! sound because of three rules:
 //!
-//! OWNED-1. Only the transitions in [`super`] make a token, each from the exchange that gave the block to this process:
-//!          `Allocate`, `Take` with `Hold`, `Retake`, `Read`. The fields are private to this file, and there is no
-//!          `Clone`, so a block has at most one token.
+//! OWNED-1. Only the transitions in [`super`] make a token, each from the exchange that gave the block to this
+//!     process: `Allocate`, `Take` with `Hold`, `Retake`, `Read`. The fields are private to this file, and there is
+//!     no `Clone`, so a block has at most one token.
 //! OWNED-2. Each transition that gives the block up takes the token away: `Release`, `Return`, `Withdraw`, and the
-//!          end of `Read` consume it; `Publish`, which may fail, leaves a spent token behind when it succeeds.
-//!          A token that was borrowed for the bytes cannot be given up before the borrow ends.
+//!     end of `Read` consume it; `Publish`, which may fail, leaves a spent token behind when it succeeds. A token
+//!     that was borrowed for the bytes cannot be given up before the borrow ends.
 //! OWNED-3. A token does not name its queue. It must be used with the queue that it came from; the guards in `queue`
-//!          keep the two together.
+//!     keep the two together.
 //!
 //! Crash: a token is only the memory of its process. When the process dies, the word of the block says what recovery
 //! does with the block. A forked child has a copy of the token, but no mapping to use it with.
@@ -20,7 +20,7 @@ use crate::protocol::SharedState;
 use crate::protocol::blocks::BlockState;
 use crate::protocol::ids::BlockIndex;
 
-/// A block that this process has in hand, and the value of its word as this process left it (OWNED-1).
+/// A block that this process owns, and the value of its word as this process left it (OWNED-1).
 ///
 /// A guard keeps it: a token that is dropped leaves the block out of use until the process ends.
 #[derive(Debug, PartialEq, Eq)]

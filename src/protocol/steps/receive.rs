@@ -21,7 +21,7 @@ pub(crate) enum Receive {
     Message(OwnedBlock),
     /// No message now; there may be one later.
     Empty,
-    /// No message, now and for ever.
+    /// No message, now and forever.
     Closed,
 }
 

@@ -8,7 +8,8 @@
 //! | `Clear`    | slot  | Vacated by X -> Empty            | after `Hold` for the same slot                     |
 //! | `Reclaim`  | block | Held X g -> Returned or Dead g+1 | in order of position; counts a failed delivery     |
 //! | `Reclaim`  | block | Held X g -> Free g+1             | after a cancel                                     |
-//! | `Reclaim`  | block | Read X g -> Dead g+1             | the dead letter is kept                            |
+//! | `Reclaim`  | block | Read X g -> Dead g+1             | a dead letter is kept                              |
+//! | `Reclaim`  | block | Read X g -> Free g+1             | X had discarded all dead letters of the batch      |
 //! | `Withdraw` | block | Owned X g -> Free g+1            |                                                    |
 //! | `Withdraw` | block | Offered X g -> Free g+1          | no slot named the block after its word was read    |
 //! | `Vacate`   | peer  | Ticket or Live i -> Free i+1     | after `returned` is set and all sleepers are woken |

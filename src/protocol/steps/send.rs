@@ -151,7 +151,7 @@ pub(crate) fn publish<S: SharedState>(
     let size = shared.ring_size();
     let mut position = shared.tail().get();
     loop {
-        // Before each attempt, so that senders cannot keep a closer from writing Closed for ever.
+        // Before each attempt, so that senders cannot keep a closer from writing Closed forever.
         if shared.lifecycle().load().is_closing() {
             help_seal(shared)?;
             return Ok(Publish::Closed);

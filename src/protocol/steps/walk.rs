@@ -42,7 +42,7 @@ pub(super) fn inspect_tail_slot<S: SharedState>(
 
 /// Checks that the tail is not ahead of the ring. Called after a sleep.
 ///
-/// A sender that starts at such a tail leaves a gap, and receivers would wait in front of it for ever, however much is
+/// A sender that starts at such a tail leaves a gap, and receivers would wait in front of it forever, however much is
 /// sent.
 #[cold]
 pub(crate) fn check_tail<S: SharedState>(shared: &S) -> Result<(), Corrupt> {
@@ -63,7 +63,7 @@ pub(crate) fn check_tail<S: SharedState>(shared: &S) -> Result<(), Corrupt> {
 pub(crate) fn filled_and_taken<S: SharedState>(shared: &S) -> (Position, Position) {
     let size = shared.ring_size();
     let mut taken = shared.head().get();
-    // A walk of one lap is enough. The bound ends a walk that corrupt laps would lead round for ever.
+    // A walk of one lap is enough. The bound ends a walk that corrupt laps would lead round forever.
     for _ in 0..size.slots() {
         let slot = shared.slot(taken).load();
         match slot.compare_lap(size.lap(taken)) {

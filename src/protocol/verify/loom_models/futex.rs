@@ -20,7 +20,7 @@ struct State {
     turned_away: u32,
 }
 
-/// Two sleepers can keep each other awake for ever: each raises the epoch between the last check and the sleep of the
+/// Two sleepers can keep each other awake forever: each raises the epoch between the last check and the sleep of the
 /// other. Only executions with fewer such rounds are explored.
 const MAX_ROUNDS: u32 = 6;
 
