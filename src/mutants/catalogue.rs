@@ -5,7 +5,7 @@
 //! names the one that is in force in a process and in its children; without the variable, none is. In the crate's own
 //! tests, [`with`] puts a mutant in force in one thread while a function runs.
 //!
-//! `ipc-tests/src/bin/mutants.rs` lists which test or tool catches which mutant.
+//! `ipc-tests/src/bin/mutants/table.rs` lists which test or tool catches which mutant.
 
 macro_rules! mutants {
     ($($(#[$what:meta])* $name:ident,)*) => {

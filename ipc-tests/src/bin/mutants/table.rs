@@ -1,0 +1,219 @@
+//! The table of mutants: the layer of each, and what is known to catch it.
+
+/// The part of the crate that is broken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Layer {
+    Protocol,
+    Queue,
+    Segment,
+    Os,
+    Pool,
+}
+
+impl Layer {
+    pub(crate) const ALL: [Self; 5] = [
+        Self::Protocol,
+        Self::Queue,
+        Self::Segment,
+        Self::Os,
+        Self::Pool,
+    ];
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Protocol => "protocol",
+            Self::Queue => "queue",
+            Self::Segment => "segment",
+            Self::Os => "os",
+            Self::Pool => "pool",
+        }
+    }
+}
+
+/// What is expected to catch a mutant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Catcher {
+    /// A test of the crate itself: its path.
+    Unit(&'static str),
+    /// A test between processes: its folder in `ipc-tests/tests`, and its path.
+    Ipc(&'static str, &'static str),
+    /// `stepkill` with these arguments.
+    Stepkill(&'static str),
+    /// `storm` with these arguments.
+    Storm(&'static str),
+    /// The explorer, in a build without the flag: `cargo test --release --lib explorer`.
+    Explorer,
+    /// Nothing, for this reason.
+    Neither(&'static str),
+}
+
+/// The name of a mutant, its layer, and what catches it.
+pub(crate) type Row = (&'static str, Layer, Catcher);
+
+use Catcher::{Explorer, Ipc, Neither, Stepkill, Storm, Unit};
+
+/// Many processes, some with several leases.
+const BUSY: &str = "--seconds 30 --senders 2 --receivers 1 --lessees 2 --kills-per-second 150";
+/// Half of all blocks are in use at any time.
+const FULL: &str = "--seconds 30 --senders 4 --receivers 1 --lessees 0 --kills-per-second 150 --size 64 --capacity 512";
+/// A liveness interval of ten minutes: a process that is not woken sleeps on.
+const LONG: &str = "--seconds 3 --senders 3 --receivers 1 --lessees 1 --kills-per-second 3 --capacity 4 --liveness-seconds 600";
+/// Workers and parents of pools are killed.
+const POOL: &str = "--pool --seconds 20 --workers 3 --kills-per-second 60";
+
+/// All mutants. A mutant that is caught in several ways has several rows.
+#[rustfmt::skip]
+pub(crate) const MUTANTS: &[Row] = &[
+    ("OverwriteWithoutHelp", Layer::Protocol, Stepkill("--op try-recv --mode kill")),
+    ("OverwriteWithoutHelp", Layer::Protocol, Stepkill("--op try-recv --mode copy")),
+    ("HelpWithoutReread", Layer::Protocol, Stepkill("--op send-after-dead-taker --mode stop --sample 300")),
+    ("SkipClear", Layer::Protocol, Stepkill("--op try-recv --mode kill --sample 20")),
+    ("SkipClear", Layer::Protocol, Stepkill("--op try-recv --mode copy")),
+    ("SkipClear", Layer::Protocol, Storm(BUSY)),
+    ("SealNotHelped", Layer::Protocol, Stepkill("--op close --mode kill")),
+    ("SealNotHelped", Layer::Protocol, Stepkill("--op close --mode copy")),
+    ("ClosedIsNotSticky", Layer::Protocol, Stepkill("--op nack-after-end --mode kill")),
+    ("ClosedIsNotSticky", Layer::Protocol, Stepkill("--op nack-after-end --mode copy")),
+    ("EndWithoutHelpingRing", Layer::Protocol, Stepkill("--op lease-after-close --mode kill --sample 300")),
+    ("EndWithoutHelpingRing", Layer::Protocol, Stepkill("--op lease-after-close --mode copy")),
+    ("SignalBeforeReturn", Layer::Protocol, Stepkill("--op nack --mode stop")),
+    ("ClearReturnedAnyway", Layer::Protocol, Stepkill("--op recv-after-returned --mode stop --sample 300")),
+    ("ReadDeadLetterAsHeld", Layer::Protocol, Stepkill("--op dead-letter-keep-then-close --mode kill --sample 300")),
+    ("ReadDeadLetterAsHeld", Layer::Protocol, Stepkill("--op dead-letter-keep-then-close --mode copy")),
+    ("CloseAfterArrival", Layer::Protocol, Neither("takes three processes at once: a role moves from one peer entry to another while a leaver looks")),
+    ("RecoverWithoutConfirming", Layer::Protocol, Stepkill("--op recover --mode stop --sample 300")),
+    ("ConfirmBeforeReading", Layer::Protocol, Stepkill("--op recover --mode stop --sample 300")),
+    ("RecoverWritesAnyWord", Layer::Protocol, Stepkill("--op recover --mode stop")),
+    ("RecoverWithoutClear", Layer::Protocol, Stepkill("--op recover-taker --mode kill --sample 20")),
+    ("RecoverWithoutClear", Layer::Protocol, Stepkill("--op recover-taker --mode copy")),
+    ("RecoverWithoutClear", Layer::Protocol, Storm(FULL)),
+    ("ReclaimKeepsGeneration", Layer::Protocol, Stepkill("--op recover-batch --mode stop")),
+    ("RecoverWithoutWithdraw", Layer::Protocol, Stepkill("--op send --mode kill")),
+    ("RecoverWithoutWithdraw", Layer::Protocol, Stepkill("--op send --mode copy")),
+    ("RecoverWithoutWithdraw", Layer::Protocol, Storm(BUSY)),
+    ("WithdrawReadsRingFirst", Layer::Protocol, Neither("does no harm by itself: a dead process sends no more, and each exchange is exact")),
+    ("VacateWithoutReturned", Layer::Protocol, Stepkill("--op lease --mode kill")),
+    ("VacateWithoutReturned", Layer::Protocol, Stepkill("--op lease --mode copy")),
+    ("VacateWithoutReturned", Layer::Protocol, Storm(BUSY)),
+    ("VacateKeepsIncarnation", Layer::Protocol, Stepkill("--op recover --mode stop --sample 100")),
+    ("LateReturnNotDiscarded", Layer::Protocol, Explorer),
+    ("EndWithoutTrim", Layer::Protocol, Explorer),
+    ("RecoverWithoutTrim", Layer::Protocol, Explorer),
+    ("CountBatchTwice", Layer::Protocol, Explorer),
+    ("CountBatchUnverified", Layer::Protocol, Explorer),
+    ("PublishWithoutWake", Layer::Queue, Ipc("waiting", "wakeups::no_wake_up_is_lost_in_a_queue_for_one_message")),
+    ("PublishWithoutWake", Layer::Queue, Storm(LONG)),
+    ("TakeWithoutWake", Layer::Queue, Ipc("waiting", "wakeups::senders_blocked_by_a_full_queue_are_woken_one_for_each_message_taken")),
+    ("TakeWithoutWake", Layer::Queue, Storm(LONG)),
+    ("ReturnWithoutWake", Layer::Queue, Ipc("queue", "leases::a_message_that_another_process_returns_comes_first_and_wakes_a_sleeper")),
+    ("FreeWithoutWake", Layer::Queue, Ipc("queue", "sizes::a_sender_that_waits_for_a_block_is_woken_by_an_acknowledgement")),
+    ("FreeWithoutWake", Layer::Queue, Ipc("queue", "bytes::a_sender_that_waits_for_a_block_is_woken_by_a_dropped_reservation")),
+    ("LastReleaseWithoutWake", Layer::Queue, Ipc("queue", "close::a_settled_queue_waits_for_lease_holders_and_delivers_what_they_return")),
+    ("CloseWithoutWake", Layer::Queue, Ipc("queue", "close::one_close_stops_64_blocked_readers_in_8_processes")),
+    ("CloseWithoutWake", Layer::Queue, Ipc("queue", "cancel::cancel_ends_blocked_receivers_and_returns_the_values_of_blocked_senders")),
+    ("RecoverWithoutWake", Layer::Queue, Ipc("death", "recovery::who_sleeps_is_woken_by_the_recovery_of_a_message")),
+    ("RecoverWithoutWithdrawOwned", Layer::Queue, Ipc("death", "recovery::a_sender_that_is_killed_with_a_reservation_leaves_no_trace")),
+    ("DeliveryNotCounted", Layer::Queue, Ipc("queue", "leases::a_message_returned_too_often_becomes_a_dead_letter")),
+    ("DeadLetterDiscarded", Layer::Queue, Ipc("queue", "leases::a_message_returned_too_often_becomes_a_dead_letter")),
+    ("NewestDeadLetterEvicted", Layer::Queue, Ipc("queue", "leases::the_newest_dead_letters_are_kept")),
+    ("CapacityPlusOne", Layer::Queue, Ipc("queue", "model::a_drained_queue_does_what_the_model_does")),
+    ("InterruptNotConsumed", Layer::Queue, Ipc("waiting", "wakeups::an_interrupt_ends_one_wait_of_its_own_handle_now_or_later")),
+    ("DeadlineIgnored", Layer::Queue, Ipc("waiting", "wakeups::receives_that_give_up_lose_no_message")),
+    ("LeaseDropAcknowledges", Layer::Queue, Ipc("queue", "leases::returned_messages_come_first_and_in_the_order_of_acceptance")),
+    ("LeaseNotCounted", Layer::Queue, Ipc("queue", "leases::more_leases_than_a_process_may_have_are_refused")),
+    ("LeaseCountNeverFalls", Layer::Queue, Ipc("queue", "leases::more_leases_than_a_process_may_have_are_refused")),
+    ("UndecodableReturned", Layer::Queue, Ipc("queue", "leases::a_message_that_cannot_be_decoded_is_an_error_once_and_a_dead_letter")),
+    ("TypeNotChecked", Layer::Queue, Ipc("segment", "named::an_opener_with_another_type_codec_or_schema_is_refused")),
+    ("CodecNotChecked", Layer::Queue, Ipc("segment", "named::an_opener_with_another_type_codec_or_schema_is_refused")),
+    ("SchemaNotChecked", Layer::Queue, Ipc("segment", "named::an_opener_with_another_type_codec_or_schema_is_refused")),
+    ("ReservationKeepsBlock", Layer::Queue, Ipc("queue", "bytes::a_reservation_that_is_dropped_was_never_there")),
+    ("RestOfBatchKept", Layer::Queue, Ipc("queue", "batches::a_receiver_that_is_dropped_returns_what_it_has_not_delivered")),
+    ("TicketNotVoided", Layer::Queue, Ipc("queue", "membership::a_hand_off_that_is_dropped_takes_back_what_it_gave")),
+    ("LastHandleKeepsRole", Layer::Queue, Ipc("queue", "membership::a_hand_off_that_fails_halfway_takes_back_what_it_gave")),
+    ("PeerVacatedWithLeases", Layer::Queue, Ipc("queue", "leases::a_process_that_has_nothing_but_a_lease_is_still_a_peer")),
+    ("LockByteNotTaken", Layer::Queue, Ipc("queue", "membership::an_end_that_was_given_is_not_taken_for_one_of_the_dead")),
+    ("TriesNeverSweep", Layer::Queue, Ipc("death", "recovery::who_only_tries_notices_a_death_too")),
+    ("HugeBlockNotWithdrawn", Layer::Segment, Ipc("segment", "named::a_full_file_system_is_an_error_and_no_signal")),
+    ("IdleMemoryKept", Layer::Segment, Ipc("segment", "large::memory_is_taken_when_it_is_used_and_given_back_when_it_is_idle")),
+    ("IdleMemoryNotReclaimed", Layer::Segment, Ipc("segment", "large::idle_memory_of_one_size_is_released_for_another")),
+    ("MarkKept", Layer::Segment, Unit("segment::huge::tests::memory_of_idle_blocks_is_reclaimed_for_another_size")),
+    ("QueueLimitIgnored", Layer::Segment, Unit("segment::huge::tests::a_lack_of_memory_is_waited_for_only_if_the_queue_can_end_it")),
+    ("VersionNotChecked", Layer::Segment, Unit("segment::tests::a_header_with_another_version_layout_or_length_is_refused")),
+    ("FingerprintNotChecked", Layer::Segment, Unit("segment::tests::a_header_with_another_version_layout_or_length_is_refused")),
+    ("LengthNotChecked", Layer::Segment, Unit("segment::tests::a_header_with_another_version_layout_or_length_is_refused")),
+    ("NextClassTaken", Layer::Segment, Unit("segment::geometry::tests::a_message_goes_into_the_smallest_class_that_fits")),
+    ("BoardLineKept", Layer::Segment, Unit("segment::board::tests::an_entry_is_reset_for_the_next_worker")),
+    ("SweepNeverDue", Layer::Segment, Ipc("death", "recovery::who_waits_notices_a_death_by_itself")),
+    ("EveryPidfdErrorIsDeath", Layer::Os, Unit("os::liveness::tests::a_probe_that_can_open_no_descriptor_finds_no_process_dead")),
+    ("StartTimeIgnored", Layer::Os, Unit("os::liveness::tests::a_reused_id_is_recognised_by_the_start_time")),
+    ("MappingIgnored", Layer::Os, Unit("os::liveness::tests::a_process_that_does_not_map_the_segment_is_dead")),
+    ("LocksAreShared", Layer::Os, Unit("os::locks::tests::a_byte_beyond_the_end_is_locked_by_one_description_until_it_is_closed")),
+    ("SizeNotSealed", Layer::Os, Unit("os::memory::tests::a_created_file_keeps_its_size_and_mode")),
+    ("MemoryNotCommitted", Layer::Os, Unit("os::memory::tests::a_file_has_memory_for_what_was_committed_and_not_decommitted")),
+    ("GroupLimitIgnored", Layer::Os, Unit("os::budget::tests::the_tightest_group_of_the_hierarchy_counts")),
+    ("FutexIsPrivate", Layer::Os, Ipc("waiting", "wakeups::no_wake_up_is_lost_in_a_queue_for_one_message")),
+    ("ForkNotNoticed", Layer::Os, Ipc("death", "recovery::a_forked_child_has_no_part_in_its_parents_queues")),
+    ("PollWithoutDeadline", Layer::Os, Unit("os::poll::tests::a_wait_lasts_until_its_deadline")),
+    ("EmptyDatagramIsTheEnd", Layer::Os, Unit("os::link::tests::an_empty_datagram_is_not_the_end")),
+    ("LeaderSignalledAlone", Layer::Os, Unit("os::child::tests::reaping_a_child_kills_what_it_has_left_behind")),
+    ("NoDeathSignal", Layer::Os, Unit("os::child::tests::a_child_ends_with_the_thread_that_has_started_it")),
+    ("NameOfOthersUsed", Layer::Os, Ipc("segment", "named::a_queue_that_others_may_open_is_refused")),
+    ("SettleWithoutCollecting", Layer::Pool, Ipc("pool", "exactly_once::a_result_that_is_not_received_yet_counts_when_its_worker_dies")),
+    ("LineEndedBeforeAnswer", Layer::Pool, Ipc("pool", "exactly_once::a_worker_that_is_killed_before_its_answer_is_accepted_has_crashed_in_its_task")),
+    ("LineEndedBeforeAnswer", Layer::Pool, Storm(POOL)),
+    ("TicketAttemptKept", Layer::Pool, Storm(POOL)),
+    ("OneRetryLess", Layer::Pool, Storm(POOL)),
+    ("OneRetryLess", Layer::Pool, Ipc("pool", "deaths::p5_a_crashed_task_is_tried_again_as_often_as_the_policy_says")),
+    ("BackoffIgnored", Layer::Pool, Ipc("pool", "deaths::p5_a_crashed_task_is_not_tried_again_before_its_time")),
+    ("TicketAttemptKept", Layer::Pool, Ipc("pool", "deaths::p5_a_crashed_task_is_tried_again_as_often_as_the_policy_says")),
+    ("UnstartedRetriedForever", Layer::Pool, Ipc("pool", "deaths::p5_a_task_that_nobody_can_decode_and_live_is_reported")),
+    ("BystanderCrashed", Layer::Pool, Neither("takes a worker that begins a task between the last read of its state and the kill")),
+    ("ChunkCrashesWhole", Layer::Pool, Ipc("pool", "map::p5_a_crash_inside_a_chunk_costs_only_its_own_task")),
+    ("DeadNotReplaced", Layer::Pool, Ipc("pool", "deaths::p5_each_way_to_die_is_reported_and_costs_only_its_own_task")),
+    ("TimeFromFirstTask", Layer::Pool, Ipc("pool", "limits::p7_the_time_in_the_queue_does_not_count")),
+    ("HardLimitIgnored", Layer::Pool, Ipc("pool", "limits::p7_a_task_that_sleeps_beyond_its_time_costs_only_itself")),
+    ("SoftLimitNotReported", Layer::Pool, Ipc("pool", "limits::p7_at_its_soft_limit_a_task_is_told_why_and_its_worker_lives")),
+    ("OwnLimitIgnored", Layer::Pool, Ipc("pool", "limits::p7_a_task_may_have_a_time_limit_of_its_own")),
+    ("ResultsNotDrained", Layer::Pool, Ipc("pool", "shutdown::p1_what_was_done_before_a_cancel_reaches_the_parent")),
+    ("DoubleOutcome", Layer::Pool, Ipc("pool", "deaths::p5_each_way_to_die_is_reported_and_costs_only_its_own_task")),
+    ("WindowIgnored", Layer::Pool, Ipc("pool", "map::nothing_is_taken_from_the_iterator_beyond_the_window")),
+    ("ChunkTailLost", Layer::Pool, Ipc("pool", "map::a_map_gives_the_outcomes_in_the_order_of_the_tasks")),
+    ("CancelNotReported", Layer::Pool, Ipc("pool", "tasks::p7_a_running_task_that_is_cancelled_is_told")),
+    ("CapacityIgnored", Layer::Pool, Ipc("pool", "tasks::a_task_that_has_no_room_is_returned")),
+    ("UnclaimedUnbounded", Layer::Pool, Ipc("pool", "tasks::unclaimed_outcomes_are_bounded")),
+    ("DroppedHandleLosesOutcome", Layer::Pool, Ipc("pool", "tasks::a_dropped_handle_leaves_its_outcome_to_the_drain")),
+    ("NeverRecycled", Layer::Pool, Ipc("pool", "limits::p8_workers_are_replaced_after_so_many_tasks")),
+    ("StopNotEnforced", Layer::Pool, Ipc("pool", "deaths::p3_a_worker_that_ignores_sigterm_is_killed")),
+    ("MismatchAccepted", Layer::Pool, Ipc("pool", "tasks::p11_a_worker_with_other_tasks_is_told_apart")),
+    ("LogsDropped", Layer::Pool, Ipc("pool", "logs::p15_what_a_worker_logs_reaches_the_parent")),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{collections::BTreeSet, fs, path::Path};
+
+    /// Each mutant is declared in `src/mutants/catalogue.rs`.
+    #[test]
+    fn the_table_has_exactly_the_mutants_of_the_crate() {
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../src/mutants/catalogue.rs");
+        let source = fs::read_to_string(source).expect("the mutants");
+        let (_, list) = source.split_once("\nmutants! {\n").expect("the list");
+        let (list, _) = list.split_once("\n}\n").expect("its end");
+        let declared: BTreeSet<&str> = list
+            .lines()
+            .map(str::trim)
+            .filter_map(|line| line.strip_suffix(','))
+            .filter(|name| name.chars().all(char::is_alphanumeric))
+            .collect();
+        let listed: BTreeSet<&str> = MUTANTS.iter().map(|&(mutant, ..)| mutant).collect();
+        assert_eq!(declared, listed);
+    }
+
+    #[test]
+    fn each_layer_has_mutants() {
+        for layer in Layer::ALL {
+            assert!(MUTANTS.iter().any(|&(_, of, _)| of == layer), "{layer:?}");
+        }
+    }
+}
