@@ -1,6 +1,6 @@
 //! Mutants: deliberate faults, with which the tests and tools of this crate are shown to find such faults.
 //!
-//! A mutant is a step left out, or done in the wrong order. It is in force where [`mutant!`] is true, which in a normal
+//! A mutant is a step left out, or done in the wrong order. It is in force where `mutant!` is true, which in a normal
 //! build is the constant `false`. `mutants/catalogue.rs`, which is not part of the published package, describes each
 //! mutant and how to put one in force.
 
@@ -12,6 +12,7 @@ macro_rules! mutant {
     };
 }
 
+/// Whether a mutant is in force in a build without mutants: never.
 #[cfg(not(any(workring_mutants, test)))]
 #[inline(always)]
 pub(crate) const fn in_force(_mutant: &str) -> bool {

@@ -77,7 +77,7 @@ impl OwnedBlock {
     }
 
     /// Moves the token out of a guard that is dropped. The spent token that remains names no block: every transition
-    /// refuses it as [`Corrupt::NoSuchBlock`](super::Corrupt::NoSuchBlock), and it gives access to no bytes.
+    /// refuses it as [`Corrupt::NoSuchBlock`](crate::protocol::Corrupt::NoSuchBlock), and it gives access to no bytes.
     #[inline(always)]
     pub(crate) const fn take(&mut self) -> Self {
         core::mem::replace(self, Self::new(BlockIndex::NONE, BlockState::NONE))
