@@ -8,8 +8,8 @@ use std::error::Error;
 
 const FORKED: &str =
     "this process is a forked child of the one that started the pool: start a pool of its own";
-const FULL: &str = "as many tasks are in flight as allowed, or no memory is free for one of this size: try again later, or \
-                    wait with `submit`";
+const FULL: &str = "as many tasks are in flight as allowed, or no memory is free for one of this size: try again \
+                    later, or wait with `submit`";
 
 /// A task was not accepted. Carries the task.
 #[derive(PartialEq, Eq)]
@@ -261,8 +261,8 @@ impl<T> Error for SubmitError<T> {
 #[derive(PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TrySubmitError<T> {
-    /// As many tasks are in flight as allowed, or no memory is free for a task of this size: try again later, or wait with
-    /// [`submit`](crate::pool::Pool::submit).
+    /// As many tasks are in flight as allowed, or no memory is free for a task of this size: try again later, or wait
+    /// with [`submit`](crate::pool::Pool::submit).
     Full(T),
     /// The task is not accepted, and waiting would not help.
     Refused(SubmitError<T>),

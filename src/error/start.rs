@@ -38,9 +38,9 @@ pub enum StartError {
         /// The system's error.
         source: io::Error,
     },
-    /// A worker process ended without identifying itself, or was ended because it has started a pool instead or closed its
-    /// descriptors. Usually its `main` does not begin with [`run_if_worker`](crate::pool::run_if_worker), or a wrapper
-    /// program does not pass on the environment and the descriptors.
+    /// A worker process ended without identifying itself, or was ended because it has started a pool instead or
+    /// closed its descriptors. Usually its `main` does not begin with [`run_if_worker`](crate::pool::run_if_worker),
+    /// or a wrapper program does not pass on the environment and the descriptors.
     #[non_exhaustive]
     NoHandshake {
         /// How it ended; `None` if that is unknown, as for [`TaskError::Crashed`](crate::pool::TaskError::Crashed).
@@ -126,8 +126,9 @@ impl fmt::Display for StartError {
                 "the option `{option}` must not be {value}: set it to a value from {allowed}"
             ),
             Self::StartedAsWorker => f.write_str(
-                "this process was started as a worker of a pool and has not become one, so it can't start a pool: call \
-                 `run_if_worker` at the start of `main`, and let wrappers pass on the environment and the descriptors",
+                "this process was started as a worker of a pool and has not become one, so it can't start a pool: \
+                 call `run_if_worker` at the start of `main`, and let wrappers pass on the environment and the \
+                 descriptors",
             ),
             Self::Queue(source) => fmt::Display::fmt(source, f),
             Self::Spawn { program, source } => {
@@ -137,8 +138,8 @@ impl fmt::Display for StartError {
             }
             Self::NoHandshake { status } => write!(
                 f,
-                "a worker ended ({}) without identifying itself: call `run_if_worker` at the start of its `main`, and let \
-                 wrappers pass on the environment and the descriptors",
+                "a worker ended ({}) without identifying itself: call `run_if_worker` at the start of its `main`, and \
+                 let wrappers pass on the environment and the descriptors",
                 ending(*status)
             ),
             Self::Mismatch { what, theirs, ours } => write!(
@@ -151,13 +152,13 @@ impl fmt::Display for StartError {
             ),
             Self::Died { status } => write!(
                 f,
-                "workers died repeatedly before all were ready, the last one with {}: see what `Task::prepare_worker` and \
-                 what it starts do",
+                "workers died repeatedly before all were ready, the last one with {}: see what \
+                 `Task::prepare_worker` and the processes that it starts do",
                 ending(*status)
             ),
             Self::TimedOut => f.write_str(
-                "the workers were not ready in time: raise `Builder::start_timeout`, or see what `Task::prepare_worker` \
-                 waits for",
+                "the workers were not ready in time: raise `Builder::start_timeout`, or see what \
+                 `Task::prepare_worker` waits for",
             ),
             Self::Os { what, source } => text::os(f, what, source),
         }

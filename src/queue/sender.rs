@@ -308,6 +308,8 @@ impl<T, C: Codec<T>> Sender<T, C> {
         policy: &P,
     ) -> Result<BlockWriter<'a>, Failure<P::Error, SendFailure>> {
         let len = C::encoded_len(message).map_err(SendFailure::Encode)?;
+        // The codec may have forked (ATTACH-4).
+        let queue = queue.attachment().enter().map_err(SendFailure::from)?;
         let mut writer = self.wait_for_block(queue, len, policy)?;
         let inconsistent = |what| {
             SendFailure::Encode(EncodeError::failed(format!(

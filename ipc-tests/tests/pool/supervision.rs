@@ -514,7 +514,7 @@ fn unprivileged(scene: &str) -> Option<Vec<String>> {
 fn limits_cancels_and_ends_hold_after_the_parent_has_given_up_root() {
     guarded(LIMIT, || {
         for (scene, first) in [
-            ("limit", "the task ran for longer than it may: see"),
+            ("limit", "the task ran for longer than its limit: see"),
             ("cancel", "the task was cancelled"),
             ("drop", "the task was cancelled"),
             ("exit", "crashed exit status: 7"),
@@ -548,7 +548,7 @@ fn a_stopped_worker_of_another_user_is_reported_and_left_behind() {
             panic!("{said:?}");
         };
         assert!(
-            outcome.starts_with("the task ran for longer than it may"),
+            outcome.starts_with("the task ran for longer than its limit"),
             "{said:?}"
         );
         assert!(

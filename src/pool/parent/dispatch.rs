@@ -15,8 +15,8 @@ use core::time::Duration;
 pub(super) const MEMORY_WAIT: Duration = Duration::from_millis(5);
 
 impl<T: Task> Shared<T> {
-    /// Sends an envelope whose ticket is reserved, and returns it. If it can't be sent, gives the ticket back and returns
-    /// the task with the reason.
+    /// Sends an envelope whose ticket is reserved, and returns it. If it can't be sent, gives the ticket back and
+    /// returns the task with the reason.
     pub(super) fn send(
         &self,
         envelope: Envelope<T>,
@@ -39,8 +39,8 @@ impl<T: Task> Shared<T> {
         Err(error.map(|()| task.expect("the envelope of a caller holds a task")))
     }
 
-    /// Sends an envelope; if `waits`, as soon as there is memory for it. The queue always has room for it (RESULTS-3), but
-    /// a large task may have to wait for a block.
+    /// Sends an envelope; if `waits`, as soon as there is memory for it. The queue always has room for it
+    /// (RESULTS-3), but a large task may have to wait for a block.
     fn send_when_possible(
         &self,
         envelope: &Envelope<T>,
@@ -75,8 +75,8 @@ impl<T: Task> Shared<T> {
         }
     }
 
-    /// As [`try_send`](Shared::try_send), for a map: a panic of the task's `Serialize` is reported as an error of encoding.
-    /// If the queue is closed, the task counts as sent, and the end of the pool cancels it.
+    /// As [`try_send`](Shared::try_send), for a map: a panic of the task's `Serialize` is reported as an error of
+    /// encoding. If the queue is closed, the task counts as sent, and the end of the pool cancels it.
     pub(super) fn try_send_caught(
         &self,
         envelope: &Envelope<T>,

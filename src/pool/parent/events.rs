@@ -79,8 +79,8 @@ pub enum Event {
         worker: u32,
         /// What its process id was.
         pid: u32,
-        /// How it ended; `None` if that is unknown: `SIGCHLD` is ignored in this process, or something else in it waits for
-        /// any child and has reaped the worker.
+        /// How it ended; `None` if that is unknown: `SIGCHLD` is ignored in this process, or something else in it
+        /// waits for any child and has reaped the worker.
         status: Option<ExitStatus>,
     },
 }

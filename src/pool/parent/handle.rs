@@ -49,8 +49,8 @@ impl<T: Task> TaskHandle<T> {
     /// Blocks until the outcome is known, and returns the output or the error. Every task gets an outcome, also if its
     /// worker dies or the pool is shut down.
     ///
-    /// The output, or the task's error, is decoded by this thread, and delays no other. If its `Deserialize` panics, the
-    /// outcome is [`TaskError::Transport`] with the message of the panic.
+    /// The output, or the task's error, is decoded by this thread, and delays no other. If its `Deserialize` panics,
+    /// the outcome is [`TaskError::Transport`] with the message of the panic.
     ///
     /// # Errors
     ///
@@ -185,7 +185,8 @@ impl<T: Task> TaskHandle<T> {
     }
 
     /// Cancels the task. If it is queued it is not run, and its outcome is [`TaskError::Cancelled`]. If it runs,
-    /// [`Context::is_cancelled`](crate::pool::Context::is_cancelled) becomes true, and what the task returns is its outcome.
+    /// [`Context::is_cancelled`](crate::pool::Context::is_cancelled) becomes true, and what the task returns is its
+    /// outcome.
     ///
     /// Returns whether the outcome was still unknown. Never waits.
     ///
@@ -209,11 +210,12 @@ impl<T: Task> TaskHandle<T> {
         self.shared.cancel(self.id)
     }
 
-    /// [Cancels](TaskHandle::cancel) the task, and kills its worker if it still runs after `grace`. The worker's process
-    /// group ends with it, and it is replaced. The outcome is then [`TaskError::Cancelled`], unless a result arrived before.
+    /// [Cancels](TaskHandle::cancel) the task, and kills its worker if it still runs after `grace`. The worker's
+    /// process group ends with it, and it is replaced. The outcome is then [`TaskError::Cancelled`], unless a result
+    /// arrived before.
     ///
-    /// If the worker has finished the task and started another one at the moment when it is killed, the other task is run
-    /// again by another worker, and that attempt is not counted.
+    /// If the worker has finished the task and started another one at the moment when it is killed, the other task is
+    /// run again by another worker, and that attempt is not counted.
     ///
     /// Returns whether the outcome was still unknown. Never waits.
     ///

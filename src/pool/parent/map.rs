@@ -2,24 +2,24 @@
 //!
 //! States of a task of a map:
 //!
-//! | state     | where                                  | leaves it                                                |
-//! |-----------|----------------------------------------|----------------------------------------------------------|
-//! | in source | the caller's iterator                  | the window has room for a chunk: pending                 |
-//! | pending   | `pending`                              | the pool has room and memory: sent; it refuses: arrived  |
-//! | sent      | the pool; `in_order`, if ordered       | its outcome is recorded in the map's stream: arrived     |
-//! | arrived   | `arrived`, or its place in `in_order`  | returned to the caller, in order if ordered              |
+//! | state     | where                                 | leaves it                                               |
+//! |-----------|---------------------------------------|---------------------------------------------------------|
+//! | in source | the caller's iterator                 | the window has room for a chunk: pending                |
+//! | pending   | `pending`                             | the pool has room and memory: sent; it refuses: arrived |
+//! | sent      | the pool; `in_order`, if ordered      | its outcome is recorded in the map's stream: arrived    |
+//! | arrived   | `arrived`, or its place in `in_order` | returned to the caller, in order if ordered             |
 //!
-//! MAP-1. Together, the pending, sent and arrived tasks are never more than the window; the pending ones never more than a
-//!     chunk.
-//! MAP-2. A wait ends when outcomes of this map arrive, or when there is room and memory for the pending tasks, whichever
-//!     is first. So a pool that other callers have filled delays this map, but not forever, and a caller whose outcomes
-//!     have arrived waits for neither.
-//! MAP-3. Each task that was taken from the source has one outcome: the one that the pool records, or, if the pool refuses
-//!     it, one that the map makes. The exception is a task whose [`time_limit`](Task::time_limit) panics: the panic reaches
-//!     the caller.
+//! MAP-1. Together, the pending, sent and arrived tasks are never more than the window; the pending ones never more
+//!     than a chunk.
+//! MAP-2. A wait ends when outcomes of this map arrive, or when there is room and memory for the pending tasks,
+//!     whichever is first. So a pool that other callers have filled delays this map, but not forever, and a caller
+//!     whose outcomes have arrived waits for neither.
+//! MAP-3. Each task that was taken from the source has one outcome: the one that the pool records, or, if the pool
+//!     refuses it, one that the map makes. The exception is a task whose [`time_limit`](Task::time_limit) panics: the
+//!     panic reaches the caller.
 //! MAP-4. The program's code may panic or use the pool, so it is called only while the map's state is consistent: the
-//!     source and `time_limit` before a task is pending, `Serialize` while the task can be taken back from its envelope,
-//!     `Drop` after the task was counted as sent, `Deserialize` after its outcome was removed.
+//!     source and `time_limit` before a task is pending, `Serialize` while the task can be taken back from its
+//!     envelope, `Drop` after the task was counted as sent, `Deserialize` after its outcome was removed.
 
 use super::dispatch::{MEMORY_WAIT, ReservedTickets};
 use super::results::{FORKED, MapStep, ReserveError, StreamId, TicketRange, WaitError};
@@ -92,10 +92,10 @@ impl<'a, T: Task, I: Iterator<Item = T>> Map<'a, T, I> {
 
     /// Sets how many tasks are sent in one message, to one worker: 1 to 1,024, by default 1.
     ///
-    /// The tasks of a chunk share the cost of a message, which matters for tasks that take a few microseconds or less. On
-    /// the other hand, all tasks of a chunk are taken from the iterator before any is sent, and one worker runs them while
-    /// others may be idle: do not use it for long tasks. Nothing else changes: each outcome is sent as soon as its task is
-    /// done. If the worker dies, only the task that it was running is lost, or
+    /// The tasks of a chunk share the cost of a message, which matters for tasks that take a few microseconds or
+    /// less. On the other hand, all tasks of a chunk are taken from the iterator before any is sent, and one worker
+    /// runs them while others may be idle: do not use it for long tasks. Nothing else changes: each outcome is sent
+    /// as soon as its task is done. If the worker dies, only the task that it was running is lost, or
     /// [retried](crate::pool::Builder::retries); the other tasks of the chunk go to other workers.
     ///
     /// Tasks that are together too large for one message are sent one by one.
@@ -115,11 +115,11 @@ impl<'a, T: Task, I: Iterator<Item = T>> Map<'a, T, I> {
         self
     }
 
-    /// Sets the window: how many tasks, at most, have been taken from the iterator and their outcomes not been returned. It
-    /// is at least a chunk; by default four chunks for each worker, and at least 64 tasks.
+    /// Sets the window: how many tasks, at most, have been taken from the iterator and their outcomes not been
+    /// returned. It is at least a chunk; by default four chunks for each worker, and at least 64 tasks.
     ///
-    /// A window can be larger than the pool's [capacity](crate::pool::Builder::capacity): outcomes that wait for the caller
-    /// count as well.
+    /// A window can be larger than the pool's [capacity](crate::pool::Builder::capacity): outcomes that wait for the
+    /// caller count as well.
     ///
     /// # Examples
     ///
@@ -176,7 +176,8 @@ impl<'a, T: Task, I: Iterator<Item = T>> Map<'a, T, I> {
         }
     }
 
-    /// Takes a chunk from the source if no task is pending and the window has room. Returns whether any task is pending.
+    /// Takes a chunk from the source if no task is pending and the window has room. Returns whether any task is
+    /// pending.
     fn take_chunk(&mut self) -> bool {
         if self.pending.is_empty()
             && (mutant!(WindowIgnored) || self.outstanding + self.chunk <= self.window_or_default())
@@ -193,8 +194,8 @@ impl<'a, T: Task, I: Iterator<Item = T>> Map<'a, T, I> {
         !self.pending.is_empty()
     }
 
-    /// Sends the pending tasks that have these tickets, and waits for memory for up to `timeout`. If it returns `false`,
-    /// tasks are left, and their tickets were given back.
+    /// Sends the pending tasks that have these tickets, and waits for memory for up to `timeout`. If it returns
+    /// `false`, tasks are left, and their tickets were given back.
     fn send(&mut self, range: TicketRange, timeout: Option<Duration>) -> bool {
         let shared = self.shared;
         self.lacks_memory = false;
@@ -248,8 +249,8 @@ impl<'a, T: Task, I: Iterator<Item = T>> Map<'a, T, I> {
         }
     }
 
-    /// Notes that there is no memory for the first pending task. Returns `true` if the pool has ended meanwhile, so that
-    /// the tasks have outcomes.
+    /// Notes that there is no memory for the first pending task. Returns `true` if the pool has ended meanwhile, so
+    /// that the tasks have outcomes.
     fn note_lack_of_memory(&mut self, reserved: ReservedTickets<'_>) -> bool {
         let range = reserved.unsent();
         if reserved.withdraw() {
@@ -372,8 +373,8 @@ impl<'a, T: Task, I: Iterator<Item = T>> Map<'a, T, I> {
         true
     }
 
-    /// Waits until outcomes arrive or the first pending task, which is large, is sent. Workers free memory for it, and may
-    /// themselves be waiting until this process receives results.
+    /// Waits until outcomes arrive or the first pending task, which is large, is sent. Workers free memory for it,
+    /// and may themselves be waiting until this process receives results.
     #[cold]
     fn wait_for_memory(&mut self) -> bool {
         let stream = self.stream();

@@ -60,8 +60,8 @@ impl<T: Task> Pool<T> {
     }
 
     /// Submits a task. Blocks while as many tasks are [in flight](Builder::capacity) as allowed, and meanwhile moves
-    /// results that arrive into this process's own memory. So a caller that submits all tasks before it takes any outcome
-    /// does not block forever.
+    /// results that arrive into this process's own memory. So a caller that submits all tasks before it takes any
+    /// outcome does not block forever.
     ///
     /// Keep the handle to wait for this task, or drop it and take the outcome from [`drain`](Pool::drain).
     ///
@@ -98,8 +98,8 @@ impl<T: Task> Pool<T> {
     ///
     /// # Errors
     ///
-    /// [`TrySubmitError`], with the task: as many tasks are in flight as allowed, or there is no memory for a task of this
-    /// size now; or as for [`submit`](Pool::submit).
+    /// [`TrySubmitError`], with the task: as many tasks are in flight as allowed, or there is no memory for a task of
+    /// this size now; or as for [`submit`](Pool::submit).
     ///
     /// # Examples
     ///
@@ -143,9 +143,9 @@ impl<T: Task> Pool<T> {
         Ok(handle)
     }
 
-    /// Returns an iterator over the outcomes of all tasks whose handles were dropped, in the order in which they arrive. It
-    /// blocks for each, and ends when no such task is in flight; tasks that are submitted meanwhile count as well. Several
-    /// threads can drain a pool: each outcome goes to one of them.
+    /// Returns an iterator over the outcomes of all tasks whose handles were dropped, in the order in which they
+    /// arrive. It blocks for each, and ends when no such task is in flight; tasks that are submitted meanwhile count
+    /// as well. Several threads can drain a pool: each outcome goes to one of them.
     ///
     /// Each output is decoded when it is returned, on the caller's thread. If it can't be decoded, or its `Deserialize`
     /// panics, the outcome is [`TaskError::Transport`](crate::pool::TaskError::Transport).
@@ -178,19 +178,20 @@ impl<T: Task> Pool<T> {
 
     /// Returns an iterator that runs these tasks and returns their outcomes in the order of the tasks.
     ///
-    /// Nothing is done before the first call of [`next`](Iterator::next). Tasks are taken from the iterator one by one, on
-    /// the caller's thread, while fewer than a [window](Map::window) of them are queued, running, or done and not yet
-    /// returned. So a million tasks take no more memory than a window of them, and a slow caller slows the workers down.
+    /// Nothing is done before the first call of [`next`](Iterator::next). Tasks are taken from the iterator one by
+    /// one, on the caller's thread, while fewer than a [window](Map::window) of them are queued, running, or done and
+    /// not yet returned. So a million tasks take no more memory than a window of them, and a slow caller slows the
+    /// workers down.
     ///
     /// Each task has one outcome, also if its worker dies: see [`OutcomeOf`]. If a task can't be sent, its outcome is
-    /// [`TaskError::Transport`](crate::pool::TaskError::Transport). If the pool is shut down meanwhile, the tasks that it had
-    /// accepted have their outcomes; the next task is [`Cancelled`](crate::pool::TaskError::Cancelled), and no more are taken
-    /// from the iterator.
+    /// [`TaskError::Transport`](crate::pool::TaskError::Transport). If the pool is shut down meanwhile, the tasks
+    /// that it had accepted have their outcomes; the next task is [`Cancelled`](crate::pool::TaskError::Cancelled),
+    /// and no more are taken from the iterator.
     ///
     /// Dropping the map cancels its tasks in flight, as [`TaskHandle::cancel`] does, and discards their outcomes.
     ///
-    /// A task that takes long delays the outcomes of the tasks behind it. As soon as a whole window of them waits for it,
-    /// it delays the workers as well. If the order does not matter, use [`map_unordered`](Pool::map_unordered).
+    /// A task that takes long delays the outcomes of the tasks behind it. As soon as a whole window of them waits for
+    /// it, it delays the workers as well. If the order does not matter, use [`map_unordered`](Pool::map_unordered).
     ///
     /// # Examples
     ///
@@ -235,8 +236,8 @@ impl<T: Task> Pool<T> {
         Map::new(&self.shared, tasks.into_iter(), false)
     }
 
-    /// Returns how many tasks were submitted and have no outcome in this process yet. The result of such a task may have
-    /// arrived in the queue.
+    /// Returns how many tasks were submitted and have no outcome in this process yet. The result of such a task may
+    /// have arrived in the queue.
     ///
     /// # Examples
     ///
@@ -262,13 +263,13 @@ impl<T: Task> Pool<T> {
         results.with(|tasks| tasks.in_flight())
     }
 
-    /// Shuts the pool down, in bounded time. It refuses tasks from now on. With [`Shutdown::Drain`], tasks in flight are
-    /// run, for at most `timeout`; those that are left are cancelled. Then the workers are stopped: those that do not stop
-    /// within [`Builder::grace`] get `SIGTERM`, and after the same time again `SIGKILL`. Every task has its outcome then, and
-    /// outcomes can be claimed as before.
+    /// Shuts the pool down, in bounded time. It refuses tasks from now on. With [`Shutdown::Drain`], tasks in flight
+    /// are run, for at most `timeout`; those that are left are cancelled. Then the workers are stopped: those that do
+    /// not stop within [`Builder::grace`] get `SIGTERM`, and after the same time again `SIGKILL`. Every task has its
+    /// outcome then, and outcomes can be claimed as before.
     ///
-    /// May be called again, and by several threads at once: all get the same report. [`Shutdown::Cancel`], or an earlier end
-    /// of the timeout, also shortens the calls that are waiting.
+    /// May be called again, and by several threads at once: all get the same report. [`Shutdown::Cancel`], or an
+    /// earlier end of the timeout, also shortens the calls that are waiting.
     ///
     /// # Errors
     ///

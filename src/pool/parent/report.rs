@@ -25,8 +25,8 @@ pub struct Report {
     pub timed_out: u64,
     /// Those that were cancelled: by their handles, or because the pool was shut down before they were done.
     pub cancelled: u64,
-    /// Those whose worker died while they ran, as often as they were tried, or was killed for the memory that they took; and
-    /// those for which [no worker](crate::pool::TaskError::NoWorkers) could be started.
+    /// Those whose worker died while they ran, as often as they were tried, or was killed for the memory that they
+    /// took; and those for which [no worker](crate::pool::TaskError::NoWorkers) could be started.
     pub lost: u64,
     /// Tasks that were started again after their worker had died.
     pub retried: u64,
@@ -34,13 +34,13 @@ pub struct Report {
     pub started: u64,
     /// Worker processes that ended without having been told to.
     pub died: u64,
-    /// Worker processes that had to be killed, by `SIGTERM` or `SIGKILL`, because they did not obey, or because of what they
-    /// ran.
+    /// Worker processes that had to be killed, by `SIGTERM` or `SIGKILL`, because they did not obey, or because of
+    /// what they ran.
     pub killed: u64,
     /// Worker processes that left because they had done enough, and were replaced.
     pub recycled: u64,
-    /// Worker processes that were killed and have not ended: the kernel could not end them, or they belong to another user
-    /// and are stopped. They may still be there.
+    /// Worker processes that were killed and have not ended: the kernel could not end them, or they belong to another
+    /// user and are stopped. They may still be there.
     pub left_behind: u64,
     /// How long the shutdown took.
     pub took: Duration,

@@ -1,16 +1,16 @@
 //! The shutdown of a pool.
 //!
-//! | phase    | what happens                                                                       | ends                                |
-//! |----------|------------------------------------------------------------------------------------|-------------------------------------|
-//! | open     | tasks are accepted                                                                 | with the first call of `shutdown`   |
-//! | draining | no task is accepted; those in flight go on                                         | no task is in flight; the deadline  |
-//! | stopping | the queue of tasks is closed or cancelled; the supervisor stops the workers in steps | all workers have ended            |
-//! | over     | results that had arrived are recorded, other tasks cancelled; the report is made   | never                               |
+//! | phase    | what happens                                            | ends                               |
+//! |----------|---------------------------------------------------------|------------------------------------|
+//! | open     | tasks are accepted                                      | the first call of `shutdown`       |
+//! | draining | none is accepted; those in flight go on                 | no task is in flight; the deadline |
+//! | stopping | the queue of tasks is closed or cancelled; workers stop | all workers have ended             |
+//! | over     | every task has its outcome; the report is made          | never                              |
 //!
 //! SHUTDOWN-1. The first caller goes through the phases; the others wait for it, and get the same report.
 //! SHUTDOWN-2. A later caller can only move the deadline of draining forward: the earliest of all counts.
-//! SHUTDOWN-3. While workers are being stopped, the first caller receives results, so that no worker waits for room for its
-//!     result.
+//! SHUTDOWN-3. While workers are being stopped, the first caller receives results, so that no worker waits for room
+//!     for its result.
 
 use super::commands::Command;
 use super::report::{Report, WorkerStats};

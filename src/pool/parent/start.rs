@@ -30,9 +30,9 @@ impl<T: Task> Builder<T> {
     ///
     /// # Errors
     ///
-    /// [`StartError`]: an option has an invalid value; a queue could not be made; the workers' program could not be started,
-    /// does not call [`run_if_worker`](crate::pool::run_if_worker), or has other tasks; a worker could not be
-    /// [prepared](Task::prepare_worker). All processes that were started have ended by then.
+    /// [`StartError`]: an option has an invalid value; a queue could not be made; the workers' program could not be
+    /// started, does not call [`run_if_worker`](crate::pool::run_if_worker), or has other tasks; a worker could not
+    /// be [prepared](Task::prepare_worker). All processes that were started have ended by then.
     ///
     /// # Examples
     ///
@@ -85,8 +85,8 @@ fn make<T: Task>(settings: Settings) -> Result<Launcher<T>, StartError> {
     // More entries than tasks: see RESULTS-2.
     let entries = (2 * settings.capacity).next_power_of_two();
     let options = queue_options(&settings, &queue_schema::<T>());
-    // A task that its worker has not acknowledged becomes a dead letter, which stays until the supervisor has read it: it
-    // is all that is left of the task.
+    // A task that its worker has not acknowledged becomes a dead letter, which stays until the supervisor has read
+    // it: it is all that is left of the task.
     let tasks = options
         .clone()
         .close_waits_for_leases(true)

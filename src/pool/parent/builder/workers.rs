@@ -164,7 +164,7 @@ impl<T: Task> Builder<T> {
     #[doc = include_str!("../../example.in")]
     /// let pool = Pool::<Nap>::builder().grace(Duration::from_secs(5)).start()?;
     /// let nap = pool.submit(Nap(HOUR))?;
-    /// pool.shutdown(Shutdown::Cancel, Duration::ZERO)?; // takes 10 s at the most: this task obeys
+    /// pool.shutdown(Shutdown::Cancel, Duration::ZERO)?; // ends at once: this task obeys
     /// assert!(nap.wait().is_err());
     /// # Ok(())
     /// # }

@@ -23,8 +23,8 @@ impl From<WaitError> for ReserveError {
 
 /// Operations of callers.
 impl Results {
-    /// Reserves a ticket for a task with this time limit of its own. While as many tasks as allowed are in flight, waits
-    /// until `deadline`, without end if there is none, and records results meanwhile.
+    /// Reserves a ticket for a task with this time limit of its own. While as many tasks as allowed are in flight,
+    /// waits until `deadline`, without end if there is none, and records results meanwhile.
     pub(crate) fn reserve(
         &self,
         owner: Owner,
@@ -45,9 +45,9 @@ impl Results {
         })?
     }
 
-    /// Undoes the reservation of tasks that were not sent after all. Returns `false` if they have their outcomes, all of
-    /// them, because the pool has ended meanwhile. In a forked child, which the task's own code may have made, there is
-    /// nothing to undo.
+    /// Undoes the reservation of tasks that were not sent after all. Returns `false` if they have their outcomes, all
+    /// of them, because the pool has ended meanwhile. In a forked child, which the task's own code may have made,
+    /// there is nothing to undo.
     pub(crate) fn withdraw(&self, range: TicketRange) -> bool {
         if !self.is_in_owner() {
             return true;
@@ -99,8 +99,8 @@ impl Results {
         self.with(|tasks| tasks.abandon(stream, has_tasks))
     }
 
-    /// Reserves tickets for tasks of a map with these time limits of their own, for as many as there is room for. `None` if
-    /// there is no room. Never waits.
+    /// Reserves tickets for tasks of a map with these time limits of their own, for as many as there is room for.
+    /// `None` if there is no room. Never waits.
     pub(crate) fn reserve_range(
         &self,
         stream: StreamId,
@@ -113,8 +113,8 @@ impl Results {
         })
     }
 
-    /// Moves the outcomes of a map that have arrived into `outcomes`, which must be empty. Returns whether there are any.
-    /// Never waits.
+    /// Moves the outcomes of a map that have arrived into `outcomes`, which must be empty. Returns whether there are
+    /// any. Never waits.
     pub(crate) fn take_outcomes(
         &self,
         stream: StreamId,
@@ -124,8 +124,8 @@ impl Results {
         self.with(|tasks| tasks.streams.take(stream, outcomes))
     }
 
-    /// Waits until a map can go on: with outcomes, which are moved into `outcomes`, which must be empty; or with tickets for
-    /// tasks, if it has any, whose own `limits` these are.
+    /// Waits until a map can go on: with outcomes, which are moved into `outcomes`, which must be empty; or with
+    /// tickets for tasks, if it has any, whose own `limits` these are.
     pub(crate) fn wait_for_step(
         &self,
         stream: StreamId,

@@ -263,8 +263,8 @@ impl Results {
     }
 }
 
-/// The role of the leader (RESULTS-4), with results that are received and not yet recorded. Dropping it records them and
-/// gives the role up (RESULTS-8).
+/// The role of the leader (RESULTS-4), with results that are received and not yet recorded. Dropping it records them
+/// and gives the role up (RESULTS-8).
 struct Leader<'a> {
     results: &'a Results,
     buffer: Vec<EncodedResult>,

@@ -49,8 +49,8 @@ impl<O> Streams<O> {
         }
     }
 
-    /// Swaps the outcomes of a stream with `into`, which must be empty, so that its memory is used again. Returns whether
-    /// there were any.
+    /// Swaps the outcomes of a stream with `into`, which must be empty, so that its memory is used again. Returns
+    /// whether there were any.
     pub(super) fn take(&mut self, stream: StreamId, into: &mut VecDeque<O>) -> bool {
         match self.entry(stream) {
             Some(Some(queue)) if !queue.is_empty() => {

@@ -32,8 +32,8 @@ pub(crate) struct TaskTable {
     stats: TaskStats,
     /// The supervisor is to be woken when more tasks than this are in flight.
     wake_above: usize,
-    /// The shortest time limit that a task has of its own, among those accepted since no task was in flight. While it is
-    /// set, the supervisor checks its workers that often.
+    /// The shortest time limit that a task has of its own, among those accepted since no task was in flight. While it
+    /// is set, the supervisor checks its workers that often.
     shortest_limit: Option<Duration>,
 }
 
@@ -301,8 +301,8 @@ impl TaskTable {
 
     // Outcomes.
 
-    /// Records the result of a worker, unless the outcome of the task is known or another attempt of it has been started
-    /// (RESULTS-1).
+    /// Records the result of a worker, unless the outcome of the task is known or another attempt of it has been
+    /// started (RESULTS-1).
     pub(super) fn record_result(&mut self, received: EncodedResult) {
         let EncodedResult { ticket, result } = received;
         let known = self.get_mut(ticket.id).map(|task| *task);

@@ -1,8 +1,8 @@
 //! The death of a worker: reaping it, and refilling its slot.
 //!
-//! DEATH-1. The kernel's report of a death comes before messages of the worker: a forked child that has the link of a dead
-//!     worker may flood it forever. What the worker itself has sent was on the link when it was reaped, so only as many bytes
-//!     are received as were there then.
+//! DEATH-1. The kernel's report of a death comes before messages of the worker: a forked child that has the link of a
+//!     dead worker may flood it forever. What the worker itself has sent was on the link when it was reaped, so only
+//!     as many bytes are received as were there then.
 
 use super::log;
 use super::reasons::LeaveReason;
@@ -52,8 +52,8 @@ impl<T: Task> Supervisor<T> {
         self.refill_slot(index, worker, &death);
     }
 
-    /// Reaps a worker that no pidfd of the watchlist reports: its wrapper has ended before the worker identified itself, and
-    /// now its link is closed, or it was killed.
+    /// Reaps a worker that no pidfd of the watchlist reports: its wrapper has ended before the worker identified
+    /// itself, and now its link is closed, or it was killed.
     pub(super) fn reap_unwatched(&mut self, index: usize) {
         let worker = self.worker_mut(index);
         if worker.is_some_and(|worker| !worker.process.has_running() && worker.has_ended()) {
@@ -107,8 +107,8 @@ impl<T: Task> Supervisor<T> {
         worker: &WorkerProcess,
         status: Option<ExitStatus>,
     ) -> DeadWorker {
-        // The link of a process that has ended is closed in any case. A signal that this process has not sent says nothing
-        // about what the process would have become.
+        // The link of a process that has ended is closed in any case. A signal that this process has not sent says
+        // nothing about what the process would have become.
         let got_foreign_signal =
             !worker.is_being_ended && status.is_some_and(|it| it.signal().is_some());
         let entry = self.board_entry(number);

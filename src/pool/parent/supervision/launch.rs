@@ -20,8 +20,8 @@ pub(crate) struct Launcher<T: Task> {
     pub(crate) shared: Arc<Shared<T>>,
     program: Program,
     starter: Starter,
-    /// The workers' end of the queue of tasks. The parent uses it only to read dead letters, and to take back queued tasks
-    /// during an outage.
+    /// The workers' end of the queue of tasks. The parent uses it only to read dead letters, and to take back queued
+    /// tasks during an outage.
     pub(super) tasks: Receiver<Envelope<T>, TaskCodec>,
     /// The workers' end of the queue of results.
     results: Sender<ResultMessage<T>, ResultCodec<T>>,
@@ -46,8 +46,8 @@ impl<T: Task> Launcher<T> {
         })
     }
 
-    /// Starts the worker of a slot. Must be called on the supervisor thread, since workers end with the thread that started
-    /// them.
+    /// Starts the worker of a slot. Must be called on the supervisor thread, since workers end with the thread that
+    /// started them.
     pub(super) fn launch(&self, slot: u32) -> Result<(Link, ChildProcess), StartError> {
         let os = |what| move |source| StartError::Os { what, source };
         let (ours, theirs) = Link::pair().map_err(os("no socket for a worker"))?;

@@ -1,29 +1,29 @@
 //! Tasks that run for too long, use too much memory, or are cancelled and go on.
 //!
-//! The board tells what runs, and since when: this takes no message, and no clock is read for a task without a limit. The
-//! supervisor inspects the board when the first limit could be exceeded, and not before:
+//! The board tells what runs, and since when: this takes no message, and no clock is read for a task without a limit.
+//! The supervisor inspects the board when the first limit could be exceeded, and not before:
 //!
-//! | state                                          | next inspection                                                   |
-//! |------------------------------------------------|-------------------------------------------------------------------|
-//! | a worker runs a task since `t`                 | at `t` plus its next limit                                        |
-//! | a worker runs no task                          | after the shortest limit, of the pool or of a task: what starts after an inspection exceeds no limit before |
-//! | no task is in flight                           | when the next task is submitted, which wakes the supervisor once  |
-//! | a task with a shorter limit of its own is submitted | at once: submitting it wakes the supervisor                  |
-//! | there is a memory limit, and tasks are in flight | after [`MEMORY_INTERVAL`]                                       |
+//! | state                                      | next inspection                                     |
+//! |--------------------------------------------|-----------------------------------------------------|
+//! | a worker runs a task since `t`             | at `t` plus its next limit                          |
+//! | a worker runs no task                      | after the shortest limit, of the pool or of a task  |
+//! | no task is in flight                       | when a task is submitted: this wakes the supervisor |
+//! | a task with a shorter limit is submitted   | at once: this wakes the supervisor                  |
+//! | tasks are in flight, and memory is limited | after [`MEMORY_INTERVAL`]                           |
 //!
-//! At its soft limit a task is asked to end; if it fails from then on, its outcome is a time-out. At its hard limit its worker
-//! is killed:
+//! At its soft limit a task is asked to end; if it fails from then on, its outcome is a time-out. At its hard limit
+//! its worker is killed:
 //!
-//! LIMIT-1. The results that have arrived are recorded first. If the outcome of the task is among them, it counts, and the
-//!     worker is not killed.
+//! LIMIT-1. The results that have arrived are recorded first. If the outcome of the task is among them, it counts,
+//!     and the worker is not killed.
 //! LIMIT-2. The board is read again right before the kill. A worker that has gone on to another task is not killed.
-//! LIMIT-3. If the worker goes on between that read and the kill, the other task is sent again, and the attempt not counted:
-//!     the [reason](KillReason) of the kill names the task that it was for.
-//! LIMIT-4. A worker that has finished its task, and makes no progress within the grace time, is stopped, or can't send its
-//!     result. It is killed because of the finished task. A worker that is stopped while it has no task is not
-//!     noticed here. It delays no task.
-//! LIMIT-5. The start time on the board may be too early, by up to the [resolution](clock::coarse_resolution) of the coarse
-//!     clock. That much is added to each limit, so that no limit takes effect too early.
+//! LIMIT-3. If the worker goes on between that read and the kill, the other task is sent again, and the attempt not
+//!     counted: the [reason](KillReason) of the kill names the task that it was for.
+//! LIMIT-4. A worker that has finished its task, and makes no progress within the grace time, is stopped, or can't
+//!     send its result. It is killed because of the finished task. A worker that is stopped while it has no task is
+//!     not noticed here. It delays no task.
+//! LIMIT-5. The start time on the board may be too early, by up to the [resolution](clock::coarse_resolution) of the
+//!     coarse clock. That much is added to each limit, so that no limit takes effect too early.
 
 use super::reasons::{KillCause, KillReason};
 use super::supervisor::{PendingKill, Phase, Supervisor, earlier};
@@ -46,7 +46,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 impl TaskLimits {
-    /// Returns how long after an inspection a task that starts after it can exceed a limit; `None` if there is no limit.
+    /// Returns how long after an inspection a task that starts after it can exceed a limit; `None` if there is no
+    /// limit.
     fn shortest(&self) -> Option<Duration> {
         let memory = self.memory.map(|_| MEMORY_INTERVAL);
         [self.soft_time, self.hard_time, memory]
@@ -99,7 +100,8 @@ impl RunningTask {
 }
 
 impl<T: Task> Supervisor<T> {
-    /// Inspects the tasks that run and the number of workers, does what is due, and sets the time of the next inspection.
+    /// Inspects the tasks that run and the number of workers, does what is due, and sets the time of the next
+    /// inspection.
     pub(super) fn inspect(&mut self) {
         self.inspect_at = None;
         if self.phase != Phase::Running {
@@ -203,8 +205,8 @@ impl<T: Task> Supervisor<T> {
         }
     }
 
-    /// Kills a worker that has finished this task and made no progress for the grace time (LIMIT-4). Returns when to check
-    /// again.
+    /// Kills a worker that has finished this task and made no progress for the grace time (LIMIT-4). Returns when to
+    /// check again.
     fn kill_if_stuck(
         &mut self,
         index: usize,
@@ -229,8 +231,8 @@ impl<T: Task> Supervisor<T> {
         None
     }
 
-    /// Kills a worker because of the task that it runs, unless that has its outcome and is not `is_finished`, or the worker
-    /// has gone on (LIMIT-1, LIMIT-2).
+    /// Kills a worker because of the task that it runs, unless that has its outcome and is not `is_finished`, or the
+    /// worker has gone on (LIMIT-1, LIMIT-2).
     fn kill_for_task(&mut self, index: usize, id: TaskId, cause: KillCause, is_finished: bool) {
         let results = self.results();
         results.collect();
@@ -266,8 +268,8 @@ impl<T: Task> Supervisor<T> {
 
     /// Kills the workers that run cancelled tasks whose grace time is over. Returns when the next kill is due.
     ///
-    /// If no worker runs such a task, it is queued, and will not be started; or its worker was about to start it when it was
-    /// cancelled. So this repeats until the task has its outcome.
+    /// If no worker runs such a task, it is queued, and will not be started; or its worker was about to start it when
+    /// it was cancelled. So this repeats until the task has its outcome.
     fn enforce_kills(&mut self, now: Instant) -> Option<Instant> {
         let mut pending_kills = core::mem::take(&mut self.pending_kills);
         pending_kills.retain_mut(|kill| {

@@ -85,7 +85,11 @@ mod with_tracing {
     pub(crate) fn wait_failed(error: &io::Error) {
         let error = error.to_string();
         emit(LevelFilter::ERROR, move || {
-            error!(target: "workring", %error, "the pool can't wait for its workers: it checks them every 10 ms instead");
+            error!(
+                target: "workring",
+                %error,
+                "the pool can't wait for its workers: it checks them every 10 ms instead"
+            );
         });
     }
 

@@ -7,25 +7,25 @@
 //! 2. All results that were sent so far are recorded. No result of the worker can arrive after that.
 //! 3. The dead letters are read, and each task in them is judged:
 //!
-//! | the task                                      | what becomes of it                                                    |
-//! |-----------------------------------------------|-----------------------------------------------------------------------|
-//! | has its outcome                               | nothing: the worker died between the result and the acknowledgement   |
-//! | was run by the dead worker                    | it crashed: it is retried after a back-off, or the crash is its outcome |
-//! | was run by the dead worker, which was killed because of it | its outcome is the cause of the kill                     |
-//! | was run by the dead worker, which was killed for another task | it started at the moment of the kill: it is sent again, and the attempt not counted |
-//! | is run by another worker                      | it is left alone until that worker is reaped                          |
-//! | is run by no worker                           | it was not started: it is sent again, and no attempt counted, but see LOST-3 |
+//! | the task                                            | what becomes of it                                   |
+//! |-----------------------------------------------------|------------------------------------------------------|
+//! | has its outcome                                     | nothing: the worker died before acknowledging it     |
+//! | was run by the worker                               | it crashed: it is retried, or that is its outcome    |
+//! | was run by the worker, which was killed for it      | its outcome is the cause of the kill                 |
+//! | was run by the worker, which was killed for another | it is sent again, and the attempt not counted        |
+//! | is run by another worker                            | nothing until that worker is reaped                  |
+//! | is run by no worker                                 | it is sent again, and no attempt counted; see LOST-3 |
 //!
-//! The tasks of a chunk are in one dead letter, and are judged one by one: some have their outcomes, one was running, the
-//! others are sent to other workers, each in a message of its own.
+//! The tasks of a chunk are in one dead letter, and are judged one by one: some have their outcomes, one was running,
+//! the others are sent to other workers, each in a message of its own.
 //!
-//! LOST-1. Another process may have begun the recovery of step 1, and may be stopped. Then the dead worker is still among the
-//!     queue's peers, and everything from step 1 on is repeated a little later.
+//! LOST-1. Another process may have begun the recovery of step 1, and may be stopped. Then the dead worker is still
+//!     among the queue's peers, and everything from step 1 on is repeated a little later.
 //! LOST-2. A task that was running and has no dead letter, although the recovery is complete, can't be sent again: its
 //!     outcome is recorded. This happens if the queue of tasks was cancelled.
 //! LOST-3. A worker that dies while it decodes a task, or before, has not started it. If more than
-//!     [`MAX_DEATHS_BEFORE_START`] workers die like this with the same task, the task is the likely cause: from then on, such
-//!     a death counts as a crash of the task.
+//!     [`MAX_DEATHS_BEFORE_START`] workers die like this with the same task, the task is the likely cause: from then
+//!     on, such a death counts as a crash of the task.
 
 use super::log;
 use super::slot::DeadWorker;

@@ -15,7 +15,8 @@ use crate::pool::wire::messages::{FromParent, FromWorker, Identity, MAX_LEN, Wor
 use std::time::Instant;
 
 impl<T: Task> Supervisor<T> {
-    /// Receives and handles one message of a worker. Returns its length, or `None` if no message has arrived. Never waits.
+    /// Receives and handles one message of a worker. Returns its length, or `None` if no message has arrived. Never
+    /// waits.
     pub(super) fn receive_message(&mut self, index: usize) -> Option<usize> {
         let mut buffer = [0; MAX_LEN];
         let deadline = clock::after(Instant::now(), self.settings().grace);
@@ -86,12 +87,7 @@ impl<T: Task> Supervisor<T> {
                 worker.deadline = None;
                 worker.ready_since = Some(Instant::now());
                 slot.died_before_ready = false;
-                self.notify_listener(Event::Ready {
-                    worker: number,
-                    pid,
-                });
-                self.set_retirement(index);
-                self.check_all_ready();
+                self.handle_ready(index, number, pid);
             }
             FromWorker::CannotPrepare { what } if stage == Stage::Preparing => {
                 worker.start_failure = Some(what);
@@ -123,6 +119,15 @@ impl<T: Task> Supervisor<T> {
             } => log::forward(number, pid, level, target, message),
             _ => log::malformed_message(pid),
         }
+    }
+
+    fn handle_ready(&mut self, index: usize, number: u32, pid: u32) {
+        self.notify_listener(Event::Ready {
+            worker: number,
+            pid,
+        });
+        self.set_retirement(index);
+        self.check_all_ready();
     }
 
     /// Welcomes a worker that has identified itself, or kills it if it does not match.

@@ -1,22 +1,22 @@
 //! Supervision of worker processes: one thread starts them, waits for them, ends them, and replaces them.
 //!
-//! | file         | content                                                                                    |
-//! |--------------|--------------------------------------------------------------------------------------------|
-//! | `slot`       | the state of one worker process                                                            |
-//! | `supervisor` | the state of the supervisor thread                                                         |
-//! | `run`        | the thread's loop                                                                          |
-//! | `launch`     | starting a process                                                                         |
-//! | `startup`    | filling a slot; the start of the pool                                                      |
-//! | `messages`   | messages of workers                                                                        |
-//! | `deaths`     | reaping a worker that has died, and refilling its slot                                     |
-//! | `lost_tasks` | what becomes of the tasks that a dead worker had leased                                    |
-//! | `limits`     | time limits, memory limits, and kills of cancelled tasks                                   |
-//! | `overdue`    | workers that exceed their age, or the time that they have to start or to stop              |
-//! | `staffing`   | the number of workers                                                                      |
-//! | `outage`     | what becomes of tasks while no worker can be started                                       |
-//! | `stopping`   | the end of the pool                                                                        |
-//! | `strays`     | reaping descendants of workers                                                             |
-//! | `reasons`, `watchlist`, `log` | why a worker ends; what the thread waits for; what it logs                |
+//! | file                          | content                                                                       |
+//! |-------------------------------|-------------------------------------------------------------------------------|
+//! | `slot`                        | the state of one worker process                                               |
+//! | `supervisor`                  | the state of the supervisor thread                                            |
+//! | `run`                         | the thread's loop                                                             |
+//! | `launch`                      | starting a process                                                            |
+//! | `startup`                     | filling a slot; the start of the pool                                         |
+//! | `messages`                    | messages of workers                                                           |
+//! | `deaths`                      | reaping a worker that has died, and refilling its slot                        |
+//! | `lost_tasks`                  | what becomes of the tasks that a dead worker had leased                       |
+//! | `limits`                      | time limits, memory limits, and kills of cancelled tasks                      |
+//! | `overdue`                     | workers that exceed their age, or the time that they have to start or to stop |
+//! | `staffing`                    | the number of workers                                                         |
+//! | `outage`                      | what becomes of tasks while no worker can be started                          |
+//! | `stopping`                    | the end of the pool                                                           |
+//! | `strays`                      | reaping descendants of workers                                                |
+//! | `reasons`, `watchlist`, `log` | why a worker ends; what the thread waits for; what it logs                    |
 
 mod deaths;
 mod launch;

@@ -1,19 +1,19 @@
 //! What becomes of tasks while no worker can be started.
 //!
-//! | state  | meaning                                                            | leaves it                                             |
-//! |--------|--------------------------------------------------------------------|-------------------------------------------------------|
-//! | served | a worker takes tasks, or may soon                                  | no worker takes tasks, and all slots have used up their attempts: outage |
-//! | outage | tasks are refused, and queued tasks have an outcome, both with the cause | a worker is ready: served                       |
+//! | state  | meaning                                                 | leaves it                                     |
+//! |--------|---------------------------------------------------------|-----------------------------------------------|
+//! | served | a worker takes tasks, or may soon                       | all slots have used up their attempts: outage |
+//! | outage | tasks are refused, and queued ones fail, with the cause | a worker is ready: served                     |
 //!
-//! A slot has [`Builder::max_worker_failures`](crate::pool::Builder::max_worker_failures) attempts in a row to get a worker. An
-//! attempt fails if no process can be started, or if the process ends before it is ready, or before it has started a task
-//! although tasks are queued. It succeeds with the first task, or if a process that was ready ends while no task is queued. A
-//! worker that has survived its kill uses up the attempts of its slot until it ends.
+//! A slot has [`Builder::max_worker_failures`](crate::pool::Builder::max_worker_failures) attempts in a row to get a
+//! worker. An attempt fails if no process can be started, or if the process ends before it is ready, or before it has
+//! started a task although tasks are queued. It succeeds with the first task, or if a process that was ready ends
+//! while no task is queued. A worker that has survived its kill uses up the attempts of its slot until it ends.
 //!
 //! OUTAGE-1. During an outage, slots are filled as before, with their back-off, so the pool recovers by itself.
-//! OUTAGE-2. An outage records outcomes only for tasks that this process holds: tasks that it has received itself from the
-//!     queue, and tasks that wait for their retry. What a worker has leased is settled when the worker dies, as always. So no
-//!     task runs whose outcome says that it was not run.
+//! OUTAGE-2. An outage records outcomes only for tasks that this process holds: tasks that it has received itself
+//!     from the queue, and tasks that wait for their retry. What a worker has leased is settled when the worker dies,
+//!     as always. So no task runs whose outcome says that it was not run.
 //! OUTAGE-3. A thread whose task was accepted right before the outage may send it later. So the queue is read every
 //!     [`LOOK_INTERVAL`] while tasks are in flight.
 

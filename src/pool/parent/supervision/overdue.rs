@@ -110,8 +110,8 @@ impl<T: Task> Supervisor<T> {
         }
     }
 
-    /// Handles a worker that was killed and lives: it is stopped and belongs to another user, or the kernel can't end it
-    /// now. Records the outcome of its task. Its slot stays occupied until it ends.
+    /// Handles a worker that was killed and lives: it is stopped and belongs to another user, or the kernel can't end
+    /// it now. Records the outcome of its task. Its slot stays occupied until it ends.
     fn handle_survived_kill(&mut self, index: usize) {
         let Some(slot) = self.slots.get_mut(index) else {
             return;
@@ -149,8 +149,8 @@ impl<T: Task> Supervisor<T> {
         self.record_failure(index, cause);
     }
 
-    /// Returns whether a worker runs a task that has no outcome. The entry of a worker that was stopped right after it had
-    /// sent a result keeps its task forever.
+    /// Returns whether a worker runs a task that has no outcome. The entry of a worker that was stopped right after
+    /// it had sent a result keeps its task forever.
     fn runs_unfinished_task(&self, number: u32) -> bool {
         // The result may have arrived and not be recorded.
         self.results().collect();

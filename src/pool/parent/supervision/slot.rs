@@ -1,26 +1,26 @@
 //! The slot of a worker, and the process in it.
 //!
-//! | state       | meaning                                                  | leaves it                                          |
-//! |-------------|----------------------------------------------------------|----------------------------------------------------|
-//! | empty       | no process                                               | a process is started                               |
-//! | starting    | a process that has not identified itself                 | `Hello`, if it matches; its death                  |
-//! | preparing   | it was welcomed                                          | `Ready`; its death                                 |
-//! | ready       | it takes tasks; it may have been asked to stop           | `Stopping`; its death                              |
-//! | stopping    | it takes no more tasks; `Farewell` was sent              | its death                                          |
-//! | being ended | any of the last four, and it got `SIGTERM` or `SIGKILL`  | its death; it lives for [`KILL_TIMEOUT`]: survived |
-//! | survived    | its task has its outcome                                 | its death; the end of the pool, which leaves it behind |
-//! | backing off | no process, until a time                                 | that time; the end of the pool                     |
+//! | state       | meaning                                        | leaves it                             |
+//! |-------------|------------------------------------------------|---------------------------------------|
+//! | empty       | no process                                     | a process is started                  |
+//! | starting    | a process that has not identified itself       | `Hello`, if it matches; its death     |
+//! | preparing   | it was welcomed                                | `Ready`; its death                    |
+//! | ready       | it takes tasks; it may have been asked to stop | `Stopping`; its death                 |
+//! | stopping    | it takes no more tasks; `Farewell` was sent    | its death                             |
+//! | being ended | any of these four, and it got a signal to end  | its death; [`KILL_TIMEOUT`]: survived |
+//! | survived    | its task has its outcome                       | its death; the end of the pool        |
+//! | backing off | no process, until a time                       | that time; the end of the pool        |
 //!
-//! The process may be a wrapper that has started the worker. Then the states are those of the worker, and after its death the
-//! wrapper gets some time to end, too.
+//! The process may be a wrapper that has started the worker. Then the states are those of the worker, and after its
+//! death the wrapper gets some time to end, too.
 //!
-//! A death is what the kernel reports of the process, never what the process says or fails to say. A worker that misses a
-//! deadline, or has closed its link, is killed.
+//! A death is what the kernel reports of the process, never what the process says or fails to say. A worker that
+//! misses a deadline, or has closed its link, is killed.
 //!
 //! SLOT-1. Each process that was started is reaped once, after its group was killed.
 //! SLOT-2. The event `Started` comes before all messages of a process, `Exited` after all of them.
-//! SLOT-3. The entry on the board belongs to the process. It is read after the death of the process, and reset before the
-//!     next process starts.
+//! SLOT-3. The entry on the board belongs to the process. It is read after the death of the process, and reset before
+//!     the next process starts.
 
 use super::reasons::{KillReason, LeaveReason};
 use crate::os::child::ChildProcess;
@@ -70,7 +70,8 @@ pub(super) struct WorkerProcess {
     pub(super) link: Link,
     pub(super) process: ChildProcess,
     pub(super) stage: Stage,
-    /// When it is killed unless it makes progress: set while it starts, while it stops, and after it has closed its link.
+    /// When it is killed unless it makes progress: set while it starts, while it stops, and after it has closed its
+    /// link.
     pub(super) deadline: Option<Instant>,
     /// Whether messages may arrive from it.
     pub(super) is_link_open: bool,
@@ -131,7 +132,8 @@ pub(super) struct DeadWorker {
     /// Whether this process has ended it because the pool is at its end.
     pub(super) was_ended_by_shutdown: bool,
     pub(super) kill_reason: Option<KillReason>,
-    /// Whether it would never have become a worker: it has started a pool, or closed its link without identifying itself.
+    /// Whether it would never have become a worker: it has started a pool, or closed its link without identifying
+    /// itself.
     pub(super) never_became_worker: bool,
 }
 
@@ -228,7 +230,8 @@ impl WorkerProcess {
         let _ = self.link.try_send(&message.encode());
     }
 
-    /// Records its process id: `pid` in its own namespace, and, from the kernel, `sender` in the namespace of this process.
+    /// Records its process id: `pid` in its own namespace, and, from the kernel, `sender` in the namespace of this
+    /// process.
     pub(super) fn set_process_id(&mut self, pid: u32, sender: Option<u32>) {
         self.pid_in_namespace = Some(pid);
         if let Some(sender) = sender {
@@ -239,8 +242,8 @@ impl WorkerProcess {
         }
     }
 
-    /// Returns whether it has ended, according to the kernel. A process that has ended without identifying itself may be
-    /// a wrapper, as long as another process has its side of the link.
+    /// Returns whether it has ended, according to the kernel. A process that has ended without identifying itself may
+    /// be a wrapper, as long as another process has its side of the link.
     pub(super) fn has_ended(&mut self) -> bool {
         let may_be_wrapper = self.stage == Stage::Starting
             && !self.is_being_ended
@@ -248,12 +251,12 @@ impl WorkerProcess {
         self.process.update_exits(may_be_wrapper)
     }
 
-    /// Kills it, its group, and all its descendants. The supervisor notices its death as any other. Returns whether the kill
-    /// has to be counted: it was not counted before.
+    /// Kills it, its group, and all its descendants. The supervisor notices its death as any other. Returns whether
+    /// the kill has to be counted: it was not counted before.
     ///
-    /// A parent that has given up its privileges may have no permission to signal a worker. So it also asks the worker over
-    /// the link: the worker's watcher thread then kills the group, whatever the task does. A stopped worker reacts to
-    /// neither; the supervisor notices that at the deadline.
+    /// A parent that has given up its privileges may have no permission to signal a worker. So it also asks the
+    /// worker over the link: the worker's watcher thread then kills the group, whatever the task does. A stopped
+    /// worker reacts to neither; the supervisor notices that at the deadline.
     pub(super) fn kill(&mut self) -> bool {
         self.is_being_ended = true;
         self.deadline = Some(clock::after(Instant::now(), KILL_TIMEOUT));

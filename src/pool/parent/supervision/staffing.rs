@@ -1,18 +1,19 @@
 //! The number of workers, and how long each of them stays.
 //!
-//! | a worker                                  | who notices          | then                                                        |
-//! |-------------------------------------------|----------------------|-------------------------------------------------------------|
-//! | has run its number of tasks               | itself               | it sends `Stopping`, and is replaced                        |
-//! | has too much memory in use                | itself, after a task | it sends `Stopping`, and is replaced                        |
-//! | has reached its age                       | the supervisor       | it is asked to stop after the task that it runs, and replaced |
-//! | has been idle for the idle time           | the supervisor       | it is asked to stop, and not replaced                       |
+//! | a worker                        | who notices          | then                                     |
+//! |---------------------------------|----------------------|------------------------------------------|
+//! | has run its number of tasks     | itself               | it sends `Stopping`, and is replaced     |
+//! | has too much memory in use      | itself, after a task | it sends `Stopping`, and is replaced     |
+//! | has reached its age             | the supervisor       | it is asked to stop, and is replaced     |
+//! | has been idle for the idle time | the supervisor       | it is asked to stop, and is not replaced |
 //!
-//! STAFFING-1. A worker stops by itself, between two tasks. Tasks that it has not leased go to other workers. So nothing waits
-//!     for it, and a shutdown that comes meanwhile finds it stopping.
-//! STAFFING-2. A worker is killed if it was asked to stop and has no task, or has sent `Stopping`, and does not end within the
-//!     grace time. If it starts a task at that very moment, the task is sent again, and the attempt not counted.
-//! STAFFING-3. When more tasks are in flight than there are workers, a submission wakes the supervisor. It starts another worker
-//!     if tasks are queued and all workers are busy, and the next one when that worker is ready.
+//! STAFFING-1. A worker stops by itself, between two tasks. Tasks that it has not leased go to other workers. So
+//!     nothing waits for it, and a shutdown that comes meanwhile finds it stopping.
+//! STAFFING-2. A worker is killed if it was asked to stop and has no task, or has sent `Stopping`, and does not end
+//!     within the grace time. If it starts a task at that very moment, the task is sent again, and the attempt not
+//!     counted.
+//! STAFFING-3. When more tasks are in flight than there are workers, a submission wakes the supervisor. It starts
+//!     another worker if tasks are queued and all workers are busy, and the next one when that worker is ready.
 
 use super::reasons::LeaveReason;
 use super::slot::{SlotState, Stage, WorkerProcess, WorkerSlot};
@@ -26,8 +27,8 @@ use std::time::Instant;
 const RETRY_DELAY: Duration = Duration::from_millis(10);
 
 impl<T: Task> Supervisor<T> {
-    /// Returns above how many tasks in flight this thread has to be woken: if no task is in flight now, which is `idle` or
-    /// less, and otherwise.
+    /// Returns above how many tasks in flight this thread has to be woken: if no task is in flight now, which is
+    /// `idle` or less, and otherwise.
     pub(super) fn wake_thresholds(&self, idle: usize) -> (usize, usize) {
         if !self.settings().workers.is_elastic() {
             return (idle, usize::MAX);
@@ -98,7 +99,8 @@ impl<T: Task> Supervisor<T> {
         entry.is_some_and(|entry| entry.running().is_some())
     }
 
-    /// Asks workers beyond the minimum to stop that have started no task for the idle time. Returns when to check again.
+    /// Asks workers beyond the minimum to stop that have started no task for the idle time. Returns when to check
+    /// again.
     fn shrink(&mut self, now: Instant) -> Option<Instant> {
         let policy = self.settings().workers;
         let mut spare = self.worker_count().saturating_sub(policy.min as usize);

@@ -1,21 +1,24 @@
-//! The state of the supervisor: the one thread of a pool. It starts the workers, receives their messages, reaps those that
-//! have ended, and starts others.
+//! The state of the supervisor: the one thread of a pool. It starts the workers, receives their messages, reaps those
+//! that have ended, and starts others.
 //!
-//! | phase    | meaning                                                              | leaves it                                |
-//! |----------|----------------------------------------------------------------------|------------------------------------------|
-//! | starting | `start` waits until every worker is ready                            | all are: running; one can't be: stopping |
-//! | running  | a worker that dies is replaced                                       | the command `Stop`                       |
-//! | stopping | no worker is replaced; they are asked to stop, then get `SIGTERM`, then `SIGKILL`; after a failed start, `SIGKILL` at once | no worker is left: the thread ends |
+//! | phase    | meaning                                                       | leaves it                             |
+//! |----------|---------------------------------------------------------------|---------------------------------------|
+//! | starting | `start` waits until every worker is ready                     | all are: running; one fails: stopping |
+//! | running  | a worker that dies is replaced                                | the command `Stop`                    |
+//! | stopping | workers are asked to stop, then get `SIGTERM`, then `SIGKILL` | none is left: the thread ends         |
 //!
-//! SUPERVISE-1. The thread sleeps in one wait, for commands, messages and deaths, until the next thing is due. If a wait
-//!     fails, it pauses, and then looks at everything.
+//! If the start fails, the workers get `SIGKILL` at once.
+//!
+//! SUPERVISE-1. The thread sleeps in one wait, for commands, messages and deaths, until the next thing is due. If a
+//!     wait fails, it pauses, and then looks at everything.
 //! SUPERVISE-2. The thread never waits for a worker. If a message to a worker can't be sent at once, it is dropped.
-//! SUPERVISE-3. The thread ends only when every process is reaped, or could not be killed; and then every task has its outcome.
-//! SUPERVISE-4. In each turn, commands come first, then deaths, then messages, then whatever is due. Messages are limited in
-//!     number for each worker, and in time for all of them, and workers take turns. So a process that floods its link, such
-//!     as a forked child of a worker, delays other things by no more than that time.
-//! SUPERVISE-5. The thread calls no code of the program. Calls of the listener and of a `tracing` subscriber are left to
-//!     another thread (see [`crate::announce`]).
+//! SUPERVISE-3. The thread ends only when every process is reaped, or could not be killed; and then every task has
+//!     its outcome.
+//! SUPERVISE-4. In each turn, commands come first, then deaths, then messages, then whatever is due. Messages are
+//!     limited in number for each worker, and in time for all of them, and workers take turns. So a process that
+//!     floods its link, such as a forked child of a worker, delays other things by no more than that time.
+//! SUPERVISE-5. The thread calls no code of the program. Calls of the listener and of a `tracing` subscriber are left
+//!     to another thread (see [`crate::announce`]).
 
 use super::launch::Launcher;
 use super::log;
