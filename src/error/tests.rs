@@ -132,6 +132,16 @@ fn errors() -> Vec<Box<dyn Error>> {
             ours: name(),
         }),
         Box::new(WatchError::Forked),
+    ];
+    errors.extend(errors_with_sources());
+    errors.extend(errors_of_pools());
+    errors
+}
+
+/// Returns an error of each kind of sentence about pools.
+fn errors_of_pools() -> Vec<Box<dyn Error>> {
+    let name = || "name".to_owned();
+    vec![
         Box::new(StartError::InvalidOption {
             option: "workers",
             value: "0".to_owned(),
@@ -154,12 +164,16 @@ fn errors() -> Vec<Box<dyn Error>> {
             task: (),
             why: name(),
         }),
-        Box::new(SubmitError::TooLarge { task: (), len, max }),
+        Box::new(SubmitError::TooLarge {
+            task: (),
+            len: 9,
+            max: 8,
+        }),
         Box::new(SubmitError::NoMemory {
             task: (),
-            limit,
-            wanted,
-            available,
+            limit: MemoryLimit::Machine,
+            wanted: 7,
+            available: 5,
         }),
         Box::new(SubmitError::Corrupt {
             task: (),
@@ -167,9 +181,7 @@ fn errors() -> Vec<Box<dyn Error>> {
         }),
         Box::new(TrySubmitError::Full(())),
         Box::new(ShutdownError::Forked),
-    ];
-    errors.extend(errors_with_sources());
-    errors
+    ]
 }
 
 #[test]

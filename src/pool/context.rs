@@ -130,9 +130,9 @@ impl Context {
         self.attempt
     }
 
-    /// Returns whether the task was cancelled, has exceeded its soft time limit, or runs in a pool that shuts down without
-    /// waiting for it. A long task should check this regularly and return early, with any result. Never blocks; takes a few
-    /// nanoseconds.
+    /// Returns whether the task was cancelled, has exceeded its soft time limit, or runs in a pool that shuts down
+    /// without waiting for it. A long task should check this regularly and return early, with any result. Never
+    /// blocks; takes a few nanoseconds.
     ///
     /// # Examples
     ///
@@ -162,7 +162,7 @@ impl Context {
     ///     let handle = pool.submit(Count).expect("open");
     ///     let handle = handle.wait_timeout(std::time::Duration::from_millis(50)).expect_err("it counts");
     ///     handle.cancel();
-    ///     println!("{:?}", handle.wait()); // the count, or `Cancelled` if it had not begun
+    ///     println!("{:?}", handle.wait()); // the count, or `Cancelled` if it had not started
     /// }
     /// ```
     #[must_use]

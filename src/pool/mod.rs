@@ -55,7 +55,7 @@
 //! | | |
 //! |---|---|
 //! | outcomes | Each accepted task has exactly one outcome: its [output or an error](TaskError). |
-//! | crashes | A worker that dies, at any instruction, costs only the task that it was running. That task is tried again ([`Builder::retries`]) or reported with the worker's exit status, if this process could obtain it. Tasks that the worker had not begun go to another one. The worker is replaced. |
+//! | crashes | A worker that dies, at any instruction, costs only the task that it was running. That task is tried again ([`Builder::retries`]) or reported with the worker's exit status, if this process could obtain it. Tasks that the worker had not started go to another one. The worker is replaced. |
 //! | limits | A task that runs for too long, or takes too much memory, ends with its worker, which is replaced: [`Builder::time_limit`], [`Task::time_limit`], [`Builder::memory_limit`]. |
 //! | panics | A panic of a task is its outcome, with message and location. The worker lives. |
 //! | no deadlock | A thread that submits without reading outcomes moves results into memory meanwhile. |

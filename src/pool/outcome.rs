@@ -4,7 +4,8 @@ use crate::error::ending;
 use core::fmt;
 use std::process::ExitStatus;
 
-/// Identifies a task in its pool, the same for all of its attempts. Tasks are numbered in the order of their submission.
+/// Identifies a task in its pool, the same for all of its attempts. Tasks are numbered in the order of their
+/// submission.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TaskId(pub(super) u64);
 
@@ -88,13 +89,14 @@ pub enum TaskError<E> {
     /// Its worker ended while it ran, in each permitted attempt.
     #[non_exhaustive]
     Crashed {
-        /// The exit status of the last of them. `None` if it is unknown: this process ignores `SIGCHLD`, or other code in it
-        /// waits for any child and has reaped the worker.
+        /// The exit status of the last of them. `None` if it is unknown: this process ignores `SIGCHLD`, or other
+        /// code in it waits for any child and has reaped the worker.
         status: Option<ExitStatus>,
     },
     /// It was cancelled, by its handle or by the shutdown of the pool.
     Cancelled,
-    /// It ran for longer than its limit: see [`Builder::time_limit`](super::Builder::time_limit) and [`Task::time_limit`].
+    /// It ran for longer than its limit: see [`Builder::time_limit`](super::Builder::time_limit) and
+    /// [`Task::time_limit`].
     TimedOut,
     /// Its worker was killed because it used more memory than the [limit](super::Builder::memory_limit).
     #[non_exhaustive]
@@ -102,8 +104,8 @@ pub enum TaskError<E> {
         /// The resident memory of the worker, in bytes.
         resident: u64,
     },
-    /// It was not run: starting a worker failed [`Builder::max_worker_failures`](super::Builder::max_worker_failures) times in
-    /// a row.
+    /// It was not run: starting a worker failed [`Builder::max_worker_failures`](super::Builder::max_worker_failures)
+    /// times in a row.
     #[non_exhaustive]
     NoWorkers {
         /// Why the last start failed.
@@ -115,7 +117,8 @@ pub enum TaskError<E> {
         /// What was the matter.
         what: String,
     },
-    /// This process cannot know the outcome: the pool's memory is corrupt, or this is a forked child of the pool's process.
+    /// This process cannot know the outcome: the pool's memory is corrupt, or this is a forked child of the pool's
+    /// process.
     #[non_exhaustive]
     Unknown {
         /// What was the matter.
@@ -152,7 +155,8 @@ impl<E: fmt::Display> fmt::Display for TaskError<E> {
     }
 }
 
-/// There is no source: an error of a task need not be an [`Error`](std::error::Error), so its text is part of the `Display`.
+/// There is no source: an error of a task need not be an [`Error`](std::error::Error), so its text is part of the
+/// `Display`.
 impl<E: fmt::Debug + fmt::Display> std::error::Error for TaskError<E> {}
 
 /// A panic of a task.

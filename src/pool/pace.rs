@@ -1,12 +1,12 @@
 //! Whether messages arrive so fast that yielding the processor is better than sleeping.
 //!
-//! With a processor for each process, a wait spins before it sleeps. With fewer, parent and workers alternate, and a fast
-//! stream of small tasks can degenerate: the sender wakes the receiver, which runs first because it has slept, finds one
-//! message, and sleeps again. That costs two context switches and a wake-up for each task. A receiver that yields instead
-//! finds many messages when it runs again, and needed no wake-up.
+//! With a processor for each process, a wait spins before it sleeps. With fewer, parent and workers alternate, and a
+//! fast stream of small tasks can degenerate: the sender wakes the receiver, which runs first because it has slept,
+//! finds one message, and sleeps again. That costs two context switches and a wake-up for each task. A receiver that
+//! yields instead finds many messages when it runs again, and needed no wake-up.
 //!
-//! Yielding pays off in a fast stream only: on a busy machine a thread that is woken from sleep runs sooner than a thread
-//! that has yielded.
+//! Yielding pays off in a fast stream only: on a busy machine a thread that is woken from sleep runs sooner than a
+//! thread that has yielded.
 
 use crate::os::clock;
 use std::thread;

@@ -53,11 +53,12 @@ pub trait Task: Serialize + DeserializeOwned + Send + 'static {
     /// Any error of the task. The caller gets it as [`TaskError::Failed`].
     fn run(self, context: &Context) -> Result<Self::Output, Self::Error>;
 
-    /// Returns the time limit of this task, which replaces the pool's [`time_limit`](super::Builder::time_limit). `None`, the
-    /// default, keeps the pool's.
+    /// Returns the time limit of this task, which replaces the pool's [`time_limit`](super::Builder::time_limit).
+    /// `None`, the default, keeps the pool's.
     ///
-    /// Called once, in the parent, when the task is submitted or [taken from a map's iterator](super::Pool::map). The limit
-    /// holds for each attempt. The pool's [soft limit](super::Builder::soft_time_limit) is the same for all tasks.
+    /// Called once, in the parent, when the task is submitted or [taken from a map's iterator](super::Pool::map). The
+    /// limit holds for each attempt. The pool's [soft limit](super::Builder::soft_time_limit) is the same for all
+    /// tasks.
     ///
     /// # Examples
     ///
@@ -101,8 +102,8 @@ pub trait Task: Serialize + DeserializeOwned + Send + 'static {
     ///
     /// # Errors
     ///
-    /// Any error ends the worker. Then [`Builder::start`](super::Builder::start) fails with its text. In a pool that has
-    /// started already, the worker is started again after a delay.
+    /// Any error ends the worker. Then [`Builder::start`](super::Builder::start) fails with its text. In a pool that
+    /// has started already, the worker is started again after a delay.
     ///
     /// # Examples
     ///

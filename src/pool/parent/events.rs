@@ -1,13 +1,13 @@
-//! What is told of workers while they work.
+//! Events in the lives of workers, for the listener of a pool.
 
 use crate::pool::outcome::TaskId;
 use std::process::ExitStatus;
 use std::sync::Arc;
 
-/// Something that has happened to a worker. See [`Builder::on_event`](crate::pool::Builder::on_event).
+/// An event in the life of a worker. See [`Builder::on_event`](crate::pool::Builder::on_event).
 ///
-/// For each process the events come in the order of this list: `Started` first and `Exited` last, once each. A worker
-/// that dies may leave out those in between.
+/// The events of a process come in the order of this list: `Started` first and `Exited` last, once each. If the worker
+/// dies, events in between may be missing.
 ///
 /// # Examples
 ///
@@ -16,9 +16,9 @@ use std::sync::Arc;
 /// use std::collections::BTreeMap;
 /// use std::sync::{Arc, Mutex};
 ///
-/// // How many tasks each worker has begun.
-/// let begun = Arc::new(Mutex::new(BTreeMap::<u32, u32>::new()));
-/// let counter = Arc::clone(&begun);
+/// // How many tasks each worker has started.
+/// let started_tasks = Arc::new(Mutex::new(BTreeMap::<u32, u32>::new()));
+/// let counter = Arc::clone(&started_tasks);
 /// let pool = Pool::<Square>::builder().on_event(move |event| match event {
 ///     Event::TaskStarted { worker, .. } => {
 ///         *counter.lock().unwrap().entry(*worker).or_default() += 1;
@@ -29,61 +29,61 @@ use std::sync::Arc;
 /// let pool = pool.start()?;
 /// assert_eq!(pool.map((0..10).map(Square)).count(), 10);
 /// pool.shutdown(Shutdown::Drain, Duration::from_secs(10))?;
-/// assert_eq!(begun.lock().unwrap().values().sum::<u32>(), 10);
+/// assert_eq!(started_tasks.lock().unwrap().values().sum::<u32>(), 10);
 /// # Ok(())
 /// # }
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
-    /// Its process was started.
+    /// A process was started.
     #[non_exhaustive]
     Started {
-        /// Which worker: from 0 to one less than there are. Its processes follow each other.
+        /// The number of the worker, from 0. A process that replaces another one has the same number.
         worker: u32,
-        /// Its process id.
+        /// The process id.
         pid: u32,
     },
-    /// It is prepared, and takes tasks.
+    /// The worker is prepared, and takes tasks.
     #[non_exhaustive]
     Ready {
-        /// Which worker.
+        /// The number of the worker.
         worker: u32,
-        /// Its process id.
+        /// The process id.
         pid: u32,
     },
-    /// It has started a task.
+    /// The worker has started a task.
     #[non_exhaustive]
     TaskStarted {
-        /// Which worker.
+        /// The number of the worker.
         worker: u32,
-        /// Its process id.
+        /// The process id.
         pid: u32,
-        /// Which task.
+        /// The number of the task.
         task: TaskId,
     },
-    /// It is done with a task, whose outcome is on its way.
+    /// The worker has sent the outcome of a task.
     #[non_exhaustive]
     TaskEnded {
-        /// Which worker.
+        /// The number of the worker.
         worker: u32,
-        /// Its process id.
+        /// The process id.
         pid: u32,
-        /// Which task.
+        /// The number of the task.
         task: TaskId,
     },
-    /// Its process has ended, and was reaped.
+    /// The process has ended, and was reaped.
     #[non_exhaustive]
     Exited {
-        /// Which worker.
+        /// The number of the worker.
         worker: u32,
-        /// What its process id was.
+        /// The process id that it had.
         pid: u32,
-        /// How it ended; `None` if that is unknown: `SIGCHLD` is ignored in this process, or something else in it
-        /// waits for any child and has reaped the worker.
+        /// How it ended; `None` if that is unknown, because this process ignores `SIGCHLD`, or other code in it waits
+        /// for any child and has reaped the worker.
         status: Option<ExitStatus>,
     },
 }
 
-/// Who is told of events.
+/// The function that is called with each event.
 pub(crate) type Listener = Arc<dyn Fn(&Event) + Send + Sync>;

@@ -1,4 +1,16 @@
-//! The parent's side.
+//! The parent's side of a pool: tasks on one hand, worker processes on the other.
+//!
+//! | file                    | content                                                                    |
+//! |-------------------------|----------------------------------------------------------------------------|
+//! | `settings`, `builder`   | the options of a pool; their defaults and their limits                     |
+//! | `start`                 | the start of a pool                                                        |
+//! | `shared`, `commands`    | what callers and the supervisor share; what callers ask the supervisor for |
+//! | `dispatch`              | sending tasks to the workers                                               |
+//! | `results`               | the tasks in flight; receiving and keeping their outcomes                  |
+//! | `pool`, `handle`, `map` | the operations of callers                                                  |
+//! | `supervision`           | the thread that starts, watches, ends and replaces worker processes        |
+//! | `shutdown`, `report`    | the end of a pool, and its report                                          |
+//! | `events`                | events in the lives of workers                                             |
 
 mod builder;
 mod commands;

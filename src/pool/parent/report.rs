@@ -1,12 +1,13 @@
-//! The books of a pool.
+//! The report of a pool: how many tasks had which outcome, and how many workers ended how.
 
 use crate::pool::outcome::TaskError;
 use core::fmt;
 use core::time::Duration;
 
-/// What became of all tasks of a pool, and of its workers. Made by [`Pool::shutdown`](crate::pool::Pool::shutdown).
+/// How many tasks of a pool had which outcome, and how many worker processes ended how. Returned by
+/// [`Pool::shutdown`](crate::pool::Pool::shutdown).
 ///
-/// The books balance:
+/// Each task is counted once:
 ///
 /// ```text
 /// submitted = completed + failed + timed_out + cancelled + lost
@@ -16,33 +17,33 @@ use core::time::Duration;
 pub struct Report {
     /// Tasks that the pool has accepted.
     pub submitted: u64,
-    /// Those that gave an output. Outputs are decoded when they are claimed: one that can't be decoded then counts as
-    /// failed, if that was found out before the end of the pool.
+    /// Tasks with an output. Outputs are decoded when they are claimed: one that can't be decoded counts as failed if
+    /// it was claimed before the end of the pool.
     pub completed: u64,
-    /// Those that failed by their own account, panicked, or could not be carried from one process to the other.
+    /// Tasks that returned an error, panicked, or could not be sent to the other process, nor their output.
     pub failed: u64,
-    /// Those that ran for longer than they may.
+    /// Tasks that ran for longer than their limit.
     pub timed_out: u64,
-    /// Those that were cancelled: by their handles, or because the pool was shut down before they were done.
+    /// Tasks that were cancelled: by their handles, or because the pool was shut down.
     pub cancelled: u64,
-    /// Those whose worker died while they ran, as often as they were tried, or was killed for the memory that they
-    /// took; and those for which [no worker](crate::pool::TaskError::NoWorkers) could be started.
+    /// Tasks whose worker died in each attempt, or was killed because it used too much memory; and tasks for which
+    /// [no worker](crate::pool::TaskError::NoWorkers) could be started.
     pub lost: u64,
-    /// Tasks that were started again after their worker had died.
+    /// Attempts that were started after a worker had died.
     pub retried: u64,
     /// Worker processes that were started.
     pub started: u64,
-    /// Worker processes that ended without having been told to.
+    /// Worker processes that ended unexpectedly.
     pub died: u64,
-    /// Worker processes that had to be killed, by `SIGTERM` or `SIGKILL`, because they did not obey, or because of
-    /// what they ran.
+    /// Worker processes that were killed, by `SIGTERM` or `SIGKILL`, because they did not stop in time, or because of
+    /// their task.
     pub killed: u64,
-    /// Worker processes that left because they had done enough, and were replaced.
+    /// Worker processes that were replaced because of their age, memory, or number of tasks.
     pub recycled: u64,
-    /// Worker processes that were killed and have not ended: the kernel could not end them, or they belong to another
-    /// user and are stopped. They may still be there.
+    /// Worker processes that were killed and have not ended: the kernel could not end them, or they are stopped and
+    /// belong to another user. They may still exist.
     pub left_behind: u64,
-    /// How long the shutdown took.
+    /// The duration of the shutdown.
     pub took: Duration,
 }
 
@@ -65,7 +66,7 @@ impl Report {
         }
     }
 
-    /// Whether the books balance, as they always should.
+    /// Returns whether the counts of tasks add up. They always should.
     ///
     /// # Examples
     ///
@@ -112,7 +113,7 @@ impl fmt::Display for Report {
     }
 }
 
-/// The ending of a noun after a number.
+/// Returns the ending of a noun after a number.
 fn plural(count: u64) -> &'static str {
     if count == 1 { "" } else { "s" }
 }
@@ -147,7 +148,7 @@ impl TaskStats {
         *counter += 1;
     }
 
-    /// One of the completed has failed after all: see [`Report::completed`].
+    /// Counts a task as failed that was counted as completed: see [`Report::completed`].
     pub(super) fn recount_undecodable(&mut self) {
         self.completed -= 1;
         self.failed += 1;
@@ -170,7 +171,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_report_counts_one_task_and_several_workers() {
+    fn one_task_is_not_called_tasks() {
         let report = Report {
             submitted: 1,
             started: 2,

@@ -1,24 +1,24 @@
 //! The messages between a parent and a worker over their link.
 //!
-//! | from | message | meaning | answer |
-//! |---|---|---|---|
-//! | worker | `Process` | before `Hello`: its process id, in its own namespace | |
-//! | worker | `Hello` | its version and types | `Welcome`, or it is killed |
-//! | parent | `Welcome` | parent and worker fit | `Ready` or `CannotPrepare` |
-//! | worker | `StartsPool` | it starts a pool before it has become a worker | |
-//! | worker | `Ready` | it is prepared, and takes tasks | |
-//! | worker | `CannotPrepare` | its preparation failed, and why; it ends | |
-//! | worker | `TaskStarted` | a task begins, if the parent wants to know | |
-//! | worker | `TaskEnded` | a task has ended, and its result was sent | |
-//! | worker | `Log` | a log event | |
-//! | parent | `Stop` | take no more tasks | `Stopping` |
-//! | parent | `Cancel` | also cancel the running task | |
-//! | worker | `Stopping` | it takes no more tasks: by order, by its quota, or because the tasks have ended | `Farewell` |
-//! | parent | `Farewell` | the parent needs nothing more | the worker exits, which closes the link |
-//! | parent | `EndGroup` | kill your process group: the parent may not be permitted to signal it | it kills its own group |
+//! | from   | message         | meaning                                               | answer                     |
+//! |--------|-----------------|-------------------------------------------------------|----------------------------|
+//! | worker | `Process`       | before `Hello`: its process id, in its own namespace  |                            |
+//! | worker | `Hello`         | its version and types                                 | `Welcome`, or it is killed |
+//! | parent | `Welcome`       | parent and worker fit                                 | `Ready` or `CannotPrepare` |
+//! | worker | `StartsPool`    | it starts a pool before it has become a worker        |                            |
+//! | worker | `Ready`         | it is prepared, and takes tasks                       |                            |
+//! | worker | `CannotPrepare` | its preparation failed, and why; it ends              |                            |
+//! | worker | `TaskStarted`   | a task has started, if there is a listener            |                            |
+//! | worker | `TaskEnded`     | its result was sent, if there is a listener           |                            |
+//! | worker | `Log`           | a log event                                           |                            |
+//! | parent | `Stop`          | take no more tasks                                    | `Stopping`                 |
+//! | parent | `Cancel`        | also cancel the running task                          |                            |
+//! | worker | `Stopping`      | it takes no more tasks                                | `Farewell`                 |
+//! | parent | `Farewell`      | the parent needs nothing more                         | it exits                   |
+//! | parent | `EndGroup`      | kill your process group, if the parent may not signal | it kills its own group     |
 //!
-//! A message is one datagram: a byte for its kind, then its parts by the default codec. A malformed message is logged and
-//! skipped. Parent and worker may be of different versions; every version understands `Hello`.
+//! A message is one datagram: a byte for its kind, then its parts by the default codec. A malformed message is logged
+//! and skipped. Parent and worker may be of different versions; every version understands `Hello`.
 
 use crate::codec::{Bincode, Codec, DecodeError};
 use crate::pool::task::Task;
@@ -277,7 +277,8 @@ impl FromParent {
     }
 }
 
-/// Encodes a message. Parts that are too long, or that the codec refuses, are left out; the receiver then skips the message.
+/// Encodes a message. Parts that are too long, or that the codec refuses, are left out; the receiver then skips the
+/// message.
 fn message<P: Serialize + DeserializeOwned>(kind: u8, parts: &P) -> Vec<u8> {
     let length = Bincode::encoded_len(parts).unwrap_or_default();
     let mut bytes = vec![0; 1 + length.min(MAX_LEN - 1)];

@@ -1,4 +1,15 @@
-//! What a parent and its workers agree on: messages, tickets of tasks, and how a worker starts.
+//! What a parent and its workers agree on.
+//!
+//! | file             | content                                                                           |
+//! |------------------|-----------------------------------------------------------------------------------|
+//! | `ticket`         | the number and the attempt of a task, at the start of each message in both queues |
+//! | `task_message`   | messages of the queue of tasks                                                    |
+//! | `result_message` | messages of the queue of results                                                  |
+//! | `messages`       | messages over the link of a worker                                                |
+//! | `startup`        | what a worker process gets at its start                                           |
+//! | `role`           | whether this process was started as a worker                                      |
+//! | `task_phase`     | how far a worker has got with a task                                              |
+//! | `panics`         | catching panics of the program's code                                             |
 
 pub(super) mod messages;
 pub(super) mod panics;

@@ -2,18 +2,18 @@
 //!
 //! Otherwise a program that never becomes a worker would start itself for ever: its workers would start workers.
 //!
-//! | this process                                   | evidence                                          | may start pools |
-//! |------------------------------------------------|---------------------------------------------------|-----------------|
-//! | is not a worker                                | none                                              | yes             |
-//! | was started as a worker, and has not become one| the mark; or the variable, as it was at the start | no              |
-//! | has become a worker                            | [`claim`] was called                              | yes             |
-//! | was started by a task in a worker              | none: the worker has removed mark and variable    | yes             |
+//! | this process                      | evidence                                          | may start pools |
+//! |-----------------------------------|---------------------------------------------------|-----------------|
+//! | is not a worker                   | none                                              | yes             |
+//! | was started as a worker           | the mark; or the variable, as it was at the start | no              |
+//! | has become a worker               | [`claim_role`] was called                         | yes             |
+//! | was started by a task in a worker | none: the worker has removed mark and variable    | yes             |
 //!
-//! ROLE-1. The evidence is read once, from the kernel (see `os::mark`). Every call in every thread gets the same answer,
-//!     until [`claim`].
-//! ROLE-2. A worker that had several threads when it became one keeps the variable, since removing it would be unsound. Its
-//!     children inherit the variable. So a variable is ignored if an ancestor is a worker with the same value, or if the
-//!     process that has set it has ended. A value that cannot be judged counts as evidence.
+//! ROLE-1. The evidence is read once, from the kernel (see `os::mark`). Every call in every thread gets the same
+//!     answer, until [`claim_role`].
+//! ROLE-2. A worker that had several threads when it became one keeps the variable, since removing it would be
+//!     unsound. Its children inherit the variable. So a variable is ignored if an ancestor is a worker with the same
+//!     value, or if the process that has set it has ended. A value that cannot be judged counts as evidence.
 
 use super::messages::FromWorker;
 use super::startup::{Assignment, LINK, VARIABLE};

@@ -1,22 +1,23 @@
-//! The messages of the tasks queue, and the layout that both queues share: the ticket of a task, then the task or its result.
+//! The messages of the tasks queue, and the layout that both queues share: the ticket of a task, then the task or its
+//! result.
 //!
-//! | bytes | a task                          | a result                        |
-//! |-------|---------------------------------|---------------------------------|
-//! | 0-7   | id of the task                  | the same                        |
-//! | 8-9   | its attempt                     | the same                        |
-//! | 10    | 0: one task; 1: a chunk         | the kind of result              |
-//! | 11    | 0                               | 0                               |
-//! | 12-   | the task, by the default codec  | the contents of this kind       |
+//! | bytes | a task                         | a result                  |
+//! |-------|--------------------------------|---------------------------|
+//! | 0-7   | id of the task                 | the same                  |
+//! | 8-9   | its attempt                    | the same                  |
+//! | 10    | 0: one task; 1: a chunk        | the kind of result        |
+//! | 11    | 0                              | 0                         |
+//! | 12-   | the task, by the default codec | the contents of this kind |
 //!
-//! A chunk is several tasks with consecutive ids; the ticket has the first. From byte 12 on come their number, in four
-//! bytes, then for each task its length, in four bytes, and the task. They only travel together: each task runs, ends and
-//! counts by itself.
+//! A chunk is several tasks with consecutive ids; the ticket has the first. From byte 12 on come their number, in
+//! four bytes, then for each task its length, in four bytes, and the task. They only travel together: each task runs,
+//! ends and counts by itself.
 //!
-//! WIRE-1. Decoding the ticket of a message that these codecs have encoded never fails. So the caller of a task or an output
-//!     that cannot be decoded gets an outcome. The other tasks of a chunk are not affected.
+//! WIRE-1. Decoding the ticket of a message that these codecs have encoded never fails. So the caller of a task or an
+//!     output that cannot be decoded gets an outcome. The other tasks of a chunk are not affected.
 //! WIRE-2. A task that is sent again is not decoded by the parent, which may be unable to decode it.
-//! WIRE-3. Receiving runs no user code. A worker decodes each task just before it runs, when the task is on the board already.
-//!     The parent keeps outputs and errors encoded until they are claimed.
+//! WIRE-3. Receiving runs no user code. A worker decodes each task just before it runs, when the task is on the board
+//!     already. The parent keeps outputs and errors encoded until they are claimed.
 
 use super::ticket::{HEADER, Ticket, reason};
 use crate::codec::{Bincode, Codec, DecodeError, EncodeError};

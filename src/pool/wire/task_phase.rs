@@ -4,5 +4,5 @@
 pub(crate) const RUNNING: u32 = 0;
 /// The task is done, and its result is being sent.
 pub(crate) const SENDING: u32 = 1;
-/// The task is being decoded, and has not begun.
+/// The task is being decoded, and has not started.
 pub(crate) const DECODING: u32 = 2;

@@ -12,12 +12,12 @@ use core::any::type_name;
 use std::process::exit;
 use std::sync::Arc;
 
-/// Becomes a worker if this process was started as one; then runs tasks and never returns. In any other process it returns
-/// at once.
+/// Becomes a worker if this process was started as one; then runs tasks and never returns. In any other process it
+/// returns at once.
 ///
-/// Workers are this program, started again. So call this at the very start of `main` in every program that makes a pool,
-/// before it starts threads or reads its arguments. `K` is the type of the tasks; a program with several pools names all
-/// their types, as a tuple.
+/// Workers are this program, started again. So call this at the very start of `main` in every program that makes a
+/// pool, before it starts threads or reads its arguments. `K` is the type of the tasks; a program with several pools
+/// names all their types, as a tuple.
 ///
 /// # Examples
 ///

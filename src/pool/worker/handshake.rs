@@ -7,7 +7,8 @@ use crate::pool::wire::messages::{FromParent, FromWorker, Identity, MAX_LEN, Wor
 use std::os::fd::{AsFd, OwnedFd};
 use std::process;
 
-/// Sends what this process is. Returns the parent's settings, or `None` if the parent refuses or no longer needs this worker.
+/// Sends what this process is. Returns the parent's settings, or `None` if the parent refuses or no longer needs this
+/// worker.
 pub(crate) fn greet<T: Task>(link: &Link) -> Option<WorkerConfig> {
     let pid = process::id();
     link.send(&FromWorker::Process { pid }.encode()).ok()?;
@@ -34,7 +35,8 @@ fn receive(link: &Link) -> FromLink {
     receive_watching(link, None)
 }
 
-/// As [`receive`], but also ends when the parent process ends: another process may hold the parent's side of the link open.
+/// As [`receive`], but also ends when the parent process ends: another process may hold the parent's side of the link
+/// open.
 pub(crate) fn receive_watching(link: &Link, parent: Option<&OwnedFd>) -> FromLink {
     if let Some(parent) = parent {
         let mut poll = Poll::new();

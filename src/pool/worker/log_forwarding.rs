@@ -1,8 +1,8 @@
 //! Sends `tracing` events of a worker to its parent.
 //!
-//! If the parent has a subscriber, the worker gets one that sends each event over the link, as text. It is active from the
-//! preparation of the worker on, unless the preparation installs another global subscriber. Spans are not sent. Events
-//! below the parent's level are not formatted.
+//! If the parent has a subscriber, the worker gets one that sends each event over the link, as text. It is active
+//! from the preparation of the worker on, unless the preparation installs another global subscriber. Spans are not
+//! sent. Events below the parent's level are not formatted.
 
 #[cfg(feature = "tracing")]
 mod with_tracing {

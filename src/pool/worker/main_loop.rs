@@ -1,32 +1,32 @@
 //! The main loop of a worker process.
 //!
-//! | thread  | waits for                                    | and                                                  |
-//! |---------|----------------------------------------------|------------------------------------------------------|
-//! | main    | a task                                       | runs it, sends its result, acknowledges it               |
-//! | watcher | messages of the parent; the parent's end     | notifies the main thread; or ends the process and its group |
+//! | thread  | waits for                                | and                                                 |
+//! |---------|------------------------------------------|-----------------------------------------------------|
+//! | main    | a task                                   | runs it, sends its result, acknowledges it          |
+//! | watcher | messages of the parent; the parent's end | notifies the main thread, or ends the process group |
 //!
 //! The steps of the main thread for one task, and what a death right after each step leaves behind:
 //!
-//! | step                                   | left behind                                                          |
-//! |----------------------------------------|----------------------------------------------------------------------|
-//! | the task is leased, not decoded        | a dead letter, not begun: it goes to another worker                  |
-//! | `begin` on the board                   | a dead letter that was being decoded: the same, but see LOST-3 |
-//! | it is decoded                          | a dead letter that was running: retried or reported as crashed       |
-//! | it is run                              | the same                                                             |
-//! | its result is sent                     | the result; a dead letter whose outcome is known, which is dropped   |
-//! | `end` on the board                     | the same                                                             |
-//! | it is acknowledged                     | the result                                                           |
+//! | step                            | left behind                                                        |
+//! |---------------------------------|--------------------------------------------------------------------|
+//! | the task is leased, not decoded | a dead letter, not started: it goes to another worker              |
+//! | `begin` on the board            | a dead letter that was being decoded: the same, but see LOST-3     |
+//! | it is decoded                   | a dead letter that was running: retried or reported as crashed     |
+//! | it is run                       | the same                                                           |
+//! | its result is sent              | the result; a dead letter whose outcome is known, which is dropped |
+//! | `end` on the board              | the same                                                           |
+//! | it is acknowledged              | the result                                                         |
 //!
-//! A task is on the board before its `Deserialize` is called, so that the time limit includes decoding. Each piece of user code
-//! runs within [`catch_panic`]: see `docs/user-code.md`.
+//! A task is on the board before its `Deserialize` is called, so that the time limit includes decoding. Each piece of
+//! user code runs within [`catch_panic`]: see `docs/user-code.md`.
 //!
-//! The tasks of a chunk are decoded, run and answered one after the other; the chunk is acknowledged after the last one. A
-//! death in between leaves one dead letter for all of them: some have their results, one was running, the others were not
-//! begun.
+//! The tasks of a chunk are decoded, run and answered one after the other; the chunk is acknowledged after the last
+//! one. A death in between leaves one dead letter for all of them: some have their results, one was running, the
+//! others were not started.
 //!
-//! The loop ends when the tasks queue is closed, when the parent sends `Stop`, or when the worker's quota is used up. The main
-//! thread then sends `Stopping` and waits for the watcher, which ends with the parent's `Farewell`. If the parent has died,
-//! the watcher ends the process.
+//! The loop ends when the tasks queue is closed, when the parent sends `Stop`, or when the worker's quota is used up.
+//! The main thread then sends `Stopping` and waits for the watcher, which ends with the parent's `Farewell`. If the
+//! parent has died, the watcher ends the process.
 
 use super::handshake::greet;
 use super::log_forwarding;
