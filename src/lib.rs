@@ -1,12 +1,13 @@
-//! Work queues and worker processes for Linux that survive the death of any process at any instruction.
+//! Work queues and worker pools for Linux. Any process may die at any instruction; the others carry on.
 //!
 //! # A pool of worker processes
 //!
-//! A pool runs tasks in processes of its own. A task that crashes costs its worker, not the program.
+//! A pool runs tasks in separate processes. A task that crashes takes down only its worker, not the program.
 //!
 //! ```no_run
 //! use serde::{Deserialize, Serialize};
-//! use workring::{Context, Pool, Task, run_if_worker};
+//! use std::time::Duration;
+//! use workring::{Context, Pool, Task, pool::Shutdown, run_if_worker};
 //!
 //! #[derive(Serialize, Deserialize)]
 //! struct Square(u64);
@@ -24,6 +25,7 @@
 //!     run_if_worker::<Square>(); // a worker is this program, started again
 //!     let pool = Pool::<Square>::builder().workers(4).start()?;
 //!     assert_eq!(pool.submit(Square(12))?.wait()?, 144);
+//!     pool.shutdown(Shutdown::Drain, Duration::from_secs(10))?;
 //!     Ok(())
 //! }
 //! ```
@@ -32,8 +34,9 @@
 //!
 //! # A queue between processes
 //!
-//! Below the pool lies a bounded multi-producer multi-consumer queue in shared memory. Each message goes to one receiver.
-//! After the queue is closed, receivers get what was accepted before and then a typed `Closed`, for ever.
+//! The pool is built on a bounded multi-producer multi-consumer queue in shared memory, which you can also use directly. Each
+//! message goes to one receiver. After the queue is closed, receivers still get every accepted message, and after that
+//! always the error `Closed`.
 //!
 //! ```
 //! let (tx, rx) = workring::channel::<String>(16)?;
@@ -45,28 +48,30 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! [`Handoff`] gives either end to a child process, which takes it with [`inherit()`]. A queue that has a name is
-//! [opened](open()) by processes that did not start each other. [`queue`] has the rest: leases, batches, messages in place,
-//! dead letters, statistics.
+//! [`Handoff`] gives either end to a child process, which takes it with [`inherit()`]. Processes that did not start each other
+//! [open](open()) a queue by its name. A receiver that [leases](Receiver::lease) messages acknowledges each one when its work
+//! is done; if it dies first, the message goes to another receiver. [`queue`] has the rest: batches, messages in place, dead
+//! letters, statistics.
 //!
 //! # Errors
 //!
-//! Each operation has an error enum of its own, in the [`error`] module, named as in the standard library. Each has `Closed`, and gives
-//! back the message that was not sent. Operations do not panic. What a peer may have written is checked before it is
-//! used; what cannot be true is the error `Corrupt`.
+//! Each kind of operation has its own error type in [`error`], named as in the standard library. Errors of sends carry the
+//! message that was not sent; sends and receives fail with `Closed` once the queue is closed. Operations do not panic unless
+//! code of the program that they call does (serde, `Drop`, an iterator). Everything read from shared memory is checked
+//! before use; impossible values are the error `Corrupt`.
 //!
 //! # More
 //!
-//! The repository states [every guarantee](https://docs.rs/crate/workring/latest/source/docs/GUARANTEES.md) with the test that
-//! shows it, and describes the architecture, the verification and the benchmarks.
+//! The package contains `docs/GUARANTEES.md`, which states every guarantee with the test that shows it, and descriptions of
+//! the architecture, the verification and the benchmarks.
 //!
 //! | feature | default | what it does |
 //! |---------|---------|--------------|
 //! | `tracing` | yes | reports deaths, recoveries and workers' logs as [tracing](https://docs.rs/tracing) events |
-//! | `test-hooks` | no | gives the tests of this crate ways past the API; unstable, not for programs |
+//! | `test-hooks` | no | internal hooks for this crate's own tests; unstable |
 //!
-//! The ring is related to Dmitry Vyukov's bounded queue, changed so that no step makes others wait. The event count that
-//! processes sleep on goes back to Reed and Kanodia (1979).
+//! The queue is based on Dmitry Vyukov's bounded queue, changed so that a process that stops in the middle of an operation
+//! blocks no other. Sleeping uses event counts (Reed and Kanodia, 1979).
 
 #[macro_use]
 mod mutants;
