@@ -53,12 +53,14 @@ fn write_package(folder: &Path, cases: &[(String, PathBuf)]) {
     let ours = fs::read_to_string(root().join("Cargo.toml")).expect("the manifest");
     let (_, dependencies) = ours.split_once("[dependencies]").expect("dependencies");
     let dependencies = dependencies.split("\n[").next().unwrap_or_default();
-    let mut manifest = format!(
-        "[workspace]\n[package]\nname = \"cases\"\nedition = \"2024\"\n[dependencies]{dependencies}\n"
+    let programs = cases.iter().map(|(name, path)| {
+        let path = path.display();
+        format!("[[bin]]\nname = \"{name}\"\npath = \"{path}\"\n")
+    });
+    let programs: String = programs.collect();
+    let manifest = format!(
+        "[workspace]\n[package]\nname = \"cases\"\nedition = \"2024\"\n[dependencies]{dependencies}\n{programs}"
     );
-    for (name, path) in cases {
-        manifest += &format!("[[bin]]\nname = {name:?}\npath = {path:?}\n");
-    }
     fs::create_dir_all(folder).expect("a folder");
     fs::write(folder.join("Cargo.toml"), manifest).expect("a manifest");
     // The same versions as ours.
