@@ -258,7 +258,7 @@ fn a_subscriber_that_panics_unwinds_an_operation_that_has_done_nothing() {
 }
 
 #[test]
-fn a_subscriber_that_panics_over_one_of_two_deaths_leaves_both_repaired() {
+fn a_subscriber_that_panics_on_each_of_two_deaths_gets_both_and_both_are_recovered() {
     guarded(LIMIT, || {
         let (tx, rx) = options(16).channel::<u32>().expect("a queue");
         let first = victim_of(&tx, &rx);
