@@ -5,7 +5,7 @@ use super::{Receiver, Sender};
 use crate::codec::{Bincode, Codec};
 use crate::error::CreateError;
 use crate::os::budget::OutOfMemory;
-use crate::os::memory;
+use crate::os::memory::MemoryError;
 use crate::protocol::Limits;
 use crate::segment::geometry::Geometry;
 use crate::segment::{LIVENESS_INTERVALS, SPINS, Schema, Segment, Settings};
@@ -322,7 +322,7 @@ impl Options {
             self.capacity,
             &(*capacities.start() as usize..=*capacities.end() as usize),
         )?;
-        let most_dead_letters = self.capacity.max(128);
+        let largest_max_dead_letters = self.capacity.max(128);
         let max_leases = self.max_leases.unwrap_or(self.capacity);
         let max_deliveries = number("max_deliveries", self.max_deliveries as usize, &(1..=15))?;
         Ok(Settings {
@@ -332,7 +332,7 @@ impl Options {
                 max_dead_letters: number(
                     "max_dead_letters",
                     self.max_dead_letters,
-                    &(0..=most_dead_letters),
+                    &(0..=largest_max_dead_letters),
                 )?,
                 close_waits_for_leases: self.close_waits_for_leases,
                 close_on_last_sender: self.close_on_last_sender.unwrap_or(closes),
@@ -362,9 +362,9 @@ impl Options {
 }
 
 /// Returns the error for a segment that could not be made.
-pub(super) fn not_made(refused: memory::MemoryError) -> CreateError {
-    match refused {
-        memory::MemoryError::OutOfMemory(OutOfMemory {
+pub(super) fn not_made(error: MemoryError) -> CreateError {
+    match error {
+        MemoryError::OutOfMemory(OutOfMemory {
             limit,
             wanted,
             available,
@@ -373,7 +373,7 @@ pub(super) fn not_made(refused: memory::MemoryError) -> CreateError {
             wanted,
             available,
         },
-        memory::MemoryError::Os(source) => CreateError::Os {
+        MemoryError::Os(source) => CreateError::Os {
             what: "no shared memory for the queue",
             source,
         },

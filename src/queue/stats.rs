@@ -64,7 +64,7 @@ pub struct Stats {
     pub dead_letters: u64,
     /// Dead letters that were dropped: there were too many, or a new message needed the memory.
     pub dropped_letters: u64,
-    /// Messages that [`Receiver::cancel`](crate::Receiver::cancel) or its counterpart of the sender has discarded.
+    /// Messages that [`cancel`](crate::Receiver::cancel) has discarded.
     pub discarded: u64,
     /// The bytes of memory that the queue has now: what its file occupies, as the kernel counts it.
     /// [`Options::memory_limit`](crate::Options::memory_limit) limits this number.

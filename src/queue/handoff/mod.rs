@@ -7,7 +7,7 @@
 //!
 //! | file       | contents                                                                         |
 //! |------------|----------------------------------------------------------------------------------|
-//! | `give`     | the parent: makes tickets, starts the child, and withdraws tickets of no child     |
+//! | `give`     | the parent: makes tickets, starts the child, takes back tickets that are not used |
 //! | `manifest` | the environment variable that lists what the child was given                     |
 //! | `inherit`  | the child: takes over what the variable lists                                    |
 //!
