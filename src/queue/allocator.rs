@@ -135,7 +135,7 @@ fn class_for(queue: Entered<'_>, len: usize) -> Result<usize, SendFailure> {
     let geometry = queue.segment().geometry();
     geometry.class_for(len).ok_or(SendFailure::TooLarge {
         len,
-        max: geometry.max_message,
+        max: geometry.max_message_len,
     })
 }
 

@@ -340,10 +340,10 @@ impl Options {
             },
             evict_dead_letters: self.evict_dead_letters,
             max_leases: number("max_leases", max_leases, &(1..=1 << 20))?,
-            max_message: within(
+            max_message_len: within(
                 "max_message_len",
                 self.max_message_len,
-                &Geometry::MAX_MESSAGES,
+                &Geometry::MAX_MESSAGE_LENS,
                 "from 128 bytes to 1 GiB",
             )?,
             memory_limit: self.memory_limit as u64,

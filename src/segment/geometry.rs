@@ -86,7 +86,7 @@ pub(crate) struct Geometry {
     pub(crate) ring: RingSize,
     pub(crate) classes: Vec<Class>,
     /// The length of the longest message, in bytes.
-    pub(crate) max_message: usize,
+    pub(crate) max_message_len: usize,
     /// The offset of the ring.
     pub(super) slots: usize,
     /// The offset of the blocks of the smallest class.
@@ -100,12 +100,12 @@ pub(crate) struct Geometry {
 }
 
 /// Returns the classes beyond the smallest one: the payload and the number of blocks of each.
-fn larger_classes(small_blocks: u32, capacity: u32, max_message: usize) -> Vec<(usize, u32)> {
+fn larger_classes(small_blocks: u32, capacity: u32, max_message_len: usize) -> Vec<(usize, u32)> {
     let count = |blocks: usize| u32::try_from(blocks).unwrap_or(u32::MAX);
     let mut classes = Vec::new();
     let mut longest = SMALL_PAYLOAD;
     for payload in LARGE_PAYLOADS {
-        if longest < max_message {
+        if longest < max_message_len {
             let affordable = (LARGE_CLASS_BYTES / payload).max(MIN_LARGE_BLOCKS);
             classes.push((payload, walkable(count(affordable).min(small_blocks))));
             longest = payload;
@@ -114,8 +114,8 @@ fn larger_classes(small_blocks: u32, capacity: u32, max_message: usize) -> Vec<(
     let (min, max) = (*HUGE_BLOCKS.start(), *HUGE_BLOCKS.end());
     let useful = (2 * capacity as usize).max(min);
     let mut next = MIN_HUGE_PAYLOAD;
-    while longest < max_message {
-        let payload = next.min(max_message.next_multiple_of(PAGE));
+    while longest < max_message_len {
+        let payload = next.min(max_message_len.next_multiple_of(PAGE));
         let affordable = (HUGE_CLASS_BYTES / payload).clamp(min, max);
         classes.push((payload, count(affordable.min(useful))));
         longest = payload;
@@ -129,11 +129,11 @@ impl Geometry {
     pub(crate) const CAPACITIES: RangeInclusive<u32> = 1..=65_536;
     /// The lengths that the longest message of a queue can have. Never below the smallest block, so that a message that
     /// fits that block needs no check against the limit.
-    pub(crate) const MAX_MESSAGES: RangeInclusive<usize> = 2 * CACHE_LINE..=1 << 30;
+    pub(crate) const MAX_MESSAGE_LENS: RangeInclusive<usize> = 2 * CACHE_LINE..=1 << 30;
 
     /// Computes the layout for a capacity out of [`Geometry::CAPACITIES`] and a largest message out of
-    /// [`Geometry::MAX_MESSAGES`].
-    pub(crate) fn new(capacity: u32, max_message: usize) -> Self {
+    /// [`Geometry::MAX_MESSAGE_LENS`].
+    pub(crate) fn new(capacity: u32, max_message_len: usize) -> Self {
         let ring = RingSize::for_capacity(capacity, MIN_SLOTS);
         let slot_bytes =
             usize::try_from(ring.slots()).unwrap_or(usize::MAX) * size_of::<SlotWord>();
@@ -141,7 +141,7 @@ impl Geometry {
         let small_blocks = walkable((2 * capacity).max(MIN_SMALL_BLOCKS));
         let headers = (small + small_blocks as usize * SMALL_BLOCK).next_multiple_of(PAGE);
 
-        let larger = larger_classes(small_blocks, capacity, max_message);
+        let larger = larger_classes(small_blocks, capacity, max_message_len);
         let all_larger: u32 = larger.iter().map(|&(_, count)| count).sum();
         let mut end = (headers + all_larger as usize * LARGE_HEADER).next_multiple_of(PAGE);
         let mut classes = vec![Class {
@@ -167,7 +167,7 @@ impl Geometry {
         Self {
             ring,
             classes,
-            max_message,
+            max_message_len,
             slots: PEERS_END,
             small,
             headers,
@@ -205,7 +205,7 @@ impl Geometry {
 
     /// Returns the number of the smallest class for a message of `length` bytes; `None` if the message is too large.
     pub(crate) fn class_for(&self, length: usize) -> Option<usize> {
-        if length > self.max_message {
+        if length > self.max_message_len {
             return None;
         }
         self.classes
@@ -243,7 +243,7 @@ impl Geometry {
             self.slots,
             self.small,
             self.headers,
-            self.max_message,
+            self.max_message_len,
             self.committed,
             self.length,
             usize::from(PeerIndex::COUNT),
@@ -279,8 +279,8 @@ mod tests {
     #[test]
     fn payloads_never_overlap_in_any_layout() {
         for capacity in [1, 2, 31, 1023, 1024, 4096, 65_535, 65_536] {
-            for max_message in [128, 5_000, 64 * KIB, 100 * KIB, MIB, 200 * MIB, 1024 * MIB] {
-                let geometry = Geometry::new(capacity, max_message);
+            for max_message_len in [128, 5_000, 64 * KIB, 100 * KIB, MIB, 200 * MIB, 1024 * MIB] {
+                let geometry = Geometry::new(capacity, max_message_len);
                 assert!(geometry.ring.slots() > u64::from(capacity));
                 // One index is left that names no block (`BlockIndex::NONE`).
                 assert!(geometry.block_count() < BlockIndex::COUNT - 1);
@@ -325,8 +325,8 @@ mod tests {
 
     #[test]
     fn the_last_class_fits_the_largest_message() {
-        let payloads = |max_message| {
-            let geometry = Geometry::new(16, max_message);
+        let payloads = |max_message_len| {
+            let geometry = Geometry::new(16, max_message_len);
             let last = geometry.classes.last().map(|class| class.payload);
             (geometry.classes.len(), last.expect("a class"))
         };

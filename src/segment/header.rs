@@ -45,7 +45,7 @@ impl Header {
             (&self.length, geometry.length as u64),
             (&self.schema_hash, schema.map_or(0, Schema::hash)),
             (&self.capacity, u64::from(limits.capacity)),
-            (&self.max_message, settings.max_message as u64),
+            (&self.max_message_len, settings.max_message_len as u64),
             (&self.memory_limit, settings.memory_limit),
             (&self.max_deliveries, u64::from(limits.max_deliveries)),
             (&self.max_leases, u64::from(settings.max_leases)),
@@ -80,7 +80,7 @@ impl Header {
             });
         }
         let (capacity, geometry) = self.read_geometry(size)?;
-        let settings = self.read_settings(capacity, geometry.max_message)?;
+        let settings = self.read_settings(capacity, geometry.max_message_len)?;
         Ok((geometry, settings))
     }
 
@@ -90,13 +90,13 @@ impl Header {
             .ok()
             .filter(|capacity| Geometry::CAPACITIES.contains(capacity))
             .ok_or(AttachError::NotASegment("its capacity is out of range"))?;
-        let max_message = usize::try_from(get(&self.max_message))
+        let max_message_len = usize::try_from(get(&self.max_message_len))
             .ok()
-            .filter(|max_message| Geometry::MAX_MESSAGES.contains(max_message))
+            .filter(|max_message_len| Geometry::MAX_MESSAGE_LENS.contains(max_message_len))
             .ok_or(AttachError::NotASegment(
                 "its largest message is out of range",
             ))?;
-        let geometry = Geometry::new(capacity, max_message);
+        let geometry = Geometry::new(capacity, max_message_len);
         let (theirs, ours) = (get(&self.fingerprint), geometry.fingerprint());
         if theirs != ours && !mutant!(FingerprintNotChecked) {
             return Err(AttachError::Layout { theirs, ours });
@@ -111,7 +111,11 @@ impl Header {
     }
 
     /// Reads what the geometry does not depend on.
-    fn read_settings(&self, capacity: u32, max_message: usize) -> Result<Settings, AttachError> {
+    fn read_settings(
+        &self,
+        capacity: u32,
+        max_message_len: usize,
+    ) -> Result<Settings, AttachError> {
         let small = |field: &AtomicU64, what| {
             u32::try_from(get(field)).map_err(|_| AttachError::NotASegment(what))
         };
@@ -136,7 +140,7 @@ impl Header {
             limits,
             evict_dead_letters: flags & EVICT_DEAD_LETTERS != 0,
             max_leases: small(&self.max_leases, "its number of leases is out of range")?,
-            max_message,
+            max_message_len,
             memory_limit: get(&self.memory_limit),
             spin: duration_within(
                 &self.spin_nanoseconds,

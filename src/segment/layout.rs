@@ -69,7 +69,7 @@ pub(super) struct Header {
     /// The hash of the whole name of the schema; 0 if the queue has none.
     pub(super) schema_hash: AtomicU64,
     pub(super) capacity: AtomicU64,
-    pub(super) max_message: AtomicU64,
+    pub(super) max_message_len: AtomicU64,
     pub(super) memory_limit: AtomicU64,
     pub(super) max_deliveries: AtomicU64,
     pub(super) max_leases: AtomicU64,

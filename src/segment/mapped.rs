@@ -73,7 +73,7 @@ unsafe impl Sync for Segment {}
 
 impl Segment {
     /// Makes a segment without peers. The capacity must be out of [`Geometry::CAPACITIES`], the largest message out of
-    /// [`Geometry::MAX_MESSAGES`].
+    /// [`Geometry::MAX_MESSAGE_LENS`].
     pub(crate) fn create(settings: Settings) -> Result<Self, MemoryError> {
         Self::create_within(MemoryBudget::system(), settings)
     }
@@ -95,7 +95,7 @@ impl Segment {
         budget: MemoryBudget,
         settings: Settings,
     ) -> Result<Self, MemoryError> {
-        let geometry = Geometry::new(settings.limits.capacity, settings.max_message);
+        let geometry = Geometry::new(settings.limits.capacity, settings.max_message_len);
         let wanted = geometry.committed as u64;
         OutOfMemory::check(MemoryLimit::Queue, wanted, settings.memory_limit)?;
         budget.check(wanted)?;
@@ -174,7 +174,7 @@ impl Segment {
     /// Makes a segment on the heap, where a sanitizer sees accesses beyond its ends.
     #[cfg(test)]
     pub(super) fn on_heap(settings: Settings) -> Self {
-        let geometry = Geometry::new(settings.limits.capacity, settings.max_message);
+        let geometry = Geometry::new(settings.limits.capacity, settings.max_message_len);
         let mapping = Mapping::on_heap(geometry.length);
         // Only locks need the file, and these tests take none.
         let file = memory::create(1, 1).expect("a memfd");

@@ -41,7 +41,7 @@ fn segment(limits: Limits) -> Segment {
         limits,
         evict_dead_letters: true,
         max_leases: 8,
-        max_message: 64 * 1024,
+        max_message_len: 64 * 1024,
         memory_limit: u64::MAX,
         spin: Duration::ZERO,
         liveness_interval: Duration::from_secs(10),

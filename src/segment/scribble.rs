@@ -40,7 +40,7 @@ fn settings(capacity: u32, close_waits_for_leases: bool) -> Settings {
         },
         evict_dead_letters: true,
         max_leases: 8,
-        max_message: 64 * 1024,
+        max_message_len: 64 * 1024,
         memory_limit: u64::MAX,
         spin: Duration::ZERO,
         liveness_interval: Duration::from_millis(1),

@@ -14,7 +14,7 @@ pub(crate) struct Settings {
     /// How many leases a process may have at a time.
     pub(crate) max_leases: u32,
     /// The length of the largest message, in bytes.
-    pub(crate) max_message: usize,
+    pub(crate) max_message_len: usize,
     /// How much memory the segment may take, in bytes; `u64::MAX` without a limit.
     pub(crate) memory_limit: u64,
     /// How long a wait spins before it sleeps; one of [`SPINS`].

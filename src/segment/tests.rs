@@ -22,7 +22,7 @@ pub(super) fn settings() -> Settings {
         },
         evict_dead_letters: true,
         max_leases: 7,
-        max_message: 1 << 20,
+        max_message_len: 1 << 20,
         memory_limit: 1 << 30,
         spin: Duration::from_micros(50),
         liveness_interval: Duration::from_millis(100),
@@ -124,7 +124,7 @@ fn a_header_with_another_version_layout_or_length_is_refused() {
             |r| matches!(r, AttachError::NotASegment(_)),
         ),
         (
-            |h| h.max_message.store(1 << 40, Ordering::Relaxed),
+            |h| h.max_message_len.store(1 << 40, Ordering::Relaxed),
             |r| {
                 matches!(
                     r,
@@ -133,7 +133,7 @@ fn a_header_with_another_version_layout_or_length_is_refused() {
             },
         ),
         (
-            |h| h.max_message.store(1 << 19, Ordering::Relaxed),
+            |h| h.max_message_len.store(1 << 19, Ordering::Relaxed),
             |r| matches!(r, AttachError::Layout { .. }),
         ),
         (

@@ -11,17 +11,17 @@ const ME: PeerIndex = PeerIndex::FIRST;
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
 
-fn segment(max_message: usize, memory_limit: usize) -> Segment {
+fn segment(max_message_len: usize, memory_limit: usize) -> Segment {
     let mut settings = settings();
     settings.limits.capacity = 64;
-    settings.max_message = max_message;
+    settings.max_message_len = max_message_len;
     settings.memory_limit = memory_limit as u64;
     Segment::create(settings).expect("a segment")
 }
 
 /// Returns the memory that a segment has from the start, so that limits can be set relative to it.
-fn base(max_message: usize) -> usize {
-    segment(max_message, usize::MAX).memory()
+fn base(max_message_len: usize) -> usize {
+    segment(max_message_len, usize::MAX).memory()
 }
 
 fn class(segment: &Segment, payload: usize) -> &Class {
@@ -278,7 +278,7 @@ fn a_payload_without_memory_is_refused() {
 fn segment_on_a_machine_with(files: &[(&str, &str)]) -> (Machine, Segment) {
     let machine = Machine::new(&[("proc/meminfo", "MemAvailable: 1000000 kB\n")]);
     let mut settings = settings();
-    settings.max_message = 4 * MIB;
+    settings.max_message_len = 4 * MIB;
     let segment =
         Segment::create_within(MemoryBudget::at(&machine.0), settings).expect("a segment");
     for (path, text) in files {
