@@ -107,10 +107,10 @@ impl Allocator {
     /// blocks. Then offers the message.
     pub(super) fn offer_in_right_size<'a>(
         &self,
-        queue: Entered<'a>,
         mut writer: BlockWriter<'a>,
         length: usize,
     ) -> Result<BlockWriter<'a>, SendFailure> {
+        let queue = writer.queue();
         let class = class_for(queue, length)?;
         if writer.class().is_some_and(|larger| class < larger) {
             self.set_likely_class(class);

@@ -18,6 +18,11 @@ impl<'a> BlockWriter<'a> {
     }
 
     #[inline(always)]
+    pub(super) fn queue(&self) -> Entered<'a> {
+        self.queue
+    }
+
+    #[inline(always)]
     pub(super) fn payload(&mut self) -> Result<&mut [u8], Corrupt> {
         self.queue.segment().payload_mut(&mut self.block)
     }

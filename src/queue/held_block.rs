@@ -1,6 +1,7 @@
 //! A block that a receive holds.
 
 use super::attachment::{Attachment, Entered};
+use super::failure::RecvFailure;
 use crate::protocol::Corrupt;
 use crate::protocol::steps::{OwnedBlock, batch, settle};
 
@@ -55,13 +56,14 @@ impl<'a> HeldBlock<'a> {
     }
 
     /// Makes the message a dead letter (`Return`), because no receiver can decode it.
-    pub(super) fn reject(self) -> Result<(), Corrupt> {
-        let queue = self.queue;
+    pub(super) fn reject(self) -> Result<(), RecvFailure> {
+        // The codec may have forked (ATTACH-4).
+        let segment = self.queue.attachment().enter()?.segment();
         let block = self.into_block();
         if mutant!(UndecodableReturned) {
-            return settle::return_message(queue.segment(), block);
+            return Ok(settle::return_message(segment, block)?);
         }
-        settle::reject(queue.segment(), block)
+        Ok(settle::reject(segment, block)?)
     }
 }
 

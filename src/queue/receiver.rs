@@ -299,7 +299,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
     fn undecodable(held: HeldBlock<'_>, error: DecodeError) -> RecvFailure {
         match held.reject() {
             Ok(()) => RecvFailure::Decode(error),
-            Err(corrupt) => RecvFailure::Corrupt(corrupt),
+            Err(failure) => failure,
         }
     }
 

@@ -175,7 +175,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
     ) -> Result<usize, Failure<P::Error, SendFailure>> {
         let queue = self.handle.enter().map_err(SendFailure::from)?;
         if let Some((writer, count)) = self.offer_batch(queue, batch)? {
-            self.publish(queue, writer, policy)?;
+            self.publish(writer, policy)?;
             return Ok(count);
         }
         self.send_by_reference(first, policy).map(|()| 1)

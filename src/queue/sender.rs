@@ -251,8 +251,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
         message: &T,
         policy: &P,
     ) -> Result<(), Failure<P::Error, SendFailure>> {
-        // The codec may have forked (ATTACH-4).
-        let queue = self.handle.enter().map_err(SendFailure::from)?;
+        let queue = self.enter_again()?;
         match attempt {
             Attempt::Accepted => Ok(()),
             Attempt::NotSmall => self.send_sized(queue, message, policy),
@@ -286,38 +285,43 @@ impl<T, C: Codec<T>> Sender<T, C> {
         {
             let payload = writer.payload().map_err(SendFailure::from)?;
             let room = payload.len();
-            match C::encode(message, payload) {
+            let encoded = C::encode(message, payload);
+            self.enter_again()?;
+            match encoded {
                 Ok(length) if length <= room => {
-                    let writer = self.allocator.offer_in_right_size(queue, writer, length)?;
-                    return self.publish(queue, writer, policy);
+                    let writer = self.allocator.offer_in_right_size(writer, length)?;
+                    return self.publish(writer, policy);
                 }
                 Ok(_) | Err(EncodeError::NoRoom) => {}
                 Err(error) => return Err(SendFailure::Encode(error).into()),
             }
         }
-        let writer = self.encode_exactly(queue, message, policy)?;
-        self.publish(queue, writer, policy)
+        let writer = self.encode_exactly(message, policy)?;
+        self.publish(writer, policy)
+    }
+
+    /// Enters again after a call of the codec, which may have forked (ATTACH-4).
+    fn enter_again(&self) -> Result<Entered<'_>, SendFailure> {
+        Ok(self.handle.enter()?)
     }
 
     /// Returns a block with the message, offered, when the likely class was wrong or had no block: measures the message
     /// first, then waits for a block.
-    fn encode_exactly<'a, P: WaitPolicy>(
+    fn encode_exactly<P: WaitPolicy>(
         &self,
-        queue: Entered<'a>,
         message: &T,
         policy: &P,
-    ) -> Result<BlockWriter<'a>, Failure<P::Error, SendFailure>> {
+    ) -> Result<BlockWriter<'_>, Failure<P::Error, SendFailure>> {
         let len = C::encoded_len(message).map_err(SendFailure::Encode)?;
-        // The codec may have forked (ATTACH-4).
-        let queue = queue.attachment().enter().map_err(SendFailure::from)?;
-        let mut writer = self.wait_for_block(queue, len, policy)?;
+        let mut writer = self.wait_for_block(self.enter_again()?, len, policy)?;
         let inconsistent = |what| {
             SendFailure::Encode(EncodeError::failed(format!(
                 "the codec asked for {len} bytes, but {what}"
             )))
         };
-        let payload = writer.payload().map_err(SendFailure::from)?;
-        let length = match C::encode(message, payload) {
+        let encoded = C::encode(message, writer.payload().map_err(SendFailure::from)?);
+        self.enter_again()?;
+        let length = match encoded {
             Ok(length) if length <= len => length,
             Ok(length) => return Err(inconsistent(format!("wrote {length}")).into()),
             Err(EncodeError::NoRoom) => return Err(inconsistent("needs more".to_owned()).into()),
@@ -348,11 +352,10 @@ impl<T, C: Codec<T>> Sender<T, C> {
     #[inline(always)]
     pub(super) fn publish<P: WaitPolicy>(
         &self,
-        queue: Entered<'_>,
         mut writer: BlockWriter<'_>,
         policy: &P,
     ) -> Result<(), Failure<P::Error, SendFailure>> {
-        self.publish_block(queue, writer.block_mut(), policy)?;
+        self.publish_block(writer.queue(), writer.block_mut(), policy)?;
         writer.forget();
         Ok(())
     }

@@ -42,7 +42,7 @@ impl TakenMessage<'_> {
     /// Makes the message a dead letter (`Return`), because no receiver can decode it.
     fn reject(self) -> Result<(), RecvFailure> {
         match self {
-            Self::Block(held) => Ok(held.reject()?),
+            Self::Block(held) => held.reject(),
             Self::Batched(message) => message.reject(),
         }
     }
