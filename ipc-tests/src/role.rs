@@ -57,13 +57,13 @@ impl Io {
     }
 
     /// Waits for the next line from the test. Ends the process if there will be none.
-    pub fn answer(&mut self) -> String {
-        self.try_answer()
+    pub fn next_line(&mut self) -> String {
+        self.try_next_line()
             .unwrap_or_else(|| process::exit(ABANDONED))
     }
 
     /// Waits for the next line. Returns `None` once the test has closed the input, or has ended.
-    pub fn try_answer(&mut self) -> Option<String> {
+    pub fn try_next_line(&mut self) -> Option<String> {
         let mut line = String::new();
         io::stdin()
             .read_line(&mut line)
@@ -74,7 +74,7 @@ impl Io {
     /// Waits for this line. Panics if another one comes.
     pub fn expect(&mut self, line: &str) {
         assert_eq!(
-            self.answer(),
+            self.next_line(),
             line,
             "the test says something else than its role expects"
         );

@@ -1,4 +1,11 @@
-//! The program of some tests' pools: a worker, if it was started as one, else a parent that plays a role.
+//! The program of some tests' pools: a worker, if it was started as one, otherwise a parent of a pool.
+//!
+//! ```text
+//! deeds ROLE ARGUMENT...
+//! ```
+//!
+//! As a worker it runs the tasks [`Deed`] and [`Trouble`]. As a parent it runs the function of the role, and ends with
+//! the role's exit code; 2 if there is no such role, 101 if it panics.
 
 use ipc_tests::{
     deeds::Deed,
@@ -36,14 +43,14 @@ fn main() -> ExitCode {
     role::run(ROLES)
 }
 
-/// Has two workers busy until a signal comes, and then shuts down as a well-bred program does: 0 for a request to end, and
-/// 130 for Ctrl-C.
+/// Prints the process ids of two busy workers, waits for a signal, and shuts down as a program should. The exit code is
+/// 0 for SIGTERM, and 130 for SIGINT.
 fn interruptible(io: &mut Io) {
     tracing::subscriber::set_global_default(Stderr).expect("the first one");
     let mut signals = Signals::new([SIGINT, SIGTERM]).expect("handlers");
     let (sender, events) = mpsc::channel();
     let pool = Pool::<Deed>::builder().workers(2).on_event(move |event| {
-        // An error: nobody listens any more.
+        // An error: the receiver was dropped.
         let _ = sender.send(*event);
     });
     let pool = pool.start().expect("a pool");
@@ -59,14 +66,14 @@ fn interruptible(io: &mut Io) {
         let reader = scope.spawn(|| pool.drain().count());
         let signal = signals.forever().next().expect("a signal");
         let report = pool.shutdown(Shutdown::Cancel, Duration::ZERO);
-        assert!(report.expect("here").is_balanced());
+        assert!(report.expect("not a fork").is_balanced());
         (signal, reader.join().expect("the reader"))
     });
     assert_eq!(left, 10);
     process::exit(if signal == SIGINT { 130 } else { 0 });
 }
 
-/// Prints events, as programs do.
+/// Prints events on standard error.
 struct Stderr;
 
 struct Line(String);

@@ -1,9 +1,17 @@
-//! A program that becomes a worker or not, as its arguments say. Without arguments it is a worker.
+//! A program that becomes a worker, starts pools where it should not, or is the parent of a pool.
 //!
-//! `lineage ROLE FILE`: has a pool of its own, see `play`.
+//! | command                     | what it does                                                            |
+//! | --------------------------- | ----------------------------------------------------------------------- |
+//! | `lineage`                   | is a worker; or without a pool, runs a task in a pool of its own        |
+//! | `lineage ROLE FILE`         | is the parent of a pool, see [`run_parent`]; prints `done`              |
+//! | `lineage MODE COUNT SCRIPT` | counts itself in COUNT, and starts pools of SCRIPT, see [`start_pools`] |
 //!
-//! `lineage MODE COUNT SCRIPT`: counts itself in the file COUNT, and starts pools with the program SCRIPT as MODE says. Its
-//! exit code is 3 if no pool could be started, and each error was `StartedAsWorker`.
+//! | exit code | meaning                                                                   |
+//! | --------- | ------------------------------------------------------------------------- |
+//! | 0         | the pool worked                                                           |
+//! | 1         | it did not; standard error says why                                       |
+//! | 3         | each pool failed to start, with the error `StartedAsWorker`, as it should |
+//! | 101       | a check has failed                                                        |
 
 use ipc_tests::lineage::{Act, Escape, count_self, run_pool};
 use nix::sys::prctl;
@@ -21,15 +29,25 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
     if let [role, file] = arguments.as_slice() {
         run_if_worker::<Act>();
-        return play(role, Path::new(file));
+        return run_parent(role, Path::new(file));
     }
     let [mode, count, script] = arguments.as_slice() else {
         run_if_worker::<Act>();
-        return run_a_pool();
+        return run_own_pool();
     };
     count_self(Path::new(count));
+    if start_pools(mode, script) {
+        ExitCode::from(3)
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+/// Starts pools in a process that may be a worker, and may call `run_if_worker` or not. Returns whether each start has
+/// failed with `StartedAsWorker`.
+fn start_pools(mode: &str, script: &str) -> bool {
     let start = || is_refused(script);
-    let refused = match mode.as_str() {
+    match mode {
         "once" => start(),
         "again and again" => (0..20).all(|_| start()),
         "in threads" => thread::scope(|scope| {
@@ -50,14 +68,14 @@ fn main() -> ExitCode {
             start() && start()
         }
         "with a thread" => {
-            let (_ours, theirs) = mpsc::channel::<()>();
-            thread::spawn(move || theirs.recv());
+            let (_sender, receiver) = mpsc::channel::<()>();
+            thread::spawn(move || receiver.recv());
             run_if_worker::<Act>();
             false
         }
         "too early" => {
             let refused = thread::spawn({
-                let script = script.clone();
+                let script = script.to_owned();
                 move || is_refused(&script)
             });
             let refused = refused.join().expect("join");
@@ -69,33 +87,31 @@ fn main() -> ExitCode {
             eprintln!("no such mode: {other:?}");
             false
         }
-    };
-    if refused {
-        ExitCode::from(3)
-    } else {
-        ExitCode::FAILURE
     }
 }
 
-/// A parent of one kind or another, which runs this program without arguments as its workers.
-fn play(role: &str, file: &Path) -> ExitCode {
+/// Runs a pool whose workers are this program without arguments, with processes that the tasks start.
+fn run_parent(role: &str, file: &Path) -> ExitCode {
     let me = env::current_exe().expect("this program");
     let pool = Pool::<Act>::builder().workers(1).program(me);
     match role {
-        // Until it is killed.
+        // Runs until it is killed.
         "parent" => {
             let pool = pool.start().expect("a pool");
             let all = Escape::GroupAndSession;
             let escape = Act::Escape(all, file.to_owned());
-            pool.submit(escape).expect("open").wait().expect("its end");
+            pool.submit(escape)
+                .expect("open")
+                .wait()
+                .expect("its outcome");
         }
-        // The first process of a namespace, or one that has asked for orphans.
+        // Gets the orphans of its workers: it is the first process of a namespace, or has asked for them.
         "reaper" => {
             if process::id() != 1 {
                 prctl::set_child_subreaper(true).expect("an attribute");
             }
-            let mut mine = process::Command::new("sh");
-            let mut mine = mine.args(["-c", "exit 5"]).spawn().expect("a child");
+            let mut own_child = process::Command::new("sh");
+            let mut own_child = own_child.args(["-c", "exit 5"]).spawn().expect("a child");
             let pool = pool.grace(Duration::from_millis(100));
             let pool = pool.start().expect("a pool");
             let ways = [Escape::Session, Escape::Timeout, Escape::Generations];
@@ -111,15 +127,15 @@ fn play(role: &str, file: &Path) -> ExitCode {
             let crash = pool.submit(Act::Shell("sleep 1000 & kill -9 $PPID".to_owned()));
             crash.expect("open").wait().expect_err("it is killed");
             pool.shutdown(Shutdown::Drain, Duration::from_mins(1))
-                .expect("here");
+                .expect("not a fork");
             let children =
                 fs::read_to_string(format!("/proc/self/task/{}/children", process::id()));
-            // Its own child is left to it.
+            // The pool has reaped the orphans, and not the child that the pool has not started.
             let children = children.expect("/proc");
-            assert_eq!(children.trim(), mine.id().to_string(), "zombies");
-            assert_eq!(mine.wait().expect("ours").code(), Some(5));
+            assert_eq!(children.trim(), own_child.id().to_string(), "zombies");
+            assert_eq!(own_child.wait().expect("its exit").code(), Some(5));
         }
-        // Where `/proc` is perhaps that of another namespace.
+        // Limits memory, where `/proc` may be that of another namespace.
         "weigh" => {
             let pool = pool.memory_limit(64 << 20).recycle_above_memory(32 << 20);
             let pool = pool.start().expect("a pool");
@@ -137,7 +153,7 @@ fn play(role: &str, file: &Path) -> ExitCode {
                 .expect("kept");
             assert_ne!(first, pid(), "it has grown");
             pool.shutdown(Shutdown::Drain, Duration::from_mins(1))
-                .expect("here");
+                .expect("not a fork");
         }
         other => panic!("no such role: {other:?}"),
     }
@@ -145,7 +161,7 @@ fn play(role: &str, file: &Path) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Whether no pool can be started, for the right reason.
+/// Returns whether a pool cannot be started, with the error `StartedAsWorker`.
 fn is_refused(script: &str) -> bool {
     match Pool::<Act>::builder().workers(1).program(script).start() {
         Err(StartError::StartedAsWorker) => true,
@@ -157,7 +173,7 @@ fn is_refused(script: &str) -> bool {
 }
 
 /// Prints the outcome of a task of a pool of its own.
-fn run_a_pool() -> ExitCode {
+fn run_own_pool() -> ExitCode {
     match run_pool() {
         Ok(outcome) => {
             println!("{outcome}");

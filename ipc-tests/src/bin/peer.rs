@@ -1,4 +1,18 @@
-//! The second process of the tests: plays the role that its first argument names.
+//! The second process of the tests.
+//!
+//! ```text
+//! peer ROLE ARGUMENT...
+//! ```
+//!
+//! Runs the function of the role that the first argument names. A role reads lines from standard input, and prints
+//! lines to standard output; its comment says which. Roles that use a queue inherit it from the test.
+//!
+//! | exit code | meaning                                                    |
+//! | --------- | ---------------------------------------------------------- |
+//! | 0         | the role has returned                                      |
+//! | 2         | there is no such role; standard error lists all            |
+//! | 3         | the test has ended, and the role had more to read or print |
+//! | 101       | the role has panicked: the test fails                      |
 
 use ipc_tests::{
     child::Peer,
@@ -44,7 +58,7 @@ mod waiting;
 #[path = "peer/watching.rs"]
 mod watching;
 
-const HARNESS: &[(&str, Role)] = &[
+const HARNESS_ROLES: &[(&str, Role)] = &[
     ("echo", echo),
     ("deaf", deaf),
     ("overdue", overdue),
@@ -54,7 +68,7 @@ const HARNESS: &[(&str, Role)] = &[
 
 fn main() -> ExitCode {
     let roles = [
-        HARNESS,
+        HARNESS_ROLES,
         batches::ROLES,
         close::ROLES,
         death::ROLES,
@@ -74,15 +88,15 @@ fn main() -> ExitCode {
     role::run(&roles.concat())
 }
 
-/// Says every line that it hears, as often as its argument says.
+/// Prints each line that it reads, as often as its argument says.
 fn echo(io: &mut Io) {
     let times: u32 = io.argument();
-    while let Some(line) = io.try_answer() {
+    while let Some(line) = io.try_next_line() {
         (0..times).for_each(|_| io.say(&line));
     }
 }
 
-/// Never ends by itself, and listens to nobody.
+/// Never ends by itself, and reads nothing.
 fn deaf(io: &mut Io) {
     io.say("here");
     loop {
@@ -90,7 +104,7 @@ fn deaf(io: &mut Io) {
     }
 }
 
-/// Hangs under a watchdog, with a child that would hang for ever.
+/// Hangs under a watchdog, with a child that hangs too.
 fn overdue(_: &mut Io) {
     let program = env::current_exe().expect("this program");
     let mut child = Peer::spawn(program, "deaf", &[], Command::spawn).expect("spawn");
@@ -100,7 +114,7 @@ fn overdue(_: &mut Io) {
     child.wait();
 }
 
-/// Notes numbers in a ledger until it is killed.
+/// Appends numbers to a ledger until it is killed.
 fn scribe(io: &mut Io) {
     let ledger = Ledger::create(io.argument::<String>(), "scribe").expect("create");
     for number in 0.. {
@@ -111,7 +125,7 @@ fn scribe(io: &mut Io) {
     }
 }
 
-/// Says numbers, without end.
+/// Prints numbers, without end.
 fn count(io: &mut Io) {
     for number in 0_u64.. {
         io.say(number);

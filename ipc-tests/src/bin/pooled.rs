@@ -1,4 +1,8 @@
-//! The worker program of the tests' pools.
+//! The worker program of most tests' pools.
+//!
+//! It is started by pools only, and runs the tasks [`Job`], [`Quirk`] and [`Deep`]. Environment variables make it
+//! misbehave before that: see [`ipc_tests::jobs`] and [`ipc_tests::quirks`]. Started otherwise, it ends with exit code
+//! 1.
 
 use ipc_tests::{
     jobs::{Death, EXITS, FORGETS, Job},
@@ -16,11 +20,12 @@ fn main() -> ExitCode {
     }
     quirks::act();
     run_if_worker::<(Job, Quirk, Deep)>();
-    eprintln!("this program is a worker, and nothing else");
+    eprintln!("this program is only a worker");
     ExitCode::FAILURE
 }
 
-/// What a program does that has not heard of workers, and goes on to make a pool, which would run it again, and so on.
+/// Makes a pool instead of becoming a worker, as a program does that forgets `run_if_worker`. Each worker would do the
+/// same, without end. The exit code is 3 if the pool detects that.
 fn forget() -> ExitCode {
     match Pool::<Job>::builder().workers(1).start() {
         Err(StartError::StartedAsWorker) => ExitCode::from(3),

@@ -1,7 +1,20 @@
-//! A program whose pools and children are started under circumstances that only a process of its own can have: its file is
-//! gone, signals are ignored, standard streams are closed, it has a terminal, it was forked.
+//! A program that starts pools and children under unusual conditions: its file is removed, signals are ignored,
+//! standard streams are closed, it has a terminal, it was forked. Each condition takes a process of its own.
 //!
-//! `starter ROLE REPORT ARGUMENT...`: a role that fails writes why to the file REPORT, for it may have no standard streams.
+//! ```text
+//! starter ROLE REPORT ARGUMENT...
+//! ```
+//!
+//! Runs the function of the role; its comment says which condition, and which arguments follow. The exit code is 0 if
+//! all is as expected. Otherwise the role panics (101), and writes the message to the file REPORT, because it may have
+//! no standard streams.
+//!
+//! | file                    | content                                    |
+//! | ----------------------- | ------------------------------------------ |
+//! | `starter.rs`            | the roles, except for two                  |
+//! | `starter/act.rs`        | what the workers do                        |
+//! | `starter/amid_calls.rs` | a fork while other threads call the pool   |
+//! | `starter/amid_code.rs`  | a fork by the code of a task during a call |
 #![allow(
     unsafe_code,
     reason = "signal dispositions, forks and closed descriptors are the subject"
@@ -17,11 +30,9 @@ use nix::{
     },
     unistd::{ForkResult, Pid, fork, pause},
 };
-use serde::{Deserialize, Serialize};
 use std::{
     env,
-    fs::{self, File, OpenOptions},
-    io::{self, Read, Write},
+    fs::{self, File},
     os::unix::process::{CommandExt, ExitStatusExt},
     panic,
     process::{self, Command, ExitCode, ExitStatus, Stdio},
@@ -32,13 +43,17 @@ use workring::{
     Handoff, Options, Receiver,
     error::{SendTimeoutError, StartError},
     inherit,
-    pool::{Builder, Context, Pool, Task, TaskError, run_if_worker},
+    pool::{Builder, Pool, TaskError, run_if_worker},
 };
 
+#[path = "starter/act.rs"]
+mod act;
 #[path = "starter/amid_calls.rs"]
 mod amid_calls;
 #[path = "starter/amid_code.rs"]
 mod amid_code;
+
+use act::{Act, own_signals};
 
 const ROLES: &[(&str, Role)] = &[
     ("replaced", replaced),
@@ -54,92 +69,8 @@ const ROLES: &[(&str, Role)] = &[
     ("forked-by-a-task", amid_code::forked_by_a_task),
 ];
 
-/// Nothing takes so long that goes on at all.
+/// Longer than any task takes.
 const LIMIT: Duration = Duration::from_mins(1);
-
-/// What a worker does.
-#[derive(Debug, Serialize, Deserialize)]
-enum Act {
-    Echo(u64),
-    AwaitCancel,
-    Abort,
-    Exit(i32),
-    /// Gives the output of a command.
-    Command,
-    /// Gives the signals that are ignored and blocked, as `/proc` shows them.
-    Signals,
-    /// Gives the name, the first argument and the executable of the process, one a line.
-    Names,
-    /// Gives the numbers of the descriptors below 3 that are open, and what standard input has.
-    Streams,
-    /// Reads from the terminal, sets its attributes and writes to it.
-    Terminal,
-}
-
-impl Task for Act {
-    type Output = String;
-    type Error = String;
-
-    fn run(self, context: &Context) -> Result<String, String> {
-        let done = match self {
-            Self::Echo(number) => Ok(number.to_string()),
-            Self::AwaitCancel => {
-                while !context.is_cancelled() {
-                    thread::yield_now();
-                }
-                Ok("cancelled".to_owned())
-            }
-            Self::Abort => process::abort(),
-            Self::Exit(code) => process::exit(code),
-            Self::Command => command(),
-            Self::Signals => own_signals(),
-            Self::Names => names(),
-            Self::Streams => streams(),
-            Self::Terminal => touch_terminal(),
-        };
-        done.map_err(|error| error.to_string())
-    }
-}
-
-fn command() -> io::Result<String> {
-    let output = Command::new("echo").arg("hello").output()?;
-    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
-}
-
-fn own_signals() -> io::Result<String> {
-    let status = fs::read_to_string("/proc/self/status")?;
-    let set = |name| status.lines().find_map(|line| line.strip_prefix(name));
-    let set = |name| set(name).unwrap_or_default().trim().to_owned();
-    Ok(format!("{} {}", set("SigIgn:"), set("SigBlk:")))
-}
-
-fn names() -> io::Result<String> {
-    let name = fs::read_to_string("/proc/self/comm")?;
-    let arguments = fs::read_to_string("/proc/self/cmdline")?;
-    let first = arguments.split('\0').next().unwrap_or_default();
-    let executable = env::current_exe()?;
-    Ok(format!(
-        "{}\n{first}\n{}",
-        name.trim(),
-        executable.display()
-    ))
-}
-
-fn streams() -> io::Result<String> {
-    let open = |number: &i32| fs::read_link(format!("/proc/self/fd/{number}")).is_ok();
-    let open: Vec<i32> = (0..3).filter(open).collect();
-    let read = io::stdin().read(&mut [0])?;
-    Ok(format!("{open:?} {read}"))
-}
-
-fn touch_terminal() -> io::Result<String> {
-    let mut terminal = OpenOptions::new().read(true).write(true).open("/dev/tty")?;
-    let read = terminal.read(&mut [0]).expect_err("in the background");
-    let attributes = tcgetattr(&terminal)?;
-    tcsetattr(&terminal, SetArg::TCSANOW, &attributes)?;
-    terminal.write_all(b"written\n")?;
-    Ok(read.raw_os_error().unwrap_or(0).to_string())
-}
 
 fn main() -> ExitCode {
     run_if_worker::<Act>();
@@ -160,10 +91,12 @@ fn outcome(pool: &Pool<Act>, act: Act) -> Result<String, TaskError<String>> {
     handle.wait_timeout(LIMIT).expect("an outcome in time")
 }
 
-/// The file of this program is removed, and another one has its name, while a pool runs. (An upgrade does this.)
+/// Removes the file of this program while a pool runs, as an upgrade does.
+///
+/// Argument: whether another file gets its name.
 fn replaced(io: &mut Io) {
     let _report: String = io.argument();
-    let and_replaced: bool = io.argument();
+    let is_replaced: bool = io.argument();
     let program = env::current_exe().expect("this program");
     let pool_before = pool().start().expect("a pool");
     let names = outcome(&pool_before, Act::Names).expect("names");
@@ -172,7 +105,7 @@ fn replaced(io: &mut Io) {
     let path = program.display();
     assert_eq!(names, format!("{name}\n{path}\n{path}"));
     fs::remove_file(&program).expect("removed");
-    if and_replaced {
+    if is_replaced {
         fs::copy("/bin/true", &program).expect("the new version");
     }
     let crash = outcome(&pool_before, Act::Abort).expect_err("a crash");
@@ -186,16 +119,18 @@ fn replaced(io: &mut Io) {
     assert_eq!(names, format!("{name}\n{path}\n{path} (deleted)"));
 }
 
-/// The kernel reaps the workers of this process itself, and forgets how they ended.
+/// Makes the kernel reap the workers of this process itself, without keeping their exit status.
+///
+/// Argument: `ignored`, or another word for `SA_NOCLDWAIT`.
 fn unreaped(io: &mut Io) {
     let _report: String = io.argument();
     let way: String = io.argument();
     if way == "ignored" {
-        // SAFETY: no handler of this program.
+        // SAFETY: installs no handler of this program.
         unsafe { signal(Signal::SIGCHLD, SigHandler::SigIgn) }.expect("ignored");
     } else {
         let action = SigAction::new(SigHandler::SigDfl, SaFlags::SA_NOCLDWAIT, SigSet::empty());
-        // SAFETY: no handler of this program.
+        // SAFETY: installs no handler of this program.
         unsafe { sigaction(Signal::SIGCHLD, &action) }.expect("not kept");
     }
     let pool = pool().start().expect("a pool");
@@ -225,12 +160,12 @@ fn unreaped(io: &mut Io) {
     );
 }
 
-/// A thread of this process waits for any child, as some signal handlers do.
+/// Waits for any child in a thread, as some signal handlers do.
 fn reaped(io: &mut Io) {
     let _report: String = io.argument();
     thread::spawn(|| {
         loop {
-            // With no child: again.
+            // An error: there is no child at the moment.
             let _ = waitpid(None::<Pid>, Some(WaitPidFlag::empty()));
         }
     });
@@ -240,17 +175,19 @@ fn reaped(io: &mut Io) {
         let TaskError::Crashed { status, .. } = crash else {
             panic!("{crash:?}");
         };
-        let true_one = ExitStatus::from_raw(7 << 8);
-        assert!(status.is_none_or(|status| status == true_one), "{status:?}");
+        let expected = ExitStatus::from_raw(7 << 8);
+        assert!(status.is_none_or(|status| status == expected), "{status:?}");
     }
 }
 
 extern "C" fn handle(_: libc::c_int) {}
 
-/// This process ignores, handles and blocks signals.
+/// Ignores, handles and blocks signals.
+///
+/// Argument: whether SIGHUP is ignored too.
 fn signals(io: &mut Io) {
     let _report: String = io.argument();
-    let hangs_up: bool = io.argument();
+    let ignores_hangup: bool = io.argument();
     let bit = |signal: Signal| 1_u64 << (signal as u32 - 1);
     let mut ignored = vec![
         Signal::SIGINT,
@@ -261,35 +198,37 @@ fn signals(io: &mut Io) {
         Signal::SIGALRM,
         Signal::SIGTSTP,
     ];
-    if hangs_up {
+    if ignores_hangup {
         ignored.push(Signal::SIGHUP);
     }
     for &number in &ignored {
-        // SAFETY: no handler of this program.
+        // SAFETY: installs no handler of this program.
         unsafe { signal(number, SigHandler::SigIgn) }.expect("ignored");
     }
-    // SAFETY: a handler that does nothing.
+    // SAFETY: the handler does nothing.
     unsafe { signal(Signal::SIGUSR2, SigHandler::Handler(handle)) }.expect("handled");
     SigSet::all().thread_block().expect("blocked");
     let pool = pool().start().expect("a pool");
     SigSet::empty().thread_set_mask().expect("not blocked");
     // The runtime of Rust ignores SIGPIPE in every program.
     let mut expected = bit(Signal::SIGPIPE) | bit(Signal::SIGTTIN) | bit(Signal::SIGTTOU);
-    if hangs_up {
+    if ignores_hangup {
         expected |= bit(Signal::SIGHUP);
     }
     let found = outcome(&pool, Act::Signals).expect("signals");
     assert_eq!(found, format!("{expected:016x} {:016x}", 0));
-    // Those of this process are as they were.
+    // The dispositions of this process have not changed.
     let own = own_signals().expect("/proc");
     let own = u64::from_str_radix(own.split(' ').next().expect("a set"), 16).expect("a set");
     for number in ignored {
-        assert_ne!(own & bit(number), 0, "{number} is not ignored any more");
+        assert_ne!(own & bit(number), 0, "{number} is no longer ignored");
     }
     assert_eq!(own & bit(Signal::SIGTTIN), 0);
 }
 
-/// Some standard streams are closed.
+/// Closes standard streams.
+///
+/// Argument: their numbers, separated by commas.
 fn closed(io: &mut Io) {
     let report: String = io.argument();
     let numbers: String = io.argument();
@@ -298,7 +237,7 @@ fn closed(io: &mut Io) {
         .map(|number| number.parse().expect("a number"))
         .collect();
     for &number in &numbers {
-        // SAFETY: this program does not use it from here on.
+        // SAFETY: this program does not use the descriptor from here on.
         unsafe { libc::close(number) };
     }
     let (tx, rx) = Options::new(8).channel::<u64>().expect("a queue");
@@ -311,11 +250,11 @@ fn closed(io: &mut Io) {
         let handoff = Handoff::new().give("tasks", &rx).expect("given");
         let mut child = handoff.spawn(&mut command).expect("a child");
         tx.send(7).expect("room");
-        let status = child.wait().expect("its end");
+        let status = child.wait().expect("its exit");
         assert_eq!(status.code(), Some(7), "{status}, stdin {gets_stdin}");
     }
     let pool = pool().start().expect("a pool");
-    // Nothing of the crate has taken their place: what is written there goes nowhere.
+    // No descriptor of the crate has one of these numbers, where other code would write to it.
     for &number in &numbers {
         let found = fs::read_link(format!("/proc/self/fd/{number}"));
         assert!(found.is_err(), "{number} is {found:?}");
@@ -348,44 +287,46 @@ fn receive(_: &mut Io) {
     process::exit(number.try_into().expect("small"));
 }
 
-/// The child is of another user, who can't open a queue's file: it has the descriptor.
+/// Starts a child of another user, which cannot open a queue's file by its path, but inherits the descriptor.
 fn another_user(io: &mut Io) {
-    /// "nobody", as a rule; the tests run as root here.
+    /// Usually `nobody`. The test runs as root.
     const USER: u32 = 65_534;
     let report: String = io.argument();
     let (tx, rx) = Options::new(8).channel::<u64>().expect("a queue");
-    // Its path may lead through directories that are closed to that user.
+    // The path of this program may lead through directories that the user cannot search.
     let mut command = Command::new("/proc/self/exe");
     command.args(["receive", &report]).uid(USER).gid(USER);
     let handoff = Handoff::new().give("tasks", &rx).expect("given");
     let mut child = handoff.spawn(&mut command).expect("a child");
     drop(rx);
     tx.send(7).expect("the child has the other end");
-    assert_eq!(child.wait().expect("its end").code(), Some(7));
+    assert_eq!(child.wait().expect("its exit").code(), Some(7));
 }
 
-/// This process leads a session with a terminal, which it has in the foreground.
+/// Uses a terminal: this process leads its session, in the foreground.
 fn terminal(io: &mut Io) {
     let _report: String = io.argument();
     let terminal = File::open("/dev/tty").expect("a terminal");
     let mut attributes = tcgetattr(&terminal).expect("a terminal");
-    // Writing in the background counts, too.
+    // Writing in the background stops a process too.
     attributes.local_flags |= nix::sys::termios::LocalFlags::TOSTOP;
     tcsetattr(&terminal, SetArg::TCSANOW, &attributes).expect("its attributes");
     let pool = pool().start().expect("a pool");
     let error = outcome(&pool, Act::Terminal).expect("it was stopped");
     assert_eq!(error, libc::EIO.to_string());
-    // Also what a worker starts: ignored signals are inherited.
+    // A child of a worker is not stopped either: ignored signals are inherited.
     assert_eq!(outcome(&pool, Act::Command).expect("a command"), "hello");
 }
 
-/// Another process was forked after a ticket was made, and lives on.
+/// Forks a process after it has made a hand-off ticket. That process lives on while the ticket is used or given up.
+///
+/// Argument: what happens to the ticket.
 fn forked(io: &mut Io) {
     let report: String = io.argument();
     let then: String = io.argument();
     let (tx, rx) = Options::new(1).channel::<u64>().expect("a queue");
     let handoff = Handoff::new().give("tasks", &rx).expect("given");
-    // SAFETY: the child makes one system call after the other, and ends by a signal.
+    // SAFETY: the child only makes system calls, and ends by a signal.
     let fork = match unsafe { fork() }.expect("a fork") {
         ForkResult::Parent { child } => Fork(child),
         ForkResult::Child => loop {
@@ -398,10 +339,10 @@ fn forked(io: &mut Io) {
         |program: &str, arguments: &[&str]| handoff.spawn(Command::new(program).args(arguments));
     match then.as_str() {
         "dropped" => drop(spawn),
-        // It never asks for what it was given.
+        // The child never attaches.
         "ended" => {
             let mut child = spawn("true", &[]).expect("a child");
-            assert!(child.wait().expect("its end").success());
+            assert!(child.wait().expect("its exit").success());
         }
         "killed" => {
             let mut child = spawn("sleep", &["1000"]).expect("a child");
@@ -409,19 +350,19 @@ fn forked(io: &mut Io) {
             let lives = matches!(refused, Err(SendTimeoutError::Timeout(_)));
             assert!(lives, "the child has the ticket: {refused:?}");
             child.kill().expect("killed");
-            child.wait().expect("its end");
+            child.wait().expect("its exit");
         }
         "taken" => {
             let own = env::current_exe().expect("this program");
             let mut child = spawn(&own.to_string_lossy(), &["receive", &report]).expect("a child");
-            assert_eq!(child.wait().expect("its end").code(), Some(7));
+            assert_eq!(child.wait().expect("its exit").code(), Some(7));
         }
         "not started" => {
             spawn("/no/such/program", &[]).expect_err("no program");
         }
         other => panic!("{other:?} is none of these"),
     }
-    // There is no receiver any more, and none to come.
+    // There is no receiver any more, and no ticket for one.
     let mut next = 8;
     let refused = loop {
         match tx.send_timeout(next, LIMIT) {
@@ -436,7 +377,7 @@ fn forked(io: &mut Io) {
     fork.assert_alive();
 }
 
-/// Killed at the end.
+/// A forked process, which is killed when this is dropped.
 struct Fork(Pid);
 
 impl Fork {

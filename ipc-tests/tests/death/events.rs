@@ -66,7 +66,7 @@ fn an_event_says_who_died_and_what_was_done() {
     prompt(|| {
         let listener = Listener::default();
         let (tx, rx) = sleepy(8).channel::<u32>().expect("a queue");
-        let mut victim = hand_over("mortal", &[], |handoff| handoff.give("tasks", &rx));
+        let mut victim = hand_over("victim", &[], |handoff| handoff.give("tasks", &rx));
         assert_eq!(victim.answer(), "ready");
         for number in 0..3 {
             tx.send(number).expect("room");
@@ -153,7 +153,7 @@ fn dies_unnoticed(mut victim: Peer) {
 
 /// A peer that holds messages 0 and 1.
 fn victim_of(tx: &Tx, rx: &Rx) -> Peer {
-    let mut victim = hand_over("mortal", &[], |handoff| handoff.give("tasks", rx));
+    let mut victim = hand_over("victim", &[], |handoff| handoff.give("tasks", rx));
     assert_eq!(victim.answer(), "ready");
     tx.send(0).expect("room");
     tx.send(1).expect("room");

@@ -286,7 +286,7 @@ fn a_slow_poller_gets_closed_within_a_slice_after_the_last_sender_has_died() {
     guarded(LIMIT, || {
         let pause = Duration::from_millis(20);
         let (tx, rx) = options(SLICE).channel::<u32>().expect("a queue");
-        let mut victim = hand_over("mortal", &[], |handoff| handoff.give("results", &tx));
+        let mut victim = hand_over("victim", &[], |handoff| handoff.give("results", &tx));
         assert_eq!(victim.answer(), "ready");
         drop(tx);
         kill(victim);

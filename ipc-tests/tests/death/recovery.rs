@@ -61,7 +61,7 @@ fn assert_conserved(stats: &Stats) {
 }
 
 fn mortal(tasks: &Receiver<u32>) -> Peer {
-    let mut peer = hand_over("mortal", &[], |handoff| handoff.give("tasks", tasks));
+    let mut peer = hand_over("victim", &[], |handoff| handoff.give("tasks", tasks));
     assert_eq!(peer.answer(), "ready");
     peer
 }
@@ -216,7 +216,9 @@ fn a_sender_that_is_killed_in_its_sleep_leaves_no_trace() {
 fn a_receiver_that_is_killed_in_its_sleep_takes_nothing_along() {
     prompt(|| {
         let (tx, rx) = sleepy(4).channel::<u32>().expect("a queue");
-        let mut victim = hand_over("looker", &[], |handoff| handoff.give("tasks", &rx));
+        let mut victim = hand_over("liveness-checker", &[], |handoff| {
+            handoff.give("tasks", &rx)
+        });
         assert_eq!(victim.answer(), "ready");
         await_sleepers(victim.pid(), 1);
         let dead = slay(&mut victim);
@@ -236,7 +238,7 @@ fn the_last_sender_that_is_killed_ends_the_readers() {
     guarded(LIMIT, || {
         let (tx, rx) = watchful(4).channel::<u32>().expect("a queue");
         let mut senders: Vec<Peer> = (0..3)
-            .map(|_| hand_over("mortal", &[], |handoff| handoff.give("results", &tx)))
+            .map(|_| hand_over("victim", &[], |handoff| handoff.give("results", &tx)))
             .collect();
         drop(tx);
         for sender in &mut senders {
@@ -510,7 +512,7 @@ fn a_recoverer_may_be_killed_and_the_next_one_finishes() {
                 tx.send(number).expect("room");
             }
             assert_eq!(ask(&mut holder, &format!("lease {HELD}")), "leased");
-            let mut recoverer = hand_over("mortal", &[], |handoff| handoff.give("tasks", &rx));
+            let mut recoverer = hand_over("victim", &[], |handoff| handoff.give("tasks", &rx));
             assert_eq!(recoverer.answer(), "ready");
             recoverer.say("lease");
             await_sleepers(recoverer.pid(), 1);

@@ -52,7 +52,7 @@ fn a_stopped_process_holds_up_no_other() {
         let (outgoing, from_pumps) = options.channel::<u64>().expect("a queue");
         let mut pumps: Vec<Peer> = (0..PUMPS)
             .map(|_| {
-                hand_over("pump", &[], |to| {
+                hand_over("forwarder", &[], |to| {
                     to.give("in", &incoming)?.give("out", &outgoing)
                 })
             })

@@ -38,12 +38,12 @@ impl Named {
 
     fn first_life(&self, how: &str) -> Peer {
         let mut peer = match how {
-            "given" => hand_over("first-life", &[&self.name, &how], |handoff| {
+            "given" => hand_over("before-exec", &[&self.name, &how], |handoff| {
                 handoff.give("tasks", &self.rx)
             }),
             _ => Peer::spawn(
                 program("peer"),
-                "first-life",
+                "before-exec",
                 &[&self.name, &how],
                 Command::spawn,
             )
@@ -106,7 +106,7 @@ fn a_forked_child_does_not_keep_the_first_life_alive() {
 fn a_process_that_executes_itself_and_inherits_an_end_is_dead_in_its_first_life() {
     prompt(|| {
         let queue = Named::new("again-given");
-        let mut peer = hand_over("first-life", &[&queue.name, &"name"], |handoff| {
+        let mut peer = hand_over("before-exec", &[&queue.name, &"name"], |handoff| {
             handoff.give("tasks", &queue.rx)
         });
         assert_eq!(peer.answer(), "leased");
@@ -151,7 +151,7 @@ fn victim_and_judge() -> (Sender<u32>, Receiver<u32>, Peer, Peer) {
         assert_eq!(peer.answer(), "ready");
         peer
     };
-    let (mut victim, judge) = (start("mortal"), start("judge"));
+    let (mut victim, judge) = (start("victim"), start("prober"));
     tx.send(1).expect("room");
     assert_eq!(ask(&mut victim, "lease"), "leased");
     (tx, rx, victim, judge)
@@ -254,7 +254,7 @@ fn who_waits_without_pidfds_notices_a_death_by_itself() {
             assert_eq!(peer.answer(), "ready");
             peer
         };
-        let (mut victim, mut judge) = (start("mortal"), start("judge"));
+        let (mut victim, mut judge) = (start("victim"), start("prober"));
         ask(&mut judge, &format!("refuse {}", Errno::EPERM as i32));
         tx.send(1).expect("room");
         assert_eq!(ask(&mut victim, "lease"), "leased");
@@ -316,7 +316,7 @@ fn a_process_that_can_not_judge_does_not_keep_others_from_it() {
             assert_eq!(peer.answer(), "ready");
             peer
         };
-        let (mut victim, mut judge) = (start("mortal"), start("judge"));
+        let (mut victim, mut judge) = (start("victim"), start("prober"));
         tx.send(1).expect("room");
         assert_eq!(ask(&mut victim, "lease"), "leased");
         assert_eq!(ask(&mut judge, "starve"), "starved");

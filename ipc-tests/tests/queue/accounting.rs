@@ -17,13 +17,13 @@ use workring::{Receiver, RecvError, Sender, queue::Stats};
 
 /// Starts a child that has a sender and follows orders until it is killed.
 fn mortal_sender(tx: &Sender<u32>) -> Peer {
-    let mut peer = hand_over("mortal", &[], |handoff| handoff.give("results", tx));
+    let mut peer = hand_over("victim", &[], |handoff| handoff.give("results", tx));
     assert_eq!(peer.answer(), "ready");
     peer
 }
 
 fn mortal_receiver(rx: &Receiver<u32>) -> Peer {
-    let mut peer = hand_over("mortal", &[], |handoff| handoff.give("tasks", rx));
+    let mut peer = hand_over("victim", &[], |handoff| handoff.give("tasks", rx));
     assert_eq!(peer.answer(), "ready");
     peer
 }

@@ -246,7 +246,8 @@ fn a_forgotten_lease_holds_its_message_until_its_process_ends() {
         let (tx, rx) = Options::new(8).create_named::<u32>(&name).expect("a queue");
         tx.send_many([1, 2, 3]).expect("room");
         tx.send(4).expect("room");
-        let mut peer = Peer::spawn(program("peer"), "caller", &[], Command::spawn).expect("spawn");
+        let mut peer =
+            Peer::spawn(program("peer"), "named-queues", &[], Command::spawn).expect("spawn");
         for (order, answer) in [
             (&*format!("open-in {name}"), "done"),
             ("hold", "1"),

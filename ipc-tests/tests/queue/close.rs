@@ -115,7 +115,9 @@ fn a_reader_that_races_with_close_gets_the_values_then_closed() {
                 senders.push(tx);
                 receivers.push(rx);
             }
-            let mut reader = hand_over("door", &[&BATCH], |handoff| give_all(handoff, &receivers));
+            let mut reader = hand_over("receive-until-closed", &[&BATCH], |handoff| {
+                give_all(handoff, &receivers)
+            });
             drop(receivers);
             assert_eq!(reader.answer(), "ready");
             for tx in senders {
@@ -150,7 +152,11 @@ fn one_close_stops_64_blocked_readers_in_8_processes() {
     prompt(|| {
         let (tx, rx) = sleepy(4).channel::<u32>().expect("a queue");
         let mut readers: Vec<Peer> = (0..8)
-            .map(|_| hand_over("blocked", &[&THREADS], |handoff| handoff.give("queue", &rx)))
+            .map(|_| {
+                hand_over("blocked-receivers", &[&THREADS], |handoff| {
+                    handoff.give("queue", &rx)
+                })
+            })
             .collect();
         for reader in &readers {
             await_sleepers(reader.pid(), THREADS);
@@ -168,7 +174,9 @@ fn one_close_stops_64_blocked_readers_in_8_processes() {
 fn close_on_a_full_queue_does_not_wait_and_the_backlog_is_delivered() {
     prompt(|| {
         let (tx, rx) = sleepy(4).channel::<u32>().expect("a queue");
-        let mut reader = hand_over("door", &[&1], |handoff| handoff.give("q0", &rx));
+        let mut reader = hand_over("receive-until-closed", &[&1], |handoff| {
+            handoff.give("q0", &rx)
+        });
         for value in 0..4 {
             tx.send(value).expect("room");
         }
@@ -306,7 +314,7 @@ fn of_16_threads_in_4_processes_that_close_at_once_exactly_one_is_the_first() {
             let senders: Vec<_> = queues.iter().map(|(tx, _)| tx.clone()).collect();
             let mut closers: Vec<Peer> = (0..4)
                 .map(|_| {
-                    hand_over("closers", &[&BATCH, &THREADS], |handoff| {
+                    hand_over("racing-closers", &[&BATCH, &THREADS], |handoff| {
                         give_all(handoff, &senders)
                     })
                 })

@@ -45,7 +45,9 @@ fn the_last_sender_of_another_process_ends_a_reader_that_sleeps() {
 fn the_last_sender_of_this_process_ends_readers_of_others_after_the_backlog() {
     prompt(|| {
         let (tx, rx) = sleepy(4).channel::<u32>().expect("a queue");
-        let mut reader = hand_over("door", &[&1], |handoff| handoff.give("q0", &rx));
+        let mut reader = hand_over("receive-until-closed", &[&1], |handoff| {
+            handoff.give("q0", &rx)
+        });
         drop(rx);
         let other = tx.clone();
         assert_eq!(reader.answer(), "ready");
@@ -106,7 +108,7 @@ fn an_end_given_to_a_child_counts_before_the_child_has_taken_it() {
         let handoff = Handoff::new().give("q0", &rx).expect("give");
         drop(rx);
         assert!(!tx.is_closed(), "closed between `give` and `spawn`");
-        let mut reader = Peer::spawn(program("peer"), "door", &[&1], |command| {
+        let mut reader = Peer::spawn(program("peer"), "receive-until-closed", &[&1], |command| {
             handoff.spawn(command)
         })
         .expect("spawn");
@@ -128,7 +130,9 @@ fn two_children_talk_after_their_parent_has_dropped_both_ends() {
     guarded(LIMIT, || {
         let (tx, rx) = sleepy(4).channel::<u32>().expect("a queue");
         let mut sender = hand_over("sender", &[], |handoff| handoff.give("queue", &tx));
-        let mut reader = hand_over("door", &[&1], |handoff| handoff.give("q0", &rx));
+        let mut reader = hand_over("receive-until-closed", &[&1], |handoff| {
+            handoff.give("q0", &rx)
+        });
         drop((tx, rx));
         assert_eq!(sender.answer(), "ready");
         sender.say(1);
@@ -164,7 +168,7 @@ fn leave_in_pairs(count: u32, rng: &mut Rng) {
         Options::new(4).channel::<u32>().expect("a queue"),
         Options::new(4).channel::<u32>().expect("a queue"),
     );
-    let leaver = |tell: &Sender<u32>, told: &Receiver<u32>, seed: u64| {
+    let leaver = |signal: &Sender<u32>, other: &Receiver<u32>, seed: u64| {
         let mut peer = hand_over("leaver", &[&count, &seed], |mut handoff| {
             for (number, (tx, rx)) in queues.iter().enumerate() {
                 let name = format!("q{number}");
@@ -174,7 +178,7 @@ fn leave_in_pairs(count: u32, rng: &mut Rng) {
                     handoff.give(&name, rx)?
                 };
             }
-            handoff.give("tell", tell)?.give("told", told)
+            handoff.give("signal", signal)?.give("other", other)
         });
         assert_eq!(peer.answer(), "ready");
         peer

@@ -22,7 +22,7 @@ fn copy(rx: &Receiver<u32>) -> (Option<Sender<u32>>, Receiver<u32>) {
 fn in_a_copy_the_others_are_dead_and_this_process_goes_on() {
     guarded(LIMIT, || {
         let (tx, rx) = sleepy(8).channel::<u32>().expect("a queue");
-        let mut holder = hand_over("mortal", &[], |handoff| handoff.give("tasks", &rx));
+        let mut holder = hand_over("victim", &[], |handoff| handoff.give("tasks", &rx));
         assert_eq!(holder.answer(), "ready");
         tx.send(1).expect("room");
         tx.send(2).expect("room");

@@ -30,7 +30,7 @@ fn a_child_takes_over_several_queues_by_name() {
         let (numbers, input) = sleepy(4).channel::<u32>().expect("a queue");
         let (output, doubles) = sleepy(4).channel::<u32>().expect("a queue");
         let (texts, other) = sleepy(4).channel::<String>().expect("a queue");
-        let mut child = hand_over("claim", &[], |handoff| {
+        let mut child = hand_over("inheritor", &[], |handoff| {
             let handoff = handoff.give("tasks", &input)?.give("results", &output)?;
             handoff.give("texts_1.of-2", &other)
         });
@@ -58,7 +58,7 @@ fn a_child_takes_over_several_queues_by_name() {
 fn a_child_that_asks_for_the_wrong_thing_gets_an_error_that_names_both_sides() {
     guarded(LIMIT, || {
         let (numbers, _numbers) = sleepy(4).channel::<u32>().expect("a queue");
-        let mut child = hand_over("claim", &[], |handoff| {
+        let mut child = hand_over("inheritor", &[], |handoff| {
             handoff.give("one", &numbers)?.give("two", &numbers)
         });
         refusal(
@@ -90,7 +90,8 @@ fn a_child_that_asks_for_the_wrong_thing_gets_an_error_that_names_both_sides() {
 #[test]
 fn a_child_that_was_given_nothing_gets_an_error() {
     guarded(LIMIT, || {
-        let mut child = Peer::spawn(program("peer"), "claim", &[], Command::spawn).expect("spawn");
+        let mut child =
+            Peer::spawn(program("peer"), "inheritor", &[], Command::spawn).expect("spawn");
         let names = &["no queue", "Handoff::spawn"];
         refusal(&mut child, "numbers-in one", "NotGiven one of ", names);
         dismiss(child);
@@ -102,7 +103,7 @@ fn a_child_that_was_given_nothing_gets_an_error() {
 fn a_child_with_another_type_codec_or_schema_is_refused_and_leaves() {
     guarded(LIMIT, || {
         let (numbers, input) = sleepy(4).channel::<u32>().expect("a queue");
-        let mut child = hand_over("claim", &[], |handoff| handoff.give("queue", &input));
+        let mut child = hand_over("inheritor", &[], |handoff| handoff.give("queue", &input));
         drop(input);
         let kind = "Type u32 alloc::string::String";
         let names = &["carries u32", "expects alloc::string::String"];
@@ -112,7 +113,7 @@ fn a_child_with_another_type_codec_or_schema_is_refused_and_leaves() {
 
         let raw = sleepy(4).channel_with::<Vec<u8>, Raw>();
         let (bytes, input) = raw.expect("a queue");
-        let mut child = hand_over("claim", &[], |handoff| handoff.give("queue", &input));
+        let mut child = hand_over("inheritor", &[], |handoff| handoff.give("queue", &input));
         drop(input);
         let bincode = "bincode 2, serde, little-endian, fixed-width integers";
         let kind = format!("Codec \"raw bytes\" {bincode:?}");
@@ -134,7 +135,7 @@ fn a_child_with_another_type_codec_or_schema_is_refused_and_leaves() {
                 None => sleepy(4),
             };
             let (numbers, input) = options.channel::<u32>().expect("a queue");
-            let mut child = hand_over("claim", &[], |handoff| handoff.give("queue", &input));
+            let mut child = hand_over("inheritor", &[], |handoff| handoff.give("queue", &input));
             drop(input);
             let kind = format!("Schema {theirs:?} {ours:?}");
             refusal(&mut child, &format!("{order} queue"), &kind, &names);
@@ -151,7 +152,7 @@ fn a_child_with_the_same_codec_and_schema_gets_the_queue() {
         let (numbers, input) = options.channel::<u32>().expect("a queue");
         let raw = sleepy(4).channel_with::<Vec<u8>, Raw>();
         let (_bytes, raw) = raw.expect("a queue");
-        let mut child = hand_over("claim", &[], |handoff| {
+        let mut child = hand_over("inheritor", &[], |handoff| {
             let handoff = handoff.give("same", &input)?.give("renamed", &input)?;
             handoff.give("raw", &raw)
         });
@@ -170,7 +171,7 @@ fn a_child_with_the_same_codec_and_schema_gets_the_queue() {
 fn a_grandchild_does_not_inherit_what_the_child_has_taken_over() {
     guarded(LIMIT, || {
         let (numbers, input) = sleepy(4).channel::<u32>().expect("a queue");
-        let mut child = hand_over("claim", &[], |handoff| handoff.give("queue", &input));
+        let mut child = hand_over("inheritor", &[], |handoff| handoff.give("queue", &input));
         drop(input);
         assert_eq!(ask(&mut child, "descriptors"), "1", "the test sees it");
         assert_eq!(ask(&mut child, "numbers-in queue"), "taken");
@@ -193,7 +194,7 @@ fn only_the_child_that_is_meant_inherits() {
     guarded(LIMIT, || {
         let plain = || {
             let mut child =
-                Peer::spawn(program("peer"), "claim", &[], Command::spawn).expect("spawn");
+                Peer::spawn(program("peer"), "inheritor", &[], Command::spawn).expect("spawn");
             let found = ask(&mut child, "descriptors");
             dismiss(child);
             found
@@ -204,7 +205,7 @@ fn only_the_child_that_is_meant_inherits() {
         let two = Handoff::new().give("two", &rx).expect("give");
         assert_eq!(plain(), "0", "between `give` and `spawn`");
         let spawn = |handoff: Handoff| {
-            Peer::spawn(program("peer"), "claim", &[], |command| {
+            Peer::spawn(program("peer"), "inheritor", &[], |command| {
                 handoff.spawn(command)
             })
         };
@@ -298,7 +299,7 @@ fn a_command_can_start_one_child_after_another() {
         });
         let one = many.expect("give");
         let two = Handoff::new().give("queue", &rx).expect("give");
-        let mut second = Peer::spawn(program("peer"), "claim", &[], |command| {
+        let mut second = Peer::spawn(program("peer"), "inheritor", &[], |command| {
             end(one.spawn(command)?);
             two.spawn(command)
         })
@@ -316,7 +317,7 @@ fn a_command_that_is_started_again_inherits_nothing_from_the_hand_off_before() {
         let (_tx, rx) = sleepy(4).channel::<u32>().expect("a queue");
         let first = Handoff::new().give("queue", &rx).expect("give");
         let mut meant_for_another = None;
-        let again = Peer::spawn(program("peer"), "claim", &[], |command| {
+        let again = Peer::spawn(program("peer"), "inheritor", &[], |command| {
             end(first.spawn(command)?);
             meant_for_another = Some(Handoff::new().give("queue", &rx).expect("give"));
             command.spawn()
@@ -338,7 +339,7 @@ fn end(mut child: Child) {
 fn asking_for_what_another_process_was_given_leaves_the_files_of_this_one_alone() {
     guarded(LIMIT, || {
         let (_tx, rx) = sleepy(4).channel::<u32>().expect("a queue");
-        let mut child = hand_over("claim", &[], |handoff| handoff.give("queue", &rx));
+        let mut child = hand_over("inheritor", &[], |handoff| handoff.give("queue", &rx));
         assert_eq!(ask(&mut child, "numbers-in queue"), "taken");
         let answers = ask(&mut child, "grandchild open 20; numbers-in queue; intact");
         let (refused, intact) = answers.rsplit_once("; ").expect("three answers");

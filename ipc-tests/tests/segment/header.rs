@@ -15,7 +15,7 @@ use std::{
 /// What a child says that is given a queue whose header has `value` at `offset` by then.
 fn refusal(offset: u64, value: u64) -> String {
     let (tx, rx) = sleepy(4).channel::<u32>().expect("a queue");
-    let mut child = hand_over("claim", &[], |handoff| handoff.give("queue", &rx));
+    let mut child = hand_over("inheritor", &[], |handoff| handoff.give("queue", &rx));
     let segment = memfd::reopen("workring");
     let written = segment.write_all_at(&value.to_le_bytes(), offset);
     written.expect("the header is inside");

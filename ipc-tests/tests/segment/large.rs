@@ -377,7 +377,7 @@ fn the_limit_on_addresses_is_named() {
             .channel::<u32>()
             .expect("a queue");
         let mut heir = hand_over(
-            "limited-heir",
+            "limited-inheritor",
             &[&"address space", &(256 * MIB)],
             |handoff| handoff.give("queue", &tx),
         );
@@ -449,13 +449,13 @@ fn the_limit_of_a_control_group_is_named() {
             Ok(group) => group,
             Err(why) => return println!("SKIPPED: no control group of our own: {why}"),
         };
-        let mut child = peer("glutton", &[]);
+        let mut child = peer("reserve-until-error", &[]);
         let pid = child.pid().to_string();
         if let Err(error) = fs::write(group.0.join("cgroup.procs"), pid) {
             println!("SKIPPED: no process may be put into the group: {error}");
             return;
         }
-        child.say("eat");
+        child.say("start");
         let eaten: usize = child.answer().parse().expect("a number");
         let error = child.answer();
         assert!((1..16).contains(&eaten), "{eaten} of 4 MiB, then {error}");

@@ -67,7 +67,9 @@ fn queues_shared_with_children_leave_nothing_when_both_are_gone() {
     guarded(LIMIT, || {
         let cycle = || {
             let (tx, rx) = Options::new(4).channel::<u32>().expect("a queue");
-            let mut child = hand_over("door", &[&1], |handoff| handoff.give("q0", &rx));
+            let mut child = hand_over("receive-until-closed", &[&1], |handoff| {
+                handoff.give("q0", &rx)
+            });
             drop(rx);
             assert_eq!(child.answer(), "ready");
             child.say("enter");

@@ -69,7 +69,7 @@ impl Drop for Name {
 
 /// A process that was given nothing.
 fn caller() -> Peer {
-    Peer::spawn(program("peer"), "caller", &[], Command::spawn).expect("spawn")
+    Peer::spawn(program("peer"), "named-queues", &[], Command::spawn).expect("spawn")
 }
 
 /// Gives an order to a peer that plays `caller`.
@@ -183,7 +183,7 @@ fn an_end_of_a_named_queue_can_be_handed_over() {
         let name = Name::new("handed");
         let (tx, rx) = sleepy(4).create_named::<u32>(&name.0).expect("a queue");
         let (output, doubles) = sleepy(4).channel::<u32>().expect("a queue");
-        let mut child = hand_over("claim", &[], |handoff| {
+        let mut child = hand_over("inheritor", &[], |handoff| {
             handoff.give("in", &rx)?.give("out", &output)
         });
         drop((rx, output));
@@ -450,7 +450,7 @@ fn no_process_opens_a_half_made_queue() {
         let rounds = rounds(300, 10_000);
         let maker = Peer::spawn(
             program("peer"),
-            "churn",
+            "create-and-remove",
             &[&name.0, &rounds],
             Command::spawn,
         );
@@ -501,7 +501,7 @@ fn a_maker_that_is_killed_leaves_a_whole_queue_or_nothing() {
         for _ in 0..rounds {
             let maker = Peer::spawn(
                 program("peer"),
-                "churn",
+                "create-and-remove",
                 &[&name.0, &u32::MAX],
                 Command::spawn,
             );
@@ -623,7 +623,7 @@ fn a_full_file_system_is_an_error_and_no_signal() {
                 "-c",
                 SMALL,
                 &program("peer"),
-                "cramped",
+                "small-shm",
                 "small",
             ])
             .output();
@@ -651,7 +651,7 @@ fn where_proc_is_not_mounted_the_error_says_so() {
                 "-c",
                 COVERED,
                 &program("peer"),
-                "procless",
+                "without-proc",
                 &name.0,
             ])
             .output();

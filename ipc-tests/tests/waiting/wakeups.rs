@@ -34,7 +34,7 @@ fn no_wake_up_is_lost_between_two_processes_that_sleep() {
         let (there, there_out) = sleepy(4).channel::<u32>().expect("a queue");
         let (back, back_out) = sleepy(4).channel::<u32>().expect("a queue");
         let peer = |input, output| {
-            hand_over("pong", &[&throws], |handoff| {
+            hand_over("ping-pong", &[&throws], |handoff| {
                 handoff.give("in", input)?.give("out", output)
             })
         };
@@ -114,7 +114,9 @@ fn a_wait_is_interrupted_without_closing_the_queue_again_and_again() {
     guarded(LIMIT, || {
         let (tx, rx) = sleepy(1).channel::<u32>().expect("a queue");
         // A child that waits for the same queue is not disturbed.
-        let mut child = hand_over("blocked", &[&1], |handoff| handoff.give("queue", &rx));
+        let mut child = hand_over("blocked-receivers", &[&1], |handoff| {
+            handoff.give("queue", &rx)
+        });
         await_sleepers(child.pid(), 1);
         for round in 0..rounds {
             let waiting = rx.clone();
@@ -234,7 +236,7 @@ fn receives_that_give_up_lose_no_message() {
             .map(|number| {
                 let seed = rng.u64(0..1 << 40);
                 let arguments: [&dyn Display; 4] = [&scratch, &number, &enough, &seed];
-                hand_over("impatient", &arguments, |handoff| {
+                hand_over("short-waits", &arguments, |handoff| {
                     handoff.give("queue", &rx)
                 })
             })

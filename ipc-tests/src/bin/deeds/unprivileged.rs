@@ -1,4 +1,4 @@
-//! A pool whose process gives up root once the workers run: from then on it may not signal them.
+//! A pool whose process gives up root when the workers run. From then on it may not signal them.
 
 use ipc_tests::{
     role::Io,
@@ -11,19 +11,19 @@ use workring::pool::{Event, Pool, Shutdown, TaskError, TaskHandle};
 /// The user `nobody`.
 const NOBODY: u32 = 65534;
 
-/// Plays the scene that its argument names; says the pids of its workers, then what it sees.
+/// Prints the process id of the worker and then the outcomes of what its argument names.
 pub(super) fn run(io: &mut Io) {
-    let scene: String = io.argument();
+    let action: String = io.argument();
     let (sender, events) = mpsc::channel();
     let builder = Pool::<Trouble>::builder()
         .workers(1)
         .grace(Duration::from_millis(50))
         .respawn_backoff(Duration::from_millis(1), Duration::from_millis(10))
         .on_event(move |event| {
-            // An error: the scene is over.
+            // An error: the role is about to end.
             let _ = sender.send(*event);
         });
-    let builder = match scene.as_str() {
+    let builder = match action.as_str() {
         "limit" | "limit stopped" => builder.time_limit(Duration::from_millis(200)),
         _ => builder,
     };
@@ -36,36 +36,36 @@ pub(super) fn run(io: &mut Io) {
     let begin = |trouble| {
         let handle = pool.submit(trouble).expect("open");
         let is_start = |event: &Event| matches!(event, Event::TaskStarted { .. });
-        events.iter().find(is_start).expect("it is begun");
+        events.iter().find(is_start).expect("its start");
         handle
     };
-    match scene.as_str() {
-        "limit" => io.say(end(begin(Trouble::Loop))),
-        "limit stopped" => io.say(end(begin(Trouble::Stop))),
+    match action.as_str() {
+        "limit" => io.say(outcome(begin(Trouble::Loop))),
+        "limit stopped" => io.say(outcome(begin(Trouble::Stop))),
         "cancel" => {
             let handle = begin(Trouble::Loop);
             handle.cancel_within(Duration::ZERO);
-            io.say(end(handle));
+            io.say(outcome(handle));
         }
         "exit" => {
-            io.say(end(begin(Trouble::Exit(7))));
-            // Whether another worker can be started depends on where the program is.
+            io.say(outcome(begin(Trouble::Exit(7))));
+            // The user may not be allowed to execute this program, which a new worker takes.
             let next = pool.submit(Trouble::Echo(1));
-            io.say(next.map_or("refused".to_owned(), end));
+            io.say(next.map_or("refused".to_owned(), outcome));
         }
         "shutdown" | "drop" => {
             let handle = begin(Trouble::Loop);
-            if scene == "drop" {
+            if action == "drop" {
                 drop(pool);
-                io.say(end(handle));
+                io.say(outcome(handle));
                 io.say("dropped");
                 return;
             }
         }
-        other => panic!("no such scene: {other}"),
+        other => panic!("no such action: {other}"),
     }
     let report = pool.shutdown(Shutdown::Cancel, Duration::ZERO);
-    io.say(report.expect("here"));
+    io.say(report.expect("not a fork"));
 }
 
 #[allow(unsafe_code, reason = "the C library changes the user of all threads")]
@@ -76,11 +76,11 @@ fn give_up_root() {
     assert_eq!(unsafe { setuid(NOBODY) }, 0, "root may");
 }
 
-fn end(handle: TaskHandle<Trouble>) -> String {
+fn outcome(handle: TaskHandle<Trouble>) -> String {
     match handle.wait() {
         Ok(Output { number, .. }) => format!("output {number}"),
         Err(TaskError::Crashed { status, .. }) => {
-            format!("crashed {}", status.expect("it is known"))
+            format!("crashed {}", status.expect("its status"))
         }
         Err(error) => error.to_string(),
     }

@@ -1,4 +1,4 @@
-//! Roles that send and receive many messages at once.
+//! Roles that send and receive batches.
 
 use ipc_tests::{
     role::{Io, Role},
@@ -8,7 +8,9 @@ use workring::{Receiver, Sender};
 
 pub(crate) const ROLES: &[(&str, Role)] = &[("batch-sender", sender), ("batch-receiver", receiver)];
 
-/// Sends so many numbers in order, its own number in the high half, in batches of random sizes and one by one.
+/// Sends numbers in order, with its own number in the high half, in batches of random sizes and one by one.
+///
+/// Arguments: its own number, how many to send, and a seed.
 fn sender(io: &mut Io) {
     let (me, count, seed): (u64, u64, u64) = (io.argument(), io.argument(), io.argument());
     let queue: Sender<u64> = workring::inherit("queue").expect("inherit");
@@ -19,26 +21,28 @@ fn sender(io: &mut Io) {
         if rng.bool() {
             queue
                 .send_many((next..end).map(|n| me << 32 | n))
-                .expect("somebody receives");
+                .expect("the queue is open");
         } else {
-            (next..end).for_each(|n| queue.send(me << 32 | n).expect("somebody receives"));
+            (next..end).for_each(|n| queue.send(me << 32 | n).expect("the queue is open"));
         }
         next = end;
     }
 }
 
-/// Receives until the end, up to so many at once, or one by one (0). Says how many, and the sum of their squares.
+/// Receives until the queue is closed. Prints the number of messages and the sum of their squares.
+///
+/// Argument: the most messages of one call; 0: receives them one by one.
 fn receiver(io: &mut Io) {
-    let many: usize = io.argument();
+    let max_batch: usize = io.argument();
     let queue: Receiver<u64> = workring::inherit("queue").expect("inherit");
     let (mut count, mut sum, mut last) = (0_u64, 0_u64, [None; 2]);
     let mut messages = Vec::new();
     loop {
         messages.clear();
-        let received = if many == 0 {
+        let received = if max_batch == 0 {
             queue.recv().map(|message| messages.push(message))
         } else {
-            queue.recv_many(&mut messages, many).map(drop)
+            queue.recv_many(&mut messages, max_batch).map(drop)
         };
         if let Err(error) = received {
             assert!(error.is_closed(), "{error}");

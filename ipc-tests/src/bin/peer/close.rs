@@ -1,4 +1,4 @@
-//! Roles that meet a closed queue.
+//! Roles that close queues, or use closed ones.
 
 use ipc_tests::role::{Io, Role};
 use std::{sync::Barrier, thread, time::Duration};
@@ -8,14 +8,17 @@ use workring::{
 };
 
 pub(crate) const ROLES: &[(&str, Role)] = &[
-    ("door", door),
-    ("blocked", blocked),
-    ("closers", closers),
+    ("receive-until-closed", receive_until_closed),
+    ("blocked-receivers", blocked_receivers),
+    ("racing-closers", racing_closers),
     ("lease-holder", lease_holder),
 ];
 
-/// Receives from queue after queue, each from the test's line on until it is closed, and says which values came.
-fn door(io: &mut Io) {
+/// Receives from one queue after the other. Waits for the line `enter`, receives until the queue is closed, and prints
+/// the values.
+///
+/// Argument: the number of queues.
+fn receive_until_closed(io: &mut Io) {
     let count: u32 = io.argument();
     let queues: Vec<Receiver<u32>> = (0..count)
         .map(|number| workring::inherit(&format!("q{number}")).expect("inherit"))
@@ -31,12 +34,12 @@ fn door(io: &mut Io) {
                 Err(other) => panic!("neither a value nor closed: {other:?}"),
             }
         }
-        stays_closed(&queue);
+        assert_stays_closed(&queue);
         io.say(values.join(" "));
     }
 }
 
-fn stays_closed(queue: &Receiver<u32>) {
+fn assert_stays_closed(queue: &Receiver<u32>) {
     assert!(matches!(queue.recv(), Err(RecvError::Closed)));
     assert!(matches!(queue.try_recv(), Err(TryRecvError::Closed)));
     let timed = queue.recv_timeout(Duration::ZERO);
@@ -45,8 +48,10 @@ fn stays_closed(queue: &Receiver<u32>) {
     assert!(queue.iter().next().is_none());
 }
 
-/// Blocks as many threads as its argument says in `recv`, and says how many were told that the queue is closed.
-fn blocked(io: &mut Io) {
+/// Blocks threads in `recv`, and prints how many of them returned `Closed`.
+///
+/// Argument: the number of threads.
+fn blocked_receivers(io: &mut Io) {
     let threads: u32 = io.argument();
     let queue: Receiver<u32> = workring::inherit("queue").expect("inherit");
     let readers: Vec<_> = (0..threads)
@@ -62,8 +67,11 @@ fn blocked(io: &mut Io) {
     io.say(closed.count());
 }
 
-/// For each queue, as many threads as its argument says close it at once; says how many of them were the first.
-fn closers(io: &mut Io) {
+/// Closes one queue after the other, with several threads at once. Waits for the line `close`, and prints how many of
+/// the threads were the first to close it.
+///
+/// Arguments: the numbers of queues and of threads.
+fn racing_closers(io: &mut Io) {
     let (count, threads): (u32, usize) = (io.argument(), io.argument());
     let queues: Vec<Sender<u32>> = (0..count)
         .map(|number| workring::inherit(&format!("q{number}")).expect("inherit"))
@@ -88,11 +96,11 @@ fn closers(io: &mut Io) {
     }
 }
 
-/// Leases messages, and acknowledges or returns them as the test says.
+/// Leases messages, and acknowledges, returns or receives them, as each line says.
 fn lease_holder(io: &mut Io) {
     let queue: Receiver<u32> = workring::inherit("queue").expect("inherit");
     let mut leases = Vec::new();
-    while let Some(line) = io.try_answer() {
+    while let Some(line) = io.try_next_line() {
         match line.as_str() {
             "lease" => {
                 let lease = queue.lease().expect("a message");
@@ -115,7 +123,7 @@ fn lease_holder(io: &mut Io) {
                 leases.clear();
                 return;
             }
-            other => panic!("no such order: {other}"),
+            other => panic!("no such command: {other}"),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Roles that die in the middle of something, or look as if they had.
+//! Roles that are killed while they hold something, or that seem to be dead.
 #![allow(
     unsafe_code,
     reason = "fork without exec, the end of a single thread and the closing of all descriptors are what is tested"
@@ -23,38 +23,38 @@ use workring::{
 };
 
 pub(crate) const ROLES: &[(&str, Role)] = &[
-    ("mortal", mortal),
+    ("victim", victim),
     ("bytes-lessee", bytes_lessee),
     ("reserver", reserver),
     ("lessee", lessee),
-    ("looker", looker),
+    ("liveness-checker", liveness_checker),
     ("forker", forker),
 ];
 
-/// What a role has that is about to die.
-struct Mortal {
+/// What a role has that is about to be killed.
+struct Victim {
     tasks: Option<Receiver<u32>>,
     results: Option<Sender<u32>>,
     leases: Vec<Lease<u32>>,
 }
 
-/// Does what it is told, one order at a time, until it is killed or its test ends.
-fn mortal(io: &mut Io) {
-    let mut mortal = Mortal {
+/// Runs commands, one a line, until it is killed or its test ends.
+fn victim(io: &mut Io) {
+    let mut victim = Victim {
         tasks: workring::inherit("tasks").ok(),
         results: workring::inherit("results").ok(),
         leases: Vec::new(),
     };
     io.say("ready");
-    mortal.obey(io);
+    victim.run_commands(io);
 }
 
-impl Mortal {
-    fn obey(&mut self, io: &mut Io) {
-        while let Some(line) = io.try_answer() {
-            let (order, number) = line.split_once(' ').unwrap_or((&line, "1"));
+impl Victim {
+    fn run_commands(&mut self, io: &mut Io) {
+        while let Some(line) = io.try_next_line() {
+            let (command, number) = line.split_once(' ').unwrap_or((&line, "1"));
             let number: u32 = number.parse().expect("a number");
-            match order {
+            match command {
                 "lease" => {
                     for _ in 0..number {
                         let tasks = self.tasks.as_ref().expect("tasks");
@@ -87,33 +87,33 @@ impl Mortal {
                     close_all();
                     io.say("closed");
                 }
-                "leader-ends" => return self.go_on_without_a_leader(io),
+                "leader-ends" => return self.go_on_without_leader(io),
                 "exec" => {
                     let error = Command::new("sh").args(["-c", "echo another; cat"]).exec();
                     panic!("{error}");
                 }
                 "exit" => process::exit(0),
-                other => panic!("no such order: {other}"),
+                other => panic!("no such command: {other}"),
             }
         }
     }
 
-    /// Another thread obeys from now on, and the first one ends.
-    fn go_on_without_a_leader(&mut self, io: &mut Io) {
+    /// Runs the commands in another thread from now on, and ends the first thread of the process.
+    fn go_on_without_leader(&mut self, io: &mut Io) {
         thread::scope(|scope| {
             scope.spawn(move || {
                 io.say("going on");
-                self.obey(io);
+                self.run_commands(io);
                 process::exit(0);
             });
-            // SAFETY: this thread does nothing any more, and what it has lent to the other stays where it is,
-            // for its stack is never given back.
+            // SAFETY: this thread does nothing any more. What the other thread borrows from it stays valid, because its
+            // stack is never freed.
             unsafe { libc::syscall(libc::SYS_exit, 0) };
         });
     }
 }
 
-/// A child without a program of its own, with a copy of every descriptor, that does nothing. Its process id.
+/// Forks a child that does nothing, and has a copy of every descriptor. Returns its process id.
 pub(crate) fn fork_and_stay() -> Pid {
     // SAFETY: this process has one thread, and the child only pauses.
     match unsafe { fork() }.expect("fork") {
@@ -125,30 +125,30 @@ pub(crate) fn fork_and_stay() -> Pid {
 }
 
 fn close_all() {
-    // SAFETY: whoever owned a descriptor will get errors from it, which is the point. They are never dropped, for
-    // this process is killed.
+    // SAFETY: the owners of the descriptors get errors from then on, which is what is tested. They are never dropped,
+    // because this process is killed.
     let closed = unsafe { libc::close_range(3, libc::c_uint::MAX, 0) };
     assert_eq!(closed, 0);
 }
 
-/// Leases one message, and keeps it until it is killed.
+/// Leases one message as bytes, and holds it until it is killed.
 fn bytes_lessee(io: &mut Io) {
     let tasks: Receiver<Vec<u8>, Raw> = workring::inherit("tasks").expect("tasks");
     let _lease = tasks.lease().expect("a message");
     io.say("leased");
-    assert_eq!(io.try_answer(), None);
+    assert_eq!(io.try_next_line(), None);
 }
 
-/// Has room for a message in hand.
+/// Reserves room for a message, and holds it until it is killed.
 fn reserver(io: &mut Io) {
     let queue: Sender<Vec<u8>, Raw> = workring::inherit("queue").expect("inherit");
     let mut room = queue.reserve(8).expect("room");
     room.copy_from_slice(b"not sent");
     io.say("reserved");
-    assert_eq!(io.try_answer(), None);
+    assert_eq!(io.try_next_line(), None);
 }
 
-/// Leases tasks one by one, passes each on and acknowledges it, until there are no more.
+/// Leases tasks one by one, sends each on and acknowledges it, until there are no more.
 fn lessee(io: &mut Io) {
     let tasks: Receiver<u32> = workring::inherit("tasks").expect("tasks");
     let results: Sender<u32> = workring::inherit("results").expect("results");
@@ -159,17 +159,17 @@ fn lessee(io: &mut Io) {
     }
 }
 
-/// Waits for a task that never comes, and thereby looks after others.
-fn looker(io: &mut Io) {
+/// Waits for tasks, and so checks whether other processes are alive. Returns each task that it gets.
+fn liveness_checker(io: &mut Io) {
     let tasks: Receiver<u32> = workring::inherit("tasks").expect("tasks");
     io.say("ready");
     loop {
-        // Whatever it gets, somebody else is to have.
         drop(tasks.lease());
     }
 }
 
-/// Forks in the middle of everything, and goes on. The child finds that nothing works, and drops it all.
+/// Forks while it holds a lease and reservations. In the child every operation fails, and all handles are dropped; the
+/// parent goes on.
 fn forker(io: &mut Io) {
     let (tx, rx) = workring::channel::<u32>(4).expect("a queue");
     let (bytes, raw) = Options::new(4)
@@ -217,18 +217,18 @@ fn forker(io: &mut Io) {
     }
 }
 
-/// Blocks of any size.
+/// Returns how many blocks are in use.
 fn in_use(rx: &Receiver<Vec<u8>, Raw>) -> u64 {
     let blocks = rx.stats().blocks.into_iter();
     blocks.map(|class| class.total - class.free).sum()
 }
 
 fn assert_nothing_works(tx: &Sender<u32>, rx: &Receiver<u32>) {
-    let soon = std::time::Duration::from_millis(1);
+    let short = std::time::Duration::from_millis(1);
     assert!(matches!(tx.send(5), Err(SendError::Forked(5))));
     assert!(matches!(tx.try_send(5), Err(TrySendError::Forked(5))));
     assert!(matches!(
-        tx.send_timeout(5, soon),
+        tx.send_timeout(5, short),
         Err(SendTimeoutError::Forked(5))
     ));
     let refused = tx.send_many([5, 6]).expect_err("not its own");
@@ -238,7 +238,7 @@ fn assert_nothing_works(tx: &Sender<u32>, rx: &Receiver<u32>) {
     assert!(matches!(rx.recv(), Err(RecvError::Forked)));
     assert!(matches!(rx.try_recv(), Err(TryRecvError::Forked)));
     assert!(matches!(
-        rx.recv_timeout(soon),
+        rx.recv_timeout(short),
         Err(RecvTimeoutError::Forked)
     ));
     assert!(matches!(rx.lease(), Err(RecvError::Forked)));
@@ -263,7 +263,7 @@ fn assert_nothing_works(tx: &Sender<u32>, rx: &Receiver<u32>) {
     drop((tx.clone(), rx.clone()));
 }
 
-/// What a child makes itself is its own.
+/// Checks that a queue that the child makes itself works.
 fn assert_own_queue_works() {
     let (tx, rx) = workring::channel::<u32>(4).expect("a queue");
     tx.send(7).expect("room");

@@ -1,4 +1,4 @@
-//! A role that takes over ends of queues, rightly or wrongly, as the test asks, and says what became of it.
+//! A role that inherits ends of queues, by right or wrong names and types, and prints the outcome.
 
 use ipc_tests::{
     child::Peer,
@@ -18,32 +18,32 @@ use workring::{
     queue::{Bincode, Raw},
 };
 
-/// The schema that the roles name where a test asks for one.
+/// The schema of the queues that have one.
 pub(crate) const SCHEMA: &str = "number.v1";
 
-/// A message that is encoded as a `u32` is, but by a type of another name.
+/// A message that is encoded like a `u32`, by a type of another name.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Renamed(pub(crate) u32);
 
-pub(crate) const ROLES: &[(&str, Role)] = &[("claim", claim)];
+pub(crate) const ROLES: &[(&str, Role)] = &[("inheritor", inheritor)];
 
-/// What the role has taken over or opened, kept until it ends.
+/// The ends and files that the role keeps until it ends.
 #[derive(Default)]
-struct Claims {
+struct Inheritor {
     ends: Vec<Box<dyn Any>>,
     files: Vec<File>,
 }
 
-fn claim(io: &mut Io) {
-    let mut claims = Claims::default();
-    while let Some(line) = io.try_answer() {
-        io.say(claims.obey(&line));
+fn inheritor(io: &mut Io) {
+    let mut inheritor = Inheritor::default();
+    while let Some(line) = io.try_next_line() {
+        io.say(inheritor.run_command(&line));
     }
 }
 
-impl Claims {
-    fn obey(&mut self, order: &str) -> String {
-        let (verb, rest) = order.split_once(' ').unwrap_or((order, ""));
+impl Inheritor {
+    fn run_command(&mut self, command: &str) -> String {
+        let (verb, rest) = command.split_once(' ').unwrap_or((command, ""));
         match verb {
             "numbers-in" => self.keep(workring::inherit::<Receiver<u32>>(rest)),
             "numbers-out" => self.keep(workring::inherit::<Sender<u32>>(rest)),
@@ -75,7 +75,7 @@ impl Claims {
                 .count()
                 .to_string(),
             "grandchild" => grandchild(rest),
-            other => panic!("no such order: {other}"),
+            other => panic!("no such command: {other}"),
         }
     }
 
@@ -85,11 +85,11 @@ impl Claims {
                 self.ends.push(Box::new(end));
                 "taken".to_owned()
             }
-            Err(error) => format!("{} | {error}", kind(&error)),
+            Err(error) => format!("{} | {error}", describe(&error)),
         }
     }
 
-    /// Receives a number as another type than the one that it was sent as.
+    /// Receives a number as another type than that of its sender.
     fn receive_renamed(&self) -> String {
         let input = self
             .ends
@@ -115,8 +115,8 @@ impl Claims {
     }
 }
 
-/// The variant and its fields, as the test compares them.
-fn kind(error: &InheritError) -> String {
+/// Returns the variant and its fields, as the test compares them.
+fn describe(error: &InheritError) -> String {
     match error {
         InheritError::NotGiven { name, given, .. } => {
             format!("NotGiven {name} of {}", given.join(","))
@@ -143,14 +143,14 @@ fn is_null(file: &File) -> bool {
     target.is_ok_and(|target| target.as_os_str() == "/dev/null")
 }
 
-/// Starts a process that was given nothing, and relays orders to it, and its answers back.
-fn grandchild(orders: &str) -> String {
+/// Starts a process that inherits nothing, runs commands in it, and returns its answers.
+fn grandchild(commands: &str) -> String {
     let program = env::current_exe().expect("this program");
-    let mut child = Peer::spawn(program, "claim", &[], Command::spawn).expect("spawn");
-    let answers: Vec<String> = orders
+    let mut child = Peer::spawn(program, "inheritor", &[], Command::spawn).expect("spawn");
+    let answers: Vec<String> = commands
         .split("; ")
-        .map(|order| {
-            child.say(order);
+        .map(|command| {
+            child.say(command);
             child.answer()
         })
         .collect();

@@ -1,7 +1,7 @@
-//! Roles that write down what they did to a queue and when, in ledgers, for the test to check.
+//! Roles that record in ledgers what they do to a queue, and when.
 //!
-//! Times are of the monotonic clock, which all processes share. A time is noted before an operation begins or after
-//! it has returned, so the operation lies between two notes.
+//! Times are of the monotonic clock, which all processes share. A time is recorded before an operation begins, and
+//! after it has returned, so the operation lies between two entries.
 
 use ipc_tests::{
     ledger::Ledger,
@@ -28,26 +28,29 @@ const RETURNED: u8 = 3;
 const REFUSED: u8 = 4;
 const RECEIVED: u8 = 5;
 
-/// How often a sender tries again after it was told that the queue is closed.
-const ENCORES: u32 = 20;
+/// How often a sender sends after the first `Closed`.
+const SENDS_AFTER_CLOSE: u32 = 20;
 
 fn now() -> u64 {
     let time = Duration::from(clock_gettime(ClockId::CLOCK_MONOTONIC).expect("the clock"));
     u64::try_from(time.as_nanos()).expect("centuries")
 }
 
-/// Two threads send numbered messages until the queue is closed, and a few more times. Says so after `announce` of
-/// them.
+/// Sends numbered messages by two threads, until the queue is closed, and a few more times. Prints `announced` when the
+/// first thread has sent some of them.
+///
+/// Arguments: the directory of the ledgers, the number of the first sender, how many messages are sent before
+/// `announced`, and a seed.
 fn sending(io: &mut Io) {
     let (directory, first): (String, u64) = (io.argument(), io.argument());
     let (announce, seed): (u64, u64) = (io.argument(), io.argument());
     let queue: Sender<u64> = workring::inherit("queue").expect("inherit");
     io.say("ready");
     io.expect("go");
-    let (tell, told) = channel();
+    let (announcer, reached) = channel();
     thread::scope(|scope| {
         for sender in first..first + 2 {
-            let tell = tell.clone();
+            let announcer = announcer.clone();
             let (queue, ledger) = (
                 queue.clone(),
                 Ledger::create(&directory, &sender.to_string()),
@@ -56,15 +59,15 @@ fn sending(io: &mut Io) {
             scope.spawn(move || {
                 let accepted = |count| {
                     if count == announce && sender == first {
-                        tell.send(()).expect("main waits for it");
+                        announcer.send(()).expect("main waits for it");
                     }
                 };
                 send_until_closed(&queue, &ledger.expect("a ledger"), sender, rng, accepted);
             });
         }
-        drop(tell);
-        // Else the queue was closed before.
-        if told.recv().is_ok() {
+        drop(announcer);
+        // An error: the queue was closed before.
+        if reached.recv().is_ok() {
             io.say("announced");
         }
     });
@@ -78,10 +81,10 @@ fn send_until_closed(
     accepted: impl Fn(u64),
 ) {
     let (mut number, mut refused) = (0, 0);
-    while refused < ENCORES {
+    while refused < SENDS_AFTER_CLOSE {
         let id = sender << 32 | number;
         ledger.note(BEGUN, now());
-        match send_somehow(queue, id, &mut rng) {
+        match send_by_any_function(queue, id, &mut rng) {
             Sent::Accepted => {
                 ledger.note(ACCEPTED, id);
                 number += 1;
@@ -104,7 +107,7 @@ enum Sent {
     WouldBlock,
 }
 
-fn send_somehow(queue: &Sender<u64>, id: u64, rng: &mut Rng) -> Sent {
+fn send_by_any_function(queue: &Sender<u64>, id: u64, rng: &mut Rng) -> Sent {
     let returned = match rng.u32(0..4) {
         0 => match queue.try_send(id) {
             Ok(()) => return Sent::Accepted,
@@ -124,12 +127,14 @@ fn send_somehow(queue: &Sender<u64>, id: u64, rng: &mut Rng) -> Sent {
             Err(other) => panic!("{other:?}"),
         },
     };
-    assert_eq!(returned, id, "another message came back");
+    assert_eq!(returned, id, "another message was returned");
     Sent::Refused
 }
 
-/// As many threads as its argument says receive until the queue is closed, now and then with a lease that they
-/// return if `may_return` is 1.
+/// Receives by several threads until the queue is closed, sometimes with leases.
+///
+/// Arguments: the directory of the ledgers, the number of the first receiver, the number of threads, whether they
+/// return some leases (1) or not (0), and a seed.
 fn receiving(io: &mut Io) {
     let (directory, first): (String, u64) = (io.argument(), io.argument());
     let (threads, may_return): (u64, u8) = (io.argument(), io.argument());
@@ -143,7 +148,7 @@ fn receiving(io: &mut Io) {
             let (queue, mut rng) = (queue.clone(), Rng::with_seed(seed + receiver));
             scope.spawn(move || {
                 let ledger = ledger.expect("a ledger");
-                while let Some(id) = receive_somehow(&queue, &mut rng, may_return == 1) {
+                while let Some(id) = receive_by_any_function(&queue, &mut rng, may_return == 1) {
                     if let Ok(id) = id {
                         ledger.note(RECEIVED, id);
                     }
@@ -154,15 +159,15 @@ fn receiving(io: &mut Io) {
     });
 }
 
-/// `None`: closed. `Some(Err(()))`: it was returned to the queue.
-fn receive_somehow(
+/// Returns `None` if the queue is closed, and `Some(Err(()))` if the message was returned to it.
+fn receive_by_any_function(
     queue: &Receiver<u64>,
     rng: &mut Rng,
     may_return: bool,
 ) -> Option<Result<u64, ()>> {
     let received = match rng.u32(0..3) {
         0 => queue.lease().map(|lease| {
-            // At the last attempt it would become a dead letter.
+            // Returned too often it would become a dead letter.
             if may_return && lease.deliveries() < 10 && rng.bool() {
                 lease.nack();
                 return Err(());
@@ -178,7 +183,7 @@ fn receive_somehow(
     }
 }
 
-/// Closes the queue when it is told to, and says when that had returned.
+/// Waits for the line `close`, closes the queue, and prints the times before and after.
 fn closing(io: &mut Io) {
     let queue: Sender<u64> = workring::inherit("queue").expect("inherit");
     io.say("ready");

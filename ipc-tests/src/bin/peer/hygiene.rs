@@ -1,4 +1,4 @@
-//! A role that leaves a queue behind.
+//! A role that leaks a queue.
 
 use ipc_tests::{
     guarded_here,
@@ -8,7 +8,7 @@ use std::{mem, time::Duration};
 
 pub(crate) const ROLES: &[(&str, Role)] = &[("forgetful", forgetful)];
 
-/// A guarded test that forgets one of what its argument names; it panics if the guard works.
+/// Runs a guarded test that leaks what its argument names. Panics if the guard works.
 fn forgetful(io: &mut Io) {
     let what: String = io.argument();
     guarded_here(Duration::from_mins(3), |_| {

@@ -7,23 +7,26 @@ use workring::{Options, Receiver, Sender, queue::Raw};
 pub(crate) const ROLES: &[(&str, Role)] = &[
     ("in-place", in_place),
     ("limited", limited),
-    ("limited-heir", limited_heir),
-    ("glutton", glutton),
+    ("limited-inheritor", limited_inheritor),
+    ("reserve-until-error", reserve_until_error),
 ];
 
-/// Passes messages on without a copy of its own: from shared memory into shared memory.
+/// Sends messages on without a copy of its own, from shared memory to shared memory.
 fn in_place(_: &mut Io) {
     let input: Receiver<Vec<u8>, Raw> = workring::inherit("in").expect("inherit");
     let output: Sender<Vec<u8>, Raw> = workring::inherit("out").expect("inherit");
     while let Ok(message) = input.lease_bytes() {
         let mut room = output.reserve(message.len()).expect("a block");
         room.copy_from_slice(&message);
-        room.commit().expect("it is open");
+        room.commit().expect("the queue is open");
         message.ack();
     }
 }
 
-fn limit(io: &mut Io) {
+/// Sets a limit on this process.
+///
+/// Arguments: the name of the limit, and bytes.
+fn set_limit(io: &mut Io) {
     let (name, bytes): (String, u64) = (io.argument(), io.argument());
     let resource = match name.as_str() {
         "file size" => Resource::RLIMIT_FSIZE,
@@ -33,9 +36,10 @@ fn limit(io: &mut Io) {
     setrlimit(resource, bytes, bytes).expect("a lower limit");
 }
 
-/// Sets a limit on itself, and says what becomes of a queue for messages of 256 MiB, and of one that fits.
+/// Sets a limit (see [`set_limit`]). Prints the outcome of making a queue for messages of 256 MiB, which exceeds it;
+/// then a small queue must work.
 fn limited(io: &mut Io) {
-    limit(io);
+    set_limit(io);
     let options = Options::new(4).max_message_len(256 << 20);
     match options.channel::<u32>() {
         Ok(_) => io.say("made"),
@@ -50,35 +54,35 @@ fn limited(io: &mut Io) {
     io.say("done");
 }
 
-/// Sets a limit on itself, and says why it can't take over a queue.
-fn limited_heir(io: &mut Io) {
-    limit(io);
+/// Sets a limit (see [`set_limit`]), and prints the outcome of inheriting a queue, which exceeds it.
+fn limited_inheritor(io: &mut Io) {
+    set_limit(io);
     match workring::inherit::<Sender<u32>>("queue") {
         Ok(_) => io.say("inherited"),
         Err(error) => io.say(format!("{error:?}")),
     }
 }
 
-/// Once it is told to, reserves more and more memory, and touches it, until it is refused; says how much it got and
-/// why it got no more, then why it can't have 128 MiB at once.
-fn glutton(io: &mut Io) {
+/// Waits for the line `start`, then reserves more and more memory and writes to it, until that fails. Prints the number
+/// of reservations and the error, and then the error of reserving 128 MiB at once.
+fn reserve_until_error(io: &mut Io) {
     const BYTES: usize = 4 << 20;
-    io.expect("eat");
+    io.expect("start");
     let options = Options::new(64).max_message_len(128 << 20);
     let (tx, _rx) = options.channel_with::<Vec<u8>, Raw>().expect("a queue");
-    let mut eaten = Vec::new();
-    let refused = loop {
+    let mut reserved = Vec::new();
+    let error = loop {
         match tx.try_reserve(BYTES) {
             Ok(mut room) => {
                 room.fill(7);
-                eaten.push(room);
+                reserved.push(room);
             }
             Err(error) => break error,
         }
     };
-    io.say(eaten.len());
-    io.say(format!("{refused:?}"));
-    eaten.clear();
+    io.say(reserved.len());
+    io.say(format!("{error:?}"));
+    reserved.clear();
     let refused = tx.reserve(128 << 20).map(drop);
     io.say(format!("{:?}", refused.expect_err("more than there is")));
 }

@@ -1,4 +1,4 @@
-//! Roles that leave a queue.
+//! Roles that detach from queues.
 
 use ipc_tests::{
     role::{Io, Role},
@@ -13,25 +13,25 @@ pub(crate) const ROLES: &[(&str, Role)] = &[
     ("leaver", leaver),
 ];
 
-/// Sends the numbers that it hears, until it is told to leave; stays alive without its end.
+/// Sends the numbers that it reads. At the line `leave` it drops its sender, and stays alive.
 fn sender(io: &mut Io) {
     let queue: Sender<u32> = workring::inherit("queue").expect("inherit");
     io.say("ready");
     loop {
-        let line = io.answer();
+        let line = io.next_line();
         if line == "leave" {
             break;
         }
         queue
             .send(line.parse().expect("a number"))
-            .expect("it is open");
+            .expect("the queue is open");
     }
     drop(queue);
     io.say("left");
-    assert_eq!(io.try_answer(), None);
+    assert_eq!(io.try_next_line(), None);
 }
 
-/// Sends one number, and says which one came back.
+/// Sends one number to a full queue, and prints the number that the error `Closed` returns.
 fn blocked_sender(io: &mut Io) {
     let number: u32 = io.argument();
     let queue: Sender<u32> = workring::inherit("queue").expect("inherit");
@@ -42,8 +42,10 @@ fn blocked_sender(io: &mut Io) {
     assert!(queue.is_closed());
 }
 
-/// Leaves queue after queue at the same instant as another process: one that meets it over two queues, by spinning.
-/// Even queues are left by a sender, odd ones by a receiver.
+/// Detaches from one queue after the other, at the same moment as another process. The two synchronize by two further
+/// queues, on which they spin. Queues with an even number have a sender here, the others a receiver.
+///
+/// Arguments: the number of queues, and a seed.
 fn leaver(io: &mut Io) {
     let (count, seed): (u32, u64) = (io.argument(), io.argument());
     let mut rng = Rng::with_seed(seed);
@@ -57,19 +59,19 @@ fn leaver(io: &mut Io) {
             }
         })
         .collect();
-    let tell: Sender<u32> = workring::inherit("tell").expect("inherit");
-    let told: Receiver<u32> = workring::inherit("told").expect("inherit");
+    let signal: Sender<u32> = workring::inherit("signal").expect("inherit");
+    let other: Receiver<u32> = workring::inherit("other").expect("inherit");
     io.say("ready");
     for (number, end) in (0..).zip(ends) {
         io.expect("leave");
         let delay = rng.u32(0..500);
-        tell.send(number).expect("the other one is there");
-        while told.try_recv().ok() != Some(number) {
+        signal.send(number).expect("the other process is attached");
+        while other.try_recv().ok() != Some(number) {
             hint::spin_loop();
         }
         (0..delay).for_each(|_| hint::spin_loop());
         drop(end);
     }
     io.say("left");
-    assert_eq!(io.try_answer(), None);
+    assert_eq!(io.try_next_line(), None);
 }

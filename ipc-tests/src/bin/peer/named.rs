@@ -1,4 +1,4 @@
-//! Roles that make, open and remove queues by name, as the test asks, and say what became of it.
+//! Roles that create, open and remove named queues.
 
 use crate::handoff::{Renamed, SCHEMA};
 use ipc_tests::role::{Io, Role};
@@ -10,13 +10,13 @@ use workring::{
 };
 
 pub(crate) const ROLES: &[(&str, Role)] = &[
-    ("caller", caller),
-    ("churn", churn),
-    ("cramped", cramped),
-    ("procless", procless),
+    ("named-queues", named_queues),
+    ("create-and-remove", create_and_remove),
+    ("small-shm", small_shm),
+    ("without-proc", without_proc),
 ];
 
-/// The ends that the role has opened, and what it holds.
+/// The ends and leases that the role has.
 #[derive(Default)]
 struct Ends {
     senders: Vec<Sender<u32>>,
@@ -24,48 +24,53 @@ struct Ends {
     leases: Vec<Lease<u32>>,
 }
 
-/// Obeys orders, each of a verb and an argument.
-fn caller(io: &mut Io) {
+/// Runs commands, one a line, each of a verb and an argument, and prints the outcome.
+fn named_queues(io: &mut Io) {
     let mut ends = Ends::default();
-    while let Some(line) = io.try_answer() {
-        let answer = ends.obey(&line);
+    while let Some(line) = io.try_next_line() {
+        let answer = ends.run_command(&line);
         io.say(answer.unwrap_or_else(|error| error));
     }
 }
 
 impl Ends {
-    fn obey(&mut self, order: &str) -> Result<String, String> {
-        let (verb, rest) = order.split_once(' ').unwrap_or((order, ""));
+    fn run_command(&mut self, command: &str) -> Result<String, String> {
+        let (verb, rest) = command.split_once(' ').unwrap_or((command, ""));
         match verb {
             "create" => {
-                let (tx, rx) = said(Options::new(16).create_named(rest))?;
+                let (tx, rx) = describe_error(Options::new(16).create_named(rest))?;
                 self.senders.push(tx);
                 self.receivers.push(rx);
             }
-            "open-out" => self.senders.push(said(workring::open(rest))?),
-            "open-in" => self.receivers.push(said(workring::open(rest))?),
+            "open-out" => self.senders.push(describe_error(workring::open(rest))?),
+            "open-in" => self.receivers.push(describe_error(workring::open(rest))?),
             "schema-in" => self
                 .receivers
-                .push(said(workring::queue::open_as(rest, SCHEMA))?),
+                .push(describe_error(workring::queue::open_as(rest, SCHEMA))?),
             "renamed-in" => {
-                let receiver: Receiver<Renamed> = said(workring::queue::open_as(rest, SCHEMA))?;
-                return Ok(said(receiver.recv())?.0.to_string());
+                let receiver: Receiver<Renamed> =
+                    describe_error(workring::queue::open_as(rest, SCHEMA))?;
+                return Ok(describe_error(receiver.recv())?.0.to_string());
             }
-            "texts-in" => drop(said(workring::open::<Receiver<String>>(rest))?),
-            "bytes-in" => drop(said(workring::open::<Receiver<Vec<u8>, Bincode>>(rest))?),
-            "raw-in" => drop(said(workring::open::<Receiver<Vec<u8>, Raw>>(rest))?),
-            "remove" => said(workring::queue::remove_named(rest))?,
+            "texts-in" => drop(describe_error(workring::open::<Receiver<String>>(rest))?),
+            "bytes-in" => drop(describe_error(
+                workring::open::<Receiver<Vec<u8>, Bincode>>(rest),
+            )?),
+            "raw-in" => drop(describe_error(workring::open::<Receiver<Vec<u8>, Raw>>(
+                rest,
+            ))?),
+            "remove" => describe_error(workring::queue::remove_named(rest))?,
             "send" => {
                 let sender = self.senders.last().ok_or("nothing to send with")?;
-                said(sender.send(rest.parse().expect("a number")))?;
+                describe_error(sender.send(rest.parse().expect("a number")))?;
             }
             "recv" => {
                 let receiver = self.receivers.last().ok_or("nothing to receive with")?;
-                return Ok(said(receiver.recv())?.to_string());
+                return Ok(describe_error(receiver.recv())?.to_string());
             }
             "hold" => {
                 let receiver = self.receivers.last().ok_or("nothing to receive with")?;
-                let lease = said(receiver.lease())?;
+                let lease = describe_error(receiver.lease())?;
                 let number = lease.to_string();
                 self.leases.push(lease);
                 return Ok(number);
@@ -77,26 +82,28 @@ impl Ends {
             }
             "close" => drop(self.senders.last().map(Sender::close)),
             "drop" => *self = Self::default(),
-            other => panic!("no such order: {other}"),
+            other => panic!("no such command: {other}"),
         }
         Ok("done".to_owned())
     }
 }
 
-/// The variant and its fields, and the sentence.
-fn said<T, E: Error + Debug>(result: Result<T, E>) -> Result<T, String> {
+/// Turns an error into its variant with its fields, and its sentence.
+fn describe_error<T, E: Error + Debug>(result: Result<T, E>) -> Result<T, String> {
     result.map_err(|error| format!("{error:?} | {error}"))
 }
 
-/// Makes a queue, fills it and removes it again, over and over; says so after each removal.
-fn churn(io: &mut Io) {
+/// Creates a queue, sends to it and removes it, again and again. Then prints `done`.
+///
+/// Arguments: the name, and the number of rounds.
+fn create_and_remove(io: &mut Io) {
     let name: String = io.argument();
     let rounds: u32 = io.argument();
     for _ in 0..rounds {
         let (tx, rx) = Options::new(4)
             .max_message_len(128)
             .create_named::<u32>(&name)
-            .expect("nobody else makes it");
+            .expect("no other process creates it");
         tx.send(process::id()).expect("room");
         drop((tx, rx));
         loop {
@@ -110,8 +117,11 @@ fn churn(io: &mut Io) {
     io.say("done");
 }
 
-/// In a small `/dev/shm` of its own: what there is no room for is an error, what there is room for works.
-fn cramped(io: &mut Io) {
+/// Runs in a small `/dev/shm` of its own. Checks that a queue or message for which there is no room is an error, and
+/// one for which there is works.
+///
+/// Argument: the name of the queue.
+fn small_shm(io: &mut Io) {
     let name: String = io.argument();
     let make = |largest| {
         let options = Options::new(4).max_message_len(largest);
@@ -124,13 +134,13 @@ fn cramped(io: &mut Io) {
         panic!("sent without room for it: {refused:?}");
     };
     assert_eq!(limit, MemoryLimit::FileSystem);
-    // Of the blocks that there was no memory for, none stays in hand.
+    // The blocks without memory are free again.
     let classes = rx.stats().blocks;
     let in_use = classes.iter().map(|class| class.total - class.free);
     assert_eq!(in_use.sum::<u64>(), 1, "{classes:?}");
     assert_eq!(rx.recv().expect("the first"), vec![7; 1 << 20]);
     drop((tx, rx));
-    workring::queue::remove_named(&name).expect("nobody has it");
+    workring::queue::remove_named(&name).expect("no process has it open");
 
     let ballast = vec![7; 7 << 20];
     fs::write("/dev/shm/ballast", ballast).expect("room for it");
@@ -145,18 +155,20 @@ fn cramped(io: &mut Io) {
     io.say("done");
 }
 
-/// Where nothing is mounted on `/proc`: no queue, and the error says so.
-fn procless(io: &mut Io) {
+/// Runs without `/proc`. Checks that no queue can be created, and that the error names `/proc`.
+///
+/// Argument: the name of the queue.
+fn without_proc(io: &mut Io) {
     let name: String = io.argument();
     let options = Options::new(4);
     let unnamed = options.channel::<u32>().map(drop).expect_err("no /proc");
     let named = options.create_named::<u32>(&name).map(drop);
     let named = named.expect_err("no /proc");
     for source in [unnamed.source(), named.source()] {
-        let said = source.expect("a cause").to_string();
+        let text = source.expect("a cause").to_string();
         assert!(
-            said.contains("/proc") && said.contains("mount it"),
-            "{said}"
+            text.contains("/proc") && text.contains("mount it"),
+            "{text}"
         );
     }
     io.say("done");

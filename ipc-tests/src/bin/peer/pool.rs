@@ -1,4 +1,4 @@
-//! A parent of workers, to be killed.
+//! The parent of a pool, which is killed.
 
 use ipc_tests::{
     jobs::Job,
@@ -8,13 +8,18 @@ use workring::pool::Pool;
 
 pub(crate) const ROLES: &[(&str, Role)] = &[("pool", pool)];
 
-/// Starts a pool of two, and submits tasks that never end: its arguments are the workers' program and the place to meet.
+/// Starts a pool of two workers, and submits tasks that never end.
+///
+/// Arguments: the workers' program, and the directory in which the tasks make files.
 fn pool(io: &mut Io) {
-    let (program, place): (String, String) = (io.argument(), io.argument());
+    let (program, directory): (String, String) = (io.argument(), io.argument());
     let pool = Pool::<Job>::builder().program(program).workers(2).start();
     let pool = pool.expect("a pool");
     for _ in 0..2 {
-        drop(pool.submit(Job::Meet(place.clone().into())).expect("open"));
+        drop(
+            pool.submit(Job::Meet(directory.clone().into()))
+                .expect("open"),
+        );
     }
     io.say("submitted");
     let _ = pool.drain().count();

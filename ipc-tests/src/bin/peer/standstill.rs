@@ -3,10 +3,10 @@
 use ipc_tests::role::{Io, Role};
 use workring::{Receiver, Sender, inherit};
 
-pub(crate) const ROLES: &[(&str, Role)] = &[("pump", pump)];
+pub(crate) const ROLES: &[(&str, Role)] = &[("forwarder", forwarder)];
 
-/// Passes numbers on until there are no more.
-fn pump(io: &mut Io) {
+/// Sends numbers on until the queue is closed.
+fn forwarder(io: &mut Io) {
     let incoming: Receiver<u64> = inherit("in").expect("in");
     let outgoing: Sender<u64> = inherit("out").expect("out");
     io.say("ready");

@@ -1,4 +1,5 @@
-//! Roles for verdicts of death: processes that execute their own program again, and judges that the kernel denies things.
+//! Roles for tests of the liveness check: processes that execute their program again, and processes that check while
+//! the kernel denies them what the check needs.
 #![allow(
     unsafe_code,
     reason = "a filter of system calls and fork without exec are what is tested"
@@ -16,15 +17,15 @@ use std::{env, fs, os::unix::process::CommandExt, process::Command};
 use workring::{Lease, Receiver};
 
 pub(crate) const ROLES: &[(&str, Role)] = &[
-    ("first-life", first_life),
-    ("second-life", second_life),
-    ("judge", judge),
+    ("before-exec", before_exec),
+    ("after-exec", after_exec),
+    ("prober", prober),
 ];
 
-/// Leases a message of a queue, and executes its own program again when it is asked to.
+/// Leases a message, and executes its own program again at the line `exec`. At the line `fork` it forks first.
 ///
-/// Arguments: the name of the queue, and how the end is had: by `name`, or as one that was `given`.
-fn first_life(io: &mut Io) {
+/// Arguments: the name of the queue, and whether the receiver is opened by `name` or was `given`.
+fn before_exec(io: &mut Io) {
     let name: String = io.argument();
     let how: String = io.argument();
     let rx: Receiver<u32> = match how.as_str() {
@@ -33,43 +34,45 @@ fn first_life(io: &mut Io) {
     };
     let _lease = rx.lease().expect("a message");
     io.say("leased");
-    if io.answer() == "fork" {
+    if io.next_line() == "fork" {
         io.say(fork_and_stay());
         io.expect("exec");
     }
     let me = env::current_exe().expect("this program");
-    let error = Command::new(me).args(["second-life", &name]).exec();
+    let error = Command::new(me).args(["after-exec", &name]).exec();
     panic!("{error}");
 }
 
-/// Attaches to the queue again, as its program is told to, and to nothing before it is told to.
-fn second_life(io: &mut Io) {
+/// The program after [`before_exec`]. It attaches to the queue again when a line says so, and not before.
+///
+/// Argument: the name of the queue.
+fn after_exec(io: &mut Io) {
     let name: String = io.argument();
     io.say("again");
     let mut ends: Vec<Receiver<u32>> = Vec::new();
     let mut leases: Vec<Lease<u32>> = Vec::new();
-    while let Some(order) = io.try_answer() {
-        match order.as_str() {
+    while let Some(command) = io.try_next_line() {
+        match command.as_str() {
             "open" => ends.push(workring::open(&name).expect("it is there")),
             "inherit" => ends.push(workring::inherit("tasks").expect("tasks")),
             "lease" => {
                 let rx = ends.last().expect("an end");
                 leases.push(rx.try_lease().expect("a message"));
             }
-            other => panic!("no such order: {other}"),
+            other => panic!("no such command: {other}"),
         }
         io.say("done");
     }
 }
 
-/// Judges the peers of a queue as often as it is asked to, and says what it has found.
-fn judge(io: &mut Io) {
+/// Reports peers of a queue as dead, and prints what was recovered. Other lines take away what the check needs.
+fn prober(io: &mut Io) {
     let rx: Receiver<u32> = workring::inherit("tasks").expect("tasks");
     io.say("ready");
     let files = getrlimit(Resource::RLIMIT_NOFILE).expect("a limit");
-    while let Some(line) = io.try_answer() {
-        let (order, argument) = line.split_once(' ').unwrap_or((&line, ""));
-        match order {
+    while let Some(line) = io.try_next_line() {
+        let (command, argument) = line.split_once(' ').unwrap_or((&line, ""));
+        match command {
             "refuse" => {
                 refuse_pidfd_open(argument.parse().expect("an error number"));
                 io.say("refused");
@@ -107,12 +110,12 @@ fn judge(io: &mut Io) {
                 io.say(format!("{} after {}", *lease, lease.deliveries()));
                 lease.ack();
             }
-            other => panic!("no such order: {other}"),
+            other => panic!("no such command: {other}"),
         }
     }
 }
 
-/// From now on this thread gets an error from `pidfd_open`, as under the filters of some containers.
+/// Makes `pidfd_open` return an error in this thread, as the filters of some containers do.
 fn refuse_pidfd_open(error: u32) {
     let step = |code: u32, jt, jf, k| libc::sock_filter {
         code: code.try_into().expect("small"),
@@ -122,7 +125,7 @@ fn refuse_pidfd_open(error: u32) {
     };
     let number = libc::SYS_pidfd_open.try_into().expect("a small number");
     let mut steps = [
-        // The number of the call is the first word of what the filter is given.
+        // The number of the system call is the first word of the filter's input.
         step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0),
         step(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 1, number),
         step(
@@ -137,10 +140,10 @@ fn refuse_pidfd_open(error: u32) {
         len: steps.len().try_into().expect("few"),
         filter: steps.as_mut_ptr(),
     };
-    // SAFETY: takes numbers only.
+    // SAFETY: this call takes numbers only.
     let alone = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1_u64, 0_u64, 0_u64, 0_u64) };
     assert_eq!(alone, 0, "{}", Errno::last());
-    // SAFETY: the program and its steps live until the call has returned, which copies them.
+    // SAFETY: the call copies the program and its steps, which live until it has returned.
     let filtered = unsafe {
         libc::prctl(
             libc::PR_SET_SECCOMP,

@@ -1,4 +1,4 @@
-//! Roles that wait for queues, and give up waiting.
+//! Roles that wait for messages or for room, with and without a time limit.
 
 use ipc_tests::{
     Pid,
@@ -19,27 +19,30 @@ use workring::{
 };
 
 pub(crate) const ROLES: &[(&str, Role)] = &[
-    ("pong", pong),
+    ("ping-pong", ping_pong),
     ("stream", stream),
     ("sink", sink),
     ("full-sender", full_sender),
     ("relay", relay),
     ("large-sender", large_sender),
-    ("impatient", impatient),
+    ("short-waits", short_waits),
     ("idle", idle),
 ];
 
-/// Sends every number that comes back again, one higher, until the queue is closed. Says when it is high enough.
-fn pong(io: &mut Io) {
+/// Sends back each number that it receives, one higher, until the queue is closed. Prints `enough` once when the
+/// numbers are high enough.
+///
+/// Argument: the number of round trips after which they are.
+fn ping_pong(io: &mut Io) {
     let enough: u32 = io.argument();
     let input: Receiver<u32> = workring::inherit("in").expect("inherit");
     let output: Sender<u32> = workring::inherit("out").expect("inherit");
-    let mut is_told = false;
+    let mut has_printed = false;
     for number in &input {
         let number = number.expect("a number");
-        if number >= 2 * enough && !is_told {
+        if number >= 2 * enough && !has_printed {
             io.say("enough");
-            is_told = true;
+            has_printed = true;
         }
         if output.send(number + 1).is_err() {
             break;
@@ -47,15 +50,15 @@ fn pong(io: &mut Io) {
     }
 }
 
-/// As many threads as the first argument says send all numbers below the second one.
+/// Sends all numbers below the second argument, by as many threads as the first one says.
 fn stream(io: &mut Io) {
     let (threads, count): (u32, u32) = (io.argument(), io.argument());
     let queue: Sender<u32> = workring::inherit("queue").expect("inherit");
-    let send = || (0..count).for_each(|number| queue.send(number).expect("it is open"));
+    let send = || (0..count).for_each(|number| queue.send(number).expect("the queue is open"));
     thread::scope(|scope| (0..threads).for_each(|_| drop(scope.spawn(send))));
 }
 
-/// As many threads as the argument says receive until the queue is closed; says how many messages came.
+/// Receives until the queue is closed, by as many threads as the argument says. Prints the number of messages.
 fn sink(io: &mut Io) {
     let threads: u32 = io.argument();
     let queue: Receiver<u32> = workring::inherit("queue").expect("inherit");
@@ -69,14 +72,14 @@ fn sink(io: &mut Io) {
     io.say(count);
 }
 
-/// Sends one number, into a queue that may be full.
+/// Sends the number that is its argument to a queue that may be full.
 fn full_sender(io: &mut Io) {
     let number: u32 = io.argument();
     let queue: Sender<u32> = workring::inherit("queue").expect("inherit");
-    queue.send(number).expect("it is open");
+    queue.send(number).expect("the queue is open");
 }
 
-/// Sends what comes back again, by as many threads as the argument says.
+/// Sends back what it receives, by as many threads as the argument says.
 fn relay(io: &mut Io) {
     let threads: u32 = io.argument();
     let input: Receiver<Vec<u8>, Raw> = workring::inherit("in").expect("inherit");
@@ -87,26 +90,30 @@ fn relay(io: &mut Io) {
                 for message in &input {
                     output
                         .send(message.expect("a message"))
-                        .expect("it is open");
+                        .expect("the queue is open");
                 }
             });
         }
     });
 }
 
-/// Sends as many messages of as many bytes as its arguments say, and says each number once it is accepted.
+/// Sends large messages, and prints the number of each when it is accepted.
+///
+/// Arguments: the number of messages, and their length.
 fn large_sender(io: &mut Io) {
     let (count, bytes): (u32, usize) = (io.argument(), io.argument());
     let queue: Sender<Vec<u8>, Raw> = workring::inherit("queue").expect("inherit");
     for number in 0..count {
-        queue.send(vec![7; bytes]).expect("it is open");
+        queue.send(vec![7; bytes]).expect("the queue is open");
         io.say(number);
     }
 }
 
-/// Two threads receive with tiny time limits until the queue is closed; each note what it has got. Says when each has
-/// given up as often as the argument says.
-fn impatient(io: &mut Io) {
+/// Receives by two threads with tiny time limits, and records the messages in a ledger. Prints `enough` when each
+/// thread has given up often enough, and then receives until the queue is closed.
+///
+/// Arguments: the directory and the name of the ledger, how often each thread gives up, and a seed.
+fn short_waits(io: &mut Io) {
     let (directory, name): (String, String) = (io.argument(), io.argument());
     let (enough, seed): (u32, u64) = (io.argument(), io.argument());
     let queue: Receiver<u64> = workring::inherit("queue").expect("inherit");
@@ -129,7 +136,7 @@ fn impatient(io: &mut Io) {
     }
 }
 
-/// `None`: it was cancelled.
+/// Returns `None` if no message came in time.
 fn receive_or_give_up(queue: &Receiver<u64>, rng: &mut Rng) -> Option<u64> {
     let limit = Duration::from_micros(rng.u64(0..120));
     let received = match rng.u32(0..4) {
@@ -151,8 +158,10 @@ fn receive_or_give_up(queue: &Receiver<u64>, rng: &mut Rng) -> Option<u64> {
     }
 }
 
-/// Waits in vain for so many milliseconds, and says what that has cost: switches, and milliseconds of processor time.
-/// Then waits until the queue is closed.
+/// Waits for messages of an empty queue, and prints what that has cost: voluntary context switches, and milliseconds of
+/// processor time. Then waits until the queue is closed.
+///
+/// Argument: the milliseconds to wait.
 fn idle(io: &mut Io) {
     let wait = Duration::from_millis(io.argument());
     let queue: Receiver<u32> = workring::inherit("queue").expect("inherit");

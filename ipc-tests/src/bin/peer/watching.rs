@@ -22,18 +22,20 @@ pub(crate) const ROLES: &[(&str, Role)] = &[
     ("watch-forker", watch_forker),
 ];
 
-/// Waits in vain for so many milliseconds, and says how often its threads went to sleep meanwhile.
+/// Waits for messages of an empty queue, and prints how often its threads went to sleep meanwhile.
+///
+/// Argument: the milliseconds to wait.
 fn idle_watcher(io: &mut Io) {
     let wait = Duration::from_millis(io.argument());
     let queue: Receiver<u32> = workring::inherit("queue").expect("inherit");
-    let (mut link, its) = UnixStream::pair().expect("a pair");
-    let watch = queue.watch(&its).expect("a watch");
-    // Once round, so that everything has been used.
-    link.write_all(b"!").expect("written");
+    let (mut ours, watched) = UnixStream::pair().expect("a pair");
+    let watch = queue.watch(&watched).expect("a watch");
+    // Everything is used once before the measurement.
+    ours.write_all(b"!").expect("written");
     assert!(matches!(watch.recv(), Ok(Watched::Ready)));
     drop(watch);
-    let (_link, its) = UnixStream::pair().expect("a pair");
-    let watch = queue.watch(&its).expect("a watch");
+    let (_ours, watched) = UnixStream::pair().expect("a pair");
+    let watch = queue.watch(&watched).expect("a watch");
     let usage = || Usage::of(Pid::this()).expect("self");
     let before = usage();
     let nothing = watch.recv_timeout(wait);
@@ -41,17 +43,17 @@ fn idle_watcher(io: &mut Io) {
     io.say((usage() - before).voluntary);
 }
 
-/// Forks while it has a watch. The child finds that nothing works, and drops it all.
+/// Forks while it has a watch. In the child every operation fails, and all handles are dropped; the parent goes on.
 fn watch_forker(io: &mut Io) {
     let (tx, rx) = workring::channel::<u32>(4).expect("a queue");
-    let (mut link, its) = UnixStream::pair().expect("a pair");
-    let watch = rx.watch(&its).expect("a watch");
-    // SAFETY: the other thread, the watch's, has no lock in hand: it waits for a descriptor.
+    let (mut ours, watched) = UnixStream::pair().expect("a pair");
+    let watch = rx.watch(&watched).expect("a watch");
+    // SAFETY: the only other thread is that of the watch, which holds no lock: it waits for a descriptor.
     match unsafe { fork() }.expect("fork") {
         ForkResult::Child => {
             assert!(matches!(watch.recv(), Err(RecvError::Forked)));
             assert!(matches!(watch.lease(), Err(RecvError::Forked)));
-            assert!(matches!(rx.watch(&its), Err(WatchError::Forked)));
+            assert!(matches!(rx.watch(&watched), Err(WatchError::Forked)));
             drop(watch);
             drop((tx, rx));
             io.say("the child is done");
@@ -62,7 +64,7 @@ fn watch_forker(io: &mut Io) {
             assert_eq!(status, WaitStatus::Exited(child, 0));
             tx.send(1).expect("room");
             assert!(matches!(watch.recv(), Ok(Watched::Message(1))));
-            link.write_all(b"!").expect("written");
+            ours.write_all(b"!").expect("written");
             assert!(matches!(watch.recv(), Ok(Watched::Ready)));
             io.say("the parent is done");
         }

@@ -1,7 +1,7 @@
-//! Forks while other threads are in the middle of calls of the pool, so that the child gets locks that are held by threads
-//! which it does not have. Each child calls everything.
+//! Forks while other threads are in calls of the pool, so that the child gets locks that are held by threads which it
+//! does not have. Each child calls every function.
 
-use crate::{Act, pool};
+use crate::act::Act;
 use ipc_tests::role::Io;
 use nix::{
     libc,
@@ -25,28 +25,29 @@ use workring::pool::{
     TrySubmitError,
 };
 
-/// With this many forks in each phase, some of them find each lock held: a check that is missing has always been noticed.
+/// The forks of each phase. With this many, each lock is held in some of them: a missing check was always noticed.
 const FORKS: u64 = 50;
 /// Tasks of each map.
 const TASKS: u64 = 12;
-/// Nothing that this program waits for takes so long.
-const NEVER: Duration = Duration::from_hours(1);
-/// In seconds: a child that takes longer hangs.
+/// Longer than any wait of this program.
+const LONG: Duration = Duration::from_hours(1);
+/// The seconds after which a child is killed, because it hangs.
 const CHILD_LIMIT: u32 = 60;
 
 type Handles = [TaskHandle<Act>; 5];
 
-/// One with order, and one without.
+/// An ordered map and an unordered one.
 type Maps<I, J> = (Map<'static, Act, I>, Map<'static, Act, J>);
 
-/// A thread that calls the pool until it has to stop, and counts the tasks that it has submitted, or whose outcomes it got.
+/// A thread that calls the pool until it is stopped. Returns how many tasks it has submitted, or received outcomes of.
 type Caller = JoinHandle<u64>;
 
-/// See [the module](self).
+/// Runs the role; see [the module](self).
 pub(super) fn forked_amid_calls(io: &mut Io) {
     let report: String = io.argument();
-    let pool = pool().workers(2).capacity(8).start().expect("a pool");
-    // Threads use it for as long as there are any.
+    let pool = Pool::<Act>::builder().workers(2).capacity(8);
+    let pool = pool.start().expect("a pool");
+    // Threads use it to the end of the process.
     let pool: &'static Pool<Act> = Box::leak(Box::new(pool));
     let gate = pool.submit(Act::AwaitCancel).expect("open");
     let forks = Forks {
@@ -56,16 +57,16 @@ pub(super) fn forked_amid_calls(io: &mut Io) {
     };
     let mut submitted = 1 + forks.while_open();
 
-    // One thread waits in `shutdown`, and holds the lock of the pool's end meanwhile.
+    // One thread waits in `shutdown`, and holds its lock meanwhile.
     let mut handles = echoes(pool);
     submitted += handles.len() as u64;
-    let ends = thread::spawn(|| pool.shutdown(Shutdown::Drain, NEVER));
+    let ends = thread::spawn(|| pool.shutdown(Shutdown::Drain, LONG));
     while let Ok(handle) = pool.submit(Act::Echo(0)) {
         submitted += 1;
         assert_eq!(handle.wait().expect("an output"), "0");
     }
     let stop = Arc::new(AtomicBool::new(false));
-    let counter = call(&stop, move || {
+    let counter = call_until(&stop, move || {
         assert!(pool.in_flight() > 0, "the gate");
         0
     });
@@ -90,8 +91,8 @@ pub(super) fn forked_amid_calls(io: &mut Io) {
     assert_eq!(pool.drain().count() + pool.in_flight(), 0);
 }
 
-/// Calls again and again, until `stop`.
-fn call(stop: &Arc<AtomicBool>, mut act: impl FnMut() -> u64 + Send + 'static) -> Caller {
+/// Starts a thread that calls `act` until `stop` is set. Returns the sum of its results.
+fn call_until(stop: &Arc<AtomicBool>, mut act: impl FnMut() -> u64 + Send + 'static) -> Caller {
     let stop = Arc::clone(stop);
     thread::spawn(move || {
         let mut sum = 0;
@@ -112,8 +113,8 @@ fn assert_echoes(handles: Handles) {
     }
 }
 
-/// Counts the outcomes of the tasks whose handles were dropped.
-fn loose(pool: &Pool<Act>) -> u64 {
+/// Counts the outcomes of tasks whose handles were dropped.
+fn drain_dropped(pool: &Pool<Act>) -> u64 {
     let outcomes = pool.drain().map(|outcome| echo(outcome.result));
     outcomes.filter(|&number| number == 6).count() as u64
 }
@@ -123,6 +124,7 @@ fn echo(result: ResultOf<Act>) -> u64 {
     text.parse().expect("a number")
 }
 
+/// What all forks have.
 struct Forks<'a> {
     pool: &'static Pool<Act>,
     gate: &'a TaskHandle<Act>,
@@ -130,21 +132,21 @@ struct Forks<'a> {
 }
 
 impl Forks<'_> {
-    /// Forks while a thread drains, one waits, one submits and one counts. Returns how many tasks were submitted.
+    /// Forks while one thread each drains, waits, submits and counts. Returns how many tasks were submitted.
     fn while_open(&self) -> u64 {
         let pool = self.pool;
         let stop = Arc::new(AtomicBool::new(false));
-        let drainer = call(&stop, || loose(pool));
-        let feeder = call(&stop, || {
+        let drainer = call_until(&stop, || drain_dropped(pool));
+        let feeder = call_until(&stop, || {
             drop(pool.submit(Act::Echo(6)).expect("open"));
             1
         });
-        let patient = call(&stop, || {
+        let waiter = call_until(&stop, || {
             let handle = pool.submit(Act::Echo(7)).expect("open");
             assert_eq!(echo(handle.wait()), 7);
             1
         });
-        let counter = call(&stop, || {
+        let counter = call_until(&stop, || {
             assert!(pool.in_flight() > 0, "the gate");
             0
         });
@@ -167,28 +169,31 @@ impl Forks<'_> {
         }
         stop.store(true, Ordering::Relaxed);
         let submitted = feeder.join().expect("no panic");
-        let awaited = patient.join().expect("no panic");
+        let awaited = waiter.join().expect("no panic");
         counter.join().expect("no panic");
-        assert_eq!(drainer.join().expect("no panic") + loose(pool), submitted);
+        assert_eq!(
+            drainer.join().expect("no panic") + drain_dropped(pool),
+            submitted
+        );
         submitted + awaited + FORKS * (5 + 2 * TASKS)
     }
 
-    /// Forks, and waits for the child's end. The parent keeps what it has.
+    /// Forks, and waits for the child's exit. The parent keeps its handles and maps.
     fn fork<I: Iterator<Item = Act>, J: Iterator<Item = Act>>(
         &self,
         number: u64,
         handles: Handles,
         maps: Maps<I, J>,
     ) -> (Handles, Maps<I, J>) {
-        let (mut said, line) = pipe().expect("a pipe");
-        // SAFETY: the child takes no lock that another thread may have held, which is what is tested, but for those of the
-        // allocator, which the C library takes care of. It ends here.
+        let (mut reader, steps_writer) = pipe().expect("a pipe");
+        // SAFETY: the child takes no lock that another thread may hold; that is what is tested. The C library takes
+        // care of the locks of the allocator. The child ends here.
         match unsafe { fork() }.expect("a fork") {
             ForkResult::Child => {
                 alarm::set(CHILD_LIMIT);
                 let mut child = Child {
                     pool: self.pool,
-                    line,
+                    steps: steps_writer,
                 };
                 let is_well = catch_unwind(AssertUnwindSafe(|| {
                     child.call_handles(self.gate, handles);
@@ -196,20 +201,20 @@ impl Forks<'_> {
                     child.call_pool();
                     child.end_pool();
                 }));
-                // SAFETY: it ends this process, and nothing else.
+                // SAFETY: it only ends this process.
                 unsafe { libc::_exit(i32::from(is_well.is_err())) }
             }
             ForkResult::Parent { child } => {
-                drop(line);
+                drop(steps_writer);
                 let mut steps = String::new();
-                said.read_to_string(&mut steps).expect("a pipe");
+                reader.read_to_string(&mut steps).expect("a pipe");
                 let status = waitpid(child, None).expect("a child");
-                let why = fs::read_to_string(&self.report).unwrap_or_default();
+                let report = fs::read_to_string(&self.report).unwrap_or_default();
                 let last = steps.lines().last();
                 assert_eq!(
                     status,
                     WaitStatus::Exited(child, 0),
-                    "child {number}, in {last:?}: {why}"
+                    "child {number}, in {last:?}: {report}"
                 );
                 assert_eq!(last, Some("end"));
                 (handles, maps)
@@ -218,71 +223,71 @@ impl Forks<'_> {
     }
 }
 
-/// A child, which says what it is about to call.
+/// A child, which writes the name of each function to a pipe before it calls it.
 struct Child {
     pool: &'static Pool<Act>,
-    line: PipeWriter,
+    steps: PipeWriter,
 }
 
 impl Child {
-    fn calls(&mut self, what: &str) {
-        writeln!(self.line, "{what}").expect("the parent reads");
+    fn begin(&mut self, step: &str) {
+        writeln!(self.steps, "{step}").expect("the parent reads");
     }
 
     fn call_handles(&mut self, gate: &TaskHandle<Act>, handles: Handles) {
         for handle in handles.iter().chain([gate]) {
-            self.calls("is_finished");
-            assert!(handle.is_finished(), "waiting for it takes no time");
-            self.calls("cancel");
+            self.begin("is_finished");
+            assert!(handle.is_finished(), "a wait for it returns at once");
+            self.begin("cancel");
             assert!(!handle.cancel());
-            self.calls("cancel_within");
+            self.begin("cancel_within");
             assert!(!handle.cancel_within(Duration::ZERO));
-            self.calls("Debug of a handle");
+            self.begin("Debug of a handle");
             assert!(format!("{handle:?}").contains("TaskHandle"));
         }
         let [one, two, three, four, five] = handles;
-        self.calls("wait");
+        self.begin("wait");
         assert_lost(&one.wait());
-        self.calls("wait_timeout");
-        assert_lost(&two.wait_timeout(NEVER).expect("at once"));
-        self.calls("wait_deadline");
+        self.begin("wait_timeout");
+        assert_lost(&two.wait_timeout(LONG).expect("at once"));
+        self.begin("wait_deadline");
         assert_lost(&three.wait_deadline(Instant::now()).expect("at once"));
-        self.calls("outcome");
+        self.begin("outcome");
         assert_lost(&four.outcome().result);
-        self.calls("drop of a handle");
+        self.begin("drop of a handle");
         drop(five);
     }
 
-    /// Maps that were begun before the fork: every other child drops them as they are.
+    /// Uses maps that were begun before the fork. Every second child drops them at once.
     fn call_maps<I: Iterator<Item = Act>, J: Iterator<Item = Act>>(
         &mut self,
         number: u64,
         maps: Maps<I, J>,
     ) {
         let (mut ordered, mut unordered) = maps;
-        self.calls("Debug of a map");
+        self.begin("Debug of a map");
         assert!(format!("{ordered:?} {unordered:?}").contains("Map"));
         if number.is_multiple_of(2) {
-            self.calls("next of a map");
+            self.begin("next of a map");
             assert_rest(&mut ordered);
-            self.calls("next of an unordered map");
+            self.begin("next of an unordered map");
             assert_rest(&mut unordered);
         }
-        self.calls("drop of a map");
+        self.begin("drop of a map");
         drop(ordered);
-        self.calls("drop of an unordered map");
+        self.begin("drop of an unordered map");
         drop(unordered);
     }
 
     fn call_pool(&mut self) {
         let pool = self.pool;
-        self.calls("submit");
+        self.begin("submit");
         let refused = pool.submit(Act::Echo(8));
         assert!(
             matches!(refused, Err(SubmitError::Forked(Act::Echo(8)))),
             "{refused:?}"
         );
-        self.calls("try_submit");
+        self.begin("try_submit");
         let refused = pool.try_submit(Act::Echo(9));
         assert!(
             matches!(
@@ -291,37 +296,38 @@ impl Child {
             ),
             "{refused:?}"
         );
-        self.calls("drain");
+        self.begin("drain");
         let mut drain = pool.drain();
         assert!(format!("{drain:?}").contains("in_flight: 0"));
-        assert_lost(&drain.next().expect("it says so").result);
+        assert_lost(&drain.next().expect("an error").result);
         assert!(drain.next().is_none() && drain.next().is_none());
         for chunk in [1, 3] {
-            self.calls("map");
+            self.begin("map");
             let tasks = || (0..TASKS).map(Act::Echo);
             assert_eq!(assert_rest(&mut pool.map(tasks()).chunk(chunk)), chunk);
-            self.calls("map_unordered");
+            self.begin("map_unordered");
             let mut map = pool.map_unordered(tasks()).chunk(chunk);
             assert_eq!(assert_rest(&mut map), chunk);
         }
-        self.calls("in_flight");
+        self.begin("in_flight");
         assert_eq!(pool.in_flight(), 0);
-        self.calls("Debug of the pool");
+        self.begin("Debug of the pool");
         assert!(format!("{pool:?}").contains("in_flight: 0"));
     }
 
     fn end_pool(&mut self) {
         for how in [Shutdown::Drain, Shutdown::Cancel] {
-            for timeout in [Duration::ZERO, NEVER, Duration::MAX] {
-                self.calls("shutdown");
+            for timeout in [Duration::ZERO, LONG, Duration::MAX] {
+                self.begin("shutdown");
                 let refused = self.pool.shutdown(how, timeout);
                 assert!(matches!(refused, Err(ShutdownError::Forked)), "{refused:?}");
             }
         }
-        self.calls("drop of the pool");
-        // SAFETY: the process ends without another use of it: the threads that have references are not in this process.
+        self.begin("drop of the pool");
+        // SAFETY: it is not used again before the process ends. The threads that have references are not in this
+        // process.
         drop(unsafe { ptr::read(self.pool) });
-        self.calls("end");
+        self.begin("end");
     }
 }
 
@@ -332,7 +338,7 @@ fn assert_lost(result: &ResultOf<Act>) {
     }
 }
 
-/// What had arrived before the fork may be there. Returns how many are lost.
+/// Checks the rest of a map. Outcomes that had arrived before the fork may be there. Returns how many are lost.
 fn assert_rest(map: &mut impl Iterator<Item = OutcomeOf<Act>>) -> usize {
     let lost = map.by_ref().filter(|outcome| outcome.result.is_err());
     let lost = lost.map(|outcome| assert_lost(&outcome.result)).count();

@@ -1,5 +1,5 @@
-//! The code of a task forks in the middle of `submit` or of a map, and returns in both processes, while other threads take
-//! the pool's lock again and again.
+//! The code of a task forks during `submit` or a map, and returns in both processes, while other threads take the
+//! pool's lock again and again.
 
 use ipc_tests::{
     quirks::{Hook, Quirk, Tricky, Work},
@@ -20,14 +20,16 @@ use std::{
 };
 use workring::pool::{Pool, SubmitError, TaskError};
 
-/// Enough that some find the lock held.
+/// With this many forks, the lock is held in some of them.
 const FORKS: u32 = 100;
-/// In seconds: a child that takes longer hangs.
+/// The seconds after which a child is killed, because it hangs.
 const CHILD_LIMIT: u32 = 60;
-/// More than the smallest block has room for, so that such a task is encoded a second time, into this process's own memory.
+/// More than the smallest block holds, so that the task is encoded a second time, into this process's own memory.
 const LARGE: usize = 5_000;
 
-/// See [the module](self). The argument after the report is the program of the workers.
+/// Runs the role; see [the module](self).
+///
+/// Argument: the program of the workers.
 pub(super) fn forked_by_a_task(io: &mut Io) {
     let report: String = io.argument();
     let program: String = io.argument();
@@ -47,7 +49,7 @@ pub(super) fn forked_by_a_task(io: &mut Io) {
         }
     });
     let large = || {
-        // In the first call the child would write to a block, which it does not have.
+        // The second call: in the first one the child would write to a block that it does not own.
         calls_left.store(2, Ordering::Relaxed);
         let work = Tricky::new(Some(Work::Weigh(vec![1; LARGE])));
         Quirk::tricky(work.encode(hook.whim()))
@@ -62,7 +64,7 @@ pub(super) fn forked_by_a_task(io: &mut Io) {
             if is_child() {
                 let is_forked = matches!(submitted, Err(SubmitError::Forked(_)));
                 assert!(is_forked, "{submitted:?}");
-                leave();
+                exit_child();
             }
             submitted.expect("open").wait().expect("an output");
         }
@@ -73,7 +75,7 @@ pub(super) fn forked_by_a_task(io: &mut Io) {
                 let is_lost = matches!(outcome.result, Err(TaskError::Unknown { .. }));
                 assert!(is_lost, "{outcome:?}");
             }
-            leave();
+            exit_child();
         }
         assert_eq!(outcomes.len(), 3);
         assert!(outcomes.iter().all(|outcome| outcome.result.is_ok()));
@@ -81,28 +83,28 @@ pub(super) fn forked_by_a_task(io: &mut Io) {
     }
 }
 
-/// Returns in the parent when the child has ended well.
+/// Forks. Returns in the child at once, and in the parent when the child has succeeded.
 fn fork_and_return(report: &str) {
-    // SAFETY: the child takes no lock that another thread may have held, which is what is tested, but for those of the
-    // allocator, which the C library takes care of.
+    // SAFETY: the child takes no lock that another thread may hold; that is what is tested. The C library takes care of
+    // the locks of the allocator.
     match unsafe { fork() }.expect("a fork") {
         ForkResult::Child => {
             alarm::set(CHILD_LIMIT);
         }
         ForkResult::Parent { child } => {
             let status = waitpid(child, None).expect("a child");
-            let why = fs::read_to_string(report).unwrap_or_default();
+            let message = fs::read_to_string(report).unwrap_or_default();
             if status != WaitStatus::Exited(child, 0) {
-                // The caller is in the middle of a call of the pool, which catches panics.
-                fs::write(report, format!("{status:?}: {why}")).expect("a report");
+                // A panic would be caught by the pool, whose call this is in.
+                fs::write(report, format!("{status:?}: {message}")).expect("a report");
                 process::abort();
             }
         }
     }
 }
 
-/// The end of a child.
-fn leave() -> ! {
-    // SAFETY: it ends this process, and nothing else.
+/// Ends a child.
+fn exit_child() -> ! {
+    // SAFETY: it only ends this process.
     unsafe { libc::_exit(0) }
 }

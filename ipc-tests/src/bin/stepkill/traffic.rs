@@ -77,7 +77,7 @@ fn parse(line: &str) -> Vec<u32> {
 /// messages sent, and the messages received.
 fn run_traffic_process(io: &mut Io) {
     let parent = io.argument();
-    while let Some(line) = io.try_answer() {
+    while let Some(line) = io.try_next_line() {
         let [memory, first, end] = parse(&line).try_into().expect("three numbers");
         let memory = memory.try_into().expect("a descriptor");
         let TrafficResult { sent, received } =

@@ -22,8 +22,8 @@
 //! 34 cancelled, 11 abandoned, 0 lost, 0 duplicated, 0 orphans
 //! ```
 //!
-//! *Abandoned* tasks were accepted by a parent that was killed before it recorded their outcome. *Orphans* are processes
-//! that live a minute longer than their parent.
+//! *Abandoned* tasks were accepted by a parent that was killed before it recorded their outcome. *Orphans* are
+//! processes that live a minute longer than their parent.
 //!
 //! | file                 | content                                                   |
 //! | -------------------- | --------------------------------------------------------- |
