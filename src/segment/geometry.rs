@@ -31,7 +31,8 @@ const MIN_SMALL_BLOCKS: u32 = 64;
 /// The memory of a larger class, unless twice the capacity needs less; but at least [`MIN_LARGE_BLOCKS`] blocks.
 const LARGE_CLASS_BYTES: usize = 1 << 20;
 const MIN_LARGE_BLOCKS: usize = 16;
-/// The addresses of a huge class, but a number of blocks within [`HUGE_BLOCKS`]; fewer if twice the capacity needs fewer.
+/// The addresses of a huge class, but a number of blocks within [`HUGE_BLOCKS`]; fewer if twice the capacity needs
+/// fewer.
 const HUGE_CLASS_BYTES: usize = 1 << 30;
 const HUGE_BLOCKS: RangeInclusive<usize> = 4..=64;
 /// How much memory the idle blocks of a huge class keep.
@@ -64,9 +65,9 @@ const fn walkable(blocks: u32) -> u32 {
 impl Class {
     /// Returns the huge blocks that are used in turn, as long as there is memory for them.
     ///
-    /// If one block were used again and again, what the receiver has just read would still be in the nearest cache of its
-    /// processor, and what the sender has just written in that of the other. Each line would have to be fetched from
-    /// there, which takes several times as long as from the cache that the processors share.
+    /// If one block were used again and again, what the receiver has just read would still be in the nearest cache of
+    /// its processor, and what the sender has just written in that of the other. Each line would have to be fetched
+    /// from there, which takes several times as long as from the cache that the processors share.
     pub(super) fn used_in_turn(&self) -> Range<u32> {
         let count = u32::try_from(TURN_BYTES / self.payload).unwrap_or(u32::MAX);
         self.blocks.start..self.blocks.start.saturating_add(count).min(self.blocks.end)

@@ -4,7 +4,8 @@
 //! HEADER-2. Each value that is read is checked against its range, so that a header which a stray write has changed is
 //!           refused, or describes a sound queue of the very size of its file.
 //!
-//! Crash: a process that dies while it makes a segment leaves a file without the magic number, which every peer refuses.
+//! Crash: a process that dies while it makes a segment leaves a file without the magic number, which every peer
+//! refuses.
 
 use super::attach_error::AttachError;
 use super::geometry::Geometry;

@@ -1,8 +1,8 @@
 //! Huge blocks, for messages of more than 64 KiB: they get memory when they are first used, and give it back when they
 //! are idle.
 //!
-//! The payload of a huge block is a range of addresses in the segment's file. Its header, which always has memory, has a
-//! mark beside the block word: *committed*.
+//! The payload of a huge block is a range of addresses in the segment's file. Its header, which always has memory, has
+//! a mark beside the block word: *committed*.
 //!
 //! | word          | committed | memory          | meaning                                                            |
 //! |---------------|-----------|-----------------|--------------------------------------------------------------------|
@@ -17,21 +17,22 @@
 //! HUGE-1. The mark is changed in Owned only, by the owner.
 //! HUGE-2. The mark is set once all of the payload has memory, and cleared before any of that is given back. Memory is
 //!         given back in Owned only. So the payload of a marked block has memory, even if its owner dies.
-//! HUGE-3. A payload is accessed only by a process that has the block in hand (BLOCK-1, BLOCK-4) and has found it marked
-//!         since. So no access lacks memory, which would be a SIGBUS.
-//! HUGE-4. How much memory a queue has is what the kernel reports for the file, never a sum of marks or a counter, which a
-//!         death would leave wrong.
+//! HUGE-3. A payload is accessed only by a process that has the block in hand (BLOCK-1, BLOCK-4) and has found it
+//!         marked since. So no access lacks memory, which would be a SIGBUS.
+//! HUGE-4. How much memory a queue has is what the kernel reports for the file, never a sum of marks or a counter,
+//!         which a death would leave wrong.
 //! HUGE-5. An allocation fails for lack of memory only if no huge block was in use, and none changed, while the limits
 //!         were checked. Memory that the queue itself will get back is worth waiting for.
 //!
 //! Crash: recovery frees the word of a dead owner's block and knows nothing of memory, so mark and memory stay as they
-//! are, in one of the lines above. What the last line holds is counted (HUGE-4), and given back as soon as it is needed.
+//! are, in one of the lines above. What the last line holds is counted (HUGE-4), and given back as soon as it is
+//! needed.
 //!
-//! An allocation takes the next of a few blocks that are used in turn ([`Class::used_in_turn`]), so that what one processor
-//! writes has left its nearest cache when the other one reads it. If these are in use, or there is no memory for them, it
-//! takes the idle block with the lowest index. Each class keeps the memory of its first few blocks when they are idle, at
-//! most 64 MiB; the others give theirs back as soon as they are free. Idle blocks of all classes give their memory back
-//! if a limit would otherwise deny memory to another block.
+//! An allocation takes the next of a few blocks that are used in turn ([`Class::used_in_turn`]), so that what one
+//! processor writes has left its nearest cache when the other one reads it. If these are in use, or there is no memory
+//! for them, it takes the idle block with the lowest index. Each class keeps the memory of its first few blocks when
+//! they are idle, at most 64 MiB; the others give theirs back as soon as they are free. Idle blocks of all classes give
+//! their memory back if a limit would otherwise deny memory to another block.
 
 use super::geometry::Class;
 use super::mapped::Segment;
@@ -147,8 +148,8 @@ impl Segment {
         None
     }
 
-    /// Returns whether `wanted` bytes can be had without reclaiming any. Once the answer was no, this process takes only
-    /// the memory that it needs.
+    /// Returns whether `wanted` bytes can be had without reclaiming any. Once the answer was no, this process takes
+    /// only the memory that it needs.
     fn has_spare_memory(&self, wanted: usize) -> bool {
         if self.is_memory_short.load(Ordering::Relaxed) {
             return false;
@@ -169,7 +170,8 @@ impl Segment {
                 if header.is_committed() {
                     return Some(owned);
                 }
-                // It lost its memory between the two checks. The next operation meets a corrupt word too, and reports it.
+                // It lost its memory between the two checks. The next operation meets a corrupt word too, and reports
+                // it.
                 let _ = send::withdraw(self, owned);
             }
         }
@@ -186,7 +188,8 @@ impl Segment {
             .iter()
             .any(|class| class.not_kept().contains(&index.get()))
         {
-            // The next operation meets a corrupt word too. Memory that was not given back is reclaimed when it is needed.
+            // The next operation meets a corrupt word too. Memory that was not given back is reclaimed when it is
+            // needed.
             let _ = self.decommit_idle(me, index);
         }
     }
@@ -229,7 +232,8 @@ impl Segment {
             if self.reclaim(me, shortage)? > 0 {
                 continue;
             }
-            // The owner of an unmarked block is about to take memory for it, or to give it back: that is in use as well.
+            // The owner of an unmarked block is about to take memory for it, or to give it back: that is in use as
+            // well.
             let in_use = before
                 .iter()
                 .filter(|(_, state)| !state.is(BlockKind::Free));
@@ -290,8 +294,8 @@ impl Segment {
         }
     }
 
-    /// Gives back the memory of a block, if it is idle. Transitions `Allocate` and, when that is done, `Withdraw`. Returns
-    /// whether the block was idle.
+    /// Gives back the memory of a block, if it is idle. Transitions `Allocate` and, when that is done, `Withdraw`.
+    /// Returns whether the block was idle.
     fn decommit_idle(&self, me: PeerIndex, index: BlockIndex) -> Result<bool, Corrupt> {
         let header = self.block(index).ok_or(Corrupt::NoSuchBlock)?;
         if !header.is_committed() {

@@ -5,21 +5,21 @@
 //! | 0             | [`Header`]: the settings, written once, the magic number last                | this file |
 //! | [`SHARED`]    | [`SharedWords`]: the words that all peers use, each on cache lines of its own | this file |
 //! | [`PEERS`]     | the peer table: a cache line for each peer                                   | this file |
-//! | `slots`       | the ring                                                                     | [`Geometry`](super::geometry::Geometry) |
-//! | `small`       | blocks of the smallest class: header and payload side by side                | `Geometry` |
-//! | `headers`     | the headers of all larger blocks, each with the marks of a batch             | `Geometry` |
-//! | after those   | the payloads of larger blocks, class by class                                | `Geometry` |
-//! | `committed`   | the payloads of huge blocks, of more than 64 KiB, class by class             | `Geometry` |
+//! | `slots`       | the ring                                                                     | `geometry` |
+//! | `small`       | blocks of the smallest class: header and payload side by side                | `geometry` |
+//! | `headers`     | the headers of all larger blocks, each with the marks of a batch             | `geometry` |
+//! | after those   | the payloads of larger blocks, class by class                                | `geometry` |
+//! | `committed`   | the payloads of huge blocks, of more than 64 KiB, class by class             | `geometry` |
 //!
 //! Everything before `committed` has memory from the start. What follows is only a range of addresses: a huge block
 //! gets memory when it is first used, and gives it back when it is idle ([`super::huge`]).
 //!
 //! LAYOUT-1. All offsets follow from the capacity and the largest message alone. A peer computes them for itself and
 //!           compares a fingerprint; it never trusts an offset that it reads from the segment.
-//! LAYOUT-2. Every word that several processes write has a cache line of its own, and head and tail are two lines apart,
-//!           because processors fetch lines in pairs. Only the slots of the ring share lines: a sender and a receiver
-//!           seldom stay at neighbouring slots (the receiver's pauses see to that), and then a line carries eight slots
-//!           from one to the other at once.
+//! LAYOUT-2. Every word that several processes write has a cache line of its own, and head and tail are two lines
+//!           apart, because processors fetch lines in pairs. Only the slots of the ring share lines: a sender and a
+//!           receiver seldom stay at neighbouring slots (the receiver's pauses see to that), and then a line carries
+//!           eight slots from one to the other at once.
 
 use crate::protocol::batch::BatchMarks;
 use crate::protocol::block_header::BlockHeader;

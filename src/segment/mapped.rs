@@ -1,10 +1,11 @@
 //! [`Segment`]: the shared memory of a queue, mapped into this process, and the words of the protocol in it.
 //!
-//! SEGMENT-1. A file is mapped only if it cannot shrink: its size is sealed, or it is private to this user
-//!            ([`crate::os::named`]). It must have exactly the size that its capacity and largest message need. So every
-//!            offset of the [`Geometry`] lies inside the mapping, for as long as the mapping exists.
-//! SEGMENT-2. The addresses are private to this file. They are turned into references to atomics only, which any process
-//!            may change at any time; the payloads, which are plain bytes, are the business of [`super::payload`].
+//! SEGMENT-1. A file is mapped only if no other user can shrink it: its size is sealed, or it is private to this user
+//!            ([`crate::os::named`]). It must have exactly the size that its capacity and largest message need. So
+//!            every offset of the [`Geometry`] lies inside the mapping, for as long as the mapping exists.
+//! SEGMENT-2. The addresses are private to this file. They are turned into references to atomics only, which any
+//!            process may change at any time; the payloads, which are plain bytes, are the business of
+//!            [`super::payload`].
 //! SEGMENT-3. A forked child does not get the mapping. `queue` reaches a segment only through a guard that has checked
 //!            [`Segment::is_forked_child`] (ATTACH-3).
 #![allow(
@@ -131,8 +132,8 @@ impl Segment {
             return Err(AttachError::NotASegment(INCOMPLETE));
         }
         let mapping = Mapping::new(&file, size)?;
-        // SAFETY: the mapping is at least `PEERS` long, so the header is inside it. It is aligned to a page, and consists
-        // of atomic integers, for which any bytes are valid.
+        // SAFETY: the mapping is at least `PEERS` long, so the header is inside it. It is aligned to a page, and
+        // consists of atomic integers, for which any bytes are valid.
         let header: &Header = unsafe { mapping.pointer_at(0).cast().as_ref() };
         let (geometry, settings) = header.read(size)?;
         if !is_sealed && memory::allocated(&file)? < geometry.committed {
@@ -302,8 +303,8 @@ impl SharedState for Segment {
             reason = "less than the length of the ring, which is a usize"
         )]
         let offset = number as usize * size_of::<SlotWord>();
-        // SAFETY: the number is below the number of slots, so the offset is inside the ring. It is a multiple of the size
-        // of a slot, which is one atomic.
+        // SAFETY: the number is below the number of slots, so the offset is inside the ring. It is a multiple of the
+        // size of a slot, which is one atomic.
         unsafe { Self::at(self.slots, offset) }
     }
 

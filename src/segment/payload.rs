@@ -1,28 +1,32 @@
 //! The bytes of messages, as slices into shared memory.
 //!
 //! A slice is handed out for a borrow of an [`OwnedBlock`], the token of a block that this process has in hand. The
-//! protocol gives a block to one process at a time: its payload is written in Owned only, which is one sender's, and read
-//! in Held and Read only, which are one receiver's (BLOCK-1, BLOCK-4). The token cannot be copied, and giving the block up
-//! takes it away (OWNED-1, OWNED-2). So no safe code of this process can write a payload that is borrowed, and no
-//! process that runs this crate writes one that another process has in hand.
+//! protocol gives a block to one process at a time: its payload is written in Owned only, which is one sender's, and
+//! read in Held and Read only, which are one receiver's (BLOCK-1, BLOCK-4). The token cannot be copied, and giving the
+//! block up takes it away (OWNED-1, OWNED-2). So no safe code of this process can write a payload that is borrowed, and
+//! no process that runs this crate writes one that another process has in hand.
 //!
 //! # Trust
 //!
-//! That is as far as the compiler reaches. The memory is shared with processes that this one trusts to run this crate, and
-//! a peer with a bug, or with bad intent, can write any byte of it at any time:
+//! The compiler's guarantees end here. The memory is shared with processes that this one trusts to run this crate. A
+//! peer with a bug or with bad intent can write any byte at any time:
 //!
-//! | a peer's stray write                  | what it can do                                                        |
-//! |---------------------------------------|-----------------------------------------------------------------------|
-//! | to a word of the protocol             | Messages are lost, repeated, or mixed up; operations fail as `Corrupt`, or wait until their limit. Each word is checked before it is used, so no access leaves the mapping, and nothing panics. |
-//! | to a length                           | The message is shorter, or longer within its block, or `Corrupt`.     |
-//! | to the word of a block in hand        | Two processes, or two threads, have the same payload in hand: see the last line. |
-//! | to the file's size                    | Nothing: it is sealed, or the file is private to its user (SEGMENT-1). |
-//! | to a payload, before it is borrowed   | The message has other bytes. A codec treats all bytes as untrusted, so a decoding error is the worst. |
-//! | to a payload, while it is borrowed    | The bytes change under a `&[u8]`. Rust calls this undefined behaviour. What happens in practice: a value that is read twice may differ, so that code which checks a byte and then reads it again may act on an unchecked one. |
+//! - A stray write to a word of the protocol loses, repeats or mixes up messages, makes operations fail as `Corrupt`,
+//!   or makes waits last until their time limit. Each word is checked before it is used, so no access leaves the
+//!   mapping, and nothing panics.
+//! - A stray write to a length makes the message shorter, or longer within its block, or `Corrupt`.
+//! - The file of an anonymous queue is sealed, so no peer can shrink it. That of a named queue can be shrunk by a
+//!   process of the same user (NAME-3); the processes that use it then die of SIGBUS.
+//! - A stray write to a payload changes the message. A codec treats all bytes as untrusted, so the worst is another
+//!   message, or an error of decoding.
+//! - A stray write to a payload *while it is borrowed* changes the bytes of a `&[u8]`, which Rust calls undefined
+//!   behaviour. In practice a byte that is read twice may differ, so that code which checks a byte and then reads it
+//!   again acts on an unchecked one. A stray write to the word of a block in hand can do the same: a second thread or
+//!   process is then given the block.
 //!
 //! The crate's own codecs copy bytes out of a payload before they check them, so they are not affected. A program that
-//! works on a slice in place should copy what it checks and then relies on, unless it trusts all of its peers. A process
-//! that is not to be trusted at all must not be given a queue: its mode 0600 keeps out other users, and nothing keeps out
+//! works on a slice in place should copy what it checks and then relies on, unless it trusts all of its peers. A
+//! process that is not trusted at all must not be given a queue: mode 0600 keeps out other users, and nothing keeps out
 //! another process of the same user.
 #![allow(
     unsafe_code,
@@ -91,8 +95,8 @@ impl Segment {
             return Err(Corrupt::TooLong);
         }
         // SAFETY: the bytes are inside the mapping, which lives as long as the borrow of `self`. This process holds or
-        // reads the block (OWNED-1, OWNED-3), in which states no process writes its payload (BLOCK-4), and it cannot give
-        // the block up while the token is borrowed.
+        // reads the block (OWNED-1, OWNED-3), in which states no process writes its payload (BLOCK-4), and it cannot
+        // give the block up while the token is borrowed.
         Ok(unsafe { core::slice::from_raw_parts(address.as_ptr(), length) })
     }
 }

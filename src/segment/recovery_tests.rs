@@ -1,7 +1,7 @@
 //! Recovery, step by step, on the words of a real segment.
 //!
-//! Method: a process performs some transitions of the protocol and stops, as if it had died; another one recovers it. Other
-//! recoverers die themselves, work at the same time, or come too late.
+//! Method: a process performs some transitions of the protocol and stops, as if it had died; another one recovers it.
+//! Other recoverers die themselves, work at the same time, or come too late.
 
 use super::{Segment, Settings};
 use crate::os::identity;

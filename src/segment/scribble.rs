@@ -1,8 +1,8 @@
-//! A peer that writes at random into the segment: whatever it writes, operations end, with a value or a typed error, and
-//! access nothing outside.
+//! A peer that writes at random into the segment: whatever it writes, operations end, with a value or a typed error,
+//! and access nothing outside.
 //!
-//! Method: the words of a queue in use are overwritten between operations, or during them by a second thread. The segment
-//! lies on the heap, so that `AddressSanitizer` sees each access beyond its ends:
+//! Method: the words of a queue in use are overwritten between operations, or during them by a second thread. The
+//! segment lies on the heap, so that `AddressSanitizer` sees each access beyond its ends:
 //!
 //!     RUSTFLAGS=-Zsanitizer=address cargo +nightly test --target x86_64-unknown-linux-gnu --lib scribble
 //!

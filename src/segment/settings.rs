@@ -34,7 +34,8 @@ pub(crate) const SPINS: RangeInclusive<Duration> = Duration::ZERO..=Duration::fr
 pub(crate) const LIVENESS_INTERVALS: RangeInclusive<Duration> =
     Duration::from_millis(1)..=Duration::from_secs(10);
 
-/// The liveness intervals that a header may hold. Tests make queues with longer ones, in which a missing wake is a hang.
+/// The liveness intervals that a header may hold. Tests make queues with longer ones, in which a missing wake is a
+/// hang.
 pub(crate) const STORED_LIVENESS_INTERVALS: RangeInclusive<Duration> =
     if cfg!(feature = "test-hooks") {
         Duration::from_millis(1)..=Duration::from_secs(3600)

@@ -2,29 +2,29 @@
 //!
 //! A process that sleeps sweeps when its liveness interval ends, and a busy one when the pacers of its handles say so
 //! (`queue::liveness`). But only one process in an interval does: all share the time when the next sweep is due. A due
-//! time that is further away than an interval is not credible (it was written by a process in another time namespace) and
-//! counts as passed.
+//! time that is further away than an interval is not credible (it was written by a process in another time namespace)
+//! and counts as passed.
 //!
-//! A sweep asks the kernel about every peer whether it is dead ([`crate::os::liveness`]), and checks one of them, each in
-//! turn, thoroughly. Nothing else starts a recovery, and no lapse of time is ever taken for a death.
+//! A sweep asks the kernel about every peer whether it is dead ([`crate::os::liveness`]), and checks one of them, each
+//! in turn, thoroughly. Nothing else starts a recovery, and no lapse of time is ever taken for a death.
 //!
-//! SWEEP-1. Events are emitted when the sweep is over: all peers that it found dead are recovered, and no lock is held. A
-//!          `tracing` subscriber is user code: it may panic, block, or use this very queue.
-//! SWEEP-2. A process that could not check every peer gives its turn back: the sweep stays due for other processes, which
-//!          may be able to. It does not try again itself before the interval is over.
+//! SWEEP-1. Events are emitted when the sweep is over: all peers that it found dead are recovered, and no lock is held.
+//!          A `tracing` subscriber is user code: it may panic, block, or use this very queue.
+//! SWEEP-2. A process that could not check every peer gives its turn back: the sweep stays due for other processes,
+//!          which may be able to. It does not try again itself before the interval is over.
 //! SWEEP-3. Every event is emitted even if the subscriber panics on an earlier one. The first panic then reaches the
 //!          caller.
 //!
-//! | emission                  | called by                                                    | in hand at that moment    |
-//! |---------------------------|--------------------------------------------------------------|---------------------------|
-//! | [`Segment::sweep_if_due`] | `LivenessPacer::count`, at the start of operations           | nothing (LIVENESS-1)      |
-//! | [`Segment::sweep_if_due`] | `Waiter::wait_more`, after a sleep                           | a sender's guarded block  |
-//! | [`Segment::sweep_if_due`], [`Segment::sweep`] | `Attachment::make_ticket`                | nothing                   |
-//! | [`Segment::sweep_before_attaching`] | `Attachment::join`, before it has a peer entry     | nothing                   |
-//! | [`Segment::check_process`] | `report_exit`, and `Attachment::redeem`                     | the new attachment, whole |
+//! | emission                            | called by                                     | in hand at that moment    |
+//! |-------------------------------------|-----------------------------------------------|---------------------------|
+//! | [`Segment::sweep_if_due`]           | `LivenessPacer::count`, as operations start   | nothing (LIVENESS-1)      |
+//! | [`Segment::sweep_if_due`]           | `Waiter::wait_more`, after a sleep            | a sender's guarded block  |
+//! | [`Segment::sweep`], `sweep_if_due`  | `Attachment::make_ticket`                     | nothing                   |
+//! | [`Segment::sweep_before_attaching`] | `Attachment::join`, without a peer entry yet  | nothing                   |
+//! | [`Segment::check_process`]          | `report_exit`, `Attachment::redeem`           | the new attachment, whole |
 //!
-//! Crash: a process that dies in a sweep has postponed the next one by an interval, no more. What it had begun to recover,
-//! the next sweep finishes (RECOVER-1).
+//! Crash: a process that dies in a sweep has postponed the next one by an interval, no more. What it had begun to
+//! recover, the next sweep finishes (RECOVER-1).
 
 use super::mapped::Segment;
 use super::sweep_report::{Death, SweepReport};
@@ -78,7 +78,8 @@ impl Segment {
         Duration::from_nanos(self.nanoseconds_until_sweep(clock::now()))
     }
 
-    /// Returns the nanoseconds until the next sweep is due; 0 if it is. `now` may be late by a tick of the coarse clock.
+    /// Returns the nanoseconds until the next sweep is due; 0 if it is. `now` may be late by a tick of the coarse
+    /// clock.
     pub(crate) fn nanoseconds_until_sweep(&self, now: u64) -> u64 {
         let due = self.shared().sweeps.due.load(Ordering::Relaxed);
         let left = due.saturating_sub(now);
@@ -146,8 +147,8 @@ impl Segment {
         is_complete
     }
 
-    /// Checks on the peers of a process that its parent has reported as ended. The report is only a hint; who is dead is
-    /// decided as in every sweep.
+    /// Checks on the peers of a process that its parent has reported as ended. The report is only a hint; who is dead
+    /// is decided as in every sweep.
     pub(crate) fn check_process(&self, process_id: u32) {
         let mut report = SweepReport::default();
         if let Some(probe) = self.probe(&mut report) {
@@ -164,9 +165,9 @@ impl Segment {
         report.emit();
     }
 
-    /// As [`Segment::sweep`], for a process that has no peer entry yet: it makes room by recovering dead peers. It cannot
-    /// evict a part of a batch of dead letters; [`Segment::finish_stalled_blocks`] does that once the process is attached.
-    /// Returns whether any peer was recovered meanwhile.
+    /// As [`Segment::sweep`], for a process that has no peer entry yet: it makes room by recovering dead peers. It
+    /// cannot evict a part of a batch of dead letters; [`Segment::finish_stalled_blocks`] does that once the process is
+    /// attached. Returns whether any peer was recovered meanwhile.
     pub(crate) fn sweep_before_attaching(&self, me: &Identity) -> bool {
         let before = self.recovered_peers();
         let Some(probe) = LivenessProbe::new(&self.file, self.file_id, me) else {
@@ -194,7 +195,8 @@ impl Segment {
              }| {
                 let identity = identity_of(entry, state);
                 let liveness = probe.check(self.lock_byte(index, state), identity, true);
-                // A peer that could not be checked counts as alive, and so does one that has recorded who it is meanwhile.
+                // A peer that could not be checked counts as alive, and so does one that has recorded who it is
+                // meanwhile.
                 !matches!(liveness, Ok(Liveness::Dead)) || identity_of(entry, state) != identity
             },
         );

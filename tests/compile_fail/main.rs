@@ -3,10 +3,10 @@
 //! Goal: the `unsafe` code of `src/segment` rests on facts that the compiler checks in all other code: a block in hand
 //! cannot be forged, cannot be kept past its release, and the mapping cannot be used without the check for a fork.
 //!
-//! Method: each file of `cases` is the root of a crate that includes the modules of workring. So it sees what code inside
-//! workring sees, which a crate that only depends on workring does not. `cargo check` must report exactly the errors that
-//! the lines of the case end with, `//~ E0382`, and no others. Only codes and lines are compared, because messages differ
-//! between compilers.
+//! Method: each file of `cases` is the root of a crate that includes the modules of workring. So it sees what code
+//! inside workring sees, which a crate that only depends on workring does not. `cargo check` must report exactly the
+//! errors that the lines of the case end with, `//~ E0382`, and no others. Only codes and lines are compared, because
+//! messages differ between compilers.
 #![cfg(not(loom))]
 
 use std::collections::{BTreeMap, BTreeSet};

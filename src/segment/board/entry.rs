@@ -7,13 +7,14 @@
 //! | task + 1 | t              | the worker has been running the task since t                |
 //! | task + 1 | later than t   | the worker is about to begin the next task without a pause  |
 //!
-//! ENTRY-1. `started` is stored before `running`, both with Release: a process that sees a task running sees the start of
-//!          that task or a later one.
+//! ENTRY-1. `started` is stored before `running`, both with Release: a process that sees a task running sees the start
+//!          of that task or a later one.
 //! ENTRY-2. A process that reads `running` twice with the same result, and `started` in between, has the start of that
-//!          task, or a later one if the worker is about to begin the next. A time limit then ends later, never too early.
+//!          task, or a later one if the worker is about to begin the next. A time limit then ends later, never too
+//!          early.
 //!
-//! Crash: the words stay as they are. A worker that is killed between two stores looks as if it had been killed before the
-//! first or after the second.
+//! Crash: the words stay as they are. A worker that is killed between two stores looks as if it had been killed before
+//! the first or after the second.
 
 use super::super::layout::CACHE_LINE;
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
@@ -95,8 +96,8 @@ impl WorkerEntry {
     }
 }
 
-/// Returns a task's number as the words of a board hold it, in which 0 means none. The last number of all would look like
-/// none; no pool ever has that many tasks.
+/// Returns a task's number as the words of a board hold it, in which 0 means none. The last number of all would look
+/// like none; no pool ever has that many tasks.
 pub(super) fn word_of(task: u64) -> u64 {
     task.wrapping_add(1)
 }

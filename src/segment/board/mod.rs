@@ -1,6 +1,6 @@
 //! The board of a pool: a small shared memory in which the workers record what they run, and the parent what it has
-//! cancelled. It outlives the workers. So one look at it after a death tells what the worker was running, and since when;
-//! no message per task is needed.
+//! cancelled. It outlives the workers. So one look at it after a death tells what the worker was running, and since
+//! when; no message per task is needed.
 //!
 //! | offset       | part                                                        | written by                       |
 //! |--------------|-------------------------------------------------------------|----------------------------------|
@@ -9,9 +9,9 @@
 //! | after those  | the cancel cells, a power of two of them                    | the parent                       |
 //!
 //! BOARD-1. Each word has one writer at a time, so there are only stores and loads, and no exchanges.
-//! BOARD-2. A cancel cell holds the number, plus one, of the last cancelled task that belongs to the cell, and in its two
-//!          highest bits the reason. There are at least as many cells as tasks in flight, so no two of those share a cell,
-//!          as long as their numbers are consecutive.
+//! BOARD-2. A cancel cell holds the number, plus one, of the last cancelled task that belongs to the cell, and in its
+//!          two highest bits the reason. There are at least as many cells as tasks in flight, so no two of those share
+//!          a cell, as long as their numbers are consecutive.
 //! BOARD-3. The size of the file is sealed, and it is exactly what the header's numbers of entries and cells need.
 //!
 //! Crash: each word is complete at every moment. `entry` says what a dead worker's entry means.
@@ -199,8 +199,8 @@ impl Board {
         let entry = self
             .mapping
             .pointer_at(CACHE_LINE + worker as usize * CACHE_LINE);
-        // SAFETY: the entry is inside the mapping, whose length fits the number of workers (BOARD-3). It is aligned to a
-        // cache line, and consists of atomics, for which any bytes are valid.
+        // SAFETY: the entry is inside the mapping, whose length fits the number of workers (BOARD-3). It is aligned to
+        // a cache line, and consists of atomics, for which any bytes are valid.
         Some(unsafe { entry.cast().as_ref() })
     }
 
@@ -239,8 +239,8 @@ impl Board {
         )]
         let index = (task & (u64::from(self.size.cells) - 1)) as usize;
         let offset = self.size.first_cell() + index * size_of::<AtomicU64>();
-        // SAFETY: the index is below the number of cells, which the length of the mapping fits (BOARD-3). The cells begin
-        // at a cache line, and a cell is an atomic, for which any bytes are valid.
+        // SAFETY: the index is below the number of cells, which the length of the mapping fits (BOARD-3). The cells
+        // begin at a cache line, and a cell is an atomic, for which any bytes are valid.
         Some(unsafe { self.mapping.pointer_at(offset).cast().as_ref() })
     }
 
@@ -260,7 +260,7 @@ impl AsFd for Board {
 /// Returns the header of a mapping of at least one cache line.
 fn header(mapping: &Mapping) -> &Header {
     assert!(mapping.length() >= CACHE_LINE);
-    // SAFETY: the header is inside the mapping (just checked). It is aligned to a page, and consists of atomics, for which
-    // any bytes are valid.
+    // SAFETY: the header is inside the mapping (just checked). It is aligned to a page, and consists of atomics, for
+    // which any bytes are valid.
     unsafe { mapping.pointer_at(0).cast().as_ref() }
 }

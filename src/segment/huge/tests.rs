@@ -385,7 +385,8 @@ fn a_block_for_which_the_kernel_refuses_memory_is_free_again() {
     assert_all_free(&segment);
 }
 
-/// Threads allocate and write at once, with memory for a few: the limit holds, no block is lost, no access lacks memory.
+/// Threads allocate and write at once, with memory for a few: the limit holds, no block is lost, no access lacks
+/// memory.
 #[test]
 fn threads_that_share_little_memory_keep_within_the_limit() {
     let limit = base(4 * MIB) + 9 * MIB;
