@@ -96,7 +96,7 @@ pub enum TaskError<E> {
     /// It was cancelled, by its handle or by the shutdown of the pool.
     Cancelled,
     /// It ran for longer than its limit: see [`Builder::time_limit`](super::Builder::time_limit) and
-    /// [`Task::time_limit`].
+    /// [`Task::time_limit`](super::Task::time_limit).
     TimedOut,
     /// Its worker was killed because it used more memory than the [limit](super::Builder::memory_limit).
     #[non_exhaustive]
