@@ -73,6 +73,7 @@
 //! The queue is based on Dmitry Vyukov's bounded queue, changed so that a process that stops in the middle of an operation
 //! blocks no other. Sleeping uses event counts (Reed and Kanodia, 1979).
 
+// `mutant!(X)` is the constant `false`, except in test builds that switch on the deliberate fault X.
 #[macro_use]
 mod mutants;
 

@@ -20,7 +20,7 @@ pub enum EncodeError {
         /// The number of levels that a message may have.
         limit: usize,
     },
-    /// The codec can't encode the message.
+    /// The codec cannot encode the message.
     Failed(Box<dyn Error + Send + Sync>),
 }
 

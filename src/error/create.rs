@@ -8,7 +8,8 @@ use core::fmt;
 use std::error::Error;
 use std::io;
 
-/// A queue could not be made.
+/// The error of [`Options::channel`](crate::Options::channel) and [`channel`](crate::channel): a queue could not be
+/// created.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum CreateError {
@@ -86,7 +87,7 @@ impl Error for CreateError {
     }
 }
 
-/// A queue with a name could not be made.
+/// The error of [`Options::create_named`](crate::Options::create_named): a queue with a name could not be created.
 #[derive(Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CreateNamedError {

@@ -8,7 +8,7 @@ use core::fmt;
 use std::error::Error;
 use std::io;
 
-/// An end of a queue could not be given to a child process.
+/// The error of a [`Handoff`](crate::Handoff): an end of a queue could not be given to a child process.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum HandoffError {
@@ -91,7 +91,7 @@ impl Error for HandoffError {
     }
 }
 
-/// A child process could not inherit an end of a queue.
+/// The error of [`inherit`](crate::inherit()): this process could not inherit an end of a queue.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum InheritError {

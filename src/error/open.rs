@@ -8,7 +8,7 @@ use core::fmt;
 use std::error::Error;
 use std::io;
 
-/// A queue with a name could not be opened.
+/// The error of [`open`](crate::open()): a queue with a name could not be opened.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum OpenError {
@@ -24,7 +24,7 @@ pub enum OpenError {
         /// The name.
         name: String,
     },
-    /// Another process is removing the queue, or checks whether it can be removed, and has been stopped meanwhile. Try
+    /// Another process is removing the queue, or checks whether it can be removed, and was stopped while it did so. Try
     /// again later.
     #[non_exhaustive]
     BeingRemoved {
@@ -192,7 +192,7 @@ impl Error for OpenError {
     }
 }
 
-/// A queue with a name could not be removed.
+/// The error of [`remove_named`](crate::queue::remove_named): a queue with a name could not be removed.
 #[derive(Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RemoveError {

@@ -11,7 +11,7 @@ const FORKED: &str =
 const FULL: &str = "as many tasks are in flight as allowed, or no memory is free for one of this size: try again \
                     later, or wait with `submit`";
 
-/// A task was not accepted. Carries the task.
+/// The error of submitting a task: it was not accepted. Contains the task.
 #[derive(PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SubmitError<T> {
@@ -257,7 +257,7 @@ impl<T> Error for SubmitError<T> {
     }
 }
 
-/// A task was not accepted at once. Carries the task.
+/// The error of submitting a task without waiting: it was not accepted at once. Contains the task.
 #[derive(PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TrySubmitError<T> {

@@ -91,7 +91,7 @@ macro_rules! recv_error {
 }
 
 recv_error! {
-    /// A receive failed. No message is lost.
+    /// The error of a receive without a time limit. No message is lost.
     RecvError {
         /// An [`Interrupter`](crate::queue::Interrupter) ended the wait.
         Interrupted: INTERRUPTED, is_interrupted;
@@ -99,7 +99,7 @@ recv_error! {
 }
 
 recv_error! {
-    /// A receive that does not wait failed. No message is lost.
+    /// The error of a receive that does not wait. No message is lost.
     TryRecvError {
         /// There is no message now; there may be one later.
         Empty: EMPTY, is_empty;
@@ -107,7 +107,7 @@ recv_error! {
 }
 
 recv_error! {
-    /// A receive with a time limit failed. No message is lost.
+    /// The error of a receive with a time limit. No message is lost.
     RecvTimeoutError {
         /// No message was sent before the time limit passed.
         Timeout: TIMEOUT, is_timeout;

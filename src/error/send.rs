@@ -174,7 +174,7 @@ macro_rules! send_error {
 }
 
 send_error! {
-    /// A send failed. Carries the message.
+    /// The error of a send without a time limit. Contains the message that was not sent.
     SendError {
         /// An [`Interrupter`](crate::queue::Interrupter) ended the wait.
         Interrupted: INTERRUPTED, is_interrupted;
@@ -182,7 +182,7 @@ send_error! {
 }
 
 send_error! {
-    /// A send that does not wait failed. Carries the message.
+    /// The error of a send that does not wait. Contains the message that was not sent.
     TrySendError {
         /// The queue is full, or has no free block for a message of this size. Try again later, or wait with
         /// [`send`](crate::Sender::send).
@@ -191,7 +191,7 @@ send_error! {
 }
 
 send_error! {
-    /// A send with a time limit failed. Carries the message.
+    /// The error of a send with a time limit. Contains the message that was not sent.
     SendTimeoutError {
         /// The queue was full until the time limit passed.
         Timeout: TIMEOUT, is_timeout;

@@ -5,14 +5,15 @@ use core::fmt;
 use core::iter::FusedIterator;
 use std::error::Error;
 
-/// Sending many messages ended before all were sent. Carries those that were not sent.
+/// The error of [`Sender::send_many`](crate::Sender::send_many): it ended before all messages were sent. Contains those
+/// that were not sent.
 ///
 /// `I` is the iterator that the messages came from; `E` is the error of a single send of the same kind.
 #[non_exhaustive]
 pub struct SendManyError<I: Iterator, E = SendError<<I as Iterator>::Item>> {
     /// How many messages were accepted: the first ones.
     pub accepted: usize,
-    /// Why the next message was not accepted. Carries that message.
+    /// Why the next message was not accepted. Contains that message.
     pub error: E,
     /// The messages after it.
     pub rest: Unsent<I>,

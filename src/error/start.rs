@@ -9,7 +9,8 @@ use std::io;
 use std::path::PathBuf;
 use std::process::ExitStatus;
 
-/// A pool could not be started. All processes that were started for it have ended.
+/// The error of [`Builder::start`](crate::pool::Builder::start): a pool could not be started. All processes that were
+/// started for it have ended.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum StartError {

@@ -6,7 +6,7 @@ use core::fmt;
 use std::error::Error;
 use std::io;
 
-/// A descriptor could not be watched.
+/// The error of [`Receiver::watch`](crate::Receiver::watch): a descriptor could not be watched.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum WatchError {

@@ -1,9 +1,9 @@
-//! The mutants, what each does wrong, and which one is in force. Compiled for verification only, and not part of the
+//! The mutants, what each does wrong, and which one is switched on. Compiled for verification only, and not part of the
 //! published package.
 //!
 //! Built with `--cfg workring_mutants`, a program contains all mutants, and the environment variable `WORKRING_MUTANT`
-//! names the one that is in force in a process and in its children; without the variable, none is. In the crate's own
-//! tests, [`with`] puts a mutant in force in one thread while a function runs.
+//! names the one switched on in a process and in its children; without the variable, none is. In the crate's own
+//! tests, [`with`] switches a mutant on in one thread while a function runs.
 //!
 //! `ipc-tests/src/bin/mutants/table.rs` lists which test or tool catches which mutant.
 
@@ -36,11 +36,11 @@ mutants! {
     EndWithoutHelpingRing,
     /// A receiver sets the returned word first, and then returns the message (`Return`, RETURNED-1).
     SignalBeforeReturn,
-    /// A scan that found no Returned block clears the word also if it has changed since (RETURNED-2).
+    /// A scan that found no Returned block clears the word even if it has changed since (RETURNED-2).
     ClearReturnedAnyway,
     /// The reader of a dead letter makes its block Held (`Read`).
     ReadDeadLetterAsHeld,
-    /// A leaver that found no other process closes the queue also if one has arrived since (LIFE-3).
+    /// A leaver that found no other process closes the queue even if one has arrived since (LIFE-3).
     CloseAfterArrival,
     /// Recovery does not check that the table entry still belongs to the dead process (RECOVER-1).
     RecoverWithoutConfirming,
@@ -62,7 +62,7 @@ mutants! {
     VacateKeepsIncarnation,
     /// A message that is returned while a cancel comes is not discarded (`Discard`).
     LateReturnNotDiscarded,
-    /// A receiver that ends a queue does not drop dead letters that were returned meanwhile (`Evict`).
+    /// A receiver that ends a queue does not drop dead letters that were returned in the meantime (`Evict`).
     EndWithoutTrim,
     /// Recovery keeps more dead letters of a batch than the limit (`Evict`).
     RecoverWithoutTrim,
@@ -245,7 +245,7 @@ pub(crate) use per_thread::active;
 #[cfg(not(any(workring_mutants, loom)))]
 pub(crate) use per_thread::with;
 
-/// Puts a mutant in force in one thread, while a function runs there.
+/// Switches a mutant on in one thread, while a function runs there.
 #[cfg(not(workring_mutants))]
 mod per_thread {
     use super::Mutant;
@@ -255,13 +255,13 @@ mod per_thread {
         static IN_FORCE: Cell<Option<Mutant>> = const { Cell::new(None) };
     }
 
-    /// Whether `mutant` is in force in this thread.
+    /// Returns whether `mutant` is switched on in this thread.
     #[must_use]
     pub(crate) fn active(mutant: Mutant) -> bool {
         IN_FORCE.get() == Some(mutant)
     }
 
-    /// Runs `program` with `mutant` in force in this thread.
+    /// Runs `program` with `mutant` switched on in this thread.
     #[cfg(not(loom))]
     pub(crate) fn with<R>(mutant: Option<Mutant>, program: impl FnOnce() -> R) -> R {
         struct Reset;
@@ -284,7 +284,7 @@ mod by_environment {
 
     static CHOSEN: OnceLock<Option<Mutant>> = OnceLock::new();
 
-    /// Whether `mutant` is the one that the environment names.
+    /// Returns whether `mutant` is the one that the environment names.
     #[must_use]
     pub(crate) fn active(mutant: Mutant) -> bool {
         *CHOSEN.get_or_init(choose) == Some(mutant)

@@ -1,12 +1,17 @@
-//! How much memory is left: `MemAvailable` of the machine, the memory control groups of this process, and the limits
-//! `RLIMIT_FSIZE` and `RLIMIT_AS` (`getrlimit(2)`).
+//! How much memory is left under each limit of the kernel, and the error that names the limit.
 //!
-//! Memory is allocated by `fallocate(2)`. If a group or the machine has no more, the kernel does not refuse: it kills
-//! some process. So [`MemoryBudget::check`] reads the limits before. Its answer is that of one moment, since other
-//! processes allocate memory too; it turns a lack that exists already into a typed error.
+//! | limit                                              | read by                 | when                       |
+//! |----------------------------------------------------|-------------------------|----------------------------|
+//! | this process's memory cgroups, and `MemAvailable`  | [`MemoryBudget::check`] | before memory is allocated |
+//! | `RLIMIT_FSIZE` (`getrlimit(2)`)                    | [`check_file_size`]     | before a file is created   |
+//! | `RLIMIT_AS`                                        | [`no_address_space`]    | after `mmap(2)` has failed |
 //!
-//! A group's file cache, which the kernel can free at once, does not count as used, the same as in `MemAvailable`
-//! (`proc_meminfo(5)`). Swap space does not count as available. A limit that can't be read is taken for none.
+//! The crate allocates memory with `fallocate(2)`. When a cgroup or the machine runs out, that call does not fail: the
+//! kernel kills some process. So the limits are compared with the request first. The answer may be out of date at once,
+//! because other processes allocate too; it only turns a shortage that already exists into an error.
+//!
+//! As in `MemAvailable` (`proc_meminfo(5)`), a cgroup's file cache does not count as used, because the kernel can
+//! reclaim it. Swap space does not count as available. If a limit cannot be read, it is treated as absent.
 //!
 //! This module owns no state.
 
@@ -16,7 +21,7 @@ use rustix::process::{Resource, getrlimit};
 use std::fs::read_to_string;
 use std::path::{Path, PathBuf};
 
-/// Error: a limit leaves less than is wanted. All in bytes.
+/// A limit leaves fewer bytes than were requested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct OutOfMemory {
     pub(crate) limit: MemoryLimit,
@@ -38,16 +43,16 @@ impl OutOfMemory {
     }
 }
 
-/// Where to read limits.
+/// Reads the memory limits of this system; in tests, of a folder that imitates `/proc` and `/sys`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct MemoryBudget {
     /// The root of the file system, or a folder in which a test imitates it.
     root: PathBuf,
 }
 
-/// Version of control groups: version 1 has one hierarchy for each controller, version 2 one for all of them.
+/// The version of cgroups: version 1 has one hierarchy for each controller, version 2 one for all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Version {
+enum CgroupVersion {
     One,
     Two,
 }
@@ -66,12 +71,12 @@ impl MemoryBudget {
 
     /// Checks that `wanted` bytes can be allocated now.
     pub(crate) fn check(&self, wanted: u64) -> Result<(), OutOfMemory> {
-        if let Some(available) = self.group()
+        if let Some(available) = self.cgroup_available()
             && !mutant!(GroupLimitIgnored)
         {
             OutOfMemory::check(MemoryLimit::Cgroup, wanted, available)?;
         }
-        if let Some(available) = self.machine() {
+        if let Some(available) = self.machine_available() {
             OutOfMemory::check(MemoryLimit::Machine, wanted, available)?;
         }
         Ok(())
@@ -81,8 +86,8 @@ impl MemoryBudget {
         read_to_string(self.root.join(path)).ok()
     }
 
-    /// Returns `MemAvailable`.
-    fn machine(&self) -> Option<u64> {
+    /// Returns the machine's `MemAvailable`, in bytes.
+    fn machine_available(&self) -> Option<u64> {
         let text = self.read("proc/meminfo")?;
         let line = text
             .lines()
@@ -91,22 +96,26 @@ impl MemoryBudget {
         Some(kibibytes.saturating_mul(1024))
     }
 
-    /// Returns the smallest headroom of the groups that this process is in, from its own up to the root of the
-    /// hierarchy.
-    fn group(&self) -> Option<u64> {
+    /// Returns how many bytes this process's cgroup and its ancestors still allow: the smallest of these numbers.
+    /// Returns
+    /// `None` if none has a limit.
+    fn cgroup_available(&self) -> Option<u64> {
         let (groups, mounts) = (
             self.read("proc/self/cgroup")?,
             self.read("proc/self/mountinfo")?,
         );
-        [Version::One, Version::Two]
+        [CgroupVersion::One, CgroupVersion::Two]
             .into_iter()
-            .filter_map(|version| self.headroom_in(version, &own_group(&groups, version)?, &mounts))
+            .filter_map(|version| {
+                self.headroom_in(version, &own_cgroup(&groups, version)?, &mounts)
+            })
             .min()
     }
 
-    fn headroom_in(&self, version: Version, group: &str, mounts: &str) -> Option<u64> {
-        let (point, below) = mount_of(mounts, version, group)?;
-        let top = self.root.join(point.trim_start_matches('/'));
+    /// Returns the same for one version, of which `group` is the cgroup of this process.
+    fn headroom_in(&self, version: CgroupVersion, group: &str, mounts: &str) -> Option<u64> {
+        let (mount_point, below) = mount_of(mounts, version, group)?;
+        let top = self.root.join(mount_point.trim_start_matches('/'));
         let own = top.join(below.trim_start_matches('/'));
         own.ancestors()
             .take_while(|folder| folder.starts_with(&top))
@@ -115,50 +124,57 @@ impl MemoryBudget {
     }
 }
 
-/// Returns the path of this process's group with the memory controller, from the text of `/proc/self/cgroup`. That has
+/// Returns the path of this process's cgroup with the memory controller, from the text of `/proc/self/cgroup`. That has
 /// a line `number:controllers:path` for each hierarchy; version 2 is number 0 without controllers. See `cgroups(7)`.
-fn own_group(groups: &str, version: Version) -> Option<String> {
+fn own_cgroup(groups: &str, version: CgroupVersion) -> Option<String> {
     groups.lines().find_map(|line| {
         let mut parts = line.splitn(3, ':');
         let (number, controllers, path) = (parts.next()?, parts.next()?, parts.next()?);
         let matches = match version {
-            Version::One => controllers.split(',').any(|name| name == "memory"),
-            Version::Two => number == "0" && controllers.is_empty(),
+            CgroupVersion::One => controllers.split(',').any(|name| name == "memory"),
+            CgroupVersion::Two => number == "0" && controllers.is_empty(),
         };
         matches.then(|| path.to_owned())
     })
 }
 
-/// Returns the mount point of the hierarchy, and the path of the group below it, from the text of
+/// Returns the mount point of the hierarchy, and the path of the cgroup below it, from the text of
 /// `/proc/self/mountinfo`. Fields of a line: id, parent, device, root of the mount within its file system, mount point,
 /// options, optional fields, a dash, type, source, options of the file system. See `proc_pid_mountinfo(5)`.
-fn mount_of<'a>(mounts: &'a str, version: Version, group: &'a str) -> Option<(&'a str, &'a str)> {
+fn mount_of<'a>(
+    mounts: &'a str,
+    version: CgroupVersion,
+    group: &'a str,
+) -> Option<(&'a str, &'a str)> {
     mounts.lines().find_map(|line| {
         let (before, after) = line.split_once(" - ")?;
         let mut before = before.split(' ').skip(3);
-        let (root, point) = (before.next()?, before.next()?);
+        let (root, mount_point) = (before.next()?, before.next()?);
         let mut after = after.split(' ');
         let (kind, options) = (after.next()?, after.nth(1)?);
         let matches = match version {
-            Version::One => kind == "cgroup" && options.split(',').any(|name| name == "memory"),
-            Version::Two => kind == "cgroup2",
+            CgroupVersion::One => {
+                kind == "cgroup" && options.split(',').any(|name| name == "memory")
+            }
+            CgroupVersion::Two => kind == "cgroup2",
         };
-        // In a container the group itself may be the root of the mount. Then only this group can be seen.
+        // In a container, the mount's root may be this cgroup, or one that `/proc/self/cgroup` names differently. Then
+        // `below` is empty, and only the mount's root is read.
         let below = group.strip_prefix(root.trim_end_matches('/'));
         let below = below.filter(|below| below.is_empty() || below.starts_with('/'));
-        matches.then_some((point, below.unwrap_or_default()))
+        matches.then_some((mount_point, below.unwrap_or_default()))
     })
 }
 
-/// Returns how much memory the group of `folder` may still allocate; `None` if it has no limit.
-fn headroom(folder: &Path, version: Version) -> Option<u64> {
+/// Returns how many bytes the cgroup at `folder` may still allocate; `None` if it has no limit.
+fn headroom(folder: &Path, version: CgroupVersion) -> Option<u64> {
     let (limit, usage, cache) = match version {
-        Version::One => (
+        CgroupVersion::One => (
             "memory.limit_in_bytes",
             "memory.usage_in_bytes",
             ["total_inactive_file ", "total_active_file "],
         ),
-        Version::Two => (
+        CgroupVersion::Two => (
             "memory.max",
             "memory.current",
             ["inactive_file ", "active_file "],
@@ -178,11 +194,11 @@ fn headroom(folder: &Path, version: Version) -> Option<u64> {
     Some(limit.saturating_sub(used.saturating_sub(cached)))
 }
 
-/// Checks that this process may create a file of `length` bytes. Call it before creating one: beyond `RLIMIT_FSIZE` the
-/// kernel does not only refuse, it also sends `SIGXFSZ`.
+/// Checks that this process may create a file of `length` bytes. Call it before creating one: above `RLIMIT_FSIZE` the
+/// kernel also sends `SIGXFSZ`, which kills the process by default.
 pub(super) fn check_file_size(length: u64) -> Result<(), OutOfMemory> {
-    let most = getrlimit(Resource::Fsize).current.unwrap_or(u64::MAX);
-    OutOfMemory::check(MemoryLimit::FileSize, length, most)
+    let limit = getrlimit(Resource::Fsize).current.unwrap_or(u64::MAX);
+    OutOfMemory::check(MemoryLimit::FileSize, length, limit)
 }
 
 /// Returns the size of a page in bytes.
@@ -192,7 +208,7 @@ pub(super) fn page_size() -> u64 {
         .unwrap_or(4096)
 }
 
-/// Returns the error for a mapping of `length` bytes for which there is no address space left.
+/// Returns the error to report after `mmap` of `length` bytes has failed with `ENOMEM`.
 pub(super) fn no_address_space(length: u64) -> OutOfMemory {
     let statistics = read_to_string("/proc/self/statm").unwrap_or_default();
     let pages = statistics
@@ -204,7 +220,8 @@ pub(super) fn no_address_space(length: u64) -> OutOfMemory {
     OutOfMemory {
         limit: MemoryLimit::AddressSpace,
         wanted: length,
-        // Without `RLIMIT_AS` it was the processor's limit, or that of the number of mappings.
+        // If `RLIMIT_AS` is not set, `mmap` failed for another reason: the address space of the processor, or
+        // `vm.max_map_count`. Then 0 is reported.
         available: most.map_or(0, |most| most.saturating_sub(used)),
     }
 }

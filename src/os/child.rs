@@ -15,7 +15,7 @@
 //!     [descendants](tree), whatever their groups and sessions.
 //! CHILD-7. The child may be a *wrapper*, for example a script, that starts the worker and waits for it. As soon as the
 //!     worker's process id is known, the worker's end and the worker's memory count. A wrapper that outlives its worker
-//!     is given some time to end, and its exit status is taken for the worker's.
+//!     is given some time to end, and its exit status is treated as the worker's.
 //!
 //! If this process ignores `SIGCHLD`, or other code in it waits for any child, the kernel may have discarded a child's
 //! exit status before [`ChildProcess::reap`] asks for it. The status is then reported as unknown.
@@ -188,7 +188,7 @@ impl ChildProcess {
     /// Kills the child's group. Returns the pidfds of its members without the child. If this process is a
     /// [reaper](super::subreaper), each member becomes its child when the member's own parent has ended.
     pub(crate) fn kill_group_members(&self) -> Vec<OwnedFd> {
-        // Killed before they are listed, so that no member starts another one meanwhile.
+        // Killed before they are listed, so that no member starts another one before the list is complete.
         let _ = self.kill_group();
         group::members(self.pid)
     }
@@ -240,7 +240,7 @@ impl ChildProcess {
     /// Kills the rest of the group, waits until the child has ended, and reaps it. Returns its exit status; `None` if
     /// other code of this process has reaped it, or if the worker outlived its wrapper.
     ///
-    /// A group of another user can't be killed, for example that of a worker which changed its user id. Its leader is
+    /// A group of another user cannot be killed, for example that of a worker which changed its user id. Its leader is
     /// reaped all the same.
     pub(crate) fn reap(&mut self) -> io::Result<Option<ExitStatus>> {
         drop(self.kill_recorded_descendants());

@@ -7,7 +7,7 @@ use nix::time::{ClockId, clock_getres, clock_gettime};
 use std::time::Instant;
 
 fn nanoseconds(clock: ClockId) -> u64 {
-    // It can't fail: every Linux has the clocks used here.
+    // It cannot fail: every Linux has the clocks used here.
     clock_gettime(clock).map_or(0, |time| {
         // Neither part is negative, and the sum overflows after 584 years.
         time.tv_sec()
@@ -23,12 +23,12 @@ pub(crate) fn now() -> u64 {
     nanoseconds(ClockId::CLOCK_MONOTONIC)
 }
 
-/// As [`now`], but cheaper, and late by up to [`coarse_resolution`].
+/// Returns the same time as [`now`], cheaper, and late by up to [`coarse_resolution`].
 pub(crate) fn now_coarse() -> u64 {
     nanoseconds(ClockId::CLOCK_MONOTONIC_COARSE)
 }
 
-/// As [`coarse_resolution`], read from the system once and then kept.
+/// Returns [`coarse_resolution`], which is read from the system only once.
 pub(crate) fn coarse_tick() -> u64 {
     static TICK: AtomicU64 = AtomicU64::new(0);
     match TICK.load(Ordering::Relaxed) {

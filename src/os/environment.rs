@@ -8,7 +8,7 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 
 /// Returns the value that a variable had when a process was started, whatever it is now; `None` if there was none, or
-/// the environment of that process can't be read.
+/// the environment of that process cannot be read.
 pub(crate) fn initial_variable(process_id: u32, name: &str) -> Option<String> {
     let environment = fs::read(format!("/proc/{process_id}/environ")).ok()?;
     environment.split(|&byte| byte == 0).find_map(|variable| {
@@ -23,7 +23,7 @@ pub(crate) fn remove_variable(name: &str) -> bool {
     if !is_single_threaded() {
         return false;
     }
-    // SAFETY: this is the only thread, so no other one reads or writes the environment meanwhile.
+    // SAFETY: this is the only thread, so no other one reads or writes the environment during the call.
     unsafe { std::env::remove_var(name) };
     true
 }

@@ -63,7 +63,7 @@ impl Identity {
 ///
 /// # Errors
 ///
-/// `/proc` can't be read.
+/// `/proc` cannot be read.
 pub(crate) fn current() -> io::Result<Identity> {
     let stat = procfs::Stat::own().map_err(|error| procfs::unreadable(&error))?;
     let namespace =

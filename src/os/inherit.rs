@@ -17,7 +17,7 @@
 //!
 //! INHERIT-1. At every step a description that the child has open holds the lock, so no process finds it free while the
 //!            child lives. Unlocking through one copy of a description unlocks it for all copies.
-//! INHERIT-2. If the file can't be opened again (it belongs to another user, `/proc` is not mounted, no descriptor is
+//! INHERIT-2. If the file cannot be opened again (it belongs to another user, `/proc` is not mounted, no descriptor is
 //!            left), the child keeps the parent's description. Then a fork of the parent that lives on keeps the ticket
 //!            locked until it ends.
 //!
@@ -96,7 +96,7 @@ impl InheritedFiles {
 }
 
 impl Ticket {
-    /// Moves the lock to a description of the child's own (see the table). If the file can't be opened again, leaves
+    /// Moves the lock to a description of the child's own (see the table). If the file cannot be opened again, leaves
     /// the lock where it is and returns false (INHERIT-2).
     fn take_over(&self) -> io::Result<bool> {
         let inherited = borrow(self.number);

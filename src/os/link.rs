@@ -114,8 +114,8 @@ impl Link {
         Ok(set_socket_passcred(&self.0, true)?)
     }
 
-    /// As [`try_recv`](Link::try_recv). Also returns the sender's process id in this process's namespace; `None` if it
-    /// has none there, or if [`enable_credentials`](Link::enable_credentials) was not called.
+    /// Does the same as [`try_recv`](Link::try_recv), and also returns the sender's process id in this process's
+    /// namespace; `None` if it has none there, or if [`enable_credentials`](Link::enable_credentials) was not called.
     pub(crate) fn try_recv_from<'a>(
         &self,
         buffer: &'a mut [u8],

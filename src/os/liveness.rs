@@ -67,7 +67,7 @@
 //!     process lives, the id was its own all the time, so the start time is its own, too.
 //! PROBE-2. An answer about a lock counts only if the descriptor is the segment's before and after the question: other
 //!     code might have closed it, and its number might have been reused for another file.
-//! PROBE-3. What can't be found out is not death (see the table of errors).
+//! PROBE-3. What cannot be found out is not death (see the table of errors).
 //!
 //! Start time and mappings are read only for a `thorough` check, or if the lock is free. They matter only where a
 //! forked child has kept the lock *and* the process has executed another program, or its id was reused.
@@ -132,7 +132,7 @@ impl<'a> LivenessProbe<'a> {
     ///
     /// # Errors
     ///
-    /// Whether the peer lives can't be found out now (PROBE-3).
+    /// Whether the peer lives cannot be found out now (PROBE-3).
     pub(crate) fn check(
         &self,
         byte: u64,
@@ -213,7 +213,7 @@ impl<'a> LivenessProbe<'a> {
         }
     }
 
-    /// As [`check_with_pidfd`](Self::check_with_pidfd), from `/proc` alone.
+    /// Does the same as [`check_with_pidfd`](Self::check_with_pidfd), from `/proc` alone.
     fn check_without_pidfd(
         &self,
         identity: Identity,
@@ -234,7 +234,7 @@ impl<'a> LivenessProbe<'a> {
         if locked && !thorough {
             return Ok(Liveness::Alive);
         }
-        // If the id was reused meanwhile, the peer is dead as well.
+        // If the id was reused in the meantime, the peer is dead as well.
         if !maps(id, self.id)? {
             return Ok(Liveness::Dead);
         }

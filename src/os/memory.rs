@@ -109,7 +109,7 @@ fn change(file: impl AsFd, how: FallocateFlags, start: usize, length: usize) -> 
     fallocate(file, how, number(start)?, number(length)?)
 }
 
-/// Returns the error for a file that can't get `wanted` more bytes. The file system of a memfd has no size of its own:
+/// Returns the error for a file that cannot get `wanted` more bytes. The file system of a memfd has no size of its own:
 /// the limit is the machine's then.
 fn out_of_memory(file: impl AsFd, wanted: u64) -> OutOfMemory {
     let system = fstatfs(file).ok().filter(|system| system.blocks() > 0);

@@ -12,12 +12,13 @@ pub(super) fn of(process: &OwnedFd) -> io::Result<u64> {
     of_id(pidfd::id_in_proc(process)?)
 }
 
-/// As [`of`], by the id that `/proc` shows.
+/// Returns the same as [`of`], by the id that `/proc` shows.
 pub(super) fn of_id(id: u32) -> io::Result<u64> {
     read(&format!("/proc/{id}/statm"))
 }
 
-/// As [`of`], of this process, also where the mounted `/proc` is that of another namespace of process ids.
+/// Returns the same as [`of`] for this process, even where the mounted `/proc` is that of another namespace of process
+/// ids.
 pub(crate) fn own() -> io::Result<u64> {
     read("/proc/self/statm")
 }
@@ -36,8 +37,8 @@ pub(crate) fn check_readable() -> io::Result<()> {
     of(&pidfd::open(getpid())?).map(drop)
 }
 
-/// Limits the address space of this process to `bytes`, or to its hard limit if that is less. The limit can't be raised
-/// again.
+/// Limits the address space of this process to `bytes`, or to its hard limit if that is less. The limit cannot be
+/// raised again.
 pub(crate) fn limit_address_space(bytes: u64) -> io::Result<()> {
     let allowed = getrlimit(Resource::As).maximum.unwrap_or(u64::MAX);
     let bytes = Some(bytes.min(allowed));

@@ -11,7 +11,7 @@
 //!     So no process opens an incomplete file, and no crash leaves one.
 //! NAME-2. The file's memory is committed before anything is written to it: a full file system is an error of
 //!     `fallocate(2)` and not a `SIGBUS`.
-//! NAME-3. The size of a file with a name can't be sealed (a memfd's can, but a memfd has no name). So a file is used
+//! NAME-3. The size of a file with a name cannot be sealed (a memfd's can, but a memfd has no name). So a file is used
 //!     only if it is a regular file that belongs to this user and that no other user may open. A process that could
 //!     shrink it could as well stop or kill its peers.
 //! NAME-4. A process that attaches holds a lock on one byte beyond the file's end ([`LOCK_BYTE`]) shared with other
@@ -45,7 +45,7 @@ const FOLDER: &str = "/dev/shm";
 /// The offset of the lock of NAME-4, beyond those of all peers and incarnations.
 const LOCK_BYTE: u64 = 1 << 62;
 
-/// Reason why a file can't be opened by its name.
+/// Reason why a file cannot be opened by its name.
 #[derive(Debug)]
 pub(crate) enum NamedFileError {
     NotFound,

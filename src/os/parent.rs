@@ -52,8 +52,8 @@ pub(crate) fn kill_own_group() -> ! {
     std::process::abort()
 }
 
-/// Kills the descendants of this process, also those in other groups and sessions. Processes that its other threads
-/// start meanwhile may be missed.
+/// Kills the descendants of this process, including those in other groups and sessions. Processes that its other
+/// threads start during the call may be missed.
 pub(crate) fn kill_own_descendants() {
     tree::kill_own_descendants();
 }

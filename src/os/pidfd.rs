@@ -48,8 +48,8 @@ pub(super) fn has_ended(pidfd: impl AsFd) -> io::Result<bool> {
     }
 }
 
-/// As [`has_ended`], but also works if `RLIMIT_NOFILE` was lowered to 0, where `poll(2)` accepts no descriptor. Without
-/// `poll(2)`, a child has ended if `waitid(2)` reports it, and any other process once it is reaped.
+/// Returns whether a process has ended, even if `RLIMIT_NOFILE` was lowered to 0 and `poll(2)` accepts no descriptor.
+/// Without `poll(2)`, a child has ended if `waitid(2)` reports it, and any other process once it is reaped.
 pub(super) fn has_ended_without_poll(pidfd: &OwnedFd, pid: Pid) -> bool {
     has_ended(pidfd).unwrap_or_else(|_| {
         let only_ask = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;

@@ -14,7 +14,7 @@ pub(super) fn unreadable(error: &io::Error) -> io::Error {
 }
 
 /// Returns whether `/proc` numbers processes as this process's own namespace of process ids does. An error means that
-/// this can't be found out now.
+/// this cannot be found out now.
 pub(crate) fn is_own_namespace() -> io::Result<bool> {
     match fs::read_link("/proc/self") {
         Ok(link) => Ok(link.to_str() == Some(std::process::id().to_string().as_str())),
@@ -77,7 +77,7 @@ pub(crate) fn start_time(id: u32) -> io::Result<u32> {
     Stat::of(id).map(|stat| stat.start_time)
 }
 
-/// Returns the parent of a process; `None` if the process is gone or can't be seen.
+/// Returns the parent of a process; `None` if the process is gone or cannot be seen.
 pub(crate) fn parent(id: u32) -> Option<u32> {
     Stat::of(id).ok().map(|stat| stat.parent)
 }
@@ -155,7 +155,7 @@ pub(super) fn children(id: u32) -> Vec<u32> {
     all
 }
 
-/// As [`children`], by reading the parent of every process.
+/// Returns the same as [`children`], by reading the parent of every process.
 fn children_by_parent(id: u32) -> Vec<u32> {
     processes()
         .filter(|&process| parent(process) == Some(id))

@@ -5,7 +5,7 @@
 //! 3. All are killed, those found last first, each with the process group that it leads.
 //!
 //! TREE-1. Each descendant found is held by a pidfd. After that pidfd was opened, the process was seen to be the child
-//!     of another held process. So its id was not reused meanwhile, and no signal reaches an unrelated process.
+//!     of another held process. So its id was not reused in between, and no signal reaches an unrelated process.
 //! TREE-2. The search takes at most [`SEARCH_LIMIT`], however fast the processes fork. What it has not found lives on.
 //! TREE-3. The search does not find an *orphan*, a process whose parent ended before, unless the leader of its group is
 //!     found or the root adopts orphans ([`subreaper`](super::subreaper)). It finds nothing if `/proc` belongs to
@@ -59,7 +59,7 @@ fn can_search() -> bool {
 pub(super) fn kill(process: impl AsFd, id: u32) -> Vec<OwnedFd> {
     let mut descendants = Vec::new();
     if !has_ended(&process) && can_search() {
-        // A process of another user can't be stopped, and no search waits for it.
+        // A process of another user cannot be stopped, and no search waits for it.
         if pidfd_send_signal(&process, Signal::STOP).is_ok() {
             descendants = search(id, || !has_ended(&process), Search::Stops);
         }
@@ -88,7 +88,7 @@ pub(super) fn kill_recorded(recorded: Vec<Descendant>) -> Vec<OwnedFd> {
     killed
 }
 
-/// Kills the descendants of this process, which goes on running: processes that it starts meanwhile may be missed.
+/// Kills the descendants of this process, which keeps running: processes that it starts during the call may be missed.
 pub(super) fn kill_own_descendants() {
     if can_search() {
         kill_all(search(pidfd::to_id(getpid()), || true, Search::Stops));

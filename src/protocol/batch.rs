@@ -22,7 +22,7 @@
 //! BATCH-4. Accepted messages beyond the first of their batch are counted in the block itself
 //!     ([`BatchMarks::extra_messages`]), in one word with a bit that says whether the current batch is included. The
 //!     sender clears the bit while the block is Owned. Before a batch leaves Held, its holder, or the process that
-//!     recovers it, includes it, by an exact exchange that can succeed only once. So the count is right after a death
+//!     recovers it, includes it, by a compare-exchange that can succeed only once. So the count is right after a death
 //!     at any point, and a batch that was never accepted is never counted.
 //!
 //! Crash: the marks are as far as the holder got, and the block word is Held. The messages that were being processed
@@ -91,7 +91,7 @@ impl MessageMark {
         self.0 & DONE != 0
     }
 
-    /// Whether the message may be delivered, of `max_deliveries` in all.
+    /// Returns whether the message may be delivered, of `max_deliveries` in all.
     #[must_use]
     #[inline(always)]
     pub(crate) const fn is_live(self, max_deliveries: u8) -> bool {
@@ -239,7 +239,7 @@ impl BatchMarks {
         )
     }
 
-    /// Whether none of the first `count` messages was ever delivered.
+    /// Returns whether none of the first `count` messages was ever delivered.
     #[must_use]
     #[inline(always)]
     pub(crate) fn are_fresh(&self, count: usize) -> bool {

@@ -82,7 +82,7 @@ impl BlockHeader {
         self.length.load(Ordering::Relaxed)
     }
 
-    /// Whether a huge block has memory.
+    /// Returns whether a huge block has memory.
     // Acquire here and Release below: no access to the payload moves before the block is known to have memory, or after
     // it is recorded as having none.
     #[must_use]
@@ -100,7 +100,7 @@ impl BlockHeader {
         length | IS_BATCH
     }
 
-    /// Whether the block holds a batch.
+    /// Returns whether the block holds a batch.
     #[must_use]
     pub(crate) fn is_batched(&self) -> bool {
         Self::is_batched_length(self.length())
@@ -145,7 +145,7 @@ impl BlockHeader {
         note(generation, COUNT.get(old as u64))
     }
 
-    /// Whether the holder has opened the batch since it took it.
+    /// Returns whether the holder has opened the batch since it took it.
     #[must_use]
     pub(crate) fn is_opened(&self, generation: u64) -> bool {
         let note = self.note.load(Ordering::Relaxed);

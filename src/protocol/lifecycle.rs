@@ -1,8 +1,19 @@
 //! The lifecycle of a queue, from open over closing to ended, in one word.
 //!
+//! | term        | meaning                                                                                      |
+//! |-------------|----------------------------------------------------------------------------------------------|
+//! | *open*      | neither *closing* nor *ended*: the queue accepts messages                                    |
+//! | *closing*   | `close` or `cancel` has begun; stays set when the close is complete                          |
+//! | *sealed*    | the ring has a Closed slot (`Seal`): no message is accepted any more                         |
+//! | *closed*    | what users call a queue that is *closing* or more (`is_closed`)                              |
+//! | *drained*   | sealed, and every message before the Closed slot has been taken                              |
+//! | *ended*     | drained, nothing is left to deliver, and a receiver has recorded that. From then on receives |
+//! |             | return `Closed`, and a returned message is a dead letter                                     |
+//! | *cancelled* | closing, and every message that no process holds is discarded                                |
+//!
 //! | bit           | set when                                                                                   |
 //! |---------------|--------------------------------------------------------------------------------------------|
-//! | closing       | a close has begun: every process that sees the bit seals the ring before it goes on        |
+//! | closing       | a close has begun: every process that sees the bit first seals the ring                    |
 //! | cancel        | a cancel has begun, together with closing or later: all remaining messages are discarded   |
 //! | ended         | a receive returned `Closed`: from then on every receive returns it                         |
 //! | had senders   | the queue had a sender at some time, so having none now means the end                      |
@@ -13,10 +24,10 @@
 //! LIFE-2. The queue is closed when the ring has a Closed slot. The closing bit makes every process write that slot
 //!     (`Seal`), so a closer that dies or stops after it set the bit has closed the queue all the same.
 //! LIFE-3. An arrival is counted after its table entry has become Live or Ticket. A process that leaves reads this
-//!     word, then scans the table, and if no entry has its role it closes the queue by an exact exchange of the word
-//!     that it read. If another process got the role meanwhile, either its arrival was counted and the exchange
-//!     fails, or the scan found its entry. The scan alone would miss a role that passes from an entry not yet scanned
-//!     to one already scanned.
+//!     word, then scans the table, and if no entry has its role it closes the queue by a compare-exchange from the
+//!     word that it read. If another process got the role in the meantime, either its arrival was counted and the
+//!     exchange fails, or the scan found its entry. The scan alone would miss a role that passes from an entry not yet
+//!     scanned to one already scanned.
 //!
 //! Crash: a bit that is set stays set, and other processes do what it asks for.
 
@@ -57,7 +68,7 @@ impl LifecycleState {
         Self(bits)
     }
 
-    /// Whether the queue is neither closing nor ended.
+    /// Returns whether the queue is neither closing nor ended.
     #[must_use]
     #[inline(always)]
     pub(crate) const fn is_open(self) -> bool {
@@ -79,7 +90,7 @@ impl LifecycleState {
         self.0 & ENDED != 0
     }
 
-    /// Whether the queue had a process with `role` at some time.
+    /// Returns whether the queue had a process with `role` at some time.
     #[must_use]
     pub(crate) const fn had(self, role: Role) -> bool {
         self.0 & had(role) != 0

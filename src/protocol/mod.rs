@@ -25,7 +25,7 @@
 //! PROTOCOL-1. Every change of state is one atomic exchange, or one plain store by the only process that may write the
 //!     word then. There is no lock, and no state between two words for whose end another process has to wait.
 //! PROTOCOL-2. A process that needs a transition which another process has begun and not finished does that transition
-//!     itself (*helping*), by an exact exchange that can succeed only once.
+//!     itself (*helping*), by a compare-exchange that can succeed only once.
 //! PROTOCOL-3. Hints (the head, the tail, allocation cursors) only save time. Their values may be old, and are never
 //!     ahead of the state that they describe. No decision rests on them.
 //!

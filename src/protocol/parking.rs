@@ -2,28 +2,31 @@
 //!
 //! It is one 32-bit word, which is also the futex that sleepers wait on:
 //!
-//! | waiters | epoch | meaning                                                                       |
-//! |---------|-------|-------------------------------------------------------------------------------|
-//! | 0       | e     | no sleeper: `notify` is skipped after one fence and one load                  |
-//! | 1       | e     | a process sleeps on epoch e, or is about to                                   |
-//! | 1       | e + 1 | a notification, or another sleeper: a process that read epoch e does not sleep |
+//! | has waiters | epoch | meaning                                                                                   |
+//! |-------------|-------|-------------------------------------------------------------------------------------------|
+//! | 0           | e     | no process sleeps: after one fence and one load, `has_waiters` returns `false`, and the   |
+//! |             |       | caller skips `notify`                                                                     |
+//! | 1           | e     | a process sleeps on epoch e, or is about to                                               |
+//! | 1           | e + 1 | a notifier or another sleeper has moved the epoch: a futex wait on epoch e returns at once |
 //!
-//! PARK-1. Before its last check for what it waits for, a sleeper sets `waiters` and raises the epoch, in one exchange.
-//! PARK-2. A notifier publishes its change and then reads `waiters`. Each side has a full fence between its two
+//! PARK-1. Before its last check for what it waits for, a sleeper sets *has waiters* and raises the epoch, in one
+//!     exchange.
+//! PARK-2. A notifier publishes its change and then reads *has waiters*. Each side has a full fence between its two
 //!     steps, so either the notifier sees the bit, or the sleeper's last check sees the change.
-//! PARK-3. `waiters` is cleared only by a notifier that woke no sleeper, by an exact exchange of the value that it
-//!     wrote when it raised the epoch. A sleeper that came in between has raised the epoch too (PARK-1), so its bit
-//!     stays.
+//! PARK-3. Only a notifier that woke no process clears *has waiters*, by a compare-exchange from the value that it
+//!     wrote when it raised the epoch. If a sleeper arrived in between, it has raised the epoch too (PARK-1), so the
+//!     exchange fails, and the bit stays.
 //! PARK-4. A process that was woken checks once more before it leaves the wait, or passes the wake on. Otherwise it
 //!     would consume a wake that another sleeper needs.
 //!
-//! Crash: a sleeper that dies leaves `waiters` set, which costs one needless wake. A notifier that dies between its
-//! change and its wake leaves sleepers asleep, but every sleep ends after one liveness interval, followed by a check.
+//! Crash: a sleeper that dies leaves *has waiters* set, which costs one needless wake. A notifier that dies between its
+//! change and its wake leaves sleepers asleep; a process that dies after it was woken takes the wake with it. In both
+//! cases the others check again within one liveness interval, because no sleep is longer.
 //! The word has a bit and not a count of sleepers, because a count would stay wrong after a sleeper's death.
 //!
 //! Event counts: Reed and Kanodia, "Synchronization with eventcounts and sequencers" (CACM 1979). The word resembles
-//! folly's `EventCount`. Without the raise in PARK-1 a wake is lost with two sleepers and two notifiers, one of which
-//! clears the bit of a sleeper that it never saw.
+//! folly's `EventCount`. The sleeper must raise the epoch (PARK-1): otherwise, with two sleepers and two notifiers, one
+//! notifier can clear the bit of a sleeper that it never saw, and a wake is lost.
 
 use crate::sync::{AtomicU32, Ordering, fence, fence_after_exchange};
 
@@ -39,10 +42,11 @@ pub(crate) struct ParkingWord {
 const _: () = assert!(size_of::<ParkingWord>() == 64);
 
 pub(super) const WAITERS: u32 = 1;
-/// One raise of the epoch.
+/// What to add to the word to raise the epoch by one.
 pub(super) const EPOCH: u32 = 2;
 
-/// The value of the word with which a process goes to sleep. It sleeps only while the word has this value.
+/// The value of the whole word, bit and epoch, with which a process goes to sleep. It sleeps only while the word has
+/// this value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Epoch(u32);
 
@@ -92,8 +96,8 @@ impl ParkingWord {
         }
     }
 
-    /// Whether a process may be asleep. Called right after the exchange that published the change that sleepers wait
-    /// for.
+    /// Returns whether a process may be asleep. Call it right after the exchange that publishes the change that
+    /// sleepers wait for: it contains the notifier's fence of PARK-2.
     #[must_use]
     #[inline(always)]
     pub(crate) fn has_waiters(&self) -> bool {
@@ -111,10 +115,10 @@ impl ParkingWord {
         }
     }
 
-    /// Raises the epoch and wakes sleepers by `wake`, which returns how many it woke.
+    /// Raises the epoch and wakes sleepers by calling `wake`, which returns how many it woke.
     #[cold]
     pub(crate) fn notify(&self, wake: impl FnOnce(&Self) -> u32) {
-        // Release: a sleeper whose wait ends because the epoch moved sees the change.
+        // Release: a sleeper that sees the new epoch also sees the change.
         let raised = self
             .word
             .fetch_add(EPOCH, Ordering::AcqRel)

@@ -3,7 +3,7 @@
 //! | kind   | roles  | meaning                                                                                    |
 //! |--------|--------|--------------------------------------------------------------------------------------------|
 //! | Free   | -      | not in use                                                                                 |
-//! | Ticket | s, r   | reserved for a child that has not attached yet; its roles already count                    |
+//! | Ticket | s, r   | reserved for a child that has not attached yet; its roles already count (not a pool's task)|
 //! | Live   | s, r   | an attached process; s and r: whether it can send and receive                              |
 //!
 //! | method         | change of the entry                                  |
@@ -146,7 +146,7 @@ impl PeerState {
         Incarnation(INCARNATION.get(self.0))
     }
 
-    /// Whether the entry's process, attached or about to attach, has `role`.
+    /// Returns whether the entry's process, attached or about to attach, has `role`.
     #[must_use]
     pub(crate) fn has_role(self, role: Role) -> bool {
         matches!(self.kind(), Some(PeerKind::Ticket | PeerKind::Live)) && self.roles().has(role)

@@ -7,8 +7,8 @@
 //!
 //! RETURNED-1. A process that makes a block Returned then sets the dirty bit and raises the epoch. So does a process
 //!     that finds a Returned block in a scan, because the process that returned it may have died in between.
-//! RETURNED-2. The bit is cleared only after a scan of all blocks that found none Returned, by an exact exchange of the
-//!     value that was read before the scan. A return during the scan has raised the epoch, so the exchange fails.
+//! RETURNED-2. The bit is cleared only after a scan of all blocks that found none Returned, by a compare-exchange from
+//!     the value that was read before the scan. A return during the scan has raised the epoch, so the exchange fails.
 //!
 //! Crash: see RETURNED-1. The bit set without need costs one scan.
 

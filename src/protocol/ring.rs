@@ -24,9 +24,9 @@
 //! RING-4. Laps wrap at 2^32 and are compared by their wrapped difference. This assumes that no process is stopped
 //!     between two accesses for an exact multiple of 2^32 laps.
 //! RING-5. Every step of a walk leads to the next slot, in the same lap or a later one. A walk therefore ends after one
-//!     round through the ring, unless other processes move the ends of the queue meanwhile, or a stray write left laps
-//!     that lead the walk round forever. A correct walk never gets 2^31 laps ahead of its hint, so a walk that does
-//!     reports corruption.
+//!     round through the ring, unless other processes move the ends of the queue during the walk, or a stray write left
+//!     laps that lead the walk round forever. A correct walk never gets 2^31 laps ahead of its hint, so a walk that
+//!     does reports corruption.
 //!
 //! Crash: every transition is one atomic exchange, so a slot is always in one of the four states.
 //!
@@ -116,8 +116,8 @@ impl RingSize {
         position.plus((u64::from(laps_ahead.saturating_sub(1)) << self.bits) + 1)
     }
 
-    /// Whether a walk from `hint` that reached `position` is too long to be correct (RING-5). The hint may be ahead of
-    /// the position, because other processes move it during the walk.
+    /// Returns whether a walk from `hint` that reached `position` is too long to be correct (RING-5). The hint may be
+    /// ahead of the position, because other processes move it during the walk.
     #[must_use]
     pub(crate) const fn is_runaway(self, hint: Position, position: Position) -> bool {
         let distance = position.0.wrapping_sub(hint.0).cast_signed();
@@ -235,14 +235,14 @@ impl SlotState {
         Lap(self.0 as u32)
     }
 
-    /// Whether the slot is Empty in `lap`, as a sender expects it. One comparison.
+    /// Returns whether the slot is Empty in `lap`, as a sender expects it. One comparison.
     #[must_use]
     #[inline(always)]
     pub(crate) fn is_empty_in(self, lap: Lap) -> bool {
         self == Self::empty(lap)
     }
 
-    /// Whether the slot is Full in `lap`, as a receiver expects it.
+    /// Returns whether the slot is Full in `lap`, as a receiver expects it.
     #[must_use]
     #[inline(always)]
     pub(crate) const fn is_full_in(self, lap: Lap) -> bool {

@@ -19,7 +19,7 @@ pub(crate) struct Limits {
     pub(crate) max_deliveries: u8,
     /// The number of dead letters that are kept.
     pub(crate) max_dead_letters: u32,
-    /// Whether a closed queue ends only when every message is acknowledged or a dead letter (*settled*).
+    /// Whether a closed queue ends only when every message is acknowledged or a dead letter.
     pub(crate) close_waits_for_leases: bool,
     /// Whether the queue closes when the last sender leaves.
     pub(crate) close_on_last_sender: bool,

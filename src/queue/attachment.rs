@@ -103,7 +103,7 @@ fn lock_free_entry(
         if !mutant!(LockByteNotTaken) && !locks::try_lock(&file, byte)? {
             continue;
         }
-        // Again, under the lock: another process may have used the entry and left it meanwhile.
+        // Again, under the lock: another process may have used the entry and left it in the meantime.
         if entry.load() == seen {
             return Ok((peer, seen));
         }
@@ -185,7 +185,7 @@ impl Attachment {
         };
         let attachment = Self::new(segment, peer, tenant, roles, identity);
         // This process may have executed another program before, which used the queue too.
-        attachment.segment.check_process(identity.process_id());
+        attachment.segment.check_peers_of(identity.process_id());
         Ok(Some(attachment))
     }
 

@@ -4,7 +4,7 @@ use super::attachment::{Attachment, Entered};
 use crate::protocol::Corrupt;
 use crate::protocol::steps::{OwnedBlock, batch, send};
 
-/// A block that this process has in hand to write a message. Dropping it frees the block (`Withdraw`), unless its
+/// A block that this process owns and writes a message to. Dropping it frees the block (`Withdraw`), unless its
 /// message was accepted.
 pub(super) struct BlockWriter<'a> {
     queue: Entered<'a>,

@@ -10,10 +10,10 @@ use core::ops::Deref;
 use core::time::Duration;
 use std::time::Instant;
 
-/// A message that has been received and not yet acknowledged, where it lies in shared memory. Made by
+/// A message that has been received and not yet acknowledged, as a slice of shared memory. Returned by
 /// [`Receiver::lease_bytes`].
 ///
-/// What [`Lease`](crate::Lease) says holds here too: dropping it returns the message to the queue.
+/// As with a [`Lease`](crate::Lease), dropping it returns the message to the queue.
 ///
 /// # Trust
 ///
@@ -31,7 +31,7 @@ impl<T> Receiver<T, Raw>
 where
     Raw: Codec<T>,
 {
-    /// Receives a message without copying or acknowledging it. Blocks while there is none.
+    /// Leases a message without copying it. Blocks until there is one or the queue is closed.
     ///
     /// # Errors
     ///
@@ -54,7 +54,7 @@ where
         Ok(BytesLease { leased })
     }
 
-    /// Receives a message without copying or acknowledging it, if there is one now.
+    /// Leases a message without copying it, if there is one now.
     ///
     /// # Errors
     ///
@@ -75,7 +75,7 @@ where
         self.try_lease_undecoded()
     }
 
-    /// Receives a message without copying or acknowledging it. Blocks for at most `timeout`.
+    /// Leases a message without copying it. Blocks for at most `timeout`.
     ///
     /// # Errors
     ///
@@ -98,7 +98,7 @@ where
         Ok(BytesLease { leased })
     }
 
-    /// Receives a message without copying or acknowledging it. Blocks until `deadline` at most.
+    /// Leases a message without copying it. Blocks until `deadline` at the latest.
     ///
     /// # Errors
     ///
@@ -124,8 +124,8 @@ where
 }
 
 impl<T, C: Codec<T>> Receiver<T, C> {
-    /// Receives a message without decoding or acknowledging it, if there is one now: for a process that reads only the
-    /// first bytes of it, and may not be able to decode it.
+    /// Leases a message without decoding it, if there is one now: for a process that reads only the first bytes of it,
+    /// and may not be able to decode it.
     pub(crate) fn try_lease_undecoded(&self) -> Result<BytesLease, TryRecvError> {
         let leased = self.lease_undecoded(&NonBlocking)?;
         Ok(BytesLease { leased })
@@ -133,14 +133,14 @@ impl<T, C: Codec<T>> Receiver<T, C> {
 }
 
 impl BytesLease {
-    /// Returns how many deliveries of this message, to any process, came before this one and failed: 0 for the first
-    /// delivery. A delivery fails when its receiver returns the message, or dies while it holds it.
+    /// Returns the number of earlier, failed deliveries of this message, to any process; 0 the first time. A delivery
+    /// fails when its receiver returns the message, or dies while it holds it.
     #[must_use]
     pub fn deliveries(&self) -> u32 {
         self.leased.deliveries()
     }
 
-    /// Acknowledges the message: its memory is free again. Never waits.
+    /// Acknowledges the message and frees its memory. Never waits.
     pub fn ack(mut self) {
         self.leased.acknowledge();
     }

@@ -34,7 +34,7 @@ macro_rules! common_methods {
             /// call discarded. Receives that run at the same time discard some as well, and so does returning a lease
             /// from now on.
             ///
-            /// A receive that starts afterwards gets `Closed` at once, also with
+            /// A receive that starts afterwards gets `Closed` at once, even with
             /// [`Options::close_waits_for_leases`](crate::Options::close_waits_for_leases). Leases remain valid and can
             /// be acknowledged; dead letters stay. Never waits. May be called after [`close`](Self::close).
             ///
@@ -76,9 +76,9 @@ macro_rules! common_methods {
             /// an end of it, the queue recovers what it held at once, not only after a [liveness
             /// interval](crate::Options::liveness_interval).
             ///
-            /// Never necessary: while any process waits, a death is noticed within one liveness interval anyway. Nor is
-            /// the report trusted: the kernel is asked whether the process is dead. Never waits; takes time in
-            /// proportion to the size of the queue if there is something to recover.
+            /// Never necessary: while any process waits, sends or receives, a death is noticed within one liveness
+            /// interval anyway. Nor is the report trusted: the kernel is asked whether the process is dead. Never
+            /// waits; takes time in proportion to the size of the queue if there is something to recover.
             ///
             /// # Examples
             ///
@@ -87,22 +87,22 @@ macro_rules! common_methods {
             /// let (tx, rx) = workring::channel::<String>(16)?;
             /// let mut worker = workring::Handoff::new().give("tasks", &rx)?.spawn(&mut command)?;
             /// worker.wait()?;
-            /// tx.report_exit(worker.id()); // other receivers get what it had in hand
+            /// tx.report_exit(worker.id()); // other receivers get what it held
             /// # Ok::<(), Box<dyn std::error::Error>>(())
             /// ```
             pub fn report_exit(&self, process_id: u32) {
                 self.handle.report_exit(process_id);
             }
 
-            /// Returns how many messages waited to be received for the first time, at some moment of this call. A batch
-            /// of [`send_many`](crate::Sender::send_many) counts as one until a receiver takes it.
+            /// Returns the number of messages that wait for their first delivery, at some moment during the call. A
+            /// batch of [`send_many`](crate::Sender::send_many) counts as one until a receiver takes it.
             #[must_use]
             pub fn len(&self) -> usize {
                 self.handle.count_operation();
                 self.handle.len()
             }
 
-            /// Returns whether [`len`](Self::len) is the capacity.
+            /// Returns whether the queue is full: [`len`](Self::len) is the capacity.
             #[must_use]
             pub fn is_full(&self) -> bool {
                 self.handle.count_operation();

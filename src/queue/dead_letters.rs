@@ -13,10 +13,11 @@ use core::marker::PhantomData;
 use core::ops::Range;
 use std::sync::Arc;
 
-/// Iterates over the dead letters of a queue, oldest first. Made by
+/// An iterator over the dead letters of a queue, oldest first. Returned by
 /// [`Receiver::dead_letters`](crate::Receiver::dead_letters).
 ///
-/// Contains those that there were when it was made, without those that another process has open or has discarded.
+/// Contains the dead letters that existed when it was created, without those that another process has open or has
+/// discarded.
 /// Letters that were sent batched ([`Sender::send_many`](crate::Sender::send_many)) are opened together: while one of
 /// them is open, its whole batch is.
 pub struct DeadLetters<T, C: Codec<T> = Bincode> {

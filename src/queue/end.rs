@@ -19,7 +19,7 @@ pub(super) struct Handle {
 }
 
 impl Handle {
-    /// Makes the handle that a new attachment has counted already.
+    /// Creates the handle that a new attachment has counted already.
     pub(super) fn counted(attachment: Arc<Attachment>, role: Role) -> Self {
         Self {
             pacer: LivenessPacer::new(),
@@ -89,7 +89,7 @@ impl Handle {
 
     pub(super) fn report_exit(&self, process_id: u32) {
         if let Ok(queue) = self.enter() {
-            queue.segment().check_process(process_id);
+            queue.segment().check_peers_of(process_id);
         }
     }
 

@@ -5,21 +5,21 @@ use crate::codec::{Bincode, Codec};
 use crate::error::{RecvError, TryRecvError};
 use core::fmt;
 
-/// Iterates over messages and blocks for each. Made by [`Receiver::iter`].
+/// A blocking iterator over the messages of a queue. Returned by [`Receiver::iter`].
 #[must_use = "iterators do nothing unless consumed"]
 pub struct Iter<'a, T, C: Codec<T> = Bincode> {
     receiver: &'a Receiver<T, C>,
     is_over: bool,
 }
 
-/// Iterates over the messages that there are now. Made by [`Receiver::try_iter`].
+/// An iterator over the messages that are available now. Returned by [`Receiver::try_iter`].
 #[must_use = "iterators do nothing unless consumed"]
 pub struct TryIter<'a, T, C: Codec<T> = Bincode> {
     receiver: &'a Receiver<T, C>,
     is_over: bool,
 }
 
-/// Iterates over messages, blocks for each, and owns the receiver.
+/// A blocking iterator over the messages of a queue, which owns the receiver.
 #[must_use = "iterators do nothing unless consumed"]
 pub struct IntoIter<T, C: Codec<T> = Bincode> {
     receiver: Receiver<T, C>,
@@ -27,7 +27,8 @@ pub struct IntoIter<T, C: Codec<T> = Bincode> {
 }
 
 impl<T, C: Codec<T>> Receiver<T, C> {
-    /// Iterates over the messages of the queue until it is closed and drained. Blocks for each message.
+    /// Returns an iterator over the messages of the queue, until it is closed and drained. The iterator blocks for each
+    /// message.
     ///
     /// Errors other than `Closed` are items. The iteration continues after them, except after `Corrupt` and `Forked`,
     /// with which it ends.
@@ -48,7 +49,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         }
     }
 
-    /// Iterates over the messages that there are now.
+    /// Returns an iterator over the messages that are available now.
     ///
     /// Errors other than `Empty` and `Closed` are items. The iteration continues after them, except after `Corrupt` and
     /// `Forked`, with which it ends.

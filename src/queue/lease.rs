@@ -63,8 +63,8 @@ impl<T, C: Codec<T>> Lease<T, C> {
         }
     }
 
-    /// Returns how many deliveries of this message, to any process, came before this one and failed: 0 for the first
-    /// delivery. A delivery fails when its receiver returns the message, or dies while it holds it.
+    /// Returns the number of earlier, failed deliveries of this message, to any process; 0 the first time. A delivery
+    /// fails when its receiver returns the message, or dies while it holds it.
     #[must_use]
     pub fn deliveries(&self) -> u32 {
         self.leased.deliveries()
@@ -186,7 +186,8 @@ impl<'a> LeasePermit<'a> {
     pub(super) fn acquire(attachment: &'a Arc<Attachment>) -> Option<Self> {
         let max = attachment.settings().max_leases as usize;
         let one_at_a_time = attachment.leasing.lock();
-        // Relaxed: the lock orders all threads that raise the count, and one that lowers it meanwhile does no harm.
+        // Relaxed: the lock orders all threads that raise the count, and one that lowers it at the same time does no
+        // harm.
         if attachment.leases.load(Ordering::Relaxed) >= max {
             return None;
         }

@@ -30,7 +30,7 @@ use std::time::{Duration, Instant};
 const MAX_NAME_LEN: usize = 200;
 
 impl Options {
-    /// Makes a queue with a name, for messages of any serde type.
+    /// Creates a queue with a name, for messages of any serde type.
     ///
     /// Any process of the same user can [`open`](crate::open()) it. The queue appears under its name when it is
     /// complete, or not at all. It stays, with its messages, until it is [removed](crate::queue::remove_named) or the
@@ -110,11 +110,11 @@ impl Options {
         self.create_named_with::<T, Bincode>(name)
     }
 
-    /// Makes a queue with a name, as [`create_named`](Options::create_named) does, for messages that `C` encodes.
+    /// Creates a queue with a name, as [`create_named`](Options::create_named) does, for messages that `C` encodes.
     ///
     /// # Errors
     ///
-    /// As `create_named`.
+    /// The same as `create_named`.
     #[allow(
         clippy::type_complexity,
         reason = "a pair of two handles, spelt out once"
@@ -180,7 +180,7 @@ pub fn open<E: End>(name: &str) -> Result<E, OpenError> {
 ///
 /// # Errors
 ///
-/// As [`open`], and [`OpenError::Schema`] if the schemas differ.
+/// The same as [`open`]; also [`OpenError::Schema`] if the schemas differ.
 pub fn open_as<E: End>(name: &str, schema: &str) -> Result<E, OpenError> {
     open_end(name, Some(schema))
 }
@@ -379,7 +379,7 @@ pub fn remove_named(name: &str) -> Result<(), RemoveError> {
         return Err(RemoveError::InUse { processes: 1 });
     }
     let removed = check().and_then(|()| unlink(&lock, name));
-    // Closing the file does not unlock it if a child that was forked meanwhile has it open too.
+    // Closing the file does not unlock it if a child that was forked in the meantime has it open too.
     let _ = named::unlock(&lock);
     removed
 }

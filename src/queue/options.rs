@@ -17,7 +17,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
 
-/// Makes a queue of up to `capacity` messages, with default [`Options`].
+/// Creates a queue of up to `capacity` messages, with default [`Options`].
 ///
 /// Both ends are in this process, for as long as you keep them; [`Handoff`](crate::Handoff) gives either to a child
 /// process. Never waits for other processes.
@@ -78,7 +78,7 @@ pub struct Options {
 }
 
 impl Options {
-    /// Returns the defaults, for a queue that is full when it has exactly `capacity` messages: 1 to 65,536.
+    /// Creates default options for a queue of `capacity` messages, from 1 to 65,536.
     pub const fn new(capacity: usize) -> Self {
         Self {
             capacity,
@@ -99,7 +99,7 @@ impl Options {
         }
     }
 
-    /// Sets how often a message is delivered before it becomes a dead letter: 1 to 15, by default 3.
+    /// Sets how many times a message is delivered before it becomes a dead letter: 1 to 15, by default 3.
     ///
     /// A delivery fails when its receiver returns the message, or dies while it holds it. With 1, no message is
     /// delivered a second time.
@@ -108,12 +108,13 @@ impl Options {
         self
     }
 
-    /// Sets when receivers of a closed queue get `Closed`.
+    /// Sets whether a closed queue waits for outstanding leases before receivers get `Closed`. By default it does not.
     ///
-    /// - `false`, the default (*drained*): when no message is left to deliver. A message that is returned afterwards
+    /// - `false`: receivers get `Closed` when no message is left to deliver. A message that is returned afterwards
     ///   becomes a dead letter.
-    /// - `true` (*settled*): when every message is acknowledged or a dead letter. Receivers wait for the holders of
-    ///   leases, and messages that these return are delivered again.
+    /// - `true`: receivers get `Closed` when every message is acknowledged or a dead letter. Until then they wait for
+    /// the
+    ///   holders of leases, and messages that these return are delivered again.
     pub const fn close_waits_for_leases(mut self, waits: bool) -> Self {
         self.close_waits_for_leases = waits;
         self
@@ -125,7 +126,7 @@ impl Options {
         self
     }
 
-    /// Sets how many bytes an encoded message may have: 128 bytes to 1 GiB, by default 1 MiB.
+    /// Sets the maximum length of an encoded message in bytes: 128 bytes to 1 GiB, by default 1 MiB.
     ///
     /// The memory for messages of up to 64 KiB is taken when the queue is made: up to 5 MiB, and about 300 bytes for
     /// each message of the capacity. Less is taken if `max_message_len` is less.
@@ -262,7 +263,7 @@ impl Options {
         self
     }
 
-    /// Makes the queue, for messages of any serde type.
+    /// Creates the queue, for messages of any serde type.
     ///
     /// # Errors
     ///
@@ -274,7 +275,7 @@ impl Options {
         self.channel_with::<T, Bincode>()
     }
 
-    /// Makes the queue, for messages that `C` encodes.
+    /// Creates the queue, for messages that `C` encodes.
     ///
     /// # Errors
     ///

@@ -28,7 +28,9 @@ use std::time::Instant;
 /// process. When the last receiver of all processes is dropped, the queue closes (unless
 /// [`Options::close_on_last_receiver`](crate::Options) says otherwise).
 ///
-/// The forms of `recv` take a message for good. To be able to return it, also by dying, use [`lease`](Receiver::lease).
+/// The forms of `recv` acknowledge the message at once: if this process dies right afterwards, no other receiver gets
+/// it. To acknowledge a message only when its work is done, use [`lease`](Receiver::lease): a leased message that is
+/// dropped, or whose process dies, is delivered again.
 ///
 /// A receive that ends without a message (time limit, interrupt, close) has taken none, so giving up loses nothing.
 ///
@@ -54,7 +56,7 @@ pub struct Receiver<T, C: Codec<T> = Bincode> {
 }
 
 impl<T, C: Codec<T>> Receiver<T, C> {
-    /// Makes the receiver that a new attachment has counted already.
+    /// Creates the receiver that a new attachment has counted already.
     pub(super) fn counted(attachment: Arc<Attachment>) -> Self {
         Self::with(Handle::counted(attachment, Role::Receiver))
     }
@@ -71,7 +73,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         }
     }
 
-    /// Receives a message. Blocks while there is none.
+    /// Receives a message and acknowledges it. Blocks until there is one or the queue is closed.
     ///
     /// # Errors
     ///
@@ -90,7 +92,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         self.receive(&Unbounded)
     }
 
-    /// Receives a message if there is one now.
+    /// Receives a message and acknowledges it, if there is one now.
     ///
     /// # Errors
     ///
@@ -111,7 +113,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         self.receive(&NonBlocking)
     }
 
-    /// Receives a message. Blocks for at most `timeout`.
+    /// Receives a message and acknowledges it. Blocks for at most `timeout`.
     ///
     /// # Errors
     ///
@@ -131,7 +133,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         self.receive(&Deadline::after(timeout))
     }
 
-    /// Receives a message. Blocks until `deadline` at most.
+    /// Receives a message and acknowledges it. Blocks until `deadline` at the latest.
     ///
     /// # Errors
     ///
@@ -154,7 +156,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         self.receive(&Deadline::at(deadline))
     }
 
-    /// Receives a message without acknowledging it. Blocks while there is none.
+    /// Leases a message: receives it without acknowledging it. Blocks until there is one or the queue is closed.
     ///
     /// # Errors
     ///
@@ -168,7 +170,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         Ok(self.lease_with(&Unbounded)?)
     }
 
-    /// Receives a message without acknowledging it, if there is one now.
+    /// Leases a message if there is one now: receives it without acknowledging it.
     ///
     /// # Errors
     ///
@@ -187,7 +189,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         Ok(self.lease_with(&NonBlocking)?)
     }
 
-    /// Receives a message without acknowledging it. Blocks for at most `timeout`.
+    /// Leases a message: receives it without acknowledging it. Blocks for at most `timeout`.
     ///
     /// # Errors
     ///
@@ -209,7 +211,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         Ok(self.lease_with(&Deadline::after(timeout))?)
     }
 
-    /// Receives a message without acknowledging it. Blocks until `deadline` at most.
+    /// Leases a message: receives it without acknowledging it. Blocks until `deadline` at the latest.
     ///
     /// # Errors
     ///
@@ -367,7 +369,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         };
         // Counted before the last look, so that a thread that puts something into `batches` after that look wakes this
         // one.
-        let _waiting = self.batches.waiting();
+        let _waiting = self.batches.register_waiter();
         self.handle.waiter.wait_more(queue, &awaited, policy, look)
     }
 
@@ -416,7 +418,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
     fn too_many_leases(&self, queue: Entered<'_>) -> RecvFailure {
         let segment = queue.segment();
         if segment.lifecycle().load().has_ended() {
-            match self.batches.are_closed(queue) {
+            match self.batches.try_close(queue) {
                 Ok(true) => return RecvFailure::Closed,
                 Ok(false) => {}
                 Err(corrupt) => return corrupt.into(),

@@ -13,11 +13,12 @@ use core::ops::{Deref, DerefMut};
 use core::time::Duration;
 use std::time::Instant;
 
-/// Room for a message in shared memory, to be written and then sent. Made by [`Sender::reserve`].
+/// A buffer in shared memory for one message: fill it, then [`commit`](Reservation::commit) it. Returned by
+/// [`Sender::reserve`].
 ///
 /// Other processes see the message only when [`commit`](Reservation::commit) has accepted it. Dropping the reservation
-/// before that gives the room back. A reservation that is forgotten ([`core::mem::forget`]) keeps the room until the
-/// last sender of this process is dropped. At first the room contains bytes of earlier messages.
+/// before that frees the buffer. A reservation that is forgotten ([`core::mem::forget`]) keeps the buffer until the
+/// last sender of this process is dropped. At first the buffer contains bytes of earlier messages.
 ///
 /// A commit that fails leaves the message in the reservation: change it, try again, or drop it. A reservation whose
 /// message was sent is empty, and committing it again does nothing.
@@ -42,7 +43,7 @@ impl<T> Sender<T, Raw>
 where
     Raw: Codec<T>,
 {
-    /// Reserves room for a message of `length` bytes, to be written in place. Blocks while no block of that size is
+    /// Reserves a buffer for a message of `length` bytes, to be written in place. Blocks while no block of that size is
     /// free.
     ///
     /// # Errors
@@ -66,7 +67,7 @@ where
         self.reserve_with(length, &Unbounded)
     }
 
-    /// Reserves room for a message of `length` bytes if that is possible without waiting.
+    /// Reserves a buffer for a message of `length` bytes if that is possible without waiting.
     ///
     /// # Errors
     ///
@@ -94,7 +95,7 @@ where
         self.reserve_with(length, &NonBlocking)
     }
 
-    /// Reserves room for a message of `length` bytes. Blocks for at most `timeout`.
+    /// Reserves a buffer for a message of `length` bytes. Blocks for at most `timeout`.
     ///
     /// # Errors
     ///
@@ -122,7 +123,7 @@ where
         self.reserve_with(length, &Deadline::after(timeout))
     }
 
-    /// Reserves room for a message of `length` bytes. Blocks until `deadline` at most.
+    /// Reserves a buffer for a message of `length` bytes. Blocks until `deadline` at the latest.
     ///
     /// # Errors
     ///
@@ -181,7 +182,7 @@ impl<T> Reservation<'_, T>
 where
     Raw: Codec<T>,
 {
-    /// Sends the message. Blocks while the queue is full. What [`Sender::send`] says of messages holds here too.
+    /// Sends the message. Blocks while the queue is full. The guarantees of [`Sender::send`] apply.
     ///
     /// # Errors
     ///
@@ -257,7 +258,7 @@ where
         self.commit_with(&Deadline::after(timeout))
     }
 
-    /// Sends the message. Blocks until `deadline` at most.
+    /// Sends the message. Blocks until `deadline` at the latest.
     ///
     /// # Errors
     ///
@@ -298,7 +299,7 @@ where
     Raw: Codec<T>,
 {
     type Target = [u8];
-    /// Returns the room. Empty in a forked child, and once the message was sent.
+    /// Returns the buffer. Empty in a forked child, and once the message was sent.
     fn deref(&self) -> &[u8] {
         let Ok(queue) = self.sender.handle.enter() else {
             return &[];
@@ -315,7 +316,7 @@ impl<T> DerefMut for Reservation<'_, T>
 where
     Raw: Codec<T>,
 {
-    /// Returns the room. Empty in a forked child, and once the message was sent.
+    /// Returns the buffer. Empty in a forked child, and once the message was sent.
     fn deref_mut(&mut self) -> &mut [u8] {
         let Ok(queue) = self.sender.handle.enter() else {
             return &mut [];

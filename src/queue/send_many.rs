@@ -14,15 +14,15 @@ use core::time::Duration;
 use std::time::Instant;
 
 impl<T, C: Codec<T>> Sender<T, C> {
-    /// Sends many messages. Blocks while the queue is full. Returns the number of messages.
+    /// Sends all messages of an iterator, in batches, and returns their number. Blocks while the queue is full.
     ///
-    /// They are accepted in order; messages of other senders may come in between. Messages of up to 1 KiB are
-    /// *batched*, up to 64 into one entry of the queue, so that many small ones cost little more than one: they need
-    /// one place in the queue's [capacity](Sender::capacity), one block of memory, and one wake of a receiver. A
-    /// receiver that takes messages one by one sees one difference: **a batch goes to one receiver**, which keeps the
-    /// messages that it has not handed out yet for its own next calls. So send work that takes long, and that several
-    /// receivers should share, in small batches or one by one. When that receiver is dropped, the messages that it has
-    /// not handed out return to the queue.
+    /// The messages are accepted in order; messages of other senders may come in between. Messages of up to 1 KiB are
+    /// *batched*, up to 64 into one block, so that many small ones cost little more than one: they need one place in
+    /// the queue's [capacity](Sender::capacity), one block of memory, and one wake of a receiver. A receiver that takes
+    /// messages one by one sees one difference: **a batch goes to one receiver**, which keeps the messages that it has
+    /// not handed out yet for its own next calls. So send work that takes long, and that several receivers should
+    /// share, in small batches or one by one. When that receiver is dropped, the messages that it has not handed out
+    /// return to the queue.
     ///
     /// Each message of a batch is acknowledged, leased and returned by itself, and its deliveries are counted by
     /// itself. But a returned one is handed out again only when all others of its batch that were handed out are
@@ -59,8 +59,8 @@ impl<T, C: Codec<T>> Sender<T, C> {
         self.send_many_with(messages.into_iter(), &Unbounded)
     }
 
-    /// Sends as many of these messages as is possible without waiting. Otherwise the same as
-    /// [`send_many`](Sender::send_many).
+    /// Sends as many of these messages as is possible without waiting. See [`send_many`](Sender::send_many) for the
+    /// rest.
     ///
     /// # Errors
     ///
@@ -84,7 +84,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
         self.send_many_with(messages.into_iter(), &NonBlocking)
     }
 
-    /// Sends many messages, as [`send_many`](Sender::send_many) does. Blocks for at most `timeout` in all.
+    /// Sends all messages, as [`send_many`](Sender::send_many) does. Blocks for at most `timeout` in all.
     ///
     /// # Errors
     ///
@@ -109,7 +109,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
         self.send_many_with(messages.into_iter(), &Deadline::after(timeout))
     }
 
-    /// Sends many messages, as [`send_many`](Sender::send_many) does. Blocks until `deadline` at most.
+    /// Sends all messages, as [`send_many`](Sender::send_many) does. Blocks until `deadline` at the latest.
     ///
     /// # Errors
     ///

@@ -69,7 +69,7 @@ enum Attempt {
 }
 
 impl<T, C: Codec<T>> Sender<T, C> {
-    /// Makes the sender that a new attachment has counted already.
+    /// Creates the sender that a new attachment has counted already.
     pub(super) fn counted(attachment: Arc<Attachment>) -> Self {
         Self::with(Handle::counted(attachment, Role::Sender))
     }
@@ -89,8 +89,8 @@ impl<T, C: Codec<T>> Sender<T, C> {
     /// A message of more than 64 KiB may also have to wait for memory, as long as other such messages of this queue
     /// have what it needs. If there are none, the send fails at once.
     ///
-    /// `Ok` means accepted: the message will be received, unless the queue is cancelled, even if this process dies
-    /// right after.
+    /// `Ok` means accepted: the message will be delivered or become a dead letter, unless the queue is cancelled. That
+    /// holds even if this process dies right afterwards.
     ///
     /// # Errors
     ///
@@ -151,7 +151,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
         self.send_with(value, &Deadline::after(timeout))
     }
 
-    /// Sends a message. Blocks until `deadline` at most.
+    /// Sends a message. Blocks until `deadline` at the latest.
     ///
     /// # Errors
     ///
@@ -174,7 +174,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
         self.send_with(value, &Deadline::at(deadline))
     }
 
-    /// Returns whether [`len`](Sender::len) is 0.
+    /// Returns whether no message waits for its first delivery.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.handle.count_operation();
@@ -360,8 +360,8 @@ impl<T, C: Codec<T>> Sender<T, C> {
         Ok(())
     }
 
-    /// Publishes an offered message, whose block is no longer in hand if that succeeds. Waits for room if there is
-    /// none.
+    /// Publishes an offered message. If that succeeds, this process no longer owns the block. Waits for room if there
+    /// is none.
     #[inline(always)]
     pub(super) fn publish_block<P: WaitPolicy>(
         &self,

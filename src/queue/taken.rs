@@ -85,7 +85,7 @@ impl DetachedMessage {
         }
     }
 
-    /// Returns how often the message was handed out before.
+    /// Returns the number of earlier, failed deliveries of the message.
     pub(super) fn deliveries(&self) -> u32 {
         match self {
             Self::Block(block) => block.word().failed_deliveries().into(),

@@ -1,8 +1,11 @@
 //! Waiting: try, spin for a bounded time, then sleep in the kernel, until the operation succeeds or its
 //! [policy](super::policy) ends the wait.
 //!
-//! Spinning is worth it for short waits: waking a sleeper on another processor takes some ten microseconds, seeing a
-//! word change some ten nanoseconds. It is bounded because a spinning process keeps a processor from others.
+//! Spinning is worth it for short waits: waking a sleeper on another processor takes about ten microseconds, seeing a
+//! word change about ten nanoseconds. It is bounded because a spinning process keeps a processor from others.
+//!
+//! The state here, a [`Waiter`] in each handle, is private to the process: how well spinning has worked, when the last
+//! wait began, and whether an [`Interrupter`] has asked for the end of a wait.
 
 use super::attachment::{Attachment, Entered};
 use super::failure::{Failure, WaitError};
@@ -23,85 +26,89 @@ use std::time::Instant;
 
 /// What a handle waits for.
 pub(super) struct Awaited<'a> {
-    /// Notified when it may have come.
+    /// Notified when the awaited change may have happened.
     pub(super) word: &'a ParkingWord,
-    /// Advances with each entry of the queue, a message or a batch.
+    /// A position of the queue that advances with each message or batch. Measures their rate.
     pub(super) progress: &'a Hint,
 }
 
-/// The state of one handle's waits: what it has learned about spinning, and the permit of its interrupters.
+/// The state of one handle's waits.
 #[derive(Debug)]
 pub(super) struct Waiter {
     /// How many waits in a row have spun without success.
     fruitless: AtomicU32,
-    /// The position of the queue when the last wait began.
-    position: Hint,
-    /// When that was, in nanoseconds after `made`.
-    moment: AtomicU64,
-    made: Instant,
+    /// The value of [`Awaited::progress`] when the last wait began.
+    last_position: Hint,
+    /// When the last wait began, in nanoseconds after `created`.
+    last_wait_at: AtomicU64,
+    created: Instant,
+    /// Set by an [`Interrupter`], and consumed by the wait that it ends.
     interrupt: Arc<AtomicBool>,
 }
 
-/// How long to leave a stream alone, for each of its entries since the handle's last wait began.
-const PAUSE_PER_ENTRY: Duration = Duration::from_nanos(300);
-/// How long to leave a stream alone at most.
+/// The pause before the first attempt of a wait, per message that has passed since the handle's last wait began: see
+/// [`pause_after`].
+const PAUSE_PER_MESSAGE: Duration = Duration::from_nanos(300);
+/// The longest pause before the first attempt of a wait.
 const LONGEST_FIRST_PAUSE: Duration = Duration::from_micros(8);
-/// After this many waits that spun without success, spinning is cut short ...
+/// After this many waits in a row that have spun without success, waits spin for a shorter time.
 const GIVE_UP_SPINNING: u32 = 8;
-/// ... to this fraction of its time ...
-const SHORT_SPIN: u32 = 16;
-/// ... except in one of this many waits.
+/// The shorter spin time is the full one divided by this.
+const SHORT_SPIN_DIVISOR: u32 = 16;
+/// When waits spin for the shorter time, one of this many still spins for the full time.
 const FULL_SPIN_EVERY: u32 = 16;
-/// After this many attempts a pause separates them. It doubles after as many again, up to half of this power of two:
-/// each attempt pulls the cache line away from the peer that is about to write it, and a wait that takes longer can end
-/// later.
+/// After every so many attempts, the number of `spin_loop` hints between attempts grows: 0, then 1, then doubling. Each
+/// attempt pulls the cache line away from the peer that is about to write it, and a long wait may end a little late.
 const ATTEMPTS_PER_PAUSE: u32 = 16;
-const LONGEST_PAUSE: u32 = 4;
+/// The number of `spin_loop` hints between attempts is at most half of two to this power.
+const MAX_PAUSE_LOG2: u32 = 4;
 /// The clock is read once in this many attempts: a reading takes about as long as an attempt.
 const ATTEMPTS_PER_CLOCK_READ: u32 = 4;
-/// After this fraction of the spin time the spinning thread yields its processor between attempts: there may be more
+/// After the full spin time divided by this, a spinning thread yields its processor between attempts: there may be more
 /// processes than processors, and the peer that it waits for may need this one.
-const YIELD_AFTER: u32 = 2;
-/// The same where messages come slowly: then other threads may have as much to do on this processor.
-const YIELD_SOON_AFTER: u32 = 64;
+const YIELD_AFTER_DIVISOR: u32 = 2;
+/// Replaces [`YIELD_AFTER_DIVISOR`] if messages come slowly: other threads may need the processor.
+const YIELD_SOON_DIVISOR: u32 = 64;
 /// Messages come slowly if each takes, on average, about as long as giving the processor away and getting it back:
 /// those of some kilobytes, or those that a peer works on. With faster messages, yielding costs more than it gains.
 const SLOW: Duration = Duration::from_nanos(500);
 
-/// Returns whether messages come slowly if `passed` of them took this time.
-fn is_slow(passed: u64, took: Duration) -> bool {
-    took.as_nanos() > u128::from(passed) * SLOW.as_nanos()
+/// Returns whether `passed` messages in the time `taken` is a slow rate: see [`SLOW`].
+fn is_slow(passed: u64, taken: Duration) -> bool {
+    taken.as_nanos() > u128::from(passed) * SLOW.as_nanos()
 }
 
-/// Returns how long to leave the queue alone before the first attempt, after a run of this many entries.
+/// Returns how long to pause before the first attempt of a wait, if `run` messages have passed since the last wait
+/// began.
 ///
 /// A receiver that has caught up with its senders, or a sender that has filled the queue, would otherwise continue
 /// message by message. Each of its attempts would pull away the very cache line that the other side needs for the next
-/// message, and both would mostly wait for lines. A moment later there is a run of messages, or of room for them, that
-/// neither side contends for. The pause grows with the runs that it makes, as long as the messages come fast. A single
-/// message is no stream.
+/// message, and both would mostly wait for cache lines. After a pause there is a run of messages, or of free slots, for
+/// which the two sides do not compete. The longer the last run, the longer the pause, up to [`LONGEST_FIRST_PAUSE`].
+/// After a single message there is no pause.
 fn pause_after(run: u64) -> Duration {
     if run < 2 {
         return Duration::ZERO;
     }
     let run = u32::try_from(run).unwrap_or(u32::MAX);
-    LONGEST_FIRST_PAUSE.min(PAUSE_PER_ENTRY.saturating_mul(run))
+    LONGEST_FIRST_PAUSE.min(PAUSE_PER_MESSAGE.saturating_mul(run))
 }
 
 impl Waiter {
     pub(super) fn new() -> Self {
         Self {
             fruitless: AtomicU32::new(0),
-            position: Hint::new(),
-            moment: AtomicU64::new(0),
-            made: Instant::now(),
+            last_position: Hint::new(),
+            last_wait_at: AtomicU64::new(0),
+            created: Instant::now(),
             interrupt: Arc::default(),
         }
     }
 
     /// Calls `attempt` until it returns a value, or `policy` ends the wait.
     ///
-    /// `attempt` returns `None` for "not now"; then it is worth another try once the word has been notified.
+    /// `attempt` returns `None` for "not now"; then it is worth another try once the word has been notified. If several
+    /// ends of a wait are possible at once, the success of `attempt` comes first, then an interrupt, then the deadline.
     pub(super) fn wait_for<P: WaitPolicy, R, E: From<Corrupt>>(
         &self,
         queue: Entered<'_>,
@@ -115,7 +122,7 @@ impl Waiter {
         }
     }
 
-    /// Does the same as [`wait_for`](Waiter::wait_for) after an attempt that returned `None`.
+    /// Continues [`wait_for`](Waiter::wait_for) after a first attempt that returned `None`.
     #[inline(never)]
     pub(super) fn wait_more<P: WaitPolicy, R, E: From<Corrupt>>(
         &self,
@@ -135,8 +142,8 @@ impl Waiter {
         let word = awaited.word;
         loop {
             let epoch = word.prepare_wait();
-            // From here to the sleep, `word` reports every change. No wait ends without this last attempt, so that it
-            // does not take away a wake that another thread needs (PARK-4).
+            // After `prepare_wait`, every change moves `word`, so the sleep cannot miss it. Every wait makes this last
+            // attempt before it gives up, so that it does not consume a wake that another thread needs (PARK-4).
             if let Some(result) = attempt()? {
                 return Ok(result);
             }
@@ -154,6 +161,7 @@ impl Waiter {
                 epoch.get(),
                 remaining.map_or(until_sweep, |remaining| remaining.min(until_sweep)),
             );
+            // A sleep after a wrong tail could repeat forever: report it as corrupt memory.
             walk::check_tail(segment).map_err(E::from)?;
             if let Some(result) = attempt()? {
                 return Ok(result);
@@ -162,7 +170,7 @@ impl Waiter {
         }
     }
 
-    /// Repeats `attempt` for the queue's spin time, or for less if that has had no success lately.
+    /// Repeats `attempt` for the queue's spin time, or for a shorter time if recent waits have spun without success.
     fn spin<R, E>(
         &self,
         queue: Entered<'_>,
@@ -176,13 +184,17 @@ impl Waiter {
         }
         let fruitless = self.fruitless.load(Ordering::Relaxed);
         let short = fruitless >= GIVE_UP_SPINNING && !fruitless.is_multiple_of(FULL_SPIN_EVERY);
-        let time = if short { full / SHORT_SPIN } else { full };
-        let start = Instant::now();
-        let (passed, took) = self.since_last_wait(awaited.progress.get(), start);
-        let yield_after = if is_slow(passed, took) {
-            full / YIELD_SOON_AFTER
+        let time = if short {
+            full / SHORT_SPIN_DIVISOR
         } else {
-            full / YIELD_AFTER
+            full
+        };
+        let start = Instant::now();
+        let (passed, taken) = self.since_last_wait(awaited.progress.get(), start);
+        let yield_after = if is_slow(passed, taken) {
+            full / YIELD_SOON_DIVISOR
+        } else {
+            full / YIELD_AFTER_DIVISOR
         };
         let first_pause = pause_after(passed).min(time);
         while !first_pause.is_zero() && start.elapsed() < first_pause {
@@ -193,7 +205,7 @@ impl Waiter {
                 self.fruitless.store(0, Ordering::Relaxed);
                 return Ok(Some(result));
             }
-            for _ in 0..(1 << (attempts / ATTEMPTS_PER_PAUSE).min(LONGEST_PAUSE)) >> 1 {
+            for _ in 0..(1 << (attempts / ATTEMPTS_PER_PAUSE).min(MAX_PAUSE_LOG2)) >> 1 {
                 core::hint::spin_loop();
             }
             if !attempts.is_multiple_of(ATTEMPTS_PER_CLOCK_READ) {
@@ -214,16 +226,17 @@ impl Waiter {
         Ok(None)
     }
 
-    /// Returns the number of entries since the last wait began, and the time that they took. A guess: several threads
-    /// may wait with one handle, and where a hint has moved back, the number is close to 2^64.
+    /// Returns the number of messages since the last wait began, and the time since then. Approximate: several threads
+    /// may wait with one handle. If the hint has moved backwards, the difference wraps to a huge number, which counts
+    /// as a long run.
     fn since_last_wait(&self, position: Position, now: Instant) -> (u64, Duration) {
-        let passed = position.0.wrapping_sub(self.position.get().0);
-        self.position.set(position);
-        let moment = now.saturating_duration_since(self.made).as_nanos();
-        let moment = u64::try_from(moment).unwrap_or(u64::MAX);
-        let last = self.moment.load(Ordering::Relaxed);
-        self.moment.store(moment, Ordering::Relaxed);
-        (passed, Duration::from_nanos(moment.saturating_sub(last)))
+        let passed = position.0.wrapping_sub(self.last_position.get().0);
+        self.last_position.set(position);
+        let wait_at = now.saturating_duration_since(self.created).as_nanos();
+        let wait_at = u64::try_from(wait_at).unwrap_or(u64::MAX);
+        let last = self.last_wait_at.load(Ordering::Relaxed);
+        self.last_wait_at.store(wait_at, Ordering::Relaxed);
+        (passed, Duration::from_nanos(wait_at.saturating_sub(last)))
     }
 
     fn take_interrupt(&self) -> bool {
@@ -241,11 +254,12 @@ impl Waiter {
     }
 }
 
-/// Ends a wait of one handle without closing the queue.
+/// A handle that interrupts the waits of one [`Sender`](crate::Sender) or [`Receiver`](crate::Receiver), without
+/// closing the queue.
 ///
-/// Made by [`Sender::interrupter`](crate::Sender::interrupter) and
-/// [`Receiver::interrupter`](crate::Receiver::interrupter), for that handle only: clones of the handle are not
-/// affected. A clone of an interrupter is another one for the same handle.
+/// Returned by [`Sender::interrupter`](crate::Sender::interrupter) and
+/// [`Receiver::interrupter`](crate::Receiver::interrupter), for that sender or receiver only: its clones are not
+/// affected. A clone of an interrupter is another one for the same sender or receiver.
 ///
 /// # Examples
 ///
@@ -266,8 +280,8 @@ pub struct Interrupter {
 }
 
 impl Interrupter {
-    /// Ends the wait that the handle is in, or else the next one that would have to sleep. Ends exactly one: with
-    /// several threads waiting on one handle, the wait of one of them.
+    /// Interrupts the current wait of the sender or receiver or, if there is none, the next operation that would have
+    /// to sleep. If several threads wait with the same sender or receiver, one of them is interrupted.
     ///
     /// Several interrupts before a wait has ended count as one. An operation that can succeed does so, and leaves the
     /// interrupt for the next one. Never waits.
@@ -287,7 +301,7 @@ impl Interrupter {
             Role::Receiver => &[segment.items()],
         };
         for word in words {
-            // All sleepers look again, because the word does not say which of them waits with this handle.
+            // All sleepers check again, because the word does not say which of them waits with this handle.
             word.notify(|word| segment.wake(word, u32::MAX));
         }
     }
@@ -308,7 +322,7 @@ mod tests {
     #[test]
     fn a_wait_measures_how_fast_messages_came_since_the_last_one() {
         let waiter = Waiter::new();
-        let at = |micros| waiter.made + Duration::from_micros(micros);
+        let at = |micros| waiter.created + Duration::from_micros(micros);
         let since = |position, micros| waiter.since_last_wait(Position(position), at(micros));
         assert_eq!(since(10, 1), (10, Duration::from_micros(1)));
         assert_eq!(since(1010, 4), (1000, Duration::from_micros(3)));
@@ -316,15 +330,15 @@ mod tests {
     }
 
     #[test]
-    fn the_pause_before_the_first_attempt_grows_with_the_stream() {
+    fn the_pause_before_the_first_attempt_grows_with_the_last_run() {
         assert_eq!(pause_after(0), Duration::ZERO);
         assert_eq!(
             pause_after(1),
             Duration::ZERO,
-            "a single message is no stream"
+            "no pause after a single message"
         );
-        assert_eq!(pause_after(2), 2 * PAUSE_PER_ENTRY);
-        assert_eq!(pause_after(20), 20 * PAUSE_PER_ENTRY);
+        assert_eq!(pause_after(2), 2 * PAUSE_PER_MESSAGE);
+        assert_eq!(pause_after(20), 20 * PAUSE_PER_MESSAGE);
         assert_eq!(
             pause_after(u64::MAX),
             LONGEST_FIRST_PAUSE,

@@ -15,7 +15,7 @@
 //! WATCH-2. A receive returns `Ready` only if the kernel says so at that moment; `ready` merely saves the others a
 //!          system call.
 //! WATCH-3. A receive that clears `ready` sets `event`. The thread then waits for the descriptor again, and the kernel
-//!          ends that wait at once if the descriptor has become readable meanwhile. So clearing too often does no harm.
+//!          ends that wait at once if the descriptor has become readable by then. So clearing too often does no harm.
 //! WATCH-4. All receivers are woken. So a receive that was woken for a message, and returns `Ready` instead, takes no
 //!          wake away from another one: it found `ready` false before it slept, hence `ready` was set later, and all
 //!          receivers are woken after that.
@@ -47,12 +47,13 @@ pub enum Watched<M> {
     Ready,
 }
 
-/// Receives messages from a queue and watches a file descriptor meanwhile. Made by [`Receiver::watch`].
+/// A receiver that also watches a file descriptor. Returned by [`Receiver::watch`].
 ///
 /// A receive ends with a message, with [`Ready`](Watched::Ready), or as without a watch: by close, a time limit or an
-/// interrupt. It returns `Ready` as long as the descriptor is readable, also if it was so before, and also on a closed
-/// queue. `Ready` goes before messages: they stay where they are, for the next receive or for other receivers. But a
-/// message that is there already may be returned first, while the watch has not noticed the descriptor yet.
+/// interrupt. It returns `Ready` as long as the descriptor is readable, even if it was readable before, and even on a
+/// closed queue. `Ready` has precedence over messages: they stay where they are, for the next receive or for other
+/// receivers. But a message that is there already may be returned first, while the watch has not noticed the descriptor
+/// yet.
 ///
 /// Several threads may receive with one watch; all of them notice the descriptor.
 ///
@@ -264,7 +265,7 @@ impl<T, C: Codec<T>> Watch<'_, T, C> {
         Ok(self.receive(&Deadline::after(timeout))?)
     }
 
-    /// Receives a message, as [`recv`](Watch::recv) does. Blocks until `deadline` at most.
+    /// Receives a message, as [`recv`](Watch::recv) does. Blocks until `deadline` at the latest.
     ///
     /// # Errors
     ///
@@ -320,7 +321,7 @@ impl<T, C: Codec<T>> Watch<'_, T, C> {
         Ok(self.lease_with(&Deadline::after(timeout))?)
     }
 
-    /// Leases a message, as [`lease`](Watch::lease) does. Blocks until `deadline` at most.
+    /// Leases a message, as [`lease`](Watch::lease) does. Blocks until `deadline` at the latest.
     ///
     /// # Errors
     ///

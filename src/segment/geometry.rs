@@ -26,7 +26,7 @@ pub(crate) const COMMITTED_CLASSES: usize = 1 + LARGE_PAYLOADS.len();
 const MIN_HUGE_PAYLOAD: usize = 256 * 1024;
 
 /// The least number of blocks of the smallest class. There are at least twice as many as the capacity, so that a full
-/// ring stops a sender before a lack of blocks does; and at least this many, because each sender has one in hand.
+/// ring stops a sender before a lack of blocks does; and at least this many, because each sender may own one.
 const MIN_SMALL_BLOCKS: u32 = 64;
 /// The memory of a larger class, unless twice the capacity needs less; but at least [`MIN_LARGE_BLOCKS`] blocks.
 const LARGE_CLASS_BYTES: usize = 1 << 20;

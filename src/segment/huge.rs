@@ -17,8 +17,8 @@
 //! HUGE-1. The mark is changed in Owned only, by the owner.
 //! HUGE-2. The mark is set once all of the payload has memory, and cleared before any of that is given back. Memory is
 //!         given back in Owned only. So the payload of a marked block has memory, even if its owner dies.
-//! HUGE-3. A payload is accessed only by a process that has the block in hand (BLOCK-1, BLOCK-4) and has found it
-//!         marked since. So no access lacks memory, which would be a SIGBUS.
+//! HUGE-3. A payload is accessed only by a process that owns the block (BLOCK-1, BLOCK-4) and has found it marked
+//!         since. So no access lacks memory, which would be a SIGBUS.
 //! HUGE-4. How much memory a queue has is what the kernel reports for the file, never a sum of marks or a counter,
 //!         which a death would leave wrong.
 //! HUGE-5. An allocation fails for lack of memory only if no huge block was in use, and none changed, while the limits
@@ -51,7 +51,7 @@ use core::ops::Range;
 #[derive(Debug)]
 #[must_use]
 pub(crate) enum HugeAllocation {
-    /// A block in hand, with memory.
+    /// A block that this process now owns, with memory.
     Allocated(OwnedBlock),
     /// All blocks of the class are in use.
     NoFreeBlock,
@@ -194,7 +194,7 @@ impl Segment {
         }
     }
 
-    /// As [`Segment::trim`], for all free blocks.
+    /// Does the same as [`Segment::trim`] for all free blocks.
     pub(crate) fn trim_all(&self, me: PeerIndex) {
         let classes = self.geometry().huge_classes().iter();
         for index in classes
@@ -264,7 +264,7 @@ impl Segment {
             .filter_map(|index| self.block(index))
     }
 
-    /// Takes memory for a block in hand, and marks it (HUGE-2).
+    /// Takes memory for a block that this process owns, and marks it (HUGE-2).
     fn commit(&self, owned: &OwnedBlock) -> Result<(), OutOfMemory> {
         let payload = self.geometry().payload(owned.index()).unwrap_or_default();
         let wanted = payload.len();
@@ -308,7 +308,7 @@ impl Segment {
         Ok(true)
     }
 
-    /// Gives back the memory of a block in hand, and then the block. Transition `Withdraw`.
+    /// Frees the memory of a block that this process owns, and then the block. Transition `Withdraw`.
     fn decommit_and_withdraw(&self, owned: OwnedBlock) -> Result<(), Corrupt> {
         let header = self.block(owned.index()).ok_or(Corrupt::NoSuchBlock)?;
         let payload = self

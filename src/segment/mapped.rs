@@ -86,7 +86,7 @@ impl Segment {
         Self::create_with(memory::create, budget, settings)
     }
 
-    /// As [`Segment::create`], in a file that can be given a name later, by [`named::publish`].
+    /// Creates a segment as [`Segment::create`] does, in a file that can be given a name later, by [`named::publish`].
     pub(crate) fn create_draft(settings: Settings) -> Result<Self, MemoryError> {
         Self::create_with(named::create_unnamed, MemoryBudget::system(), settings)
     }

@@ -1,10 +1,10 @@
 //! The bytes of messages, as slices into shared memory.
 //!
-//! A slice is handed out for a borrow of an [`OwnedBlock`], the token of a block that this process has in hand. The
-//! protocol gives a block to one process at a time: its payload is written in Owned only, which is one sender's, and
-//! read in Held and Read only, which are one receiver's (BLOCK-1, BLOCK-4). The token cannot be copied, and giving the
-//! block up takes it away (OWNED-1, OWNED-2). So no safe code of this process can write a payload that is borrowed, and
-//! no process that runs this crate writes one that another process has in hand.
+//! A slice is handed out for a borrow of an [`OwnedBlock`], the token of a block that this process owns. The protocol
+//! gives a block to one process at a time: its payload is written in Owned only, which is one sender's, and read in
+//! Held and Read only, which are one receiver's (BLOCK-1, BLOCK-4). The token cannot be copied, and giving the block up
+//! takes it away (OWNED-1, OWNED-2). So no safe code of this process can write a payload that is borrowed, and no
+//! process that runs this crate writes the payload of a block that another process owns.
 //!
 //! # Trust
 //!
@@ -21,8 +21,8 @@
 //!   message, or an error of decoding.
 //! - A stray write to a payload *while it is borrowed* changes the bytes of a `&[u8]`, which Rust calls undefined
 //!   behaviour. In practice a byte that is read twice may differ, so that code which checks a byte and then reads it
-//!   again acts on an unchecked one. A stray write to the word of a block in hand can do the same: a second thread or
-//!   process is then given the block.
+//!   again acts on an unchecked one. A stray write to the word of a block that a process owns can do the same: a second
+//!   thread or process is then given the block.
 //!
 //! The crate's own codecs copy bytes out of a payload before they check them, so they are not affected. A program that
 //! works on a slice in place should copy what it checks and then relies on, unless it trusts all of its peers. A

@@ -654,7 +654,7 @@ fn a_reported_exit_closes_a_queue_whose_last_sender_died_while_it_left() {
     entry
         .drop_role(sender.state, Role::Sender)
         .expect("it is a sender");
-    queue.check_process(1);
+    queue.check_peers_of(1);
     assert!(queue.lifecycle().load().is_closing());
 }
 

@@ -263,7 +263,7 @@ fn a_head_ahead_of_the_taken_positions_is_reported() {
     }
 }
 
-/// A sender that trusted such a head would find room for ever.
+/// A sender that trusted such a head would find room forever.
 #[test]
 fn a_head_ahead_of_the_tail_makes_no_room() {
     let segment = Segment::on_heap(settings(8, false));
@@ -275,7 +275,7 @@ fn a_head_ahead_of_the_tail_makes_no_room() {
     assert_eq!(peer.send(0, 8), Ok(false), "the queue is full");
 }
 
-/// A sender that follows such a tail leaves a gap, at which receivers would wait for ever.
+/// A sender that follows such a tail leaves a gap, at which receivers would wait forever.
 #[test]
 fn a_tail_ahead_of_the_filled_positions_is_reported_after_a_sleep_and_after_close() {
     for gap in [1, 100, 1023] {
@@ -449,7 +449,7 @@ impl Watchdog {
     }
 }
 
-/// Stops the watchdog, also when the test panics.
+/// Stops the watchdog, even when the test panics.
 struct StopWatchdog<'a>(&'a Watchdog, &'a std::thread::Thread);
 
 impl Drop for StopWatchdog<'_> {
@@ -487,13 +487,14 @@ fn operations_on_a_scribbled_segment_end_with_values_or_typed_errors() {
     let mut rng = Rng(seed);
     let (mut corruptions, mut errors) = (0, 0);
     watched(seed, |round| {
-        let segments = [false, true].map(|settled| Segment::on_heap(settings(8, settled)));
+        let segments =
+            [false, true].map(|waits_for_leases| Segment::on_heap(settings(8, waits_for_leases)));
         let all_targets = segments.each_ref().map(Targets::of);
         while corruptions < wanted {
             let nth = round.fetch_add(1, Ordering::Relaxed);
             let both = segments.iter().zip(&all_targets);
-            let settled = usize::try_from(nth % 2).expect("0 or 1");
-            let (segment, targets) = both.into_iter().nth(settled).expect("two");
+            let waits_for_leases = usize::try_from(nth % 2).expect("0 or 1");
+            let (segment, targets) = both.into_iter().nth(waits_for_leases).expect("two");
             let (made, failed) = play(segment, targets, nth % 4 == 3, &mut rng);
             corruptions += made;
             errors += failed;

@@ -1,30 +1,39 @@
 //! Sweeps: the peers of a queue check on each other, so that no process has to be notified of a death.
 //!
-//! A process that sleeps sweeps when its liveness interval ends, and a busy one when the pacers of its handles say so
-//! (`queue::liveness`). But only one process in an interval does: all share the time when the next sweep is due. A due
-//! time that is further away than an interval is not credible (it was written by a process in another time namespace)
-//! and counts as passed.
+//! A sleeping process sweeps when its sleep times out; a busy one when the pacer of one of its handles
+//! (`queue::liveness::LivenessPacer`) finds that a sweep is due. All processes share one due time, and the process that
+//! moves it forward does the sweep, so normally there is at most one sweep per interval. A due time that is more than
+//! one interval ahead was written by a process in another time namespace, and is treated as passed.
 //!
-//! A sweep asks the kernel about every peer whether it is dead ([`crate::os::liveness`]), and checks one of them, each
-//! in turn, thoroughly. Nothing else starts a recovery, and no lapse of time is ever taken for a death.
+//! A sweep asks the kernel whether each peer is dead ([`crate::os::liveness`]). For one peer it uses the thorough
+//! check, which also compares the process's start time and looks for its mapping of the segment; successive sweeps
+//! rotate through the peers. All recoveries start in this file. Silence is never treated as a sign of death.
+//!
+//! | state              | where                 | meaning                                                         |
+//! |--------------------|-----------------------|-----------------------------------------------------------------|
+//! | `sweeps.due`       | shared memory         | when the next sweep is due                                      |
+//! | `sweeps.cursor`    | shared memory         | which peer the next sweep checks thoroughly                     |
+//! | `sweeps.recovered` | shared memory         | how many dead peers were recovered                              |
+//! | `sweeper`          | this process's memory | its own peer entry, and when it may sweep again (`sweeper.rs`)  |
 //!
 //! SWEEP-1. Events are emitted when the sweep is over: all peers that it found dead are recovered, and no lock is held.
 //!          A `tracing` subscriber is user code: it may panic, block, or use this very queue.
-//! SWEEP-2. A process that could not check every peer gives its turn back: the sweep stays due for other processes,
-//!          which may be able to. It does not try again itself before the interval is over.
+//! SWEEP-2. If a check had no result, the process restores the old due time, so that another process can sweep, which
+//!          may be able to check. It does not sweep again itself before one interval has passed.
 //! SWEEP-3. Every event is emitted even if the subscriber panics on an earlier one. The first panic then reaches the
 //!          caller.
 //!
-//! | emission                            | called by                                     | in hand at that moment    |
-//! |-------------------------------------|-----------------------------------------------|---------------------------|
-//! | [`Segment::sweep_if_due`]           | `LivenessPacer::count`, as operations start   | nothing (LIVENESS-1)      |
-//! | [`Segment::sweep_if_due`]           | `Waiter::wait_more`, after a sleep            | a sender's guarded block  |
-//! | [`Segment::sweep`], `sweep_if_due`  | `Attachment::make_ticket`                     | nothing                   |
-//! | [`Segment::sweep_before_attaching`] | `Attachment::join`, without a peer entry yet  | nothing                   |
-//! | [`Segment::check_process`]          | `report_exit`, `Attachment::redeem`           | the new attachment, whole |
+//! | function that emits        | called by                                      | what the caller holds              |
+//! |----------------------------|------------------------------------------------|------------------------------------|
+//! | `sweep_if_due`             | `LivenessPacer::count`                         | nothing, but see LIVENESS-1        |
+//! | `sweep_if_due`             | `Waiter::wait_more`, after a sleep             | a sender's block, with a guard     |
+//! | `sweep_if_due` and `sweep` | `Attachment::make_ticket`                      | nothing                            |
+//! | `sweep_before_attaching`   | `Attachment::join`, before it has a peer entry | nothing                            |
+//! | `check_peers_of`           | `report_exit`                                  | nothing                            |
+//! | `check_peers_of`           | `Attachment::redeem`                           | the new, initialized attachment    |
 //!
-//! Crash: a process that dies in a sweep has postponed the next one by an interval, no more. What it had begun to
-//! recover, the next sweep finishes (RECOVER-1).
+//! Crash: if a process dies during a sweep, the next sweep is at most one interval late, and finishes the recoveries
+//! that were begun (RECOVER-1).
 
 use super::mapped::Segment;
 use super::sweep_report::{Death, SweepReport};
@@ -50,14 +59,14 @@ struct Peer<'a> {
 /// What a sweep looks at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SweepScope {
-    /// The peers: for a process that has work to do.
+    /// Only the peers: cheap, for a busy process.
     Peers,
-    /// The peers and every block: for a process that would sleep otherwise.
+    /// The peers and all blocks: for a process that is about to sleep.
     PeersAndBlocks,
 }
 
 impl Segment {
-    /// Records the peer entry of this process, which from now on can check on others.
+    /// Records this process's own peer entry. The process cannot sweep before that.
     pub(crate) fn set_own_peer(&self, peer: PeerIndex, identity: Identity) {
         self.sweeper.set_own(peer, identity);
     }
@@ -78,7 +87,7 @@ impl Segment {
         Duration::from_nanos(self.nanoseconds_until_sweep(clock::now()))
     }
 
-    /// Returns the nanoseconds until the next sweep is due; 0 if it is. `now` may be late by a tick of the coarse
+    /// Returns the nanoseconds until the next sweep is due; 0 if it is. `now` may lag behind by one tick of the coarse
     /// clock.
     pub(crate) fn nanoseconds_until_sweep(&self, now: u64) -> u64 {
         let due = self.shared().sweeps.due.load(Ordering::Relaxed);
@@ -93,7 +102,7 @@ impl Segment {
         u64::try_from(self.settings().liveness_interval.as_nanos()).unwrap_or(u64::MAX)
     }
 
-    /// Checks on all other peers, unless another process has done so within a liveness interval.
+    /// Sweeps if a sweep is due and no other process claims it.
     #[cold]
     pub(crate) fn sweep_if_due(&self, scope: SweepScope) {
         let now = clock::now();
@@ -103,7 +112,7 @@ impl Segment {
         let due = &self.shared().sweeps.due;
         let seen = due.load(Ordering::Relaxed);
         let next = now.saturating_add(self.interval());
-        // One of the processes that find the sweep due gets it. If that one dies, the next sweep is due in an interval.
+        // Claims the sweep. Only one process succeeds; if it dies, the next sweep is due one interval later.
         if due
             .compare_exchange(seen, next, Ordering::Relaxed, Ordering::Relaxed)
             .is_err()
@@ -111,7 +120,7 @@ impl Segment {
             return;
         }
         let mut report = SweepReport::default();
-        if !self.check_all(scope, &mut report) {
+        if !self.sweep_silently(scope, &mut report) {
             // SWEEP-2.
             self.sweeper.set_not_before(next);
             let _ = due.compare_exchange(next, seen, Ordering::Relaxed, Ordering::Relaxed);
@@ -119,55 +128,58 @@ impl Segment {
         report.emit();
     }
 
-    /// Checks on all other peers now.
+    /// Checks all other peers now, whether a sweep is due or not.
     #[cold]
     pub(crate) fn sweep(&self, scope: SweepScope) {
         let mut report = SweepReport::default();
-        self.check_all(scope, &mut report);
+        self.sweep_silently(scope, &mut report);
         report.emit();
     }
 
-    /// Checks on all other peers. Returns whether every check had a result.
-    fn check_all(&self, scope: SweepScope, report: &mut SweepReport) -> bool {
+    /// Checks all other peers, without emitting events. Returns `false` if the kernel could not answer for each of
+    /// them.
+    fn sweep_silently(&self, scope: SweepScope, report: &mut SweepReport) -> bool {
         let Some(probe) = self.probe(report) else {
             return false;
         };
-        // Corrupt memory is reported by the next operation that meets it.
+        // Ignores `Corrupt`: the next operation that reads the bad word reports it.
         let _ = stalled::finish_stalled(self);
         if scope == SweepScope::PeersAndBlocks {
             self.finish_stalled_blocks();
         }
         let others = self.other_peers();
-        let turn = self.shared().sweeps.cursor.fetch_add(1, Ordering::Relaxed);
-        let turn = turn.checked_rem(others.len() as u64);
+        let rotation = self.shared().sweeps.cursor.fetch_add(1, Ordering::Relaxed);
+        let rotation = rotation.checked_rem(others.len() as u64);
         let mut is_complete = true;
         for (number, peer) in (0..).zip(others) {
-            is_complete &= self.check(&probe, peer, Some(number) == turn, report);
+            is_complete &= self.check_peer(&probe, peer, Some(number) == rotation, report);
         }
         is_complete
     }
 
-    /// Checks on the peers of a process that its parent has reported as ended. The report is only a hint; who is dead
-    /// is decided as in every sweep.
-    pub(crate) fn check_process(&self, process_id: u32) {
+    /// Checks the peers of a process that was reported as ended, and all tickets, since a ticket does not tell whose it
+    /// is. The report is only a hint: as in every sweep, the kernel decides which peers are dead.
+    pub(crate) fn check_peers_of(&self, process_id: u32) {
         let mut report = SweepReport::default();
         if let Some(probe) = self.probe(&mut report) {
             for peer in self.other_peers() {
                 let identity = identity_of(peer.entry, peer.state);
                 if identity.is_none_or(|identity| identity.process_id() == process_id) {
-                    self.check(&probe, peer, true, &mut report);
+                    self.check_peer(&probe, peer, true, &mut report);
                 }
             }
-            // The process may have died after it gave up its role or its peer entry, and before it closed the queue as
-            // the last of its side. Then no entry names it any more.
+            // If the process died after it gave up its role or its entry, but before it closed the queue as the last
+            // sender or receiver, no entry names it any more. Then this call closes the queue.
             let _ = stalled::finish_stalled(self);
         }
         report.emit();
     }
 
-    /// As [`Segment::sweep`], for a process that has no peer entry yet: it makes room by recovering dead peers. It
-    /// cannot evict a part of a batch of dead letters; [`Segment::finish_stalled_blocks`] does that once the process is
-    /// attached. Returns whether any peer was recovered meanwhile.
+    /// Sweeps for a process that has no peer entry yet, to free the entries of dead peers. Returns whether any peer was
+    /// recovered during the call, by this or another process.
+    ///
+    /// Recovery may also have to evict dead letters. Without a peer entry this process cannot evict a part of a batch;
+    /// [`Segment::finish_stalled_blocks`] does that once it is attached.
     pub(crate) fn sweep_before_attaching(&self, me: &Identity) -> bool {
         let before = self.recovered_peers();
         let Some(probe) = LivenessProbe::new(&self.file, self.file_id, me) else {
@@ -175,7 +187,7 @@ impl Segment {
         };
         let mut report = SweepReport::default();
         for peer in self.other_peers() {
-            self.check(&probe, peer, true, &mut report);
+            self.check_peer(&probe, peer, true, &mut report);
         }
         report.emit();
         self.recovered_peers() != before
@@ -195,8 +207,8 @@ impl Segment {
              }| {
                 let identity = identity_of(entry, state);
                 let liveness = probe.check(self.lock_byte(index, state), identity, true);
-                // A peer that could not be checked counts as alive, and so does one that has recorded who it is
-                // meanwhile.
+                // A peer that could not be checked counts as alive, and so does one that recorded its identity during
+                // the check.
                 !matches!(liveness, Ok(Liveness::Dead)) || identity_of(entry, state) != identity
             },
         );
@@ -221,7 +233,7 @@ impl Segment {
             .collect()
     }
 
-    /// Returns `None` if this process cannot check on others, because it is not attached or has lost its descriptor.
+    /// Returns `None` if this process cannot check others, because it is not attached or has lost its descriptor.
     fn probe(&self, report: &mut SweepReport) -> Option<LivenessProbe<'_>> {
         let (index, me) = self.sweeper.own()?;
         let probe = LivenessProbe::new(&self.file, self.file_id, me);
@@ -231,12 +243,13 @@ impl Segment {
         probe
     }
 
-    /// Returns whether a peer has its lock; `None` if this process cannot find out.
+    /// Returns whether the lock byte of a peer is locked; `None` if this process cannot find out.
     pub(crate) fn is_locked(&self, peer: PeerIndex, state: PeerState) -> Option<bool> {
         let (own, me) = self.sweeper.own()?;
         let probe = LivenessProbe::new(&self.file, self.file_id, me)?;
         if own == peer {
-            // The kernel does not report a lock to its own holder. The descriptor that has it still exists.
+            // The kernel never reports a lock to the open file description that holds it. `LivenessProbe::new` has
+            // verified that this process still has that description, so the lock is held.
             return Some(true);
         }
         probe.is_locked(self.lock_byte(peer, state)).ok()
@@ -247,8 +260,8 @@ impl Segment {
         self.geometry().lock_byte(peer, state.incarnation().get())
     }
 
-    /// Checks on one peer, and recovers it if it is dead. Returns whether the check had a result.
-    fn check(
+    /// Checks one peer, and recovers it if it is dead. Returns `false` if the kernel could not answer.
+    fn check_peer(
         &self,
         probe: &LivenessProbe<'_>,
         peer: Peer<'_>,
@@ -262,7 +275,6 @@ impl Segment {
         } = peer;
         let identity = identity_of(entry, state);
         match probe.check(self.lock_byte(index, state), identity, is_thorough) {
-            // An identity that was recorded during the check is another one, which was not checked.
             Ok(Liveness::Dead) if identity_of(entry, state) == identity => {
                 report.deaths.extend(self.recover(index, entry, state));
                 true
@@ -273,13 +285,16 @@ impl Segment {
                 }
                 true
             }
+            // `Dead` with another identity: the peer has recorded it during the check, so the verdict is not about that
+            // process. The next sweep checks it.
             Ok(Liveness::Alive | Liveness::Dead) => true,
             // The next sweep checks the peer again.
             Err(_) => false,
         }
     }
 
-    /// Recovers a peer that was found dead in this state. Returns `None` if another process was faster.
+    /// Recovers a peer that was found dead in this state. Returns `None` if another process has recovered it, or if the
+    /// memory is corrupt.
     fn recover(&self, index: PeerIndex, entry: &PeerEntry, state: PeerState) -> Option<Death> {
         let dead = DeadPeer::of(self, index, state)?;
         let process_id = identity_of(entry, state).map_or(0, |identity| identity.process_id());
@@ -299,14 +314,14 @@ impl Segment {
         })
     }
 
-    /// Returns the number of dead peers that were recovered since the queue was made.
+    /// Returns the number of dead peers that were recovered since the queue was created.
     pub(crate) fn recovered_peers(&self) -> u64 {
         self.shared().sweeps.recovered.load(Ordering::Relaxed)
     }
 }
 
-/// Returns who a peer has recorded that it is. A ticket has no identity, because what stands in its entry may have been
-/// written by a process that only tried to use it. So it is judged by its lock alone (PEER-5).
+/// Returns the identity that a live peer has recorded. Returns `None` for a ticket: its entry may contain the identity
+/// of a process that tried to use the ticket and failed, so only the lock counts (PEER-5).
 fn identity_of(entry: &PeerEntry, state: PeerState) -> Option<Identity> {
     if state.kind() != Some(PeerKind::Live) {
         return None;

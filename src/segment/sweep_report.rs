@@ -89,7 +89,7 @@ fn emit_death(death: &Death) {
         discarded = repairs.discarded,
         put_back = repairs.put_back,
         withdrawn = repairs.withdrawn,
-        "a process died while it was attached to a queue; what it had in hand is recovered"
+        "a process died while it was attached to a queue; what it held is recovered"
     );
 }
 

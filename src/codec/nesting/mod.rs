@@ -1,4 +1,4 @@
-//! Limits how deep a message may nest, so that decoding it, or dropping it, can't overflow a thread's stack.
+//! Limits how deep a message may nest, so that decoding it, or dropping it, cannot overflow a thread's stack.
 //!
 //! [`DepthLimited`] wraps each part of serde's data model in turn: in [`serialize`] a serializer and the values given
 //! to it; in [`deserialize`] a deserializer, and the visitors, accesses and seeds between it and the type. It passes

@@ -161,7 +161,7 @@ fn encoded<T: Deep>(value: &T) -> Result<Vec<u8>, EncodeError> {
     Ok(bytes)
 }
 
-/// Asserts that the deepest value within the limit can be encoded, decoded and dropped, and that a deeper one can't.
+/// Asserts that the deepest value within the limit can be encoded, decoded and dropped, and that a deeper one cannot.
 fn assert_limited<T: Deep>() {
     on_a_stack(STACK, || {
         let deepest = T::nested(T::max_nesting());

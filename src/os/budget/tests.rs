@@ -141,7 +141,11 @@ fn in_a_container_the_root_of_the_mount_is_the_own_group() {
 #[test]
 fn the_budget_of_this_system_can_be_read() {
     let budget = MemoryBudget::system();
-    assert!(budget.machine().is_some_and(|available| available > 0));
+    assert!(
+        budget
+            .machine_available()
+            .is_some_and(|available| available > 0)
+    );
     assert_eq!(budget.check(0), Ok(()));
     assert!(budget.check(u64::MAX).is_err());
 }

@@ -59,7 +59,7 @@ fn is_gone(id: &str) -> bool {
     matches!(state, None | Some("Z" | "X"))
 }
 
-/// As [`await_end`], for a process that is not a child of this one.
+/// Does the same as [`await_end`] for a process that is not a child of this one.
 fn await_gone(id: &str) {
     let deadline = Instant::now() + LIMIT;
     while !is_gone(id) {

@@ -58,7 +58,7 @@ pub(super) fn clone_vfork(
     let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | libc::SIGCHLD;
     let argument = ptr::from_ref(plan).cast_mut().cast::<c_void>();
     // SAFETY: the child runs on a stack of its own (SPAWN-1, SPAWN-2). It only reads the plan, apart from cells, which
-    // this thread does not access meanwhile because it waits. The plan outlives the child's use of it.
+    // this thread does not access at that time because it waits. The plan outlives the child's use of it.
     let id = unsafe { libc::clone(child_main, stack.top(), flags, argument, &raw mut pidfd) };
     let pid = Pid::from_raw(id).filter(|_| id > 0);
     let pid = pid.ok_or_else(io::Error::last_os_error)?;

@@ -6,7 +6,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-/// The program of this process, whatever its path, also after its file was removed or replaced.
+/// The program of this process, whatever its path, even after its file was removed or replaced.
 pub(super) const SELF: &str = "/proc/self/exe";
 /// The name that the kernel gives to a process which runs [`SELF`].
 pub(super) const NAME_OF_SELF: &[u8] = b"exe";

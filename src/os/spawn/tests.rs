@@ -174,7 +174,7 @@ fn the_error_of_a_failed_start_names_the_cause() {
         inherited.add_file(&read);
         inherited
     };
-    // It succeeds if another test has opened a descriptor of the same number meanwhile.
+    // It succeeds if another test has opened a descriptor of the same number in the meantime.
     if let Err(error) = ChildProcess::spawn(&shell("exit 0"), &closed) {
         assert!(error.to_string().contains("handed over"), "{error}");
     }

@@ -40,7 +40,7 @@ pub(crate) fn batch<S: SharedState>(
     }))
 }
 
-/// Whether a block holds a batch.
+/// Returns whether a block holds a batch.
 #[must_use]
 #[inline(always)]
 pub(crate) fn is_batch<S: SharedState>(shared: &S, index: BlockIndex) -> bool {
@@ -168,7 +168,7 @@ pub(super) fn state_after_reading<S: SharedState>(
     }
 }
 
-/// Whether a thread of the process `me` has taken a batch and not yet opened it for the other threads
+/// Returns whether a thread of the process `me` has taken a batch and not yet opened it for the other threads
 /// ([`Batch::open`]).
 ///
 /// A thread that finds the queue drained calls this, because such a batch may hold messages for it.

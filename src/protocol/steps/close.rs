@@ -15,7 +15,7 @@ use crate::sync::fence_after_exchange;
 pub(crate) fn close<S: SharedState>(shared: &S) -> Result<bool, Corrupt> {
     let is_first = shared.lifecycle().begin_close();
     seal(shared)?;
-    // Also if another process has sealed the ring: it may have died before it could wake the sleepers.
+    // Even if another process has sealed the ring: it may have died before it could wake the sleepers.
     if !mutant!(CloseWithoutWake) {
         wake_all(shared);
     }

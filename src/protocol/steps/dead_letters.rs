@@ -13,7 +13,7 @@ use crate::protocol::{Corrupt, SharedState};
 use crate::sync::Ordering;
 use core::ops::Range;
 
-/// Whether a block holds a dead letter.
+/// Returns whether a block holds a dead letter.
 ///
 /// Once the queue has ended, a returned message is a dead letter too, because no receiver will take it. After a
 /// cancel it is not: it is about to be discarded.

@@ -20,7 +20,7 @@ pub(super) fn help_taker<S: SharedState>(
     let header = shared.block(seen.block()).ok_or(Corrupt::NoSuchBlock)?;
     let block = header.word.load();
     // If the slot is unchanged after the block was read, the block word belongs to the message that the slot is about,
-    // and the exact exchange can only hold that message.
+    // and the compare-exchange can only make that message Held.
     let is_same = mutant!(HelpWithoutReread) || shared.slot(position).load() == seen;
     if is_same && block.is(BlockKind::Offered) {
         // Failure means that the taker, or another helper, was faster.

@@ -1,4 +1,7 @@
-//! Receiving: take a returned message (`Retake`), or the next one of the ring (`Take`, `Hold`, `Clear`).
+//! Receiving without locks: take a returned message (`Retake`), otherwise the next one of the ring (`Take`, `Hold`,
+//! `Clear`), and find out whether a closed queue has ended.
+//!
+//! This file owns no state. It changes the shared words `head`, `returned` and `lifecycle`, the slots and the blocks.
 
 use super::OwnedBlock;
 use super::dead_letters::trim_dead_letters;
@@ -28,20 +31,20 @@ pub(crate) enum Receive {
 /// Tries to receive a message for the process `me`.
 #[inline(always)]
 pub(crate) fn receive<S: SharedState>(shared: &S, me: PeerIndex) -> Result<Receive, Corrupt> {
-    // Two words that change rarely: usually the queue is open, and no message was returned.
+    // The fast path: both words change rarely, so they are cached.
     if (!shared.lifecycle().load().is_open() || shared.returned().load().is_dirty())
-        && let Some(first) = receive_before_ring(shared, me)?
+        && let Some(first) = receive_uncommon(shared, me)?
     {
         return Ok(first);
     }
-    take(shared, me, || check_end(shared, me))
+    take(shared, me, || try_end(shared, me))
 }
 
-/// Takes the next message of the ring. At the Closed slot the result is that of `at_the_end`. Transitions `Take`,
-/// `AdvanceHead`, `Hold` and `Clear`.
+/// Takes the next message of the ring. When it reaches the Closed slot, it calls `at_the_end` and returns the result.
+/// Transitions `Take`, `AdvanceHead`, `Hold` and `Clear`.
 ///
-/// `at_the_end` is a parameter, and not left to the caller, because a result that is taken apart and put together again
-/// on the way goes through memory in pieces, which costs more than everything else here.
+/// `at_the_end` is a closure because matching on a returned `Closed` in the caller made the compiler copy the result
+/// through memory in pieces, which cost more than the rest of this function.
 #[inline(always)]
 fn take<S: SharedState>(
     shared: &S,
@@ -54,7 +57,7 @@ fn take<S: SharedState>(
         let word = shared.slot(position);
         let seen = word.load();
         if seen.is_full_in(size.lap(position)) {
-            // The block is written next: its cache line comes while the exchange waits for that of the slot.
+            // `hold` writes the block next. Fetch its cache line while the exchange waits for the slot's.
             shared.prefetch_block(seen.block());
             if let Some(vacated) = word.take(seen, me) {
                 shared.head().set(position.next());
@@ -70,16 +73,20 @@ fn take<S: SharedState>(
             }
             continue;
         }
+        // Compares the slot's lap with that of `position`.
         match (seen.compare_lap(size.lap(position)), seen.kind()) {
+            // The slot has not been vacated in the lap before, so no receiver can be here yet.
             (LapOrder::Behind, _) => return Err(Corrupt::HeadAhead),
+            // Other receivers have taken the message of this position: the head was out of date.
             (LapOrder::Ahead(laps), _) => position = skip_ahead(shared, position, laps)?,
             (LapOrder::Same, SlotKind::Closed) => return at_the_end(),
+            // No sender has filled the slot yet.
             (LapOrder::Same, _) => return confirm_empty(shared, position),
         }
     }
 }
 
-/// Returns where a receiver continues that has met a slot `laps` ahead of `position`.
+/// Returns the position to continue at after a slot that is `laps` laps ahead of `position`.
 #[cold]
 fn skip_ahead<S: SharedState>(
     shared: &S,
@@ -93,10 +100,10 @@ fn skip_ahead<S: SharedState>(
     Ok(next)
 }
 
-/// Returns [`Receive::Empty`] for a receiver whose walk ended at a position that is not filled.
+/// Returns [`Receive::Empty`] for a receiver that has reached a position that is not filled.
 ///
-/// All positions before it must be taken (RING-2), so the slot of the last one must be ahead by now. If it is not, the
-/// head was ahead of the ring.
+/// The message before `position` must have been taken (RING-2), so its slot must already be in a later lap. If it is
+/// not, the head points beyond messages that were never taken: the memory is corrupt.
 #[inline(never)]
 fn confirm_empty<S: SharedState>(shared: &S, position: Position) -> Result<Receive, Corrupt> {
     let was_taken = position.minus(1).is_none_or(|last| {
@@ -113,13 +120,10 @@ fn confirm_empty<S: SharedState>(shared: &S, position: Position) -> Result<Recei
     }
 }
 
-/// Handles what comes before the messages of the ring: the end of the queue, and returned messages. Of a closing
-/// queue it also takes the messages of the ring.
+/// Handles the uncommon cases: the queue is closing, cancelled or ended, or a message was returned. Returns `None` if
+/// the caller should take the next message of the ring.
 #[cold]
-fn receive_before_ring<S: SharedState>(
-    shared: &S,
-    me: PeerIndex,
-) -> Result<Option<Receive>, Corrupt> {
+fn receive_uncommon<S: SharedState>(shared: &S, me: PeerIndex) -> Result<Option<Receive>, Corrupt> {
     let life = shared.lifecycle().load();
     if life.has_ended() {
         return Ok(Some(Receive::Closed));
@@ -143,13 +147,13 @@ fn receive_before_ring<S: SharedState>(
 
 /// Takes the next message of a ring that is sealed.
 ///
-/// Every position before the Closed slot is filled (RING-1), so the walk meets a message or the end. It meets a gap
-/// only if a stray write to the tail led a sender, or the closer, too far.
+/// Every position before the Closed slot is filled (RING-1), so `take` finds a message or the Closed slot. An unfilled
+/// slot before it means that the tail was overwritten, and a sender or `Seal` skipped positions.
 fn take_sealed<S: SharedState>(shared: &S, me: PeerIndex) -> Result<Receive, Corrupt> {
     let mut is_at_end = false;
     let at_the_end = || {
         is_at_end = true;
-        check_end(shared, me)
+        try_end(shared, me)
     };
     match take(shared, me, at_the_end)? {
         Receive::Empty if !is_at_end => Err(Corrupt::TailAhead),
@@ -157,12 +161,12 @@ fn take_sealed<S: SharedState>(shared: &S, me: PeerIndex) -> Result<Receive, Cor
     }
 }
 
-/// Records in the block that its taker holds the message. Transition `Hold`, by the taker itself.
+/// Marks the block as Held by `me`, which has just taken its slot. Transition `Hold`, by the receiver itself.
 #[inline(always)]
 fn hold(header: &BlockHeader, me: PeerIndex) -> Result<BlockState, Corrupt> {
     let block = header.word.load();
     let held = block.held_by(me);
-    // Offered, or Held because a helper was faster (BLOCK-2).
+    // Still Offered, or already Held by `me`, because another process has helped (BLOCK-2).
     if !block.is(BlockKind::Offered) && block != held {
         return Err(Corrupt::NotOffered);
     }
@@ -206,7 +210,7 @@ pub(super) fn discard_remaining<S: SharedState>(shared: &S, me: PeerIndex) -> Re
             None => match take(shared, me, || Ok(Receive::Closed))? {
                 Receive::Message(held) => held,
                 Receive::Closed => return Ok(count),
-                // A gap before the Closed slot, as in `take_sealed`.
+                // An unfilled slot before the Closed one, as in `take_sealed`.
                 Receive::Empty => return Err(Corrupt::TailAhead),
             },
         };
@@ -214,29 +218,33 @@ pub(super) fn discard_remaining<S: SharedState>(shared: &S, me: PeerIndex) -> Re
     }
 }
 
-/// Decides whether a queue that is closed, and whose ring is drained, has ended.
+/// Ends the queue if nothing is left to deliver; otherwise takes a returned message, or returns `Empty`. Called at the
+/// Closed slot, when all messages of the ring have been taken.
 ///
-/// It has, unless a message waits to be delivered again. A *settled* queue has ended only if, besides, no process
-/// holds a message, because it may be returned. All takers are helped first, so that every message that was taken is
-/// Held in its block before the blocks are scanned. Otherwise the scan would miss a taker that has not recorded its
-/// message yet.
+/// The queue has ended unless a returned message is waiting. With `close_waits_for_leases`, it also has not ended while
+/// a process holds a message, because that message may still be returned. In that case this call first helps all
+/// receivers that have taken a slot, so that every message that was taken is Held in its block before the blocks are
+/// scanned. Otherwise the scan would miss a receiver that has not recorded its message yet.
 #[cold]
-fn check_end<S: SharedState>(shared: &S, me: PeerIndex) -> Result<Receive, Corrupt> {
-    let settled = shared.limits().close_waits_for_leases;
-    if settled && !mutant!(EndWithoutHelpingRing) {
+fn try_end<S: SharedState>(shared: &S, me: PeerIndex) -> Result<Receive, Corrupt> {
+    let waits_for_leases = shared.limits().close_waits_for_leases;
+    if waits_for_leases && !mutant!(EndWithoutHelpingRing) {
         help_all_takers(shared)?;
     }
     loop {
-        let open = find_blocks(shared, |block| {
-            block.is(BlockKind::Returned) || settled && block.is(BlockKind::Held)
+        let unfinished = find_blocks(shared, |block| {
+            block.is(BlockKind::Returned) || waits_for_leases && block.is(BlockKind::Held)
         });
-        if open.is_empty() {
+        if unfinished.is_empty() {
             break;
         }
-        if !open.iter().any(|block| block.state.is(BlockKind::Returned)) {
+        if !unfinished
+            .iter()
+            .any(|block| block.state.is(BlockKind::Returned))
+        {
             return Ok(Receive::Empty);
         }
-        // The process that returned it may have died before it set the word (RETURNED-1).
+        // The process that returned it may have died before it set the dirty bit (RETURNED-1).
         shared.returned().set();
         if let Some(held) = take_returned(shared, me) {
             return Ok(Receive::Message(held));
@@ -246,8 +254,9 @@ fn check_end<S: SharedState>(shared: &S, me: PeerIndex) -> Result<Receive, Corru
     if !mutant!(ClosedIsNotSticky) {
         shared.lifecycle().end();
     }
-    // A message that was returned after the scan is a dead letter now. The process that returned it checks for the end
-    // afterwards: either it sees the bit, or this call finds the letter.
+    // From here on a returned message is a dead letter. The process that returns one checks the *ended* bit afterwards.
+    // So either that process sees the bit and drops dead letters beyond the limit, or this call finds the letter and
+    // does so.
     fence_after_exchange();
     if !mutant!(EndWithoutTrim) {
         trim_dead_letters(shared, Some(me));

@@ -20,8 +20,8 @@
 //!     process, whose words differ from those of X only by their generation or lap.
 //! RECOVER-2. `Clear` comes before `Reclaim`. Otherwise a slot could still name X when its message is delivered
 //!     again, and would name the wrong taker for the next message of that block.
-//! RECOVER-3. `Withdraw` reads the block words before the ring. If a message is taken meanwhile, its block has another
-//!     word by the time its slot does not name the block any more (PROTOCOL-2).
+//! RECOVER-3. `Withdraw` reads the block words before the ring. If a message is taken between the two, its block has
+//!     another word by the time its slot does not name the block any more (PROTOCOL-2).
 //! RECOVER-4. The table entry is freed last, so a process that finds it free also finds nothing left of X. Until then,
 //!     its lock byte and its incarnation are those of X.
 //!
@@ -156,7 +156,7 @@ pub(crate) fn recover<S: SharedState>(
         Err(RecoveryError::Overtaken) => Recovery::Overtaken,
         Err(RecoveryError::Corrupt(corrupt)) => return Err(corrupt),
     };
-    // Also if another process has freed the entry: it may have died right after that.
+    // Even if another process has freed the entry: it may have died right after that.
     for role in [Role::Sender, Role::Receiver] {
         if dead.state.has_role(role) {
             close_if_role_vacant(shared, role)?;

@@ -21,7 +21,7 @@ pub(super) fn seal<S: SharedState>(shared: &S) -> Result<(), Corrupt> {
 
 /// Does `Seal` in the place of a process that has begun to close the queue, and may have died.
 ///
-/// Every process that sees the closing bit calls this before it goes on (LIFE-2).
+/// Every process that sees the closing bit calls this before it continues (LIFE-2).
 #[cold]
 pub(super) fn help_seal<S: SharedState>(shared: &S) -> Result<(), Corrupt> {
     if mutant!(SealNotHelped) {

@@ -183,7 +183,8 @@ pub(crate) fn publish<S: SharedState>(
     }
 }
 
-/// Whether a message at `position` is within the capacity: the message `capacity` positions before it must be taken.
+/// Returns whether a message at `position` is within the capacity: the message `capacity` positions before it must be
+/// taken.
 #[inline(always)]
 fn has_room<S: SharedState>(shared: &S, position: Position, taken: &Hint) -> bool {
     let more = u64::from(mutant!(CapacityPlusOne));
@@ -221,7 +222,7 @@ fn has_room_now<S: SharedState>(
     true
 }
 
-/// Whether a send would find the queue full now. For callers that ask before they encode a message.
+/// Returns whether a send would find the queue full now. For callers that ask before they encode a message.
 #[must_use]
 pub(crate) fn is_full<S: SharedState>(shared: &S) -> bool {
     let (filled, taken) = filled_and_taken(shared);

@@ -65,7 +65,7 @@ pub(crate) fn reject<S: SharedState>(shared: &S, held: OwnedBlock) -> Result<(),
 }
 
 /// Changes a Held block to Returned or Dead, and does what must follow: announces the returned message (RETURNED-1),
-/// discards it if a cancel came meanwhile, drops dead letters beyond the limit, and wakes a receiver.
+/// discards it if a cancel came in the meantime, drops dead letters beyond the limit, and wakes a receiver.
 fn finish_return<S: SharedState>(
     shared: &S,
     held: OwnedBlock,
@@ -101,9 +101,9 @@ fn release<S: SharedState>(shared: &S, held: OwnedBlock, to: BlockState) -> Resu
         return Err(Corrupt::OwnedBlockChanged);
     }
     wake_block_waiters(shared);
-    // A settled queue ends with the last release, so receivers that wait for the end check again. The exchange above
-    // precedes this load, and a process that sets the closing bit wakes all sleepers afterwards. So either this process
-    // sees the bit, or the check that follows that wake sees the release.
+    // With `close_waits_for_leases`, a closed queue ends with the last release, so receivers that wait for the end
+    // check again. The exchange above precedes this load, and a process that sets the closing bit wakes all sleepers
+    // afterwards. So either this process sees the bit, or the check that follows that wake sees the release.
     if !shared.lifecycle().load().is_open()
         && shared.items().has_waiters()
         && !mutant!(LastReleaseWithoutWake)

@@ -1,7 +1,7 @@
 //! Statistics: where the messages of a queue are, counted from its words.
 //!
 //! Each word is read once, one after the other, while other processes change them. On a queue at rest the sums are
-//! exact, also after deaths and their recovery, with one exception: messages that are discarded or evicted are
+//! exact, even after deaths and their recovery, with one exception: messages that are discarded or evicted are
 //! counted just after their block is freed, so a death between the two leaves them counted as acknowledged.
 
 use super::batch;
@@ -80,7 +80,7 @@ impl BlockSnapshot {
         }
     }
 
-    /// Whether the messages of the block are accepted.
+    /// Returns whether the messages of the block are accepted.
     fn is_accepted(&self) -> bool {
         match self.state.kind() {
             Some(BlockKind::Offered) => self.slot != SlotReference::Unnamed,
@@ -93,7 +93,7 @@ impl BlockSnapshot {
 /// Returns a snapshot of every block, ordered by number.
 #[must_use]
 pub(crate) fn snapshot_blocks<S: SharedState>(shared: &S) -> Vec<BlockSnapshot> {
-    // The ring comes first: a message that is taken meanwhile is then found in its block.
+    // The ring comes first: a message that is taken in between is then found in its block.
     let mut references = vec![SlotReference::Unnamed; shared.block_count() as usize];
     let size = shared.ring_size();
     for slot in (0..size.slots()).map(|number| shared.slot(Position(number)).load()) {

@@ -5,7 +5,7 @@
 //! | `explorer`    | a search over all states of a model, and of the real functions beside it               |
 //! | `loom_models` | the real functions on small rings, in every interleaving and under weak memory         |
 
-// A build with mutants has one in force for the whole process. The explorer needs one for each search.
+// A build with mutants has one switched on for the whole process. The explorer needs one for each search.
 #[cfg(not(any(loom, workring_mutants)))]
 mod explorer;
 #[cfg(loom)]

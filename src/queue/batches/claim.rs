@@ -9,7 +9,8 @@ use crate::protocol::SharedState;
 use crate::segment::batch_layout::BatchCursor;
 use std::sync::Arc;
 
-/// The rest of a batch, for one thread. What it does not decode goes back to the other threads.
+/// A batch that one thread has taken out of the store to decode many of its messages at once. Dropping the claim
+/// returns the messages that it has not decoded to the store.
 pub(in crate::queue) struct Claim<'a> {
     batches: &'a Batches,
     /// `None` only while this is being dropped.
@@ -19,7 +20,7 @@ pub(in crate::queue) struct Claim<'a> {
 }
 
 impl Batches {
-    /// Claims all messages of the first batch that is here.
+    /// Claims all messages of the first batch in the store.
     #[cold]
     pub(in crate::queue) fn claim(
         &self,

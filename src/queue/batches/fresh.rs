@@ -75,8 +75,8 @@ impl<'a, T> FreshBatch<'a, '_, T> {
     /// Decodes all messages if there are at most `max`. Returns `None` if that was not possible; then a claim must
     /// [take over](Self::claim_rest).
     ///
-    /// Message by message, each would wait until the one before has stored the length of `into`. Like this the
-    /// processor works on them side by side.
+    /// Pushing the messages into `into` one by one would make each wait until the one before has stored the length of
+    /// `into`. This way the processor works on them side by side.
     #[inline(always)]
     fn decode<C: Codec<T>>(&mut self, max: usize) -> Option<()> {
         let segment = self.queue.segment();

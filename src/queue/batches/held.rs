@@ -1,4 +1,4 @@
-//! A batch in hand, and its messages.
+//! A batch that this process holds, and its messages.
 
 use super::super::attachment::{Attachment, Entered, Forked};
 use super::super::failure::RecvFailure;
@@ -36,7 +36,7 @@ impl HeldBatch {
         queue.segment().batch_payload(&self.block)
     }
 
-    /// Acknowledges all messages at once (`Release`). All of them are in the hands of the caller.
+    /// Acknowledges all messages at once (`Release`). The caller holds all of them.
     pub(super) fn acknowledge(mut self) {
         let block = self.block.take();
         self.acknowledged = true;
@@ -69,7 +69,7 @@ pub(in crate::queue) struct BatchedMessage {
 }
 
 impl BatchedMessage {
-    /// Returns how often the message was handed out before.
+    /// Returns how many deliveries of the message have failed before this one.
     pub(in crate::queue) fn deliveries(&self) -> u32 {
         self.deliveries.into()
     }
@@ -111,7 +111,7 @@ pub(super) struct OpenBatch {
 
 impl OpenBatch {
     /// Opens a block that this process holds: the first message is next. The block becomes a dead letter if it holds no
-    /// batch, so that it is not handed out again for ever.
+    /// batch, so that it is not handed out again forever.
     pub(super) fn new(
         queue: Entered<'_>,
         attachment: &Arc<Attachment>,
@@ -194,7 +194,7 @@ impl OpenBatch {
 }
 
 /// Rejects all messages of a batch from `message` on, whose lengths are corrupt: no receiver could use them, and they
-/// must not be handed out again for ever.
+/// must not be handed out again forever.
 #[cold]
 pub(super) fn reject_from(batch: &Batch<'_>, message: usize) -> Corrupt {
     (message..batch.count).for_each(|message| batch.marks.mark_rejected(message));

@@ -1,4 +1,7 @@
-//! The batches of one receiver that its threads hand out from.
+//! The batches that a receiver has taken and not yet handed out in full, shared by its threads.
+//!
+//! The state is private to the process, and the lock too: no other process ever waits for it. User code (the `Drop` of
+//! an error, a codec, a lease) never runs under the lock.
 
 use super::super::attachment::{Attachment, Entered};
 use super::super::failure::RecvFailure;
@@ -15,13 +18,15 @@ use std::sync::Arc;
 #[derive(Default)]
 struct State {
     /// The batches to hand out from, oldest first.
-    open: VecDeque<OpenBatch>,
-    /// Why messages could not be decoded. Each is for one of the next receives to report.
+    unfinished: VecDeque<OpenBatch>,
+    /// Postponed decode errors. Each of the next receives reports one.
     errors: VecDeque<DecodeError>,
-    /// Errors that a cancel has overtaken, and that are not reported. An error is the user's, and dropping it may call
-    /// this receiver. So they are not dropped under the lock, but with the receiver.
+    /// Errors that are not reported because the queue was cancelled first. A [`DecodeError`] contains a value of the
+    /// user whose `Drop` may call this receiver, so they are kept until the receiver is dropped, instead of being
+    /// dropped under the lock.
     overtaken: Vec<DecodeError>,
-    /// The number of claims.
+    /// How many batches are in a [`Claim`](super::Claim), each with a thread that decodes many messages at once. They
+    /// are not in `unfinished`.
     claims: u32,
     /// Whether the receiver has reported `Closed`.
     closed: bool,
@@ -34,30 +39,32 @@ struct Shared {
     waiting: AtomicU32,
 }
 
-/// See the [module](super).
+/// The batches of one receiver: see the [module](super) for how they relate to other batches.
 #[derive(Default)]
 pub(in crate::queue) struct Batches {
-    /// Whether a receive finds anything in `state`.
+    /// Whether `unfinished` or `errors` is not empty. A hint, read without the lock.
     any: AtomicBool,
+    /// Boxed to keep the receiver small: a receive usually reads only `any`.
     shared: Box<Shared>,
 }
 
 impl Batches {
-    /// Returns whether a receive has to look here first.
+    /// Returns whether a receive has to look in this store first.
     #[inline(always)]
     pub(in crate::queue) fn any(&self) -> bool {
         self.any.load(Ordering::Relaxed)
     }
 
-    fn note(&self, state: &State) {
+    /// Sets the hint. Called under the lock, after each change of `state`.
+    fn update_any(&self, state: &State) {
         self.any.store(
-            !state.errors.is_empty() || !state.open.is_empty(),
+            !state.errors.is_empty() || !state.unfinished.is_empty(),
             Ordering::Relaxed,
         );
     }
 
-    /// Counts a thread that waits, for as long as the result lives.
-    pub(in crate::queue) fn waiting(&self) -> impl Drop + '_ {
+    /// Registers a waiting thread until the returned guard is dropped.
+    pub(in crate::queue) fn register_waiter(&self) -> impl Drop + '_ {
         struct Waiting<'a>(&'a AtomicU32);
         impl Drop for Waiting<'_> {
             fn drop(&mut self) {
@@ -68,45 +75,46 @@ impl Batches {
         Waiting(&self.shared.waiting)
     }
 
-    /// Wakes other threads of this receiver after `any` may have been set: they may sleep although there is something
-    /// here now, or wait for this thread before they report `Closed`.
+    /// Wakes threads of this receiver: a message may be available in this store now, or a thread may be waiting for
+    /// this one before it reports `Closed`.
     pub(super) fn wake(&self, queue: Entered<'_>) {
         let segment = queue.segment();
         // Pairs with the fence in `ParkingWord::prepare_wait`: either we see the thread that waits, or its last attempt
         // before it sleeps sees what we have put here.
         fence(Ordering::SeqCst);
-        let shared = self.shared.waiting.load(Ordering::Relaxed) > 0;
-        if (shared || !segment.lifecycle().load().is_open()) && segment.items().has_waiters() {
+        let others_wait = self.shared.waiting.load(Ordering::Relaxed) > 0;
+        if (others_wait || !segment.lifecycle().load().is_open()) && segment.items().has_waiters() {
             // The word does not say which sleepers wait with this receiver.
             segment.items().notify(|word| segment.wake(word, u32::MAX));
         }
     }
 
-    /// Locks the state, without the batches that a cancel has discarded. If an error is due, returns it instead.
+    /// Locks the state; if the queue is cancelled, first discards what is in it. If an error was postponed, fails with
+    /// it.
     fn lock(&self, queue: Entered<'_>) -> Result<MutexGuard<'_, State>, RecvFailure> {
         let mut state = self.shared.state.lock();
         if queue.segment().lifecycle().load().is_cancelled() {
-            state.open.clear();
+            state.unfinished.clear();
             let overtaken = core::mem::take(&mut state.errors);
             state.overtaken.extend(overtaken);
         }
         let error = state.errors.pop_front();
-        self.note(&state);
+        self.update_any(&state);
         error.map_or(Ok(state), |error| Err(RecvFailure::Decode(error)))
     }
 
-    /// Returns the next message of the batches that are here.
+    /// Returns the next message of the batches in this store.
     #[cold]
     pub(in crate::queue) fn next(
         &self,
         queue: Entered<'_>,
     ) -> Result<Option<BatchedMessage>, RecvFailure> {
         let mut state = self.lock(queue)?;
-        while let Some(first) = state.open.front_mut() {
+        while let Some(first) = state.unfinished.front_mut() {
             let message = first.hand_out(queue);
-            // The last message alone then keeps the batch alive.
-            let used_up = (!first.has_more(queue)).then(|| state.open.pop_front());
-            self.note(&state);
+            // If this was the last message, drop the list's reference: the message itself keeps the batch alive.
+            let used_up = (!first.has_more(queue)).then(|| state.unfinished.pop_front());
+            self.update_any(&state);
             if !matches!(message, Ok(None)) {
                 drop(state);
                 drop(used_up);
@@ -116,28 +124,28 @@ impl Batches {
         Ok(None)
     }
 
-    /// Takes the first batch that is here, for a claim.
+    /// Begins a claim of the first batch in this store.
     pub(super) fn take_for_claim(
         &self,
         queue: Entered<'_>,
     ) -> Result<Option<OpenBatch>, RecvFailure> {
         let mut state = self.lock(queue)?;
-        let first = state.open.pop_front();
+        let first = state.unfinished.pop_front();
         if first.is_some() {
             state.claims += 1;
         }
-        self.note(&state);
+        self.update_any(&state);
         Ok(first)
     }
 
-    /// Counts a claim of a batch that has just been taken.
+    /// Begins a claim of a batch that was just taken from the queue, and marks the batch as *opened* (HAND-1).
     pub(super) fn begin_claim(&self, queue: Entered<'_>, open: &OpenBatch) {
         let mut state = self.shared.state.lock();
         state.claims += 1;
         open.note_opened(queue);
     }
 
-    /// Ends a claim and keeps what is left of its batch. Returns the batch if nothing is left, or it is too late.
+    /// Ends a claim and puts the batch back into this store, or returns it, as [`keep`](Self::keep) does.
     pub(super) fn end_claim(
         &self,
         queue: Entered<'_>,
@@ -149,7 +157,7 @@ impl Batches {
         self.keep(&mut state, queue, open, more)
     }
 
-    /// Returns the first message of a batch that has just been taken, and keeps the others here.
+    /// Returns the first message of a batch that was just taken, and keeps the others in this store.
     #[cold]
     pub(in crate::queue) fn admit(
         &self,
@@ -162,15 +170,16 @@ impl Batches {
         let more = open.has_more(queue);
         let mut state = self.shared.state.lock();
         open.note_opened(queue);
-        let late = self.keep(&mut state, queue, open, more);
+        let rejected = self.keep(&mut state, queue, open, more);
         drop(state);
-        drop(late);
+        drop(rejected);
         self.wake(queue);
         Ok(first?)
     }
 
-    /// Keeps what is left of a batch, before all others, which are not older. Returns the batch, to be dropped without
-    /// the lock, if nothing is left or it is too late (HAND-2).
+    /// Puts a batch with remaining messages at the front of the list: no other batch is older. If it has none, or if
+    /// this receiver has already reported `Closed` (HAND-2) or the queue is cancelled, returns the batch. The caller
+    /// drops it after releasing the lock.
     fn keep(
         &self,
         state: &mut State,
@@ -178,26 +187,27 @@ impl Batches {
         open: OpenBatch,
         more: bool,
     ) -> Option<OpenBatch> {
-        let late = state.closed || queue.segment().lifecycle().load().is_cancelled();
-        if late || !more {
+        let is_rejected = state.closed || queue.segment().lifecycle().load().is_cancelled();
+        if is_rejected || !more {
             return Some(open);
         }
-        state.open.push_front(open);
-        self.note(state);
+        state.unfinished.push_front(open);
+        self.update_any(state);
         None
     }
 
-    /// Keeps an error for the next receive to report, because this one has messages to return.
+    /// Keeps an error for the next receive to report, because this one has messages to return. Once this receiver has
+    /// reported `Closed`, drops it, at the end of the call: parameters are dropped after the lock is released.
     pub(in crate::queue) fn postpone(&self, error: DecodeError) {
         let mut state = self.shared.state.lock();
         if !state.closed {
             state.errors.push_back(error);
-            self.note(&state);
+            self.update_any(&state);
         }
     }
 
-    /// Looks for messages here when the queue has ended. Fails with `Closed` if there will be none; returns `None` if
-    /// another thread may still put one here (HAND-2).
+    /// Called when the queue has ended. Returns a remaining message of this store; fails with `Closed` if there can be
+    /// none any more; returns `None` if another thread may still put one into this store (HAND-2).
     #[cold]
     pub(in crate::queue) fn at_the_end(
         &self,
@@ -206,21 +216,22 @@ impl Batches {
         if let Some(message) = self.next(queue)? {
             return Ok(Some(message));
         }
-        if self.are_closed(queue)? {
+        if self.try_close(queue)? {
             return Err(RecvFailure::Closed);
         }
         Ok(None)
     }
 
-    /// Returns whether this receiver may report that the queue, which has ended, is closed. From then on it is
-    /// (HAND-2).
+    /// Marks this receiver as closed if the queue is cancelled, or if no batch, claim or error is left (HAND-2).
+    /// Returns whether it is marked. Call it when the queue has ended. Afterwards this store accepts nothing.
     #[cold]
-    pub(in crate::queue) fn are_closed(&self, queue: Entered<'_>) -> Result<bool, Corrupt> {
+    pub(in crate::queue) fn try_close(&self, queue: Entered<'_>) -> Result<bool, Corrupt> {
         let segment = queue.segment();
         let mut state = self.shared.state.lock();
         if !state.closed && !segment.lifecycle().load().is_cancelled() {
-            let here = !state.errors.is_empty() || !state.open.is_empty() || state.claims > 0;
-            if here || batch::has_unopened_batch(segment, queue.peer())? {
+            let is_occupied =
+                !state.errors.is_empty() || !state.unfinished.is_empty() || state.claims > 0;
+            if is_occupied || batch::has_unopened_batch(segment, queue.peer())? {
                 return Ok(false);
             }
         }
@@ -228,8 +239,8 @@ impl Batches {
         Ok(true)
     }
 
-    /// Returns whether no message is here to be handed out.
+    /// Returns whether no batch is in this store.
     pub(in crate::queue) fn is_empty(&self) -> bool {
-        self.shared.state.lock().open.is_empty()
+        self.shared.state.lock().unfinished.is_empty()
     }
 }

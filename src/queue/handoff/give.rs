@@ -18,7 +18,7 @@ use std::os::fd::OwnedFd;
 use std::process::{Child, Command};
 use std::sync::Arc;
 
-/// Gives ends of queues to a child process that is about to be started.
+/// A set of queue ends to pass to a child process that is about to be started.
 ///
 /// A given end counts as present from [`give`](Handoff::give) on, so that you can drop your own end at once. A hand-off
 /// that is dropped, or whose [`spawn`](Handoff::spawn) fails, takes back what it gave.
@@ -74,7 +74,7 @@ struct GivenFile {
 }
 
 impl Handoff {
-    /// Makes a hand-off that gives nothing yet.
+    /// Creates an empty hand-off.
     pub const fn new() -> Self {
         Self {
             ends: Vec::new(),

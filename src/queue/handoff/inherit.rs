@@ -109,7 +109,7 @@ pub fn inherit<E: End>(name: &str) -> Result<E, InheritError> {
 ///
 /// # Errors
 ///
-/// As [`inherit`], and [`InheritError::Schema`] if the schemas differ.
+/// The same as [`inherit`]; also [`InheritError::Schema`] if the schemas differ.
 pub fn inherit_as<E: End>(name: &str, schema: &str) -> Result<E, InheritError> {
     inherit_end(name, Some(schema))
 }

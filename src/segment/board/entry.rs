@@ -1,4 +1,4 @@
-//! The entry of one worker: which task it runs, and since when. A task number is never used twice.
+//! The entry of one worker: which task it runs, and since when. A task id is never used twice.
 //!
 //! | running  | started        | meaning                                                     |
 //! |----------|----------------|-------------------------------------------------------------|
@@ -33,7 +33,7 @@ const _: () = assert!(size_of::<WorkerEntry>() == CACHE_LINE);
 /// A task that a worker is running, or was running when it died.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Running {
-    /// The number of the task.
+    /// The id of the task.
     pub(crate) task: u64,
     /// The time that was given to [`WorkerEntry::begin`] (ENTRY-2).
     pub(crate) started: u64,
@@ -96,8 +96,8 @@ impl WorkerEntry {
     }
 }
 
-/// Returns a task's number as the words of a board hold it, in which 0 means none. The last number of all would look
-/// like none; no pool ever has that many tasks.
+/// Returns a task's id as the words of a board hold it, in which 0 means none. The largest id would look like none; no
+/// pool ever has that many tasks.
 pub(super) fn word_of(task: u64) -> u64 {
     task.wrapping_add(1)
 }

@@ -9,9 +9,9 @@
 //! | after those  | the cancel cells, a power of two of them                    | the parent                       |
 //!
 //! BOARD-1. Each word has one writer at a time, so there are only stores and loads, and no exchanges.
-//! BOARD-2. A cancel cell holds the number, plus one, of the last cancelled task that belongs to the cell, and in its
-//!          two highest bits the reason. There are at least as many cells as tasks in flight, so no two of those share
-//!          a cell, as long as their numbers are consecutive.
+//! BOARD-2. A cancel cell holds the id, plus one, of the last cancelled task that belongs to the cell, and in its two
+//!          highest bits the reason. There are at least as many cells as tasks in flight, so no two of those share a
+//!          cell, as long as their ids are consecutive.
 //! BOARD-3. The size of the file is sealed, and it is exactly what the header's numbers of entries and cells need.
 //!
 //! Crash: each word is complete at every moment. `entry` says what a dead worker's entry means.
@@ -56,7 +56,7 @@ const _: () = assert!(CELLS_PER_LINE as usize * size_of::<AtomicU64>() == CACHE_
 
 /// The number of reasons that a task can be cancelled for.
 pub(crate) const REASONS: u64 = 4;
-/// The place of the reason in a cell, above the number.
+/// The place of the reason in a cell, above the id.
 const REASON_SHIFT: u32 = u64::BITS - REASONS.ilog2();
 const NUMBER: u64 = (1 << REASON_SHIFT) - 1;
 

@@ -38,13 +38,13 @@ fn allocate(segment: &Segment, payload: usize) -> OwnedBlock {
 
 /// Writes each byte. Without memory the kernel would kill this process.
 fn fill(segment: &Segment, mut block: OwnedBlock) -> OwnedBlock {
-    segment.payload_mut(&mut block).expect("in hand").fill(7);
+    segment.payload_mut(&mut block).expect("owned").fill(7);
     block
 }
 
 fn release(segment: &Segment, block: OwnedBlock) {
     let index = block.index();
-    send::withdraw(segment, block).expect("in hand");
+    send::withdraw(segment, block).expect("owned");
     segment.trim(ME, index);
 }
 
@@ -101,7 +101,7 @@ fn eight_mebibytes_of_a_class_are_used_in_turn() {
     assert_eq!(segment.memory(), base + 8 * MIB);
     assert_eq!(numbers_of(&segment, 4 * MIB, 4), [0, 1, 0, 1]);
     let held = allocate(&segment, 4 * MIB);
-    assert_eq!(numbers_of(&segment, 4 * MIB, 2), [1, 1], "one is in hand");
+    assert_eq!(numbers_of(&segment, 4 * MIB, 2), [1, 1], "one is owned");
     release(&segment, held);
     assert_eq!(segment.memory(), base + 16 * MIB);
 }
@@ -272,7 +272,7 @@ fn a_payload_without_memory_is_refused() {
     let number = class(&segment, MIB).blocks.start;
     let mut block = send::allocate_one(&segment, ME, number).expect("it is free");
     assert_eq!(segment.payload_mut(&mut block), Err(Corrupt::NotCommitted));
-    send::withdraw(&segment, block).expect("in hand");
+    send::withdraw(&segment, block).expect("owned");
 }
 
 fn segment_on_a_machine_with(files: &[(&str, &str)]) -> (Machine, Segment) {

@@ -64,7 +64,7 @@ pub(super) enum Settlement {
 }
 
 impl Action {
-    /// Whether the action sleeps while it can do nothing.
+    /// Returns whether the action sleeps while it can do nothing.
     pub(super) const fn waits(self) -> bool {
         matches!(
             self,
@@ -76,7 +76,7 @@ impl Action {
         )
     }
 
-    /// Whether the action starts over after it has succeeded.
+    /// Returns whether the action starts over after it has succeeded.
     pub(super) const fn repeats(self) -> bool {
         matches!(
             self,
@@ -105,7 +105,7 @@ impl Action {
         }
     }
 
-    /// Whether the action may change a peer entry.
+    /// Returns whether the action may change a peer entry.
     pub(super) const fn changes_peers(self) -> bool {
         matches!(
             self,
@@ -113,12 +113,12 @@ impl Action {
         )
     }
 
-    /// Whether the action may change the lifecycle word.
+    /// Returns whether the action may change the lifecycle word.
     pub(super) const fn changes_lifecycle(self) -> bool {
         matches!(self, Self::Close | Self::Cancel) || self.changes_peers()
     }
 
-    /// Whether the action may make a message Returned.
+    /// Returns whether the action may make a message Returned.
     pub(super) const fn returns_messages(self) -> bool {
         matches!(
             self.settlement(),

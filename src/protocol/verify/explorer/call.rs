@@ -10,7 +10,7 @@ pub(super) enum Call {
     /// No call: the script is finished, or the process is dead.
     Finished,
     Allocate,
-    /// As [`Call::Allocate`], of an action that waits: fails if the queue is closing.
+    /// The same as [`Call::Allocate`], for an action that waits: fails if the queue is closing.
     AllocateUnlessClosing,
     Offer,
     Publish,
@@ -49,7 +49,7 @@ pub(super) enum Call {
 }
 
 impl Call {
-    /// Whether the call may hand out a message.
+    /// Returns whether the call may hand out a message.
     pub(super) const fn receives(self) -> bool {
         matches!(
             self,
@@ -57,7 +57,7 @@ impl Call {
         )
     }
 
-    /// Whether the call is part of a sweep, or of a recovery.
+    /// Returns whether the call is part of a sweep, or of a recovery.
     pub(super) const fn sweeps(self) -> bool {
         matches!(
             self,
@@ -95,7 +95,7 @@ pub(super) enum Outcome {
     Done,
     /// There was no free block, no dead letter, no free peer entry, or no dead process.
     Unavailable,
-    /// The process has this block in hand.
+    /// The process owns this block.
     Block(Holding),
     Accepted,
     Full,
@@ -115,7 +115,7 @@ pub(super) enum Outcome {
     Continue(Resume),
 }
 
-/// A block in hand and its word.
+/// A block that the process owns, and its word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Holding {
     pub(super) block: u8,

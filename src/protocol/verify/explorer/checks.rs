@@ -107,7 +107,7 @@ fn check_sleeper(machine: Machine, state: &State, sleeper: usize) -> Result<(), 
     ))
 }
 
-/// Whether an action ends after one sleep, with or without a message.
+/// Returns whether an action ends after one sleep, with or without a message.
 fn sleeps_once(machine: Machine, process: usize, action: u8) -> bool {
     let script = machine.configuration.scripts.get(process);
     let action = script.and_then(|script| script.get(usize::from(action)));

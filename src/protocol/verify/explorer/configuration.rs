@@ -61,7 +61,7 @@ pub(super) enum Probe {
     RecoverAndDrain,
     /// Recovers the dead, sends, then receives everything that no process holds.
     SendAndDrain,
-    /// Closes the queue, receives what is left, and finds that it can't send.
+    /// Closes the queue, receives what is left, and finds that it cannot send.
     CloseAndDrain,
     /// Recovers the dead and receives nothing.
     Recover,
@@ -166,8 +166,9 @@ impl Configuration {
         Process::new(local, probe.script())
     }
 
-    /// Whether the moment of an access to this word makes no difference in this configuration, because no process
-    /// changes what others read of it. Such an access is no step of its own: it is done together with the next one.
+    /// Returns whether the moment of an access to this word makes no difference in this configuration, because no
+    /// process changes what others read of it. Such an access is no step of its own: it is done together with the next
+    /// one.
     pub(super) fn is_independent(&self, word: Word) -> bool {
         let dies = self.max_deaths > 0;
         let changes_lifecycle = self.any(Action::changes_lifecycle);

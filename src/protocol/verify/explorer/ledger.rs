@@ -15,7 +15,7 @@ pub(super) enum MessageState {
     Unsent,
     /// In the ring.
     Queued,
-    /// In the hands of a process.
+    /// Held by a process.
     Taken,
     Returned,
     DeadLetter,
@@ -27,7 +27,7 @@ pub(super) enum MessageState {
 }
 
 impl MessageState {
-    /// Whether the message has ended, in one of the ways of EXPLORE-5.
+    /// Returns whether the message has ended, in one of the ways of EXPLORE-5.
     pub(super) const fn is_final(self) -> bool {
         matches!(self, Self::Acknowledged | Self::Discarded | Self::Evicted)
     }
@@ -37,7 +37,7 @@ impl MessageState {
 pub(super) struct Ledger {
     /// The message in each block; of a batch, the first one. The messages of a batch have consecutive numbers.
     pub(super) message_in: [u8; MAX_BLOCKS],
-    /// The process that has each block in hand, or had it when it died.
+    /// The process that owns each block, or owned it when it died.
     pub(super) holder_of: [u8; MAX_BLOCKS],
     /// The messages in the ring, by position; of a batch, the first one.
     pub(super) queued: Vec<u8>,
@@ -101,7 +101,7 @@ impl Ledger {
         Self::members(memory, self.message_in[usize::from(block)], block).filter(is_unsettled)
     }
 
-    /// Whether no message is in the hands of a process.
+    /// Returns whether no process holds a message.
     pub(super) fn is_settled(&self) -> bool {
         !self.messages.contains(&MessageState::Taken)
     }

@@ -55,12 +55,12 @@ impl Machine {
         self.configuration.script(process, self.probe)
     }
 
-    /// Whether a process is a probe, and not one of those of the configuration.
+    /// Returns whether a process is a probe, and not one of those of the configuration.
     pub(super) fn is_probe(&self, process: usize) -> bool {
         process >= self.configuration.scripts.len()
     }
 
-    /// Whether a process can do a step.
+    /// Returns whether a process can do a step.
     pub(super) fn is_enabled(&self, state: &State, process: usize) -> bool {
         let it = &state.processes[process];
         if it.status != Status::Running || it.is_finished() {
@@ -83,7 +83,7 @@ impl Machine {
         }
     }
 
-    /// Whether each process that has died has been recovered.
+    /// Returns whether each process that has died has been recovered.
     pub(super) fn are_recovered(&self, state: &State) -> bool {
         (0..self.configuration.peers()).all(|peer| {
             let entry = state.memory.peer(peer);

@@ -110,7 +110,7 @@ pub(super) enum Access {
 }
 
 impl Access {
-    /// Whether the access can change the word.
+    /// Returns whether the access can change the word.
     pub(super) const fn writes(self) -> bool {
         matches!(
             self,
@@ -172,7 +172,7 @@ impl Memory {
         BlockState::from_bits(self.get(Word::Block(number)))
     }
 
-    /// Whether the block holds a batch.
+    /// Returns whether the block holds a batch.
     pub(super) fn is_batch(&self, number: u8) -> bool {
         usize::from(number) < MAX_BATCHES
             && BlockHeader::is_batched_length(to_u32(self.get(Word::Length(number))))

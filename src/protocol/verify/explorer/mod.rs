@@ -27,12 +27,11 @@
 //! **That the checks find faults** is shown by mutants ([`mutant_tables`]): the model with each of some seventy faults,
 //! and the real functions with each of those that are compiled into them. A rule must catch every one.
 //!
-//! **What is not covered.** Accesses take effect at once and in one order; weaker memory orderings are for the
-//! models under loom. Batches have two messages, and one thread settles all of a batch. Of the layers above,
-//! the explorer has the waiting of `queue::wait` without spinning, the marks of `queue::batches`, and the
-//! sweeps of `segment::sweep`. It takes for granted that the kernel is right about locks and deaths. Huge
-//! blocks are tested in `segment::huge`. Laps wrap from `u32::MAX` to 0, but no process stops for a multiple of
-//! 2^32 laps (RING-4).
+//! **What is not covered.** Accesses take effect at once and in one order; weaker memory orderings are for the models
+//! under loom. Batches have two messages, and one thread settles all of a batch. Of the layers above, the explorer has
+//! the waiting of `queue::wait` without spinning, the marks of `queue::batches`, and the sweeps of `segment::sweep`. It
+//! assumes that the kernel is right about locks and deaths. Huge blocks are tested in `segment::huge`. Laps wrap from
+//! `u32::MAX` to 0, but no process stops for a multiple of 2^32 laps (RING-4).
 //!
 //! **How to run it.**
 //!
@@ -40,9 +39,9 @@
 //!     WORKRING_TEST_FULL=1 cargo test --release --lib explorer -- --nocapture
 //!
 //! The first form takes forty seconds of a processor's time; it leaves out the configurations marked as
-//! [`only_in_full`](configuration::Configuration::only_in_full). The full form takes some five minutes on two
-//! processors and visits 24 million states. Both print each configuration with its number of states, and each
-//! mutant with the rule that caught it. One search runs by its name, such as
+//! [`only_in_full`](configuration::Configuration::only_in_full). The full form takes about five minutes on two
+//! processors and visits 24 million states. Both print each configuration with its number of states, and each mutant
+//! with the rule that caught it. One search runs by its name, such as
 //! `explorer::tests::the_model_keeps_the_rules::closing`.
 //!
 //! | module | content |

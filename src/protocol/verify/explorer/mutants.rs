@@ -73,7 +73,7 @@ pub(super) enum Mutant {
     EndIgnoresReturned,
     /// A receiver that finds a Returned block when the queue might end does not set the `returned` word.
     EndWithoutSignal,
-    /// The process that ends a queue does not look for messages that were returned meanwhile (`Evict`).
+    /// The process that ends a queue does not look for messages that were returned in the meantime (`Evict`).
     EndWithoutTrim,
     /// A receiver returns Closed without setting the bit that makes all others return it.
     ClosedIsNotSticky,
@@ -129,7 +129,7 @@ pub(super) enum Mutant {
     ArrivalNotCounted,
     /// A process checks whether its side has ended before it gives up the role.
     CheckSideBeforeLeaving,
-    /// A side ends after two scans of the peer entries, without an exact exchange of the lifecycle word (LIFE-3).
+    /// A side ends after two scans of the peer entries, without a compare-exchange of the lifecycle word (LIFE-3).
     CloseAfterTwoScans,
 
     // Sleeping and waking.

@@ -136,12 +136,12 @@ impl Process {
         self.locks.contains(&Some((peer, incarnation)))
     }
 
-    /// Whether the script is finished, or the process dead.
+    /// Returns whether the script is finished, or the process dead.
     pub(super) fn is_finished(&self) -> bool {
         self.call == Call::Finished
     }
 
-    /// Whether the process waits for the death of this peer.
+    /// Returns whether the process waits for the death of this peer.
     pub(super) fn awaits_death_of(&self, peer: u8, script: &[Action]) -> bool {
         script.get(usize::from(self.action)) == Some(&Action::RecoverAfterDeath(peer))
     }
@@ -240,7 +240,7 @@ impl Process {
                 self.wait(script, action);
             }
             Outcome::Closed if matches!(was, Call::Join | Call::HandOff(_)) => {
-                // Not attached: the rest of the script can't run.
+                // Not attached: the rest of the script cannot run.
                 self.action = to_u8(script.len() as u64);
                 self.begin(script);
             }
@@ -265,7 +265,7 @@ impl Process {
         }
     }
 
-    /// Chooses the next call, now that a block is in hand.
+    /// Chooses the next call, now that the process has a block.
     fn use_block(&mut self, script: &[Action], action: Action, was: Call, batches: bool) {
         self.call = match action {
             _ if action.messages() > 0 && was != Call::Offer => {

@@ -30,14 +30,14 @@ impl State {
         }
     }
 
-    /// Whether a process, by its number, is dead, or does not exist.
+    /// Returns whether a process, by its number, is dead, or does not exist.
     pub(super) fn is_dead(&self, process: u8) -> bool {
         self.processes
             .get(usize::from(process))
             .is_none_or(|process| process.status == Status::Dead)
     }
 
-    /// Whether any process holds the lock of this peer entry, of this incarnation.
+    /// Returns whether any process holds the lock of this peer entry, of this incarnation.
     pub(super) fn is_locked(&self, peer: u8, incarnation: u64) -> bool {
         self.processes
             .iter()

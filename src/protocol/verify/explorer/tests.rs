@@ -152,7 +152,7 @@ mod the_real_functions_conform_to_the_model {
     });
 }
 
-/// Whether a rule catches a mutant. Prints which one.
+/// Returns whether a rule catches a mutant. Prints which one.
 fn is_caught(mutant: impl Debug, machine: Machine, bounds: Bounds) -> bool {
     let bounds = Bounds {
         progress_interval: 128,

@@ -146,7 +146,7 @@ fn a_close_wakes_a_sleeping_sender() {
 }
 
 /// One receiver finds that the queue has ended, while another one returns a message. The message is received before the
-/// end, or else it is a dead letter.
+/// end, otherwise it is a dead letter.
 #[test]
 fn no_message_is_received_after_closed() {
     explore("one return, two receivers, drained", Some(3), || {

@@ -99,7 +99,7 @@ impl ModelProcess {
     }
 }
 
-/// Whether each Returned message is a dead letter, because the queue has ended.
+/// Returns whether each Returned message is a dead letter, because the queue has ended.
 pub(super) fn is_late(lifecycle: LifecycleState) -> bool {
     lifecycle.has_ended() && !lifecycle.is_cancelled()
 }

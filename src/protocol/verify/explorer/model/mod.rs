@@ -93,7 +93,7 @@ impl ModelProcess {
                 self.publish(holding, Some(position)).await
             }
             Resume::TakeAt(position, sealed) => self.take_next(Some(position), sealed).await,
-            Resume::CheckEnd(slots) => self.check_end(slots).await,
+            Resume::CheckEnd(slots) => self.try_end(slots).await,
             Resume::RecoverSlots(peer, tenant, slots) => {
                 self.hold_taken_messages(peer, tenant, slots).await
             }

@@ -26,12 +26,12 @@ pub(super) const OTHER: u64 = u64::MAX;
 
 // What the process knows without an access to shared memory.
 impl ModelProcess {
-    /// Whether the model has this fault.
+    /// Returns whether the model has this fault.
     pub(super) fn has(&self, mutant: Mutant) -> bool {
         self.execution.borrow().machine.mutant == Some(mutant)
     }
 
-    /// Whether a call may end with [`Outcome::Continue`], to forget what has led so far.
+    /// Returns whether a call may end with [`Outcome::Continue`], to forget what has led so far.
     pub(super) fn resumes(&self) -> bool {
         !self.execution.borrow().machine.literal
     }
@@ -88,7 +88,7 @@ impl ModelProcess {
         self.access(word, Access::Load, |seen| seen).await
     }
 
-    /// Whether the value of a word `is` as asked. The process remembers no more of it.
+    /// Returns whether the value of a word `is` as asked. The process remembers no more of it.
     pub(super) async fn test(&self, word: Word, is: impl Fn(u64) -> bool) -> bool {
         let view = |seen| u64::from(is(seen));
         self.access(word, Access::Load, view).await != 0
@@ -276,7 +276,7 @@ impl ModelProcess {
     }
 }
 
-/// Returns a block in hand with its word.
+/// Returns a block that the process holds, with its word.
 pub(super) fn holding(block: u8, word: BlockState) -> Holding {
     Holding {
         block,

@@ -24,13 +24,13 @@ impl ModelProcess {
         let is_open = self.lifecycle(LifecycleState::is_open).await;
         let is_dirty = |seen| ReturnedState::from_bits(seen).is_dirty();
         if !is_open || self.test(Word::Returned, is_dirty).await {
-            return self.receive_before_ring().await;
+            return self.receive_uncommon().await;
         }
         self.take_next(None, false).await
     }
 
     /// Receives where more than the ring matters: a closed queue, or returned messages.
-    async fn receive_before_ring(&self) -> Result<Outcome> {
+    async fn receive_uncommon(&self) -> Result<Outcome> {
         let view = |seen: u64| seen & (lifecycle::CLOSING | lifecycle::CANCEL | lifecycle::ENDED);
         let lifecycle = self.access(Word::Lifecycle, Access::Load, view).await;
         let lifecycle = LifecycleState::from_bits(lifecycle);
@@ -65,7 +65,7 @@ impl ModelProcess {
                 Take::AtTheEnd if self.resumes() => {
                     return Ok(Outcome::Continue(Resume::CheckEnd(0)));
                 }
-                Take::AtTheEnd => return self.check_end(0).await,
+                Take::AtTheEnd => return self.try_end(0).await,
                 Take::Skip(next) if self.resumes() => {
                     return Ok(Outcome::Continue(Resume::TakeAt(next.0, sealed)));
                 }
@@ -195,7 +195,7 @@ impl ModelProcess {
 
     /// Decides whether the queue has ended, once the ring is sealed and drained. The first `helped` slots are
     /// helped already.
-    pub(super) async fn check_end(&self, helped: u8) -> Result<Outcome> {
+    pub(super) async fn try_end(&self, helped: u8) -> Result<Outcome> {
         let settled = self.limits().close_waits_for_leases;
         if settled && self.has(Mutant::EndHelpsRingTooLate) {
             let is_open = self.is_any_held_or_returned().await;

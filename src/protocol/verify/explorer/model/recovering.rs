@@ -48,7 +48,7 @@ impl ModelProcess {
         self.hold_taken_messages(peer, tenant.bits(), 0).await
     }
 
-    /// Whether the peer entry is still that of the dead process (RECOVER-1).
+    /// Returns whether the peer entry is still that of the dead process (RECOVER-1).
     async fn confirm(&self, peer: u8, tenant: u64) -> bool {
         let skips =
             self.has(Mutant::RecoverWithoutConfirming) || self.has(Mutant::ConfirmBeforeReading);

@@ -212,7 +212,7 @@ impl ModelProcess {
         Outcome::Done
     }
 
-    /// Does the exchange that takes a block out of the hands of this process, and the wake after it.
+    /// Does the exchange that takes a block from this process, and the wake after it.
     pub(super) async fn release_word(&self, mine: Holding, to: BlockState) -> Result<()> {
         let view = |seen| u64::from(seen == mine.word);
         let swap = Access::Swap(to.bits());

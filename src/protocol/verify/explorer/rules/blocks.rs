@@ -35,7 +35,7 @@ pub(super) fn block_changed(
     Ok(())
 }
 
-/// Only the process that has a block in hand changes it, as long as it lives.
+/// Only the process that owns a block changes it, as long as that process lives.
 fn check_holder(
     state: &State,
     process: usize,

@@ -24,7 +24,7 @@ pub(super) fn mark_changed(
         Some(BlockKind::Owned | BlockKind::Held | BlockKind::Read)
     );
     check(is_its && is_in_hand, "EXPLORE-1", || {
-        "a mark was changed by a process that does not have the batch in hand (BATCH-1)".to_owned()
+        "a mark was changed by a process that does not hold the batch (BATCH-1)".to_owned()
     })?;
     if word.is(BlockKind::Owned) {
         return Ok(());

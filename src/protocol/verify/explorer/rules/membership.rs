@@ -10,7 +10,7 @@ use crate::protocol::peers::{PeerKind, Role};
 
 const ROLES: [Role; 2] = [Role::Sender, Role::Receiver];
 
-/// Whether the queue closes when the last process with this role leaves.
+/// Returns whether the queue closes when the last process with this role leaves.
 fn closes_after_last(configuration: &Configuration, role: Role) -> bool {
     match role {
         Role::Sender => configuration.limits.close_on_last_sender,
@@ -18,7 +18,7 @@ fn closes_after_last(configuration: &Configuration, role: Role) -> bool {
     }
 }
 
-/// Whether a living process has the role, as far as its user knows.
+/// Returns whether a living process has the role, as far as its user knows.
 fn is_present(state: &State, configuration: &Configuration, role: Role) -> bool {
     (0..configuration.peers()).any(|peer| {
         let entry = state.memory.peer(peer);
@@ -96,7 +96,7 @@ pub(super) fn peer_changed(
         let is_its = word.peer().get() == u16::from(peer);
         check(!(is_in_hand && is_its), "EXPLORE-1", || {
             format!(
-                "process {process} freed peer entry {peer}, which has block {block} in hand \
+                "process {process} freed peer entry {peer}, which owns block {block} \
                  (PEER-4): {word:?}"
             )
         })?;

@@ -9,7 +9,7 @@ use super::super::state::State;
 use super::check::{Violation, check};
 use crate::protocol::blocks::{BlockKind, BlockState};
 
-/// `Take` and `Retake`: the message or batch in `block` is in the hands of `process`.
+/// `Take` and `Retake`: `process` now holds the message or batch in `block`.
 pub(super) fn took(
     state: &mut State,
     configuration: &Configuration,

@@ -1,7 +1,7 @@
 //! The rules: what must hold after each change of a word, after each call, and when nothing moves any more.
 //!
 //! EXPLORE-1. Each change of a slot or a block is a transition of the table in [`crate::protocol`], done by
-//!     the process that the table names. No process changes a block that another, living process has in hand.
+//!     the process that the table names. No process changes a block that another, living process owns.
 //! EXPLORE-2. Messages are taken from the ring in the order in which they were accepted.
 //! EXPLORE-3. A returned message that the `returned` word announced when a receive began is taken before all
 //!     others, the oldest first.
