@@ -113,8 +113,7 @@ impl Options {
     /// - `false`: receivers get `Closed` when no message is left to deliver. A message that is returned afterwards
     ///   becomes a dead letter.
     /// - `true`: receivers get `Closed` when every message is acknowledged or a dead letter. Until then they wait for
-    /// the
-    ///   holders of leases, and messages that these return are delivered again.
+    ///   the holders of leases, and messages that these return are delivered again.
     pub const fn close_waits_for_leases(mut self, waits: bool) -> Self {
         self.close_waits_for_leases = waits;
         self

@@ -28,9 +28,8 @@ use std::time::Instant;
 /// process. When the last receiver of all processes is dropped, the queue closes (unless
 /// [`Options::close_on_last_receiver`](crate::Options) says otherwise).
 ///
-/// The forms of `recv` acknowledge the message at once: if this process dies right afterwards, no other receiver gets
-/// it. To acknowledge a message only when its work is done, use [`lease`](Receiver::lease): a leased message that is
-/// dropped, or whose process dies, is delivered again.
+/// The forms of `recv` acknowledge the message at once: it is not delivered again if this process dies. To acknowledge
+/// it when its work is done, use [`lease`](Receiver::lease): dropping the lease, or dying, returns the message.
 ///
 /// A receive that ends without a message (time limit, interrupt, close) has taken none, so giving up loses nothing.
 ///
