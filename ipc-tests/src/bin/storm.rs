@@ -9,6 +9,7 @@
 //! | option               | meaning                                                         | default         |
 //! | -------------------- | --------------------------------------------------------------- | --------------- |
 //! | `--seconds`          | how long it lasts; the round that has begun by then is finished | 10              |
+//! | `--kills`            | end earlier, after the round that reaches this number of kills  | no limit        |
 //! | `--senders`          | processes that send                                             | 2               |
 //! | `--receivers`        | processes that receive, which acknowledges                      | 1               |
 //! | `--lessees`          | processes that lease, and acknowledge or return later           | 1               |
@@ -133,14 +134,15 @@ fn main() -> ExitCode {
     }
 }
 
-/// Runs rounds until the time is up, or one has violations.
+/// Runs rounds until the time is up, enough processes are killed, or a round has violations.
 fn storm(config: &Config) -> Totals {
     remark(format!("storm {config}"));
     let end = Instant::now() + config.duration();
     let mut totals = Totals::default();
     for number in 0.. {
         let left = end.saturating_duration_since(Instant::now());
-        if number > 0 && left.is_zero() || !totals.violations().is_empty() {
+        let is_enough = left.is_zero() || config.kills.is_some_and(|kills| totals.kills >= kills);
+        if number > 0 && is_enough || !totals.violations().is_empty() {
             break;
         }
         let seed = config.seed.wrapping_add(number);

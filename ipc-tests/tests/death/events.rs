@@ -1,5 +1,5 @@
-//! What is said of a death, and what happens to a queue when the `tracing` subscriber that it is said to panics, blocks, or
-//! uses that very queue.
+//! The event that reports a death, and what happens to a queue whose `tracing` subscriber panics, blocks, or uses that
+//! queue.
 
 use ipc_tests::support::books::{all, assert_adds_up, assert_all_free, assert_balanced};
 use ipc_tests::support::{LIMIT, hand_over, prompt, sleepy};
@@ -24,15 +24,15 @@ use tracing::{
 };
 use workring::{Handoff, Lease, Options, Receiver, Sender, queue::Raw};
 
-type Said = BTreeMap<&'static str, String>;
+type Fields = BTreeMap<&'static str, String>;
 
-/// Keeps what events say.
+/// A subscriber that keeps the fields of all events.
 #[derive(Clone, Default)]
-struct Listener(Arc<Mutex<Vec<Said>>>);
+struct Listener(Arc<Mutex<Vec<Fields>>>);
 
-struct Fields<'a>(&'a mut Said);
+struct FieldVisitor<'a>(&'a mut Fields);
 
-impl Visit for Fields<'_> {
+impl Visit for FieldVisitor<'_> {
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
         self.0.insert(field.name(), format!("{value:?}"));
     }
@@ -48,9 +48,9 @@ impl Subscriber for Listener {
     fn record(&self, _: &Id, _: &Record<'_>) {}
     fn record_follows_from(&self, _: &Id, _: &Id) {}
     fn event(&self, event: &Event<'_>) {
-        let mut said = Said::new();
-        event.record(&mut Fields(&mut said));
-        self.0.lock().expect("no panic").push(said);
+        let mut fields = Fields::new();
+        event.record(&mut FieldVisitor(&mut fields));
+        self.0.lock().expect("no panic").push(fields);
     }
     fn enter(&self, _: &Id) {}
     fn exit(&self, _: &Id) {}
@@ -79,12 +79,12 @@ fn an_event_says_who_died_and_what_was_done() {
             victim.wait();
             rx.report_exit(id);
         });
-        let said = listener.0.lock().expect("no panic");
-        let [death] = &said[..] else {
-            panic!("one death: {said:?}");
+        let fields = listener.0.lock().expect("no panic");
+        let [death] = &fields[..] else {
+            panic!("one death: {fields:?}");
         };
-        let has = |event: &Said, field, value: &str| {
-            event.get(field).is_some_and(|said| said.contains(value))
+        let has = |event: &Fields, field, value: &str| {
+            event.get(field).is_some_and(|text| text.contains(value))
         };
         assert!(has(death, "pid", &id.to_string()) && has(death, "message", "died"));
         assert!(has(death, "returned", "3") && has(death, "receives", "true"));
@@ -134,24 +134,27 @@ fn panics() {
     panic!("failed printing to stdout");
 }
 
-const SLICE: Duration = Duration::from_millis(20);
+const LIVENESS_INTERVAL: Duration = Duration::from_millis(20);
 
 fn options(capacity: usize) -> Options {
-    sleepy(capacity).liveness_interval(SLICE).max_leases(2)
+    sleepy(capacity)
+        .liveness_interval(LIVENESS_INTERVAL)
+        .max_leases(2)
 }
 
 type Tx = Sender<u32>;
 type Rx = Receiver<u32>;
 
-/// Kills a peer of a queue that only this process sweeps. The first operation of a new handle is then the one that finds it dead.
-fn dies_unnoticed(mut victim: Peer) {
+/// Kills a peer, and waits until this process is due to look for dead peers. The next operation of a new handle then finds
+/// it dead.
+fn kill_until_sweep_is_due(mut victim: Peer) {
     victim.signal(Signal::SIGKILL);
     victim.wait();
-    // Not for something to happen: the clock has to pass the moment at which the next sweep is due.
-    thread::sleep(2 * SLICE);
+    // The next sweep is due by the clock. This waits for the clock, and for no process.
+    thread::sleep(2 * LIVENESS_INTERVAL);
 }
 
-/// A peer that holds messages 0 and 1.
+/// Returns a peer that holds messages 0 and 1.
 fn victim_of(tx: &Tx, rx: &Rx) -> Peer {
     let mut victim = hand_over("victim", &[], |handoff| handoff.give("tasks", rx));
     assert_eq!(victim.answer(), "ready");
@@ -161,17 +164,17 @@ fn victim_of(tx: &Tx, rx: &Rx) -> Peer {
     victim
 }
 
-/// One operation. Returns what it has received.
-type Act = fn(&Tx, &Rx) -> Vec<u32>;
+/// One operation, which returns the messages that it has received.
+type Operation = fn(&Tx, &Rx) -> Vec<u32>;
 
-fn many(rx: &Rx) -> Vec<u32> {
+fn recv_many(rx: &Rx) -> Vec<u32> {
     let mut messages = Vec::new();
     let _ = rx.recv_many(&mut messages, 2);
     messages
 }
 
-/// Operations that send 90 and more, or receive, and that must not have to wait.
-const ACTS: [(&str, Act); 12] = [
+/// Operations that send 90 (and 91), or receive. A test sees to it that none has to wait.
+const OPERATIONS: [(&str, Operation); 12] = [
     ("send", |tx, _| {
         tx.send(90).map(|()| vec![]).unwrap_or_default()
     }),
@@ -190,7 +193,7 @@ const ACTS: [(&str, Act); 12] = [
     ("recv_timeout", |_, rx| {
         rx.recv_timeout(LIMIT).into_iter().collect()
     }),
-    ("recv_many", |_, rx| many(rx)),
+    ("recv_many", |_, rx| recv_many(rx)),
     ("iter", |_, rx| {
         rx.iter().next().and_then(Result::ok).into_iter().collect()
     }),
@@ -211,15 +214,15 @@ fn sorted(mut messages: Vec<u32>) -> Vec<u32> {
     messages
 }
 
-/// Uses all operations, on these handles. Exactly the messages of `expected` are in the queue.
-fn everything_works(tx: &Tx, rx: &Rx, expected: Vec<u32>, what: &str) {
+/// Asserts that the queue contains exactly the messages `expected`, and that every operation works.
+fn assert_works(tx: &Tx, rx: &Rx, expected: Vec<u32>, what: &str) {
     assert_balanced(rx);
     let stats = rx.stats();
     let inside = stats.queued + stats.returned;
     assert_eq!((inside, stats.held), (expected.len() as u64, 0), "{what}");
     assert_eq!(sorted(all(rx)), sorted(expected), "{what}");
     assert_all_free(rx);
-    for (name, act) in ACTS {
+    for (name, act) in OPERATIONS {
         tx.send(5).expect("room");
         tx.send(6).expect("room");
         let mut seen = act(tx, rx);
@@ -233,7 +236,7 @@ fn everything_works(tx: &Tx, rx: &Rx, expected: Vec<u32>, what: &str) {
     }
     tx.try_send_many([7, 8]).expect("room");
     let lease = rx.try_lease().expect("one");
-    let other = rx.try_lease().expect("as many as there may be");
+    let other = rx.try_lease().expect("the second of two leases");
     lease.nack();
     other.ack();
     assert_eq!(all(rx).len(), 1, "{what}");
@@ -244,15 +247,15 @@ fn everything_works(tx: &Tx, rx: &Rx, expected: Vec<u32>, what: &str) {
 #[test]
 fn a_subscriber_that_panics_unwinds_an_operation_that_has_done_nothing() {
     guarded(LIMIT, || {
-        for (name, act) in ACTS {
+        for (name, act) in OPERATIONS {
             let (tx, rx) = options(16).channel::<u32>().expect("a queue");
             let victim = victim_of(&tx, &rx);
             (2..6).for_each(|n| tx.send(n).expect("room"));
-            dies_unnoticed(victim);
+            kill_until_sweep_is_due(victim);
             let (calls, outcome) = subscribed(panics, || act(&tx.clone(), &rx.clone()));
-            assert!(outcome.is_err(), "{name} finds the death");
+            assert!(outcome.is_err(), "{name} finds the dead peer");
             assert_eq!(calls, 1, "{name}");
-            everything_works(&tx, &rx, (0..6).collect(), name);
+            assert_works(&tx, &rx, (0..6).collect(), name);
         }
     });
 }
@@ -263,18 +266,18 @@ fn a_subscriber_that_panics_on_each_of_two_deaths_gets_both_and_both_are_recover
         let (tx, rx) = options(16).channel::<u32>().expect("a queue");
         let first = victim_of(&tx, &rx);
         let second = victim_of(&tx, &rx);
-        dies_unnoticed(first);
-        dies_unnoticed(second);
+        kill_until_sweep_is_due(first);
+        kill_until_sweep_is_due(second);
         let (calls, outcome) = subscribed(panics, || rx.clone().try_recv());
         assert!(outcome.is_err() && calls == 2, "one event for each death");
-        everything_works(&tx, &rx, vec![0, 0, 1, 1], "try_recv");
+        assert_works(&tx, &rx, vec![0, 0, 1, 1], "try_recv");
     });
 }
 
 #[test]
 fn a_subscriber_that_panics_ends_a_wait_and_costs_nothing_else() {
     guarded(LIMIT, || {
-        for (name, act) in ACTS {
+        for (name, act) in OPERATIONS {
             let sends = name.starts_with("send");
             if name.starts_with("try") || name == "give" {
                 continue;
@@ -282,7 +285,7 @@ fn a_subscriber_that_panics_ends_a_wait_and_costs_nothing_else() {
             let (tx, rx) = options(4).channel::<u32>().expect("a queue");
             let mut victim = victim_of(&tx, &rx);
             let mut inside = vec![0, 1];
-            // There is nothing to receive, or no room.
+            // So that a receive finds no message, and a send no room.
             while sends && tx.try_send(2).is_ok() {
                 inside.push(2);
             }
@@ -292,9 +295,9 @@ fn a_subscriber_that_panics_ends_a_wait_and_costs_nothing_else() {
                 victim.signal(Signal::SIGKILL);
                 victim.wait();
                 let (calls, outcome) = waits.join().expect("caught");
-                assert!(outcome.is_err() && calls == 1, "{name} finds the death");
+                assert!(outcome.is_err() && calls == 1, "{name} finds the dead peer");
             });
-            everything_works(&tx, &rx, inside, name);
+            assert_works(&tx, &rx, inside, name);
         }
     });
 }
@@ -306,17 +309,17 @@ fn a_subscriber_that_panics_between_two_batches_leaves_what_was_accepted_before(
         let mut victim = Some(victim_of(&tx, &rx));
         let source = (2..).inspect(|&n| {
             if n == 50 {
-                victim.take().into_iter().for_each(dies_unnoticed);
+                victim.take().into_iter().for_each(kill_until_sweep_is_due);
             }
         });
         let (calls, outcome) = subscribed(panics, || tx.send_many(source).is_ok());
         assert!(outcome.is_err() && calls == 1);
-        let inside = u32::try_from(rx.stats().accepted).expect("not so many");
+        let inside = u32::try_from(rx.stats().accepted).expect("a small number");
         assert!(
             inside > 64 && inside % 64 == 2,
-            "two, and whole batches: {inside}"
+            "two, and full batches: {inside}"
         );
-        everything_works(&tx, &rx, (0..inside).collect(), "send_many");
+        assert_works(&tx, &rx, (0..inside).collect(), "send_many");
     });
 }
 
@@ -330,8 +333,8 @@ fn a_subscriber_that_panics_leaves_a_lease_settled_and_its_count_right() {
             let lease = rx.lease().expect("a message");
             let other = rx.lease().expect("a message");
             assert_eq!((*lease, *other), (2, 3));
-            dies_unnoticed(victim);
-            // It is complete: acknowledged, or returned.
+            kill_until_sweep_is_due(victim);
+            // The panic leaves the lease settled: acknowledged, or returned.
             let (calls, outcome) = subscribed(panics, || {
                 if acks {
                     lease.ack();
@@ -344,7 +347,7 @@ fn a_subscriber_that_panics_leaves_a_lease_settled_and_its_count_right() {
             assert_eq!((stats.acknowledged, stats.held), (acks.into(), 1));
             assert_eq!(other.ack(), 3);
             let left = [0, 1, 2, 4, 5].into_iter().filter(|&n| !acks || n != 2);
-            everything_works(&tx, &rx, left.collect(), "a lease");
+            assert_works(&tx, &rx, left.collect(), "a lease");
         }
     });
 }
@@ -359,9 +362,9 @@ fn a_subscriber_that_panics_in_commit_or_reserve_keeps_no_block() {
             tx.send(vec![1]).expect("room");
             assert_eq!(victim.answer(), "leased");
             let other = tx.clone();
-            // The first operation of a handle says nothing of its pace yet: the next one looks at the clock, too.
+            // The second operation of a handle looks at the clock: one operation does not make a pace yet.
             let room = commits.then(|| other.reserve(8).expect("room"));
-            dies_unnoticed(victim);
+            kill_until_sweep_is_due(victim);
             let (calls, outcome) = subscribed(panics, || match room {
                 Some(mut room) => room.commit().expect("room"),
                 None => drop(other.reserve(8)),
@@ -387,11 +390,11 @@ fn a_subscriber_that_panics_in_commit_or_reserve_keeps_no_block() {
 fn a_subscriber_may_use_or_close_the_very_queue_that_it_is_called_by() {
     guarded(LIMIT, || {
         for closes in [false, true] {
-            for (name, act) in ACTS {
+            for (name, act) in OPERATIONS {
                 let (tx, rx) = options(16).channel::<u32>().expect("a queue");
                 let victim = victim_of(&tx, &rx);
                 (2..9).for_each(|n| tx.send(n).expect("room"));
-                dies_unnoticed(victim);
+                kill_until_sweep_is_due(victim);
                 let taken = Arc::<Mutex<Vec<u32>>>::default();
                 let (inner_tx, inner_rx, seen) = (tx.clone(), rx.clone(), Arc::clone(&taken));
                 let uses = move || {
@@ -402,7 +405,7 @@ fn a_subscriber_may_use_or_close_the_very_queue_that_it_is_called_by() {
                     seen.push(inner_rx.try_recv().expect("one"));
                     seen.push(inner_rx.lease().expect("one").ack());
                     inner_rx.lease().expect("one").nack();
-                    seen.extend(many(&inner_rx));
+                    seen.extend(recv_many(&inner_rx));
                     drop(inner_rx.clone());
                     assert_balanced(&inner_rx);
                     if closes {
@@ -423,7 +426,7 @@ fn a_subscriber_may_use_or_close_the_very_queue_that_it_is_called_by() {
                 assert_balanced(&rx);
                 assert_all_free(&rx);
                 if !closes {
-                    everything_works(&tx, &rx, vec![], name);
+                    assert_works(&tx, &rx, vec![], name);
                 }
             }
         }
@@ -433,7 +436,7 @@ fn a_subscriber_may_use_or_close_the_very_queue_that_it_is_called_by() {
 #[test]
 fn a_subscriber_may_use_or_close_the_very_queue_in_the_middle_of_a_wait() {
     guarded(LIMIT, || {
-        for (name, act) in ACTS {
+        for (name, act) in OPERATIONS {
             let sends = name.starts_with("send");
             if name.starts_with("try") || name == "give" {
                 continue;
@@ -447,7 +450,7 @@ fn a_subscriber_may_use_or_close_the_very_queue_in_the_middle_of_a_wait() {
                 }
                 let taken = Arc::<Mutex<Vec<u32>>>::default();
                 let (inner_tx, inner_rx, seen) = (tx.clone(), rx.clone(), Arc::clone(&taken));
-                // After this the operation that waits has to find out by itself that it can go on.
+                // After this, the waiting operation has to notice by itself that it can proceed.
                 let uses = move || {
                     let mut seen = seen.lock().expect("no panic");
                     seen.push(inner_rx.lease().expect("one").ack());
@@ -488,10 +491,10 @@ fn a_subscriber_may_use_or_close_the_very_queue_in_the_middle_of_a_wait() {
 #[test]
 fn a_subscriber_that_blocks_holds_up_only_its_own_thread() {
     guarded(LIMIT, || {
-        for (name, act) in ACTS {
+        for (name, act) in OPERATIONS {
             let (tx, rx) = options(16).channel::<u32>().expect("a queue");
             let victim = victim_of(&tx, &rx);
-            dies_unnoticed(victim);
+            kill_until_sweep_is_due(victim);
             let (arrive, arrived) = mpsc::channel();
             let (open, gate) = mpsc::channel::<()>();
             let gate = Mutex::new(gate);
@@ -504,8 +507,8 @@ fn a_subscriber_that_blocks_holds_up_only_its_own_thread() {
                 let held_up =
                     scope.spawn(move || subscribed(blocks, || act(&tx.clone(), &rx.clone())));
                 arrived.recv().expect("it is called");
-                everything_works(tx, rx, vec![0, 1], name);
-                // For those that receive.
+                assert_works(tx, rx, vec![0, 1], name);
+                // For the operations that receive.
                 tx.send_many([3, 4]).expect("room");
                 drop(open);
                 let (calls, outcome) = held_up.join().expect("caught");

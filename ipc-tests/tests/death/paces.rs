@@ -1,11 +1,10 @@
-//! Processes that use a queue without ever waiting for it, at any pace: each of them notices a death by itself.
+//! Goal: a process that uses a queue without ever waiting notices a dead peer by itself, at any pace: at a steady pace
+//! within one liveness interval and one operation, after a change of pace within 64 operations.
 //!
-//! The promise: at a steady pace within one slice and one operation, after a change of pace within 64 operations. It is
-//! checked by counting operations, not by time: between two of them lies at least the pause, so a slice has room for no
-//! more than `slice / pause` of them, however slow the machine is.
-//!
-//! The victim holds the lease of a message that may be handed out once: when its death is noticed the message becomes a
-//! dead letter, and to look for dead letters is no operation that looks for the dead.
+//! Method: the tests count operations and measure no time. Two operations are at least a pause apart, so at most
+//! `interval / pause` of them fit into a liveness interval, however slow the machine is. The victim holds a message that
+//! may be delivered once. It becomes a dead letter when the death is noticed, and counting dead letters does not look for
+//! dead peers.
 
 use ipc_tests::support::{LIMIT, hand_over};
 use ipc_tests::{Signal, child::Peer, guarded};
@@ -16,20 +15,20 @@ use workring::{
     queue::{Raw, Watched},
 };
 
-/// What is promised after a change of pace.
-const MOST: u32 = 64;
-const SLICE: Duration = Duration::from_millis(100);
+/// The bound after a change of pace.
+const MAX_OPERATIONS: u32 = 64;
+const LIVENESS_INTERVAL: Duration = Duration::from_millis(100);
 const CAPACITY: usize = 4096;
 
 type Bytes = Vec<u8>;
 
-/// Both ends of a queue with a backlog. A victim has leased a message of its own before.
+/// Both ends of a queue with a backlog, after a victim has leased a message.
 struct Ends {
     tx: Sender<Bytes, Raw>,
     rx: Receiver<Bytes, Raw>,
 }
 
-/// What the victim holds.
+/// The message that the victim holds.
 const HELD: [u8; 8] = [0; 8];
 
 impl Ends {
@@ -38,7 +37,7 @@ impl Ends {
         let mut victim = hand_over("bytes-lessee", &[], |handoff| handoff.give("tasks", &rx));
         tx.send(HELD.into()).expect("room");
         assert_eq!(victim.answer(), "leased");
-        // By another handle: those of the test have no pace yet.
+        // By a handle of its own, so that the handles of the test have no pace yet.
         let hasty = tx.clone();
         for _ in 0..backlog {
             hasty.send(vec![1; 8]).expect("room");
@@ -57,10 +56,10 @@ fn kill(mut victim: Peer) {
     victim.wait();
 }
 
-/// How many operations it takes until the death is noticed, each after a pause; it gives up after too many.
+/// Returns how many operations it takes until the death is noticed, each after a pause. Gives up after too many.
 fn operations(ends: &Ends, pause: Duration, mut operation: impl FnMut()) -> u32 {
     let mut count = 0;
-    // Fewer than any operation has messages for.
+    // No operation has fewer messages than this.
     while count < 190 && !ends.is_noticed() {
         thread::sleep(pause);
         operation();
@@ -69,22 +68,22 @@ fn operations(ends: &Ends, pause: Duration, mut operation: impl FnMut()) -> u32 
     count
 }
 
-fn options(slice: Duration) -> Options {
+fn options(interval: Duration) -> Options {
     Options::new(CAPACITY)
         .max_deliveries(1)
         .max_dead_letters(CAPACITY)
-        .liveness_interval(slice)
+        .liveness_interval(interval)
 }
 
-/// The most operations that fit into a slice, and the one that notices; one more for the clock's grain.
-fn allowed(slice: Duration, pause: Duration) -> u32 {
-    let fit = slice.as_nanos().div_ceil(pause.as_nanos());
-    u32::try_from(fit).expect("few") + 2
+/// Returns how many operations fit into a liveness interval, plus the one that notices, plus one for the clock's resolution.
+fn allowed(interval: Duration, pause: Duration) -> u32 {
+    let fit = interval.as_nanos().div_ceil(pause.as_nanos());
+    u32::try_from(fit).expect("a small number") + 2
 }
 
 type Make = fn(&Ends) -> Box<dyn FnMut() + '_>;
 
-/// Everything that a program can do with a queue again and again without waiting.
+/// Everything that a program can do repeatedly with a queue without waiting.
 const OPERATIONS: &[(&str, usize, Make)] = &[
     ("recv", 600, |ends| {
         Box::new(|| drop(ends.rx.recv().expect("a message")))
@@ -93,7 +92,7 @@ const OPERATIONS: &[(&str, usize, Make)] = &[
         let mut messages = ends.rx.iter();
         Box::new(move || drop(messages.next().expect("open")))
     }),
-    ("try_recv, in vain", 0, |ends| {
+    ("try_recv of an empty queue", 0, |ends| {
         Box::new(|| assert!(matches!(ends.rx.try_recv(), Err(TryRecvError::Empty))))
     }),
     ("recv from a batch", 0, |ends| {
@@ -105,17 +104,17 @@ const OPERATIONS: &[(&str, usize, Make)] = &[
     ("lease and ack", 600, |ends| {
         Box::new(|| ends.rx.lease_bytes().expect("a message").ack())
     }),
-    ("lease, and keep it", 600, |ends| {
+    ("lease and keep it", 600, |ends| {
         let mut kept = Vec::new();
         Box::new(move || kept.push(ends.rx.lease_bytes().expect("a message")))
     }),
-    ("ack what was leased", 600, |ends| {
+    ("ack of an earlier lease", 600, |ends| {
         let mut leases: Vec<_> = (0..600)
             .map(|_| ends.rx.lease_bytes().expect("a message"))
             .collect();
         Box::new(move || leases.pop().expect("enough").ack())
     }),
-    ("nack what was leased", 600, |ends| {
+    ("nack of an earlier lease", 600, |ends| {
         let mut leases: Vec<_> = (0..600)
             .map(|_| ends.rx.lease().expect("a message"))
             .collect();
@@ -138,7 +137,7 @@ const OPERATIONS: &[(&str, usize, Make)] = &[
     ("send", 0, |ends| {
         Box::new(|| ends.tx.send(vec![3; 8]).expect("room"))
     }),
-    ("try_send, in vain", CAPACITY, |ends| {
+    ("try_send to a full queue", CAPACITY, |ends| {
         Box::new(|| {
             assert!(matches!(
                 ends.tx.try_send(vec![3; 8]),
@@ -174,14 +173,14 @@ const OPERATIONS: &[(&str, usize, Make)] = &[
     }),
 ];
 
-/// Runs every operation, all at the same time: `before` times after a pause of `pause_before`, and, when the victim has
-/// been killed, after a pause of `pause` until that is noticed.
-fn each(slice: Duration, before: u32, pause_before: Duration, pause: Duration, most: u32) {
+/// Runs every operation, each on a thread of its own: first `before` times with pauses of `pause_before`; then, after the
+/// victim was killed, with pauses of `pause` until the death is noticed.
+fn each(interval: Duration, before: u32, pause_before: Duration, pause: Duration, most: u32) {
     guarded(LIMIT, || {
         thread::scope(|scope| {
             for &(name, backlog, make) in OPERATIONS {
                 scope.spawn(move || {
-                    let (ends, victim) = Ends::new(&options(slice), backlog);
+                    let (ends, victim) = Ends::new(&options(interval), backlog);
                     let mut operation = make(&ends);
                     for _ in 0..before {
                         thread::sleep(pause_before);
@@ -198,36 +197,42 @@ fn each(slice: Duration, before: u32, pause_before: Duration, pause: Duration, m
 }
 
 fn at_a_steady_pace(pause: Duration) {
-    each(SLICE, 8, pause, pause, allowed(SLICE, pause));
+    each(
+        LIVENESS_INTERVAL,
+        8,
+        pause,
+        pause,
+        allowed(LIVENESS_INTERVAL, pause),
+    );
 }
 
 #[test]
-fn a_death_is_noticed_within_a_slice_at_1_ms_an_operation() {
+fn a_death_is_noticed_within_an_interval_at_1_ms_an_operation() {
     at_a_steady_pace(Duration::from_millis(1));
 }
 
 #[test]
-fn a_death_is_noticed_within_a_slice_at_20_ms_an_operation() {
+fn a_death_is_noticed_within_an_interval_at_20_ms_an_operation() {
     at_a_steady_pace(Duration::from_millis(20));
 }
 
 #[test]
-fn a_death_is_noticed_within_a_slice_at_200_ms_an_operation() {
+fn a_death_is_noticed_within_an_interval_at_200_ms_an_operation() {
     at_a_steady_pace(Duration::from_millis(200));
 }
 
-/// A handle that has been in a hurry has no reason to look at the clock often; then everything takes its time.
+/// A handle that was used quickly looks at the clock seldom, and is then used slowly.
 #[test]
 fn a_death_is_noticed_within_64_operations_after_a_change_of_pace() {
-    let (slice, pause) = (Duration::from_millis(10), Duration::from_millis(20));
-    each(slice, 400, Duration::ZERO, pause, MOST);
+    let (interval, pause) = (Duration::from_millis(10), Duration::from_millis(20));
+    each(interval, 400, Duration::ZERO, pause, MAX_OPERATIONS);
 }
 
-/// As the pace of one thread is not that of the other.
+/// Each thread has another pace.
 #[test]
 fn threads_that_share_a_handle_notice_a_death_at_their_common_pace() {
     guarded(LIMIT, || {
-        let (ends, victim) = Ends::new(&options(SLICE), 600);
+        let (ends, victim) = Ends::new(&options(LIVENESS_INTERVAL), 600);
         kill(victim);
         let pauses = [7, 20, 50].map(Duration::from_millis);
         thread::scope(|scope| {
@@ -237,19 +242,22 @@ fn threads_that_share_a_handle_notice_a_death_at_their_common_pace() {
                     let receive = || drop(ends.rx.recv().expect("a message"));
                     let count = operations(ends, pause, receive);
                     // Operations of the other threads count too, so no thread needs more than it would alone.
-                    assert!(count <= allowed(SLICE, pause), "{count} operations");
+                    assert!(
+                        count <= allowed(LIVENESS_INTERVAL, pause),
+                        "{count} operations"
+                    );
                 });
             }
         });
     });
 }
 
-/// What the dead one held comes next, before what is newer.
+/// The message that the dead receiver held is delivered next, before newer ones.
 #[test]
-fn a_slow_receiver_gets_the_message_of_a_dead_one_within_a_slice() {
+fn a_slow_receiver_gets_the_message_of_a_dead_one_within_an_interval() {
     guarded(LIMIT, || {
         let pause = Duration::from_millis(20);
-        let (ends, victim) = Ends::new(&options(SLICE).max_deliveries(2), 100);
+        let (ends, victim) = Ends::new(&options(LIVENESS_INTERVAL).max_deliveries(2), 100);
         kill(victim);
         let mut newer = 0;
         loop {
@@ -261,15 +269,18 @@ fn a_slow_receiver_gets_the_message_of_a_dead_one_within_a_slice() {
             lease.ack();
             newer += 1;
         }
-        assert!(newer <= allowed(SLICE, pause), "{newer} newer ones");
+        assert!(
+            newer <= allowed(LIVENESS_INTERVAL, pause),
+            "{newer} newer messages came first"
+        );
     });
 }
 
 #[test]
-fn a_slow_sender_is_refused_within_a_slice_after_the_last_receiver_has_died() {
+fn a_slow_sender_fails_within_an_interval_after_the_last_receiver_has_died() {
     guarded(LIMIT, || {
         let pause = Duration::from_millis(20);
-        let (Ends { tx, rx }, victim) = Ends::new(&options(SLICE), 0);
+        let (Ends { tx, rx }, victim) = Ends::new(&options(LIVENESS_INTERVAL), 0);
         drop(rx);
         kill(victim);
         let mut accepted = 0;
@@ -277,15 +288,20 @@ fn a_slow_sender_is_refused_within_a_slice_after_the_last_receiver_has_died() {
             thread::sleep(pause);
             accepted += 1;
         }
-        assert!(accepted <= allowed(SLICE, pause), "{accepted} accepted");
+        assert!(
+            accepted <= allowed(LIVENESS_INTERVAL, pause),
+            "{accepted} accepted"
+        );
     });
 }
 
 #[test]
-fn a_slow_poller_gets_closed_within_a_slice_after_the_last_sender_has_died() {
+fn a_slow_poller_gets_closed_within_an_interval_after_the_last_sender_has_died() {
     guarded(LIMIT, || {
         let pause = Duration::from_millis(20);
-        let (tx, rx) = options(SLICE).channel::<u32>().expect("a queue");
+        let (tx, rx) = options(LIVENESS_INTERVAL)
+            .channel::<u32>()
+            .expect("a queue");
         let mut victim = hand_over("victim", &[], |handoff| handoff.give("results", &tx));
         assert_eq!(victim.answer(), "ready");
         drop(tx);
@@ -295,7 +311,10 @@ fn a_slow_poller_gets_closed_within_a_slice_after_the_last_sender_has_died() {
             thread::sleep(pause);
             empty += 1;
         }
-        assert!(empty <= allowed(SLICE, pause), "{empty} times empty");
+        assert!(
+            empty <= allowed(LIVENESS_INTERVAL, pause),
+            "empty {empty} times"
+        );
         assert!(matches!(rx.recv(), Err(RecvError::Closed)));
     });
 }

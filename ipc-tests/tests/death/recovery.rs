@@ -1,8 +1,8 @@
-//! Processes that are killed, or look as if they had been. What a dead one has left is finished or undone by the
-//! others; one that lives is left alone, whatever it looks like.
+//! Goal: the peers of a dead process finish or undo what it had begun. They leave a live process alone, whatever it looks
+//! like.
 //!
-//! `report_exit` makes a verdict come at once, and a thorough one; where it is not called, the others have found out
-//! by themselves. Neither knows in advance what it will find.
+//! Method: `report_exit` examines a peer at once, and thoroughly; it does not rely on the report. Where a test does not
+//! call it, the peers notice the death by themselves.
 
 use ipc_tests::support::{LIMIT, asleep, dismiss, hand_over, prompt, sleepy};
 use ipc_tests::{
@@ -24,7 +24,7 @@ use workring::{
     queue::{Raw, Stats},
 };
 
-/// Waits of these queues sleep at once, and look around often.
+/// Returns options for queues whose waits sleep at once, and look for dead peers often.
 fn watchful(capacity: usize) -> Options {
     Options::new(capacity)
         .spin(Duration::ZERO)
@@ -36,20 +36,20 @@ fn id(peer: &Peer) -> u32 {
 }
 
 /// Kills the process, whatever it is doing, and reaps it.
-fn slay(peer: &mut Peer) -> u32 {
+fn kill_and_reap(peer: &mut Peer) -> u32 {
     let id = id(peer);
     peer.signal(Signal::SIGKILL);
     peer.wait();
     id
 }
 
-/// Gives an order to a mortal.
+/// Gives an order to a `mortal`, and returns its answer.
 fn ask(peer: &mut Peer, order: &str) -> String {
     peer.say(order);
     peer.answer()
 }
 
-/// K6, on a queue at rest: every block is free or has one of the messages that there are.
+/// Asserts that every block of a queue at rest is free or contains one of its messages (K6).
 fn assert_conserved(stats: &Stats) {
     let used: u64 = stats
         .blocks
@@ -66,7 +66,7 @@ fn mortal(tasks: &Receiver<u32>) -> Peer {
     peer
 }
 
-/// A queue with a message that a child has leased.
+/// Returns a queue with one message, which a child has leased.
 fn one_leased() -> (Sender<u32>, Receiver<u32>, Peer) {
     let (tx, rx) = watchful(8).channel::<u32>().expect("a queue");
     let mut victim = mortal(&rx);
@@ -75,7 +75,7 @@ fn one_leased() -> (Sender<u32>, Receiver<u32>, Peer) {
     (tx, rx, victim)
 }
 
-/// A queue with five messages, three of them leased by a child.
+/// Returns a queue with five messages, three of which a child has leased.
 fn three_of_five_leased(options: &Options) -> (Sender<u32>, Receiver<u32>, Peer) {
     let (tx, rx) = options.channel::<u32>().expect("a queue");
     let mut victim = mortal(&rx);
@@ -86,7 +86,7 @@ fn three_of_five_leased(options: &Options) -> (Sender<u32>, Receiver<u32>, Peer)
     (tx, rx, victim)
 }
 
-/// Everything that there is, with its attempts.
+/// Receives all messages, and returns each with its number of deliveries.
 fn drain(rx: &Receiver<u32>) -> Vec<(u32, u32)> {
     std::iter::from_fn(|| rx.try_lease().ok())
         .map(|lease| (lease.deliveries(), lease.ack()))
@@ -94,7 +94,7 @@ fn drain(rx: &Receiver<u32>) -> Vec<(u32, u32)> {
         .collect()
 }
 
-/// The peer lives: nothing is done to it, however often it is looked at.
+/// Asserts that a live peer is left alone, however often it is examined.
 fn assert_left_alone(rx: &Receiver<u32>, victim: &Peer, held: u64) {
     rx.report_exit(id(victim));
     let waited = rx.recv_timeout(Duration::from_millis(30));
@@ -106,10 +106,10 @@ fn assert_left_alone(rx: &Receiver<u32>, victim: &Peer, held: u64) {
     assert_eq!((stats.recovered, stats.held), (0, held));
 }
 
-/// Checks that the peer was found dead: what it held is returned, and its entry in the peer table is free.
+/// Asserts that the peer was found dead: its messages are returned, and its entry in the peer table is free.
 fn assert_found_dead(rx: &Receiver<u32>, held: &[u32]) {
     for number in held {
-        let lease = rx.lease().expect("it has to come back");
+        let lease = rx.lease().expect("a message that was returned");
         assert_eq!((*lease, lease.deliveries()), (*number, 1));
         lease.ack();
     }
@@ -119,10 +119,10 @@ fn assert_found_dead(rx: &Receiver<u32>, held: &[u32]) {
 }
 
 #[test]
-fn what_a_killed_process_held_goes_to_others_first_in_order_with_its_attempts() {
+fn messages_of_a_killed_process_are_delivered_first_and_in_order() {
     prompt(|| {
         let (tx, rx, mut victim) = three_of_five_leased(&sleepy(8));
-        let dead = slay(&mut victim);
+        let dead = kill_and_reap(&mut victim);
         tx.report_exit(dead);
         let stats = rx.stats();
         assert_eq!((stats.returned, stats.held, stats.recovered), (3, 0, 1));
@@ -134,10 +134,10 @@ fn what_a_killed_process_held_goes_to_others_first_in_order_with_its_attempts() 
 }
 
 #[test]
-fn past_its_attempts_the_message_of_a_killed_process_is_a_dead_letter() {
+fn after_its_last_delivery_the_message_of_a_killed_process_is_a_dead_letter() {
     prompt(|| {
         let (_tx, rx, mut victim) = three_of_five_leased(&sleepy(8).max_deliveries(1));
-        rx.report_exit(slay(&mut victim));
+        rx.report_exit(kill_and_reap(&mut victim));
         assert_eq!(drain(&rx), [(4, 0), (5, 0)]);
         let mut letters = Vec::new();
         for letter in rx.dead_letters() {
@@ -149,20 +149,20 @@ fn past_its_attempts_the_message_of_a_killed_process_is_a_dead_letter() {
 }
 
 #[test]
-fn who_waits_notices_a_death_by_itself() {
+fn a_waiting_receiver_notices_a_death() {
     guarded(LIMIT, || {
         let (_tx, rx, mut victim) = one_leased();
-        slay(&mut victim);
+        kill_and_reap(&mut victim);
         assert_found_dead(&rx, &[1]);
     });
 }
 
-/// It receives all the time and never waits.
+/// It receives continuously and never waits.
 #[test]
-fn who_is_busy_notices_a_death_too() {
+fn a_busy_receiver_notices_a_death() {
     guarded(LIMIT, || {
         let (tx, rx, mut victim) = one_leased();
-        slay(&mut victim);
+        kill_and_reap(&mut victim);
         for number in 2.. {
             tx.try_send(number).expect("room");
             if rx.try_recv().expect("a message") == 1 {
@@ -173,12 +173,12 @@ fn who_is_busy_notices_a_death_too() {
     });
 }
 
-/// It only ever tries, and there is nothing to do.
+/// It only calls `try_recv`, and the queue is empty.
 #[test]
-fn who_only_tries_notices_a_death_too() {
+fn a_receiver_that_never_waits_notices_a_death() {
     guarded(LIMIT, || {
         let (_tx, rx, mut victim) = one_leased();
-        slay(&mut victim);
+        kill_and_reap(&mut victim);
         while matches!(rx.try_recv(), Err(TryRecvError::Empty)) {}
         assert_eq!(rx.stats().recovered, 1);
     });
@@ -190,7 +190,7 @@ fn a_sender_that_is_killed_with_a_reservation_leaves_no_trace() {
         let (tx, rx) = sleepy(4).channel_with::<Vec<u8>, Raw>().expect("a queue");
         let mut victim = hand_over("reserver", &[], |handoff| handoff.give("queue", &tx));
         assert_eq!(victim.answer(), "reserved");
-        rx.report_exit(slay(&mut victim));
+        rx.report_exit(kill_and_reap(&mut victim));
         assert_conserved(&rx.stats());
         assert!(matches!(rx.try_recv(), Err(TryRecvError::Empty)));
     });
@@ -205,15 +205,15 @@ fn a_sender_that_is_killed_in_its_sleep_leaves_no_trace() {
             handoff.give("queue", &tx)
         });
         await_sleepers(victim.pid(), 1);
-        rx.report_exit(slay(&mut victim));
+        rx.report_exit(kill_and_reap(&mut victim));
         assert_conserved(&rx.stats());
         assert_eq!(drain(&rx), [(1, 0)]);
-        tx.send(3).expect("room again");
+        tx.send(3).expect("room");
     });
 }
 
 #[test]
-fn a_receiver_that_is_killed_in_its_sleep_takes_nothing_along() {
+fn a_receiver_that_is_killed_in_its_sleep_takes_no_message() {
     prompt(|| {
         let (tx, rx) = sleepy(4).channel::<u32>().expect("a queue");
         let mut victim = hand_over("liveness-checker", &[], |handoff| {
@@ -221,7 +221,7 @@ fn a_receiver_that_is_killed_in_its_sleep_takes_nothing_along() {
         });
         assert_eq!(victim.answer(), "ready");
         await_sleepers(victim.pid(), 1);
-        let dead = slay(&mut victim);
+        let dead = kill_and_reap(&mut victim);
         let waiting = {
             let rx = rx.clone();
             asleep(move || rx.recv())
@@ -247,10 +247,10 @@ fn the_last_sender_that_is_killed_ends_the_readers() {
         }
         for sender in &mut senders {
             assert!(!rx.is_closed(), "a sender is left");
-            slay(sender);
+            kill_and_reap(sender);
         }
         for _ in 0..3 {
-            assert_eq!(rx.recv().expect("what they had sent"), 7);
+            assert_eq!(rx.recv().expect("the message that they had sent"), 7);
         }
         assert!(matches!(rx.recv(), Err(RecvError::Closed)));
     });
@@ -266,7 +266,7 @@ fn the_last_receiver_that_is_killed_ends_the_senders() {
         tx.send(1).expect("room");
         for receiver in &mut receivers {
             assert!(!tx.is_closed(), "a receiver is left");
-            slay(receiver);
+            kill_and_reap(receiver);
         }
         assert!(matches!(tx.send(2), Err(SendError::Closed(2))));
     });
@@ -274,12 +274,12 @@ fn the_last_receiver_that_is_killed_ends_the_senders() {
 
 /// A close that waits for leases does not wait for holders that are dead.
 #[test]
-fn a_settled_queue_ends_after_the_messages_of_a_dead_holder() {
+fn a_close_that_waits_for_leases_ends_after_the_messages_of_a_dead_holder() {
     guarded(LIMIT, || {
         let (tx, rx, mut victim) = three_of_five_leased(&watchful(8).close_waits_for_leases(true));
         drop(tx);
         assert_eq!(drain(&rx), [(4, 0), (5, 0)]);
-        slay(&mut victim);
+        kill_and_reap(&mut victim);
         assert_found_dead(&rx, &[1, 2, 3]);
         assert!(matches!(rx.recv(), Err(RecvError::Closed)));
     });
@@ -298,7 +298,7 @@ fn a_stopped_process_is_alive() {
     });
 }
 
-/// Its mapping keeps its lock: it may write to the queue at any moment. When it dies, that is seen all the same.
+/// Its mapping keeps its lock, since it may write to the queue at any moment. Its death is noticed all the same.
 #[test]
 fn a_process_that_closes_all_descriptors_is_alive_until_it_is_dead() {
     guarded(LIMIT, || {
@@ -309,25 +309,25 @@ fn a_process_that_closes_all_descriptors_is_alive_until_it_is_dead() {
         assert_eq!(ask(&mut victim, "ack"), "acknowledged");
         tx.send(2).expect("room");
         assert_eq!(ask(&mut victim, "lease"), "leased");
-        slay(&mut victim);
+        kill_and_reap(&mut victim);
         assert_found_dead(&rx, &[2]);
     });
 }
 
-/// The child has a copy of the descriptor, and with it the lock.
+/// The child has a copy of the descriptor, and so holds the lock.
 #[test]
 fn a_forked_child_that_keeps_the_lock_does_not_keep_its_parent_alive() {
     guarded(LIMIT, || {
         let (_tx, rx, mut victim) = one_leased();
         let child: i32 = ask(&mut victim, "fork").parse().expect("a process id");
         assert_left_alone(&rx, &victim, 1);
-        slay(&mut victim);
+        kill_and_reap(&mut victim);
         assert_found_dead(&rx, &[1]);
-        kill(Pid::from_raw(child), Signal::SIGKILL).expect("the child has lived on");
+        kill(Pid::from_raw(child), Signal::SIGKILL).expect("the child is alive");
     });
 }
 
-/// Its parent has become another program, so nothing but its mappings tell.
+/// The parent runs another program. Only its mappings show that.
 #[test]
 fn a_forked_child_that_keeps_the_lock_does_not_hide_another_program() {
     guarded(LIMIT, || {
@@ -335,7 +335,7 @@ fn a_forked_child_that_keeps_the_lock_does_not_hide_another_program() {
         let child: i32 = ask(&mut victim, "fork").parse().expect("a process id");
         assert_eq!(ask(&mut victim, "exec"), "another");
         assert_found_dead(&rx, &[1]);
-        kill(Pid::from_raw(child), Signal::SIGKILL).expect("the child has lived on");
+        kill(Pid::from_raw(child), Signal::SIGKILL).expect("the child is alive");
         dismiss(victim);
     });
 }
@@ -364,13 +364,13 @@ fn a_process_whose_first_thread_has_ended_is_alive() {
             thread::yield_now();
         }
         assert_left_alone(&rx, &victim, 1);
-        // Nor is it dead without its descriptors.
+        // It is alive without its descriptors, too.
         assert_eq!(ask(&mut victim, "close-all"), "closed");
         assert_left_alone(&rx, &victim, 1);
         assert_eq!(ask(&mut victim, "ack"), "acknowledged");
         tx.send(2).expect("room");
         assert_eq!(ask(&mut victim, "lease"), "leased");
-        slay(&mut victim);
+        kill_and_reap(&mut victim);
         assert_found_dead(&rx, &[2]);
     });
 }
@@ -387,7 +387,7 @@ fn an_unreaped_zombie_is_dead() {
 }
 
 #[test]
-fn a_child_that_exits_without_dropping_what_it_has_is_dead() {
+fn a_child_that_exits_without_dropping_its_handles_is_dead() {
     guarded(LIMIT, || {
         let (_tx, rx, mut victim) = one_leased();
         victim.say("exit");
@@ -396,7 +396,7 @@ fn a_child_that_exits_without_dropping_what_it_has_is_dead() {
     });
 }
 
-/// It never becomes a peer: its end counts from the moment that it was given until it is dead.
+/// It never becomes a peer. Its end counts from the hand-off until the child is dead.
 #[test]
 fn a_child_that_ends_before_it_takes_over_its_end_is_dead() {
     guarded(LIMIT, || {
@@ -408,7 +408,7 @@ fn a_child_that_ends_before_it_takes_over_its_end_is_dead() {
             assert_left_alone(&rx, &child, 0);
             assert!(!rx.is_closed());
             if killed {
-                slay(&mut child);
+                kill_and_reap(&mut child);
             } else {
                 dismiss(child);
             }
@@ -418,7 +418,7 @@ fn a_child_that_ends_before_it_takes_over_its_end_is_dead() {
     });
 }
 
-/// With a program that knows nothing of queues.
+/// The child is a program that does not use queues.
 #[test]
 fn a_parent_that_watches_ends_the_role_of_a_dead_child_at_once() {
     prompt(|| {
@@ -432,9 +432,9 @@ fn a_parent_that_watches_ends_the_role_of_a_dead_child_at_once() {
     });
 }
 
-/// Rows of the dead are given to the living.
+/// New peers reuse the entries of dead ones in the peer table.
 #[test]
-fn the_dead_make_room_for_others() {
+fn dead_peers_make_room_for_new_ones() {
     guarded(LIMIT, || {
         let (tx, rx) = sleepy(4).channel::<u32>().expect("a queue");
         let mut victim = mortal(&rx);
@@ -442,15 +442,15 @@ fn the_dead_make_room_for_others() {
         while let Ok(handoff) = Handoff::new().give("tx", &tx) {
             handoffs.push(handoff);
         }
-        slay(&mut victim);
+        kill_and_reap(&mut victim);
         let handoff = Handoff::new().give("tx", &tx);
-        handoffs.push(handoff.expect("the row of the dead"));
+        handoffs.push(handoff.expect("the entry of a dead peer"));
         assert_eq!(rx.stats().recovered, 1);
     });
 }
 
 #[test]
-fn a_forked_child_has_no_part_in_its_parents_queues() {
+fn a_forked_child_cannot_use_its_parents_queues() {
     guarded(LIMIT, || {
         let mut peer = Peer::spawn(program("peer"), "forker", &[], Command::spawn).expect("spawn");
         assert_eq!(peer.answer(), "the child is done");
@@ -459,7 +459,7 @@ fn a_forked_child_has_no_part_in_its_parents_queues() {
     });
 }
 
-/// W1. A receiver is killed just when it has been woken, with the message or without.
+/// W1. A receiver is killed just after it was woken, before or after it has taken the message.
 #[test]
 fn no_message_is_lost_with_a_receiver_that_is_killed_when_it_is_woken() {
     let rounds = rounds(100, 10_000);
@@ -483,11 +483,11 @@ fn no_message_is_lost_with_a_receiver_that_is_killed_when_it_is_woken() {
             tasks.send(round).expect("open");
             let victim = rng.choice(&mut lessees).expect("one of two");
             (0..rng.u32(0..3_000)).for_each(|_| std::hint::spin_loop());
-            let dead = slay(victim);
+            let dead = kill_and_reap(victim);
             *victim = lessee();
             tasks.report_exit(dead);
             results.report_exit(dead);
-            // Some come twice: of those killed between the result and the acknowledgement.
+            // A result comes twice if a receiver was killed between the result and the acknowledgement.
             while results.recv().expect("a result") != round {}
         }
         drop((tasks, incoming, outgoing));
@@ -497,7 +497,7 @@ fn no_message_is_lost_with_a_receiver_that_is_killed_when_it_is_woken() {
     });
 }
 
-/// The next one begins again.
+/// The next process starts the recovery again.
 #[test]
 fn a_recoverer_may_be_killed_and_the_next_one_finishes() {
     const HELD: u32 = 500;
@@ -516,16 +516,16 @@ fn a_recoverer_may_be_killed_and_the_next_one_finishes() {
             assert_eq!(recoverer.answer(), "ready");
             recoverer.say("lease");
             await_sleepers(recoverer.pid(), 1);
-            let dead = slay(&mut holder);
+            let dead = kill_and_reap(&mut holder);
             (0..rng.u32(0..200_000)).for_each(|_| std::hint::spin_loop());
-            let also_dead = slay(&mut recoverer);
+            let also_dead = kill_and_reap(&mut recoverer);
             rx.report_exit(dead);
             rx.report_exit(also_dead);
             let numbers = drain(&rx);
             assert_eq!(numbers.len(), HELD as usize);
             for (expected, (number, attempts)) in (0..).zip(numbers) {
                 assert_eq!(number, expected);
-                // Once more for the first, if the recoverer came to lease it.
+                // The first message has one delivery more if the recoverer had leased it.
                 assert!(attempts == 1 || number == 0 && attempts == 2);
             }
             assert_eq!(rx.stats().recovered, 2);
@@ -534,14 +534,14 @@ fn a_recoverer_may_be_killed_and_the_next_one_finishes() {
     });
 }
 
-/// K7. Printed, not asserted: other things run on this machine.
+/// K7. The times are printed and not asserted, since other programs run on this machine.
 #[test]
-fn a_death_is_noticed() {
+fn the_time_until_a_death_is_noticed() {
     let rounds = rounds(10, 100);
     guarded(LIMIT, || {
         for (name, slice, watched) in [
             ("a parent that watches", 10_000, true),
-            ("nobody, a slice of 100 ms", 100, false),
+            ("liveness checks every 100 ms", 100, false),
         ] {
             let mut times: Vec<Duration> = (0..rounds).map(|_| notice(slice, watched)).collect();
             times.sort();
@@ -552,7 +552,7 @@ fn a_death_is_noticed() {
     });
 }
 
-/// From the kill to the moment when a sleeper has what the victim held.
+/// Returns the time from the kill until a sleeping receiver has the victim's message.
 fn notice(slice: u64, watched: bool) -> Duration {
     let options = sleepy(4).liveness_interval(Duration::from_millis(slice));
     let (tx, rx) = options.channel::<u32>().expect("a queue");
@@ -567,16 +567,16 @@ fn notice(slice: u64, watched: bool) -> Duration {
         })
     };
     let start = Instant::now();
-    let dead = slay(&mut victim);
+    let dead = kill_and_reap(&mut victim);
     if watched {
         tx.report_exit(dead);
     }
     sleeper.join().expect("join") - start
 }
 
-/// Where the slice is long, nothing but the recovery's own wake ends this sleep in time.
+/// The liveness interval is long, so only the wake-up of the recovery ends this sleep in time.
 #[test]
-fn who_sleeps_is_woken_by_the_recovery_of_a_message() {
+fn the_recovery_of_a_message_wakes_a_sleeper() {
     prompt(|| {
         let (tx, rx) = sleepy(8).channel::<u32>().expect("a queue");
         let mut victim = mortal(&rx);
@@ -586,9 +586,9 @@ fn who_sleeps_is_woken_by_the_recovery_of_a_message() {
             let rx = rx.clone();
             asleep(move || rx.recv())
         };
-        let dead = slay(&mut victim);
+        let dead = kill_and_reap(&mut victim);
         tx.report_exit(dead);
         let received = waiting.join().expect("join");
-        assert_eq!(received.expect("the message of the dead"), 1);
+        assert_eq!(received.expect("the message of the dead peer"), 1);
     });
 }

@@ -1,7 +1,8 @@
-//! K2, at random moments: a process that is stopped, at any instruction, holds up no other.
+//! Goal: a process that is stopped, at any instruction, delays no other process (K2).
 //!
-//! Pumps carry numbers from one queue to another. Again and again one of them is stopped at a random moment; then the
-//! others must carry several laps of the ring past it. What the stopped one had in hand comes when it goes on.
+//! Method: pumps move numbers from one queue to another. One of them is stopped at a random moment, and the others must
+//! move several laps of the ring meanwhile. The number that the stopped pump holds arrives when it continues. This is
+//! repeated; `stepkill` stops a process at every instruction.
 
 use ipc_tests::support::{LIMIT, dismiss, hand_over};
 use ipc_tests::{
@@ -14,31 +15,31 @@ use workring::{Options, Receiver, Sender};
 
 const PUMPS: usize = 3;
 /// More than three laps of the smallest ring, which has 1,024 slots.
-const CARRIED_PAST: usize = 3_500;
-/// Numbers under way at a time: more than a stopped pump can have in hand.
-const UNDER_WAY: u64 = 8;
+const MOVED_MEANWHILE: usize = 3_500;
+/// How many numbers are in flight: more than a stopped pump can hold.
+const IN_FLIGHT: u64 = 8;
 
 struct Flow {
     to_pumps: Sender<u64>,
     from_pumps: Receiver<u64>,
     next: u64,
-    under_way: u64,
+    in_flight: u64,
     books: Books<u64>,
 }
 
 impl Flow {
-    /// Waits until `count` numbers have made their round.
+    /// Sends numbers and receives them from the pumps, until `count` have arrived.
     fn run(&mut self, count: usize) {
         for _ in 0..count {
-            while self.under_way < UNDER_WAY {
+            while self.in_flight < IN_FLIGHT {
                 self.to_pumps.send(self.next).expect("open");
                 self.books.sent(self.next);
                 self.next += 1;
-                self.under_way += 1;
+                self.in_flight += 1;
             }
             self.books
                 .received(self.from_pumps.recv().expect("a number"));
-            self.under_way -= 1;
+            self.in_flight -= 1;
         }
     }
 }
@@ -65,14 +66,14 @@ fn a_stopped_process_holds_up_no_other() {
             to_pumps,
             from_pumps,
             next: 0,
-            under_way: 0,
+            in_flight: 0,
             books: Books::new(),
         };
         for _ in 0..rounds(30, 3_000) {
             flow.run(rng.usize(1..400));
             let pump = rng.choice(&mut pumps).expect("a pump");
             pump.stop();
-            flow.run(CARRIED_PAST);
+            flow.run(MOVED_MEANWHILE);
             pump.resume();
         }
         let Flow {

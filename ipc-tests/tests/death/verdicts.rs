@@ -1,8 +1,8 @@
-//! Verdicts of death where the usual facts are missing or deceive: a process that executes its own program again, and
-//! judges that the kernel refuses a descriptor of the process, or any descriptor, or `/proc`.
+//! Goal: a live peer is never taken for dead, whatever its judge cannot find out, and a dead one is found as soon as any
+//! evidence shows it (K5).
 //!
-//! The rule (K5): one that lives is never recovered, whatever a judge can't find out; one that is dead is found, as soon
-//! as any fact says so.
+//! Method: the usual evidence is missing or misleading. The victim executes its own program again, or the kernel refuses
+//! the judge a pidfd, any descriptor, or `/proc`.
 
 use ipc_tests::support::{LIMIT, dismiss, hand_over, prompt, sleepy};
 use ipc_tests::{Pid, Signal, child::Peer, guarded, program};
@@ -21,7 +21,7 @@ fn ask(peer: &mut Peer, order: &str) -> String {
     peer.answer()
 }
 
-/// A queue with a name, and its first message.
+/// A queue with a name and one message.
 struct Named {
     name: String,
     rx: Receiver<u32>,
@@ -53,9 +53,9 @@ impl Named {
         peer
     }
 
-    /// The message that the first life held comes to the others, and the second life goes on.
+    /// Asserts that the message of the first life was returned, while the second life continues.
     fn assert_came_back(&self) {
-        let lease = self.rx.try_lease().expect("what the first life held");
+        let lease = self.rx.try_lease().expect("the message of the first life");
         assert_eq!((*lease, lease.deliveries()), (7, 1));
         lease.ack();
         let stats = self.rx.stats();
@@ -65,11 +65,12 @@ impl Named {
     fn remove(self) {
         let Self { name, rx, tx } = self;
         drop((rx, tx));
-        workring::queue::remove_named(&name).expect("nobody is attached");
+        workring::queue::remove_named(&name).expect("no process is attached");
     }
 }
 
-/// Process id, start time and "maps the segment" agree again. The slice is ten seconds: who attaches finds out.
+/// The second life has the process id and the start time of the first, and maps the segment. It finds out when it attaches:
+/// the liveness interval is ten seconds.
 #[test]
 fn a_process_that_executes_itself_and_attaches_again_is_dead_in_its_first_life() {
     prompt(|| {
@@ -85,7 +86,7 @@ fn a_process_that_executes_itself_and_attaches_again_is_dead_in_its_first_life()
     });
 }
 
-/// ... also if a forked child of the first life keeps its lock.
+/// As above, while a forked child of the first life keeps its lock.
 #[test]
 fn a_forked_child_does_not_keep_the_first_life_alive() {
     prompt(|| {
@@ -95,13 +96,13 @@ fn a_forked_child_does_not_keep_the_first_life_alive() {
         assert_eq!(ask(&mut peer, "exec"), "again");
         assert_eq!(ask(&mut peer, "open"), "done");
         queue.assert_came_back();
-        kill(Pid::from_raw(child), Signal::SIGKILL).expect("the child has lived on");
+        kill(Pid::from_raw(child), Signal::SIGKILL).expect("the child is alive");
         dismiss(peer);
         queue.remove();
     });
 }
 
-/// ... and if the second life uses an end that it was given: it does not look for free rows.
+/// As above, where the second life inherits an end and so does not look for a free entry in the peer table.
 #[test]
 fn a_process_that_executes_itself_and_inherits_an_end_is_dead_in_its_first_life() {
     prompt(|| {
@@ -118,7 +119,7 @@ fn a_process_that_executes_itself_and_inherits_an_end_is_dead_in_its_first_life(
     });
 }
 
-/// All attachments of one life belong to the same life.
+/// A process that attaches again must not take its first attachment for one of an earlier life.
 #[test]
 fn a_process_that_attaches_twice_is_alive_twice() {
     prompt(|| {
@@ -143,7 +144,7 @@ fn id(peer: &Peer) -> u32 {
     peer.pid().as_raw().try_into().expect("a process id")
 }
 
-/// A victim that holds a message, and a judge; the slice is ten seconds.
+/// Returns a queue with a liveness interval of ten seconds, a victim that holds a message, and a judge.
 fn victim_and_judge() -> (Sender<u32>, Receiver<u32>, Peer, Peer) {
     let (tx, rx) = sleepy(8).channel::<u32>().expect("a queue");
     let start = |role| {
@@ -164,7 +165,7 @@ fn verdict(judge: &mut Peer, victim: &Peer) -> String {
     ask(judge, &format!("judge {}", victim.pid()))
 }
 
-/// What a filter, or a kernel without `pidfd_open`, or one that is short of something, may say.
+/// Errors of `pidfd_open`: from a seccomp filter, an old kernel, or a kernel short of some resource.
 const REFUSALS: [Errno; 8] = [
     Errno::EPERM,
     Errno::EACCES,
@@ -176,9 +177,9 @@ const REFUSALS: [Errno; 8] = [
     Errno::ENOMEM,
 ];
 
-/// K3: its message would be delivered twice.
+/// K3: otherwise its message would be delivered twice.
 #[test]
-fn a_living_process_is_left_alone_whatever_pidfd_open_says() {
+fn a_live_process_is_left_alone_whatever_pidfd_open_returns() {
     prompt(|| {
         for refusal in REFUSALS {
             let (_tx, rx, mut victim, mut judge) = victim_and_judge();
@@ -187,13 +188,13 @@ fn a_living_process_is_left_alone_whatever_pidfd_open_says() {
             victim.stop();
             assert_eq!(verdict(&mut judge, &victim), ALIVE, "{refusal}, stopped");
             victim.resume();
-            // It looks like a zombie, and has lost all descriptors.
+            // It looks like a zombie, and has closed all descriptors.
             assert_eq!(ask(&mut victim, "leader-ends"), "going on");
             assert_eq!(ask(&mut victim, "close-all"), "closed");
             assert_eq!(
                 verdict(&mut judge, &victim),
                 ALIVE,
-                "{refusal}, without a leader"
+                "{refusal}, without a main thread"
             );
             assert_eq!(ask(&mut victim, "ack"), "acknowledged");
             assert_eq!(rx.stats().acknowledged, 1);
@@ -204,7 +205,7 @@ fn a_living_process_is_left_alone_whatever_pidfd_open_says() {
 }
 
 #[test]
-fn a_death_is_found_whatever_pidfd_open_says() {
+fn a_death_is_found_whatever_pidfd_open_returns() {
     prompt(|| {
         for refusal in REFUSALS {
             for reaped in [false, true] {
@@ -227,7 +228,7 @@ fn a_death_is_found_whatever_pidfd_open_says() {
     });
 }
 
-/// Its lock is held, and its process id is there.
+/// Its lock is held, and its process id exists.
 #[test]
 fn another_program_is_found_without_a_pidfd() {
     prompt(|| {
@@ -237,7 +238,7 @@ fn another_program_is_found_without_a_pidfd() {
         assert_eq!(verdict(&mut judge, &victim), ALIVE);
         assert_eq!(ask(&mut victim, "exec"), "another");
         assert_eq!(verdict(&mut judge, &victim), DEAD);
-        kill(Pid::from_raw(child), Signal::SIGKILL).expect("the child has lived on");
+        kill(Pid::from_raw(child), Signal::SIGKILL).expect("the child is alive");
         dismiss(victim);
         dismiss(judge);
     });
@@ -245,7 +246,7 @@ fn another_program_is_found_without_a_pidfd() {
 
 /// No process reports the exit.
 #[test]
-fn who_waits_without_pidfds_notices_a_death_by_itself() {
+fn a_waiting_receiver_without_pidfds_notices_a_death() {
     guarded(LIMIT, || {
         let options = sleepy(8).liveness_interval(Duration::from_millis(20));
         let (tx, rx) = options.channel::<u32>().expect("a queue");
@@ -266,9 +267,9 @@ fn who_waits_without_pidfds_notices_a_death_by_itself() {
     });
 }
 
-/// EMFILE from every call. A process that is gone is gone all the same; of a zombie nothing can be found out now.
+/// Every call fails with `EMFILE`. A process that is gone is found dead all the same; a zombie is not, for now.
 #[test]
-fn without_descriptors_no_process_is_taken_for_dead_that_may_live() {
+fn a_judge_without_descriptors_takes_no_live_process_for_dead() {
     prompt(|| {
         let (_tx, rx, mut victim, mut judge) = victim_and_judge();
         assert_eq!(ask(&mut judge, "starve"), "starved");
@@ -289,9 +290,9 @@ fn without_descriptors_no_process_is_taken_for_dead_that_may_live() {
     });
 }
 
-/// ... and what it could not find out, it finds out later.
+/// It finds out later what it could not find out without descriptors.
 #[test]
-fn a_judge_that_has_descriptors_again_finds_the_dead() {
+fn a_judge_that_has_descriptors_again_finds_the_dead_peer() {
     prompt(|| {
         let (_tx, _rx, mut victim, mut judge) = victim_and_judge();
         assert_eq!(ask(&mut judge, "starve"), "starved");
@@ -305,9 +306,9 @@ fn a_judge_that_has_descriptors_again_finds_the_dead() {
     });
 }
 
-/// It has no turn to take from those that can judge: SWEEP-2.
+/// Its failed sweep does not count as one, so the sweep stays due for others.
 #[test]
-fn a_process_that_can_not_judge_does_not_keep_others_from_it() {
+fn a_process_that_cannot_judge_does_not_prevent_others() {
     guarded(LIMIT, || {
         let options = sleepy(8).liveness_interval(Duration::from_millis(50));
         let (tx, rx) = options.channel::<u32>().expect("a queue");
@@ -320,7 +321,7 @@ fn a_process_that_can_not_judge_does_not_keep_others_from_it() {
         tx.send(1).expect("room");
         assert_eq!(ask(&mut victim, "lease"), "leased");
         assert_eq!(ask(&mut judge, "starve"), "starved");
-        // It waits, and so tries to sweep whenever that is due, sooner than this process does.
+        // The judge waits, and so tries to sweep whenever a sweep is due, before this process does.
         judge.say("take");
         victim.signal(Signal::SIGKILL);
         victim.wait_unreaped();
@@ -328,7 +329,7 @@ fn a_process_that_can_not_judge_does_not_keep_others_from_it() {
             thread::sleep(Duration::from_millis(60));
             rx.stats().recovered == 1
         };
-        assert!((0..10).any(is_noticed), "it has no turn");
+        assert!((0..10).any(is_noticed), "this process never sweeps");
         assert_eq!(judge.answer(), "1 after 1");
         victim.wait();
         assert_eq!(ask(&mut judge, "feed"), "fed");
@@ -336,9 +337,9 @@ fn a_process_that_can_not_judge_does_not_keep_others_from_it() {
     });
 }
 
-/// Then locks are all that there is.
+/// The lock is the only evidence that is left.
 #[test]
-fn a_judge_without_proc_goes_by_the_lock() {
+fn a_judge_without_proc_decides_by_the_lock() {
     if fs::metadata("/proc/self").expect("/proc").uid() != 0 {
         eprintln!("SKIPPED: only root can hide /proc from a process");
         return;

@@ -1,5 +1,5 @@
-//! What `stepkill` relies on: a copy of a queue's memory is a queue of its own, in which everybody else is dead who is
-//! attached to the queue, though nothing has happened to him.
+//! What `stepkill` relies on: a copy of a queue's memory is a queue of its own. In the copy, all other processes that are
+//! attached to the queue are dead, while they live on in the queue itself.
 
 use ipc_tests::support::{LIMIT, dismiss, hand_over, sleepy};
 use ipc_tests::{
@@ -19,7 +19,7 @@ fn copy(rx: &Receiver<u32>) -> (Option<Sender<u32>>, Receiver<u32>) {
 }
 
 #[test]
-fn in_a_copy_the_others_are_dead_and_this_process_goes_on() {
+fn in_a_copy_the_other_processes_are_dead() {
     guarded(LIMIT, || {
         let (tx, rx) = sleepy(8).channel::<u32>().expect("a queue");
         let mut holder = hand_over("victim", &[], |handoff| handoff.give("tasks", &rx));
@@ -33,11 +33,11 @@ fn in_a_copy_the_others_are_dead_and_this_process_goes_on() {
         copied.report_exit(id);
         assert_eq!(copied.stats().recovered, 1);
         copied_tx
-            .expect("this process has one")
+            .expect("this process has a sender")
             .send(3)
             .expect("room");
         let all: Vec<u32> = copied.try_iter().collect::<Result<_, _>>().expect("open");
-        assert_eq!(all, [1, 2, 3], "what it held comes first");
+        assert_eq!(all, [1, 2, 3], "the message that it held comes first");
         drop(copied);
         rx.report_exit(id);
         assert_eq!(rx.stats().recovered, 0, "it lives");

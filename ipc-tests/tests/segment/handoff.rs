@@ -14,7 +14,7 @@ fn ask(peer: &mut Peer, order: &str) -> String {
     peer.answer()
 }
 
-/// The refusal has this kind, and its sentence names all of these.
+/// Asserts that an order fails with an error of this kind, whose message names all of these.
 fn refusal(peer: &mut Peer, order: &str, kind: &str, names: &[&str]) {
     let answer = ask(peer, order);
     let (found, sentence) = answer.split_once(" | ").unwrap_or((&answer, ""));
@@ -35,7 +35,7 @@ fn a_child_takes_over_several_queues_by_name() {
             handoff.give("texts_1.of-2", &other)
         });
         drop((input, output, other));
-        // In another order than given:
+        // In another order than they were given:
         for order in [
             "texts-in texts_1.of-2",
             "numbers-out results",
@@ -55,7 +55,7 @@ fn a_child_takes_over_several_queues_by_name() {
 }
 
 #[test]
-fn a_child_that_asks_for_the_wrong_thing_gets_an_error_that_names_both_sides() {
+fn a_child_that_claims_the_wrong_end_gets_an_error_that_names_both() {
     guarded(LIMIT, || {
         let (numbers, _numbers) = sleepy(4).channel::<u32>().expect("a queue");
         let mut child = hand_over("inheritor", &[], |handoff| {
@@ -73,7 +73,7 @@ fn a_child_that_asks_for_the_wrong_thing_gets_an_error_that_names_both_sides() {
             "WrongEnd one Sender",
             &["\"one\"", "Sender"],
         );
-        // A refusal for the wrong end uses nothing up.
+        // After the error for the wrong end, the right end can still be claimed.
         assert_eq!(ask(&mut child, "numbers-out one"), "taken");
         for _ in 0..2 {
             let names = &["\"one\""];
@@ -98,7 +98,7 @@ fn a_child_that_was_given_nothing_gets_an_error() {
     });
 }
 
-/// Each refused child has left the queue again and delays no other.
+/// A refused child detaches from the queue, so the queue does not wait for it.
 #[test]
 fn a_child_with_another_type_codec_or_schema_is_refused_and_leaves() {
     guarded(LIMIT, || {
@@ -108,7 +108,7 @@ fn a_child_with_another_type_codec_or_schema_is_refused_and_leaves() {
         let kind = "Type u32 alloc::string::String";
         let names = &["carries u32", "expects alloc::string::String"];
         refusal(&mut child, "texts-in queue", kind, names);
-        assert!(numbers.is_closed(), "a child that does not fit has stayed");
+        assert!(numbers.is_closed(), "the refused child is still attached");
         dismiss(child);
 
         let raw = sleepy(4).channel_with::<Vec<u8>, Raw>();
@@ -119,7 +119,7 @@ fn a_child_with_another_type_codec_or_schema_is_refused_and_leaves() {
         let kind = format!("Codec \"raw bytes\" {bincode:?}");
         let names = &["\"raw bytes\"", bincode];
         refusal(&mut child, "bytes-in queue", &kind, names);
-        assert!(bytes.is_closed(), "a child that does not fit has stayed");
+        assert!(bytes.is_closed(), "the refused child is still attached");
         dismiss(child);
 
         let (v1, v2) = (Some("number.v1"), Some("number.v2"));
@@ -139,7 +139,7 @@ fn a_child_with_another_type_codec_or_schema_is_refused_and_leaves() {
             drop(input);
             let kind = format!("Schema {theirs:?} {ours:?}");
             refusal(&mut child, &format!("{order} queue"), &kind, &names);
-            assert!(numbers.is_closed(), "a child that does not fit has stayed");
+            assert!(numbers.is_closed(), "the refused child is still attached");
             dismiss(child);
         }
     });
@@ -159,14 +159,14 @@ fn a_child_with_the_same_codec_and_schema_gets_the_queue() {
         assert_eq!(ask(&mut child, "schema-in same"), "taken");
         assert_eq!(ask(&mut child, "renamed-in renamed"), "taken");
         assert_eq!(ask(&mut child, "raw-in raw"), "taken");
-        // The type of another name decodes what was sent.
+        // A type of another name decodes the message, since the schema is the same.
         numbers.send(7).expect("room");
         assert_eq!(ask(&mut child, "receive-renamed"), "7");
         dismiss(child);
     });
 }
 
-/// Else a grandchild that lives long would keep a dead child's queue open.
+/// Otherwise a grandchild that lives long would keep a dead child's queue open.
 #[test]
 fn a_grandchild_does_not_inherit_what_the_child_has_taken_over() {
     guarded(LIMIT, || {
@@ -188,9 +188,10 @@ fn a_grandchild_does_not_inherit_what_the_child_has_taken_over() {
     });
 }
 
-/// Not one that is started by other means while a ticket for another child is open, nor one with a ticket of its own.
+/// A child started by other means while a ticket for another child is open inherits nothing, and neither does a child with
+/// a ticket of its own.
 #[test]
-fn only_the_child_that_is_meant_inherits() {
+fn only_the_child_of_the_hand_off_inherits() {
     guarded(LIMIT, || {
         let plain = || {
             let mut child =
@@ -252,7 +253,7 @@ fn an_end_of_a_closed_queue_cannot_be_given() {
 }
 
 #[test]
-fn more_processes_than_a_queue_has_rows_are_refused() {
+fn more_processes_than_a_queue_has_room_for_are_refused() {
     guarded(LIMIT, || {
         let (tx, _rx) = Options::new(4).channel::<u32>().expect("a queue");
         let mut handoffs = Vec::new();
@@ -263,14 +264,14 @@ fn more_processes_than_a_queue_has_rows_are_refused() {
                 Err(other) => panic!("{other:?}"),
             }
         };
-        // This process has a row, too.
+        // This process is a peer, too.
         assert_eq!(handoffs.len() + 1, max);
         handoffs.pop();
-        drop(Handoff::new().give("tx", &tx).expect("there is room again"));
+        drop(Handoff::new().give("tx", &tx).expect("room for a peer"));
     });
 }
 
-/// The environment of a command survives a hand-off, and that of this process has no part in it.
+/// A hand-off keeps the environment of the command, and does not change that of this process.
 #[test]
 fn a_hand_off_changes_one_variable_of_the_command_and_none_of_this_process() {
     guarded(LIMIT, || {
@@ -287,13 +288,13 @@ fn a_hand_off_changes_one_variable_of_the_command_and_none_of_this_process() {
     });
 }
 
-/// A pool starts its workers from one command. Each start has tickets of its own, and those of the start before, whose
-/// descriptors this process has closed, must not matter any more.
+/// A pool starts all workers with one command. Each start has tickets of its own. Those of the start before must not matter
+/// any more, since this process has closed their descriptors.
 #[test]
 fn a_command_can_start_one_child_after_another() {
     guarded(LIMIT, || {
         let (_tx, rx) = sleepy(4).channel::<u32>().expect("a queue");
-        // More than the start itself opens, so that some of their numbers stay free.
+        // More than the start itself opens, so that some of their descriptor numbers stay free.
         let many = (0..12).try_fold(Handoff::new(), |handoff, number| {
             handoff.give(&format!("queue-{number}"), &rx)
         });
@@ -310,7 +311,7 @@ fn a_command_can_start_one_child_after_another() {
     });
 }
 
-/// The command was told to let its child inherit a number; by the second start that number is another child's ticket.
+/// The first start lets the child inherit a descriptor number. By the second start, that number is another child's ticket.
 #[test]
 fn a_command_that_is_started_again_inherits_nothing_from_the_hand_off_before() {
     guarded(LIMIT, || {
@@ -322,7 +323,7 @@ fn a_command_that_is_started_again_inherits_nothing_from_the_hand_off_before() {
             meant_for_another = Some(Handoff::new().give("queue", &rx).expect("give"));
             command.spawn()
         });
-        let mut again = again.expect("a plain start");
+        let mut again = again.expect("a start without a hand-off");
         assert_eq!(ask(&mut again, "descriptors"), "0");
         dismiss(again);
     });
@@ -334,9 +335,10 @@ fn end(mut child: Child) {
     child.wait().expect("wait");
 }
 
-/// A grandchild sees the variable that was meant for its parent, and has files of its own under those numbers.
+/// A grandchild inherits the variable that was meant for its parent, and has files of its own under those descriptor
+/// numbers.
 #[test]
-fn asking_for_what_another_process_was_given_leaves_the_files_of_this_one_alone() {
+fn claiming_the_end_of_another_process_leaves_the_files_of_this_one_alone() {
     guarded(LIMIT, || {
         let (_tx, rx) = sleepy(4).channel::<u32>().expect("a queue");
         let mut child = hand_over("inheritor", &[], |handoff| handoff.give("queue", &rx));

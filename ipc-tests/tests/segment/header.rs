@@ -1,5 +1,5 @@
-//! M2, M3: a segment that is not what its header claims, or not whole, is refused; no process shrinks one, and no other user
-//! opens one.
+//! M2, M3: a segment that is incomplete, or differs from what its header claims, is refused. No process can shrink a
+//! segment, and no other user can open one.
 
 use ipc_tests::support::{LIMIT, dismiss, hand_over, sleepy};
 use ipc_tests::{guarded, memfd};
@@ -12,13 +12,13 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
-/// What a child says that is given a queue whose header has `value` at `offset` by then.
+/// Writes `value` at `offset` of a queue's header, and returns the error of a child that claims an end of that queue.
 fn refusal(offset: u64, value: u64) -> String {
     let (tx, rx) = sleepy(4).channel::<u32>().expect("a queue");
     let mut child = hand_over("inheritor", &[], |handoff| handoff.give("queue", &rx));
     let segment = memfd::reopen("workring");
     let written = segment.write_all_at(&value.to_le_bytes(), offset);
-    written.expect("the header is inside");
+    written.expect("write to the header");
     child.say("numbers-in queue");
     let answer = child.answer();
     dismiss(child);
@@ -44,7 +44,7 @@ fn a_child_with_another_version_or_layout_gets_an_error_that_names_both() {
 }
 
 #[test]
-fn a_segment_that_is_not_whole_or_not_sound_is_refused_with_the_reason() {
+fn an_incomplete_or_unsound_segment_is_refused_with_the_reason() {
     guarded(LIMIT, || {
         for (offset, value, reason) in [
             (0, 0, "the mark of a complete segment"),
@@ -72,13 +72,15 @@ fn a_segment_keeps_its_size_and_belongs_to_its_user() {
         let length = segment.metadata().expect("fstat").len();
         assert_eq!(segment.metadata().expect("fstat").mode() & 0o777, 0o600);
         for other in [0, length / 2, length + 4096] {
-            segment.set_len(other).expect_err("a peer would get SIGBUS");
+            segment
+                .set_len(other)
+                .expect_err("otherwise a peer would get SIGBUS");
         }
         assert_eq!(segment.metadata().expect("fstat").len(), length);
     });
 }
 
-/// A program run by `user`, with the segment as its standard input, tries to open it.
+/// Runs a program as `user`, with the segment as its standard input, that opens the segment again.
 fn open_as(user: u32, segment: &File) -> Output {
     let mut command = Command::new("cat");
     command.arg("/proc/self/fd/0").uid(user);
@@ -93,12 +95,15 @@ fn another_user_cannot_open_a_segment() {
     guarded(LIMIT, || {
         let me = fs::metadata("/proc/self").expect("/proc").uid();
         if me != 0 {
-            println!("SKIPPED: only root can try to be somebody else, and this is user {me}");
+            println!("SKIPPED: only root can run a program as another user, and this is user {me}");
             return;
         }
         let (_tx, _rx) = sleepy(4).channel::<u32>().expect("a queue");
         let segment = memfd::reopen("workring");
-        assert!(open_as(me, &segment).status.success(), "the test itself");
+        assert!(
+            open_as(me, &segment).status.success(),
+            "this user can open it"
+        );
         let refused = open_as(NOBODY, &segment);
         let text = String::from_utf8_lossy(&refused.stderr);
         assert!(

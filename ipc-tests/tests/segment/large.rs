@@ -1,5 +1,5 @@
-//! M1, M5: messages of any size between processes, memory that comes and goes with them, and what is said when there
-//! is none: which limit, never a signal.
+//! M1, M5: messages of any size between processes. Their memory is allocated when they are sent and freed when it is idle;
+//! an error names the limit that prevents an allocation, and no process gets a signal.
 
 use ipc_tests::support::{LIMIT, asleep, dismiss, hand_over, prompt, sleepy};
 use ipc_tests::{
@@ -31,12 +31,12 @@ fn queue(options: &Options) -> Ends {
     options.channel_with().expect("a queue")
 }
 
-/// What a queue has from the start.
+/// Returns the memory of a queue without messages, in bytes.
 fn base(options: &Options) -> usize {
     queue(options).0.stats().memory
 }
 
-/// Bytes that differ from place to place and from message to message.
+/// Returns a message whose bytes depend on their place and on the message.
 fn message(rng: &mut Rng, length: usize) -> Vec<u8> {
     let pattern: Vec<u8> = (0..length.min(65_521)).map(|_| rng.u8(..)).collect();
     let mut bytes = Vec::with_capacity(length + pattern.len());
@@ -47,7 +47,7 @@ fn message(rng: &mut Rng, length: usize) -> Vec<u8> {
     bytes
 }
 
-/// Bytes that the machine has available.
+/// Returns how many bytes of memory the machine has available.
 fn available() -> usize {
     let text = fs::read_to_string("/proc/meminfo").expect("/proc");
     let line = text
@@ -61,8 +61,8 @@ fn available() -> usize {
         * KIB
 }
 
-/// Sends messages of these lengths to a child in `role`, which sends them back.
-fn there_and_back(role: &str, lengths: &[usize]) {
+/// Sends messages of these lengths to a child in `role`, and asserts that it sends them back unchanged.
+fn round_trips(role: &str, lengths: &[usize]) {
     let longest = lengths.iter().copied().max().unwrap_or(0);
     let options = sleepy(8).max_message_len(longest);
     let ((tx, input), (output, rx)) = (queue(&options), queue(&options));
@@ -75,7 +75,7 @@ fn there_and_back(role: &str, lengths: &[usize]) {
         let sent = message(&mut rng, length);
         tx.send(sent.clone()).expect("it is open");
         let lease = rx.lease_bytes().expect("a message");
-        assert!(*lease == sent, "{length} bytes came back changed");
+        assert!(*lease == sent, "{length} bytes were changed");
         lease.ack();
     }
     drop(tx);
@@ -98,14 +98,14 @@ fn every_size_arrives_unchanged() {
         ];
         let around = edges.iter().flat_map(|edge| [edge - 1, *edge, edge + 1]);
         let mut lengths: Vec<usize> = [0, 1, 16 * MIB].into_iter().chain(around).collect();
-        // Copies: one in each queue, one of the child's, and two here.
+        // Five copies: one in each queue, one in the child, and two here.
         if available() > 8 * 256 * MIB {
             lengths.push(256 * MIB);
         } else {
             println!("SKIPPED: no memory for messages of 256 MiB");
         }
-        there_and_back("relay", &lengths);
-        there_and_back("in-place", &lengths);
+        round_trips("relay", &lengths);
+        round_trips("in-place", &lengths);
     });
 }
 
@@ -115,11 +115,11 @@ fn committed(stats: &Stats, payload: usize) -> u64 {
 }
 
 #[test]
-fn memory_is_taken_when_it_is_used_and_given_back_when_it_is_idle() {
+fn memory_is_allocated_when_it_is_used_and_freed_when_it_is_idle() {
     guarded(LIMIT, || {
         let (tx, rx) = queue(&sleepy(16).max_message_len(128 * MIB));
         let base = tx.stats().memory;
-        assert!(base < 8 * MIB, "{base} bytes before there is a message");
+        assert!(base < 8 * MIB, "{base} bytes without a message");
         for _ in 0..8 {
             tx.reserve(16 * MIB)
                 .expect("memory")
@@ -150,7 +150,7 @@ fn memory_is_taken_when_it_is_used_and_given_back_when_it_is_idle() {
         assert_eq!(
             tx.stats().memory,
             base + 64 * MIB,
-            "a reservation that is dropped"
+            "after a dropped reservation"
         );
         tx.reserve(128 * MIB)
             .expect("memory")
@@ -160,13 +160,13 @@ fn memory_is_taken_when_it_is_used_and_given_back_when_it_is_idle() {
         assert_eq!(
             tx.stats().memory,
             base + 64 * MIB,
-            "a message that is discarded"
+            "after a discarded message"
         );
     });
 }
 
 #[test]
-fn a_letter_that_is_discarded_gives_its_memory_back() {
+fn discarding_a_dead_letter_frees_its_memory() {
     guarded(LIMIT, || {
         let (tx, rx) = queue(&sleepy(4).max_deliveries(1).max_message_len(128 * MIB));
         let base = tx.stats().memory;
@@ -176,12 +176,12 @@ fn a_letter_that_is_discarded_gives_its_memory_back() {
             .expect("room");
         rx.lease_bytes().expect("a message").nack();
         assert_eq!(tx.stats().memory, base + 128 * MIB);
-        rx.dead_letters().next().expect("a letter").discard();
+        rx.dead_letters().next().expect("a dead letter").discard();
         assert_eq!(tx.stats().memory, base);
     });
 }
 
-/// One size of message must not eat up the limit for ever.
+/// Otherwise one size of message could use up the limit for good.
 #[test]
 fn idle_memory_of_one_size_is_released_for_another() {
     guarded(LIMIT, || {
@@ -206,11 +206,11 @@ fn idle_memory_of_one_size_is_released_for_another() {
 }
 
 #[test]
-fn a_queue_that_is_larger_than_its_limit_is_not_made() {
+fn a_queue_that_exceeds_its_own_limit_is_not_created() {
     guarded(LIMIT, || {
         let refused = Options::new(4).memory_limit(MIB).channel::<u32>();
         let Err(error) = refused else {
-            panic!("a limit was passed")
+            panic!("the queue exceeds its limit")
         };
         let CreateError::NoMemory {
             limit,
@@ -232,13 +232,13 @@ fn a_queue_that_is_larger_than_its_limit_is_not_made() {
             Options::new(4)
                 .memory_limit(exactly)
                 .channel::<u32>()
-                .expect("it fits"),
+                .expect("a queue within its limit"),
         );
     });
 }
 
 #[test]
-fn a_message_for_which_there_will_be_no_memory_is_returned_at_once() {
+fn a_message_that_can_never_have_memory_is_returned_at_once() {
     guarded(LIMIT, || {
         let options = sleepy(8).max_message_len(4 * MIB);
         let limit = base(&options) + 3 * MIB;
@@ -274,12 +274,12 @@ fn a_message_for_which_there_will_be_no_memory_is_returned_at_once() {
                 ..
             })
         ));
-        tx.send(vec![8; MIB]).expect("there is memory for that");
+        tx.send(vec![8; MIB]).expect("memory for a smaller message");
         assert_eq!(rx.recv().expect("a message").len(), MIB);
     });
 }
 
-/// What other messages of the queue have is worth waiting for.
+/// Memory that other messages of the queue use will become free, so a sender waits for it.
 #[test]
 fn a_sender_that_waits_for_memory_is_woken_by_an_acknowledgement() {
     prompt(|| {
@@ -303,15 +303,16 @@ fn a_sender_that_waits_for_memory_is_woken_by_an_acknowledgement() {
     });
 }
 
-/// The memory of a size that is not sent any more, in the middle of use.
+/// Dead letters of one size use all memory, and then messages of another size are sent.
 #[test]
-fn dead_letters_give_their_memory_to_messages_that_need_it() {
+fn dead_letters_are_evicted_for_messages_that_need_their_memory() {
     guarded(LIMIT, || {
         let options = sleepy(8).max_deliveries(1).max_message_len(4 * MIB);
         let limit = base(&options) + 4 * MIB;
         let (tx, rx) = queue(&options.memory_limit(limit));
         for length in [MIB, MIB, 4 * MIB, 256 * KIB, 4 * MIB] {
-            tx.try_send(vec![7; length]).expect("letters give way");
+            tx.try_send(vec![7; length])
+                .expect("the memory of dead letters");
             rx.try_lease().expect("a message").nack();
         }
         assert_eq!(
@@ -322,9 +323,9 @@ fn dead_letters_give_their_memory_to_messages_that_need_it() {
     });
 }
 
-/// Without that, they stay until they are discarded, whatever the size of the message that needs the memory.
+/// With `evict_dead_letters(false)` they stay until they are discarded, whichever message needs the memory.
 #[test]
-fn letters_that_do_not_give_way_stay() {
+fn dead_letters_that_must_not_be_evicted_stay() {
     guarded(LIMIT, || {
         for length in [KIB, 64 * KIB, 4 * MIB] {
             let options = sleepy(64).max_deliveries(1).max_message_len(4 * MIB);
@@ -339,7 +340,7 @@ fn letters_that_do_not_give_way_stay() {
             }
             assert_eq!(rx.stats().dropped_letters, 0);
             rx.dead_letters().for_each(DeadLetter::discard);
-            tx.try_send(vec![7; length]).expect("there is memory again");
+            tx.try_send(vec![7; length]).expect("memory");
         }
     });
 }
@@ -348,7 +349,7 @@ fn peer(role: &str, arguments: &[&dyn Display]) -> Peer {
     Peer::spawn(program("peer"), role, arguments, Command::spawn).expect("spawn")
 }
 
-/// A file beyond this limit would mean SIGXFSZ, which kills.
+/// A file beyond this limit would cause SIGXFSZ, which kills the process.
 #[test]
 fn the_limit_on_the_size_of_files_is_named() {
     guarded(LIMIT, || {
@@ -394,7 +395,7 @@ fn the_limit_on_addresses_is_named() {
 struct Group(PathBuf);
 
 impl Group {
-    /// The group, with a limit on its memory; why there is none, if this process may not make one.
+    /// Creates a group with a limit on its memory. The error says why this process cannot create one.
     fn new(bytes: usize) -> Result<Self, String> {
         let groups = fs::read_to_string("/proc/self/cgroup").map_err(|error| error.to_string())?;
         let of = |line: &str| -> Option<(PathBuf, &'static str)> {
@@ -431,7 +432,7 @@ impl Group {
 
 impl Drop for Group {
     fn drop(&mut self) {
-        // Its last process has just ended; the kernel may take a moment to take note.
+        // The last process of the group has just ended, which the kernel may notice a moment later.
         for _ in 0..1_000_000 {
             match fs::remove_dir(&self.0) {
                 Err(error) if error.raw_os_error() == Some(nix::libc::EBUSY) => thread::yield_now(),
@@ -441,27 +442,29 @@ impl Drop for Group {
     }
 }
 
-/// The kernel would kill a process that takes more memory than its control group has.
+/// The kernel would kill a process that uses more memory than its control group may.
 #[test]
 fn the_limit_of_a_control_group_is_named() {
     guarded(LIMIT, || {
         let group = match Group::new(64 * MIB) {
             Ok(group) => group,
-            Err(why) => return println!("SKIPPED: no control group of our own: {why}"),
+            Err(why) => {
+                return println!("SKIPPED: this process cannot create a control group: {why}");
+            }
         };
         let mut child = peer("reserve-until-error", &[]);
         let pid = child.pid().to_string();
         if let Err(error) = fs::write(group.0.join("cgroup.procs"), pid) {
-            println!("SKIPPED: no process may be put into the group: {error}");
+            println!("SKIPPED: this process cannot move a process into a group: {error}");
             return;
         }
         child.say("start");
-        let eaten: usize = child.answer().parse().expect("a number");
+        let used: usize = child.answer().parse().expect("a number");
         let error = child.answer();
-        assert!((1..16).contains(&eaten), "{eaten} of 4 MiB, then {error}");
+        assert!((1..16).contains(&used), "{used} of 4 MiB, then {error}");
         assert_eq!(
             error, "Full(..)",
-            "what other blocks have is worth waiting for"
+            "the memory of other blocks will become free"
         );
         let error = child.answer();
         for part in ["NoMemory", "Cgroup", "wanted: 134217728"] {
@@ -471,10 +474,10 @@ fn the_limit_of_a_control_group_is_named() {
     });
 }
 
-/// Processes that fight over memory for few of their messages: each comes back, no limit is passed, and nobody is
-/// killed by an access to memory that is not there.
+/// Processes compete for memory that suffices for few of their messages. Each message arrives, no limit is exceeded, and
+/// no process is killed by an access to memory that is not allocated.
 #[test]
-fn processes_that_fight_over_little_memory_lose_nothing() {
+fn processes_that_compete_for_little_memory_lose_no_message() {
     let rounds = rounds(200, 1_000);
     guarded(LIMIT + Duration::from_millis(20) * rounds, || {
         let options = sleepy(16).max_message_len(4 * MIB);
@@ -503,7 +506,7 @@ fn processes_that_fight_over_little_memory_lose_nothing() {
                 tx.send(message).expect("it is open");
                 assert!(
                     tx.stats().memory <= limit + 4 * MIB * 4,
-                    "far beyond the limit"
+                    "far above the limit"
                 );
             }
         });

@@ -1,10 +1,10 @@
-//! T1, T2: a queue that is gone has left nothing behind, and the guard around every test would see it if it had.
+//! T1, T2: a queue leaves nothing behind in its processes, and the guard around every test would report it otherwise.
 
 use ipc_tests::support::{LIMIT, dismiss, hand_over};
 use ipc_tests::{Pid, cpu::resident, guarded, program, rounds::rounds};
 use std::{
     fs,
-    process::{Command, Output},
+    process::{Child, Command, Stdio},
 };
 use workring::{Handoff, Options, channel};
 
@@ -12,7 +12,7 @@ fn count(directory: &str) -> usize {
     fs::read_dir(directory).expect("/proc").count()
 }
 
-/// Descriptors, threads, mappings, and bytes of resident memory of this process.
+/// Returns the numbers of descriptors, threads and memfd mappings of this process, and its resident memory in bytes.
 fn inventory() -> (usize, usize, usize, u64) {
     let maps = fs::read_to_string("/proc/self/maps").expect("/proc");
     (
@@ -23,8 +23,8 @@ fn inventory() -> (usize, usize, usize, u64) {
     )
 }
 
-/// All that a queue can be used for in one process.
-fn live_and_die(capacity: usize) {
+/// Creates a queue, uses it in every way that one process can, and drops it.
+fn use_a_queue(capacity: usize) {
     let (tx, rx) = channel::<Vec<u8>>(capacity).expect("a queue");
     let (other, reader) = (tx.clone(), rx.clone());
     for length in [1, 1_000, 60_000] {
@@ -41,13 +41,13 @@ fn live_and_die(capacity: usize) {
 /// T2.
 #[test]
 fn a_thousand_queues_leave_memory_descriptors_and_threads_as_they_were() {
-    /// What the allocator and the test harness may come to need.
+    /// Room for memory of the allocator and of the test runner.
     const SLACK: u64 = 4 << 20;
     guarded(LIMIT, || {
-        (0..50).for_each(|_| live_and_die(16));
+        (0..50).for_each(|_| use_a_queue(16));
         let before = inventory();
         for cycle in 0..rounds(1_000, 10_000) {
-            live_and_die(if cycle % 50 == 0 { 1_000 } else { 16 });
+            use_a_queue(if cycle % 50 == 0 { 1_000 } else { 16 });
         }
         let after = inventory();
         println!("{before:?}, then {after:?}");
@@ -86,20 +86,24 @@ fn queues_shared_with_children_leave_nothing_when_both_are_gone() {
     });
 }
 
-fn forgetful(what: &str) -> Output {
-    let output = Command::new(program("peer"))
-        .args(["forgetful", what])
-        .output();
-    output.expect("run")
+/// Starts a peer that runs a guarded body, which leaks what the argument names.
+fn forgetful(what: &str) -> Child {
+    let mut command = Command::new(program("peer"));
+    command.args(["forgetful", what]).stderr(Stdio::piped());
+    command.spawn().expect("start a peer")
 }
 
 /// T1.
 #[test]
-fn the_guard_sees_a_queue_that_is_forgotten() {
+fn the_guard_reports_a_queue_that_is_leaked() {
     guarded(LIMIT, || {
-        assert!(forgetful("nothing").status.success());
-        for what in ["sender", "lease", "hand-off"] {
-            let output = forgetful(what);
+        let [nothing, leaks @ ..] = ["nothing", "sender", "lease", "hand-off"];
+        // At the same time: the guard waits for a leak to go away.
+        let leaks = leaks.map(|what| (what, forgetful(what)));
+        let output = forgetful(nothing).wait_with_output().expect("its end");
+        assert!(output.status.success(), "{output:?}");
+        for (what, peer) in leaks {
+            let output = peer.wait_with_output().expect("its end");
             let text = String::from_utf8_lossy(&output.stderr);
             assert_eq!(output.status.code(), Some(101), "{what}: {text}");
             for part in [

@@ -1,8 +1,8 @@
-//! Goal: the shared memory of a queue is safe to use whatever it contains, reaches exactly the processes that it was given
-//! to, and is gone when the queue is gone (M1 to M5, T1, T2).
+//! Goal: the shared memory of a queue is safe to use whatever it contains, is accessible exactly to the processes that it
+//! was given to, and is freed with the queue (M1 to M5, T1, T2).
 //!
-//! Method: tests write to the memory behind the queue's back, open queues by name and by hand-off from processes of all
-//! kinds, and compare this process's descriptors, mappings and memory with what they were.
+//! Method: tests overwrite the memory of a queue in use, open queues by name and by hand-off from many kinds of
+//! processes, and compare the descriptors, mappings and memory of a process before and after.
 
 mod copies;
 mod handoff;

@@ -1,5 +1,5 @@
-//! Queues that are opened by name: by processes that have nothing to do with each other, at any time, and after all
-//! of them have died. The children here are given nothing but a name.
+//! Queues that unrelated processes open by name, at any time, also after all earlier ones have died. The children of these
+//! tests inherit nothing and know only the name.
 
 use ipc_tests::support::{LIMIT, dismiss, hand_over, sleepy};
 use ipc_tests::{
@@ -20,7 +20,7 @@ use workring::{
     queue::Raw,
 };
 
-/// A name that no other test has, and nothing of that name left when the test fails.
+/// A unique name. Dropping it removes the queue of that name, so that a failed test leaves none.
 struct Name(String);
 
 impl Name {
@@ -28,13 +28,13 @@ impl Name {
         Self(format!("test-{test}-{}", process::id()))
     }
 
-    /// Where its queue lies.
+    /// Returns the path of the queue's file.
     fn path(&self) -> PathBuf {
         let me = fs::metadata("/proc/self").expect("/proc").uid();
         format!("/dev/shm/workring-{me}-{}", self.0).into()
     }
 
-    /// How many processes its queue has, by the list; `None`: it is not there, or can't be looked at.
+    /// Returns how many processes the list of queues reports for it. `None`: it is not listed, or could not be examined.
     fn processes(&self) -> Option<usize> {
         let queues = workring::queue::named_queues().expect("a list");
         queues
@@ -57,7 +57,7 @@ impl Name {
     }
 
     fn remove(&self) {
-        workring::queue::remove_named(&self.0).expect("nobody has it");
+        workring::queue::remove_named(&self.0).expect("no process is attached");
     }
 }
 
@@ -67,7 +67,7 @@ impl Drop for Name {
     }
 }
 
-/// A process that was given nothing.
+/// Starts a process that inherits nothing.
 fn caller() -> Peer {
     Peer::spawn(program("peer"), "named-queues", &[], Command::spawn).expect("spawn")
 }
@@ -83,13 +83,13 @@ fn done(peer: &mut Peer, order: &str) {
 }
 
 #[test]
-fn processes_that_know_nothing_but_a_name_exchange_messages() {
+fn unrelated_processes_exchange_messages_by_name() {
     guarded(LIMIT, || {
         let name = Name::new("exchange");
         let (mut maker, mut sender) = (caller(), caller());
         done(&mut maker, &format!("create {}", name.0));
         done(&mut sender, &format!("open-out {}", name.0));
-        let receiver = name.open_in().expect("it is there");
+        let receiver = name.open_in().expect("the queue");
         for number in 0..100 {
             done(&mut sender, &format!("send {number}"));
             assert_eq!(receiver.recv().expect("a message"), number);
@@ -114,10 +114,10 @@ fn a_named_queue_outlives_its_processes() {
     guarded(LIMIT, || {
         let name = Name::new("next");
         drop(sleepy(4).create_named::<u32>(&name.0).expect("a queue"));
-        let sender: Sender<u32> = workring::open(&name.0).expect("it is there");
+        let sender: Sender<u32> = workring::open(&name.0).expect("the queue");
         sender.send(1).expect("it is open");
         drop(sender);
-        let receiver = name.open_in().expect("it is there");
+        let receiver = name.open_in().expect("the queue");
         assert_eq!(receiver.recv().expect("a message"), 1);
         assert!(matches!(receiver.try_recv(), Err(TryRecvError::Empty)));
         drop(receiver);
@@ -142,14 +142,14 @@ fn a_name_stands_for_one_queue_at_a_time() {
         done(&mut maker, &format!("create {}", name.0));
         let mine = Options::new(4).create_named::<u32>(&name.0);
         let Err(CreateNamedError::AlreadyExists { name: taken, .. }) = mine else {
-            panic!("made twice: {mine:?}");
+            panic!("created twice: {mine:?}");
         };
         assert_eq!(taken, name.0);
         done(&mut maker, "send 5");
-        let receiver = name.open_in().expect("it is there");
-        assert_eq!(receiver.recv().expect("the first one's"), 5);
+        let receiver = name.open_in().expect("the queue");
+        assert_eq!(receiver.recv().expect("the message of the first queue"), 5);
 
-        // A process is attached; a ticket for a child counts too.
+        // A process is attached. A ticket for a child counts as well.
         let refused = workring::queue::remove_named(&name.0);
         let in_use = |count, refused: &Result<(), RemoveError>| matches!(refused, Err(RemoveError::InUse { processes, .. }) if *processes == count);
         assert!(in_use(2, &refused), "{refused:?}");
@@ -201,7 +201,7 @@ fn an_end_of_a_named_queue_can_be_handed_over() {
 }
 
 #[test]
-fn names_are_plain() {
+fn names_have_a_restricted_alphabet() {
     guarded(LIMIT, || {
         let long = "x".repeat(201);
         for bad in ["", "a/b", "../up", "a b", "ä", "a\0", &long] {
@@ -239,7 +239,7 @@ fn names_are_plain() {
     });
 }
 
-/// The refusal begins like this, and its sentence names all of these.
+/// Asserts that an order fails with an error of this kind, whose message names all of these.
 fn refusal(peer: &mut Peer, order: &str, kind: &str, names: &[&str]) {
     let answer = ask(peer, order);
     let (found, sentence) = answer.split_once(" | ").unwrap_or((&answer, ""));
@@ -249,7 +249,7 @@ fn refusal(peer: &mut Peer, order: &str, kind: &str, names: &[&str]) {
     }
 }
 
-/// M2. Who does not fit has taken no part in the queue.
+/// M2. An opener that is refused does not attach to the queue.
 #[test]
 fn an_opener_with_another_type_codec_or_schema_is_refused() {
     guarded(LIMIT, || {
@@ -295,7 +295,7 @@ fn an_opener_with_another_type_codec_or_schema_is_refused() {
             &[r#"the schema "number.v1""#, "names none"],
         );
         done(&mut other, &same);
-        // A type of another name decodes what was sent.
+        // A type of another name decodes the message, since the schema is the same.
         tx.send(7).expect("room");
         drop(tx);
         assert_eq!(ask(&mut other, &format!("renamed-in {}", name.0)), "7");
@@ -304,7 +304,7 @@ fn an_opener_with_another_type_codec_or_schema_is_refused() {
     });
 }
 
-/// M2. Where the second and the third word of a segment lie.
+/// M2. The test writes to the second and the third word of the segment.
 #[test]
 fn another_version_or_layout_is_an_error_that_names_both_and_the_queue_stays() {
     const VERSION: u64 = 8;
@@ -317,7 +317,7 @@ fn another_version_or_layout_is_an_error_that_names_both_and_the_queue_stays() {
                 .expect("a queue"),
         );
         let file = File::options().read(true).write(true).open(name.path());
-        let file = file.expect("this user's own");
+        let file = file.expect("a file of this user");
         let mut before = [0; 8];
         for (place, kind) in [(VERSION, "Version"), (FINGERPRINT, "Layout")] {
             file.read_exact_at(&mut before, place).expect("read");
@@ -334,15 +334,15 @@ fn another_version_or_layout_is_an_error_that_names_both_and_the_queue_stays() {
             assert!(name.is_listed() && name.processes().is_none());
             file.write_all_at(&before, place).expect("write");
         }
-        drop(name.open_in().expect("it is as it was"));
+        drop(name.open_in().expect("the restored queue"));
         drop(file);
         name.remove();
     });
 }
 
-/// M2. Nothing of these is mapped, and all of them can be removed.
+/// M2. None of these files is mapped, and each of them can be removed.
 #[test]
-fn what_is_no_queue_is_refused_and_can_be_removed() {
+fn a_file_that_is_no_queue_is_refused_and_can_be_removed() {
     guarded(LIMIT, || {
         let name = Name::new("foreign");
         let refused = |what: &str| {
@@ -368,7 +368,7 @@ fn what_is_no_queue_is_refused_and_can_be_removed() {
         let whole = fs::metadata(name.path()).expect("a file").len();
         let start = {
             let mut start = vec![0; 4096];
-            let file = File::open(name.path()).expect("this user's own");
+            let file = File::open(name.path()).expect("a file of this user");
             file.read_exact_at(&mut start, 0).expect("read");
             start
         };
@@ -377,19 +377,19 @@ fn what_is_no_queue_is_refused_and_can_be_removed() {
         make(b"", 0);
         refused("too short");
         name.remove();
-        make(b"", whole); // What a maker would show that gives the name first.
+        make(b"", whole); // The state of a queue that gets its name before it is complete.
         refused("mark of a complete segment");
         name.remove();
         make(&start, whole / 2);
         refused("length does not fit");
         name.remove();
-        make(&start, whole); // Reading on would take memory, or be a SIGBUS.
+        make(&start, whole); // Reading further would allocate memory, or cause a SIGBUS.
         refused("lacks some of its memory");
         name.remove();
 
         symlink("/dev/null", name.path()).expect("a link");
         refused("not a file");
-        fs::remove_file(name.path()).expect("it is there");
+        fs::remove_file(name.path()).expect("the queue");
     });
 }
 
@@ -411,7 +411,7 @@ fn a_queue_that_others_may_open_is_refused() {
             "{refused:?}"
         );
         set(0o600).expect("chmod");
-        drop(name.open_in().expect("it is private again"));
+        drop(name.open_in().expect("the private queue"));
         name.remove();
     });
 }
@@ -441,10 +441,9 @@ fn a_queue_of_another_user_is_refused() {
     });
 }
 
-/// M2, 10^4 times in full: whoever opens a queue while others make and remove it has got a whole one, under its
-/// name, or none.
+/// M2. A process that opens a queue while others create and remove it gets a complete queue of that name, or an error.
 #[test]
-fn no_process_opens_a_half_made_queue() {
+fn no_process_opens_an_incomplete_queue() {
     guarded(LIMIT, || {
         let name = Name::new("churn");
         let rounds = rounds(300, 10_000);
@@ -465,17 +464,18 @@ fn no_process_opens_a_half_made_queue() {
             match name.open_in() {
                 Ok(receiver) => {
                     opened += 1;
-                    // No process removes it now, so it is the queue of that name.
-                    let sender: Sender<u32> = workring::open(&name.0).expect("it has its name");
+                    // While this process is attached, none removes it: the name stands for this queue.
+                    let sender: Sender<u32> =
+                        workring::open(&name.0).expect("the queue of that name");
                     sender.send(7).expect("room");
                     drop(sender);
-                    let all: Vec<u32> = receiver.try_iter().map(|n| n.expect("whole")).collect();
-                    // The maker's message, unless an earlier look at this queue has taken it, or it is to come.
-                    assert!(all.contains(&7), "another queue's: {all:?}");
+                    let all: Vec<u32> = receiver.try_iter().map(|n| n.expect("a number")).collect();
+                    // The maker's message is here, unless this process has received it before or it is still to be sent.
+                    assert!(all.contains(&7), "the messages of another queue: {all:?}");
                     assert!(all.iter().all(|&n| n == 7 || n == its_id), "{all:?}");
                     let life = name.inode();
                     drop(receiver);
-                    // The maker gets its turn to remove it.
+                    // The maker can remove it now.
                     while name.inode() == life && life.is_some() && !ended.is_finished() {
                         std::thread::yield_now();
                     }
@@ -485,15 +485,15 @@ fn no_process_opens_a_half_made_queue() {
             }
         }
         ended.join().expect("join");
-        println!("{opened} opened, {missed} missed, in {rounds} lives of the queue");
+        println!("{opened} opened, {missed} missed, of {rounds} queues");
         assert!(opened > 0, "never there");
         assert!(!name.is_listed());
     });
 }
 
-/// M5: a maker that is killed, wherever, has left a whole queue or nothing.
+/// M5. The maker is killed at any point.
 #[test]
-fn a_maker_that_is_killed_leaves_a_whole_queue_or_nothing() {
+fn a_maker_that_is_killed_leaves_a_complete_queue_or_nothing() {
     guarded(LIMIT, || {
         let mut random = Rng::with_seed(seed());
         let name = Name::new("killed");
@@ -506,7 +506,7 @@ fn a_maker_that_is_killed_leaves_a_whole_queue_or_nothing() {
                 Command::spawn,
             );
             let mut maker = maker.expect("spawn");
-            // Somewhere in one of its first lives.
+            // While it creates and removes one of its first queues.
             let lives = random.u32(1..50);
             let mut seen = 0;
             while seen < lives {
@@ -517,16 +517,16 @@ fn a_maker_that_is_killed_leaves_a_whole_queue_or_nothing() {
             if name.is_listed() {
                 whole += 1;
                 assert_eq!(name.processes(), Some(0));
-                drop(name.open_in().expect("a whole one"));
+                drop(name.open_in().expect("a complete queue"));
                 name.remove();
             }
             assert!(!name.path().exists());
         }
-        println!("{whole} of {rounds} have left their queue");
+        println!("{whole} of {rounds} makers have left a queue");
     });
 }
 
-/// M5, K4: the name and the messages are still there, those in hand come first, and nothing of the dead is left.
+/// M5, K4. The name and the messages remain, held messages come first, and the dead processes occupy nothing.
 #[test]
 fn a_queue_whose_processes_were_all_killed_is_opened_again() {
     guarded(LIMIT, || {
@@ -548,7 +548,7 @@ fn a_queue_whose_processes_were_all_killed_is_opened_again() {
         }
         assert_eq!(name.processes(), Some(0));
 
-        let receiver = name.open_in().expect("it is still there");
+        let receiver = name.open_in().expect("the queue");
         let mut handed_out = Vec::new();
         while let Ok(lease) = receiver.try_lease() {
             handed_out.push((*lease, lease.deliveries()));
@@ -563,9 +563,9 @@ fn a_queue_whose_processes_were_all_killed_is_opened_again() {
     });
 }
 
-/// T2: rows, descriptors and mappings of those who have left are there for the next.
+/// T2. New processes reuse the peer-table entries of processes that have left, and no descriptor or mapping remains.
 #[test]
-fn a_queue_is_opened_more_often_than_it_has_rows() {
+fn a_queue_can_be_opened_more_often_than_its_peer_table_has_entries() {
     guarded(LIMIT, || {
         let name = Name::new("rows");
         drop(
@@ -574,14 +574,14 @@ fn a_queue_is_opened_more_often_than_it_has_rows() {
                 .expect("a queue"),
         );
         for _ in 0..1_100 {
-            drop(name.open_in().expect("a row"));
+            drop(name.open_in().expect("an entry in the peer table"));
         }
         assert_eq!(name.processes(), Some(0));
         name.remove();
     });
 }
 
-/// M1: what is beyond 64 KiB lies in the same file, and is given back.
+/// M1. The memory of messages over 64 KiB is in the same file, and is freed.
 #[test]
 fn large_messages_take_memory_when_they_are_sent() {
     guarded(LIMIT, || {
@@ -590,15 +590,15 @@ fn large_messages_take_memory_when_they_are_sent() {
         let made = options.create_named_with::<Vec<u8>, Raw>(&name.0);
         let (tx, rx) = made.expect("a queue");
         let before = rx.stats().memory;
-        assert!(before < 8 << 20, "{before} bytes of an idle queue");
-        let other: Receiver<Vec<u8>, Raw> = workring::open(&name.0).expect("it is there");
+        assert!(before < 8 << 20, "{before} bytes in an idle queue");
+        let other: Receiver<Vec<u8>, Raw> = workring::open(&name.0).expect("the queue");
         tx.send(vec![7; 100 << 20]).expect("memory");
         assert!(rx.stats().memory >= before + (100 << 20));
         assert!(other.recv().expect("a message") == vec![7; 100 << 20]);
         assert_eq!(
             rx.stats().memory,
             before,
-            "more than 64 MiB goes back at once"
+            "more than 64 MiB is freed at once"
         );
         drop((tx, rx, other));
         name.remove();
@@ -612,10 +612,10 @@ fn a_full_file_system_is_an_error_and_no_signal() {
     guarded(LIMIT, || {
         let able = Command::new("unshare").args(["-m", "true"]).output();
         if !able.is_ok_and(|output| output.status.success()) {
-            println!("SKIPPED: a small /dev/shm takes root, and unshare(1)");
+            println!("SKIPPED: mounting a small /dev/shm needs root and unshare(1)");
             return;
         }
-        // The mount goes with its namespace, and that with the process.
+        // The mount ends with its namespace, and the namespace with the process.
         let output = Command::new("unshare")
             .args([
                 "-m",
@@ -640,7 +640,7 @@ fn where_proc_is_not_mounted_the_error_says_so() {
     guarded(LIMIT, || {
         let able = Command::new("unshare").args(["-m", "true"]).output();
         if !able.is_ok_and(|output| output.status.success()) {
-            println!("SKIPPED: to cover /proc takes root, and unshare(1)");
+            println!("SKIPPED: covering /proc needs root and unshare(1)");
             return;
         }
         let name = Name::new("procless");

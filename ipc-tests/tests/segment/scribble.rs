@@ -1,9 +1,9 @@
-//! M4: whatever a stray writer does to the shared memory of a queue, its users get values or typed errors; nothing
-//! crashes, and nothing goes on for ever.
+//! Goal: whatever a stray write does to the shared memory of a queue, its users get values or typed errors. They never
+//! crash, and no operation runs for ever (M4).
 //!
-//! The queue is used in a child process, which overwrites its words itself: a crash is then a child that ended badly,
-//! and the last seed that it named repeats it. In part of the rounds another thread or another process uses the queue
-//! at the same time. The core on the heap, under a sanitizer, is scribbled over in `src/segment/scribble.rs`.
+//! Method: a child process uses a queue and overwrites random words of its memory. After a crash, the last seed that it
+//! printed repeats the round. In some rounds another thread or process uses the queue at the same time.
+//! `src/segment/scribble.rs` does the same on the heap, under a sanitizer.
 
 use ipc_tests::program;
 use ipc_tests::{
@@ -15,7 +15,7 @@ use std::{process::Command, time::Duration};
 
 #[test]
 fn users_of_a_scribbled_segment_get_values_or_typed_errors() {
-    // The child's own watchdog, which knows the seed of what hangs, comes first.
+    // Longer than the limit of the child's own watchdog, which reports the seed.
     guarded(Duration::from_hours(2), || {
         let wanted = rounds(10_000, 1_000_000);
         let mut user = Peer::spawn(
@@ -33,7 +33,7 @@ fn users_of_a_scribbled_segment_get_values_or_typed_errors() {
                 None => panic!("a violation ({}): {last} repeats it", user.wait()),
             }
         };
-        assert!(user.wait().success(), "it ended badly after {last}");
+        assert!(user.wait().success(), "it failed after {last}");
         let mut numbers = end
             .split(' ')
             .skip(1)

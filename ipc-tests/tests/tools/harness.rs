@@ -1,4 +1,7 @@
-//! The harness itself, tried on real processes: lines, signals, kills, the watchdog, and what it leaves behind.
+//! Goal: the harness of these tests does what its documentation says, with real processes: peers answer, stop, resume and
+//! end as they are asked to, and a test that hangs is reported and leaves no process.
+//!
+//! Method: `src/bin/peer.rs` plays peers that echo, hang, count, and write ledgers.
 
 use ipc_tests::{
     Signal,
@@ -52,12 +55,12 @@ fn a_dropped_peer_is_killed_and_reaped_even_if_it_is_stopped() {
         assert_eq!(peer.answer(), "here");
         peer.stop();
         assert_eq!(state(&peer).as_deref(), Some("T"));
-        // The guard sees a child or a zombie that the drop leaves.
+        // The drop has to kill and reap it: the guard would find a child or a zombie.
     });
 }
 
 #[test]
-fn a_stopped_peer_goes_on_when_it_is_resumed() {
+fn a_stopped_peer_continues_when_it_is_resumed() {
     guarded(LIMIT, || {
         let mut peer = peer("echo", &[&1]);
         for round in 0..20 {
@@ -77,7 +80,7 @@ fn a_killed_peer_is_a_zombie_until_it_is_waited_for() {
         peer.signal(Signal::SIGKILL);
         peer.wait_unreaped();
         assert_eq!(state(&peer).as_deref(), Some("Z"));
-        assert!(peer.try_say("anybody?").is_err());
+        assert!(peer.try_say("too late").is_err());
         assert_eq!(peer.try_answer(), None);
         assert_eq!(peer.wait().signal(), Some(9));
     });
@@ -102,7 +105,7 @@ fn a_killed_peer_has_said_whole_lines_only() {
 }
 
 #[test]
-fn a_rest_without_a_newline_is_not_a_line() {
+fn an_end_without_a_newline_is_not_a_line() {
     guarded(LIMIT, || {
         let mut peer = Peer::spawn("printf", r"a line\na re", &[], Command::spawn).expect("spawn");
         assert_eq!(peer.answer(), "a line");
@@ -111,7 +114,7 @@ fn a_rest_without_a_newline_is_not_a_line() {
 }
 
 #[test]
-fn a_killed_scribe_leaves_whole_entries_without_a_gap() {
+fn a_killed_writer_leaves_whole_entries_without_a_gap() {
     guarded(LIMIT, || {
         for _ in 0..20 {
             let scratch = Scratch::new().expect("scratch");
@@ -131,7 +134,7 @@ fn a_killed_scribe_leaves_whole_entries_without_a_gap() {
 }
 
 #[test]
-fn a_role_whose_test_is_gone_ends() {
+fn a_role_ends_when_its_test_is_gone() {
     guarded(LIMIT, || {
         let mut child = Command::new(program("peer"))
             .arg("count")
@@ -144,7 +147,7 @@ fn a_role_whose_test_is_gone_ends() {
 }
 
 #[test]
-fn an_unknown_role_is_answered_with_the_list() {
+fn an_unknown_role_is_refused_with_the_list() {
     guarded(LIMIT, || {
         let output = Command::new(program("peer"))
             .arg("hamlet")
@@ -159,9 +162,9 @@ fn an_unknown_role_is_answered_with_the_list() {
     });
 }
 
-/// The child that hangs inherits the error output, so `output` returns only once the watchdog has killed it.
+/// The child that hangs inherits standard error, so `output` returns only when the watchdog has killed it.
 #[test]
-fn a_watchdog_reports_where_everybody_is_and_kills_the_descendants() {
+fn a_watchdog_reports_every_thread_and_kills_the_descendants() {
     guarded(LIMIT, || {
         let output = Command::new(program("peer"))
             .arg("overdue")

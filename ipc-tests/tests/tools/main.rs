@@ -4,6 +4,7 @@
 //! Method: the tools are programs of their own (`src/bin/stepkill.rs`, `storm.rs`, `mutants.rs`), which each test runs
 //! with few rounds. `WORKRING_TEST_FULL=1` runs as many rounds as a release has to pass.
 
+mod closing_line;
 mod harness;
 mod mutants;
 mod stepkill;

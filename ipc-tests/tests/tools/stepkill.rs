@@ -1,5 +1,7 @@
-//! K1 to K3 and C8, in short: a few boundaries of every operation, at random, copies of the queue at every one, and of long
-//! operations only the beginning, for a debug build does ten times the instructions. All of them: see `src/bin/stepkill.rs`.
+//! Goal: a process may be killed or stopped after any machine instruction of any operation (K1 to K3, C8).
+//!
+//! Method: `src/bin/stepkill.rs`, on few boundaries of each operation, chosen at random, and on copies of the queue at
+//! every boundary. Of long operations it tries only the start, since a debug build executes ten times the instructions.
 
 use ipc_tests::support::LIMIT;
 use ipc_tests::{
@@ -10,39 +12,40 @@ use std::process::Command;
 
 const STEPKILL: &str = env!("CARGO_BIN_EXE_stepkill");
 
-/// Nearly all of what most operations do in a debug build; a step costs some 20 microseconds.
+/// Nearly all instructions of most operations in a debug build. A step takes some 20 microseconds.
 const WITHIN: &str = "8000";
 
-/// Runs the tool on `sample` boundaries of each operation, or on as many pairs; it must find nothing. What it says.
+/// Runs the tool on `sample` boundaries of each operation, or on `sample` pairs. Panics if it finds anything; returns its
+/// output.
 fn step(mode: &str, sample: u32) -> String {
     let (sample, seed) = (sample.to_string(), seed().to_string());
     let mut command = Command::new(STEPKILL);
     command.args(["--op", "all", "--mode", mode]);
     command.args(["--sample", &sample, "--seed", &seed]);
     command.args(["--within", WITHIN]);
-    let output = command.output().expect("run stepkill");
-    let said = String::from_utf8_lossy(&output.stdout);
-    let last = said.lines().last().unwrap_or_default();
+    let run = command.output().expect("run stepkill");
+    let output = String::from_utf8_lossy(&run.stdout);
+    let last = output.lines().last().unwrap_or_default();
     assert!(
-        output.status.success()
+        run.status.success()
             && last.ends_with(" boundaries, 0 wedged, 0 lost, 0 duplicated, 0 leaked"),
-        "{said}{}",
-        String::from_utf8_lossy(&output.stderr)
+        "{output}{}",
+        String::from_utf8_lossy(&run.stderr)
     );
-    said.into_owned()
+    output.into_owned()
 }
 
 #[test]
 fn a_process_may_be_killed_at_any_instruction() {
     let sample = rounds(2, 50);
     guarded(LIMIT * sample, || {
-        let said = step("kill", sample);
-        let copies = said.lines().find(|line| line.starts_with("copies: "));
+        let output = step("kill", sample);
+        let copies = output.lines().find(|line| line.starts_with("copies: "));
         let (boundaries, copies) = copies
             .and_then(|line| line.split_once(" boundaries, "))
-            .expect("how many copies there were");
+            .expect("the number of copies");
         let number = |text: &str| text.split(' ').find_map(|word| word.parse::<u64>().ok());
-        // Every operation writes to the queue, and nearly all of its boundaries are looked at.
+        // Every operation writes to the queue, and nearly every boundary has a copy to look at.
         assert!(number(copies) > Some(100), "{copies}");
         assert!(number(boundaries) > Some(100_000), "{boundaries}");
     });
@@ -60,21 +63,21 @@ fn a_victim_and_its_recoverer_may_be_killed_at_any_instruction() {
     guarded(LIMIT * pairs, || drop(step("pairs", pairs)));
 }
 
-/// The exit code and the complaint of the tool with these arguments.
-fn refused(arguments: &str) -> (Option<i32>, String) {
+/// Returns the exit code and the error message of the tool, which has to refuse these options.
+fn refused(options: &str) -> (Option<i32>, String) {
     let mut command = Command::new(STEPKILL);
-    command.args(arguments.split_whitespace());
-    let output = command.output().expect("run stepkill");
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert!(!said.contains(" 0 leaked"), "it has not run: {said}");
-    let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
-    (output.status.code(), complaint)
+    let run = command.args(options.split_whitespace()).output();
+    let run = run.expect("run stepkill");
+    let output = String::from_utf8_lossy(&run.stdout);
+    assert!(!output.contains(" 0 leaked"), "it has run: {output}");
+    let message = String::from_utf8_lossy(&run.stderr).into_owned();
+    (run.status.code(), message)
 }
 
 #[test]
-fn a_run_that_would_try_nothing_is_refused() {
+fn options_that_would_try_nothing_are_refused() {
     guarded(LIMIT, || {
-        for (arguments, why) in [
+        for (options, why) in [
             (
                 "--op send --mode kill --sample 0",
                 "--sample 0 tries nothing",
@@ -87,15 +90,15 @@ fn a_run_that_would_try_nothing_is_refused() {
                 "--op recover --mode pairs --sample 1",
                 "recover cannot be the first of a pair",
             ),
+            // An operation that exists, but has no such boundary.
+            (
+                "--op close --mode copy --at 99999999",
+                "no boundary was tried",
+            ),
         ] {
-            let (code, complaint) = refused(arguments);
-            assert_eq!(code, Some(2), "{arguments}: {complaint}");
-            assert!(complaint.contains(why), "{arguments}: {complaint}");
+            let (code, message) = refused(options);
+            assert_eq!(code, Some(2), "{options}: {message}");
+            assert!(message.contains(why), "{options}: {message}");
         }
-        // What exists, but not at this boundary.
-        let mut command = Command::new(STEPKILL);
-        command.args(["--op", "close", "--mode", "copy", "--at", "99999999"]);
-        let output = command.output().expect("run stepkill");
-        assert_eq!(output.status.code(), Some(2), "{output:?}");
     });
 }

@@ -1,7 +1,7 @@
-//! Goal: each wait ends for the right reason and at once, and costs next to nothing while it lasts (W1 to W5).
+//! Goal: each wait ends for the right reason and without delay, and costs almost nothing while it lasts (W1 to W8).
 //!
-//! Method: the queues of most tests look for dead peers every ten seconds only, so that nothing but a wake-up ends a wait
-//! early. A test that took half as long has lost a wake-up.
+//! Method: most queues here look for dead peers only every ten seconds, so that only a wake-up ends a wait earlier. A test
+//! that takes five seconds has lost a wake-up.
 
 mod wakeups;
 mod watches;

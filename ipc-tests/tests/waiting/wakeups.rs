@@ -1,4 +1,4 @@
-//! Waits that end: by a wake-up, by an interrupt, by a time limit, by a close; and what they cost.
+//! What ends a wait: a wake-up, an interrupt, a time limit, a close. And what a wait costs.
 
 use ipc_tests::support::{LIMIT, asleep, dismiss, hand_over, in_time, prompt, sleepy};
 use ipc_tests::{
@@ -24,17 +24,17 @@ use workring::{
     queue::Raw,
 };
 
-/// W1. One number goes to and fro between two processes, who sleep in between. A wake-up is lost if both sleep although
-/// the number lies in a queue, and neither has run since the last look; that stays so until the slice of ten seconds ends.
+/// W1. Two processes send one number back and forth, and sleep in between. A wake-up is lost if both sleep while the number
+/// is in a queue and neither has run since the last check. That state lasts until the liveness interval ends.
 #[test]
 fn no_wake_up_is_lost_between_two_processes_that_sleep() {
-    const LOOK: Duration = Duration::from_secs(1);
-    let throws = rounds(10_000, 1_000_000);
-    guarded(LIMIT + Duration::from_micros(500) * throws, || {
+    const CHECK_INTERVAL: Duration = Duration::from_secs(1);
+    let round_trips = rounds(10_000, 1_000_000);
+    guarded(LIMIT + Duration::from_micros(500) * round_trips, || {
         let (there, there_out) = sleepy(4).channel::<u32>().expect("a queue");
         let (back, back_out) = sleepy(4).channel::<u32>().expect("a queue");
         let peer = |input, output| {
-            hand_over("ping-pong", &[&throws], |handoff| {
+            hand_over("ping-pong", &[&round_trips], |handoff| {
                 handoff.give("in", input)?.give("out", output)
             })
         };
@@ -47,21 +47,24 @@ fn no_wake_up_is_lost_between_two_processes_that_sleep() {
             one
         });
         there.send(0).expect("room");
-        let cost = || pids.map(|pid| Usage::of(pid).expect("it lives"));
+        let cost = || pids.map(|pid| Usage::of(pid).expect("a live process"));
         let mut before = cost();
-        while told.recv_timeout(LOOK) == Err(mpsc::RecvTimeoutError::Timeout) {
-            let (asleep, lies) = (pids.map(sleepers), there.len() + back.len());
+        while told.recv_timeout(CHECK_INTERVAL) == Err(mpsc::RecvTimeoutError::Timeout) {
+            let (asleep, queued) = (pids.map(sleepers), there.len() + back.len());
             let now = cost();
             assert!(
-                asleep != [1, 1] || now != before || lies == 0,
-                "both sleep, and {lies} message waits"
+                asleep != [1, 1] || now != before || queued == 0,
+                "both sleep while {queued} message is queued"
             );
             before = now;
         }
         let one = hearing.join().expect("join");
         for used in cost() {
-            println!("{throws} numbers there and back, {} sleeps", used.voluntary);
-            assert!(used.voluntary > u64::from(throws) / 4, "they hardly slept");
+            println!("{round_trips} round trips, {} sleeps", used.voluntary);
+            assert!(
+                used.voluntary > u64::from(round_trips) / 4,
+                "they seldom slept"
+            );
         }
         there.close();
         back.close();
@@ -70,7 +73,7 @@ fn no_wake_up_is_lost_between_two_processes_that_sleep() {
     });
 }
 
-/// W1. In a queue for one message everybody waits for everybody, and falls asleep just as he is woken.
+/// W1. In a queue for one message, processes wait for each other all the time, and fall asleep just as they are woken.
 #[test]
 fn no_wake_up_is_lost_in_a_queue_for_one_message() {
     const BATCH: u32 = 100;
@@ -107,13 +110,13 @@ fn no_wake_up_is_lost_in_a_queue_for_one_message() {
     });
 }
 
-/// W3. Threads are counted by the guard.
+/// W3. The guard counts the threads that remain.
 #[test]
-fn a_wait_is_interrupted_without_closing_the_queue_again_and_again() {
+fn waits_are_interrupted_many_times_without_closing_the_queue() {
     let rounds = rounds(1_000, 10_000);
     guarded(LIMIT, || {
         let (tx, rx) = sleepy(1).channel::<u32>().expect("a queue");
-        // A child that waits for the same queue is not disturbed.
+        // A child that waits for the same queue is not interrupted.
         let mut child = hand_over("blocked-receivers", &[&1], |handoff| {
             handoff.give("queue", &rx)
         });
@@ -146,7 +149,7 @@ fn a_wait_is_interrupted_without_closing_the_queue_again_and_again() {
     });
 }
 
-/// W3, for senders: of both kinds, those who wait for room and those who wait for memory.
+/// W3, for senders that wait for room and for senders that wait for memory.
 #[test]
 fn a_sender_is_interrupted_and_keeps_its_message() {
     prompt(|| {
@@ -170,19 +173,23 @@ fn a_sender_is_interrupted_and_keeps_its_message() {
         assert_eq!(interrupted(vec![8; 50_000]), vec![8; 50_000]);
         (0..small).for_each(|_| tx.send(vec![]).expect("room"));
         assert_eq!(interrupted(vec![9]), [9]);
-        assert_eq!(rx.try_iter().count(), 64, "nothing was sent by the way");
+        assert_eq!(
+            rx.try_iter().count(),
+            64,
+            "the interrupted messages were not sent"
+        );
     });
 }
 
 #[test]
-fn an_interrupt_ends_one_wait_of_its_own_handle_now_or_later() {
+fn an_interrupt_ends_one_wait_of_its_handle_now_or_later() {
     prompt(|| {
         let (tx, rx) = sleepy(4).channel::<u32>().expect("a queue");
         let interrupter = rx.interrupter();
         interrupter.interrupt();
         interrupter.clone().interrupt();
         tx.send(1).expect("room");
-        assert_eq!(rx.recv().expect("there is a message"), 1);
+        assert_eq!(rx.recv().expect("a message"), 1);
         let other = rx.clone().recv_timeout(Duration::ZERO);
         assert!(matches!(other, Err(RecvTimeoutError::Timeout)), "{other:?}");
         let first = rx.recv_timeout(LIMIT);
@@ -196,7 +203,7 @@ fn an_interrupt_ends_one_wait_of_its_own_handle_now_or_later() {
             "{second:?}"
         );
 
-        // Of two threads that wait on one handle, one.
+        // It interrupts one of two threads that wait on one handle.
         thread::scope(|scope| {
             let waits = [0; 2].map(|_| scope.spawn(|| rx.recv()));
             await_sleepers(Pid::this(), 2);
@@ -242,7 +249,7 @@ fn receives_that_give_up_lose_no_message() {
             })
             .collect();
         drop(rx);
-        // Messages come as long as anybody still gives up.
+        // Messages are sent as long as any receiver still gives up waits.
         let done = thread::scope(|scope| {
             let watching = scope.spawn(move || {
                 let mut receivers = receivers;
@@ -255,7 +262,7 @@ fn receives_that_give_up_lose_no_message() {
             let mut id = 0;
             while !watching.is_finished() {
                 for _ in 0..rng.u32(1..=3) {
-                    tx.send(id).expect("it is open");
+                    tx.send(id).expect("open");
                     books.sent(id);
                     id += 1;
                 }
@@ -279,33 +286,36 @@ fn receives_that_give_up_lose_no_message() {
     });
 }
 
-/// W8. The child waits for 30 slices, or 100: it may wake up once for each, and spins before the first sleep only.
+/// W8. The child waits for 30 or 100 liveness intervals. It may wake once in each, and spins only before its first sleep.
 #[test]
-fn an_idle_process_wakes_up_once_a_slice_and_costs_next_to_nothing() {
-    const SLICE: u64 = 100;
-    let slices = u64::from(rounds(30, 100));
+fn an_idle_process_wakes_once_an_interval_and_costs_almost_nothing() {
+    const INTERVAL: u64 = 100;
+    let intervals = u64::from(rounds(30, 100));
     guarded(LIMIT, || {
         let (mut switches, mut milliseconds) = (0, 0);
         let mut measure = || {
-            let options = Options::new(4).liveness_interval(Duration::from_millis(SLICE));
+            let options = Options::new(4).liveness_interval(Duration::from_millis(INTERVAL));
             let (tx, rx) = options.channel::<u32>().expect("a queue");
-            let wait = SLICE * slices;
+            let wait = INTERVAL * intervals;
             let mut idle = hand_over("idle", &[&wait], |handoff| handoff.give("queue", &rx));
             let mut number = || idle.answer().parse::<u64>().expect("a number");
             (switches, milliseconds) = (number(), number());
             tx.close();
             dismiss(idle);
         };
-        // Who was stopped meanwhile has slept fewer slices.
+        // A process that was stopped meanwhile has slept for fewer intervals.
         while stops::time(&mut measure).is_none() {}
-        println!("{slices} slices: {switches} switches, {milliseconds} ms");
-        // Reading the count costs none; a page fault or two may.
-        assert!(switches <= slices + slices / 5 + 5, "{switches} switches");
+        println!("{intervals} intervals: {switches} context switches, {milliseconds} ms");
+        // Reading the count costs no context switch; a page fault may cost one.
         assert!(
-            switches >= slices / 2,
-            "{switches} switches: it was not idle"
+            switches <= intervals + intervals / 5 + 5,
+            "{switches} switches"
         );
-        // A few ticks of the clock that counts them.
+        assert!(
+            switches >= intervals / 2,
+            "{switches} context switches: it was not idle"
+        );
+        // A few clock ticks.
         assert!(milliseconds <= 50, "{milliseconds} ms of processor time");
     });
 }
@@ -331,7 +341,7 @@ fn senders_blocked_by_a_full_queue_are_woken_one_for_each_message_taken() {
                     .map(|sender| sleepers(sender.pid()))
                     .sum::<usize>()
             };
-            // A thread that was woken takes a while to run.
+            // It takes a while until a woken thread runs.
             while (tx.len(), blocked()) != (1, left as usize) {
                 thread::yield_now();
             }
@@ -343,9 +353,9 @@ fn senders_blocked_by_a_full_queue_are_woken_one_for_each_message_taken() {
     });
 }
 
-/// A limit that has passed is no reason to go without what is there.
+/// A receive with a deadline in the past still returns a message that is in the queue.
 #[test]
-fn a_time_limit_that_is_over_still_takes_what_is_there() {
+fn a_deadline_in_the_past_still_takes_a_message() {
     guarded(LIMIT, || {
         let (tx, rx) = sleepy(1).channel::<u32>().expect("a queue");
         let empty = |rx: &Receiver<u32>| {
@@ -361,7 +371,7 @@ fn a_time_limit_that_is_over_still_takes_what_is_there() {
             matches!(full, Err(SendTimeoutError::Timeout(2))),
             "{full:?}"
         );
-        assert_eq!(rx.recv_timeout(Duration::ZERO).expect("it is there"), 1);
+        assert_eq!(rx.recv_timeout(Duration::ZERO).expect("a message"), 1);
         assert!(empty(&rx));
     });
 }

@@ -1,5 +1,5 @@
-//! Waits for a message and a descriptor together: what comes first, what is left for later, who is woken, and what it
-//! costs. Sleeps of ten seconds make sure that a wake-up came, and not the end of a slice.
+//! Waits for a message or a descriptor: which of them ends the wait, what remains for the next one, which threads wake, and
+//! what a wait costs.
 
 use ipc_tests::support::{LIMIT, hand_over, in_time, prompt, sleepy};
 use ipc_tests::{
@@ -38,7 +38,7 @@ fn say(stream: &UnixStream) {
     stream.write_all(b"!").expect("written");
 }
 
-/// Reads one byte; false at the end.
+/// Reads one byte. Returns false at the end of the stream.
 fn answer(stream: &UnixStream) -> bool {
     let mut stream = stream;
     stream.read(&mut [0; 1]).expect("read") > 0
@@ -55,7 +55,7 @@ fn message(watched: Result<Watched<u32>, RecvError>) -> u32 {
     }
 }
 
-/// Calls `meanwhile` once a receive with the watch sleeps, and gives what that comes to.
+/// Receives with the watch, calls `meanwhile` when that sleeps, and returns the result of the receive.
 fn received_while(
     watch: &Watch<'_, u32>,
     meanwhile: impl FnOnce(),
@@ -92,27 +92,27 @@ fn a_message_a_descriptor_and_close_end_a_wait() {
 }
 
 #[test]
-fn a_descriptor_is_ready_for_as_long_as_it_can_be_read_from_and_messages_stay() {
+fn a_descriptor_is_ready_while_it_can_be_read_from_and_messages_stay() {
     prompt(|| {
         let (tx, rx) = queue();
         let (link, its) = pair();
         say(&link);
         tx.send(1).expect("room");
         let watch = rx.watch(&its).expect("a watch");
-        assert!(ready(&watch.recv()), "it was before the watch");
-        assert!(ready(&watch.recv()), "it still is");
+        assert!(ready(&watch.recv()), "it was ready before the watch");
+        assert!(ready(&watch.recv()), "it is still ready");
         assert_eq!(rx.len(), 1);
         assert!(answer(&its));
         assert_eq!(message(watch.recv()), 1);
         tx.send(2).expect("room");
         assert_eq!(message(watch.recv()), 2);
-        // Nothing is left over from what was heard: no interrupt, no readiness.
+        // Neither an interrupt nor readiness is left over.
         let silent = watch.recv_timeout(Duration::from_millis(1));
         assert!(
             matches!(silent, Err(RecvTimeoutError::Timeout)),
             "{silent:?}"
         );
-        // Again, and a receive without the watch knows nothing of it.
+        // The descriptor is ready again. A receive without the watch ignores it.
         let said = received_while(&watch, || say(&link));
         assert!(ready(&said), "{said:?}");
         tx.send(3).expect("room");
@@ -123,7 +123,7 @@ fn a_descriptor_is_ready_for_as_long_as_it_can_be_read_from_and_messages_stay() 
             "{silent:?}"
         );
         tx.close();
-        assert!(ready(&watch.recv()), "also on a closed queue");
+        assert!(ready(&watch.recv()), "a closed queue");
         assert!(answer(&its));
         assert!(matches!(watch.recv(), Err(RecvError::Closed)));
     });
@@ -141,7 +141,7 @@ fn a_lease_can_be_waited_for_as_well() {
         };
         tx.send(1).expect("room");
         let lease = leased(watch.lease());
-        let refused = watch.lease().expect_err("it has one");
+        let refused = watch.lease().expect_err("the only lease is held");
         assert!(matches!(refused, RecvError::TooManyLeases { max: 1, .. }));
         lease.nack();
         let lease = leased(watch.lease());
@@ -159,7 +159,7 @@ fn a_lease_can_be_waited_for_as_well() {
 
 /// W7.
 #[test]
-fn the_end_of_a_file_is_ready_by_whatever_death() {
+fn the_end_of_a_stream_is_ready_however_its_writer_ends() {
     prompt(|| {
         let (_tx, rx) = queue();
         let (link, its) = pair();
@@ -170,7 +170,10 @@ fn the_end_of_a_file_is_ready_by_whatever_death() {
         let watch = rx.watch(&its).expect("a watch");
         let ended = received_while(&watch, || child.kill().expect("a signal"));
         assert!(ready(&ended), "{ended:?}");
-        assert!(!answer(&its) && ready(&watch.recv()), "an end lasts");
+        assert!(
+            !answer(&its) && ready(&watch.recv()),
+            "the end of a stream stays ready"
+        );
         child.wait().expect("reaped");
     });
 }
@@ -190,9 +193,9 @@ fn all_watches_return_at_a_close() {
     });
 }
 
-/// The one wake-up of a message may reach a watcher that returns for its descriptor instead; it must pass the wake-up on.
+/// The only wake-up of a message may reach a watcher that returns for its descriptor. It must pass the wake-up on.
 #[test]
-fn a_message_left_behind_by_who_is_ready_goes_to_another_at_once() {
+fn a_watcher_that_returns_for_its_descriptor_passes_a_wake_up_on() {
     let rounds = rounds(500, 20_000);
     guarded(LIMIT, || {
         let (tx, rx) = queue();
@@ -202,7 +205,7 @@ fn a_message_left_behind_by_who_is_ready_goes_to_another_at_once() {
         for round in 0..rounds {
             in_time(|| {
                 thread::scope(|scope| {
-                    // The first to sleep is the first to be woken.
+                    // The thread that sleeps first is woken first.
                     let watching = scope.spawn(|| watch.recv());
                     await_sleepers(Pid::this(), 1);
                     let waiting = scope.spawn(|| other.recv());
@@ -226,14 +229,14 @@ fn a_message_left_behind_by_who_is_ready_goes_to_another_at_once() {
     });
 }
 
-/// Messages and bytes come as they like, from two threads, until both end: nothing is lost, and no thread is left.
+/// Two threads send messages and bytes at random times until both end. Nothing is lost, and no thread remains.
 #[test]
-fn nothing_is_lost_between_a_queue_and_a_descriptor_again_and_again() {
+fn nothing_is_lost_between_a_queue_and_a_descriptor() {
     const MESSAGES: u32 = 20;
     const BYTES: usize = 10;
     let rounds = rounds(1_000, 20_000);
-    let mut rng = Rng::with_seed(seed());
     guarded(LIMIT + Duration::from_millis(2) * rounds, || {
+        let mut rng = Rng::with_seed(seed());
         for round in 0..rounds {
             let options = if rng.bool() {
                 sleepy(4)
@@ -261,7 +264,7 @@ fn nothing_is_lost_between_a_queue_and_a_descriptor_again_and_again() {
     });
 }
 
-/// The messages until the queue is closed, and how many bytes until the end of the stream.
+/// Returns the messages until the queue is closed, and the number of bytes until the end of the stream.
 fn receive_all(rx: &Receiver<u32>, stream: &UnixStream) -> (Vec<u32>, usize) {
     let (mut numbers, mut bytes) = (Vec::new(), 0);
     let watch = rx.watch(stream).expect("a watch");
@@ -312,7 +315,7 @@ fn a_watch_is_dropped_while_others_wait_for_messages() {
 /// T2.
 #[test]
 fn a_thousand_watches_leave_memory_descriptors_and_threads_as_they_were() {
-    /// What the allocator may come to need.
+    /// Room for memory of the allocator.
     const SLACK: u64 = 4 << 20;
     guarded(LIMIT, || {
         let cycle = || {
@@ -338,32 +341,35 @@ fn a_thousand_watches_leave_memory_descriptors_and_threads_as_they_were() {
 
 /// W8.
 #[test]
-fn an_idle_process_that_watches_wakes_up_once_a_slice() {
-    const SLICE: u64 = 100;
-    let slices = u64::from(rounds(30, 100));
+fn an_idle_process_that_watches_wakes_once_an_interval() {
+    const INTERVAL: u64 = 100;
+    let intervals = u64::from(rounds(30, 100));
     guarded(LIMIT, || {
         let mut switches = 0;
         let mut measure = || {
-            let options = Options::new(4).liveness_interval(Duration::from_millis(SLICE));
+            let options = Options::new(4).liveness_interval(Duration::from_millis(INTERVAL));
             let (_tx, rx) = options.channel::<u32>().expect("a queue");
-            let wait = SLICE * slices;
+            let wait = INTERVAL * intervals;
             let mut idle = hand_over("idle-watcher", &[&wait], |handoff| {
                 handoff.give("queue", &rx)
             });
             switches = idle.answer().parse::<u64>().expect("a number");
             assert!(idle.wait().success());
         };
-        // Who was stopped meanwhile has slept fewer slices.
+        // A process that was stopped meanwhile has slept for fewer intervals.
         while stops::time(&mut measure).is_none() {}
-        println!("{slices} slices: {switches} switches");
-        assert!(switches <= slices + slices / 5 + 5, "{switches} switches");
-        assert!(switches >= slices / 2, "{switches}: it was not idle");
+        println!("{intervals} intervals: {switches} context switches");
+        assert!(
+            switches <= intervals + intervals / 5 + 5,
+            "{switches} switches"
+        );
+        assert!(switches >= intervals / 2, "{switches}: it was not idle");
     });
 }
 
 /// M6.
 #[test]
-fn a_forked_child_has_no_part_in_a_watch() {
+fn a_forked_child_cannot_use_a_watch() {
     guarded(LIMIT, || {
         let mut peer =
             Peer::spawn(program("peer"), "watch-forker", &[], Command::spawn).expect("spawn");

@@ -111,13 +111,13 @@ pub(crate) const MUTANTS: &[Row] = &[
     ("LastReleaseWithoutWake", Layer::Queue, Ipc("queue", "close::a_settled_queue_waits_for_lease_holders_and_delivers_what_they_return")),
     ("CloseWithoutWake", Layer::Queue, Ipc("queue", "close::one_close_stops_64_blocked_readers_in_8_processes")),
     ("CloseWithoutWake", Layer::Queue, Ipc("queue", "cancel::cancel_ends_blocked_receivers_and_returns_the_values_of_blocked_senders")),
-    ("RecoverWithoutWake", Layer::Queue, Ipc("death", "recovery::who_sleeps_is_woken_by_the_recovery_of_a_message")),
+    ("RecoverWithoutWake", Layer::Queue, Ipc("death", "recovery::the_recovery_of_a_message_wakes_a_sleeper")),
     ("RecoverWithoutWithdrawOwned", Layer::Queue, Ipc("death", "recovery::a_sender_that_is_killed_with_a_reservation_leaves_no_trace")),
     ("DeliveryNotCounted", Layer::Queue, Ipc("queue", "leases::a_message_returned_too_often_becomes_a_dead_letter")),
     ("DeadLetterDiscarded", Layer::Queue, Ipc("queue", "leases::a_message_returned_too_often_becomes_a_dead_letter")),
     ("NewestDeadLetterEvicted", Layer::Queue, Ipc("queue", "leases::the_newest_dead_letters_are_kept")),
     ("CapacityPlusOne", Layer::Queue, Ipc("queue", "model::a_drained_queue_does_what_the_model_does")),
-    ("InterruptNotConsumed", Layer::Queue, Ipc("waiting", "wakeups::an_interrupt_ends_one_wait_of_its_own_handle_now_or_later")),
+    ("InterruptNotConsumed", Layer::Queue, Ipc("waiting", "wakeups::an_interrupt_ends_one_wait_of_its_handle_now_or_later")),
     ("DeadlineIgnored", Layer::Queue, Ipc("waiting", "wakeups::receives_that_give_up_lose_no_message")),
     ("LeaseDropAcknowledges", Layer::Queue, Ipc("queue", "leases::returned_messages_come_first_and_in_the_order_of_acceptance")),
     ("LeaseNotCounted", Layer::Queue, Ipc("queue", "leases::more_leases_than_a_process_may_have_are_refused")),
@@ -132,9 +132,9 @@ pub(crate) const MUTANTS: &[Row] = &[
     ("LastHandleKeepsRole", Layer::Queue, Ipc("queue", "membership::a_hand_off_that_fails_halfway_takes_back_what_it_gave")),
     ("PeerVacatedWithLeases", Layer::Queue, Ipc("queue", "leases::a_process_that_has_nothing_but_a_lease_is_still_a_peer")),
     ("LockByteNotTaken", Layer::Queue, Ipc("queue", "membership::an_end_that_was_given_is_not_taken_for_one_of_the_dead")),
-    ("TriesNeverSweep", Layer::Queue, Ipc("death", "recovery::who_only_tries_notices_a_death_too")),
+    ("TriesNeverSweep", Layer::Queue, Ipc("death", "recovery::a_receiver_that_never_waits_notices_a_death")),
     ("HugeBlockNotWithdrawn", Layer::Segment, Ipc("segment", "named::a_full_file_system_is_an_error_and_no_signal")),
-    ("IdleMemoryKept", Layer::Segment, Ipc("segment", "large::memory_is_taken_when_it_is_used_and_given_back_when_it_is_idle")),
+    ("IdleMemoryKept", Layer::Segment, Ipc("segment", "large::memory_is_allocated_when_it_is_used_and_freed_when_it_is_idle")),
     ("IdleMemoryNotReclaimed", Layer::Segment, Ipc("segment", "large::idle_memory_of_one_size_is_released_for_another")),
     ("MarkKept", Layer::Segment, Unit("segment::huge::tests::memory_of_idle_blocks_is_reclaimed_for_another_size")),
     ("QueueLimitIgnored", Layer::Segment, Unit("segment::huge::tests::a_lack_of_memory_is_waited_for_only_if_the_queue_can_end_it")),
@@ -143,7 +143,7 @@ pub(crate) const MUTANTS: &[Row] = &[
     ("LengthNotChecked", Layer::Segment, Unit("segment::tests::a_header_with_another_version_layout_or_length_is_refused")),
     ("NextClassTaken", Layer::Segment, Unit("segment::geometry::tests::a_message_goes_into_the_smallest_class_that_fits")),
     ("BoardLineKept", Layer::Segment, Unit("segment::board::tests::an_entry_is_reset_for_the_next_worker")),
-    ("SweepNeverDue", Layer::Segment, Ipc("death", "recovery::who_waits_notices_a_death_by_itself")),
+    ("SweepNeverDue", Layer::Segment, Ipc("death", "recovery::a_waiting_receiver_notices_a_death")),
     ("EveryPidfdErrorIsDeath", Layer::Os, Unit("os::liveness::tests::a_probe_that_can_open_no_descriptor_finds_no_process_dead")),
     ("StartTimeIgnored", Layer::Os, Unit("os::liveness::tests::a_reused_id_is_recognised_by_the_start_time")),
     ("MappingIgnored", Layer::Os, Unit("os::liveness::tests::a_process_that_does_not_map_the_segment_is_dead")),
@@ -152,7 +152,7 @@ pub(crate) const MUTANTS: &[Row] = &[
     ("MemoryNotCommitted", Layer::Os, Unit("os::memory::tests::a_file_has_memory_for_what_was_committed_and_not_decommitted")),
     ("GroupLimitIgnored", Layer::Os, Unit("os::budget::tests::the_tightest_group_of_the_hierarchy_counts")),
     ("FutexIsPrivate", Layer::Os, Ipc("waiting", "wakeups::no_wake_up_is_lost_in_a_queue_for_one_message")),
-    ("ForkNotNoticed", Layer::Os, Ipc("death", "recovery::a_forked_child_has_no_part_in_its_parents_queues")),
+    ("ForkNotNoticed", Layer::Os, Ipc("death", "recovery::a_forked_child_cannot_use_its_parents_queues")),
     ("PollWithoutDeadline", Layer::Os, Unit("os::poll::tests::a_wait_lasts_until_its_deadline")),
     ("EmptyDatagramIsTheEnd", Layer::Os, Unit("os::link::tests::an_empty_datagram_is_not_the_end")),
     ("LeaderSignalledAlone", Layer::Os, Unit("os::child::tests::reaping_a_child_kills_what_it_has_left_behind")),
@@ -191,7 +191,11 @@ pub(crate) const MUTANTS: &[Row] = &[
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::{collections::BTreeSet, fs, path::Path};
+    use std::{
+        collections::BTreeSet,
+        fs,
+        path::{Path, PathBuf},
+    };
 
     /// Each mutant is declared in `src/mutants/catalogue.rs`.
     #[test]
@@ -215,5 +219,51 @@ mod tests {
         for layer in Layer::ALL {
             assert!(MUTANTS.iter().any(|&(_, of, _)| of == layer), "{layer:?}");
         }
+    }
+
+    /// Returns the sources in which a module may be: a file of its own, or the file of a module around it.
+    fn sources(folder: &Path, modules: &[&str]) -> Vec<PathBuf> {
+        let mut found = Vec::new();
+        for depth in (1..=modules.len()).rev() {
+            let path: PathBuf = modules.iter().take(depth).collect();
+            let path = folder.join(path);
+            found.extend([path.with_extension("rs"), path.join("mod.rs")]);
+        }
+        found
+    }
+
+    /// Whether the crate or test program in this folder declares a test of this path.
+    fn declares(folder: &Path, path: &str) -> bool {
+        let mut modules: Vec<&str> = path.split("::").collect();
+        let test = modules.pop().expect("the name of a test");
+        let declaration = format!("#[test]\nfn {test}(");
+        let declares = |path: &PathBuf| {
+            let source = fs::read_to_string(path).unwrap_or_default();
+            let lines: Vec<&str> = source.lines().map(str::trim).collect();
+            lines.join("\n").contains(&declaration)
+        };
+        sources(folder, &modules).iter().any(declares)
+    }
+
+    /// A test that has been renamed catches nothing.
+    #[test]
+    fn every_test_in_the_table_exists() {
+        let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+        for (mutant, _, catcher) in MUTANTS {
+            let (folder, path) = match catcher {
+                Unit(path) => (package.join("../src"), path),
+                Ipc(folder, path) => (package.join("tests").join(folder), path),
+                _ => continue,
+            };
+            let folder_name = folder.display();
+            assert!(
+                declares(&folder, path),
+                "{mutant}: no test {path} in {folder_name}"
+            );
+        }
+        assert!(!declares(
+            &package.join("tests/queue"),
+            "close::no_such_test"
+        ));
     }
 }

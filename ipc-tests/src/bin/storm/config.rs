@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-pub(crate) const USAGE: &str = "storm --seconds N --senders N --receivers N --lessees N --kills-per-second N \
+pub(crate) const USAGE: &str = "storm --seconds N [--kills N] --senders N --receivers N --lessees N --kills-per-second N \
     [--stops-per-second N] [--size BYTES|large] [--batch N] [--capacity N] [--close-at SECONDS] \
     [--liveness-seconds N] [--seed N]";
 
@@ -18,6 +18,8 @@ const LARGE: usize = 600_000;
 pub(crate) struct Config {
     /// The round that has begun by then is finished.
     pub(crate) seconds: f64,
+    /// The storm ends earlier after the round that reaches this number of kills.
+    pub(crate) kills: Option<u64>,
     pub(crate) senders: u32,
     /// Processes that receive, which acknowledges.
     pub(crate) receivers: u32,
@@ -43,6 +45,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             seconds: 10.0,
+            kills: None,
             senders: 2,
             receivers: 1,
             lessees: 1,
@@ -75,6 +78,7 @@ impl Config {
     fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
         match name {
             "--seconds" => self.seconds = parse_value(name, value)?,
+            "--kills" => self.kills = Some(parse_value(name, value)?),
             "--senders" => self.senders = parse_value(name, value)?,
             "--receivers" => self.receivers = parse_value(name, value)?,
             "--lessees" => self.lessees = parse_value(name, value)?,
@@ -150,6 +154,9 @@ impl Display for Config {
             self.capacity,
             self.seed
         )?;
+        if let Some(kills) = self.kills {
+            write!(f, " --kills {kills}")?;
+        }
         if let Some(seconds) = self.close_at {
             write!(f, " --close-at {seconds}")?;
         }
@@ -171,7 +178,7 @@ mod tests {
 
     #[test]
     fn printed_options_are_parsed_to_the_same_config() {
-        for close in ["", "--close-at 0.25", "--liveness-seconds 600"] {
+        for close in ["", "--close-at 0.25", "--liveness-seconds 600 --kills 9"] {
             let text = format!(
                 "--seconds 1.5 --senders 3 --receivers 0 --stops-per-second 2 --batch 9 --seed 7 {close}"
             );
