@@ -194,8 +194,8 @@ mutants! {
     OneRetryLess,
     /// A retry does not wait for its back-off.
     BackoffIgnored,
-    /// The attempt number of a ticket does not rise for a retry.
-    TicketAttemptKept,
+    /// A retry has the number of the attempt before.
+    AttemptNumberKept,
     /// A task that was not started is sent again without limit.
     UnstartedRetriedForever,
     /// A task of a worker that was killed because of another task counts as crashed.

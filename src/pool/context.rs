@@ -10,7 +10,7 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub(super) struct WorkerState {
     pub(super) board: Board,
-    /// The worker's entry on the board.
+    /// The worker's entry on the board, memory that the workers share with the parent.
     pub(super) slot: u32,
     /// Whether the worker starts no more tasks.
     pub(super) stopping: AtomicBool,
@@ -40,7 +40,7 @@ impl WorkerState {
     }
 }
 
-/// Reasons, as numbers on the board.
+/// Reasons for which a task is cancelled, as numbers on the board.
 pub(super) const CANCELLED_BY_HANDLE: u64 = 0;
 pub(super) const CANCELLED_BY_TIME_LIMIT: u64 = 1;
 
@@ -96,7 +96,8 @@ impl Context {
         self.id
     }
 
-    /// Returns the number of this attempt, from 1. Each worker that dies of the task adds one.
+    /// Returns the number of this attempt to run the task, from 1. It rises if a worker dies while it runs the task and
+    /// the task is [retried](super::Builder::retries).
     ///
     /// # Examples
     ///

@@ -58,7 +58,7 @@
 //! | crashes | A worker that dies, at any instruction, costs only the task that it was running. That task is tried again ([`Builder::retries`]) or reported with the worker's exit status, if this process could obtain it. Tasks that the worker had not started go to another one. The worker is replaced. |
 //! | limits | A task that runs for too long, or takes too much memory, ends with its worker, which is replaced: [`Builder::time_limit`], [`Task::time_limit`], [`Builder::memory_limit`]. |
 //! | panics | A panic of a task is its outcome, with message and location. The worker lives. |
-//! | no deadlock | A thread that submits without reading outcomes moves results into memory meanwhile. |
+//! | no deadlock | A thread that submits without reading outcomes moves results into this process's own memory while it waits. |
 //! | shutdown | [`Pool::shutdown`] is bounded in every step, may be called by several threads at any time, and its report balances. |
 //! | no orphans | A worker leads a process group of its own, which ends with it. A worker that is killed takes its other descendants along; [`Builder::adopt_orphans`] describes the rare exceptions. Workers end when their parent ends, however it ends. |
 //! | logs | `tracing` events of workers, and panics of their threads, reach the parent's subscriber, filtered by its level, with the target `workring::worker`. |
@@ -66,18 +66,18 @@
 //!
 //! # Signals
 //!
-//! Each worker leads a process group of its own. So Ctrl-C at the terminal, or `SIGTERM` to the process group of this process,
-//! does not reach workers and their children. This process handles the signal and calls [`Pool::shutdown`], with
-//! [`Shutdown::Cancel`] for a quick end. If it has no handler and dies of the signal, its workers end with it.
+//! Each worker leads a process group of its own. So Ctrl-C at the terminal, or `SIGTERM` to the process group of this
+//! process, does not reach workers and their children. This process handles the signal and calls [`Pool::shutdown`],
+//! with [`Shutdown::Cancel`] for a quick end. If it has no handler and dies of the signal, its workers end with it.
 //!
 //! A signal that is sent to a worker kills it. That is reported like any other death, and the task is
-//! [tried again](Builder::retries) or lost. `systemd` stops a service by `SIGTERM` to all of its processes, unless it is
-//! configured to send it to the main process only (`KillMode=mixed`).
+//! [tried again](Builder::retries) or lost. `systemd` stops a service by `SIGTERM` to all of its processes, unless it
+//! is configured to send it to the main process only (`KillMode=mixed`).
 //!
 //! # What a worker starts with
 //!
-//! Starting a worker does not copy the parent's memory: a parent that uses gigabytes starts one as fast as a small one. None
-//! of the parent's own code runs between fork and exec.
+//! Starting a worker does not copy the parent's memory: a parent that uses gigabytes starts one as fast as a small one.
+//! None of the parent's own code runs between fork and exec.
 //!
 //! | | |
 //! |---|---|
@@ -87,8 +87,8 @@
 //! | signals | None is blocked, and all have the default disposition, whatever the parent has set. Exceptions: `SIGTTIN` and `SIGTTOU` are ignored, so that a worker that uses the terminal gets an error (`EIO`) instead of being stopped; `SIGHUP` is ignored if the parent ignores it (`nohup`). |
 //! | environment, directory | Those of the parent, with [`Builder::env`], [`Builder::env_remove`] and [`Builder::current_dir`]. |
 //!
-//! The exit status of a worker is unknown if the parent ignores `SIGCHLD`, or if other code in it waits for any child. Then
-//! [`TaskError::Crashed`] has no status.
+//! The exit status of a worker is unknown if the parent ignores `SIGCHLD`, or if other code in it waits for any child.
+//! Then [`TaskError::Crashed`] has no status.
 //!
 //! # How it works
 //!
@@ -99,15 +99,15 @@
 //!                        <-- the board: what runs, what is cancelled
 //! ```
 //!
-//! No thread stands between the submitting thread and the worker, nor between the worker and the thread that waits for the
-//! outcome. The supervisor thread starts workers and is notified of their deaths; else it sleeps.
+//! No thread stands between the submitting thread and the worker, nor between the worker and the thread that waits for
+//! the outcome. The supervisor thread starts workers and is notified of their deaths; otherwise it sleeps.
 //!
 //! | module | content |
 //! |---|---|
 //! | `task`, `context`, `outcome` | what users implement, and what they get |
 //! | `parent` | pools, handles, maps, results; supervision of worker processes |
 //! | `worker` | the main loop of a worker, and how a process becomes one |
-//! | `wire` | what both sides agree on: messages, tickets, the start of a worker |
+//! | `wire` | what both sides agree on: messages, ids of tasks and attempts, the start of a worker |
 //! | `pace` | whether messages arrive so fast that yielding is better than sleeping |
 //!
 //! # A task's life

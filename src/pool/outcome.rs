@@ -4,16 +4,15 @@ use crate::error::ending;
 use core::fmt;
 use std::process::ExitStatus;
 
-/// Identifies a task in its pool, the same for all of its attempts. Tasks are numbered in the order of their
-/// submission.
+/// The id of a task, unique in its pool and the same for all attempts. Ids rise in the order of submission.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TaskId(pub(super) u64);
 
 impl TaskId {
-    /// No task.
+    /// The id of no task.
     pub(super) const NONE: Self = Self(u64::MAX);
 
-    /// Returns the number, from 0.
+    /// Returns the id as a number, from 0.
     ///
     /// # Examples
     ///
@@ -41,11 +40,11 @@ impl fmt::Display for TaskId {
 #[derive(Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Outcome<O, E> {
-    /// The task.
+    /// The id of the task.
     pub id: TaskId,
     /// How often it was started: 1, or more if it was [retried](super::Builder::retries); 0 if it never was.
     pub attempts: u32,
-    /// Its output, or the reason why there is none.
+    /// The output of the task, or why there is none.
     pub result: Result<O, TaskError<E>>,
 }
 
@@ -84,28 +83,28 @@ impl<O, E> Outcome<O, E> {
 pub enum TaskError<E> {
     /// [`Task::run`](super::Task::run) returned this error.
     Failed(E),
-    /// It panicked. The worker lives.
+    /// The task panicked. Its worker lives.
     Panicked(Panic),
-    /// Its worker ended while it ran, in each permitted attempt.
+    /// The worker ended while it ran the task, in each permitted attempt.
     #[non_exhaustive]
     Crashed {
-        /// The exit status of the last of them. `None` if it is unknown: this process ignores `SIGCHLD`, or other
-        /// code in it waits for any child and has reaped the worker.
+        /// The exit status of the last of these workers. `None` if it is unknown: this process ignores `SIGCHLD`, or
+        /// other code in it waits for any child and has reaped the worker.
         status: Option<ExitStatus>,
     },
-    /// It was cancelled, by its handle or by the shutdown of the pool.
+    /// The task was cancelled, by its handle or by the shutdown of the pool.
     Cancelled,
-    /// It ran for longer than its limit: see [`Builder::time_limit`](super::Builder::time_limit) and
+    /// The task ran for longer than its limit: see [`Builder::time_limit`](super::Builder::time_limit) and
     /// [`Task::time_limit`](super::Task::time_limit).
     TimedOut,
-    /// Its worker was killed because it used more memory than the [limit](super::Builder::memory_limit).
+    /// The worker of the task was killed because it used more memory than the [limit](super::Builder::memory_limit).
     #[non_exhaustive]
     TooMuchMemory {
         /// The resident memory of the worker, in bytes.
         resident: u64,
     },
-    /// It was not run: starting a worker failed [`Builder::max_worker_failures`](super::Builder::max_worker_failures)
-    /// times in a row.
+    /// The task was not run: starting a worker failed
+    /// [`Builder::max_worker_failures`](super::Builder::max_worker_failures) times in a row.
     #[non_exhaustive]
     NoWorkers {
         /// Why the last start failed.
@@ -114,14 +113,14 @@ pub enum TaskError<E> {
     /// The task, its output or its error could not be sent from one process to the other.
     #[non_exhaustive]
     Transport {
-        /// What was the matter.
+        /// The cause.
         what: String,
     },
     /// This process cannot know the outcome: the pool's memory is corrupt, or this is a forked child of the pool's
     /// process.
     #[non_exhaustive]
     Unknown {
-        /// What was the matter.
+        /// The cause.
         what: &'static str,
     },
 }

@@ -1,29 +1,29 @@
-//! Dispatch of tasks: sending them, with the tickets that were reserved for them, to the workers.
+//! Dispatch of tasks: sending them, with the ids that were reserved for them, to the workers.
 
-use super::results::{ReserveError, Results, TicketRange};
+use super::results::{AttemptRange, ReserveError, Results};
 use super::shared::Shared;
 use crate::codec::EncodeError;
 use crate::error::{SendTimeoutError, SubmitError, TrySendError, TrySubmitError, with_causes};
 use crate::pool::outcome::TaskError;
 use crate::pool::task::Task;
 use crate::pool::wire::panics::catch_panic_message;
+use crate::pool::wire::task_attempt::TaskAttempt;
 use crate::pool::wire::task_message::Envelope;
-use crate::pool::wire::ticket::Ticket;
 use core::time::Duration;
 
 /// How long a sender waits for memory before it receives results again, since workers may be waiting for memory, too.
 pub(super) const MEMORY_WAIT: Duration = Duration::from_millis(5);
 
 impl<T: Task> Shared<T> {
-    /// Sends an envelope whose ticket is reserved, and returns it. If it can't be sent, gives the ticket back and
-    /// returns the task with the reason.
+    /// Sends an envelope whose task has a reservation, and returns it. If it can't be sent, withdraws the reservation
+    /// and returns the task with the reason.
     pub(super) fn send(
         &self,
         envelope: Envelope<T>,
         waits: bool,
     ) -> Result<Envelope<T>, TrySubmitError<T>> {
-        // Gives the ticket back if the task's `Serialize` panics.
-        let reserved = ReservedTickets::new(&self.results, envelope.ticket, 1);
+        // Withdraws the reservation if the task's `Serialize` panics.
+        let reserved = ReservedAttempts::new(&self.results, envelope.attempt, 1);
         let error = match self.send_when_possible(&envelope, waits) {
             Ok(()) => {
                 reserved.mark_all_sent();
@@ -32,7 +32,7 @@ impl<T: Task> Shared<T> {
             Err(error) => error,
         };
         if !reserved.withdraw() {
-            // The pool has ended meanwhile. It has counted the task as accepted, and as cancelled.
+            // The pool has ended since the reservation. It has counted the task as accepted, and as cancelled.
             return Ok(envelope);
         }
         let task = envelope.into_task();
@@ -75,8 +75,9 @@ impl<T: Task> Shared<T> {
         }
     }
 
-    /// As [`try_send`](Shared::try_send), for a map: a panic of the task's `Serialize` is reported as an error of
-    /// encoding. If the queue is closed, the task counts as sent, and the end of the pool cancels it.
+    /// Sends an envelope of a map if that is possible at once, or within the time. A panic of the task's `Serialize` is
+    /// reported as an error of encoding. If the queue is closed, the task counts as sent, and the end of the pool
+    /// cancels it.
     pub(super) fn try_send_caught(
         &self,
         envelope: &Envelope<T>,
@@ -94,7 +95,7 @@ impl<T: Task> Shared<T> {
 
     /// Records the outcome of a map's task that can't be sent.
     #[cold]
-    pub(super) fn record_unsendable(&self, ticket: Ticket, error: &SubmitError<()>) {
+    pub(super) fn record_unsendable(&self, attempt: TaskAttempt, error: &SubmitError<()>) {
         if !self.owner.is_current() {
             // `Serialize` has forked. The map notices that it runs in the child.
             return;
@@ -106,30 +107,30 @@ impl<T: Task> Shared<T> {
             },
         };
         self.results
-            .change(|tasks| tasks.record_outcome(ticket.id, 0, Err(error)));
+            .change(|tasks| tasks.record_outcome(attempt.id, 0, Err(error)));
     }
 }
 
-/// Reserved tickets of tasks that are not sent yet. Dropping it gives the tickets back, also when the program's code
+/// The reservation of tasks that are not sent yet. Dropping it withdraws the reservation, even when the program's code
 /// panics.
-pub(super) struct ReservedTickets<'a> {
+pub(super) struct ReservedAttempts<'a> {
     results: &'a Results,
-    unsent: TicketRange,
+    unsent: AttemptRange,
 }
 
-impl<'a> ReservedTickets<'a> {
-    pub(super) const fn new(results: &'a Results, first: Ticket, count: usize) -> Self {
+impl<'a> ReservedAttempts<'a> {
+    pub(super) const fn new(results: &'a Results, first: TaskAttempt, count: usize) -> Self {
         Self {
             results,
-            unsent: TicketRange { first, count },
+            unsent: AttemptRange { first, count },
         }
     }
 
-    pub(super) const fn unsent(&self) -> TicketRange {
+    pub(super) const fn unsent(&self) -> AttemptRange {
         self.unsent
     }
 
-    /// The first task is sent, or has its outcome.
+    /// Records that the first task is sent, or has its outcome.
     pub(super) const fn mark_first_sent(&mut self) {
         self.unsent.first = self.unsent.first.nth(1);
         self.unsent.count = self.unsent.count.saturating_sub(1);
@@ -139,7 +140,7 @@ impl<'a> ReservedTickets<'a> {
         self.unsent.count = 0;
     }
 
-    /// Gives the tickets back. Returns `false` if the pool has ended meanwhile, and all of the tasks have outcomes.
+    /// Withdraws the reservation. Returns `false` if the pool has ended since, and all of the tasks have outcomes.
     pub(super) fn withdraw(mut self) -> bool {
         let unsent = self.unsent;
         self.unsent.count = 0;
@@ -147,7 +148,7 @@ impl<'a> ReservedTickets<'a> {
     }
 }
 
-impl Drop for ReservedTickets<'_> {
+impl Drop for ReservedAttempts<'_> {
     fn drop(&mut self) {
         if self.unsent.count > 0 && self.results.is_in_owner() {
             self.results.withdraw(self.unsent);

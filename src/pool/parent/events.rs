@@ -36,7 +36,7 @@ use std::sync::Arc;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
-    /// A process was started.
+    /// The worker's process was started.
     #[non_exhaustive]
     Started {
         /// The number of the worker, from 0. A process that replaces another one has the same number.
@@ -59,7 +59,7 @@ pub enum Event {
         worker: u32,
         /// The process id.
         pid: u32,
-        /// The number of the task.
+        /// The id of the task.
         task: TaskId,
     },
     /// The worker has sent the outcome of a task.
@@ -69,10 +69,10 @@ pub enum Event {
         worker: u32,
         /// The process id.
         pid: u32,
-        /// The number of the task.
+        /// The id of the task.
         task: TaskId,
     },
-    /// The process has ended, and was reaped.
+    /// The worker's process has ended, and was reaped.
     #[non_exhaustive]
     Exited {
         /// The number of the worker.

@@ -28,7 +28,7 @@ impl<T: Task> TaskHandle<T> {
         }
     }
 
-    /// Returns the number of the task.
+    /// Returns the id of the task.
     ///
     /// # Examples
     ///
@@ -46,7 +46,7 @@ impl<T: Task> TaskHandle<T> {
         self.id
     }
 
-    /// Blocks until the outcome is known, and returns the output or the error. Every task gets an outcome, also if its
+    /// Blocks until the outcome is known, and returns the output or the error. Every task gets an outcome, even if its
     /// worker dies or the pool is shut down.
     ///
     /// The output, or the task's error, is decoded by this thread, and delays no other. If its `Deserialize` panics,
@@ -73,7 +73,7 @@ impl<T: Task> TaskHandle<T> {
         self.outcome().result
     }
 
-    /// Blocks until the outcome is known, and returns it with the number of the task and its attempts.
+    /// Blocks until the outcome is known, and returns it with the id of the task and the number of attempts.
     ///
     /// # Examples
     ///
@@ -93,7 +93,8 @@ impl<T: Task> TaskHandle<T> {
         }
     }
 
-    /// As [`wait`](TaskHandle::wait), for at most `timeout`.
+    /// Blocks until the outcome is known, for at most `timeout`, and returns the output or the error, as
+    /// [`wait`](TaskHandle::wait) does.
     ///
     /// # Errors
     ///
@@ -118,7 +119,8 @@ impl<T: Task> TaskHandle<T> {
         }
     }
 
-    /// As [`wait`](TaskHandle::wait), until `deadline` at the latest.
+    /// Blocks until the outcome is known, but not beyond `deadline`, and returns the output or the error, as
+    /// [`wait`](TaskHandle::wait) does.
     ///
     /// # Errors
     ///
@@ -185,8 +187,8 @@ impl<T: Task> TaskHandle<T> {
     }
 
     /// Cancels the task. If it is queued it is not run, and its outcome is [`TaskError::Cancelled`]. If it runs,
-    /// [`Context::is_cancelled`](crate::pool::Context::is_cancelled) becomes true, and what the task returns is its
-    /// outcome.
+    /// [`Context::is_cancelled`](crate::pool::Context::is_cancelled) becomes true, and what the task then returns is
+    /// its outcome.
     ///
     /// Returns whether the outcome was still unknown. Never waits.
     ///

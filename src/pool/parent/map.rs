@@ -21,8 +21,8 @@
 //!     source and `time_limit` before a task is pending, `Serialize` while the task can be taken back from its
 //!     envelope, `Drop` after the task was counted as sent, `Deserialize` after its outcome was removed.
 
-use super::dispatch::{MEMORY_WAIT, ReservedTickets};
-use super::results::{FORKED, MapStep, ReserveError, StreamId, TicketRange, WaitError};
+use super::dispatch::{MEMORY_WAIT, ReservedAttempts};
+use super::results::{AttemptRange, FORKED, MapStep, ReserveError, StreamId, WaitError};
 use super::shared::Shared;
 use crate::error::TrySubmitError;
 use crate::pool::outcome::{Outcome, TaskId};
@@ -194,16 +194,16 @@ impl<'a, T: Task, I: Iterator<Item = T>> Map<'a, T, I> {
         !self.pending.is_empty()
     }
 
-    /// Sends the pending tasks that have these tickets, and waits for memory for up to `timeout`. If it returns
-    /// `false`, tasks are left, and their tickets were given back.
-    fn send(&mut self, range: TicketRange, timeout: Option<Duration>) -> bool {
+    /// Sends the pending tasks for which this range is reserved, and waits for memory for up to `timeout`. If it
+    /// returns `false`, tasks are left, and their reservation was withdrawn.
+    fn send(&mut self, range: AttemptRange, timeout: Option<Duration>) -> bool {
         let shared = self.shared;
         self.lacks_memory = false;
-        let mut reserved = ReservedTickets::new(&shared.results, range.first, range.count);
+        let mut reserved = ReservedAttempts::new(&shared.results, range.first, range.count);
         if range.count > 1 && self.send_singly == 0 {
             let tasks = self.pending.drain(..range.count).collect();
-            let (ticket, payload) = (range.first, Payload::Chunk(tasks));
-            let envelope = Envelope { ticket, payload };
+            let (attempt, payload) = (range.first, Payload::Chunk(tasks));
+            let envelope = Envelope { attempt, payload };
             match shared.try_send_caught(&envelope, timeout) {
                 Ok(()) => {
                     reserved.mark_all_sent();
@@ -223,20 +223,20 @@ impl<'a, T: Task, I: Iterator<Item = T>> Map<'a, T, I> {
         while reserved.unsent().count > 0
             && let Some(task) = self.pending.pop_front()
         {
-            let (ticket, payload) = (reserved.unsent().first, Payload::Task(task));
-            let envelope = Envelope { ticket, payload };
+            let (attempt, payload) = (reserved.unsent().first, Payload::Task(task));
+            let envelope = Envelope { attempt, payload };
             match shared.try_send_caught(&envelope, timeout) {
                 Ok(()) => {}
                 Err(TrySubmitError::Full(())) => {
                     self.take_back(envelope);
                     return self.note_lack_of_memory(reserved);
                 }
-                Err(TrySubmitError::Refused(error)) => shared.record_unsendable(ticket, &error),
+                Err(TrySubmitError::Refused(error)) => shared.record_unsendable(attempt, &error),
             }
             reserved.mark_first_sent();
             self.send_singly = self.send_singly.saturating_sub(1);
-            self.note_sent(TicketRange {
-                first: ticket,
+            self.note_sent(AttemptRange {
+                first: attempt,
                 count: 1,
             });
         }
@@ -249,9 +249,9 @@ impl<'a, T: Task, I: Iterator<Item = T>> Map<'a, T, I> {
         }
     }
 
-    /// Notes that there is no memory for the first pending task. Returns `true` if the pool has ended meanwhile, so
-    /// that the tasks have outcomes.
-    fn note_lack_of_memory(&mut self, reserved: ReservedTickets<'_>) -> bool {
+    /// Notes that there is no memory for the first pending task. Returns `true` if the pool has ended since the tasks
+    /// were reserved, so that they have outcomes.
+    fn note_lack_of_memory(&mut self, reserved: ReservedAttempts<'_>) -> bool {
         let range = reserved.unsent();
         if reserved.withdraw() {
             self.lacks_memory = true;
@@ -263,8 +263,8 @@ impl<'a, T: Task, I: Iterator<Item = T>> Map<'a, T, I> {
     }
 
     /// Counts tasks as sent. They have outcomes, or will have.
-    fn note_sent(&mut self, range: TicketRange) {
-        let TicketRange { first, count } = range;
+    fn note_sent(&mut self, range: AttemptRange) {
+        let AttemptRange { first, count } = range;
         self.outstanding += count;
         self.limits.drain(..count);
         if let Some(in_order) = &mut self.in_order {

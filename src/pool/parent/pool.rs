@@ -59,9 +59,9 @@ impl<T: Task> Pool<T> {
         }
     }
 
-    /// Submits a task. Blocks while as many tasks are [in flight](Builder::capacity) as allowed, and meanwhile moves
-    /// results that arrive into this process's own memory. So a caller that submits all tasks before it takes any
-    /// outcome does not block forever.
+    /// Submits a task. Blocks while the pool is at [capacity](Builder::capacity). While it blocks, moves results that
+    /// arrive into this process's own memory. So a caller that submits all tasks before it takes any outcome does not
+    /// block forever.
     ///
     /// Keep the handle to wait for this task, or drop it and take the outcome from [`drain`](Pool::drain).
     ///
@@ -129,23 +129,23 @@ impl<T: Task> Pool<T> {
         // The program's code: called before anything is reserved.
         let limit = task.time_limit();
         let deadline = (!waits).then(Instant::now);
-        let ticket = match shared.results.reserve(Owner::Handle, limit, deadline) {
-            Ok(ticket) => ticket,
+        let attempt = match shared.results.reserve(Owner::Handle, limit, deadline) {
+            Ok(attempt) => attempt,
             // `time_limit` has forked, and this is the child.
             Err(_) if !shared.owner.is_current() => return forked(task),
             Err(error) => return Err(TrySubmitError::from(error).map(|()| task)),
         };
         let payload = Payload::Task(task);
-        let sent = shared.send(Envelope { ticket, payload }, waits)?;
-        let handle = TaskHandle::new(Arc::clone(shared), ticket.id);
+        let sent = shared.send(Envelope { attempt, payload }, waits)?;
+        let handle = TaskHandle::new(Arc::clone(shared), attempt.id);
         // If the task's `Drop` panics, the handle is dropped as well, and the outcome goes to `drain`.
         drop(sent);
         Ok(handle)
     }
 
     /// Returns an iterator over the outcomes of all tasks whose handles were dropped, in the order in which they
-    /// arrive. It blocks for each, and ends when no such task is in flight; tasks that are submitted meanwhile count
-    /// as well. Several threads can drain a pool: each outcome goes to one of them.
+    /// arrive. It blocks for each, and ends when no such task is in flight; tasks that are submitted in the meantime
+    /// count as well. Several threads can drain a pool: each outcome goes to one of them.
     ///
     /// Each output is decoded when it is returned, on the caller's thread. If it can't be decoded, or its `Deserialize`
     /// panics, the outcome is [`TaskError::Transport`](crate::pool::TaskError::Transport).
@@ -183,10 +183,10 @@ impl<T: Task> Pool<T> {
     /// not yet returned. So a million tasks take no more memory than a window of them, and a slow caller slows the
     /// workers down.
     ///
-    /// Each task has one outcome, also if its worker dies: see [`OutcomeOf`]. If a task can't be sent, its outcome is
-    /// [`TaskError::Transport`](crate::pool::TaskError::Transport). If the pool is shut down meanwhile, the tasks
-    /// that it had accepted have their outcomes; the next task is [`Cancelled`](crate::pool::TaskError::Cancelled),
-    /// and no more are taken from the iterator.
+    /// Each task has one outcome, even if its worker dies: see [`OutcomeOf`]. If a task can't be sent, its outcome is
+    /// [`TaskError::Transport`](crate::pool::TaskError::Transport). If the pool is shut down before the map ends, the
+    /// tasks that it had accepted have their outcomes; the next task is
+    /// [`Cancelled`](crate::pool::TaskError::Cancelled), and no more are taken from the iterator.
     ///
     /// Dropping the map cancels its tasks in flight, as [`TaskHandle::cancel`] does, and discards their outcomes.
     ///
@@ -210,9 +210,10 @@ impl<T: Task> Pool<T> {
         Map::new(&self.shared, tasks.into_iter(), true)
     }
 
-    /// As [`map`](Pool::map), but returns the outcomes in the order in which they arrive: none waits for another.
+    /// Returns an iterator that runs these tasks and returns their outcomes in the order in which they arrive: none
+    /// waits for another. Otherwise the same as [`map`](Pool::map).
     ///
-    /// [`Outcome::id`](crate::pool::Outcome::id) identifies the task: later tasks of a map have higher numbers.
+    /// [`Outcome::id`](crate::pool::Outcome::id) identifies the task: later tasks of a map have higher ids.
     ///
     /// # Examples
     ///

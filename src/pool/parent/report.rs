@@ -20,7 +20,8 @@ pub struct Report {
     /// Tasks with an output. Outputs are decoded when they are claimed: one that can't be decoded counts as failed if
     /// it was claimed before the end of the pool.
     pub completed: u64,
-    /// Tasks that returned an error, panicked, or could not be sent to the other process, nor their output.
+    /// Tasks that returned an error or panicked; and tasks that could not be sent to a worker, or whose output could not
+    /// be sent back.
     pub failed: u64,
     /// Tasks that ran for longer than their limit.
     pub timed_out: u64,
@@ -35,8 +36,8 @@ pub struct Report {
     pub started: u64,
     /// Worker processes that ended unexpectedly.
     pub died: u64,
-    /// Worker processes that were killed, by `SIGTERM` or `SIGKILL`, because they did not stop in time, or because of
-    /// their task.
+    /// Worker processes that were killed, by `SIGTERM` or `SIGKILL`, because they did not stop in time, or because
+    /// their task exceeded a limit or did not end when it was cancelled.
     pub killed: u64,
     /// Worker processes that were replaced because of their age, memory, or number of tasks.
     pub recycled: u64,
@@ -66,7 +67,7 @@ impl Report {
         }
     }
 
-    /// Returns whether the counts of tasks add up. They always should.
+    /// Returns whether each submitted task is in exactly one of the counts. This is always so, unless there is a bug.
     ///
     /// # Examples
     ///
@@ -118,7 +119,7 @@ fn plural(count: u64) -> &'static str {
     if count == 1 { "" } else { "s" }
 }
 
-/// How many tasks have had which outcome. See [`Report`].
+/// The counts of tasks in a [`Report`].
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct TaskStats {
     pub(super) submitted: u64,
@@ -155,7 +156,7 @@ impl TaskStats {
     }
 }
 
-/// How many workers were started, and how they ended. See [`Report`].
+/// The counts of workers in a [`Report`].
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct WorkerStats {
     pub(super) started: u64,

@@ -183,7 +183,7 @@ impl FromWorker {
         }
     }
 
-    /// `None`: it makes no sense.
+    /// Decodes a message. Returns `None` if these bytes are none.
     pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
         let (&kind, rest) = bytes.split_first()?;
         Some(match kind {
@@ -247,7 +247,7 @@ impl FromParent {
         }
     }
 
-    /// `None`: it makes no sense.
+    /// Decodes a message. Returns `None` if these bytes are none.
     pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
         let (&kind, rest) = bytes.split_first()?;
         Some(match kind {

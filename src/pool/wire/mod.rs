@@ -2,7 +2,7 @@
 //!
 //! | file             | content                                                                           |
 //! |------------------|-----------------------------------------------------------------------------------|
-//! | `ticket`         | the number and the attempt of a task, at the start of each message in both queues |
+//! | `task_attempt`   | the id and the attempt of a task, at the start of each message in both queues     |
 //! | `task_message`   | messages of the queue of tasks                                                    |
 //! | `result_message` | messages of the queue of results                                                  |
 //! | `messages`       | messages over the link of a worker                                                |
@@ -16,9 +16,9 @@ pub(super) mod panics;
 pub(super) mod result_message;
 pub(super) mod role;
 pub(super) mod startup;
+pub(super) mod task_attempt;
 pub(super) mod task_message;
 pub(super) mod task_phase;
-pub(super) mod ticket;
 
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,7 @@
 //! The messages of the results queue.
 
 use super::panics::catch_panic_message;
-use super::ticket::{HEADER, Ticket, reason};
+use super::task_attempt::{HEADER, TaskAttempt, reason};
 use crate::codec::{Bincode, Codec, DecodeError, EncodeError};
 use crate::pool::outcome::{Outcome, Panic, TaskError};
 use crate::pool::task::{OutcomeOf, Task};
@@ -12,13 +12,13 @@ use serde::de::DeserializeOwned;
 
 /// The outcome of a task, as the worker sends it.
 pub(crate) struct ResultMessage<T: Task> {
-    pub(crate) ticket: Ticket,
+    pub(crate) attempt: TaskAttempt,
     pub(crate) result: WorkerResult<T::Output, T::Error>,
 }
 
 /// The outcome of a task, as the parent receives it: still encoded.
 pub(crate) struct EncodedResult {
-    pub(crate) ticket: Ticket,
+    pub(crate) attempt: TaskAttempt,
     pub(crate) result: WorkerResult<Encoded, Encoded>,
 }
 
@@ -52,21 +52,21 @@ impl<T: Task> Codec<ResultMessage<T>> for ResultCodec<T> {
 
     #[inline]
     fn encode(answer: &ResultMessage<T>, into: &mut [u8]) -> Result<usize, EncodeError> {
-        let ticket = answer.ticket;
+        let attempt = answer.attempt;
         Ok(HEADER
             + match &answer.result {
                 WorkerResult::Output(output) => {
-                    Bincode::encode(output, ticket.encode(OUTPUT, into)?)?
+                    Bincode::encode(output, attempt.encode(OUTPUT, into)?)?
                 }
                 WorkerResult::Failed(error) => {
-                    Bincode::encode(error, ticket.encode(FAILED, into)?)?
+                    Bincode::encode(error, attempt.encode(FAILED, into)?)?
                 }
                 WorkerResult::Panicked(panic) => {
-                    Bincode::encode(&words(panic), ticket.encode(PANICKED, into)?)?
+                    Bincode::encode(&words(panic), attempt.encode(PANICKED, into)?)?
                 }
-                WorkerResult::Cancelled => ticket.encode(CANCELLED, into).map(|_| 0)?,
+                WorkerResult::Cancelled => attempt.encode(CANCELLED, into).map(|_| 0)?,
                 WorkerResult::Transport(what) => {
-                    Bincode::encode(what, ticket.encode(NOT_CARRIED, into)?)?
+                    Bincode::encode(what, attempt.encode(NOT_CARRIED, into)?)?
                 }
             })
     }
@@ -106,13 +106,13 @@ impl Codec<EncodedResult> for EncodedResultCodec {
 
     #[inline]
     fn decode(bytes: &[u8]) -> Result<EncodedResult, DecodeError> {
-        let (ticket, kind, rest) = Ticket::decode(bytes)?;
+        let (attempt, kind, rest) = TaskAttempt::decode(bytes)?;
         let result = match kind {
             OUTPUT => WorkerResult::Output(Encoded::new(rest)),
             FAILED => WorkerResult::Failed(Encoded::new(rest)),
             other => unusual(other, rest),
         };
-        Ok(EncodedResult { ticket, result })
+        Ok(EncodedResult { attempt, result })
     }
 }
 

@@ -1,6 +1,6 @@
 //! Decides whether this process may start pools. A process that was started as a worker and has not become one may not.
 //!
-//! Otherwise a program that never becomes a worker would start itself for ever: its workers would start workers.
+//! Otherwise a program that never becomes a worker would start itself forever: its workers would start workers.
 //!
 //! | this process                      | evidence                                          | may start pools |
 //! |-----------------------------------|---------------------------------------------------|-----------------|

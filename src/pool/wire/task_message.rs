@@ -1,25 +1,25 @@
-//! The messages of the tasks queue, and the layout that both queues share: the ticket of a task, then the task or its
-//! result.
+//! The messages of the tasks queue, and the layout that both queues share: the [attempt](TaskAttempt), then the task or
+//! its result.
 //!
 //! | bytes | a task                         | a result                  |
 //! |-------|--------------------------------|---------------------------|
 //! | 0-7   | id of the task                 | the same                  |
-//! | 8-9   | its attempt                    | the same                  |
+//! | 8-9   | the number of the attempt      | the same                  |
 //! | 10    | 0: one task; 1: a chunk        | the kind of result        |
 //! | 11    | 0                              | 0                         |
 //! | 12-   | the task, by the default codec | the contents of this kind |
 //!
-//! A chunk is several tasks with consecutive ids; the ticket has the first. From byte 12 on come their number, in
-//! four bytes, then for each task its length, in four bytes, and the task. They only travel together: each task runs,
-//! ends and counts by itself.
+//! A chunk is several tasks with consecutive ids; the message has the first id. From byte 12 on come the number of
+//! tasks, in four bytes, then for each task its length, in four bytes, and the task. They only travel together: each
+//! task runs, ends and counts by itself.
 //!
-//! WIRE-1. Decoding the ticket of a message that these codecs have encoded never fails. So the caller of a task or an
+//! WIRE-1. Decoding the attempt of a message that these codecs have encoded never fails. So the caller of a task or an
 //!     output that cannot be decoded gets an outcome. The other tasks of a chunk are not affected.
 //! WIRE-2. A task that is sent again is not decoded by the parent, which may be unable to decode it.
 //! WIRE-3. Receiving runs no user code. A worker decodes each task just before it runs, when the task is on the board
 //!     already. The parent keeps outputs and errors encoded until they are claimed.
 
-use super::ticket::{HEADER, Ticket, reason};
+use super::task_attempt::{HEADER, TaskAttempt, reason};
 use crate::codec::{Bincode, Codec, DecodeError, EncodeError};
 use crate::pool::task::Task;
 
@@ -38,16 +38,17 @@ pub(super) const COUNT: usize = size_of::<u32>();
 /// More tasks than any chunk has.
 const MANY: usize = 1 << 16;
 
-/// A task that is to be sent, with its ticket.
+/// A task that is to be sent, or several.
 pub(crate) struct Envelope<T> {
-    pub(crate) ticket: Ticket,
+    /// The attempt of the task, or of the first one.
+    pub(crate) attempt: TaskAttempt,
     pub(crate) payload: Payload<T>,
 }
 
 /// The contents of an envelope.
 pub(crate) enum Payload<T> {
     Task(T),
-    /// Several tasks with consecutive ids, from the ticket's on.
+    /// Several tasks with consecutive ids; the envelope has the first id.
     Chunk(Vec<T>),
     /// A task in its earlier encoding (WIRE-2).
     Encoded(Vec<u8>),
@@ -59,8 +60,8 @@ impl<T> Envelope<T> {
     /// Returns the tasks of a dead letter, each to be sent again as it is.
     pub(crate) fn from_dead_letter(letter: &[u8]) -> Result<Vec<Self>, DecodeError> {
         let tasks = TaskMessage::open(letter)?;
-        let envelope = |(ticket, task): (Ticket, Result<&[u8], DecodeError>)| Self {
-            ticket,
+        let envelope = |(attempt, task): (TaskAttempt, Result<&[u8], DecodeError>)| Self {
+            attempt,
             payload: match task {
                 Ok(bytes) => Payload::Encoded(bytes.to_vec()),
                 Err(error) => Payload::Unreadable(reason(&error)),
@@ -87,9 +88,9 @@ impl<T> Envelope<T> {
     }
 }
 
-/// The tasks of an encoded message of the tasks queue, each with its ticket, none decoded (WIRE-3).
+/// The tasks of an encoded message of the tasks queue, each with its attempt, none decoded (WIRE-3).
 pub(crate) struct TaskMessage<'a> {
-    ticket: Ticket,
+    attempt: TaskAttempt,
     next: usize,
     count: usize,
     kind: u8,
@@ -98,7 +99,7 @@ pub(crate) struct TaskMessage<'a> {
 
 impl<'a> TaskMessage<'a> {
     pub(crate) fn open(bytes: &'a [u8]) -> Result<Self, DecodeError> {
-        let (ticket, kind, rest) = Ticket::decode(bytes)?;
+        let (attempt, kind, rest) = TaskAttempt::decode(bytes)?;
         let (count, kind, rest) = match get(rest) {
             Some((count, rest)) if kind == CHUNK && count <= MANY => (count, kind, rest),
             // A chunk with an impossible number is reported for its first task.
@@ -106,7 +107,7 @@ impl<'a> TaskMessage<'a> {
             _ => (1, kind, rest),
         };
         Ok(Self {
-            ticket,
+            attempt,
             next: 0,
             count,
             kind,
@@ -133,15 +134,15 @@ impl<'a> TaskMessage<'a> {
 }
 
 impl<'a> Iterator for TaskMessage<'a> {
-    type Item = (Ticket, Result<&'a [u8], DecodeError>);
+    type Item = (TaskAttempt, Result<&'a [u8], DecodeError>);
 
     fn next(&mut self) -> Option<Self::Item> {
         if self.next >= self.count {
             return None;
         }
-        let ticket = self.ticket.nth(self.next);
+        let attempt = self.attempt.nth(self.next);
         self.next += 1;
-        Some((ticket, self.task()))
+        Some((attempt, self.task()))
     }
 }
 
@@ -163,7 +164,7 @@ impl<T: Task> Codec<Envelope<T>> for TaskCodec {
             Payload::Chunk(_) => CHUNK,
             _ => ONE_TASK,
         };
-        let rest = envelope.ticket.encode(kind, into)?;
+        let rest = envelope.attempt.encode(kind, into)?;
         Ok(HEADER
             + match &envelope.payload {
                 Payload::Task(task) => Bincode::encode(task, rest)?,

@@ -1,8 +1,8 @@
 use super::result_message::{
     Encoded, EncodedOutcome, EncodedResultCodec, ResultCodec, ResultMessage, SHORT, WorkerResult,
 };
+use super::task_attempt::{HEADER, TaskAttempt, reason};
 use super::task_message::{COUNT, Envelope, Payload, TaskCodec, TaskMessage, decode_task};
-use super::ticket::{HEADER, Ticket, reason};
 use crate::codec::{Codec, DecodeError, EncodeError};
 use crate::pool::Context;
 use crate::pool::outcome::{Panic, TaskError, TaskId};
@@ -19,9 +19,9 @@ impl Task for u32 {
     }
 }
 
-const TICKET: Ticket = Ticket {
+const ATTEMPT: TaskAttempt = TaskAttempt {
     id: TaskId(u64::MAX - 7),
-    attempt: 0xfedc,
+    number: 0xfedc,
 };
 
 fn encoded<M, C: Codec<M>>(message: &M) -> Vec<u8> {
@@ -33,41 +33,43 @@ fn encoded<M, C: Codec<M>>(message: &M) -> Vec<u8> {
     bytes
 }
 
-/// What a worker finds in a letter.
-fn found(bytes: &[u8]) -> Vec<(Ticket, Result<u32, String>)> {
-    let letter = TaskMessage::open(bytes).expect("a ticket");
+/// Returns what a worker finds in a message.
+fn found(bytes: &[u8]) -> Vec<(TaskAttempt, Result<u32, String>)> {
+    let letter = TaskMessage::open(bytes).expect("a header");
     let open = |task: Result<&[u8], DecodeError>| {
         task.map_err(|error| reason(&error)).and_then(decode_task)
     };
-    letter.map(|(ticket, task)| (ticket, open(task))).collect()
+    letter
+        .map(|(attempt, task)| (attempt, open(task)))
+        .collect()
 }
 
 fn one(task: u32) -> Envelope<u32> {
     Envelope {
-        ticket: TICKET,
+        attempt: ATTEMPT,
         payload: Payload::Task(task),
     }
 }
 
 #[test]
-fn a_task_arrives_as_it_was_sent_also_a_second_time() {
+fn a_task_arrives_as_it_was_sent_even_a_second_time() {
     let bytes = encoded::<_, Tasks>(&one(4711));
-    assert_eq!(found(&bytes), [(TICKET, Ok(4711))]);
+    assert_eq!(found(&bytes), [(ATTEMPT, Ok(4711))]);
     let again = Envelope::<u32>::from_dead_letter(&bytes)
         .expect("a letter")
         .pop();
     let mut again = again.expect("one task");
-    assert_eq!(again.ticket, TICKET);
-    again.ticket.attempt = 3;
-    let third = again.ticket;
+    assert_eq!(again.attempt, ATTEMPT);
+    again.attempt.number = 3;
+    let third = again.attempt;
     assert_eq!(found(&encoded::<_, Tasks>(&again)), [(third, Ok(4711))]);
 }
 
 #[test]
-fn a_task_that_cannot_be_decoded_is_known_by_its_ticket() {
+fn a_task_that_cannot_be_decoded_is_known_by_its_id() {
     let mut bytes = encoded::<_, Tasks>(&one(4711));
     bytes.pop();
-    assert!(matches!(found(&bytes).as_slice(), [(TICKET, Err(_))]));
+    assert!(matches!(found(&bytes).as_slice(), [(ATTEMPT, Err(_))]));
     bytes.truncate(HEADER - 1);
     assert!(TaskMessage::open(&bytes).is_err());
 }
@@ -75,7 +77,7 @@ fn a_task_that_cannot_be_decoded_is_known_by_its_ticket() {
 /// Five tasks of four bytes each.
 fn chunk() -> Envelope<u32> {
     Envelope {
-        ticket: TICKET,
+        attempt: ATTEMPT,
         payload: Payload::Chunk((0..5).map(|n| 10 * n).collect()),
     }
 }
@@ -84,7 +86,7 @@ fn chunk() -> Envelope<u32> {
 fn a_chunk_arrives_as_it_was_sent_and_can_be_sent_again_one_by_one() {
     let bytes = encoded::<_, Tasks>(&chunk());
     let expected: Vec<_> = (0..5)
-        .map(|n| (TICKET.nth(n), Ok(10 * u32::try_from(n).expect("few"))))
+        .map(|n| (ATTEMPT.nth(n), Ok(10 * u32::try_from(n).expect("few"))))
         .collect();
     assert_eq!(found(&bytes), expected);
     let again = Envelope::<u32>::from_dead_letter(&bytes).expect("a letter");
@@ -101,29 +103,29 @@ fn a_chunk_that_is_cut_off_spoils_only_the_tasks_that_are_missing() {
         let whole_tasks = (length - HEADER - COUNT) / (COUNT + size_of::<u32>());
         let tasks = found(bytes);
         assert_eq!(tasks.len(), 5);
-        for (n, (ticket, task)) in tasks.iter().enumerate() {
-            assert_eq!(*ticket, TICKET.nth(n));
+        for (n, (attempt, task)) in tasks.iter().enumerate() {
+            assert_eq!(*attempt, ATTEMPT.nth(n));
             assert_eq!(task.is_ok(), n < whole_tasks, "{n} of {length}");
         }
         assert_eq!(
             Envelope::<u32>::from_dead_letter(bytes)
-                .expect("a ticket")
+                .expect("a header")
                 .len(),
             5
         );
     }
     let mut absurd = whole;
     absurd.splice(HEADER..HEADER + COUNT, [0xff; COUNT]);
-    assert!(matches!(found(&absurd).as_slice(), [(TICKET, Err(_))]));
+    assert!(matches!(found(&absurd).as_slice(), [(ATTEMPT, Err(_))]));
 }
 
 fn arrived(result: WorkerResult<String, bool>) -> OutcomeOf<u32> {
     let bytes = encoded::<_, ResultCodec<u32>>(&ResultMessage {
-        ticket: TICKET,
+        attempt: ATTEMPT,
         result,
     });
     let arrived = EncodedResultCodec::decode(&bytes).expect("a result");
-    assert_eq!(arrived.ticket, TICKET);
+    assert_eq!(arrived.attempt, ATTEMPT);
     let result = match arrived.result {
         WorkerResult::Output(output) => Ok(output),
         WorkerResult::Failed(error) => Err(TaskError::Failed(error)),
@@ -132,7 +134,7 @@ fn arrived(result: WorkerResult<String, bool>) -> OutcomeOf<u32> {
         WorkerResult::Transport(what) => Err(TaskError::Transport { what }),
     };
     let encoded = EncodedOutcome {
-        id: TICKET.id,
+        id: ATTEMPT.id,
         attempts: 1,
         result,
     };

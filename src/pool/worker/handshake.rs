@@ -35,8 +35,8 @@ fn receive(link: &Link) -> FromLink {
     receive_watching(link, None)
 }
 
-/// As [`receive`], but also ends when the parent process ends: another process may hold the parent's side of the link
-/// open.
+/// Receives a message, and also returns when the parent process `parent` ends: another process may hold the parent's
+/// side of the link open.
 pub(crate) fn receive_watching(link: &Link, parent: Option<&OwnedFd>) -> FromLink {
     if let Some(parent) = parent {
         let mut poll = Poll::new();

@@ -43,9 +43,9 @@ use crate::pool::task::Task;
 use crate::pool::wire::messages::{FromWorker, Level, WorkerConfig, truncated};
 use crate::pool::wire::result_message::{ResultCodec, ResultMessage, WorkerResult};
 use crate::pool::wire::startup::{BOARD, RESULTS, Starter, TASKS, queue_schema};
+use crate::pool::wire::task_attempt::TaskAttempt;
 use crate::pool::wire::task_message::{Envelope, TaskCodec, TaskMessage, decode_task};
 use crate::pool::wire::task_phase;
-use crate::pool::wire::ticket::Ticket;
 use crate::queue::{Receiver, Sender, inherit_as, inherit_fd};
 use crate::segment::board::{Board, WorkerEntry};
 use crate::sync::AtomicBool;
@@ -186,49 +186,53 @@ impl<T: Task> Worker<T> {
             Ok(letter) => letter,
             Err(error) => {
                 // A parent of this version never sends it, so no caller waits for it.
-                self.report(format!("a message without a ticket was skipped: {error}"));
+                self.report(format!("a message without a task id was skipped: {error}"));
                 return 0;
             }
         };
         let mut count = 0;
-        for (ticket, task) in letter {
+        for (attempt, task) in letter {
             count += 1;
             if count > 1 && mutant!(ChunkTailLost) {
                 continue;
             }
             match task {
-                Ok(bytes) => self.run_and_report(ticket, bytes),
+                Ok(bytes) => self.run_and_report(attempt, bytes),
                 Err(error) => {
-                    self.send_result(ticket, WorkerResult::Transport(error.cause().to_string()));
+                    self.send_result(attempt, WorkerResult::Transport(error.cause().to_string()));
                 }
             }
         }
         count
     }
 
-    fn run_and_report(&mut self, ticket: Ticket, bytes: &[u8]) {
-        if self.context.state.is_cancelled(ticket.id) {
-            self.send_result(ticket, WorkerResult::Cancelled);
+    fn run_and_report(&mut self, attempt: TaskAttempt, bytes: &[u8]) {
+        if self.context.state.is_cancelled(attempt.id) {
+            self.send_result(attempt, WorkerResult::Cancelled);
             return;
         }
-        let result = self.run_task(bytes, ticket);
+        let result = self.run_task(bytes, attempt);
         self.line().set_phase(task_phase::SENDING);
         if mutant!(LineEndedBeforeAnswer) {
             self.line().end();
         }
-        self.send_result(ticket, result);
+        self.send_result(attempt, result);
         if self.config.reports_tasks {
-            self.send_to_parent(&FromWorker::TaskEnded { task: ticket.id.0 });
+            self.send_to_parent(&FromWorker::TaskEnded { task: attempt.id.0 });
         }
         self.line().end();
     }
 
-    fn run_task(&mut self, bytes: &[u8], ticket: Ticket) -> WorkerResult<T::Output, T::Error> {
+    fn run_task(
+        &mut self,
+        bytes: &[u8],
+        attempt: TaskAttempt,
+    ) -> WorkerResult<T::Output, T::Error> {
         let line = self.line();
         line.set_phase(task_phase::DECODING);
-        line.begin(ticket.id.0, clock::now_coarse());
+        line.begin(attempt.id.0, clock::now_coarse());
         if self.config.reports_tasks {
-            self.send_to_parent(&FromWorker::TaskStarted { task: ticket.id.0 });
+            self.send_to_parent(&FromWorker::TaskStarted { task: attempt.id.0 });
         }
         let task = match catch_panic(|| decode_task::<T>(bytes)) {
             Ok(Ok(task)) => task,
@@ -236,8 +240,8 @@ impl<T: Task> Worker<T> {
             Err(panic) => return WorkerResult::Transport(format!("decoding the task: {panic}")),
         };
         self.line().set_phase(task_phase::RUNNING);
-        self.context.id = ticket.id;
-        self.context.attempt = ticket.attempt.into();
+        self.context.id = attempt.id;
+        self.context.attempt = attempt.number.into();
         let context = &self.context;
         match catch_panic(|| task.run(context)) {
             Ok(Ok(output)) => WorkerResult::Output(output),
@@ -257,8 +261,8 @@ impl<T: Task> Worker<T> {
     }
 
     /// Sends the outcome of a task. If that cannot be sent, sends the reason: each task has an outcome.
-    fn send_result(&self, ticket: Ticket, result: WorkerResult<T::Output, T::Error>) {
-        let answer = ResultMessage { ticket, result };
+    fn send_result(&self, attempt: TaskAttempt, result: WorkerResult<T::Output, T::Error>) {
+        let answer = ResultMessage { attempt, result };
         let what = match catch_panic(|| self.results.send_ref(&answer)) {
             // Closed: the parent needs no more results.
             Ok(Ok(()) | Err(SendError::Closed(()))) => None,
@@ -273,7 +277,7 @@ impl<T: Task> Worker<T> {
         };
         if let Some(what) = what {
             let result = WorkerResult::Transport(truncated(what));
-            if let Err(error) = self.results.send_ref(&ResultMessage { ticket, result })
+            if let Err(error) = self.results.send_ref(&ResultMessage { attempt, result })
                 && !error.is_closed()
             {
                 self.give_up(&with_causes(&error));
@@ -283,7 +287,7 @@ impl<T: Task> Worker<T> {
         if let Err(panic) = catch_panic(|| drop(answer)) {
             self.report(format!(
                 "dropping the output of task {}: {panic}",
-                ticket.id
+                attempt.id
             ));
         }
     }

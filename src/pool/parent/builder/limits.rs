@@ -29,8 +29,8 @@ impl<T: Task> Builder<T> {
         self
     }
 
-    /// Sets how long a task may run at all. Then its worker is killed with its process group, also if it loops or is
-    /// stopped, and replaced. Other workers are not affected. The outcome is
+    /// Sets the time after which the worker of a task is killed, with its process group, and replaced. This works even
+    /// if the task loops or is suspended. Other workers are not affected. The outcome is
     /// [`TaskError::TimedOut`](crate::pool::TaskError::TimedOut), unless a result arrived before, and the task is not
     /// retried. By default there is no limit.
     ///

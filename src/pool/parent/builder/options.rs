@@ -28,7 +28,7 @@ pub struct Builder<T: Task> {
     task: PhantomData<fn() -> T>,
 }
 
-/// The default of `spin`, if there are processors enough.
+/// The default of `spin` if there are enough processors.
 const SPIN: Duration = Duration::from_micros(50);
 
 impl<T: Task> Builder<T> {
@@ -153,8 +153,8 @@ impl<T: Task> Builder<T> {
         self
     }
 
-    /// Sets how often a task is retried whose worker has died while it ran. By default 0. A task that fails or panics
-    /// is not retried.
+    /// Sets how many times a task is retried if its worker dies while it runs the task. By default 0. A task that fails
+    /// or panics is not retried.
     ///
     /// # Examples
     ///
@@ -190,8 +190,8 @@ impl<T: Task> Builder<T> {
     }
 
     /// Sets how long a wait spins before it sleeps: see [`Options::spin`](crate::queue::Options::spin). By default 50
-    /// us if there is a processor for each worker and one for this process, else 0: spinning would keep the processor
-    /// from the process that it waits for.
+    /// us if there is a processor for each worker and one for this process, otherwise 0: spinning would keep the
+    /// processor from the process that it waits for.
     ///
     /// # Examples
     ///
@@ -225,7 +225,7 @@ impl<T: Task> Builder<T> {
     }
 
     /// Sets a listener that is called with events about workers, one after the other, on a thread of the pool that only
-    /// calls this and the `tracing` subscriber. With a listener, each task takes two more messages.
+    /// calls this and the `tracing` subscriber. With a listener, each task costs two more messages.
     ///
     /// The listener may block, panic, and use the pool: limits, deaths and the end of the pool do not wait for it.
     /// Events wait for it in memory. While 65,536 wait, `TaskStarted` and `TaskEnded` are dropped, and the number of

@@ -25,7 +25,7 @@ impl<T: Task> Builder<T> {
         self
     }
 
-    /// Replaces each worker after it has run `tasks` tasks, and up to `jitter` more: the number is drawn for each
+    /// Sets after how many tasks a worker is replaced: `tasks`, and up to `jitter` more. The number is drawn for each
     /// worker, so that they are not all replaced at once. `tasks` is at least 1. By default workers are not replaced.
     ///
     /// A worker finishes its chunk of a [map](crate::pool::Pool::map) first.
@@ -45,8 +45,8 @@ impl<T: Task> Builder<T> {
         self
     }
 
-    /// Replaces a worker whose resident set, shared memory included, is larger than `bytes` after a task. Checking this
-    /// takes some microseconds per task. By default workers are not replaced.
+    /// Sets the memory above which a worker is replaced: if its resident set, shared memory included, is larger than
+    /// `bytes` after a task. Checking this takes some microseconds per task. By default workers are not replaced.
     ///
     /// # Examples
     ///
@@ -63,9 +63,9 @@ impl<T: Task> Builder<T> {
         self
     }
 
-    /// Replaces each worker when it has been ready for `age`, and up to a tenth longer: the time is drawn for each
-    /// worker, so that they are not all replaced at once. A worker finishes its task first. By default workers are not
-    /// replaced.
+    /// Sets the age at which a worker is replaced, counted from when it was ready: `age`, and up to a tenth more. The
+    /// time is drawn for each worker, so that they are not all replaced at once. A worker finishes its task first. By
+    /// default workers are not replaced.
     ///
     /// # Examples
     ///
@@ -81,9 +81,9 @@ impl<T: Task> Builder<T> {
         self
     }
 
-    /// Sets the delay before a worker is started again that has died without having run a task: `first`, and twice as
-    /// long each time in a row, up to `longest`. By default 10 ms and 5 s. A worker that has died after it ran a task
-    /// is replaced at once.
+    /// Sets the delay before replacing a worker that died without having run a task: `first`, and twice as long each
+    /// time in a row, up to `longest`. By default 10 ms and 5 s. A worker that has died after it ran a task is replaced
+    /// at once.
     ///
     /// # Examples
     ///
@@ -100,10 +100,10 @@ impl<T: Task> Builder<T> {
         self
     }
 
-    /// Sets how many attempts in a row to get each worker may fail before tasks fail as well. By default 8, which takes
-    /// some 1.3 s with the default [back-off](Builder::respawn_backoff); at least 1. An attempt fails if no process can
-    /// be started, or if the process ends before it is ready, or before it has started a task although tasks are
-    /// queued.
+    /// Sets after how many failed starts of each worker in a row tasks fail with
+    /// [`NoWorkers`](crate::pool::TaskError::NoWorkers). By default 8, which takes some 1.3 s with the default
+    /// [back-off](Builder::respawn_backoff); at least 1. A start fails if no process can be started, or if the process
+    /// ends before it is ready, or before it has started a task although tasks are queued.
     ///
     /// When this is so for all workers, and none is ready, the tasks that are queued or wait for a retry have the
     /// outcome [`TaskError::NoWorkers`](crate::pool::TaskError::NoWorkers), and [`submit`](crate::pool::Pool::submit)

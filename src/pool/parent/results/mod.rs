@@ -7,11 +7,11 @@
 //! | `receive`    | waiting for a change of the table; which thread receives from the queue |
 //! | `operations` | what callers, maps and the supervisor do with the table                 |
 //!
-//! States of a task in the table:
+//! States of a task in the table. Reserved tasks count as in flight, in `in_flight` and for the capacity:
 //!
 //! | state              | where                   | leaves it                                                      |
 //! |--------------------|-------------------------|----------------------------------------------------------------|
-//! | reserved           | `entries`, not yet sent | sent: in flight; not sent: withdrawn, as if never there        |
+//! | reserved           | `entries`, not yet sent | sent: in flight; not sent: withdrawn, not counted as submitted |
 //! | in flight          | `entries`               | its result arrives, or the supervisor records an outcome       |
 //! | done, for a handle | `for_handles`           | the handle takes the outcome; the handle is dropped: unclaimed |
 //! | done, for a map    | `streams`               | the map takes the outcome; the map is dropped: discarded       |
@@ -19,20 +19,21 @@
 //!
 //! RESULTS-1. A task has exactly one outcome. Recording it removes the task's entry; a later result for the same
 //!     task, or a result of an earlier attempt, finds no matching entry and is dropped.
-//! RESULTS-2. The entry of task n is at index n modulo the number of entries. A number whose entry is occupied is
-//!     skipped, so no two tasks in flight share an entry, here or on the board.
+//! RESULTS-2. The entry of the task with id n is at index n modulo the number of entries. An id whose entry is occupied
+//!     is skipped, so no two tasks in flight share an entry, here or on the *board*, shared memory in which workers
+//!     record their tasks and the parent records cancellations.
 //! RESULTS-3. At most `capacity` tasks are in flight, and the results queue has room for as many results. So no worker
-//!     waits for the parent to receive, unless results are so large that there are fewer blocks for them.
+//!     waits for the parent to receive, unless large results use up the blocks of their size.
 //! RESULTS-4. At most one thread at a time (the *leader*) receives from the results queue, without holding the lock.
 //!     A waiting thread becomes leader if there is none; other waiters sleep on `changed` and are woken after each
 //!     batch and when the leader steps down. The pool has no dedicated receiver thread.
 //! RESULTS-5. `collect`, for the supervisor, records all results that were sent so far: it interrupts the leader, and
 //!     no other thread becomes leader while `collectors` is not zero.
 //! RESULTS-6. Once `ended` is set, every task has its outcome, and no wait sleeps.
-//! RESULTS-7. Nothing here has a type of the program: results stay
-//!     [encoded](crate::pool::wire::result_message::Encoded). The program's `Deserialize` and `Drop` run in the
-//!     thread that claims an outcome, which then neither holds the lock nor is the leader.
-//! RESULTS-8. The leader steps down and records what it has received also when receiving unwinds: a `tracing`
+//! RESULTS-7. This module never decodes results: they stay
+//!     [encoded](crate::pool::wire::result_message::Encoded). The user's `Deserialize` and `Drop` run in the thread
+//!     that claims an outcome, which then neither holds the lock nor is the leader.
+//! RESULTS-8. The leader steps down and records what it has received even when receiving unwinds: a `tracing`
 //!     subscriber that is notified of a dead process may panic. Events that go through [`crate::announce`] are
 //!     delivered after the lock is released and the leader has stepped down.
 //! RESULTS-9. A forked child of the pool's process never takes the lock: a thread that the child does not have may have
@@ -46,5 +47,5 @@ mod table;
 pub(super) use receive::{FORKED, Results, WaitError};
 pub(super) use streams::StreamId;
 pub(super) use table::{
-    InFlight, MapStep, NextUnclaimed, Owner, ReserveError, TaskTable, TicketRange,
+    AttemptRange, InFlight, MapStep, NextUnclaimed, Owner, ReserveError, TaskTable,
 };

@@ -2,10 +2,10 @@
 
 use super::receive::{Results, WaitError};
 use super::streams::StreamId;
-use super::table::{MapStep, Owner, ReserveError, TaskTable, TicketRange};
+use super::table::{AttemptRange, MapStep, Owner, ReserveError, TaskTable};
 use crate::pool::outcome::{TaskError, TaskId};
 use crate::pool::wire::result_message::EncodedOutcome;
-use crate::pool::wire::ticket::Ticket;
+use crate::pool::wire::task_attempt::TaskAttempt;
 use core::time::Duration;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -23,46 +23,47 @@ impl From<WaitError> for ReserveError {
 
 /// Operations of callers.
 impl Results {
-    /// Reserves a ticket for a task with this time limit of its own. While as many tasks as allowed are in flight,
-    /// waits until `deadline`, without end if there is none, and records results meanwhile.
+    /// Reserves an id and an entry for a task with this [time limit of its own](crate::pool::Task::time_limit). While
+    /// the pool is at capacity, waits until `deadline`, or without end if that is `None`, and records results that
+    /// arrive.
     pub(crate) fn reserve(
         &self,
         owner: Owner,
         limit: Option<Duration>,
         deadline: Option<Instant>,
-    ) -> Result<Ticket, ReserveError> {
+    ) -> Result<TaskAttempt, ReserveError> {
         let max = self.max_unclaimed;
         self.wait_until(deadline, |tasks| {
             if let Err(error) = tasks.check_accepts() {
                 return Some(Err(error));
             }
-            if let Some(ticket) = tasks.reserve(owner, limit) {
+            if let Some(attempt) = tasks.reserve(owner, limit) {
                 self.wake_supervisor(tasks);
-                return Some(Ok(ticket));
+                return Some(Ok(attempt));
             }
             (tasks.stored_count() >= max && !mutant!(UnclaimedUnbounded))
                 .then_some(Err(ReserveError::TooManyUnclaimed { max }))
         })?
     }
 
-    /// Undoes the reservation of tasks that were not sent after all. Returns `false` if they have their outcomes, all
-    /// of them, because the pool has ended meanwhile. In a forked child, which the task's own code may have made,
-    /// there is nothing to undo.
-    pub(crate) fn withdraw(&self, range: TicketRange) -> bool {
+    /// Undoes the reservation of tasks that were not sent after all. Returns `false` if all of them have their
+    /// outcomes, because the pool has ended in the meantime. In a forked child, which the task's own code may have
+    /// made, there is nothing to undo.
+    pub(crate) fn withdraw(&self, range: AttemptRange) -> bool {
         if !self.is_in_owner() {
             return true;
         }
         self.change(|tasks| tasks.withdraw(range) > 0)
     }
 
-    /// Gives the outcome of a task, whose handle was dropped, to `Pool::drain`.
+    /// Leaves the outcome of a task whose handle was dropped to `Pool::drain`.
     pub(crate) fn release_handle(&self, id: TaskId) {
         if self.is_in_owner() {
             self.change_if(|tasks| ((), tasks.release_handle(id)));
         }
     }
 
-    /// Counts an output as failed that was counted as completed and could not be decoded.
+    /// Moves one task from *completed* to *failed* in the statistics: its output could not be decoded.
     #[cold]
     pub(crate) fn recount_undecodable(&self) {
         if self.is_in_owner() {
@@ -80,7 +81,7 @@ impl Results {
 
 /// Operations of maps.
 impl Results {
-    /// Takes a number for a task that is not accepted.
+    /// Takes an id for a task that is not accepted.
     pub(crate) fn take_id(&self) -> TaskId {
         self.with(TaskTable::take_id)
     }
@@ -90,7 +91,7 @@ impl Results {
         self.with(|tasks| tasks.streams.open())
     }
 
-    /// See `TaskTable::abandon`.
+    /// Cancels the tasks of a map that was dropped: see `TaskTable::abandon`.
     pub(crate) fn abandon(
         &self,
         stream: StreamId,
@@ -99,13 +100,13 @@ impl Results {
         self.with(|tasks| tasks.abandon(stream, has_tasks))
     }
 
-    /// Reserves tickets for tasks of a map with these time limits of their own, for as many as there is room for.
-    /// `None` if there is no room. Never waits.
+    /// Reserves consecutive ids for tasks of a map with these time limits of their own, for as many as there is room.
+    /// Returns `None` if there is no room. Never waits.
     pub(crate) fn reserve_range(
         &self,
         stream: StreamId,
         limits: &[Option<Duration>],
-    ) -> Result<Option<TicketRange>, ReserveError> {
+    ) -> Result<Option<AttemptRange>, ReserveError> {
         self.with(|tasks| {
             let range = tasks.reserve_range(limits, Owner::Map(stream));
             self.wake_supervisor(tasks);
@@ -124,8 +125,9 @@ impl Results {
         self.with(|tasks| tasks.streams.take(stream, outcomes))
     }
 
-    /// Waits until a map can go on: with outcomes, which are moved into `outcomes`, which must be empty; or with
-    /// tickets for tasks, if it has any, whose own `limits` these are.
+    /// Waits until outcomes of the map have arrived, and moves them into `outcomes`, which must be empty; or until
+    /// there is room for tasks, and reserves it. `limits` are the own time limits of the map's next tasks; empty if it
+    /// has none.
     pub(crate) fn wait_for_step(
         &self,
         stream: StreamId,

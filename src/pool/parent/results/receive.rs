@@ -1,4 +1,4 @@
-//! Waiting for a change of the table, and receiving results meanwhile: one thread at a time does that for all.
+//! Waiting for a change of the table. One of the waiting threads at a time, the leader, receives results for all.
 
 use super::table::TaskTable;
 use crate::announce::defer;
@@ -45,7 +45,7 @@ struct State {
     buffer: Vec<EncodedResult>,
 }
 
-/// Why a wait ended without what it was for.
+/// Why a wait failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum WaitError {
     /// The deadline has passed.
@@ -94,12 +94,13 @@ impl Results {
         act(&mut self.state.lock().tasks)
     }
 
-    /// As [`with`](Results::with), and lets all waiters look again.
+    /// Calls `act` with the table, under the lock, and lets all waiters look again. Not for a forked child (RESULTS-9).
     pub(crate) fn change<R>(&self, act: impl FnOnce(&mut TaskTable) -> R) -> R {
         self.change_if(|tasks| (act(tasks), true))
     }
 
-    /// As [`with`](Results::with), and lets all waiters look again if `act` returns `true` as well.
+    /// Calls `act` with the table, under the lock. If `act` also returns `true`, lets all waiters look again. Not for a
+    /// forked child (RESULTS-9).
     pub(super) fn change_if<R>(&self, act: impl FnOnce(&mut TaskTable) -> (R, bool)) -> R {
         let mut state = self.state.lock();
         let (result, has_changed) = act(&mut state.tasks);
@@ -119,8 +120,8 @@ impl Results {
         }
     }
 
-    /// Waits until `look` returns something, or the deadline passes, and receives results meanwhile if no other thread
-    /// does (RESULTS-4). Without a deadline it waits until the pool ends.
+    /// Waits until `look` returns something, or the deadline passes. While it waits, this thread receives results if no
+    /// other one does (RESULTS-4). Without a deadline it waits until the pool ends.
     pub(crate) fn wait_until<R>(
         &self,
         deadline: Option<Instant>,

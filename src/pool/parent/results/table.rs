@@ -4,7 +4,7 @@ use super::streams::{StreamId, Streams};
 use crate::pool::outcome::{Outcome, TaskError, TaskId};
 use crate::pool::parent::report::TaskStats;
 use crate::pool::wire::result_message::{Encoded, EncodedOutcome, EncodedResult, WorkerResult};
-use crate::pool::wire::ticket::Ticket;
+use crate::pool::wire::task_attempt::TaskAttempt;
 use core::time::Duration;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -12,42 +12,45 @@ use std::sync::Arc;
 /// All tasks of a pool that are in flight or whose outcome is not claimed.
 pub(crate) struct TaskTable {
     /// Whether tasks are accepted.
-    is_open: bool,
-    /// See RESULTS-6.
+    accepts: bool,
+    /// Whether all tasks have their outcomes, and no more are accepted (RESULTS-6).
     ended: bool,
-    /// Why this process can't learn outcomes any more, if it can't.
+    /// Set once outcomes can no longer be received: the reason.
     unknown: Option<&'static str>,
     /// Why no worker can be started, during an outage.
     outage: Option<Arc<str>>,
     next_id: u64,
-    /// A power of two, more than `capacity` (RESULTS-2).
+    /// Tasks that are reserved or in flight. The length is a power of two, more than `capacity` (RESULTS-2).
     entries: Vec<Option<InFlight>>,
     capacity: usize,
     in_flight: usize,
-    /// How many of the tasks in flight are owned by a handle or a map.
-    owned: usize,
+    /// How many of the tasks in flight do not belong to `Pool::drain`.
+    not_for_drain: usize,
+    /// Outcomes that wait for their handles.
     for_handles: HashMap<TaskId, EncodedOutcome>,
+    /// Outcomes that wait for their maps.
     pub(super) streams: Streams<EncodedOutcome>,
+    /// Outcomes that wait for `Pool::drain`.
     unclaimed: VecDeque<EncodedOutcome>,
     stats: TaskStats,
-    /// The supervisor is to be woken when more tasks than this are in flight.
+    /// The number of tasks in flight above which the next reservation wakes the supervisor, once.
     wake_above: usize,
-    /// The shortest time limit that a task has of its own, among those accepted since no task was in flight. While it
-    /// is set, the supervisor checks its workers that often.
+    /// The shortest [`Task::time_limit`](crate::pool::Task::time_limit) of the tasks reserved since the supervisor last
+    /// found no task in flight. While it is set, the supervisor inspects its workers at least this often.
     shortest_limit: Option<Duration>,
 }
 
-/// A task whose outcome is not known.
+/// A task that is reserved or in flight: its outcome is not known.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct InFlight {
-    pub(crate) ticket: Ticket,
+    pub(crate) attempt: TaskAttempt,
     /// How many attempts ended with the death of their worker.
     pub(crate) crashes: u32,
-    /// How many workers died that had leased the task and not started it.
+    /// How many workers died while they held the task but before they started it.
     pub(crate) deaths_before_start: u32,
     /// Whether the task was cancelled.
     pub(crate) cancelled: bool,
-    /// Whether the task has exceeded its soft limit. If it fails from then on, its outcome is a time-out.
+    /// Whether the task has exceeded its soft limit. If it fails or crashes from then on, its outcome is a time-out.
     pub(crate) timed_out: bool,
     /// The task's own time limit.
     pub(crate) limit: Option<Duration>,
@@ -59,16 +62,16 @@ pub(crate) struct InFlight {
 pub(crate) enum Owner {
     Handle,
     Map(StreamId),
-    /// The next caller of `Pool::drain`: the handle was dropped.
+    /// `Pool::drain`, because the handle was dropped.
     Drain,
     /// No one: the map was dropped.
     Discarded,
 }
 
-/// Tickets of tasks with consecutive numbers.
+/// The first attempts of tasks with consecutive ids.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct TicketRange {
-    pub(crate) first: Ticket,
+pub(crate) struct AttemptRange {
+    pub(crate) first: TaskAttempt,
     pub(crate) count: usize,
 }
 
@@ -77,23 +80,24 @@ pub(crate) struct TicketRange {
 pub(crate) enum MapStep {
     /// Outcomes of the map have arrived.
     Outcomes,
-    /// Tickets were reserved, perhaps for fewer tasks than requested.
-    Reserved(TicketRange),
+    /// Room was reserved, perhaps for fewer tasks than requested.
+    Reserved(AttemptRange),
+    /// No room was reserved, for this reason.
     Refused(ReserveError),
 }
 
-/// Why a task got no ticket.
+/// Why no room was reserved for a task.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ReserveError {
-    /// As many tasks as allowed are in flight, and the deadline has passed.
+    /// The pool is at capacity, and the deadline has passed.
     Full,
     /// The pool is being shut down.
     Closed,
     /// No worker can be started, for this reason.
     NoWorkers(Arc<str>),
-    /// As many outcomes as allowed, `max`, are not claimed.
+    /// The pool is at capacity, and `max` outcomes are unclaimed already.
     TooManyUnclaimed { max: usize },
-    /// This process can't learn outcomes, for this reason.
+    /// Outcomes can no longer be received, for this reason.
     Unknown(&'static str),
 }
 
@@ -104,6 +108,8 @@ impl<E> From<&ReserveError> for TaskError<E> {
             ReserveError::NoWorkers(why) => Self::NoWorkers {
                 why: why.as_ref().to_owned(),
             },
+            // Only maps convert these errors. A map waits without a deadline and stores no unclaimed outcomes, so of
+            // these three it only meets `Closed`.
             ReserveError::Full | ReserveError::Closed | ReserveError::TooManyUnclaimed { .. } => {
                 Self::Cancelled
             }
@@ -126,7 +132,7 @@ impl TaskTable {
     pub(crate) fn new(capacity: usize, entries: usize) -> Self {
         debug_assert!(entries.is_power_of_two() && entries > capacity);
         Self {
-            is_open: true,
+            accepts: true,
             ended: false,
             unknown: None,
             outage: None,
@@ -134,7 +140,7 @@ impl TaskTable {
             entries: vec![None; entries],
             capacity,
             in_flight: 0,
-            owned: 0,
+            not_for_drain: 0,
             for_handles: HashMap::new(),
             streams: Streams::default(),
             unclaimed: VecDeque::new(),
@@ -160,7 +166,7 @@ impl TaskTable {
         let index = self.index(id);
         let entry = self.entries.get_mut(index)?;
         entry
-            .is_some_and(|task| task.ticket.id == id)
+            .is_some_and(|task| task.attempt.id == id)
             .then_some(entry)
     }
 
@@ -169,10 +175,10 @@ impl TaskTable {
         self.occupied_entry(id)?.as_mut()
     }
 
-    /// Returns the numbers of all tasks in flight.
+    /// Returns the ids of all tasks in flight.
     pub(crate) fn in_flight_ids(&self) -> Vec<TaskId> {
         let tasks = self.entries.iter().flatten();
-        tasks.map(|task| task.ticket.id).collect()
+        tasks.map(|task| task.attempt.id).collect()
     }
 
     /// Returns how many tasks are in flight.
@@ -184,19 +190,19 @@ impl TaskTable {
         self.stats
     }
 
-    /// Takes the next number, which no other task of the pool ever gets.
+    /// Takes the next id, which no other task of the pool ever gets.
     pub(super) fn take_id(&mut self) -> TaskId {
         let id = TaskId(self.next_id);
         self.next_id += 1;
         id
     }
 
-    /// Returns why no task is accepted, if that is so.
+    /// Fails if the pool does not accept tasks, with the reason.
     pub(super) fn check_accepts(&self) -> Result<(), ReserveError> {
         if let Some(what) = self.unknown {
             return Err(ReserveError::Unknown(what));
         }
-        if !self.is_open {
+        if !self.accepts {
             return Err(ReserveError::Closed);
         }
         match &self.outage {
@@ -205,16 +211,16 @@ impl TaskTable {
         }
     }
 
-    /// Reserves a ticket; `None` if as many tasks as allowed are in flight.
-    pub(super) fn reserve(&mut self, owner: Owner, limit: Option<Duration>) -> Option<Ticket> {
+    /// Reserves the next id and its entry. Returns `None` if the pool is at capacity.
+    pub(super) fn reserve(&mut self, owner: Owner, limit: Option<Duration>) -> Option<TaskAttempt> {
         if self.in_flight >= self.capacity && !mutant!(CapacityIgnored) {
             return None;
         }
         // This loop ends: there are more entries than `capacity`.
         loop {
             let id = self.take_id();
-            if let Some(ticket) = self.occupy_entry(id, owner, limit) {
-                return Some(ticket);
+            if let Some(attempt) = self.occupy_entry(id, owner, limit) {
+                return Some(attempt);
             }
         }
     }
@@ -225,15 +231,15 @@ impl TaskTable {
         id: TaskId,
         owner: Owner,
         limit: Option<Duration>,
-    ) -> Option<Ticket> {
+    ) -> Option<TaskAttempt> {
         let index = self.index(id);
         let entry = self.entries.get_mut(index)?;
         if entry.is_some() {
             return None;
         }
-        let ticket = Ticket { id, attempt: 1 };
+        let attempt = TaskAttempt { id, number: 1 };
         *entry = Some(InFlight {
-            ticket,
+            attempt,
             crashes: 0,
             deaths_before_start: 0,
             cancelled: false,
@@ -245,9 +251,9 @@ impl TaskTable {
             self.note_limit(limit);
         }
         self.in_flight += 1;
-        self.owned += usize::from(owner != Owner::Drain);
+        self.not_for_drain += usize::from(owner != Owner::Drain);
         self.stats.submitted += 1;
-        Some(ticket)
+        Some(attempt)
     }
 
     /// Makes the supervisor check its workers sooner, if this limit is shorter than those that it knows.
@@ -259,13 +265,13 @@ impl TaskTable {
         }
     }
 
-    /// Reserves tickets with consecutive numbers for tasks with these time limits of their own, for as many as there is
-    /// room for. `None` if there is no room.
+    /// Reserves consecutive ids and their entries for tasks with these time limits of their own, for as many as there
+    /// is room. Returns `None` if there is no room.
     pub(super) fn reserve_range(
         &mut self,
         limits: &[Option<Duration>],
         owner: Owner,
-    ) -> Result<Option<TicketRange>, ReserveError> {
+    ) -> Result<Option<AttemptRange>, ReserveError> {
         self.check_accepts()?;
         let room = self.capacity - self.in_flight;
         let mut limits = limits.iter().take(room);
@@ -280,12 +286,12 @@ impl TaskTable {
                 self.next_id += 1;
                 count += 1;
             }
-            TicketRange { first, count }
+            AttemptRange { first, count }
         }))
     }
 
-    /// Undoes the reservation of those tasks of the range that have no outcome. Returns how many these are.
-    pub(super) fn withdraw(&mut self, range: TicketRange) -> usize {
+    /// Undoes the reservation of those tasks of the range that have no outcome. Returns their number.
+    pub(super) fn withdraw(&mut self, range: AttemptRange) -> usize {
         let ids = (0..range.count).map(|n| range.first.nth(n).id);
         let withdrawn = ids.filter(|&id| self.remove(id).is_some()).count();
         self.stats.submitted -= withdrawn as u64;
@@ -295,7 +301,7 @@ impl TaskTable {
     fn remove(&mut self, id: TaskId) -> Option<InFlight> {
         let task = self.occupied_entry(id)?.take()?;
         self.in_flight -= 1;
-        self.owned -= usize::from(task.owner != Owner::Drain);
+        self.not_for_drain -= usize::from(task.owner != Owner::Drain);
         Some(task)
     }
 
@@ -304,9 +310,9 @@ impl TaskTable {
     /// Records the result of a worker, unless the outcome of the task is known or another attempt of it has been
     /// started (RESULTS-1).
     pub(super) fn record_result(&mut self, received: EncodedResult) {
-        let EncodedResult { ticket, result } = received;
-        let known = self.get_mut(ticket.id).map(|task| *task);
-        let Some(task) = known.filter(|task| task.ticket == ticket) else {
+        let EncodedResult { attempt, result } = received;
+        let known = self.get_mut(attempt.id).map(|task| *task);
+        let Some(task) = known.filter(|task| task.attempt == attempt) else {
             return;
         };
         let result = match result {
@@ -320,7 +326,7 @@ impl TaskTable {
             WorkerResult::Transport(what) => Err(TaskError::Transport { what }),
         };
         let started = u32::from(!matches!(result, Err(TaskError::Cancelled)));
-        self.record_outcome(ticket.id, task.crashes + started, result);
+        self.record_outcome(attempt.id, task.crashes + started, result);
     }
 
     /// Records the outcome of a task, unless it is known (RESULTS-1).
@@ -352,7 +358,7 @@ impl TaskTable {
         }
     }
 
-    /// Counts an output as failed that was counted as completed and could not be decoded.
+    /// Moves one task from *completed* to *failed* in the statistics: its output could not be decoded.
     pub(super) fn recount_undecodable(&mut self) {
         self.stats.recount_undecodable();
     }
@@ -366,7 +372,7 @@ impl TaskTable {
     pub(crate) fn take_unclaimed(&mut self) -> NextUnclaimed {
         match self.unclaimed.pop_front() {
             Some(outcome) => NextUnclaimed::Outcome(outcome),
-            None if self.in_flight == self.owned => NextUnclaimed::None,
+            None if self.in_flight == self.not_for_drain => NextUnclaimed::None,
             None => NextUnclaimed::Pending,
         }
     }
@@ -376,14 +382,14 @@ impl TaskTable {
         self.for_handles.len() + self.unclaimed.len()
     }
 
-    /// Gives the outcome of a task, or the task in flight, to `Pool::drain`: its handle was dropped. Returns whether
-    /// waiters have to look again.
+    /// Records that a handle was dropped: its task, or the outcome, now belongs to `Pool::drain`. Returns whether to
+    /// wake the waiters.
     pub(super) fn release_handle(&mut self, id: TaskId) -> bool {
         if let Some(task) = self.get_mut(id)
             && task.owner == Owner::Handle
         {
             task.owner = Owner::Drain;
-            self.owned -= 1;
+            self.not_for_drain -= 1;
         } else if let Some(outcome) = self.for_handles.remove(&id)
             && !mutant!(DroppedHandleLosesOutcome)
         {
@@ -393,8 +399,9 @@ impl TaskTable {
         false
     }
 
-    /// Closes the stream of a map that was dropped, and cancels its tasks in flight, if it `has_tasks`. Returns which
-    /// these are, and the outcomes that the map has not taken.
+    /// Closes the stream of a map that was dropped, and cancels its tasks in flight. Returns their ids, and the
+    /// outcomes that the map has not taken. `has_tasks` is `false` if the map surely has none in flight: that saves a
+    /// search.
     pub(super) fn abandon(
         &mut self,
         stream: StreamId,
@@ -406,7 +413,7 @@ impl TaskTable {
             if task.owner == Owner::Map(stream) {
                 task.owner = Owner::Discarded;
                 task.cancelled = true;
-                cancelled.push(task.ticket.id);
+                cancelled.push(task.attempt.id);
             }
         }
         (cancelled, self.streams.close(stream))
@@ -416,7 +423,7 @@ impl TaskTable {
 
     /// Refuses all tasks from now on.
     pub(super) fn close(&mut self) {
-        self.is_open = false;
+        self.accepts = false;
     }
 
     /// Refuses tasks while there is a reason why no worker can be started.
@@ -427,7 +434,7 @@ impl TaskTable {
     /// Ends all waits (RESULTS-6).
     pub(super) fn end(&mut self) {
         debug_assert_eq!(self.in_flight, 0, "a task has no outcome");
-        self.is_open = false;
+        self.accepts = false;
         self.ended = true;
     }
 
@@ -436,25 +443,25 @@ impl TaskTable {
         self.ended
     }
 
-    /// Records that this process can't learn outcomes any more.
+    /// Records that outcomes can no longer be received.
     pub(super) fn set_unknown(&mut self, what: &'static str) {
         self.unknown = Some(what);
     }
 
-    /// Returns why this process can't learn outcomes any more, if it can't.
+    /// Returns why outcomes can no longer be received; `None` if they can.
     pub(super) fn unknown(&self) -> Option<&'static str> {
         self.unknown
     }
 
-    /// Sets how many tasks may be in flight before the supervisor is woken, once: `idle` if none is now, else `busy`.
-    /// Returns how many are.
-    pub(crate) fn set_wake_above(&mut self, idle: usize, busy: usize) -> usize {
+    /// Sets the number of tasks in flight above which the next reservation wakes the supervisor, once: `if_idle` if no
+    /// task is in flight now, `if_busy` otherwise. Returns the number of tasks in flight.
+    pub(crate) fn set_wake_above(&mut self, if_idle: usize, if_busy: usize) -> usize {
         self.wake_above = if self.in_flight == 0 {
             // The next task with a limit of its own wakes the supervisor.
             self.shortest_limit = None;
-            idle
+            if_idle
         } else {
-            busy
+            if_busy
         };
         self.in_flight
     }
@@ -468,7 +475,7 @@ impl TaskTable {
         is_due
     }
 
-    /// Returns how often the supervisor has to check its workers because of tasks with a time limit of their own.
+    /// Returns the longest time between two inspections of the workers that tasks with a time limit of their own allow.
     pub(crate) fn shortest_limit(&self) -> Option<Duration> {
         self.shortest_limit
     }

@@ -1,27 +1,32 @@
-//! Tasks that run for too long, use too much memory, or are cancelled and go on.
+//! Enforces limits: ends tasks that run for too long, use too much memory, or are cancelled and do not end.
 //!
-//! The board tells what runs, and since when: this takes no message, and no clock is read for a task without a limit.
-//! The supervisor inspects the board when the first limit could be exceeded, and not before:
+//! Each worker records its task and the time of its start on the *board*, shared memory that the supervisor reads
+//! ([`segment::board`](crate::segment::board)). So a task needs no message about its start. The supervisor reads the
+//! board again only when a limit could first be exceeded. That time is `Supervisor::inspect_at`:
 //!
 //! | state                                      | next inspection                                     |
 //! |--------------------------------------------|-----------------------------------------------------|
 //! | a worker runs a task since `t`             | at `t` plus its next limit                          |
-//! | a worker runs no task                      | after the shortest limit, of the pool or of a task  |
+//! | a task may start after this inspection     | after the shortest limit, of the pool or of a task  |
 //! | no task is in flight                       | when a task is submitted: this wakes the supervisor |
 //! | a task with a shorter limit is submitted   | at once: this wakes the supervisor                  |
 //! | tasks are in flight, and memory is limited | after [`MEMORY_INTERVAL`]                           |
 //!
-//! At its soft limit a task is asked to end; if it fails from then on, its outcome is a time-out. At its hard limit
-//! its worker is killed:
+//! A task that starts after an inspection takes at least the shortest limit to exceed one. So an inspection that far
+//! ahead is early enough for it.
+//!
+//! At its soft limit a task is asked to end. If it fails or crashes from then on, its outcome is a time-out. At its
+//! hard limit its worker is killed:
 //!
 //! LIMIT-1. The results that have arrived are recorded first. If the outcome of the task is among them, it counts,
 //!     and the worker is not killed.
-//! LIMIT-2. The board is read again right before the kill. A worker that has gone on to another task is not killed.
-//! LIMIT-3. If the worker goes on between that read and the kill, the other task is sent again, and the attempt not
-//!     counted: the [reason](KillReason) of the kill names the task that it was for.
-//! LIMIT-4. A worker that has finished its task, and makes no progress within the grace time, is stopped, or can't
-//!     send its result. It is killed because of the finished task. A worker that is stopped while it has no task is
-//!     not noticed here. It delays no task.
+//! LIMIT-2. The board is read again right before the kill. A worker that has moved on to another task is not killed.
+//! LIMIT-3. If the worker starts another task between that read and the kill, the other task is sent again, and its
+//!     attempt is not counted. The supervisor can tell, because the [reason](KillReason) of the kill names the task
+//!     that the kill was for.
+//! LIMIT-4. A worker that has finished its task but makes no progress within the grace time must be suspended (by
+//!     `SIGSTOP`) or unable to send its result. It is killed, with the finished task as the reason. An idle worker
+//!     that is suspended is not detected here; it delays no task.
 //! LIMIT-5. The start time on the board may be too early, by up to the [resolution](clock::coarse_resolution) of the
 //!     coarse clock. That much is added to each limit, so that no limit takes effect too early.
 
@@ -41,13 +46,12 @@ use std::time::Instant;
 const MEMORY_INTERVAL: Duration = Duration::from_millis(100);
 /// The shortest time between two inspections for tasks that may have started, however short a limit is.
 const MIN_INTERVAL: Duration = Duration::from_millis(1);
-/// The first pause after a task that is to be killed was not found running. It doubles each time.
+/// The first delay before `enforce_kills` looks for a task again. It doubles each time, up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 impl TaskLimits {
-    /// Returns how long after an inspection a task that starts after it can exceed a limit; `None` if there is no
-    /// limit.
+    /// Returns the shortest time in which a task that starts now can exceed a limit; `None` if there is no limit.
     fn shortest(&self) -> Option<Duration> {
         let memory = self.memory.map(|_| MEMORY_INTERVAL);
         [self.soft_time, self.hard_time, memory]
@@ -57,13 +61,13 @@ impl TaskLimits {
     }
 }
 
-/// The task that a worker runs, as the worker's entry on the board tells.
+/// The task that a worker runs, according to the worker's entry on the board.
 #[derive(Clone, Copy, Debug)]
 struct RunningTask {
     task: TaskId,
-    /// The least time for which it has run (LIMIT-5).
+    /// How long it has run, at least (LIMIT-5).
     age: Duration,
-    /// Whether it is finished, and its result is being sent.
+    /// Whether it is finished and the worker is sending its result.
     is_sending: bool,
 }
 
@@ -72,7 +76,7 @@ impl RunningTask {
         let (running, phase) = loop {
             let running = entry.running()?;
             let phase = entry.phase();
-            // The phase is of this task only if the worker has not gone on meanwhile.
+            // The phase belongs to this task only if the worker has not moved on to another one between the reads.
             if entry.running() == Some(running) {
                 break (running, phase);
             }
@@ -85,23 +89,23 @@ impl RunningTask {
         })
     }
 
-    /// Returns when the task reaches this age; `None` if it has.
-    fn reaches(&self, age: Option<Duration>, now: Instant) -> Option<Instant> {
-        let left = age?.checked_sub(self.age)?;
+    /// Returns when the task reaches the limit; `None` if it has reached it, or if there is none.
+    fn due(&self, limit: Option<Duration>, now: Instant) -> Option<Instant> {
+        let left = limit?.checked_sub(self.age)?;
         (!left.is_zero()).then(|| clock::after(now, left))
     }
 
-    fn is_beyond(&self, age: Option<Duration>) -> bool {
+    fn has_reached(&self, limit: Option<Duration>) -> bool {
         if mutant!(HardLimitIgnored) {
             return false;
         }
-        age.is_some_and(|age| self.age >= age)
+        limit.is_some_and(|limit| self.age >= limit)
     }
 }
 
 impl<T: Task> Supervisor<T> {
-    /// Inspects the tasks that run and the number of workers, does what is due, and sets the time of the next
-    /// inspection.
+    /// Enforces the limits of running tasks, and adjusts the number of workers, which `staffing` does at the same
+    /// times. Sets the time of the next inspection.
     pub(super) fn inspect(&mut self) {
         self.inspect_at = None;
         if self.phase != Phase::Running {
@@ -115,7 +119,7 @@ impl<T: Task> Supervisor<T> {
         if shortest.is_none() && self.pending_kills.is_empty() && !is_elastic {
             return;
         }
-        // So that only tasks that are queued or run are in flight.
+        // Record the results that have arrived, so that finished tasks no longer count as in flight.
         self.results().poll();
         let now = Instant::now();
         let mut next = self.enforce_kills(now);
@@ -124,12 +128,14 @@ impl<T: Task> Supervisor<T> {
                 next = earlier(next, self.check_limits(index, shortest_own, now));
             }
         }
-        let idle = if shortest.is_some() { 0 } else { usize::MAX };
-        let (idle, busy) = self.wake_thresholds(idle);
-        // Before the queue is read: what is submitted after that wakes this thread.
+        // With a limit, the first task of an idle pool must wake this thread.
+        let if_idle = if shortest.is_some() { 0 } else { usize::MAX };
+        let (if_idle, if_busy) = self.wake_thresholds(if_idle);
+        // Set the thresholds before `adjust_worker_count` reads the queue: a task submitted after that wakes this
+        // thread.
         let in_flight = self
             .results()
-            .with(|tasks| tasks.set_wake_above(idle, busy));
+            .with(|tasks| tasks.set_wake_above(if_idle, if_busy));
         if in_flight > 0 {
             next = earlier(next, shortest.map(|shortest| clock::after(now, shortest)));
         }
@@ -137,8 +143,8 @@ impl<T: Task> Supervisor<T> {
         self.inspect_at = earlier(self.inspect_at, next);
     }
 
-    /// Checks the limits of the task that a worker runs. Returns when it reaches the next one. `shortest_own` is the
-    /// shortest limit that a task has of its own.
+    /// Enforces the limits of the task that a worker runs. Returns when the task reaches the next one. `shortest_own`
+    /// is the shortest time limit that any task has of its own.
     fn check_limits(
         &mut self,
         index: usize,
@@ -149,19 +155,19 @@ impl<T: Task> Supervisor<T> {
         let running = self.running_task(index)?;
         let id = running.task;
         let task = self.results().with(|tasks| tasks.get_mut(id).copied());
-        // A task that has its outcome is not known any more, nor is its own limit. It is finished, so any limit will do
-        // (LIMIT-4).
+        // If the task has its outcome already, its entry is gone, and its own limit with it. Then what matters is how
+        // long the worker has been stuck since, so any limit serves (LIMIT-4).
         let own = task.map_or(shortest_own, |task| task.limit);
         let own = own.filter(|_| !mutant!(OwnLimitIgnored));
         let hard = own.or(limits.hard_time);
         let Some(task) = task.filter(|_| !running.is_sending) else {
-            return if running.is_beyond(hard) {
+            return if running.has_reached(hard) {
                 self.kill_if_stuck(index, id, KillCause::TimedOut, now)
             } else {
-                running.reaches(hard, now)
+                running.due(hard, now)
             };
         };
-        if running.is_beyond(hard) {
+        if running.has_reached(hard) {
             self.kill_for_task(index, id, KillCause::TimedOut, false);
             return None;
         }
@@ -169,13 +175,10 @@ impl<T: Task> Supervisor<T> {
             self.kill_for_task(index, id, KillCause::TooMuchMemory { resident }, false);
             return None;
         }
-        if running.is_beyond(limits.soft_time) && !task.timed_out {
+        if running.has_reached(limits.soft_time) && !task.timed_out {
             self.signal_soft_limit(id);
         }
-        earlier(
-            running.reaches(limits.soft_time, now),
-            running.reaches(hard, now),
-        )
+        earlier(running.due(limits.soft_time, now), running.due(hard, now))
     }
 
     /// Returns the task that the worker of a slot runs.
@@ -193,7 +196,7 @@ impl<T: Task> Supervisor<T> {
         (resident > limit).then_some(resident)
     }
 
-    /// Asks a task to end that has reached its soft limit.
+    /// Asks a task that has reached its soft limit to end.
     fn signal_soft_limit(&self, id: TaskId) {
         let is_in_flight = self.results().with(|tasks| {
             tasks.get_mut(id)?.timed_out = true;
@@ -215,7 +218,7 @@ impl<T: Task> Supervisor<T> {
         now: Instant,
     ) -> Option<Instant> {
         let grace = self.settings().grace;
-        // The worker may be waiting for room for its result.
+        // Receive results: the worker may be waiting for room for its own.
         self.results().collect();
         let worker = self.worker_mut(index)?;
         let since = match worker.finished_task {
@@ -231,8 +234,8 @@ impl<T: Task> Supervisor<T> {
         None
     }
 
-    /// Kills a worker because of the task that it runs, unless that has its outcome and is not `is_finished`, or the
-    /// worker has gone on (LIMIT-1, LIMIT-2).
+    /// Kills a worker because of task `id`, unless the worker has moved on to another one (LIMIT-2), or the task has
+    /// its outcome (LIMIT-1). If the task `is_finished`, its outcome does not matter (LIMIT-4).
     fn kill_for_task(&mut self, index: usize, id: TaskId, cause: KillCause, is_finished: bool) {
         let results = self.results();
         results.collect();
@@ -268,8 +271,9 @@ impl<T: Task> Supervisor<T> {
 
     /// Kills the workers that run cancelled tasks whose grace time is over. Returns when the next kill is due.
     ///
-    /// If no worker runs such a task, it is queued, and will not be started; or its worker was about to start it when
-    /// it was cancelled. So this repeats until the task has its outcome.
+    /// If no worker runs such a task, it is either still queued, and will not be started; or a worker was about to
+    /// start it when it was cancelled. So this is repeated, after longer and longer delays, until the task has its
+    /// outcome.
     fn enforce_kills(&mut self, now: Instant) -> Option<Instant> {
         let mut pending_kills = core::mem::take(&mut self.pending_kills);
         pending_kills.retain_mut(|kill| {
@@ -297,7 +301,7 @@ impl<T: Task> Supervisor<T> {
             kill.pause = kill.pause.saturating_mul(2).min(LONGEST_PAUSE);
             true
         });
-        // Only this thread adds to the list, in another method.
+        // Nothing was added in the meantime: only this thread adds to the list, and not in the loop above.
         self.pending_kills = pending_kills;
         self.pending_kills.iter().map(|kill| kill.due).min()
     }
@@ -320,15 +324,15 @@ mod tests {
         let now = Instant::now();
         let limit = Some(Duration::from_secs(10));
         let due = now + Duration::from_secs(7);
-        assert_eq!(aged(3).reaches(limit, now), Some(due));
-        assert!(!aged(3).is_beyond(limit));
+        assert_eq!(aged(3).due(limit, now), Some(due));
+        assert!(!aged(3).has_reached(limit));
         for age in [10, 11] {
-            assert_eq!(aged(age).reaches(limit, now), None);
-            assert!(aged(age).is_beyond(limit));
+            assert_eq!(aged(age).due(limit, now), None);
+            assert!(aged(age).has_reached(limit));
         }
-        assert_eq!(aged(3).reaches(None, now), None);
-        assert!(!aged(3).is_beyond(None));
-        let never = aged(3).reaches(Some(Duration::MAX), now);
+        assert_eq!(aged(3).due(None, now), None);
+        assert!(!aged(3).has_reached(None));
+        let never = aged(3).due(Some(Duration::MAX), now);
         assert!(
             never.is_some_and(|never| never > clock::after(now, Duration::from_secs(24 * 60 * 60)))
         );

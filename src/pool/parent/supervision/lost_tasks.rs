@@ -36,8 +36,8 @@ use crate::pool::outcome::{TaskError, TaskId};
 use crate::pool::parent::results::{InFlight, TaskTable};
 use crate::pool::parent::settings::Backoff;
 use crate::pool::task::Task;
+use crate::pool::wire::task_attempt::TaskAttempt;
 use crate::pool::wire::task_message::Envelope;
-use crate::pool::wire::ticket::Ticket;
 use crate::queue::PeerStats;
 use core::time::Duration;
 use std::time::Instant;
@@ -105,7 +105,7 @@ impl<T: Task> Supervisor<T> {
             };
             if envelopes
                 .iter()
-                .any(|task| self.is_of_live_worker(task.ticket))
+                .any(|task| self.is_of_live_worker(task.attempt))
             {
                 continue;
             }
@@ -119,11 +119,14 @@ impl<T: Task> Supervisor<T> {
     }
 
     /// Returns whether a task of a dead letter is run by a worker that is not reaped yet.
-    fn is_of_live_worker(&self, ticket: Ticket) -> bool {
-        let id = ticket.id;
+    fn is_of_live_worker(&self, attempt: TaskAttempt) -> bool {
+        let id = attempt.id;
         let is_in_flight = || {
-            self.results()
-                .with(|tasks| tasks.get_mut(id).is_some_and(|task| task.ticket == ticket))
+            self.results().with(|tasks| {
+                tasks
+                    .get_mut(id)
+                    .is_some_and(|task| task.attempt == attempt)
+            })
         };
         self.is_run_by_live_worker(id)
             && !self
@@ -142,7 +145,7 @@ impl<T: Task> Supervisor<T> {
     }
 
     fn judge(&mut self, envelope: &mut Envelope<T>) -> Verdict {
-        let id = envelope.ticket.id;
+        let id = envelope.attempt.id;
         // The death of the worker that was running the task. It counts once: later attempts have nothing to do with it.
         let mut deaths = self.dead_workers.iter_mut();
         let death = deaths.find(|death| death.running == Some(id)).map(|death| {
@@ -160,7 +163,7 @@ impl<T: Task> Supervisor<T> {
         };
         let verdict = self
             .results()
-            .change(|tasks| case.judge(tasks, &mut envelope.ticket));
+            .change(|tasks| case.judge(tasks, &mut envelope.attempt));
         let has_crashed =
             death.is_some_and(|death| death.kill_reason.is_none() && !died_while_decoding(&death));
         if has_crashed && matches!(verdict, Verdict::Resend(_)) {
@@ -208,18 +211,18 @@ impl<T: Task> Supervisor<T> {
     }
 
     /// Takes all tasks that wait for their retry, whether it is due or not.
-    pub(super) fn take_retries(&mut self) -> Vec<Ticket> {
+    pub(super) fn take_retries(&mut self) -> Vec<TaskAttempt> {
         let retries = core::mem::take(&mut self.retries);
         retries
             .into_iter()
-            .map(|retry| retry.envelope.ticket)
+            .map(|retry| retry.envelope.attempt)
             .collect()
     }
 
     /// Records the outcome of a task that can't be sent again.
     fn record_unsendable(&self, error: TrySendError<Envelope<T>>) {
         let what = with_causes(&error);
-        let id = error.into_inner().ticket.id;
+        let id = error.into_inner().attempt.id;
         self.results().change(|tasks| {
             let crashes = tasks.get_mut(id).map_or(0, |task| task.crashes);
             tasks.record_outcome(id, crashes, Err(TaskError::Transport { what }));
@@ -240,10 +243,10 @@ struct Case {
 }
 
 impl Case {
-    /// Judges the task, and records its outcome or, in the table and in `ticket`, its next attempt.
-    fn judge(&self, tasks: &mut TaskTable, ticket: &mut Ticket) -> Verdict {
+    /// Judges the task, and records its outcome or, in the table and in `attempt`, its next attempt.
+    fn judge(&self, tasks: &mut TaskTable, attempt: &mut TaskAttempt) -> Verdict {
         let id = self.id;
-        let task = tasks.get_mut(id).filter(|task| task.ticket == *ticket);
+        let task = tasks.get_mut(id).filter(|task| task.attempt == *attempt);
         let Some(task) = task else {
             return Verdict::Discard;
         };
@@ -272,9 +275,9 @@ impl Case {
             record_death(tasks, &task, &death);
             return Verdict::Discard;
         }
-        if !mutant!(TicketAttemptKept) {
-            task.ticket.attempt = task.ticket.attempt.saturating_add(1);
-            *ticket = task.ticket;
+        if !mutant!(AttemptNumberKept) {
+            task.attempt.number = task.attempt.number.saturating_add(1);
+            *attempt = task.attempt;
         }
         if mutant!(BackoffIgnored) {
             return Verdict::Resend(now);
@@ -290,7 +293,7 @@ fn died_while_decoding(death: &DeadWorker) -> bool {
 
 /// Records the outcome of a task whose worker has died.
 fn record_death(tasks: &mut TaskTable, task: &InFlight, death: &DeadWorker) {
-    let id = task.ticket.id;
+    let id = task.attempt.id;
     let error = if let Some(reason) = death.kill_reason.filter(|reason| reason.is_for(id)) {
         reason.cause.into()
     } else if task.timed_out {

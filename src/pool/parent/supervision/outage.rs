@@ -24,8 +24,8 @@ use crate::error::{StartError, TryRecvError, ending};
 use crate::os::clock;
 use crate::pool::outcome::TaskError;
 use crate::pool::task::Task;
+use crate::pool::wire::task_attempt::TaskAttempt;
 use crate::pool::wire::task_message::Envelope;
-use crate::pool::wire::ticket::Ticket;
 use core::time::Duration;
 use std::process::ExitStatus;
 use std::sync::Arc;
@@ -102,12 +102,12 @@ impl<T: Task> Supervisor<T> {
 
     /// Records outcomes for the tasks that are queued or wait for their retry (OUTAGE-2).
     fn fail_queued_tasks(&mut self, now: Instant) {
-        let mut tickets: Vec<Ticket> = self.take_retries();
+        let mut attempts: Vec<TaskAttempt> = self.take_retries();
         loop {
             match self.launcher.tasks.try_lease_undecoded() {
                 Ok(lease) => {
                     match Envelope::<T>::from_dead_letter(&lease) {
-                        Ok(tasks) => tickets.extend(tasks.iter().map(|task| task.ticket)),
+                        Ok(tasks) => attempts.extend(tasks.iter().map(|task| task.attempt)),
                         Err(error) => log::unreadable_task(&error.cause().to_string()),
                     }
                     lease.ack();
@@ -118,9 +118,9 @@ impl<T: Task> Supervisor<T> {
         }
         let why = self.outage.cause.clone().unwrap_or_default();
         let in_flight = self.results().change(|tasks| {
-            for ticket in tickets {
-                let known = tasks.get_mut(ticket.id).map(|task| *task);
-                let Some(task) = known.filter(|task| task.ticket == ticket) else {
+            for attempt in attempts {
+                let known = tasks.get_mut(attempt.id).map(|task| *task);
+                let Some(task) = known.filter(|task| task.attempt == attempt) else {
                     continue;
                 };
                 let error = if task.timed_out {
@@ -130,7 +130,7 @@ impl<T: Task> Supervisor<T> {
                 } else {
                     TaskError::NoWorkers { why: why.clone() }
                 };
-                tasks.record_outcome(ticket.id, task.crashes, Err(error));
+                tasks.record_outcome(attempt.id, task.crashes, Err(error));
             }
             tasks.in_flight()
         });

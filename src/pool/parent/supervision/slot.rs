@@ -14,7 +14,7 @@
 //! The process may be a wrapper that has started the worker. Then the states are those of the worker, and after its
 //! death the wrapper gets some time to end, too.
 //!
-//! A death is what the kernel reports of the process, never what the process says or fails to say. A worker that
+//! A death is what the kernel reports of the process, never what the process sends or fails to send. A worker that
 //! misses a deadline, or has closed its link, is killed.
 //!
 //! SLOT-1. Each process that was started is reaped once, after its group was killed.

@@ -8,7 +8,7 @@
 //! | has been idle for the idle time | the supervisor       | it is asked to stop, and is not replaced |
 //!
 //! STAFFING-1. A worker stops by itself, between two tasks. Tasks that it has not leased go to other workers. So
-//!     nothing waits for it, and a shutdown that comes meanwhile finds it stopping.
+//!     nothing waits for it, and a shutdown that begins before the worker has ended finds it stopping.
 //! STAFFING-2. A worker is killed if it was asked to stop and has no task, or has sent `Stopping`, and does not end
 //!     within the grace time. If it starts a task at that very moment, the task is sent again, and the attempt not
 //!     counted.

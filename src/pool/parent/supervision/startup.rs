@@ -109,7 +109,7 @@ impl<T: Task> Supervisor<T> {
         self.escalate(StopStep::Terminated);
     }
 
-    /// Handles a worker that can never serve this pool: fails the start if the pool is starting, else logs it.
+    /// Handles a worker that can never serve this pool: fails the start if the pool is starting, and logs it otherwise.
     pub(super) fn handle_mismatch(&mut self, number: u32, error: StartError) {
         if self.phase == Phase::Starting {
             self.fail_start(error);

@@ -104,7 +104,8 @@ impl<T: Task> Supervisor<T> {
         self.is_stopping() && self.slots.iter().all(is_empty)
     }
 
-    /// Gives every task an outcome (SUPERVISE-3), its result if that has arrived, else `Cancelled`, and ends all waits.
+    /// Gives every task an outcome (SUPERVISE-3), its result if that has arrived and `Cancelled` otherwise, and ends
+    /// all waits.
     pub(super) fn finish_tasks(&mut self) {
         self.settle_tasks();
         let results = self.results();

@@ -1,24 +1,26 @@
-//! The ticket of a task: the first bytes of each message in both queues.
+//! The id of a task and the number of its attempt: the first bytes of each message in both queues.
 
 use crate::codec::{DecodeError, EncodeError};
 use crate::pool::outcome::TaskId;
 
-/// Identifies a task and one of its attempts.
+/// One attempt to run a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Ticket {
+pub(crate) struct TaskAttempt {
+    /// The id of the task, the same in each attempt.
     pub(crate) id: TaskId,
     /// The number of the attempt, from 1.
-    pub(crate) attempt: u16,
+    pub(crate) number: u16,
 }
 
+/// The length of an encoded attempt and the kind of its message.
 pub(crate) const HEADER: usize = 12;
 
-impl Ticket {
-    /// Returns the ticket of the `n`th task of a chunk whose first task has this ticket.
+impl TaskAttempt {
+    /// Returns the attempt of the `n`th task after this one, counted from 0, in a range of consecutive ids.
     pub(crate) const fn nth(self, n: usize) -> Self {
         Self {
             id: TaskId(self.id.0.wrapping_add(n as u64)),
-            attempt: self.attempt,
+            number: self.number,
         }
     }
 
@@ -26,7 +28,7 @@ impl Ticket {
         let (header, rest) = into
             .split_first_chunk_mut::<HEADER>()
             .ok_or(EncodeError::NoRoom)?;
-        let word = u32::from(self.attempt) | u32::from(kind) << 16;
+        let word = u32::from(self.number) | u32::from(kind) << 16;
         let (first, second) = header.split_at_mut(8);
         first.copy_from_slice(&self.id.0.to_le_bytes());
         second.copy_from_slice(&word.to_le_bytes());
@@ -41,14 +43,14 @@ impl Ticket {
         let header = bytes.split_first_chunk::<8>();
         let header = header.and_then(|(id, rest)| Some((id, rest.split_first_chunk::<4>()?)));
         let Some((id, (word, rest))) = header else {
-            return Err(DecodeError::new("a message shorter than a ticket"));
+            return Err(DecodeError::new("a message shorter than its header"));
         };
         let word = u32::from_le_bytes(*word);
-        let ticket = Self {
+        let attempt = Self {
             id: TaskId(u64::from_le_bytes(*id)),
-            attempt: word as u16,
+            number: word as u16,
         };
-        Ok((ticket, (word >> 16) as u8, rest))
+        Ok((attempt, (word >> 16) as u8, rest))
     }
 }
 
