@@ -8,7 +8,8 @@ use core::fmt;
 pub enum MemoryLimit {
     /// The queue's own, [`Options::memory_limit`](crate::Options::memory_limit).
     Queue,
-    /// The limit of a memory control group that this process is in: `memory.max` less `memory.current`, where file
+    /// The limit of a memory control group (cgroup) that this process is in: `memory.max` less `memory.current`, where
+    /// file
     /// cache does not count as used.
     Cgroup,
     /// The machine's memory: `MemAvailable`, or what the kernel is willing to commit.
@@ -17,7 +18,9 @@ pub enum MemoryLimit {
     FileSize,
     /// The size of the file system that holds the queue.
     FileSystem,
-    /// `RLIMIT_AS`, which must leave room for the whole queue, with every block that it may ever use.
+    /// `RLIMIT_AS`, which must leave room for the whole queue, with every block that it may ever use. If `RLIMIT_AS` is
+    /// not set, the address space of the processor or `vm.max_map_count` was the limit, and 0 bytes are reported as
+    /// left.
     AddressSpace,
 }
 

@@ -10,7 +10,7 @@
 //! | [`blocks`], [`block_header`]    | blocks: which process may use the memory of which message            |
 //! | [`batch`]                       | the marks of the messages that share a block                         |
 //! | [`peers`]                       | the table of attached processes                                      |
-//! | [`lifecycle`]                   | open, closing, ended                                                 |
+//! | [`lifecycle`]                   | open, closing, ended; what these and related words mean              |
 //! | [`returned`]                    | whether a returned message may be waiting                            |
 //! | [`parking`]                     | the event counts that processes sleep on                             |
 //! | [`steps`]                       | the operations: sequences of transitions                             |
@@ -31,7 +31,8 @@
 //!
 //! # Transitions
 //!
-//! All files use these names. S is a sender, R a receiver, L a lap, b a block, and g its generation.
+//! All files use these names. S is a sender, R a receiver, L a lap, b a block, and g its generation; the
+//! closer is the process that closes the queue.
 //!
 //! | transition    | by               | word  | change                           | effect                           |
 //! |---------------|------------------|-------|----------------------------------|----------------------------------|

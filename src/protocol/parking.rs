@@ -48,9 +48,9 @@ pub(super) const EPOCH: u32 = 2;
 /// The value of the whole word, bit and epoch, with which a process goes to sleep. It sleeps only while the word has
 /// this value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Epoch(u32);
+pub(crate) struct WaitKey(u32);
 
-impl Epoch {
+impl WaitKey {
     /// Returns the value to pass to the futex call.
     #[must_use]
     pub(crate) const fn get(self) -> u32 {
@@ -68,14 +68,14 @@ impl ParkingWord {
 
     /// Returns the futex word.
     #[must_use]
-    pub(crate) fn word(&self) -> &AtomicU32 {
+    pub(crate) fn futex_word(&self) -> &AtomicU32 {
         &self.word
     }
 
     /// Announces a sleep (PARK-1). The caller then checks once more for what it waits for, and sleeps while the word
-    /// has the value of the returned epoch.
+    /// has the value of the returned key.
     #[must_use]
-    pub(crate) fn prepare_wait(&self) -> Epoch {
+    pub(crate) fn prepare_wait(&self) -> WaitKey {
         let mut seen = self.word.load(Ordering::Relaxed);
         loop {
             let announced = (seen | WAITERS).wrapping_add(EPOCH);
@@ -89,7 +89,7 @@ impl ParkingWord {
                     // Pairs with the fence in `has_waiters`: either the notifier sees our bit, or our last check sees
                     // its change (PARK-2).
                     fence(Ordering::SeqCst);
-                    return Epoch(announced);
+                    return WaitKey(announced);
                 }
                 Err(now) => seen = now,
             }

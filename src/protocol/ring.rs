@@ -24,9 +24,9 @@
 //! RING-4. Laps wrap at 2^32 and are compared by their wrapped difference. This assumes that no process is stopped
 //!     between two accesses for an exact multiple of 2^32 laps.
 //! RING-5. Every step of a walk leads to the next slot, in the same lap or a later one. A walk therefore ends after one
-//!     round through the ring, unless other processes move the ends of the queue during the walk, or a stray write left
-//!     laps that lead the walk round forever. A correct walk never gets 2^31 laps ahead of its hint, so a walk that
-//!     does reports corruption.
+//!     round through the ring, unless other processes move the ends of the queue during the walk, or memory was
+//!     overwritten with laps that lead the walk round forever. A correct walk never gets 2^31 laps ahead of its hint,
+//!     so a walk that does reports corruption.
 //!
 //! Crash: every transition is one atomic exchange, so a slot is always in one of the four states.
 //!

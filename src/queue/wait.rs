@@ -57,8 +57,9 @@ const GIVE_UP_SPINNING: u32 = 8;
 const SHORT_SPIN_DIVISOR: u32 = 16;
 /// When waits spin for the shorter time, one of this many still spins for the full time.
 const FULL_SPIN_EVERY: u32 = 16;
-/// After every so many attempts, the number of `spin_loop` hints between attempts grows: 0, then 1, then doubling. Each
-/// attempt pulls the cache line away from the peer that is about to write it, and a long wait may end a little late.
+/// After this many attempts, and each time after as many again, the number of `spin_loop` hints between attempts grows:
+/// from 0 to 1, then it doubles. Each attempt pulls the cache line away from the peer that is about to write it, and a
+/// long wait may end a little late.
 const ATTEMPTS_PER_PAUSE: u32 = 16;
 /// The number of `spin_loop` hints between attempts is at most half of two to this power.
 const MAX_PAUSE_LOG2: u32 = 4;
@@ -141,7 +142,7 @@ impl Waiter {
         }
         let word = awaited.word;
         loop {
-            let epoch = word.prepare_wait();
+            let wait_key = word.prepare_wait();
             // After `prepare_wait`, every change moves `word`, so the sleep cannot miss it. Every wait makes this last
             // attempt before it gives up, so that it does not consume a wake that another thread needs (PARK-4).
             if let Some(result) = attempt()? {
@@ -157,8 +158,8 @@ impl Waiter {
             }
             let until_sweep = segment.time_until_sweep();
             futex::wait(
-                word.word(),
-                epoch.get(),
+                word.futex_word(),
+                wait_key.get(),
                 remaining.map_or(until_sweep, |remaining| remaining.min(until_sweep)),
             );
             // A sleep after a wrong tail could repeat forever: report it as corrupt memory.

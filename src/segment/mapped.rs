@@ -387,7 +387,7 @@ impl SharedState for Segment {
     }
 
     fn wake(&self, word: &ParkingWord, count: u32) -> u32 {
-        futex::wake(word.word(), count)
+        futex::wake(word.futex_word(), count)
     }
 
     #[inline(always)]

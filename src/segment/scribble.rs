@@ -275,7 +275,7 @@ fn a_head_ahead_of_the_tail_makes_no_room() {
     assert_eq!(peer.send(0, 8), Ok(false), "the queue is full");
 }
 
-/// A sender that follows such a tail leaves a gap, at which receivers would wait forever.
+/// A sender that follows such a tail skips slots, and receivers would wait forever at the first of them.
 #[test]
 fn a_tail_ahead_of_the_filled_positions_is_reported_after_a_sleep_and_after_close() {
     for gap in [1, 100, 1023] {

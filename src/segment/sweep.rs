@@ -136,8 +136,7 @@ impl Segment {
         report.emit();
     }
 
-    /// Checks all other peers, without emitting events. Returns `false` if the kernel could not answer for each of
-    /// them.
+    /// Checks all other peers, without emitting events. Returns whether every check had a result.
     fn sweep_silently(&self, scope: SweepScope, report: &mut SweepReport) -> bool {
         let Some(probe) = self.probe(report) else {
             return false;
@@ -148,11 +147,11 @@ impl Segment {
             self.finish_stalled_blocks();
         }
         let others = self.other_peers();
-        let rotation = self.shared().sweeps.cursor.fetch_add(1, Ordering::Relaxed);
-        let rotation = rotation.checked_rem(others.len() as u64);
+        let cursor = self.shared().sweeps.cursor.fetch_add(1, Ordering::Relaxed);
+        let thorough = cursor.checked_rem(others.len() as u64);
         let mut is_complete = true;
         for (number, peer) in (0..).zip(others) {
-            is_complete &= self.check_peer(&probe, peer, Some(number) == rotation, report);
+            is_complete &= self.check_peer(&probe, peer, Some(number) == thorough, report);
         }
         is_complete
     }

@@ -42,8 +42,9 @@ pub(super) fn inspect_tail_slot<S: SharedState>(
 
 /// Checks that the tail is not ahead of the ring. Called after a sleep.
 ///
-/// A sender that starts at such a tail leaves a gap, and receivers would wait in front of it forever, however much is
-/// sent.
+/// A sender that starts at such a tail skips slots. Receivers would then wait forever at the first skipped slot,
+/// however
+/// much is sent.
 #[cold]
 pub(crate) fn check_tail<S: SharedState>(shared: &S) -> Result<(), Corrupt> {
     let head = shared.head().get();

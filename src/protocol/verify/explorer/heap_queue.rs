@@ -106,7 +106,7 @@ impl HeapQueue {
     fn find_addresses(&self) -> HashMap<usize, Word> {
         let [head, tail] = &self.hints;
         let [items, space, blocks] = &self.parking;
-        let parking = |word: &ParkingWord| from_ref(word.word()).addr();
+        let parking = |word: &ParkingWord| from_ref(word.futex_word()).addr();
         let mut words = HashMap::from([
             (from_ref(&self.lifecycle).addr(), Word::Lifecycle),
             (from_ref(&self.returned).addr(), Word::Returned),
@@ -215,7 +215,7 @@ impl SharedState for HeapQueue {
     }
 
     fn wake(&self, word: &ParkingWord, count: u32) -> u32 {
-        let address = from_ref(word.word()).addr();
+        let address = from_ref(word.futex_word()).addr();
         let word = self.addresses().get(&address).expect("a parking word");
         let wake = self.wake.borrow().clone().expect("called within a step");
         wake(*word, count)

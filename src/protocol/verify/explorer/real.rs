@@ -258,8 +258,8 @@ impl RealProcess<'_> {
     }
 
     fn announce(&self, spot: ParkingSpot) -> Outcome {
-        let epoch = self.parking(spot).prepare_wait();
-        Outcome::Announced(epoch.get().into())
+        let wait_key = self.parking(spot).prepare_wait();
+        Outcome::Announced(wait_key.get().into())
     }
 
     fn sleep(&self, spot: ParkingSpot) -> Outcome {

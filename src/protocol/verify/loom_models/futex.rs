@@ -28,7 +28,7 @@ impl Sleepers {
     pub(super) fn sleep(&self, word: &ParkingWord, expected: u32) {
         // A kernel reads the word under a lock, so it never sees an old value. This is the only step that loom sees: it
         // switches threads only before such a step, so the rest of the function is not interrupted.
-        let now = word.word().fetch_add(0, Ordering::Relaxed);
+        let now = word.futex_word().fetch_add(0, Ordering::Relaxed);
         let mut state = self.0.lock().expect("no panic in here");
         if now == expected {
             state
@@ -48,7 +48,7 @@ impl Sleepers {
 
     pub(super) fn wake(&self, word: &ParkingWord, count: u32) -> u32 {
         // Makes loom try this wake before and after each sleep on the word.
-        word.word().fetch_add(0, Ordering::Relaxed);
+        word.futex_word().fetch_add(0, Ordering::Relaxed);
         let mut state = self.0.lock().expect("no panic in here");
         let mut woken = 0;
         state.asleep.retain(|(address, sleeper)| {

@@ -113,11 +113,11 @@ impl HeapQueue {
             if let Some(result) = attempt() {
                 return result;
             }
-            let epoch = word.prepare_wait();
+            let wait_key = word.prepare_wait();
             if let Some(result) = attempt() {
                 return result;
             }
-            self.sleep(word, epoch.get());
+            self.sleep(word, wait_key.get());
         }
     }
 

@@ -64,20 +64,22 @@ fn as_designed(word: &ParkingWord) -> u32 {
 
 /// Sets the bit and does not raise the epoch.
 fn without_the_raise(word: &ParkingWord) -> u32 {
-    let announced = word.word().fetch_or(1, Ordering::AcqRel) | 1;
+    let announced = word.futex_word().fetch_or(1, Ordering::AcqRel) | 1;
     fence(Ordering::SeqCst);
     announced
 }
 
 /// Raises the epoch and sets the bit, without a fence before the next check.
 fn without_the_fence(word: &ParkingWord) -> u32 {
-    let mut seen = word.word().load(Ordering::Relaxed);
+    let mut seen = word.futex_word().load(Ordering::Relaxed);
     loop {
         let announced = (seen | 1).wrapping_add(2);
-        match word
-            .word()
-            .compare_exchange(seen, announced, Ordering::AcqRel, Ordering::Relaxed)
-        {
+        match word.futex_word().compare_exchange(
+            seen,
+            announced,
+            Ordering::AcqRel,
+            Ordering::Relaxed,
+        ) {
             Ok(_) => return announced,
             Err(now) => seen = now,
         }
