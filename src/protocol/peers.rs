@@ -3,7 +3,7 @@
 //! | kind   | roles  | meaning                                                                                    |
 //! |--------|--------|--------------------------------------------------------------------------------------------|
 //! | Free   | -      | not in use                                                                                 |
-//! | Ticket | s, r   | reserved for a child that has not attached yet; its roles already count (not a pool's task)|
+//! | Ticket | s, r   | reserved for a child that has not attached yet; its roles already count                    |
 //! | Live   | s, r   | an attached process; s and r: whether it can send and receive                              |
 //!
 //! | method         | change of the entry                                  |
