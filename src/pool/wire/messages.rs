@@ -177,8 +177,8 @@ impl FromWorker {
             Self::Log {
                 level,
                 target,
-                message: said,
-            } => message(LOG, &(*level as u8, target.clone(), said.clone())),
+                message: text,
+            } => message(LOG, &(*level as u8, target.clone(), text.clone())),
             Self::Stopping => vec![STOPPING],
         }
     }
@@ -318,7 +318,7 @@ mod tests {
             output: "u32".to_owned(),
             error: "String".to_owned(),
         };
-        let said = |level| FromWorker::Log {
+        let log = |level| FromWorker::Log {
             level,
             target: "there".to_owned(),
             message: "this".to_owned(),
@@ -335,7 +335,7 @@ mod tests {
             FromWorker::TaskEnded { task: u64::MAX },
             FromWorker::Stopping,
         ];
-        all.extend(LEVELS.map(said));
+        all.extend(LEVELS.map(log));
         for sent in all {
             let bytes = sent.encode();
             assert_eq!(FromWorker::decode(&bytes), Some(sent));
@@ -377,7 +377,7 @@ mod tests {
         let cut = truncated(long.clone());
         let kept = cut.strip_suffix(" ...").expect("a mark");
         assert!(kept.len() <= MAX_LEN / 2 && long.starts_with(kept));
-        let said = FromWorker::CannotPrepare { what: cut };
-        assert_eq!(FromWorker::decode(&said.encode()), Some(said));
+        let message = FromWorker::CannotPrepare { what: cut };
+        assert_eq!(FromWorker::decode(&message.encode()), Some(message));
     }
 }

@@ -15,9 +15,9 @@ pub(crate) fn payload_message(payload: &(dyn Any + Send)) -> String {
 /// For processes without a hook of this crate: the program's own hook has reported the panic and its location.
 pub(crate) fn catch_panic_message<R>(act: impl FnOnce() -> R) -> Result<R, String> {
     catch_unwind(AssertUnwindSafe(act)).map_err(|payload| {
-        let said = truncated(payload_message(payload.as_ref()));
+        let message = truncated(payload_message(payload.as_ref()));
         // The `Drop` of the payload may panic too.
         core::mem::forget(payload);
-        said
+        message
     })
 }

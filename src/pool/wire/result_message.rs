@@ -175,7 +175,7 @@ impl Encoded {
     pub(super) fn decode<V: Serialize + DeserializeOwned>(&self) -> Result<V, String> {
         match catch_panic_message(|| <Bincode as Codec<V>>::decode(self.bytes())) {
             Ok(decoded) => decoded.map_err(|error| reason(&error)),
-            Err(said) => Err(format!("decoding it panicked: {said}")),
+            Err(message) => Err(format!("decoding it panicked: {message}")),
         }
     }
 }

@@ -186,6 +186,6 @@ fn an_output_whose_decoding_panics_is_an_outcome() {
             panic!("of {}", 7)
         }
     }
-    let said = Encoded::new(&[]).decode::<Bad>().err();
-    assert!(said.is_some_and(|said| said.ends_with("panicked: of 7")));
+    let message = Encoded::new(&[]).decode::<Bad>().err();
+    assert!(message.is_some_and(|message| message.ends_with("panicked: of 7")));
 }

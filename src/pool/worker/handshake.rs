@@ -40,9 +40,9 @@ fn receive(link: &Link) -> FromLink {
 pub(crate) fn receive_watching(link: &Link, parent: Option<&OwnedFd>) -> FromLink {
     if let Some(parent) = parent {
         let mut poll = Poll::new();
-        let said = poll.readable(link.as_fd());
+        let link_ready = poll.readable(link.as_fd());
         poll.readable(parent.as_fd());
-        if poll.wait(None).is_ok() && !poll.is_ready(said) {
+        if poll.wait(None).is_ok() && !poll.is_ready(link_ready) {
             return FromLink::Closed;
         }
     }

@@ -72,13 +72,13 @@ mod with_tracing {
         fn event(&self, event: &Event<'_>) {
             let mut text = Text::default();
             event.record(&mut text);
-            let said = FromWorker::Log {
+            let log = FromWorker::Log {
                 level: level(*event.metadata().level()),
                 target: truncated(event.metadata().target().to_owned()),
                 message: truncated(text.message + &text.fields),
             };
             // A slow parent blocks this thread, so no event is lost. The watcher deals with a parent that has ended.
-            let _ = self.link.send(&said.encode());
+            let _ = self.link.send(&log.encode());
         }
 
         // No state is kept for spans, so all of them can have the same id.

@@ -24,7 +24,7 @@ pub(crate) fn install(link: Arc<Link>) {
             CAUGHT.set(Some(panic));
             return;
         }
-        let said = FromWorker::Log {
+        let log = FromWorker::Log {
             level: Level::Error,
             target: "workring".to_owned(),
             message: truncated(format!(
@@ -32,7 +32,7 @@ pub(crate) fn install(link: Arc<Link>) {
                 panic.place, panic.message
             )),
         };
-        let _ = link.try_send(&said.encode());
+        let _ = link.try_send(&log.encode());
         otherwise(info);
     }));
 }
@@ -70,9 +70,12 @@ mod tests {
     #[test]
     fn a_panic_is_caught_with_what_it_said() {
         assert_eq!(catch_panic(|| 7), Ok(7));
-        let said = |panic: Result<(), Panic>| panic.expect_err("a panic").message;
-        assert_eq!(said(catch_panic(|| panic!("plain"))), "plain");
-        assert_eq!(said(catch_panic(|| panic!("of {}", 7))), "of 7");
-        assert_eq!(said(catch_panic(|| std::panic::panic_any(7))), "(no text)");
+        let message = |panic: Result<(), Panic>| panic.expect_err("a panic").message;
+        assert_eq!(message(catch_panic(|| panic!("plain"))), "plain");
+        assert_eq!(message(catch_panic(|| panic!("of {}", 7))), "of 7");
+        assert_eq!(
+            message(catch_panic(|| std::panic::panic_any(7))),
+            "(no text)"
+        );
     }
 }

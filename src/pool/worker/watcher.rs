@@ -29,12 +29,12 @@ pub(crate) fn watch(
                     state.cancelled.store(true, Ordering::Release);
                 }
                 FromLink::Message(FromParent::Welcome(_)) | FromLink::Invalid => {
-                    let said = FromWorker::Log {
+                    let warning = FromWorker::Log {
                         level: Level::Warn,
                         target: "workring".to_owned(),
                         message: "a malformed message of the parent was skipped".to_owned(),
                     };
-                    let _ = link.send(&said.encode());
+                    let _ = link.send(&warning.encode());
                     continue;
                 }
                 // The parent may not be permitted to kill this process.
