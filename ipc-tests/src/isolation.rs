@@ -90,12 +90,12 @@ fn run_alone(test: &str) {
     let another = || output.try_clone().expect("another descriptor");
     command.stdout(another()).stderr(another());
     let status = command.status().expect("run the test");
-    let mut text = Vec::new();
+    let mut bytes = Vec::new();
     output.rewind().expect("seek to the start of the output");
-    output.read_to_end(&mut text).expect("read the output");
-    let text = String::from_utf8_lossy(&text);
-    print!("{text}");
-    assert_passed(status, &text);
+    output.read_to_end(&mut bytes).expect("read the output");
+    let printed = String::from_utf8_lossy(&bytes);
+    print!("{printed}");
+    assert_passed(status, &printed);
 }
 
 fn assert_passed(status: ExitStatus, output: &str) {
@@ -153,7 +153,7 @@ mod tests {
             has_run = true;
         });
         guarded(LIMIT, || {
-            assert!(has_run, "the same process runs all bodies")
+            assert!(has_run, "the same process runs all bodies");
         });
         assert_eq!(has_run, process::id() != runner);
     }

@@ -18,7 +18,6 @@ pub const LIMIT: Duration = Duration::from_mins(5);
 
 /// Returns options for a queue whose waits sleep at once, and look for dead peers only every ten seconds. A test that
 /// ends well before that was woken, and did not just look again.
-#[must_use]
 pub fn sleepy(capacity: usize) -> Options {
     Options::new(capacity)
         .spin(Duration::ZERO)
