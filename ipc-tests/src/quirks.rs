@@ -1,7 +1,9 @@
 //! Tasks whose own code misbehaves where a pool calls it: `Serialize`, `Deserialize`, `Drop`, `time_limit`.
 //!
-//! What a [`Whim`] does depends on the process. In a worker it panics, hangs or aborts. In the process of the test it calls a
-//! [`Hook`], a closure of the test, which may panic, wait for the test, or use the pool.
+//! They show what happens if the code that a user gives a pool panics, hangs, or uses the pool. A [`Quirk`] is such a
+//! task, and a [`Tricky`] is such a value. What a [`Misbehaviour`] does depends on the process. In a worker it panics,
+//! hangs or aborts. In the process of the test it calls a [`Hook`], a closure of the test, which may panic, wait for
+//! the test, or use the pool.
 
 use crate::jobs::{Job, prepare};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -19,24 +21,26 @@ use std::{
 };
 use workring::pool::{Context, Task};
 
-/// Whether this process is a worker, in which whims act by themselves.
-static ACTS: AtomicBool = AtomicBool::new(false);
+/// Whether this process is a worker. `Panics`, `Hangs` and `Aborts` take effect only there.
+static IS_WORKER: AtomicBool = AtomicBool::new(false);
+/// The closures of the hooks of this process, by the id of the hook.
 static HOOKS: Mutex<Option<HashMap<u64, Arc<Call>>>> = Mutex::new(None);
+/// The id of the next hook.
 static NEXT: AtomicU64 = AtomicU64::new(0);
 
 type Call = dyn Fn() + Send + Sync;
 
-/// Declares this process a worker, in which whims act by themselves.
-pub fn act() {
-    ACTS.store(true, Ordering::Relaxed);
+/// Marks this process as a worker: `Panics`, `Hangs` and `Aborts` take effect only there.
+pub fn become_worker() {
+    IS_WORKER.store(true, Ordering::Relaxed);
 }
 
-/// What a piece of user code does when it is called.
+/// What a piece of user code does, when it is called, besides what it should.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Whim {
-    /// Nothing unusual.
+pub enum Misbehaviour {
+    /// It behaves normally.
     #[default]
-    None,
+    Nothing,
     /// In a worker: panics.
     Panics,
     /// In a worker: never returns.
@@ -44,13 +48,13 @@ pub enum Whim {
     /// In a worker: aborts the process.
     Aborts,
     /// In the process of the test: calls this hook.
-    Calls(u64),
+    CallsHook(u64),
 }
 
-impl Whim {
-    /// Acts.
-    pub fn act(self) {
-        if let Self::Calls(id) = self {
+impl Misbehaviour {
+    /// Does what the value says, in this process.
+    pub fn take_effect(self) {
+        if let Self::CallsHook(id) = self {
             let hooks = HOOKS.lock().unwrap_or_else(PoisonError::into_inner);
             let hook = hooks.as_ref().and_then(|hooks| hooks.get(&id).cloned());
             drop(hooks);
@@ -58,12 +62,12 @@ impl Whim {
                 hook();
             }
         }
-        if !ACTS.load(Ordering::Relaxed) {
+        if !IS_WORKER.load(Ordering::Relaxed) {
             return;
         }
         match self {
-            Self::None | Self::Calls(_) => {}
-            Self::Panics => panic!("a whim"),
+            Self::Nothing | Self::CallsHook(_) => {}
+            Self::Panics => panic!("a misbehaviour"),
             Self::Hangs => loop {
                 thread::park();
             },
@@ -77,7 +81,7 @@ impl Whim {
 pub struct Hook(u64);
 
 impl Hook {
-    /// Until the hook is dropped, its whims call `call`.
+    /// Registers `call`, which [`Hook::misbehaviour`] calls until the hook is dropped.
     #[must_use]
     pub fn new(call: impl Fn() + Send + Sync + 'static) -> Self {
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -88,10 +92,10 @@ impl Hook {
         Self(id)
     }
 
-    /// Returns a whim that calls this hook.
+    /// Returns a misbehaviour that calls this hook.
     #[must_use]
-    pub const fn whim(&self) -> Whim {
-        Whim::Calls(self.0)
+    pub const fn misbehaviour(&self) -> Misbehaviour {
+        Misbehaviour::CallsHook(self.0)
     }
 }
 
@@ -104,48 +108,48 @@ impl Drop for Hook {
     }
 }
 
-/// A value whose code has whims.
+/// A wrapper whose `Serialize`, `Deserialize` and `Drop` can misbehave.
 #[derive(Debug)]
 pub struct Tricky<V> {
     value: V,
-    encode: Whim,
-    decode: Whim,
-    drop: Whim,
+    on_encode: Misbehaviour,
+    on_decode: Misbehaviour,
+    on_drop: Misbehaviour,
 }
 
 impl<V> Tricky<V> {
-    /// Without any.
+    /// Returns a value that behaves normally.
     pub const fn new(value: V) -> Self {
         Self {
             value,
-            encode: Whim::None,
-            decode: Whim::None,
-            drop: Whim::None,
+            on_encode: Misbehaviour::Nothing,
+            on_decode: Misbehaviour::Nothing,
+            on_drop: Misbehaviour::Nothing,
         }
     }
 
-    /// Its `Serialize` has this whim.
+    /// Makes `Serialize` misbehave.
     #[must_use]
-    pub fn encode(mut self, whim: Whim) -> Self {
-        self.encode = whim;
+    pub fn on_encode(mut self, what: Misbehaviour) -> Self {
+        self.on_encode = what;
         self
     }
 
-    /// Its `Deserialize` has this whim.
+    /// Makes `Deserialize` misbehave.
     #[must_use]
-    pub fn decode(mut self, whim: Whim) -> Self {
-        self.decode = whim;
+    pub fn on_decode(mut self, what: Misbehaviour) -> Self {
+        self.on_decode = what;
         self
     }
 
-    /// Its `Drop` has this whim, also in all other processes that decode it.
+    /// Makes `Drop` misbehave, in every process that has a copy.
     #[must_use]
-    pub fn drop(mut self, whim: Whim) -> Self {
-        self.drop = whim;
+    pub fn on_drop(mut self, what: Misbehaviour) -> Self {
+        self.on_drop = what;
         self
     }
 
-    /// The value.
+    /// Returns the wrapped value.
     pub const fn get(&self) -> &V {
         &self.value
     }
@@ -153,29 +157,29 @@ impl<V> Tricky<V> {
 
 impl<V: Serialize> Serialize for Tricky<V> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.encode.act();
-        (&self.value, self.encode, self.decode, self.drop).serialize(serializer)
+        self.on_encode.take_effect();
+        (&self.value, self.on_encode, self.on_decode, self.on_drop).serialize(serializer)
     }
 }
 
 impl<'de, V: Deserialize<'de>> Deserialize<'de> for Tricky<V> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let (value, encode, decode, drop) = Deserialize::deserialize(deserializer)?;
-        Whim::act(decode);
+        let (value, on_encode, on_decode, on_drop) = Deserialize::deserialize(deserializer)?;
+        Misbehaviour::take_effect(on_decode);
         Ok(Self {
             value,
-            encode,
-            decode,
-            drop,
+            on_encode,
+            on_decode,
+            on_drop,
         })
     }
 }
 
 impl<V> Drop for Tricky<V> {
     fn drop(&mut self) {
-        // Of a value that is dropped while a panic unwinds, a second one would end the process.
+        // During unwinding, a second panic would abort the process.
         if !thread::panicking() {
-            mem::take(&mut self.drop).act();
+            mem::take(&mut self.on_drop).take_effect();
         }
     }
 }
@@ -183,60 +187,60 @@ impl<V> Drop for Tricky<V> {
 /// What a [`Quirk`] does when it runs.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Work {
-    /// Gives this.
+    /// Returns this output.
     Give(Tricky<u64>),
-    /// Fails with this.
+    /// Returns this error.
     Fail(Tricky<u64>),
-    /// Takes room, and gives how much.
+    /// Carries these bytes, and returns their number.
     Weigh(Vec<u8>),
-    /// Gives the process id of its worker.
+    /// Returns the process id of its worker.
     Pid,
-    /// Does as that job, and gives 0.
+    /// Runs this job. Returns 0: as the output, or as the error if the job fails.
     Job(Job),
 }
 
-/// A task with whims.
+/// A task whose code can misbehave.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Quirk {
     work: Tricky<Option<Work>>,
     limit: Option<Duration>,
-    limits: Whim,
+    on_time_limit: Misbehaviour,
 }
 
 impl Quirk {
-    /// Without any, but for those of its work.
+    /// Returns a task that behaves normally, apart from its work.
     #[must_use]
     pub const fn new(work: Work) -> Self {
         Self::tricky(Tricky::new(Some(work)))
     }
 
-    /// With those of `work`.
+    /// Returns a task with this work, whose value may misbehave: it is part of the encoded task.
     #[must_use]
     pub const fn tricky(work: Tricky<Option<Work>>) -> Self {
         Self {
             work,
             limit: None,
-            limits: Whim::None,
+            on_time_limit: Misbehaviour::Nothing,
         }
     }
 
-    /// Gives this number.
+    /// Returns a task that outputs `number`.
     #[must_use]
     pub const fn give(number: u64) -> Self {
         Self::new(Work::Give(Tricky::new(number)))
     }
 
-    /// Has this limit of its own.
+    /// Sets `Task::time_limit`.
     #[must_use]
     pub const fn within(mut self, limit: Duration) -> Self {
         self.limit = Some(limit);
         self
     }
 
-    /// `time_limit` has this whim.
+    /// Makes `Task::time_limit` misbehave.
     #[must_use]
-    pub const fn limits(mut self, whim: Whim) -> Self {
-        self.limits = whim;
+    pub const fn on_time_limit(mut self, what: Misbehaviour) -> Self {
+        self.on_time_limit = what;
         self
     }
 }
@@ -259,7 +263,7 @@ impl Task for Quirk {
     }
 
     fn time_limit(&self) -> Option<Duration> {
-        self.limits.act();
+        self.on_time_limit.take_effect();
         self.limit
     }
 
@@ -268,15 +272,15 @@ impl Task for Quirk {
     }
 }
 
-/// A value that contains itself, to any depth.
+/// A recursive value of any depth.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Nest(Option<Box<Nest>>);
 
 impl Nest {
-    /// Makes a value with this many levels.
+    /// Returns a value of this depth.
     #[must_use]
-    pub fn deep(times: u32) -> Self {
-        (0..times).fold(Self(None), |inner, _| Self(Some(Box::new(inner))))
+    pub fn deep(depth: u32) -> Self {
+        (0..depth).fold(Self(None), |inner, _| Self(Some(Box::new(inner))))
     }
 
     /// Returns the number of levels.
@@ -288,7 +292,7 @@ impl Nest {
 }
 
 impl Drop for Nest {
-    /// Level by level, so that dropping does not overflow the stack.
+    /// Drops iteratively, so that the stack does not overflow.
     fn drop(&mut self) {
         let mut next = self.0.take();
         while let Some(mut nest) = next {

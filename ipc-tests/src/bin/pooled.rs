@@ -18,7 +18,7 @@ fn main() -> ExitCode {
     if env::var_os(EXITS).is_some_and(|mark| Path::new(&mark).exists()) {
         Death::ExitAtOnce(0).die();
     }
-    quirks::act();
+    quirks::become_worker();
     run_if_worker::<(Job, Quirk, Deep)>();
     eprintln!("this program is only a worker");
     ExitCode::FAILURE

@@ -11,7 +11,7 @@ use ipc_tests::{
     jobs::{Meeting, PREPARE},
     ledger::Scratch,
     program,
-    quirks::{Deep, Hook, Nest, Quirk, Tricky, Whim, Work},
+    quirks::{Deep, Hook, Misbehaviour, Nest, Quirk, Tricky, Work},
 };
 use std::{
     error::Error as _,
@@ -109,9 +109,9 @@ impl Drop for Gate {
     }
 }
 
-/// A task that gives an output, or fails with an error, that has this whim when it is decoded.
-fn undecodable(whim: Whim, fails: bool) -> Quirk {
-    let value = Tricky::new(1).decode(whim);
+/// Returns a task that returns an output, or an error if it `fails`, whose `Deserialize` misbehaves like this.
+fn undecodable(misbehaviour: Misbehaviour, fails: bool) -> Quirk {
+    let value = Tricky::new(1).on_decode(misbehaviour);
     Quirk::new(if fails {
         Work::Fail(value)
     } else {
@@ -128,7 +128,7 @@ fn an_output_or_error_whose_decoding_panics_is_an_outcome() {
     guarded(LIMIT, || {
         let bomb = bomb();
         let pool = quirks(2).start().expect("a pool");
-        let bad = |fails| undecodable(bomb.whim(), fails);
+        let bad = |fails| undecodable(bomb.misbehaviour(), fails);
         for fails in [false, true] {
             let said = not_carried(pool.submit(bad(fails)).expect("open").wait());
             assert!(said.contains("panicked: a hook"), "{said}");
@@ -166,7 +166,9 @@ fn an_output_that_is_claimed_after_the_end_may_still_panic() {
     guarded(LIMIT, || {
         let bomb = bomb();
         let pool = quirks(1).start().expect("a pool");
-        let bad = pool.submit(undecodable(bomb.whim(), false)).expect("open");
+        let bad = pool
+            .submit(undecodable(bomb.misbehaviour(), false))
+            .expect("open");
         let report = end(&pool, Shutdown::Drain);
         assert_eq!((report.submitted, report.completed), (1, 1));
         not_carried(bad.wait());
@@ -182,13 +184,13 @@ fn a_slow_decoding_of_an_output_holds_up_only_its_own_caller() {
         let gate = Gate::new();
         let pool = quirks(2).start().expect("a pool");
         let slow = pool
-            .submit(undecodable(gate.hook.whim(), false))
+            .submit(undecodable(gate.hook.misbehaviour(), false))
             .expect("open");
         thread::scope(|scope| {
             let slow = scope.spawn(|| number(slow.wait()));
             gate.await_arrival();
             let mut hanging = Tricky::new(Some(Work::Pid));
-            hanging = hanging.decode(Whim::Hangs);
+            hanging = hanging.on_decode(Misbehaviour::Hangs);
             let hanging = pool
                 .submit(Quirk::tricky(hanging).within(SOON))
                 .expect("open");
@@ -224,8 +226,12 @@ fn an_output_may_use_the_pool_when_it_is_decoded_or_dropped() {
             }
             assert_eq!(pool.map([Quirk::give(2)]).count(), 1);
         });
-        let whim = hook.whim();
-        let busy = || Quirk::new(Work::Give(Tricky::new(7).decode(whim).drop(whim)));
+        let misbehaviour = hook.misbehaviour();
+        let busy = || {
+            Quirk::new(Work::Give(
+                Tricky::new(7).on_decode(misbehaviour).on_drop(misbehaviour),
+            ))
+        };
         assert_eq!(number(pool.submit(busy()).expect("open").wait()), 7);
         // Once more than the output: the task, which holds it, is dropped when it is sent.
         assert_eq!(used.load(Ordering::Relaxed), 3);
@@ -249,7 +255,7 @@ fn a_task_whose_encoding_panics_in_submit_gives_its_place_back() {
     guarded(LIMIT, || {
         let bomb = bomb();
         let pool = quirks(1).capacity(2).start().expect("a pool");
-        let bad = || Quirk::tricky(Tricky::new(Some(Work::Pid)).encode(bomb.whim()));
+        let bad = || Quirk::tricky(Tricky::new(Some(Work::Pid)).on_encode(bomb.misbehaviour()));
         for _ in 0..3 {
             assert!(unwinds(|| drop(pool.submit(bad()))));
             assert!(unwinds(|| drop(pool.try_submit(bad()))));
@@ -268,8 +274,12 @@ fn a_task_of_a_map_whose_encoding_panics_has_its_outcome_and_the_others_theirs()
         let pool = quirks(2).capacity(8).start().expect("a pool");
         for chunk in [1, 2, 7, 50] {
             let tasks = (0..50).map(|n| {
-                let whim = if n % 7 == 3 { bomb.whim() } else { Whim::None };
-                Quirk::tricky(Tricky::new(Some(Work::Give(Tricky::new(n)))).encode(whim))
+                let misbehaviour = if n % 7 == 3 {
+                    bomb.misbehaviour()
+                } else {
+                    Misbehaviour::Nothing
+                };
+                Quirk::tricky(Tricky::new(Some(Work::Give(Tricky::new(n)))).on_encode(misbehaviour))
             });
             let outcomes: Vec<_> = pool.map(tasks).chunk(chunk).collect();
             assert_eq!(outcomes.len(), 50);
@@ -296,7 +306,8 @@ fn a_task_that_is_slow_to_encode_or_uses_the_pool_holds_up_no_other_thread() {
         let pool = Arc::new(quirks(1).start().expect("a pool"));
         let gate = Gate::new();
         thread::scope(|scope| {
-            let task = Tricky::new(Some(Work::Give(Tricky::new(9)))).encode(gate.hook.whim());
+            let task =
+                Tricky::new(Some(Work::Give(Tricky::new(9)))).on_encode(gate.hook.misbehaviour());
             let handle = scope.spawn(|| pool.submit(Quirk::tricky(task)).expect("open"));
             gate.await_arrival();
             assert_eq!(number(pool.submit(Quirk::give(3)).expect("open").wait()), 3);
@@ -308,10 +319,11 @@ fn a_task_that_is_slow_to_encode_or_uses_the_pool_holds_up_no_other_thread() {
             let pool = inner.upgrade().expect("a pool");
             assert_eq!(number(pool.submit(Quirk::give(4)).expect("open").wait()), 4);
         });
-        let whim = hook.whim();
+        let misbehaviour = hook.misbehaviour();
         let task = || {
             let work = Tricky::new(Some(Work::Give(Tricky::new(5))));
-            Quirk::tricky(work.encode(whim).drop(whim)).limits(whim)
+            Quirk::tricky(work.on_encode(misbehaviour).on_drop(misbehaviour))
+                .on_time_limit(misbehaviour)
         };
         assert_eq!(number(pool.submit(task()).expect("open").wait()), 5);
         let outcomes = pool.map((0..10).map(|_| task())).chunk(3);
@@ -332,7 +344,7 @@ fn a_task_whose_drop_panics_is_done_and_drain_gets_its_outcome() {
         let pool = quirks(1).capacity(2).start().expect("a pool");
         let bad = || {
             let work = Tricky::new(Some(Work::Give(Tricky::new(6))));
-            Quirk::tricky(work.drop(bomb.whim()))
+            Quirk::tricky(work.on_drop(bomb.misbehaviour()))
         };
         for _ in 0..3 {
             assert!(unwinds(|| drop(pool.submit(bad()))));
@@ -364,11 +376,11 @@ fn a_panic_of_time_limit_reaches_the_caller_and_costs_nothing_else() {
         let bomb = bomb();
         let pool = quirks(1).capacity(2).start().expect("a pool");
         assert!(unwinds(|| drop(
-            pool.submit(Quirk::give(1).limits(bomb.whim()))
+            pool.submit(Quirk::give(1).on_time_limit(bomb.misbehaviour()))
         )));
         assert_eq!(pool.in_flight(), 0);
         let tasks = (0..9).map(|n| match n {
-            4 => Quirk::give(n).limits(bomb.whim()),
+            4 => Quirk::give(n).on_time_limit(bomb.misbehaviour()),
             _ => Quirk::give(n),
         });
         let mut map = pool.map(tasks).chunk(2);
@@ -523,30 +535,30 @@ fn a_panic_of_the_users_code_in_a_worker_is_an_outcome_and_the_worker_lives() {
         let pid = || number(pool.submit(Quirk::new(Work::Pid)).expect("open").wait());
         let run = |quirk| pool.submit(quirk).expect("open").wait();
         let before = pid();
-        let panics = Whim::Panics;
+        let panics = Misbehaviour::Panics;
         // Decoding the task.
         let said = not_carried(run(Quirk::tricky(
-            Tricky::new(Some(Work::Pid)).decode(panics),
+            Tricky::new(Some(Work::Pid)).on_decode(panics),
         )));
-        assert!(said.contains("a whim"), "{said}");
+        assert!(said.contains("a misbehaviour"), "{said}");
         // Its drop, at the end of its run.
-        let dropped = run(Quirk::tricky(Tricky::new(Some(Work::Pid)).drop(panics)));
+        let dropped = run(Quirk::tricky(Tricky::new(Some(Work::Pid)).on_drop(panics)));
         assert!(
             matches!(dropped, Err(TaskError::Panicked(_))),
             "{dropped:?}"
         );
         for work in [Work::Give, Work::Fail] {
             // Encoding an output or an error.
-            let said = not_carried(run(Quirk::new(work(Tricky::new(1).encode(panics)))));
-            assert!(said.contains("a whim"), "{said}");
+            let said = not_carried(run(Quirk::new(work(Tricky::new(1).on_encode(panics)))));
+            assert!(said.contains("a misbehaviour"), "{said}");
             // Its drop, when it was sent.
-            let result = run(Quirk::new(work(Tricky::new(2).drop(panics))));
+            let result = run(Quirk::new(work(Tricky::new(2).on_drop(panics))));
             assert!(
                 matches!(&result, Ok(value) | Err(TaskError::Failed(value)) if *value.get() == 2),
                 "{result:?}"
             );
             // Both: it is dropped without having been sent.
-            let both = Tricky::new(1).encode(panics).drop(panics);
+            let both = Tricky::new(1).on_encode(panics).on_drop(panics);
             not_carried(run(Quirk::new(work(both))));
         }
         assert_eq!(pid(), before);
@@ -556,7 +568,7 @@ fn a_panic_of_the_users_code_in_a_worker_is_an_outcome_and_the_worker_lives() {
 }
 
 fn hangs_in_decoding() -> Quirk {
-    Quirk::tricky(Tricky::new(Some(Work::Pid)).decode(Whim::Hangs))
+    Quirk::tricky(Tricky::new(Some(Work::Pid)).on_decode(Misbehaviour::Hangs))
 }
 
 #[test]
@@ -609,7 +621,7 @@ fn an_output_whose_drop_hangs_in_a_worker_is_there_and_the_worker_is_replaced() 
             .grace(SOON)
             .start()
             .expect("a pool");
-        let stuck = Quirk::new(Work::Give(Tricky::new(8).drop(Whim::Hangs)));
+        let stuck = Quirk::new(Work::Give(Tricky::new(8).on_drop(Misbehaviour::Hangs)));
         assert_eq!(number(pool.submit(stuck).expect("open").wait()), 8);
         assert_works(&pool);
         let report = end(&pool, Shutdown::Drain);
@@ -623,7 +635,7 @@ fn a_task_that_workers_die_of_in_decoding_is_lost_after_four_of_them() {
     guarded(LIMIT, || {
         let pool = quirks(1).respawn_backoff(Duration::ZERO, Duration::ZERO);
         let pool = pool.start().expect("a pool");
-        let deadly = Quirk::tricky(Tricky::new(Some(Work::Pid)).decode(Whim::Aborts));
+        let deadly = Quirk::tricky(Tricky::new(Some(Work::Pid)).on_decode(Misbehaviour::Aborts));
         let outcome = pool.submit(deadly).expect("open").outcome();
         assert_eq!(outcome.attempts, 1);
         assert!(matches!(outcome.result, Err(TaskError::Crashed { .. })));
@@ -689,12 +701,12 @@ fn a_task_or_an_output_that_is_nested_too_deep_is_an_error_and_kills_no_process(
 fn a_listener_that_never_returns_holds_up_no_limit_and_no_death() {
     guarded(LIMIT, || {
         let gate = Gate::new();
-        let whim = gate.hook.whim();
+        let misbehaviour = gate.hook.misbehaviour();
         let (say, told) = mpsc::channel();
         let pool = quirks(1).on_event(move |event| {
             if let Event::Started { .. } = event {
                 // The first event of all.
-                whim.act();
+                misbehaviour.take_effect();
             }
             let _ = say.send(*event);
         });

@@ -1,4 +1,4 @@
-//! C1, C4: a queue behaves like a model of a few lines, both drained and with a close that waits for leases.
+//! C3, C4: a queue behaves like a simple model, with and without `close_waits_for_leases`.
 //!
 //! One thread runs random operations that do not wait, and compares each result with the model's. `history.rs` covers
 //! concurrent processes.
@@ -15,50 +15,57 @@ use workring::{
     error::{TryRecvError, TrySendError},
 };
 
-/// A queue as documented. Numbers are sent in order, so their order is the order of acceptance. Messages sent together are
-/// a batch; a single message is a batch of one.
+/// What a queue should do, according to [`Options::close_waits_for_leases`] and [`Sender::try_send_many`]. Numbers are
+/// sent in order, so their order is the order of acceptance. Messages sent together are a batch; a single message is a
+/// batch of one.
 struct Model {
     capacity: usize,
-    attempts: u32,
-    settled: bool,
+    max_deliveries: u32,
+    waits_for_leases: bool,
     max_leases: usize,
-    max_letters: usize,
+    max_dead_letters: usize,
     queued: VecDeque<Batch>,
     /// Returned batches, each by its first number.
     returned: BTreeMap<u32, Batch>,
-    /// Batches that the receiver has taken and not settled, by first number.
+    /// Batches of which the receiver holds messages, by first number.
     held: BTreeMap<u32, Held>,
     leased: BTreeSet<u32>,
-    /// The number of deliveries of each message.
-    handed_out: BTreeMap<u32, u32>,
-    letters: BTreeMap<u32, u32>,
+    /// How many times each message was delivered.
+    deliveries: BTreeMap<u32, u32>,
+    dead_letters: BTreeMap<u32, u32>,
     closed: bool,
     ended: bool,
 }
 
 struct Batch {
     first: u32,
-    /// The messages that are not settled.
+    /// The messages that are not acknowledged.
     left: BTreeSet<u32>,
 }
 
 struct Held {
     batch: Batch,
-    to_hand_out: VecDeque<u32>,
+    undelivered: VecDeque<u32>,
     leased: BTreeSet<u32>,
 }
 
 #[derive(Debug, PartialEq)]
 enum Answer {
-    Message(u32, u32),
+    Message {
+        number: u32,
+        /// What [`Lease::deliveries`] returns: how many deliveries came before this one and failed.
+        failed_deliveries: u32,
+    },
     Messages(Vec<u32>),
     Accepted,
     Full,
     Empty,
     Closed,
     TooManyLeases,
-    First(bool),
-    Nothing,
+    /// Whether this call of `close` was the first one.
+    WasFirstClose(bool),
+    /// The operation returns nothing to compare.
+    NoAnswer,
 }
 
 impl Model {
@@ -79,86 +86,100 @@ impl Model {
         Answer::Accepted
     }
 
-    fn attempts_of(&self, number: u32) -> u32 {
-        self.handed_out.get(&number).copied().unwrap_or(0)
+    fn deliveries_of(&self, number: u32) -> u32 {
+        self.deliveries.get(&number).copied().unwrap_or(0)
     }
 
-    fn is_live(&self, number: u32) -> bool {
-        self.attempts_of(number) < self.attempts
+    fn has_deliveries_left(&self, number: u32) -> bool {
+        self.deliveries_of(number) < self.max_deliveries
     }
 
-    /// The batch that is being delivered.
-    fn open(&self) -> Option<u32> {
+    /// Returns the batch that is being delivered.
+    fn current_batch(&self) -> Option<u32> {
         let mut held = self.held.iter();
-        held.find_map(|(first, held)| (!held.to_hand_out.is_empty()).then_some(*first))
+        held.find_map(|(first, held)| (!held.undelivered.is_empty()).then_some(*first))
     }
 
-    /// Delivers the next message. Returns its batch, its number and its earlier deliveries.
+    /// Delivers the next message. Returns its batch, its number and the number of its earlier, failed deliveries.
     fn take(&mut self) -> Result<(u32, u32, u32), Answer> {
-        if self.open().is_none() {
-            self.open_next()?;
+        if self.current_batch().is_none() {
+            self.start_next_batch()?;
         }
-        let first = self.open().expect("just opened");
-        let held = self.held.get_mut(&first).expect("it is open");
-        let number = held.to_hand_out.pop_front().expect("it is open");
-        let attempts = self.attempts_of(number);
-        self.handed_out.insert(number, attempts + 1);
-        Ok((first, number, attempts))
+        let first = self.current_batch().expect("a batch was started");
+        let held = self.held.get_mut(&first).expect("it is the current batch");
+        let number = held
+            .undelivered
+            .pop_front()
+            .expect("it is the current batch");
+        let failed = self.deliveries_of(number);
+        self.deliveries.insert(number, failed + 1);
+        Ok((first, number, failed))
     }
 
-    fn open_next(&mut self) -> Result<(), Answer> {
+    /// Takes the next batch: one that was returned, or else the first in the queue.
+    fn start_next_batch(&mut self) -> Result<(), Answer> {
         if self.ended {
             return Err(Answer::Closed);
         }
         let returned = self.returned.pop_first().map(|(_, batch)| batch);
         if let Some(batch) = returned.or_else(|| self.queued.pop_front()) {
-            let live = batch.left.iter().copied();
+            let left = batch.left.iter().copied();
             let held = Held {
-                to_hand_out: live.filter(|&number| self.is_live(number)).collect(),
+                undelivered: left
+                    .filter(|&number| self.has_deliveries_left(number))
+                    .collect(),
                 leased: BTreeSet::new(),
                 batch,
             };
             self.held.insert(held.batch.first, held);
             return Ok(());
         }
-        if !self.closed || self.settled && !self.held.is_empty() {
+        if !self.closed || self.waits_for_leases && !self.held.is_empty() {
             return Err(Answer::Empty);
         }
         self.ended = true;
         Err(Answer::Closed)
     }
 
-    fn done(&mut self, first: u32, number: u32) {
+    fn acknowledge(&mut self, first: u32, number: u32) {
         let held = self.held.get_mut(&first).expect("it is held");
         held.batch.left.remove(&number);
-        self.settle(first);
+        self.finish_batch(first);
     }
 
-    /// Settles a batch of which no message is held.
-    fn settle(&mut self, first: u32) {
+    /// Once no message of the batch is held, returns it to the queue or moves it to the dead letters.
+    fn finish_batch(&mut self, first: u32) {
         let held = self.held.get(&first).expect("it is held");
-        if !held.to_hand_out.is_empty() || !held.leased.is_empty() {
+        if !held.undelivered.is_empty() || !held.leased.is_empty() {
             return;
         }
         let batch = self.held.remove(&first).expect("it is held").batch;
-        // A message that is returned after the end is a dead letter too: no receiver is left.
-        if !self.ended && batch.left.iter().any(|&number| self.is_live(number)) {
+        // A message that is returned after the end becomes a dead letter too: every receiver has been told `Closed`.
+        if !self.ended
+            && batch
+                .left
+                .iter()
+                .any(|&number| self.has_deliveries_left(number))
+        {
             self.returned.insert(first, batch);
             return;
         }
         for number in batch.left {
-            self.letters.insert(number, self.attempts_of(number));
+            self.dead_letters.insert(number, self.deliveries_of(number));
         }
-        while self.letters.len() > self.max_letters {
-            self.letters.pop_first();
+        while self.dead_letters.len() > self.max_dead_letters {
+            self.dead_letters.pop_first();
         }
     }
 
     fn receive(&mut self) -> Answer {
         match self.take() {
-            Ok((first, number, attempts)) => {
-                self.done(first, number);
-                Answer::Message(number, attempts)
+            Ok((first, number, failed_deliveries)) => {
+                self.acknowledge(first, number);
+                Answer::Message {
+                    number,
+                    failed_deliveries,
+                }
             }
             Err(answer) => answer,
         }
@@ -167,13 +188,14 @@ impl Model {
     fn receive_many(&mut self, max: usize) -> Answer {
         let mut numbers = Vec::new();
         while numbers.len() < max {
-            // No more looks than needed: a look can end the queue.
-            let drained = self.closed && self.queued.is_empty() && self.open().is_none();
-            if !numbers.is_empty() && drained {
+            // Do not call `receive` again on a drained queue: that call would end it.
+            let is_drained =
+                self.closed && self.queued.is_empty() && self.current_batch().is_none();
+            if !numbers.is_empty() && is_drained {
                 break;
             }
             match self.receive() {
-                Answer::Message(number, _) => numbers.push(number),
+                Answer::Message { number, .. } => numbers.push(number),
                 answer if numbers.is_empty() => return answer,
                 _ => break,
             }
@@ -190,17 +212,20 @@ impl Model {
             };
         }
         match self.take() {
-            Ok((first, number, attempts)) => {
+            Ok((first, number, failed_deliveries)) => {
                 self.leased.insert(number);
                 let held = self.held.get_mut(&first).expect("it is held");
                 held.leased.insert(number);
-                Answer::Message(number, attempts)
+                Answer::Message {
+                    number,
+                    failed_deliveries,
+                }
             }
             Err(answer) => answer,
         }
     }
 
-    /// Ends a lease.
+    /// Ends a lease, by an acknowledgement or without.
     fn release(&mut self, number: u32, acknowledged: bool) {
         self.leased.remove(&number);
         let mut held = self.held.iter_mut();
@@ -211,7 +236,7 @@ impl Model {
         if acknowledged {
             held.batch.left.remove(&number);
         }
-        self.settle(first);
+        self.finish_batch(first);
     }
 
     /// Returns the numbers of queued, held, returned and dead messages.
@@ -220,19 +245,20 @@ impl Model {
             self.queued.iter().map(|batch| batch.left.len()).sum(),
             self.held.values().map(|held| held.batch.left.len()).sum(),
             self.returned.values().map(|batch| batch.left.len()).sum(),
-            self.letters.len(),
+            self.dead_letters.len(),
         ]
     }
 }
 
-struct Queue {
+/// The queue that is compared with the model, and the leases that it has given out.
+struct RealQueue {
     tx: Sender<u32>,
     rx: Receiver<u32>,
     leases: Vec<Lease<u32>>,
     next: u32,
 }
 
-impl Queue {
+impl RealQueue {
     /// Runs one random operation on the queue and on the model. Returns both answers.
     fn step(&mut self, model: &mut Model, rng: &mut Rng) -> (Answer, Answer) {
         match rng.u32(0..100) {
@@ -267,19 +293,21 @@ impl Queue {
                 let answer = match self.rx.try_recv_many(&mut numbers, max) {
                     Ok(count) if count == numbers.len() => Answer::Messages(numbers),
                     Ok(other) => panic!("{other}"),
-                    Err(error) => received(Err(error)),
+                    Err(error) => answer_of(Err(error)),
                 };
                 (answer, model.receive_many(max))
             }
             50..60 => {
                 let answer = self.rx.try_recv();
-                // A plain receive does not report deliveries.
-                let said = model.receive();
-                let attempts = match said {
-                    Answer::Message(_, attempts) => attempts,
+                let expected = model.receive();
+                // `try_recv` does not return the number of deliveries, so this copies the model's.
+                let failed = match expected {
+                    Answer::Message {
+                        failed_deliveries, ..
+                    } => failed_deliveries,
                     _ => 0,
                 };
-                (received(answer.map(|number| (number, attempts))), said)
+                (answer_of(answer.map(|number| (number, failed))), expected)
             }
             60..80 => {
                 let lease = self.rx.try_lease().map(|lease| {
@@ -287,7 +315,7 @@ impl Queue {
                     self.leases.push(lease);
                     seen
                 });
-                (received(lease), model.lease())
+                (answer_of(lease), model.lease())
             }
             80..99 if !self.leases.is_empty() => {
                 let lease = self.leases.swap_remove(rng.usize(..self.leases.len()));
@@ -298,14 +326,18 @@ impl Queue {
                     lease.nack();
                     model.release(number, false);
                 }
-                (Answer::Nothing, Answer::Nothing)
+                (Answer::NoAnswer, Answer::NoAnswer)
             }
             99 if rng.u32(0..3) == 0 => {
                 let first = !model.closed;
                 model.closed = true;
-                (Answer::First(self.rx.close()), Answer::First(first))
+                (
+                    Answer::WasFirstClose(self.rx.close()),
+                    Answer::WasFirstClose(first),
+                )
             }
-            _ => (Answer::Nothing, Answer::Nothing),
+            // There is no lease to end, or `close` was not drawn.
+            _ => (Answer::NoAnswer, Answer::NoAnswer),
         }
     }
 
@@ -328,13 +360,16 @@ impl Queue {
             let number = letter.decode().expect("a number");
             (number, letter.deliveries())
         });
-        assert!(letters.eq(model.letters.clone()), "dead letters");
+        assert!(letters.eq(model.dead_letters.clone()), "dead letters");
     }
 }
 
-fn received(result: Result<(u32, u32), TryRecvError>) -> Answer {
+fn answer_of(result: Result<(u32, u32), TryRecvError>) -> Answer {
     match result {
-        Ok((number, attempts)) => Answer::Message(number, attempts),
+        Ok((number, failed_deliveries)) => Answer::Message {
+            number,
+            failed_deliveries,
+        },
         Err(TryRecvError::Empty) => Answer::Empty,
         Err(TryRecvError::Closed) => Answer::Closed,
         Err(TryRecvError::TooManyLeases { .. }) => Answer::TooManyLeases,
@@ -342,17 +377,25 @@ fn received(result: Result<(u32, u32), TryRecvError>) -> Answer {
     }
 }
 
-fn play(settled: bool, rng: &mut Rng) {
+/// Compares one queue, with random options, with its model.
+fn compare_one_random_queue(waits_for_leases: bool, rng: &mut Rng) {
     let capacity = rng.usize(1..=6);
-    let (attempts, max_leases) = (rng.u32(1..=4), rng.usize(1..=4));
-    // Returns after the end happen only in a drained queue; another test counts them.
-    let max_letters = if settled { rng.usize(0..=5) } else { 128 };
+    let (max_deliveries, max_leases) = (rng.u32(1..=4), rng.usize(1..=4));
+    // Messages can be returned after the end only if `close` does not wait for leases. Then the limit is one that is
+    // never reached: `accounting.rs` and `limits.rs` test it.
+    let max_dead_letters = if waits_for_leases {
+        rng.usize(0..=5)
+    } else {
+        128
+    };
     let options = Options::new(capacity)
-        .close_waits_for_leases(settled)
-        .max_deliveries(attempts);
-    let options = options.max_leases(max_leases).max_dead_letters(max_letters);
+        .close_waits_for_leases(waits_for_leases)
+        .max_deliveries(max_deliveries);
+    let options = options
+        .max_leases(max_leases)
+        .max_dead_letters(max_dead_letters);
     let (tx, rx) = options.channel::<u32>().expect("a queue");
-    let mut queue = Queue {
+    let mut queue = RealQueue {
         tx,
         rx,
         leases: Vec::new(),
@@ -360,41 +403,42 @@ fn play(settled: bool, rng: &mut Rng) {
     };
     let mut model = Model {
         capacity,
-        attempts,
-        settled,
+        max_deliveries,
+        waits_for_leases,
         max_leases,
-        max_letters,
+        max_dead_letters,
         queued: VecDeque::new(),
         returned: BTreeMap::new(),
         held: BTreeMap::new(),
         leased: BTreeSet::new(),
-        handed_out: BTreeMap::new(),
-        letters: BTreeMap::new(),
+        deliveries: BTreeMap::new(),
+        dead_letters: BTreeMap::new(),
         closed: false,
         ended: false,
     };
     for step in 0..rng.usize(0..300) {
-        let (queue_says, model_says) = queue.step(&mut model, rng);
-        assert_eq!(queue_says, model_says, "step {step}");
+        let (answer, expected) = queue.step(&mut model, rng);
+        assert_eq!(answer, expected, "step {step}");
         queue.compare(&model);
     }
     queue.compare_statistics(&model);
 }
 
-fn check(settled: bool) {
+/// Compares many queues with their models.
+fn compare_many(waits_for_leases: bool) {
     let rounds = rounds(300, 20_000);
     guarded(LIMIT, || {
         let mut rng = Rng::with_seed(seed());
-        (0..rounds).for_each(|_| play(settled, &mut rng));
+        (0..rounds).for_each(|_| compare_one_random_queue(waits_for_leases, &mut rng));
     });
 }
 
 #[test]
-fn a_drained_queue_does_what_the_model_does() {
-    check(false);
+fn a_queue_whose_close_does_not_wait_for_leases_does_what_the_model_does() {
+    compare_many(false);
 }
 
 #[test]
-fn a_settled_queue_does_what_the_model_does() {
-    check(true);
+fn a_queue_whose_close_waits_for_leases_does_what_the_model_does() {
+    compare_many(true);
 }

@@ -116,7 +116,7 @@ pub(crate) const MUTANTS: &[Row] = &[
     ("DeliveryNotCounted", Layer::Queue, Ipc("queue", "leases::a_message_returned_too_often_becomes_a_dead_letter")),
     ("DeadLetterDiscarded", Layer::Queue, Ipc("queue", "leases::a_message_returned_too_often_becomes_a_dead_letter")),
     ("NewestDeadLetterEvicted", Layer::Queue, Ipc("queue", "leases::the_newest_dead_letters_are_kept")),
-    ("CapacityPlusOne", Layer::Queue, Ipc("queue", "model::a_drained_queue_does_what_the_model_does")),
+    ("CapacityPlusOne", Layer::Queue, Ipc("queue", "model::a_queue_whose_close_does_not_wait_for_leases_does_what_the_model_does")),
     ("InterruptNotConsumed", Layer::Queue, Ipc("waiting", "wakeups::an_interrupt_ends_one_wait_of_its_handle_now_or_later")),
     ("DeadlineIgnored", Layer::Queue, Ipc("waiting", "wakeups::receives_that_give_up_lose_no_message")),
     ("LeaseDropAcknowledges", Layer::Queue, Ipc("queue", "leases::returned_messages_come_first_and_in_the_order_of_acceptance")),

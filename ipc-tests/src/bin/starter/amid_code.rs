@@ -52,11 +52,11 @@ pub(super) fn forked_by_a_task(io: &mut Io) {
         // The second call: in the first one the child would write to a block that it does not own.
         calls_left.store(2, Ordering::Relaxed);
         let work = Tricky::new(Some(Work::Weigh(vec![1; LARGE])));
-        Quirk::tricky(work.encode(hook.whim()))
+        Quirk::tricky(work.on_encode(hook.misbehaviour()))
     };
     let limited = || {
         calls_left.store(1, Ordering::Relaxed);
-        Quirk::give(1).limits(hook.whim())
+        Quirk::give(1).on_time_limit(hook.misbehaviour())
     };
     for _ in 0..FORKS {
         for make in [&large as &dyn Fn() -> Quirk, &limited] {
