@@ -116,7 +116,7 @@ impl Model {
         Ok((first, number, failed))
     }
 
-    /// Takes the next batch: one that was returned, or else the first in the queue.
+    /// Takes the next batch: the first of those that were returned, otherwise the first in the queue.
     fn start_next_batch(&mut self) -> Result<(), Answer> {
         if self.ended {
             return Err(Answer::Closed);
@@ -147,14 +147,14 @@ impl Model {
         self.finish_batch(first);
     }
 
-    /// Once no message of the batch is held, returns it to the queue or moves it to the dead letters.
+    /// Once no message of the batch is held, returns what is left of it to the queue or moves it to the dead letters.
     fn finish_batch(&mut self, first: u32) {
         let held = self.held.get(&first).expect("it is held");
         if !held.undelivered.is_empty() || !held.leased.is_empty() {
             return;
         }
         let batch = self.held.remove(&first).expect("it is held").batch;
-        // A message that is returned after the end becomes a dead letter too: every receiver has been told `Closed`.
+        // A message that is returned after the end becomes a dead letter too: every receiver has got `Closed`.
         if !self.ended
             && batch
                 .left
