@@ -23,7 +23,7 @@ use std::{
     thread,
     time::Duration,
 };
-use workring::pool::{Pool, Shutdown, StartError, TaskError, run_if_worker};
+use workring::pool::{Builder, Pool, Shutdown, StartError, TaskError, run_if_worker};
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -95,70 +95,71 @@ fn run_parent(role: &str, file: &Path) -> ExitCode {
     let me = env::current_exe().expect("this program");
     let pool = Pool::<Act>::builder().workers(1).program(me);
     match role {
-        // Runs until it is killed.
-        "parent" => {
-            let pool = pool.start().expect("a pool");
-            let all = Escape::GroupAndSession;
-            let escape = Act::Escape(all, file.to_owned());
-            pool.submit(escape)
-                .expect("open")
-                .wait()
-                .expect("its outcome");
-        }
-        // Gets the orphans of its workers: it is the first process of a namespace, or has asked for them.
-        "reaper" => {
-            if process::id() != 1 {
-                prctl::set_child_subreaper(true).expect("an attribute");
-            }
-            let mut own_child = process::Command::new("sh");
-            let mut own_child = own_child.args(["-c", "exit 5"]).spawn().expect("a child");
-            let pool = pool.grace(Duration::from_millis(100));
-            let pool = pool.start().expect("a pool");
-            let ways = [Escape::Session, Escape::Timeout, Escape::Generations];
-            for (number, how) in ways.into_iter().enumerate() {
-                let file = file.join(number.to_string());
-                let task = pool.submit(Act::Escape(how, file.clone())).expect("open");
-                while !file.exists() {
-                    thread::yield_now();
-                }
-                task.cancel_within(Duration::ZERO);
-                task.wait().expect_err("cancelled");
-            }
-            let crash = pool.submit(Act::Shell("sleep 1000 & kill -9 $PPID".to_owned()));
-            crash.expect("open").wait().expect_err("it is killed");
-            pool.shutdown(Shutdown::Drain, Duration::from_mins(1))
-                .expect("not a fork");
-            let children =
-                fs::read_to_string(format!("/proc/self/task/{}/children", process::id()));
-            // The pool has reaped the orphans, and not the child that the pool has not started.
-            let children = children.expect("/proc");
-            assert_eq!(children.trim(), own_child.id().to_string(), "zombies");
-            assert_eq!(own_child.wait().expect("its exit").code(), Some(5));
-        }
-        // Limits memory, where `/proc` may be that of another namespace.
-        "weigh" => {
-            let pool = pool.memory_limit(64 << 20).recycle_above_memory(32 << 20);
-            let pool = pool.start().expect("a pool");
-            let task = pool.submit(Act::Take(128 << 20)).expect("open").wait();
-            assert!(
-                matches!(task, Err(TaskError::TooMuchMemory { .. })),
-                "{task:?}"
-            );
-            let pid = || pool.submit(Act::Pid).expect("open").wait().expect("an id");
-            let first = pid();
-            assert_eq!(first, pid(), "it is small");
-            pool.submit(Act::Keep(48 << 20))
-                .expect("open")
-                .wait()
-                .expect("kept");
-            assert_ne!(first, pid(), "it has grown");
-            pool.shutdown(Shutdown::Drain, Duration::from_mins(1))
-                .expect("not a fork");
-        }
+        "parent" => wait_for_escaped_process(pool, file),
+        "reaper" => reap_orphans(pool, file),
+        "weigh" => limit_memory(pool),
         other => panic!("no such role: {other:?}"),
     }
     println!("done");
     ExitCode::SUCCESS
+}
+
+/// Runs a task that starts a process in a session of its own, until this process is killed.
+fn wait_for_escaped_process(pool: Builder<Act>, file: &Path) {
+    let pool = pool.start().expect("a pool");
+    let escape = Act::Escape(Escape::GroupAndSession, file.to_owned());
+    let task = pool.submit(escape).expect("open");
+    task.wait().expect("its outcome");
+}
+
+/// Gets the orphans of its workers: this process is the first one of a namespace, or asks for them. Checks that the
+/// pool reaps them, and not a child that the pool has not started.
+fn reap_orphans(pool: Builder<Act>, directory: &Path) {
+    if process::id() != 1 {
+        prctl::set_child_subreaper(true).expect("an attribute");
+    }
+    let mut own_child = process::Command::new("sh");
+    let mut own_child = own_child.args(["-c", "exit 5"]).spawn().expect("a child");
+    let pool = pool.grace(Duration::from_millis(100));
+    let pool = pool.start().expect("a pool");
+    let ways = [Escape::Session, Escape::Timeout, Escape::Generations];
+    for (number, how) in ways.into_iter().enumerate() {
+        let file = directory.join(number.to_string());
+        let task = pool.submit(Act::Escape(how, file.clone())).expect("open");
+        while !file.exists() {
+            thread::yield_now();
+        }
+        task.cancel_within(Duration::ZERO);
+        task.wait().expect_err("cancelled");
+    }
+    let crash = pool.submit(Act::Shell("sleep 1000 & kill -9 $PPID".to_owned()));
+    crash.expect("open").wait().expect_err("it is killed");
+    shut_down(&pool);
+    let children = fs::read_to_string(format!("/proc/self/task/{}/children", process::id()));
+    let children = children.expect("/proc");
+    assert_eq!(children.trim(), own_child.id().to_string(), "zombies");
+    assert_eq!(own_child.wait().expect("its exit").code(), Some(5));
+}
+
+/// Checks the limits on the memory of workers, where `/proc` may be that of another namespace.
+fn limit_memory(pool: Builder<Act>) {
+    let pool = pool.memory_limit(64 << 20).recycle_above_memory(32 << 20);
+    let pool = pool.start().expect("a pool");
+    let task = pool.submit(Act::Take(128 << 20)).expect("open").wait();
+    let is_killed = matches!(task, Err(TaskError::TooMuchMemory { .. }));
+    assert!(is_killed, "{task:?}");
+    let pid = || pool.submit(Act::Pid).expect("open").wait().expect("an id");
+    let first = pid();
+    assert_eq!(first, pid(), "it is small");
+    let keep = pool.submit(Act::Keep(48 << 20)).expect("open");
+    keep.wait().expect("kept");
+    assert_ne!(first, pid(), "it has grown");
+    shut_down(&pool);
+}
+
+fn shut_down(pool: &Pool<Act>) {
+    let report = pool.shutdown(Shutdown::Drain, Duration::from_mins(1));
+    report.expect("not a fork");
 }
 
 /// Returns whether a pool cannot be started, with the error `StartedAsWorker`.

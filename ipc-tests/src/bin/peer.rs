@@ -60,9 +60,9 @@ mod watching;
 
 const HARNESS_ROLES: &[(&str, Role)] = &[
     ("echo", echo),
-    ("deaf", deaf),
-    ("overdue", overdue),
-    ("scribe", scribe),
+    ("unresponsive", unresponsive),
+    ("hang-under-watchdog", hang_under_watchdog),
+    ("ledger-writer", ledger_writer),
     ("count", count),
 ];
 
@@ -97,7 +97,7 @@ fn echo(io: &mut Io) {
 }
 
 /// Never ends by itself, and reads nothing.
-fn deaf(io: &mut Io) {
+fn unresponsive(io: &mut Io) {
     io.say("here");
     loop {
         thread::park();
@@ -105,18 +105,18 @@ fn deaf(io: &mut Io) {
 }
 
 /// Hangs under a watchdog, with a child that hangs too.
-fn overdue(_: &mut Io) {
+fn hang_under_watchdog(_: &mut Io) {
     let program = env::current_exe().expect("this program");
-    let mut child = Peer::spawn(program, "deaf", &[], Command::spawn).expect("spawn");
+    let mut child = Peer::spawn(program, "unresponsive", &[], Command::spawn).expect("spawn");
     assert_eq!(child.answer(), "here");
-    remark(format!("the deaf one is {}", child.pid()));
+    remark(format!("the unresponsive child is {}", child.pid()));
     let _watchdog = Watchdog::start(Duration::from_millis(1));
     child.wait();
 }
 
 /// Appends numbers to a ledger until it is killed.
-fn scribe(io: &mut Io) {
-    let ledger = Ledger::create(io.argument::<String>(), "scribe").expect("create");
+fn ledger_writer(io: &mut Io) {
+    let ledger = Ledger::create(io.argument::<String>(), "numbers").expect("create");
     for number in 0.. {
         ledger.note(1, number);
         if number == 0 {

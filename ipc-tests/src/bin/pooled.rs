@@ -1,8 +1,7 @@
 //! The worker program of most tests' pools.
 //!
-//! It is started by pools only, and runs the tasks [`Job`], [`Quirk`] and [`Deep`]. Environment variables make it
-//! misbehave before that: see [`ipc_tests::jobs`] and [`ipc_tests::quirks`]. Started otherwise, it ends with exit code
-//! 1.
+//! Pools start it, and it runs the tasks [`Job`], [`Quirk`] and [`Deep`]. Environment variables make it misbehave
+//! before that: see [`ipc_tests::jobs`] and [`ipc_tests::quirks`]. The exit code is 1 if no pool has started it.
 
 use ipc_tests::{
     jobs::{Death, EXITS, FORGETS, Job},

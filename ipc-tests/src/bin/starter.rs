@@ -318,7 +318,7 @@ fn terminal(io: &mut Io) {
     assert_eq!(outcome(&pool, Act::Command).expect("a command"), "hello");
 }
 
-/// Forks a process after it has made a hand-off ticket. That process lives on while the ticket is used or given up.
+/// Makes a hand-off ticket and then forks a process, which lives on while the ticket is used or given up.
 ///
 /// Argument: what happens to the ticket.
 fn forked(io: &mut Io) {

@@ -87,9 +87,9 @@ fn queues_shared_with_children_leave_nothing_when_both_are_gone() {
 }
 
 /// Starts a peer that runs a guarded body, which leaks what the argument names.
-fn forgetful(what: &str) -> Child {
+fn leaking(what: &str) -> Child {
     let mut command = Command::new(program("peer"));
-    command.args(["forgetful", what]).stderr(Stdio::piped());
+    command.args(["leak-queue", what]).stderr(Stdio::piped());
     command.spawn().expect("start a peer")
 }
 
@@ -99,8 +99,8 @@ fn the_guard_reports_a_queue_that_is_leaked() {
     guarded(LIMIT, || {
         let [nothing, leaks @ ..] = ["nothing", "sender", "lease", "hand-off"];
         // At the same time: the guard waits for a leak to go away.
-        let leaks = leaks.map(|what| (what, forgetful(what)));
-        let output = forgetful(nothing).wait_with_output().expect("its end");
+        let leaks = leaks.map(|what| (what, leaking(what)));
+        let output = leaking(nothing).wait_with_output().expect("its end");
         assert!(output.status.success(), "{output:?}");
         for (what, peer) in leaks {
             let output = peer.wait_with_output().expect("its end");

@@ -51,7 +51,7 @@ fn lines_go_both_ways_until_the_input_is_closed() {
 #[test]
 fn a_dropped_peer_is_killed_and_reaped_even_if_it_is_stopped() {
     guarded(LIMIT, || {
-        let mut peer = peer("deaf", &[]);
+        let mut peer = peer("unresponsive", &[]);
         assert_eq!(peer.answer(), "here");
         peer.stop();
         assert_eq!(state(&peer).as_deref(), Some("T"));
@@ -118,11 +118,11 @@ fn a_killed_writer_leaves_whole_entries_without_a_gap() {
     guarded(LIMIT, || {
         for _ in 0..20 {
             let scratch = Scratch::new().expect("scratch");
-            let mut peer = peer("scribe", &[&scratch]);
+            let mut peer = peer("ledger-writer", &[&scratch]);
             assert_eq!(peer.answer(), "begun");
             peer.signal(Signal::SIGKILL);
             assert_eq!(peer.wait().signal(), Some(9));
-            let entries = Ledger::read(scratch.path(), "scribe").expect("read");
+            let entries = Ledger::read(scratch.path(), "numbers").expect("read");
             assert!(!entries.is_empty());
             assert!(
                 (0..)
@@ -156,7 +156,7 @@ fn an_unknown_role_is_refused_with_the_list() {
         assert_eq!(output.status.code(), Some(2));
         let text = String::from_utf8_lossy(&output.stderr);
         assert!(
-            text.contains("\"hamlet\"") && text.contains("echo, deaf"),
+            text.contains("\"hamlet\"") && text.contains("echo, unresponsive"),
             "{text}"
         );
     });
@@ -167,16 +167,16 @@ fn an_unknown_role_is_refused_with_the_list() {
 fn a_watchdog_reports_every_thread_and_kills_the_descendants() {
     guarded(LIMIT, || {
         let output = Command::new(program("peer"))
-            .arg("overdue")
+            .arg("hang-under-watchdog")
             .output()
             .expect("run");
         assert_eq!(output.status.signal(), Some(6), "aborted");
         let text = String::from_utf8_lossy(&output.stderr);
         let expected = [
             "WATCHDOG: main did not end or get on within 1ms",
-            "  the deaf one is ",
+            "  the unresponsive child is ",
             "(watchdog): state R",
-            "peer deaf",
+            "peer unresponsive",
             "(peer): state ",
             ", waits in ",
         ];

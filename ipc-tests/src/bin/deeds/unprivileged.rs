@@ -11,7 +11,7 @@ use workring::pool::{Event, Pool, Shutdown, TaskError, TaskHandle};
 /// The user `nobody`.
 const NOBODY: u32 = 65534;
 
-/// Prints the process id of the worker and then the outcomes of what its argument names.
+/// Prints the worker's process id, does what its argument names, and prints the outcomes, or the pool's report.
 pub(super) fn run(io: &mut Io) {
     let action: String = io.argument();
     let (sender, events) = mpsc::channel();

@@ -31,7 +31,7 @@ pub(crate) const ROLES: &[(&str, Role)] = &[
     ("forker", forker),
 ];
 
-/// What a role has that is about to be killed.
+/// The ends and leases of a process that is going to be killed.
 struct Victim {
     tasks: Option<Receiver<u32>>,
     results: Option<Sender<u32>>,
@@ -159,7 +159,7 @@ fn lessee(io: &mut Io) {
     }
 }
 
-/// Waits for tasks, and so checks whether other processes are alive. Returns each task that it gets.
+/// Waits for tasks, and so checks whether other processes are alive. It returns each task to the queue.
 fn liveness_checker(io: &mut Io) {
     let tasks: Receiver<u32> = workring::inherit("tasks").expect("tasks");
     io.say("ready");
@@ -200,7 +200,7 @@ fn forker(io: &mut Io) {
             room.commit().expect("room");
             drop(room);
             assert_eq!(raw.recv().expect("a message"), b"room");
-            // The reservation that was forgotten: withdrawn with this process's last sender, not with the child's.
+            // The reservation that was not dropped is withdrawn with this process's last sender, not with the child's.
             assert_eq!(in_use(&raw), 1);
             drop(bytes);
             assert_eq!(in_use(&raw), 0);

@@ -6,10 +6,10 @@ use ipc_tests::{
 };
 use std::{mem, time::Duration};
 
-pub(crate) const ROLES: &[(&str, Role)] = &[("forgetful", forgetful)];
+pub(crate) const ROLES: &[(&str, Role)] = &[("leak-queue", leak_queue)];
 
 /// Runs a guarded test that leaks what its argument names. Panics if the guard works.
-fn forgetful(io: &mut Io) {
+fn leak_queue(io: &mut Io) {
     let what: String = io.argument();
     guarded_here(Duration::from_mins(3), |_| {
         let (tx, rx) = workring::channel::<u32>(4).expect("a queue");

@@ -22,7 +22,8 @@ pub(crate) const ROLES: &[(&str, Role)] = &[
     ("prober", prober),
 ];
 
-/// Leases a message, and executes its own program again at the line `exec`. At the line `fork` it forks first.
+/// Leases a message, and executes its own program again at the next line. At the line `fork` it forks, and waits for
+/// the line `exec`.
 ///
 /// Arguments: the name of the queue, and whether the receiver is opened by `name` or was `given`.
 fn before_exec(io: &mut Io) {
@@ -65,7 +66,8 @@ fn after_exec(io: &mut Io) {
     }
 }
 
-/// Reports peers of a queue as dead, and prints what was recovered. Other lines take away what the check needs.
+/// Reports peers of a queue as dead, and prints what was recovered. Other lines take away what the check
+/// needs, or give it back.
 fn prober(io: &mut Io) {
     let rx: Receiver<u32> = workring::inherit("tasks").expect("tasks");
     io.say("ready");
