@@ -52,7 +52,7 @@ impl Peer {
     ///
     /// # Errors
     ///
-    /// Those of `spawn`.
+    /// The errors of `spawn`.
     pub fn spawn<E>(
         program: impl AsRef<OsStr>,
         role: &str,

@@ -41,7 +41,8 @@ pub fn guarded(limit: Duration, body: impl FnOnce()) {
     guarded_steps(limit, |_| body());
 }
 
-/// As [`guarded`], for a body of many steps that reports each of them to the watchdog: the limit is for one step.
+/// Runs a test like [`guarded`], but its body reports each of its many steps to the watchdog, and the limit is for one
+/// step.
 pub fn guarded_steps(limit: Duration, body: impl FnOnce(&Watchdog)) {
     let thread = thread::current();
     // The test runner names the thread after the test. With `--test-threads=1` it has no thread for the test.

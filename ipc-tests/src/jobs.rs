@@ -1,7 +1,7 @@
 //! Tasks for the pools of the tests: one kind for each thing that can happen to a task.
 //!
-//! A test that has to know when a task runs, or to control when it continues, uses [`Job::Meet`]: the task connects to a
-//! [`Meeting`], reports its process, and follows orders.
+//! A test that has to know when a task runs, or to control when it continues, uses [`Job::Meet`]: the task connects to
+//! a [`Meeting`], reports its process, and follows orders.
 
 use nix::{
     sys::signal::{SigHandler, Signal, raise, signal},
@@ -24,7 +24,7 @@ use std::{
 };
 use workring::pool::{Context, Task};
 
-/// Tells a worker what to do while it is prepared: see `prepare`.
+/// The environment variable with the order that a worker follows while it is prepared: see `prepare`.
 pub const PREPARE: &str = "POOLED_PREPARE";
 
 /// Tells the worker program to do as one that does not know that it is a worker.
@@ -193,7 +193,8 @@ impl fmt::Display for Speechless {
 
 impl Error for Speechless {}
 
-/// `fail`, `fail without words`, `panic`, `hang`, `exit`, `kill`; `kill until PATH` kills the first worker that does not find this file, and makes it.
+/// `fail`, `fail without words`, `panic`, `hang`, `exit`, `kill`; `kill until PATH` kills the first worker that does
+/// not find this file, and makes it.
 pub(crate) fn prepare(order: &str) -> Result<(), Box<dyn Error + Send + Sync>> {
     match order.split_once(" until ") {
         Some((order, path)) => {
@@ -286,7 +287,7 @@ pub struct Meeting {
 pub struct Guest {
     /// The process id of its worker.
     pub pid: Pid,
-    /// The number of the task.
+    /// The id of the task.
     pub task: u64,
     stream: UnixStream,
     lines: BufReader<UnixStream>,

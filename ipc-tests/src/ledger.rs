@@ -31,7 +31,7 @@ impl Scratch {
     ///
     /// # Errors
     ///
-    /// Those of creating a directory.
+    /// The errors of creating a directory.
     pub fn new() -> io::Result<Self> {
         Self::new_in(env::temp_dir())
     }
@@ -40,7 +40,7 @@ impl Scratch {
     ///
     /// # Errors
     ///
-    /// Those of creating a directory.
+    /// The errors of creating a directory.
     pub fn new_in(parent: impl AsRef<Path>) -> io::Result<Self> {
         for number in 0_u64.. {
             let path = parent
@@ -93,7 +93,7 @@ impl Ledger {
     ///
     /// # Errors
     ///
-    /// Those of opening a file.
+    /// The errors of opening a file.
     pub fn create(directory: impl AsRef<Path>, name: &str) -> io::Result<Self> {
         let path = directory.as_ref().join(name);
         OpenOptions::new()
@@ -124,7 +124,7 @@ impl Ledger {
     ///
     /// # Errors
     ///
-    /// Those of reading a file.
+    /// The errors of reading a file.
     pub fn read(directory: impl AsRef<Path>, name: &str) -> io::Result<Vec<Entry>> {
         let bytes = fs::read(directory.as_ref().join(name))?;
         let (records, torn) = bytes.as_chunks::<LENGTH>();

@@ -17,7 +17,7 @@
 //! | [`trouble`]  | ... and how do they make it hard for their supervisor (`src/bin/deeds.rs`)? |
 //! | [`lineage`]  | ... and which processes do they start (`src/bin/lineage.rs`)?            |
 //! | [`memfd`]    | where is a queue's memory, for a test that writes there?                 |
-//! | [`stops`]    | how long did it take, unless this process was stopped meanwhile?         |
+//! | [`stops`]    | how long did it take, if this process was not stopped during that time?  |
 //!
 //! A test is a function around [`guarded`]:
 //!

@@ -1,7 +1,7 @@
 //! Tasks that start pools and programs of their own, and leave their process group.
 //!
-//! The program (`src/bin/lineage.rs`) is run by wrapper scripts, which a test makes with [`wrapper`]: the arguments that
-//! the script gives it decide whether it becomes a worker.
+//! The program (`src/bin/lineage.rs`) is run by wrapper scripts, which a test makes with [`wrapper`]: the arguments
+//! that the script gives it decide whether it becomes a worker.
 
 use serde::{Deserialize, Serialize};
 use std::{
@@ -24,13 +24,13 @@ pub const MOST: u64 = 12;
 pub enum Act {
     /// Returns the process id of its worker.
     Pid,
-    /// Gives the number of the attempt, and ends its worker in all before the second one.
+    /// Ends its worker in the first attempt, and returns the number of the attempt in later ones.
     SecondAttempt,
-    /// Starts a pool of its own, of this program, and gives what a task of that gives.
+    /// Starts a pool of its own, of this program, and returns what a task of that pool returns.
     Pool,
-    /// Runs a shell script, and gives its output.
+    /// Runs a shell script, and returns its output.
     Shell(String),
-    /// Gives the value of an environment variable, or nothing.
+    /// Returns the value of an environment variable, or an empty string.
     Variable(String),
     /// Takes this many bytes, writes to them, and keeps them.
     Keep(usize),
@@ -154,8 +154,8 @@ fn escape(how: Escape) -> Result<Vec<u32>, String> {
     })
 }
 
-/// Starts a script that says process ids, one a line, and runs on. Returns the ids that it has said once there are none to come: it closes
-/// its output, or runs `sleep`.
+/// Starts a script that says process ids, one a line, and runs on. Returns the ids that it has said once there are none
+/// to come: it closes its output, or runs `sleep`.
 fn say(script: &str) -> Result<Vec<u32>, String> {
     let wanted = script.matches("echo").count() - usize::from(script.contains("echo no"));
     let mut child = Command::new("sh")

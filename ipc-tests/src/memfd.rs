@@ -80,7 +80,7 @@ impl Contents {
         hasher.finish()
     }
 
-    /// A memory file with the same bytes, of a size that can't change, which is nowhere else open.
+    /// Returns a new memory file with the same bytes, of a size that cannot change, that is open nowhere else.
     #[must_use]
     pub fn to_file(&self) -> OwnedFd {
         let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
@@ -117,7 +117,7 @@ pub fn of_process(process_id: u32, number: i32) -> File {
     file.expect("another description")
 }
 
-/// As [`of_process`], of a file that this process has.
+/// Opens a file of this process a second time.
 #[must_use]
 pub fn again(file: impl AsFd) -> File {
     of_process(std::process::id(), file.as_fd().as_raw_fd())

@@ -43,7 +43,8 @@ impl Stat {
 /// The threads of a process.
 ///
 /// The kernel finds its place in this directory by counting, so a listing skips a living thread when one before it
-/// ends meanwhile. Another listing then lacks the ended one: two equal listings in a row have skipped no thread.
+/// ends during the listing. Another listing then lacks the ended one: two equal listings in a row have skipped no
+/// thread.
 pub(crate) fn threads(pid: Pid) -> Vec<Pid> {
     let directory = format!("/proc/{pid}/task");
     let mut seen = numbered(Path::new(&directory));

@@ -16,7 +16,7 @@ pub use fastrand::Rng;
 const FULL: &str = "WORKRING_TEST_FULL";
 const SEED: &str = "WORKRING_TEST_SEED";
 
-/// Returns the number of rounds: `full` if the environment asks for it, else `short`.
+/// Returns the number of rounds: `full` if the environment asks for it, otherwise `short`.
 #[must_use]
 pub fn rounds(short: u32, full: u32) -> u32 {
     let (rounds, line) = choose(variable(FULL).as_deref(), short, full);

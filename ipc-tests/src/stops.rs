@@ -1,4 +1,4 @@
-//! Measures time, unless this process was stopped meanwhile.
+//! Measures time, unless this process was stopped during the measurement.
 //!
 //! A measurement elsewhere on the machine may stop all tests for a minute. A stopped process gets a SIGCONT before it
 //! continues, so a handler of that signal distinguishes a long stop from a long wait.
@@ -18,7 +18,8 @@ static RESUMED: LazyLock<Arc<AtomicBool>> = LazyLock::new(|| {
     resumed
 });
 
-/// Returns the time that `body` takes, or `None` if this process was stopped meanwhile. For one thread at a time.
+/// Returns the time that `body` takes, or `None` if this process was stopped during that time. For one thread at
+/// a time.
 pub fn time(body: impl FnOnce()) -> Option<Duration> {
     RESUMED.store(false, Ordering::SeqCst);
     let start = Instant::now();

@@ -22,8 +22,8 @@ use std::{
 };
 use workring::pool::{Context, Task};
 
-/// The environment variable with an order for `prepare_worker`: `fail while PATH` and `kill while PATH`, as long as there is
-/// such a file; `die when ready after PATH`, where the first worker makes the file and is never prepared.
+/// The environment variable with an order for `prepare_worker`: `fail while PATH` and `kill while PATH`, as long as
+/// there is such a file; `die when ready after PATH`, where the first worker makes the file and is never prepared.
 pub const PREPARE: &str = "TROUBLE_PREPARE";
 
 /// Set in worker processes only: an [`Output`] is harmless in the parent.
@@ -36,13 +36,13 @@ pub enum Trouble {
     Echo(u64),
     /// Ends the worker with this exit code.
     Exit(i32),
-    /// Loops for ever and ignores every order.
+    /// Loops forever and ignores every order.
     Loop,
     /// Stops its process.
     Stop,
     /// Returns the number when there is no such file any more.
     EchoAfter(u64, PathBuf),
-    /// Forks this many children that flood the link for ever. The worker lives.
+    /// Forks this many children that flood the link forever. The worker lives.
     Flood(u32),
     /// As `Flood`; then the worker exits with code 3. `leave` moves the children to sessions of their own.
     FloodAndDie {
@@ -149,7 +149,7 @@ impl Task for Trouble {
     }
 }
 
-/// The first one waits for ever. The others end some time after they have said that they are ready.
+/// The first call waits forever. The others end some time after they have said that they are ready.
 fn die_when_ready(mark: &Path) {
     if File::create_new(mark).is_ok() {
         loop {

@@ -81,7 +81,7 @@
 //!
 //! | | |
 //! |---|---|
-//! | program | The parent's program (`/proc/self/exe`), also after the file was removed or replaced; `std::env::current_exe` then returns a path that ends in ` (deleted)`. Or the path of [`Builder::program`]. |
+//! | program | The parent's program (`/proc/self/exe`), even after the file was removed or replaced; `std::env::current_exe` then returns a path that ends in ` (deleted)`. Or the path of [`Builder::program`]. |
 //! | arguments | None but the path of the program. |
 //! | descriptors | Standard input is empty. Standard output and standard error are the parent's, or `/dev/null` where the parent has closed them. Other descriptors are inherited unless they are closed on exec. |
 //! | signals | None is blocked, and all have the default disposition, whatever the parent has set. Exceptions: `SIGTTIN` and `SIGTTOU` are ignored, so that a worker that uses the terminal gets an error (`EIO`) instead of being stopped; `SIGHUP` is ignored if the parent ignores it (`nohup`). |
@@ -98,6 +98,8 @@
 //!          supervisor    <-- a link for each worker -->              watcher
 //!                        <-- the board: what runs, what is cancelled
 //! ```
+//!
+//! The board is shared memory in which each worker records its task, and the parent what is cancelled.
 //!
 //! No thread stands between the submitting thread and the worker, nor between the worker and the thread that waits for
 //! the outcome. The supervisor thread starts workers and is notified of their deaths; otherwise it sleeps.

@@ -22,7 +22,7 @@
 //! | `Stepkill` | `stepkill` with certain arguments               | `target/mutants/release` |
 //! | `Storm`    | `storm` with certain arguments, also over pools | `target/mutants/release` |
 //!
-//! Each catcher runs once without a mutant, and must pass; and once with the mutant in force, and must fail, or hang
+//! Each catcher runs once without a mutant, and must pass; and once with the mutant switched on, and must fail, or hang
 //! for more than ten times as long. Only what the chosen mutants need is built, with `--cfg workring_mutants`. All of
 //! them take some twenty minutes. The explorer's own tests run the mutants of the protocol's transitions
 //! (`src/protocol/verify/explorer/mutant_tables.rs`).

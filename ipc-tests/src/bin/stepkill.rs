@@ -59,7 +59,7 @@
 //! | exit code | meaning                                                        |
 //! | --------- | -------------------------------------------------------------- |
 //! | 0         | no violation                                                   |
-//! | 1         | violations; also if a boundary does not end within 240 seconds |
+//! | 1         | violations, or a boundary that did not end within 240 seconds  |
 //! | 2         | the options are wrong, or no boundary was tried                |
 //!
 //! | file                               | content                                                             |

@@ -38,7 +38,7 @@
 //! *Uncertain* messages were being sent or acknowledged by a process when it was killed; each of them may have been
 //! sent or not, acknowledged or not, but is nowhere twice. *Leaked* counts blocks and peers that are left at the end.
 //! Each violation is a line `violation: ...` before the last one, and the line after them has the options that repeat
-//! the storm. The seed repeats the random choices, not what the kernel does meanwhile.
+//! the storm. The seed repeats the random choices, not what the kernel does.
 //!
 //! | exit code | meaning                                                |
 //! | --------- | ------------------------------------------------------ |

@@ -27,7 +27,7 @@ pub fn assert_balanced<T, C: Codec<T>>(rx: &Receiver<T, C>) {
     assert_adds_up(&rx.stats());
 }
 
-/// As [`assert_balanced`], for statistics that were taken already.
+/// Asserts that in these statistics each accepted message is in exactly one place.
 pub fn assert_adds_up(stats: &Stats) {
     let places = [
         stats.acknowledged,

@@ -27,13 +27,14 @@ pub fn sleepy(capacity: usize) -> Options {
 /// Half the liveness interval of a [`sleepy`] queue. A wake-up arrives long before.
 const PROMPT: Duration = Duration::from_secs(5);
 
-/// Runs a guarded test in which a wake-up has to end every wait: without one the test takes too long, and fails. A run in
-/// which this process was stopped is repeated.
+/// Runs a guarded test in which a wake-up has to end every wait: without one the test takes too long, and fails. A run
+/// in which this process was stopped is repeated.
 pub fn prompt(test: impl Fn()) {
     guarded(LIMIT, || while in_time(&test).is_none() {});
 }
 
-/// Runs one round of a test (see [`prompt`]). Returns `None` if this process was stopped meanwhile.
+/// Runs one round of a test (see [`prompt`]). Returns `None` if this process was stopped during the
+/// round.
 pub fn in_time(round: impl FnOnce()) -> Option<()> {
     let took = stops::time(round)?;
     assert!(took < PROMPT, "no wake-up in {took:?}");

@@ -1,8 +1,8 @@
 //! Goal: a process that is stopped, at any instruction, delays no other process (K2).
 //!
 //! Method: pumps move numbers from one queue to another. One of them is stopped at a random moment, and the others must
-//! move several laps of the ring meanwhile. The number that the stopped pump holds arrives when it continues. This is
-//! repeated; `stepkill` stops a process at every instruction.
+//! move several laps of the ring while it is stopped. The number that the stopped pump holds arrives when it continues.
+//! This is repeated; `stepkill` stops a process at every instruction.
 
 use ipc_tests::support::{LIMIT, dismiss, hand_over};
 use ipc_tests::{

@@ -1,8 +1,8 @@
-//! Goal: a live peer is never taken for dead, whatever its judge cannot find out, and a dead one is found as soon as any
-//! evidence shows it (K5).
+//! Goal: a live peer is never treated as dead, whatever its judge cannot find out, and a dead one is found as soon as
+//! any evidence shows it (K5).
 //!
-//! Method: the usual evidence is missing or misleading. The victim executes its own program again, or the kernel refuses
-//! the judge a pidfd, any descriptor, or `/proc`.
+//! Method: the usual evidence is missing or misleading. The victim executes its own program again, or the kernel
+//! refuses the judge a pidfd, any descriptor, or `/proc`.
 
 use ipc_tests::support::{LIMIT, dismiss, hand_over, prompt, sleepy};
 use ipc_tests::{Pid, Signal, child::Peer, guarded, program};
@@ -69,8 +69,8 @@ impl Named {
     }
 }
 
-/// The second life has the process id and the start time of the first, and maps the segment. It finds out when it attaches:
-/// the liveness interval is ten seconds.
+/// The second life has the process id and the start time of the first, and maps the segment. It finds out when it
+/// attaches: the liveness interval is ten seconds.
 #[test]
 fn a_process_that_executes_itself_and_attaches_again_is_dead_in_its_first_life() {
     prompt(|| {

@@ -1,5 +1,5 @@
-//! The counts in `Stats`: each accepted message is in exactly one place, also when processes die, and when returns race with
-//! a close or a cancel.
+//! The counts in `Stats`: each accepted message is in exactly one place, even when processes die, and when returns race
+//! with a close or a cancel.
 //!
 //! Other tests check the counts of their own subject. Each test here is a case in which they were wrong once.
 

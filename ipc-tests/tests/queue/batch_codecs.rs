@@ -101,7 +101,7 @@ fn a_codec_that_panics_costs_only_its_own_message() {
     });
 }
 
-/// A message that cannot be decoded is reported in its turn, also when the codec panics for a later message first.
+/// A message that cannot be decoded is reported in its turn, even when the codec panics for a later message first.
 #[test]
 fn a_codec_that_fails_and_panics_loses_nothing() {
     guarded(LIMIT, || {
@@ -120,7 +120,7 @@ fn a_codec_that_fails_and_panics_loses_nothing() {
     });
 }
 
-/// A message that every receiver dies of is not delivered for ever.
+/// A message that every receiver dies of is not delivered forever.
 #[test]
 fn a_message_that_kills_its_receivers_becomes_a_dead_letter() {
     guarded(LIMIT, || {

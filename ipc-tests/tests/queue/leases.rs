@@ -274,8 +274,8 @@ fn a_codec_that_panics_returns_the_message() {
     });
 }
 
-/// An entry of the peer table is freed only when its process holds nothing of the queue; otherwise the next process in it
-/// would be taken for the holder.
+/// An entry of the peer table is freed only when its process holds nothing of the queue; otherwise the next process in
+/// it would be treated as the holder.
 #[test]
 fn a_process_that_has_nothing_but_a_lease_is_still_a_peer() {
     guarded(LIMIT, || {

@@ -24,7 +24,7 @@ fn readers_that_wait_for_a_lease_do_not_have_one() {
     });
 }
 
-/// `max_dead_letters` bounds the dead letters that are kept, also if none is ever read.
+/// `max_dead_letters` bounds the dead letters that are kept, even if none is ever read.
 #[test]
 fn unread_dead_letters_leave_senders_their_memory() {
     guarded(LIMIT, || {

@@ -157,7 +157,7 @@ fn when_it_must_wait(form: Form, interrupted: bool) -> Outcome {
         Try => Outcome::WouldBlock,
         Plain | Timeout | Deadline if interrupted => Outcome::Interrupted,
         Timeout | Deadline => Outcome::Timeout,
-        Plain => unreachable!("it would wait for ever"),
+        Plain => unreachable!("it would wait forever"),
     }
 }
 

@@ -1,5 +1,5 @@
-//! Queues that unrelated processes open by name, at any time, also after all earlier ones have died. The children of these
-//! tests inherit nothing and know only the name.
+//! Queues that unrelated processes open by name, at any time, even after all earlier ones have died. The children of
+//! these tests inherit nothing and know only the name.
 
 use ipc_tests::support::{LIMIT, dismiss, hand_over, sleepy};
 use ipc_tests::{
@@ -34,7 +34,8 @@ impl Name {
         format!("/dev/shm/workring-{me}-{}", self.0).into()
     }
 
-    /// Returns how many processes the list of queues reports for it. `None`: it is not listed, or could not be examined.
+    /// Returns how many processes the list of queues reports for it. `None`: it is not listed, or could not be
+    /// examined.
     fn processes(&self) -> Option<usize> {
         let queues = workring::queue::named_queues().expect("a list");
         queues
@@ -470,7 +471,8 @@ fn no_process_opens_an_incomplete_queue() {
                     sender.send(7).expect("room");
                     drop(sender);
                     let all: Vec<u32> = receiver.try_iter().map(|n| n.expect("a number")).collect();
-                    // The maker's message is here, unless this process has received it before or it is still to be sent.
+                    // The maker's message is here, unless this process has received it before or it is still to be
+                    // sent.
                     assert!(all.contains(&7), "the messages of another queue: {all:?}");
                     assert!(all.iter().all(|&n| n == 7 || n == its_id), "{all:?}");
                     let life = name.inode();

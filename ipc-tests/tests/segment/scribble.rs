@@ -1,5 +1,5 @@
 //! Goal: whatever a stray write does to the shared memory of a queue, its users get values or typed errors. They never
-//! crash, and no operation runs for ever (M4).
+//! crash, and no operation runs forever (M4).
 //!
 //! Method: a child process uses a queue and overwrites random words of its memory. After a crash, the last seed that it
 //! printed repeats the round. In some rounds another thread or process uses the queue at the same time.

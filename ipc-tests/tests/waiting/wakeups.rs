@@ -24,8 +24,8 @@ use workring::{
     queue::Raw,
 };
 
-/// W1. Two processes send one number back and forth, and sleep in between. A wake-up is lost if both sleep while the number
-/// is in a queue and neither has run since the last check. That state lasts until the liveness interval ends.
+/// W1. Two processes send one number back and forth, and sleep in between. A wake-up is lost if both sleep while the
+/// number is in a queue and neither has run since the last check. That state lasts until the liveness interval ends.
 #[test]
 fn no_wake_up_is_lost_between_two_processes_that_sleep() {
     const CHECK_INTERVAL: Duration = Duration::from_secs(1);
@@ -286,7 +286,8 @@ fn receives_that_give_up_lose_no_message() {
     });
 }
 
-/// W8. The child waits for 30 or 100 liveness intervals. It may wake once in each, and spins only before its first sleep.
+/// W8. The child waits for 30 or 100 liveness intervals. It may wake once in each, and spins only before its first
+/// sleep.
 #[test]
 fn an_idle_process_wakes_once_an_interval_and_costs_almost_nothing() {
     const INTERVAL: u64 = 100;
@@ -303,7 +304,7 @@ fn an_idle_process_wakes_once_an_interval_and_costs_almost_nothing() {
             tx.close();
             dismiss(idle);
         };
-        // A process that was stopped meanwhile has slept for fewer intervals.
+        // A process that was stopped during the wait has slept for fewer intervals.
         while stops::time(&mut measure).is_none() {}
         println!("{intervals} intervals: {switches} context switches, {milliseconds} ms");
         // Reading the count costs no context switch; a page fault may cost one.

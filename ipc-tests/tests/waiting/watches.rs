@@ -1,5 +1,5 @@
-//! Waits for a message or a descriptor: which of them ends the wait, what remains for the next one, which threads wake, and
-//! what a wait costs.
+//! Waits for a message or a descriptor: which of them ends the wait, what remains for the next one, which threads wake,
+//! and what a wait costs.
 
 use ipc_tests::support::{LIMIT, hand_over, in_time, prompt, sleepy};
 use ipc_tests::{
@@ -55,15 +55,15 @@ fn message(watched: Result<Watched<u32>, RecvError>) -> u32 {
     }
 }
 
-/// Receives with the watch, calls `meanwhile` when that sleeps, and returns the result of the receive.
+/// Receives with the watch, calls `while_asleep` when that sleeps, and returns the result of the receive.
 fn received_while(
     watch: &Watch<'_, u32>,
-    meanwhile: impl FnOnce(),
+    while_asleep: impl FnOnce(),
 ) -> Result<Watched<u32>, RecvError> {
     thread::scope(|scope| {
         let waiting = scope.spawn(|| watch.recv());
         await_sleepers(Pid::this(), 1);
-        meanwhile();
+        while_asleep();
         waiting.join().expect("join")
     })
 }
@@ -356,7 +356,7 @@ fn an_idle_process_that_watches_wakes_once_an_interval() {
             switches = idle.answer().parse::<u64>().expect("a number");
             assert!(idle.wait().success());
         };
-        // A process that was stopped meanwhile has slept for fewer intervals.
+        // A process that was stopped during the wait has slept for fewer intervals.
         while stops::time(&mut measure).is_none() {}
         println!("{intervals} intervals: {switches} context switches");
         assert!(

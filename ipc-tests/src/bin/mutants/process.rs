@@ -1,4 +1,4 @@
-//! Runs a program to its end, with a mutant in force or without, and finds out why it failed.
+//! Runs a program to its end, with a mutant switched on or without, and finds out why it failed.
 
 use std::{
     env, fs,

@@ -22,7 +22,7 @@ pub(crate) const ROLES: &[(&str, Role)] = &[
     ("watch-forker", watch_forker),
 ];
 
-/// Waits for messages of an empty queue, and prints how often its threads went to sleep meanwhile.
+/// Waits for messages of an empty queue, and prints how often its threads went to sleep during the wait.
 ///
 /// Argument: the milliseconds to wait.
 fn idle_watcher(io: &mut Io) {

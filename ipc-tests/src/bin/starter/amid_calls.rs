@@ -57,7 +57,7 @@ pub(super) fn forked_amid_calls(io: &mut Io) {
     };
     let mut submitted = 1 + forks.while_open();
 
-    // One thread waits in `shutdown`, and holds its lock meanwhile.
+    // One thread waits in `shutdown`, and holds its lock during the wait.
     let mut handles = echoes(pool);
     submitted += handles.len() as u64;
     let ends = thread::spawn(|| pool.shutdown(Shutdown::Drain, LONG));

@@ -76,7 +76,7 @@ impl Supervisor {
                 match next.recv_timeout(SECOND) {
                     Ok(next) => (label, seconds) = (next, 0),
                     Err(RecvTimeoutError::Disconnected) => return,
-                    // One second, however long this process was stopped meanwhile.
+                    // Counts one second, even if this process was stopped for longer.
                     Err(RecvTimeoutError::Timeout) => seconds += 1,
                 }
             }

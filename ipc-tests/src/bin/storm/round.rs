@@ -292,7 +292,7 @@ impl<'a> Round<'a> {
         self.recorder.record(Event::Closed, MessageId::NONE);
     }
 
-    /// Waits until the children of these roles have ended by themselves, and reads dead letters meanwhile.
+    /// Waits until the children of these roles have ended by themselves. Reads dead letters while it waits.
     fn await_exits(&mut self, is_meant: impl Fn(Role) -> bool) {
         while self.children.any(&is_meant) {
             if !self.violations.is_empty() {

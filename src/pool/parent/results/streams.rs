@@ -3,7 +3,8 @@
 use core::fmt;
 use std::collections::VecDeque;
 
-/// The stream of one map. Its number is used again once it is closed; no task in flight refers to it then.
+/// The stream of one map: where its outcomes arrive. Its number is used again once it is closed; no task in flight
+/// refers to it then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct StreamId(u32);
 

@@ -18,7 +18,7 @@ use std::time::Instant;
 /// The largest number of messages of one worker that are received before those of the next.
 const MAX_MESSAGES: usize = 64;
 
-/// How long messages are received before anything else is done.
+/// How long messages are received before other work is done.
 const MESSAGE_TIME: Duration = Duration::from_millis(20);
 
 /// The pause after a wait that has failed.

@@ -18,7 +18,7 @@ pub(crate) struct Operation {
     pub(crate) options: fn() -> Options,
     /// The queue has a name.
     pub(crate) has_name: bool,
-    /// As [`Options::close_waits_for_leases`].
+    /// The value of [`Options::close_waits_for_leases`].
     pub(crate) close_waits_for_leases: bool,
     /// First, the parent does this with the new queue.
     pub(crate) prepare_queue: fn(&mut Queue),

@@ -17,7 +17,7 @@ use workring::{
 
 /// The default of [`Options::max_deliveries`](workring::Options::max_deliveries).
 const MAX_DELIVERIES: u32 = 3;
-/// Longer than any wait takes, also if all processes of this machine are stopped for a benchmark.
+/// Longer than any wait takes, even if all processes of this machine are stopped for a benchmark.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 impl Queue {

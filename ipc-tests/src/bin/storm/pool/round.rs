@@ -140,7 +140,7 @@ impl<'a> Round<'a> {
         };
         // Before the kill, so that all its consequences are recorded later.
         record.append_to(&self.ledger);
-        // The error says that it has ended meanwhile.
+        // An error means that the process has ended already.
         self.kills += u64::from(kill(victim, Signal::SIGKILL).is_ok());
     }
 
