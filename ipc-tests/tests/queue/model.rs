@@ -65,7 +65,7 @@ enum Answer {
     /// Whether this call of `close` was the first one.
     WasFirstClose(bool),
     /// The operation returns nothing to compare.
-    NoAnswer,
+    NotCompared,
 }
 
 impl Model {
@@ -326,7 +326,7 @@ impl RealQueue {
                     lease.nack();
                     model.release(number, false);
                 }
-                (Answer::NoAnswer, Answer::NoAnswer)
+                (Answer::NotCompared, Answer::NotCompared)
             }
             99 if rng.u32(0..3) == 0 => {
                 let first = !model.closed;
@@ -337,7 +337,7 @@ impl RealQueue {
                 )
             }
             // There is no lease to end, or `close` was not drawn.
-            _ => (Answer::NoAnswer, Answer::NoAnswer),
+            _ => (Answer::NotCompared, Answer::NotCompared),
         }
     }
 
