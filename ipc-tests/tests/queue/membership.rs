@@ -4,10 +4,10 @@ use ipc_tests::support::{LIMIT, asleep, dismiss, hand_over, in_time, prompt, sle
 use ipc_tests::{
     asleep::await_sleepers,
     child::Peer,
-    guarded, program,
+    guarded, guarded_steps, program,
     rounds::{Rng, rounds, seed},
 };
-use std::{process::Command, time::Duration};
+use std::process::Command;
 use workring::{Handoff, Options, Receiver, RecvError, SendError, Sender, error::TryRecvError};
 
 fn is_closed<T>(result: &Result<T, RecvError>) -> bool {
@@ -152,10 +152,11 @@ fn two_children_talk_after_their_parent_has_dropped_both_ends() {
 fn two_last_leavers_at_the_same_instant_close_the_queue() {
     const BATCH: u32 = 40;
     let rounds = rounds(1_200, 50_000);
-    guarded(LIMIT + Duration::from_millis(10) * rounds, || {
+    guarded_steps(LIMIT, |watchdog| {
         let mut rng = Rng::with_seed(seed());
         for _ in 0..rounds.div_ceil(BATCH) {
             leave_in_pairs(BATCH, &mut rng);
+            watchdog.progress();
         }
     });
 }
