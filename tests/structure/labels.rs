@@ -90,7 +90,6 @@ fn problems(files: &[(String, String)]) -> Vec<String> {
 }
 
 #[test]
-#[ignore = "not every label is defined yet"]
 fn each_label_is_defined_once() {
     let mut files = super::files(
         &["src", "ipc-tests", "tests", "examples", "benches", "docs"],

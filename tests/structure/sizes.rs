@@ -69,7 +69,6 @@ fn problems(path: &str, source: &str) -> Vec<String> {
 }
 
 #[test]
-#[ignore = "some files and functions are too long yet"]
 fn product_files_and_functions_are_short() {
     let mut files = super::files(&["src"], &["rs"]);
     files.retain(|(path, _)| !super::is_test_code(path));

@@ -16,7 +16,7 @@ struct Done {
     outputs: Vec<NoOp>,
 }
 
-/// What a worker is told first.
+/// The first message to a worker.
 #[derive(Serialize, Deserialize)]
 struct Start {
     worker: usize,
@@ -78,7 +78,7 @@ impl ByHand {
         }
     }
 
-    /// Each worker has its share of the window to do; whoever is done with a chunk gets the next one.
+    /// Each worker has its share of the window. A worker that has finished a chunk gets the next one.
     pub(crate) fn run(&mut self, chunk: usize, tasks: u64) {
         let mut source = (0..tasks).map(NoOp::new);
         let (mut received, mut sum) = (0, 0);

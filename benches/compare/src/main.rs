@@ -8,7 +8,7 @@
 //! | hand-made of ipc-channel            | the same                        | a message, both ways                |
 //! | Python's `ProcessPoolExecutor.map`  | all: it has no window           | a message, both ways                |
 //!
-//! Each writes 64 bytes for each task, and looks at the 64 bytes that come back. Python is left out, and that is said,
+//! Each writes 64 bytes for each task, and reads the 64 bytes of its result. Python is left out, with a message,
 //! where there is no `python3`.
 
 mod by_hand;
@@ -48,7 +48,7 @@ impl Task for NoOp {
     }
 }
 
-/// How many tasks are in flight at the most.
+/// The maximum number of tasks in flight.
 fn window(chunk: usize) -> usize {
     64.max(4 * chunk)
 }
