@@ -59,8 +59,8 @@ impl Allocator {
         Some(BlockWriter::new(queue, block))
     }
 
-    /// Allocates a block of `class`, or of the next one if all of those are in use. Of huge classes, it must have
-    /// memory.
+    /// Allocates a block of `class`, or of the next one if all of those are in use. In a huge class, only blocks that
+    /// already have memory are considered.
     pub(super) fn block<'a>(&self, queue: Entered<'a>, class: usize) -> Option<BlockWriter<'a>> {
         self.block_among(queue, class..class + 2)
     }
@@ -85,7 +85,8 @@ impl Allocator {
         None
     }
 
-    /// Tries to allocate a block for a message of `len` bytes. Returns `None` if it is worth waiting for one.
+    /// Tries to allocate a block for a message of `len` bytes. Returns `Ok(None)` if no block is free now but one will
+    /// become free. May evict a dead letter, or take memory for a huge block.
     pub(super) fn block_for<'a>(
         &self,
         queue: Entered<'a>,
@@ -103,8 +104,8 @@ impl Allocator {
         Ok(block.or_else(|| block_of_a_dead_letter(queue, class)))
     }
 
-    /// Moves a message that needs a smaller class to a block of that class, if one is free, because there are few large
-    /// blocks. Then offers the message.
+    /// Offers the message and returns its block. Large blocks are scarce: if the message fits a smaller class that has a
+    /// free block, copies it there before.
     pub(super) fn offer_in_right_size<'a>(
         &self,
         mut writer: BlockWriter<'a>,
@@ -139,8 +140,8 @@ fn class_for(queue: Entered<'_>, len: usize) -> Result<usize, SendFailure> {
     })
 }
 
-/// Allocates the block of the oldest dead letter, if the options allow that, when all blocks of `class` and the next
-/// are in use. Not while the queue is full, when the message could not be sent anyway.
+/// Evicts the oldest dead letter of `class` and allocates its block, if the options allow it. Does nothing while the
+/// queue is full, because the message could not be sent anyway. For when `class` and the next have no free block.
 fn block_of_a_dead_letter(queue: Entered<'_>, class: usize) -> Option<BlockWriter<'_>> {
     let segment = queue.segment();
     if !segment.settings().evict_dead_letters || send::is_full(segment) {

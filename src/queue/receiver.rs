@@ -72,12 +72,12 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         }
     }
 
-    /// Receives a message and acknowledges it. Blocks until there is one or the queue is closed.
+    /// Receives a message and acknowledges it. Blocks until there is one, or the queue is closed and none is left.
     ///
     /// # Errors
     ///
     /// [`RecvError`]: the queue is closed and drained; an [`Interrupter`](crate::queue::Interrupter) ended the wait;
-    /// the message could not be decoded.
+    /// the message could not be decoded, and is a dead letter now.
     ///
     /// # Examples
     ///
@@ -155,7 +155,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         self.receive(&Deadline::at(deadline))
     }
 
-    /// Leases a message: receives it without acknowledging it. Blocks until there is one or the queue is closed.
+    /// Leases a message, without acknowledging it. Blocks until there is one, or the queue is closed and none is left.
     ///
     /// # Errors
     ///
@@ -251,8 +251,8 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         DeadLetters::new(&self.handle.attachment)
     }
 
-    /// Returns whether no message is waiting: [`len`](Receiver::len) is 0, and this receiver has handed out all
-    /// messages of the batches that it has taken.
+    /// Returns whether no message waits for its first delivery, in the queue or in a batch of this receiver. Returned
+    /// messages are not counted: [`try_recv`](Receiver::try_recv) finds them.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.handle.count_operation();

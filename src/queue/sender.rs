@@ -24,11 +24,11 @@ use std::time::Instant;
 
 /// The sending end of a queue.
 ///
-/// Clones are senders of the same queue; threads may also share one. When the last sender of all processes is dropped,
+/// Clones are senders of the same queue; threads may also share one. When the last sender in any process is dropped,
 /// the queue closes (unless [`Options::close_on_last_sender`](crate::Options) says otherwise).
 ///
-/// Messages are received in the order in which sends accepted them, whatever becomes of their senders. A send that
-/// fails returns the message in its error.
+/// First deliveries follow the order of acceptance, even if a sender dies. A message that is delivered again comes before
+/// newer ones. A send that fails returns the message in its error.
 ///
 /// # Examples
 ///
@@ -86,11 +86,12 @@ impl<T, C: Codec<T>> Sender<T, C> {
 
     /// Sends a message. Blocks while the queue is full, or has no free block for a message of this size.
     ///
-    /// A message of more than 64 KiB may also have to wait for memory, as long as other such messages of this queue
-    /// have what it needs. If there are none, the send fails at once.
+    /// Memory for messages above 64 KiB is taken on demand. If there is not enough, the send waits while other large
+    /// messages of this queue hold memory that it could use; otherwise it fails at once with `NoMemory`.
     ///
     /// `Ok` means accepted: the message will be delivered or become a dead letter, unless the queue is cancelled. That
-    /// holds even if this process dies right afterwards.
+    /// holds even if this process dies right afterwards. The number of dead letters that are kept is
+    /// [limited](crate::Options::max_dead_letters).
     ///
     /// # Errors
     ///
@@ -174,7 +175,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
         self.send_with(value, &Deadline::at(deadline))
     }
 
-    /// Returns whether no message waits for its first delivery.
+    /// Returns whether no message waits for its first delivery. Messages that were returned are not counted.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.handle.count_operation();

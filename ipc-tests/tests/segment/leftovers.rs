@@ -1,4 +1,4 @@
-//! T1, T2: a queue leaves nothing behind in its processes, and the guard around every test would report it otherwise.
+//! T1, T2: a dropped queue leaks nothing in the processes that used it, and the guard around every test detects a leak.
 
 use ipc_tests::support::{LIMIT, dismiss, hand_over};
 use ipc_tests::{Pid, cpu::resident, guarded, program, rounds::rounds};
@@ -23,7 +23,7 @@ fn inventory() -> (usize, usize, usize, u64) {
     )
 }
 
-/// Creates a queue, uses it in every way that one process can, and drops it.
+/// Creates a queue, sends small and large messages, leases two, prepares a hand-off, and drops everything.
 fn use_a_queue(capacity: usize) {
     let (tx, rx) = channel::<Vec<u8>>(capacity).expect("a queue");
     let (other, reader) = (tx.clone(), rx.clone());
@@ -41,7 +41,7 @@ fn use_a_queue(capacity: usize) {
 /// T2.
 #[test]
 fn a_thousand_queues_leave_memory_descriptors_and_threads_as_they_were() {
-    /// Room for memory of the allocator and of the test runner.
+    /// Growth that is allowed for caches of `malloc` and of the test runner.
     const SLACK: u64 = 4 << 20;
     guarded(LIMIT, || {
         (0..50).for_each(|_| use_a_queue(16));

@@ -19,7 +19,7 @@ pub(super) struct Stack {
 }
 
 impl Stack {
-    /// Both lengths are multiples of the page size of any machine.
+    /// The guard, at the lower end. `LENGTH` includes it. Both are multiples of every page size of Linux, up to 64 KiB.
     const GUARD: NonZeroUsize = NonZeroUsize::new(64 << 10).expect("not zero");
     const LENGTH: NonZeroUsize = NonZeroUsize::new(256 << 10).expect("not zero");
 
@@ -48,8 +48,8 @@ impl Drop for Stack {
     }
 }
 
-/// Makes a child that carries out `plan`, and waits until it runs its program or has ended. Returns it, and its pidfd
-/// if the kernel supports `CLONE_PIDFD`.
+/// Makes a child that carries out `plan`, and waits until it runs its program or has ended. Returns its pid, and
+/// its pidfd if the kernel supports `CLONE_PIDFD`. The caller has blocked all signals (SPAWN-2 of `super`).
 pub(super) fn clone_vfork(
     plan: &ExecPlan<'_>,
     stack: &Stack,
@@ -57,8 +57,8 @@ pub(super) fn clone_vfork(
     let mut pidfd: c_int = -1;
     let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | libc::SIGCHLD;
     let argument = ptr::from_ref(plan).cast_mut().cast::<c_void>();
-    // SAFETY: the child runs on a stack of its own (SPAWN-1, SPAWN-2). It only reads the plan, apart from cells, which
-    // this thread does not access at that time because it waits. The plan outlives the child's use of it.
+    // SAFETY: the child runs on a stack of its own (SPAWN-1, SPAWN-2). It only reads the plan, except for
+    // its `Cell` fields, which this thread cannot touch while it waits in `clone`. The plan outlives the child's use.
     let id = unsafe { libc::clone(child_main, stack.top(), flags, argument, &raw mut pidfd) };
     let pid = Pid::from_raw(id).filter(|_| id > 0);
     let pid = pid.ok_or_else(io::Error::last_os_error)?;

@@ -24,7 +24,8 @@ use std::time::Instant;
 /// See [the module](crate::pool) for what it guarantees. All methods take `&self`, so threads can share a pool.
 ///
 /// Dropping a pool that was not [shut down](Pool::shutdown) cancels the tasks in flight and stops the workers, by force
-/// if they do not end within [`Builder::grace`]. It logs a warning that names the place where the pool was made.
+/// if they do not end within [`Builder::grace`]. With the feature `tracing`, it emits a warning that names the place
+/// where the pool was made.
 pub struct Pool<T: Task> {
     shared: Arc<Shared<T>>,
     shutdown: ShutdownState,
@@ -59,9 +60,9 @@ impl<T: Task> Pool<T> {
         }
     }
 
-    /// Submits a task. Blocks while the pool is at [capacity](Builder::capacity). While it blocks, moves results that
+    /// Submits a task. Blocks while the pool is at [capacity](Builder::capacity). While blocked, it moves results that
     /// arrive into this process's own memory. So a caller that submits all tasks before it takes any outcome does not
-    /// block forever.
+    /// deadlock; beyond [`Builder::max_unclaimed_results`] it gets an error.
     ///
     /// Keep the handle to wait for this task, or drop it and take the outcome from [`drain`](Pool::drain).
     ///
@@ -145,7 +146,8 @@ impl<T: Task> Pool<T> {
 
     /// Returns an iterator over the outcomes of all tasks whose handles were dropped, in the order in which they
     /// arrive. It blocks for each, and ends when no such task is in flight; tasks that are submitted in the meantime
-    /// count as well. Several threads can drain a pool: each outcome goes to one of them.
+    /// count as well, those of [`map`](Pool::map) do not. Several threads can drain a pool: each outcome goes to one of
+    /// them.
     ///
     /// Each output is decoded when it is returned, on the caller's thread. If it can't be decoded, or its `Deserialize`
     /// panics, the outcome is [`TaskError::Transport`](crate::pool::TaskError::Transport).
@@ -265,12 +267,12 @@ impl<T: Task> Pool<T> {
     }
 
     /// Shuts the pool down, in bounded time. It refuses tasks from now on. With [`Shutdown::Drain`], tasks in flight
-    /// are run, for at most `timeout`; those that are left are cancelled. Then the workers are stopped: those that do
-    /// not stop within [`Builder::grace`] get `SIGTERM`, and after the same time again `SIGKILL`. Every task has its
-    /// outcome then, and outcomes can be claimed as before.
+    /// are run, for at most `timeout`; those that are left are cancelled. With [`Shutdown::Cancel`], `timeout` has no
+    /// effect. Then the workers are stopped: those that do not stop within [`Builder::grace`] get `SIGTERM`, and after
+    /// the same time again `SIGKILL`. Every task has its outcome then, and outcomes can be claimed as before.
     ///
-    /// May be called again, and by several threads at once: all get the same report. [`Shutdown::Cancel`], or an
-    /// earlier end of the timeout, also shortens the calls that are waiting.
+    /// May be called again, and by several threads at once: all get the same report. A later call can only shorten the
+    /// shutdown: the earliest deadline of all calls holds, and [`Shutdown::Cancel`] ends the draining at once.
     ///
     /// # Errors
     ///

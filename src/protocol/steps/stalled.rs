@@ -1,4 +1,5 @@
-//! Stalled steps: what a stopped process, or a recoverer that died, has left undone without a table entry that tells.
+//! Stalled steps: those that a stopped process, or a recoverer that died, left unfinished and that no peer entry records.
+//! They are found by looking at the shared words.
 
 use super::batch::message_counts;
 use super::dead_letters::{is_dead_letter, trim_dead_letters};
@@ -10,9 +11,10 @@ use crate::protocol::ids::{BlockIndex, PeerIndex};
 use crate::protocol::peers::Role;
 use crate::protocol::{Corrupt, SharedState};
 
-/// Finishes the stalled steps that can be found without a look at the blocks. Every sweep calls this.
+/// Finishes the stalled steps that can be found without a look at the blocks.
 #[cold]
 pub(crate) fn finish_stalled<S: SharedState>(shared: &S) -> Result<(), Corrupt> {
+    // A process may have died after it gave up its role and before it closed the queue.
     for role in [Role::Sender, Role::Receiver] {
         close_if_role_vacant(shared, role)?;
     }
@@ -26,7 +28,7 @@ pub(crate) fn finish_stalled<S: SharedState>(shared: &S) -> Result<(), Corrupt> 
     Ok(())
 }
 
-/// Finishes the stalled steps that a scan of all blocks finds. An idle process `me` calls this.
+/// Finishes the stalled steps that a scan of all blocks finds. `me` is the caller, which has time for a scan.
 #[cold]
 pub(crate) fn finish_stalled_blocks<S: SharedState>(shared: &S, me: PeerIndex) {
     let life = shared.lifecycle().load();
@@ -39,7 +41,7 @@ pub(crate) fn finish_stalled_blocks<S: SharedState>(shared: &S, me: PeerIndex) {
         if is_dead_letter(life, block) {
             dead_letters += message_counts(shared, index).unsettled();
         }
-        // The process that returned the message may be stopped just before it sets the word (RETURNED-1).
+        // The process that returned the message may be stopped just before it sets the dirty bit (RETURNED-1).
         if block.is(BlockKind::Returned) && !shared.returned().load().is_dirty() {
             shared.returned().set();
         }

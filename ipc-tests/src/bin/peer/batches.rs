@@ -8,9 +8,10 @@ use workring::{Receiver, Sender};
 
 pub(crate) const ROLES: &[(&str, Role)] = &[("batch-sender", sender), ("batch-receiver", receiver)];
 
-/// Sends numbers in order, with its own number in the high half, in batches of random sizes and one by one.
+/// Sends `0..count` in order, in batches of random sizes and one by one. The upper 32 bits of each message are the sender's
+/// id.
 ///
-/// Arguments: its own number, how many to send, and a seed.
+/// Arguments: the sender's id (0 or 1), the count, and a seed.
 fn sender(io: &mut Io) {
     let (me, count, seed): (u64, u64, u64) = (io.argument(), io.argument(), io.argument());
     let queue: Sender<u64> = workring::inherit("queue").expect("inherit");
@@ -29,9 +30,10 @@ fn sender(io: &mut Io) {
     }
 }
 
-/// Receives until the queue is closed. Prints the number of messages and the sum of their squares.
+/// Receives until the queue is closed, and asserts that the messages of each sender arrive in ascending order. Prints their
+/// number and the sum of their squares, in which a lost and a duplicated message do not cancel out.
 ///
-/// Argument: the most messages of one call; 0: receives them one by one.
+/// Argument: the maximum number of messages for `recv_many`; 0 means `recv`.
 fn receiver(io: &mut Io) {
     let max_batch: usize = io.argument();
     let queue: Receiver<u64> = workring::inherit("queue").expect("inherit");

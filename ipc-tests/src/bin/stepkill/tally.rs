@@ -13,17 +13,16 @@ use std::{
     time::Duration,
 };
 
-/// The most seconds that one boundary takes. Seconds in which all processes of this machine are stopped for a benchmark
-/// do not count.
+/// How many seconds may pass between the starts of two trials. Time in which this process is stopped does not count.
 const LIMIT: u32 = 240;
 const SECOND: Duration = Duration::from_secs(1);
 
 /// The counts of a campaign.
 #[derive(Clone, Default)]
 pub(crate) struct Tally {
-    /// Boundaries at which a victim was killed or stopped; in mode copy, those that were compared.
+    /// Boundaries at which a victim was killed or stopped; in mode copy, those at which the queue's content was read.
     pub(crate) boundaries: u64,
-    /// Boundaries at which the queue's content was compared with those before.
+    /// Boundaries at which the queue's content was compared with all contents seen earlier.
     pub(crate) compared: u64,
     /// Copies that were recovered.
     pub(crate) copies: u64,
@@ -59,7 +58,7 @@ impl fmt::Display for Tally {
     }
 }
 
-/// Keeps the tally, and ends the program if nothing is counted for [`LIMIT`].
+/// Keeps the tally, and ends the program if no new trial starts for [`LIMIT`] seconds.
 pub(crate) struct Supervisor {
     tally: Arc<Mutex<Tally>>,
     current: Sender<String>,
@@ -82,7 +81,7 @@ impl Supervisor {
             }
             let mut tally = watched.lock().unwrap_or_else(PoisonError::into_inner);
             tally.add_violation(Violation::Wedged);
-            println!("WEDGED, it does not end: {label}\n{tally}");
+            println!("WEDGED, no progress: {label}\n{tally}");
             exit(1);
         });
         Self { tally, current }
@@ -93,7 +92,7 @@ impl Supervisor {
         tally.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Runs one trial, and prints and counts its failure. `options` are those that repeat it.
+    /// Runs one trial, and prints and counts its failure. `options` is the command line that repeats it.
     pub(crate) fn run(&self, options: &str, trial: impl FnOnce() -> Result<(), Failure>) {
         let _ = self.current.send(options.to_owned());
         if let Err(Failure { violation, story }) = trial() {

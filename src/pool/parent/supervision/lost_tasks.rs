@@ -1,16 +1,16 @@
 //! What becomes of the tasks that a dead worker had leased.
 //!
-//! A worker that dies leaves a dead letter: the message with the task or tasks that it had leased, unless it had
-//! acknowledged it. After the worker is reaped, and its entry on the board is read, in this order:
+//! If a worker dies while it holds an unacknowledged message, that message (one task, or a chunk) becomes a dead letter.
+//! After the worker is reaped, and its entry on the board is read, in this order:
 //!
 //! 1. Both queues are notified of the death, and recover what the worker held. Its dead letter exists now.
 //! 2. All results that were sent so far are recorded. No result of the worker can arrive after that.
 //! 3. The dead letters are read, and each task in them is judged:
 //!
-//! | the task                                            | what becomes of it                                   |
+//! | the task                                            | action                                               |
 //! |-----------------------------------------------------|------------------------------------------------------|
 //! | has its outcome                                     | nothing: the worker died before acknowledging it     |
-//! | was run by the worker                               | it crashed: it is retried, or that is its outcome    |
+//! | was run by the worker                               | it is retried; or its outcome is `Crashed`           |
 //! | was run by the worker, which was killed for it      | its outcome is the cause of the kill                 |
 //! | was run by the worker, which was killed for another | it is sent again, and the attempt not counted        |
 //! | is run by another worker                            | nothing until that worker is reaped                  |
@@ -42,7 +42,7 @@ use crate::queue::PeerStats;
 use core::time::Duration;
 use std::time::Instant;
 
-/// The pause before something that is not possible now is tried again.
+/// The pause before a recovery check or a send that was not possible is repeated.
 const RETRY_DELAY: Duration = Duration::from_millis(10);
 
 /// How many workers may die with a task that they have leased and not started (LOST-3).
@@ -136,7 +136,7 @@ impl<T: Task> Supervisor<T> {
             && is_in_flight()
     }
 
-    /// Returns whether the entry of a worker that is not reaped yet has this task.
+    /// Returns whether the board shows this task as running in a worker that is not reaped yet.
     fn is_run_by_live_worker(&self, id: TaskId) -> bool {
         let occupied = self.slots.iter().filter(|slot| slot.worker().is_some());
         occupied
@@ -144,6 +144,7 @@ impl<T: Task> Supervisor<T> {
             .any(|running| running.task == id.0)
     }
 
+    /// Decides what happens to one task of a dead letter, and counts a retry.
     fn judge(&mut self, envelope: &mut Envelope<T>) -> Verdict {
         let id = envelope.attempt.id;
         // The death of the worker that was running the task. It counts once: later attempts have nothing to do with it.
