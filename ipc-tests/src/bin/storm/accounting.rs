@@ -13,8 +13,8 @@
 //! STORM-3. The queue's own count of accepted messages is the number of messages that are found, or acknowledged by a
 //!          killed process. A message that the queue accepted from a killed sender, and then lost, would be missing
 //!          here. The check allows the count to be too high by one batch less one message for each killed sender.
-//! STORM-4. A single consumer gets the messages of each sender in their order for the first time. For each killed
-//!          consumer one batch may come later: it was taken, and not yet recorded.
+//! STORM-4. With a single consumer, the messages of each sender are delivered in their order for the first time. For
+//!          each killed consumer one batch may come later: it was taken, and not yet recorded.
 //! STORM-5. A message that is in no place is lost, unless it may have been a dead letter that the queue evicted. The
 //!          queue counts evictions without naming the messages; the count excuses only messages of which the ledger
 //!          says that they were returned from their last permitted delivery, or after the end, or that a process was

@@ -2,8 +2,8 @@
 //! down, while its workers are still killed.
 
 use super::{
-    Config,
     accounting::Accounting,
+    config::Config,
     events::{Event, Record, open_ledger},
     parent::{CANCEL, DRAIN, NEVER_STARTED, ParentArguments, SHUTDOWN_FILE},
     report::ReportNumbers,
