@@ -1,4 +1,4 @@
-//! The pool of worker processes, when workers die: what becomes of tasks, and who comes in their place.
+//! Deaths of workers: the outcomes of their tasks, retries, and the workers that replace them.
 
 use ipc_tests::support::{
     LIMIT,
@@ -27,40 +27,40 @@ use std::{
 };
 use workring::pool::{Event, OutcomeOf, Shutdown, SubmitError, TaskError};
 
-/// Nothing that a test waits for takes so long.
-const NEVER: Duration = Duration::from_hours(1);
-/// Too short to wait for, for what is to be tried again at once.
+/// Longer than any test waits.
+const LONG: Duration = Duration::from_hours(1);
+/// A pause too short to notice, for retries without delay.
 const AT_ONCE: Duration = Duration::from_micros(1);
 
-/// What a pool has told of its workers, in order.
+/// The events of a pool, in order.
 #[derive(Clone, Default)]
-struct Diary(Arc<(Mutex<Vec<Event>>, Condvar)>);
+struct EventLog(Arc<(Mutex<Vec<Event>>, Condvar)>);
 
-impl Diary {
+impl EventLog {
     fn writer(&self) -> impl Fn(&Event) + Send + Sync + use<> {
-        let Self(diary) = self.clone();
+        let Self(log) = self.clone();
         move |event| {
-            diary.0.lock().push(*event);
-            diary.1.notify_all();
+            log.0.lock().push(*event);
+            log.1.notify_all();
         }
     }
 
-    /// Waits until this is so.
-    fn until(&self, so: impl Fn(&[Event]) -> bool) {
+    /// Waits until the events satisfy a condition.
+    fn until(&self, condition: impl Fn(&[Event]) -> bool) {
         let mut events = self.0.0.lock();
-        while !so(&events) {
+        while !condition(&events) {
             self.0.1.wait(&mut events);
         }
     }
 
-    /// The process that was started last.
+    /// Returns the id of the process that was started last.
     fn latest(&self) -> Pid {
         let events = self.0.0.lock();
         let pid = pid(events.last().expect("an event"));
         Pid::from_raw(i32::try_from(pid).expect("a pid"))
     }
 
-    /// What was told of each process.
+    /// Returns the events of each process.
     fn by_process(&self) -> BTreeMap<u32, Vec<Event>> {
         let mut all: BTreeMap<u32, Vec<Event>> = BTreeMap::new();
         for event in self.0.0.lock().iter() {
@@ -85,11 +85,11 @@ fn count(events: &[Event], which: impl Fn(&Event) -> bool) -> usize {
     events.iter().filter(|event| which(event)).count()
 }
 
-fn exits(events: &[Event]) -> usize {
+fn exit_events(events: &[Event]) -> usize {
     count(events, |event| matches!(event, Event::Exited { .. }))
 }
 
-fn readies(events: &[Event]) -> usize {
+fn ready_events(events: &[Event]) -> usize {
     count(events, |event| matches!(event, Event::Ready { .. }))
 }
 
@@ -99,12 +99,12 @@ fn end(guest: &Guest, signal: Signal) {
 
 fn status(error: &TaskError<String>) -> ExitStatus {
     match error {
-        TaskError::Crashed { status, .. } => status.expect("this process alone reaps"),
+        TaskError::Crashed { status, .. } => status.expect("only this process reaps"),
         other => panic!("{other:?}"),
     }
 }
 
-fn is_gone(pid: Pid) -> bool {
+fn has_ended(pid: Pid) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let state = stat.rsplit_once(')').map(|(_, rest)| rest.trim_start());
     state.is_none_or(|state| state.starts_with('Z') || state.starts_with('X'))
@@ -160,7 +160,7 @@ fn p5_each_way_to_die_is_reported_and_costs_only_its_own_task() {
 }
 
 #[test]
-fn p5_a_crashed_task_is_tried_again_as_often_as_the_policy_says() {
+fn p5_a_crashed_task_is_retried_as_often_as_the_policy_allows() {
     guarded(LIMIT, || {
         let pool = jobs(2).retries(2).retry_backoff(AT_ONCE, AT_ONCE);
         let pool = pool.start().expect("a pool");
@@ -181,13 +181,13 @@ fn p5_a_crashed_task_is_tried_again_as_often_as_the_policy_says() {
 }
 
 #[test]
-fn p5_a_crashed_task_is_not_tried_again_before_its_time() {
+fn p5_a_crashed_task_is_not_retried_before_its_backoff() {
     guarded(LIMIT, || {
-        let diary = Diary::default();
-        let pool = jobs(1).retries(1).retry_backoff(NEVER, NEVER);
-        let pool = pool.on_event(diary.writer()).start().expect("a pool");
+        let event_log = EventLog::default();
+        let pool = jobs(1).retries(1).retry_backoff(LONG, LONG);
+        let pool = pool.on_event(event_log.writer()).start().expect("a pool");
         let crashed = pool.submit(Job::Die(Death::Abort)).expect("open");
-        diary.until(|events| readies(events) == 2);
+        event_log.until(|events| ready_events(events) == 2);
         let other = pool.submit(Job::Double(4)).expect("open");
         assert_eq!(other.wait().expect("an output"), "8");
         assert!(!crashed.is_finished());
@@ -199,9 +199,9 @@ fn p5_a_crashed_task_is_not_tried_again_before_its_time() {
     });
 }
 
-/// Its workers die before they begin the task. That counts as no attempt of the task, but the number of such deaths is bounded.
+/// The workers die before they begin the task. Such a death is no attempt of the task, but the number of them is bounded.
 #[test]
-fn p5_a_task_that_nobody_can_decode_and_live_is_reported() {
+fn p5_a_task_whose_decoding_kills_every_worker_is_reported() {
     guarded(LIMIT, || {
         let pool = jobs(2).respawn_backoff(AT_ONCE, AT_ONCE);
         let pool = pool.start().expect("a pool");
@@ -211,18 +211,18 @@ fn p5_a_task_that_nobody_can_decode_and_live_is_reported() {
 
         let among_others = [Job::Double(1), Job::Poison(Poison), Job::Double(2)];
         let outcomes: Vec<_> = pool.map(among_others).chunk(3).collect();
-        let said = |outcome: &OutcomeOf<Job>| outcome.result.as_ref().ok().cloned();
-        let said: Vec<_> = outcomes.iter().map(said).collect();
-        assert_eq!(said, [Some("2".to_owned()), None, Some("4".to_owned())]);
+        let output = |outcome: &OutcomeOf<Job>| outcome.result.as_ref().ok().cloned();
+        let outputs: Vec<_> = outcomes.iter().map(output).collect();
+        assert_eq!(outputs, [Some("2".to_owned()), None, Some("4".to_owned())]);
 
         let report = close(&pool);
         assert_eq!((report.submitted, report.completed, report.lost), (4, 2, 2));
     });
 }
 
-/// Neither an error nor a panic is a crash.
+/// An error or a panic is no crash.
 #[test]
-fn p5_a_task_that_fails_is_not_tried_again() {
+fn p5_a_task_that_fails_is_not_retried() {
     guarded(LIMIT, || {
         let pool = jobs(1).retries(5).start().expect("a pool");
         for job in [Job::Fail("no".to_owned()), Job::Panic("no".to_owned())] {
@@ -234,20 +234,19 @@ fn p5_a_task_that_fails_is_not_tried_again() {
     });
 }
 
-/// Tasks wait in the queue while the only worker is killed again and again before it has picked one up, or while it is
-/// about to.
+/// Tasks wait in the queue while the only worker is killed repeatedly, before it takes a task or while it does.
 #[test]
-fn p5_a_worker_that_is_killed_before_it_has_picked_a_task_up_costs_nothing() {
+fn p5_a_worker_that_is_killed_before_it_takes_a_task_costs_no_attempt() {
     guarded(LIMIT, || {
-        let diary = Diary::default();
+        let event_log = EventLog::default();
         let pool = jobs(1)
             .respawn_backoff(AT_ONCE, AT_ONCE)
-            .on_event(diary.writer());
+            .on_event(event_log.writer());
         let pool = pool.start().expect("a pool");
         for round in 1..=20 {
-            diary.until(|events| readies(events) >= round);
-            kill(diary.latest(), Signal::SIGKILL).expect("it lives");
-            diary.until(|events| exits(events) >= round);
+            event_log.until(|events| ready_events(events) >= round);
+            kill(event_log.latest(), Signal::SIGKILL).expect("it lives");
+            event_log.until(|events| exit_events(events) >= round);
         }
         for number in 0..20 {
             let handle = pool.submit(Job::Double(number)).expect("open");
@@ -259,7 +258,7 @@ fn p5_a_worker_that_is_killed_before_it_has_picked_a_task_up_costs_nothing() {
 }
 
 #[test]
-fn p5_a_worker_that_is_killed_while_it_is_prepared_is_tried_again() {
+fn p5_a_worker_that_is_killed_while_it_is_prepared_is_replaced() {
     guarded(LIMIT, || {
         let mark = env::temp_dir().join(format!("workring-prepared-{}", process::id()));
         let _ = fs::remove_file(&mark);
@@ -272,30 +271,33 @@ fn p5_a_worker_that_is_killed_while_it_is_prepared_is_tried_again() {
         assert_eq!(handle.wait().expect("an output"), "42");
         let report = close(&pool);
         assert_eq!((report.started, report.died), (3, 1));
-        // Once more, in a pool that runs.
+        // The same in a pool that runs already.
         let pool = jobs(1).env(PREPARE, format!("kill until {}", mark.display()));
         let pool = pool
             .respawn_backoff(AT_ONCE, AT_ONCE)
             .start()
             .expect("a pool");
-        fs::remove_file(&mark).expect("the mark");
+        fs::remove_file(&mark).expect("the file");
         let crashed = pool.submit(Job::Die(Death::Abort)).expect("open");
         let after = pool.submit(Job::Double(4)).expect("open");
         crashed.wait().expect_err("a crash");
         assert_eq!(after.wait().expect("an output"), "8");
         let report = close(&pool);
         assert_eq!((report.started, report.died), (3, 2));
-        fs::remove_file(&mark).expect("the mark");
+        fs::remove_file(&mark).expect("the file");
     });
 }
 
-/// Each of them exits as soon as it runs its first task.
+/// Each worker exits in its first task.
 #[test]
 fn p4_started_comes_before_exited_once_each() {
     guarded(LIMIT, || {
         let rounds = u64::from(rounds::rounds(100, 1000));
-        let diary = Diary::default();
-        let pool = jobs(2).on_event(diary.writer()).start().expect("a pool");
+        let event_log = EventLog::default();
+        let pool = jobs(2)
+            .on_event(event_log.writer())
+            .start()
+            .expect("a pool");
         for _ in 0..rounds {
             drop(pool.submit(Job::Die(Death::ExitAtOnce(0))).expect("open"));
         }
@@ -303,8 +305,8 @@ fn p4_started_comes_before_exited_once_each() {
         assert_eq!(crashed.count() as u64, rounds);
         let report = close(&pool);
         assert_eq!((report.lost, report.died), (rounds, rounds));
-        let all = diary.by_process();
-        // Process ids may be used again.
+        let all = event_log.by_process();
+        // The kernel may reuse process ids.
         assert!(all.len() as u64 <= report.started);
         for events in all.values() {
             let order = |event: &Event| match event {
@@ -318,7 +320,7 @@ fn p4_started_comes_before_exited_once_each() {
                 assert!(life.is_sorted_by_key(order), "{life:?}");
                 let once = |which| count(life, |event| order(event) == which);
                 assert_eq!((once(0), once(4)), (1, 1), "{life:?}");
-                // The end may come before the last of them is ready.
+                // The pool may end before its last worker is ready.
                 assert!(once(1) <= 1, "{life:?}");
             }
         }
@@ -326,16 +328,23 @@ fn p4_started_comes_before_exited_once_each() {
 }
 
 #[test]
-fn p4_each_task_is_told_from_its_start_to_its_end() {
+fn p4_each_task_has_an_event_for_its_start_and_its_end() {
     guarded(LIMIT, || {
-        let diary = Diary::default();
-        let pool = jobs(1).on_event(diary.writer()).start().expect("a pool");
+        let event_log = EventLog::default();
+        let pool = jobs(1)
+            .on_event(event_log.writer())
+            .start()
+            .expect("a pool");
         for number in 0..10 {
             drop(pool.submit(Job::Double(number)).expect("open"));
         }
         assert_eq!(pool.drain().count(), 10);
         close(&pool);
-        let events = diary.by_process().into_values().next().expect("a worker");
+        let events = event_log
+            .by_process()
+            .into_values()
+            .next()
+            .expect("a worker");
         let tasks = events.iter().filter_map(|event| match event {
             Event::TaskStarted { task, .. } => Some((task.get(), true)),
             Event::TaskEnded { task, .. } => Some((task.get(), false)),
@@ -346,30 +355,30 @@ fn p4_each_task_is_told_from_its_start_to_its_end() {
     });
 }
 
-/// Processes that end before they have said anything, one after the other.
+/// Processes end one after the other, each before it has sent a message.
 #[test]
-fn p4_started_comes_before_exited_also_for_those_that_exit_at_once() {
+fn p4_started_comes_before_exited_also_for_workers_that_exit_at_once() {
     guarded_steps(LIMIT, |watchdog| {
         let rounds = rounds::rounds(100, 1000) as usize;
         let scratch = Scratch::new().expect("a directory");
         let mark = scratch.path().join("exit");
-        let diary = Diary::default();
+        let event_log = EventLog::default();
         let pool = jobs(1)
             .env(EXITS, &mark)
             .respawn_backoff(AT_ONCE, AT_ONCE)
-            .on_event(diary.writer());
+            .on_event(event_log.writer());
         let pool = pool.start().expect("a pool");
-        File::create(&mark).expect("the mark");
-        // Events come from a thread of their own, perhaps after `start` has returned.
-        diary.until(|events| readies(events) == 1);
-        kill(diary.latest(), Signal::SIGKILL).expect("it lives");
+        File::create(&mark).expect("the file");
+        // A thread of its own delivers events, perhaps after `start` has returned.
+        event_log.until(|events| ready_events(events) == 1);
+        kill(event_log.latest(), Signal::SIGKILL).expect("it lives");
         for round in 1..=rounds {
             watchdog.progress();
-            diary.until(|events| exits(events) > round);
+            event_log.until(|events| exit_events(events) > round);
         }
-        fs::remove_file(&mark).expect("the mark");
-        // By then it takes tasks again, which it does not while none of its workers can be had.
-        diary.until(|events| readies(events) > 1);
+        fs::remove_file(&mark).expect("the file");
+        // The pool accepts tasks again, which it does not do while no worker can be started.
+        event_log.until(|events| ready_events(events) > 1);
         let after = loop {
             match pool.submit(Job::Double(4)) {
                 Ok(handle) => break handle,
@@ -378,7 +387,7 @@ fn p4_started_comes_before_exited_also_for_those_that_exit_at_once() {
         };
         assert_eq!(after.wait().expect("an output"), "8");
         let report = close(&pool);
-        let events = diary.0.0.lock();
+        let events = event_log.0.0.lock();
         let lives = events.chunk_by(|before, _| !matches!(before, Event::Exited { .. }));
         let lives: Vec<&[Event]> = lives.collect();
         assert_eq!(lives.len() as u64, report.started);
@@ -404,9 +413,9 @@ fn p4_started_comes_before_exited_also_for_those_that_exit_at_once() {
     });
 }
 
-/// Two workers die in the same moment, each in the middle of a task.
+/// Two workers die at the same time, each in the middle of a task.
 #[test]
-fn p5_workers_that_die_together_lose_only_what_they_ran() {
+fn p5_workers_that_die_together_lose_only_their_running_tasks() {
     guarded(LIMIT, || {
         for _ in 0..10 {
             let meeting = Meeting::new("together");
@@ -434,9 +443,9 @@ fn p5_workers_that_die_together_lose_only_what_they_ran() {
     });
 }
 
-/// The link was broken before anybody asked.
+/// The worker was gone before the wait began.
 #[test]
-fn w7_who_waits_for_a_task_whose_worker_is_gone_hears_of_it_at_once() {
+fn w7_a_wait_for_a_task_ends_at_once_when_its_worker_is_gone() {
     prompt(|| {
         let meeting = Meeting::new("gone");
         let pool = jobs(1)
@@ -446,7 +455,7 @@ fn w7_who_waits_for_a_task_whose_worker_is_gone_hears_of_it_at_once() {
         let handle = pool.submit(meeting.job()).expect("open");
         let guest = meeting.guest();
         end(&guest, Signal::SIGKILL);
-        while !is_gone(guest.pid) {
+        while !has_ended(guest.pid) {
             thread::yield_now();
         }
         let error = handle.wait().expect_err("a crash");
@@ -458,7 +467,7 @@ fn w7_who_waits_for_a_task_whose_worker_is_gone_hears_of_it_at_once() {
 }
 
 #[test]
-fn p7_whatever_a_task_has_started_ends_with_its_worker() {
+fn p7_processes_that_a_task_has_started_end_with_its_worker() {
     guarded(LIMIT, || {
         let meeting = Meeting::new("children");
         let pool = jobs(1).start().expect("a pool");
@@ -467,10 +476,10 @@ fn p7_whatever_a_task_has_started_ends_with_its_worker() {
         guest.tell("have a child");
         let child = Pid::from_raw(guest.answer().parse().expect("a pid"));
         assert_eq!(guest.answer(), "ok");
-        assert!(!is_gone(child));
+        assert!(!has_ended(child));
         guest.tell("abort");
         handle.wait().expect_err("a crash");
-        while !is_gone(child) {
+        while !has_ended(child) {
             thread::yield_now();
         }
         close(&pool);
@@ -478,7 +487,7 @@ fn p7_whatever_a_task_has_started_ends_with_its_worker() {
 }
 
 #[test]
-fn p9_workers_and_what_they_have_started_end_when_their_parent_is_killed() {
+fn p9_workers_and_their_descendants_end_when_their_parent_is_killed() {
     guarded(LIMIT, || {
         let meeting = Meeting::new("orphans");
         let place = meeting.path().display().to_string();
@@ -497,20 +506,20 @@ fn p9_workers_and_what_they_have_started_end_when_their_parent_is_killed() {
             doomed.push(Pid::from_raw(guest.answer().parse().expect("a pid")));
             doomed.push(guest.pid);
         }
-        assert!(doomed.iter().all(|&pid| !is_gone(pid)));
-        // One of them can do nothing about it.
+        assert!(doomed.iter().all(|&pid| !has_ended(pid)));
+        // A stopped worker cannot react to the death of its parent.
         for guest in guests.iter().take(1) {
             end(guest, Signal::SIGSTOP);
         }
         let took = stops::time(|| {
             parent.signal(Signal::SIGKILL);
             for pid in doomed {
-                while !is_gone(pid) {
+                while !has_ended(pid) {
                     thread::yield_now();
                 }
             }
         });
-        // Unless this process, and perhaps its workers, were stopped meanwhile.
+        // A stop of this process, and perhaps of its workers, takes longer.
         assert!(
             took.is_none_or(|took| took < Duration::from_secs(2)),
             "{took:?}"
@@ -537,27 +546,27 @@ fn p3_a_worker_that_ignores_sigterm_is_killed() {
     });
 }
 
-/// It is stuck, and `SIGTERM` is enough: that it had to be ended by a signal is counted all the same, once.
+/// The worker is stuck, and `SIGTERM` suffices to end it. The report counts it once, as killed.
 #[test]
-fn p3_a_worker_that_has_to_be_ended_by_sigterm_is_counted_as_killed() {
+fn p3_a_worker_that_is_ended_by_sigterm_counts_as_killed() {
     guarded(LIMIT, || {
         let meeting = Meeting::new("obeys-sigterm");
         let mut ends = (0, None);
         let mut round = || {
-            let diary = Diary::default();
+            let event_log = EventLog::default();
             let pool = jobs(1).grace(Duration::from_secs(1));
-            let pool = pool.on_event(diary.writer()).start().expect("a pool");
+            let pool = pool.on_event(event_log.writer()).start().expect("a pool");
             let stuck = pool.submit(meeting.job()).expect("open");
             let _guest = meeting.guest();
             let report = pool.shutdown(Shutdown::Cancel, LIMIT).expect("here");
             assert!(matches!(stuck.wait(), Err(TaskError::Cancelled)));
-            let status = diary.0.0.lock().iter().find_map(|event| match event {
+            let status = event_log.0.0.lock().iter().find_map(|event| match event {
                 Event::Exited { status, .. } => *status,
                 _ => None,
             });
             ends = (report.killed, status.and_then(|status| status.signal()));
         };
-        // A round in which this process was not stopped for longer than the grace time.
+        // Repeats rounds in which this process was stopped for longer than the grace time.
         while stops::time(&mut round).is_none() {}
         assert_eq!(ends, (1, Some(Signal::SIGTERM as i32)));
     });
@@ -580,9 +589,9 @@ fn p3_a_worker_that_is_stopped_is_killed() {
     });
 }
 
-/// One in a hundred tasks kills its worker; nothing else is lost, and the books say so.
+/// One in a hundred tasks kills its worker. No other task is lost, and the report adds up.
 #[test]
-fn p13_the_books_balance_when_one_task_in_a_hundred_kills_its_worker() {
+fn p13_the_report_adds_up_when_one_task_in_a_hundred_kills_its_worker() {
     guarded_steps(LIMIT, |watchdog| {
         let tasks = u64::from(rounds::rounds(2_000, 100_000));
         let pool = jobs(2).start().expect("a pool");

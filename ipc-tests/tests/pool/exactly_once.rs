@@ -1,8 +1,9 @@
-//! Goal: a task whose result was accepted is not run again, and one whose result was not is a crash. Method: its worker is
-//! killed at a known moment between the two, while the parent receives nothing.
+//! Goal: a task whose result was sent never runs again, and a task whose result was not sent has crashed.
 //!
-//! Two faults were possible here and no test saw them: dead letters that were read before the results that had arrived
-//! were collected, and a worker that said that its task had ended before it had sent what the task gave.
+//! Method: the worker is killed at a known moment before or after it sends a result, while the parent receives nothing.
+//!
+//! Two faults once passed all tests: the parent read dead letters before the results that had arrived, and a worker
+//! marked its task as ended before it had sent the result.
 
 use ipc_tests::support::{
     LIMIT,
@@ -21,7 +22,7 @@ use std::{
 };
 use workring::pool::{Builder, Event, TaskError, TaskHandle};
 
-/// A pool of one worker, and the ids of those that get ready.
+/// Returns a builder for a pool of one worker, and the ids of the workers that become ready.
 fn one_worker() -> (Builder<Job>, Receiver<u32>) {
     let (tell, ready) = channel();
     let builder = jobs(1)
@@ -36,7 +37,7 @@ fn one_worker() -> (Builder<Job>, Receiver<u32>) {
     (builder, ready)
 }
 
-/// Of a chunk whose worker is killed in its second task, the first one has its result: it waits in the queue.
+/// The worker is killed in the second task of a chunk, while the result of the first is still in the queue.
 #[test]
 fn a_result_that_is_not_received_yet_counts_when_its_worker_dies() {
     guarded(LIMIT, || {
@@ -47,7 +48,7 @@ fn a_result_that_is_not_received_yet_counts_when_its_worker_dies() {
         let mut outcomes = pool.map_unordered(tasks).chunk(2).window(4);
         let first = outcomes.next().expect("the first");
         assert_eq!(first.result.expect("an output"), "2");
-        // From here on this process receives nothing until the worker is dead and replaced.
+        // From here on, this process receives nothing until the worker is dead and replaced.
         gate.guest().tell("done");
         room.guest().tell("done");
         let last = room.guest();
@@ -57,10 +58,10 @@ fn a_result_that_is_not_received_yet_counts_when_its_worker_dies() {
         let [Ok(_), Ok(_), Err(TaskError::Crashed { .. })] = results.as_slice() else {
             panic!("{results:?}");
         };
-        // The only worker would be busy with what it had done before.
+        // If a task ran again, the only worker would run it now.
         let next = pool.submit(room.job()).expect("open");
         let mut guest = room.guest();
-        assert_eq!(guest.task, next.id().get(), "a task was begun again");
+        assert_eq!(guest.task, next.id().get(), "a task runs again");
         guest.tell("done");
         assert_eq!(next.wait().expect("an output"), "done");
         let report = close(&pool);
@@ -68,9 +69,9 @@ fn a_result_that_is_not_received_yet_counts_when_its_worker_dies() {
     });
 }
 
-/// A worker that has no block for its result sleeps. Killed there, it leaves a task that was begun and has no result.
+/// A worker that finds no block for its result sleeps. When it is killed there, its task has begun and has no result.
 #[test]
-fn a_worker_that_is_killed_before_its_answer_is_accepted_has_crashed_in_its_task() {
+fn a_worker_that_is_killed_before_its_result_is_sent_has_crashed_in_its_task() {
     const TASKS: usize = 400;
     guarded(LIMIT, || {
         let (builder, ready) = one_worker();
@@ -79,7 +80,7 @@ fn a_worker_that_is_killed_before_its_answer_is_accepted_has_crashed_in_its_task
             .map(|_| pool.submit(Job::Letters(60_000)).expect("open"))
             .collect();
         let worker = Pid::from_raw(ready.recv().expect("the worker").cast_signed());
-        // There is work left: so it sleeps over a result.
+        // Tasks are queued, so the worker sleeps because it cannot send a result.
         await_sleepers(worker, 1);
         kill(worker, Signal::SIGKILL).expect("it lives");
         while Pid::from_raw(ready.recv().expect("another").cast_signed()) == worker {}

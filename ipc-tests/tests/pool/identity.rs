@@ -23,7 +23,7 @@ use workring::pool::{Builder, Event, Pool, Shutdown, StartError, TaskError};
 
 const LINEAGE: &str = env!("CARGO_BIN_EXE_lineage");
 
-/// What a wrapper does before the program runs, and with it.
+/// A shell command that closes all descriptors but the standard streams.
 const CLOSE: &str = "for n in {3..60}; do eval \"exec $n>&-\"; done";
 
 fn acts(workers: usize) -> Builder<Act> {
@@ -38,7 +38,7 @@ fn end(pool: &Pool<Act>) {
     assert!(report.is_balanced(), "{report}");
 }
 
-/// How often the program has begun in this directory.
+/// Returns how often the program was started in this directory.
 fn count(directory: &Path) -> usize {
     fs::read(directory.join("count")).map_or(0, |marks| marks.len())
 }
@@ -57,7 +57,7 @@ fn refused(script: &str, mode: &str) -> StartError {
 }
 
 #[test]
-fn a_program_that_does_not_become_a_worker_never_starts_itself_again() {
+fn a_program_that_does_not_become_a_worker_never_starts_itself_repeatedly() {
     guarded(LIMIT, || {
         for script in [
             "exec {program}".to_owned(),
@@ -84,9 +84,9 @@ fn a_program_that_does_not_become_a_worker_never_starts_itself_again() {
     });
 }
 
-/// It calls `run_if_worker`, but what it was given does not arrive.
+/// The program calls `run_if_worker`, but a wrapper has closed its link or cleared its environment.
 #[test]
-fn a_program_whose_wrapper_takes_its_evidence_away_never_starts_itself_again() {
+fn a_program_whose_wrapper_removes_its_evidence_never_starts_itself_repeatedly() {
     guarded(LIMIT, || {
         for script in [
             "exec env -i {program}".to_owned(),
@@ -103,9 +103,9 @@ fn a_program_whose_wrapper_takes_its_evidence_away_never_starts_itself_again() {
     });
 }
 
-/// The error comes after the grace time, not after the time that a start may take, and names the cause.
+/// The error comes after the grace time instead of the start timeout, and names the cause.
 #[test]
-fn a_program_that_lives_on_after_it_was_refused_is_no_timeout() {
+fn a_program_that_survives_its_refusal_is_no_timeout() {
     guarded(LIMIT, || {
         for script in [
             "exec {program}".to_owned(),
@@ -129,7 +129,7 @@ fn a_thread_that_starts_a_pool_before_the_process_has_become_a_worker_does_no_ha
         let script = wrapper(scratch.path(), &program, "exec {program}");
         let pool = acts(2).program(script).start().expect("a pool");
         let nested = pool.submit(Act::Pool).expect("open").wait();
-        nested.expect("a worker may have a pool");
+        nested.expect("a pool of the worker");
         end(&pool);
     });
 }
@@ -139,7 +139,7 @@ fn a_task_may_start_a_pool_of_its_own() {
     guarded(LIMIT, || {
         let pool = acts(2).start().expect("a pool");
         let all = [(); 4].map(|()| pool.submit(Act::Pool).expect("open"));
-        let all = all.map(|nested| nested.wait().expect("a worker may have a pool"));
+        let all = all.map(|nested| nested.wait().expect("a pool of the worker"));
         assert!(all.iter().all(|pid| pid.parse::<u32>().is_ok()), "{all:?}");
         end(&pool);
     });
@@ -154,13 +154,13 @@ fn a_program_that_a_task_starts_may_have_pools_of_its_own() {
         assert_eq!(
             variable.expect("a value"),
             "",
-            "what it starts is no worker"
+            "a program that the task starts is no worker"
         );
         for script in [
             LINEAGE.to_owned(),
             format!("env -i {LINEAGE}"),
             format!("sh -c '{LINEAGE}; exit $?'"),
-            // Its parent, the worker, is not among its ancestors.
+            // The worker is not among its ancestors any more.
             format!("(setsid {LINEAGE}) 2>&1"),
         ] {
             let nested = pool.submit(Act::Shell(script.clone())).expect("open");
@@ -171,7 +171,7 @@ fn a_program_that_a_task_starts_may_have_pools_of_its_own() {
     });
 }
 
-/// To remove the variable would be unsound there: what it starts has it, too.
+/// With threads it would be unsound to remove the variable, so the programs that the worker starts inherit it.
 #[test]
 fn a_worker_that_had_threads_before_it_became_one_may_start_programs_with_pools() {
     guarded(LIMIT, || {
@@ -181,26 +181,28 @@ fn a_worker_that_had_threads_before_it_became_one_may_start_programs_with_pools(
         let pool = acts(1).program(script).start().expect("a pool");
         let mine = Act::Variable("WORKRING_WORKER".to_owned());
         let variable = pool.submit(mine).expect("open").wait().expect("a value");
-        assert!(!variable.is_empty(), "the case that is meant");
+        assert!(!variable.is_empty(), "the variable is still set");
         let nested = pool.submit(Act::Shell(LINEAGE.to_owned())).expect("open");
-        nested.wait().expect("it may have a pool");
+        nested.wait().expect("a pool of the program");
         end(&pool);
     });
 }
 
-/// The variable is a leftover: of a worker that has ended, or set by hand.
+/// The variable is a leftover of a worker that has ended, or was set by hand.
 #[test]
-fn a_variable_of_a_starter_that_has_ended_keeps_no_program_from_starting_pools() {
+fn a_variable_of_an_ended_process_keeps_no_program_from_starting_pools() {
     guarded(LIMIT, || {
         let mut gone = Command::new("true").spawn().expect("a child");
         gone.wait().expect("reaped");
         let namespace = fs::metadata("/proc/self/ns/pid").expect("/proc");
         let namespace = std::os::unix::fs::MetadataExt::ino(&namespace);
-        let left = format!("0 {}.1.{namespace} a::Task", gone.id());
-        let output = Command::new(LINEAGE).env("WORKRING_WORKER", left).output();
-        let output = output.expect("it runs");
+        let leftover = format!("0 {}.1.{namespace} a::Task", gone.id());
+        let output = Command::new(LINEAGE)
+            .env("WORKRING_WORKER", leftover)
+            .output();
+        let output = output.expect("run the program");
         assert!(output.status.success(), "{output:?}");
-        // Of one that lives, it counts.
+        // The variable counts if its process is alive.
         let me = std::process::id();
         let stat = fs::read_to_string("/proc/self/stat").expect("/proc");
         let started = stat.rsplit_once(')').expect("a name").1;
@@ -209,14 +211,14 @@ fn a_variable_of_a_starter_that_has_ended_keeps_no_program_from_starting_pools()
         let output = Command::new(LINEAGE)
             .env("WORKRING_WORKER", of_mine)
             .output();
-        let output = output.expect("it runs");
+        let output = output.expect("run the program");
         assert!(!output.status.success(), "{output:?}");
         let error = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(error.contains("run_if_worker"), "{error}");
     });
 }
 
-/// The processes that a task says are out of its group's reach.
+/// Returns the ids of the processes that a task has started outside of its process group.
 fn escaped(file: &Path) -> Vec<Pid> {
     while !file.exists() {
         thread::yield_now();
@@ -233,7 +235,7 @@ fn lives(pid: Pid) -> bool {
     state.is_some_and(|state| !state.starts_with(['Z', 'X']))
 }
 
-/// Waits until these have ended: the watchdog sees to it that it does not wait for ever.
+/// Waits until these processes have ended. The watchdog limits the wait.
 fn await_gone(all: &[Pid]) {
     assert!(!all.is_empty());
     while all.iter().any(|&pid| lives(pid)) {
@@ -241,7 +243,7 @@ fn await_gone(all: &[Pid]) {
     }
 }
 
-/// Ways in which a worker is ended while it runs a task.
+/// Ways to end a worker while it runs a task.
 #[derive(Clone, Copy, Debug)]
 enum End {
     TimeLimit,
@@ -251,7 +253,7 @@ enum End {
 }
 
 #[test]
-fn a_task_is_ended_with_all_that_it_has_started_whatever_groups_and_sessions_these_have() {
+fn a_task_is_ended_with_its_descendants_in_any_group_and_session() {
     guarded(LIMIT, || {
         for how in [
             Escape::Group,
@@ -295,8 +297,8 @@ fn a_task_is_ended_with_all_that_it_has_started_whatever_groups_and_sessions_the
     });
 }
 
-/// A daemon: its parent has ended, and it has a session of its own. Without the option it lives on, as documented, which
-/// also shows that nothing else ends it.
+/// A daemon: its parent has ended, and it has a session of its own. Without the option it survives, as documented, which also
+/// shows that nothing else ends it.
 #[test]
 fn an_orphan_with_a_session_of_its_own_is_ended_if_its_worker_adopts_it() {
     guarded(LIMIT, || {
@@ -308,7 +310,7 @@ fn an_orphan_with_a_session_of_its_own_is_ended_if_its_worker_adopts_it() {
             let task = pool.submit(Act::Escape(Escape::Orphan, file.clone()));
             let task = task.expect("open");
             let all = escaped(&file);
-            // The shell that has started it is about to exit.
+            // The shell that started it is about to exit.
             while all.iter().any(|&pid| parent_runs(pid, "& exit")) {
                 thread::yield_now();
             }
@@ -338,9 +340,9 @@ fn parent_runs(pid: Pid, text: &str) -> bool {
     line.is_ok_and(|line| line.contains(text))
 }
 
-/// A start that takes too long: nothing is left of what the wrapper has started.
+/// The start takes too long. All processes that the wrapper has started are ended.
 #[test]
-fn a_worker_that_is_not_ready_in_time_is_ended_with_all_that_it_has_started() {
+fn a_worker_that_is_not_ready_in_time_is_ended_with_its_descendants() {
     guarded(LIMIT, || {
         let scratch = Scratch::new().expect("a directory");
         let file = scratch.path().join("escaped");
@@ -354,15 +356,18 @@ fn a_worker_that_is_not_ready_in_time_is_ended_with_all_that_it_has_started() {
         let builder = acts(1)
             .program(script)
             .start_timeout(Duration::from_secs(1));
-        let error = builder.start().map(drop).expect_err("it never says a word");
+        let error = builder
+            .start()
+            .map(drop)
+            .expect_err("it never becomes ready");
         assert!(matches!(error, StartError::TimedOut), "{error:?}");
         await_gone(&escaped(&file));
     });
 }
 
-/// P9, for a task that has left its group, and has started a session.
+/// P9, for a task that has left its process group and started a session.
 #[test]
-fn a_worker_ends_with_its_parent_and_with_all_that_it_has_started() {
+fn a_worker_and_its_descendants_end_with_its_parent() {
     guarded(LIMIT, || {
         let scratch = Scratch::new().expect("a directory");
         let file = scratch.path().join("escaped");
@@ -375,7 +380,7 @@ fn a_worker_ends_with_its_parent_and_with_all_that_it_has_started() {
     });
 }
 
-/// Wrappers that do not run the worker in their own place. `setsid` starts it and ends at once.
+/// Wrappers that start the worker as a child instead of becoming it. `setsid` ends at once.
 const WRAPPERS: [&str; 6] = [
     "{program}; exit $?",
     "nice -n 1 {program}; exit $?",
@@ -386,13 +391,13 @@ const WRAPPERS: [&str; 6] = [
 ];
 
 #[test]
-fn a_worker_that_a_wrapper_has_started_is_judged_by_itself() {
+fn limits_and_deaths_are_those_of_the_worker_and_not_of_its_wrapper() {
     guarded(LIMIT, || {
         let mut wrappers = WRAPPERS.to_vec();
         if Command::new("strace").arg("-V").output().is_ok() {
             wrappers.push("exec strace -f -o /dev/null {program}");
         } else {
-            eprintln!("skipped: there is no strace");
+            eprintln!("SKIPPED: strace, which is not installed");
         }
         for script in wrappers {
             let scratch = Scratch::new().expect("a directory");
@@ -430,7 +435,7 @@ fn a_worker_that_a_wrapper_has_started_is_judged_by_itself() {
 }
 
 #[test]
-fn a_wrapper_that_goes_on_after_its_worker_has_died_delays_the_outcome_by_the_grace_time_only() {
+fn a_wrapper_that_survives_its_worker_delays_the_outcome_by_the_grace_time_only() {
     guarded(LIMIT, || {
         let scratch = Scratch::new().expect("a directory");
         let program = wrapper(scratch.path(), LINEAGE, "{program}; exec sleep 1000");
@@ -440,7 +445,7 @@ fn a_wrapper_that_goes_on_after_its_worker_has_died_delays_the_outcome_by_the_gr
         assert_eq!(second.expect("an output"), "2");
         assert!(
             began.elapsed() < Duration::from_secs(100),
-            "a wrapper was waited for"
+            "the outcome waited for the wrapper"
         );
         end(&pool);
     });
@@ -453,7 +458,7 @@ fn a_wrapper_that_dies_before_its_worker_costs_no_task() {
         let program = wrapper(scratch.path(), LINEAGE, "{program}; exit $?");
         let (sender, events) = mpsc::channel();
         let pool = acts(1).program(program).on_event(move |event| {
-            // An error: the test does not listen any more.
+            // At the end of a test the receiver is gone.
             let _ = sender.send(*event);
         });
         let pool = pool.start().expect("a pool");
@@ -468,22 +473,23 @@ fn a_wrapper_that_dies_before_its_worker_costs_no_task() {
         for _ in 0..10 {
             assert_eq!(worker(), first, "the same worker");
         }
-        // Its end is noticed nevertheless.
+        // The end of the worker is noticed all the same. Its status is unknown, or the wrapper's if the pool finds that both
+        // have ended at once.
         let first = Pid::from_raw(first.parse().expect("a pid"));
         kill(first, Signal::SIGKILL).expect("it lives");
-        let is_exited = |event: &Event| matches!(event, Event::Exited { status: None, .. });
+        let is_exited = |event: &Event| matches!(event, Event::Exited { .. });
         assert!(events.iter().any(|event| is_exited(&event)));
         worker();
         end(&pool);
     });
 }
 
-/// Whether this sandbox lets a test make a namespace of process ids.
+/// Whether this process may create a pid namespace.
 fn can_unshare() -> bool {
     let unshare = Command::new("unshare").args(["-pf", "true"]).output();
     let can = unshare.is_ok_and(|output| output.status.success());
     if !can {
-        eprintln!("skipped: no namespace of process ids can be made here");
+        eprintln!("SKIPPED: this process cannot create a pid namespace");
     }
     can
 }
@@ -494,7 +500,7 @@ fn play(command: &mut Command, role: &str) {
         .arg(role)
         .arg(scratch.path())
         .output()
-        .expect("it runs");
+        .expect("run the program");
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(
@@ -504,7 +510,7 @@ fn play(command: &mut Command, role: &str) {
 }
 
 #[test]
-fn a_parent_that_orphans_come_to_is_left_no_zombie_and_keeps_its_own_children() {
+fn a_parent_that_adopts_orphans_has_no_zombies_and_keeps_its_own_children() {
     guarded(LIMIT, || {
         play(&mut Command::new(LINEAGE), "reaper");
         if can_unshare() {
@@ -515,7 +521,7 @@ fn a_parent_that_orphans_come_to_is_left_no_zombie_and_keeps_its_own_children() 
 }
 
 #[test]
-fn memory_limits_hold_also_in_a_namespace_that_sees_the_proc_of_another_one() {
+fn memory_limits_hold_in_a_namespace_with_the_proc_of_another_one() {
     guarded(LIMIT, || {
         play(&mut Command::new(LINEAGE), "weigh");
         if can_unshare() {

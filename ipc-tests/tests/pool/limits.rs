@@ -1,8 +1,7 @@
-//! The pool of worker processes: tasks that take too long or too much, workers that have done enough, and how many of them
-//! there are.
+//! Limits on tasks (time, memory), on workers (number of tasks, age, memory), and on the number of workers.
 //!
-//! A stop of this whole process is time that passes for tasks, too: where a task must not be timed out, a round that was
-//! stopped says nothing, and is run again.
+//! While this process is stopped, time passes for its tasks. Where a task must not exceed its time, a round in which this
+//! process was stopped is repeated.
 
 use ipc_tests::support::{
     LIMIT,
@@ -26,8 +25,8 @@ use workring::pool::{Event, Shutdown, StartError, TaskError};
 /// Long enough for a task that does nothing.
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Repeats a round until one passes in which this process was not stopped; that one must return true.
-fn undisturbed(what: &str, round: impl Fn() -> bool) {
+/// Repeats a round until this process is not stopped during one. That round must return true.
+fn without_stop(what: &str, round: impl Fn() -> bool) {
     loop {
         let mut is_so = false;
         if stops::time(|| is_so = round()).is_some() {
@@ -37,13 +36,13 @@ fn undisturbed(what: &str, round: impl Fn() -> bool) {
     }
 }
 
-fn is_gone(pid: Pid) -> bool {
+fn has_ended(pid: Pid) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let state = stat.rsplit_once(')').map(|(_, rest)| rest.trim_start());
     state.is_none_or(|state| state.starts_with('Z') || state.starts_with('X'))
 }
 
-/// One task gets stuck in its own way, while others go on. Whether none of those were disturbed.
+/// Runs a task that gets stuck among others that do not. Returns whether all others were completed.
 fn stuck(name: &str, get_stuck: impl Fn(&mut Guest)) -> bool {
     let meeting = Meeting::new(name);
     let pool = jobs(2).time_limit(SECOND).start().expect("a pool");
@@ -58,7 +57,7 @@ fn stuck(name: &str, get_stuck: impl Fn(&mut Guest)) -> bool {
     let outcome = stuck.outcome();
     assert_eq!(outcome.attempts, 1);
     assert!(matches!(outcome.result, Err(TaskError::TimedOut)));
-    assert!(is_gone(guest.pid));
+    assert!(has_ended(guest.pid));
     let after: Vec<_> = (0..4)
         .map(|n| pool.submit(Job::Double(n)).expect("open"))
         .collect();
@@ -70,16 +69,16 @@ fn stuck(name: &str, get_stuck: impl Fn(&mut Guest)) -> bool {
 }
 
 #[test]
-fn p7_a_task_that_sleeps_beyond_its_time_costs_only_itself() {
+fn p7_a_task_that_sleeps_beyond_its_time_limit_costs_only_itself() {
     guarded(LIMIT, || {
-        undisturbed("the others go on", || stuck("sleeps", |_| ()));
+        without_stop("the other tasks are completed", || stuck("sleeps", |_| ()));
     });
 }
 
 #[test]
-fn p7_a_task_that_loops_beyond_its_time_costs_only_itself() {
+fn p7_a_task_that_loops_beyond_its_time_limit_costs_only_itself() {
     guarded(LIMIT, || {
-        undisturbed("the others go on", || {
+        without_stop("the other tasks are completed", || {
             stuck("loops", |guest| guest.tell("loop"))
         });
     });
@@ -88,7 +87,7 @@ fn p7_a_task_that_loops_beyond_its_time_costs_only_itself() {
 #[test]
 fn p7_a_worker_that_is_stopped_in_a_task_is_replaced() {
     guarded(LIMIT, || {
-        undisturbed("the others go on", || {
+        without_stop("the other tasks are completed", || {
             stuck("stopped", |guest| {
                 kill(guest.pid, Signal::SIGSTOP).expect("it lives");
             })
@@ -97,7 +96,7 @@ fn p7_a_worker_that_is_stopped_in_a_task_is_replaced() {
 }
 
 #[test]
-fn p7_a_time_limit_ends_whatever_the_task_has_started() {
+fn p7_a_time_limit_ends_processes_that_the_task_has_started() {
     guarded(LIMIT, || {
         let meeting = Meeting::new("limit-children");
         let pool = jobs(1).time_limit(SECOND).retries(3).start();
@@ -108,8 +107,8 @@ fn p7_a_time_limit_ends_whatever_the_task_has_started() {
         let child = Pid::from_raw(guest.answer().parse().expect("a pid"));
         let outcome = handle.outcome();
         assert!(matches!(outcome.result, Err(TaskError::TimedOut)));
-        assert_eq!(outcome.attempts, 1, "it was tried again");
-        while !is_gone(child) {
+        assert_eq!(outcome.attempts, 1, "the task was retried");
+        while !has_ended(child) {
             thread::yield_now();
         }
         let report = close(&pool);
@@ -117,11 +116,11 @@ fn p7_a_time_limit_ends_whatever_the_task_has_started() {
     });
 }
 
-/// The time of a task does not begin before the task does.
+/// The time of a task begins with the task.
 #[test]
 fn p7_the_time_in_the_queue_does_not_count() {
     guarded(LIMIT, || {
-        undisturbed("each has its own time", || {
+        without_stop("each task has its own time", || {
             let pool = jobs(1).time_limit(SECOND).start().expect("a pool");
             for _ in 0..10 {
                 drop(pool.submit(Job::Busy(150_000)).expect("open"));
@@ -135,7 +134,7 @@ fn p7_the_time_in_the_queue_does_not_count() {
 }
 
 #[test]
-fn p7_at_its_soft_limit_a_task_is_told_why_and_its_worker_lives() {
+fn p7_at_its_soft_limit_a_task_is_notified_and_its_worker_lives() {
     guarded(LIMIT, || {
         let meeting = Meeting::new("soft");
         let pool = jobs(1).soft_time_limit(Duration::from_millis(20));
@@ -156,7 +155,7 @@ fn p7_at_its_soft_limit_a_task_is_told_why_and_its_worker_lives() {
 }
 
 #[test]
-fn p7_a_task_is_told_that_it_was_cancelled_and_why() {
+fn p7_a_cancelled_task_can_ask_for_the_reason() {
     guarded(LIMIT, || {
         let meeting = Meeting::new("why");
         let pool = jobs(1).start().expect("a pool");
@@ -172,7 +171,7 @@ fn p7_a_task_is_told_that_it_was_cancelled_and_why() {
 }
 
 #[test]
-fn p7_a_running_task_that_does_not_obey_a_cancel_is_ended() {
+fn p7_a_running_task_that_ignores_a_cancel_is_ended() {
     guarded(LIMIT, || {
         let meeting = Meeting::new("disobeys");
         let pool = jobs(2).retries(3).start().expect("a pool");
@@ -186,7 +185,7 @@ fn p7_a_running_task_that_does_not_obey_a_cancel_is_ended() {
             let outcome = handle.outcome();
             assert!(matches!(outcome.result, Err(TaskError::Cancelled)));
             assert_eq!(outcome.attempts, 1);
-            assert!(is_gone(guest.pid));
+            assert!(has_ended(guest.pid));
         }
         other.tell("done");
         bystander.wait().expect("an output");
@@ -196,9 +195,9 @@ fn p7_a_running_task_that_does_not_obey_a_cancel_is_ended() {
     });
 }
 
-/// A queued task has no worker that could be ended for it, and one that obeys needs not be.
+/// A queued task has no worker yet, and the worker of a task that obeys the cancel need not be ended.
 #[test]
-fn p7_nobody_is_ended_for_a_task_that_does_not_run_or_obeys() {
+fn p7_no_worker_is_ended_for_a_task_that_is_queued_or_obeys() {
     guarded(LIMIT, || {
         let meeting = Meeting::new("obeys");
         let pool = jobs(1).start().expect("a pool");
@@ -215,15 +214,14 @@ fn p7_nobody_is_ended_for_a_task_that_does_not_run_or_obeys() {
     });
 }
 
-/// Tasks end at about the moment when their time does, and others begin: each gets an outcome that fits, and those that
-/// take no time get their output.
+/// Tasks end just when their time does, and others begin. Each has one outcome, and tasks that take no time are completed.
 #[test]
-fn p7_a_task_that_ends_as_its_time_does_has_one_outcome() {
+fn p7_a_task_that_ends_just_at_its_time_limit_has_one_outcome() {
     guarded(LIMIT, || {
         let pairs = rounds::rounds(60, 1000);
         let mut random = Rng::with_seed(rounds::seed());
         let times: Vec<u64> = (0..pairs).map(|_| random.u64(50_000..80_000)).collect();
-        undisturbed("what takes no time is done", || {
+        without_stop("tasks that take no time are completed", || {
             let pool = jobs(2).time_limit(Duration::from_millis(60)).start();
             let pool = pool.expect("a pool");
             for &time in &times {
@@ -249,18 +247,18 @@ fn p7_a_task_that_ends_as_its_time_does_has_one_outcome() {
             assert_eq!((report.died, report.retried), (0, 0));
             assert!(report.killed >= report.timed_out, "{report}");
             assert!(report.started <= 2 + report.killed, "{report}");
-            // The machine may be busy: a few may have to wait for a processor for so long.
+            // On a busy machine, some tasks wait that long for a processor.
             quick_and_late <= pairs / 10
         });
     });
 }
 
-/// Goes on for longer than anybody waits, but for its own limit.
+/// Returns a task that runs for longer than any test, except for a time limit of its own.
 fn endless_within(limit: Duration) -> Job {
     Job::Busy(u64::MAX).within(limit)
 }
 
-/// In a pool that has no limit: others may take their time.
+/// The pool has no limit, so other tasks may take any time.
 #[test]
 fn p7_a_task_may_have_a_time_limit_of_its_own() {
     guarded(LIMIT, || {
@@ -284,9 +282,9 @@ fn p7_a_task_may_have_a_time_limit_of_its_own() {
 }
 
 #[test]
-fn p7_a_time_limit_of_its_own_is_the_same_for_each_attempt() {
+fn p7_a_time_limit_of_a_task_applies_to_each_attempt() {
     guarded(LIMIT, || {
-        undisturbed("it is the second attempt that takes too long", || {
+        without_stop("the second attempt takes too long", || {
             let pool = jobs(1).retries(1).start().expect("a pool");
             let dies_first = Box::new(Job::DieUntil(2, Death::Abort));
             let job = Job::Then(dies_first, Box::new(Job::Busy(u64::MAX)));
@@ -299,14 +297,14 @@ fn p7_a_time_limit_of_its_own_is_the_same_for_each_attempt() {
 }
 
 #[test]
-fn p7_its_own_time_limit_takes_the_place_of_the_pools() {
+fn p7_a_time_limit_of_the_task_replaces_that_of_the_pool() {
     guarded(LIMIT, || {
         let meeting = Meeting::new("longer-limit");
         let pool = jobs(2).time_limit(Duration::from_millis(50)).start();
         let pool = pool.expect("a pool");
         let longer = pool.submit(meeting.job().within(LIMIT)).expect("open");
         let mut guest = meeting.guest();
-        // Begun later, and over sooner.
+        // This task begins later and ends sooner.
         let usual = pool.submit(Job::Busy(u64::MAX)).expect("open");
         assert!(matches!(usual.wait(), Err(TaskError::TimedOut)));
         guest.tell("done");
@@ -338,7 +336,7 @@ fn p7_each_task_of_a_chunk_may_have_a_time_limit_of_its_own() {
     });
 }
 
-/// A pool with a limit that has nothing to do does not look whether it has.
+/// A pool with a limit and no tasks does not wake up to check them.
 #[test]
 fn p7_a_pool_with_limits_sleeps_while_nothing_is_in_flight() {
     guarded(LIMIT, || {
@@ -352,7 +350,7 @@ fn p7_a_pool_with_limits_sleeps_while_nothing_is_in_flight() {
     });
 }
 
-/// Nor one whose tasks have limits, which then has to look again when the next one comes.
+/// The same for a pool whose tasks have limits of their own. It checks again when the next task begins.
 #[test]
 fn p7_a_pool_of_tasks_with_limits_sleeps_while_nothing_is_in_flight() {
     guarded(LIMIT, || {
@@ -370,12 +368,12 @@ fn p7_a_pool_of_tasks_with_limits_sleeps_while_nothing_is_in_flight() {
     });
 }
 
-/// Returns when the thread of the only pool of this process has not been awake for a while.
+/// Waits until the thread of the only pool of this process has slept for a while.
 fn await_rest_of_pool() {
     let tid = pool_thread();
     let mut before = switches(tid);
     loop {
-        // So that looks would be seen, of which there would be dozens.
+        // Long enough to see dozens of checks.
         thread::sleep(Duration::from_millis(300));
         let after = switches(tid);
         if after == before {
@@ -385,7 +383,7 @@ fn await_rest_of_pool() {
     }
 }
 
-/// The thread of the only pool of this process.
+/// Returns the id of the thread of the only pool of this process.
 fn pool_thread() -> u32 {
     let tasks = fs::read_dir("/proc/self/task").expect("threads");
     let named = tasks.filter_map(|entry| {
@@ -397,7 +395,7 @@ fn pool_thread() -> u32 {
     thread.file_name().to_string_lossy().parse().expect("an id")
 }
 
-/// How often a thread has slept.
+/// Returns how often a thread went to sleep.
 fn switches(tid: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/self/task/{tid}/status")).expect("it lives");
     let line = status
@@ -407,7 +405,7 @@ fn switches(tid: u32) -> u64 {
 }
 
 #[test]
-fn p8_a_task_that_takes_too_much_memory_costs_only_itself() {
+fn p8_a_task_that_exceeds_its_memory_limit_costs_only_itself() {
     guarded(LIMIT, || {
         let meeting = Meeting::new("memory");
         let limit = TAKEN as u64 / 2;
@@ -424,7 +422,7 @@ fn p8_a_task_that_takes_too_much_memory_costs_only_itself() {
             Err(TaskError::TooMuchMemory { resident, .. }) => assert!(resident > limit),
             other => panic!("{other:?}"),
         }
-        assert!(is_gone(guest.pid));
+        assert!(has_ended(guest.pid));
         let report = close(&pool);
         assert_eq!((report.lost, report.killed, report.died), (1, 1, 0));
         assert_eq!((report.started, report.retried), (3, 0));
@@ -432,7 +430,7 @@ fn p8_a_task_that_takes_too_much_memory_costs_only_itself() {
 }
 
 #[test]
-fn p8_a_worker_gets_no_more_addresses_than_it_may_have() {
+fn p8_a_worker_has_its_limit_on_address_space() {
     guarded(LIMIT, || {
         let meeting = Meeting::new("addresses");
         let pool = jobs(1).address_limit(2 << 30).start().expect("a pool");
@@ -451,10 +449,10 @@ fn p8_a_worker_gets_no_more_addresses_than_it_may_have() {
 }
 
 #[test]
-fn p8_workers_are_replaced_after_so_many_tasks() {
+fn p8_workers_are_replaced_after_a_number_of_tasks() {
     let tasks = u64::from(rounds::rounds(200, 10_000));
     for each in 1..=8 {
-        // Thousands of processes each: how long they take together says nothing.
+        // Thousands of processes each: a limit on the time of all would measure the machine.
         guarded_steps(LIMIT, |watchdog| replaced_after(each, tasks, watchdog));
     }
 }
@@ -462,7 +460,7 @@ fn p8_workers_are_replaced_after_so_many_tasks() {
 /// Runs `tasks` tasks in workers that are recycled after `each` of them.
 fn replaced_after(each: u64, tasks: u64, watchdog: &Watchdog) {
     let pool = jobs(2).recycle_after_tasks(each, 0);
-    // A stop of this whole process takes time from workers that start, too.
+    // While this process is stopped, time passes for starting workers, too.
     let pool = pool.grace(LIMIT).start_timeout(LIMIT).start();
     let pool = pool.expect("a pool");
     for number in 0..tasks {
@@ -481,7 +479,7 @@ fn replaced_after(each: u64, tasks: u64, watchdog: &Watchdog) {
     let report = close(&pool);
     assert_eq!((report.submitted, report.completed), (tasks, tasks));
     assert_eq!((report.died, report.killed, report.retried), (0, 0, 0));
-    // Two processes may not have been through when the pool was closed, and two have just begun.
+    // At the end, two processes may have tasks left, and two may have just started.
     assert!(report.recycled * each <= tasks, "{report}");
     assert!((report.recycled + 4) * each >= tasks, "{report}");
     assert!(report.started - report.recycled <= 4, "{report}");
@@ -535,7 +533,7 @@ fn p8_a_worker_that_keeps_too_much_memory_is_replaced_after_its_task() {
     });
 }
 
-/// Counts what a pool tells.
+/// Counts the events of a pool.
 #[derive(Default)]
 struct Counted {
     started: u32,
@@ -563,14 +561,14 @@ fn count(event: &Event) {
     COUNTED.1.notify_all();
 }
 
-fn until(so: impl Fn(&Counted) -> bool) {
+fn wait_until(condition: impl Fn(&Counted) -> bool) {
     let mut counted = COUNTED.0.lock();
-    while !so(&counted) {
+    while !condition(&counted) {
         COUNTED.1.wait(&mut counted);
     }
 }
 
-/// Idle workers, and one that runs a task, which is done first.
+/// Idle workers are replaced at once, and a busy one after its task.
 #[test]
 fn p8_a_worker_is_replaced_for_its_age() {
     guarded(LIMIT, || {
@@ -578,15 +576,15 @@ fn p8_a_worker_is_replaced_for_its_age() {
         let meeting = Meeting::new("age");
         let pool = jobs(2).recycle_after_age(Duration::from_millis(30));
         let pool = pool.grace(LIMIT).on_event(count).start().expect("a pool");
-        until(|counted| counted.exited >= 3);
+        wait_until(|counted| counted.exited >= 3);
         let handle = pool.submit(meeting.job()).expect("open");
         let mut guest = meeting.guest();
         let exited = COUNTED.0.lock().exited;
-        until(|counted| counted.exited >= exited + 3);
-        assert!(!is_gone(guest.pid));
+        wait_until(|counted| counted.exited >= exited + 3);
+        assert!(!has_ended(guest.pid));
         guest.tell("done");
         handle.wait().expect("an output");
-        while !is_gone(guest.pid) {
+        while !has_ended(guest.pid) {
             thread::yield_now();
         }
         let report = close(&pool);
@@ -595,7 +593,7 @@ fn p8_a_worker_is_replaced_for_its_age() {
     });
 }
 
-/// A stopped worker does not receive the order to leave.
+/// A stopped worker cannot obey the order to exit.
 #[test]
 fn p8_a_stopped_worker_is_replaced_for_its_age() {
     guarded(LIMIT, || {
@@ -605,17 +603,17 @@ fn p8_a_stopped_worker_is_replaced_for_its_age() {
         let pool = pool.start().expect("a pool");
         let pid = pool.submit(Job::Pid).expect("open").wait();
         let pid = Pid::from_raw(pid.expect("an output").parse().expect("a pid"));
-        // It may be gone by now.
+        // The worker may have ended by now.
         let _ = kill(pid, Signal::SIGSTOP);
-        until(|counted| counted.exited >= 1 && counted.ready >= 2);
-        assert!(is_gone(pid));
+        wait_until(|counted| counted.exited >= 1 && counted.ready >= 2);
+        assert!(has_ended(pid));
         let after = pool.submit(Job::Double(4)).expect("open");
         assert_eq!(after.wait().expect("an output"), "8");
         close(&pool);
     });
 }
 
-/// Workers leave of their own accord at the very moment when the pool stops them.
+/// Workers exit by themselves at the moment at which the pool stops them.
 #[test]
 fn p8_recycling_and_a_shutdown_do_not_wait_for_each_other() {
     guarded(LIMIT, || {
@@ -653,32 +651,32 @@ fn p8_recycling_and_a_shutdown_do_not_wait_for_each_other() {
 }
 
 #[test]
-fn workers_are_started_while_tasks_wait_and_ended_when_there_is_nothing_to_do() {
+fn workers_are_started_while_tasks_wait_and_ended_while_none_do() {
     guarded(LIMIT, || {
         *COUNTED.0.lock() = Counted::default();
         let meeting = Meeting::new("grows");
         let pool = jobs(1..=3).idle_timeout(Duration::from_millis(200));
         let pool = pool.grace(LIMIT).on_event(count).start().expect("a pool");
-        // Events come from a thread of their own, perhaps a little later.
-        until(|counted| counted.started == 1);
+        // A thread of its own delivers events, perhaps a little later.
+        wait_until(|counted| counted.started == 1);
         for round in 1..=2 {
             let submit = |_| pool.submit(meeting.job()).expect("open");
             let handles: Vec<_> = (0..4).map(submit).collect();
             let [mut first, mut second, mut third] = [(); 3].map(|()| meeting.guest());
-            until(|counted| {
+            wait_until(|counted| {
                 assert!(counted.started <= counted.exited + 3);
                 counted.started > 2 * round
             });
             first.tell("done");
             let mut fourth = meeting.guest();
-            assert_eq!(fourth.pid, first.pid, "there are no more than three");
+            assert_eq!(fourth.pid, first.pid, "there are at most three workers");
             for guest in [&mut second, &mut third, &mut fourth] {
                 guest.tell("done");
             }
             for handle in handles {
                 handle.wait().expect("an output");
             }
-            until(|counted| counted.exited + 1 == counted.started);
+            wait_until(|counted| counted.exited + 1 == counted.started);
         }
         let report = close(&pool);
         assert!(report.started >= 5, "{report}");
@@ -687,7 +685,7 @@ fn workers_are_started_while_tasks_wait_and_ended_when_there_is_nothing_to_do() 
 }
 
 #[test]
-fn limits_that_make_no_sense_are_refused_by_name() {
+fn invalid_limits_are_refused_by_name() {
     guarded(LIMIT, || {
         let second = Duration::from_secs(1);
         let refused = [

@@ -1,6 +1,6 @@
 //! Logs about workers and from workers: events, panics, malformed messages (P14, P15), and a pool that is dropped (P12).
 //!
-//! One subscriber of the whole process listens: what workers say is passed on by a thread of the pool.
+//! One subscriber serves the whole process, because a thread of the pool emits the events of workers.
 
 use ipc_tests::support::LIMIT;
 use ipc_tests::{
@@ -30,13 +30,13 @@ const DEEDS: &str = env!("CARGO_BIN_EXE_deeds");
 
 /// One event.
 #[derive(Clone, Debug)]
-struct Said {
+struct LoggedEvent {
     level: Level,
     target: String,
     fields: BTreeMap<&'static str, String>,
 }
 
-impl Said {
+impl LoggedEvent {
     fn has(&self, field: &str, part: &str) -> bool {
         self.fields
             .get(field)
@@ -45,28 +45,28 @@ impl Said {
 }
 
 struct Log {
-    all: Mutex<Vec<Said>>,
+    all: Mutex<Vec<LoggedEvent>>,
     news: Condvar,
 }
 
-/// What the subscriber does besides, in place of having heard an event.
-type Mood = Arc<dyn Fn() + Send + Sync>;
+/// A function that the subscriber calls for each event.
+type Callback = Arc<dyn Fn() + Send + Sync>;
 
-static MOOD: Mutex<Option<Mood>> = Mutex::new(None);
+static CALLBACK: Mutex<Option<Callback>> = Mutex::new(None);
 
-/// Until it is dropped, the subscriber is in this mood.
-struct Moody;
+/// The subscriber calls a function until this is dropped.
+struct CallbackGuard;
 
-impl Moody {
-    fn new(mood: impl Fn() + Send + Sync + 'static) -> Self {
-        *MOOD.lock() = Some(Arc::new(mood));
+impl CallbackGuard {
+    fn new(callback: impl Fn() + Send + Sync + 'static) -> Self {
+        *CALLBACK.lock() = Some(Arc::new(callback));
         Self
     }
 }
 
-impl Drop for Moody {
+impl Drop for CallbackGuard {
     fn drop(&mut self) {
-        *MOOD.lock() = None;
+        *CALLBACK.lock() = None;
     }
 }
 
@@ -76,19 +76,20 @@ static LOG: Log = Log {
 };
 
 impl Log {
-    /// The log of this process, empty.
+    /// Installs the subscriber and clears the log.
     fn begin() -> &'static Self {
-        // An error: another test was here before.
+        // An error: it is installed already.
         let _ = set_global_default(Listener);
         LOG.all.lock().clear();
         &LOG
     }
 
-    /// Waits until `count` events satisfy `is_such`, and returns them.
-    fn until(&self, count: usize, is_such: impl Fn(&Said) -> bool) -> Vec<Said> {
+    /// Waits until `count` events satisfy `matches`, and returns them.
+    fn wait_for(&self, count: usize, matches: impl Fn(&LoggedEvent) -> bool) -> Vec<LoggedEvent> {
         let mut all = self.all.lock();
         loop {
-            let such: Vec<Said> = all.iter().filter(|said| is_such(said)).cloned().collect();
+            let such: Vec<LoggedEvent> =
+                all.iter().filter(|event| matches(event)).cloned().collect();
             if such.len() >= count {
                 return such;
             }
@@ -117,17 +118,17 @@ impl Subscriber for Listener {
     }
 
     fn event(&self, event: &Event<'_>) {
-        // Not on a caller's own thread, which calls it for what it finds itself.
+        // Not on the test's own thread: a queue operation emits the deaths that it finds on the caller's thread.
         let is_pools = thread::current()
             .name()
             .is_some_and(|name| name.starts_with("workring-"));
-        let mood = MOOD.lock().clone();
-        if let Some(mood) = mood.filter(|_| is_pools) {
-            mood();
+        let callback = CALLBACK.lock().clone();
+        if let Some(callback) = callback.filter(|_| is_pools) {
+            callback();
         }
         let mut fields = BTreeMap::new();
         event.record(&mut Fields(&mut fields));
-        LOG.all.lock().push(Said {
+        LOG.all.lock().push(LoggedEvent {
             level: *event.metadata().level(),
             target: event.metadata().target().to_owned(),
             fields,
@@ -165,21 +166,21 @@ fn close(pool: &Pool<Deed>) {
     assert_eq!((report.started, report.died, report.killed), (1, 0, 0));
 }
 
-fn is_of_a_worker(said: &Said) -> bool {
-    said.target == "workring::worker"
+fn is_of_a_worker(event: &LoggedEvent) -> bool {
+    event.target == "workring::worker"
 }
 
 #[test]
-fn p15_what_a_worker_logs_reaches_the_parent() {
+fn p15_the_logs_of_a_worker_reach_the_parent() {
     guarded(LIMIT, || {
         let log = Log::begin();
         let pool = one_worker();
         let pid = run(&pool, Deed::Log("out of paint".to_owned()));
-        let said = log.until(3, is_of_a_worker);
-        let [prepared, error, info] = said.as_slice() else {
-            panic!("something else was said: {said:#?}");
+        let events = log.wait_for(3, is_of_a_worker);
+        let [prepared, error, info] = events.as_slice() else {
+            panic!("other events: {events:#?}");
         };
-        for event in &said {
+        for event in &events {
             assert!(
                 event.has("pid", &pid.to_string()) && event.has("worker", "0"),
                 "{event:?}"
@@ -195,15 +196,15 @@ fn p15_what_a_worker_logs_reaches_the_parent() {
             error.has("message", "out of paint task=0 colour=\"mauve\""),
             "{error:?}"
         );
-        // What the parent would not listen to is not even put into words.
+        // An event that the parent does not subscribe to is not even formatted.
         assert!(info.has("message", "debug=false length=12"), "{info:?}");
         close(&pool);
     });
 }
 
-/// Longer than a link's buffers, and faster than the parent may read: nothing is left out.
+/// The events exceed the buffers of a link and come faster than the parent reads.
 #[test]
-fn p15_no_event_is_left_out() {
+fn p15_no_event_is_dropped() {
     guarded(LIMIT, || {
         let log = Log::begin();
         let pool = one_worker();
@@ -211,11 +212,11 @@ fn p15_no_event_is_left_out() {
             let text = format!("{number} {}", "x".repeat(4000));
             drop(pool.submit(Deed::Log(text)).expect("open"));
         }
-        let said = log.until(500, |said| {
-            said.level == Level::ERROR && is_of_a_worker(said)
+        let events = log.wait_for(500, |event| {
+            event.level == Level::ERROR && is_of_a_worker(event)
         });
-        for (number, said) in said.iter().enumerate() {
-            let text = said.fields.get("message").expect("a message");
+        for (number, event) in events.iter().enumerate() {
+            let text = event.fields.get("message").expect("a message");
             assert!(text.starts_with(&format!("{number} x")), "{text}");
         }
         close(&pool);
@@ -228,8 +229,10 @@ fn p15_a_panic_of_a_thread_of_a_worker_reaches_the_parent() {
         let log = Log::begin();
         let pool = one_worker();
         run(&pool, Deed::PanicElsewhere("no brush".to_owned()));
-        let said = log.until(1, |said| said.level == Level::ERROR && is_of_a_worker(said));
-        let panic = said.first().expect("an event");
+        let events = log.wait_for(1, |event| {
+            event.level == Level::ERROR && is_of_a_worker(event)
+        });
+        let panic = events.first().expect("an event");
         assert!(
             panic.has("message", "no brush") && panic.has("message", "deeds.rs:"),
             "{panic:?}"
@@ -238,9 +241,9 @@ fn p15_a_panic_of_a_thread_of_a_worker_reaches_the_parent() {
     });
 }
 
-/// Where it was made is what a reader of the log needs. A pool that was shut down is not worth a word.
+/// The warning names the place where the pool was created. A pool that was shut down logs nothing.
 #[test]
-fn p12_a_pool_that_is_dropped_logs_one_warning_that_names_where_it_was_made() {
+fn p12_a_dropped_pool_logs_one_warning_with_the_place_of_its_creation() {
     guarded(LIMIT, || {
         let log = Log::begin();
         let builder = Pool::<Deed>::builder().program(DEEDS).workers(1);
@@ -250,9 +253,9 @@ fn p12_a_pool_that_is_dropped_logs_one_warning_that_names_where_it_was_made() {
         drop(pool);
         close(&one_worker());
         let all = log.all.lock();
-        let warnings: Vec<&Said> = all
+        let warnings: Vec<&LoggedEvent> = all
             .iter()
-            .filter(|said| said.level <= Level::WARN)
+            .filter(|event| event.level <= Level::WARN)
             .collect();
         let [warning] = warnings.as_slice() else {
             panic!("{warnings:#?}");
@@ -267,23 +270,23 @@ fn p12_a_pool_that_is_dropped_logs_one_warning_that_names_where_it_was_made() {
     });
 }
 
-/// A worker that ends before it has taken its queues over is no death of a process with the id 0.
+/// A worker that ends before it claims its queues must not be reported as the death of a process with id 0.
 #[test]
-fn a_queue_that_was_not_taken_over_is_reported_as_such_and_without_a_process_id() {
+fn a_queue_that_was_not_claimed_is_reported_without_a_process_id() {
     guarded(LIMIT, || {
         let log = Log::begin();
         let builder = Pool::<Deed>::builder().program("/bin/true").workers(1);
         builder.start().map(drop).expect_err("it is no worker");
-        log.until(1, |said| said.has("message", "before it inherited it"));
+        log.wait_for(1, |event| event.has("message", "before it inherited it"));
         let all = log.all.lock();
-        let zero = |said: &&Said| said.fields.get("pid").is_some_and(|pid| pid == "0");
-        assert_eq!(all.iter().find(zero).map(|said| &said.fields), None);
+        let zero = |event: &&LoggedEvent| event.fields.get("pid").is_some_and(|pid| pid == "0");
+        assert_eq!(all.iter().find(zero).map(|event| &event.fields), None);
     });
 }
 
-/// Without a link the parent would receive nothing from it.
+/// Without a link the parent would receive no message from the worker.
 #[test]
-fn w7_a_worker_whose_link_is_broken_is_replaced_though_it_lives() {
+fn w7_a_live_worker_whose_link_is_broken_is_replaced() {
     guarded(LIMIT, || {
         let builder = Pool::builder().program(DEEDS).workers(1);
         let pool = builder.grace(Duration::from_millis(20)).start();
@@ -304,8 +307,8 @@ fn w7_a_worker_whose_link_is_broken_is_replaced_though_it_lives() {
     });
 }
 
-/// What no worker of this version says, at least not now: unknown kinds, kinds without their parts, or with too many, what
-/// only parents say, what was said before, more than fits, and nothing at all.
+/// Messages that no worker of this version sends at that moment: unknown kinds, too few or too many parts, kinds that only
+/// parents send, repeated messages, messages that are too long, and an empty one.
 fn nonsense() -> Vec<Vec<u8>> {
     vec![
         vec![0],
@@ -325,28 +328,28 @@ fn nonsense() -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn p14_what_a_worker_says_that_makes_no_sense_is_logged_and_skipped() {
+fn p14_a_malformed_message_of_a_worker_is_logged_and_skipped() {
     guarded(LIMIT, || {
         let log = Log::begin();
         let pool = one_worker();
         let pid = run(&pool, Deed::Inject(nonsense()));
-        let is_about_it = |said: &Said| {
-            said.has("message", "malformed message of a worker")
-                && said.has("pid", &pid.to_string())
+        let is_about_it = |event: &LoggedEvent| {
+            event.has("message", "malformed message of a worker")
+                && event.has("pid", &pid.to_string())
         };
-        let said = log.until(nonsense().len(), is_about_it);
-        assert_eq!(said.len(), nonsense().len());
-        assert!(said.iter().all(|said| said.level == Level::WARN));
-        // The reader lives, and so does who was read.
+        let events = log.wait_for(nonsense().len(), is_about_it);
+        assert_eq!(events.len(), nonsense().len());
+        assert!(events.iter().all(|event| event.level == Level::WARN));
+        // Both the pool's reader and the worker work as before.
         assert_eq!(run(&pool, Deed::Log("still here".to_owned())), pid);
-        log.until(1, |said| said.has("message", "still here"));
+        log.wait_for(1, |event| event.has("message", "still here"));
         close(&pool);
     });
 }
 
-/// What no parent says: the worker says so.
+/// The worker logs messages that no parent sends.
 #[test]
-fn p14_what_a_parent_says_that_makes_no_sense_is_logged_and_skipped() {
+fn p14_a_malformed_message_of_the_parent_is_logged_and_skipped() {
     let nonsense = [
         vec![0],
         vec![255; 100],
@@ -367,10 +370,10 @@ fn p14_what_a_parent_says_that_makes_no_sense_is_logged_and_skipped() {
             link.send(datagram).expect("the worker lives");
         }
         drop(link);
-        let said = log.until(nonsense.len(), |said| {
-            is_of_a_worker(said) && said.has("message", "malformed message of the parent")
+        let events = log.wait_for(nonsense.len(), |event| {
+            is_of_a_worker(event) && event.has("message", "malformed message of the parent")
         });
-        assert_eq!(said.len(), nonsense.len());
+        assert_eq!(events.len(), nonsense.len());
         assert_eq!(run(&pool, Deed::Pid), pid);
         close(&pool);
     });
@@ -382,7 +385,7 @@ fn a_subscriber_that_panics_costs_no_task_and_no_worker() {
     guarded(LIMIT, || {
         let _log = Log::begin();
         let pool = one_worker();
-        let moody = Moody::new(|| panic!("failed printing to stdout"));
+        let guard = CallbackGuard::new(|| panic!("failed printing to stdout"));
         for number in 0..3 {
             let crashed = pool.submit(Deed::Abort).expect("open").wait();
             assert!(
@@ -390,22 +393,22 @@ fn a_subscriber_that_panics_costs_no_task_and_no_worker() {
                 "{crashed:?}"
             );
             assert_eq!(run(&pool, Deed::Echo(number)), number);
-            run(&pool, Deed::Log("heard by nobody".to_owned()));
+            run(&pool, Deed::Log("not logged".to_owned()));
             drop(pool.submit(Deed::Echo(1)).expect("open"));
             assert_eq!(pool.drain().count(), 1);
         }
         let report = pool.shutdown(Shutdown::Drain, LIMIT).expect("here");
         assert!(report.is_balanced(), "{report}");
         assert_eq!((report.submitted, report.lost, report.died), (12, 3, 3));
-        // Nor does it make the drop of a pool panic.
+        // Dropping a pool does not panic, either.
         drop(one_worker());
-        drop(moody);
+        drop(guard);
     });
 }
 
-/// The subscriber waits for the test from the first death on. Limits, deaths, cancellation and the end go on.
+/// The subscriber blocks from the first death on. Limits, deaths, cancellation and the shutdown work all the same.
 #[test]
-fn a_subscriber_that_never_returns_holds_up_no_limit_and_no_death() {
+fn a_subscriber_that_never_returns_delays_no_limit_and_no_death() {
     guarded(LIMIT, || {
         let _log = Log::begin();
         let soon = Duration::from_millis(100);
@@ -414,7 +417,7 @@ fn a_subscriber_that_never_returns_holds_up_no_limit_and_no_death() {
         let open = Arc::new(OnceLock::new());
         let (arrive, arrived) = mpsc::channel();
         let opened = Arc::clone(&open);
-        let moody = Moody::new(move || {
+        let guard = CallbackGuard::new(move || {
             let _ = arrive.send(());
             opened.wait();
         });
@@ -426,17 +429,17 @@ fn a_subscriber_that_never_returns_holds_up_no_limit_and_no_death() {
             );
         };
         crash();
-        arrived.recv().expect("it is told of the death");
+        arrived.recv().expect("the event of the death");
         crash();
         let late = pool.submit(Deed::UntilCancelled).expect("open").wait();
         assert!(matches!(late, Err(TaskError::TimedOut)), "{late:?}");
         assert_eq!(run(&pool, Deed::Echo(3)), 3);
-        // It does not wait for the subscriber for longer than the grace time.
+        // The shutdown waits for the subscriber for at most the grace time.
         let report = pool.shutdown(Shutdown::Drain, LIMIT).expect("here");
         assert!(report.is_balanced(), "{report}");
         assert_eq!((report.submitted, report.lost, report.timed_out), (4, 2, 1));
-        drop(moody);
-        // The thread that was left ends when the subscriber returns.
+        drop(guard);
+        // The remaining thread ends when the subscriber returns.
         open.set(()).expect("closed until now");
     });
 }

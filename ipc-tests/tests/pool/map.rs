@@ -1,4 +1,4 @@
-//! Maps of a pool: the tasks of an iterator and their outcomes, a window of them at a time, singly and in chunks.
+//! `Pool::map`: runs the tasks of an iterator, a window of them at a time, singly or in chunks.
 
 use ipc_tests::support::{
     LIMIT,
@@ -12,7 +12,7 @@ use ipc_tests::{
 use std::{cell::Cell, collections::BTreeSet, sync::mpsc, thread};
 use workring::pool::{Pool, ResultOf, Shutdown, TaskError};
 
-/// Chunk sizes that do and don't divide the numbers of tasks here.
+/// Chunk sizes that divide the numbers of tasks here, and others.
 const CHUNKS: [usize; 3] = [1, 7, 64];
 
 fn doubles(numbers: std::ops::Range<u64>) -> impl Iterator<Item = Job> {
@@ -27,8 +27,8 @@ fn output(result: ResultOf<Job>) -> String {
     result.expect("an output")
 }
 
-/// What became of a task, in a word.
-fn word(result: &ResultOf<Job>) -> &str {
+/// Returns the outcome of a task as a word.
+fn kind(result: &ResultOf<Job>) -> &str {
     match result {
         Ok(output) => output,
         Err(TaskError::Failed(error)) => error,
@@ -40,10 +40,10 @@ fn word(result: &ResultOf<Job>) -> &str {
     }
 }
 
-fn words(pool: &Pool<Job>, tasks: Vec<Job>, chunk: usize) -> Vec<String> {
+fn kinds(pool: &Pool<Job>, tasks: Vec<Job>, chunk: usize) -> Vec<String> {
     let outcomes = pool.map(tasks).chunk(chunk);
     outcomes
-        .map(|outcome| word(&outcome.result).to_owned())
+        .map(|outcome| kind(&outcome.result).to_owned())
         .collect()
 }
 
@@ -78,14 +78,14 @@ fn an_unordered_map_gives_each_outcome_once() {
 }
 
 #[test]
-fn an_unordered_map_does_not_wait_for_the_slow() {
+fn an_unordered_map_does_not_wait_for_a_slow_task() {
     guarded(LIMIT, || {
         let meeting = Meeting::new("slow");
         let pool = jobs(2).start().expect("a pool");
         let tasks = || std::iter::once(meeting.job()).chain(doubles(0..20));
         let mut unordered = pool.map_unordered(tasks());
         let mut quick = unordered.by_ref().take(20);
-        assert!(quick.all(|outcome| word(&outcome.result) != "done"));
+        assert!(quick.all(|outcome| kind(&outcome.result) != "done"));
         meeting.guest().tell("done");
         let slow = unordered.next().expect("the last");
         assert_eq!(output(slow.result), "done");
@@ -94,9 +94,9 @@ fn an_unordered_map_does_not_wait_for_the_slow() {
     });
 }
 
-/// All others are done before the first is, and come after it all the same.
+/// The first task is done last, and its outcome still comes first.
 #[test]
-fn a_map_waits_for_the_slow() {
+fn a_map_waits_for_a_slow_task() {
     guarded(LIMIT, || {
         let meeting = Meeting::new("ordered");
         let (all_sent, are_all_sent) = mpsc::channel();
@@ -104,9 +104,9 @@ fn a_map_waits_for_the_slow() {
         thread::scope(|scope| {
             let outputs = scope.spawn(|| {
                 let tasks = std::iter::once(meeting.job()).chain(doubles(0..20));
-                // Asked for only when all others were sent.
+                // Requested only when all other tasks were sent.
                 let the_end = std::iter::from_fn(|| {
-                    all_sent.send(()).expect("somebody waits");
+                    all_sent.send(()).expect("the other thread waits");
                     None
                 });
                 let tasks = tasks.chain(the_end);
@@ -136,21 +136,29 @@ fn nothing_is_taken_from_the_iterator_beyond_the_window() {
         for (chunk, window) in [(1, 1), (1, 10), (4, 10), (8, 2)] {
             let most = window.max(chunk);
             let (pulled, given) = (Cell::new(0), Cell::new(0));
-            let fullest = Cell::new(0);
+            let most_in_flight = Cell::new(0);
             let source = doubles(0..200).inspect(|_| {
                 pulled.set(pulled.get() + 1);
-                fullest.set(fullest.get().max(pulled.get() - given.get()));
+                most_in_flight.set(most_in_flight.get().max(pulled.get() - given.get()));
             });
             let map = pool.map(source).chunk(chunk).window(window);
-            assert_eq!(pulled.get(), 0, "before anybody asks");
+            assert_eq!(pulled.get(), 0, "before the first call");
             for outcome in map {
                 output(outcome.result);
                 given.set(given.get() + 1);
             }
             assert_eq!((pulled.get(), given.get()), (200, 200));
-            // An outcome that is being given still counts for the map, not for this test.
-            assert!(fullest.get() <= most, "{} of {most}", fullest.get());
-            assert!(fullest.get() + chunk > most, "{} of {most}", fullest.get());
+            // The outcome that is being returned counts for the map, and not for this test.
+            assert!(
+                most_in_flight.get() <= most,
+                "{} of {most}",
+                most_in_flight.get()
+            );
+            assert!(
+                most_in_flight.get() + chunk > most,
+                "{} of {most}",
+                most_in_flight.get()
+            );
         }
         close(&pool);
     });
@@ -179,8 +187,8 @@ fn a_long_map_takes_no_more_memory_than_a_short_one() {
     });
 }
 
-/// The first tasks of the chunk have their results, the third is the one that dies, and the last ones were not begun: each
-/// task says at the meeting that it runs, and no other comes there.
+/// The worker dies in the third task of the chunk, when the first two have their results and the last ones have not begun.
+/// Each task connects to the meeting when it begins.
 #[test]
 fn p5_a_crash_inside_a_chunk_costs_only_its_own_task() {
     guarded(LIMIT, || {
@@ -194,7 +202,7 @@ fn p5_a_crash_inside_a_chunk_costs_only_its_own_task() {
                     (
                         outcome.id.get(),
                         outcome.attempts,
-                        word(&outcome.result).to_owned(),
+                        kind(&outcome.result).to_owned(),
                     )
                 });
                 all.collect::<Vec<_>>()
@@ -202,7 +210,7 @@ fn p5_a_crash_inside_a_chunk_costs_only_its_own_task() {
             let mut workers = Vec::new();
             for task in 0..5 {
                 let mut guest = meeting.guest();
-                assert_eq!(guest.task, task, "another one runs");
+                assert_eq!(guest.task, task, "another task runs");
                 guest.tell(if task == 2 { "abort" } else { "done" });
                 workers.push(guest.pid);
             }
@@ -211,7 +219,7 @@ fn p5_a_crash_inside_a_chunk_costs_only_its_own_task() {
             let outcomes = outcomes.join().expect("join");
             let expected = ["done", "done", "crashed", "done", "done"];
             let expected = (0..).zip(expected);
-            let expected = expected.map(|(task, word)| (task, 1, word.to_owned()));
+            let expected = expected.map(|(task, kind)| (task, 1, kind.to_owned()));
             assert_eq!(outcomes, expected.collect::<Vec<_>>());
         });
         let report = close(&pool);
@@ -250,7 +258,7 @@ fn p5_a_task_that_is_retried_keeps_its_place_in_the_order() {
 }
 
 #[test]
-fn each_failure_inside_a_chunk_is_that_of_its_own_task() {
+fn each_failure_inside_a_chunk_belongs_to_its_own_task() {
     guarded(LIMIT, || {
         let pool = jobs(2).max_message_len(2000).start().expect("a pool");
         let tasks = || {
@@ -264,14 +272,15 @@ fn each_failure_inside_a_chunk_is_that_of_its_own_task() {
         };
         let expected = ["2", "failed", "panicked", "not carried", "4"];
         for chunk in [1, 2, 5] {
-            assert_eq!(words(&pool, tasks(), chunk), expected, "{chunk}");
+            assert_eq!(kinds(&pool, tasks(), chunk), expected, "{chunk}");
         }
         let report = close(&pool);
         assert_eq!((report.completed, report.failed), (6, 9));
     });
 }
 
-/// A chunk that is too large for one message is sent task by task; a single task that is too large has an error as its outcome.
+/// A chunk that is too large for one message is sent task by task. The outcome of a single task that is too large is an
+/// error.
 #[test]
 fn a_chunk_or_a_task_that_is_too_large_has_its_outcomes() {
     guarded(LIMIT, || {
@@ -279,14 +288,14 @@ fn a_chunk_or_a_task_that_is_too_large_has_its_outcomes() {
         let tasks = [900, 900, 5000, 900, 10];
         let tasks = tasks.map(|length| Job::Weigh(vec![7; length])).to_vec();
         let expected = ["900", "900", "not carried", "900", "10"];
-        assert_eq!(words(&pool, tasks, 5), expected);
+        assert_eq!(kinds(&pool, tasks, 5), expected);
         let report = close(&pool);
         assert_eq!((report.completed, report.failed), (4, 1));
     });
 }
 
 #[test]
-fn a_map_of_nothing_ends_at_once() {
+fn a_map_of_no_tasks_ends_at_once() {
     guarded(LIMIT, || {
         let pool = jobs(1).start().expect("a pool");
         let mut map = pool.map(Vec::new());
@@ -297,9 +306,9 @@ fn a_map_of_nothing_ends_at_once() {
     });
 }
 
-/// The running task is cancelled, waiting ones never begin, and their outcomes are discarded.
+/// The running task is cancelled, queued ones never begin, and all their outcomes are discarded.
 #[test]
-fn a_map_that_is_dropped_cancels_what_is_left_of_it() {
+fn a_dropped_map_cancels_its_remaining_tasks() {
     guarded(LIMIT, || {
         let meeting = Meeting::new("dropped-map");
         for chunk in [1, 4] {
@@ -317,16 +326,16 @@ fn a_map_that_is_dropped_cancels_what_is_left_of_it() {
             let left = report.submitted - 2;
             assert_eq!((report.cancelled, report.died), (left, 0));
             assert!(report.submitted <= 20 + 4, "{report}");
-            assert_eq!(pool.drain().count(), 0, "nobody gets what came later");
+            assert_eq!(pool.drain().count(), 0, "the later outcomes are discarded");
         }
     });
 }
 
 /// Four maps and a thread that drains: each gets its own outcomes.
 #[test]
-fn maps_of_several_threads_do_not_mix() {
+fn maps_of_several_threads_get_their_own_outcomes() {
     guarded(LIMIT, || {
-        // Fewer than they want, together.
+        // Fewer places than the maps use together.
         let pool = jobs(2).capacity(40).start().expect("a pool");
         thread::scope(|scope| {
             for thread in 0..4 {
@@ -334,7 +343,8 @@ fn maps_of_several_threads_do_not_mix() {
                 scope.spawn(move || {
                     let numbers = 1000 * thread..1000 * thread + 300;
                     let map = pool.map(doubles(numbers.clone()));
-                    let outcomes = map.chunk(1 + usize::try_from(thread).expect("few") * 5);
+                    let outcomes =
+                        map.chunk(1 + usize::try_from(thread).expect("a small number") * 5);
                     let outputs = outcomes.map(|outcome| output(outcome.result));
                     assert_eq!(outputs.collect::<Vec<_>>(), doubled(numbers));
                 });
@@ -356,9 +366,9 @@ fn maps_of_several_threads_do_not_mix() {
     });
 }
 
-/// Others have taken all the room but for one place.
+/// Other tasks occupy all places but one.
 #[test]
-fn a_map_goes_on_in_a_pool_that_others_fill() {
+fn a_map_proceeds_in_a_pool_that_other_tasks_fill() {
     guarded(LIMIT, || {
         let meeting = Meeting::new("crowded");
         let pool = jobs(3).capacity(3).start().expect("a pool");
@@ -377,7 +387,7 @@ fn a_map_goes_on_in_a_pool_that_others_fill() {
     });
 }
 
-/// What was accepted is done; the chunk in hand is cancelled, and says so; nothing more is taken.
+/// Accepted tasks are completed, the outcomes of an unsent chunk are `Cancelled`, and the iterator is not used any more.
 #[test]
 fn a_shutdown_ends_an_endless_map() {
     guarded(LIMIT, || {
@@ -389,34 +399,34 @@ fn a_shutdown_ends_an_endless_map() {
         ] {
             let pool = jobs(2).start().expect("a pool");
             let (under_way, is_under_way) = mpsc::channel();
-            let words = thread::scope(|scope| {
+            let kinds = thread::scope(|scope| {
                 let pool = &pool;
-                let words = scope.spawn(move || {
+                let kinds = scope.spawn(move || {
                     let pulled = Cell::new(0);
                     let source = doubles(0..u64::MAX).inspect(|_| pulled.set(pulled.get() + 1));
-                    let mut words = Vec::new();
+                    let mut kinds = Vec::new();
                     for outcome in pool.map(source).chunk(chunk) {
-                        words.push(word(&outcome.result).to_owned());
-                        if words.len() == 100 {
-                            under_way.send(()).expect("somebody waits");
+                        kinds.push(kind(&outcome.result).to_owned());
+                        if kinds.len() == 100 {
+                            under_way.send(()).expect("the other thread waits");
                         }
                     }
-                    assert_eq!(words.len(), pulled.get());
-                    words
+                    assert_eq!(kinds.len(), pulled.get());
+                    kinds
                 });
-                is_under_way.recv().expect("it is under way");
+                is_under_way.recv().expect("the map has begun");
                 let report = pool.shutdown(how, LIMIT).expect("here");
                 assert!(report.is_balanced(), "{report}");
-                words.join().expect("join")
+                kinds.join().expect("join")
             });
-            let cancelled = words.iter().filter(|word| *word == "cancelled").count();
-            let tail = words.iter().rev().take_while(|word| *word == "cancelled");
-            assert!(tail.count() >= chunk, "it ended without a word");
+            let cancelled = kinds.iter().filter(|kind| *kind == "cancelled").count();
+            let tail = kinds.iter().rev().take_while(|kind| *kind == "cancelled");
+            assert!(tail.count() >= chunk, "outcomes are missing at the end");
             if how == Shutdown::Drain {
                 assert_eq!(cancelled, chunk);
             }
-            for (number, word) in words.iter().enumerate() {
-                assert!(word == "cancelled" || *word == (2 * number).to_string());
+            for (number, kind) in kinds.iter().enumerate() {
+                assert!(kind == "cancelled" || *kind == (2 * number).to_string());
             }
         }
     });

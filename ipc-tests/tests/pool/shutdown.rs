@@ -1,4 +1,5 @@
-//! How pools end: with all that was done (P1), against readers and submitters (C1, C3), from both sides (P2), by signals (P10), and without a trace (T2).
+//! The end of a pool: all completed tasks have their outcomes (P1), readers and submitters end (C1, C3), both sides close
+//! (P2), signals end a program cleanly (P10), and nothing is left behind (T2).
 
 use ipc_tests::support::{LIMIT, asleep};
 use ipc_tests::{
@@ -28,25 +29,25 @@ use std::{
 use workring::pool::{Builder, Event, OutcomeOf, Pool, Report, Shutdown, SubmitError, TaskError};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_deeds");
-/// Nothing that a test waits for takes so long.
-const NEVER: Duration = Duration::from_hours(1);
+/// Longer than any test waits.
+const LONG: Duration = Duration::from_hours(1);
 
 fn deeds(workers: usize) -> Builder<Deed> {
     Pool::builder().program(PROGRAM).workers(workers)
 }
 
-/// Waits sleep at once, and nothing but a wake-up ends them.
+/// Returns a builder for a pool whose waits sleep at once, and end only by a wake-up.
 fn sleepy(workers: usize) -> Builder<Deed> {
     deeds(workers)
         .spin(Duration::ZERO)
         .liveness_interval(Duration::from_secs(10))
 }
 
-/// With what happens to its workers.
-fn told(builder: Builder<Deed>) -> (Pool<Deed>, Receiver<Event>) {
+/// Starts a pool, and returns it with its events.
+fn start_with_events(builder: Builder<Deed>) -> (Pool<Deed>, Receiver<Event>) {
     let (sender, events) = mpsc::channel();
     let builder = builder.on_event(move |event| {
-        // An error: the test does not listen any more.
+        // At the end of a test the receiver is gone.
         let _ = sender.send(*event);
     });
     (builder.start().expect("a pool"), events)
@@ -65,10 +66,8 @@ fn pid(event: Event) -> Option<Pid> {
     Some(Pid::from_raw(pid.try_into().expect("a process id")))
 }
 
-/// The threads of pools and queues in this process, by their names.
-///
-/// Others come and go meanwhile: the test harness starts a thread for the next test, and ends that of the last one. And one
-/// of a pool that was joined is still listed for a moment: `join` returns before the kernel has cleared it away.
+/// Returns the names of the threads of pools and queues in this process. A joined thread is still listed for a moment, since
+/// `join` returns before the kernel has removed it.
 fn helpers() -> Vec<String> {
     let tasks = fs::read_dir("/proc/self/task").expect("/proc").flatten();
     tasks
@@ -77,15 +76,14 @@ fn helpers() -> Vec<String> {
         .collect()
 }
 
-/// Waits until as many helpers are left. Those that were joined are gone at once; one that lives on is found by the
-/// watchdog of the test.
+/// Waits until this number of helper threads is left. If more stay, the watchdog ends the test.
 fn await_helpers(count: usize) {
     while helpers().len() != count {
         thread::yield_now();
     }
 }
 
-/// What this process has of pools and queues.
+/// What pools and queues have created in this process.
 #[derive(Debug, PartialEq, Eq)]
 struct Inventory {
     descriptors: Vec<String>,
@@ -93,7 +91,7 @@ struct Inventory {
     shared_mappings: usize,
 }
 
-/// Files that are read for a moment, by whatever thread, are no part of it.
+/// Ignores files of `/proc` and `/sys`, which any thread may be reading.
 fn inventory() -> Inventory {
     let maps = fs::read_to_string("/proc/self/maps").expect("/proc");
     let all = fs::read_dir("/proc/self/fd").expect("/proc").flatten();
@@ -110,17 +108,16 @@ fn inventory() -> Inventory {
     }
 }
 
-/// A thread that reads results for ever, and waits for one.
+/// Starts a thread that reads results until the end, and waits until it sleeps.
 fn reader(pool: &Arc<Pool<Deed>>) -> thread::JoinHandle<Vec<OutcomeOf<Deed>>> {
     let pool = Arc::clone(pool);
     asleep(move || pool.drain().collect())
 }
 
-/// A dispatcher in Python has a task that reads results for ever. When its process manager was shut down, that task died of
-/// whatever the closed queue had for it; the cure was tested by ansible/dispatcherd's
-/// `test_read_results_forever_exits_after_process_manager_shutdown`. Here the reader ends by itself.
+/// In ansible/dispatcherd, a task that reads results died of an exception when the process manager was shut down; its test
+/// is `test_read_results_forever_exits_after_process_manager_shutdown`. Here the reader ends without an error.
 #[test]
-fn c1_a_reader_of_results_ends_by_itself_when_the_pool_is_shut_down() {
+fn c1_a_reader_of_results_ends_when_the_pool_is_shut_down() {
     guarded_steps(LIMIT, |watchdog| {
         for _ in 0..rounds(50, 10_000) {
             watchdog.progress();
@@ -129,7 +126,7 @@ fn c1_a_reader_of_results_ends_by_itself_when_the_pool_is_shut_down() {
             drop(pool.submit(Deed::Echo(7)).expect("open"));
             let reader = reader(&pool);
             let report = end(&pool, Shutdown::Cancel);
-            let outcomes = reader.join().expect("the reader met something else");
+            let outcomes = reader.join().expect("the reader has failed");
             assert_eq!(outcomes.len(), 2);
             for outcome in outcomes {
                 match outcome.result.expect_err("cancelled") {
@@ -143,13 +140,13 @@ fn c1_a_reader_of_results_ends_by_itself_when_the_pool_is_shut_down() {
     });
 }
 
-/// The same, when there is no worker that could send anything: the only one is dead, and the next is not due for an hour.
+/// The same without a worker: the only one is dead, and its replacement is due in an hour.
 #[test]
-fn c1_a_reader_of_results_ends_by_itself_also_with_zero_workers() {
+fn c1_a_reader_of_results_ends_also_without_workers() {
     guarded_steps(LIMIT, |watchdog| {
         for _ in 0..rounds(50, 10_000) {
             watchdog.progress();
-            let (pool, events) = told(sleepy(1).respawn_backoff(NEVER, NEVER));
+            let (pool, events) = start_with_events(sleepy(1).respawn_backoff(LONG, LONG));
             let pool = Arc::new(pool);
             let worker = events.recv().ok().and_then(pid).expect("a worker");
             kill(worker, Signal::SIGKILL).expect("it lives");
@@ -162,7 +159,7 @@ fn c1_a_reader_of_results_ends_by_itself_also_with_zero_workers() {
             }
             let reader = reader(&pool);
             let report = end(&pool, Shutdown::Cancel);
-            let outcomes = reader.join().expect("the reader met something else");
+            let outcomes = reader.join().expect("the reader has failed");
             let cancelled =
                 |outcome: &OutcomeOf<Deed>| matches!(outcome.result, Err(TaskError::Cancelled));
             assert!(
@@ -174,10 +171,10 @@ fn c1_a_reader_of_results_ends_by_itself_also_with_zero_workers() {
     });
 }
 
-/// Some wait for handles, others drain; the shutdown finds them before, in, or after their waits. Each outcome goes to one of
-/// them, and then all end.
+/// Some readers wait for handles, others drain. The shutdown comes before, during, or after their waits. Each outcome goes to
+/// one reader, and then all readers end.
 #[test]
-fn c1_many_readers_against_a_shutdown_get_each_outcome_once_and_then_the_end() {
+fn c1_readers_that_race_with_a_shutdown_get_each_outcome_once_and_then_the_end() {
     const READERS: u64 = 4;
     guarded_steps(LIMIT, |watchdog| {
         let mut rng = Rng::with_seed(seed());
@@ -208,7 +205,7 @@ fn c1_many_readers_against_a_shutdown_get_each_outcome_once_and_then_the_end() {
                 }
                 end(&pool, how);
                 let join = |reader: thread::ScopedJoinHandle<'_, Vec<_>>| {
-                    reader.join().expect("only values")
+                    reader.join().expect("the reader has failed")
                 };
                 readers.into_iter().flat_map(join).collect()
             });
@@ -226,9 +223,10 @@ fn c1_many_readers_against_a_shutdown_get_each_outcome_once_and_then_the_end() {
     });
 }
 
-/// What a worker was done with, by the word of its ledger, is at the parent, though all else was cancelled meanwhile.
+/// The outcomes of all tasks that the workers' ledger records as completed have reached the parent, although all other tasks
+/// were cancelled.
 #[test]
-fn p1_what_was_done_before_a_cancel_reaches_the_parent() {
+fn p1_results_from_before_a_cancel_reach_the_parent() {
     guarded_steps(LIMIT, |watchdog| {
         for _ in 0..rounds(30, 3_000) {
             watchdog.progress();
@@ -241,7 +239,7 @@ fn p1_what_was_done_before_a_cancel_reaches_the_parent() {
             let first = submit(0);
             (1..200).for_each(|number| drop(submit(number)));
             while pool.in_flight() > 150 {
-                // It looks at what has arrived.
+                // The drain collects the results that have arrived.
                 let _ = first.is_finished();
             }
             let report = end(&pool, Shutdown::Cancel);
@@ -263,7 +261,7 @@ fn p1_what_was_done_before_a_cancel_reaches_the_parent() {
 
 const SUBMITTERS: u64 = 3;
 
-/// Submits every third number from this one on: those that were accepted.
+/// Submits every third number from `first` on until the pool is closed. Returns those that were accepted.
 fn submit_until_closed(
     pool: &Pool<Deed>,
     scratch: &Scratch,
@@ -272,7 +270,7 @@ fn submit_until_closed(
 ) -> Vec<u64> {
     let mut accepted = Vec::new();
     for number in (first..).step_by(3) {
-        // Looked at before the call: then the call starts after the end of the shutdown.
+        // Checked before the call, so that the call begins after the shutdown has ended.
         let is_late = is_shut.load(Ordering::SeqCst);
         let deed = Deed::Note(scratch.path().to_owned(), number);
         match pool.submit(deed.clone()) {
@@ -290,10 +288,9 @@ fn submit_until_closed(
     accepted
 }
 
-/// By the workers' own record, each task accepted before the shutdown runs once. Later ones are refused and returned to the
-/// caller.
+/// The workers' ledger shows that each task accepted before the shutdown runs once. Later ones are returned to the caller.
 #[test]
-fn c3_what_was_submitted_before_a_shutdown_is_done_and_what_comes_after_is_refused() {
+fn c3_tasks_submitted_before_a_shutdown_are_done_and_later_ones_are_refused() {
     guarded_steps(LIMIT, |watchdog| {
         for _ in 0..rounds(30, 3_000) {
             watchdog.progress();
@@ -343,14 +340,14 @@ fn c3_what_was_submitted_before_a_shutdown_is_done_and_what_comes_after_is_refus
     });
 }
 
-/// A worker reports that it stops, and exits when the parent has confirmed it. So all workers exit, none by a signal, and no
-/// helper thread is left when the shutdown returns.
+/// Each worker reports that it stops, and exits when the parent has confirmed that. So no worker ends by a signal, and no
+/// helper thread is left after the shutdown.
 #[test]
-fn p2_the_end_of_the_parent_travels_to_the_workers_and_back() {
+fn p2_a_shutdown_ends_each_worker_and_its_helper_threads() {
     guarded(LIMIT, || {
         for how in [Shutdown::Drain, Shutdown::Cancel] {
             let before = inventory();
-            let (pool, events) = told(deeds(3));
+            let (pool, events) = start_with_events(deeds(3));
             for _ in 0..3 {
                 let deed = match how {
                     Shutdown::Drain => Deed::Pid,
@@ -376,11 +373,11 @@ fn p2_the_end_of_the_parent_travels_to_the_workers_and_back() {
     });
 }
 
-/// Workers end by themselves, one after the other: what the parent had for them goes with them.
+/// Workers exit by themselves, one after the other. What the parent had created for each of them is freed.
 #[test]
-fn p2_the_end_of_a_worker_leaves_no_helper_of_its_own_in_the_parent() {
+fn p2_a_worker_that_exits_leaves_no_helper_thread_in_the_parent() {
     guarded(LIMIT, || {
-        let (pool, events) = told(deeds(2));
+        let (pool, events) = start_with_events(deeds(2));
         let await_ready = |count| {
             let is_ready = |event: &Event| matches!(event, Event::Ready { .. });
             assert_eq!(events.iter().filter(is_ready).take(count).count(), count);
@@ -401,7 +398,7 @@ fn p2_the_end_of_a_worker_leaves_no_helper_of_its_own_in_the_parent() {
     });
 }
 
-/// A process that runs or sleeps; a zombie has ended.
+/// Whether the process runs or sleeps. A zombie has ended.
 fn lives(pid: Pid) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let state = stat.rsplit_once(')').map(|(_, rest)| rest.trim_start());
@@ -409,7 +406,7 @@ fn lives(pid: Pid) -> bool {
 }
 
 #[test]
-fn p10_a_signal_to_the_whole_group_ends_all_cleanly() {
+fn p10_a_signal_to_the_process_group_ends_parent_and_workers_cleanly() {
     guarded(LIMIT, || {
         for (signal, code) in [(Signal::SIGINT, 130), (Signal::SIGTERM, 0)] {
             for _ in 0..rounds(5, 200) {
@@ -430,10 +427,7 @@ fn p10_a_signal_to_the_whole_group_ends_all_cleanly() {
                 let words = fs::read_to_string(&words).expect("text");
                 assert_eq!(status.code(), Some(code), "{words}");
                 assert!(!words.contains("died"), "{words}");
-                assert!(
-                    words.contains("prepared"),
-                    "nothing is logged at all: {words}"
-                );
+                assert!(words.contains("prepared"), "no log: {words}");
                 assert!(!all.into_iter().any(lives), "an orphan");
             }
         }
@@ -443,7 +437,7 @@ fn p10_a_signal_to_the_whole_group_ends_all_cleanly() {
 /// T2.
 #[test]
 fn t2_a_thousand_pools_leave_memory_descriptors_and_threads_as_they_were() {
-    /// What the allocator and the test harness may come to need.
+    /// Room for memory of the allocator and of the test runner.
     const SLACK: u64 = 4 << 20;
     let live_and_die = |number: u64, watchdog: &Watchdog| {
         watchdog.progress();
@@ -457,7 +451,7 @@ fn t2_a_thousand_pools_leave_memory_descriptors_and_threads_as_they_were() {
             _ => drop(end(&pool, Shutdown::Cancel)),
         }
         drop(pool);
-        // Cancelled, or not: a handle outlives its pool.
+        // Cancelled or completed: the handle outlives its pool.
         let _ = kept.wait();
     };
     guarded_steps(LIMIT, |watchdog| {
@@ -479,10 +473,10 @@ fn t2_a_thousand_pools_leave_memory_descriptors_and_threads_as_they_were() {
     });
 }
 
-/// One task in a hundred kills its worker, for ever: the parent's memory, descriptors and threads are what they were, and
-/// so is the memory of the queues.
+/// One task in a hundred kills its worker. The parent's memory, descriptors and threads do not grow, and neither does the
+/// memory of the queues.
 #[test]
-fn t2_a_pool_whose_workers_die_all_the_time_stays_as_it_is() {
+fn t2_a_pool_whose_workers_die_all_the_time_does_not_grow() {
     const SLACK: u64 = 2 << 20;
     guarded_steps(LIMIT, |watchdog| {
         let pool = deeds(2).capacity(256).start().expect("a pool");
@@ -524,7 +518,7 @@ fn t2_a_pool_whose_workers_die_all_the_time_stays_as_it_is() {
     });
 }
 
-/// The bytes that the queues of this process really take.
+/// Returns the allocated bytes of each queue of this process.
 fn memory_of_queues() -> BTreeMap<u64, u64> {
     let all = fs::read_dir("/proc/self/fd").expect("/proc").flatten();
     let memory = all.filter(|entry| {

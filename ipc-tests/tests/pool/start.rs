@@ -1,6 +1,7 @@
-//! How workers and other children are started where the circumstances are not as usual: the program's file is gone, signals
-//! are ignored, standard streams are closed, there is a terminal, or the process was forked meanwhile. Each case runs in a
-//! process of its own, `src/bin/starter.rs`, which checks it and ends well, or writes what was wrong to a file.
+//! Starts of workers and other children in unusual circumstances: the program's file is gone, signals are ignored, standard
+//! streams are closed, there is a controlling terminal, or the process was forked meanwhile.
+//!
+//! Each case runs in `src/bin/starter.rs`, which checks it and succeeds, or writes an error to a file.
 #![allow(
     unsafe_code,
     reason = "what a program is started with is prepared between fork and exec"
@@ -23,7 +24,7 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_starter");
 /// Generous: the machine may be busy.
 const LIMIT: Duration = Duration::from_mins(5);
 
-/// Plays a role to its end.
+/// Runs a role, which has to succeed.
 fn play(role: &str, arguments: &[&str]) {
     play_as(PROGRAM, role, arguments, |_| ());
 }
@@ -44,8 +45,8 @@ fn play_as(
     assert!(status.success(), "{role} {arguments:?}: {status}: {report}");
 }
 
-/// A copy of the program that may be removed. Not copied: a file that was open for writing a moment ago may still be so in
-/// a child of another test's thread, and can't be run then.
+/// Runs a role in a file of its own, which it may remove. The file is a hard link: a copy was open for writing, perhaps also
+/// in a child forked by another thread, and such a file cannot be executed.
 fn play_removable(arguments: &[&str]) {
     let folder = Scratch::new_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
     let program = folder.path().join("a-program-with-a-long-name");
@@ -77,12 +78,12 @@ fn an_exit_status_that_another_thread_has_taken_is_unknown() {
 }
 
 #[test]
-fn a_worker_has_nothing_of_its_parents_ways_with_signals() {
+fn a_worker_has_default_signal_handling_whatever_its_parent_has() {
     guarded(LIMIT, || play("signals", &["false"]));
 }
 
 #[test]
-fn a_worker_of_a_parent_under_nohup_goes_on_ignoring_the_hangup() {
+fn a_worker_of_a_parent_under_nohup_ignores_sighup() {
     guarded(LIMIT, || play("signals", &["true"]));
 }
 
@@ -132,7 +133,7 @@ fn a_worker_that_touches_the_terminal_is_not_stopped() {
     });
 }
 
-/// A copy of the ticket's descriptor would otherwise keep it for as long as that process lives.
+/// Otherwise a copy of the ticket's descriptor would keep the ticket for as long as that other child lives.
 #[test]
 fn a_ticket_ends_with_its_child_although_another_child_was_forked_meanwhile() {
     guarded(LIMIT, || {
@@ -143,9 +144,9 @@ fn a_ticket_ends_with_its_child_although_another_child_was_forked_meanwhile() {
 }
 
 #[test]
-fn a_child_of_another_user_gets_what_it_was_given() {
+fn a_child_of_another_user_inherits_its_queue() {
     if fs::metadata("/proc/self").expect("/proc").uid() != 0 {
-        eprintln!("skipped: only root can start a program as another user");
+        eprintln!("SKIPPED: only root can start a program as another user");
         return;
     }
     guarded(LIMIT, || play("another-user", &[]));

@@ -1,8 +1,7 @@
-//! The pool's supervisor where the kernel, the workers or the options make it hard: durations without end, starts that
-//! never succeed, links that are flooded, descriptors and privileges that are taken away while the pool runs.
+//! Goal: the pool's supervisor gives every task a typed outcome, and every call returns, under adverse conditions: unbounded
+//! durations, starts that never succeed, flooded links, and too few descriptors or privileges.
 //!
-//! Each test takes one of these away or gives it in excess, and expects that every task has a typed outcome and that every
-//! call returns.
+//! Method: each test creates one of these conditions, while the pool starts or while it runs.
 
 use ipc_tests::support::{LIMIT, pools::jobs};
 use ipc_tests::{
@@ -32,9 +31,9 @@ use workring::pool::{
 };
 
 const DEEDS: &str = env!("CARGO_BIN_EXE_deeds");
-/// Nothing that a test waits for takes so long.
-const NEVER: Duration = Duration::from_hours(1);
-/// Too short to wait for.
+/// Longer than any test waits.
+const LONG: Duration = Duration::from_hours(1);
+/// A duration too short to notice.
 const AT_ONCE: Duration = Duration::from_micros(1);
 
 fn trouble(workers: usize) -> Builder<Trouble> {
@@ -80,7 +79,7 @@ const OPTIONS: [(&str, Set); 13] = [
     }),
 ];
 
-/// A supervisor that panics over a sum of times takes all its workers with it: tasks are not answered, or as lost.
+/// A supervisor that panics when it adds two times would end with all its workers, and lose their tasks.
 #[test]
 fn every_option_of_a_pool_takes_any_duration() {
     guarded(LIMIT, || {
@@ -94,7 +93,7 @@ fn every_option_of_a_pool_takes_any_duration() {
                 };
                 let double = pool.submit(Job::Double(1)).expect("open").wait();
                 assert_eq!(double.expect(name), "2");
-                // Its retry, and the next worker, may have to wait for ever.
+                // The retry and the next worker may have to wait for ever.
                 let dies = Job::DieUntil(2, Death::Abort);
                 let dies = pool.submit(dies).expect("open").wait_timeout(AT_ONCE);
                 let busy = pool.submit(Job::Busy(50_000)).expect("open");
@@ -144,15 +143,15 @@ fn every_call_of_a_pool_takes_any_duration() {
     });
 }
 
-/// A worker whose preparation has started a thread that crashes, while another worker is not ready yet: it was replaced for
-/// as long as the start took.
+/// A thread of a prepared worker crashes while another worker is not ready yet. The start must fail instead of replacing that
+/// worker until its time limit.
 #[test]
 fn a_start_whose_workers_die_when_they_are_ready_fails_with_their_status() {
     guarded(LIMIT, || {
         let scratch = Scratch::new().expect("a directory");
         let mark = scratch.path().join("first");
         let order = format!("die when ready after {}", mark.display());
-        let builder = trouble(2).env(PREPARE, order).start_timeout(NEVER);
+        let builder = trouble(2).env(PREPARE, order).start_timeout(LONG);
         let builder = builder.respawn_backoff(AT_ONCE, AT_ONCE);
         let error = builder.start().map(drop).expect_err("they die");
         let StartError::Died { status, .. } = &error else {
@@ -163,13 +162,13 @@ fn a_start_whose_workers_die_when_they_are_ready_fails_with_their_status() {
     });
 }
 
-/// The next attempt is an hour away. The error is not that nothing happened, but what did.
+/// The next attempt is an hour away. The error says how the last worker died, and not only that the time is over.
 #[test]
 fn a_start_is_bounded_by_its_timeout_and_names_how_the_last_worker_died() {
     guarded(LIMIT, || {
         let builder = jobs(1)
             .env(JOB_PREPARE, "kill")
-            .respawn_backoff(NEVER, NEVER)
+            .respawn_backoff(LONG, LONG)
             .start_timeout(Duration::from_millis(500));
         let error = builder.start().map(drop).expect_err("it dies");
         let StartError::Died { status, .. } = error else {
@@ -180,7 +179,7 @@ fn a_start_is_bounded_by_its_timeout_and_names_how_the_last_worker_died() {
     });
 }
 
-/// Fewer descriptors than this process has open.
+/// Lowers the limit on descriptors, below the number that this process has open, until it is dropped.
 struct FewDescriptors(u64, u64);
 
 impl FewDescriptors {
@@ -197,9 +196,9 @@ impl Drop for FewDescriptors {
     }
 }
 
-/// `poll(2)` refuses to wait for more descriptors than are allowed. As programs do that lock themselves in.
+/// `poll(2)` fails with more descriptors than the limit. Programs lower the limit when they enter a sandbox.
 #[test]
-fn a_pool_goes_on_when_fewer_descriptors_are_allowed_than_it_waits_for() {
+fn a_pool_works_when_fewer_descriptors_are_allowed_than_it_waits_for() {
     guarded(LIMIT, || {
         for limit in [0, 1, 3] {
             let pool = trouble(2).grace(Duration::from_millis(50)).start();
@@ -217,7 +216,7 @@ fn a_pool_goes_on_when_fewer_descriptors_are_allowed_than_it_waits_for() {
     });
 }
 
-/// With a listener that takes its time for each message, so that the flood never ebbs.
+/// Returns a builder for a pool with a slow listener, so that the flood of messages does not end.
 fn flooded(workers: usize) -> Builder<Trouble> {
     trouble(workers)
         .grace(Duration::from_millis(50))
@@ -231,15 +230,15 @@ fn flooded(workers: usize) -> Builder<Trouble> {
         })
 }
 
-/// The task's children have the worker's end of the link, and never stop to talk. The first task has the number 0.
+/// The task's children inherit the worker's end of the link, and send messages without end. The first task has the number 0.
 #[test]
-fn a_worker_is_reaped_though_its_forked_children_flood_the_link() {
+fn a_worker_is_reaped_while_its_forked_children_flood_the_link() {
     guarded(LIMIT, || {
         for leave in [false, true] {
             let pool = flooded(2).start().expect("a pool");
             let task = Trouble::FloodAndDie { children: 4, leave };
             let dead = pool.submit(task).expect("open").wait();
-            assert_eq!(crash(&dead.expect_err("it has died")), Some(3));
+            assert_eq!(crash(&dead.expect_err("a crash")), Some(3));
             let other = pool.submit(Trouble::Echo(4)).expect("open").wait();
             assert_eq!(other.expect("an output").number, 4);
             let report = pool.shutdown(Shutdown::Cancel, AT_ONCE).expect("here");
@@ -249,9 +248,9 @@ fn a_worker_is_reaped_though_its_forked_children_flood_the_link() {
     });
 }
 
-/// While a worker's children flood the link and the worker lives, limits strike, orders arrive, and others are served.
+/// While the children of a live worker flood its link, limits and cancels take effect and other workers run tasks.
 #[test]
-fn a_flooded_link_keeps_nothing_from_the_other_workers() {
+fn a_flooded_link_delays_no_other_worker() {
     guarded(LIMIT, || {
         let pool = flooded(3).time_limit(Duration::from_millis(100)).start();
         let pool = pool.expect("a pool");
@@ -264,14 +263,14 @@ fn a_flooded_link_keeps_nothing_from_the_other_workers() {
             assert!(cancelled.cancel_within(Duration::ZERO));
             assert!(matches!(cancelled.wait(), Err(TaskError::Cancelled)));
             let dead = pool.submit(Trouble::Exit(5)).expect("open").wait();
-            assert_eq!(crash(&dead.expect_err("it has died")), Some(5));
+            assert_eq!(crash(&dead.expect_err("a crash")), Some(5));
         }
         let report = pool.shutdown(Shutdown::Cancel, AT_ONCE).expect("here");
         assert!(report.is_balanced(), "{report}");
     });
 }
 
-/// A file that is there until it is dropped.
+/// A file that exists until this is dropped.
 struct Mark(PathBuf);
 
 impl Mark {
@@ -295,13 +294,13 @@ fn why_no_workers(outcome: ResultOf<Trouble>) -> String {
     }
 }
 
-/// With the events of its workers. Failures come fast.
-fn told(builder: Builder<Trouble>) -> (Pool<Trouble>, Receiver<Event>) {
+/// Starts a pool with short pauses between failures, and returns it with its events.
+fn start_with_events(builder: Builder<Trouble>) -> (Pool<Trouble>, Receiver<Event>) {
     let (sender, events) = mpsc::channel();
     let builder = builder
         .respawn_backoff(AT_ONCE, Duration::from_millis(5))
         .on_event(move |event| {
-            // An error: the test does not listen any more.
+            // At the end of a test the receiver is gone.
             let _ = sender.send(*event);
         });
     (builder.start().expect("a pool"), events)
@@ -312,7 +311,7 @@ fn await_ready(events: &Receiver<Event>) {
     assert!(events.iter().any(|event| is_ready(&event)));
 }
 
-/// Submits until tasks are accepted again, which needs a worker that is ready.
+/// Submits a task until one is accepted, which needs a worker that is ready.
 fn echoes_again(pool: &Pool<Trouble>, events: &Receiver<Event>) {
     await_ready(events);
     loop {
@@ -321,25 +320,25 @@ fn echoes_again(pool: &Pool<Trouble>, events: &Receiver<Event>) {
                 assert_eq!(handle.wait().expect("an output").number, 7);
                 return;
             }
-            // The worker has said that it is ready before the pool has gone on from there.
+            // The event that a worker is ready comes before the pool accepts tasks.
             Err(SubmitError::NoWorkers { .. }) => thread::yield_now(),
             Err(other) => panic!("{other}"),
         }
     }
 }
 
-/// An initialiser that fails from now on: what is queued and what comes later has a typed end with the cause in it, and the
-/// pool recovers by itself.
+/// `prepare_worker` fails from some point on. Queued tasks and later ones have an outcome that contains the cause, and the pool
+/// recovers when `prepare_worker` succeeds again.
 #[test]
-fn tasks_fail_with_the_cause_while_no_worker_can_be_prepared_and_not_after_that() {
+fn tasks_fail_with_the_cause_only_while_no_worker_can_be_prepared() {
     guarded(LIMIT, || {
         let scratch = Scratch::new().expect("a directory");
         let (fails, waits) = (scratch.path().join("fails"), Mark::new(&scratch, "waits"));
         let order = format!("fail while {}", fails.display());
         let builder = trouble(1).env(PREPARE, order).retries(1);
-        // A task that waits to be tried again does not wait for that.
-        let builder = builder.retry_backoff(NEVER, NEVER);
-        let (pool, events) = told(builder.max_worker_failures(3));
+        // A task that waits for its retry does not wait for a worker.
+        let builder = builder.retry_backoff(LONG, LONG);
+        let (pool, events) = start_with_events(builder.max_worker_failures(3));
         await_ready(&events);
         for round in 0..2 {
             let submit = |trouble| pool.submit(trouble).expect("open");
@@ -350,10 +349,10 @@ fn tasks_fail_with_the_cause_while_no_worker_can_be_prepared_and_not_after_that(
             unwanted.cancel();
             let mark = Mark::new(&scratch, "fails");
             if round == 0 {
-                fs::remove_file(&waits.0).expect("the mark");
+                fs::remove_file(&waits.0).expect("the file");
             }
             assert_eq!(first.wait().expect("an output").number, round);
-            // It waits for its second attempt.
+            // The task waits for its second attempt.
             let why = why_no_workers(dies.wait());
             assert!(why.contains("it was told to fail"), "{why}");
             for task in queued {
@@ -385,13 +384,13 @@ fn tasks_fail_with_the_cause_while_no_worker_can_be_prepared_and_not_after_that(
     });
 }
 
-/// The tasks of a chunk that no worker has leased, and those of one whose worker has died in the midst of it.
+/// Both the tasks of a chunk that no worker has leased, and those of a chunk whose worker has died.
 #[test]
-fn each_task_of_a_chunk_fails_with_the_cause_while_no_worker_can_be_had() {
+fn each_task_of_a_chunk_fails_with_the_cause_while_no_worker_can_be_started() {
     guarded(LIMIT, || {
         let scratch = Scratch::new().expect("a directory");
         let order = format!("kill while {}", scratch.path().join("kills").display());
-        let (pool, events) = told(trouble(1).env(PREPARE, order));
+        let (pool, events) = start_with_events(trouble(1).env(PREPARE, order));
         await_ready(&events);
         let _mark = Mark::new(&scratch, "kills");
         let tasks = (0..64).map(|n| match n {
@@ -414,20 +413,20 @@ fn each_task_of_a_chunk_fails_with_the_cause_while_no_worker_can_be_had() {
     });
 }
 
-/// However long it is busy.
+/// However long that worker is busy.
 #[test]
-fn tasks_wait_while_one_worker_serves_though_the_others_cannot_be_replaced() {
+fn tasks_wait_for_one_worker_while_the_others_cannot_be_replaced() {
     guarded(LIMIT, || {
         let scratch = Scratch::new().expect("a directory");
         let waits = Mark::new(&scratch, "waits");
         let order = format!("fail while {}", scratch.path().join("fails").display());
         let builder = trouble(2).env(PREPARE, order).max_worker_failures(1);
-        let (pool, events) = told(builder);
+        let (pool, events) = start_with_events(builder);
         let busy = pool.submit(Trouble::EchoAfter(1, waits.0.clone()));
         let busy = busy.expect("open");
         let _fails = Mark::new(&scratch, "fails");
         let dead = pool.submit(Trouble::Exit(7)).expect("open").wait();
-        assert_eq!(crash(&dead.expect_err("it has died")), Some(7));
+        assert_eq!(crash(&dead.expect_err("a crash")), Some(7));
         let queued = pool.submit(Trouble::Echo(2)).expect("open");
         let exits = events
             .iter()
@@ -444,11 +443,11 @@ fn tasks_wait_while_one_worker_serves_though_the_others_cannot_be_replaced() {
     });
 }
 
-/// Workers that are killed before any task comes say nothing about whether one can be had.
+/// The death of an idle worker does not mean that no worker can be started.
 #[test]
-fn a_worker_that_is_killed_while_nothing_waits_is_no_failure_to_have_one() {
+fn the_death_of_an_idle_worker_fails_no_task() {
     guarded(LIMIT, || {
-        let (pool, events) = told(trouble(1).max_worker_failures(2));
+        let (pool, events) = start_with_events(trouble(1).max_worker_failures(2));
         for _ in 0..10 {
             let ready = events.iter().find_map(|event| match event {
                 Event::Ready { pid, .. } => Some(pid),
@@ -464,18 +463,19 @@ fn a_worker_that_is_killed_while_nothing_waits_is_no_failure_to_have_one() {
     });
 }
 
-/// Neither sockets nor processes can be made any more: no storm, a typed end, and recovery.
+/// Neither sockets nor processes can be created. Starts are not repeated without pause, tasks fail with the cause, and the
+/// pool recovers.
 #[test]
-fn a_pool_without_free_descriptors_says_so_and_recovers() {
+fn a_pool_without_free_descriptors_reports_that_and_recovers() {
     guarded(LIMIT, || {
-        let (pool, events) = told(trouble(2).max_worker_failures(3));
+        let (pool, events) = start_with_events(trouble(2).max_worker_failures(3));
         for _ in 0..2 {
             await_ready(&events);
         }
         let lowered = FewDescriptors::allow(3);
         for _ in 0..2 {
             let dead = pool.submit(Trouble::Exit(7)).expect("open").wait();
-            assert_eq!(crash(&dead.expect_err("it has died")), Some(7));
+            assert_eq!(crash(&dead.expect_err("a crash")), Some(7));
         }
         let why = match pool.submit(Trouble::Echo(1)) {
             Ok(handle) => why_no_workers(handle.wait()),
@@ -490,10 +490,10 @@ fn a_pool_without_free_descriptors_says_so_and_recovers() {
     });
 }
 
-/// Plays a scene of `deeds unprivileged`: what it says, and its worker, which has to be gone unless it was stopped.
+/// Runs a scene of `deeds unprivileged` and returns its output. Its worker must have ended, unless it was stopped.
 fn unprivileged(scene: &str) -> Option<Vec<String>> {
     if fs::metadata("/proc/self").expect("/proc").uid() != 0 {
-        println!("skipped: only root can give root up");
+        println!("SKIPPED: only root can drop root's privileges");
         return None;
     }
     let peer = Peer::spawn(DEEDS, "unprivileged", &[&scene], Command::spawn);
@@ -502,16 +502,16 @@ fn unprivileged(scene: &str) -> Option<Vec<String>> {
     let said = std::iter::from_fn(|| peer.try_answer()).collect();
     assert!(peer.wait().success());
     if scene == "limit stopped" {
-        kill(worker, Signal::SIGKILL).expect("it was left behind");
+        kill(worker, Signal::SIGKILL).expect("the stopped worker");
     } else {
-        assert!(kill(worker, None).is_err(), "it lives on");
+        assert!(kill(worker, None).is_err(), "the worker is alive");
     }
     Some(said)
 }
 
-/// After `setuid` the kernel lets the parent signal none of its workers. They end themselves, by order.
+/// After `setuid` the parent may not signal its workers. It orders them to exit.
 #[test]
-fn limits_cancels_and_ends_hold_after_the_parent_has_given_up_root() {
+fn limits_cancels_and_shutdowns_work_after_the_parent_has_dropped_root() {
     guarded(LIMIT, || {
         for (scene, first) in [
             ("limit", "the task ran for longer than its limit: see"),
@@ -537,7 +537,7 @@ fn limits_cancels_and_ends_hold_after_the_parent_has_given_up_root() {
     });
 }
 
-/// It can be neither signalled nor asked. Its task has an outcome, and the shutdown an end and a word for it.
+/// The worker can be neither signalled nor ordered to exit. Its task has an outcome, and the shutdown ends and reports it.
 #[test]
 fn a_stopped_worker_of_another_user_is_reported_and_left_behind() {
     guarded(LIMIT, || {
@@ -558,15 +558,15 @@ fn a_stopped_worker_of_another_user_is_reported_and_left_behind() {
     });
 }
 
-/// How often a task was begun, by the word of its workers' ledger, and its outcome; nothing else receives results before
-/// the death of the first worker was settled: nothing waits.
+/// Runs a task whose output kills the worker at `step`. Returns how often the task began, according to the workers' ledger,
+/// and its outcome. No thread receives results before the pool has handled the death of the first worker.
 fn broken_at(step: Step, retries: u32) -> (usize, OutcomeOf<Trouble>) {
     let scratch = Scratch::new().expect("a directory");
-    let (pool, events) = told(trouble(1).retries(retries));
+    let (pool, events) = start_with_events(trouble(1).retries(retries));
     let task = Trouble::Break(scratch.path().to_owned(), step);
     let handle = pool.submit(task).expect("open");
     for _ in 0..2 {
-        // The second one comes after the death was settled.
+        // The second worker becomes ready after the pool has handled the death.
         await_ready(&events);
     }
     let outcome = handle.outcome();
@@ -579,8 +579,8 @@ fn broken_at(step: Step, retries: u32) -> (usize, OutcomeOf<Trouble>) {
     (begun, outcome)
 }
 
-/// The result is in its queue, and so is the dead letter of its task: results are filed before letters are read, or else
-/// the task runs twice.
+/// The queues contain the result and the dead letter of its task. If the pool read dead letters before results, the task would
+/// run twice.
 #[test]
 fn a_task_whose_worker_dies_after_its_result_was_sent_runs_once() {
     guarded(LIMIT, || {
@@ -590,8 +590,8 @@ fn a_task_whose_worker_dies_after_its_result_was_sent_runs_once() {
     });
 }
 
-/// Its line on the board says that it runs until its result is sent: or else the task would look as if it had not been
-/// begun, and run again, uncounted.
+/// The worker's line of the board shows the task as running until its result is sent. Otherwise the task would seem not to
+/// have begun, and would run again without being counted.
 #[test]
 fn a_task_whose_worker_dies_before_its_result_is_sent_has_crashed() {
     guarded(LIMIT, || {

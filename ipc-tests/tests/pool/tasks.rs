@@ -1,4 +1,4 @@
-//! The pool of worker processes without deaths: tasks, outcomes, and starts that fail.
+//! Tasks and their outcomes in pools whose workers do not die, and starts that fail.
 
 use ipc_tests::support::{
     LIMIT,
@@ -19,8 +19,8 @@ use workring::pool::{
     Pool, ResultOf, Shutdown, StartError, SubmitError, TaskError, TrySubmitError,
 };
 
-/// A short pause. No test depends on its length.
-const MOMENT: Duration = Duration::from_millis(20);
+/// A short time. No test depends on its length.
+const SHORT_TIME: Duration = Duration::from_millis(20);
 
 fn failure(result: ResultOf<Job>) -> TaskError<String> {
     result.expect_err("no output")
@@ -46,7 +46,7 @@ fn p1_every_result_reaches_the_parent() {
     });
 }
 
-/// What was in flight when the shutdown began is done first, and is claimed afterwards.
+/// A shutdown completes the tasks in flight. Their outcomes can be claimed afterwards.
 #[test]
 fn p1_outcomes_can_be_claimed_after_a_shutdown() {
     guarded(LIMIT, || {
@@ -80,29 +80,29 @@ fn a_handle_has_the_outcome_of_its_own_task() {
                 });
             }
         });
-        assert_eq!(pool.drain().count(), 0, "all were claimed");
+        assert_eq!(pool.drain().count(), 0, "all outcomes were claimed");
         close(&pool);
     });
 }
 
 #[test]
-fn a_wait_for_a_task_can_be_given_up_and_taken_up_again() {
+fn a_wait_for_a_task_can_be_repeated_after_its_time_limit() {
     guarded(LIMIT, || {
         let meeting = Meeting::new("give-up");
         let pool = jobs(1).start().expect("a pool");
         let handle = pool.submit(meeting.job()).expect("open");
         let mut guest = meeting.guest();
         assert_eq!(guest.task, handle.id().get());
-        let handle = handle.wait_timeout(MOMENT).expect_err("it runs");
+        let handle = handle.wait_timeout(SHORT_TIME).expect_err("it runs");
         assert!(!handle.is_finished());
         guest.tell("done");
-        let result = handle.wait_timeout(LIMIT).expect("it is done");
+        let result = handle.wait_timeout(LIMIT).expect("an outcome in time");
         assert_eq!(result.expect("an output"), "done");
         close(&pool);
     });
 }
 
-/// The outcome of a task whose handle is dropped while it runs, or after it is done, is anybody's.
+/// The handle is dropped while its task runs, or after its task is done.
 #[test]
 fn a_dropped_handle_leaves_its_outcome_to_the_drain() {
     guarded(LIMIT, || {
@@ -129,7 +129,7 @@ fn submitting_everything_first_and_reading_afterwards_does_not_deadlock() {
         for (capacity, job) in [
             (1, Job::Double(1)),
             (3, Job::Double(1)),
-            // So large that there are fewer blocks for them than tasks may be in flight.
+            // Large tasks: the queue has fewer blocks for them than tasks may be in flight.
             (1000, Job::Letters(60_000)),
             (1000, Job::Weigh(vec![7; 60_000])),
         ] {
@@ -158,7 +158,7 @@ fn a_task_that_has_no_room_is_returned() {
         for handle in [first, second] {
             handle.wait().expect("an output");
         }
-        pool.try_submit(Job::Double(3)).expect("room again");
+        pool.try_submit(Job::Double(3)).expect("room");
         assert_eq!(close(&pool).submitted, 3);
     });
 }
@@ -179,7 +179,7 @@ fn unclaimed_outcomes_are_bounded() {
             "{refused}"
         );
         assert!(pool.drain().count() >= 2);
-        pool.submit(Job::Double(1)).expect("room again");
+        pool.submit(Job::Double(1)).expect("room");
         close(&pool);
     });
 }
@@ -219,7 +219,7 @@ fn a_task_that_is_too_large_is_returned_and_an_output_that_is_too_large_is_an_ou
 }
 
 #[test]
-fn p6_an_error_or_a_panic_comes_back_and_the_worker_lives() {
+fn p6_an_error_or_a_panic_is_returned_and_the_worker_lives() {
     guarded(LIMIT, || {
         let pool = jobs(1).start().expect("a pool");
         let run = |job| pool.submit(job).expect("open").wait();
@@ -265,7 +265,7 @@ fn p7_a_queued_task_that_is_cancelled_is_never_started() {
 }
 
 #[test]
-fn p7_a_running_task_that_is_cancelled_is_told() {
+fn p7_a_running_task_that_is_cancelled_is_notified() {
     guarded(LIMIT, || {
         let meeting = Meeting::new("running");
         let pool = jobs(1).start().expect("a pool");
@@ -282,7 +282,7 @@ fn p7_a_running_task_that_is_cancelled_is_told() {
 }
 
 #[test]
-fn p3_a_shutdown_that_cancels_tells_those_that_run_and_starts_no_others() {
+fn p3_a_shutdown_that_cancels_notifies_running_tasks_and_starts_no_others() {
     guarded(LIMIT, || {
         let meeting = Meeting::new("cancel");
         let pool = jobs(1).start().expect("a pool");
@@ -302,13 +302,13 @@ fn p3_a_shutdown_that_cancels_tells_those_that_run_and_starts_no_others() {
 }
 
 #[test]
-fn p3_a_drain_that_takes_too_long_is_cut_off() {
+fn p3_a_drain_that_takes_too_long_is_ended() {
     guarded(LIMIT, || {
         let meeting = Meeting::new("cut-off");
-        let pool = jobs(2).grace(MOMENT).start().expect("a pool");
+        let pool = jobs(2).grace(SHORT_TIME).start().expect("a pool");
         let stuck = pool.submit(meeting.job()).expect("open");
         let _guest = meeting.guest();
-        let report = pool.shutdown(Shutdown::Drain, MOMENT).expect("here");
+        let report = pool.shutdown(Shutdown::Drain, SHORT_TIME).expect("here");
         assert!(report.is_balanced(), "{report}");
         assert_eq!((report.cancelled, report.lost), (1, 0));
         assert!(matches!(failure(stuck.wait()), TaskError::Cancelled));
@@ -336,12 +336,12 @@ fn p3_sixteen_threads_get_the_same_report() {
     });
 }
 
-/// A second shutdown with a shorter time limit shortens the first.
+/// A second shutdown with a shorter time limit shortens the first one.
 #[test]
-fn p3_a_second_shutdown_hurries_the_first_on() {
+fn p3_a_second_shutdown_shortens_the_first() {
     guarded(LIMIT, || {
         let meeting = Meeting::new("hurry");
-        let pool = jobs(1).grace(MOMENT).start().expect("a pool");
+        let pool = jobs(1).grace(SHORT_TIME).start().expect("a pool");
         drop(pool.submit(meeting.job()).expect("open"));
         let _guest = meeting.guest();
         thread::scope(|scope| {
@@ -359,10 +359,10 @@ fn p3_a_second_shutdown_hurries_the_first_on() {
 }
 
 #[test]
-fn p12_a_pool_that_is_dropped_ends_its_workers_and_its_tasks() {
+fn p12_dropping_a_pool_ends_its_workers_and_its_tasks() {
     guarded(LIMIT, || {
         let meeting = Meeting::new("drop");
-        let pool = jobs(2).grace(MOMENT).start().expect("a pool");
+        let pool = jobs(2).grace(SHORT_TIME).start().expect("a pool");
         let running = pool.submit(meeting.job()).expect("open");
         let mut guest = meeting.guest();
         guest.tell("be deaf to SIGTERM");
@@ -371,7 +371,7 @@ fn p12_a_pool_that_is_dropped_ends_its_workers_and_its_tasks() {
         assert!(matches!(failure(running.wait()), TaskError::Cancelled));
         assert!(
             nix::sys::signal::kill(guest.pid, None).is_err(),
-            "it lives on"
+            "the worker is alive"
         );
     });
 }
@@ -395,9 +395,9 @@ fn workers_have_the_environment_and_the_directory_that_they_are_given() {
     });
 }
 
-/// Nothing of it is left: the guard looks.
+/// The guard checks that the failed start leaves nothing behind.
 #[test]
-fn p11_a_program_that_is_no_worker_is_a_typed_error() {
+fn p11_a_program_that_never_becomes_a_worker_is_a_typed_error() {
     guarded(LIMIT, || {
         let start = |program: &str| jobs(3).program(program).start().map(drop);
         let error = start("/bin/true").expect_err("no worker");
@@ -412,9 +412,9 @@ fn p11_a_program_that_is_no_worker_is_a_typed_error() {
     });
 }
 
-/// No fork bomb: a program that forgets to become a worker gets an error when it starts a pool.
+/// A program that never becomes a worker must not start itself repeatedly: it gets an error when it starts a pool.
 #[test]
-fn p11_a_program_that_forgets_to_become_a_worker_is_told_so() {
+fn p11_a_program_that_starts_a_pool_before_it_becomes_a_worker_gets_an_error() {
     guarded(LIMIT, || {
         let error = jobs(2).env(FORGETS, "yes").start().map(drop);
         let error = error.expect_err("no worker");
@@ -422,17 +422,17 @@ fn p11_a_program_that_forgets_to_become_a_worker_is_told_so() {
             panic!("{error:?}");
         };
         let code = status.and_then(|status| status.code());
-        assert_eq!(code, Some(3), "what it says itself");
+        assert_eq!(code, Some(3), "the exit code of the program");
     });
 }
 
-/// Open now, with the one that looks.
+/// Returns the number of open descriptors, including the one that counts them.
 fn descriptors() -> u64 {
     let all = fs::read_dir("/proc/self/fd").expect("/proc");
-    u64::try_from(all.count()).expect("few")
+    u64::try_from(all.count()).expect("a small number")
 }
 
-/// With one more descriptor each time, a start gets one step further before it fails, until it does not.
+/// Each start may open one descriptor more than the one before, and so fails one step later, until one succeeds.
 #[test]
 fn p11_a_start_that_fails_at_any_step_leaves_nothing_behind() {
     guarded(LIMIT, || {
@@ -456,12 +456,12 @@ fn p11_a_start_that_fails_at_any_step_leaves_nothing_behind() {
             }
             assert_eq!(descriptors(), before);
         }
-        assert!(failures >= 10, "only {failures} steps have failed");
+        assert!(failures >= 10, "only {failures} starts have failed");
     });
 }
 
 #[test]
-fn p11_a_worker_with_other_tasks_is_told_apart() {
+fn p11_a_worker_with_other_tasks_is_refused() {
     guarded(LIMIT, || {
         let pool = Pool::<Other>::builder()
             .program(program("pooled"))
@@ -505,7 +505,7 @@ fn p11_a_worker_that_cannot_be_prepared_ends_the_start() {
 }
 
 #[test]
-fn options_that_make_no_sense_are_refused_by_name() {
+fn invalid_options_are_refused_by_name() {
     guarded(LIMIT, || {
         for (builder, named) in [
             (jobs(0), "workers"),
@@ -525,7 +525,7 @@ fn options_that_make_no_sense_are_refused_by_name() {
 }
 
 #[test]
-fn a_start_that_takes_too_long_is_given_up() {
+fn a_start_that_takes_too_long_fails() {
     guarded(LIMIT, || {
         let began = Instant::now();
         let error = jobs(1).start_timeout(Duration::ZERO).start().map(drop);

@@ -1,9 +1,9 @@
-//! The user's code wherever a pool calls it: it panics, it never returns, it takes as long as the test likes, it uses the
-//! pool. Whatever it does, each task has its outcome, no place is lost, nothing else is held up, and the books balance.
+//! Goal: user code that a pool calls may panic, hang, take any time, or use the pool. Each task still has its outcome, no
+//! place is lost, no other call is delayed, and the report adds up.
 //!
-//! `docs/user-code.md` lists the places, and for each the tests here.
-//!
-//! Where the code is slow, it waits for the test, which goes on meanwhile: without what is tested, the watchdog ends it.
+//! Method: tasks and outputs call hooks of the test wherever a pool runs user code. `docs/user-code.md` lists these places and
+//! their tests. A slow hook waits for the test, which uses the pool meanwhile; if the pool waited for the hook, the watchdog
+//! would end the test.
 
 use ipc_tests::support::LIMIT;
 use ipc_tests::{
@@ -30,9 +30,9 @@ use workring::pool::{
     Builder, Event, OutcomeOf, Pool, Report, ResultOf, Shutdown, StartError, SubmitError, TaskError,
 };
 
-/// Nothing that a test waits for takes so long.
-const NEVER: Duration = Duration::from_hours(1);
-/// A limit that a task of a test is meant to exceed.
+/// Longer than any test waits.
+const LONG: Duration = Duration::from_hours(1);
+/// A time limit that tasks exceed on purpose.
 const SOON: Duration = Duration::from_millis(100);
 
 fn quirks(workers: usize) -> Builder<Quirk> {
@@ -49,29 +49,29 @@ fn number(result: ResultOf<Quirk>) -> u64 {
     *result.expect("an output").get()
 }
 
-/// Checks that the pool still does what it should.
+/// Asserts that the pool still runs tasks.
 fn assert_works(pool: &Pool<Quirk>) {
     assert_eq!(number(pool.submit(Quirk::give(3)).expect("open").wait()), 3);
     assert_eq!(pool.in_flight(), 0);
 }
 
-fn not_carried(result: ResultOf<Quirk>) -> String {
+fn transport_error(result: ResultOf<Quirk>) -> String {
     match result {
         Err(TaskError::Transport { what, .. }) => what,
         other => panic!("{other:?}"),
     }
 }
 
-fn unwinds<R>(act: impl FnOnce() -> R) -> bool {
+fn panics<R>(act: impl FnOnce() -> R) -> bool {
     catch_unwind(AssertUnwindSafe(act)).is_err()
 }
 
-/// A hook that panics.
-fn bomb() -> Hook {
+/// Returns a hook that panics.
+fn panicking_hook() -> Hook {
     Hook::new(|| panic!("a hook"))
 }
 
-/// A hook that waits until the test lets it go on, and says that it does.
+/// A hook that reports its call, and waits until the test opens the gate.
 struct Gate {
     hook: Hook,
     reached: mpsc::Receiver<()>,
@@ -95,7 +95,7 @@ impl Gate {
     }
 
     fn await_arrival(&self) {
-        self.reached.recv().expect("somebody comes");
+        self.reached.recv().expect("a call of the hook");
     }
 
     fn open(&self) {
@@ -121,17 +121,17 @@ fn undecodable(misbehaviour: Misbehaviour, fails: bool) -> Quirk {
 
 // Outputs and errors, in the parent.
 
-/// Python's pools lose the thread that reads results when a result can't be unpickled, and every wait hangs from then on
+/// In Python's pools, a result that cannot be unpickled ends the thread that reads results, and every later wait hangs
 /// (#79492, #103061).
 #[test]
 fn an_output_or_error_whose_decoding_panics_is_an_outcome() {
     guarded(LIMIT, || {
-        let bomb = bomb();
+        let panicking_hook = panicking_hook();
         let pool = quirks(2).start().expect("a pool");
-        let bad = |fails| undecodable(bomb.misbehaviour(), fails);
+        let bad = |fails| undecodable(panicking_hook.misbehaviour(), fails);
         for fails in [false, true] {
-            let said = not_carried(pool.submit(bad(fails)).expect("open").wait());
-            assert!(said.contains("panicked: a hook"), "{said}");
+            let message = transport_error(pool.submit(bad(fails)).expect("open").wait());
+            assert!(message.contains("panicked: a hook"), "{message}");
             assert_works(&pool);
 
             drop(pool.submit(bad(fails)).expect("open"));
@@ -156,30 +156,30 @@ fn an_output_or_error_whose_decoding_panics_is_an_outcome() {
         let report = end(&pool, Shutdown::Drain);
         assert_eq!(report.submitted, 2 * (1 + 1 + 2 + 4 * 3));
         assert_eq!(report.completed, 2 * (1 + 1 + 4 * 2), "{report}");
-        // Claimed after the end: an outcome all the same.
-        drop(bomb);
+        // Claimed after the shutdown, the panic is an outcome as well.
+        drop(panicking_hook);
     });
 }
 
 #[test]
 fn an_output_that_is_claimed_after_the_end_may_still_panic() {
     guarded(LIMIT, || {
-        let bomb = bomb();
+        let panicking_hook = panicking_hook();
         let pool = quirks(1).start().expect("a pool");
         let bad = pool
-            .submit(undecodable(bomb.misbehaviour(), false))
+            .submit(undecodable(panicking_hook.misbehaviour(), false))
             .expect("open");
         let report = end(&pool, Shutdown::Drain);
         assert_eq!((report.submitted, report.completed), (1, 1));
-        not_carried(bad.wait());
+        transport_error(bad.wait());
         assert_eq!(end(&pool, Shutdown::Cancel), report);
     });
 }
 
-/// One caller takes as long as it likes to decode its output. A task of another caller meets its limit in time, other
-/// outcomes are given out, and the pool can be shut down.
+/// One caller decodes its output slowly. Meanwhile the task of another caller is ended by its limit, other outcomes are
+/// claimed, and the pool is shut down.
 #[test]
-fn a_slow_decoding_of_an_output_holds_up_only_its_own_caller() {
+fn a_slow_decoding_of_an_output_delays_only_its_own_caller() {
     guarded(LIMIT, || {
         let gate = Gate::new();
         let pool = quirks(2).start().expect("a pool");
@@ -207,8 +207,8 @@ fn a_slow_decoding_of_an_output_holds_up_only_its_own_caller() {
     });
 }
 
-/// An output that uses the pool while it is decoded, and when it is dropped: by its claimer, in a map, after the map that
-/// wanted it is gone, and at the end of the pool.
+/// An output uses the pool while it is decoded and when it is dropped: by its claimer, in a map, after its map was dropped,
+/// and at the end of the pool.
 #[test]
 fn an_output_may_use_the_pool_when_it_is_decoded_or_dropped() {
     guarded(LIMIT, || {
@@ -233,7 +233,7 @@ fn an_output_may_use_the_pool_when_it_is_decoded_or_dropped() {
             ))
         };
         assert_eq!(number(pool.submit(busy()).expect("open").wait()), 7);
-        // Once more than the output: the task, which holds it, is dropped when it is sent.
+        // One drop more than outputs: the task contains the output, and is dropped when it was sent.
         assert_eq!(used.load(Ordering::Relaxed), 3);
         assert_eq!(pool.map((0..10).map(|_| busy())).chunk(5).count(), 10);
         assert_eq!(used.load(Ordering::Relaxed), 33);
@@ -249,16 +249,17 @@ fn an_output_may_use_the_pool_when_it_is_decoded_or_dropped() {
 
 // Tasks, in the parent.
 
-/// Executorlib (#1057) and pebble (#146) lose a place for each task that can't be pickled.
+/// executorlib (#1057) and pebble (#146) lose a place for each task that cannot be pickled.
 #[test]
-fn a_task_whose_encoding_panics_in_submit_gives_its_place_back() {
+fn a_task_whose_encoding_panics_in_submit_releases_its_place() {
     guarded(LIMIT, || {
-        let bomb = bomb();
+        let panicking_hook = panicking_hook();
         let pool = quirks(1).capacity(2).start().expect("a pool");
-        let bad = || Quirk::tricky(Tricky::new(Some(Work::Pid)).on_encode(bomb.misbehaviour()));
+        let bad =
+            || Quirk::tricky(Tricky::new(Some(Work::Pid)).on_encode(panicking_hook.misbehaviour()));
         for _ in 0..3 {
-            assert!(unwinds(|| drop(pool.submit(bad()))));
-            assert!(unwinds(|| drop(pool.try_submit(bad()))));
+            assert!(panics(|| drop(pool.submit(bad()))));
+            assert!(panics(|| drop(pool.try_submit(bad()))));
             assert_eq!(pool.in_flight(), 0);
         }
         assert_works(&pool);
@@ -270,12 +271,12 @@ fn a_task_whose_encoding_panics_in_submit_gives_its_place_back() {
 #[test]
 fn a_task_of_a_map_whose_encoding_panics_has_its_outcome_and_the_others_theirs() {
     guarded(LIMIT, || {
-        let bomb = bomb();
+        let panicking_hook = panicking_hook();
         let pool = quirks(2).capacity(8).start().expect("a pool");
         for chunk in [1, 2, 7, 50] {
             let tasks = (0..50).map(|n| {
                 let misbehaviour = if n % 7 == 3 {
-                    bomb.misbehaviour()
+                    panicking_hook.misbehaviour()
                 } else {
                     Misbehaviour::Nothing
                 };
@@ -285,8 +286,8 @@ fn a_task_of_a_map_whose_encoding_panics_has_its_outcome_and_the_others_theirs()
             assert_eq!(outcomes.len(), 50);
             for (n, outcome) in (0..).zip(outcomes) {
                 if n % 7 == 3 {
-                    let said = not_carried(outcome.result);
-                    assert!(said.contains("panicked: a hook"), "{said}");
+                    let message = transport_error(outcome.result);
+                    assert!(message.contains("panicked: a hook"), "{message}");
                 } else {
                     assert_eq!(number(outcome.result), n);
                 }
@@ -298,10 +299,9 @@ fn a_task_of_a_map_whose_encoding_panics_has_its_outcome_and_the_others_theirs()
     });
 }
 
-/// While a task is encoded, which takes as long as the test likes, others are submitted and done; the task itself may use
-/// the pool.
+/// While one task is encoded slowly, others are submitted and completed. Encoding may use the pool itself.
 #[test]
-fn a_task_that_is_slow_to_encode_or_uses_the_pool_holds_up_no_other_thread() {
+fn a_task_that_is_slow_to_encode_or_uses_the_pool_delays_no_other_thread() {
     guarded(LIMIT, || {
         let pool = Arc::new(quirks(1).start().expect("a pool"));
         let gate = Gate::new();
@@ -336,18 +336,18 @@ fn a_task_that_is_slow_to_encode_or_uses_the_pool_holds_up_no_other_thread() {
     });
 }
 
-/// `submit` drops the task once it is sent.
+/// `submit` drops the task after sending it.
 #[test]
 fn a_task_whose_drop_panics_is_done_and_drain_gets_its_outcome() {
     guarded(LIMIT, || {
-        let bomb = bomb();
+        let panicking_hook = panicking_hook();
         let pool = quirks(1).capacity(2).start().expect("a pool");
         let bad = || {
             let work = Tricky::new(Some(Work::Give(Tricky::new(6))));
-            Quirk::tricky(work.on_drop(bomb.misbehaviour()))
+            Quirk::tricky(work.on_drop(panicking_hook.misbehaviour()))
         };
         for _ in 0..3 {
-            assert!(unwinds(|| drop(pool.submit(bad()))));
+            assert!(panics(|| drop(pool.submit(bad()))));
             let drained: Vec<_> = pool.drain().map(|outcome| number(outcome.result)).collect();
             assert_eq!(drained, [6]);
         }
@@ -373,14 +373,14 @@ fn a_task_whose_drop_panics_is_done_and_drain_gets_its_outcome() {
 #[test]
 fn a_panic_of_time_limit_reaches_the_caller_and_costs_nothing_else() {
     guarded(LIMIT, || {
-        let bomb = bomb();
+        let panicking_hook = panicking_hook();
         let pool = quirks(1).capacity(2).start().expect("a pool");
-        assert!(unwinds(|| drop(
-            pool.submit(Quirk::give(1).on_time_limit(bomb.misbehaviour()))
-        )));
+        assert!(panics(|| drop(pool.submit(
+            Quirk::give(1).on_time_limit(panicking_hook.misbehaviour())
+        ))));
         assert_eq!(pool.in_flight(), 0);
         let tasks = (0..9).map(|n| match n {
-            4 => Quirk::give(n).on_time_limit(bomb.misbehaviour()),
+            4 => Quirk::give(n).on_time_limit(panicking_hook.misbehaviour()),
             _ => Quirk::give(n),
         });
         let mut map = pool.map(tasks).chunk(2);
@@ -400,7 +400,7 @@ fn a_panic_of_time_limit_reaches_the_caller_and_costs_nothing_else() {
 }
 
 #[test]
-fn what_a_map_has_in_hand_keeps_its_outcome_when_the_iterator_panics() {
+fn unsent_tasks_of_a_map_keep_their_outcomes_when_the_iterator_panics() {
     guarded(LIMIT, || {
         let pool = quirks(1).capacity(2).start().expect("a pool");
         for chunk in [1, 4] {
@@ -443,15 +443,15 @@ fn the_iterator_of_a_map_may_use_the_pool() {
     });
 }
 
-// Memory that runs out, which is no reason to wait where the caller has asked not to.
+// Lack of memory: calls that must not wait return.
 
-/// Sixteen blocks have room for a large task; there are a thousand places for tasks.
+/// Returns a large task. Sixteen blocks have room for one, and the pool has a thousand places.
 fn large() -> Quirk {
     Quirk::new(Work::Weigh(vec![1; 60_000]))
 }
 
 #[test]
-fn try_submit_gives_the_task_back_when_there_is_no_memory_for_it() {
+fn try_submit_returns_the_task_when_there_is_no_memory_for_it() {
     guarded(LIMIT, || {
         let meeting = Meeting::new("try-submit");
         let pool = quirks(1).start().expect("a pool");
@@ -459,7 +459,7 @@ fn try_submit_gives_the_task_back_when_there_is_no_memory_for_it() {
             .submit(Quirk::new(Work::Job(meeting.job())))
             .expect("open");
         let mut guest = meeting.guest();
-        // The worker waits for an order of the test: a call that waits for the worker never returns.
+        // The worker waits for an order of the test, so a call that waited for the worker would never return.
         let mut handles = Vec::new();
         let refused = loop {
             match pool.try_submit(large()) {
@@ -468,10 +468,10 @@ fn try_submit_gives_the_task_back_when_there_is_no_memory_for_it() {
             }
         };
         assert!(refused.is_full(), "{refused}");
-        assert!(handles.len() >= 8, "{} were taken", handles.len());
+        assert!(handles.len() >= 8, "{} were accepted", handles.len());
         let in_flight = pool.in_flight();
         assert_eq!(in_flight, handles.len() + 1);
-        // One that is small has room.
+        // A small task has room.
         handles.push(pool.try_submit(Quirk::give(60_000)).expect("room"));
         guest.tell("done");
         assert_eq!(number(busy.wait()), 0);
@@ -484,9 +484,9 @@ fn try_submit_gives_the_task_back_when_there_is_no_memory_for_it() {
     });
 }
 
-/// A map that can't send its next task gives the caller what is there.
+/// A map that cannot send its next task returns the outcomes that have arrived.
 #[test]
-fn a_map_gives_out_what_has_arrived_before_it_waits_for_memory() {
+fn a_map_returns_outcomes_that_have_arrived_before_it_waits_for_memory() {
     guarded(LIMIT, || {
         for chunk in [1, 4] {
             let meeting = Meeting::new(&format!("map-{chunk}"));
@@ -497,14 +497,14 @@ fn a_map_gives_out_what_has_arrived_before_it_waits_for_memory() {
                 (busy, meeting.guest())
             });
             let [(one, mut first), (other, mut second)] = held;
-            // One worker goes on until the next meeting, the other one waits.
+            // One worker runs until it comes to the next meeting; the other one waits.
             let small = (0..4).map(Quirk::give);
             let blocker = || Quirk::new(Work::Job(meeting.job()));
             let tasks = small.chain([blocker()]).chain((0..100).map(|_| large()));
             let mut map = pool.map_unordered(tasks).window(105).chunk(chunk);
             first.tell("done");
             assert_eq!(number(one.wait()), 0);
-            // The four small ones are done, then the worker meets us; the large ones have no room. No process proceeds.
+            // The four small tasks are done, then the worker waits at the meeting. The large tasks have no room. Nothing proceeds.
             let given: Vec<_> = map
                 .by_ref()
                 .take(4)
@@ -512,7 +512,7 @@ fn a_map_gives_out_what_has_arrived_before_it_waits_for_memory() {
                 .collect();
             assert_eq!(given.len(), 4);
             let mut third = meeting.guest();
-            // What was not sent is not in flight either.
+            // Tasks that were not sent are not in flight.
             if chunk == 1 {
                 assert!(pool.in_flight() < 100, "{} in flight", pool.in_flight());
             }
@@ -536,30 +536,30 @@ fn a_panic_of_the_users_code_in_a_worker_is_an_outcome_and_the_worker_lives() {
         let run = |quirk| pool.submit(quirk).expect("open").wait();
         let before = pid();
         let panics = Misbehaviour::Panics;
-        // Decoding the task.
-        let said = not_carried(run(Quirk::tricky(
+        // A panic in decoding the task.
+        let message = transport_error(run(Quirk::tricky(
             Tricky::new(Some(Work::Pid)).on_decode(panics),
         )));
-        assert!(said.contains("a misbehaviour"), "{said}");
-        // Its drop, at the end of its run.
+        assert!(message.contains("a misbehaviour"), "{message}");
+        // In dropping the task at the end of its run.
         let dropped = run(Quirk::tricky(Tricky::new(Some(Work::Pid)).on_drop(panics)));
         assert!(
             matches!(dropped, Err(TaskError::Panicked(_))),
             "{dropped:?}"
         );
         for work in [Work::Give, Work::Fail] {
-            // Encoding an output or an error.
-            let said = not_carried(run(Quirk::new(work(Tricky::new(1).on_encode(panics)))));
-            assert!(said.contains("a misbehaviour"), "{said}");
-            // Its drop, when it was sent.
+            // In encoding an output or an error.
+            let message = transport_error(run(Quirk::new(work(Tricky::new(1).on_encode(panics)))));
+            assert!(message.contains("a misbehaviour"), "{message}");
+            // In dropping the output after it was sent.
             let result = run(Quirk::new(work(Tricky::new(2).on_drop(panics))));
             assert!(
                 matches!(&result, Ok(value) | Err(TaskError::Failed(value)) if *value.get() == 2),
                 "{result:?}"
             );
-            // Both: it is dropped without having been sent.
+            // In both: the output is dropped without having been sent.
             let both = Tricky::new(1).on_encode(panics).on_drop(panics);
-            not_carried(run(Quirk::new(work(both))));
+            transport_error(run(Quirk::new(work(both))));
         }
         assert_eq!(pid(), before);
         let report = end(&pool, Shutdown::Drain);
@@ -577,7 +577,7 @@ fn a_task_whose_decoding_hangs_in_a_worker_is_ended_by_its_limit() {
         let pool = quirks(1).time_limit(SOON).start().expect("a pool");
         let hanging = pool.submit(hangs_in_decoding()).expect("open");
         assert!(matches!(hanging.wait(), Err(TaskError::TimedOut)));
-        // Of its own, in a chunk: the others are not concerned.
+        // A limit of its own, for one task of a chunk: the others are completed.
         let tasks = [
             Quirk::give(1),
             hangs_in_decoding().within(SOON),
@@ -611,10 +611,10 @@ fn a_task_whose_decoding_hangs_in_a_worker_is_ended_by_cancel_within_and_by_shut
     });
 }
 
-/// The output was sent, so the task has its outcome; the worker, which is stuck in dropping it, is replaced after the grace
+/// The output was sent, so the task has its outcome. The worker hangs in dropping the output, and is replaced after the grace
 /// time.
 #[test]
-fn an_output_whose_drop_hangs_in_a_worker_is_there_and_the_worker_is_replaced() {
+fn an_output_whose_drop_hangs_in_a_worker_has_arrived_and_the_worker_is_replaced() {
     guarded(LIMIT, || {
         let pool = quirks(1)
             .time_limit(SOON)
@@ -629,7 +629,7 @@ fn an_output_whose_drop_hangs_in_a_worker_is_there_and_the_worker_is_replaced() 
     });
 }
 
-/// Decoding is no attempt: the task has not begun. But what several workers in a row die of is a crash.
+/// A death in decoding is no attempt, since the task has not begun. After several such deaths the task has crashed.
 #[test]
 fn a_task_that_workers_die_of_in_decoding_is_lost_after_four_of_them() {
     guarded(LIMIT, || {
@@ -650,19 +650,19 @@ fn a_task_that_workers_die_of_in_decoding_is_lost_after_four_of_them() {
 }
 
 #[test]
-fn a_worker_whose_preparation_hangs_or_fails_without_words_is_a_typed_error() {
+fn a_worker_whose_preparation_hangs_or_fails_without_a_message_is_a_typed_error() {
     guarded(LIMIT, || {
         let start = |order: &str| quirks(1).env(PREPARE, order);
         let hanging = start("hang").start_timeout(SOON).start();
         assert!(matches!(hanging, Err(StartError::TimedOut)), "{hanging:?}");
-        match start("fail without words").start_timeout(NEVER).start() {
+        match start("fail without words").start_timeout(LONG).start() {
             Err(StartError::Unfit { what, .. }) => assert!(what.contains("no words"), "{what}"),
             other => panic!("{other:?}"),
         }
     });
 }
 
-/// What is nested deeper than its receiver's stack may bear is refused where it is encoded, in a worker and here.
+/// A value that is nested too deep for its receiver's stack is refused when it is encoded, in a worker and here.
 #[test]
 fn a_task_or_an_output_that_is_nested_too_deep_is_an_error_and_kills_no_process() {
     guarded(LIMIT, || {
@@ -675,7 +675,7 @@ fn a_task_or_an_output_that_is_nested_too_deep_is_an_error_and_kills_no_process(
             pool.submit(Deep { task, output })
         };
         for depth in [64, 1_000, 60_000] {
-            // This thread, and that of the worker, have other stacks than most.
+            // The stacks of this thread and of the worker's thread have unusual sizes.
             let task = submit(0, depth).expect("open");
             let result = thread::spawn(move || task.wait()).join().expect("it lives");
             let Err(TaskError::Transport { what, .. }) = result else {
@@ -696,16 +696,16 @@ fn a_task_or_an_output_that_is_nested_too_deep_is_an_error_and_kills_no_process(
     });
 }
 
-/// A listener is called on a thread of its own; `logs.rs` has the same for subscribers of `tracing`.
+/// A thread of its own calls the listener. `logs.rs` has the same test for a `tracing` subscriber.
 #[test]
-fn a_listener_that_never_returns_holds_up_no_limit_and_no_death() {
+fn a_listener_that_never_returns_delays_no_limit_and_no_death() {
     guarded(LIMIT, || {
         let gate = Gate::new();
         let misbehaviour = gate.hook.misbehaviour();
         let (say, told) = mpsc::channel();
         let pool = quirks(1).on_event(move |event| {
             if let Event::Started { .. } = event {
-                // The first event of all.
+                // The first event.
                 misbehaviour.take_effect();
             }
             let _ = say.send(*event);
@@ -740,7 +740,7 @@ fn a_listener_that_panics_or_uses_the_pool_gets_the_remaining_events() {
                 && task.get() == 0
             {
                 assert_eq!(number(pool.submit(Quirk::give(3)).expect("open").wait()), 3);
-                let report = pool.shutdown(Shutdown::Drain, NEVER).expect("here");
+                let report = pool.shutdown(Shutdown::Drain, LONG).expect("here");
                 assert!(report.is_balanced());
             }
             panic!("a listener");
@@ -749,7 +749,7 @@ fn a_listener_that_panics_or_uses_the_pool_gets_the_remaining_events() {
         assert!(shared.set(Arc::downgrade(&pool)).is_ok());
         let first = pool.submit(Quirk::give(1)).expect("open");
         assert_eq!(number(first.wait()), 1);
-        // By the listener.
+        // The listener has received these events.
         loop {
             if let Event::Exited { .. } = told.recv().expect("an event") {
                 break;
@@ -760,7 +760,7 @@ fn a_listener_that_panics_or_uses_the_pool_gets_the_remaining_events() {
     });
 }
 
-/// Plays a role in a process of its own, to its end.
+/// Runs a role of `starter`, which has to succeed.
 fn play(role: &str, arguments: &[&str]) {
     guarded(LIMIT, || {
         let scratch = Scratch::new().expect("a directory");
@@ -773,14 +773,14 @@ fn play(role: &str, arguments: &[&str]) {
     });
 }
 
-/// The child has copies of locks that were held by threads which it does not have, for ever: whatever it calls returns at
-/// once all the same, with an error that says why. The parent goes on as if nothing had been.
+/// The child has copies of locks that are held by threads which it does not have, and which are never released. Each of its
+/// calls returns at once with an error. The parent works as before.
 #[test]
-fn a_child_that_is_forked_amid_calls_of_other_threads_never_waits_for_their_locks() {
+fn a_child_that_is_forked_during_calls_of_other_threads_never_waits_for_their_locks() {
     play("forked-amid-calls", &[]);
 }
 
 #[test]
-fn a_child_that_the_code_of_a_task_forks_amid_submit_or_map_never_waits_for_a_lock() {
+fn a_child_that_user_code_forks_during_submit_or_map_never_waits_for_a_lock() {
     play("forked-by-a-task", &[&program("pooled")]);
 }
