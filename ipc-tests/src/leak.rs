@@ -1,10 +1,11 @@
-//! Fails a test that leaves something behind: a thread, descriptor, shared mapping, child process, or file in `/dev/shm`.
+//! Fails a test that leaves something behind: a thread, descriptor, shared mapping, child process, or file in
+//! `/dev/shm`.
 //!
 //! The guard compares a snapshot of this process before the test with one after it. The process runs one test only
 //! (see [`isolation`](crate::isolation)).
 //!
-//! LEAK-1. A difference counts only if it lasts for `PATIENCE`: the kernel still lists a thread for a moment after it was
-//!     joined.
+//! LEAK-1. A difference counts only if it lasts for `PATIENCE`: the kernel still lists a thread for a moment after it
+//!     was joined.
 //! LEAK-2. Mappings are compared by their number for each file, since a new mapping may get an old one's address.
 
 use crate::procfs::{Stat, children, threads};

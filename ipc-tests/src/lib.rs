@@ -1,36 +1,35 @@
-//! The harness for tests that need real processes. Nothing here sleeps to wait for something, and nothing here
-//! knows how a queue works.
+//! The harness for tests that need real processes. Nothing here sleeps in order to wait for a process.
 //!
-//! | module       | question it answers                                                      |
-//! |--------------|--------------------------------------------------------------------------|
-//! | [`watchdog`] | a test hangs: where is each thread, and what ends them?                  |
-//! | [`leak`]     | did the test leave a thread, descriptor, mapping, child or file?         |
-//! | [`child`]    | how does a test run a second process and talk with it?                   |
-//! | [`role`]     | how does that second process (`src/bin/peer.rs`) listen and answer?      |
-//! | [`ledger`]   | what did processes do that have been killed since, and does it add up?   |
-//! | [`rounds`]   | how many rounds, and with which seed?                                    |
-//! | [`cpu`]      | what does a process cost: time, context switches, memory?                |
-//! | [`asleep`]   | does another process really wait, asleep in shared memory?               |
-//! | [`jobs`]     | what do the workers of a pool do (`src/bin/pooled.rs`)?                  |
-//! | [`deeds`]    | ... and what of it can be seen from outside (`src/bin/deeds.rs`)?        |
-//! | [`quirks`]   | what if the code that a user gives a pool panics, hangs, or uses the pool? |
-//! | [`trouble`]  | ... and how do they make it hard for their supervisor (`src/bin/deeds.rs`)? |
-//! | [`lineage`]  | ... and which processes do they start (`src/bin/lineage.rs`)?            |
-//! | [`memfd`]    | where is a queue's memory, for a test that writes there?                 |
-//! | [`stops`]    | how long did it take, if this process was not stopped during that time?  |
+//! | module        | content                                                                                |
+//! |---------------|----------------------------------------------------------------------------------------|
+//! | [`isolation`] | runs each test in a process of its own                                                 |
+//! | [`watchdog`]  | ends a test that hangs, and reports what each thread was doing                         |
+//! | [`leak`]      | fails a test that leaves a thread, descriptor, mapping, child or file                  |
+//! | [`child`]     | starts a second process and exchanges lines with it                                    |
+//! | [`role`]      | the other side: how that process (`src/bin/peer.rs`) reads and answers                 |
+//! | [`ledger`]    | records that survive the process that wrote them, and whether they balance             |
+//! | [`rounds`]    | the number of rounds of a test, and its random seed                                    |
+//! | [`asleep`]    | finds threads that sleep in shared memory                                              |
+//! | [`stops`]     | measures time, unless this process was stopped meanwhile                               |
+//! | [`cpu`]       | measures CPU time, context switches and memory                                         |
+//! | [`memfd`]     | opens and copies the memory of a queue                                                 |
+//! | [`support`]   | what tests of queues and pools share                                                   |
+//! | [`jobs`]      | tasks of pools (`src/bin/pooled.rs`)                                                   |
+//! | [`deeds`]     | tasks whose effects are visible from outside (`src/bin/deeds.rs`)                      |
+//! | [`quirks`]    | tasks whose own code panics, hangs, or uses the pool (`src/bin/pooled.rs`)             |
+//! | [`trouble`]   | tasks that trouble the pool's supervisor (`src/bin/deeds.rs`)                          |
+//! | [`lineage`]   | tasks that start processes and pools (`src/bin/lineage.rs`)                            |
 //!
 //! A test is a function around [`guarded`]:
 //!
 //! ```no_run
-//! use ipc_tests::{child::Peer, guarded};
+//! use ipc_tests::{child::Peer, guarded, program};
 //! use std::{process::Command, time::Duration};
 //!
-//! // In tests/*.rs: const PEER: &str = env!("CARGO_BIN_EXE_peer");
-//! # const PEER: &str = "";
 //! // #[test]
 //! fn an_echo_is_returned() {
 //!     guarded(Duration::from_mins(1), || {
-//!         let mut peer = Peer::spawn(PEER, "echo", &[&1], Command::spawn).expect("spawn");
+//!         let mut peer = Peer::spawn(program("peer"), "echo", &[&1], Command::spawn).expect("spawn");
 //!         peer.say("hello");
 //!         assert_eq!(peer.answer(), "hello");
 //!         assert!(peer.wait().success());

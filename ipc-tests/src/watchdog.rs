@@ -1,13 +1,13 @@
 //! Ends a test that hangs, and reports where.
 //!
-//! One thread waits on a channel. Dropping the [`Watchdog`] hangs up and so ends the thread; if the limit passes without
-//! [progress](Watchdog::progress) first, the thread reports every thread of this process and of its descendants, kills
-//! the descendants and aborts.
+//! One thread waits on a channel. Dropping the [`Watchdog`] hangs up and so ends the thread; if the limit passes
+//! without [progress](Watchdog::progress) first, the thread reports every thread of this process and of its
+//! descendants, kills the descendants and aborts.
 //!
-//! WATCHDOG-1. The report is written by `write(2)` without a lock: a hanging thread may hold the lock of `stderr`, and the
-//!     test harness captures `eprintln!` in a buffer that an abort discards.
-//! WATCHDOG-2. All descendants are stopped before the first is killed. Killing a parent first would hand its children to
-//!     init, where they can't be found again.
+//! WATCHDOG-1. The report is written by `write(2)` without a lock: a hanging thread may hold the lock of `stderr`, and
+//!     the test runner captures `eprintln!` in a buffer that an abort discards.
+//! WATCHDOG-2. All descendants are stopped before the first is killed. If a parent were killed first, its children would
+//!     become children of init, and could not be found any more.
 
 use crate::procfs::{Stat, descendants, threads};
 use nix::{

@@ -145,8 +145,8 @@ fn options(capacity: usize) -> Options {
 type Tx = Sender<u32>;
 type Rx = Receiver<u32>;
 
-/// Kills a peer, and waits until this process is due to look for dead peers. The next operation of a new handle then finds
-/// it dead.
+/// Kills a peer, and waits until this process is due to look for dead peers. The next operation of a new handle then
+/// finds it dead.
 fn kill_until_sweep_is_due(mut victim: Peer) {
     victim.signal(Signal::SIGKILL);
     victim.wait();

@@ -2,9 +2,9 @@
 //! within one liveness interval and one operation, after a change of pace within 64 operations.
 //!
 //! Method: the tests count operations and measure no time. Two operations are at least a pause apart, so at most
-//! `interval / pause` of them fit into a liveness interval, however slow the machine is. The victim holds a message that
-//! may be delivered once. It becomes a dead letter when the death is noticed, and counting dead letters does not look for
-//! dead peers.
+//! `interval / pause` of them fit into a liveness interval, however slow the machine is. The victim holds a message
+//! that may be delivered once. It becomes a dead letter when the death is noticed, and counting dead letters does not
+//! look for dead peers.
 
 use ipc_tests::support::{LIMIT, hand_over};
 use ipc_tests::{Signal, child::Peer, guarded};
@@ -75,7 +75,8 @@ fn options(interval: Duration) -> Options {
         .liveness_interval(interval)
 }
 
-/// Returns how many operations fit into a liveness interval, plus the one that notices, plus one for the clock's resolution.
+/// Returns how many operations fit into a liveness interval, plus the one that notices, plus one for the clock's
+/// resolution.
 fn allowed(interval: Duration, pause: Duration) -> u32 {
     let fit = interval.as_nanos().div_ceil(pause.as_nanos());
     u32::try_from(fit).expect("a small number") + 2
@@ -173,8 +174,8 @@ const OPERATIONS: &[(&str, usize, Make)] = &[
     }),
 ];
 
-/// Runs every operation, each on a thread of its own: first `before` times with pauses of `pause_before`; then, after the
-/// victim was killed, with pauses of `pause` until the death is noticed.
+/// Runs every operation, each on a thread of its own: first `before` times with pauses of `pause_before`; then, after
+/// the victim was killed, with pauses of `pause` until the death is noticed.
 fn each(interval: Duration, before: u32, pause_before: Duration, pause: Duration, most: u32) {
     guarded(LIMIT, || {
         thread::scope(|scope| {

@@ -1,5 +1,5 @@
-//! Goal: the peers of a dead process finish or undo what it had begun. They leave a live process alone, whatever it looks
-//! like.
+//! Goal: the peers of a dead process finish or undo what it had begun. They leave a live process alone, whatever it
+//! looks like.
 //!
 //! Method: `report_exit` examines a peer at once, and thoroughly; it does not rely on the report. Where a test does not
 //! call it, the peers notice the death by themselves.

@@ -199,7 +199,8 @@ fn p5_a_crashed_task_is_not_retried_before_its_backoff() {
     });
 }
 
-/// The workers die before they begin the task. Such a death is no attempt of the task, but the number of them is bounded.
+/// The workers die before they begin the task. Such a death is no attempt of the task, but the number of them is
+/// bounded.
 #[test]
 fn p5_a_task_whose_decoding_kills_every_worker_is_reported() {
     guarded(LIMIT, || {

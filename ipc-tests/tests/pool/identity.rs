@@ -1,6 +1,6 @@
-//! How a process knows that it is a worker. A program that does not become a worker never starts itself repeatedly, whatever a
-//! wrapper has done to it. Programs that a task starts may have pools of their own. A worker is distinguished from the wrapper
-//! that started it. Each worker can be ended together with its descendants.
+//! How a process knows that it is a worker. A program that does not become a worker never starts itself repeatedly,
+//! whatever a wrapper has done to it. Programs that a task starts may have pools of their own. A worker is
+//! distinguished from the wrapper that started it. Each worker can be ended together with its descendants.
 
 use ipc_tests::support::LIMIT;
 use ipc_tests::{
@@ -297,8 +297,8 @@ fn a_task_is_ended_with_its_descendants_in_any_group_and_session() {
     });
 }
 
-/// A daemon: its parent has ended, and it has a session of its own. Without the option it survives, as documented, which also
-/// shows that nothing else ends it.
+/// A daemon: its parent has ended, and it has a session of its own. Without the option it survives, as documented,
+/// which also shows that nothing else ends it.
 #[test]
 fn an_orphan_with_a_session_of_its_own_is_ended_if_its_worker_adopts_it() {
     guarded(LIMIT, || {
@@ -473,8 +473,8 @@ fn a_wrapper_that_dies_before_its_worker_costs_no_task() {
         for _ in 0..10 {
             assert_eq!(worker(), first, "the same worker");
         }
-        // The end of the worker is noticed all the same. Its status is unknown, or the wrapper's if the pool finds that both
-        // have ended at once.
+        // The end of the worker is noticed all the same. Its status is unknown, or the wrapper's if the pool finds that
+        // both have ended at once.
         let first = Pid::from_raw(first.parse().expect("a pid"));
         kill(first, Signal::SIGKILL).expect("it lives");
         let is_exited = |event: &Event| matches!(event, Event::Exited { .. });

@@ -1,7 +1,7 @@
 //! Limits on tasks (time, memory), on workers (number of tasks, age, memory), and on the number of workers.
 //!
-//! While this process is stopped, time passes for its tasks. Where a task must not exceed its time, a round in which this
-//! process was stopped is repeated.
+//! While this process is stopped, time passes for its tasks. Where a task must not exceed its time, a round in which
+//! this process was stopped is repeated.
 
 use ipc_tests::support::{
     LIMIT,
@@ -214,7 +214,8 @@ fn p7_no_worker_is_ended_for_a_task_that_is_queued_or_obeys() {
     });
 }
 
-/// Tasks end just when their time does, and others begin. Each has one outcome, and tasks that take no time are completed.
+/// Tasks end just when their time does, and others begin. Each has one outcome, and tasks that take no time are
+/// completed.
 #[test]
 fn p7_a_task_that_ends_just_at_its_time_limit_has_one_outcome() {
     guarded(LIMIT, || {

@@ -1,4 +1,5 @@
-//! Logs about workers and from workers: events, panics, malformed messages (P14, P15), and a pool that is dropped (P12).
+//! Logs about workers and from workers: events, panics, malformed messages (P14, P15), and a pool that is dropped
+//! (P12).
 //!
 //! One subscriber serves the whole process, because a thread of the pool emits the events of workers.
 
@@ -307,8 +308,8 @@ fn w7_a_live_worker_whose_link_is_broken_is_replaced() {
     });
 }
 
-/// Messages that no worker of this version sends at that moment: unknown kinds, too few or too many parts, kinds that only
-/// parents send, repeated messages, messages that are too long, and an empty one.
+/// Messages that no worker of this version sends at that moment: unknown kinds, too few or too many parts, kinds that
+/// only parents send, repeated messages, messages that are too long, and an empty one.
 fn nonsense() -> Vec<Vec<u8>> {
     vec![
         vec![0],

@@ -1,8 +1,8 @@
-//! Goal: a pool of worker processes gives each task exactly one outcome, whatever happens to its workers, its parent, or
-//! the user's code, and ends without leaving a process behind (P1 to P15).
+//! Goal: a pool of worker processes gives each task exactly one outcome, whatever happens to its workers, its parent,
+//! or the user's code, and ends without leaving a process behind (P1 to P15).
 //!
-//! Method: the workers are programs of this package (`pooled`, `deeds`, `lineage`, `starter`). Their tasks do what a test
-//! orders: connect to the test's socket and wait, crash, hang, allocate memory, or fork.
+//! Method: the workers are programs of this package (`pooled`, `deeds`, `lineage`, `starter`). Their tasks do what a
+//! test orders: connect to the test's socket and wait, crash, hang, allocate memory, or fork.
 
 mod deaths;
 mod exactly_once;

@@ -187,8 +187,8 @@ fn a_long_map_takes_no_more_memory_than_a_short_one() {
     });
 }
 
-/// The worker dies in the third task of the chunk, when the first two have their results and the last ones have not begun.
-/// Each task connects to the meeting when it begins.
+/// The worker dies in the third task of the chunk, when the first two have their results and the last ones have not
+/// begun. Each task connects to the meeting when it begins.
 #[test]
 fn p5_a_crash_inside_a_chunk_costs_only_its_own_task() {
     guarded(LIMIT, || {
@@ -387,7 +387,8 @@ fn a_map_proceeds_in_a_pool_that_other_tasks_fill() {
     });
 }
 
-/// Accepted tasks are completed, the outcomes of an unsent chunk are `Cancelled`, and the iterator is not used any more.
+/// Accepted tasks are completed, the outcomes of an unsent chunk are `Cancelled`, and the iterator is not used any
+/// more.
 #[test]
 fn a_shutdown_ends_an_endless_map() {
     guarded(LIMIT, || {

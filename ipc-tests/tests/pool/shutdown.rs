@@ -1,5 +1,5 @@
-//! The end of a pool: all completed tasks have their outcomes (P1), readers and submitters end (C1, C3), both sides close
-//! (P2), signals end a program cleanly (P10), and nothing is left behind (T2).
+//! The end of a pool: all completed tasks have their outcomes (P1), readers and submitters end (C1, C3), both sides
+//! close (P2), signals end a program cleanly (P10), and nothing is left behind (T2).
 
 use ipc_tests::support::{LIMIT, asleep};
 use ipc_tests::{
@@ -66,8 +66,8 @@ fn pid(event: Event) -> Option<Pid> {
     Some(Pid::from_raw(pid.try_into().expect("a process id")))
 }
 
-/// Returns the names of the threads of pools and queues in this process. A joined thread is still listed for a moment, since
-/// `join` returns before the kernel has removed it.
+/// Returns the names of the threads of pools and queues in this process. A joined thread is still listed for a moment,
+/// since `join` returns before the kernel has removed it.
 fn helpers() -> Vec<String> {
     let tasks = fs::read_dir("/proc/self/task").expect("/proc").flatten();
     tasks
@@ -114,8 +114,8 @@ fn reader(pool: &Arc<Pool<Deed>>) -> thread::JoinHandle<Vec<OutcomeOf<Deed>>> {
     asleep(move || pool.drain().collect())
 }
 
-/// In ansible/dispatcherd, a task that reads results died of an exception when the process manager was shut down; its test
-/// is `test_read_results_forever_exits_after_process_manager_shutdown`. Here the reader ends without an error.
+/// In ansible/dispatcherd, a task that reads results died of an exception when the process manager was shut down; its
+/// test is `test_read_results_forever_exits_after_process_manager_shutdown`. Here the reader ends without an error.
 #[test]
 fn c1_a_reader_of_results_ends_when_the_pool_is_shut_down() {
     guarded_steps(LIMIT, |watchdog| {
@@ -171,8 +171,8 @@ fn c1_a_reader_of_results_ends_also_without_workers() {
     });
 }
 
-/// Some readers wait for handles, others drain. The shutdown comes before, during, or after their waits. Each outcome goes to
-/// one reader, and then all readers end.
+/// Some readers wait for handles, others drain. The shutdown comes before, during, or after their waits. Each outcome
+/// goes to one reader, and then all readers end.
 #[test]
 fn c1_readers_that_race_with_a_shutdown_get_each_outcome_once_and_then_the_end() {
     const READERS: u64 = 4;
@@ -223,8 +223,8 @@ fn c1_readers_that_race_with_a_shutdown_get_each_outcome_once_and_then_the_end()
     });
 }
 
-/// The outcomes of all tasks that the workers' ledger records as completed have reached the parent, although all other tasks
-/// were cancelled.
+/// The outcomes of all tasks that the workers' ledger records as completed have reached the parent, although all other
+/// tasks were cancelled.
 #[test]
 fn p1_results_from_before_a_cancel_reach_the_parent() {
     guarded_steps(LIMIT, |watchdog| {
@@ -288,7 +288,8 @@ fn submit_until_closed(
     accepted
 }
 
-/// The workers' ledger shows that each task accepted before the shutdown runs once. Later ones are returned to the caller.
+/// The workers' ledger shows that each task accepted before the shutdown runs once. Later ones are returned to the
+/// caller.
 #[test]
 fn c3_tasks_submitted_before_a_shutdown_are_done_and_later_ones_are_refused() {
     guarded_steps(LIMIT, |watchdog| {
@@ -340,8 +341,8 @@ fn c3_tasks_submitted_before_a_shutdown_are_done_and_later_ones_are_refused() {
     });
 }
 
-/// Each worker reports that it stops, and exits when the parent has confirmed that. So no worker ends by a signal, and no
-/// helper thread is left after the shutdown.
+/// Each worker reports that it stops, and exits when the parent has confirmed that. So no worker ends by a signal, and
+/// no helper thread is left after the shutdown.
 #[test]
 fn p2_a_shutdown_ends_each_worker_and_its_helper_threads() {
     guarded(LIMIT, || {
@@ -473,8 +474,8 @@ fn t2_a_thousand_pools_leave_memory_descriptors_and_threads_as_they_were() {
     });
 }
 
-/// One task in a hundred kills its worker. The parent's memory, descriptors and threads do not grow, and neither does the
-/// memory of the queues.
+/// One task in a hundred kills its worker. The parent's memory, descriptors and threads do not grow, and neither does
+/// the memory of the queues.
 #[test]
 fn t2_a_pool_whose_workers_die_all_the_time_does_not_grow() {
     const SLACK: u64 = 2 << 20;

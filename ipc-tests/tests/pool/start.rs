@@ -1,5 +1,5 @@
-//! Starts of workers and other children in unusual circumstances: the program's file is gone, signals are ignored, standard
-//! streams are closed, there is a controlling terminal, or the process was forked meanwhile.
+//! Starts of workers and other children in unusual circumstances: the program's file is gone, signals are ignored,
+//! standard streams are closed, there is a controlling terminal, or the process was forked meanwhile.
 //!
 //! Each case runs in `src/bin/starter.rs`, which checks it and succeeds, or writes an error to a file.
 #![allow(
@@ -45,8 +45,8 @@ fn play_as(
     assert!(status.success(), "{role} {arguments:?}: {status}: {report}");
 }
 
-/// Runs a role in a file of its own, which it may remove. The file is a hard link: a copy was open for writing, perhaps also
-/// in a child forked by another thread, and such a file cannot be executed.
+/// Runs a role in a file of its own, which it may remove. The file is a hard link: a copy was open for writing, perhaps
+/// also in a child forked by another thread, and such a file cannot be executed.
 fn play_removable(arguments: &[&str]) {
     let folder = Scratch::new_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
     let program = folder.path().join("a-program-with-a-long-name");

@@ -1,5 +1,5 @@
-//! Goal: the pool's supervisor gives every task a typed outcome, and every call returns, under adverse conditions: unbounded
-//! durations, starts that never succeed, flooded links, and too few descriptors or privileges.
+//! Goal: the pool's supervisor gives every task a typed outcome, and every call returns, under adverse conditions:
+//! unbounded durations, starts that never succeed, flooded links, and too few descriptors or privileges.
 //!
 //! Method: each test creates one of these conditions, while the pool starts or while it runs.
 
@@ -143,8 +143,8 @@ fn every_call_of_a_pool_takes_any_duration() {
     });
 }
 
-/// A thread of a prepared worker crashes while another worker is not ready yet. The start must fail instead of replacing that
-/// worker until its time limit.
+/// A thread of a prepared worker crashes while another worker is not ready yet. The start must fail instead of
+/// replacing that worker until its time limit.
 #[test]
 fn a_start_whose_workers_die_when_they_are_ready_fails_with_their_status() {
     guarded(LIMIT, || {
@@ -230,7 +230,8 @@ fn flooded(workers: usize) -> Builder<Trouble> {
         })
 }
 
-/// The task's children inherit the worker's end of the link, and send messages without end. The first task has the number 0.
+/// The task's children inherit the worker's end of the link, and send messages without end. The first task has the
+/// number 0.
 #[test]
 fn a_worker_is_reaped_while_its_forked_children_flood_the_link() {
     guarded(LIMIT, || {
@@ -327,8 +328,8 @@ fn echoes_again(pool: &Pool<Trouble>, events: &Receiver<Event>) {
     }
 }
 
-/// `prepare_worker` fails from some point on. Queued tasks and later ones have an outcome that contains the cause, and the pool
-/// recovers when `prepare_worker` succeeds again.
+/// `prepare_worker` fails from some point on. Queued tasks and later ones have an outcome that contains the cause, and
+/// the pool recovers when `prepare_worker` succeeds again.
 #[test]
 fn tasks_fail_with_the_cause_only_while_no_worker_can_be_prepared() {
     guarded(LIMIT, || {
@@ -463,8 +464,8 @@ fn the_death_of_an_idle_worker_fails_no_task() {
     });
 }
 
-/// Neither sockets nor processes can be created. Starts are not repeated without pause, tasks fail with the cause, and the
-/// pool recovers.
+/// Neither sockets nor processes can be created. Starts are not repeated without pause, tasks fail with the cause, and
+/// the pool recovers.
 #[test]
 fn a_pool_without_free_descriptors_reports_that_and_recovers() {
     guarded(LIMIT, || {
@@ -537,7 +538,8 @@ fn limits_cancels_and_shutdowns_work_after_the_parent_has_dropped_root() {
     });
 }
 
-/// The worker can be neither signalled nor ordered to exit. Its task has an outcome, and the shutdown ends and reports it.
+/// The worker can be neither signalled nor ordered to exit. Its task has an outcome, and the shutdown ends and reports
+/// it.
 #[test]
 fn a_stopped_worker_of_another_user_is_reported_and_left_behind() {
     guarded(LIMIT, || {
@@ -558,8 +560,8 @@ fn a_stopped_worker_of_another_user_is_reported_and_left_behind() {
     });
 }
 
-/// Runs a task whose output kills the worker at `step`. Returns how often the task began, according to the workers' ledger,
-/// and its outcome. No thread receives results before the pool has handled the death of the first worker.
+/// Runs a task whose output kills the worker at `step`. Returns how often the task began, according to the workers'
+/// ledger, and its outcome. No thread receives results before the pool has handled the death of the first worker.
 fn broken_at(step: Step, retries: u32) -> (usize, OutcomeOf<Trouble>) {
     let scratch = Scratch::new().expect("a directory");
     let (pool, events) = start_with_events(trouble(1).retries(retries));
@@ -579,8 +581,8 @@ fn broken_at(step: Step, retries: u32) -> (usize, OutcomeOf<Trouble>) {
     (begun, outcome)
 }
 
-/// The queues contain the result and the dead letter of its task. If the pool read dead letters before results, the task would
-/// run twice.
+/// The queues contain the result and the dead letter of its task. If the pool read dead letters before results, the
+/// task would run twice.
 #[test]
 fn a_task_whose_worker_dies_after_its_result_was_sent_runs_once() {
     guarded(LIMIT, || {
@@ -590,8 +592,8 @@ fn a_task_whose_worker_dies_after_its_result_was_sent_runs_once() {
     });
 }
 
-/// The worker's line of the board shows the task as running until its result is sent. Otherwise the task would seem not to
-/// have begun, and would run again without being counted.
+/// The worker's line of the board shows the task as running until its result is sent. Otherwise the task would seem not
+/// to have begun, and would run again without being counted.
 #[test]
 fn a_task_whose_worker_dies_before_its_result_is_sent_has_crashed() {
     guarded(LIMIT, || {

@@ -1,9 +1,9 @@
-//! Goal: user code that a pool calls may panic, hang, take any time, or use the pool. Each task still has its outcome, no
-//! place is lost, no other call is delayed, and the report adds up.
+//! Goal: user code that a pool calls may panic, hang, take any time, or use the pool. Each task still has its outcome,
+//! no place is lost, no other call is delayed, and the report adds up.
 //!
-//! Method: tasks and outputs call hooks of the test wherever a pool runs user code. `docs/user-code.md` lists these places and
-//! their tests. A slow hook waits for the test, which uses the pool meanwhile; if the pool waited for the hook, the watchdog
-//! would end the test.
+//! Method: tasks and outputs call hooks of the test wherever a pool runs user code. `docs/user-code.md` lists these
+//! places and their tests. A slow hook waits for the test, which uses the pool meanwhile; if the pool waited for the
+//! hook, the watchdog would end the test.
 
 use ipc_tests::support::LIMIT;
 use ipc_tests::{
@@ -207,8 +207,8 @@ fn a_slow_decoding_of_an_output_delays_only_its_own_caller() {
     });
 }
 
-/// An output uses the pool while it is decoded and when it is dropped: by its claimer, in a map, after its map was dropped,
-/// and at the end of the pool.
+/// An output uses the pool while it is decoded and when it is dropped: by its claimer, in a map, after its map was
+/// dropped, and at the end of the pool.
 #[test]
 fn an_output_may_use_the_pool_when_it_is_decoded_or_dropped() {
     guarded(LIMIT, || {
@@ -504,7 +504,8 @@ fn a_map_returns_outcomes_that_have_arrived_before_it_waits_for_memory() {
             let mut map = pool.map_unordered(tasks).window(105).chunk(chunk);
             first.tell("done");
             assert_eq!(number(one.wait()), 0);
-            // The four small tasks are done, then the worker waits at the meeting. The large tasks have no room. Nothing proceeds.
+            // The four small tasks are done, then the worker waits at the meeting. The large tasks have no room.
+            // Nothing proceeds.
             let given: Vec<_> = map
                 .by_ref()
                 .take(4)
@@ -611,8 +612,8 @@ fn a_task_whose_decoding_hangs_in_a_worker_is_ended_by_cancel_within_and_by_shut
     });
 }
 
-/// The output was sent, so the task has its outcome. The worker hangs in dropping the output, and is replaced after the grace
-/// time.
+/// The output was sent, so the task has its outcome. The worker hangs in dropping the output, and is replaced after the
+/// grace time.
 #[test]
 fn an_output_whose_drop_hangs_in_a_worker_has_arrived_and_the_worker_is_replaced() {
     guarded(LIMIT, || {
@@ -773,8 +774,8 @@ fn play(role: &str, arguments: &[&str]) {
     });
 }
 
-/// The child has copies of locks that are held by threads which it does not have, and which are never released. Each of its
-/// calls returns at once with an error. The parent works as before.
+/// The child has copies of locks that are held by threads which it does not have, and which are never released. Each of
+/// its calls returns at once with an error. The parent works as before.
 #[test]
 fn a_child_that_is_forked_during_calls_of_other_threads_never_waits_for_their_locks() {
     play("forked-amid-calls", &[]);

@@ -1,7 +1,7 @@
 //! Closing, seen by other processes: what receivers and senders get, which of them wake, and which call was the first.
 //!
-//! Lines and signals hold a receiver where the test needs it. The test continues when the kernel reports that the receiver
-//! sleeps or is stopped.
+//! Lines and signals hold a receiver where the test needs it. The test continues when the kernel reports that the
+//! receiver sleeps or is stopped.
 
 use ipc_tests::support::{LIMIT, asleep, dismiss, hand_over, in_time, prompt, sleepy};
 use ipc_tests::{
@@ -239,7 +239,8 @@ fn a_message_returned_before_the_end_of_a_drained_queue_is_delivered() {
     });
 }
 
-/// C4, close waits for leases: a message that is returned after the close is delivered to a receiver that waited for it.
+/// C4, close waits for leases: a message that is returned after the close is delivered to a receiver that waited for
+/// it.
 #[test]
 fn a_settled_queue_waits_for_lease_holders_and_delivers_what_they_return() {
     prompt(|| {

@@ -1,5 +1,5 @@
-//! User code that a queue calls: `Codec` (and so `Serialize` and `Deserialize`), `Drop`, iterators, errors. In each place it
-//! may panic, hang, or use the same queue.
+//! User code that a queue calls: `Codec` (and so `Serialize` and `Deserialize`), `Drop`, iterators, errors. In each
+//! place it may panic, hang, or use the same queue.
 //!
 //! The messages of these tests call a *hook* wherever the queue runs their code. A test sets the hook, does each
 //! operation, and then looks at the queue: each message is in one place, and no block is lost. The table in
@@ -87,8 +87,8 @@ fn panics<R>(act: impl FnOnce() -> R) -> bool {
     catch_unwind(AssertUnwindSafe(act)).is_err()
 }
 
-/// A number whose code calls the hook. From [`LARGE`] on it takes a kibibyte or more, so that it goes alone, and not into
-/// the smallest block.
+/// A number whose code calls the hook. From [`LARGE`] on it takes a kibibyte or more, so that it goes alone, and not
+/// into the smallest block.
 struct Message(u32);
 
 const LARGE: u32 = 1000;

@@ -1,5 +1,5 @@
-//! What `stepkill` relies on: a copy of a queue's memory is a queue of its own. In the copy, all other processes that are
-//! attached to the queue are dead, while they live on in the queue itself.
+//! What `stepkill` relies on: a copy of a queue's memory is a queue of its own. In the copy, all other processes that
+//! are attached to the queue are dead, while they live on in the queue itself.
 
 use ipc_tests::support::{LIMIT, dismiss, hand_over, sleepy};
 use ipc_tests::{

@@ -188,8 +188,8 @@ fn a_grandchild_does_not_inherit_what_the_child_has_taken_over() {
     });
 }
 
-/// A child started by other means while a ticket for another child is open inherits nothing, and neither does a child with
-/// a ticket of its own.
+/// A child started by other means while a ticket for another child is open inherits nothing, and neither does a child
+/// with a ticket of its own.
 #[test]
 fn only_the_child_of_the_hand_off_inherits() {
     guarded(LIMIT, || {
@@ -288,8 +288,8 @@ fn a_hand_off_changes_one_variable_of_the_command_and_none_of_this_process() {
     });
 }
 
-/// A pool starts all workers with one command. Each start has tickets of its own. Those of the start before must not matter
-/// any more, since this process has closed their descriptors.
+/// A pool starts all workers with one command. Each start has tickets of its own. Those of the start before must not
+/// matter any more, since this process has closed their descriptors.
 #[test]
 fn a_command_can_start_one_child_after_another() {
     guarded(LIMIT, || {
@@ -311,7 +311,8 @@ fn a_command_can_start_one_child_after_another() {
     });
 }
 
-/// The first start lets the child inherit a descriptor number. By the second start, that number is another child's ticket.
+/// The first start lets the child inherit a descriptor number. By the second start, that number is another child's
+/// ticket.
 #[test]
 fn a_command_that_is_started_again_inherits_nothing_from_the_hand_off_before() {
     guarded(LIMIT, || {

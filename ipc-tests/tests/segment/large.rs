@@ -1,5 +1,5 @@
-//! M1, M5: messages of any size between processes. Their memory is allocated when they are sent and freed when it is idle;
-//! an error names the limit that prevents an allocation, and no process gets a signal.
+//! M1, M5: messages of any size between processes. Their memory is allocated when they are sent and freed when it is
+//! idle; an error names the limit that prevents an allocation, and no process gets a signal.
 
 use ipc_tests::support::{LIMIT, asleep, dismiss, hand_over, prompt, sleepy};
 use ipc_tests::{
@@ -474,8 +474,8 @@ fn the_limit_of_a_control_group_is_named() {
     });
 }
 
-/// Processes compete for memory that suffices for few of their messages. Each message arrives, no limit is exceeded, and
-/// no process is killed by an access to memory that is not allocated.
+/// Processes compete for memory that suffices for few of their messages. Each message arrives, no limit is exceeded,
+/// and no process is killed by an access to memory that is not allocated.
 #[test]
 fn processes_that_compete_for_little_memory_lose_no_message() {
     let rounds = rounds(200, 1_000);

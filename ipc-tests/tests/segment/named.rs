@@ -152,7 +152,10 @@ fn a_name_stands_for_one_queue_at_a_time() {
 
         // A process is attached. A ticket for a child counts as well.
         let refused = workring::queue::remove_named(&name.0);
-        let in_use = |count, refused: &Result<(), RemoveError>| matches!(refused, Err(RemoveError::InUse { processes, .. }) if *processes == count);
+        let in_use = |count, refused: &Result<(), RemoveError>| match refused {
+            Err(RemoveError::InUse { processes, .. }) => *processes == count,
+            _ => false,
+        };
         assert!(in_use(2, &refused), "{refused:?}");
         dismiss(maker);
         let ticket = workring::Handoff::new().give("queue", &receiver);

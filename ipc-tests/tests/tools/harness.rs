@@ -1,5 +1,5 @@
-//! Goal: the harness of these tests does what its documentation says, with real processes: peers answer, stop, resume and
-//! end as they are asked to, and a test that hangs is reported and leaves no process.
+//! Goal: the harness of these tests does what its documentation says, with real processes: peers answer, stop, resume
+//! and end as they are asked to, and a test that hangs is reported and leaves no process.
 //!
 //! Method: `src/bin/peer.rs` plays peers that echo, hang, count, and write ledgers.
 

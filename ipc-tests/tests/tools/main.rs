@@ -1,5 +1,5 @@
-//! Goal: the tools that search for faults at random and at every instruction find none in a short run, and can find some;
-//! and the harness of all these tests reports what it promises to report.
+//! Goal: the tools that search for faults at random and at every instruction find none in a short run, and can find
+//! some; and the harness of all these tests reports what it promises to report.
 //!
 //! Method: the tools are programs of their own (`src/bin/stepkill.rs`, `storm.rs`, `mutants.rs`), which each test runs
 //! with few rounds. `WORKRING_TEST_FULL=1` runs as many rounds as a release has to pass.

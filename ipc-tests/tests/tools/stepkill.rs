@@ -15,8 +15,8 @@ const STEPKILL: &str = env!("CARGO_BIN_EXE_stepkill");
 /// Nearly all instructions of most operations in a debug build. A step takes some 20 microseconds.
 const WITHIN: &str = "8000";
 
-/// Runs the tool on `sample` boundaries of each operation, or on `sample` pairs. Panics if it finds anything; returns its
-/// output.
+/// Runs the tool on `sample` boundaries of each operation, or on `sample` pairs. Panics if it finds anything; returns
+/// its output.
 fn step(mode: &str, sample: u32) -> String {
     let (sample, seed) = (sample.to_string(), seed().to_string());
     let mut command = Command::new(STEPKILL);

@@ -1,6 +1,6 @@
 //! Goal: the workers of pools, and the processes that own pools, may be killed at any moment (P5, P9, P13). At the end
-//! each accepted task has exactly one outcome, as far as its pool lived to receive it; reports add up; and no process is
-//! left.
+//! each accepted task has exactly one outcome, as far as its pool lived to receive it; reports add up; and no process
+//! is left.
 //!
 //! Method: `src/bin/storm.rs --pool` kills processes at random, starts others in their place, and counts.
 

@@ -24,7 +24,7 @@ fn shell(script: &str) -> (ChildProcess, String) {
     let mut inherited = InheritedFiles::default();
     inherited.add_file(&its_output);
     let request = run_script(&format!(
-        "exec >/proc/self/fd/{}\n{script}",
+        "exec >/proc/self/fd/{} 2>/dev/null\n{script}",
         number(&its_output)
     ));
     let child = ChildProcess::spawn(&request, &inherited).expect("a shell");

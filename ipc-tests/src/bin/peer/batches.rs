@@ -8,8 +8,8 @@ use workring::{Receiver, Sender};
 
 pub(crate) const ROLES: &[(&str, Role)] = &[("batch-sender", sender), ("batch-receiver", receiver)];
 
-/// Sends `0..count` in order, in batches of random sizes and one by one. The upper 32 bits of each message are the sender's
-/// id.
+/// Sends `0..count` in order, in batches of random sizes and one by one. The upper 32 bits of each message are the
+/// sender's id.
 ///
 /// Arguments: the sender's id (0 or 1), the count, and a seed.
 fn sender(io: &mut Io) {
@@ -30,8 +30,8 @@ fn sender(io: &mut Io) {
     }
 }
 
-/// Receives until the queue is closed, and asserts that the messages of each sender arrive in ascending order. Prints their
-/// number and the sum of their squares, in which a lost and a duplicated message do not cancel out.
+/// Receives until the queue is closed, and asserts that the messages of each sender arrive in ascending order. Prints
+/// their number and the sum of their squares, in which a lost and a duplicated message do not cancel out.
 ///
 /// Argument: the maximum number of messages for `recv_many`; 0 means `recv`.
 fn receiver(io: &mut Io) {
