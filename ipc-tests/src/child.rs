@@ -7,6 +7,7 @@
 //! HELPER-2. When a [`Peer`] is dropped its process is killed and reaped, stopped or not: no zombie, no orphan.
 //! HELPER-3. A process that was reaped gets no signal: another process may have its pid by then.
 
+use crate::procfs::Stat;
 use nix::{
     sys::{
         signal::{Signal, kill},
@@ -34,6 +35,12 @@ pub fn program(name: &str) -> String {
     path.into_os_string()
         .into_string()
         .expect("a path in UTF-8")
+}
+
+/// Whether the process exists and has not ended. A zombie has ended.
+#[must_use]
+pub fn is_running(pid: Pid) -> bool {
+    Stat::of(pid).is_some_and(|stat| !stat.state.starts_with(['Z', 'X']))
 }
 
 /// A running child process that plays a role.

@@ -7,7 +7,7 @@ use ipc_tests::support::{
 };
 use ipc_tests::{
     Pid, Signal,
-    child::Peer,
+    child::{Peer, is_running},
     guarded, guarded_steps,
     jobs::{Death, EXITS, Guest, Job, Meeting, PREPARE, Poison},
     ledger::Scratch,
@@ -102,12 +102,6 @@ fn status(error: &TaskError<String>) -> ExitStatus {
         TaskError::Crashed { status, .. } => status.expect("only this process reaps"),
         other => panic!("{other:?}"),
     }
-}
-
-fn has_ended(pid: Pid) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let state = stat.rsplit_once(')').map(|(_, rest)| rest.trim_start());
-    state.is_none_or(|state| state.starts_with('Z') || state.starts_with('X'))
 }
 
 #[test]
@@ -456,7 +450,7 @@ fn w7_a_wait_for_a_task_ends_at_once_when_its_worker_is_gone() {
         let handle = pool.submit(meeting.job()).expect("open");
         let guest = meeting.guest();
         end(&guest, Signal::SIGKILL);
-        while !has_ended(guest.pid) {
+        while is_running(guest.pid) {
             thread::yield_now();
         }
         let error = handle.wait().expect_err("a crash");
@@ -477,10 +471,10 @@ fn p7_processes_that_a_task_has_started_end_with_its_worker() {
         guest.tell("have a child");
         let child = Pid::from_raw(guest.answer().parse().expect("a pid"));
         assert_eq!(guest.answer(), "ok");
-        assert!(!has_ended(child));
+        assert!(is_running(child));
         guest.tell("abort");
         handle.wait().expect_err("a crash");
-        while !has_ended(child) {
+        while is_running(child) {
             thread::yield_now();
         }
         close(&pool);
@@ -507,7 +501,7 @@ fn p9_workers_and_their_descendants_end_when_their_parent_is_killed() {
             doomed.push(Pid::from_raw(guest.answer().parse().expect("a pid")));
             doomed.push(guest.pid);
         }
-        assert!(doomed.iter().all(|&pid| !has_ended(pid)));
+        assert!(doomed.iter().all(|&pid| is_running(pid)));
         // A stopped worker cannot react to the death of its parent.
         for guest in guests.iter().take(1) {
             end(guest, Signal::SIGSTOP);
@@ -515,7 +509,7 @@ fn p9_workers_and_their_descendants_end_when_their_parent_is_killed() {
         let took = stops::time(|| {
             parent.signal(Signal::SIGKILL);
             for pid in doomed {
-                while !has_ended(pid) {
+                while is_running(pid) {
                     thread::yield_now();
                 }
             }

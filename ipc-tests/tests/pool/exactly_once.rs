@@ -24,14 +24,14 @@ use workring::pool::{Builder, Event, TaskError, TaskHandle};
 
 /// Returns a builder for a pool of one worker, and the ids of the workers that become ready.
 fn one_worker() -> (Builder<Job>, Receiver<u32>) {
-    let (tell, ready) = channel();
+    let (sender, ready) = channel();
     let builder = jobs(1)
         .retries(0)
         .respawn_backoff(Duration::from_millis(1), Duration::from_millis(1))
         .on_event(move |event| {
             if let Event::Ready { pid, .. } = event {
                 // At the end of a test the receiver is gone.
-                let _ = tell.send(*pid);
+                let _ = sender.send(*pid);
             }
         });
     (builder, ready)

@@ -5,7 +5,7 @@
 use ipc_tests::support::LIMIT;
 use ipc_tests::{
     Pid, Signal,
-    child::Peer,
+    child::{Peer, is_running},
     guarded,
     ledger::Scratch,
     lineage::{Act, Escape, wrapper},
@@ -229,16 +229,10 @@ fn escaped(file: &Path) -> Vec<Pid> {
         .collect()
 }
 
-fn lives(pid: Pid) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let state = stat.rsplit_once(')').map(|(_, rest)| rest.trim_start());
-    state.is_some_and(|state| !state.starts_with(['Z', 'X']))
-}
-
 /// Waits until these processes have ended. The watchdog limits the wait.
 fn await_gone(all: &[Pid]) {
     assert!(!all.is_empty());
-    while all.iter().any(|&pid| lives(pid)) {
+    while all.iter().any(|&pid| is_running(pid)) {
         thread::yield_now();
     }
 }
@@ -272,7 +266,7 @@ fn a_task_is_ended_with_its_descendants_in_any_group_and_session() {
                 let pool = builder.start().expect("a pool");
                 let task = pool.submit(Act::Escape(how, file.clone())).expect("open");
                 let all = escaped(&file);
-                assert!(all.iter().all(|&pid| lives(pid)) || matches!(end, End::TimeLimit));
+                assert!(all.iter().all(|&pid| is_running(pid)) || matches!(end, End::TimeLimit));
                 match end {
                     End::TimeLimit => {
                         let late = task.wait();
@@ -319,7 +313,7 @@ fn an_orphan_with_a_session_of_its_own_is_ended_if_its_worker_adopts_it() {
             assert!(matches!(end, Err(TaskError::Cancelled)), "{end:?}");
             drop(pool);
             if !adopts {
-                assert!(all.iter().all(|&pid| lives(pid)), "{all:?}");
+                assert!(all.iter().all(|&pid| is_running(pid)), "{all:?}");
                 for &pid in &all {
                     nix::sys::signal::kill(pid, Signal::SIGKILL).expect("a signal");
                 }
@@ -374,7 +368,7 @@ fn a_worker_and_its_descendants_end_with_its_parent() {
         let parent = Peer::spawn(LINEAGE, "parent", &[&file.display()], Command::spawn);
         let parent = parent.expect("a parent");
         let all = escaped(&file);
-        assert!(all.iter().all(|&pid| lives(pid)));
+        assert!(all.iter().all(|&pid| is_running(pid)));
         parent.signal(Signal::SIGKILL);
         await_gone(&all);
     });
@@ -501,11 +495,11 @@ fn play(command: &mut Command, role: &str) {
         .arg(scratch.path())
         .output()
         .expect("run the program");
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(
-        output.status.success() && said.ends_with("done\n"),
-        "{said} {error}"
+        output.status.success() && text.ends_with("done\n"),
+        "{text} {error}"
     );
 }
 

@@ -8,7 +8,9 @@ use ipc_tests::support::{
     pools::{close, jobs},
 };
 use ipc_tests::{
-    Pid, Signal, guarded, guarded_steps,
+    Pid, Signal,
+    child::is_running,
+    guarded, guarded_steps,
     jobs::{Death, Guest, Job, Meeting, TAKEN},
     rounds::{self, Rng},
     stops,
@@ -28,18 +30,12 @@ const SECOND: Duration = Duration::from_secs(1);
 /// Repeats a round until this process is not stopped during one. That round must return true.
 fn without_stop(what: &str, round: impl Fn() -> bool) {
     loop {
-        let mut is_so = false;
-        if stops::time(|| is_so = round()).is_some() {
-            assert!(is_so, "{what}");
+        let mut holds = false;
+        if stops::time(|| holds = round()).is_some() {
+            assert!(holds, "{what}");
             return;
         }
     }
-}
-
-fn has_ended(pid: Pid) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let state = stat.rsplit_once(')').map(|(_, rest)| rest.trim_start());
-    state.is_none_or(|state| state.starts_with('Z') || state.starts_with('X'))
 }
 
 /// Runs a task that gets stuck among others that do not. Returns whether all others were completed.
@@ -49,23 +45,23 @@ fn stuck(name: &str, get_stuck: impl Fn(&mut Guest)) -> bool {
     let stuck = pool.submit(meeting.job()).expect("open");
     let mut guest = meeting.guest();
     get_stuck(&mut guest);
-    let mut are_well = true;
+    let mut others_completed = true;
     while !stuck.is_finished() {
         let other = pool.submit(Job::Double(4)).expect("open");
-        are_well &= other.wait().is_ok();
+        others_completed &= other.wait().is_ok();
     }
     let outcome = stuck.outcome();
     assert_eq!(outcome.attempts, 1);
     assert!(matches!(outcome.result, Err(TaskError::TimedOut)));
-    assert!(has_ended(guest.pid));
+    assert!(!is_running(guest.pid));
     let after: Vec<_> = (0..4)
         .map(|n| pool.submit(Job::Double(n)).expect("open"))
         .collect();
-    are_well &= after.into_iter().all(|handle| handle.wait().is_ok());
+    others_completed &= after.into_iter().all(|handle| handle.wait().is_ok());
     let report = close(&pool);
     assert_eq!((report.lost, report.died, report.retried), (0, 0, 0));
     assert_eq!(report.started, 2 + report.killed);
-    are_well && (report.timed_out, report.killed) == (1, 1)
+    others_completed && (report.timed_out, report.killed) == (1, 1)
 }
 
 #[test]
@@ -108,7 +104,7 @@ fn p7_a_time_limit_ends_processes_that_the_task_has_started() {
         let outcome = handle.outcome();
         assert!(matches!(outcome.result, Err(TaskError::TimedOut)));
         assert_eq!(outcome.attempts, 1, "the task was retried");
-        while !has_ended(child) {
+        while is_running(child) {
             thread::yield_now();
         }
         let report = close(&pool);
@@ -185,7 +181,7 @@ fn p7_a_running_task_that_ignores_a_cancel_is_ended() {
             let outcome = handle.outcome();
             assert!(matches!(outcome.result, Err(TaskError::Cancelled)));
             assert_eq!(outcome.attempts, 1);
-            assert!(has_ended(guest.pid));
+            assert!(!is_running(guest.pid));
         }
         other.tell("done");
         bystander.wait().expect("an output");
@@ -423,7 +419,7 @@ fn p8_a_task_that_exceeds_its_memory_limit_costs_only_itself() {
             Err(TaskError::TooMuchMemory { resident, .. }) => assert!(resident > limit),
             other => panic!("{other:?}"),
         }
-        assert!(has_ended(guest.pid));
+        assert!(!is_running(guest.pid));
         let report = close(&pool);
         assert_eq!((report.lost, report.killed, report.died), (1, 1, 0));
         assert_eq!((report.started, report.retried), (3, 0));
@@ -582,10 +578,10 @@ fn p8_a_worker_is_replaced_for_its_age() {
         let mut guest = meeting.guest();
         let exited = COUNTED.0.lock().exited;
         wait_until(|counted| counted.exited >= exited + 3);
-        assert!(!has_ended(guest.pid));
+        assert!(is_running(guest.pid));
         guest.tell("done");
         handle.wait().expect("an output");
-        while !has_ended(guest.pid) {
+        while is_running(guest.pid) {
             thread::yield_now();
         }
         let report = close(&pool);
@@ -607,7 +603,7 @@ fn p8_a_stopped_worker_is_replaced_for_its_age() {
         // The worker may have ended by now.
         let _ = kill(pid, Signal::SIGSTOP);
         wait_until(|counted| counted.exited >= 1 && counted.ready >= 2);
-        assert!(has_ended(pid));
+        assert!(!is_running(pid));
         let after = pool.submit(Job::Double(4)).expect("open");
         assert_eq!(after.wait().expect("an output"), "8");
         close(&pool);

@@ -4,7 +4,7 @@
 use ipc_tests::support::{LIMIT, asleep};
 use ipc_tests::{
     Pid, Signal,
-    child::Peer,
+    child::{Peer, is_running},
     cpu::resident,
     deeds::{BEGUN, DONE, Deed, LEDGER},
     guarded, guarded_steps,
@@ -130,7 +130,7 @@ fn c1_a_reader_of_results_ends_when_the_pool_is_shut_down() {
             assert_eq!(outcomes.len(), 2);
             for outcome in outcomes {
                 match outcome.result.expect_err("cancelled") {
-                    TaskError::Failed(said) => assert_eq!(said, "cancelled"),
+                    TaskError::Failed(error) => assert_eq!(error, "cancelled"),
                     TaskError::Cancelled => {}
                     other => panic!("{other:?}"),
                 }
@@ -399,13 +399,6 @@ fn p2_a_worker_that_exits_leaves_no_helper_thread_in_the_parent() {
     });
 }
 
-/// Whether the process runs or sleeps. A zombie has ended.
-fn lives(pid: Pid) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let state = stat.rsplit_once(')').map(|(_, rest)| rest.trim_start());
-    state.is_some_and(|state| !state.starts_with(['Z', 'X']))
-}
-
 #[test]
 fn p10_a_signal_to_the_process_group_ends_parent_and_workers_cleanly() {
     guarded(LIMIT, || {
@@ -422,14 +415,14 @@ fn p10_a_signal_to_the_process_group_ends_parent_and_workers_cleanly() {
                 for _ in 0..2 {
                     all.push(Pid::from_raw(parent.answer().parse().expect("a pid")));
                 }
-                assert!(all.iter().all(|&pid| lives(pid)));
+                assert!(all.iter().all(|&pid| is_running(pid)));
                 killpg(parent.pid(), signal).expect("a group");
                 let status = parent.wait();
                 let words = fs::read_to_string(&words).expect("text");
                 assert_eq!(status.code(), Some(code), "{words}");
                 assert!(!words.contains("died"), "{words}");
                 assert!(words.contains("prepared"), "no log: {words}");
-                assert!(!all.into_iter().any(lives), "an orphan");
+                assert!(!all.into_iter().any(is_running), "an orphan");
             }
         }
     });

@@ -500,14 +500,14 @@ fn unprivileged(scene: &str) -> Option<Vec<String>> {
     let peer = Peer::spawn(DEEDS, "unprivileged", &[&scene], Command::spawn);
     let mut peer = peer.expect("a parent");
     let worker = Pid::from_raw(peer.answer().parse().expect("a pid"));
-    let said = std::iter::from_fn(|| peer.try_answer()).collect();
+    let lines = std::iter::from_fn(|| peer.try_answer()).collect();
     assert!(peer.wait().success());
     if scene == "limit stopped" {
         kill(worker, Signal::SIGKILL).expect("the stopped worker");
     } else {
         assert!(kill(worker, None).is_err(), "the worker is alive");
     }
-    Some(said)
+    Some(lines)
 }
 
 /// After `setuid` the parent may not signal its workers. It orders them to exit.
@@ -520,16 +520,20 @@ fn limits_cancels_and_shutdowns_work_after_the_parent_has_dropped_root() {
             ("drop", "the task was cancelled"),
             ("exit", "crashed exit status: 7"),
         ] {
-            let Some(said) = unprivileged(scene) else {
+            let Some(lines) = unprivileged(scene) else {
                 return;
             };
-            let is_so = said.first().is_some_and(|said| said.starts_with(first));
-            assert!(is_so, "{scene}: {said:?}");
-            assert_eq!(said.len(), if scene == "exit" { 3 } else { 2 }, "{said:?}");
+            let is_expected = lines.first().is_some_and(|line| line.starts_with(first));
+            assert!(is_expected, "{scene}: {lines:?}");
+            assert_eq!(
+                lines.len(),
+                if scene == "exit" { 3 } else { 2 },
+                "{lines:?}"
+            );
         }
-        let said = unprivileged("shutdown").expect("root");
-        let [report] = said.as_slice() else {
-            panic!("{said:?}");
+        let lines = unprivileged("shutdown").expect("root");
+        let [report] = lines.as_slice() else {
+            panic!("{lines:?}");
         };
         assert!(
             report.contains("1 killed") && report.contains("0 left behind"),
@@ -543,15 +547,15 @@ fn limits_cancels_and_shutdowns_work_after_the_parent_has_dropped_root() {
 #[test]
 fn a_stopped_worker_of_another_user_is_reported_and_left_behind() {
     guarded(LIMIT, || {
-        let Some(said) = unprivileged("limit stopped") else {
+        let Some(lines) = unprivileged("limit stopped") else {
             return;
         };
-        let [outcome, report] = said.as_slice() else {
-            panic!("{said:?}");
+        let [outcome, report] = lines.as_slice() else {
+            panic!("{lines:?}");
         };
         assert!(
             outcome.starts_with("the task ran for longer than its limit"),
-            "{said:?}"
+            "{lines:?}"
         );
         assert!(
             report.contains("1 killed") && report.contains("1 left behind"),

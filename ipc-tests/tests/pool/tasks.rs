@@ -274,7 +274,7 @@ fn p7_a_running_task_that_is_cancelled_is_notified() {
         assert!(running.cancel());
         let error = failure(running.wait());
         assert!(
-            matches!(&error, TaskError::Failed(said) if said == "cancelled"),
+            matches!(&error, TaskError::Failed(error) if error == "cancelled"),
             "{error:?}"
         );
         close(&pool);
@@ -487,14 +487,14 @@ fn p11_a_worker_with_other_tasks_is_refused() {
 #[test]
 fn p11_a_worker_that_cannot_be_prepared_ends_the_start() {
     guarded(LIMIT, || {
-        for (order, said) in [
+        for (order, message) in [
             ("fail", "it was told to fail"),
             ("panic", "it was told to panic"),
         ] {
             let error = jobs(2).env(PREPARE, order).start().map(drop);
             let error = error.expect_err("unfit");
             assert!(matches!(error, StartError::Unfit { .. }), "{error:?}");
-            assert!(error.to_string().contains(said), "{error}");
+            assert!(error.to_string().contains(message), "{error}");
         }
         for order in ["exit", "kill"] {
             let error = jobs(2).env(PREPARE, order).start().map(drop);

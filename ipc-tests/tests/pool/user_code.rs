@@ -703,13 +703,13 @@ fn a_listener_that_never_returns_delays_no_limit_and_no_death() {
     guarded(LIMIT, || {
         let gate = Gate::new();
         let misbehaviour = gate.hook.misbehaviour();
-        let (say, told) = mpsc::channel();
+        let (sender, events) = mpsc::channel();
         let pool = quirks(1).on_event(move |event| {
             if let Event::Started { .. } = event {
                 // The first event.
                 misbehaviour.take_effect();
             }
-            let _ = say.send(*event);
+            let _ = sender.send(*event);
         });
         let pool = pool.start().expect("a pool");
         gate.await_arrival();
@@ -719,9 +719,9 @@ fn a_listener_that_never_returns_delays_no_limit_and_no_death() {
         gate.open();
         end(&pool, Shutdown::Drain);
         drop(pool);
-        let told: Vec<_> = told.iter().collect();
+        let events: Vec<_> = events.iter().collect();
         let count =
-            |is_such: fn(&Event) -> bool| told.iter().filter(|event| is_such(event)).count();
+            |matches: fn(&Event) -> bool| events.iter().filter(|event| matches(event)).count();
         assert_eq!(count(|event| matches!(event, Event::Started { .. })), 2);
         assert_eq!(count(|event| matches!(event, Event::Exited { .. })), 2);
         assert_eq!(count(|event| matches!(event, Event::TaskStarted { .. })), 2);
@@ -733,9 +733,9 @@ fn a_listener_that_panics_or_uses_the_pool_gets_the_remaining_events() {
     guarded(LIMIT, || {
         let shared: Arc<OnceLock<Weak<Pool<Quirk>>>> = Arc::default();
         let seen = Arc::clone(&shared);
-        let (say, told) = mpsc::channel();
+        let (sender, events) = mpsc::channel();
         let pool = quirks(1).on_event(move |event| {
-            let _ = say.send(*event);
+            let _ = sender.send(*event);
             if let Some(pool) = seen.get().and_then(Weak::upgrade)
                 && let Event::TaskStarted { task, .. } = event
                 && task.get() == 0
@@ -752,7 +752,7 @@ fn a_listener_that_panics_or_uses_the_pool_gets_the_remaining_events() {
         assert_eq!(number(first.wait()), 1);
         // The listener has received these events.
         loop {
-            if let Event::Exited { .. } = told.recv().expect("an event") {
+            if let Event::Exited { .. } = events.recv().expect("an event") {
                 break;
             }
         }

@@ -526,11 +526,11 @@ fn threads_of_one_receiver_share_what_it_has_taken() {
 }
 
 /// Receives until the queue is closed, one by one or `many` at once. What it got; panics if that was after anybody
-/// had been told `Closed`.
+/// had received `Closed`.
 fn receive_all(rx: &Receiver<u32>, many: usize, closed: &AtomicBool) -> Vec<u32> {
     let mut messages = Vec::new();
     loop {
-        let told = closed.load(Ordering::SeqCst);
+        let was_closed = closed.load(Ordering::SeqCst);
         let result = if many == 0 {
             rx.recv().map(|message| messages.push(message))
         } else {
@@ -540,7 +540,7 @@ fn receive_all(rx: &Receiver<u32>, many: usize, closed: &AtomicBool) -> Vec<u32>
             closed.store(true, Ordering::SeqCst);
             return messages;
         }
-        assert!(!told, "a message after `Closed`");
+        assert!(!was_closed, "a message after `Closed`");
     }
 }
 
@@ -598,8 +598,8 @@ fn between_processes_each_message_is_received_once_and_in_order() {
         drop(rx);
         let (mut received, mut sum) = (0, 0_u64);
         for receiver in &mut receivers {
-            let heard = receiver.answer();
-            let (messages, checksum) = heard.split_once(' ').expect("two numbers");
+            let answer = receiver.answer();
+            let (messages, checksum) = answer.split_once(' ').expect("two numbers");
             received += messages.parse::<u64>().expect("a count");
             sum = sum.wrapping_add(checksum.parse().expect("a sum"));
         }

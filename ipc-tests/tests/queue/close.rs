@@ -328,8 +328,8 @@ fn of_16_threads_in_4_processes_that_close_at_once_exactly_one_is_the_first() {
                     closer.say("close");
                 }
                 let firsts = closers.iter_mut().map(|closer| {
-                    let said = closer.answer();
-                    said.parse::<u32>().expect("a number")
+                    let answer = closer.answer();
+                    answer.parse::<u32>().expect("a number")
                 });
                 assert_eq!(firsts.sum::<u32>(), 1, "the number of first closers");
                 assert!(!tx.close() && !rx.close(), "closing again returns false");

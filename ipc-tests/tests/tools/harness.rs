@@ -39,8 +39,8 @@ fn lines_go_both_ways_until_the_input_is_closed() {
         let mut peer = peer("echo", &[&2]);
         peer.say("one line");
         peer.say(2);
-        let heard: Vec<String> = (0..4).map(|_| peer.answer()).collect();
-        assert_eq!(heard, ["one line", "one line", "2", "2"]);
+        let answers: Vec<String> = (0..4).map(|_| peer.answer()).collect();
+        assert_eq!(answers, ["one line", "one line", "2", "2"]);
         peer.finish();
         assert_eq!(peer.try_answer(), None);
         assert!(peer.try_say("too late").is_err());

@@ -40,16 +40,16 @@ fn no_wake_up_is_lost_between_two_processes_that_sleep() {
         };
         let (mut one, other) = (peer(&back_out, &there), peer(&there_out, &back));
         let pids = [one.pid(), other.pid()];
-        let (tell, told) = channel();
+        let (sender, finished) = channel();
         let hearing = thread::spawn(move || {
             assert_eq!(one.answer(), "enough");
-            tell.send(()).expect("the test waits for it");
+            sender.send(()).expect("the test waits for it");
             one
         });
         there.send(0).expect("room");
         let cost = || pids.map(|pid| Usage::of(pid).expect("a live process"));
         let mut before = cost();
-        while told.recv_timeout(CHECK_INTERVAL) == Err(mpsc::RecvTimeoutError::Timeout) {
+        while finished.recv_timeout(CHECK_INTERVAL) == Err(mpsc::RecvTimeoutError::Timeout) {
             let (asleep, queued) = (pids.map(sleepers), there.len() + back.len());
             let now = cost();
             assert!(

@@ -77,8 +77,8 @@ fn a_message_a_descriptor_and_close_end_a_wait() {
         let sent = received_while(&watch, || tx.send(1).expect("room"));
         assert_eq!(message(sent), 1);
         for _ in 0..3 {
-            let said = received_while(&watch, || say(&link));
-            assert!(ready(&said), "{said:?}");
+            let received = received_while(&watch, || say(&link));
+            assert!(ready(&received), "{received:?}");
             assert!(answer(&its));
         }
         let interrupter = rx.interrupter();
@@ -113,8 +113,8 @@ fn a_descriptor_is_ready_while_it_can_be_read_from_and_messages_stay() {
             "{silent:?}"
         );
         // The descriptor is ready again. A receive without the watch ignores it.
-        let said = received_while(&watch, || say(&link));
-        assert!(ready(&said), "{said:?}");
+        let received = received_while(&watch, || say(&link));
+        assert!(ready(&received), "{received:?}");
         tx.send(3).expect("room");
         assert_eq!(rx.recv().expect("a message"), 3);
         let silent = rx.recv_timeout(Duration::from_millis(1));
