@@ -225,7 +225,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
         };
         let room = payload.len();
         let length = match C::encode(message, payload) {
-            // A codec that claims to have written more than there was room for is dealt with later.
+            // `send_after` reports a codec that claims to have written more than there was room for.
             Ok(length) if length <= room => length,
             _ => return Attempt::NotSmall,
         };

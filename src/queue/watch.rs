@@ -270,6 +270,21 @@ impl<T, C: Codec<T>> Watch<'_, T, C> {
     /// # Errors
     ///
     /// [`RecvTimeoutError`]: the deadline has passed, or as for `recv`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::os::unix::net::UnixStream;
+    /// use std::time::{Duration, Instant};
+    ///
+    /// let (tx, rx) = workring::channel::<u32>(4)?;
+    /// let (peer, link) = UnixStream::pair()?;
+    /// let watch = rx.watch(&link)?;
+    /// let deadline = Instant::now() + Duration::from_millis(1);
+    /// assert!(watch.recv_deadline(deadline).unwrap_err().is_timeout());
+    /// # drop((tx, peer));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn recv_deadline(&self, deadline: Instant) -> Result<Watched<T>, RecvTimeoutError> {
         Ok(self.receive(&Deadline::at(deadline))?)
     }
@@ -305,6 +320,22 @@ impl<T, C: Codec<T>> Watch<'_, T, C> {
     /// # Errors
     ///
     /// [`TryRecvError`]: there is no message and the descriptor is not readable, or as for [`lease`](Watch::lease).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::os::unix::net::UnixStream;
+    /// use workring::queue::Watched;
+    ///
+    /// let (tx, rx) = workring::channel::<u32>(4)?;
+    /// let (peer, link) = UnixStream::pair()?;
+    /// let watch = rx.watch(&link)?;
+    /// assert!(watch.try_lease().unwrap_err().is_empty());
+    /// tx.send(1)?;
+    /// assert!(matches!(watch.try_lease()?, Watched::Message(lease) if *lease == 1));
+    /// # drop((tx, peer));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn try_lease(&self) -> Result<Watched<Lease<T, C>>, TryRecvError> {
         Ok(self.lease_with(&NonBlocking)?)
     }
@@ -314,6 +345,20 @@ impl<T, C: Codec<T>> Watch<'_, T, C> {
     /// # Errors
     ///
     /// [`RecvTimeoutError`]: the time limit has passed, or as for `lease`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::os::unix::net::UnixStream;
+    /// use std::time::Duration;
+    ///
+    /// let (tx, rx) = workring::channel::<u32>(4)?;
+    /// let (peer, link) = UnixStream::pair()?;
+    /// let watch = rx.watch(&link)?;
+    /// assert!(watch.lease_timeout(Duration::from_millis(1)).unwrap_err().is_timeout());
+    /// # drop((tx, peer));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn lease_timeout(
         &self,
         timeout: Duration,
@@ -326,6 +371,21 @@ impl<T, C: Codec<T>> Watch<'_, T, C> {
     /// # Errors
     ///
     /// [`RecvTimeoutError`]: the deadline has passed, or as for `lease`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::os::unix::net::UnixStream;
+    /// use std::time::{Duration, Instant};
+    ///
+    /// let (tx, rx) = workring::channel::<u32>(4)?;
+    /// let (peer, link) = UnixStream::pair()?;
+    /// let watch = rx.watch(&link)?;
+    /// let deadline = Instant::now() + Duration::from_millis(1);
+    /// assert!(watch.lease_deadline(deadline).unwrap_err().is_timeout());
+    /// # drop((tx, peer));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn lease_deadline(
         &self,
         deadline: Instant,
