@@ -1,5 +1,5 @@
-//! Instructions of one uncontended message: sending, receiving and acknowledging raw bytes, and sending and receiving
-//! structs.
+//! Instructions of one uncontended message: sending, receiving and acknowledging raw bytes, by value and in place, and
+//! sending and receiving structs.
 //!
 //!     cargo bench --bench instructions
 //!
@@ -11,6 +11,7 @@
 //! | `send` | 64 raw bytes are sent |
 //! | `send and recv` | ... and received |
 //! | `send, lease and ack` | ... and received, and acknowledged by a call of its own |
+//! | `reserve, commit, lease_bytes and ack` | 64 bytes are written and read in shared memory |
 //! | `send and recv, flat` | a struct of seven numbers is sent and received through the default codec |
 //! | `send and recv, nested` | the same for a struct with nested parts |
 
@@ -21,6 +22,7 @@ use std::process::Command;
 use workring::{Options, queue::Raw};
 
 const MESSAGES: u64 = 10_000;
+const IN_PLACE: &str = "reserve, commit, lease_bytes and ack";
 const FLAT: &str = "send and recv, flat";
 const NESTED: &str = "send and recv, nested";
 
@@ -59,9 +61,16 @@ fn main() {
     {
         Some(["count", what, messages]) => work(what, messages.parse().expect("a number")),
         _ => {
-            for what in ["send", "send and recv", "send, lease and ack", FLAT, NESTED] {
+            for what in [
+                "send",
+                "send and recv",
+                "send, lease and ack",
+                IN_PLACE,
+                FLAT,
+                NESTED,
+            ] {
                 let more = instructions(what, 2 * MESSAGES) - instructions(what, MESSAGES);
-                println!("{what:<22} {:>6} instructions a message", more / MESSAGES);
+                println!("{what:<36} {:>6} instructions a message", more / MESSAGES);
             }
         }
     }
@@ -106,10 +115,26 @@ where
     }
 }
 
+fn work_in_place(messages: u64) {
+    let (tx, rx) = Options::new(65_536)
+        .channel_with::<[u8; 64], Raw>()
+        .expect("a queue");
+    for n in 0..messages {
+        let message = [u8::try_from(n % 256).expect("a byte"); 64];
+        let mut buffer = tx.reserve(64).expect("room");
+        buffer.copy_from_slice(&message);
+        buffer.commit().expect("room");
+        let received = rx.lease_bytes().expect("a message");
+        assert_eq!(*received, message);
+        received.ack();
+    }
+}
+
 fn work(what: &str, messages: u64) {
     match what {
         FLAT => return work_by_serde(flat, messages),
         NESTED => return work_by_serde(nested, messages),
+        IN_PLACE => return work_in_place(messages),
         _ => {}
     }
     let (tx, rx) = Options::new(65_536)
