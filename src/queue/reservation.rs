@@ -1,13 +1,15 @@
 //! Sending in place: a message is written where it lies in shared memory, without a copy.
 
+use super::attachment::Entered;
 use super::block_writer::withdraw;
 use super::failure::{Failure, SendFailure};
 use super::policy::{Deadline, NonBlocking, Unbounded, WaitPolicy};
 use super::sender::Sender;
 use crate::codec::{Codec, Raw};
 use crate::error::{SendError, SendTimeoutError, TrySendError};
-use crate::protocol::Corrupt;
-use crate::protocol::steps::{OwnedBlock, send};
+use crate::protocol::steps::OwnedBlock;
+use crate::protocol::steps::send::{self, Publish};
+use crate::protocol::{Corrupt, SharedState};
 use core::fmt;
 use core::ops::{Deref, DerefMut};
 use core::time::Duration;
@@ -152,36 +154,59 @@ where
         self.reserve_with(length, &Deadline::at(deadline))
     }
 
+    /// Reserves the usual buffer: a block of the smallest class, and one is free.
+    #[inline(always)]
     fn reserve_with<P: WaitPolicy>(
         &self,
         length: usize,
         policy: &P,
     ) -> Result<Reservation<'_, T>, P::SendError<usize>> {
-        self.reserve_block(length, policy)
-            .map_err(|failure| (failure, length).into())
+        let Ok(queue) = self.handle.begin() else {
+            return Err((Failure::from(SendFailure::Forked), length).into());
+        };
+        self.handle.attachment.note_reservation();
+        if self.allocator.likely_class() == 0
+            && !queue.segment().lifecycle().load().is_closing()
+            && let Some(mut writer) = self.allocator.smallest(queue)
+            && writer
+                .payload()
+                .is_ok_and(|payload| length <= payload.len())
+        {
+            return Ok(Reservation::new(self, writer.into_block(), length));
+        }
+        self.reserve_after(queue, length, policy)
     }
 
-    fn reserve_block<P: WaitPolicy>(
+    /// Reserves a buffer when no block of the smallest class could be had, or none is large enough.
+    #[cold]
+    #[inline(never)]
+    fn reserve_after<P: WaitPolicy>(
         &self,
+        queue: Entered<'_>,
         length: usize,
         policy: &P,
-    ) -> Result<Reservation<'_, T>, Failure<P::Error, SendFailure>> {
-        let queue = self.handle.begin().map_err(SendFailure::from)?;
-        self.handle.attachment.note_reservation();
-        let writer = self.wait_for_block(queue, length, policy)?;
-        Ok(Reservation {
-            sender: self,
-            block: writer.into_block(),
-            length,
-            sent: false,
-        })
+    ) -> Result<Reservation<'_, T>, P::SendError<usize>> {
+        match self.wait_for_block(queue, length, policy) {
+            Ok(writer) => Ok(Reservation::new(self, writer.into_block(), length)),
+            Err(failure) => Err((failure, length).into()),
+        }
     }
 }
 
-impl<T> Reservation<'_, T>
+impl<'a, T> Reservation<'a, T>
 where
     Raw: Codec<T>,
 {
+    #[inline(always)]
+    fn new(sender: &'a Sender<T, Raw>, block: OwnedBlock, length: usize) -> Self {
+        Self {
+            sender,
+            block,
+            length,
+            sent: false,
+        }
+    }
+
     /// Sends the message. Blocks while the queue is full. The guarantees of [`Sender::send`] apply.
     ///
     /// # Errors
@@ -272,25 +297,53 @@ where
         self.commit_with(&Deadline::at(deadline))
     }
 
+    /// Sends the message when the queue has room, as usual.
+    #[inline(always)]
     fn commit_with<P: WaitPolicy>(&mut self, policy: &P) -> Result<(), P::SendError<()>> {
-        self.publish(policy).map_err(|failure| (failure, ()).into())
-    }
-
-    fn publish<P: WaitPolicy>(&mut self, policy: &P) -> Result<(), Failure<P::Error, SendFailure>> {
-        let queue = self.sender.handle.begin().map_err(SendFailure::from)?;
+        let Ok(queue) = self.sender.handle.begin() else {
+            return Err((Failure::from(SendFailure::Forked), ()).into());
+        };
         if self.sent {
             return Ok(());
         }
         let segment = queue.segment();
-        let length = u32::try_from(self.length).map_err(|_| SendFailure::from(Corrupt::TooLong))?;
-        send::offer(segment, &mut self.block, length).map_err(SendFailure::from)?;
-        let published = self.sender.publish_block(queue, &mut self.block, policy);
-        if published.is_ok() {
-            self.sent = true;
-        } else {
-            send::reopen(segment, &mut self.block).map_err(SendFailure::from)?;
+        let offered = match u32::try_from(self.length) {
+            Ok(length) => send::offer(segment, &mut self.block, length),
+            Err(_) => Err(Corrupt::TooLong),
+        };
+        match offered.and_then(|()| send::publish(segment, &mut self.block, &self.sender.room)) {
+            Ok(Publish::Accepted) => {
+                self.sent = true;
+                Ok(())
+            }
+            other => self.commit_after(queue, other, policy),
         }
-        published
+    }
+
+    /// Sends the message, which is offered, after a first attempt that has not simply succeeded. If that fails, the
+    /// message can be changed again.
+    #[cold]
+    #[inline(never)]
+    fn commit_after<P: WaitPolicy>(
+        &mut self,
+        queue: Entered<'_>,
+        first: Result<Publish, Corrupt>,
+        policy: &P,
+    ) -> Result<(), P::SendError<()>> {
+        let published = match first.map_err(SendFailure::from) {
+            Ok(Publish::Accepted) => Ok(()),
+            Ok(Publish::Full) => self.sender.wait_for_room(queue, &mut self.block, policy),
+            Ok(Publish::Closed) => Err(SendFailure::Closed.into()),
+            Err(failure) => Err(failure.into()),
+        };
+        let Err(failure) = published else {
+            self.sent = true;
+            return Ok(());
+        };
+        match send::reopen(queue.segment(), &mut self.block) {
+            Ok(()) => Err((failure, ()).into()),
+            Err(corrupt) => Err((SendFailure::from(corrupt).into(), ()).into()),
+        }
     }
 }
 
@@ -300,6 +353,7 @@ where
 {
     type Target = [u8];
     /// Returns the buffer. Empty in a forked child, and once the message was sent.
+    #[inline]
     fn deref(&self) -> &[u8] {
         let Ok(queue) = self.sender.handle.enter() else {
             return &[];
@@ -317,6 +371,7 @@ where
     Raw: Codec<T>,
 {
     /// Returns the buffer. Empty in a forked child, and once the message was sent.
+    #[inline]
     fn deref_mut(&mut self) -> &mut [u8] {
         let Ok(queue) = self.sender.handle.enter() else {
             return &mut [];
@@ -333,6 +388,7 @@ impl<T> Drop for Reservation<'_, T>
 where
     Raw: Codec<T>,
 {
+    #[inline(always)]
     fn drop(&mut self) {
         if !self.sent {
             withdraw(&self.sender.handle.attachment, self.block.take());

@@ -49,7 +49,7 @@ pub struct Sender<T, C: Codec<T> = Bincode> {
     pub(super) handle: Handle,
     pub(super) allocator: Allocator,
     /// Every position before this is taken, as far as this handle knows.
-    room: Hint,
+    pub(super) room: Hint,
     /// Where `send_many` encodes messages, kept between its calls.
     pub(super) scratch: Box<Mutex<Option<Box<[u8]>>>>,
     types: PhantomData<fn(T) -> C>,
@@ -379,7 +379,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
 
     /// Publishes an offered message after the queue was found full.
     #[cold]
-    fn wait_for_room<P: WaitPolicy>(
+    pub(super) fn wait_for_room<P: WaitPolicy>(
         &self,
         queue: Entered<'_>,
         block: &mut OwnedBlock,

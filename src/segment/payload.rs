@@ -56,6 +56,7 @@ impl Segment {
     }
 
     /// Returns the payload of a block that this process is filling, with what has been written so far.
+    #[inline(always)]
     pub(crate) fn unfinished_payload<'a>(
         &'a self,
         owned: &'a OwnedBlock,
