@@ -108,6 +108,10 @@ mutants! {
     LeaseNotCounted,
     /// A lease that has ended still counts.
     LeaseCountNeverFalls,
+    /// A lease that does not borrow its receiver is not counted.
+    OwnedLeaseNotCounted,
+    /// The last receiver does not notice a lease that was forgotten.
+    ForgottenLeaseLost,
     /// A message that cannot be decoded is returned to the queue.
     UndecodableReturned,
     /// The type of the messages is not compared.

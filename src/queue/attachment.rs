@@ -11,7 +11,9 @@
 //!           close the queue.
 //! ATTACH-2. The entry is vacated when nothing in this process refers to the queue any more, leases included. The last
 //!           sender withdraws the reservations that were forgotten ([`core::mem::forget`]). So a free entry owns no
-//!           block. A forgotten lease keeps the attachment, and its message, until the process ends.
+//!           block. A forgotten lease keeps its message until the process ends: the last receiver finds that a lease
+//!           which borrowed a receiver has not ended, and leaks the attachment. One that borrows nothing has its own
+//!           reference to the attachment.
 //! ATTACH-3. A forked child has a copy of all this, but is not attached, and has no mapping. [`Attachment::enter`] is
 //!           the only way to the segment, and fails in a forked child. So each call there is refused, and dropping the
 //!           copies releases nothing.
@@ -19,6 +21,7 @@
 //!           subscriber) may fork and return in the child. So guards that user code can drop, and values that outlive a
 //!           call, enter again before they touch the segment.
 
+use super::lease_count::LeaseCount;
 use super::liveness::LivenessPacer;
 use crate::os::identity::Identity;
 use crate::os::{identity, locks, memory};
@@ -34,6 +37,7 @@ use crate::sync::{AtomicBool, AtomicUsize, Ordering};
 use parking_lot::Mutex;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 
 /// See the module.
 #[derive(Debug)]
@@ -48,11 +52,7 @@ pub(crate) struct Attachment {
     reserved: AtomicBool,
     /// For operations that have no handle: those on leases.
     pacer: LivenessPacer,
-    /// The number of leases that this process has.
-    pub(super) leases: AtomicUsize,
-    /// Held during an attempt to get one more lease, so that attempts of other threads do not count as leases.
-    /// No thread waits for a message while it holds this, and releasing a lease does not need it.
-    pub(super) leasing: Mutex<()>,
+    pub(super) leases: LeaseCount,
 }
 
 /// Access to the segment of an [`Attachment`], for the call that made it (ATTACH-3, ATTACH-4).
@@ -206,8 +206,7 @@ impl Attachment {
             receivers: one_if(Role::Receiver),
             reserved: AtomicBool::new(false),
             pacer: LivenessPacer::new(),
-            leases: AtomicUsize::new(0),
-            leasing: Mutex::new(()),
+            leases: LeaseCount::new(),
         }
     }
 
@@ -261,7 +260,7 @@ impl Attachment {
     }
 
     /// Counts one handle less. The last one gives up the role (ATTACH-1).
-    pub(super) fn drop_handle(&self, role: Role) {
+    pub(super) fn drop_handle(self: &Arc<Self>, role: Role) {
         let Ok(queue) = self.enter() else {
             return;
         };
@@ -271,13 +270,22 @@ impl Attachment {
         // AcqRel: what all handles did comes before the role is given up.
         if self.handles(role).fetch_sub(1, Ordering::AcqRel) == 1 {
             queue.give_up(role);
+            if role == Role::Receiver && self.leases.borrowed() > 0 && !mutant!(ForgottenLeaseLost)
+            {
+                // No receiver is left to borrow from, so these leases were forgotten (ATTACH-2).
+                core::mem::forget(Arc::clone(self));
+            }
         }
     }
 
     /// Notes that a caller is about to get a block, in a guard that it may forget.
+    #[inline(always)]
     pub(super) fn note_reservation(&self) {
-        // Relaxed: dropping the last sender, which reads this, comes after all that other senders did.
-        self.reserved.store(true, Ordering::Relaxed);
+        // Relaxed: dropping the last sender, which reads this, comes after all that other senders did. Written once, so
+        // that the cache line stays with all threads.
+        if !self.reserved.load(Ordering::Relaxed) {
+            self.reserved.store(true, Ordering::Relaxed);
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use std::time::Instant;
 /// A message that has been received and not yet acknowledged, as a slice of shared memory. Returned by
 /// [`Receiver::lease_bytes`].
 ///
-/// As with a [`Lease`](crate::Lease), dropping it returns the message to the queue.
+/// As with a [`Lease`](crate::Lease), dropping it returns the message to the queue, and it borrows its receiver.
 ///
 /// # Trust
 ///
@@ -23,8 +23,8 @@ use std::time::Instant;
 /// block. Unless you trust every process that has the queue, copy the message ([`to_vec`](slice::to_vec)) before you check it,
 /// and use the copy.
 #[must_use = "dropping a lease returns the message to the queue"]
-pub struct BytesLease {
-    leased: LeasedMessage,
+pub struct BytesLease<'a> {
+    leased: LeasedMessage<'a>,
 }
 
 impl<T> Receiver<T, Raw>
@@ -49,8 +49,8 @@ where
     /// message.ack();
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn lease_bytes(&self) -> Result<BytesLease, RecvError> {
-        let leased = self.lease_undecoded(&Unbounded)?;
+    pub fn lease_bytes(&self) -> Result<BytesLease<'_>, RecvError> {
+        let leased = self.lease_message(&Unbounded)?;
         Ok(BytesLease { leased })
     }
 
@@ -71,7 +71,7 @@ where
     /// rx.try_lease_bytes()?.ack();
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn try_lease_bytes(&self) -> Result<BytesLease, TryRecvError> {
+    pub fn try_lease_bytes(&self) -> Result<BytesLease<'_>, TryRecvError> {
         self.try_lease_undecoded()
     }
 
@@ -93,8 +93,11 @@ where
     /// # drop(tx);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn lease_bytes_timeout(&self, timeout: Duration) -> Result<BytesLease, RecvTimeoutError> {
-        let leased = self.lease_undecoded(&Deadline::after(timeout))?;
+    pub fn lease_bytes_timeout(
+        &self,
+        timeout: Duration,
+    ) -> Result<BytesLease<'_>, RecvTimeoutError> {
+        let leased = self.lease_message(&Deadline::after(timeout))?;
         Ok(BytesLease { leased })
     }
 
@@ -117,8 +120,11 @@ where
     /// # message.ack();
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn lease_bytes_deadline(&self, deadline: Instant) -> Result<BytesLease, RecvTimeoutError> {
-        let leased = self.lease_undecoded(&Deadline::at(deadline))?;
+    pub fn lease_bytes_deadline(
+        &self,
+        deadline: Instant,
+    ) -> Result<BytesLease<'_>, RecvTimeoutError> {
+        let leased = self.lease_message(&Deadline::at(deadline))?;
         Ok(BytesLease { leased })
     }
 }
@@ -126,13 +132,34 @@ where
 impl<T, C: Codec<T>> Receiver<T, C> {
     /// Leases a message without decoding it, if there is one now: for a process that reads only the first bytes of it,
     /// and may not be able to decode it.
-    pub(crate) fn try_lease_undecoded(&self) -> Result<BytesLease, TryRecvError> {
-        let leased = self.lease_undecoded(&NonBlocking)?;
+    pub(crate) fn try_lease_undecoded(&self) -> Result<BytesLease<'_>, TryRecvError> {
+        let leased = self.lease_message(&NonBlocking)?;
         Ok(BytesLease { leased })
     }
 }
 
-impl BytesLease {
+impl BytesLease<'_> {
+    /// Makes a lease that does not borrow its receiver, as [`Lease::into_owned`](crate::Lease::into_owned) does.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use workring::{Options, queue::Raw};
+    ///
+    /// let (tx, rx) = Options::new(4).channel_with::<Vec<u8>, Raw>()?;
+    /// tx.send(b"in place".to_vec())?;
+    /// let message = rx.lease_bytes()?.into_owned();
+    /// drop(rx);
+    /// assert_eq!(&*message, b"in place");
+    /// message.ack();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn into_owned(self) -> BytesLease<'static> {
+        BytesLease {
+            leased: self.leased.into_owned(),
+        }
+    }
+
     /// Returns the number of earlier, failed deliveries of this message, to any process; 0 the first time. A delivery
     /// fails when its receiver returns the message, or dies while it holds it.
     #[must_use]
@@ -141,7 +168,8 @@ impl BytesLease {
     }
 
     /// Acknowledges the message and frees its memory. Never waits.
-    pub fn ack(mut self) {
+    #[inline]
+    pub fn ack(self) {
         self.leased.acknowledge();
     }
 
@@ -152,15 +180,16 @@ impl BytesLease {
     }
 }
 
-impl Deref for BytesLease {
+impl Deref for BytesLease<'_> {
     type Target = [u8];
     /// Returns the message. Empty in a forked child.
+    #[inline]
     fn deref(&self) -> &[u8] {
         self.leased.bytes().unwrap_or_default()
     }
 }
 
-impl fmt::Debug for BytesLease {
+impl fmt::Debug for BytesLease<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BytesLease")
             .field("length", &self.len())

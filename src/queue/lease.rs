@@ -3,12 +3,10 @@
 use super::attachment::Attachment;
 use super::failure::RecvFailure;
 use super::taken::{DetachedMessage, TakenMessage};
-use crate::codec::{Bincode, Codec};
-use crate::sync::Ordering;
+use crate::codec::{Bincode, Codec, DecodeError};
 use core::fmt;
 use core::marker::PhantomData;
 use core::ops::Deref;
-use parking_lot::MutexGuard;
 use std::sync::Arc;
 
 /// A message that has been received and not yet acknowledged.
@@ -18,8 +16,9 @@ use std::sync::Arc;
 /// before newer ones, until it has been handed out as often as
 /// [`Options::max_deliveries`](crate::Options::max_deliveries) allows; after that it becomes a dead letter.
 ///
-/// A lease outlives the receiver that it came from, and the closing of the queue. One that is forgotten
-/// ([`core::mem::forget`]) keeps its message, and this process's place among the attached ones, until the process ends.
+/// A lease borrows the receiver that it came from; [`into_owned`](Lease::into_owned) makes one that does not, and can
+/// outlive it. A lease outlives the closing of the queue. One that is forgotten ([`core::mem::forget`]) keeps its
+/// message, and this process's place among the attached ones, until the process ends.
 ///
 /// A message that [`Sender::send_many`](crate::Sender::send_many) has batched with others is leased by itself. But it
 /// returns to the queue, or becomes a dead letter, together with its batch: when all of the batch has been handed out,
@@ -41,25 +40,66 @@ use std::sync::Arc;
 /// assert!(rx.is_empty());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+/// It cannot outlive its receiver:
+///
+/// ```compile_fail,E0505
+/// let (tx, rx) = workring::channel::<String>(4)?;
+/// tx.send("resize".to_owned())?;
+/// let lease = rx.lease()?;
+/// drop(rx);
+/// assert_eq!(lease.ack(), "resize");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[must_use = "dropping a lease returns the message to the queue"]
-pub struct Lease<T, C: Codec<T> = Bincode> {
+pub struct Lease<'a, T, C: Codec<T> = Bincode> {
     /// Before the message, so that it is returned before the user's `Drop` runs, which may take long.
-    leased: LeasedMessage,
+    leased: LeasedMessage<'a>,
     message: T,
     codec: PhantomData<fn() -> C>,
 }
 
-impl<T, C: Codec<T>> Lease<T, C> {
-    /// Leases a message that was taken by the attachment that `count` belongs to.
-    pub(super) fn new(count: LeaseCount, taken: TakenMessage<'_>) -> Result<Self, RecvFailure> {
-        // If the codec panics, `taken` returns the message.
-        match C::decode(taken.bytes()?) {
+impl<'a, T, C: Codec<T>> Lease<'a, T, C> {
+    /// Decodes a message. If the codec panics, or fails, the message is no longer leased.
+    #[inline(always)]
+    pub(super) fn decode(leased: LeasedMessage<'a>) -> Result<Self, RecvFailure> {
+        match C::decode(leased.bytes()?) {
             Ok(message) => Ok(Self {
-                leased: LeasedMessage::new(count, taken),
+                leased,
                 message,
                 codec: PhantomData,
             }),
-            Err(error) => Err(taken.undecodable(error)),
+            Err(error) => Err(leased.undecodable(error)),
+        }
+    }
+
+    /// Makes a lease that does not borrow its receiver: it can be stored next to it, sent to another thread, and outlive
+    /// it.
+    ///
+    /// This process stays attached to the queue until the last such lease is gone. It costs what a clone of an
+    /// [`Arc`] costs.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use workring::Lease;
+    ///
+    /// struct Job {
+    ///     lease: Lease<'static, String>,
+    /// }
+    ///
+    /// let (tx, rx) = workring::channel::<String>(4)?;
+    /// tx.send("resize".to_owned())?;
+    /// let job = Job { lease: rx.lease()?.into_owned() };
+    /// drop(rx);
+    /// let worker = std::thread::spawn(move || job.lease.ack());
+    /// assert_eq!(worker.join().unwrap(), "resize");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn into_owned(self) -> Lease<'static, T, C> {
+        Lease {
+            leased: self.leased.into_owned(),
+            message: self.message,
+            codec: PhantomData,
         }
     }
 
@@ -75,7 +115,8 @@ impl<T, C: Codec<T>> Lease<T, C> {
         clippy::must_use_candidate,
         reason = "acknowledging is the point; the message may not be needed"
     )]
-    pub fn ack(mut self) -> T {
+    #[inline]
+    pub fn ack(self) -> T {
         self.leased.acknowledge();
         self.message
     }
@@ -87,14 +128,14 @@ impl<T, C: Codec<T>> Lease<T, C> {
     }
 }
 
-impl<T, C: Codec<T>> Deref for Lease<T, C> {
+impl<T, C: Codec<T>> Deref for Lease<'_, T, C> {
     type Target = T;
     fn deref(&self) -> &T {
         &self.message
     }
 }
 
-impl<T: fmt::Debug, C: Codec<T>> fmt::Debug for Lease<T, C> {
+impl<T: fmt::Debug, C: Codec<T>> fmt::Debug for Lease<'_, T, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Lease")
             .field("message", &self.message)
@@ -103,114 +144,137 @@ impl<T: fmt::Debug, C: Codec<T>> fmt::Debug for Lease<T, C> {
     }
 }
 
-/// A taken message that is counted as leased, and does not borrow from the receiver. Dropping it returns it to the
-/// queue.
-pub(super) struct LeasedMessage {
-    count: LeaseCount,
-    /// `None` once it is acknowledged.
+/// What keeps the attachment of a lease alive.
+enum Keeper<'a> {
+    /// The receiver that the lease came from.
+    Receiver(&'a Arc<Attachment>),
+    /// The lease itself.
+    Lease(Arc<Attachment>),
+}
+
+impl Keeper<'_> {
+    #[inline(always)]
+    fn attachment(&self) -> &Arc<Attachment> {
+        match self {
+            Self::Receiver(attachment) => attachment,
+            Self::Lease(attachment) => attachment,
+        }
+    }
+}
+
+/// A taken message that is counted as leased. Dropping it returns it to the queue.
+pub(super) struct LeasedMessage<'a> {
+    keeper: Keeper<'a>,
+    /// `None` once it is settled, or in another lease: then it is not counted here.
     message: Option<DetachedMessage>,
 }
 
-impl LeasedMessage {
-    /// Leases a message that was taken by the attachment that `count` belongs to.
-    pub(super) fn new(count: LeaseCount, taken: TakenMessage<'_>) -> Self {
+impl<'a> LeasedMessage<'a> {
+    /// Leases a message that was taken with this attachment.
+    #[inline(always)]
+    pub(super) fn new(attachment: &'a Arc<Attachment>, taken: TakenMessage<'_>) -> Self {
+        attachment.leases.add();
         Self {
-            count,
+            keeper: Keeper::Receiver(attachment),
             message: Some(taken.detach()),
         }
     }
 
-    fn attachment(&self) -> &Attachment {
-        &self.count.0
+    /// Makes the lease keep the attachment alive itself.
+    pub(super) fn into_owned(mut self) -> LeasedMessage<'static> {
+        let attachment = Arc::clone(self.keeper.attachment());
+        if matches!(self.keeper, Keeper::Receiver(_)) && self.message.is_some() {
+            attachment.leases.make_owned();
+        }
+        LeasedMessage {
+            keeper: Keeper::Lease(attachment),
+            message: self.message.take(),
+        }
     }
 
     pub(super) fn deliveries(&self) -> u32 {
         self.message.as_ref().map_or(0, DetachedMessage::deliveries)
     }
 
-    /// Returns the bytes of the message, where its sender wrote them; `None` in a forked child, or if the memory is
-    /// corrupt.
-    pub(super) fn bytes(&self) -> Option<&[u8]> {
-        let queue = self.attachment().enter().ok()?;
-        self.message.as_ref()?.bytes(queue)
+    /// Returns the bytes of the message, where its sender wrote them. Fails in a forked child, too.
+    #[inline(always)]
+    pub(super) fn bytes(&self) -> Result<&[u8], RecvFailure> {
+        let queue = self.keeper.attachment().enter()?;
+        match &self.message {
+            Some(message) => message.bytes(queue),
+            None => Ok(&[]),
+        }
     }
 
     /// Acknowledges the message (`Release`).
-    pub(super) fn acknowledge(&mut self) {
-        let Ok(queue) = self.count.0.enter() else {
+    #[inline(always)]
+    pub(super) fn acknowledge(mut self) {
+        let Ok(queue) = self.keeper.attachment().enter() else {
             return;
         };
         if let Some(message) = self.message.take() {
             // The next operation meets a corrupt word, too, and reports it.
             let _ = message.attach(queue).acknowledge();
+            self.count_end();
         }
         // After the last lease another operation follows that counts.
-        if self.attachment().leases.load(Ordering::Relaxed) > 1 {
+        if self.keeper.attachment().leases.total() > 0 {
             queue.count_lease_operation();
         }
+    }
+
+    /// Makes a message that the codec cannot decode a dead letter.
+    #[cold]
+    pub(super) fn undecodable(mut self, error: DecodeError) -> RecvFailure {
+        // The codec may have forked (ATTACH-4).
+        let Ok(queue) = self.keeper.attachment().enter() else {
+            return RecvFailure::Forked;
+        };
+        let Some(message) = self.message.take() else {
+            return RecvFailure::Decode(error);
+        };
+        let failure = message.attach(queue).undecodable(error);
+        self.count_end();
+        failure
     }
 
     /// Counts an operation on this lease, which returns its message if counting unwinds.
     pub(super) fn count_operation(&self) {
-        if let Ok(queue) = self.attachment().enter() {
+        if let Ok(queue) = self.keeper.attachment().enter() {
             queue.count_lease_operation();
         }
     }
-}
 
-impl Drop for LeasedMessage {
-    fn drop(&mut self) {
+    /// Counts the end of this lease.
+    #[inline(always)]
+    fn count_end(&self) {
+        match &self.keeper {
+            Keeper::Receiver(attachment) => attachment.leases.remove(),
+            Keeper::Lease(attachment) => attachment.leases.remove_owned(),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn return_message(&mut self, message: DetachedMessage) {
+        let Ok(queue) = self.keeper.attachment().enter() else {
+            return;
+        };
+        let message = message.attach(queue);
         if mutant!(LeaseDropAcknowledges) {
-            self.acknowledge();
+            let _ = message.acknowledge();
+        } else {
+            drop(message);
         }
-        if let Some(message) = self.message.take()
-            && let Ok(queue) = self.attachment().enter()
-        {
-            drop(message.attach(queue));
-        }
+        self.count_end();
     }
 }
 
-/// One lease of this process, counted for as long as this lives.
-pub(super) struct LeaseCount(Arc<Attachment>);
-
-/// Permission to take one message for a lease. While it lives, no other thread of this process takes one.
-pub(super) struct LeasePermit<'a> {
-    attachment: &'a Arc<Attachment>,
-    _one_at_a_time: MutexGuard<'a, ()>,
-}
-
-impl<'a> LeasePermit<'a> {
-    /// Returns `None` if this process has as many leases as it may have.
+impl Drop for LeasedMessage<'_> {
     #[inline(always)]
-    pub(super) fn acquire(attachment: &'a Arc<Attachment>) -> Option<Self> {
-        let max = attachment.settings().max_leases as usize;
-        let one_at_a_time = attachment.leasing.lock();
-        // Relaxed: the lock orders all threads that raise the count, and one that lowers it at the same time does no
-        // harm.
-        if attachment.leases.load(Ordering::Relaxed) >= max {
-            return None;
-        }
-        Some(Self {
-            attachment,
-            _one_at_a_time: one_at_a_time,
-        })
-    }
-
-    /// Counts the lease of a message that was taken.
-    #[inline(always)]
-    pub(super) fn count(self) -> LeaseCount {
-        let one = usize::from(!mutant!(LeaseNotCounted));
-        self.attachment.leases.fetch_add(one, Ordering::Relaxed);
-        LeaseCount(Arc::clone(self.attachment))
-    }
-}
-
-impl Drop for LeaseCount {
     fn drop(&mut self) {
-        let counted = !mutant!(LeaseCountNeverFalls) && !mutant!(LeaseNotCounted);
-        self.0
-            .leases
-            .fetch_sub(usize::from(counted), Ordering::Relaxed);
+        if let Some(message) = self.message.take() {
+            self.return_message(message);
+        }
     }
 }

@@ -4,13 +4,13 @@
 //!
 //! | what                         | files                                                                        |
 //! |------------------------------|------------------------------------------------------------------------------|
-//! | this process and the segment | `liveness`, `attachment` (the guard against forked children)                 |
+//! | this process and the segment | `liveness`, `lease_count`, `attachment` (the guard against forked children)   |
 //! | failures and waiting         | `failure`, `policy`, `wait`                                                  |
 //! | what both ends share         | `stats`, `end`                                                               |
 //! | sending                      | `block_writer`, `huge`, `allocator`, `sender`, `reservation`                 |
 //! | sending many messages        | `encoded_batch`, `send_many`                                                 |
 //! | receiving                    | `held_block`, `batches`, `taken`, `lease`, `dead_letters`, `receiver`, `iter` |
-//! | ... in other ways            | `bytes_lease`, `recv_many`, `watch`                                          |
+//! | ... in other ways            | `leasing`, `bytes_lease`, `recv_many`, `watch`                               |
 //! | making and finding queues    | `name`, `compatibility`, `handoff`, `options`, `named`                       |
 //! | both ends together           | `common`, `inner` (for the pool), `test_hooks`                               |
 
@@ -31,6 +31,8 @@ mod huge;
 mod inner;
 mod iter;
 mod lease;
+mod lease_count;
+mod leasing;
 mod liveness;
 mod name;
 mod named;

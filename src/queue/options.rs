@@ -120,6 +120,9 @@ impl Options {
     }
 
     /// Sets how many leases each process may have at a time: at least 1, by default as many as the capacity.
+    ///
+    /// Leases are counted without a lock. Threads of a process that lease at the same moment may exceed the limit, each
+    /// by one; a lease within the limit is never refused.
     pub const fn max_leases(mut self, max_leases: usize) -> Self {
         self.max_leases = Some(max_leases);
         self

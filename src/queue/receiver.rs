@@ -7,7 +7,6 @@ use super::end::sealed::{AnyAttachment, AnyHandle, EndRole};
 use super::end::{End, Handle, sealed};
 use super::failure::{Failure, RecvFailure};
 use super::held_block::HeldBlock;
-use super::lease::{Lease, LeaseCount, LeasePermit, LeasedMessage};
 use super::policy::{Deadline, NonBlocking, Unbounded, WaitPolicy};
 use super::taken::TakenMessage;
 use super::wait::Awaited;
@@ -155,82 +154,6 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         self.receive(&Deadline::at(deadline))
     }
 
-    /// Leases a message, without acknowledging it. Blocks until there is one, or the queue is closed and none is left.
-    ///
-    /// # Errors
-    ///
-    /// [`RecvError`]: as for [`recv`](Receiver::recv), or this process has
-    /// [as many leases](crate::Options::max_leases) as it may have.
-    ///
-    /// # Examples
-    ///
-    /// See [`Lease`].
-    pub fn lease(&self) -> Result<Lease<T, C>, RecvError> {
-        Ok(self.lease_with(&Unbounded)?)
-    }
-
-    /// Leases a message if there is one now: receives it without acknowledging it.
-    ///
-    /// # Errors
-    ///
-    /// [`TryRecvError`]: there is none, or as for [`lease`](Receiver::lease).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let (tx, rx) = workring::channel::<u32>(4)?;
-    /// assert!(rx.try_lease().unwrap_err().is_empty());
-    /// tx.send(1)?;
-    /// assert_eq!(rx.try_lease()?.ack(), 1);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn try_lease(&self) -> Result<Lease<T, C>, TryRecvError> {
-        Ok(self.lease_with(&NonBlocking)?)
-    }
-
-    /// Leases a message: receives it without acknowledging it. Blocks for at most `timeout`.
-    ///
-    /// # Errors
-    ///
-    /// [`RecvTimeoutError`]: the time limit has passed, or as for [`lease`](Receiver::lease).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use std::time::Duration;
-    ///
-    /// let (tx, rx) = workring::channel::<u32>(4)?;
-    /// tx.send(1)?;
-    /// let lease = rx.lease_timeout(Duration::from_secs(1))?;
-    /// assert!(rx.lease_timeout(Duration::from_millis(1)).unwrap_err().is_timeout());
-    /// assert_eq!(lease.ack(), 1);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn lease_timeout(&self, timeout: Duration) -> Result<Lease<T, C>, RecvTimeoutError> {
-        Ok(self.lease_with(&Deadline::after(timeout))?)
-    }
-
-    /// Leases a message: receives it without acknowledging it. Blocks until `deadline` at the latest.
-    ///
-    /// # Errors
-    ///
-    /// [`RecvTimeoutError`]: the deadline has passed, or as for [`lease`](Receiver::lease).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use std::time::{Duration, Instant};
-    ///
-    /// let (tx, rx) = workring::channel::<u32>(4)?;
-    /// tx.send(1)?;
-    /// let lease = rx.lease_deadline(Instant::now() + Duration::from_secs(1))?;
-    /// assert_eq!(lease.ack(), 1);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn lease_deadline(&self, deadline: Instant) -> Result<Lease<T, C>, RecvTimeoutError> {
-        Ok(self.lease_with(&Deadline::at(deadline))?)
-    }
-
     /// Returns the dead letters that the queue has now, oldest first, to be read and discarded.
     ///
     /// # Examples
@@ -372,66 +295,8 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         self.handle.waiter.wait_more(queue, &awaited, policy, look)
     }
 
-    fn lease_with<P: WaitPolicy>(
-        &self,
-        policy: &P,
-    ) -> Result<Lease<T, C>, Failure<P::Error, RecvFailure>> {
-        let (count, taken) = self.take_counted(policy)?;
-        Ok(Lease::new(count, taken)?)
-    }
-
-    /// Leases a message without decoding it.
-    pub(super) fn lease_undecoded<P: WaitPolicy>(
-        &self,
-        policy: &P,
-    ) -> Result<LeasedMessage, Failure<P::Error, RecvFailure>> {
-        let (count, taken) = self.take_counted(policy)?;
-        Ok(LeasedMessage::new(count, taken))
-    }
-
-    fn take_counted<P: WaitPolicy>(
-        &self,
-        policy: &P,
-    ) -> Result<(LeaseCount, TakenMessage<'_>), Failure<P::Error, RecvFailure>> {
-        let queue = self.handle.begin().map_err(RecvFailure::from)?;
-        match self.take_one_counted(queue)? {
-            Some(leased) => Ok(leased),
-            None => self.wait_for_messages(queue, || self.take_one_counted(queue), policy),
-        }
-    }
-
-    /// Takes a message, as [`take_one`](Self::take_one) does, if this process may have one more lease.
-    #[inline]
-    pub(super) fn take_one_counted<'a>(
-        &'a self,
-        queue: Entered<'a>,
-    ) -> Result<Option<(LeaseCount, TakenMessage<'a>)>, RecvFailure> {
-        let Some(permit) = LeasePermit::acquire(&self.handle.attachment) else {
-            return Err(self.too_many_leases(queue));
-        };
-        let taken = self.take_one(queue)?;
-        Ok(taken.map(|taken| (permit.count(), taken)))
-    }
-
-    #[cold]
-    fn too_many_leases(&self, queue: Entered<'_>) -> RecvFailure {
-        let segment = queue.segment();
-        if segment.lifecycle().load().has_ended() {
-            match self.batches.try_close(queue) {
-                Ok(true) => return RecvFailure::Closed,
-                Ok(false) => {}
-                Err(corrupt) => return corrupt.into(),
-            }
-        }
-        // A wake that this wait may have received is for a thread that can take the message (PARK-4).
-        segment.items().pass_on_wake(|word| segment.wake(word, 1));
-        RecvFailure::TooManyLeases {
-            max: segment.settings().max_leases as usize,
-        }
-    }
-
     #[inline(always)]
-    fn sort<'a>(
+    pub(super) fn sort<'a>(
         &'a self,
         queue: Entered<'a>,
         received: Receive,

@@ -31,7 +31,7 @@ impl TakenMessage<'_> {
     }
 
     /// Acknowledges the message (`Release`).
-    #[inline]
+    #[inline(always)]
     pub(super) fn acknowledge(self) -> Result<(), RecvFailure> {
         match self {
             Self::Block(held) => Ok(held.acknowledge()?),
@@ -67,7 +67,7 @@ impl TakenMessage<'_> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn detach(self) -> DetachedMessage {
         match self {
             Self::Block(held) => DetachedMessage::Block(held.into_block()),
@@ -77,7 +77,7 @@ impl TakenMessage<'_> {
 }
 
 impl DetachedMessage {
-    #[inline]
+    #[inline(always)]
     pub(super) fn attach(self, queue: Entered<'_>) -> TakenMessage<'_> {
         match self {
             Self::Block(block) => TakenMessage::Block(HeldBlock::new(queue, block)),
@@ -93,11 +93,12 @@ impl DetachedMessage {
         }
     }
 
-    /// Returns the bytes of the message, where its sender wrote them; `None` if the memory is corrupt.
-    pub(super) fn bytes<'a>(&'a self, queue: Entered<'a>) -> Option<&'a [u8]> {
+    /// Returns the bytes of the message, where its sender wrote them.
+    #[inline(always)]
+    pub(super) fn bytes<'a>(&'a self, queue: Entered<'a>) -> Result<&'a [u8], RecvFailure> {
         match self {
-            Self::Block(block) => queue.segment().payload(block).ok(),
-            Self::Batched(message) => message.bytes().ok(),
+            Self::Block(block) => Ok(queue.segment().payload(block)?),
+            Self::Batched(message) => message.bytes(),
         }
     }
 }

@@ -311,7 +311,7 @@ impl<T, C: Codec<T>> Watch<'_, T, C> {
     /// # drop(parent);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn lease(&self) -> Result<Watched<Lease<T, C>>, RecvError> {
+    pub fn lease(&self) -> Result<Watched<Lease<'_, T, C>>, RecvError> {
         Ok(self.lease_with(&Unbounded)?)
     }
 
@@ -336,7 +336,7 @@ impl<T, C: Codec<T>> Watch<'_, T, C> {
     /// # drop((tx, peer));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn try_lease(&self) -> Result<Watched<Lease<T, C>>, TryRecvError> {
+    pub fn try_lease(&self) -> Result<Watched<Lease<'_, T, C>>, TryRecvError> {
         Ok(self.lease_with(&NonBlocking)?)
     }
 
@@ -362,7 +362,7 @@ impl<T, C: Codec<T>> Watch<'_, T, C> {
     pub fn lease_timeout(
         &self,
         timeout: Duration,
-    ) -> Result<Watched<Lease<T, C>>, RecvTimeoutError> {
+    ) -> Result<Watched<Lease<'_, T, C>>, RecvTimeoutError> {
         Ok(self.lease_with(&Deadline::after(timeout))?)
     }
 
@@ -389,7 +389,7 @@ impl<T, C: Codec<T>> Watch<'_, T, C> {
     pub fn lease_deadline(
         &self,
         deadline: Instant,
-    ) -> Result<Watched<Lease<T, C>>, RecvTimeoutError> {
+    ) -> Result<Watched<Lease<'_, T, C>>, RecvTimeoutError> {
         Ok(self.lease_with(&Deadline::at(deadline))?)
     }
 
@@ -401,10 +401,10 @@ impl<T, C: Codec<T>> Watch<'_, T, C> {
         })
     }
 
-    fn lease_with<P: WaitPolicy>(&self, policy: &P) -> Waited<P, Lease<T, C>> {
-        let found = self.wait(|queue| self.receiver.take_one_counted(queue), policy)?;
+    fn lease_with<P: WaitPolicy>(&self, policy: &P) -> Waited<P, Lease<'_, T, C>> {
+        let found = self.wait(|queue| self.receiver.lease_one(queue), policy)?;
         Ok(match found {
-            Watched::Message((count, taken)) => Watched::Message(Lease::new(count, taken)?),
+            Watched::Message(leased) => Watched::Message(Lease::decode(leased)?),
             Watched::Ready => Watched::Ready,
         })
     }

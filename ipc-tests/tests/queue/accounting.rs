@@ -166,7 +166,8 @@ fn a_message_that_is_returned_during_a_cancel_is_discarded() {
             let (tx, rx) = options.channel::<u32>().expect("a queue");
             tx.send_many(0..count).expect("room");
             let handed_out = rng.u32(1..=count);
-            let leases: Vec<_> = (0..handed_out).map(|_| rx.lease().expect("one")).collect();
+            let lease = |_| rx.lease().expect("one").into_owned();
+            let leases: Vec<_> = (0..handed_out).map(lease).collect();
             let barrier = Barrier::new(2);
             let pauses = [rng.u32(0..300), rng.u32(0..300)];
             thread::scope(|scope| {

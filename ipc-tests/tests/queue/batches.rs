@@ -24,7 +24,7 @@ use workring::{
     queue::Raw,
 };
 
-fn lease(rx: &Receiver<u32>) -> Lease<u32> {
+fn lease(rx: &Receiver<u32>) -> Lease<'_, u32> {
     rx.try_lease().expect("there is a message")
 }
 
@@ -272,7 +272,7 @@ fn a_receiver_that_is_dropped_returns_what_it_has_not_delivered() {
         tx.send_many(0..10).expect("room");
         let other = rx.clone();
         assert_eq!(other.recv().expect("the first"), 0);
-        let (one, two) = (lease(&other), lease(&other));
+        let (one, two) = (lease(&other).into_owned(), lease(&other).into_owned());
         assert_eq!(*one, 1);
         assert!(matches!(rx.try_recv(), Err(TryRecvError::Empty)));
         drop(other);

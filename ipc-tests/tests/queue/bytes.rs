@@ -238,7 +238,40 @@ fn a_sender_that_waits_for_a_block_is_woken_when_forgotten_ones_are_withdrawn() 
     });
 }
 
-/// A lease needs no receiver, so that one that was forgotten holds its message like any other, until the process ends.
+/// The last receiver of the process sees that a lease is missing.
+#[test]
+fn a_forgotten_lease_that_borrowed_its_receiver_holds_its_message_until_its_process_ends() {
+    guarded(LIMIT, || {
+        let name = format!("test-borrowed-lease-{}", process::id());
+        let (tx, rx) = Options::new(8).create_named::<u32>(&name).expect("a queue");
+        (1..=3).for_each(|number| tx.send(number).expect("room"));
+        let mut peer =
+            Peer::spawn(program("peer"), "named-queues", &[], Command::spawn).expect("spawn");
+        for (order, answer) in [
+            (&*format!("open-in {name}"), "done"),
+            ("hold-borrowed", "1"),
+            ("hold", "2"),
+            ("leave", "done"),
+            ("drop", "done"),
+        ] {
+            peer.say(order);
+            assert_eq!(peer.answer(), answer);
+        }
+        // The second message was returned, the first one was not.
+        let stats = rx.stats();
+        assert_eq!((stats.peers.len(), stats.held), (2, 1), "{stats:?}");
+        assert_eq!(rx.try_recv().expect("returned"), 2);
+        assert_eq!(rx.try_recv().expect("another message"), 3);
+        assert!(rx.try_recv().is_err());
+        dismiss(peer);
+        assert_eq!(rx.recv().expect("its holder is dead"), 1);
+        assert_eq!(rx.stats().peers.len(), 1);
+        drop((tx, rx));
+        workring::queue::remove_named(&name).expect("nobody is attached");
+    });
+}
+
+/// A lease that borrows no receiver, and was forgotten, holds its message like any other, until the process ends.
 #[test]
 fn a_forgotten_lease_holds_its_message_until_its_process_ends() {
     guarded(LIMIT, || {

@@ -4,6 +4,7 @@ use ipc_tests::guarded;
 use ipc_tests::support::superstitious::Superstitious;
 use ipc_tests::support::{LIMIT, asleep, dismiss, hand_over, prompt, sleepy};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::thread;
 use workring::{Lease, Receiver, RecvError, SendError, error::TryRecvError};
 
 /// Returns the values of the dead letters, oldest first, with their deliveries. They stay dead letters.
@@ -14,7 +15,7 @@ fn letters(rx: &Receiver<u32>) -> Vec<(u32, u32)> {
         .collect()
 }
 
-fn lease(rx: &Receiver<u32>) -> Lease<u32> {
+fn lease(rx: &Receiver<u32>) -> Lease<'_, u32> {
     rx.try_lease().expect("there is a message")
 }
 
@@ -156,7 +157,8 @@ fn more_leases_than_a_process_may_have_are_refused() {
         let (tx, rx) = sleepy(4).max_leases(2).channel::<u32>().expect("a queue");
         (0..4).for_each(|number| tx.send(number).expect("room"));
         let (one, two) = (lease(&rx), lease(&rx));
-        let refused = rx.clone().lease();
+        let other = rx.clone();
+        let refused = other.lease();
         assert!(
             matches!(refused, Err(RecvError::TooManyLeases { max: 2, .. })),
             "{refused:?}"
@@ -180,6 +182,42 @@ fn more_leases_than_a_process_may_have_are_refused() {
 }
 
 #[test]
+fn leases_that_are_owned_or_end_in_other_threads_count_like_all_others() {
+    guarded(LIMIT, || {
+        let (tx, rx) = sleepy(4).max_leases(2).channel::<u32>().expect("a queue");
+        (0..4).for_each(|number| tx.send(number).expect("room"));
+        let (one, two) = (lease(&rx), lease(&rx).into_owned());
+        assert!(matches!(
+            rx.try_lease(),
+            Err(TryRecvError::TooManyLeases { max: 2, .. })
+        ));
+        thread::scope(|scope| {
+            let other = scope.spawn(|| {
+                assert!(matches!(
+                    rx.try_lease(),
+                    Err(TryRecvError::TooManyLeases { max: 2, .. })
+                ));
+                assert_eq!(one.ack(), 0);
+                lease(&rx)
+            });
+            let three = other.join().expect("join");
+            assert!(matches!(
+                rx.try_lease(),
+                Err(TryRecvError::TooManyLeases { max: 2, .. })
+            ));
+            assert_eq!((two.ack(), *three), (1, 2));
+            let four = lease(&rx);
+            assert!(matches!(
+                rx.try_lease(),
+                Err(TryRecvError::TooManyLeases { max: 2, .. })
+            ));
+            drop(three.into_owned());
+            assert_eq!((lease(&rx).ack(), four.ack()), (2, 3));
+        });
+    });
+}
+
+#[test]
 fn a_panic_returns_the_message_that_was_being_worked_on() {
     guarded(LIMIT, || {
         let (tx, rx) = sleepy(4).channel::<u32>().expect("a queue");
@@ -195,11 +233,11 @@ fn a_panic_returns_the_message_that_was_being_worked_on() {
 }
 
 #[test]
-fn a_lease_outlives_its_receiver_and_the_close() {
+fn an_owned_lease_outlives_its_receiver_and_the_close() {
     guarded(LIMIT, || {
         let (tx, rx) = sleepy(4).channel::<u32>().expect("a queue");
         tx.send(7).expect("room");
-        let lease = lease(&rx);
+        let lease = lease(&rx).into_owned();
         drop(rx);
         assert!(matches!(tx.send(8), Err(SendError::Closed(8))));
         drop(tx);
@@ -283,7 +321,7 @@ fn a_process_that_has_nothing_but_a_lease_is_still_a_peer() {
         let (tx, rx) = sleepy(4).create_named::<u32>(&name).expect("a queue");
         let other: Receiver<u32> = workring::open(&name).expect("it is there");
         tx.send(1).expect("room");
-        let lease = lease(&other);
+        let lease = lease(&other).into_owned();
         drop(other);
         assert_eq!(rx.stats().peers.len(), 2);
         assert_eq!(lease.ack(), 1);

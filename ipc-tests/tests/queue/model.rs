@@ -251,14 +251,15 @@ impl Model {
 }
 
 /// The queue that is compared with the model, and the leases that it has given out.
-struct RealQueue {
-    tx: Sender<u32>,
-    rx: Receiver<u32>,
-    leases: Vec<Lease<u32>>,
+struct RealQueue<'a> {
+    tx: &'a Sender<u32>,
+    rx: &'a Receiver<u32>,
+    /// Some of them borrow `rx`, and some do not.
+    leases: Vec<Lease<'a, u32>>,
     next: u32,
 }
 
-impl RealQueue {
+impl RealQueue<'_> {
     /// Runs one random operation on the queue and on the model. Returns both answers.
     fn step(&mut self, model: &mut Model, rng: &mut Rng) -> (Answer, Answer) {
         match rng.u32(0..100) {
@@ -312,7 +313,11 @@ impl RealQueue {
             60..80 => {
                 let lease = self.rx.try_lease().map(|lease| {
                     let seen = (*lease, lease.deliveries());
-                    self.leases.push(lease);
+                    self.leases.push(if rng.bool() {
+                        lease
+                    } else {
+                        lease.into_owned()
+                    });
                     seen
                 });
                 (answer_of(lease), model.lease())
@@ -396,8 +401,8 @@ fn compare_one_random_queue(waits_for_leases: bool, rng: &mut Rng) {
         .max_dead_letters(max_dead_letters);
     let (tx, rx) = options.channel::<u32>().expect("a queue");
     let mut queue = RealQueue {
-        tx,
-        rx,
+        tx: &tx,
+        rx: &rx,
         leases: Vec::new(),
         next: 0,
     };

@@ -33,9 +33,10 @@ fn use_a_queue(capacity: usize) {
     drop(rx.lease().expect("a message"));
     let lease = reader.lease().expect("a message");
     let handoff = Handoff::new().give("rx", &rx).expect("give");
+    let owned = lease.into_owned();
     drop((rx, reader, tx, other));
     drop(handoff);
-    assert_eq!(lease.ack(), [7]);
+    assert_eq!(owned.ack(), [7]);
 }
 
 /// T2.

@@ -129,16 +129,19 @@ fn a_descriptor_is_ready_while_it_can_be_read_from_and_messages_stay() {
     });
 }
 
+fn leased(watched: Result<Watched<Lease<'_, u32>>, RecvError>) -> Lease<'_, u32> {
+    match watched {
+        Ok(Watched::Message(lease)) => lease,
+        other => panic!("{other:?}"),
+    }
+}
+
 #[test]
 fn a_lease_can_be_waited_for_as_well() {
     prompt(|| {
         let (tx, rx) = sleepy(8).max_leases(1).channel().expect("a queue");
         let (link, its) = pair();
         let watch = rx.watch(&its).expect("a watch");
-        let leased = |watched: Result<Watched<Lease<u32>>, RecvError>| match watched {
-            Ok(Watched::Message(lease)) => lease,
-            other => panic!("{other:?}"),
-        };
         tx.send(1).expect("room");
         let lease = leased(watch.lease());
         let refused = watch.lease().expect_err("the only lease is held");

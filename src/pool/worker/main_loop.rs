@@ -50,6 +50,7 @@ use crate::queue::{Receiver, Sender, inherit_as, inherit_fd};
 use crate::segment::board::{Board, WorkerEntry};
 use crate::sync::AtomicBool;
 use std::process::exit;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -72,7 +73,8 @@ pub(crate) struct Worker<T: Task> {
     /// The number of tasks after which it stops by itself.
     tasks_left: u64,
     pace: Pace,
-    tasks: Receiver<Vec<u8>, Raw>,
+    /// Shared, so that the lease of a message borrows the receiver and not the whole worker.
+    tasks: Rc<Receiver<Vec<u8>, Raw>>,
     results: Sender<ResultMessage<T>, ResultCodec<T>>,
     context: Context,
     watcher: JoinHandle<()>,
@@ -143,7 +145,7 @@ impl<T: Task> Worker<T> {
             config,
             tasks_left: config.max_tasks.unwrap_or(u64::MAX),
             pace: Pace::default(),
-            tasks,
+            tasks: Rc::new(tasks),
             results,
             context,
             watcher,
@@ -153,14 +155,15 @@ impl<T: Task> Worker<T> {
     /// Runs tasks until the tasks queue ends or the worker is to stop.
     pub(crate) fn work(mut self) -> ! {
         self.send_to_parent(&FromWorker::Ready);
+        let tasks = Rc::clone(&self.tasks);
         while !self.context.state.is_stopping() {
-            self.pace.yield_if(|| self.tasks.is_empty());
-            match self.tasks.lease_bytes() {
+            self.pace.yield_if(|| tasks.is_empty());
+            match tasks.lease_bytes() {
                 Ok(lease) => {
                     self.pace.step();
-                    let tasks = self.run_message(&lease);
+                    let count = self.run_message(&lease);
                     lease.ack();
-                    self.tasks_left = self.tasks_left.saturating_sub(tasks);
+                    self.tasks_left = self.tasks_left.saturating_sub(count);
                     let spent = self.tasks_left == 0 && !mutant!(NeverRecycled);
                     if spent || self.exceeds_memory() {
                         break;
@@ -171,6 +174,7 @@ impl<T: Task> Worker<T> {
                 Err(error) => self.give_up(&with_causes(&error)),
             }
         }
+        drop(tasks);
         self.leave()
     }
 

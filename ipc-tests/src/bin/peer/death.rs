@@ -35,7 +35,7 @@ pub(crate) const ROLES: &[(&str, Role)] = &[
 struct Victim {
     tasks: Option<Receiver<u32>>,
     results: Option<Sender<u32>>,
-    leases: Vec<Lease<u32>>,
+    leases: Vec<Lease<'static, u32>>,
 }
 
 /// Runs commands, one a line, until it is killed or its test ends.
@@ -58,7 +58,8 @@ impl Victim {
                 "lease" => {
                     for _ in 0..number {
                         let tasks = self.tasks.as_ref().expect("tasks");
-                        self.leases.push(tasks.lease().expect("a message"));
+                        let lease = tasks.lease().expect("a message");
+                        self.leases.push(lease.into_owned());
                     }
                     io.say("leased");
                 }
@@ -189,7 +190,8 @@ fn forker(io: &mut Io) {
             assert!(room.is_empty());
             drop(room);
             assert_eq!(*lease, 1, "a copy in its own memory");
-            drop((lease, tx, rx, bytes, raw));
+            drop(lease);
+            drop((tx, rx, bytes, raw));
             assert_own_queue_works();
             io.say("the child is done");
             process::exit(0);

@@ -21,7 +21,7 @@ pub(crate) const ROLES: &[(&str, Role)] = &[
 struct Ends {
     senders: Vec<Sender<u32>>,
     receivers: Vec<Receiver<u32>>,
-    leases: Vec<Lease<u32>>,
+    leases: Vec<Lease<'static, u32>>,
 }
 
 /// Runs commands, one a line, each of a verb and an argument, and prints the outcome.
@@ -72,7 +72,14 @@ impl Ends {
                 let receiver = self.receivers.last().ok_or("nothing to receive with")?;
                 let lease = describe_error(receiver.lease())?;
                 let number = lease.to_string();
-                self.leases.push(lease);
+                self.leases.push(lease.into_owned());
+                return Ok(number);
+            }
+            "hold-borrowed" => {
+                let receiver = self.receivers.last().ok_or("nothing to receive with")?;
+                let lease = describe_error(receiver.lease())?;
+                let number = lease.to_string();
+                mem::forget(lease);
                 return Ok(number);
             }
             "forget" => self.leases.drain(..).for_each(mem::forget),

@@ -51,14 +51,14 @@ fn after_exec(io: &mut Io) {
     let name: String = io.argument();
     io.say("again");
     let mut ends: Vec<Receiver<u32>> = Vec::new();
-    let mut leases: Vec<Lease<u32>> = Vec::new();
+    let mut leases: Vec<Lease<'static, u32>> = Vec::new();
     while let Some(command) = io.try_next_line() {
         match command.as_str() {
             "open" => ends.push(workring::open(&name).expect("it is there")),
             "inherit" => ends.push(workring::inherit("tasks").expect("tasks")),
             "lease" => {
                 let rx = ends.last().expect("an end");
-                leases.push(rx.try_lease().expect("a message"));
+                leases.push(rx.try_lease().expect("a message").into_owned());
             }
             other => panic!("no such command: {other}"),
         }

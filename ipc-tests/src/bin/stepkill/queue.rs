@@ -40,7 +40,7 @@ pub(crate) struct Queue {
     seen: BTreeMap<u32, u32>,
     last_fresh: u32,
     round: u64,
-    held: Vec<Lease<Message, Raw>>,
+    held: Vec<Lease<'static, Message, Raw>>,
     deaths: u64,
     /// A receive has returned `Closed`.
     has_ended: bool,
@@ -239,7 +239,7 @@ impl Queue {
             if self.rx.is_closed() || self.tx.is_none() {
                 return;
             }
-            if let Ok(lease) = self.rx.try_lease() {
+            if let Ok(lease) = self.rx.try_lease().map(Lease::into_owned) {
                 self.held.push(lease);
                 self.send_fresh();
             }

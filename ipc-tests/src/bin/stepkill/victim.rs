@@ -8,7 +8,7 @@ use workring::{Lease, queue::Raw};
 pub(crate) struct Victim {
     pub(crate) tx: Option<MessageSender>,
     pub(crate) rx: Option<MessageReceiver>,
-    pub(crate) leases: Vec<Lease<Message, Raw>>,
+    pub(crate) leases: Vec<Lease<'static, Message, Raw>>,
     /// For receiving several messages at a time.
     pub(crate) buffer: Vec<Message>,
     /// The process id of the dead predecessor, if there is one.

@@ -304,6 +304,7 @@ impl Child {
             // A lessee that holds messages must not wait: the process that it waits for may need their blocks.
             let may_wait = held.is_empty();
             match self.lease_by_any_function(queue, may_wait) {
+                Outcome::Done(lease) if self.rng.bool() => held.push(lease.into_owned()),
                 Outcome::Done(lease) => held.push(lease),
                 Outcome::WouldBlock => self.end_one_lease(&mut held),
                 Outcome::Closed => break,
@@ -317,13 +318,17 @@ impl Child {
         }
     }
 
-    fn lease_by_any_function(&mut self, queue: &MessageReceiver, may_wait: bool) -> Outcome<Held> {
+    fn lease_by_any_function<'a>(
+        &mut self,
+        queue: &'a MessageReceiver,
+        may_wait: bool,
+    ) -> Outcome<Held<'a>> {
         let way = match (may_wait, self.always_waits) {
             (false, _) => self.rng.u8(0..2),
             (true, false) => self.rng.u8(0..5),
             (true, true) => self.rng.u8(3..5),
         };
-        let outcome: Outcome<BytesLease> = match way {
+        let outcome: Outcome<BytesLease<'_>> = match way {
             0 => return Outcome::from(queue.try_lease()).map(Held::Message),
             1 => queue.try_lease_bytes().into(),
             2 => return Outcome::from(queue.lease_timeout(SHORT_WAIT)).map(Held::Message),
@@ -338,7 +343,7 @@ impl Child {
     }
 
     /// Acknowledges or returns one of the leases, if there is one.
-    fn end_one_lease(&mut self, held: &mut Vec<Held>) {
+    fn end_one_lease(&mut self, held: &mut Vec<Held<'_>>) {
         if held.is_empty() {
             return;
         }
@@ -361,16 +366,24 @@ impl Child {
 }
 
 /// A lease of either kind.
-enum Held {
-    Message(Lease<Message, Raw>),
-    Bytes(MessageId, BytesLease),
+enum Held<'a> {
+    Message(Lease<'a, Message, Raw>),
+    Bytes(MessageId, BytesLease<'a>),
 }
 
-impl Held {
+impl Held<'_> {
     fn id(&self) -> MessageId {
         match self {
             Self::Message(lease) => lease.id,
             Self::Bytes(id, _) => *id,
+        }
+    }
+
+    /// Makes a lease that does not borrow its receiver.
+    fn into_owned(self) -> Held<'static> {
+        match self {
+            Self::Message(lease) => Held::Message(lease.into_owned()),
+            Self::Bytes(id, lease) => Held::Bytes(id, lease.into_owned()),
         }
     }
 

@@ -111,7 +111,7 @@ const SHORT_WAIT: Duration = Duration::from_micros(300);
 pub(super) struct User<T, C: Codec<T>> {
     pub(super) tx: Sender<T, C>,
     pub(super) rx: Receiver<T, C>,
-    leases: Vec<Lease<T, C>>,
+    leases: Vec<Lease<'static, T, C>>,
     pub(super) rng: Rng,
     pub(super) tally: Tally,
 }
@@ -202,7 +202,8 @@ impl<T: Message<Codec = C>, C: Codec<T>> User<T, C> {
         } else {
             self.rx.try_lease().map_err(|error| error.to_string())
         };
-        self.leases.extend(self.tally.record(lease));
+        let lease = self.tally.record(lease);
+        self.leases.extend(lease.map(Lease::into_owned));
     }
 
     fn end_one_lease(&mut self) {

@@ -2,7 +2,7 @@
 
 use crate::{message::Message, queue::Queue, victim::Victim};
 use std::{mem, process::Command, time::Duration};
-use workring::{Handoff, Options, inherit};
+use workring::{Handoff, Lease, Options, inherit};
 
 /// The length of a message whose block gets memory when it is sent, and gives it back.
 pub(super) const LARGE: usize = 70_000;
@@ -86,13 +86,12 @@ pub(super) fn receive_many(victim: &mut Victim, most: usize) {
 }
 
 pub(super) fn lease(victim: &mut Victim) {
-    if let Ok(lease) = victim.rx().try_lease() {
-        victim.leases.push(lease);
-    }
+    let lease = victim.rx().try_lease().map(Lease::into_owned);
+    victim.leases.extend(lease);
 }
 
 pub(super) fn acknowledge(victim: &mut Victim) {
-    let message = victim.leases.pop().map(workring::Lease::ack);
+    let message = victim.leases.pop().map(Lease::ack);
     victim.report_received(message);
 }
 

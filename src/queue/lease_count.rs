@@ -1,0 +1,319 @@
+//! Counts the leases of this process, without a lock, and for the usual thread without locked instructions.
+//!
+//! A lease is *borrowed* as long as it borrows its receiver, and *owned* after
+//! [`Lease::into_owned`](super::Lease::into_owned). The *home thread* is the first thread that leases a message.
+//!
+//! | word    | counts                                                      | written by                          |
+//! |---------|-------------------------------------------------------------|-------------------------------------|
+//! | `token` | nothing: it names the home thread, 0 before the first lease | the home thread, once               |
+//! | `home`  | borrowed leases that the home thread took, less those that  | the home thread, by load and store  |
+//! |         | it ended                                                    |                                     |
+//! | `away`  | the same for all other threads together                     | other threads, by an exchange       |
+//! | `owned` | owned leases                                                | any thread, by an exchange          |
+//!
+//! A count may be negative: a lease that one thread took and another ended raised one word and lowered another.
+//!
+//! LEASE-1. The sum of the three counts is the number of leases, and `home` and `away` together are the borrowed ones.
+//!     A lease that becomes owned is missing from the sum for a moment.
+//! LEASE-2. Only the home thread writes `home`. Its token is the address of a thread-local variable. After its end
+//!     another thread may get the same address, and is the home thread from then on: that thread was made, with its
+//!     variables, after the memory of the first one was freed, so it sees the last value of `home`.
+//! LEASE-3. Each change of a word raises its upper half, the *version*. So a word that two loads find equal has not
+//!     changed in between, and two equal readings of all words, one after the other, are the state at one moment. A
+//!     lease is refused only after such a reading: there were as many leases as there may be.
+//! LEASE-4. A lease is granted after one reading, and counted after its message was taken. So threads that lease at the
+//!     same moment may exceed the limit, each by one.
+//!
+//! Crash: the words are memory of this process. A forked child has a copy of them, and no lease that it could end.
+
+use crate::sync::{AtomicU64, AtomicUsize, Ordering};
+use core::cell::Cell;
+
+/// See the module. On cache lines of its own: the home thread writes it with each lease, and the other fields of the
+/// attachment are read by all threads.
+#[derive(Debug)]
+#[repr(align(128))]
+pub(super) struct LeaseCount {
+    token: AtomicUsize,
+    home: Tally,
+    away: Tally,
+    owned: Tally,
+}
+
+/// A count and its version (LEASE-3). The count is a signed number in the lower half; one below 0 has borrowed from the
+/// upper half. So one addition changes both.
+#[derive(Debug)]
+struct Tally(AtomicU64);
+
+/// One more, and the next version.
+const ONE_MORE: u64 = (1 << 32) + 1;
+/// One less, and the next version.
+const ONE_LESS: u64 = (1 << 32) - 1;
+
+impl Tally {
+    const fn new() -> Self {
+        Self(AtomicU64::new(0))
+    }
+
+    /// Makes a change, in the only thread that writes this word.
+    // Release: a thread that sees the new value also sees the changes of other words that came before.
+    #[inline(always)]
+    fn write(&self, change: u64) {
+        let count = self.0.load(Ordering::Relaxed).wrapping_add(change);
+        self.0.store(count, Ordering::Release);
+    }
+
+    /// Makes a change, in any thread.
+    // Release: as in `write`.
+    #[inline(always)]
+    fn add(&self, change: u64) {
+        self.0.fetch_add(change, Ordering::Release);
+    }
+
+    // Acquire: pairs with the release of the change.
+    #[inline(always)]
+    fn load(&self) -> u64 {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// Returns the count of a [`Tally`] with this value.
+#[inline(always)]
+fn count(tally: u64) -> i32 {
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "the count is the lower half"
+    )]
+    {
+        (tally as u32).cast_signed()
+    }
+}
+
+/// Returns a number that names this thread among those that live. It is not 0.
+#[inline(always)]
+fn this_thread() -> usize {
+    // Without initialisation on first use, and without a destructor: so it has an address until the thread ends.
+    thread_local!(static HERE: Cell<u8> = const { Cell::new(0) });
+    HERE.with(|here| core::ptr::from_ref(here).addr())
+}
+
+impl LeaseCount {
+    pub(super) fn new() -> Self {
+        Self {
+            token: AtomicUsize::new(0),
+            home: Tally::new(),
+            away: Tally::new(),
+            owned: Tally::new(),
+        }
+    }
+
+    /// Returns whether there are fewer than `max` leases. If so, this thread may take a message for one more, and then
+    /// calls [`add`](Self::add) (LEASE-4).
+    #[inline(always)]
+    pub(super) fn is_below(&self, max: u32) -> bool {
+        self.total() < max.cast_signed() || !self.is_full(max)
+    }
+
+    /// Answers [`is_below`](Self::is_below) the other way round, for certain (LEASE-3).
+    #[cold]
+    #[inline(never)]
+    fn is_full(&self, max: u32) -> bool {
+        is_full(max, || self.read())
+    }
+
+    #[inline(always)]
+    fn read(&self) -> [u64; 3] {
+        [self.home.load(), self.away.load(), self.owned.load()]
+    }
+
+    /// Returns the number of leases. While other threads take or end leases it is approximate.
+    #[inline(always)]
+    pub(super) fn total(&self) -> i32 {
+        sum(self.read())
+    }
+
+    /// Returns the number of leases that borrow their receiver. Exact if no such lease is taken or ended meanwhile.
+    pub(super) fn borrowed(&self) -> i32 {
+        count(self.home.load()).wrapping_add(count(self.away.load()))
+    }
+
+    /// Counts a lease that borrows its receiver.
+    #[inline(always)]
+    pub(super) fn add(&self) {
+        if mutant!(LeaseNotCounted) {
+            return;
+        }
+        if self.token.load(Ordering::Relaxed) == this_thread() {
+            self.home.write(ONE_MORE);
+        } else {
+            self.add_away();
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn add_away(&self) {
+        let claimed =
+            self.token
+                .compare_exchange(0, this_thread(), Ordering::Relaxed, Ordering::Relaxed);
+        if claimed.is_ok() {
+            self.home.write(ONE_MORE);
+        } else {
+            self.away.add(ONE_MORE);
+        }
+    }
+
+    /// Counts the end of a lease that borrows its receiver.
+    #[inline(always)]
+    pub(super) fn remove(&self) {
+        if mutant!(LeaseNotCounted) || mutant!(LeaseCountNeverFalls) {
+            return;
+        }
+        if self.token.load(Ordering::Relaxed) == this_thread() {
+            self.home.write(ONE_LESS);
+        } else {
+            self.away.add(ONE_LESS);
+        }
+    }
+
+    /// Counts a lease that borrowed its receiver as an owned one (LEASE-1).
+    pub(super) fn make_owned(&self) {
+        // In this order: until it is counted again, another thread may take one more, and none is refused needlessly.
+        self.remove();
+        if !mutant!(LeaseNotCounted) && !mutant!(OwnedLeaseNotCounted) {
+            self.owned.add(ONE_MORE);
+        }
+    }
+
+    /// Counts the end of an owned lease.
+    pub(super) fn remove_owned(&self) {
+        let counted = !mutant!(LeaseNotCounted) && !mutant!(OwnedLeaseNotCounted);
+        if counted && !mutant!(LeaseCountNeverFalls) {
+            self.owned.add(ONE_LESS);
+        }
+    }
+}
+
+/// Returns whether there are `max` leases, by two equal readings of the words.
+fn is_full(max: u32, mut read: impl FnMut() -> [u64; 3]) -> bool {
+    let mut seen = read();
+    loop {
+        if sum(seen) < max.cast_signed() {
+            return false;
+        }
+        let now = read();
+        if now == seen {
+            return true;
+        }
+        seen = now;
+    }
+}
+
+#[inline(always)]
+fn sum([home, away, owned]: [u64; 3]) -> i32 {
+    count(home)
+        .wrapping_add(count(away))
+        .wrapping_add(count(owned))
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use std::thread;
+
+    fn counts(leases: &LeaseCount) -> [i32; 3] {
+        leases.read().map(count)
+    }
+
+    #[test]
+    fn the_first_thread_that_leases_counts_in_a_word_of_its_own() {
+        let leases = LeaseCount::new();
+        leases.add();
+        leases.add();
+        thread::scope(|scope| {
+            scope.spawn(|| leases.add());
+        });
+        assert_eq!(counts(&leases), [2, 1, 0]);
+        leases.remove();
+        assert_eq!(counts(&leases), [1, 1, 0]);
+        assert_eq!((leases.total(), leases.borrowed()), (2, 2));
+    }
+
+    #[test]
+    fn a_lease_that_another_thread_ends_is_counted_no_more() {
+        let leases = LeaseCount::new();
+        leases.add();
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                leases.remove();
+                leases.add();
+                leases.add();
+            });
+        });
+        assert_eq!(counts(&leases), [1, 1, 0]);
+        leases.remove();
+        leases.remove();
+        assert_eq!(counts(&leases), [-1, 1, 0]);
+        assert!(leases.is_below(1) && leases.total() == 0);
+    }
+
+    #[test]
+    fn an_owned_lease_counts_towards_the_limit_and_borrows_nothing() {
+        let leases = LeaseCount::new();
+        leases.add();
+        leases.make_owned();
+        assert_eq!((leases.total(), leases.borrowed()), (1, 0));
+        assert!(!leases.is_below(1) && leases.is_below(2));
+        leases.remove_owned();
+        assert_eq!(counts(&leases), [0, 0, 0]);
+    }
+
+    #[test]
+    fn each_change_of_a_count_makes_a_value_that_the_word_never_had() {
+        let leases = LeaseCount::new();
+        let mut seen = vec![leases.home.load()];
+        let changes = [ONE_MORE, ONE_LESS, ONE_LESS, ONE_LESS, ONE_MORE, ONE_MORE];
+        for (change, expected) in changes.into_iter().zip([1, 0, -1, -2, -1, 0]) {
+            leases.home.write(change);
+            let now = leases.home.load();
+            assert_eq!(count(now), expected);
+            assert!(!seen.contains(&now));
+            seen.push(now);
+        }
+    }
+
+    /// Another thread takes leases and the home thread ends each of them. A thread that reads `home` before and `away`
+    /// after that sees all of them.
+    #[test]
+    fn a_lease_is_not_refused_for_leases_that_were_never_there_at_the_same_time() {
+        let leases = LeaseCount::new();
+        leases.add();
+        leases.remove();
+        let before = leases.read();
+        for _ in 0..5 {
+            leases.away.add(ONE_MORE);
+            leases.remove();
+        }
+        let after = leases.read();
+        let mixed = [before[0], after[1], after[2]];
+        assert_eq!((sum(before), sum(after), sum(mixed)), (0, 0, 5));
+        let mut readings = [mixed, after].into_iter();
+        assert!(!is_full(3, || readings.next().expect("two readings do")));
+        let mut readings = [mixed, mixed].into_iter();
+        assert!(is_full(3, || readings.next().expect("two readings do")));
+    }
+
+    /// The state of LEASE-3: the same counts, but not the same words.
+    #[test]
+    fn counts_that_have_changed_and_come_back_are_not_the_same_reading() {
+        let leases = LeaseCount::new();
+        leases.add();
+        let one = leases.read();
+        leases.add();
+        leases.remove();
+        let again = leases.read();
+        let mut readings = [one, again, again].into_iter();
+        assert!(is_full(1, || readings.next().expect("three readings do")));
+        assert!(readings.next().is_none());
+    }
+}

@@ -1,0 +1,192 @@
+//! Receiving a message as a lease.
+
+use super::attachment::Entered;
+use super::failure::{Failure, RecvFailure};
+use super::held_block::HeldBlock;
+use super::lease::{Lease, LeasedMessage};
+use super::policy::{Deadline, NonBlocking, Unbounded, WaitPolicy};
+use super::receiver::Receiver;
+use super::taken::TakenMessage;
+use crate::codec::Codec;
+use crate::error::{RecvError, RecvTimeoutError, TryRecvError};
+use crate::protocol::steps::receive::{self, Receive};
+use crate::protocol::{Corrupt, SharedState};
+use core::time::Duration;
+use std::time::Instant;
+
+impl<T, C: Codec<T>> Receiver<T, C> {
+    /// Leases a message, without acknowledging it. Blocks until there is one, or the queue is closed and none is left.
+    ///
+    /// # Errors
+    ///
+    /// [`RecvError`]: as for [`recv`](Receiver::recv), or this process has
+    /// [as many leases](crate::Options::max_leases) as it may have.
+    ///
+    /// # Examples
+    ///
+    /// See [`Lease`].
+    pub fn lease(&self) -> Result<Lease<'_, T, C>, RecvError> {
+        self.lease_with(&Unbounded)
+    }
+
+    /// Leases a message if there is one now: receives it without acknowledging it.
+    ///
+    /// # Errors
+    ///
+    /// [`TryRecvError`]: there is none, or as for [`lease`](Receiver::lease).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (tx, rx) = workring::channel::<u32>(4)?;
+    /// assert!(rx.try_lease().unwrap_err().is_empty());
+    /// tx.send(1)?;
+    /// assert_eq!(rx.try_lease()?.ack(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn try_lease(&self) -> Result<Lease<'_, T, C>, TryRecvError> {
+        self.lease_with(&NonBlocking)
+    }
+
+    /// Leases a message: receives it without acknowledging it. Blocks for at most `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// [`RecvTimeoutError`]: the time limit has passed, or as for [`lease`](Receiver::lease).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let (tx, rx) = workring::channel::<u32>(4)?;
+    /// tx.send(1)?;
+    /// let lease = rx.lease_timeout(Duration::from_secs(1))?;
+    /// assert!(rx.lease_timeout(Duration::from_millis(1)).unwrap_err().is_timeout());
+    /// assert_eq!(lease.ack(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn lease_timeout(&self, timeout: Duration) -> Result<Lease<'_, T, C>, RecvTimeoutError> {
+        self.lease_with(&Deadline::after(timeout))
+    }
+
+    /// Leases a message: receives it without acknowledging it. Blocks until `deadline` at the latest.
+    ///
+    /// # Errors
+    ///
+    /// [`RecvTimeoutError`]: the deadline has passed, or as for [`lease`](Receiver::lease).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::{Duration, Instant};
+    ///
+    /// let (tx, rx) = workring::channel::<u32>(4)?;
+    /// tx.send(1)?;
+    /// let lease = rx.lease_deadline(Instant::now() + Duration::from_secs(1))?;
+    /// assert_eq!(lease.ack(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn lease_deadline(&self, deadline: Instant) -> Result<Lease<'_, T, C>, RecvTimeoutError> {
+        self.lease_with(&Deadline::at(deadline))
+    }
+
+    #[inline(always)]
+    fn lease_with<P: WaitPolicy>(&self, policy: &P) -> Result<Lease<'_, T, C>, P::RecvError> {
+        let leased = self.lease_message(policy)?;
+        Lease::decode(leased).map_err(|failure| Failure::from(failure).into())
+    }
+
+    /// Leases the usual message without decoding it: there is one, and this process may have one more lease.
+    #[inline(always)]
+    pub(super) fn lease_message<P: WaitPolicy>(
+        &self,
+        policy: &P,
+    ) -> Result<LeasedMessage<'_>, P::RecvError> {
+        let Ok(queue) = self.handle.begin() else {
+            return Err(Failure::from(RecvFailure::Forked).into());
+        };
+        if self.batches.any() || !self.may_lease() {
+            return self.lease_after(queue, Ok(None), policy);
+        }
+        match receive::receive(queue.segment(), queue.peer()) {
+            Ok(Receive::Message(block)) => {
+                let held = HeldBlock::new(queue, block);
+                if held.is_batch() {
+                    let batch = Receive::Message(held.into_block());
+                    return self.lease_after(queue, Ok(Some(batch)), policy);
+                }
+                let attachment = &self.handle.attachment;
+                Ok(LeasedMessage::new(attachment, TakenMessage::Block(held)))
+            }
+            other => self.lease_after(queue, other.map(Some), policy),
+        }
+    }
+
+    /// Leases a message after a first look that has not simply returned one. `None`: there was no first look.
+    #[cold]
+    #[inline(never)]
+    fn lease_after<P: WaitPolicy>(
+        &self,
+        queue: Entered<'_>,
+        first: Result<Option<Receive>, Corrupt>,
+        policy: &P,
+    ) -> Result<LeasedMessage<'_>, P::RecvError> {
+        let look = || match first.map_err(RecvFailure::from)? {
+            Some(received) => self.lease_received(queue, received),
+            None => self.lease_one(queue),
+        };
+        let leased = match look() {
+            Ok(Some(leased)) => Ok(leased),
+            Ok(None) => self.wait_for_messages(queue, || self.lease_one(queue), policy),
+            Err(failure) => Err(failure.into()),
+        };
+        leased.map_err(Into::into)
+    }
+
+    /// Looks once for a message, as [`take_one`](Self::take_one) does, if this process may have one more lease.
+    pub(super) fn lease_one(
+        &self,
+        queue: Entered<'_>,
+    ) -> Result<Option<LeasedMessage<'_>>, RecvFailure> {
+        if !self.may_lease() {
+            return Err(self.too_many_leases(queue));
+        }
+        let taken = self.take_one(queue)?;
+        Ok(taken.map(|taken| LeasedMessage::new(&self.handle.attachment, taken)))
+    }
+
+    fn lease_received(
+        &self,
+        queue: Entered<'_>,
+        received: Receive,
+    ) -> Result<Option<LeasedMessage<'_>>, RecvFailure> {
+        let taken = self.sort(queue, received)?;
+        Ok(taken.map(|taken| LeasedMessage::new(&self.handle.attachment, taken)))
+    }
+
+    /// Returns whether this process may have one more lease.
+    #[inline(always)]
+    fn may_lease(&self) -> bool {
+        let attachment = &self.handle.attachment;
+        let max = attachment.settings().max_leases;
+        attachment.leases.is_below(max)
+    }
+
+    #[cold]
+    fn too_many_leases(&self, queue: Entered<'_>) -> RecvFailure {
+        let segment = queue.segment();
+        if segment.lifecycle().load().has_ended() {
+            match self.batches.try_close(queue) {
+                Ok(true) => return RecvFailure::Closed,
+                Ok(false) => {}
+                Err(corrupt) => return corrupt.into(),
+            }
+        }
+        // A wake that this wait may have received is for a thread that can take the message (PARK-4).
+        segment.items().pass_on_wake(|word| segment.wake(word, 1));
+        RecvFailure::TooManyLeases {
+            max: segment.settings().max_leases as usize,
+        }
+    }
+}
