@@ -1,6 +1,7 @@
 //! Large messages in place, next to a plain fill and read of the same bytes between two threads.
 //!
-//!     cargo bench --bench in_place
+//!     cargo bench --bench in_place                       # all
+//!     cargo bench --bench in_place -- frames
 //!
 //! *Touched*: the sender, a process on processor 0, copies the next piece of its own 64 MiB into each message
 //! (`reserve`, `commit`). The receiver, a process on processor 1, sums up the message where it lies (`lease_bytes`,
@@ -12,11 +13,16 @@
 //! commits, leases and acknowledges. The memory of the message was taken before. A ratio of 1 means that the cost does
 //! not depend on the length.
 //!
+//! *Frames*: messages of 10 MB from one sender, which writes all of each, to three receivers on the other processor,
+//! which read the first and the last byte. A queue of capacity 8 next to one of capacity 1: a ratio below 1 means that
+//! the memory of messages that wait costs something. When the machine is busy, more messages wait than its cache holds.
+//!
 //! | column | meaning |
 //! |---|---|
 //! | bytes | length of a message |
 //! | workring, plain | GB a second, medians |
 //! | ratio | of the two medians: 1 means that the queue costs nothing |
+//! | capacity 8, capacity 1 | GB a second of frames, medians |
 //! | line | a cache line's round trip, in ns, the worst: compare only figures with similar ones |
 
 mod support;
@@ -34,6 +40,8 @@ const SOURCE_LEN: usize = 64 << 20;
 /// The bytes that are sent in one run.
 const TOTAL: usize = 2 << 30;
 const UNTOUCHED_MESSAGES: u64 = 200_000;
+const FRAME_LEN: usize = 10_000_000;
+const FRAMES: usize = 3_000;
 
 fn main() {
     let arguments: Vec<String> = std::env::args()
@@ -44,6 +52,12 @@ fn main() {
     match words.as_slice() {
         ["child", "send", size] => send(size.parse().expect("size")),
         ["child", "receive"] => receive(),
+        ["child", "send-frames"] => send_frames(),
+        ["child", "receive-frames"] => receive_frames(),
+        ["frames"] => {
+            print_origin();
+            frames();
+        }
         _ => {
             print_origin();
             println!("# GB/s, median of {RUNS}; line: ns of a cache line's round trip, worst");
@@ -54,6 +68,7 @@ fn main() {
             touched(64 << 10);
             touched(1 << 20);
             untouched(4 << 10, 16 << 20);
+            frames();
         }
     }
 }
@@ -96,8 +111,8 @@ fn check(message: &[u8], expected: &[u8]) {
     assert_eq!(sum(message), sum(expected), "a message is damaged");
 }
 
-fn rate(start: u64, end: u64) -> f64 {
-    as_float(TOTAL as u64) / as_float(end - start)
+fn rate(total: usize, start: u64, end: u64) -> f64 {
+    as_float(total as u64) / as_float(end - start)
 }
 
 /// Returns gigabytes a second through a workring queue.
@@ -105,10 +120,18 @@ fn between_processes(size: usize) -> f64 {
     let options = Options::new(CAPACITY)
         .max_message_len(size)
         .spin(Duration::from_millis(10));
+    let size = size.to_string();
+    let children = [(&["send", &size][..], true), (&["receive"], false)];
+    rate_of(TOTAL, &options, &children)
+}
+
+/// Starts these children, each with its arguments and whether it sends. Returns the gigabytes a second at which they
+/// move `total` bytes.
+fn rate_of(total: usize, options: &Options, children: &[(&[&str], bool)]) -> f64 {
     let (tx, rx) = options.channel_with::<Vec<u8>, Raw>().expect("a queue");
-    let (ready, all_ready) = workring::channel::<()>(2).expect("a queue");
+    let (ready, all_ready) = workring::channel::<()>(4).expect("a queue");
     let (go, wait_for_go) = workring::channel::<()>(1).expect("a queue");
-    let (done, reports) = workring::channel::<(u64, u64)>(2).expect("a queue");
+    let (done, reports) = workring::channel::<(u64, u64)>(4).expect("a queue");
     let start = |arguments: &[&str], sends: bool| {
         let mut command = Command::new(std::env::current_exe().expect("this program"));
         command.arg("child").args(arguments);
@@ -125,10 +148,10 @@ fn between_processes(size: usize) -> f64 {
             .spawn(&mut command)
             .expect("a child")
     };
-    let children = [
-        start(&["send", &size.to_string()], true),
-        start(&["receive"], false),
-    ];
+    let children: Vec<_> = children
+        .iter()
+        .map(|(arguments, sends)| start(arguments, *sends))
+        .collect();
     drop((tx, rx, ready, wait_for_go, done));
     for _ in &children {
         all_ready.recv().expect("a child is ready");
@@ -143,32 +166,32 @@ fn between_processes(size: usize) -> f64 {
     for mut child in children {
         assert!(child.wait().expect("wait").success(), "a child failed");
     }
-    rate(first, last)
+    rate(total, first, last)
 }
 
-/// Plays a child: runs `work` once both children are ready, and reports when it started and ended.
-fn report(cpu: usize, work: impl FnOnce(&[u8])) {
-    pin(cpu);
-    let source = source();
+/// Plays a child: runs `work` once all children are ready, and reports when it started and ended.
+fn report(work: impl FnOnce()) {
     let ready: Sender<()> = inherit("ready").expect("ready");
     let go: Receiver<()> = inherit("go").expect("go");
     let done: Sender<(u64, u64)> = inherit("done").expect("done");
     ready.send(()).expect("the parent receives");
     assert!(
         go.recv().is_err(),
-        "the parent closes it to start both children"
+        "the parent closes it to start all children"
     );
     let start = now();
-    work(&source);
+    work();
     done.send((start, now())).expect("the parent receives");
 }
 
 fn send(size: usize) {
     let queue: Sender<Vec<u8>, Raw> = inherit("queue").expect("queue");
-    report(0, |source| {
+    pin(0);
+    let source = source();
+    report(|| {
         for n in 0..TOTAL / size {
             let mut room = queue.reserve(size).expect("a block");
-            room.copy_from_slice(piece(source, size, n));
+            room.copy_from_slice(piece(&source, size, n));
             room.commit().expect("room");
         }
         drop(queue);
@@ -177,11 +200,13 @@ fn send(size: usize) {
 
 fn receive() {
     let queue: Receiver<Vec<u8>, Raw> = inherit("queue").expect("queue");
-    report(1, |source| {
+    pin(1);
+    let source = source();
+    report(|| {
         let mut bytes = 0;
         while let Ok(message) = queue.lease_bytes() {
             let size = message.len();
-            check(&message, piece(source, size, bytes / size));
+            check(&message, piece(&source, size, bytes / size));
             bytes += size;
             message.ack();
         }
@@ -230,7 +255,7 @@ fn between_threads(size: usize) -> f64 {
             now()
         });
         let start = filling.join().expect("a thread");
-        rate(start, reading.join().expect("a thread"))
+        rate(TOTAL, start, reading.join().expect("a thread"))
     })
 }
 
@@ -264,5 +289,50 @@ fn untouched(small: usize, large: usize) {
     println!(
         "untouched: {small} bytes {one:.0} ns a message, {large} bytes {other:.0} ns, ratio {:.2}",
         other / one
+    );
+}
+
+fn send_frames() {
+    pin(0);
+    let queue: Sender<Vec<u8>, Raw> = inherit("queue").expect("queue");
+    report(|| {
+        for byte in (1..=u8::MAX).cycle().take(FRAMES) {
+            let mut frame = queue.reserve(FRAME_LEN).expect("a block");
+            frame.fill(byte);
+            frame.commit().expect("room");
+        }
+        drop(queue);
+    });
+}
+
+fn receive_frames() {
+    pin(1);
+    let queue: Receiver<Vec<u8>, Raw> = inherit("queue").expect("queue");
+    report(|| {
+        while let Ok(frame) = queue.lease_bytes() {
+            assert_eq!(frame.first(), frame.last());
+            frame.ack();
+        }
+    });
+}
+
+/// Returns gigabytes a second of frames through a queue.
+fn frames_through(capacity: usize) -> f64 {
+    let options = Options::new(capacity).max_message_len(FRAME_LEN);
+    let reader = (&["receive-frames"][..], false);
+    let children = [(&["send-frames"][..], true), reader, reader, reader];
+    rate_of(FRAMES * FRAME_LEN, &options, &children)
+}
+
+fn frames() {
+    let (mut eights, mut ones) = (Vec::new(), Vec::new());
+    for _ in 0..RUNS {
+        eights.push(frames_through(8));
+        ones.push(frames_through(1));
+    }
+    let (eight, one) = (median(&eights), median(&ones));
+    println!(
+        "frames of 10 MB, 1 to 3: capacity 8 {eight:.1} GB/s, capacity 1 {one:.1} GB/s, ratio {:.2}",
+        eight / one
     );
 }

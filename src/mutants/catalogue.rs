@@ -138,7 +138,7 @@ mutants! {
     // The layer `segment`.
     /// A huge block for which there was no memory stays allocated.
     HugeBlockNotWithdrawn,
-    /// An idle huge block beyond those that are kept keeps its memory.
+    /// A huge block that becomes idle beyond `max_idle_memory` keeps its memory.
     IdleMemoryKept,
     /// Idle huge blocks give back no memory when memory is short.
     IdleMemoryNotReclaimed,

@@ -65,6 +65,7 @@ pub struct Options {
     max_leases: Option<usize>,
     max_message_len: usize,
     memory_limit: usize,
+    max_idle_memory: usize,
     max_dead_letters: usize,
     evict_dead_letters: bool,
     spin: Duration,
@@ -87,6 +88,7 @@ impl Options {
             max_leases: None,
             max_message_len: 1 << 20,
             memory_limit: usize::MAX,
+            max_idle_memory: usize::MAX,
             max_dead_letters: 128,
             evict_dead_letters: true,
             spin: Duration::from_micros(50),
@@ -139,9 +141,7 @@ impl Options {
     /// more than twice the capacity, or 4. A send waits while all blocks of its size, and the idle blocks of the next
     /// size, are in use.
     ///
-    /// Free blocks of each size keep up to 64 MiB of memory for the next messages. The memory beyond that is returned
-    /// to the system as soon as a block is free, so blocks of more than 64 MiB keep none. All of it is returned when a
-    /// limit would otherwise refuse memory for a block of another size.
+    /// Free blocks keep their memory for the next messages, within [`max_idle_memory`](Options::max_idle_memory).
     ///
     /// # Examples
     ///
@@ -173,6 +173,37 @@ impl Options {
     /// process for it.
     pub const fn memory_limit(mut self, bytes: usize) -> Self {
         self.memory_limit = bytes;
+        self
+    }
+
+    /// Sets how many bytes of memory the free blocks for messages of more than 64 KiB may keep, in total. By default
+    /// there is no such limit.
+    ///
+    /// A message whose block has memory is sent several times faster than one for which memory must be taken first.
+    /// With the default, a queue keeps what was in use at the same time, so only the first messages take memory. A free
+    /// block returns its memory to the system
+    ///
+    /// - when it becomes free and free blocks have more than this limit. With 0 each block returns it, and the queue
+    ///   takes memory only for the messages that it has;
+    /// - when no message has used it for 10 to 20 seconds, if any process still waits, sends or receives;
+    /// - when [`memory_limit`](Options::memory_limit), the control group or the machine would otherwise refuse memory
+    ///   for a block of another size of this queue.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use workring::{Options, queue::Raw};
+    ///
+    /// let options = Options::new(8).max_message_len(16 << 20).max_idle_memory(0);
+    /// let (tx, rx) = options.channel_with::<Vec<u8>, Raw>()?;
+    /// let before = tx.stats().memory;
+    /// tx.send(vec![7; 16 << 20])?;
+    /// rx.recv()?;
+    /// assert_eq!(tx.stats().memory, before);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub const fn max_idle_memory(mut self, bytes: usize) -> Self {
+        self.max_idle_memory = bytes;
         self
     }
 
@@ -350,6 +381,7 @@ impl Options {
                 "from 128 bytes to 1 GiB",
             )?,
             memory_limit: self.memory_limit as u64,
+            max_idle_memory: self.max_idle_memory as u64,
             spin: within("spin", self.spin, &SPINS, "at most 10 ms")?,
             liveness_interval: within(
                 "liveness_interval",

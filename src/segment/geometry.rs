@@ -35,8 +35,6 @@ const MIN_LARGE_BLOCKS: usize = 16;
 /// fewer.
 const HUGE_CLASS_BYTES: usize = 1 << 30;
 const HUGE_BLOCKS: RangeInclusive<usize> = 4..=64;
-/// How much memory the idle blocks of a huge class keep.
-const KEPT_BYTES: usize = 64 << 20;
 /// How many bytes of a huge class are used in turn: more than the nearest caches of two processors hold.
 const TURN_BYTES: usize = 8 << 20;
 
@@ -71,13 +69,6 @@ impl Class {
     pub(super) fn used_in_turn(&self) -> Range<u32> {
         let count = u32::try_from(TURN_BYTES / self.payload).unwrap_or(u32::MAX);
         self.blocks.start..self.blocks.start.saturating_add(count).min(self.blocks.end)
-    }
-
-    /// Returns the huge blocks that give their memory back as soon as they are free: all but the first few, which are
-    /// the ones that are used first.
-    pub(super) fn not_kept(&self) -> Range<u32> {
-        let kept = u32::try_from(KEPT_BYTES / self.payload).unwrap_or(u32::MAX);
-        self.blocks.start.saturating_add(kept).min(self.blocks.end)..self.blocks.end
     }
 }
 
@@ -342,27 +333,21 @@ mod tests {
     }
 
     #[test]
-    fn the_largest_classes_have_few_blocks_and_keep_no_memory() {
+    fn the_largest_classes_have_few_blocks() {
         let geometry = Geometry::new(1024, 1024 * MIB);
         let counts: Vec<_> = geometry
             .huge_classes()
             .iter()
-            .map(|class| {
-                (
-                    class.payload / KIB,
-                    class.blocks.len(),
-                    class.not_kept().len(),
-                )
-            })
+            .map(|class| (class.payload / KIB, class.blocks.len()))
             .collect();
         let expected = [
-            (256, 64, 0),
-            (KIB, 64, 0),
-            (4 * KIB, 64, 48),
-            (16 * KIB, 64, 60),
-            (64 * KIB, 16, 15),
-            (256 * KIB, 4, 4),
-            (MIB, 4, 4),
+            (256, 64),
+            (KIB, 64),
+            (4 * KIB, 64),
+            (16 * KIB, 64),
+            (64 * KIB, 16),
+            (256 * KIB, 4),
+            (MIB, 4),
         ];
         assert_eq!(counts, expected);
         let small = Geometry::new(1, MIB);

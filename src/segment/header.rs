@@ -48,6 +48,7 @@ impl Header {
             (&self.capacity, u64::from(limits.capacity)),
             (&self.max_message_len, settings.max_message_len as u64),
             (&self.memory_limit, settings.memory_limit),
+            (&self.max_idle_memory, settings.max_idle_memory),
             (&self.max_deliveries, u64::from(limits.max_deliveries)),
             (&self.max_leases, u64::from(settings.max_leases)),
             (&self.max_dead_letters, u64::from(limits.max_dead_letters)),
@@ -143,6 +144,7 @@ impl Header {
             max_leases: small(&self.max_leases, "its number of leases is out of range")?,
             max_message_len,
             memory_limit: get(&self.memory_limit),
+            max_idle_memory: get(&self.max_idle_memory),
             spin: duration_within(
                 &self.spin_nanoseconds,
                 &SPINS,

@@ -30,9 +30,12 @@
 //!
 //! An allocation takes the next of a few blocks that are used in turn ([`Class::used_in_turn`]), so that what one
 //! processor writes has left its nearest cache when the other one reads it. If these are in use, or there is no memory
-//! for them, it takes the idle block with the lowest index. Each class keeps the memory of its first few blocks when
-//! they are idle, at most 64 MiB; the others give theirs back as soon as they are free. Idle blocks of all classes give
-//! their memory back if a limit would otherwise deny memory to another block.
+//! for them, it takes the idle block with the lowest index. Taking new memory costs more than using it: the kernel
+//! clears each page, and each process maps each page again. So idle blocks keep their memory, unless
+//!
+//! - all of them together have more than [`Options::max_idle_memory`](crate::Options::max_idle_memory) ([`idle`]);
+//! - no message has used them for a while ([`idle`]);
+//! - a limit would otherwise deny memory to another block.
 
 use super::geometry::Class;
 use super::mapped::Segment;
@@ -178,34 +181,6 @@ impl Segment {
         None
     }
 
-    /// Gives back the memory of a block that was just freed, if it is one of those that keep none.
-    pub(crate) fn trim(&self, me: PeerIndex, index: BlockIndex) {
-        if mutant!(IdleMemoryKept) {
-            return;
-        }
-        let classes = self.geometry().huge_classes();
-        if classes
-            .iter()
-            .any(|class| class.not_kept().contains(&index.get()))
-        {
-            // The next operation meets a corrupt word too. Memory that was not given back is reclaimed when it is
-            // needed.
-            let _ = self.decommit_idle(me, index);
-        }
-    }
-
-    /// Does the same as [`Segment::trim`] for all free blocks.
-    pub(crate) fn trim_all(&self, me: PeerIndex) {
-        let classes = self.geometry().huge_classes().iter();
-        for index in classes
-            .flat_map(Class::not_kept)
-            .filter_map(BlockIndex::new)
-        {
-            // As in `trim`.
-            let _ = self.decommit_idle(me, index);
-        }
-    }
-
     /// Returns how many bytes of memory the segment has, by what the kernel reports (HUGE-4).
     pub(crate) fn memory(&self) -> usize {
         memory::allocated(&self.file).unwrap_or(self.geometry().committed)
@@ -327,22 +302,27 @@ impl Segment {
             return Ok(0);
         }
         let missing = shortage.wanted.saturating_sub(shortage.available);
-        let mut reclaimed = 0;
+        match self.decommit_largest_idle(me, missing)? {
+            0 => self.reclaim_leftovers(me),
+            reclaimed => Ok(reclaimed),
+        }
+    }
+
+    /// Gives back at least `wanted` bytes of idle blocks, of the largest first, or all that they have. Returns how many
+    /// bytes.
+    fn decommit_largest_idle(&self, me: PeerIndex, wanted: u64) -> Result<u64, Corrupt> {
+        let mut given_back = 0;
         for class in self.geometry().huge_classes().iter().rev() {
             for index in class.blocks.clone().rev().filter_map(BlockIndex::new) {
-                if reclaimed >= missing {
-                    return Ok(reclaimed);
+                if given_back >= wanted {
+                    return Ok(given_back);
                 }
                 if self.decommit_idle(me, index)? {
-                    reclaimed += class.payload as u64;
+                    given_back += class.payload as u64;
                 }
             }
         }
-        if reclaimed == 0 {
-            self.reclaim_leftovers(me)
-        } else {
-            Ok(reclaimed)
-        }
+        Ok(given_back)
     }
 
     /// Takes back what dead processes have left in free blocks without a mark. Returns how many bytes.
@@ -374,6 +354,8 @@ impl Segment {
 fn is_free(header: &BlockHeader) -> bool {
     header.word.load().is(BlockKind::Free)
 }
+
+mod idle;
 
 #[cfg(test)]
 mod tests;

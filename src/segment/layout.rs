@@ -52,7 +52,7 @@ pub(super) const LARGE_HEADER: usize = 2 * CACHE_LINE;
 /// The first word of a complete segment: "workring" as a number.
 pub(super) const MAGIC: u64 = u64::from_le_bytes(*b"workring");
 /// The version of the layout and the protocol. Raised with every change of either.
-pub(super) const VERSION: u64 = 6;
+pub(super) const VERSION: u64 = 7;
 
 /// Room for a name in the header, in bytes. A longer name keeps its end, which tells most.
 pub(super) const NAME_BYTES: usize = 256;
@@ -71,6 +71,7 @@ pub(super) struct Header {
     pub(super) capacity: AtomicU64,
     pub(super) max_message_len: AtomicU64,
     pub(super) memory_limit: AtomicU64,
+    pub(super) max_idle_memory: AtomicU64,
     pub(super) max_deliveries: AtomicU64,
     pub(super) max_leases: AtomicU64,
     pub(super) max_dead_letters: AtomicU64,
@@ -115,7 +116,7 @@ pub(super) struct Sweeps {
 #[repr(C, align(128))]
 pub(super) struct CachePadded<T>(pub(super) T);
 
-const _: () = assert!(size_of::<Header>() == 112 + 3 * NAME_BYTES && size_of::<Header>() <= SHARED);
+const _: () = assert!(size_of::<Header>() == 120 + 3 * NAME_BYTES && size_of::<Header>() <= SHARED);
 const _: () =
     assert!(size_of::<SharedWords>() == 1024 && SHARED + size_of::<SharedWords>() <= PEERS);
 const _: () = assert!(size_of::<CachePadded<Hint>>() == 128 && size_of::<Sweeps>() == 128);

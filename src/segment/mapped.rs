@@ -16,6 +16,7 @@
 use super::attach_error::AttachError;
 use super::geometry::Geometry;
 use super::header::INCOMPLETE;
+use super::idle_blocks::IdleBlocks;
 use super::layout::{
     CACHE_LINE, Header, LARGE_HEADER, MAGIC, PEERS, SHARED, SMALL_BLOCK, SMALL_PAYLOAD, SharedWords,
 };
@@ -57,6 +58,7 @@ pub(crate) struct Segment {
     geometry: Geometry,
     pub(super) budget: MemoryBudget,
     pub(super) sweeper: LivenessSweeper,
+    pub(super) idle_blocks: IdleBlocks,
     /// Counts the huge blocks that this process has allocated in turn.
     pub(super) huge_turn: AtomicU32,
     /// Whether this process has found memory short.
@@ -164,6 +166,7 @@ impl Segment {
             geometry,
             budget: MemoryBudget::system(),
             sweeper: LivenessSweeper::default(),
+            idle_blocks: IdleBlocks::default(),
             huge_turn: AtomicU32::new(0),
             is_memory_short: AtomicBool::new(false),
             file,

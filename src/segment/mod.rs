@@ -12,6 +12,7 @@
 //! | [`payload`]      | the bytes of messages, as slices; what a peer's stray write can do to them              |
 //! | [`batch_layout`] | how several messages lie in the payload of one block                                    |
 //! | [`huge`]         | blocks for messages of more than 64 KiB, whose memory comes and goes                    |
+//! | [`idle_blocks`]  | what a process remembers about blocks of these that are idle                            |
 //! | [`sweeper`]      | what a process remembers about its checks on the other peers                            |
 //! | [`sweep`]        | checking on the other peers, and recovering those that have died                        |
 //! | [`sweep_report`] | the `tracing` events of such a check                                                    |
@@ -26,6 +27,7 @@ pub(crate) mod board;
 pub(crate) mod geometry;
 mod header;
 pub(crate) mod huge;
+mod idle_blocks;
 mod layout;
 mod mapped;
 mod payload;

@@ -43,6 +43,7 @@ fn segment(limits: Limits) -> Segment {
         max_leases: 8,
         max_message_len: 64 * 1024,
         memory_limit: u64::MAX,
+        max_idle_memory: u64::MAX,
         spin: Duration::ZERO,
         liveness_interval: Duration::from_secs(10),
         schema: None,

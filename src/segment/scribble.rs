@@ -42,6 +42,7 @@ fn settings(capacity: u32, close_waits_for_leases: bool) -> Settings {
         max_leases: 8,
         max_message_len: 64 * 1024,
         memory_limit: u64::MAX,
+        max_idle_memory: u64::MAX,
         spin: Duration::ZERO,
         liveness_interval: Duration::from_millis(1),
         schema: None,

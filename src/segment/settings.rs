@@ -17,6 +17,8 @@ pub(crate) struct Settings {
     pub(crate) max_message_len: usize,
     /// How much memory the segment may take, in bytes; `u64::MAX` without a limit.
     pub(crate) memory_limit: u64,
+    /// How many bytes of memory idle blocks for messages of more than 64 KiB may keep.
+    pub(crate) max_idle_memory: u64,
     /// How long a wait spins before it sleeps; one of [`SPINS`].
     pub(crate) spin: Duration,
     /// How long a sleep lasts before its process checks on the other peers; one of [`LIVENESS_INTERVALS`].

@@ -125,6 +125,9 @@ impl Segment {
             self.sweeper.set_not_before(next);
             let _ = due.compare_exchange(next, seen, Ordering::Relaxed, Ordering::Relaxed);
         }
+        if let Some(me) = self.own_peer() {
+            self.trim_unused(me, now);
+        }
         report.emit();
     }
 

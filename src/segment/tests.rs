@@ -24,6 +24,7 @@ pub(super) fn settings() -> Settings {
         max_leases: 7,
         max_message_len: 1 << 20,
         memory_limit: 1 << 30,
+        max_idle_memory: 1 << 29,
         spin: Duration::from_micros(50),
         liveness_interval: Duration::from_millis(100),
         schema: Some(Schema::new("job.v1")),

@@ -117,7 +117,8 @@ fn committed(stats: &Stats, payload: usize) -> u64 {
 #[test]
 fn memory_is_allocated_when_it_is_used_and_freed_when_it_is_idle() {
     guarded(LIMIT, || {
-        let (tx, rx) = queue(&sleepy(16).max_message_len(128 * MIB));
+        let options = sleepy(16).max_message_len(128 * MIB);
+        let (tx, rx) = queue(&options.max_idle_memory(64 * MIB));
         let base = tx.stats().memory;
         assert!(base < 8 * MIB, "{base} bytes without a message");
         for _ in 0..8 {
@@ -168,7 +169,8 @@ fn memory_is_allocated_when_it_is_used_and_freed_when_it_is_idle() {
 #[test]
 fn discarding_a_dead_letter_frees_its_memory() {
     guarded(LIMIT, || {
-        let (tx, rx) = queue(&sleepy(4).max_deliveries(1).max_message_len(128 * MIB));
+        let options = sleepy(4).max_deliveries(1).max_message_len(128 * MIB);
+        let (tx, rx) = queue(&options.max_idle_memory(0));
         let base = tx.stats().memory;
         tx.reserve(128 * MIB)
             .expect("memory")

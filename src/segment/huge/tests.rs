@@ -116,16 +116,60 @@ fn blocks_are_not_used_in_turn_while_memory_is_short() {
 }
 
 #[test]
-fn idle_blocks_of_a_class_keep_64_mebibytes() {
-    let segment = segment(128 * MIB, usize::MAX);
+fn idle_blocks_keep_as_much_memory_as_they_may() {
+    for (max, kept) in [(0, 0), (40 * MIB, 32 * MIB), (usize::MAX, 224 * MIB)] {
+        let mut settings = settings();
+        (settings.limits.capacity, settings.max_message_len) = (64, 128 * MIB);
+        settings.max_idle_memory = max as u64;
+        let segment = Segment::create(settings).expect("a segment");
+        let base = segment.memory();
+        let blocks: Vec<_> = (0..6).map(|_| allocate(&segment, 16 * MIB)).collect();
+        let hugest = allocate(&segment, 128 * MIB);
+        assert_eq!(segment.memory(), base + 224 * MIB);
+        release_all(&segment, blocks);
+        release(&segment, hugest);
+        assert_eq!(segment.memory(), base + kept);
+    }
+}
+
+#[test]
+fn all_idle_memory_is_given_back_at_once_when_many_blocks_become_free() {
+    let mut settings = settings();
+    settings.limits.capacity = 64;
+    settings.max_idle_memory = 3 * MIB as u64;
+    let segment = Segment::create(settings).expect("a segment");
     let base = segment.memory();
-    let blocks: Vec<_> = (0..6).map(|_| allocate(&segment, 16 * MIB)).collect();
-    let hugest = allocate(&segment, 128 * MIB);
-    assert_eq!(segment.memory(), base + 6 * 16 * MIB + 128 * MIB);
+    let blocks: Vec<_> = (0..8).map(|_| allocate(&segment, MIB)).collect();
+    for block in blocks {
+        send::withdraw(&segment, block).expect("owned");
+    }
+    assert_eq!(segment.memory(), base + 8 * MIB);
+    segment.trim_all(ME);
+    assert_eq!(segment.memory(), base + 3 * MIB);
+}
+
+#[test]
+fn blocks_that_no_message_uses_for_a_while_give_their_memory_back() {
+    let segment = segment(16 * MIB, usize::MAX);
+    let base = segment.memory();
+    let look_at = |seconds: u64| segment.trim_unused(ME, seconds * 1_000_000_000);
+    let blocks: Vec<_> = (0..8).map(|_| allocate(&segment, 16 * MIB)).collect();
     release_all(&segment, blocks);
-    assert_eq!(segment.memory(), base + 64 * MIB + 128 * MIB);
-    release(&segment, hugest);
-    assert_eq!(segment.memory(), base + 64 * MIB);
+    look_at(100);
+    assert_eq!(segment.memory(), base + 128 * MIB, "the first look");
+    let held = allocate(&segment, 16 * MIB);
+    release(&segment, allocate(&segment, 16 * MIB));
+    look_at(109);
+    assert_eq!(segment.memory(), base + 128 * MIB, "too early");
+    look_at(110);
+    assert_eq!(segment.memory(), base + 64 * MIB, "a part of it");
+    look_at(110);
+    assert_eq!(segment.memory(), base + 32 * MIB, "both were used");
+    release(&segment, held);
+    look_at(120);
+    assert_eq!(segment.memory(), base + 16 * MIB, "one was used");
+    look_at(130);
+    assert_eq!(segment.memory(), base);
 }
 
 #[test]
