@@ -102,10 +102,12 @@ impl BlockHeader {
 
     /// Returns whether the block holds a batch.
     #[must_use]
+    #[inline(always)]
     pub(crate) fn is_batched(&self) -> bool {
         Self::is_batched_length(self.length())
     }
 
+    #[inline(always)]
     pub(crate) const fn is_batched_length(length: u32) -> bool {
         length & IS_BATCH != 0
     }

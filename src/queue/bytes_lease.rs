@@ -50,8 +50,7 @@ where
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn lease_bytes(&self) -> Result<BytesLease<'_>, RecvError> {
-        let leased = self.lease_message(&Unbounded)?;
-        Ok(BytesLease { leased })
+        self.lease_message(&Unbounded).map(BytesLease::new)
     }
 
     /// Leases a message without copying it, if there is one now.
@@ -97,8 +96,8 @@ where
         &self,
         timeout: Duration,
     ) -> Result<BytesLease<'_>, RecvTimeoutError> {
-        let leased = self.lease_message(&Deadline::after(timeout))?;
-        Ok(BytesLease { leased })
+        let leased = self.lease_message(&Deadline::after(timeout));
+        leased.map(BytesLease::new)
     }
 
     /// Leases a message without copying it. Blocks until `deadline` at the latest.
@@ -124,8 +123,8 @@ where
         &self,
         deadline: Instant,
     ) -> Result<BytesLease<'_>, RecvTimeoutError> {
-        let leased = self.lease_message(&Deadline::at(deadline))?;
-        Ok(BytesLease { leased })
+        let leased = self.lease_message(&Deadline::at(deadline));
+        leased.map(BytesLease::new)
     }
 }
 
@@ -133,12 +132,16 @@ impl<T, C: Codec<T>> Receiver<T, C> {
     /// Leases a message without decoding it, if there is one now: for a process that reads only the first bytes of it,
     /// and may not be able to decode it.
     pub(crate) fn try_lease_undecoded(&self) -> Result<BytesLease<'_>, TryRecvError> {
-        let leased = self.lease_message(&NonBlocking)?;
-        Ok(BytesLease { leased })
+        self.lease_message(&NonBlocking).map(BytesLease::new)
     }
 }
 
-impl BytesLease<'_> {
+impl<'a> BytesLease<'a> {
+    #[inline(always)]
+    fn new(leased: LeasedMessage<'a>) -> Self {
+        Self { leased }
+    }
+
     /// Makes a lease that does not borrow its receiver, as [`Lease::into_owned`](crate::Lease::into_owned) does.
     ///
     /// # Examples

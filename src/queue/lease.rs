@@ -1,7 +1,8 @@
 //! Leases: messages that are received and not yet acknowledged.
 
-use super::attachment::Attachment;
+use super::attachment::{Attachment, Entered};
 use super::failure::RecvFailure;
+use super::held_block::HeldBlock;
 use super::taken::{DetachedMessage, TakenMessage};
 use crate::codec::{Bincode, Codec, DecodeError};
 use core::fmt;
@@ -165,8 +166,8 @@ impl Keeper<'_> {
 /// A taken message that is counted as leased. Dropping it returns it to the queue.
 pub(super) struct LeasedMessage<'a> {
     keeper: Keeper<'a>,
-    /// `None` once it is settled, or in another lease: then it is not counted here.
-    message: Option<DetachedMessage>,
+    /// Spent once it is settled, or in another lease: then it is not counted here.
+    message: DetachedMessage,
 }
 
 impl<'a> LeasedMessage<'a> {
@@ -176,14 +177,14 @@ impl<'a> LeasedMessage<'a> {
         attachment.leases.add();
         Self {
             keeper: Keeper::Receiver(attachment),
-            message: Some(taken.detach()),
+            message: taken.detach(),
         }
     }
 
     /// Makes the lease keep the attachment alive itself.
     pub(super) fn into_owned(mut self) -> LeasedMessage<'static> {
         let attachment = Arc::clone(self.keeper.attachment());
-        if matches!(self.keeper, Keeper::Receiver(_)) && self.message.is_some() {
+        if matches!(self.keeper, Keeper::Receiver(_)) {
             attachment.leases.make_owned();
         }
         LeasedMessage {
@@ -193,34 +194,47 @@ impl<'a> LeasedMessage<'a> {
     }
 
     pub(super) fn deliveries(&self) -> u32 {
-        self.message.as_ref().map_or(0, DetachedMessage::deliveries)
+        self.message.deliveries()
     }
 
     /// Returns the bytes of the message, where its sender wrote them. Fails in a forked child, too.
     #[inline(always)]
     pub(super) fn bytes(&self) -> Result<&[u8], RecvFailure> {
         let queue = self.keeper.attachment().enter()?;
-        match &self.message {
-            Some(message) => message.bytes(queue),
-            None => Ok(&[]),
-        }
+        self.message.bytes(queue)
     }
 
     /// Acknowledges the message (`Release`).
     #[inline(always)]
     pub(super) fn acknowledge(mut self) {
+        let Keeper::Receiver(attachment) = self.keeper else {
+            return self.acknowledge_other();
+        };
+        let DetachedMessage::Block(block) = &mut self.message else {
+            return self.acknowledge_other();
+        };
+        let block = block.take();
+        // It neither has a message any more, nor a reference to the attachment.
+        core::mem::forget(self);
+        let Ok(queue) = attachment.enter() else {
+            return;
+        };
+        // The next operation meets a corrupt word, too, and reports it.
+        let _ = HeldBlock::new(queue, block).acknowledge();
+        attachment.leases.remove();
+        count_operation_after_ack(queue);
+    }
+
+    /// Acknowledges a message of a batch, or one whose lease is owned.
+    #[inline(never)]
+    fn acknowledge_other(mut self) {
         let Ok(queue) = self.keeper.attachment().enter() else {
             return;
         };
-        if let Some(message) = self.message.take() {
-            // The next operation meets a corrupt word, too, and reports it.
-            let _ = message.attach(queue).acknowledge();
-            self.count_end();
-        }
-        // After the last lease another operation follows that counts.
-        if self.keeper.attachment().leases.total() > 0 {
-            queue.count_lease_operation();
-        }
+        // As in `acknowledge`.
+        let _ = self.message.take().attach(queue).acknowledge();
+        self.count_end();
+        count_operation_after_ack(queue);
     }
 
     /// Makes a message that the codec cannot decode a dead letter.
@@ -230,10 +244,7 @@ impl<'a> LeasedMessage<'a> {
         let Ok(queue) = self.keeper.attachment().enter() else {
             return RecvFailure::Forked;
         };
-        let Some(message) = self.message.take() else {
-            return RecvFailure::Decode(error);
-        };
-        let failure = message.attach(queue).undecodable(error);
+        let failure = self.message.take().attach(queue).undecodable(error);
         self.count_end();
         failure
     }
@@ -246,7 +257,6 @@ impl<'a> LeasedMessage<'a> {
     }
 
     /// Counts the end of this lease.
-    #[inline(always)]
     fn count_end(&self) {
         match &self.keeper {
             Keeper::Receiver(attachment) => attachment.leases.remove(),
@@ -256,11 +266,11 @@ impl<'a> LeasedMessage<'a> {
 
     #[cold]
     #[inline(never)]
-    fn return_message(&mut self, message: DetachedMessage) {
+    fn return_message(&mut self) {
         let Ok(queue) = self.keeper.attachment().enter() else {
             return;
         };
-        let message = message.attach(queue);
+        let message = self.message.take().attach(queue);
         if mutant!(LeaseDropAcknowledges) {
             let _ = message.acknowledge();
         } else {
@@ -273,8 +283,17 @@ impl<'a> LeasedMessage<'a> {
 impl Drop for LeasedMessage<'_> {
     #[inline(always)]
     fn drop(&mut self) {
-        if let Some(message) = self.message.take() {
-            self.return_message(message);
+        if !self.message.is_spent() {
+            self.return_message();
         }
+    }
+}
+
+/// Counts an operation after a lease was acknowledged, unless it was the last one: then another operation follows that
+/// counts.
+#[inline(always)]
+fn count_operation_after_ack(queue: Entered<'_>) {
+    if queue.attachment().leases.total() > 0 {
+        queue.count_lease_operation();
     }
 }

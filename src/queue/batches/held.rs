@@ -60,11 +60,12 @@ impl Drop for HeldBatch {
     }
 }
 
-/// One message of a batch. Dropping it returns it, together with the rest of the batch.
+/// One message of a batch. Dropping it returns it, together with the rest of the batch. Small, because leases are moved.
 pub(in crate::queue) struct BatchedMessage {
     batch: Arc<HeldBatch>,
-    message: usize,
-    range: Range<usize>,
+    /// Where the message lies in the payload of the batch.
+    range: Range<u32>,
+    message: u8,
     deliveries: u8,
 }
 
@@ -77,20 +78,21 @@ impl BatchedMessage {
     /// Returns the bytes of the message, where its sender wrote them.
     pub(in crate::queue) fn bytes(&self) -> Result<&[u8], RecvFailure> {
         let payload = self.batch.payload(self.batch.enter()?)?;
-        Ok(payload.get(self.range.clone()).ok_or(Corrupt::TooLong)?)
+        let range = self.range.start as usize..self.range.end as usize;
+        Ok(payload.get(range).ok_or(Corrupt::TooLong)?)
     }
 
     /// Acknowledges this message (`Release`).
     pub(in crate::queue) fn acknowledge(self) -> Result<(), RecvFailure> {
         let batch = self.batch.batch(self.batch.enter()?)?;
-        batch.marks.mark_done(self.message);
+        batch.marks.mark_done(self.message.into());
         Ok(())
     }
 
     /// Makes this message a dead letter (`Return`), because no receiver can decode it.
     pub(in crate::queue) fn reject(self) -> Result<(), RecvFailure> {
         let batch = self.batch.batch(self.batch.enter()?)?;
-        batch.marks.mark_rejected(self.message);
+        batch.marks.mark_rejected(self.message.into());
         Ok(())
     }
 }
@@ -175,8 +177,8 @@ impl OpenBatch {
                 batch.marks.record_delivery(message, mark);
                 return Ok(Some(BatchedMessage {
                     batch: Arc::clone(&self.batch),
-                    message,
-                    range,
+                    range: narrow(range.start)?..narrow(range.end)?,
+                    message: narrow(message)?,
                     deliveries: mark.deliveries(),
                 }));
             }
@@ -191,6 +193,11 @@ impl OpenBatch {
             (self.next.message..batch.count).any(|message| batch.marks.get(message).is_live(limit))
         })
     }
+}
+
+/// Returns a place in a batch as a smaller number. A block that holds a batch has at most 64 KiB.
+fn narrow<N: TryFrom<usize>>(place: usize) -> Result<N, Corrupt> {
+    N::try_from(place).map_err(|_| Corrupt::TooLong)
 }
 
 /// Rejects all messages of a batch from `message` on, whose lengths are corrupt: no receiver could use them, and they
