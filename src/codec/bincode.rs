@@ -14,10 +14,15 @@ use serde::de::DeserializeOwned;
 /// with [`EncodeError::TooDeep`]. If a peer sends one all the same, it fails to be decoded with a [`DecodeError`] that
 /// [`is_too_deep`](DecodeError::is_too_deep).
 ///
+/// To serde, a `Vec<u8>` is a sequence of numbers, which are decoded one by one. A message of many bytes is received
+/// several times faster as a `String`, as a type that serde handles as bytes (such as those of the crate [serde_bytes]),
+/// or with the codec [`Raw`](super::Raw).
+///
 /// bincode 2.0.1 is complete and no longer developed (RUSTSEC-2025-0141). That is why the codec is a parameter: to use
 /// another format, implement [`Codec`].
 ///
 /// [bincode]: https://docs.rs/bincode/2.0.1
+/// [serde_bytes]: https://docs.rs/serde_bytes
 #[derive(Clone, Copy, Debug)]
 pub struct Bincode;
 
@@ -26,12 +31,6 @@ const FORMAT: bincode::config::Configuration<
     bincode::config::LittleEndian,
     bincode::config::Fixint,
 > = bincode::config::standard().with_fixed_int_encoding();
-
-/// Limits on the memory that lengths in a message may request before the end of the message is found. bincode allocates
-/// what a length says, so without a limit an overwritten length would end the process. The limits have to be constants:
-/// one is for messages of at most this many bytes, the other for messages as long as a block can hold.
-const SHORT: usize = 64 << 10;
-const LONG: usize = u32::MAX as usize;
 
 /// A writer that only counts bytes.
 struct Counter(usize);
@@ -44,14 +43,9 @@ impl bincode::enc::write::Writer for Counter {
 }
 
 /// Returns whether values of this type may contain values of the same type. They need memory of their own for that,
-/// which only types that need to be dropped have. For all other types there is nothing to limit, neither depth nor
-/// memory.
+/// which only types that need to be dropped have. For all other types there is nothing to limit.
 const fn can_nest<T>() -> bool {
     core::mem::needs_drop::<T>()
-}
-
-fn unwrap_message<T>((WithinDepth(message), used): (WithinDepth<T>, usize)) -> (T, usize) {
-    (message, used)
 }
 
 #[cold]
@@ -99,14 +93,11 @@ impl<T: Serialize + DeserializeOwned> Codec<T> for Bincode {
 
     #[inline]
     fn decode(bytes: &[u8]) -> Result<T, DecodeError> {
-        let decoded = if !can_nest::<T>() {
+        let decoded = if can_nest::<T>() {
             bincode::serde::decode_from_slice(bytes, FORMAT)
-        } else if bytes.len() <= SHORT {
-            bincode::serde::decode_from_slice(bytes, FORMAT.with_limit::<SHORT>())
-                .map(unwrap_message)
+                .map(|(WithinDepth(message), used)| (message, used))
         } else {
-            bincode::serde::decode_from_slice(bytes, FORMAT.with_limit::<LONG>())
-                .map(unwrap_message)
+            bincode::serde::decode_from_slice(bytes, FORMAT)
         };
         let (message, used) = decoded.map_err(decode_error)?;
         if used != bytes.len() {

@@ -1,4 +1,14 @@
 //! The deserializer's side: [`DepthLimited`] around deserializers, visitors, seeds, and accesses to compound values.
+//!
+//! Text and owned bytes are taken from the inner deserializer as borrowed bytes, and copied:
+//!
+//! - To make owned ones, bincode allocates what their length says before it compares that with what is left of the
+//!   message. A peer may have overwritten the length, and an allocation that fails ends the process. For sequences and
+//!   maps, serde's own types allocate at most a mebibyte before they have seen an element. Limits of bincode's own
+//!   would prevent the same, but they are counted for each byte of a `Vec<u8>`, which takes half as long again.
+//! - Text is checked after it was copied: a peer may change what lies in the message.
+//!
+//! bincode encodes text as its bytes.
 
 use super::limit::{DepthLimited, TOO_DEEP};
 use core::fmt;
@@ -27,6 +37,14 @@ fn open_level<E: Error>(levels: u32) -> Result<u32, E> {
 #[inline(never)]
 fn too_deep<E: Error>() -> E {
     E::custom(TOO_DEEP)
+}
+
+impl<'de, D: Deserializer<'de>> DepthLimited<D> {
+    #[inline(always)]
+    fn text(self) -> Result<String, D::Error> {
+        let bytes = self.inner.deserialize_bytes(BorrowedBytes)?.to_vec();
+        String::from_utf8(bytes).map_err(D::Error::custom)
+    }
 }
 
 macro_rules! deserialize_as_asked {
@@ -62,10 +80,7 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for DepthLimited<D> {
         deserialize_f32(),
         deserialize_f64(),
         deserialize_char(),
-        deserialize_str(),
-        deserialize_string(),
         deserialize_bytes(),
-        deserialize_byte_buf(),
         deserialize_option(),
         deserialize_unit(),
         deserialize_unit_struct(name: &'static str),
@@ -81,8 +96,40 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for DepthLimited<D> {
     );
 
     #[inline(always)]
+    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+        visitor.visit_str(&self.text()?)
+    }
+
+    #[inline(always)]
+    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+        visitor.visit_string(self.text()?)
+    }
+
+    #[inline(always)]
+    fn deserialize_byte_buf<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+        let bytes = self.inner.deserialize_bytes(BorrowedBytes)?;
+        visitor.visit_byte_buf(bytes.to_vec())
+    }
+
+    #[inline(always)]
     fn is_human_readable(&self) -> bool {
         self.inner.is_human_readable()
+    }
+}
+
+/// Takes bytes that lie in the message.
+struct BorrowedBytes;
+
+impl<'de> Visitor<'de> for BorrowedBytes {
+    type Value = &'de [u8];
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("bytes that can be borrowed")
+    }
+
+    #[inline(always)]
+    fn visit_borrowed_bytes<E: Error>(self, bytes: &'de [u8]) -> Result<&'de [u8], E> {
+        Ok(bytes)
     }
 }
 

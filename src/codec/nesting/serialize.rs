@@ -19,7 +19,7 @@ fn too_deep<E: Error>() -> E {
     E::custom(TOO_DEEP)
 }
 
-impl<T: Serialize + ?Sized> Serialize for DepthLimited<&T> {
+impl<T: Serialize> Serialize for DepthLimited<T> {
     #[inline(always)]
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.inner.serialize(self.wrap(serializer))
@@ -141,6 +141,17 @@ impl<S: Serializer> Serializer for DepthLimited<S> {
         let inner = value;
         self.inner
             .serialize_newtype_variant(name, index, variant, &DepthLimited { inner, levels })
+    }
+
+    /// Forwarded, because the compiler turns the inner loop over bytes into a copy of them.
+    #[inline(always)]
+    fn collect_seq<I: IntoIterator>(self, elements: I) -> Result<Self::Ok, Self::Error>
+    where
+        I::Item: Serialize,
+    {
+        let levels = open_level(self.levels)?;
+        let limit = |inner| DepthLimited { inner, levels };
+        self.inner.collect_seq(elements.into_iter().map(limit))
     }
 
     #[inline(always)]
