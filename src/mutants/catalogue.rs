@@ -22,6 +22,14 @@ macro_rules! mutants {
 
 mutants! {
     // The protocol: transitions.
+    /// A sender gives itself a Free block by a plain store (`Allocate`).
+    AllocateByStore,
+    /// A sender tries only the blocks at the tail and the spare ones (`Allocate`).
+    DistantCellsNotTried,
+    /// A receiver takes the block that lies beside the slot, not the one that the slot names (`Take`).
+    BlockOfPosition,
+    /// Recovery looks only at the blocks that lie beside a slot (`Reclaim` and `Withdraw`).
+    SpareBlocksNotRecovered,
     /// A sender or closer overwrites a Vacated slot without `Hold` (`Publish` and `Seal`).
     OverwriteWithoutHelp,
     /// A helper does not check that the slot is unchanged after it has read the block (`Hold`).

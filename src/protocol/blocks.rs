@@ -257,6 +257,10 @@ impl BlockWord {
         sender: PeerIndex,
     ) -> Option<BlockState> {
         let owned = free.with_owner(BlockKind::Owned, sender);
+        if mutant!(AllocateByStore) {
+            self.0.store(owned.0, Ordering::Relaxed);
+            return Some(owned);
+        }
         self.exchange(free, owned).then_some(owned)
     }
 

@@ -35,6 +35,8 @@ pub(crate) trait SharedState {
     fn limits(&self) -> &Limits;
     fn ring_size(&self) -> RingSize;
     fn slot(&self, position: Position) -> &SlotWord;
+    /// Returns the number of blocks of the smallest class. Those with the number of a slot lie beside that slot.
+    fn cell_count(&self) -> u32;
     fn block_count(&self) -> u32;
     fn block(&self, index: BlockIndex) -> Option<&BlockHeader>;
     /// Returns the marks of the batch in a block. `None`: there is no such block, or its size class holds no batches.
@@ -61,4 +63,6 @@ pub(crate) trait SharedState {
     fn wake(&self, word: &ParkingWord, count: u32) -> u32;
     /// Tells the processor that the block will be written soon.
     fn prefetch_block(&self, index: BlockIndex);
+    /// Tells the processor that the slot of this position, and the block beside it, will be written soon.
+    fn prefetch_cell(&self, position: Position);
 }

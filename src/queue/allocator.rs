@@ -16,7 +16,8 @@ const SENDERS_APART: u32 = 61;
 
 /// Where one sender looks for blocks.
 pub(super) struct Allocator {
-    /// Where to look next for a free block, for each class that has memory from the start.
+    /// Where to look next for a free block, for each class that has memory from the start. In the smallest class, for a
+    /// block that lies beside no slot.
     cursors: [AtomicU32; COMMITTED_CLASSES],
     /// The class of the last message: the next one is probably alike.
     class: AtomicUsize,
@@ -29,10 +30,11 @@ impl Allocator {
         let nth = u32::from(attachment.peer().get()) + attachment.count(Role::Sender);
         let spread = nth.wrapping_mul(SENDERS_APART);
         let cursors = core::array::from_fn(|class| {
-            let blocks = geometry
-                .classes
-                .get(class)
-                .map_or(0..1, |class| class.blocks.clone());
+            let blocks = match geometry.classes.get(class) {
+                Some(_) if class == 0 => geometry.spare_cells(),
+                Some(class) => class.blocks.clone(),
+                None => 0..1,
+            };
             AtomicU32::new(blocks.start + spread % (blocks.end - blocks.start).max(1))
         });
         Self {
@@ -54,8 +56,8 @@ impl Allocator {
     /// Allocates a block of the smallest class.
     #[inline(always)]
     pub(super) fn smallest<'a>(&self, queue: Entered<'a>) -> Option<BlockWriter<'a>> {
-        let (segment, [cursor, ..]) = (queue.segment(), &self.cursors);
-        let block = send::allocate(segment, queue.peer(), segment.small_blocks(), cursor)?;
+        let [spare, ..] = &self.cursors;
+        let block = send::allocate_cell(queue.segment(), queue.peer(), spare)?;
         Some(BlockWriter::new(queue, block))
     }
 
@@ -75,6 +77,7 @@ impl Allocator {
         let classes = segment.geometry().classes.iter().enumerate();
         for (number, class) in classes.skip(among.start).take(among.len()) {
             let block = match self.cursors.get(number) {
+                Some(spare) if number == 0 => send::allocate_cell(segment, peer, spare),
                 Some(cursor) => send::allocate(segment, peer, class.blocks.clone(), cursor),
                 None => segment.allocate_committed(peer, class),
             };

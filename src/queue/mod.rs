@@ -11,7 +11,7 @@
 //! | sending many messages        | `encoded_batch`, `send_many`                                                 |
 //! | receiving                    | `held_block`, `batches`, `taken`, `lease`, `dead_letters`, `receiver`, `iter` |
 //! | ... in other ways            | `leasing`, `bytes_lease`, `recv_many`, `watch`                               |
-//! | making and finding queues    | `name`, `compatibility`, `handoff`, `options`, `named`                       |
+//! | making and finding queues    | `name`, `compatibility`, `handoff`, `option_checks`, `options`, `named`      |
 //! | both ends together           | `common`, `inner` (for the pool), `test_hooks`                               |
 
 mod allocator;
@@ -36,6 +36,7 @@ mod leasing;
 mod liveness;
 mod name;
 mod named;
+mod option_checks;
 mod options;
 mod policy;
 mod receiver;

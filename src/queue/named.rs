@@ -7,7 +7,8 @@ use super::attachment::{Attachment, JoinError};
 use super::end::End;
 use super::end::sealed::{AnyAttachment, EndRole};
 use super::name::is_plain;
-use super::options::{self, Options, not_made};
+use super::option_checks::{self, not_made};
+use super::options::Options;
 use super::{Receiver, Sender, compatibility};
 use crate::codec::{Bincode, Codec};
 use crate::error::{CreateError, CreateNamedError, OpenError, RemoveError};
@@ -17,7 +18,6 @@ use crate::os::named::{self, NamedFileError};
 use crate::protocol::ids::PeerIndex;
 use crate::protocol::peers::Roles;
 use crate::segment::{AttachError, Segment};
-use core::any::type_name;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::io;
@@ -127,7 +127,7 @@ impl Options {
             let name = name.to_owned();
             return Err(CreateNamedError::InvalidName { name });
         }
-        let settings = self.settings(type_name::<T>(), C::NAME, false)?;
+        let settings = self.settings::<T>(C::NAME, false)?;
         let already_exists = || CreateNamedError::AlreadyExists {
             name: name.to_owned(),
         };
@@ -136,7 +136,7 @@ impl Options {
             return Err(already_exists());
         }
         let segment = Segment::create_draft(settings).map_err(not_made)?;
-        let attachment = Attachment::create(segment).map_err(options::not_attached)?;
+        let attachment = Attachment::create(segment).map_err(option_checks::not_attached)?;
         // The queue gets its name when it is complete and this process is attached to it.
         let published = named::publish(attachment.file(), name);
         let published = published.map_err(|source| CreateError::Os {

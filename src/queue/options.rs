@@ -1,17 +1,15 @@
 //! The options of a queue, and the functions that make one.
 
-use super::attachment::{Attachment, JoinError};
+use super::attachment::Attachment;
+use super::option_checks::{default_inline_len, not_attached, not_made, number, within};
 use super::{Receiver, Sender};
 use crate::codec::{Bincode, Codec};
 use crate::error::CreateError;
-use crate::os::budget::OutOfMemory;
-use crate::os::memory::MemoryError;
 use crate::protocol::Limits;
 use crate::segment::geometry::Geometry;
 use crate::segment::{LIVENESS_INTERVALS, SPINS, Schema, Segment, Settings};
 use core::any::type_name;
-use core::fmt::{Debug, Display};
-use core::ops::{RangeBounds, RangeInclusive};
+use core::ops::RangeInclusive;
 use core::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -64,6 +62,7 @@ pub struct Options {
     close_waits_for_leases: bool,
     max_leases: Option<usize>,
     max_message_len: usize,
+    inline_len: Option<usize>,
     memory_limit: usize,
     max_idle_memory: usize,
     max_dead_letters: usize,
@@ -87,6 +86,7 @@ impl Options {
             close_waits_for_leases: false,
             max_leases: None,
             max_message_len: 1 << 20,
+            inline_len: None,
             memory_limit: usize::MAX,
             max_idle_memory: usize::MAX,
             max_dead_letters: 128,
@@ -157,6 +157,32 @@ impl Options {
     /// ```
     pub const fn max_message_len(mut self, max_message_len: usize) -> Self {
         self.max_message_len = max_message_len;
+        self
+    }
+
+    /// Sets the length, in bytes, up to which a message lies in the ring itself: at most 4096.
+    ///
+    /// Each slot of the ring has room for one message of up to this length, in the same cache lines. Such a message
+    /// costs the least time. A longer one lies in a block elsewhere, which takes one or two more cache lines. The ring
+    /// has at least 1024 slots, and more than the capacity; each takes this many bytes and 32 more, from the start.
+    ///
+    /// The default depends on the type of the messages. If it is plain data (it needs no `Drop`), it is the size of the
+    /// type, but at most 1024, or 96 if the capacity is more than 8192. For other types it is 96.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use workring::{Options, queue::Raw};
+    ///
+    /// // Most of the messages are a little shorter than 300 bytes.
+    /// let (tx, rx) = Options::new(16).inline_len(300).channel_with::<Vec<u8>, Raw>()?;
+    /// tx.send(vec![7; 290])?;
+    /// tx.send(vec![7; 5000])?; // still possible
+    /// # assert_eq!(rx.recv()?.len() + rx.recv()?.len(), 5290);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub const fn inline_len(mut self, bytes: usize) -> Self {
+        self.inline_len = Some(bytes);
         self
     }
 
@@ -321,7 +347,7 @@ impl Options {
     pub fn channel_with<T, C: Codec<T>>(
         &self,
     ) -> Result<(Sender<T, C>, Receiver<T, C>), CreateError> {
-        let settings = self.settings(type_name::<T>(), C::NAME, true)?;
+        let settings = self.settings::<T>(C::NAME, true)?;
         let segment = Segment::create(settings).map_err(not_made)?;
         let attachment = Attachment::create(segment).map_err(not_attached)?;
         let attachment = Arc::new(attachment);
@@ -344,9 +370,8 @@ impl Options {
     }
 
     /// Checks the options. `closes` is the default of `close_on_last_sender` and `close_on_last_receiver`.
-    pub(super) fn settings(
+    pub(super) fn settings<T>(
         &self,
-        type_name: &str,
         codec_name: &str,
         closes: bool,
     ) -> Result<Settings, CreateError> {
@@ -380,6 +405,12 @@ impl Options {
                 &Geometry::MAX_MESSAGE_LENS,
                 "from 128 bytes to 1 GiB",
             )?,
+            inline_len: within(
+                "inline_len",
+                self.inline_len.unwrap_or(default_inline_len::<T>(capacity)),
+                &Geometry::INLINE_LENS,
+                "at most 4096 bytes",
+            )?,
             memory_limit: self.memory_limit as u64,
             max_idle_memory: self.max_idle_memory as u64,
             spin: within("spin", self.spin, &SPINS, "at most 10 ms")?,
@@ -390,68 +421,8 @@ impl Options {
                 "from 1 ms to 10 s",
             )?,
             schema: self.schema.as_deref().map(Schema::new),
-            type_name: type_name.to_owned(),
+            type_name: type_name::<T>().to_owned(),
             codec_name: codec_name.to_owned(),
         })
     }
-}
-
-/// Returns the error for a segment that could not be made.
-pub(super) fn not_made(error: MemoryError) -> CreateError {
-    match error {
-        MemoryError::OutOfMemory(OutOfMemory {
-            limit,
-            wanted,
-            available,
-        }) => CreateError::NoMemory {
-            limit,
-            wanted,
-            available,
-        },
-        MemoryError::Os(source) => CreateError::Os {
-            what: "no shared memory for the queue",
-            source,
-        },
-    }
-}
-
-/// Returns the error for a process that could not attach to the queue that it has just made.
-pub(super) fn not_attached(error: JoinError) -> CreateError {
-    CreateError::Os {
-        what: "the new queue could not be attached to",
-        source: match error {
-            JoinError::Os(source) => source,
-            // No other process has been given the queue yet.
-            JoinError::Closed | JoinError::TooManyPeers | JoinError::Corrupt(_) => {
-                std::io::Error::other("another process has written to its memory")
-            }
-        },
-    }
-}
-
-/// Checks an option, and returns it as the segment stores it.
-fn number(
-    option: &'static str,
-    value: usize,
-    allowed: &RangeInclusive<usize>,
-) -> Result<u32, CreateError> {
-    let text = format!("from {} to {}", allowed.start(), allowed.end());
-    let value = within(option, value, allowed, text)?;
-    Ok(u32::try_from(value).unwrap_or(u32::MAX))
-}
-
-fn within<V: PartialOrd + Debug>(
-    option: &'static str,
-    value: V,
-    allowed: &impl RangeBounds<V>,
-    text: impl Display,
-) -> Result<V, CreateError> {
-    if allowed.contains(&value) {
-        return Ok(value);
-    }
-    Err(CreateError::InvalidOption {
-        option,
-        value: format!("{value:?}"),
-        allowed: text.to_string(),
-    })
 }

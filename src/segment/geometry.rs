@@ -1,12 +1,11 @@
 //! The offsets of all parts of a segment (LAYOUT-1): how many blocks of which size a queue has, and where they lie.
 
 use super::layout::{
-    CACHE_LINE, Header, LARGE_HEADER, PAGE, PEERS_END, SMALL_BLOCK, SMALL_PAYLOAD, SharedWords,
+    CACHE_LINE, CELL_ALIGNMENT, CELLS, CellHeader, Header, LARGE_HEADER, PAGE, SharedWords,
 };
-use crate::protocol::block_header::BlockHeader;
 use crate::protocol::ids::{BlockIndex, PeerIndex};
 use crate::protocol::peers::PeerEntry;
-use crate::protocol::ring::{RingSize, SlotWord};
+use crate::protocol::ring::RingSize;
 use crate::protocol::steps::send::ALLOCATION_STRIDE;
 use core::ops::{Range, RangeInclusive};
 
@@ -25,9 +24,11 @@ pub(crate) const COMMITTED_CLASSES: usize = 1 + LARGE_PAYLOADS.len();
 /// The payload of the smallest huge class. Each next one is four times larger, up to the largest message.
 const MIN_HUGE_PAYLOAD: usize = 256 * 1024;
 
-/// The least number of blocks of the smallest class. There are at least twice as many as the capacity, so that a full
-/// ring stops a sender before a lack of blocks does; and at least this many, because each sender may own one.
-const MIN_SMALL_BLOCKS: u32 = 64;
+/// The least number of blocks of the smallest class beyond those of the ring's cells, and beyond twice the capacity.
+///
+/// Messages that are held, returned or dead keep blocks out of use. A full ring should stop a sender before a lack of
+/// blocks does, so there are at least this many more than twice the capacity: each sender may own one.
+const MIN_SPARE_BLOCKS: u32 = 64;
 /// The memory of a larger class, unless twice the capacity needs less; but at least [`MIN_LARGE_BLOCKS`] blocks.
 const LARGE_CLASS_BYTES: usize = 1 << 20;
 const MIN_LARGE_BLOCKS: usize = 16;
@@ -79,10 +80,10 @@ pub(crate) struct Geometry {
     pub(crate) classes: Vec<Class>,
     /// The length of the longest message, in bytes.
     pub(crate) max_message_len: usize,
-    /// The offset of the ring.
-    pub(super) slots: usize,
-    /// The offset of the blocks of the smallest class.
-    pub(super) small: usize,
+    /// The size of a cell.
+    pub(super) cell: usize,
+    /// The offset of the peer table.
+    pub(super) peers: usize,
     /// The offset of the headers of all larger blocks.
     pub(super) headers: usize,
     /// The end of the parts that have memory from the start.
@@ -92,14 +93,18 @@ pub(crate) struct Geometry {
 }
 
 /// Returns the classes beyond the smallest one: the payload and the number of blocks of each.
-fn larger_classes(small_blocks: u32, capacity: u32, max_message_len: usize) -> Vec<(usize, u32)> {
+fn larger_classes(inline: usize, capacity: u32, max_message_len: usize) -> Vec<(usize, u32)> {
     let count = |blocks: usize| u32::try_from(blocks).unwrap_or(u32::MAX);
+    let enough = (2 * capacity).max(MIN_SPARE_BLOCKS);
     let mut classes = Vec::new();
-    let mut longest = SMALL_PAYLOAD;
+    let mut longest = inline;
     for payload in LARGE_PAYLOADS {
-        if longest < max_message_len {
+        if payload <= longest && longest == inline {
+            // The cells take these messages. The class stays, so that each class has the same number in all queues.
+            classes.push((payload, 0));
+        } else if longest < max_message_len {
             let affordable = (LARGE_CLASS_BYTES / payload).max(MIN_LARGE_BLOCKS);
-            classes.push((payload, walkable(count(affordable).min(small_blocks))));
+            classes.push((payload, walkable(count(affordable).min(enough))));
             longest = payload;
         }
     }
@@ -123,24 +128,31 @@ impl Geometry {
     /// fits that block needs no check against the limit.
     pub(crate) const MAX_MESSAGE_LENS: RangeInclusive<usize> = 2 * CACHE_LINE..=1 << 30;
 
-    /// Computes the layout for a capacity out of [`Geometry::CAPACITIES`] and a largest message out of
-    /// [`Geometry::MAX_MESSAGE_LENS`].
-    pub(crate) fn new(capacity: u32, max_message_len: usize) -> Self {
-        let ring = RingSize::for_capacity(capacity, MIN_SLOTS);
-        let slot_bytes =
-            usize::try_from(ring.slots()).unwrap_or(usize::MAX) * size_of::<SlotWord>();
-        let small = (PEERS_END + slot_bytes).next_multiple_of(PAGE);
-        let small_blocks = walkable((2 * capacity).max(MIN_SMALL_BLOCKS));
-        let headers = (small + small_blocks as usize * SMALL_BLOCK).next_multiple_of(PAGE);
+    /// The lengths up to which a message lies in its cell.
+    pub(crate) const INLINE_LENS: RangeInclusive<usize> = 0..=4096;
 
-        let larger = larger_classes(small_blocks, capacity, max_message_len);
+    /// Computes the layout for a capacity out of [`Geometry::CAPACITIES`], a largest message out of
+    /// [`Geometry::MAX_MESSAGE_LENS`], and messages of up to `inline_len` bytes in cells, out of
+    /// [`Geometry::INLINE_LENS`].
+    pub(crate) fn new(capacity: u32, max_message_len: usize, inline_len: usize) -> Self {
+        let ring = RingSize::for_capacity(capacity, MIN_SLOTS);
+        let slots = u32::try_from(ring.slots()).unwrap_or(u32::MAX);
+        let small_blocks = slots.max(2 * capacity) + MIN_SPARE_BLOCKS;
+        let cell = (size_of::<CellHeader>() + inline_len.min(max_message_len))
+            .next_multiple_of(CELL_ALIGNMENT)
+            .max(CACHE_LINE);
+        let inline = (cell - size_of::<CellHeader>()).min(max_message_len);
+        let peers = (CELLS + small_blocks as usize * cell).next_multiple_of(PAGE);
+        let headers = peers + usize::from(PeerIndex::COUNT) * size_of::<PeerEntry>();
+
+        let larger = larger_classes(inline, capacity, max_message_len);
         let all_larger: u32 = larger.iter().map(|&(_, count)| count).sum();
         let mut end = (headers + all_larger as usize * LARGE_HEADER).next_multiple_of(PAGE);
         let mut classes = vec![Class {
             blocks: 0..small_blocks,
-            payload: SMALL_PAYLOAD,
-            start: small + size_of::<BlockHeader>(),
-            stride: SMALL_BLOCK,
+            payload: inline,
+            start: CELLS + size_of::<CellHeader>(),
+            stride: cell,
         }];
         let (mut next_block, mut committed) = (small_blocks, end);
         for (payload, count) in larger {
@@ -160,8 +172,8 @@ impl Geometry {
             ring,
             classes,
             max_message_len,
-            slots: PEERS_END,
-            small,
+            cell,
+            peers,
             headers,
             committed,
             length: end,
@@ -193,6 +205,17 @@ impl Geometry {
     /// Returns the number of blocks of the smallest class.
     pub(super) fn small_blocks(&self) -> u32 {
         self.classes.first().map_or(0, |class| class.blocks.end)
+    }
+
+    /// Returns the indices of the blocks of the smallest class that lie beside no slot.
+    pub(crate) fn spare_cells(&self) -> Range<u32> {
+        let slots = u32::try_from(self.ring.slots()).unwrap_or(u32::MAX);
+        slots..self.small_blocks()
+    }
+
+    /// Returns the payload of a block of the smallest class.
+    pub(super) fn inline_payload(&self) -> usize {
+        self.classes.first().map_or(0, |class| class.payload)
     }
 
     /// Returns the number of the smallest class for a message of `length` bytes; `None` if the message is too large.
@@ -229,11 +252,11 @@ impl Geometry {
             size_of::<Header>(),
             size_of::<SharedWords>(),
             size_of::<PeerEntry>(),
-            size_of::<BlockHeader>(),
+            size_of::<CellHeader>(),
         ];
         let offsets = [
-            self.slots,
-            self.small,
+            self.cell,
+            self.peers,
             self.headers,
             self.max_message_len,
             self.committed,
@@ -271,19 +294,29 @@ mod tests {
     #[test]
     fn payloads_never_overlap_in_any_layout() {
         for capacity in [1, 2, 31, 1023, 1024, 4096, 65_535, 65_536] {
-            for max_message_len in [128, 5_000, 64 * KIB, 100 * KIB, MIB, 200 * MIB, 1024 * MIB] {
-                let geometry = Geometry::new(capacity, max_message_len);
+            for (max_message_len, inline_len) in [
+                (128, 0),
+                (128, 4096),
+                (5_000, 8),
+                (64 * KIB, 96),
+                (100 * KIB, 97),
+                (MIB, 256),
+                (200 * MIB, 1000),
+                (1024 * MIB, 4096),
+            ] {
+                let geometry = Geometry::new(capacity, max_message_len, inline_len);
                 assert!(geometry.ring.slots() > u64::from(capacity));
                 // One index is left that names no block (`BlockIndex::NONE`).
                 assert!(geometry.block_count() < BlockIndex::COUNT - 1);
-                let (mut last_end, huge) = (geometry.small, geometry.huge_blocks());
+                let (mut last_end, huge) = (CELLS, geometry.huge_blocks());
                 for index in (0..geometry.block_count()).filter_map(BlockIndex::new) {
                     let payload = geometry.payload(index).expect("every block has a payload");
                     assert!(
                         payload.start >= last_end && payload.end <= geometry.length,
                         "{index:?} {payload:?}"
                     );
-                    assert_eq!(payload.start % 8, 0);
+                    assert_eq!(payload.start % CELL_ALIGNMENT, 0);
+                    assert!(payload.end <= geometry.peers || payload.start >= geometry.headers);
                     if huge.contains(&index.get()) {
                         assert!(payload.start >= geometry.committed);
                         assert_eq!((payload.start % PAGE, payload.len() % PAGE), (0, 0));
@@ -298,6 +331,9 @@ mod tests {
                 );
                 let smallest = geometry.classes.first().expect("a class");
                 assert!(smallest.blocks.len() >= 2 * capacity as usize);
+                assert!(smallest.blocks.len() as u64 > geometry.ring.slots());
+                assert!(smallest.payload >= inline_len.min(max_message_len));
+                assert!(smallest.payload <= max_message_len);
                 assert!(geometry.length < 16 << 30, "{}", geometry.length);
             }
         }
@@ -305,20 +341,23 @@ mod tests {
 
     #[test]
     fn a_message_goes_into_the_smallest_class_that_fits() {
-        let geometry = Geometry::new(16, MIB + 1);
+        let geometry = Geometry::new(16, MIB + 1, 96);
         assert_eq!(geometry.class_for(0), Some(0));
-        assert_eq!(geometry.class_for(SMALL_PAYLOAD), Some(0));
-        assert_eq!(geometry.class_for(SMALL_PAYLOAD + 1), Some(1));
+        assert_eq!(geometry.class_for(96), Some(0));
+        assert_eq!(geometry.class_for(97), Some(1));
         assert_eq!(geometry.class_for(64 * KIB), Some(5));
         assert_eq!(geometry.class_for(64 * KIB + 1), Some(6));
         assert_eq!(geometry.class_for(MIB + 1), Some(8));
         assert_eq!(geometry.class_for(MIB + 2), None);
+        let inline = Geometry::new(16, MIB, 1024);
+        assert_eq!(inline.class_for(1024), Some(0));
+        assert_eq!(inline.class_for(1025), Some(3));
     }
 
     #[test]
     fn the_last_class_fits_the_largest_message() {
         let payloads = |max_message_len| {
-            let geometry = Geometry::new(16, max_message_len);
+            let geometry = Geometry::new(16, max_message_len, 96);
             let last = geometry.classes.last().map(|class| class.payload);
             (geometry.classes.len(), last.expect("a class"))
         };
@@ -334,7 +373,7 @@ mod tests {
 
     #[test]
     fn the_largest_classes_have_few_blocks() {
-        let geometry = Geometry::new(1024, 1024 * MIB);
+        let geometry = Geometry::new(1024, 1024 * MIB, 96);
         let counts: Vec<_> = geometry
             .huge_classes()
             .iter()
@@ -350,7 +389,7 @@ mod tests {
             (MIB, 4),
         ];
         assert_eq!(counts, expected);
-        let small = Geometry::new(1, MIB);
+        let small = Geometry::new(1, MIB, 96);
         let counts = small.huge_classes().iter().map(|class| class.blocks.len());
         assert!(
             counts.eq([4, 4]),
@@ -360,8 +399,9 @@ mod tests {
 
     #[test]
     fn layouts_that_differ_have_different_fingerprints() {
-        let one = Geometry::new(4096, MIB).fingerprint();
-        assert_ne!(one, Geometry::new(65_536, MIB).fingerprint());
-        assert_ne!(one, Geometry::new(4096, MIB - 1).fingerprint());
+        let one = Geometry::new(4096, MIB, 96).fingerprint();
+        assert_ne!(one, Geometry::new(65_536, MIB, 96).fingerprint());
+        assert_ne!(one, Geometry::new(4096, MIB - 1, 96).fingerprint());
+        assert_ne!(one, Geometry::new(4096, MIB, 97).fingerprint());
     }
 }

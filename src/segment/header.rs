@@ -47,6 +47,7 @@ impl Header {
             (&self.schema_hash, schema.map_or(0, Schema::hash)),
             (&self.capacity, u64::from(limits.capacity)),
             (&self.max_message_len, settings.max_message_len as u64),
+            (&self.inline_len, settings.inline_len as u64),
             (&self.memory_limit, settings.memory_limit),
             (&self.max_idle_memory, settings.max_idle_memory),
             (&self.max_deliveries, u64::from(limits.max_deliveries)),
@@ -81,13 +82,14 @@ impl Header {
                 ours: VERSION,
             });
         }
-        let (capacity, geometry) = self.read_geometry(size)?;
-        let settings = self.read_settings(capacity, geometry.max_message_len)?;
+        let (capacity, inline_len, geometry) = self.read_geometry(size)?;
+        let settings = self.read_settings(capacity, inline_len, geometry.max_message_len)?;
         Ok((geometry, settings))
     }
 
-    /// Reads the capacity and the largest message, each once, and checks that they fit this build and the file.
-    fn read_geometry(&self, size: usize) -> Result<(u32, Geometry), AttachError> {
+    /// Reads the capacity, the inline length and the largest message, each once, and checks that they fit this build
+    /// and the file.
+    fn read_geometry(&self, size: usize) -> Result<(u32, usize, Geometry), AttachError> {
         let capacity = u32::try_from(get(&self.capacity))
             .ok()
             .filter(|capacity| Geometry::CAPACITIES.contains(capacity))
@@ -98,7 +100,13 @@ impl Header {
             .ok_or(AttachError::NotASegment(
                 "its largest message is out of range",
             ))?;
-        let geometry = Geometry::new(capacity, max_message_len);
+        let inline_len = usize::try_from(get(&self.inline_len))
+            .ok()
+            .filter(|inline_len| Geometry::INLINE_LENS.contains(inline_len))
+            .ok_or(AttachError::NotASegment(
+                "its inline length is out of range",
+            ))?;
+        let geometry = Geometry::new(capacity, max_message_len, inline_len);
         let (theirs, ours) = (get(&self.fingerprint), geometry.fingerprint());
         if theirs != ours && !mutant!(FingerprintNotChecked) {
             return Err(AttachError::Layout { theirs, ours });
@@ -109,13 +117,14 @@ impl Header {
                 "its length does not fit its capacity and largest message",
             ));
         }
-        Ok((capacity, geometry))
+        Ok((capacity, inline_len, geometry))
     }
 
     /// Reads what the geometry does not depend on.
     fn read_settings(
         &self,
         capacity: u32,
+        inline_len: usize,
         max_message_len: usize,
     ) -> Result<Settings, AttachError> {
         let small = |field: &AtomicU64, what| {
@@ -143,6 +152,7 @@ impl Header {
             evict_dead_letters: flags & EVICT_DEAD_LETTERS != 0,
             max_leases: small(&self.max_leases, "its number of leases is out of range")?,
             max_message_len,
+            inline_len,
             memory_limit: get(&self.memory_limit),
             max_idle_memory: get(&self.max_idle_memory),
             spin: duration_within(

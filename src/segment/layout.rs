@@ -4,9 +4,8 @@
 //! |---------------|------------------------------------------------------------------------------|-----------|
 //! | 0             | [`Header`]: the settings, written once, the magic number last                | this file |
 //! | [`SHARED`]    | [`SharedWords`]: the words that all peers use, each on cache lines of its own | this file |
-//! | [`PEERS`]     | the peer table: a cache line for each peer                                   | this file |
-//! | `slots`       | the ring                                                                     | `geometry` |
-//! | `small`       | blocks of the smallest class: header and payload side by side                | `geometry` |
+//! | [`CELLS`]     | the *cells*: each a slot of the ring and a block of the smallest class       | `geometry` |
+//! | `peers`       | the peer table: a cache line for each peer                                   | `geometry` |
 //! | `headers`     | the headers of all larger blocks, each with the marks of a batch             | `geometry` |
 //! | after those   | the payloads of larger blocks, class by class                                | `geometry` |
 //! | `committed`   | the payloads of huge blocks, of more than 64 KiB, class by class             | `geometry` |
@@ -14,16 +13,20 @@
 //! Everything before `committed` has memory from the start. What follows is only a range of addresses: a huge block
 //! gets memory when it is first used, and gives it back when it is idle ([`super::huge`]).
 //!
-//! LAYOUT-1. All offsets follow from the capacity and the largest message alone. A peer computes them for itself and
-//!           compares a fingerprint; it never trusts an offset that it reads from the segment.
-//! LAYOUT-2. Every word that several processes write has a cache line of its own, and head and tail are two lines
-//!           apart, because processors fetch lines in pairs. Only the slots of the ring share lines: a sender and a
-//!           receiver seldom stay at neighbouring slots (the receiver's pauses see to that), and then a line carries
-//!           eight slots from one to the other at once.
+//! A cell consists of a [`CellHeader`] and the payload of its block, and its size is a multiple of
+//! [`CELL_ALIGNMENT`] bytes. The first cells are those of the ring: cell `n` has slot `n` and block `n`. The other cells
+//! have a block only; their slot words are not used. A sender prefers the block that lies beside the slot which it will
+//! fill (`protocol::steps::send`). So a small message usually moves from one process to the other with one or two cache
+//! lines, which hold its slot, its block word, its header and its payload.
+//!
+//! LAYOUT-1. All offsets follow from the capacity, the largest message and the inline length alone. A peer computes them
+//!           for itself and compares a fingerprint; it never trusts an offset that it reads from the segment.
+//! LAYOUT-2. Every word that all peers use has a cache line of its own, and head and tail are two lines apart, because
+//!           processors fetch lines in pairs. Neighbouring cells may share a line: a sender and a receiver seldom stay
+//!           at neighbouring cells, because whichever is faster pauses.
 
 use crate::protocol::batch::BatchMarks;
 use crate::protocol::block_header::BlockHeader;
-use crate::protocol::ids::PeerIndex;
 use crate::protocol::lifecycle::LifecycleWord;
 use crate::protocol::parking::ParkingWord;
 use crate::protocol::peers::PeerEntry;
@@ -37,15 +40,19 @@ pub(super) const PAGE: usize = 4096;
 
 /// The offset of [`SharedWords`].
 pub(super) const SHARED: usize = PAGE;
-/// The offset of the peer table.
-pub(super) const PEERS: usize = 2 * PAGE;
-/// The end of the peer table, where the ring begins.
-pub(super) const PEERS_END: usize = PEERS + PeerIndex::COUNT as usize * size_of::<PeerEntry>();
+/// The offset of the cells.
+pub(super) const CELLS: usize = 2 * PAGE;
 
-/// The size of a block of the smallest class: two cache lines, for header and payload together.
-pub(super) const SMALL_BLOCK: usize = 2 * CACHE_LINE;
-/// The payload of a block of the smallest class.
-pub(super) const SMALL_PAYLOAD: usize = SMALL_BLOCK - size_of::<BlockHeader>();
+/// What precedes the payload in a cell.
+#[derive(Debug)]
+#[repr(C)]
+pub(super) struct CellHeader {
+    pub(super) slot: SlotWord,
+    pub(super) block: BlockHeader,
+}
+
+/// The alignment of a cell, and of the payload in it, in bytes.
+pub(super) const CELL_ALIGNMENT: usize = 32;
 /// The size of the header of a larger block, with the marks of a batch.
 pub(super) const LARGE_HEADER: usize = 2 * CACHE_LINE;
 
@@ -70,6 +77,7 @@ pub(super) struct Header {
     pub(super) schema_hash: AtomicU64,
     pub(super) capacity: AtomicU64,
     pub(super) max_message_len: AtomicU64,
+    pub(super) inline_len: AtomicU64,
     pub(super) memory_limit: AtomicU64,
     pub(super) max_idle_memory: AtomicU64,
     pub(super) max_deliveries: AtomicU64,
@@ -116,10 +124,10 @@ pub(super) struct Sweeps {
 #[repr(C, align(128))]
 pub(super) struct CachePadded<T>(pub(super) T);
 
-const _: () = assert!(size_of::<Header>() == 120 + 3 * NAME_BYTES && size_of::<Header>() <= SHARED);
+const _: () = assert!(size_of::<Header>() == 128 + 3 * NAME_BYTES && size_of::<Header>() <= SHARED);
 const _: () =
-    assert!(size_of::<SharedWords>() == 1024 && SHARED + size_of::<SharedWords>() <= PEERS);
+    assert!(size_of::<SharedWords>() == 1024 && SHARED + size_of::<SharedWords>() <= CELLS);
 const _: () = assert!(size_of::<CachePadded<Hint>>() == 128 && size_of::<Sweeps>() == 128);
 const _: () = assert!(size_of::<PeerEntry>() == CACHE_LINE);
-const _: () = assert!(size_of::<SlotWord>() == 8);
+const _: () = assert!(size_of::<CellHeader>() == CELL_ALIGNMENT);
 const _: () = assert!(size_of::<BlockHeader>() + size_of::<BatchMarks>() <= LARGE_HEADER);

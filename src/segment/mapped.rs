@@ -18,7 +18,7 @@ use super::geometry::Geometry;
 use super::header::INCOMPLETE;
 use super::idle_blocks::IdleBlocks;
 use super::layout::{
-    CACHE_LINE, Header, LARGE_HEADER, MAGIC, PEERS, SHARED, SMALL_BLOCK, SMALL_PAYLOAD, SharedWords,
+    CACHE_LINE, CELLS, CellHeader, Header, LARGE_HEADER, MAGIC, SHARED, SharedWords,
 };
 use super::settings::Settings;
 use super::sweeper::LivenessSweeper;
@@ -42,16 +42,23 @@ use core::ops::Range;
 use core::ptr::NonNull;
 use std::os::fd::OwnedFd;
 
+/// How many lines of a cell are prefetched. The processor's own prefetching finds the rest.
+const PREFETCHED_LINES: usize = 4;
+
 /// The shared memory of a queue, mapped into this process.
 #[derive(Debug)]
 pub(crate) struct Segment {
     // The addresses of the parts, so that a word is found by one addition.
-    slots: NonNull<u8>,
-    small: NonNull<u8>,
-    headers: NonNull<u8>,
+    cells: NonNull<u8>,
     shared: NonNull<u8>,
+    /// The size of a cell, and the part of it that is payload.
+    cell: usize,
+    inline: usize,
+    /// The number of cells, which is the number of blocks of the smallest class.
     small_blocks: u32,
     block_count: u32,
+    headers: NonNull<u8>,
+    peers: NonNull<u8>,
     /// The process that has the mapping.
     owner: OwnerProcess,
     settings: Settings,
@@ -98,7 +105,7 @@ impl Segment {
         budget: MemoryBudget,
         settings: Settings,
     ) -> Result<Self, MemoryError> {
-        let geometry = Geometry::new(settings.limits.capacity, settings.max_message_len);
+        let geometry = geometry_of(&settings);
         let wanted = geometry.committed as u64;
         OutOfMemory::check(MemoryLimit::Queue, wanted, settings.memory_limit)?;
         budget.check(wanted)?;
@@ -127,14 +134,14 @@ impl Segment {
             Some(size) => (size, true),
             None => (private_size(&file)?, false),
         };
-        if size < PEERS {
+        if size < CELLS {
             return Err(AttachError::NotASegment("it is too short"));
         }
         if !is_sealed && !named::begins_with(&file, MAGIC)? {
             return Err(AttachError::NotASegment(INCOMPLETE));
         }
         let mapping = Mapping::new(&file, size)?;
-        // SAFETY: the mapping is at least `PEERS` long, so the header is inside it. It is aligned to a page, and
+        // SAFETY: the mapping is at least `CELLS` long, so the header is inside it. It is aligned to a page, and
         // consists of atomic integers, for which any bytes are valid.
         let header: &Header = unsafe { mapping.pointer_at(0).cast().as_ref() };
         let (geometry, settings) = header.read(size)?;
@@ -155,12 +162,14 @@ impl Segment {
         // The offsets are inside the mapping (SEGMENT-1).
         assert_eq!(mapping.length(), geometry.length);
         Self {
-            slots: mapping.pointer_at(geometry.slots),
-            small: mapping.pointer_at(geometry.small),
-            headers: mapping.pointer_at(geometry.headers),
+            cells: mapping.pointer_at(CELLS),
             shared: mapping.pointer_at(SHARED),
+            cell: geometry.cell,
+            inline: geometry.inline_payload(),
             small_blocks: geometry.small_blocks(),
             block_count: geometry.block_count(),
+            headers: mapping.pointer_at(geometry.headers),
+            peers: mapping.pointer_at(geometry.peers),
             owner: mapping.owner(),
             settings,
             geometry,
@@ -178,7 +187,7 @@ impl Segment {
     /// Makes a segment on the heap, where a sanitizer sees accesses beyond its ends.
     #[cfg(test)]
     pub(super) fn on_heap(settings: Settings) -> Self {
-        let geometry = Geometry::new(settings.limits.capacity, settings.max_message_len);
+        let geometry = geometry_of(&settings);
         let mapping = Mapping::on_heap(geometry.length);
         // Only locks need the file, and these tests take none.
         let file = memory::create(1, 1).expect("a memfd");
@@ -241,8 +250,28 @@ impl Segment {
 
     #[inline(always)]
     pub(super) fn shared(&self) -> &SharedWords {
-        // SAFETY: the words lie between `SHARED`, a multiple of a page, and `PEERS` (asserted in `layout`).
+        // SAFETY: the words lie between `SHARED`, a multiple of a page, and `CELLS` (asserted in `layout`).
         unsafe { Self::at(self.shared, 0) }
+    }
+
+    /// Tells the processor that this cell will be written soon: its lines, but no more than [`PREFETCHED_LINES`].
+    #[inline(always)]
+    fn prefetch_cell_number(&self, number: usize) {
+        let address = self.cells.as_ptr().wrapping_add(number * self.cell);
+        cpu::prefetch_for_write(address);
+        if self.cell > CACHE_LINE {
+            cpu::prefetch_for_write(address.wrapping_add(CACHE_LINE));
+        }
+        if self.cell > 2 * CACHE_LINE {
+            self.prefetch_rest(address);
+        }
+    }
+
+    #[inline(never)]
+    fn prefetch_rest(&self, cell: *const u8) {
+        for line in 2..self.cell.div_ceil(CACHE_LINE).min(PREFETCHED_LINES) {
+            cpu::prefetch_for_write(cell.wrapping_add(line * CACHE_LINE));
+        }
     }
 
     #[inline(never)]
@@ -262,9 +291,9 @@ impl Segment {
         index: BlockIndex,
     ) -> Result<(NonNull<u8>, usize), Corrupt> {
         if index.get() < self.small_blocks {
-            let offset = index.get() as usize * SMALL_BLOCK + size_of::<BlockHeader>();
-            // SAFETY: a small block of this index exists, and its payload follows its header.
-            return Ok((unsafe { self.small.add(offset) }, SMALL_PAYLOAD));
+            let offset = index.get() as usize * self.cell + size_of::<CellHeader>();
+            // SAFETY: a cell of this number exists, and its payload follows its header.
+            return Ok((unsafe { self.cells.add(offset) }, self.inline));
         }
         self.large_payload_address(index)
     }
@@ -280,6 +309,14 @@ impl Segment {
         let range = self.geometry.payload(index).ok_or(Corrupt::NoSuchBlock)?;
         Ok((self.mapping.pointer_at(range.start), range.len()))
     }
+}
+
+fn geometry_of(settings: &Settings) -> Geometry {
+    Geometry::new(
+        settings.limits.capacity,
+        settings.max_message_len,
+        settings.inline_len,
+    )
 }
 
 /// Returns the size of a file that is not sealed because it has a name, or may get one.
@@ -305,10 +342,15 @@ impl SharedState for Segment {
             clippy::cast_possible_truncation,
             reason = "less than the length of the ring, which is a usize"
         )]
-        let offset = number as usize * size_of::<SlotWord>();
-        // SAFETY: the number is below the number of slots, so the offset is inside the ring. It is a multiple of the
-        // size of a slot, which is one atomic.
-        unsafe { Self::at(self.slots, offset) }
+        let offset = number as usize * self.cell;
+        // SAFETY: the number is below the number of slots, and there are more cells than slots. A cell begins with its
+        // slot, which is one atomic.
+        unsafe { Self::at(self.cells, offset) }
+    }
+
+    #[inline(always)]
+    fn cell_count(&self) -> u32 {
+        self.small_blocks
     }
 
     #[inline(always)]
@@ -321,8 +363,9 @@ impl SharedState for Segment {
         if index.get() >= self.small_blocks {
             return self.large_block(index);
         }
-        // SAFETY: a small block of this index exists. It begins with its header, which consists of atomics.
-        Some(unsafe { Self::at(self.small, index.get() as usize * SMALL_BLOCK) })
+        let offset = index.get() as usize * self.cell + size_of::<SlotWord>();
+        // SAFETY: a cell of this number exists. The header of its block follows its slot, and consists of atomics.
+        Some(unsafe { Self::at(self.cells, offset) })
     }
 
     fn marks(&self, index: BlockIndex) -> Option<&BatchMarks> {
@@ -340,10 +383,10 @@ impl SharedState for Segment {
     }
 
     fn peer(&self, peer: PeerIndex) -> Option<&PeerEntry> {
-        let offset = (PEERS - SHARED) + usize::from(peer.get()) * size_of::<PeerEntry>();
-        // SAFETY: the index is below `PeerIndex::COUNT`, for which there is room from `PEERS` on: an aligned cache line
-        // each, which consists of atomics.
-        Some(unsafe { Self::at(self.shared, offset) })
+        let offset = usize::from(peer.get()) * size_of::<PeerEntry>();
+        // SAFETY: the index is below `PeerIndex::COUNT`, for which there is room in the peer table: an aligned cache
+        // line each, which consists of atomics.
+        Some(unsafe { Self::at(self.peers, offset) })
     }
 
     #[inline(always)]
@@ -397,10 +440,16 @@ impl SharedState for Segment {
     fn prefetch_block(&self, index: BlockIndex) {
         // A larger payload lies elsewhere, and the processor's own prefetching finds it.
         if index.get() < self.small_blocks {
-            let offset = index.get() as usize * SMALL_BLOCK;
-            let address = self.small.as_ptr().wrapping_add(offset);
-            cpu::prefetch_for_write(address);
-            cpu::prefetch_for_write(address.wrapping_add(CACHE_LINE));
+            self.prefetch_cell_number(index.get() as usize);
         }
+    }
+
+    #[inline(always)]
+    fn prefetch_cell(&self, position: Position) {
+        #[allow(
+            clippy::cast_possible_truncation,
+            reason = "less than the length of the ring, which is a usize"
+        )]
+        self.prefetch_cell_number(self.geometry.ring.slot_number(position) as usize);
     }
 }

@@ -42,6 +42,7 @@ fn segment(limits: Limits) -> Segment {
         evict_dead_letters: true,
         max_leases: 8,
         max_message_len: 64 * 1024,
+        inline_len: 96,
         memory_limit: u64::MAX,
         max_idle_memory: u64::MAX,
         spin: Duration::ZERO,
@@ -77,8 +78,7 @@ impl<'a> Process<'a> {
 
     /// `Allocate`.
     fn allocate(&self) -> OwnedBlock {
-        let all = self.queue.small_blocks();
-        send::allocate(self.queue, self.peer, all, &self.cursor).expect("a free block")
+        send::allocate_cell(self.queue, self.peer, &self.cursor).expect("a free block")
     }
 
     /// `Allocate` and `Offer`.
@@ -461,6 +461,9 @@ impl SharedState for Dying<'_> {
         }
         self.queue.slot(position)
     }
+    fn cell_count(&self) -> u32 {
+        self.queue.cell_count()
+    }
     fn block_count(&self) -> u32 {
         self.queue.block_count()
     }
@@ -514,6 +517,7 @@ impl SharedState for Dying<'_> {
         0
     }
     fn prefetch_block(&self, _: BlockIndex) {}
+    fn prefetch_cell(&self, _: Position) {}
 }
 
 /// Recovers until the recoverer dies after `looks` looks at words. Returns whether it has died before the end.

@@ -14,7 +14,7 @@
 
 use super::Segment;
 use super::geometry::{COMMITTED_CLASSES as CLASSES, Class};
-use super::layout::{Header, PEERS, SHARED, SharedWords};
+use super::layout::{Header, SHARED, SharedWords};
 use super::settings::{SPINS, STORED_LIVENESS_INTERVALS, Settings};
 use crate::protocol::ids::{BlockIndex, PeerIndex, Position};
 use crate::protocol::lifecycle::LifecycleState;
@@ -41,6 +41,7 @@ fn settings(capacity: u32, close_waits_for_leases: bool) -> Settings {
         evict_dead_letters: true,
         max_leases: 8,
         max_message_len: 64 * 1024,
+        inline_len: 96,
         memory_limit: u64::MAX,
         max_idle_memory: u64::MAX,
         spin: Duration::ZERO,
@@ -110,8 +111,13 @@ impl<'a> Peer<'a> {
             .nth(class)
             .expect("a class");
         let from = class.blocks.clone();
-        let Some(mut block) = send::allocate(segment, self.index, from.clone(), cursor)
-            .or_else(|| dead_letters::allocate_by_eviction(segment, self.index, &from))
+        let allocated = if from == segment.small_blocks() {
+            send::allocate_cell(segment, self.index, cursor)
+        } else {
+            send::allocate(segment, self.index, from.clone(), cursor)
+        };
+        let Some(mut block) =
+            allocated.or_else(|| dead_letters::allocate_by_eviction(segment, self.index, &from))
         else {
             return Ok(false);
         };
@@ -352,7 +358,7 @@ impl Targets {
             shared: (SHARED..SHARED + size_of::<SharedWords>())
                 .step_by(8)
                 .collect(),
-            peers: (PEERS..segment.geometry().slots)
+            peers: (segment.geometry().peers..segment.geometry().headers)
                 .step_by(8)
                 .take(64)
                 .collect(),
@@ -422,7 +428,7 @@ fn plausible_or_random(now: u64, near: Position, rng: &mut Rng) -> u64 {
         9 => now & !0xffff_ffff | rng.below(8),
         // A position, or a length just above or at the size of a block.
         10 => near.0.wrapping_add(rng.below(2048)),
-        _ => now & !0xffff_ffff | rng.pick(&[104, 105, 256, 257, 65_536, 65_537]),
+        _ => now & !0xffff_ffff | rng.pick(&[96, 97, 256, 257, 65_536, 65_537]),
     }
 }
 

@@ -15,6 +15,8 @@ pub(crate) struct Settings {
     pub(crate) max_leases: u32,
     /// The length of the largest message, in bytes.
     pub(crate) max_message_len: usize,
+    /// The length up to which a message lies in its cell, in bytes.
+    pub(crate) inline_len: usize,
     /// How much memory the segment may take, in bytes; `u64::MAX` without a limit.
     pub(crate) memory_limit: u64,
     /// How many bytes of memory idle blocks for messages of more than 64 KiB may keep.

@@ -4,7 +4,8 @@ use super::geometry::Geometry;
 use super::layout::{Header, NAME_BYTES, VERSION};
 use super::{AttachError, Schema, Segment, Settings};
 use crate::os::memory;
-use crate::protocol::ids::Position;
+use crate::protocol::ids::{BlockIndex, Position};
+use crate::protocol::ring::SlotWord;
 use crate::protocol::{Limits, SharedState};
 use crate::sync::Ordering;
 use core::time::Duration;
@@ -23,6 +24,7 @@ pub(super) fn settings() -> Settings {
         evict_dead_letters: true,
         max_leases: 7,
         max_message_len: 1 << 20,
+        inline_len: 96,
         memory_limit: 1 << 30,
         max_idle_memory: 1 << 29,
         spin: Duration::from_micros(50),
@@ -55,7 +57,7 @@ fn no_process_attaches_to_an_incomplete_segment() {
     };
     let (mut too_early, mut attached) = (0, 0);
     for _ in 0..rounds {
-        let geometry = Geometry::new(8, 1 << 20);
+        let geometry = Geometry::new(8, 1 << 20, 96);
         let file = memory::create(geometry.length, geometry.committed).expect("a memfd");
         let theirs = file.as_fd().try_clone_to_owned().expect("dup");
         let start = std::sync::Barrier::new(2);
@@ -184,17 +186,16 @@ fn a_name_that_is_too_long_keeps_its_end() {
 }
 
 #[test]
-fn the_slots_of_the_ring_are_contiguous_and_distinct() {
+fn each_slot_of_the_ring_lies_in_front_of_the_block_of_its_number() {
     let segment = Segment::create(settings()).expect("a segment");
     let slots = segment.ring_size().slots();
-    let addresses: Vec<usize> = (0..slots)
-        .map(|number| core::ptr::from_ref(segment.slot(Position(number))).addr())
-        .collect();
-    let mut sorted = addresses;
-    sorted.sort_unstable();
-    sorted.dedup();
-    assert_eq!(sorted.len() as u64, slots);
-    let first = sorted.first().expect("slots");
-    let last = sorted.last().expect("slots");
-    assert_eq!((last - first) as u64, (slots - 1) * 8);
+    let cell = segment.geometry().cell;
+    let first = core::ptr::from_ref(segment.slot(Position(0))).addr();
+    for number in 0..slots {
+        let slot = core::ptr::from_ref(segment.slot(Position(number))).addr();
+        let index = BlockIndex::from_low_bits(number);
+        let block = core::ptr::from_ref(segment.block(index).expect("a block")).addr();
+        assert_eq!(slot, first + usize::try_from(number).expect("small") * cell);
+        assert_eq!(block, slot + size_of::<SlotWord>());
+    }
 }

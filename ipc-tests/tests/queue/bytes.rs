@@ -33,19 +33,7 @@ fn in_use(tx: &Sender<Vec<u8>, Raw>) -> u64 {
 fn bytes_written_in_place_are_read_in_place() {
     guarded(LIMIT, || {
         let (tx, rx) = queue(&sleepy(8));
-        for length in [
-            0,
-            1,
-            40,
-            104,
-            105,
-            256,
-            1024,
-            5_000,
-            65_536,
-            65_537,
-            1 << 20,
-        ] {
+        for length in [0, 1, 40, 96, 97, 256, 1024, 5_000, 65_536, 65_537, 1 << 20] {
             let mut room = tx.reserve(length).expect("a block");
             assert_eq!(room.len(), length);
             room.iter_mut()

@@ -52,8 +52,9 @@ fn an_incomplete_or_unsound_segment_is_refused_with_the_reason() {
             (40, 0, "its capacity is out of range"),
             (40, u64::MAX, "its capacity is out of range"),
             (48, 0, "its largest message is out of range"),
-            (64, 16, "its number of deliveries is out of range"),
-            (96, 0, "its liveness interval is out of range"),
+            (56, 5000, "its inline length is out of range"),
+            (80, 16, "its number of deliveries is out of range"),
+            (112, 0, "its liveness interval is out of range"),
         ] {
             let answer = refusal(offset, value);
             assert!(

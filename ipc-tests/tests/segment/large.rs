@@ -86,7 +86,7 @@ fn round_trips(role: &str, lengths: &[usize]) {
 fn every_size_arrives_unchanged() {
     guarded(LIMIT, || {
         let edges = [
-            104,
+            96,
             256,
             KIB,
             4 * KIB,

@@ -11,10 +11,14 @@ use super::seal::help_seal;
 use super::settle::discard_message;
 use crate::protocol::block_header::BlockHeader;
 use crate::protocol::blocks::{BlockKind, BlockState};
-use crate::protocol::ids::{PeerIndex, Position};
+use crate::protocol::ids::{BlockIndex, PeerIndex, Position};
 use crate::protocol::ring::{LapOrder, SlotKind};
 use crate::protocol::{Corrupt, SharedState};
 use crate::sync::fence_after_exchange;
+
+/// How many cells ahead a receiver prefetches: in the time that it takes for so many messages, a cache line comes from
+/// the sender's processor.
+const PREFETCH_CELLS: u64 = 8;
 
 /// The outcome of an attempt to receive.
 #[derive(Debug, PartialEq, Eq)]
@@ -57,19 +61,27 @@ fn take<S: SharedState>(
         let word = shared.slot(position);
         let seen = word.load();
         if seen.is_full_in(size.lap(position)) {
-            // `hold` writes the block next. Fetch its cache line while the exchange waits for the slot's.
-            shared.prefetch_block(seen.block());
+            // `hold` writes the block next. Fetch its cache lines while the exchange waits for the slot's.
+            if u64::from(seen.block().get()) != size.slot_number(position) {
+                shared.prefetch_block(seen.block());
+            }
             if let Some(vacated) = word.take(seen, me) {
                 shared.head().set(position.next());
+                shared.prefetch_cell(position.plus(PREFETCH_CELLS));
                 if shared.space().has_waiters() && !mutant!(TakeWithoutWake) {
                     shared.space().notify(|word| shared.wake(word, 1));
                 }
-                let header = shared.block(seen.block()).ok_or(Corrupt::NoSuchBlock)?;
+                let index = if mutant!(BlockOfPosition) {
+                    BlockIndex::from_low_bits(size.slot_number(position))
+                } else {
+                    seen.block()
+                };
+                let header = shared.block(index).ok_or(Corrupt::NoSuchBlock)?;
                 let held = hold(header, me)?;
                 if !mutant!(SkipClear) {
                     word.clear(vacated);
                 }
-                return Ok(Receive::Message(OwnedBlock::new(seen.block(), held)));
+                return Ok(Receive::Message(OwnedBlock::new(index, held)));
             }
             continue;
         }

@@ -219,7 +219,8 @@ impl DeadPeerBlocks {
                 continue;
             };
             let state = header.word.load();
-            if state.peer() != peer {
+            let is_spare = u64::from(index.get()) >= shared.ring_size().slots();
+            if state.peer() != peer || is_spare && mutant!(SpareBlocksNotRecovered) {
                 continue;
             }
             match state.kind() {

@@ -64,6 +64,12 @@ const POOL: &str = "--pool --seconds 20 --workers 3 --kills-per-second 60";
 /// All mutants. A mutant that is caught in several ways has several rows.
 #[rustfmt::skip]
 pub(crate) const MUTANTS: &[Row] = &[
+    ("AllocateByStore", Layer::Protocol, Explorer),
+    ("AllocateByStore", Layer::Protocol, Storm(BUSY)),
+    ("DistantCellsNotTried", Layer::Protocol, Explorer),
+    ("BlockOfPosition", Layer::Protocol, Explorer),
+    ("BlockOfPosition", Layer::Protocol, Storm(BUSY)),
+    ("SpareBlocksNotRecovered", Layer::Protocol, Explorer),
     ("OverwriteWithoutHelp", Layer::Protocol, Stepkill("--op try-recv --mode kill")),
     ("OverwriteWithoutHelp", Layer::Protocol, Stepkill("--op try-recv --mode copy")),
     ("HelpWithoutReread", Layer::Protocol, Stepkill("--op send-after-dead-taker --mode stop --sample 300")),

@@ -156,6 +156,10 @@ impl SharedState for HeapQueue {
         &self.ring[usize::from(to_u8(self.size.slot_number(position)))]
     }
 
+    fn cell_count(&self) -> u32 {
+        self.block_count()
+    }
+
     fn block_count(&self) -> u32 {
         self.configuration.blocks.into()
     }
@@ -222,6 +226,8 @@ impl SharedState for HeapQueue {
     }
 
     fn prefetch_block(&self, _: BlockIndex) {}
+
+    fn prefetch_cell(&self, _: Position) {}
 }
 
 /// Returns the statistics of a queue with this memory, as the real function counts them.

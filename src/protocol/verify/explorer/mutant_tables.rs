@@ -11,6 +11,34 @@ use crate::mutants::Mutant as CompiledMutant;
 /// The mutants of the model.
 pub(super) const MODEL_MUTANTS: &[(Mutant, &str)] = &[
     (
+        Mutant::AllocateByStore,
+        "two senders take blocks at the same time",
+    ),
+    (
+        Mutant::DistantCellsNotTried,
+        "a sender sleeps until one of two blocks is free",
+    ),
+    (
+        Mutant::BlockOfPosition,
+        "messages lie in the blocks of other slots",
+    ),
+    (
+        Mutant::SkipClear,
+        "messages lie in the blocks of other slots",
+    ),
+    (
+        Mutant::ReleaseBeforeClear,
+        "a block is reused while a settled queue ends",
+    ),
+    (
+        Mutant::ReleaseBeforeClear,
+        "messages lie in the blocks of other slots",
+    ),
+    (
+        Mutant::SpareBlocksNotRecovered,
+        "the holder of a spare block dies",
+    ),
+    (
         Mutant::PublishWithoutHelp,
         "the slot of a dead receiver is reused before recovery",
     ),
@@ -265,6 +293,26 @@ pub(super) const MODEL_MUTANTS: &[(Mutant, &str)] = &[
 
 /// The mutants that are compiled into the real functions, and the number of pre-emptions that it takes to catch each.
 pub(super) const COMPILED_MUTANTS: &[(CompiledMutant, &str, u8)] = &[
+    (
+        CompiledMutant::AllocateByStore,
+        "two senders take blocks at the same time",
+        2,
+    ),
+    (
+        CompiledMutant::DistantCellsNotTried,
+        "a sender sleeps until one of two blocks is free",
+        1,
+    ),
+    (
+        CompiledMutant::BlockOfPosition,
+        "messages lie in the blocks of other slots",
+        1,
+    ),
+    (
+        CompiledMutant::SpareBlocksNotRecovered,
+        "the holder of a spare block dies",
+        1,
+    ),
     (
         CompiledMutant::OverwriteWithoutHelp,
         "the slot of a dead receiver is reused before recovery",

@@ -7,6 +7,10 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mutant {
     // Sending.
+    /// `Allocate` is a plain store.
+    AllocateByStore,
+    /// A sender tries only the blocks at the tail and the spare ones.
+    DistantCellsNotTried,
     /// `Publish` overwrites a Vacated slot, although the block does not say yet who took its message.
     PublishWithoutHelp,
     /// A sender does not check before each attempt of `Publish` whether the queue is closing.
@@ -31,6 +35,10 @@ pub(super) enum Mutant {
     WithdrawLeakedWithoutWake,
 
     // Receiving and returning.
+    /// A receiver takes the block that lies beside the slot, not the one that the slot names.
+    BlockOfPosition,
+    /// A receiver removes its name from the slot after `Release` (`Clear`).
+    ReleaseBeforeClear,
     /// A receiver acknowledges or returns a message whose slot still names it (`Clear`).
     SkipClear,
     /// A returned message keeps its generation (BLOCK-3).
@@ -93,6 +101,8 @@ pub(super) enum Mutant {
     RecoverWithoutConfirming,
     /// Recovery checks the peer entry before it reads a word, not after (RECOVER-1).
     ConfirmBeforeReading,
+    /// Recovery looks only at the blocks that lie beside a slot.
+    SpareBlocksNotRecovered,
     /// Recovery skips `Hold`.
     RecoverWithoutHold,
     /// Recovery skips `Clear`.

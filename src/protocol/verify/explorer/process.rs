@@ -84,6 +84,8 @@ pub(super) struct CallFacts {
     pub(super) has_message: bool,
     /// The queue was not full.
     pub(super) has_room: bool,
+    /// These blocks were Free, and have been ever since.
+    pub(super) free: u8,
     /// These blocks were Returned, and the `returned` word announced them.
     pub(super) announced: u8,
     /// These blocks were Returned.

@@ -156,8 +156,7 @@ impl RealProcess<'_> {
 
     fn allocate(&self) -> Outcome {
         let cursor = AtomicU32::new(self.observer.execution.borrow().local.cursor);
-        let all = 0..self.queue.block_count();
-        let allocated = send::allocate(self.queue, self.me(), all, &cursor);
+        let allocated = send::allocate_cell(self.queue, self.me(), &cursor);
         self.observer.execution.borrow_mut().local.cursor = cursor.load(Ordering::Relaxed);
         allocated.map_or(Outcome::Unavailable, |owned| in_hand(&owned))
     }

@@ -2,7 +2,7 @@
 
 use super::configuration::{Configuration, Probe};
 use super::configurations::{
-    BATCHING, CLOSING, DEAD_LETTERS, DYING, MEMBERSHIP, RETURNING, SENDING, SLEEPING, named,
+    BATCHING, CELLS, CLOSING, DEAD_LETTERS, DYING, MEMBERSHIP, RETURNING, SENDING, SLEEPING, named,
 };
 use super::machine::{Machine, Program};
 use super::mutant_tables::{COMPILED_MUTANTS, MODEL_MUTANTS};
@@ -87,6 +87,10 @@ macro_rules! for_each_group {
         #[test]
         fn sending() {
             $check(SENDING);
+        }
+        #[test]
+        fn cells() {
+            $check(CELLS);
         }
         #[test]
         fn dying() {

@@ -174,6 +174,10 @@ impl SharedState for HeapQueue {
             .expect("slot numbers are less than the number of slots")
     }
 
+    fn cell_count(&self) -> u32 {
+        self.block_count()
+    }
+
     fn block_count(&self) -> u32 {
         u32::try_from(self.cells.len()).expect("few blocks")
     }
@@ -237,4 +241,6 @@ impl SharedState for HeapQueue {
     }
 
     fn prefetch_block(&self, _: BlockIndex) {}
+
+    fn prefetch_cell(&self, _: Position) {}
 }

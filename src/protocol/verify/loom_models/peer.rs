@@ -42,8 +42,7 @@ impl Peer {
     /// Writes a message into a new block. `None`: no block is free. Transitions `Allocate` and `Offer`.
     pub(super) fn prepare(&self, message: u64) -> Option<OwnedBlock> {
         let queue = &*self.queue;
-        let all = 0..queue.block_count();
-        let mut block = send::allocate(queue, self.index, all, &self.cursor)?;
+        let mut block = send::allocate_cell(queue, self.index, &self.cursor)?;
         *queue.allocated.lock().expect("no panic") += 1;
         queue.cell(block.index()).write(message);
         send::offer(queue, &mut block, 8).expect("no corruption");
@@ -102,8 +101,7 @@ impl Peer {
     /// Sends a batch of `count` messages, for which this queue keeps one number.
     pub(super) fn send_batch(&self, message: u64, count: usize) {
         let queue = &*self.queue;
-        let all = 0..queue.block_count();
-        let mut block = send::allocate(queue, self.index, all, &self.cursor).expect("a free block");
+        let mut block = send::allocate_cell(queue, self.index, &self.cursor).expect("a free block");
         queue.cell(block.index()).write(message);
         batch::begin(queue, &block, count).expect("no corruption");
         batch::offer(queue, &mut block, 8).expect("no corruption");

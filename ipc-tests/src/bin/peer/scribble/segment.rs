@@ -5,29 +5,30 @@ use std::{fs::File, os::unix::fs::FileExt, process};
 use workring::{Options, queue::Raw};
 
 // Offsets of words in a segment of a small capacity. `check_offsets` fails if they are no longer right.
-const HEADER_WORDS: u64 = 78;
+const HEADER_WORDS: u64 = 80;
 const SHARED: u64 = 4096;
 const SHARED_WORDS: u64 = 112;
 const HEAD: u64 = SHARED;
 const TAIL: u64 = SHARED + 128;
-const PEERS: u64 = 8192;
+/// The cells, each with a slot and a small block; the last ones have a block only.
+const CELLS: u64 = 8192;
+const CELL: u64 = 128;
+const SLOTS: u64 = 1024;
+const SMALL_BLOCKS: u64 = SLOTS + 64;
+const PEERS: u64 = CELLS + SMALL_BLOCKS * CELL;
 const PEER: u64 = 64;
-const SLOTS: u64 = PEERS + 1024 * PEER;
-const SMALL: u64 = SLOTS + 1024 * 8;
-const SMALL_BLOCK: u64 = 128;
-const SMALL_BLOCKS: u64 = 64;
 /// The headers of all larger blocks, with the marks of batches.
-const LARGE: u64 = SMALL + SMALL_BLOCKS * SMALL_BLOCK;
+const LARGE: u64 = PEERS + 1024 * PEER;
 const LARGE_HEADER: u64 = 128;
 const LARGE_HEADER_WORDS: u64 = 11;
 
 fn slot(number: u64) -> u64 {
-    SLOTS + number % 1024 * 8
+    CELLS + number % SLOTS * CELL
 }
 
 fn header(block: u64) -> u64 {
     if block < SMALL_BLOCKS {
-        SMALL + block * SMALL_BLOCK
+        CELLS + block * CELL + 8
     } else {
         LARGE + (block - SMALL_BLOCKS) * LARGE_HEADER
     }
@@ -66,9 +67,10 @@ impl Scribbler {
             8 => PEERS + rng.u64(0..1024 * PEER / 8) * 8,
             9..13 => slot(near),
             13 => slot(rng.u64(..)),
-            14..17 => header(rng.u64(0..20)) + rng.u64(0..3) * 8,
-            17 => header(rng.u64(0..300)) + rng.u64(0..LARGE_HEADER_WORDS) * 8,
-            18 => SMALL + rng.u64(0..SMALL_BLOCKS * SMALL_BLOCK / 8) * 8,
+            14..16 => header(near % SLOTS) + rng.u64(0..3) * 8,
+            16 => header(rng.u64(0..SMALL_BLOCKS)) + rng.u64(0..3) * 8,
+            17 => header(SMALL_BLOCKS + rng.u64(0..300)) + rng.u64(0..LARGE_HEADER_WORDS) * 8,
+            18 => CELLS + rng.u64(0..SMALL_BLOCKS * CELL / 8) * 8,
             _ => return self.scribble_header(rng),
         };
         self.write(offset, wrong_value(self.read(offset), near, rng));
@@ -94,7 +96,7 @@ fn wrong_value(now: u64, near: u64, rng: &mut Rng) -> u64 {
         5 => now & (u64::MAX >> 3) | rng.u64(0..8) << 61,
         // Another block, which may not exist; another peer.
         6 => {
-            let end = one_of(rng, &[4, 400, 1 << 20]);
+            let end = one_of(rng, &[4, 1400, 1 << 20]);
             now & !(0xf_ffff << 32) | rng.u64(0..end) << 32
         }
         7 => now & !(0x3ff << 51) | rng.u64(0..1024) << 51,
@@ -103,7 +105,7 @@ fn wrong_value(now: u64, near: u64, rng: &mut Rng) -> u64 {
         9 => now & !0xffff_ffff | rng.u64(0..8),
         // A position, or a length just below or above what a block holds.
         10 => near.wrapping_add(rng.u64(0..2048)),
-        _ => now & !0xffff_ffff | one_of(rng, &[104, 105, 256, 257, 65_536, 65_537]),
+        _ => now & !0xffff_ffff | one_of(rng, &[96, 97, 256, 257, 65_536, 65_537]),
     }
 }
 

@@ -47,7 +47,7 @@ pub(super) trait Message: Sized + Debug + Send {
 
 /// Chooses the length of a message: mostly small, sometimes of any size class.
 fn length(rng: &mut Rng) -> usize {
-    let most = [8, 100, 104, 250, 1000, 4000, 16_000, 65_000];
+    let most = [8, 100, 96, 250, 1000, 4000, 16_000, 65_000];
     let most = if rng.u32(0..4) == 0 {
         *rng.choice(&most).expect("some")
     } else {

@@ -1,6 +1,7 @@
 //! The configurations: small queues with scripts of two or three actions for each of two to four processes, by subject.
 
 mod batching;
+mod cells;
 mod closing;
 mod dead_letters;
 mod dying;
@@ -13,6 +14,7 @@ mod sleeping;
 use super::configuration::Configuration;
 
 pub(super) const SENDING: &[Configuration] = sending::CONFIGURATIONS;
+pub(super) const CELLS: &[Configuration] = cells::CONFIGURATIONS;
 pub(super) const DYING: &[Configuration] = dying::CONFIGURATIONS;
 pub(super) const RETURNING: &[Configuration] = returning::CONFIGURATIONS;
 pub(super) const CLOSING: &[Configuration] = closing::CONFIGURATIONS;
@@ -21,8 +23,9 @@ pub(super) const SLEEPING: &[Configuration] = sleeping::CONFIGURATIONS;
 pub(super) const MEMBERSHIP: &[Configuration] = membership::CONFIGURATIONS;
 pub(super) const BATCHING: &[Configuration] = batching::CONFIGURATIONS;
 
-const ALL: [&[Configuration]; 8] = [
+const ALL: [&[Configuration]; 9] = [
     SENDING,
+    CELLS,
     DYING,
     RETURNING,
     CLOSING,

@@ -118,14 +118,18 @@ impl ModelProcess {
         if !self.has(Mutant::TakeWithoutWake) {
             self.notify_waiters(ParkingSpot::Space, 1).await;
         }
-        let number = to_u8(vacated.block().get().into());
+        let number = if self.has(Mutant::BlockOfPosition) {
+            to_u8(self.size().slot_number(position))
+        } else {
+            to_u8(vacated.block().get().into())
+        };
         let me = self.me();
         let is_right =
             |block: BlockState| block.is(BlockKind::Offered) || block == block.held_by(me);
         let block = self.block_if(number, is_right).await;
         let held = block.ok_or(Corrupt::NotOffered)?.held_by(me);
         self.store(Word::Block(number), held.bits()).await;
-        if !self.has(Mutant::SkipClear) {
+        if !self.has(Mutant::SkipClear) && !self.has(Mutant::ReleaseBeforeClear) {
             self.clear(position, vacated).await;
         }
         Ok(holding(number, held))

@@ -1,7 +1,7 @@
 //! Recovery: `Hold`, `Clear`, `Reclaim`, `Withdraw` and `Vacate`; and the other parts of a sweep.
 
 use super::super::call::{Outcome, Resume};
-use super::super::memory::{Access, Word};
+use super::super::memory::{Access, Word, to_u8};
 use super::super::mutants::Mutant;
 use super::super::word_values::keep_generation;
 use super::dead_letters::{is_dead_letter, is_late};
@@ -125,7 +125,13 @@ impl ModelProcess {
             );
             in_hand && word.peer() == peer_index(peer)
         };
-        for number in 0..self.block_count() {
+        let beside_slots = to_u8(self.size().slots());
+        let blocks = if self.has(Mutant::SpareBlocksNotRecovered) {
+            self.block_count().min(beside_slots)
+        } else {
+            self.block_count()
+        };
+        for number in 0..blocks {
             let Some(word) = self.block_if(number, is_of_dead).await else {
                 continue;
             };

@@ -11,6 +11,7 @@ use crate::protocol::ids::{BlockIndex, Position};
 use crate::protocol::lifecycle::LifecycleState;
 use crate::protocol::ring::{LapOrder, SlotKind, SlotState};
 use crate::protocol::steps::send;
+use core::ops::Range;
 
 /// What a slot means for a walk to the tail.
 pub(super) enum TailSlot {
@@ -21,37 +22,66 @@ pub(super) enum TailSlot {
 
 impl ModelProcess {
     pub(super) async fn allocate(&self) -> Outcome {
-        let blocks = 0..u32::from(self.block_count());
-        let number = self.local().cursor;
-        if blocks.contains(&number)
-            && let Some(owned) = self.allocate_one(number).await
-        {
-            let next = send::advance_in_range(number, send::ALLOCATION_STRIDE, &blocks);
-            self.update(|local| local.cursor = next);
-            return Outcome::Block(owned);
-        }
-        let mut number = if blocks.contains(&number) { number } else { 0 };
-        for _ in blocks.clone() {
-            let next = if number + 1 < blocks.end {
-                number + 1
-            } else {
-                0
-            };
-            if let Some(owned) = self.allocate_one(number).await {
-                self.update(|local| local.cursor = next);
+        let tail = self.hint(Word::Tail).await;
+        let (slots, blocks) = (self.size().slots(), u64::from(self.block_count()));
+        for ahead in 0..send::CELLS_AT_TAIL {
+            if let Some(owned) = self.allocate_beside(tail.plus(ahead)).await {
                 return Outcome::Block(owned);
             }
-            number = next;
+        }
+        if let Some(owned) = self.allocate_spare(slots.min(blocks)..blocks).await {
+            return Outcome::Block(owned);
+        }
+        if self.has(Mutant::DistantCellsNotTried) {
+            return Outcome::Unavailable;
+        }
+        for ahead in send::CELLS_AT_TAIL..slots {
+            if let Some(owned) = self.allocate_beside(tail.plus(ahead)).await {
+                return Outcome::Block(owned);
+            }
         }
         Outcome::Unavailable
     }
 
-    async fn allocate_one(&self, number: u32) -> Option<Holding> {
-        let number = to_u8(number.into());
+    async fn allocate_beside(&self, position: Position) -> Option<Holding> {
+        self.allocate_one(self.size().slot_number(position)).await
+    }
+
+    async fn allocate_spare(&self, spare: Range<u64>) -> Option<Holding> {
+        let start = u64::from(self.local().cursor);
+        let mut number = if spare.contains(&start) {
+            start
+        } else {
+            spare.start
+        };
+        for _ in spare.clone() {
+            let next = if number + 1 < spare.end {
+                number + 1
+            } else {
+                spare.start
+            };
+            if let Some(owned) = self.allocate_one(number).await {
+                self.update(|local| local.cursor = to_u8(next).into());
+                return Some(owned);
+            }
+            number = next;
+        }
+        None
+    }
+
+    async fn allocate_one(&self, number: u64) -> Option<Holding> {
+        let number = to_u8(number);
+        if number >= self.block_count() {
+            return None;
+        }
         let seen = self
             .block_if(number, |block| block.is(BlockKind::Free))
             .await?;
         let owned = seen.with_owner(BlockKind::Owned, self.me());
+        if self.has(Mutant::AllocateByStore) {
+            self.store(Word::Block(number), owned.bits()).await;
+            return Some(holding(number, owned));
+        }
         let is_mine = self.exchange_block(number, seen, owned).await;
         is_mine.then(|| holding(number, owned))
     }

@@ -67,6 +67,9 @@ fn apply(
     match transition {
         (Free, Owned) => {
             set_holder(state, process, block);
+            for process in &mut state.processes {
+                process.facts.free &= !(1 << block);
+            }
             state.ledger.message_in[index] = NONE;
             Ok(())
         }

@@ -22,6 +22,7 @@ pub(in super::super) fn call_began(
         closed_reported: ledger.closed_reported,
         has_message: !ledger.queued.is_empty() || ledger.announced != 0,
         has_room: ledger.queued.len() < configuration.limits.capacity as usize,
+        free: state.blocks(configuration, BlockKind::Free),
         announced: ledger.announced,
         returned: if lifecycle.has_ended() {
             0
@@ -34,7 +35,12 @@ pub(in super::super) fn call_began(
     let process = &mut state.processes[process];
     // Facts that do not matter for the call are left out, so that states that differ in them only are the same.
     process.facts = match process.call {
+        Call::Allocate | Call::AllocateUnlessClosing => CallFacts {
+            free: facts.free,
+            ..none
+        },
         Call::Receive => CallFacts {
+            free: 0,
             cancelled: false,
             closing: false,
             has_room: false,
@@ -73,6 +79,11 @@ pub(in super::super) fn call_ended(
         Outcome::Full => check(!facts.has_room, "EXPLORE-7", || {
             format!("process {process} got Full, and the queue was never full")
         }),
+        Outcome::Unavailable if matches!(call, Call::Allocate | Call::AllocateUnlessClosing) => {
+            check(facts.free == 0, "EXPLORE-7", || {
+                format!("process {process} found no block, and one was free all the time")
+            })
+        }
         Outcome::Accepted => check(!facts.closing, "EXPLORE-6", || {
             "a send was accepted that began after the close".to_owned()
         }),

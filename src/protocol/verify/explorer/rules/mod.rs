@@ -12,7 +12,8 @@
 //! EXPLORE-6. The queue holds at most its capacity. No send that begins after the queue began to close is
 //!     accepted; nothing is accepted after the Closed slot. There is one Closed slot, and no close returns
 //!     before it is there.
-//! EXPLORE-7. A call returns Empty or Full only if that was true at some moment of the call.
+//! EXPLORE-7. A call returns Empty or Full only if that was true at some moment of the call. An allocation fails only if
+//! no block was Free during the whole call.
 //! EXPLORE-8. A receiver gets Closed only when no message is left to hand out and, if the close waits for leases,
 //!     no process holds one; each receive that begins after that gets Closed. Every queue that is closed and
 //!     drained comes to that end.
