@@ -38,6 +38,7 @@ mod name;
 mod named;
 mod option_checks;
 mod options;
+mod pause;
 mod policy;
 mod receiver;
 mod recv_many;

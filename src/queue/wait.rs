@@ -9,6 +9,7 @@
 
 use super::attachment::{Attachment, Entered};
 use super::failure::{Failure, WaitError};
+use super::pause::PauseSearch;
 use super::policy::WaitPolicy;
 use crate::os::{cpu, futex};
 use crate::protocol::ids::Position;
@@ -42,15 +43,11 @@ pub(super) struct Waiter {
     /// When the last wait began, in nanoseconds after `created`.
     last_wait_at: AtomicU64,
     created: Instant,
+    pauses: PauseSearch,
     /// Set by an [`Interrupter`], and consumed by the wait that it ends.
     interrupt: Arc<AtomicBool>,
 }
 
-/// The pause before the first attempt of a wait, per message that has passed since the handle's last wait began: see
-/// [`pause_after`].
-const PAUSE_PER_MESSAGE: Duration = Duration::from_nanos(300);
-/// The longest pause before the first attempt of a wait.
-const LONGEST_FIRST_PAUSE: Duration = Duration::from_micros(8);
 /// After this many waits in a row that have spun without success, waits spin for a shorter time.
 const GIVE_UP_SPINNING: u32 = 8;
 /// The shorter spin time is the full one divided by this.
@@ -79,22 +76,6 @@ fn is_slow(passed: u64, taken: Duration) -> bool {
     taken.as_nanos() > u128::from(passed) * SLOW.as_nanos()
 }
 
-/// Returns how long to pause before the first attempt of a wait, if `run` messages have passed since the last wait
-/// began.
-///
-/// A receiver that has caught up with its senders, or a sender that has filled the queue, would otherwise continue
-/// message by message. Each of its attempts would pull away the very cache line that the other side needs for the next
-/// message, and both would mostly wait for cache lines. After a pause there is a run of messages, or of free slots, for
-/// which the two sides do not compete. The longer the last run, the longer the pause, up to [`LONGEST_FIRST_PAUSE`].
-/// After a single message there is no pause.
-fn pause_after(run: u64) -> Duration {
-    if run < 2 {
-        return Duration::ZERO;
-    }
-    let run = u32::try_from(run).unwrap_or(u32::MAX);
-    LONGEST_FIRST_PAUSE.min(PAUSE_PER_MESSAGE.saturating_mul(run))
-}
-
 impl Waiter {
     pub(super) fn new() -> Self {
         Self {
@@ -102,6 +83,7 @@ impl Waiter {
             last_position: Hint::new(),
             last_wait_at: AtomicU64::new(0),
             created: Instant::now(),
+            pauses: PauseSearch::new(),
             interrupt: Arc::default(),
         }
     }
@@ -191,13 +173,13 @@ impl Waiter {
             full
         };
         let start = Instant::now();
-        let (passed, taken) = self.since_last_wait(awaited.progress.get(), start);
+        let (passed, taken, now) = self.since_last_wait(awaited.progress.get(), start);
         let yield_after = if is_slow(passed, taken) {
             full / YIELD_SOON_DIVISOR
         } else {
             full / YIELD_AFTER_DIVISOR
         };
-        let first_pause = pause_after(passed).min(time);
+        let first_pause = self.pauses.next(passed, now).min(time);
         while !first_pause.is_zero() && start.elapsed() < first_pause {
             core::hint::spin_loop();
         }
@@ -230,14 +212,18 @@ impl Waiter {
     /// Returns the number of messages since the last wait began, and the time since then. Approximate: several threads
     /// may wait with one handle. If the hint has moved backwards, the difference wraps to a huge number, which counts
     /// as a long run.
-    fn since_last_wait(&self, position: Position, now: Instant) -> (u64, Duration) {
+    fn since_last_wait(&self, position: Position, now: Instant) -> (u64, Duration, u64) {
         let passed = position.0.wrapping_sub(self.last_position.get().0);
         self.last_position.set(position);
         let wait_at = now.saturating_duration_since(self.created).as_nanos();
         let wait_at = u64::try_from(wait_at).unwrap_or(u64::MAX);
         let last = self.last_wait_at.load(Ordering::Relaxed);
         self.last_wait_at.store(wait_at, Ordering::Relaxed);
-        (passed, Duration::from_nanos(wait_at.saturating_sub(last)))
+        (
+            passed,
+            Duration::from_nanos(wait_at.saturating_sub(last)),
+            wait_at,
+        )
     }
 
     fn take_interrupt(&self) -> bool {
@@ -325,26 +311,9 @@ mod tests {
         let waiter = Waiter::new();
         let at = |micros| waiter.created + Duration::from_micros(micros);
         let since = |position, micros| waiter.since_last_wait(Position(position), at(micros));
-        assert_eq!(since(10, 1), (10, Duration::from_micros(1)));
-        assert_eq!(since(1010, 4), (1000, Duration::from_micros(3)));
-        assert_eq!(since(1010, 9), (0, Duration::from_micros(5)));
-    }
-
-    #[test]
-    fn the_pause_before_the_first_attempt_grows_with_the_last_run() {
-        assert_eq!(pause_after(0), Duration::ZERO);
-        assert_eq!(
-            pause_after(1),
-            Duration::ZERO,
-            "no pause after a single message"
-        );
-        assert_eq!(pause_after(2), 2 * PAUSE_PER_MESSAGE);
-        assert_eq!(pause_after(20), 20 * PAUSE_PER_MESSAGE);
-        assert_eq!(
-            pause_after(u64::MAX),
-            LONGEST_FIRST_PAUSE,
-            "a hint has moved back"
-        );
+        assert_eq!(since(10, 1), (10, Duration::from_micros(1), 1_000));
+        assert_eq!(since(1010, 4), (1000, Duration::from_micros(3), 4_000));
+        assert_eq!(since(1010, 9), (0, Duration::from_micros(5), 9_000));
     }
 
     #[test]

@@ -1,0 +1,166 @@
+//! Finds out how long a wait pauses before its first attempt.
+//!
+//! A receiver that has caught up with its senders, or a sender that has filled the queue, would otherwise continue
+//! message by message. Each of its attempts would pull away the very cache line that the other side needs for the next
+//! message, and both would mostly wait for cache lines. After a pause there is a run of messages, or of free slots, for
+//! which the two sides do not compete. How long the pause should be depends on the machine, on how far apart its
+//! processors are, and on what the program does with a message. So each handle finds it by trial: it measures how many
+//! messages pass in a time with the pause that it has, with a longer one and with a shorter one, and keeps the best.
+//!
+//! | trial   | pause                              | what is kept afterwards                                     |
+//! |---------|------------------------------------|-------------------------------------------------------------|
+//! | Keep    | as it is                           | the rate, to compare with                                   |
+//! | Longer  | twice; in some rounds eight times  | the longer pause, if that moved clearly more messages       |
+//! | Shorter | half                               | the shorter pause, unless that moved clearly fewer messages |
+//!
+//! PAUSE-1. A wait pauses only after a *run*: at least two messages have passed since the last wait of the handle began.
+//!     So processes that send single messages to each other never pause.
+//! PAUSE-2. No pause is longer than [`LONGEST`], which is what a pause may add to the last message of a stream.
+//! PAUSE-3. If the rate does not depend on the pause, because messages come at a pace of their own, the pause shrinks to
+//!     nothing.
+//!
+//! The state belongs to one handle. Threads that share the handle may mix up the measurements of a trial, which costs
+//! some speed and nothing else.
+
+use crate::sync::{AtomicU32, AtomicU64, Ordering};
+use core::time::Duration;
+
+/// The longest pause (PAUSE-2), in nanoseconds.
+const LONGEST: u32 = 8192;
+/// The shortest pause that is not nothing, in nanoseconds. Reading the clock takes about as long.
+const SHORTEST: u32 = 32;
+/// The pause of a new handle, in nanoseconds.
+const FIRST: u32 = 512;
+
+/// The number of waits in each trial. A trial of a much longer pause takes more time, so it has fewer.
+const KEEP_WAITS: u32 = 48;
+const OTHER_WAITS: u32 = 16;
+const JUMP_WAITS: u32 = 6;
+/// One round of trials in this many tries a pause that is eight times as long: twice as long may make no difference
+/// where even eight times as long helps.
+const JUMP_EVERY: u32 = 8;
+
+/// The trial that is under way. A round consists of these three.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Trial {
+    Keep,
+    Longer,
+    Shorter,
+}
+
+/// The search of one handle.
+#[derive(Debug)]
+pub(super) struct PauseSearch {
+    /// The best pause so far, in nanoseconds.
+    best: AtomicU32,
+    /// The number of trials that have ended.
+    trials: AtomicU32,
+    /// What has passed in the current trial.
+    waits: AtomicU32,
+    messages: AtomicU64,
+    /// When the current trial began, in nanoseconds.
+    started: AtomicU64,
+    /// The rates of this round's first two trials.
+    rates: [AtomicU64; 2],
+}
+
+impl PauseSearch {
+    pub(super) const fn new() -> Self {
+        Self {
+            best: AtomicU32::new(FIRST),
+            trials: AtomicU32::new(0),
+            waits: AtomicU32::new(0),
+            messages: AtomicU64::new(0),
+            started: AtomicU64::new(0),
+            rates: [const { AtomicU64::new(0) }; 2],
+        }
+    }
+
+    /// Returns how long a wait pauses that begins at `now`, in nanoseconds of any clock, after a run of `run` messages.
+    pub(super) fn next(&self, run: u64, now: u64) -> Duration {
+        if run < 2 {
+            return Duration::ZERO;
+        }
+        let messages = self.messages.load(Ordering::Relaxed).saturating_add(run);
+        let waits = self.waits.load(Ordering::Relaxed) + 1;
+        let trials = self.trials.load(Ordering::Relaxed);
+        let (trial, is_jump) = trial_of(trials);
+        if waits < waits_in(trial, is_jump) {
+            self.messages.store(messages, Ordering::Relaxed);
+            self.waits.store(waits, Ordering::Relaxed);
+        } else {
+            let took = now.saturating_sub(self.started.load(Ordering::Relaxed));
+            self.end_trial(trial, is_jump, rate(messages, took));
+            self.trials.store(trials.wrapping_add(1), Ordering::Relaxed);
+            self.messages.store(0, Ordering::Relaxed);
+            self.waits.store(0, Ordering::Relaxed);
+            self.started.store(now, Ordering::Relaxed);
+        }
+        Duration::from_nanos(self.current().into())
+    }
+
+    /// Returns the pause of the current trial, in nanoseconds; 0 if it is too short to matter.
+    fn current(&self) -> u32 {
+        let (trial, is_jump) = trial_of(self.trials.load(Ordering::Relaxed));
+        let pause = pause_in(trial, is_jump, self.best.load(Ordering::Relaxed));
+        if pause < SHORTEST { 0 } else { pause }
+    }
+
+    fn end_trial(&self, trial: Trial, is_jump: bool, rate: u64) {
+        let [keep, longer] = &self.rates;
+        match trial {
+            Trial::Keep => keep.store(rate, Ordering::Relaxed),
+            Trial::Longer => longer.store(rate, Ordering::Relaxed),
+            Trial::Shorter => {
+                let best = self.best.load(Ordering::Relaxed);
+                let (keep, longer) = (keep.load(Ordering::Relaxed), longer.load(Ordering::Relaxed));
+                let winner = if is_clearly_more(longer, keep) {
+                    Trial::Longer
+                } else if is_clearly_more(keep, rate) {
+                    Trial::Keep
+                } else {
+                    Trial::Shorter
+                };
+                let next = pause_in(winner, is_jump, best).max(SHORTEST / 2);
+                self.best.store(next, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+/// Returns the trial that comes after `trials` others, and whether its round tries a pause that is eight times as long.
+fn trial_of(trials: u32) -> (Trial, bool) {
+    let trial = match trials % 3 {
+        0 => Trial::Keep,
+        1 => Trial::Longer,
+        _ => Trial::Shorter,
+    };
+    (trial, (trials / 3).is_multiple_of(JUMP_EVERY))
+}
+
+const fn waits_in(trial: Trial, is_jump: bool) -> u32 {
+    match trial {
+        Trial::Keep => KEEP_WAITS,
+        Trial::Longer if is_jump => JUMP_WAITS,
+        Trial::Longer | Trial::Shorter => OTHER_WAITS,
+    }
+}
+
+fn pause_in(trial: Trial, is_jump: bool, best: u32) -> u32 {
+    match trial {
+        Trial::Keep => best,
+        Trial::Longer if is_jump => best.saturating_mul(8).min(LONGEST),
+        Trial::Longer => best.saturating_mul(2).min(LONGEST),
+        Trial::Shorter => best / 2,
+    }
+}
+
+/// Returns the number of messages in 2^20 nanoseconds.
+fn rate(messages: u64, took: u64) -> u64 {
+    messages.saturating_mul(1 << 20) / took.max(1)
+}
+
+/// Returns whether one rate is more than another by a 32nd.
+fn is_clearly_more(rate: u64, than: u64) -> bool {
+    rate > than.saturating_add(than / 32)
+}
