@@ -53,6 +53,28 @@ impl fmt::Display for MemoryLimit {
     }
 }
 
+/// A limit leaves fewer bytes than were requested.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct OutOfMemory {
+    pub(crate) limit: MemoryLimit,
+    pub(crate) wanted: u64,
+    pub(crate) available: u64,
+}
+
+impl OutOfMemory {
+    /// Returns an error if less is available than wanted.
+    pub(crate) fn check(limit: MemoryLimit, wanted: u64, available: u64) -> Result<(), Self> {
+        if wanted <= available {
+            return Ok(());
+        }
+        Err(Self {
+            limit,
+            wanted,
+            available,
+        })
+    }
+}
+
 /// Writes the sentence for a request of `wanted` bytes when `limit` leaves only `available`.
 pub(super) fn no_memory(
     f: &mut fmt::Formatter<'_>,

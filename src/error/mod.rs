@@ -46,6 +46,7 @@ pub use crate::codec::{DecodeError, EncodeError};
 pub use create::{CreateError, CreateNamedError};
 pub use handoff::{HandoffError, InheritError};
 pub use memory::MemoryLimit;
+pub(crate) use memory::OutOfMemory;
 pub use open::{OpenError, RemoveError};
 pub use pool::{ShutdownError, SubmitError, TrySubmitError};
 pub use recv::{RecvError, RecvTimeoutError, TryRecvError};

@@ -15,33 +15,11 @@
 //!
 //! This module owns no state.
 
-use crate::error::MemoryLimit;
+use crate::error::{MemoryLimit, OutOfMemory};
 use nix::unistd::{SysconfVar, sysconf};
 use rustix::process::{Resource, getrlimit};
 use std::fs::read_to_string;
 use std::path::{Path, PathBuf};
-
-/// A limit leaves fewer bytes than were requested.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct OutOfMemory {
-    pub(crate) limit: MemoryLimit,
-    pub(crate) wanted: u64,
-    pub(crate) available: u64,
-}
-
-impl OutOfMemory {
-    /// Returns an error if less is available than wanted.
-    pub(crate) fn check(limit: MemoryLimit, wanted: u64, available: u64) -> Result<(), Self> {
-        if wanted <= available {
-            return Ok(());
-        }
-        Err(Self {
-            limit,
-            wanted,
-            available,
-        })
-    }
-}
 
 /// Reads the memory limits of this system; in tests, of a folder that imitates `/proc` and `/sys`.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,11 +3,11 @@
 //!
 //! State: each [`Mapping`] owns a range of this process's address space; each returned descriptor owns its file.
 
-use super::budget::{self, OutOfMemory};
+use super::budget;
 use super::descriptor::beyond_stdio;
 use super::fork::OwnerProcess;
 use super::procfs;
-use crate::error::MemoryLimit;
+use crate::error::{MemoryLimit, OutOfMemory};
 use core::num::NonZeroUsize;
 use core::ops::Range;
 use core::ptr::NonNull;

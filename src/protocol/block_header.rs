@@ -5,7 +5,7 @@
 //! | word     | see [`super::blocks`]              | which process may use the block                                  |
 //! | position | the sender, before `Publish`       | the message's place in the order of acceptance                   |
 //! | length   | the sender, in Owned               | bytes of the payload; the highest bit marks a batch              |
-//! | note     | huge block: its owner              | whether the block has memory (`segment::huge`)                   |
+//! | note     | huge block: its owner              | whether the block has memory ([`super::huge_memory`])            |
 //! | note     | batch: its sender, then its holder | number of messages, and in which generation the holder opened it |
 //!
 //! Huge blocks hold no batches, so the two uses of `note` never meet.

@@ -8,6 +8,7 @@
 //! |---------------------------------|----------------------------------------------------------------------|
 //! | [`ring`]                        | slots: which message has which position                              |
 //! | [`blocks`], [`block_header`]    | blocks: which process may use the memory of which message            |
+//! | [`huge_memory`]                 | blocks for messages of more than 64 KiB, whose memory comes and goes |
 //! | [`batch`]                       | the marks of the messages that share a block                         |
 //! | [`peers`]                       | the table of attached processes                                      |
 //! | [`lifecycle`]                   | open, closing, ended; what these and related words mean              |
@@ -75,6 +76,8 @@ mod bits;
 pub(crate) mod block_header;
 pub(crate) mod blocks;
 mod corrupt;
+#[cfg(not(loom))]
+pub(crate) mod huge_memory;
 pub(crate) mod ids;
 pub(crate) mod lifecycle;
 pub(crate) mod parking;

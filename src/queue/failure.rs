@@ -12,10 +12,10 @@
 
 use super::attachment::Forked;
 use crate::codec::{DecodeError, EncodeError};
+use crate::error::OutOfMemory;
 use crate::error::{
     RecvError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError, TrySendError,
 };
-use crate::os::budget::OutOfMemory;
 use crate::protocol::Corrupt;
 
 /// Why an operation that may wait failed.

@@ -3,8 +3,8 @@
 use super::attachment::Entered;
 use super::block_writer::BlockWriter;
 use super::failure::SendFailure;
+use crate::protocol::steps::huge::HugeAllocation;
 use crate::protocol::steps::{dead_letters, send};
-use crate::segment::huge::HugeAllocation;
 
 /// Allocates a block of the huge class of this number, or an idle block of the next class. Returns `None` if a block
 /// becomes free sooner or later.

@@ -2,7 +2,7 @@
 
 use super::attachment::JoinError;
 use crate::error::CreateError;
-use crate::os::budget::OutOfMemory;
+use crate::error::OutOfMemory;
 use crate::os::memory::MemoryError;
 use core::fmt::{Debug, Display};
 use core::ops::{RangeBounds, RangeInclusive};

@@ -1,6 +1,6 @@
 //! Why a file is not a segment that this process can use.
 
-use crate::os::budget::OutOfMemory;
+use crate::error::OutOfMemory;
 use crate::os::memory::MemoryError;
 use std::io;
 

@@ -22,14 +22,15 @@ use super::layout::{
 };
 use super::settings::Settings;
 use super::sweeper::LivenessSweeper;
-use crate::error::MemoryLimit;
-use crate::os::budget::{MemoryBudget, OutOfMemory};
+use crate::error::{MemoryLimit, OutOfMemory};
+use crate::os::budget::MemoryBudget;
 use crate::os::fork::OwnerProcess;
 use crate::os::memory::{self, FileId, Mapping, MemoryError};
 use crate::os::named;
 use crate::os::{cpu, futex};
 use crate::protocol::batch::BatchMarks;
 use crate::protocol::block_header::BlockHeader;
+use crate::protocol::huge_memory::HugeHints;
 use crate::protocol::ids::{BlockIndex, PeerIndex, Position};
 use crate::protocol::lifecycle::LifecycleWord;
 use crate::protocol::parking::ParkingWord;
@@ -37,7 +38,7 @@ use crate::protocol::peers::PeerEntry;
 use crate::protocol::returned::ReturnedWord;
 use crate::protocol::ring::{Hint, RingSize, SlotWord};
 use crate::protocol::{Corrupt, Limits, SharedState};
-use crate::sync::{AtomicBool, AtomicU32, AtomicU64};
+use crate::sync::AtomicU64;
 use core::ops::Range;
 use core::ptr::NonNull;
 use std::os::fd::OwnedFd;
@@ -66,10 +67,7 @@ pub(crate) struct Segment {
     pub(super) budget: MemoryBudget,
     pub(super) sweeper: LivenessSweeper,
     pub(super) idle_blocks: IdleBlocks,
-    /// Counts the huge blocks that this process has allocated in turn.
-    pub(super) huge_turn: AtomicU32,
-    /// Whether this process has found memory short.
-    pub(super) is_memory_short: AtomicBool,
+    pub(super) huge_hints: HugeHints,
     pub(super) file: OwnedFd,
     pub(super) file_id: FileId,
     mapping: Mapping,
@@ -176,8 +174,7 @@ impl Segment {
             budget: MemoryBudget::system(),
             sweeper: LivenessSweeper::default(),
             idle_blocks: IdleBlocks::default(),
-            huge_turn: AtomicU32::new(0),
-            is_memory_short: AtomicBool::new(false),
+            huge_hints: HugeHints::default(),
             file,
             file_id,
             mapping,

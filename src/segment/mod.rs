@@ -11,7 +11,7 @@
 //! | [`mapped`]       | [`Segment`]: the mapping, and the words of the protocol in it                           |
 //! | [`payload`]      | the bytes of messages, as slices; what a peer's stray write can do to them              |
 //! | [`batch_layout`] | how several messages lie in the payload of one block                                    |
-//! | [`huge`]         | blocks for messages of more than 64 KiB, whose memory comes and goes                    |
+//! | [`huge`]         | the memory of blocks for messages of more than 64 KiB                                   |
 //! | [`idle_blocks`]  | what a process remembers about blocks of these that are idle                            |
 //! | [`sweeper`]      | what a process remembers about its checks on the other peers                            |
 //! | [`sweep`]        | checking on the other peers, and recovering those that have died                        |

@@ -6,6 +6,8 @@
 //! | [`receive`]      | take the next message, or find that the queue has ended                          |
 //! | [`settle`]       | acknowledge a message, return it, reject it, or discard it after a cancel        |
 //! | [`batch`]        | what differs for a block that holds several messages                             |
+//! | [`huge`]         | allocate a block for a large message, with memory                                |
+//! | [`idle`]         | give back the memory of such blocks                                              |
 //! | [`dead_letters`] | read, keep, discard and evict dead letters                                       |
 //! | [`close`]        | close or cancel the queue                                                        |
 //! | [`membership`]   | arrive, leave, and close the queue when the last process of a role leaves        |
@@ -21,6 +23,10 @@ pub(crate) mod batch;
 pub(crate) mod close;
 pub(crate) mod dead_letters;
 mod help;
+#[cfg(not(loom))]
+pub(crate) mod huge;
+#[cfg(not(loom))]
+pub(crate) mod idle;
 pub(crate) mod membership;
 mod owned_block;
 pub(crate) mod receive;

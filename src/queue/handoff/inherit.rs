@@ -2,7 +2,7 @@
 
 use super::manifest::{self, Entry, Kind, VARIABLE};
 use crate::error::InheritError;
-use crate::os::budget::OutOfMemory;
+use crate::error::OutOfMemory;
 use crate::os::{descriptor, identity};
 use crate::protocol::SharedState;
 use crate::protocol::ids::PeerIndex;

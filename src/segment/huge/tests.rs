@@ -4,7 +4,11 @@
 use super::*;
 use crate::os::budget::MemoryBudget;
 use crate::os::budget::tests::Machine;
+use crate::protocol::SharedState;
+use crate::protocol::blocks::BlockKind;
+use crate::protocol::steps::send;
 use crate::segment::tests::settings;
+use crate::sync::Ordering;
 use std::os::fd::AsRawFd;
 
 const ME: PeerIndex = PeerIndex::FIRST;
@@ -396,8 +400,10 @@ fn a_queue_larger_than_its_own_limit_is_not_made() {
 }
 
 fn assert_all_free(segment: &Segment) {
-    for header in segment.headers_of(segment.geometry().huge_blocks()) {
-        assert!(is_free(header), "{header:?}");
+    for index in segment.geometry().huge_blocks() {
+        let header = segment.block(BlockIndex::from_low_bits(index.into()));
+        let word = header.expect("a block").word.load();
+        assert!(word.is(BlockKind::Free), "{word:?}");
     }
 }
 
@@ -413,7 +419,8 @@ fn a_block_for_which_the_kernel_refuses_memory_is_free_again() {
         // More rounds than there are blocks.
         for is_short in (0..70).map(|round| round % 2 == 1) {
             // A process uses blocks in turn only if it has not found memory short.
-            segment.is_memory_short.store(is_short, Ordering::Relaxed);
+            let hints = &segment.huge_hints;
+            hints.is_memory_short.store(is_short, Ordering::Relaxed);
             let refused = segment.allocate_huge(ME, class(&segment, wanted));
             assert!(
                 matches!(refused, Ok(HugeAllocation::NoMemory(_))),
