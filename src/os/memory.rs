@@ -109,14 +109,23 @@ fn change(file: impl AsFd, how: FallocateFlags, start: usize, length: usize) -> 
     fallocate(file, how, number(start)?, number(length)?)
 }
 
-/// Returns the error for a file that cannot get `wanted` more bytes. The file system of a memfd has no size of its own:
-/// the limit is the machine's then.
+/// Returns how many bytes are free in the file system of a file. `None`: it has no size of its own, as that of a memfd.
+fn free_bytes(file: impl AsFd) -> Option<u64> {
+    let system = fstatfs(file).ok().filter(|system| system.blocks() > 0)?;
+    let size = u64::try_from(system.block_size()).unwrap_or(0);
+    Some(system.blocks_available().saturating_mul(size))
+}
+
+/// Checks that the file system of a file has room for `wanted` more bytes.
+pub(crate) fn check_file_system(file: impl AsFd, wanted: u64) -> Result<(), OutOfMemory> {
+    let free = free_bytes(file).unwrap_or(u64::MAX);
+    OutOfMemory::check(MemoryLimit::FileSystem, wanted, free)
+}
+
+/// Returns the error for a file that cannot get `wanted` more bytes. If its file system has no size, the limit is the
+/// machine's.
 fn out_of_memory(file: impl AsFd, wanted: u64) -> OutOfMemory {
-    let system = fstatfs(file).ok().filter(|system| system.blocks() > 0);
-    let free = system.map(|system| {
-        let size = u64::try_from(system.block_size()).unwrap_or(0);
-        system.blocks_available().saturating_mul(size)
-    });
+    let free = free_bytes(file);
     OutOfMemory {
         limit: free.map_or(MemoryLimit::Machine, |_| MemoryLimit::FileSystem),
         wanted,

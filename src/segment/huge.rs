@@ -76,7 +76,8 @@ impl HugeMemory for Segment {
     }
 
     fn check_system(&self, wanted: u64) -> Result<(), OutOfMemory> {
-        self.budget.check(wanted)
+        self.budget.check(wanted)?;
+        memory::check_file_system(&self.file, wanted)
     }
 
     fn take_memory(&self, block: BlockIndex) -> Result<(), OutOfMemory> {

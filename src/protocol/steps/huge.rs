@@ -4,6 +4,7 @@ use super::idle::{decommit_and_withdraw, decommit_largest_idle, headers, is_free
 use super::{OwnedBlock, send};
 use crate::error::{MemoryLimit, OutOfMemory};
 use crate::protocol::Corrupt;
+use crate::protocol::block_header::BlockHeader;
 use crate::protocol::blocks::{BlockKind, BlockState};
 use crate::protocol::huge_memory::{HugeClass, HugeMemory};
 use crate::protocol::ids::{BlockIndex, PeerIndex};
@@ -23,13 +24,17 @@ pub(crate) enum HugeAllocation {
     NoMemory(OutOfMemory),
 }
 
-/// The result of [`check_memory`].
-enum MemoryCheck {
-    Available,
+/// What a look for memory came to.
+enum Search {
+    /// Idle blocks have given some back, or blocks have changed: there may be enough now.
+    Again,
     /// There is none now, but blocks in use hold enough.
     InUse,
-    Exhausted(OutOfMemory),
+    Exhausted,
 }
+
+/// The state of each huge block, with the size of its payload.
+type States = Vec<(BlockIndex, u64, BlockState)>;
 
 /// Allocates a block of a class, with memory. Transition `Allocate`.
 pub(crate) fn allocate<M: HugeMemory>(
@@ -48,27 +53,30 @@ pub(crate) fn allocate<M: HugeMemory>(
             return Ok(HugeAllocation::NoFreeBlock);
         }
         // Before a block is allocated: allocating and withdrawing one wakes other senders, which would do the same.
-        match check_memory(shared, me, class.payload)? {
-            MemoryCheck::Available => {}
-            MemoryCheck::InUse => return Ok(HugeAllocation::MemoryInUse),
-            MemoryCheck::Exhausted(shortage) => return Ok(HugeAllocation::NoMemory(shortage)),
+        let mut before = states(shared);
+        if let Err(shortage) = check_limits(shared, class.payload) {
+            match search(shared, me, shortage, &before)? {
+                Search::Again => continue,
+                Search::InUse => return Ok(HugeAllocation::MemoryInUse),
+                Search::Exhausted => return Ok(HugeAllocation::NoMemory(shortage)),
+            }
         }
         let mut indices = class.blocks.clone();
         let Some(owned) = indices.find_map(|index| send::allocate_one(shared, me, index)) else {
             continue;
         };
-        match commit(shared, &owned) {
-            Ok(()) => return Ok(HugeAllocation::Allocated(owned)),
-            Err(shortage) => {
-                if !mutant!(HugeBlockNotWithdrawn) {
-                    send::withdraw(shared, owned)?;
-                }
-                // The queue's own limit is checked again in the next round. What the kernel denies it would deny
-                // again, unless idle blocks have given something back.
-                if shortage.limit != MemoryLimit::Queue && reclaim(shared, me, shortage)? == 0 {
-                    return Ok(HugeAllocation::NoMemory(shortage));
-                }
-            }
+        let Err(shortage) = commit(shared, &owned) else {
+            return Ok(HugeAllocation::Allocated(owned));
+        };
+        replace_state(&mut before, &owned);
+        let found = search_after_refusal(shared, me, shortage, &before, &owned)?;
+        if !mutant!(HugeBlockNotWithdrawn) {
+            send::withdraw(shared, owned)?;
+        }
+        match found {
+            Search::Again => {}
+            Search::InUse => return Ok(HugeAllocation::MemoryInUse),
+            Search::Exhausted => return Ok(HugeAllocation::NoMemory(shortage)),
         }
     }
 }
@@ -101,7 +109,7 @@ fn allocate_with_spare_memory<M: HugeMemory>(
         return None;
     }
     let owned = send::allocate_one(shared, me, index)?;
-    if header.is_committed() || commit(shared, &owned).is_ok() {
+    if commit(shared, &owned).is_ok() {
         return Some(owned);
     }
     let hints = shared.huge_hints();
@@ -157,61 +165,95 @@ fn check_limits<M: HugeMemory>(shared: &M, wanted: u64) -> Result<(), OutOfMemor
     shared.check_system(wanted)
 }
 
-/// Checks whether `wanted` bytes can be taken, and reclaims what is missing from idle blocks.
-fn check_memory<M: HugeMemory>(
+/// Reclaims what is missing from idle blocks. If there are none, decides whether to wait (HUGE-5).
+///
+/// `before` are the states of the huge blocks before the limits were checked.
+fn search<M: HugeMemory>(
     shared: &M,
     me: PeerIndex,
-    wanted: u64,
-) -> Result<MemoryCheck, Corrupt> {
-    loop {
-        let before = states(shared);
-        let Err(shortage) = check_limits(shared, wanted) else {
-            return Ok(MemoryCheck::Available);
-        };
-        if reclaim(shared, me, shortage)? > 0 {
-            continue;
-        }
-        // The owner of an unmarked block is about to take memory for it, or to give it back: that is in use as well.
-        let in_use = before
-            .iter()
-            .filter(|(_, state)| !state.is(BlockKind::Free));
-        let in_use: u64 = in_use.map(|&(payload, _)| payload).sum();
-        if shortage.available.saturating_add(in_use) >= shortage.wanted {
-            return Ok(MemoryCheck::InUse);
-        }
-        // HUGE-5.
-        if states(shared) == before {
-            return Ok(MemoryCheck::Exhausted(shortage));
-        }
+    shortage: OutOfMemory,
+    before: &States,
+) -> Result<Search, Corrupt> {
+    if reclaim(shared, me, shortage)? > 0 {
+        return Ok(Search::Again);
+    }
+    // The owner of an unmarked block is about to take memory for it, or to give it back: that is in use as well.
+    let in_use = before.iter().filter(|(.., state)| is_in_use(*state));
+    let in_use: u64 = in_use.map(|&(_, payload, _)| payload).sum();
+    if shortage.available.saturating_add(in_use) >= shortage.wanted {
+        return Ok(Search::InUse);
+    }
+    // HUGE-5.
+    if states(shared) == *before {
+        Ok(Search::Exhausted)
+    } else {
+        Ok(Search::Again)
     }
 }
 
-/// Returns the state of each huge block, with the size of its payload.
-fn states<M: HugeMemory>(shared: &M) -> Vec<(u64, BlockState)> {
+/// Does the same after memory was refused for a block, which this process owns, although the limits had left enough.
+///
+/// Where other processes use huge blocks, or have used some since, the answer is to wait, not to try again: two senders
+/// that take memory at the same time could refuse it to each other forever.
+fn search_after_refusal<M: HugeMemory>(
+    shared: &M,
+    me: PeerIndex,
+    shortage: OutOfMemory,
+    before: &States,
+    refused: &OwnedBlock,
+) -> Result<Search, Corrupt> {
+    if reclaim(shared, me, shortage)? > 0 {
+        return Ok(Search::Again);
+    }
+    let now = states(shared);
+    let mut others = now.iter().filter(|(index, ..)| *index != refused.index());
+    // HUGE-5.
+    if others.any(|(.., state)| is_in_use(*state)) || now != *before {
+        Ok(Search::InUse)
+    } else {
+        Ok(Search::Exhausted)
+    }
+}
+
+fn states<M: HugeMemory>(shared: &M) -> States {
     let states = shared.huge_classes().flat_map(|class| {
-        headers(shared, class.blocks).map(move |header| (class.payload, header.word.load()))
+        let indices = class.blocks.filter_map(BlockIndex::new);
+        indices.filter_map(move |index| {
+            let header = shared.block(index)?;
+            Some((index, class.payload, header.word.load()))
+        })
     });
     states.collect()
 }
 
+/// Records that this process has allocated a block since, if no other process has used the block in between.
+fn replace_state(states: &mut States, owned: &OwnedBlock) {
+    for (index, _, state) in states {
+        if *index == owned.index() && state.generation() == owned.word().generation() {
+            *state = owned.word();
+        }
+    }
+}
+
 /// Takes memory for a block that this process owns, and marks it (HUGE-2).
 fn commit<M: HugeMemory>(shared: &M, owned: &OwnedBlock) -> Result<(), OutOfMemory> {
+    let header = shared.block(owned.index());
+    if header.is_some_and(BlockHeader::is_committed) {
+        // It was in use when this process looked for idle blocks. It has all of its memory, and if the limit is
+        // exceeded, another process is about to find that out.
+        return Ok(());
+    }
     let taken = shared.take_memory(owned.index());
     // Other processes may have taken memory since the limit was checked.
     let within = OutOfMemory::check(MemoryLimit::Queue, shared.memory(), shared.memory_limit());
-    match taken.and(within) {
-        Ok(()) => {
-            if let Some(header) = shared.block(owned.index()) {
-                header.note_committed(true);
-            }
-            Ok(())
-        }
-        Err(shortage) => {
-            // If this fails, the block is left as in the last line of the table.
-            shared.give_memory_back(owned.index());
-            Err(shortage)
-        }
+    let result = taken.and(within);
+    if result.is_err() {
+        // If this fails, the block is left as in the last line of the table.
+        shared.give_memory_back(owned.index());
+    } else if let Some(header) = header {
+        header.note_committed(true);
     }
+    result
 }
 
 /// Takes back as much memory as is missing from idle blocks, from the largest first. Returns how many bytes.
@@ -253,4 +295,8 @@ fn reclaim_leftovers<M: HugeMemory>(shared: &M, me: PeerIndex) -> Result<u64, Co
         }
     }
     Ok(before.saturating_sub(shared.memory()))
+}
+
+fn is_in_use(state: BlockState) -> bool {
+    !state.is(BlockKind::Free)
 }

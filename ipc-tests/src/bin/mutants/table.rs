@@ -141,7 +141,7 @@ pub(crate) const MUTANTS: &[Row] = &[
     ("PeerVacatedWithLeases", Layer::Queue, Ipc("queue", "leases::a_process_that_has_nothing_but_a_lease_is_still_a_peer")),
     ("LockByteNotTaken", Layer::Queue, Ipc("queue", "membership::an_end_that_was_given_is_not_taken_for_one_of_the_dead")),
     ("TriesNeverSweep", Layer::Queue, Ipc("death", "recovery::a_receiver_that_never_waits_notices_a_death")),
-    ("HugeBlockNotWithdrawn", Layer::Segment, Ipc("segment", "named::a_full_file_system_is_an_error_and_no_signal")),
+    ("HugeBlockNotWithdrawn", Layer::Segment, Unit("segment::huge::tests::a_block_for_which_the_kernel_refuses_memory_is_free_again")),
     ("IdleMemoryKept", Layer::Segment, Ipc("segment", "large::memory_is_allocated_when_it_is_used_and_freed_when_it_is_idle")),
     ("IdleMemoryNotReclaimed", Layer::Segment, Ipc("segment", "large::idle_memory_of_one_size_is_released_for_another")),
     ("MarkKept", Layer::Segment, Unit("segment::huge::tests::memory_of_idle_blocks_is_reclaimed_for_another_size")),
