@@ -3,6 +3,9 @@
 use super::memory::BATCH;
 use crate::protocol::peers::Role;
 
+/// In the place of a number of a class: the class of the largest blocks.
+pub(super) const LARGEST: u8 = u8::MAX;
+
 /// One action of a script: a few calls of the protocol's functions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Action {
@@ -17,6 +20,16 @@ pub(super) enum Action {
     /// Allocate a block if one is free, and leak it, as a caller does that forgets a reservation. When the
     /// process gives up its sender side or detaches, it withdraws the blocks that it has leaked.
     Leak,
+    /// Send the next message in a huge block of the class of this number, if one is free and has memory, or can have
+    /// some, and there is room in the ring.
+    SendHuge(u8),
+    /// Do the same; wait while there is no such block, or no room.
+    SendHugeBlocking(u8),
+    /// Allocate a huge block of this class, if that is possible, and withdraw it, as a caller does that drops a
+    /// reservation.
+    Abandon(u8),
+    /// Give back the memory of all idle huge blocks that keep none.
+    TrimAll,
     /// Receive a message if there is one.
     Receive(Settlement),
     /// Wait for a message.
@@ -70,6 +83,7 @@ impl Action {
             self,
             Self::SendBlocking
                 | Self::SendBatchBlocking
+                | Self::SendHugeBlocking(_)
                 | Self::ReceiveBlocking(_)
                 | Self::ReceiveOneSleep(_)
                 | Self::ReceiveUntilClosed(_)
@@ -87,7 +101,7 @@ impl Action {
     /// Returns the number of messages that the action sends.
     pub(super) const fn messages(self) -> u8 {
         match self {
-            Self::Send | Self::SendBlocking => 1,
+            Self::Send | Self::SendBlocking | Self::SendHuge(_) | Self::SendHugeBlocking(_) => 1,
             Self::SendBatch | Self::SendBatchBlocking => BATCH,
             _ => 0,
         }

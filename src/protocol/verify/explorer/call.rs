@@ -12,10 +12,15 @@ pub(super) enum Call {
     Allocate,
     /// The same as [`Call::Allocate`], for an action that waits: fails if the queue is closing.
     AllocateUnlessClosing,
+    /// Allocates a huge block of the class of this number.
+    AllocateHuge(u8),
     Offer,
     Publish,
     Withdraw,
     WithdrawLeaked,
+    /// Gives back the memory of this huge block, which was just freed, unless it keeps it.
+    Trim(u8),
+    TrimAll,
     Receive,
     Acknowledge,
     Return,
@@ -78,6 +83,9 @@ impl Call {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Resume {
     PublishAt(u64),
+    /// The class of a huge block.
+    FindHuge(u8),
+    FindMemory(u8),
     /// The position, and whether the queue is sealed.
     TakeAt(u64, bool),
     /// The number of slots that are helped already.
@@ -95,6 +103,8 @@ pub(super) enum Outcome {
     Done,
     /// There was no free block, no dead letter, no free peer entry, or no dead process.
     Unavailable,
+    /// There is no memory for a huge block, and none to wait for.
+    NoMemory,
     /// The process owns this block.
     Block(Holding),
     Accepted,

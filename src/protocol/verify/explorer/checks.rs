@@ -136,5 +136,10 @@ pub(super) fn check_end(machine: Machine, state: &State) -> Result<(), Violation
     check(!must_end || lifecycle.has_ended(), "EXPLORE-8", || {
         "the queue is closed and drained, and no receiver got Closed".to_owned()
     })?;
-    rules::check_final(&state, configuration)
+    rules::check_final(&state, configuration)?;
+    if configuration.huge.is_some() && !lifecycle.is_closing() {
+        let after = run_probe(machine, &state, Probe::SendAndDrain)?;
+        rules::check_memory_usable(&after, configuration)?;
+    }
+    Ok(())
 }

@@ -1,9 +1,10 @@
 //! A configuration: a small queue, a script for each of its processes, and how many of them may die.
 
-use super::action::{Action, Settlement, messages_in};
+use super::action::{Action, LARGEST, Settlement, messages_in};
 use super::memory::{Memory, Word, to_u8};
 use super::process::{LocalState, Process, Status};
 use crate::protocol::Limits;
+use crate::protocol::huge_memory::HugeClass;
 use crate::protocol::ids::Position;
 use crate::protocol::lifecycle::LifecycleState;
 use crate::protocol::peers::{PeerKind, PeerState, Roles};
@@ -17,6 +18,8 @@ pub(super) struct Configuration {
     pub(super) blocks: u8,
     /// Whether blocks may hold batches.
     pub(super) batches: bool,
+    /// All blocks are huge: they get memory when they are used.
+    pub(super) huge: Option<HugeBlocks>,
     pub(super) scripts: &'static [&'static [Action]],
     /// Bit `n` is set if process `n` may die.
     pub(super) mortal: u8,
@@ -26,6 +29,42 @@ pub(super) struct Configuration {
     pub(super) first_lap: u32,
     /// Explored in the full form only, because it has too many states.
     pub(super) only_in_full: bool,
+}
+
+/// Huge blocks, and the limits on their memory. Payloads have few units, and memory comes and goes unit by unit.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct HugeBlocks {
+    /// The classes, the smallest first. At most two blocks of a class are used in turn.
+    pub(super) classes: &'static [HugeClass],
+    /// The queue's own limit.
+    pub(super) memory_limit: u64,
+    /// What the kernel grants, if there is a limit.
+    pub(super) machine_limit: Option<u64>,
+    /// How much memory idle blocks keep.
+    pub(super) max_idle_memory: u64,
+    /// Explores only schedules in which no block becomes free more often. Senders that wait for memory may refuse it to
+    /// each other again and again.
+    pub(super) max_generation: u64,
+}
+
+impl HugeBlocks {
+    /// Returns the class of this number, or the last one ([`LARGEST`]).
+    pub(super) fn class(&self, number: u8) -> &'static HugeClass {
+        let last = self.classes.len() - 1;
+        &self.classes[last.min(number.into())]
+    }
+
+    pub(super) fn class_of(&self, block: u8) -> &'static HugeClass {
+        let mut classes = self.classes.iter();
+        let class = classes.find(|class| class.blocks.contains(&block.into()));
+        class.expect("each block has a class")
+    }
+
+    /// Returns how much memory all blocks together may have.
+    pub(super) fn limit(&self) -> u64 {
+        self.machine_limit
+            .map_or(self.memory_limit, |limit| limit.min(self.memory_limit))
+    }
 }
 
 /// The limits that configurations start from: nothing closes by itself.
@@ -44,6 +83,7 @@ pub(super) const BASE: Configuration = Configuration {
     limits: LIMITS,
     blocks: 2,
     batches: false,
+    huge: None,
     scripts: &[],
     mortal: 0,
     max_deaths: 0,
@@ -68,9 +108,16 @@ pub(super) enum Probe {
 }
 
 impl Probe {
-    const fn script(self) -> &'static [Action] {
+    const fn script(self, is_huge: bool) -> &'static [Action] {
         const DRAIN: Action = Action::Drain(Settlement::Acknowledge);
         match self {
+            Self::SendAndDrain if is_huge => &[
+                Action::Sweep,
+                Action::SendHuge(LARGEST),
+                DRAIN,
+                Action::DiscardDeadLetters,
+            ],
+            Self::CloseAndDrain if is_huge => &[Action::Close, DRAIN, Action::SendHuge(LARGEST)],
             Self::Drain => &[DRAIN, Action::DiscardDeadLetters],
             Self::RecoverAndDrain => &[Action::Sweep, DRAIN, Action::DiscardDeadLetters],
             Self::SendAndDrain => &[
@@ -113,7 +160,7 @@ impl Configuration {
         self.scripts
             .get(process)
             .copied()
-            .unwrap_or_else(|| probe.script())
+            .unwrap_or_else(|| probe.script(self.huge.is_some()))
     }
 
     /// Returns the number of the last of the first `sent` messages that a process sends.
@@ -163,7 +210,7 @@ impl Configuration {
     pub(super) fn probe(&self, memory: &Memory, probe: Probe) -> Process {
         let peer = self.peers() - 1;
         let local = LocalState::new(peer, memory.get(Word::Peer(peer)));
-        Process::new(local, probe.script())
+        Process::new(local, probe.script(self.huge.is_some()))
     }
 
     /// Returns whether the moment of an access to this word makes no difference in this configuration, because no
@@ -183,7 +230,10 @@ impl Configuration {
             Word::Position(_) => !dies && !returns,
             // What is read of these is used only if the word of the block has not changed.
             Word::Length(_) | Word::Note(_) => true,
-            Word::Slot(_)
+            Word::Committed(_)
+            | Word::MemoryOf(_)
+            | Word::Memory
+            | Word::Slot(_)
             | Word::Block(_)
             | Word::Head
             | Word::Tail

@@ -7,7 +7,7 @@ use super::action::Action;
 use super::call::{Call, Outcome};
 use super::configuration::Configuration;
 use super::machine::{Machine, TIMED_OUT, WOKEN};
-use super::memory::{Access, ParkingSpot, Word};
+use super::memory::{Access, ParkingSpot, Word, memory_in_use};
 use super::mutants::Mutant;
 use super::process::{LocalState, Status};
 use super::rules::{self, Violation};
@@ -95,7 +95,9 @@ impl Execution {
             self.replayed += 1;
             return Some(if literal { view(logged) } else { logged });
         }
-        let is_independent = !literal && self.configuration().is_independent(word);
+        // The use of a payload is only checked.
+        let is_independent =
+            !literal && (access == Access::UsePayload || self.configuration().is_independent(word));
         let runs = self.state.processes[self.process].status == Status::Running;
         if self.violation.is_some() || !runs || self.has_accessed && !is_independent {
             return None;
@@ -108,6 +110,7 @@ impl Execution {
     }
 
     fn perform(&mut self, word: Word, access: Access) -> Option<u64> {
+        let before = self.state.memory.get(word);
         let seen = match (access, word) {
             (Access::Wake(count), Word::Parking(spot)) => self.wake(spot, count),
             (Access::Sleep(expected), Word::Parking(spot)) => {
@@ -124,14 +127,25 @@ impl Execution {
             (Access::Lock(incarnation), Word::Peer(peer)) => {
                 u64::from(self.lock(peer, incarnation))
             }
+            (Access::TakeMemory(unit), _) => u64::from(self.take_memory(word, unit)),
+            (Access::GiveMemoryBack(unit), _) => {
+                self.state.memory.set(word, before.min(unit));
+                0
+            }
+            (Access::UsePayload, Word::MemoryOf(block)) => {
+                let configuration = self.machine.configuration;
+                let used = rules::payload_used(&self.state, configuration, self.process, block);
+                self.violation = used.err();
+                0
+            }
             _ => self.state.memory.access(word, access),
         };
         self.trace.push((word, access, seen));
         self.assert_independent(word, seen);
-        if access.writes() && self.state.memory.get(word) != seen {
+        if self.state.memory.get(word) != before {
             let configuration = self.machine.configuration;
             let changed =
-                rules::word_changed(&mut self.state, configuration, self.process, word, seen);
+                rules::word_changed(&mut self.state, configuration, self.process, word, before);
             self.violation = changed.err();
         }
         Some(seen)
@@ -147,6 +161,22 @@ impl Execution {
             "{word:?} is not independent in {}",
             self.configuration().name
         );
+    }
+
+    /// Takes memory for one unit of a huge block, unless it has some. The kernel refuses beyond its limit.
+    fn take_memory(&mut self, word: Word, unit: u64) -> bool {
+        let memory = &mut self.state.memory;
+        if memory.get(word) > unit {
+            return true;
+        }
+        let limit = self.machine.configuration.huge;
+        let limit = limit.and_then(|huge| huge.machine_limit);
+        let in_use = memory_in_use(memory.get(Word::Memory));
+        let is_granted = limit.is_none_or(|limit| in_use < limit);
+        if is_granted {
+            memory.set(word, unit + 1);
+        }
+        is_granted
     }
 
     fn wake(&mut self, spot: ParkingSpot, count: u32) -> u64 {
@@ -213,6 +243,7 @@ impl Execution {
             script,
             configuration.peers(),
             configuration.batches,
+            configuration.huge.is_some(),
             outcome,
         );
         if outcome == Outcome::Woken && self.machine.mutant == Some(Mutant::WokenLeavesAtOnce) {

@@ -3,10 +3,11 @@
 //! The address of each word tells an [`Observer`] which word of a [`Memory`] is meant; what is done to a word
 //! is done there instead (`crate::sync::observed`).
 
-use super::configuration::Configuration;
-use super::memory::{BATCH, Memory, ParkingSpot, Word, to_u8};
+use super::configuration::{Configuration, HugeBlocks};
+use super::memory::{Access, BATCH, Memory, ParkingSpot, Word, to_u8};
 use crate::protocol::batch::BatchMarks;
 use crate::protocol::block_header::BlockHeader;
+use crate::protocol::huge_memory::HugeHints;
 use crate::protocol::ids::{BlockIndex, Lap, PeerIndex, Position};
 use crate::protocol::lifecycle::LifecycleWord;
 use crate::protocol::parking::ParkingWord;
@@ -24,12 +25,12 @@ use std::rc::Rc;
 
 /// Which word has which address.
 pub(super) type Addresses = Rc<HashMap<usize, Word>>;
-/// Wakes at most this many sleepers on a parking word. Returns the number of sleepers that it woke.
-pub(super) type Wake = dyn Fn(Word, u32) -> u32;
+/// Does a system call, which is an access to a word. Returns its result.
+pub(super) type Kernel = dyn Fn(Word, Access) -> u64;
 
 /// A queue on the heap.
 pub(super) struct HeapQueue {
-    configuration: &'static Configuration,
+    pub(super) configuration: &'static Configuration,
     size: RingSize,
     ring: Vec<SlotWord>,
     blocks: Vec<(BlockHeader, BatchMarks)>,
@@ -42,7 +43,8 @@ pub(super) struct HeapQueue {
     discarded: AtomicU64,
     /// Made when the queue has its final place.
     addresses: OnceCell<Addresses>,
-    wake: RefCell<Option<Rc<Wake>>>,
+    hints_of_process: HugeHints,
+    kernel: RefCell<Option<Rc<Kernel>>>,
 }
 
 thread_local! {
@@ -85,7 +87,8 @@ impl HeapQueue {
             evicted: AtomicU64::new(0),
             discarded: AtomicU64::new(0),
             addresses: OnceCell::new(),
-            wake: RefCell::default(),
+            hints_of_process: HugeHints::default(),
+            kernel: RefCell::default(),
         }
     }
 
@@ -94,9 +97,24 @@ impl HeapQueue {
             .get_or_init(|| Rc::new(self.find_addresses()))
     }
 
-    /// Sets what [`SharedState::wake`] does.
-    pub(super) fn on_wake(&self, wake: Option<Rc<Wake>>) {
-        self.wake.replace(wake);
+    /// Sets what system calls do.
+    pub(super) fn on_system_call(&self, kernel: Option<Rc<Kernel>>) {
+        self.kernel.replace(kernel);
+    }
+
+    pub(super) fn call_kernel(&self, word: Word, access: Access) -> u64 {
+        let kernel = self.kernel.borrow().clone();
+        kernel.expect("called within a step")(word, access)
+    }
+
+    pub(super) fn huge(&self) -> HugeBlocks {
+        let huge = self.configuration.huge;
+        huge.expect("a configuration with huge blocks")
+    }
+
+    /// Returns what the process whose step it is remembers about memory.
+    pub(super) fn hints_of_process(&self) -> &HugeHints {
+        &self.hints_of_process
     }
 
     pub(super) fn has_batches(&self) -> bool {
@@ -123,12 +141,17 @@ impl HeapQueue {
             let address = from_ref(&header.word).addr();
             words.insert(address, Word::Block(number));
             // `BlockHeader` is laid out as in C: the word, the position, the length, the note. The last two matter only
-            // where there are batches.
+            // where there are batches,
+            // the note also in huge blocks.
             words.insert(address + size_of::<AtomicU64>(), Word::Position(number));
+            let note = address + 2 * size_of::<AtomicU64>() + size_of::<AtomicU32>();
+            if self.configuration.huge.is_some() {
+                words.insert(note, Word::Committed(number));
+            }
             if self.configuration.batches {
                 let length = address + 2 * size_of::<AtomicU64>();
                 words.insert(length, Word::Length(number));
-                words.insert(length + size_of::<AtomicU32>(), Word::Note(number));
+                words.insert(note, Word::Note(number));
                 let (extra, marks) = marks.addresses();
                 words.insert(extra, Word::ExtraMessages(number));
                 let marks = (0..BATCH).zip(marks);
@@ -221,8 +244,8 @@ impl SharedState for HeapQueue {
     fn wake(&self, word: &ParkingWord, count: u32) -> u32 {
         let address = from_ref(word.futex_word()).addr();
         let word = self.addresses().get(&address).expect("a parking word");
-        let wake = self.wake.borrow().clone().expect("called within a step");
-        wake(*word, count)
+        let woken = self.call_kernel(*word, Access::Wake(count));
+        u32::try_from(woken).expect("few sleepers")
     }
 
     fn prefetch_block(&self, _: BlockIndex) {}

@@ -83,6 +83,13 @@ impl Machine {
         }
     }
 
+    /// Returns whether the schedule that has led to this state is one of those that are explored.
+    pub(super) fn is_within_bounds(&self, state: &State) -> bool {
+        let limit = self.configuration.huge.map(|huge| huge.max_generation);
+        (0..self.configuration.blocks)
+            .all(|block| limit.is_none_or(|limit| state.memory.block(block).generation() <= limit))
+    }
+
     /// Returns whether each process that has died has been recovered.
     pub(super) fn are_recovered(&self, state: &State) -> bool {
         (0..self.configuration.peers()).all(|peer| {

@@ -18,11 +18,17 @@ pub(super) const MAX_BATCHES: usize = 2;
 pub(super) const BATCH: u8 = 2;
 
 const _: () = assert!(MAX_BLOCKS <= 8, "a mask of blocks has eight bits");
+const _: () = assert!(
+    MAX_BLOCKS <= 4,
+    "one word has a mark and a size for each block"
+);
 
-// Where words are in `Memory`: slots, blocks, positions, peer entries, single words, and the words of batches.
+// Where words are in `Memory`: slots, blocks, positions, peer entries, single words, the words of
+// batches, and those of huge blocks.
 const SINGLE_WORDS: usize = 3 * MAX_BLOCKS + MAX_PEERS;
 const BATCHES: usize = SINGLE_WORDS + 7;
-const COUNT: usize = BATCHES + 2 * MAX_BATCHES;
+const HUGE: usize = BATCHES + 2 * MAX_BATCHES;
+const COUNT: usize = HUGE + 1;
 
 /// The name of a word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +45,12 @@ pub(super) enum Word {
     ExtraMessages(u8),
     /// The mark of a message: the block, and the message's number in its batch.
     Mark(u8, u8),
+    /// Whether a huge block is marked as having memory.
+    Committed(u8),
+    /// How much memory a huge block has.
+    MemoryOf(u8),
+    /// How much memory each huge block has, as one number ([`memory_in_use`]).
+    Memory,
     Peer(u8),
     Lifecycle,
     Returned,
@@ -73,16 +85,19 @@ impl Word {
             Self::ExtraMessages(block) | Self::Mark(block, _) => {
                 BATCHES + 1 + 2 * usize::from(block)
             }
+            Self::Committed(_) | Self::MemoryOf(_) | Self::Memory => HUGE,
         }
     }
 
     /// Returns the first bit and the number of bits of the word in its number: small words share one.
     fn bits(self) -> (u32, u32) {
         match self {
-            Self::Length(_) => (0, 32),
+            Self::Length(_) | Self::Memory => (0, 32),
             Self::Note(_) => (32, 32),
             Self::Mark(_, message) => (8 * u32::from(message), 8),
             Self::ExtraMessages(_) => (8 * u32::from(BATCH), 64 - 8 * u32::from(BATCH)),
+            Self::MemoryOf(block) => (8 * u32::from(block), 8),
+            Self::Committed(block) => (32 + 8 * u32::from(block), 8),
             _ => (0, 64),
         }
     }
@@ -107,21 +122,12 @@ pub(super) enum Access {
     IsDead(u64),
     /// Asks the kernel for the lock of a peer entry, of this incarnation.
     Lock(u64),
-}
-
-impl Access {
-    /// Returns whether the access can change the word.
-    pub(super) const fn writes(self) -> bool {
-        matches!(
-            self,
-            Self::Store(_)
-                | Self::Exchange(..)
-                | Self::Swap(_)
-                | Self::Add(_)
-                | Self::Or(_)
-                | Self::And(_)
-        )
-    }
+    /// The system call that takes memory for this unit of a payload. Gives 0 if the kernel refuses.
+    TakeMemory(u64),
+    /// The system call that gives the memory of this unit back.
+    GiveMemoryBack(u64),
+    /// Plain reads or writes of a payload.
+    UsePayload,
 }
 
 /// All words of a queue.
@@ -189,6 +195,11 @@ impl Memory {
     pub(super) fn lifecycle(&self) -> LifecycleState {
         LifecycleState::from_bits(self.get(Word::Lifecycle))
     }
+}
+
+/// Returns the sum of what the blocks have, from the value of [`Word::Memory`].
+pub(super) fn memory_in_use(seen: u64) -> u64 {
+    seen.to_le_bytes().into_iter().map(u64::from).sum()
 }
 
 /// Converts a number that is known to be small.

@@ -289,6 +289,61 @@ pub(super) const MODEL_MUTANTS: &[(Mutant, &str)] = &[
         Mutant::RecoverWithoutCount,
         "the holder of a batch dies during a cancel",
     ),
+    (
+        Mutant::HugeBlockNotWithdrawn,
+        "two senders have memory for one block",
+    ),
+    (
+        Mutant::MarkBeforeMemory,
+        "two senders have memory for one block",
+    ),
+    (
+        Mutant::DecommitBeforeMark,
+        "an idle block gives its memory back while it is allocated",
+    ),
+    (
+        Mutant::MarkKept,
+        "an idle block gives its memory back while it is allocated",
+    ),
+    (
+        Mutant::DecommitWithoutAllocate,
+        "an idle block gives its memory back while it is allocated",
+    ),
+    (
+        Mutant::MarkNotReread,
+        "an idle block gives its memory back while it is allocated",
+    ),
+    (
+        Mutant::CommitDespiteMark,
+        "a block is allocated while the limit is exceeded",
+    ),
+    (
+        Mutant::LimitNotRechecked,
+        "two senders have memory for one block",
+    ),
+    (
+        Mutant::RefusedMemoryKept,
+        "two senders have memory for one block",
+    ),
+    (
+        Mutant::IdleMemoryKept,
+        "an idle block gives its memory back while it is allocated",
+    ),
+    (
+        Mutant::IdleMemoryNotReclaimed,
+        "memory of one size is used for another",
+    ),
+    (Mutant::LeftoversNotReclaimed, "a sender dies with memory"),
+    (
+        Mutant::MemoryInUseIsLost,
+        "two senders have memory for one block",
+    ),
+    (
+        Mutant::ChangesIgnored,
+        "two senders have memory for one block",
+    ),
+    (Mutant::RefusalIsFinal, "the kernel refuses memory"),
+    (Mutant::RefusalIgnoresChanges, "the kernel refuses memory"),
 ];
 
 /// The mutants that are compiled into the real functions, and the number of pre-emptions that it takes to catch each.
@@ -427,5 +482,25 @@ pub(super) const COMPILED_MUTANTS: &[(CompiledMutant, &str, u8)] = &[
         CompiledMutant::CountBatchUnverified,
         "two processes recover the holder of a batch",
         3,
+    ),
+    (
+        CompiledMutant::HugeBlockNotWithdrawn,
+        "two senders have memory for one block",
+        2,
+    ),
+    (
+        CompiledMutant::IdleMemoryKept,
+        "an idle block gives its memory back while it is allocated",
+        2,
+    ),
+    (
+        CompiledMutant::MarkKept,
+        "an idle block gives its memory back while it is allocated",
+        2,
+    ),
+    (
+        CompiledMutant::IdleMemoryNotReclaimed,
+        "memory of one size is used for another",
+        2,
     ),
 ];

@@ -166,6 +166,40 @@ pub(super) enum Mutant {
     /// Recovery wakes no process (`Vacate`).
     RecoverWithoutWake,
 
+    // Huge blocks.
+    /// A block for which there is no memory stays allocated.
+    HugeBlockNotWithdrawn,
+    /// A block is marked before it has memory (HUGE-2).
+    MarkBeforeMemory,
+    /// A block gives its memory back before its mark is cleared (HUGE-2).
+    DecommitBeforeMark,
+    /// A block that gives its memory back is still marked.
+    MarkKept,
+    /// An idle block gives its memory back in Free (HUGE-2).
+    DecommitWithoutAllocate,
+    /// A sender does not look at the mark again once it owns the block (HUGE-3).
+    MarkNotReread,
+    /// Memory is taken for a block that has some, and given back if the limit is exceeded.
+    CommitDespiteMark,
+    /// The queue's limit is not checked again after memory was taken.
+    LimitNotRechecked,
+    /// A block for which there is not enough memory keeps what it has got.
+    RefusedMemoryKept,
+    /// Idle blocks that should keep no memory keep it.
+    IdleMemoryKept,
+    /// Idle blocks give no memory back when it is short.
+    IdleMemoryNotReclaimed,
+    /// What dead processes have left is not reclaimed.
+    LeftoversNotReclaimed,
+    /// An allocation fails although blocks in use hold enough memory (HUGE-5).
+    MemoryInUseIsLost,
+    /// An allocation fails although blocks have changed while the limits were checked (HUGE-5).
+    ChangesIgnored,
+    /// An allocation fails when the kernel refuses memory that other blocks will give back (HUGE-5).
+    RefusalIsFinal,
+    /// A sender for which memory was refused looks only at the blocks that are in use then (HUGE-5).
+    RefusalIgnoresChanges,
+
     // Batches.
     /// A message of a batch is delivered, and its mark does not say so (BATCH-2).
     DeliverUnmarked,

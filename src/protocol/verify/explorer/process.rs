@@ -30,6 +30,10 @@ pub(super) struct LocalState {
     pub(super) room: u64,
     /// The block from which the next allocation starts.
     pub(super) cursor: u32,
+    /// The number of the huge block that is next in turn, in its class.
+    pub(super) turn: u8,
+    /// Whether it has found memory short.
+    pub(super) is_memory_short: bool,
     pub(super) holding: Option<Holding>,
     /// The parking word on which it will sleep.
     pub(super) epoch: u64,
@@ -49,6 +53,8 @@ impl LocalState {
             tenant,
             room: 0,
             cursor: 0,
+            turn: 0,
+            is_memory_short: false,
             holding: None,
             epoch: 0,
             sent: 0,
@@ -159,6 +165,10 @@ impl Process {
         self.call = match *action {
             Action::Send | Action::SendBatch | Action::Leak => Call::Allocate,
             Action::SendBlocking | Action::SendBatchBlocking => Call::AllocateUnlessClosing,
+            Action::SendHuge(class) | Action::SendHugeBlocking(class) | Action::Abandon(class) => {
+                Call::AllocateHuge(class)
+            }
+            Action::TrimAll => Call::TrimAll,
             Action::Receive(_)
             | Action::ReceiveBlocking(_)
             | Action::ReceiveOneSleep(_)
@@ -200,6 +210,7 @@ impl Process {
         script: &[Action],
         peers: u8,
         batches: bool,
+        huge: bool,
         outcome: Outcome,
     ) {
         self.log.clear();
@@ -233,7 +244,12 @@ impl Process {
                 self.local.tenant = tenant;
                 self.next_action(script);
             }
-            Outcome::Full if matches!(action, Action::Send | Action::SendBatch) => {
+            Outcome::Full
+                if matches!(
+                    action,
+                    Action::Send | Action::SendBatch | Action::SendHuge(_)
+                ) =>
+            {
                 self.call = Call::Withdraw;
             }
             Outcome::Full | Outcome::Empty | Outcome::Unavailable
@@ -255,6 +271,10 @@ impl Process {
             Outcome::Done if was == Call::WithdrawLeaked => {
                 self.local.has_leaked = false;
                 self.begin(script);
+            }
+            Outcome::Done if huge && matches!(was, Call::Acknowledge | Call::Withdraw) => {
+                let freed = self.local.holding.take();
+                self.call = freed.map_or(Call::TrimAll, |freed| Call::Trim(freed.block));
             }
             Outcome::Done if action.repeats() => {
                 self.local.holding = None;
@@ -280,6 +300,7 @@ impl Process {
                 self.local.has_leaked = true;
                 return self.next_action(script);
             }
+            Action::Abandon(_) => Call::Withdraw,
             Action::PeekDeadLetter => Call::PutBackDeadLetter,
             _ => match action.settlement() {
                 None => Call::DiscardDeadLetter,
@@ -296,15 +317,21 @@ impl Process {
     fn attempt(&self, action: Action) -> Call {
         match (action, self.local.holding) {
             (Action::SendBlocking | Action::SendBatchBlocking, None) => Call::AllocateUnlessClosing,
-            (Action::SendBlocking | Action::SendBatchBlocking, Some(_)) => Call::Publish,
+            (Action::SendHugeBlocking(class), None) => Call::AllocateHuge(class),
+            (
+                Action::SendBlocking | Action::SendBatchBlocking | Action::SendHugeBlocking(_),
+                Some(_),
+            ) => Call::Publish,
             _ => Call::Receive,
         }
     }
 
     fn parking_spot(&self, action: Action) -> ParkingSpot {
         match (action, self.local.holding) {
-            (Action::SendBlocking | Action::SendBatchBlocking, None) => ParkingSpot::Blocks,
-            (Action::SendBlocking | Action::SendBatchBlocking, Some(_)) => ParkingSpot::Space,
+            (
+                Action::SendBlocking | Action::SendBatchBlocking | Action::SendHugeBlocking(_),
+                holding,
+            ) => holding.map_or(ParkingSpot::Blocks, |_| ParkingSpot::Space),
             _ => ParkingSpot::Items,
         }
     }

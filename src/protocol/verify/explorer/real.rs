@@ -17,11 +17,12 @@ use crate::protocol::lifecycle::Arrival;
 use crate::protocol::parking::ParkingWord;
 use crate::protocol::peers::{PeerEntry, PeerKind, PeerState, Role, Roles};
 use crate::protocol::ring::Hint;
+use crate::protocol::steps::huge::{self, HugeAllocation};
 use crate::protocol::steps::receive::{self, Receive};
 use crate::protocol::steps::recover::{self, DeadPeer};
 use crate::protocol::steps::send::{self, Publish};
 use crate::protocol::steps::{
-    OwnedBlock, batch, close, dead_letters, membership, settle, stalled, walk,
+    OwnedBlock, batch, close, dead_letters, idle, membership, settle, stalled, walk,
 };
 use crate::protocol::{Corrupt, SharedState};
 use crate::sync::observed::{self, Observer, watch};
@@ -43,10 +44,9 @@ pub(super) fn perform(execution: Execution, call: Call) -> (Execution, Option<Ou
         addresses: Rc::clone(queue.addresses()),
         execution: RefCell::new(execution),
     });
-    let waker = Rc::clone(&observer);
-    queue.on_wake(Some(Rc::new(move |word, count| {
-        let woken = waker.access(word, Access::Wake(count));
-        u32::try_from(woken).expect("few sleepers")
+    let kernel = Rc::clone(&observer);
+    queue.on_system_call(Some(Rc::new(move |word, access| {
+        kernel.access(word, access)
     })));
     let process = RealProcess {
         queue: &queue,
@@ -57,7 +57,7 @@ pub(super) fn perform(execution: Execution, call: Call) -> (Execution, Option<Ou
     let outcome = catch_unwind(AssertUnwindSafe(|| {
         watch(watched, || mutants::with(compiled_mutant, run))
     }));
-    queue.on_wake(None);
+    queue.on_system_call(None);
     let outcome = match outcome {
         Ok(outcome) => Some(outcome),
         Err(reason) if reason.is::<StepEnd>() => None,
@@ -116,6 +116,7 @@ impl RealProcess<'_> {
                 Ok(Outcome::Closed)
             }
             Call::Allocate | Call::AllocateUnlessClosing => Ok(self.allocate()),
+            Call::AllocateHuge(class) => self.allocate_huge(class),
             Call::Offer => self.offer(),
             Call::Publish => self.publish(),
             Call::Withdraw => done(send::withdraw(queue, self.holding()?)),
@@ -123,8 +124,19 @@ impl RealProcess<'_> {
                 send::withdraw_leaked(queue, self.me());
                 Ok(Outcome::Done)
             }
+            Call::Trim(block) => {
+                idle::trim(queue, self.me(), BlockIndex::from_low_bits(block.into()));
+                Ok(Outcome::Done)
+            }
+            Call::TrimAll => {
+                idle::trim_all(queue, self.me());
+                Ok(Outcome::Done)
+            }
             Call::Receive => self.receive(),
-            Call::Acknowledge => done(settle::acknowledge(queue, self.holding()?)),
+            Call::Acknowledge => {
+                self.use_payload()?;
+                done(settle::acknowledge(queue, self.holding()?))
+            }
             Call::Return => done(settle::return_message(queue, self.holding()?)),
             Call::Reject => done(settle::reject(queue, self.holding()?)),
             Call::Settle(settlement) => done(self.settle(self.holding()?, settlement)),
@@ -161,7 +173,47 @@ impl RealProcess<'_> {
         allocated.map_or(Outcome::Unavailable, |owned| in_hand(&owned))
     }
 
+    /// Allocates a huge block, as `queue::allocator` does.
+    fn allocate_huge(&self, class: u8) -> Result<Outcome> {
+        if self.queue.lifecycle().load().is_closing() {
+            return Ok(Outcome::Closed);
+        }
+        let class = self.queue.huge().class(class);
+        let hints = self.queue.hints_of_process();
+        let local = self.observer.execution.borrow().local;
+        hints.turn.store(local.turn.into(), Ordering::Relaxed);
+        hints
+            .is_memory_short
+            .store(local.is_memory_short, Ordering::Relaxed);
+        let allocation = huge::allocate(self.queue, self.me(), class)?;
+        let local = &mut self.observer.execution.borrow_mut().local;
+        // At most two blocks are used in turn.
+        local.turn = to_u8(u64::from(hints.turn.load(Ordering::Relaxed) % 2));
+        local.is_memory_short = hints.is_memory_short.load(Ordering::Relaxed);
+        Ok(match allocation {
+            HugeAllocation::Allocated(owned) => in_hand(&owned),
+            HugeAllocation::NoFreeBlock | HugeAllocation::MemoryInUse => Outcome::Unavailable,
+            HugeAllocation::NoMemory(_) => Outcome::NoMemory,
+        })
+    }
+
+    /// Looks at the mark of a huge block, as `segment::payload` does, and then uses its payload.
+    fn use_payload(&self) -> Result<()> {
+        let index = self.holding()?.index();
+        if self.queue.configuration.huge.is_none() {
+            return Ok(());
+        }
+        let header = self.queue.block(index).ok_or(Corrupt::NoSuchBlock)?;
+        if !header.is_committed() {
+            return Err(Corrupt::NotCommitted);
+        }
+        let memory = Word::MemoryOf(to_u8(index.get().into()));
+        self.observer.access(memory, Access::UsePayload);
+        Ok(())
+    }
+
     fn offer(&self) -> Result<Outcome> {
+        self.use_payload()?;
         let mut block = self.holding()?;
         let action = self.action();
         if matches!(action, Some(Action::SendBatch | Action::SendBatchBlocking)) {

@@ -132,6 +132,9 @@ impl Search {
 
     fn expand(&mut self, node: &Node) -> Result<(), Found> {
         let state = &node.state;
+        if !self.machine.is_within_bounds(state) {
+            return Ok(());
+        }
         let mut is_stuck = true;
         for process in 0..state.processes.len() {
             if self.machine.is_enabled(state, process) {

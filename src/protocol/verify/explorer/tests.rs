@@ -2,7 +2,8 @@
 
 use super::configuration::{Configuration, Probe};
 use super::configurations::{
-    BATCHING, CELLS, CLOSING, DEAD_LETTERS, DYING, MEMBERSHIP, RETURNING, SENDING, SLEEPING, named,
+    BATCHING, CELLS, CLOSING, DEAD_LETTERS, DYING, HUGE, MEMBERSHIP, RETURNING, SENDING, SLEEPING,
+    named,
 };
 use super::machine::{Machine, Program};
 use super::mutant_tables::{COMPILED_MUTANTS, MODEL_MUTANTS};
@@ -119,6 +120,10 @@ macro_rules! for_each_group {
         #[test]
         fn batching() {
             $check(BATCHING);
+        }
+        #[test]
+        fn huge_blocks() {
+            $check(HUGE);
         }
     };
 }

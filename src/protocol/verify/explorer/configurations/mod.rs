@@ -5,6 +5,7 @@ mod cells;
 mod closing;
 mod dead_letters;
 mod dying;
+mod huge;
 mod membership;
 mod returning;
 mod sending;
@@ -22,8 +23,9 @@ pub(super) const DEAD_LETTERS: &[Configuration] = dead_letters::CONFIGURATIONS;
 pub(super) const SLEEPING: &[Configuration] = sleeping::CONFIGURATIONS;
 pub(super) const MEMBERSHIP: &[Configuration] = membership::CONFIGURATIONS;
 pub(super) const BATCHING: &[Configuration] = batching::CONFIGURATIONS;
+pub(super) const HUGE: &[Configuration] = huge::CONFIGURATIONS;
 
-const ALL: [&[Configuration]; 9] = [
+const ALL: [&[Configuration]; 10] = [
     SENDING,
     CELLS,
     DYING,
@@ -33,6 +35,7 @@ const ALL: [&[Configuration]; 9] = [
     SLEEPING,
     MEMBERSHIP,
     BATCHING,
+    HUGE,
 ];
 
 /// Returns the configuration of this name.

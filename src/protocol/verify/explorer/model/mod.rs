@@ -11,6 +11,7 @@
 mod batching;
 mod closing;
 mod dead_letters;
+mod huge;
 mod membership;
 mod process;
 mod receiving;
@@ -57,12 +58,27 @@ impl ModelProcess {
                 }
                 Ok(self.allocate().await)
             }
-            Call::Offer => Ok(self.offer(holding()?).await),
+            Call::AllocateHuge(class) => self.allocate_huge(class).await,
+            Call::Offer => {
+                self.use_payload(holding()?.block).await?;
+                Ok(self.offer(holding()?).await)
+            }
             Call::Publish => self.publish(holding()?, None).await,
             Call::WithdrawLeaked => Ok(self.withdraw_leaked().await),
             Call::Withdraw => self.withdraw(holding()?).await,
+            Call::Trim(block) => {
+                self.trim(block).await;
+                Ok(Outcome::Done)
+            }
+            Call::TrimAll => {
+                self.trim_all().await;
+                Ok(Outcome::Done)
+            }
             Call::Receive => self.receive().await,
-            Call::Acknowledge => self.acknowledge(holding()?).await,
+            Call::Acknowledge => {
+                self.use_payload(holding()?.block).await?;
+                self.acknowledge(holding()?).await
+            }
             Call::Return => self.return_message(holding()?).await,
             Call::Reject => self.reject(holding()?).await,
             Call::Settle(settlement) => self.settle(holding()?, settlement).await,
@@ -91,6 +107,11 @@ impl ModelProcess {
             Resume::PublishAt(position) => {
                 let holding = self.local().holding.ok_or(Corrupt::NotOwned)?;
                 self.publish(holding, Some(position)).await
+            }
+            Resume::FindHuge(class) => self.find_huge(class).await,
+            Resume::FindMemory(class) => {
+                let found = self.find_memory(class).await?;
+                Ok(found.unwrap_or(Outcome::Continue(Resume::FindHuge(class))))
             }
             Resume::TakeAt(position, sealed) => self.take_next(Some(position), sealed).await,
             Resume::CheckEnd(slots) => self.try_end(slots).await,

@@ -69,7 +69,7 @@ impl ModelProcess {
         None
     }
 
-    async fn allocate_one(&self, number: u64) -> Option<Holding> {
+    pub(super) async fn allocate_one(&self, number: u64) -> Option<Holding> {
         let number = to_u8(number);
         if number >= self.block_count() {
             return None;

@@ -6,6 +6,7 @@ use super::super::ledger::{MAX_MESSAGES, MessageState};
 use super::super::state::State;
 use super::check::{Violation, check};
 use super::membership::check_sides;
+use super::memory::check_memory_at_rest;
 use crate::protocol::blocks::BlockKind;
 use crate::protocol::steps::stats::MessageStats;
 
@@ -49,6 +50,7 @@ pub(in super::super) fn check_at_rest(
     configuration: &'static Configuration,
 ) -> Result<(), Violation> {
     check_stats(state, configuration)?;
+    check_memory_at_rest(state, configuration)?;
     let counted = stats(configuration, &state.memory);
     let limit = configuration.limits.max_dead_letters.into();
     check(counted.dead_letters <= limit, "EXPLORE-14", || {

@@ -7,6 +7,7 @@ use super::super::process::CallFacts;
 use super::super::state::State;
 use super::check::{Violation, check};
 use super::membership::arrived;
+use super::memory::check_refusal;
 use crate::protocol::blocks::BlockKind;
 
 /// Records the facts on which the outcome of the call that `process` now begins may rely.
@@ -101,6 +102,7 @@ pub(in super::super) fn call_ended(
             arrived(state, configuration, process);
             Ok(())
         }
+        Outcome::NoMemory => check_refusal(configuration, call),
         Outcome::Closed => got_closed(state, configuration, process),
         Outcome::Block(holding) if call.receives() => {
             check(!facts.closed_reported, "EXPLORE-8", || {

@@ -29,8 +29,19 @@
 //!     interval.
 //! EXPLORE-16. A process that stops holds up no other: each process, by itself, ends its call, and a newcomer
 //!     can recover the dead, send, receive each message that no process holds, and close.
+//! EXPLORE-17. A process reads or writes the payload of a huge block only while it holds the block and the block has all
+//!     of its memory.
+//! EXPLORE-18. The mark and the memory of a huge block are changed by its owner only, in Owned. A marked block has all of
+//!     its memory.
+//! EXPLORE-19. The marked blocks never have more memory than the queue's limit. So what exceeds it is what processes are
+//!     taking, or were taking when they died, and have not compared with the limit.
+//! EXPLORE-20. An allocation fails for lack of memory only if no limit leaves enough for it even when all blocks are
+//!     free.
+//! EXPLORE-21. When nothing moves, and no process has died, free blocks have memory only with a mark, and together no
+//!     more than idle blocks may keep.
+//!     When all processes have ended, all huge blocks are free, and a newcomer gets memory for one of the largest class.
 //!
-//! The first twelve are checked here after each step. EXPLORE-15 and EXPLORE-16 are checked in
+//! The first twelve, and EXPLORE-17 to EXPLORE-20, are checked here after each step. EXPLORE-15 and EXPLORE-16 are checked in
 //! [`super::checks`], with a process that runs alone.
 
 mod at_rest;
@@ -39,6 +50,7 @@ mod calls;
 mod check;
 mod marks;
 mod membership;
+mod memory;
 mod messages;
 mod slots;
 mod words;
@@ -46,4 +58,5 @@ mod words;
 pub(super) use at_rest::{check_all_received, check_at_rest, check_final, check_stats};
 pub(super) use calls::{call_began, call_ended};
 pub(super) use check::{Violation, check};
+pub(super) use memory::{check_memory_usable, payload_used};
 pub(super) use words::word_changed;

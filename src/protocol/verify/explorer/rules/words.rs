@@ -7,6 +7,7 @@ use super::blocks::block_changed;
 use super::check::{Violation, check};
 use super::marks::mark_changed;
 use super::membership::{lifecycle_changed, peer_changed};
+use super::memory::{mark_of_memory_changed, memory_changed};
 use super::slots::slot_changed;
 use crate::protocol::batch::MessageMark;
 use crate::protocol::blocks::{BlockKind, BlockState};
@@ -56,7 +57,10 @@ pub(in super::super) fn word_changed(
             mark_changed(state, configuration, process, (block, message), before, now)
                 .map_err(|violation| format!("{violation} ({})", what()))
         }
+        Word::Committed(block) => mark_of_memory_changed(state, configuration, process, block),
+        Word::MemoryOf(block) => memory_changed(state, process, block),
         Word::Position(_)
+        | Word::Memory
         | Word::Parking(_)
         | Word::Length(_)
         | Word::Note(_)
