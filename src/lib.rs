@@ -68,6 +68,7 @@
 //! | feature | default | what it does |
 //! |---------|---------|--------------|
 //! | `tracing` | yes | reports deaths, recoveries and workers' logs as [tracing](https://docs.rs/tracing) events |
+//! | `bytemuck` | no | values that are plain old data, written and read in place ([`queue::Bytemuck`](queue/struct.Bytemuck.html)) |
 //! | `test-hooks` | no | internal hooks for this crate's own tests; unstable |
 //!
 //! The queue is based on Dmitry Vyukov's bounded queue, changed so that a process that stops in the middle of an operation

@@ -5,6 +5,7 @@
 //! | [`traits`]  | [`Codec`], which a program implements for a format of its own                   |
 //! | [`error`]   | [`EncodeError`] and [`DecodeError`]                                             |
 //! | [`bincode`] | [`Bincode`], the default codec: any serde type                                  |
+//! | `bytemuck`  | `Bytemuck`: plain old data, as it is in memory; a feature                       |
 //! | [`raw`]     | [`Raw`]: bytes as they are                                                      |
 //! | [`nesting`] | limits how deep a message may nest, for [`bincode`]                             |
 //!
@@ -12,6 +13,8 @@
 
 #[cfg(not(loom))]
 mod bincode;
+#[cfg(all(feature = "bytemuck", not(loom)))]
+mod bytemuck;
 mod error;
 #[cfg(not(loom))]
 mod nesting;
@@ -22,6 +25,8 @@ mod traits;
 
 #[cfg(not(loom))]
 pub use self::bincode::Bincode;
+#[cfg(all(feature = "bytemuck", not(loom)))]
+pub use self::bytemuck::Bytemuck;
 pub use error::{DecodeError, EncodeError};
 #[cfg(not(loom))]
 pub use raw::Raw;

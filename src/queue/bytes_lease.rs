@@ -13,7 +13,8 @@ use std::time::Instant;
 /// A message that has been received and not yet acknowledged, as a slice of shared memory. Returned by
 /// [`Receiver::lease_bytes`].
 ///
-/// As with a [`Lease`](crate::Lease), dropping it returns the message to the queue, and it borrows its receiver.
+/// As with a [`Lease`](crate::Lease), dropping it returns the message to the queue, and it borrows its receiver. The slice
+/// begins at a multiple of 8 bytes.
 ///
 /// # Trust
 ///
@@ -138,7 +139,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
 
 impl<'a> BytesLease<'a> {
     #[inline(always)]
-    fn new(leased: LeasedMessage<'a>) -> Self {
+    pub(super) fn new(leased: LeasedMessage<'a>) -> Self {
         Self { leased }
     }
 

@@ -7,10 +7,10 @@
 //! | this process and the segment | `liveness`, `lease_count`, `attachment` (the guard against forked children)   |
 //! | failures and waiting         | `failure`, `policy`, `wait`                                                  |
 //! | what both ends share         | `stats`, `end`                                                               |
-//! | sending                      | `block_writer`, `huge`, `allocator`, `sender`, `reservation`                 |
+//! | sending                      | `block_writer`, `huge`, `allocator`, `sender`, `reservation`, `value_reservation` |
 //! | sending many messages        | `encoded_batch`, `send_many`                                                 |
 //! | receiving                    | `held_block`, `batches`, `taken`, `lease`, `dead_letters`, `receiver`, `iter` |
-//! | ... in other ways            | `leasing`, `bytes_lease`, `recv_many`, `watch`                               |
+//! | ... in other ways            | `leasing`, `bytes_lease`, `value_lease`, `recv_many`, `watch`                |
 //! | making and finding queues    | `name`, `compatibility`, `handoff`, `option_checks`, `options`, `named`      |
 //! | both ends together           | `common`, `inner` (for the pool), `test_hooks`                               |
 
@@ -50,9 +50,15 @@ mod taken;
 #[cfg(feature = "test-hooks")]
 #[doc(hidden)]
 pub mod test_hooks;
+#[cfg(feature = "bytemuck")]
+mod value_lease;
+#[cfg(feature = "bytemuck")]
+mod value_reservation;
 mod wait;
 mod watch;
 
+#[cfg(feature = "bytemuck")]
+pub use crate::codec::Bytemuck;
 pub use crate::codec::{Bincode, Codec, Raw};
 pub use bytes_lease::BytesLease;
 pub use dead_letters::{DeadLetter, DeadLetters};
@@ -67,5 +73,9 @@ pub use receiver::Receiver;
 pub use reservation::Reservation;
 pub use sender::Sender;
 pub use stats::{BlockStats, DeathStats, PeerStats, Stats};
+#[cfg(feature = "bytemuck")]
+pub use value_lease::ValueLease;
+#[cfg(feature = "bytemuck")]
+pub use value_reservation::ValueReservation;
 pub use wait::Interrupter;
 pub use watch::{Watch, Watched};

@@ -20,7 +20,8 @@ use std::time::Instant;
 ///
 /// Other processes see the message only when [`commit`](Reservation::commit) has accepted it. Dropping the reservation
 /// before that frees the buffer. A reservation that is forgotten ([`core::mem::forget`]) keeps the buffer until the
-/// last sender of this process is dropped. At first the buffer contains bytes of earlier messages.
+/// last sender of this process is dropped. At first the buffer contains bytes of earlier messages. It begins at a multiple
+/// of 8 bytes.
 ///
 /// A commit that fails leaves the message in the reservation: change it, try again, or drop it. A reservation whose
 /// message was sent is empty, and committing it again does nothing.
@@ -30,11 +31,8 @@ use std::time::Instant;
 /// The slice is the shared memory itself. No other process writes to it as long as all of them use this crate. But a peer
 /// with a bug or with bad intent can do so at any time. So do not rely on reading back what you have written.
 #[must_use = "dropping a reservation does not send it: call `commit`"]
-pub struct Reservation<'a, T>
-where
-    Raw: Codec<T>,
-{
-    sender: &'a Sender<T, Raw>,
+pub struct Reservation<'a, T, C: Codec<T> = Raw> {
+    sender: &'a Sender<T, C>,
     /// Spent once the message was sent.
     block: OwnedBlock,
     length: usize,
@@ -66,7 +64,7 @@ where
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn reserve(&self, length: usize) -> Result<Reservation<'_, T>, SendError<usize>> {
-        self.reserve_with(length, &Unbounded)
+        self.reserve_for(length, length, &Unbounded)
     }
 
     /// Reserves a buffer for a message of `length` bytes if that is possible without waiting.
@@ -94,7 +92,7 @@ where
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn try_reserve(&self, length: usize) -> Result<Reservation<'_, T>, TrySendError<usize>> {
-        self.reserve_with(length, &NonBlocking)
+        self.reserve_for(length, length, &NonBlocking)
     }
 
     /// Reserves a buffer for a message of `length` bytes. Blocks for at most `timeout`.
@@ -122,7 +120,7 @@ where
         length: usize,
         timeout: Duration,
     ) -> Result<Reservation<'_, T>, SendTimeoutError<usize>> {
-        self.reserve_with(length, &Deadline::after(timeout))
+        self.reserve_for(length, length, &Deadline::after(timeout))
     }
 
     /// Reserves a buffer for a message of `length` bytes. Blocks until `deadline` at the latest.
@@ -151,18 +149,21 @@ where
         length: usize,
         deadline: Instant,
     ) -> Result<Reservation<'_, T>, SendTimeoutError<usize>> {
-        self.reserve_with(length, &Deadline::at(deadline))
+        self.reserve_for(length, length, &Deadline::at(deadline))
     }
+}
 
-    /// Reserves the usual buffer: a block of the smallest class, and one is free.
+impl<T, C: Codec<T>> Sender<T, C> {
+    /// Reserves the usual buffer: a block of the smallest class, and one is free. An error has `returned` as its value.
     #[inline(always)]
-    fn reserve_with<P: WaitPolicy>(
+    pub(super) fn reserve_for<P: WaitPolicy, V>(
         &self,
         length: usize,
+        returned: V,
         policy: &P,
-    ) -> Result<Reservation<'_, T>, P::SendError<usize>> {
+    ) -> Result<Reservation<'_, T, C>, P::SendError<V>> {
         let Ok(queue) = self.handle.begin() else {
-            return Err((Failure::from(SendFailure::Forked), length).into());
+            return Err((Failure::from(SendFailure::Forked), returned).into());
         };
         self.handle.attachment.note_reservation();
         if self.allocator.likely_class() == 0
@@ -174,31 +175,29 @@ where
         {
             return Ok(Reservation::new(self, writer.into_block(), length));
         }
-        self.reserve_after(queue, length, policy)
+        self.reserve_after(queue, length, returned, policy)
     }
 
     /// Reserves a buffer when no block of the smallest class could be had, or none is large enough.
     #[cold]
     #[inline(never)]
-    fn reserve_after<P: WaitPolicy>(
+    fn reserve_after<P: WaitPolicy, V>(
         &self,
         queue: Entered<'_>,
         length: usize,
+        returned: V,
         policy: &P,
-    ) -> Result<Reservation<'_, T>, P::SendError<usize>> {
+    ) -> Result<Reservation<'_, T, C>, P::SendError<V>> {
         match self.wait_for_block(queue, length, policy) {
             Ok(writer) => Ok(Reservation::new(self, writer.into_block(), length)),
-            Err(failure) => Err((failure, length).into()),
+            Err(failure) => Err((failure, returned).into()),
         }
     }
 }
 
-impl<'a, T> Reservation<'a, T>
-where
-    Raw: Codec<T>,
-{
+impl<'a, T, C: Codec<T>> Reservation<'a, T, C> {
     #[inline(always)]
-    fn new(sender: &'a Sender<T, Raw>, block: OwnedBlock, length: usize) -> Self {
+    fn new(sender: &'a Sender<T, C>, block: OwnedBlock, length: usize) -> Self {
         Self {
             sender,
             block,
@@ -347,10 +346,7 @@ where
     }
 }
 
-impl<T> Deref for Reservation<'_, T>
-where
-    Raw: Codec<T>,
-{
+impl<T, C: Codec<T>> Deref for Reservation<'_, T, C> {
     type Target = [u8];
     /// Returns the buffer. Empty in a forked child, and once the message was sent.
     #[inline]
@@ -366,10 +362,7 @@ where
     }
 }
 
-impl<T> DerefMut for Reservation<'_, T>
-where
-    Raw: Codec<T>,
-{
+impl<T, C: Codec<T>> DerefMut for Reservation<'_, T, C> {
     /// Returns the buffer. Empty in a forked child, and once the message was sent.
     #[inline]
     fn deref_mut(&mut self) -> &mut [u8] {
@@ -384,10 +377,7 @@ where
     }
 }
 
-impl<T> Drop for Reservation<'_, T>
-where
-    Raw: Codec<T>,
-{
+impl<T, C: Codec<T>> Drop for Reservation<'_, T, C> {
     #[inline(always)]
     fn drop(&mut self) {
         if !self.sent {
@@ -396,10 +386,7 @@ where
     }
 }
 
-impl<T> fmt::Debug for Reservation<'_, T>
-where
-    Raw: Codec<T>,
-{
+impl<T, C: Codec<T>> fmt::Debug for Reservation<'_, T, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Reservation")
             .field("length", &self.length)

@@ -19,3 +19,4 @@ mod model;
 mod options;
 mod sizes;
 mod user_code;
+mod values;

@@ -19,7 +19,7 @@ use std::{
 use workring::{
     Handoff, Lease, Options, Receiver, RecvError, SendError, Sender,
     error::{HandoffError, RecvTimeoutError, SendTimeoutError, TryRecvError, TrySendError},
-    queue::Raw,
+    queue::{Bytemuck, Raw},
 };
 
 pub(crate) const ROLES: &[(&str, Role)] = &[
@@ -182,6 +182,13 @@ fn forker(io: &mut Io) {
     let mut room = bytes.reserve(4).expect("room");
     room.copy_from_slice(b"room");
     forget(bytes.reserve(4).expect("room"));
+    let (values, received) = Options::new(4)
+        .channel_with::<u64, Bytemuck>()
+        .expect("a queue");
+    values.send(7).expect("room");
+    let value = received.lease_value().expect("a message");
+    let mut reserved = values.reserve_value().expect("room");
+    *reserved = 8;
     // SAFETY: this process has one thread.
     match unsafe { fork() }.expect("fork") {
         ForkResult::Child => {
@@ -189,6 +196,11 @@ fn forker(io: &mut Io) {
             assert_eq!(room.try_commit(), Err(TrySendError::Forked(())));
             assert!(room.is_empty());
             drop(room);
+            *reserved = 9;
+            assert_eq!((*value, *reserved), (0, 0));
+            assert_eq!(reserved.try_commit(), Err(TrySendError::Forked(())));
+            value.ack();
+            drop(reserved);
             assert_eq!(*lease, 1, "a copy in its own memory");
             drop(lease);
             drop((tx, rx, bytes, raw));
@@ -199,6 +211,10 @@ fn forker(io: &mut Io) {
         ForkResult::Parent { child } => {
             let status = waitpid(child, None).expect("wait");
             assert_eq!(status, WaitStatus::Exited(child, 0));
+            assert_eq!((*value, *reserved), (7, 8));
+            value.ack();
+            reserved.commit().expect("room");
+            assert_eq!(received.recv().expect("a message"), 8);
             room.commit().expect("room");
             drop(room);
             assert_eq!(raw.recv().expect("a message"), b"room");
