@@ -50,6 +50,7 @@ where
     /// message.ack();
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    #[inline]
     pub fn lease_bytes(&self) -> Result<BytesLease<'_>, RecvError> {
         self.lease_message(&Unbounded).map(BytesLease::new)
     }
@@ -71,6 +72,7 @@ where
     /// rx.try_lease_bytes()?.ack();
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    #[inline]
     pub fn try_lease_bytes(&self) -> Result<BytesLease<'_>, TryRecvError> {
         self.try_lease_undecoded()
     }

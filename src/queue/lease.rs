@@ -1,9 +1,9 @@
 //! Leases: messages that are received and not yet acknowledged.
 
-use super::attachment::{Attachment, Entered};
-use super::failure::RecvFailure;
+use super::attachment::Attachment;
+use super::failure::{Failure, RecvFailure};
 use super::held_block::HeldBlock;
-use super::taken::{DetachedMessage, TakenMessage};
+use super::taken::DetachedMessage;
 use crate::codec::{Bincode, Codec, DecodeError};
 use core::fmt;
 use core::marker::PhantomData;
@@ -60,16 +60,23 @@ pub struct Lease<'a, T, C: Codec<T> = Bincode> {
 }
 
 impl<'a, T, C: Codec<T>> Lease<'a, T, C> {
-    /// Decodes a message. If the codec panics, or fails, the message is no longer leased.
+    /// Decodes a message. If the codec panics, or fails, the message is no longer leased. The result is the one of the
+    /// caller: moving a message on the way costs more than everything else here.
     #[inline(always)]
-    pub(super) fn decode(leased: LeasedMessage<'a>) -> Result<Self, RecvFailure> {
-        match C::decode(leased.bytes()?) {
+    pub(super) fn decode<E: From<Failure<W, RecvFailure>>, W>(
+        leased: LeasedMessage<'a>,
+    ) -> Result<Self, E> {
+        let bytes = match leased.bytes() {
+            Ok(bytes) => bytes,
+            Err(failure) => return Err(Failure::from(failure).into()),
+        };
+        match C::decode(bytes) {
             Ok(message) => Ok(Self {
                 leased,
                 message,
                 codec: PhantomData,
             }),
-            Err(error) => Err(leased.undecodable(error)),
+            Err(error) => Err(Failure::from(leased.undecodable(error)).into()),
         }
     }
 
@@ -145,6 +152,17 @@ impl<T: fmt::Debug, C: Codec<T>> fmt::Debug for Lease<'_, T, C> {
     }
 }
 
+/// A message that is counted as leased. Dropping it returns it to the queue.
+pub(super) struct LeasedMessage<'a>(
+    /// `None` once it is settled, or in another lease.
+    Option<Parts<'a>>,
+);
+
+struct Parts<'a> {
+    keeper: Keeper<'a>,
+    message: DetachedMessage,
+}
+
 /// What keeps the attachment of a lease alive.
 enum Keeper<'a> {
     /// The receiver that the lease came from.
@@ -161,59 +179,68 @@ impl Keeper<'_> {
             Self::Lease(attachment) => attachment,
         }
     }
-}
 
-/// A taken message that is counted as leased. Dropping it returns it to the queue.
-pub(super) struct LeasedMessage<'a> {
-    keeper: Keeper<'a>,
-    /// Spent once it is settled, or in another lease: then it is not counted here.
-    message: DetachedMessage,
+    /// Counts the end of a lease. Returns whether this process may have others.
+    fn count_end(&self) -> bool {
+        match self {
+            Self::Receiver(attachment) => attachment.leases.remove(),
+            Self::Lease(attachment) => attachment.leases.remove_owned(),
+        }
+    }
 }
 
 impl<'a> LeasedMessage<'a> {
-    /// Leases a message that was taken with this attachment.
+    /// Makes the lease of a message that was taken with this attachment and counted.
     #[inline(always)]
-    pub(super) fn new(attachment: &'a Arc<Attachment>, taken: TakenMessage<'_>) -> Self {
-        attachment.leases.add();
-        Self {
+    pub(super) fn counted(attachment: &'a Arc<Attachment>, message: DetachedMessage) -> Self {
+        Self(Some(Parts {
             keeper: Keeper::Receiver(attachment),
-            message: taken.detach(),
-        }
+            message,
+        }))
     }
 
     /// Makes the lease keep the attachment alive itself.
     pub(super) fn into_owned(mut self) -> LeasedMessage<'static> {
-        let attachment = Arc::clone(self.keeper.attachment());
-        if matches!(self.keeper, Keeper::Receiver(_)) {
-            attachment.leases.make_owned();
-        }
-        LeasedMessage {
-            keeper: Keeper::Lease(attachment),
-            message: self.message.take(),
-        }
+        LeasedMessage(self.0.take().map(|Parts { keeper, message }| {
+            let attachment = Arc::clone(keeper.attachment());
+            if matches!(keeper, Keeper::Receiver(_)) {
+                attachment.leases.make_owned();
+            }
+            Parts {
+                keeper: Keeper::Lease(attachment),
+                message,
+            }
+        }))
     }
 
     pub(super) fn deliveries(&self) -> u32 {
-        self.message.deliveries()
+        self.0
+            .as_ref()
+            .map_or(0, |parts| parts.message.deliveries())
     }
 
     /// Returns the bytes of the message, where its sender wrote them. Fails in a forked child, too.
     #[inline(always)]
     pub(super) fn bytes(&self) -> Result<&[u8], RecvFailure> {
-        let queue = self.keeper.attachment().enter()?;
-        self.message.bytes(queue)
+        let Some(Parts { keeper, message }) = &self.0 else {
+            return Ok(&[]);
+        };
+        message.bytes(keeper.attachment().enter()?)
     }
 
-    /// Acknowledges the message (`Release`).
+    /// Acknowledges the message (`Release`). Counts as an operation, unless this was the last lease: then another
+    /// operation follows that counts.
     #[inline(always)]
     pub(super) fn acknowledge(mut self) {
-        let Keeper::Receiver(attachment) = self.keeper else {
-            return self.acknowledge_other();
+        // By reference: moving the parts costs more than what follows.
+        let Some(Parts {
+            keeper: Keeper::Receiver(attachment),
+            message: DetachedMessage::Block(block),
+        }) = &mut self.0
+        else {
+            return self.0.take().map_or((), acknowledge_unusual);
         };
-        let DetachedMessage::Block(block) = &mut self.message else {
-            return self.acknowledge_other();
-        };
-        let block = block.take();
+        let (attachment, block) = (*attachment, block.take());
         // It neither has a message any more, nor a reference to the attachment.
         core::mem::forget(self);
         let Ok(queue) = attachment.enter() else {
@@ -221,79 +248,73 @@ impl<'a> LeasedMessage<'a> {
         };
         // The next operation meets a corrupt word, too, and reports it.
         let _ = HeldBlock::new(queue, block).acknowledge();
-        attachment.leases.remove();
-        count_operation_after_ack(queue);
-    }
-
-    /// Acknowledges a message of a batch, or one whose lease is owned.
-    #[inline(never)]
-    fn acknowledge_other(mut self) {
-        let Ok(queue) = self.keeper.attachment().enter() else {
-            return;
-        };
-        // As in `acknowledge`.
-        let _ = self.message.take().attach(queue).acknowledge();
-        self.count_end();
-        count_operation_after_ack(queue);
+        if attachment.leases.remove() {
+            queue.count_lease_operation();
+        }
     }
 
     /// Makes a message that the codec cannot decode a dead letter.
     #[cold]
     pub(super) fn undecodable(mut self, error: DecodeError) -> RecvFailure {
+        let Some(Parts { keeper, message }) = self.0.take() else {
+            return RecvFailure::Decode(error);
+        };
         // The codec may have forked (ATTACH-4).
-        let Ok(queue) = self.keeper.attachment().enter() else {
+        let Ok(queue) = keeper.attachment().enter() else {
             return RecvFailure::Forked;
         };
-        let failure = self.message.take().attach(queue).undecodable(error);
-        self.count_end();
+        let failure = message.attach(queue).undecodable(error);
+        keeper.count_end();
         failure
     }
 
     /// Counts an operation on this lease, which returns its message if counting unwinds.
     pub(super) fn count_operation(&self) {
-        if let Ok(queue) = self.keeper.attachment().enter() {
+        if let Some(parts) = &self.0
+            && let Ok(queue) = parts.keeper.attachment().enter()
+        {
             queue.count_lease_operation();
         }
-    }
-
-    /// Counts the end of this lease.
-    fn count_end(&self) {
-        match &self.keeper {
-            Keeper::Receiver(attachment) => attachment.leases.remove(),
-            Keeper::Lease(attachment) => attachment.leases.remove_owned(),
-        }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn return_message(&mut self) {
-        let Ok(queue) = self.keeper.attachment().enter() else {
-            return;
-        };
-        let message = self.message.take().attach(queue);
-        if mutant!(LeaseDropAcknowledges) {
-            let _ = message.acknowledge();
-        } else {
-            drop(message);
-        }
-        self.count_end();
     }
 }
 
 impl Drop for LeasedMessage<'_> {
     #[inline(always)]
     fn drop(&mut self) {
-        if !self.message.is_spent() {
-            self.return_message();
+        if let Some(parts) = self.0.take() {
+            return_message(parts);
         }
     }
 }
 
-/// Counts an operation after a lease was acknowledged, unless it was the last one: then another operation follows that
-/// counts.
-#[inline(always)]
-fn count_operation_after_ack(queue: Entered<'_>) {
-    if queue.attachment().leases.total() > 0 {
+// The parts of a lease are passed on by value, so that those of a lease that is acknowledged never have to leave the
+// registers.
+
+/// Acknowledges a message of a batch, or one whose lease is owned.
+#[inline(never)]
+fn acknowledge_unusual(Parts { keeper, message }: Parts<'_>) {
+    let Ok(queue) = keeper.attachment().enter() else {
+        return;
+    };
+    // As in `acknowledge`.
+    let _ = message.attach(queue).acknowledge();
+    if keeper.count_end() {
         queue.count_lease_operation();
     }
+}
+
+/// Returns a message to the queue, and ends its lease.
+#[cold]
+#[inline(never)]
+fn return_message(Parts { keeper, message }: Parts<'_>) {
+    let Ok(queue) = keeper.attachment().enter() else {
+        return;
+    };
+    let message = message.attach(queue);
+    if mutant!(LeaseDropAcknowledges) {
+        let _ = message.acknowledge();
+    } else {
+        drop(message);
+    }
+    keeper.count_end();
 }

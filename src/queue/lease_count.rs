@@ -55,19 +55,22 @@ impl Tally {
         Self(AtomicU64::new(0))
     }
 
-    /// Makes a change, in the only thread that writes this word.
+    /// Makes a change, in the only thread that writes this word. Returns the new value.
     // Release: a thread that sees the new value also sees the changes of other words that came before.
     #[inline(always)]
-    fn write(&self, change: u64) {
-        let count = self.0.load(Ordering::Relaxed).wrapping_add(change);
-        self.0.store(count, Ordering::Release);
+    fn write(&self, change: u64) -> u64 {
+        let changed = self.0.load(Ordering::Relaxed).wrapping_add(change);
+        self.0.store(changed, Ordering::Release);
+        changed
     }
 
-    /// Makes a change, in any thread.
+    /// Makes a change, in any thread. Returns the new value.
     // Release: as in `write`.
     #[inline(always)]
-    fn add(&self, change: u64) {
-        self.0.fetch_add(change, Ordering::Release);
+    fn add(&self, change: u64) -> u64 {
+        self.0
+            .fetch_add(change, Ordering::Release)
+            .wrapping_add(change)
     }
 
     // Acquire: pairs with the release of the change.
@@ -163,17 +166,19 @@ impl LeaseCount {
         }
     }
 
-    /// Counts the end of a lease that borrows its receiver.
+    /// Counts the end of a lease that borrows its receiver. Returns whether there may be others: false only if the word
+    /// that this thread counts in is 0 now.
     #[inline(always)]
-    pub(super) fn remove(&self) {
+    pub(super) fn remove(&self) -> bool {
         if mutant!(LeaseNotCounted) || mutant!(LeaseCountNeverFalls) {
-            return;
+            return false;
         }
-        if self.token.load(Ordering::Relaxed) == this_thread() {
-            self.home.write(ONE_LESS);
+        let left = if self.token.load(Ordering::Relaxed) == this_thread() {
+            self.home.write(ONE_LESS)
         } else {
-            self.away.add(ONE_LESS);
-        }
+            self.away.add(ONE_LESS)
+        };
+        count(left) != 0
     }
 
     /// Counts a lease that borrowed its receiver as an owned one (LEASE-1).
@@ -185,12 +190,10 @@ impl LeaseCount {
         }
     }
 
-    /// Counts the end of an owned lease.
-    pub(super) fn remove_owned(&self) {
+    /// Counts the end of an owned lease. Returns whether there are other owned ones.
+    pub(super) fn remove_owned(&self) -> bool {
         let counted = !mutant!(LeaseNotCounted) && !mutant!(OwnedLeaseNotCounted);
-        if counted && !mutant!(LeaseCountNeverFalls) {
-            self.owned.add(ONE_LESS);
-        }
+        counted && !mutant!(LeaseCountNeverFalls) && count(self.owned.add(ONE_LESS)) != 0
     }
 }
 
@@ -245,7 +248,7 @@ mod tests {
         leases.add();
         thread::scope(|scope| {
             scope.spawn(|| {
-                leases.remove();
+                assert!(leases.remove());
                 leases.add();
                 leases.add();
             });
@@ -264,7 +267,7 @@ mod tests {
         leases.make_owned();
         assert_eq!((leases.total(), leases.borrowed()), (1, 0));
         assert!(!leases.is_below(1) && leases.is_below(2));
-        leases.remove_owned();
+        assert!(!leases.remove_owned(), "it was the only one");
         assert_eq!(counts(&leases), [0, 0, 0]);
     }
 

@@ -6,7 +6,7 @@ use super::held_block::HeldBlock;
 use super::lease::{Lease, LeasedMessage};
 use super::policy::{Deadline, NonBlocking, Unbounded, WaitPolicy};
 use super::receiver::Receiver;
-use super::taken::TakenMessage;
+use super::taken::{DetachedMessage, TakenMessage};
 use crate::codec::Codec;
 use crate::error::{RecvError, RecvTimeoutError, TryRecvError};
 use crate::protocol::steps::receive::{self, Receive};
@@ -93,8 +93,10 @@ impl<T, C: Codec<T>> Receiver<T, C> {
 
     #[inline(always)]
     fn lease_with<P: WaitPolicy>(&self, policy: &P) -> Result<Lease<'_, T, C>, P::RecvError> {
-        let leased = self.lease_message(policy)?;
-        Lease::decode(leased).map_err(|failure| Failure::from(failure).into())
+        match self.lease_message(policy) {
+            Ok(leased) => Lease::decode(leased),
+            Err(error) => Err(error),
+        }
     }
 
     /// Leases the usual message without decoding it: there is one, and this process may have one more lease.
@@ -106,24 +108,29 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         let Ok(queue) = self.handle.begin() else {
             return Err(Failure::from(RecvFailure::Forked).into());
         };
-        if self.batches.any() || !self.may_lease() {
-            return self.lease_after(queue, Ok(None), policy);
-        }
-        match receive::receive(queue.segment(), queue.peer()) {
-            Ok(Receive::Message(block)) => {
-                let held = HeldBlock::new(queue, block);
-                if held.is_batch() {
-                    let batch = Receive::Message(held.into_block());
-                    return self.lease_after(queue, Ok(Some(batch)), policy);
+        let first = if self.batches.any() || !self.may_lease() {
+            Ok(None)
+        } else {
+            match receive::receive(queue.segment(), queue.peer()) {
+                Ok(Receive::Message(block)) => {
+                    let held = HeldBlock::new(queue, block);
+                    if !held.is_batch() {
+                        let attachment = &self.handle.attachment;
+                        attachment.leases.add();
+                        let message = DetachedMessage::Block(held.into_block());
+                        return Ok(LeasedMessage::counted(attachment, message));
+                    }
+                    Ok(Some(Receive::Message(held.into_block())))
                 }
-                let attachment = &self.handle.attachment;
-                Ok(LeasedMessage::new(attachment, TakenMessage::Block(held)))
+                other => other.map(Some),
             }
-            other => self.lease_after(queue, other.map(Some), policy),
-        }
+        };
+        let message = self.lease_after(queue, first, policy)?;
+        Ok(LeasedMessage::counted(&self.handle.attachment, message))
     }
 
-    /// Leases a message after a first look that has not simply returned one. `None`: there was no first look.
+    /// Takes and counts a message after a first look that has not simply returned one. `None`: there was no first look.
+    /// The caller makes the lease of it.
     #[cold]
     #[inline(never)]
     fn lease_after<P: WaitPolicy>(
@@ -131,17 +138,17 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         queue: Entered<'_>,
         first: Result<Option<Receive>, Corrupt>,
         policy: &P,
-    ) -> Result<LeasedMessage<'_>, P::RecvError> {
+    ) -> Result<DetachedMessage, P::RecvError> {
         let look = || match first.map_err(RecvFailure::from)? {
-            Some(received) => self.lease_received(queue, received),
-            None => self.lease_one(queue),
+            Some(received) => Ok(self.sort(queue, received)?.map(|taken| self.count(taken))),
+            None => self.take_counted(queue),
         };
-        let leased = match look() {
-            Ok(Some(leased)) => Ok(leased),
-            Ok(None) => self.wait_for_messages(queue, || self.lease_one(queue), policy),
-            Err(failure) => Err(failure.into()),
+        let taken = match look() {
+            Ok(Some(taken)) => Ok(taken),
+            Ok(None) => self.wait_for_messages(queue, || self.take_counted(queue), policy),
+            Err(failure) => Err(Failure::Operation(failure)),
         };
-        leased.map_err(Into::into)
+        taken.map_err(Into::into)
     }
 
     /// Looks once for a message, as [`take_one`](Self::take_one) does, if this process may have one more lease.
@@ -149,20 +156,20 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         &self,
         queue: Entered<'_>,
     ) -> Result<Option<LeasedMessage<'_>>, RecvFailure> {
+        let taken = self.take_counted(queue)?;
+        Ok(taken.map(|taken| LeasedMessage::counted(&self.handle.attachment, taken)))
+    }
+
+    fn take_counted(&self, queue: Entered<'_>) -> Result<Option<DetachedMessage>, RecvFailure> {
         if !self.may_lease() {
             return Err(self.too_many_leases(queue));
         }
-        let taken = self.take_one(queue)?;
-        Ok(taken.map(|taken| LeasedMessage::new(&self.handle.attachment, taken)))
+        Ok(self.take_one(queue)?.map(|taken| self.count(taken)))
     }
 
-    fn lease_received(
-        &self,
-        queue: Entered<'_>,
-        received: Receive,
-    ) -> Result<Option<LeasedMessage<'_>>, RecvFailure> {
-        let taken = self.sort(queue, received)?;
-        Ok(taken.map(|taken| LeasedMessage::new(&self.handle.attachment, taken)))
+    fn count(&self, taken: TakenMessage<'_>) -> DetachedMessage {
+        self.handle.attachment.leases.add();
+        taken.detach()
     }
 
     /// Returns whether this process may have one more lease.

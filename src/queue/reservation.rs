@@ -168,17 +168,16 @@ impl<T, C: Codec<T>> Sender<T, C> {
         self.handle.attachment.note_reservation();
         if self.allocator.likely_class() == 0
             && !queue.segment().lifecycle().load().is_closing()
-            && let Some(mut writer) = self.allocator.smallest(queue)
-            && writer
-                .payload()
-                .is_ok_and(|payload| length <= payload.len())
+            && let Some(writer) = self.allocator.smallest(queue)
+            && writer.fits(length)
         {
             return Ok(Reservation::new(self, writer.into_block(), length));
         }
-        self.reserve_after(queue, length, returned, policy)
+        let block = self.reserve_after(queue, length, returned, policy)?;
+        Ok(Reservation::new(self, block, length))
     }
 
-    /// Reserves a buffer when no block of the smallest class could be had, or none is large enough.
+    /// Allocates a block for a reservation when none of the smallest class could be had, or none is large enough.
     #[cold]
     #[inline(never)]
     fn reserve_after<P: WaitPolicy, V>(
@@ -187,9 +186,9 @@ impl<T, C: Codec<T>> Sender<T, C> {
         length: usize,
         returned: V,
         policy: &P,
-    ) -> Result<Reservation<'_, T, C>, P::SendError<V>> {
+    ) -> Result<OwnedBlock, P::SendError<V>> {
         match self.wait_for_block(queue, length, policy) {
-            Ok(writer) => Ok(Reservation::new(self, writer.into_block(), length)),
+            Ok(writer) => Ok(writer.into_block()),
             Err(failure) => Err((failure, returned).into()),
         }
     }
@@ -315,35 +314,44 @@ impl<'a, T, C: Codec<T>> Reservation<'a, T, C> {
                 self.sent = true;
                 Ok(())
             }
-            other => self.commit_after(queue, other, policy),
+            other => {
+                let sender = self.sender;
+                let failed = commit_after(sender, queue, self.block.take(), other, policy);
+                let Some((block, error)) = failed else {
+                    self.sent = true;
+                    return Ok(());
+                };
+                self.block = block;
+                Err(error)
+            }
         }
     }
+}
 
-    /// Sends the message, which is offered, after a first attempt that has not simply succeeded. If that fails, the
-    /// message can be changed again.
-    #[cold]
-    #[inline(never)]
-    fn commit_after<P: WaitPolicy>(
-        &mut self,
-        queue: Entered<'_>,
-        first: Result<Publish, Corrupt>,
-        policy: &P,
-    ) -> Result<(), P::SendError<()>> {
-        let published = match first.map_err(SendFailure::from) {
-            Ok(Publish::Accepted) => Ok(()),
-            Ok(Publish::Full) => self.sender.wait_for_room(queue, &mut self.block, policy),
-            Ok(Publish::Closed) => Err(SendFailure::Closed.into()),
-            Err(failure) => Err(failure.into()),
-        };
-        let Err(failure) = published else {
-            self.sent = true;
-            return Ok(());
-        };
-        match send::reopen(queue.segment(), &mut self.block) {
-            Ok(()) => Err((failure, ()).into()),
-            Err(corrupt) => Err((SendFailure::from(corrupt).into(), ()).into()),
-        }
-    }
+/// Sends a message, which is offered, after a first attempt that has not simply succeeded. If that fails, returns the
+/// block, so that the message can be changed again, and the error. The block is passed by value, so that the one of a
+/// message that is accepted at once never has to leave the registers.
+#[cold]
+#[inline(never)]
+fn commit_after<T, C: Codec<T>, P: WaitPolicy>(
+    sender: &Sender<T, C>,
+    queue: Entered<'_>,
+    mut block: OwnedBlock,
+    first: Result<Publish, Corrupt>,
+    policy: &P,
+) -> Option<(OwnedBlock, P::SendError<()>)> {
+    let published = match first.map_err(SendFailure::from) {
+        Ok(Publish::Accepted) => Ok(()),
+        Ok(Publish::Full) => sender.wait_for_room(queue, &mut block, policy),
+        Ok(Publish::Closed) => Err(SendFailure::Closed.into()),
+        Err(failure) => Err(failure.into()),
+    };
+    let failure = published.err()?;
+    let error = match send::reopen(queue.segment(), &mut block) {
+        Ok(()) => failure,
+        Err(corrupt) => SendFailure::from(corrupt).into(),
+    };
+    Some((block, (error, ()).into()))
 }
 
 impl<T, C: Codec<T>> Deref for Reservation<'_, T, C> {

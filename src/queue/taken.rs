@@ -77,18 +77,6 @@ impl TakenMessage<'_> {
 }
 
 impl DetachedMessage {
-    /// Moves the message out, and leaves a spent one.
-    #[inline(always)]
-    pub(super) fn take(&mut self) -> Self {
-        core::mem::replace(self, Self::Block(OwnedBlock::spent()))
-    }
-
-    /// Returns whether the message was moved out.
-    #[inline(always)]
-    pub(super) fn is_spent(&self) -> bool {
-        matches!(self, Self::Block(block) if block.is_spent())
-    }
-
     #[inline(always)]
     pub(super) fn attach(self, queue: Entered<'_>) -> TakenMessage<'_> {
         match self {

@@ -404,7 +404,9 @@ impl<T, C: Codec<T>> Watch<'_, T, C> {
     fn lease_with<P: WaitPolicy>(&self, policy: &P) -> Waited<P, Lease<'_, T, C>> {
         let found = self.wait(|queue| self.receiver.lease_one(queue), policy)?;
         Ok(match found {
-            Watched::Message(leased) => Watched::Message(Lease::decode(leased)?),
+            Watched::Message(leased) => {
+                Watched::Message(Lease::decode::<Failure<_, _>, _>(leased)?)
+            }
             Watched::Ready => Watched::Ready,
         })
     }

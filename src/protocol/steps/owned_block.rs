@@ -80,19 +80,6 @@ impl OwnedBlock {
     /// refuses it as [`Corrupt::NoSuchBlock`](crate::protocol::Corrupt::NoSuchBlock), and it gives access to no bytes.
     #[inline(always)]
     pub(crate) const fn take(&mut self) -> Self {
-        core::mem::replace(self, Self::spent())
-    }
-
-    /// Returns a token that names no block.
-    #[inline(always)]
-    pub(crate) const fn spent() -> Self {
-        Self::new(BlockIndex::NONE, BlockState::NONE)
-    }
-
-    /// Returns whether the token was moved out, or its block was given up.
-    #[must_use]
-    #[inline(always)]
-    pub(crate) const fn is_spent(&self) -> bool {
-        self.index.get() == BlockIndex::NONE.get()
+        core::mem::replace(self, Self::new(BlockIndex::NONE, BlockState::NONE))
     }
 }
