@@ -41,14 +41,16 @@ pub(crate) enum BlockKind {
     Read,
 }
 
-/// The value of a block word: kind 3 | peer 10 | failed deliveries 4 | generation 47 bits, from the highest.
+/// The value of a block word: generation 47 | failed deliveries 4 | peer 10 | kind 3 bits, from the highest.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct BlockState(u64);
 
-const GENERATION: Field = Field::lowest(47);
-pub(super) const FAILED_DELIVERIES: Field = GENERATION.above(4);
-const PEER: Field = FAILED_DELIVERIES.above(PeerIndex::BITS);
-const KIND: Field = PEER.above(3);
+// The kind is lowest and the generation highest, so that a test of the one and an increment of the other are short
+// instructions.
+const KIND: Field = Field::lowest(3);
+const PEER: Field = KIND.above(PeerIndex::BITS);
+pub(super) const FAILED_DELIVERIES: Field = PEER.above(4);
+const GENERATION: Field = FAILED_DELIVERIES.above(47);
 
 impl BlockState {
     /// The bit pattern that stands for no kind. A spent [`OwnedBlock`](super::steps::OwnedBlock) has it.

@@ -35,6 +35,7 @@ pub(crate) struct Lap(pub(crate) u32);
 impl Lap {
     pub(super) const BITS: u32 = 32;
 
+    #[cfg(test)]
     #[must_use]
     pub(crate) const fn next(self) -> Self {
         Self(self.0.wrapping_add(1))

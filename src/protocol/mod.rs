@@ -90,4 +90,4 @@ pub(crate) mod steps;
 mod verify;
 
 pub(crate) use corrupt::Corrupt;
-pub(crate) use shared_state::{Limits, SharedState};
+pub(crate) use shared_state::{Limits, SharedState, Words};

@@ -134,14 +134,18 @@ pub(crate) enum SlotKind {
     Closed,
 }
 
-/// The value of a slot word: kind 2 | taker 10 | block 20 | lap 32 bits, from the highest.
+/// The value of a slot word: lap 32 | block 20 | taker 10 | kind 2 bits, from the highest.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct SlotState(u64);
 
-const LAP: Field = Field::lowest(Lap::BITS);
-const BLOCK: Field = LAP.above(BlockIndex::BITS);
-const TAKER: Field = BLOCK.above(PeerIndex::BITS);
-const KIND: Field = TAKER.above(2);
+// The kind is lowest and the lap highest, so that a test of the one and an increment of the other are short instructions.
+const KIND: Field = Field::lowest(2);
+const TAKER: Field = KIND.above(PeerIndex::BITS);
+const BLOCK: Field = TAKER.above(BlockIndex::BITS);
+const LAP: Field = BLOCK.above(Lap::BITS);
+
+/// The kind Vacated, as a number.
+const VACATED: u64 = 1;
 
 /// How the lap of a slot compares with the lap of a position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -158,7 +162,7 @@ impl SlotState {
     const fn from_parts(kind: SlotKind, taker: PeerIndex, block: BlockIndex, lap: Lap) -> Self {
         let kind = match kind {
             SlotKind::Empty => 0_u64,
-            SlotKind::Vacated => 1,
+            SlotKind::Vacated => VACATED,
             SlotKind::Full => 2,
             SlotKind::Closed => 3,
         };
@@ -193,6 +197,7 @@ impl SlotState {
         Self::from_parts(SlotKind::Full, PeerIndex::FIRST, block, lap)
     }
 
+    #[cfg(test)]
     #[must_use]
     pub(crate) const fn vacated(lap: Lap, block: BlockIndex, taker: PeerIndex) -> Self {
         Self::from_parts(SlotKind::Vacated, taker, block, lap)
@@ -208,7 +213,7 @@ impl SlotState {
     pub(crate) const fn kind(self) -> SlotKind {
         match KIND.get(self.0) {
             0 => SlotKind::Empty,
-            1 => SlotKind::Vacated,
+            VACATED => SlotKind::Vacated,
             2 => SlotKind::Full,
             _ => SlotKind::Closed,
         }
@@ -231,8 +236,8 @@ impl SlotState {
     #[must_use]
     #[inline(always)]
     pub(crate) const fn lap(self) -> Lap {
-        #[allow(clippy::cast_possible_truncation, reason = "the low half is the lap")]
-        Lap(self.0 as u32)
+        #[allow(clippy::cast_possible_truncation, reason = "a field of 32 bits")]
+        Lap(LAP.get(self.0) as u32)
     }
 
     /// Returns whether the slot is Empty in `lap`, as a sender expects it. One comparison.
@@ -248,6 +253,14 @@ impl SlotState {
     pub(crate) const fn is_full_in(self, lap: Lap) -> bool {
         const KIND_AND_LAP: u64 = KIND.mask() | LAP.mask();
         self.0 & KIND_AND_LAP == Self::full(lap, BlockIndex::FIRST).0
+    }
+
+    /// Returns what a Full slot becomes when `taker` has taken its message: Vacated in the next lap.
+    #[must_use]
+    #[inline(always)]
+    const fn after_take(self, taker: PeerIndex) -> Self {
+        let next = (self.0 & (BLOCK.mask() | LAP.mask())).wrapping_add(LAP.pack(1));
+        Self(next | TAKER.pack(taker.get() as u64) | KIND.pack(VACATED))
     }
 
     /// Compares the lap of the slot with `wanted` (RING-4).
@@ -318,7 +331,7 @@ impl SlotWord {
     #[must_use]
     #[inline(always)]
     pub(crate) fn take(&self, seen: SlotState, taker: PeerIndex) -> Option<SlotState> {
-        let vacated = SlotState::vacated(seen.lap().next(), seen.block(), taker);
+        let vacated = seen.after_take(taker);
         self.exchange(seen, vacated).then_some(vacated)
     }
 

@@ -27,42 +27,104 @@ pub(crate) struct Limits {
     pub(crate) close_on_last_receiver: bool,
 }
 
-/// The words of one queue: in a mapping that processes share, or on the heap of a test.
+/// Where the words are that every message needs: a few numbers and addresses, which are passed by value.
+///
+/// A fast path gets them once and uses them for the whole operation. So the compiler keeps them in registers. It would
+/// read the fields of a [`SharedState`] again after each access to an atomic, because they might have changed.
 ///
 /// An index that was read from shared memory may be out of range, because a peer or a stray pointer can overwrite any
 /// word. The lookups then return `None`.
+pub(crate) trait Words<'a>: Copy {
+    fn ring_size(self) -> RingSize;
+    fn slot(self, position: Position) -> &'a SlotWord;
+    fn block(self, index: BlockIndex) -> Option<&'a BlockHeader>;
+    fn lifecycle(self) -> &'a LifecycleWord;
+    fn returned(self) -> &'a ReturnedWord;
+    /// Returns the hint where receivers start to look for a message.
+    fn head(self) -> &'a Hint;
+    /// Returns the hint where senders start to look for a free slot.
+    fn tail(self) -> &'a Hint;
+    /// Returns the word on which receivers sleep.
+    fn items(self) -> &'a ParkingWord;
+    /// Returns the word on which senders sleep that own a block and wait for room in the ring.
+    fn space(self) -> &'a ParkingWord;
+    /// Returns the word on which senders sleep that wait for a free block, of any size.
+    fn blocks(self) -> &'a ParkingWord;
+    /// Tells the processor that the block will be written soon.
+    fn prefetch_block(self, index: BlockIndex);
+    /// Tells the processor that the slot of this position, and the block beside it, will be written soon.
+    fn prefetch_cell(self, position: Position);
+}
+
+/// The words of one queue: in a mapping that processes share, or on the heap of a test.
 pub(crate) trait SharedState {
+    type Words<'a>: Words<'a>
+    where
+        Self: 'a;
+
+    fn words(&self) -> Self::Words<'_>;
     fn limits(&self) -> &Limits;
-    fn ring_size(&self) -> RingSize;
-    fn slot(&self, position: Position) -> &SlotWord;
     /// Returns the number of blocks of the smallest class. Those with the number of a slot lie beside that slot.
     fn cell_count(&self) -> u32;
     fn block_count(&self) -> u32;
-    fn block(&self, index: BlockIndex) -> Option<&BlockHeader>;
     /// Returns the marks of the batch in a block. `None`: there is no such block, or its size class holds no batches.
     fn marks(&self, index: BlockIndex) -> Option<&BatchMarks>;
     fn peer_count(&self) -> u16;
     fn peer(&self, index: PeerIndex) -> Option<&PeerEntry>;
-    fn lifecycle(&self) -> &LifecycleWord;
-    fn returned(&self) -> &ReturnedWord;
-    /// Returns the hint where receivers start to look for a message.
-    fn head(&self) -> &Hint;
-    /// Returns the hint where senders start to look for a free slot.
-    fn tail(&self) -> &Hint;
-    /// Returns the word on which receivers sleep.
-    fn items(&self) -> &ParkingWord;
-    /// Returns the word on which senders sleep that own a block and wait for room in the ring.
-    fn space(&self) -> &ParkingWord;
-    /// Returns the word on which senders sleep that wait for a free block, of any size.
-    fn blocks(&self) -> &ParkingWord;
     /// Returns the number of dead letters that `Evict` dropped. Only for statistics.
     fn evicted(&self) -> &AtomicU64;
     /// Returns the number of messages that a cancel discarded. Only for statistics.
     fn discarded(&self) -> &AtomicU64;
     /// Wakes up to `count` sleepers on `word`. Returns the number of sleepers that were woken.
     fn wake(&self, word: &ParkingWord, count: u32) -> u32;
-    /// Tells the processor that the block will be written soon.
-    fn prefetch_block(&self, index: BlockIndex);
-    /// Tells the processor that the slot of this position, and the block beside it, will be written soon.
-    fn prefetch_cell(&self, position: Position);
+
+    #[inline(always)]
+    fn ring_size(&self) -> RingSize {
+        self.words().ring_size()
+    }
+
+    #[inline(always)]
+    fn slot(&self, position: Position) -> &SlotWord {
+        self.words().slot(position)
+    }
+
+    #[inline(always)]
+    fn block(&self, index: BlockIndex) -> Option<&BlockHeader> {
+        self.words().block(index)
+    }
+
+    #[inline(always)]
+    fn lifecycle(&self) -> &LifecycleWord {
+        self.words().lifecycle()
+    }
+
+    #[inline(always)]
+    fn returned(&self) -> &ReturnedWord {
+        self.words().returned()
+    }
+
+    #[inline(always)]
+    fn head(&self) -> &Hint {
+        self.words().head()
+    }
+
+    #[inline(always)]
+    fn tail(&self) -> &Hint {
+        self.words().tail()
+    }
+
+    #[inline(always)]
+    fn items(&self) -> &ParkingWord {
+        self.words().items()
+    }
+
+    #[inline(always)]
+    fn space(&self) -> &ParkingWord {
+        self.words().space()
+    }
+
+    #[inline(always)]
+    fn blocks(&self) -> &ParkingWord {
+        self.words().blocks()
+    }
 }

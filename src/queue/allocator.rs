@@ -7,6 +7,7 @@ use super::huge;
 use crate::protocol::peers::Role;
 use crate::protocol::steps::{dead_letters, send};
 use crate::protocol::{Corrupt, SharedState};
+use crate::segment::View;
 use crate::segment::geometry::COMMITTED_CLASSES;
 use crate::sync::{AtomicU32, AtomicUsize, Ordering};
 use core::ops::Range;
@@ -55,9 +56,13 @@ impl Allocator {
 
     /// Allocates a block of the smallest class.
     #[inline(always)]
-    pub(super) fn smallest<'a>(&self, queue: Entered<'a>) -> Option<BlockWriter<'a>> {
+    pub(super) fn smallest<'a>(
+        &self,
+        queue: Entered<'a>,
+        words: View<'a>,
+    ) -> Option<BlockWriter<'a>> {
         let [spare, ..] = &self.cursors;
-        let block = send::allocate_cell(queue.segment(), queue.peer(), spare)?;
+        let block = send::allocate_cell(queue.segment(), words, queue.peer(), spare)?;
         Some(BlockWriter::new(queue, block))
     }
 
@@ -77,7 +82,9 @@ impl Allocator {
         let classes = segment.geometry().classes.iter().enumerate();
         for (number, class) in classes.skip(among.start).take(among.len()) {
             let block = match self.cursors.get(number) {
-                Some(spare) if number == 0 => send::allocate_cell(segment, peer, spare),
+                Some(spare) if number == 0 => {
+                    send::allocate_cell(segment, queue.view(), peer, spare)
+                }
                 Some(cursor) => send::allocate(segment, peer, class.blocks.clone(), cursor),
                 None => segment.allocate_committed(peer, class),
             };

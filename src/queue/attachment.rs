@@ -32,7 +32,7 @@ use crate::protocol::steps::{membership, send};
 use crate::protocol::{Corrupt, SharedState};
 use crate::segment::geometry::Geometry;
 use crate::segment::sweep::SweepScope;
-use crate::segment::{Segment, Settings};
+use crate::segment::{Segment, Settings, View};
 use crate::sync::{AtomicBool, AtomicUsize, Ordering};
 use parking_lot::Mutex;
 use std::io;
@@ -303,6 +303,13 @@ impl<'a> Entered<'a> {
     #[inline(always)]
     pub(super) fn segment(self) -> &'a Segment {
         &self.attachment.segment
+    }
+
+    /// Returns the words of the segment, for a fast path. Not kept here, so that this stays small: a guard that may be
+    /// dropped by unwinding is kept in memory, not in registers.
+    #[inline(always)]
+    pub(super) fn view(self) -> View<'a> {
+        self.attachment.segment.view()
     }
 
     /// Returns the entry of this process.

@@ -3,6 +3,7 @@
 use super::attachment::{Attachment, Entered};
 use crate::protocol::Corrupt;
 use crate::protocol::steps::{OwnedBlock, batch, send};
+use crate::segment::View;
 
 /// A block that this process owns and writes a message to. Dropping it frees the block (`Withdraw`), unless its
 /// message was accepted.
@@ -24,13 +25,13 @@ impl<'a> BlockWriter<'a> {
 
     #[inline(always)]
     pub(super) fn payload(&mut self) -> Result<&mut [u8], Corrupt> {
-        self.queue.segment().payload_mut(&mut self.block)
+        self.queue.view().payload_mut(&mut self.block)
     }
 
     /// Returns whether a message of this length fits into the block.
     #[inline(always)]
     pub(super) fn fits(&self, length: usize) -> bool {
-        let capacity = self.queue.segment().payload_capacity(&self.block);
+        let capacity = self.queue.view().payload_capacity(&self.block);
         capacity.is_ok_and(|capacity| length <= capacity)
     }
 
@@ -45,8 +46,14 @@ impl<'a> BlockWriter<'a> {
     /// Offers the message, which is complete and `length` bytes long (`Offer`).
     #[inline(always)]
     pub(super) fn offer(&mut self, length: usize) -> Result<(), Corrupt> {
+        self.offer_with(self.queue.view(), length)
+    }
+
+    /// Does the same as [`offer`](BlockWriter::offer), for a fast path.
+    #[inline(always)]
+    pub(super) fn offer_with(&mut self, words: View<'a>, length: usize) -> Result<(), Corrupt> {
         let length = u32::try_from(length).map_err(|_| Corrupt::TooLong)?;
-        send::offer(self.queue.segment(), &mut self.block, length)
+        send::offer(words, &mut self.block, length)
     }
 
     /// Prepares the block for a batch of `count` messages.

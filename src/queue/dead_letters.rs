@@ -80,7 +80,10 @@ impl<T, C: Codec<T>> Iterator for DeadLetters<T, C> {
             };
             match batch::batch(segment, index) {
                 Ok(Some(batch)) => {
-                    let payload = segment.batch_payload(&block.block).unwrap_or_default();
+                    let payload = segment
+                        .view()
+                        .batch_payload(&block.block)
+                        .unwrap_or_default();
                     let first = BatchCursor::first(batch.count, payload);
                     self.batch = Some((Arc::new(block), first));
                 }
@@ -117,7 +120,7 @@ impl OpenBlock {
         if message >= batch.count {
             return None;
         }
-        let payload = segment.batch_payload(&self.block).ok();
+        let payload = segment.view().batch_payload(&self.block).ok();
         let found = payload.and_then(|payload| place.locate(payload));
         let (range, next) = found.unwrap_or((0..0, place.skip_corrupt()));
         *place = next;
@@ -136,12 +139,12 @@ impl OpenBlock {
 
     /// Returns the bytes of a single message; `None` if the memory is corrupt.
     fn payload<'a>(&'a self, queue: Entered<'a>) -> Option<&'a [u8]> {
-        queue.segment().payload(&self.block).ok()
+        queue.view().payload(&self.block).ok()
     }
 
     /// Returns the bytes of a message of a batch; `None` if the memory is corrupt.
     fn batched_payload<'a>(&'a self, queue: Entered<'a>, range: &Range<usize>) -> Option<&'a [u8]> {
-        let payload = queue.segment().batch_payload(&self.block).ok()?;
+        let payload = queue.view().batch_payload(&self.block).ok()?;
         payload.get(range.clone())
     }
 }

@@ -25,7 +25,7 @@ impl<'a> HeldBlock<'a> {
     /// Returns the bytes of the message, where its sender wrote them.
     #[inline(always)]
     pub(super) fn bytes(&self) -> Result<&[u8], Corrupt> {
-        self.queue.segment().payload(&self.block)
+        self.queue.view().payload(&self.block)
     }
 
     /// Returns the block, which the caller then has to release or return.
@@ -52,7 +52,7 @@ impl<'a> HeldBlock<'a> {
         if !segment.small_blocks().contains(&block.index().get()) {
             return acknowledge_larger(queue, block);
         }
-        settle::acknowledge(segment, block)
+        settle::acknowledge(segment, queue.view(), block)
     }
 
     /// Makes the message a dead letter (`Return`), because no receiver can decode it.
@@ -67,6 +67,33 @@ impl<'a> HeldBlock<'a> {
     }
 }
 
+/// A block whose message is acknowledged when this is dropped (`Release`). For messages that were decoded.
+pub(super) struct AcknowledgedAtEnd<'a> {
+    queue: Entered<'a>,
+    block: OwnedBlock,
+}
+
+impl<'a> AcknowledgedAtEnd<'a> {
+    #[inline(always)]
+    pub(super) fn new(held: HeldBlock<'a>) -> Self {
+        let queue = held.queue;
+        Self {
+            queue,
+            block: held.into_block(),
+        }
+    }
+}
+
+impl Drop for AcknowledgedAtEnd<'_> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        let held = HeldBlock::new(self.queue, self.block.take());
+        // The caller gets the message in any case. If a stray write has changed the word of its block, the block stays
+        // out of use.
+        let _ = held.acknowledge();
+    }
+}
+
 impl Drop for HeldBlock<'_> {
     #[inline(always)]
     fn drop(&mut self) {
@@ -78,7 +105,7 @@ impl Drop for HeldBlock<'_> {
 #[inline(never)]
 fn acknowledge_larger(queue: Entered<'_>, block: OwnedBlock) -> Result<(), Corrupt> {
     let index = block.index();
-    settle::acknowledge(queue.segment(), block)?;
+    settle::acknowledge(queue.segment(), queue.view(), block)?;
     queue.segment().trim(queue.peer(), index);
     Ok(())
 }

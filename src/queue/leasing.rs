@@ -9,7 +9,7 @@ use super::receiver::Receiver;
 use super::taken::{DetachedMessage, TakenMessage};
 use crate::codec::Codec;
 use crate::error::{RecvError, RecvTimeoutError, TryRecvError};
-use crate::protocol::steps::receive::{self, Receive};
+use crate::protocol::steps::receive::Receive;
 use crate::protocol::{Corrupt, SharedState};
 use core::time::Duration;
 use std::time::Instant;
@@ -111,7 +111,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         let first = if self.batches.any() || !self.may_lease() {
             Ok(None)
         } else {
-            match receive::receive(queue.segment(), queue.peer()) {
+            match self.look_a_few_times(queue, policy) {
                 Ok(Receive::Message(block)) => {
                     let held = HeldBlock::new(queue, block);
                     if !held.is_batch() {

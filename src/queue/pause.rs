@@ -76,8 +76,9 @@ impl PauseSearch {
         }
     }
 
-    /// Returns how long a wait pauses that begins at `now`, in nanoseconds of any clock, after a run of `run` messages.
-    pub(super) fn next(&self, run: u64, now: u64) -> Duration {
+    /// Returns how long a wait pauses that begins now, after a run of `run` messages. `now` is a clock with nanoseconds;
+    /// reading it is left out where possible.
+    pub(super) fn next(&self, run: u64, now: impl FnOnce() -> u64) -> Duration {
         if run < 2 {
             return Duration::ZERO;
         }
@@ -89,6 +90,7 @@ impl PauseSearch {
             self.messages.store(messages, Ordering::Relaxed);
             self.waits.store(waits, Ordering::Relaxed);
         } else {
+            let now = now();
             let took = now.saturating_sub(self.started.load(Ordering::Relaxed));
             self.end_trial(trial, is_jump, rate(messages, took));
             self.trials.store(trials.wrapping_add(1), Ordering::Relaxed);
@@ -163,4 +165,61 @@ fn rate(messages: u64, took: u64) -> u64 {
 /// Returns whether one rate is more than another by a 32nd.
 fn is_clearly_more(rate: u64, than: u64) -> bool {
     rate > than.saturating_add(than / 32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Runs waits in a world where a cycle of a run of messages and a pause of `pause` nanoseconds moves
+    /// `messages(pause)` in `time(pause)`. Returns the pause that the search has settled on.
+    fn search(messages: fn(u64) -> u64, time: fn(u64) -> u64) -> u64 {
+        let search = PauseSearch::new();
+        let (mut now, mut run) = (0, 2);
+        for _ in 0..100_000 {
+            let pause = u64::try_from(search.next(run, || now).as_nanos()).expect("short");
+            now += time(pause);
+            run = messages(pause);
+        }
+        search.best.load(Ordering::Relaxed).into()
+    }
+
+    #[test]
+    fn a_single_message_is_no_reason_to_pause() {
+        let search = PauseSearch::new();
+        for now in 0..1000 {
+            assert_eq!(search.next(1, || now), Duration::ZERO);
+            assert_eq!(search.next(0, || now), Duration::ZERO);
+        }
+    }
+
+    #[test]
+    fn the_pause_shrinks_to_nothing_if_it_makes_no_difference() {
+        // Messages come every 100 ns, however long the pause is.
+        let best = search(|pause| 2 + pause / 100, |pause| 200 + pause / 100 * 100);
+        assert!(best < u64::from(SHORTEST), "{best}");
+    }
+
+    #[test]
+    fn the_pause_grows_as_long_as_that_moves_more_messages() {
+        // Each change of sides costs 2 us, and a message 20 ns: the longer the runs, the fewer changes.
+        let best = search(|pause| 2 + pause / 20, |pause| 2000 + 2 * pause);
+        assert!(best >= 2048, "{best}");
+    }
+
+    #[test]
+    fn a_pause_that_must_be_much_longer_to_help_is_found() {
+        // Less than 1 us changes nothing, as between processors that are far apart.
+        let best = search(
+            |pause| if pause < 1000 { 4 } else { pause / 10 },
+            |pause| if pause < 1000 { 2000 } else { 2000 + pause },
+        );
+        assert!(best >= 1000, "{best}");
+    }
+
+    #[test]
+    fn no_pause_is_longer_than_the_limit() {
+        let best = search(|pause| 2 + pause * pause, |pause| 100 + pause);
+        assert_eq!(best, u64::from(LONGEST));
+    }
 }

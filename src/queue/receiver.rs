@@ -6,7 +6,7 @@ use super::dead_letters::DeadLetters;
 use super::end::sealed::{AnyAttachment, AnyHandle, EndRole};
 use super::end::{End, Handle, sealed};
 use super::failure::{Failure, RecvFailure};
-use super::held_block::HeldBlock;
+use super::held_block::{AcknowledgedAtEnd, HeldBlock};
 use super::policy::{Deadline, NonBlocking, Unbounded, WaitPolicy};
 use super::taken::TakenMessage;
 use super::wait::Awaited;
@@ -196,9 +196,33 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         if self.batches.any() {
             return self.receive_after(queue, Ok(None), policy);
         }
-        match receive::receive(queue.segment(), queue.peer()) {
+        match self.look_a_few_times(queue, policy) {
             Ok(Receive::Message(block)) => self.open(HeldBlock::new(queue, block), policy),
             other => self.receive_after(queue, other.map(Some), policy),
+        }
+    }
+
+    /// Looks for a message in the queue. If there is none now, and the caller waits, looks a few times more: the answer
+    /// to what this process has just sent may be near.
+    #[inline(always)]
+    pub(super) fn look_a_few_times<P: WaitPolicy>(
+        &self,
+        queue: Entered<'_>,
+        policy: &P,
+    ) -> Result<Receive, Corrupt> {
+        let mut tries = 0;
+        loop {
+            match receive::receive(queue.segment(), queue.view(), queue.peer()) {
+                Ok(Receive::Empty)
+                    if P::WAITS
+                        && self.handle.waiter.tries_again(
+                            queue,
+                            queue.segment().head(),
+                            policy,
+                            &mut tries,
+                        ) => {}
+                found => return found,
+            }
         }
     }
 
@@ -211,10 +235,11 @@ impl<T, C: Codec<T>> Receiver<T, C> {
             Err(corrupt) => return self.open_unusual(held, corrupt, policy),
         };
         match C::decode(bytes) {
-            Ok(message) => match held.acknowledge() {
-                Ok(()) => Ok(message),
-                Err(corrupt) => Err(Failure::from(RecvFailure::Corrupt(corrupt)).into()),
-            },
+            Ok(message) => {
+                // Acknowledges the message when it is where the caller gets it, so that it is moved only once.
+                let _acknowledged = AcknowledgedAtEnd::new(held);
+                Ok(message)
+            }
             Err(error) => Err(Failure::from(Self::undecodable(held, error)).into()),
         }
     }
@@ -282,17 +307,21 @@ impl<T, C: Codec<T>> Receiver<T, C> {
     pub(super) fn wait_for_messages<P: WaitPolicy, R>(
         &self,
         queue: Entered<'_>,
-        look: impl FnMut() -> Result<Option<R>, RecvFailure>,
+        mut look: impl FnMut() -> Result<Option<R>, RecvFailure>,
         policy: &P,
     ) -> Result<R, Failure<P::Error, RecvFailure>> {
         let awaited = Awaited {
             word: queue.segment().items(),
             progress: queue.segment().head(),
         };
+        let waiter = &self.handle.waiter;
+        if let Some(found) = waiter.spin(queue, policy, &mut look)? {
+            return Ok(found);
+        }
         // Counted before the last look, so that a thread that puts something into `batches` after that look wakes this
         // one.
         let _waiting = self.batches.register_waiter();
-        self.handle.waiter.wait_more(queue, &awaited, policy, look)
+        waiter.sleep(queue, &awaited, policy, look)
     }
 
     #[inline(always)]
@@ -326,7 +355,10 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         {
             return Ok(Some(TakenMessage::Batched(message)));
         }
-        self.sort(queue, receive::receive(queue.segment(), queue.peer())?)
+        self.sort(
+            queue,
+            receive::receive(queue.segment(), queue.view(), queue.peer())?,
+        )
     }
 }
 

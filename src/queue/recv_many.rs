@@ -176,7 +176,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         {
             return Ok(Some(Found::Claim(claim)));
         }
-        match receive::receive(queue.segment(), queue.peer())? {
+        match receive::receive(queue.segment(), queue.view(), queue.peer())? {
             Receive::Message(block) => {
                 let held = HeldBlock::new(queue, block);
                 Ok(Some(if held.is_batch() {

@@ -168,7 +168,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
         self.handle.attachment.note_reservation();
         if self.allocator.likely_class() == 0
             && !queue.segment().lifecycle().load().is_closing()
-            && let Some(writer) = self.allocator.smallest(queue)
+            && let Some(writer) = self.allocator.smallest(queue, queue.view())
             && writer.fits(length)
         {
             return Ok(Reservation::new(self, writer.into_block(), length));
@@ -306,10 +306,12 @@ impl<'a, T, C: Codec<T>> Reservation<'a, T, C> {
         }
         let segment = queue.segment();
         let offered = match u32::try_from(self.length) {
-            Ok(length) => send::offer(segment, &mut self.block, length),
+            Ok(length) => send::offer(segment.words(), &mut self.block, length),
             Err(_) => Err(Corrupt::TooLong),
         };
-        match offered.and_then(|()| send::publish(segment, &mut self.block, &self.sender.room)) {
+        match offered
+            .and_then(|()| send::publish(segment, queue.view(), &mut self.block, &self.sender.room))
+        {
             Ok(Publish::Accepted) => {
                 self.sent = true;
                 Ok(())
@@ -362,7 +364,7 @@ impl<T, C: Codec<T>> Deref for Reservation<'_, T, C> {
         let Ok(queue) = self.sender.handle.enter() else {
             return &[];
         };
-        let payload = queue.segment().unfinished_payload(&self.block);
+        let payload = queue.view().unfinished_payload(&self.block);
         payload
             .ok()
             .and_then(|payload| payload.get(..self.length))
@@ -377,7 +379,7 @@ impl<T, C: Codec<T>> DerefMut for Reservation<'_, T, C> {
         let Ok(queue) = self.sender.handle.enter() else {
             return &mut [];
         };
-        let payload = queue.segment().payload_mut(&mut self.block);
+        let payload = queue.view().payload_mut(&mut self.block);
         payload
             .ok()
             .and_then(|payload| payload.get_mut(..self.length))

@@ -217,10 +217,11 @@ impl<T, C: Codec<T>> Sender<T, C> {
         if self.allocator.likely_class() != 0 {
             return Attempt::NotSmall;
         }
-        let Some(mut writer) = self.allocator.smallest(queue) else {
+        let words = queue.view();
+        let Some(mut writer) = self.allocator.smallest(queue, words) else {
             return Attempt::NotSmall;
         };
-        let Ok(payload) = writer.payload() else {
+        let Ok(payload) = words.payload_mut(writer.block_mut()) else {
             return Attempt::NotSmall;
         };
         let room = payload.len();
@@ -229,10 +230,10 @@ impl<T, C: Codec<T>> Sender<T, C> {
             Ok(length) if length <= room => length,
             _ => return Attempt::NotSmall,
         };
-        if let Err(corrupt) = writer.offer(length) {
+        if let Err(corrupt) = writer.offer_with(words, length) {
             return Attempt::Corrupt(corrupt);
         }
-        match send::publish(queue.segment(), writer.block_mut(), &self.room) {
+        match send::publish(queue.segment(), words, writer.block_mut(), &self.room) {
             Ok(Publish::Accepted) => {
                 writer.forget();
                 Attempt::Accepted
@@ -370,7 +371,9 @@ impl<T, C: Codec<T>> Sender<T, C> {
         block: &mut OwnedBlock,
         policy: &P,
     ) -> Result<(), Failure<P::Error, SendFailure>> {
-        match send::publish(queue.segment(), block, &self.room).map_err(SendFailure::from)? {
+        match send::publish(queue.segment(), queue.view(), block, &self.room)
+            .map_err(SendFailure::from)?
+        {
             Publish::Accepted => Ok(()),
             Publish::Full => self.wait_for_room(queue, block, policy),
             Publish::Closed => Err(SendFailure::Closed.into()),
@@ -386,7 +389,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
         policy: &P,
     ) -> Result<(), Failure<P::Error, SendFailure>> {
         let segment = queue.segment();
-        let attempt = || match send::publish(segment, block, &self.room)? {
+        let attempt = || match send::publish(segment, queue.view(), block, &self.room)? {
             Publish::Accepted => Ok(Some(())),
             Publish::Full => Ok(None),
             Publish::Closed => Err(SendFailure::Closed),

@@ -97,7 +97,7 @@ impl DetachedMessage {
     #[inline(always)]
     pub(super) fn bytes<'a>(&'a self, queue: Entered<'a>) -> Result<&'a [u8], RecvFailure> {
         match self {
-            Self::Block(block) => Ok(queue.segment().payload(block)?),
+            Self::Block(block) => Ok(queue.view().payload(block)?),
             Self::Batched(message) => message.bytes(),
         }
     }

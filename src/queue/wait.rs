@@ -19,7 +19,7 @@ use crate::protocol::ring::Hint;
 use crate::protocol::steps::walk;
 use crate::protocol::{Corrupt, SharedState};
 use crate::segment::sweep::SweepScope;
-use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use crate::sync::{AtomicBool, AtomicU32, Ordering};
 use core::fmt;
 use core::time::Duration;
 use std::sync::{Arc, Weak};
@@ -36,19 +36,20 @@ pub(super) struct Awaited<'a> {
 /// The state of one handle's waits.
 #[derive(Debug)]
 pub(super) struct Waiter {
-    /// How many waits in a row have spun without success.
+    /// How many waits have spun to the end without success, since one has spun with success.
     fruitless: AtomicU32,
     /// The value of [`Awaited::progress`] when the last wait began.
     last_position: Hint,
-    /// When the last wait began, in nanoseconds after `created`.
-    last_wait_at: AtomicU64,
     created: Instant,
     pauses: PauseSearch,
     /// Set by an [`Interrupter`], and consumed by the wait that it ends.
     interrupt: Arc<AtomicBool>,
 }
 
-/// After this many waits in a row that have spun without success, waits spin for a shorter time.
+/// A wait makes this many attempts at once, with a `spin_loop` hint after each, before it reads the clock for the first
+/// time: a reading takes about as long as an attempt.
+const QUICK_TRIES: u32 = 32;
+/// After this many waits that have spun to the end without success, waits spin for a shorter time.
 const GIVE_UP_SPINNING: u32 = 8;
 /// The shorter spin time is the full one divided by this.
 const SHORT_SPIN_DIVISOR: u32 = 16;
@@ -63,25 +64,14 @@ const MAX_PAUSE_LOG2: u32 = 4;
 /// The clock is read once in this many attempts: a reading takes about as long as an attempt.
 const ATTEMPTS_PER_CLOCK_READ: u32 = 4;
 /// After the full spin time divided by this, a spinning thread yields its processor between attempts: there may be more
-/// processes than processors, and the peer that it waits for may need this one.
-const YIELD_AFTER_DIVISOR: u32 = 2;
-/// Replaces [`YIELD_AFTER_DIVISOR`] if messages come slowly: other threads may need the processor.
-const YIELD_SOON_DIVISOR: u32 = 64;
-/// Messages come slowly if each takes, on average, about as long as giving the processor away and getting it back:
-/// those of some kilobytes, or those that a peer works on. With faster messages, yielding costs more than it gains.
-const SLOW: Duration = Duration::from_nanos(500);
-
-/// Returns whether `passed` messages in the time `taken` is a slow rate: see [`SLOW`].
-fn is_slow(passed: u64, taken: Duration) -> bool {
-    taken.as_nanos() > u128::from(passed) * SLOW.as_nanos()
-}
+/// processes than processors, and the peer that it waits for may need this one. A fast peer answers before that.
+const YIELD_AFTER_DIVISOR: u32 = 64;
 
 impl Waiter {
     pub(super) fn new() -> Self {
         Self {
             fruitless: AtomicU32::new(0),
             last_position: Hint::new(),
-            last_wait_at: AtomicU64::new(0),
             created: Instant::now(),
             pauses: PauseSearch::new(),
             interrupt: Arc::default(),
@@ -114,14 +104,29 @@ impl Waiter {
         policy: &P,
         mut attempt: impl FnMut() -> Result<Option<R>, E>,
     ) -> Result<R, Failure<P::Error, E>> {
-        if !P::WAITS {
-            return Err(Failure::Wait(P::error(WaitError::Timeout)));
+        let mut tries = 0;
+        while self.tries_again(queue, awaited.progress, policy, &mut tries) {
+            if let Some(result) = attempt()? {
+                return Ok(result);
+            }
         }
+        match self.spin(queue, policy, &mut attempt)? {
+            Some(result) => Ok(result),
+            None => self.sleep(queue, awaited, policy, attempt),
+        }
+    }
+
+    /// Repeats `attempt` until it returns a value, or `policy` ends the wait, and sleeps in between.
+    #[inline(never)]
+    pub(super) fn sleep<P: WaitPolicy, R, E: From<Corrupt>>(
+        &self,
+        queue: Entered<'_>,
+        awaited: &Awaited<'_>,
+        policy: &P,
+        mut attempt: impl FnMut() -> Result<Option<R>, E>,
+    ) -> Result<R, Failure<P::Error, E>> {
         let segment = queue.segment();
         let deadline = policy.deadline();
-        if let Some(result) = self.spin(queue, awaited, deadline, &mut attempt)? {
-            return Ok(result);
-        }
         let word = awaited.word;
         loop {
             let wait_key = word.prepare_wait();
@@ -153,18 +158,73 @@ impl Waiter {
         }
     }
 
-    /// Repeats `attempt` for the queue's spin time, or for a shorter time if recent waits have spun without success.
-    fn spin<R, E>(
+    /// Returns whether a wait that has begun makes one more attempt at once, after a pause: before it does what a longer
+    /// wait needs. `tries` counts from 0.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn tries_again<P: WaitPolicy>(
         &self,
         queue: Entered<'_>,
-        awaited: &Awaited<'_>,
-        deadline: Option<Instant>,
+        progress: &Hint,
+        policy: &P,
+        tries: &mut u32,
+    ) -> bool {
+        if !P::WAITS {
+            return false;
+        }
+        if *tries == 0 {
+            let spins = !queue.segment().settings().spin.is_zero() && cpu::is_multiprocessor();
+            if !spins || self.fruitless.load(Ordering::Relaxed) >= GIVE_UP_SPINNING {
+                return false;
+            }
+            self.pause(progress.get(), policy.deadline());
+        } else {
+            core::hint::spin_loop();
+        }
+        *tries += 1;
+        *tries <= QUICK_TRIES
+    }
+
+    /// Pauses before the first attempts of a wait, if messages come in runs: see [`super::pause`]. A deadline or an
+    /// interrupt cuts the pause short.
+    fn pause(&self, position: Position, deadline: Option<Instant>) {
+        // If the hint has moved backwards, the difference wraps to a huge number, which counts as a long run.
+        let run = position.0.wrapping_sub(self.last_position.get().0);
+        self.last_position.set(position);
+        let now = || {
+            let now = self.created.elapsed().as_nanos();
+            u64::try_from(now).unwrap_or(u64::MAX)
+        };
+        let pause = self.pauses.next(run, now);
+        if pause.is_zero() {
+            return;
+        }
+        let start = Instant::now();
+        let pause = deadline.map_or(pause, |deadline| {
+            pause.min(deadline.saturating_duration_since(start))
+        });
+        while start.elapsed() < pause && !self.interrupt.load(Ordering::Relaxed) {
+            core::hint::spin_loop();
+        }
+    }
+
+    /// Repeats `attempt` for the queue's spin time, or for a shorter time if recent waits have spun without success.
+    /// Fails at once if `policy` does not wait.
+    #[inline(never)]
+    pub(super) fn spin<P: WaitPolicy, R, E: From<Corrupt>>(
+        &self,
+        queue: Entered<'_>,
+        policy: &P,
         mut attempt: impl FnMut() -> Result<Option<R>, E>,
-    ) -> Result<Option<R>, E> {
+    ) -> Result<Option<R>, Failure<P::Error, E>> {
+        if !P::WAITS {
+            return Err(Failure::Wait(P::error(WaitError::Timeout)));
+        }
         let full = queue.segment().settings().spin;
         if full.is_zero() || !cpu::is_multiprocessor() {
             return Ok(None);
         }
+        let deadline = policy.deadline();
         let fruitless = self.fruitless.load(Ordering::Relaxed);
         let short = fruitless >= GIVE_UP_SPINNING && !fruitless.is_multiple_of(FULL_SPIN_EVERY);
         let time = if short {
@@ -173,16 +233,7 @@ impl Waiter {
             full
         };
         let start = Instant::now();
-        let (passed, taken, now) = self.since_last_wait(awaited.progress.get(), start);
-        let yield_after = if is_slow(passed, taken) {
-            full / YIELD_SOON_DIVISOR
-        } else {
-            full / YIELD_AFTER_DIVISOR
-        };
-        let first_pause = self.pauses.next(passed, now).min(time);
-        while !first_pause.is_zero() && start.elapsed() < first_pause {
-            core::hint::spin_loop();
-        }
+        let yield_after = full / YIELD_AFTER_DIVISOR;
         for attempts in 1_u32.. {
             if let Some(result) = attempt()? {
                 self.fruitless.store(0, Ordering::Relaxed);
@@ -207,23 +258,6 @@ impl Waiter {
         self.fruitless
             .store(fruitless.wrapping_add(1), Ordering::Relaxed);
         Ok(None)
-    }
-
-    /// Returns the number of messages since the last wait began, and the time since then. Approximate: several threads
-    /// may wait with one handle. If the hint has moved backwards, the difference wraps to a huge number, which counts
-    /// as a long run.
-    fn since_last_wait(&self, position: Position, now: Instant) -> (u64, Duration, u64) {
-        let passed = position.0.wrapping_sub(self.last_position.get().0);
-        self.last_position.set(position);
-        let wait_at = now.saturating_duration_since(self.created).as_nanos();
-        let wait_at = u64::try_from(wait_at).unwrap_or(u64::MAX);
-        let last = self.last_wait_at.load(Ordering::Relaxed);
-        self.last_wait_at.store(wait_at, Ordering::Relaxed);
-        (
-            passed,
-            Duration::from_nanos(wait_at.saturating_sub(last)),
-            wait_at,
-        )
     }
 
     fn take_interrupt(&self) -> bool {
@@ -299,28 +333,5 @@ impl fmt::Debug for Interrupter {
         f.debug_struct("Interrupter")
             .field("pending", &self.interrupt)
             .finish_non_exhaustive()
-    }
-}
-
-#[cfg(all(test, not(loom)))]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_wait_measures_how_fast_messages_came_since_the_last_one() {
-        let waiter = Waiter::new();
-        let at = |micros| waiter.created + Duration::from_micros(micros);
-        let since = |position, micros| waiter.since_last_wait(Position(position), at(micros));
-        assert_eq!(since(10, 1), (10, Duration::from_micros(1), 1_000));
-        assert_eq!(since(1010, 4), (1000, Duration::from_micros(3), 4_000));
-        assert_eq!(since(1010, 9), (0, Duration::from_micros(5), 9_000));
-    }
-
-    #[test]
-    fn messages_that_take_as_long_as_two_context_switches_are_slow() {
-        let micros = Duration::from_micros;
-        assert!(is_slow(1, micros(1)));
-        assert!(is_slow(0, micros(1)), "none came at all");
-        assert!(!is_slow(3, micros(1)));
     }
 }

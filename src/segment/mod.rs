@@ -36,6 +36,7 @@ mod settings;
 pub(crate) mod sweep;
 mod sweep_report;
 mod sweeper;
+mod view;
 
 pub(crate) use attach_error::AttachError;
 pub(crate) use header::shortened;
@@ -44,6 +45,7 @@ pub(crate) use schema::Schema;
 #[cfg(feature = "test-hooks")]
 pub(crate) use settings::STORED_LIVENESS_INTERVALS;
 pub(crate) use settings::{LIVENESS_INTERVALS, SPINS, Settings};
+pub(crate) use view::View;
 
 #[cfg(test)]
 mod recovery_tests;

@@ -33,24 +33,24 @@
     reason = "makes slices of payloads; each block states its reason"
 )]
 
-use super::mapped::Segment;
+use super::view::View;
 use crate::protocol::block_header::BlockHeader;
 use crate::protocol::blocks::BlockKind;
 use crate::protocol::steps::OwnedBlock;
-use crate::protocol::{Corrupt, SharedState};
+use crate::protocol::{Corrupt, Words};
 
-impl Segment {
+impl<'a> View<'a> {
     /// Returns the payload of a block that this process is about to fill.
     #[inline(always)]
-    pub(crate) fn payload_mut<'a>(
-        &'a self,
-        owned: &'a mut OwnedBlock,
-    ) -> Result<&'a mut [u8], Corrupt> {
+    pub(crate) fn payload_mut<'b>(self, owned: &'b mut OwnedBlock) -> Result<&'b mut [u8], Corrupt>
+    where
+        'a: 'b,
+    {
         if !owned.word().is(BlockKind::Owned) {
             return Err(Corrupt::NotOwned);
         }
         let (address, length) = self.payload_address(owned.index())?;
-        // SAFETY: the bytes are inside the mapping, which lives as long as the borrow of `self`. This process owns the
+        // SAFETY: the bytes are inside the mapping, which lives as long as the segment that the view borrows. This process owns the
         // block (OWNED-1, OWNED-3), and its only token is borrowed mutably as long as the slice lives.
         Ok(unsafe { core::slice::from_raw_parts_mut(address.as_ptr(), length) })
     }
@@ -63,10 +63,10 @@ impl Segment {
 
     /// Returns the payload of a block that this process is filling, with what has been written so far.
     #[inline(always)]
-    pub(crate) fn unfinished_payload<'a>(
-        &'a self,
-        owned: &'a OwnedBlock,
-    ) -> Result<&'a [u8], Corrupt> {
+    pub(crate) fn unfinished_payload<'b>(self, owned: &'b OwnedBlock) -> Result<&'b [u8], Corrupt>
+    where
+        'a: 'b,
+    {
         if !owned.word().is(BlockKind::Owned) {
             return Err(Corrupt::NotOwned);
         }
@@ -77,22 +77,31 @@ impl Segment {
 
     /// Returns the message in a block that this process holds or reads.
     #[inline(always)]
-    pub(crate) fn payload<'a>(&'a self, held: &'a OwnedBlock) -> Result<&'a [u8], Corrupt> {
+    pub(crate) fn payload<'b>(self, held: &'b OwnedBlock) -> Result<&'b [u8], Corrupt>
+    where
+        'a: 'b,
+    {
         self.received_payload(held, BlockHeader::length)
     }
 
     /// Returns the payload of a batch that this process holds or reads: the messages and their lengths.
     #[inline(always)]
-    pub(crate) fn batch_payload<'a>(&'a self, held: &'a OwnedBlock) -> Result<&'a [u8], Corrupt> {
+    pub(crate) fn batch_payload<'b>(self, held: &'b OwnedBlock) -> Result<&'b [u8], Corrupt>
+    where
+        'a: 'b,
+    {
         self.received_payload(held, BlockHeader::length_of_batch)
     }
 
     #[inline(always)]
-    fn received_payload<'a>(
-        &'a self,
-        held: &'a OwnedBlock,
+    fn received_payload<'b>(
+        self,
+        held: &'b OwnedBlock,
         length: impl FnOnce(&BlockHeader) -> u32,
-    ) -> Result<&'a [u8], Corrupt> {
+    ) -> Result<&'b [u8], Corrupt>
+    where
+        'a: 'b,
+    {
         if !held.word().is(BlockKind::Held) && !held.word().is(BlockKind::Read) {
             return Err(Corrupt::NotOwned);
         }
@@ -101,7 +110,7 @@ impl Segment {
         if length > room {
             return Err(Corrupt::TooLong);
         }
-        // SAFETY: the bytes are inside the mapping, which lives as long as the borrow of `self`. This process holds or
+        // SAFETY: the bytes are inside the mapping, which lives as long as the segment that the view borrows. This process holds or
         // reads the block (OWNED-1, OWNED-3), in which states no process writes its payload (BLOCK-4), and it cannot
         // give the block up while the token is borrowed.
         Ok(unsafe { core::slice::from_raw_parts(address.as_ptr(), length) })

@@ -18,7 +18,7 @@ use crate::protocol::steps::receive::{self, Receive};
 use crate::protocol::steps::recover::{self, DeadPeer, Recovery, Repairs};
 use crate::protocol::steps::send::{self, Publish};
 use crate::protocol::steps::{OwnedBlock, batch, close, dead_letters, settle, stalled, stats};
-use crate::protocol::{Corrupt, Limits, SharedState};
+use crate::protocol::{Corrupt, Limits, SharedState, Words};
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 use core::cell::Cell;
 use core::time::Duration;
@@ -78,13 +78,14 @@ impl<'a> Process<'a> {
 
     /// `Allocate`.
     fn allocate(&self) -> OwnedBlock {
-        send::allocate_cell(self.queue, self.peer, &self.cursor).expect("a free block")
+        send::allocate_cell(self.queue, self.queue.words(), self.peer, &self.cursor)
+            .expect("a free block")
     }
 
     /// `Allocate` and `Offer`.
     fn offer(&self) -> OwnedBlock {
         let mut block = self.allocate();
-        send::offer(self.queue, &mut block, 8).expect("sound words");
+        send::offer(self.queue.words(), &mut block, 8).expect("sound words");
         block
     }
 
@@ -92,7 +93,7 @@ impl<'a> Process<'a> {
     fn send(&self) -> BlockIndex {
         let mut block = self.offer();
         let index = block.index();
-        let published = send::publish(self.queue, &mut block, &Hint::new());
+        let published = send::publish(self.queue, self.queue.words(), &mut block, &Hint::new());
         assert_eq!(published, Ok(Publish::Accepted));
         index
     }
@@ -117,7 +118,7 @@ impl<'a> Process<'a> {
     fn send_batch(&self, count: usize) -> BlockIndex {
         let mut block = self.offer_batch(count);
         let index = block.index();
-        let published = send::publish(self.queue, &mut block, &Hint::new());
+        let published = send::publish(self.queue, self.queue.words(), &mut block, &Hint::new());
         assert_eq!(published, Ok(Publish::Accepted));
         index
     }
@@ -129,7 +130,7 @@ impl<'a> Process<'a> {
     }
 
     fn receive(&self) -> Option<OwnedBlock> {
-        match receive::receive(self.queue, self.peer).expect("sound words") {
+        match receive::receive(self.queue, self.queue.words(), self.peer).expect("sound words") {
             Receive::Message(held) => Some(held),
             Receive::Empty | Receive::Closed => None,
         }
@@ -140,7 +141,7 @@ impl<'a> Process<'a> {
         core::iter::from_fn(|| self.receive())
             .map(|held| {
                 let message = (held.index(), held.word().failed_deliveries());
-                settle::acknowledge(self.queue, held).expect("sound words");
+                settle::acknowledge(self.queue, self.queue.words(), held).expect("sound words");
                 message
             })
             .collect()
@@ -447,19 +448,17 @@ impl Dying<'_> {
     }
 }
 
-impl SharedState for Dying<'_> {
+impl<'q> SharedState for Dying<'q> {
+    type Words<'a>
+        = &'a Dying<'q>
+    where
+        'q: 'a;
+
+    fn words(&self) -> &Self {
+        self
+    }
     fn limits(&self) -> &Limits {
         self.queue.limits()
-    }
-    fn ring_size(&self) -> RingSize {
-        self.queue.ring_size()
-    }
-    fn slot(&self, position: Position) -> &SlotWord {
-        // Most slots are Empty. They do not count, so that the number of steps stays small.
-        if self.queue.slot(position).load().kind() != SlotKind::Empty {
-            self.look();
-        }
-        self.queue.slot(position)
     }
     fn cell_count(&self) -> u32 {
         self.queue.cell_count()
@@ -467,42 +466,12 @@ impl SharedState for Dying<'_> {
     fn block_count(&self) -> u32 {
         self.queue.block_count()
     }
-    fn block(&self, index: BlockIndex) -> Option<&BlockHeader> {
-        if state(self.queue, index) != BlockKind::Free {
-            self.look();
-        }
-        self.queue.block(index)
-    }
     fn peer_count(&self) -> u16 {
         self.queue.peer_count()
     }
     fn peer(&self, peer: PeerIndex) -> Option<&PeerEntry> {
         self.look();
         self.queue.peer(peer)
-    }
-    fn lifecycle(&self) -> &LifecycleWord {
-        self.look();
-        self.queue.lifecycle()
-    }
-    fn returned(&self) -> &ReturnedWord {
-        self.look();
-        self.queue.returned()
-    }
-    fn head(&self) -> &Hint {
-        self.queue.head()
-    }
-    fn tail(&self) -> &Hint {
-        self.queue.tail()
-    }
-    fn items(&self) -> &ParkingWord {
-        self.look();
-        self.queue.items()
-    }
-    fn space(&self) -> &ParkingWord {
-        self.queue.space()
-    }
-    fn blocks(&self) -> &ParkingWord {
-        self.queue.blocks()
     }
     fn marks(&self, index: BlockIndex) -> Option<&BatchMarks> {
         self.queue.marks(index)
@@ -516,8 +485,51 @@ impl SharedState for Dying<'_> {
     fn wake(&self, _: &ParkingWord, _: u32) -> u32 {
         0
     }
-    fn prefetch_block(&self, _: BlockIndex) {}
-    fn prefetch_cell(&self, _: Position) {}
+}
+
+impl<'a, 'q: 'a> Words<'a> for &'a Dying<'q> {
+    fn ring_size(self) -> RingSize {
+        self.queue.ring_size()
+    }
+    fn slot(self, position: Position) -> &'a SlotWord {
+        // Most slots are Empty. They do not count, so that the number of steps stays small.
+        if self.queue.slot(position).load().kind() != SlotKind::Empty {
+            self.look();
+        }
+        self.queue.slot(position)
+    }
+    fn block(self, index: BlockIndex) -> Option<&'a BlockHeader> {
+        if state(self.queue, index) != BlockKind::Free {
+            self.look();
+        }
+        self.queue.block(index)
+    }
+    fn lifecycle(self) -> &'a LifecycleWord {
+        self.look();
+        self.queue.lifecycle()
+    }
+    fn returned(self) -> &'a ReturnedWord {
+        self.look();
+        self.queue.returned()
+    }
+    fn head(self) -> &'a Hint {
+        self.queue.head()
+    }
+    fn tail(self) -> &'a Hint {
+        self.queue.tail()
+    }
+    fn items(self) -> &'a ParkingWord {
+        self.look();
+        self.queue.items()
+    }
+    fn space(self) -> &'a ParkingWord {
+        self.queue.space()
+    }
+    fn blocks(self) -> &'a ParkingWord {
+        self.queue.blocks()
+    }
+    fn prefetch_block(self, _: BlockIndex) {}
+    fn prefetch_cell(self, _: Position) {}
 }
 
 /// Recovers until the recoverer dies after `looks` looks at words. Returns whether it has died before the end.
@@ -627,7 +639,7 @@ fn the_last_sender_to_die_closes_the_queue() {
     last.recover();
     assert!(queue.lifecycle().load().is_closing());
     assert_eq!(reader.drain(), sent.map(|block| (block, 0)));
-    let end = receive::receive(&queue, reader.peer);
+    let end = receive::receive(&queue, queue.words(), reader.peer);
     assert_eq!(end, Ok(Receive::Closed));
 }
 

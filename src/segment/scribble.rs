@@ -73,7 +73,7 @@ fn slot_offset(segment: &Segment, position: Position) -> usize {
 }
 
 fn overwrite_slot(segment: &Segment, number: u64, kind: u64, block: u64, lap: u64) {
-    let value = kind << 62 | block << 32 | (lap & u64::from(u32::MAX));
+    let value = lap << 32 | block << 12 | kind;
     word(segment, slot_offset(segment, Position(number))).store(value, Ordering::Release);
 }
 
@@ -112,7 +112,7 @@ impl<'a> Peer<'a> {
             .expect("a class");
         let from = class.blocks.clone();
         let allocated = if from == segment.small_blocks() {
-            send::allocate_cell(segment, self.index, cursor)
+            send::allocate_cell(segment, segment.words(), self.index, cursor)
         } else {
             send::allocate(segment, self.index, from.clone(), cursor)
         };
@@ -121,11 +121,15 @@ impl<'a> Peer<'a> {
         else {
             return Ok(false);
         };
-        let room = segment.payload_mut(&mut block)?;
+        let room = segment.view().payload_mut(&mut block)?;
         room.fill(7);
         let length = length.min(room.len());
-        send::offer(segment, &mut block, u32::try_from(length).expect("short"))?;
-        let published = send::publish(segment, &mut block, &self.room);
+        send::offer(
+            segment.words(),
+            &mut block,
+            u32::try_from(length).expect("short"),
+        )?;
+        let published = send::publish(segment, segment.words(), &mut block, &self.room);
         if !matches!(published, Ok(Publish::Accepted)) {
             send::withdraw(segment, block)?;
         }
@@ -133,7 +137,7 @@ impl<'a> Peer<'a> {
     }
 
     fn receive(&mut self) -> Result<(), Corrupt> {
-        let received = receive::receive(self.segment, self.index)?;
+        let received = receive::receive(self.segment, self.segment.words(), self.index)?;
         if let Receive::Message(held) = received {
             read(self.segment, &held)?;
             self.held.push(held);
@@ -163,7 +167,7 @@ impl<'a> Peer<'a> {
         };
         read(self.segment, &held)?;
         match how % 3 {
-            0 => settle::acknowledge(self.segment, held),
+            0 => settle::acknowledge(self.segment, self.segment.words(), held),
             1 => settle::return_message(self.segment, held),
             _ => settle::reject(self.segment, held),
         }
@@ -208,7 +212,7 @@ impl<'a> Peer<'a> {
 
 /// Reads the whole message, as a codec would. Returns the sum of its bytes.
 fn read(segment: &Segment, held: &OwnedBlock) -> Result<u64, Corrupt> {
-    let bytes = segment.payload(held)?;
+    let bytes = segment.view().payload(held)?;
     let room = segment.geometry().payload(held.index());
     assert!(room.is_some_and(|room| bytes.len() <= room.len()));
     Ok(bytes.iter().map(|&byte| u64::from(byte)).sum())
@@ -416,16 +420,16 @@ fn plausible_or_random(now: u64, near: Position, rng: &mut Rng) -> u64 {
         3 => now.wrapping_add(1),
         4 => now.wrapping_sub(1),
         // Another kind of slot or block, with the rest unchanged.
-        5 => now & (u64::MAX >> 3) | rng.next() << 61,
+        5 => now & !7 | rng.below(8),
         // Another block, or another peer.
         6 => {
             let end = rng.pick(&[4, 400, BlockIndex::COUNT.into()]);
-            now & !(0xf_ffff << 32) | rng.below(end) << 32
+            now & !(0xf_ffff << 12) | rng.below(end) << 12
         }
-        7 => now & !(0x3ff << 51) | rng.below(1024) << 51,
+        7 => now & !(0x3ff << 3) | rng.below(1024) << 3,
         // Another lap: half of all laps away, or near.
-        8 => now ^ 1 << 31,
-        9 => now & !0xffff_ffff | rng.below(8),
+        8 => now ^ 1 << 63,
+        9 => now & 0xffff_ffff | rng.below(8) << 32,
         // A position, or a length just above or at the size of a block.
         10 => near.0.wrapping_add(rng.below(2048)),
         _ => now & !0xffff_ffff | rng.pick(&[96, 97, 256, 257, 65_536, 65_537]),

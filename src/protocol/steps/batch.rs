@@ -70,7 +70,7 @@ pub(crate) fn offer<S: SharedState>(
     owned: &mut OwnedBlock,
     length: u32,
 ) -> Result<(), Corrupt> {
-    send::offer(shared, owned, BlockHeader::batched_length(length))
+    send::offer(shared.words(), owned, BlockHeader::batched_length(length))
 }
 
 /// Counts the messages of an accepted batch, unless that is done (BATCH-4).

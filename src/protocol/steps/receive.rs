@@ -13,7 +13,7 @@ use crate::protocol::block_header::BlockHeader;
 use crate::protocol::blocks::{BlockKind, BlockState};
 use crate::protocol::ids::{BlockIndex, PeerIndex, Position};
 use crate::protocol::ring::{LapOrder, SlotKind};
-use crate::protocol::{Corrupt, SharedState};
+use crate::protocol::{Corrupt, SharedState, Words};
 use crate::sync::fence_after_exchange;
 
 /// How many cells ahead a receiver prefetches: in the time that it takes for so many messages, a cache line comes from
@@ -34,14 +34,18 @@ pub(crate) enum Receive {
 
 /// Tries to receive a message for the process `me`.
 #[inline(always)]
-pub(crate) fn receive<S: SharedState>(shared: &S, me: PeerIndex) -> Result<Receive, Corrupt> {
+pub(crate) fn receive<'a, S: SharedState>(
+    shared: &'a S,
+    words: S::Words<'a>,
+    me: PeerIndex,
+) -> Result<Receive, Corrupt> {
     // The fast path: both words change rarely, so they are cached.
-    if (!shared.lifecycle().load().is_open() || shared.returned().load().is_dirty())
+    if (!words.lifecycle().load().is_open() || words.returned().load().is_dirty())
         && let Some(first) = receive_uncommon(shared, me)?
     {
         return Ok(first);
     }
-    take(shared, me, || try_end(shared, me))
+    take(shared, words, me, || try_end(shared, me))
 }
 
 /// Takes the next message of the ring. When it reaches the Closed slot, it calls `at_the_end` and returns the result.
@@ -50,25 +54,26 @@ pub(crate) fn receive<S: SharedState>(shared: &S, me: PeerIndex) -> Result<Recei
 /// `at_the_end` is a closure because matching on a returned `Closed` in the caller made the compiler copy the result
 /// through memory in pieces, which cost more than the rest of this function.
 #[inline(always)]
-fn take<S: SharedState>(
-    shared: &S,
+fn take<'a, S: SharedState>(
+    shared: &'a S,
+    words: S::Words<'a>,
     me: PeerIndex,
     at_the_end: impl FnOnce() -> Result<Receive, Corrupt>,
 ) -> Result<Receive, Corrupt> {
-    let size = shared.ring_size();
-    let mut position = shared.head().get();
+    let size = words.ring_size();
+    let mut position = words.head().get();
     loop {
-        let word = shared.slot(position);
+        let word = words.slot(position);
         let seen = word.load();
         if seen.is_full_in(size.lap(position)) {
             // `hold` writes the block next. Fetch its cache lines while the exchange waits for the slot's.
             if u64::from(seen.block().get()) != size.slot_number(position) {
-                shared.prefetch_block(seen.block());
+                words.prefetch_block(seen.block());
             }
             if let Some(vacated) = word.take(seen, me) {
-                shared.head().set(position.next());
-                shared.prefetch_cell(position.plus(PREFETCH_CELLS));
-                if shared.space().has_waiters() && !mutant!(TakeWithoutWake) {
+                words.head().set(position.next());
+                words.prefetch_cell(position.plus(PREFETCH_CELLS));
+                if words.space().has_waiters() && !mutant!(TakeWithoutWake) {
                     shared.space().notify(|word| shared.wake(word, 1));
                 }
                 let index = if mutant!(BlockOfPosition) {
@@ -76,7 +81,7 @@ fn take<S: SharedState>(
                 } else {
                     seen.block()
                 };
-                let header = shared.block(index).ok_or(Corrupt::NoSuchBlock)?;
+                let header = words.block(index).ok_or(Corrupt::NoSuchBlock)?;
                 let held = hold(header, me)?;
                 if !mutant!(SkipClear) {
                     word.clear(vacated);
@@ -167,7 +172,7 @@ fn take_sealed<S: SharedState>(shared: &S, me: PeerIndex) -> Result<Receive, Cor
         is_at_end = true;
         try_end(shared, me)
     };
-    match take(shared, me, at_the_end)? {
+    match take(shared, shared.words(), me, at_the_end)? {
         Receive::Empty if !is_at_end => Err(Corrupt::TailAhead),
         other => Ok(other),
     }
@@ -219,7 +224,7 @@ pub(super) fn discard_remaining<S: SharedState>(shared: &S, me: PeerIndex) -> Re
     loop {
         let message = match take_returned(shared, me) {
             Some(held) => held,
-            None => match take(shared, me, || Ok(Receive::Closed))? {
+            None => match take(shared, shared.words(), me, || Ok(Receive::Closed))? {
                 Receive::Message(held) => held,
                 Receive::Closed => return Ok(count),
                 // An unfilled slot before the Closed one, as in `take_sealed`.

@@ -7,7 +7,7 @@ use super::walk::{TailSlot, filled_and_taken, inspect_tail_slot};
 use crate::protocol::blocks::BlockKind;
 use crate::protocol::ids::{BlockIndex, PeerIndex, Position};
 use crate::protocol::ring::Hint;
-use crate::protocol::{Corrupt, SharedState};
+use crate::protocol::{Corrupt, SharedState, Words};
 use crate::sync::{AtomicU32, Ordering};
 use core::ops::Range;
 
@@ -31,14 +31,15 @@ pub(in crate::protocol) const CELLS_AT_TAIL: u64 = 2;
 /// it. Then the sender takes a *spare* one, of those that lie beside no slot, from its own cursor on. Only if no spare
 /// block is free, it tries all others.
 #[inline(always)]
-pub(crate) fn allocate_cell<S: SharedState>(
-    shared: &S,
+pub(crate) fn allocate_cell<'a, S: SharedState>(
+    shared: &'a S,
+    words: S::Words<'a>,
     me: PeerIndex,
     spare: &AtomicU32,
 ) -> Option<OwnedBlock> {
-    let tail = shared.tail().get();
+    let tail = words.tail().get();
     for ahead in 0..CELLS_AT_TAIL {
-        if let Some(owned) = allocate_beside(shared, me, tail.plus(ahead)) {
+        if let Some(owned) = allocate_beside(words, me, tail.plus(ahead)) {
             return Some(owned);
         }
     }
@@ -47,13 +48,14 @@ pub(crate) fn allocate_cell<S: SharedState>(
 
 /// Allocates the block that lies beside the slot of `position`, if it is free. Transition `Allocate`.
 #[inline(always)]
-fn allocate_beside<S: SharedState>(
-    shared: &S,
+fn allocate_beside<'a>(
+    words: impl Words<'a>,
     me: PeerIndex,
     position: Position,
 ) -> Option<OwnedBlock> {
-    let number = u32::try_from(shared.ring_size().slot_number(position)).ok()?;
-    allocate_one(shared, me, number)
+    // A ring has fewer slots than there are indices.
+    let index = BlockIndex::from_low_bits(words.ring_size().slot_number(position));
+    allocate_index(words, me, index)
 }
 
 /// Allocates a block of the smallest class that does not lie beside the slots at the tail. Transition `Allocate`.
@@ -74,7 +76,8 @@ fn allocate_distant_cell<S: SharedState>(
     if mutant!(DistantCellsNotTried) {
         return None;
     }
-    (CELLS_AT_TAIL..slots).find_map(|ahead| allocate_beside(shared, me, tail.plus(ahead)))
+    let words = shared.words();
+    (CELLS_AT_TAIL..slots).find_map(|ahead| allocate_beside(words, me, tail.plus(ahead)))
 }
 
 /// Allocates a free block whose number is in `numbers`, those of a larger class. `None`: none is free. Transition
@@ -100,7 +103,9 @@ pub(crate) fn allocate<S: SharedState>(
             Ordering::Relaxed,
         );
         let soon = advance_in_range(number, PREFETCH_BLOCKS * ALLOCATION_STRIDE, &numbers);
-        shared.prefetch_block(BlockIndex::from_low_bits(soon.into()));
+        shared
+            .words()
+            .prefetch_block(BlockIndex::from_low_bits(soon.into()));
         return Some(owned);
     }
     allocate_any(shared, me, numbers, cursor)
@@ -122,8 +127,16 @@ pub(crate) fn allocate_one<S: SharedState>(
     me: PeerIndex,
     number: u32,
 ) -> Option<OwnedBlock> {
-    let index = BlockIndex::new(number)?;
-    let header = shared.block(index)?;
+    allocate_index(shared.words(), me, BlockIndex::new(number)?)
+}
+
+#[inline(always)]
+fn allocate_index<'a>(
+    words: impl Words<'a>,
+    me: PeerIndex,
+    index: BlockIndex,
+) -> Option<OwnedBlock> {
+    let header = words.block(index)?;
     let seen = header.word.load();
     if !seen.is(BlockKind::Free) {
         return None;
@@ -166,12 +179,12 @@ fn allocate_any<S: SharedState>(
 
 /// Declares the payload of `length` bytes complete. Transition `Offer`.
 #[inline(always)]
-pub(crate) fn offer<S: SharedState>(
-    shared: &S,
+pub(crate) fn offer<'a>(
+    words: impl Words<'a>,
     owned: &mut OwnedBlock,
     length: u32,
 ) -> Result<(), Corrupt> {
-    let header = shared.block(owned.index()).ok_or(Corrupt::NoSuchBlock)?;
+    let header = words.block(owned.index()).ok_or(Corrupt::NoSuchBlock)?;
     header.set_length(length);
     owned.set_word(header.word.offer(owned.word()));
     Ok(())
@@ -200,21 +213,22 @@ pub(crate) enum Publish {
 ///
 /// `taken` is this sender's own memory of how far receivers have come: every position before it is taken.
 #[inline(always)]
-pub(crate) fn publish<S: SharedState>(
-    shared: &S,
+pub(crate) fn publish<'a, S: SharedState>(
+    shared: &'a S,
+    words: S::Words<'a>,
     offered: &mut OwnedBlock,
     taken: &Hint,
 ) -> Result<Publish, Corrupt> {
-    let header = shared.block(offered.index()).ok_or(Corrupt::NoSuchBlock)?;
-    let size = shared.ring_size();
-    let mut position = shared.tail().get();
+    let header = words.block(offered.index()).ok_or(Corrupt::NoSuchBlock)?;
+    let size = words.ring_size();
+    let mut position = words.tail().get();
     loop {
         // Before each attempt, so that senders cannot keep a closer from writing Closed forever.
-        if shared.lifecycle().load().is_closing() {
+        if words.lifecycle().load().is_closing() {
             help_seal(shared)?;
             return Ok(Publish::Closed);
         }
-        let word = shared.slot(position);
+        let word = words.slot(position);
         let seen = word.load();
         if !seen.is_empty_in(size.lap(position)) {
             match inspect_tail_slot(shared, position, seen)? {
@@ -232,8 +246,8 @@ pub(crate) fn publish<S: SharedState>(
         header.set_position(position);
         if word.fill(seen, offered.index()) {
             let _ = offered.take();
-            shared.tail().set(position.next());
-            if shared.items().has_waiters() && !mutant!(PublishWithoutWake) {
+            words.tail().set(position.next());
+            if words.items().has_waiters() && !mutant!(PublishWithoutWake) {
                 shared.items().notify(|word| shared.wake(word, 1));
             }
             return Ok(Publish::Accepted);

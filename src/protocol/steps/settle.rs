@@ -6,16 +6,20 @@ use super::batch::{
 };
 use super::dead_letters::trim_dead_letters;
 use super::scan::find_blocks;
-use super::wake::wake_block_waiters;
+use super::wake::{wake_block_waiters, wake_block_waiters_with};
 use crate::protocol::blocks::{BlockKind, BlockState};
-use crate::protocol::{Corrupt, SharedState};
+use crate::protocol::{Corrupt, SharedState, Words};
 use crate::sync::{Ordering, fence_after_exchange};
 
 /// Acknowledges a single message: its block is free. Transition `Release`.
 #[inline(always)]
-pub(crate) fn acknowledge<S: SharedState>(shared: &S, held: OwnedBlock) -> Result<(), Corrupt> {
+pub(crate) fn acknowledge<'a, S: SharedState>(
+    shared: &'a S,
+    words: S::Words<'a>,
+    held: OwnedBlock,
+) -> Result<(), Corrupt> {
     let to = held.word().free();
-    release(shared, held, to)
+    release_with(shared, words, held, to)
 }
 
 /// Acknowledges all messages of a batch at once. Transition `Release`.
@@ -92,20 +96,29 @@ fn finish_return<S: SharedState>(
     Ok(())
 }
 
+fn release<S: SharedState>(shared: &S, held: OwnedBlock, to: BlockState) -> Result<(), Corrupt> {
+    release_with(shared, shared.words(), held, to)
+}
+
 /// Gives up a Held block, and wakes the senders and receivers that may wait for that.
 #[inline(always)]
-fn release<S: SharedState>(shared: &S, held: OwnedBlock, to: BlockState) -> Result<(), Corrupt> {
+fn release_with<'a, S: SharedState>(
+    shared: &'a S,
+    words: S::Words<'a>,
+    held: OwnedBlock,
+    to: BlockState,
+) -> Result<(), Corrupt> {
     let (index, held) = held.into_parts();
-    let header = shared.block(index).ok_or(Corrupt::NoSuchBlock)?;
+    let header = words.block(index).ok_or(Corrupt::NoSuchBlock)?;
     if !header.word.release(held, to) {
         return Err(Corrupt::OwnedBlockChanged);
     }
-    wake_block_waiters(shared);
+    wake_block_waiters_with(shared, words);
     // With `close_waits_for_leases`, a closed queue ends with the last release, so receivers that wait for the end
     // check again. The exchange above precedes this load, and a process that sets the closing bit wakes all sleepers
     // afterwards. So either this process sees the bit, or the check that follows that wake sees the release.
-    if !shared.lifecycle().load().is_open()
-        && shared.items().has_waiters()
+    if !words.lifecycle().load().is_open()
+        && words.items().has_waiters()
         && !mutant!(LastReleaseWithoutWake)
     {
         shared.items().notify(|word| shared.wake(word, u32::MAX));

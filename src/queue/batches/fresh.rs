@@ -84,7 +84,7 @@ impl<'a, T> FreshBatch<'a, '_, T> {
         if size_of::<T>() > LARGEST_MOVED || count > max || !marks.are_fresh(count) {
             return None;
         }
-        let payload = segment.batch_payload(&self.block).ok()?;
+        let payload = segment.view().batch_payload(&self.block).ok()?;
         let messages = BatchCursor::first(count, payload).equal_messages(payload, count)?;
         self.stage = Stage::Begun;
         self.values.reserve(count);

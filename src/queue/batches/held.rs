@@ -33,7 +33,7 @@ impl HeldBatch {
 
     #[inline(always)]
     pub(super) fn payload<'a>(&'a self, queue: Entered<'a>) -> Result<&'a [u8], Corrupt> {
-        queue.segment().batch_payload(&self.block)
+        queue.view().batch_payload(&self.block)
     }
 
     /// Acknowledges all messages at once (`Release`). The caller holds all of them.
@@ -122,7 +122,10 @@ impl OpenBatch {
         let segment = queue.segment();
         let first = batch::batch(segment, block.index()).and_then(|batch| {
             let count = batch.ok_or(Corrupt::InvalidBatch)?.count;
-            Ok(BatchCursor::first(count, segment.batch_payload(&block)?))
+            Ok(BatchCursor::first(
+                count,
+                segment.view().batch_payload(&block)?,
+            ))
         });
         match first {
             Ok(next) => Ok(Self {

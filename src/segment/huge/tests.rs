@@ -42,7 +42,11 @@ fn allocate(segment: &Segment, payload: usize) -> OwnedBlock {
 
 /// Writes each byte. Without memory the kernel would kill this process.
 fn fill(segment: &Segment, mut block: OwnedBlock) -> OwnedBlock {
-    segment.payload_mut(&mut block).expect("owned").fill(7);
+    segment
+        .view()
+        .payload_mut(&mut block)
+        .expect("owned")
+        .fill(7);
     block
 }
 
@@ -319,7 +323,10 @@ fn a_payload_without_memory_is_refused() {
     let segment = segment(MIB, usize::MAX);
     let number = class(&segment, MIB).blocks.start;
     let mut block = send::allocate_one(&segment, ME, number).expect("it is free");
-    assert_eq!(segment.payload_mut(&mut block), Err(Corrupt::NotCommitted));
+    assert_eq!(
+        segment.view().payload_mut(&mut block),
+        Err(Corrupt::NotCommitted)
+    );
     send::withdraw(&segment, block).expect("owned");
 }
 

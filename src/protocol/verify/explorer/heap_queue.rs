@@ -15,7 +15,7 @@ use crate::protocol::peers::PeerEntry;
 use crate::protocol::returned::ReturnedWord;
 use crate::protocol::ring::{Hint, RingSize, SlotState, SlotWord};
 use crate::protocol::steps::stats::{self, MessageStats};
-use crate::protocol::{Limits, SharedState};
+use crate::protocol::{Limits, SharedState, Words};
 use crate::sync::observed::{self, Observer, watch};
 use crate::sync::{AtomicU32, AtomicU64};
 use core::cell::{OnceCell, RefCell};
@@ -167,16 +167,14 @@ impl HeapQueue {
 }
 
 impl SharedState for HeapQueue {
+    type Words<'a> = &'a Self;
+
+    fn words(&self) -> &Self {
+        self
+    }
+
     fn limits(&self) -> &Limits {
         &self.configuration.limits
-    }
-
-    fn ring_size(&self) -> RingSize {
-        self.size
-    }
-
-    fn slot(&self, position: Position) -> &SlotWord {
-        &self.ring[usize::from(to_u8(self.size.slot_number(position)))]
     }
 
     fn cell_count(&self) -> u32 {
@@ -185,11 +183,6 @@ impl SharedState for HeapQueue {
 
     fn block_count(&self) -> u32 {
         self.configuration.blocks.into()
-    }
-
-    fn block(&self, index: BlockIndex) -> Option<&BlockHeader> {
-        let (header, _) = self.blocks.get(index.get() as usize)?;
-        Some(header)
     }
 
     fn marks(&self, index: BlockIndex) -> Option<&BatchMarks> {
@@ -203,34 +196,6 @@ impl SharedState for HeapQueue {
 
     fn peer(&self, peer: PeerIndex) -> Option<&PeerEntry> {
         self.peers.get(usize::from(peer.get()))
-    }
-
-    fn lifecycle(&self) -> &LifecycleWord {
-        &self.lifecycle
-    }
-
-    fn returned(&self) -> &ReturnedWord {
-        &self.returned
-    }
-
-    fn head(&self) -> &Hint {
-        &self.hints[0]
-    }
-
-    fn tail(&self) -> &Hint {
-        &self.hints[1]
-    }
-
-    fn items(&self) -> &ParkingWord {
-        &self.parking[0]
-    }
-
-    fn space(&self) -> &ParkingWord {
-        &self.parking[1]
-    }
-
-    fn blocks(&self) -> &ParkingWord {
-        &self.parking[2]
     }
 
     fn evicted(&self) -> &AtomicU64 {
@@ -247,10 +212,53 @@ impl SharedState for HeapQueue {
         let woken = self.call_kernel(*word, Access::Wake(count));
         u32::try_from(woken).expect("few sleepers")
     }
+}
 
-    fn prefetch_block(&self, _: BlockIndex) {}
+impl<'a> Words<'a> for &'a HeapQueue {
+    fn ring_size(self) -> RingSize {
+        self.size
+    }
 
-    fn prefetch_cell(&self, _: Position) {}
+    fn slot(self, position: Position) -> &'a SlotWord {
+        &self.ring[usize::from(to_u8(self.size.slot_number(position)))]
+    }
+
+    fn block(self, index: BlockIndex) -> Option<&'a BlockHeader> {
+        let (header, _) = self.blocks.get(index.get() as usize)?;
+        Some(header)
+    }
+
+    fn lifecycle(self) -> &'a LifecycleWord {
+        &self.lifecycle
+    }
+
+    fn returned(self) -> &'a ReturnedWord {
+        &self.returned
+    }
+
+    fn head(self) -> &'a Hint {
+        &self.hints[0]
+    }
+
+    fn tail(self) -> &'a Hint {
+        &self.hints[1]
+    }
+
+    fn items(self) -> &'a ParkingWord {
+        &self.parking[0]
+    }
+
+    fn space(self) -> &'a ParkingWord {
+        &self.parking[1]
+    }
+
+    fn blocks(self) -> &'a ParkingWord {
+        &self.parking[2]
+    }
+
+    fn prefetch_block(self, _: BlockIndex) {}
+
+    fn prefetch_cell(self, _: Position) {}
 }
 
 /// Returns the statistics of a queue with this memory, as the real function counts them.

@@ -135,7 +135,7 @@ impl RealProcess<'_> {
             Call::Receive => self.receive(),
             Call::Acknowledge => {
                 self.use_payload()?;
-                done(settle::acknowledge(queue, self.holding()?))
+                done(settle::acknowledge(queue, queue.words(), self.holding()?))
             }
             Call::Return => done(settle::return_message(queue, self.holding()?)),
             Call::Reject => done(settle::reject(queue, self.holding()?)),
@@ -168,7 +168,7 @@ impl RealProcess<'_> {
 
     fn allocate(&self) -> Outcome {
         let cursor = AtomicU32::new(self.observer.execution.borrow().local.cursor);
-        let allocated = send::allocate_cell(self.queue, self.me(), &cursor);
+        let allocated = send::allocate_cell(self.queue, self.queue.words(), self.me(), &cursor);
         self.observer.execution.borrow_mut().local.cursor = cursor.load(Ordering::Relaxed);
         allocated.map_or(Outcome::Unavailable, |owned| in_hand(&owned))
     }
@@ -220,7 +220,7 @@ impl RealProcess<'_> {
             batch::begin(self.queue, &block, BATCH.into())?;
             batch::offer(self.queue, &mut block, 8)?;
         } else {
-            send::offer(self.queue, &mut block, 8)?;
+            send::offer(self.queue.words(), &mut block, 8)?;
         }
         Ok(in_hand(&block))
     }
@@ -228,7 +228,7 @@ impl RealProcess<'_> {
     fn publish(&self) -> Result<Outcome> {
         let room = Hint::new();
         room.set(Position(self.observer.execution.borrow().local.room));
-        let published = send::publish(self.queue, &mut self.holding()?, &room);
+        let published = send::publish(self.queue, self.queue.words(), &mut self.holding()?, &room);
         self.observer.execution.borrow_mut().local.room = room.get().0;
         Ok(match published? {
             Publish::Accepted => Outcome::Accepted,
@@ -238,11 +238,13 @@ impl RealProcess<'_> {
     }
 
     fn receive(&self) -> Result<Outcome> {
-        Ok(match receive::receive(self.queue, self.me())? {
-            Receive::Message(held) => in_hand(&held),
-            Receive::Empty => Outcome::Empty,
-            Receive::Closed => Outcome::Closed,
-        })
+        Ok(
+            match receive::receive(self.queue, self.queue.words(), self.me())? {
+                Receive::Message(held) => in_hand(&held),
+                Receive::Empty => Outcome::Empty,
+                Receive::Closed => Outcome::Closed,
+            },
+        )
     }
 
     /// Settles a message or a batch, as `queue::batches` and `queue::lease` do.
@@ -257,7 +259,7 @@ impl RealProcess<'_> {
             return match settlement {
                 Settlement::Return => settle::return_message(queue, held),
                 Settlement::Reject => settle::reject(queue, held),
-                _ => settle::acknowledge(queue, held),
+                _ => settle::acknowledge(queue, queue.words(), held),
             };
         };
         batch.open(held.word());

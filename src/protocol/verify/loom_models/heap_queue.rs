@@ -13,7 +13,7 @@ use crate::protocol::parking::ParkingWord;
 use crate::protocol::peers::PeerEntry;
 use crate::protocol::returned::ReturnedWord;
 use crate::protocol::ring::{Hint, RingSize, SlotState, SlotWord};
-use crate::protocol::{Limits, SharedState};
+use crate::protocol::{Limits, SharedState, Words};
 use crate::sync::{AtomicU64, loom_tools};
 use std::sync::Arc;
 
@@ -158,20 +158,14 @@ impl HeapQueue {
 }
 
 impl SharedState for HeapQueue {
+    type Words<'a> = &'a Self;
+
+    fn words(&self) -> &Self {
+        self
+    }
+
     fn limits(&self) -> &Limits {
         &self.limits
-    }
-
-    fn ring_size(&self) -> RingSize {
-        self.size
-    }
-
-    fn slot(&self, position: Position) -> &SlotWord {
-        let number = usize::try_from(self.size.slot_number(position));
-        number
-            .ok()
-            .and_then(|number| self.ring.get(number))
-            .expect("slot numbers are less than the number of slots")
     }
 
     fn cell_count(&self) -> u32 {
@@ -180,12 +174,6 @@ impl SharedState for HeapQueue {
 
     fn block_count(&self) -> u32 {
         u32::try_from(self.cells.len()).expect("few blocks")
-    }
-
-    fn block(&self, index: BlockIndex) -> Option<&BlockHeader> {
-        self.cells
-            .get(index.get() as usize)
-            .map(|cell| &cell.header)
     }
 
     fn marks(&self, index: BlockIndex) -> Option<&BatchMarks> {
@@ -200,34 +188,6 @@ impl SharedState for HeapQueue {
         self.peers.get(usize::from(index.get()))
     }
 
-    fn lifecycle(&self) -> &LifecycleWord {
-        &self.lifecycle
-    }
-
-    fn returned(&self) -> &ReturnedWord {
-        &self.returned
-    }
-
-    fn head(&self) -> &Hint {
-        &self.head
-    }
-
-    fn tail(&self) -> &Hint {
-        &self.tail
-    }
-
-    fn items(&self) -> &ParkingWord {
-        &self.items
-    }
-
-    fn space(&self) -> &ParkingWord {
-        &self.space
-    }
-
-    fn blocks(&self) -> &ParkingWord {
-        &self.blocks
-    }
-
     fn evicted(&self) -> &AtomicU64 {
         &self.evicted
     }
@@ -239,8 +199,56 @@ impl SharedState for HeapQueue {
     fn wake(&self, word: &ParkingWord, count: u32) -> u32 {
         self.sleepers.wake(word, count)
     }
+}
 
-    fn prefetch_block(&self, _: BlockIndex) {}
+impl<'a> Words<'a> for &'a HeapQueue {
+    fn ring_size(self) -> RingSize {
+        self.size
+    }
 
-    fn prefetch_cell(&self, _: Position) {}
+    fn slot(self, position: Position) -> &'a SlotWord {
+        let number = usize::try_from(self.size.slot_number(position));
+        number
+            .ok()
+            .and_then(|number| self.ring.get(number))
+            .expect("slot numbers are less than the number of slots")
+    }
+
+    fn block(self, index: BlockIndex) -> Option<&'a BlockHeader> {
+        self.cells
+            .get(index.get() as usize)
+            .map(|cell| &cell.header)
+    }
+
+    fn lifecycle(self) -> &'a LifecycleWord {
+        &self.lifecycle
+    }
+
+    fn returned(self) -> &'a ReturnedWord {
+        &self.returned
+    }
+
+    fn head(self) -> &'a Hint {
+        &self.head
+    }
+
+    fn tail(self) -> &'a Hint {
+        &self.tail
+    }
+
+    fn items(self) -> &'a ParkingWord {
+        &self.items
+    }
+
+    fn space(self) -> &'a ParkingWord {
+        &self.space
+    }
+
+    fn blocks(self) -> &'a ParkingWord {
+        &self.blocks
+    }
+
+    fn prefetch_block(self, _: BlockIndex) {}
+
+    fn prefetch_cell(self, _: Position) {}
 }

@@ -42,16 +42,17 @@ impl Peer {
     /// Writes a message into a new block. `None`: no block is free. Transitions `Allocate` and `Offer`.
     pub(super) fn prepare(&self, message: u64) -> Option<OwnedBlock> {
         let queue = &*self.queue;
-        let mut block = send::allocate_cell(queue, self.index, &self.cursor)?;
+        let mut block = send::allocate_cell(queue, queue.words(), self.index, &self.cursor)?;
         *queue.allocated.lock().expect("no panic") += 1;
         queue.cell(block.index()).write(message);
-        send::offer(queue, &mut block, 8).expect("no corruption");
+        send::offer(queue.words(), &mut block, 8).expect("no corruption");
         Some(block)
     }
 
     /// Tries to publish a message once. Transition `Publish`.
     pub(super) fn publish(&self, offered: &mut OwnedBlock) -> Publish {
-        send::publish(&*self.queue, offered, &self.taken).expect("no corruption")
+        send::publish(&*self.queue, self.queue.words(), offered, &self.taken)
+            .expect("no corruption")
     }
 
     fn withdraw(&self, block: OwnedBlock) {
@@ -101,7 +102,8 @@ impl Peer {
     /// Sends a batch of `count` messages, for which this queue keeps one number.
     pub(super) fn send_batch(&self, message: u64, count: usize) {
         let queue = &*self.queue;
-        let mut block = send::allocate_cell(queue, self.index, &self.cursor).expect("a free block");
+        let mut block = send::allocate_cell(queue, queue.words(), self.index, &self.cursor)
+            .expect("a free block");
         queue.cell(block.index()).write(message);
         batch::begin(queue, &block, count).expect("no corruption");
         batch::offer(queue, &mut block, 8).expect("no corruption");
@@ -109,7 +111,7 @@ impl Peer {
     }
 
     pub(super) fn try_receive(&self) -> Receive {
-        receive::receive(&*self.queue, self.index).expect("no corruption")
+        receive::receive(&*self.queue, self.queue.words(), self.index).expect("no corruption")
     }
 
     /// Receives a message, and sleeps while there is none. `None`: closed.
@@ -131,7 +133,7 @@ impl Peer {
     /// Reads and acknowledges a message.
     pub(super) fn consume(&self, held: OwnedBlock) -> u64 {
         let message = self.read(&held);
-        settle::acknowledge(&*self.queue, held).expect("no corruption");
+        settle::acknowledge(&*self.queue, self.queue.words(), held).expect("no corruption");
         message
     }
 

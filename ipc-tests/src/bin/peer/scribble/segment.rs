@@ -93,16 +93,16 @@ fn wrong_value(now: u64, near: u64, rng: &mut Rng) -> u64 {
         3 => now.wrapping_add(1),
         4 => now.wrapping_sub(1),
         // Another kind of slot, or another state of a block, with the rest as it was.
-        5 => now & (u64::MAX >> 3) | rng.u64(0..8) << 61,
+        5 => now & !7 | rng.u64(0..8),
         // Another block, which may not exist; another peer.
         6 => {
             let end = one_of(rng, &[4, 1400, 1 << 20]);
-            now & !(0xf_ffff << 32) | rng.u64(0..end) << 32
+            now & !(0xf_ffff << 12) | rng.u64(0..end) << 12
         }
-        7 => now & !(0x3ff << 51) | rng.u64(0..1024) << 51,
+        7 => now & !(0x3ff << 3) | rng.u64(0..1024) << 3,
         // Another lap: half of all laps away, or somewhere near.
-        8 => now ^ 1 << 31,
-        9 => now & !0xffff_ffff | rng.u64(0..8),
+        8 => now ^ 1 << 63,
+        9 => now & 0xffff_ffff | rng.u64(0..8) << 32,
         // A position, or a length just below or above what a block holds.
         10 => near.wrapping_add(rng.u64(0..2048)),
         _ => now & !0xffff_ffff | one_of(rng, &[96, 97, 256, 257, 65_536, 65_537]),
@@ -118,11 +118,11 @@ pub(super) fn check_offsets() {
         tx.send(vec![7; length]).expect("room");
         let place = slot(position);
         let full = segment.read(place);
-        assert_eq!(full >> 62, 2, "the slot {place} of {position} is not full");
-        let header = header(full >> 32 & 0xf_ffff);
+        assert_eq!(full & 3, 2, "the slot {place} of {position} is not full");
+        let header = header(full >> 12 & 0xf_ffff);
         let found = [header, header + 8, header + 16].map(|offset| segment.read(offset));
         let [word, at, len] = found;
-        assert_eq!((word >> 61, at, len), (2, position, length as u64), "block");
+        assert_eq!((word & 7, at, len), (2, position, length as u64), "block");
     }
     assert_eq!((segment.read(HEAD), segment.read(TAIL)), (0, 3), "hints");
     assert_eq!(segment.read(0), u64::from_le_bytes(*b"workring"), "magic");
