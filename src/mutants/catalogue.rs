@@ -28,6 +28,8 @@ mutants! {
     DistantCellsNotTried,
     /// A receiver takes the block that lies beside the slot, not the one that the slot names (`Take`).
     BlockOfPosition,
+    /// A receiver frees a block by a plain store, and looks for sleepers without a fence in between (`Release`, PARK-2).
+    ReleaseWithoutFence,
     /// Recovery looks only at the blocks that lie beside a slot (`Reclaim` and `Withdraw`).
     SpareBlocksNotRecovered,
     /// A sender or closer overwrites a Vacated slot without `Hold` (`Publish` and `Seal`).
@@ -254,7 +256,7 @@ mutants! {
 pub(crate) use by_environment::active;
 #[cfg(not(workring_mutants))]
 pub(crate) use per_thread::active;
-#[cfg(not(any(workring_mutants, loom)))]
+#[cfg(not(workring_mutants))]
 pub(crate) use per_thread::with;
 
 /// Switches a mutant on in one thread, while a function runs there.
@@ -274,7 +276,6 @@ mod per_thread {
     }
 
     /// Runs `program` with `mutant` switched on in this thread.
-    #[cfg(not(loom))]
     pub(crate) fn with<R>(mutant: Option<Mutant>, program: impl FnOnce() -> R) -> R {
         struct Reset;
         impl Drop for Reset {

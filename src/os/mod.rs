@@ -37,6 +37,7 @@ pub(crate) mod link;
 pub(crate) mod liveness;
 pub(crate) mod locks;
 pub(crate) mod mark;
+pub(crate) mod membarrier;
 pub(crate) mod memory;
 pub(crate) mod memory_use;
 pub(crate) mod named;

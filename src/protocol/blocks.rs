@@ -293,14 +293,30 @@ impl BlockWord {
         self.0.store(held.0, Ordering::Release);
     }
 
-    /// Gives up a block that the calling process owns (BLOCK-1). Transitions `Release`, `Return` and `Withdraw`, and
-    /// the end of `Read`. False if the word was not `mine`: then memory is corrupt, or the block was given up twice.
+    /// Gives up a block that the calling process owns (BLOCK-1). Transitions `Release` of a batch, `Return` and
+    /// `Withdraw`, and the end of `Read`. False if the word was not `mine`: then memory is corrupt, or the block was given up twice.
     ///
     /// A swap instead of a store: a caller that checks for sleepers next needs a full fence, which the swap includes.
     #[must_use]
     #[inline(always)]
     pub(in crate::protocol) fn release(&self, mine: BlockState, to: BlockState) -> bool {
         self.0.swap(to.0, Ordering::AcqRel) == mine.0
+    }
+
+    /// Gives up a Held block whose message is acknowledged. Transition `Release`, for single messages. False if the word
+    /// was not `mine`, as in [`release`](BlockWord::release).
+    ///
+    /// A plain store, because no other process changes the word of a Held block (BLOCK-1). It is no fence: a caller that
+    /// checks for sleepers next needs one (PARK-2).
+    #[must_use]
+    #[inline(always)]
+    pub(in crate::protocol) fn acknowledge(&self, mine: BlockState, to: BlockState) -> bool {
+        if self.0.load(Ordering::Relaxed) != mine.0 {
+            return false;
+        }
+        // Release: pairs with the load of the next process that allocates the block.
+        self.0.store(to.0, Ordering::Release);
+        true
     }
 
     /// Takes a Returned message for `taker`, if the word is still as `returned`. Transition `Retake`.

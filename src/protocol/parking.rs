@@ -12,7 +12,9 @@
 //! PARK-1. Before its last check for what it waits for, a sleeper sets *has waiters* and raises the epoch, in one
 //!     exchange.
 //! PARK-2. A notifier publishes its change and then reads *has waiters*. Each side has a full fence between its two
-//!     steps, so either the notifier sees the bit, or the sleeper's last check sees the change.
+//!     steps, so either the notifier sees the bit, or the sleeper's last check sees the change. The fence of a notifier
+//!     that changes a word by a plain store (`Release`) may be made by the sleeper: it interrupts all processes between
+//!     its two steps ([`SharedState::fence_others`](super::SharedState::fence_others)).
 //! PARK-3. Only a notifier that woke no process clears *has waiters*, by a compare-exchange from the value that it
 //!     wrote when it raised the epoch. If a sleeper arrived in between, it has raised the epoch too (PARK-1), so the
 //!     exchange fails, and the bit stays.
@@ -103,6 +105,13 @@ impl ParkingWord {
     pub(crate) fn has_waiters(&self) -> bool {
         // Pairs with the fence in `prepare_wait` (PARK-2).
         fence_after_exchange();
+        self.has_waiters_after_fence()
+    }
+
+    /// Returns whether a process may be asleep. Call it after a full fence that comes after the change.
+    #[must_use]
+    #[inline(always)]
+    pub(crate) fn has_waiters_after_fence(&self) -> bool {
         self.word.load(Ordering::Relaxed) & WAITERS != 0
     }
 

@@ -50,6 +50,8 @@ pub(crate) trait Words<'a>: Copy {
     fn space(self) -> &'a ParkingWord;
     /// Returns the word on which senders sleep that wait for a free block, of any size.
     fn blocks(self) -> &'a ParkingWord;
+    /// Returns whether [`SharedState::fence_others`] makes fences for this process.
+    fn is_fenced_by_others(self) -> bool;
     /// Tells the processor that the block will be written soon.
     fn prefetch_block(self, index: BlockIndex);
     /// Tells the processor that the slot of this position, and the block beside it, will be written soon.
@@ -75,6 +77,10 @@ pub(crate) trait SharedState {
     fn evicted(&self) -> &AtomicU64;
     /// Returns the number of messages that a cancel discarded. Only for statistics.
     fn discarded(&self) -> &AtomicU64;
+    /// Makes a full fence in all processes that [are fenced by others](Words::is_fenced_by_others), and in this one.
+    /// Returns false if that is not possible.
+    #[must_use]
+    fn fence_others(&self) -> bool;
     /// Wakes up to `count` sleepers on `word`. Returns the number of sleepers that were woken.
     fn wake(&self, word: &ParkingWord, count: u32) -> u32;
 

@@ -29,6 +29,8 @@ use std::time::Instant;
 pub(super) struct Awaited<'a> {
     /// Notified when the awaited change may have happened.
     pub(super) word: &'a ParkingWord,
+    /// Whether it waits for a free block.
+    pub(super) blocks: bool,
     /// A position of the queue that advances with each message or batch. Measures their rate.
     pub(super) progress: &'a Hint,
 }
@@ -49,6 +51,9 @@ pub(super) struct Waiter {
 /// A wait makes this many attempts at once, with a `spin_loop` hint after each, before it reads the clock for the first
 /// time: a reading takes about as long as an attempt.
 const QUICK_TRIES: u32 = 32;
+/// How long a process sleeps that waits for a `Release`, where it cannot make the fence for the others. What another
+/// process has stored is visible to all long before that.
+const UNFENCED_SLEEP: Duration = Duration::from_millis(1);
 /// After this many waits that have spun to the end without success, waits spin for a shorter time.
 const GIVE_UP_SPINNING: u32 = 8;
 /// The shorter spin time is the full one divided by this.
@@ -130,6 +135,10 @@ impl Waiter {
         let word = awaited.word;
         loop {
             let wait_key = word.prepare_wait();
+            // A receiver that acknowledges a message makes no fence before it looks for sleepers that wait for its block,
+            // or for the end of a closed queue (PARK-2).
+            let awaits_release = awaited.blocks || !segment.lifecycle().load().is_open();
+            let is_fenced = !awaits_release || segment.fence_others();
             // After `prepare_wait`, every change moves `word`, so the sleep cannot miss it. Every wait makes this last
             // attempt before it gives up, so that it does not consume a wake that another thread needs (PARK-4).
             if let Some(result) = attempt()? {
@@ -143,11 +152,14 @@ impl Waiter {
             if remaining == Some(Duration::ZERO) && !mutant!(DeadlineIgnored) {
                 return Err(Failure::Wait(P::error(WaitError::Timeout)));
             }
-            let until_sweep = segment.time_until_sweep();
+            let mut time = segment.time_until_sweep();
+            if !is_fenced {
+                time = time.min(UNFENCED_SLEEP);
+            }
             futex::wait(
                 word.futex_word(),
                 wait_key.get(),
-                remaining.map_or(until_sweep, |remaining| remaining.min(until_sweep)),
+                remaining.map_or(time, |remaining| remaining.min(time)),
             );
             // A sleep after a wrong tail could repeat forever: report it as corrupt memory.
             walk::check_tail(segment).map_err(E::from)?;
@@ -173,11 +185,12 @@ impl Waiter {
             return false;
         }
         if *tries == 0 {
-            let spins = !queue.segment().settings().spin.is_zero() && cpu::is_multiprocessor();
+            let spin = queue.segment().settings().spin;
+            let spins = !spin.is_zero() && cpu::is_multiprocessor();
             if !spins || self.fruitless.load(Ordering::Relaxed) >= GIVE_UP_SPINNING {
                 return false;
             }
-            self.pause(progress.get(), policy.deadline());
+            self.pause(progress.get(), spin, policy.deadline());
         } else {
             core::hint::spin_loop();
         }
@@ -185,9 +198,9 @@ impl Waiter {
         *tries <= QUICK_TRIES
     }
 
-    /// Pauses before the first attempts of a wait, if messages come in runs: see [`super::pause`]. A deadline or an
-    /// interrupt cuts the pause short.
-    fn pause(&self, position: Position, deadline: Option<Instant>) {
+    /// Pauses before the first attempts of a wait, for at most `longest`, if messages come in runs: see [`super::pause`].
+    /// A deadline or an interrupt cuts the pause short.
+    fn pause(&self, position: Position, longest: Duration, deadline: Option<Instant>) {
         // If the hint has moved backwards, the difference wraps to a huge number, which counts as a long run.
         let run = position.0.wrapping_sub(self.last_position.get().0);
         self.last_position.set(position);
@@ -195,7 +208,7 @@ impl Waiter {
             let now = self.created.elapsed().as_nanos();
             u64::try_from(now).unwrap_or(u64::MAX)
         };
-        let pause = self.pauses.next(run, now);
+        let pause = self.pauses.next(run, now).min(longest);
         if pause.is_zero() {
             return;
         }

@@ -25,7 +25,7 @@ use crate::error::{MemoryLimit, OutOfMemory};
 use crate::os::budget::MemoryBudget;
 use crate::os::fork::OwnerProcess;
 use crate::os::memory::{self, FileId, Mapping, MemoryError};
-use crate::os::{futex, named};
+use crate::os::{futex, membarrier, named};
 use crate::protocol::batch::BatchMarks;
 use crate::protocol::huge_memory::HugeHints;
 use crate::protocol::ids::{BlockIndex, PeerIndex};
@@ -248,6 +248,10 @@ impl SharedState for Segment {
 
     fn discarded(&self) -> &AtomicU64 {
         &self.shared().discarded.0
+    }
+
+    fn fence_others(&self) -> bool {
+        membarrier::fence_registered()
     }
 
     fn wake(&self, word: &ParkingWord, count: u32) -> u32 {

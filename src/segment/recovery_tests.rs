@@ -482,6 +482,10 @@ impl<'q> SharedState for Dying<'q> {
     fn discarded(&self) -> &AtomicU64 {
         self.queue.discarded()
     }
+    fn fence_others(&self) -> bool {
+        true
+    }
+
     fn wake(&self, _: &ParkingWord, _: u32) -> u32 {
         0
     }
@@ -528,6 +532,10 @@ impl<'a, 'q: 'a> Words<'a> for &'a Dying<'q> {
     fn blocks(self) -> &'a ParkingWord {
         self.queue.blocks()
     }
+    fn is_fenced_by_others(self) -> bool {
+        false
+    }
+
     fn prefetch_block(self, _: BlockIndex) {}
     fn prefetch_cell(self, _: Position) {}
 }

@@ -14,8 +14,8 @@
 
 use super::geometry::Geometry;
 use super::layout::{CACHE_LINE, CELLS, CellHeader, LARGE_HEADER, SHARED, SharedWords};
-use crate::os::cpu;
 use crate::os::memory::Mapping;
+use crate::os::{cpu, membarrier};
 use crate::protocol::batch::BatchMarks;
 use crate::protocol::block_header::BlockHeader;
 use crate::protocol::ids::{BlockIndex, PeerIndex, Position};
@@ -52,6 +52,8 @@ struct HotPlaces {
     inline: usize,
     /// The number of cells, which is the number of blocks of the smallest class.
     cell_count: u32,
+    /// Whether sleepers make fences for this process ([`membarrier`]).
+    is_fenced_by_others: bool,
 }
 
 impl Places {
@@ -65,6 +67,7 @@ impl Places {
             cell: geometry.cell,
             inline: geometry.inline_payload(),
             cell_count: geometry.small_blocks(),
+            is_fenced_by_others: membarrier::register(),
         };
         Self {
             hot,
@@ -291,6 +294,11 @@ impl<'a> Words<'a> for View<'a> {
     #[inline(always)]
     fn blocks(self) -> &'a ParkingWord {
         &self.shared_words().blocks
+    }
+
+    #[inline(always)]
+    fn is_fenced_by_others(self) -> bool {
+        self.hot.is_fenced_by_others
     }
 
     #[inline(always)]

@@ -31,6 +31,19 @@ pub(crate) fn fence_after_exchange() {
     fence(Ordering::SeqCst);
 }
 
+/// A full fence for use after a plain store, which does not contain one. `by_others`: this process is registered for the
+/// fences of those that the store is paired with, so that only the compiler must not reorder.
+#[inline(always)]
+pub(crate) fn fence_after_store(by_others: bool) {
+    #[cfg(all(target_arch = "x86_64", not(loom)))]
+    if by_others {
+        core::sync::atomic::compiler_fence(Ordering::SeqCst);
+        return;
+    }
+    let _ = by_others;
+    fence(Ordering::SeqCst);
+}
+
 /// The parts of loom that the models of the protocol use besides its atomics.
 #[cfg(all(test, loom))]
 pub(crate) mod loom_tools {

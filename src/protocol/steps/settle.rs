@@ -6,10 +6,10 @@ use super::batch::{
 };
 use super::dead_letters::trim_dead_letters;
 use super::scan::find_blocks;
-use super::wake::{wake_block_waiters, wake_block_waiters_with};
+use super::wake::wake_block_waiters;
 use crate::protocol::blocks::{BlockKind, BlockState};
 use crate::protocol::{Corrupt, SharedState, Words};
-use crate::sync::{Ordering, fence_after_exchange};
+use crate::sync::{Ordering, fence_after_exchange, fence_after_store};
 
 /// Acknowledges a single message: its block is free. Transition `Release`.
 #[inline(always)]
@@ -19,7 +19,16 @@ pub(crate) fn acknowledge<'a, S: SharedState>(
     held: OwnedBlock,
 ) -> Result<(), Corrupt> {
     let to = held.word().free();
-    release_with(shared, words, held, to)
+    let (index, held) = held.into_parts();
+    let header = words.block(index).ok_or(Corrupt::NoSuchBlock)?;
+    if !header.word.acknowledge(held, to) {
+        return Err(Corrupt::OwnedBlockChanged);
+    }
+    if !mutant!(ReleaseWithoutFence) {
+        fence_after_store(words.is_fenced_by_others());
+    }
+    wake_after_release(shared, words);
+    Ok(())
 }
 
 /// Acknowledges all messages of a batch at once. Transition `Release`.
@@ -96,34 +105,34 @@ fn finish_return<S: SharedState>(
     Ok(())
 }
 
+/// Gives up a Held block by an exchange, and wakes the senders and receivers that may wait for that.
 fn release<S: SharedState>(shared: &S, held: OwnedBlock, to: BlockState) -> Result<(), Corrupt> {
-    release_with(shared, shared.words(), held, to)
-}
-
-/// Gives up a Held block, and wakes the senders and receivers that may wait for that.
-#[inline(always)]
-fn release_with<'a, S: SharedState>(
-    shared: &'a S,
-    words: S::Words<'a>,
-    held: OwnedBlock,
-    to: BlockState,
-) -> Result<(), Corrupt> {
     let (index, held) = held.into_parts();
-    let header = words.block(index).ok_or(Corrupt::NoSuchBlock)?;
+    let header = shared.block(index).ok_or(Corrupt::NoSuchBlock)?;
     if !header.word.release(held, to) {
         return Err(Corrupt::OwnedBlockChanged);
     }
-    wake_block_waiters_with(shared, words);
+    fence_after_exchange();
+    wake_after_release(shared, shared.words());
+    Ok(())
+}
+
+/// Wakes the senders and receivers that may wait for a block that was just given up. Called after a full fence, which
+/// may be made by others ([`SharedState::fence_others`]).
+#[inline(always)]
+fn wake_after_release<'a, S: SharedState>(shared: &'a S, words: S::Words<'a>) {
+    if words.blocks().has_waiters_after_fence() && !mutant!(FreeWithoutWake) {
+        words.blocks().notify(|word| shared.wake(word, u32::MAX));
+    }
     // With `close_waits_for_leases`, a closed queue ends with the last release, so receivers that wait for the end
-    // check again. The exchange above precedes this load, and a process that sets the closing bit wakes all sleepers
+    // check again. The release precedes this load, and a process that sets the closing bit wakes all sleepers
     // afterwards. So either this process sees the bit, or the check that follows that wake sees the release.
     if !words.lifecycle().load().is_open()
-        && words.items().has_waiters()
+        && words.items().has_waiters_after_fence()
         && !mutant!(LastReleaseWithoutWake)
     {
         shared.items().notify(|word| shared.wake(word, u32::MAX));
     }
-    Ok(())
 }
 
 /// Frees the block of a message that a cancelled queue discards. Returns the number of messages in it. Transition

@@ -1,6 +1,6 @@
 //! Wakes for several sleepers at once.
 
-use crate::protocol::{SharedState, Words};
+use crate::protocol::SharedState;
 
 /// Wakes every process that sleeps on any word of the queue.
 pub(super) fn wake_all<S: SharedState>(shared: &S) {
@@ -12,13 +12,7 @@ pub(super) fn wake_all<S: SharedState>(shared: &S) {
 /// Wakes the senders that wait for a block, right after an exchange that made a block Free. It wakes all of them,
 /// because they may wait for blocks of different sizes.
 pub(super) fn wake_block_waiters<S: SharedState>(shared: &S) {
-    wake_block_waiters_with(shared, shared.words());
-}
-
-/// Does the same as [`wake_block_waiters`], for a fast path.
-#[inline(always)]
-pub(super) fn wake_block_waiters_with<'a, S: SharedState>(shared: &'a S, words: S::Words<'a>) {
-    if words.blocks().has_waiters() && !mutant!(FreeWithoutWake) {
-        words.blocks().notify(|word| shared.wake(word, u32::MAX));
+    if shared.blocks().has_waiters() && !mutant!(FreeWithoutWake) {
+        shared.blocks().notify(|word| shared.wake(word, u32::MAX));
     }
 }

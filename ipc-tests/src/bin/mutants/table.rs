@@ -69,6 +69,7 @@ pub(crate) const MUTANTS: &[Row] = &[
     ("DistantCellsNotTried", Layer::Protocol, Explorer),
     ("BlockOfPosition", Layer::Protocol, Explorer),
     ("BlockOfPosition", Layer::Protocol, Storm(BUSY)),
+    ("ReleaseWithoutFence", Layer::Protocol, Neither("on this machine only a model of weak memory shows it: `loom_models::sending`")),
     ("SpareBlocksNotRecovered", Layer::Protocol, Explorer),
     ("OverwriteWithoutHelp", Layer::Protocol, Stepkill("--op try-recv --mode kill")),
     ("OverwriteWithoutHelp", Layer::Protocol, Stepkill("--op try-recv --mode copy")),

@@ -206,6 +206,10 @@ impl SharedState for HeapQueue {
         &self.discarded
     }
 
+    fn fence_others(&self) -> bool {
+        true
+    }
+
     fn wake(&self, word: &ParkingWord, count: u32) -> u32 {
         let address = from_ref(word.futex_word()).addr();
         let word = self.addresses().get(&address).expect("a parking word");
@@ -254,6 +258,10 @@ impl<'a> Words<'a> for &'a HeapQueue {
 
     fn blocks(self) -> &'a ParkingWord {
         &self.parking[2]
+    }
+
+    fn is_fenced_by_others(self) -> bool {
+        false
     }
 
     fn prefetch_block(self, _: BlockIndex) {}

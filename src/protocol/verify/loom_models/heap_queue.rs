@@ -196,6 +196,10 @@ impl SharedState for HeapQueue {
         &self.discarded
     }
 
+    fn fence_others(&self) -> bool {
+        true
+    }
+
     fn wake(&self, word: &ParkingWord, count: u32) -> u32 {
         self.sleepers.wake(word, count)
     }
@@ -246,6 +250,10 @@ impl<'a> Words<'a> for &'a HeapQueue {
 
     fn blocks(self) -> &'a ParkingWord {
         &self.blocks
+    }
+
+    fn is_fenced_by_others(self) -> bool {
+        false
     }
 
     fn prefetch_block(self, _: BlockIndex) {}

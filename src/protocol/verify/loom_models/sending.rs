@@ -3,6 +3,7 @@
 use super::heap_queue::{HeapQueue, LIMITS};
 use super::peer::{Peer, Sent};
 use super::{explore, short_or_full};
+use crate::mutants::{Mutant, with};
 use crate::protocol::Limits;
 use crate::sync::loom_tools::thread;
 
@@ -162,9 +163,8 @@ fn two_senders_sleeping_at_a_full_ring_are_woken() {
 }
 
 /// The ring has room but no block is free: the sender sleeps until a message is acknowledged.
-#[test]
-fn a_sender_sleeping_without_a_block_is_woken() {
-    explore("one sender without a block, one receiver", None, || {
+fn sleep_without_a_block(name: &str) {
+    explore(name, None, || {
         let queue = HeapQueue::new(ONE, 1, 0);
         let (sender, receiver) = (Peer::new(&queue, 0), Peer::new(&queue, 1));
         assert_eq!(sender.try_send(1), Sent::Accepted);
@@ -173,5 +173,19 @@ fn a_sender_sleeping_without_a_block_is_woken() {
         other.join().expect("no panic");
         receiver.drain();
         queue.assert_all_free(2);
+    });
+}
+
+#[test]
+fn a_sender_sleeping_without_a_block_is_woken() {
+    sleep_without_a_block("one sender without a block, one receiver");
+}
+
+/// `Release` is a plain store, which another thread may see after the look at the sleepers.
+#[test]
+#[should_panic(expected = "deadlock")]
+fn without_the_fence_after_a_release_a_sender_without_a_block_sleeps_forever() {
+    with(Some(Mutant::ReleaseWithoutFence), || {
+        sleep_without_a_block("no fence after the release");
     });
 }

@@ -5,6 +5,7 @@ use super::super::memory::{Access, ParkingSpot, Word};
 use super::super::mutants::Mutant;
 use super::super::word_values::{forget_delivery, keep_generation};
 use super::process::{ModelProcess, Result};
+use crate::protocol::Corrupt;
 use crate::protocol::blocks::{BlockKind, BlockState};
 use crate::protocol::ids::Position;
 use crate::protocol::lifecycle::LifecycleState;
@@ -55,7 +56,7 @@ impl ModelProcess {
     }
 
     pub(super) async fn acknowledge(&self, held: Holding) -> Result<Outcome> {
-        self.release(held, free(held)).await?;
+        self.release_by_store(held, free(held)).await?;
         if self.has(Mutant::ReleaseBeforeClear) {
             self.clear_own_slots().await;
         }
@@ -130,13 +131,29 @@ impl ModelProcess {
         Ok(Outcome::Done)
     }
 
+    /// `Release` of a single message: a plain store, after a look at the word.
+    async fn release_by_store(&self, held: Holding, to: BlockState) -> Result<()> {
+        let is_mine = |seen| seen == held.word;
+        if !self.test(Word::Block(held.block), is_mine).await {
+            return Err(Corrupt::OwnedBlockChanged);
+        }
+        self.store(Word::Block(held.block), to.bits()).await;
+        self.wake_block_waiters(held.block).await;
+        self.wake_after_release().await;
+        Ok(())
+    }
+
     pub(super) async fn release(&self, held: Holding, to: BlockState) -> Result<()> {
         self.release_word(held, to).await?;
+        self.wake_after_release().await;
+        Ok(())
+    }
+
+    async fn wake_after_release(&self) {
         let is_silent = self.has(Mutant::LastReleaseWithoutWake);
         if !is_silent && !self.lifecycle(LifecycleState::is_open).await {
             self.notify_waiters(ParkingSpot::Items, u32::MAX).await;
         }
-        Ok(())
     }
 }
 
