@@ -1,6 +1,10 @@
 //! Throughput between two processes: batches of 64 messages next to single messages.
 //!
 //!     cargo bench --bench batches
+//!     cargo bench --bench batches -- crowded
+//!
+//! The second form sends single messages through a queue that keeps 128 dead letters and 64 leases all the time, next to
+//! an empty one: they occupy cells of the ring.
 //!
 //! One sender, bound to processor 0, and one receiver, bound to processor 1; capacity 1,024. *Batches* use `send_many`
 //! with 64 messages and `recv_many` with up to 64, *single messages* use `send` and `recv`. Every byte of every message
@@ -58,34 +62,63 @@ fn main() {
                 "{:>8} {:>14} {:>14} {:>7} {:>6}",
                 "bytes", "by 64, M/s", "single, M/s", "ratio", "line"
             );
-            measure::<8>(40_000_000);
-            measure::<64>(8_000_000);
+            compare::<8>("batched", "single", 40_000_000);
+            compare::<64>("batched", "single", 8_000_000);
+        }
+        ["crowded"] => {
+            print_origin();
+            println!("# M/s: millions of messages a second, median of {RUNS}; line: as above");
+            println!(
+                "{:>8} {:>14} {:>14} {:>7} {:>6}",
+                "bytes", "crowded, M/s", "empty, M/s", "ratio", "line"
+            );
+            compare::<8>("crowded", "single", 20_000_000);
+            compare::<64>("crowded", "single", 8_000_000);
         }
         other => panic!("see the first lines of this file; got {other:?}"),
     }
 }
 
-fn measure<const N: usize>(messages: u64) {
-    let (mut batched, mut single, mut worst) = (Vec::new(), Vec::new(), 0.0_f64);
+/// Prints the rates of two kinds of sending, and their ratio.
+fn compare<const N: usize>(kind: &str, other: &str, messages: u64) {
+    let (mut rates, mut others, mut worst) = (Vec::new(), Vec::new(), 0.0_f64);
     for _ in 0..RUNS {
-        let ((many, one), probe) =
-            while_near(|| (run::<N>("batched", messages), run::<N>("single", messages)));
-        batched.push(many);
-        single.push(one);
+        let ((rate, other), probe) =
+            while_near(|| (run::<N>(kind, messages), run::<N>(other, messages)));
+        rates.push(rate);
+        others.push(other);
         worst = worst.max(probe);
     }
-    let (many, one) = (median(&batched), median(&single));
+    let (rate, other) = (median(&rates), median(&others));
     println!(
-        "{N:>8} {many:>14.2} {one:>14.2} {:>7.2} {worst:>6.0}",
-        many / one
+        "{N:>8} {rate:>14.2} {other:>14.2} {:>7.2} {worst:>6.0}",
+        rate / other
     );
+}
+
+/// Makes the queue keep 128 dead letters and 64 leases, for as long as this process runs.
+fn crowd<const N: usize>(tx: &Sender<Aligned<N>, Plain>, rx: &Receiver<Aligned<N>, Plain>) {
+    for n in 0..128 {
+        assert!(tx.send(Aligned::make(n)).is_ok(), "there is room");
+        drop(rx.lease().expect("a message"));
+    }
+    for n in 0..64 {
+        assert!(tx.send(Aligned::make(n)).is_ok(), "there is room");
+        core::mem::forget(rx.lease().expect("a message"));
+    }
+    let stats = rx.stats();
+    assert_eq!((stats.dead_letters, stats.held), (128, 64));
 }
 
 /// Returns millions of messages a second.
 fn run<const N: usize>(kind: &str, messages: u64) -> f64 {
     let (tx, rx) = Options::new(CAPACITY)
+        .max_deliveries(1)
         .channel_with::<Aligned<N>, Plain>()
         .expect("a queue");
+    if kind == "crowded" {
+        crowd(&tx, &rx);
+    }
     let (ready, all_ready) = workring::channel::<()>(2).expect("a queue");
     let (go, wait_for_go) = workring::channel::<()>(1).expect("a queue");
     let (done, all_done) = workring::channel::<(u64, u64, u64)>(2).expect("a queue");

@@ -16,7 +16,7 @@ use crate::protocol::ring::{LapOrder, SlotKind};
 use crate::protocol::{Corrupt, SharedState, Words};
 use crate::sync::fence_after_exchange;
 
-/// How many cells ahead a receiver prefetches: in the time that it takes for so many messages, a cache line comes from
+/// How many cells ahead a receiver prefetches: in the time that this many messages take, a cache line comes from
 /// the sender's processor.
 const PREFETCH_CELLS: u64 = 8;
 

@@ -33,7 +33,7 @@
 //! assumes that the kernel is right about locks and deaths. Laps wrap from `u32::MAX` to 0, but no process stops for a
 //! multiple of 2^32 laps (RING-4). Of huge blocks, the explorer has allocation, and the return of memory after a message
 //! and for another allocation ([`crate::protocol::steps::huge`]); not the look for unused ones (IDLE-2), the idle block
-//! of the next class, and dead letters that give way. Their memory has few units, which only the queue takes. Where
+//! of the next class, and dead letters that are evicted. Their memory has few units, which only the queue takes. Where
 //! senders wait for memory, the number of times that a block becomes free is bounded.
 //!
 //! **How to run it.**
