@@ -276,6 +276,7 @@ impl Mapping {
     /// # Panics
     ///
     /// `offset` lies beyond the end.
+    #[inline]
     pub(crate) fn pointer_at(&self, offset: usize) -> NonNull<u8> {
         assert!(
             offset <= self.length.get(),

@@ -19,11 +19,13 @@ pub(super) struct WorkerState {
 }
 
 impl WorkerState {
+    #[inline]
     pub(super) fn is_stopping(&self) -> bool {
         // Acquire: pairs with the store of the thread that received the order.
         self.stopping.load(Ordering::Acquire)
     }
 
+    #[inline]
     pub(super) fn is_cancelled(&self, id: TaskId) -> bool {
         !mutant!(CancelNotReported)
             && (self.cancelled.load(Ordering::Acquire) || self.board.is_cancelled(id.0))

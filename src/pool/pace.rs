@@ -25,12 +25,14 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    /// Counts one message.
+    /// Counts one message, which arrives now.
     pub(super) fn step(&mut self) {
         self.step_at(clock::now_coarse());
     }
 
-    fn step_at(&mut self, tick: u64) {
+    /// Counts one message, which arrived at this time of the coarse clock.
+    #[inline]
+    pub(super) fn step_at(&mut self, tick: u64) {
         if tick != self.tick {
             self.were_many = self.messages >= MANY;
             self.tick = tick;

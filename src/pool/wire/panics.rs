@@ -13,11 +13,15 @@ pub(crate) fn payload_message(payload: &(dyn Any + Send)) -> String {
 /// Runs `act`, which is user code. Returns its result, or the message of its panic.
 ///
 /// For processes without a hook of this crate: the program's own hook has reported the panic and its location.
+#[inline]
 pub(crate) fn catch_panic_message<R>(act: impl FnOnce() -> R) -> Result<R, String> {
-    catch_unwind(AssertUnwindSafe(act)).map_err(|payload| {
-        let message = truncated(payload_message(payload.as_ref()));
-        // The `Drop` of the payload may panic too.
-        core::mem::forget(payload);
-        message
-    })
+    catch_unwind(AssertUnwindSafe(act)).map_err(into_message)
+}
+
+#[cold]
+fn into_message(payload: Box<dyn Any + Send>) -> String {
+    let message = truncated(payload_message(payload.as_ref()));
+    // The `Drop` of the payload may panic too.
+    core::mem::forget(payload);
+    message
 }

@@ -17,6 +17,7 @@ pub(crate) const HEADER: usize = 12;
 
 impl TaskAttempt {
     /// Returns the attempt of the `n`th task after this one, counted from 0, in a range of consecutive ids.
+    #[inline]
     pub(crate) const fn nth(self, n: usize) -> Self {
         Self {
             id: TaskId(self.id.0.wrapping_add(n as u64)),
@@ -24,6 +25,7 @@ impl TaskAttempt {
         }
     }
 
+    #[inline]
     pub(crate) fn encode(self, kind: u8, into: &mut [u8]) -> Result<&mut [u8], EncodeError> {
         let (header, rest) = into
             .split_first_chunk_mut::<HEADER>()
@@ -39,6 +41,7 @@ impl TaskAttempt {
         clippy::cast_possible_truncation,
         reason = "each field is cut out of its word"
     )]
+    #[inline]
     pub(crate) fn decode(bytes: &[u8]) -> Result<(Self, u8, &[u8]), DecodeError> {
         let header = bytes.split_first_chunk::<8>();
         let header = header.and_then(|(id, rest)| Some((id, rest.split_first_chunk::<4>()?)));
@@ -55,6 +58,7 @@ impl TaskAttempt {
 }
 
 /// Returns the codec's own error text, without the sentence about dead letters.
+#[cold]
 pub(crate) fn reason(error: &DecodeError) -> String {
     error.cause().to_string()
 }

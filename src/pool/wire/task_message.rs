@@ -98,6 +98,7 @@ pub(crate) struct TaskMessage<'a> {
 }
 
 impl<'a> TaskMessage<'a> {
+    #[inline]
     pub(crate) fn open(bytes: &'a [u8]) -> Result<Self, DecodeError> {
         let (attempt, kind, rest) = TaskAttempt::decode(bytes)?;
         let (count, kind, rest) = match get(rest) {
@@ -115,6 +116,7 @@ impl<'a> TaskMessage<'a> {
         })
     }
 
+    #[inline]
     fn task(&mut self) -> Result<&'a [u8], DecodeError> {
         match self.kind {
             ONE_TASK => Ok(self.rest),
@@ -136,6 +138,7 @@ impl<'a> TaskMessage<'a> {
 impl<'a> Iterator for TaskMessage<'a> {
     type Item = (TaskAttempt, Result<&'a [u8], DecodeError>);
 
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         if self.next >= self.count {
             return None;
@@ -147,6 +150,7 @@ impl<'a> Iterator for TaskMessage<'a> {
 }
 
 /// Decodes a task of a [`TaskMessage`].
+#[inline]
 pub(crate) fn decode_task<T: Task>(bytes: &[u8]) -> Result<T, String> {
     <Bincode as Codec<T>>::decode(bytes).map_err(|error| reason(&error))
 }
@@ -209,6 +213,7 @@ fn encode_tasks<T: Task>(tasks: &[T], into: &mut [u8]) -> Result<usize, EncodeEr
     Ok(room - into.len())
 }
 
+#[inline]
 fn put(count: usize, into: &mut [u8]) -> Result<&mut [u8], EncodeError> {
     let (first, rest) = into
         .split_first_chunk_mut::<COUNT>()
@@ -217,10 +222,12 @@ fn put(count: usize, into: &mut [u8]) -> Result<&mut [u8], EncodeError> {
     Ok(rest)
 }
 
+#[inline]
 fn number(count: usize) -> Result<u32, EncodeError> {
     u32::try_from(count).map_err(EncodeError::failed)
 }
 
+#[inline]
 fn get(bytes: &[u8]) -> Option<(usize, &[u8])> {
     let (first, rest) = bytes.split_first_chunk::<COUNT>()?;
     Some((u32::from_le_bytes(*first) as usize, rest))

@@ -49,6 +49,7 @@ use crate::pool::wire::task_phase;
 use crate::queue::{Receiver, Sender, inherit_as, inherit_fd};
 use crate::segment::board::{Board, WorkerEntry};
 use crate::sync::AtomicBool;
+use core::mem::needs_drop;
 use std::process::exit;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -157,11 +158,15 @@ impl<T: Task> Worker<T> {
         self.send_to_parent(&FromWorker::Ready);
         let tasks = Rc::clone(&self.tasks);
         while !self.context.state.is_stopping() {
-            self.pace.yield_if(|| tasks.is_empty());
-            match tasks.lease_bytes() {
+            let leased = tasks.try_lease_bytes().or_else(|error| {
+                self.pace.yield_if(|| error.is_empty());
+                tasks.lease_bytes()
+            });
+            match leased {
                 Ok(lease) => {
-                    self.pace.step();
-                    let count = self.run_message(&lease);
+                    let now = clock::now_coarse();
+                    self.pace.step_at(now);
+                    let count = self.run_message(&lease, now);
                     lease.ack();
                     self.tasks_left = self.tasks_left.saturating_sub(count);
                     let spent = self.tasks_left == 0 && !mutant!(NeverRecycled);
@@ -184,8 +189,8 @@ impl<T: Task> Worker<T> {
         limit.is_some_and(|limit| memory_use::own().is_ok_and(|used| used > limit))
     }
 
-    /// Runs the tasks of a message, and returns how many there were.
-    fn run_message(&mut self, message: &[u8]) -> u64 {
+    /// Runs the tasks of a message that arrived at this time of the coarse clock, and returns how many there were.
+    fn run_message(&mut self, message: &[u8], arrival: u64) -> u64 {
         let letter = match TaskMessage::open(message) {
             Ok(letter) => letter,
             Err(error) => {
@@ -201,7 +206,14 @@ impl<T: Task> Worker<T> {
                 continue;
             }
             match task {
-                Ok(bytes) => self.run_and_report(attempt, bytes),
+                Ok(bytes) => {
+                    let start = if count == 1 {
+                        arrival
+                    } else {
+                        clock::now_coarse()
+                    };
+                    self.run_and_report(attempt, bytes, start);
+                }
                 Err(error) => {
                     self.send_result(attempt, WorkerResult::Transport(error.cause().to_string()));
                 }
@@ -210,12 +222,12 @@ impl<T: Task> Worker<T> {
         count
     }
 
-    fn run_and_report(&mut self, attempt: TaskAttempt, bytes: &[u8]) {
+    fn run_and_report(&mut self, attempt: TaskAttempt, bytes: &[u8], start: u64) {
         if self.context.state.is_cancelled(attempt.id) {
             self.send_result(attempt, WorkerResult::Cancelled);
             return;
         }
-        let result = self.run_task(bytes, attempt);
+        let result = self.run_task(bytes, attempt, start);
         self.line().set_phase(task_phase::SENDING);
         if mutant!(LineEndedBeforeAnswer) {
             self.line().end();
@@ -231,26 +243,29 @@ impl<T: Task> Worker<T> {
         &mut self,
         bytes: &[u8],
         attempt: TaskAttempt,
+        start: u64,
     ) -> WorkerResult<T::Output, T::Error> {
         let line = self.line();
         line.set_phase(task_phase::DECODING);
-        line.begin(attempt.id.0, clock::now_coarse());
+        line.begin(attempt.id.0, start);
         if self.config.reports_tasks {
             self.send_to_parent(&FromWorker::TaskStarted { task: attempt.id.0 });
         }
-        let task = match catch_panic(|| decode_task::<T>(bytes)) {
-            Ok(Ok(task)) => task,
-            Ok(Err(what)) => return WorkerResult::Transport(what),
-            Err(panic) => return WorkerResult::Transport(format!("decoding the task: {panic}")),
-        };
-        self.line().set_phase(task_phase::RUNNING);
         self.context.id = attempt.id;
         self.context.attempt = attempt.number.into();
-        let context = &self.context;
-        match catch_panic(|| task.run(context)) {
-            Ok(Ok(output)) => WorkerResult::Output(output),
-            Ok(Err(error)) => WorkerResult::Failed(error),
-            Err(panic) => WorkerResult::Panicked(panic),
+        let mut is_decoded = false;
+        let ran = catch_panic(|| {
+            let task = decode_task::<T>(bytes)?;
+            is_decoded = true;
+            self.line().set_phase(task_phase::RUNNING);
+            Ok(task.run(&self.context))
+        });
+        match ran {
+            Ok(Ok(Ok(output))) => WorkerResult::Output(output),
+            Ok(Ok(Err(error))) => WorkerResult::Failed(error),
+            Ok(Err(what)) => WorkerResult::Transport(what),
+            Err(panic) if is_decoded => WorkerResult::Panicked(panic),
+            Err(panic) => WorkerResult::Transport(format!("decoding the task: {panic}")),
         }
     }
 
@@ -288,7 +303,9 @@ impl<T: Task> Worker<T> {
             }
         }
         // The outcome has been sent: a panic in its `Drop` no longer changes it.
-        if let Err(panic) = catch_panic(|| drop(answer)) {
+        if (needs_drop::<T::Output>() || needs_drop::<T::Error>())
+            && let Err(panic) = catch_panic(|| drop(answer))
+        {
             self.report(format!(
                 "dropping the output of task {}: {panic}",
                 attempt.id

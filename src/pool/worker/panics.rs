@@ -5,6 +5,7 @@ use crate::pool::outcome::Panic;
 use crate::pool::wire::messages::{FromWorker, Level, truncated};
 use crate::pool::wire::panics::payload_message;
 use core::cell::{Cell, RefCell};
+use std::any::Any;
 use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind, set_hook, take_hook};
 use std::sync::Arc;
 
@@ -46,21 +47,25 @@ fn describe(info: &PanicHookInfo<'_>) -> Panic {
 }
 
 /// Runs `act`. Returns its result or its panic.
+#[inline]
 pub(crate) fn catch_panic<R>(act: impl FnOnce() -> R) -> Result<R, Panic> {
     CATCHING.set(true);
     // Unwind safe: the task was moved into the closure, so a half-changed state is its own.
     let result = catch_unwind(AssertUnwindSafe(act));
     CATCHING.set(false);
-    result.map_err(|payload| {
-        // The location is unknown if the task has installed a hook of its own.
-        let panic = CAUGHT.take().unwrap_or_else(|| Panic {
-            message: truncated(payload_message(payload.as_ref())),
-            place: String::new(),
-        });
-        // Dropping the payload may panic too.
-        core::mem::forget(payload);
-        panic
-    })
+    result.map_err(into_panic)
+}
+
+#[cold]
+fn into_panic(payload: Box<dyn Any + Send>) -> Panic {
+    // The location is unknown if the task has installed a hook of its own.
+    let panic = CAUGHT.take().unwrap_or_else(|| Panic {
+        message: truncated(payload_message(payload.as_ref())),
+        place: String::new(),
+    });
+    // Dropping the payload may panic too.
+    core::mem::forget(payload);
+    panic
 }
 
 #[cfg(test)]

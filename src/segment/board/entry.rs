@@ -41,6 +41,7 @@ pub(crate) struct Running {
 
 impl WorkerEntry {
     /// Records that the worker begins a task. The caller chooses the clock.
+    #[inline]
     pub(crate) fn begin(&self, task: u64, started: u64) {
         // Release, twice: pairs with the loads in `running` (ENTRY-1, ENTRY-2).
         if !mutant!(TimeFromFirstTask) || self.last_start() == 0 {
@@ -50,6 +51,7 @@ impl WorkerEntry {
     }
 
     /// Records that the worker runs no task any more.
+    #[inline]
     pub(crate) fn end(&self) {
         // Release: all that the task did comes before this.
         self.running.store(0, Ordering::Release);
@@ -75,6 +77,7 @@ impl WorkerEntry {
     }
 
     /// Records the phase of the worker. The caller gives the numbers a meaning; a new entry has 0.
+    #[inline]
     pub(crate) fn set_phase(&self, phase: u32) {
         // Release: all that was done before comes before the phase.
         self.phase.store(phase, Ordering::Release);
@@ -98,6 +101,7 @@ impl WorkerEntry {
 
 /// Returns a task's id as the words of a board hold it, in which 0 means none. The largest id would look like none; no
 /// pool ever has that many tasks.
+#[inline]
 pub(super) fn word_of(task: u64) -> u64 {
     task.wrapping_add(1)
 }

@@ -192,6 +192,7 @@ impl Board {
     }
 
     /// Returns the entry of a worker; `None` if there is no such entry, or in a forked child.
+    #[inline]
     pub(crate) fn entry(&self, worker: u32) -> Option<&WorkerEntry> {
         if worker >= self.size.workers || self.is_forked_child() {
             return None;
@@ -217,11 +218,13 @@ impl Board {
 
     /// Returns whether [`cancel`](Board::cancel) was called for this task, and since then for no other task of the same
     /// cell (BOARD-2).
+    #[inline]
     pub(crate) fn is_cancelled(&self, task: u64) -> bool {
         self.cancel_reason(task).is_some()
     }
 
     /// Returns the reason that was recorded last, if the task [is cancelled](Board::is_cancelled).
+    #[inline]
     pub(crate) fn cancel_reason(&self, task: u64) -> Option<u64> {
         // Acquire: pairs with the store in `cancel`.
         let word = self.cell(task)?.load(Ordering::Acquire);
@@ -229,6 +232,7 @@ impl Board {
     }
 
     /// Returns the cancel cell of a task; `None` in a forked child.
+    #[inline]
     fn cell(&self, task: u64) -> Option<&AtomicU64> {
         if self.is_forked_child() {
             return None;
@@ -245,6 +249,7 @@ impl Board {
     }
 
     /// Returns whether this is a copy in a forked child, which does not have the mapping.
+    #[inline]
     fn is_forked_child(&self) -> bool {
         !self.mapping.owner().is_current()
     }
