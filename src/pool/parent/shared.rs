@@ -53,6 +53,7 @@ impl<T: Task> Shared<T> {
 
     /// Decodes an outcome for the caller who has claimed it. Calls the program's `Deserialize`, so the caller must hold
     /// nothing of the pool (RESULTS-7).
+    #[inline]
     pub(super) fn decode(&self, encoded: EncodedOutcome) -> OutcomeOf<T> {
         let has_output = encoded.result.is_ok();
         let outcome = encoded.decode::<T>();

@@ -18,8 +18,10 @@ pub(crate) struct ResultMessage<T: Task> {
 
 /// The outcome of a task, as the parent receives it: still encoded.
 pub(crate) struct EncodedResult {
-    pub(crate) attempt: TaskAttempt,
-    pub(crate) result: WorkerResult<Encoded, Encoded>,
+    /// The [number](TaskAttempt::number) of the attempt.
+    pub(crate) attempt: u16,
+    /// The outcome of this attempt. Its `attempts` are not known here, and 0.
+    pub(crate) outcome: EncodedOutcome,
 }
 
 /// The kinds of results.
@@ -107,28 +109,38 @@ impl Codec<EncodedResult> for EncodedResultCodec {
     #[inline]
     fn decode(bytes: &[u8]) -> Result<EncodedResult, DecodeError> {
         let (attempt, kind, rest) = TaskAttempt::decode(bytes)?;
-        let result = match kind {
-            OUTPUT => WorkerResult::Output(Encoded::new(rest)),
-            FAILED => WorkerResult::Failed(Encoded::new(rest)),
-            other => unusual(other, rest),
+        let result = if kind == OUTPUT {
+            Ok(Encoded::new(rest))
+        } else {
+            Err(without_output(kind, rest))
         };
-        Ok(EncodedResult { attempt, result })
+        Ok(EncodedResult {
+            attempt: attempt.number,
+            outcome: Outcome {
+                id: attempt.id,
+                attempts: 0,
+                result,
+            },
+        })
     }
 }
 
-/// Decodes a result without a value of the user.
+/// Decodes the reason why there is no output. An error of the task itself stays encoded.
 #[cold]
-fn unusual(kind: u8, rest: &[u8]) -> WorkerResult<Encoded, Encoded> {
-    let result = match kind {
+fn without_output(kind: u8, rest: &[u8]) -> TaskError<Encoded> {
+    let error = match kind {
+        FAILED => Ok(TaskError::Failed(Encoded::new(rest))),
         PANICKED => <Bincode as Codec<(String, String)>>::decode(rest)
-            .map(|(message, place)| WorkerResult::Panicked(Panic { message, place })),
-        CANCELLED => Ok(WorkerResult::Cancelled),
-        NOT_CARRIED => <Bincode as Codec<String>>::decode(rest).map(WorkerResult::Transport),
+            .map(|(message, place)| TaskError::Panicked(Panic { message, place })),
+        CANCELLED => Ok(TaskError::Cancelled),
+        NOT_CARRIED => {
+            <Bincode as Codec<String>>::decode(rest).map(|what| TaskError::Transport { what })
+        }
         _ => Err(DecodeError::new(format!(
             "a result of the unknown kind {kind}"
         ))),
     };
-    result.unwrap_or_else(|error| WorkerResult::Transport(reason(&error)))
+    error.unwrap_or_else(|error| not_carried(reason(&error)))
 }
 
 /// Owned, as the codec requires; this path is cold.
@@ -148,8 +160,11 @@ enum Bytes {
     Long(Box<[u8]>),
 }
 
-/// The longest result that is stored inline. An outcome is then as large as one whose output is a `String`.
-pub(super) const SHORT: usize = 38;
+/// The longest result that is stored inline, without an allocation: at least each that lies in a cell of the results
+/// queue, whose messages have 96 bytes there. With the two bytes before it, a result is eleven words.
+pub(super) const SHORT: usize = 86;
+
+const _: () = assert!(size_of::<Encoded>() == 88);
 
 impl Encoded {
     #[inline]
@@ -164,6 +179,7 @@ impl Encoded {
         }
     }
 
+    #[inline]
     fn bytes(&self) -> &[u8] {
         match &self.0 {
             Bytes::Short { length, bytes } => bytes.get(..usize::from(*length)).unwrap_or_default(),
@@ -172,6 +188,7 @@ impl Encoded {
     }
 
     /// Decodes the value, which runs user code. If that panics, the panic is the reason why there is no value.
+    #[inline]
     pub(super) fn decode<V: Serialize + DeserializeOwned>(&self) -> Result<V, String> {
         match catch_panic_message(|| <Bincode as Codec<V>>::decode(self.bytes())) {
             Ok(decoded) => decoded.map_err(|error| reason(&error)),
@@ -196,7 +213,7 @@ impl EncodedOutcome {
     #[inline]
     pub(crate) fn decode<T: Task>(self) -> OutcomeOf<T> {
         let result = match self.result {
-            Ok(output) => output.decode().map_err(not_carried),
+            Ok(ref output) => output.decode().map_err(not_carried),
             Err(error) => Err(error.decode()),
         };
         Outcome {
@@ -208,6 +225,7 @@ impl EncodedOutcome {
 }
 
 impl TaskError<Encoded> {
+    #[cold]
     fn decode<E: Serialize + DeserializeOwned>(self) -> TaskError<E> {
         match self {
             Self::Failed(error) => error.decode().map_or_else(not_carried, TaskError::Failed),
@@ -223,6 +241,7 @@ impl TaskError<Encoded> {
     }
 }
 
+#[cold]
 fn not_carried<E>(what: String) -> TaskError<E> {
     TaskError::Transport { what }
 }

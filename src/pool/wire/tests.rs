@@ -1,5 +1,5 @@
 use super::result_message::{
-    Encoded, EncodedOutcome, EncodedResultCodec, ResultCodec, ResultMessage, SHORT, WorkerResult,
+    Encoded, EncodedResultCodec, ResultCodec, ResultMessage, SHORT, WorkerResult,
 };
 use super::task_attempt::{HEADER, TaskAttempt, reason};
 use super::task_message::{COUNT, Envelope, Payload, TaskCodec, TaskMessage, decode_task};
@@ -125,20 +125,11 @@ fn arrived(result: WorkerResult<String, bool>) -> OutcomeOf<u32> {
         result,
     });
     let arrived = EncodedResultCodec::decode(&bytes).expect("a result");
-    assert_eq!(arrived.attempt, ATTEMPT);
-    let result = match arrived.result {
-        WorkerResult::Output(output) => Ok(output),
-        WorkerResult::Failed(error) => Err(TaskError::Failed(error)),
-        WorkerResult::Panicked(panic) => Err(TaskError::Panicked(panic)),
-        WorkerResult::Cancelled => Err(TaskError::Cancelled),
-        WorkerResult::Transport(what) => Err(TaskError::Transport { what }),
-    };
-    let encoded = EncodedOutcome {
-        id: ATTEMPT.id,
-        attempts: 1,
-        result,
-    };
-    encoded.decode::<u32>()
+    assert_eq!(
+        (arrived.outcome.id, arrived.attempt),
+        (ATTEMPT.id, ATTEMPT.number)
+    );
+    arrived.outcome.decode::<u32>()
 }
 
 #[test]

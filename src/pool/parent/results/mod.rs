@@ -3,6 +3,7 @@
 //! | file         | content                                                                 |
 //! |--------------|-------------------------------------------------------------------------|
 //! | `table`      | the tasks in flight and the outcomes, under one lock                    |
+//! | `in_flight`  | what the table knows of a task in flight                                |
 //! | `streams`    | the outcomes of each map                                                |
 //! | `receive`    | waiting for a change of the table; which thread receives from the queue |
 //! | `operations` | what callers, maps and the supervisor do with the table                 |
@@ -39,13 +40,13 @@
 //! RESULTS-9. A forked child of the pool's process never takes the lock: a thread that the child does not have may have
 //!     held it at the fork. Every function that callers can reach first checks whether it runs in such a child.
 
+mod in_flight;
 mod operations;
 mod receive;
 mod streams;
 mod table;
 
+pub(super) use in_flight::{AttemptRange, InFlight, Owner};
 pub(super) use receive::{FORKED, Results, WaitError};
 pub(super) use streams::StreamId;
-pub(super) use table::{
-    AttemptRange, InFlight, MapStep, NextUnclaimed, Owner, ReserveError, TaskTable,
-};
+pub(super) use table::{MapStep, NextUnclaimed, ReserveError, TaskTable};

@@ -1,8 +1,9 @@
 //! What callers, maps and the supervisor do with the table of tasks.
 
+use super::in_flight::{AttemptRange, Owner};
 use super::receive::{Results, WaitError};
 use super::streams::StreamId;
-use super::table::{AttemptRange, MapStep, Owner, ReserveError, TaskTable};
+use super::table::{MapStep, ReserveError, TaskTable};
 use crate::pool::outcome::{TaskError, TaskId};
 use crate::pool::wire::result_message::EncodedOutcome;
 use crate::pool::wire::task_attempt::TaskAttempt;

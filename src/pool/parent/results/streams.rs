@@ -39,11 +39,13 @@ impl<O> Streams<O> {
         left.unwrap_or_default()
     }
 
+    #[inline]
     fn entry(&mut self, stream: StreamId) -> Option<&mut Option<VecDeque<O>>> {
         self.queues.get_mut(stream.0 as usize)
     }
 
     /// Adds an outcome to a stream; drops it if the stream is closed.
+    #[inline]
     pub(super) fn push(&mut self, stream: StreamId, outcome: O) {
         if let Some(Some(queue)) = self.entry(stream) {
             queue.push_back(outcome);

@@ -1,9 +1,10 @@
 //! The table of a pool's tasks: entries for those in flight, and outcomes until they are claimed.
 
+use super::in_flight::{AttemptRange, InFlight, Owner};
 use super::streams::{StreamId, Streams};
 use crate::pool::outcome::{Outcome, TaskError, TaskId};
 use crate::pool::parent::report::TaskStats;
-use crate::pool::wire::result_message::{Encoded, EncodedOutcome, EncodedResult, WorkerResult};
+use crate::pool::wire::result_message::{Encoded, EncodedOutcome, EncodedResult};
 use crate::pool::wire::task_attempt::TaskAttempt;
 use core::time::Duration;
 use std::collections::{HashMap, VecDeque};
@@ -38,41 +39,6 @@ pub(crate) struct TaskTable {
     /// The shortest [`Task::time_limit`](crate::pool::Task::time_limit) of the tasks reserved since the supervisor last
     /// found no task in flight. While it is set, the supervisor inspects its workers at least this often.
     shortest_limit: Option<Duration>,
-}
-
-/// A task that is reserved or in flight: its outcome is not known.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct InFlight {
-    pub(crate) attempt: TaskAttempt,
-    /// How many attempts ended with the death of their worker.
-    pub(crate) crashes: u32,
-    /// How many workers died while they held the task but before they started it.
-    pub(crate) deaths_before_start: u32,
-    /// Whether the task was cancelled.
-    pub(crate) cancelled: bool,
-    /// Whether the task has exceeded its soft limit. If it fails or crashes from then on, its outcome is a time-out.
-    pub(crate) timed_out: bool,
-    /// The task's own time limit.
-    pub(crate) limit: Option<Duration>,
-    owner: Owner,
-}
-
-/// Who gets the outcome of a task.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Owner {
-    Handle,
-    Map(StreamId),
-    /// `Pool::drain`, because the handle was dropped.
-    Drain,
-    /// No one: the map was dropped.
-    Discarded,
-}
-
-/// The first attempts of tasks with consecutive ids.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct AttemptRange {
-    pub(crate) first: TaskAttempt,
-    pub(crate) count: usize,
 }
 
 /// What a map can do next.
@@ -152,6 +118,7 @@ impl TaskTable {
 
     // Tasks in flight.
 
+    #[inline]
     fn index(&self, id: TaskId) -> usize {
         #[allow(
             clippy::cast_possible_truncation,
@@ -162,6 +129,7 @@ impl TaskTable {
         }
     }
 
+    #[inline]
     fn occupied_entry(&mut self, id: TaskId) -> Option<&mut Option<InFlight>> {
         let index = self.index(id);
         let entry = self.entries.get_mut(index)?;
@@ -212,6 +180,7 @@ impl TaskTable {
     }
 
     /// Reserves the next id and its entry. Returns `None` if the pool is at capacity.
+    #[inline]
     pub(super) fn reserve(&mut self, owner: Owner, limit: Option<Duration>) -> Option<TaskAttempt> {
         if self.in_flight >= self.capacity && !mutant!(CapacityIgnored) {
             return None;
@@ -226,6 +195,7 @@ impl TaskTable {
     }
 
     /// Occupies the entry of `id` if it is free.
+    #[inline]
     fn occupy_entry(
         &mut self,
         id: TaskId,
@@ -267,12 +237,17 @@ impl TaskTable {
 
     /// Reserves consecutive ids and their entries for tasks with these time limits of their own, for as many as there
     /// is room. Returns `None` if there is no room.
+    #[inline]
     pub(super) fn reserve_range(
         &mut self,
         limits: &[Option<Duration>],
         owner: Owner,
     ) -> Result<Option<AttemptRange>, ReserveError> {
         self.check_accepts()?;
+        if let [limit] = *limits {
+            let first = self.reserve(owner, limit);
+            return Ok(first.map(|first| AttemptRange { first, count: 1 }));
+        }
         let room = self.capacity - self.in_flight;
         let mut limits = limits.iter().take(room);
         let first = limits.next().and_then(|&limit| self.reserve(owner, limit));
@@ -298,8 +273,15 @@ impl TaskTable {
         withdrawn
     }
 
+    #[inline]
     fn remove(&mut self, id: TaskId) -> Option<InFlight> {
-        let task = self.occupied_entry(id)?.take()?;
+        self.remove_if(id, |_| true)
+    }
+
+    /// Removes a task if it is in flight and passes this test.
+    #[inline]
+    fn remove_if(&mut self, id: TaskId, test: impl FnOnce(&InFlight) -> bool) -> Option<InFlight> {
+        let task = self.occupied_entry(id)?.take_if(|task| test(task))?;
         self.in_flight -= 1;
         self.not_for_drain -= usize::from(task.owner != Owner::Drain);
         Some(task)
@@ -309,24 +291,23 @@ impl TaskTable {
 
     /// Records the result of a worker, unless the outcome of the task is known or another attempt of it has been
     /// started (RESULTS-1).
+    #[inline]
     pub(super) fn record_result(&mut self, received: EncodedResult) {
-        let EncodedResult { attempt, result } = received;
-        let known = self.get_mut(attempt.id).map(|task| *task);
-        let Some(task) = known.filter(|task| task.attempt == attempt) else {
+        let EncodedResult {
+            attempt,
+            mut outcome,
+        } = received;
+        let Some(task) = self.remove_if(outcome.id, |task| task.attempt.number == attempt) else {
             return;
         };
-        let result = match result {
-            WorkerResult::Output(output) => Ok(output),
-            WorkerResult::Failed(_) | WorkerResult::Cancelled if task.timed_out => {
-                Err(TaskError::TimedOut)
-            }
-            WorkerResult::Cancelled => Err(TaskError::Cancelled),
-            WorkerResult::Failed(error) => Err(TaskError::Failed(error)),
-            WorkerResult::Panicked(panic) => Err(TaskError::Panicked(panic)),
-            WorkerResult::Transport(what) => Err(TaskError::Transport { what }),
-        };
-        let started = u32::from(!matches!(result, Err(TaskError::Cancelled)));
-        self.record_outcome(attempt.id, task.crashes + started, result);
+        if task.timed_out
+            && let Err(error @ (TaskError::Failed(_) | TaskError::Cancelled)) = &mut outcome.result
+        {
+            *error = TaskError::TimedOut;
+        }
+        let started = u32::from(!matches!(outcome.result, Err(TaskError::Cancelled)));
+        outcome.attempts = task.crashes + started;
+        self.deliver(task.owner, outcome);
     }
 
     /// Records the outcome of a task, unless it is known (RESULTS-1).
@@ -342,16 +323,22 @@ impl TaskTable {
         if mutant!(DoubleOutcome) && matches!(result, Err(TaskError::Crashed { .. })) {
             self.stats.count(&result);
         }
-        self.stats.count(&result);
         let outcome = Outcome {
             id,
             attempts,
             result,
         };
-        match task.owner {
+        self.deliver(task.owner, outcome);
+    }
+
+    /// Counts the outcome of a task that was removed, and stores it for the task's owner.
+    #[inline]
+    fn deliver(&mut self, owner: Owner, outcome: EncodedOutcome) {
+        self.stats.count(&outcome.result);
+        match owner {
             Owner::Map(stream) => self.streams.push(stream, outcome),
             Owner::Handle => {
-                self.for_handles.insert(id, outcome);
+                self.for_handles.insert(outcome.id, outcome);
             }
             Owner::Drain => self.unclaimed.push_back(outcome),
             Owner::Discarded => {}
