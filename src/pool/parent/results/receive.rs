@@ -176,24 +176,14 @@ impl Results {
         if are_several_due && deadline.is_none_or(|deadline| deadline > Instant::now()) {
             pace.yield_if(|| self.queue.is_empty());
         }
-        let received = match deadline {
-            None => self
-                .queue
-                .recv_many(&mut leader.buffer, BATCH)
-                .map_err(Into::into),
-            Some(deadline) => {
-                let left = deadline.saturating_duration_since(Instant::now());
-                self.queue
-                    .recv_many_timeout(&mut leader.buffer, BATCH, left)
-            }
-        };
+        let received = leader.receive(deadline);
         let mut state = leader.step_down();
         if received.is_ok() {
             state.pace.step();
         }
         let mut is_late = false;
         match received {
-            Ok(_) | Err(RecvTimeoutError::Interrupted | RecvTimeoutError::Decode(_)) => {}
+            Ok(()) | Err(RecvTimeoutError::Interrupted | RecvTimeoutError::Decode(_)) => {}
             Err(RecvTimeoutError::Timeout) => is_late = true,
             // Only the supervisor closes the queue, right before it ends all waits.
             Err(RecvTimeoutError::Closed) => state = self.wait_for_end(state),
@@ -281,6 +271,25 @@ impl<'a> Leader<'a> {
             buffer: core::mem::take(&mut state.buffer),
             has_stepped_down: false,
         }
+    }
+
+    /// Receives a result, and then as many as have arrived by then, but not more than a batch.
+    ///
+    /// One by one: that costs less than `recv_many`, which is for batches that were sent as such.
+    fn receive(&mut self, deadline: Option<Instant>) -> Result<(), RecvTimeoutError> {
+        let queue = &self.results.queue;
+        let first = match deadline {
+            None => queue.recv()?,
+            Some(deadline) => queue.recv_deadline(deadline)?,
+        };
+        self.buffer.push(first);
+        // The next call meets any failure again.
+        while self.buffer.len() < BATCH
+            && let Ok(next) = queue.try_recv()
+        {
+            self.buffer.push(next);
+        }
+        Ok(())
     }
 
     /// Records what has been received so far.
