@@ -61,6 +61,7 @@ impl<T: Task> Shared<T> {
     }
 
     /// Sends an envelope if that is possible at once, or within the time.
+    #[inline]
     fn try_send(
         &self,
         envelope: &Envelope<T>,
@@ -78,6 +79,7 @@ impl<T: Task> Shared<T> {
     /// Sends an envelope of a map if that is possible at once, or within the time. A panic of the task's `Serialize` is
     /// reported as an error of encoding. If the queue is closed, the task counts as sent, and the end of the pool
     /// cancels it.
+    #[inline]
     pub(super) fn try_send_caught(
         &self,
         envelope: &Envelope<T>,

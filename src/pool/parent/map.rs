@@ -4,7 +4,8 @@
 //!
 //! | state     | where                                 | leaves it                                               |
 //! |-----------|---------------------------------------|---------------------------------------------------------|
-//! | in source | the caller's iterator                 | the window has room for a chunk: pending                |
+//! | in source | the caller's iterator                 | the window has room for a chunk: pending, or, if chunks |
+//! |           |                                       | are of one task and the pool has room for it, sent      |
 //! | pending   | `pending`                             | the pool has room and memory: sent; it refuses: arrived |
 //! | sent      | the pool; `in_order`, if ordered      | its outcome is recorded in the map's stream: arrived    |
 //! | arrived   | `arrived`, or its place in `in_order` | returned to the caller, in order if ordered             |
@@ -22,6 +23,7 @@
 //!     envelope, `Drop` after the task was counted as sent, `Deserialize` after its outcome was removed.
 
 use super::dispatch::{MEMORY_WAIT, ReservedAttempts};
+use super::in_order::InOrder;
 use super::results::{AttemptRange, FORKED, MapStep, ReserveError, StreamId, WaitError};
 use super::shared::Shared;
 use crate::error::TrySubmitError;
@@ -63,13 +65,7 @@ pub struct Map<'a, T: Task, I: Iterator<Item = T>> {
     outstanding: usize,
     arrived: VecDeque<EncodedOutcome>,
     /// If ordered: all outstanding tasks.
-    in_order: Option<VecDeque<OrderedTask>>,
-}
-
-/// A task in the order of the source, with its outcome if it has arrived.
-struct OrderedTask {
-    id: TaskId,
-    outcome: Option<EncodedOutcome>,
+    in_order: Option<InOrder>,
 }
 
 impl<'a, T: Task, I: Iterator<Item = T>> Map<'a, T, I> {
@@ -86,7 +82,7 @@ impl<'a, T: Task, I: Iterator<Item = T>> Map<'a, T, I> {
             lacks_memory: false,
             outstanding: 0,
             arrived: VecDeque::new(),
-            in_order: is_ordered.then(VecDeque::new),
+            in_order: is_ordered.then(InOrder::default),
         }
     }
 
@@ -157,6 +153,14 @@ impl<'a, T: Task, I: Iterator<Item = T>> Map<'a, T, I> {
 
     /// Takes and sends as many tasks as there is room for (MAP-1). Never waits.
     fn send_available(&mut self) {
+        while self.chunk == 1 && self.has_room() {
+            if !self.send_next() {
+                if self.lacks_memory {
+                    return;
+                }
+                break;
+            }
+        }
         while self.take_chunk() {
             if !self.shared.owner.is_current() {
                 self.refuse(&ReserveError::Unknown(FORKED));
@@ -179,10 +183,11 @@ impl<'a, T: Task, I: Iterator<Item = T>> Map<'a, T, I> {
     /// Takes a chunk from the source if no task is pending and the window has room. Returns whether any task is
     /// pending.
     fn take_chunk(&mut self) -> bool {
-        if self.pending.is_empty()
-            && (mutant!(WindowIgnored) || self.outstanding + self.chunk <= self.window_or_default())
+        if self.has_room()
             && let Some(source) = &mut self.source
         {
+            // All at once: the memory of the chunk before went into its message.
+            self.pending.reserve(self.chunk);
             for task in source.by_ref().take(self.chunk) {
                 self.limits.push(task.time_limit());
                 self.pending.push_back(task);
@@ -194,6 +199,43 @@ impl<'a, T: Task, I: Iterator<Item = T>> Map<'a, T, I> {
         !self.pending.is_empty()
     }
 
+    /// Returns whether no task is pending and the window has room for a chunk.
+    #[inline]
+    fn has_room(&self) -> bool {
+        self.pending.is_empty()
+            && (mutant!(WindowIgnored) || self.outstanding + self.chunk <= self.window_or_default())
+    }
+
+    /// Takes one task from the source, and sends it before it is ever pending. Returns `false` if there is none, or if
+    /// it is pending now, since the pool has no room or memory for it or refuses it.
+    #[inline]
+    fn send_next(&mut self) -> bool {
+        let Some(task) = self.source.as_mut().and_then(Iterator::next) else {
+            self.source = None;
+            return false;
+        };
+        self.limits.push(task.time_limit());
+        let shared = self.shared;
+        let range = if shared.owner.is_current() {
+            let stream = self.stream();
+            shared.results.reserve_range(stream, &self.limits)
+        } else {
+            Ok(None)
+        };
+        let Ok(Some(range)) = range else {
+            self.pending.push_back(task);
+            return false;
+        };
+        let mut reserved = ReservedAttempts::new(&shared.results, range.first, range.count);
+        match self.send_one(&mut reserved, task, None) {
+            Ok(()) => true,
+            Err(envelope) => {
+                self.take_back(envelope);
+                self.note_lack_of_memory(reserved)
+            }
+        }
+    }
+
     /// Sends the pending tasks for which this range is reserved, and waits for memory for up to `timeout`. If it
     /// returns `false`, tasks are left, and their reservation was withdrawn.
     fn send(&mut self, range: AttemptRange, timeout: Option<Duration>) -> bool {
@@ -201,7 +243,8 @@ impl<'a, T: Task, I: Iterator<Item = T>> Map<'a, T, I> {
         self.lacks_memory = false;
         let mut reserved = ReservedAttempts::new(&shared.results, range.first, range.count);
         if range.count > 1 && self.send_singly == 0 {
-            let tasks = self.pending.drain(..range.count).collect();
+            let rest = self.pending.split_off(range.count);
+            let tasks = core::mem::replace(&mut self.pending, rest).into();
             let (attempt, payload) = (range.first, Payload::Chunk(tasks));
             let envelope = Envelope { attempt, payload };
             match shared.try_send_caught(&envelope, timeout) {
@@ -223,26 +266,40 @@ impl<'a, T: Task, I: Iterator<Item = T>> Map<'a, T, I> {
         while reserved.unsent().count > 0
             && let Some(task) = self.pending.pop_front()
         {
-            let (attempt, payload) = (reserved.unsent().first, Payload::Task(task));
-            let envelope = Envelope { attempt, payload };
-            match shared.try_send_caught(&envelope, timeout) {
-                Ok(()) => {}
-                Err(TrySubmitError::Full(())) => {
-                    self.take_back(envelope);
-                    return self.note_lack_of_memory(reserved);
-                }
-                Err(TrySubmitError::Refused(error)) => shared.record_unsendable(attempt, &error),
+            if let Err(envelope) = self.send_one(&mut reserved, task, timeout) {
+                self.take_back(envelope);
+                return self.note_lack_of_memory(reserved);
             }
-            reserved.mark_first_sent();
-            self.send_singly = self.send_singly.saturating_sub(1);
-            self.note_sent(AttemptRange {
-                first: attempt,
-                count: 1,
-            });
         }
         true
     }
 
+    /// Sends one task, with the first of these reservations, or records why it can't be sent. Returns the envelope if
+    /// there is no memory for it.
+    #[inline]
+    fn send_one(
+        &mut self,
+        reserved: &mut ReservedAttempts<'_>,
+        task: T,
+        timeout: Option<Duration>,
+    ) -> Result<(), Envelope<T>> {
+        let (attempt, payload) = (reserved.unsent().first, Payload::Task(task));
+        let envelope = Envelope { attempt, payload };
+        match self.shared.try_send_caught(&envelope, timeout) {
+            Ok(()) => {}
+            Err(TrySubmitError::Full(())) => return Err(envelope),
+            Err(TrySubmitError::Refused(error)) => self.shared.record_unsendable(attempt, &error),
+        }
+        reserved.mark_first_sent();
+        self.send_singly = self.send_singly.saturating_sub(1);
+        self.note_sent(AttemptRange {
+            first: attempt,
+            count: 1,
+        });
+        Ok(())
+    }
+
+    #[cold]
     fn take_back(&mut self, envelope: Envelope<T>) {
         for task in envelope.into_tasks().into_iter().rev() {
             self.pending.push_front(task);
@@ -251,6 +308,7 @@ impl<'a, T: Task, I: Iterator<Item = T>> Map<'a, T, I> {
 
     /// Notes that there is no memory for the first pending task. Returns `true` if the pool has ended since the tasks
     /// were reserved, so that they have outcomes.
+    #[cold]
     fn note_lack_of_memory(&mut self, reserved: ReservedAttempts<'_>) -> bool {
         let range = reserved.unsent();
         if reserved.withdraw() {
@@ -263,15 +321,16 @@ impl<'a, T: Task, I: Iterator<Item = T>> Map<'a, T, I> {
     }
 
     /// Counts tasks as sent. They have outcomes, or will have.
+    #[inline]
     fn note_sent(&mut self, range: AttemptRange) {
-        let AttemptRange { first, count } = range;
-        self.outstanding += count;
-        self.limits.drain(..count);
+        self.outstanding += range.count;
+        if range.count == self.limits.len() {
+            self.limits.clear();
+        } else {
+            self.limits.drain(..range.count);
+        }
         if let Some(in_order) = &mut self.in_order {
-            in_order.extend((0..count).map(|n| OrderedTask {
-                id: first.nth(n).id,
-                outcome: None,
-            }));
+            in_order.add_sent(range);
         }
     }
 
@@ -296,10 +355,7 @@ impl<'a, T: Task, I: Iterator<Item = T>> Map<'a, T, I> {
             };
             self.outstanding += 1;
             match &mut self.in_order {
-                Some(in_order) => in_order.push_back(OrderedTask {
-                    id,
-                    outcome: Some(outcome),
-                }),
+                Some(in_order) => in_order.add_refused(outcome),
                 None => self.arrived.push_back(outcome),
             }
         }
@@ -311,12 +367,7 @@ impl<'a, T: Task, I: Iterator<Item = T>> Map<'a, T, I> {
     #[cold]
     fn fail_unknown(&mut self, what: &'static str) {
         match &mut self.in_order {
-            Some(in_order) => {
-                for task in in_order {
-                    let unknown = || Outcome::unknown(task.id, what);
-                    task.outcome.get_or_insert_with(unknown);
-                }
-            }
+            Some(in_order) => in_order.fail_unknown(what),
             // The map does not know which of them have arrived.
             None => self
                 .arrived
@@ -330,16 +381,9 @@ impl<'a, T: Task, I: Iterator<Item = T>> Map<'a, T, I> {
             None => self.arrived.pop_front(),
             Some(in_order) => {
                 for outcome in self.arrived.drain(..) {
-                    let place = in_order.binary_search_by_key(&outcome.id, |task| task.id);
-                    if let Some(task) = place.ok().and_then(|place| in_order.get_mut(place)) {
-                        task.outcome = Some(outcome);
-                    }
+                    in_order.put(outcome);
                 }
-                let first = in_order.front_mut().and_then(|task| task.outcome.take());
-                if first.is_some() {
-                    in_order.pop_front();
-                }
-                first
+                in_order.take_first()
             }
         }?;
         self.outstanding -= 1;

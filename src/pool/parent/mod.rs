@@ -8,6 +8,7 @@
 //! | `dispatch`              | sending tasks to the workers                                               |
 //! | `results`               | the tasks in flight; receiving and keeping their outcomes                  |
 //! | `pool`, `handle`, `map` | the operations of callers                                                  |
+//! | `in_order`              | the outcomes of a map until it is their turn                               |
 //! | `supervision`           | the thread that starts, watches, ends and replaces worker processes        |
 //! | `shutdown`, `report`    | the end of a pool, and its report                                          |
 //! | `events`                | events in the lives of workers                                             |
@@ -17,6 +18,7 @@ mod commands;
 mod dispatch;
 mod events;
 mod handle;
+mod in_order;
 mod map;
 mod pool;
 mod report;
