@@ -188,11 +188,26 @@ impl Encoded {
     }
 
     /// Decodes the value, which runs user code. If that panics, the panic is the reason why there is no value.
-    #[inline]
     pub(super) fn decode<V: Serialize + DeserializeOwned>(&self) -> Result<V, String> {
-        match catch_panic_message(|| <Bincode as Codec<V>>::decode(self.bytes())) {
-            Ok(decoded) => decoded.map_err(|error| reason(&error)),
-            Err(message) => Err(format!("decoding it panicked: {message}")),
+        let mut result = Err(String::new());
+        self.decode_into(&mut result, |what| what);
+        result
+    }
+
+    /// Decodes the value to the place where the caller needs it: a large one is moved only once. `error` makes an error
+    /// of the reason why there is no value.
+    #[inline]
+    fn decode_into<V: Serialize + DeserializeOwned, E>(
+        &self,
+        result: &mut Result<V, E>,
+        error: impl Fn(String) -> E,
+    ) {
+        let decode = || match <Bincode as Codec<V>>::decode(self.bytes()) {
+            Ok(value) => *result = Ok(value),
+            Err(failed) => *result = Err(error(reason(&failed))),
+        };
+        if let Err(message) = catch_panic_message(decode) {
+            *result = Err(error(format!("decoding it panicked: {message}")));
         }
     }
 }
@@ -212,15 +227,16 @@ impl EncodedOutcome {
     /// Must not be called under a lock, nor by the leader: see [`Encoded::decode`].
     #[inline]
     pub(crate) fn decode<T: Task>(self) -> OutcomeOf<T> {
-        let result = match self.result {
-            Ok(ref output) => output.decode().map_err(not_carried),
-            Err(error) => Err(error.decode()),
-        };
-        Outcome {
+        let mut outcome = Outcome {
             id: self.id,
             attempts: self.attempts,
-            result,
+            result: Err(TaskError::Cancelled),
+        };
+        match self.result {
+            Ok(ref output) => output.decode_into(&mut outcome.result, not_carried),
+            Err(error) => outcome.result = Err(error.decode()),
         }
+        outcome
     }
 }
 
