@@ -14,7 +14,8 @@
 //! - `map_unordered`: throughput of many tasks, the median and all runs.
 //! - `round trip of one task`: from `submit` to the output on an idle pool, and next to it a message to another process
 //!   and back through two queues. All processes sleep before. The ratio shows what the pool adds to the queues.
-//! - `four workers`: `start` until four workers are ready, and `shutdown` until all of them have ended.
+//! - `four workers`: `start` until four workers are ready, and `shutdown` until all of them have ended. Next to it, four
+//!   processes of the same program that end at once, from the start of the first until all have ended.
 //! - `one worker`, `Handoff::spawn` (of `large`): the start of a child before and after this process has taken 6 GiB. A
 //!   ratio of 1 means that the memory of the parent does not matter.
 
@@ -74,6 +75,7 @@ fn main() {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words.as_slice() {
         ["child"] => child(),
+        ["nothing"] => {}
         ["map", chunk] => {
             print_origin();
             throughput(chunk.parse().expect("a chunk size"));
@@ -224,19 +226,30 @@ fn child() {
     }
 }
 
-/// Measures the start of a pool of four workers, until all are ready, and its shutdown.
+/// Measures the start of a pool of four workers, until all are ready, and its shutdown, next to four processes that do
+/// nothing.
 fn start_and_shutdown() {
-    let (mut starts, mut ends) = (Vec::new(), Vec::new());
+    let (mut starts, mut ends, mut processes) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..4 * RUNS {
         let began = Instant::now();
         let pool = start(4);
         starts.push(began.elapsed().as_secs_f64() * 1e3);
         ends.push(end(&pool).as_secs_f64() * 1e3);
+        let began = Instant::now();
+        let mut command = Command::new(std::env::current_exe().expect("this program"));
+        command.arg("nothing");
+        let children = [(); 4].map(|()| command.spawn().expect("a process"));
+        for mut child in children {
+            assert!(child.wait().expect("wait").success());
+        }
+        processes.push(began.elapsed().as_secs_f64() * 1e3);
     }
     println!(
-        "four workers: ready after {:.1} ms, shut down in {:.1} ms (medians of {})",
+        "four workers: ready after {:.1} ms, shut down in {:.1} ms; four processes that do nothing: {:.1} ms (medians of \
+         {})",
         median(&starts),
         median(&ends),
+        median(&processes),
         4 * RUNS
     );
 }
