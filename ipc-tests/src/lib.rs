@@ -46,6 +46,7 @@ pub mod asleep;
 pub mod child;
 pub mod cpu;
 pub mod deeds;
+pub mod filter;
 pub mod isolation;
 pub mod jobs;
 pub mod leak;

@@ -6,11 +6,13 @@ use ipc_tests::{
     asleep::{await_sleepers, sleepers},
     child::Peer,
     cpu::Usage,
+    filter::refuse,
     guarded,
     ledger::{Books, Ledger, Scratch},
     rounds::{Rng, rounds, seed},
     stops,
 };
+use nix::libc;
 use std::{
     fmt::Display,
     hint,
@@ -374,5 +376,40 @@ fn a_deadline_in_the_past_still_takes_a_message() {
         );
         assert_eq!(rx.recv_timeout(Duration::ZERO).expect("a message"), 1);
         assert!(empty(&rx));
+    });
+}
+
+/// M1, PARK-2. An acknowledgement makes no fence before it looks for sleepers: those make it by `membarrier`. A container
+/// may refuse that to the process that acknowledges, or to the one that sleeps.
+#[test]
+fn a_sender_without_a_block_is_woken_where_membarrier_is_refused() {
+    /// The number of blocks for messages of this length.
+    const BLOCKS: usize = 16;
+    let message = || vec![7; 60_000];
+    let refuse = || refuse(libc::SYS_membarrier, libc::EPERM.unsigned_abs());
+    prompt(|| {
+        for refused_to_all in [false, true] {
+            let made = thread::spawn(move || {
+                if refused_to_all {
+                    refuse();
+                }
+                sleepy(64).channel_with::<Vec<u8>, Raw>().expect("a queue")
+            });
+            let (tx, rx) = made.join().expect("no panic");
+            for _ in 0..BLOCKS {
+                tx.send(message()).expect("a block");
+            }
+            let full = tx.try_send(message()).expect_err("no block is free");
+            assert!(full.is_full());
+            for _ in 0..rounds(20, 1000) {
+                let sender = tx.clone();
+                let waiting = asleep(move || {
+                    refuse();
+                    sender.send(message())
+                });
+                assert_eq!(rx.recv().expect("a message"), message());
+                waiting.join().expect("no panic").expect("a block");
+            }
+        }
     });
 }
