@@ -15,10 +15,10 @@
 //!
 //! This module owns no state.
 
+use super::procfs;
 use crate::error::{MemoryLimit, OutOfMemory};
 use nix::unistd::{SysconfVar, sysconf};
 use rustix::process::{Resource, getrlimit};
-use std::fs::read_to_string;
 use std::path::{Path, PathBuf};
 
 /// Reads the memory limits of this system; in tests, of a folder that imitates `/proc` and `/sys`.
@@ -61,7 +61,7 @@ impl MemoryBudget {
     }
 
     fn read(&self, path: &str) -> Option<String> {
-        read_to_string(self.root.join(path)).ok()
+        procfs::read(self.root.join(path)).ok()
     }
 
     /// Returns the machine's `MemAvailable`, in bytes.
@@ -144,6 +144,9 @@ fn mount_of<'a>(
     })
 }
 
+/// A cgroup whose limit is not below this has none: no machine has as much memory.
+const NO_LIMIT: u64 = 1 << 60;
+
 /// Returns how many bytes the cgroup at `folder` may still allocate; `None` if it has no limit.
 fn headroom(folder: &Path, version: CgroupVersion) -> Option<u64> {
     let (limit, usage, cache) = match version {
@@ -159,10 +162,11 @@ fn headroom(folder: &Path, version: CgroupVersion) -> Option<u64> {
         ),
     };
     let number =
-        |name| -> Option<u64> { read_to_string(folder.join(name)).ok()?.trim().parse().ok() };
-    // "max" is not a number, and means no limit.
-    let (limit, used) = (number(limit)?, number(usage)?);
-    let statistics = read_to_string(folder.join("memory.stat")).unwrap_or_default();
+        |name| -> Option<u64> { procfs::read(folder.join(name)).ok()?.trim().parse().ok() };
+    // "max" is not a number, and means no limit. So does a number near the largest one in version 1.
+    let limit = number(limit).filter(|&limit| limit < NO_LIMIT)?;
+    let used = number(usage)?;
+    let statistics = procfs::read(folder.join("memory.stat")).unwrap_or_default();
     let entries = statistics
         .lines()
         .filter_map(|line| cache.iter().find_map(|name| line.strip_prefix(name)));
@@ -188,7 +192,7 @@ pub(super) fn page_size() -> u64 {
 
 /// Returns the error to report after `mmap` of `length` bytes has failed with `ENOMEM`.
 pub(super) fn no_address_space(length: u64) -> OutOfMemory {
-    let statistics = read_to_string("/proc/self/statm").unwrap_or_default();
+    let statistics = procfs::read("/proc/self/statm").unwrap_or_default();
     let pages = statistics
         .split(' ')
         .next()

@@ -2,8 +2,9 @@
 //!
 //! Each answer is that of one moment: the process may have ended, and its id been reused, before the caller acts on it.
 
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::Path;
 
 /// Describes an error about a file in `/proc`: the error keeps its kind, and its text asks to mount `/proc`.
 pub(super) fn unreadable(error: &io::Error) -> io::Error {
@@ -11,6 +12,14 @@ pub(super) fn unreadable(error: &io::Error) -> io::Error {
         "`/proc`, which shows a process its own identity and open files, can't be read ({error}): mount it"
     );
     io::Error::new(error.kind(), text)
+}
+
+/// Reads a short file of a file system like `/proc`, whose files have no sizes. Without one, [`fs::read_to_string`] begins
+/// with many small reads.
+pub(super) fn read(path: impl AsRef<Path>) -> io::Result<String> {
+    let mut text = String::with_capacity(8 << 10);
+    File::open(path)?.read_to_string(&mut text)?;
+    Ok(text)
 }
 
 /// Returns whether `/proc` numbers processes as this process's own namespace of process ids does. An error means that
@@ -45,7 +54,7 @@ impl Stat {
     }
 
     fn read(path: &str) -> io::Result<Self> {
-        let stat = Self::parse(&fs::read_to_string(path)?);
+        let stat = Self::parse(&read(path)?);
         stat.ok_or(io::Error::other(
             "a process without a start time in `/proc`",
         ))
