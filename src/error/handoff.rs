@@ -29,6 +29,16 @@ pub enum HandoffError {
         /// How many processes the table has room for.
         max: usize,
     },
+    /// There is no memory for another entry in the queue's table of peers.
+    #[non_exhaustive]
+    NoMemory {
+        /// Which limit leaves too little.
+        limit: MemoryLimit,
+        /// How many bytes were needed.
+        wanted: u64,
+        /// How many bytes the limit leaves.
+        available: u64,
+    },
     /// The shared memory contains something that no peer writes.
     #[non_exhaustive]
     Corrupt {
@@ -58,6 +68,11 @@ impl_eq!(HandoffError {
     Closed,
     Forked,
     TooManyPeers { max },
+    NoMemory {
+        limit,
+        wanted,
+        available
+    },
     Corrupt { what },
     Os { what, source },
 });
@@ -76,6 +91,11 @@ impl fmt::Display for HandoffError {
                 "{max} processes are attached to the queue, as many as can be: end one of them, or drop a hand-off \
                  that was not spawned"
             ),
+            Self::NoMemory {
+                limit,
+                wanted,
+                available,
+            } => no_memory(f, *limit, *wanted, *available),
             Self::Corrupt { what } => corrupt(f, what),
             Self::Os { what, source } => text::os(f, what, source),
         }

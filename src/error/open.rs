@@ -93,7 +93,7 @@ pub enum OpenError {
         /// How many processes the table has room for.
         max: usize,
     },
-    /// There is not enough room to map the queue.
+    /// There is not enough room to map the queue, or no memory for another entry in its table of peers.
     #[non_exhaustive]
     NoMemory {
         /// Which limit leaves too little.

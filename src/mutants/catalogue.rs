@@ -156,6 +156,12 @@ mutants! {
     MarkKept,
     /// The queue's own memory limit is not checked.
     QueueLimitIgnored,
+    /// Several parts may be committed at once, although the limit leaves room for one (PARTS-3).
+    PartNotReserved,
+    /// A part is marked as committed before it has memory (PARTS-2).
+    PartMarkedEarly,
+    /// A block is accessed although its class is not committed (PARTS-2).
+    PartMarkIgnored,
     /// The version of a segment is not compared.
     VersionNotChecked,
     /// The fingerprint of a segment's layout is not compared.

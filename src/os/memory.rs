@@ -29,6 +29,20 @@ pub(crate) enum MemoryError {
     Os(io::Error),
 }
 
+impl MemoryError {
+    /// Returns the shortage that the kernel reports when it refuses `wanted` bytes for a range of a file.
+    pub(crate) fn of_range(self, wanted: u64) -> OutOfMemory {
+        match self {
+            Self::OutOfMemory(shortage) => shortage,
+            Self::Os(_) => OutOfMemory {
+                limit: MemoryLimit::Machine,
+                wanted,
+                available: 0,
+            },
+        }
+    }
+}
+
 impl From<io::Error> for MemoryError {
     fn from(error: io::Error) -> Self {
         Self::Os(error)

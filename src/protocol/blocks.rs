@@ -53,6 +53,9 @@ pub(super) const FAILED_DELIVERIES: Field = PEER.above(4);
 const GENERATION: Field = FAILED_DELIVERIES.above(47);
 
 impl BlockState {
+    /// The state of a block in a new queue: Free.
+    pub(crate) const NEW: Self = Self(0);
+
     /// The bit pattern that stands for no kind. A spent [`OwnedBlock`](super::steps::OwnedBlock) has it.
     pub(super) const NONE: Self = Self(u64::MAX);
 

@@ -1,7 +1,7 @@
 //! Huge blocks: they get memory when they are first used, and give it back when they are idle.
 //!
-//! The payload of a huge block is a range of addresses in the segment's file. Its header, which always has memory, has
-//! a mark beside the block word: *committed*.
+//! The payload of a huge block is a range of addresses in the segment's file. Its header, which is in a part of its own
+//! ([`super::parts`]), has a mark beside the block word: *committed*.
 //!
 //! | word          | committed | memory          | meaning                                                            |
 //! |---------------|-----------|-----------------|--------------------------------------------------------------------|
@@ -67,13 +67,14 @@ pub(crate) trait HugeMemory: SharedState {
     /// Returns the classes of huge blocks, the smallest first.
     fn huge_classes(&self) -> impl DoubleEndedIterator<Item = HugeClass>;
     fn huge_hints(&self) -> &HugeHints;
-    /// Returns how many bytes of memory the queue may have.
+    /// Returns how many bytes of memory the queue may have, without what is set aside for parts that have none yet
+    /// (PARTS-4). A part that is committed after this call, and before one of [`memory`](Self::memory), counts twice.
     fn memory_limit(&self) -> u64;
     /// Returns how many bytes of memory idle huge blocks may keep.
     fn max_idle_memory(&self) -> u64;
     /// Returns how many bytes of memory the queue has, as the kernel reports it (HUGE-4).
     fn memory(&self) -> u64;
-    /// Returns how many of these bytes are not of huge blocks.
+    /// Returns at most how many of these bytes are not of huge blocks: all parts count of which some may have memory.
     fn permanent_memory(&self) -> u64;
     /// Checks whether the system's limits leave `wanted` bytes.
     fn check_system(&self, wanted: u64) -> Result<(), OutOfMemory>;

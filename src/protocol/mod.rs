@@ -9,6 +9,7 @@
 //! | [`ring`]                        | slots: which message has which position                              |
 //! | [`blocks`], [`block_header`]    | blocks: which process may use the memory of which message            |
 //! | [`huge_memory`]                 | blocks for messages of more than 64 KiB, whose memory comes and goes |
+//! | [`parts`]                       | classes of blocks and peer entries, which get memory when first used |
 //! | [`batch`]                       | the marks of the messages that share a block                         |
 //! | [`peers`]                       | the table of attached processes                                      |
 //! | [`lifecycle`]                   | open, closing, ended; what these and related words mean              |
@@ -81,6 +82,8 @@ pub(crate) mod huge_memory;
 pub(crate) mod ids;
 pub(crate) mod lifecycle;
 pub(crate) mod parking;
+#[cfg(not(loom))]
+pub(crate) mod parts;
 pub(crate) mod peers;
 pub(crate) mod returned;
 pub(crate) mod ring;

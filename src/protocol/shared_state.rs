@@ -37,6 +37,7 @@ pub(crate) struct Limits {
 pub(crate) trait Words<'a>: Copy {
     fn ring_size(self) -> RingSize;
     fn slot(self, position: Position) -> &'a SlotWord;
+    /// Returns the header of a block. `None`: there is no such block, or it has no memory yet, so that it is Free.
     fn block(self, index: BlockIndex) -> Option<&'a BlockHeader>;
     fn lifecycle(self) -> &'a LifecycleWord;
     fn returned(self) -> &'a ReturnedWord;
@@ -69,8 +70,10 @@ pub(crate) trait SharedState {
     /// Returns the number of blocks of the smallest class. Those with the number of a slot lie beside that slot.
     fn cell_count(&self) -> u32;
     fn block_count(&self) -> u32;
-    /// Returns the marks of the batch in a block. `None`: there is no such block, or its size class holds no batches.
+    /// Returns the marks of the batch in a block. `None`: there is no such block, it has no memory yet, or its size class
+    /// holds no batches.
     fn marks(&self, index: BlockIndex) -> Option<&BatchMarks>;
+    /// Returns the number of peer entries that have memory. The others are Free.
     fn peer_count(&self) -> u16;
     fn peer(&self, index: PeerIndex) -> Option<&PeerEntry>;
     /// Returns the number of dead letters that `Evict` dropped. Only for statistics.

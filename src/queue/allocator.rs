@@ -17,7 +17,7 @@ const SENDERS_APART: u32 = 61;
 
 /// Where one sender looks for blocks.
 pub(super) struct Allocator {
-    /// Where to look next for a free block, for each class that has memory from the start. In the smallest class, for a
+    /// Where to look next for a free block, for each class that is committed as a whole. In the smallest class, for a
     /// block that lies beside no slot.
     cursors: [AtomicU32; COMMITTED_CLASSES],
     /// The class of the last message: the next one is probably alike.
@@ -66,8 +66,8 @@ impl Allocator {
         Some(BlockWriter::new(queue, block))
     }
 
-    /// Allocates a block of `class`, or of the next one if all of those are in use. In a huge class, only blocks that
-    /// already have memory are considered.
+    /// Allocates a block of `class`, or of the next one if all of those are in use. Takes no memory: a class that is not
+    /// committed has no block, and of a huge class only blocks that already have memory are considered.
     pub(super) fn block<'a>(&self, queue: Entered<'a>, class: usize) -> Option<BlockWriter<'a>> {
         self.block_among(queue, class..class + 2)
     }
@@ -110,6 +110,13 @@ impl Allocator {
         if class >= COMMITTED_CLASSES {
             return huge::huge_block(queue, class);
         }
+        queue.segment().commit_class(class)?;
+        if let Some(block) = self.block(queue, class) {
+            return Ok(Some(block));
+        }
+        if class + 1 < COMMITTED_CLASSES {
+            queue.segment().commit_class_if_possible(class + 1);
+        }
         let block = self.block(queue, class);
         Ok(block.or_else(|| block_of_a_dead_letter(queue, class)))
     }
@@ -125,6 +132,7 @@ impl Allocator {
         let class = class_for(queue, length)?;
         if writer.class().is_some_and(|larger| class < larger) {
             self.set_likely_class(class);
+            queue.segment().commit_class_if_possible(class);
             if let Some(mut smaller) = self.block(queue, class)
                 && smaller.class() == Some(class)
             {

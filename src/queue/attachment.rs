@@ -23,6 +23,7 @@
 
 use super::lease_count::LeaseCount;
 use super::liveness::LivenessPacer;
+use crate::error::OutOfMemory;
 use crate::os::identity::Identity;
 use crate::os::{identity, locks, memory};
 use crate::protocol::ids::PeerIndex;
@@ -70,6 +71,7 @@ pub(super) struct Forked;
 pub(super) enum JoinError {
     Closed,
     TooManyPeers,
+    NoMemory(OutOfMemory),
     Corrupt(Corrupt),
     Os(io::Error),
 }
@@ -80,18 +82,28 @@ impl From<io::Error> for JoinError {
     }
 }
 
+impl From<OutOfMemory> for JoinError {
+    fn from(out_of_memory: OutOfMemory) -> Self {
+        Self::NoMemory(out_of_memory)
+    }
+}
+
 impl From<Corrupt> for JoinError {
     fn from(corrupt: Corrupt) -> Self {
         Self::Corrupt(corrupt)
     }
 }
 
-/// Locks a free entry for the open file description of `file`. Returns the entry and its word, which is Free.
+/// Locks a free entry for the open file description of `file`. Returns the entry and its word, which is Free. Takes memory
+/// for more entries if none is free.
 fn lock_free_entry(
     segment: &Segment,
     file: impl AsFd,
 ) -> Result<(PeerIndex, PeerState), JoinError> {
-    for peer in (0..segment.peer_count()).filter_map(PeerIndex::new) {
+    for peer in (0..PeerIndex::COUNT).filter_map(PeerIndex::new) {
+        if peer.get() >= segment.peer_count() {
+            segment.commit_peers()?;
+        }
         let Some(entry) = segment.peer(peer) else {
             continue;
         };
@@ -364,7 +376,7 @@ impl<'a> Entered<'a> {
         let file = memory::reopen(segment.file())?;
         segment.sweep_if_due(SweepScope::Peers);
         let (peer, seen) = match lock_free_entry(segment, &file) {
-            Err(JoinError::TooManyPeers) => {
+            Err(JoinError::TooManyPeers | JoinError::NoMemory(_)) => {
                 // Some of them may be dead.
                 segment.sweep(SweepScope::Peers);
                 lock_free_entry(segment, &file)?

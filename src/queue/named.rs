@@ -258,6 +258,15 @@ pub(super) fn not_attached(error: JoinError) -> OpenError {
         JoinError::TooManyPeers => OpenError::TooManyPeers {
             max: usize::from(PeerIndex::COUNT),
         },
+        JoinError::NoMemory(OutOfMemory {
+            limit,
+            wanted,
+            available,
+        }) => OpenError::NoMemory {
+            limit,
+            wanted,
+            available,
+        },
         JoinError::Corrupt(corrupt) => OpenError::NotAQueue {
             what: corrupt.what(),
         },

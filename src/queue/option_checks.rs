@@ -56,7 +56,10 @@ pub(super) fn not_attached(error: JoinError) -> CreateError {
         source: match error {
             JoinError::Os(source) => source,
             // No other process has been given the queue yet.
-            JoinError::Closed | JoinError::TooManyPeers | JoinError::Corrupt(_) => {
+            JoinError::Closed
+            | JoinError::TooManyPeers
+            | JoinError::NoMemory(_)
+            | JoinError::Corrupt(_) => {
                 std::io::Error::other("another process has written to its memory")
             }
         },

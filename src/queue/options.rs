@@ -55,6 +55,10 @@ pub fn channel<T: Serialize + DeserializeOwned>(
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each is an option of its own"
+)]
 #[must_use = "options do nothing until `channel` makes a queue with them"]
 pub struct Options {
     capacity: usize,
@@ -65,6 +69,7 @@ pub struct Options {
     inline_len: Option<usize>,
     memory_limit: usize,
     max_idle_memory: usize,
+    preallocate: bool,
     max_dead_letters: usize,
     evict_dead_letters: bool,
     spin: Duration,
@@ -89,6 +94,7 @@ impl Options {
             inline_len: None,
             memory_limit: usize::MAX,
             max_idle_memory: usize::MAX,
+            preallocate: false,
             max_dead_letters: 128,
             evict_dead_letters: true,
             spin: Duration::from_micros(50),
@@ -132,8 +138,10 @@ impl Options {
 
     /// Sets the maximum length of an encoded message in bytes: 128 bytes to 1 GiB, by default 1 MiB.
     ///
-    /// The memory for messages of up to 64 KiB is taken when the queue is made: up to 5 MiB, and about 300 bytes for
-    /// each message of the capacity. Less is taken if `max_message_len` is less.
+    /// A new queue has memory for its ring, and for messages of up to [`inline_len`](Options::inline_len). For longer
+    /// ones there are blocks of 256 bytes, 1 KiB, 4 KiB, 16 KiB and 64 KiB. When the first message needs one, memory is
+    /// taken for all blocks of that size, at most about 1 MiB, and is kept. So a send of a size that was not used before
+    /// may fail with [`NoMemory`](crate::SendError::NoMemory), unless [`preallocate`](Options::preallocate) is set.
     ///
     /// The memory for larger messages is taken when one is sent, block by block, in sizes of 256 KiB, 1 MiB, 4 MiB and
     /// so on. The largest size is just large enough for `max_message_len`. Free blocks are reused, the ones with memory
@@ -189,10 +197,14 @@ impl Options {
     /// Sets how many bytes of memory the queue may take in total, as [`Stats::memory`](crate::queue::Stats) counts
     /// them. By default there is no such limit.
     ///
-    /// A queue that would take more when it is made is not made: [`CreateError::NoMemory`]. A send that would take
-    /// more, for a message of more than 64 KiB, first returns the memory of idle blocks of other sizes. If that is not
+    /// A queue that would take more when it is made is not made: [`CreateError::NoMemory`]. Of the rest, memory for all
+    /// messages of up to 64 KiB, and for the table of peers, is set aside; where there is not enough for that, sizes get
+    /// it in the order of their first use, and the sends of others fail with
+    /// [`NoMemory`](crate::SendError::NoMemory).
+    ///
+    /// A send that would take more, for a message of more than 64 KiB, first returns the memory of idle blocks of other sizes. If that is not
     /// enough, the send waits as long as other messages of more than 64 KiB have the memory that it needs, and fails
-    /// with [`NoMemory`](crate::SendError::NoMemory) otherwise.
+    /// with `NoMemory` otherwise.
     ///
     /// With or without this limit, the room in the memory control group and the available memory of the machine are
     /// checked in the same way whenever memory is taken. So a lack of memory is an error, and the kernel kills no
@@ -225,11 +237,38 @@ impl Options {
     /// let before = tx.stats().memory;
     /// tx.send(vec![7; 16 << 20])?;
     /// rx.recv()?;
-    /// assert_eq!(tx.stats().memory, before);
+    /// assert!(tx.stats().memory < before + (1 << 20));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub const fn max_idle_memory(mut self, bytes: usize) -> Self {
         self.max_idle_memory = bytes;
+        self
+    }
+
+    /// Sets whether all memory for messages of up to 64 KiB is taken when the queue is made. By default it is not.
+    ///
+    /// By default the memory for each size is taken when the first message needs it, and so is the memory for more than
+    /// 64 attached processes. So a queue takes little memory, and little time to make. But a send of a size that was not
+    /// used before takes longer, and fails with [`NoMemory`](crate::SendError::NoMemory) if there is no memory by then.
+    ///
+    /// With `true`, the queue takes up to 5 MiB, and about 300 bytes for each message of the capacity, at once; less if
+    /// [`max_message_len`](Options::max_message_len) is less than 64 KiB. A lack of memory is then a
+    /// [`CreateError::NoMemory`], and a send of up to 64 KiB never fails for it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use workring::{Options, queue::Raw};
+    ///
+    /// let options = Options::new(16).preallocate(true);
+    /// let (tx, rx) = options.channel_with::<Vec<u8>, Raw>()?;
+    /// let before = tx.stats().memory;
+    /// tx.send(vec![7; 60_000])?;
+    /// assert_eq!(rx.stats().memory, before);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub const fn preallocate(mut self, preallocate: bool) -> Self {
+        self.preallocate = preallocate;
         self
     }
 
@@ -418,6 +457,7 @@ impl Options {
             )?,
             memory_limit: self.memory_limit as u64,
             max_idle_memory: self.max_idle_memory as u64,
+            preallocate: self.preallocate,
             spin: within("spin", self.spin, &SPINS, "at most 10 ms")?,
             liveness_interval: within(
                 "liveness_interval",

@@ -200,6 +200,8 @@ impl<T, C: Codec<T>> Sender<T, C> {
         let largest = fitting.map_or(end - 1, |fitting| fitting + 1);
         for class in (1..=largest).rev() {
             let among = class..end.min(class + 2);
+            // Without it, the batch is divided.
+            queue.segment().commit_class_if_possible(class);
             let Some(mut writer) = self.allocator.block_among(queue, among) else {
                 continue;
             };

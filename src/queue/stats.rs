@@ -1,7 +1,6 @@
 //! Statistics: counts of the messages, blocks and processes of a queue, taken at one moment.
 
 use crate::protocol::SharedState;
-use crate::protocol::block_header::BlockHeader;
 use crate::protocol::blocks::BlockKind;
 use crate::protocol::ids::{BlockIndex, PeerIndex};
 use crate::protocol::peers::{PeerKind, Role};
@@ -91,8 +90,8 @@ pub struct BlockStats {
     pub total: u64,
     /// The number of free blocks.
     pub free: u64,
-    /// The number of blocks that have memory: all blocks of up to 64 KiB, and of the larger ones those that are in use
-    /// and some free ones.
+    /// The number of blocks that have memory: of a size of up to 64 KiB all blocks or, before the first message of that
+    /// size, none; of a larger size those that are in use and some free ones.
     pub committed: u64,
 }
 
@@ -150,10 +149,11 @@ fn number_of<T>(items: impl Iterator<Item = T>) -> u64 {
 fn classes(segment: &Segment) -> Vec<BlockStats> {
     let huge = segment.geometry().huge_blocks();
     let header = |number: u32| segment.block(BlockIndex::new(number)?);
+    // A block whose header has no memory is free.
     let is_free =
-        |number: &u32| header(*number).is_some_and(|block| block.word.load().is(BlockKind::Free));
+        |number: &u32| header(*number).is_none_or(|block| block.word.load().is(BlockKind::Free));
     let is_committed = |number: &u32| {
-        !huge.contains(number) || header(*number).is_some_and(BlockHeader::is_committed)
+        header(*number).is_some_and(|header| !huge.contains(number) || header.is_committed())
     };
     let count = |class: &Class| BlockStats {
         payload: class.payload,

@@ -4,6 +4,7 @@ use super::layout::{
     CACHE_LINE, CELL_ALIGNMENT, CELLS, CellHeader, Header, LARGE_HEADER, PAGE, SharedWords,
 };
 use crate::protocol::ids::{BlockIndex, PeerIndex};
+use crate::protocol::parts::{Part, PartSet};
 use crate::protocol::peers::PeerEntry;
 use crate::protocol::ring::RingSize;
 use crate::protocol::steps::send::ALLOCATION_STRIDE;
@@ -17,9 +18,10 @@ const _: () = assert!(
 /// The least number of slots, so that laps stay long.
 const MIN_SLOTS: u32 = 1024;
 
-/// The payloads of the larger classes that have memory from the start, each four times the one before.
+/// The payloads of the larger classes that are committed as a whole, each four times the one before.
 const LARGE_PAYLOADS: [usize; 5] = [256, 1024, 4096, 16 * 1024, 64 * 1024];
-/// The number of classes that have memory from the start. A queue for small messages has fewer.
+/// The number of classes that are committed as a whole: the smallest one from the start, each other one when it is first
+/// used. A queue for small messages has fewer.
 pub(crate) const COMMITTED_CLASSES: usize = 1 + LARGE_PAYLOADS.len();
 /// The payload of the smallest huge class. Each next one is four times larger, up to the largest message.
 const MIN_HUGE_PAYLOAD: usize = 256 * 1024;
@@ -38,6 +40,15 @@ const HUGE_CLASS_BYTES: usize = 1 << 30;
 const HUGE_BLOCKS: RangeInclusive<usize> = 4..=64;
 /// How many bytes of a huge class are used in turn: more than the nearest caches of two processors hold.
 const TURN_BYTES: usize = 8 << 20;
+
+/// The number of the part with the headers of huge blocks. The parts before are the larger classes, in order.
+const HUGE_PART: usize = LARGE_PAYLOADS.len();
+const _: () = assert!(HUGE_PART + 1 == Part::COUNT);
+
+/// The number of peer entries on a page, and the pages of the peer table beyond the first.
+pub(super) const PEERS_PER_PAGE: u16 = 64;
+pub(super) const MORE_PEER_PAGES: usize = (PeerIndex::COUNT / PEERS_PER_PAGE) as usize - 1;
+const _: () = assert!(PEERS_PER_PAGE as usize * size_of::<PeerEntry>() == PAGE);
 
 /// One class of blocks: all with a payload of the same size.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,8 +97,8 @@ pub(crate) struct Geometry {
     pub(super) peers: usize,
     /// The offset of the headers of all larger blocks.
     pub(super) headers: usize,
-    /// The end of the parts that have memory from the start.
-    pub(super) committed: usize,
+    /// The offset of the payloads of huge blocks.
+    pub(super) huge: usize,
     /// The size of the whole segment.
     pub(super) length: usize,
 }
@@ -154,7 +165,7 @@ impl Geometry {
             start: CELLS + size_of::<CellHeader>(),
             stride: cell,
         }];
-        let (mut next_block, mut committed) = (small_blocks, end);
+        let (mut next_block, mut huge) = (small_blocks, end);
         for (payload, count) in larger {
             classes.push(Class {
                 blocks: next_block..next_block + count,
@@ -165,7 +176,7 @@ impl Geometry {
             next_block += count;
             end = (end + count as usize * payload).next_multiple_of(PAGE);
             if classes.len() <= COMMITTED_CLASSES {
-                committed = end;
+                huge = end;
             }
         }
         Self {
@@ -175,7 +186,7 @@ impl Geometry {
             cell,
             peers,
             headers,
-            committed,
+            huge,
             length: end,
         }
     }
@@ -183,6 +194,58 @@ impl Geometry {
     /// Returns the classes of huge blocks, whose memory comes and goes.
     pub(crate) fn huge_classes(&self) -> &[Class] {
         self.classes.get(COMMITTED_CLASSES..).unwrap_or_default()
+    }
+
+    /// Returns the part that has the headers of a class (PARTS-2); `None` for the smallest class, which needs none.
+    pub(crate) fn part_of_class(class: usize) -> Option<Part> {
+        Part::new(class.checked_sub(1)?.min(HUGE_PART))
+    }
+
+    /// Returns the indices of the blocks that have their headers in a part.
+    pub(super) fn blocks_of(&self, part: Part) -> Range<u32> {
+        if part.number() == HUGE_PART {
+            return self.huge_blocks();
+        }
+        let end = self.huge_blocks().start;
+        let class = self.classes.get(1 + part.number());
+        class.map_or(end..end, |class| class.blocks.clone())
+    }
+
+    /// Returns where the headers and the payloads of a part lie: whole pages. Headers of the next part may lie on the
+    /// last page of headers.
+    pub(super) fn ranges_of(&self, part: Part) -> [Range<usize>; 2] {
+        let blocks = self.blocks_of(part);
+        if blocks.is_empty() {
+            return [0..0, 0..0];
+        }
+        let header =
+            |block: u32| self.headers + (block - self.small_blocks()) as usize * LARGE_HEADER;
+        let start = header(blocks.start) / PAGE * PAGE;
+        let headers = start..header(blocks.end).next_multiple_of(PAGE);
+        let class = self.classes.get(1 + part.number());
+        let payloads = class.filter(|_| part.number() != HUGE_PART).map(|class| {
+            let length = blocks.len() * class.payload;
+            class.start..(class.start + length).next_multiple_of(PAGE)
+        });
+        [headers, payloads.unwrap_or_default()]
+    }
+
+    /// Returns how many bytes of memory a segment has from the start: all up to the first page of the peer table.
+    pub(super) fn initial(&self) -> usize {
+        self.peers + PAGE
+    }
+
+    /// Returns how many bytes of memory a segment has with these parts and this many pages of the peer table beyond the
+    /// first, without the payloads of huge blocks.
+    pub(super) fn memory_with(&self, parts: PartSet, peer_pages: usize) -> usize {
+        let mut sum = self.initial() + peer_pages * PAGE;
+        let mut counted = 0;
+        for part in Part::all().filter(|part| parts.has(*part)) {
+            let [headers, payloads] = self.ranges_of(part);
+            sum += headers.end - headers.start.max(counted).min(headers.end) + payloads.len();
+            counted = counted.max(headers.end);
+        }
+        sum
     }
 
     /// Returns the indices of all huge blocks.
@@ -259,7 +322,7 @@ impl Geometry {
             self.peers,
             self.headers,
             self.max_message_len,
-            self.committed,
+            self.huge,
             self.length,
             usize::from(PeerIndex::COUNT),
         ];
@@ -285,123 +348,4 @@ impl Geometry {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const KIB: usize = 1024;
-    const MIB: usize = 1024 * KIB;
-
-    #[test]
-    fn payloads_never_overlap_in_any_layout() {
-        for capacity in [1, 2, 31, 1023, 1024, 4096, 65_535, 65_536] {
-            for (max_message_len, inline_len) in [
-                (128, 0),
-                (128, 4096),
-                (5_000, 8),
-                (64 * KIB, 96),
-                (100 * KIB, 97),
-                (MIB, 256),
-                (200 * MIB, 1000),
-                (1024 * MIB, 4096),
-            ] {
-                let geometry = Geometry::new(capacity, max_message_len, inline_len);
-                assert!(geometry.ring.slots() > u64::from(capacity));
-                // One index is left that names no block (`BlockIndex::NONE`).
-                assert!(geometry.block_count() < BlockIndex::COUNT - 1);
-                let (mut last_end, huge) = (CELLS, geometry.huge_blocks());
-                for index in (0..geometry.block_count()).filter_map(BlockIndex::new) {
-                    let payload = geometry.payload(index).expect("every block has a payload");
-                    assert!(
-                        payload.start >= last_end && payload.end <= geometry.length,
-                        "{index:?} {payload:?}"
-                    );
-                    assert_eq!(payload.start % CELL_ALIGNMENT, 0);
-                    assert!(payload.end <= geometry.peers || payload.start >= geometry.headers);
-                    if huge.contains(&index.get()) {
-                        assert!(payload.start >= geometry.committed);
-                        assert_eq!((payload.start % PAGE, payload.len() % PAGE), (0, 0));
-                    } else {
-                        assert!(payload.end <= geometry.committed);
-                    }
-                    last_end = payload.end;
-                }
-                assert!(
-                    BlockIndex::new(geometry.block_count())
-                        .is_some_and(|index| geometry.payload(index).is_none())
-                );
-                let smallest = geometry.classes.first().expect("a class");
-                assert!(smallest.blocks.len() >= 2 * capacity as usize);
-                assert!(smallest.blocks.len() as u64 > geometry.ring.slots());
-                assert!(smallest.payload >= inline_len.min(max_message_len));
-                assert!(smallest.payload <= max_message_len);
-                assert!(geometry.length < 16 << 30, "{}", geometry.length);
-            }
-        }
-    }
-
-    #[test]
-    fn a_message_goes_into_the_smallest_class_that_fits() {
-        let geometry = Geometry::new(16, MIB + 1, 96);
-        assert_eq!(geometry.class_for(0), Some(0));
-        assert_eq!(geometry.class_for(96), Some(0));
-        assert_eq!(geometry.class_for(97), Some(1));
-        assert_eq!(geometry.class_for(64 * KIB), Some(5));
-        assert_eq!(geometry.class_for(64 * KIB + 1), Some(6));
-        assert_eq!(geometry.class_for(MIB + 1), Some(8));
-        assert_eq!(geometry.class_for(MIB + 2), None);
-        let inline = Geometry::new(16, MIB, 1024);
-        assert_eq!(inline.class_for(1024), Some(0));
-        assert_eq!(inline.class_for(1025), Some(3));
-    }
-
-    #[test]
-    fn the_last_class_fits_the_largest_message() {
-        let payloads = |max_message_len| {
-            let geometry = Geometry::new(16, max_message_len, 96);
-            let last = geometry.classes.last().map(|class| class.payload);
-            (geometry.classes.len(), last.expect("a class"))
-        };
-        assert_eq!(payloads(128), (2, 256));
-        assert_eq!(payloads(256), (2, 256));
-        assert_eq!(payloads(257), (3, KIB));
-        assert_eq!(payloads(64 * KIB), (6, 64 * KIB));
-        assert_eq!(payloads(64 * KIB + 1), (7, 68 * KIB));
-        assert_eq!(payloads(MIB), (8, MIB));
-        assert_eq!(payloads(5 * MIB + 1), (10, 5 * MIB + 4 * KIB));
-        assert_eq!(payloads(1024 * MIB), (13, 1024 * MIB));
-    }
-
-    #[test]
-    fn the_largest_classes_have_few_blocks() {
-        let geometry = Geometry::new(1024, 1024 * MIB, 96);
-        let counts: Vec<_> = geometry
-            .huge_classes()
-            .iter()
-            .map(|class| (class.payload / KIB, class.blocks.len()))
-            .collect();
-        let expected = [
-            (256, 64),
-            (KIB, 64),
-            (4 * KIB, 64),
-            (16 * KIB, 64),
-            (64 * KIB, 16),
-            (256 * KIB, 4),
-            (MIB, 4),
-        ];
-        assert_eq!(counts, expected);
-        let small = Geometry::new(1, MIB, 96);
-        let counts = small.huge_classes().iter().map(|class| class.blocks.len());
-        assert!(
-            counts.eq([4, 4]),
-            "a queue for one message needs few blocks"
-        );
-    }
-
-    #[test]
-    fn layouts_that_differ_have_different_fingerprints() {
-        let one = Geometry::new(4096, MIB, 96).fingerprint();
-        assert_ne!(one, Geometry::new(65_536, MIB, 96).fingerprint());
-        assert_ne!(one, Geometry::new(4096, MIB - 1, 96).fingerprint());
-        assert_ne!(one, Geometry::new(4096, MIB, 97).fingerprint());
-    }
-}
+mod tests;

@@ -25,6 +25,7 @@ const CLOSE_WAITS_FOR_LEASES: u64 = 1;
 const CLOSE_ON_LAST_SENDER: u64 = 2;
 const CLOSE_ON_LAST_RECEIVER: u64 = 4;
 const EVICT_DEAD_LETTERS: u64 = 8;
+const PREALLOCATE: u64 = 16;
 
 impl Header {
     /// Writes the header of a new segment. The words of the protocol need no such step: in a new file they are zero,
@@ -36,6 +37,7 @@ impl Header {
             (limits.close_on_last_sender, CLOSE_ON_LAST_SENDER),
             (limits.close_on_last_receiver, CLOSE_ON_LAST_RECEIVER),
             (settings.evict_dead_letters, EVICT_DEAD_LETTERS),
+            (settings.preallocate, PREALLOCATE),
         ];
         let flags = flags.iter().filter(|(is_set, _)| *is_set);
         let flags = flags.fold(0, |all, (_, flag)| all | flag);
@@ -150,6 +152,7 @@ impl Header {
         Ok(Settings {
             limits,
             evict_dead_letters: flags & EVICT_DEAD_LETTERS != 0,
+            preallocate: flags & PREALLOCATE != 0,
             max_leases: small(&self.max_leases, "its number of leases is out of range")?,
             max_message_len,
             inline_len,

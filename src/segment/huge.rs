@@ -6,8 +6,8 @@
 
 use super::geometry::Class;
 use super::mapped::Segment;
-use crate::error::{MemoryLimit, OutOfMemory};
-use crate::os::memory::{self, MemoryError};
+use crate::error::OutOfMemory;
+use crate::os::memory;
 use crate::protocol::Corrupt;
 use crate::protocol::huge_memory::{HugeClass, HugeHints, HugeMemory};
 use crate::protocol::ids::{BlockIndex, PeerIndex};
@@ -32,6 +32,9 @@ impl Segment {
         me: PeerIndex,
         class: &Class,
     ) -> Result<HugeAllocation, Corrupt> {
+        if let Err(shortage) = self.commit_huge_headers() {
+            return Ok(HugeAllocation::NoMemory(shortage));
+        }
         huge::allocate(self, me, &class.as_huge())
     }
 
@@ -42,7 +45,7 @@ impl Segment {
 
     /// Returns how many bytes of memory the segment has, by what the kernel reports (HUGE-4).
     pub(crate) fn memory(&self) -> usize {
-        memory::allocated(&self.file).unwrap_or(self.geometry().committed)
+        memory::allocated(&self.file).unwrap_or(self.geometry().huge)
     }
 
     fn huge_payload(&self, block: BlockIndex) -> Range<usize> {
@@ -60,7 +63,8 @@ impl HugeMemory for Segment {
     }
 
     fn memory_limit(&self) -> u64 {
-        self.settings().memory_limit
+        let set_aside = self.memory_of_missing_parts();
+        self.settings().memory_limit.saturating_sub(set_aside)
     }
 
     fn max_idle_memory(&self) -> u64 {
@@ -72,7 +76,7 @@ impl HugeMemory for Segment {
     }
 
     fn permanent_memory(&self) -> u64 {
-        self.geometry().committed as u64
+        self.memory_of_reserved_parts()
     }
 
     fn check_system(&self, wanted: u64) -> Result<(), OutOfMemory> {
@@ -83,14 +87,7 @@ impl HugeMemory for Segment {
     fn take_memory(&self, block: BlockIndex) -> Result<(), OutOfMemory> {
         let payload = self.huge_payload(block);
         let wanted = payload.len() as u64;
-        memory::commit(&self.file, payload).map_err(|error| match error {
-            MemoryError::OutOfMemory(shortage) => shortage,
-            MemoryError::Os(_) => OutOfMemory {
-                limit: MemoryLimit::Machine,
-                wanted,
-                available: 0,
-            },
-        })
+        memory::commit(&self.file, payload).map_err(|error| error.of_range(wanted))
     }
 
     fn give_memory_back(&self, block: BlockIndex) {

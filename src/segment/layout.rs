@@ -8,10 +8,12 @@
 //! | `peers`       | the peer table: a cache line for each peer                                   | `geometry` |
 //! | `headers`     | the headers of all larger blocks, each with the marks of a batch             | `geometry` |
 //! | after those   | the payloads of larger blocks, class by class                                | `geometry` |
-//! | `committed`   | the payloads of huge blocks, of more than 64 KiB, class by class             | `geometry` |
+//! | `huge`        | the payloads of huge blocks, of more than 64 KiB, class by class             | `geometry` |
 //!
-//! Everything before `committed` has memory from the start. What follows is only a range of addresses: a huge block
-//! gets memory when it is first used, and gives it back when it is idle ([`super::huge`]).
+//! Everything up to the first page of the peer table has memory from the start. What follows is only a range of
+//! addresses. The other pages of the peer table, and each class of larger blocks, get memory when they are first used
+//! ([`super::parts`]). A huge block gets memory when it is first used, and gives it back when it is idle
+//! ([`super::huge`]).
 //!
 //! A cell consists of a [`CellHeader`] and the payload of its block, and its size is a multiple of
 //! [`CELL_ALIGNMENT`] bytes. The first cells are those of the ring: cell `n` has slot `n` and block `n`. The other cells
@@ -29,6 +31,7 @@ use crate::protocol::batch::BatchMarks;
 use crate::protocol::block_header::BlockHeader;
 use crate::protocol::lifecycle::LifecycleWord;
 use crate::protocol::parking::ParkingWord;
+use crate::protocol::parts::PartsWord;
 use crate::protocol::peers::PeerEntry;
 use crate::protocol::returned::ReturnedWord;
 use crate::protocol::ring::{Hint, SlotWord};
@@ -59,7 +62,7 @@ pub(super) const LARGE_HEADER: usize = 2 * CACHE_LINE;
 /// The first word of a complete segment: "workring" as a number.
 pub(super) const MAGIC: u64 = u64::from_le_bytes(*b"workring");
 /// The version of the layout and the protocol. Raised with every change of either.
-pub(super) const VERSION: u64 = 7;
+pub(super) const VERSION: u64 = 8;
 
 /// Room for a name in the header, in bytes. A longer name keeps its end, which tells most.
 pub(super) const NAME_BYTES: usize = 256;
@@ -105,6 +108,7 @@ pub(super) struct SharedWords {
     pub(super) evicted: CachePadded<AtomicU64>,
     pub(super) discarded: CachePadded<AtomicU64>,
     pub(super) sweeps: Sweeps,
+    pub(super) parts: CachePadded<PartsWord>,
 }
 
 /// What the sweeps of all peers share: read by processes that wait, written once in a liveness interval.
@@ -126,7 +130,7 @@ pub(super) struct CachePadded<T>(pub(super) T);
 
 const _: () = assert!(size_of::<Header>() == 128 + 3 * NAME_BYTES && size_of::<Header>() <= SHARED);
 const _: () =
-    assert!(size_of::<SharedWords>() == 1024 && SHARED + size_of::<SharedWords>() <= CELLS);
+    assert!(size_of::<SharedWords>() == 1152 && SHARED + size_of::<SharedWords>() <= CELLS);
 const _: () = assert!(size_of::<CachePadded<Hint>>() == 128 && size_of::<Sweeps>() == 128);
 const _: () = assert!(size_of::<PeerEntry>() == CACHE_LINE);
 const _: () = assert!(size_of::<CellHeader>() == CELL_ALIGNMENT);

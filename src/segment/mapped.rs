@@ -32,7 +32,7 @@ use crate::protocol::ids::{BlockIndex, PeerIndex};
 use crate::protocol::parking::ParkingWord;
 use crate::protocol::peers::PeerEntry;
 use crate::protocol::{Limits, SharedState};
-use crate::sync::AtomicU64;
+use crate::sync::{AtomicBool, AtomicU64};
 use core::ops::Range;
 use std::os::fd::OwnedFd;
 
@@ -47,6 +47,8 @@ pub(crate) struct Segment {
     pub(super) sweeper: LivenessSweeper,
     pub(super) idle_blocks: IdleBlocks,
     pub(super) huge_hints: HugeHints,
+    /// Whether this process was refused memory for a part that it could do without.
+    pub(super) is_part_refused: AtomicBool,
     pub(super) file: OwnedFd,
     pub(super) file_id: FileId,
 }
@@ -76,12 +78,20 @@ impl Segment {
         settings: Settings,
     ) -> Result<Self, MemoryError> {
         let geometry = geometry_of(&settings);
-        let wanted = geometry.committed as u64;
+        let committed = if settings.preallocate {
+            geometry.huge
+        } else {
+            geometry.initial()
+        };
+        let wanted = committed as u64;
         OutOfMemory::check(MemoryLimit::Queue, wanted, settings.memory_limit)?;
         budget.check(wanted)?;
-        let file = create_file(geometry.length, geometry.committed)?;
+        let file = create_file(geometry.length, committed)?;
         let mut segment = Self::create_in(file, geometry, settings)?;
         segment.budget = budget;
+        if segment.settings.preallocate {
+            segment.note_all_committed();
+        }
         Ok(segment)
     }
 
@@ -117,11 +127,12 @@ impl Segment {
         // consists of atomic integers, for which any bytes are valid.
         let header: &Header = unsafe { mapping.pointer_at(0).cast().as_ref() };
         let (geometry, settings) = header.read(size)?;
-        if !is_sealed && memory::allocated(&file)? < geometry.committed {
+        let file_id = FileId::of(&file)?;
+        let segment = Self::new(mapping, geometry, settings, file, file_id);
+        if !is_sealed && !segment.has_memory_of_its_parts()? {
             return Err(AttachError::NotASegment("it lacks some of its memory"));
         }
-        let file_id = FileId::of(&file)?;
-        Ok(Self::new(mapping, geometry, settings, file, file_id))
+        Ok(segment)
     }
 
     fn new(
@@ -139,6 +150,7 @@ impl Segment {
             sweeper: LivenessSweeper::default(),
             idle_blocks: IdleBlocks::default(),
             huge_hints: HugeHints::default(),
+            is_part_refused: AtomicBool::new(false),
             file,
             file_id,
         }
@@ -156,6 +168,7 @@ impl Segment {
         segment
             .header()
             .write(segment.geometry(), &segment.settings);
+        segment.note_all_committed();
         segment
     }
 
@@ -235,11 +248,11 @@ impl SharedState for Segment {
     }
 
     fn peer_count(&self) -> u16 {
-        PeerIndex::COUNT
+        self.places.peer_count()
     }
 
     fn peer(&self, peer: PeerIndex) -> Option<&PeerEntry> {
-        Some(self.places.peer(peer))
+        self.places.peer(peer)
     }
 
     fn evicted(&self) -> &AtomicU64 {

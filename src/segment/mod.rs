@@ -11,6 +11,7 @@
 //! | [`mapped`]       | [`Segment`]: the mapping, and the words of the protocol in it                           |
 //! | [`payload`]      | the bytes of messages, as slices; what a peer's stray write can do to them              |
 //! | [`batch_layout`] | how several messages lie in the payload of one block                                    |
+//! | [`parts`]        | the memory of classes of blocks and of the peer table, taken when they are first used   |
 //! | [`huge`]         | the memory of blocks for messages of more than 64 KiB                                   |
 //! | [`idle_blocks`]  | what a process remembers about blocks of these that are idle                            |
 //! | [`sweeper`]      | what a process remembers about its checks on the other peers                            |
@@ -30,6 +31,7 @@ pub(crate) mod huge;
 mod idle_blocks;
 mod layout;
 mod mapped;
+mod parts;
 mod payload;
 mod schema;
 mod settings;

@@ -40,6 +40,7 @@ fn segment(limits: Limits) -> Segment {
     let settings = Settings {
         limits,
         evict_dead_letters: true,
+        preallocate: true,
         max_leases: 8,
         max_message_len: 64 * 1024,
         inline_len: 96,

@@ -39,6 +39,7 @@ fn settings(capacity: u32, close_waits_for_leases: bool) -> Settings {
             close_on_last_receiver: true,
         },
         evict_dead_letters: true,
+        preallocate: true,
         max_leases: 8,
         max_message_len: 64 * 1024,
         inline_len: 96,

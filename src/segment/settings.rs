@@ -19,6 +19,8 @@ pub(crate) struct Settings {
     pub(crate) inline_len: usize,
     /// How much memory the segment may take, in bytes; `u64::MAX` without a limit.
     pub(crate) memory_limit: u64,
+    /// Whether the queue has memory for messages of up to 64 KiB from the start.
+    pub(crate) preallocate: bool,
     /// How many bytes of memory idle blocks for messages of more than 64 KiB may keep.
     pub(crate) max_idle_memory: u64,
     /// How long a wait spins before it sleeps; one of [`SPINS`].

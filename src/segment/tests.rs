@@ -22,6 +22,7 @@ pub(super) fn settings() -> Settings {
             close_on_last_receiver: false,
         },
         evict_dead_letters: true,
+        preallocate: true,
         max_leases: 7,
         max_message_len: 1 << 20,
         inline_len: 96,
@@ -58,7 +59,7 @@ fn no_process_attaches_to_an_incomplete_segment() {
     let (mut too_early, mut attached) = (0, 0);
     for _ in 0..rounds {
         let geometry = Geometry::new(8, 1 << 20, 96);
-        let file = memory::create(geometry.length, geometry.committed).expect("a memfd");
+        let file = memory::create(geometry.length, geometry.huge).expect("a memfd");
         let theirs = file.as_fd().try_clone_to_owned().expect("dup");
         let start = std::sync::Barrier::new(2);
         std::thread::scope(|scope| {

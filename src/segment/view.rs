@@ -12,7 +12,7 @@
     reason = "turns addresses in the mapping into references; each block states its reason"
 )]
 
-use super::geometry::Geometry;
+use super::geometry::{Geometry, PEERS_PER_PAGE};
 use super::layout::{CACHE_LINE, CELLS, CellHeader, LARGE_HEADER, SHARED, SharedWords};
 use crate::os::memory::Mapping;
 use crate::os::{cpu, membarrier};
@@ -21,6 +21,7 @@ use crate::protocol::block_header::BlockHeader;
 use crate::protocol::ids::{BlockIndex, PeerIndex, Position};
 use crate::protocol::lifecycle::LifecycleWord;
 use crate::protocol::parking::ParkingWord;
+use crate::protocol::parts::Part;
 use crate::protocol::peers::PeerEntry;
 use crate::protocol::returned::ReturnedWord;
 use crate::protocol::ring::{Hint, RingSize, SlotWord};
@@ -37,6 +38,8 @@ pub(super) struct Places {
     headers: NonNull<u8>,
     peers: NonNull<u8>,
     block_count: u32,
+    /// The first block of each part; `u32::MAX` where there is none.
+    part_starts: [u32; Part::COUNT],
     mapping: Mapping,
     geometry: Geometry,
 }
@@ -69,8 +72,13 @@ impl Places {
             cell_count: geometry.small_blocks(),
             is_fenced_by_others: membarrier::register(),
         };
+        let part_starts = core::array::from_fn(|number| {
+            let blocks = Part::new(number).map(|part| geometry.blocks_of(part));
+            blocks.map_or(u32::MAX, |blocks| blocks.start)
+        });
         Self {
             hot,
+            part_starts,
             headers: mapping.pointer_at(geometry.headers),
             peers: mapping.pointer_at(geometry.peers),
             block_count: geometry.block_count(),
@@ -109,9 +117,22 @@ impl Places {
 
     // What follows takes a reference, where a view would have to be written to memory to be passed.
 
+    /// Returns whether a block that is not of the smallest class exists and has a header with memory (PARTS-2).
+    #[inline(always)]
+    fn has_header(&self, index: BlockIndex) -> bool {
+        let first = |start: &&u32| **start <= index.get();
+        let number = self.part_starts.iter().filter(first).count();
+        let committed = self.view().shared_words().parts.0.load().committed();
+        let has_memory = number
+            .checked_sub(1)
+            .and_then(Part::new)
+            .is_some_and(|part| committed.has(part));
+        index.get() < self.block_count && (has_memory || mutant!(PartMarkIgnored))
+    }
+
     #[inline(never)]
     fn large_block(&self, index: BlockIndex) -> Option<&BlockHeader> {
-        if index.get() >= self.block_count {
+        if !self.has_header(index) {
             return None;
         }
         let offset = (index.get() - self.hot.cell_count) as usize * LARGE_HEADER;
@@ -121,12 +142,10 @@ impl Places {
 
     #[inline(never)]
     fn large_payload_address(&self, index: BlockIndex) -> Result<(NonNull<u8>, usize), Corrupt> {
-        // Only corrupt words lead to a block without memory (HUGE-3). To read there would take memory past all limits.
-        if self.geometry.huge_blocks().contains(&index.get())
-            && !self
-                .large_block(index)
-                .is_some_and(BlockHeader::is_committed)
-        {
+        // Only corrupt words lead to a block without memory (PARTS-2, HUGE-3). To read there would take memory past all limits.
+        let header = self.large_block(index).ok_or(Corrupt::NotCommitted)?;
+        let [.., huge] = self.part_starts;
+        if index.get() >= huge && !header.is_committed() {
             return Err(Corrupt::NotCommitted);
         }
         let range = self.geometry.payload(index).ok_or(Corrupt::NoSuchBlock)?;
@@ -134,21 +153,35 @@ impl Places {
     }
 
     pub(super) fn marks(&self, index: BlockIndex) -> Option<&BatchMarks> {
-        if index.get() >= self.block_count {
+        let offset = index.get().checked_sub(self.hot.cell_count)? as usize * LARGE_HEADER;
+        if !self.has_header(index) {
             return None;
         }
-        let offset = index.get().checked_sub(self.hot.cell_count)? as usize * LARGE_HEADER;
         let offset = offset + size_of::<BlockHeader>();
         // SAFETY: a large block of this index exists. Its marks follow its header on the two cache lines that it has
         // (asserted in `layout`), and consist of atomics.
         Some(unsafe { self.view().at(self.headers, offset) })
     }
 
-    pub(super) fn peer(&self, peer: PeerIndex) -> &PeerEntry {
+    /// Returns the number of peer entries that have memory.
+    #[inline(always)]
+    pub(super) fn peer_count(&self) -> u16 {
+        let more = self.view().shared_words().parts.0.load().peer_pages();
+        let more = u16::try_from(more).unwrap_or(u16::MAX);
+        more.saturating_add(1)
+            .saturating_mul(PEERS_PER_PAGE)
+            .min(PeerIndex::COUNT)
+    }
+
+    /// Returns a peer entry; `None` if it has no memory yet (PARTS-2).
+    pub(super) fn peer(&self, peer: PeerIndex) -> Option<&PeerEntry> {
+        if peer.get() >= self.peer_count() {
+            return None;
+        }
         let offset = usize::from(peer.get()) * size_of::<PeerEntry>();
         // SAFETY: the index is below `PeerIndex::COUNT`, for which there is room in the peer table: an aligned cache
         // line each, which consists of atomics.
-        unsafe { self.view().at(self.peers, offset) }
+        Some(unsafe { self.view().at(self.peers, offset) })
     }
 }
 

@@ -27,7 +27,9 @@ type Ends = (Sender<Vec<u8>, Raw>, Receiver<Vec<u8>, Raw>);
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
 
+/// Makes a queue that takes memory for messages of more than 64 KiB only, once it is made.
 fn queue(options: &Options) -> Ends {
+    let options = options.clone().preallocate(true);
     options.channel_with().expect("a queue")
 }
 
@@ -65,7 +67,8 @@ fn available() -> usize {
 fn round_trips(role: &str, lengths: &[usize]) {
     let longest = lengths.iter().copied().max().unwrap_or(0);
     let options = sleepy(8).max_message_len(longest);
-    let ((tx, input), (output, rx)) = (queue(&options), queue(&options));
+    let queue = || -> Ends { options.channel_with().expect("a queue") };
+    let ((tx, input), (output, rx)) = (queue(), queue());
     let relay = hand_over(role, &[&1], |handoff| {
         handoff.give("in", &input)?.give("out", &output)
     });
@@ -210,7 +213,8 @@ fn idle_memory_of_one_size_is_released_for_another() {
 #[test]
 fn a_queue_that_exceeds_its_own_limit_is_not_created() {
     guarded(LIMIT, || {
-        let refused = Options::new(4).memory_limit(MIB).channel::<u32>();
+        let options = Options::new(4).preallocate(true);
+        let refused = options.clone().memory_limit(MIB).channel::<u32>();
         let Err(error) = refused else {
             panic!("the queue exceeds its limit")
         };
@@ -229,9 +233,9 @@ fn a_queue_that_exceeds_its_own_limit_is_not_created() {
             error.to_string().contains("the queue's memory limit"),
             "{error}"
         );
-        let exactly = base(&Options::new(4));
+        let exactly = base(&options);
         drop(
-            Options::new(4)
+            options
                 .memory_limit(exactly)
                 .channel::<u32>()
                 .expect("a queue within its limit"),

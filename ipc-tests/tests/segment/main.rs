@@ -10,4 +10,5 @@ mod header;
 mod large;
 mod leftovers;
 mod named;
+mod parts;
 mod scribble;

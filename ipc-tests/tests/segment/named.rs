@@ -602,7 +602,8 @@ fn large_messages_take_memory_when_they_are_sent() {
         tx.send(vec![7; 100 << 20]).expect("memory");
         assert!(rx.stats().memory >= before + (100 << 20));
         assert!(other.recv().expect("a message") == vec![7; 100 << 20]);
-        assert_eq!(rx.stats().memory, before);
+        // Some headers have been added.
+        assert!(rx.stats().memory < before + (1 << 20));
         drop((tx, rx, other));
         name.remove();
     });

@@ -132,7 +132,9 @@ fn os(what: &'static str) -> impl Fn(io::Error) -> StartError {
 
 /// Returns the options that both queues have in common.
 fn queue_options(settings: &Settings, schema: &str) -> Options {
+    // A worker must be able to report why a result could not be sent, such as a lack of memory. That takes none.
     Options::new(settings.capacity)
+        .preallocate(true)
         .max_message_len(settings.max_message_len)
         .spin(settings.spin)
         .liveness_interval(settings.liveness_interval)

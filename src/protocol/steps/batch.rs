@@ -179,7 +179,9 @@ pub(crate) fn has_unopened_batch<S: SharedState>(
 ) -> Result<bool, Corrupt> {
     help_all_takers(shared)?;
     for index in (0..shared.block_count()).filter_map(BlockIndex::new) {
-        let header = shared.block(index).ok_or(Corrupt::NoSuchBlock)?;
+        let Some(header) = shared.block(index) else {
+            continue;
+        };
         let block = header.word.load();
         if block.is(BlockKind::Held)
             && block.peer() == me

@@ -245,7 +245,8 @@ fn commit<M: HugeMemory>(shared: &M, owned: &OwnedBlock) -> Result<(), OutOfMemo
     }
     let taken = shared.take_memory(owned.index());
     // Other processes may have taken memory since the limit was checked.
-    let within = OutOfMemory::check(MemoryLimit::Queue, shared.memory(), shared.memory_limit());
+    let limit = shared.memory_limit();
+    let within = OutOfMemory::check(MemoryLimit::Queue, shared.memory(), limit);
     let result = taken.and(within);
     if result.is_err() {
         // If this fails, the block is left as in the last line of the table.

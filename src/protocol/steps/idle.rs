@@ -57,7 +57,7 @@ fn excess_idle_memory<M: HugeMemory>(shared: &M) -> u64 {
     idle.sum::<u64>().saturating_sub(max)
 }
 
-/// Returns the word of each huge block.
+/// Returns the word of each huge block; of none, if no such block was used yet.
 pub(crate) fn words<M: HugeMemory>(shared: &M) -> impl Iterator<Item = BlockState> {
     let blocks = shared.huge_classes().flat_map(|class| class.blocks);
     let indices = blocks.filter_map(BlockIndex::new);

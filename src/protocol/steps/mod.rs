@@ -6,6 +6,7 @@
 //! | [`receive`]      | take the next message, or find that the queue has ended                          |
 //! | [`settle`]       | acknowledge a message, return it, reject it, or discard it after a cancel        |
 //! | [`batch`]        | what differs for a block that holds several messages                             |
+//! | [`commit`]       | take memory for a class of blocks when it is first used                          |
 //! | [`huge`]         | allocate a block for a large message, with memory                                |
 //! | [`idle`]         | give back the memory of such blocks                                              |
 //! | [`dead_letters`] | read, keep, discard and evict dead letters                                       |
@@ -21,6 +22,8 @@
 
 pub(crate) mod batch;
 pub(crate) mod close;
+#[cfg(not(loom))]
+pub(crate) mod commit;
 pub(crate) mod dead_letters;
 mod help;
 #[cfg(not(loom))]

@@ -108,7 +108,10 @@ pub(crate) fn snapshot_blocks<S: SharedState>(shared: &S) -> Vec<BlockSnapshot> 
     }
     let snapshot = |(number, reference)| {
         let index = BlockIndex::new(number)?;
-        let state = shared.block(index)?.word.load();
+        // A block without memory is Free.
+        let state = shared
+            .block(index)
+            .map_or(BlockState::NEW, |header| header.word.load());
         let messages = batch::message_counts(shared, index);
         // A slot may name a block long after its taker has recorded that it holds the message.
         let slot = if state.is(BlockKind::Offered) {

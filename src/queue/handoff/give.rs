@@ -1,7 +1,7 @@
 //! The parent's side of a hand-off: makes tickets for a child, and starts it.
 
 use super::manifest::{self, Entry, Kind, VARIABLE};
-use crate::error::HandoffError;
+use crate::error::{HandoffError, OutOfMemory};
 use crate::os::child::ChildProcess;
 use crate::os::descriptor::{self, beyond_stdio};
 use crate::os::inherit::InheritedFiles;
@@ -221,6 +221,15 @@ fn no_ticket(error: JoinError) -> HandoffError {
         JoinError::Closed => HandoffError::Closed,
         JoinError::TooManyPeers => HandoffError::TooManyPeers {
             max: usize::from(PeerIndex::COUNT),
+        },
+        JoinError::NoMemory(OutOfMemory {
+            limit,
+            wanted,
+            available,
+        }) => HandoffError::NoMemory {
+            limit,
+            wanted,
+            available,
         },
         JoinError::Corrupt(corrupt) => HandoffError::Corrupt {
             what: corrupt.what(),

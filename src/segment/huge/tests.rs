@@ -2,8 +2,10 @@
 //! the limit.
 
 use super::*;
+use crate::error::MemoryLimit;
 use crate::os::budget::MemoryBudget;
 use crate::os::budget::tests::Machine;
+use crate::os::memory::MemoryError;
 use crate::protocol::SharedState;
 use crate::protocol::blocks::BlockKind;
 use crate::protocol::steps::send;
@@ -66,7 +68,7 @@ fn release_all(segment: &Segment, blocks: Vec<OwnedBlock>) {
 fn a_block_gets_memory_at_its_first_use_and_keeps_it_for_the_next() {
     let segment = segment(16 * MIB, usize::MAX);
     let base = segment.memory();
-    assert_eq!(base, segment.geometry().committed);
+    assert_eq!(base, segment.geometry().huge);
     let block = fill(&segment, allocate(&segment, 15 * MIB));
     let index = block.index();
     assert_eq!(segment.memory(), base + 16 * MIB);

@@ -130,10 +130,12 @@ fn create_and_remove(io: &mut Io) {
 /// Argument: the name of the queue.
 fn small_shm(io: &mut Io) {
     let name: String = io.argument();
-    let make = |largest| {
+    let make_with = |largest, preallocate| {
         let options = Options::new(4).max_message_len(largest);
+        let options = options.preallocate(preallocate);
         options.create_named_with::<Vec<u8>, Raw>(&name)
     };
+    let make = |largest| make_with(largest, false);
     let (tx, rx) = make(8 << 20).expect("room for the small blocks");
     tx.send(vec![7; 1 << 20]).expect("room for one large block");
     let refused = tx.send(vec![7; 8 << 20]).map_err(|error| error.map(drop));
@@ -151,7 +153,22 @@ fn small_shm(io: &mut Io) {
 
     let ballast = vec![7; 7 << 20];
     fs::write("/dev/shm/ballast", ballast).expect("room for it");
-    let refused = make(64 << 10);
+    let (tx, rx) = make(64 << 10).expect("room for the ring");
+    tx.send(vec![7; 200]).expect("room for this size");
+    // Several of them have memory, or none.
+    let refused = tx.send(vec![7; 64 << 10]).map_err(|error| error.map(drop));
+    let Err(SendError::NoMemory { limit, .. }) = refused else {
+        panic!("sent without room for it: {refused:?}");
+    };
+    assert_eq!(limit, MemoryLimit::FileSystem);
+    assert_eq!(rx.recv().expect("the first"), vec![7; 200]);
+    fs::remove_file("/dev/shm/ballast").expect("it is there");
+    tx.send(vec![7; 64 << 10]).expect("room by now");
+    drop((tx, rx));
+    workring::queue::remove_named(&name).expect("no process has it open");
+
+    fs::write("/dev/shm/ballast", vec![7; 7 << 20]).expect("room for it");
+    let refused = make_with(64 << 10, true);
     let Err(CreateNamedError::Create(CreateError::NoMemory { limit, .. })) = refused else {
         panic!("made without room for it: {refused:?}");
     };

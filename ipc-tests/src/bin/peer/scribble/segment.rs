@@ -10,6 +10,8 @@ const SHARED: u64 = 4096;
 const SHARED_WORDS: u64 = 112;
 const HEAD: u64 = SHARED;
 const TAIL: u64 = SHARED + 128;
+/// The word that says which parts of the segment have memory.
+const PARTS: u64 = SHARED + 1024;
 /// The cells, each with a slot and a small block; the last ones have a block only.
 const CELLS: u64 = 8192;
 const CELL: u64 = 128;
@@ -70,6 +72,7 @@ impl Scribbler {
             14..16 => header(near % SLOTS) + rng.u64(0..3) * 8,
             16 => header(rng.u64(0..SMALL_BLOCKS)) + rng.u64(0..3) * 8,
             17 => header(SMALL_BLOCKS + rng.u64(0..300)) + rng.u64(0..LARGE_HEADER_WORDS) * 8,
+            18 if rng.u32(0..4) == 0 => PARTS,
             18 => CELLS + rng.u64(0..SMALL_BLOCKS * CELL / 8) * 8,
             _ => return self.scribble_header(rng),
         };
@@ -126,6 +129,9 @@ pub(super) fn check_offsets() {
     }
     assert_eq!((segment.read(HEAD), segment.read(TAIL)), (0, 3), "hints");
     assert_eq!(segment.read(0), u64::from_le_bytes(*b"workring"), "magic");
+    let parts = segment.read(PARTS);
+    // The classes of 256 bytes and 64 KiB are reserved and committed.
+    assert_eq!(parts, 0b10001 << 6 | 0b10001, "parts");
     let peer = (
         segment.read(PEERS) & 3,
         segment.read(PEERS + 8) & 0xffff_ffff,

@@ -7,12 +7,14 @@ use workring::{Handoff, Lease, Options, inherit};
 /// The length of a message whose block gets memory when it is sent, and gives it back.
 pub(super) const LARGE: usize = 70_000;
 
-/// Waits in this queue sleep at once, and do not end before they are woken.
+/// Waits in this queue sleep at once, and do not end before they are woken. No operation takes memory for a class of
+/// blocks: the look at the limits of the system is so long that only a sample of its instructions could be tried.
 pub(super) fn capacity_4() -> Options {
     Options::new(4)
         .spin(Duration::ZERO)
         .liveness_interval(Duration::from_secs(10))
         .max_message_len(128)
+        .preallocate(true)
 }
 
 /// The same with a larger capacity, so that half of the blocks are in use during laps, and a wrong word harms one.
@@ -21,6 +23,12 @@ pub(super) fn capacity_32() -> Options {
         .spin(Duration::ZERO)
         .liveness_interval(Duration::from_secs(10))
         .max_message_len(128)
+        .preallocate(true)
+}
+
+/// No message was sent, so that the first one takes memory for its class of blocks.
+pub(super) fn without_memory() -> Options {
+    capacity_4().max_message_len(1 << 20).preallocate(false)
 }
 
 pub(super) fn large_messages() -> Options {

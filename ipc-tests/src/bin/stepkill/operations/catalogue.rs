@@ -5,7 +5,7 @@ use super::{
         LARGE, acknowledge, attach_and_lease, attach_and_receive, attach_receiver, attach_sender,
         capacity_4, capacity_32, close, fill, give_to_child, keep_dead_letter, large_messages,
         lease, make_ticket, make_two_dead_letters, receive, receive_many, reserve_and_commit,
-        return_lease, send_batch_of_three, send_many, send_three_messages,
+        return_lease, send_batch_of_three, send_many, send_three_messages, without_memory,
     },
     operation::{GivenEnd, Meanwhile, Operation, RECEIVING, SENDING},
     predecessors::{self, AFTER_DEAD_TAKER, RECOVERING},
@@ -134,6 +134,18 @@ pub(crate) const OPERATIONS: &[Operation] = &[
             victim.send_message(Message {
                 number: 2,
                 length: LARGE,
+            });
+        },
+        in_flight: &[2],
+        ..SENDING
+    },
+    Operation {
+        name: "send-first-of-size",
+        options: without_memory,
+        act: |victim| {
+            victim.send_message(Message {
+                number: 2,
+                length: 1000,
             });
         },
         in_flight: &[2],
