@@ -283,7 +283,7 @@ impl<'a> Leader<'a> {
             Some(deadline) => queue.recv_deadline(deadline)?,
         };
         self.buffer.push(first);
-        // The next call meets any failure again.
+        // A result without a header is ignored, here and by the callers. The next call meets any other failure again.
         while self.buffer.len() < BATCH
             && let Ok(next) = queue.try_recv()
         {
