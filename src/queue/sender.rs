@@ -86,8 +86,9 @@ impl<T, C: Codec<T>> Sender<T, C> {
 
     /// Sends a message. Blocks while the queue is full, or has no free block for a message of this size.
     ///
-    /// Memory for messages above 64 KiB is taken on demand. If there is not enough, the send waits while other large
-    /// messages of this queue hold memory that it could use; otherwise it fails at once with `NoMemory`.
+    /// Memory for messages above [`inline_len`](crate::Options::inline_len) is taken when the first message of a size is
+    /// sent, unless it was [preallocated](crate::Options::preallocate). If there is not enough, the send fails with
+    /// `NoMemory`. A message above 64 KiB first waits while others of this queue hold memory that it could use.
     ///
     /// `Ok` means accepted: the message will be delivered or become a dead letter, unless the queue is cancelled. That
     /// holds even if this process dies right afterwards. The number of dead letters that are kept is
