@@ -5,6 +5,7 @@ include!("../workring.rs");
 #[path = "../../../src/queue"]
 mod queue {
     mod attachment;
+    mod lease_count;
     mod liveness;
 
     mod case {
