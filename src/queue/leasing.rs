@@ -9,7 +9,7 @@ use super::receiver::Receiver;
 use super::taken::{DetachedMessage, TakenMessage};
 use crate::codec::Codec;
 use crate::error::{RecvError, RecvTimeoutError, TryRecvError};
-use crate::protocol::steps::receive::{self, Receive};
+use crate::protocol::steps::receive::Receive;
 use crate::protocol::{Corrupt, SharedState};
 use core::time::Duration;
 use std::time::Instant;
@@ -111,7 +111,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         let first = if self.batches.any() || !self.may_lease() {
             Ok(None)
         } else {
-            match receive::receive(queue.segment(), queue.view(), queue.peer()) {
+            match self.look_a_few_times(queue, policy) {
                 Ok(Receive::Message(block)) => {
                     let held = HeldBlock::new(queue, block);
                     if !held.is_batch() {
@@ -131,6 +131,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
 
     /// Takes and counts a message after a first look that has not simply returned one. `None`: there was no first look.
     /// The caller makes the lease of it.
+    #[cold]
     #[inline(never)]
     fn lease_after<P: WaitPolicy>(
         &self,
@@ -138,10 +139,6 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         first: Result<Option<Receive>, Corrupt>,
         policy: &P,
     ) -> Result<DetachedMessage, P::RecvError> {
-        let first = match first {
-            Ok(Some(Receive::Empty)) => self.look_a_few_times(queue, policy).map(Some),
-            other => other,
-        };
         let look = || match first.map_err(RecvFailure::from)? {
             Some(received) => Ok(self.sort(queue, received)?.map(|taken| self.count(taken))),
             None => self.take_counted(queue),

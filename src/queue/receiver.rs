@@ -196,29 +196,34 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         if self.batches.any() {
             return self.receive_after(queue, Ok(None), policy);
         }
-        match receive::receive(queue.segment(), queue.view(), queue.peer()) {
+        match self.look_a_few_times(queue, policy) {
             Ok(Receive::Message(block)) => self.open(HeldBlock::new(queue, block), policy),
             other => self.receive_after(queue, other.map(Some), policy),
         }
     }
 
-    /// Looks for a message a few times more, after a first look that found none, if the caller waits: the answer to what
-    /// this process has just sent may be near.
+    /// Looks for a message in the queue. If there is none now, and the caller waits, looks a few times more: the answer
+    /// to what this process has just sent may be near.
     #[inline(always)]
     pub(super) fn look_a_few_times<P: WaitPolicy>(
         &self,
         queue: Entered<'_>,
         policy: &P,
     ) -> Result<Receive, Corrupt> {
-        let (waiter, head) = (&self.handle.waiter, queue.segment().head());
         let mut tries = 0;
-        while waiter.tries_again(queue, head, policy, &mut tries) {
+        loop {
             match receive::receive(queue.segment(), queue.view(), queue.peer()) {
-                Ok(Receive::Empty) => {}
+                Ok(Receive::Empty)
+                    if P::WAITS
+                        && self.handle.waiter.tries_again(
+                            queue,
+                            queue.segment().head(),
+                            policy,
+                            &mut tries,
+                        ) => {}
                 found => return found,
             }
         }
-        Ok(Receive::Empty)
     }
 
     /// Decodes and acknowledges a message. If the codec panics, the message returns to the queue.
@@ -269,6 +274,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
     }
 
     /// Receives a message after a first look that has not simply returned one. `None`: there was no first look.
+    #[cold]
     #[inline(never)]
     fn receive_after<P: WaitPolicy>(
         &self,
@@ -276,15 +282,6 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         first: Result<Option<Receive>, Corrupt>,
         policy: &P,
     ) -> Result<T, P::RecvError> {
-        let first = match first {
-            Ok(Some(Receive::Empty)) => match self.look_a_few_times(queue, policy) {
-                Ok(Receive::Message(block)) => {
-                    return self.open(HeldBlock::new(queue, block), policy);
-                }
-                other => other.map(Some),
-            },
-            other => other,
-        };
         let taken = self.take_after(queue, first, policy);
         let received = taken.and_then(|taken| Ok(taken.receive::<T, C>()?));
         Ok(received?)
