@@ -312,7 +312,6 @@ impl<T, C: Codec<T>> Receiver<T, C> {
     ) -> Result<R, Failure<P::Error, RecvFailure>> {
         let awaited = Awaited {
             word: queue.segment().items(),
-            blocks: false,
             progress: queue.segment().head(),
         };
         let waiter = &self.handle.waiter;

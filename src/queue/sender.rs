@@ -343,7 +343,6 @@ impl<T, C: Codec<T>> Sender<T, C> {
     ) -> Result<BlockWriter<'a>, Failure<P::Error, SendFailure>> {
         let awaited = Awaited {
             word: queue.segment().blocks(),
-            blocks: true,
             progress: queue.segment().tail(),
         };
         let attempt = || self.allocator.block_for(queue, len);
@@ -398,7 +397,6 @@ impl<T, C: Codec<T>> Sender<T, C> {
         };
         let awaited = Awaited {
             word: segment.space(),
-            blocks: false,
             progress: segment.tail(),
         };
         self.handle

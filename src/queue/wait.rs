@@ -4,8 +4,8 @@
 //! Spinning is worth it for short waits: waking a sleeper on another processor takes about ten microseconds, seeing a
 //! word change about ten nanoseconds. It is bounded because a spinning process keeps a processor from others.
 //!
-//! The state here, a [`Waiter`] in each handle, is private to the process: how well spinning has worked, when the last
-//! wait began, and whether an [`Interrupter`] has asked for the end of a wait.
+//! The state here, a [`Waiter`] in each handle, is private to the process: how well spinning and pauses have worked, how
+//! far the queue was when the last wait began, and whether an [`Interrupter`] has asked for the end of a wait.
 
 use super::attachment::{Attachment, Entered};
 use super::failure::{Failure, WaitError};
@@ -29,8 +29,6 @@ use std::time::Instant;
 pub(super) struct Awaited<'a> {
     /// Notified when the awaited change may have happened.
     pub(super) word: &'a ParkingWord,
-    /// Whether it waits for a free block.
-    pub(super) blocks: bool,
     /// A position of the queue that advances with each message or batch. Measures their rate.
     pub(super) progress: &'a Hint,
 }
@@ -71,6 +69,12 @@ const ATTEMPTS_PER_CLOCK_READ: u32 = 4;
 /// After the full spin time divided by this, a spinning thread yields its processor between attempts: there may be more
 /// processes than processors, and the peer that it waits for may need this one. A fast peer answers before that.
 const YIELD_AFTER_DIVISOR: u32 = 64;
+
+/// Returns how long waits for this queue spin; `None` if they do not.
+fn spin_time(queue: Entered<'_>) -> Option<Duration> {
+    let spin = queue.segment().settings().spin;
+    (!spin.is_zero() && cpu::is_multiprocessor()).then_some(spin)
+}
 
 impl Waiter {
     pub(super) fn new() -> Self {
@@ -137,7 +141,8 @@ impl Waiter {
             let wait_key = word.prepare_wait();
             // A receiver that acknowledges a message makes no fence before it looks for sleepers that wait for its block,
             // or for the end of a closed queue (PARK-2).
-            let awaits_release = awaited.blocks || !segment.lifecycle().load().is_open();
+            let awaits_release =
+                core::ptr::eq(word, segment.blocks()) || !segment.lifecycle().load().is_open();
             let is_fenced = !awaits_release || segment.fence_others();
             // After `prepare_wait`, every change moves `word`, so the sleep cannot miss it. Every wait makes this last
             // attempt before it gives up, so that it does not consume a wake that another thread needs (PARK-4).
@@ -185,11 +190,10 @@ impl Waiter {
             return false;
         }
         if *tries == 0 {
-            let spin = queue.segment().settings().spin;
-            let spins = !spin.is_zero() && cpu::is_multiprocessor();
-            if !spins || self.fruitless.load(Ordering::Relaxed) >= GIVE_UP_SPINNING {
+            let spin = spin_time(queue).filter(|_| !self.has_given_up_spinning());
+            let Some(spin) = spin else {
                 return false;
-            }
+            };
             self.pause(progress.get(), spin, policy.deadline());
         } else {
             core::hint::spin_loop();
@@ -233,13 +237,12 @@ impl Waiter {
         if !P::WAITS {
             return Err(Failure::Wait(P::error(WaitError::Timeout)));
         }
-        let full = queue.segment().settings().spin;
-        if full.is_zero() || !cpu::is_multiprocessor() {
+        let Some(full) = spin_time(queue) else {
             return Ok(None);
-        }
+        };
         let deadline = policy.deadline();
         let fruitless = self.fruitless.load(Ordering::Relaxed);
-        let short = fruitless >= GIVE_UP_SPINNING && !fruitless.is_multiple_of(FULL_SPIN_EVERY);
+        let short = self.has_given_up_spinning() && !fruitless.is_multiple_of(FULL_SPIN_EVERY);
         let time = if short {
             full / SHORT_SPIN_DIVISOR
         } else {
@@ -271,6 +274,11 @@ impl Waiter {
         self.fruitless
             .store(fruitless.wrapping_add(1), Ordering::Relaxed);
         Ok(None)
+    }
+
+    /// Returns whether waits spin for the shorter time.
+    fn has_given_up_spinning(&self) -> bool {
+        self.fruitless.load(Ordering::Relaxed) >= GIVE_UP_SPINNING
     }
 
     fn take_interrupt(&self) -> bool {

@@ -135,8 +135,8 @@ fn larger_classes(inline: usize, capacity: u32, max_message_len: usize) -> Vec<(
 impl Geometry {
     /// The capacities that a queue can have.
     pub(crate) const CAPACITIES: RangeInclusive<u32> = 1..=65_536;
-    /// The lengths that the longest message of a queue can have. Never below the smallest block, so that a message that
-    /// fits that block needs no check against the limit.
+    /// The lengths that the longest message of a queue can have. The payload of a cell is never longer, so that a message
+    /// that fits a cell needs no check against the limit.
     pub(crate) const MAX_MESSAGE_LENS: RangeInclusive<usize> = 2 * CACHE_LINE..=1 << 30;
 
     /// The lengths up to which a message lies in its cell.

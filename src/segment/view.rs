@@ -142,7 +142,8 @@ impl Places {
 
     #[inline(never)]
     fn large_payload_address(&self, index: BlockIndex) -> Result<(NonNull<u8>, usize), Corrupt> {
-        // Only corrupt words lead to a block without memory (PARTS-2, HUGE-3). To read there would take memory past all limits.
+        // Only corrupt words lead to a block without memory (PARTS-2, HUGE-3). To read there would take memory past all
+        // limits.
         let header = self.large_block(index).ok_or(Corrupt::NotCommitted)?;
         let [.., huge] = self.part_starts;
         if index.get() >= huge && !header.is_committed() {

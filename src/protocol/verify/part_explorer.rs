@@ -11,7 +11,7 @@
 //!
 //! **What is checked**, in every state: a part that is marked has all of its memory, a part that is not reserved has
 //! none, and all parts keep the queue's own limit. No unit is used without memory. A commit that succeeds leaves the
-//! mark. When no process can go on, another one can commit every part that is reserved, whoever has died.
+//! mark. When no process can go on, another one can commit every part that is reserved, whichever processes have died.
 //!
 //! **What is not covered**: pages of the peer table, and that huge blocks leave enough of the limit (PARTS-4).
 #![allow(
