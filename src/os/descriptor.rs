@@ -77,6 +77,20 @@ pub(crate) fn duplicate_inherited(file: RawFd, inode: u64) -> io::Result<OwnedFd
     file.try_clone_to_owned()
 }
 
+/// Returns whether the condition holds within 30 s. For what the last copy of a descriptor ends: while another test
+/// starts a child, that child has copies of all descriptors until it runs its own program.
+#[cfg(test)]
+pub(crate) fn comes_true(mut condition: impl FnMut() -> bool) -> bool {
+    let end = std::time::Instant::now() + core::time::Duration::from_secs(30);
+    while std::time::Instant::now() < end {
+        if condition() {
+            return true;
+        }
+        std::thread::yield_now();
+    }
+    false
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
