@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 use std::process::Command;
 use std::time::{Duration, Instant};
 use support::{median, print_origin};
-use workring::pool::{Context, Pool, Shutdown, Task, run_if_worker};
+use workring::pool::{Context, Shutdown, Task, TypedPool, run_if_worker_for};
 use workring::{Handoff, Options, Receiver, Sender, inherit};
 
 const LEN: usize = 64 << 20;
@@ -89,7 +89,7 @@ impl Task for Echo {
 }
 
 fn main() {
-    run_if_worker::<Echo>();
+    run_if_worker_for::<Echo>();
     let arguments: Vec<String> = std::env::args()
         .skip(1)
         .filter(|argument| argument != "--bench")
@@ -157,7 +157,7 @@ fn measure<V: Value>() {
     let value = V::new();
     let mut slice = bincode::serde::encode_to_vec(&value, format).expect("it can be encoded");
     let peer = Peer::<V>::start();
-    let pool = Pool::<Echo>::builder()
+    let pool = TypedPool::<Echo>::builder()
         .workers(1)
         .max_message_len(MAX_MESSAGE_LEN)
         .start()

@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 use std::process::Command;
 use std::time::{Duration, Instant};
 use support::{RUNS, as_float, median, print_origin, read_message, write_message};
-use workring::pool::{Context, Pool, Shutdown, Task, run_if_worker};
+use workring::pool::{Context, Shutdown, Task, TypedPool, run_if_worker_for};
 use workring::{Handoff, Options, Receiver, Sender, inherit};
 
 /// A task that does nothing.
@@ -67,7 +67,7 @@ impl NoOp {
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(60);
 
 fn main() {
-    run_if_worker::<NoOp>();
+    run_if_worker_for::<NoOp>();
     let arguments: Vec<String> = std::env::args()
         .skip(1)
         .filter(|argument| argument != "--bench")
@@ -103,11 +103,14 @@ fn main() {
     }
 }
 
-fn start(workers: usize) -> Pool<NoOp> {
-    Pool::builder().workers(workers).start().expect("a pool")
+fn start(workers: usize) -> TypedPool<NoOp> {
+    TypedPool::builder()
+        .workers(workers)
+        .start()
+        .expect("a pool")
 }
 
-fn end(pool: &Pool<NoOp>) -> Duration {
+fn end(pool: &TypedPool<NoOp>) -> Duration {
     let report = pool
         .shutdown(Shutdown::Drain, SHUTDOWN_LIMIT)
         .expect("the pool's own process");

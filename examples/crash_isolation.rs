@@ -11,7 +11,7 @@ use std::error::Error;
 use std::process::{abort, exit};
 use std::time::Duration;
 use workring::pool::Shutdown;
-use workring::{Context, Pool, Task, run_if_worker};
+use workring::{Context, Task, TypedPool, run_if_worker_for};
 
 /// What a task does.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -76,9 +76,9 @@ fn recurse(depth: u64) -> u64 {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    run_if_worker::<Action>();
+    run_if_worker_for::<Action>();
 
-    let builder = Pool::<Action>::builder().workers(2);
+    let builder = TypedPool::<Action>::builder().workers(2);
     let builder = builder.time_limit(TIME_LIMIT).address_limit(ADDRESS_LIMIT);
     let pool = builder.start()?;
     // Keeps one of the two workers busy until its time limit. The other one runs the tasks below.

@@ -21,7 +21,7 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 use workring::pool::{Shutdown, TaskHandle};
-use workring::{Context, Pool, Task, run_if_worker};
+use workring::{Context, Task, TypedPool, run_if_worker_for};
 
 /// Make, sort and sum up numbers, in three pools of processes.
 #[derive(Parser)]
@@ -107,7 +107,7 @@ impl<T: Task<Error: Display>> Stage<T> {
         name: &'static str,
         mut input: impl Iterator<Item = T> + Send + 'static,
     ) -> Result<Self, Box<dyn Error>> {
-        let pool = Pool::<T>::builder().workers(2).start()?;
+        let pool = TypedPool::<T>::builder().workers(2).start()?;
         let (sender, handles) = sync_channel(AHEAD);
         let thread = thread::spawn(move || {
             // `Err`: the next stage was dropped, or the pool has ended.
@@ -160,7 +160,7 @@ impl<T: Task> Drop for Stage<T> {
 
 fn main() -> Result<(), Box<dyn Error>> {
     // A worker serves one of the three pools. The tuple names the tasks of all of them.
-    run_if_worker::<(Make, Sort, SumUp)>();
+    run_if_worker_for::<(Make, Sort, SumUp)>();
 
     let arguments = Arguments::parse();
     let made = Stage::new("make", (0..arguments.batches).map(Make))?;

@@ -9,7 +9,7 @@
     reason = "the unsound read is what this example is about"
 )]
 
-use workring::{Context, Pool, Task, run_if_worker};
+use workring::{Context, Task, TypedPool, run_if_worker_for};
 
 #[derive(serde::Serialize, serde::Deserialize)]
 struct ByteAt(usize);
@@ -21,8 +21,8 @@ impl Task for ByteAt {
     }
 }
 fn main() {
-    run_if_worker::<ByteAt>(); // a worker is this program, started again
-    let pool = Pool::<ByteAt>::builder().start().expect("workers");
+    run_if_worker_for::<ByteAt>(); // a worker is this program, started again
+    let pool = TypedPool::<ByteAt>::builder().start().expect("workers");
     pool.map([0, 1 << 40, 4].map(ByteAt))
         .for_each(|outcome| println!("{:?}", outcome.result));
 }

@@ -14,7 +14,7 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
 use workring::pool::Shutdown;
-use workring::{Context, Pool, Task, TaskError, run_if_worker};
+use workring::{Context, Task, TaskError, TypedPool, run_if_worker_for};
 
 /// Race a reader of results against a shutdown.
 #[derive(Parser)]
@@ -56,7 +56,7 @@ struct Counts {
 }
 
 fn main() -> Result<ExitCode, Box<dyn Error>> {
-    run_if_worker::<Echo>();
+    run_if_worker_for::<Echo>();
 
     let Arguments { rounds } = Arguments::parse();
     let mut counts = Counts::default();
@@ -88,7 +88,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
 
 /// Runs one round, with a shutdown at `moment` after the start of the reader.
 fn race(how: Shutdown, moment: Duration, counts: &mut Counts) -> Result<(), Box<dyn Error>> {
-    let pool = Pool::<Echo>::builder().workers(1).start()?;
+    let pool = TypedPool::<Echo>::builder().workers(1).start()?;
     for number in 0..TASKS {
         pool.submit(Echo(number))?;
     }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use std::error::Error;
 use std::time::Duration;
 use workring::pool::Shutdown;
-use workring::{Context, Pool, Task, run_if_worker};
+use workring::{Context, Task, TypedPool, run_if_worker_for};
 
 /// A task is a value that can be sent to another process, with the code to run there.
 #[derive(Serialize, Deserialize)]
@@ -27,10 +27,10 @@ impl Task for Square {
 
 fn main() -> Result<(), Box<dyn Error>> {
     // The workers are this program, started again. In a worker, this call runs tasks and does not return.
-    run_if_worker::<Square>();
+    run_if_worker_for::<Square>();
 
     // One worker for each processor core, by default.
-    let pool = Pool::<Square>::builder().start()?;
+    let pool = TypedPool::<Square>::builder().start()?;
     for number in [3, 4, 5, u64::MAX] {
         pool.submit(Square(number))?;
     }

@@ -7,7 +7,7 @@
 //! ```no_run
 //! use serde::{Deserialize, Serialize};
 //! use std::time::Duration;
-//! use workring::{Context, Pool, Task, pool::Shutdown, run_if_worker};
+//! use workring::{Context, Task, TypedPool, pool::Shutdown, run_if_worker_for};
 //!
 //! #[derive(Serialize, Deserialize)]
 //! struct Square(u64);
@@ -22,8 +22,8 @@
 //! }
 //!
 //! fn main() -> Result<(), Box<dyn std::error::Error>> {
-//!     run_if_worker::<Square>(); // a worker is this program, started again
-//!     let pool = Pool::<Square>::builder().workers(4).start()?;
+//!     run_if_worker_for::<Square>(); // a worker is this program, started again
+//!     let pool = TypedPool::<Square>::builder().workers(4).start()?;
 //!     assert_eq!(pool.submit(Square(12))?.wait()?, 144);
 //!     pool.shutdown(Shutdown::Drain, Duration::from_secs(10))?;
 //!     Ok(())
@@ -95,7 +95,7 @@ mod sync;
 
 pub use error::{RecvError, SendError};
 #[cfg(not(loom))]
-pub use pool::{Context, Pool, Task, TaskError, run_if_worker};
+pub use pool::{Context, Task, TaskError, TypedPool, run_if_worker_for};
 #[cfg(not(loom))]
 pub use queue::{Handoff, Lease, Options, Receiver, Sender, channel, inherit, open};
 

@@ -123,7 +123,7 @@ fn each_rule_sees_a_violation() {
         ("src/os/futex.rs", "use crate::protocol::SharedState;"),
         ("src/segment/mod.rs", "fn f() { crate::queue::channel() }"),
         ("src/protocol/ring.rs", "use crate::{queue, sync};"),
-        ("src/queue/mod.rs", "use crate::pool::Pool;"),
+        ("src/queue/mod.rs", "use crate::pool::TypedPool;"),
         ("src/pool/mod.rs", "use crate::protocol::Limits;"),
         ("src/queue/mod.rs", "unsafe { f() }"),
         ("src/queue/mod.rs", "#![allow(unsafe_code)]"),

@@ -4,7 +4,7 @@ use crate::hash::Files;
 use crate::output::{Output, quoted};
 use crate::unfinished::Unfinished;
 use std::collections::VecDeque;
-use workring::{Pool, TaskError};
+use workring::{TaskError, TypedPool};
 
 /// How many files a task has at most. Hashing a file of a few KiB takes no longer than waking a process for it: one
 /// file a task makes the whole run some 30% slower, and more than this many make it no faster.
@@ -19,7 +19,7 @@ const AHEAD: usize = 1000;
 pub(crate) fn list(
     paths: &[Vec<u8>],
     workers: usize,
-    pool: &Pool<Files>,
+    pool: &TypedPool<Files>,
     output: &mut Output<'_>,
 ) -> Result<bool, Unfinished> {
     let mut to_submit = paths;

@@ -50,7 +50,7 @@ use std::time::Duration;
 use stop::{Reason, Stop};
 use unfinished::Unfinished;
 use workring::pool::Shutdown;
-use workring::{Pool, run_if_worker};
+use workring::{TypedPool, run_if_worker_for};
 
 /// Prints the SHA-256 of every regular file under the paths, as `sha256sum` does, sorted by path.
 ///
@@ -73,7 +73,7 @@ const INCOMPLETE: u8 = 2;
 const SIGNALLED: i32 = 128;
 
 fn main() -> ExitCode {
-    run_if_worker::<Files>();
+    run_if_worker_for::<Files>();
 
     digest(&Arguments::parse()).unwrap_or_else(|error| {
         report(format_args!("{error}"));
@@ -95,7 +95,7 @@ fn digest(arguments: &Arguments) -> Result<ExitCode, Box<dyn Error>> {
     let signals = Signals::new([SIGINT, SIGTERM])?;
     let stop = Arc::new(Stop::new(signals.handle())?);
     let on_event = Arc::clone(&stop);
-    let pool = Pool::<Files>::builder()
+    let pool = TypedPool::<Files>::builder()
         .workers(count)
         .on_event(move |event| on_event.handle(event))
         .start()?;

@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::process::ExitStatus;
 use std::sync::OnceLock;
 use std::time::Duration;
-use workring::Pool;
+use workring::TypedPool;
 use workring::pool::{Event, Shutdown};
 
 /// Why a run was stopped.
@@ -72,7 +72,7 @@ impl Stop {
     }
 
     /// Waits for a signal or for [`end_watch`](Stop::end_watch). Ends the pool if there is a reason to stop.
-    pub(crate) fn watch(&self, mut signals: Signals, pool: &Pool<Files>) {
+    pub(crate) fn watch(&self, mut signals: Signals, pool: &TypedPool<Files>) {
         if let Some(signal) = signals.forever().next() {
             self.set_reason(Reason::Signal(signal));
         }

@@ -14,7 +14,7 @@ use std::{
     thread,
     time::Duration,
 };
-use workring::pool::{Context, Pool, Shutdown, Task};
+use workring::pool::{Context, Shutdown, Task, TypedPool};
 
 /// Processes that a chain of starts may have before the program ends it.
 pub const MOST: u64 = 12;
@@ -103,7 +103,7 @@ fn wait_for_the_end(_taken: &[u8]) -> ! {
 ///
 /// What went wrong, as text.
 pub fn run_pool() -> Result<String, String> {
-    let pool = Pool::<Act>::builder()
+    let pool = TypedPool::<Act>::builder()
         .workers(1)
         .start()
         .map_err(|error| error.to_string())?;

@@ -21,7 +21,7 @@ pub enum SubmitError<T> {
     Forked(T),
     /// As many outcomes are unclaimed as
     /// [`Builder::max_unclaimed_results`](crate::pool::Builder::max_unclaimed_results) allows. Claim some, with
-    /// [`Pool::drain`](crate::pool::Pool::drain) or by the handles.
+    /// [`TypedPool::drain`](crate::pool::TypedPool::drain) or by the handles.
     #[non_exhaustive]
     Unclaimed {
         /// The task.
@@ -127,7 +127,7 @@ impl<T> SubmitError<T> {
     ///
     /// ```
     #[doc = include_str!("../pool/example.in")]
-    /// let pool = Pool::<Square>::builder().start()?;
+    /// let pool = TypedPool::<Square>::builder().start()?;
     /// pool.shutdown(Shutdown::Drain, Duration::from_secs(10))?;
     /// let refused = pool.submit(Square(3)).expect_err("it is shut down");
     /// assert_eq!(refused.into_task(), Square(3));
@@ -153,7 +153,7 @@ impl<T> SubmitError<T> {
     ///
     /// ```
     #[doc = include_str!("../pool/example.in")]
-    /// let pool = Pool::<Square>::builder().max_message_len(1000).start()?;
+    /// let pool = TypedPool::<Square>::builder().max_message_len(1000).start()?;
     /// pool.shutdown(Shutdown::Drain, Duration::from_secs(10))?;
     /// for n in 0.. {
     ///     match pool.submit(Square(n)) {
@@ -262,7 +262,7 @@ impl<T> Error for SubmitError<T> {
 #[non_exhaustive]
 pub enum TrySubmitError<T> {
     /// As many tasks are in flight as allowed, or no memory is free for a task of this size: try again later, or wait
-    /// with [`submit`](crate::pool::Pool::submit).
+    /// with [`submit`](crate::pool::TypedPool::submit).
     Full(T),
     /// The task is not accepted, and waiting would not help.
     Refused(SubmitError<T>),
@@ -283,7 +283,7 @@ impl<T> TrySubmitError<T> {
     ///
     /// ```
     #[doc = include_str!("../pool/example.in")]
-    /// let pool = Pool::<Square>::builder().workers(1).capacity(1).start()?;
+    /// let pool = TypedPool::<Square>::builder().workers(1).capacity(1).start()?;
     /// let mut tasks: Vec<Square> = (0..10).map(Square).collect();
     /// while let Some(task) = tasks.pop() {
     ///     if let Err(refused) = pool.try_submit(task) {
@@ -307,7 +307,7 @@ impl<T> TrySubmitError<T> {
     ///
     /// ```
     #[doc = include_str!("../pool/example.in")]
-    /// let pool = Pool::<Square>::builder().workers(1).capacity(1).start()?;
+    /// let pool = TypedPool::<Square>::builder().workers(1).capacity(1).start()?;
     /// let mut later = 0;
     /// for n in 0..10 {
     ///     match pool.try_submit(Square(n)) {

@@ -71,7 +71,7 @@ impl Context {
     /// # Examples
     ///
     /// ```
-    /// use workring::pool::{Context, Pool, Task, run_if_worker};
+    /// use workring::pool::{Context, TypedPool, Task, run_if_worker_for};
     ///
     /// #[derive(serde::Serialize, serde::Deserialize)]
     /// struct WhoAmI;
@@ -86,8 +86,8 @@ impl Context {
     /// }
     ///
     /// fn main() {
-    ///     run_if_worker::<WhoAmI>();
-    ///     let pool = Pool::<WhoAmI>::builder().start().expect("a pool");
+    ///     run_if_worker_for::<WhoAmI>();
+    ///     let pool = TypedPool::<WhoAmI>::builder().start().expect("a pool");
     ///     let handle = pool.submit(WhoAmI).expect("open");
     ///     let id = handle.id().get();
     ///     assert_eq!(handle.wait().expect("an output"), (id, 1));
@@ -105,7 +105,7 @@ impl Context {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use workring::pool::{Context, Pool, Task, run_if_worker};
+    /// use workring::pool::{Context, TypedPool, Task, run_if_worker_for};
     ///
     /// #[derive(serde::Serialize, serde::Deserialize)]
     /// struct CrashOnce;
@@ -123,8 +123,8 @@ impl Context {
     /// }
     ///
     /// fn main() {
-    ///     run_if_worker::<CrashOnce>();
-    ///     let pool = Pool::<CrashOnce>::builder().retries(1).start().expect("a pool");
+    ///     run_if_worker_for::<CrashOnce>();
+    ///     let pool = TypedPool::<CrashOnce>::builder().retries(1).start().expect("a pool");
     ///     assert_eq!(pool.submit(CrashOnce).expect("open").wait().expect("an output"), 2);
     /// }
     /// ```
@@ -140,7 +140,7 @@ impl Context {
     /// # Examples
     ///
     /// ```
-    /// use workring::pool::{Context, Pool, Task, run_if_worker};
+    /// use workring::pool::{Context, TypedPool, Task, run_if_worker_for};
     ///
     /// /// Counts until it is cancelled.
     /// #[derive(serde::Serialize, serde::Deserialize)]
@@ -160,8 +160,8 @@ impl Context {
     /// }
     ///
     /// fn main() {
-    ///     run_if_worker::<Count>();
-    ///     let pool = Pool::<Count>::builder().start().expect("a pool");
+    ///     run_if_worker_for::<Count>();
+    ///     let pool = TypedPool::<Count>::builder().start().expect("a pool");
     ///     let handle = pool.submit(Count).expect("open");
     ///     let handle = handle.wait_timeout(std::time::Duration::from_millis(50)).expect_err("it counts");
     ///     handle.cancel();
@@ -179,7 +179,7 @@ impl Context {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use workring::pool::{CancelReason, Context, Pool, Task, run_if_worker};
+    /// use workring::pool::{CancelReason, Context, TypedPool, Task, run_if_worker_for};
     ///
     /// #[derive(serde::Serialize, serde::Deserialize)]
     /// struct Patient;
@@ -200,9 +200,9 @@ impl Context {
     /// }
     ///
     /// fn main() {
-    ///     run_if_worker::<Patient>();
+    ///     run_if_worker_for::<Patient>();
     ///     let limit = Duration::from_millis(10);
-    ///     let pool = Pool::<Patient>::builder().soft_time_limit(limit).start().expect("a pool");
+    ///     let pool = TypedPool::<Patient>::builder().soft_time_limit(limit).start().expect("a pool");
     ///     let said = pool.submit(Patient).expect("open").wait();
     ///     assert_eq!(said.expect("an output"), "out of time");
     /// }

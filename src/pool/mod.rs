@@ -6,7 +6,7 @@
 //! ```
 //! use serde::{Deserialize, Serialize};
 //! use std::time::Duration;
-//! use workring::pool::{Context, Pool, Shutdown, Task, run_if_worker};
+//! use workring::pool::{Context, TypedPool, Shutdown, Task, run_if_worker_for};
 //!
 //! #[derive(Serialize, Deserialize)]
 //! struct Square(u64);
@@ -21,9 +21,9 @@
 //! }
 //!
 //! fn main() -> Result<(), Box<dyn std::error::Error>> {
-//!     run_if_worker::<Square>();
+//!     run_if_worker_for::<Square>();
 //!
-//!     let pool = Pool::<Square>::builder().workers(4).start()?;
+//!     let pool = TypedPool::<Square>::builder().workers(4).start()?;
 //!
 //!     // One task, and its result:
 //!     let handle = pool.submit(Square(12))?;
@@ -59,7 +59,7 @@
 //! | limits | A task that runs for too long, or takes too much memory, ends with its worker, which is replaced: [`Builder::time_limit`], [`Task::time_limit`], [`Builder::memory_limit`]. |
 //! | panics | A panic of a task is its outcome, with message and location. The worker lives. |
 //! | no deadlock | A thread that submits without reading outcomes moves results into this process's own memory while it waits. |
-//! | shutdown | [`Pool::shutdown`] is bounded in every step, may be called by several threads at any time, and its report balances. |
+//! | shutdown | [`TypedPool::shutdown`] is bounded in every step, may be called by several threads at any time, and its report balances. |
 //! | no orphans | A worker leads a process group of its own, which ends with it. A worker that is killed takes its other descendants along; [`Builder::adopt_orphans`] describes the rare exceptions. Workers end when their parent ends, however it ends. |
 //! | logs | `tracing` events of workers, and panics of their threads, reach the parent's subscriber, filtered by its level, with the target `workring::worker`. |
 //! | mismatch | A worker program with other tasks, or with another version of this crate, is a typed error that names both sides. |
@@ -67,7 +67,7 @@
 //! # Signals
 //!
 //! Each worker leads a process group of its own. So Ctrl-C at the terminal, or `SIGTERM` to the process group of this
-//! process, does not reach workers and their children. This process handles the signal and calls [`Pool::shutdown`],
+//! process, does not reach workers and their children. This process handles the signal and calls [`TypedPool::shutdown`],
 //! with [`Shutdown::Cancel`] for a quick end. If it has no handler and dies of the signal, its workers end with it.
 //!
 //! A signal that is sent to a worker kills it. That is reported like any other death, and the task is
@@ -133,6 +133,6 @@ mod worker;
 pub use crate::error::{ShutdownError, StartError, SubmitError, TrySubmitError};
 pub use context::{CancelReason, Context};
 pub use outcome::{Outcome, Panic, TaskError, TaskId};
-pub use parent::{Builder, Drain, Event, Map, Pool, Report, Shutdown, TaskHandle, Workers};
+pub use parent::{Builder, Drain, Event, Map, Report, Shutdown, TaskHandle, TypedPool, Workers};
 pub use task::{OutcomeOf, ResultOf, Task};
-pub use worker::{Kinds, run_if_worker};
+pub use worker::{Kinds, run_if_worker_for};

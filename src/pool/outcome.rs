@@ -18,7 +18,7 @@ impl TaskId {
     ///
     /// ```
     #[doc = include_str!("example.in")]
-    /// let pool = Pool::<Square>::builder().start()?;
+    /// let pool = TypedPool::<Square>::builder().start()?;
     /// assert_eq!(pool.submit(Square(3))?.id().get(), 0);
     /// assert_eq!(pool.submit(Square(4))?.id().get(), 1);
     /// # Ok(())
@@ -65,7 +65,7 @@ impl<O, E> Outcome<O, E> {
 ///
 /// ```
 #[doc = include_str!("example.in")]
-/// let pool = Pool::<Square>::builder().start()?;
+/// let pool = TypedPool::<Square>::builder().start()?;
 /// for outcome in pool.map([3, u64::MAX].map(Square)) {
 ///     match outcome.result {
 ///         Ok(square) => println!("{square}"),

@@ -56,7 +56,7 @@ pub trait Task: Serialize + DeserializeOwned + Send + 'static {
     /// Returns the time limit of this task, which replaces the pool's [`time_limit`](super::Builder::time_limit).
     /// `None`, the default, keeps the pool's.
     ///
-    /// Called once, in the parent, when the task is submitted or [taken from a map's iterator](super::Pool::map). The
+    /// Called once, in the parent, when the task is submitted or [taken from a map's iterator](super::TypedPool::map). The
     /// limit holds for each attempt. The pool's [soft limit](super::Builder::soft_time_limit) is the same for all
     /// tasks.
     ///
@@ -64,7 +64,7 @@ pub trait Task: Serialize + DeserializeOwned + Send + 'static {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use workring::pool::{Context, Pool, Task, TaskError, run_if_worker};
+    /// use workring::pool::{Context, TypedPool, Task, TaskError, run_if_worker_for};
     ///
     /// #[derive(serde::Serialize, serde::Deserialize)]
     /// struct Sleep {
@@ -87,8 +87,8 @@ pub trait Task: Serialize + DeserializeOwned + Send + 'static {
     /// }
     ///
     /// fn main() {
-    ///     run_if_worker::<Sleep>();
-    ///     let pool = Pool::<Sleep>::builder().start().expect("a pool");
+    ///     run_if_worker_for::<Sleep>();
+    ///     let pool = TypedPool::<Sleep>::builder().start().expect("a pool");
     ///     let sleep = Sleep { seconds: 1000, at_most: Duration::from_millis(10) };
     ///     let handle = pool.submit(sleep).expect("open");
     ///     assert!(matches!(handle.wait(), Err(TaskError::TimedOut)));
@@ -110,7 +110,7 @@ pub trait Task: Serialize + DeserializeOwned + Send + 'static {
     /// ```
     /// use std::error::Error;
     /// use std::sync::OnceLock;
-    /// use workring::pool::{Context, Pool, Task, run_if_worker};
+    /// use workring::pool::{Context, TypedPool, Task, run_if_worker_for};
     ///
     /// static WORDS: OnceLock<Vec<String>> = OnceLock::new();
     ///
@@ -134,8 +134,8 @@ pub trait Task: Serialize + DeserializeOwned + Send + 'static {
     /// }
     ///
     /// fn main() {
-    ///     run_if_worker::<IsWord>();
-    ///     let pool = Pool::<IsWord>::builder().start().expect("a pool");
+    ///     run_if_worker_for::<IsWord>();
+    ///     let pool = TypedPool::<IsWord>::builder().start().expect("a pool");
     ///     let handle = pool.submit(IsWord("ring".to_owned())).expect("open");
     ///     assert!(handle.wait().expect("an output"));
     /// }

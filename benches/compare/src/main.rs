@@ -17,7 +17,7 @@ mod python;
 use by_hand::ByHand;
 use serde::{Deserialize, Serialize};
 use std::time::{Duration, Instant};
-use workring::pool::{Context, Pool, Shutdown, Task, run_if_worker};
+use workring::pool::{Context, TypedPool, Shutdown, Task, run_if_worker_for};
 
 const RUNS: usize = 5;
 const WORKERS: usize = 2;
@@ -54,11 +54,11 @@ fn window(chunk: usize) -> usize {
 }
 
 fn main() {
-    run_if_worker::<NoOp>();
+    run_if_worker_for::<NoOp>();
     by_hand::run_if_worker();
     print_origin();
     println!("# million tasks a second, medians of {RUNS}, in turn; {WORKERS} workers");
-    let pool = Pool::<NoOp>::builder()
+    let pool = TypedPool::<NoOp>::builder()
         .workers(WORKERS)
         .start()
         .expect("a pool");
@@ -88,7 +88,7 @@ fn main() {
     assert!(report.expect("this process").is_balanced());
 }
 
-fn ours_once(pool: &Pool<NoOp>, chunk: usize, tasks: u64) {
+fn ours_once(pool: &TypedPool<NoOp>, chunk: usize, tasks: u64) {
     let outcomes = pool.map_unordered((0..tasks).map(NoOp::new));
     let outcomes = outcomes.chunk(chunk).window(window(chunk));
     let sum: u64 = outcomes

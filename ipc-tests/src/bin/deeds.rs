@@ -28,7 +28,7 @@ use tracing::{
     field::{Field, Visit},
     span::{Attributes, Id, Record},
 };
-use workring::pool::{Event, Pool, Shutdown, run_if_worker};
+use workring::pool::{Event, Shutdown, TypedPool, run_if_worker_for};
 
 #[path = "deeds/unprivileged.rs"]
 mod unprivileged;
@@ -39,7 +39,7 @@ const ROLES: &[(&str, Role)] = &[
 ];
 
 fn main() -> ExitCode {
-    run_if_worker::<(Deed, Trouble)>();
+    run_if_worker_for::<(Deed, Trouble)>();
     role::run(ROLES)
 }
 
@@ -49,10 +49,12 @@ fn interruptible(io: &mut Io) {
     tracing::subscriber::set_global_default(Stderr).expect("the first one");
     let mut signals = Signals::new([SIGINT, SIGTERM]).expect("handlers");
     let (sender, events) = mpsc::channel();
-    let pool = Pool::<Deed>::builder().workers(2).on_event(move |event| {
-        // An error: the receiver was dropped.
-        let _ = sender.send(*event);
-    });
+    let pool = TypedPool::<Deed>::builder()
+        .workers(2)
+        .on_event(move |event| {
+            // An error: the receiver was dropped.
+            let _ = sender.send(*event);
+        });
     let pool = pool.start().expect("a pool");
     for _ in 0..10 {
         drop(pool.submit(Deed::UntilCancelled).expect("open"));

@@ -23,16 +23,16 @@ use std::{
     thread,
     time::Duration,
 };
-use workring::pool::{Builder, Pool, Shutdown, StartError, TaskError, run_if_worker};
+use workring::pool::{Builder, Shutdown, StartError, TaskError, TypedPool, run_if_worker_for};
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
     if let [role, file] = arguments.as_slice() {
-        run_if_worker::<Act>();
+        run_if_worker_for::<Act>();
         return run_parent(role, Path::new(file));
     }
     let [mode, count, script] = arguments.as_slice() else {
-        run_if_worker::<Act>();
+        run_if_worker_for::<Act>();
         return run_own_pool();
     };
     count_self(Path::new(count));
@@ -64,13 +64,13 @@ fn start_pools(mode: &str, script: &str) -> bool {
             }
         }
         "properly" => {
-            run_if_worker::<Act>();
+            run_if_worker_for::<Act>();
             start() && start()
         }
         "with a thread" => {
             let (_sender, receiver) = mpsc::channel::<()>();
             thread::spawn(move || receiver.recv());
-            run_if_worker::<Act>();
+            run_if_worker_for::<Act>();
             false
         }
         "too early" => {
@@ -80,7 +80,7 @@ fn start_pools(mode: &str, script: &str) -> bool {
             });
             let refused = refused.join().expect("join");
             assert!(refused, "a pool was started");
-            run_if_worker::<Act>();
+            run_if_worker_for::<Act>();
             false
         }
         other => {
@@ -93,7 +93,7 @@ fn start_pools(mode: &str, script: &str) -> bool {
 /// Runs a pool whose workers are this program without arguments, with processes that the tasks start.
 fn run_parent(role: &str, file: &Path) -> ExitCode {
     let me = env::current_exe().expect("this program");
-    let pool = Pool::<Act>::builder().workers(1).program(me);
+    let pool = TypedPool::<Act>::builder().workers(1).program(me);
     match role {
         "parent" => wait_for_escaped_process(pool, file),
         "reaper" => reap_orphans(pool, file),
@@ -105,7 +105,7 @@ fn run_parent(role: &str, file: &Path) -> ExitCode {
 }
 
 /// Runs a task that starts a process in a session of its own, until this process is killed.
-fn wait_for_escaped_process(pool: Builder<Act>, file: &Path) {
+fn wait_for_escaped_process(pool: Builder<TypedPool<Act>>, file: &Path) {
     let pool = pool.start().expect("a pool");
     let escape = Act::Escape(Escape::GroupAndSession, file.to_owned());
     let task = pool.submit(escape).expect("open");
@@ -114,7 +114,7 @@ fn wait_for_escaped_process(pool: Builder<Act>, file: &Path) {
 
 /// Gets the orphans of its workers: this process is the first one of a namespace, or asks for them. Checks that the
 /// pool reaps them, and not a child that the pool has not started.
-fn reap_orphans(pool: Builder<Act>, directory: &Path) {
+fn reap_orphans(pool: Builder<TypedPool<Act>>, directory: &Path) {
     if process::id() != 1 {
         prctl::set_child_subreaper(true).expect("an attribute");
     }
@@ -142,7 +142,7 @@ fn reap_orphans(pool: Builder<Act>, directory: &Path) {
 }
 
 /// Checks the limits on the memory of workers, where `/proc` may be that of another namespace.
-fn limit_memory(pool: Builder<Act>) {
+fn limit_memory(pool: Builder<TypedPool<Act>>) {
     let pool = pool.memory_limit(64 << 20).recycle_above_memory(32 << 20);
     let pool = pool.start().expect("a pool");
     let task = pool.submit(Act::Take(128 << 20)).expect("open").wait();
@@ -157,14 +157,18 @@ fn limit_memory(pool: Builder<Act>) {
     shut_down(&pool);
 }
 
-fn shut_down(pool: &Pool<Act>) {
+fn shut_down(pool: &TypedPool<Act>) {
     let report = pool.shutdown(Shutdown::Drain, Duration::from_mins(1));
     report.expect("not a fork");
 }
 
 /// Returns whether a pool cannot be started, with the error `StartedAsWorker`.
 fn is_refused(script: &str) -> bool {
-    match Pool::<Act>::builder().workers(1).program(script).start() {
+    match TypedPool::<Act>::builder()
+        .workers(1)
+        .program(script)
+        .start()
+    {
         Err(StartError::StartedAsWorker) => true,
         other => {
             eprintln!("{:?}", other.map(drop));

@@ -8,7 +8,7 @@ use ipc_tests::{
     quirks::{self, Deep, Quirk},
 };
 use std::{env, path::Path, process::ExitCode};
-use workring::pool::{Pool, StartError, run_if_worker};
+use workring::pool::{StartError, TypedPool, run_if_worker_for};
 
 fn main() -> ExitCode {
     if env::var_os(FORGETS).is_some() {
@@ -18,7 +18,7 @@ fn main() -> ExitCode {
         Death::ExitAtOnce(0).die();
     }
     quirks::become_worker();
-    run_if_worker::<(Job, Quirk, Deep)>();
+    run_if_worker_for::<(Job, Quirk, Deep)>();
     eprintln!("this program is only a worker");
     ExitCode::FAILURE
 }
@@ -26,7 +26,7 @@ fn main() -> ExitCode {
 /// Makes a pool instead of becoming a worker, as a program does that forgets `run_if_worker`. Each worker would do the
 /// same, without end. The exit code is 3 if the pool detects that.
 fn forget() -> ExitCode {
-    match Pool::<Job>::builder().workers(1).start() {
+    match TypedPool::<Job>::builder().workers(1).start() {
         Err(StartError::StartedAsWorker) => ExitCode::from(3),
         other => {
             eprintln!("{other:?}");

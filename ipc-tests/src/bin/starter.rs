@@ -43,7 +43,7 @@ use workring::{
     Handoff, Options, Receiver,
     error::{SendTimeoutError, StartError},
     inherit,
-    pool::{Builder, Pool, TaskError, run_if_worker},
+    pool::{Builder, TaskError, TypedPool, run_if_worker_for},
 };
 
 #[path = "starter/act.rs"]
@@ -73,7 +73,7 @@ const ROLES: &[(&str, Role)] = &[
 const LIMIT: Duration = Duration::from_mins(1);
 
 fn main() -> ExitCode {
-    run_if_worker::<Act>();
+    run_if_worker_for::<Act>();
     if let Some(report) = env::args().nth(2) {
         panic::set_hook(Box::new(move |panic| {
             let _ = fs::write(&report, panic.to_string());
@@ -82,11 +82,11 @@ fn main() -> ExitCode {
     role::run(ROLES)
 }
 
-fn pool() -> Builder<Act> {
-    Pool::builder().workers(1)
+fn pool() -> Builder<TypedPool<Act>> {
+    TypedPool::builder().workers(1)
 }
 
-fn outcome(pool: &Pool<Act>, act: Act) -> Result<String, TaskError<String>> {
+fn outcome(pool: &TypedPool<Act>, act: Act) -> Result<String, TaskError<String>> {
     let handle = pool.submit(act).expect("open");
     handle.wait_timeout(LIMIT).expect("an outcome in time")
 }
@@ -143,7 +143,7 @@ fn unreaped(io: &mut Io) {
         );
         assert!(crash.to_string().contains("unknown"), "{crash}");
     }
-    let no_worker = Pool::<Act>::builder()
+    let no_worker = TypedPool::<Act>::builder()
         .workers(1)
         .program("/bin/true")
         .start();
@@ -152,7 +152,10 @@ fn unreaped(io: &mut Io) {
     assert!(is_unknown, "{no_worker:?}");
     assert!(no_worker.to_string().contains("unknown"), "{no_worker}");
     let program = "/no/such/program";
-    let no_program = Pool::<Act>::builder().workers(1).program(program).start();
+    let no_program = TypedPool::<Act>::builder()
+        .workers(1)
+        .program(program)
+        .start();
     let no_program = no_program.map(drop).expect_err("no program");
     assert!(
         matches!(no_program, StartError::Spawn { .. }),

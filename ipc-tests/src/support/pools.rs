@@ -1,15 +1,17 @@
 //! What the tests of pools share.
 
 use crate::{jobs::Job, program, support::LIMIT};
-use workring::pool::{Builder, Pool, Report, Shutdown, Workers};
+use workring::pool::{Builder, Report, Shutdown, TypedPool, Workers};
 
 /// Returns a builder for a pool whose workers run `src/bin/pooled.rs`.
-pub fn jobs(workers: impl Into<Workers>) -> Builder<Job> {
-    Pool::builder().program(program("pooled")).workers(workers)
+pub fn jobs(workers: impl Into<Workers>) -> Builder<TypedPool<Job>> {
+    TypedPool::builder()
+        .program(program("pooled"))
+        .workers(workers)
 }
 
 /// Shuts down a pool that has no work left, and asserts that its report adds up (P13).
-pub fn close(pool: &Pool<Job>) -> Report {
+pub fn close(pool: &TypedPool<Job>) -> Report {
     let report = pool.shutdown(Shutdown::Drain, LIMIT);
     let report = report.expect("this is the pool's process");
     assert!(report.is_balanced(), "{report}");

@@ -20,10 +20,10 @@ use std::{
     sync::mpsc::{Receiver, channel},
     time::Duration,
 };
-use workring::pool::{Builder, Event, TaskError, TaskHandle};
+use workring::pool::{Builder, Event, TaskError, TaskHandle, TypedPool};
 
 /// Returns a builder for a pool of one worker, and the ids of the workers that become ready.
-fn one_worker() -> (Builder<Job>, Receiver<u32>) {
+fn one_worker() -> (Builder<TypedPool<Job>>, Receiver<u32>) {
     let (sender, ready) = channel();
     let builder = jobs(1)
         .retries(0)

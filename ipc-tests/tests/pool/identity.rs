@@ -19,21 +19,21 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-use workring::pool::{Builder, Event, Pool, Shutdown, StartError, TaskError};
+use workring::pool::{Builder, Event, Shutdown, StartError, TaskError, TypedPool};
 
 const LINEAGE: &str = env!("CARGO_BIN_EXE_lineage");
 
 /// A shell command that closes all descriptors but the standard streams.
 const CLOSE: &str = "for n in {3..60}; do eval \"exec $n>&-\"; done";
 
-fn acts(workers: usize) -> Builder<Act> {
-    Pool::builder()
+fn acts(workers: usize) -> Builder<TypedPool<Act>> {
+    TypedPool::builder()
         .program(LINEAGE)
         .workers(workers)
         .grace(Duration::from_millis(500))
 }
 
-fn end(pool: &Pool<Act>) {
+fn end(pool: &TypedPool<Act>) {
     let report = pool.shutdown(Shutdown::Drain, LIMIT).expect("here");
     assert!(report.is_balanced(), "{report}");
 }

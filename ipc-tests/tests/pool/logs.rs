@@ -25,7 +25,7 @@ use tracing::{
     span::{Attributes, Id, Record},
     subscriber::set_global_default,
 };
-use workring::pool::{Pool, Shutdown, TaskError};
+use workring::pool::{Shutdown, TaskError, TypedPool};
 
 const DEEDS: &str = env!("CARGO_BIN_EXE_deeds");
 
@@ -150,18 +150,18 @@ impl Subscriber for Listener {
     fn exit(&self, _: &Id) {}
 }
 
-fn one_worker() -> Pool<Deed> {
-    let builder = Pool::builder().program(DEEDS).workers(1);
+fn one_worker() -> TypedPool<Deed> {
+    let builder = TypedPool::builder().program(DEEDS).workers(1);
     builder.start().expect("a pool")
 }
 
-fn run(pool: &Pool<Deed>, deed: Deed) -> u64 {
+fn run(pool: &TypedPool<Deed>, deed: Deed) -> u64 {
     let handle = pool.submit(deed).expect("open");
     handle.wait().expect("an output")
 }
 
 /// Shuts the pool down and checks that no worker has died.
-fn close(pool: &Pool<Deed>) {
+fn close(pool: &TypedPool<Deed>) {
     let report = pool.shutdown(Shutdown::Drain, LIMIT).expect("here");
     assert!(report.is_balanced(), "{report}");
     assert_eq!((report.started, report.died, report.killed), (1, 0, 0));
@@ -247,7 +247,7 @@ fn p15_a_panic_of_a_thread_of_a_worker_reaches_the_parent() {
 fn p12_a_dropped_pool_logs_one_warning_with_the_place_of_its_creation() {
     guarded(LIMIT, || {
         let log = Log::begin();
-        let builder = Pool::<Deed>::builder().program(DEEDS).workers(1);
+        let builder = TypedPool::<Deed>::builder().program(DEEDS).workers(1);
         let (pool, line) = (builder.start().expect("a pool"), line!());
         drop(pool.submit(Deed::Pid).expect("open"));
         assert!(pool.drain().all(|outcome| outcome.result.is_ok()));
@@ -276,7 +276,7 @@ fn p12_a_dropped_pool_logs_one_warning_with_the_place_of_its_creation() {
 fn a_queue_that_was_not_claimed_is_reported_without_a_process_id() {
     guarded(LIMIT, || {
         let log = Log::begin();
-        let builder = Pool::<Deed>::builder().program("/bin/true").workers(1);
+        let builder = TypedPool::<Deed>::builder().program("/bin/true").workers(1);
         builder.start().map(drop).expect_err("it is no worker");
         log.wait_for(1, |event| event.has("message", "before it inherited it"));
         let all = log.all.lock();
@@ -289,7 +289,7 @@ fn a_queue_that_was_not_claimed_is_reported_without_a_process_id() {
 #[test]
 fn w7_a_live_worker_whose_link_is_broken_is_replaced() {
     guarded(LIMIT, || {
-        let builder = Pool::builder().program(DEEDS).workers(1);
+        let builder = TypedPool::builder().program(DEEDS).workers(1);
         let pool = builder.grace(Duration::from_millis(20)).start();
         let pool = pool.expect("a pool");
         let handle = pool.submit(Deed::Mute).expect("open");
@@ -413,7 +413,10 @@ fn a_subscriber_that_never_returns_delays_no_limit_and_no_death() {
     guarded(LIMIT, || {
         let _log = Log::begin();
         let soon = Duration::from_millis(100);
-        let pool = Pool::builder().program(DEEDS).workers(1).time_limit(soon);
+        let pool = TypedPool::builder()
+            .program(DEEDS)
+            .workers(1)
+            .time_limit(soon);
         let pool = pool.grace(soon).start().expect("a pool");
         let open = Arc::new(OnceLock::new());
         let (arrive, arrived) = mpsc::channel();

@@ -1,4 +1,4 @@
-//! `Pool::map`: runs the tasks of an iterator, a window of them at a time, singly or in chunks.
+//! `TypedPool::map`: runs the tasks of an iterator, a window of them at a time, singly or in chunks.
 
 use ipc_tests::support::{
     LIMIT,
@@ -10,7 +10,7 @@ use ipc_tests::{
     rounds::rounds,
 };
 use std::{cell::Cell, collections::BTreeSet, sync::mpsc, thread};
-use workring::pool::{Pool, ResultOf, Shutdown, TaskError};
+use workring::pool::{ResultOf, Shutdown, TaskError, TypedPool};
 
 /// Chunk sizes that divide the numbers of tasks here, and others.
 const CHUNKS: [usize; 3] = [1, 7, 64];
@@ -40,7 +40,7 @@ fn kind(result: &ResultOf<Job>) -> &str {
     }
 }
 
-fn kinds(pool: &Pool<Job>, tasks: Vec<Job>, chunk: usize) -> Vec<String> {
+fn kinds(pool: &TypedPool<Job>, tasks: Vec<Job>, chunk: usize) -> Vec<String> {
     let outcomes = pool.map(tasks).chunk(chunk);
     outcomes
         .map(|outcome| kind(&outcome.result).to_owned())

@@ -26,25 +26,27 @@ use std::{
     thread,
     time::Duration,
 };
-use workring::pool::{Builder, Event, OutcomeOf, Pool, Report, Shutdown, SubmitError, TaskError};
+use workring::pool::{
+    Builder, Event, OutcomeOf, Report, Shutdown, SubmitError, TaskError, TypedPool,
+};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_deeds");
 /// Longer than any test waits.
 const LONG: Duration = Duration::from_hours(1);
 
-fn deeds(workers: usize) -> Builder<Deed> {
-    Pool::builder().program(PROGRAM).workers(workers)
+fn deeds(workers: usize) -> Builder<TypedPool<Deed>> {
+    TypedPool::builder().program(PROGRAM).workers(workers)
 }
 
 /// Returns a builder for a pool whose waits sleep at once, and end only by a wake-up.
-fn sleepy(workers: usize) -> Builder<Deed> {
+fn sleepy(workers: usize) -> Builder<TypedPool<Deed>> {
     deeds(workers)
         .spin(Duration::ZERO)
         .liveness_interval(Duration::from_secs(10))
 }
 
 /// Starts a pool, and returns it with its events.
-fn start_with_events(builder: Builder<Deed>) -> (Pool<Deed>, Receiver<Event>) {
+fn start_with_events(builder: Builder<TypedPool<Deed>>) -> (TypedPool<Deed>, Receiver<Event>) {
     let (sender, events) = mpsc::channel();
     let builder = builder.on_event(move |event| {
         // At the end of a test the receiver is gone.
@@ -53,7 +55,7 @@ fn start_with_events(builder: Builder<Deed>) -> (Pool<Deed>, Receiver<Event>) {
     (builder.start().expect("a pool"), events)
 }
 
-fn end(pool: &Pool<Deed>, how: Shutdown) -> Report {
+fn end(pool: &TypedPool<Deed>, how: Shutdown) -> Report {
     let report = pool.shutdown(how, LIMIT).expect("here");
     assert!(report.is_balanced(), "{report}");
     report
@@ -109,7 +111,7 @@ fn inventory() -> Inventory {
 }
 
 /// Starts a thread that reads results until the end, and waits until it sleeps.
-fn reader(pool: &Arc<Pool<Deed>>) -> thread::JoinHandle<Vec<OutcomeOf<Deed>>> {
+fn reader(pool: &Arc<TypedPool<Deed>>) -> thread::JoinHandle<Vec<OutcomeOf<Deed>>> {
     let pool = Arc::clone(pool);
     asleep(move || pool.drain().collect())
 }
@@ -263,7 +265,7 @@ const SUBMITTERS: u64 = 3;
 
 /// Submits every third number from `first` on until the pool is closed. Returns those that were accepted.
 fn submit_until_closed(
-    pool: &Pool<Deed>,
+    pool: &TypedPool<Deed>,
     scratch: &Scratch,
     first: u64,
     is_shut: &AtomicBool,

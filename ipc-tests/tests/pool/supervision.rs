@@ -27,7 +27,7 @@ use std::{
     time::{Duration, Instant},
 };
 use workring::pool::{
-    Builder, Event, OutcomeOf, Pool, ResultOf, Shutdown, StartError, SubmitError, TaskError,
+    Builder, Event, OutcomeOf, ResultOf, Shutdown, StartError, SubmitError, TaskError, TypedPool,
 };
 
 const DEEDS: &str = env!("CARGO_BIN_EXE_deeds");
@@ -36,8 +36,8 @@ const LONG: Duration = Duration::from_hours(1);
 /// A duration too short to notice.
 const AT_ONCE: Duration = Duration::from_micros(1);
 
-fn trouble(workers: usize) -> Builder<Trouble> {
-    Pool::builder().program(DEEDS).workers(workers)
+fn trouble(workers: usize) -> Builder<TypedPool<Trouble>> {
+    TypedPool::builder().program(DEEDS).workers(workers)
 }
 
 fn crash(error: &TaskError<String>) -> Option<i32> {
@@ -47,7 +47,7 @@ fn crash(error: &TaskError<String>) -> Option<i32> {
     }
 }
 
-type Jobs = Builder<Job>;
+type Jobs = Builder<TypedPool<Job>>;
 type Set = fn(Jobs, Duration) -> Jobs;
 
 /// Every option that is a duration.
@@ -217,7 +217,7 @@ fn a_pool_works_when_fewer_descriptors_are_allowed_than_it_waits_for() {
 }
 
 /// Returns a builder for a pool with a slow listener, so that the flood of messages does not end.
-fn flooded(workers: usize) -> Builder<Trouble> {
+fn flooded(workers: usize) -> Builder<TypedPool<Trouble>> {
     trouble(workers)
         .grace(Duration::from_millis(50))
         .on_event(|event| {
@@ -296,7 +296,9 @@ fn why_no_workers(outcome: ResultOf<Trouble>) -> String {
 }
 
 /// Starts a pool with short pauses between failures, and returns it with its events.
-fn start_with_events(builder: Builder<Trouble>) -> (Pool<Trouble>, Receiver<Event>) {
+fn start_with_events(
+    builder: Builder<TypedPool<Trouble>>,
+) -> (TypedPool<Trouble>, Receiver<Event>) {
     let (sender, events) = mpsc::channel();
     let builder = builder
         .respawn_backoff(AT_ONCE, Duration::from_millis(5))
@@ -313,7 +315,7 @@ fn await_ready(events: &Receiver<Event>) {
 }
 
 /// Submits a task until one is accepted, which needs a worker that is ready.
-fn echoes_again(pool: &Pool<Trouble>, events: &Receiver<Event>) {
+fn echoes_again(pool: &TypedPool<Trouble>, events: &Receiver<Event>) {
     await_ready(events);
     loop {
         match pool.submit(Trouble::Echo(7)) {

@@ -16,7 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 use workring::pool::{
-    Pool, ResultOf, Shutdown, StartError, SubmitError, TaskError, TrySubmitError,
+    ResultOf, Shutdown, StartError, SubmitError, TaskError, TrySubmitError, TypedPool,
 };
 
 /// A short time. No test depends on its length.
@@ -463,7 +463,7 @@ fn p11_a_start_that_fails_at_any_step_leaves_nothing_behind() {
 #[test]
 fn p11_a_worker_with_other_tasks_is_refused() {
     guarded(LIMIT, || {
-        let pool = Pool::<Other>::builder()
+        let pool = TypedPool::<Other>::builder()
             .program(program("pooled"))
             .workers(2);
         let error = pool.start().map(drop).expect_err("other tasks");

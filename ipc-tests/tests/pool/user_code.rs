@@ -27,7 +27,8 @@ use std::{
     time::Duration,
 };
 use workring::pool::{
-    Builder, Event, OutcomeOf, Pool, Report, ResultOf, Shutdown, StartError, SubmitError, TaskError,
+    Builder, Event, OutcomeOf, Report, ResultOf, Shutdown, StartError, SubmitError, TaskError,
+    TypedPool,
 };
 
 /// Longer than any test waits.
@@ -35,11 +36,13 @@ const LONG: Duration = Duration::from_hours(1);
 /// A time limit that tasks exceed on purpose.
 const SOON: Duration = Duration::from_millis(100);
 
-fn quirks(workers: usize) -> Builder<Quirk> {
-    Pool::builder().program(program("pooled")).workers(workers)
+fn quirks(workers: usize) -> Builder<TypedPool<Quirk>> {
+    TypedPool::builder()
+        .program(program("pooled"))
+        .workers(workers)
 }
 
-fn end(pool: &Pool<Quirk>, how: Shutdown) -> Report {
+fn end(pool: &TypedPool<Quirk>, how: Shutdown) -> Report {
     let report = pool.shutdown(how, LIMIT).expect("this is its process");
     assert!(report.is_balanced(), "{report}");
     report
@@ -50,7 +53,7 @@ fn number(result: ResultOf<Quirk>) -> u64 {
 }
 
 /// Asserts that the pool still runs tasks.
-fn assert_works(pool: &Pool<Quirk>) {
+fn assert_works(pool: &TypedPool<Quirk>) {
     assert_eq!(number(pool.submit(Quirk::give(3)).expect("open").wait()), 3);
     assert_eq!(pool.in_flight(), 0);
 }
@@ -667,7 +670,7 @@ fn a_worker_whose_preparation_hangs_or_fails_without_a_message_is_a_typed_error(
 #[test]
 fn a_task_or_an_output_that_is_nested_too_deep_is_an_error_and_kills_no_process() {
     guarded(LIMIT, || {
-        let builder = Pool::<Deep>::builder()
+        let builder = TypedPool::<Deep>::builder()
             .program(program("pooled"))
             .workers(1);
         let pool = builder.start().expect("a pool");
@@ -731,7 +734,7 @@ fn a_listener_that_never_returns_delays_no_limit_and_no_death() {
 #[test]
 fn a_listener_that_panics_or_uses_the_pool_gets_the_remaining_events() {
     guarded(LIMIT, || {
-        let shared: Arc<OnceLock<Weak<Pool<Quirk>>>> = Arc::default();
+        let shared: Arc<OnceLock<Weak<TypedPool<Quirk>>>> = Arc::default();
         let seen = Arc::clone(&shared);
         let (sender, events) = mpsc::channel();
         let pool = quirks(1).on_event(move |event| {

@@ -19,7 +19,7 @@ use std::sync::Arc;
 /// // How many tasks each worker has started.
 /// let started_tasks = Arc::new(Mutex::new(BTreeMap::<u32, u32>::new()));
 /// let counter = Arc::clone(&started_tasks);
-/// let pool = Pool::<Square>::builder().on_event(move |event| match event {
+/// let pool = TypedPool::<Square>::builder().on_event(move |event| match event {
 ///     Event::TaskStarted { worker, .. } => {
 ///         *counter.lock().unwrap().entry(*worker).or_default() += 1;
 ///     }

@@ -9,10 +9,10 @@ use core::time::Duration;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// A task that was submitted. Returned by [`Pool::submit`](crate::pool::Pool::submit).
+/// A task that was submitted. Returned by [`TypedPool::submit`](crate::pool::TypedPool::submit).
 ///
 /// The pool keeps the outcome for the handle. Dropping the handle gives the outcome to
-/// [`Pool::drain`](crate::pool::Pool::drain); it does not cancel the task. A handle can outlive its pool.
+/// [`TypedPool::drain`](crate::pool::TypedPool::drain); it does not cancel the task. A handle can outlive its pool.
 pub struct TaskHandle<T: Task> {
     shared: Arc<Shared<T>>,
     id: TaskId,
@@ -34,7 +34,7 @@ impl<T: Task> TaskHandle<T> {
     ///
     /// ```
     #[doc = include_str!("../example.in")]
-    /// let pool = Pool::<Square>::builder().start()?;
+    /// let pool = TypedPool::<Square>::builder().start()?;
     /// let handle = pool.submit(Square(3))?;
     /// let id = handle.id();
     /// assert_eq!(handle.outcome().id, id);
@@ -60,7 +60,7 @@ impl<T: Task> TaskHandle<T> {
     ///
     /// ```
     #[doc = include_str!("../example.in")]
-    /// let pool = Pool::<Square>::builder().start()?;
+    /// let pool = TypedPool::<Square>::builder().start()?;
     /// assert_eq!(pool.submit(Square(3))?.wait()?, 9);
     /// match pool.submit(Square(u64::MAX))?.wait() {
     ///     Err(TaskError::Failed(message)) => assert!(message.contains("too large")),
@@ -79,7 +79,7 @@ impl<T: Task> TaskHandle<T> {
     ///
     /// ```
     #[doc = include_str!("../example.in")]
-    /// let pool = Pool::<Square>::builder().start()?;
+    /// let pool = TypedPool::<Square>::builder().start()?;
     /// let outcome = pool.submit(Square(3))?.outcome();
     /// assert_eq!((outcome.attempts, outcome.result?), (1, 9));
     /// # Ok(())
@@ -104,7 +104,7 @@ impl<T: Task> TaskHandle<T> {
     ///
     /// ```
     #[doc = include_str!("../example.in")]
-    /// let pool = Pool::<Nap>::builder().start()?;
+    /// let pool = TypedPool::<Nap>::builder().start()?;
     /// let nap = pool.submit(Nap(HOUR))?;
     /// let nap = nap.wait_timeout(Duration::from_millis(5)).expect_err("not done yet");
     /// nap.cancel();
@@ -130,7 +130,7 @@ impl<T: Task> TaskHandle<T> {
     ///
     /// ```
     #[doc = include_str!("../example.in")]
-    /// let pool = Pool::<Square>::builder().start()?;
+    /// let pool = TypedPool::<Square>::builder().start()?;
     /// let (one, other) = (pool.submit(Square(3))?, pool.submit(Square(4))?);
     /// let deadline = Instant::now() + Duration::from_secs(10); // for both
     /// assert_eq!(one.wait_deadline(deadline).expect("in time")?, 9);
@@ -165,7 +165,7 @@ impl<T: Task> TaskHandle<T> {
     ///
     /// ```
     #[doc = include_str!("../example.in")]
-    /// let pool = Pool::<Nap>::builder().start()?;
+    /// let pool = TypedPool::<Nap>::builder().start()?;
     /// let nap = pool.submit(Nap(HOUR))?;
     /// assert!(!nap.is_finished());
     /// pool.shutdown(Shutdown::Cancel, Duration::ZERO)?;
@@ -196,7 +196,7 @@ impl<T: Task> TaskHandle<T> {
     ///
     /// ```
     #[doc = include_str!("../example.in")]
-    /// let pool = Pool::<Nap>::builder().workers(1).start()?;
+    /// let pool = TypedPool::<Nap>::builder().workers(1).start()?;
     /// let (running, queued) = (pool.submit(Nap(HOUR))?, pool.submit(Nap(HOUR))?);
     /// assert!(queued.cancel() && running.cancel());
     /// assert!(running.wait().is_err());
@@ -225,7 +225,7 @@ impl<T: Task> TaskHandle<T> {
     ///
     /// ```
     #[doc = include_str!("../example.in")]
-    /// let pool = Pool::<Nap>::builder().workers(1).start()?;
+    /// let pool = TypedPool::<Nap>::builder().workers(1).start()?;
     /// let nap = pool.submit(Nap(HOUR))?;
     /// assert!(nap.cancel_within(Duration::from_secs(1)));
     /// assert!(nap.wait().is_err());

@@ -43,8 +43,8 @@ const MIN_WINDOW: usize = 64;
 /// The largest chunk. Larger ones would not cost less per task, and would distribute the work unevenly.
 const MAX_CHUNK: usize = 1024;
 
-/// An iterator over the outcomes of tasks. Returned by [`Pool::map`](crate::pool::Pool::map) and
-/// [`Pool::map_unordered`](crate::pool::Pool::map_unordered).
+/// An iterator over the outcomes of tasks. Returned by [`TypedPool::map`](crate::pool::TypedPool::map) and
+/// [`TypedPool::map_unordered`](crate::pool::TypedPool::map_unordered).
 #[must_use = "iterators do nothing unless consumed"]
 pub struct Map<'a, T: Task, I: Iterator<Item = T>> {
     shared: &'a Shared<T>,
@@ -100,7 +100,7 @@ impl<'a, T: Task, I: Iterator<Item = T>> Map<'a, T, I> {
     ///
     /// ```
     #[doc = include_str!("../example.in")]
-    /// let pool = Pool::<Square>::builder().start()?;
+    /// let pool = TypedPool::<Square>::builder().start()?;
     /// let squares = pool.map((0..1000).map(Square)).chunk(100);
     /// assert_eq!(squares.filter_map(|outcome| outcome.result.ok()).last(), Some(998_001));
     /// # Ok(())
@@ -121,7 +121,7 @@ impl<'a, T: Task, I: Iterator<Item = T>> Map<'a, T, I> {
     ///
     /// ```
     #[doc = include_str!("../example.in")]
-    /// let pool = Pool::<Square>::builder().start()?;
+    /// let pool = TypedPool::<Square>::builder().start()?;
     /// let taken = std::cell::Cell::new(0);
     /// let tasks = (0..1000).map(|n| {
     ///     taken.set(n + 1);

@@ -7,7 +7,7 @@
 //! | `shared`, `commands`    | what callers and the supervisor share; what callers ask the supervisor for |
 //! | `dispatch`              | sending tasks to the workers                                               |
 //! | `results`               | the tasks in flight; receiving and keeping their outcomes                  |
-//! | `pool`, `handle`, `map` | the operations of callers                                                  |
+//! | `typed_pool`, `handle`, `map` | the operations of callers                                            |
 //! | `in_order`              | the outcomes of a map until it is their turn                               |
 //! | `supervision`           | the thread that starts, watches, ends and replaces worker processes        |
 //! | `shutdown`, `report`    | the end of a pool, and its report                                          |
@@ -20,7 +20,6 @@ mod events;
 mod handle;
 mod in_order;
 mod map;
-mod pool;
 mod report;
 mod results;
 mod settings;
@@ -28,12 +27,13 @@ mod shared;
 mod shutdown;
 mod start;
 mod supervision;
+mod typed_pool;
 
 pub use builder::Builder;
 pub use events::Event;
 pub use handle::TaskHandle;
 pub use map::Map;
-pub use pool::{Drain, Pool};
 pub use report::Report;
 pub use settings::Workers;
 pub use shutdown::Shutdown;
+pub use typed_pool::{Drain, TypedPool};

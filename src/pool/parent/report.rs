@@ -5,7 +5,7 @@ use core::fmt;
 use core::time::Duration;
 
 /// How many tasks of a pool had which outcome, and how many worker processes ended how. Returned by
-/// [`Pool::shutdown`](crate::pool::Pool::shutdown).
+/// [`TypedPool::shutdown`](crate::pool::TypedPool::shutdown).
 ///
 /// Each task is counted once:
 ///
@@ -73,7 +73,7 @@ impl Report {
     ///
     /// ```
     #[doc = include_str!("../example.in")]
-    /// let pool = Pool::<Square>::builder().start()?;
+    /// let pool = TypedPool::<Square>::builder().start()?;
     /// for n in [3, 4, u64::MAX] {
     ///     pool.submit(Square(n))?;
     /// }

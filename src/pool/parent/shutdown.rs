@@ -23,13 +23,13 @@ use parking_lot::Mutex;
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-/// What becomes of the tasks that are in flight when a pool is [shut down](crate::pool::Pool::shutdown).
+/// What becomes of the tasks that are in flight when a pool is [shut down](crate::pool::TypedPool::shutdown).
 ///
 /// # Examples
 ///
 /// ```
 #[doc = include_str!("../example.in")]
-/// let pool = Pool::<Nap>::builder().workers(1).start()?;
+/// let pool = TypedPool::<Nap>::builder().workers(1).start()?;
 /// let naps = [pool.submit(Nap(HOUR))?, pool.submit(Nap(HOUR))?];
 /// let report = pool.shutdown(Shutdown::Cancel, Duration::ZERO)?;
 /// assert_eq!((report.submitted, report.completed), (2, 0));

@@ -2,12 +2,12 @@
 
 use super::builder::Builder;
 use super::commands::Commands;
-use super::pool::Pool;
 use super::results::{Results, TaskTable};
 use super::settings::Settings;
 use super::shared::Shared;
 use super::shutdown::ShutdownState;
 use super::supervision::{Launcher, Supervisor};
+use super::typed_pool::TypedPool;
 use crate::error::StartError;
 use crate::os::fork::OwnerProcess;
 use crate::pool::task::Task;
@@ -25,7 +25,7 @@ use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread;
 
-impl<T: Task> Builder<T> {
+impl<T: Task> Builder<TypedPool<T>> {
     /// Starts the workers, and blocks until all of them are ready.
     ///
     /// # Errors
@@ -38,16 +38,16 @@ impl<T: Task> Builder<T> {
     ///
     /// ```
     #[doc = include_str!("../example.in")]
-    /// let pool = Pool::<Square>::builder().start()?;
+    /// let pool = TypedPool::<Square>::builder().start()?;
     /// println!("{}", pool.shutdown(Shutdown::Drain, Duration::from_secs(10))?);
     ///
-    /// let refused = Pool::<Square>::builder().workers(0).start();
+    /// let refused = TypedPool::<Square>::builder().workers(0).start();
     /// assert!(matches!(refused, Err(StartError::InvalidOption { option: "workers", .. })));
     /// # Ok(())
     /// # }
     /// ```
     #[track_caller]
-    pub fn start(self) -> Result<Pool<T>, StartError> {
+    pub fn start(self) -> Result<TypedPool<T>, StartError> {
         let made_at = Location::caller();
         if is_unclaimed_worker() {
             report_pool_start();
@@ -64,7 +64,7 @@ impl<T: Task> Builder<T> {
             .map_err(os("the supervisor thread could not be started"))?;
         let shutdown = ShutdownState::new(thread);
         match started.recv() {
-            Ok(Ok(())) => Ok(Pool::new(shared, shutdown, made_at)),
+            Ok(Ok(())) => Ok(TypedPool::new(shared, shutdown, made_at)),
             Ok(Err(error)) => {
                 shutdown.join();
                 Err(error)

@@ -22,7 +22,7 @@ use std::sync::Arc;
 /// # Examples
 ///
 /// See [the module](crate::pool).
-pub fn run_if_worker<K: Kinds>() {
+pub fn run_if_worker_for<K: Kinds>() {
     let Ok(value) = std::env::var(VARIABLE) else {
         return;
     };
@@ -53,7 +53,7 @@ pub fn run_if_worker<K: Kinds>() {
 /// # Examples
 ///
 /// ```
-/// use workring::pool::{Context, Pool, Task, run_if_worker};
+/// use workring::pool::{Context, TypedPool, Task, run_if_worker_for};
 ///
 /// #[derive(serde::Serialize, serde::Deserialize)]
 /// struct Double(u64);
@@ -80,9 +80,9 @@ pub fn run_if_worker<K: Kinds>() {
 /// }
 ///
 /// fn main() {
-///     run_if_worker::<(Double, Shout)>();
-///     let numbers = Pool::<Double>::builder().workers(1).start().expect("a pool");
-///     let words = Pool::<Shout>::builder().workers(1).start().expect("a pool");
+///     run_if_worker_for::<(Double, Shout)>();
+///     let numbers = TypedPool::<Double>::builder().workers(1).start().expect("a pool");
+///     let words = TypedPool::<Shout>::builder().workers(1).start().expect("a pool");
 ///     let number = numbers.submit(Double(4)).expect("open").wait().expect("an output");
 ///     let word = words.submit(Shout("four".to_owned())).expect("open").wait().expect("an output");
 ///     assert_eq!((number, word.as_str()), (8, "FOUR"));

@@ -16,4 +16,4 @@ mod main_loop;
 mod panics;
 mod watcher;
 
-pub use entry::{Kinds, run_if_worker};
+pub use entry::{Kinds, run_if_worker_for};

@@ -6,7 +6,7 @@ use ipc_tests::{
 };
 use nix::libc::{setgid, setuid};
 use std::{sync::mpsc, time::Duration};
-use workring::pool::{Event, Pool, Shutdown, TaskError, TaskHandle};
+use workring::pool::{Event, Shutdown, TaskError, TaskHandle, TypedPool};
 
 /// The user `nobody`.
 const NOBODY: u32 = 65534;
@@ -15,7 +15,7 @@ const NOBODY: u32 = 65534;
 pub(super) fn run(io: &mut Io) {
     let action: String = io.argument();
     let (sender, events) = mpsc::channel();
-    let builder = Pool::<Trouble>::builder()
+    let builder = TypedPool::<Trouble>::builder()
         .workers(1)
         .grace(Duration::from_millis(50))
         .respawn_backoff(Duration::from_millis(1), Duration::from_millis(10))

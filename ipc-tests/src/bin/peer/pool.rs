@@ -4,7 +4,7 @@ use ipc_tests::{
     jobs::Job,
     role::{Io, Role},
 };
-use workring::pool::Pool;
+use workring::pool::TypedPool;
 
 pub(crate) const ROLES: &[(&str, Role)] = &[("pool", pool)];
 
@@ -13,7 +13,10 @@ pub(crate) const ROLES: &[(&str, Role)] = &[("pool", pool)];
 /// Arguments: the workers' program, and the directory in which the tasks make files.
 fn pool(io: &mut Io) {
     let (program, directory): (String, String) = (io.argument(), io.argument());
-    let pool = Pool::<Job>::builder().program(program).workers(2).start();
+    let pool = TypedPool::<Job>::builder()
+        .program(program)
+        .workers(2)
+        .start();
     let pool = pool.expect("a pool");
     for _ in 0..2 {
         drop(

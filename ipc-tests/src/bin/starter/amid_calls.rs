@@ -21,8 +21,8 @@ use std::{
     time::{Duration, Instant},
 };
 use workring::pool::{
-    Map, OutcomeOf, Pool, ResultOf, Shutdown, ShutdownError, SubmitError, TaskError, TaskHandle,
-    TrySubmitError,
+    Map, OutcomeOf, ResultOf, Shutdown, ShutdownError, SubmitError, TaskError, TaskHandle,
+    TrySubmitError, TypedPool,
 };
 
 /// The forks of each phase. With this many, each lock is held in some of them: a missing check was always noticed.
@@ -45,10 +45,10 @@ type Caller = JoinHandle<u64>;
 /// Runs the role; see [the module](self).
 pub(super) fn forked_amid_calls(io: &mut Io) {
     let report: String = io.argument();
-    let pool = Pool::<Act>::builder().workers(2).capacity(8);
+    let pool = TypedPool::<Act>::builder().workers(2).capacity(8);
     let pool = pool.start().expect("a pool");
     // Threads use it to the end of the process.
-    let pool: &'static Pool<Act> = Box::leak(Box::new(pool));
+    let pool: &'static TypedPool<Act> = Box::leak(Box::new(pool));
     let gate = pool.submit(Act::AwaitCancel).expect("open");
     let forks = Forks {
         pool,
@@ -103,7 +103,7 @@ fn call_until(stop: &Arc<AtomicBool>, mut act: impl FnMut() -> u64 + Send + 'sta
     })
 }
 
-fn echoes(pool: &Pool<Act>) -> Handles {
+fn echoes(pool: &TypedPool<Act>) -> Handles {
     [1, 2, 3, 4, 5].map(|number| pool.submit(Act::Echo(number)).expect("open"))
 }
 
@@ -114,7 +114,7 @@ fn assert_echoes(handles: Handles) {
 }
 
 /// Counts the outcomes of tasks whose handles were dropped.
-fn drain_dropped(pool: &Pool<Act>) -> u64 {
+fn drain_dropped(pool: &TypedPool<Act>) -> u64 {
     let outcomes = pool.drain().map(|outcome| echo(outcome.result));
     outcomes.filter(|&number| number == 6).count() as u64
 }
@@ -126,7 +126,7 @@ fn echo(result: ResultOf<Act>) -> u64 {
 
 /// What all forks have.
 struct Forks<'a> {
-    pool: &'static Pool<Act>,
+    pool: &'static TypedPool<Act>,
     gate: &'a TaskHandle<Act>,
     report: String,
 }
@@ -225,7 +225,7 @@ impl Forks<'_> {
 
 /// A child, which writes the name of each function to a pipe before it calls it.
 struct Child {
-    pool: &'static Pool<Act>,
+    pool: &'static TypedPool<Act>,
     steps: PipeWriter,
 }
 

@@ -18,7 +18,7 @@ use std::{
     },
     thread,
 };
-use workring::pool::{Pool, SubmitError, TaskError};
+use workring::pool::{SubmitError, TaskError, TypedPool};
 
 /// With this many forks, the lock is held in some of them.
 const FORKS: u32 = 100;
@@ -33,8 +33,8 @@ const LARGE: usize = 5_000;
 pub(super) fn forked_by_a_task(io: &mut Io) {
     let report: String = io.argument();
     let program: String = io.argument();
-    let pool = Pool::<Quirk>::builder().program(program).workers(1);
-    let pool: &'static Pool<Quirk> = Box::leak(Box::new(pool.start().expect("a pool")));
+    let pool = TypedPool::<Quirk>::builder().program(program).workers(1);
+    let pool: &'static TypedPool<Quirk> = Box::leak(Box::new(pool.start().expect("a pool")));
     for _ in 0..2 {
         // They end with this process.
         thread::spawn(|| while pool.in_flight() < usize::MAX {});

@@ -1,10 +1,9 @@
 //! Options for the time and memory of a task.
 
 use super::options::Builder;
-use crate::pool::task::Task;
 use core::time::Duration;
 
-impl<T: Task> Builder<T> {
+impl<P> Builder<P> {
     /// Sets how long a task may run before it is asked to end:
     /// [`Context::is_cancelled`](crate::pool::Context::is_cancelled) becomes true, and
     /// [`cancel_reason`](crate::pool::Context::cancel_reason) returns the reason. If the task still returns an output,
@@ -18,7 +17,7 @@ impl<T: Task> Builder<T> {
     ///
     /// ```
     #[doc = include_str!("../../example.in")]
-    /// let pool = Pool::<Nap>::builder().soft_time_limit(Duration::from_millis(10)).start()?;
+    /// let pool = TypedPool::<Nap>::builder().soft_time_limit(Duration::from_millis(10)).start()?;
     /// let late = pool.submit(Nap(HOUR))?.wait();
     /// assert!(matches!(late, Err(TaskError::TimedOut)));
     /// # Ok(())
@@ -35,7 +34,7 @@ impl<T: Task> Builder<T> {
     /// retried. By default there is no limit.
     ///
     /// The time is counted as for the [soft limit](Builder::soft_time_limit), which must be shorter. A task may have a
-    /// [limit of its own](Task::time_limit) instead.
+    /// [limit of its own](crate::pool::Task::time_limit) instead.
     ///
     /// If the worker has finished the task and started another one at the moment when it is killed, the other task is
     /// run again by another worker, and that attempt is not counted.
@@ -44,7 +43,7 @@ impl<T: Task> Builder<T> {
     ///
     /// ```
     #[doc = include_str!("../../example.in")]
-    /// let pool = Pool::<Nap>::builder().time_limit(Duration::from_millis(10)).start()?;
+    /// let pool = TypedPool::<Nap>::builder().time_limit(Duration::from_millis(10)).start()?;
     /// let late = pool.submit(Nap(HOUR))?.wait();
     /// assert!(matches!(late, Err(TaskError::TimedOut)));
     /// assert_eq!(pool.shutdown(Shutdown::Drain, HOUR)?.killed, 1);
@@ -69,7 +68,7 @@ impl<T: Task> Builder<T> {
     ///
     /// ```
     #[doc = include_str!("../../example.in")]
-    /// let pool = Pool::<Square>::builder().memory_limit(1 << 30).start()?;
+    /// let pool = TypedPool::<Square>::builder().memory_limit(1 << 30).start()?;
     /// match pool.submit(Square(3))?.wait() {
     ///     Ok(square) => assert_eq!(square, 9),
     ///     Err(TaskError::TooMuchMemory { resident, .. }) => eprintln!("it took {resident} bytes"),
@@ -84,7 +83,7 @@ impl<T: Task> Builder<T> {
     }
 
     /// Sets the size of the address space of each worker, in bytes (`RLIMIT_AS`). The limit is set before the worker is
-    /// [prepared](Task::prepare_worker), and the pool's own shared memory counts. Beyond it, allocations fail, and
+    /// [prepared](crate::pool::Task::prepare_worker), and the pool's own shared memory counts. Beyond it, allocations fail, and
     /// usually the worker aborts: the outcome of its task is [`TaskError::Crashed`](crate::pool::TaskError::Crashed).
     /// By default workers have the limit of this process.
     ///
@@ -92,7 +91,7 @@ impl<T: Task> Builder<T> {
     ///
     /// ```
     #[doc = include_str!("../../example.in")]
-    /// let pool = Pool::<Square>::builder().address_limit(4 << 30).start()?;
+    /// let pool = TypedPool::<Square>::builder().address_limit(4 << 30).start()?;
     /// assert_eq!(pool.submit(Square(3))?.wait()?, 9);
     /// # Ok(())
     /// # }

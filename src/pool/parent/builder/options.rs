@@ -5,7 +5,6 @@ use crate::pool::parent::events::Event;
 use crate::pool::parent::settings::{
     Backoff, CAPACITY, Settings, TaskLimits, WORKERS, WorkerPolicy, Workers, check,
 };
-use crate::pool::task::Task;
 use core::fmt;
 use core::marker::PhantomData;
 use core::time::Duration;
@@ -13,25 +12,26 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::thread;
 
-/// The options of a pool. Each has a default. Returned by [`Pool::builder`](crate::pool::Pool::builder).
+/// The options of a pool of the kind `P`, such as [`TypedPool<T>`](crate::pool::TypedPool). Each has a default. Returned by
+/// [`TypedPool::builder`](crate::pool::TypedPool::builder).
 ///
 /// # Examples
 ///
 /// Each method has an example. In all of them, `Square` is the task of [the module's example](crate::pool), and `Nap`
 /// is a task that sleeps for a time, or fails when it is cancelled. `HOUR` is such a time. The first line of `main`,
-/// `run_if_worker::<(Square, Nap)>();`, is not shown.
+/// `run_if_worker_for::<(Square, Nap)>();`, is not shown.
 #[must_use = "a builder does nothing until `start` makes a pool"]
-pub struct Builder<T: Task> {
+pub struct Builder<P> {
     pub(crate) settings: Settings,
     workers: Option<Workers>,
     spin: Option<Duration>,
-    task: PhantomData<fn() -> T>,
+    pool: PhantomData<fn() -> P>,
 }
 
 /// The default of `spin` if there are enough processors.
 const SPIN: Duration = Duration::from_micros(50);
 
-impl<T: Task> Builder<T> {
+impl<P> Builder<P> {
     pub(crate) fn new() -> Self {
         let settings = Settings {
             workers: WorkerPolicy {
@@ -70,7 +70,7 @@ impl<T: Task> Builder<T> {
             settings,
             workers: None,
             spin: None,
-            task: PhantomData,
+            pool: PhantomData,
         }
     }
 
@@ -85,8 +85,8 @@ impl<T: Task> Builder<T> {
     ///
     /// ```
     #[doc = include_str!("../../example.in")]
-    /// let pool = Pool::<Square>::builder().workers(2).start()?;
-    /// let elastic = Pool::<Square>::builder().workers(1..=2).start()?;
+    /// let pool = TypedPool::<Square>::builder().workers(2).start()?;
+    /// let elastic = TypedPool::<Square>::builder().workers(1..=2).start()?;
     /// assert_eq!(elastic.submit(Square(3))?.wait()?, 9);
     /// # drop(pool);
     /// # Ok(())
@@ -98,7 +98,7 @@ impl<T: Task> Builder<T> {
     }
 
     /// Sets how many tasks may be in flight: queued, running, or done with a result that this process has not received.
-    /// From 1 to 32,768, by default 1,000. While as many are in flight, [`submit`](crate::pool::Pool::submit) blocks.
+    /// From 1 to 32,768, by default 1,000. While as many are in flight, [`submit`](crate::pool::TypedPool::submit) blocks.
     ///
     /// Memory for them is reserved at the start: about 600 bytes each, and up to 10 MiB for large ones.
     ///
@@ -106,7 +106,7 @@ impl<T: Task> Builder<T> {
     ///
     /// ```
     #[doc = include_str!("../../example.in")]
-    /// let pool = Pool::<Nap>::builder().workers(1).capacity(2).start()?;
+    /// let pool = TypedPool::<Nap>::builder().workers(1).capacity(2).start()?;
     /// let both = [pool.submit(Nap(HOUR))?, pool.submit(Nap(HOUR))?];
     /// let refused = pool.try_submit(Nap(HOUR)).expect_err("a third one");
     /// assert!(refused.is_full());
@@ -126,7 +126,7 @@ impl<T: Task> Builder<T> {
     ///
     /// ```
     #[doc = include_str!("../../example.in")]
-    /// let pool = Pool::<Square>::builder().max_message_len(16 << 20).start()?;
+    /// let pool = TypedPool::<Square>::builder().max_message_len(16 << 20).start()?;
     /// assert_eq!(pool.submit(Square(3))?.wait()?, 9);
     /// # Ok(())
     /// # }
@@ -136,14 +136,14 @@ impl<T: Task> Builder<T> {
         self
     }
 
-    /// Sets how many unclaimed outcomes this process keeps before [`submit`](crate::pool::Pool::submit) refuses tasks
+    /// Sets how many unclaimed outcomes this process keeps before [`submit`](crate::pool::TypedPool::submit) refuses tasks
     /// beyond the capacity. By default 1,048,576.
     ///
     /// # Examples
     ///
     /// ```
     #[doc = include_str!("../../example.in")]
-    /// let pool = Pool::<Square>::builder().max_unclaimed_results(10_000).start()?;
+    /// let pool = TypedPool::<Square>::builder().max_unclaimed_results(10_000).start()?;
     /// assert_eq!(pool.submit(Square(3))?.wait()?, 9);
     /// # Ok(())
     /// # }
@@ -160,7 +160,7 @@ impl<T: Task> Builder<T> {
     ///
     /// ```
     #[doc = include_str!("../../example.in")]
-    /// let pool = Pool::<Square>::builder().retries(2).start()?;
+    /// let pool = TypedPool::<Square>::builder().retries(2).start()?;
     /// let outcome = pool.submit(Square(3))?.outcome();
     /// assert_eq!((outcome.attempts, outcome.result?), (1, 9));
     /// # Ok(())
@@ -179,7 +179,7 @@ impl<T: Task> Builder<T> {
     /// ```
     #[doc = include_str!("../../example.in")]
     /// let (first, longest) = (Duration::from_millis(100), Duration::from_secs(10));
-    /// let pool = Pool::<Square>::builder().retries(5).retry_backoff(first, longest).start()?;
+    /// let pool = TypedPool::<Square>::builder().retries(5).retry_backoff(first, longest).start()?;
     /// assert_eq!(pool.submit(Square(3))?.wait()?, 9);
     /// # Ok(())
     /// # }
@@ -197,7 +197,7 @@ impl<T: Task> Builder<T> {
     ///
     /// ```
     #[doc = include_str!("../../example.in")]
-    /// let pool = Pool::<Square>::builder().spin(Duration::ZERO).start()?;
+    /// let pool = TypedPool::<Square>::builder().spin(Duration::ZERO).start()?;
     /// assert_eq!(pool.submit(Square(3))?.wait()?, 9);
     /// # Ok(())
     /// # }
@@ -214,7 +214,7 @@ impl<T: Task> Builder<T> {
     ///
     /// ```
     #[doc = include_str!("../../example.in")]
-    /// let pool = Pool::<Square>::builder().liveness_interval(Duration::from_secs(1)).start()?;
+    /// let pool = TypedPool::<Square>::builder().liveness_interval(Duration::from_secs(1)).start()?;
     /// assert_eq!(pool.submit(Square(3))?.wait()?, 9);
     /// # Ok(())
     /// # }
@@ -238,7 +238,7 @@ impl<T: Task> Builder<T> {
     #[doc = include_str!("../../example.in")]
     /// let (sender, events) = std::sync::mpsc::channel();
     /// let listener = move |event: &Event| drop(sender.send(*event));
-    /// let pool = Pool::<Square>::builder().workers(1).on_event(listener).start()?;
+    /// let pool = TypedPool::<Square>::builder().workers(1).on_event(listener).start()?;
     /// assert!(matches!(events.recv()?, Event::Started { .. }));
     /// assert!(matches!(events.recv()?, Event::Ready { .. }));
     /// # drop(pool);
@@ -288,7 +288,7 @@ impl<T: Task> Builder<T> {
     }
 }
 
-impl<T: Task> fmt::Debug for Builder<T> {
+impl<P> fmt::Debug for Builder<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Builder")
             .field("workers", &self.workers)

@@ -2,12 +2,11 @@
 
 use super::options::Builder;
 use crate::pool::parent::settings::Backoff;
-use crate::pool::task::Task;
 use core::time::Duration;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-impl<T: Task> Builder<T> {
+impl<P> Builder<P> {
     /// Sets how long a worker beyond the [least number](Builder::workers) may be idle before it is ended. It may take
     /// up to twice as long, because idle workers are checked once in this time. By default 10 s.
     ///
@@ -15,7 +14,7 @@ impl<T: Task> Builder<T> {
     ///
     /// ```
     #[doc = include_str!("../../example.in")]
-    /// let pool = Pool::<Square>::builder().workers(1..=2).idle_timeout(Duration::from_secs(1)).start()?;
+    /// let pool = TypedPool::<Square>::builder().workers(1..=2).idle_timeout(Duration::from_secs(1)).start()?;
     /// assert_eq!(pool.submit(Square(3))?.wait()?, 9);
     /// # Ok(())
     /// # }
@@ -28,13 +27,13 @@ impl<T: Task> Builder<T> {
     /// Sets after how many tasks a worker is replaced: `tasks`, and up to `jitter` more. The number is drawn for each
     /// worker, so that they are not all replaced at once. `tasks` is at least 1. By default workers are not replaced.
     ///
-    /// A worker finishes its chunk of a [map](crate::pool::Pool::map) first.
+    /// A worker finishes its chunk of a [map](crate::pool::TypedPool::map) first.
     ///
     /// # Examples
     ///
     /// ```
     #[doc = include_str!("../../example.in")]
-    /// let pool = Pool::<Square>::builder().workers(1).recycle_after_tasks(4, 1).start()?;
+    /// let pool = TypedPool::<Square>::builder().workers(1).recycle_after_tasks(4, 1).start()?;
     /// assert!(pool.map((0..10).map(Square)).all(|outcome| outcome.result.is_ok()));
     /// assert!(pool.shutdown(Shutdown::Drain, HOUR)?.recycled >= 1);
     /// # Ok(())
@@ -52,7 +51,7 @@ impl<T: Task> Builder<T> {
     ///
     /// ```
     #[doc = include_str!("../../example.in")]
-    /// let pool = Pool::<Square>::builder().workers(1).recycle_above_memory(1).start()?;
+    /// let pool = TypedPool::<Square>::builder().workers(1).recycle_above_memory(1).start()?;
     /// assert_eq!(pool.submit(Square(3))?.wait()?, 9);
     /// assert_eq!(pool.submit(Square(4))?.wait()?, 16); // by another process
     /// # Ok(())
@@ -71,7 +70,7 @@ impl<T: Task> Builder<T> {
     ///
     /// ```
     #[doc = include_str!("../../example.in")]
-    /// let pool = Pool::<Square>::builder().recycle_after_age(Duration::from_secs(600)).start()?;
+    /// let pool = TypedPool::<Square>::builder().recycle_after_age(Duration::from_secs(600)).start()?;
     /// assert_eq!(pool.submit(Square(3))?.wait()?, 9);
     /// # Ok(())
     /// # }
@@ -90,7 +89,7 @@ impl<T: Task> Builder<T> {
     /// ```
     #[doc = include_str!("../../example.in")]
     /// let (first, longest) = (Duration::from_millis(100), Duration::from_secs(60));
-    /// let pool = Pool::<Square>::builder().respawn_backoff(first, longest).start()?;
+    /// let pool = TypedPool::<Square>::builder().respawn_backoff(first, longest).start()?;
     /// assert_eq!(pool.submit(Square(3))?.wait()?, 9);
     /// # Ok(())
     /// # }
@@ -106,7 +105,7 @@ impl<T: Task> Builder<T> {
     /// ends before it is ready, or before it has started a task although tasks are queued.
     ///
     /// When this is so for all workers, and none is ready, the tasks that are queued or wait for a retry have the
-    /// outcome [`TaskError::NoWorkers`](crate::pool::TaskError::NoWorkers), and [`submit`](crate::pool::Pool::submit)
+    /// outcome [`TaskError::NoWorkers`](crate::pool::TaskError::NoWorkers), and [`submit`](crate::pool::TypedPool::submit)
     /// fails with [`SubmitError::NoWorkers`](crate::pool::SubmitError), both with the cause. So callers do not wait for
     /// workers that may never come. The pool goes on trying, and accepts tasks again as soon as a worker is ready.
     /// While at least one worker takes tasks, tasks wait for it, however busy it is.
@@ -117,7 +116,7 @@ impl<T: Task> Builder<T> {
     ///
     /// ```
     #[doc = include_str!("../../example.in")]
-    /// let pool = Pool::<Square>::builder().max_worker_failures(3).start()?;
+    /// let pool = TypedPool::<Square>::builder().max_worker_failures(3).start()?;
     /// match pool.submit(Square(3)) {
     ///     Ok(handle) => assert_eq!(handle.wait()?, 9),
     ///     Err(SubmitError::NoWorkers { task, why, .. }) => eprintln!("try {task:?} later: {why}"),
@@ -138,7 +137,7 @@ impl<T: Task> Builder<T> {
     ///
     /// ```
     #[doc = include_str!("../../example.in")]
-    /// let hasty = Pool::<Square>::builder().start_timeout(Duration::ZERO).start();
+    /// let hasty = TypedPool::<Square>::builder().start_timeout(Duration::ZERO).start();
     /// assert!(matches!(hasty, Err(StartError::TimedOut)));
     /// # Ok(())
     /// # }
@@ -162,7 +161,7 @@ impl<T: Task> Builder<T> {
     ///
     /// ```
     #[doc = include_str!("../../example.in")]
-    /// let pool = Pool::<Nap>::builder().grace(Duration::from_secs(5)).start()?;
+    /// let pool = TypedPool::<Nap>::builder().grace(Duration::from_secs(5)).start()?;
     /// let nap = pool.submit(Nap(HOUR))?;
     /// pool.shutdown(Shutdown::Cancel, Duration::ZERO)?; // ends at once: this task obeys
     /// assert!(nap.wait().is_err());
@@ -186,7 +185,7 @@ impl<T: Task> Builder<T> {
     /// ```
     #[doc = include_str!("../../example.in")]
     /// // This program, which is what workers are anyway.
-    /// let pool = Pool::<Square>::builder().program(std::env::current_exe()?).start()?;
+    /// let pool = TypedPool::<Square>::builder().program(std::env::current_exe()?).start()?;
     /// assert_eq!(pool.submit(Square(3))?.wait()?, 9);
     /// # Ok(())
     /// # }
@@ -202,7 +201,7 @@ impl<T: Task> Builder<T> {
     ///
     /// ```
     #[doc = include_str!("../../example.in")]
-    /// let pool = Pool::<Square>::builder().env("RUST_BACKTRACE", "1").start()?;
+    /// let pool = TypedPool::<Square>::builder().env("RUST_BACKTRACE", "1").start()?;
     /// assert_eq!(pool.submit(Square(3))?.wait()?, 9);
     /// # Ok(())
     /// # }
@@ -219,7 +218,7 @@ impl<T: Task> Builder<T> {
     ///
     /// ```
     #[doc = include_str!("../../example.in")]
-    /// let pool = Pool::<Square>::builder().env_remove("SSH_AUTH_SOCK").start()?;
+    /// let pool = TypedPool::<Square>::builder().env_remove("SSH_AUTH_SOCK").start()?;
     /// assert_eq!(pool.submit(Square(3))?.wait()?, 9);
     /// # Ok(())
     /// # }
@@ -235,7 +234,7 @@ impl<T: Task> Builder<T> {
     ///
     /// ```
     #[doc = include_str!("../../example.in")]
-    /// let pool = Pool::<Square>::builder().current_dir("/").start()?;
+    /// let pool = TypedPool::<Square>::builder().current_dir("/").start()?;
     /// assert_eq!(pool.submit(Square(3))?.wait()?, 9);
     /// # Ok(())
     /// # }
@@ -261,7 +260,7 @@ impl<T: Task> Builder<T> {
     ///
     /// ```
     #[doc = include_str!("../../example.in")]
-    /// let pool = Pool::<Square>::builder().workers(1).adopt_orphans(true).start()?;
+    /// let pool = TypedPool::<Square>::builder().workers(1).adopt_orphans(true).start()?;
     /// assert_eq!(pool.submit(Square(3))?.wait()?, 9);
     /// # Ok(())
     /// # }

@@ -26,7 +26,7 @@ pub(crate) struct InFlight {
 pub(crate) enum Owner {
     Handle,
     Map(StreamId),
-    /// `Pool::drain`, because the handle was dropped.
+    /// `TypedPool::drain`, because the handle was dropped.
     Drain,
     /// No one: the map was dropped.
     Discarded,

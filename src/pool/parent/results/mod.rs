@@ -16,7 +16,7 @@
 //! | in flight          | `entries`               | its result arrives, or the supervisor records an outcome       |
 //! | done, for a handle | `for_handles`           | the handle takes the outcome; the handle is dropped: unclaimed |
 //! | done, for a map    | `streams`               | the map takes the outcome; the map is dropped: discarded       |
-//! | unclaimed          | `unclaimed`             | claimed by `Pool::drain`                                       |
+//! | unclaimed          | `unclaimed`             | claimed by `TypedPool::drain`                                       |
 //!
 //! RESULTS-1. A task has exactly one outcome. Recording it removes the task's entry; a later result for the same
 //!     task, or a result of an earlier attempt, finds no matching entry and is dropped.

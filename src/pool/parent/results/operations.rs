@@ -57,7 +57,7 @@ impl Results {
         self.change(|tasks| tasks.withdraw(range) > 0)
     }
 
-    /// Leaves the outcome of a task whose handle was dropped to `Pool::drain`.
+    /// Leaves the outcome of a task whose handle was dropped to `TypedPool::drain`.
     pub(crate) fn release_handle(&self, id: TaskId) {
         if self.is_in_owner() {
             self.change_if(|tasks| ((), tasks.release_handle(id)));

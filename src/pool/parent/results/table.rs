@@ -25,13 +25,13 @@ pub(crate) struct TaskTable {
     entries: Vec<Option<InFlight>>,
     capacity: usize,
     in_flight: usize,
-    /// How many of the tasks in flight do not belong to `Pool::drain`.
+    /// How many of the tasks in flight do not belong to `TypedPool::drain`.
     not_for_drain: usize,
     /// Outcomes that wait for their handles.
     for_handles: HashMap<TaskId, EncodedOutcome>,
     /// Outcomes that wait for their maps.
     pub(super) streams: Streams<EncodedOutcome>,
-    /// Outcomes that wait for `Pool::drain`.
+    /// Outcomes that wait for `TypedPool::drain`.
     unclaimed: VecDeque<EncodedOutcome>,
     stats: TaskStats,
     /// The number of tasks in flight above which the next reservation wakes the supervisor, once.
@@ -83,7 +83,7 @@ impl<E> From<&ReserveError> for TaskError<E> {
     }
 }
 
-/// The next outcome for `Pool::drain`.
+/// The next outcome for `TypedPool::drain`.
 pub(crate) enum NextUnclaimed {
     Outcome(EncodedOutcome),
     /// A task is in flight whose outcome will be unclaimed.
@@ -364,12 +364,12 @@ impl TaskTable {
         }
     }
 
-    /// Returns how many outcomes wait for a handle or for `Pool::drain`.
+    /// Returns how many outcomes wait for a handle or for `TypedPool::drain`.
     pub(super) fn stored_count(&self) -> usize {
         self.for_handles.len() + self.unclaimed.len()
     }
 
-    /// Records that a handle was dropped: its task, or the outcome, now belongs to `Pool::drain`. Returns whether to
+    /// Records that a handle was dropped: its task, or the outcome, now belongs to `TypedPool::drain`. Returns whether to
     /// wake the waiters.
     pub(super) fn release_handle(&mut self, id: TaskId) -> bool {
         if let Some(task) = self.get_mut(id)

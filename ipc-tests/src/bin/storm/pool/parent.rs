@@ -17,7 +17,8 @@ use std::{
     time::Duration,
 };
 use workring::pool::{
-    Context, OutcomeOf, Pool, Shutdown, StartError, Task, TaskError, TrySubmitError, run_if_worker,
+    Context, OutcomeOf, Shutdown, StartError, Task, TaskError, TrySubmitError, TypedPool,
+    run_if_worker_for,
 };
 
 /// The first argument of a parent.
@@ -64,7 +65,7 @@ impl Task for Work {
 
 /// Runs as a worker, if this process is one. Then it does not return.
 pub(crate) fn become_worker() {
-    run_if_worker::<Work>();
+    run_if_worker_for::<Work>();
 }
 
 /// The arguments of a parent.
@@ -114,9 +115,9 @@ pub(crate) fn run_as_parent(arguments: &[String]) -> bool {
     true
 }
 
-fn start_pool(arguments: &ParentArguments<'_>) -> Result<Pool<Work>, StartError> {
+fn start_pool(arguments: &ParentArguments<'_>) -> Result<TypedPool<Work>, StartError> {
     let millis = Duration::from_millis;
-    Pool::builder()
+    TypedPool::builder()
         .workers(arguments.workers as usize)
         .capacity(arguments.capacity)
         .retries(arguments.retries)
@@ -128,7 +129,7 @@ fn start_pool(arguments: &ParentArguments<'_>) -> Result<Pool<Work>, StartError>
 }
 
 struct Parent<'a> {
-    pool: &'a Pool<Work>,
+    pool: &'a TypedPool<Work>,
     scratch: &'a Path,
     retries: u32,
     ledger: Ledger,
@@ -140,7 +141,7 @@ struct Parent<'a> {
 }
 
 impl<'a> Parent<'a> {
-    fn new(pool: &'a Pool<Work>, arguments: &ParentArguments<'a>) -> Self {
+    fn new(pool: &'a TypedPool<Work>, arguments: &ParentArguments<'a>) -> Self {
         Self {
             pool,
             scratch: arguments.scratch,

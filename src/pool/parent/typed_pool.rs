@@ -23,28 +23,28 @@ use std::time::Instant;
 ///
 /// See [the module](crate::pool) for what it guarantees. All methods take `&self`, so threads can share a pool.
 ///
-/// Dropping a pool that was not [shut down](Pool::shutdown) cancels the tasks in flight and stops the workers, by force
+/// Dropping a pool that was not [shut down](TypedPool::shutdown) cancels the tasks in flight and stops the workers, by force
 /// if they do not end within [`Builder::grace`]. With the feature `tracing`, it emits a warning that names the place
 /// where the pool was made.
-pub struct Pool<T: Task> {
+pub struct TypedPool<T: Task> {
     shared: Arc<Shared<T>>,
     shutdown: ShutdownState,
     made_at: &'static Location<'static>,
 }
 
-impl<T: Task> Pool<T> {
+impl<T: Task> TypedPool<T> {
     /// Returns a builder for a pool. [`Builder::start`] starts it.
     ///
     /// # Examples
     ///
     /// ```
     #[doc = include_str!("../example.in")]
-    /// let pool = Pool::<Square>::builder().workers(2).retries(1).start()?;
+    /// let pool = TypedPool::<Square>::builder().workers(2).retries(1).start()?;
     /// assert_eq!(pool.submit(Square(3))?.wait()?, 9);
     /// # Ok(())
     /// # }
     /// ```
-    pub fn builder() -> Builder<T> {
+    pub fn builder() -> Builder<Self> {
         Builder::new()
     }
 
@@ -64,7 +64,7 @@ impl<T: Task> Pool<T> {
     /// arrive into this process's own memory. So a caller that submits all tasks before it takes any outcome does not
     /// deadlock; beyond [`Builder::max_unclaimed_results`] it gets an error.
     ///
-    /// Keep the handle to wait for this task, or drop it and take the outcome from [`drain`](Pool::drain).
+    /// Keep the handle to wait for this task, or drop it and take the outcome from [`drain`](TypedPool::drain).
     ///
     /// # Errors
     ///
@@ -75,7 +75,7 @@ impl<T: Task> Pool<T> {
     ///
     /// ```
     #[doc = include_str!("../example.in")]
-    /// let pool = Pool::<Square>::builder().start()?;
+    /// let pool = TypedPool::<Square>::builder().start()?;
     /// let handle = pool.submit(Square(3))?;
     /// assert_eq!(handle.wait()?, 9);
     ///
@@ -100,13 +100,13 @@ impl<T: Task> Pool<T> {
     /// # Errors
     ///
     /// [`TrySubmitError`], with the task: as many tasks are in flight as allowed, or there is no memory for a task of
-    /// this size now; or as for [`submit`](Pool::submit).
+    /// this size now; or as for [`submit`](TypedPool::submit).
     ///
     /// # Examples
     ///
     /// ```
     #[doc = include_str!("../example.in")]
-    /// let pool = Pool::<Nap>::builder().workers(1).capacity(1).start()?;
+    /// let pool = TypedPool::<Nap>::builder().workers(1).capacity(1).start()?;
     /// let running = pool.try_submit(Nap(HOUR))?;
     /// match pool.try_submit(Nap(HOUR)) {
     ///     Err(refused) if refused.is_full() => println!("later, perhaps"),
@@ -146,20 +146,20 @@ impl<T: Task> Pool<T> {
 
     /// Returns an iterator over the outcomes of all tasks whose handles were dropped, in the order in which they
     /// arrive. It blocks for each, and ends when no such task is in flight; tasks that are submitted in the meantime
-    /// count as well, those of [`map`](Pool::map) do not. Several threads can drain a pool: each outcome goes to one of
+    /// count as well, those of [`map`](TypedPool::map) do not. Several threads can drain a pool: each outcome goes to one of
     /// them.
     ///
     /// Each output is decoded when it is returned, on the caller's thread. If it can't be decoded, or its `Deserialize`
     /// panics, the outcome is [`TaskError::Transport`](crate::pool::TaskError::Transport).
     ///
-    /// After [`shutdown`](Pool::shutdown), returns the outcomes that were not claimed before. In a forked child of the
+    /// After [`shutdown`](TypedPool::shutdown), returns the outcomes that were not claimed before. In a forked child of the
     /// pool's process, returns one outcome, [`TaskError::Unknown`](crate::pool::TaskError::Unknown), and ends.
     ///
     /// # Examples
     ///
     /// ```
     #[doc = include_str!("../example.in")]
-    /// let pool = Pool::<Square>::builder().start()?;
+    /// let pool = TypedPool::<Square>::builder().start()?;
     /// for n in 0..10 {
     ///     pool.submit(Square(n))?; // and the handle is dropped
     /// }
@@ -193,13 +193,13 @@ impl<T: Task> Pool<T> {
     /// Dropping the map cancels its tasks in flight, as [`TaskHandle::cancel`] does, and discards their outcomes.
     ///
     /// A task that takes long delays the outcomes of the tasks behind it. As soon as a whole window of them waits for
-    /// it, it delays the workers as well. If the order does not matter, use [`map_unordered`](Pool::map_unordered).
+    /// it, it delays the workers as well. If the order does not matter, use [`map_unordered`](TypedPool::map_unordered).
     ///
     /// # Examples
     ///
     /// ```
     #[doc = include_str!("../example.in")]
-    /// # let pool = Pool::<Square>::builder().start()?;
+    /// # let pool = TypedPool::<Square>::builder().start()?;
     /// let squares: Result<Vec<u64>, _> = pool
     ///     .map((1..=1000).map(Square))
     ///     .map(|outcome| outcome.result)
@@ -213,7 +213,7 @@ impl<T: Task> Pool<T> {
     }
 
     /// Returns an iterator that runs these tasks and returns their outcomes in the order in which they arrive: none
-    /// waits for another. Otherwise the same as [`map`](Pool::map).
+    /// waits for another. Otherwise the same as [`map`](TypedPool::map).
     ///
     /// [`Outcome::id`](crate::pool::Outcome::id) identifies the task: later tasks of a map have higher ids.
     ///
@@ -223,7 +223,7 @@ impl<T: Task> Pool<T> {
     ///
     /// ```
     #[doc = include_str!("../example.in")]
-    /// # let pool = Pool::<Square>::builder().start()?;
+    /// # let pool = TypedPool::<Square>::builder().start()?;
     /// let mut sum = 0;
     /// for outcome in pool.map_unordered((1..=1000).map(Square)).chunk(64).window(256) {
     ///     match outcome.result {
@@ -246,7 +246,7 @@ impl<T: Task> Pool<T> {
     ///
     /// ```
     #[doc = include_str!("../example.in")]
-    /// let pool = Pool::<Nap>::builder().workers(1).start()?;
+    /// let pool = TypedPool::<Nap>::builder().workers(1).start()?;
     /// let naps = [pool.submit(Nap(HOUR))?, pool.submit(Nap(HOUR))?];
     /// assert_eq!(pool.in_flight(), 2);
     /// for nap in naps {
@@ -282,7 +282,7 @@ impl<T: Task> Pool<T> {
     ///
     /// ```
     #[doc = include_str!("../example.in")]
-    /// let pool = Pool::<Square>::builder().start()?;
+    /// let pool = TypedPool::<Square>::builder().start()?;
     /// let handle = pool.submit(Square(3))?;
     /// let report = pool.shutdown(Shutdown::Drain, Duration::from_secs(10))?;
     /// assert!(report.is_balanced());
@@ -300,7 +300,7 @@ impl<T: Task> Pool<T> {
     }
 }
 
-impl<T: Task> Drop for Pool<T> {
+impl<T: Task> Drop for TypedPool<T> {
     fn drop(&mut self) {
         if !self.shared.owner.is_current() || self.shutdown.is_over() {
             return;
@@ -326,19 +326,19 @@ fn warn_of_drop(made_at: &Location<'_>, report: &Report) {
 #[cfg(not(feature = "tracing"))]
 fn warn_of_drop(_: &Location<'_>, _: &Report) {}
 
-impl<T: Task> fmt::Debug for Pool<T> {
+impl<T: Task> fmt::Debug for TypedPool<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pool")
+        f.debug_struct("TypedPool")
             .field("made_at", &self.made_at)
             .field("in_flight", &self.in_flight())
             .finish_non_exhaustive()
     }
 }
 
-/// An iterator over outcomes as they arrive. Returned by [`Pool::drain`].
+/// An iterator over outcomes as they arrive. Returned by [`TypedPool::drain`].
 #[must_use = "iterators do nothing unless consumed"]
 pub struct Drain<'a, T: Task> {
-    pool: &'a Pool<T>,
+    pool: &'a TypedPool<T>,
     /// Whether the outcome was returned that stands for all tasks in a forked child.
     has_reported_fork: bool,
 }
