@@ -149,7 +149,10 @@ fn p5_each_way_to_die_is_reported_and_costs_only_its_own_task() {
         }
         let report = close(&pool);
         assert_eq!((report.completed, report.lost, report.died), (7, 7, 7));
-        assert_eq!((report.started, report.retried, report.killed), (9, 0, 0));
+        assert_eq!((report.retried, report.killed), (0, 0));
+        // The replacement of a worker that died in its first moments waits for a back-off, which the shutdown may cut
+        // short.
+        assert!((8..=9).contains(&report.started), "{report}");
     });
 }
 
