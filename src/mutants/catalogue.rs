@@ -192,6 +192,8 @@ mutants! {
     GroupLimitIgnored,
     /// Wakes reach only sleepers of the same process.
     FutexIsPrivate,
+    /// A thread that is woken on its word while its owner does not wait keeps the wake (WORDS-2).
+    WordThreadKeepsWake,
     /// A forked child counts as the process that was attached.
     ForkNotNoticed,
     /// A wait for file descriptors has no deadline.

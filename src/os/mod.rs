@@ -4,6 +4,7 @@
 //! |-----------------------------|----------------------------------------------------------------------------------|
 //! | [`clock`], [`cpu`]          | clocks; prefetch, number of processors, yield                                    |
 //! | [`futex`], [`poll`]         | sleeping on a word; waiting for descriptors                                      |
+//! | [`wait_many`]               | sleeping on several words                                                        |
 //! | [`descriptor`], [`locks`]   | descriptor numbers and flags; byte-range locks                                   |
 //! | [`memory`], [`named`]       | sealed memfds and mappings; files in `/dev/shm`                                  |
 //! | [`budget`]                  | memory limits: cgroups, `/proc/meminfo`, `RLIMIT_FSIZE`, `RLIMIT_AS`             |
@@ -48,3 +49,8 @@ pub(crate) mod procfs;
 pub(crate) mod spawn;
 pub(crate) mod subreaper;
 mod tree;
+#[allow(
+    dead_code,
+    reason = "what will wait for several words is not there yet"
+)]
+pub(crate) mod wait_many;

@@ -9,6 +9,7 @@ use super::named::{attach, not_attached};
 use super::{Options, Receiver, Sender};
 use crate::codec::Codec;
 use crate::error::OpenError;
+use crate::os::wait_many;
 use crate::protocol::peers::Role;
 use core::time::Duration;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -20,6 +21,12 @@ pub fn with_liveness_interval(options: Options, liveness_interval: Duration) -> 
     let mut options = options.liveness_interval(liveness_interval);
     options.any_liveness_interval = true;
     options
+}
+
+/// Makes waits for several queues of this process use a thread for each queue from now on, as where the kernel has no
+/// `futex_waitv`.
+pub fn refuse_futex_waitv() {
+    wait_many::refuse_waitv();
 }
 
 /// Returns the file that contains a queue.
