@@ -5,7 +5,7 @@
 //! | what                         | files                                                                        |
 //! |------------------------------|------------------------------------------------------------------------------|
 //! | this process and the segment | `liveness`, `lease_count`, `attachment` (the guard against forked children)   |
-//! | failures and waiting         | `failure`, `policy`, `wait`                                                  |
+//! | failures and waiting         | `failure`, `policy`, `pause`, `spin_time`, `wait`                             |
 //! | what both ends share         | `stats`, `end`                                                               |
 //! | sending                      | `block_writer`, `huge`, `allocator`, `sender`, `reservation`, `value_reservation` |
 //! | sending many messages        | `encoded_batch`, `send_many`                                                 |
@@ -45,6 +45,7 @@ mod recv_many;
 mod reservation;
 mod send_many;
 mod sender;
+mod spin_time;
 mod stats;
 mod taken;
 #[cfg(feature = "test-hooks")]

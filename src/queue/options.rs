@@ -292,6 +292,10 @@ impl Options {
     /// On a machine with one processor no wait spins. A wait spins for a shorter time after several waits in a row that
     /// had to sleep.
     ///
+    /// A wait that spins lets other threads use its processor. While they do, and messages pass through the queue without
+    /// it, the time does not count, except for the last 20 ms before a time limit: the wait burns as much processor time
+    /// as set here and a little more, and then sleeps.
+    ///
     /// If messages come in runs, a process that has received all of them, or has filled the queue, pauses before it looks
     /// again, so that it does not compete with the other side for each message. It finds out which pause moves the most
     /// messages: at most 8 µs, and never more than the time set here. The last message of a run may be received later

@@ -315,7 +315,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
             progress: queue.segment().head(),
         };
         let waiter = &self.handle.waiter;
-        if let Some(found) = waiter.spin(queue, policy, &mut look)? {
+        if let Some(found) = waiter.spin(queue, awaited.progress, policy, &mut look)? {
             return Ok(found);
         }
         // Counted before the last look, so that a thread that puts something into `batches` after that look wakes this

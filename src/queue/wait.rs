@@ -11,6 +11,7 @@ use super::attachment::{Attachment, Entered};
 use super::failure::{Failure, WaitError};
 use super::pause::PauseSearch;
 use super::policy::WaitPolicy;
+use super::spin_time::SpinTime;
 use crate::os::{cpu, futex};
 use crate::protocol::ids::Position;
 use crate::protocol::parking::ParkingWord;
@@ -119,7 +120,7 @@ impl Waiter {
                 return Ok(result);
             }
         }
-        match self.spin(queue, policy, &mut attempt)? {
+        match self.spin(queue, awaited.progress, policy, &mut attempt)? {
             Some(result) => Ok(result),
             None => self.sleep(queue, awaited, policy, attempt),
         }
@@ -227,10 +228,14 @@ impl Waiter {
 
     /// Repeats `attempt` for the queue's spin time, or for a shorter time if recent waits have spun without success.
     /// Fails at once if `policy` does not wait.
+    ///
+    /// Time in which another thread had this processor may not count: see [`super::spin_time`]. `progress` tells whether
+    /// messages have passed.
     #[inline(never)]
     pub(super) fn spin<P: WaitPolicy, R, E: From<Corrupt>>(
         &self,
         queue: Entered<'_>,
+        progress: &Hint,
         policy: &P,
         mut attempt: impl FnMut() -> Result<Option<R>, E>,
     ) -> Result<Option<R>, Failure<P::Error, E>> {
@@ -248,7 +253,7 @@ impl Waiter {
         } else {
             full
         };
-        let start = Instant::now();
+        let mut spun = SpinTime::begin();
         let yield_after = full / YIELD_AFTER_DIVISOR;
         for attempts in 1_u32.. {
             if let Some(result) = attempt()? {
@@ -262,13 +267,16 @@ impl Waiter {
                 continue;
             }
             let now = Instant::now();
-            let elapsed = now.duration_since(start);
+            let elapsed = spun.at(now);
             let is_over = elapsed >= time || deadline.is_some_and(|deadline| now >= deadline);
             if is_over || self.interrupt.load(Ordering::Relaxed) {
                 break;
             }
             if elapsed >= yield_after {
+                let position = progress.get();
                 cpu::yield_now();
+                let moved = progress.get() != position;
+                spun.yielded(now, Instant::now(), moved, deadline);
             }
         }
         self.fruitless

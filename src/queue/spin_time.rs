@@ -1,0 +1,106 @@
+//! Measures how long a wait has spun: how much of its processor it has used.
+//!
+//! A thread that spins yields its processor between attempts. If another thread then has it for a while, that time
+//! counts as spinning only if the queue stood still meanwhile, because then a sleep is better: a message wakes this
+//! thread sooner than its turn comes. If messages have passed, they pass without this thread, and it has burned nothing.
+//! A sleep would make the sender of the next message pay for a wake-up.
+//!
+//! SPIN-1. Each yield counts for up to [`YIELD_COST`]. So a wait uses the processor for the spin time and a little more,
+//!     however often it yields, and then sleeps.
+//! SPIN-2. A wait whose deadline is near counts all its time: it must end on time, and a thread that sleeps is woken in
+//!     time even if another one uses the processor.
+
+use core::time::Duration;
+use std::time::Instant;
+
+/// The time that a yield takes if no other thread wants the processor, or a little more.
+const YIELD_COST: Duration = Duration::from_micros(1);
+/// A deadline that is less than this away is near (SPIN-2): a few turns of other threads.
+const NEAR_DEADLINE: Duration = Duration::from_millis(20);
+
+/// The time of one wait that spins.
+pub(super) struct SpinTime {
+    /// When it began, moved forward by the time that does not count.
+    start: Instant,
+}
+
+impl SpinTime {
+    pub(super) fn begin() -> Self {
+        Self {
+            start: Instant::now(),
+        }
+    }
+
+    /// Returns how long the wait has spun.
+    pub(super) fn at(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.start)
+    }
+
+    /// Takes note of a yield from `before` until `now`. `moved`: messages have passed meanwhile.
+    pub(super) fn yielded(
+        &mut self,
+        before: Instant,
+        now: Instant,
+        moved: bool,
+        deadline: Option<Instant>,
+    ) {
+        let is_far = |deadline: Instant| deadline.saturating_duration_since(now) >= NEAR_DEADLINE;
+        if moved && deadline.is_none_or(is_far) {
+            let away = now.saturating_duration_since(before);
+            self.start += away.saturating_sub(YIELD_COST);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TURN: Duration = Duration::from_millis(3);
+
+    /// Returns how much of a turn of another thread counts.
+    fn counted(moved: bool, deadline: Option<Duration>) -> Duration {
+        let mut time = SpinTime::begin();
+        let (before, now) = (time.start, time.start + TURN);
+        time.yielded(before, now, moved, deadline.map(|after| now + after));
+        time.at(now)
+    }
+
+    #[test]
+    fn a_turn_of_another_thread_counts_as_one_yield_if_messages_passed() {
+        assert_eq!(counted(true, None), YIELD_COST);
+        assert_eq!(counted(true, Some(NEAR_DEADLINE)), YIELD_COST);
+    }
+
+    #[test]
+    fn a_turn_of_another_thread_counts_whole_if_the_queue_stood_still() {
+        assert_eq!(counted(false, None), TURN);
+    }
+
+    #[test]
+    fn a_turn_of_another_thread_counts_whole_if_the_deadline_is_near() {
+        let nearly = NEAR_DEADLINE - Duration::from_nanos(1);
+        assert_eq!(counted(true, Some(nearly)), TURN);
+        assert_eq!(counted(true, Some(Duration::ZERO)), TURN);
+    }
+
+    #[test]
+    fn a_wait_that_yields_again_and_again_ends() {
+        let mut time = SpinTime::begin();
+        let mut now = time.start;
+        for _ in 0..50 {
+            let before = now;
+            now += TURN;
+            time.yielded(before, now, true, None);
+        }
+        assert_eq!(time.at(now), 50 * YIELD_COST);
+    }
+
+    #[test]
+    fn a_yield_that_nobody_uses_counts_whole() {
+        let mut time = SpinTime::begin();
+        let (before, now) = (time.start, time.start + YIELD_COST / 2);
+        time.yielded(before, now, true, None);
+        assert_eq!(time.at(now), YIELD_COST / 2);
+    }
+}
