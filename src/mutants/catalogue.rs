@@ -194,6 +194,8 @@ mutants! {
     FutexIsPrivate,
     /// A thread that is woken on its word while its owner does not wait keeps the wake (WORDS-2).
     WordThreadKeepsWake,
+    /// The thread that waits for descriptors does not end with the last registration.
+    ReadyThreadStays,
     /// A forked child counts as the process that was attached.
     ForkNotNoticed,
     /// A wait for file descriptors has no deadline.

@@ -5,6 +5,7 @@
 //! | [`clock`], [`cpu`]          | clocks; prefetch, number of processors, yield                                    |
 //! | [`futex`], [`poll`]         | sleeping on a word; waiting for descriptors                                      |
 //! | [`wait_many`]               | sleeping on several words                                                        |
+//! | [`readiness`]               | waiting for descriptors in the background, all in one thread                     |
 //! | [`descriptor`], [`locks`]   | descriptor numbers and flags; byte-range locks                                   |
 //! | [`memory`], [`named`]       | sealed memfds and mappings; files in `/dev/shm`                                  |
 //! | [`budget`]                  | memory limits: cgroups, `/proc/meminfo`, `RLIMIT_FSIZE`, `RLIMIT_AS`             |
@@ -46,6 +47,7 @@ pub(crate) mod parent;
 pub(crate) mod pidfd;
 pub(crate) mod poll;
 pub(crate) mod procfs;
+pub(crate) mod readiness;
 pub(crate) mod spawn;
 pub(crate) mod subreaper;
 mod tree;

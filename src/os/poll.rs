@@ -103,6 +103,24 @@ impl Epoll {
         )?)
     }
 
+    /// Adds a descriptor: one wait returns `key` when it is ready, and no further one until [`rearm`](Epoll::rearm).
+    pub(super) fn add_once(&self, file: impl AsFd, key: u64) -> io::Result<()> {
+        let (key, flags) = (
+            EventData::new_u64(key),
+            EventFlags::IN | EventFlags::ONESHOT,
+        );
+        Ok(epoll::add(&self.epoll, file, key, flags)?)
+    }
+
+    /// Makes one more wait return the key of a descriptor that was added with [`add_once`](Epoll::add_once).
+    pub(super) fn rearm(&self, file: impl AsFd, key: u64) -> io::Result<()> {
+        let (key, flags) = (
+            EventData::new_u64(key),
+            EventFlags::IN | EventFlags::ONESHOT,
+        );
+        Ok(epoll::modify(&self.epoll, file, key, flags)?)
+    }
+
     /// Removes a descriptor. Call it before the descriptor is closed: otherwise the kernel goes on reporting it as long
     /// as a forked child has a copy.
     pub(crate) fn remove(&self, file: impl AsFd) {

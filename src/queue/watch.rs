@@ -2,20 +2,21 @@
 //!
 //! A receiver sleeps on a futex, and the kernel has no wait for a futex and a descriptor (except in `io_uring`, which
 //! is often disabled). So a thread waits for the descriptor, and when it is readable wakes the threads that wait for
-//! messages, as a message would. Both sleep until something happens.
+//! messages, as a message would. Both sleep until something happens. It is one thread for all descriptors of the
+//! process: see [`readiness`](crate::os::readiness).
 //!
-//! | `ready` | thread waits for | descriptor   | meaning                                                      |
-//! |---------|------------------|--------------|--------------------------------------------------------------|
-//! | false   | the descriptor   | not readable | receives wait for messages                                   |
-//! | true    | `event`          | readable     | each receive asks the kernel, and returns `Ready`            |
-//! | true    | `event`          | not readable | the next receive that asks clears `ready` and sets `event`   |
+//! | `ready` | registration | descriptor   | meaning                                                      |
+//! |---------|--------------|--------------|--------------------------------------------------------------|
+//! | false   | armed        | not readable | receives wait for messages                                   |
+//! | true    | fired        | readable     | each receive asks the kernel, and returns `Ready`            |
+//! | true    | fired        | not readable | the next receive that asks clears `ready` and arms again     |
 //!
 //! WATCH-1. The thread sets `ready` before it raises the epoch of the parking word. A receive that announces a sleep
 //!          after that finds `ready` in its last look; one that did so before is woken.
 //! WATCH-2. A receive returns `Ready` only if the kernel says so at that moment; `ready` merely saves the others a
 //!          system call.
-//! WATCH-3. A receive that clears `ready` sets `event`. The thread then waits for the descriptor again, and the kernel
-//!          ends that wait at once if the descriptor has become readable by then. So clearing too often does no harm.
+//! WATCH-3. A receive that clears `ready` arms the registration. The kernel then reports the descriptor at once if it
+//!          has become readable by then. So clearing too often does no harm.
 //! WATCH-4. All receivers are woken. So a receive that was woken for a message, and returns `Ready` instead, takes no
 //!          wake away from another one: it found `ready` false before it slept, hence `ready` was set later, and all
 //!          receivers are woken after that.
@@ -27,15 +28,15 @@ use super::policy::{Deadline, NonBlocking, Unbounded, WaitPolicy};
 use super::receiver::Receiver;
 use crate::codec::{Bincode, Codec};
 use crate::error::{RecvError, RecvTimeoutError, TryRecvError, WatchError};
-use crate::os::poll::{self, EventFd, Poll};
+use crate::os::poll;
+use crate::os::readiness::Registration;
 use crate::protocol::SharedState;
 use crate::sync::{AtomicBool, Ordering};
 use core::fmt;
 use core::time::Duration;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::sync::{Arc, Weak};
-use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
 /// What a receive with a [`Watch`] returns.
@@ -57,27 +58,18 @@ pub enum Watched<M> {
 ///
 /// Several threads may receive with one watch; all of them notice the descriptor.
 ///
-/// A watch has a thread and a copy of the descriptor until it is dropped, which never waits for the descriptor. While
-/// nothing happens the thread sleeps. Other receives of the same receiver do not notice the descriptor.
+/// A watch has a copy of the descriptor until it is dropped, which never waits for the descriptor. All watches of a
+/// process together have one thread, which ends with the last of them. While nothing happens the thread sleeps. Other
+/// receives of the same receiver do not notice the descriptor.
 pub struct Watch<'a, T, C: Codec<T> = Bincode> {
     receiver: &'a Receiver<T, C>,
-    state: Arc<State>,
-    /// `None` while it is being dropped.
-    thread: Option<JoinHandle<()>>,
+    /// See the table above. Shared with the thread.
+    ready: Arc<AtomicBool>,
+    file: Registration,
 }
 
 /// What a wait ends with.
 type Waited<P, R> = Result<Watched<R>, Failure<<P as WaitPolicy>::Error, RecvFailure>>;
-
-/// What the watch and its thread share.
-struct State {
-    file: OwnedFd,
-    /// See the table above.
-    ready: AtomicBool,
-    /// Ends the thread's wait: it is to wait for the descriptor again, or to end.
-    event: EventFd,
-    ending: AtomicBool,
-}
 
 impl<T, C: Codec<T>> Receiver<T, C> {
     /// Watches a file descriptor while waiting for messages: a socket, pipe, eventfd, pidfd or anything else that
@@ -110,84 +102,33 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         if attachment.enter().is_err() {
             return Err(WatchError::Forked);
         }
-        let os = |what| move |source| WatchError::Os { what, source };
-        let state = State::new(file).map_err(os("no descriptor for the watch"))?;
-        let state = Arc::new(state);
-        let (shared, queue) = (Arc::clone(&state), Arc::downgrade(attachment));
-        let thread = thread::Builder::new().name("workring-watch".to_owned());
-        let thread = thread.spawn(move || shared.keep_watch(&queue));
+        let ready = Arc::new(AtomicBool::new(false));
+        let file = register(file, Arc::downgrade(attachment), Arc::clone(&ready));
         Ok(Watch {
             receiver: self,
-            state,
-            thread: Some(thread.map_err(os("no thread for the watch"))?),
+            ready,
+            file: file.map_err(|source| WatchError::Os {
+                what: "no descriptor or thread for the watch",
+                source,
+            })?,
         })
     }
 }
 
-impl State {
-    fn new(file: impl AsFd) -> io::Result<Self> {
-        let file = file.as_fd().try_clone_to_owned()?;
-        // The first receive need not wait for the thread.
-        let ready = AtomicBool::new(poll::is_readable(&file)?);
-        Ok(Self {
-            file,
-            ready,
-            event: EventFd::new()?,
-            ending: AtomicBool::new(false),
-        })
-    }
-
-    /// Runs the thread.
-    fn keep_watch(&self, queue: &Weak<Attachment>) {
-        loop {
-            if self.await_readable() {
-                // Release, and before the wake: see WATCH-1.
-                self.ready.store(true, Ordering::Release);
-                wake_receivers(queue);
-                self.await_event();
-            }
-            self.event.clear();
-            // Acquire: pairs with the store in `drop`, which comes before the event.
-            if self.ending.load(Ordering::Acquire) {
-                return;
-            }
-        }
-    }
-
-    /// Waits until the descriptor is readable. Returns false if the event ended the wait.
-    fn await_readable(&self) -> bool {
-        let mut poll = Poll::new();
-        let file = poll.readable(self.file.as_fd());
-        let event = poll.readable(self.event.as_fd());
-        // Two open descriptors give no error. If they did, receives would meet it themselves.
-        poll.wait(None).is_err() || (poll.is_ready(file) && !poll.is_ready(event))
-    }
-
-    fn await_event(&self) {
-        let mut poll = Poll::new();
-        poll.readable(self.event.as_fd());
-        let _ = poll.wait(None);
-    }
-
-    /// Returns whether the descriptor is readable now, as far as the thread has noticed (WATCH-2).
-    #[inline]
-    fn is_ready(&self) -> bool {
-        // Acquire: pairs with the store in `keep_watch`.
-        self.ready.load(Ordering::Acquire) && self.is_still_ready()
-    }
-
-    #[cold]
-    fn is_still_ready(&self) -> bool {
-        // If the kernel cannot tell, the caller had better read and see.
-        if poll::is_readable(&self.file).unwrap_or(true) {
-            return true;
-        }
-        // Only one of several receives that find this (WATCH-3).
-        if self.ready.swap(false, Ordering::AcqRel) {
-            self.event.set();
-        }
-        false
-    }
+/// Makes a thread wait for a copy of the descriptor.
+fn register(
+    file: impl AsFd,
+    queue: Weak<Attachment>,
+    ready: Arc<AtomicBool>,
+) -> io::Result<Registration> {
+    let file = file.as_fd().try_clone_to_owned()?;
+    // The first receive need not wait for the thread.
+    ready.store(poll::is_readable(&file)?, Ordering::Relaxed);
+    Registration::new(file, move || {
+        // Release, and before the wake: see WATCH-1.
+        ready.store(true, Ordering::Release);
+        wake_receivers(&queue);
+    })
 }
 
 /// Makes all threads that wait for messages look again (WATCH-4). The word does not say which of them wait with the
@@ -393,6 +334,26 @@ impl<T, C: Codec<T>> Watch<'_, T, C> {
         Ok(self.lease_with(&Deadline::at(deadline))?)
     }
 
+    /// Returns whether the descriptor is readable now, as far as the thread has noticed (WATCH-2).
+    #[inline]
+    fn is_ready(&self) -> bool {
+        // Acquire: pairs with the store in `register`.
+        self.ready.load(Ordering::Acquire) && self.is_still_ready()
+    }
+
+    #[cold]
+    fn is_still_ready(&self) -> bool {
+        // If the kernel cannot tell, the caller had better read and see.
+        if poll::is_readable(&self.file).unwrap_or(true) {
+            return true;
+        }
+        // Only one of several receives that find this (WATCH-3).
+        if self.ready.swap(false, Ordering::AcqRel) {
+            self.file.arm();
+        }
+        false
+    }
+
     fn receive<P: WaitPolicy>(&self, policy: &P) -> Waited<P, T> {
         let found = self.wait(|queue| self.receiver.take_one(queue), policy)?;
         Ok(match found {
@@ -419,7 +380,7 @@ impl<T, C: Codec<T>> Watch<'_, T, C> {
     ) -> Waited<P, R> {
         let queue = self.receiver.handle.begin().map_err(RecvFailure::from)?;
         let look = || {
-            if self.state.is_ready() {
+            if self.is_ready() {
                 return Ok(Some(Watched::Ready));
             }
             Ok(take(queue)?.map(Watched::Message))
@@ -431,27 +392,11 @@ impl<T, C: Codec<T>> Watch<'_, T, C> {
     }
 }
 
-impl<T, C: Codec<T>> Drop for Watch<'_, T, C> {
-    fn drop(&mut self) {
-        let thread = self.thread.take();
-        if self.receiver.handle.enter().is_err() {
-            // A forked child has no such thread, and shares the event with its parent.
-            core::mem::forget(thread);
-            return;
-        }
-        // Release: pairs with the load in `keep_watch`, after the event.
-        self.state.ending.store(true, Ordering::Release);
-        self.state.event.set();
-        // It does not panic, and if it did, the panic hook would have reported it.
-        let _ = thread.map(JoinHandle::join);
-    }
-}
-
 impl<T, C: Codec<T>> fmt::Debug for Watch<'_, T, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Watch")
             .field("receiver", self.receiver)
-            .field("file", &self.state.file)
+            .field("file", &self.file)
             .finish_non_exhaustive()
     }
 }

@@ -315,6 +315,30 @@ fn a_watch_is_dropped_while_others_wait_for_messages() {
     });
 }
 
+#[test]
+fn all_watches_of_a_process_have_one_thread_which_ends_with_the_last() {
+    const WATCHES: usize = 100;
+    prompt(|| {
+        let threads = || fs::read_dir("/proc/self/task").expect("/proc").count();
+        let before = threads();
+        let (_tx, rx) = queue();
+        let pairs: Vec<_> = (0..WATCHES).map(|_| pair()).collect();
+        let watch = |(_, its): &(UnixStream, UnixStream)| rx.watch(its).expect("a watch");
+        let mut watches: Vec<_> = pairs.iter().map(watch).collect();
+        assert_eq!(threads(), before + 1);
+        for ((link, its), watch) in pairs.iter().zip(&watches) {
+            let received = received_while(watch, || say(link));
+            assert!(ready(&received) && answer(its), "{received:?}");
+        }
+        assert_eq!(threads(), before + 1);
+        let last = watches.pop();
+        drop(watches);
+        assert_eq!(threads(), before + 1);
+        drop(last);
+        assert_eq!(threads(), before);
+    });
+}
+
 /// T2.
 #[test]
 fn a_thousand_watches_leave_memory_descriptors_and_threads_as_they_were() {

@@ -165,6 +165,7 @@ pub(crate) const MUTANTS: &[Row] = &[
     ("GroupLimitIgnored", Layer::Os, Unit("os::budget::tests::the_tightest_group_of_the_hierarchy_counts")),
     ("FutexIsPrivate", Layer::Os, Ipc("waiting", "wakeups::no_wake_up_is_lost_in_a_queue_for_one_message")),
     ("WordThreadKeepsWake", Layer::Os, Unit("os::wait_many::tests::a_wake_between_two_waits_is_passed_on")),
+    ("ReadyThreadStays", Layer::Os, Ipc("waiting", "watches::all_watches_of_a_process_have_one_thread_which_ends_with_the_last")),
     ("ForkNotNoticed", Layer::Os, Ipc("death", "recovery::a_forked_child_cannot_use_its_parents_queues")),
     ("PollWithoutDeadline", Layer::Os, Unit("os::poll::tests::a_wait_lasts_until_its_deadline")),
     ("EmptyDatagramIsTheEnd", Layer::Os, Unit("os::link::tests::an_empty_datagram_is_not_the_end")),

@@ -3,6 +3,7 @@
 
 use ipc_tests::{
     Pid,
+    asleep::await_sleepers,
     cpu::Usage,
     role::{Io, Role},
 };
@@ -43,17 +44,19 @@ fn idle_watcher(io: &mut Io) {
     io.say((usage() - before).voluntary);
 }
 
-/// Forks while it has a watch. In the child every operation fails, and all handles are dropped; the parent goes on.
+/// Forks while it has a watch. In the child every operation on it fails, but a watch of its own works, and all handles are
+/// dropped; the parent goes on.
 fn watch_forker(io: &mut Io) {
     let (tx, rx) = workring::channel::<u32>(4).expect("a queue");
     let (mut ours, watched) = UnixStream::pair().expect("a pair");
     let watch = rx.watch(&watched).expect("a watch");
-    // SAFETY: the only other thread is that of the watch, which holds no lock: it waits for a descriptor.
+    // SAFETY: the only other thread is the one that waits for descriptors, which holds no lock meanwhile.
     match unsafe { fork() }.expect("fork") {
         ForkResult::Child => {
             assert!(matches!(watch.recv(), Err(RecvError::Forked)));
             assert!(matches!(watch.lease(), Err(RecvError::Forked)));
             assert!(matches!(rx.watch(&watched), Err(WatchError::Forked)));
+            own_watch();
             drop(watch);
             drop((tx, rx));
             io.say("the child is done");
@@ -69,4 +72,20 @@ fn watch_forker(io: &mut Io) {
             io.say("the parent is done");
         }
     }
+}
+
+/// Watches a descriptor with a queue that this process has made.
+fn own_watch() {
+    let (tx, rx) = workring::channel::<u32>(4).expect("a queue");
+    let (mut ours, watched) = UnixStream::pair().expect("a pair");
+    let watch = rx.watch(&watched).expect("a watch");
+    tx.send(1).expect("room");
+    assert!(matches!(watch.recv(), Ok(Watched::Message(1))));
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| watch.recv());
+        await_sleepers(Pid::this(), 1);
+        ours.write_all(b"!").expect("written");
+        let ready = waiting.join().expect("join");
+        assert!(matches!(ready, Ok(Watched::Ready)));
+    });
 }
