@@ -1,12 +1,15 @@
 //! Leases: messages that are received and not yet acknowledged.
 
 use super::attachment::Attachment;
+use super::batches::{BatchedMessage, HeldBatch, Place};
 use super::failure::{Failure, RecvFailure};
 use super::held_block::HeldBlock;
 use super::taken::DetachedMessage;
 use crate::codec::{Bincode, Codec, DecodeError};
+use crate::protocol::steps::OwnedBlock;
 use core::fmt;
 use core::marker::PhantomData;
+use core::mem::ManuallyDrop;
 use core::ops::Deref;
 use std::sync::Arc;
 
@@ -231,18 +234,18 @@ impl<'a> LeasedMessage<'a> {
     /// Acknowledges the message (`Release`). Counts as an operation, unless this was the last lease: then another
     /// operation follows that counts.
     #[inline(always)]
-    pub(super) fn acknowledge(mut self) {
+    pub(super) fn acknowledge(self) {
+        // Not dropped: for that it would have to be in memory.
+        let mut lease = ManuallyDrop::new(self);
         // By reference: moving the parts costs more than what follows.
         let Some(Parts {
             keeper: Keeper::Receiver(attachment),
             message: DetachedMessage::Block(block),
-        }) = &mut self.0
+        }) = &mut lease.0
         else {
-            return self.0.take().map_or((), acknowledge_unusual);
+            return lease.0.take().map_or((), acknowledge_unusual);
         };
         let (attachment, block) = (*attachment, block.take());
-        // It neither has a message any more, nor a reference to the attachment.
-        core::mem::forget(self);
         let Ok(queue) = attachment.enter() else {
             return;
         };
@@ -281,22 +284,50 @@ impl<'a> LeasedMessage<'a> {
 impl Drop for LeasedMessage<'_> {
     #[inline(always)]
     fn drop(&mut self) {
-        if let Some(parts) = self.0.take() {
-            return_message(parts);
+        match self.0.take() {
+            None => {}
+            Some(Parts { keeper, message }) => match message {
+                DetachedMessage::Block(block) => return_block(keeper, block),
+                DetachedMessage::Batched(message) => {
+                    let (batch, place) = message.into_parts();
+                    return_batched(keeper, batch, place);
+                }
+            },
         }
     }
 }
 
-// The parts of a lease are passed on by value, so that those of a lease that is acknowledged never have to leave the
-// registers.
+// The parts of a lease are passed on piece by piece, each small enough for registers. If a function took the whole, the
+// compiler would keep every lease in memory, and copy it there each time it is moved: a quarter of a receiver's time.
 
 /// Acknowledges a message of a batch, or one whose lease is owned.
-#[inline(never)]
+#[inline(always)]
 fn acknowledge_unusual(Parts { keeper, message }: Parts<'_>) {
+    match message {
+        DetachedMessage::Block(block) => acknowledge_owned(keeper, block),
+        DetachedMessage::Batched(message) => {
+            let (batch, place) = message.into_parts();
+            acknowledge_batched(keeper, batch, place);
+        }
+    }
+}
+
+#[inline(never)]
+fn acknowledge_owned(keeper: Keeper<'_>, block: OwnedBlock) {
+    acknowledge_message(&keeper, DetachedMessage::Block(block));
+}
+
+#[inline(never)]
+fn acknowledge_batched(keeper: Keeper<'_>, batch: Arc<HeldBatch>, place: Place) {
+    let message = BatchedMessage::from_parts(batch, place);
+    acknowledge_message(&keeper, DetachedMessage::Batched(message));
+}
+
+fn acknowledge_message(keeper: &Keeper<'_>, message: DetachedMessage) {
     let Ok(queue) = keeper.attachment().enter() else {
         return;
     };
-    // As in `acknowledge`.
+    // As in `LeasedMessage::acknowledge`.
     let _ = message.attach(queue).acknowledge();
     if keeper.count_end() {
         queue.count_lease_operation();
@@ -306,7 +337,19 @@ fn acknowledge_unusual(Parts { keeper, message }: Parts<'_>) {
 /// Returns a message to the queue, and ends its lease.
 #[cold]
 #[inline(never)]
-fn return_message(Parts { keeper, message }: Parts<'_>) {
+fn return_block(keeper: Keeper<'_>, block: OwnedBlock) {
+    return_message(&keeper, DetachedMessage::Block(block));
+}
+
+/// Returns a message of a batch to the queue, and ends its lease.
+#[cold]
+#[inline(never)]
+fn return_batched(keeper: Keeper<'_>, batch: Arc<HeldBatch>, place: Place) {
+    let message = BatchedMessage::from_parts(batch, place);
+    return_message(&keeper, DetachedMessage::Batched(message));
+}
+
+fn return_message(keeper: &Keeper<'_>, message: DetachedMessage) {
     let Ok(queue) = keeper.attachment().enter() else {
         return;
     };

@@ -224,6 +224,7 @@ impl<'a, T, C: Codec<T>> Reservation<'a, T, C> {
     /// assert_eq!(*room, *b"late");
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    #[inline]
     pub fn commit(&mut self) -> Result<(), SendError<()>> {
         self.commit_with(&Unbounded)
     }
@@ -305,20 +306,24 @@ impl<'a, T, C: Codec<T>> Reservation<'a, T, C> {
             return Ok(());
         }
         let segment = queue.segment();
+        // Out of the reservation, and not in a closure: so the block never has to leave the registers.
+        let mut block = self.block.take();
         let offered = match u32::try_from(self.length) {
-            Ok(length) => send::offer(segment.words(), &mut self.block, length),
+            Ok(length) => send::offer(segment.words(), &mut block, length),
             Err(_) => Err(Corrupt::TooLong),
         };
-        match offered
-            .and_then(|()| send::publish(segment, queue.view(), &mut self.block, &self.sender.room))
-        {
+        let published = match offered {
+            Ok(()) => send::publish(segment, queue.view(), &mut block, &self.sender.room),
+            Err(corrupt) => Err(corrupt),
+        };
+        match published {
             Ok(Publish::Accepted) => {
                 self.sent = true;
                 Ok(())
             }
             other => {
                 let sender = self.sender;
-                let failed = commit_after(sender, queue, self.block.take(), other, policy);
+                let failed = commit_after(sender, queue, block, other, policy);
                 let Some((block, error)) = failed else {
                     self.sent = true;
                     return Ok(());

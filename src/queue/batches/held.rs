@@ -7,11 +7,10 @@ use crate::protocol::steps::{OwnedBlock, settle};
 use crate::protocol::{Corrupt, SharedState};
 use crate::segment::batch_layout::BatchCursor;
 use core::fmt;
-use core::ops::Range;
 use std::sync::Arc;
 
 /// A batch that this process holds. It is given back when nothing refers to it any more.
-pub(super) struct HeldBatch {
+pub(in crate::queue) struct HeldBatch {
     attachment: Arc<Attachment>,
     block: OwnedBlock,
     acknowledged: bool,
@@ -60,39 +59,60 @@ impl Drop for HeldBatch {
     }
 }
 
-/// One message of a batch. Dropping it returns it, together with the rest of the batch. Small, because leases are moved.
+/// One message of a batch. Dropping it returns it, together with the rest of the batch.
 pub(in crate::queue) struct BatchedMessage {
     batch: Arc<HeldBatch>,
+    place: Place,
+}
+
+/// Which message of its batch a message is. As small as a register: see [`super::super::lease`].
+#[derive(Clone, Copy, Debug)]
+pub(in crate::queue) struct Place {
     /// Where the message lies in the payload of the batch.
-    range: Range<u32>,
+    start: u32,
+    length: u16,
     message: u8,
     deliveries: u8,
 }
 
+const _: () = assert!(size_of::<Place>() == 8);
+
 impl BatchedMessage {
+    #[inline(always)]
+    pub(in crate::queue) fn into_parts(self) -> (Arc<HeldBatch>, Place) {
+        (self.batch, self.place)
+    }
+
+    /// Puts together what [`into_parts`](Self::into_parts) has returned.
+    #[inline(always)]
+    pub(in crate::queue) fn from_parts(batch: Arc<HeldBatch>, place: Place) -> Self {
+        Self { batch, place }
+    }
+
     /// Returns how many deliveries of the message have failed before this one.
     pub(in crate::queue) fn deliveries(&self) -> u32 {
-        self.deliveries.into()
+        self.place.deliveries.into()
     }
 
     /// Returns the bytes of the message, where its sender wrote them.
     pub(in crate::queue) fn bytes(&self) -> Result<&[u8], RecvFailure> {
         let payload = self.batch.payload(self.batch.enter()?)?;
-        let range = self.range.start as usize..self.range.end as usize;
+        let start = self.place.start as usize;
+        let range = start..start + usize::from(self.place.length);
         Ok(payload.get(range).ok_or(Corrupt::TooLong)?)
     }
 
     /// Acknowledges this message (`Release`).
     pub(in crate::queue) fn acknowledge(self) -> Result<(), RecvFailure> {
         let batch = self.batch.batch(self.batch.enter()?)?;
-        batch.marks.mark_done(self.message.into());
+        batch.marks.mark_done(self.place.message.into());
         Ok(())
     }
 
     /// Makes this message a dead letter (`Return`), because no receiver can decode it.
     pub(in crate::queue) fn reject(self) -> Result<(), RecvFailure> {
         let batch = self.batch.batch(self.batch.enter()?)?;
-        batch.marks.mark_rejected(self.message.into());
+        batch.marks.mark_rejected(self.place.message.into());
         Ok(())
     }
 }
@@ -100,7 +120,7 @@ impl BatchedMessage {
 impl fmt::Debug for BatchedMessage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BatchedMessage")
-            .field("message", &self.message)
+            .field("message", &self.place.message)
             .finish_non_exhaustive()
     }
 }
@@ -180,9 +200,12 @@ impl OpenBatch {
                 batch.marks.record_delivery(message, mark);
                 return Ok(Some(BatchedMessage {
                     batch: Arc::clone(&self.batch),
-                    range: narrow(range.start)?..narrow(range.end)?,
-                    message: narrow(message)?,
-                    deliveries: mark.deliveries(),
+                    place: Place {
+                        start: narrow(range.start)?,
+                        length: narrow(range.len())?,
+                        message: narrow(message)?,
+                        deliveries: mark.deliveries(),
+                    },
                 }));
             }
         }

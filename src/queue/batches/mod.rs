@@ -22,5 +22,5 @@ mod held;
 mod store;
 
 pub(super) use claim::Claim;
-pub(super) use held::BatchedMessage;
+pub(super) use held::{BatchedMessage, HeldBatch, Place};
 pub(super) use store::Batches;
