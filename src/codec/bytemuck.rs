@@ -125,6 +125,16 @@ impl<T: Pod> Codec<T> for Bytemuck {
     #[inline(always)]
     fn decode(bytes: &[u8]) -> Result<T, DecodeError> {
         const { assert_aligned::<T>() };
-        bytemuck::try_pod_read_unaligned(bytes).map_err(|_| Self::mismatch::<T>(bytes))
+        match bytemuck::try_pod_read_unaligned(bytes) {
+            Ok(value) => Ok(value),
+            Err(_) => not_a_value(bytes),
+        }
     }
+}
+
+/// Fails for bytes that are no `T`. Returns the whole result, through memory, as in [`super::raw`].
+#[cold]
+#[inline(never)]
+fn not_a_value<T>(bytes: &[u8]) -> Result<T, DecodeError> {
+    Err(Bytemuck::mismatch::<T>(bytes))
 }

@@ -36,12 +36,21 @@ impl<const N: usize> Codec<[u8; N]> for Raw {
         Ok(N)
     }
 
-    #[inline]
+    #[inline(always)]
     fn decode(bytes: &[u8]) -> Result<[u8; N], DecodeError> {
-        bytes
-            .try_into()
-            .map_err(|_| DecodeError::new(format!("{} bytes instead of {N}", bytes.len())))
+        match bytes.try_into() {
+            Ok(message) => Ok(message),
+            Err(_) => mismatch(bytes.len()),
+        }
     }
+}
+
+/// Fails for a message of another length. Returns the whole result, through memory: so the compiler copies the bytes of
+/// the usual message at once, and not in pieces as long as the fields of an error, which the processor reads slowly.
+#[cold]
+#[inline(never)]
+fn mismatch<const N: usize>(length: usize) -> Result<[u8; N], DecodeError> {
+    Err(DecodeError::new(format!("{length} bytes instead of {N}")))
 }
 
 macro_rules! impl_for_bytes_on_the_heap {
