@@ -172,7 +172,8 @@ impl Options {
     ///
     /// Each slot of the ring has room for one message of up to this length, in the same cache lines. Such a message
     /// costs the least time. A longer one lies in a block elsewhere, which takes one or two more cache lines. The ring
-    /// has at least 1024 slots, and more than the capacity; each takes this many bytes and 32 more, from the start.
+    /// has at least 1024 slots, and more than the capacity; each takes this many bytes and 32 more, rounded up to whole
+    /// cache lines, from the start.
     ///
     /// The default depends on the type of the messages. If it is plain data (it needs no `Drop`), it is the size of the
     /// type, but at most 1024, or 96 if the capacity is more than 8192. For other types it is 96.

@@ -1,8 +1,6 @@
 //! The offsets of all parts of a segment (LAYOUT-1): how many blocks of which size a queue has, and where they lie.
 
-use super::layout::{
-    CACHE_LINE, CELL_ALIGNMENT, CELLS, CellHeader, Header, LARGE_HEADER, PAGE, SharedWords,
-};
+use super::layout::{CACHE_LINE, CELLS, CellHeader, Header, LARGE_HEADER, PAGE, SharedWords};
 use crate::protocol::ids::{BlockIndex, PeerIndex};
 use crate::protocol::parts::{Part, PartSet};
 use crate::protocol::peers::PeerEntry;
@@ -150,8 +148,7 @@ impl Geometry {
         let slots = u32::try_from(ring.slots()).unwrap_or(u32::MAX);
         let small_blocks = slots.max(2 * capacity) + MIN_SPARE_BLOCKS;
         let cell = (size_of::<CellHeader>() + inline_len.min(max_message_len))
-            .next_multiple_of(CELL_ALIGNMENT)
-            .max(CACHE_LINE);
+            .next_multiple_of(CACHE_LINE);
         let inline = (cell - size_of::<CellHeader>()).min(max_message_len);
         let peers = (CELLS + small_blocks as usize * cell).next_multiple_of(PAGE);
         let headers = peers + usize::from(PeerIndex::COUNT) * size_of::<PeerEntry>();

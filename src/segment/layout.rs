@@ -15,17 +15,16 @@
 //! ([`super::parts`]). A huge block gets memory when it is first used, and gives it back when it is idle
 //! ([`super::huge`]).
 //!
-//! A cell consists of a [`CellHeader`] and the payload of its block, and its size is a multiple of
-//! [`CELL_ALIGNMENT`] bytes. The first cells are those of the ring: cell `n` has slot `n` and block `n`. The other cells
-//! have a block only; their slot words are not used. A sender prefers the block that lies beside the slot which it will
+//! A cell consists of a [`CellHeader`] and the payload of its block, and takes whole cache lines. The first cells are
+//! those of the ring: cell `n` has slot `n` and block `n`. The other cells have a block only; their slot words are not used. A sender prefers the block that lies beside the slot which it will
 //! fill (`protocol::steps::send`). So a small message usually moves from one process to the other with one or two cache
 //! lines, which hold its slot, its block word, its header and its payload.
 //!
 //! LAYOUT-1. All offsets follow from the capacity, the largest message and the inline length alone. A peer computes them
 //!           for itself and compares a fingerprint; it never trusts an offset that it reads from the segment.
 //! LAYOUT-2. Every word that all peers use has a cache line of its own, and head and tail are two lines apart, because
-//!           processors fetch lines in pairs. Neighbouring cells may share a line: a sender and a receiver seldom stay
-//!           at neighbouring cells, because whichever is faster pauses.
+//!           processors fetch lines in pairs. Neighbouring cells share no line: with single messages that go back and forth,
+//!           a sender would write one cell while a receiver still acknowledges the one before.
 
 use crate::protocol::batch::BatchMarks;
 use crate::protocol::block_header::BlockHeader;
@@ -54,15 +53,15 @@ pub(super) struct CellHeader {
     pub(super) block: BlockHeader,
 }
 
-/// The alignment of a cell, and of the payload in it, in bytes.
-pub(super) const CELL_ALIGNMENT: usize = 32;
+/// The alignment of a payload, in bytes, at least.
+pub(super) const PAYLOAD_ALIGNMENT: usize = 32;
 /// The size of the header of a larger block, with the marks of a batch.
 pub(super) const LARGE_HEADER: usize = 2 * CACHE_LINE;
 
 /// The first word of a complete segment: "workring" as a number.
 pub(super) const MAGIC: u64 = u64::from_le_bytes(*b"workring");
 /// The version of the layout and the protocol. Raised with every change of either.
-pub(super) const VERSION: u64 = 8;
+pub(super) const VERSION: u64 = 9;
 
 /// Room for a name in the header, in bytes. A longer name keeps its end, which tells most.
 pub(super) const NAME_BYTES: usize = 256;
@@ -133,5 +132,5 @@ const _: () =
     assert!(size_of::<SharedWords>() == 1152 && SHARED + size_of::<SharedWords>() <= CELLS);
 const _: () = assert!(size_of::<CachePadded<Hint>>() == 128 && size_of::<Sweeps>() == 128);
 const _: () = assert!(size_of::<PeerEntry>() == CACHE_LINE);
-const _: () = assert!(size_of::<CellHeader>() == CELL_ALIGNMENT);
+const _: () = assert!(size_of::<CellHeader>().is_multiple_of(PAYLOAD_ALIGNMENT));
 const _: () = assert!(size_of::<BlockHeader>() + size_of::<BatchMarks>() <= LARGE_HEADER);

@@ -108,12 +108,12 @@ fn a_header_with_another_version_layout_or_length_is_refused() {
     type Check = fn(&AttachError) -> bool;
     let cases: [(Change, Check); 9] = [
         (
-            |h| h.version.store(9, Ordering::Relaxed),
+            |h| h.version.store(77, Ordering::Relaxed),
             |r| {
                 matches!(
                     r,
                     AttachError::Version {
-                        theirs: 9,
+                        theirs: 77,
                         ours: VERSION
                     }
                 )

@@ -30,11 +30,11 @@ fn refusal(offset: u64, value: u64) -> String {
 fn a_child_with_another_version_or_layout_gets_an_error_that_names_both() {
     guarded(LIMIT, || {
         for (offset, kind, names) in [
-            (8, "Version", "the queue has version 9, this process "),
-            (16, "Layout", "the queue has layout 0x9, this process 0x"),
+            (8, "Version", "the queue has version 119, this process "),
+            (16, "Layout", "the queue has layout 0x77, this process 0x"),
         ] {
-            let answer = refusal(offset, 9);
-            let fields = format!("{kind} {{ theirs: 9, ours: ");
+            let answer = refusal(offset, 119);
+            let fields = format!("{kind} {{ theirs: 119, ours: ");
             assert!(
                 answer.starts_with(&fields) && answer.contains(names),
                 "{answer}"

@@ -1,5 +1,6 @@
 //! Parts of a segment never overlap, whatever the capacity and the largest message are.
 
+use super::super::layout::PAYLOAD_ALIGNMENT;
 use super::*;
 
 const KIB: usize = 1024;
@@ -29,7 +30,7 @@ fn payloads_never_overlap_in_any_layout() {
                     payload.start >= last_end && payload.end <= geometry.length,
                     "{index:?} {payload:?}"
                 );
-                assert_eq!(payload.start % CELL_ALIGNMENT, 0);
+                assert_eq!(payload.start % PAYLOAD_ALIGNMENT, 0);
                 assert!(payload.end <= geometry.peers || payload.start >= geometry.headers);
                 if huge.contains(&index.get()) {
                     assert!(payload.start >= geometry.huge);
@@ -44,6 +45,7 @@ fn payloads_never_overlap_in_any_layout() {
                     .is_some_and(|index| geometry.payload(index).is_none())
             );
             let smallest = geometry.classes.first().expect("a class");
+            assert_eq!(smallest.stride % CACHE_LINE, 0, "cells share no line");
             assert!(smallest.blocks.len() >= 2 * capacity as usize);
             assert!(smallest.blocks.len() as u64 > geometry.ring.slots());
             assert!(smallest.payload >= inline_len.min(max_message_len));
@@ -103,8 +105,9 @@ fn a_message_goes_into_the_smallest_class_that_fits() {
     assert_eq!(geometry.class_for(MIB + 1), Some(8));
     assert_eq!(geometry.class_for(MIB + 2), None);
     let inline = Geometry::new(16, MIB, 1024);
-    assert_eq!(inline.class_for(1024), Some(0));
-    assert_eq!(inline.class_for(1025), Some(3));
+    // A cell takes whole cache lines.
+    assert_eq!(inline.class_for(1024 + 32), Some(0));
+    assert_eq!(inline.class_for(1024 + 33), Some(3));
 }
 
 #[test]
