@@ -9,7 +9,7 @@ use crate::codec::{Codec, Raw};
 use crate::error::{SendError, SendTimeoutError, TrySendError};
 use crate::protocol::steps::OwnedBlock;
 use crate::protocol::steps::send::{self, Publish};
-use crate::protocol::{Corrupt, SharedState};
+use crate::protocol::{Corrupt, SharedState, Words};
 use core::fmt;
 use core::ops::{Deref, DerefMut};
 use core::time::Duration;
@@ -166,6 +166,8 @@ impl<T, C: Codec<T>> Sender<T, C> {
             return Err((Failure::from(SendFailure::Forked), returned).into());
         };
         self.handle.attachment.note_reservation();
+        // All lines of the buffer at once: the caller writes them one after the other, and `commit` waits for all of them.
+        queue.view().prefetch_cell(queue.view().tail().get());
         if self.allocator.likely_class() == 0
             && !queue.segment().lifecycle().load().is_closing()
             && let Some(writer) = self.allocator.smallest(queue, queue.view())
