@@ -21,7 +21,7 @@ mod support;
 
 use std::process::Command;
 use support::{
-    Aligned, Plain, RUNS, as_float, median, now, number, pin, print_origin, while_near,
+    Aligned, Plain, RUNS, arguments, as_float, median, now, number, pin, print_origin, while_near,
     write_message,
 };
 use workring::{Handoff, Options, Receiver, Sender, inherit};
@@ -39,10 +39,7 @@ impl<const N: usize> Aligned<N> {
 }
 
 fn main() {
-    let arguments: Vec<String> = std::env::args()
-        .skip(1)
-        .filter(|argument| argument != "--bench")
-        .collect();
+    let arguments = arguments();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words.as_slice() {
         ["child", end, kind, size, count] => {

@@ -31,7 +31,7 @@ use std::process::Command;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use support::{RUNS, as_float, median, now, pin, print_origin, while_near};
+use support::{RUNS, arguments, as_float, median, now, pin, print_origin, while_near};
 use workring::{Handoff, Options, Receiver, Sender, inherit, queue::Raw};
 
 const CAPACITY: usize = 16;
@@ -44,10 +44,7 @@ const FRAME_LEN: usize = 10_000_000;
 const FRAMES: usize = 3_000;
 
 fn main() {
-    let arguments: Vec<String> = std::env::args()
-        .skip(1)
-        .filter(|argument| argument != "--bench")
-        .collect();
+    let arguments = arguments();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words.as_slice() {
         ["child", "send", size] => send(size.parse().expect("size")),

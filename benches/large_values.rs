@@ -23,7 +23,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::process::Command;
 use std::time::{Duration, Instant};
-use support::{median, print_origin};
+use support::{arguments, median, print_origin};
 use workring::pool::{Context, Shutdown, Task, TypedPool, run_if_worker_for};
 use workring::{Handoff, Options, Receiver, Sender, inherit};
 
@@ -90,10 +90,7 @@ impl Task for Echo {
 
 fn main() {
     run_if_worker_for::<Echo>();
-    let arguments: Vec<String> = std::env::args()
-        .skip(1)
-        .filter(|argument| argument != "--bench")
-        .collect();
+    let arguments = arguments();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words.as_slice() {
         ["child", String::NAME] => child::<String>(),

@@ -20,7 +20,7 @@ mod support;
 
 use std::process::Command;
 use std::time::Duration;
-use support::{RUNS, as_float, median, now, pin, print_origin, while_near};
+use support::{RUNS, arguments, as_float, median, now, pin, print_origin, while_near};
 use workring::{Handoff, Options, Receiver, Sender, inherit, queue::Raw};
 
 type Message = [u8; 64];
@@ -29,10 +29,7 @@ const SPINNING_ROUNDS: u64 = 200_000;
 const SLEEPING_ROUNDS: u64 = 5_000;
 
 fn main() {
-    let arguments: Vec<String> = std::env::args()
-        .skip(1)
-        .filter(|argument| argument != "--bench")
-        .collect();
+    let arguments = arguments();
     if arguments.first().is_some_and(|first| first == "echo") {
         return echo();
     }

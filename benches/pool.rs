@@ -24,7 +24,7 @@ mod support;
 use serde::{Deserialize, Serialize};
 use std::process::Command;
 use std::time::{Duration, Instant};
-use support::{RUNS, as_float, median, print_origin, read_message, write_message};
+use support::{RUNS, arguments, as_float, median, print_origin, read_message, write_message};
 use workring::pool::{Context, Shutdown, Task, TypedPool, run_if_worker_for};
 use workring::{Handoff, Options, Receiver, Sender, inherit};
 
@@ -68,10 +68,7 @@ const SHUTDOWN_LIMIT: Duration = Duration::from_secs(60);
 
 fn main() {
     run_if_worker_for::<NoOp>();
-    let arguments: Vec<String> = std::env::args()
-        .skip(1)
-        .filter(|argument| argument != "--bench")
-        .collect();
+    let arguments = arguments();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words.as_slice() {
         ["child"] => child(),

@@ -24,8 +24,8 @@ mod support;
 use serde::{Deserialize, Serialize};
 use std::process::Command;
 use support::{
-    Aligned, Check, Plain, RUNS, as_float, median, now, number, pin, print_origin, read_message,
-    while_near, write_message,
+    Aligned, Check, Plain, RUNS, arguments, as_float, median, now, number, pin, print_origin,
+    read_message, while_near, write_message,
 };
 use workring::{
     Handoff, Options, Receiver, Sender,
@@ -134,10 +134,7 @@ impl Message for Typed {
 }
 
 fn main() {
-    let arguments: Vec<String> = std::env::args()
-        .skip(1)
-        .filter(|argument| argument != "--bench")
-        .collect();
+    let arguments = arguments();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words.as_slice() {
         ["child", end, kind, index, count] => {

@@ -1,5 +1,5 @@
-//! Shared by the benchmarks: binding to processors, a clock that all processes share, a probe of the distance between
-//! the processors, messages with checkable contents, and printing.
+//! Shared by the benchmarks: their arguments, binding to processors, a clock that all processes share, a probe of the
+//! distance between the processors, messages with checkable contents, and printing.
 #![allow(dead_code, reason = "each benchmark uses a part of this module")]
 
 use nix::sched::{CpuSet, sched_setaffinity};
@@ -18,6 +18,12 @@ pub(crate) const RUNS: usize = 5;
 /// The longest round trip of a cache line, in nanoseconds, between processors that are near each other. The host of a
 /// virtual machine may move its processors apart for a while: a run in which they are is repeated.
 const MAX_NEAR: f64 = 150.0;
+
+/// Returns the arguments of this program, without the one that `cargo bench` adds.
+pub(crate) fn arguments() -> Vec<String> {
+    let arguments = std::env::args().skip(1);
+    arguments.filter(|argument| argument != "--bench").collect()
+}
 
 /// Binds this thread, and the threads and processes that it starts from now on, to one processor.
 pub(crate) fn pin(cpu: usize) {
