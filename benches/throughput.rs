@@ -1,10 +1,10 @@
 //! Throughput between processes, next to crossbeam-channel between threads of one process.
 //!
-//!     cargo bench --bench throughput                     # every cell cargo bench --bench throughput -- 2 64
-//!     # two senders, two receivers, 64 bytes cargo bench --bench throughput -- typed            # a struct of 48 bytes
-//!     through the default codec, next to raw bytes cargo bench --bench throughput -- alone 2 64       # without
-//!     crossbeam-channel; prints one figure benches/since COMMIT                               # every cell, next to an
-//!     earlier state of the crate
+//!     cargo bench --bench throughput                     # every cell
+//!     cargo bench --bench throughput -- 2 64             # two senders, two receivers, 64 bytes
+//!     cargo bench --bench throughput -- typed            # a struct of 48 bytes through the default codec, next to raw bytes
+//!     cargo bench --bench throughput -- alone 2 64       # without crossbeam-channel; prints one figure
+//!     benches/since COMMIT                               # every cell, next to an earlier state of the crate
 //!
 //! Sender k is a process bound to processor k mod 2, receiver k to processor (k + 1) mod 2; the threads of the
 //! comparison are bound in the same way. Both libraries use the same message type and capacity 1,024. Every byte of
