@@ -69,6 +69,7 @@
 //! |---------|---------|--------------|
 //! | `tracing` | yes | reports deaths, recoveries and workers' logs as [tracing](https://docs.rs/tracing) events |
 //! | `bytemuck` | no | values that are plain old data, written and read in place ([`queue::Bytemuck`](queue/struct.Bytemuck.html)) |
+//! | `rendezvous` | no | processes that did not start each other connect by a name, and give each other ends of queues ([`rendezvous`](rendezvous/index.html)) |
 //! | `test-hooks` | no | internal hooks for this crate's own tests; unstable |
 //!
 //! The queue is based on Dmitry Vyukov's bounded queue, changed so that a process that stops in the middle of an operation
@@ -99,6 +100,8 @@ pub use pool::{Context, Task, TaskError, TypedPool, run_if_worker_for};
 #[cfg(not(loom))]
 pub use queue::{Handoff, Lease, Options, Receiver, Sender, channel, inherit, open};
 
+#[cfg(all(feature = "rendezvous", not(loom)))]
+pub use queue::rendezvous;
 #[cfg(all(feature = "test-hooks", not(loom)))]
 #[doc(hidden)]
 pub use queue::test_hooks;

@@ -172,3 +172,21 @@ fn every_stage_of_a_pipeline_ends_with_its_reader() {
         );
     }
 }
+
+/// The worker starts first, and waits for the server.
+#[cfg(feature = "rendezvous")]
+#[test]
+fn two_halves_that_are_started_independently_meet() {
+    thread::scope(|scope| {
+        let worker = scope.spawn(|| run("rendezvous", "work"));
+        let text = run("rendezvous", "serve");
+        let of_worker = worker.join().expect("no panic");
+        assert!(
+            of_worker.starts_with("connected to process "),
+            "{of_worker}"
+        );
+        assert_eq!(text.matches(" of user ").count(), 1, "{text}");
+        assert!(text.contains(": the sum of 1 to 20 is 210\n"), "{text}");
+        assert_eq!(text.matches(": the sum of 1 to ").count(), 20, "{text}");
+    });
+}

@@ -42,6 +42,8 @@ compared_by_value!(
     std::path::PathBuf,
     Option<std::process::ExitStatus>,
     super::CreateError,
+    super::HandoffError,
+    super::InheritError,
     super::MemoryLimit
 );
 

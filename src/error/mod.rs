@@ -12,6 +12,9 @@
 //! | make a queue, without or with a name            | [`CreateError`], [`CreateNamedError`]   |
 //! | open or remove a queue that has a name          | [`OpenError`], [`RemoveError`]          |
 //! | give an end to a child process, and inherit it  | [`HandoffError`], [`InheritError`]      |
+//! | listen for connections of other processes       | [`BindError`], [`AcceptError`]          |
+//! | connect to another process                      | [`ConnectError`]                        |
+//! | give an end over a connection, and take it      | [`GiveError`], [`TakeError`]            |
 //! | watch a file descriptor                         | [`WatchError`]                          |
 //! | start or shut down a pool                       | [`StartError`], [`ShutdownError`]       |
 //! | encode or decode a message                      | [`EncodeError`], [`DecodeError`]        |
@@ -33,10 +36,14 @@ mod memory;
 mod open;
 mod pool;
 mod recv;
+#[cfg(feature = "rendezvous")]
+mod rendezvous;
 mod send;
 mod send_many;
 mod start;
 mod text;
+#[cfg(feature = "rendezvous")]
+mod transfer;
 mod watch;
 
 #[cfg(test)]
@@ -50,9 +57,13 @@ pub(crate) use memory::OutOfMemory;
 pub use open::{OpenError, RemoveError};
 pub use pool::{ShutdownError, SubmitError, TrySubmitError};
 pub use recv::{RecvError, RecvTimeoutError, TryRecvError};
+#[cfg(feature = "rendezvous")]
+pub use rendezvous::{AcceptError, BindError, ConnectError};
 pub use send::{SendError, SendTimeoutError, TrySendError};
 pub use send_many::{SendManyError, SendManyTimeoutError, TrySendManyError, Unsent};
 pub use start::StartError;
 pub(crate) use start::ending;
 pub(crate) use text::with_causes;
+#[cfg(feature = "rendezvous")]
+pub use transfer::{GiveError, TakeError};
 pub use watch::WatchError;

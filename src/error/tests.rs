@@ -26,7 +26,7 @@ fn errors_with_sources() -> Vec<Box<dyn Error>> {
     let what = "no shared memory for the queue";
     let create = || CreateError::Os { what, source: os() };
     let open = || OpenError::Os { what, source: os() };
-    vec![
+    let mut errors: Vec<Box<dyn Error>> = vec![
         Box::new(send_error()),
         Box::new(TrySendError::from(send_error())),
         Box::new(SendTimeoutError::from(send_error())),
@@ -62,7 +62,14 @@ fn errors_with_sources() -> Vec<Box<dyn Error>> {
             task: (),
             source: encode_error(),
         })),
-    ]
+    ];
+    #[cfg(feature = "rendezvous")]
+    errors.extend(
+        errors_of_connections()
+            .into_iter()
+            .filter(|error| error.source().is_some()),
+    );
+    errors
 }
 
 /// Returns an error of each kind of sentence.
@@ -134,8 +141,72 @@ fn errors() -> Vec<Box<dyn Error>> {
         Box::new(WatchError::Forked),
     ];
     errors.extend(errors_with_sources());
+    #[cfg(feature = "rendezvous")]
+    errors.extend(errors_of_connections());
     errors.extend(errors_of_pools());
     errors
+}
+
+/// Returns an error of each kind of sentence about connections.
+#[cfg(feature = "rendezvous")]
+fn errors_of_connections() -> Vec<Box<dyn Error>> {
+    let name = || "name".to_owned();
+    let what = "what was tried";
+    let os = || io::Error::from_raw_os_error(13);
+    let directory = || "/tmp/workring-1".into();
+    let (owner, mode, max) = (1, 0o777, 64);
+    vec![
+        Box::new(BindError::InvalidName { name: name() }),
+        Box::new(BindError::NameTaken { name: name() }),
+        Box::new(BindError::NotPrivate {
+            directory: directory(),
+            owner,
+            mode,
+        }),
+        Box::new(BindError::Os { what, source: os() }),
+        Box::new(AcceptError::Timeout),
+        Box::new(AcceptError::Empty),
+        Box::new(AcceptError::Interrupted),
+        Box::new(AcceptError::Forked),
+        Box::new(AcceptError::Os { what, source: os() }),
+        Box::new(ConnectError::InvalidName { name: name() }),
+        Box::new(ConnectError::Timeout { last: what }),
+        Box::new(ConnectError::Closed),
+        Box::new(ConnectError::Refused { user: 1 }),
+        Box::new(ConnectError::WrongUser {
+            theirs: 1,
+            expected: 2,
+        }),
+        Box::new(ConnectError::NotUnderstood { what }),
+        Box::new(ConnectError::NotPrivate {
+            directory: directory(),
+            owner,
+            mode,
+        }),
+        Box::new(ConnectError::Os { what, source: os() }),
+        Box::new(GiveError::Closed),
+        Box::new(GiveError::Full),
+        Box::new(GiveError::OtherUser { user: 1 }),
+        Box::new(GiveError::Handoff(HandoffError::Closed)),
+        Box::new(TakeError::Closed),
+        Box::new(TakeError::Timeout),
+        Box::new(TakeError::Interrupted),
+        Box::new(TakeError::NotGiven {
+            name: name(),
+            given: Vec::new(),
+        }),
+        Box::new(TakeError::NotGiven {
+            name: name(),
+            given: vec![name()],
+        }),
+        Box::new(TakeError::TooManyGiven { max }),
+        Box::new(TakeError::Forked),
+        Box::new(TakeError::NotUnderstood { what }),
+        Box::new(TakeError::Inherit(InheritError::AlreadyTaken {
+            name: name(),
+        })),
+        Box::new(TakeError::Os { what, source: os() }),
+    ]
 }
 
 /// Returns an error of each kind of sentence about pools.

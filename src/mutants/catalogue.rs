@@ -209,6 +209,14 @@ mutants! {
     /// A worker does not end with the thread that has started it.
     NoDeathSignal,
 
+    // Rendezvous, in the layers `queue` and `os`.
+    /// A process counts as connected before the listener has answered (CONNECT-1).
+    HelloNotAwaited,
+    /// Processes of any user are accepted and connected to.
+    CredentialsNotChecked,
+    /// A directory that other users may change is used (DIRECTORY-1).
+    DirectoryNotChecked,
+
     // The layer `pool`.
     /// Results are not collected before dead letters are read.
     SettleWithoutCollecting,

@@ -21,17 +21,23 @@
 //!            left), the child keeps the parent's description. Then a fork of the parent that lives on keeps the ticket
 //!            locked until it ends.
 //!
+//! A process that was sent the description through a socket does the same, after it has received it: `take_over`.
+//!
 //! [`InheritedFiles::apply`] runs between fork and exec, so it only makes async-signal-safe calls. This module owns no
 //! state.
 
 use super::descriptor::number;
 use super::locks;
+#[cfg(feature = "rendezvous")]
+use super::memory;
 use crate::sync::{AtomicBool, Ordering};
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl, open};
 use nix::sys::stat::Mode;
 use nix::unistd::dup2_raw;
 use std::ffi::CString;
 use std::io;
+#[cfg(feature = "rendezvous")]
+use std::os::fd::OwnedFd;
 use std::os::fd::{AsFd, BorrowedFd, IntoRawFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -119,6 +125,24 @@ impl Ticket {
         let _ = moved.into_raw_fd();
         Ok(true)
     }
+}
+
+/// Moves the lock of a ticket that another process has sent to a description of this process's own, as in the table.
+/// Returns that description or, if the file cannot be opened again, the given one (INHERIT-2). Returns `None` if another
+/// process has the byte locked.
+#[cfg(feature = "rendezvous")]
+pub(crate) fn take_over(given: OwnedFd, byte: u64) -> io::Result<Option<OwnedFd>> {
+    if !locks::try_lock_shared(&given, byte)? {
+        return Ok(None);
+    }
+    let Ok(own) = memory::reopen(&given) else {
+        return Ok(Some(given));
+    };
+    if !locks::try_lock_shared(&own, byte)? {
+        return Ok(Some(given));
+    }
+    locks::unlock(&given, byte)?;
+    Ok(Some(own))
 }
 
 /// Clears close-on-exec.

@@ -34,7 +34,7 @@ pub(crate) fn try_lock(file: impl AsFd, offset: u64) -> io::Result<bool> {
 }
 
 /// Locks one byte, shared with other descriptions. Returns false if another description has it locked exclusively.
-pub(super) fn try_lock_shared(file: impl AsFd, offset: u64) -> io::Result<bool> {
+pub(crate) fn try_lock_shared(file: impl AsFd, offset: u64) -> io::Result<bool> {
     set(file, byte(offset, libc::F_RDLCK)?)
 }
 
@@ -49,6 +49,14 @@ fn set(file: impl AsFd, lock: libc::flock) -> io::Result<bool> {
 /// Returns whether another description has the byte locked. It only asks: taking the lock would keep its owner from it.
 pub(super) fn is_locked(file: impl AsFd, offset: u64) -> io::Result<bool> {
     let mut lock = byte(offset, libc::F_WRLCK)?;
+    fcntl(file, FcntlArg::F_OFD_GETLK(&mut lock))?;
+    Ok(i32::from(lock.l_type) != libc::F_UNLCK)
+}
+
+/// Returns whether another description has the byte locked exclusively. It only asks.
+#[cfg(feature = "rendezvous")]
+pub(crate) fn is_locked_exclusively(file: impl AsFd, offset: u64) -> io::Result<bool> {
+    let mut lock = byte(offset, libc::F_RDLCK)?;
     fcntl(file, FcntlArg::F_OFD_GETLK(&mut lock))?;
     Ok(i32::from(lock.l_type) != libc::F_UNLCK)
 }

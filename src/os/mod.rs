@@ -11,6 +11,7 @@
 //! | [`budget`]                  | memory limits: cgroups, `/proc/meminfo`, `RLIMIT_FSIZE`, `RLIMIT_AS`             |
 //! | [`fork`]                    | telling a forked child from its parent                                           |
 //! | [`link`]                    | socket pairs                                                                     |
+//! | `local_socket`, `directory` | sockets with names, and descriptors sent through them; where their names are     |
 //! | [`procfs`], [`pidfd`]       | other processes: `/proc`; pidfds, `waitid`                                       |
 //! | [`identity`], [`liveness`]  | identifying a process across reuse of ids; deciding whether it is dead           |
 //! | [`spawn`], [`inherit`]      | starting a program; what it inherits                                             |
@@ -29,6 +30,8 @@ pub(crate) mod child;
 pub(crate) mod clock;
 pub(crate) mod cpu;
 pub(crate) mod descriptor;
+#[cfg(feature = "rendezvous")]
+pub(crate) mod directory;
 pub(crate) mod environment;
 pub(crate) mod fork;
 pub(crate) mod futex;
@@ -37,6 +40,8 @@ pub(crate) mod identity;
 pub(crate) mod inherit;
 pub(crate) mod link;
 pub(crate) mod liveness;
+#[cfg(feature = "rendezvous")]
+pub(crate) mod local_socket;
 pub(crate) mod locks;
 pub(crate) mod mark;
 pub(crate) mod membarrier;

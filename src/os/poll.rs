@@ -149,6 +149,13 @@ impl Epoll {
     }
 }
 
+impl AsFd for Epoll {
+    /// Returns the set's own descriptor, which is ready while one of its descriptors is.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.epoll.as_fd()
+    }
+}
+
 /// Returns whether the descriptor is ready now. Does not block.
 pub(crate) fn is_readable(file: impl AsFd) -> io::Result<bool> {
     let mut poll = Poll::new();
@@ -181,6 +188,12 @@ impl EventFd {
     pub(crate) fn set(&self) {
         // It fails only after 2^64 - 1 calls: the flag is set then.
         let _ = rustix::io::write(&self.0, &1_u64.to_ne_bytes());
+    }
+
+    /// Clears the flag, and returns whether it was set. Of several threads, one gets it. Does not block.
+    #[cfg(feature = "rendezvous")]
+    pub(crate) fn take(&self) -> bool {
+        rustix::io::read(&self.0, &mut [0_u8; 8]).is_ok()
     }
 
     /// Clears the flag. Call it before checking what the flag announces, so that no change is missed. Does not block.

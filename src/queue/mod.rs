@@ -12,6 +12,7 @@
 //! | receiving                    | `held_block`, `batches`, `taken`, `lease`, `dead_letters`, `receiver`, `iter` |
 //! | ... in other ways            | `leasing`, `bytes_lease`, `value_lease`, `recv_many`, `watch`                |
 //! | making and finding queues    | `name`, `compatibility`, `handoff`, `option_checks`, `options`, `named`      |
+//! | processes that meet          | `rendezvous`                                                                 |
 //! | both ends together           | `common`, `inner` (for the pool), `test_hooks`                               |
 
 mod allocator;
@@ -42,6 +43,8 @@ mod pause;
 mod policy;
 mod receiver;
 mod recv_many;
+#[cfg(feature = "rendezvous")]
+pub mod rendezvous;
 mod reservation;
 mod send_many;
 mod sender;

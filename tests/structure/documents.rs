@@ -45,7 +45,13 @@ fn paths(folder: &str, line: &str) -> Vec<String> {
     });
     let tests = line.split('`').skip(1).step_by(2).filter(|code| {
         let folders = [
-            "queue/", "death/", "waiting/", "segment/", "pool/", "tools/",
+            "queue/",
+            "death/",
+            "waiting/",
+            "segment/",
+            "pool/",
+            "rendezvous/",
+            "tools/",
         ];
         folders.iter().any(|folder| code.starts_with(folder))
             && Path::new(code)

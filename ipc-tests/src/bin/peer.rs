@@ -47,6 +47,8 @@ mod membership;
 mod named;
 #[path = "peer/pool.rs"]
 mod pool;
+#[path = "peer/rendezvous.rs"]
+mod rendezvous;
 #[path = "peer/scribble.rs"]
 mod scribble;
 #[path = "peer/standstill.rs"]
@@ -80,6 +82,7 @@ fn main() -> ExitCode {
         pool::ROLES,
         scribble::ROLES,
         membership::ROLES,
+        rendezvous::ROLES,
         standstill::ROLES,
         verdicts::ROLES,
         waiting::ROLES,

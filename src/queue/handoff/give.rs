@@ -216,7 +216,7 @@ fn entry(name: &str, file: &OwnedFd, kind: Kind) -> io::Result<Entry> {
     })
 }
 
-fn no_ticket(error: JoinError) -> HandoffError {
+pub(in crate::queue) fn no_ticket(error: JoinError) -> HandoffError {
     match error {
         JoinError::Closed => HandoffError::Closed,
         JoinError::TooManyPeers => HandoffError::TooManyPeers {

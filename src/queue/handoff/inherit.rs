@@ -125,9 +125,29 @@ fn inherit_end<E: End>(name: &str, schema: Option<&str>) -> Result<E, InheritErr
         } if given == role => (peer, incarnation),
         _ => return Err(wrong_end(entry)),
     };
-    let segment = Segment::attach(take(&entry)?).map_err(not_mapped)?;
-    let ticket = find_ticket(&segment, peer, incarnation, role);
-    let ticket = ticket.ok_or_else(|| already_taken(&entry))?;
+    let segment = attach(take(&entry)?)?;
+    redeem(segment, peer, incarnation, name, schema)
+}
+
+/// Maps the queue of a file that this process was given.
+pub(in crate::queue) fn attach(file: OwnedFd) -> Result<Segment, InheritError> {
+    Segment::attach(file).map_err(not_mapped)
+}
+
+/// Makes the end of a queue that a ticket is for. The segment's file must be the open file description that has the
+/// ticket's lock.
+pub(in crate::queue) fn redeem<E: End>(
+    segment: Segment,
+    peer: PeerIndex,
+    incarnation: Incarnation,
+    name: &str,
+    schema: Option<&str>,
+) -> Result<E, InheritError> {
+    let EndRole(role) = E::ROLE;
+    let already_taken = || InheritError::AlreadyTaken {
+        name: name.to_owned(),
+    };
+    let ticket = find_ticket(&segment, peer, incarnation, role).ok_or_else(already_taken)?;
     let identity = identity::current().map_err(|source| InheritError::Os {
         what: "this process could not be identified",
         source,
@@ -138,7 +158,7 @@ fn inherit_end<E: End>(name: &str, schema: Option<&str>) -> Result<E, InheritErr
         .map_err(|corrupt| InheritError::NotAQueue {
             what: corrupt.what(),
         })?
-        .ok_or_else(|| already_taken(&entry))?;
+        .ok_or_else(already_taken)?;
     let end = E::from_attachment(AnyAttachment(attachment));
     compatible.map(|()| end).map_err(InheritError::from)
 }

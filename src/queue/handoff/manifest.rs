@@ -51,7 +51,7 @@ impl Kind {
     }
 }
 
-const fn role_name(role: Role) -> &'static str {
+pub(in crate::queue) const fn role_name(role: Role) -> &'static str {
     match role {
         Role::Sender => "Sender",
         Role::Receiver => "Receiver",

@@ -11,6 +11,8 @@
 //! | `manifest` | the environment variable that lists what the child was given                     |
 //! | `inherit`  | the child: takes over what the variable lists                                    |
 //!
+//! With the feature `rendezvous`, a ticket also goes through a socket, to a process that is no child: `super::rendezvous`.
+//!
 //! Other descriptors can be given in the same way: the link between a pool and its worker is one.
 
 mod give;
@@ -20,5 +22,11 @@ mod manifest;
 mod tests;
 
 pub use give::Handoff;
+#[cfg(feature = "rendezvous")]
+pub(in crate::queue) use give::no_ticket;
+#[cfg(feature = "rendezvous")]
+pub(in crate::queue) use inherit::{attach, redeem};
 pub(crate) use inherit::{borrow_fd, inherit_fd};
 pub use inherit::{inherit, inherit_as};
+#[cfg(feature = "rendezvous")]
+pub(in crate::queue) use manifest::role_name;

@@ -20,7 +20,7 @@ mod operation;
 mod predecessors;
 
 pub(crate) use catalogue::{DYING_NEWCOMER, NEWCOMER, OPERATIONS};
-pub(crate) use operation::{GivenEnd, Meanwhile, Operation};
+pub(crate) use operation::{Connected, GivenEnd, Meanwhile, Operation};
 pub(crate) use predecessors::RECOVERING;
 
 /// Returns the operation of this name, of all that a child process may run.

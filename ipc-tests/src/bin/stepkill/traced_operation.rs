@@ -1,7 +1,7 @@
 //! The parent's side of a victim: a traced process, and how far it has come in its operation.
 
 use crate::{
-    operations::{GivenEnd, Operation},
+    operations::{Connected, GivenEnd, Operation},
     path::{Breakpoint, Path, Trace},
     queue::Queue,
     testimony::Testimony,
@@ -9,12 +9,22 @@ use crate::{
     victim_role::VICTIM_ROLE,
     violation::Failure,
 };
-use std::{env, process::Command};
-use workring::{Handoff, error::HandoffError};
+use std::{
+    env,
+    process::{self, Command},
+    thread,
+};
+use workring::{
+    Handoff,
+    error::HandoffError,
+    rendezvous::{Connection, Listener},
+};
 
 pub(crate) struct TracedOperation {
     pub(crate) operation: &'static Operation,
     child: TracedChild,
+    /// The parent's side of a connection to the process.
+    _connection: Option<Connection>,
     /// The operation has returned.
     has_returned: bool,
 }
@@ -27,7 +37,9 @@ impl TracedOperation {
         queue: &Queue,
     ) -> Option<Self> {
         let mut command = Command::new(env::current_exe().expect("this program"));
-        let name = queue.name().unwrap_or("-");
+        let listener = Self::listener(operation);
+        let name = listener.as_ref().map(Listener::name).or(queue.name());
+        let name = name.unwrap_or("-");
         let (role, _) = VICTIM_ROLE;
         command.args([role, operation.name, &predecessor.to_string(), name]);
         let handoff = Handoff::new();
@@ -40,13 +52,43 @@ impl TracedOperation {
             Err(HandoffError::Closed) => return None,
             handoff => handoff.expect("give"),
         };
-        let mut child = TracedChild::start(&mut command, handoff);
+        let (mut child, connection) = thread::scope(|scope| {
+            let accepting = listener
+                .as_ref()
+                .map(|listener| scope.spawn(|| Self::accept(operation, queue, listener)));
+            // In this thread, which is the tracer from now on.
+            let child = TracedChild::start(&mut command, handoff);
+            (
+                child,
+                accepting.map(|thread| thread.join().expect("no panic")),
+            )
+        });
         child.may_sleep = operation.wake_up.is_some();
         Some(Self {
             operation,
             child,
+            _connection: connection,
             has_returned: false,
         })
+    }
+
+    /// Returns a listener for the process to connect to.
+    fn listener(operation: &Operation) -> Option<Listener> {
+        if operation.connection == Connected::No {
+            return None;
+        }
+        let name = format!("stepkill-{}", process::id());
+        Some(Listener::bind(&name).expect("a name that no other process has"))
+    }
+
+    /// Accepts the process, and gives it what its operation takes.
+    fn accept(operation: &Operation, queue: &Queue, listener: &Listener) -> Connection {
+        let connection = listener.accept().expect("accept");
+        if operation.connection == Connected::ParentGives {
+            let tx = queue.tx.as_ref().expect("a sender");
+            connection.give("queue", tx).expect("give");
+        }
+        connection
     }
 
     pub(crate) fn id(&self) -> u32 {

@@ -2,18 +2,19 @@
 
 use crate::message::{Message, MessageReceiver, MessageSender};
 use ipc_tests::role::Io;
-use workring::{Lease, queue::Raw};
+use workring::{Lease, queue::Raw, rendezvous::Connection};
 
 /// What a victim has, and what it is going to print.
 pub(crate) struct Victim {
     pub(crate) tx: Option<MessageSender>,
     pub(crate) rx: Option<MessageReceiver>,
+    pub(crate) connection: Option<Connection>,
     pub(crate) leases: Vec<Lease<'static, Message, Raw>>,
     /// For receiving several messages at a time.
     pub(crate) buffer: Vec<Message>,
     /// The process id of the dead predecessor, if there is one.
     pub(crate) predecessor: u32,
-    /// The name of the queue, if it has one.
+    /// The name of the queue, or of the parent's listener, if there is one.
     pub(crate) queue_name: String,
     reports: Vec<(&'static str, u32)>,
 }
@@ -23,6 +24,7 @@ impl Victim {
         Self {
             tx: None,
             rx: None,
+            connection: None,
             // Large enough that the operation does not have to allocate.
             leases: Vec::with_capacity(16),
             buffer: Vec::with_capacity(16),

@@ -1,8 +1,12 @@
 //! What parents and victims do in the operations.
 
 use crate::{message::Message, queue::Queue, victim::Victim};
-use std::{mem, process::Command, time::Duration};
-use workring::{Handoff, Lease, Options, inherit};
+use std::{
+    mem,
+    process::Command,
+    time::{Duration, Instant},
+};
+use workring::{Handoff, Lease, Options, inherit, rendezvous};
 
 /// The length of a message whose block gets memory when it is sent, and gives it back.
 pub(super) const LARGE: usize = 70_000;
@@ -137,6 +141,27 @@ pub(super) fn keep_dead_letter(victim: &mut Victim) {
 pub(super) fn close(victim: &mut Victim) {
     victim.tx().close();
     victim.report("closed", 0);
+}
+
+/// Connects to the parent, which listens under the name that is otherwise the queue's.
+pub(super) fn connect(victim: &mut Victim) {
+    let deadline = Instant::now() + Duration::from_secs(200);
+    let connection = rendezvous::connect(&victim.queue_name, deadline);
+    victim.connection = Some(connection.expect("the parent listens"));
+}
+
+/// Takes the sender that the parent has given over the connection.
+pub(super) fn take_given(victim: &mut Victim) {
+    let connection = victim.connection.as_mut().expect("a connection");
+    victim.tx = connection.try_take("queue").ok();
+}
+
+/// Gives the sender to the parent, which does not take it.
+pub(super) fn give_to_parent(victim: &mut Victim) {
+    let connection = victim.connection.as_ref().expect("a connection");
+    connection
+        .give("queue", victim.tx())
+        .expect("the parent lives");
 }
 
 /// Makes a ticket for a child that is never started.

@@ -3,11 +3,12 @@
 use super::{
     actions::{
         LARGE, acknowledge, attach_and_lease, attach_and_receive, attach_receiver, attach_sender,
-        capacity_4, capacity_32, close, fill, give_to_child, keep_dead_letter, large_messages,
-        lease, make_ticket, make_two_dead_letters, receive, receive_many, reserve_and_commit,
-        return_lease, send_batch_of_three, send_many, send_three_messages, without_memory,
+        capacity_4, capacity_32, close, connect, fill, give_to_child, give_to_parent,
+        keep_dead_letter, large_messages, lease, make_ticket, make_two_dead_letters, receive,
+        receive_many, reserve_and_commit, return_lease, send_batch_of_three, send_many,
+        send_three_messages, take_given, without_memory,
     },
-    operation::{GivenEnd, Meanwhile, Operation, RECEIVING, SENDING},
+    operation::{Connected, GivenEnd, Meanwhile, Operation, RECEIVING, SENDING},
     predecessors::{self, AFTER_DEAD_TAKER, RECOVERING},
 };
 use crate::message::Message;
@@ -77,6 +78,27 @@ pub(crate) const OPERATIONS: &[Operation] = &[
     Operation {
         name: "give-to-child",
         act: give_to_child,
+        makes_ticket: true,
+        ..SENDING
+    },
+    Operation {
+        name: "take-given",
+        given_end: GivenEnd::None,
+        connection: Connected::ParentGives,
+        prepare_victim: connect,
+        act: take_given,
+        // The parent makes it, and it counts until the kernel has closed the victim's socket.
+        makes_ticket: true,
+        ..SENDING
+    },
+    Operation {
+        name: "give-over-connection",
+        connection: Connected::VictimGives,
+        prepare_victim: |victim| {
+            attach_sender(victim);
+            connect(victim);
+        },
+        act: give_to_parent,
         makes_ticket: true,
         ..SENDING
     },

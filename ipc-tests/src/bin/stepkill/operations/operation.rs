@@ -15,6 +15,8 @@ pub(crate) struct Operation {
     pub(crate) name: &'static str,
     /// The end of the queue that the victim inherits.
     pub(crate) given_end: GivenEnd,
+    /// What goes through a connection between parent and victim, which were started independently as far as that goes.
+    pub(crate) connection: Connected,
     pub(crate) options: fn() -> Options,
     /// The queue has a name.
     pub(crate) has_name: bool,
@@ -55,6 +57,17 @@ pub(crate) enum GivenEnd {
     None,
 }
 
+/// What goes through a connection between parent and victim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Connected {
+    /// There is no connection.
+    No,
+    /// The parent has given a sender, before the act.
+    ParentGives,
+    /// The victim may give something.
+    VictimGives,
+}
+
 /// What processes do while a victim is stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Meanwhile {
@@ -68,6 +81,7 @@ pub(crate) enum Meanwhile {
 pub(super) const SENDING: Operation = Operation {
     name: "",
     given_end: GivenEnd::Sender,
+    connection: Connected::No,
     options: capacity_4,
     has_name: false,
     close_waits_for_leases: false,
