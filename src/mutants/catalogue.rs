@@ -10,6 +10,10 @@
 macro_rules! mutants {
     ($($(#[$what:meta])* $name:ident,)*) => {
         /// What is done wrong.
+        #[cfg_attr(
+            not(feature = "rendezvous"),
+            allow(dead_code, reason = "the code of some mutants belongs to this feature")
+        )]
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub(crate) enum Mutant {
             $($(#[$what])* $name,)*
