@@ -49,7 +49,8 @@
 //! ```
 //!
 //! [`Handoff`] gives either end to a child process, which takes it with [`inherit()`]. Processes that did not start each other
-//! [open](open()) a queue by its name. A receiver that [leases](Receiver::lease) messages acknowledges each one when its work
+//! [open](open()) a queue by its name or, with the feature `rendezvous`, connect and give each other ends of queues without
+//! one. A receiver that [leases](Receiver::lease) messages acknowledges each one when its work
 //! is done; if it dies first, the message goes to another receiver. [`queue`] has the rest: batches, messages in place, dead
 //! letters, statistics.
 //!

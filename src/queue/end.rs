@@ -126,7 +126,7 @@ impl Drop for Handle {
     }
 }
 
-/// An end of a queue that can be given to a child process: a [`Sender`](crate::Sender) or a
+/// An end of a queue that can be given to another process: a [`Sender`](crate::Sender) or a
 /// [`Receiver`](crate::Receiver).
 ///
 /// Implemented by those two only.
