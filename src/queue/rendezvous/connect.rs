@@ -96,8 +96,8 @@ impl ConnectOptions {
         let mut delay = MIN_DELAY;
         loop {
             let last = match self.attempt(deadline)? {
-                Attempt::Connected(connection) => return Ok(connection),
-                Attempt::NotYet(why) => why,
+                Ok(connection) => return Ok(connection),
+                Err(why) => why,
             };
             let remaining = deadline.saturating_duration_since(Instant::now());
             if remaining.is_zero() {
@@ -144,7 +144,7 @@ impl ConnectOptions {
                 Connecting::NotPermitted => why = NOT_PERMITTED,
             }
         }
-        Ok(Attempt::NotYet(why))
+        Ok(Err(why))
     }
 
     /// Exchanges hellos over a socket that may be connected (CONNECT-1).
@@ -153,7 +153,7 @@ impl ConnectOptions {
         match Frame::Hello.send(&socket, None) {
             // A listener that is dropped leaves a goodbye, even if this hello came too late.
             Ok(()) | Err(SendError::Closed) => {}
-            Err(SendError::Full) => return Ok(Attempt::NotYet(NO_ANSWER)),
+            Err(SendError::Full) => return Ok(Err(NO_ANSWER)),
             Err(SendError::Os(source)) => return Err(os(FAILED)(source)),
         }
         let peer = Peer::of(&socket).map_err(os(FAILED))?;
@@ -170,10 +170,10 @@ impl ConnectOptions {
                     let mut poll = Poll::new();
                     poll.readable(socket.as_fd());
                     if !poll.wait(Some(deadline)).map_err(os(FAILED))? {
-                        return Ok(Attempt::NotYet(NO_ANSWER));
+                        return Ok(Err(NO_ANSWER));
                     }
                 }
-                Incoming::Closed => return Ok(Attempt::NotYet(ENDED)),
+                Incoming::Closed => return Ok(Err(ENDED)),
                 Incoming::Frame(Frame::Goodbye, _) => return Err(ConnectError::Closed),
                 Incoming::Frame(Frame::Refused, _) => {
                     return Err(ConnectError::Refused { user: own_user() });
@@ -186,16 +186,12 @@ impl ConnectOptions {
             }
         }
         let connection = Connection::new(socket, peer, reader).map_err(os(FAILED))?;
-        Ok(Attempt::Connected(connection))
+        Ok(Ok(connection))
     }
 }
 
-/// What an attempt leads to.
-enum Attempt {
-    Connected(Connection),
-    /// Nothing yet, for this reason.
-    NotYet(&'static str),
-}
+/// What an attempt leads to: a connection, or nothing yet, for this reason.
+type Attempt = Result<Connection, &'static str>;
 
 fn os(what: &'static str) -> impl FnOnce(io::Error) -> ConnectError {
     move |source| ConnectError::Os { what, source }
