@@ -147,7 +147,7 @@ fn of_many_that_want_a_name_at_once_one_gets_it() {
                 let binding: Vec<_> = (0..4)
                     .map(|_| scope.spawn(|| options.clone().bind()))
                     .collect();
-                let joined = binding.into_iter().map(|thread| thread.join());
+                let joined = binding.into_iter().map(thread::ScopedJoinHandle::join);
                 joined.map(|bound| bound.expect("no panic")).collect()
             });
             assert_eq!(bound.iter().filter(|bound| bound.is_ok()).count(), 1);

@@ -103,10 +103,10 @@ fn the_process_that_connected_gives_too() {
 #[test]
 fn an_end_of_another_kind_type_codec_or_schema_is_refused() {
     guarded(LIMIT, || {
-        let (giver, mut taker) = both_sides("types");
+        let (ours, mut theirs) = both_sides("types");
         let (tx, rx) = workring::channel::<u32>(4).expect("a queue");
-        giver.give("tx", &tx).expect("give");
-        let error = inherit_error(taker.take::<Receiver<u32>>("tx"));
+        ours.give("tx", &tx).expect("give");
+        let error = inherit_error(theirs.take::<Receiver<u32>>("tx"));
         assert!(
             matches!(
                 error,
@@ -117,35 +117,35 @@ fn an_end_of_another_kind_type_codec_or_schema_is_refused() {
             ),
             "{error:?}"
         );
-        let taken: Sender<u32> = taker.take("tx").expect("the right end");
+        let taken: Sender<u32> = theirs.take("tx").expect("the right end");
         taken.send(1).expect("room");
         assert_eq!(rx.recv(), Ok(1));
         drop(taken);
 
-        giver.give("rx", &rx).expect("give");
-        let error = inherit_error(taker.take::<Receiver<String>>("rx"));
+        ours.give("rx", &rx).expect("give");
+        let error = inherit_error(theirs.take::<Receiver<String>>("rx"));
         assert!(matches!(error, InheritError::Type { .. }), "{error:?}");
         assert_eq!(rx.stats().peers.len(), 1, "it has left the queue");
-        let given = taker
+        let given = theirs
             .try_take::<Receiver<u32>>("rx")
             .expect_err("it is gone");
         assert!(matches!(given, TakeError::NotGiven { .. }), "{given:?}");
 
-        giver.give("rx", &rx).expect("give");
-        let error = inherit_error(taker.take_as::<Receiver<u32>>("rx", "number.v1"));
+        ours.give("rx", &rx).expect("give");
+        let error = inherit_error(theirs.take_as::<Receiver<u32>>("rx", "number.v1"));
         assert!(matches!(error, InheritError::Schema { .. }), "{error:?}");
 
         let (_raw, bytes) = Options::new(4)
             .channel_with::<Vec<u8>, Raw>()
             .expect("a queue");
-        giver.give("bytes", &bytes).expect("give");
-        let error = inherit_error(taker.take::<Receiver<Vec<u8>>>("bytes"));
+        ours.give("bytes", &bytes).expect("give");
+        let error = inherit_error(theirs.take::<Receiver<Vec<u8>>>("bytes"));
         assert!(matches!(error, InheritError::Codec { .. }), "{error:?}");
 
         let named = Options::new(4).schema("number.v1").channel::<u32>();
         let (tx, rx) = named.expect("a queue");
-        giver.give("named", &rx).expect("give");
-        let taken: Receiver<Renamed> = taker.take_as("named", "number.v1").expect("it fits");
+        ours.give("named", &rx).expect("give");
+        let taken: Receiver<Renamed> = theirs.take_as("named", "number.v1").expect("it fits");
         tx.send(9).expect("room");
         assert_eq!(taken.recv().expect("a number").0, 9);
     });
@@ -154,8 +154,8 @@ fn an_end_of_another_kind_type_codec_or_schema_is_refused() {
 #[test]
 fn ends_are_taken_by_name_and_of_one_name_in_order() {
     guarded(LIMIT, || {
-        let (giver, mut taker) = both_sides("order");
-        let nothing = taker.try_take::<Receiver<u32>>("a").expect_err("nothing");
+        let (ours, mut theirs) = both_sides("order");
+        let nothing = theirs.try_take::<Receiver<u32>>("a").expect_err("nothing");
         assert!(
             matches!(&nothing, TakeError::NotGiven { given, .. } if given.is_empty()),
             "{nothing:?}"
@@ -165,32 +165,31 @@ fn ends_are_taken_by_name_and_of_one_name_in_order() {
             .collect();
         for ((tx, rx), number) in queues.iter().zip(1..) {
             tx.send(number).expect("room");
-            giver
-                .give(if number == 2 { "b" } else { "a" }, rx)
+            ours.give(if number == 2 { "b" } else { "a" }, rx)
                 .expect("give");
         }
-        let missing = taker.try_take::<Receiver<u32>>("c").expect_err("no c");
+        let missing = theirs.try_take::<Receiver<u32>>("c").expect_err("no c");
         assert!(
             matches!(&missing, TakeError::NotGiven { given, .. } if given == &["a", "b", "a"]),
             "{missing:?}"
         );
         for (name, number) in [("b", 2), ("a", 1), ("a", 3)] {
-            let taken: Receiver<u32> = taker.try_take(name).expect("it was given");
+            let taken: Receiver<u32> = theirs.try_take(name).expect("it was given");
             assert_eq!(taken.recv(), Ok(number));
         }
     });
 }
 
-/// A taker keeps what it was given until it takes it, but not without limit. A giver is not blocked by one that takes
+/// A side keeps what it was given until it takes it, but not without limit. The other is not blocked by one that takes
 /// nothing.
 #[test]
 fn a_side_that_takes_nothing_blocks_no_giver_and_loses_nothing() {
     guarded(LIMIT, || {
-        let (giver, mut taker) = both_sides("full");
+        let (ours, mut theirs) = both_sides("full");
         let (_tx, rx) = workring::channel::<u32>(4).expect("a queue");
         let mut given = 0;
         let error = loop {
-            match giver.give("many", &rx) {
+            match ours.give("many", &rx) {
                 Ok(()) => given += 1,
                 Err(error) => break error,
             }
@@ -202,7 +201,7 @@ fn a_side_that_takes_nothing_blocks_no_giver_and_loses_nothing() {
             given + 1,
             "the refused one was taken back"
         );
-        let full = taker
+        let full = theirs
             .try_take::<Receiver<u32>>("other")
             .expect_err("no other");
         assert!(
@@ -210,11 +209,11 @@ fn a_side_that_takes_nothing_blocks_no_giver_and_loses_nothing() {
             "{full:?}"
         );
         let taken: Vec<Receiver<u32>> = (0..given)
-            .map(|_| taker.try_take("many").expect("it was given"))
+            .map(|_| theirs.try_take("many").expect("it was given"))
             .collect();
-        giver.give("other", &rx).expect("room again");
+        ours.give("other", &rx).expect("room again");
         drop(taken);
-        assert!(taker.try_take::<Receiver<u32>>("other").is_ok());
+        assert!(theirs.try_take::<Receiver<u32>>("other").is_ok());
         assert_eq!(rx.stats().peers.len(), 1);
     });
 }
@@ -222,28 +221,25 @@ fn a_side_that_takes_nothing_blocks_no_giver_and_loses_nothing() {
 #[test]
 fn what_cannot_be_given_is_refused_and_leaves_no_ticket() {
     guarded(LIMIT, || {
-        let (giver, taker) = both_sides("refused");
+        let (ours, theirs) = both_sides("refused");
         let (tx, rx) = workring::channel::<u32>(4).expect("a queue");
         let long = "x".repeat(201);
         for name in ["", "a b", "a;b", long.as_str()] {
-            let refused = giver.give(name, &rx).expect_err("no name");
+            let refused = ours.give(name, &rx).expect_err("no name");
             let is_name = matches!(
                 refused,
                 GiveError::Handoff(HandoffError::InvalidName { .. })
             );
             assert!(is_name, "{refused:?}");
         }
-        assert!(!giver.is_closed());
-        drop(taker);
-        assert!(giver.is_closed());
-        assert_eq!(
-            giver.give("rx", &rx).expect_err("closed"),
-            GiveError::Closed
-        );
+        assert!(!ours.is_closed());
+        drop(theirs);
+        assert!(ours.is_closed());
+        assert_eq!(ours.give("rx", &rx).expect_err("closed"), GiveError::Closed);
         assert_eq!(rx.stats().peers.len(), 1, "no ticket is left");
         tx.close();
-        let (giver, _taker) = both_sides("refused");
-        let refused = giver.give("rx", &rx).expect_err("the queue is closed");
+        let (ours, _taker) = both_sides("refused");
+        let refused = ours.give("rx", &rx).expect_err("the queue is closed");
         assert_eq!(refused, GiveError::Handoff(HandoffError::Closed));
     });
 }
@@ -251,11 +247,11 @@ fn what_cannot_be_given_is_refused_and_leaves_no_ticket() {
 #[test]
 fn an_end_of_a_queue_that_has_a_name_can_be_given_too() {
     guarded(LIMIT, || {
-        let (giver, mut taker) = both_sides("named");
+        let (ours, mut theirs) = both_sides("named");
         let name = format!("test-given-{}", process::id());
         let (tx, rx) = Options::new(4).create_named::<u32>(&name).expect("a queue");
-        giver.give("rx", &rx).expect("give");
-        let taken: Receiver<u32> = taker.take("rx").expect("take");
+        ours.give("rx", &rx).expect("give");
+        let taken: Receiver<u32> = theirs.take("rx").expect("take");
         tx.send(3).expect("room");
         assert_eq!(taken.recv(), Ok(3));
         drop((tx, rx, taken));

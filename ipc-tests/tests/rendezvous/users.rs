@@ -161,7 +161,7 @@ fn a_queue_that_has_a_name_is_not_given_to_another_user() {
         );
         let connection = listener.accept().expect("accept");
         let queue = format!("test-user-{}", process::id());
-        let (_tx, rx) = Options::new(4)
+        let (tx, rx) = Options::new(4)
             .create_named::<u32>(&queue)
             .expect("a queue");
         let refused = connection.give("rx", &rx).expect_err("its file is private");
@@ -170,7 +170,7 @@ fn a_queue_that_has_a_name_is_not_given_to_another_user() {
             "{refused:?}"
         );
         assert_eq!(rx.stats().peers.len(), 1);
-        drop((_tx, rx));
+        drop((tx, rx));
         remove_named(&queue).expect("nobody uses it");
     });
 }

@@ -204,7 +204,7 @@ fn restless_client(io: &mut Io) {
     let name: String = io.argument();
     io.say("connecting");
     loop {
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_mins(1);
         let Ok(mut connection) = ConnectOptions::new(&name).connect(deadline) else {
             continue;
         };
