@@ -51,14 +51,15 @@
 //! [`Handoff`] gives either end to a child process, which takes it with [`inherit()`]. Processes that did not start each other
 //! [open](open()) a queue by its name or, with the feature `rendezvous`, connect and give each other ends of queues without
 //! one. A receiver that [leases](Receiver::lease) messages acknowledges each one when its work
-//! is done; if it dies first, the message goes to another receiver. [`queue`] has the rest: batches, messages in place, dead
-//! letters, statistics.
+//! is done; if it dies first, the message goes to another receiver. [`queue`] has the rest: waiting for several queues, batches,
+//! messages in place, dead letters, statistics.
 //!
 //! # Errors
 //!
 //! Each kind of operation has its own error type in [`error`], named as in the standard library. Errors of sends carry the
 //! message that was not sent; sends and receives fail with `Closed` once the queue is closed. Operations do not panic unless
-//! code of the program that they call does (serde, `Drop`, an iterator). Everything read from shared memory is checked
+//! code of the program that they call does (serde, `Drop`, an iterator), or the program completes an operation of a
+//! [`Select`](queue::Select) with another queue than it has selected. Everything read from shared memory is checked
 //! before use; impossible values are the error `Corrupt`.
 //!
 //! # More

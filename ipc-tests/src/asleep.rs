@@ -1,8 +1,9 @@
 //! Which threads sleep in shared memory: proof that another process waits, where a pause would only make it likely.
 //!
 //! A thread counts if the kernel says that it is in `futex(2)`, off every processor, on an address inside a shared
-//! mapping of a file. Locks and joins inside one process sleep on private memory and do not count; a thread that
-//! was woken, or that a signal has stopped, is not in a system call any more.
+//! mapping of a file, or in `futex_waitv(2)`, which only waits for several queues use. Locks and joins inside one process
+//! sleep on private memory and do not count; a thread that was woken, or that a signal has stopped, is not in a system
+//! call any more.
 
 use crate::procfs::threads;
 use nix::{libc, unistd::Pid};
@@ -17,7 +18,10 @@ pub fn sleepers(pid: Pid) -> usize {
     threads(pid)
         .into_iter()
         .filter_map(|thread| fs::read_to_string(format!("/proc/{pid}/task/{thread}/syscall")).ok())
-        .filter(|line| futex_address(line).is_some_and(is_shared))
+        .filter(|line| {
+            call_number(line) == Some(libc::SYS_futex_waitv)
+                || futex_address(line).is_some_and(is_shared)
+        })
         .count()
 }
 
@@ -37,6 +41,11 @@ fn shared_range(line: &str) -> Option<Range<u64>> {
     permissions
         .ends_with('s')
         .then_some(number(start)?..number(end)?)
+}
+
+/// The system call in a line of `/proc/PID/task/TID/syscall`.
+fn call_number(line: &str) -> Option<libc::c_long> {
+    line.split_whitespace().next()?.parse().ok()
 }
 
 /// The first argument, if the line of `/proc/PID/task/TID/syscall` is one of a thread asleep in `futex(2)`.

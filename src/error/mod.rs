@@ -5,6 +5,7 @@
 //! | send, reserve, commit               | [`SendError`]     | [`TrySendError`]     | [`SendTimeoutError`]     |
 //! | send many messages                  | [`SendManyError`] | [`TrySendManyError`] | [`SendManyTimeoutError`] |
 //! | receive, lease, receive with a watch | [`RecvError`]    | [`TryRecvError`]     | [`RecvTimeoutError`]     |
+//! | select among several queues         | [`SelectError`]   | [`TrySelectError`]   | [`SelectTimeoutError`]   |
 //! | submit a task to a pool             | [`SubmitError`]   | [`TrySubmitError`]   |                          |
 //!
 //! | operation                                       | error                                   |
@@ -38,6 +39,7 @@ mod pool;
 mod recv;
 #[cfg(feature = "rendezvous")]
 mod rendezvous;
+mod select;
 mod send;
 mod send_many;
 mod start;
@@ -59,6 +61,7 @@ pub use pool::{ShutdownError, SubmitError, TrySubmitError};
 pub use recv::{RecvError, RecvTimeoutError, TryRecvError};
 #[cfg(feature = "rendezvous")]
 pub use rendezvous::{AcceptError, BindError, ConnectError};
+pub use select::{SelectError, SelectTimeoutError, TrySelectError};
 pub use send::{SendError, SendTimeoutError, TrySendError};
 pub use send_many::{SendManyError, SendManyTimeoutError, TrySendManyError, Unsent};
 pub use start::StartError;

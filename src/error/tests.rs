@@ -48,6 +48,8 @@ fn errors_with_sources() -> Vec<Box<dyn Error>> {
             source: io::Error::other(decode_error()),
         }),
         Box::new(WatchError::Os { what, source: os() }),
+        Box::new(SelectError::Os { source: os() }),
+        Box::new(SelectTimeoutError::Os { source: os() }),
         Box::new(StartError::Queue(create())),
         Box::new(StartError::Os { what, source: os() }),
         Box::new(StartError::Spawn {
@@ -139,6 +141,9 @@ fn errors() -> Vec<Box<dyn Error>> {
             ours: name(),
         }),
         Box::new(WatchError::Forked),
+        Box::new(SelectError::NoOperations),
+        Box::new(SelectError::TooManyQueues { max: 3 }),
+        Box::new(TrySelectError::NotReady),
     ];
     errors.extend(errors_with_sources());
     #[cfg(feature = "rendezvous")]

@@ -116,6 +116,12 @@ mutants! {
     InterruptNotConsumed,
     /// A wait continues after its deadline.
     DeadlineIgnored,
+    /// A select that ends with one operation keeps the wakes of the others (SELECT-3).
+    SelectKeepsWakes,
+    /// A select looks at the epoch of one other word only, and passes on that wake (SELECT-3).
+    SelectPassesOneWake,
+    /// A select always tries its operations in the order of their registration.
+    SelectInOrder,
     /// Dropping a lease acknowledges its message.
     LeaseDropAcknowledges,
     /// Leases are not counted.

@@ -13,7 +13,7 @@
 //! READY-2. All state belongs to one process ([`Hub`]). A forked child has a copy, no thread, and perhaps a locked lock:
 //!     it leaves the copy alone, and makes a hub of its own for registrations of its own.
 //! READY-3. If the epoll cannot be waited for any more, for example because the program has closed all descriptors,
-//!     every function is called, and each arming calls it again: whoever waits finds out for itself.
+//!     every function is called, and each arming calls it again: those that wait find out for themselves.
 
 use super::fork::OwnerProcess;
 use super::poll::{Epoll, EventFd};

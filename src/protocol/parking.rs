@@ -61,7 +61,7 @@ impl WaitKey {
 }
 
 impl ParkingWord {
-    #[cfg(test)]
+    /// Returns a word outside of shared memory.
     pub(crate) fn new() -> Self {
         Self {
             word: AtomicU32::new(0),

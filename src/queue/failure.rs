@@ -5,6 +5,7 @@
 //! | [`WouldBlock`], [`Interrupted`], [`WaitError`] | a wait, one for each [policy](super::policy)       |
 //! | [`SendFailure`]                                | a send, with any policy                            |
 //! | [`RecvFailure`]                                | a receive or a lease, with any policy              |
+//! | [`SelectFailure`]                              | a select itself, none of its operations            |
 //! | [`Failure`]                                    | an operation that may wait: either of the two      |
 //!
 //! A new reason why sends fail needs a variant in [`SendFailure`], one in the public errors (`send_error!` in
@@ -14,9 +15,11 @@ use super::attachment::Forked;
 use crate::codec::{DecodeError, EncodeError};
 use crate::error::OutOfMemory;
 use crate::error::{
-    RecvError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError, TrySendError,
+    RecvError, RecvTimeoutError, SelectError, SelectTimeoutError, SendError, SendTimeoutError,
+    TryRecvError, TrySelectError, TrySendError,
 };
 use crate::protocol::Corrupt;
+use std::io;
 
 /// Why an operation that may wait failed.
 pub(super) enum Failure<W, E> {
@@ -80,6 +83,13 @@ pub(super) enum RecvFailure {
     Decode(DecodeError),
     TooManyLeases { max: usize },
     Corrupt(Corrupt),
+}
+
+/// Why a select has done no operation.
+pub(super) enum SelectFailure {
+    NoOperations,
+    TooManyQueues { max: usize },
+    Os(io::Error),
 }
 
 impl From<Forked> for RecvFailure {
@@ -149,6 +159,40 @@ macro_rules! recv_error {
 recv_error!(RecvError, Interrupted { Interrupted => Interrupted });
 recv_error!(TryRecvError, WouldBlock { WouldBlock => Empty });
 recv_error!(RecvTimeoutError, WaitError {
+    WaitError::Timeout => Timeout,
+    WaitError::Interrupted => Interrupted
+});
+
+impl From<Failure<WouldBlock, SelectFailure>> for TrySelectError {
+    fn from(failure: Failure<WouldBlock, SelectFailure>) -> Self {
+        match failure {
+            Failure::Operation(SelectFailure::NoOperations) => Self::NoOperations,
+            // The others are failures to sleep.
+            Failure::Wait(WouldBlock) | Failure::Operation(_) => Self::NotReady,
+        }
+    }
+}
+
+/// Makes the public error of a select that may sleep from the failure: `$wait` is how its waits end.
+macro_rules! select_error {
+    ($error:ident, $wait:ty { $($end:path => $variant:ident),+ }) => {
+        impl From<Failure<$wait, SelectFailure>> for $error {
+            fn from(failure: Failure<$wait, SelectFailure>) -> Self {
+                match failure {
+                    $(Failure::Wait($end) => Self::$variant,)+
+                    Failure::Operation(SelectFailure::NoOperations) => Self::NoOperations,
+                    Failure::Operation(SelectFailure::TooManyQueues { max }) => {
+                        Self::TooManyQueues { max }
+                    }
+                    Failure::Operation(SelectFailure::Os(source)) => Self::Os { source },
+                }
+            }
+        }
+    };
+}
+
+select_error!(SelectError, Interrupted { Interrupted => Interrupted });
+select_error!(SelectTimeoutError, WaitError {
     WaitError::Timeout => Timeout,
     WaitError::Interrupted => Interrupted
 });

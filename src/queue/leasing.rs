@@ -160,6 +160,15 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         Ok(taken.map(|taken| LeasedMessage::counted(&self.handle.attachment, taken)))
     }
 
+    /// Looks once for a message, and holds it as a lease, whether or not this process may have one more.
+    pub(super) fn hold_one(
+        &self,
+        queue: Entered<'_>,
+    ) -> Result<Option<LeasedMessage<'_>>, RecvFailure> {
+        let taken = self.take_one(queue)?.map(|taken| self.count(taken));
+        Ok(taken.map(|taken| LeasedMessage::counted(&self.handle.attachment, taken)))
+    }
+
     fn take_counted(&self, queue: Entered<'_>) -> Result<Option<DetachedMessage>, RecvFailure> {
         if !self.may_lease() {
             return Err(self.too_many_leases(queue));

@@ -11,6 +11,7 @@
 //! | sending many messages        | `encoded_batch`, `send_many`                                                 |
 //! | receiving                    | `held_block`, `batches`, `taken`, `lease`, `dead_letters`, `receiver`, `iter` |
 //! | ... in other ways            | `leasing`, `bytes_lease`, `value_lease`, `recv_many`, `watch`                |
+//! | waiting for several queues   | `select`                                                                     |
 //! | making and finding queues    | `name`, `compatibility`, `handoff`, `option_checks`, `options`, `named`      |
 //! | processes that meet          | `rendezvous`                                                                 |
 //! | both ends together           | `common`, `inner` (for the pool), `test_hooks`                               |
@@ -46,6 +47,7 @@ mod recv_many;
 #[cfg(feature = "rendezvous")]
 pub mod rendezvous;
 mod reservation;
+mod select;
 mod send_many;
 mod sender;
 mod spin_time;
@@ -75,6 +77,7 @@ pub use named::{NamedQueue, named_queues, open, open_as, remove_named};
 pub use options::{Options, channel};
 pub use receiver::Receiver;
 pub use reservation::Reservation;
+pub use select::{Select, SelectedOperation};
 pub use sender::Sender;
 pub use stats::{BlockStats, DeathStats, PeerStats, Stats};
 #[cfg(feature = "bytemuck")]

@@ -316,21 +316,38 @@ impl<T, C: Codec<T>> Sender<T, C> {
         policy: &P,
     ) -> Result<BlockWriter<'_>, Failure<P::Error, SendFailure>> {
         let len = C::encoded_len(message).map_err(SendFailure::Encode)?;
-        let mut writer = self.wait_for_block(self.enter_again()?, len, policy)?;
+        let writer = self.wait_for_block(self.enter_again()?, len, policy)?;
+        Ok(self.encode_in(writer, message, len)?)
+    }
+
+    /// Returns the length of the encoded message.
+    pub(super) fn measure(&self, message: &T) -> Result<usize, SendFailure> {
+        let len = C::encoded_len(message).map_err(SendFailure::Encode)?;
+        self.enter_again()?;
+        Ok(len)
+    }
+
+    /// Encodes a message whose length was measured, and offers it.
+    pub(super) fn encode_in<'a>(
+        &self,
+        mut writer: BlockWriter<'a>,
+        message: &T,
+        len: usize,
+    ) -> Result<BlockWriter<'a>, SendFailure> {
         let inconsistent = |what| {
             SendFailure::Encode(EncodeError::failed(format!(
                 "the codec asked for {len} bytes, but {what}"
             )))
         };
-        let encoded = C::encode(message, writer.payload().map_err(SendFailure::from)?);
+        let encoded = C::encode(message, writer.payload()?);
         self.enter_again()?;
         let length = match encoded {
             Ok(length) if length <= len => length,
-            Ok(length) => return Err(inconsistent(format!("wrote {length}")).into()),
-            Err(EncodeError::NoRoom) => return Err(inconsistent("needs more".to_owned()).into()),
-            Err(error) => return Err(SendFailure::Encode(error).into()),
+            Ok(length) => return Err(inconsistent(format!("wrote {length}"))),
+            Err(EncodeError::NoRoom) => return Err(inconsistent("needs more".to_owned())),
+            Err(error) => return Err(SendFailure::Encode(error)),
         };
-        writer.offer(length).map_err(SendFailure::from)?;
+        writer.offer(length)?;
         Ok(writer)
     }
 

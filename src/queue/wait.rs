@@ -52,7 +52,7 @@ pub(super) struct Waiter {
 const QUICK_TRIES: u32 = 32;
 /// How long a process sleeps that waits for a `Release`, where it cannot make the fence for the others. What another
 /// process has stored is visible to all long before that.
-const UNFENCED_SLEEP: Duration = Duration::from_millis(1);
+pub(super) const UNFENCED_SLEEP: Duration = Duration::from_millis(1);
 /// After this many waits that have spun to the end without success, waits spin for a shorter time.
 const GIVE_UP_SPINNING: u32 = 8;
 /// The shorter spin time is the full one divided by this.
@@ -72,7 +72,7 @@ const ATTEMPTS_PER_CLOCK_READ: u32 = 4;
 const YIELD_AFTER_DIVISOR: u32 = 64;
 
 /// Returns how long waits for this queue spin; `None` if they do not.
-fn spin_time(queue: Entered<'_>) -> Option<Duration> {
+pub(super) fn spin_time(queue: Entered<'_>) -> Option<Duration> {
     let spin = queue.segment().settings().spin;
     (!spin.is_zero() && cpu::is_multiprocessor()).then_some(spin)
 }
@@ -298,18 +298,18 @@ impl Waiter {
     pub(super) fn interrupter(&self, attachment: &Arc<Attachment>, role: Role) -> Interrupter {
         Interrupter {
             interrupt: Arc::clone(&self.interrupt),
-            attachment: Arc::downgrade(attachment),
-            role,
+            target: Target::Handle(Arc::downgrade(attachment), role),
         }
     }
 }
 
 /// A handle that interrupts the waits of one [`Sender`](crate::Sender) or [`Receiver`](crate::Receiver), without
-/// closing the queue.
+/// closing the queue, or of one [`Select`](crate::queue::Select).
 ///
 /// Returned by [`Sender::interrupter`](crate::Sender::interrupter) and
 /// [`Receiver::interrupter`](crate::Receiver::interrupter), for that sender or receiver only: its clones are not
-/// affected. A clone of an interrupter is another one for the same sender or receiver.
+/// affected. Likewise by [`Select::interrupter`](crate::queue::Select::interrupter). A clone of an interrupter is another
+/// one for the same object.
 ///
 /// # Examples
 ///
@@ -325,13 +325,27 @@ impl Waiter {
 #[derive(Clone)]
 pub struct Interrupter {
     interrupt: Arc<AtomicBool>,
-    attachment: Weak<Attachment>,
-    role: Role,
+    target: Target,
+}
+
+/// What an interrupter notifies.
+#[derive(Clone)]
+enum Target {
+    Handle(Weak<Attachment>, Role),
+    /// The own word of a select, in this process's memory.
+    Select(Arc<ParkingWord>),
 }
 
 impl Interrupter {
-    /// Interrupts the current wait of the sender or receiver or, if there is none, the next operation that would have
-    /// to sleep. If several threads wait with the same sender or receiver, one of them is interrupted.
+    pub(super) fn of_select(interrupt: &Arc<AtomicBool>, own_word: &Arc<ParkingWord>) -> Self {
+        Self {
+            interrupt: Arc::clone(interrupt),
+            target: Target::Select(Arc::clone(own_word)),
+        }
+    }
+
+    /// Interrupts the current wait of the sender, receiver or select or, if there is none, the next operation that would
+    /// have to sleep. If several threads wait with the same sender or receiver, one of them is interrupted.
     ///
     /// Several interrupts before a wait has ended count as one. An operation that can succeed does so, and leaves the
     /// interrupt for the next one. Never waits.
@@ -339,14 +353,20 @@ impl Interrupter {
         // Release, and before the notification: a thread that is woken by it, or does not sleep because of it, sees
         // this.
         self.interrupt.store(true, Ordering::Release);
-        let Some(attachment) = self.attachment.upgrade() else {
+        let (attachment, role) = match &self.target {
+            Target::Handle(attachment, role) => (attachment.upgrade(), role),
+            Target::Select(word) => {
+                return word.notify(|word| futex::wake(word.futex_word(), u32::MAX));
+            }
+        };
+        let Some(attachment) = attachment else {
             return;
         };
         let Ok(queue) = attachment.enter() else {
             return;
         };
         let segment = queue.segment();
-        let words: &[&ParkingWord] = match self.role {
+        let words: &[&ParkingWord] = match role {
             Role::Sender => &[segment.space(), segment.blocks()],
             Role::Receiver => &[segment.items()],
         };

@@ -202,6 +202,11 @@ impl Segment {
         &self.file
     }
 
+    /// Returns whether the other segment is the same queue, perhaps attached to once more.
+    pub(crate) fn is_same_queue(&self, other: &Self) -> bool {
+        self.file_id == other.file_id
+    }
+
     pub(super) fn header(&self) -> &Header {
         // SAFETY: the header is at the start of the mapping, which is aligned to a page, and is shorter than `SHARED`
         // (asserted in `layout`).

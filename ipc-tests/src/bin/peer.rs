@@ -51,6 +51,8 @@ mod pool;
 mod rendezvous;
 #[path = "peer/scribble.rs"]
 mod scribble;
+#[path = "peer/selecting.rs"]
+mod selecting;
 #[path = "peer/standstill.rs"]
 mod standstill;
 #[path = "peer/verdicts.rs"]
@@ -81,6 +83,7 @@ fn main() -> ExitCode {
         named::ROLES,
         pool::ROLES,
         scribble::ROLES,
+        selecting::ROLES,
         membership::ROLES,
         rendezvous::ROLES,
         standstill::ROLES,

@@ -24,7 +24,7 @@ use std::{
 use workring::{
     Options, Receiver, RecvError, SendError, Sender,
     error::{DecodeError, EncodeError, TryRecvError, TrySendError},
-    queue::Codec,
+    queue::{Codec, Select},
 };
 
 /// Where the code of a message runs.
@@ -218,6 +218,25 @@ fn a_panic_of_encode_sends_nothing_and_frees_the_block() {
                     assert!(received(&rx).contains(&number));
                 }
             }
+        }
+    });
+}
+
+#[test]
+fn a_panic_of_encode_in_a_select_frees_the_block_and_the_select_goes_on() {
+    guarded(LIMIT, || {
+        for place in [Place::Encode, Place::Length] {
+            let (tx, rx) = queue();
+            let message = Message(7);
+            let mut select = Select::new();
+            select.send(&tx, &message);
+            let attempt = || drop(select.try_select());
+            assert!(with_hook(panics_in(place, 7), || panics(attempt)));
+            assert_all_free(&rx);
+            assert_balanced(&rx);
+            let selected = select.try_select().expect("ready");
+            selected.send(&tx).expect("room");
+            assert_eq!(received(&rx), [7]);
         }
     });
 }

@@ -4,5 +4,6 @@
 //! Method: most queues here look for dead peers only every ten seconds, so that only a wake-up ends a wait earlier. A
 //! test that takes five seconds has lost a wake-up.
 
+mod selects;
 mod wakeups;
 mod watches;

@@ -23,4 +23,4 @@ mod store;
 
 pub(super) use claim::Claim;
 pub(super) use held::{BatchedMessage, HeldBatch, Place};
-pub(super) use store::Batches;
+pub(super) use store::{Batches, RegisteredWaiter};

@@ -48,6 +48,15 @@ pub(in crate::queue) struct Batches {
     shared: Box<Shared>,
 }
 
+/// A thread that waits for messages with a receiver.
+pub(in crate::queue) struct RegisteredWaiter<'a>(&'a AtomicU32);
+
+impl Drop for RegisteredWaiter<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl Batches {
     /// Returns whether a receive has to look in this store first.
     #[inline(always)]
@@ -64,15 +73,9 @@ impl Batches {
     }
 
     /// Registers a waiting thread until the returned guard is dropped.
-    pub(in crate::queue) fn register_waiter(&self) -> impl Drop + '_ {
-        struct Waiting<'a>(&'a AtomicU32);
-        impl Drop for Waiting<'_> {
-            fn drop(&mut self) {
-                self.0.fetch_sub(1, Ordering::Relaxed);
-            }
-        }
+    pub(in crate::queue) fn register_waiter(&self) -> RegisteredWaiter<'_> {
         self.shared.waiting.fetch_add(1, Ordering::Relaxed);
-        Waiting(&self.shared.waiting)
+        RegisteredWaiter(&self.shared.waiting)
     }
 
     /// Wakes threads of this receiver: a message may be available in this store now, or a thread may be waiting for
