@@ -49,10 +49,11 @@
 //! ```
 //!
 //! [`Handoff`] gives either end to a child process, which takes it with [`inherit()`]. Processes that did not start each other
-//! [open](open()) a queue by its name or, with the feature `rendezvous`, connect and give each other ends of queues without
-//! one. A receiver that [leases](Receiver::lease) messages acknowledges each one when its work
-//! is done; if it dies first, the message goes to another receiver. [`queue`] has the rest: waiting for several queues, batches,
-//! messages in place, dead letters, statistics.
+//! [open](open()) a queue by its name, which a message can carry as an [`Address`](queue::Address), or send
+//! [requests](request) by it; with the feature `rendezvous` they connect, and give each other ends of queues without a name.
+//! A receiver that [leases](Receiver::lease) messages acknowledges each one when its work is done; if it dies first, the
+//! message goes to another receiver. [`queue`] has the rest: waiting for several queues, batches, messages in
+//! place, dead letters, statistics.
 //!
 //! # Errors
 //!
@@ -72,6 +73,7 @@
 //! | `tracing` | yes | reports deaths, recoveries and workers' logs as [tracing](https://docs.rs/tracing) events |
 //! | `bytemuck` | no | values that are plain old data, written and read in place ([`queue::Bytemuck`](queue/struct.Bytemuck.html)) |
 //! | `rendezvous` | no | processes that did not start each other connect by a name, and give each other ends of queues ([`rendezvous`](rendezvous/index.html)) |
+//! | `shared-memory` | no | named queues in mappings of the crate [shared_memory](https://docs.rs/shared_memory/0.12.4) ([`queue::open_on`](queue/fn.open_on.html)) |
 //! | `test-hooks` | no | internal hooks for this crate's own tests; unstable |
 //!
 //! The queue is based on Dmitry Vyukov's bounded queue, changed so that a process that stops in the middle of an operation
@@ -92,6 +94,8 @@ pub mod pool;
 mod protocol;
 #[cfg(not(loom))]
 pub mod queue;
+#[cfg(not(loom))]
+pub mod request;
 #[cfg(not(loom))]
 mod segment;
 mod sync;

@@ -5,7 +5,8 @@
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use std::path::Path;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
@@ -20,8 +21,8 @@ fn run(example: &str, arguments: &str) -> String {
     String::from_utf8(output.stdout).expect("text")
 }
 
-/// Runs an example to its end, or kills it after the time limit.
-fn output(example: &str, arguments: &str) -> Output {
+/// Returns the path of an example.
+fn program(example: &str) -> PathBuf {
     let test = std::env::current_exe().expect("this test's path");
     let target = test.parent().and_then(Path::parent).expect("target/debug");
     let program = target.join("examples").join(example);
@@ -30,7 +31,12 @@ fn output(example: &str, arguments: &str) -> Output {
         "{} is missing: `cargo test` builds it; before `cargo test --test examples`, do `cargo build --examples`",
         program.display()
     );
-    let mut command = Command::new(program);
+    program
+}
+
+/// Runs an example to its end, or kills it after the time limit.
+fn output(example: &str, arguments: &str) -> Output {
+    let mut command = Command::new(program(example));
     command.args(arguments.split_whitespace());
     command.stdin(Stdio::null());
     let child = command
@@ -189,4 +195,64 @@ fn two_halves_that_are_started_independently_meet() {
         assert!(text.contains(": the sum of 1 to 20 is 210\n"), "{text}");
         assert_eq!(text.matches(": the sum of 1 to ").count(), 20, "{text}");
     });
+}
+
+/// A running process of the example `job_server`, which is killed on drop.
+struct JobServer(std::process::Child);
+
+impl JobServer {
+    /// Starts a server, and waits until it is ready for jobs. It prints little enough for a pipe that is not read.
+    fn start(queue: &str) -> Self {
+        let mut command = Command::new(program("job_server"));
+        command
+            .args(["serve", "--queue", queue])
+            .stdin(Stdio::null());
+        let mut child = command.stdout(Stdio::piped()).spawn().expect("a server");
+        let mut first = String::new();
+        let output = child.stdout.as_mut().expect("a pipe");
+        let read = BufReader::new(output).read_line(&mut first);
+        assert!(read.is_ok() && first.contains(" serves "), "{first}");
+        Self(child)
+    }
+}
+
+impl Drop for JobServer {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn the_jobs_of_a_server_that_dies_are_done_by_another_one() {
+    let queue = format!("test-job-server-{}", std::process::id());
+    let asked = |limits: &str| run("job_server", &format!("ask --queue {queue} {limits}"));
+    let first = JobServer::start(&queue);
+    let text = asked("10 100 1000");
+    let expected = [
+        "up to 10: 4 primes",
+        "up to 100: 25 primes",
+        "up to 1000: 168 primes",
+    ];
+    assert_eq!(text.lines().count(), 3, "{text}");
+    for (line, expected) in text.lines().zip(expected) {
+        assert!(line.starts_with(expected), "{text}");
+    }
+    // Two of the three servers die of this job.
+    let servers = [first, JobServer::start(&queue), JobServer::start(&queue)];
+    let text = asked("0 10");
+    let (crashed, other) = text.split_once('\n').expect("two lines");
+    assert!(
+        crashed.starts_with("up to 0: 2 responders had the request"),
+        "{text}"
+    );
+    assert!(other.starts_with("up to 10: 4 primes"), "{text}");
+    assert_eq!(run("job_server", &format!("stop --queue {queue}")), "");
+    let mut aborted = 0;
+    for mut server in servers {
+        aborted += u32::from(!server.0.wait().expect("a child").success());
+    }
+    assert_eq!(aborted, 2);
+    let refused = output("job_server", &format!("ask --queue {queue} 10"));
+    assert!(!refused.status.success(), "the queue is still there");
 }

@@ -103,6 +103,13 @@ pub enum CreateNamedError {
         /// The name.
         name: String,
     },
+    /// A mapping of the crate `shared_memory` cannot hold the queue. It is unmapped, and if it was its file's owner, the
+    /// file is removed.
+    #[non_exhaustive]
+    Mapping {
+        /// What is wrong with it.
+        what: &'static str,
+    },
     /// The queue could not be made for a reason that has nothing to do with its name. A full `/dev/shm` is a
     /// [`NoMemory`](CreateError::NoMemory) for lack of room in the [file system](MemoryLimit::FileSystem).
     Create(CreateError),
@@ -122,6 +129,10 @@ impl fmt::Display for CreateNamedError {
                 f,
                 "there is a queue {name:?} already: open it, remove it, or choose another name"
             ),
+            Self::Mapping { what } => write!(
+                f,
+                "the mapping cannot hold the queue ({what}): create it with the result of `Options::shmem_conf`"
+            ),
             Self::Create(error) => fmt::Display::fmt(error, f),
         }
     }
@@ -130,7 +141,7 @@ impl fmt::Display for CreateNamedError {
 impl Error for CreateNamedError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            Self::InvalidName { .. } | Self::AlreadyExists { .. } => None,
+            Self::InvalidName { .. } | Self::AlreadyExists { .. } | Self::Mapping { .. } => None,
             Self::Create(error) => error.source(),
         }
     }

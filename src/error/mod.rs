@@ -12,10 +12,12 @@
 //! |-------------------------------------------------|-----------------------------------------|
 //! | make a queue, without or with a name            | [`CreateError`], [`CreateNamedError`]   |
 //! | open or remove a queue that has a name          | [`OpenError`], [`RemoveError`]          |
+//! | open a queue, or create it if there is none     | [`OpenOrCreateError`]                   |
 //! | give an end to a child process, and inherit it  | [`HandoffError`], [`InheritError`]      |
 //! | listen for connections of other processes       | [`BindError`], [`AcceptError`]          |
 //! | connect to another process                      | [`ConnectError`]                        |
 //! | give an end over a connection, and take it      | [`GiveError`], [`TakeError`]            |
+//! | send a request, and wait for its answer         | [`RequestError`], [`ReplyError`]        |
 //! | watch a file descriptor                         | [`WatchError`]                          |
 //! | start or shut down a pool                       | [`StartError`], [`ShutdownError`]       |
 //! | encode or decode a message                      | [`EncodeError`], [`DecodeError`]        |
@@ -39,6 +41,7 @@ mod pool;
 mod recv;
 #[cfg(feature = "rendezvous")]
 mod rendezvous;
+mod request;
 mod select;
 mod send;
 mod send_many;
@@ -56,11 +59,12 @@ pub use create::{CreateError, CreateNamedError};
 pub use handoff::{HandoffError, InheritError};
 pub use memory::MemoryLimit;
 pub(crate) use memory::OutOfMemory;
-pub use open::{OpenError, RemoveError};
+pub use open::{OpenError, OpenOrCreateError, RemoveError};
 pub use pool::{ShutdownError, SubmitError, TrySubmitError};
 pub use recv::{RecvError, RecvTimeoutError, TryRecvError};
 #[cfg(feature = "rendezvous")]
 pub use rendezvous::{AcceptError, BindError, ConnectError};
+pub use request::{ReplyError, RequestError};
 pub use select::{SelectError, SelectTimeoutError, TrySelectError};
 pub use send::{SendError, SendTimeoutError, TrySendError};
 pub use send_many::{SendManyError, SendManyTimeoutError, TrySendManyError, Unsent};

@@ -1,5 +1,6 @@
 //! Errors of opening and removing a queue that has a name.
 
+use super::CreateNamedError;
 use super::MemoryLimit;
 use super::equality::impl_eq;
 use super::memory::no_memory;
@@ -44,6 +45,13 @@ pub enum OpenError {
     NotAQueue {
         /// Why not.
         what: &'static str,
+    },
+    /// The mapping of the crate `shared_memory` is one of another file than the one that has its name now: the queue was
+    /// removed since it was mapped, and another one was made.
+    #[non_exhaustive]
+    OtherFile {
+        /// The name by which that crate has opened the file.
+        os_id: String,
     },
     /// The queue was made by another version of this crate.
     #[non_exhaustive]
@@ -127,6 +135,7 @@ impl_eq!(OpenError {
     BeingRemoved { name },
     NotPrivate { owner, mode },
     NotAQueue { what },
+    OtherFile { os_id },
     Version { theirs, ours },
     Layout { theirs, ours },
     Type { theirs, ours },
@@ -163,6 +172,10 @@ impl fmt::Display for OpenError {
                 f,
                 "the file of that name is no queue of this crate ({what}): choose another name"
             ),
+            Self::OtherFile { os_id } => write!(
+                f,
+                "the mapping is not of the file that has the name {os_id:?} now: open it again"
+            ),
             Self::Version { theirs, ours } => text::version(f, *theirs, *ours),
             Self::Layout { theirs, ours } => text::layout(f, *theirs, *ours),
             Self::Type { theirs, ours } => text::message_type(f, theirs, ours),
@@ -188,6 +201,67 @@ impl Error for OpenError {
         match self {
             Self::Os { source, .. } => Some(source),
             _ => None,
+        }
+    }
+}
+
+/// The error of [`Options::open_or_create_named`](crate::Options::open_or_create_named): a queue with a name could be
+/// neither opened nor created.
+#[derive(Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OpenOrCreateError {
+    /// The queue exists, and was made with another value of an option.
+    #[non_exhaustive]
+    OtherOption {
+        /// The name of the option: a method of [`Options`](crate::Options).
+        option: &'static str,
+        /// The value that the queue was made with.
+        theirs: String,
+        /// The value that this process names.
+        ours: String,
+    },
+    /// The queue exists, and could not be opened.
+    Open(OpenError),
+    /// There was no queue of that name, and it could not be created.
+    Create(CreateNamedError),
+}
+
+impl From<OpenError> for OpenOrCreateError {
+    fn from(error: OpenError) -> Self {
+        Self::Open(error)
+    }
+}
+
+impl From<CreateNamedError> for OpenOrCreateError {
+    fn from(error: CreateNamedError) -> Self {
+        Self::Create(error)
+    }
+}
+
+impl fmt::Display for OpenOrCreateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OtherOption {
+                option,
+                theirs,
+                ours,
+            } => write!(
+                f,
+                "the queue has the option `{option}` {theirs}, this process names {ours}: use the same options, or open \
+                 the queue as it is with `open`"
+            ),
+            Self::Open(error) => fmt::Display::fmt(error, f),
+            Self::Create(error) => fmt::Display::fmt(error, f),
+        }
+    }
+}
+
+impl Error for OpenOrCreateError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::OtherOption { .. } => None,
+            Self::Open(error) => error.source(),
+            Self::Create(error) => error.source(),
         }
     }
 }

@@ -42,6 +42,9 @@ fn errors_with_sources() -> Vec<Box<dyn Error>> {
         Box::new(CreateNamedError::Create(create())),
         Box::new(open()),
         Box::new(RemoveError::Open(open())),
+        Box::new(OpenOrCreateError::Open(open())),
+        Box::new(OpenOrCreateError::Create(create().into())),
+        Box::new(RequestError::NotSent(SendTimeoutError::from(send_error()))),
         Box::new(HandoffError::Os { what, source: os() }),
         Box::new(InheritError::Os {
             what,
@@ -149,6 +152,7 @@ fn errors() -> Vec<Box<dyn Error>> {
     #[cfg(feature = "rendezvous")]
     errors.extend(errors_of_connections());
     errors.extend(errors_of_pools());
+    errors.extend(errors_of_requests_and_names());
     errors
 }
 
@@ -211,6 +215,28 @@ fn errors_of_connections() -> Vec<Box<dyn Error>> {
             name: name(),
         })),
         Box::new(TakeError::Os { what, source: os() }),
+    ]
+}
+
+/// Returns an error of each kind of sentence about requests, and about queues that are found by their names.
+fn errors_of_requests_and_names() -> Vec<Box<dyn Error>> {
+    let name = || "name".to_owned();
+    vec![
+        Box::new(CreateNamedError::Mapping {
+            what: "it has a file link",
+        }),
+        Box::new(OpenError::OtherFile { os_id: name() }),
+        Box::new(OpenOrCreateError::OtherOption {
+            option: "capacity",
+            theirs: "1".to_owned(),
+            ours: "2".to_owned(),
+        }),
+        Box::new(ReplyError::Timeout),
+        Box::new(ReplyError::Abandoned { deliveries: 2 }),
+        Box::new(ReplyError::AnswerNotSent { what: name() }),
+        Box::new(ReplyError::Corrupt { what: "a lap" }),
+        Box::new(RequestError::NotSent(SendTimeoutError::Timeout(()))),
+        Box::new(RequestError::<()>::NoAnswer(ReplyError::Closed)),
     ]
 }
 

@@ -140,6 +140,10 @@ mutants! {
     CodecNotChecked,
     /// The schema is not compared.
     SchemaNotChecked,
+    /// The mailboxes of dead processes are not removed.
+    MailboxKept,
+    /// The options of a queue are not compared with those that a process names for it.
+    OptionsNotCompared,
     /// Dropping a reservation does not free its block.
     ReservationKeepsBlock,
     /// A receiver that is dropped does not return the messages of its batch that it has not delivered.
@@ -154,6 +158,10 @@ mutants! {
     LockByteNotTaken,
     /// A process that only uses non-blocking operations never looks for dead peers.
     TriesNeverSweep,
+
+    // Requests, in the layer `queue` of the table.
+    /// A request that as many responders have failed with as allowed is delivered once more.
+    FailedRequestDelivered,
 
     // The layer `segment`.
     /// A huge block for which there was no memory stays allocated.
@@ -214,6 +222,10 @@ mutants! {
     EmptyDatagramIsTheEnd,
     /// A named queue that other users may open is used.
     NameOfOthersUsed,
+    /// A mapping of `shared_memory` keeps its owner flag, and so removes the name when it ends.
+    OwnerFlagKept,
+    /// A mapping of `shared_memory` is used although its name is that of another file.
+    OtherFileAdopted,
     /// A signal goes to the leader of a worker's process group only.
     LeaderSignalledAlone,
     /// A worker does not end with the thread that has started it.

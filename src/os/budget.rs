@@ -178,7 +178,7 @@ fn headroom(folder: &Path, version: CgroupVersion) -> Option<u64> {
 
 /// Checks that this process may create a file of `length` bytes. Call it before creating one: above `RLIMIT_FSIZE` the
 /// kernel also sends `SIGXFSZ`, which kills the process by default.
-pub(super) fn check_file_size(length: u64) -> Result<(), OutOfMemory> {
+pub(crate) fn check_file_size(length: u64) -> Result<(), OutOfMemory> {
     let limit = getrlimit(Resource::Fsize).current.unwrap_or(u64::MAX);
     OutOfMemory::check(MemoryLimit::FileSize, length, limit)
 }

@@ -7,6 +7,8 @@ use super::budget;
 use super::descriptor::beyond_stdio;
 use super::fork::OwnerProcess;
 use super::procfs;
+#[cfg(feature = "shared-memory")]
+use super::shmem::SharedMapping;
 use crate::error::{MemoryLimit, OutOfMemory};
 use core::num::NonZeroUsize;
 use core::ops::Range;
@@ -196,6 +198,18 @@ impl FileId {
         })
     }
 
+    /// Returns whether this process has a mapping of this file at `address`. Reads `/proc/self/maps`.
+    #[cfg(feature = "shared-memory")]
+    pub(super) fn is_mapped_at(&self, address: usize) -> io::Result<bool> {
+        let maps = procfs::read("/proc/self/maps").map_err(|error| procfs::unreadable(&error))?;
+        let starts_there = |line: &&str| {
+            let (start, _) = line.split_once('-').unwrap_or_default();
+            usize::from_str_radix(start, 16) == Ok(address)
+        };
+        let line = maps.lines().find(starts_there);
+        Ok(line.is_some_and(|line| self.is_mapped_by(line)))
+    }
+
     /// Returns whether a line of `/proc/ID/maps` is a mapping of this file. Its fields: address, permissions, offset,
     /// device, inode, path.
     pub(super) fn is_mapped_by(&self, line: &str) -> bool {
@@ -215,8 +229,20 @@ pub(crate) struct Mapping {
     start: NonNull<u8>,
     length: NonZeroUsize,
     owner: OwnerProcess,
+    backing: Backing,
+}
+
+/// What the memory of a mapping belongs to.
+#[derive(Debug)]
+enum Backing {
+    /// The mapping itself, which unmaps it.
+    Mapping,
+    /// A mapping of the crate `shared_memory`, which unmaps it.
+    #[cfg(feature = "shared-memory")]
+    #[allow(dead_code, reason = "kept for its `Drop`")]
+    Shared(SharedMapping),
     #[cfg(test)]
-    on_heap: bool,
+    Heap,
 }
 
 // SAFETY: a mapping is not bound to a thread, and this type hands out only addresses and its length.
@@ -253,12 +279,30 @@ impl Mapping {
             start: start.cast(),
             length,
             owner,
-            #[cfg(test)]
-            on_heap: false,
+            backing: Backing::Mapping,
         };
-        // SAFETY: the range is the mapping just made, and the flag has no effect in this process.
-        unsafe { madvise(start, length.get(), MmapAdvise::MADV_DONTFORK) }?;
+        mapping.keep_from_forked_children()?;
         Ok(mapping)
+    }
+
+    /// Takes over a mapping of the crate `shared_memory`, of a file that keeps its size as in [`Mapping::new`].
+    #[cfg(feature = "shared-memory")]
+    pub(crate) fn of_shared(shared: SharedMapping) -> Result<Self, MemoryError> {
+        let no_memory = || io::Error::from(io::ErrorKind::InvalidInput);
+        let mapping = Self {
+            start: shared.start().ok_or_else(no_memory)?,
+            length: NonZeroUsize::new(shared.length()).ok_or_else(no_memory)?,
+            owner: shared.owner(),
+            backing: Backing::Shared(shared),
+        };
+        mapping.keep_from_forked_children()?;
+        Ok(mapping)
+    }
+
+    fn keep_from_forked_children(&self) -> nix::Result<()> {
+        let (start, length) = (self.start.cast(), self.length.get());
+        // SAFETY: the range is this mapping, and the flag has no effect in this process.
+        unsafe { madvise(start, length, MmapAdvise::MADV_DONTFORK) }
     }
 
     /// Returns the process that the mapping exists in.
@@ -276,7 +320,7 @@ impl Mapping {
             start: NonNull::new(start).expect("memory"),
             length,
             owner: OwnerProcess::current().expect("a page"),
-            on_heap: true,
+            backing: Backing::Heap,
         }
     }
 
@@ -308,18 +352,21 @@ impl Mapping {
 
 impl Drop for Mapping {
     fn drop(&mut self) {
-        #[cfg(test)]
-        if self.on_heap {
-            // SAFETY: `on_heap` has allocated it with this layout.
-            unsafe { std::alloc::dealloc(self.start.as_ptr(), Self::heap_layout(self.length)) };
-            return;
-        }
-        if !self.owner.is_current() {
+        match self.backing {
             // A forked child may have another mapping at that address.
-            return;
+            Backing::Mapping if self.owner.is_current() => {
+                // SAFETY: `self` owns the whole mapping, and every borrow of its memory is a borrow of `self`.
+                let _ = unsafe { munmap(self.start.cast(), self.length.get()) };
+            }
+            Backing::Mapping => {}
+            #[cfg(feature = "shared-memory")]
+            Backing::Shared(_) => {}
+            #[cfg(test)]
+            Backing::Heap => {
+                // SAFETY: `on_heap` has allocated it with this layout.
+                unsafe { std::alloc::dealloc(self.start.as_ptr(), Self::heap_layout(self.length)) };
+            }
         }
-        // SAFETY: `self` owns the whole mapping, and every borrow of its memory is a borrow of `self`.
-        let _ = unsafe { munmap(self.start.cast(), self.length.get()) };
     }
 }
 

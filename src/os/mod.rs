@@ -8,6 +8,7 @@
 //! | [`readiness`]               | waiting for descriptors in the background, all in one thread                     |
 //! | [`descriptor`], [`locks`]   | descriptor numbers and flags; byte-range locks                                   |
 //! | [`memory`], [`named`]       | sealed memfds and mappings; files in `/dev/shm`                                  |
+//! | `shmem`, [`staging`]        | mappings of the crate `shared_memory`; files in `/dev/shm` that are being made   |
 //! | [`budget`]                  | memory limits: cgroups, `/proc/meminfo`, `RLIMIT_FSIZE`, `RLIMIT_AS`             |
 //! | [`fork`]                    | telling a forked child from its parent                                           |
 //! | [`link`]                    | socket pairs                                                                     |
@@ -53,7 +54,10 @@ pub(crate) mod pidfd;
 pub(crate) mod poll;
 pub(crate) mod procfs;
 pub(crate) mod readiness;
+#[cfg(feature = "shared-memory")]
+pub(crate) mod shmem;
 pub(crate) mod spawn;
+pub(crate) mod staging;
 pub(crate) mod subreaper;
 mod tree;
 #[allow(

@@ -18,10 +18,12 @@
 //!     attaching processes; one that removes the file holds it exclusively. So no process attaches to a file that is
 //!     losing its name.
 //!
-//! The crate `shared_memory` (0.12.4) satisfies none of these rules. Its `create` gives the name first, by
-//! `shm_open(2)`, and the size later, so its own `open` may find a file of size 0. It commits no memory. It maps a file
-//! before anything can be checked, and exposes neither the descriptor, which the locks need, nor the owner. Its names
-//! remain after a `SIGKILL` during creation.
+//! NAME-5. A name that begins with `~` is that of a mailbox: of the process that receives from it. Its file is removed
+//!     when that process drops it, or by another process that finds no live receiver attached. One that begins with `~~`
+//!     is that of a file which is being made, see [`staging`](super::staging). Programs cannot choose such names.
+//!
+//! With the feature `shared-memory`, a file is made or opened by the crate `shared_memory`; the module `shmem` says what
+//! that crate does of all this, and what not.
 //!
 //! State: the files in `/dev/shm`, and the locks on them.
 
@@ -30,7 +32,7 @@ use super::descriptor::beyond_stdio;
 use super::locks;
 use super::memory::{self, MemoryError};
 use super::procfs;
-use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, open as open_path};
+use nix::fcntl::{self, AT_FDCWD, AtFlags, OFlag};
 use nix::sys::stat::{Mode, SFlag, fchmod, fstat};
 use nix::unistd::{ftruncate, linkat};
 use std::fs;
@@ -40,7 +42,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// The folder in which `shm_open(3)` creates files.
-const FOLDER: &str = "/dev/shm";
+pub(super) const FOLDER: &str = "/dev/shm";
 
 /// The offset of the lock of NAME-4, beyond those of all peers and incarnations.
 const LOCK_BYTE: u64 = 1 << 62;
@@ -73,8 +75,13 @@ fn prefix() -> String {
     format!("workring-{}-", user())
 }
 
+/// Returns the name of the file, by which `shm_open(3)` finds it.
+pub(crate) fn os_id(name: &str) -> String {
+    prefix() + name
+}
+
 fn path(name: &str) -> PathBuf {
-    Path::new(FOLDER).join(prefix() + name)
+    Path::new(FOLDER).join(os_id(name))
 }
 
 fn user() -> u32 {
@@ -92,7 +99,7 @@ pub(crate) fn create_unnamed(length: usize, committed: usize) -> Result<OwnedFd,
     budget::check_file_size(length as u64)?;
     let private = Mode::S_IRUSR | Mode::S_IWUSR;
     let flags = OFlag::O_TMPFILE | OFlag::O_RDWR | OFlag::O_CLOEXEC;
-    let file = beyond_stdio(open_path(FOLDER, flags, private)?)?;
+    let file = beyond_stdio(fcntl::open(FOLDER, flags, private)?)?;
     // `open` has applied the umask to the mode.
     fchmod(&file, private)?;
     ftruncate(&file, size)?;
@@ -118,16 +125,31 @@ pub(crate) fn publish(file: impl AsFd, name: &str) -> io::Result<bool> {
     }
 }
 
+/// Gives a file another name (NAME-1): the one at `path`, which is in the same folder. Returns false if the name exists.
+#[cfg(feature = "shared-memory")]
+pub(super) fn rename(path: &Path, name: &str) -> io::Result<bool> {
+    let flags = fcntl::RenameFlags::RENAME_NOREPLACE;
+    match fcntl::renameat2(AT_FDCWD, path, AT_FDCWD, &self::path(name), flags) {
+        Ok(()) => Ok(true),
+        Err(nix::Error::EEXIST) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// Opens the file of this name, with a description of its own. It is private to this user (NAME-3).
 pub(crate) fn open(name: &str) -> Result<OwnedFd, NamedFileError> {
-    let path = path(name);
-    let found = fs::symlink_metadata(&path)?;
+    open_path(&path(name))
+}
+
+/// Opens a file in the folder as [`open`] does.
+pub(super) fn open_path(path: &Path) -> Result<OwnedFd, NamedFileError> {
+    let found = fs::symlink_metadata(path)?;
     if !found.is_file() {
         return Err(NamedFileError::NotAFile);
     }
     check_private(found.uid(), found.mode())?;
     let flags = OFlag::O_RDWR | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
-    let file = open_path(&path, flags, Mode::empty()).map_err(io::Error::from)?;
+    let file = fcntl::open(path, flags, Mode::empty()).map_err(io::Error::from)?;
     let file = beyond_stdio(file)?;
     // The name may be that of another file by now.
     let opened = fstat(&file).map_err(io::Error::from)?;
@@ -190,7 +212,7 @@ pub(crate) fn unlink(name: &str) -> io::Result<()> {
     fs::remove_file(path(name))
 }
 
-/// Returns the names of this user's files, sorted.
+/// Returns the names of this user's files, sorted. Among them are those of NAME-5.
 pub(crate) fn list() -> io::Result<Vec<String>> {
     let prefix = prefix();
     let mut names = Vec::new();

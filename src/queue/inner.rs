@@ -1,6 +1,7 @@
-//! What the pool needs of both ends beyond the public interface: sending messages by reference, and receiving messages
-//! with another type and codec than the queue was made with.
+//! What the pool and requests need of both ends beyond the public interface: sending messages by reference, receiving
+//! messages with another type and codec than the queue was made with, and how often a message is delivered.
 
+use super::options::Options;
 use super::policy::{Deadline, NonBlocking, Unbounded, WaitPolicy};
 use super::receiver::Receiver;
 use super::sender::Sender;
@@ -42,7 +43,20 @@ impl<T, C: Codec<T>> Sender<T, C> {
     }
 }
 
+impl Options {
+    /// Returns the same options with one more delivery.
+    pub(crate) fn with_one_more_delivery(&self) -> Self {
+        let deliveries = self.deliveries().saturating_add(1);
+        self.clone().max_deliveries(deliveries)
+    }
+}
+
 impl<T, C: Codec<T>> Receiver<T, C> {
+    /// Returns how often the queue delivers a message, as [`Options::max_deliveries`] says.
+    pub(crate) fn max_deliveries(&self) -> u32 {
+        u32::from(self.handle.attachment.settings().limits.max_deliveries)
+    }
+
     /// Returns the same end, which decodes messages as values of `U` by `D`. The caller vouches that `D` can: the queue
     /// itself still has the type and the codec that it was made with.
     pub(crate) fn decoding<U, D: Codec<U>>(self) -> Receiver<U, D> {

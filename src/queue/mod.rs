@@ -12,10 +12,12 @@
 //! | receiving                    | `held_block`, `batches`, `taken`, `lease`, `dead_letters`, `receiver`, `iter` |
 //! | ... in other ways            | `leasing`, `bytes_lease`, `value_lease`, `recv_many`, `watch`                |
 //! | waiting for several queues   | `select`                                                                     |
-//! | making and finding queues    | `name`, `compatibility`, `handoff`, `option_checks`, `options`, `named`      |
+//! | making and finding queues    | `name`, `compatibility`, `handoff`, `option_checks`, `options`, `named_file`, |
+//! | ... by their names           | `listing`, `named`, `on_shared_memory`, `open_or_create`, `address`, `mailbox` |
 //! | processes that meet          | `rendezvous`                                                                 |
 //! | both ends together           | `common`, `inner` (for the pool), `test_hooks`                               |
 
+mod address;
 mod allocator;
 mod attachment;
 mod batches;
@@ -35,9 +37,15 @@ mod iter;
 mod lease;
 mod lease_count;
 mod leasing;
+mod listing;
 mod liveness;
+mod mailbox;
 mod name;
 mod named;
+mod named_file;
+#[cfg(feature = "shared-memory")]
+mod on_shared_memory;
+mod open_or_create;
 mod option_checks;
 mod options;
 mod pause;
@@ -66,6 +74,7 @@ mod watch;
 #[cfg(feature = "bytemuck")]
 pub use crate::codec::Bytemuck;
 pub use crate::codec::{Bincode, Codec, Raw};
+pub use address::Address;
 pub use bytes_lease::BytesLease;
 pub use dead_letters::{DeadLetter, DeadLetters};
 pub use end::End;
@@ -73,7 +82,11 @@ pub use handoff::{Handoff, inherit, inherit_as};
 pub(crate) use handoff::{borrow_fd, inherit_fd};
 pub use iter::{IntoIter, Iter, TryIter};
 pub use lease::Lease;
-pub use named::{NamedQueue, named_queues, open, open_as, remove_named};
+pub use listing::{NamedQueue, named_queues, remove_named};
+pub use mailbox::Mailbox;
+pub use named::{open, open_as};
+#[cfg(feature = "shared-memory")]
+pub use on_shared_memory::{open_on, open_on_as, shmem_conf};
 pub use options::{Options, channel};
 pub use receiver::Receiver;
 pub use reservation::Reservation;

@@ -3,31 +3,24 @@
 //! The queue of a name is a segment in a file in `/dev/shm`. [`crate::os::named`] has the rules by which such a file is
 //! made, locked and removed. The segment itself, and the operations on it, are those of every other queue.
 
-use super::attachment::{Attachment, JoinError};
+use super::attachment::Attachment;
 use super::end::End;
 use super::end::sealed::{AnyAttachment, EndRole};
-use super::name::is_plain;
+use super::listing::remove_leftovers;
+use super::named_file::{self, MAILBOX_MARK, is_name};
 use super::option_checks::{self, not_made};
 use super::options::Options;
 use super::{Receiver, Sender, compatibility};
 use crate::codec::{Bincode, Codec};
-use crate::error::OutOfMemory;
-use crate::error::{CreateError, CreateNamedError, OpenError, RemoveError};
-use crate::os::identity;
-use crate::os::named::{self, NamedFileError};
-use crate::protocol::ids::PeerIndex;
+use crate::error::{CreateError, CreateNamedError, OpenError};
+use crate::os::named;
 use crate::protocol::peers::Roles;
-use crate::segment::{AttachError, Segment};
+use crate::segment::Segment;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::thread;
-use std::time::{Duration, Instant};
-
-/// The longest name, in bytes. A file name has up to 255, and starts with a prefix.
-const MAX_NAME_LEN: usize = 200;
 
 impl Options {
     /// Creates a queue with a name, for messages of any serde type.
@@ -128,34 +121,52 @@ impl Options {
             return Err(CreateNamedError::InvalidName { name });
         }
         let settings = self.settings::<T>(C::NAME, false)?;
-        let already_exists = || CreateNamedError::AlreadyExists {
-            name: name.to_owned(),
-        };
+        let _ = remove_leftovers();
         // Only saves work: `publish` below decides.
         if named::exists(name) {
-            return Err(already_exists());
+            return Err(already_exists(name));
         }
         let segment = Segment::create_draft(settings).map_err(not_made)?;
-        let attachment = Attachment::create(segment).map_err(option_checks::not_attached)?;
-        // The queue gets its name when it is complete and this process is attached to it.
-        let published = named::publish(attachment.file(), name);
-        let published = published.map_err(|source| CreateError::Os {
-            what: "the queue could not be given its name",
-            source,
-        })?;
-        if !published {
-            return Err(already_exists());
-        }
-        let attachment = Arc::new(attachment);
-        Ok((
-            Sender::counted(Arc::clone(&attachment)),
-            Receiver::counted(attachment),
-        ))
+        let attachment = attach_and_name(segment, name, |file| named::publish(file, name))?;
+        Ok(both_ends(attachment))
     }
 }
 
-fn is_name(name: &str) -> bool {
-    is_plain(name) && name.len() <= MAX_NAME_LEN
+/// Attaches this process to the queue that it has made, and then gives the queue its name. So a queue that has a name is
+/// complete, and has a process. `publish` returns false if the name exists.
+pub(super) fn attach_and_name(
+    segment: Segment,
+    name: &str,
+    publish: impl FnOnce(&OwnedFd) -> io::Result<bool>,
+) -> Result<Attachment, CreateNamedError> {
+    let attachment = Attachment::create(segment).map_err(option_checks::not_attached)?;
+    let published = publish(attachment.file()).map_err(|source| CreateError::Os {
+        what: "the queue could not be given its name",
+        source,
+    })?;
+    if !published {
+        return Err(already_exists(name));
+    }
+    Ok(attachment)
+}
+
+fn already_exists(name: &str) -> CreateNamedError {
+    CreateNamedError::AlreadyExists {
+        name: name.to_owned(),
+    }
+}
+
+/// Returns a handle of each role, of an attachment that has both.
+#[allow(
+    clippy::type_complexity,
+    reason = "a pair of two handles, spelt out once"
+)]
+pub(super) fn both_ends<T, C: Codec<T>>(attachment: Attachment) -> (Sender<T, C>, Receiver<T, C>) {
+    let attachment = Arc::new(attachment);
+    (
+        Sender::counted(Arc::clone(&attachment)),
+        Receiver::counted(attachment),
+    )
 }
 
 /// Opens one end of a queue that a process of this user has made with [`create_named`](Options::create_named).
@@ -186,229 +197,29 @@ pub fn open_as<E: End>(name: &str, schema: &str) -> Result<E, OpenError> {
 }
 
 fn open_end<E: End>(name: &str, schema: Option<&str>) -> Result<E, OpenError> {
-    let file = open_file(name)?;
-    lock_against_removal(&file, name)?;
-    let segment = attach(file)?;
+    if !name.starts_with(MAILBOX_MARK) {
+        // For tidiness alone: what cannot be removed now is removed later.
+        let _ = remove_leftovers();
+    }
+    let segment = open_locked(name)?;
     compatibility::check::<E>(&segment, schema)?;
     let EndRole(role) = E::ROLE;
-    let attachment = Attachment::join(segment, Roles::only(role)).map_err(not_attached)?;
-    // From now on, a process that wants to remove the queue finds this one in the table of peers.
-    named::unlock(attachment.file()).map_err(not_locked)?;
+    let attachment = named_file::join(segment, Roles::only(role))?;
     Ok(E::from_attachment(AnyAttachment(attachment)))
 }
 
-/// How long to wait for a process that checks whether the queue can be removed. If that process takes longer, it was
-/// probably stopped.
-const REMOVAL_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// Locks the file so that the queue is not removed. Fails if it is removed already.
-fn lock_against_removal(file: &OwnedFd, name: &str) -> Result<(), OpenError> {
-    let deadline = Instant::now() + REMOVAL_TIMEOUT;
-    loop {
-        let is_locked = named::try_lock_shared(file).map_err(not_locked)?;
-        if !named::has_name(file).map_err(not_locked)? {
-            return Err(not_found(name));
-        }
-        if is_locked {
-            return Ok(());
-        }
-        if Instant::now() >= deadline {
-            let name = name.to_owned();
-            return Err(OpenError::BeingRemoved { name });
-        }
-        thread::sleep(Duration::from_millis(1));
-    }
-}
-
-fn not_found(name: &str) -> OpenError {
-    OpenError::NotFound {
-        name: name.to_owned(),
-    }
-}
-
-fn not_locked(source: io::Error) -> OpenError {
-    OpenError::Os {
-        what: "the queue's file could not be locked",
-        source,
-    }
-}
-
-fn open_file(name: &str) -> Result<OwnedFd, OpenError> {
-    if !is_name(name) {
-        let name = name.to_owned();
-        return Err(OpenError::InvalidName { name });
-    }
-    named::open(name).map_err(|error| match error {
-        NamedFileError::NotFound => not_found(name),
-        NamedFileError::NotPrivate { owner, mode } => OpenError::NotPrivate { owner, mode },
-        NamedFileError::NotAFile => OpenError::NotAQueue {
-            what: "it is not a file",
-        },
-        NamedFileError::Os(source) => OpenError::Os {
-            what: "the queue's file could not be opened",
-            source,
-        },
-    })
-}
-
-/// Returns the error for a process that was not attached.
-pub(super) fn not_attached(error: JoinError) -> OpenError {
-    match error {
-        JoinError::Closed => OpenError::Closed,
-        JoinError::TooManyPeers => OpenError::TooManyPeers {
-            max: usize::from(PeerIndex::COUNT),
-        },
-        JoinError::NoMemory(OutOfMemory {
-            limit,
-            wanted,
-            available,
-        }) => OpenError::NoMemory {
-            limit,
-            wanted,
-            available,
-        },
-        JoinError::Corrupt(corrupt) => OpenError::NotAQueue {
-            what: corrupt.what(),
-        },
-        JoinError::Os(source) => OpenError::Os {
-            what: "the queue could not be attached to",
-            source,
-        },
-    }
-}
-
-pub(super) fn attach(file: OwnedFd) -> Result<Segment, OpenError> {
-    Segment::attach(file).map_err(|error| match error {
-        AttachError::NotASegment(what) => OpenError::NotAQueue { what },
-        AttachError::Version { theirs, ours } => OpenError::Version { theirs, ours },
-        AttachError::Layout { theirs, ours } => OpenError::Layout { theirs, ours },
-        AttachError::NoMemory(OutOfMemory {
-            limit,
-            wanted,
-            available,
-        }) => OpenError::NoMemory {
-            limit,
-            wanted,
-            available,
-        },
-        AttachError::Os(source) => OpenError::Os {
-            what: "the queue could not be mapped",
-            source,
-        },
-    })
-}
-
-/// Returns the number of processes that are attached to a queue or were given an end of it.
-fn count_processes(segment: &Segment) -> Result<usize, OpenError> {
-    let own = identity::current().map_err(|source| OpenError::Os {
-        what: "this process could not be identified",
-        source,
-    })?;
-    Ok(segment.count_live_peers(&own))
-}
-
-/// A named queue of this user, or another file that has such a name.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct NamedQueue {
-    /// The name.
-    pub name: String,
-    /// The number of processes that are attached to it or were given an end of it. A process that has opened it twice
-    /// counts twice. `Some(0)`: it can be removed. `None`: it cannot be examined; the error of [`open`] says why.
-    pub processes: Option<usize>,
-}
-
-/// Lists the named queues of this user, and other files that have such names, in the order of their names.
-///
-/// # Errors
-///
-/// Those of reading the folder `/dev/shm`.
-///
-/// # Examples
-///
-/// Remove this program's queues that no process is attached to, for example because all of them were killed:
-///
-/// ```
-/// # let mine = format!("my-program-{}", std::process::id());
-/// # workring::Options::new(16).create_named::<u32>(&mine)?;
-/// for queue in workring::queue::named_queues()? {
-///     if queue.name.starts_with(&mine) && queue.processes == Some(0) {
-///         workring::queue::remove_named(&queue.name)?;
-///     }
-/// }
-/// # assert!(workring::queue::named_queues()?.iter().all(|queue| queue.name != mine));
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-pub fn named_queues() -> io::Result<Vec<NamedQueue>> {
-    let names = named::list()?.into_iter();
-    let describe = |name: String| {
-        let processes = open_file(&name)
-            .and_then(attach)
-            .and_then(|segment| count_processes(&segment));
-        match processes {
-            // It was removed after `list` had found it.
-            Err(OpenError::NotFound { .. }) => None,
-            processes => Some(NamedQueue {
-                name,
-                processes: processes.ok(),
-            }),
-        }
-    };
-    Ok(names.filter_map(describe).collect())
-}
-
-/// Removes a named queue that no process is attached to, with the messages in it. Never waits.
-///
-/// Removes also a private file that has the name of a queue and is none. Does not remove a queue of another version:
-/// see the section on upgrading of [`create_named`](Options::create_named).
-///
-/// # Errors
-///
-/// [`RemoveError`]: no queue has this name, it is in use, or it cannot be examined. Then it is not removed.
-///
-/// # Examples
-///
-/// See [`named_queues`] and [`create_named`](Options::create_named).
-pub fn remove_named(name: &str) -> Result<(), RemoveError> {
-    let file = open_file(name)?;
-    // Shares the open file description with `file`, so that the lock outlives the segment.
-    let lock = file.try_clone().map_err(not_locked)?;
-    let segment = match attach(file) {
-        Ok(segment) => Some(segment),
-        Err(OpenError::NotAQueue { .. }) => None,
-        Err(error) => return Err(error.into()),
-    };
-    let check = || match segment.as_ref().map_or(Ok(0), count_processes)? {
-        0 => Ok(()),
-        processes => Err(RemoveError::InUse { processes }),
-    };
-    // A process that opens the queue waits for the lock: so it is not locked where the first check fails.
-    check()?;
-    if !named::try_lock_exclusive(&lock).map_err(not_locked)? {
-        return Err(RemoveError::InUse { processes: 1 });
-    }
-    let removed = check().and_then(|()| unlink(&lock, name));
-    // Closing the file does not unlock it if a child that was forked in the meantime has it open too.
-    let _ = named::unlock(&lock);
-    removed
-}
-
-/// Removes the name, with the file locked. The name still means this file, unless it was removed before.
-fn unlink(file: &OwnedFd, name: &str) -> Result<(), RemoveError> {
-    if !named::has_name(file).map_err(not_locked)? {
-        return Err(not_found(name).into());
-    }
-    named::unlink(name).map_err(|source| {
-        RemoveError::Open(OpenError::Os {
-            what: "the queue's name could not be removed",
-            source,
-        })
-    })
+/// Opens and maps the queue of this name, and locks its file against removal.
+pub(super) fn open_locked(name: &str) -> Result<Segment, OpenError> {
+    let file = named_file::open_file(name)?;
+    named_file::lock_against_removal(&file, name)?;
+    named_file::attach(file)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::RemoveError;
+    use crate::queue::listing::remove_named;
 
     #[test]
     fn opening_fails_while_a_stopped_process_removes_the_queue() {

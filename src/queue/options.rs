@@ -406,6 +406,19 @@ impl Options {
         ))
     }
 
+    pub(super) fn deliveries(&self) -> u32 {
+        self.max_deliveries
+    }
+
+    pub(super) fn schema_name(&self) -> Option<&str> {
+        self.schema.as_deref()
+    }
+
+    /// Returns whether `inline_len` was set, and does not depend on the type of the messages.
+    pub(super) fn has_inline_len(&self) -> bool {
+        self.inline_len.is_some()
+    }
+
     #[cfg_attr(
         not(feature = "test-hooks"),
         allow(clippy::unused_self, reason = "builds for tests use it")

@@ -5,7 +5,7 @@
 #![allow(clippy::type_complexity, reason = "pairs of two handles, spelt out")]
 
 use super::attachment::Attachment;
-use super::named::{attach, not_attached};
+use super::named_file::{attach, not_attached};
 use super::{Options, Receiver, Sender};
 use crate::codec::Codec;
 use crate::error::OpenError;

@@ -25,6 +25,8 @@ use crate::error::{MemoryLimit, OutOfMemory};
 use crate::os::budget::MemoryBudget;
 use crate::os::fork::OwnerProcess;
 use crate::os::memory::{self, FileId, Mapping, MemoryError};
+#[cfg(feature = "shared-memory")]
+use crate::os::shmem::SharedMapping;
 use crate::os::{futex, membarrier, named};
 use crate::protocol::batch::BatchMarks;
 use crate::protocol::huge_memory::HugeHints;
@@ -64,16 +66,41 @@ impl Segment {
         budget: MemoryBudget,
         settings: Settings,
     ) -> Result<Self, MemoryError> {
-        Self::create_with(memory::create, budget, settings)
+        let create_file = |length, committed| mapped(memory::create(length, committed)?, length);
+        Self::create_with(create_file, budget, settings)
     }
 
     /// Creates a segment as [`Segment::create`] does, in a file that can be given a name later, by [`named::publish`].
     pub(crate) fn create_draft(settings: Settings) -> Result<Self, MemoryError> {
-        Self::create_with(named::create_unnamed, MemoryBudget::system(), settings)
+        let create_file =
+            |length, committed| mapped(named::create_unnamed(length, committed)?, length);
+        Self::create_with(create_file, MemoryBudget::system(), settings)
+    }
+
+    /// Creates a segment in a mapping of `file` that the crate `shared_memory` has made. It must have the length that
+    /// [`Segment::length_of`] returns. What is in the file is discarded.
+    #[cfg(feature = "shared-memory")]
+    pub(crate) fn create_on(
+        mapping: SharedMapping,
+        file: OwnedFd,
+        settings: Settings,
+    ) -> Result<Self, MemoryError> {
+        let prepare = |length, committed| {
+            memory::decommit(&file, 0..length)?;
+            memory::commit(&file, 0..committed)?;
+            Ok((file, Mapping::of_shared(mapping)?))
+        };
+        Self::create_with(prepare, MemoryBudget::system(), settings)
+    }
+
+    /// Returns the length of a segment with these settings, in bytes.
+    #[cfg(feature = "shared-memory")]
+    pub(crate) fn length_of(settings: &Settings) -> usize {
+        geometry_of(settings).length
     }
 
     fn create_with(
-        create_file: fn(usize, usize) -> Result<OwnedFd, MemoryError>,
+        create_file: impl FnOnce(usize, usize) -> Result<(OwnedFd, Mapping), MemoryError>,
         budget: MemoryBudget,
         settings: Settings,
     ) -> Result<Self, MemoryError> {
@@ -86,8 +113,8 @@ impl Segment {
         let wanted = committed as u64;
         OutOfMemory::check(MemoryLimit::Queue, wanted, settings.memory_limit)?;
         budget.check(wanted)?;
-        let file = create_file(geometry.length, committed)?;
-        let mut segment = Self::create_in(file, geometry, settings)?;
+        let (file, mapping) = create_file(geometry.length, committed)?;
+        let mut segment = Self::create_in(file, mapping, geometry, settings)?;
         segment.budget = budget;
         if segment.settings.preallocate {
             segment.note_all_committed();
@@ -98,10 +125,10 @@ impl Segment {
     /// Makes a segment in an empty file, which another process may try to attach at the same time (HEADER-1).
     pub(super) fn create_in(
         file: OwnedFd,
+        mapping: Mapping,
         geometry: Geometry,
         settings: Settings,
     ) -> Result<Self, MemoryError> {
-        let mapping = Mapping::new(&file, geometry.length)?;
         let file_id = FileId::of(&file)?;
         let segment = Self::new(mapping, geometry, settings, file, file_id);
         segment
@@ -112,6 +139,26 @@ impl Segment {
 
     /// Maps a segment that another process, or another part of this one, has made.
     pub(crate) fn attach(file: OwnedFd) -> Result<Self, AttachError> {
+        Self::attach_with(file, |file, size| Ok(Mapping::new(file, size)?))
+    }
+
+    /// Uses a mapping of a segment that the crate `shared_memory` has made of `file`.
+    #[cfg(feature = "shared-memory")]
+    pub(crate) fn attach_on(mapping: SharedMapping, file: OwnedFd) -> Result<Self, AttachError> {
+        Self::attach_with(file, |_, size| {
+            if mapping.length() != size {
+                return Err(AttachError::NotASegment(
+                    "its size has changed since it was mapped",
+                ));
+            }
+            Ok(Mapping::of_shared(mapping)?)
+        })
+    }
+
+    fn attach_with(
+        file: OwnedFd,
+        map: impl FnOnce(&OwnedFd, usize) -> Result<Mapping, AttachError>,
+    ) -> Result<Self, AttachError> {
         let (size, is_sealed) = match memory::sealed_size(&file)? {
             Some(size) => (size, true),
             None => (private_size(&file)?, false),
@@ -122,7 +169,7 @@ impl Segment {
         if !is_sealed && !named::begins_with(&file, MAGIC)? {
             return Err(AttachError::NotASegment(INCOMPLETE));
         }
-        let mapping = Mapping::new(&file, size)?;
+        let mapping = map(&file, size)?;
         // SAFETY: the mapping is at least `CELLS` long, so the header is inside it. It is aligned to a page, and
         // consists of atomic integers, for which any bytes are valid.
         let header: &Header = unsafe { mapping.pointer_at(0).cast().as_ref() };
@@ -275,6 +322,11 @@ impl SharedState for Segment {
     fn wake(&self, word: &ParkingWord, count: u32) -> u32 {
         futex::wake(word.futex_word(), count)
     }
+}
+
+fn mapped(file: OwnedFd, length: usize) -> Result<(OwnedFd, Mapping), MemoryError> {
+    let mapping = Mapping::new(&file, length)?;
+    Ok((file, mapping))
 }
 
 fn geometry_of(settings: &Settings) -> Geometry {

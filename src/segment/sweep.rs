@@ -42,7 +42,7 @@ use crate::os::identity::Identity;
 use crate::os::liveness::{Liveness, LivenessProbe};
 use crate::protocol::SharedState;
 use crate::protocol::ids::PeerIndex;
-use crate::protocol::peers::{PeerEntry, PeerKind, PeerState};
+use crate::protocol::peers::{PeerEntry, PeerKind, PeerState, Role};
 use crate::protocol::steps::recover::{self, DeadPeer, Recovery};
 use crate::protocol::steps::stalled;
 use crate::sync::Ordering;
@@ -195,9 +195,11 @@ impl Segment {
         self.recovered_peers() != before
     }
 
-    /// Returns the number of peers that are not known to be dead, for a process that has no peer entry. Recovers none.
-    pub(crate) fn count_live_peers(&self, me: &Identity) -> usize {
-        let others = self.other_peers();
+    /// Returns the number of peers that are not known to be dead, of those with this role or of all, for a process that has
+    /// no peer entry. Recovers none.
+    pub(crate) fn count_live_peers(&self, me: &Identity, role: Option<Role>) -> usize {
+        let mut others = self.other_peers();
+        others.retain(|peer| role.is_none_or(|role| peer.state.has_role(role)));
         let Some(probe) = LivenessProbe::new(&self.file, self.file_id, me) else {
             return others.len();
         };

@@ -3,7 +3,7 @@
 use super::geometry::Geometry;
 use super::layout::{Header, NAME_BYTES, VERSION};
 use super::{AttachError, Schema, Segment, Settings};
-use crate::os::memory;
+use crate::os::memory::{self, Mapping};
 use crate::protocol::ids::{BlockIndex, Position};
 use crate::protocol::ring::SlotWord;
 use crate::protocol::{Limits, SharedState};
@@ -74,7 +74,9 @@ fn no_process_attaches_to_an_incomplete_segment() {
                 }
             });
             start.wait();
-            let made = Segment::create_in(file, geometry, settings()).expect("a segment");
+            let mapping = Mapping::new(&file, geometry.length).expect("a mapping");
+            let made = Segment::create_in(file, mapping, geometry, settings());
+            let made = made.expect("a segment");
             assert_eq!(other.join().expect("no panic"), *made.settings());
             attached += 1;
         });

@@ -49,6 +49,8 @@ mod named;
 mod pool;
 #[path = "peer/rendezvous.rs"]
 mod rendezvous;
+#[path = "peer/requests.rs"]
+mod requests;
 #[path = "peer/scribble.rs"]
 mod scribble;
 #[path = "peer/selecting.rs"]
@@ -82,6 +84,7 @@ fn main() -> ExitCode {
         large::ROLES,
         named::ROLES,
         pool::ROLES,
+        requests::ROLES,
         scribble::ROLES,
         selecting::ROLES,
         membership::ROLES,

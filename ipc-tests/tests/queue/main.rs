@@ -17,6 +17,7 @@ mod matrix;
 mod membership;
 mod model;
 mod options;
+mod requests;
 mod sizes;
 mod user_code;
 mod values;

@@ -4,6 +4,7 @@
 //! Method: tests overwrite the memory of a queue in use, open queues by name and by hand-off from many kinds of
 //! processes, and compare the descriptors, mappings and memory of a process before and after.
 
+mod addresses;
 mod copies;
 mod handoff;
 mod header;
@@ -12,3 +13,4 @@ mod leftovers;
 mod named;
 mod parts;
 mod scribble;
+mod shared_memory;

@@ -21,22 +21,22 @@ use workring::{
 };
 
 /// A unique name. Dropping it removes the queue of that name, so that a failed test leaves none.
-struct Name(String);
+pub(crate) struct Name(pub(crate) String);
 
 impl Name {
-    fn new(test: &str) -> Self {
+    pub(crate) fn new(test: &str) -> Self {
         Self(format!("test-{test}-{}", process::id()))
     }
 
     /// Returns the path of the queue's file.
-    fn path(&self) -> PathBuf {
+    pub(crate) fn path(&self) -> PathBuf {
         let me = fs::metadata("/proc/self").expect("/proc").uid();
         format!("/dev/shm/workring-{me}-{}", self.0).into()
     }
 
     /// Returns how many processes the list of queues reports for it. `None`: it is not listed, or could not be
     /// examined.
-    fn processes(&self) -> Option<usize> {
+    pub(crate) fn processes(&self) -> Option<usize> {
         let queues = workring::queue::named_queues().expect("a list");
         queues
             .into_iter()
@@ -44,20 +44,20 @@ impl Name {
             .and_then(|queue| queue.processes)
     }
 
-    fn inode(&self) -> Option<u64> {
+    pub(crate) fn inode(&self) -> Option<u64> {
         Some(fs::metadata(self.path()).ok()?.ino())
     }
 
-    fn is_listed(&self) -> bool {
+    pub(crate) fn is_listed(&self) -> bool {
         let queues = workring::queue::named_queues().expect("a list");
         queues.iter().any(|queue| queue.name == self.0)
     }
 
-    fn open_in(&self) -> Result<Receiver<u32>, OpenError> {
+    pub(crate) fn open_in(&self) -> Result<Receiver<u32>, OpenError> {
         workring::open(&self.0)
     }
 
-    fn remove(&self) {
+    pub(crate) fn remove(&self) {
         workring::queue::remove_named(&self.0).expect("no process is attached");
     }
 }
@@ -69,17 +69,17 @@ impl Drop for Name {
 }
 
 /// Starts a process that inherits nothing.
-fn caller() -> Peer {
+pub(crate) fn caller() -> Peer {
     Peer::spawn(program("peer"), "named-queues", &[], Command::spawn).expect("spawn")
 }
 
 /// Gives an order to a peer that plays `caller`.
-fn ask(peer: &mut Peer, order: &str) -> String {
+pub(crate) fn ask(peer: &mut Peer, order: &str) -> String {
     peer.say(order);
     peer.answer()
 }
 
-fn done(peer: &mut Peer, order: &str) {
+pub(crate) fn done(peer: &mut Peer, order: &str) {
     assert_eq!(ask(peer, order), "done", "{order}");
 }
 
@@ -244,7 +244,7 @@ fn names_have_a_restricted_alphabet() {
 }
 
 /// Asserts that an order fails with an error of this kind, whose message names all of these.
-fn refusal(peer: &mut Peer, order: &str, kind: &str, names: &[&str]) {
+pub(crate) fn refusal(peer: &mut Peer, order: &str, kind: &str, names: &[&str]) {
     let answer = ask(peer, order);
     let (found, sentence) = answer.split_once(" | ").unwrap_or((&answer, ""));
     assert!(found.starts_with(kind), "{order}: {found}");
@@ -454,7 +454,7 @@ fn no_process_opens_an_incomplete_queue() {
         let maker = Peer::spawn(
             program("peer"),
             "create-and-remove",
-            &[&name.0, &rounds],
+            &[&name.0, &rounds, &"create_named"],
             Command::spawn,
         );
         let mut maker = maker.expect("spawn");
@@ -499,36 +499,39 @@ fn no_process_opens_an_incomplete_queue() {
 /// M5. The maker is killed at any point.
 #[test]
 fn a_maker_that_is_killed_leaves_a_complete_queue_or_nothing() {
-    guarded(LIMIT, || {
-        let mut random = Rng::with_seed(seed());
-        let name = Name::new("killed");
-        let (mut whole, rounds) = (0, rounds(30, 1_000));
-        for _ in 0..rounds {
-            let maker = Peer::spawn(
-                program("peer"),
-                "create-and-remove",
-                &[&name.0, &u32::MAX],
-                Command::spawn,
-            );
-            let mut maker = maker.expect("spawn");
-            // While it creates and removes one of its first queues.
-            let lives = random.u32(1..50);
-            let mut seen = 0;
-            while seen < lives {
-                seen += u32::from(name.path().exists());
-            }
-            maker.signal(Signal::SIGKILL);
-            maker.wait();
-            if name.is_listed() {
-                whole += 1;
-                assert_eq!(name.processes(), Some(0));
-                drop(name.open_in().expect("a complete queue"));
-                name.remove();
-            }
-            assert!(!name.path().exists());
+    guarded(LIMIT, || kill_makers("killed", "create_named"));
+}
+
+/// Kills processes that create queues in this way, and checks what they leave.
+pub(crate) fn kill_makers(test: &str, how: &str) {
+    let mut random = Rng::with_seed(seed());
+    let name = Name::new(test);
+    let (mut whole, rounds) = (0, rounds(30, 1_000));
+    for _ in 0..rounds {
+        let maker = Peer::spawn(
+            program("peer"),
+            "create-and-remove",
+            &[&name.0, &u32::MAX, &how],
+            Command::spawn,
+        );
+        let mut maker = maker.expect("spawn");
+        // While it creates and removes one of its first queues.
+        let lives = random.u32(1..50);
+        let mut seen = 0;
+        while seen < lives {
+            seen += u32::from(name.path().exists());
         }
-        println!("{whole} of {rounds} makers have left a queue");
-    });
+        maker.signal(Signal::SIGKILL);
+        maker.wait();
+        if name.is_listed() {
+            whole += 1;
+            assert_eq!(name.processes(), Some(0));
+            drop(name.open_in().expect("a complete queue"));
+            name.remove();
+        }
+        assert!(!name.path().exists());
+    }
+    println!("{whole} of {rounds} makers have left a queue");
 }
 
 /// M5, K4. The name and the messages remain, held messages come first, and the dead processes occupy nothing.

@@ -2,17 +2,19 @@
 
 use crate::handoff::{Renamed, SCHEMA};
 use ipc_tests::role::{Io, Role};
+use serde::{Deserialize, Serialize};
 use std::{error::Error, fmt::Debug, fs, mem, process};
 use workring::{
     Lease, Options, Receiver, SendError, Sender,
     error::{CreateError, CreateNamedError, MemoryLimit, RemoveError},
-    queue::{Bincode, Raw},
+    queue::{Bincode, Mailbox, Raw, open_as, open_on, shmem_conf},
 };
 
 pub(crate) const ROLES: &[(&str, Role)] = &[
     ("named-queues", named_queues),
     ("create-and-remove", create_and_remove),
     ("small-shm", small_shm),
+    ("small-shm-for-mappings", small_shm_for_mappings),
     ("without-proc", without_proc),
 ];
 
@@ -22,6 +24,7 @@ struct Ends {
     senders: Vec<Sender<u32>>,
     receivers: Vec<Receiver<u32>>,
     leases: Vec<Lease<'static, u32>>,
+    mailboxes: Vec<Mailbox<u32>>,
 }
 
 /// Runs commands, one a line, each of a verb and an argument, and prints the outcome.
@@ -51,6 +54,43 @@ impl Ends {
                 let receiver: Receiver<Renamed> =
                     describe_error(workring::queue::open_as(rest, SCHEMA))?;
                 return Ok(describe_error(receiver.recv())?.0.to_string());
+            }
+            "create-on" => {
+                let (tx, rx) = describe_error(create_on(&Options::new(16), rest))?;
+                self.senders.push(tx);
+                self.receivers.push(rx);
+            }
+            "open-in-on" => {
+                let shmem = shmem_conf(rest).open().expect("a mapping");
+                self.receivers.push(describe_error(open_on(shmem))?);
+            }
+            "stage" => {
+                let shmem = Options::new(16)
+                    .shmem_conf::<u32>()
+                    .expect("a name")
+                    .create();
+                let shmem = shmem.expect("a mapping");
+                let os_id = shmem.get_os_id().to_owned();
+                mem::forget(shmem);
+                return Ok(os_id);
+            }
+            "open-or-create" => {
+                let made = Options::new(16).open_or_create_named(rest);
+                let (tx, rx) = describe_error(made)?;
+                self.senders.push(tx);
+                self.receivers.push(rx);
+            }
+            "mailbox" => {
+                let mailbox = describe_error(Options::new(1).mailbox::<u32>())?;
+                let name = mailbox.address().name().to_owned();
+                self.mailboxes.push(mailbox);
+                return Ok(name);
+            }
+            "picture-in" => {
+                let (name, schema) = rest.split_once(' ').ok_or("a name and a schema")?;
+                let receiver: Receiver<Picture> = describe_error(open_as(name, schema))?;
+                let Picture { number, file } = describe_error(receiver.recv())?;
+                return Ok(format!("{number} {file}"));
             }
             "texts-in" => drop(describe_error(workring::open::<Receiver<String>>(rest))?),
             "bytes-in" => drop(describe_error(
@@ -95,6 +135,23 @@ impl Ends {
     }
 }
 
+/// Creates a queue in a mapping of the crate `shared_memory`.
+fn create_on(
+    options: &Options,
+    name: &str,
+) -> Result<(Sender<u32>, Receiver<u32>), CreateNamedError> {
+    let conf = options.shmem_conf::<u32>()?;
+    let shmem = conf.create().expect("a mapping");
+    options.create_on(shmem, name)
+}
+
+/// The messages of the test, as another program defines them.
+#[derive(Serialize, Deserialize)]
+struct Picture {
+    number: u32,
+    file: String,
+}
+
 /// Turns an error into its variant with its fields, and its sentence.
 fn describe_error<T, E: Error + Debug>(result: Result<T, E>) -> Result<T, String> {
     result.map_err(|error| format!("{error:?} | {error}"))
@@ -102,15 +159,19 @@ fn describe_error<T, E: Error + Debug>(result: Result<T, E>) -> Result<T, String
 
 /// Creates a queue, sends to it and removes it, again and again. Then prints `done`.
 ///
-/// Arguments: the name, and the number of rounds.
+/// Arguments: the name, the number of rounds, and whether by `create_named` or `create_on`.
 fn create_and_remove(io: &mut Io) {
     let name: String = io.argument();
     let rounds: u32 = io.argument();
+    let way: String = io.argument();
+    let options = Options::new(4).max_message_len(128);
     for _ in 0..rounds {
-        let (tx, rx) = Options::new(4)
-            .max_message_len(128)
-            .create_named::<u32>(&name)
-            .expect("no other process creates it");
+        let made = if way == "create_on" {
+            create_on(&options, &name)
+        } else {
+            options.create_named::<u32>(&name)
+        };
+        let (tx, rx) = made.expect("no other process creates it");
         tx.send(process::id()).expect("room");
         drop((tx, rx));
         loop {
@@ -176,6 +237,30 @@ fn small_shm(io: &mut Io) {
     assert_eq!(workring::queue::named_queues().expect("a list"), []);
     fs::remove_file("/dev/shm/ballast").expect("it is there");
     drop(make(64 << 10).expect("there is room again"));
+    io.say("done");
+}
+
+/// Runs in a small `/dev/shm` of its own. Checks that a queue in a mapping of `shared_memory` for which there is no room is
+/// an error, although that crate creates the mapping without one.
+///
+/// Argument: the name of the queue.
+fn small_shm_for_mappings(io: &mut Io) {
+    let name: String = io.argument();
+    let options = Options::new(4).max_message_len(64 << 10).preallocate(true);
+    let make = || {
+        let shmem = options.shmem_conf::<u32>().expect("a name").create();
+        options.create_on::<u32>(shmem.expect("a mapping"), &name)
+    };
+    drop(make().expect("there is room"));
+    workring::queue::remove_named(&name).expect("no process has it open");
+    fs::write("/dev/shm/ballast", vec![7; 7 << 20]).expect("room for it");
+    let refused = make();
+    let Err(CreateNamedError::Create(CreateError::NoMemory { limit, .. })) = refused else {
+        panic!("made without room for it: {refused:?}");
+    };
+    assert_eq!(limit, MemoryLimit::FileSystem);
+    let files = fs::read_dir("/dev/shm").expect("the folder").count();
+    assert_eq!(files, 1, "more than the ballast is left");
     io.say("done");
 }
 
