@@ -1,5 +1,9 @@
 //! Waits for several queues: what ends them, that nothing is lost, doubled or starved, what they cost, and that they pass
 //! on the wake-ups that they do not use. All with the kernel's wait for several words, and without it.
+#![allow(
+    clippy::indexing_slicing,
+    reason = "the index of a selected operation is that of its queue"
+)]
 
 use ipc_tests::support::{LIMIT, dismiss, hand_over, in_time, prompt, sleepy};
 use ipc_tests::{
@@ -398,7 +402,7 @@ fn wakes_that_a_select_does_not_use_reach_other_processes() {
             pin(&allowed()[..1]);
             let queues = [(); 3].map(|()| {
                 let options = Options::new(4).spin(Duration::ZERO);
-                let options = test_hooks::with_liveness_interval(options, Duration::from_mins(60));
+                let options = test_hooks::with_liveness_interval(options, Duration::from_hours(1));
                 options.channel::<u32>().expect("a queue")
             });
             let spawn = |role, arguments: &[&dyn Display]| {

@@ -47,11 +47,11 @@ fn forwarder(io: &mut Io) {
     let mut pending = VecDeque::new();
     let (mut more_numbers, mut more_texts) = (true, true);
     while more_numbers || more_texts || !pending.is_empty() {
-        let receives = pending.len() < PENDING;
+        let has_room = pending.len() < PENDING;
         let next = pending.pop_front();
         let mut select = Select::new();
-        let number = (more_numbers && receives).then(|| select.recv(&numbers));
-        let text = (more_texts && receives).then(|| select.lease(&texts));
+        let number = (more_numbers && has_room).then(|| select.recv(&numbers));
+        let text = (more_texts && has_room).then(|| select.lease(&texts));
         let sending = next.as_ref().map(|next| select.send(&out, next));
         let selected = select.select().expect("no interrupt");
         let index = Some(selected.index());
