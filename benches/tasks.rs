@@ -88,12 +88,12 @@ fn drive(
     mut send: impl FnMut(u64),
     mut receive: impl FnMut() -> u64,
 ) -> f64 {
-    let (mut sent, mut sum) = (0, 0_u64);
+    let (mut given, mut sum) = (0, 0_u64);
     let start = now();
     for received in 0..tasks {
-        while sent < tasks && sent - received < in_flight {
-            send(sent);
-            sent += 1;
+        while given < tasks && given - received < in_flight {
+            send(given);
+            given += 1;
         }
         sum += receive();
     }

@@ -313,11 +313,19 @@ fn acknowledge_unusual(Parts { keeper, message }: Parts<'_>) {
 }
 
 #[inline(never)]
+#[allow(
+    clippy::needless_pass_by_value,
+    reason = "by reference, it would have to be in memory"
+)]
 fn acknowledge_owned(keeper: Keeper<'_>, block: OwnedBlock) {
     acknowledge_message(&keeper, DetachedMessage::Block(block));
 }
 
 #[inline(never)]
+#[allow(
+    clippy::needless_pass_by_value,
+    reason = "by reference, it would have to be in memory"
+)]
 fn acknowledge_batched(keeper: Keeper<'_>, batch: Arc<HeldBatch>, place: Place) {
     let message = BatchedMessage::from_parts(batch, place);
     acknowledge_message(&keeper, DetachedMessage::Batched(message));
@@ -337,6 +345,10 @@ fn acknowledge_message(keeper: &Keeper<'_>, message: DetachedMessage) {
 /// Returns a message to the queue, and ends its lease.
 #[cold]
 #[inline(never)]
+#[allow(
+    clippy::needless_pass_by_value,
+    reason = "by reference, it would have to be in memory"
+)]
 fn return_block(keeper: Keeper<'_>, block: OwnedBlock) {
     return_message(&keeper, DetachedMessage::Block(block));
 }
@@ -344,6 +356,10 @@ fn return_block(keeper: Keeper<'_>, block: OwnedBlock) {
 /// Returns a message of a batch to the queue, and ends its lease.
 #[cold]
 #[inline(never)]
+#[allow(
+    clippy::needless_pass_by_value,
+    reason = "by reference, it would have to be in memory"
+)]
 fn return_batched(keeper: Keeper<'_>, batch: Arc<HeldBatch>, place: Place) {
     let message = BatchedMessage::from_parts(batch, place);
     return_message(&keeper, DetachedMessage::Batched(message));

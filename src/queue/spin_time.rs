@@ -79,7 +79,7 @@ mod tests {
 
     #[test]
     fn a_turn_of_another_thread_counts_whole_if_the_deadline_is_near() {
-        let nearly = NEAR_DEADLINE - Duration::from_nanos(1);
+        let nearly = NEAR_DEADLINE.saturating_sub(Duration::from_nanos(1));
         assert_eq!(counted(true, Some(nearly)), TURN);
         assert_eq!(counted(true, Some(Duration::ZERO)), TURN);
     }
