@@ -4,13 +4,25 @@ use super::attachment::{Attachment, Entered};
 use super::block_writer::BlockWriter;
 use super::failure::SendFailure;
 use super::huge;
+use crate::protocol::ids::{BlockIndex, Position};
 use crate::protocol::peers::Role;
 use crate::protocol::steps::{dead_letters, send};
-use crate::protocol::{Corrupt, SharedState};
+use crate::protocol::{Corrupt, SharedState, Words};
 use crate::segment::View;
-use crate::segment::geometry::COMMITTED_CLASSES;
-use crate::sync::{AtomicU32, AtomicUsize, Ordering};
-use core::ops::Range;
+use crate::segment::geometry::{COMMITTED_CLASSES, FIRST_LINE_PAYLOAD};
+use crate::sync::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use core::ops::{Range, RangeInclusive};
+
+/// How many cells ahead a sender prefetches: between processors that are far apart, a cache line takes as long as several
+/// messages. Only if receivers are not close behind, because they prefetch the same cells. And only if messages take two
+/// lines: cells of which one line is used, or many, are fetched faster by the processor itself.
+const PREFETCH_CELLS: u64 = 4;
+/// How many messages behind receivers are not close.
+const FAR_BEHIND: u64 = 32;
+/// The lengths of messages that take two lines of their cells.
+const TWO_LINES: RangeInclusive<usize> = FIRST_LINE_PAYLOAD + 1..=FIRST_LINE_PAYLOAD + 64;
+/// A sender looks how far behind receivers are once in this many messages.
+const LOOK_EVERY: u64 = 128;
 
 /// How many blocks apart the senders start to look for free ones.
 const SENDERS_APART: u32 = 61;
@@ -22,6 +34,10 @@ pub(super) struct Allocator {
     cursors: [AtomicU32; COMMITTED_CLASSES],
     /// The class of the last message: the next one is probably alike.
     class: AtomicUsize,
+    /// Whether a cell has room for messages that take two lines.
+    has_long_cells: bool,
+    /// Whether this sender prefetches cells, as it last found out.
+    prefetches: AtomicBool,
 }
 
 impl Allocator {
@@ -41,6 +57,8 @@ impl Allocator {
         Self {
             cursors,
             class: AtomicUsize::new(0),
+            has_long_cells: geometry.inline_payload() > FIRST_LINE_PAYLOAD,
+            prefetches: AtomicBool::new(false),
         }
     }
 
@@ -62,8 +80,34 @@ impl Allocator {
         words: View<'a>,
     ) -> Option<BlockWriter<'a>> {
         let [spare, ..] = &self.cursors;
+        self.prefetch(words);
         let block = send::allocate_cell(queue.segment(), words, queue.peer(), spare)?;
         Some(BlockWriter::new(queue, block))
+    }
+
+    /// Prefetches the cell of a later message, if that is of use.
+    #[inline(always)]
+    fn prefetch(&self, words: View<'_>) {
+        let tail = words.tail().get();
+        if self.has_long_cells && tail.0.is_multiple_of(LOOK_EVERY) {
+            self.look_ahead(words, tail);
+        }
+        if self.prefetches.load(Ordering::Relaxed) {
+            words.prefetch_cell(tail.plus(PREFETCH_CELLS));
+        }
+    }
+
+    /// Finds out whether it is of use to prefetch cells: messages take two lines, and receivers are far behind.
+    #[inline(never)]
+    fn look_ahead(&self, words: View<'_>, tail: Position) {
+        let last = tail.minus(1).and_then(|last| {
+            let number = words.ring_size().slot_number(last);
+            words.block(BlockIndex::from_low_bits(number))
+        });
+        // In this order: receivers write `head` with each message.
+        let is_useful = last.is_some_and(|last| TWO_LINES.contains(&(last.length() as usize)))
+            && tail.0.saturating_sub(words.head().get().0) >= FAR_BEHIND;
+        self.prefetches.store(is_useful, Ordering::Relaxed);
     }
 
     /// Allocates a block of `class`, or of the next one if all of those are in use. Takes no memory: a class that is not

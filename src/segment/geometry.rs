@@ -130,6 +130,9 @@ fn larger_classes(inline: usize, capacity: u32, max_message_len: usize) -> Vec<(
     classes
 }
 
+/// How many bytes of a payload lie in the first cache line of a cell.
+pub(crate) const FIRST_LINE_PAYLOAD: usize = CACHE_LINE - size_of::<CellHeader>();
+
 impl Geometry {
     /// The capacities that a queue can have.
     pub(crate) const CAPACITIES: RangeInclusive<u32> = 1..=65_536;
@@ -274,7 +277,7 @@ impl Geometry {
     }
 
     /// Returns the payload of a block of the smallest class.
-    pub(super) fn inline_payload(&self) -> usize {
+    pub(crate) fn inline_payload(&self) -> usize {
         self.classes.first().map_or(0, |class| class.payload)
     }
 
