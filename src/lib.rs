@@ -71,6 +71,7 @@
 //! | feature | default | what it does |
 //! |---------|---------|--------------|
 //! | `tracing` | yes | reports deaths, recoveries and workers' logs as [tracing](https://docs.rs/tracing) events |
+//! | `async` | no | futures, a `Stream` and a `Sink` for queues, for any runtime ([`queue::futures`](queue/futures/index.html)) |
 //! | `bytemuck` | no | values that are plain old data, written and read in place ([`queue::Bytemuck`](queue/struct.Bytemuck.html)) |
 //! | `rendezvous` | no | processes that did not start each other connect by a name, and give each other ends of queues ([`rendezvous`](rendezvous/index.html)) |
 //! | `shared-memory` | no | named queues in mappings of the crate [shared_memory](https://docs.rs/shared_memory/0.12.4) ([`queue::open_on`](queue/fn.open_on.html)) |
@@ -94,6 +95,9 @@ pub mod pool;
 mod protocol;
 #[cfg(not(loom))]
 pub mod queue;
+#[cfg(all(loom, feature = "async"))]
+#[path = "queue/under_loom.rs"]
+mod queue;
 #[cfg(not(loom))]
 pub mod request;
 #[cfg(not(loom))]

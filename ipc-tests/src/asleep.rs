@@ -1,7 +1,7 @@
 //! Which threads sleep in shared memory: proof that another process waits, where a pause would only make it likely.
 //!
 //! A thread counts if the kernel says that it is in `futex(2)`, off every processor, on an address inside a shared
-//! mapping of a file, or in `futex_waitv(2)`, which only waits for several queues use. Locks and joins inside one process
+//! mapping of a file, or in `futex_waitv(2)`, which waits for several queues and the reactor of futures use. Locks and joins inside one process
 //! sleep on private memory and do not count; a thread that was woken, or that a signal has stopped, is not in a system
 //! call any more.
 

@@ -57,6 +57,7 @@ mod procfs;
 pub mod quirks;
 pub mod role;
 pub mod rounds;
+pub mod runtimes;
 pub mod stops;
 pub mod support;
 pub mod trouble;

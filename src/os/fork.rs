@@ -83,9 +83,79 @@ fn new_page() -> io::Result<NonNull<AtomicU32>> {
     Ok(page.cast())
 }
 
+/// A value of which each process has its own. A forked child makes a new one, in whatever state the fork has found that of
+/// its parent: a lock may be held forever by a thread that the child does not have.
+#[cfg(feature = "async")]
+pub(crate) struct PerProcess<T: 'static> {
+    /// The value of this process or, right after a fork, of its parent. Never freed.
+    current: AtomicPtr<Owned<T>>,
+}
+
+#[cfg(feature = "async")]
+struct Owned<T> {
+    owner: OwnerProcess,
+    value: T,
+}
+
+#[cfg(feature = "async")]
+impl<T: Default + Send + Sync> PerProcess<T> {
+    pub(crate) const fn new() -> Self {
+        Self {
+            current: AtomicPtr::new(ptr::null_mut()),
+        }
+    }
+
+    /// Returns the value of this process.
+    ///
+    /// # Errors
+    ///
+    /// As for [`OwnerProcess::current`].
+    pub(crate) fn get(&'static self) -> io::Result<&'static T> {
+        let owner = OwnerProcess::current()?;
+        // Acquire pairs with the exchange below.
+        let current = self.current.load(Ordering::Acquire);
+        // SAFETY: the pointer is null, or comes from the exchange below; what it points to is never freed.
+        let known = unsafe { current.as_ref() };
+        if let Some(known) = known.filter(|known| known.owner.is_current()) {
+            return Ok(&known.value);
+        }
+        let value = T::default();
+        let new: &'static mut Owned<T> = Box::leak(Box::new(Owned { owner, value }));
+        let new = ptr::from_mut(new);
+        match (self.current).compare_exchange(current, new, Ordering::AcqRel, Ordering::Acquire) {
+            // SAFETY: `new` was leaked a moment ago, and nothing has changed it.
+            Ok(_) => Ok(unsafe { &(*new).value }),
+            // Another thread was first. The little that this one has made is leaked.
+            // SAFETY: an exchange has published this pointer, as above.
+            Err(first) => Ok(unsafe { &(*first).value }),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(feature = "async")]
+    #[test]
+    fn a_process_has_one_value() {
+        static VALUE: PerProcess<AtomicU32> = PerProcess::new();
+        let threads = [(); 4].map(|()| {
+            std::thread::spawn(|| {
+                let value = VALUE.get().expect("a value");
+                value.fetch_add(1, Ordering::Relaxed);
+                ptr::from_ref(value).addr()
+            })
+        });
+        let addresses = threads.map(|thread| thread.join().expect("no panic"));
+        let value = VALUE.get().expect("a value");
+        assert!(
+            addresses
+                .iter()
+                .all(|address| *address == ptr::from_ref(value).addr())
+        );
+        assert_eq!(value.load(Ordering::Relaxed), 4);
+    }
 
     #[test]
     fn a_process_has_one_page() {

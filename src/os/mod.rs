@@ -60,8 +60,4 @@ pub(crate) mod spawn;
 pub(crate) mod staging;
 pub(crate) mod subreaper;
 mod tree;
-#[allow(
-    dead_code,
-    reason = "what will wait for several words is not there yet"
-)]
 pub(crate) mod wait_many;

@@ -74,6 +74,14 @@ impl ParkingWord {
         &self.word
     }
 
+    /// Returns whether the word still has the value of `key`: no notifier, and no other sleeper, has raised the epoch.
+    #[cfg(feature = "async")]
+    #[must_use]
+    pub(crate) fn has(&self, key: WaitKey) -> bool {
+        // Acquire: pairs with the release in `notify`. A caller that sees the new epoch also sees the change.
+        self.word.load(Ordering::Acquire) == key.get()
+    }
+
     /// Announces a sleep (PARK-1). The caller then checks once more for what it waits for, and sleeps while the word
     /// has the value of the returned key.
     #[must_use]

@@ -23,6 +23,8 @@
 
 use super::lease_count::LeaseCount;
 use super::liveness::LivenessPacer;
+#[cfg(feature = "async")]
+use super::reactor::Seats;
 use crate::error::OutOfMemory;
 use crate::os::identity::Identity;
 use crate::os::{identity, locks, memory};
@@ -34,6 +36,8 @@ use crate::protocol::{Corrupt, SharedState};
 use crate::segment::geometry::Geometry;
 use crate::segment::sweep::SweepScope;
 use crate::segment::{Segment, Settings, View};
+#[cfg(feature = "async")]
+use crate::sync::fence;
 use crate::sync::{AtomicBool, AtomicUsize, Ordering};
 use parking_lot::Mutex;
 use std::io;
@@ -54,6 +58,9 @@ pub(crate) struct Attachment {
     /// For operations that have no handle: those on leases.
     pacer: LivenessPacer,
     pub(super) leases: LeaseCount,
+    /// Where futures wait for this queue. Has references to this attachment until it is given up.
+    #[cfg(feature = "async")]
+    pub(super) seats: Seats,
 }
 
 /// Access to the segment of an [`Attachment`], for the call that made it (ATTACH-3, ATTACH-4).
@@ -219,6 +226,8 @@ impl Attachment {
             reserved: AtomicBool::new(false),
             pacer: LivenessPacer::new(),
             leases: LeaseCount::new(),
+            #[cfg(feature = "async")]
+            seats: Seats::default(),
         }
     }
 
@@ -287,6 +296,16 @@ impl Attachment {
                 // No receiver is left to borrow from, so these leases were forgotten (ATTACH-2).
                 core::mem::forget(Arc::clone(self));
             }
+        }
+    }
+
+    /// Gives up the seats of futures if no handle is left that a future could belong to.
+    #[cfg(feature = "async")]
+    pub(super) fn give_up_seats(&self) {
+        // SeqCst: of the last handles of both roles, dropped at the same time, at least one sees no other.
+        fence(Ordering::SeqCst);
+        if self.count(Role::Sender) + self.count(Role::Receiver) == 0 && self.enter().is_ok() {
+            self.seats.give_up();
         }
     }
 

@@ -123,6 +123,8 @@ impl Clone for Handle {
 impl Drop for Handle {
     fn drop(&mut self) {
         self.attachment.drop_handle(self.role);
+        #[cfg(feature = "async")]
+        self.attachment.give_up_seats();
     }
 }
 

@@ -92,7 +92,10 @@ impl<T, C: Codec<T>> Receiver<T, C> {
     }
 
     #[inline(always)]
-    fn lease_with<P: WaitPolicy>(&self, policy: &P) -> Result<Lease<'_, T, C>, P::RecvError> {
+    pub(super) fn lease_with<P: WaitPolicy>(
+        &self,
+        policy: &P,
+    ) -> Result<Lease<'_, T, C>, P::RecvError> {
         match self.lease_message(policy) {
             Ok(leased) => Lease::decode(leased),
             Err(error) => Err(error),

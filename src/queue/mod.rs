@@ -12,6 +12,7 @@
 //! | receiving                    | `held_block`, `batches`, `taken`, `lease`, `dead_letters`, `receiver`, `iter` |
 //! | ... in other ways            | `leasing`, `bytes_lease`, `value_lease`, `recv_many`, `watch`                |
 //! | waiting for several queues   | `select`                                                                     |
+//! | without a thread that waits  | `reactor` (below `attachment`), `futures`                                    |
 //! | making and finding queues    | `name`, `compatibility`, `handoff`, `option_checks`, `options`, `named_file`, |
 //! | ... by their names           | `listing`, `named`, `on_shared_memory`, `open_or_create`, `address`, `mailbox` |
 //! | processes that meet          | `rendezvous`                                                                 |
@@ -29,6 +30,8 @@ mod dead_letters;
 mod encoded_batch;
 mod end;
 mod failure;
+#[cfg(feature = "async")]
+pub mod futures;
 mod handoff;
 mod held_block;
 mod huge;
@@ -50,6 +53,8 @@ mod option_checks;
 mod options;
 mod pause;
 mod policy;
+#[cfg(feature = "async")]
+mod reactor;
 mod receiver;
 mod recv_many;
 #[cfg(feature = "rendezvous")]

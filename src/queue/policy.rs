@@ -4,12 +4,17 @@
 //! |-----------------|-----------------------------|-----------------------|------------------------------|
 //! | [`Unbounded`]   | `send`, `recv`              | interrupt             | `SendError`, `RecvError`     |
 //! | [`NonBlocking`] | `try_send`, `try_recv`      | before it begins      | `TrySendError`, ...          |
+//! | `Polled`        | futures                     | before it begins      | `SendError`, `RecvError`     |
 //! | [`Deadline`]    | `.._timeout`, `.._deadline` | time limit, interrupt | `SendTimeoutError`, ...      |
 
 use super::failure::{Failure, Interrupted, RecvFailure, SendFailure, WaitError, WouldBlock};
+#[cfg(feature = "async")]
+use super::reactor::Word;
 use crate::error::{
     RecvError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError, TrySendError,
 };
+#[cfg(feature = "async")]
+use core::cell::Cell;
 use core::time::Duration;
 use std::time::Instant;
 
@@ -25,6 +30,9 @@ pub(super) trait WaitPolicy {
     const WAITS: bool;
     fn deadline(&self) -> Option<Instant>;
     fn error(reason: WaitError) -> Self::Error;
+    /// Notes that the operation is about to wait for this word.
+    #[cfg(feature = "async")]
+    fn note_word(&self, _: Word) {}
 }
 
 /// Do not wait.
@@ -40,6 +48,39 @@ impl WaitPolicy for NonBlocking {
     }
     fn error(_: WaitError) -> WouldBlock {
         WouldBlock
+    }
+}
+
+/// Do not wait; a future that does wait then asks for the word to wait for.
+#[cfg(feature = "async")]
+pub(super) struct Polled(Cell<Word>);
+
+#[cfg(feature = "async")]
+impl Polled {
+    pub(super) const fn new() -> Self {
+        Self(Cell::new(Word::Items))
+    }
+
+    /// Returns the word that the operation would have had to wait for.
+    pub(super) fn word(&self) -> Word {
+        self.0.get()
+    }
+}
+
+#[cfg(feature = "async")]
+impl WaitPolicy for Polled {
+    type Error = WouldBlock;
+    type SendError<V> = (Failure<WouldBlock, SendFailure>, V);
+    type RecvError = Failure<WouldBlock, RecvFailure>;
+    const WAITS: bool = false;
+    fn deadline(&self) -> Option<Instant> {
+        None
+    }
+    fn error(_: WaitError) -> WouldBlock {
+        WouldBlock
+    }
+    fn note_word(&self, word: Word) {
+        self.0.set(word);
     }
 }
 

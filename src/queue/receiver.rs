@@ -189,7 +189,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
     /// Receives the usual message: there is one. Straight into the caller's result: moving a message on the way costs
     /// more than everything else here.
     #[inline(always)]
-    fn receive<P: WaitPolicy>(&self, policy: &P) -> Result<T, P::RecvError> {
+    pub(super) fn receive<P: WaitPolicy>(&self, policy: &P) -> Result<T, P::RecvError> {
         let Ok(queue) = self.handle.begin() else {
             return Err(Failure::from(RecvFailure::Forked).into());
         };

@@ -125,7 +125,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         Ok(self.recv_many_with(into, max, &Deadline::at(deadline))?)
     }
 
-    fn recv_many_with<P: WaitPolicy>(
+    pub(super) fn recv_many_with<P: WaitPolicy>(
         &self,
         into: &mut Vec<T>,
         max: usize,

@@ -207,6 +207,11 @@ impl<'a, T, C: Codec<T>> Reservation<'a, T, C> {
         }
     }
 
+    #[cfg(feature = "async")]
+    pub(super) fn sender(&self) -> &'a Sender<T, C> {
+        self.sender
+    }
+
     /// Sends the message. Blocks while the queue is full. The guarantees of [`Sender::send`] apply.
     ///
     /// # Errors
@@ -300,7 +305,10 @@ impl<'a, T, C: Codec<T>> Reservation<'a, T, C> {
 
     /// Sends the message when the queue has room, as usual.
     #[inline(always)]
-    fn commit_with<P: WaitPolicy>(&mut self, policy: &P) -> Result<(), P::SendError<()>> {
+    pub(super) fn commit_with<P: WaitPolicy>(
+        &mut self,
+        policy: &P,
+    ) -> Result<(), P::SendError<()>> {
         let Ok(queue) = self.sender.handle.begin() else {
             return Err((Failure::from(SendFailure::Forked), ()).into());
         };

@@ -167,7 +167,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
     }
 
     /// Sends as many of the messages as one block holds, at least the first one. Returns how many.
-    fn send_first<P: WaitPolicy>(
+    pub(super) fn send_first<P: WaitPolicy>(
         &self,
         first: &T,
         batch: &EncodedBatch<T>,

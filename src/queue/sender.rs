@@ -7,6 +7,8 @@ use super::end::sealed::{AnyAttachment, AnyHandle, EndRole};
 use super::end::{End, Handle, sealed};
 use super::failure::{Failure, SendFailure};
 use super::policy::{Deadline, NonBlocking, Unbounded, WaitPolicy};
+#[cfg(feature = "async")]
+use super::reactor::Word;
 use super::wait::Awaited;
 use crate::codec::{Bincode, Codec, EncodeError};
 use crate::error::{SendError, SendTimeoutError, TrySendError};
@@ -363,6 +365,8 @@ impl<T, C: Codec<T>> Sender<T, C> {
             progress: queue.segment().tail(),
         };
         let attempt = || self.allocator.block_for(queue, len);
+        #[cfg(feature = "async")]
+        policy.note_word(Word::Blocks);
         self.handle
             .waiter
             .wait_for(queue, &awaited, policy, attempt)
@@ -412,6 +416,8 @@ impl<T, C: Codec<T>> Sender<T, C> {
             Publish::Full => Ok(None),
             Publish::Closed => Err(SendFailure::Closed),
         };
+        #[cfg(feature = "async")]
+        policy.note_word(Word::Space);
         let awaited = Awaited {
             word: segment.space(),
             progress: segment.tail(),

@@ -11,6 +11,8 @@ use super::attachment::{Attachment, Entered};
 use super::failure::{Failure, WaitError};
 use super::pause::PauseSearch;
 use super::policy::WaitPolicy;
+#[cfg(feature = "async")]
+use super::reactor::Word;
 use super::spin_time::SpinTime;
 use crate::os::{cpu, futex};
 use crate::protocol::ids::Position;
@@ -289,7 +291,7 @@ impl Waiter {
         self.fruitless.load(Ordering::Relaxed) >= GIVE_UP_SPINNING
     }
 
-    fn take_interrupt(&self) -> bool {
+    pub(super) fn take_interrupt(&self) -> bool {
         // Acquire: pairs with the store in `interrupt`.
         self.interrupt.load(Ordering::Relaxed)
             && (mutant!(InterruptNotConsumed) || self.interrupt.swap(false, Ordering::AcqRel))
@@ -370,10 +372,25 @@ impl Interrupter {
             Role::Sender => &[segment.space(), segment.blocks()],
             Role::Receiver => &[segment.items()],
         };
+        #[cfg(feature = "async")]
+        call_futures(&attachment, *role);
         for word in words {
             // All sleepers check again, because the word does not say which of them waits with this handle.
             word.notify(|word| segment.wake(word, u32::MAX));
         }
+    }
+}
+
+/// Makes all futures of this process that wait like a handle of `role` try again. The notification does not: there is no
+/// message and no room.
+#[cfg(feature = "async")]
+fn call_futures(attachment: &Attachment, role: Role) {
+    let words: &[Word] = match role {
+        Role::Sender => &[Word::Space, Word::Blocks],
+        Role::Receiver => &[Word::Items],
+    };
+    for word in words {
+        attachment.seats.call_all(*word);
     }
 }
 

@@ -27,6 +27,7 @@
 //! |----------------------------|------------------------------------------------|------------------------------------|
 //! | `sweep_if_due`             | `LivenessPacer::count`                         | nothing, but see LIVENESS-1        |
 //! | `sweep_if_due`             | `Waiter::wait_more`, after a sleep             | a sender's block, with a guard     |
+//! | `sweep_if_near`            | the reactor's thread                           | nothing                            |
 //! | `sweep_if_due` and `sweep` | `Attachment::make_ticket`                      | nothing                            |
 //! | `sweep_before_attaching`   | `Attachment::join`, before it has a peer entry | nothing                            |
 //! | `check_peers_of`           | `report_exit`                                  | nothing                            |
@@ -105,8 +106,20 @@ impl Segment {
     /// Sweeps if a sweep is due and no other process claims it.
     #[cold]
     pub(crate) fn sweep_if_due(&self, scope: SweepScope) {
+        self.sweep_if_due_within(scope, 0);
+    }
+
+    /// Sweeps if a sweep is due within a quarter of the interval. For a thread that sleeps for many queues: it does the
+    /// sweeps of all of them together, so that it need not wake up for each.
+    #[cfg(feature = "async")]
+    #[cold]
+    pub(crate) fn sweep_if_near(&self, scope: SweepScope) {
+        self.sweep_if_due_within(scope, self.interval() / 4);
+    }
+
+    fn sweep_if_due_within(&self, scope: SweepScope, nanoseconds: u64) {
         let now = clock::now();
-        if self.nanoseconds_until_sweep(now) > 0 || mutant!(SweepNeverDue) {
+        if self.nanoseconds_until_sweep(now) > nanoseconds || mutant!(SweepNeverDue) {
             return;
         }
         let due = &self.shared().sweeps.due;

@@ -14,6 +14,11 @@ pub(crate) use observed::{AtomicU8, AtomicU32, AtomicU64};
 #[cfg(loom)]
 pub(crate) use tracked::{AtomicBool, AtomicU8, AtomicU32, AtomicU64};
 
+#[cfg(all(feature = "async", not(loom)))]
+pub(crate) use parking_lot::Mutex;
+#[cfg(all(loom, feature = "async"))]
+pub(crate) use tracked::Mutex;
+
 #[cfg(all(test, not(loom)))]
 pub(crate) mod observed;
 #[cfg(loom)]

@@ -33,6 +33,8 @@ mod batches;
 mod close;
 #[path = "peer/death.rs"]
 mod death;
+#[path = "peer/futures.rs"]
+mod futures;
 #[path = "peer/handoff.rs"]
 mod handoff;
 #[path = "peer/history.rs"]
@@ -78,6 +80,7 @@ fn main() -> ExitCode {
         batches::ROLES,
         close::ROLES,
         death::ROLES,
+        futures::ROLES,
         handoff::ROLES,
         history::ROLES,
         hygiene::ROLES,

@@ -6,6 +6,8 @@
 use super::super::attachment::{Attachment, Entered};
 use super::super::failure::RecvFailure;
 use super::super::held_block::HeldBlock;
+#[cfg(feature = "async")]
+use super::super::reactor::Word;
 use super::held::{BatchedMessage, OpenBatch};
 use crate::codec::DecodeError;
 use crate::protocol::steps::batch;
@@ -37,6 +39,9 @@ struct Shared {
     state: Mutex<State>,
     /// How many threads wait for messages with this receiver.
     waiting: AtomicU32,
+    /// How many futures do.
+    #[cfg(feature = "async")]
+    futures: AtomicU32,
 }
 
 /// The batches of one receiver: see the [module](super) for how they relate to other batches.
@@ -78,6 +83,19 @@ impl Batches {
         RegisteredWaiter(&self.shared.waiting)
     }
 
+    /// Counts a future that waits, before its last attempt.
+    #[cfg(feature = "async")]
+    pub(in crate::queue) fn add_future(&self) {
+        self.shared.futures.fetch_add(1, Ordering::Relaxed);
+        // Pairs with the fence in `wake`.
+        fence(Ordering::SeqCst);
+    }
+
+    #[cfg(feature = "async")]
+    pub(in crate::queue) fn remove_future(&self) {
+        self.shared.futures.fetch_sub(1, Ordering::Relaxed);
+    }
+
     /// Wakes threads of this receiver: a message may be available in this store now, or a thread may be waiting for
     /// this one before it reports `Closed`.
     pub(super) fn wake(&self, queue: Entered<'_>) {
@@ -85,6 +103,10 @@ impl Batches {
         // Pairs with the fence in `ParkingWord::prepare_wait`: either we see the thread that waits, or its last attempt
         // before it sleeps sees what we have put here.
         fence(Ordering::SeqCst);
+        #[cfg(feature = "async")]
+        if self.shared.futures.load(Ordering::Relaxed) > 0 {
+            queue.attachment().seats.call_all(Word::Items);
+        }
         let others_wait = self.shared.waiting.load(Ordering::Relaxed) > 0;
         if (others_wait || !segment.lifecycle().load().is_open()) && segment.items().has_waiters() {
             // The word does not say which sleepers wait with this receiver.

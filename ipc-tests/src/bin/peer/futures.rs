@@ -1,0 +1,166 @@
+//! Roles that wait for messages with futures.
+
+use ipc_tests::{
+    ledger::Ledger,
+    role::{Io, Role},
+    rounds::Rng,
+    runtimes::{Flag, Runtime, Task, poll_once},
+};
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+use workring::{Receiver, RecvError, Sender, queue::futures::RecvFuture};
+
+pub(crate) const ROLES: &[(&str, Role)] = &[
+    ("dropping-receivers", dropping_receivers),
+    ("async-sink", async_sink),
+    ("async-relay", async_relay),
+];
+
+/// The number of tasks of a role.
+const TASKS: u32 = 4;
+
+/// Receives by several tasks that drop most of their receives at a random moment, and records the messages in a ledger.
+/// Prints `enough` when each task has dropped enough, and then receives until the queue is closed.
+///
+/// Arguments: the runtime, the directory and the name of the ledger, how many receives are dropped, and a seed.
+fn dropping_receivers(io: &mut Io) {
+    let runtime: Runtime = io.argument();
+    let (directory, name): (String, String) = (io.argument(), io.argument());
+    let (enough, seed): (u32, u64) = (io.argument(), io.argument());
+    let queue: Arc<Receiver<u64>> = Arc::new(workring::inherit("queue").expect("inherit"));
+    let ledger = Arc::new(Ledger::create(directory, &name).expect("a ledger"));
+    let tasks = (0..TASKS).map(|task| {
+        let (queue, ledger) = (Arc::clone(&queue), Arc::clone(&ledger));
+        let mut rng = Rng::with_seed(seed + u64::from(task));
+        Box::pin(async move {
+            let mut dropped = 0;
+            while dropped < enough.div_ceil(TASKS) {
+                match receive_or_drop(&queue, &mut rng).await {
+                    Some(id) => ledger.note(1, id),
+                    None => dropped += 1,
+                }
+            }
+        }) as Task
+    });
+    runtime.run(tasks.collect());
+    io.say("enough");
+    let tasks = (0..TASKS).map(|_| {
+        let (queue, ledger) = (Arc::clone(&queue), Arc::clone(&ledger));
+        Box::pin(async move {
+            while let Ok(id) = queue.recv_async().await {
+                ledger.note(1, id);
+            }
+        }) as Task
+    });
+    runtime.run(tasks.collect());
+}
+
+/// Returns `None` if the receive was dropped.
+async fn receive_or_drop(queue: &Receiver<u64>, rng: &mut Rng) -> Option<u64> {
+    let mut receive = queue.recv_async();
+    match rng.u32(0..8) {
+        0 => Some(receive.await.expect("a message")),
+        // Dropped when it was never polled, or a few turns of the runtime after a poll.
+        1..=3 => {
+            for _ in 0..rng.u32(0..3) {
+                if let Poll::Ready(received) = poll_now(&mut receive).await {
+                    return Some(received.expect("a message"));
+                }
+                for _ in 0..rng.u32(0..4) {
+                    yield_now().await;
+                }
+            }
+            None
+        }
+        // Dropped when it was woken, before it has looked.
+        4..=6 => {
+            let flag = Flag::new();
+            if let Poll::Ready(received) = poll_once(&mut receive, &flag) {
+                return Some(received.expect("a message"));
+            }
+            flag.raised().await;
+            drop(receive);
+            others_take_it(queue).await;
+            None
+        }
+        // Dropped when it was woken and has found nothing, if so.
+        _ => {
+            let flag = Flag::new();
+            for _ in 0..2 {
+                if let Poll::Ready(received) = poll_once(&mut receive, &flag) {
+                    return Some(received.expect("a message"));
+                }
+                flag.raised().await;
+            }
+            None
+        }
+    }
+}
+
+/// Waits until the message is gone for which a receive was woken that was dropped.
+async fn others_take_it(queue: &Receiver<u64>) {
+    while !queue.is_empty() {
+        yield_now().await;
+    }
+}
+
+/// Polls a receive once, with the waker of this task.
+async fn poll_now(receive: &mut RecvFuture<'_, u64>) -> Poll<Result<u64, RecvError>> {
+    std::future::poll_fn(|context: &mut Context<'_>| {
+        Poll::Ready(Pin::new(&mut *receive).poll(context))
+    })
+    .await
+}
+
+/// Gives other tasks their turn.
+async fn yield_now() {
+    let mut yielded = false;
+    std::future::poll_fn(|context| {
+        if yielded {
+            return Poll::Ready(());
+        }
+        yielded = true;
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
+/// Receives until the queue is closed, by as many tasks as the second argument says. Prints the number of messages.
+///
+/// Arguments: the runtime, and the number of tasks.
+fn async_sink(io: &mut Io) {
+    let (runtime, tasks): (Runtime, u32) = (io.argument(), io.argument());
+    let queue: Arc<Receiver<u32>> = Arc::new(workring::inherit("queue").expect("inherit"));
+    let (counts, counted) = std::sync::mpsc::channel();
+    let tasks = (0..tasks).map(|_| {
+        let (queue, counts) = (Arc::clone(&queue), counts.clone());
+        Box::pin(async move {
+            let mut count = 0_u32;
+            while queue.recv_async().await.is_ok() {
+                count += 1;
+            }
+            counts.send(count).expect("the role reads it");
+        }) as Task
+    });
+    runtime.run(tasks.collect());
+    drop(counts);
+    io.say(counted.iter().sum::<u32>());
+}
+
+/// Sends back each number that it receives, one higher, until the queue is closed.
+///
+/// Argument: the runtime.
+fn async_relay(io: &mut Io) {
+    let runtime: Runtime = io.argument();
+    let input: Receiver<u32> = workring::inherit("in").expect("inherit");
+    let output: Sender<u32> = workring::inherit("out").expect("inherit");
+    runtime.run(vec![Box::pin(async move {
+        while let Ok(number) = input.recv_async().await {
+            output.send_async(number + 1).await.expect("open");
+        }
+    })]);
+}
