@@ -4,7 +4,7 @@ use crate::{ask, await_client, meeting, name, soon};
 use ipc_tests::{
     Signal,
     child::Peer,
-    guarded, program,
+    guarded, guarded_steps, program,
     rounds::{Rng, rounds, seed},
     support::LIMIT,
 };
@@ -159,10 +159,28 @@ fn a_client_that_died_before_it_was_accepted_is_not_reported() {
     });
 }
 
+/// The drops of a forked child neither end the listener nor close a connection of its parent (M6).
+#[test]
+fn a_forked_child_cannot_use_the_listener_or_a_connection_of_its_parent() {
+    guarded(LIMIT, || {
+        let name = name("forked");
+        let spawned = Peer::spawn(
+            program("peer"),
+            "forking-listener",
+            &[&name],
+            Command::spawn,
+        );
+        let mut peer = spawned.expect("spawn");
+        assert_eq!(peer.answer(), "the child is done");
+        assert_eq!(peer.answer(), "the parent is done");
+        assert!(peer.wait().success());
+    });
+}
+
 /// Processes that listen and connect are killed at random, hundreds of times. The others go on, and so does the name.
 #[test]
 fn listeners_and_clients_may_be_killed_at_any_time() {
-    guarded(LIMIT, || {
+    guarded_steps(LIMIT, |watchdog| {
         let mut rng = Rng::with_seed(seed());
         let name = name("random");
         let start = |role: &str| {
@@ -182,8 +200,9 @@ fn listeners_and_clients_may_be_killed_at_any_time() {
             );
         };
         for _ in 0..rounds(100, 1000) {
+            watchdog.progress();
             // A connection and a transfer take some 100 microseconds.
-            (0..rng.u32(0..2000)).for_each(|_| thread::yield_now());
+            (0..rng.u32(0..500)).for_each(|_| thread::yield_now());
             match rng.usize(0..3) {
                 0 => {
                     kill(&mut listener);

@@ -1,16 +1,22 @@
 //! A role that listens or connects, gives and takes ends of queues, and prints the outcome of each.
 
 use ipc_tests::role::{Io, Role};
-use nix::libc::{setgid, setuid};
+use nix::{
+    libc::{setgid, setuid},
+    sys::wait::{WaitStatus, waitpid},
+    unistd::{ForkResult, fork},
+};
 use std::{
     fmt::Debug,
     fs,
     io::Write,
     os::unix::net::UnixListener,
+    process, thread,
     time::{Duration, Instant},
 };
 use workring::{
     Options, Receiver, Sender,
+    error::{AcceptError, GiveError, HandoffError, TakeError},
     rendezvous::{ConnectOptions, Connection, ListenOptions, Listener, Peer},
 };
 
@@ -19,6 +25,7 @@ pub(crate) const ROLES: &[(&str, Role)] = &[
     ("mute-listener", mute_listener),
     ("restless-listener", restless_listener),
     ("restless-client", restless_client),
+    ("forking-listener", forking_listener),
 ];
 
 /// Accepts one connection and does nothing with it: a listener that has not come to its hello yet.
@@ -224,5 +231,50 @@ fn restless_client(io: &mut Io) {
         }
         // Checks that the test still listens.
         let _ = std::io::stdout().flush();
+    }
+}
+
+/// Forks while it listens and has both sides of a connection. In the child every operation fails, and everything is
+/// dropped; the parent goes on.
+#[allow(unsafe_code, reason = "fork without exec is what is tested")]
+fn forking_listener(io: &mut Io) {
+    let name: String = io.argument();
+    let listener = Listener::bind(&name).expect("the name is free");
+    let connect = || {
+        let deadline = Instant::now() + Duration::from_mins(1);
+        thread::scope(|scope| {
+            let accepting = scope.spawn(|| listener.accept().expect("accept"));
+            let connected = ConnectOptions::new(&name).connect(deadline);
+            (
+                accepting.join().expect("no panic"),
+                connected.expect("connect"),
+            )
+        })
+    };
+    let (accepted, mut connected) = connect();
+    let (tx, rx) = queue();
+    accepted.give("in", &rx).expect("give");
+    // SAFETY: this process has one thread.
+    match unsafe { fork() }.expect("fork") {
+        ForkResult::Child => {
+            let refused = listener.accept().expect_err("it is a forked child");
+            assert_eq!(refused, AcceptError::Forked);
+            let refused = accepted.give("in", &rx).expect_err("it is a forked child");
+            assert_eq!(refused, GiveError::Handoff(HandoffError::Forked));
+            let taken = connected.take::<Receiver<u32>>("in");
+            assert_eq!(taken.expect_err("it is a forked child"), TakeError::Forked);
+            drop((listener, accepted, connected, tx, rx));
+            io.say("the child is done");
+            process::exit(0);
+        }
+        ForkResult::Parent { child } => {
+            let status = waitpid(child, None).expect("wait");
+            assert_eq!(status, WaitStatus::Exited(child, 0));
+            let taken: Receiver<u32> = connected.take("in").expect("take");
+            tx.send(1).expect("room");
+            assert_eq!(taken.recv(), Ok(1));
+            drop(connect());
+            io.say("the parent is done");
+        }
     }
 }
