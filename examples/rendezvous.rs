@@ -46,8 +46,8 @@ fn main() -> ExitCode {
 /// Gives both queues to every process that connects, until all jobs are done.
 fn serve() -> Result<(), Box<dyn Error>> {
     let listener = Listener::bind(NAME)?;
-    // A job is tried as often as workers die: the queue delivers it again.
-    let (jobs, open_jobs) = Options::new(64).max_deliveries(1000).channel::<Job>()?;
+    // The queue delivers a job again, up to 15 times, if its worker dies.
+    let (jobs, open_jobs) = Options::new(64).max_deliveries(15).channel::<Job>()?;
     let (done, results) = Options::new(64)
         .close_on_last_sender(false)
         .channel::<Done>()?;
