@@ -1,6 +1,6 @@
 //! Deaths of either side of a connection.
 
-use crate::{ask, await_client, meeting, name, soon};
+use crate::{ask, await_client, await_readable, meeting, name, soon};
 use ipc_tests::{
     Signal,
     child::Peer,
@@ -108,6 +108,10 @@ fn a_connection_to_a_dead_process_is_closed_at_once() {
         let (mut other, mut connection) = connected("dead");
         assert!(!connection.is_closed());
         kill(&mut other);
+        match connection.peer().pidfd() {
+            Some(pidfd) => await_readable(pidfd),
+            None => println!("SKIPPED: this kernel has no pidfds of peers (before 6.5)"),
+        }
         let (_tx, rx) = queue();
         assert!(connection.is_closed());
         assert_eq!(

@@ -42,9 +42,14 @@ fn ask(peer: &mut Peer, order: &str) -> String {
 
 /// Blocks until a process waits to be accepted.
 fn await_client(listener: &Listener) {
+    await_readable(listener);
+}
+
+/// Blocks until a descriptor is ready for reading.
+fn await_readable(file: impl AsFd) {
     use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-    let mut listening = [PollFd::new(listener.as_fd(), PollFlags::POLLIN)];
-    poll(&mut listening, PollTimeout::NONE).expect("poll");
+    let mut polled = [PollFd::new(file.as_fd(), PollFlags::POLLIN)];
+    poll(&mut polled, PollTimeout::NONE).expect("poll");
 }
 
 /// A directory of this test for sockets. Removed on drop.
