@@ -75,6 +75,7 @@
 //! | `bytemuck` | no | values that are plain old data, written and read in place ([`queue::Bytemuck`](queue/struct.Bytemuck.html)) |
 //! | `rendezvous` | no | processes that did not start each other connect by a name, and give each other ends of queues ([`rendezvous`](rendezvous/index.html)) |
 //! | `shared-memory` | no | named queues in mappings of the crate [shared_memory](https://docs.rs/shared_memory/0.12.4) ([`queue::open_on`](queue/fn.open_on.html)) |
+//! | `cli` | no | the command line `workring`, to see and steer queues from a terminal: `docs/CLI.md` |
 //! | `test-hooks` | no | internal hooks for this crate's own tests; unstable |
 //!
 //! The queue is based on Dmitry Vyukov's bounded queue, changed so that a process that stops in the middle of an operation
@@ -88,6 +89,9 @@ mod mutants;
 mod announce;
 mod codec;
 pub mod error;
+#[cfg(all(feature = "cli", not(loom)))]
+#[doc(hidden)]
+pub mod inspect;
 #[cfg(not(loom))]
 mod os;
 #[cfg(not(loom))]

@@ -6,7 +6,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// From the lowest up. A layer may use those before it, itself, and `sync`, which is below all.
-const LAYERS: [&str; 6] = ["os", "protocol", "segment", "queue", "request", "pool"];
+const LAYERS: [&str; 7] = [
+    "os", "protocol", "segment", "queue", "request", "pool", "inspect",
+];
 /// Pairs of layers of which neither imports the other: `protocol` has the states, `os` the system calls; pool and requests
 /// are built on the public queue, not on its protocol.
 const STRANGERS: [(&str, &str); 4] = [

@@ -65,7 +65,7 @@ impl MemoryBudget {
     }
 
     /// Returns the machine's `MemAvailable`, in bytes.
-    fn machine_available(&self) -> Option<u64> {
+    pub(super) fn machine_available(&self) -> Option<u64> {
         let text = self.read("proc/meminfo")?;
         let line = text
             .lines()
@@ -77,7 +77,7 @@ impl MemoryBudget {
     /// Returns how many bytes this process's cgroup and its ancestors still allow: the smallest of these numbers.
     /// Returns
     /// `None` if none has a limit.
-    fn cgroup_available(&self) -> Option<u64> {
+    pub(super) fn cgroup_available(&self) -> Option<u64> {
         let (groups, mounts) = (
             self.read("proc/self/cgroup")?,
             self.read("proc/self/mountinfo")?,

@@ -3,6 +3,9 @@
 //!
 //! State: each [`Mapping`] owns a range of this process's address space; each returned descriptor owns its file.
 
+#[cfg(feature = "cli")]
+mod copies;
+
 use super::budget;
 use super::descriptor::beyond_stdio;
 use super::fork::OwnerProcess;
@@ -22,6 +25,9 @@ use nix::sys::statfs::fstatfs;
 use nix::unistd::ftruncate;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+#[cfg(feature = "cli")]
+pub(crate) use copies::read_exactly;
 
 /// Reason why memory could not be had: for a new file, for a range of one, or for a mapping.
 #[derive(Debug)]
@@ -208,6 +214,12 @@ impl FileId {
         };
         let line = maps.lines().find(starts_there);
         Ok(line.is_some_and(|line| self.is_mapped_by(line)))
+    }
+
+    /// Returns the device and the inode.
+    #[cfg(feature = "cli")]
+    pub(crate) fn numbers(self) -> (u64, u64) {
+        (self.device, self.inode)
     }
 
     /// Returns whether a line of `/proc/ID/maps` is a mapping of this file. Its fields: address, permissions, offset,

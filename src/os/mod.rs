@@ -19,6 +19,7 @@
 //! | [`mark`], [`environment`]   | how a process recognises later how it was started                                |
 //! | [`child`]                   | handle of a child process, with its group and descendants                        |
 //! | [`group`], `tree`           | process groups; killing all descendants                                          |
+//! | [`open_files`], [`facilities`] | for the command line: files that other processes have open; what this machine has |
 //! | [`parent`], [`subreaper`]   | the child's side: noticing its parent's end, killing itself; adopting orphans    |
 //! | [`memory_use`]              | resident memory of a process, limit of its address space                         |
 #![allow(
@@ -34,6 +35,8 @@ pub(crate) mod descriptor;
 #[cfg(feature = "rendezvous")]
 pub(crate) mod directory;
 pub(crate) mod environment;
+#[cfg(feature = "cli")]
+pub(crate) mod facilities;
 pub(crate) mod fork;
 pub(crate) mod futex;
 mod group;
@@ -49,6 +52,8 @@ pub(crate) mod membarrier;
 pub(crate) mod memory;
 pub(crate) mod memory_use;
 pub(crate) mod named;
+#[cfg(feature = "cli")]
+pub(crate) mod open_files;
 pub(crate) mod parent;
 pub(crate) mod pidfd;
 pub(crate) mod poll;

@@ -141,14 +141,24 @@ pub(crate) fn open(name: &str) -> Result<OwnedFd, NamedFileError> {
     open_path(&path(name))
 }
 
+/// Opens the file of this name as [`open`] does, only for reading.
+#[cfg(feature = "cli")]
+pub(crate) fn open_to_read(name: &str) -> Result<OwnedFd, NamedFileError> {
+    open_path_for(&path(name), OFlag::O_RDONLY)
+}
+
 /// Opens a file in the folder as [`open`] does.
 pub(super) fn open_path(path: &Path) -> Result<OwnedFd, NamedFileError> {
+    open_path_for(path, OFlag::O_RDWR)
+}
+
+fn open_path_for(path: &Path, access: OFlag) -> Result<OwnedFd, NamedFileError> {
     let found = fs::symlink_metadata(path)?;
     if !found.is_file() {
         return Err(NamedFileError::NotAFile);
     }
     check_private(found.uid(), found.mode())?;
-    let flags = OFlag::O_RDWR | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
+    let flags = access | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
     let file = fcntl::open(path, flags, Mode::empty()).map_err(io::Error::from)?;
     let file = beyond_stdio(file)?;
     // The name may be that of another file by now.
@@ -210,6 +220,22 @@ pub(crate) fn has_name(file: impl AsFd) -> io::Result<bool> {
 /// Removes the name. The file ends when no process has it open or mapped.
 pub(crate) fn unlink(name: &str) -> io::Result<()> {
     fs::remove_file(path(name))
+}
+
+/// Returns the path of the file of this name.
+#[cfg(feature = "cli")]
+pub(crate) fn file_of(name: &str) -> PathBuf {
+    path(name)
+}
+
+/// Returns when the file of this name was made or changed last. What is written to a mapping of it does not count.
+#[cfg(feature = "cli")]
+pub(crate) fn last_change(name: &str) -> io::Result<std::time::SystemTime> {
+    let found = fs::symlink_metadata(path(name))?;
+    let modified = found.modified()?;
+    let seconds = u64::try_from(found.ctime()).unwrap_or(0);
+    let changed = std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
+    Ok(modified.max(changed))
 }
 
 /// Returns the names of this user's files, sorted. Among them are those of NAME-5.

@@ -123,6 +123,8 @@
 //! | done, failed, panicked, crashed, timed out, cancelled | it has its outcome               | never changes                               |
 
 mod context;
+#[cfg(feature = "cli")]
+pub(crate) mod observed;
 mod outcome;
 mod pace;
 mod parent;

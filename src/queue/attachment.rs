@@ -143,27 +143,46 @@ fn tag(identity: Identity) -> PeerIdentity {
 impl Attachment {
     /// Attaches the process that has made the segment, with both roles, one handle each.
     pub(super) fn create(segment: Segment) -> Result<Self, JoinError> {
-        Self::settle(segment, Roles::BOTH, identity::current()?)
+        Self::settle(segment, Roles::BOTH, identity::current()?, false)
     }
 
     /// Attaches to a queue that other processes have used, with these roles, one handle each. The segment's file must
     /// be an open file description of this process's own.
     pub(super) fn join(segment: Segment, roles: Roles) -> Result<Self, JoinError> {
+        Self::join_if(segment, roles, false)
+    }
+
+    /// Attaches as [`join`](Self::join) does, also to a closed queue. Its arrival is not counted there then, and need
+    /// not be: a closed queue does not close again.
+    #[cfg(feature = "cli")]
+    pub(super) fn join_even_closed(segment: Segment, roles: Roles) -> Result<Self, JoinError> {
+        Self::join_if(segment, roles, true)
+    }
+
+    fn join_if(segment: Segment, roles: Roles, even_closed: bool) -> Result<Self, JoinError> {
         let identity = identity::current()?;
         // Frees the entries and the messages of dead processes now, not only with the first sweep.
         let recovered = segment.sweep_before_attaching(&identity);
-        let attachment = Self::settle(segment, roles, identity)?;
+        let attachment = Self::settle(segment, roles, identity, even_closed)?;
         if recovered {
             attachment.segment.finish_stalled_blocks();
         }
         Ok(attachment)
     }
 
-    fn settle(segment: Segment, roles: Roles, identity: Identity) -> Result<Self, JoinError> {
+    fn settle(
+        segment: Segment,
+        roles: Roles,
+        identity: Identity,
+        even_closed: bool,
+    ) -> Result<Self, JoinError> {
         let (peer, seen) = lock_free_entry(&segment, segment.file())?;
         let entry = segment.peer(peer).ok_or(Corrupt::NoSuchPeer)?;
         entry.set_identity(tag(identity));
         let tenant = entry.attach(seen, roles).ok_or(Corrupt::PeerChanged)?;
+        if even_closed && segment.lifecycle().load().is_closing() {
+            return Ok(Self::new(segment, peer, tenant, roles, identity));
+        }
         match membership::arrive(&segment, peer, tenant, roles)? {
             Arrival::Counted => Ok(Self::new(segment, peer, tenant, roles, identity)),
             Arrival::TooLate => Err(JoinError::Closed),

@@ -16,6 +16,7 @@
 //! | making and finding queues    | `name`, `compatibility`, `handoff`, `option_checks`, `options`, `named_file`, |
 //! | ... by their names           | `listing`, `named`, `on_shared_memory`, `open_or_create`, `address`, `mailbox` |
 //! | processes that meet          | `rendezvous`                                                                 |
+//! | ... of any type              | `untyped` (for the command line)                                             |
 //! | both ends together           | `common`, `inner` (for the pool), `test_hooks`                               |
 
 mod address;
@@ -64,11 +65,13 @@ mod select;
 mod send_many;
 mod sender;
 mod spin_time;
-mod stats;
+pub(crate) mod stats;
 mod taken;
 #[cfg(feature = "test-hooks")]
 #[doc(hidden)]
 pub mod test_hooks;
+#[cfg(feature = "cli")]
+pub(crate) mod untyped;
 #[cfg(feature = "bytemuck")]
 mod value_lease;
 #[cfg(feature = "bytemuck")]

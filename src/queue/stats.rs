@@ -6,7 +6,7 @@ use crate::protocol::ids::{BlockIndex, PeerIndex};
 use crate::protocol::peers::{PeerKind, Role};
 use crate::protocol::steps::stats::{self, BlockSnapshot};
 use crate::segment::Segment;
-use crate::segment::geometry::Class;
+use crate::segment::geometry::{Class, Geometry};
 use core::time::Duration;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -135,7 +135,7 @@ pub(super) fn count(segment: &Segment) -> Stats {
         dropped_letters: messages.evicted,
         discarded: messages.discarded,
         memory: segment.memory(),
-        blocks: classes(segment),
+        blocks: classes(segment, segment.geometry()),
         peers: peers(segment, &blocks),
         recovered: segment.recovered_peers(),
         deaths: deaths(segment),
@@ -146,9 +146,10 @@ fn number_of<T>(items: impl Iterator<Item = T>) -> u64 {
     items.fold(0, |count, _| count + 1)
 }
 
-fn classes(segment: &Segment) -> Vec<BlockStats> {
-    let huge = segment.geometry().huge_blocks();
-    let header = |number: u32| segment.block(BlockIndex::new(number)?);
+/// Returns the blocks of each size.
+pub(crate) fn classes<S: SharedState>(shared: &S, geometry: &Geometry) -> Vec<BlockStats> {
+    let huge = geometry.huge_blocks();
+    let header = |number: u32| shared.block(BlockIndex::new(number)?);
     // A block whose header has no memory is free.
     let is_free =
         |number: &u32| header(*number).is_none_or(|block| block.word.load().is(BlockKind::Free));
@@ -161,7 +162,7 @@ fn classes(segment: &Segment) -> Vec<BlockStats> {
         free: number_of(class.blocks.clone().filter(is_free)),
         committed: number_of(class.blocks.clone().filter(is_committed)),
     };
-    segment.geometry().classes.iter().map(count).collect()
+    geometry.classes.iter().map(count).collect()
 }
 
 fn peers(segment: &Segment, blocks: &[BlockSnapshot]) -> Vec<PeerStats> {
@@ -186,10 +187,11 @@ fn peers(segment: &Segment, blocks: &[BlockSnapshot]) -> Vec<PeerStats> {
     peers
 }
 
-fn deaths(segment: &Segment) -> Vec<DeathStats> {
-    let peers = (0..segment.peer_count()).filter_map(PeerIndex::new);
+/// Returns the latest deaths, oldest first.
+pub(crate) fn deaths<S: SharedState>(shared: &S) -> Vec<DeathStats> {
+    let peers = (0..shared.peer_count()).filter_map(PeerIndex::new);
     let mut deaths: Vec<_> = peers
-        .filter_map(|peer| segment.peer(peer)?.last_death())
+        .filter_map(|peer| shared.peer(peer)?.last_death())
         .filter_map(|(pid, noticed)| {
             Some(DeathStats {
                 pid: (pid != 0).then_some(pid),

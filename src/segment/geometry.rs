@@ -308,6 +308,19 @@ impl Geometry {
         Some(start..start + class.payload)
     }
 
+    /// Returns the offset of a block's word; `None` if the block does not exist.
+    #[cfg(feature = "cli")]
+    pub(super) fn block_word(&self, index: BlockIndex) -> Option<usize> {
+        if index.get() >= self.block_count() {
+            return None;
+        }
+        let number = index.get() as usize;
+        Some(match index.get().checked_sub(self.small_blocks()) {
+            None => CELLS + number * self.cell + size_of::<u64>(),
+            Some(large) => self.headers + large as usize * LARGE_HEADER,
+        })
+    }
+
     /// Returns a number that differs between layouts that cannot share a segment: an FNV-1a hash of all numbers that
     /// this build, the capacity and the largest message decide.
     pub(super) fn fingerprint(&self) -> u64 {

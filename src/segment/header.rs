@@ -12,10 +12,16 @@ use super::geometry::Geometry;
 use super::layout::{Header, MAGIC, NAME_BYTES, VERSION};
 use super::schema::Schema;
 use super::settings::{SPINS, STORED_LIVENESS_INTERVALS, Settings};
+#[cfg(feature = "cli")]
+use crate::os::memory;
 use crate::protocol::Limits;
 use crate::sync::{AtomicU64, Ordering};
 use core::ops::RangeInclusive;
 use core::time::Duration;
+#[cfg(feature = "cli")]
+use std::io;
+#[cfg(feature = "cli")]
+use std::os::fd::AsFd;
 
 /// Said of a file without [`MAGIC`].
 pub(super) const INCOMPLETE: &str = "it does not start with the mark of a complete segment";
@@ -69,6 +75,40 @@ impl Header {
         write_name(&self.schema_name, schema.map_or("", Schema::name));
         // Release: pairs with the load of the magic number in `read` (HEADER-1).
         self.magic.store(MAGIC, Ordering::Release);
+    }
+
+    /// Copies the header of a segment from its file, with `pread(2)`.
+    #[cfg(feature = "cli")]
+    pub(super) fn read_from(file: impl AsFd) -> io::Result<Self> {
+        let mut bytes = [0; size_of::<Self>()];
+        memory::read_exactly(file, &mut bytes, 0)?;
+        let mut words = bytes.chunks_exact(size_of::<u64>()).map(|word| {
+            let word = word.try_into().unwrap_or_default();
+            AtomicU64::new(u64::from_ne_bytes(word))
+        });
+        let mut next = || words.next().unwrap_or_default();
+        // In the order of the fields, which is that of a `repr(C)`.
+        Ok(Self {
+            magic: next(),
+            version: next(),
+            fingerprint: next(),
+            length: next(),
+            schema_hash: next(),
+            capacity: next(),
+            max_message_len: next(),
+            inline_len: next(),
+            memory_limit: next(),
+            max_idle_memory: next(),
+            max_deliveries: next(),
+            max_leases: next(),
+            max_dead_letters: next(),
+            spin_nanoseconds: next(),
+            liveness_interval_nanoseconds: next(),
+            flags: next(),
+            type_name: core::array::from_fn(|_| next()),
+            codec_name: core::array::from_fn(|_| next()),
+            schema_name: core::array::from_fn(|_| next()),
+        })
     }
 
     /// Reads and checks the header of a segment whose file has `size` bytes.

@@ -17,6 +17,7 @@
 //! | [`sweeper`]      | what a process remembers about its checks on the other peers                            |
 //! | [`sweep`]        | checking on the other peers, and recovering those that have died                        |
 //! | [`sweep_report`] | the `tracing` events of such a check                                                    |
+//! | [`image`]        | a copy of a segment's words, for looking at a queue without taking part in it           |
 //! | [`board`]        | another, smaller shared memory: what the workers of a pool are running                  |
 //!
 //! Apart from `os`, this is the only module with `unsafe` code. It turns addresses in a mapping into references; the
@@ -29,6 +30,8 @@ pub(crate) mod geometry;
 mod header;
 pub(crate) mod huge;
 mod idle_blocks;
+#[cfg(feature = "cli")]
+pub(crate) mod image;
 mod layout;
 mod mapped;
 mod parts;

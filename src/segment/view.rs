@@ -26,7 +26,13 @@ use crate::protocol::peers::PeerEntry;
 use crate::protocol::returned::ReturnedWord;
 use crate::protocol::ring::{Hint, RingSize, SlotWord};
 use crate::protocol::{Corrupt, Words};
+#[cfg(feature = "cli")]
+use core::ops::Range;
 use core::ptr::NonNull;
+#[cfg(feature = "cli")]
+use std::io;
+#[cfg(feature = "cli")]
+use std::os::fd::AsFd;
 
 /// How many lines of a cell are prefetched. The processor's own prefetching finds the rest.
 const PREFETCHED_LINES: usize = 4;
@@ -89,6 +95,12 @@ impl Places {
 
     pub(super) fn mapping(&self) -> &Mapping {
         &self.mapping
+    }
+
+    /// Copies `range` of a file to the same place of the mapping: see [`Mapping::copy_from`].
+    #[cfg(feature = "cli")]
+    pub(super) fn copy_from(&mut self, file: impl AsFd, range: Range<usize>) -> io::Result<()> {
+        self.mapping.copy_from(file, range)
     }
 
     #[inline(always)]

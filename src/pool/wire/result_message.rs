@@ -48,9 +48,12 @@ const NOT_CARRIED: u8 = 4;
 /// The worker's codec of results: see the table in `task_message`.
 pub(crate) struct ResultCodec<T>(PhantomData<T>);
 
+/// The name of [`ResultCodec`].
+pub(crate) const RESULTS_CODEC: &str =
+    "results of workring, 1; bincode 2, serde, little-endian, fixed-width integers";
+
 impl<T: Task> Codec<ResultMessage<T>> for ResultCodec<T> {
-    const NAME: &'static str =
-        "results of workring, 1; bincode 2, serde, little-endian, fixed-width integers";
+    const NAME: &'static str = RESULTS_CODEC;
 
     #[inline]
     fn encode(answer: &ResultMessage<T>, into: &mut [u8]) -> Result<usize, EncodeError> {

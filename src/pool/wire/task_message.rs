@@ -158,9 +158,12 @@ pub(crate) fn decode_task<T: Task>(bytes: &[u8]) -> Result<T, String> {
 /// The codec of tasks: see the table above.
 pub(crate) struct TaskCodec;
 
+/// The name of [`TaskCodec`].
+pub(crate) const TASKS_CODEC: &str =
+    "tasks of workring, 1; bincode 2, serde, little-endian, fixed-width integers";
+
 impl<T: Task> Codec<Envelope<T>> for TaskCodec {
-    const NAME: &'static str =
-        "tasks of workring, 1; bincode 2, serde, little-endian, fixed-width integers";
+    const NAME: &'static str = TASKS_CODEC;
 
     #[inline]
     fn encode(envelope: &Envelope<T>, into: &mut [u8]) -> Result<usize, EncodeError> {

@@ -21,6 +21,8 @@
 )]
 
 mod entry;
+#[cfg(feature = "cli")]
+pub(crate) mod image;
 #[cfg(test)]
 mod tests;
 

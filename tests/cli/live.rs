@@ -1,0 +1,1 @@
+//! `top`, in a terminal of tmux.

@@ -1,0 +1,33 @@
+//! Goal: each command of `workring` does what `docs/CLI.md` says, on real queues; commands that look take no part.
+//!
+//! Method: make queues with the library, run the program, and compare what it prints, and its exit code, with what the
+//! library says of the queues. All JSON is checked against `docs/cli.schema.json`.
+//!
+//! | module       | what                                                                        |
+//! |--------------|-----------------------------------------------------------------------------|
+//! | `support`    | running the program; names that are removed at the end; a watchdog          |
+//! | `schema`     | a small validator for the schema                                            |
+//! | `looking`    | `ls`, `stat`, `peek`: what they show, and that they change nothing          |
+//! | `strange`    | queues of another version, files that are none, overwritten segments        |
+//! | `busy`       | looking at a queue that other processes are writing                         |
+//! | `streams`    | `send` and `recv` in pipes; signals                                         |
+//! | `steering`   | `drain`, `dead-letters`, `close`, `cancel`, `rm`, `gc`                      |
+//! | `other`      | `doctor`, `completions`, `man`, errors                                      |
+//! | `live`       | `top`, in a terminal of tmux                                                |
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    unreachable_pub,
+    reason = "a test may panic"
+)]
+
+mod busy;
+mod live;
+mod looking;
+mod other;
+mod schema;
+mod steering;
+mod strange;
+mod streams;
+mod support;
