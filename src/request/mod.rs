@@ -39,7 +39,7 @@
 //! | ... as often as [`Options::max_deliveries`](crate::Options::max_deliveries) allows | gets [`Abandoned`](ReplyError::Abandoned) | the next one reports it, without seeing the request |
 //! | a responder dies after it has answered | has its answer | another one may answer too; that answer is discarded |
 //! | there is no responder | waits until its deadline | one that starts before then gets the request |
-//! | the requester dies | | requests of its that were not begun are dropped; [`respond`](Request::respond) fails with `Closed` |
+//! | the requester dies | | within a [liveness interval](crate::Options::liveness_interval), requests of its that were not begun are dropped, and [`respond`](Request::respond) fails with `Closed` |
 //! | the deadline passes | gets [`Timeout`](ReplyError::Timeout) | requests not begun are dropped; `respond` fails with `Timeout` |
 //!
 //! So each request has one outcome for its requester: an answer or a typed error. The work may be done more than once, as

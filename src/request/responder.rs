@@ -1,7 +1,8 @@
 //! The side that answers requests.
 //!
-//! RESPONDER-1. A request is left out, and acknowledged, if its deadline has passed or its requester has ended: no work is
-//!     done for nothing.
+//! RESPONDER-1. A request is left out, and acknowledged, if its deadline has passed or its requester has ended, as far
+//!     as this process knows: the death of a requester is noticed when its mailbox is opened, and later within the mailbox's
+//!     liveness interval.
 //! RESPONDER-2. The queue delivers a request once more than responders may get it. The last delivery only reports that they
 //!     have failed. So a request does not become a dead letter, which no process would report, unless the process dies in
 //!     that report too; then its requester's deadline ends the wait.
