@@ -1,4 +1,7 @@
 //! Compares the messages of a queue with those that this process expects: schema or type, and codec.
+//!
+//! All ways to an end of a queue pass [`check`]: by inheritance, by name, and in a mapping. Names are all that it compares
+//! today. A comparison of the structure of the types has its place there, where neither the schemas nor the names differ.
 
 use super::end::End;
 use crate::error::{InheritError, OpenError};
