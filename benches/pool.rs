@@ -2,6 +2,7 @@
 //!
 //!     cargo bench --bench pool                           # all but `large`
 //!     cargo bench --bench pool -- map 64                 # tasks a second, in chunks of 64
+//!     cargo bench --bench pool -- registered 1           # the pool of registered tasks next to that of one type
 //!     cargo bench --bench pool -- one                    # round trip of one task, next to two hops of a queue
 //!     cargo bench --bench pool -- life                   # start and shutdown
 //!     cargo bench --bench pool -- large                  # start of a worker by a process that uses 6 GiB
@@ -25,7 +26,9 @@ use serde::{Deserialize, Serialize};
 use std::process::Command;
 use std::time::{Duration, Instant};
 use support::{RUNS, arguments, as_float, median, print_origin, read_message, write_message};
-use workring::pool::{Context, Shutdown, Task, TypedPool, run_if_worker_for};
+#[cfg(feature = "macros")]
+use workring::Pool;
+use workring::pool::{Context, OutcomeOf, Shutdown, Task, TypedPool, run_if_worker_for};
 use workring::{Handoff, Options, Receiver, Sender, inherit};
 
 /// A task that does nothing.
@@ -41,6 +44,9 @@ impl Task for NoOp {
         Ok(self)
     }
 }
+
+#[cfg(feature = "macros")]
+workring::register!(NoOp);
 
 impl NoOp {
     fn new(number: u64) -> Self {
@@ -76,6 +82,11 @@ fn main() {
         ["map", chunk] => {
             print_origin();
             throughput(chunk.parse().expect("a chunk size"));
+        }
+        #[cfg(feature = "macros")]
+        ["registered", chunk] => {
+            print_origin();
+            registered(chunk.parse().expect("a chunk size"));
         }
         ["one"] => {
             print_origin();
@@ -120,18 +131,8 @@ fn throughput(chunk: usize) {
     let (tasks, window) = (1_000_000_u64, 64.max(4 * chunk));
     let pool = start(2);
     let run = |tasks: u64| {
-        let began = Instant::now();
-        let mut sum = 0;
         let all = pool.map_unordered((0..tasks).map(NoOp::new));
-        for outcome in all.chunk(chunk).window(window) {
-            sum += outcome.result.expect("an output").number();
-        }
-        assert_eq!(
-            sum,
-            tasks * (tasks - 1) / 2,
-            "tasks were lost or duplicated"
-        );
-        as_float(tasks) / began.elapsed().as_secs_f64() / 1e6
+        measure(all.chunk(chunk).window(window), tasks)
     };
     run(10_000);
     let mut figures = Vec::new();
@@ -143,6 +144,48 @@ fn throughput(chunk: usize) {
         median(&figures)
     );
     end(&pool);
+}
+
+/// Runs all tasks of a map, and returns how many million a second.
+fn measure(outcomes: impl Iterator<Item = OutcomeOf<NoOp>>, tasks: u64) -> f64 {
+    let began = Instant::now();
+    let mut sum = 0;
+    for outcome in outcomes {
+        sum += outcome.result.expect("an output").number();
+    }
+    assert_eq!(
+        sum,
+        tasks * (tasks - 1) / 2,
+        "tasks were lost or duplicated"
+    );
+    as_float(tasks) / began.elapsed().as_secs_f64() / 1e6
+}
+
+/// Measures the throughput of the pool of registered tasks next to that of one type, in turn.
+#[cfg(feature = "macros")]
+fn registered(chunk: usize) {
+    let (tasks, window) = (500_000_u64, 64.max(4 * chunk));
+    let typed = start(2);
+    let all = Pool::start(2).expect("a pool");
+    let mut ratios = Vec::new();
+    for _ in 0..RUNS {
+        let tasks_of_one = typed.map_unordered((0..tasks).map(NoOp::new));
+        let one = measure(tasks_of_one.chunk(chunk).window(window), tasks);
+        let tasks_of_any = all.map_unordered((0..tasks).map(NoOp::new));
+        let any = measure(tasks_of_any.chunk(chunk).window(window), tasks);
+        println!(
+            "one type: {one:.2} million tasks a second; registered: {any:.2}; ratio {:.2}",
+            any / one
+        );
+        ratios.push(any / one);
+    }
+    println!(
+        "registered / one type, chunk {chunk}, median of {RUNS}: {:.2}",
+        median(&ratios)
+    );
+    end(&typed);
+    let report = all.shutdown(Shutdown::Drain, SHUTDOWN_LIMIT);
+    assert!(report.is_ok_and(|report| report.is_balanced()));
 }
 
 /// Measures the round trip of one task on an idle pool, next to that of a message through two queues. All sides are

@@ -9,20 +9,18 @@
     reason = "the unsound read is what this example is about"
 )]
 
-use workring::{Context, Task, TypedPool, run_if_worker_for};
+use workring::Pool;
 
-#[derive(serde::Serialize, serde::Deserialize)]
-struct ByteAt(usize);
-impl Task for ByteAt {
-    type Output = u8;
-    type Error = String;
-    fn run(self, _: &Context) -> Result<u8, String> {
-        Ok(unsafe { b"hello".as_ptr().wrapping_add(self.0).read_volatile() })
-    }
+workring::auto_worker!(); // a worker is this program, started again
+
+#[workring::task]
+fn byte_at(offset: usize) -> u8 {
+    unsafe { b"hello".as_ptr().wrapping_add(offset).read_volatile() }
 }
+
 fn main() {
-    run_if_worker_for::<ByteAt>(); // a worker is this program, started again
-    let pool = TypedPool::<ByteAt>::builder().start().expect("workers");
-    pool.map([0, 1 << 40, 4].map(ByteAt))
-        .for_each(|outcome| println!("{:?}", outcome.result));
+    let pool = Pool::start(2).expect("workers");
+    for outcome in pool.map([0, 1 << 40, 4].map(byte_at::new)) {
+        println!("{:?}", outcome.result);
+    }
 }

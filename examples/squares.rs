@@ -2,43 +2,42 @@
 //!
 //!     cargo run --release --example squares
 //!
-//! Shows the three parts of every program with a pool: a type of task, the call of `run_if_worker` at the start of
-//! `main`, and a pool that tasks are submitted to. The last task fails, which costs the others nothing.
+//! Shows the three parts of every program with a pool: a function that is a task, the line that lets workers begin, and a
+//! pool that tasks are submitted to. The last task fails, which costs the others nothing.
 
-use serde::{Deserialize, Serialize};
 use std::error::Error;
 use std::time::Duration;
-use workring::pool::Shutdown;
-use workring::{Context, Task, TypedPool, run_if_worker_for};
+use workring::Failure;
+use workring::pool::{Pool, Shutdown};
 
-/// A task is a value that can be sent to another process, with the code to run there.
-#[derive(Serialize, Deserialize)]
-struct Square(u64);
+// The workers are this program, started again. A worker begins here, and never gets to `main`.
+workring::auto_worker!();
 
-impl Task for Square {
-    type Output = u64;
-    type Error = String;
-
-    fn run(self, _: &Context) -> Result<u64, String> {
-        let square = self.0.checked_mul(self.0);
-        square.ok_or_else(|| format!("the square of {} is too large", self.0))
-    }
+/// A task: `square::new(3)` is a value that can be sent to another process, which calls `square(3)`.
+#[workring::task]
+fn square(n: u64) -> Result<u64, Failure> {
+    let square = n.checked_mul(n);
+    square.ok_or_else(|| Failure::new(format!("the square of {n} is too large")))
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    // The workers are this program, started again. In a worker, this call runs tasks and does not return.
-    run_if_worker_for::<Square>();
+    let pool = Pool::start(2)?;
 
-    // One worker for each processor core, by default.
-    let pool = TypedPool::<Square>::builder().start()?;
+    // A handle has the type of its task's output.
+    let handle = pool.submit(square::new(12))?;
+    println!("twelve squared: {}", handle.wait()?);
+
+    // Without handles, the outcomes come in the order in which the tasks end.
     for number in [3, 4, 5, u64::MAX] {
-        pool.submit(Square(number))?;
+        pool.submit(square::new(number))?;
     }
-    // The outcomes come in the order in which the tasks end.
     for outcome in pool.drain() {
-        match outcome.result {
-            Ok(square) => println!("task {}: {square}", outcome.id),
-            Err(error) => println!("task {}: {error}", outcome.id),
+        // Other tasks of this pool may have other outputs.
+        if let Ok(outcome) = outcome.downcast::<square>() {
+            match outcome.result {
+                Ok(square) => println!("task {}: {square}", outcome.id),
+                Err(error) => println!("task {}: {error}", outcome.id),
+            }
         }
     }
     // `Drain` finishes the tasks that are left, within ten seconds. The report accounts for every task and worker.

@@ -5,32 +5,25 @@
 //! A pool runs tasks in separate processes. A task that crashes takes down only its worker, not the program.
 //!
 //! ```no_run
-//! use serde::{Deserialize, Serialize};
 //! use std::time::Duration;
-//! use workring::{Context, Task, TypedPool, pool::Shutdown, run_if_worker_for};
+//! use workring::{Failure, Pool, pool::Shutdown};
 //!
-//! #[derive(Serialize, Deserialize)]
-//! struct Square(u64);
+//! workring::auto_worker!(); // a worker is this program, started again
 //!
-//! impl Task for Square {
-//!     type Output = u64;
-//!     type Error = String;
-//!
-//!     fn run(self, _: &Context) -> Result<u64, String> {
-//!         self.0.checked_mul(self.0).ok_or_else(|| format!("{} is too large", self.0))
-//!     }
+//! #[workring::task]
+//! fn square(n: u64) -> Result<u64, Failure> {
+//!     n.checked_mul(n).ok_or_else(|| Failure::new(format!("{n} is too large")))
 //! }
 //!
 //! fn main() -> Result<(), Box<dyn std::error::Error>> {
-//!     run_if_worker_for::<Square>(); // a worker is this program, started again
-//!     let pool = TypedPool::<Square>::builder().workers(4).start()?;
-//!     assert_eq!(pool.submit(Square(12))?.wait()?, 144);
+//!     let pool = Pool::start(4)?;
+//!     assert_eq!(pool.submit(square::new(12))?.wait()?, 144);
 //!     pool.shutdown(Shutdown::Drain, Duration::from_secs(10))?;
 //!     Ok(())
 //! }
 //! ```
 //!
-//! [`pool`] has the rest: many tasks, limits, retries, cancellation, shutdown.
+//! [`task`](macro@task) makes the type `square` next to the function. [`pool`] has the rest: many tasks, types of tasks, limits, retries, cancellation, shutdown.
 //!
 //! # A queue between processes
 //!
@@ -70,6 +63,7 @@
 //!
 //! | feature | default | what it does |
 //! |---------|---------|--------------|
+//! | `macros` | yes | tasks from functions ([`task`](macro@task)), [`Pool`], which runs all of them, and workers that begin before `main` ([`auto_worker!`]) |
 //! | `tracing` | yes | reports deaths, recoveries and workers' logs as [tracing](https://docs.rs/tracing) events |
 //! | `async` | no | futures, a `Stream` and a `Sink` for queues, for any runtime ([`queue::futures`](queue/futures/index.html)) |
 //! | `bytemuck` | no | values that are plain old data, written and read in place ([`queue::Bytemuck`](queue/struct.Bytemuck.html)) |
@@ -110,7 +104,10 @@ mod sync;
 
 pub use error::{RecvError, SendError};
 #[cfg(not(loom))]
-pub use pool::{Context, Task, TaskError, TypedPool, run_if_worker_for};
+#[cfg(all(feature = "macros", not(loom)))]
+pub use pool::{AnyOutcome, Pool, run_if_worker};
+#[cfg(not(loom))]
+pub use pool::{Context, Failure, Task, TaskError, TypedPool, run_if_worker_for};
 #[cfg(not(loom))]
 pub use queue::{Handoff, Lease, Options, Receiver, Sender, channel, inherit, open};
 
@@ -119,6 +116,61 @@ pub use queue::rendezvous;
 #[cfg(all(feature = "test-hooks", not(loom)))]
 #[doc(hidden)]
 pub use queue::test_hooks;
+
+#[cfg(all(feature = "macros", not(loom)))]
+#[doc(hidden)]
+pub use pool::macros as __private;
+#[cfg(all(feature = "macros", not(loom)))]
+/// Makes a task of a function: `square::new(12)` is a value that a [`Pool`] sends to a worker, which calls `square(12)`.
+///
+/// The function stays as it is, and can be called. Next to it comes a type of the same name and visibility, with the function
+/// `new`, which takes the same arguments. The type implements [`Task`] and is [registered](register!), so that a [`Pool`]
+/// runs it.
+///
+/// | of the function | |
+/// |---|---|
+/// | arguments | serde types that own what they contain. If the first is a `&Context`, the task gets its [`Context`] there, and `new` has no such argument. |
+/// | result | `Result<T, E>`, under any path and name that ends in `Result`; or any other type, for a task that does not fail. `T` is a serde type. |
+/// | error | Becomes a [`Failure`]: a `Failure` as it is; any [`Error`](std::error::Error) with its sources; what can be boxed as one, such as `anyhow::Error` and `String`; what can be displayed. |
+/// | not possible | `async`, `unsafe`, generic parameters, `self`, references |
+///
+/// | option | |
+/// |---|---|
+/// | `name = "text"` | the name by which workers find the task, instead of its path |
+/// | `error = Type` | the error of the task, a serde type into which that of the function [converts](From) |
+/// | `time_limit = duration` | see [`Task::time_limit`] |
+/// | `retries = number` | see [`Task::retries`] |
+/// | `prepare = function` | prepares each worker, as [`Task::prepare_worker`]; returns `Result<(), E>` with any error |
+/// | `schema = number` | see [`Task::SCHEMA`] |
+/// | `crate = path` | the path of this crate, if it is not `::workring` |
+///
+/// # Examples
+///
+/// ```
+/// use std::path::PathBuf;
+/// use std::time::Duration;
+/// use workring::{Context, Failure, Pool, TaskError};
+///
+/// workring::auto_worker!();
+///
+/// /// Counts the lines of a file.
+/// #[workring::task(time_limit = Duration::from_secs(60), retries = 2)]
+/// fn lines(context: &Context, path: PathBuf) -> Result<usize, Failure> {
+///     let text = std::fs::read_to_string(path)?;
+///     Ok(text.lines().take_while(|_| !context.is_cancelled()).count())
+/// }
+///
+/// fn main() -> Result<(), Box<dyn std::error::Error>> {
+///     let pool = Pool::start(2)?;
+///     assert!(pool.submit(lines::new("/proc/cpuinfo".into()))?.wait()? > 0);
+///     match pool.submit(lines::new("/no/such/file".into()))?.wait() {
+///         Err(TaskError::Failed(failure)) => assert_eq!(failure.kind(), "NotFound"),
+///         other => panic!("{other:?}"),
+///     }
+///     Ok(())
+/// }
+/// ```
+pub use workring_macros::task;
 
 /// The README's example, compiled.
 #[cfg(all(doctest, not(loom)))]

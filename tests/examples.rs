@@ -68,15 +68,20 @@ fn counted(line: &str, words: &str) -> u64 {
 #[test]
 fn squares_are_printed_and_an_error_affects_no_other_task() {
     let text = run("squares", "");
-    for line in ["task 0: 9", "task 1: 16", "task 2: 25"] {
+    for line in [
+        "twelve squared: 144",
+        "task 1: 9",
+        "task 2: 16",
+        "task 3: 25",
+    ] {
         assert!(text.lines().any(|printed| printed == line), "{text}");
     }
     assert!(
-        text.contains("task 3: the task failed: the square of"),
+        text.contains("task 4: the task failed: the square of"),
         "{text}"
     );
     assert!(
-        text.contains("4 tasks submitted = 3 completed + 1 failed"),
+        text.contains("5 tasks submitted = 4 completed + 1 failed"),
         "{text}"
     );
 }

@@ -24,8 +24,9 @@ pub enum StartError {
         /// The values that are allowed.
         allowed: String,
     },
-    /// This process was itself started as a worker of a pool, and has not become one: its `main` must begin with
-    /// [`run_if_worker`](crate::pool::run_if_worker). If a wrapper program starts it, the wrapper must pass on the
+    /// This process was itself started as a worker of a pool, and has not become one: write
+    /// `workring::auto_worker!();` anywhere in the program, or begin `main` with `run_if_worker` or
+    /// [`run_if_worker_for`](crate::pool::run_if_worker_for). If a wrapper program starts it, the wrapper must pass on the
     /// environment and open descriptors. Every call in every thread returns this, so that such a program does not start
     /// itself again and again.
     StartedAsWorker,
@@ -40,8 +41,8 @@ pub enum StartError {
         source: io::Error,
     },
     /// A worker process ended without identifying itself, or was ended because it has started a pool instead or
-    /// closed its descriptors. Usually its `main` does not begin with [`run_if_worker`](crate::pool::run_if_worker),
-    /// or a wrapper program does not pass on the environment and the descriptors.
+    /// closed its descriptors. Usually it has neither `workring::auto_worker!();` nor, at the start of `main`,
+    /// [`run_if_worker_for`](crate::pool::run_if_worker_for), or a wrapper program does not pass on the environment and the descriptors.
     #[non_exhaustive]
     NoHandshake {
         /// How it ended; `None` if that is unknown, as for [`TaskError::Crashed`](crate::pool::TaskError::Crashed).
@@ -56,6 +57,16 @@ pub enum StartError {
         theirs: String,
         /// What this process has.
         ours: String,
+    },
+    /// Two [registered](crate::register) tasks have the same name, so that a worker can't tell them apart.
+    #[non_exhaustive]
+    SameName {
+        /// The name of one of them. The other has the same, or one that can't be told from it.
+        name: &'static str,
+        /// Where one is registered, as `file:line:column`.
+        one: &'static str,
+        /// Where the other is.
+        other: &'static str,
     },
     /// A worker could not be [prepared](crate::pool::Task::prepare_worker).
     #[non_exhaustive]
@@ -93,6 +104,7 @@ impl_eq!(StartError {
     Spawn { program, source },
     NoHandshake { status },
     Mismatch { what, theirs, ours },
+    SameName { name, one, other },
     Unfit { what },
     Died { status },
     TimedOut,
@@ -128,8 +140,8 @@ impl fmt::Display for StartError {
             ),
             Self::StartedAsWorker => f.write_str(
                 "this process was started as a worker of a pool and has not become one, so it can't start a pool: \
-                 call `run_if_worker` at the start of `main`, and let wrappers pass on the environment and the \
-                 descriptors",
+                 write `workring::auto_worker!();` anywhere, or call `run_if_worker` at the start of `main`, and let \
+                 wrappers pass on the environment and the descriptors",
             ),
             Self::Queue(source) => fmt::Display::fmt(source, f),
             Self::Spawn { program, source } => {
@@ -139,13 +151,19 @@ impl fmt::Display for StartError {
             }
             Self::NoHandshake { status } => write!(
                 f,
-                "a worker ended ({}) without identifying itself: call `run_if_worker` at the start of its `main`, and \
-                 let wrappers pass on the environment and the descriptors",
+                "a worker ended ({}) without identifying itself: write `workring::auto_worker!();` anywhere in its \
+                 program, or call `run_if_worker` at the start of its `main`, and let wrappers pass on the environment \
+                 and the descriptors",
                 ending(*status)
             ),
             Self::Mismatch { what, theirs, ours } => write!(
                 f,
                 "the worker's {what} is {theirs}, that of this process {ours}: build both from the same sources"
+            ),
+            Self::SameName { name, one, other } => write!(
+                f,
+                "two tasks are registered as `{name}`, at {one} and at {other}: give one another name, as in \
+                 `#[task(name = \"..\")]`"
             ),
             Self::Unfit { what } => write!(
                 f,

@@ -16,6 +16,7 @@
 //! | [`procfs`], [`pidfd`]       | other processes: `/proc`; pidfds, `waitid`                                       |
 //! | [`identity`], [`liveness`]  | identifying a process across reuse of ids; deciding whether it is dead           |
 //! | [`spawn`], [`inherit`]      | starting a program; what it inherits                                             |
+//! | `signals`, `constructor`    | for a worker that begins before `main`: signal dispositions; the macro for that  |
 //! | [`mark`], [`environment`]   | how a process recognises later how it was started                                |
 //! | [`child`]                   | handle of a child process, with its group and descendants                        |
 //! | [`group`], `tree`           | process groups; killing all descendants                                          |
@@ -30,6 +31,7 @@
 pub(crate) mod budget;
 pub(crate) mod child;
 pub(crate) mod clock;
+mod constructor;
 pub(crate) mod cpu;
 pub(crate) mod descriptor;
 #[cfg(feature = "rendezvous")]
@@ -61,6 +63,8 @@ pub(crate) mod procfs;
 pub(crate) mod readiness;
 #[cfg(feature = "shared-memory")]
 pub(crate) mod shmem;
+#[cfg(feature = "macros")]
+pub(crate) mod signals;
 pub(crate) mod spawn;
 pub(crate) mod staging;
 pub(crate) mod subreaper;

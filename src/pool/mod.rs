@@ -1,47 +1,45 @@
 //! A pool of worker processes: tasks go in, each has one outcome, whatever happens to the workers.
 //!
-//! Workers are this same program, run again. It becomes one by the first line of its `main`, which returns at once in
-//! any other process:
+//! A task is a function, and workers are this same program, run again. One line, anywhere in the program or in a library,
+//! lets a worker begin before `main`:
 //!
 //! ```
-//! use serde::{Deserialize, Serialize};
 //! use std::time::Duration;
-//! use workring::pool::{Context, TypedPool, Shutdown, Task, run_if_worker_for};
+//! use workring::pool::{Failure, Pool, Shutdown};
 //!
-//! #[derive(Serialize, Deserialize)]
-//! struct Square(u64);
+//! workring::auto_worker!();
 //!
-//! impl Task for Square {
-//!     type Output = u64;
-//!     type Error = String;
+//! #[workring::task]
+//! fn square(n: u64) -> Result<u64, Failure> {
+//!     n.checked_mul(n).ok_or_else(|| Failure::new(format!("{n} is too large")))
+//! }
 //!
-//!     fn run(self, _: &Context) -> Result<u64, String> {
-//!         self.0.checked_mul(self.0).ok_or_else(|| format!("{} is too large", self.0))
-//!     }
+//! #[workring::task]
+//! fn shout(text: String) -> String {
+//!     text.to_uppercase()
 //! }
 //!
 //! fn main() -> Result<(), Box<dyn std::error::Error>> {
-//!     run_if_worker_for::<Square>();
+//!     let pool = Pool::start(4)?;
 //!
-//!     let pool = TypedPool::<Square>::builder().workers(4).start()?;
-//!
-//!     // One task, and its result:
-//!     let handle = pool.submit(Square(12))?;
-//!     assert_eq!(handle.wait()?, 144);
+//!     // One task, and its result, of its own type:
+//!     assert_eq!(pool.submit(square::new(12))?.wait()?, 144);
+//!     assert_eq!(pool.submit(shout::new("four".to_owned()))?.wait()?, "FOUR");
 //!
 //!     // Many, and their outcomes as they come; the loop ends by itself:
 //!     for n in 0..100 {
-//!         pool.submit(Square(n))?;
+//!         pool.submit(square::new(n))?;
 //!     }
 //!     for outcome in pool.drain() {
-//!         match outcome.result {
-//!             Ok(square) => println!("task {}: {square}", outcome.id),
-//!             Err(error) => println!("task {}: {error}", outcome.id),
+//!         let square = outcome.downcast::<square>().expect("only squares are left");
+//!         match square.result {
+//!             Ok(square_of) => println!("task {}: {square_of}", square.id),
+//!             Err(error) => println!("task {}: {error}", square.id),
 //!         }
 //!     }
 //!
 //!     // From any iterator, a few at a time, and the results in the same order:
-//!     for outcome in pool.map((0..1_000).map(Square)) {
+//!     for outcome in pool.map((0..1_000).map(square::new)) {
 //!         println!("{}", outcome.result?);
 //!     }
 //!
@@ -49,6 +47,17 @@
 //!     Ok(())
 //! }
 //! ```
+//!
+//! # Two kinds of pools
+//!
+//! | | runs | workers begin |
+//! |---|---|---|
+//! | `Pool` | every task of the program and of all libraries that it links: `#[workring::task]`, `register!` | before `main`, by `auto_worker!`; or in `main`, by `run_if_worker` |
+//! | [`TypedPool<T>`](TypedPool) | the tasks of one type that implements [`Task`] | in `main`, by [`run_if_worker_for`]; a registered type also before `main` |
+//!
+//! Both have the same operations and options, and give the same guarantees. A `TypedPool` needs neither macros nor
+//! registered tasks, and its `drain` returns outcomes of the one type. A pool of a library is best a `Pool`: then programs
+//! need to know nothing of it, and several libraries can each have one.
 //!
 //! # What it guarantees
 //!
@@ -109,6 +118,7 @@
 //! | `task`, `context`, `outcome` | what users implement, and what they get |
 //! | `parent` | pools, handles, maps, results; supervision of worker processes |
 //! | `worker` | the main loop of a worker, and how a process becomes one |
+//! | `failure`, `macros` | the error of tasks without one of their own; what registers a task, and lets workers begin before `main` |
 //! | `wire` | what both sides agree on: messages, ids of tasks and attempts, the start of a worker |
 //! | `pace` | whether messages arrive so fast that yielding is better than sleeping |
 //!
@@ -123,6 +133,10 @@
 //! | done, failed, panicked, crashed, timed out, cancelled | it has its outcome               | never changes                               |
 
 mod context;
+mod failure;
+#[cfg(feature = "macros")]
+#[doc(hidden)]
+pub mod macros;
 #[cfg(feature = "cli")]
 pub(crate) mod observed;
 mod outcome;
@@ -134,7 +148,12 @@ mod worker;
 
 pub use crate::error::{ShutdownError, StartError, SubmitError, TrySubmitError};
 pub use context::{CancelReason, Context};
+pub use failure::Failure;
 pub use outcome::{Outcome, Panic, TaskError, TaskId};
+#[cfg(feature = "macros")]
+pub use parent::{AnyDrain, AnyOutcome, Pool};
 pub use parent::{Builder, Drain, Event, Map, Report, Shutdown, TaskHandle, TypedPool, Workers};
 pub use task::{OutcomeOf, ResultOf, Task};
 pub use worker::{Kinds, run_if_worker_for};
+#[cfg(feature = "macros")]
+pub use worker::{registry::RegisteredTask, run_if_worker};

@@ -1,6 +1,8 @@
 //! The outcome of a task: its output, or the reason why it has none.
 
+use super::failure::Failure;
 use crate::error::ending;
+use core::any::Any;
 use core::fmt;
 use std::process::ExitStatus;
 
@@ -154,9 +156,16 @@ impl<E: fmt::Display> fmt::Display for TaskError<E> {
     }
 }
 
-/// There is no source: an error of a task need not be an [`Error`](std::error::Error), so its text is part of the
-/// `Display`.
-impl<E: fmt::Debug + fmt::Display> std::error::Error for TaskError<E> {}
+/// The source of a [`Failed`](TaskError::Failed) with a [`Failure`](super::Failure) is the nearest cause of that. Another
+/// error of a task need not be an [`Error`](std::error::Error): its text is part of the `Display`, and there is no source.
+impl<E: fmt::Debug + fmt::Display + 'static> std::error::Error for TaskError<E> {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        let Self::Failed(error) = self else {
+            return None;
+        };
+        (error as &dyn Any).downcast_ref::<Failure>()?.source()
+    }
+}
 
 /// A panic of a task.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -177,6 +186,7 @@ impl fmt::Display for Panic {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::error::Error as _;
 
     #[test]
     fn an_error_names_its_cause_and_the_option_that_helps() {
@@ -192,5 +202,16 @@ mod tests {
         let large = text(TaskError::TooMuchMemory { resident: 7 });
         assert!(large.contains("7 bytes"), "{large}");
         assert!(large.contains("Builder::memory_limit"), "{large}");
+    }
+
+    #[test]
+    fn the_causes_of_a_failure_are_the_sources_of_the_error() {
+        let failure = Failure::new("root").context("middle").context("outer");
+        let error = TaskError::Failed(failure);
+        assert_eq!(error.to_string(), "the task failed: outer");
+        let source = error.source().expect("a cause");
+        assert_eq!(source.to_string(), "middle");
+        assert_eq!(source.source().expect("a cause").to_string(), "root");
+        assert!(TaskError::Failed("plain".to_owned()).source().is_none());
     }
 }

@@ -9,6 +9,8 @@ use std::error::Error;
 
 /// Work that runs in a worker process: a value that is sent there, and the function to run on it.
 ///
+/// `#[workring::task]` makes one of a function.
+///
 /// The task, its output and its error travel between processes, so all three are serde types. Several kinds of work are
 /// variants of one enum.
 ///
@@ -95,6 +97,14 @@ pub trait Task: Serialize + DeserializeOwned + Send + 'static {
     /// }
     /// ```
     fn time_limit(&self) -> Option<Duration> {
+        None
+    }
+
+    /// Returns how many times this task is retried if its worker dies while it runs the task, instead of the pool's
+    /// [`retries`](super::Builder::retries). `None`, the default, keeps the pool's.
+    ///
+    /// Called like [`time_limit`](Task::time_limit), once, in the parent.
+    fn retries(&self) -> Option<u32> {
         None
     }
 

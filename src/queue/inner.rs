@@ -1,5 +1,6 @@
-//! What the pool and requests need of both ends beyond the public interface: sending messages by reference, receiving
-//! messages with another type and codec than the queue was made with, and how often a message is delivered.
+//! What the pool and requests need of both ends beyond the public interface: sending messages by reference, sending and
+//! receiving messages with another type and codec than the queue was made with (the caller vouches that both sides agree),
+//! and how often a message is delivered.
 
 use super::options::Options;
 use super::policy::{Deadline, NonBlocking, Unbounded, WaitPolicy};
@@ -10,35 +11,35 @@ use crate::error::{SendError, SendTimeoutError, TrySendError};
 use core::time::Duration;
 
 impl<T, C: Codec<T>> Sender<T, C> {
-    /// Does the same as [`send`](Sender::send). The message stays with the caller, who drops it where that does no
-    /// harm.
+    /// Does the same as [`send`](Sender::send), for a message that `D` encodes. It stays with the caller, who drops it
+    /// where that does no harm.
     #[inline]
-    pub(crate) fn send_ref(&self, message: &T) -> Result<(), SendError<()>> {
-        self.send_ref_with(message, &Unbounded)
+    pub(crate) fn send_ref<M, D: Codec<M>>(&self, message: &M) -> Result<(), SendError<()>> {
+        self.send_ref_with::<M, D, _>(message, &Unbounded)
     }
 
-    /// Does the same as [`try_send`](Sender::try_send), by reference.
+    /// Does the same as [`try_send`](Sender::try_send), for a message that `D` encodes, by reference.
     #[inline]
-    pub(crate) fn try_send_ref(&self, message: &T) -> Result<(), TrySendError<()>> {
-        self.send_ref_with(message, &NonBlocking)
+    pub(crate) fn try_send_ref<M, D: Codec<M>>(&self, message: &M) -> Result<(), TrySendError<()>> {
+        self.send_ref_with::<M, D, _>(message, &NonBlocking)
     }
 
-    /// Does the same as [`send_timeout`](Sender::send_timeout), by reference.
-    pub(crate) fn send_ref_timeout(
+    /// Does the same as [`send_timeout`](Sender::send_timeout), for a message that `D` encodes, by reference.
+    pub(crate) fn send_ref_timeout<M, D: Codec<M>>(
         &self,
-        message: &T,
+        message: &M,
         timeout: Duration,
     ) -> Result<(), SendTimeoutError<()>> {
-        self.send_ref_with(message, &Deadline::after(timeout))
+        self.send_ref_with::<M, D, _>(message, &Deadline::after(timeout))
     }
 
     #[inline(always)]
-    fn send_ref_with<P: WaitPolicy>(
+    fn send_ref_with<M, D: Codec<M>, P: WaitPolicy>(
         &self,
-        message: &T,
+        message: &M,
         policy: &P,
     ) -> Result<(), P::SendError<()>> {
-        self.send_by_reference(message, policy)
+        self.send_encoded::<M, D, P>(message, policy)
             .map_err(|failure| (failure, ()).into())
     }
 }

@@ -187,10 +187,10 @@ impl<T, C: Codec<T>> Sender<T, C> {
 
     #[inline(always)]
     fn send_with<P: WaitPolicy>(&self, value: T, policy: &P) -> Result<(), P::SendError<T>> {
-        match self.send_small(&value) {
+        match self.send_small::<T, C>(&value) {
             Attempt::Accepted => Ok(()),
             // By reference: moving a large message costs more than everything else here.
-            other => match self.send_after(other, &value, policy) {
+            other => match self.send_after::<T, C, P>(other, &value, policy) {
                 Ok(()) => Ok(()),
                 Err(failure) => Err((failure, value).into()),
             },
@@ -204,16 +204,26 @@ impl<T, C: Codec<T>> Sender<T, C> {
         message: &T,
         policy: &P,
     ) -> Result<(), Failure<P::Error, SendFailure>> {
-        match self.send_small(message) {
+        self.send_encoded::<T, C, P>(message, policy)
+    }
+
+    /// Sends a message that stays with the caller, encoded by `D`. Receivers must be able to decode that.
+    #[inline(always)]
+    pub(super) fn send_encoded<M, D: Codec<M>, P: WaitPolicy>(
+        &self,
+        message: &M,
+        policy: &P,
+    ) -> Result<(), Failure<P::Error, SendFailure>> {
+        match self.send_small::<M, D>(message) {
             Attempt::Accepted => Ok(()),
-            other => self.send_after(other, message, policy),
+            other => self.send_after::<M, D, P>(other, message, policy),
         }
     }
 
     /// Sends the usual message: it fits the smallest block, one is free, and the queue has room. Everything is in
     /// registers here: an exchange waits for all stores before it, also for those to this thread's stack.
     #[inline(always)]
-    fn send_small(&self, message: &T) -> Attempt {
+    fn send_small<M, D: Codec<M>>(&self, message: &M) -> Attempt {
         let Ok(queue) = self.handle.begin() else {
             return Attempt::Forked;
         };
@@ -228,7 +238,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
             return Attempt::NotSmall;
         };
         let room = payload.len();
-        let length = match C::encode(message, payload) {
+        let length = match D::encode(message, payload) {
             // `send_after` reports a codec that claims to have written more than there was room for.
             Ok(length) if length <= room => length,
             _ => return Attempt::NotSmall,
@@ -250,16 +260,16 @@ impl<T, C: Codec<T>> Sender<T, C> {
     /// Sends a message after a first attempt.
     #[cold]
     #[inline(never)]
-    fn send_after<P: WaitPolicy>(
+    fn send_after<M, D: Codec<M>, P: WaitPolicy>(
         &self,
         attempt: Attempt,
-        message: &T,
+        message: &M,
         policy: &P,
     ) -> Result<(), Failure<P::Error, SendFailure>> {
         let queue = self.enter_again()?;
         match attempt {
             Attempt::Accepted => Ok(()),
-            Attempt::NotSmall => self.send_sized(queue, message, policy),
+            Attempt::NotSmall => self.send_sized::<M, D, P>(queue, message, policy),
             Attempt::Full(block) => {
                 let mut writer = BlockWriter::new(queue, block);
                 self.wait_for_room(queue, writer.block_mut(), policy)?;
@@ -274,10 +284,10 @@ impl<T, C: Codec<T>> Sender<T, C> {
 
     /// Sends a message that is not small, that could not be encoded at once, or for which no block was free.
     #[cold]
-    fn send_sized<P: WaitPolicy>(
+    fn send_sized<M, D: Codec<M>, P: WaitPolicy>(
         &self,
         queue: Entered<'_>,
-        message: &T,
+        message: &M,
         policy: &P,
     ) -> Result<(), Failure<P::Error, SendFailure>> {
         // That the queue is closed matters more than any other reason.
@@ -290,7 +300,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
         {
             let payload = writer.payload().map_err(SendFailure::from)?;
             let room = payload.len();
-            let encoded = C::encode(message, payload);
+            let encoded = D::encode(message, payload);
             self.enter_again()?;
             match encoded {
                 Ok(length) if length <= room => {
@@ -301,7 +311,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
                 Err(error) => return Err(SendFailure::Encode(error).into()),
             }
         }
-        let writer = self.encode_exactly(message, policy)?;
+        let writer = self.encode_exactly::<M, D, P>(message, policy)?;
         self.publish(writer, policy)
     }
 
@@ -312,14 +322,14 @@ impl<T, C: Codec<T>> Sender<T, C> {
 
     /// Returns a block with the message, offered, when the likely class was wrong or had no block: measures the message
     /// first, then waits for a block.
-    fn encode_exactly<P: WaitPolicy>(
+    fn encode_exactly<M, D: Codec<M>, P: WaitPolicy>(
         &self,
-        message: &T,
+        message: &M,
         policy: &P,
     ) -> Result<BlockWriter<'_>, Failure<P::Error, SendFailure>> {
-        let len = C::encoded_len(message).map_err(SendFailure::Encode)?;
+        let len = D::encoded_len(message).map_err(SendFailure::Encode)?;
         let writer = self.wait_for_block(self.enter_again()?, len, policy)?;
-        Ok(self.encode_in(writer, message, len)?)
+        Ok(self.encode_in::<M, D>(writer, message, len)?)
     }
 
     /// Returns the length of the encoded message.
@@ -330,10 +340,10 @@ impl<T, C: Codec<T>> Sender<T, C> {
     }
 
     /// Encodes a message whose length was measured, and offers it.
-    pub(super) fn encode_in<'a>(
+    pub(super) fn encode_in<'a, M, D: Codec<M>>(
         &self,
         mut writer: BlockWriter<'a>,
-        message: &T,
+        message: &M,
         len: usize,
     ) -> Result<BlockWriter<'a>, SendFailure> {
         let inconsistent = |what| {
@@ -341,7 +351,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
                 "the codec asked for {len} bytes, but {what}"
             )))
         };
-        let encoded = C::encode(message, writer.payload()?);
+        let encoded = D::encode(message, writer.payload()?);
         self.enter_again()?;
         let length = match encoded {
             Ok(length) if length <= len => length,

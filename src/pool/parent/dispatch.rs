@@ -8,16 +8,16 @@ use crate::pool::outcome::TaskError;
 use crate::pool::task::Task;
 use crate::pool::wire::panics::catch_panic_message;
 use crate::pool::wire::task_attempt::TaskAttempt;
-use crate::pool::wire::task_message::Envelope;
+use crate::pool::wire::task_message::{Envelope, TaskCodec};
 use core::time::Duration;
 
 /// How long a sender waits for memory before it receives results again, since workers may be waiting for memory, too.
 pub(super) const MEMORY_WAIT: Duration = Duration::from_millis(5);
 
-impl<T: Task> Shared<T> {
+impl Shared {
     /// Sends an envelope whose task has a reservation, and returns it. If it can't be sent, withdraws the reservation
     /// and returns the task with the reason.
-    pub(super) fn send(
+    pub(super) fn send<T: Task>(
         &self,
         envelope: Envelope<T>,
         waits: bool,
@@ -41,7 +41,7 @@ impl<T: Task> Shared<T> {
 
     /// Sends an envelope; if `waits`, as soon as there is memory for it. The queue always has room for it
     /// (RESULTS-3), but a large task may have to wait for a block.
-    fn send_when_possible(
+    fn send_when_possible<T: Task>(
         &self,
         envelope: &Envelope<T>,
         waits: bool,
@@ -62,15 +62,18 @@ impl<T: Task> Shared<T> {
 
     /// Sends an envelope if that is possible at once, or within the time.
     #[inline]
-    fn try_send(
+    fn try_send<T: Task>(
         &self,
         envelope: &Envelope<T>,
         timeout: Option<Duration>,
     ) -> Result<(), TrySubmitError<()>> {
         match timeout {
-            None => self.tasks.try_send_ref(envelope).map_err(from_try_send),
+            None => {
+                let sent = self.tasks.try_send_ref::<_, TaskCodec>(envelope);
+                sent.map_err(from_try_send)
+            }
             Some(time) => {
-                let sent = self.tasks.send_ref_timeout(envelope, time);
+                let sent = self.tasks.send_ref_timeout::<_, TaskCodec>(envelope, time);
                 sent.map_err(from_send_timeout)
             }
         }
@@ -80,7 +83,7 @@ impl<T: Task> Shared<T> {
     /// reported as an error of encoding. If the queue is closed, the task counts as sent, and the end of the pool
     /// cancels it.
     #[inline]
-    pub(super) fn try_send_caught(
+    pub(super) fn try_send_caught<T: Task>(
         &self,
         envelope: &Envelope<T>,
         timeout: Option<Duration>,

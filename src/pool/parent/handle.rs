@@ -4,7 +4,9 @@ use super::results::{FORKED, WaitError};
 use super::shared::Shared;
 use crate::pool::outcome::{TaskError, TaskId};
 use crate::pool::task::{OutcomeOf, ResultOf, Task};
+use crate::pool::wire::task_message::TaskKey;
 use core::fmt;
+use core::marker::PhantomData;
 use core::time::Duration;
 use std::sync::Arc;
 use std::time::Instant;
@@ -14,17 +16,21 @@ use std::time::Instant;
 /// The pool keeps the outcome for the handle. Dropping the handle gives the outcome to
 /// [`TypedPool::drain`](crate::pool::TypedPool::drain); it does not cancel the task. A handle can outlive its pool.
 pub struct TaskHandle<T: Task> {
-    shared: Arc<Shared<T>>,
+    shared: Arc<Shared>,
     id: TaskId,
+    key: TaskKey,
     is_claimed: bool,
+    task: PhantomData<fn() -> T>,
 }
 
 impl<T: Task> TaskHandle<T> {
-    pub(super) fn new(shared: Arc<Shared<T>>, id: TaskId) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, id: TaskId, key: TaskKey) -> Self {
         Self {
             shared,
             id,
+            key,
             is_claimed: false,
+            task: PhantomData,
         }
     }
 
@@ -153,7 +159,7 @@ impl<T: Task> TaskHandle<T> {
         let claimed = results.wait_until(deadline, |tasks| tasks.take_for_handle(id));
         self.is_claimed = !matches!(claimed, Err(WaitError::TimedOut));
         match claimed {
-            Ok(encoded) => Ok(self.shared.decode(encoded)),
+            Ok(encoded) => Ok(self.shared.decode::<T>(encoded)),
             Err(WaitError::Unknown(what)) => Err(what),
             Err(WaitError::TimedOut | WaitError::Ended) => Err(FORKED),
         }
@@ -244,7 +250,7 @@ impl<T: Task> TaskHandle<T> {
 impl<T: Task> Drop for TaskHandle<T> {
     fn drop(&mut self) {
         if !self.is_claimed {
-            self.shared.results.release_handle(self.id);
+            self.shared.results.release_handle(self.id, self.key);
         }
     }
 }

@@ -24,13 +24,13 @@
 
 use super::dispatch::{MEMORY_WAIT, ReservedAttempts};
 use super::in_order::InOrder;
-use super::results::{AttemptRange, FORKED, MapStep, ReserveError, StreamId, WaitError};
+use super::results::{AttemptRange, FORKED, MapStep, OwnLimits, ReserveError, StreamId, WaitError};
 use super::shared::Shared;
 use crate::error::TrySubmitError;
 use crate::pool::outcome::{Outcome, TaskId};
 use crate::pool::task::{OutcomeOf, Task};
 use crate::pool::wire::result_message::EncodedOutcome;
-use crate::pool::wire::task_message::{Envelope, Payload};
+use crate::pool::wire::task_message::{Envelope, Payload, TaskKey};
 use core::fmt;
 use core::iter::FusedIterator;
 use core::time::Duration;
@@ -47,7 +47,8 @@ const MAX_CHUNK: usize = 1024;
 /// [`TypedPool::map_unordered`](crate::pool::TypedPool::map_unordered).
 #[must_use = "iterators do nothing unless consumed"]
 pub struct Map<'a, T: Task, I: Iterator<Item = T>> {
-    shared: &'a Shared<T>,
+    shared: &'a Shared,
+    key: TaskKey,
     /// `None` once it has ended, or the pool has refused a task.
     source: Option<I>,
     chunk: usize,
@@ -55,8 +56,8 @@ pub struct Map<'a, T: Task, I: Iterator<Item = T>> {
     /// `None` before the first task.
     stream: Option<StreamId>,
     pending: VecDeque<T>,
-    /// The time limits of the pending tasks.
-    limits: Vec<Option<Duration>>,
+    /// The own limits of the pending tasks.
+    limits: Vec<OwnLimits>,
     /// How many of the pending tasks are sent one by one, because they can't be sent as a chunk.
     send_singly: usize,
     /// Whether there was no memory for the first pending task.
@@ -69,9 +70,10 @@ pub struct Map<'a, T: Task, I: Iterator<Item = T>> {
 }
 
 impl<'a, T: Task, I: Iterator<Item = T>> Map<'a, T, I> {
-    pub(super) fn new(shared: &'a Shared<T>, source: I, is_ordered: bool) -> Self {
+    pub(super) fn new(shared: &'a Shared, key: TaskKey, source: I, is_ordered: bool) -> Self {
         Self {
             shared,
+            key,
             source: Some(source),
             chunk: 1,
             window: None,
@@ -189,7 +191,7 @@ impl<'a, T: Task, I: Iterator<Item = T>> Map<'a, T, I> {
             // All at once: the memory of the chunk before went into its message.
             self.pending.reserve(self.chunk);
             for task in source.by_ref().take(self.chunk) {
-                self.limits.push(task.time_limit());
+                self.limits.push(OwnLimits::of(&task));
                 self.pending.push_back(task);
             }
             if self.pending.len() < self.chunk {
@@ -214,7 +216,7 @@ impl<'a, T: Task, I: Iterator<Item = T>> Map<'a, T, I> {
             self.source = None;
             return false;
         };
-        self.limits.push(task.time_limit());
+        self.limits.push(OwnLimits::of(&task));
         let shared = self.shared;
         let range = if shared.owner.is_current() {
             let stream = self.stream();
@@ -245,8 +247,11 @@ impl<'a, T: Task, I: Iterator<Item = T>> Map<'a, T, I> {
         if range.count > 1 && self.send_singly == 0 {
             let rest = self.pending.split_off(range.count);
             let tasks = core::mem::replace(&mut self.pending, rest).into();
-            let (attempt, payload) = (range.first, Payload::Chunk(tasks));
-            let envelope = Envelope { attempt, payload };
+            let envelope = Envelope {
+                attempt: range.first,
+                key: self.key,
+                payload: Payload::Chunk(tasks),
+            };
             match shared.try_send_caught(&envelope, timeout) {
                 Ok(()) => {
                     reserved.mark_all_sent();
@@ -283,8 +288,12 @@ impl<'a, T: Task, I: Iterator<Item = T>> Map<'a, T, I> {
         task: T,
         timeout: Option<Duration>,
     ) -> Result<(), Envelope<T>> {
-        let (attempt, payload) = (reserved.unsent().first, Payload::Task(task));
-        let envelope = Envelope { attempt, payload };
+        let attempt = reserved.unsent().first;
+        let envelope = Envelope {
+            attempt,
+            key: self.key,
+            payload: Payload::Task(task),
+        };
         match self.shared.try_send_caught(&envelope, timeout) {
             Ok(()) => {}
             Err(TrySubmitError::Full(())) => return Err(envelope),
@@ -387,7 +396,7 @@ impl<'a, T: Task, I: Iterator<Item = T>> Map<'a, T, I> {
             }
         }?;
         self.outstanding -= 1;
-        Some(self.shared.decode(outcome))
+        Some(self.shared.decode::<T>(outcome))
     }
 
     /// Waits until the map can go on (see MAP-2). Returns `false` if no outcome will arrive.

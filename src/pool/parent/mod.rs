@@ -3,7 +3,7 @@
 //! | file                    | content                                                                    |
 //! |-------------------------|----------------------------------------------------------------------------|
 //! | `settings`, `builder`   | the options of a pool; their defaults and their limits                     |
-//! | `start`                 | the start of a pool                                                        |
+//! | `start`, `running`      | the start of a pool; a running one, and its drop                           |
 //! | `shared`, `commands`    | what callers and the supervisor share; what callers ask the supervisor for |
 //! | `dispatch`              | sending tasks to the workers                                               |
 //! | `results`               | the tasks in flight; receiving and keeping their outcomes                  |
@@ -13,6 +13,8 @@
 //! | `shutdown`, `report`    | the end of a pool, and its report                                          |
 //! | `events`                | events in the lives of workers                                             |
 
+#[cfg(feature = "macros")]
+mod any_outcome;
 mod builder;
 mod commands;
 mod dispatch;
@@ -20,8 +22,11 @@ mod events;
 mod handle;
 mod in_order;
 mod map;
+#[cfg(feature = "macros")]
+mod pool;
 mod report;
 mod results;
+mod running;
 mod settings;
 mod shared;
 mod shutdown;
@@ -29,10 +34,14 @@ mod start;
 mod supervision;
 mod typed_pool;
 
+#[cfg(feature = "macros")]
+pub use any_outcome::AnyOutcome;
 pub use builder::Builder;
 pub use events::Event;
 pub use handle::TaskHandle;
 pub use map::Map;
+#[cfg(feature = "macros")]
+pub use pool::{AnyDrain, Pool};
 pub use report::Report;
 pub use settings::Workers;
 pub use shutdown::Shutdown;

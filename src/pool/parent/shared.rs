@@ -8,24 +8,28 @@ use crate::os::fork::OwnerProcess;
 use crate::pool::context::CANCELLED_BY_HANDLE;
 use crate::pool::outcome::TaskId;
 use crate::pool::task::{OutcomeOf, Task};
+use crate::pool::wire::messages::Identity;
 use crate::pool::wire::result_message::EncodedOutcome;
-use crate::pool::wire::task_message::{Envelope, TaskCodec};
+use crate::pool::wire::task_message::{EncodedTask, EncodedTaskCodec};
 use crate::queue::Sender;
 use crate::segment::board::Board;
 use core::time::Duration;
 use std::sync::Arc;
 use std::time::Instant;
 
-pub(super) struct Shared<T: Task> {
+pub(super) struct Shared {
+    /// What the workers must be.
+    pub(super) identity: Identity,
     pub(super) results: Results,
-    pub(super) tasks: Sender<Envelope<T>, TaskCodec>,
+    /// Takes the tasks of callers, of any type, in the encoding of [`TaskCodec`](crate::pool::wire::task_message::TaskCodec).
+    pub(super) tasks: Sender<EncodedTask, EncodedTaskCodec>,
     pub(super) board: Board,
     pub(super) settings: Settings,
     pub(super) owner: OwnerProcess,
     pub(super) commands: Arc<Commands>,
 }
 
-impl<T: Task> Shared<T> {
+impl Shared {
     /// See [`TaskHandle::cancel`](crate::pool::TaskHandle::cancel).
     pub(super) fn cancel(&self, id: TaskId) -> bool {
         if !self.owner.is_current() {
@@ -54,7 +58,7 @@ impl<T: Task> Shared<T> {
     /// Decodes an outcome for the caller who has claimed it. Calls the program's `Deserialize`, so the caller must hold
     /// nothing of the pool (RESULTS-7).
     #[inline]
-    pub(super) fn decode(&self, encoded: EncodedOutcome) -> OutcomeOf<T> {
+    pub(super) fn decode<T: Task>(&self, encoded: EncodedOutcome) -> OutcomeOf<T> {
         let has_output = encoded.result.is_ok();
         let outcome = encoded.decode::<T>();
         if has_output && outcome.result.is_err() {

@@ -17,7 +17,6 @@ use super::report::{Report, WorkerStats};
 use super::results::WaitError;
 use super::shared::Shared;
 use crate::announce::exempt_from_shutdown;
-use crate::pool::task::Task;
 use core::time::Duration;
 use parking_lot::Mutex;
 use std::thread::JoinHandle;
@@ -91,12 +90,7 @@ impl ShutdownState {
     }
 
     /// Goes through all phases, or waits for the thread that does.
-    pub(super) fn shut_down<T: Task>(
-        &self,
-        shared: &Shared<T>,
-        how: Shutdown,
-        timeout: Duration,
-    ) -> Report {
+    pub(super) fn shut_down(&self, shared: &Shared, how: Shutdown, timeout: Duration) -> Report {
         let began = Instant::now();
         // The end of the pool can't wait for the announcer's thread if that is the caller: the pool's listener may call
         // `shutdown`.
@@ -150,7 +144,7 @@ impl ShutdownState {
     }
 
     /// Waits until no task is in flight, or the deadline passes. Returns whether no task is.
-    fn drain<T: Task>(&self, shared: &Shared<T>) -> bool {
+    fn drain(&self, shared: &Shared) -> bool {
         loop {
             let deadline = self.deadline();
             let found = shared.results.wait_until(deadline, |tasks| {

@@ -3,6 +3,7 @@
 use super::builder::Builder;
 use super::commands::Commands;
 use super::results::{Results, TaskTable};
+use super::running::RunningPool;
 use super::settings::Settings;
 use super::shared::Shared;
 use super::shutdown::ShutdownState;
@@ -11,12 +12,10 @@ use super::typed_pool::TypedPool;
 use crate::error::StartError;
 use crate::os::fork::OwnerProcess;
 use crate::pool::task::Task;
-use crate::pool::wire::result_message::{
-    EncodedResult, EncodedResultCodec, ResultCodec, ResultMessage,
-};
+use crate::pool::wire::messages::Identity;
+use crate::pool::wire::result_message::{EncodedResult, EncodedResultCodec};
 use crate::pool::wire::role::{is_unclaimed_worker, report_pool_start};
-use crate::pool::wire::startup::queue_schema;
-use crate::pool::wire::task_message::{Envelope, TaskCodec};
+use crate::pool::wire::task_message::{EncodedTask, EncodedTaskCodec};
 use crate::queue::Options;
 use crate::segment::board::Board;
 use std::io;
@@ -31,7 +30,7 @@ impl<T: Task> Builder<TypedPool<T>> {
     /// # Errors
     ///
     /// [`StartError`]: an option has an invalid value; a queue could not be made; the workers' program could not be
-    /// started, does not call [`run_if_worker`](crate::pool::run_if_worker), or has other tasks; a worker could not
+    /// started, does not call [`run_if_worker_for`](crate::pool::run_if_worker_for), or has other tasks; a worker could not
     /// be [prepared](Task::prepare_worker). All processes that were started have ended by then.
     ///
     /// # Examples
@@ -48,43 +47,59 @@ impl<T: Task> Builder<TypedPool<T>> {
     /// ```
     #[track_caller]
     pub fn start(self) -> Result<TypedPool<T>, StartError> {
-        let made_at = Location::caller();
-        if is_unclaimed_worker() {
-            report_pool_start();
-            return Err(StartError::StartedAsWorker);
+        check_role()?;
+        let identity = Identity::of::<T>();
+        let pool = start(self.checked()?, identity, Location::caller())?;
+        Ok(TypedPool::new(pool))
+    }
+}
+
+/// Starts a pool whose workers have this identity.
+pub(super) fn start(
+    settings: Settings,
+    identity: Identity,
+    made_at: &'static Location<'static>,
+) -> Result<RunningPool, StartError> {
+    let launcher = make(settings, identity)?;
+    let shared = Arc::clone(&launcher.shared);
+    let (start_result, started) = mpsc::channel();
+    let supervisor = Supervisor::new(launcher, start_result)
+        .map_err(os("the supervisor could not get its descriptors"))?;
+    let thread = thread::Builder::new()
+        .name("workring-pool".to_owned())
+        .spawn(|| supervisor.run())
+        .map_err(os("the supervisor thread could not be started"))?;
+    let shutdown = ShutdownState::new(thread);
+    match started.recv() {
+        Ok(Ok(())) => Ok(RunningPool::new(shared, shutdown, made_at)),
+        Ok(Err(error)) => {
+            shutdown.join();
+            Err(error)
         }
-        let launcher = make(self.checked()?)?;
-        let shared = Arc::clone(&launcher.shared);
-        let (start_result, started) = mpsc::channel();
-        let supervisor = Supervisor::new(launcher, start_result)
-            .map_err(os("the supervisor could not get its descriptors"))?;
-        let thread = thread::Builder::new()
-            .name("workring-pool".to_owned())
-            .spawn(|| supervisor.run())
-            .map_err(os("the supervisor thread could not be started"))?;
-        let shutdown = ShutdownState::new(thread);
-        match started.recv() {
-            Ok(Ok(())) => Ok(TypedPool::new(shared, shutdown, made_at)),
-            Ok(Err(error)) => {
-                shutdown.join();
-                Err(error)
-            }
-            Err(mpsc::RecvError) => {
-                shutdown.join();
-                Err(StartError::Os {
-                    what: "the supervisor thread has panicked",
-                    source: io::Error::other("see the message of the panic"),
-                })
-            }
+        Err(mpsc::RecvError) => {
+            shutdown.join();
+            Err(StartError::Os {
+                what: "the supervisor thread has panicked",
+                source: io::Error::other("see the message of the panic"),
+            })
         }
     }
 }
 
+/// Fails in a process that was started as a worker and has not become one.
+pub(super) fn check_role() -> Result<(), StartError> {
+    if is_unclaimed_worker() {
+        report_pool_start();
+        return Err(StartError::StartedAsWorker);
+    }
+    Ok(())
+}
+
 /// Makes all that a pool consists of, except processes and threads.
-fn make<T: Task>(settings: Settings) -> Result<Launcher<T>, StartError> {
+fn make(settings: Settings, identity: Identity) -> Result<Launcher, StartError> {
     // More entries than tasks: see RESULTS-2.
     let entries = (2 * settings.capacity).next_power_of_two();
-    let options = queue_options(&settings, &queue_schema::<T>());
+    let options = queue_options(&settings, &identity.queue_schema());
     // A task that its worker has not acknowledged becomes a dead letter, which stays until the supervisor has read
     // it: it is all that is left of the task.
     let tasks = options
@@ -94,10 +109,10 @@ fn make<T: Task>(settings: Settings) -> Result<Launcher<T>, StartError> {
         .max_dead_letters(settings.capacity)
         .evict_dead_letters(false);
     let (tasks, workers_tasks) = tasks
-        .channel_with::<Envelope<T>, TaskCodec>()
+        .channel_with::<EncodedTask, EncodedTaskCodec>()
         .map_err(StartError::Queue)?;
     let (workers_results, results) = options
-        .channel_with::<ResultMessage<T>, ResultCodec<T>>()
+        .channel_with::<EncodedResult, EncodedResultCodec>()
         .map_err(StartError::Queue)?;
     let cells = u32::try_from(entries).unwrap_or(u32::MAX);
     let board = Board::create(settings.workers.max, cells).map_err(|error| StartError::Os {
@@ -108,13 +123,14 @@ fn make<T: Task>(settings: Settings) -> Result<Launcher<T>, StartError> {
     let commands = Arc::new(commands);
     let owner = OwnerProcess::current().map_err(os("the page that detects forks is missing"))?;
     let results = Results::new(
-        results.decoding::<EncodedResult, EncodedResultCodec>(),
+        results,
         TaskTable::new(settings.capacity, entries),
         settings.max_unclaimed_results,
         Arc::clone(&commands),
         owner,
     );
     let shared = Arc::new(Shared {
+        identity,
         results,
         tasks,
         board,

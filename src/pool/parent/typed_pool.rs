@@ -1,35 +1,56 @@
-//! The pool, as its callers see it.
+//! The pool of one type of task, as its callers see it.
 
 use super::builder::Builder;
 use super::handle::TaskHandle;
 use super::map::Map;
 use super::report::Report;
-use super::results::{NextUnclaimed, Owner, WaitError};
-use super::shared::Shared;
-use super::shutdown::{Shutdown, ShutdownState};
+use super::running::{RunningPool, Unclaimed};
+use super::shutdown::Shutdown;
 use crate::error::{ShutdownError, SubmitError, TrySubmitError};
-use crate::pool::outcome::{Outcome, TaskId};
 use crate::pool::task::{OutcomeOf, Task};
-use crate::pool::wire::panics::catch_panic_message;
-use crate::pool::wire::result_message::EncodedOutcome;
-use crate::pool::wire::task_message::{Envelope, Payload};
+use crate::pool::wire::task_message::TaskKey;
 use core::fmt;
+use core::marker::PhantomData;
 use core::time::Duration;
-use std::panic::Location;
-use std::sync::Arc;
-use std::time::Instant;
 
-/// A pool of worker processes.
+/// A pool of worker processes that run tasks of the one type `T`.
 ///
 /// See [the module](crate::pool) for what it guarantees. All methods take `&self`, so threads can share a pool.
 ///
 /// Dropping a pool that was not [shut down](TypedPool::shutdown) cancels the tasks in flight and stops the workers, by force
 /// if they do not end within [`Builder::grace`]. With the feature `tracing`, it emits a warning that names the place
 /// where the pool was made.
+///
+/// # Examples
+///
+/// The type is the task, and the first line of `main` is where workers begin:
+///
+/// ```
+/// use serde::{Deserialize, Serialize};
+/// use workring::pool::{Context, Task, TypedPool, run_if_worker_for};
+///
+/// #[derive(Serialize, Deserialize)]
+/// struct Square(u64);
+///
+/// impl Task for Square {
+///     type Output = u64;
+///     type Error = String;
+///
+///     fn run(self, _: &Context) -> Result<u64, String> {
+///         self.0.checked_mul(self.0).ok_or_else(|| format!("{} is too large", self.0))
+///     }
+/// }
+///
+/// fn main() -> Result<(), Box<dyn std::error::Error>> {
+///     run_if_worker_for::<Square>();
+///     let pool = TypedPool::<Square>::builder().workers(4).start()?;
+///     assert_eq!(pool.submit(Square(12))?.wait()?, 144);
+///     Ok(())
+/// }
+/// ```
 pub struct TypedPool<T: Task> {
-    shared: Arc<Shared<T>>,
-    shutdown: ShutdownState,
-    made_at: &'static Location<'static>,
+    pool: RunningPool,
+    task: PhantomData<fn(T) -> T>,
 }
 
 impl<T: Task> TypedPool<T> {
@@ -48,15 +69,10 @@ impl<T: Task> TypedPool<T> {
         Builder::new()
     }
 
-    pub(super) fn new(
-        shared: Arc<Shared<T>>,
-        shutdown: ShutdownState,
-        made_at: &'static Location<'static>,
-    ) -> Self {
+    pub(super) fn new(pool: RunningPool) -> Self {
         Self {
-            shared,
-            shutdown,
-            made_at,
+            pool,
+            task: PhantomData,
         }
     }
 
@@ -87,12 +103,7 @@ impl<T: Task> TypedPool<T> {
     /// # }
     /// ```
     pub fn submit(&self, task: T) -> Result<TaskHandle<T>, SubmitError<T>> {
-        match self.reserve_and_send(task, true) {
-            Ok(handle) => Ok(handle),
-            Err(TrySubmitError::Refused(error)) => Err(error),
-            // Not returned, since there is no deadline.
-            Err(TrySubmitError::Full(task)) => Err(SubmitError::Closed(task)),
-        }
+        self.pool.submit(task, TaskKey::NONE)
     }
 
     /// Submits a task, without waiting for other tasks. Moves results that have arrived into this process's own memory.
@@ -118,30 +129,7 @@ impl<T: Task> TypedPool<T> {
     /// # }
     /// ```
     pub fn try_submit(&self, task: T) -> Result<TaskHandle<T>, TrySubmitError<T>> {
-        self.reserve_and_send(task, false)
-    }
-
-    fn reserve_and_send(&self, task: T, waits: bool) -> Result<TaskHandle<T>, TrySubmitError<T>> {
-        let shared = &self.shared;
-        let forked = |task| Err(TrySubmitError::Refused(SubmitError::Forked(task)));
-        if !shared.owner.is_current() {
-            return forked(task);
-        }
-        // The program's code: called before anything is reserved.
-        let limit = task.time_limit();
-        let deadline = (!waits).then(Instant::now);
-        let attempt = match shared.results.reserve(Owner::Handle, limit, deadline) {
-            Ok(attempt) => attempt,
-            // `time_limit` has forked, and this is the child.
-            Err(_) if !shared.owner.is_current() => return forked(task),
-            Err(error) => return Err(TrySubmitError::from(error).map(|()| task)),
-        };
-        let payload = Payload::Task(task);
-        let sent = shared.send(Envelope { attempt, payload }, waits)?;
-        let handle = TaskHandle::new(Arc::clone(shared), attempt.id);
-        // If the task's `Drop` panics, the handle is dropped as well, and the outcome goes to `drain`.
-        drop(sent);
-        Ok(handle)
+        self.pool.try_submit(task, TaskKey::NONE)
     }
 
     /// Returns an iterator over the outcomes of all tasks whose handles were dropped, in the order in which they
@@ -173,8 +161,8 @@ impl<T: Task> TypedPool<T> {
     /// ```
     pub fn drain(&self) -> Drain<'_, T> {
         Drain {
-            pool: self,
-            has_reported_fork: false,
+            unclaimed: self.pool.unclaimed(),
+            task: PhantomData,
         }
     }
 
@@ -209,7 +197,7 @@ impl<T: Task> TypedPool<T> {
     /// # }
     /// ```
     pub fn map<I: IntoIterator<Item = T>>(&self, tasks: I) -> Map<'_, T, I::IntoIter> {
-        Map::new(&self.shared, tasks.into_iter(), true)
+        Map::new(self.pool.shared(), TaskKey::NONE, tasks.into_iter(), true)
     }
 
     /// Returns an iterator that runs these tasks and returns their outcomes in the order in which they arrive: none
@@ -236,7 +224,7 @@ impl<T: Task> TypedPool<T> {
     /// # }
     /// ```
     pub fn map_unordered<I: IntoIterator<Item = T>>(&self, tasks: I) -> Map<'_, T, I::IntoIter> {
-        Map::new(&self.shared, tasks.into_iter(), false)
+        Map::new(self.pool.shared(), TaskKey::NONE, tasks.into_iter(), false)
     }
 
     /// Returns how many tasks were submitted and have no outcome in this process yet. The result of such a task may
@@ -259,11 +247,7 @@ impl<T: Task> TypedPool<T> {
     /// ```
     #[must_use]
     pub fn in_flight(&self) -> usize {
-        let results = &self.shared.results;
-        if !results.is_in_owner() {
-            return 0;
-        }
-        results.with(|tasks| tasks.in_flight())
+        self.pool.in_flight()
     }
 
     /// Shuts the pool down, in bounded time. It refuses tasks from now on. With [`Shutdown::Drain`], tasks in flight
@@ -293,93 +277,36 @@ impl<T: Task> TypedPool<T> {
     /// # }
     /// ```
     pub fn shutdown(&self, how: Shutdown, timeout: Duration) -> Result<Report, ShutdownError> {
-        if !self.shared.owner.is_current() {
-            return Err(ShutdownError::Forked);
-        }
-        Ok(self.shutdown.shut_down(&self.shared, how, timeout))
+        self.pool.shut_down(how, timeout)
     }
 }
-
-impl<T: Task> Drop for TypedPool<T> {
-    fn drop(&mut self) {
-        if !self.shared.owner.is_current() || self.shutdown.is_over() {
-            return;
-        }
-        let report = self
-            .shutdown
-            .shut_down(&self.shared, Shutdown::Cancel, Duration::ZERO);
-        // If the subscriber panics, this does not.
-        let _ = catch_panic_message(|| warn_of_drop(self.made_at, &report));
-    }
-}
-
-#[cfg(feature = "tracing")]
-fn warn_of_drop(made_at: &Location<'_>, report: &Report) {
-    tracing::warn!(
-        target: "workring",
-        made_at = %made_at,
-        report = %report,
-        "a pool was dropped without `shutdown`: its tasks in flight were cancelled"
-    );
-}
-
-#[cfg(not(feature = "tracing"))]
-fn warn_of_drop(_: &Location<'_>, _: &Report) {}
 
 impl<T: Task> fmt::Debug for TypedPool<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TypedPool")
-            .field("made_at", &self.made_at)
-            .field("in_flight", &self.in_flight())
-            .finish_non_exhaustive()
+        self.pool.fmt_as("TypedPool", f)
     }
 }
 
 /// An iterator over outcomes as they arrive. Returned by [`TypedPool::drain`].
 #[must_use = "iterators do nothing unless consumed"]
 pub struct Drain<'a, T: Task> {
-    pool: &'a TypedPool<T>,
-    /// Whether the outcome was returned that stands for all tasks in a forked child.
-    has_reported_fork: bool,
+    unclaimed: Unclaimed<'a>,
+    task: PhantomData<fn() -> T>,
 }
 
 impl<T: Task> Iterator for Drain<'_, T> {
     type Item = OutcomeOf<T>;
 
     fn next(&mut self) -> Option<OutcomeOf<T>> {
-        let shared = &self.pool.shared;
-        let results = &shared.results;
-        let next = || {
-            results.wait_until(None, |tasks| match tasks.take_unclaimed() {
-                NextUnclaimed::Outcome(outcome) => Some(Some(outcome)),
-                NextUnclaimed::None => Some(None),
-                NextUnclaimed::Pending => None,
-            })
-        };
-        let encoded = match next() {
-            Ok(encoded) => encoded,
-            // Each task in flight gets an outcome with this reason.
-            Err(WaitError::Unknown(what)) if results.is_in_owner() => {
-                results.fail_unknown(what);
-                next().ok()?
-            }
-            Err(WaitError::Unknown(what)) => self.report_fork(what),
-            Err(WaitError::Ended | WaitError::TimedOut) => None,
-        };
-        Some(shared.decode(encoded?))
-    }
-}
-
-impl<T: Task> Drain<'_, T> {
-    #[cold]
-    fn report_fork(&mut self, what: &'static str) -> Option<EncodedOutcome> {
-        let is_first = !core::mem::replace(&mut self.has_reported_fork, true);
-        is_first.then(|| Outcome::unknown(TaskId::NONE, what))
+        let (_, outcome) = self.unclaimed.next()?;
+        Some(self.unclaimed.shared().decode::<T>(outcome))
     }
 }
 
 impl<T: Task> fmt::Debug for Drain<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Drain").field(self.pool).finish()
+        f.debug_struct("Drain")
+            .field("in_flight", &self.unclaimed.in_flight())
+            .finish_non_exhaustive()
     }
 }

@@ -26,8 +26,11 @@ use core::any::type_name;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+/// What a worker of a pool of all registered tasks has in place of the name of a type.
+pub(crate) const REGISTERED: &str = "all registered tasks";
+
 /// The version of this protocol. Raised with every change of a message or its meaning.
-pub(crate) const PROTOCOL_VERSION: u32 = 2;
+pub(crate) const PROTOCOL_VERSION: u32 = 3;
 
 /// The length of the longest datagram.
 pub(crate) const MAX_LEN: usize = 16 << 10;
@@ -56,9 +59,20 @@ impl Identity {
         }
     }
 
+    /// Returns the schema of the queues of the pool, which a worker names to inherit its ends.
+    pub(crate) fn queue_schema(&self) -> String {
+        format!("{} (schema {})", self.task, self.schema)
+    }
+
     /// Compares with another side's identity. Returns the first difference: what differs, theirs, ours.
     pub(crate) fn mismatch(&self, theirs: &Self) -> Option<(&'static str, String, String)> {
         let number = |number: &dyn ToString| number.to_string();
+        // A pool of all registered tasks lists them there.
+        let of_output = if self.task == REGISTERED {
+            "list of registered tasks"
+        } else {
+            "type of output"
+        };
         let all = [
             ("protocol", number(&theirs.protocol), number(&self.protocol)),
             (
@@ -67,9 +81,9 @@ impl Identity {
                 self.version.clone(),
             ),
             ("type of task", theirs.task.clone(), self.task.clone()),
-            ("schema", number(&theirs.schema), number(&self.schema)),
-            ("type of output", theirs.output.clone(), self.output.clone()),
+            (of_output, theirs.output.clone(), self.output.clone()),
             ("type of error", theirs.error.clone(), self.error.clone()),
+            ("schema", number(&theirs.schema), number(&self.schema)),
         ];
         all.into_iter().find(|(_, theirs, ours)| theirs != ours)
     }

@@ -6,14 +6,13 @@ use crate::codec::{Bincode, Codec, DecodeError, EncodeError};
 use crate::pool::outcome::{Outcome, Panic, TaskError};
 use crate::pool::task::{OutcomeOf, Task};
 use core::fmt;
-use core::marker::PhantomData;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 /// The outcome of a task, as the worker sends it.
-pub(crate) struct ResultMessage<T: Task> {
+pub(crate) struct ResultMessage<O, E> {
     pub(crate) attempt: TaskAttempt,
-    pub(crate) result: WorkerResult<T::Output, T::Error>,
+    pub(crate) result: WorkerResult<O, E>,
 }
 
 /// The outcome of a task, as the parent receives it: still encoded.
@@ -35,6 +34,10 @@ pub(crate) enum WorkerResult<O, E> {
     Transport(String),
 }
 
+/// The name of the codec of the queue of results.
+pub(crate) const RESULTS_CODEC: &str =
+    "results of workring, 1; bincode 2, serde, little-endian, fixed-width integers";
+
 const OUTPUT: u8 = 0;
 
 const FAILED: u8 = 1;
@@ -46,17 +49,17 @@ const CANCELLED: u8 = 3;
 const NOT_CARRIED: u8 = 4;
 
 /// The worker's codec of results: see the table in `task_message`.
-pub(crate) struct ResultCodec<T>(PhantomData<T>);
+pub(crate) struct ResultCodec;
 
-/// The name of [`ResultCodec`].
-pub(crate) const RESULTS_CODEC: &str =
-    "results of workring, 1; bincode 2, serde, little-endian, fixed-width integers";
-
-impl<T: Task> Codec<ResultMessage<T>> for ResultCodec<T> {
+impl<O, E> Codec<ResultMessage<O, E>> for ResultCodec
+where
+    O: Serialize + DeserializeOwned,
+    E: Serialize + DeserializeOwned,
+{
     const NAME: &'static str = RESULTS_CODEC;
 
     #[inline]
-    fn encode(answer: &ResultMessage<T>, into: &mut [u8]) -> Result<usize, EncodeError> {
+    fn encode(answer: &ResultMessage<O, E>, into: &mut [u8]) -> Result<usize, EncodeError> {
         let attempt = answer.attempt;
         Ok(HEADER
             + match &answer.result {
@@ -76,7 +79,7 @@ impl<T: Task> Codec<ResultMessage<T>> for ResultCodec<T> {
             })
     }
 
-    fn encoded_len(answer: &ResultMessage<T>) -> Result<usize, EncodeError> {
+    fn encoded_len(answer: &ResultMessage<O, E>) -> Result<usize, EncodeError> {
         Ok(HEADER
             + match &answer.result {
                 WorkerResult::Output(output) => Bincode::encoded_len(output)?,
@@ -88,18 +91,18 @@ impl<T: Task> Codec<ResultMessage<T>> for ResultCodec<T> {
     }
 
     /// Required by the trait only: the parent decodes by [`EncodedResultCodec`] (WIRE-3).
-    fn decode(_: &[u8]) -> Result<ResultMessage<T>, DecodeError> {
+    fn decode(_: &[u8]) -> Result<ResultMessage<O, E>, DecodeError> {
         Err(DecodeError::new(
             "results are decoded when they are claimed",
         ))
     }
 }
 
-/// The parent's codec of results: it leaves outputs and errors encoded, so that it runs no user code (WIRE-3).
+/// The codec of the queue of results, and of the parent: it leaves outputs and errors encoded, so that it runs no user code (WIRE-3).
 pub(crate) struct EncodedResultCodec;
 
 impl Codec<EncodedResult> for EncodedResultCodec {
-    const NAME: &'static str = "results of workring, not decoded";
+    const NAME: &'static str = RESULTS_CODEC;
 
     fn encode(_: &EncodedResult, _: &mut [u8]) -> Result<usize, EncodeError> {
         Err(EncodeError::failed("the parent sends no results"))
@@ -243,7 +246,36 @@ impl EncodedOutcome {
     }
 }
 
+#[cfg(feature = "macros")]
+impl EncodedOutcome {
+    /// Returns the outcome without the output and the task's error.
+    pub(crate) fn status(&self) -> Outcome<(), ()> {
+        Outcome {
+            id: self.id,
+            attempts: self.attempts,
+            result: self.result.as_ref().map(|_| ()).map_err(TaskError::status),
+        }
+    }
+}
+
 impl TaskError<Encoded> {
+    #[cfg(feature = "macros")]
+    fn status(&self) -> TaskError<()> {
+        match self {
+            Self::Failed(_) => TaskError::Failed(()),
+            Self::Panicked(panic) => TaskError::Panicked(panic.clone()),
+            Self::Crashed { status } => TaskError::Crashed { status: *status },
+            Self::Cancelled => TaskError::Cancelled,
+            Self::TimedOut => TaskError::TimedOut,
+            Self::TooMuchMemory { resident } => TaskError::TooMuchMemory {
+                resident: *resident,
+            },
+            Self::NoWorkers { why } => TaskError::NoWorkers { why: why.clone() },
+            Self::Transport { what } => TaskError::Transport { what: what.clone() },
+            Self::Unknown { what } => TaskError::Unknown { what },
+        }
+    }
+
     #[cold]
     fn decode<E: Serialize + DeserializeOwned>(self) -> TaskError<E> {
         match self {

@@ -1,8 +1,6 @@
 //! What a worker process gets at its start: an environment variable, and descriptors by name.
 
 use crate::os::{identity, pidfd, procfs};
-use crate::pool::task::Task;
-use core::any::type_name;
 
 /// The variable that makes a process a worker. It has the number of its slot, its starter, and the type of its tasks.
 pub(crate) const VARIABLE: &str = "WORKRING_WORKER";
@@ -12,11 +10,6 @@ pub(crate) const LINK: &str = "workring-link";
 pub(crate) const BOARD: &str = "workring-board";
 pub(crate) const TASKS: &str = "workring-tasks";
 pub(crate) const RESULTS: &str = "workring-results";
-
-/// Returns the schema of the queues of a pool of `T`, which a worker names to inherit its ends.
-pub(crate) fn queue_schema<T: Task>() -> String {
-    format!("{} (schema {})", type_name::<T>(), T::SCHEMA)
-}
 
 /// The contents of [`VARIABLE`].
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,12 +5,16 @@
 //! |-------|--------------------------------|---------------------------|
 //! | 0-7   | id of the task                 | the same                  |
 //! | 8-9   | the number of the attempt      | the same                  |
-//! | 10    | 0: one task; 1: a chunk        | the kind of result        |
+//! | 10    | 0: one task; 1: a chunk; plus  | the kind of result        |
+//! |       | 64 if it has a key             |                           |
 //! | 11    | 0                              | 0                         |
-//! | 12-   | the task, by the default codec | the contents of this kind |
+//! | 12-   | the key, if any; then the task | the contents of this kind |
+//! |       | by the default codec           |                           |
 //!
-//! A chunk is several tasks with consecutive ids; the message has the first id. From byte 12 on come the number of
-//! tasks, in four bytes, then for each task its length, in four bytes, and the task. They only travel together: each
+//! The [key](TaskKey) says which registered task it is; messages of a pool of one type have none.
+//!
+//! A chunk is several tasks with consecutive ids; the message has the first id. From byte 12 on, or after the key, come the number
+//! of tasks, in four bytes, then for each task its length, in four bytes, and the task. They only travel together: each
 //! task runs, ends and counts by itself.
 //!
 //! WIRE-1. Decoding the attempt of a message that these codecs have encoded never fails. So the caller of a task or an
@@ -35,13 +39,50 @@ const UNREADABLE_CHUNK: u8 = u8::MAX;
 /// The length field before each task of a chunk, and before all of them.
 pub(super) const COUNT: usize = size_of::<u32>();
 
+/// The length of a [`TaskKey`].
+const KEY: usize = size_of::<u64>();
+
+/// The name of the codec of the queue of tasks.
+pub(crate) const TASKS_CODEC: &str =
+    "tasks of workring, 2; bincode 2, serde, little-endian, fixed-width integers";
+
 /// More tasks than any chunk has.
 const MANY: usize = 1 << 16;
+
+/// Added to the kind of a message that has a [key](TaskKey).
+const KEYED: u8 = 64;
+
+/// Which registered task a message holds: a hash of its name. The same in every build of a program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct TaskKey(u64);
+
+impl TaskKey {
+    /// The key of tasks of a pool of one type, which needs none.
+    pub(crate) const NONE: Self = Self(0);
+
+    /// Returns the key as a number.
+    pub(crate) const fn number(self) -> u64 {
+        self.0
+    }
+
+    /// Returns the key of the task with this name, which is not [`NONE`](TaskKey::NONE).
+    pub(crate) const fn of(name: &str) -> Self {
+        // FNV-1a.
+        let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+        let mut bytes = name.as_bytes();
+        while let [first, rest @ ..] = bytes {
+            hash = (hash ^ *first as u64).wrapping_mul(0x0000_0100_0000_01b3);
+            bytes = rest;
+        }
+        Self(if hash == 0 { 1 } else { hash })
+    }
+}
 
 /// A task that is to be sent, or several.
 pub(crate) struct Envelope<T> {
     /// The attempt of the task, or of the first one.
     pub(crate) attempt: TaskAttempt,
+    pub(crate) key: TaskKey,
     pub(crate) payload: Payload<T>,
 }
 
@@ -50,32 +91,14 @@ pub(crate) enum Payload<T> {
     Task(T),
     /// Several tasks with consecutive ids; the envelope has the first id.
     Chunk(Vec<T>),
-    /// A task in its earlier encoding (WIRE-2).
-    Encoded(Vec<u8>),
-    /// A task whose bytes were not found in its dead letter, and why (WIRE-1).
-    Unreadable(String),
 }
 
 impl<T> Envelope<T> {
-    /// Returns the tasks of a dead letter, each to be sent again as it is.
-    pub(crate) fn from_dead_letter(letter: &[u8]) -> Result<Vec<Self>, DecodeError> {
-        let tasks = TaskMessage::open(letter)?;
-        let envelope = |(attempt, task): (TaskAttempt, Result<&[u8], DecodeError>)| Self {
-            attempt,
-            payload: match task {
-                Ok(bytes) => Payload::Encoded(bytes.to_vec()),
-                Err(error) => Payload::Unreadable(reason(&error)),
-            },
-        };
-        Ok(tasks.map(envelope).collect())
-    }
-
-    /// Returns the tasks of the caller.
+    /// Returns the tasks.
     pub(crate) fn into_tasks(self) -> Vec<T> {
         match self.payload {
             Payload::Task(task) => vec![task],
             Payload::Chunk(tasks) => tasks,
-            Payload::Encoded(_) | Payload::Unreadable(_) => Vec::new(),
         }
     }
 
@@ -83,7 +106,36 @@ impl<T> Envelope<T> {
     pub(crate) fn into_task(self) -> Option<T> {
         match self.payload {
             Payload::Task(task) => Some(task),
-            _ => self.into_tasks().pop(),
+            Payload::Chunk(mut tasks) => tasks.pop(),
+        }
+    }
+}
+
+/// A task in the encoding in which it was found in a message of the queue.
+pub(crate) struct EncodedTask {
+    pub(crate) attempt: TaskAttempt,
+    key: TaskKey,
+    /// Its bytes (WIRE-2), or why they were not found in its dead letter (WIRE-1).
+    bytes: Result<Vec<u8>, String>,
+}
+
+impl EncodedTask {
+    /// Returns the tasks of a message of the queue, such as a dead letter, each to be sent again as it is.
+    pub(crate) fn all_of(message: &[u8]) -> Result<Vec<Self>, DecodeError> {
+        let tasks = TaskMessage::open(message)?;
+        let key = tasks.key;
+        let encoded = |(attempt, task): (TaskAttempt, Result<&[u8], DecodeError>)| Self {
+            attempt,
+            key,
+            bytes: task.map(<[u8]>::to_vec).map_err(|error| reason(&error)),
+        };
+        Ok(tasks.map(encoded).collect())
+    }
+
+    fn bytes(&self) -> Result<&[u8], EncodeError> {
+        match &self.bytes {
+            Ok(bytes) => Ok(bytes),
+            Err(what) => Err(EncodeError::failed(what.as_str())),
         }
     }
 }
@@ -91,6 +143,7 @@ impl<T> Envelope<T> {
 /// The tasks of an encoded message of the tasks queue, each with its attempt, none decoded (WIRE-3).
 pub(crate) struct TaskMessage<'a> {
     attempt: TaskAttempt,
+    key: TaskKey,
     next: usize,
     count: usize,
     kind: u8,
@@ -101,6 +154,12 @@ impl<'a> TaskMessage<'a> {
     #[inline]
     pub(crate) fn open(bytes: &'a [u8]) -> Result<Self, DecodeError> {
         let (attempt, kind, rest) = TaskAttempt::decode(bytes)?;
+        let (key, kind, rest) = match rest.split_first_chunk() {
+            Some((key, rest)) if kind & KEYED != 0 => {
+                (TaskKey(u64::from_le_bytes(*key)), kind - KEYED, rest)
+            }
+            _ => (TaskKey::NONE, kind, rest),
+        };
         let (count, kind, rest) = match get(rest) {
             Some((count, rest)) if kind == CHUNK && count <= MANY => (count, kind, rest),
             // A chunk with an impossible number is reported for its first task.
@@ -109,11 +168,18 @@ impl<'a> TaskMessage<'a> {
         };
         Ok(Self {
             attempt,
+            key,
             next: 0,
             count,
             kind,
             rest,
         })
+    }
+
+    /// Returns which registered task it holds.
+    #[inline]
+    pub(crate) const fn key(&self) -> TaskKey {
+        self.key
     }
 
     #[inline]
@@ -155,12 +221,30 @@ pub(crate) fn decode_task<T: Task>(bytes: &[u8]) -> Result<T, String> {
     <Bincode as Codec<T>>::decode(bytes).map_err(|error| reason(&error))
 }
 
-/// The codec of tasks: see the table above.
-pub(crate) struct TaskCodec;
+/// Writes the attempt, the kind and the key of a message. Returns the rest of the room, and how many bytes were written.
+#[inline]
+fn encode_head(
+    attempt: TaskAttempt,
+    key: TaskKey,
+    kind: u8,
+    into: &mut [u8],
+) -> Result<(usize, &mut [u8]), EncodeError> {
+    if key == TaskKey::NONE {
+        return Ok((HEADER, attempt.encode(kind, into)?));
+    }
+    let rest = attempt.encode(kind | KEYED, into)?;
+    let (place, rest) = rest.split_first_chunk_mut().ok_or(EncodeError::NoRoom)?;
+    *place = key.0.to_le_bytes();
+    Ok((HEADER + KEY, rest))
+}
 
-/// The name of [`TaskCodec`].
-pub(crate) const TASKS_CODEC: &str =
-    "tasks of workring, 1; bincode 2, serde, little-endian, fixed-width integers";
+/// Returns the length of what [`encode_head`] writes.
+fn head_len(key: TaskKey) -> usize {
+    HEADER + if key == TaskKey::NONE { 0 } else { KEY }
+}
+
+/// The codec of callers' tasks: see the table above.
+pub(crate) struct TaskCodec;
 
 impl<T: Task> Codec<Envelope<T>> for TaskCodec {
     const NAME: &'static str = TASKS_CODEC;
@@ -169,33 +253,52 @@ impl<T: Task> Codec<Envelope<T>> for TaskCodec {
     fn encode(envelope: &Envelope<T>, into: &mut [u8]) -> Result<usize, EncodeError> {
         let kind = match envelope.payload {
             Payload::Chunk(_) => CHUNK,
-            _ => ONE_TASK,
+            Payload::Task(_) => ONE_TASK,
         };
-        let rest = envelope.attempt.encode(kind, into)?;
-        Ok(HEADER
+        let (head, rest) = encode_head(envelope.attempt, envelope.key, kind, into)?;
+        Ok(head
             + match &envelope.payload {
                 Payload::Task(task) => Bincode::encode(task, rest)?,
                 Payload::Chunk(tasks) => encode_tasks(tasks, rest)?,
-                Payload::Encoded(bytes) => copy(bytes, rest)?,
-                Payload::Unreadable(what) => return Err(EncodeError::failed(what.as_str())),
             })
     }
 
     fn encoded_len(envelope: &Envelope<T>) -> Result<usize, EncodeError> {
-        Ok(HEADER
+        Ok(head_len(envelope.key)
             + match &envelope.payload {
                 Payload::Task(task) => Bincode::encoded_len(task)?,
                 Payload::Chunk(tasks) => tasks.iter().try_fold(COUNT, |length, task| {
                     Ok(length + COUNT + Bincode::encoded_len(task)?)
                 })?,
-                Payload::Encoded(bytes) => bytes.len(),
-                Payload::Unreadable(what) => return Err(EncodeError::failed(what.as_str())),
             })
     }
 
     /// Required by the trait only: both sides read a [`TaskMessage`] (WIRE-3).
-    fn decode(bytes: &[u8]) -> Result<Envelope<T>, DecodeError> {
-        let task = Envelope::from_dead_letter(bytes)?.into_iter().next();
+    fn decode(_: &[u8]) -> Result<Envelope<T>, DecodeError> {
+        Err(DecodeError::new("a worker decodes a task when it runs it"))
+    }
+}
+
+/// The codec of the queue of tasks, whatever their type: it encodes tasks that are sent again.
+pub(crate) struct EncodedTaskCodec;
+
+impl Codec<EncodedTask> for EncodedTaskCodec {
+    const NAME: &'static str = TASKS_CODEC;
+
+    fn encode(task: &EncodedTask, into: &mut [u8]) -> Result<usize, EncodeError> {
+        let bytes = task.bytes()?;
+        let (head, rest) = encode_head(task.attempt, task.key, ONE_TASK, into)?;
+        Ok(head + copy(bytes, rest)?)
+    }
+
+    fn encoded_len(task: &EncodedTask) -> Result<usize, EncodeError> {
+        let bytes = task.bytes()?;
+        Ok(head_len(task.key) + bytes.len())
+    }
+
+    /// Required by the trait only, as above.
+    fn decode(bytes: &[u8]) -> Result<EncodedTask, DecodeError> {
+        let task = EncodedTask::all_of(bytes)?.into_iter().next();
         task.ok_or_else(|| DecodeError::new("a chunk without tasks"))
     }
 }

@@ -2,7 +2,10 @@ use super::result_message::{
     Encoded, EncodedResultCodec, ResultCodec, ResultMessage, SHORT, WorkerResult,
 };
 use super::task_attempt::{HEADER, TaskAttempt, reason};
-use super::task_message::{COUNT, Envelope, Payload, TaskCodec, TaskMessage, decode_task};
+use super::task_message::{
+    COUNT, EncodedTask, EncodedTaskCodec, Envelope, Payload, TaskCodec, TaskKey, TaskMessage,
+    decode_task,
+};
 use crate::codec::{Codec, DecodeError, EncodeError};
 use crate::pool::Context;
 use crate::pool::outcome::{Panic, TaskError, TaskId};
@@ -47,6 +50,7 @@ fn found(bytes: &[u8]) -> Vec<(TaskAttempt, Result<u32, String>)> {
 fn one(task: u32) -> Envelope<u32> {
     Envelope {
         attempt: ATTEMPT,
+        key: TaskKey::NONE,
         payload: Payload::Task(task),
     }
 }
@@ -55,14 +59,34 @@ fn one(task: u32) -> Envelope<u32> {
 fn a_task_arrives_as_it_was_sent_even_a_second_time() {
     let bytes = encoded::<_, Tasks>(&one(4711));
     assert_eq!(found(&bytes), [(ATTEMPT, Ok(4711))]);
-    let again = Envelope::<u32>::from_dead_letter(&bytes)
-        .expect("a letter")
-        .pop();
+    let again = EncodedTask::all_of(&bytes).expect("a letter").pop();
     let mut again = again.expect("one task");
     assert_eq!(again.attempt, ATTEMPT);
     again.attempt.number = 3;
     let third = again.attempt;
-    assert_eq!(found(&encoded::<_, Tasks>(&again)), [(third, Ok(4711))]);
+    assert_eq!(
+        found(&encoded::<_, EncodedTaskCodec>(&again)),
+        [(third, Ok(4711))]
+    );
+}
+
+#[test]
+fn the_key_of_a_registered_task_survives_being_sent_again() {
+    let key = TaskKey::of("program::square");
+    assert_ne!(key, TaskKey::of("program::cube"));
+    for mut envelope in [one(4711), chunk()] {
+        envelope.key = key;
+        let bytes = encoded::<_, Tasks>(&envelope);
+        assert_eq!(TaskMessage::open(&bytes).expect("a header").key(), key);
+        let tasks = found(&bytes);
+        let again = EncodedTask::all_of(&bytes).expect("a letter");
+        assert_eq!(again.len(), tasks.len());
+        for (task, first) in again.iter().zip(tasks) {
+            let bytes = encoded::<_, EncodedTaskCodec>(task);
+            assert_eq!(TaskMessage::open(&bytes).expect("a header").key(), key);
+            assert_eq!(found(&bytes), [first]);
+        }
+    }
 }
 
 #[test]
@@ -78,6 +102,7 @@ fn a_task_that_cannot_be_decoded_is_known_by_its_id() {
 fn chunk() -> Envelope<u32> {
     Envelope {
         attempt: ATTEMPT,
+        key: TaskKey::NONE,
         payload: Payload::Chunk((0..5).map(|n| 10 * n).collect()),
     }
 }
@@ -89,9 +114,12 @@ fn a_chunk_arrives_as_it_was_sent_and_can_be_sent_again_one_by_one() {
         .map(|n| (ATTEMPT.nth(n), Ok(10 * u32::try_from(n).expect("few"))))
         .collect();
     assert_eq!(found(&bytes), expected);
-    let again = Envelope::<u32>::from_dead_letter(&bytes).expect("a letter");
+    let again = EncodedTask::all_of(&bytes).expect("a letter");
     for (envelope, expected) in again.into_iter().zip(expected) {
-        assert_eq!(found(&encoded::<_, Tasks>(&envelope)), [expected]);
+        assert_eq!(
+            found(&encoded::<_, EncodedTaskCodec>(&envelope)),
+            [expected]
+        );
     }
 }
 
@@ -107,12 +135,7 @@ fn a_chunk_that_is_cut_off_spoils_only_the_tasks_that_are_missing() {
             assert_eq!(*attempt, ATTEMPT.nth(n));
             assert_eq!(task.is_ok(), n < whole_tasks, "{n} of {length}");
         }
-        assert_eq!(
-            Envelope::<u32>::from_dead_letter(bytes)
-                .expect("a header")
-                .len(),
-            5
-        );
+        assert_eq!(EncodedTask::all_of(bytes).expect("a header").len(), 5);
     }
     let mut absurd = whole;
     absurd.splice(HEADER..HEADER + COUNT, [0xff; COUNT]);
@@ -120,7 +143,7 @@ fn a_chunk_that_is_cut_off_spoils_only_the_tasks_that_are_missing() {
 }
 
 fn arrived(result: WorkerResult<String, bool>) -> OutcomeOf<u32> {
-    let bytes = encoded::<_, ResultCodec<u32>>(&ResultMessage {
+    let bytes = encoded::<_, ResultCodec>(&ResultMessage {
         attempt: ATTEMPT,
         result,
     });

@@ -2,18 +2,16 @@
 
 use crate::os::link::{Link, RecvOutcome};
 use crate::os::poll::Poll;
-use crate::pool::task::Task;
 use crate::pool::wire::messages::{FromParent, FromWorker, Identity, MAX_LEN, WorkerConfig};
 use std::os::fd::{AsFd, OwnedFd};
 use std::process;
 
 /// Sends what this process is. Returns the parent's settings, or `None` if the parent refuses or no longer needs this
 /// worker.
-pub(crate) fn greet<T: Task>(link: &Link) -> Option<WorkerConfig> {
+pub(crate) fn greet(link: &Link, identity: Identity) -> Option<WorkerConfig> {
     let pid = process::id();
     link.send(&FromWorker::Process { pid }.encode()).ok()?;
-    link.send(&FromWorker::Hello(Identity::of::<T>()).encode())
-        .ok()?;
+    link.send(&FromWorker::Hello(identity).encode()).ok()?;
     loop {
         match receive(link) {
             FromLink::Message(FromParent::Welcome(config)) => return Some(config),

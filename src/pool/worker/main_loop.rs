@@ -40,16 +40,23 @@ use crate::pool::context::{Context, WorkerState};
 use crate::pool::outcome::TaskId;
 use crate::pool::pace::Pace;
 use crate::pool::task::Task;
-use crate::pool::wire::messages::{FromWorker, Level, WorkerConfig, truncated};
-use crate::pool::wire::result_message::{ResultCodec, ResultMessage, WorkerResult};
-use crate::pool::wire::startup::{BOARD, RESULTS, Starter, TASKS, queue_schema};
+use crate::pool::wire::messages::{FromWorker, Identity, Level, WorkerConfig, truncated};
+use crate::pool::wire::result_message::{
+    EncodedResult, EncodedResultCodec, ResultCodec, ResultMessage, WorkerResult,
+};
+use crate::pool::wire::startup::{BOARD, RESULTS, Starter, TASKS};
 use crate::pool::wire::task_attempt::TaskAttempt;
-use crate::pool::wire::task_message::{Envelope, TaskCodec, TaskMessage, decode_task};
+use crate::pool::wire::task_message::{
+    EncodedTask, EncodedTaskCodec, TaskKey, TaskMessage, decode_task,
+};
 use crate::pool::wire::task_phase;
 use crate::queue::{Receiver, Sender, inherit_as, inherit_fd};
 use crate::segment::board::{Board, WorkerEntry};
 use crate::sync::AtomicBool;
 use core::mem::needs_drop;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::error::Error;
 use std::process::exit;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -67,8 +74,34 @@ pub struct Startup<'a> {
     pub(super) link: Arc<Link>,
 }
 
+impl Startup<'_> {
+    /// Returns the name of the type of the tasks.
+    pub(crate) const fn task_type(&self) -> &str {
+        self.task_type
+    }
+}
+
+/// The tasks that a worker runs.
+pub(crate) trait Runner {
+    /// What the worker says it is.
+    fn identity(&self) -> Identity;
+
+    /// Prepares the process for these tasks.
+    fn prepare(&self) -> Result<(), Box<dyn Error + Send + Sync>>;
+
+    /// Runs an encoded task, and sends its result.
+    fn run(
+        &self,
+        worker: &mut Worker,
+        key: TaskKey,
+        attempt: TaskAttempt,
+        bytes: &[u8],
+        start: u64,
+    );
+}
+
 /// A running worker.
-pub(crate) struct Worker<T: Task> {
+pub(crate) struct Worker {
     link: Arc<Link>,
     config: WorkerConfig,
     /// The number of tasks after which it stops by itself.
@@ -76,33 +109,39 @@ pub(crate) struct Worker<T: Task> {
     pace: Pace,
     /// Shared, so that the lease of a message borrows the receiver and not the whole worker.
     tasks: Rc<Receiver<Vec<u8>, Raw>>,
-    results: Sender<ResultMessage<T>, ResultCodec<T>>,
+    results: Sender<EncodedResult, EncodedResultCodec>,
     context: Context,
     watcher: JoinHandle<()>,
 }
 
-impl<T: Task> Worker<T> {
+impl Worker {
     /// Takes over the descriptors of this process and prepares it. Ends the process if that fails.
-    pub(crate) fn enter(startup: &Startup<'_>) -> Self {
+    pub(crate) fn enter<R: Runner>(startup: &Startup<'_>, runner: &R) -> Self {
         let link = &startup.link;
         panics::install(Arc::clone(link));
-        let Some(config) = greet::<T>(link) else {
+        let identity = runner.identity();
+        let schema = identity.queue_schema();
+        let Some(config) = greet(link, identity) else {
             exit(0);
         };
-        Self::take_over(startup, config).unwrap_or_else(|what| {
+        Self::take_over(startup, config, &schema, runner).unwrap_or_else(|what| {
             let what = truncated(what);
             let _ = link.send(&FromWorker::CannotPrepare { what }.encode());
             exit(BROKEN)
         })
     }
 
-    fn take_over(startup: &Startup<'_>, config: WorkerConfig) -> Result<Self, String> {
-        let schema = queue_schema::<T>();
-        let tasks = inherit_as(TASKS, &schema).map_err(|error| with_causes(&error))?;
-        let tasks: Receiver<Envelope<T>, TaskCodec> = tasks;
+    fn take_over<R: Runner>(
+        startup: &Startup<'_>,
+        config: WorkerConfig,
+        schema: &str,
+        runner: &R,
+    ) -> Result<Self, String> {
+        let tasks = inherit_as(TASKS, schema).map_err(|error| with_causes(&error))?;
+        let tasks: Receiver<EncodedTask, EncodedTaskCodec> = tasks;
         // As bytes: tasks are decoded when they are on the board.
         let tasks = tasks.decoding::<Vec<u8>, Raw>();
-        let results = inherit_as(RESULTS, &schema).map_err(|error| with_causes(&error))?;
+        let results = inherit_as(RESULTS, schema).map_err(|error| with_causes(&error))?;
         let board = inherit_fd(BOARD).map_err(|error| with_causes(&error))?;
         let board = Board::attach(board).map_err(|refusal| format!("the board: {refusal:?}"))?;
         if board.entry(startup.slot).is_none() {
@@ -131,7 +170,7 @@ impl<T: Task> Worker<T> {
                 .map_err(|error| format!("cannot limit its address space: {error}"))?;
         }
         // Formatting the error runs user code too.
-        let prepare = || T::prepare_worker().map_err(|error| error.to_string());
+        let prepare = || runner.prepare().map_err(|error| error.to_string());
         match catch_panic(|| log_forwarding::preparing(&startup.link, config.verbosity, prepare)) {
             Ok(prepared) => prepared?,
             Err(panic) => return Err(panic.to_string()),
@@ -154,7 +193,7 @@ impl<T: Task> Worker<T> {
     }
 
     /// Runs tasks until the tasks queue ends or the worker is to stop.
-    pub(crate) fn work(mut self) -> ! {
+    pub(crate) fn work<R: Runner>(mut self, runner: &R) -> ! {
         self.send_to_parent(&FromWorker::Ready);
         let tasks = Rc::clone(&self.tasks);
         while !self.context.state.is_stopping() {
@@ -166,7 +205,7 @@ impl<T: Task> Worker<T> {
                 Ok(lease) => {
                     let now = clock::now_coarse();
                     self.pace.step_at(now);
-                    let count = self.run_message(&lease, now);
+                    let count = self.run_message(runner, &lease, now);
                     lease.ack();
                     self.tasks_left = self.tasks_left.saturating_sub(count);
                     let spent = self.tasks_left == 0 && !mutant!(NeverRecycled);
@@ -190,7 +229,7 @@ impl<T: Task> Worker<T> {
     }
 
     /// Runs the tasks of a message that arrived at this time of the coarse clock, and returns how many there were.
-    fn run_message(&mut self, message: &[u8], arrival: u64) -> u64 {
+    fn run_message<R: Runner>(&mut self, runner: &R, message: &[u8], arrival: u64) -> u64 {
         let letter = match TaskMessage::open(message) {
             Ok(letter) => letter,
             Err(error) => {
@@ -199,6 +238,7 @@ impl<T: Task> Worker<T> {
                 return 0;
             }
         };
+        let key = letter.key();
         let mut count = 0;
         for (attempt, task) in letter {
             count += 1;
@@ -212,22 +252,35 @@ impl<T: Task> Worker<T> {
                     } else {
                         clock::now_coarse()
                     };
-                    self.run_and_report(attempt, bytes, start);
+                    runner.run(self, key, attempt, bytes, start);
                 }
                 Err(error) => {
-                    self.send_result(attempt, WorkerResult::Transport(error.cause().to_string()));
+                    self.report_transport(attempt, error.cause().to_string());
                 }
             }
         }
         count
     }
 
-    fn run_and_report(&mut self, attempt: TaskAttempt, bytes: &[u8], start: u64) {
+    /// Reports that a task could not be run, for this reason.
+    #[cold]
+    pub(crate) fn report_transport(&self, attempt: TaskAttempt, what: String) {
+        self.send_result::<(), ()>(attempt, WorkerResult::Transport(what));
+    }
+
+    /// Decodes and runs a task, and sends its result.
+    #[inline]
+    pub(crate) fn run_and_report<T: Task>(
+        &mut self,
+        attempt: TaskAttempt,
+        bytes: &[u8],
+        start: u64,
+    ) {
         if self.context.state.is_cancelled(attempt.id) {
-            self.send_result(attempt, WorkerResult::Cancelled);
+            self.send_result::<(), ()>(attempt, WorkerResult::Cancelled);
             return;
         }
-        let result = self.run_task(bytes, attempt, start);
+        let result = self.run_task::<T>(bytes, attempt, start);
         self.line().set_phase(task_phase::SENDING);
         if mutant!(LineEndedBeforeAnswer) {
             self.line().end();
@@ -239,7 +292,7 @@ impl<T: Task> Worker<T> {
         self.line().end();
     }
 
-    fn run_task(
+    fn run_task<T: Task>(
         &mut self,
         bytes: &[u8],
         attempt: TaskAttempt,
@@ -280,9 +333,13 @@ impl<T: Task> Worker<T> {
     }
 
     /// Sends the outcome of a task. If that cannot be sent, sends the reason: each task has an outcome.
-    fn send_result(&self, attempt: TaskAttempt, result: WorkerResult<T::Output, T::Error>) {
+    fn send_result<O, E>(&self, attempt: TaskAttempt, result: WorkerResult<O, E>)
+    where
+        O: Serialize + DeserializeOwned,
+        E: Serialize + DeserializeOwned,
+    {
         let answer = ResultMessage { attempt, result };
-        let what = match catch_panic(|| self.results.send_ref(&answer)) {
+        let what = match catch_panic(|| self.results.send_ref::<_, ResultCodec>(&answer)) {
             // Closed: the parent needs no more results.
             Ok(Ok(()) | Err(SendError::Closed(()))) => None,
             Ok(Err(error @ (SendError::Forked(()) | SendError::Corrupt { .. }))) => {
@@ -295,15 +352,16 @@ impl<T: Task> Worker<T> {
             Err(panic) => Some(panic.to_string()),
         };
         if let Some(what) = what {
-            let result = WorkerResult::Transport(truncated(what));
-            if let Err(error) = self.results.send_ref(&ResultMessage { attempt, result })
+            let result = WorkerResult::<(), ()>::Transport(truncated(what));
+            let reason = ResultMessage { attempt, result };
+            if let Err(error) = self.results.send_ref::<_, ResultCodec>(&reason)
                 && !error.is_closed()
             {
                 self.give_up(&with_causes(&error));
             }
         }
         // The outcome has been sent: a panic in its `Drop` no longer changes it.
-        if (needs_drop::<T::Output>() || needs_drop::<T::Error>())
+        if (needs_drop::<O>() || needs_drop::<E>())
             && let Err(panic) = catch_panic(|| drop(answer))
         {
             self.report(format!(

@@ -5,6 +5,8 @@
 //! | `entry`          | `run_if_worker`, and the types of tasks that a program can run       |
 //! | `handshake`      | the first messages between a worker and its parent                   |
 //! | `main_loop`      | the main thread: it leases tasks, runs them, and sends their results |
+//! | `registry`       | the tasks that are registered at link time                           |
+//! | `one_type`       | a worker of a pool of one type of task                               |
 //! | `watcher`        | the thread that receives messages of the parent                      |
 //! | `panics`         | the panic hook; catching panics of tasks                             |
 //! | `log_forwarding` | sending `tracing` events to the parent                               |
@@ -13,7 +15,14 @@ mod entry;
 mod handshake;
 mod log_forwarding;
 mod main_loop;
+mod one_type;
 mod panics;
+#[cfg(feature = "macros")]
+pub(super) mod registry;
 mod watcher;
 
 pub use entry::{Kinds, run_if_worker_for};
+#[cfg(feature = "macros")]
+pub use entry::{run_if_worker, start_worker_before_main};
+#[cfg(feature = "macros")]
+pub(super) use main_loop::Runner;

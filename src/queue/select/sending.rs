@@ -39,7 +39,10 @@ impl<'a, T, C: Codec<T>> Sending<'a, T, C> {
             let Some(writer) = self.sender.allocator.block_for(queue, length)? else {
                 return Ok(None);
             };
-            self.offered = Some(self.sender.encode_in(writer, self.message, length)?);
+            self.offered = Some(
+                self.sender
+                    .encode_in::<T, C>(writer, self.message, length)?,
+            );
         }
         let Some(writer) = &mut self.offered else {
             return Ok(None);

@@ -17,7 +17,7 @@ use std::thread;
 ///
 /// # Examples
 ///
-/// Each method has an example. In all of them, `Square` is the task of [the module's example](crate::pool), and `Nap`
+/// Each method has an example. In all of them, `Square` is a type of task that squares a number, and `Nap`
 /// is a task that sleeps for a time, or fails when it is cancelled. `HOUR` is such a time. The first line of `main`,
 /// `run_if_worker_for::<(Square, Nap)>();`, is not shown.
 #[must_use = "a builder does nothing until `start` makes a pool"]

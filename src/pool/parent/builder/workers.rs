@@ -174,7 +174,7 @@ impl<P> Builder<P> {
     }
 
     /// Sets the program of the workers. By default it is the program of this process, whatever becomes of its file. The
-    /// `main` function of another program must call [`run_if_worker`](crate::pool::run_if_worker) as well, with the
+    /// `main` function of another program must call [`run_if_worker_for`](crate::pool::run_if_worker_for) as well, with the
     /// same type of task.
     ///
     /// The program is run by its path each time a worker is started, and searched for in the workers' `PATH` if the

@@ -16,7 +16,7 @@
 //! | in flight          | `entries`               | its result arrives, or the supervisor records an outcome       |
 //! | done, for a handle | `for_handles`           | the handle takes the outcome; the handle is dropped: unclaimed |
 //! | done, for a map    | `streams`               | the map takes the outcome; the map is dropped: discarded       |
-//! | unclaimed          | `unclaimed`             | claimed by `TypedPool::drain`                                       |
+//! | unclaimed          | `unclaimed`             | claimed by `drain`                                             |
 //!
 //! RESULTS-1. A task has exactly one outcome. Recording it removes the task's entry; a later result for the same
 //!     task, or a result of an earlier attempt, finds no matching entry and is dropped.
@@ -46,7 +46,7 @@ mod receive;
 mod streams;
 mod table;
 
-pub(super) use in_flight::{AttemptRange, InFlight, Owner};
+pub(super) use in_flight::{AttemptRange, InFlight, OwnLimits, Owner};
 pub(super) use receive::{FORKED, Results, WaitError};
 pub(super) use streams::StreamId;
 pub(super) use table::{MapStep, NextUnclaimed, ReserveError, TaskTable};

@@ -1,13 +1,13 @@
 //! What callers, maps and the supervisor do with the table of tasks.
 
-use super::in_flight::{AttemptRange, Owner};
+use super::in_flight::{AttemptRange, OwnLimits, Owner};
 use super::receive::{Results, WaitError};
 use super::streams::StreamId;
 use super::table::{MapStep, ReserveError, TaskTable};
 use crate::pool::outcome::{TaskError, TaskId};
 use crate::pool::wire::result_message::EncodedOutcome;
 use crate::pool::wire::task_attempt::TaskAttempt;
-use core::time::Duration;
+use crate::pool::wire::task_message::TaskKey;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
@@ -24,13 +24,13 @@ impl From<WaitError> for ReserveError {
 
 /// Operations of callers.
 impl Results {
-    /// Reserves an id and an entry for a task with this [time limit of its own](crate::pool::Task::time_limit). While
+    /// Reserves an id and an entry for a task with these limits of its own. While
     /// the pool is at capacity, waits until `deadline`, or without end if that is `None`, and records results that
     /// arrive.
     pub(crate) fn reserve(
         &self,
         owner: Owner,
-        limit: Option<Duration>,
+        own: OwnLimits,
         deadline: Option<Instant>,
     ) -> Result<TaskAttempt, ReserveError> {
         let max = self.max_unclaimed;
@@ -38,7 +38,7 @@ impl Results {
             if let Err(error) = tasks.check_accepts() {
                 return Some(Err(error));
             }
-            if let Some(attempt) = tasks.reserve(owner, limit) {
+            if let Some(attempt) = tasks.reserve(owner, own) {
                 self.wake_supervisor(tasks);
                 return Some(Ok(attempt));
             }
@@ -57,10 +57,10 @@ impl Results {
         self.change(|tasks| tasks.withdraw(range) > 0)
     }
 
-    /// Leaves the outcome of a task whose handle was dropped to `TypedPool::drain`.
-    pub(crate) fn release_handle(&self, id: TaskId) {
+    /// Leaves the outcome of a task whose handle was dropped to `drain`.
+    pub(crate) fn release_handle(&self, id: TaskId, key: TaskKey) {
         if self.is_in_owner() {
-            self.change_if(|tasks| ((), tasks.release_handle(id)));
+            self.change_if(|tasks| ((), tasks.release_handle(id, key)));
         }
     }
 
@@ -106,7 +106,7 @@ impl Results {
     pub(crate) fn reserve_range(
         &self,
         stream: StreamId,
-        limits: &[Option<Duration>],
+        limits: &[OwnLimits],
     ) -> Result<Option<AttemptRange>, ReserveError> {
         self.with(|tasks| {
             let range = tasks.reserve_range(limits, Owner::Map(stream));
@@ -132,7 +132,7 @@ impl Results {
     pub(crate) fn wait_for_step(
         &self,
         stream: StreamId,
-        limits: &[Option<Duration>],
+        limits: &[OwnLimits],
         outcomes: &mut VecDeque<EncodedOutcome>,
     ) -> Result<MapStep, WaitError> {
         self.wait_until(None, |tasks| {

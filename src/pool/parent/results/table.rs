@@ -1,11 +1,12 @@
 //! The table of a pool's tasks: entries for those in flight, and outcomes until they are claimed.
 
-use super::in_flight::{AttemptRange, InFlight, Owner};
+use super::in_flight::{AttemptRange, InFlight, OwnLimits, Owner};
 use super::streams::{StreamId, Streams};
 use crate::pool::outcome::{Outcome, TaskError, TaskId};
 use crate::pool::parent::report::TaskStats;
 use crate::pool::wire::result_message::{Encoded, EncodedOutcome, EncodedResult};
 use crate::pool::wire::task_attempt::TaskAttempt;
+use crate::pool::wire::task_message::TaskKey;
 use core::time::Duration;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -25,14 +26,14 @@ pub(crate) struct TaskTable {
     entries: Vec<Option<InFlight>>,
     capacity: usize,
     in_flight: usize,
-    /// How many of the tasks in flight do not belong to `TypedPool::drain`.
+    /// How many of the tasks in flight do not belong to `drain`.
     not_for_drain: usize,
     /// Outcomes that wait for their handles.
     for_handles: HashMap<TaskId, EncodedOutcome>,
     /// Outcomes that wait for their maps.
     pub(super) streams: Streams<EncodedOutcome>,
-    /// Outcomes that wait for `TypedPool::drain`.
-    unclaimed: VecDeque<EncodedOutcome>,
+    /// Outcomes that wait for `drain`.
+    unclaimed: VecDeque<(TaskKey, EncodedOutcome)>,
     stats: TaskStats,
     /// The number of tasks in flight above which the next reservation wakes the supervisor, once.
     wake_above: usize,
@@ -83,9 +84,9 @@ impl<E> From<&ReserveError> for TaskError<E> {
     }
 }
 
-/// The next outcome for `TypedPool::drain`.
+/// The next outcome for `drain`.
 pub(crate) enum NextUnclaimed {
-    Outcome(EncodedOutcome),
+    Outcome(TaskKey, EncodedOutcome),
     /// A task is in flight whose outcome will be unclaimed.
     Pending,
     /// No such task is in flight.
@@ -181,14 +182,14 @@ impl TaskTable {
 
     /// Reserves the next id and its entry. Returns `None` if the pool is at capacity.
     #[inline]
-    pub(super) fn reserve(&mut self, owner: Owner, limit: Option<Duration>) -> Option<TaskAttempt> {
+    pub(super) fn reserve(&mut self, owner: Owner, own: OwnLimits) -> Option<TaskAttempt> {
         if self.in_flight >= self.capacity && !mutant!(CapacityIgnored) {
             return None;
         }
         // This loop ends: there are more entries than `capacity`.
         loop {
             let id = self.take_id();
-            if let Some(attempt) = self.occupy_entry(id, owner, limit) {
+            if let Some(attempt) = self.occupy_entry(id, owner, own) {
                 return Some(attempt);
             }
         }
@@ -196,12 +197,7 @@ impl TaskTable {
 
     /// Occupies the entry of `id` if it is free.
     #[inline]
-    fn occupy_entry(
-        &mut self,
-        id: TaskId,
-        owner: Owner,
-        limit: Option<Duration>,
-    ) -> Option<TaskAttempt> {
+    fn occupy_entry(&mut self, id: TaskId, owner: Owner, own: OwnLimits) -> Option<TaskAttempt> {
         let index = self.index(id);
         let entry = self.entries.get_mut(index)?;
         if entry.is_some() {
@@ -214,14 +210,14 @@ impl TaskTable {
             deaths_before_start: 0,
             cancelled: false,
             timed_out: false,
-            limit,
+            own,
             owner,
         });
-        if limit.is_some() {
-            self.note_limit(limit);
+        if own.time.is_some() {
+            self.note_limit(own.time);
         }
         self.in_flight += 1;
-        self.not_for_drain += usize::from(owner != Owner::Drain);
+        self.not_for_drain += usize::from(!matches!(owner, Owner::Drain(_)));
         self.stats.submitted += 1;
         Some(attempt)
     }
@@ -240,7 +236,7 @@ impl TaskTable {
     #[inline]
     pub(super) fn reserve_range(
         &mut self,
-        limits: &[Option<Duration>],
+        limits: &[OwnLimits],
         owner: Owner,
     ) -> Result<Option<AttemptRange>, ReserveError> {
         self.check_accepts()?;
@@ -283,7 +279,7 @@ impl TaskTable {
     fn remove_if(&mut self, id: TaskId, test: impl FnOnce(&InFlight) -> bool) -> Option<InFlight> {
         let task = self.occupied_entry(id)?.take_if(|task| test(task))?;
         self.in_flight -= 1;
-        self.not_for_drain -= usize::from(task.owner != Owner::Drain);
+        self.not_for_drain -= usize::from(!matches!(task.owner, Owner::Drain(_)));
         Some(task)
     }
 
@@ -337,10 +333,10 @@ impl TaskTable {
         self.stats.count(&outcome.result);
         match owner {
             Owner::Map(stream) => self.streams.push(stream, outcome),
-            Owner::Handle => {
+            Owner::Handle(_) => {
                 self.for_handles.insert(outcome.id, outcome);
             }
-            Owner::Drain => self.unclaimed.push_back(outcome),
+            Owner::Drain(key) => self.unclaimed.push_back((key, outcome)),
             Owner::Discarded => {}
         }
     }
@@ -358,29 +354,29 @@ impl TaskTable {
     /// Takes the next unclaimed outcome.
     pub(crate) fn take_unclaimed(&mut self) -> NextUnclaimed {
         match self.unclaimed.pop_front() {
-            Some(outcome) => NextUnclaimed::Outcome(outcome),
+            Some((key, outcome)) => NextUnclaimed::Outcome(key, outcome),
             None if self.in_flight == self.not_for_drain => NextUnclaimed::None,
             None => NextUnclaimed::Pending,
         }
     }
 
-    /// Returns how many outcomes wait for a handle or for `TypedPool::drain`.
+    /// Returns how many outcomes wait for a handle or for `drain`.
     pub(super) fn stored_count(&self) -> usize {
         self.for_handles.len() + self.unclaimed.len()
     }
 
-    /// Records that a handle was dropped: its task, or the outcome, now belongs to `TypedPool::drain`. Returns whether to
+    /// Records that a handle was dropped: its task, or the outcome, now belongs to `drain`. Returns whether to
     /// wake the waiters.
-    pub(super) fn release_handle(&mut self, id: TaskId) -> bool {
+    pub(super) fn release_handle(&mut self, id: TaskId, key: TaskKey) -> bool {
         if let Some(task) = self.get_mut(id)
-            && task.owner == Owner::Handle
+            && let Owner::Handle(key) = task.owner
         {
-            task.owner = Owner::Drain;
+            task.owner = Owner::Drain(key);
             self.not_for_drain -= 1;
         } else if let Some(outcome) = self.for_handles.remove(&id)
             && !mutant!(DroppedHandleLosesOutcome)
         {
-            self.unclaimed.push_back(outcome);
+            self.unclaimed.push_back((key, outcome));
             return true;
         }
         false

@@ -12,14 +12,13 @@ use crate::error::ending;
 use crate::os::clock;
 use crate::pool::outcome::TaskId;
 use crate::pool::parent::events::Event;
-use crate::pool::task::Task;
 use crate::pool::wire::task_phase;
 use crate::segment::board::WorkerEntry;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::time::Instant;
 
-impl<T: Task> Supervisor<T> {
+impl Supervisor {
     /// Reaps the worker of a slot if it has ended, settles its task, and refills the slot.
     pub(super) fn reap_worker(&mut self, index: usize) {
         if !self.has_worker_ended(index) {

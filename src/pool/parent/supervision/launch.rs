@@ -5,33 +5,31 @@ use crate::os::child::ChildProcess;
 use crate::os::link::Link;
 use crate::os::spawn::{Program, SpawnRequest};
 use crate::pool::parent::shared::Shared;
-use crate::pool::task::Task;
-use crate::pool::wire::result_message::{ResultCodec, ResultMessage};
+use crate::pool::wire::result_message::{EncodedResult, EncodedResultCodec};
 use crate::pool::wire::startup::{Assignment, BOARD, LINK, RESULTS, Starter, TASKS, VARIABLE};
-use crate::pool::wire::task_message::{Envelope, TaskCodec};
+use crate::pool::wire::task_message::{EncodedTask, EncodedTaskCodec};
 use crate::queue::{Handoff, Receiver, Sender};
-use core::any::type_name;
 use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
 /// What each worker is started with.
-pub(crate) struct Launcher<T: Task> {
-    pub(crate) shared: Arc<Shared<T>>,
+pub(crate) struct Launcher {
+    pub(crate) shared: Arc<Shared>,
     program: Program,
     starter: Starter,
     /// The workers' end of the queue of tasks. The parent uses it only to read dead letters, and to take back queued
     /// tasks during an outage.
-    pub(super) tasks: Receiver<Envelope<T>, TaskCodec>,
+    pub(super) tasks: Receiver<EncodedTask, EncodedTaskCodec>,
     /// The workers' end of the queue of results.
-    results: Sender<ResultMessage<T>, ResultCodec<T>>,
+    results: Sender<EncodedResult, EncodedResultCodec>,
 }
 
-impl<T: Task> Launcher<T> {
+impl Launcher {
     pub(crate) fn new(
-        shared: Arc<Shared<T>>,
-        tasks: Receiver<Envelope<T>, TaskCodec>,
-        results: Sender<ResultMessage<T>, ResultCodec<T>>,
+        shared: Arc<Shared>,
+        tasks: Receiver<EncodedTask, EncodedTaskCodec>,
+        results: Sender<EncodedResult, EncodedResultCodec>,
     ) -> io::Result<Self> {
         let program = match &shared.settings.program {
             Some(program) => Program::File(program.clone()),
@@ -81,7 +79,7 @@ impl<T: Task> Launcher<T> {
         let assignment = Assignment {
             slot,
             starter: self.starter,
-            task_type: type_name::<T>().to_owned(),
+            task_type: self.shared.identity.task.clone(),
         };
         let variable = assignment.to_text();
         request

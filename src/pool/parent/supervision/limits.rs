@@ -36,7 +36,6 @@ use crate::os::clock;
 use crate::pool::context::CANCELLED_BY_TIME_LIMIT;
 use crate::pool::outcome::TaskId;
 use crate::pool::parent::settings::TaskLimits;
-use crate::pool::task::Task;
 use crate::pool::wire::task_phase;
 use crate::segment::board::WorkerEntry;
 use core::time::Duration;
@@ -103,7 +102,7 @@ impl RunningTask {
     }
 }
 
-impl<T: Task> Supervisor<T> {
+impl Supervisor {
     /// Enforces the limits of running tasks, and adjusts the number of workers, which `staffing` does at the same
     /// times. Sets the time of the next inspection.
     pub(super) fn inspect(&mut self) {
@@ -157,7 +156,7 @@ impl<T: Task> Supervisor<T> {
         let task = self.results().with(|tasks| tasks.get_mut(id).copied());
         // If the task has its outcome already, its entry is gone, and its own limit with it. Then what matters is how
         // long the worker has been stuck since, so any limit serves (LIMIT-4).
-        let own = task.map_or(shortest_own, |task| task.limit);
+        let own = task.map_or(shortest_own, |task| task.own.time);
         let own = own.filter(|_| !mutant!(OwnLimitIgnored));
         let hard = own.or(limits.hard_time);
         let Some(task) = task.filter(|_| !running.is_sending) else {

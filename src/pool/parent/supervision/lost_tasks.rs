@@ -35,9 +35,8 @@ use crate::os::clock;
 use crate::pool::outcome::{TaskError, TaskId};
 use crate::pool::parent::results::{InFlight, TaskTable};
 use crate::pool::parent::settings::Backoff;
-use crate::pool::task::Task;
 use crate::pool::wire::task_attempt::TaskAttempt;
-use crate::pool::wire::task_message::Envelope;
+use crate::pool::wire::task_message::EncodedTask;
 use crate::queue::PeerStats;
 use core::time::Duration;
 use std::time::Instant;
@@ -56,7 +55,7 @@ enum Verdict {
     Resend(Instant),
 }
 
-impl<T: Task> Supervisor<T> {
+impl Supervisor {
     /// Settles the tasks of all dead workers: steps 1 to 3.
     pub(super) fn settle_tasks(&mut self) {
         self.settle_again_at = None;
@@ -95,23 +94,23 @@ impl<T: Task> Supervisor<T> {
 
     fn judge_dead_letters(&mut self) {
         for letter in self.launcher.tasks.dead_letters() {
-            let envelopes = match Envelope::<T>::from_dead_letter(&letter.bytes()) {
-                Ok(envelopes) => envelopes,
+            let tasks = match EncodedTask::all_of(&letter.bytes()) {
+                Ok(tasks) => tasks,
                 Err(error) => {
                     log::unreadable_task(&error.cause().to_string());
                     letter.discard();
                     continue;
                 }
             };
-            if envelopes
+            if tasks
                 .iter()
                 .any(|task| self.is_of_live_worker(task.attempt))
             {
                 continue;
             }
-            for mut envelope in envelopes {
-                if let Verdict::Resend(due) = self.judge(&mut envelope) {
-                    self.retries.push(Retry { due, envelope });
+            for mut task in tasks {
+                if let Verdict::Resend(due) = self.judge(&mut task) {
+                    self.retries.push(Retry { due, task });
                 }
             }
             letter.discard();
@@ -145,8 +144,8 @@ impl<T: Task> Supervisor<T> {
     }
 
     /// Decides what happens to one task of a dead letter, and counts a retry.
-    fn judge(&mut self, envelope: &mut Envelope<T>) -> Verdict {
-        let id = envelope.attempt.id;
+    fn judge(&mut self, task: &mut EncodedTask) -> Verdict {
+        let id = task.attempt.id;
         // The death of the worker that was running the task. It counts once: later attempts have nothing to do with it.
         let mut deaths = self.dead_workers.iter_mut();
         let death = deaths.find(|death| death.running == Some(id)).map(|death| {
@@ -164,7 +163,7 @@ impl<T: Task> Supervisor<T> {
         };
         let verdict = self
             .results()
-            .change(|tasks| case.judge(tasks, &mut envelope.attempt));
+            .change(|tasks| case.judge(tasks, &mut task.attempt));
         let has_crashed =
             death.is_some_and(|death| death.kill_reason.is_none() && !died_while_decoding(&death));
         if has_crashed && matches!(verdict, Verdict::Resend(_)) {
@@ -197,13 +196,13 @@ impl<T: Task> Supervisor<T> {
                 self.retries.push(retry);
                 continue;
             }
-            match self.launcher.shared.tasks.try_send(retry.envelope) {
+            match self.launcher.shared.tasks.try_send(retry.task) {
                 // Closed: the pool is at its end, which cancels what is left.
                 Ok(()) | Err(TrySendError::Closed(_)) => {}
                 Err(error @ (TrySendError::Full(_) | TrySendError::NoMemory { .. })) => {
                     self.retries.push(Retry {
                         due: clock::after(now, RETRY_DELAY),
-                        envelope: error.into_inner(),
+                        task: error.into_inner(),
                     });
                 }
                 Err(error) => self.record_unsendable(error),
@@ -216,12 +215,12 @@ impl<T: Task> Supervisor<T> {
         let retries = core::mem::take(&mut self.retries);
         retries
             .into_iter()
-            .map(|retry| retry.envelope.attempt)
+            .map(|retry| retry.task.attempt)
             .collect()
     }
 
     /// Records the outcome of a task that can't be sent again.
-    fn record_unsendable(&self, error: TrySendError<Envelope<T>>) {
+    fn record_unsendable(&self, error: TrySendError<EncodedTask>) {
         let what = with_causes(&error);
         let id = error.into_inner().attempt.id;
         self.results().change(|tasks| {
@@ -270,7 +269,8 @@ impl Case {
         task.crashes += 1;
         let crashes = task.crashes;
         let is_unwanted = task.cancelled || task.timed_out || death.kill_reason.is_some();
-        let has_retries = crashes + u32::from(mutant!(OneRetryLess)) <= self.retries;
+        let has_retries =
+            crashes + u32::from(mutant!(OneRetryLess)) <= task.own.retries.unwrap_or(self.retries);
         if is_unwanted || self.is_stopping || !has_retries {
             let task = *task;
             record_death(tasks, &task, &death);

@@ -10,11 +10,10 @@ use crate::os::link::RecvOutcome;
 use crate::pool::outcome::TaskId;
 use crate::pool::parent::events::Event;
 use crate::pool::parent::settings::Settings;
-use crate::pool::task::Task;
 use crate::pool::wire::messages::{FromParent, FromWorker, Identity, MAX_LEN, WorkerConfig};
 use std::time::Instant;
 
-impl<T: Task> Supervisor<T> {
+impl Supervisor {
     /// Receives and handles one message of a worker. Returns its length, or `None` if no message has arrived. Never
     /// waits.
     pub(super) fn receive_message(&mut self, index: usize) -> Option<usize> {
@@ -134,10 +133,10 @@ impl<T: Task> Supervisor<T> {
     fn handle_hello(&mut self, index: usize, number: u32, identity: &Identity) {
         let config = worker_config(self.settings());
         let start_deadline = Instant::now().checked_add(self.settings().start_timeout);
+        let mismatch = self.launcher.shared.identity.mismatch(identity);
         let Some(worker) = self.worker_mut(index) else {
             return;
         };
-        let mismatch = Identity::of::<T>().mismatch(identity);
         match mismatch.filter(|_| !mutant!(MismatchAccepted)) {
             None => {
                 worker.stage = Stage::Preparing;

@@ -23,9 +23,8 @@ use super::supervisor::{Outage, Phase, Supervisor};
 use crate::error::{StartError, TryRecvError, ending};
 use crate::os::clock;
 use crate::pool::outcome::TaskError;
-use crate::pool::task::Task;
 use crate::pool::wire::task_attempt::TaskAttempt;
-use crate::pool::wire::task_message::Envelope;
+use crate::pool::wire::task_message::EncodedTask;
 use core::time::Duration;
 use std::process::ExitStatus;
 use std::sync::Arc;
@@ -36,7 +35,7 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 /// If a worker has been ready for this long, its attempt has not failed, whatever ends it.
 const STEADY_TIME: Duration = Duration::from_secs(10);
 
-impl<T: Task> Supervisor<T> {
+impl Supervisor {
     /// Counts a worker that has ended as a success or a failure of its slot.
     pub(super) fn record_end(&mut self, index: usize, worker: &WorkerProcess, death: &DeadWorker) {
         let was_idle = worker.stage >= Stage::Ready && self.launcher.shared.tasks.is_empty();
@@ -106,7 +105,7 @@ impl<T: Task> Supervisor<T> {
         loop {
             match self.launcher.tasks.try_lease_undecoded() {
                 Ok(lease) => {
-                    match Envelope::<T>::from_dead_letter(&lease) {
+                    match EncodedTask::all_of(&lease) {
                         Ok(tasks) => attempts.extend(tasks.iter().map(|task| task.attempt)),
                         Err(error) => log::unreadable_task(&error.cause().to_string()),
                     }

@@ -6,12 +6,11 @@ use super::slot::Stage;
 use super::supervisor::{Phase, Supervisor};
 use crate::os::clock;
 use crate::pool::outcome::{TaskError, TaskId};
-use crate::pool::task::Task;
 use crate::pool::wire::messages::FromParent;
 use crate::segment::board::WorkerEntry;
 use std::time::Instant;
 
-impl<T: Task> Supervisor<T> {
+impl Supervisor {
     /// Sets the time at which a worker that is ready now is asked to stop because of its age.
     pub(super) fn set_retirement(&mut self, index: usize) {
         let retire_at = self.settings().workers.draw_expiry(Instant::now());

@@ -8,7 +8,6 @@ use crate::announce::Announcer;
 use crate::os::clock;
 use crate::pool::parent::commands::Command;
 use crate::pool::parent::report::WorkerStats;
-use crate::pool::task::Task;
 use core::time::Duration;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -24,7 +23,7 @@ const MESSAGE_TIME: Duration = Duration::from_millis(20);
 /// The pause after a wait that has failed.
 const RETRY_DELAY: Duration = Duration::from_millis(10);
 
-impl<T: Task> Supervisor<T> {
+impl Supervisor {
     /// Runs until all workers have ended, and returns how many there were. The main function of the thread.
     pub(crate) fn run(mut self) -> WorkerStats {
         let shared = Arc::clone(&self.launcher.shared);

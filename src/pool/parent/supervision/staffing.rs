@@ -19,14 +19,13 @@ use super::reasons::LeaveReason;
 use super::slot::{SlotState, Stage, WorkerProcess, WorkerSlot};
 use super::supervisor::{Supervisor, earlier};
 use crate::os::clock;
-use crate::pool::task::Task;
 use core::time::Duration;
 use std::time::Instant;
 
 /// How long to wait before checking again whether tasks are queued, when a worker seems to be about to take one.
 const RETRY_DELAY: Duration = Duration::from_millis(10);
 
-impl<T: Task> Supervisor<T> {
+impl Supervisor {
     /// Returns above how many tasks in flight this thread has to be woken: if no task is in flight now, which is
     /// `idle` or less, and otherwise.
     pub(super) fn wake_thresholds(&self, idle: usize) -> (usize, usize) {

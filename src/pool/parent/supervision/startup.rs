@@ -9,14 +9,13 @@ use crate::os::child::ChildProcess;
 use crate::os::clock;
 use crate::os::link::Link;
 use crate::pool::parent::events::Event;
-use crate::pool::task::Task;
 use std::io;
 use std::time::Instant;
 
 /// How many processes in a row may die in one slot before the start of the pool fails.
 const MAX_DEATHS_AT_START: u32 = 3;
 
-impl<T: Task> Supervisor<T> {
+impl Supervisor {
     /// Starts a worker in a slot, unless the pool is stopping.
     pub(super) fn start_worker(&mut self, index: usize) {
         let Some(number) = self.slots.get(index).map(|slot| slot.number) else {

@@ -5,11 +5,10 @@ use super::slot::{KILL_TIMEOUT, SlotState, WorkerSlot};
 use super::supervisor::{Phase, StopStep, Supervisor};
 use crate::os::clock;
 use crate::pool::outcome::TaskError;
-use crate::pool::task::Task;
 use crate::pool::wire::messages::FromParent;
 use std::time::Instant;
 
-impl<T: Task> Supervisor<T> {
+impl Supervisor {
     /// Asks all workers to stop; if `cancel`, cancels all tasks as well.
     pub(super) fn stop(&mut self, cancel: bool) {
         if self.is_stopping() {

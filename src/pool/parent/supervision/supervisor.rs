@@ -34,9 +34,8 @@ use crate::pool::parent::events::Event;
 use crate::pool::parent::report::WorkerStats;
 use crate::pool::parent::results::Results;
 use crate::pool::parent::settings::Settings;
-use crate::pool::task::Task;
 use crate::pool::wire::panics::catch_panic_message;
-use crate::pool::wire::task_message::Envelope;
+use crate::pool::wire::task_message::EncodedTask;
 use crate::segment::board::WorkerEntry;
 use core::time::Duration;
 use std::io;
@@ -64,8 +63,8 @@ pub(super) enum StopStep {
 }
 
 /// The state of the supervisor thread. The other files of this folder have its methods, by subject.
-pub(crate) struct Supervisor<T: Task> {
-    pub(super) launcher: Launcher<T>,
+pub(crate) struct Supervisor {
+    pub(super) launcher: Launcher,
     /// All descriptors that the thread waits for. Those of a worker are added and removed with it.
     pub(super) watchlist: Epoll,
     pub(super) has_reported_failed_wait: bool,
@@ -81,7 +80,7 @@ pub(crate) struct Supervisor<T: Task> {
     pub(super) dead_workers: Vec<DeadWorker>,
     /// When to try again to settle them.
     pub(super) settle_again_at: Option<Instant>,
-    pub(super) retries: Vec<Retry<T>>,
+    pub(super) retries: Vec<Retry>,
     pub(super) pending_kills: Vec<PendingKill>,
     /// When to inspect the tasks that run, and the number of workers.
     pub(super) inspect_at: Option<Instant>,
@@ -90,9 +89,9 @@ pub(crate) struct Supervisor<T: Task> {
 }
 
 /// A task that is sent again.
-pub(super) struct Retry<T> {
+pub(super) struct Retry {
     pub(super) due: Instant,
-    pub(super) envelope: Envelope<T>,
+    pub(super) task: EncodedTask,
 }
 
 /// A cancelled task whose worker is killed if it runs the task at `due`.
@@ -119,9 +118,9 @@ pub(super) fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<In
     one.into_iter().chain(other).min()
 }
 
-impl<T: Task> Supervisor<T> {
+impl Supervisor {
     pub(crate) fn new(
-        launcher: Launcher<T>,
+        launcher: Launcher,
         start_result: mpsc::Sender<Result<(), StartError>>,
     ) -> io::Result<Self> {
         let watchlist = Epoll::new()?;
