@@ -397,48 +397,52 @@ fn a_select_of_one_queue_attached_twice_is_idle() {
 fn wakes_that_a_select_does_not_use_reach_other_processes() {
     let rounds = rounds(100, 2_000);
     for wait in WAITS {
-        guarded(LIMIT + Duration::from_millis(50) * rounds, || {
-            // A select on the sender's processor does not run before all three messages are sent.
-            pin(&allowed()[..1]);
-            let queues = [(); 3].map(|()| {
-                let options = Options::new(4).spin(Duration::ZERO);
-                let options = test_hooks::with_liveness_interval(options, Duration::from_hours(1));
-                options.channel::<u32>().expect("a queue")
-            });
-            let spawn = |role, arguments: &[&dyn Display]| {
-                hand_over(role, arguments, |mut handoff| {
-                    for (name, (_, rx)) in ["a", "b", "c"].into_iter().zip(&queues) {
-                        handoff = handoff.give(name, rx)?;
+        guarded(
+            Duration::from_mins(2) + Duration::from_millis(50) * rounds,
+            || {
+                // A select on the sender's processor does not run before all three messages are sent.
+                pin(&allowed()[..1]);
+                let queues = [(); 3].map(|()| {
+                    let options = Options::new(4).spin(Duration::ZERO);
+                    let options =
+                        test_hooks::with_liveness_interval(options, Duration::from_hours(1));
+                    options.channel::<u32>().expect("a queue")
+                });
+                let spawn = |role, arguments: &[&dyn Display]| {
+                    hand_over(role, arguments, |mut handoff| {
+                        for (name, (_, rx)) in ["a", "b", "c"].into_iter().zip(&queues) {
+                            handoff = handoff.give(name, rx)?;
+                        }
+                        Ok(handoff)
+                    })
+                };
+                let mut selecting = spawn("one-of-three", &[&wait]);
+                let mut receiving = spawn("all-three", &[]);
+                let select_sleepers = if wait == "kernel" { 1 } else { 3 };
+                for _ in 0..rounds {
+                    await_sleepers(selecting.pid(), select_sleepers);
+                    receiving.say("go");
+                    await_sleepers(receiving.pid(), 3);
+                    for (tx, _) in &queues {
+                        tx.send(1).expect("room");
                     }
-                    Ok(handoff)
-                })
-            };
-            let mut selecting = spawn("one-of-three", &[&wait]);
-            let mut receiving = spawn("all-three", &[]);
-            let select_sleepers = if wait == "kernel" { 1 } else { 3 };
-            for _ in 0..rounds {
-                await_sleepers(selecting.pid(), select_sleepers);
-                receiving.say("go");
-                await_sleepers(receiving.pid(), 3);
-                for (tx, _) in &queues {
-                    tx.send(1).expect("room");
+                    let taken = index(&mut selecting);
+                    let mut others = [index(&mut receiving), index(&mut receiving)];
+                    others.sort_unstable();
+                    let rest: Vec<usize> = (0..3).filter(|&other| other != taken).collect();
+                    assert_eq!(others, *rest);
+                    queues[taken].0.send(2).expect("room");
+                    assert_eq!(index(&mut receiving), taken);
+                    selecting.say("again");
                 }
-                let taken = index(&mut selecting);
-                let mut others = [index(&mut receiving), index(&mut receiving)];
-                others.sort_unstable();
-                let rest: Vec<usize> = (0..3).filter(|&other| other != taken).collect();
-                assert_eq!(others, *rest);
-                queues[taken].0.send(2).expect("room");
-                assert_eq!(index(&mut receiving), taken);
-                selecting.say("again");
-            }
-            for (tx, _) in &queues {
-                tx.send(3).expect("room");
-            }
-            index(&mut selecting);
-            dismiss(selecting);
-            dismiss(receiving);
-        });
+                for (tx, _) in &queues {
+                    tx.send(3).expect("room");
+                }
+                index(&mut selecting);
+                dismiss(selecting);
+                dismiss(receiving);
+            },
+        );
     }
 }
 
