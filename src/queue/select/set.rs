@@ -31,11 +31,14 @@ use std::time::Instant;
 /// keeps a block with the encoded message, as a [`send`](crate::Sender::send) does; it frees it when the wait ends
 /// otherwise.
 ///
+/// There are no methods that only tell which operation is ready, as crossbeam-channel has: another process could take the
+/// message before the caller does.
+///
 /// A select first tries all operations, spins for at most the longest [spin time](crate::Options::spin) of its queues,
 /// and then sleeps until a queue is ready. It wakes for the [liveness intervals](crate::Options::liveness_interval) of
-/// its queues, and for nothing else. It can wait for 127 queues in each direction together; a receiver and a sender of
-/// one queue count as two. On kernels before 5.16, and where a filter refuses `futex_waitv`, a select that sleeps has a
-/// thread for each queue until it is dropped: there, keep it instead of making a new one for each wait.
+/// its queues, and for nothing else. It can receive from, and send to, 127 queues; one that it does both with counts
+/// twice. On kernels before 5.16, and where a filter refuses `futex_waitv`, a select that sleeps has a thread for each
+/// queue until it is dropped: there, keep it instead of making a new one for each wait.
 ///
 /// # Examples
 ///
