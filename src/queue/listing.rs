@@ -14,7 +14,7 @@ pub struct NamedQueue {
     /// The name.
     pub name: String,
     /// The number of processes that are attached to it or were given an end of it. A process that has opened it twice
-    /// counts twice. `Some(0)`: it can be removed. `None`: it cannot be examined; the error of [`open`] says why.
+    /// counts twice. `Some(0)`: it can be removed. `None`: it cannot be examined; the error of [`open`](crate::open()) says why.
     pub processes: Option<usize>,
 }
 
@@ -79,7 +79,7 @@ pub(super) fn remove_leftovers() -> io::Result<Vec<String>> {
 /// Removes a named queue that no process is attached to, with the messages in it. Never waits.
 ///
 /// Removes also a private file that has the name of a queue and is none. Does not remove a queue of another version:
-/// see the section on upgrading of [`create_named`](Options::create_named).
+/// see the section on upgrading of [`create_named`](crate::Options::create_named).
 ///
 /// # Errors
 ///
@@ -87,7 +87,7 @@ pub(super) fn remove_leftovers() -> io::Result<Vec<String>> {
 ///
 /// # Examples
 ///
-/// See [`named_queues`] and [`create_named`](Options::create_named).
+/// See [`named_queues`] and [`create_named`](crate::Options::create_named).
 pub fn remove_named(name: &str) -> Result<(), RemoveError> {
     remove_without(None, name)
 }

@@ -63,8 +63,8 @@ impl Options {
     ///
     /// To upgrade without a pause, put a version into the name: new programs use `jobs-v2` while old ones drain
     /// `jobs-v1`. If no program of the old version is left, its queue can only be thrown away, with the messages in it:
-    /// neither [`remove_named`] of another version nor
-    /// [`named_queues`] can tell whether a process uses it, so delete the file
+    /// neither [`remove_named`](crate::queue::remove_named) of another version nor
+    /// [`named_queues`](crate::queue::named_queues) can tell whether a process uses it, so delete the file
     /// `/dev/shm/workring-USERID-NAME`.
     ///
     /// # Errors
