@@ -14,11 +14,13 @@ pub(crate) use observed::{AtomicU8, AtomicU32, AtomicU64};
 #[cfg(loom)]
 pub(crate) use tracked::{AtomicBool, AtomicU8, AtomicU32, AtomicU64};
 
+#[cfg(all(loom, feature = "async"))]
+pub(crate) use mutex::Mutex;
 #[cfg(all(feature = "async", not(loom)))]
 pub(crate) use parking_lot::Mutex;
-#[cfg(all(loom, feature = "async"))]
-pub(crate) use tracked::Mutex;
 
+#[cfg(all(loom, feature = "async"))]
+mod mutex;
 #[cfg(all(test, not(loom)))]
 pub(crate) mod observed;
 #[cfg(loom)]

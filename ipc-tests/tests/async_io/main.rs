@@ -1,12 +1,14 @@
-//! Goal: futures wait for queues as threads do (A1, A2): a future that is dropped has taken no message and no wake-up,
+//! Goal: futures wait for queues as threads do (A1 to A4): a future that is dropped has taken no message and no wake-up,
 //! each pending one ends for the right reason, and an idle process costs almost nothing.
 //!
 //! Method: the queues here look for dead peers only every ten seconds or ten minutes, so that only a wake-up ends a wait
 //! earlier. A lost one is a test that does not end in time.
 
 mod dropped;
+mod ends;
 mod exchange;
 mod neutral;
+mod threads;
 
 use ipc_tests::support::sleepy;
 use std::time::Duration;

@@ -92,12 +92,9 @@ impl Seat {
             return;
         }
         self.is_due = false;
-        let early = mutant!(ReactorLooksBeforeAnnouncing).then(|| source.look());
         self.key = Some(word.prepare_wait());
         self.is_fenced = source.fence_others();
-        if !mutant!(ReactorDoesNotLookAgain) {
-            self.call(early.unwrap_or_else(|| source.look()), woken);
-        }
+        self.call(source.look(), woken);
     }
 
     /// Passes the baton of a future that was woken and has left the line (REACTOR-4). `is_used`: it has got what it

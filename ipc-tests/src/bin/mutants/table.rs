@@ -126,6 +126,7 @@ pub(crate) const MUTANTS: &[Row] = &[
     ("CapacityPlusOne", Layer::Queue, Ipc("queue", "model::a_queue_whose_close_does_not_wait_for_leases_does_what_the_model_does")),
     ("InterruptNotConsumed", Layer::Queue, Ipc("waiting", "wakeups::an_interrupt_ends_one_wait_of_its_handle_now_or_later")),
     ("DeadlineIgnored", Layer::Queue, Ipc("waiting", "wakeups::receives_that_give_up_lose_no_message")),
+    ("BatonDropped", Layer::Queue, Ipc("async_io", "dropped::a_future_that_is_dropped_after_it_was_woken_wakes_the_next_one")),
     ("SelectKeepsWakes", Layer::Queue, Ipc("waiting", "selects::wakes_that_a_select_does_not_use_reach_other_processes")),
     ("SelectPassesOneWake", Layer::Queue, Ipc("waiting", "selects::wakes_that_a_select_does_not_use_reach_other_processes")),
     ("SelectInOrder", Layer::Queue, Ipc("waiting", "selects::each_ready_operation_is_selected_about_as_often")),

@@ -17,6 +17,7 @@ pub(crate) const ROLES: &[(&str, Role)] = &[
     ("dropping-receivers", dropping_receivers),
     ("async-sink", async_sink),
     ("async-relay", async_relay),
+    ("holder-of-a-sender", holder_of_a_sender),
 ];
 
 /// The number of tasks of a role.
@@ -163,4 +164,11 @@ fn async_relay(io: &mut Io) {
             output.send_async(number + 1).await.expect("open");
         }
     })]);
+}
+
+/// Holds a sender until it is killed.
+fn holder_of_a_sender(io: &mut Io) {
+    let _queue: Sender<u32> = workring::inherit("queue").expect("inherit");
+    io.say("here");
+    io.next_line();
 }
