@@ -61,11 +61,13 @@ impl TaskKey {
     pub(crate) const NONE: Self = Self(0);
 
     /// Returns the key as a number.
+    #[cfg(feature = "macros")]
     pub(crate) const fn number(self) -> u64 {
         self.0
     }
 
     /// Returns the key of the task with this name, which is not [`NONE`](TaskKey::NONE).
+    #[cfg(any(feature = "macros", test))]
     pub(crate) const fn of(name: &str) -> Self {
         // FNV-1a.
         let mut hash = 0xcbf2_9ce4_8422_2325_u64;

@@ -3,7 +3,9 @@
 use super::handshake::greet;
 #[cfg(feature = "macros")]
 use super::main_loop::Runner as _;
-use super::main_loop::{BROKEN, Startup, Worker};
+#[cfg(feature = "macros")]
+use super::main_loop::Worker;
+use super::main_loop::{BROKEN, Startup};
 use super::one_type::serve_type;
 #[cfg(feature = "macros")]
 use super::registry::{RegisteredTasks, registered};
