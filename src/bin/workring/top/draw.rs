@@ -83,10 +83,11 @@ fn headline(state: &State) -> Line<'static> {
         "" => String::new(),
         filter => format!("  filter: {}", text::printable(filter)),
     };
-    let pause = if state.is_paused() { "  PAUSED" } else { "" };
+    // First, so that a narrow terminal does not cut it off.
+    let pause = if state.is_paused() { " PAUSED" } else { "" };
     Line::styled(
         format!(
-            "workring  queues: {}  pools: {}  in: {}/s  out: {}/s  every {}{filter}{pause}",
+            "workring{pause}  queues: {}  pools: {}  in: {}/s  out: {}/s  every {}{filter}",
             state.all.queues.len(),
             state.all.pools.len(),
             text::rate(accepted),
