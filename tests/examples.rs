@@ -261,3 +261,49 @@ fn the_jobs_of_a_server_that_dies_are_done_by_another_one() {
     let refused = output("job_server", &format!("ask --queue {queue} 10"));
     assert!(!refused.status.success(), "the queue is still there");
 }
+
+/// The task of a client that goes away is cancelled, so a later request is served by the same two workers.
+#[test]
+#[cfg(all(feature = "async", feature = "macros"))]
+fn a_web_service_cancels_the_tasks_of_clients_that_go_away() {
+    use std::io::{Read, Write};
+    use std::net::TcpStream;
+
+    let mut child = Command::new(program("web_service"))
+        .arg("127.0.0.1:0")
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the example");
+    let pid = Pid::from_raw(child.id().try_into().expect("process ids are positive"));
+    let mut printed = BufReader::new(child.stdout.take().expect("its output"));
+    let mut line = String::new();
+    printed.read_line(&mut line).expect("its address");
+    let address = line
+        .strip_prefix("http://")
+        .and_then(|line| line.split('/').next());
+    let address = address.expect("an address").to_owned();
+    let request = |limit: u64| {
+        let mut client = TcpStream::connect(&address).expect("connect");
+        let head =
+            format!("GET /primes/{limit} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
+        client.write_all(head.as_bytes()).expect("sent");
+        client
+    };
+    let answer = |mut client: TcpStream| {
+        client.set_read_timeout(Some(TIME_LIMIT)).expect("a limit");
+        let mut text = String::new();
+        client.read_to_string(&mut text).expect("an answer");
+        text
+    };
+    assert!(answer(request(1000)).ends_with("168\n"));
+    // As many tasks as there are workers, which would take far longer than this test.
+    let endless = [request(u64::MAX), request(u64::MAX)];
+    let waiting = request(1000);
+    drop(endless);
+    assert!(answer(waiting).ends_with("168\n"));
+    kill(pid, Signal::SIGINT).expect("it lives");
+    let mut rest = String::new();
+    printed.read_to_string(&mut rest).expect("its report");
+    assert!(child.wait().expect("an end").success(), "{rest}");
+    assert!(rest.contains("tasks submitted"), "{rest}");
+}

@@ -286,6 +286,10 @@ mutants! {
     UnclaimedUnbounded,
     /// The outcome of a task whose handle was dropped is lost.
     DroppedHandleLosesOutcome,
+    /// The leader steps down without a look at the futures that wait.
+    FuturesLeftBehind,
+    /// A result wakes no future.
+    FutureNotWoken,
     /// Workers are not recycled after their number of tasks.
     NeverRecycled,
     /// A worker that ignores a request to stop is not killed.

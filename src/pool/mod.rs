@@ -73,6 +73,12 @@
 //! | logs | `tracing` events of workers, and panics of their threads, reach the parent's subscriber, filtered by its level, with the target `workring::worker`. |
 //! | mismatch | A worker program with other tasks, or with another version of this crate, is a typed error that names both sides. |
 //!
+//! # Async
+//!
+//! With the feature `async`, a [`TaskHandle`] can be awaited, [`TypedPool::submit_async`] waits for room, maps and drains become
+//! streams, and [`TypedPool::shutdown_async`] shuts down: see [`futures`](self::futures). They work with any runtime, and never block
+//! its threads.
+//!
 //! # Signals
 //!
 //! Each worker leads a process group of its own. So Ctrl-C at the terminal, or `SIGTERM` to the process group of this
@@ -150,6 +156,8 @@ pub use crate::error::{ShutdownError, StartError, SubmitError, TrySubmitError};
 pub use context::{CancelReason, Context};
 pub use failure::Failure;
 pub use outcome::{Outcome, Panic, TaskError, TaskId};
+#[cfg(feature = "async")]
+pub use parent::futures;
 #[cfg(feature = "macros")]
 pub use parent::{AnyDrain, AnyOutcome, Pool};
 pub use parent::{Builder, Drain, Event, Map, Report, Shutdown, TaskHandle, TypedPool, Workers};

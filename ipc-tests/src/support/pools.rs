@@ -11,6 +11,10 @@ pub fn jobs(workers: impl Into<Workers>) -> Builder<TypedPool<Job>> {
 }
 
 /// Shuts down a pool that has no work left, and asserts that its report adds up (P13).
+#[allow(
+    clippy::must_use_candidate,
+    reason = "it asserts; few tests look at more of the report"
+)]
 pub fn close(pool: &TypedPool<Job>) -> Report {
     let report = pool.shutdown(Shutdown::Drain, LIMIT);
     let report = report.expect("this is the pool's process");

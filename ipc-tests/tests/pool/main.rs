@@ -6,6 +6,7 @@
 
 mod deaths;
 mod exactly_once;
+mod futures;
 mod identity;
 mod limits;
 mod logs;

@@ -62,7 +62,7 @@ impl Shared {
 
     /// Sends an envelope if that is possible at once, or within the time.
     #[inline]
-    fn try_send<T: Task>(
+    pub(super) fn try_send<T: Task>(
         &self,
         envelope: &Envelope<T>,
         timeout: Option<Duration>,
@@ -139,6 +139,12 @@ impl<'a> ReservedAttempts<'a> {
     pub(super) const fn mark_first_sent(&mut self) {
         self.unsent.first = self.unsent.first.nth(1);
         self.unsent.count = self.unsent.count.saturating_sub(1);
+    }
+
+    /// Keeps the reservation, for a later attempt to send.
+    #[cfg(feature = "async")]
+    pub(super) fn keep(self) {
+        self.mark_all_sent();
     }
 
     pub(super) fn mark_all_sent(mut self) {

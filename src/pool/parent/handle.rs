@@ -1,5 +1,7 @@
 //! The handle of one task.
 
+#[cfg(feature = "async")]
+use super::results::{Awaited, Registration};
 use super::results::{FORKED, WaitError};
 use super::shared::Shared;
 use crate::pool::outcome::{TaskError, TaskId};
@@ -7,6 +9,8 @@ use crate::pool::task::{OutcomeOf, ResultOf, Task};
 use crate::pool::wire::task_message::TaskKey;
 use core::fmt;
 use core::marker::PhantomData;
+#[cfg(feature = "async")]
+use core::task::{Context, Poll};
 use core::time::Duration;
 use std::sync::Arc;
 use std::time::Instant;
@@ -20,6 +24,7 @@ pub struct TaskHandle<T: Task> {
     id: TaskId,
     key: TaskKey,
     is_claimed: bool,
+    cancels_on_drop: bool,
     task: PhantomData<fn() -> T>,
 }
 
@@ -30,6 +35,7 @@ impl<T: Task> TaskHandle<T> {
             id,
             key,
             is_claimed: false,
+            cancels_on_drop: false,
             task: PhantomData,
         }
     }
@@ -165,6 +171,34 @@ impl<T: Task> TaskHandle<T> {
         }
     }
 
+    /// Looks for the outcome without waiting. Decodes it, if it is known.
+    #[cfg(feature = "async")]
+    pub(super) fn poll_outcome(
+        &mut self,
+        registration: &mut Option<Registration>,
+        context: &Context<'_>,
+    ) -> Poll<OutcomeOf<T>> {
+        let id = self.id;
+        let results = &self.shared.results;
+        let claimed = core::task::ready!(results.poll_until(
+            registration,
+            Awaited::Outcome(id),
+            context,
+            |tasks| tasks.take_for_handle(id)
+        ));
+        self.is_claimed = true;
+        Poll::Ready(match claimed {
+            Ok(encoded) => self.shared.decode::<T>(encoded),
+            Err(WaitError::Unknown(what)) => OutcomeOf::<T>::unknown(id, what),
+            Err(WaitError::TimedOut | WaitError::Ended) => OutcomeOf::<T>::unknown(id, FORKED),
+        })
+    }
+
+    #[cfg(feature = "async")]
+    pub(super) fn forget_future(&self, registration: &mut Option<Registration>) {
+        self.shared.results.forget_future(registration);
+    }
+
     /// Returns whether the outcome is known, so that waiting for it does not block. Never waits.
     ///
     /// # Examples
@@ -218,6 +252,27 @@ impl<T: Task> TaskHandle<T> {
         self.shared.cancel(self.id)
     }
 
+    /// Makes the handle [cancel](TaskHandle::cancel) its task if it is dropped before the outcome is claimed, which is
+    /// then discarded: for a caller who may go away, such as a client that disconnects.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    #[doc = include_str!("../example.in")]
+    /// let pool = TypedPool::<Nap>::builder().workers(1).start()?;
+    /// drop(pool.submit(Nap(HOUR))?.cancel_on_drop());
+    /// assert!(pool.drain().next().is_none());
+    /// let report = pool.shutdown(Shutdown::Drain, Duration::from_secs(10))?;
+    /// assert_eq!((report.submitted, report.completed), (1, 0));
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use = "dropping the handle cancels the task"]
+    pub fn cancel_on_drop(mut self) -> Self {
+        self.cancels_on_drop = true;
+        self
+    }
+
     /// [Cancels](TaskHandle::cancel) the task, and kills its worker if it still runs after `grace`. The worker's
     /// process group ends with it, and it is replaced. The outcome is then [`TaskError::Cancelled`], unless a result
     /// arrived before.
@@ -249,7 +304,13 @@ impl<T: Task> TaskHandle<T> {
 
 impl<T: Task> Drop for TaskHandle<T> {
     fn drop(&mut self) {
-        if !self.is_claimed {
+        if self.is_claimed {
+            return;
+        }
+        if self.cancels_on_drop {
+            self.shared.cancel(self.id);
+            self.shared.results.discard_handle(self.id);
+        } else {
             self.shared.results.release_handle(self.id, self.key);
         }
     }

@@ -22,6 +22,12 @@
 //!     source and `time_limit` before a task is pending, `Serialize` while the task can be taken back from its
 //!     envelope, `Drop` after the task was counted as sent, `Deserialize` after its outcome was removed.
 
+#[cfg(feature = "async")]
+mod poll;
+
+#[cfg(feature = "async")]
+pub(super) use poll::MapWait;
+
 use super::dispatch::{MEMORY_WAIT, ReservedAttempts};
 use super::in_order::InOrder;
 use super::results::{AttemptRange, FORKED, MapStep, OwnLimits, ReserveError, StreamId, WaitError};

@@ -8,6 +8,7 @@
 //! | `dispatch`              | sending tasks to the workers                                               |
 //! | `results`               | the tasks in flight; receiving and keeping their outcomes                  |
 //! | `typed_pool`, `handle`, `map` | the operations of callers                                            |
+//! | `futures`               | the operations of async callers                                            |
 //! | `in_order`              | the outcomes of a map until it is their turn                               |
 //! | `supervision`           | the thread that starts, watches, ends and replaces worker processes        |
 //! | `shutdown`, `report`    | the end of a pool, and its report                                          |
@@ -19,6 +20,8 @@ mod builder;
 mod commands;
 mod dispatch;
 mod events;
+#[cfg(feature = "async")]
+pub mod futures;
 mod handle;
 mod in_order;
 mod map;

@@ -2,6 +2,8 @@
 
 use super::any_outcome::AnyOutcome;
 use super::builder::Builder;
+#[cfg(feature = "async")]
+use super::futures::{ShutdownFuture, SubmitFuture};
 use super::handle::TaskHandle;
 use super::map::Map;
 use super::report::Report;
@@ -106,6 +108,32 @@ impl Pool {
         self.0.try_submit(task, key_of::<T>())
     }
 
+    /// Submits a task, as [`submit`](Self::submit) does, for async callers: the future completes as soon as the pool has
+    /// room. Needs the feature `async`.
+    ///
+    /// Dropping the future before it has completed drops the task, which is not submitted.
+    ///
+    /// # Errors
+    ///
+    /// [`SubmitError`], as for [`submit`](Self::submit).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    #[doc = include_str!("../registered.in")]
+    /// # futures::executor::block_on(async {
+    /// let pool = Pool::start(2)?;
+    /// let handle = pool.submit_async(square::new(3)).await?;
+    /// assert_eq!(handle.await?, 9);
+    /// # Ok(())
+    /// # })
+    /// # }
+    /// ```
+    #[cfg(feature = "async")]
+    pub fn submit_async<T: RegisteredTask>(&self, task: T) -> SubmitFuture<'_, T> {
+        SubmitFuture::new(&self.0, task, key_of::<T>())
+    }
+
     /// Returns an iterator over the outcomes of all tasks whose handles were dropped, in the order in which they arrive.
     /// It blocks for each, and ends when no such task is in flight, as that of
     /// [`TypedPool::drain`](crate::pool::TypedPool::drain) does. See [`AnyOutcome`] for an example.
@@ -158,6 +186,31 @@ impl Pool {
     pub fn shutdown(&self, how: Shutdown, timeout: Duration) -> Result<Report, ShutdownError> {
         self.0.shut_down(how, timeout)
     }
+
+    /// Shuts the pool down, as [`shutdown`](Self::shutdown) does, for async callers. Needs the feature `async`.
+    ///
+    /// Dropping the future does not stop a shutdown that has begun, which is with its first poll.
+    ///
+    /// # Errors
+    ///
+    /// [`ShutdownError::Forked`], if this is a forked child of the pool's process.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    #[doc = include_str!("../registered.in")]
+    /// # futures::executor::block_on(async {
+    /// let pool = Pool::start(2)?;
+    /// let report = pool.shutdown_async(Shutdown::Drain, Duration::from_secs(10)).await?;
+    /// assert!(report.is_balanced());
+    /// # Ok(())
+    /// # })
+    /// # }
+    /// ```
+    #[cfg(feature = "async")]
+    pub fn shutdown_async(&self, how: Shutdown, timeout: Duration) -> ShutdownFuture<'_> {
+        ShutdownFuture::new(&self.0, how, timeout)
+    }
 }
 
 impl Builder<Pool> {
@@ -203,6 +256,13 @@ impl fmt::Debug for Pool {
 /// An iterator over outcomes as they arrive. Returned by [`Pool::drain`].
 #[must_use = "iterators do nothing unless consumed"]
 pub struct AnyDrain<'a>(Unclaimed<'a>);
+
+#[cfg(feature = "async")]
+impl<'a> AnyDrain<'a> {
+    pub(super) fn into_unclaimed(self) -> Unclaimed<'a> {
+        self.0
+    }
+}
 
 impl Iterator for AnyDrain<'_> {
     type Item = AnyOutcome;

@@ -2,7 +2,9 @@
 
 use super::handle::TaskHandle;
 use super::report::Report;
-use super::results::{NextUnclaimed, OwnLimits, Owner, WaitError};
+#[cfg(feature = "async")]
+use super::results::{Awaited, Registration};
+use super::results::{NextUnclaimed, OwnLimits, Owner, TaskTable, WaitError};
 use super::shared::Shared;
 use super::shutdown::{Shutdown, ShutdownState};
 use crate::error::{ShutdownError, SubmitError, TrySubmitError};
@@ -12,6 +14,8 @@ use crate::pool::wire::panics::catch_panic_message;
 use crate::pool::wire::result_message::EncodedOutcome;
 use crate::pool::wire::task_message::{Envelope, Payload, TaskKey};
 use core::fmt;
+#[cfg(feature = "async")]
+use core::task::{Context, Poll};
 use core::time::Duration;
 use std::panic::Location;
 use std::sync::Arc;
@@ -19,7 +23,7 @@ use std::time::Instant;
 
 pub(super) struct RunningPool {
     shared: Arc<Shared>,
-    shutdown: ShutdownState,
+    shutdown: Arc<ShutdownState>,
     made_at: &'static Location<'static>,
 }
 
@@ -31,13 +35,19 @@ impl RunningPool {
     ) -> Self {
         Self {
             shared,
-            shutdown,
+            shutdown: Arc::new(shutdown),
             made_at,
         }
     }
 
     pub(super) fn shared(&self) -> &Arc<Shared> {
         &self.shared
+    }
+
+    /// Returns what a thread needs that shuts the pool down.
+    #[cfg(feature = "async")]
+    pub(super) fn parts(&self) -> (Arc<Shared>, Arc<ShutdownState>) {
+        (Arc::clone(&self.shared), Arc::clone(&self.shutdown))
     }
 
     /// Submits a task. Blocks while the pool is at capacity.
@@ -157,6 +167,23 @@ fn warn_of_drop(made_at: &Location<'_>, report: &Report) {
 #[cfg(not(feature = "tracing"))]
 fn warn_of_drop(_: &Location<'_>, _: &Report) {}
 
+/// Returns the next unclaimed outcome, or that there will be none. `None`: it has not arrived yet.
+fn take_unclaimed(tasks: &mut TaskTable) -> Option<NextUnclaimed> {
+    match tasks.take_unclaimed() {
+        NextUnclaimed::Pending => None,
+        next => Some(next),
+    }
+}
+
+impl NextUnclaimed {
+    fn outcome(self) -> Option<(TaskKey, EncodedOutcome)> {
+        match self {
+            Self::Outcome(key, outcome) => Some((key, outcome)),
+            Self::Pending | Self::None => None,
+        }
+    }
+}
+
 /// Claims the outcomes of tasks whose handles were dropped, as they arrive.
 pub(super) struct Unclaimed<'a> {
     pool: &'a RunningPool,
@@ -176,23 +203,39 @@ impl<'a> Unclaimed<'a> {
     /// Waits for the next outcome. Returns `None` if no such task is in flight.
     pub(super) fn next(&mut self) -> Option<(TaskKey, EncodedOutcome)> {
         let results = &self.pool.shared.results;
-        let next = || {
-            results.wait_until(None, |tasks| match tasks.take_unclaimed() {
-                NextUnclaimed::Outcome(key, outcome) => Some(Some((key, outcome))),
-                NextUnclaimed::None => Some(None),
-                NextUnclaimed::Pending => None,
-            })
-        };
+        let next = || results.wait_until(None, take_unclaimed);
         match next() {
-            Ok(outcome) => outcome,
+            Ok(next) => next.outcome(),
             // Each task in flight gets an outcome with this reason.
             Err(WaitError::Unknown(what)) if results.is_in_owner() => {
                 results.fail_unknown(what);
-                next().ok()?
+                next().ok()?.outcome()
             }
             Err(WaitError::Unknown(what)) => self.report_fork(what),
             Err(WaitError::Ended | WaitError::TimedOut) => None,
         }
+    }
+
+    /// Looks for the next outcome, without waiting: see [`next`](Self::next).
+    #[cfg(feature = "async")]
+    pub(super) fn poll_next(
+        &mut self,
+        registration: &mut Option<Registration>,
+        context: &Context<'_>,
+    ) -> Poll<Option<(TaskKey, EncodedOutcome)>> {
+        let results = &self.pool.shared.results;
+        let next = core::task::ready!(results.poll_until(
+            registration,
+            Awaited::Change,
+            context,
+            take_unclaimed
+        ));
+        Poll::Ready(match next {
+            Ok(next) => next.outcome(),
+            Err(WaitError::Unknown(_)) if results.is_in_owner() => self.next(),
+            Err(WaitError::Unknown(what)) => self.report_fork(what),
+            Err(WaitError::Ended | WaitError::TimedOut) => None,
+        })
     }
 
     #[cold]

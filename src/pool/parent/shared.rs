@@ -20,7 +20,7 @@ use std::time::Instant;
 pub(super) struct Shared {
     /// What the workers must be.
     pub(super) identity: Identity,
-    pub(super) results: Results,
+    pub(super) results: Arc<Results>,
     /// Takes the tasks of callers, of any type, in the encoding of [`TaskCodec`](crate::pool::wire::task_message::TaskCodec).
     pub(super) tasks: Sender<EncodedTask, EncodedTaskCodec>,
     pub(super) board: Board,

@@ -1,6 +1,8 @@
 //! The pool of one type of task, as its callers see it.
 
 use super::builder::Builder;
+#[cfg(feature = "async")]
+use super::futures::{ShutdownFuture, SubmitFuture};
 use super::handle::TaskHandle;
 use super::map::Map;
 use super::report::Report;
@@ -130,6 +132,32 @@ impl<T: Task> TypedPool<T> {
     /// ```
     pub fn try_submit(&self, task: T) -> Result<TaskHandle<T>, TrySubmitError<T>> {
         self.pool.try_submit(task, TaskKey::NONE)
+    }
+
+    /// Submits a task, as [`submit`](Self::submit) does, for async callers: the future completes as soon as the pool has
+    /// room. Needs the feature `async`.
+    ///
+    /// Dropping the future before it has completed drops the task, which is not submitted.
+    ///
+    /// # Errors
+    ///
+    /// [`SubmitError`], as for [`submit`](Self::submit).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    #[doc = include_str!("../example.in")]
+    /// # futures::executor::block_on(async {
+    /// let pool = TypedPool::<Square>::builder().start()?;
+    /// let handle = pool.submit_async(Square(3)).await?;
+    /// assert_eq!(handle.await?, 9);
+    /// # Ok(())
+    /// # })
+    /// # }
+    /// ```
+    #[cfg(feature = "async")]
+    pub fn submit_async(&self, task: T) -> SubmitFuture<'_, T> {
+        SubmitFuture::new(&self.pool, task, TaskKey::NONE)
     }
 
     /// Returns an iterator over the outcomes of all tasks whose handles were dropped, in the order in which they
@@ -279,6 +307,31 @@ impl<T: Task> TypedPool<T> {
     pub fn shutdown(&self, how: Shutdown, timeout: Duration) -> Result<Report, ShutdownError> {
         self.pool.shut_down(how, timeout)
     }
+
+    /// Shuts the pool down, as [`shutdown`](Self::shutdown) does, for async callers. Needs the feature `async`.
+    ///
+    /// Dropping the future does not stop a shutdown that has begun, which is with its first poll.
+    ///
+    /// # Errors
+    ///
+    /// [`ShutdownError::Forked`], if this is a forked child of the pool's process.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    #[doc = include_str!("../example.in")]
+    /// # futures::executor::block_on(async {
+    /// let pool = TypedPool::<Square>::builder().start()?;
+    /// let report = pool.shutdown_async(Shutdown::Drain, Duration::from_secs(10)).await?;
+    /// assert!(report.is_balanced());
+    /// # Ok(())
+    /// # })
+    /// # }
+    /// ```
+    #[cfg(feature = "async")]
+    pub fn shutdown_async(&self, how: Shutdown, timeout: Duration) -> ShutdownFuture<'_> {
+        ShutdownFuture::new(&self.pool, how, timeout)
+    }
 }
 
 impl<T: Task> fmt::Debug for TypedPool<T> {
@@ -292,6 +345,13 @@ impl<T: Task> fmt::Debug for TypedPool<T> {
 pub struct Drain<'a, T: Task> {
     unclaimed: Unclaimed<'a>,
     task: PhantomData<fn() -> T>,
+}
+
+#[cfg(feature = "async")]
+impl<'a, T: Task> Drain<'a, T> {
+    pub(super) fn into_unclaimed(self) -> Unclaimed<'a> {
+        self.unclaimed
+    }
 }
 
 impl<T: Task> Iterator for Drain<'_, T> {

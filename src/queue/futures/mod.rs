@@ -40,6 +40,7 @@
 //! [`Receiver::into_stream`]: crate::Receiver::into_stream
 
 mod lease;
+mod line;
 mod recv;
 mod recv_many;
 mod reserve;
@@ -51,6 +52,7 @@ mod stream;
 mod waiting;
 
 pub use lease::{LeaseBytesFuture, LeaseFuture};
+pub(crate) use line::LinePlace;
 pub use recv::RecvFuture;
 pub use recv_many::RecvManyFuture;
 pub use reserve::{CommitFuture, ReserveFuture};

@@ -6,6 +6,8 @@
 //! | `in_flight`  | what the table knows of a task in flight                                |
 //! | `streams`    | the outcomes of each map                                                |
 //! | `receive`    | waiting for a change of the table; which thread receives from the queue |
+//! | `futures`    | the futures that wait for a change of the table                         |
+//! | `arrival`    | receiving results while only futures wait for them                      |
 //! | `operations` | what callers, maps and the supervisor do with the table                 |
 //!
 //! States of a task in the table. Reserved tasks count as in flight, in `in_flight` and for the capacity:
@@ -40,12 +42,17 @@
 //! RESULTS-9. A forked child of the pool's process never takes the lock: a thread that the child does not have may have
 //!     held it at the fork. Every function that callers can reach first checks whether it runs in such a child.
 
+#[cfg(feature = "async")]
+mod arrival;
+mod futures;
 mod in_flight;
 mod operations;
 mod receive;
 mod streams;
 mod table;
 
+#[cfg(feature = "async")]
+pub(super) use futures::{Awaited, Registration};
 pub(super) use in_flight::{AttemptRange, InFlight, OwnLimits, Owner};
 pub(super) use receive::{FORKED, Results, WaitError};
 pub(super) use streams::StreamId;

@@ -33,18 +33,26 @@ impl Results {
         own: OwnLimits,
         deadline: Option<Instant>,
     ) -> Result<TaskAttempt, ReserveError> {
+        self.wait_until(deadline, |tasks| self.try_reserve(tasks, owner, own))?
+    }
+
+    /// Reserves an id and an entry for a task, if that is possible now. Returns `None` while the pool is at capacity.
+    pub(crate) fn try_reserve(
+        &self,
+        tasks: &mut TaskTable,
+        owner: Owner,
+        own: OwnLimits,
+    ) -> Option<Result<TaskAttempt, ReserveError>> {
         let max = self.max_unclaimed;
-        self.wait_until(deadline, |tasks| {
-            if let Err(error) = tasks.check_accepts() {
-                return Some(Err(error));
-            }
-            if let Some(attempt) = tasks.reserve(owner, own) {
-                self.wake_supervisor(tasks);
-                return Some(Ok(attempt));
-            }
-            (tasks.stored_count() >= max && !mutant!(UnclaimedUnbounded))
-                .then_some(Err(ReserveError::TooManyUnclaimed { max }))
-        })?
+        if let Err(error) = tasks.check_accepts() {
+            return Some(Err(error));
+        }
+        if let Some(attempt) = tasks.reserve(owner, own) {
+            self.wake_supervisor(tasks);
+            return Some(Ok(attempt));
+        }
+        (tasks.stored_count() >= max && !mutant!(UnclaimedUnbounded))
+            .then_some(Err(ReserveError::TooManyUnclaimed { max }))
     }
 
     /// Undoes the reservation of tasks that were not sent after all. Returns `false` if all of them have their
@@ -61,6 +69,14 @@ impl Results {
     pub(crate) fn release_handle(&self, id: TaskId, key: TaskKey) {
         if self.is_in_owner() {
             self.change_if(|tasks| ((), tasks.release_handle(id, key)));
+        }
+    }
+
+    /// Discards the outcome of a task whose handle was dropped.
+    pub(crate) fn discard_handle(&self, id: TaskId) {
+        if self.is_in_owner() {
+            // Dropped without the lock.
+            let _outcome = self.with(|tasks| tasks.discard_handle(id));
         }
     }
 
@@ -135,20 +151,29 @@ impl Results {
         limits: &[OwnLimits],
         outcomes: &mut VecDeque<EncodedOutcome>,
     ) -> Result<MapStep, WaitError> {
-        self.wait_until(None, |tasks| {
-            if tasks.streams.take(stream, outcomes) {
-                return Some(MapStep::Outcomes);
-            }
-            if limits.is_empty() {
-                return None;
-            }
-            let range = tasks.reserve_range(limits, Owner::Map(stream));
-            self.wake_supervisor(tasks);
-            match range {
-                Ok(range) => range.map(MapStep::Reserved),
-                Err(error) => Some(MapStep::Refused(error)),
-            }
-        })
+        self.wait_until(None, |tasks| self.map_step(tasks, stream, limits, outcomes))
+    }
+
+    /// Looks for what [`wait_for_step`](Self::wait_for_step) waits for. Returns `None` if there is nothing yet.
+    pub(crate) fn map_step(
+        &self,
+        tasks: &mut TaskTable,
+        stream: StreamId,
+        limits: &[OwnLimits],
+        outcomes: &mut VecDeque<EncodedOutcome>,
+    ) -> Option<MapStep> {
+        if tasks.streams.take(stream, outcomes) {
+            return Some(MapStep::Outcomes);
+        }
+        if limits.is_empty() {
+            return None;
+        }
+        let range = tasks.reserve_range(limits, Owner::Map(stream));
+        self.wake_supervisor(tasks);
+        match range {
+            Ok(range) => range.map(MapStep::Reserved),
+            Err(error) => Some(MapStep::Refused(error)),
+        }
     }
 }
 

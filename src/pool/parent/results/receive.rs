@@ -1,16 +1,24 @@
 //! Waiting for a change of the table. One of the waiting threads at a time, the leader, receives results for all.
 
+use super::futures::{self, Futures};
 use super::table::TaskTable;
 use crate::announce::defer;
-use crate::error::RecvTimeoutError;
+use crate::error::{RecvTimeoutError, TryRecvError};
 use crate::os::fork::OwnerProcess;
 use crate::pool::pace::Pace;
 use crate::pool::parent::commands::Commands;
 use crate::pool::wire::result_message::{EncodedResult, EncodedResultCodec};
+#[cfg(feature = "async")]
+use crate::queue::futures::LinePlace;
 use crate::queue::{Interrupter, Receiver};
+use crate::sync::AtomicBool;
+#[cfg(feature = "async")]
+use crate::sync::Ordering;
 use core::time::Duration;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::sync::Arc;
+#[cfg(feature = "async")]
+use std::sync::Weak;
 use std::time::Instant;
 
 /// How many results are received at a time: enough that the lock is taken rarely, few enough that none waits for long.
@@ -22,27 +30,46 @@ pub(crate) const FORKED: &str =
 
 /// The table of tasks, and the queue from which their results are received.
 pub(crate) struct Results {
-    state: Mutex<State>,
+    pub(super) state: Mutex<State>,
     changed: Condvar,
     queue: Receiver<EncodedResult, EncodedResultCodec>,
-    interrupter: Interrupter,
+    pub(super) interrupter: Interrupter,
     pub(super) supervisor: Arc<Commands>,
     pub(super) max_unclaimed: usize,
     owner: OwnerProcess,
+    /// Whether any future waits, as of the last change. Changed under the lock.
+    #[cfg_attr(
+        not(feature = "async"),
+        expect(dead_code, reason = "only futures need it")
+    )]
+    pub(super) has_futures: AtomicBool,
+    /// For what the reactor calls, and its place in the line of the queue: see [`super::arrival`].
+    #[cfg(feature = "async")]
+    pub(super) this: Weak<Self>,
+    #[cfg(feature = "async")]
+    pub(super) place: Mutex<LinePlace>,
 }
 
-struct State {
-    tasks: TaskTable,
+pub(super) struct State {
+    pub(super) tasks: TaskTable,
     /// Whether a thread is the leader (RESULTS-4).
-    has_leader: bool,
+    pub(super) has_leader: bool,
     /// Threads that sleep on `changed`.
     waiters: usize,
     /// Threads that wait to collect (RESULTS-5).
-    collectors: usize,
+    pub(super) collectors: usize,
     /// How often results arrive.
     pace: Pace,
     /// The memory into which the leader receives, while there is no leader.
     buffer: Vec<EncodedResult>,
+    /// The futures that wait for a change.
+    pub(super) futures: Futures,
+    /// Whether the reactor receives for them: see [`super::arrival`].
+    #[cfg_attr(
+        not(feature = "async"),
+        expect(dead_code, reason = "only futures need it")
+    )]
+    pub(super) is_armed: bool,
 }
 
 /// Why a wait failed.
@@ -63,7 +90,7 @@ impl Results {
         max_unclaimed: usize,
         supervisor: Arc<Commands>,
         owner: OwnerProcess,
-    ) -> Self {
+    ) -> Arc<Self> {
         let state = State {
             tasks,
             has_leader: false,
@@ -71,8 +98,14 @@ impl Results {
             collectors: 0,
             pace: Pace::default(),
             buffer: Vec::new(),
+            futures: Futures::default(),
+            is_armed: false,
         };
-        Self {
+        #[cfg_attr(
+            not(feature = "async"),
+            allow(unused_variables, reason = "only the reactor needs it")
+        )]
+        Arc::new_cyclic(|this| Self {
             state: Mutex::new(state),
             changed: Condvar::new(),
             interrupter: queue.interrupter(),
@@ -80,7 +113,12 @@ impl Results {
             supervisor,
             max_unclaimed,
             owner,
-        }
+            has_futures: AtomicBool::new(false),
+            #[cfg(feature = "async")]
+            this: Weak::clone(this),
+            #[cfg(feature = "async")]
+            place: Mutex::default(),
+        })
     }
 
     /// Returns whether this is the pool's process, and not a forked child of it (RESULTS-9).
@@ -102,16 +140,19 @@ impl Results {
     /// Calls `act` with the table, under the lock. If `act` also returns `true`, lets all waiters look again. Not for a
     /// forked child (RESULTS-9).
     pub(super) fn change_if<R>(&self, act: impl FnOnce(&mut TaskTable) -> (R, bool)) -> R {
+        let _deferred = defer();
+        let _attending = self.attend_afterwards();
         let mut state = self.state.lock();
         let (result, has_changed) = act(&mut state.tasks);
         if has_changed {
-            self.wake_all(&state);
+            self.wake_all(&mut state);
         }
         result
     }
 
     /// Makes all waiters look at the table again, the leader included.
-    fn wake_all(&self, state: &State) {
+    fn wake_all(&self, state: &mut State) {
+        futures::wake(state.futures.take_all());
         if state.waiters > 0 {
             self.changed.notify_all();
         }
@@ -131,6 +172,7 @@ impl Results {
             return Err(WaitError::Unknown(FORKED));
         }
         let _deferred = defer();
+        let _attending = self.attend_afterwards();
         let mut state = self.state.lock();
         loop {
             if let Some(found) = look(&mut state.tasks) {
@@ -187,7 +229,7 @@ impl Results {
             Err(RecvTimeoutError::Timeout) => is_late = true,
             // Only the supervisor closes the queue, right before it ends all waits.
             Err(RecvTimeoutError::Closed) => state = self.wait_for_end(state),
-            Err(error) => state.tasks.set_unknown(reason(&error)),
+            Err(error) => self.fail(&mut state, reason(&error)),
         }
         if state.waiters > 0 {
             self.changed.notify_all();
@@ -208,6 +250,7 @@ impl Results {
     /// Receives and records all results that were sent so far, before any other thread receives (RESULTS-5). For the
     /// supervisor.
     pub(crate) fn collect(&self) {
+        let _attending = self.attend_afterwards();
         let mut state = self.state.lock();
         state.collectors += 1;
         while state.has_leader {
@@ -231,7 +274,7 @@ impl Results {
         };
         let mut state = leader.step_down();
         if !matches!(end, RecvTimeoutError::Timeout | RecvTimeoutError::Closed) {
-            state.tasks.set_unknown(reason(&end));
+            self.fail(&mut state, reason(&end));
         }
         self.changed.notify_all();
     }
@@ -242,15 +285,65 @@ impl Results {
             return;
         }
         let _deferred = defer();
+        let _attending = self.attend_afterwards();
+        self.record_arrived();
+    }
+
+    /// Records a batch of the results that have arrived, unless another thread is the leader. Never waits.
+    pub(super) fn record_arrived(&self) {
         let state = self.state.lock();
-        if !state.has_leader && state.collectors == 0 {
-            drop(self.receive_as_leader(state, Some(Instant::now())));
+        if state.has_leader || state.collectors > 0 {
+            return;
         }
+        let mut leader = Leader::start(self, state);
+        let received = leader.try_receive();
+        let mut state = leader.step_down();
+        match received {
+            Ok(()) => state.pace.step(),
+            // Only the supervisor closes the queue, right before it ends all waits.
+            Err(TryRecvError::Empty | TryRecvError::Decode(_) | TryRecvError::Closed) => {}
+            Err(TryRecvError::Corrupt { what }) => self.fail(&mut state, what),
+            Err(_) => self.fail(&mut state, FORKED),
+        }
+        if state.waiters > 0 {
+            self.changed.notify_all();
+        }
+    }
+
+    /// Notes why no more results can be received, and lets all waiters look again.
+    #[cold]
+    fn fail(&self, state: &mut State, what: &'static str) {
+        state.tasks.set_unknown(what);
+        self.wake_all(state);
+    }
+
+    /// Returns a guard that attends to the futures that wait, once it is dropped. It is made before the lock is taken, so
+    /// that it is dropped after the lock is released.
+    pub(super) fn attend_afterwards(&self) -> Attending<'_> {
+        Attending(self)
     }
 
     /// Returns the results queue, to report dead processes to it, and to close it.
     pub(crate) fn queue(&self) -> &Receiver<EncodedResult, EncodedResultCodec> {
         &self.queue
+    }
+}
+
+/// Attends to the futures that wait, when it is dropped: see [`super::arrival`].
+#[cfg_attr(
+    not(feature = "async"),
+    expect(dead_code, reason = "only futures need it")
+)]
+pub(super) struct Attending<'a>(&'a Results);
+
+impl Drop for Attending<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        // Relaxed: what this thread saw under the lock comes before.
+        #[cfg(feature = "async")]
+        if self.0.has_futures.load(Ordering::Relaxed) && !mutant!(FuturesLeftBehind) {
+            self.0.attend();
+        }
     }
 }
 
@@ -282,14 +375,25 @@ impl<'a> Leader<'a> {
             None => queue.recv()?,
             Some(deadline) => queue.recv_deadline(deadline)?,
         };
+        self.receive_more(first);
+        Ok(())
+    }
+
+    /// Receives as many results as have arrived, but not more than a batch. Fails if there is none.
+    fn try_receive(&mut self) -> Result<(), TryRecvError> {
+        let first = self.results.queue.try_recv()?;
+        self.receive_more(first);
+        Ok(())
+    }
+
+    fn receive_more(&mut self, first: EncodedResult) {
         self.buffer.push(first);
         // A result without a header is ignored, here and by the callers. The next call meets any other failure again.
         while self.buffer.len() < BATCH
-            && let Ok(next) = queue.try_recv()
+            && let Ok(next) = self.results.queue.try_recv()
         {
             self.buffer.push(next);
         }
-        Ok(())
     }
 
     /// Records what has been received so far.
@@ -299,9 +403,16 @@ impl<'a> Leader<'a> {
     }
 
     fn record_in(&mut self, state: &mut State) {
+        if self.buffer.is_empty() {
+            return;
+        }
+        let mut woken = Vec::new();
         for received in self.buffer.drain(..) {
+            woken.extend(state.futures.take_for_task(received.outcome.id));
             state.tasks.record_result(received);
         }
+        woken.extend(state.futures.take_others());
+        futures::wake(woken);
     }
 
     /// Records what has been received, and gives up the role. The caller wakes the waiters.

@@ -382,6 +382,17 @@ impl TaskTable {
         false
     }
 
+    /// Records that a handle was dropped whose outcome is of no use. Returns the outcome, if it is known.
+    pub(super) fn discard_handle(&mut self, id: TaskId) -> Option<EncodedOutcome> {
+        match self.get_mut(id) {
+            Some(task) if matches!(task.owner, Owner::Handle(_)) => {
+                task.owner = Owner::Discarded;
+                None
+            }
+            _ => self.for_handles.remove(&id),
+        }
+    }
+
     /// Closes the stream of a map that was dropped, and cancels its tasks in flight. Returns their ids, and the
     /// outcomes that the map has not taken. `has_tasks` is `false` if the map surely has none in flight: that saves a
     /// search.

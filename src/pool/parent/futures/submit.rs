@@ -1,0 +1,200 @@
+//! Submitting a task as soon as the pool has room for it.
+
+use super::super::dispatch::ReservedAttempts;
+use super::super::handle::TaskHandle;
+use super::super::results::{Awaited, OwnLimits, Owner, Registration, WaitError};
+use super::super::running::RunningPool;
+use crate::error::{SubmitError, TrySubmitError};
+use crate::pool::task::Task;
+use crate::pool::wire::task_attempt::TaskAttempt;
+use crate::pool::wire::task_message::{Envelope, Payload, TaskKey};
+use crate::queue::futures::LinePlace;
+use core::fmt;
+use core::pin::Pin;
+use core::task::{Context, Poll};
+use std::sync::Arc;
+
+/// Submits a task. Returned by `submit_async`.
+///
+/// Dropping it before it has completed drops the task, which the pool has not accepted.
+#[must_use = "futures do nothing unless polled"]
+pub struct SubmitFuture<'a, T: Task> {
+    pool: &'a RunningPool,
+    key: TaskKey,
+    step: Step<T>,
+    registration: Option<Registration>,
+    /// Its place among those that wait for memory for a message.
+    line: LinePlace,
+}
+
+/// How far the task has got.
+enum Step<T> {
+    Unreserved(T),
+    /// It has an id, but there was no memory for its message.
+    Reserved(Envelope<T>),
+    Over,
+}
+
+impl<'a, T: Task> SubmitFuture<'a, T> {
+    pub(in crate::pool::parent) fn new(pool: &'a RunningPool, task: T, key: TaskKey) -> Self {
+        Self {
+            pool,
+            key,
+            step: Step::Unreserved(task),
+            registration: None,
+            line: LinePlace::default(),
+        }
+    }
+
+    /// Reserves an id for the task, once the pool has room.
+    fn poll_reserve(
+        &mut self,
+        task: T,
+        context: &Context<'_>,
+    ) -> Poll<Result<Envelope<T>, SubmitError<T>>> {
+        let pool = self.pool;
+        let results = &pool.shared().results;
+        // The program's code: called before anything is reserved.
+        let own = OwnLimits::of(&task);
+        let owner = Owner::Handle(self.key);
+        let reserved =
+            results.poll_until(&mut self.registration, Awaited::Change, context, |tasks| {
+                results.try_reserve(tasks, owner, own)
+            });
+        let error = match reserved {
+            Poll::Pending => {
+                self.step = Step::Unreserved(task);
+                return Poll::Pending;
+            }
+            Poll::Ready(Ok(Ok(attempt))) => {
+                return Poll::Ready(Ok(self.envelope(attempt, task)));
+            }
+            Poll::Ready(Ok(Err(error))) => error,
+            Poll::Ready(Err(error)) => error.into(),
+        };
+        if !self.pool.shared().owner.is_current() {
+            return Poll::Ready(Err(SubmitError::Forked(task)));
+        }
+        Poll::Ready(Err(refused(TrySubmitError::from(error), task)))
+    }
+
+    fn envelope(&self, attempt: TaskAttempt, task: T) -> Envelope<T> {
+        Envelope {
+            attempt,
+            key: self.key,
+            payload: Payload::Task(task),
+        }
+    }
+
+    /// Sends the task, once there is memory for its message. Workers free memory, and may themselves be waiting until this
+    /// process receives results.
+    fn poll_send(
+        &mut self,
+        envelope: Envelope<T>,
+        context: &Context<'_>,
+    ) -> Poll<Result<TaskHandle<T>, SubmitError<T>>> {
+        let shared = self.pool.shared();
+        // Withdraws the reservation if the task's `Serialize` panics.
+        let reserved = ReservedAttempts::new(&shared.results, envelope.attempt, 1);
+        let mut sent = shared.try_send(&envelope, None);
+        if matches!(sent, Err(TrySubmitError::Full(()))) {
+            let waker = context.waker().clone();
+            let is_in_line = shared.tasks.enter_line_for_blocks(&mut self.line, waker);
+            sent = shared.try_send(&envelope, None);
+            if matches!(sent, Err(TrySubmitError::Full(()))) {
+                let _: Poll<Result<(), WaitError>> = shared.results.poll_until(
+                    &mut self.registration,
+                    Awaited::Change,
+                    context,
+                    |_| None,
+                );
+                if is_in_line.is_err() {
+                    // The system has no thread left for the reactor: try again until it has.
+                    context.waker().wake_by_ref();
+                }
+                reserved.keep();
+                self.step = Step::Reserved(envelope);
+                return Poll::Pending;
+            }
+        }
+        self.leave();
+        match sent {
+            Ok(()) => reserved.mark_all_sent(),
+            Err(error) => {
+                if reserved.withdraw() {
+                    let task = envelope.into_task();
+                    let task = task.expect("the envelope of a caller holds a task");
+                    return Poll::Ready(Err(refused(error, task)));
+                }
+                // The pool has ended since the reservation. It has counted the task as accepted, and as cancelled.
+            }
+        }
+        let handle = TaskHandle::new(Arc::clone(shared), envelope.attempt.id, self.key);
+        // If the task's `Drop` panics, the handle is dropped as well, and the outcome goes to `drain`.
+        drop(envelope);
+        Poll::Ready(Ok(handle))
+    }
+
+    fn leave(&mut self) {
+        let shared = self.pool.shared();
+        shared.tasks.leave_line(&mut self.line);
+        shared.results.forget_future(&mut self.registration);
+    }
+}
+
+/// Returns the error of a submission that does not wait for room.
+fn refused<T>(error: TrySubmitError<()>, task: T) -> SubmitError<T> {
+    match error.map(|()| task) {
+        TrySubmitError::Refused(error) => error,
+        // Not returned, since it waits for room.
+        TrySubmitError::Full(task) => SubmitError::Closed(task),
+    }
+}
+
+// The task is never pinned.
+impl<T: Task> Unpin for SubmitFuture<'_, T> {}
+
+impl<T: Task> Future for SubmitFuture<'_, T> {
+    type Output = Result<TaskHandle<T>, SubmitError<T>>;
+
+    /// # Panics
+    ///
+    /// If it has completed.
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        let is_current = this.pool.shared().owner.is_current();
+        let envelope = match core::mem::replace(&mut this.step, Step::Over) {
+            Step::Unreserved(task) if !is_current => {
+                return Poll::Ready(Err(SubmitError::Forked(task)));
+            }
+            Step::Unreserved(task) => match this.poll_reserve(task, context) {
+                Poll::Ready(Ok(envelope)) => envelope,
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => return Poll::Pending,
+            },
+            Step::Reserved(envelope) => envelope,
+            Step::Over => panic!("polled after it has completed"),
+        };
+        this.poll_send(envelope, context)
+    }
+}
+
+impl<T: Task> Drop for SubmitFuture<'_, T> {
+    fn drop(&mut self) {
+        let shared = self.pool.shared();
+        if !shared.owner.is_current() {
+            return;
+        }
+        self.leave();
+        if let Step::Reserved(envelope) = &self.step {
+            let reserved = ReservedAttempts::new(&shared.results, envelope.attempt, 1);
+            reserved.withdraw();
+        }
+    }
+}
+
+impl<T: Task> fmt::Debug for SubmitFuture<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SubmitFuture").finish_non_exhaustive()
+    }
+}

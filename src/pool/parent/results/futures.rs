@@ -1,0 +1,110 @@
+//! The futures that wait for a change of the table.
+//!
+//! FUTURES-1. A future is registered under the lock of the table, after it has looked at the table. So each later change
+//!     finds its waker.
+//! FUTURES-2. A change takes the wakers that it concerns out of here. A future that was woken, and has to go on waiting,
+//!     registers again.
+//! FUTURES-3. Wakers are user code: they are called, cloned and dropped without the lock, and never by the supervisor's
+//!     thread. See [`crate::announce`].
+
+use crate::announce::{Importance, announce};
+use crate::pool::outcome::TaskId;
+use core::task::Waker;
+use std::collections::{BTreeMap, HashMap};
+
+/// The wakers of the futures that wait.
+#[derive(Default)]
+pub(super) struct Futures {
+    /// Of those that wait for the outcome of one task.
+    for_tasks: HashMap<TaskId, Waker>,
+    /// Of all others, first come first.
+    others: BTreeMap<u64, Waker>,
+    #[cfg(feature = "async")]
+    next: u64,
+}
+
+/// What a future waits for.
+#[cfg(feature = "async")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Awaited {
+    /// The outcome of this task. No other future waits for it.
+    Outcome(TaskId),
+    /// Any change.
+    Change,
+}
+
+/// Where a future is registered.
+#[cfg(feature = "async")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Registration {
+    Task(TaskId),
+    Other(u64),
+}
+
+#[cfg(feature = "async")]
+impl Futures {
+    pub(super) fn is_empty(&self) -> bool {
+        self.for_tasks.is_empty() && self.others.is_empty()
+    }
+
+    /// Registers a future, or replaces its waker. Returns the old waker, to be dropped without the lock.
+    pub(super) fn register(
+        &mut self,
+        registration: &mut Option<Registration>,
+        awaited: Awaited,
+        waker: Waker,
+    ) -> Option<Waker> {
+        let place = *registration.get_or_insert_with(|| match awaited {
+            Awaited::Outcome(id) => Registration::Task(id),
+            Awaited::Change => {
+                self.next += 1;
+                Registration::Other(self.next)
+            }
+        });
+        match place {
+            Registration::Task(id) => self.for_tasks.insert(id, waker),
+            Registration::Other(number) => self.others.insert(number, waker),
+        }
+    }
+
+    /// Removes a future. Returns its waker if it was not woken, to be dropped without the lock.
+    pub(super) fn remove(&mut self, registration: Registration) -> Option<Waker> {
+        match registration {
+            Registration::Task(id) => self.for_tasks.remove(&id),
+            Registration::Other(number) => self.others.remove(&number),
+        }
+    }
+}
+
+impl Futures {
+    /// Takes the waker of the future that waits for the outcome of this task.
+    #[inline]
+    pub(super) fn take_for_task(&mut self, id: TaskId) -> Option<Waker> {
+        if self.for_tasks.is_empty() {
+            return None;
+        }
+        self.for_tasks.remove(&id)
+    }
+
+    /// Takes the wakers of those that wait for any change.
+    pub(super) fn take_others(&mut self) -> impl Iterator<Item = Waker> + use<> {
+        core::mem::take(&mut self.others).into_values()
+    }
+
+    /// Takes all wakers.
+    pub(super) fn take_all(&mut self) -> Vec<Waker> {
+        let for_tasks = core::mem::take(&mut self.for_tasks);
+        self.take_others().chain(for_tasks.into_values()).collect()
+    }
+}
+
+/// Wakes futures, as soon as this thread has released what it holds (FUTURES-3).
+pub(super) fn wake(wakers: Vec<Waker>) {
+    if wakers.is_empty() || mutant!(FutureNotWoken) {
+        return;
+    }
+    // One notice each, so that a panic of one keeps no other from being called.
+    for waker in wakers {
+        announce(Importance::Lifecycle, Box::new(move || waker.wake()));
+    }
+}
