@@ -14,9 +14,9 @@
 //! | open or remove a queue that has a name          | [`OpenError`], [`RemoveError`]          |
 //! | open a queue, or create it if there is none     | [`OpenOrCreateError`]                   |
 //! | give an end to a child process, and inherit it  | [`HandoffError`], [`InheritError`]      |
-//! | listen for connections of other processes       | [`BindError`], [`AcceptError`]          |
-//! | connect to another process                      | [`ConnectError`]                        |
-//! | give an end over a connection, and take it      | [`GiveError`], [`TakeError`]            |
+//! | listen for connections of other processes       | `BindError`, `AcceptError`              |
+//! | connect to another process                      | `ConnectError`                          |
+//! | give an end over a connection, and take it      | `GiveError`, `TakeError`                |
 //! | send a request, and wait for its answer         | [`RequestError`], [`ReplyError`]        |
 //! | watch a file descriptor                         | [`WatchError`]                          |
 //! | start or shut down a pool                       | [`StartError`], [`ShutdownError`]       |

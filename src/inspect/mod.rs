@@ -5,17 +5,17 @@
 //!
 //! | file          | what                                                                                     |
 //! |---------------|------------------------------------------------------------------------------------------|
-//! | [`address`]   | how a queue is named: by its name, or by a process and a descriptor                      |
-//! | [`view`]      | [`QueueView`]: one queue, looked at                                                      |
-//! | [`figures`]   | [`Figures`]: the numbers of messages, so that they balance on a busy queue too           |
-//! | [`peers`]     | the processes of a queue, and how they are                                               |
-//! | [`messages`]  | the bytes of messages, without taking them                                               |
-//! | [`find`]      | the queues of this user: named ones, and those that processes have open                  |
-//! | [`pools`]     | pools: their workers, and what these run                                                 |
-//! | [`part`]      | taking part: ends of a queue of any type, for the bytes of its messages                  |
-//! | [`machine`]   | what a queue or a pool on this machine could be refused for                              |
+//! | `address`     | how a queue is named: by its name, or by a process and a descriptor                      |
+//! | `view`        | [`QueueView`]: one queue, looked at                                                      |
+//! | `figures`     | [`Figures`]: the numbers of messages, so that they balance on a busy queue too           |
+//! | `peers`       | the processes of a queue, and how they are                                               |
+//! | `messages`    | the bytes of messages, without taking them                                               |
+//! | `find`        | the queues of this user: named ones, and those that processes have open                  |
+//! | `pools`       | pools: their workers, and what these run                                                 |
+//! | `part`        | taking part: ends of a queue of any type, for the bytes of its messages                  |
+//! | `machine`     | what a queue or a pool on this machine could be refused for                              |
 //!
-//! Looking reads with `pread(2)` alone ([`crate::segment::image`]): it takes no role, no entry of the table of peers and
+//! Looking reads with `pread(2)` alone (`segment::image`): it takes no role, no entry of the table of peers and
 //! no lock, and changes nothing. It works while the queue's processes are stopped, and while they write.
 
 mod address;

@@ -75,9 +75,8 @@
 //!
 //! # Async
 //!
-//! With the feature `async`, a [`TaskHandle`] can be awaited, [`TypedPool::submit_async`] waits for room, maps and drains become
-//! streams, and [`TypedPool::shutdown_async`] shuts down: see [`futures`](self::futures). They work with any runtime, and never block
-//! its threads.
+//! With the feature `async`, a [`TaskHandle`] can be awaited, `submit_async` waits for room, maps and drains become streams,
+//! and `shutdown_async` shuts down: see the module `pool::futures`. They work with any runtime, and never block its threads.
 //!
 //! # Signals
 //!
