@@ -9,17 +9,20 @@ use crate::pool::wire::role::WATCHER;
 use crate::queue::Interrupter;
 use crate::sync::Ordering;
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 
-/// Starts the thread that receives the parent's messages.
+/// Starts the thread that receives the parent's messages. Returns when it runs: a program that a task starts may look for
+/// the thread's name (ROLE-2).
 pub(crate) fn watch(
     link: Arc<Link>,
     parent: Option<OwnedFd>,
     state: Arc<WorkerState>,
     interrupter: Interrupter,
 ) -> Result<JoinHandle<()>, String> {
+    let (has_name, named) = mpsc::channel::<()>();
     let listen = move || {
+        drop(has_name);
         loop {
             match receive_watching(&link, parent.as_ref()) {
                 FromLink::Message(FromParent::Farewell) => return,
@@ -47,5 +50,8 @@ pub(crate) fn watch(
         }
     };
     let builder = thread::Builder::new().name(WATCHER.to_owned());
-    builder.spawn(listen).map_err(|error| error.to_string())
+    let thread = builder.spawn(listen).map_err(|error| error.to_string())?;
+    // Ends when the thread drops its side.
+    let _ = named.recv();
+    Ok(thread)
 }
