@@ -40,6 +40,9 @@
 //! **Predecessors.** Some operations begin when another process, the *predecessor*, is dead already, killed between two
 //! transitions of the protocol (`operations/predecessors.rs`).
 //!
+//! **Futures.** Only the victim's main thread is traced. A future that waits starts another one, that of the reactor: it
+//! dies with the victim, but runs on while the victim is stopped, and between two steps.
+//!
 //! **What is checked.** No process waits for a dead one; each message is in exactly one place; all blocks and peer
 //! entries are free; and another lap goes through. The victim prints what it did before the operation, and what the
 //! operation returned. So after a kill only the messages of the operation are uncertain: each of them may be there or

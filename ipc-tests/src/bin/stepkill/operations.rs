@@ -7,6 +7,7 @@
 //! | ----------------- | ----------------------------------------------------- |
 //! | `operation.rs`    | what an operation consists of                         |
 //! | `actions.rs`      | what parents and victims do in them                   |
+//! | `futures.rs`      | operations with futures                               |
 //! | `predecessors.rs` | processes that are dead when another operation begins |
 //! | `catalogue.rs`    | all operations that can be chosen                     |
 
@@ -14,6 +15,8 @@
 mod actions;
 #[path = "operations/catalogue.rs"]
 mod catalogue;
+#[path = "operations/futures.rs"]
+mod futures;
 #[path = "operations/operation.rs"]
 mod operation;
 #[path = "operations/predecessors.rs"]

@@ -2,12 +2,18 @@
 
 use crate::message::{Message, MessageReceiver, MessageSender};
 use ipc_tests::role::Io;
+use std::{pin::Pin, sync::Arc};
 use workring::{Lease, queue::Raw, rendezvous::Connection};
+
+/// A future that waits. Returns what is to be reported, if it has succeeded.
+pub(crate) type Pending = Pin<Box<dyn Future<Output = Option<(&'static str, u32)>>>>;
 
 /// What a victim has, and what it is going to print.
 pub(crate) struct Victim {
-    pub(crate) tx: Option<MessageSender>,
-    pub(crate) rx: Option<MessageReceiver>,
+    /// Shared with the future that waits.
+    pub(crate) tx: Option<Arc<MessageSender>>,
+    pub(crate) rx: Option<Arc<MessageReceiver>>,
+    pub(crate) pending: Option<Pending>,
     pub(crate) connection: Option<Connection>,
     pub(crate) leases: Vec<Lease<'static, Message, Raw>>,
     /// For receiving several messages at a time.
@@ -24,6 +30,7 @@ impl Victim {
         Self {
             tx: None,
             rx: None,
+            pending: None,
             connection: None,
             // Large enough that the operation does not have to allocate.
             leases: Vec::with_capacity(16),
@@ -35,11 +42,11 @@ impl Victim {
     }
 
     pub(crate) fn tx(&self) -> &MessageSender {
-        self.tx.as_ref().expect("a sender")
+        self.tx.as_deref().expect("a sender")
     }
 
     pub(crate) fn rx(&self) -> &MessageReceiver {
-        self.rx.as_ref().expect("a receiver")
+        self.rx.as_deref().expect("a receiver")
     }
 
     /// Adds a line that is printed after the operation (see [`Testimony::add`](crate::testimony::Testimony::add)).

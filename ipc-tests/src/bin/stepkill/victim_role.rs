@@ -5,11 +5,8 @@ use crate::{
     tracer::{MARK, READY},
     victim::Victim,
 };
-use ipc_tests::{
-    Pid,
-    role::{Io, Role},
-};
-use nix::sys::{ptrace, signal::kill};
+use ipc_tests::role::{Io, Role};
+use nix::sys::{ptrace, signal::raise};
 
 pub(crate) const VICTIM_ROLE: (&str, Role) = ("victim", run_victim);
 
@@ -18,7 +15,6 @@ fn run_victim(io: &mut Io) {
     let name: String = io.argument();
     let operation = find(&name).expect("an operation");
     let mut victim = Victim::new(io.argument(), io.argument());
-    let me = Pid::this();
     ptrace::traceme().expect("be traced");
     let Operation {
         prepare_victim,
@@ -28,14 +24,14 @@ fn run_victim(io: &mut Io) {
     prepare_victim(&mut victim);
     victim.print_reports(io);
     io.say(READY);
-    mark(me);
+    mark();
     act(&mut victim);
-    mark(me);
+    mark();
     victim.print_reports(io);
-    mark(me);
+    mark();
 }
 
-/// Stops this process, which notifies the tracer.
-fn mark(me: Pid) {
-    kill(me, MARK).expect("stop");
+/// Stops this thread, which notifies the tracer. Not the process: another thread might get the signal then.
+fn mark() {
+    raise(MARK).expect("stop");
 }

@@ -4,6 +4,7 @@ use crate::{message::Message, queue::Queue, victim::Victim};
 use std::{
     mem,
     process::Command,
+    sync::Arc,
     time::{Duration, Instant},
 };
 use workring::{Handoff, Lease, Options, inherit, rendezvous};
@@ -66,11 +67,11 @@ pub(super) fn make_two_dead_letters(queue: &mut Queue) {
 }
 
 pub(super) fn attach_sender(victim: &mut Victim) {
-    victim.tx = Some(inherit("queue").expect("a sender"));
+    victim.tx = Some(Arc::new(inherit("queue").expect("a sender")));
 }
 
 pub(super) fn attach_receiver(victim: &mut Victim) {
-    victim.rx = Some(inherit("queue").expect("a receiver"));
+    victim.rx = Some(Arc::new(inherit("queue").expect("a receiver")));
 }
 
 pub(super) fn attach_and_receive(victim: &mut Victim) {
@@ -153,7 +154,7 @@ pub(super) fn connect(victim: &mut Victim) {
 /// Takes the sender that the parent has given over the connection.
 pub(super) fn take_given(victim: &mut Victim) {
     let connection = victim.connection.as_mut().expect("a connection");
-    victim.tx = connection.try_take("queue").ok();
+    victim.tx = connection.try_take("queue").ok().map(Arc::new);
 }
 
 /// Gives the sender to the parent, which does not take it.

@@ -8,11 +8,15 @@ use super::{
         receive_many, reserve_and_commit, return_lease, send_batch_of_three, send_many,
         send_three_messages, take_given, without_memory,
     },
+    futures::{
+        DROP_RECV_ASYNC, RECV_ASYNC, RECV_ASYNC_AGAIN, RECV_ASYNC_PENDING, SEND_ASYNC,
+        SEND_ASYNC_AGAIN,
+    },
     operation::{Connected, GivenEnd, Meanwhile, Operation, RECEIVING, SENDING},
     predecessors::{self, AFTER_DEAD_TAKER, RECOVERING},
 };
 use crate::message::Message;
-use std::mem;
+use std::{mem, sync::Arc};
 
 /// Takes messages while a victim is stopped, and acknowledges them when the victim was continued.
 pub(crate) const NEWCOMER: Operation = Operation {
@@ -66,7 +70,7 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         has_name: true,
         given_end: GivenEnd::None,
         prepare_victim: |_| (),
-        act: |victim| victim.rx = workring::open(&victim.queue_name).ok(),
+        act: |victim| victim.rx = workring::open(&victim.queue_name).ok().map(Arc::new),
         ..RECEIVING
     },
     Operation {
@@ -312,6 +316,13 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         },
         ..RECEIVING
     },
+    // Futures.
+    SEND_ASYNC,
+    SEND_ASYNC_AGAIN,
+    RECV_ASYNC,
+    RECV_ASYNC_PENDING,
+    RECV_ASYNC_AGAIN,
+    DROP_RECV_ASYNC,
     // Acknowledging and returning.
     Operation {
         name: "ack",
