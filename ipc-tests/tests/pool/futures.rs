@@ -1,5 +1,5 @@
-//! Goal: futures and streams of a pool give each task one outcome, whoever drops which of them when, on every runtime, next
-//! to threads that block.
+//! Goal: with futures and streams of a pool each task has one outcome, whichever of them are dropped, and when; on every
+//! runtime, and next to threads that block.
 //!
 //! Method: pools with the tasks of `jobs`, on each of the runtimes of `runtimes`; futures that are polled by hand a random
 //! number of times. The liveness interval of a pool's queues is long, so a lost wake-up is a hang, which the watchdog reports.

@@ -183,7 +183,7 @@ fn sleepers_that_end_do_not_keep_each_other_awake() {
                 scope.spawn(|| {
                     let mut sleeper = WordSleeper::new();
                     loop {
-                        // As a queue does: whoever begins to wait changes the word.
+                        // As with a queue, a thread that begins to wait changes the word.
                         let expected = |word: &AtomicU32| word.fetch_add(2, Ordering::AcqRel) + 2;
                         let waits = words.each_ref().map(|word| WaitWord {
                             word,

@@ -87,7 +87,7 @@ pub extern "C" fn start_worker_before_main() {
         let assignment = Assignment::parse(&value);
         assignment.is_some_and(|it| tasks.can_serve(&it.task_type))
     };
-    // If two tasks have the same name, the parent is told.
+    // If two tasks have the same name, the parent gets a message.
     if registered().map_or(true, can_serve) {
         // As std does before `main`.
         signals::ignore_broken_pipe();

@@ -5,9 +5,9 @@
 //! | no    | no future waits; or a thread is the leader, and will arm this when it leaves futures behind |
 //! | yes   | the reactor calls [`Arrived`] when there is a result                                        |
 //!
-//! ARRIVAL-1. Whoever releases the lock of the table, having changed it or looked at it, then [attends](Results::attend) to
-//!     the futures: if some wait and no thread is the leader, this is armed. So results are received as long as anything
-//!     waits for them.
+//! ARRIVAL-1. A thread that has changed the table, or has waited for a change, [attends](Results::attend) to the futures when
+//!     it has released the lock: if some wait and no thread is the leader, this is armed. So results are received as long as
+//!     anything waits for them.
 //! ARRIVAL-2. After it is armed, the queue is looked at once more. A result that was sent before is found by that; one that is
 //!     sent later makes the reactor call.
 //! ARRIVAL-3. When the reactor calls, this is no longer armed. The call records one batch of results, and attends again. If

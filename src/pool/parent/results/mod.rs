@@ -30,6 +30,7 @@
 //! RESULTS-4. At most one thread at a time (the *leader*) receives from the results queue, without holding the lock.
 //!     A waiting thread becomes leader if there is none; other waiters sleep on `changed` and are woken after each
 //!     batch and when the leader steps down. The pool has no dedicated receiver thread.
+//!     While only futures wait, the reactor calls when there are results (ARRIVAL-1).
 //! RESULTS-5. `collect`, for the supervisor, records all results that were sent so far: it interrupts the leader, and
 //!     no other thread becomes leader while `collectors` is not zero.
 //! RESULTS-6. Once `ended` is set, every task has its outcome, and no wait sleeps.
