@@ -247,7 +247,7 @@ fn selects_lose_and_double_no_message() {
             let (text_tx, text_rx) = options.channel::<String>().expect("a queue");
             let (out_tx, out_rx) = options.channel::<(u64, Vec<u8>)>().expect("a queue");
             let forwarders = WAITS.map(|wait| {
-                hand_over("forwarder", &[&wait], |handoff| {
+                hand_over("selecting-forwarder", &[&wait], |handoff| {
                     let handoff = handoff.give("numbers", &number_rx)?;
                     handoff.give("texts", &text_rx)?.give("out", &out_tx)
                 })

@@ -13,7 +13,7 @@ use std::{collections::VecDeque, thread, time::Duration};
 use workring::{Receiver, RecvError, Sender, error::SelectTimeoutError, queue::Select};
 
 pub(crate) const ROLES: &[(&str, Role)] = &[
-    ("forwarder", forwarder),
+    ("selecting-forwarder", forwarder),
     ("idle-select", idle_select),
     ("one-of-three", one_of_three),
     ("all-three", all_three),
