@@ -254,18 +254,21 @@ mod tests {
     use super::*;
     use crate::codec::{Bincode, Codec};
 
+    /// The line of the question mark: the second one after this.
+    const PARSED_AT: u32 = line!() + 2;
     fn parsed(text: &str) -> Result<u32, Failure> {
         Ok(text.parse::<u32>()?)
     }
 
     #[test]
     fn a_question_mark_keeps_the_message_the_kind_and_the_place() {
-        let line = line!() - 4;
         let failure = parsed("seven").expect_err("no number");
         assert_eq!(failure.message(), "invalid digit found in string");
         assert!(failure.kind().ends_with("ParseIntError"), "{failure:?}");
         assert!(
-            failure.place().contains(&format!("failure.rs:{line}:")),
+            failure
+                .place()
+                .contains(&format!("failure.rs:{PARSED_AT}:")),
             "{failure:?}"
         );
         let missing = Failure::from(io::Error::from(io::ErrorKind::NotFound));
