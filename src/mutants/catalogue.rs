@@ -26,8 +26,15 @@ macro_rules! mutants {
 
 mutants! {
     // The reactor of futures.
+    /// The reactor's thread announces its next sleep and does not look once more (REACTOR-3).
+    ReactorDoesNotLookAgain,
+    /// The reactor's thread looks before it announces its next sleep (REACTOR-3).
+    ReactorLooksBeforeAnnouncing,
     /// A future that was woken does not wake the next one (REACTOR-4).
     BatonDropped,
+    /// A future that was woken, and has come into line again before it takes something, does not wake the next one
+    /// (REACTOR-4).
+    BatonForgotten,
 
     // The protocol: transitions.
     /// A sender gives itself a Free block by a plain store (`Allocate`).

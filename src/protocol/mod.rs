@@ -90,7 +90,7 @@ pub(crate) mod ring;
 mod shared_state;
 pub(crate) mod steps;
 #[cfg(test)]
-mod verify;
+pub(crate) mod verify;
 
 pub(crate) use corrupt::Corrupt;
 pub(crate) use shared_state::{Limits, SharedState, Words};

@@ -25,7 +25,7 @@
 //! Each catcher runs once without a mutant, and must pass; and once with the mutant switched on, and must fail, or hang
 //! for more than ten times as long. Only what the chosen mutants need is built, with `--cfg workring_mutants`. All of
 //! them take some twenty minutes. The explorer's own tests run the mutants of the protocol's transitions
-//! (`src/protocol/verify/explorer/mutant_tables.rs`).
+//! (`src/protocol/verify/explorer/mutant_tables.rs`), and the models of loom those that only they catch.
 //!
 //! **Output.** A line for each row of the table: `LAYER MUTANT: caught by CATCHER: REASON`, or `NOT AS EXPECTED`. The
 //! last line counts:
@@ -130,6 +130,7 @@ fn try_mutant(
     match catcher {
         Catcher::Neither(why) => return Ok(format!("by none: it {why}")),
         Catcher::Explorer => return Ok("by the explorer's own tests, not run here".to_owned()),
+        Catcher::Loom(path) => return Ok(format!("by a model of loom, not run here: {path}")),
         _ => {}
     }
     let name = format!("{catcher:?}");

@@ -10,6 +10,6 @@
 #[cfg(not(any(loom, workring_mutants)))]
 mod explorer;
 #[cfg(loom)]
-mod loom_models;
+pub(crate) mod loom_models;
 #[cfg(not(any(loom, workring_mutants)))]
 mod part_explorer;

@@ -125,6 +125,7 @@ impl Lane {
     /// tries once more (REACTOR-1).
     pub(crate) fn admit(&self, seat: usize, ticket: Option<Ticket>, waker: Waker) -> Admitted {
         let mut state = self.state.lock();
+        let is_again = ticket.is_some();
         let ticket = ticket.unwrap_or_else(|| {
             state.next_ticket += 1;
             Ticket(state.next_ticket)
@@ -136,7 +137,7 @@ impl Lane {
                 old: Some(waker),
             };
         };
-        let old = seat.admit(ticket, waker);
+        let old = seat.admit(ticket, is_again, waker);
         let kick = if seat.key().is_none() {
             self.kick(&mut state)
         } else {
@@ -146,7 +147,7 @@ impl Lane {
     }
 
     /// Takes a future out of the line, and passes the baton if it was woken before (REACTOR-4). `is_used`: the future has
-    /// got what it waited for. Returns its waker, if it was not woken.
+    /// got what it waited for. Returns its waker, if it was in line.
     pub(crate) fn dismiss(
         &self,
         seat: usize,
@@ -156,11 +157,12 @@ impl Lane {
     ) -> Option<Waker> {
         let mut state = self.state.lock();
         let seat = state.seat(seat)?;
-        let waker = seat.dismiss(ticket);
-        if waker.is_none() && !mutant!(BatonDropped) {
+        let place = seat.dismiss(ticket);
+        let was_woken = place.as_ref().is_none_or(|place| place.was_woken);
+        if was_woken && !mutant!(BatonDropped) {
             seat.pass_baton(is_used, woken);
         }
-        waker
+        Some(place?.waker)
     }
 
     /// Takes all futures out of the line of a seat, to be woken by the caller.

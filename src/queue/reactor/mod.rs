@@ -35,8 +35,9 @@
 //!     blocking sleepers, and futures never announce: idle processes come to rest.
 //! REACTOR-4. The baton: a future that was woken and leaves the line, because it has taken something, has failed, or was
 //!     dropped, looks at the queue. If there is something for another one it wakes the next in line; if there is none and
-//!     it has not used its wake, it passes the wake on to another process (PARK-4). It leaves the line before it looks. So
-//!     a wake is lost neither with a dropped future, nor if the thread wakes one future for several notifications.
+//!     it has not used its wake, it passes the wake on to another process (PARK-4). It leaves the line before it looks. It
+//!     keeps the baton if it comes into line again: that poll may have begun, and found nothing, before the wake. So a wake
+//!     is lost neither with a dropped future, nor if the thread wakes one future for several notifications.
 //! REACTOR-5. Close and cancel wake all in line. So does the end of the wait on a word whose notifications wake all
 //!     (`Blocks`); such a word needs no baton.
 //! REACTOR-6. No user code (a waker's call, clone or drop, a `tracing` subscriber) runs under a lock, nor while another thread
@@ -54,6 +55,8 @@
 //! of its own ([`process`]).
 
 mod lane;
+#[cfg(all(test, loom))]
+mod loom_models;
 #[cfg(not(loom))]
 mod process;
 mod seat;

@@ -10,10 +10,17 @@ use std::sync::Arc;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Ticket(pub(super) u64);
 
+/// A future in line.
+pub(super) struct InLine {
+    pub(super) waker: Waker,
+    /// Whether it was woken, and has come again: it still has the baton (REACTOR-4).
+    pub(super) was_woken: bool,
+}
+
 pub(super) struct Seat {
     pub(super) source: Arc<dyn Source>,
     /// Those that wait, first come first.
-    waiting: BTreeMap<Ticket, Waker>,
+    waiting: BTreeMap<Ticket, InLine>,
     /// With which value of the word the thread sleeps on it. `None`: it does not.
     key: Option<WaitKey>,
     /// Whether the fence of PARK-2 was made after the announcement.
@@ -33,13 +40,18 @@ impl Seat {
         }
     }
 
-    /// Adds a future to the line, or replaces its waker. Returns the old one.
-    pub(super) fn admit(&mut self, ticket: Ticket, waker: Waker) -> Option<Waker> {
-        self.waiting.insert(ticket, waker)
+    /// Adds a future to the line, or replaces its waker. Returns the old one. `is_again`: it had this ticket already.
+    pub(super) fn admit(&mut self, ticket: Ticket, is_again: bool, waker: Waker) -> Option<Waker> {
+        if let Some(place) = self.waiting.get_mut(&ticket) {
+            return Some(core::mem::replace(&mut place.waker, waker));
+        }
+        let was_woken = is_again && !mutant!(BatonForgotten);
+        self.waiting.insert(ticket, InLine { waker, was_woken });
+        None
     }
 
     /// Removes a future from the line. Returns `None` if it was woken before.
-    pub(super) fn dismiss(&mut self, ticket: Ticket) -> Option<Waker> {
+    pub(super) fn dismiss(&mut self, ticket: Ticket) -> Option<InLine> {
         self.waiting.remove(&ticket)
     }
 
@@ -66,8 +78,11 @@ impl Seat {
         let before = woken.len();
         match found {
             Found::Nothing => {}
-            Found::One => woken.extend(self.waiting.pop_first().map(|(_, waker)| waker)),
-            Found::All => woken.extend(core::mem::take(&mut self.waiting).into_values()),
+            Found::One => woken.extend(self.waiting.pop_first().map(|(_, place)| place.waker)),
+            Found::All => {
+                let all = core::mem::take(&mut self.waiting);
+                woken.extend(all.into_values().map(|place| place.waker));
+            }
         }
         woken.len() - before
     }
@@ -92,9 +107,12 @@ impl Seat {
             return;
         }
         self.is_due = false;
+        let early = mutant!(ReactorLooksBeforeAnnouncing).then(|| source.look());
         self.key = Some(word.prepare_wait());
         self.is_fenced = source.fence_others();
-        self.call(source.look(), woken);
+        if !mutant!(ReactorDoesNotLookAgain) {
+            self.call(early.unwrap_or_else(|| source.look()), woken);
+        }
     }
 
     /// Passes the baton of a future that was woken and has left the line (REACTOR-4). `is_used`: it has got what it

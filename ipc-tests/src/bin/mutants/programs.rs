@@ -1,7 +1,7 @@
 //! Builds the programs that contain the mutants, and makes the commands that run them.
 
 use crate::table::{
-    Catcher::{self, Explorer, Ipc, Neither, Stepkill, Storm, Unit},
+    Catcher::{self, Explorer, Ipc, Loom, Neither, Stepkill, Storm, Unit},
     Row,
 };
 use std::{
@@ -38,7 +38,7 @@ impl Programs {
                 Unit(_) => units = true,
                 Ipc(folder, _) => _ = folders.insert(*folder),
                 Stepkill(_) | Storm(_) => tools = true,
-                Explorer | Neither(_) => {}
+                Explorer | Loom(_) | Neither(_) => {}
             }
         }
         // In one command, so that the crate is built once for both, with the same features.
@@ -95,7 +95,7 @@ impl Programs {
             Ipc(folder, path) => test(folder, path),
             Stepkill(arguments) => tool("stepkill", arguments),
             Storm(arguments) => tool("storm", arguments),
-            Explorer | Neither(_) => unreachable!("no command runs it"),
+            Explorer | Loom(_) | Neither(_) => unreachable!("no command runs it"),
         }
     }
 }
