@@ -2,18 +2,55 @@
 
 use crate::os::named as named_files;
 use crate::os::open_files::{self, OpenFile};
+use crate::os::staging;
 use crate::segment::board::image::is_board;
 use std::collections::BTreeMap;
 use std::io;
 use std::time::Duration;
 
-/// Returns the names of this user's named queues, and of other files that have such names, sorted.
+/// Returns the names of this user's named queues, and of other files that have such names, sorted. Files that are being
+/// made are not among them: see [`staged`].
 ///
 /// # Errors
 ///
 /// Those of reading the folder `/dev/shm`.
 pub fn named() -> io::Result<Vec<String>> {
-    named_files::list()
+    let mut names = named_files::list()?;
+    names.retain(|name| !staging::is_staging(name));
+    Ok(names)
+}
+
+/// A file that a process is making, or was making when it ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Staged {
+    /// Its name for the time being.
+    pub name: String,
+    /// Whether its maker has ended, so that nothing will come of it.
+    pub is_leftover: bool,
+}
+
+/// Returns this user's files that are being made, or that their makers have left, sorted by name.
+///
+/// # Errors
+///
+/// Those of reading the folder `/dev/shm`.
+pub fn staged() -> io::Result<Vec<Staged>> {
+    let mut names = named_files::list()?;
+    names.retain(|name| staging::is_staging(name));
+    let leftovers = staging::leftovers(&names);
+    let staged = |name: &String| Staged {
+        name: name.clone(),
+        is_leftover: leftovers.contains(&name),
+    };
+    Ok(names.iter().map(staged).collect())
+}
+
+/// Removes the file of this name if its maker has ended. Returns whether it is gone.
+#[must_use]
+pub fn remove_leftover(name: &str) -> bool {
+    staging::remove_leftovers(&[name.to_owned()]);
+    !named_files::exists(name)
 }
 
 /// Returns how long nothing has made, opened for the first time, or given memory to the file of a named queue. Writes

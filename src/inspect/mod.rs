@@ -30,7 +30,9 @@ mod view;
 
 pub use address::Address;
 pub use figures::Figures;
-pub use find::{Anonymous, Open, anonymous, named, remove_unopened, unused_for};
+pub use find::{
+    Anonymous, Open, Staged, anonymous, named, remove_leftover, remove_unopened, staged, unused_for,
+};
 pub use machine::{Check, Verdict, checks};
 pub use messages::{Message, Place};
 pub use part::{Bytes, open_bytes, open_closed_bytes};

@@ -77,19 +77,28 @@ pub(crate) fn is_staging(name: &str) -> bool {
     name.starts_with(MARK)
 }
 
-/// Removes, of these names of this user, those of files that dead processes were making.
-pub(crate) fn remove_leftovers(names: &[String]) {
+/// Returns, of these names of this user, those of files that dead processes were making (STAGING-1).
+pub(crate) fn leftovers(names: &[String]) -> Vec<&String> {
     let staged = || {
         let makers = names.iter().map(|name| (name, Maker::parse(name)));
         makers.filter_map(|(name, maker)| Some((name, maker?)))
     };
+    if staged().next().is_none() {
+        return Vec::new();
+    }
     // Without `/proc` no process can be found dead.
-    if staged().next().is_some()
-        && let Ok(own) = Maker::current()
-    {
-        let dead = staged().filter(|(_, maker)| maker.is_dead(own));
+    let Ok(own) = Maker::current() else {
+        return Vec::new();
+    };
+    let dead = staged().filter(|(_, maker)| maker.is_dead(own));
+    dead.map(|(name, _)| name).collect()
+}
+
+/// Removes, of these names of this user, those of files that dead processes were making.
+pub(crate) fn remove_leftovers(names: &[String]) {
+    for name in leftovers(names) {
         // A failure means that another process has removed it.
-        dead.for_each(|(name, _)| drop(named::unlink(name)));
+        let _ = named::unlink(name);
     }
 }
 

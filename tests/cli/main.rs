@@ -12,6 +12,7 @@
 //! | `busy`       | looking at a queue that other processes are writing                         |
 //! | `streams`    | `send` and `recv` in pipes; signals                                         |
 //! | `steering`   | `drain`, `dead-letters`, `close`, `cancel`, `rm`, `gc`                      |
+//! | `collecting` | `gc` where it removes queues for real, and what killed makers left            |
 //! | `other`      | `doctor`, `completions`, `man`, errors                                      |
 //! | `live`       | `top`, in a terminal of tmux                                                |
 #![allow(
@@ -23,6 +24,7 @@
 )]
 
 mod busy;
+mod collecting;
 mod live;
 mod looking;
 mod other;

@@ -41,7 +41,7 @@ pub(crate) enum Command {
     Cancel(Names),
     /// Remove named queues that no process uses
     Rm(Rm),
-    /// Remove all named queues that no process has used for some time
+    /// Remove all named queues that no process has used for some time, and what killed makers of queues have left
     Gc(Gc),
     /// Check what a queue or a pool on this machine could be refused for
     Doctor(Doctor),

@@ -1,4 +1,4 @@
-//! `gc`: named queues that no process uses any more.
+//! `gc`: named queues that no process uses any more, and what makers of queues have left that were killed.
 
 use super::args::Gc;
 use super::exit::End;
@@ -9,11 +9,15 @@ use super::text;
 use serde_json::{Value, json};
 use std::time::Duration;
 use workring::error::OpenError;
-use workring::inspect::{Address, PeerLiveness, QueueView, named, unused_for};
+use workring::inspect::{
+    Address, PeerLiveness, QueueView, Staged, named, remove_leftover, staged, unused_for,
+};
 
-/// What becomes of a queue.
+/// What becomes of a queue, or of a file that was to become one.
 struct Judged {
     name: String,
+    /// Whether its maker has not completed it.
+    is_incomplete: bool,
     idle: Duration,
     /// Why the queue stays; `None`: it goes.
     kept: Option<String>,
@@ -24,14 +28,10 @@ pub(crate) fn run(args: &Gc) -> Result<(), End> {
         .into_iter()
         .filter_map(|name| judge(name, args))
         .collect();
+    judged.extend(staged()?.into_iter().map(judge_staged));
     if !args.dry_run {
         for queue in judged.iter_mut().filter(|queue| queue.kept.is_none()) {
-            if let Err(error) = remove_one(&queue.name, false) {
-                queue.kept = Some(match error {
-                    End::Refused(text) | End::Failed(text) | End::NotFound(text) => text,
-                    other => format!("{other:?}"),
-                });
-            }
+            queue.kept = remove(queue).err();
         }
     }
     let shown = if args.json {
@@ -48,6 +48,31 @@ pub(crate) fn run(args: &Gc) -> Result<(), End> {
             .collect()
     };
     Ok(output::print(&shown)?)
+}
+
+/// Removes a queue or a leftover. The error says why it stays.
+fn remove(queue: &Judged) -> Result<(), String> {
+    if queue.is_incomplete {
+        let is_gone = remove_leftover(&queue.name);
+        return is_gone
+            .then_some(())
+            .ok_or_else(|| "it cannot be removed".to_owned());
+    }
+    remove_one(&queue.name, false).map_err(|error| match error {
+        End::Refused(text) | End::Failed(text) | End::NotFound(text) => text,
+        other => format!("{other:?}"),
+    })
+}
+
+/// Returns whether a file that has not become a queue can go: at any age, if its maker has ended.
+fn judge_staged(file: Staged) -> Judged {
+    let kept = (!file.is_leftover).then(|| "its maker may be alive and complete it".to_owned());
+    Judged {
+        idle: unused_for(&file.name),
+        name: file.name,
+        is_incomplete: true,
+        kept,
+    }
 }
 
 /// Returns whether a queue can go; `None`: it is gone already.
@@ -91,24 +116,30 @@ fn judge(name: String, args: &Gc) -> Option<Judged> {
     });
     Some(Judged {
         name,
+        is_incomplete: false,
         idle,
         kept: kept.or(young),
     })
 }
 
 fn line(queue: &Judged, dry_run: bool) -> String {
-    let Judged { name, idle, kept } = queue;
-    let idle = text::time(*idle);
-    match kept {
+    let name = &queue.name;
+    let why = if queue.is_incomplete {
+        "its maker ended before it was complete".to_owned()
+    } else {
+        format!("unused for {}", text::time(queue.idle))
+    };
+    match &queue.kept {
         Some(reason) => format!("kept     {name}: {reason}\n"),
-        None if dry_run => format!("would go {name}: unused for {idle}\n"),
-        None => format!("removed  {name}: unused for {idle}\n"),
+        None if dry_run => format!("would go {name}: {why}\n"),
+        None => format!("removed  {name}: {why}\n"),
     }
 }
 
 fn as_json(queue: &Judged) -> Value {
     json!({
         "name": queue.name,
+        "incomplete": queue.is_incomplete,
         "unused_for": json::seconds(queue.idle),
         "removed": queue.kept.is_none(),
         "kept_because": queue.kept,
