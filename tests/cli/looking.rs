@@ -99,8 +99,9 @@ fn a_queue_without_a_name_is_listed_with_its_processes() {
     tx.send(b"anonymous".to_vec()).expect("room");
     let all = json("ls", &["ls", "--json"]);
     let queues = all["queues"].as_array().expect("queues");
+    // A child that another test starts has the queue open, too, until it runs its program.
     let is_mine = |queue: &&serde_json::Value| {
-        queue["capacity"] == 7 && queue["processes"] == serde_json::json!([process::id()])
+        queue["capacity"] == 7 && queue["processes"][0] == process::id()
     };
     let mine = queues.iter().find(is_mine).expect("it is listed");
     assert_eq!(mine["kind"], "anonymous");

@@ -13,6 +13,7 @@
 //! | `streams`    | `send` and `recv` in pipes; signals                                         |
 //! | `steering`   | `drain`, `dead-letters`, `close`, `cancel`, `rm`, `gc`                      |
 //! | `collecting` | `gc` where it removes queues for real, and what killed makers left            |
+//! | `pooling`    | a live pool, its workers and what they run                                  |
 //! | `other`      | `doctor`, `completions`, `man`, errors                                      |
 //! | `live`       | `top`, in a terminal of tmux                                                |
 #![allow(
@@ -28,6 +29,7 @@ mod collecting;
 mod live;
 mod looking;
 mod other;
+mod pooling;
 mod schema;
 mod steering;
 mod strange;
