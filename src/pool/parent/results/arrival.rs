@@ -12,12 +12,14 @@
 //!     sent later makes the reactor call.
 //! ARRIVAL-3. When the reactor calls, this is no longer armed. The call records one batch of results, and attends again. If
 //!     there is a leader then, the reactor may have taken its wake: it is interrupted, and looks.
-//! ARRIVAL-4. The lock of the place is taken before that of the table, so that this is armed, and disarmed, in one step.
+//! ARRIVAL-4. The call is announced (see [`crate::announce`]), so that it comes when its thread holds no lock: an interrupt of
+//!     the leader, for instance, is made under the lock of the table, and calls the wakers of this process.
+//! ARRIVAL-5. The lock of the place is taken before that of the table, so that this is armed, and disarmed, in one step.
 
 use super::futures::{self, Awaited, Registration};
 use super::receive::{FORKED, Results, WaitError};
 use super::table::TaskTable;
-use crate::announce::defer;
+use crate::announce::{Importance, announce, defer};
 use crate::sync::Ordering;
 use core::task::{Context, Poll};
 use std::sync::{Arc, Weak};
@@ -28,9 +30,13 @@ struct Arrived(Weak<Results>);
 
 impl Wake for Arrived {
     fn wake(self: Arc<Self>) {
-        if let Some(results) = self.0.upgrade() {
-            results.note_arrival();
-        }
+        let results = Weak::clone(&self.0);
+        let note = move || {
+            if let Some(results) = results.upgrade() {
+                results.note_arrival();
+            }
+        };
+        announce(Importance::Lifecycle, Box::new(note));
     }
 }
 
@@ -98,26 +104,36 @@ impl Results {
             return;
         }
         let _deferred = defer();
+        while self.attend_once() {
+            self.record_arrived();
+        }
+    }
+
+    /// Arms or disarms the arrival, if that is needed. Returns whether it is armed now, so that the queue must be looked at
+    /// once more. While this thread did that it was the leader, and a call of the reactor may have disarmed it (ARRIVAL-3):
+    /// then this has to be done again.
+    fn attend_once(&self) -> bool {
         let mut place = self.place.lock();
         match self.next_step() {
-            Step::Nothing => return,
-            Step::Disarm => return self.queue().leave_line(&mut place),
+            Step::Nothing => return false,
+            Step::Disarm => {
+                self.queue().leave_line(&mut place);
+                return false;
+            }
             Step::Arm => {}
         }
         let waker = Arc::new(Arrived(Weak::clone(&self.this))).into();
-        let armed = self.queue().enter_line(&mut place, waker);
-        drop(place);
-        if armed.is_err() {
+        if self.queue().enter_line(&mut place, waker).is_err() {
             // The system has no thread left for the reactor. They try again until it has.
             let mut state = self.state.lock();
             state.is_armed = false;
             futures::wake(state.futures.take_all());
-            return;
+            return false;
         }
-        self.record_arrived();
+        true
     }
 
-    /// Decides what attending takes, and notes that it is done (ARRIVAL-4).
+    /// Decides what attending takes, and notes that it is done (ARRIVAL-5).
     fn next_step(&self) -> Step {
         let mut state = self.state.lock();
         if state.futures.is_empty() {
