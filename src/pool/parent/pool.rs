@@ -121,7 +121,7 @@ impl Pool {
     ///
     /// ```
     #[doc = include_str!("../registered.in")]
-    /// # futures::executor::block_on(async {
+    /// # ::futures::executor::block_on(async {
     /// let pool = Pool::start(2)?;
     /// let handle = pool.submit_async(square::new(3)).await?;
     /// assert_eq!(handle.await?, 9);
@@ -199,7 +199,7 @@ impl Pool {
     ///
     /// ```
     #[doc = include_str!("../registered.in")]
-    /// # futures::executor::block_on(async {
+    /// # ::futures::executor::block_on(async {
     /// let pool = Pool::start(2)?;
     /// let report = pool.shutdown_async(Shutdown::Drain, Duration::from_secs(10)).await?;
     /// assert!(report.is_balanced());

@@ -147,7 +147,7 @@ impl<T: Task> TypedPool<T> {
     ///
     /// ```
     #[doc = include_str!("../example.in")]
-    /// # futures::executor::block_on(async {
+    /// # ::futures::executor::block_on(async {
     /// let pool = TypedPool::<Square>::builder().start()?;
     /// let handle = pool.submit_async(Square(3)).await?;
     /// assert_eq!(handle.await?, 9);
@@ -320,7 +320,7 @@ impl<T: Task> TypedPool<T> {
     ///
     /// ```
     #[doc = include_str!("../example.in")]
-    /// # futures::executor::block_on(async {
+    /// # ::futures::executor::block_on(async {
     /// let pool = TypedPool::<Square>::builder().start()?;
     /// let report = pool.shutdown_async(Shutdown::Drain, Duration::from_secs(10)).await?;
     /// assert!(report.is_balanced());

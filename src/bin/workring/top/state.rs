@@ -269,8 +269,11 @@ mod tests {
     }
 
     fn type_keys(state: &mut State, keys: &[KeyCode]) -> Reaction {
-        let press = |key: &KeyCode| state.press(KeyEvent::new(*key, KeyModifiers::NONE));
-        keys.iter().map(press).next_back().unwrap_or(Reaction::Go)
+        let mut reaction = Reaction::Go;
+        for key in keys {
+            reaction = state.press(KeyEvent::new(*key, KeyModifiers::NONE));
+        }
+        reaction
     }
 
     fn names(state: &State) -> Vec<String> {

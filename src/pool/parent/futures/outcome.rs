@@ -35,7 +35,7 @@ impl<T: Task> TaskHandle<T> {
     ///
     /// ```
     #[doc = include_str!("../../example.in")]
-    /// # futures::executor::block_on(async {
+    /// # ::futures::executor::block_on(async {
     /// let pool = TypedPool::<Square>::builder().start()?;
     /// assert_eq!(pool.submit(Square(3))?.await?, 9);
     /// let outcome = pool.submit(Square(4))?.outcome_async().await;

@@ -34,9 +34,9 @@ impl<'a, T: Task, I: Iterator<Item = T>> Map<'a, T, I> {
     /// # Examples
     ///
     /// ```
-    /// use futures::StreamExt;
+    /// use ::futures::StreamExt;
     #[doc = include_str!("../../example.in")]
-    /// # futures::executor::block_on(async {
+    /// # ::futures::executor::block_on(async {
     /// let pool = TypedPool::<Square>::builder().start()?;
     /// let mut squares = pool.map((0..100).map(Square)).into_stream();
     /// let mut sum = 0;
@@ -132,9 +132,9 @@ impl<'a, T: Task> Drain<'a, T> {
     /// # Examples
     ///
     /// ```
-    /// use futures::StreamExt;
+    /// use ::futures::StreamExt;
     #[doc = include_str!("../../example.in")]
-    /// # futures::executor::block_on(async {
+    /// # ::futures::executor::block_on(async {
     /// let pool = TypedPool::<Square>::builder().start()?;
     /// for n in 0..10 {
     ///     pool.submit_async(Square(n)).await?; // and the handle is dropped
