@@ -27,6 +27,7 @@ use crate::protocol::{Corrupt, Limits, SharedState};
 use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use core::mem::offset_of;
 use core::time::Duration;
+use std::io::Write;
 
 fn settings(capacity: u32, close_waits_for_leases: bool) -> Settings {
     Settings {
@@ -452,7 +453,9 @@ impl Watchdog {
         while !self.over.load(Ordering::Acquire) {
             let now = self.round.load(Ordering::Relaxed);
             if now == last {
-                eprintln!("round {now} does not end (WORKRING_TEST_SEED={seed})");
+                // The test's output is kept back, and lost by an abort.
+                let message = format!("round {now} does not end (WORKRING_TEST_SEED={seed})\n");
+                let _ = std::io::stderr().write_all(message.as_bytes());
                 std::process::abort();
             }
             last = now;
