@@ -4,9 +4,12 @@ use super::support::{Name, Watchdog, fails};
 use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use workring::queue::Raw;
 use workring::{Options, Receiver, Sender};
+
+/// Less than that of the watchdog, which could not show the screen.
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// A terminal of 80 columns and 24 lines, with a shell in it. A server of its own, which ends with it.
 struct Terminal {
@@ -55,13 +58,19 @@ impl Terminal {
         self.keys(&[line, "Enter"]);
     }
 
-    /// Waits until the screen is as wanted, as long as the watchdog permits, and returns it.
+    /// Waits until the screen is as wanted, and returns it.
+    #[track_caller]
     fn until(&self, wanted: impl Fn(&str) -> bool) -> String {
+        let start = Instant::now();
         loop {
             let screen = self.screen();
             if wanted(&screen) {
                 return screen;
             }
+            assert!(
+                start.elapsed() < LIMIT,
+                "not the screen that is wanted:\n{screen}"
+            );
             thread::sleep(Duration::from_millis(20));
         }
     }
@@ -92,6 +101,16 @@ fn top(name: &Name) -> String {
     )
 }
 
+// A screen that is drawn from top to bottom may be caught half way: both views are known by their first and last lines.
+
+fn is_list(screen: &str) -> bool {
+    screen.contains("HELDv") && screen.contains("q quit") && !screen.contains("Esc back")
+}
+
+fn is_detail(screen: &str) -> bool {
+    screen.contains("acknowledged") && screen.contains("Esc back") && !screen.contains("q quit")
+}
+
 #[test]
 fn top_follows_a_queue_and_its_keys() {
     let _watchdog = Watchdog::start();
@@ -115,16 +134,25 @@ fn top_follows_a_queue_and_its_keys() {
     terminal.keys(&["p"]);
     terminal.until(|screen| screen.contains("PAUSED"));
     terminal.keys(&["p", "Enter"]);
-    terminal.until(|screen| screen.contains("acknowledged") && screen.contains("one of them for"));
+    terminal.until(|screen| is_detail(screen) && screen.contains("one of them for"));
     terminal.tmux(&["resize-window", "-x", "60", "-y", "12"]);
-    let screen =
-        terminal.until(|screen| screen.lines().count() <= 12 && screen.contains("Esc back"));
+    let screen = terminal.until(|screen| screen.lines().count() <= 12 && is_detail(screen));
     assert!(
         screen.lines().all(|line| line.chars().count() <= 60),
         "{screen}"
     );
     terminal.keys(&["Escape"]);
-    terminal.until(|screen| screen.contains("HELDv"));
+    terminal.until(is_list);
+    // A key that comes together with a new size is not overlooked.
+    for width in 70..80 {
+        terminal.keys(&["Enter"]);
+        terminal.until(is_detail);
+        terminal.tmux(&["resize-window", "-x", &width.to_string(), "-y", "20"]);
+        terminal.keys(&["Escape"]);
+        terminal.until(is_list);
+    }
+    // Wide enough for the filter in the first line, after the rates of whatever other queues there are.
+    terminal.tmux(&["resize-window", "-x", "120", "-y", "20"]);
     terminal.keys(&["/"]);
     terminal.keys(&["nothing-has-this-name"]);
     terminal.until(|screen| screen.contains("filter: nothing") && !screen.contains("1/16"));

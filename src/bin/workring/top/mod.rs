@@ -20,7 +20,7 @@ use ratatui::crossterm::event::{self, Event};
 use state::{Reaction, State};
 use std::io::{self, IsTerminal};
 use std::process;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 pub(crate) fn run(args: &Top) -> Result<(), End> {
     if !io::stdout().is_terminal() || !io::stdin().is_terminal() {
@@ -53,7 +53,8 @@ fn watch(mut terminal: DefaultTerminal, args: &Top) -> Result<(), End> {
         // While paused, only keys and a new size of the terminal change the screen.
         let is_event = state.is_paused() || {
             let left = next_look.saturating_duration_since(Instant::now());
-            event::poll(left)?
+            // With no time left it would not look, and a key would never be read where a look takes long.
+            event::poll(left.max(Duration::from_millis(1)))?
         };
         if is_event
             && let Event::Key(key) = event::read()?
