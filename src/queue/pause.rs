@@ -79,7 +79,7 @@ impl PauseSearch {
     /// Returns how long a wait pauses that begins now, after a run of `run` messages. `now` is a clock with nanoseconds;
     /// reading it is left out where possible.
     pub(super) fn next(&self, run: u64, now: impl FnOnce() -> u64) -> Duration {
-        if run < 2 {
+        if !is_run(run) {
             return Duration::ZERO;
         }
         let messages = self.messages.load(Ordering::Relaxed).saturating_add(run);
@@ -155,6 +155,11 @@ fn pause_in(trial: Trial, is_jump: bool, best: u32) -> u32 {
         Trial::Longer => best.saturating_mul(2).min(LONGEST),
         Trial::Shorter => best / 2,
     }
+}
+
+/// Returns whether so many messages since the last wait are a run (PAUSE-1).
+pub(super) const fn is_run(messages: u64) -> bool {
+    messages >= 2
 }
 
 /// Returns the number of messages in 2^20 nanoseconds.

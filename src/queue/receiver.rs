@@ -186,19 +186,44 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         self.handle.len() == 0 && self.batches.is_empty()
     }
 
-    /// Receives the usual message: there is one. Straight into the caller's result: moving a message on the way costs
-    /// more than everything else here.
+    /// Receives a message.
     #[inline(always)]
     pub(super) fn receive<P: WaitPolicy>(&self, policy: &P) -> Result<T, P::RecvError> {
+        self.receive_as(policy, Ok, |received| received)
+    }
+
+    /// Receives the usual message: there is one, which `usual` puts into the result of the caller. Straight: moving a
+    /// message on the way costs more than everything else here. All other outcomes go through `otherwise`.
+    #[inline(always)]
+    pub(super) fn receive_as<P: WaitPolicy, R>(
+        &self,
+        policy: &P,
+        usual: impl FnOnce(T) -> R,
+        otherwise: impl FnOnce(Result<T, P::RecvError>) -> R,
+    ) -> R {
         let Ok(queue) = self.handle.begin() else {
-            return Err(Failure::from(RecvFailure::Forked).into());
+            return otherwise(Err(Failure::from(RecvFailure::Forked).into()));
         };
         if self.batches.any() {
-            return self.receive_after(queue, Ok(None), policy);
+            return otherwise(self.receive_after(queue, Ok(None), policy));
         }
-        match self.look_a_few_times(queue, policy) {
-            Ok(Receive::Message(block)) => self.open(HeldBlock::new(queue, block), policy),
-            other => self.receive_after(queue, other.map(Some), policy),
+        let held = match self.look_a_few_times(queue, policy) {
+            Ok(Receive::Message(block)) => HeldBlock::new(queue, block),
+            other => return otherwise(self.receive_after(queue, other.map(Some), policy)),
+        };
+        let bytes = match held.bytes() {
+            Ok(bytes) => bytes,
+            // A batch looks like a message that is too long.
+            Err(corrupt) => return otherwise(self.open_unusual(held, corrupt, policy)),
+        };
+        match C::decode(bytes) {
+            Ok(message) => {
+                // Acknowledges the message when it is where the caller gets it, so that it is moved only once. If the
+                // codec panics, the message returns to the queue.
+                let _acknowledged = AcknowledgedAtEnd::new(held);
+                usual(message)
+            }
+            Err(error) => otherwise(Err(Failure::from(Self::undecodable(held, error)).into())),
         }
     }
 
@@ -223,24 +248,6 @@ impl<T, C: Codec<T>> Receiver<T, C> {
                         ) => {}
                 found => return found,
             }
-        }
-    }
-
-    /// Decodes and acknowledges a message. If the codec panics, the message returns to the queue.
-    #[inline(always)]
-    fn open<P: WaitPolicy>(&self, held: HeldBlock<'_>, policy: &P) -> Result<T, P::RecvError> {
-        let bytes = match held.bytes() {
-            Ok(bytes) => bytes,
-            // A batch looks like a message that is too long.
-            Err(corrupt) => return self.open_unusual(held, corrupt, policy),
-        };
-        match C::decode(bytes) {
-            Ok(message) => {
-                // Acknowledges the message when it is where the caller gets it, so that it is moved only once.
-                let _acknowledged = AcknowledgedAtEnd::new(held);
-                Ok(message)
-            }
-            Err(error) => Err(Failure::from(Self::undecodable(held, error)).into()),
         }
     }
 

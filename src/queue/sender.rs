@@ -58,7 +58,7 @@ pub struct Sender<T, C: Codec<T> = Bincode> {
 }
 
 /// What became of the first attempt to send. Small, so that it is returned in registers.
-enum Attempt {
+pub(super) enum SmallSend {
     /// The message is in the queue.
     Accepted,
     /// The message is in this block, but the queue is full.
@@ -188,7 +188,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
     #[inline(always)]
     fn send_with<P: WaitPolicy>(&self, value: T, policy: &P) -> Result<(), P::SendError<T>> {
         match self.send_small::<T, C>(&value) {
-            Attempt::Accepted => Ok(()),
+            SmallSend::Accepted => Ok(()),
             // By reference: moving a large message costs more than everything else here.
             other => match self.send_after::<T, C, P>(other, &value, policy) {
                 Ok(()) => Ok(()),
@@ -215,7 +215,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
         policy: &P,
     ) -> Result<(), Failure<P::Error, SendFailure>> {
         match self.send_small::<M, D>(message) {
-            Attempt::Accepted => Ok(()),
+            SmallSend::Accepted => Ok(()),
             other => self.send_after::<M, D, P>(other, message, policy),
         }
     }
@@ -223,62 +223,69 @@ impl<T, C: Codec<T>> Sender<T, C> {
     /// Sends the usual message: it fits the smallest block, one is free, and the queue has room. Everything is in
     /// registers here: an exchange waits for all stores before it, also for those to this thread's stack.
     #[inline(always)]
-    fn send_small<M, D: Codec<M>>(&self, message: &M) -> Attempt {
+    fn send_small<M, D: Codec<M>>(&self, message: &M) -> SmallSend {
         let Ok(queue) = self.handle.begin() else {
-            return Attempt::Forked;
+            return SmallSend::Forked;
         };
         if self.allocator.likely_class() != 0 {
-            return Attempt::NotSmall;
+            return SmallSend::NotSmall;
         }
         let words = queue.view();
         let Some(mut writer) = self.allocator.smallest(queue, words) else {
-            return Attempt::NotSmall;
+            return SmallSend::NotSmall;
         };
         let Ok(payload) = words.payload_mut(writer.block_mut()) else {
-            return Attempt::NotSmall;
+            return SmallSend::NotSmall;
         };
         let room = payload.len();
         let length = match D::encode(message, payload) {
             // `send_after` reports a codec that claims to have written more than there was room for.
             Ok(length) if length <= room => length,
-            _ => return Attempt::NotSmall,
+            _ => return SmallSend::NotSmall,
         };
         if let Err(corrupt) = writer.offer_with(words, length) {
-            return Attempt::Corrupt(corrupt);
+            return SmallSend::Corrupt(corrupt);
         }
         match send::publish(queue.segment(), words, writer.block_mut(), &self.room) {
             Ok(Publish::Accepted) => {
                 writer.forget();
-                Attempt::Accepted
+                SmallSend::Accepted
             }
-            Ok(Publish::Full) => Attempt::Full(writer.into_block()),
-            Ok(Publish::Closed) => Attempt::Closed,
-            Err(corrupt) => Attempt::Corrupt(corrupt),
+            Ok(Publish::Full) => SmallSend::Full(writer.into_block()),
+            Ok(Publish::Closed) => SmallSend::Closed,
+            Err(corrupt) => SmallSend::Corrupt(corrupt),
         }
+    }
+
+    /// Does the same as [`send_small`](Self::send_small), in a function of its own.
+    #[cfg(feature = "async")]
+    #[inline(never)]
+    pub(super) fn send_at_once(&self, message: &T) -> SmallSend {
+        self.send_small::<T, C>(message)
     }
 
     /// Sends a message after a first attempt.
     #[cold]
     #[inline(never)]
-    fn send_after<M, D: Codec<M>, P: WaitPolicy>(
+    pub(super) fn send_after<M, D: Codec<M>, P: WaitPolicy>(
         &self,
-        attempt: Attempt,
+        attempt: SmallSend,
         message: &M,
         policy: &P,
     ) -> Result<(), Failure<P::Error, SendFailure>> {
         let queue = self.enter_again()?;
         match attempt {
-            Attempt::Accepted => Ok(()),
-            Attempt::NotSmall => self.send_sized::<M, D, P>(queue, message, policy),
-            Attempt::Full(block) => {
+            SmallSend::Accepted => Ok(()),
+            SmallSend::NotSmall => self.send_sized::<M, D, P>(queue, message, policy),
+            SmallSend::Full(block) => {
                 let mut writer = BlockWriter::new(queue, block);
                 self.wait_for_room(queue, writer.block_mut(), policy)?;
                 writer.forget();
                 Ok(())
             }
-            Attempt::Closed => Err(SendFailure::Closed.into()),
-            Attempt::Forked => Err(SendFailure::Forked.into()),
-            Attempt::Corrupt(corrupt) => Err(SendFailure::Corrupt(corrupt).into()),
+            SmallSend::Closed => Err(SendFailure::Closed.into()),
+            SmallSend::Forked => Err(SendFailure::Forked.into()),
+            SmallSend::Corrupt(corrupt) => Err(SendFailure::Corrupt(corrupt).into()),
         }
     }
 

@@ -9,7 +9,7 @@
 
 use super::attachment::{Attachment, Entered};
 use super::failure::{Failure, WaitError};
-use super::pause::PauseSearch;
+use super::pause::{self, PauseSearch};
 use super::policy::WaitPolicy;
 #[cfg(feature = "async")]
 use super::reactor::Word;
@@ -51,7 +51,10 @@ pub(super) struct Waiter {
 
 /// A wait makes this many attempts at once, with a `spin_loop` hint after each, before it reads the clock for the first
 /// time: a reading takes about as long as an attempt.
-const QUICK_TRIES: u32 = 32;
+pub(super) const QUICK_TRIES: u32 = 32;
+/// The longest pause of a future: it keeps other tasks of its executor waiting.
+#[cfg(feature = "async")]
+const FUTURE_PAUSE: Duration = Duration::from_micros(4);
 /// How long a process sleeps that waits for a `Release`, where it cannot make the fence for the others. What another
 /// process has stored is visible to all long before that.
 pub(super) const UNFENCED_SLEEP: Duration = Duration::from_millis(1);
@@ -206,8 +209,8 @@ impl Waiter {
     }
 
     /// Pauses before the first attempts of a wait, for at most `longest`, if messages come in runs: see [`super::pause`].
-    /// A deadline or an interrupt cuts the pause short.
-    fn pause(&self, position: Position, longest: Duration, deadline: Option<Instant>) {
+    /// A deadline or an interrupt cuts the pause short. Returns whether messages come in runs.
+    fn pause(&self, position: Position, longest: Duration, deadline: Option<Instant>) -> bool {
         // If the hint has moved backwards, the difference wraps to a huge number, which counts as a long run.
         let run = position.0.wrapping_sub(self.last_position.get().0);
         self.last_position.set(position);
@@ -215,9 +218,10 @@ impl Waiter {
             let now = self.created.elapsed().as_nanos();
             u64::try_from(now).unwrap_or(u64::MAX)
         };
+        let is_run = pause::is_run(run);
         let pause = self.pauses.next(run, now).min(longest);
         if pause.is_zero() {
-            return;
+            return is_run;
         }
         let start = Instant::now();
         let pause = deadline.map_or(pause, |deadline| {
@@ -226,6 +230,15 @@ impl Waiter {
         while start.elapsed() < pause && !self.interrupt.load(Ordering::Relaxed) {
             core::hint::spin_loop();
         }
+        is_run
+    }
+
+    /// Pauses before a future waits, as a blocking wait does, but for at most [`FUTURE_PAUSE`]. Returns whether messages come
+    /// in runs, so that a few more attempts are worth their time.
+    #[cfg(feature = "async")]
+    pub(super) fn pause_in_run(&self, queue: Entered<'_>, progress: &Hint) -> bool {
+        spin_time(queue)
+            .is_some_and(|spin| self.pause(progress.get(), spin.min(FUTURE_PAUSE), None))
     }
 
     /// Repeats `attempt` for the queue's spin time, or for a shorter time if recent waits have spun without success.

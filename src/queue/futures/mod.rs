@@ -20,8 +20,9 @@
 //! and is neither polled nor dropped keeps its wake-up, as in all of async Rust: another receiver then finds the message
 //! only with its own next wake-up, or after the [liveness interval](crate::Options::liveness_interval).
 //!
-//! A future never blocks its thread. It does not spin either, so for a steady stream of messages, a blocking receiver in a
-//! thread of its own is faster.
+//! A future never blocks its thread. Where [spinning](crate::Options::spin) is on and messages come in runs, a future that
+//! finds none pauses for at most about five microseconds and looks again, before it is pending: the run after it then costs
+//! less than single wake-ups. Tasks of the same thread run that much later. Single messages cause no pause.
 //!
 //! In a forked child a future completes with the error `Forked`.
 //!

@@ -39,6 +39,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
     /// # Ok(())
     /// # }
     /// ```
+    #[inline]
     pub fn recv_async(&self) -> RecvFuture<'_, T, C> {
         RecvFuture {
             waiting: Waiting::borrowed(self),
@@ -49,9 +50,13 @@ impl<T, C: Codec<T>> Receiver<T, C> {
 impl<T, C: Codec<T>> Future for RecvFuture<'_, T, C> {
     type Output = Result<T, RecvError>;
 
+    #[inline(always)]
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let received = (self.waiting).poll(context, Receiver::receive);
-        received.map_err(RecvError::from)
+        (self.waiting).poll_receive(
+            context,
+            |message| Poll::Ready(Ok(message)),
+            |received| received.map_err(RecvError::from),
+        )
     }
 }
 

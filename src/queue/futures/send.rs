@@ -1,6 +1,6 @@
 //! Sending one message.
 
-use super::super::sender::Sender;
+use super::super::sender::{Sender, SmallSend};
 use super::waiting::Waiting;
 use crate::codec::{Bincode, Codec};
 use crate::error::SendError;
@@ -50,6 +50,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
     /// # Ok(())
     /// # }
     /// ```
+    #[inline]
     pub fn send_async(&self, message: T) -> SendFuture<'_, T, C> {
         SendFuture {
             waiting: Waiting::borrowed(self),
@@ -59,6 +60,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
 }
 
 /// Polls the sending of the message that is there. Takes it back if it was not sent.
+#[inline(always)]
 pub(super) fn poll_send<T, C: Codec<T>>(
     waiting: &mut Waiting<'_, Sender<T, C>>,
     message: &mut Option<T>,
@@ -67,8 +69,35 @@ pub(super) fn poll_send<T, C: Codec<T>>(
     let Some(value) = message else {
         return Poll::Ready(Ok(()));
     };
-    let sent = waiting.poll(context, |sender, policy| {
-        sender.send_by_reference(value, policy)
+    let mut first = None;
+    if waiting.is_first() {
+        // Not part of the caller's code, where it would find too few free registers.
+        match waiting.end().send_at_once(value) {
+            SmallSend::Accepted => {
+                *message = None;
+                return Poll::Ready(Ok(()));
+            }
+            other => first = Some(other),
+        }
+    }
+    poll_send_again(waiting, message, first, context)
+}
+
+/// Continues [`poll_send`] after a first attempt that has not succeeded, if there was one.
+#[cold]
+#[inline(never)]
+fn poll_send_again<T, C: Codec<T>>(
+    waiting: &mut Waiting<'_, Sender<T, C>>,
+    message: &mut Option<T>,
+    mut first: Option<SmallSend>,
+    context: &Context<'_>,
+) -> Poll<Result<(), SendError<T>>> {
+    let Some(value) = message else {
+        return Poll::Ready(Ok(()));
+    };
+    let sent = waiting.poll(context, |sender, policy| match first.take() {
+        Some(attempt) => sender.send_after::<T, C, _>(attempt, value, policy),
+        None => sender.send_by_reference(value, policy),
     });
     sent.map(|sent| match (sent, message.take()) {
         (Err(failure), Some(value)) => Err((failure, value).into()),
@@ -79,6 +108,7 @@ pub(super) fn poll_send<T, C: Codec<T>>(
 impl<T, C: Codec<T>> Future for SendFuture<'_, T, C> {
     type Output = Result<(), SendError<T>>;
 
+    #[inline(always)]
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let Self { waiting, message } = &mut *self;
         assert!(message.is_some(), "`SendFuture` polled after completion");

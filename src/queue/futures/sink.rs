@@ -64,6 +64,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
 }
 
 impl<T, C: Codec<T>> SendSink<'_, T, C> {
+    #[inline]
     fn poll_message(&mut self, context: &Context<'_>) -> Poll<Result<(), SendError<T>>> {
         poll_send(&mut self.waiting, &mut self.message, context)
     }

@@ -6,7 +6,7 @@ use crate::codec::{Bincode, Codec};
 use crate::error::RecvError;
 use core::fmt;
 use core::pin::Pin;
-use core::task::{Context, Poll};
+use core::task::{Context, Poll, ready};
 use futures_core::{FusedStream, Stream};
 
 /// The messages of a queue as a [`Stream`]. Returned by [`Receiver::stream`], which borrows the receiver, and by
@@ -80,22 +80,37 @@ impl<T, C: Codec<T>> Receiver<T, C> {
 impl<T, C: Codec<T>> Stream for RecvStream<'_, T, C> {
     type Item = Result<T, RecvError>;
 
+    #[inline]
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        if self.is_over {
+        let Self { waiting, is_over } = &mut *self;
+        if *is_over {
             return Poll::Ready(None);
         }
-        let polled = (self.waiting).poll(context, Receiver::receive);
-        let item = core::task::ready!(polled).map_err(RecvError::from);
-        self.is_over = matches!(
-            item,
-            Err(RecvError::Closed | RecvError::Corrupt { .. } | RecvError::Forked)
-        );
-        Poll::Ready(if matches!(item, Err(RecvError::Closed)) {
-            None
-        } else {
-            Some(item)
-        })
+        waiting.poll_receive(
+            context,
+            |message| Poll::Ready(Some(Ok(message))),
+            |received| unusual(received.map_err(RecvError::from), is_over),
+        )
     }
+}
+
+/// Makes an item of what a receive has come to. Notes if the stream ends with it.
+#[cold]
+#[inline(never)]
+fn unusual<T>(
+    received: Poll<Result<T, RecvError>>,
+    is_over: &mut bool,
+) -> Poll<Option<Result<T, RecvError>>> {
+    let item = ready!(received);
+    *is_over = matches!(
+        item,
+        Err(RecvError::Closed | RecvError::Corrupt { .. } | RecvError::Forked)
+    );
+    Poll::Ready(if matches!(item, Err(RecvError::Closed)) {
+        None
+    } else {
+        Some(item)
+    })
 }
 
 impl<T, C: Codec<T>> FusedStream for RecvStream<'_, T, C> {
