@@ -9,7 +9,7 @@
 //! run in turn, five times each.
 //!
 //! - *Trip*: a message and its answer. Nothing spins, so each message finds its receiver asleep in the kernel.
-//! - *Stream*: capacity 1,024, and the usual time of spinning for the blocking calls. Futures never spin.
+//! - *Stream*: capacity 1,024, and the usual time of spinning. Of that, futures only pause in a run of messages.
 //!
 //! | column | meaning |
 //! |---|---|

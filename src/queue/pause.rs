@@ -157,7 +157,7 @@ fn pause_in(trial: Trial, is_jump: bool, best: u32) -> u32 {
     }
 }
 
-/// Returns whether so many messages since the last wait are a run (PAUSE-1).
+/// Returns whether this number of messages since the last wait is a run (PAUSE-1).
 pub(super) const fn is_run(messages: u64) -> bool {
     messages >= 2
 }

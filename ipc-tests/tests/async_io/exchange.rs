@@ -34,13 +34,16 @@ fn futures_and_blocking_calls_wake_each_other_in_two_processes() {
     });
 }
 
-/// Two processes of futures, in a queue for one message, where each side waits for the other all the time.
+/// Two processes of futures, in a queue for one message, where each side waits for the other all the time. And in one for
+/// eight, with spinning: messages come in runs, between which futures pause.
 #[test]
 fn futures_of_two_processes_wait_for_each_other() {
     let messages = rounds(2_000, 40_000);
-    guarded(LIMIT + Duration::from_millis(8) * messages, || {
-        for runtime in Runtime::ALL {
-            let (tx, rx) = patient(1).channel::<u32>().expect("a queue");
+    guarded(LIMIT + Duration::from_millis(16) * messages, || {
+        let queues = [patient(1), patient(8).spin(Duration::from_millis(1))];
+        let cases = Runtime::ALL.map(|runtime| queues.clone().map(|options| (runtime, options)));
+        for (runtime, options) in cases.into_iter().flatten() {
+            let (tx, rx) = options.channel::<u32>().expect("a queue");
             let mut sink = hand_over("async-sink", &[&runtime, &3], |handoff| {
                 handoff.give("queue", &rx)
             });
