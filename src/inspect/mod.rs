@@ -27,6 +27,8 @@ mod part;
 mod peers;
 mod pools;
 mod view;
+#[cfg(test)]
+mod view_tests;
 
 pub use address::Address;
 pub use figures::Figures;

@@ -3,15 +3,16 @@
 use super::address::Address;
 use super::figures::Figures;
 use super::peers::{self, Holding, Peer};
-use crate::error::{OpenError, OutOfMemory};
+use crate::error::OpenError;
 use crate::os::clock;
 use crate::os::identity::{self, Identity};
-use crate::os::named::{self, NamedFileError};
+use crate::os::named;
 use crate::os::open_files;
 use crate::protocol::SharedState;
 use crate::protocol::lifecycle::LifecycleState;
 use crate::protocol::steps::stats::{self, BlockSnapshot};
 use crate::protocol::steps::walk::filled_and_taken;
+use crate::queue::named_file::{not_mapped, not_opened};
 use crate::queue::{BlockStats, DeathStats, Raw, stats as queue_stats};
 use crate::segment::AttachError;
 use crate::segment::image::Image;
@@ -110,15 +111,20 @@ impl QueueView {
     ///
     /// [`OpenError`]: there is no such queue, it belongs to another user, is of another version, or is none.
     pub fn open(address: &Address) -> Result<Self, OpenError> {
+        Self::open_reusing(address, None)
+    }
+
+    /// Opens a queue as [`open`](Self::open) does, with the memory of an earlier view of this process, if that fits. To
+    /// look at many queues in turn takes half of the time.
+    ///
+    /// # Errors
+    ///
+    /// As for [`open`](Self::open).
+    pub fn open_reusing(address: &Address, spare: Option<Self>) -> Result<Self, OpenError> {
         let file = match address {
-            Address::Named(name) => named::open_to_read(name).map_err(|error| match error {
-                NamedFileError::NotFound => OpenError::NotFound { name: name.clone() },
-                NamedFileError::NotPrivate { owner, mode } => OpenError::NotPrivate { owner, mode },
-                NamedFileError::NotAFile => OpenError::NotAQueue {
-                    what: "it is not a file",
-                },
-                NamedFileError::Os(source) => not_read(source),
-            })?,
+            Address::Named(name) => {
+                named::open_to_read(name).map_err(|error| not_opened(error, name))?
+            }
             Address::Descriptor {
                 process,
                 descriptor,
@@ -130,28 +136,21 @@ impl QueueView {
                 not_read(error)
             })?,
         };
-        Self::of(file)
+        Self::of(file, spare)
     }
 
     /// Looks at the queue in a file.
-    pub(super) fn of(file: OwnedFd) -> Result<Self, OpenError> {
+    fn of(file: OwnedFd, spare: Option<Self>) -> Result<Self, OpenError> {
         let size = open_files::size(&file).map_err(not_read)?;
-        let me = identity::current().map_err(not_read)?;
-        let image = Image::of(file, size).map_err(|error| match error {
-            AttachError::NotASegment(what) => OpenError::NotAQueue { what },
-            AttachError::Version { theirs, ours } => OpenError::Version { theirs, ours },
-            AttachError::Layout { theirs, ours } => OpenError::Layout { theirs, ours },
-            AttachError::NoMemory(OutOfMemory {
-                limit,
-                wanted,
-                available,
-            }) => OpenError::NoMemory {
-                limit,
-                wanted,
-                available,
-            },
-            AttachError::Os(source) => not_read(source),
-        })?;
+        let me = match &spare {
+            Some(spare) => spare.me,
+            None => identity::current().map_err(not_read)?,
+        };
+        let image =
+            Image::of(file, size, spare.map(|spare| spare.image)).map_err(|error| match error {
+                AttachError::Os(source) => not_read(source),
+                other => not_mapped(other),
+            })?;
         Ok(Self { image, me })
     }
 

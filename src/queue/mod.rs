@@ -46,7 +46,7 @@ mod liveness;
 mod mailbox;
 mod name;
 mod named;
-mod named_file;
+pub(crate) mod named_file;
 #[cfg(feature = "shared-memory")]
 mod on_shared_memory;
 mod open_or_create;

@@ -41,7 +41,7 @@ pub(super) fn open_file(name: &str) -> Result<OwnedFd, OpenError> {
 }
 
 /// Returns the error for a file that could not be opened.
-pub(super) fn not_opened(error: NamedFileError, name: &str) -> OpenError {
+pub(crate) fn not_opened(error: NamedFileError, name: &str) -> OpenError {
     match error {
         NamedFileError::NotFound => not_found(name),
         NamedFileError::NotPrivate { owner, mode } => OpenError::NotPrivate { owner, mode },
@@ -96,7 +96,7 @@ pub(super) fn attach(file: OwnedFd) -> Result<Segment, OpenError> {
 }
 
 /// Returns the error for a file that could not be used as a segment.
-pub(super) fn not_mapped(error: AttachError) -> OpenError {
+pub(crate) fn not_mapped(error: AttachError) -> OpenError {
     match error {
         AttachError::NotASegment(what) => OpenError::NotAQueue { what },
         AttachError::Version { theirs, ours } => OpenError::Version { theirs, ours },

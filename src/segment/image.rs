@@ -18,6 +18,9 @@
 //!          committed (PARTS-6).
 //! IMAGE-4. The kernel copies the aligned words of a page whole on the machines that this crate runs on, but does not
 //!          promise it. Every number in the copy is checked before it is used, as one that a stray write has changed is.
+//! IMAGE-5. A copy may be made over the copy of another segment with the same geometry: most of the time that a look
+//!          takes is the kernel's, for pages that have no memory yet. What the new copy does not overwrite belongs to
+//!          parts that have no memory in the new segment, which are not read (PARTS-2).
 
 use super::attach_error::AttachError;
 use super::geometry::{Geometry, PEERS_PER_PAGE};
@@ -38,10 +41,19 @@ use std::io;
 use std::os::fd::OwnedFd;
 
 /// How often a copy is made before one that is not settled is kept.
-const ATTEMPTS: u32 = 4;
+pub(super) const ATTEMPTS: u32 = 4;
 
 /// Above this size, only the headers of the cells are copied, and not the payloads between them.
 const WHOLE_CELLS: usize = 8 << 20;
+
+/// What has been copied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// The shared words, with the hints.
+    Shared,
+    /// Everything.
+    All,
+}
 
 /// A copy of the words of a segment. See the module.
 #[derive(Debug)]
@@ -54,8 +66,9 @@ pub(crate) struct Image {
 }
 
 impl Image {
-    /// Copies the words of the segment in a file. The file need only be open for reading.
-    pub(crate) fn of(file: OwnedFd, size: usize) -> Result<Self, AttachError> {
+    /// Copies the words of the segment in a file. The file need only be open for reading. Uses the memory of `spare`, an
+    /// earlier copy of any segment, if it fits (IMAGE-5).
+    pub(crate) fn of(file: OwnedFd, size: usize, spare: Option<Self>) -> Result<Self, AttachError> {
         if size < CELLS {
             return Err(AttachError::NotASegment("it is too short"));
         }
@@ -66,10 +79,13 @@ impl Image {
         }
         let header = Header::read_from(&file)?;
         let (geometry, settings) = header.read(size)?;
-        let mapping = Mapping::of_zeros(geometry.length)?;
         let file_id = FileId::of(&file)?;
+        let places = match spare.filter(|spare| *spare.geometry() == geometry) {
+            Some(spare) => spare.places,
+            None => Places::new(Mapping::of_zeros(geometry.length)?, geometry),
+        };
         let mut image = Self {
-            places: Places::new(mapping, geometry),
+            places,
             settings,
             file,
             file_id,
@@ -85,9 +101,15 @@ impl Image {
     ///
     /// The file was cut, or cannot be read.
     pub(crate) fn refresh(&mut self) -> io::Result<()> {
+        self.refresh_while(|_| {})
+    }
+
+    /// Copies the words again as [`refresh`](Self::refresh) does, and calls `meanwhile` after each step of each attempt,
+    /// so that a test can change the file there.
+    pub(crate) fn refresh_while(&mut self, mut meanwhile: impl FnMut(Step)) -> io::Result<()> {
         self.is_settled = false;
         for _ in 0..ATTEMPTS {
-            self.copy()?;
+            self.copy(&mut meanwhile)?;
             if self.is_current()? {
                 self.is_settled = true;
                 break;
@@ -101,8 +123,9 @@ impl Image {
         self.is_settled
     }
 
-    fn copy(&mut self) -> io::Result<()> {
+    fn copy(&mut self, mut meanwhile: impl FnMut(Step)) -> io::Result<()> {
         self.places.copy_from(&self.file, SHARED..CELLS)?;
+        meanwhile(Step::Shared);
         for range in cells(self.geometry()) {
             self.places.copy_from(&self.file, range)?;
         }
@@ -110,6 +133,7 @@ impl Image {
         for range in self.committed() {
             self.places.copy_from(&self.file, range)?;
         }
+        meanwhile(Step::All);
         Ok(())
     }
 

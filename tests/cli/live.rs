@@ -1,8 +1,9 @@
 //! `top`, in a terminal of tmux: what it shows, what keys do, and how it leaves the terminal.
 
-use super::support::{Name, Watchdog, fails};
+use super::support::{CROWD, Name, Watchdog, fails};
 use std::path::PathBuf;
 use std::process::{Command, Output};
+use std::sync::{PoisonError, RwLockReadGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 use workring::queue::Raw;
@@ -14,6 +15,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// A terminal of 80 columns and 24 lines, with a shell in it. A server of its own, which ends with it.
 struct Terminal {
     socket: PathBuf,
+    _no_crowd: RwLockReadGuard<'static, ()>,
 }
 
 impl Terminal {
@@ -24,7 +26,10 @@ impl Terminal {
             return None;
         }
         let socket = std::env::temp_dir().join(format!("{}.tmux", name.0));
-        let terminal = Self { socket };
+        let terminal = Self {
+            socket,
+            _no_crowd: CROWD.read().unwrap_or_else(PoisonError::into_inner),
+        };
         let shell = ["env", "PS1=prompt:", "sh"];
         let mut arguments = vec!["new-session", "-d", "-x", "80", "-y", "24"];
         arguments.extend(shell);

@@ -1,12 +1,13 @@
 //! `ls`, `stat`, `peek`: what they show, and that they take no part.
 
-use super::support::{Name, Watchdog, json, listed, ok, program, run, spawn, stat, stdout};
+use super::support::{CROWD, Name, Watchdog, json, listed, ok, program, run, spawn, stat, stdout};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
 use std::process::{self, Child};
+use std::sync::PoisonError;
 use std::time::Instant;
 use workring::queue::{Raw, Stats};
 use workring::{Options, Receiver, Sender};
@@ -263,6 +264,7 @@ fn tables_fit_80_columns_and_have_no_colour_in_a_pipe() {
 
 #[test]
 fn ls_of_a_thousand_queues_lists_all_of_them() {
+    let _crowd = CROWD.write().unwrap_or_else(PoisonError::into_inner);
     let _watchdog = Watchdog::start();
     let names: Vec<Name> = (0..1000).map(|_| Name::new("many")).collect();
     for name in &names {

@@ -14,7 +14,8 @@
 //! | `steering`   | `drain`, `dead-letters`, `close`, `cancel`, `rm`, `gc`                      |
 //! | `collecting` | `gc` where it removes queues for real, and what killed makers left            |
 //! | `pooling`    | a live pool, its workers and what they run                                  |
-//! | `other`      | `doctor`, `completions`, `man`, errors                                      |
+//! | `other`      | `doctor`, errors                                                            |
+//! | `shells`     | `completions`, `man`                                                        |
 //! | `live`       | `top`, in a terminal of tmux                                                |
 #![allow(
     clippy::unwrap_used,
@@ -31,6 +32,7 @@ mod looking;
 mod other;
 mod pooling;
 mod schema;
+mod shells;
 mod steering;
 mod strange;
 mod streams;

@@ -1,4 +1,4 @@
-//! `doctor`, `completions`, `man`, help and errors.
+//! `doctor`, help and errors.
 
 use super::support::{Watchdog, fails, json, ok, run, stdout};
 use std::process::Command;
@@ -55,53 +55,6 @@ fn doctor_finds_a_limit_that_is_too_low() {
             .nth(1)
             .is_some_and(|line| line.contains("ulimit -n"))
     );
-}
-
-#[test]
-fn completions_know_the_commands_of_each_shell() {
-    let _watchdog = Watchdog::start();
-    for shell in ["bash", "zsh", "fish"] {
-        let script = ok(&["completions", shell]);
-        assert!(
-            script.contains("dead-letters") && script.contains("older-than"),
-            "{shell}"
-        );
-        // Where the shell is installed, it must accept the script.
-        if let Ok(mut child) = Command::new(shell)
-            .arg("-n")
-            .stdin(std::process::Stdio::piped())
-            .spawn()
-        {
-            let mut input = child.stdin.take().expect("a pipe");
-            std::io::Write::write_all(&mut input, script.as_bytes()).expect("write");
-            drop(input);
-            assert!(
-                child.wait().expect("wait").success(),
-                "{shell} refuses the script"
-            );
-        } else {
-            println!("SKIPPED: {shell} is not installed");
-        }
-    }
-}
-
-#[test]
-fn the_manual_pages_have_the_exit_codes() {
-    let _watchdog = Watchdog::start();
-    let page = ok(&["man"]);
-    assert!(page.contains(".TH workring 1") && page.contains("Exit codes"));
-    let folder = std::env::temp_dir().join(format!("workring-man-{}", std::process::id()));
-    ok(&["man", folder.to_str().expect("a path")]);
-    for page in [
-        "workring.1",
-        "workring-recv.1",
-        "workring-dead-letters-requeue.1",
-    ] {
-        let text = std::fs::read_to_string(folder.join(page))
-            .unwrap_or_else(|error| panic!("{page}: {error}"));
-        assert!(text.contains("Exit codes"), "{page}");
-    }
-    std::fs::remove_dir_all(&folder).expect("remove");
 }
 
 #[test]

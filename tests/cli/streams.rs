@@ -170,6 +170,40 @@ fn ack_after_acknowledges_on_success_and_returns_on_failure() {
     assert_eq!(String::from_utf8_lossy(&output.stderr).lines().count(), 3);
 }
 
+/// A slow command holds its own message, and no other receiver has to wait for it.
+#[test]
+fn ack_after_holds_one_message_while_its_command_runs() {
+    let _watchdog = Watchdog::start();
+    let name = Name::new("one-by-one");
+    let sent = run_with(&["send", &name.0, "--create", "8"], b"1\n2\n3\n4\n5\n");
+    assert!(sent.status.success(), "{sent:?}");
+    // The command runs until its standard input, which it takes over from the test, has a line.
+    let command = "read -r message; echo started $message; read -r go <&3; echo done $message";
+    let shell = format!(
+        "exec 3<&0; exec {} recv {} -n 1 --ack-after '{command}'",
+        env!("CARGO_BIN_EXE_workring"),
+        name.0
+    );
+    let mut slow = spawn(
+        std::process::Command::new("sh")
+            .args(["-c", &shell])
+            .stdin(Stdio::piped()),
+    );
+    let mut lines = BufReader::new(slow.stdout.take().expect("a pipe")).lines();
+    assert_eq!(lines.next().expect("a line").expect("text"), "started 1");
+    let messages = stat(&name.0)["messages"].clone();
+    assert_eq!(
+        (&messages["held"], &messages["queued"]),
+        (&1.into(), &4.into())
+    );
+    assert_eq!(ok(&["recv", &name.0, "-n", "4"]), "2\n3\n4\n5\n");
+    let mut input = slow.stdin.take().expect("a pipe");
+    input.write_all(b"go\n").expect("write");
+    assert_eq!(lines.next().expect("a line").expect("text"), "done 1");
+    assert!(slow.wait().expect("wait").success());
+    assert_eq!(stat(&name.0)["messages"]["acknowledged"], 5);
+}
+
 #[test]
 fn a_reader_that_is_gone_loses_nothing() {
     let _watchdog = Watchdog::start();
@@ -177,9 +211,16 @@ fn a_reader_that_is_gone_loses_nothing() {
     let (tx, rx) = raw(&name, 64);
     tx.send_many((0..50).map(|number| vec![number]))
         .expect("room");
-    let mut child = spawn(program().args(["recv", &name.0]));
-    drop(child.stdout.take());
-    let output = child.wait_with_output().expect("the program");
+    // It is gone before the program starts: what the program writes to a reader that is still there has arrived.
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let mut receiving = program();
+    receiving.args(["recv", &name.0]).stdout(writer);
+    let output = receiving.stderr(Stdio::piped()).spawn();
+    drop(receiving);
+    let output = output
+        .and_then(Child::wait_with_output)
+        .expect("the program");
     assert_eq!(code(&output), 141, "{output:?}");
     assert!(output.stderr.is_empty(), "{output:?}");
     let mut left = Vec::new();

@@ -4,7 +4,9 @@ use serde_json::Value;
 use std::fs;
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::process::{self, Child, Command, Output, Stdio};
+use std::sync::RwLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread;
@@ -26,12 +28,40 @@ impl Watchdog {
             if receiver.recv_timeout(limit) == Err(RecvTimeoutError::Timeout) {
                 // The test runner keeps back what `eprintln!` prints, and an abort discards it.
                 let _ = writeln!(io::stderr(), "{test} takes longer than {limit:?}");
+                remove_what_is_left();
                 process::abort();
             }
         });
         Self(sender)
     }
 }
+
+/// Ends the terminals and removes the queues of this process: an abort drops nothing.
+fn remove_what_is_left() {
+    let mine = format!("-{}-", process::id());
+    let of = |folder: &Path| -> Vec<PathBuf> {
+        let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+        let paths = entries.map(|entry| entry.path());
+        paths
+            .filter(|path| {
+                let name = path.file_name().unwrap_or_default().to_string_lossy();
+                name.contains("cli-") && name.contains(&mine)
+            })
+            .collect()
+    };
+    for socket in of(&std::env::temp_dir()) {
+        let mut tmux = Command::new("tmux");
+        let _ = tmux.arg("-S").arg(&socket).arg("kill-server").output();
+        let _ = fs::remove_file(socket);
+    }
+    for queue in of(Path::new("/dev/shm")) {
+        let _ = fs::remove_file(queue);
+    }
+}
+
+/// Locked for writing by a test that makes a thousand queues, so that a look at all of them takes long, and for reading by
+/// tests with a program that looks at all of them again and again.
+pub static CROWD: RwLock<()> = RwLock::new(());
 
 /// The name of a queue, which is removed at the end.
 pub struct Name(pub String);

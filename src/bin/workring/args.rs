@@ -181,6 +181,10 @@ pub(crate) struct Recv {
     pub(crate) create: Option<usize>,
     /// Run CMD with sh for each message, which is its standard input; acknowledge the message if CMD succeeds, and
     /// return it to the queue if not
+    ///
+    /// One message is held at a time: the others stay in the queue, for other receivers, too. But a batch, which a
+    /// program has sent by `send_many`, is received as a whole: up to 64 small messages wait for the commands before them.
+    /// `workring send` makes no batches.
     #[arg(long, value_name = "CMD")]
     pub(crate) ack_after: Option<String>,
     /// Print messages in hexadecimal, as those of a queue that is not raw

@@ -63,6 +63,8 @@ struct Earlier {
 #[derive(Debug, Default)]
 pub(crate) struct Observer {
     earlier: HashMap<Address, Earlier>,
+    /// The last view, for its memory.
+    spare: Option<QueueView>,
 }
 
 /// Looks that follow each other faster give no rates: the error would be larger than the rate.
@@ -99,9 +101,11 @@ impl Observer {
 
     /// Looks at one queue.
     pub(crate) fn look(&mut self, address: Address, processes: Vec<u32>) -> Look {
-        let seen = QueueView::open(&address).map(|view| {
+        let seen = QueueView::open_reusing(&address, self.spare.take()).map(|view| {
             let snapshot = view.snapshot();
-            self.remember(&address, view.file(), view.settings(), snapshot)
+            let seen = self.remember(&address, view.file(), view.settings(), snapshot);
+            self.spare = Some(view);
+            seen
         });
         Look {
             address,

@@ -116,37 +116,35 @@ fn read_input(events: &SyncSender<Event>) {
 }
 
 impl Sending<'_> {
-    /// Sends all of these messages, or as many as is possible.
+    /// Sends all of these messages, or as many as is possible, each by itself: a batch would go to one receiver as a
+    /// whole, and a message of it would wait there while a command runs for the one before (`recv --ack-after`).
     fn send(&mut self, messages: Vec<Bytes>) -> Result<(), End> {
-        let count = messages.len();
-        let (accepted, end) = if self.patience.no_wait {
-            match self.sender.try_send_many(messages) {
-                Ok(_) => (count, None),
-                Err(error) => (error.accepted, Some(not_tried(&error.error))),
+        for message in messages {
+            match self.send_one(message) {
+                Ok(()) => self.sent += 1,
+                Err(End::Signal(_)) => {
+                    let signal = self.caught.signal().unwrap_or(2);
+                    eprintln!(
+                        "workring: {}: interrupted; {} messages were sent",
+                        self.name, self.sent
+                    );
+                    return Err(End::Signal(signal));
+                }
+                Err(end) => return Err(self.counted(end)),
             }
+        }
+        Ok(())
+    }
+
+    fn send_one(&self, message: Bytes) -> Result<(), End> {
+        if self.patience.no_wait {
+            let sent = self.sender.try_send(message);
+            sent.map_err(|error| not_tried(&error))
         } else if let Some(timeout) = self.patience.timeout {
-            match self.sender.send_many_timeout(messages, timeout) {
-                Ok(_) => (count, None),
-                Err(error) => (error.accepted, Some(not_in_time(&error.error))),
-            }
+            let sent = self.sender.send_timeout(message, timeout);
+            sent.map_err(|error| not_in_time(&error))
         } else {
-            match self.sender.send_many(messages) {
-                Ok(_) => (count, None),
-                Err(error) => (error.accepted, Some(not_sent(&error.error))),
-            }
-        };
-        self.sent += accepted;
-        match end {
-            None => Ok(()),
-            Some(End::Signal(_)) => {
-                let signal = self.caught.signal().unwrap_or(2);
-                eprintln!(
-                    "workring: {}: interrupted; {} messages were sent",
-                    self.name, self.sent
-                );
-                Err(End::Signal(signal))
-            }
-            Some(end) => Err(self.counted(end)),
+            self.sender.send(message).map_err(|error| not_sent(&error))
         }
     }
 

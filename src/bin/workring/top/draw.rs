@@ -181,12 +181,22 @@ fn row(look: &Look) -> Row<'static> {
 
 fn pool_table(pools: &[Pool]) -> Table<'static> {
     let rows = pools.iter().map(|pool| {
+        let parent = pool.parent.map_or("gone".to_owned(), |pid| pid.to_string());
+        if let Some(problem) = &pool.problem {
+            let unknown = ["-"; 4].map(Cell::from);
+            return Row::new(
+                [pool.address.to_string().into(), parent.into()]
+                    .into_iter()
+                    .chain(unknown)
+                    .chain([Cell::from(problem.clone()).style(style(Tone::Warning))]),
+            );
+        }
         let tasks = pool.workers.iter().filter_map(|worker| worker.task);
         let longest = tasks.clone().map(|task| task.age).max();
         let live = pool.workers.iter().filter(|worker| worker.pid.is_some());
         Row::new([
             pool.address.to_string(),
-            pool.parent.map_or("gone".to_owned(), |pid| pid.to_string()),
+            parent,
             format!("{}/{}", live.count(), pool.workers.len()),
             tasks.count().to_string(),
             longest.map_or("-".to_owned(), text::time),

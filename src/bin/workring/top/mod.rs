@@ -22,6 +22,9 @@ use std::io::{self, IsTerminal};
 use std::process;
 use std::time::{Duration, Instant};
 
+/// How long to wait for a key that has come already: with no time at all, crossterm does not look.
+const SOON: Duration = Duration::from_millis(1);
+
 pub(crate) fn run(args: &Top) -> Result<(), End> {
     if !io::stdout().is_terminal() || !io::stdin().is_terminal() {
         return Err(End::Failed(
@@ -40,27 +43,33 @@ pub(crate) fn run(args: &Top) -> Result<(), End> {
 }
 
 /// Shows the queues until a key ends it.
+///
+/// All keys that have come are dealt with before the next look, which may take long where there are many queues. For
+/// the same reason a look is followed by a pause that is at least as long.
 fn watch(mut terminal: DefaultTerminal, args: &Top) -> Result<(), End> {
     let mut observer = Observer::default();
     let mut state = State::new(args.filter.clone(), args.interval);
     let mut next_look = Instant::now();
     loop {
-        if !state.is_paused() && Instant::now() >= next_look {
+        let begin = Instant::now();
+        if !state.is_paused() && begin >= next_look {
             state.show(observer.everything()?);
-            next_look = Instant::now() + args.interval;
+            let end = Instant::now();
+            next_look = (begin + args.interval).max(end + (end - begin));
         }
         terminal.draw(|frame| draw::draw(frame, &mut state))?;
         // While paused, only keys and a new size of the terminal change the screen.
-        let is_event = state.is_paused() || {
+        let mut is_event = state.is_paused() || {
             let left = next_look.saturating_duration_since(Instant::now());
-            // With no time left it would not look, and a key would never be read where a look takes long.
-            event::poll(left.max(Duration::from_millis(1)))?
+            event::poll(left.max(SOON))?
         };
-        if is_event
-            && let Event::Key(key) = event::read()?
-            && state.press(key) == Reaction::Quit
-        {
-            return Ok(());
+        while is_event {
+            if let Event::Key(key) = event::read()?
+                && state.press(key) == Reaction::Quit
+            {
+                return Ok(());
+            }
+            is_event = event::poll(SOON)?;
         }
     }
 }

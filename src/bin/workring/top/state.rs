@@ -155,6 +155,10 @@ impl State {
         if key.code == KeyCode::Char('c') && key.modifiers.contains(KeyModifiers::CONTROL) {
             return Reaction::Quit;
         }
+        // A terminal sends Esc and a key soon after it as it sends the key with Alt.
+        if key.modifiers.contains(KeyModifiers::ALT) && self.view != View::List {
+            self.press(KeyCode::Esc.into());
+        }
         match self.view.clone() {
             View::List => self.press_in_list(key.code),
             View::Filter(typed) => {
@@ -299,6 +303,16 @@ mod tests {
             &[KeyCode::Char('/'), KeyCode::Char('j'), KeyCode::Enter],
         );
         assert_eq!(names(&state), ["jobs"]);
+    }
+
+    #[test]
+    fn a_key_soon_after_esc_is_not_lost() {
+        let mut state = state_with(&["mail", "jobs"]);
+        type_keys(&mut state, &[KeyCode::Enter]);
+        assert!(matches!(state.view, View::Detail(_)));
+        state.press(KeyEvent::new(KeyCode::Char('/'), KeyModifiers::ALT));
+        type_keys(&mut state, &[KeyCode::Char('m')]);
+        assert_eq!(state.view, View::Filter("m".to_owned()));
     }
 
     #[test]
