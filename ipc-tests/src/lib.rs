@@ -16,6 +16,7 @@
 //! | [`support`]   | what tests of queues and pools share                                                   |
 //! | [`jobs`]      | tasks of pools (`src/bin/pooled.rs`)                                                   |
 //! | [`deeds`]     | tasks whose effects are visible from outside (`src/bin/deeds.rs`)                      |
+//! | [`emitting`]  | tasks that emit values (`src/bin/pooled.rs`)                                           |
 //! | [`quirks`]    | tasks whose own code panics, hangs, or uses the pool (`src/bin/pooled.rs`)             |
 //! | [`trouble`]   | tasks that trouble the pool's supervisor (`src/bin/deeds.rs`)                          |
 //! | [`lineage`]   | tasks that start processes and pools (`src/bin/lineage.rs`)                            |
@@ -46,6 +47,7 @@ pub mod asleep;
 pub mod child;
 pub mod cpu;
 pub mod deeds;
+pub mod emitting;
 pub mod filter;
 pub mod isolation;
 pub mod jobs;

@@ -20,6 +20,7 @@
 //! | send a request, and wait for its answer         | [`RequestError`], [`ReplyError`]        |
 //! | watch a file descriptor                         | [`WatchError`]                          |
 //! | start or shut down a pool                       | [`StartError`], [`ShutdownError`]       |
+//! | emit a value from a task, and read it           | [`EmitError`], [`ProgressError`]        |
 //! | encode or decode a message                      | [`EncodeError`], [`DecodeError`]        |
 //!
 //! The same rules hold for all of them:
@@ -38,6 +39,7 @@ mod handoff;
 mod memory;
 mod open;
 mod pool;
+mod progress;
 mod recv;
 #[cfg(feature = "rendezvous")]
 mod rendezvous;
@@ -61,6 +63,7 @@ pub use memory::MemoryLimit;
 pub(crate) use memory::OutOfMemory;
 pub use open::{OpenError, OpenOrCreateError, RemoveError};
 pub use pool::{ShutdownError, SubmitError, TrySubmitError};
+pub use progress::{EmitError, ProgressError};
 pub use recv::{RecvError, RecvTimeoutError, TryRecvError};
 #[cfg(feature = "rendezvous")]
 pub use rendezvous::{AcceptError, BindError, ConnectError};

@@ -1,9 +1,14 @@
 //! The context of a running task: its id, its attempt, and whether it is cancelled.
 
 use super::outcome::TaskId;
-use crate::segment::board::Board;
+use crate::codec::{Bincode, Codec};
+use crate::error::EmitError;
+use crate::segment::board::{Board, EmissionFlow};
 use crate::sync::{AtomicBool, Ordering};
+use core::any::type_name;
 use core::fmt;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use std::sync::Arc;
 
 /// The state that the threads of a worker share.
@@ -16,6 +21,27 @@ pub(super) struct WorkerState {
     pub(super) stopping: AtomicBool,
     /// Whether all tasks are cancelled.
     pub(super) cancelled: AtomicBool,
+    pub(super) emitter: Box<dyn Emit>,
+}
+
+/// What sends the values of tasks.
+pub(super) trait Emit: fmt::Debug + Send + Sync {
+    /// Sends a value. Waits until it may, or the task `is_cancelled`.
+    fn emit(
+        &self,
+        flow: &EmissionFlow,
+        value: EncodedValue<'_>,
+        is_cancelled: &dyn Fn() -> bool,
+    ) -> Result<(), EmitError>;
+}
+
+/// A value of a task, encoded.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct EncodedValue<'a> {
+    pub(super) task: TaskId,
+    pub(super) attempt: u32,
+    pub(super) type_name: &'static str,
+    pub(super) bytes: &'a [u8],
 }
 
 impl WorkerState {
@@ -29,6 +55,20 @@ impl WorkerState {
     pub(super) fn is_cancelled(&self, id: TaskId) -> bool {
         !mutant!(CancelNotReported)
             && (self.cancelled.load(Ordering::Acquire) || self.board.is_cancelled(id.0))
+    }
+
+    /// Returns how much the worker may emit; `None` in a forked child.
+    fn flow(&self) -> Option<&EmissionFlow> {
+        self.board.flow(self.slot)
+    }
+
+    /// Cancels all tasks, also one that waits to emit a value.
+    pub(super) fn cancel_all(&self) {
+        // Release: pairs with the loads in `is_cancelled` and `cancel_reason`.
+        self.cancelled.store(true, Ordering::Release);
+        if let Some(flow) = self.flow() {
+            flow.notify();
+        }
     }
 
     fn cancel_reason(&self, id: TaskId) -> Option<CancelReason> {
@@ -210,6 +250,84 @@ impl Context {
     #[must_use]
     pub fn cancel_reason(&self) -> Option<CancelReason> {
         self.state.cancel_reason(self.id)
+    }
+}
+
+impl Context {
+    /// Sends a value to the caller while the task runs: how far it is, or a part of its result. The caller reads the values
+    /// in this order, with [`TaskHandle::progress`](super::TaskHandle::progress).
+    ///
+    /// Any serde type can be emitted; the caller names it. To emit several kinds of values, make them variants of one enum.
+    /// A value that no one will read is dropped, which is no error.
+    ///
+    /// # Blocking
+    ///
+    /// The values wait in the parent, up to a [bound](super::Builder::progress). Beyond that, the oldest value that was not
+    /// read gives way, or, if the pool is set to [`WhenFull::Wait`](super::WhenFull::Wait), this call blocks until the caller
+    /// has read one. Otherwise it blocks only until the parent has taken over what this worker has emitted before, which does
+    /// not depend on the reader. A task that waits here runs: its time limits count.
+    ///
+    /// # Errors
+    ///
+    /// [`EmitError`]: the value can't be encoded or is too large; the task was cancelled while this call waited.
+    ///
+    /// # Panics
+    ///
+    /// If `Serialize` of the value does. Then nothing was sent.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use workring::pool::{Context, Failure, TypedPool, Task, run_if_worker_for};
+    ///
+    /// #[derive(serde::Serialize, serde::Deserialize)]
+    /// struct Sum(Vec<u64>);
+    ///
+    /// impl Task for Sum {
+    ///     type Output = u64;
+    ///     type Error = Failure;
+    ///
+    ///     fn run(self, context: &Context) -> Result<u64, Failure> {
+    ///         let mut sum = 0;
+    ///         for (done, number) in (1_u64..).zip(&self.0) {
+    ///             sum += number;
+    ///             context.emit(done)?;
+    ///         }
+    ///         Ok(sum)
+    ///     }
+    /// }
+    ///
+    /// fn main() -> Result<(), Box<dyn std::error::Error>> {
+    ///     run_if_worker_for::<Sum>();
+    ///     let pool = TypedPool::<Sum>::builder().workers(1).start()?;
+    ///     let handle = pool.submit(Sum(vec![5, 6, 7]))?;
+    ///     let mut done = Vec::new();
+    ///     for emitted in handle.progress::<u64>() {
+    ///         done.push(emitted?.value);
+    ///     }
+    ///     assert_eq!(done, [1, 2, 3]);
+    ///     assert_eq!(handle.wait()?, 18);
+    ///     Ok(())
+    /// }
+    /// ```
+    #[allow(
+        clippy::needless_pass_by_value,
+        reason = "as for a send: what was emitted belongs to the reader"
+    )]
+    pub fn emit<P: Serialize + DeserializeOwned>(&self, value: P) -> Result<(), EmitError> {
+        let flow = self.state.flow().ok_or(EmitError::Forked)?;
+        let encode = |source| EmitError::Encode { source };
+        let mut bytes = vec![0; Bincode::encoded_len(&value).map_err(encode)?];
+        let length = Bincode::encode(&value, &mut bytes).map_err(encode)?;
+        bytes.truncate(length);
+        let value = EncodedValue {
+            task: self.id,
+            attempt: self.attempt,
+            type_name: type_name::<P>(),
+            bytes: &bytes,
+        };
+        let is_cancelled = || self.is_cancelled();
+        self.state.emitter.emit(flow, value, &is_cancelled)
     }
 }
 

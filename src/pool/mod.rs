@@ -73,9 +73,43 @@
 //! | logs | `tracing` events of workers, and panics of their threads, reach the parent's subscriber, filtered by its level, with the target `workring::worker`. |
 //! | mismatch | A worker program with other tasks, or with another version of this crate, is a typed error that names both sides. |
 //!
+//! # Progress
+//!
+//! A task [emits](Context::emit) values while it runs: how far it is, or parts of its result. Its handle
+//! [returns them](TaskHandle::progress) in order, up to the end of the task, however that ends:
+//!
+//! ```
+//! use workring::pool::{Context, Failure, Pool};
+//!
+//! workring::auto_worker!();
+//!
+//! #[workring::task]
+//! fn checksum(context: &Context, blocks: Vec<u64>) -> Result<u64, Failure> {
+//!     let mut sum = 0_u64;
+//!     for (done, block) in (1_u32..).zip(blocks) {
+//!         sum = sum.rotate_left(1) ^ block;
+//!         context.emit(done)?;
+//!     }
+//!     Ok(sum)
+//! }
+//!
+//! fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let pool = Pool::start(1)?;
+//!     let handle = pool.submit(checksum::new(vec![1, 1, 1]))?;
+//!     for emitted in handle.progress::<u32>() {
+//!         println!("{} of 3", emitted?.value);
+//!     }
+//!     assert_eq!(handle.wait()?, 7);
+//!     Ok(())
+//! }
+//! ```
+//!
+//! The values of each task wait in this process up to a [bound](Builder::progress); then the oldest gives way, or the task
+//! waits. A caller who does not read them delays no other task, and neither `drain` nor shutdown.
+//!
 //! # Async
 //!
-//! With the feature `async`, a [`TaskHandle`] can be awaited, `submit_async` waits for room, maps and drains become streams,
+//! With the feature `async`, a [`TaskHandle`] can be awaited, progress is a stream, `submit_async` waits for room, maps and drains become streams,
 //! and `shutdown_async` shuts down: see the module `pool::futures`. They work with any runtime, and never block its threads.
 //!
 //! # Signals
@@ -151,7 +185,9 @@ mod task;
 mod wire;
 mod worker;
 
-pub use crate::error::{ShutdownError, StartError, SubmitError, TrySubmitError};
+pub use crate::error::{
+    EmitError, ProgressError, ShutdownError, StartError, SubmitError, TrySubmitError,
+};
 pub use context::{CancelReason, Context};
 pub use failure::Failure;
 pub use outcome::{Outcome, Panic, TaskError, TaskId};
@@ -159,7 +195,10 @@ pub use outcome::{Outcome, Panic, TaskError, TaskId};
 pub use parent::futures;
 #[cfg(feature = "macros")]
 pub use parent::{AnyDrain, AnyOutcome, Pool};
-pub use parent::{Builder, Drain, Event, Map, Report, Shutdown, TaskHandle, TypedPool, Workers};
+pub use parent::{
+    Builder, Drain, Emitted, Event, Map, Progress, Report, Shutdown, TaskHandle, TypedPool,
+    WhenFull, Workers,
+};
 pub use task::{OutcomeOf, ResultOf, Task};
 pub use worker::{Kinds, run_if_worker_for};
 #[cfg(feature = "macros")]

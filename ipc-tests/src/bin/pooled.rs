@@ -1,9 +1,10 @@
 //! The worker program of most tests' pools.
 //!
-//! Pools start it, and it runs the tasks [`Job`], [`Quirk`] and [`Deep`]. Environment variables make it misbehave
+//! Pools start it, and it runs the tasks [`Job`], [`Quirk`], [`Deep`] and [`Emitting`]. Environment variables make it misbehave
 //! before that: see [`ipc_tests::jobs`] and [`ipc_tests::quirks`]. The exit code is 1 if no pool has started it.
 
 use ipc_tests::{
+    emitting::Emitting,
     jobs::{Death, EXITS, FORGETS, Job},
     quirks::{self, Deep, Quirk},
 };
@@ -18,7 +19,7 @@ fn main() -> ExitCode {
         Death::ExitAtOnce(0).die();
     }
     quirks::become_worker();
-    run_if_worker_for::<(Job, Quirk, Deep)>();
+    run_if_worker_for::<(Job, Quirk, Deep, Emitting)>();
     eprintln!("this program is only a worker");
     ExitCode::FAILURE
 }

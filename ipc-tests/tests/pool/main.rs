@@ -11,6 +11,7 @@ mod identity;
 mod limits;
 mod logs;
 mod map;
+mod progress;
 mod shutdown;
 mod start;
 mod supervision;

@@ -1,8 +1,10 @@
 //! The handle of one task.
 
+use super::progress::Progress;
 #[cfg(feature = "async")]
 use super::results::{Awaited, Registration};
 use super::results::{FORKED, WaitError};
+use super::settings::WhenFull;
 use super::shared::Shared;
 use crate::pool::outcome::{TaskError, TaskId};
 use crate::pool::task::{OutcomeOf, ResultOf, Task};
@@ -12,6 +14,8 @@ use core::marker::PhantomData;
 #[cfg(feature = "async")]
 use core::task::{Context, Poll};
 use core::time::Duration;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -162,6 +166,9 @@ impl<T: Task> TaskHandle<T> {
     fn claim(&mut self, deadline: Option<Instant>) -> Result<OutcomeOf<T>, &'static str> {
         let id = self.id;
         let results = &self.shared.results;
+        if self.shared.settings.progress.when_full == WhenFull::Wait {
+            results.stop_waiting_for_reader(id);
+        }
         let claimed = results.wait_until(deadline, |tasks| tasks.take_for_handle(id));
         self.is_claimed = !matches!(claimed, Err(WaitError::TimedOut));
         match claimed {
@@ -180,6 +187,9 @@ impl<T: Task> TaskHandle<T> {
     ) -> Poll<OutcomeOf<T>> {
         let id = self.id;
         let results = &self.shared.results;
+        if self.shared.settings.progress.when_full == WhenFull::Wait {
+            results.stop_waiting_for_reader(id);
+        }
         let claimed = core::task::ready!(results.poll_until(
             registration,
             Awaited::Outcome(id),
@@ -197,6 +207,60 @@ impl<T: Task> TaskHandle<T> {
     #[cfg(feature = "async")]
     pub(super) fn forget_future(&self, registration: &mut Option<Registration>) {
         self.shared.results.forget_future(registration);
+    }
+
+    /// Returns a reader of the values of type `P` that the task [emits](crate::pool::Context::emit) while it runs, from the
+    /// first that was not read. Values wait for it from the start of the task on, up to a
+    /// [bound](crate::pool::Builder::progress).
+    ///
+    /// The type is the one that the task calls `emit` with. A value of another type is the error
+    /// [`ProgressError::Type`](crate::pool::ProgressError::Type), which names both.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use serde::{Deserialize, Serialize};
+    /// use workring::pool::{Context, Failure, TypedPool, Task, run_if_worker_for};
+    ///
+    /// #[derive(Serialize, Deserialize)]
+    /// struct Download {
+    ///     parts: u32,
+    /// }
+    ///
+    /// #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    /// enum Step {
+    ///     Connected,
+    ///     Part(u32),
+    /// }
+    ///
+    /// impl Task for Download {
+    ///     type Output = u32;
+    ///     type Error = Failure;
+    ///
+    ///     fn run(self, context: &Context) -> Result<u32, Failure> {
+    ///         context.emit(Step::Connected)?;
+    ///         for part in 1..=self.parts {
+    ///             context.emit(Step::Part(part))?;
+    ///         }
+    ///         Ok(self.parts)
+    ///     }
+    /// }
+    ///
+    /// fn main() -> Result<(), Box<dyn std::error::Error>> {
+    ///     run_if_worker_for::<Download>();
+    ///     let pool = TypedPool::<Download>::builder().workers(1).start()?;
+    ///     let download = pool.submit(Download { parts: 2 })?;
+    ///     let mut steps = Vec::new();
+    ///     for emitted in download.progress::<Step>() {
+    ///         steps.push(emitted?.value);
+    ///     }
+    ///     assert_eq!(steps, [Step::Connected, Step::Part(1), Step::Part(2)]);
+    ///     assert_eq!(download.wait()?, 2);
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn progress<P: Serialize + DeserializeOwned>(&self) -> Progress<P> {
+        Progress::new(Arc::clone(&self.shared), self.id)
     }
 
     /// Returns whether the outcome is known, so that waiting for it does not block. Never waits.

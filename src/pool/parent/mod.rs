@@ -8,6 +8,7 @@
 //! | `dispatch`              | sending tasks to the workers                                               |
 //! | `results`               | the tasks in flight; receiving and keeping their outcomes                  |
 //! | `typed_pool`, `handle`, `map` | the operations of callers                                            |
+//! | `progress`              | reading what a task emits                                                  |
 //! | `futures`               | the operations of async callers                                            |
 //! | `in_order`              | the outcomes of a map until it is their turn                               |
 //! | `supervision`           | the thread that starts, watches, ends and replaces worker processes        |
@@ -27,6 +28,7 @@ mod in_order;
 mod map;
 #[cfg(feature = "macros")]
 mod pool;
+mod progress;
 mod report;
 mod results;
 mod running;
@@ -45,7 +47,8 @@ pub use handle::TaskHandle;
 pub use map::Map;
 #[cfg(feature = "macros")]
 pub use pool::{AnyDrain, Pool};
+pub use progress::{Emitted, Progress};
 pub use report::Report;
-pub use settings::Workers;
+pub use settings::{WhenFull, Workers};
 pub use shutdown::Shutdown;
 pub use typed_pool::{Drain, TypedPool};

@@ -3,6 +3,7 @@
 use super::events::Listener;
 use crate::error::StartError;
 use crate::os::{clock, memory_use};
+use crate::segment::board::EmissionLimits;
 use core::fmt::Debug;
 use core::hash::{BuildHasher, Hasher};
 use core::ops::RangeInclusive;
@@ -17,11 +18,35 @@ pub(crate) const WORKERS: RangeInclusive<usize> = 1..=512;
 /// The numbers of tasks that a pool can have in flight.
 pub(crate) const CAPACITY: RangeInclusive<usize> = 1..=32_768;
 
+/// What a task does that emits a value while as many of its values as [allowed](crate::pool::Builder::progress) are unread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WhenFull {
+    /// The oldest value is dropped: the reader is to see the newest.
+    DropOldest,
+    /// [`Context::emit`](crate::pool::Context::emit) waits until a value is read: the reader is to see all of them.
+    Wait,
+}
+
+/// How many unread values each task may have.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ProgressSettings {
+    pub(crate) bound: usize,
+    pub(crate) when_full: WhenFull,
+}
+
+/// The numbers of values that one worker may have in the queue of results.
+const EMISSIONS_IN_QUEUE: RangeInclusive<usize> = 4..=16;
+
+/// The numbers of unread values that a task can have.
+pub(crate) const PROGRESS: RangeInclusive<usize> = 1..=65_536;
+
 /// The settings of a pool. [`Builder`](crate::pool::Builder) documents each of them.
 pub(crate) struct Settings {
     pub(crate) workers: WorkerPolicy,
     pub(crate) limits: TaskLimits,
     pub(crate) capacity: usize,
+    pub(crate) progress: ProgressSettings,
     pub(crate) max_message_len: usize,
     pub(crate) max_unclaimed_results: usize,
     pub(crate) max_worker_failures: u32,
@@ -132,6 +157,26 @@ fn random(max: u64) -> u64 {
 }
 
 impl Settings {
+    /// Returns how much a worker may emit before it waits. Where the ring of the queue of results has places that results do
+    /// not need, values get these, so that the ring is no larger than without them.
+    pub(crate) fn emission_limits(&self) -> EmissionLimits {
+        const MIN_SLOTS: usize = 1024;
+        let slots = (self.capacity + 1).next_power_of_two().max(MIN_SLOTS);
+        let spare = (slots - 1 - self.capacity) / (self.workers.max as usize).max(1);
+        let in_queue = spare.clamp(*EMISSIONS_IN_QUEUE.start(), *EMISSIONS_IN_QUEUE.end());
+        let waits = self.progress.when_full == WhenFull::Wait;
+        EmissionLimits {
+            in_queue: u32::try_from(in_queue).unwrap_or(u32::MAX),
+            unread: waits.then_some(u32::try_from(self.progress.bound).unwrap_or(u32::MAX)),
+        }
+    }
+
+    /// Returns the capacity of the queue of results: a place for each task in flight (RESULTS-3), and for what workers emit.
+    pub(crate) fn results_capacity(&self) -> usize {
+        let for_emissions = self.emission_limits().in_queue * self.workers.max;
+        self.capacity + for_emissions as usize
+    }
+
     pub(super) fn check_limits(&self) -> Result<(), StartError> {
         const SHORTEST: Duration = Duration::from_nanos(1);
         let (limits, workers) = (&self.limits, &self.workers);

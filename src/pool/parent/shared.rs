@@ -23,7 +23,7 @@ pub(super) struct Shared {
     pub(super) results: Arc<Results>,
     /// Takes the tasks of callers, of any type, in the encoding of [`TaskCodec`](crate::pool::wire::task_message::TaskCodec).
     pub(super) tasks: Sender<EncodedTask, EncodedTaskCodec>,
-    pub(super) board: Board,
+    pub(super) board: Arc<Board>,
     pub(super) settings: Settings,
     pub(super) owner: OwnerProcess,
     pub(super) commands: Arc<Commands>,
@@ -41,6 +41,7 @@ impl Shared {
         });
         if cancelled.is_some() {
             self.board.cancel(id.0, CANCELLED_BY_HANDLE);
+            self.results.wake_emitter(id);
         }
         cancelled.is_some()
     }

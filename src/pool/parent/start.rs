@@ -2,7 +2,7 @@
 
 use super::builder::Builder;
 use super::commands::Commands;
-use super::results::{Results, TaskTable};
+use super::results::{Emissions, Results, TaskTable};
 use super::running::RunningPool;
 use super::settings::Settings;
 use super::shared::Shared;
@@ -99,11 +99,10 @@ pub(super) fn check_role() -> Result<(), StartError> {
 fn make(settings: Settings, identity: Identity) -> Result<Launcher, StartError> {
     // More entries than tasks: see RESULTS-2.
     let entries = (2 * settings.capacity).next_power_of_two();
-    let options = queue_options(&settings, &identity.queue_schema());
+    let options = queue_options(&settings, settings.capacity, &identity.queue_schema());
     // A task that its worker has not acknowledged becomes a dead letter, which stays until the supervisor has read
     // it: it is all that is left of the task.
     let tasks = options
-        .clone()
         .close_waits_for_leases(true)
         .max_deliveries(1)
         .max_dead_letters(settings.capacity)
@@ -111,20 +110,26 @@ fn make(settings: Settings, identity: Identity) -> Result<Launcher, StartError> 
     let (tasks, workers_tasks) = tasks
         .channel_with::<EncodedTask, EncodedTaskCodec>()
         .map_err(StartError::Queue)?;
-    let (workers_results, results) = options
-        .channel_with::<EncodedResult, EncodedResultCodec>()
-        .map_err(StartError::Queue)?;
+    let (workers_results, results) = queue_options(
+        &settings,
+        settings.results_capacity(),
+        &identity.queue_schema(),
+    )
+    .channel_with::<EncodedResult, EncodedResultCodec>()
+    .map_err(StartError::Queue)?;
     let cells = u32::try_from(entries).unwrap_or(u32::MAX);
     let board = Board::create(settings.workers.max, cells).map_err(|error| StartError::Os {
         what: "the board of the workers could not be made",
         source: io::Error::other(format!("{error:?}")),
     })?;
+    let board = Arc::new(board);
+    let emissions = Emissions::new(Arc::clone(&board), settings.progress);
     let commands = Commands::new().map_err(os("an eventfd could not be made"))?;
     let commands = Arc::new(commands);
     let owner = OwnerProcess::current().map_err(os("the page that detects forks is missing"))?;
     let results = Results::new(
         results,
-        TaskTable::new(settings.capacity, entries),
+        TaskTable::new(settings.capacity, entries, emissions),
         settings.max_unclaimed_results,
         Arc::clone(&commands),
         owner,
@@ -147,9 +152,9 @@ fn os(what: &'static str) -> impl Fn(io::Error) -> StartError {
 }
 
 /// Returns the options that both queues have in common.
-fn queue_options(settings: &Settings, schema: &str) -> Options {
+fn queue_options(settings: &Settings, capacity: usize, schema: &str) -> Options {
     // A worker must be able to report why a result could not be sent, such as a lack of memory. That takes none.
-    Options::new(settings.capacity)
+    Options::new(capacity)
         .preallocate(true)
         .max_message_len(settings.max_message_len)
         .spin(settings.spin)

@@ -10,6 +10,7 @@
 //! | worker | `CannotPrepare` | its preparation failed, and why; it ends              |                            |
 //! | worker | `TaskStarted`   | a task has started, if there is a listener            |                            |
 //! | worker | `TaskEnded`     | its result was sent, if there is a listener           |                            |
+//! | worker | `EmissionWaits` | what a task emits waits to be received                |                            |
 //! | worker | `Log`           | a log event                                           |                            |
 //! | parent | `Stop`          | take no more tasks                                    | `Stopping`                 |
 //! | parent | `Cancel`        | also cancel the running task                          |                            |
@@ -22,6 +23,7 @@
 
 use crate::codec::{Bincode, Codec, DecodeError};
 use crate::pool::task::Task;
+use crate::segment::board::EmissionLimits;
 use core::any::type_name;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -30,7 +32,7 @@ use serde::de::DeserializeOwned;
 pub(crate) const REGISTERED: &str = "all registered tasks";
 
 /// The version of this protocol. Raised with every change of a message or its meaning.
-pub(crate) const PROTOCOL_VERSION: u32 = 3;
+pub(crate) const PROTOCOL_VERSION: u32 = 4;
 
 /// The length of the longest datagram.
 pub(crate) const MAX_LEN: usize = 16 << 10;
@@ -126,6 +128,8 @@ pub(crate) enum FromWorker {
     TaskEnded {
         task: u64,
     },
+    /// What its task emits waits to be taken from the results queue.
+    EmissionWaits,
     Log {
         level: Level,
         target: String,
@@ -158,6 +162,8 @@ pub(crate) struct WorkerConfig {
     pub(crate) address_space: Option<u64>,
     /// Adopt orphaned descendants.
     pub(crate) adopts_orphans: bool,
+    /// How much a task may emit before it waits.
+    pub(crate) emissions: EmissionLimits,
 }
 
 const HELLO: u8 = 1;
@@ -169,6 +175,7 @@ const LOG: u8 = 6;
 const STOPPING: u8 = 7;
 const STARTS_POOL: u8 = 8;
 const PROCESS: u8 = 9;
+const EMISSION_WAITS: u8 = 10;
 const WELCOME: u8 = 65;
 const STOP: u8 = 66;
 const CANCEL: u8 = 67;
@@ -188,6 +195,7 @@ impl FromWorker {
             Self::CannotPrepare { what } => message(CANNOT_PREPARE, what),
             Self::TaskStarted { task } => message(TASK_STARTED, task),
             Self::TaskEnded { task } => message(TASK_ENDED, task),
+            Self::EmissionWaits => vec![EMISSION_WAITS],
             Self::Log {
                 level,
                 target,
@@ -226,6 +234,7 @@ impl FromWorker {
             TASK_ENDED => Self::TaskEnded {
                 task: parts(rest).ok()?,
             },
+            EMISSION_WAITS if rest.is_empty() => Self::EmissionWaits,
             LOG => {
                 let (level, target, message): (u8, _, _) = parts(rest).ok()?;
                 Self::Log {
@@ -249,10 +258,9 @@ impl FromParent {
                     config.verbosity.map(|level| level as u8),
                 );
                 let bytes = (config.max_memory, config.address_space);
-                message(
-                    WELCOME,
-                    &(tells, config.max_tasks, bytes, config.adopts_orphans),
-                )
+                let emissions = (config.emissions.in_queue, config.emissions.unread);
+                let rest = (config.adopts_orphans, emissions);
+                message(WELCOME, &(tells, config.max_tasks, bytes, rest))
             }
             Self::Stop => vec![STOP],
             Self::Cancel => vec![CANCEL],
@@ -266,8 +274,8 @@ impl FromParent {
         let (&kind, rest) = bytes.split_first()?;
         Some(match kind {
             WELCOME => {
-                let (tells, max_tasks, (max_memory, address_space), adopts_orphans) =
-                    parts(rest).ok()?;
+                let (tells, max_tasks, (max_memory, address_space), rest) = parts(rest).ok()?;
+                let (adopts_orphans, (in_queue, unread)) = rest;
                 let (reports_tasks, verbosity): (_, Option<u8>) = tells;
                 let verbosity = match verbosity {
                     Some(level) => Some(*LEVELS.get(usize::from(level))?),
@@ -280,6 +288,7 @@ impl FromParent {
                     max_memory,
                     address_space,
                     adopts_orphans,
+                    emissions: EmissionLimits { in_queue, unread },
                 })
             }
             STOP if rest.is_empty() => Self::Stop,
@@ -347,6 +356,7 @@ mod tests {
             },
             FromWorker::TaskStarted { task: 1 },
             FromWorker::TaskEnded { task: u64::MAX },
+            FromWorker::EmissionWaits,
             FromWorker::Stopping,
         ];
         all.extend(LEVELS.map(log));
@@ -365,6 +375,10 @@ mod tests {
                 max_memory: None,
                 address_space: Some(u64::MAX),
                 adopts_orphans: true,
+                emissions: EmissionLimits {
+                    in_queue: 16,
+                    unread: Some(1),
+                },
             }),
             FromParent::Welcome(WorkerConfig {
                 reports_tasks: false,
@@ -373,6 +387,7 @@ mod tests {
                 max_memory: Some(0),
                 address_space: None,
                 adopts_orphans: false,
+                emissions: EmissionLimits::default(),
             }),
             FromParent::Stop,
             FromParent::Cancel,

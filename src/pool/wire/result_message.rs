@@ -3,7 +3,7 @@
 use super::panics::catch_panic_message;
 use super::task_attempt::{HEADER, TaskAttempt, reason};
 use crate::codec::{Bincode, Codec, DecodeError, EncodeError};
-use crate::pool::outcome::{Outcome, Panic, TaskError};
+use crate::pool::outcome::{Outcome, Panic, TaskError, TaskId};
 use crate::pool::task::{OutcomeOf, Task};
 use core::fmt;
 use serde::Serialize;
@@ -47,6 +47,12 @@ const PANICKED: u8 = 2;
 const CANCELLED: u8 = 3;
 
 const NOT_CARRIED: u8 = 4;
+
+/// Not a result, but a value that a task has emitted: see [`super::emission`].
+pub(super) const EMISSION: u8 = 5;
+
+/// The attempt of emissions, which no result has. So the table of tasks takes one for no result.
+pub(crate) const NO_ATTEMPT: u16 = 0;
 
 /// The worker's codec of results: see the table in `task_message`.
 pub(crate) struct ResultCodec;
@@ -117,6 +123,8 @@ impl Codec<EncodedResult> for EncodedResultCodec {
         let (attempt, kind, rest) = TaskAttempt::decode(bytes)?;
         let result = if kind == OUTPUT {
             Ok(Encoded::new(rest))
+        } else if kind == EMISSION {
+            return Ok(emission(attempt.id, rest));
         } else {
             Err(without_output(kind, rest))
         };
@@ -128,6 +136,19 @@ impl Codec<EncodedResult> for EncodedResultCodec {
                 result,
             },
         })
+    }
+}
+
+/// Returns what the parent receives for a value that a task has emitted, which stays encoded.
+#[cold]
+fn emission(task: TaskId, contents: &[u8]) -> EncodedResult {
+    EncodedResult {
+        attempt: NO_ATTEMPT,
+        outcome: Outcome {
+            id: task,
+            attempts: 0,
+            result: Ok(Encoded::new(contents)),
+        },
     }
 }
 
@@ -186,7 +207,7 @@ impl Encoded {
     }
 
     #[inline]
-    fn bytes(&self) -> &[u8] {
+    pub(super) fn bytes(&self) -> &[u8] {
         match &self.0 {
             Bytes::Short { length, bytes } => bytes.get(..usize::from(*length)).unwrap_or_default(),
             Bytes::Long(bytes) => bytes,

@@ -28,6 +28,7 @@
 //! The main thread then sends `Stopping` and waits for the watcher, which ends with the parent's `Farewell`. If the
 //! parent has died, the watcher ends the process.
 
+use super::emitter::Emitter;
 use super::handshake::greet;
 use super::log_forwarding;
 use super::panics::{self, catch_panic};
@@ -79,6 +80,28 @@ impl Startup<'_> {
     pub(crate) const fn task_type(&self) -> &str {
         self.task_type
     }
+}
+
+/// Makes what the threads of the worker share.
+fn worker_state(
+    startup: &Startup<'_>,
+    config: &WorkerConfig,
+    board: Board,
+    results: Sender<EncodedResult, EncodedResultCodec>,
+) -> Result<Arc<WorkerState>, String> {
+    let slot = startup.slot;
+    let (Some(flow), Ok(worker)) = (board.flow(slot), u16::try_from(slot)) else {
+        return Err(format!("the board has no slot {slot}"));
+    };
+    let link = Arc::clone(&startup.link);
+    let emitter = Emitter::new(worker, config.emissions, link, results, flow);
+    Ok(Arc::new(WorkerState {
+        board,
+        slot,
+        stopping: AtomicBool::new(false),
+        cancelled: AtomicBool::new(false),
+        emitter: Box::new(emitter),
+    }))
 }
 
 /// The tasks that a worker runs.
@@ -142,17 +165,10 @@ impl Worker {
         // As bytes: tasks are decoded when they are on the board.
         let tasks = tasks.decoding::<Vec<u8>, Raw>();
         let results = inherit_as(RESULTS, schema).map_err(|error| with_causes(&error))?;
+        let results: Sender<EncodedResult, EncodedResultCodec> = results;
         let board = inherit_fd(BOARD).map_err(|error| with_causes(&error))?;
         let board = Board::attach(board).map_err(|refusal| format!("the board: {refusal:?}"))?;
-        if board.entry(startup.slot).is_none() {
-            return Err(format!("the board has no slot {}", startup.slot));
-        }
-        let state = Arc::new(WorkerState {
-            board,
-            slot: startup.slot,
-            stopping: AtomicBool::new(false),
-            cancelled: AtomicBool::new(false),
-        });
+        let state = worker_state(startup, &config, board, Sender::clone(&results))?;
         // Without it this process is killed with its parent, but not the processes that it has started.
         let parent = match startup.starter.filter(|starter| starter.is_visible()) {
             Some(starter) => parent::watch_starter(starter.process, starter.started),
@@ -390,7 +406,7 @@ impl Worker {
         self.send_to_parent(&FromWorker::Stopping);
         // The watcher ends with the parent's farewell.
         let _ = self.watcher.join();
-        drop((self.tasks, self.results));
+        drop((self.tasks, self.results, self.context));
         parent::kill_own_descendants();
         exit(0)
     }

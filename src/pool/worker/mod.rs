@@ -8,9 +8,11 @@
 //! | `registry`       | the tasks that are registered at link time                           |
 //! | `one_type`       | a worker of a pool of one type of task                               |
 //! | `watcher`        | the thread that receives messages of the parent                      |
+//! | `emitter`        | sending what tasks emit                                              |
 //! | `panics`         | the panic hook; catching panics of tasks                             |
 //! | `log_forwarding` | sending `tracing` events to the parent                               |
 
+mod emitter;
 mod entry;
 mod handshake;
 mod log_forwarding;

@@ -27,10 +27,7 @@ pub(crate) fn watch(
             match receive_watching(&link, parent.as_ref()) {
                 FromLink::Message(FromParent::Farewell) => return,
                 FromLink::Message(FromParent::Stop) => {}
-                // Release, twice: pairs with the loads in `WorkerState`.
-                FromLink::Message(FromParent::Cancel) => {
-                    state.cancelled.store(true, Ordering::Release);
-                }
+                FromLink::Message(FromParent::Cancel) => state.cancel_all(),
                 FromLink::Message(FromParent::Welcome(_)) | FromLink::Invalid => {
                     let warning = FromWorker::Log {
                         level: Level::Warn,
@@ -45,6 +42,7 @@ pub(crate) fn watch(
                     parent::kill_own_group()
                 }
             }
+            // Release: pairs with the load in `WorkerState`.
             state.stopping.store(true, Ordering::Release);
             interrupter.interrupt();
         }

@@ -7,6 +7,7 @@
 //! | 0            | [`Header`], the magic number last                           | the parent, once                 |
 //! | `CACHE_LINE` | a [`WorkerEntry`] for each worker, a cache line each        | its worker; between two, the parent |
 //! | after those  | the cancel cells, a power of two of them                    | the parent                       |
+//! | after those  | an [`EmissionFlow`] for each worker                         | the parent, and its worker       |
 //!
 //! BOARD-1. Each word has one writer at a time, so there are only stores and loads, and no exchanges.
 //! BOARD-2. A cancel cell holds the id, plus one, of the last cancelled task that belongs to the cell, and in its two
@@ -21,6 +22,7 @@
 )]
 
 mod entry;
+mod flow;
 #[cfg(feature = "cli")]
 pub(crate) mod image;
 #[cfg(test)]
@@ -33,13 +35,15 @@ use crate::sync::{AtomicU64, Ordering};
 use core::ops::RangeInclusive;
 pub(crate) use entry::WorkerEntry;
 use entry::word_of;
+use flow::FLOW_LEN;
+pub(crate) use flow::{EmissionFlow, EmissionLimits, NextEmission};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// The first word of a complete board: "workbord" as a number.
 const MAGIC: u64 = u64::from_le_bytes(*b"workbord");
 /// The version of the layout. Raised with every change of it, or of the meaning of a word.
-const VERSION: u64 = 1;
+const VERSION: u64 = 2;
 
 #[derive(Debug)]
 #[repr(C, align(64))]
@@ -114,8 +118,12 @@ impl Size {
         CACHE_LINE + self.workers as usize * CACHE_LINE
     }
 
-    fn length(self) -> usize {
+    fn first_flow(self) -> usize {
         self.first_cell() + self.cells as usize * size_of::<AtomicU64>()
+    }
+
+    fn length(self) -> usize {
+        self.first_flow() + self.workers as usize * FLOW_LEN
     }
 }
 
@@ -205,6 +213,19 @@ impl Board {
         // SAFETY: the entry is inside the mapping, whose length fits the number of workers (BOARD-3). It is aligned to
         // a cache line, and consists of atomics, for which any bytes are valid.
         Some(unsafe { entry.cast().as_ref() })
+    }
+
+    /// Returns how much a worker may emit; `None` if there is no such worker, or in a forked child.
+    pub(crate) fn flow(&self, worker: u32) -> Option<&EmissionFlow> {
+        if worker >= self.size.workers || self.is_forked_child() {
+            return None;
+        }
+        let flow = self
+            .mapping
+            .pointer_at(self.size.first_flow() + worker as usize * FLOW_LEN);
+        // SAFETY: the flow is inside the mapping, whose length fits the number of workers (BOARD-3). It is aligned to a cache
+        // line, as the cells before it fill whole ones, and consists of atomics, for which any bytes are valid.
+        Some(unsafe { flow.cast().as_ref() })
     }
 
     /// Records that a task is not to be begun any more, or is to end early, and the reason: a number below [`REASONS`],

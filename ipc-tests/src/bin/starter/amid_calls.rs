@@ -242,6 +242,13 @@ impl Child {
             assert!(!handle.cancel());
             self.begin("cancel_within");
             assert!(!handle.cancel_within(Duration::ZERO));
+            self.begin("progress");
+            let mut progress = handle.progress::<u64>();
+            assert!(progress.next().is_none() && progress.is_over());
+            let mut progress = handle.progress::<u64>();
+            assert!(progress.try_next().is_none() && progress.is_over());
+            assert_eq!(progress.lost(), 0);
+            drop(progress);
             self.begin("Debug of a handle");
             assert!(format!("{handle:?}").contains("TaskHandle"));
         }

@@ -3,7 +3,8 @@
 use crate::error::StartError;
 use crate::pool::parent::events::Event;
 use crate::pool::parent::settings::{
-    Backoff, CAPACITY, Settings, TaskLimits, WORKERS, WorkerPolicy, Workers, check,
+    Backoff, CAPACITY, PROGRESS, ProgressSettings, Settings, TaskLimits, WORKERS, WhenFull,
+    WorkerPolicy, Workers, check,
 };
 use core::fmt;
 use core::marker::PhantomData;
@@ -44,6 +45,10 @@ impl<P> Builder<P> {
             },
             limits: TaskLimits::default(),
             capacity: 1000,
+            progress: ProgressSettings {
+                bound: 64,
+                when_full: WhenFull::DropOldest,
+            },
             max_message_len: 1 << 20,
             max_unclaimed_results: 1 << 20,
             max_worker_failures: 8,
@@ -116,6 +121,28 @@ impl<P> Builder<P> {
     /// ```
     pub fn capacity(mut self, capacity: usize) -> Self {
         self.settings.capacity = capacity;
+        self
+    }
+
+    /// Sets how many values that a task [emits](crate::pool::Context::emit) wait until they are read, from 1 to 65,536, and what
+    /// happens when as many wait. By default 64, and the oldest is dropped.
+    ///
+    /// With [`WhenFull::Wait`], a task waits until the caller has read a value. It does not wait for a caller who cannot read
+    /// any: whose handle was dropped, or who waits for the outcome and has no [`Progress`](crate::pool::Progress). And from the
+    /// [shutdown](crate::pool::TypedPool::shutdown) of the pool on no task waits; up to 1,024 values of each are kept then, or
+    /// as many as the bound, and the oldest are dropped. So neither shutdown nor `drain` ever wait for a reader.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    #[doc = include_str!("../../example.in")]
+    /// let pool = TypedPool::<Square>::builder().progress(1_000, WhenFull::Wait).start()?;
+    /// assert_eq!(pool.submit(Square(3))?.wait()?, 9);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn progress(mut self, bound: usize, when_full: WhenFull) -> Self {
+        self.settings.progress = ProgressSettings { bound, when_full };
         self
     }
 
@@ -264,6 +291,7 @@ impl<P> Builder<P> {
             &(*workers.start()..=*WORKERS.end()),
         )?;
         check("capacity", &self.settings.capacity, &CAPACITY)?;
+        check("progress", &self.settings.progress.bound, &PROGRESS)?;
         check(
             "max_unclaimed_results",
             &self.settings.max_unclaimed_results,

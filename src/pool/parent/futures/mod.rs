@@ -8,6 +8,7 @@
 //! | `handle.await`, [`TaskHandle::outcome_async`]                     | does what dropping the handle does: the outcome goes to `drain`; or the task is cancelled, after [`TaskHandle::cancel_on_drop`] |
 //! | [`TypedPool::submit_async`]                                       | drops the task, which is not submitted        |
 //! | [`Map::into_stream`]                                              | does what dropping the map does: cancels its tasks in flight |
+//! | [`Progress::into_stream`]                                         | loses no value that another reader could have |
 //! | [`Drain::into_stream`]                                            | loses no outcome                              |
 //! | [`TypedPool::shutdown_async`]                                     | does not stop the shutdown                    |
 //!
@@ -18,16 +19,19 @@
 //! [`TypedPool::submit_async`]: crate::pool::TypedPool::submit_async
 //! [`TypedPool::shutdown_async`]: crate::pool::TypedPool::shutdown_async
 //! [`Map::into_stream`]: crate::pool::Map::into_stream
+//! [`Progress::into_stream`]: crate::pool::Progress::into_stream
 //! [`Drain::into_stream`]: crate::pool::Drain::into_stream
 
-// `outcome` waits for one task, `submit` for room, `streams` for the outcomes of many; `shutdown` has a thread while the
+// `outcome` waits for one task, `progress` for what it emits, `submit` for room, `streams` for the outcomes of many; `shutdown` has a thread while the
 // pool shuts down. The others only look at the table of tasks, and register their wakers there (`super::results`).
 mod outcome;
+mod progress;
 mod shutdown;
 mod streams;
 mod submit;
 
 pub use outcome::{OutcomeFuture, TaskFuture};
+pub use progress::ProgressStream;
 pub use shutdown::ShutdownFuture;
 #[cfg(feature = "macros")]
 pub use streams::AnyDrainStream;

@@ -15,12 +15,27 @@ use std::collections::{BTreeMap, HashMap};
 /// The wakers of the futures that wait.
 #[derive(Default)]
 pub(super) struct Futures {
-    /// Of those that wait for the outcome of one task.
-    for_tasks: HashMap<TaskId, Waker>,
+    /// Of those that wait for one task.
+    for_tasks: HashMap<TaskId, TaskWakers>,
     /// Of all others, first come first.
     others: BTreeMap<u64, Waker>,
     #[cfg(feature = "async")]
     next: u64,
+}
+
+/// The wakers of those that wait for one task.
+#[derive(Default)]
+struct TaskWakers {
+    /// Of the one that waits for its outcome.
+    outcome: Option<Waker>,
+    /// Of those that wait for what it emits.
+    progress: BTreeMap<u64, Waker>,
+}
+
+impl TaskWakers {
+    fn into_all(self) -> impl Iterator<Item = Waker> {
+        self.outcome.into_iter().chain(self.progress.into_values())
+    }
 }
 
 /// What a future waits for.
@@ -29,6 +44,8 @@ pub(super) struct Futures {
 pub(crate) enum Awaited {
     /// The outcome of this task. No other future waits for it.
     Outcome(TaskId),
+    /// What this task emits, and its outcome.
+    Progress(TaskId),
     /// Any change.
     Change,
 }
@@ -38,6 +55,7 @@ pub(crate) enum Awaited {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Registration {
     Task(TaskId),
+    Progress(TaskId, u64),
     Other(u64),
 }
 
@@ -56,34 +74,53 @@ impl Futures {
     ) -> Option<Waker> {
         let place = *registration.get_or_insert_with(|| match awaited {
             Awaited::Outcome(id) => Registration::Task(id),
+            Awaited::Progress(id) => {
+                self.next += 1;
+                Registration::Progress(id, self.next)
+            }
             Awaited::Change => {
                 self.next += 1;
                 Registration::Other(self.next)
             }
         });
         match place {
-            Registration::Task(id) => self.for_tasks.insert(id, waker),
+            Registration::Task(id) => self.for_tasks.entry(id).or_default().outcome.replace(waker),
+            Registration::Progress(id, number) => {
+                let wakers = self.for_tasks.entry(id).or_default();
+                wakers.progress.insert(number, waker)
+            }
             Registration::Other(number) => self.others.insert(number, waker),
         }
     }
 
     /// Removes a future. Returns its waker if it was not woken, to be dropped without the lock.
     pub(super) fn remove(&mut self, registration: Registration) -> Option<Waker> {
-        match registration {
-            Registration::Task(id) => self.for_tasks.remove(&id),
-            Registration::Other(number) => self.others.remove(&number),
+        let (id, number) = match registration {
+            Registration::Task(id) => (id, None),
+            Registration::Progress(id, number) => (id, Some(number)),
+            Registration::Other(number) => return self.others.remove(&number),
+        };
+        let wakers = self.for_tasks.get_mut(&id)?;
+        let waker = match number {
+            None => wakers.outcome.take(),
+            Some(number) => wakers.progress.remove(&number),
+        };
+        if wakers.outcome.is_none() && wakers.progress.is_empty() {
+            self.for_tasks.remove(&id);
         }
+        waker
     }
 }
 
 impl Futures {
-    /// Takes the waker of the future that waits for the outcome of this task.
+    /// Moves the wakers of the futures that wait for this task to `woken`.
     #[inline]
-    pub(super) fn take_for_task(&mut self, id: TaskId) -> Option<Waker> {
-        if self.for_tasks.is_empty() {
-            return None;
+    pub(super) fn take_for_task(&mut self, id: TaskId, woken: &mut Vec<Waker>) {
+        if !self.for_tasks.is_empty()
+            && let Some(wakers) = self.for_tasks.remove(&id)
+        {
+            woken.extend(wakers.into_all());
         }
-        self.for_tasks.remove(&id)
     }
 
     /// Takes the wakers of those that wait for any change.
@@ -94,7 +131,8 @@ impl Futures {
     /// Takes all wakers.
     pub(super) fn take_all(&mut self) -> Vec<Waker> {
         let for_tasks = core::mem::take(&mut self.for_tasks);
-        self.take_others().chain(for_tasks.into_values()).collect()
+        let for_tasks = for_tasks.into_values().flat_map(TaskWakers::into_all);
+        self.take_others().chain(for_tasks).collect()
     }
 }
 

@@ -4,6 +4,8 @@
 //! |--------------|-------------------------------------------------------------------------|
 //! | `table`      | the tasks in flight and the outcomes, under one lock                    |
 //! | `in_flight`  | what the table knows of a task in flight                                |
+//! | `emissions`  | what tasks have emitted, until it is read                               |
+//! | `reading`    | reading that                                                            |
 //! | `streams`    | the outcomes of each map                                                |
 //! | `receive`    | waiting for a change of the table; which thread receives from the queue |
 //! | `futures`    | the futures that wait for a change of the table                         |
@@ -25,8 +27,9 @@
 //! RESULTS-2. The entry of the task with id n is at index n modulo the number of entries. An id whose entry is occupied
 //!     is skipped, so no two tasks in flight share an entry, here or on the *board*, shared memory in which workers
 //!     record their tasks and the parent records cancellations.
-//! RESULTS-3. At most `capacity` tasks are in flight, and the results queue has room for as many results. So no worker
-//!     waits for the parent to receive, unless large results use up the blocks of their size.
+//! RESULTS-3. At most `capacity` tasks are in flight, and the results queue has room for as many results, and for what workers
+//!     emit. So no worker that sends a result waits for the parent to receive, unless large ones use up the blocks of their
+//!     size.
 //! RESULTS-4. At most one thread at a time (the *leader*) receives from the results queue, without holding the lock.
 //!     A waiting thread becomes leader if there is none; other waiters sleep on `changed` and are woken after each
 //!     batch and when the leader steps down. The pool has no dedicated receiver thread.
@@ -45,16 +48,20 @@
 
 #[cfg(feature = "async")]
 mod arrival;
+mod emissions;
 mod futures;
 mod in_flight;
 mod operations;
+mod reading;
 mod receive;
 mod streams;
 mod table;
 
+pub(super) use emissions::Emissions;
 #[cfg(feature = "async")]
 pub(super) use futures::{Awaited, Registration};
 pub(super) use in_flight::{AttemptRange, InFlight, OwnLimits, Owner};
+pub(super) use reading::NextEmission;
 pub(super) use receive::{FORKED, Results, WaitError};
 pub(super) use streams::StreamId;
 pub(super) use table::{MapStep, NextUnclaimed, ReserveError, TaskTable};

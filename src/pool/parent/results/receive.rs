@@ -289,15 +289,27 @@ impl Results {
         self.record_arrived();
     }
 
-    /// Records a batch of the results that have arrived, unless another thread is the leader. Never waits.
-    pub(super) fn record_arrived(&self) {
+    /// Records all results that have arrived, unless another thread is the leader, which then does. Never waits. For the
+    /// supervisor.
+    pub(crate) fn record_all_arrived(&self) {
+        let _attending = self.attend_afterwards();
+        let mut batches = 1 + self.queue.len() / BATCH;
+        while batches > 0 && self.record_arrived() {
+            batches -= 1;
+        }
+    }
+
+    /// Records a batch of the results that have arrived, unless another thread is the leader. Returns whether there were any.
+    /// Never waits.
+    pub(super) fn record_arrived(&self) -> bool {
         let state = self.state.lock();
         if state.has_leader || state.collectors > 0 {
-            return;
+            return false;
         }
         let mut leader = Leader::start(self, state);
         let received = leader.try_receive();
         let mut state = leader.step_down();
+        let has_received = received.is_ok();
         match received {
             Ok(()) => state.pace.step(),
             // Only the supervisor closes the queue, right before it ends all waits.
@@ -308,6 +320,7 @@ impl Results {
         if state.waiters > 0 {
             self.changed.notify_all();
         }
+        has_received
     }
 
     /// Notes why no more results can be received, and lets all waiters look again.
@@ -408,7 +421,8 @@ impl<'a> Leader<'a> {
         }
         let mut woken = Vec::new();
         for received in self.buffer.drain(..) {
-            woken.extend(state.futures.take_for_task(received.outcome.id));
+            let id = received.outcome.id;
+            state.futures.take_for_task(id, &mut woken);
             state.tasks.record_result(received);
         }
         woken.extend(state.futures.take_others());

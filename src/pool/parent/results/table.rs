@@ -1,10 +1,11 @@
 //! The table of a pool's tasks: entries for those in flight, and outcomes until they are claimed.
 
+use super::emissions::Emissions;
 use super::in_flight::{AttemptRange, InFlight, OwnLimits, Owner};
 use super::streams::{StreamId, Streams};
 use crate::pool::outcome::{Outcome, TaskError, TaskId};
 use crate::pool::parent::report::TaskStats;
-use crate::pool::wire::result_message::{Encoded, EncodedOutcome, EncodedResult};
+use crate::pool::wire::result_message::{Encoded, EncodedOutcome, EncodedResult, NO_ATTEMPT};
 use crate::pool::wire::task_attempt::TaskAttempt;
 use crate::pool::wire::task_message::TaskKey;
 use core::time::Duration;
@@ -34,6 +35,8 @@ pub(crate) struct TaskTable {
     pub(super) streams: Streams<EncodedOutcome>,
     /// Outcomes that wait for `drain`.
     unclaimed: VecDeque<(TaskKey, EncodedOutcome)>,
+    /// What tasks have emitted.
+    pub(super) emissions: Emissions,
     stats: TaskStats,
     /// The number of tasks in flight above which the next reservation wakes the supervisor, once.
     wake_above: usize,
@@ -96,7 +99,7 @@ pub(crate) enum NextUnclaimed {
 impl TaskTable {
     /// Returns a table for up to `capacity` tasks in flight, with `entries` for them: a power of two, more than the
     /// capacity.
-    pub(crate) fn new(capacity: usize, entries: usize) -> Self {
+    pub(crate) fn new(capacity: usize, entries: usize, emissions: Emissions) -> Self {
         debug_assert!(entries.is_power_of_two() && entries > capacity);
         Self {
             accepts: true,
@@ -111,6 +114,7 @@ impl TaskTable {
             for_handles: HashMap::new(),
             streams: Streams::default(),
             unclaimed: VecDeque::new(),
+            emissions,
             stats: TaskStats::default(),
             wake_above: usize::MAX,
             shortest_limit: None,
@@ -294,6 +298,9 @@ impl TaskTable {
             mut outcome,
         } = received;
         let Some(task) = self.remove_if(outcome.id, |task| task.attempt.number == attempt) else {
+            if attempt == NO_ATTEMPT {
+                self.record_emission(outcome);
+            }
             return;
         };
         if task.timed_out
@@ -348,7 +355,16 @@ impl TaskTable {
 
     /// Takes the outcome that its handle waits for.
     pub(crate) fn take_for_handle(&mut self, id: TaskId) -> Option<EncodedOutcome> {
-        self.for_handles.remove(&id)
+        let outcome = self.for_handles.remove(&id)?;
+        self.emissions.remove_handle(id);
+        Some(outcome)
+    }
+
+    /// Returns whether a handle exists for this task, or may.
+    pub(super) fn has_handle(&mut self, id: TaskId) -> bool {
+        let task = self.get_mut(id);
+        task.is_some_and(|task| matches!(task.owner, Owner::Handle(_)))
+            || self.for_handles.contains_key(&id)
     }
 
     /// Takes the next unclaimed outcome.
@@ -368,6 +384,7 @@ impl TaskTable {
     /// Records that a handle was dropped: its task, or the outcome, now belongs to `drain`. Returns whether to
     /// wake the waiters.
     pub(super) fn release_handle(&mut self, id: TaskId, key: TaskKey) -> bool {
+        self.emissions.remove_handle(id);
         if let Some(task) = self.get_mut(id)
             && let Owner::Handle(key) = task.owner
         {
@@ -384,6 +401,7 @@ impl TaskTable {
 
     /// Records that a handle was dropped whose outcome is of no use. Returns the outcome, if it is known.
     pub(super) fn discard_handle(&mut self, id: TaskId) -> Option<EncodedOutcome> {
+        self.emissions.remove_handle(id);
         match self.get_mut(id) {
             Some(task) if matches!(task.owner, Owner::Handle(_)) => {
                 task.owner = Owner::Discarded;
@@ -418,6 +436,7 @@ impl TaskTable {
     /// Refuses all tasks from now on.
     pub(super) fn close(&mut self) {
         self.accepts = false;
+        self.emissions.close();
     }
 
     /// Refuses tasks while there is a reason why no worker can be started.

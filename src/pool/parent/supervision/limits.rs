@@ -204,6 +204,7 @@ impl Supervisor {
         if is_in_flight.is_some() && !mutant!(SoftLimitNotReported) {
             let board = &self.launcher.shared.board;
             board.cancel(id.0, CANCELLED_BY_TIME_LIMIT);
+            self.results().wake_emitter(id);
         }
     }
 

@@ -105,6 +105,9 @@ impl Supervisor {
                     task: TaskId(task),
                 });
             }
+            FromWorker::EmissionWaits if stage == Stage::Ready => {
+                self.results().record_all_arrived();
+            }
             FromWorker::Stopping if stage == Stage::Ready => {
                 worker.stage = Stage::Stopping;
                 worker.send(FromParent::Farewell);
@@ -164,5 +167,6 @@ fn worker_config(settings: &Settings) -> WorkerConfig {
         max_memory: settings.workers.max_memory,
         address_space: settings.limits.address_space,
         adopts_orphans: settings.adopts_orphans,
+        emissions: settings.emission_limits(),
     }
 }
