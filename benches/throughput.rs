@@ -3,6 +3,7 @@
 //!     cargo bench --bench throughput                     # every cell
 //!     cargo bench --bench throughput -- 2 64             # two senders, two receivers, 64 bytes
 //!     cargo bench --bench throughput -- typed            # a struct of 48 bytes through the default codec, next to raw bytes
+//!     cargo bench --bench throughput -- in-place         # messages in place, next to the same ones by value
 //!     cargo bench --bench throughput -- alone 2 64       # without crossbeam-channel; prints one figure
 //!     benches/since COMMIT                               # every cell, next to an earlier state of the crate
 //!
@@ -10,6 +11,9 @@
 //! comparison are bound in the same way. Both libraries use the same message type and capacity 1,024. Every byte of
 //! each message is written and checked, and so is the order of each sender's messages. The two are run in turn, five
 //! times each, for at least some tenths of a second.
+//!
+//! *In place*: raw bytes, one sender to one receiver. By value they are sent and received (`send`, `recv`); in place they
+//! are written and checked in shared memory (`reserve`, `commit`, `lease_bytes`, `ack`).
 //!
 //! | column | meaning |
 //! |---|---|
@@ -77,6 +81,19 @@ impl<const N: usize> Message for Aligned<N> {
     #[inline(always)]
     fn number(&self) -> u64 {
         read_message(&self.0)
+    }
+}
+
+impl<const N: usize> Message for [u8; N] {
+    #[inline(always)]
+    fn make(number: u64) -> Self {
+        let mut bytes = [0; N];
+        write_message(&mut bytes, number);
+        bytes
+    }
+    #[inline(always)]
+    fn number(&self) -> u64 {
+        read_message(self)
     }
 }
 
@@ -155,6 +172,7 @@ fn main() {
             typed();
         }
         ["typed"] => typed(),
+        ["in-place"] => in_place(),
         [pairs, size] => {
             print_head();
             cell(number_of(pairs), number_of(size), compare);
@@ -261,6 +279,38 @@ fn typed() {
     );
 }
 
+/// Measures messages in place, next to the same ones by value.
+fn in_place() {
+    print_origin();
+    println!(
+        "{:>7} {:>14} {:>14} {:>7} {:>6}",
+        "bytes", "in place M/s", "by value M/s", "ratio", "line"
+    );
+    in_place_of::<8>(30_000_000);
+    in_place_of::<64>(8_000_000);
+    in_place_of::<1024>(3_000_000);
+}
+
+fn in_place_of<const N: usize>(messages: u64)
+where
+    Raw: Codec<[u8; N]>,
+{
+    let (mut placed, mut valued, mut worst) = (Vec::new(), Vec::new(), 0.0_f64);
+    for _ in 0..RUNS {
+        let measure =
+            |how: &str| between_processes::<[u8; N], Raw>(&format!("{how}-{N}"), 1, messages);
+        let ((in_place, by_value), probe) = while_near(|| (measure("place"), measure("value")));
+        placed.push(in_place);
+        valued.push(by_value);
+        worst = worst.max(probe);
+    }
+    let (placed, valued) = (median(&placed), median(&valued));
+    println!(
+        "{N:>7} {placed:>14.3} {valued:>14.3} {:>7.2} {worst:>6.0}",
+        placed / valued
+    );
+}
+
 /// Returns millions of messages a second through a workring queue, with this many senders and as many receivers.
 fn between_processes<M, C: Codec<M>>(kind: &str, pairs: usize, messages: u64) -> f64 {
     let (tx, rx) = Options::new(CAPACITY)
@@ -325,41 +375,87 @@ fn child(end: &str, kind: &str, index: usize, count: u64) {
         "1024" => act::<Aligned<1024>, Plain>(end, index, count),
         "65536" => act::<Box<[u8]>, Plain>(end, index, count),
         "typed" => act::<Typed, workring::queue::Bincode>(end, index, count),
+        "value-8" => act::<[u8; 8], Raw>(end, index, count),
+        "value-64" => act::<[u8; 64], Raw>(end, index, count),
+        "value-1024" => act::<[u8; 1024], Raw>(end, index, count),
+        "place-8" => act_in_place::<8>(end, index, count),
+        "place-64" => act_in_place::<64>(end, index, count),
+        "place-1024" => act_in_place::<1024>(end, index, count),
         other => panic!("no message of kind {other}"),
     }
 }
 
 fn act<M: Message, C: Codec<M>>(end: &str, index: usize, count: u64) {
+    run_child(
+        end,
+        index,
+        count,
+        |queue: &Sender<M, C>, number| {
+            assert!(
+                queue.send(M::make(number)).is_ok(),
+                "the queue takes every message"
+            );
+        },
+        |queue: &Receiver<M, C>| queue.recv().ok().map(|message| message.number()),
+    );
+}
+
+fn act_in_place<const N: usize>(end: &str, index: usize, count: u64)
+where
+    Raw: Codec<[u8; N]>,
+{
+    run_child(
+        end,
+        index,
+        count,
+        |queue: &Sender<[u8; N], Raw>, number| {
+            let mut room = queue.reserve(N).expect("room");
+            write_message(&mut room, number);
+            room.commit().expect("the queue takes every message");
+        },
+        |queue: &Receiver<[u8; N], Raw>| {
+            let Ok(message) = queue.lease_bytes() else {
+                return None;
+            };
+            let number = read_message(&message);
+            message.ack();
+            Some(number)
+        },
+    );
+}
+
+fn run_child<M, C: Codec<M>>(
+    end: &str,
+    index: usize,
+    count: u64,
+    send: impl Fn(&Sender<M, C>, u64),
+    receive: impl Fn(&Receiver<M, C>) -> Option<u64>,
+) {
     let ready: Sender<()> = inherit("ready").expect("ready");
     let go: Receiver<()> = inherit("go").expect("go");
     let done: Sender<(u64, u64, u64)> = inherit("done").expect("done");
-    let report = if end == "send" {
-        pin(sender_cpu(index));
-        let queue: Sender<M, C> = inherit("queue").expect("queue");
+    let begin = || {
         ready.send(()).expect("the parent receives");
         assert!(
             go.recv().is_err(),
             "the parent closes it to start all children"
         );
-        let start = now();
+        now()
+    };
+    let report = if end == "send" {
+        pin(sender_cpu(index));
+        let queue: Sender<M, C> = inherit("queue").expect("queue");
+        let start = begin();
         for n in 0..count {
-            assert!(
-                queue.send(M::make(number(index, n))).is_ok(),
-                "the queue takes every message"
-            );
+            send(&queue, number(index, n));
         }
         (start, now(), 0)
     } else {
         pin(receiver_cpu(index));
         let queue: Receiver<M, C> = inherit("queue").expect("queue");
-        ready.send(()).expect("the parent receives");
-        assert!(
-            go.recv().is_err(),
-            "the parent closes it to start all children"
-        );
-        let (start, mut check) = (now(), Check::default());
-        while let Ok(message) = queue.recv() {
-            check.see(message.number());
+        let (start, mut check) = (begin(), Check::default());
+        while let Some(number) = receive(&queue) {
+            check.see(number);
         }
         (start, now(), check.received())
     };

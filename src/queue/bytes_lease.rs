@@ -1,7 +1,7 @@
 //! Receiving in place: a message is read where it lies in shared memory, without a copy.
 
 use super::lease::LeasedMessage;
-use super::policy::{Deadline, NonBlocking, Unbounded};
+use super::policy::{Deadline, NonBlocking, Unbounded, WaitPolicy};
 use super::receiver::Receiver;
 use crate::codec::{Codec, Raw};
 use crate::error::{RecvError, RecvTimeoutError, TryRecvError};
@@ -52,7 +52,7 @@ where
     /// ```
     #[inline]
     pub fn lease_bytes(&self) -> Result<BytesLease<'_>, RecvError> {
-        self.lease_message(&Unbounded).map(BytesLease::new)
+        self.lease_bytes_with(&Unbounded)
     }
 
     /// Leases a message without copying it, if there is one now.
@@ -99,8 +99,7 @@ where
         &self,
         timeout: Duration,
     ) -> Result<BytesLease<'_>, RecvTimeoutError> {
-        let leased = self.lease_message(&Deadline::after(timeout));
-        leased.map(BytesLease::new)
+        self.lease_bytes_with(&Deadline::after(timeout))
     }
 
     /// Leases a message without copying it. Blocks until `deadline` at the latest.
@@ -126,8 +125,7 @@ where
         &self,
         deadline: Instant,
     ) -> Result<BytesLease<'_>, RecvTimeoutError> {
-        let leased = self.lease_message(&Deadline::at(deadline));
-        leased.map(BytesLease::new)
+        self.lease_bytes_with(&Deadline::at(deadline))
     }
 }
 
@@ -135,7 +133,16 @@ impl<T, C: Codec<T>> Receiver<T, C> {
     /// Leases a message without decoding it, if there is one now: for a process that reads only the first bytes of it,
     /// and may not be able to decode it.
     pub(crate) fn try_lease_undecoded(&self) -> Result<BytesLease<'_>, TryRecvError> {
-        self.lease_message(&NonBlocking).map(BytesLease::new)
+        self.lease_bytes_with(&NonBlocking)
+    }
+
+    // Not by `Result::map`, which moves the lease once more in memory.
+    #[inline(always)]
+    fn lease_bytes_with<P: WaitPolicy>(&self, policy: &P) -> Result<BytesLease<'_>, P::RecvError> {
+        match self.lease_message(policy) {
+            Ok(leased) => Ok(BytesLease::new(leased)),
+            Err(error) => Err(error),
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use crate::codec::{Codec, Raw};
 use crate::error::{SendError, SendTimeoutError, TrySendError};
 use crate::protocol::steps::OwnedBlock;
 use crate::protocol::steps::send::{self, Publish};
-use crate::protocol::{Corrupt, SharedState, Words};
+use crate::protocol::{Corrupt, Words};
 use core::fmt;
 use core::ops::{Deref, DerefMut};
 use core::time::Duration;
@@ -166,11 +166,12 @@ impl<T, C: Codec<T>> Sender<T, C> {
             return Err((Failure::from(SendFailure::Forked), returned).into());
         };
         self.handle.attachment.note_reservation();
+        let words = queue.view();
         // All lines of the buffer at once: the caller writes them one after the other, and `commit` waits for all of them.
-        queue.view().prefetch_cell(queue.view().tail().get());
+        words.prefetch_payload(words.tail().get(), length);
         if self.allocator.likely_class() == 0
-            && !queue.segment().lifecycle().load().is_closing()
-            && let Some(writer) = self.allocator.smallest(queue, queue.view())
+            && !words.lifecycle().load().is_closing()
+            && let Some(writer) = self.allocator.smallest(queue, words)
             && writer.fits(length)
         {
             return Ok(Reservation::new(self, writer.into_block(), length));
@@ -309,21 +310,22 @@ impl<'a, T, C: Codec<T>> Reservation<'a, T, C> {
         &mut self,
         policy: &P,
     ) -> Result<(), P::SendError<()>> {
-        let Ok(queue) = self.sender.handle.begin() else {
+        // The reservation was counted as an operation. This is another one only if it fails.
+        let Ok(queue) = self.sender.handle.enter() else {
             return Err((Failure::from(SendFailure::Forked), ()).into());
         };
         if self.sent {
             return Ok(());
         }
-        let segment = queue.segment();
+        let words = queue.view();
         // Out of the reservation, and not in a closure: so the block never has to leave the registers.
         let mut block = self.block.take();
         let offered = match u32::try_from(self.length) {
-            Ok(length) => send::offer(segment.words(), &mut block, length),
+            Ok(length) => send::offer(words, &mut block, length),
             Err(_) => Err(Corrupt::TooLong),
         };
         let published = match offered {
-            Ok(()) => send::publish(segment, queue.view(), &mut block, &self.sender.room),
+            Ok(()) => send::publish(queue.segment(), words, &mut block, &self.sender.room),
             Err(corrupt) => Err(corrupt),
         };
         match published {
@@ -339,6 +341,7 @@ impl<'a, T, C: Codec<T>> Reservation<'a, T, C> {
                     return Ok(());
                 };
                 self.block = block;
+                sender.handle.count_operation();
                 Err(error)
             }
         }

@@ -260,6 +260,24 @@ impl<'a> View<'a> {
         Ok((unsafe { self.hot.cells.add(offset) }, self.hot.inline))
     }
 
+    /// Tells the processor that a payload of this length will be written soon, into the cell of a position. Without the
+    /// first line of the cell, which is allocated now.
+    #[inline(always)]
+    pub(crate) fn prefetch_payload(self, position: Position, length: usize) {
+        let end = self
+            .hot
+            .cell
+            .min(size_of::<CellHeader>().saturating_add(length));
+        if end > CACHE_LINE {
+            let cell = self.cell_number(position) * self.hot.cell;
+            let address = self.hot.cells.as_ptr().wrapping_add(cell);
+            cpu::prefetch_for_write(address.wrapping_add(CACHE_LINE));
+            if end > 2 * CACHE_LINE {
+                prefetch_rest(address, end);
+            }
+        }
+    }
+
     /// Tells the processor that a cell will be written soon: its lines, but no more than [`PREFETCHED_LINES`].
     #[inline(always)]
     fn prefetch(self, cell: usize) {

@@ -35,6 +35,16 @@ impl HeldBatch {
         queue.view().batch_payload(&self.block)
     }
 
+    /// Returns the bytes of a message, where its sender wrote them. With the batch and the place of its own, since a lease
+    /// whose address a call gets is kept in memory.
+    #[inline(never)]
+    fn message(&self, place: Place) -> Result<&[u8], RecvFailure> {
+        let payload = self.payload(self.enter()?)?;
+        let start = place.start as usize;
+        let range = start..start + usize::from(place.length);
+        Ok(payload.get(range).ok_or(Corrupt::TooLong)?)
+    }
+
     /// Acknowledges all messages at once (`Release`). The caller holds all of them.
     pub(super) fn acknowledge(mut self) {
         let block = self.block.take();
@@ -95,11 +105,9 @@ impl BatchedMessage {
     }
 
     /// Returns the bytes of the message, where its sender wrote them.
+    #[inline(always)]
     pub(in crate::queue) fn bytes(&self) -> Result<&[u8], RecvFailure> {
-        let payload = self.batch.payload(self.batch.enter()?)?;
-        let start = self.place.start as usize;
-        let range = start..start + usize::from(self.place.length);
-        Ok(payload.get(range).ok_or(Corrupt::TooLong)?)
+        self.batch.message(self.place)
     }
 
     /// Acknowledges this message (`Release`).
