@@ -18,6 +18,9 @@ use serde::de::DeserializeOwned;
 /// several times faster as a `String`, as a type that serde handles as bytes (such as those of the crate [serde_bytes]),
 /// or with the codec [`Raw`](super::Raw).
 ///
+/// It carries no type that asks the message what it is, such as `serde_json::Value` or an `untagged` enum: see the
+/// [table](Codec#what-each-codec-carries).
+///
 /// bincode 2.0.1 is complete and no longer developed (RUSTSEC-2025-0141). That is why the codec is a parameter: to use
 /// another format, implement [`Codec`].
 ///

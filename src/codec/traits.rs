@@ -9,6 +9,24 @@ use super::error::{DecodeError, EncodeError};
 /// on the sender's thread, straight into shared memory. Decoding happens on the receiver's thread, straight from shared
 /// memory.
 ///
+/// # What each codec carries
+///
+/// `Bincode` and `Postcard` write values without names or types: the receiver's type says what comes next. So they carry no
+/// type that asks the message what it is, or that writes less for some values than for others. `Json` does.
+///
+/// | | `Bincode` | `Postcard` | `Json` |
+/// |---|---|---|---|
+/// | structs, enums, text, numbers, lists, maps | yes | yes | yes |
+/// | `serde_json::Value` and the like | no: not decoded | no: not decoded | yes |
+/// | `skip_serializing_if` | no: not decoded, or misread | the same | yes, with `default` |
+/// | enums that are `untagged`, or `tag = ".."`; `flatten` | no: not decoded, or not sent | the same | yes |
+/// | maps whose keys are structs or lists | yes | yes | no: not sent |
+/// | `NaN` and infinity | yes | yes | no: not decoded |
+///
+/// A message that is not decoded becomes a dead letter, and in a pool the outcome is
+/// [`TaskError::Transport`](crate::pool::TaskError::Transport). [`Coded`](super::Coded) carries one value by another codec than
+/// the rest of its message.
+///
 /// # Examples
 ///
 /// A codec for numbers that always takes eight bytes:

@@ -171,6 +171,7 @@
 //! | waiting     | for its back-off, before it is tried again                | queued                                      |
 //! | done, failed, panicked, crashed, timed out, cancelled | it has its outcome               | never changes                               |
 
+mod coded;
 mod context;
 mod failure;
 #[cfg(feature = "macros")]

@@ -81,7 +81,11 @@ mod watch;
 
 #[cfg(feature = "bytemuck")]
 pub use crate::codec::Bytemuck;
-pub use crate::codec::{Bincode, Codec, Raw};
+#[cfg(feature = "json")]
+pub use crate::codec::Json;
+#[cfg(feature = "postcard")]
+pub use crate::codec::Postcard;
+pub use crate::codec::{Bincode, Codec, Coded, Raw};
 pub use address::Address;
 pub use bytes_lease::BytesLease;
 pub use dead_letters::{DeadLetter, DeadLetters};

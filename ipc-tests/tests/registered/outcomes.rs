@@ -94,7 +94,7 @@ fn a_crash_in_a_chunk_costs_only_its_own_task() {
             .map_unordered((0..100).map(square::new))
             .map(|outcome| outcome.result.expect("an output"))
             .sum();
-        assert_eq!(sum, (0..100).map(|n| n * n).sum());
+        assert_eq!(sum, (0..100).map(|n| n * n).sum::<u64>());
         let report = pool.shutdown(Shutdown::Drain, LIMIT).expect("the owner");
         assert_eq!((report.submitted, report.lost), (164, 1));
     });

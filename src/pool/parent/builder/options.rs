@@ -33,6 +33,16 @@ pub struct Builder<P> {
 const SPIN: Duration = Duration::from_micros(50);
 
 impl<P> Builder<P> {
+    /// Returns a builder for another kind of pool, with the same options.
+    pub(crate) fn of_kind<Q>(self) -> Builder<Q> {
+        Builder {
+            settings: self.settings,
+            workers: self.workers,
+            spin: self.spin,
+            pool: PhantomData,
+        }
+    }
+
     pub(crate) fn new() -> Self {
         let settings = Settings {
             workers: WorkerPolicy {
