@@ -53,6 +53,12 @@ pub(super) const EPOCH: u32 = 2;
 pub(crate) struct WaitKey(u32);
 
 impl WaitKey {
+    /// Returns a key of which a test remembers the value.
+    #[cfg(all(test, not(any(loom, workring_mutants))))]
+    pub(crate) fn forge(value: u64) -> Self {
+        Self(u32::try_from(value).expect("a word of 32 bits"))
+    }
+
     /// Returns the value to pass to the futex call.
     #[must_use]
     pub(crate) const fn get(self) -> u32 {
@@ -76,7 +82,7 @@ impl ParkingWord {
     }
 
     /// Returns whether the word still has the value of `key`: no notifier, and no other sleeper, has raised the epoch.
-    #[cfg(feature = "async")]
+    #[cfg(any(feature = "async", all(test, not(any(loom, workring_mutants)))))]
     #[must_use]
     pub(crate) fn has(&self, key: WaitKey) -> bool {
         // Acquire: pairs with the release in `notify`. A caller that sees the new epoch also sees the change.

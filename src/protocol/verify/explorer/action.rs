@@ -38,6 +38,12 @@ pub(super) enum Action {
     ReceiveOneSleep(Settlement),
     /// Wait for messages until the queue is closed.
     ReceiveUntilClosed(Settlement),
+    /// Wait for a message with a future.
+    ReceiveAsync(Settlement),
+    /// Do the same with a future that may be dropped whenever it is not polled.
+    ReceiveAsyncOrDrop(Settlement),
+    /// Sleep for the futures of the process, without end: the reactor's thread.
+    React,
     /// Receive messages until there is none.
     Drain(Settlement),
     /// Open the oldest dead letter and put it back.
@@ -87,7 +93,13 @@ impl Action {
                 | Self::ReceiveBlocking(_)
                 | Self::ReceiveOneSleep(_)
                 | Self::ReceiveUntilClosed(_)
-        )
+                | Self::React
+        ) || self.is_future()
+    }
+
+    /// Returns whether the action is that of a future.
+    pub(super) const fn is_future(self) -> bool {
+        matches!(self, Self::ReceiveAsync(_) | Self::ReceiveAsyncOrDrop(_))
     }
 
     /// Returns whether the action starts over after it has succeeded.
@@ -114,6 +126,8 @@ impl Action {
             | Self::ReceiveBlocking(settlement)
             | Self::ReceiveOneSleep(settlement)
             | Self::ReceiveUntilClosed(settlement)
+            | Self::ReceiveAsync(settlement)
+            | Self::ReceiveAsyncOrDrop(settlement)
             | Self::Drain(settlement) => Some(settlement),
             _ => None,
         }

@@ -35,8 +35,18 @@ pub(super) enum Call {
     /// Announces a sleep on a parking word.
     Announce(ParkingSpot),
     Sleep(ParkingSpot),
-    /// Checks the tail for corruption, after each sleep.
+    /// Checks the tail for corruption, after each sleep, and before a future is pending.
     CheckTail,
+    /// Puts a future into the line of its process.
+    Admit,
+    /// Ends a poll: the future is pending.
+    Pend,
+    /// Takes a future out of the line, and passes the baton. Whether the future has got what it waited for.
+    Dismiss(bool),
+    /// The reactor attends to its seat.
+    Attend,
+    /// The reactor sleeps.
+    Rest,
     Join,
     /// Makes a ticket for the process of this number.
     HandOff(u8),
@@ -60,6 +70,11 @@ impl Call {
             self,
             Self::Receive | Self::Resumed(Resume::TakeAt(..) | Resume::CheckEnd(_))
         )
+    }
+
+    /// Returns whether the call takes the lock of the process's lane.
+    pub(super) const fn locks_lane(self) -> bool {
+        matches!(self, Self::Admit | Self::Dismiss(_) | Self::Attend)
     }
 
     /// Returns whether the call is part of a sweep, or of a recovery.
@@ -118,6 +133,10 @@ pub(super) enum Outcome {
     /// A sleep is announced. The value is that of the parking word.
     Announced(u64),
     Woken,
+    /// The future was dropped while it was pending.
+    Dropped,
+    /// The reactor has called futures.
+    Called,
     /// The sleep lasted a whole liveness interval.
     TimedOut,
     Corrupt(Corrupt),

@@ -69,7 +69,7 @@ fn end_call_alone(machine: Machine, state: &State, process: usize) -> Result<(),
 /// Checks that no process sleeps although what it waits for is there.
 pub(super) fn check_wakes(machine: Machine, state: &State) -> Result<(), Violation> {
     for sleeper in 0..state.processes.len() {
-        if matches!(state.processes[sleeper].status, Status::Asleep(_)) {
+        if state.processes[sleeper].status.sleeps() {
             check_sleeper(machine, state, sleeper)?;
         }
     }
@@ -90,7 +90,7 @@ fn check_sleeper(machine: Machine, state: &State, sleeper: usize) -> Result<(), 
         }
         state = next.state;
         let it = &state.processes[sleeper];
-        if let Status::Asleep(_) = it.status {
+        if it.status.sleeps() {
             return Ok(());
         }
         let got_something = it.local.holding != holding;

@@ -21,12 +21,19 @@ pub(super) struct Configuration {
     /// All blocks are huge: they get memory when they are used.
     pub(super) huge: Option<HugeBlocks>,
     pub(super) scripts: &'static [&'static [Action]],
-    /// Bit `n` is set if process `n` may die.
+    /// The processes with futures: for each the mask of those scripts that are threads of it, one of them the reactor.
+    pub(super) lanes: &'static [u8],
+    /// How often a pending future is polled although it was not woken, in one wait.
+    pub(super) extra_polls: u8,
+    /// Bit `n` is set if process `n` may die. All threads of a process die with it.
     pub(super) mortal: u8,
     /// At most this many processes die in one run.
     pub(super) max_deaths: u8,
     /// The lap in which all slots are at first. From `u32::MAX`, laps wrap after one trip round the ring.
     pub(super) first_lap: u32,
+    /// Explores only schedules in which no parking word is raised more often. Two processes that announce a sleep may keep
+    /// each other from it again and again.
+    pub(super) max_epoch: Option<u64>,
     /// Explored in the full form only, because it has too many states.
     pub(super) only_in_full: bool,
 }
@@ -85,9 +92,12 @@ pub(super) const BASE: Configuration = Configuration {
     batches: false,
     huge: None,
     scripts: &[],
+    lanes: &[],
+    extra_polls: 0,
     mortal: 0,
     max_deaths: 0,
     first_lap: 0,
+    max_epoch: None,
     only_in_full: false,
 };
 
@@ -161,6 +171,17 @@ impl Configuration {
             .get(process)
             .copied()
             .unwrap_or_else(|| probe.script(self.huge.is_some()))
+    }
+
+    /// Returns the number of the lane that a process is a thread of.
+    pub(super) fn lane_of(&self, process: usize) -> Option<usize> {
+        self.lanes.iter().position(|lane| lane >> process & 1 != 0)
+    }
+
+    /// Returns the mask of a process and of all other threads of the same process.
+    pub(super) fn threads_of(&self, process: usize) -> u8 {
+        self.lane_of(process)
+            .map_or(1 << process, |lane| self.lanes[lane])
     }
 
     /// Returns the number of the last of the first `sent` messages that a process sends.
@@ -238,7 +259,8 @@ impl Configuration {
             | Word::Head
             | Word::Tail
             | Word::ExtraMessages(_)
-            | Word::Mark(..) => false,
+            | Word::Mark(..)
+            | Word::Lane => false,
         }
     }
 

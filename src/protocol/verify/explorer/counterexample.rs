@@ -1,6 +1,6 @@
 //! A path to a violation of a rule, and its description for people.
 
-use super::machine::{Machine, time_out_sleepers};
+use super::machine::Machine;
 use super::rules::Violation;
 use super::step::step;
 use core::fmt::Write;
@@ -11,6 +11,10 @@ pub(super) enum Move {
     /// A step of this process, with this choice.
     Step(u8, u8),
     Kill(u8),
+    /// The pending future of this process is polled for another reason than a wake.
+    Poll(u8),
+    /// The pending future of this process is dropped.
+    Drop(u8),
     TimeOutSleepers,
 }
 
@@ -46,9 +50,21 @@ impl Counterexample {
                         state = next;
                     }
                 }
+                Move::Poll(process) => {
+                    let _ = writeln!(text, "{process} is polled for another reason");
+                    if let Some(next) = machine.poll_anyway(&state, process.into()) {
+                        state = next;
+                    }
+                }
+                Move::Drop(process) => {
+                    let _ = writeln!(text, "the future of {process} is dropped");
+                    if let Some(next) = machine.drop_future(&state, process.into()) {
+                        state = next;
+                    }
+                }
                 Move::TimeOutSleepers => {
                     let _ = writeln!(text, "all sleepers time out");
-                    state = time_out_sleepers(&state);
+                    state = machine.time_out_sleepers(&state);
                 }
             }
         }

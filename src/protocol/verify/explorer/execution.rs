@@ -6,7 +6,8 @@
 use super::action::Action;
 use super::call::{Call, Outcome};
 use super::configuration::Configuration;
-use super::machine::{Machine, TIMED_OUT, WOKEN};
+use super::lane::{Found, LaneAccess};
+use super::machine::{DROPPED, Machine, TIMED_OUT, WOKEN};
 use super::memory::{Access, ParkingSpot, Word, memory_in_use};
 use super::mutants::Mutant;
 use super::process::{LocalState, Status};
@@ -96,10 +97,21 @@ impl Execution {
             return Some(if literal { view(logged) } else { logged });
         }
         // The use of a payload is only checked.
-        let is_independent =
-            !literal && (access == Access::UsePayload || self.configuration().is_independent(word));
+        let is_independent = !literal
+            && match access {
+                Access::UsePayload => true,
+                Access::Lane(access) => access.is_independent(),
+                _ => self.configuration().is_independent(word),
+            };
         let runs = self.state.processes[self.process].status == Status::Running;
-        if self.violation.is_some() || !runs || self.has_accessed && !is_independent {
+        let waits_for_lane = self.log.is_empty()
+            && matches!(access, Access::Lane(access) if access.begins())
+            && self.machine.is_lane_locked(&self.state, self.process);
+        if self.violation.is_some()
+            || !runs
+            || waits_for_lane
+            || self.has_accessed && !is_independent
+        {
             return None;
         }
         self.has_accessed |= !is_independent;
@@ -110,6 +122,11 @@ impl Execution {
     }
 
     fn perform(&mut self, word: Word, access: Access) -> Option<u64> {
+        if let Access::Lane(of_lane) = access {
+            let given = self.access_lane(of_lane);
+            self.trace.push((word, access, given.unwrap_or_default()));
+            return given;
+        }
         let before = self.state.memory.get(word);
         let seen = match (access, word) {
             (Access::Wake(count), Word::Parking(spot)) => self.wake(spot, count),
@@ -199,6 +216,93 @@ impl Execution {
         woken
     }
 
+    /// Does an access to the lane that this process is a thread of.
+    fn access_lane(&mut self, access: LaneAccess) -> Option<u64> {
+        let number = self.configuration().lane_of(self.process);
+        let number = number.expect("a thread of a process with futures");
+        let (me, bit) = (self.process, 1 << self.process);
+        let lane = &mut self.state.lanes[number];
+        Some(match access {
+            LaneAccess::Admit { is_again } => {
+                if lane.admit(bit, is_again) && self.machine.mutant != Some(Mutant::KickForgotten) {
+                    self.kick(number);
+                }
+                0
+            }
+            LaneAccess::Stop if lane.has_in_line(bit) => {
+                self.state.processes[me].status = Status::Parked;
+                return None;
+            }
+            LaneAccess::Stop => WOKEN,
+            LaneAccess::Leave => u64::from(lane.leave(bit)),
+            LaneAccess::Call(found) => self.call_line(number, found),
+            LaneAccess::Begin => {
+                lane.is_asleep = false;
+                lane.seen()
+            }
+            LaneAccess::End(key, found) => {
+                lane.key = key;
+                let called = self.call_line(number, found);
+                self.state.lanes[number].is_asleep = called == 0;
+                called
+            }
+            LaneAccess::Sleep => {
+                let word = self.state.memory.get(Word::Parking(ParkingSpot::Items));
+                if !lane.is_asleep || lane.key.is_some_and(|key| key != word) {
+                    return Some(WOKEN);
+                }
+                let is_on_word = lane.key.is_some();
+                self.state.processes[me].status = if is_on_word {
+                    Status::Asleep(ParkingSpot::Items)
+                } else {
+                    Status::Parked
+                };
+                return None;
+            }
+        })
+    }
+
+    /// Wakes the reactor by the lane's own word.
+    fn kick(&mut self, lane: usize) {
+        for thread in 0..self.state.processes.len() {
+            if self.configuration().lane_of(thread) == Some(lane)
+                && self.state.processes[thread].call == Call::Rest
+            {
+                self.unpark(thread);
+            }
+        }
+    }
+
+    /// Takes futures out of the line and calls their tasks. Where one of several is called, each choice is a successor of
+    /// its own. Returns how many.
+    fn call_line(&mut self, number: usize, found: Found) -> u64 {
+        let waiting = self.state.lanes[number].line;
+        let mut chosen: Vec<usize> = (0..8).filter(|thread| waiting >> thread & 1 != 0).collect();
+        match found {
+            Found::Nothing => chosen.clear(),
+            Found::One => {
+                let choice = usize::from(self.choice);
+                self.has_alternatives |= choice + 1 < chosen.len();
+                chosen = chosen.into_iter().skip(choice).take(1).collect();
+            }
+            Found::All => {}
+        }
+        for &thread in &chosen {
+            let lane = &mut self.state.lanes[number];
+            lane.leave(1 << thread);
+            self.unpark(thread);
+        }
+        chosen.len() as u64
+    }
+
+    fn unpark(&mut self, thread: usize) {
+        let thread = &mut self.state.processes[thread];
+        if thread.status == Status::Parked {
+            thread.status = Status::Running;
+            thread.log.push(WOKEN);
+        }
+    }
+
     fn lock(&mut self, peer: u8, incarnation: u64) -> bool {
         let is_free = !self.state.is_locked(peer, incarnation);
         let locks = &mut self.state.processes[self.process].locks;
@@ -246,8 +350,13 @@ impl Execution {
             configuration.huge.is_some(),
             outcome,
         );
-        if outcome == Outcome::Woken && self.machine.mutant == Some(Mutant::WokenLeavesAtOnce) {
-            process.leave_wait(script);
+        match (self.machine.mutant, outcome) {
+            (Some(Mutant::WokenLeavesAtOnce), Outcome::Woken)
+            | (Some(Mutant::DroppedStaysInLine), Outcome::Dropped) => process.leave_wait(script),
+            (Some(Mutant::PendsWithoutRetry), Outcome::Done) if call == Call::Admit => {
+                process.call = Call::CheckTail;
+            }
+            _ => {}
         }
         rules::call_began(&mut self.state, configuration, self.process);
         let is_finished = self.state.processes[self.process].is_finished();
@@ -267,10 +376,10 @@ impl Execution {
 
     /// Returns the outcome of a sleep, from what its access has given.
     pub(super) const fn slept(given: u64) -> Outcome {
-        if given == TIMED_OUT {
-            Outcome::TimedOut
-        } else {
-            Outcome::Woken
+        match given {
+            TIMED_OUT => Outcome::TimedOut,
+            DROPPED => Outcome::Dropped,
+            _ => Outcome::Woken,
         }
     }
 }

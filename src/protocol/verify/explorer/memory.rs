@@ -1,5 +1,6 @@
 //! The shared memory of one small queue: each word is a plain number, encoded as in a real segment.
 
+use super::lane::LaneAccess;
 use crate::protocol::batch::MessageMark;
 use crate::protocol::block_header::BlockHeader;
 use crate::protocol::blocks::BlockState;
@@ -57,6 +58,8 @@ pub(super) enum Word {
     Head,
     Tail,
     Parking(ParkingSpot),
+    /// What the threads of a process with futures share. In no queue's memory.
+    Lane,
 }
 
 /// The parking words: what processes sleep on.
@@ -86,6 +89,7 @@ impl Word {
                 BATCHES + 1 + 2 * usize::from(block)
             }
             Self::Committed(_) | Self::MemoryOf(_) | Self::Memory => HUGE,
+            Self::Lane => unreachable!("a lane is not in the memory of the queue"),
         }
     }
 
@@ -128,6 +132,7 @@ pub(super) enum Access {
     GiveMemoryBack(u64),
     /// Plain reads or writes of a payload.
     UsePayload,
+    Lane(LaneAccess),
 }
 
 /// All words of a queue.

@@ -1,6 +1,6 @@
 //! An explicit-state model checker of the protocol.
 //!
-//! **What is explored.** A hundred *configurations*: queues of two to four slots and one to three blocks,
+//! **What is explored.** A hundred and ten *configurations*: queues of two to four slots and one to three blocks,
 //! with two to four processes, each of which runs a *script* of a few actions (send, receive, return, close,
 //! recover ...). The processes make their accesses to shared memory in every possible order, and a process that is
 //! marked as mortal may die between any two accesses. The search visits every state that can be reached, each once.
@@ -31,7 +31,8 @@
 //! under loom. Batches have two messages, and one thread settles all of a batch. Of the layers above, the explorer has
 //! the waiting of `queue::wait` without spinning, the marks of `queue::batches`, and the sweeps of `segment::sweep`. It
 //! assumes that the kernel is right about locks and deaths. Laps wrap from `u32::MAX` to 0, but no process stops for a
-//! multiple of 2^32 laps (RING-4). Of huge blocks, the explorer has allocation, and the return of memory after a message
+//! multiple of 2^32 laps (RING-4). Of futures, it has those that receive one message, with the reactor of one process and one
+//! parking word ([`lane`]); the real lane is run by loom, and futures that send by the storm. Of huge blocks, the explorer has allocation, and the return of memory after a message
 //! and for another allocation ([`crate::protocol::steps::huge`]); not the look for unused ones (IDLE-2), the idle block
 //! of the next class, and dead letters that are evicted. Their memory has few units, which only the queue takes. Where
 //! senders wait for memory, the number of times that a block becomes free is bounded.
@@ -53,6 +54,7 @@
 //! | [`action`], [`call`], [`process`] | scripts, the calls that they consist of, and processes |
 //! | [`configuration`], [`configurations`] | what is explored |
 //! | [`ledger`], [`state`], [`rules`] | where each message is, and what must hold |
+//! | [`lane`] | futures: what the threads of one process share |
 //! | [`machine`], [`execution`], [`step`] | how one state follows from another |
 //! | [`model`]; [`heap_queue`], [`huge_memory`], [`real`] | the two programs |
 //! | [`search`], [`checks`], [`counterexample`], [`hash`] | the search over all states |
@@ -74,6 +76,7 @@ mod execution;
 mod hash;
 mod heap_queue;
 mod huge_memory;
+mod lane;
 mod ledger;
 mod machine;
 mod memory;

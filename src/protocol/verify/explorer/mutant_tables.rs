@@ -346,6 +346,56 @@ pub(super) const MODEL_MUTANTS: &[(Mutant, &str)] = &[
     (Mutant::RefusalIgnoresChanges, "the kernel refuses memory"),
 ];
 
+/// The mutants of futures and of the reactor, and whether the search takes so long that only the full form makes it.
+pub(super) const FUTURE_MUTANTS: &[(Mutant, &str, bool)] = &[
+    (
+        Mutant::PendsWithoutRetry,
+        "a future waits for a message",
+        false,
+    ),
+    (Mutant::KickForgotten, "a future waits for a message", false),
+    (
+        Mutant::LookBeforeAnnouncing,
+        "a future waits for a message",
+        false,
+    ),
+    (
+        Mutant::AnnounceWithoutLook,
+        "a future waits for a message",
+        false,
+    ),
+    (
+        Mutant::SleepsOnNewValue,
+        "a future waits for a message",
+        false,
+    ),
+    (
+        Mutant::BatonDropped,
+        "a future is dropped beside another one",
+        false,
+    ),
+    (
+        Mutant::DroppedStaysInLine,
+        "a future is dropped beside another one",
+        true,
+    ),
+    (
+        Mutant::BatonDropped,
+        "a future is dropped beside a sleeper",
+        true,
+    ),
+    (
+        Mutant::BatonKeptInProcess,
+        "a future is dropped beside a sleeper",
+        true,
+    ),
+    (
+        Mutant::WakeForNoneKept,
+        "a future is dropped beside a sleeper",
+        true,
+    ),
+];
+
 /// The mutants that are compiled into the real functions, and the number of pre-emptions that it takes to catch each.
 pub(super) const COMPILED_MUTANTS: &[(CompiledMutant, &str, u8)] = &[
     (

@@ -166,6 +166,26 @@ pub(super) enum Mutant {
     /// Recovery wakes no process (`Vacate`).
     RecoverWithoutWake,
 
+    // Futures.
+    /// A future that was woken and is dropped, or has received, does not look for others (REACTOR-4).
+    BatonDropped,
+    /// A dropped future does not wake a sleeper of another process (REACTOR-4).
+    BatonKeptInProcess,
+    /// A dropped future stays in line, and is woken in the place of another.
+    DroppedStaysInLine,
+    /// A future does not try again after it has come into line (REACTOR-1).
+    PendsWithoutRetry,
+    /// The reactor looks at the queue before it announces its sleep (REACTOR-3).
+    LookBeforeAnnouncing,
+    /// The reactor does not look at the queue after it has announced its sleep (REACTOR-3).
+    AnnounceWithoutLook,
+    /// A reactor that was woken sleeps on the value that the word has now, without a new announcement (REACTOR-2).
+    SleepsOnNewValue,
+    /// A reactor that was woken when no future is in line any more keeps the wake.
+    WakeForNoneKept,
+    /// A future that comes into line does not kick the reactor.
+    KickForgotten,
+
     // Huge blocks.
     /// A block for which there is no memory stays allocated.
     HugeBlockNotWithdrawn,

@@ -37,6 +37,10 @@ pub(super) struct LocalState {
     pub(super) holding: Option<Holding>,
     /// The parking word on which it will sleep.
     pub(super) epoch: u64,
+    /// Whether the future has, or had, a place in line.
+    pub(super) has_place: bool,
+    /// How often it was polled although it was not woken.
+    pub(super) extra_polls: u8,
     /// The number of messages that it has begun to send.
     pub(super) sent: u8,
     /// Whether it has leaked a block.
@@ -57,11 +61,18 @@ impl LocalState {
             is_memory_short: false,
             holding: None,
             epoch: 0,
+            has_place: false,
+            extra_polls: 0,
             sent: 0,
             has_leaked: false,
             wait: WaitPhase::Start,
             sweep: 0,
         }
+    }
+
+    /// Returns whether the reactor has slept for a whole liveness interval, so that it has to announce and look again.
+    pub(super) fn is_due(&self) -> bool {
+        self.wait == WaitPhase::TimedOut
     }
 }
 
@@ -72,7 +83,17 @@ pub(super) enum Status {
     NotStarted,
     Running,
     Asleep(ParkingSpot),
+    /// A task whose future is pending, or a reactor that sleeps on no word of the queue: another thread of the same process
+    /// wakes it.
+    Parked,
     Dead,
+}
+
+impl Status {
+    /// Returns whether the process does nothing until it is woken.
+    pub(super) const fn sleeps(self) -> bool {
+        matches!(self, Self::Asleep(_) | Self::Parked)
+    }
 }
 
 /// Facts that were true when the current call began, and have been true ever since: what its outcome may rely on.
@@ -173,7 +194,10 @@ impl Process {
             | Action::ReceiveBlocking(_)
             | Action::ReceiveOneSleep(_)
             | Action::ReceiveUntilClosed(_)
+            | Action::ReceiveAsync(_)
+            | Action::ReceiveAsyncOrDrop(_)
             | Action::Drain(_) => Call::Receive,
+            Action::React => Call::Attend,
             Action::PeekDeadLetter | Action::DiscardDeadLetter | Action::DiscardDeadLetters => {
                 Call::OpenDeadLetter
             }
@@ -197,9 +221,11 @@ impl Process {
         self.begin(script);
     }
 
-    /// Makes a process that was woken leave its wait without another attempt, which PARK-4 forbids: for a mutant.
+    /// Makes a process leave its wait at once, which PARK-4 and REACTOR-4 forbid: for mutants.
     pub(super) fn leave_wait(&mut self, script: &[Action]) {
-        if let Some(Action::ReceiveOneSleep(_)) = script.get(usize::from(self.action)) {
+        let action = script.get(usize::from(self.action));
+        if let Some(Action::ReceiveOneSleep(_) | Action::ReceiveAsyncOrDrop(_)) = action {
+            self.local.has_place = false;
             self.next_action(script);
         }
     }
@@ -218,6 +244,9 @@ impl Process {
             return;
         };
         let was = self.call;
+        if self.advance_future(script, action, batches, outcome) {
+            return;
+        }
         match outcome {
             Outcome::Continue(resume) => self.call = Call::Resumed(resume),
             Outcome::Announced(epoch) => {
@@ -287,6 +316,62 @@ impl Process {
         }
     }
 
+    /// Chooses the next call of a future, or of the reactor. Returns false where they do the same as others.
+    fn advance_future(
+        &mut self,
+        script: &[Action],
+        action: Action,
+        batches: bool,
+        outcome: Outcome,
+    ) -> bool {
+        let (was, is_reactor) = (self.call, action == Action::React);
+        match outcome {
+            Outcome::Woken if action.is_future() => {
+                self.local.wait = WaitPhase::Start;
+                self.call = Call::Receive;
+            }
+            Outcome::Dropped => self.call = Call::Dismiss(false),
+            Outcome::Closed if self.local.has_place => self.call = Call::Dismiss(false),
+            Outcome::Block(holding) if self.local.has_place => {
+                self.local.holding = Some(holding);
+                self.call = Call::Dismiss(true);
+            }
+            Outcome::Done if was == Call::Admit => {
+                self.local.has_place = true;
+                self.local.wait = WaitPhase::Announced;
+                self.call = Call::Receive;
+            }
+            Outcome::Done if was == Call::CheckTail && action.is_future() => self.call = Call::Pend,
+            Outcome::Done if was == Call::Attend => {
+                self.local.wait = WaitPhase::Start;
+                self.call = Call::Rest;
+            }
+            Outcome::Done => {
+                let Call::Dismiss(is_used) = was else {
+                    return false;
+                };
+                self.local.has_place = false;
+                self.local.extra_polls = 0;
+                if is_used {
+                    self.use_block(script, action, was, batches);
+                } else {
+                    self.next_action(script);
+                }
+            }
+            Outcome::Woken | Outcome::Called if is_reactor => {
+                self.local.wait = WaitPhase::Start;
+                self.call = Call::Attend;
+            }
+            Outcome::TimedOut if is_reactor => {
+                self.local.wait = WaitPhase::TimedOut;
+                self.local.sweep = 0;
+                self.call = Call::FinishStalled;
+            }
+            _ => return false,
+        }
+        true
+    }
+
     /// Chooses the next call, now that the process has a block.
     fn use_block(&mut self, script: &[Action], action: Action, was: Call, batches: bool) {
         self.call = match action {
@@ -340,6 +425,8 @@ impl Process {
     fn wait(&mut self, script: &[Action], action: Action) {
         let spot = self.parking_spot(action);
         self.call = match self.local.wait {
+            WaitPhase::Announced if action.is_future() => Call::CheckTail,
+            _ if action.is_future() => Call::Admit,
             WaitPhase::Woken if matches!(action, Action::ReceiveOneSleep(_)) => {
                 return self.next_action(script);
             }
@@ -369,6 +456,9 @@ impl Process {
             self.local.sweep += 1;
         } else if action == Action::Sweep {
             self.next_action(script);
+        } else if action == Action::React {
+            self.local.sweep = 0;
+            self.call = Call::Attend;
         } else {
             self.local.sweep = 0;
             self.local.wait = WaitPhase::Start;

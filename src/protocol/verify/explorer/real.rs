@@ -31,6 +31,8 @@ use core::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 
+mod futures;
+
 type Result<T> = core::result::Result<T, Corrupt>;
 
 /// What a function unwinds with before an access that is not its turn.
@@ -148,6 +150,14 @@ impl RealProcess<'_> {
             Call::Announce(spot) => Ok(self.announce(spot)),
             Call::Sleep(spot) => Ok(self.sleep(spot)),
             Call::CheckTail => done(walk::check_tail(queue)),
+            Call::Admit => Ok(self.admit()),
+            Call::Pend => Ok(self.pend()),
+            Call::Dismiss(is_used) => Ok(self.dismiss(is_used)),
+            Call::Attend => {
+                let is_due = self.observer.execution.borrow().local.is_due();
+                Ok(self.attend(is_due))
+            }
+            Call::Rest => Ok(self.rest()),
             Call::Join => self.join(),
             Call::HandOff(_) => self.hand_off(),
             Call::Redeem => self.redeem(),

@@ -8,7 +8,7 @@ use super::checks::{check_end, check_progress, check_wakes};
 use super::counterexample::{Counterexample, Move};
 use super::execution::Successor;
 use super::hash::{Hash128, Unhashed};
-use super::machine::{Machine, Program, time_out_sleepers};
+use super::machine::{Machine, Program};
 use super::process::Status;
 use super::rules::{self, Violation};
 use super::state::State;
@@ -145,6 +145,7 @@ impl Search {
                 let by = Move::Kill(u8::try_from(process).expect("few processes"));
                 self.reach(next, node.number, by, node.last, node.preemptions);
             }
+            self.disturb_future(node, process);
         }
         if is_stuck {
             self.ends += 1;
@@ -153,6 +154,26 @@ impl Search {
             check_progress(self.machine, state)?;
         }
         Ok(())
+    }
+
+    /// A future may be dropped, or polled for another reason, whenever it is pending.
+    fn disturb_future(&mut self, node: &Node, process: usize) {
+        let number = u8::try_from(process).expect("few processes");
+        let moves = [
+            (
+                self.machine.poll_anyway(&node.state, process),
+                Move::Poll(number),
+            ),
+            (
+                self.machine.drop_future(&node.state, process),
+                Move::Drop(number),
+            ),
+        ];
+        for (next, by) in moves {
+            if let Some(next) = next {
+                self.reach(next, node.number, by, node.last, node.preemptions);
+            }
+        }
     }
 
     fn expand_step(&mut self, node: &Node, process: usize) -> Result<(), Found> {
@@ -209,7 +230,7 @@ impl Search {
         let has_sleepers = state.processes.iter().any(|it| is_asleep(it.status));
         // Deaths cost sleepers one liveness interval each, and one more.
         if state.timeouts < state.deaths + u8::from(state.deaths > 0) && has_sleepers {
-            let next = time_out_sleepers(state);
+            let next = self.machine.time_out_sleepers(state);
             let by = Move::TimeOutSleepers;
             self.reach(next, node.number, by, node.last, node.preemptions);
             return Ok(());

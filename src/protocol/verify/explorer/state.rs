@@ -1,10 +1,14 @@
 //! A state: the memory of a queue, its processes, and the ledger.
 
 use super::configuration::Configuration;
+use super::lane::Lane;
 use super::ledger::Ledger;
 use super::memory::Memory;
 use super::process::{Process, Status};
 use crate::protocol::blocks::BlockKind;
+
+/// At most this many processes have futures.
+const MAX_LANES: usize = 2;
 
 /// A state of a queue and its processes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -12,6 +16,8 @@ pub(super) struct State {
     pub(super) memory: Memory,
     pub(super) processes: Vec<Process>,
     pub(super) ledger: Ledger,
+    /// What the threads of each process with futures share.
+    pub(super) lanes: [Lane; MAX_LANES],
     pub(super) deaths: u8,
     /// How often all sleepers have slept for a whole liveness interval.
     pub(super) timeouts: u8,
@@ -25,6 +31,7 @@ impl State {
             memory,
             processes: configuration.processes(&memory),
             ledger: Ledger::new(&memory, configuration.peers()),
+            lanes: [Lane::default(); MAX_LANES],
             deaths: 0,
             timeouts: 0,
         }

@@ -2,11 +2,11 @@
 
 use super::configuration::{Configuration, Probe};
 use super::configurations::{
-    BATCHING, CELLS, CLOSING, DEAD_LETTERS, DYING, HUGE, MEMBERSHIP, RETURNING, SENDING, SLEEPING,
-    named,
+    BATCHING, CELLS, CLOSING, DEAD_LETTERS, DYING, FUTURES, HUGE, MEMBERSHIP, RETURNING, SENDING,
+    SLEEPING, named,
 };
 use super::machine::{Machine, Program};
-use super::mutant_tables::{COMPILED_MUTANTS, MODEL_MUTANTS};
+use super::mutant_tables::{COMPILED_MUTANTS, FUTURE_MUTANTS, MODEL_MUTANTS};
 use super::search::{Bounds, Report, explore};
 use crate::mutants::Mutant as CompiledMutant;
 use core::fmt::Debug;
@@ -114,6 +114,10 @@ macro_rules! for_each_group {
             $check(SLEEPING);
         }
         #[test]
+        fn futures() {
+            $check(FUTURES);
+        }
+        #[test]
         fn membership() {
             $check(MEMBERSHIP);
         }
@@ -189,6 +193,23 @@ fn each_mutant_of_the_model_is_caught() {
         is_caught(mutant, machine, unbounded())
     };
     let survivors: Vec<_> = MODEL_MUTANTS.iter().filter(|it| !is_caught(it)).collect();
+    assert!(survivors.is_empty(), "{survivors:?}");
+}
+
+#[test]
+fn each_mutant_of_futures_is_caught() {
+    let is_caught = |&&(mutant, name, _): &&(_, &str, _)| {
+        let machine = Machine {
+            mutant: Some(mutant),
+            ..model_of(named(name))
+        };
+        is_caught(mutant, machine, unbounded())
+    };
+    let survivors: Vec<_> = FUTURE_MUTANTS
+        .iter()
+        .filter(|&&(_, _, only_in_full)| !only_in_full || is_full_form())
+        .filter(|it| !is_caught(it))
+        .collect();
     assert!(survivors.is_empty(), "{survivors:?}");
 }
 

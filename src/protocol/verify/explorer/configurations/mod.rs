@@ -5,6 +5,7 @@ mod cells;
 mod closing;
 mod dead_letters;
 mod dying;
+mod futures;
 mod huge;
 mod membership;
 mod returning;
@@ -21,11 +22,12 @@ pub(super) const RETURNING: &[Configuration] = returning::CONFIGURATIONS;
 pub(super) const CLOSING: &[Configuration] = closing::CONFIGURATIONS;
 pub(super) const DEAD_LETTERS: &[Configuration] = dead_letters::CONFIGURATIONS;
 pub(super) const SLEEPING: &[Configuration] = sleeping::CONFIGURATIONS;
+pub(super) const FUTURES: &[Configuration] = futures::CONFIGURATIONS;
 pub(super) const MEMBERSHIP: &[Configuration] = membership::CONFIGURATIONS;
 pub(super) const BATCHING: &[Configuration] = batching::CONFIGURATIONS;
 pub(super) const HUGE: &[Configuration] = huge::CONFIGURATIONS;
 
-const ALL: [&[Configuration]; 10] = [
+const ALL: [&[Configuration]; 11] = [
     SENDING,
     CELLS,
     DYING,
@@ -33,6 +35,7 @@ const ALL: [&[Configuration]; 10] = [
     CLOSING,
     DEAD_LETTERS,
     SLEEPING,
+    FUTURES,
     MEMBERSHIP,
     BATCHING,
     HUGE,

@@ -11,6 +11,7 @@
 mod batching;
 mod closing;
 mod dead_letters;
+mod futures;
 mod huge;
 mod membership;
 mod process;
@@ -89,7 +90,13 @@ impl ModelProcess {
             Call::Cancel => self.cancel().await,
             Call::Announce(spot) => Ok(self.announce(spot).await),
             Call::Sleep(spot) => Ok(self.sleep(spot).await),
+            Call::CheckTail if self.skips_tail_check() => Ok(Outcome::Done),
             Call::CheckTail => self.check_tail().await,
+            Call::Admit => Ok(self.admit().await),
+            Call::Pend => Ok(self.pend().await),
+            Call::Dismiss(is_used) => Ok(self.dismiss(is_used).await),
+            Call::Attend => Ok(self.attend(self.local().is_due()).await),
+            Call::Rest => Ok(self.rest().await),
             Call::Join => self.join().await,
             Call::HandOff(_) => self.hand_off().await,
             Call::Redeem => self.redeem().await,

@@ -64,7 +64,8 @@ pub(in super::super) fn word_changed(
         | Word::Parking(_)
         | Word::Length(_)
         | Word::Note(_)
-        | Word::ExtraMessages(_) => Ok(()),
+        | Word::ExtraMessages(_)
+        | Word::Lane => Ok(()),
     }
 }
 
