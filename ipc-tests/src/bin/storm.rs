@@ -18,6 +18,7 @@
 //! | `--size`             | length of the longest message in bytes, or `large`: 600,000     | 256             |
 //! | `--batch`            | most messages that one call sends or receives                   | 1               |
 //! | `--capacity`         | capacity of the queue                                           | 64              |
+//! | `--futures`          | which of them use futures: `none`, `some` (half) or `all`       | `some`          |
 //! | `--close-at`         | close each queue after this many seconds, under load            | after the kills |
 //! | `--liveness-seconds` | liveness interval of each queue; see below                      | 1 to 10 ms      |
 //! | `--seed`             | seed of the random choices                                      | random          |
@@ -54,6 +55,7 @@
 //! | `events.rs`     | what processes record in the ledger                                |
 //! | `message.rs`    | messages that show their number and whether they are whole         |
 //! | `child.rs`      | the processes that are killed                                      |
+//! | `by_futures.rs` | those that use futures, and drop some                              |
 //! | `outcome.rs`    | results of operations, of any kind of wait, as one type            |
 //! | `children.rs`   | starts, kills, stops and reaps those processes                     |
 //! | `round.rs`      | one queue from its beginning to its end                            |

@@ -13,6 +13,7 @@ use ipc_tests::{ledger::Ledger, rounds::Rng};
 use nix::sys::{prctl, signal::Signal};
 use std::{
     path::{Path, PathBuf},
+    rc::Rc,
     thread,
     time::Duration,
 };
@@ -20,6 +21,8 @@ use workring::{
     Lease, SendError,
     queue::{BytesLease, Raw},
 };
+
+mod by_futures;
 
 /// The name of the end that each child is given.
 pub(crate) const QUEUE: &str = "queue";
@@ -69,6 +72,8 @@ pub(crate) struct ChildArguments<'a> {
     pub(crate) max_pause: u64,
     /// Uses only waits without a time limit.
     pub(crate) always_waits: bool,
+    /// Sends, receives or leases by futures.
+    pub(crate) by_futures: bool,
     pub(crate) seed: u64,
     pub(crate) scratch: &'a Path,
 }
@@ -82,6 +87,7 @@ impl ChildArguments<'_> {
             self.max_batch.to_string(),
             self.max_pause.to_string(),
             self.always_waits.to_string(),
+            self.by_futures.to_string(),
             self.seed.to_string(),
             self.scratch.display().to_string(),
         ]
@@ -97,6 +103,7 @@ pub(crate) fn run_as_child(arguments: &[String]) -> bool {
         max_batch,
         max_pause,
         always_waits,
+        by_futures,
         seed,
         scratch,
     ] = arguments
@@ -128,12 +135,26 @@ pub(crate) fn run_as_child(arguments: &[String]) -> bool {
         send_attempts: 0,
         max_pause: max_pause.parse().expect("microseconds"),
         always_waits: always_waits.parse().expect("true or false"),
+        may_drop: false,
+        first_task: None,
         scratch,
     };
-    match role {
-        Role::Sender => child.send(&workring::inherit(QUEUE).expect("the queue")),
-        Role::Receiver => child.receive(&workring::inherit(QUEUE).expect("the queue")),
-        Role::Lessee => child.lease(&workring::inherit(QUEUE).expect("the queue")),
+    let by_futures = by_futures.parse().expect("true or false");
+    if let Role::Sender = role {
+        let queue = workring::inherit(QUEUE).expect("the queue");
+        if by_futures {
+            child.send_by_futures(&queue);
+        } else {
+            child.send(&queue);
+        }
+        return true;
+    }
+    let queue = workring::inherit(QUEUE).expect("the queue");
+    match (role, by_futures) {
+        (Role::Lessee, false) => child.lease(&queue),
+        (Role::Lessee, true) => child.lease_by_futures(&queue),
+        (_, false) => child.receive(&queue),
+        (_, true) => child.receive_by_futures(&queue),
     }
     true
 }
@@ -148,6 +169,10 @@ struct Child {
     send_attempts: u32,
     max_pause: u64,
     always_waits: bool,
+    /// Whether the last future might be dropped.
+    may_drop: bool,
+    /// In the second task of a process: what the first one has done.
+    first_task: Option<Rc<by_futures::Progress>>,
     scratch: PathBuf,
 }
 
@@ -196,12 +221,16 @@ impl Child {
         let message = self.next_message();
         let id = message.id;
         let outcome = self.send_by_any_function(queue, message);
+        self.record_end_of_send(id, &outcome);
+        outcome
+    }
+
+    fn record_end_of_send(&self, id: MessageId, outcome: &Outcome<()>) {
         let event = match outcome {
             Outcome::Done(()) => Event::Accepted,
             Outcome::WouldBlock | Outcome::Closed => Event::Rejected,
         };
         self.recorder.record(event, id);
-        outcome
     }
 
     fn send_by_any_function(&mut self, queue: &MessageSender, message: Message) -> Outcome<()> {
@@ -223,10 +252,21 @@ impl Child {
     }
 
     fn send_batch(&mut self, queue: &MessageSender) -> Outcome<()> {
+        let (ids, messages) = self.next_messages();
+        let (accepted, outcome) = self.send_batch_by_any_function(queue, messages);
+        self.record_end_of_batch(&ids, accepted);
+        outcome
+    }
+
+    /// Makes the messages of the next batch, and records that they are about to be sent.
+    fn next_messages(&mut self) -> (Vec<MessageId>, Vec<Message>) {
         let count = self.rng.usize(1..=self.max_batch);
         let messages: Vec<Message> = (0..count).map(|_| self.next_message()).collect();
-        let ids: Vec<MessageId> = messages.iter().map(|message| message.id).collect();
-        let (accepted, outcome) = self.send_batch_by_any_function(queue, messages);
+        let ids = messages.iter().map(|message| message.id).collect();
+        (ids, messages)
+    }
+
+    fn record_end_of_batch(&self, ids: &[MessageId], accepted: usize) {
         for (number, &id) in ids.iter().enumerate() {
             let event = if number < accepted {
                 Event::Accepted
@@ -235,7 +275,6 @@ impl Child {
             };
             self.recorder.record(event, id);
         }
-        outcome
     }
 
     /// Returns how many of the messages were accepted, and the outcome of the first that was not.
@@ -270,13 +309,17 @@ impl Child {
                 self.receive_one(queue)
                     .map(|message| received.push(message))
             };
-            // Decoding has recorded `Receiving` for each of them.
-            for message in received.drain(..) {
-                self.recorder.record(Event::Acknowledged, message.id);
-            }
+            self.record_acknowledged(&mut received);
             if let Outcome::Closed = outcome {
                 return;
             }
+        }
+    }
+
+    /// Decoding has recorded `Receiving` for each of them.
+    fn record_acknowledged(&self, received: &mut Vec<Message>) {
+        for message in received.drain(..) {
+            self.recorder.record(Event::Acknowledged, message.id);
         }
     }
 
@@ -303,19 +346,39 @@ impl Child {
         while !self.is_over(STOP_RECEIVING) {
             // A lessee that holds messages must not wait: the process that it waits for may need their blocks.
             let may_wait = held.is_empty();
-            match self.lease_by_any_function(queue, may_wait) {
-                Outcome::Done(lease) if self.rng.bool() => held.push(lease.into_owned()),
-                Outcome::Done(lease) => held.push(lease),
-                Outcome::WouldBlock => self.end_one_lease(&mut held),
-                Outcome::Closed => break,
-            }
-            if held.len() == MAX_LEASES || self.rng.bool() {
-                self.end_one_lease(&mut held);
+            let leased = self.lease_by_any_function(queue, may_wait);
+            if !self.use_lease(&mut held, leased) {
+                break;
             }
         }
+        self.end_all_leases(&mut held);
+    }
+
+    /// Keeps a lease, or ends one. Returns false if the queue is closed.
+    fn use_lease<'a>(&mut self, held: &mut Vec<Held<'a>>, leased: Outcome<Held<'a>>) -> bool {
+        match leased {
+            Outcome::Done(lease) if self.rng.bool() => held.push(lease.into_owned()),
+            Outcome::Done(lease) => held.push(lease),
+            Outcome::WouldBlock => self.end_one_lease(held),
+            Outcome::Closed => return false,
+        }
+        if held.len() == MAX_LEASES || self.rng.bool() {
+            self.end_one_lease(held);
+        }
+        true
+    }
+
+    fn end_all_leases(&mut self, held: &mut Vec<Held<'_>>) {
         while !held.is_empty() {
-            self.end_one_lease(&mut held);
+            self.end_one_lease(held);
         }
+    }
+
+    /// Records a lease of bytes, which nothing has decoded.
+    fn hold_bytes<'a>(&self, lease: BytesLease<'a>) -> Held<'a> {
+        let message = Message::read(&lease).expect("a whole message");
+        self.recorder.record(Event::Leased, message.id);
+        Held::Bytes(message.id, lease)
     }
 
     fn lease_by_any_function<'a>(
@@ -335,11 +398,7 @@ impl Child {
             3 => return Outcome::from(queue.lease()).map(Held::Message),
             _ => queue.lease_bytes().into(),
         };
-        outcome.map(|lease| {
-            let message = Message::read(&lease).expect("a whole message");
-            self.recorder.record(Event::Leased, message.id);
-            Held::Bytes(message.id, lease)
-        })
+        outcome.map(|lease| self.hold_bytes(lease))
     }
 
     /// Acknowledges or returns one of the leases, if there is one.

@@ -110,6 +110,7 @@ impl Children {
             max_batch: config.max_batch,
             max_pause: self.max_pause,
             always_waits: config.liveness_seconds.is_some(),
+            by_futures: config.futures.are_used(seed),
             seed,
             scratch,
         };

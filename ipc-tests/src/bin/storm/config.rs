@@ -8,7 +8,7 @@ use std::{
 
 pub(crate) const USAGE: &str = "storm --seconds N [--kills N] --senders N --receivers N --lessees N --kills-per-second N \
     [--stops-per-second N] [--size BYTES|large] [--batch N] [--capacity N] [--close-at SECONDS] \
-    [--liveness-seconds N] [--seed N]";
+    [--futures none|some|all] [--liveness-seconds N] [--seed N]";
 
 /// More than 64 KiB: the memory of such messages is allocated when they are sent, and freed when it is idle.
 const LARGE: usize = 600_000;
@@ -32,6 +32,8 @@ pub(crate) struct Config {
     /// The most messages that one call sends or receives.
     pub(crate) max_batch: usize,
     pub(crate) capacity: usize,
+    /// Which of the processes use futures.
+    pub(crate) futures: Futures,
     /// After how many seconds each queue is closed, in the middle of the kills; `None`: after the kills.
     pub(crate) close_at: Option<f64>,
     /// The liveness interval of each queue. All waits are then without a limit and all deaths are reported, so that
@@ -39,6 +41,46 @@ pub(crate) struct Config {
     /// hides that.
     pub(crate) liveness_seconds: Option<u64>,
     pub(crate) seed: u64,
+}
+
+/// Which processes send, receive or lease by futures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Futures {
+    None,
+    /// Half of them, chosen at random.
+    Some,
+    All,
+}
+
+impl Futures {
+    const ALL: [Self; 3] = [Self::None, Self::Some, Self::All];
+
+    /// Returns whether a process uses futures. `random` chooses.
+    pub(crate) const fn are_used(self, random: u64) -> bool {
+        match self {
+            Self::None => false,
+            Self::Some => random.is_multiple_of(2),
+            Self::All => true,
+        }
+    }
+}
+
+impl Display for Futures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::None => "none",
+            Self::Some => "some",
+            Self::All => "all",
+        })
+    }
+}
+
+impl FromStr for Futures {
+    type Err = &'static str;
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        let found = Self::ALL.into_iter().find(|one| one.to_string() == name);
+        found.ok_or("it is none, some or all")
+    }
 }
 
 impl Default for Config {
@@ -54,6 +96,7 @@ impl Default for Config {
             max_length: 256,
             max_batch: 1,
             capacity: 64,
+            futures: Futures::Some,
             close_at: None,
             liveness_seconds: None,
             seed: fastrand::u64(..),
@@ -88,6 +131,7 @@ impl Config {
             "--batch" => self.max_batch = parse_value(name, value)?,
             "--size" => self.max_length = parse_value(name, value)?,
             "--capacity" => self.capacity = parse_value(name, value)?,
+            "--futures" => self.futures = parse_value(name, value)?,
             "--close-at" => self.close_at = Some(parse_value(name, value)?),
             "--liveness-seconds" => self.liveness_seconds = Some(parse_value(name, value)?),
             "--seed" => self.seed = parse_value(name, value)?,
@@ -142,7 +186,7 @@ impl Display for Config {
         write!(
             f,
             "--seconds {} --senders {} --receivers {} --lessees {} --kills-per-second {} --stops-per-second {} \
-             --size {} --batch {} --capacity {} --seed {}",
+             --size {} --batch {} --capacity {} --futures {} --seed {}",
             self.seconds,
             self.senders,
             self.receivers,
@@ -152,6 +196,7 @@ impl Display for Config {
             self.max_length,
             self.max_batch,
             self.capacity,
+            self.futures,
             self.seed
         )?;
         if let Some(kills) = self.kills {
@@ -178,7 +223,11 @@ mod tests {
 
     #[test]
     fn printed_options_are_parsed_to_the_same_config() {
-        for close in ["", "--close-at 0.25", "--liveness-seconds 600 --kills 9"] {
+        for close in [
+            "--futures all",
+            "--close-at 0.25",
+            "--liveness-seconds 600 --kills 9",
+        ] {
             let text = format!(
                 "--seconds 1.5 --senders 3 --receivers 0 --stops-per-second 2 --batch 9 --seed 7 {close}"
             );
@@ -199,6 +248,7 @@ mod tests {
             "--liveness-seconds 0",
             "--size small",
             "--receivers 0 --lessees 0",
+            "--futures most",
             "--speed 3",
         ] {
             assert!(parse(invalid).is_err(), "{invalid}");
