@@ -12,18 +12,24 @@
 //!     was ready before. It is not called any more when dropping the registration has returned.
 //! READY-2. All state belongs to one process ([`Hub`]). A forked child has a copy, no thread, and perhaps a locked lock:
 //!     it leaves the copy alone, and makes a hub of its own for registrations of its own.
+//!     A waker that it has returned may still be called.
 //! READY-3. If the epoll cannot be waited for any more, for example because the program has closed all descriptors,
 //!     every function is called, and each arming calls it again: those that wait find out for themselves.
+//! READY-4. Wakers are user code: they may drop registrations, also the last one, and may panic. So the thread calls them
+//!     without a lock, and does not wait for its own end.
 
 use super::fork::OwnerProcess;
 use super::poll::{Epoll, EventFd};
 use crate::sync::{AtomicPtr, Ordering};
 use core::fmt;
+use core::mem;
 use core::ptr;
+use core::task::Waker;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
@@ -40,8 +46,11 @@ pub(crate) struct Registration {
 
 struct Entry {
     /// `None` once the registration is dropped.
-    on_ready: Mutex<Option<Box<dyn FnMut() + Send>>>,
+    on_ready: Mutex<Option<OnReady>>,
 }
+
+/// What is called. Returns wakers to be called after it.
+type OnReady = Box<dyn FnMut() -> Vec<Waker> + Send>;
 
 /// The registrations of one process, and its thread. Never freed: a process has one.
 struct Hub {
@@ -115,6 +124,10 @@ impl Hub {
                 let entry = self.state.lock().entries.get(&key).cloned();
                 if let Some(entry) = entry {
                     entry.call();
+                    // A waker may have forked.
+                    if !self.owner.is_current() {
+                        return;
+                    }
                 }
             }
         }
@@ -148,20 +161,28 @@ impl Running {
 
 impl Entry {
     fn call(&self) {
-        if let Some(on_ready) = &mut *self.on_ready.lock() {
-            on_ready();
+        let woken = self.on_ready.lock().as_mut().map(|on_ready| on_ready());
+        for waker in woken.into_iter().flatten() {
+            // User code (READY-4). The panic hook has reported a panic, and dropping its payload could panic again.
+            if let Err(payload) = catch_unwind(AssertUnwindSafe(|| waker.wake())) {
+                mem::forget(payload);
+            }
         }
     }
 }
 
 impl Registration {
     /// Registers a descriptor, and arms it: when it is ready, a thread of the library calls `on_ready`, once, until it is
-    /// armed again. The function must be short, must not block or panic, and must neither arm nor drop a registration.
+    /// armed again, and then the wakers that it returns. The function must be short, must not block or panic, and must
+    /// neither arm nor drop a registration.
     ///
     /// # Errors
     ///
     /// The system has no descriptor or no thread left.
-    pub(crate) fn new(file: OwnedFd, on_ready: impl FnMut() + Send + 'static) -> io::Result<Self> {
+    pub(crate) fn new(
+        file: OwnedFd,
+        on_ready: impl FnMut() -> Vec<Waker> + Send + 'static,
+    ) -> io::Result<Self> {
         let hub = Hub::current()?;
         let entry = Arc::new(Entry {
             on_ready: Mutex::new(Some(Box::new(on_ready))),
@@ -212,7 +233,7 @@ impl Drop for Registration {
     fn drop(&mut self) {
         if !self.hub.owner.is_current() {
             // READY-2: the function may refer to anything. The copy of the descriptor is closed.
-            core::mem::forget(Arc::clone(&self.entry));
+            mem::forget(Arc::clone(&self.entry));
             return;
         }
         let mut state = self.hub.state.lock();
@@ -228,8 +249,10 @@ impl Drop for Registration {
         drop(on_ready);
         if let Some((running, thread)) = ended {
             running.end.set();
-            // It does not panic.
-            let _ = thread.join();
+            if thread.thread().id() != thread::current().id() {
+                // It does not panic.
+                let _ = thread.join();
+            }
         }
     }
 }

@@ -5,9 +5,11 @@
 //! earlier. A lost one is a test that does not end in time.
 
 mod dropped;
+mod edges;
 mod ends;
 mod exchange;
 mod neutral;
+mod reentry;
 mod threads;
 
 use ipc_tests::support::sleepy;

@@ -33,7 +33,7 @@ fn reactors() -> usize {
 
 /// Returns once there are this many threads: a new one names itself, and the kernel lists one for a moment after it was
 /// joined. A watchdog is the limit.
-fn await_reactors(count: usize) {
+pub(crate) fn await_reactors(count: usize) {
     while reactors() != count {
         thread::yield_now();
     }

@@ -4,6 +4,7 @@
 //! Method: other processes connect to this one, or listen, and print what they get. Raw sockets take the place of processes
 //! that stop in the middle of the protocol.
 
+mod accepting;
 mod connecting;
 mod deaths;
 mod names;

@@ -11,7 +11,10 @@ const LONG: Duration = Duration::from_secs(30);
 fn register(event: &EventFd) -> (Registration, Receiver<()>) {
     let (tell, told) = channel();
     let copy = event.as_fd().try_clone_to_owned().expect("a copy");
-    let on_ready = move || tell.send(()).expect("the test listens");
+    let on_ready = move || {
+        tell.send(()).expect("the test listens");
+        Vec::new()
+    };
     (Registration::new(copy, on_ready).expect("registered"), told)
 }
 
@@ -51,7 +54,10 @@ fn a_descriptor_that_is_ready_already_counts() {
 fn a_regular_file_is_always_ready() {
     let file = std::fs::File::open("/proc/self/exe").expect("this program");
     let (tell, told) = channel();
-    let on_ready = move || tell.send(()).expect("the test listens");
+    let on_ready = move || {
+        tell.send(()).expect("the test listens");
+        Vec::new()
+    };
     let registration = Registration::new(file.into(), on_ready).expect("registered");
     told.recv_timeout(LONG).expect("ready");
     registration.arm();

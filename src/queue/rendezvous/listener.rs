@@ -14,6 +14,8 @@
 //!
 //! Crash: the kernel closes the socket, and with it all connections that wait there.
 
+#[cfg(feature = "async")]
+use super::accepting::Accepting;
 use super::connection::Connection;
 use super::frame::{Frame, FrameReader, Incoming};
 use super::interrupter::Interrupter;
@@ -134,6 +136,8 @@ pub struct Listener {
     admission: Admission,
     name: String,
     place: Place,
+    #[cfg(feature = "async")]
+    accepting: Accepting,
 }
 
 /// A process that was accepted and has sent no hello yet.
@@ -156,6 +160,9 @@ enum Greeting {
 #[derive(Clone, Copy)]
 enum Wait {
     Not,
+    /// Not here, but the caller waits: an interrupt is for it.
+    #[cfg(feature = "async")]
+    Elsewhere,
     Until(Instant),
     Forever,
 }
@@ -205,6 +212,8 @@ impl Listener {
             admission: options.admission,
             name: options.name,
             place,
+            #[cfg(feature = "async")]
+            accepting: Accepting::default(),
         })
     }
 
@@ -248,6 +257,23 @@ impl Listener {
         self.interrupter.clone()
     }
 
+    /// Accepts for a future, which waits if this returns [`AcceptError::Empty`].
+    #[cfg(feature = "async")]
+    pub(super) fn accept_now(&self) -> Result<Connection, AcceptError> {
+        self.accept_with(Wait::Elsewhere)
+    }
+
+    /// Returns whether this is the process that listens, and not a forked child of it.
+    #[cfg(feature = "async")]
+    pub(super) fn is_own(&self) -> bool {
+        self.place.is_own()
+    }
+
+    #[cfg(feature = "async")]
+    pub(super) fn accepting(&self) -> &Accepting {
+        &self.accepting
+    }
+
     fn accept_with(&self, wait: Wait) -> Result<Connection, AcceptError> {
         let os = |source| AcceptError::Os {
             what: "no connection could be accepted",
@@ -264,10 +290,16 @@ impl Listener {
             let deadline = match wait {
                 Wait::Not => return Err(AcceptError::Empty),
                 Wait::Until(deadline) => Some(deadline),
+                #[cfg(feature = "async")]
+                Wait::Elsewhere => None,
                 Wait::Forever => None,
             };
             if self.interrupter.take() {
                 return Err(AcceptError::Interrupted);
+            }
+            #[cfg(feature = "async")]
+            if matches!(wait, Wait::Elsewhere) {
+                return Err(AcceptError::Empty);
             }
             if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
                 return Err(AcceptError::Timeout);

@@ -74,7 +74,8 @@
 //! # With an event loop
 //!
 //! A [`Listener`] and a [`Connection`] have a descriptor ([`AsFd`](std::os::fd::AsFd)) that is ready for reading when
-//! [`try_accept`](Listener::try_accept) or [`try_take`](Connection::try_take) is worth a call.
+//! [`try_accept`](Listener::try_accept) or [`try_take`](Connection::try_take) is worth a call. With the feature `async`,
+//! `Listener::accept_async` is a future for any runtime.
 
 // | file          | contents                                                       |
 // |---------------|----------------------------------------------------------------|
@@ -84,8 +85,14 @@
 // | `place`       | the name of a listener: its files, and the lock that decides    |
 // | `connection`  | an established connection: give and take                       |
 // | `listener`    | listening and accepting                                        |
+// | `accepting`   | the futures that wait for a listener                           |
+// | `accept_async`| accepting with a future                                        |
 // | `connect`     | connecting                                                     |
 
+#[cfg(feature = "async")]
+mod accept_async;
+#[cfg(feature = "async")]
+mod accepting;
 mod connect;
 mod connection;
 mod frame;
@@ -94,6 +101,8 @@ mod listener;
 mod peer;
 mod place;
 
+#[cfg(feature = "async")]
+pub use accept_async::AcceptFuture;
 pub use connect::{ConnectOptions, connect};
 pub use connection::Connection;
 pub use interrupter::Interrupter;

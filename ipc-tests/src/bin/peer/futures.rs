@@ -1,23 +1,33 @@
 //! Roles that wait for messages with futures.
+#![allow(unsafe_code, reason = "fork without exec is what is tested")]
 
 use ipc_tests::{
+    Pid,
+    asleep::await_sleepers,
     ledger::Ledger,
     role::{Io, Role},
     rounds::Rng,
-    runtimes::{Flag, Runtime, Task, poll_once},
+    runtimes::{Flag, Runtime, Task, block_on, poll_once},
+};
+use nix::{
+    sys::wait::{WaitStatus, waitpid},
+    unistd::{ForkResult, fork},
 };
 use std::{
     pin::Pin,
+    process,
     sync::Arc,
     task::{Context, Poll},
+    thread,
 };
-use workring::{Receiver, RecvError, Sender, queue::futures::RecvFuture};
+use workring::{Receiver, RecvError, SendError, Sender, queue::futures::RecvFuture};
 
 pub(crate) const ROLES: &[(&str, Role)] = &[
     ("dropping-receivers", dropping_receivers),
     ("async-sink", async_sink),
     ("async-relay", async_relay),
     ("holder-of-a-sender", holder_of_a_sender),
+    ("future-forker", future_forker),
 ];
 
 /// The number of tasks of a role.
@@ -171,4 +181,66 @@ fn holder_of_a_sender(io: &mut Io) {
     let _queue: Sender<u32> = workring::inherit("queue").expect("inherit");
     io.say("here");
     io.next_line();
+}
+
+/// Forks while futures are pending. In the child they complete with `Forked`, and futures of a queue of its own work; all
+/// handles are dropped. The parent's futures go on.
+fn future_forker(io: &mut Io) {
+    let (tx, rx) = workring::channel::<u32>(1).expect("a queue");
+    let (full_tx, full_rx) = workring::channel::<u32>(1).expect("a queue");
+    full_tx.send(1).expect("room");
+    let flags = [Flag::new(), Flag::new()];
+    let (mut receive, mut never_polled) = (rx.recv_async(), rx.recv_async());
+    let mut send = full_tx.send_async(2);
+    assert!(poll_once(&mut receive, &flags[0]).is_pending());
+    assert!(poll_once(&mut send, &flags[1]).is_pending());
+    await_sleepers(Pid::this(), 1);
+    // SAFETY: the only other thread is the reactor's, which sleeps and holds no lock.
+    match unsafe { fork() }.expect("fork") {
+        ForkResult::Child => {
+            for future in [&mut receive, &mut never_polled] {
+                assert_eq!(
+                    poll_once(future, &flags[0]),
+                    Poll::Ready(Err(RecvError::Forked))
+                );
+            }
+            assert_eq!(
+                poll_once(&mut send, &flags[1]),
+                Poll::Ready(Err(SendError::Forked(2)))
+            );
+            assert_eq!(block_on(tx.send_async(3)), Err(SendError::Forked(3)));
+            own_futures();
+            drop((receive, never_polled, send));
+            drop((tx, rx, full_tx, full_rx));
+            io.say("the child is done");
+            process::exit(0);
+        }
+        ForkResult::Parent { child } => {
+            let status = waitpid(child, None).expect("wait");
+            assert_eq!(status, WaitStatus::Exited(child, 0));
+            assert!(
+                !flags.iter().any(|flag| flag.is_set()),
+                "the child has woken a future"
+            );
+            tx.send(7).expect("room");
+            flags[0].await_raised();
+            assert_eq!(poll_once(&mut receive, &flags[0]), Poll::Ready(Ok(7)));
+            assert_eq!(full_rx.recv(), Ok(1));
+            flags[1].await_raised();
+            assert_eq!(poll_once(&mut send, &flags[1]), Poll::Ready(Ok(())));
+            assert_eq!(block_on(full_rx.recv_async()), Ok(2));
+            io.say("the parent is done");
+        }
+    }
+}
+
+/// Waits with a future for a queue that this process has made.
+fn own_futures() {
+    let (tx, rx) = workring::channel::<u32>(1).expect("a queue");
+    thread::scope(|scope| {
+        let receiving = scope.spawn(|| block_on(rx.recv_async()));
+        await_sleepers(Pid::this(), 1);
+        tx.send(5).expect("room");
+        assert_eq!(receiving.join().expect("no panic"), Ok(5));
+    });
 }
