@@ -14,6 +14,8 @@ pub(crate) struct Argument {
 pub(crate) struct Arguments {
     /// Whether the first argument is the `&Context`.
     pub(crate) takes_context: bool,
+    /// The type of the state of the worker that it takes, as `&mut`, after that.
+    pub(crate) state: Option<Type>,
     pub(crate) sent: Vec<Argument>,
 }
 
@@ -21,6 +23,7 @@ impl Arguments {
     pub(crate) fn of(signature: &Signature) -> Result<Self> {
         let mut found = Self {
             takes_context: false,
+            state: None,
             sent: Vec::new(),
         };
         for (number, argument) in signature.inputs.iter().enumerate() {
@@ -32,6 +35,12 @@ impl Arguments {
             };
             if number == 0 && is_context(&argument.ty) {
                 found.takes_context = true;
+                continue;
+            }
+            if number == usize::from(found.takes_context)
+                && let Some(state) = state_of(&argument.ty)
+            {
+                found.state = Some(state);
                 continue;
             }
             check_owned(&argument.ty)?;
@@ -62,13 +71,24 @@ fn is_context(kind: &Type) -> bool {
     }
 }
 
+/// Returns the type of state that a `&mut` lends.
+fn state_of(kind: &Type) -> Option<Type> {
+    match kind {
+        Type::Reference(reference) if reference.mutability.is_some() => {
+            Some((*reference.elem).clone())
+        }
+        _ => None,
+    }
+}
+
 /// Fails if a type borrows, or is not a type that could be sent.
 fn check_owned(kind: &Type) -> Result<()> {
     match kind {
         Type::Reference(_) => Err(Error::new(
             kind.span(),
             "the arguments of a task are sent to another process, so they are owned: take `String` instead of `&str`, \
-             `Vec<T>` instead of `&[T]`; only a first argument of the type `&Context` is given to the task there",
+             `Vec<T>` instead of `&[T]`; only a first argument of the type `&Context`, and a state of the worker as `&mut` \
+             after that, are given to the task there",
         )),
         Type::ImplTrait(_) => Err(Error::new(
             kind.span(),

@@ -108,7 +108,22 @@ fn implementation(
         .map(|n| format_ident!("__argument_{n}"))
         .collect();
     let context = arguments.takes_context.then(|| quote!(__context,));
-    let call = quote!(#name(#context #(#values),*));
+    let call = match &arguments.state {
+        None => quote!(#name(#context #(#values),*)),
+        Some(state) => quote! {
+            __context.with_state(|__state: &mut #state| #name(#context __state, #(#values),*))
+        },
+    };
+    let build_states = arguments.state.as_ref().map(|state| {
+        quote! {
+            fn build_states(states: &mut #workring::pool::States) -> ::core::result::Result<
+                (),
+                ::std::boxed::Box<dyn ::std::error::Error + ::core::marker::Send + ::core::marker::Sync>,
+            > {
+                states.build::<#state>()
+            }
+        }
+    });
     let failure: Type = parse_quote!(#workring::Failure);
     let error = options.error.as_ref().unwrap_or(&failure);
     let (output, result) = match &signature.output {
@@ -183,6 +198,7 @@ fn implementation(
             #retries
 
             #prepare
+            #build_states
         }
     }
 }

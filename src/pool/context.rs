@@ -1,19 +1,21 @@
 //! The context of a running task: its id, its attempt, and whether it is cancelled.
 
 use super::outcome::TaskId;
+use super::worker_state::{States, WorkerState};
 use crate::codec::{Bincode, Codec};
 use crate::error::EmitError;
 use crate::segment::board::{Board, EmissionFlow};
 use crate::sync::{AtomicBool, Ordering};
 use core::any::type_name;
 use core::fmt;
+use parking_lot::Mutex;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
 
 /// The state that the threads of a worker share.
 #[derive(Debug)]
-pub(super) struct WorkerState {
+pub(super) struct WorkerShared {
     pub(super) board: Board,
     /// The worker's entry on the board, memory that the workers share with the parent.
     pub(super) slot: u32,
@@ -44,7 +46,7 @@ pub(super) struct EncodedValue<'a> {
     pub(super) bytes: &'a [u8],
 }
 
-impl WorkerState {
+impl WorkerShared {
     #[inline]
     pub(super) fn is_stopping(&self) -> bool {
         // Acquire: pairs with the store of the thread that received the order.
@@ -100,9 +102,10 @@ pub enum CancelReason {
 
 /// The context of a running task: which task it is, and whether it is cancelled.
 pub struct Context {
-    pub(super) state: Arc<WorkerState>,
+    pub(super) state: Arc<WorkerShared>,
     pub(super) id: TaskId,
     pub(super) attempt: u32,
+    pub(super) states: Mutex<States>,
 }
 
 impl Context {
@@ -254,6 +257,34 @@ impl Context {
 }
 
 impl Context {
+    /// Returns the number of this worker in its pool, from 0. A worker that replaces another one has the same number.
+    #[must_use]
+    pub fn worker(&self) -> u32 {
+        self.state.slot
+    }
+
+    /// Calls `act` with the [state](WorkerState) of type `S` of this worker. The task names it in
+    /// [`Task::build_states`](super::Task::build_states), where an example is.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such state, because the pool was started without [`Builder::init`](super::Builder::init) for it, or the
+    /// task does not name it; or if it is in use, by another thread of the task or further up. A panic of `act` drops the
+    /// state, which is then built again.
+    pub fn with_state<S: WorkerState, R>(&self, act: impl FnOnce(&mut S) -> R) -> R {
+        let taken = self.states.lock().take::<S>();
+        let Some(mut state) = taken else {
+            let name = type_name::<S>();
+            panic!(
+                "the worker has no free state `{name}`: give `Builder::init::<{name}>` a value, name it in \
+                 `Task::build_states`, and use it once at a time"
+            );
+        };
+        let result = act(&mut *state);
+        self.states.lock().put_box(state);
+        result
+    }
+
     /// Sends a value to the caller while the task runs: how far it is, or a part of its result. The caller reads the values
     /// in this order, with [`TaskHandle::progress`](super::TaskHandle::progress).
     ///
@@ -263,7 +294,7 @@ impl Context {
     /// # Blocking
     ///
     /// The values wait in the parent, up to a [bound](super::Builder::progress). Beyond that, the oldest value that was not
-    /// read gives way, or, if the pool is set to [`WhenFull::Wait`](super::WhenFull::Wait), this call blocks until the caller
+    /// read is dropped, or, if the pool is set to [`WhenFull::Wait`](super::WhenFull::Wait), this call blocks until the caller
     /// has read one. Otherwise it blocks only until the parent has taken over what this worker has emitted before, which does
     /// not depend on the reader. A task that waits here runs: its time limits count.
     ///

@@ -104,7 +104,7 @@
 //! }
 //! ```
 //!
-//! The values of each task wait in this process up to a [bound](Builder::progress); then the oldest gives way, or the task
+//! The values of each task wait in this process up to a [bound](Builder::progress); then the oldest is dropped, or the task
 //! waits. A caller who does not read them delays no other task, and neither `drain` nor shutdown.
 //!
 //! # Async
@@ -155,6 +155,7 @@
 //! | module | content |
 //! |---|---|
 //! | `task`, `context`, `outcome` | what users implement, and what they get |
+//! | `worker_state` | what a worker keeps from one task to the next |
 //! | `parent` | pools, handles, maps, results; supervision of worker processes |
 //! | `worker` | the main loop of a worker, and how a process becomes one |
 //! | `failure`, `macros` | the error of tasks without one of their own; what registers a task, and lets workers begin before `main` |
@@ -185,6 +186,7 @@ mod parent;
 mod task;
 mod wire;
 mod worker;
+mod worker_state;
 
 pub use crate::error::{
     EmitError, ProgressError, ShutdownError, StartError, SubmitError, TrySubmitError,
@@ -204,3 +206,4 @@ pub use task::{OutcomeOf, ResultOf, Task};
 pub use worker::{Kinds, run_if_worker_for};
 #[cfg(feature = "macros")]
 pub use worker::{registry::RegisteredTask, run_if_worker};
+pub use worker_state::{States, WorkerState};

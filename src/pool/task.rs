@@ -2,6 +2,7 @@
 
 use super::context::Context;
 use super::outcome::{Outcome, TaskError};
+use super::worker_state::States;
 use core::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -151,6 +152,61 @@ pub trait Task: Serialize + DeserializeOwned + Send + 'static {
     /// }
     /// ```
     fn prepare_worker() -> Result<(), Box<dyn Error + Send + Sync>> {
+        Ok(())
+    }
+
+    /// Builds the [states](super::WorkerState) that the task [uses](Context::with_state), with [`States::build`] for each.
+    /// Called after [`prepare_worker`](Task::prepare_worker), and again after a panic of the task. Does nothing by default.
+    ///
+    /// # Errors
+    ///
+    /// As for [`prepare_worker`](Task::prepare_worker).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::error::Error;
+    /// use workring::pool::{Context, Failure, States, Task, TypedPool, WorkerState, run_if_worker_for};
+    ///
+    /// struct Total(u64);
+    ///
+    /// impl WorkerState for Total {
+    ///     type Init = u64;
+    ///
+    ///     fn build(start: u64) -> Result<Self, Failure> {
+    ///         Ok(Self(start))
+    ///     }
+    /// }
+    ///
+    /// #[derive(serde::Serialize, serde::Deserialize)]
+    /// struct Add(u64);
+    ///
+    /// impl Task for Add {
+    ///     type Output = u64;
+    ///     type Error = Failure;
+    ///
+    ///     fn run(self, context: &Context) -> Result<u64, Failure> {
+    ///         Ok(context.with_state(|total: &mut Total| {
+    ///             total.0 += self.0;
+    ///             total.0
+    ///         }))
+    ///     }
+    ///
+    ///     fn build_states(states: &mut States) -> Result<(), Box<dyn Error + Send + Sync>> {
+    ///         states.build::<Total>()
+    ///     }
+    /// }
+    ///
+    /// fn main() -> Result<(), Box<dyn Error>> {
+    ///     run_if_worker_for::<Add>();
+    ///     let pool = TypedPool::<Add>::builder().workers(1).init::<Total>(100).start()?;
+    ///     assert_eq!(pool.submit(Add(5))?.wait()?, 105);
+    ///     assert_eq!(pool.submit(Add(6))?.wait()?, 111);
+    ///     Ok(())
+    /// }
+    /// ```
+    fn build_states(states: &mut States) -> Result<(), Box<dyn Error + Send + Sync>> {
+        let _ = states;
         Ok(())
     }
 }

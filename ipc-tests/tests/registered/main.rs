@@ -7,6 +7,7 @@ mod codecs;
 mod errors;
 mod outcomes;
 mod starts;
+mod states;
 mod tasks;
 mod workers;
 

@@ -3,6 +3,7 @@
 use super::events::Listener;
 use crate::error::StartError;
 use crate::os::{clock, memory_use};
+use crate::pool::worker_state::GivenInit;
 use crate::segment::board::EmissionLimits;
 use core::fmt::Debug;
 use core::hash::{BuildHasher, Hasher};
@@ -47,6 +48,8 @@ pub(crate) struct Settings {
     pub(crate) limits: TaskLimits,
     pub(crate) capacity: usize,
     pub(crate) progress: ProgressSettings,
+    /// The values from which workers build their states, or why one can't be encoded.
+    pub(crate) states: Result<Vec<GivenInit>, StartError>,
     pub(crate) max_message_len: usize,
     pub(crate) max_unclaimed_results: usize,
     pub(crate) max_worker_failures: u32,

@@ -14,6 +14,7 @@ use crate::pool::wire::task_message::{EncodedTask, EncodedTaskCodec};
 use crate::queue::Sender;
 use crate::segment::board::Board;
 use core::time::Duration;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -24,6 +25,8 @@ pub(super) struct Shared {
     /// Takes the tasks of callers, of any type, in the encoding of [`TaskCodec`](crate::pool::wire::task_message::TaskCodec).
     pub(super) tasks: Sender<EncodedTask, EncodedTaskCodec>,
     pub(super) board: Arc<Board>,
+    /// The values from which workers build their states, in a file, if there are any.
+    pub(super) states: Option<OwnedFd>,
     pub(super) settings: Settings,
     pub(super) owner: OwnerProcess,
     pub(super) commands: Arc<Commands>,

@@ -9,8 +9,10 @@ use super::shared::Shared;
 use super::shutdown::ShutdownState;
 use super::supervision::{Launcher, Supervisor};
 use super::typed_pool::TypedPool;
+use crate::codec::{Bincode, Codec};
 use crate::error::StartError;
 use crate::os::fork::OwnerProcess;
+use crate::os::memory;
 use crate::pool::task::Task;
 use crate::pool::wire::messages::Identity;
 use crate::pool::wire::result_message::{EncodedResult, EncodedResultCodec};
@@ -18,7 +20,10 @@ use crate::pool::wire::role::{is_unclaimed_worker, report_pool_start};
 use crate::pool::wire::task_message::{EncodedTask, EncodedTaskCodec};
 use crate::queue::Options;
 use crate::segment::board::Board;
+use std::fs::File;
 use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt;
 use std::panic::Location;
 use std::sync::Arc;
 use std::sync::mpsc;
@@ -123,6 +128,7 @@ fn make(settings: Settings, identity: Identity) -> Result<Launcher, StartError> 
         source: io::Error::other(format!("{error:?}")),
     })?;
     let board = Arc::new(board);
+    let states = states_file(&settings)?;
     let emissions = Emissions::new(Arc::clone(&board), settings.progress);
     let commands = Commands::new().map_err(os("an eventfd could not be made"))?;
     let commands = Arc::new(commands);
@@ -139,12 +145,35 @@ fn make(settings: Settings, identity: Identity) -> Result<Launcher, StartError> 
         results,
         tasks,
         board,
+        states,
         settings,
         owner,
         commands,
     });
     Launcher::new(shared, workers_tasks, workers_results)
         .map_err(os("the program of this process could not be found"))
+}
+
+/// Makes the file with the values from which workers build their states, if there are any.
+fn states_file(settings: &Settings) -> Result<Option<OwnedFd>, StartError> {
+    let given = settings.states.as_ref().ok();
+    let Some(given) = given.filter(|given| !given.is_empty()) else {
+        return Ok(None);
+    };
+    let failed = |what: String| StartError::Os {
+        what: "the file for the values of states could not be made",
+        source: io::Error::other(what),
+    };
+    let encoded = Bincode::encoded_len(given).and_then(|length| {
+        let mut bytes = vec![0; length];
+        Bincode::encode(given, &mut bytes).map(|_| bytes)
+    });
+    let bytes = encoded.map_err(|error| failed(error.to_string()))?;
+    let file = memory::create(bytes.len(), bytes.len());
+    let file = File::from(file.map_err(|error| failed(format!("{error:?}")))?);
+    file.write_all_at(&bytes, 0)
+        .map_err(os("the values of states could not be written"))?;
+    Ok(Some(file.into()))
 }
 
 fn os(what: &'static str) -> impl Fn(io::Error) -> StartError {

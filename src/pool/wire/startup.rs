@@ -10,6 +10,8 @@ pub(crate) const LINK: &str = "workring-link";
 pub(crate) const BOARD: &str = "workring-board";
 pub(crate) const TASKS: &str = "workring-tasks";
 pub(crate) const RESULTS: &str = "workring-results";
+/// Only given if the pool has values for states.
+pub(crate) const STATES: &str = "workring-states";
 
 /// The contents of [`VARIABLE`].
 #[derive(Clone, Debug, PartialEq, Eq)]

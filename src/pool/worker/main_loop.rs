@@ -33,11 +33,11 @@ use super::handshake::greet;
 use super::log_forwarding;
 use super::panics::{self, catch_panic};
 use super::watcher::watch;
-use crate::codec::Raw;
-use crate::error::{RecvError, SendError, with_causes};
+use crate::codec::{Bincode, Codec, Raw};
+use crate::error::{InheritError, RecvError, SendError, with_causes};
 use crate::os::link::Link;
-use crate::os::{clock, memory_use, parent, subreaper};
-use crate::pool::context::{Context, WorkerState};
+use crate::os::{clock, memory, memory_use, parent, subreaper};
+use crate::pool::context::{Context, WorkerShared};
 use crate::pool::outcome::TaskId;
 use crate::pool::pace::Pace;
 use crate::pool::task::Task;
@@ -45,19 +45,24 @@ use crate::pool::wire::messages::{FromWorker, Identity, Level, WorkerConfig, tru
 use crate::pool::wire::result_message::{
     EncodedResult, EncodedResultCodec, ResultCodec, ResultMessage, WorkerResult,
 };
-use crate::pool::wire::startup::{BOARD, RESULTS, Starter, TASKS};
+use crate::pool::wire::startup::{BOARD, RESULTS, STATES, Starter, TASKS};
 use crate::pool::wire::task_attempt::TaskAttempt;
 use crate::pool::wire::task_message::{
     EncodedTask, EncodedTaskCodec, TaskKey, TaskMessage, decode_task,
 };
 use crate::pool::wire::task_phase;
+use crate::pool::worker_state::{GivenInit, States};
 use crate::queue::{Receiver, Sender, inherit_as, inherit_fd};
 use crate::segment::board::{Board, WorkerEntry};
 use crate::sync::AtomicBool;
 use core::mem::needs_drop;
+use parking_lot::Mutex;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::error::Error;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
 use std::process::exit;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -82,20 +87,38 @@ impl Startup<'_> {
     }
 }
 
+/// Returns the states that this worker is to build.
+fn given_states() -> Result<States, String> {
+    let file = match inherit_fd(STATES) {
+        Ok(file) => File::from(file),
+        Err(InheritError::NotGiven { .. }) => return Ok(States::default()),
+        Err(error) => return Err(with_causes(&error)),
+    };
+    let read = || -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; memory::sealed_size(&file)?.unwrap_or(0)];
+        file.read_exact_at(&mut bytes, 0)?;
+        Ok(bytes)
+    };
+    let bytes = read().map_err(|error| format!("the values for states: {error}"))?;
+    let given = <Bincode as Codec<Vec<GivenInit>>>::decode(&bytes);
+    let given = given.map_err(|error| with_causes(&error))?;
+    Ok(States::new(given))
+}
+
 /// Makes what the threads of the worker share.
 fn worker_state(
     startup: &Startup<'_>,
     config: &WorkerConfig,
     board: Board,
     results: Sender<EncodedResult, EncodedResultCodec>,
-) -> Result<Arc<WorkerState>, String> {
+) -> Result<Arc<WorkerShared>, String> {
     let slot = startup.slot;
     let (Some(flow), Ok(worker)) = (board.flow(slot), u16::try_from(slot)) else {
         return Err(format!("the board has no slot {slot}"));
     };
     let link = Arc::clone(&startup.link);
     let emitter = Emitter::new(worker, config.emissions, link, results, flow);
-    Ok(Arc::new(WorkerState {
+    Ok(Arc::new(WorkerShared {
         board,
         slot,
         stopping: AtomicBool::new(false),
@@ -110,7 +133,7 @@ pub(crate) trait Runner {
     fn identity(&self) -> Identity;
 
     /// Prepares the process for these tasks.
-    fn prepare(&self) -> Result<(), Box<dyn Error + Send + Sync>>;
+    fn prepare(&self, states: &mut States) -> Result<(), Box<dyn Error + Send + Sync>>;
 
     /// Runs an encoded task, and sends its result.
     fn run(
@@ -186,7 +209,12 @@ impl Worker {
                 .map_err(|error| format!("cannot limit its address space: {error}"))?;
         }
         // Formatting the error runs user code too.
-        let prepare = || runner.prepare().map_err(|error| error.to_string());
+        let mut states = given_states()?;
+        let prepare = || {
+            runner
+                .prepare(&mut states)
+                .map_err(|error| error.to_string())
+        };
         match catch_panic(|| log_forwarding::preparing(&startup.link, config.verbosity, prepare)) {
             Ok(prepared) => prepared?,
             Err(panic) => return Err(panic.to_string()),
@@ -195,6 +223,7 @@ impl Worker {
             state,
             id: TaskId(0),
             attempt: 0,
+            states: Mutex::new(states),
         };
         Ok(Self {
             link: Arc::clone(&startup.link),
@@ -333,9 +362,27 @@ impl Worker {
             Ok(Ok(Ok(output))) => WorkerResult::Output(output),
             Ok(Ok(Err(error))) => WorkerResult::Failed(error),
             Ok(Err(what)) => WorkerResult::Transport(what),
-            Err(panic) if is_decoded => WorkerResult::Panicked(panic),
+            Err(panic) if is_decoded => {
+                self.build_states_again::<T>();
+                WorkerResult::Panicked(panic)
+            }
             Err(panic) => WorkerResult::Transport(format!("decoding the task: {panic}")),
         }
+    }
+
+    /// Builds states that a panic of a task has dropped. If that fails, the worker takes no more tasks.
+    #[cold]
+    fn build_states_again<T: Task>(&mut self) {
+        let states = self.context.states.get_mut();
+        let built =
+            catch_panic(|| T::build_states(states).map_err(|error| truncated(error.to_string())));
+        let what = match built {
+            Ok(Ok(())) => return,
+            Ok(Err(what)) => what,
+            Err(panic) => panic.to_string(),
+        };
+        self.tasks_left = 0;
+        self.report(format!("a state could not be built again: {what}"));
     }
 
     /// Returns this worker's entry on the board.
@@ -406,7 +453,8 @@ impl Worker {
         self.send_to_parent(&FromWorker::Stopping);
         // The watcher ends with the parent's farewell.
         let _ = self.watcher.join();
-        drop((self.tasks, self.results, self.context));
+        // Not the states, which run code of the program.
+        drop((self.tasks, self.results, self.context.state));
         parent::kill_own_descendants();
         exit(0)
     }

@@ -5,6 +5,7 @@ use crate::pool::task::Task;
 use crate::pool::wire::messages::Identity;
 use crate::pool::wire::task_attempt::TaskAttempt;
 use crate::pool::wire::task_message::TaskKey;
+use crate::pool::worker_state::States;
 use core::any::type_name;
 use core::marker::PhantomData;
 use std::error::Error;
@@ -17,8 +18,9 @@ impl<T: Task> Runner for OneType<T> {
         Identity::of::<T>()
     }
 
-    fn prepare(&self) -> Result<(), Box<dyn Error + Send + Sync>> {
-        T::prepare_worker()
+    fn prepare(&self, states: &mut States) -> Result<(), Box<dyn Error + Send + Sync>> {
+        T::prepare_worker()?;
+        T::build_states(states)
     }
 
     #[inline]

@@ -3,7 +3,7 @@
 use super::handshake::{FromLink, receive_watching};
 use crate::os::link::Link;
 use crate::os::parent;
-use crate::pool::context::WorkerState;
+use crate::pool::context::WorkerShared;
 use crate::pool::wire::messages::{FromParent, FromWorker, Level};
 use crate::pool::wire::role::WATCHER;
 use crate::queue::Interrupter;
@@ -17,7 +17,7 @@ use std::thread::{self, JoinHandle};
 pub(crate) fn watch(
     link: Arc<Link>,
     parent: Option<OwnedFd>,
-    state: Arc<WorkerState>,
+    state: Arc<WorkerShared>,
     interrupter: Interrupter,
 ) -> Result<JoinHandle<()>, String> {
     let (has_name, named) = mpsc::channel::<()>();
@@ -42,7 +42,7 @@ pub(crate) fn watch(
                     parent::kill_own_group()
                 }
             }
-            // Release: pairs with the load in `WorkerState`.
+            // Release: pairs with the load in `WorkerShared`.
             state.stopping.store(true, Ordering::Release);
             interrupter.interrupt();
         }

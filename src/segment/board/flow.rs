@@ -52,7 +52,7 @@ pub(crate) struct NextEmission {
 pub(crate) struct EmissionLimits {
     /// Values in the queue.
     pub(crate) in_queue: u32,
-    /// Values of one task that are not read. `None` if the oldest of them give way.
+    /// Values of one task that are not read. `None` if the oldest of them are dropped.
     pub(crate) unread: Option<u32>,
 }
 

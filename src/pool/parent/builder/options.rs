@@ -1,11 +1,14 @@
 //! The builder, with the options for tasks and queues.
 
+use crate::codec::{Bincode, Codec};
 use crate::error::StartError;
 use crate::pool::parent::events::Event;
 use crate::pool::parent::settings::{
     Backoff, CAPACITY, PROGRESS, ProgressSettings, Settings, TaskLimits, WORKERS, WhenFull,
     WorkerPolicy, Workers, check,
 };
+use crate::pool::worker_state::WorkerState;
+use core::any::type_name;
 use core::fmt;
 use core::marker::PhantomData;
 use core::time::Duration;
@@ -55,6 +58,7 @@ impl<P> Builder<P> {
             },
             limits: TaskLimits::default(),
             capacity: 1000,
+            states: Ok(Vec::new()),
             progress: ProgressSettings {
                 bound: 64,
                 when_full: WhenFull::DropOldest,
@@ -131,6 +135,39 @@ impl<P> Builder<P> {
     /// ```
     pub fn capacity(mut self, capacity: usize) -> Self {
         self.settings.capacity = capacity;
+        self
+    }
+
+    /// Gives workers the value from which each of them builds its [state](WorkerState) of type `S`. Only the states of types
+    /// that have a value are built.
+    ///
+    /// # Examples
+    ///
+    /// See [`WorkerState`].
+    #[allow(
+        clippy::needless_pass_by_value,
+        reason = "what was given belongs to the workers"
+    )]
+    pub fn init<S: WorkerState>(mut self, init: S::Init) -> Self {
+        let name = type_name::<S>();
+        let encoded = Bincode::encoded_len(&init).and_then(|length| {
+            let mut bytes = vec![0; length];
+            Bincode::encode(&init, &mut bytes).map(|_| bytes)
+        });
+        match (&mut self.settings.states, encoded) {
+            (Ok(given), Ok(bytes)) => {
+                given.retain(|(other, _)| other != name);
+                given.push((name.to_owned(), bytes));
+            }
+            (states, Err(error)) => {
+                *states = Err(StartError::InvalidOption {
+                    option: "init",
+                    value: format!("a value for `{name}` that can't be encoded ({error})"),
+                    allowed: "values that bincode supports".to_owned(),
+                });
+            }
+            (Err(_), Ok(_)) => {}
+        }
         self
     }
 
@@ -301,6 +338,7 @@ impl<P> Builder<P> {
             &(*workers.start()..=*WORKERS.end()),
         )?;
         check("capacity", &self.settings.capacity, &CAPACITY)?;
+        self.settings.states = Ok(self.settings.states?);
         check("progress", &self.settings.progress.bound, &PROGRESS)?;
         check(
             "max_unclaimed_results",

@@ -3,9 +3,9 @@
 //! | state of a task's values | values                                | a task that emits more           | next                                    |
 //! |--------------------------|---------------------------------------|----------------------------------|-----------------------------------------|
 //! | none                     | of tasks that no handle belongs to: dropped | goes on                    | the first value of a task with a handle |
-//! | kept                     | wait here, up to the bound            | as the pool is set: waits, or the oldest value gives way | waited for, closed, gone |
-//! | waited for               | the same                              | the oldest value gives way       | kept, when a reader is made; closed, gone |
-//! | closed                   | wait here, up to a higher bound       | the oldest value gives way       | gone                                    |
+//! | kept                     | wait here, up to the bound            | as the pool is set: waits, or the oldest is dropped      | waited for, closed, gone |
+//! | waited for               | the same                              | the oldest value is dropped      | kept, when a reader is made; closed, gone |
+//! | closed                   | wait here, up to a higher bound       | the oldest value is dropped      | gone                                    |
 //! | gone                     | dropped                               | goes on                          | never changes                           |
 //!
 //! *Waited for*: a caller waits for the outcome, and there is no reader. *Closed*: the pool shuts down. *Gone*: there is no
@@ -45,7 +45,7 @@ pub(crate) struct Emissions {
 #[derive(Default)]
 struct TaskEmissions {
     unread: VecDeque<Emission>,
-    /// How many values gave way.
+    /// How many values were dropped unread.
     lost: u64,
     readers: usize,
     is_waited_for: bool,
@@ -152,7 +152,7 @@ impl Emissions {
         Some(emission)
     }
 
-    /// Returns how many values of a task gave way.
+    /// Returns how many values of a task were dropped unread.
     pub(super) fn lost(&self, id: TaskId) -> u64 {
         self.tasks.get(&id).map_or(0, |task| task.lost)
     }

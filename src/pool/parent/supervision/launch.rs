@@ -6,11 +6,13 @@ use crate::os::link::Link;
 use crate::os::spawn::{Program, SpawnRequest};
 use crate::pool::parent::shared::Shared;
 use crate::pool::wire::result_message::{EncodedResult, EncodedResultCodec};
-use crate::pool::wire::startup::{Assignment, BOARD, LINK, RESULTS, Starter, TASKS, VARIABLE};
+use crate::pool::wire::startup::{
+    Assignment, BOARD, LINK, RESULTS, STATES, Starter, TASKS, VARIABLE,
+};
 use crate::pool::wire::task_message::{EncodedTask, EncodedTaskCodec};
 use crate::queue::{Handoff, Receiver, Sender};
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 /// What each worker is started with.
@@ -58,6 +60,14 @@ impl Launcher {
             .and_then(|handoff| handoff.give(RESULTS, &self.results))
             .and_then(|handoff| handoff.give_fd(LINK, theirs.into()))
             .and_then(|handoff| handoff.give_fd(BOARD, board));
+        let states = self.shared.states.as_ref().map(OwnedFd::try_clone);
+        let states = states
+            .transpose()
+            .map_err(os("no descriptor for a worker"))?;
+        let handoff = match states {
+            Some(states) => handoff.and_then(|handoff| handoff.give_fd(STATES, states)),
+            None => handoff,
+        };
         let handoff = handoff.map_err(|error| StartError::Os {
             what: "the queues could not be given to a worker",
             source: io::Error::other(error),

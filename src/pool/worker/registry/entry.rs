@@ -5,6 +5,7 @@ use crate::pool::wire::task_attempt::TaskAttempt;
 use crate::pool::wire::task_message::TaskKey;
 use crate::pool::worker::main_loop::{Startup, Worker};
 use crate::pool::worker::one_type::serve_type;
+use crate::pool::worker_state::States;
 use core::any::type_name;
 use core::fmt;
 use std::error::Error;
@@ -23,6 +24,7 @@ pub struct Registered {
     pub(super) key: TaskKey,
     pub(super) describe: fn() -> String,
     pub(super) prepare: fn() -> Result<(), Box<dyn Error + Send + Sync>>,
+    pub(super) build_states: fn(&mut States) -> Result<(), Box<dyn Error + Send + Sync>>,
     pub(super) run: fn(&mut Worker, TaskAttempt, &[u8], u64),
     /// The name of the type, and what serves a pool of this type only.
     pub(super) type_name: fn() -> &'static str,
@@ -40,6 +42,7 @@ impl Registered {
             key: TaskKey::of(T::NAME),
             describe: describe::<T>,
             prepare: T::prepare_worker,
+            build_states: T::build_states,
             run: Worker::run_and_report::<T>,
             type_name: type_name::<T>,
             serve: serve_type::<T>,

@@ -7,6 +7,7 @@ use crate::pool::wire::messages::{Identity, PROTOCOL_VERSION, REGISTERED, trunca
 use crate::pool::wire::task_attempt::TaskAttempt;
 use crate::pool::wire::task_message::TaskKey;
 use crate::pool::worker::main_loop::{Runner, Startup, Worker};
+use crate::pool::worker_state::States;
 use std::error::Error;
 use std::sync::OnceLock;
 
@@ -98,10 +99,13 @@ impl Runner for RegisteredTasks {
         }
     }
 
-    fn prepare(&self) -> Result<(), Box<dyn Error + Send + Sync>> {
+    fn prepare(&self, states: &mut States) -> Result<(), Box<dyn Error + Send + Sync>> {
         let mut by_name = self.tasks.clone();
         by_name.sort_unstable_by_key(|task| task.name);
-        by_name.iter().try_for_each(|task| (task.prepare)())
+        by_name.iter().try_for_each(|task| (task.prepare)())?;
+        by_name
+            .iter()
+            .try_for_each(|task| (task.build_states)(states))
     }
 
     #[inline]
