@@ -186,7 +186,7 @@ impl Lane {
             is_last,
             wait_for: (!is_calling).then(|| self.departures.load(Ordering::Relaxed)),
             kick: self.kick(&mut state),
-            _seat: seat,
+            seat,
         }
     }
 
@@ -269,7 +269,16 @@ pub(crate) struct GivenUp {
     pub(crate) wait_for: Option<u32>,
     pub(crate) kick: Kick,
     /// Dropped by the caller, since it contains wakers.
-    _seat: Option<Seat>,
+    seat: Option<Seat>,
+}
+
+impl GivenUp {
+    /// Passes on a wake that the thread may have taken for the seat. Called when the thread has let go.
+    pub(crate) fn pass_on_wake(&self) {
+        if let Some(seat) = &self.seat {
+            seat.retire();
+        }
+    }
 }
 
 impl State {
@@ -315,5 +324,79 @@ impl State {
             Arc::clone(&seat.source)
         });
         due.collect()
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::super::source::Found;
+    use super::*;
+    use crate::protocol::parking::ParkingWord;
+    use core::sync::atomic::AtomicBool;
+
+    /// A word with something to take after its first look, whose wakes are counted.
+    struct Counted {
+        word: ParkingWord,
+        is_there: AtomicBool,
+        passed_on: AtomicU32,
+    }
+
+    impl Source for Counted {
+        fn word(&self) -> Option<&ParkingWord> {
+            Some(&self.word)
+        }
+        fn fence_others(&self) -> bool {
+            true
+        }
+        fn look(&self) -> Found {
+            if self.is_there.load(Ordering::Relaxed) {
+                Found::One
+            } else {
+                Found::Nothing
+            }
+        }
+        fn wakes_all(&self) -> bool {
+            false
+        }
+        fn pass_on_wake(&self) {
+            self.passed_on.fetch_add(1, Ordering::Relaxed);
+        }
+        fn time_until_sweep(&self) -> Duration {
+            Duration::MAX
+        }
+        fn sweep(&self) {}
+    }
+
+    /// The thread sleeps on the word of a seat whose future is dropped, takes the wake of a notification, and finds the seat
+    /// given up: the last handle has gone. Another process waits for that wake.
+    #[test]
+    fn a_wake_that_comes_while_a_seat_is_given_up_is_passed_on() {
+        for is_notified in [true, false] {
+            let lane = Lane::new();
+            let counted = Arc::new(Counted {
+                word: ParkingWord::new(),
+                is_there: AtomicBool::new(false),
+                passed_on: AtomicU32::new(0),
+            });
+            let source: Arc<dyn Source> = Arc::<Counted>::clone(&counted);
+            let seat = lane.add_seat(&source).expect("a free seat");
+            let admitted = lane.admit(seat, None, Waker::noop().clone());
+            assert!(matches!(lane.next(), Next::Sleep(_)), "nothing is there");
+            let mut woken = Vec::new();
+            assert!(
+                lane.dismiss(seat, admitted.ticket, false, &mut woken)
+                    .is_some()
+            );
+            if is_notified {
+                counted.is_there.store(true, Ordering::Relaxed);
+                counted.word.notify(|_| 1);
+            }
+            let given_up = lane.give_up(seat);
+            assert!(matches!(lane.next(), Next::LetGo));
+            lane.let_go();
+            given_up.pass_on_wake();
+            let passed_on = counted.passed_on.load(Ordering::Relaxed);
+            assert_eq!(passed_on, u32::from(is_notified));
+        }
     }
 }

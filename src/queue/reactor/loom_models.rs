@@ -157,6 +157,7 @@ impl Process {
             while departures.load(Ordering::Acquire) == before {
                 sleepers.sleep_any(&[(departures, before)]);
             }
+            given_up.pass_on_wake();
             drop(given_up);
             // REACTOR-7: the queue may be unmapped from here on.
             assert_eq!(Arc::strong_count(&self.tokens), 1, "references to it");

@@ -43,7 +43,8 @@
 //! REACTOR-6. No user code (a waker's call, clone or drop, a `tracing` subscriber) runs under a lock, nor while another thread
 //!     waits for the reactor's. A panic in it is caught.
 //! REACTOR-7. A queue stays mapped while the thread sleeps on a word of it: the seat and the sleep have references to its
-//!     attachment. The last handle gives up the seats of its queue, and waits until the thread refers to them no more.
+//!     attachment. The last handle gives up the seats of its queue, and waits until the thread refers to them no more. It then passes on
+//!     the wake that the thread may have taken last.
 //!
 //! What is private to the process (a batch in a receiver's store, an interrupt) does not show in the shared words. It makes
 //! all futures of that word in this process try again ([`Seats::call_all`]).

@@ -70,6 +70,7 @@ pub(super) fn give_up(lane: &Arc<Lane>, seat: usize) {
         while departures.load(Ordering::Acquire) == before {
             futex::wait(departures, before, LONG);
         }
+        given_up.pass_on_wake();
         // It does not panic, and if it did, the panic hook would have reported it.
         let _ = thread.map(JoinHandle::join);
     }

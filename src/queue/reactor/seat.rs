@@ -128,6 +128,16 @@ impl Seat {
         }
     }
 
+    /// Passes on a wake that the thread may have taken since it announced its sleep. Called when it sleeps no more on the
+    /// word of a seat that was given up (REACTOR-7).
+    pub(super) fn retire(&self) {
+        let word = self.source.word();
+        let has_changed = |key| word.is_some_and(|word| !word.has(key));
+        if self.key.is_some_and(has_changed) {
+            self.pass_on();
+        }
+    }
+
     /// Passes a wake on that no future here needs.
     fn pass_on(&self) {
         if !self.source.wakes_all() && self.source.look() != Found::Nothing {
