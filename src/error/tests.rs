@@ -26,7 +26,10 @@ fn errors_with_sources() -> Vec<Box<dyn Error>> {
     let what = "no shared memory for the queue";
     let create = || CreateError::Os { what, source: os() };
     let open = || OpenError::Os { what, source: os() };
-    #[cfg_attr(not(feature = "rendezvous"), expect(unused_mut))]
+    #[cfg_attr(
+        not(feature = "rendezvous"),
+        expect(unused_mut, reason = "only connections add to them")
+    )]
     let mut errors: Vec<Box<dyn Error>> = vec![
         Box::new(send_error()),
         Box::new(TrySendError::from(send_error())),
