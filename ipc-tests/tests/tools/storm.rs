@@ -111,11 +111,12 @@ fn only_wake_ups_end_a_sleep_over_large_blocks() {
     storm_without_liveness_checks("--senders 3 --receivers 1 --lessees 1 --size 65536");
 }
 
-/// A wake-up that is lost with a dropped future is a hang here: the queue is full after one message.
+/// A wake-up that is lost with a dropped future, or with the last handle of a process, is a hang here: the queue is full after
+/// one message.
 #[test]
 fn only_wake_ups_end_the_wait_of_a_future() {
     storm_without_liveness_checks(
-        "--senders 2 --receivers 2 --lessees 0 --capacity 1 --futures all",
+        "--senders 3 --receivers 3 --lessees 0 --stops-per-second 20 --capacity 1 --futures all",
     );
 }
 
