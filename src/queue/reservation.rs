@@ -310,8 +310,7 @@ impl<'a, T, C: Codec<T>> Reservation<'a, T, C> {
         &mut self,
         policy: &P,
     ) -> Result<(), P::SendError<()>> {
-        // The reservation was counted as an operation. This is another one only if it fails.
-        let Ok(queue) = self.sender.handle.enter() else {
+        let Ok(queue) = self.sender.handle.begin() else {
             return Err((Failure::from(SendFailure::Forked), ()).into());
         };
         if self.sent {
@@ -341,7 +340,6 @@ impl<'a, T, C: Codec<T>> Reservation<'a, T, C> {
                     return Ok(());
                 };
                 self.block = block;
-                sender.handle.count_operation();
                 Err(error)
             }
         }
