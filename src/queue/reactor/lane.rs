@@ -332,7 +332,7 @@ mod tests {
     use super::super::source::Found;
     use super::*;
     use crate::protocol::parking::ParkingWord;
-    use core::sync::atomic::AtomicBool;
+    use crate::sync::AtomicBool;
 
     /// A word with something to take after its first look, whose wakes are counted.
     struct Counted {
