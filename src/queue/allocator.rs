@@ -88,8 +88,11 @@ impl Allocator {
     /// Prefetches the cell of a later message, if that is of use.
     #[inline(always)]
     fn prefetch(&self, words: View<'_>) {
+        if !self.has_long_cells {
+            return;
+        }
         let tail = words.tail().get();
-        if self.has_long_cells && tail.0.is_multiple_of(LOOK_EVERY) {
+        if tail.0.is_multiple_of(LOOK_EVERY) {
             self.look_ahead(words, tail);
         }
         if self.prefetches.load(Ordering::Relaxed) {
