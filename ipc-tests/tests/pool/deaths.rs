@@ -621,6 +621,12 @@ fn p13_the_report_adds_up_when_one_task_in_a_hundred_kills_its_worker() {
             (report.submitted, report.completed, report.lost),
             (tasks, tasks - lost, lost)
         );
-        assert_eq!((report.died, report.started), (lost, lost + 2));
+        assert_eq!(report.died, lost);
+        // Shutdown may come before the last worker that died is replaced.
+        let replaced = report.started - 2;
+        assert!(
+            (lost - 1..=lost).contains(&replaced),
+            "{replaced} of {lost}"
+        );
     });
 }
