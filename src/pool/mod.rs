@@ -66,7 +66,7 @@
 //! | outcomes | Each accepted task has exactly one outcome: its [output or an error](TaskError). |
 //! | crashes | A worker that dies, at any instruction, costs only the task that it was running. That task is tried again ([`Builder::retries`]) or reported with the worker's exit status, if this process could obtain it. Tasks that the worker had not started go to another one. The worker is replaced. |
 //! | limits | A task that runs for too long, or takes too much memory, ends with its worker, which is replaced: [`Builder::time_limit`], [`Task::time_limit`], [`Builder::memory_limit`]. |
-//! | panics | A panic of a task is its outcome, with message and location. The worker lives. |
+//! | panics | A panic of a task is its outcome, with message and location. The worker lives; where [a panic ends the process](#panics-that-end-the-process), it is replaced. |
 //! | no deadlock | A thread that submits without reading outcomes moves results into this process's own memory while it waits. |
 //! | shutdown | [`TypedPool::shutdown`] is bounded in every step, may be called by several threads at any time, and its report balances. |
 //! | no orphans | A worker leads a process group of its own, which ends with it. A worker that is killed takes its other descendants along; [`Builder::adopt_orphans`] describes the rare exceptions. Workers end when their parent ends, however it ends. |
@@ -121,6 +121,18 @@
 //! A signal that is sent to a worker kills it. That is reported like any other death, and the task is
 //! [tried again](Builder::retries) or lost. `systemd` stops a service by `SIGTERM` to all of its processes, unless it
 //! is configured to send it to the main process only (`KillMode=mixed`).
+//!
+//! # Panics that end the process
+//!
+//! In a program that is built with `panic = "abort"`, a panic ends the worker, which is replaced. The panic hook of this crate
+//! sends the outcome first: that the task panicked, or could not be decoded or encoded, with message and location. The task
+//! is not tried again. There are three exceptions:
+//!
+//! | | |
+//! |---|---|
+//! | a panic of another thread than that of the task | The task has [crashed](TaskError::Crashed) with `SIGABRT`, and is tried again like after any crash. The log has message and location. |
+//! | a panic in a program that has replaced the hook after the worker began | The same, without the log. A hook that calls the one before it keeps the outcome. |
+//! | a panic of the program's own code in this process, such as the `Deserialize` of an output | It ends this process. |
 //!
 //! # What a worker starts with
 //!

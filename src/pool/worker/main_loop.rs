@@ -30,6 +30,7 @@
 
 use super::emitter::Emitter;
 use super::handshake::greet;
+use super::last_words::{Doing, LastWords, note, undecodable};
 use super::log_forwarding;
 use super::panics::{self, catch_panic};
 use super::watcher::watch;
@@ -105,6 +106,29 @@ fn given_states() -> Result<States, String> {
     Ok(States::new(given))
 }
 
+/// Prepares the worker, and returns its states.
+fn prepared_states<R: Runner>(
+    startup: &Startup<'_>,
+    config: &WorkerConfig,
+    runner: &R,
+) -> Result<States, String> {
+    let mut states = given_states()?;
+    // Formatting the error runs user code too.
+    let prepare = || {
+        runner
+            .prepare(&mut states)
+            .map_err(|error| error.to_string())
+    };
+    note(Doing::Preparing);
+    let prepared =
+        catch_panic(|| log_forwarding::preparing(&startup.link, config.verbosity, prepare));
+    note(Doing::Other);
+    match prepared {
+        Ok(prepared) => prepared.map(|()| states),
+        Err(panic) => Err(panic.to_string()),
+    }
+}
+
 /// Makes what the threads of the worker share.
 fn worker_state(
     startup: &Startup<'_>,
@@ -158,19 +182,20 @@ pub(crate) struct Worker {
     results: Sender<EncodedResult, EncodedResultCodec>,
     context: Context,
     watcher: JoinHandle<()>,
+    last_words: Arc<LastWords>,
 }
 
 impl Worker {
     /// Takes over the descriptors of this process and prepares it. Ends the process if that fails.
     pub(crate) fn enter<R: Runner>(startup: &Startup<'_>, runner: &R) -> Self {
         let link = &startup.link;
-        panics::install(Arc::clone(link));
+        let last_words = panics::install(Arc::clone(link));
         let identity = runner.identity();
         let schema = identity.queue_schema();
         let Some(config) = greet(link, identity) else {
             exit(0);
         };
-        Self::take_over(startup, config, &schema, runner).unwrap_or_else(|what| {
+        Self::take_over(startup, config, &schema, runner, last_words).unwrap_or_else(|what| {
             let what = truncated(what);
             let _ = link.send(&FromWorker::CannotPrepare { what }.encode());
             exit(BROKEN)
@@ -182,6 +207,7 @@ impl Worker {
         config: WorkerConfig,
         schema: &str,
         runner: &R,
+        last_words: Arc<LastWords>,
     ) -> Result<Self, String> {
         let tasks = inherit_as(TASKS, schema).map_err(|error| with_causes(&error))?;
         let tasks: Receiver<EncodedTask, EncodedTaskCodec> = tasks;
@@ -192,6 +218,7 @@ impl Worker {
         let board = inherit_fd(BOARD).map_err(|error| with_causes(&error))?;
         let board = Board::attach(board).map_err(|refusal| format!("the board: {refusal:?}"))?;
         let state = worker_state(startup, &config, board, Sender::clone(&results))?;
+        last_words.set_results(&results);
         // Without it this process is killed with its parent, but not the processes that it has started.
         let parent = match startup.starter.filter(|starter| starter.is_visible()) {
             Some(starter) => parent::watch_starter(starter.process, starter.started),
@@ -208,17 +235,7 @@ impl Worker {
             memory_use::limit_address_space(bytes)
                 .map_err(|error| format!("cannot limit its address space: {error}"))?;
         }
-        // Formatting the error runs user code too.
-        let mut states = given_states()?;
-        let prepare = || {
-            runner
-                .prepare(&mut states)
-                .map_err(|error| error.to_string())
-        };
-        match catch_panic(|| log_forwarding::preparing(&startup.link, config.verbosity, prepare)) {
-            Ok(prepared) => prepared?,
-            Err(panic) => return Err(panic.to_string()),
-        }
+        let states = prepared_states(startup, &config, runner)?;
         let context = Context {
             state,
             id: TaskId(0),
@@ -234,6 +251,7 @@ impl Worker {
             results,
             context,
             watcher,
+            last_words,
         })
     }
 
@@ -352,9 +370,11 @@ impl Worker {
         self.context.id = attempt.id;
         self.context.attempt = attempt.number.into();
         let mut is_decoded = false;
+        note(Doing::Decoding(attempt));
         let ran = catch_panic(|| {
             let task = decode_task::<T>(bytes)?;
             is_decoded = true;
+            note(Doing::Running(attempt));
             self.line().set_phase(task_phase::RUNNING);
             Ok(task.run(&self.context))
         });
@@ -366,7 +386,7 @@ impl Worker {
                 self.build_states_again::<T>();
                 WorkerResult::Panicked(panic)
             }
-            Err(panic) => WorkerResult::Transport(format!("decoding the task: {panic}")),
+            Err(panic) => undecodable(&panic),
         }
     }
 
@@ -402,6 +422,7 @@ impl Worker {
         E: Serialize + DeserializeOwned,
     {
         let answer = ResultMessage { attempt, result };
+        note(Doing::Encoding(attempt));
         let what = match catch_panic(|| self.results.send_ref::<_, ResultCodec>(&answer)) {
             // Closed: the parent needs no more results.
             Ok(Ok(()) | Err(SendError::Closed(()))) => None,
@@ -414,6 +435,7 @@ impl Worker {
             Ok(Err(error)) => Some(with_causes(&error)),
             Err(panic) => Some(panic.to_string()),
         };
+        note(Doing::Other);
         if let Some(what) = what {
             let result = WorkerResult::<(), ()>::Transport(truncated(what));
             let reason = ResultMessage { attempt, result };
@@ -453,6 +475,7 @@ impl Worker {
         self.send_to_parent(&FromWorker::Stopping);
         // The watcher ends with the parent's farewell.
         let _ = self.watcher.join();
+        self.last_words.clear_results();
         // Not the states, which run code of the program.
         drop((self.tasks, self.results, self.context.state));
         parent::kill_own_descendants();

@@ -10,11 +10,13 @@
 //! | `watcher`        | the thread that receives messages of the parent                      |
 //! | `emitter`        | sending what tasks emit                                              |
 //! | `panics`         | the panic hook; catching panics of tasks                             |
+//! | `last_words`     | what the hook sends where a panic ends the process                   |
 //! | `log_forwarding` | sending `tracing` events to the parent                               |
 
 mod emitter;
 mod entry;
 mod handshake;
+mod last_words;
 mod log_forwarding;
 mod main_loop;
 mod one_type;

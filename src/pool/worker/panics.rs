@@ -1,5 +1,8 @@
 //! Panics in a worker: those of tasks become outcomes, with their location; others are reported to the parent.
+//!
+//! Where a panic ends the process, nothing is caught: see [`last_words`](super::last_words).
 
+use super::last_words::{LastWords, PANICS_ABORT};
 use crate::os::link::Link;
 use crate::pool::outcome::Panic;
 use crate::pool::wire::messages::{FromWorker, Level, truncated};
@@ -17,11 +20,18 @@ thread_local! {
 }
 
 /// Installs a hook that records panics that are caught, and reports all others to the parent.
-pub(crate) fn install(link: Arc<Link>) {
+///
+/// Where a panic ends the process, the hook sends what catching it would have led to by the returned [`LastWords`].
+pub(super) fn install(link: Arc<Link>) -> Arc<LastWords> {
+    let last_words = LastWords::new(Arc::clone(&link));
+    let of_hook = Arc::clone(&last_words);
     let otherwise = take_hook();
     set_hook(Box::new(move |info| {
         let panic = describe(info);
-        if CATCHING.get() {
+        if PANICS_ABORT && of_hook.send(&panic) {
+            return;
+        }
+        if CATCHING.get() && !PANICS_ABORT {
             CAUGHT.set(Some(panic));
             return;
         }
@@ -36,6 +46,7 @@ pub(crate) fn install(link: Arc<Link>) {
         let _ = link.try_send(&log.encode());
         otherwise(info);
     }));
+    last_words
 }
 
 fn describe(info: &PanicHookInfo<'_>) -> Panic {
