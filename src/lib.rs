@@ -71,6 +71,7 @@
 //! | `rendezvous` | no | processes that did not start each other connect by a name, and give each other ends of queues ([`rendezvous`](rendezvous/index.html)) |
 //! | `shared-memory` | no | named queues in mappings of the crate [shared_memory](https://docs.rs/shared_memory/0.12.4) ([`queue::open_on`](queue/fn.open_on.html)) |
 //! | `cli` | no | the command line `workring`, to see and steer queues from a terminal: `docs/CLI.md` |
+//! | `testing` | no | for your own tests: finds what a test has left behind ([`testing::leak_guard`](testing/fn.leak_guard.html)) |
 //! | `test-hooks` | no | internal hooks for this crate's own tests; unstable |
 //!
 //! The queue is based on Dmitry Vyukov's bounded queue, changed so that a process that stops in the middle of an operation
@@ -102,6 +103,8 @@ pub mod request;
 #[cfg(not(loom))]
 mod segment;
 mod sync;
+#[cfg(all(feature = "testing", not(loom)))]
+pub mod testing;
 
 pub use error::{RecvError, SendError};
 #[cfg(not(loom))]

@@ -25,7 +25,7 @@
 //! With the feature `shared-memory`, a file is made or opened by the crate `shared_memory`; the module `shmem` says what
 //! that crate does of all this, and what not.
 //!
-//! State: the files in `/dev/shm`, and the locks on them.
+//! State: the files in `/dev/shm`, and the locks on them; with the feature `testing`, the names that this process has given.
 
 use super::budget;
 use super::descriptor::beyond_stdio;
@@ -134,6 +134,26 @@ pub(super) fn rename(path: &Path, name: &str) -> io::Result<bool> {
         Err(nix::Error::EEXIST) => Ok(false),
         Err(error) => Err(error.into()),
     }
+}
+
+/// The names that this process has given to files, for [`names_given`].
+#[cfg(feature = "testing")]
+static GIVEN: parking_lot::Mutex<Vec<String>> = parking_lot::Mutex::new(Vec::new());
+
+/// Records that this process has given this name to a file.
+pub(crate) fn note_given(name: &str) {
+    #[cfg(feature = "testing")]
+    GIVEN.lock().push(name.to_owned());
+    #[cfg(not(feature = "testing"))]
+    let _ = name;
+}
+
+/// Returns the names that this process has given to files and that exist.
+#[cfg(feature = "testing")]
+pub(crate) fn names_given() -> Vec<String> {
+    let mut given = GIVEN.lock();
+    given.retain(|name| exists(name));
+    given.clone()
 }
 
 /// Opens the file of this name, with a description of its own. It is private to this user (NAME-3).

@@ -141,7 +141,7 @@ pub(super) fn processes() -> impl Iterator<Item = u32> {
 }
 
 /// Returns the children of a process; none if it has ended.
-pub(super) fn children(id: u32) -> Vec<u32> {
+pub(crate) fn children(id: u32) -> Vec<u32> {
     let mut all = Vec::new();
     let Ok(threads) = fs::read_dir(format!("/proc/{id}/task")) else {
         return all;

@@ -147,6 +147,7 @@ pub(super) fn attach_and_name(
     if !published {
         return Err(already_exists(name));
     }
+    named::note_given(name);
     Ok(attachment)
 }
 

@@ -29,9 +29,16 @@ fn build() -> PathBuf {
         root.display(),
     );
     fs::create_dir_all(&package).expect("a folder");
-    fs::write(package.join("Cargo.toml"), manifest).expect("a manifest");
-    // The same versions as ours.
-    fs::copy(root.join("Cargo.lock"), package.join("Cargo.lock")).expect("a lock file");
+    // The same versions as ours. Cargo removes from a lock file what it does not need.
+    let lock = fs::read_to_string(root.join("Cargo.lock")).expect("a lock file");
+    let written = package.join("written");
+    let text = format!("{manifest}\n{lock}");
+    // Written only if it changes: another process may read it.
+    if fs::read_to_string(&written).ok().as_ref() != Some(&text) {
+        fs::write(package.join("Cargo.toml"), manifest).expect("a manifest");
+        fs::write(package.join("Cargo.lock"), lock).expect("a lock file");
+        fs::write(written, text).expect("a note");
+    }
     let target = package.join("target");
     let output = Command::new(env!("CARGO"))
         .args(["build", "--quiet", "--target-dir"])

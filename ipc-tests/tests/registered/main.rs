@@ -5,6 +5,7 @@
 
 mod codecs;
 mod errors;
+mod leaks;
 mod outcomes;
 mod starts;
 mod states;
