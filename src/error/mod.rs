@@ -20,6 +20,7 @@
 //! | send a request, and wait for its answer         | [`RequestError`], [`ReplyError`]        |
 //! | watch a file descriptor                         | [`WatchError`]                          |
 //! | start or shut down a pool                       | [`StartError`], [`ShutdownError`]       |
+//! | wait for several tasks                          | [`JoinTimeout`], [`WaitAnyError`]       |
 //! | emit a value from a task, and read it           | [`EmitError`], [`ProgressError`]        |
 //! | encode or decode a message                      | [`EncodeError`], [`DecodeError`]        |
 //!
@@ -36,6 +37,7 @@
 mod create;
 mod equality;
 mod handoff;
+mod join;
 mod memory;
 mod open;
 mod pool;
@@ -59,6 +61,7 @@ mod tests;
 pub use crate::codec::{DecodeError, EncodeError};
 pub use create::{CreateError, CreateNamedError};
 pub use handoff::{HandoffError, InheritError};
+pub use join::{JoinTimeout, WaitAnyError};
 pub use memory::MemoryLimit;
 pub(crate) use memory::OutOfMemory;
 pub use open::{OpenError, OpenOrCreateError, RemoveError};

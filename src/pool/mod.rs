@@ -73,6 +73,45 @@
 //! | logs | `tracing` events of workers, and panics of their threads, reach the parent's subscriber, filtered by its level, with the target `workring::worker`. |
 //! | mismatch | A worker program with other tasks, or with another version of this crate, is a typed error that names both sides. |
 //!
+//! # Ways to wait
+//!
+//! Every task has one outcome, and each outcome goes to one place:
+//!
+//! | the caller | the outcome goes to |
+//! |---|---|
+//! | keeps the handle that [`submit`](TypedPool::submit) returns | the handle: [`wait`](TaskHandle::wait), [`outcome`](TaskHandle::outcome); for several handles [`wait_any`] and [`wait_all`] |
+//! | drops the handle | the pool: [`drain`](TypedPool::drain), which ends when no such task is in flight, or [`outcomes`](TypedPool::outcomes), which ends with the pool |
+//! | submits to a [group](TypedPool::group), or in a [scope](TypedPool::scope) | the group, as above: its own handles, its own [`drain`](Group::drain) |
+//! | passes many tasks to a [map](TypedPool::map) | the map |
+//! | needs none: [`submit_detached`](TypedPool::submit_detached), [`detach`](TaskHandle::detach) | no one. It is counted in the [`Report`]. |
+//!
+//! [`join`](TypedPool::join) waits until tasks have ended, and takes nothing. A [tag](Submission::tag) tells the caller which
+//! outcome belongs to what:
+//!
+//! ```
+//! use workring::pool::{Failure, Pool, Tag};
+//!
+//! workring::auto_worker!();
+//!
+//! #[workring::task]
+//! fn square(n: u64) -> Result<u64, Failure> {
+//!     n.checked_mul(n).ok_or_else(|| Failure::new(format!("{n} is too large")))
+//! }
+//!
+//! fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let pool = Pool::start(2)?;
+//!     let request = pool.group(); // its outcomes are its own, and dropping it cancels its tasks
+//!     for (name, n) in [("small", 12), ("large", u64::MAX)] {
+//!         request.task(square::new(n)).tag(name).submit()?;
+//!     }
+//!     for outcome in request.drain() {
+//!         let name = outcome.tag().and_then(Tag::text).unwrap_or("untagged");
+//!         println!("{name}: {}", if outcome.is_ok() { "done" } else { "failed" });
+//!     }
+//!     Ok(())
+//! }
+//! ```
+//!
 //! # Progress
 //!
 //! A task [emits](Context::emit) values while it runs: how far it is, or parts of its result. Its handle
@@ -166,7 +205,7 @@
 //!
 //! | module | content |
 //! |---|---|
-//! | `task`, `context`, `outcome` | what users implement, and what they get |
+//! | `task`, `context`, `outcome`, `carried` | what users implement, and what they get |
 //! | `worker_state` | what a worker keeps from one task to the next |
 //! | `parent` | pools, handles, maps, results; supervision of worker processes |
 //! | `worker` | the main loop of a worker, and how a process becomes one |
@@ -184,6 +223,7 @@
 //! | waiting     | for its back-off, before it is tried again                | queued                                      |
 //! | done, failed, panicked, crashed, timed out, cancelled | it has its outcome               | never changes                               |
 
+mod carried;
 mod coded;
 mod context;
 mod failure;
@@ -201,19 +241,22 @@ mod worker;
 mod worker_state;
 
 pub use crate::error::{
-    EmitError, ProgressError, ShutdownError, StartError, SubmitError, TrySubmitError,
+    EmitError, JoinTimeout, ProgressError, ShutdownError, StartError, SubmitError, TrySubmitError,
+    WaitAnyError,
 };
+pub use carried::Tag;
 pub use context::{CancelReason, Context};
 pub use failure::Failure;
 pub use outcome::{Outcome, Panic, TaskError, TaskId};
 #[cfg(feature = "async")]
 pub use parent::futures;
-#[cfg(feature = "macros")]
-pub use parent::{AnyDrain, AnyOutcome, Pool};
 pub use parent::{
-    Builder, Drain, Emitted, Event, Map, Progress, Report, Shutdown, TaskHandle, TypedPool,
-    WhenFull, Workers,
+    AllHandles, Builder, Drain, Emitted, Event, Group, Handles, Map, OnDrop, Progress, Report,
+    Shutdown, Submission, TaskHandle, TypedPool, WhenFull, Workers, wait_all, wait_all_deadline,
+    wait_any, wait_any_deadline,
 };
+#[cfg(feature = "macros")]
+pub use parent::{AnyDrain, AnyGroup, AnyOutcome, Pool};
 pub use task::{OutcomeOf, ResultOf, Task};
 pub use worker::{Kinds, run_if_worker_for};
 #[cfg(feature = "macros")]

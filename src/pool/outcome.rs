@@ -1,5 +1,6 @@
 //! The outcome of a task: its output, or the reason why it has none.
 
+use super::carried::{Carried, KeptTask, Tag};
 use super::failure::Failure;
 use crate::error::ending;
 use core::any::Any;
@@ -38,8 +39,8 @@ impl fmt::Display for TaskId {
     }
 }
 
-/// The outcome of one task.
-#[derive(Debug, PartialEq, Eq)]
+/// The outcome of one task. Two are equal if the ids, the attempts, the results and the [tags](Outcome::tag) are.
+#[derive(Debug)]
 #[non_exhaustive]
 pub struct Outcome<O, E> {
     /// The id of the task.
@@ -48,18 +49,89 @@ pub struct Outcome<O, E> {
     pub attempts: u32,
     /// The output of the task, or why there is none.
     pub result: Result<O, TaskError<E>>,
+    /// What the caller has asked for besides, if anything.
+    pub(super) carried: Option<Box<Carried>>,
 }
 
 impl<O, E> Outcome<O, E> {
-    /// Returns the outcome of a task whose fate cannot be known.
-    pub(super) const fn unknown(id: TaskId, what: &'static str) -> Self {
+    /// Returns the tag that the caller has given to the task, if any.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    #[doc = include_str!("example.in")]
+    /// let pool = TypedPool::<Square>::builder().start()?;
+    /// for n in 0..10 {
+    ///     pool.task(Square(n)).tag(n).submit()?;
+    /// }
+    /// for outcome in pool.drain() {
+    ///     let n = outcome.tag().and_then(Tag::number).expect("each has one");
+    ///     assert_eq!(outcome.result?, n * n);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn tag(&self) -> Option<&Tag> {
+        self.carried.as_ref()?.tag()
+    }
+
+    /// Takes the task itself out of the outcome. `None` if the task has an output, if it was taken before, if it is of another
+    /// type, or if the pool does not [return tasks](super::Builder::return_tasks).
+    ///
+    /// It is the very value that was submitted, which stayed in this process.
+    ///
+    /// # Examples
+    ///
+    /// A log of dead letters, with the tasks themselves:
+    ///
+    /// ```
+    #[doc = include_str!("example.in")]
+    /// let pool = TypedPool::<Square>::builder().return_tasks(true).start()?;
+    /// let mut dead_letters: Vec<(Square, TaskError<String>)> = Vec::new();
+    /// for mut outcome in pool.map_unordered([3, u64::MAX].map(Square)) {
+    ///     let task = outcome.take_task::<Square>();
+    ///     if let Err(error) = outcome.result {
+    ///         dead_letters.push((task.expect("it has no output"), error));
+    ///     }
+    /// }
+    /// assert_eq!(dead_letters[0].0, Square(u64::MAX));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn take_task<T: 'static>(&mut self) -> Option<T> {
+        self.carried.as_mut()?.take_task()
+    }
+
+    /// Gives a task back to the caller, with the outcome.
+    pub(super) fn carry_task(&mut self, task: KeptTask) {
+        self.carried.get_or_insert_default().keep(task);
+    }
+
+    /// Returns an outcome that carries nothing else.
+    pub(super) const fn new(id: TaskId, attempts: u32, result: Result<O, TaskError<E>>) -> Self {
         Self {
             id,
-            attempts: 0,
-            result: Err(TaskError::Unknown { what }),
+            attempts,
+            result,
+            carried: None,
         }
     }
+
+    /// Returns the outcome of a task whose fate cannot be known.
+    pub(super) const fn unknown(id: TaskId, what: &'static str) -> Self {
+        Self::new(id, 0, Err(TaskError::Unknown { what }))
+    }
 }
+
+impl<O: PartialEq, E: PartialEq> PartialEq for Outcome<O, E> {
+    fn eq(&self, other: &Self) -> bool {
+        (self.id, self.attempts, self.tag()) == (other.id, other.attempts, other.tag())
+            && self.result == other.result
+    }
+}
+
+impl<O: Eq, E: Eq> Eq for Outcome<O, E> {}
 
 /// Why a task has no output.
 ///

@@ -4,6 +4,7 @@
 //! Method: the workers are programs of this package (`pooled`, `deeds`, `lineage`, `starter`). Their tasks do what a
 //! test orders: connect to the test's socket and wait, crash, hang, allocate memory, or fork.
 
+mod callers;
 mod deaths;
 mod exactly_once;
 mod futures;

@@ -1,6 +1,7 @@
 //! The outcome of one of several types of tasks.
 
 use super::shared::Shared;
+use crate::pool::carried::Tag;
 use crate::pool::outcome::{Outcome, TaskId};
 use crate::pool::task::OutcomeOf;
 use crate::pool::wire::result_message::EncodedOutcome;
@@ -60,6 +61,20 @@ impl AnyOutcome {
         self.outcome.attempts
     }
 
+    /// Returns the tag that the caller has given to the task, if any, as [`Outcome::tag`].
+    #[must_use]
+    pub fn tag(&self) -> Option<&Tag> {
+        self.outcome.tag()
+    }
+
+    /// Takes the task itself out of the outcome, as [`Outcome::take_task`].
+    pub fn take_task<T: RegisteredTask>(&mut self) -> Option<T> {
+        if self.is_ok() {
+            return None;
+        }
+        self.outcome.take_task()
+    }
+
     /// Returns whether the task has an output.
     #[must_use]
     pub const fn is_ok(&self) -> bool {
@@ -77,7 +92,7 @@ impl AnyOutcome {
     /// Returns whether it is the outcome of a task of the type `T`.
     #[must_use]
     pub fn is<T: RegisteredTask>(&self) -> bool {
-        self.key == TaskKey::of(T::NAME)
+        self.key == key_of::<T>()
     }
 
     /// Returns the outcome as that of a task of the type `T`. Decodes the output or the error, on this thread.
@@ -105,11 +120,16 @@ impl AnyOutcome {
     }
 }
 
+pub(super) const fn key_of<T: RegisteredTask>() -> TaskKey {
+    const { TaskKey::of(T::NAME) }
+}
+
 impl fmt::Debug for AnyOutcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AnyOutcome")
             .field("name", &self.name())
             .field("id", &self.id())
+            .field("tag", &self.tag())
             .field("status", &self.status().result)
             .finish_non_exhaustive()
     }

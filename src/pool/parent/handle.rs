@@ -3,7 +3,7 @@
 use super::progress::Progress;
 #[cfg(feature = "async")]
 use super::results::{Awaited, Registration};
-use super::results::{FORKED, WaitError};
+use super::results::{FORKED, Home, WaitError};
 use super::settings::WhenFull;
 use super::shared::Shared;
 use crate::pool::outcome::{TaskError, TaskId};
@@ -21,27 +21,42 @@ use std::time::Instant;
 
 /// A task that was submitted. Returned by [`TypedPool::submit`](crate::pool::TypedPool::submit).
 ///
-/// The pool keeps the outcome for the handle. Dropping the handle gives the outcome to
-/// [`TypedPool::drain`](crate::pool::TypedPool::drain); it does not cancel the task. A handle can outlive its pool.
+/// The pool keeps the outcome for the handle. A handle can outlive its pool. If it goes away before the outcome is claimed,
+/// the task goes on, or not, and its outcome goes to another place:
+///
+/// | the handle is                                        | the task   | its outcome                                          |
+/// |------------------------------------------------------|------------|------------------------------------------------------|
+/// | dropped                                              | goes on    | is kept, for [`TypedPool::drain`](crate::pool::TypedPool::drain): someone has to take it |
+/// | [detached](TaskHandle::detach)                       | goes on    | is discarded                                         |
+/// | dropped, after [`cancel_on_drop`](TaskHandle::cancel_on_drop) | is cancelled | is discarded                                |
+///
+/// In all cases the task is counted in the pool's [`Report`](crate::pool::Report). The handle of a task that was submitted
+/// to a [group](crate::pool::TypedPool::group) leaves the outcome to the group, and not to the pool.
 pub struct TaskHandle<T: Task> {
     shared: Arc<Shared>,
     id: TaskId,
     key: TaskKey,
+    home: Home,
     is_claimed: bool,
     cancels_on_drop: bool,
     task: PhantomData<fn() -> T>,
 }
 
 impl<T: Task> TaskHandle<T> {
-    pub(super) fn new(shared: Arc<Shared>, id: TaskId, key: TaskKey) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, id: TaskId, key: TaskKey, home: Home) -> Self {
         Self {
             shared,
             id,
             key,
+            home,
             is_claimed: false,
             cancels_on_drop: false,
             task: PhantomData,
         }
+    }
+
+    pub(super) const fn shared(&self) -> &Arc<Shared> {
+        &self.shared
     }
 
     /// Returns the id of the task.
@@ -337,6 +352,33 @@ impl<T: Task> TaskHandle<T> {
         self
     }
 
+    /// Gives the handle up: the task goes on, and its outcome is discarded, whatever it is. Returns the id of the task.
+    ///
+    /// The task is counted in the pool's [`Report`](crate::pool::Report), and nothing else is kept of it. Never waits. See
+    /// [`Submission::submit_detached`](crate::pool::Submission::submit_detached) for tasks that need no handle at all.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    #[doc = include_str!("../example.in")]
+    /// let pool = TypedPool::<Square>::builder().start()?;
+    /// pool.submit(Square(3))?.detach();
+    /// assert!(pool.drain().next().is_none());
+    /// let report = pool.shutdown(Shutdown::Drain, Duration::from_secs(10))?;
+    /// assert_eq!((report.submitted, report.completed), (1, 1));
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[allow(
+        clippy::must_use_candidate,
+        reason = "callers detach for the effect; few need the id"
+    )]
+    pub fn detach(mut self) -> TaskId {
+        self.is_claimed = true;
+        self.shared.results.discard_handle(self.id);
+        self.id
+    }
+
     /// [Cancels](TaskHandle::cancel) the task, and kills its worker if it still runs after `grace`. The worker's
     /// process group ends with it, and it is replaced. The outcome is then [`TaskError::Cancelled`], unless a result
     /// arrived before.
@@ -375,7 +417,9 @@ impl<T: Task> Drop for TaskHandle<T> {
             self.shared.cancel(self.id);
             self.shared.results.discard_handle(self.id);
         } else {
-            self.shared.results.release_handle(self.id, self.key);
+            self.shared
+                .results
+                .release_handle(self.id, self.key, self.home);
         }
     }
 }

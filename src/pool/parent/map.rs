@@ -22,15 +22,17 @@
 //!     source and `time_limit` before a task is pending, `Serialize` while the task can be taken back from its
 //!     envelope, `Drop` after the task was counted as sent, `Deserialize` after its outcome was removed.
 
+mod kept;
 #[cfg(feature = "async")]
 mod poll;
+mod wait;
 
 #[cfg(feature = "async")]
 pub(super) use poll::MapWait;
 
-use super::dispatch::{MEMORY_WAIT, ReservedAttempts};
+use super::dispatch::ReservedAttempts;
 use super::in_order::InOrder;
-use super::results::{AttemptRange, FORKED, MapStep, OwnLimits, ReserveError, StreamId, WaitError};
+use super::results::{AttemptRange, FORKED, OwnLimits, ReserveError, StreamId};
 use super::shared::Shared;
 use crate::error::TrySubmitError;
 use crate::pool::outcome::{Outcome, TaskId};
@@ -40,6 +42,7 @@ use crate::pool::wire::task_message::{Envelope, Payload, TaskKey};
 use core::fmt;
 use core::iter::FusedIterator;
 use core::time::Duration;
+use kept::KeptTasks;
 use std::collections::VecDeque;
 
 /// The default window, in chunks for each worker.
@@ -73,6 +76,8 @@ pub struct Map<'a, T: Task, I: Iterator<Item = T>> {
     arrived: VecDeque<EncodedOutcome>,
     /// If ordered: all outstanding tasks.
     in_order: Option<InOrder>,
+    /// If the pool returns tasks: all that were sent and whose outcomes were not returned.
+    kept: KeptTasks<T>,
 }
 
 impl<'a, T: Task, I: Iterator<Item = T>> Map<'a, T, I> {
@@ -91,6 +96,7 @@ impl<'a, T: Task, I: Iterator<Item = T>> Map<'a, T, I> {
             outstanding: 0,
             arrived: VecDeque::new(),
             in_order: is_ordered.then(InOrder::default),
+            kept: KeptTasks::new(shared.settings.returns_tasks),
         }
     }
 
@@ -262,6 +268,7 @@ impl<'a, T: Task, I: Iterator<Item = T>> Map<'a, T, I> {
                 Ok(()) => {
                     reserved.mark_all_sent();
                     self.note_sent(range);
+                    self.kept.keep(range, envelope);
                     return true;
                 }
                 Err(TrySubmitError::Full(())) => {
@@ -307,10 +314,12 @@ impl<'a, T: Task, I: Iterator<Item = T>> Map<'a, T, I> {
         }
         reserved.mark_first_sent();
         self.send_singly = self.send_singly.saturating_sub(1);
-        self.note_sent(AttemptRange {
+        let range = AttemptRange {
             first: attempt,
             count: 1,
-        });
+        };
+        self.note_sent(range);
+        self.kept.keep(range, envelope);
         Ok(())
     }
 
@@ -330,8 +339,9 @@ impl<'a, T: Task, I: Iterator<Item = T>> Map<'a, T, I> {
             self.lacks_memory = true;
             return false;
         }
-        let _ended: Vec<T> = self.pending.drain(..range.count).collect();
+        let ended: Vec<T> = self.pending.drain(..range.count).collect();
         self.note_sent(range);
+        self.kept.keep_all(range.first.id, ended);
         true
     }
 
@@ -354,7 +364,7 @@ impl<'a, T: Task, I: Iterator<Item = T>> Map<'a, T, I> {
     fn refuse(&mut self, error: &ReserveError) {
         let results = &self.shared.results;
         let source = self.source.take();
-        let pending = core::mem::take(&mut self.pending);
+        let mut pending = core::mem::take(&mut self.pending);
         self.limits.clear();
         self.send_singly = 0;
         for _ in 0..pending.len() {
@@ -363,12 +373,11 @@ impl<'a, T: Task, I: Iterator<Item = T>> Map<'a, T, I> {
             } else {
                 TaskId::NONE
             };
-            let outcome = Outcome {
-                id,
-                attempts: 0,
-                result: Err(error.into()),
-            };
+            let outcome = Outcome::new(id, 0, Err(error.into()));
             self.outstanding += 1;
+            if self.kept.is_on() {
+                self.kept.keep_all(id, pending.pop_front());
+            }
             match &mut self.in_order {
                 Some(in_order) => in_order.add_refused(outcome),
                 None => self.arrived.push_back(outcome),
@@ -402,61 +411,9 @@ impl<'a, T: Task, I: Iterator<Item = T>> Map<'a, T, I> {
             }
         }?;
         self.outstanding -= 1;
-        Some(self.shared.decode::<T>(outcome))
-    }
-
-    /// Waits until the map can go on (see MAP-2). Returns `false` if no outcome will arrive.
-    fn wait(&mut self) -> bool {
-        let results = &self.shared.results;
-        if !results.is_in_owner() {
-            self.fail_unknown(FORKED);
-            return true;
-        }
-        if self.lacks_memory {
-            return self.wait_for_memory();
-        }
-        let stream = self.stream();
-        match results.wait_for_step(stream, &self.limits, &mut self.arrived) {
-            Ok(MapStep::Outcomes) => {}
-            Ok(MapStep::Reserved(range)) => {
-                self.send(range, None);
-            }
-            Ok(MapStep::Refused(error)) => self.refuse(&error),
-            Err(WaitError::Unknown(what)) => {
-                results.fail_unknown(what);
-                let step = results.wait_for_step(stream, &[], &mut self.arrived);
-                return step.is_ok();
-            }
-            Err(WaitError::Ended | WaitError::TimedOut) => return false,
-        }
-        true
-    }
-
-    /// Waits until outcomes arrive or the first pending task, which is large, is sent. Workers free memory for it,
-    /// and may themselves be waiting until this process receives results.
-    #[cold]
-    fn wait_for_memory(&mut self) -> bool {
-        let stream = self.stream();
-        let results = &self.shared.results;
-        // The tasks' `Serialize` may fork.
-        while results.is_in_owner() && !results.take_outcomes(stream, &mut self.arrived) {
-            match results.reserve_range(stream, &self.limits) {
-                Ok(Some(range)) => {
-                    if self.send(range, Some(MEMORY_WAIT)) {
-                        break;
-                    }
-                }
-                Ok(None) => {
-                    self.lacks_memory = false;
-                    return self.wait();
-                }
-                Err(error) => {
-                    self.refuse(&error);
-                    break;
-                }
-            }
-        }
-        true
+        let mut outcome = self.shared.decode::<T>(outcome);
+        self.kept.give_back(&mut outcome);
+        Some(outcome)
     }
 }
 

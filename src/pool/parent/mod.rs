@@ -5,9 +5,13 @@
 //! | `settings`, `builder`   | the options of a pool; their defaults and their limits                     |
 //! | `start`, `running`      | the start of a pool; a running one, and its drop                           |
 //! | `shared`, `commands`    | what callers and the supervisor share; what callers ask the supervisor for |
+//! | `submission`            | submitting a task, with what its caller sets for it                        |
+//! | `unclaimed`, `drain`    | claiming outcomes that no handle waits for                                 |
+//! | `group`                 | tasks whose outcomes are their group's own                                 |
 //! | `dispatch`              | sending tasks to the workers                                               |
 //! | `results`               | the tasks in flight; receiving and keeping their outcomes                  |
 //! | `typed_pool`, `handle`, `map` | the operations of callers                                            |
+//! | `wait`                  | waiting for several handles                                                |
 //! | `progress`              | reading what a task emits                                                  |
 //! | `futures`               | the operations of async callers                                            |
 //! | `in_order`              | the outcomes of a map until it is their turn                               |
@@ -20,9 +24,11 @@ mod any_outcome;
 mod builder;
 mod commands;
 mod dispatch;
+mod drain;
 mod events;
 #[cfg(feature = "async")]
 pub mod futures;
+mod group;
 mod handle;
 mod in_order;
 mod map;
@@ -36,19 +42,30 @@ mod settings;
 mod shared;
 mod shutdown;
 mod start;
+mod submission;
 mod supervision;
 mod typed_pool;
+mod unclaimed;
+mod wait;
 
 #[cfg(feature = "macros")]
 pub use any_outcome::AnyOutcome;
 pub use builder::Builder;
+#[cfg(feature = "macros")]
+pub use drain::AnyDrain;
+pub use drain::Drain;
 pub use events::Event;
+#[cfg(feature = "macros")]
+pub use group::AnyGroup;
+pub use group::Group;
 pub use handle::TaskHandle;
 pub use map::Map;
 #[cfg(feature = "macros")]
-pub use pool::{AnyDrain, Pool};
+pub use pool::Pool;
 pub use progress::{Emitted, Progress};
 pub use report::Report;
-pub use settings::{WhenFull, Workers};
+pub use settings::{OnDrop, WhenFull, Workers};
 pub use shutdown::Shutdown;
-pub use typed_pool::{Drain, TypedPool};
+pub use submission::Submission;
+pub use typed_pool::TypedPool;
+pub use wait::{AllHandles, Handles, wait_all, wait_all_deadline, wait_any, wait_any_deadline};

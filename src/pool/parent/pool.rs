@@ -1,24 +1,28 @@
 //! The pool of all registered tasks, as its callers see it.
 
-use super::any_outcome::AnyOutcome;
+use super::any_outcome::key_of;
 use super::builder::Builder;
+use super::drain::AnyDrain;
 #[cfg(feature = "async")]
 use super::futures::{ShutdownFuture, SubmitFuture};
+use super::group::AnyGroup;
 use super::handle::TaskHandle;
 use super::map::Map;
 use super::report::Report;
-use super::running::{RunningPool, Unclaimed};
+use super::results::Home;
+use super::running::RunningPool;
 use super::settings::Workers;
 use super::shutdown::Shutdown;
 use super::start::{check_role, start};
-use crate::error::{ShutdownError, StartError, SubmitError, TrySubmitError};
-use crate::pool::wire::task_message::TaskKey;
+use super::submission::Submission;
+use crate::error::{JoinTimeout, ShutdownError, StartError, SubmitError, TrySubmitError};
+use crate::pool::outcome::TaskId;
 use crate::pool::worker::Runner as _;
 use crate::pool::worker::registry::{RegisteredTask, registered};
 use core::fmt;
 use core::time::Duration;
 use std::panic::Location;
-use std::sync::Arc;
+use std::time::Instant;
 
 /// A pool of worker processes that runs every task of the program and of the libraries that it links: those made by
 /// `#[workring::task]`, and types that are [registered](crate::register).
@@ -27,7 +31,7 @@ use std::sync::Arc;
 ///
 /// Dropping a pool that was not [shut down](Pool::shutdown) cancels the tasks in flight and stops the workers, by force
 /// if they do not end within [`Builder::grace`]. With the feature `tracing`, it emits a warning that names the place
-/// where the pool was made.
+/// where the pool was made. [`Builder::on_drop`] chooses otherwise.
 ///
 /// # Examples
 ///
@@ -92,7 +96,7 @@ impl Pool {
     /// # }
     /// ```
     pub fn submit<T: RegisteredTask>(&self, task: T) -> Result<TaskHandle<T>, SubmitError<T>> {
-        self.0.submit(task, key_of::<T>())
+        self.task(task).submit()
     }
 
     /// Submits a task, without waiting for other tasks, as [`TypedPool::try_submit`](crate::pool::TypedPool::try_submit) does.
@@ -105,7 +109,47 @@ impl Pool {
         &self,
         task: T,
     ) -> Result<TaskHandle<T>, TrySubmitError<T>> {
-        self.0.try_submit(task, key_of::<T>())
+        self.task(task).try_submit()
+    }
+
+    /// Submits a task and discards its outcome, as [`TypedPool::submit_detached`](crate::pool::TypedPool::submit_detached)
+    /// does. Returns the id of the task.
+    ///
+    /// # Errors
+    ///
+    /// [`SubmitError`], with the task.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    #[doc = include_str!("../registered.in")]
+    /// let pool = Pool::start(2)?;
+    /// pool.submit_detached(shout::new("fire and forget".to_owned()))?;
+    /// let report = pool.shutdown(Shutdown::Drain, Duration::from_secs(10))?;
+    /// assert_eq!(report.completed, 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn submit_detached<T: RegisteredTask>(&self, task: T) -> Result<TaskId, SubmitError<T>> {
+        self.task(task).submit_detached()
+    }
+
+    /// Returns a submission of this task, for which more can be set: see [`Submission`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    #[doc = include_str!("../registered.in")]
+    /// let pool = Pool::start(2)?;
+    /// pool.task(square::new(12)).tag("twelve").submit()?;
+    /// let outcome = pool.drain().next().expect("one");
+    /// assert_eq!(outcome.tag().and_then(Tag::text), Some("twelve"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[inline]
+    pub fn task<T: RegisteredTask>(&self, task: T) -> Submission<'_, T> {
+        self.0.task(task, key_of::<T>())
     }
 
     /// Submits a task, as [`submit`](Self::submit) does, for async callers: the future completes as soon as the pool has
@@ -131,14 +175,73 @@ impl Pool {
     /// ```
     #[cfg(feature = "async")]
     pub fn submit_async<T: RegisteredTask>(&self, task: T) -> SubmitFuture<'_, T> {
-        SubmitFuture::new(&self.0, task, key_of::<T>())
+        self.task(task).submit_async()
     }
 
     /// Returns an iterator over the outcomes of all tasks whose handles were dropped, in the order in which they arrive.
     /// It blocks for each, and ends when no such task is in flight, as that of
     /// [`TypedPool::drain`](crate::pool::TypedPool::drain) does. See [`AnyOutcome`] for an example.
     pub fn drain(&self) -> AnyDrain<'_> {
-        AnyDrain(self.0.unclaimed())
+        AnyDrain::new(self.0.unclaimed())
+    }
+
+    /// Returns an iterator over the outcomes of all tasks whose handles were dropped, for a consumer that runs as long as the
+    /// pool: it ends when the pool is shut down, as that of [`TypedPool::outcomes`](crate::pool::TypedPool::outcomes) does.
+    pub fn outcomes(&self) -> AnyDrain<'_> {
+        AnyDrain::new(self.0.unclaimed().until_shutdown())
+    }
+
+    /// Blocks until no task is in flight, as [`TypedPool::join`](crate::pool::TypedPool::join) does. Takes no outcome.
+    pub fn join(&self) {
+        // Without a deadline it never fails.
+        let _ = self.0.shared().join(Home::Pool, None);
+    }
+
+    /// Blocks until no task is in flight, for at most `timeout`, as
+    /// [`TypedPool::join_timeout`](crate::pool::TypedPool::join_timeout) does.
+    ///
+    /// # Errors
+    ///
+    /// [`JoinTimeout`]: some are by then.
+    pub fn join_timeout(&self, timeout: Duration) -> Result<(), JoinTimeout> {
+        let deadline = Instant::now().checked_add(timeout);
+        self.0.shared().join(Home::Pool, deadline)
+    }
+
+    /// Blocks until no task is in flight, but not beyond `deadline`, as
+    /// [`TypedPool::join_deadline`](crate::pool::TypedPool::join_deadline) does.
+    ///
+    /// # Errors
+    ///
+    /// [`JoinTimeout`]: some are by then.
+    pub fn join_deadline(&self, deadline: Instant) -> Result<(), JoinTimeout> {
+        self.0.shared().join(Home::Pool, Some(deadline))
+    }
+
+    /// Returns a group: tasks of any types whose outcomes are the group's own. See [`AnyGroup`].
+    #[must_use = "dropping the group cancels its tasks"]
+    pub fn group(&self) -> AnyGroup {
+        AnyGroup::new(self.0.shared())
+    }
+
+    /// Calls `act` with a [group](AnyGroup), and waits for all tasks that were submitted to it, as
+    /// [`TypedPool::scope`](crate::pool::TypedPool::scope) does.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    #[doc = include_str!("../registered.in")]
+    /// let pool = Pool::start(2)?;
+    /// let text = pool.scope(|scope| {
+    ///     let (number, text) = (scope.submit(square::new(12))?, scope.submit(shout::new("x".to_owned()))?);
+    ///     Ok::<_, Box<dyn std::error::Error>>(format!("{}{}", number.wait()?, text.wait()?))
+    /// })?;
+    /// assert_eq!(text, "144X");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn scope<R>(&self, act: impl FnOnce(&AnyGroup) -> R) -> R {
+        AnyGroup::scope(self.0.shared(), act)
     }
 
     /// Returns an iterator that runs these tasks, which are of one type, and returns their outcomes in the order of the
@@ -243,41 +346,8 @@ impl Builder<Pool> {
     }
 }
 
-const fn key_of<T: RegisteredTask>() -> TaskKey {
-    const { TaskKey::of(T::NAME) }
-}
-
 impl fmt::Debug for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt_as("Pool", f)
-    }
-}
-
-/// An iterator over outcomes as they arrive. Returned by [`Pool::drain`].
-#[must_use = "iterators do nothing unless consumed"]
-pub struct AnyDrain<'a>(Unclaimed<'a>);
-
-#[cfg(feature = "async")]
-impl<'a> AnyDrain<'a> {
-    pub(super) fn into_unclaimed(self) -> Unclaimed<'a> {
-        self.0
-    }
-}
-
-impl Iterator for AnyDrain<'_> {
-    type Item = AnyOutcome;
-
-    fn next(&mut self) -> Option<AnyOutcome> {
-        let (key, outcome) = self.0.next()?;
-        let shared = Arc::clone(self.0.shared());
-        Some(AnyOutcome::new(key, shared, outcome))
-    }
-}
-
-impl fmt::Debug for AnyDrain<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AnyDrain")
-            .field("in_flight", &self.0.in_flight())
-            .finish_non_exhaustive()
     }
 }

@@ -29,6 +29,17 @@ pub enum WhenFull {
     Wait,
 }
 
+/// What dropping a pool does that was not shut down. See [`Builder::on_drop`](crate::pool::Builder::on_drop).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OnDrop {
+    /// The tasks in flight are cancelled, as by [`Shutdown::Cancel`](crate::pool::Shutdown::Cancel).
+    Cancel,
+    /// The tasks in flight are run, as by [`Shutdown::Drain`](crate::pool::Shutdown::Drain), for at most this long; those that
+    /// are left are cancelled.
+    Drain(Duration),
+}
+
 /// How many unread values each task may have.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ProgressSettings {
@@ -66,6 +77,10 @@ pub(crate) struct Settings {
     pub(crate) environment: Vec<(OsString, Option<OsString>)>,
     pub(crate) current_dir: Option<PathBuf>,
     pub(crate) listener: Option<Listener>,
+    /// Whether outcomes carry the tasks back that have no output.
+    pub(crate) returns_tasks: bool,
+    /// `None`: the tasks are cancelled, with a warning.
+    pub(crate) on_drop: Option<OnDrop>,
 }
 
 /// A delay that doubles with each failure, from `first` up to `longest`.

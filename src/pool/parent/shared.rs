@@ -1,8 +1,9 @@
 //! State that the callers of a pool, their handles and its supervisor share.
 
 use super::commands::{Command, Commands};
-use super::results::{Results, StreamId};
-use super::settings::Settings;
+use super::results::{GroupId, Home, Results, StreamId, TaskTable, WaitError};
+use super::settings::{Settings, WhenFull};
+use crate::error::JoinTimeout;
 use crate::os::clock;
 use crate::os::fork::OwnerProcess;
 use crate::pool::context::CANCELLED_BY_HANDLE;
@@ -33,6 +34,44 @@ pub(super) struct Shared {
 }
 
 impl Shared {
+    /// Returns how many tasks of the pool, or of a group, are in flight.
+    pub(super) fn in_flight(&self, home: Home) -> usize {
+        if !self.results.is_in_owner() {
+            return 0;
+        }
+        self.results.with(|tasks| tasks.in_flight_of(home))
+    }
+
+    /// Waits until no task of the pool, or of a group, is in flight.
+    pub(super) fn join(&self, home: Home, deadline: Option<Instant>) -> Result<(), JoinTimeout> {
+        let results = &self.results;
+        if self.settings.progress.when_full == WhenFull::Wait {
+            results.stop_waiting_for_readers(home);
+        }
+        let is_idle = |tasks: &mut TaskTable| (tasks.in_flight_of(home) == 0).then_some(());
+        match results.wait_until(deadline, is_idle) {
+            Err(WaitError::TimedOut) => Err(JoinTimeout {
+                in_flight: self.in_flight(home),
+            }),
+            // Each task in flight gets an outcome with this reason.
+            Err(WaitError::Unknown(what)) if results.is_in_owner() => {
+                results.fail_unknown(what);
+                Ok(())
+            }
+            Ok(()) | Err(WaitError::Ended | WaitError::Unknown(_)) => Ok(()),
+        }
+    }
+
+    /// Cancels the tasks of a group that are in flight. Returns their number.
+    pub(super) fn cancel_group(&self, group: GroupId) -> usize {
+        let ids = self.results.cancel_group(group);
+        for &id in &ids {
+            self.board.cancel(id.0, CANCELLED_BY_HANDLE);
+            self.results.wake_emitter(id);
+        }
+        ids.len()
+    }
+
     /// See [`TaskHandle::cancel`](crate::pool::TaskHandle::cancel).
     pub(super) fn cancel(&self, id: TaskId) -> bool {
         if !self.owner.is_current() {

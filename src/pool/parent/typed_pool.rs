@@ -1,15 +1,20 @@
-//! The pool of one type of task, as its callers see it.
+//! The pool of one type of task, as its callers see it. `waits` has groups, scopes, and waits for all tasks.
+
+mod waits;
 
 use super::builder::Builder;
+use super::drain::Drain;
 #[cfg(feature = "async")]
 use super::futures::{ShutdownFuture, SubmitFuture};
 use super::handle::TaskHandle;
 use super::map::Map;
 use super::report::Report;
-use super::running::{RunningPool, Unclaimed};
+use super::running::RunningPool;
 use super::shutdown::Shutdown;
+use super::submission::Submission;
 use crate::error::{ShutdownError, SubmitError, TrySubmitError};
-use crate::pool::task::{OutcomeOf, Task};
+use crate::pool::outcome::TaskId;
+use crate::pool::task::Task;
 use crate::pool::wire::task_message::TaskKey;
 use core::fmt;
 use core::marker::PhantomData;
@@ -21,7 +26,7 @@ use core::time::Duration;
 ///
 /// Dropping a pool that was not [shut down](TypedPool::shutdown) cancels the tasks in flight and stops the workers, by force
 /// if they do not end within [`Builder::grace`]. With the feature `tracing`, it emits a warning that names the place
-/// where the pool was made.
+/// where the pool was made. [`Builder::on_drop`] chooses otherwise.
 ///
 /// # Examples
 ///
@@ -105,7 +110,7 @@ impl<T: Task> TypedPool<T> {
     /// # }
     /// ```
     pub fn submit(&self, task: T) -> Result<TaskHandle<T>, SubmitError<T>> {
-        self.pool.submit(task, TaskKey::NONE)
+        self.task(task).submit()
     }
 
     /// Submits a task, without waiting for other tasks. Moves results that have arrived into this process's own memory.
@@ -131,7 +136,41 @@ impl<T: Task> TypedPool<T> {
     /// # }
     /// ```
     pub fn try_submit(&self, task: T) -> Result<TaskHandle<T>, TrySubmitError<T>> {
-        self.pool.try_submit(task, TaskKey::NONE)
+        self.task(task).try_submit()
+    }
+
+    /// Submits a task, as [`submit`](TypedPool::submit) does, and discards its outcome, whatever it is: nothing is kept of
+    /// the task once it has ended, and it is counted in the [`Report`] only. Returns its id.
+    ///
+    /// This is not the same as dropping the handle that `submit` returns: then the outcome is kept for
+    /// [`drain`](TypedPool::drain), and someone has to take it. See [`TaskHandle`] for all ways.
+    ///
+    /// # Errors
+    ///
+    /// [`SubmitError`], with the task, as for [`submit`](TypedPool::submit).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    #[doc = include_str!("../example.in")]
+    /// let pool = TypedPool::<Square>::builder().start()?;
+    /// for n in 0..10 {
+    ///     pool.submit_detached(Square(n))?;
+    /// }
+    /// assert!(pool.drain().next().is_none());
+    /// let report = pool.shutdown(Shutdown::Drain, Duration::from_secs(10))?;
+    /// assert_eq!((report.submitted, report.completed), (10, 10));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn submit_detached(&self, task: T) -> Result<TaskId, SubmitError<T>> {
+        self.task(task).submit_detached()
+    }
+
+    /// Returns a submission of this task, for which more can be set: see [`Submission`].
+    #[inline]
+    pub fn task(&self, task: T) -> Submission<'_, T> {
+        self.pool.task(task, TaskKey::NONE)
     }
 
     /// Submits a task, as [`submit`](Self::submit) does, for async callers: the future completes as soon as the pool has
@@ -157,7 +196,7 @@ impl<T: Task> TypedPool<T> {
     /// ```
     #[cfg(feature = "async")]
     pub fn submit_async(&self, task: T) -> SubmitFuture<'_, T> {
-        SubmitFuture::new(&self.pool, task, TaskKey::NONE)
+        self.task(task).submit_async()
     }
 
     /// Returns an iterator over the outcomes of all tasks whose handles were dropped, in the order in which they
@@ -188,10 +227,7 @@ impl<T: Task> TypedPool<T> {
     /// # }
     /// ```
     pub fn drain(&self) -> Drain<'_, T> {
-        Drain {
-            unclaimed: self.pool.unclaimed(),
-            task: PhantomData,
-        }
+        Drain::new(self.pool.unclaimed())
     }
 
     /// Returns an iterator that runs these tasks and returns their outcomes in the order of the tasks.
@@ -337,36 +373,5 @@ impl<T: Task> TypedPool<T> {
 impl<T: Task> fmt::Debug for TypedPool<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.pool.fmt_as("TypedPool", f)
-    }
-}
-
-/// An iterator over outcomes as they arrive. Returned by [`TypedPool::drain`].
-#[must_use = "iterators do nothing unless consumed"]
-pub struct Drain<'a, T: Task> {
-    unclaimed: Unclaimed<'a>,
-    task: PhantomData<fn() -> T>,
-}
-
-#[cfg(feature = "async")]
-impl<'a, T: Task> Drain<'a, T> {
-    pub(super) fn into_unclaimed(self) -> Unclaimed<'a> {
-        self.unclaimed
-    }
-}
-
-impl<T: Task> Iterator for Drain<'_, T> {
-    type Item = OutcomeOf<T>;
-
-    fn next(&mut self) -> Option<OutcomeOf<T>> {
-        let (_, outcome) = self.unclaimed.next()?;
-        Some(self.unclaimed.shared().decode::<T>(outcome))
-    }
-}
-
-impl<T: Task> fmt::Debug for Drain<'_, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Drain")
-            .field("in_flight", &self.unclaimed.in_flight())
-            .finish_non_exhaustive()
     }
 }

@@ -130,11 +130,7 @@ impl Codec<EncodedResult> for EncodedResultCodec {
         };
         Ok(EncodedResult {
             attempt: attempt.number,
-            outcome: Outcome {
-                id: attempt.id,
-                attempts: 0,
-                result,
-            },
+            outcome: Outcome::new(attempt.id, 0, result),
         })
     }
 }
@@ -144,11 +140,7 @@ impl Codec<EncodedResult> for EncodedResultCodec {
 fn emission(task: TaskId, contents: &[u8]) -> EncodedResult {
     EncodedResult {
         attempt: NO_ATTEMPT,
-        outcome: Outcome {
-            id: task,
-            attempts: 0,
-            result: Ok(Encoded::new(contents)),
-        },
+        outcome: Outcome::new(task, 0, Ok(Encoded::new(contents))),
     }
 }
 
@@ -254,14 +246,16 @@ impl EncodedOutcome {
     /// Must not be called under a lock, nor by the leader: see [`Encoded::decode`].
     #[inline]
     pub(crate) fn decode<T: Task>(self) -> OutcomeOf<T> {
-        let mut outcome = Outcome {
-            id: self.id,
-            attempts: self.attempts,
-            result: Err(TaskError::Cancelled),
-        };
+        let mut outcome = Outcome::new(self.id, self.attempts, Err(TaskError::Cancelled));
+        outcome.carried = self.carried;
         match self.result {
             Ok(ref output) => output.decode_into(&mut outcome.result, not_carried),
             Err(error) => outcome.result = Err(error.decode()),
+        }
+        if outcome.result.is_ok()
+            && let Some(carried) = outcome.carried.take()
+        {
+            outcome.carried = carried.without_task();
         }
         outcome
     }
@@ -271,11 +265,8 @@ impl EncodedOutcome {
 impl EncodedOutcome {
     /// Returns the outcome without the output and the task's error.
     pub(crate) fn status(&self) -> Outcome<(), ()> {
-        Outcome {
-            id: self.id,
-            attempts: self.attempts,
-            result: self.result.as_ref().map(|_| ()).map_err(TaskError::status),
-        }
+        let result = self.result.as_ref().map(|_| ()).map_err(TaskError::status);
+        Outcome::new(self.id, self.attempts, result)
     }
 }
 

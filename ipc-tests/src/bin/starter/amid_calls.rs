@@ -21,8 +21,8 @@ use std::{
     time::{Duration, Instant},
 };
 use workring::pool::{
-    Map, OutcomeOf, ResultOf, Shutdown, ShutdownError, SubmitError, TaskError, TaskHandle,
-    TrySubmitError, TypedPool,
+    Group, Map, OutcomeOf, ResultOf, Shutdown, ShutdownError, SubmitError, TaskError, TaskHandle,
+    TrySubmitError, TypedPool, wait_any, wait_any_deadline,
 };
 
 /// The forks of each phase. With this many, each lock is held in some of them: a missing check was always noticed.
@@ -72,7 +72,7 @@ pub(super) fn forked_amid_calls(io: &mut Io) {
     });
     for number in 0..FORKS {
         let maps = (pool.map([]), pool.map_unordered([]));
-        (handles, _) = forks.fork(number, handles, maps);
+        (handles, _, _) = forks.fork(number, handles, pool.group(), maps);
     }
     stop.store(true, Ordering::Relaxed);
     counter.join().expect("no panic");
@@ -152,12 +152,17 @@ impl Forks<'_> {
         });
         for number in 0..FORKS {
             let handles = echoes(pool);
+            let group = pool.group();
+            drop(group.submit(Act::Echo(number)).expect("open"));
             let tasks = || (0..TASKS).map(Act::Echo);
             let mut ordered = pool.map(tasks()).window(4);
             let mut unordered = pool.map_unordered(tasks()).window(4);
             let mut numbers: Vec<_> = [ordered.next(), unordered.next()].into();
-            let (handles, (ordered, unordered)) = self.fork(number, handles, (ordered, unordered));
+            let maps = (ordered, unordered);
+            let (handles, group, (ordered, unordered)) = self.fork(number, handles, group, maps);
             assert_echoes(handles);
+            let of_group = group.drain().map(|outcome| echo(outcome.result));
+            assert_eq!(of_group.collect::<Vec<_>>(), [number]);
             numbers.extend(ordered.map(Some));
             numbers.extend(unordered.map(Some));
             let numbers = numbers.into_iter();
@@ -175,7 +180,7 @@ impl Forks<'_> {
             drainer.join().expect("no panic") + drain_dropped(pool),
             submitted
         );
-        submitted + awaited + FORKS * (5 + 2 * TASKS)
+        submitted + awaited + FORKS * (6 + 2 * TASKS)
     }
 
     /// Forks, and waits for the child's exit. The parent keeps its handles and maps.
@@ -183,8 +188,9 @@ impl Forks<'_> {
         &self,
         number: u64,
         handles: Handles,
+        group: Group<Act>,
         maps: Maps<I, J>,
-    ) -> (Handles, Maps<I, J>) {
+    ) -> (Handles, Group<Act>, Maps<I, J>) {
         let (mut reader, steps_writer) = pipe().expect("a pipe");
         // SAFETY: the child takes no lock that another thread may hold; that is what is tested. The C library takes
         // care of the locks of the allocator. The child ends here.
@@ -198,6 +204,9 @@ impl Forks<'_> {
                 let is_well = catch_unwind(AssertUnwindSafe(|| {
                     child.call_handles(self.gate, handles);
                     child.call_maps(number, maps);
+                    child.call_group(&group);
+                    child.begin("drop of a group");
+                    drop(group);
                     child.call_pool();
                     child.end_pool();
                 }));
@@ -217,7 +226,7 @@ impl Forks<'_> {
                     "child {number}, in {last:?}: {report}"
                 );
                 assert_eq!(last, Some("end"));
-                (handles, maps)
+                (handles, group, maps)
             }
         }
     }
@@ -252,6 +261,9 @@ impl Child {
             self.begin("Debug of a handle");
             assert!(format!("{handle:?}").contains("TaskHandle"));
         }
+        self.begin("wait_any");
+        assert_eq!(wait_any(&handles), Ok(0));
+        assert_eq!(wait_any_deadline(&handles, Instant::now()), Ok(0));
         let [one, two, three, four, five] = handles;
         self.begin("wait");
         assert_lost(&one.wait());
@@ -261,8 +273,8 @@ impl Child {
         assert_lost(&three.wait_deadline(Instant::now()).expect("at once"));
         self.begin("outcome");
         assert_lost(&four.outcome().result);
-        self.begin("drop of a handle");
-        drop(five);
+        self.begin("detach");
+        five.detach();
     }
 
     /// Uses maps that were begun before the fork. Every second child drops them at once.
@@ -316,10 +328,49 @@ impl Child {
             let mut map = pool.map_unordered(tasks()).chunk(chunk);
             assert_eq!(assert_rest(&mut map), chunk);
         }
+        self.call_group(&pool.group());
+        self.begin("outcomes");
+        let mut outcomes = pool.outcomes();
+        assert_lost(&outcomes.next().expect("an error").result);
+        assert!(outcomes.next().is_none());
+        self.begin("join");
+        pool.join();
+        assert!(pool.join_timeout(Duration::ZERO).is_ok());
+        self.begin("submit_detached");
+        let refused = pool.submit_detached(Act::Echo(9));
+        assert!(
+            matches!(refused, Err(SubmitError::Forked(_))),
+            "{refused:?}"
+        );
+        self.begin("scope");
+        let refused = pool.scope(|scope| scope.submit(Act::Echo(9)));
+        assert!(
+            matches!(refused, Err(SubmitError::Forked(_))),
+            "{refused:?}"
+        );
         self.begin("in_flight");
         assert_eq!(pool.in_flight(), 0);
         self.begin("Debug of the pool");
         assert!(format!("{pool:?}").contains("in_flight: 0"));
+    }
+
+    fn call_group(&mut self, group: &Group<Act>) {
+        self.begin("submit to a group");
+        let refused = group.task(Act::Echo(9)).tag(9).submit();
+        assert!(
+            matches!(refused, Err(SubmitError::Forked(_))),
+            "{refused:?}"
+        );
+        self.begin("cancel of a group");
+        assert_eq!(group.cancel() + group.in_flight(), 0);
+        self.begin("join of a group");
+        group.join();
+        self.begin("drain of a group");
+        let mut drain = group.drain();
+        assert_lost(&drain.next().expect("an error").result);
+        assert!(drain.next().is_none());
+        self.begin("Debug of a group");
+        assert!(format!("{group:?}").contains("in_flight: 0"));
     }
 
     fn end_pool(&mut self) {

@@ -1,5 +1,6 @@
 //! The options of a pool, by subject.
 
+mod ends;
 mod limits;
 mod options;
 mod workers;

@@ -84,6 +84,8 @@ impl<P> Builder<P> {
             environment: Vec::new(),
             current_dir: None,
             listener: None,
+            returns_tasks: false,
+            on_drop: None,
         };
         Self {
             settings,

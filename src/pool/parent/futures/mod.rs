@@ -9,7 +9,7 @@
 //! | [`TypedPool::submit_async`]                                       | drops the task, which is not submitted        |
 //! | [`Map::into_stream`]                                              | does what dropping the map does: cancels its tasks in flight |
 //! | [`Progress::into_stream`]                                         | loses no value that another reader could have |
-//! | [`Drain::into_stream`]                                            | loses no outcome                              |
+//! | [`Drain::into_stream`], of the pool or of a group                 | loses no outcome                              |
 //! | [`TypedPool::shutdown_async`]                                     | does not stop the shutdown                    |
 //!
 //! In a forked child they complete at once, with the same errors as the blocking forms.

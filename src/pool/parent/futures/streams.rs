@@ -2,12 +2,12 @@
 
 #[cfg(feature = "macros")]
 use super::super::any_outcome::AnyOutcome;
-use super::super::map::{Map, MapWait};
 #[cfg(feature = "macros")]
-use super::super::pool::AnyDrain;
+use super::super::drain::AnyDrain;
+use super::super::drain::Drain;
+use super::super::map::{Map, MapWait};
 use super::super::results::Registration;
-use super::super::running::Unclaimed;
-use super::super::typed_pool::Drain;
+use super::super::unclaimed::Unclaimed;
 use crate::pool::task::{OutcomeOf, Task};
 use core::fmt;
 use core::marker::PhantomData;

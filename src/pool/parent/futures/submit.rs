@@ -2,9 +2,11 @@
 
 use super::super::dispatch::ReservedAttempts;
 use super::super::handle::TaskHandle;
-use super::super::results::{Awaited, OwnLimits, Owner, Registration, WaitError};
-use super::super::running::RunningPool;
+use super::super::results::{Awaited, Home, NewTask, OwnLimits, Owner, Registration, WaitError};
+use super::super::shared::Shared;
+use super::super::submission::{Submission, handle_of, refused};
 use crate::error::{SubmitError, TrySubmitError};
+use crate::pool::carried::Tag;
 use crate::pool::task::Task;
 use crate::pool::wire::task_attempt::TaskAttempt;
 use crate::pool::wire::task_message::{Envelope, Payload, TaskKey};
@@ -19,8 +21,10 @@ use std::sync::Arc;
 /// Dropping it before it has completed drops the task, which the pool has not accepted.
 #[must_use = "futures do nothing unless polled"]
 pub struct SubmitFuture<'a, T: Task> {
-    pool: &'a RunningPool,
+    shared: &'a Arc<Shared>,
+    home: Home,
     key: TaskKey,
+    tag: Option<Tag>,
     step: Step<T>,
     registration: Option<Registration>,
     /// Its place among those that wait for memory for a message.
@@ -35,31 +39,42 @@ enum Step<T> {
     Over,
 }
 
-impl<'a, T: Task> SubmitFuture<'a, T> {
-    pub(in crate::pool::parent) fn new(pool: &'a RunningPool, task: T, key: TaskKey) -> Self {
-        Self {
-            pool,
-            key,
-            step: Step::Unreserved(task),
+impl<'a, T: Task> Submission<'a, T> {
+    /// Submits the task, as [`submit`](Self::submit) does, for async callers: the future completes as soon as the pool has
+    /// room. Needs the feature `async`.
+    ///
+    /// Dropping the future before it has completed drops the task, which is not submitted.
+    pub fn submit_async(self) -> SubmitFuture<'a, T> {
+        SubmitFuture {
+            shared: self.shared,
+            home: self.home,
+            key: self.key,
+            tag: self.tag,
+            step: Step::Unreserved(self.task),
             registration: None,
             line: LinePlace::default(),
         }
     }
+}
 
+impl<T: Task> SubmitFuture<'_, T> {
     /// Reserves an id for the task, once the pool has room.
     fn poll_reserve(
         &mut self,
         task: T,
         context: &Context<'_>,
     ) -> Poll<Result<Envelope<T>, SubmitError<T>>> {
-        let pool = self.pool;
-        let results = &pool.shared().results;
-        // The program's code: called before anything is reserved.
-        let own = OwnLimits::of(&task);
-        let owner = Owner::Handle(self.key);
+        let results = &self.shared.results;
+        let new = NewTask {
+            owner: Owner::Handle(self.home),
+            key: self.key,
+            // The program's code: called before anything is reserved.
+            own: OwnLimits::of(&task),
+        };
+        let tag = &mut self.tag;
         let reserved =
             results.poll_until(&mut self.registration, Awaited::Change, context, |tasks| {
-                results.try_reserve(tasks, owner, own)
+                results.try_reserve(tasks, new, tag)
             });
         let error = match reserved {
             Poll::Pending => {
@@ -72,10 +87,10 @@ impl<'a, T: Task> SubmitFuture<'a, T> {
             Poll::Ready(Ok(Err(error))) => error,
             Poll::Ready(Err(error)) => error.into(),
         };
-        if !self.pool.shared().owner.is_current() {
+        if !self.shared.owner.is_current() {
             return Poll::Ready(Err(SubmitError::Forked(task)));
         }
-        Poll::Ready(Err(refused(TrySubmitError::from(error), task)))
+        Poll::Ready(Err(refused(TrySubmitError::from(error).map(|()| task))))
     }
 
     fn envelope(&self, attempt: TaskAttempt, task: T) -> Envelope<T> {
@@ -93,7 +108,7 @@ impl<'a, T: Task> SubmitFuture<'a, T> {
         envelope: Envelope<T>,
         context: &Context<'_>,
     ) -> Poll<Result<TaskHandle<T>, SubmitError<T>>> {
-        let shared = self.pool.shared();
+        let shared = self.shared;
         // Withdraws the reservation if the task's `Serialize` panics.
         let reserved = ReservedAttempts::new(&shared.results, envelope.attempt, 1);
         let mut sent = shared.try_send(&envelope, None);
@@ -124,30 +139,18 @@ impl<'a, T: Task> SubmitFuture<'a, T> {
                 if reserved.withdraw() {
                     let task = envelope.into_task();
                     let task = task.expect("the envelope of a caller holds a task");
-                    return Poll::Ready(Err(refused(error, task)));
+                    return Poll::Ready(Err(refused(error.map(|()| task))));
                 }
                 // The pool has ended since the reservation. It has counted the task as accepted, and as cancelled.
             }
         }
-        let handle = TaskHandle::new(Arc::clone(shared), envelope.attempt.id, self.key);
-        // If the task's `Drop` panics, the handle is dropped as well, and the outcome goes to `drain`.
-        drop(envelope);
-        Poll::Ready(Ok(handle))
+        Poll::Ready(Ok(handle_of(shared, envelope, self.key, self.home)))
     }
 
     fn leave(&mut self) {
-        let shared = self.pool.shared();
+        let shared = self.shared;
         shared.tasks.leave_line(&mut self.line);
         shared.results.forget_future(&mut self.registration);
-    }
-}
-
-/// Returns the error of a submission that does not wait for room.
-fn refused<T>(error: TrySubmitError<()>, task: T) -> SubmitError<T> {
-    match error.map(|()| task) {
-        TrySubmitError::Refused(error) => error,
-        // Not returned, since it waits for room.
-        TrySubmitError::Full(task) => SubmitError::Closed(task),
     }
 }
 
@@ -162,7 +165,7 @@ impl<T: Task> Future for SubmitFuture<'_, T> {
     /// If it has completed.
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        let is_current = this.pool.shared().owner.is_current();
+        let is_current = this.shared.owner.is_current();
         let envelope = match core::mem::replace(&mut this.step, Step::Over) {
             Step::Unreserved(task) if !is_current => {
                 return Poll::Ready(Err(SubmitError::Forked(task)));
@@ -181,7 +184,7 @@ impl<T: Task> Future for SubmitFuture<'_, T> {
 
 impl<T: Task> Drop for SubmitFuture<'_, T> {
     fn drop(&mut self) {
-        let shared = self.pool.shared();
+        let shared = self.shared;
         if !shared.owner.is_current() {
             return;
         }

@@ -4,6 +4,7 @@ use super::streams::StreamId;
 use crate::pool::task::Task;
 use crate::pool::wire::task_attempt::TaskAttempt;
 use crate::pool::wire::task_message::TaskKey;
+use core::num::NonZeroU64;
 use core::time::Duration;
 
 /// A task that is reserved or in flight: its outcome is not known.
@@ -20,7 +21,28 @@ pub(crate) struct InFlight {
     pub(crate) timed_out: bool,
     /// What the task says itself.
     pub(crate) own: OwnLimits,
+    /// Which registered task it is.
+    pub(super) key: TaskKey,
     pub(super) owner: Owner,
+}
+
+/// What is known of a task when it is reserved.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NewTask {
+    pub(crate) owner: Owner,
+    pub(crate) key: TaskKey,
+    pub(crate) own: OwnLimits,
+}
+
+impl NewTask {
+    /// Returns a task of a map, which knows its key itself.
+    pub(super) const fn of_map(owner: Owner, own: OwnLimits) -> Self {
+        Self {
+            owner,
+            key: TaskKey::NONE,
+            own,
+        }
+    }
 }
 
 /// What a task sets for itself, instead of the pool.
@@ -44,13 +66,47 @@ impl OwnLimits {
 /// Who gets the outcome of a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Owner {
-    /// Its handle. The key is for `drain`, should the handle be dropped.
-    Handle(TaskKey),
+    /// Its handle; `drain` of the home, should the handle be dropped.
+    Handle(Home),
     Map(StreamId),
-    /// `drain`, because the handle was dropped.
-    Drain(TaskKey),
-    /// No one: the map was dropped.
-    Discarded,
+    /// `drain` of the home, because the handle was dropped.
+    Drain(Home),
+    /// No one: the task was detached, or its map or group was dropped.
+    Discarded(Home),
+}
+
+/// The number of a group (GROUP-1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct GroupId(pub(super) NonZeroU64);
+
+/// Where a task was submitted: in the pool itself, or in one of its groups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Home {
+    Pool,
+    Group(GroupId),
+}
+
+impl Owner {
+    #[inline]
+    pub(super) const fn is_drain_of_pool(self) -> bool {
+        matches!(self, Self::Drain(Home::Pool))
+    }
+
+    #[inline]
+    pub(super) const fn is_drain(self) -> bool {
+        matches!(self, Self::Drain(_))
+    }
+
+    /// Returns the group of the task, if it is in one.
+    #[inline]
+    pub(super) const fn group(self) -> Option<GroupId> {
+        match self {
+            Self::Handle(Home::Group(group))
+            | Self::Drain(Home::Group(group))
+            | Self::Discarded(Home::Group(group)) => Some(group),
+            _ => None,
+        }
+    }
 }
 
 /// The first attempts of tasks with consecutive ids.

@@ -4,6 +4,8 @@
 //! |--------------|-------------------------------------------------------------------------|
 //! | `table`      | the tasks in flight and the outcomes, under one lock                    |
 //! | `in_flight`  | what the table knows of a task in flight                                |
+//! | `outcomes`   | recording outcomes, each for its owner, and taking them                 |
+//! | `groups`     | the tasks and the outcomes of each group                                |
 //! | `emissions`  | what tasks have emitted, until it is read                               |
 //! | `reading`    | reading that                                                            |
 //! | `streams`    | the outcomes of each map                                                |
@@ -18,9 +20,9 @@
 //! |--------------------|-------------------------|----------------------------------------------------------------|
 //! | reserved           | `entries`, not yet sent | sent: in flight; not sent: withdrawn, not counted as submitted |
 //! | in flight          | `entries`               | its result arrives, or the supervisor records an outcome       |
-//! | done, for a handle | `for_handles`           | the handle takes the outcome; the handle is dropped: unclaimed |
+//! | done, for a handle | `for_handles`           | the handle takes the outcome; it is dropped: unclaimed; it is detached: discarded |
 //! | done, for a map    | `streams`               | the map takes the outcome; the map is dropped: discarded       |
-//! | unclaimed          | `unclaimed`             | claimed by `drain`                                             |
+//! | unclaimed          | `unclaimed`, or `groups` | claimed by `drain` of the pool or the group                   |
 //!
 //! RESULTS-1. A task has exactly one outcome. Recording it removes the task's entry; a later result for the same
 //!     task, or a result of an earlier attempt, finds no matching entry and is dropped.
@@ -50,8 +52,10 @@
 mod arrival;
 mod emissions;
 mod futures;
+mod groups;
 mod in_flight;
 mod operations;
+mod outcomes;
 mod reading;
 mod receive;
 mod streams;
@@ -60,8 +64,9 @@ mod table;
 pub(super) use emissions::Emissions;
 #[cfg(feature = "async")]
 pub(super) use futures::{Awaited, Registration};
-pub(super) use in_flight::{AttemptRange, InFlight, OwnLimits, Owner};
+pub(super) use groups::NextUnclaimed;
+pub(super) use in_flight::{AttemptRange, GroupId, Home, InFlight, NewTask, OwnLimits, Owner};
 pub(super) use reading::NextEmission;
 pub(super) use receive::{FORKED, Results, WaitError};
 pub(super) use streams::StreamId;
-pub(super) use table::{MapStep, NextUnclaimed, ReserveError, TaskTable};
+pub(super) use table::{MapStep, ReserveError, TaskTable};

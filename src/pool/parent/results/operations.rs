@@ -1,9 +1,10 @@
 //! What callers, maps and the supervisor do with the table of tasks.
 
-use super::in_flight::{AttemptRange, OwnLimits, Owner};
+use super::in_flight::{AttemptRange, GroupId, Home, NewTask, OwnLimits, Owner};
 use super::receive::{Results, WaitError};
 use super::streams::StreamId;
 use super::table::{MapStep, ReserveError, TaskTable};
+use crate::pool::carried::{Carried, KeptTask, Tag};
 use crate::pool::outcome::{TaskError, TaskId};
 use crate::pool::wire::result_message::EncodedOutcome;
 use crate::pool::wire::task_attempt::TaskAttempt;
@@ -24,30 +25,34 @@ impl From<WaitError> for ReserveError {
 
 /// Operations of callers.
 impl Results {
-    /// Reserves an id and an entry for a task with these limits of its own. While
-    /// the pool is at capacity, waits until `deadline`, or without end if that is `None`, and records results that
-    /// arrive.
+    /// Reserves an id and an entry for a task, and takes its tag. While the pool is at capacity, waits until `deadline`, or
+    /// without end if that is `None`, and records results that arrive.
     pub(crate) fn reserve(
         &self,
-        owner: Owner,
-        own: OwnLimits,
+        task: NewTask,
+        tag: &mut Option<Tag>,
         deadline: Option<Instant>,
     ) -> Result<TaskAttempt, ReserveError> {
-        self.wait_until(deadline, |tasks| self.try_reserve(tasks, owner, own))?
+        self.wait_until(deadline, |tasks| self.try_reserve(tasks, task, tag))?
     }
 
-    /// Reserves an id and an entry for a task, if that is possible now. Returns `None` while the pool is at capacity.
+    /// Reserves an id and an entry for a task, and takes its tag, if that is possible now. Returns `None` while the pool is
+    /// at capacity.
     pub(crate) fn try_reserve(
         &self,
         tasks: &mut TaskTable,
-        owner: Owner,
-        own: OwnLimits,
+        task: NewTask,
+        tag: &mut Option<Tag>,
     ) -> Option<Result<TaskAttempt, ReserveError>> {
         let max = self.max_unclaimed;
         if let Err(error) = tasks.check_accepts() {
             return Some(Err(error));
         }
-        if let Some(attempt) = tasks.reserve(owner, own) {
+        if let Some(attempt) = tasks.reserve(task) {
+            if let Some(tag) = tag.take() {
+                let carried = Box::new(Carried::of_tag(tag));
+                tasks.carried.insert(attempt.id, carried);
+            }
             self.wake_supervisor(tasks);
             return Some(Ok(attempt));
         }
@@ -65,10 +70,11 @@ impl Results {
         self.change(|tasks| tasks.withdraw(range) > 0)
     }
 
-    /// Leaves the outcome of a task whose handle was dropped to `drain`.
-    pub(crate) fn release_handle(&self, id: TaskId, key: TaskKey) {
+    /// Leaves the outcome of a task whose handle was dropped to `drain` of its home.
+    pub(crate) fn release_handle(&self, id: TaskId, key: TaskKey, home: Home) {
         if self.is_in_owner() {
-            self.change_if(|tasks| ((), tasks.release_handle(id, key)));
+            // Dropped without the lock.
+            let _leftovers = self.change_if(|tasks| tasks.release_handle(id, key, home));
         }
     }
 
@@ -76,7 +82,16 @@ impl Results {
     pub(crate) fn discard_handle(&self, id: TaskId) {
         if self.is_in_owner() {
             // Dropped without the lock.
-            let _outcome = self.with(|tasks| tasks.discard_handle(id));
+            let _leftovers = self.with(|tasks| tasks.discard_handle(id));
+        }
+    }
+
+    /// Keeps a task that was sent, for its outcome to carry, unless it is of no use.
+    #[cold]
+    pub(crate) fn keep_task(&self, id: TaskId, task: KeptTask) {
+        if self.is_in_owner() {
+            // Dropped without the lock.
+            let _unwanted = self.with(|tasks| tasks.keep_task(id, task));
         }
     }
 
@@ -174,6 +189,24 @@ impl Results {
             Ok(range) => range.map(MapStep::Reserved),
             Err(error) => Some(MapStep::Refused(error)),
         }
+    }
+}
+
+/// Operations of groups.
+impl Results {
+    pub(crate) fn open_group(&self) -> GroupId {
+        self.with(|tasks| tasks.groups.open())
+    }
+
+    /// Marks the tasks of a group that are in flight as cancelled. Returns their ids.
+    pub(crate) fn cancel_group(&self, group: GroupId) -> Vec<TaskId> {
+        self.with(|tasks| tasks.cancel_group(group))
+    }
+
+    /// Closes a group that was dropped: see `TaskTable::close_group`.
+    pub(crate) fn close_group(&self, group: GroupId) {
+        // Dropped without the lock.
+        let _leftovers = self.with(|tasks| tasks.close_group(group));
     }
 }
 

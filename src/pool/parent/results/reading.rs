@@ -1,5 +1,6 @@
 //! Reading what tasks emit.
 
+use super::in_flight::Home;
 use super::receive::Results;
 use super::table::TaskTable;
 use crate::pool::outcome::TaskId;
@@ -69,6 +70,18 @@ impl Results {
             self.with(|tasks| {
                 // Not once the handle has its outcome.
                 if tasks.has_handle(id) {
+                    tasks.emissions.wait_for(id);
+                }
+            });
+        }
+    }
+
+    /// Records that a caller waits for all tasks of the pool, or of a group, and so reads none of their values.
+    #[cold]
+    pub(crate) fn stop_waiting_for_readers(&self, home: Home) {
+        if self.is_in_owner() {
+            self.with(|tasks| {
+                for id in tasks.ids_with_handles(home) {
                     tasks.emissions.wait_for(id);
                 }
             });

@@ -1,11 +1,13 @@
 //! The table of a pool's tasks: entries for those in flight, and outcomes until they are claimed.
 
 use super::emissions::Emissions;
-use super::in_flight::{AttemptRange, InFlight, OwnLimits, Owner};
-use super::streams::{StreamId, Streams};
-use crate::pool::outcome::{Outcome, TaskError, TaskId};
+use super::groups::Groups;
+use super::in_flight::{AttemptRange, InFlight, NewTask, OwnLimits, Owner};
+use super::streams::Streams;
+use crate::pool::carried::Carried;
+use crate::pool::outcome::{TaskError, TaskId};
 use crate::pool::parent::report::TaskStats;
-use crate::pool::wire::result_message::{Encoded, EncodedOutcome, EncodedResult, NO_ATTEMPT};
+use crate::pool::wire::result_message::EncodedOutcome;
 use crate::pool::wire::task_attempt::TaskAttempt;
 use crate::pool::wire::task_message::TaskKey;
 use core::time::Duration;
@@ -24,20 +26,24 @@ pub(crate) struct TaskTable {
     outage: Option<Arc<str>>,
     next_id: u64,
     /// Tasks that are reserved or in flight. The length is a power of two, more than `capacity` (RESULTS-2).
-    entries: Vec<Option<InFlight>>,
+    pub(super) entries: Vec<Option<InFlight>>,
     capacity: usize,
-    in_flight: usize,
-    /// How many of the tasks in flight do not belong to `drain`.
-    not_for_drain: usize,
+    pub(super) in_flight: usize,
+    /// How many of the tasks in flight do not belong to the pool's `drain`.
+    pub(super) not_for_drain: usize,
     /// Outcomes that wait for their handles.
-    for_handles: HashMap<TaskId, EncodedOutcome>,
+    pub(super) for_handles: HashMap<TaskId, EncodedOutcome>,
     /// Outcomes that wait for their maps.
     pub(super) streams: Streams<EncodedOutcome>,
-    /// Outcomes that wait for `drain`.
-    unclaimed: VecDeque<(TaskKey, EncodedOutcome)>,
+    /// Groups, and the outcomes that wait for them.
+    pub(super) groups: Groups,
+    /// Outcomes that wait for the pool's `drain`.
+    pub(super) unclaimed: VecDeque<(TaskKey, EncodedOutcome)>,
+    /// What the outcomes of tasks in flight will carry. Empty unless callers ask for that.
+    pub(super) carried: HashMap<TaskId, Box<Carried>>,
     /// What tasks have emitted.
     pub(super) emissions: Emissions,
-    stats: TaskStats,
+    pub(super) stats: TaskStats,
     /// The number of tasks in flight above which the next reservation wakes the supervisor, once.
     wake_above: usize,
     /// The shortest [`Task::time_limit`](crate::pool::Task::time_limit) of the tasks reserved since the supervisor last
@@ -87,15 +93,6 @@ impl<E> From<&ReserveError> for TaskError<E> {
     }
 }
 
-/// The next outcome for `drain`.
-pub(crate) enum NextUnclaimed {
-    Outcome(TaskKey, EncodedOutcome),
-    /// A task is in flight whose outcome will be unclaimed.
-    Pending,
-    /// No such task is in flight.
-    None,
-}
-
 impl TaskTable {
     /// Returns a table for up to `capacity` tasks in flight, with `entries` for them: a power of two, more than the
     /// capacity.
@@ -113,7 +110,9 @@ impl TaskTable {
             not_for_drain: 0,
             for_handles: HashMap::new(),
             streams: Streams::default(),
+            groups: Groups::default(),
             unclaimed: VecDeque::new(),
+            carried: HashMap::new(),
             emissions,
             stats: TaskStats::default(),
             wake_above: usize::MAX,
@@ -186,14 +185,14 @@ impl TaskTable {
 
     /// Reserves the next id and its entry. Returns `None` if the pool is at capacity.
     #[inline]
-    pub(super) fn reserve(&mut self, owner: Owner, own: OwnLimits) -> Option<TaskAttempt> {
+    pub(super) fn reserve(&mut self, task: NewTask) -> Option<TaskAttempt> {
         if self.in_flight >= self.capacity && !mutant!(CapacityIgnored) {
             return None;
         }
         // This loop ends: there are more entries than `capacity`.
         loop {
             let id = self.take_id();
-            if let Some(attempt) = self.occupy_entry(id, owner, own) {
+            if let Some(attempt) = self.occupy_entry(id, task) {
                 return Some(attempt);
             }
         }
@@ -201,12 +200,13 @@ impl TaskTable {
 
     /// Occupies the entry of `id` if it is free.
     #[inline]
-    fn occupy_entry(&mut self, id: TaskId, owner: Owner, own: OwnLimits) -> Option<TaskAttempt> {
+    fn occupy_entry(&mut self, id: TaskId, task: NewTask) -> Option<TaskAttempt> {
         let index = self.index(id);
         let entry = self.entries.get_mut(index)?;
         if entry.is_some() {
             return None;
         }
+        let NewTask { owner, key, own } = task;
         let attempt = TaskAttempt { id, number: 1 };
         *entry = Some(InFlight {
             attempt,
@@ -215,13 +215,17 @@ impl TaskTable {
             cancelled: false,
             timed_out: false,
             own,
+            key,
             owner,
         });
         if own.time.is_some() {
             self.note_limit(own.time);
         }
         self.in_flight += 1;
-        self.not_for_drain += usize::from(!matches!(owner, Owner::Drain(_)));
+        self.not_for_drain += usize::from(!owner.is_drain_of_pool());
+        if let Some(group) = owner.group() {
+            self.groups.enter(group, owner);
+        }
         self.stats.submitted += 1;
         Some(attempt)
     }
@@ -245,17 +249,22 @@ impl TaskTable {
     ) -> Result<Option<AttemptRange>, ReserveError> {
         self.check_accepts()?;
         if let [limit] = *limits {
-            let first = self.reserve(owner, limit);
+            let first = self.reserve(NewTask::of_map(owner, limit));
             return Ok(first.map(|first| AttemptRange { first, count: 1 }));
         }
         let room = self.capacity - self.in_flight;
         let mut limits = limits.iter().take(room);
-        let first = limits.next().and_then(|&limit| self.reserve(owner, limit));
+        let first = limits
+            .next()
+            .and_then(|&limit| self.reserve(NewTask::of_map(owner, limit)));
         Ok(first.map(|first| {
             let mut count = 1;
             for &limit in limits {
                 let next = TaskId(self.next_id);
-                if self.occupy_entry(next, owner, limit).is_none() {
+                if self
+                    .occupy_entry(next, NewTask::of_map(owner, limit))
+                    .is_none()
+                {
                     break;
                 }
                 self.next_id += 1;
@@ -269,166 +278,32 @@ impl TaskTable {
     pub(super) fn withdraw(&mut self, range: AttemptRange) -> usize {
         let ids = (0..range.count).map(|n| range.first.nth(n).id);
         let withdrawn = ids.filter(|&id| self.remove(id).is_some()).count();
+        if withdrawn > 0 && !self.carried.is_empty() {
+            (0..range.count).for_each(|n| drop(self.carried.remove(&range.first.nth(n).id)));
+        }
         self.stats.submitted -= withdrawn as u64;
         withdrawn
     }
 
     #[inline]
-    fn remove(&mut self, id: TaskId) -> Option<InFlight> {
+    pub(super) fn remove(&mut self, id: TaskId) -> Option<InFlight> {
         self.remove_if(id, |_| true)
     }
 
     /// Removes a task if it is in flight and passes this test.
     #[inline]
-    fn remove_if(&mut self, id: TaskId, test: impl FnOnce(&InFlight) -> bool) -> Option<InFlight> {
-        let task = self.occupied_entry(id)?.take_if(|task| test(task))?;
-        self.in_flight -= 1;
-        self.not_for_drain -= usize::from(!matches!(task.owner, Owner::Drain(_)));
-        Some(task)
-    }
-
-    // Outcomes.
-
-    /// Records the result of a worker, unless the outcome of the task is known or another attempt of it has been
-    /// started (RESULTS-1).
-    #[inline]
-    pub(super) fn record_result(&mut self, received: EncodedResult) {
-        let EncodedResult {
-            attempt,
-            mut outcome,
-        } = received;
-        let Some(task) = self.remove_if(outcome.id, |task| task.attempt.number == attempt) else {
-            if attempt == NO_ATTEMPT {
-                self.record_emission(outcome);
-            }
-            return;
-        };
-        if task.timed_out
-            && let Err(error @ (TaskError::Failed(_) | TaskError::Cancelled)) = &mut outcome.result
-        {
-            *error = TaskError::TimedOut;
-        }
-        let started = u32::from(!matches!(outcome.result, Err(TaskError::Cancelled)));
-        outcome.attempts = task.crashes + started;
-        self.deliver(task.owner, outcome);
-    }
-
-    /// Records the outcome of a task, unless it is known (RESULTS-1).
-    pub(crate) fn record_outcome(
+    pub(super) fn remove_if(
         &mut self,
         id: TaskId,
-        attempts: u32,
-        result: Result<Encoded, TaskError<Encoded>>,
-    ) {
-        let Some(task) = self.remove(id) else {
-            return;
-        };
-        if mutant!(DoubleOutcome) && matches!(result, Err(TaskError::Crashed { .. })) {
-            self.stats.count(&result);
+        test: impl FnOnce(&InFlight) -> bool,
+    ) -> Option<InFlight> {
+        let task = self.occupied_entry(id)?.take_if(|task| test(task))?;
+        self.in_flight -= 1;
+        self.not_for_drain -= usize::from(!task.owner.is_drain_of_pool());
+        if let Some(group) = task.owner.group() {
+            self.groups.leave(group, task.owner);
         }
-        let outcome = Outcome {
-            id,
-            attempts,
-            result,
-        };
-        self.deliver(task.owner, outcome);
-    }
-
-    /// Counts the outcome of a task that was removed, and stores it for the task's owner.
-    #[inline]
-    fn deliver(&mut self, owner: Owner, outcome: EncodedOutcome) {
-        self.stats.count(&outcome.result);
-        match owner {
-            Owner::Map(stream) => self.streams.push(stream, outcome),
-            Owner::Handle(_) => {
-                self.for_handles.insert(outcome.id, outcome);
-            }
-            Owner::Drain(key) => self.unclaimed.push_back((key, outcome)),
-            Owner::Discarded => {}
-        }
-    }
-
-    /// Moves one task from *completed* to *failed* in the statistics: its output could not be decoded.
-    pub(super) fn recount_undecodable(&mut self) {
-        self.stats.recount_undecodable();
-    }
-
-    /// Takes the outcome that its handle waits for.
-    pub(crate) fn take_for_handle(&mut self, id: TaskId) -> Option<EncodedOutcome> {
-        let outcome = self.for_handles.remove(&id)?;
-        self.emissions.remove_handle(id);
-        Some(outcome)
-    }
-
-    /// Returns whether a handle exists for this task, or may.
-    pub(super) fn has_handle(&mut self, id: TaskId) -> bool {
-        let task = self.get_mut(id);
-        task.is_some_and(|task| matches!(task.owner, Owner::Handle(_)))
-            || self.for_handles.contains_key(&id)
-    }
-
-    /// Takes the next unclaimed outcome.
-    pub(crate) fn take_unclaimed(&mut self) -> NextUnclaimed {
-        match self.unclaimed.pop_front() {
-            Some((key, outcome)) => NextUnclaimed::Outcome(key, outcome),
-            None if self.in_flight == self.not_for_drain => NextUnclaimed::None,
-            None => NextUnclaimed::Pending,
-        }
-    }
-
-    /// Returns how many outcomes wait for a handle or for `drain`.
-    pub(super) fn stored_count(&self) -> usize {
-        self.for_handles.len() + self.unclaimed.len()
-    }
-
-    /// Records that a handle was dropped: its task, or the outcome, now belongs to `drain`. Returns whether to
-    /// wake the waiters.
-    pub(super) fn release_handle(&mut self, id: TaskId, key: TaskKey) -> bool {
-        self.emissions.remove_handle(id);
-        if let Some(task) = self.get_mut(id)
-            && let Owner::Handle(key) = task.owner
-        {
-            task.owner = Owner::Drain(key);
-            self.not_for_drain -= 1;
-        } else if let Some(outcome) = self.for_handles.remove(&id)
-            && !mutant!(DroppedHandleLosesOutcome)
-        {
-            self.unclaimed.push_back((key, outcome));
-            return true;
-        }
-        false
-    }
-
-    /// Records that a handle was dropped whose outcome is of no use. Returns the outcome, if it is known.
-    pub(super) fn discard_handle(&mut self, id: TaskId) -> Option<EncodedOutcome> {
-        self.emissions.remove_handle(id);
-        match self.get_mut(id) {
-            Some(task) if matches!(task.owner, Owner::Handle(_)) => {
-                task.owner = Owner::Discarded;
-                None
-            }
-            _ => self.for_handles.remove(&id),
-        }
-    }
-
-    /// Closes the stream of a map that was dropped, and cancels its tasks in flight. Returns their ids, and the
-    /// outcomes that the map has not taken. `has_tasks` is `false` if the map surely has none in flight: that saves a
-    /// search.
-    pub(super) fn abandon(
-        &mut self,
-        stream: StreamId,
-        has_tasks: bool,
-    ) -> (Vec<TaskId>, VecDeque<EncodedOutcome>) {
-        let mut cancelled = Vec::new();
-        let entries = self.entries.iter_mut().filter(|_| has_tasks);
-        for task in entries.flatten() {
-            if task.owner == Owner::Map(stream) {
-                task.owner = Owner::Discarded;
-                task.cancelled = true;
-                cancelled.push(task.attempt.id);
-            }
-        }
-        (cancelled, self.streams.close(stream))
+        Some(task)
     }
 
     // The pool as a whole.
