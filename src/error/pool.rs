@@ -39,6 +39,13 @@ pub enum SubmitError<T> {
         /// Why the last attempt failed.
         why: String,
     },
+    /// The task has a priority, and the pool was started without
+    /// [`Builder::priorities`](crate::pool::Builder::priorities).
+    #[non_exhaustive]
+    NoPriorities {
+        /// The task.
+        task: T,
+    },
     /// The task is larger than [`Builder::max_message_len`](crate::pool::Builder::max_message_len).
     #[non_exhaustive]
     TooLarge {
@@ -94,6 +101,7 @@ impl<T> SubmitError<T> {
                 task: with(task),
                 why,
             },
+            Self::NoPriorities { task } => SubmitError::NoPriorities { task: with(task) },
             Self::TooLarge { task, len, max } => SubmitError::TooLarge {
                 task: with(task),
                 len,
@@ -140,6 +148,7 @@ impl<T> SubmitError<T> {
             | Self::Forked(task)
             | Self::Unclaimed { task, .. }
             | Self::NoWorkers { task, .. }
+            | Self::NoPriorities { task }
             | Self::TooLarge { task, .. }
             | Self::NoMemory { task, .. }
             | Self::Encode { task, .. }
@@ -184,6 +193,7 @@ impl<T> fmt::Debug for SubmitError<T> {
                 .debug_struct("NoWorkers")
                 .field("why", why)
                 .finish_non_exhaustive(),
+            Self::NoPriorities { .. } => f.debug_struct("NoPriorities").finish_non_exhaustive(),
             Self::TooLarge { len, max, .. } => f
                 .debug_struct("TooLarge")
                 .field("len", len)
@@ -226,6 +236,9 @@ impl<T> fmt::Display for SubmitError<T> {
             Self::NoWorkers { why, .. } => write!(
                 f,
                 "no worker of the pool could be started ({why}): remove the cause, and submit the task again"
+            ),
+            Self::NoPriorities { .. } => f.write_str(
+                "the pool has no priorities: start it with `Builder::priorities`, or submit the task without one",
             ),
             Self::TooLarge { len, max, .. } => write!(
                 f,

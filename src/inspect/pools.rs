@@ -75,10 +75,11 @@ struct PoolQueue {
 fn queues_of_pools(files: &[Anonymous]) -> Vec<PoolQueue> {
     let queue = |file: &Anonymous| {
         let address = address(file.first()?);
-        let codec = QueueView::open(&address).ok()?.settings().codec;
+        let settings = QueueView::open(&address).ok()?.settings();
+        let schema = settings.schema.as_deref().unwrap_or_default();
         Some(PoolQueue {
             address,
-            has_tasks: observed::has_tasks(&codec)?,
+            has_tasks: observed::has_tasks(&settings.codec, schema)?,
             processes: file.processes(),
         })
     };

@@ -277,6 +277,14 @@ mutants! {
     SoftLimitNotReported,
     /// A task's own time limit is ignored.
     OwnLimitIgnored,
+    /// Tasks of lower levels get no turn of their own.
+    LowLevelsStarve,
+    /// A task that is tried again is sent to the queue of normal priority.
+    RetryLosesPriority,
+    /// A task begins before its time.
+    NotBeforeIgnored,
+    /// A task that is held back stays so when it is cancelled.
+    HeldNotWithdrawn,
     /// A pool that is cancelled discards the results of tasks that were done.
     ResultsNotDrained,
     /// A crashed task is counted twice.

@@ -112,6 +112,25 @@
 //! }
 //! ```
 //!
+//! # Priorities and times
+//!
+//! In a pool with [priorities](Builder::priorities), free workers take tasks of a higher [`Priority`] first, and no level
+//! starves. In any pool a task can have a time before which it does not begin:
+//!
+//! ```
+#![doc = include_str!("registered.in")]
+//! use std::time::Instant;
+//! let pool = Pool::builder().workers(2).priorities().start()?;
+//! let urgent = pool.task(square::new(3)).priority(Priority::High).submit()?;
+//! let tonight = Instant::now() + Duration::from_secs(36_000);
+//! let later = pool.task(shout::new("good night".to_owned())).priority(Priority::Low).not_before(tonight).submit()?;
+//! assert_eq!(urgent.wait()?, 9);
+//! later.cancel();
+//! assert!(later.wait().is_err());
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # Progress
 //!
 //! A task [emits](Context::emit) values while it runs: how far it is, or parts of its result. Its handle
@@ -211,6 +230,7 @@
 //! | `worker` | the main loop of a worker, and how a process becomes one |
 //! | `failure`, `macros` | the error of tasks without one of their own; what registers a task, and lets workers begin before `main` |
 //! | `wire` | what both sides agree on: messages, ids of tasks and attempts, the start of a worker |
+//! | `priority` | the levels of priority, and in which order a worker looks at their queues |
 //! | `pace` | whether messages arrive so fast that yielding is better than sleeping |
 //!
 //! # A task's life
@@ -220,7 +240,7 @@
 //! | queued      | accepted; in the tasks queue                              | a worker leases it: held                    |
 //! | held        | leased, not on the board                                  | running; cancelled; its worker dies: queued  |
 //! | running     | on the board                                              | done, failed, panicked; its worker dies: waiting, crashed, timed out or cancelled |
-//! | waiting     | for its back-off, before it is tried again                | queued                                      |
+//! | waiting     | for its back-off, or the time that it was submitted with  | queued; cancelled                           |
 //! | done, failed, panicked, crashed, timed out, cancelled | it has its outcome               | never changes                               |
 
 mod carried;
@@ -235,6 +255,7 @@ pub(crate) mod observed;
 mod outcome;
 mod pace;
 mod parent;
+mod priority;
 mod task;
 mod wire;
 mod worker;
@@ -257,6 +278,7 @@ pub use parent::{
 };
 #[cfg(feature = "macros")]
 pub use parent::{AnyDrain, AnyGroup, AnyOutcome, Pool};
+pub use priority::Priority;
 pub use task::{OutcomeOf, ResultOf, Task};
 pub use worker::{Kinds, run_if_worker_for};
 #[cfg(feature = "macros")]

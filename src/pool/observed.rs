@@ -1,7 +1,7 @@
 //! How a pool looks from outside, for [`crate::inspect`].
 
 use super::wire::result_message::RESULTS_CODEC;
-use super::wire::startup::{Assignment, VARIABLE};
+use super::wire::startup::{Assignment, VARIABLE, is_of_other_level};
 use super::wire::task_message::TASKS_CODEC;
 use super::wire::task_phase;
 use crate::os::open_files;
@@ -23,9 +23,12 @@ pub(crate) fn phase(number: u32) -> TaskPhase {
     }
 }
 
-/// Returns whether a queue with this codec has the tasks of a pool, or its results; `None`: neither.
-pub(crate) fn has_tasks(codec: &str) -> Option<bool> {
-    if codec == TASKS_CODEC {
+/// Returns whether a queue with this codec and schema has the tasks of a pool, or its results; `None`: neither. Of a pool with
+/// priorities, only the queue of tasks with the normal one counts.
+pub(crate) fn has_tasks(codec: &str, schema: &str) -> Option<bool> {
+    if is_of_other_level(schema) {
+        None
+    } else if codec == TASKS_CODEC {
         Some(true)
     } else if codec == RESULTS_CODEC {
         Some(false)

@@ -9,20 +9,10 @@ use super::receiver::Receiver;
 use super::taken::{DetachedMessage, TakenMessage};
 use crate::codec::Codec;
 use crate::error::{RecvError, RecvTimeoutError, TryRecvError};
-use crate::protocol::SharedState;
-use crate::protocol::steps::OwnedBlock;
-use crate::protocol::steps::receive::{Miss, Receive};
+use crate::protocol::steps::receive::Receive;
+use crate::protocol::{Corrupt, SharedState};
 use core::time::Duration;
 use std::time::Instant;
-
-/// What a first look for a message to lease has found.
-enum First {
-    /// Nothing: there was no look.
-    NotTried,
-    Missed(Miss),
-    /// A block with several messages.
-    Batch(OwnedBlock),
-}
 
 impl<T, C: Codec<T>> Receiver<T, C> {
     /// Leases a message, without acknowledging it. Blocks until there is one, or the queue is closed and none is left.
@@ -122,10 +112,10 @@ impl<T, C: Codec<T>> Receiver<T, C> {
             return Err(Failure::from(RecvFailure::Forked).into());
         };
         let first = if self.batches.any() || !self.may_lease() {
-            First::NotTried
+            Ok(None)
         } else {
             match self.look_a_few_times(queue, policy) {
-                Ok(block) => {
+                Ok(Receive::Message(block)) => {
                     let held = HeldBlock::new(queue, block);
                     if !held.is_batch() {
                         let attachment = &self.handle.attachment;
@@ -133,32 +123,28 @@ impl<T, C: Codec<T>> Receiver<T, C> {
                         let message = DetachedMessage::Block(held.into_block());
                         return Ok(LeasedMessage::counted(attachment, message));
                     }
-                    First::Batch(held.into_block())
+                    Ok(Some(Receive::Message(held.into_block())))
                 }
-                Err(miss) => First::Missed(miss),
+                other => other.map(Some),
             }
         };
         let message = self.lease_after(queue, first, policy)?;
         Ok(LeasedMessage::counted(&self.handle.attachment, message))
     }
 
-    /// Takes and counts a message after a first look that has not simply returned one.
+    /// Takes and counts a message after a first look that has not simply returned one. `None`: there was no first look.
     /// The caller makes the lease of it.
     #[cold]
     #[inline(never)]
     fn lease_after<P: WaitPolicy>(
         &self,
         queue: Entered<'_>,
-        first: First,
+        first: Result<Option<Receive>, Corrupt>,
         policy: &P,
     ) -> Result<DetachedMessage, P::RecvError> {
-        let look = || {
-            let taken = match first {
-                First::NotTried => return self.take_counted(queue),
-                First::Missed(miss) => self.sort_after(queue, miss)?,
-                First::Batch(block) => self.sort(queue, Receive::Message(block))?,
-            };
-            Ok(taken.map(|taken| self.count(taken)))
+        let look = || match first.map_err(RecvFailure::from)? {
+            Some(received) => Ok(self.sort(queue, received)?.map(|taken| self.count(taken))),
+            None => self.take_counted(queue),
         };
         let taken = match look() {
             Ok(Some(taken)) => Ok(taken),

@@ -12,6 +12,8 @@ mod identity;
 mod limits;
 mod logs;
 mod map;
+mod not_before;
+mod priorities;
 mod progress;
 mod shutdown;
 mod start;

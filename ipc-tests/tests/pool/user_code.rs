@@ -24,7 +24,7 @@ use std::{
         mpsc,
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 use workring::pool::{
     Builder, Event, OutcomeOf, Report, ResultOf, Shutdown, StartError, SubmitError, TaskError,
@@ -263,6 +263,8 @@ fn a_task_whose_encoding_panics_in_submit_releases_its_place() {
         for _ in 0..3 {
             assert!(panics(|| drop(pool.submit(bad()))));
             assert!(panics(|| drop(pool.try_submit(bad()))));
+            let later = Instant::now() + LIMIT;
+            assert!(panics(|| drop(pool.task(bad()).not_before(later).submit())));
             assert_eq!(pool.in_flight(), 0);
         }
         assert_works(&pool);

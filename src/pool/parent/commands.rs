@@ -2,6 +2,8 @@
 
 use crate::os::poll::EventFd as Notifier;
 use crate::pool::outcome::TaskId;
+use crate::pool::priority::Priority;
+use crate::pool::wire::task_message::EncodedTask;
 use parking_lot::Mutex;
 use std::io;
 use std::time::Instant;
@@ -11,6 +13,21 @@ pub(super) enum Command {
     Stop { cancel: bool },
     /// Kill the worker of a cancelled task if it still runs the task at `due`.
     Kill { task: TaskId, due: Instant },
+    /// Hold this task back until it is due.
+    Hold(HeldTask),
+    /// End the tasks that are held back and cancelled.
+    WithdrawCancelled,
+    /// Cancel tasks that are held back beyond this time: the pool will be at its end by then.
+    WithdrawAfter(Instant),
+}
+
+/// A task that the supervisor sends to the workers at a time.
+pub(super) struct HeldTask {
+    pub(super) due: Instant,
+    pub(super) priority: Priority,
+    pub(super) task: EncodedTask,
+    /// Whether it is to be tried again. Otherwise it was submitted with a time before which it is not to begin.
+    pub(super) is_retry: bool,
 }
 
 /// The queue of commands, and the notifier that wakes the supervisor.

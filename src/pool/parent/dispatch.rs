@@ -1,7 +1,7 @@
 //! Dispatch of tasks: sending them, with the ids that were reserved for them, to the workers.
 
 use super::results::{AttemptRange, ReserveError, Results};
-use super::shared::Shared;
+use super::shared::{Shared, TaskSender};
 use crate::codec::EncodeError;
 use crate::error::{SendTimeoutError, SubmitError, TrySendError, TrySubmitError, with_causes};
 use crate::pool::outcome::TaskError;
@@ -15,16 +15,17 @@ use core::time::Duration;
 pub(super) const MEMORY_WAIT: Duration = Duration::from_millis(5);
 
 impl Shared {
-    /// Sends an envelope whose task has a reservation, and returns it. If it can't be sent, withdraws the reservation
+    /// Sends an envelope whose task has a reservation to this queue, and returns it. If it can't be sent, withdraws the reservation
     /// and returns the task with the reason.
     pub(super) fn send<T: Task>(
         &self,
+        queue: &TaskSender,
         envelope: Envelope<T>,
         waits: bool,
     ) -> Result<Envelope<T>, TrySubmitError<T>> {
         // Withdraws the reservation if the task's `Serialize` panics.
         let reserved = ReservedAttempts::new(&self.results, envelope.attempt, 1);
-        let error = match self.send_when_possible(&envelope, waits) {
+        let error = match self.send_when_possible(queue, &envelope, waits) {
             Ok(()) => {
                 reserved.mark_all_sent();
                 return Ok(envelope);
@@ -43,38 +44,20 @@ impl Shared {
     /// (RESULTS-3), but a large task may have to wait for a block.
     fn send_when_possible<T: Task>(
         &self,
+        queue: &TaskSender,
         envelope: &Envelope<T>,
         waits: bool,
     ) -> Result<(), TrySubmitError<()>> {
         loop {
-            match self.try_send(envelope, None) {
+            match try_send(queue, envelope, None) {
                 Err(TrySubmitError::Full(())) => {}
                 other => return other,
             }
             // Workers free memory, and may themselves be waiting for memory for their results.
             self.results.poll();
-            match self.try_send(envelope, waits.then_some(MEMORY_WAIT)) {
+            match try_send(queue, envelope, waits.then_some(MEMORY_WAIT)) {
                 Err(TrySubmitError::Full(())) if waits => {}
                 other => return other,
-            }
-        }
-    }
-
-    /// Sends an envelope if that is possible at once, or within the time.
-    #[inline]
-    pub(super) fn try_send<T: Task>(
-        &self,
-        envelope: &Envelope<T>,
-        timeout: Option<Duration>,
-    ) -> Result<(), TrySubmitError<()>> {
-        match timeout {
-            None => {
-                let sent = self.tasks.try_send_ref::<_, TaskCodec>(envelope);
-                sent.map_err(from_try_send)
-            }
-            Some(time) => {
-                let sent = self.tasks.send_ref_timeout::<_, TaskCodec>(envelope, time);
-                sent.map_err(from_send_timeout)
             }
         }
     }
@@ -88,7 +71,7 @@ impl Shared {
         envelope: &Envelope<T>,
         timeout: Option<Duration>,
     ) -> Result<(), TrySubmitError<()>> {
-        match catch_panic_message(|| self.try_send(envelope, timeout)) {
+        match catch_panic_message(|| try_send(&self.tasks.normal, envelope, timeout)) {
             Ok(Err(TrySubmitError::Refused(SubmitError::Closed(())))) => Ok(()),
             Ok(sent) => sent,
             Err(message) => Err(TrySubmitError::Refused(SubmitError::Encode {
@@ -113,6 +96,25 @@ impl Shared {
         };
         self.results
             .change(|tasks| tasks.record_outcome(attempt.id, 0, Err(error)));
+    }
+}
+
+/// Sends an envelope if that is possible at once, or within the time.
+#[inline]
+pub(super) fn try_send<T: Task>(
+    queue: &TaskSender,
+    envelope: &Envelope<T>,
+    timeout: Option<Duration>,
+) -> Result<(), TrySubmitError<()>> {
+    match timeout {
+        None => {
+            let sent = queue.try_send_ref::<_, TaskCodec>(envelope);
+            sent.map_err(from_try_send)
+        }
+        Some(time) => {
+            let sent = queue.send_ref_timeout::<_, TaskCodec>(envelope, time);
+            sent.map_err(from_send_timeout)
+        }
     }
 }
 

@@ -9,6 +9,7 @@
 //! | `unclaimed`, `drain`    | claiming outcomes that no handle waits for                                 |
 //! | `group`                 | tasks whose outcomes are their group's own                                 |
 //! | `dispatch`              | sending tasks to the workers                                               |
+//! | `when`, `held`          | when a task is to run; holding it back until then                          |
 //! | `results`               | the tasks in flight; receiving and keeping their outcomes                  |
 //! | `typed_pool`, `handle`, `map` | the operations of callers                                            |
 //! | `wait`                  | waiting for several handles                                                |
@@ -30,6 +31,7 @@ mod events;
 pub mod futures;
 mod group;
 mod handle;
+mod held;
 mod in_order;
 mod map;
 #[cfg(feature = "macros")]
@@ -47,6 +49,7 @@ mod supervision;
 mod typed_pool;
 mod unclaimed;
 mod wait;
+mod when;
 
 #[cfg(feature = "macros")]
 pub use any_outcome::AnyOutcome;

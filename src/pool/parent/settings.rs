@@ -58,6 +58,7 @@ pub(crate) struct Settings {
     pub(crate) workers: WorkerPolicy,
     pub(crate) limits: TaskLimits,
     pub(crate) capacity: usize,
+    pub(crate) has_priorities: bool,
     pub(crate) progress: ProgressSettings,
     /// The values from which workers build their states, or why one can't be encoded.
     pub(crate) states: Result<Vec<GivenInit>, StartError>,

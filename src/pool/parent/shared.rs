@@ -8,6 +8,7 @@ use crate::os::clock;
 use crate::os::fork::OwnerProcess;
 use crate::pool::context::CANCELLED_BY_HANDLE;
 use crate::pool::outcome::TaskId;
+use crate::pool::priority::Levels;
 use crate::pool::task::{OutcomeOf, Task};
 use crate::pool::wire::messages::Identity;
 use crate::pool::wire::result_message::EncodedOutcome;
@@ -19,12 +20,15 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Instant;
 
+/// An end of a queue of tasks that tasks are sent to.
+pub(super) type TaskSender = Sender<EncodedTask, EncodedTaskCodec>;
+
 pub(super) struct Shared {
     /// What the workers must be.
     pub(super) identity: Identity,
     pub(super) results: Arc<Results>,
     /// Takes the tasks of callers, of any type, in the encoding of [`TaskCodec`](crate::pool::wire::task_message::TaskCodec).
-    pub(super) tasks: Sender<EncodedTask, EncodedTaskCodec>,
+    pub(super) tasks: Levels<TaskSender>,
     pub(super) board: Arc<Board>,
     /// The values from which workers build their states, in a file, if there are any.
     pub(super) states: Option<OwnedFd>,
@@ -69,6 +73,7 @@ impl Shared {
             self.board.cancel(id.0, CANCELLED_BY_HANDLE);
             self.results.wake_emitter(id);
         }
+        self.withdraw_held(&ids);
         ids.len()
     }
 
@@ -77,15 +82,30 @@ impl Shared {
         if !self.owner.is_current() {
             return false;
         }
-        let cancelled = self.results.with(|tasks| {
-            tasks.get_mut(id)?.cancelled = true;
-            Some(())
+        let is_held = self.results.with(|tasks| {
+            let task = tasks.get_mut(id)?;
+            task.cancelled = true;
+            Some(task.is_held)
         });
-        if cancelled.is_some() {
+        if let Some(is_held) = is_held {
             self.board.cancel(id.0, CANCELLED_BY_HANDLE);
             self.results.wake_emitter(id);
+            if is_held {
+                self.commands.send(Command::WithdrawCancelled);
+            }
         }
-        cancelled.is_some()
+        is_held.is_some()
+    }
+
+    /// Ends those of these cancelled tasks that are held back (HELD-1).
+    fn withdraw_held(&self, ids: &[TaskId]) {
+        let is_held = |tasks: &mut TaskTable, id| tasks.get_mut(id).is_some_and(|it| it.is_held);
+        let any = self
+            .results
+            .with(|tasks| ids.iter().any(|&id| is_held(tasks, id)));
+        if any {
+            self.commands.send(Command::WithdrawCancelled);
+        }
     }
 
     /// See [`TaskHandle::cancel_within`](crate::pool::TaskHandle::cancel_within).
@@ -114,6 +134,7 @@ impl Shared {
     pub(super) fn abandon(&self, stream: StreamId, has_tasks: bool) {
         // Outcomes that were not taken are dropped here, after the lock was released.
         let (cancelled, _left) = self.results.abandon(stream, has_tasks);
+        self.withdraw_held(&cancelled);
         for id in cancelled {
             self.board.cancel(id.0, CANCELLED_BY_HANDLE);
         }

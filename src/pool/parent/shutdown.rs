@@ -147,6 +147,9 @@ impl ShutdownState {
     fn drain(&self, shared: &Shared) -> bool {
         loop {
             let deadline = self.deadline();
+            if let Some(deadline) = deadline {
+                shared.commands.send(Command::WithdrawAfter(deadline));
+            }
             let found = shared.results.wait_until(deadline, |tasks| {
                 if tasks.in_flight() == 0 {
                     return Some(DrainWait::Drained);

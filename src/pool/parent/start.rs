@@ -13,10 +13,12 @@ use crate::codec::{Bincode, Codec};
 use crate::error::StartError;
 use crate::os::fork::OwnerProcess;
 use crate::os::memory;
+use crate::pool::priority::Levels;
 use crate::pool::task::Task;
 use crate::pool::wire::messages::Identity;
 use crate::pool::wire::result_message::{EncodedResult, EncodedResultCodec};
 use crate::pool::wire::role::{is_unclaimed_worker, report_pool_start};
+use crate::pool::wire::startup::schema_of;
 use crate::pool::wire::task_message::{EncodedTask, EncodedTaskCodec};
 use crate::queue::Options;
 use crate::segment::board::Board;
@@ -104,24 +106,21 @@ pub(super) fn check_role() -> Result<(), StartError> {
 fn make(settings: Settings, identity: Identity) -> Result<Launcher, StartError> {
     // More entries than tasks: see RESULTS-2.
     let entries = (2 * settings.capacity).next_power_of_two();
-    let options = queue_options(&settings, settings.capacity, &identity.queue_schema());
+    let schema = identity.queue_schema();
     // A task that its worker has not acknowledged becomes a dead letter, which stays until the supervisor has read
     // it: it is all that is left of the task.
-    let tasks = options
-        .close_waits_for_leases(true)
-        .max_deliveries(1)
-        .max_dead_letters(settings.capacity)
-        .evict_dead_letters(false);
-    let (tasks, workers_tasks) = tasks
-        .channel_with::<EncodedTask, EncodedTaskCodec>()
+    let queues = Levels::try_make(settings.has_priorities, |priority| {
+        queue_options(&settings, settings.capacity, &schema_of(priority, &schema))
+            .close_waits_for_leases(true)
+            .max_deliveries(1)
+            .max_dead_letters(settings.capacity)
+            .evict_dead_letters(false)
+            .channel_with::<EncodedTask, EncodedTaskCodec>()
+    });
+    let (tasks, workers_tasks) = queues.map_err(StartError::Queue)?.unzip();
+    let (workers_results, results) = queue_options(&settings, settings.results_capacity(), &schema)
+        .channel_with::<EncodedResult, EncodedResultCodec>()
         .map_err(StartError::Queue)?;
-    let (workers_results, results) = queue_options(
-        &settings,
-        settings.results_capacity(),
-        &identity.queue_schema(),
-    )
-    .channel_with::<EncodedResult, EncodedResultCodec>()
-    .map_err(StartError::Queue)?;
     let cells = u32::try_from(entries).unwrap_or(u32::MAX);
     let board = Board::create(settings.workers.max, cells).map_err(|error| StartError::Os {
         what: "the board of the workers could not be made",

@@ -3,9 +3,11 @@
 use super::handle::TaskHandle;
 use super::results::{Home, NewTask, OwnLimits, Owner};
 use super::shared::Shared;
+use super::when::When;
 use crate::error::{SubmitError, TrySubmitError};
 use crate::pool::carried::{KeptTask, Tag};
 use crate::pool::outcome::TaskId;
+use crate::pool::priority::Priority;
 use crate::pool::task::Task;
 use crate::pool::wire::task_message::{Envelope, Payload, TaskKey};
 use core::fmt;
@@ -36,6 +38,7 @@ pub struct Submission<'a, T: Task> {
     pub(super) key: TaskKey,
     pub(super) task: T,
     pub(super) tag: Option<Tag>,
+    pub(super) when: Option<When>,
 }
 
 impl<'a, T: Task> Submission<'a, T> {
@@ -47,12 +50,56 @@ impl<'a, T: Task> Submission<'a, T> {
             key,
             task,
             tag: None,
+            when: None,
         }
     }
 
     /// Sets a tag, which the [outcome](crate::pool::Outcome::tag) of the task always carries: a number or a text.
     pub fn tag(mut self, tag: impl Into<Tag>) -> Self {
         self.tag = Some(tag.into());
+        self
+    }
+
+    /// Sets how urgent the task is. Other priorities than `Normal` need a pool with
+    /// [`Builder::priorities`](crate::pool::Builder::priorities).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    #[doc = include_str!("../example.in")]
+    /// let pool = TypedPool::<Square>::builder().workers(1).priorities().start()?;
+    /// let report = pool.task(Square(3)).priority(Priority::Low).submit()?;
+    /// let urgent = pool.task(Square(4)).priority(Priority::High).submit()?;
+    /// assert_eq!((report.wait()?, urgent.wait()?), (9, 16));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn priority(mut self, priority: Priority) -> Self {
+        self.when.get_or_insert_default().priority = priority;
+        self
+    }
+
+    /// Sets a time before which the task does not begin. This process holds the task back until then, and sends it to the workers
+    /// with the priority that it has. So it begins then, or as soon as a worker is free.
+    ///
+    /// Until then it counts as in flight: for the [capacity](crate::pool::Builder::capacity), and for
+    /// [`drain`](crate::pool::TypedPool::drain), which waits for it. It can be cancelled at once. A
+    /// [shutdown](crate::pool::TypedPool::shutdown) by `Drain` runs it if it is due before the time limit of the shutdown is over,
+    /// and otherwise cancels it without waiting.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    #[doc = include_str!("../example.in")]
+    /// let pool = TypedPool::<Square>::builder().workers(1).start()?;
+    /// let in_a_moment = Instant::now() + Duration::from_millis(20);
+    /// assert_eq!(pool.task(Square(3)).not_before(in_a_moment).submit()?.wait()?, 9);
+    /// assert!(Instant::now() >= in_a_moment);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn not_before(mut self, time: Instant) -> Self {
+        self.when.get_or_insert_default().not_before = Some(time);
         self
     }
 
@@ -108,6 +155,11 @@ impl<'a, T: Task> Submission<'a, T> {
         if !shared.owner.is_current() {
             return forked(task);
         }
+        if let Some(when) = self.when
+            && shared.tasks.of(when.priority).is_none()
+        {
+            return Err(TrySubmitError::Refused(SubmitError::NoPriorities { task }));
+        }
         // The program's code: called before anything is reserved.
         let own = OwnLimits::of(&task);
         let deadline = (!waits).then(Instant::now);
@@ -124,7 +176,10 @@ impl<'a, T: Task> Submission<'a, T> {
             key,
             payload: Payload::Task(task),
         };
-        shared.send(envelope, waits)
+        match self.when {
+            None => shared.send(&shared.tasks.normal, envelope, waits),
+            Some(when) => shared.send_when(when, envelope, waits),
+        }
     }
 }
 
@@ -163,6 +218,7 @@ impl<T: Task> fmt::Debug for Submission<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Submission")
             .field("tag", &self.tag)
+            .field("when", &self.when)
             .finish_non_exhaustive()
     }
 }

@@ -1,6 +1,7 @@
 //! What a worker process gets at its start: an environment variable, and descriptors by name.
 
 use crate::os::{identity, pidfd, procfs};
+use crate::pool::priority::Priority;
 
 /// The variable that makes a process a worker. It has the number of its slot, its starter, and the type of its tasks.
 pub(crate) const VARIABLE: &str = "WORKRING_WORKER";
@@ -8,10 +9,41 @@ pub(crate) const VARIABLE: &str = "WORKRING_WORKER";
 /// The names of a worker's descriptors and queues.
 pub(crate) const LINK: &str = "workring-link";
 pub(crate) const BOARD: &str = "workring-board";
-pub(crate) const TASKS: &str = "workring-tasks";
+const TASKS: &str = "workring-tasks";
+/// Only given if the pool has priorities.
+const TASKS_HIGH: &str = "workring-tasks-high";
+const TASKS_LOW: &str = "workring-tasks-low";
 pub(crate) const RESULTS: &str = "workring-results";
 /// Only given if the pool has values for states.
 pub(crate) const STATES: &str = "workring-states";
+
+/// Returns the name of the queue of tasks of a level.
+pub(crate) const fn tasks_of(priority: Priority) -> &'static str {
+    match priority {
+        Priority::Normal => TASKS,
+        Priority::High => TASKS_HIGH,
+        Priority::Low => TASKS_LOW,
+    }
+}
+
+/// Returns the schema of the queue of tasks of a level, from that of the other queues of the pool. So a process that looks at
+/// them can tell them apart.
+pub(crate) fn schema_of(priority: Priority, schema: &str) -> String {
+    match priority {
+        Priority::Normal => schema.to_owned(),
+        Priority::High => format!("{HIGH} of {schema}"),
+        Priority::Low => format!("{LOW} of {schema}"),
+    }
+}
+
+/// Returns whether this is the schema of a level that only pools with priorities have.
+#[cfg(feature = "cli")]
+pub(crate) fn is_of_other_level(schema: &str) -> bool {
+    [HIGH, LOW].iter().any(|level| schema.starts_with(level))
+}
+
+const HIGH: &str = "high priority";
+const LOW: &str = "low priority";
 
 /// The contents of [`VARIABLE`].
 #[derive(Clone, Debug, PartialEq, Eq)]

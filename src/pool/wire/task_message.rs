@@ -134,6 +134,16 @@ impl EncodedTask {
         Ok(tasks.map(encoded).collect())
     }
 
+    /// Encodes a single task, to be sent later. Returns it with the length of its message. Runs the program's `Serialize`.
+    pub(crate) fn encode<T: Task>(envelope: &Envelope<T>) -> Result<(Self, usize), EncodeError> {
+        let mut message = vec![0; TaskCodec::encoded_len(envelope)?];
+        let length = TaskCodec::encode(envelope, &mut message)?;
+        let message = message.get(..length).ok_or(EncodeError::NoRoom)?;
+        let task = Self::all_of(message).map_err(EncodeError::failed)?;
+        let task = task.into_iter().next().ok_or(EncodeError::NoRoom)?;
+        Ok((task, length))
+    }
+
     fn bytes(&self) -> Result<&[u8], EncodeError> {
         match &self.bytes {
             Ok(bytes) => Ok(bytes),

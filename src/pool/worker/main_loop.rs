@@ -28,42 +28,37 @@
 //! The main thread then sends `Stopping` and waits for the watcher, which ends with the parent's `Farewell`. If the
 //! parent has died, the watcher ends the process.
 
-use super::emitter::Emitter;
+use super::by_priority::{ByPriority, TakeError};
 use super::handshake::greet;
+use super::inherited::{TaskReceiver, given_states, inherit_tasks, shared_state};
 use super::last_words::{Doing, LastWords, note, undecodable};
 use super::log_forwarding;
 use super::panics::{self, catch_panic};
-use super::watcher::watch;
-use crate::codec::{Bincode, Codec, Raw};
-use crate::error::{InheritError, RecvError, SendError, with_causes};
+use super::watcher::{Interrupters, watch};
+use crate::error::{RecvError, SendError, with_causes};
 use crate::os::link::Link;
-use crate::os::{clock, memory, memory_use, parent, subreaper};
-use crate::pool::context::{Context, WorkerShared};
+use crate::os::{clock, memory_use, parent, subreaper};
+use crate::pool::context::Context;
 use crate::pool::outcome::TaskId;
 use crate::pool::pace::Pace;
+use crate::pool::priority::Levels;
 use crate::pool::task::Task;
 use crate::pool::wire::messages::{FromWorker, Identity, Level, WorkerConfig, truncated};
 use crate::pool::wire::result_message::{
     EncodedResult, EncodedResultCodec, ResultCodec, ResultMessage, WorkerResult,
 };
-use crate::pool::wire::startup::{BOARD, RESULTS, STATES, Starter, TASKS};
+use crate::pool::wire::startup::{BOARD, RESULTS, Starter};
 use crate::pool::wire::task_attempt::TaskAttempt;
-use crate::pool::wire::task_message::{
-    EncodedTask, EncodedTaskCodec, TaskKey, TaskMessage, decode_task,
-};
+use crate::pool::wire::task_message::{TaskKey, TaskMessage, decode_task};
 use crate::pool::wire::task_phase;
-use crate::pool::worker_state::{GivenInit, States};
-use crate::queue::{Receiver, Sender, inherit_as, inherit_fd};
+use crate::pool::worker_state::States;
+use crate::queue::{Sender, inherit_as, inherit_fd};
 use crate::segment::board::{Board, WorkerEntry};
-use crate::sync::AtomicBool;
 use core::mem::needs_drop;
 use parking_lot::Mutex;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::error::Error;
-use std::fs::File;
-use std::io;
-use std::os::unix::fs::FileExt;
 use std::process::exit;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -88,24 +83,6 @@ impl Startup<'_> {
     }
 }
 
-/// Returns the states that this worker is to build.
-fn given_states() -> Result<States, String> {
-    let file = match inherit_fd(STATES) {
-        Ok(file) => File::from(file),
-        Err(InheritError::NotGiven { .. }) => return Ok(States::default()),
-        Err(error) => return Err(with_causes(&error)),
-    };
-    let read = || -> io::Result<Vec<u8>> {
-        let mut bytes = vec![0; memory::sealed_size(&file)?.unwrap_or(0)];
-        file.read_exact_at(&mut bytes, 0)?;
-        Ok(bytes)
-    };
-    let bytes = read().map_err(|error| format!("the values for states: {error}"))?;
-    let given = <Bincode as Codec<Vec<GivenInit>>>::decode(&bytes);
-    let given = given.map_err(|error| with_causes(&error))?;
-    Ok(States::new(given))
-}
-
 /// Prepares the worker, and returns its states.
 fn prepared_states<R: Runner>(
     startup: &Startup<'_>,
@@ -127,28 +104,6 @@ fn prepared_states<R: Runner>(
         Ok(prepared) => prepared.map(|()| states),
         Err(panic) => Err(panic.to_string()),
     }
-}
-
-/// Makes what the threads of the worker share.
-fn worker_state(
-    startup: &Startup<'_>,
-    config: &WorkerConfig,
-    board: Board,
-    results: Sender<EncodedResult, EncodedResultCodec>,
-) -> Result<Arc<WorkerShared>, String> {
-    let slot = startup.slot;
-    let (Some(flow), Ok(worker)) = (board.flow(slot), u16::try_from(slot)) else {
-        return Err(format!("the board has no slot {slot}"));
-    };
-    let link = Arc::clone(&startup.link);
-    let emitter = Emitter::new(worker, config.emissions, link, results, flow);
-    Ok(Arc::new(WorkerShared {
-        board,
-        slot,
-        stopping: AtomicBool::new(false),
-        cancelled: AtomicBool::new(false),
-        emitter: Box::new(emitter),
-    }))
 }
 
 /// The tasks that a worker runs.
@@ -178,7 +133,8 @@ pub(crate) struct Worker {
     tasks_left: u64,
     pace: Pace,
     /// Shared, so that the lease of a message borrows the receiver and not the whole worker.
-    tasks: Rc<Receiver<Vec<u8>, Raw>>,
+    tasks: Rc<Levels<TaskReceiver>>,
+    interrupters: Interrupters,
     results: Sender<EncodedResult, EncodedResultCodec>,
     context: Context,
     watcher: JoinHandle<()>,
@@ -209,15 +165,13 @@ impl Worker {
         runner: &R,
         last_words: Arc<LastWords>,
     ) -> Result<Self, String> {
-        let tasks = inherit_as(TASKS, schema).map_err(|error| with_causes(&error))?;
-        let tasks: Receiver<EncodedTask, EncodedTaskCodec> = tasks;
-        // As bytes: tasks are decoded when they are on the board.
-        let tasks = tasks.decoding::<Vec<u8>, Raw>();
+        let tasks = inherit_tasks(schema)?;
         let results = inherit_as(RESULTS, schema).map_err(|error| with_causes(&error))?;
         let results: Sender<EncodedResult, EncodedResultCodec> = results;
         let board = inherit_fd(BOARD).map_err(|error| with_causes(&error))?;
         let board = Board::attach(board).map_err(|refusal| format!("the board: {refusal:?}"))?;
-        let state = worker_state(startup, &config, board, Sender::clone(&results))?;
+        let link = Arc::clone(&startup.link);
+        let state = shared_state(startup.slot, link, &config, board, Sender::clone(&results))?;
         last_words.set_results(&results);
         // Without it this process is killed with its parent, but not the processes that it has started.
         let parent = match startup.starter.filter(|starter| starter.is_visible()) {
@@ -226,7 +180,8 @@ impl Worker {
         };
         let parent = parent.ok();
         let (link, state_of_watcher) = (Arc::clone(&startup.link), Arc::clone(&state));
-        let watcher = watch(link, parent, state_of_watcher, tasks.interrupter())?;
+        let interrupters = Interrupters::new(tasks.normal.interrupter());
+        let watcher = watch(link, parent, state_of_watcher, interrupters.clone())?;
         if config.adopts_orphans {
             subreaper::adopt_orphans()
                 .map_err(|error| format!("cannot adopt its descendants: {error}"))?;
@@ -248,6 +203,7 @@ impl Worker {
             tasks_left: config.max_tasks.unwrap_or(u64::MAX),
             pace: Pace::default(),
             tasks: Rc::new(tasks),
+            interrupters,
             results,
             context,
             watcher,
@@ -259,20 +215,28 @@ impl Worker {
     pub(crate) fn work<R: Runner>(mut self, runner: &R) -> ! {
         self.send_to_parent(&FromWorker::Ready);
         let tasks = Rc::clone(&self.tasks);
-        while !self.context.state.is_stopping() {
+        if tasks.has_priorities() {
+            self.work_by_priority(runner, &tasks);
+        } else {
+            self.work_in_order(runner, &tasks.normal);
+        }
+        drop(tasks);
+        self.leave()
+    }
+
+    /// Runs the tasks of one queue.
+    #[inline]
+    fn work_in_order<R: Runner>(&mut self, runner: &R, tasks: &TaskReceiver) {
+        while !self.is_stopping() {
             let leased = tasks.try_lease_bytes().or_else(|error| {
                 self.pace.yield_if(|| error.is_empty());
                 tasks.lease_bytes()
             });
             match leased {
                 Ok(lease) => {
-                    let now = clock::now_coarse();
-                    self.pace.step_at(now);
-                    let count = self.run_message(runner, &lease, now);
+                    let count = self.run_leased(runner, &lease);
                     lease.ack();
-                    self.tasks_left = self.tasks_left.saturating_sub(count);
-                    let spent = self.tasks_left == 0 && !mutant!(NeverRecycled);
-                    if spent || self.exceeds_memory() {
+                    if self.is_spent(count) {
                         break;
                     }
                 }
@@ -281,8 +245,48 @@ impl Worker {
                 Err(error) => self.give_up(&with_causes(&error)),
             }
         }
-        drop(tasks);
-        self.leave()
+    }
+
+    /// Runs the tasks of the queues of all levels.
+    fn work_by_priority<R: Runner>(&mut self, runner: &R, tasks: &Levels<TaskReceiver>) {
+        let mut tasks = ByPriority::new(tasks);
+        self.interrupters.add(tasks.interrupter());
+        while !self.is_stopping() {
+            match tasks.take() {
+                Ok(lease) => {
+                    let count = self.run_leased(runner, lease.bytes());
+                    lease.ack();
+                    if self.is_spent(count) {
+                        break;
+                    }
+                }
+                Err(TakeError::Closed) => break,
+                Err(TakeError::Interrupted) => {}
+                Err(TakeError::Broken(what)) => self.give_up(&what),
+            }
+        }
+    }
+
+    /// Returns whether the worker takes no more tasks.
+    #[inline]
+    fn is_stopping(&self) -> bool {
+        self.context.state.is_stopping()
+    }
+
+    /// Runs the tasks of a message that was just leased, and returns how many there were.
+    #[inline]
+    fn run_leased<R: Runner>(&mut self, runner: &R, message: &[u8]) -> u64 {
+        let now = clock::now_coarse();
+        self.pace.step_at(now);
+        self.run_message(runner, message, now)
+    }
+
+    /// Counts tasks whose message was acknowledged. Returns whether the worker is to be replaced.
+    #[inline]
+    fn is_spent(&mut self, tasks: u64) -> bool {
+        self.tasks_left = self.tasks_left.saturating_sub(tasks);
+        let spent = self.tasks_left == 0 && !mutant!(NeverRecycled);
+        spent || self.exceeds_memory()
     }
 
     /// Returns whether it uses more memory than its limit for recycling.

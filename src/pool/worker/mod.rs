@@ -4,7 +4,9 @@
 //! |------------------|----------------------------------------------------------------------|
 //! | `entry`          | `run_if_worker`, and the types of tasks that a program can run       |
 //! | `handshake`      | the first messages between a worker and its parent                   |
+//! | `inherited`      | the queues and values that a worker takes over from its parent       |
 //! | `main_loop`      | the main thread: it leases tasks, runs them, and sends their results |
+//! | `by_priority`    | taking tasks from the queues of several levels                       |
 //! | `registry`       | the tasks that are registered at link time                           |
 //! | `one_type`       | a worker of a pool of one type of task                               |
 //! | `watcher`        | the thread that receives messages of the parent                      |
@@ -13,9 +15,11 @@
 //! | `last_words`     | what the hook sends where a panic ends the process                   |
 //! | `log_forwarding` | sending `tracing` events to the parent                               |
 
+mod by_priority;
 mod emitter;
 mod entry;
 mod handshake;
+mod inherited;
 mod last_words;
 mod log_forwarding;
 mod main_loop;

@@ -8,9 +8,33 @@ use crate::pool::wire::messages::{FromParent, FromWorker, Level};
 use crate::pool::wire::role::WATCHER;
 use crate::queue::Interrupter;
 use crate::sync::Ordering;
+use parking_lot::Mutex;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
+
+/// What ends the wait of the main thread.
+///
+/// The thread that adds an interrupter looks afterwards whether the worker is to stop, and the watcher says that it is to stop
+/// before it uses them. Since both hold the lock, either the wait is interrupted, or it does not begin.
+#[derive(Clone)]
+pub(super) struct Interrupters(Arc<Mutex<Vec<Interrupter>>>);
+
+impl Interrupters {
+    pub(super) fn new(interrupter: Interrupter) -> Self {
+        Self(Arc::new(Mutex::new(vec![interrupter])))
+    }
+
+    pub(super) fn add(&self, interrupter: Interrupter) {
+        self.0.lock().push(interrupter);
+    }
+
+    fn interrupt(&self) {
+        for interrupter in &*self.0.lock() {
+            interrupter.interrupt();
+        }
+    }
+}
 
 /// Starts the thread that receives the parent's messages. Returns when it runs: a program that a task starts may look for
 /// the thread's name (ROLE-2).
@@ -18,7 +42,7 @@ pub(crate) fn watch(
     link: Arc<Link>,
     parent: Option<OwnedFd>,
     state: Arc<WorkerShared>,
-    interrupter: Interrupter,
+    interrupters: Interrupters,
 ) -> Result<JoinHandle<()>, String> {
     let (has_name, named) = mpsc::channel::<()>();
     let listen = move || {
@@ -44,7 +68,7 @@ pub(crate) fn watch(
             }
             // Release: pairs with the load in `WorkerShared`.
             state.stopping.store(true, Ordering::Release);
-            interrupter.interrupt();
+            interrupters.interrupt();
         }
     };
     let builder = thread::Builder::new().name(WATCHER.to_owned());

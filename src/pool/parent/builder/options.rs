@@ -58,6 +58,7 @@ impl<P> Builder<P> {
             },
             limits: TaskLimits::default(),
             capacity: 1000,
+            has_priorities: false,
             states: Ok(Vec::new()),
             progress: ProgressSettings {
                 bound: 64,
@@ -137,6 +138,27 @@ impl<P> Builder<P> {
     /// ```
     pub fn capacity(mut self, capacity: usize) -> Self {
         self.settings.capacity = capacity;
+        self
+    }
+
+    /// Gives the pool priorities: tasks can be submitted with a [`Priority`](crate::pool::Priority)
+    /// ([`TypedPool::task`](crate::pool::TypedPool::task)), and free workers take those of a higher one first.
+    ///
+    /// Each priority has a queue of its own, with memory for as many tasks as the [capacity](Builder::capacity). The capacity is
+    /// that of all of them together: a pool that is at capacity accepts no task, whatever its priority.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    #[doc = include_str!("../../example.in")]
+    /// let pool = TypedPool::<Square>::builder().priorities().start()?;
+    /// let urgent = pool.task(Square(3)).priority(Priority::High).submit()?;
+    /// assert_eq!(urgent.wait()?, 9);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn priorities(mut self) -> Self {
+        self.settings.has_priorities = true;
         self
     }
 

@@ -1,10 +1,11 @@
 //! Submitting a task as soon as the pool has room for it.
 
-use super::super::dispatch::ReservedAttempts;
+use super::super::dispatch::{ReservedAttempts, try_send};
 use super::super::handle::TaskHandle;
 use super::super::results::{Awaited, Home, NewTask, OwnLimits, Owner, Registration, WaitError};
 use super::super::shared::Shared;
 use super::super::submission::{Submission, handle_of, refused};
+use super::super::when::When;
 use crate::error::{SubmitError, TrySubmitError};
 use crate::pool::carried::Tag;
 use crate::pool::task::Task;
@@ -25,6 +26,7 @@ pub struct SubmitFuture<'a, T: Task> {
     home: Home,
     key: TaskKey,
     tag: Option<Tag>,
+    when: Option<When>,
     step: Step<T>,
     registration: Option<Registration>,
     /// Its place among those that wait for memory for a message.
@@ -50,6 +52,7 @@ impl<'a, T: Task> Submission<'a, T> {
             home: self.home,
             key: self.key,
             tag: self.tag,
+            when: self.when,
             step: Step::Unreserved(self.task),
             registration: None,
             line: LinePlace::default(),
@@ -109,13 +112,22 @@ impl<T: Task> SubmitFuture<'_, T> {
         context: &Context<'_>,
     ) -> Poll<Result<TaskHandle<T>, SubmitError<T>>> {
         let shared = self.shared;
+        let when = self.when.unwrap_or_default();
+        if let Some(due) = when.due() {
+            self.leave();
+            let held = shared
+                .hold_until(due, when.priority, envelope)
+                .map_err(refused);
+            return Poll::Ready(held.map(|sent| handle_of(shared, sent, self.key, self.home)));
+        }
+        let queue = shared.queue_of(when.priority);
         // Withdraws the reservation if the task's `Serialize` panics.
         let reserved = ReservedAttempts::new(&shared.results, envelope.attempt, 1);
-        let mut sent = shared.try_send(&envelope, None);
+        let mut sent = try_send(queue, &envelope, None);
         if matches!(sent, Err(TrySubmitError::Full(()))) {
             let waker = context.waker().clone();
-            let is_in_line = shared.tasks.enter_line_for_blocks(&mut self.line, waker);
-            sent = shared.try_send(&envelope, None);
+            let is_in_line = queue.enter_line_for_blocks(&mut self.line, waker);
+            sent = try_send(queue, &envelope, None);
             if matches!(sent, Err(TrySubmitError::Full(()))) {
                 let _: Poll<Result<(), WaitError>> = shared.results.poll_until(
                     &mut self.registration,
@@ -147,9 +159,16 @@ impl<T: Task> SubmitFuture<'_, T> {
         Poll::Ready(Ok(handle_of(shared, envelope, self.key, self.home)))
     }
 
+    /// Returns whether the task has a priority that the pool does not have.
+    fn lacks_priorities(&self) -> bool {
+        let when = self.when.unwrap_or_default();
+        self.shared.tasks.of(when.priority).is_none()
+    }
+
     fn leave(&mut self) {
         let shared = self.shared;
-        shared.tasks.leave_line(&mut self.line);
+        let priority = self.when.unwrap_or_default().priority;
+        shared.queue_of(priority).leave_line(&mut self.line);
         shared.results.forget_future(&mut self.registration);
     }
 }
@@ -169,6 +188,9 @@ impl<T: Task> Future for SubmitFuture<'_, T> {
         let envelope = match core::mem::replace(&mut this.step, Step::Over) {
             Step::Unreserved(task) if !is_current => {
                 return Poll::Ready(Err(SubmitError::Forked(task)));
+            }
+            Step::Unreserved(task) if this.lacks_priorities() => {
+                return Poll::Ready(Err(SubmitError::NoPriorities { task }));
             }
             Step::Unreserved(task) => match this.poll_reserve(task, context) {
                 Poll::Ready(Ok(envelope)) => envelope,

@@ -37,7 +37,7 @@ impl<T: Task, I: Iterator<Item = T>> Map<'_, T, I> {
 
     /// Ends a wait, when the stream is dropped.
     pub(in crate::pool::parent) fn end_wait(&self, wait: &mut MapWait) {
-        self.shared.tasks.leave_line(&mut wait.line);
+        self.shared.tasks.normal.leave_line(&mut wait.line);
         self.shared.results.forget_future(&mut wait.registration);
     }
 
@@ -50,7 +50,7 @@ impl<T: Task, I: Iterator<Item = T>> Map<'_, T, I> {
         }
         if self.lacks_memory {
             let waker = context.waker().clone();
-            let in_line = (self.shared.tasks).enter_line_for_blocks(&mut wait.line, waker);
+            let in_line = (self.shared.tasks.normal).enter_line_for_blocks(&mut wait.line, waker);
             if self.try_again() {
                 return Poll::Ready(true);
             }
@@ -59,7 +59,7 @@ impl<T: Task, I: Iterator<Item = T>> Map<'_, T, I> {
                 context.waker().wake_by_ref();
             }
         } else {
-            self.shared.tasks.leave_line(&mut wait.line);
+            self.shared.tasks.normal.leave_line(&mut wait.line);
         }
         let stream = self.stream();
         let (limits, arrived) = (&self.limits, &mut self.arrived);

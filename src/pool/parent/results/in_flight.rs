@@ -19,6 +19,8 @@ pub(crate) struct InFlight {
     pub(crate) cancelled: bool,
     /// Whether the task has exceeded its soft limit. If it fails or crashes from then on, its outcome is a time-out.
     pub(crate) timed_out: bool,
+    /// Whether the supervisor holds it back: it is not due yet.
+    pub(crate) is_held: bool,
     /// What the task says itself.
     pub(crate) own: OwnLimits,
     /// Which registered task it is.

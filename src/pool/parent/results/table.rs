@@ -214,6 +214,7 @@ impl TaskTable {
             deaths_before_start: 0,
             cancelled: false,
             timed_out: false,
+            is_held: false,
             own,
             key,
             owner,
@@ -341,17 +342,17 @@ impl TaskTable {
         self.unknown
     }
 
-    /// Sets the number of tasks in flight above which the next reservation wakes the supervisor, once: `if_idle` if no
-    /// task is in flight now, `if_busy` otherwise. Returns the number of tasks in flight.
-    pub(crate) fn set_wake_above(&mut self, if_idle: usize, if_busy: usize) -> usize {
-        self.wake_above = if self.in_flight == 0 {
+    /// Sets the number of tasks in flight, besides the `held` ones, above which the next reservation wakes the supervisor,
+    /// once: `if_idle` if none is in flight now, `if_busy` otherwise. Returns the number of tasks in flight, without those.
+    pub(crate) fn set_wake_above(&mut self, if_idle: usize, if_busy: usize, held: usize) -> usize {
+        if self.in_flight == 0 {
             // The next task with a limit of its own wakes the supervisor.
             self.shortest_limit = None;
-            if_idle
-        } else {
-            if_busy
-        };
-        self.in_flight
+        }
+        let active = self.in_flight.saturating_sub(held);
+        let threshold = if active == 0 { if_idle } else { if_busy };
+        self.wake_above = threshold.saturating_add(held);
+        active
     }
 
     /// Returns whether the supervisor has to be woken now. If so, it is not woken again until it sets a new threshold.

@@ -5,9 +5,10 @@ use crate::os::child::ChildProcess;
 use crate::os::link::Link;
 use crate::os::spawn::{Program, SpawnRequest};
 use crate::pool::parent::shared::Shared;
+use crate::pool::priority::{Levels, Priority};
 use crate::pool::wire::result_message::{EncodedResult, EncodedResultCodec};
 use crate::pool::wire::startup::{
-    Assignment, BOARD, LINK, RESULTS, STATES, Starter, TASKS, VARIABLE,
+    Assignment, BOARD, LINK, RESULTS, STATES, Starter, VARIABLE, tasks_of,
 };
 use crate::pool::wire::task_message::{EncodedTask, EncodedTaskCodec};
 use crate::queue::{Handoff, Receiver, Sender};
@@ -20,9 +21,9 @@ pub(crate) struct Launcher {
     pub(crate) shared: Arc<Shared>,
     program: Program,
     starter: Starter,
-    /// The workers' end of the queue of tasks. The parent uses it only to read dead letters, and to take back queued
+    /// The workers' ends of the queues of tasks. The parent uses it only to read dead letters, and to take back queued
     /// tasks during an outage.
-    pub(super) tasks: Receiver<EncodedTask, EncodedTaskCodec>,
+    pub(super) tasks: Levels<Receiver<EncodedTask, EncodedTaskCodec>>,
     /// The workers' end of the queue of results.
     results: Sender<EncodedResult, EncodedResultCodec>,
 }
@@ -30,7 +31,7 @@ pub(crate) struct Launcher {
 impl Launcher {
     pub(crate) fn new(
         shared: Arc<Shared>,
-        tasks: Receiver<EncodedTask, EncodedTaskCodec>,
+        tasks: Levels<Receiver<EncodedTask, EncodedTaskCodec>>,
         results: Sender<EncodedResult, EncodedResultCodec>,
     ) -> io::Result<Self> {
         let program = match &shared.settings.program {
@@ -56,10 +57,15 @@ impl Launcher {
         let board = self.shared.board.as_fd().try_clone_to_owned();
         let board = board.map_err(os("no descriptor for a worker"))?;
         let handoff = Handoff::new()
-            .give(TASKS, &self.tasks)
+            .give(tasks_of(Priority::Normal), &self.tasks.normal)
             .and_then(|handoff| handoff.give(RESULTS, &self.results))
             .and_then(|handoff| handoff.give_fd(LINK, theirs.into()))
             .and_then(|handoff| handoff.give_fd(BOARD, board));
+        let other_levels = [Priority::Low, Priority::High].into_iter();
+        let handoff = other_levels.fold(handoff, |handoff, level| match self.tasks.of(level) {
+            Some(tasks) => handoff.and_then(|handoff| handoff.give(tasks_of(level), tasks)),
+            None => handoff,
+        });
         let states = self.shared.states.as_ref().map(OwnedFd::try_clone);
         let states = states
             .transpose()

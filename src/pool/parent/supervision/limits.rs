@@ -8,7 +8,7 @@
 //! |--------------------------------------------|-----------------------------------------------------|
 //! | a worker runs a task since `t`             | at `t` plus its next limit                          |
 //! | a task may start after this inspection     | after the shortest limit, of the pool or of a task  |
-//! | no task is in flight                       | when a task is submitted: this wakes the supervisor |
+//! | no task is in flight, or all are held back | when a task is submitted: this wakes the supervisor |
 //! | a task with a shorter limit is submitted   | at once: this wakes the supervisor                  |
 //! | tasks are in flight, and memory is limited | after [`MEMORY_INTERVAL`]                           |
 //!
@@ -132,9 +132,10 @@ impl Supervisor {
         let (if_idle, if_busy) = self.wake_thresholds(if_idle);
         // Set the thresholds before `adjust_worker_count` reads the queue: a task submitted after that wakes this
         // thread.
+        let held = self.held.len();
         let in_flight = self
             .results()
-            .with(|tasks| tasks.set_wake_above(if_idle, if_busy));
+            .with(|tasks| tasks.set_wake_above(if_idle, if_busy, held));
         if in_flight > 0 {
             next = earlier(next, shortest.map(|shortest| clock::after(now, shortest)));
         }

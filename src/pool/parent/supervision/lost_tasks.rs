@@ -3,7 +3,7 @@
 //! If a worker dies while it holds an unacknowledged message, that message (one task, or a chunk) becomes a dead letter.
 //! After the worker is reaped, and its entry on the board is read, in this order:
 //!
-//! 1. Both queues are notified of the death, and recover what the worker held. Its dead letter exists now.
+//! 1. All queues are notified of the death, and recover what the worker held. Its dead letter exists now.
 //! 2. All results that were sent so far are recorded. No result of the worker can arrive after that.
 //! 3. The dead letters are read, and each task in them is judged:
 //!
@@ -29,19 +29,20 @@
 
 use super::log;
 use super::slot::DeadWorker;
-use super::supervisor::{Phase, Retry, Supervisor};
-use crate::error::{TrySendError, with_causes};
+use super::supervisor::{Phase, Supervisor};
 use crate::os::clock;
 use crate::pool::outcome::{TaskError, TaskId};
+use crate::pool::parent::commands::HeldTask;
 use crate::pool::parent::results::{InFlight, TaskTable};
 use crate::pool::parent::settings::Backoff;
+use crate::pool::priority::Priority;
 use crate::pool::wire::task_attempt::TaskAttempt;
-use crate::pool::wire::task_message::EncodedTask;
-use crate::queue::PeerStats;
+use crate::pool::wire::task_message::{EncodedTask, EncodedTaskCodec};
+use crate::queue::{DeadLetters, PeerStats};
 use core::time::Duration;
 use std::time::Instant;
 
-/// The pause before a recovery check or a send that was not possible is repeated.
+/// The pause before a recovery check is repeated.
 const RETRY_DELAY: Duration = Duration::from_millis(10);
 
 /// How many workers may die with a task that they have leased and not started (LOST-3).
@@ -83,17 +84,36 @@ impl Supervisor {
         }
     }
 
-    /// Notifies both queues of a death. Returns whether the recovery is complete.
+    /// Notifies all queues of a death. Returns whether the recovery is complete.
     fn is_recovered(&self, pid: u32) -> bool {
-        let (tasks, results) = (&self.launcher.shared.tasks, self.results().queue());
-        tasks.report_exit(pid);
-        results.report_exit(pid);
         let is_listed = |peers: &[PeerStats]| peers.iter().any(|peer| peer.pid == Some(pid));
-        !is_listed(&tasks.stats().peers) && !is_listed(&results.stats().peers)
+        let mut is_recovered = true;
+        for (_, tasks) in self.launcher.shared.tasks.iter() {
+            tasks.report_exit(pid);
+            is_recovered &= !is_listed(&tasks.stats().peers);
+        }
+        let results = self.results().queue();
+        results.report_exit(pid);
+        is_recovered && !is_listed(&results.stats().peers)
     }
 
     fn judge_dead_letters(&mut self) {
-        for letter in self.launcher.tasks.dead_letters() {
+        let queues = self.launcher.tasks.iter();
+        let queues: Vec<_> = queues
+            .map(|(level, queue)| (level, queue.dead_letters()))
+            .collect();
+        for (level, letters) in queues {
+            self.judge_letters(level, letters);
+        }
+    }
+
+    /// Judges the tasks of the dead letters of one queue. Those that are sent again keep their priority.
+    fn judge_letters(
+        &mut self,
+        priority: Priority,
+        letters: DeadLetters<EncodedTask, EncodedTaskCodec>,
+    ) {
+        for letter in letters {
             let tasks = match EncodedTask::all_of(&letter.bytes()) {
                 Ok(tasks) => tasks,
                 Err(error) => {
@@ -110,7 +130,12 @@ impl Supervisor {
             }
             for mut task in tasks {
                 if let Verdict::Resend(due) = self.judge(&mut task) {
-                    self.retries.push(Retry { due, task });
+                    self.hold(HeldTask {
+                        due,
+                        priority,
+                        task,
+                        is_retry: true,
+                    });
                 }
             }
             letter.discard();
@@ -183,49 +208,6 @@ impl Supervisor {
                 let task = *task;
                 record_death(tasks, &task, death);
             }
-        });
-    }
-
-    /// Sends the tasks whose retry is due.
-    pub(super) fn send_due_retries(&mut self, now: Instant) {
-        if self.retries.iter().all(|retry| retry.due > now) {
-            return;
-        }
-        for retry in core::mem::take(&mut self.retries) {
-            if retry.due > now {
-                self.retries.push(retry);
-                continue;
-            }
-            match self.launcher.shared.tasks.try_send(retry.task) {
-                // Closed: the pool is at its end, which cancels what is left.
-                Ok(()) | Err(TrySendError::Closed(_)) => {}
-                Err(error @ (TrySendError::Full(_) | TrySendError::NoMemory { .. })) => {
-                    self.retries.push(Retry {
-                        due: clock::after(now, RETRY_DELAY),
-                        task: error.into_inner(),
-                    });
-                }
-                Err(error) => self.record_unsendable(error),
-            }
-        }
-    }
-
-    /// Takes all tasks that wait for their retry, whether it is due or not.
-    pub(super) fn take_retries(&mut self) -> Vec<TaskAttempt> {
-        let retries = core::mem::take(&mut self.retries);
-        retries
-            .into_iter()
-            .map(|retry| retry.task.attempt)
-            .collect()
-    }
-
-    /// Records the outcome of a task that can't be sent again.
-    fn record_unsendable(&self, error: TrySendError<EncodedTask>) {
-        let what = with_causes(&error);
-        let id = error.into_inner().attempt.id;
-        self.results().change(|tasks| {
-            let crashes = tasks.get_mut(id).map_or(0, |task| task.crashes);
-            tasks.record_outcome(id, crashes, Err(TaskError::Transport { what }));
         });
     }
 }

@@ -10,6 +10,7 @@
 //! | `messages`                    | messages of workers                                                           |
 //! | `deaths`                      | reaping a worker that has died, and refilling its slot                        |
 //! | `lost_tasks`                  | what becomes of the tasks that a dead worker had leased                       |
+//! | `held_tasks`, `holding`       | tasks that are not due yet: which; what becomes of them                       |
 //! | `limits`                      | time limits, memory limits, and kills of cancelled tasks                      |
 //! | `overdue`                     | workers that exceed their age, or the time that they have to start or to stop |
 //! | `staffing`                    | the number of workers                                                         |
@@ -19,6 +20,8 @@
 //! | `reasons`, `watchlist`, `log` | why a worker ends; what the thread waits for; what it logs                    |
 
 mod deaths;
+mod held_tasks;
+mod holding;
 mod launch;
 mod limits;
 mod log;

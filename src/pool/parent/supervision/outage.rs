@@ -12,7 +12,7 @@
 //!
 //! OUTAGE-1. During an outage, slots are filled as before, with their back-off, so the pool recovers by itself.
 //! OUTAGE-2. An outage records outcomes only for tasks that this process holds: tasks that it has received itself
-//!     from the queue, and tasks that wait for their retry. What a worker has leased is settled when the worker dies,
+//!     from the queue, and tasks that it holds back for their retry, or that are due. What a worker has leased is settled when the worker dies,
 //!     as always. So no task runs whose outcome says that it was not run.
 //! OUTAGE-3. A thread whose task was accepted right before the outage may send it later. So the queue is read every
 //!     [`LOOK_INTERVAL`] while tasks are in flight.
@@ -24,7 +24,8 @@ use crate::error::{StartError, TryRecvError, ending};
 use crate::os::clock;
 use crate::pool::outcome::TaskError;
 use crate::pool::wire::task_attempt::TaskAttempt;
-use crate::pool::wire::task_message::EncodedTask;
+use crate::pool::wire::task_message::{EncodedTask, EncodedTaskCodec};
+use crate::queue::Receiver;
 use core::time::Duration;
 use std::process::ExitStatus;
 use std::sync::Arc;
@@ -38,7 +39,7 @@ const STEADY_TIME: Duration = Duration::from_secs(10);
 impl Supervisor {
     /// Counts a worker that has ended as a success or a failure of its slot.
     pub(super) fn record_end(&mut self, index: usize, worker: &WorkerProcess, death: &DeadWorker) {
-        let was_idle = worker.stage >= Stage::Ready && self.launcher.shared.tasks.is_empty();
+        let was_idle = worker.stage >= Stage::Ready && !self.is_task_queued();
         let ready_since = worker.ready_since;
         let was_steady = ready_since.is_some_and(|since| since.elapsed() >= STEADY_TIME);
         if death.has_started_task || was_idle || was_steady {
@@ -99,21 +100,11 @@ impl Supervisor {
         self.results().set_outage(cause);
     }
 
-    /// Records outcomes for the tasks that are queued or wait for their retry (OUTAGE-2).
+    /// Records outcomes for the tasks that are queued or held back for their retry (OUTAGE-2).
     fn fail_queued_tasks(&mut self, now: Instant) {
-        let mut attempts: Vec<TaskAttempt> = self.take_retries();
-        loop {
-            match self.launcher.tasks.try_lease_undecoded() {
-                Ok(lease) => {
-                    match EncodedTask::all_of(&lease) {
-                        Ok(tasks) => attempts.extend(tasks.iter().map(|task| task.attempt)),
-                        Err(error) => log::unreadable_task(&error.cause().to_string()),
-                    }
-                    lease.ack();
-                }
-                Err(TryRecvError::Decode(_)) => {}
-                Err(_) => break,
-            }
+        let mut attempts = self.take_held(now);
+        for (_, tasks) in self.launcher.tasks.iter() {
+            take_queued(tasks, &mut attempts);
         }
         let why = self.outage.cause.clone().unwrap_or_default();
         let in_flight = self.results().change(|tasks| {
@@ -134,6 +125,23 @@ impl Supervisor {
             tasks.in_flight()
         });
         self.outage.look_at = (in_flight > 0).then(|| clock::after(now, LOOK_INTERVAL));
+    }
+}
+
+/// Takes all tasks out of a queue.
+fn take_queued(tasks: &Receiver<EncodedTask, EncodedTaskCodec>, attempts: &mut Vec<TaskAttempt>) {
+    loop {
+        match tasks.try_lease_undecoded() {
+            Ok(lease) => {
+                match EncodedTask::all_of(&lease) {
+                    Ok(tasks) => attempts.extend(tasks.iter().map(|task| task.attempt)),
+                    Err(error) => log::unreadable_task(&error.cause().to_string()),
+                }
+                lease.ack();
+            }
+            Err(TryRecvError::Decode(_)) => {}
+            Err(_) => return,
+        }
     }
 }
 

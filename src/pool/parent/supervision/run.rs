@@ -60,6 +60,9 @@ impl Supervisor {
                 match command {
                     Command::Stop { cancel } => self.stop(cancel),
                     Command::Kill { task, due } => self.schedule_kill(task, due),
+                    Command::Hold(task) => self.hold(task),
+                    Command::WithdrawCancelled => self.withdraw_cancelled(),
+                    Command::WithdrawAfter(time) => self.withdraw_after(time),
                 }
             }
             self.inspect_soon();
@@ -97,9 +100,8 @@ impl Supervisor {
             Phase::Running => self.outage.look_at,
         };
         let slots = self.slots.iter().filter_map(WorkerSlot::next_due);
-        let retries = self.retries.iter().map(|retry| retry.due);
         slots
-            .chain(retries)
+            .chain(self.held.next_due())
             .chain(of_phase)
             .chain(self.settle_again_at)
             .chain(self.inspect_at)
@@ -155,7 +157,7 @@ impl Supervisor {
         if self.settle_again_at.is_some_and(|due| due <= now) {
             self.settle_tasks();
         }
-        self.send_due_retries(now);
+        self.send_due_tasks(now);
         self.strays.reap(now);
         match self.phase {
             Phase::Starting if self.start_deadline <= now => {

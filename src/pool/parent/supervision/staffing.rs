@@ -84,12 +84,17 @@ impl Supervisor {
             let worker = slot.worker();
             worker.is_some_and(WorkerProcess::accepts_tasks) && !self.is_busy(slot.number)
         };
-        let is_task_queued = !self.launcher.shared.tasks.is_empty();
-        if !is_task_queued || self.slots.iter().any(is_idle) {
+        if !self.is_task_queued() || self.slots.iter().any(is_idle) {
             return Some(clock::after(now, RETRY_DELAY));
         }
         self.start_worker(empty);
         None
+    }
+
+    /// Returns whether a queue of tasks has one.
+    pub(super) fn is_task_queued(&self) -> bool {
+        let mut queues = self.launcher.shared.tasks.iter();
+        queues.any(|(_, tasks)| !tasks.is_empty())
     }
 
     /// Returns whether a worker runs a task.

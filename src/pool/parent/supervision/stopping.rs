@@ -17,12 +17,16 @@ impl Supervisor {
         if cancel && mutant!(ResultsNotDrained) {
             self.results().queue().cancel();
         }
-        let tasks = &self.launcher.shared.tasks;
+        for (_, tasks) in self.launcher.shared.tasks.iter() {
+            if cancel {
+                tasks.cancel();
+            } else {
+                tasks.close();
+            }
+        }
         let message = if cancel {
-            tasks.cancel();
             FromParent::Cancel
         } else {
-            tasks.close();
             FromParent::Stop
         };
         self.abandon_empty_slots();

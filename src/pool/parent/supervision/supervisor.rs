@@ -20,6 +20,7 @@
 //! SUPERVISE-5. The thread calls no code of the program. Calls of the listener and of a `tracing` subscriber are left
 //!     to another thread (see [`crate::announce`]).
 
+use super::held_tasks::HeldTasks;
 use super::launch::Launcher;
 use super::log;
 use super::slot::{DeadWorker, WorkerProcess, WorkerSlot};
@@ -35,7 +36,6 @@ use crate::pool::parent::report::WorkerStats;
 use crate::pool::parent::results::Results;
 use crate::pool::parent::settings::Settings;
 use crate::pool::wire::panics::catch_panic_message;
-use crate::pool::wire::task_message::EncodedTask;
 use crate::segment::board::WorkerEntry;
 use core::time::Duration;
 use std::io;
@@ -80,18 +80,12 @@ pub(crate) struct Supervisor {
     pub(super) dead_workers: Vec<DeadWorker>,
     /// When to try again to settle them.
     pub(super) settle_again_at: Option<Instant>,
-    pub(super) retries: Vec<Retry>,
+    pub(super) held: HeldTasks,
     pub(super) pending_kills: Vec<PendingKill>,
     /// When to inspect the tasks that run, and the number of workers.
     pub(super) inspect_at: Option<Instant>,
     pub(super) worker_stats: WorkerStats,
     pub(super) strays: Strays,
-}
-
-/// A task that is sent again.
-pub(super) struct Retry {
-    pub(super) due: Instant,
-    pub(super) task: EncodedTask,
 }
 
 /// A cancelled task whose worker is killed if it runs the task at `due`.
@@ -138,7 +132,7 @@ impl Supervisor {
             outage: Outage::default(),
             dead_workers: Vec::new(),
             settle_again_at: None,
-            retries: Vec::new(),
+            held: HeldTasks::default(),
             pending_kills: Vec::new(),
             inspect_at: Some(Instant::now()),
             worker_stats: WorkerStats::default(),
