@@ -3,6 +3,8 @@
 //! Method: run a short form of each example to its end, and check what it prints. A watchdog kills an example that
 //! hangs; its workers end with it. `digest` has tests of its own.
 
+mod programs;
+
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::io::{BufRead, BufReader};

@@ -1,0 +1,205 @@
+//! The programs of `docs/PROGRAMS.md`: each does what its table says, in as few lines as that says.
+#![allow(
+    clippy::indexing_slicing,
+    reason = "a test that finds less than it expects fails"
+)]
+
+use super::{TIME_LIMIT, counted, output, program, run};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+
+/// The largest number of lines that each program may have.
+const LIMITS: [(&str, usize); 4] = [
+    ("segfault", 15),
+    ("thumbnails", 60),
+    ("model", 50),
+    ("pools_in_tests", 40),
+];
+
+/// Returns the number of lines of code: without imports, comments, blank lines, and attributes of the whole file.
+fn lines_of_code(source: &str) -> usize {
+    let mut count = 0;
+    // What ends the import or attribute that the next line belongs to.
+    let mut left_out = None;
+    for line in source.lines().map(str::trim) {
+        if let Some(end) = left_out {
+            if line.ends_with(end) {
+                left_out = None;
+            }
+            continue;
+        }
+        let end = match line {
+            _ if line.is_empty() || line.starts_with("//") => continue,
+            _ if line.starts_with("use ") => ";",
+            _ if line.starts_with("#![") => "]",
+            _ => {
+                count += 1;
+                continue;
+            }
+        };
+        left_out = (!line.ends_with(end)).then_some(end);
+    }
+    count
+}
+
+#[test]
+fn lines_of_code_are_counted_without_imports_comments_and_attributes_of_the_file() {
+    let source = "//! Words.\n#![expect(\n  x,\n)]\n\nuse a::{\n  b,\n};\nuse c;\n\n// More.\nfn d() {\n  e(); // f\n}\n";
+    assert_eq!(lines_of_code(source), 3);
+}
+
+#[test]
+fn each_program_has_as_few_lines_as_its_table_says() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let table = fs::read_to_string(root.join("docs/PROGRAMS.md")).expect("the table");
+    let rows = table.lines().filter(|line| line.starts_with("| ["));
+    let mut found = BTreeMap::new();
+    for row in rows {
+        let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
+        let (name, path) = cells[0].split_once("](../").expect("a link");
+        let (name, path) = (&name[1..], path.trim_end_matches(')'));
+        let source = fs::read_to_string(root.join(path)).expect("its source");
+        let lines = lines_of_code(&source);
+        assert_eq!(cells[2], lines.to_string(), "{path}");
+        found.insert(name.to_owned(), lines);
+    }
+    assert_eq!(found.len(), LIMITS.len(), "{found:?}");
+    for (name, limit) in LIMITS {
+        assert!(found[name] <= limit, "{name}: {found:?}");
+    }
+}
+
+/// A folder with images, removed on drop.
+struct Images(PathBuf);
+
+impl Images {
+    fn new(name: &str) -> Self {
+        let name = format!("workring-images-{name}-{}", std::process::id());
+        let folder = std::env::temp_dir().join(name);
+        fs::create_dir(&folder).expect("a folder");
+        Self(folder)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    fn write(&self, name: &str, image: &[u8]) {
+        fs::write(self.path(name), image).expect("an image");
+    }
+
+    fn paths(&self, names: &[&str]) -> Vec<String> {
+        let path = |name: &&str| self.path(name).display().to_string();
+        names.iter().map(path).collect()
+    }
+}
+
+impl Drop for Images {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+#[cfg(feature = "macros")]
+#[test]
+fn thumbnails_are_made_and_each_error_is_that_of_its_own_file() {
+    let images = Images::new("some");
+    let pixels = |width: u8, height: u8| {
+        let row = 0..width;
+        let rows = (0..height).flat_map(|y| row.clone().map(move |x| x ^ y));
+        [vec![width], rows.collect()].concat()
+    };
+    images.write("large.image", &pixels(100, 50));
+    images.write("small.image", &pixels(3, 1));
+    images.write("cut.image", &pixels(100, 50)[..123]);
+    images.write("empty.image", &[]);
+    let names = ["large", "missing", "small", "cut", "empty"].map(|name| format!("{name}.image"));
+    let paths = images.paths(&names.each_ref().map(String::as_str));
+    let text = run("thumbnails", &paths.join(" "));
+    let lines: Vec<&str> = text.lines().collect();
+    for (line, (path, expected)) in lines.iter().zip(paths.iter().zip([
+        "13 x 7",
+        "the task failed: No such file",
+        "1 x 1",
+        "the task failed: the image has no complete row",
+        "the task failed: the image has no complete row",
+    ])) {
+        assert!(line.starts_with(&format!("{path}: {expected}")), "{text}");
+    }
+    let report = "5 tasks submitted = 2 completed + 3 failed";
+    assert!(lines[5].starts_with(report), "{text}");
+    let small = fs::read(images.path("large.thumb")).expect("a copy");
+    let expected = (0..7_u8).flat_map(|y| (0..13_u8).map(move |x| (8 * x) ^ (8 * y)));
+    assert_eq!(small, [vec![13], expected.collect()].concat());
+}
+
+/// The first file is a pipe that nothing is written to, so its task would run forever.
+#[cfg(feature = "macros")]
+#[test]
+fn an_interrupt_ends_the_making_of_thumbnails() {
+    let images = Images::new("interrupted");
+    let pipe = images.path("pipe.image");
+    let made = Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.expect("mkfifo").success());
+    let child = Command::new(program("thumbnails"))
+        .args([&pipe, &images.path("missing.image")])
+        .stdout(Stdio::piped())
+        .spawn();
+    let child = child.expect("the example");
+    let pid = Pid::from_raw(child.id().try_into().expect("process ids are positive"));
+    let (done, is_done) = mpsc::channel::<()>();
+    let output = thread::scope(|scope| {
+        scope.spawn(|| {
+            let is_done = is_done;
+            if is_done.recv_timeout(TIME_LIMIT) == Err(RecvTimeoutError::Timeout) {
+                let _ = kill(pid, Signal::SIGKILL);
+                // So that the wait for a reader ends.
+                let _ = File::options().read(true).write(true).open(&pipe);
+            }
+        });
+        // Returns when the task has opened its end.
+        let writer = File::create(&pipe).expect("a pipe");
+        kill(pid, Signal::SIGINT).expect("it lives");
+        let output = child.wait_with_output().expect("a child");
+        drop((writer, done));
+        output
+    });
+    assert_eq!(output.status.code(), Some(130), "{output:?}");
+    let text = String::from_utf8(output.stdout).expect("text");
+    let report = text.lines().last().expect("a report");
+    assert!(counted(report, " cancelled") >= 1, "{text}");
+}
+
+#[cfg(feature = "macros")]
+#[test]
+fn a_model_is_loaded_once_per_worker_and_its_words_arrive_one_by_one() {
+    let folder = Images::new("model");
+    folder.write(
+        "text",
+        b"One two three one TWO four five six seven eight nine ten",
+    );
+    let text = folder.path("text").display().to_string();
+    let output = output("model", &format!("{text} one ten four"));
+    assert!(output.status.success(), "{output:?}");
+    let printed = String::from_utf8(output.stdout).expect("text");
+    let expected = [
+        "two ... four ... five ... six ... seven ... eight ... nine ... ten ... \
+         one two four five six seven eight nine ten",
+        "the task failed: the model does not know what follows on `ten`",
+        "five ... six ... seven ... eight ... nine ... ten ... \
+         the task failed: the model does not know what follows on `ten`",
+    ];
+    assert!(printed.lines().eq(expected), "{printed}");
+    let loaded = String::from_utf8(output.stderr).expect("text");
+    assert_eq!(
+        loaded.matches("a worker has loaded 12 words\n").count(),
+        2,
+        "{loaded}"
+    );
+}
