@@ -99,11 +99,8 @@ fn implementation(
     arguments: &Arguments,
 ) -> TokenStream {
     let name = &signature.ident;
-    let names: Vec<_> = arguments
-        .sent
-        .iter()
-        .map(|argument| &argument.name)
-        .collect();
+    let names = arguments.sent.iter().map(|argument| &argument.name);
+    let names: Vec<_> = names.collect();
     let values: Vec<_> = (0..names.len())
         .map(|n| format_ident!("__argument_{n}"))
         .collect();
@@ -177,11 +174,14 @@ fn implementation(
             }
         }
     });
+    let shape = shape(workring, arguments);
     quote! {
         impl #workring::Task for #name {
             type Output = #output;
             type Error = #error;
             #schema
+
+            #shape
 
             fn run(
                 self,
@@ -199,6 +199,22 @@ fn implementation(
 
             #prepare
             #build_states
+        }
+    }
+}
+
+/// What a worker compares with its own: the names and types of the arguments.
+fn shape(workring: &Path, arguments: &Arguments) -> TokenStream {
+    let kinds = arguments.sent.iter().map(|argument| &argument.kind);
+    let names = arguments
+        .sent
+        .iter()
+        .map(|argument| argument.name.to_string());
+    quote! {
+        fn __shape() -> ::std::string::String {
+            #workring::__private::arguments(&[
+                #((#names, #workring::__private::shape::<#kinds>())),*
+            ])
         }
     }
 }

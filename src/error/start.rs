@@ -30,6 +30,19 @@ pub enum StartError {
     /// environment and open descriptors. Every call in every thread returns this, so that such a program does not start
     /// itself again and again.
     StartedAsWorker,
+    /// This crate is part of a library that a program has loaded, such as a Python module or a plugin. Workers can't be that
+    /// program, started again, since it would not load the library: give
+    /// [`Builder::program`](crate::pool::Builder::program) the path of a program that becomes a worker.
+    ///
+    /// Not where the program itself calls `run_if_worker` or [`run_if_worker_for`](crate::pool::run_if_worker_for). A program
+    /// that is linked to the library, and so loads it at each start, may name itself: `program(std::env::current_exe()?)`.
+    #[non_exhaustive]
+    Hosted {
+        /// The program of this process.
+        program: PathBuf,
+        /// The library.
+        library: PathBuf,
+    },
     /// A queue could not be made.
     Queue(CreateError),
     /// The program of the workers could not be started.
@@ -100,6 +113,7 @@ impl_eq!(StartError {
         allowed
     },
     StartedAsWorker,
+    Hosted { program, library },
     Queue(source),
     Spawn { program, source },
     NoHandshake { status },
@@ -143,10 +157,16 @@ impl fmt::Display for StartError {
                  write `workring::auto_worker!();` anywhere, or call `run_if_worker` at the start of `main`, and let \
                  wrappers pass on the environment and the descriptors",
             ),
+            Self::Hosted { program, library } => write!(
+                f,
+                "{} is a library that {} has loaded, and that program can't be started again as a worker: give \
+                 `Builder::program` the path of a program that calls `run_if_worker`",
+                library.display(),
+                program.display()
+            ),
             Self::Queue(source) => fmt::Display::fmt(source, f),
             Self::Spawn { program, source } => {
-                let program = program.display();
-                let what = format!("the worker program {program} could not be started");
+                let what = format!("the worker program {} could not be started", program.display());
                 text::os(f, &what, source)
             }
             Self::NoHandshake { status } => write!(
@@ -176,8 +196,8 @@ impl fmt::Display for StartError {
                 ending(*status)
             ),
             Self::TimedOut => f.write_str(
-                "the workers were not ready in time: raise `Builder::start_timeout`, or see what \
-                 `Task::prepare_worker` waits for",
+                "the workers were not ready in time: raise `Builder::start_timeout`, see what `Task::prepare_worker` \
+                 waits for, or let the program call `run_if_worker` first",
             ),
             Self::Os { what, source } => text::os(f, what, source),
         }

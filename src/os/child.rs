@@ -137,6 +137,12 @@ impl ChildProcess {
         worker.chain(child)
     }
 
+    /// Returns the process id of the worker: of the child, or of the one that it has started (CHILD-7).
+    pub(crate) fn worker_id(&self) -> u32 {
+        let worker = self.worker.as_ref().map(|worker| pidfd::to_id(worker.pid));
+        worker.unwrap_or(self.id())
+    }
+
     /// Returns the pidfd of the worker, if the child is a wrapper.
     pub(crate) fn worker_pidfd(&self) -> Option<BorrowedFd<'_>> {
         self.worker.as_ref().map(|worker| worker.pidfd.as_fd())

@@ -18,6 +18,7 @@
 //! | [`spawn`], [`inherit`]      | starting a program; what it inherits                                             |
 //! | `signals`, `constructor`    | for a worker that begins before `main`: signal dispositions; the macro for that  |
 //! | [`mark`], [`environment`]   | how a process recognises later how it was started                                |
+//! | [`program`]                 | which program a process runs, and which build of it                              |
 //! | [`child`]                   | handle of a child process, with its group and descendants                        |
 //! | [`group`], `tree`           | process groups; killing all descendants                                          |
 //! | [`open_files`], [`facilities`] | for the command line: files that other processes have open; what this machine has |
@@ -60,6 +61,7 @@ pub(crate) mod parent;
 pub(crate) mod pidfd;
 pub(crate) mod poll;
 pub(crate) mod procfs;
+pub(crate) mod program;
 pub(crate) mod readiness;
 #[cfg(feature = "shared-memory")]
 pub(crate) mod shmem;

@@ -4,6 +4,7 @@ use super::context::Context;
 use super::parent::{Builder, TypedPool};
 use super::task::Task;
 use crate::codec::{Codec, Coded};
+use core::any::type_name;
 use core::time::Duration;
 use std::error::Error;
 
@@ -52,6 +53,10 @@ where
     type Error = Coded<T::Error, C>;
 
     const SCHEMA: u64 = T::SCHEMA;
+
+    fn __shape() -> String {
+        format!("{} by {}", T::__shape(), type_name::<C>())
+    }
 
     fn run(self, context: &Context) -> Result<Self::Output, Self::Error> {
         let result = self.into_inner().run(context);

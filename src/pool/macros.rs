@@ -1,12 +1,26 @@
 //! The macros that register a task, and that let a worker begin before `main`; and what they and `#[task]` expand to. That is
 //! not for programs: any of it may change at any time.
 
+use super::wire::shape;
 pub use super::worker::registry::{
     Registered, Returned, TASKS, TaskResult, ViaBox, ViaDisplay, ViaError, ViaFailure,
 };
 pub use super::worker::start_worker_before_main;
 pub use linkme;
 pub use serde;
+use serde::de::DeserializeOwned;
+
+/// Returns the shape of the type of an argument.
+#[must_use]
+pub fn shape<T: DeserializeOwned>() -> String {
+    shape::shape::<T>()
+}
+
+/// Returns the shape of a task that was made of a function, from the names and shapes of its arguments.
+#[must_use]
+pub fn arguments(arguments: &[(&str, String)]) -> String {
+    shape::of_arguments(arguments)
+}
 
 /// Registers a type that implements [`Task`](crate::Task), so that a [`Pool`](crate::Pool) runs it.
 ///

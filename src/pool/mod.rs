@@ -71,7 +71,7 @@
 //! | shutdown | [`TypedPool::shutdown`] is bounded in every step, may be called by several threads at any time, and its report balances. |
 //! | no orphans | A worker leads a process group of its own, which ends with it. A worker that is killed takes its other descendants along; [`Builder::adopt_orphans`] describes the rare exceptions. Workers end when their parent ends, however it ends. |
 //! | logs | `tracing` events of workers, and panics of their threads, reach the parent's subscriber, filtered by its level, with the target `workring::worker`. |
-//! | mismatch | A worker program with other tasks, or with another version of this crate, is a typed error that names both sides. |
+//! | mismatch | A worker program with other tasks, with other fields or arguments of them, or with another version of this crate, is a typed error that names both sides: see [`Builder::program`]. |
 //!
 //! # Ways to wait
 //!

@@ -2,6 +2,7 @@
 
 use super::context::Context;
 use super::outcome::{Outcome, TaskError};
+use super::wire::shape::shape;
 use super::worker_state::States;
 use core::time::Duration;
 use serde::Serialize;
@@ -47,7 +48,18 @@ pub trait Task: Serialize + DeserializeOwned + Send + 'static {
     type Error: Serialize + DeserializeOwned + Send + 'static;
 
     /// A version of the task's meaning. A worker whose program has another number is refused.
+    ///
+    /// Workers are this same program, unless [`Builder::program`](super::Builder::program) names another. Then the names of the
+    /// types, of the task's fields or variants, and of those of its output and error are compared, in their order. What is
+    /// inside these is not: raise the number when it changes.
     const SCHEMA: u64 = 0;
+
+    /// Returns what a worker compares with its own. For `#[task]` only.
+    #[doc(hidden)]
+    #[must_use]
+    fn __shape() -> String {
+        shape::<Self>()
+    }
 
     /// Runs the task in a worker process, on its main thread. A panic is caught and becomes the task's outcome.
     ///

@@ -1,11 +1,17 @@
-//! Goal: in a program that is built with `panic = "abort"`, the panic of a task is its outcome, with message and place.
+//! Goal: in a program that is built with `panic = "abort"`, the panic of a task is its outcome, with message and place. In a
+//! library that a program loads, a pool without a program for its workers is an error.
 //!
-//! Method: `program.rs` is built as a package of its own, since the setting is one of the whole program. It has a task for each
-//! place where a worker can panic, and prints the outcomes. Only this test builds the crate once more; without macros, and
-//! with few dependencies.
+//! Method: `program.rs` and `library.rs` are built as a package of their own, since the setting is one of the whole program. The
+//! program has a task for each place where a worker can panic, and prints the outcomes. The library is loaded into the test. Only
+//! these tests build the crate once more; without macros, and with few dependencies.
+#![allow(unsafe_code, reason = "a library is loaded and called")]
 
 use ipc_tests::guarded;
+use nix::libc;
+use std::env;
+use std::ffi::CString;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -13,7 +19,7 @@ use std::time::Duration;
 /// For the build, too, which may share its processors with other tests.
 const LIMIT: Duration = Duration::from_mins(10);
 
-/// Builds the program, and returns its path.
+/// Builds the package, and returns the folder with the program and the library.
 fn build() -> PathBuf {
     let ours = Path::new(env!("CARGO_MANIFEST_DIR"));
     let root = ours.parent().expect("the folder of workring");
@@ -22,10 +28,12 @@ fn build() -> PathBuf {
         "[workspace]\n\
          [package]\nname = \"aborting\"\nedition = \"2024\"\n\
          [[bin]]\nname = \"aborting\"\npath = \"{}\"\n\
+         [lib]\nname = \"hosted\"\npath = \"{}\"\ncrate-type = [\"cdylib\"]\n\
          [dependencies]\nserde = \"1\"\n\
          workring = {{ path = \"{}\", default-features = false }}\n\
          [profile.dev]\npanic = \"abort\"\ndebug = false\n",
         ours.join("tests/aborting/program.rs").display(),
+        ours.join("tests/aborting/library.rs").display(),
         root.display(),
     );
     fs::create_dir_all(&package).expect("a folder");
@@ -47,13 +55,15 @@ fn build() -> PathBuf {
         .output()
         .expect("cargo");
     assert!(output.status.success(), "{output:?}");
-    target.join("debug/aborting")
+    target.join("debug")
 }
 
 #[test]
 fn a_panic_that_ends_the_worker_is_the_outcome_of_its_task() {
     guarded(LIMIT, || {
-        let output = Command::new(build()).output().expect("the program");
+        let output = Command::new(build().join("aborting"))
+            .output()
+            .expect("the program");
         let printed = String::from_utf8_lossy(&output.stdout).into_owned();
         let errors = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(output.status.success(), "{printed}\n{errors}");
@@ -133,5 +143,29 @@ fn a_panic_that_ends_the_worker_is_the_outcome_of_its_task() {
             unfit.contains("nothing is prepared") && unfit.contains("program.rs:"),
             "{unfit}"
         );
+    });
+}
+
+#[test]
+fn a_pool_of_a_loaded_library_asks_for_the_program_of_its_workers() {
+    guarded(LIMIT, || {
+        let library = build().join("libhosted.so");
+        let path = CString::new(library.as_os_str().as_bytes()).expect("a path");
+        // SAFETY: the library has no constructors of its own.
+        let handle = unsafe { libc::dlopen(path.as_ptr(), libc::RTLD_NOW) };
+        assert!(!handle.is_null());
+        // SAFETY: the handle is valid, and the name is a C string.
+        let function = unsafe { libc::dlsym(handle, c"start_pool".as_ptr()) };
+        assert!(!function.is_null());
+        // SAFETY: this is the type of `start_pool` in `library.rs`.
+        let start_pool: extern "C" fn() -> *mut libc::c_char =
+            unsafe { core::mem::transmute(function) };
+        // SAFETY: the function returns a C string that is never freed.
+        let text = unsafe { core::ffi::CStr::from_ptr(start_pool()) };
+        let text = text.to_str().expect("text");
+        assert!(text.contains("libhosted.so is a library that"), "{text}");
+        let me = env::current_exe().expect("this program");
+        assert!(text.contains(me.to_str().expect("text")), "{text}");
+        assert!(text.contains("give `Builder::program` the path"), "{text}");
     });
 }

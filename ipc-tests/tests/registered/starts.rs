@@ -1,7 +1,9 @@
 //! Starts of pools of registered tasks that fail, and programs that become workers in `main`.
 
-use ipc_tests::{guarded, program, support::LIMIT};
+use ipc_tests::{guarded, ledger::Scratch, program, support::LIMIT};
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::{env, fs};
 use workring::pool::{Pool, StartError};
 
 /// Runs a program of `src/bin`, and returns what it prints.
@@ -75,5 +77,127 @@ fn a_worker_with_other_registered_tasks_is_refused() {
             }
             other => panic!("{other:?}"),
         }
+    });
+}
+
+/// Runs `order` with files that are links to these programs, and returns what it prints. Not with copies: a file that was
+/// open for writing, perhaps also in a child forked by another thread, cannot be executed.
+fn ordered(programs: &[&str]) -> Vec<String> {
+    let folder = Scratch::new_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
+    let link = |(number, name): (usize, &&str)| {
+        let path = folder.path().join(format!("{number}"));
+        fs::hard_link(program(name), &path).expect("the same file system");
+        path
+    };
+    let links: Vec<PathBuf> = programs.iter().enumerate().map(link).collect();
+    let output = Command::new(program("order")).args(&links).output();
+    let output = output.expect("the program");
+    assert!(output.status.success(), "{output:?}");
+    let text = String::from_utf8(output.stdout).expect("text");
+    text.lines().map(str::to_owned).collect()
+}
+
+/// Asserts that a text names the arguments of both builds.
+fn names_both(text: &str) {
+    for arguments in [
+        "order: (item: u32, count: u32)",
+        "order: (count: u32, item: u32)",
+    ] {
+        assert!(text.contains(arguments), "{arguments} in {text}");
+    }
+}
+
+/// The codec writes arguments without names. A worker whose fields have changed places would take the item for the count.
+#[test]
+fn a_worker_of_another_build_whose_arguments_have_changed_places_is_refused() {
+    guarded(LIMIT, || {
+        let lines = ordered(&["swapped"]);
+        let [line] = lines.as_slice() else {
+            panic!("{lines:?}");
+        };
+        names_both(line);
+        assert!(line.contains("build both from the same sources"), "{line}");
+    });
+}
+
+#[test]
+fn a_program_that_is_replaced_by_the_same_build_while_the_pool_runs_goes_on() {
+    guarded(LIMIT, || {
+        assert_eq!(ordered(&["order", "order"]), ["Ok(7002)", "7002"]);
+    });
+}
+
+#[test]
+fn a_program_that_is_rebuilt_with_other_arguments_while_the_pool_runs_is_refused() {
+    guarded(LIMIT, || {
+        let lines = ordered(&["order", "swapped"]);
+        let [before, after] = lines.as_slice() else {
+            panic!("{lines:?}");
+        };
+        assert_eq!(before, "Ok(7002)");
+        names_both(after);
+        assert!(after.contains("no worker"), "{after}");
+    });
+}
+
+/// The dynamic loader runs the program, so that `/proc/self/exe` is the loader: a stranger to this crate, as Python is to its
+/// modules.
+#[test]
+fn a_process_whose_program_is_not_that_of_the_pool_gets_an_error_that_asks_for_the_program() {
+    const LOADER: &str = "/lib64/ld-linux-x86-64.so.2";
+    if !Path::new(LOADER).exists() {
+        return;
+    }
+    guarded(LIMIT, || {
+        let loaded = |variables: &[(&str, &str)]| {
+            let mut command = Command::new(LOADER);
+            command
+                .arg(program("unhurried"))
+                .envs(variables.iter().copied());
+            let output = command.output().expect("the loader");
+            assert!(output.status.success(), "{output:?}");
+            String::from_utf8(output.stdout).expect("text")
+        };
+        let text = loaded(&[]);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 2, "{text}");
+        for line in lines {
+            assert!(line.contains("give `Builder::program` the path"), "{line}");
+            assert!(line.contains("unhurried is a library that"), "{line}");
+        }
+    });
+}
+
+/// A program without `run_if_worker` that starts pools in two threads, in a loop. Ten times; 1,000 times with
+/// `WORKRING_TEST_FULL`. Prints how long a start took.
+#[test]
+fn starts_that_never_get_a_worker_fail_soon_and_make_no_more_processes_than_asked_for() {
+    let is_full = env::var_os("WORKRING_TEST_FULL").is_some();
+    let each = if is_full { 500 } else { 5 };
+    let limit = if is_full { 20 * LIMIT } else { LIMIT };
+    guarded(limit, || {
+        let scratch = Scratch::new().expect("a directory");
+        let count = scratch.path().join("count");
+        let path = count.to_str().expect("text");
+        let mut lines = printed(
+            "unhurried",
+            &[("STARTS", &each.to_string()), ("COUNT", path)],
+        );
+        let times = lines.pop().expect("a line");
+        println!("{} starts: {times}", lines.len());
+        assert_eq!(lines.len(), 2 * each);
+        for line in &lines {
+            assert!(line.contains("run_if_worker"), "{line}");
+            assert!(line.contains("auto_worker!"), "{line}");
+        }
+        let processes = fs::read(&count).expect("the count").len();
+        // The program, and one worker for each start.
+        assert!(processes <= 1 + 2 * each, "{processes} processes");
+        let half: u64 = times
+            .split(' ')
+            .next()
+            .and_then(|it| it.parse().ok())
+            .expect("a number");
+        assert!(half < 2000, "{times}");
     });
 }

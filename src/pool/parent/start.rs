@@ -12,12 +12,12 @@ use super::typed_pool::TypedPool;
 use crate::codec::{Bincode, Codec};
 use crate::error::StartError;
 use crate::os::fork::OwnerProcess;
-use crate::os::memory;
+use crate::os::{memory, program};
 use crate::pool::priority::Levels;
 use crate::pool::task::Task;
 use crate::pool::wire::messages::Identity;
 use crate::pool::wire::result_message::{EncodedResult, EncodedResultCodec};
-use crate::pool::wire::role::{is_unclaimed_worker, report_pool_start};
+use crate::pool::wire::role::{has_asked, is_unclaimed_worker, report_pool_start};
 use crate::pool::wire::startup::schema_of;
 use crate::pool::wire::task_message::{EncodedTask, EncodedTaskCodec};
 use crate::queue::Options;
@@ -67,6 +67,7 @@ pub(super) fn start(
     identity: Identity,
     made_at: &'static Location<'static>,
 ) -> Result<RunningPool, StartError> {
+    check_host(&settings)?;
     let launcher = make(settings, identity)?;
     let shared = Arc::clone(&launcher.shared);
     let (start_result, started) = mpsc::channel();
@@ -100,6 +101,20 @@ pub(super) fn check_role() -> Result<(), StartError> {
         return Err(StartError::StartedAsWorker);
     }
     Ok(())
+}
+
+/// Fails where workers would be started from a program that knows nothing of this crate.
+fn check_host(settings: &Settings) -> Result<(), StartError> {
+    if settings.program.is_some() || has_asked() {
+        return Ok(());
+    }
+    match program::host() {
+        None => Ok(()),
+        Some(host) => Err(StartError::Hosted {
+            program: host.program.clone(),
+            library: host.library.clone(),
+        }),
+    }
 }
 
 /// Makes all that a pool consists of, except processes and threads.

@@ -21,7 +21,9 @@
 //! A message is one datagram: a byte for its kind, then its parts by the default codec. A malformed message is logged
 //! and skipped. Parent and worker may be of different versions; every version understands `Hello`.
 
+use super::shape::shape;
 use crate::codec::{Bincode, Codec, DecodeError};
+use crate::os::program;
 use crate::pool::task::Task;
 use crate::segment::board::EmissionLimits;
 use core::any::type_name;
@@ -32,7 +34,7 @@ use serde::de::DeserializeOwned;
 pub(crate) const REGISTERED: &str = "all registered tasks";
 
 /// The version of this protocol. Raised with every change of a message or its meaning.
-pub(crate) const PROTOCOL_VERSION: u32 = 4;
+pub(crate) const PROTOCOL_VERSION: u32 = 5;
 
 /// The length of the longest datagram.
 pub(crate) const MAX_LEN: usize = 16 << 10;
@@ -46,6 +48,10 @@ pub(crate) struct Identity {
     pub(crate) task: String,
     pub(crate) output: String,
     pub(crate) error: String,
+    /// The [shapes](shape) of these types; empty if others have them.
+    pub(crate) shapes: String,
+    /// The build id of the program, if it has one. Programs of one build fit; others are compared.
+    pub(crate) build: Option<String>,
 }
 
 impl Identity {
@@ -58,6 +64,8 @@ impl Identity {
             task: type_name::<T>().to_owned(),
             output: type_name::<T::Output>().to_owned(),
             error: type_name::<T::Error>().to_owned(),
+            shapes: truncated(shapes_of::<T>()),
+            build: own_build(),
         }
     }
 
@@ -86,9 +94,25 @@ impl Identity {
             (of_output, theirs.output.clone(), self.output.clone()),
             ("type of error", theirs.error.clone(), self.error.clone()),
             ("schema", number(&theirs.schema), number(&self.schema)),
+            (
+                "layout of the task",
+                theirs.shapes.clone(),
+                self.shapes.clone(),
+            ),
         ];
         all.into_iter().find(|(_, theirs, ours)| theirs != ours)
     }
+}
+
+/// Returns the shapes of a task, its output and its error.
+pub(crate) fn shapes_of<T: Task>() -> String {
+    let (output, error) = (shape::<T::Output>(), shape::<T::Error>());
+    format!("{} -> {output}, {error}", T::__shape())
+}
+
+/// Returns the build id of this program.
+pub(crate) fn own_build() -> Option<String> {
+    program::build_id().map(str::to_owned)
 }
 
 /// The level of a log event.
@@ -187,7 +211,8 @@ impl FromWorker {
         match self {
             Self::Hello(is) => {
                 let names = (is.version.clone(), is.task.clone(), is.output.clone());
-                message(HELLO, &(is.protocol, is.schema, names, is.error.clone()))
+                let rest = (is.error.clone(), is.shapes.clone(), is.build.clone());
+                message(HELLO, &(is.protocol, is.schema, names, rest))
             }
             Self::Process { pid } => message(PROCESS, pid),
             Self::StartsPool => vec![STARTS_POOL],
@@ -210,7 +235,8 @@ impl FromWorker {
         let (&kind, rest) = bytes.split_first()?;
         Some(match kind {
             HELLO => {
-                let (protocol, schema, (version, task, output), error) = parts(rest).ok()?;
+                let (protocol, schema, (version, task, output), rest) = parts(rest).ok()?;
+                let (error, shapes, build) = rest;
                 Self::Hello(Identity {
                     protocol,
                     version,
@@ -218,6 +244,8 @@ impl FromWorker {
                     task,
                     output,
                     error,
+                    shapes,
+                    build,
                 })
             }
             PROCESS => Self::Process {
@@ -340,6 +368,8 @@ mod tests {
             task: "a::Task".to_owned(),
             output: "u32".to_owned(),
             error: "String".to_owned(),
+            shapes: "a::Task { b, c }".to_owned(),
+            build: Some("0123abcd".to_owned()),
         };
         let log = |level| FromWorker::Log {
             level,

@@ -9,6 +9,7 @@
 //! | `messages`       | messages over the link of a worker                                                |
 //! | `startup`        | what a worker process gets at its start                                           |
 //! | `role`           | whether this process was started as a worker                                      |
+//! | `shape`          | what a type looks like to serde, so that parent and worker can compare            |
 //! | `task_phase`     | how far a worker has got with a task                                              |
 //! | `panics`         | catching panics of the program's code                                             |
 
@@ -17,6 +18,7 @@ pub(super) mod messages;
 pub(super) mod panics;
 pub(super) mod result_message;
 pub(super) mod role;
+pub(super) mod shape;
 pub(super) mod startup;
 pub(super) mod task_attempt;
 pub(super) mod task_message;

@@ -34,6 +34,9 @@ const GENERATIONS: u32 = 64;
 /// Whether this process has become a worker.
 static CLAIMED: OnceLock<()> = OnceLock::new();
 
+/// Whether this process has called `run_if_worker`.
+static ASKED: OnceLock<()> = OnceLock::new();
+
 /// Records that this process has become a worker. Processes that it starts from now on are not workers.
 pub(crate) fn claim_role() {
     // Before the evidence is removed: it is read only once.
@@ -42,6 +45,16 @@ pub(crate) fn claim_role() {
     environment::remove_variable(VARIABLE);
     // Last: a thread that finds it set starts processes without the evidence.
     let _ = CLAIMED.set(());
+}
+
+/// Records that this program asks whether it is a worker: workers of this program become some.
+pub(crate) fn note_question() {
+    let _ = ASKED.set(());
+}
+
+/// Returns whether it does.
+pub(crate) fn has_asked() -> bool {
+    ASKED.get().is_some()
 }
 
 /// Returns whether this process was started as a worker and has not become one.

@@ -101,6 +101,7 @@ pub extern "C" fn start_worker_before_main() {
 
 /// Calls `serve` if this process was started as a worker, and then ends it. `serve` does not return if it can run the tasks.
 fn become_worker(serve: impl FnOnce(&Startup<'_>)) {
+    role::note_question();
     let Ok(value) = std::env::var(VARIABLE) else {
         return;
     };

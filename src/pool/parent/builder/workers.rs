@@ -177,8 +177,17 @@ impl<P> Builder<P> {
     /// `main` function of another program must call [`run_if_worker_for`](crate::pool::run_if_worker_for) as well, with the
     /// same type of task.
     ///
+    /// Parent and worker compare their tasks: a program with other tasks, types, fields or arguments, or with these in another
+    /// order, is refused with [`StartError::Mismatch`](crate::pool::StartError::Mismatch). What is inside the types of fields is
+    /// not compared; [`Task::SCHEMA`](crate::pool::Task::SCHEMA) stands for it. An event of `tracing` says if the program
+    /// is another build than this one, by its build id.
+    ///
+    /// A pool in a library that a program loads, such as a Python module, has to set this:
+    /// [`StartError::Hosted`](crate::pool::StartError::Hosted).
+    ///
     /// The program is run by its path each time a worker is started, and searched for in the workers' `PATH` if the
-    /// path has no slash. So if its file is replaced, workers that are started from then on run the new one.
+    /// path has no slash. So if its file is replaced, workers that are started from then on run the new one, unless it is
+    /// refused: then they count as [failures](Self::max_worker_failures).
     ///
     /// # Examples
     ///

@@ -47,6 +47,11 @@ impl Launcher {
         })
     }
 
+    /// Returns whether workers run another program than that of this process, by its path.
+    pub(super) const fn runs_other_program(&self) -> bool {
+        matches!(self.program, Program::File(_))
+    }
+
     /// Starts the worker of a slot. Must be called on the supervisor thread, since workers end with the thread that
     /// started them.
     pub(super) fn launch(&self, slot: u32) -> Result<(Link, ChildProcess), StartError> {

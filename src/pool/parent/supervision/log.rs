@@ -59,6 +59,16 @@ mod with_tracing {
         });
     }
 
+    pub(crate) fn other_build(pid: u32) {
+        emit(LevelFilter::INFO, move || {
+            info!(
+                target: "workring",
+                pid,
+                "the program of the workers is another build than this one: `Task::SCHEMA` says what is compared"
+            );
+        });
+    }
+
     pub(crate) fn died(worker: u32, pid: u32, status: &str, task: Option<u64>) {
         let status = status.to_owned();
         emit(LevelFilter::WARN, move || {
@@ -126,8 +136,8 @@ mod with_tracing {
 
 #[cfg(feature = "tracing")]
 pub(super) use with_tracing::{
-    died, forward, left_behind, listener_panicked, malformed_message, outage, outage_ended,
-    start_failed, unkillable, unreadable_task, verbosity, wait_failed,
+    died, forward, left_behind, listener_panicked, malformed_message, other_build, outage,
+    outage_ended, start_failed, unkillable, unreadable_task, verbosity, wait_failed,
 };
 
 fn unkillable_text(pid: u32) -> String {
@@ -155,6 +165,7 @@ mod without_tracing {
     }
     pub(crate) fn wait_failed(_: &std::io::Error) {}
     pub(crate) fn outage(_: &str) {}
+    pub(crate) fn other_build(_: u32) {}
     pub(crate) fn outage_ended() {}
     pub(crate) fn listener_panicked(_: Event) {}
     pub(crate) fn unreadable_task(_: &str) {}
@@ -162,6 +173,6 @@ mod without_tracing {
 
 #[cfg(not(feature = "tracing"))]
 pub(super) use without_tracing::{
-    died, forward, left_behind, listener_panicked, malformed_message, outage, outage_ended,
-    start_failed, unkillable, unreadable_task, verbosity, wait_failed,
+    died, forward, left_behind, listener_panicked, malformed_message, other_build, outage,
+    outage_ended, start_failed, unkillable, unreadable_task, verbosity, wait_failed,
 };

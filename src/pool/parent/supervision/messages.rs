@@ -5,13 +5,18 @@ use super::slot::Stage;
 use super::supervisor::{Supervisor, earlier};
 use super::watchlist::key_of_process;
 use crate::error::{StartError, with_causes};
-use crate::os::clock;
 use crate::os::link::RecvOutcome;
+use crate::os::{clock, program};
 use crate::pool::outcome::TaskId;
 use crate::pool::parent::events::Event;
 use crate::pool::parent::settings::Settings;
 use crate::pool::wire::messages::{FromParent, FromWorker, Identity, MAX_LEN, WorkerConfig};
+use core::time::Duration;
 use std::time::Instant;
+
+/// How long a process may go on that has started a pool before it has become a worker. It may still become one: another thread
+/// of it has called `start` too early.
+const TIME_TO_BECOME_WORKER: Duration = Duration::from_secs(1);
 
 impl Supervisor {
     /// Receives and handles one message of a worker. Returns its length, or `None` if no message has arrived. Never
@@ -76,9 +81,9 @@ impl Supervisor {
                 self.handle_hello(index, number, &identity);
             }
             FromWorker::StartsPool if stage == Stage::Starting => {
-                // It may still become a worker: another thread of it has called `start` too early.
                 worker.starts_pool = true;
-                let soon = Instant::now().checked_add(self.launcher.shared.settings.grace);
+                let grace = self.launcher.shared.settings.grace;
+                let soon = Instant::now().checked_add(grace.min(TIME_TO_BECOME_WORKER));
                 worker.deadline = earlier(worker.deadline, soon);
             }
             FromWorker::Ready if stage == Stage::Preparing => {
@@ -147,6 +152,7 @@ impl Supervisor {
                     worker.deadline = start_deadline;
                 }
                 worker.send(FromParent::Welcome(config));
+                self.note_build(index, identity);
             }
             Some((what, theirs, ours)) => {
                 worker.kill();
@@ -154,6 +160,24 @@ impl Supervisor {
                 worker.start_failure = Some(with_causes(&error));
                 self.handle_mismatch(number, error);
             }
+        }
+    }
+}
+
+impl Supervisor {
+    /// Logs, once, that workers run another build than this process: what their tasks contain may differ.
+    fn note_build(&mut self, index: usize, theirs: &Identity) {
+        if !self.launcher.runs_other_program() || self.has_reported_other_build {
+            return;
+        }
+        let Some(worker) = self.worker(index) else {
+            return;
+        };
+        let ours = &self.launcher.shared.identity.build;
+        let is_same = ours.is_some() && *ours == theirs.build;
+        if !is_same && !program::runs_same_file(worker.process.worker_id()) {
+            log::other_build(worker.pid());
+            self.has_reported_other_build = true;
         }
     }
 }

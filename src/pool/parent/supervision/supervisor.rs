@@ -68,6 +68,7 @@ pub(crate) struct Supervisor {
     /// All descriptors that the thread waits for. Those of a worker are added and removed with it.
     pub(super) watchlist: Epoll,
     pub(super) has_reported_failed_wait: bool,
+    pub(super) has_reported_other_build: bool,
     /// Where the result of the start is sent; `None` once it was sent.
     pub(super) start_result: Option<mpsc::Sender<Result<(), StartError>>>,
     pub(super) start_deadline: Instant,
@@ -124,6 +125,7 @@ impl Supervisor {
         Ok(Self {
             watchlist,
             has_reported_failed_wait: false,
+            has_reported_other_build: false,
             start_result: Some(start_result),
             start_deadline: clock::after(Instant::now(), settings.start_timeout),
             slots,

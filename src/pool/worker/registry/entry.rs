@@ -1,6 +1,7 @@
 //! What is registered of a task.
 
 use crate::pool::task::Task;
+use crate::pool::wire::messages::shapes_of;
 use crate::pool::wire::task_attempt::TaskAttempt;
 use crate::pool::wire::task_message::TaskKey;
 use crate::pool::worker::main_loop::{Startup, Worker};
@@ -51,8 +52,7 @@ impl Registered {
 }
 
 fn describe<T: RegisteredTask>() -> String {
-    let (output, error) = (type_name::<T::Output>(), type_name::<T::Error>());
-    format!("{} -> {output}, {error} (schema {})", T::NAME, T::SCHEMA)
+    format!("{}: {} (schema {})", T::NAME, shapes_of::<T>(), T::SCHEMA)
 }
 
 impl fmt::Debug for Registered {

@@ -3,7 +3,7 @@
 //! State: none that changes. The section is part of the program file, and sorted once.
 
 use super::entry::Registered;
-use crate::pool::wire::messages::{Identity, PROTOCOL_VERSION, REGISTERED, truncated};
+use crate::pool::wire::messages::{Identity, PROTOCOL_VERSION, REGISTERED, own_build, truncated};
 use crate::pool::wire::task_attempt::TaskAttempt;
 use crate::pool::wire::task_message::TaskKey;
 use crate::pool::worker::main_loop::{Runner, Startup, Worker};
@@ -96,6 +96,8 @@ impl Runner for RegisteredTasks {
             task: REGISTERED.to_owned(),
             output: truncated(all),
             error: String::new(),
+            shapes: String::new(),
+            build: own_build(),
         }
     }
 
