@@ -12,9 +12,9 @@ use std::{
     env,
     error::Error,
     fmt,
-    fs::File,
+    fs::{self, File},
     hint,
-    io::{BufRead, BufReader, Write},
+    io::{self, BufRead, BufReader, Write},
     mem,
     os::unix::net::{UnixListener, UnixStream},
     path::{Path, PathBuf},
@@ -60,6 +60,16 @@ pub enum Job {
     Variable(String),
     /// Returns the working directory.
     Directory,
+    /// Returns the contents of a file.
+    Read(PathBuf),
+    /// Returns where a link leads.
+    Follow(PathBuf),
+    /// Writes this to the standard output, or, if so, to the standard error.
+    Write(String, bool),
+    /// Writes as many lines of 1 KiB to the standard output.
+    Flood(usize),
+    /// Runs a command of the shell, which must end without an error.
+    Shell(String),
     /// Connects to a [`Meeting`], and follows the orders that it gets there.
     Meet(PathBuf),
     /// Does both, and returns the output of the second.
@@ -155,6 +165,14 @@ impl Task for Job {
                 let directory = env::current_dir().map_err(|error| error.to_string())?;
                 Ok(directory.display().to_string())
             }
+            Self::Read(path) => fs::read_to_string(path).map_err(|error| error.to_string()),
+            Self::Follow(path) => {
+                let target = fs::read_link(path).map_err(|error| error.to_string())?;
+                Ok(target.display().to_string())
+            }
+            Self::Write(text, to_error) => write(&text, to_error),
+            Self::Flood(lines) => flood(lines),
+            Self::Shell(command) => shell(&command),
             Self::Meet(path) => meet(&path, context),
             Self::Then(first, second) => first.run(context).and_then(|_| second.run(context)),
             Self::Within(_, job) => job.run(context),
@@ -216,6 +234,34 @@ pub(crate) fn prepare(order: &str) -> Result<(), Box<dyn Error + Send + Sync>> {
             other => Err(format!("no such preparation: {other:?}").into()),
         },
     }
+}
+
+fn write(text: &str, to_error: bool) -> Result<String, String> {
+    let written = if to_error {
+        io::stderr().write_all(text.as_bytes())
+    } else {
+        let mut output = io::stdout().lock();
+        let written = output.write_all(text.as_bytes());
+        written.and_then(|()| output.flush())
+    };
+    written.map_err(|error| error.to_string())?;
+    Ok(text.len().to_string())
+}
+
+fn flood(lines: usize) -> Result<String, String> {
+    let mut line = "x".repeat(1023);
+    line.push('\n');
+    for _ in 0..lines {
+        write(&line, false)?;
+    }
+    Ok(lines.to_string())
+}
+
+fn shell(command: &str) -> Result<String, String> {
+    let mut shell = Command::new("sh");
+    let status = shell.args(["-c", command]).status();
+    let status = status.map_err(|error| error.to_string())?;
+    status.success().then(String::new).ok_or(status.to_string())
 }
 
 /// The bytes that a task allocates by order of a meeting.

@@ -21,6 +21,7 @@
 //! | watch a file descriptor                         | [`WatchError`]                          |
 //! | start or shut down a pool                       | [`StartError`], [`ShutdownError`]       |
 //! | wait for several tasks                          | [`JoinTimeout`], [`WaitAnyError`]       |
+//! | recycle or resize a pool                        | [`RolloutError`]                        |
 //! | emit a value from a task, and read it           | [`EmitError`], [`ProgressError`]        |
 //! | encode or decode a message                      | [`EncodeError`], [`DecodeError`]        |
 //!
@@ -65,7 +66,7 @@ pub use join::{JoinTimeout, WaitAnyError};
 pub use memory::MemoryLimit;
 pub(crate) use memory::OutOfMemory;
 pub use open::{OpenError, OpenOrCreateError, RemoveError};
-pub use pool::{ShutdownError, SubmitError, TrySubmitError};
+pub use pool::{RolloutError, ShutdownError, SubmitError, TrySubmitError};
 pub use progress::{EmitError, ProgressError};
 pub use recv::{RecvError, RecvTimeoutError, TryRecvError};
 #[cfg(feature = "rendezvous")]

@@ -1,9 +1,10 @@
-//! Errors of submitting a task to a pool, and of shutting a pool down.
+//! Errors of submitting a task to a pool, of changing its workers, and of shutting it down.
 
 use super::MemoryLimit;
 use super::memory::no_memory;
 use crate::codec::EncodeError;
 use core::fmt;
+use core::ops::RangeInclusive;
 use std::error::Error;
 
 const FORKED: &str =
@@ -390,3 +391,40 @@ impl fmt::Display for ShutdownError {
 }
 
 impl Error for ShutdownError {}
+
+/// The workers of a pool could not be changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RolloutError {
+    /// The pool was shut down before the change was complete.
+    Closed,
+    /// The pool can't have as many workers, or as few. Nothing was done.
+    #[non_exhaustive]
+    InvalidSize {
+        /// The numbers that were asked for.
+        workers: RangeInclusive<usize>,
+        /// The most that there is room for.
+        max: usize,
+    },
+    /// This process is a forked child of the pool's. Nothing was done.
+    Forked,
+}
+
+impl fmt::Display for RolloutError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Closed => f.write_str(
+                "the pool was shut down before all workers were changed: expect that at its end",
+            ),
+            Self::InvalidSize { workers, max } => write!(
+                f,
+                "the pool can't have {} to {} workers: give it 1 to {max}, or raise `Builder::max_workers`",
+                workers.start(),
+                workers.end()
+            ),
+            Self::Forked => f.write_str(FORKED),
+        }
+    }
+}
+
+impl Error for RolloutError {}

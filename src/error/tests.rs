@@ -287,6 +287,12 @@ fn errors_of_pools() -> Vec<Box<dyn Error>> {
         }),
         Box::new(TrySubmitError::Full(())),
         Box::new(ShutdownError::Forked),
+        Box::new(RolloutError::Closed),
+        Box::new(RolloutError::InvalidSize {
+            workers: 0..=9,
+            max: 8,
+        }),
+        Box::new(RolloutError::Forked),
     ]
 }
 

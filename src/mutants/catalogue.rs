@@ -257,6 +257,8 @@ mutants! {
     LineEndedBeforeAnswer,
     /// A task is retried once less than was asked for.
     OneRetryLess,
+    /// A rolling restart asks all workers to stop at once.
+    RecycledAllAtOnce,
     /// A retry does not wait for its back-off.
     BackoffIgnored,
     /// A retry has the number of the attempt before.

@@ -11,7 +11,7 @@
 //! | `shmem`, [`staging`]        | mappings of the crate `shared_memory`; files in `/dev/shm` that are being made   |
 //! | [`budget`]                  | memory limits: cgroups, `/proc/meminfo`, `RLIMIT_FSIZE`, `RLIMIT_AS`             |
 //! | [`fork`]                    | telling a forked child from its parent                                           |
-//! | [`link`]                    | socket pairs                                                                     |
+//! | [`link`], [`pipe`]          | socket pairs; pipes that are read without waiting                                |
 //! | `local_socket`, `directory` | sockets with names, and descriptors sent through them; where their names are     |
 //! | [`procfs`], [`pidfd`]       | other processes: `/proc`; pidfds, `waitid`                                       |
 //! | [`identity`], [`liveness`]  | identifying a process across reuse of ids; deciding whether it is dead           |
@@ -24,6 +24,7 @@
 //! | [`open_files`], [`facilities`] | for the command line: files that other processes have open; what this machine has |
 //! | [`parent`], [`subreaper`]   | the child's side: noticing its parent's end, killing itself; adopting orphans    |
 //! | [`memory_use`]              | resident memory of a process, limit of its address space                         |
+//! | [`process_limits`]          | niceness, processors and resource limits of a child                              |
 #![allow(
     unsafe_code,
     reason = "system calls and processor hints; each block states its reason"
@@ -59,7 +60,9 @@ pub(crate) mod named;
 pub(crate) mod open_files;
 pub(crate) mod parent;
 pub(crate) mod pidfd;
+pub(crate) mod pipe;
 pub(crate) mod poll;
+pub(crate) mod process_limits;
 pub(crate) mod procfs;
 pub(crate) mod program;
 pub(crate) mod readiness;

@@ -14,8 +14,10 @@
 //! | makes its own process group            | no signals from the terminal; killed with what it starts              |
 //! | asks to be killed with its parent      | CHILD-2 of [`child`](super::child)                                    |
 //! | opens `/dev/null` as standard input    | and as output and error where the parent has them closed              |
+//! | or a file or `/dev/null` as those      | if the request says so                                                |
 //! | keeps inherited descriptors open       | [`inherit`](super::inherit)                                           |
 //! | changes the working directory          | if the request has one                                                |
+//! | sets niceness, processors, limits      | those of the request; late, since they might hinder the other steps   |
 //! | unblocks all signals                   | SPAWN-2                                                               |
 //! | calls `execve(2)`                      |                                                                       |
 //!
@@ -28,9 +30,9 @@
 //!          127.
 //! SPAWN-4. `SIGHUP` stays ignored if it was: `nohup` is meant for everything that a program starts.
 //!
-//! A new property of children, for example a limit or a priority, is another field that the child reads. A closure of
-//! the caller is not possible: it would have to satisfy SPAWN-1, which only an `unsafe` interface could demand, like
-//! that of `Command::pre_exec`.
+//! A new property of children is another field that the child reads, like those of
+//! [`ProcessLimits`](super::process_limits::ProcessLimits). A closure of the caller is not possible: it would have to satisfy
+//! SPAWN-1, which only an `unsafe` interface could demand, like that of `Command::pre_exec`.
 //!
 //! System calls: those of the table, `clone(2)`, `waitid(2)`. This module owns no state.
 
@@ -40,7 +42,7 @@ mod plan;
 mod request;
 mod signals;
 
-pub(crate) use request::{Program, SpawnRequest};
+pub(crate) use request::{Program, SpawnRequest, StreamTarget};
 
 use super::descriptor::beyond_stdio;
 use super::inherit::InheritedFiles;

@@ -4,7 +4,7 @@ use super::outcome::TaskId;
 use super::worker_state::{States, WorkerState};
 use crate::codec::{Bincode, Codec};
 use crate::error::EmitError;
-use crate::segment::board::{Board, EmissionFlow};
+use crate::segment::board::{Board, EmissionFlow, TaskTimes};
 use crate::sync::{AtomicBool, Ordering};
 use core::any::type_name;
 use core::fmt;
@@ -57,6 +57,12 @@ impl WorkerShared {
     pub(super) fn is_cancelled(&self, id: TaskId) -> bool {
         !mutant!(CancelNotReported)
             && (self.cancelled.load(Ordering::Acquire) || self.board.is_cancelled(id.0))
+    }
+
+    /// Returns the place on the board for the times of a task, if tasks are timed.
+    #[inline]
+    pub(super) fn times(&self, id: TaskId) -> Option<&TaskTimes> {
+        self.board.times(id.0)
     }
 
     /// Returns how much the worker may emit; `None` in a forked child.

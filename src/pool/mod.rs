@@ -165,6 +165,35 @@
 //! The values of each task wait in this process up to a [bound](Builder::progress); then the oldest is dropped, or the task
 //! waits. A caller who does not read them delays no other task, and neither `drain` nor shutdown.
 //!
+//! # A long-running service
+//!
+//! ```
+#![doc = include_str!("registered.in")]
+//! let pool = Pool::builder().workers(2).max_workers(8).timings(true).start()?;
+//! pool.submit(square::new(3))?.wait()?;
+//!
+//! let stats = pool.stats(); // for a status page, say
+//! println!("{} tasks are queued, {} run", stats.tasks.queued, stats.tasks.running);
+//! for worker in &stats.workers {
+//!     println!("process {:?}: {:?}, task {:?}", worker.pid, worker.status, worker.task);
+//! }
+//! let waited = stats.timings.and_then(|timings| timings.waiting.quantile(0.99));
+//! println!("99 % of the tasks waited at most {waited:?}");
+//!
+//! pool.recycle()?.wait()?; // on SIGHUP, say: each worker finishes its task, and another process takes its place
+//! pool.resize(4)?; // more workers, or fewer
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! | | |
+//! |---|---|
+//! | figures | [`TypedPool::stats`]: plain data, at any time, from any thread; it never waits. How long tasks wait and run is measured with [`Builder::timings`], as histograms that can be merged. |
+//! | other processes | [`TypedPool::recycle`] replaces all workers, one after the other. [`Builder::recycle_after_tasks`], [`Builder::recycle_above_memory`] and [`Builder::recycle_after_age`] replace each at its own time. |
+//! | another size | [`TypedPool::resize`], up to [`Builder::max_workers`]. With a range of workers, a pool follows its load by itself. |
+//! | output | [`Builder::stdout`] and [`Builder::stderr`] make each line that a worker writes an event of `tracing`, or drop it. |
+//! | what workers may use | [`Builder::nice`], [`Builder::processors`], [`Builder::resource_limit`], [`Builder::address_limit`], [`Builder::env`]. |
+//!
 //! # Async
 //!
 //! With the feature `async`, a [`TaskHandle`] can be awaited, progress is a stream, `submit_async` waits for room, maps and drains become streams,
@@ -201,8 +230,9 @@
 //! |---|---|
 //! | program | The parent's program (`/proc/self/exe`), even after the file was removed or replaced; `std::env::current_exe` then returns a path that ends in ` (deleted)`. Or the path of [`Builder::program`]. |
 //! | arguments | None but the path of the program. |
-//! | descriptors | Standard input is empty. Standard output and standard error are the parent's, or `/dev/null` where the parent has closed them. Other descriptors are inherited unless they are closed on exec. |
+//! | descriptors | Standard input is empty. Standard output and standard error are the parent's, or `/dev/null` where the parent has closed them; [`Builder::stdout`] and [`Builder::stderr`] change that. Other descriptors are inherited unless they are closed on exec. |
 //! | signals | None is blocked, and all have the default disposition, whatever the parent has set. Exceptions: `SIGTTIN` and `SIGTTOU` are ignored, so that a worker that uses the terminal gets an error (`EIO`) instead of being stopped; `SIGHUP` is ignored if the parent ignores it (`nohup`). |
+//! | priority, processors, limits | Those of the parent, with [`Builder::nice`], [`Builder::processors`] and [`Builder::resource_limit`]. |
 //! | environment, directory | Those of the parent, with [`Builder::env`], [`Builder::env_remove`] and [`Builder::current_dir`]. |
 //!
 //! The exit status of a worker is unknown if the parent ignores `SIGCHLD`, or if other code in it waits for any child.
@@ -247,6 +277,7 @@ mod carried;
 mod coded;
 mod context;
 mod failure;
+mod histogram;
 #[cfg(feature = "macros")]
 #[doc(hidden)]
 pub mod macros;
@@ -262,19 +293,21 @@ mod worker;
 mod worker_state;
 
 pub use crate::error::{
-    EmitError, JoinTimeout, ProgressError, ShutdownError, StartError, SubmitError, TrySubmitError,
-    WaitAnyError,
+    EmitError, JoinTimeout, ProgressError, RolloutError, ShutdownError, StartError, SubmitError,
+    TrySubmitError, WaitAnyError,
 };
 pub use carried::Tag;
 pub use context::{CancelReason, Context};
 pub use failure::Failure;
+pub use histogram::Histogram;
 pub use outcome::{Outcome, Panic, TaskError, TaskId};
 #[cfg(feature = "async")]
 pub use parent::futures;
 pub use parent::{
-    AllHandles, Builder, Drain, Emitted, Event, Group, Handles, Map, OnDrop, Progress, Report,
-    Shutdown, Submission, TaskHandle, TypedPool, WhenFull, Workers, wait_all, wait_all_deadline,
-    wait_any, wait_any_deadline,
+    AllHandles, Builder, Drain, Emitted, Event, Group, Handles, Map, OnDrop, PoolStats, PoolTask,
+    PoolWorker, Progress, Report, Resource, Rollout, Shutdown, Submission, TaskCounts, TaskHandle,
+    Timings, TypedPool, WhenFull, WorkerCounts, WorkerOutput, WorkerStatus, Workers, wait_all,
+    wait_all_deadline, wait_any, wait_any_deadline,
 };
 #[cfg(feature = "macros")]
 pub use parent::{AnyDrain, AnyGroup, AnyOutcome, Pool};

@@ -1,10 +1,11 @@
 //! The steps of the child between `clone` and `execve`, prepared by the parent as C strings and numbers.
 
 use super::c_strings::{CStrings, c_string, candidates, environment};
-use super::request::{Program, SELF, SpawnRequest};
+use super::request::{Program, SELF, SpawnRequest, StreamTarget};
 use super::signals::{NO_SIGNAL, mask_signals, reset_signals};
 use crate::os::descriptor::beyond_stdio;
 use crate::os::inherit::InheritedFiles;
+use crate::os::process_limits::ProcessLimits;
 use core::cell::Cell;
 use core::ffi::{c_char, c_int};
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl, open};
@@ -23,6 +24,9 @@ pub(super) struct ExecPlan<'a> {
     parent: Pid,
     null: OwnedFd,
     inherited: &'a InheritedFiles,
+    stdout: &'a StreamTarget,
+    stderr: &'a StreamTarget,
+    limits: &'a ProcessLimits,
     directory: Option<CString>,
     /// Tried one after the other.
     files: Vec<CString>,
@@ -37,7 +41,10 @@ pub(super) struct ExecPlan<'a> {
 }
 
 impl<'a> ExecPlan<'a> {
-    pub(super) fn new(request: &SpawnRequest, inherited: &'a InheritedFiles) -> io::Result<Self> {
+    pub(super) fn new(
+        request: &'a SpawnRequest,
+        inherited: &'a InheritedFiles,
+    ) -> io::Result<Self> {
         let environment = environment(&request.environment);
         let path = request.program.path().as_os_str();
         let files = match &request.program {
@@ -58,6 +65,9 @@ impl<'a> ExecPlan<'a> {
             parent: request.parent,
             null: beyond_stdio(null)?,
             inherited,
+            stdout: &request.stdout,
+            stderr: &request.stderr,
+            limits: &request.limits,
             directory: directory
                 .map(|path| c_string(path.as_os_str()))
                 .transpose()?,
@@ -94,6 +104,12 @@ impl<'a> ExecPlan<'a> {
         if let Some(directory) = &self.directory {
             chdir(directory.as_c_str()).map_err(|error| Step::Directory.error()(error.into()))?;
         }
+        let limits = self.limits;
+        limits.apply_nice().map_err(Step::Nice.error())?;
+        limits
+            .apply_processors()
+            .map_err(Step::Processors.error())?;
+        limits.apply_resources().map_err(Step::Resources.error())?;
         mask_signals(NO_SIGNAL).map_err(Step::Signals.error())?;
         Ok(Step::Program.error()(self.run().into()))
     }
@@ -112,13 +128,22 @@ impl<'a> ExecPlan<'a> {
 
     fn set_stdio(&self) -> io::Result<()> {
         dup2_stdin(&self.null)?;
-        if is_closed(libc::STDOUT_FILENO) {
-            dup2_stdout(&self.null)?;
+        if let Some(file) = self.target(self.stdout, libc::STDOUT_FILENO) {
+            dup2_stdout(file)?;
         }
-        if is_closed(libc::STDERR_FILENO) {
-            dup2_stderr(&self.null)?;
+        if let Some(file) = self.target(self.stderr, libc::STDERR_FILENO) {
+            dup2_stderr(file)?;
         }
         Ok(())
+    }
+
+    /// Returns the file that a standard stream has to be; `None` if it stays as it is.
+    fn target<'b>(&'b self, target: &'b StreamTarget, number: c_int) -> Option<&'b OwnedFd> {
+        match target {
+            StreamTarget::Inherited => is_closed(number).then_some(&self.null),
+            StreamTarget::Null => Some(&self.null),
+            StreamTarget::File(file) => Some(file),
+        }
     }
 
     /// Tries the files as `execvp(3)` does. Returns only if none can be run.
@@ -177,6 +202,9 @@ enum Step {
     Stdio,
     Inherit,
     Directory,
+    Nice,
+    Processors,
+    Resources,
 }
 
 impl Step {
@@ -206,6 +234,9 @@ impl StepError {
             Step::Group => "it can't have a process group of its own",
             Step::Stdio => "its standard streams can't be opened",
             Step::Inherit => "its queues can't be handed over",
+            Step::Nice => "its niceness can't be set",
+            Step::Processors => "it can't be bound to its processors",
+            Step::Resources => "its resource limits can't be set",
             Step::Directory => {
                 let directory = request.directory.as_deref().unwrap_or(Path::new("."));
                 let context = format!(

@@ -1,8 +1,10 @@
 //! What the caller wants to start: a program, its arguments, environment and working directory.
 
+use crate::os::process_limits::ProcessLimits;
 use rustix::process::{Pid, getpid};
 use std::ffi::{OsStr, OsString};
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -42,6 +44,15 @@ impl Program {
     }
 }
 
+/// Where a standard stream of a child goes.
+#[derive(Debug)]
+pub(crate) enum StreamTarget {
+    /// Where that of this process goes, or to `/dev/null` if that is closed.
+    Inherited,
+    Null,
+    File(OwnedFd),
+}
+
 /// A program to start as a child, and how.
 #[derive(Debug)]
 pub(crate) struct SpawnRequest {
@@ -50,6 +61,9 @@ pub(crate) struct SpawnRequest {
     pub(crate) arguments: Vec<OsString>,
     /// Changes to this process's environment, applied in this order; `None` removes a variable.
     pub(crate) environment: Vec<(OsString, Option<OsString>)>,
+    pub(crate) stdout: StreamTarget,
+    pub(crate) stderr: StreamTarget,
+    pub(crate) limits: ProcessLimits,
     /// The working directory; `None` is that of this process.
     pub(crate) directory: Option<PathBuf>,
     /// The child runs its program only if this is its parent.
@@ -63,6 +77,9 @@ impl SpawnRequest {
             program,
             arguments: Vec::new(),
             environment: Vec::new(),
+            stdout: StreamTarget::Inherited,
+            stderr: StreamTarget::Inherited,
+            limits: ProcessLimits::default(),
             directory: None,
             parent: getpid(),
         }

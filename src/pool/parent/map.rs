@@ -154,7 +154,7 @@ impl<'a, T: Task, I: Iterator<Item = T>> Map<'a, T, I> {
 
     fn window_or_default(&self) -> usize {
         let default = || {
-            let workers = self.shared.settings.workers.max as usize;
+            let workers = self.shared.settings.workers.room as usize;
             MIN_WINDOW.max(CHUNKS_PER_WORKER * workers * self.chunk)
         };
         self.window.unwrap_or_else(default).max(self.chunk)

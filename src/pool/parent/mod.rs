@@ -18,7 +18,11 @@
 //! | `in_order`              | the outcomes of a map until it is their turn                               |
 //! | `supervision`           | the thread that starts, watches, ends and replaces worker processes        |
 //! | `shutdown`, `report`    | the end of a pool, and its report                                          |
+//! | `lines`                 | cuts what workers write into lines                                         |
+//! | `rollout`               | changes of the workers that are under way                                  |
 //! | `events`                | events in the lives of workers                                             |
+//! | `staff`, `running_task` | what the workers do now, for threads other than the supervisor             |
+//! | `stats`, `stats_of_pool` | the figures of a pool, and how they are put together                      |
 
 #[cfg(feature = "macros")]
 mod any_outcome;
@@ -33,17 +37,23 @@ mod group;
 mod handle;
 mod held;
 mod in_order;
+mod lines;
 mod map;
 #[cfg(feature = "macros")]
 mod pool;
 mod progress;
 mod report;
 mod results;
+mod rollout;
 mod running;
+mod running_task;
 mod settings;
 mod shared;
 mod shutdown;
+mod staff;
 mod start;
+mod stats;
+mod stats_of_pool;
 mod submission;
 mod supervision;
 mod typed_pool;
@@ -53,7 +63,7 @@ mod when;
 
 #[cfg(feature = "macros")]
 pub use any_outcome::AnyOutcome;
-pub use builder::Builder;
+pub use builder::{Builder, Resource};
 #[cfg(feature = "macros")]
 pub use drain::AnyDrain;
 pub use drain::Drain;
@@ -67,8 +77,10 @@ pub use map::Map;
 pub use pool::Pool;
 pub use progress::{Emitted, Progress};
 pub use report::Report;
-pub use settings::{OnDrop, WhenFull, Workers};
+pub use rollout::Rollout;
+pub use settings::{OnDrop, WhenFull, WorkerOutput, Workers};
 pub use shutdown::Shutdown;
+pub use stats::{PoolStats, PoolTask, PoolWorker, TaskCounts, Timings, WorkerCounts, WorkerStatus};
 pub use submission::Submission;
 pub use typed_pool::TypedPool;
 pub use wait::{AllHandles, Handles, wait_all, wait_all_deadline, wait_any, wait_any_deadline};

@@ -10,12 +10,16 @@ use super::handle::TaskHandle;
 use super::map::Map;
 use super::report::Report;
 use super::results::Home;
+use super::rollout::Rollout;
 use super::running::RunningPool;
 use super::settings::Workers;
 use super::shutdown::Shutdown;
 use super::start::{check_role, start};
+use super::stats::PoolStats;
 use super::submission::Submission;
-use crate::error::{JoinTimeout, ShutdownError, StartError, SubmitError, TrySubmitError};
+use crate::error::{
+    JoinTimeout, RolloutError, ShutdownError, StartError, SubmitError, TrySubmitError,
+};
 use crate::pool::outcome::TaskId;
 use crate::pool::worker::Runner as _;
 use crate::pool::worker::registry::{RegisteredTask, registered};
@@ -279,6 +283,42 @@ impl Pool {
     #[must_use]
     pub fn in_flight(&self) -> usize {
         self.0.in_flight()
+    }
+
+    /// Returns the figures of the pool at this moment, as [`TypedPool::stats`](crate::pool::TypedPool::stats) does.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    #[doc = include_str!("../registered.in")]
+    /// let pool = Pool::start(2)?;
+    /// assert_eq!(pool.submit(square::new(3))?.wait()?, 9);
+    /// assert_eq!(pool.stats().tasks.completed, 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn stats(&self) -> PoolStats {
+        self.0.shared().pool_stats()
+    }
+
+    /// Replaces every worker by another process, one after the other, as [`TypedPool::recycle`](crate::pool::TypedPool::recycle)
+    /// does.
+    ///
+    /// # Errors
+    ///
+    /// [`RolloutError::Forked`], if this is a forked child of the pool's process.
+    pub fn recycle(&self) -> Result<Rollout, RolloutError> {
+        self.0.recycle()
+    }
+
+    /// Changes the number of workers, as [`TypedPool::resize`](crate::pool::TypedPool::resize) does.
+    ///
+    /// # Errors
+    ///
+    /// [`RolloutError`]: the number is 0, or more than there is room for; or this is a forked child of the pool's process.
+    pub fn resize(&self, workers: impl Into<Workers>) -> Result<Rollout, RolloutError> {
+        self.0.resize(workers.into())
     }
 
     /// Shuts the pool down, in bounded time, as [`TypedPool::shutdown`](crate::pool::TypedPool::shutdown) does.

@@ -53,10 +53,10 @@ impl Report {
         Self {
             submitted: tasks.submitted,
             completed: tasks.completed,
-            failed: tasks.failed,
+            failed: tasks.failed + tasks.panicked + tasks.transport,
             timed_out: tasks.timed_out,
             cancelled: tasks.cancelled,
-            lost: tasks.lost,
+            lost: tasks.crashed + tasks.too_much_memory + tasks.no_workers + tasks.unknown,
             retried: workers.retried,
             started: workers.started,
             died: workers.died,
@@ -119,32 +119,35 @@ fn plural(count: u64) -> &'static str {
     if count == 1 { "" } else { "s" }
 }
 
-/// The counts of tasks in a [`Report`].
+/// The counts of tasks, by the kind of their outcome.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct TaskStats {
     pub(super) submitted: u64,
-    completed: u64,
-    failed: u64,
-    timed_out: u64,
-    cancelled: u64,
-    lost: u64,
+    pub(super) completed: u64,
+    pub(super) failed: u64,
+    pub(super) panicked: u64,
+    pub(super) transport: u64,
+    pub(super) timed_out: u64,
+    pub(super) cancelled: u64,
+    pub(super) crashed: u64,
+    pub(super) too_much_memory: u64,
+    pub(super) no_workers: u64,
+    pub(super) unknown: u64,
 }
 
 impl TaskStats {
     pub(super) fn count<O, E>(&mut self, result: &Result<O, TaskError<E>>) {
         let counter = match result {
             Ok(_) => &mut self.completed,
+            Err(TaskError::Failed(_)) => &mut self.failed,
+            Err(TaskError::Panicked(_)) => &mut self.panicked,
+            Err(TaskError::Transport { .. }) => &mut self.transport,
             Err(TaskError::TimedOut) => &mut self.timed_out,
             Err(TaskError::Cancelled) => &mut self.cancelled,
-            Err(
-                TaskError::Crashed { .. }
-                | TaskError::TooMuchMemory { .. }
-                | TaskError::NoWorkers { .. }
-                | TaskError::Unknown { .. },
-            ) => &mut self.lost,
-            Err(TaskError::Failed(_) | TaskError::Panicked(_) | TaskError::Transport { .. }) => {
-                &mut self.failed
-            }
+            Err(TaskError::Crashed { .. }) => &mut self.crashed,
+            Err(TaskError::TooMuchMemory { .. }) => &mut self.too_much_memory,
+            Err(TaskError::NoWorkers { .. }) => &mut self.no_workers,
+            Err(TaskError::Unknown { .. }) => &mut self.unknown,
         };
         *counter += 1;
     }
@@ -152,7 +155,7 @@ impl TaskStats {
     /// Counts a task as failed that was counted as completed: see [`Report::completed`].
     pub(super) fn recount_undecodable(&mut self) {
         self.completed -= 1;
-        self.failed += 1;
+        self.transport += 1;
     }
 }
 

@@ -1,13 +1,15 @@
 //! A running pool, whatever its tasks: what its callers and their handles share with the supervisor, and its end.
 
+use super::commands::Command;
 use super::report::Report;
 use super::results::Home;
-use super::settings::OnDrop;
+use super::rollout::Rollout;
+use super::settings::{OnDrop, PoolSize, Workers};
 use super::shared::Shared;
 use super::shutdown::{Shutdown, ShutdownState};
 use super::submission::Submission;
 use super::unclaimed::Unclaimed;
-use crate::error::ShutdownError;
+use crate::error::{RolloutError, ShutdownError};
 use crate::pool::task::Task;
 use crate::pool::wire::panics::catch_panic_message;
 use crate::pool::wire::task_message::TaskKey;
@@ -15,6 +17,7 @@ use core::fmt;
 use core::time::Duration;
 use std::panic::Location;
 use std::sync::Arc;
+use std::sync::mpsc::{self, Sender};
 
 pub(super) struct RunningPool {
     shared: Arc<Shared>,
@@ -56,6 +59,33 @@ impl RunningPool {
 
     pub(super) fn in_flight(&self) -> usize {
         self.shared.in_flight(Home::Pool)
+    }
+
+    /// See [`TypedPool::recycle`](crate::pool::TypedPool::recycle).
+    pub(super) fn recycle(&self) -> Result<Rollout, RolloutError> {
+        self.begin_rollout(|done| Command::Recycle { done })
+    }
+
+    /// See [`TypedPool::resize`](crate::pool::TypedPool::resize).
+    pub(super) fn resize(&self, Workers(workers): Workers) -> Result<Rollout, RolloutError> {
+        let max = self.shared.settings.workers.room as usize;
+        if *workers.start() < 1 || workers.is_empty() || *workers.end() > max {
+            return Err(RolloutError::InvalidSize { workers, max });
+        }
+        let size = PoolSize::from(&workers);
+        self.begin_rollout(|done| Command::Resize { size, done })
+    }
+
+    fn begin_rollout(
+        &self,
+        command: impl FnOnce(Sender<()>) -> Command,
+    ) -> Result<Rollout, RolloutError> {
+        if !self.shared.owner.is_current() {
+            return Err(RolloutError::Forked);
+        }
+        let (done, is_done) = mpsc::channel();
+        self.shared.commands.send(command(done));
+        Ok(Rollout::new(is_done))
     }
 
     pub(super) fn shut_down(

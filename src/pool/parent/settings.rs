@@ -2,6 +2,7 @@
 
 use super::events::Listener;
 use crate::error::StartError;
+use crate::os::process_limits::ProcessLimits;
 use crate::os::{clock, memory_use};
 use crate::pool::worker_state::GivenInit;
 use crate::segment::board::EmissionLimits;
@@ -40,6 +41,20 @@ pub enum OnDrop {
     Drain(Duration),
 }
 
+/// What becomes of what workers write to a standard stream: see [`Builder::stdout`](crate::pool::Builder::stdout).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WorkerOutput {
+    /// It goes where that of this process goes.
+    #[default]
+    Inherit,
+    /// Each line becomes an event of `tracing` in this process. Needs the feature `tracing`.
+    #[cfg(feature = "tracing")]
+    Tracing,
+    /// It is dropped.
+    Discard,
+}
+
 /// How many unread values each task may have.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ProgressSettings {
@@ -54,6 +69,10 @@ const EMISSIONS_IN_QUEUE: RangeInclusive<usize> = 4..=16;
 pub(crate) const PROGRESS: RangeInclusive<usize> = 1..=65_536;
 
 /// The settings of a pool. [`Builder`](crate::pool::Builder) documents each of them.
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each is an option of its own"
+)]
 pub(crate) struct Settings {
     pub(crate) workers: WorkerPolicy,
     pub(crate) limits: TaskLimits,
@@ -77,11 +96,16 @@ pub(crate) struct Settings {
     /// Changes to the environment of workers: variables to set, and, without a value, to remove.
     pub(crate) environment: Vec<(OsString, Option<OsString>)>,
     pub(crate) current_dir: Option<PathBuf>,
+    pub(crate) stdout: WorkerOutput,
+    pub(crate) stderr: WorkerOutput,
+    pub(crate) process_limits: ProcessLimits,
     pub(crate) listener: Option<Listener>,
     /// Whether outcomes carry the tasks back that have no output.
     pub(crate) returns_tasks: bool,
     /// `None`: the tasks are cancelled, with a warning.
     pub(crate) on_drop: Option<OnDrop>,
+    /// Whether it is measured how long tasks wait and run.
+    pub(crate) is_timed: bool,
 }
 
 /// A delay that doubles with each failure, from `first` up to `longest`.
@@ -131,11 +155,37 @@ impl From<RangeInclusive<usize>> for Workers {
     }
 }
 
+/// How many workers there are: at least `min`, and with load up to `max`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct PoolSize {
+    pub(crate) min: u32,
+    pub(crate) max: u32,
+}
+
+impl PoolSize {
+    /// Returns whether the number of workers follows the load.
+    pub(crate) fn is_elastic(self) -> bool {
+        self.min < self.max
+    }
+}
+
+impl From<&RangeInclusive<usize>> for PoolSize {
+    fn from(workers: &RangeInclusive<usize>) -> Self {
+        let number = |workers: &usize| u32::try_from(*workers).unwrap_or(u32::MAX);
+        Self {
+            min: number(workers.start()),
+            max: number(workers.end()),
+        }
+    }
+}
+
 /// How many workers there are, and when one is replaced.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct WorkerPolicy {
-    pub(crate) min: u32,
-    pub(crate) max: u32,
+    /// How many there are at first.
+    pub(crate) size: PoolSize,
+    /// How many there can be.
+    pub(crate) room: u32,
     /// Tasks after which a worker is replaced, and the largest number of further tasks, drawn at random.
     pub(crate) max_tasks: Option<(u64, u64)>,
     /// Resident set, in bytes, above which a worker is replaced after a task.
@@ -147,11 +197,6 @@ pub(crate) struct WorkerPolicy {
 }
 
 impl WorkerPolicy {
-    /// Returns whether the number of workers follows the load.
-    pub(crate) fn is_elastic(&self) -> bool {
-        self.min < self.max
-    }
-
     /// Draws the number of tasks after which one worker is replaced.
     pub(crate) fn draw_max_tasks(&self) -> Option<u64> {
         let (tasks, jitter) = self.max_tasks?;
@@ -181,7 +226,7 @@ impl Settings {
     pub(crate) fn emission_limits(&self) -> EmissionLimits {
         const MIN_SLOTS: usize = 1024;
         let slots = (self.capacity + 1).next_power_of_two().max(MIN_SLOTS);
-        let spare = (slots - 1 - self.capacity) / (self.workers.max as usize).max(1);
+        let spare = (slots - 1 - self.capacity) / (self.workers.room as usize).max(1);
         let in_queue = spare.clamp(*EMISSIONS_IN_QUEUE.start(), *EMISSIONS_IN_QUEUE.end());
         let waits = self.progress.when_full == WhenFull::Wait;
         EmissionLimits {
@@ -192,7 +237,7 @@ impl Settings {
 
     /// Returns the capacity of the queue of results: a place for each task in flight (RESULTS-3), and for what workers emit.
     pub(crate) fn results_capacity(&self) -> usize {
-        let for_emissions = self.emission_limits().in_queue * self.workers.max;
+        let for_emissions = self.emission_limits().in_queue * self.workers.room;
         self.capacity + for_emissions as usize
     }
 
@@ -266,8 +311,8 @@ mod tests {
     #[test]
     fn a_worker_is_replaced_after_the_least_number_of_tasks_or_a_few_more() {
         let mut policy = WorkerPolicy {
-            min: 1,
-            max: 1,
+            size: PoolSize::default(),
+            room: 1,
             max_tasks: None,
             max_memory: None,
             max_age: None,

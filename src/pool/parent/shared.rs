@@ -3,6 +3,7 @@
 use super::commands::{Command, Commands};
 use super::results::{GroupId, Home, Results, StreamId, TaskTable, WaitError};
 use super::settings::{Settings, WhenFull};
+use super::staff::PublishedStaff;
 use crate::error::JoinTimeout;
 use crate::os::clock;
 use crate::os::fork::OwnerProcess;
@@ -35,6 +36,7 @@ pub(super) struct Shared {
     pub(super) settings: Settings,
     pub(super) owner: OwnerProcess,
     pub(super) commands: Arc<Commands>,
+    pub(super) staff: PublishedStaff,
 }
 
 impl Shared {

@@ -2,11 +2,12 @@
 
 use super::builder::Builder;
 use super::commands::Commands;
-use super::results::{Emissions, Results, TaskTable};
+use super::results::{Emissions, Results, TaskClock, TaskTable};
 use super::running::RunningPool;
 use super::settings::Settings;
 use super::shared::Shared;
 use super::shutdown::ShutdownState;
+use super::staff::PublishedStaff;
 use super::supervision::{Launcher, Supervisor};
 use super::typed_pool::TypedPool;
 use crate::codec::{Bincode, Codec};
@@ -137,19 +138,22 @@ fn make(settings: Settings, identity: Identity) -> Result<Launcher, StartError> 
         .channel_with::<EncodedResult, EncodedResultCodec>()
         .map_err(StartError::Queue)?;
     let cells = u32::try_from(entries).unwrap_or(u32::MAX);
-    let board = Board::create(settings.workers.max, cells).map_err(|error| StartError::Os {
+    let is_timed = settings.is_timed;
+    let board = Board::create(settings.workers.room, cells, is_timed);
+    let board = board.map_err(|error| StartError::Os {
         what: "the board of the workers could not be made",
         source: io::Error::other(format!("{error:?}")),
     })?;
     let board = Arc::new(board);
     let states = states_file(&settings)?;
+    let clock = is_timed.then(|| TaskClock::new(Arc::clone(&board)));
     let emissions = Emissions::new(Arc::clone(&board), settings.progress);
     let commands = Commands::new().map_err(os("an eventfd could not be made"))?;
     let commands = Arc::new(commands);
     let owner = OwnerProcess::current().map_err(os("the page that detects forks is missing"))?;
     let results = Results::new(
         results,
-        TaskTable::new(settings.capacity, entries, emissions),
+        TaskTable::new(settings.capacity, entries, emissions, clock),
         settings.max_unclaimed_results,
         Arc::clone(&commands),
         owner,
@@ -163,6 +167,7 @@ fn make(settings: Settings, identity: Identity) -> Result<Launcher, StartError> 
         settings,
         owner,
         commands,
+        staff: PublishedStaff::default(),
     });
     Launcher::new(shared, workers_tasks, workers_results)
         .map_err(os("the program of this process could not be found"))

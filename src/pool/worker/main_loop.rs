@@ -59,7 +59,7 @@ use parking_lot::Mutex;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::error::Error;
-use std::process::exit;
+use std::process::{self, exit};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -347,7 +347,13 @@ impl Worker {
             self.send_result::<(), ()>(attempt, WorkerResult::Cancelled);
             return;
         }
+        if let Some(times) = self.context.state.times(attempt.id) {
+            times.start(clock::now(), process::id(), self.context.state.slot);
+        }
         let result = self.run_task::<T>(bytes, attempt, start);
+        if let Some(times) = self.context.state.times(attempt.id) {
+            times.end(clock::now());
+        }
         self.line().set_phase(task_phase::SENDING);
         if mutant!(LineEndedBeforeAnswer) {
             self.line().end();

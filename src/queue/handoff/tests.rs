@@ -108,7 +108,7 @@ fn a_thousand_boards_links_and_children_leave_memory_and_descriptors_as_they_wer
     };
     let cycle = |round: u32| {
         let (parent, worker) = Link::pair().expect("a link");
-        let board = Board::create(4, 1000).expect("a board");
+        let board = Board::create(4, 1000, false).expect("a board");
         let file = board.as_fd().try_clone_to_owned().expect("a descriptor");
         let handoff = Handoff::new().give_fd("link", worker.into());
         let handoff = handoff.and_then(|handoff| handoff.give_fd("board", file));

@@ -150,7 +150,7 @@ mod tests {
 
     #[test]
     fn a_worker_waits_for_the_queue_and_for_the_reader() {
-        let board = Board::create(2, 8).expect("a board");
+        let board = Board::create(2, 8, false).expect("a board");
         let flow = board.flow(1).expect("a worker");
         assert!(flow.permits(next(5, 0, 0), LIMITS) && flow.permits(next(5, 1, 1), LIMITS));
         assert!(!flow.permits(next(5, 2, 2), LIMITS), "two are in the queue");
@@ -175,7 +175,7 @@ mod tests {
 
     #[test]
     fn the_numbers_may_wrap_around() {
-        let board = Board::create(1, 8).expect("a board");
+        let board = Board::create(1, 8, false).expect("a board");
         let flow = board.flow(0).expect("a worker");
         flow.set_received(u32::MAX);
         assert!(flow.permits(next(1, 0, 0), LIMITS));
@@ -189,7 +189,7 @@ mod tests {
 
     #[test]
     fn each_change_wakes_a_worker_that_sleeps() {
-        let board = Board::create(1, 8).expect("a board");
+        let board = Board::create(1, 8, false).expect("a board");
         let flow = board.flow(0).expect("a worker");
         let rounds = 1_000;
         thread::scope(|scope| {

@@ -38,8 +38,8 @@ pub(crate) fn is_board(file: impl AsFd) -> bool {
 
 /// Reads the entries of all workers from a board of `length` bytes, ordered by number.
 pub(crate) fn read(file: impl AsFd, length: usize) -> Result<Vec<WorkerImage>, BoardImageError> {
-    let header = words(&file, 0, 4)?;
-    let [magic, version, workers, cells] = header.as_slice() else {
+    let header = words(&file, 0, 5)?;
+    let [magic, version, workers, cells, is_timed] = header.as_slice() else {
         return Err(BoardImageError::NotABoard("it is too short"));
     };
     if *magic != MAGIC {
@@ -50,7 +50,7 @@ pub(crate) fn read(file: impl AsFd, length: usize) -> Result<Vec<WorkerImage>, B
     if *version != VERSION {
         return Err(BoardImageError::Version(*version));
     }
-    let size = Size::new(*workers, *cells)
+    let size = Size::new(*workers, *cells, *is_timed)
         .filter(|size| size.length() == length)
         .ok_or(BoardImageError::NotABoard(
             "its length does not fit its entries and cells",
@@ -103,7 +103,7 @@ mod tests {
 
     #[test]
     fn an_image_shows_what_the_workers_run() {
-        let board = Board::create(3, 8).expect("a board");
+        let board = Board::create(3, 8, false).expect("a board");
         board.entry(1).expect("a worker").begin(41, 7);
         board.entry(1).expect("a worker").set_phase(2);
         let length = memory::sealed_size(board.as_fd()).expect("fcntl");

@@ -8,6 +8,7 @@
 //! | `CACHE_LINE` | a [`WorkerEntry`] for each worker, a cache line each        | its worker; between two, the parent |
 //! | after those  | the cancel cells, a power of two of them                    | the parent                       |
 //! | after those  | an [`EmissionFlow`] for each worker                         | the parent, and its worker       |
+//! | after those  | if tasks are timed, a [`TaskTimes`] for each cancel cell    | the parent; while the task runs, its worker |
 //!
 //! BOARD-1. Each word has one writer at a time, so there are only stores and loads, and no exchanges.
 //! BOARD-2. A cancel cell holds the id, plus one, of the last cancelled task that belongs to the cell, and in its two
@@ -27,6 +28,7 @@ mod flow;
 pub(crate) mod image;
 #[cfg(test)]
 mod tests;
+mod times;
 
 use super::layout::CACHE_LINE;
 use crate::os::budget::MemoryBudget;
@@ -39,11 +41,12 @@ use flow::FLOW_LEN;
 pub(crate) use flow::{EmissionFlow, EmissionLimits, NextEmission};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+pub(crate) use times::TaskTimes;
 
 /// The first word of a complete board: "workbord" as a number.
 const MAGIC: u64 = u64::from_le_bytes(*b"workbord");
 /// The version of the layout. Raised with every change of it, or of the meaning of a word.
-const VERSION: u64 = 2;
+const VERSION: u64 = 3;
 
 #[derive(Debug)]
 #[repr(C, align(64))]
@@ -52,6 +55,8 @@ struct Header {
     version: AtomicU64,
     workers: AtomicU64,
     cells: AtomicU64,
+    /// 1 if tasks are timed.
+    is_timed: AtomicU64,
 }
 
 const _: () = assert!(size_of::<Header>() == CACHE_LINE);
@@ -97,6 +102,7 @@ struct Size {
     workers: u32,
     /// A power of two.
     cells: u32,
+    is_timed: bool,
 }
 
 impl Size {
@@ -104,13 +110,15 @@ impl Size {
     const CELLS: RangeInclusive<u64> = CELLS_PER_LINE as u64..=1 << 30;
 
     /// Returns `None` if a number is out of range.
-    fn new(workers: u64, cells: u64) -> Option<Self> {
+    fn new(workers: u64, cells: u64, is_timed: u64) -> Option<Self> {
         let is_sound = Self::WORKERS.contains(&workers)
             && Self::CELLS.contains(&cells)
-            && cells.is_power_of_two();
+            && cells.is_power_of_two()
+            && is_timed <= 1;
         is_sound.then_some(Self {
             workers: u32::try_from(workers).ok()?,
             cells: u32::try_from(cells).ok()?,
+            is_timed: is_timed == 1,
         })
     }
 
@@ -122,8 +130,13 @@ impl Size {
         self.first_cell() + self.cells as usize * size_of::<AtomicU64>()
     }
 
-    fn length(self) -> usize {
+    fn first_times(self) -> usize {
         self.first_flow() + self.workers as usize * FLOW_LEN
+    }
+
+    fn length(self) -> usize {
+        let timed = if self.is_timed { self.cells } else { 0 };
+        self.first_times() + timed as usize * size_of::<TaskTimes>()
     }
 }
 
@@ -139,10 +152,11 @@ pub(crate) struct Board {
 }
 
 impl Board {
-    /// Makes a board for this many workers, all idle, and at least this many tasks in flight, none of them cancelled.
-    pub(crate) fn create(workers: u32, tasks: u32) -> Result<Self, MemoryError> {
+    /// Makes a board for this many workers, all idle, and at least this many tasks in flight, none of them cancelled. If
+    /// `is_timed`, it has a place for the times of each.
+    pub(crate) fn create(workers: u32, tasks: u32, is_timed: bool) -> Result<Self, MemoryError> {
         let cells = u64::from(tasks.max(CELLS_PER_LINE)).next_power_of_two();
-        let size = Size::new(u64::from(workers), cells)
+        let size = Size::new(u64::from(workers), cells, is_timed.into())
             .ok_or(io::Error::from(io::ErrorKind::InvalidInput))?;
         MemoryBudget::system().check(size.length() as u64)?;
         let file = memory::create(size.length(), size.length())?;
@@ -152,6 +166,7 @@ impl Board {
             (&header.version, VERSION),
             (&header.workers, u64::from(size.workers)),
             (&header.cells, u64::from(size.cells)),
+            (&header.is_timed, is_timed.into()),
         ] {
             field.store(value, Ordering::Relaxed);
         }
@@ -187,8 +202,12 @@ impl Board {
                 ours: VERSION,
             });
         }
-        let size = Size::new(get(&header.workers), get(&header.cells))
-            .ok_or(AttachError::NotABoard("its size is out of range"))?;
+        let size = Size::new(
+            get(&header.workers),
+            get(&header.cells),
+            get(&header.is_timed),
+        )
+        .ok_or(AttachError::NotABoard("its size is out of range"))?;
         if size.length() != length {
             return Err(AttachError::NotABoard(
                 "its length does not fit its entries and cells",
@@ -252,6 +271,25 @@ impl Board {
         // Acquire: pairs with the store in `cancel`.
         let word = self.cell(task)?.load(Ordering::Acquire);
         (word & NUMBER == word_of(task)).then_some(word >> REASON_SHIFT)
+    }
+
+    /// Returns the place for the times of a task, which it shares with tasks that are not in flight at the same time (BOARD-2).
+    /// `None` if tasks are not timed, or in a forked child.
+    #[inline]
+    pub(crate) fn times(&self, task: u64) -> Option<&TaskTimes> {
+        if !self.size.is_timed || self.is_forked_child() {
+            return None;
+        }
+        #[allow(
+            clippy::cast_possible_truncation,
+            reason = "masked to less than the number of cells"
+        )]
+        let index = (task & (u64::from(self.size.cells) - 1)) as usize;
+        let offset = self.size.first_times() + index * size_of::<TaskTimes>();
+        // SAFETY: the index is below the number of cells, and the length of the mapping fits as many places for times (BOARD-3).
+        // They begin at a cache line, as the flows before them fill whole ones, and consist of atomics, for which any bytes are
+        // valid.
+        Some(unsafe { self.mapping.pointer_at(offset).cast().as_ref() })
     }
 
     /// Returns the cancel cell of a task; `None` in a forked child.

@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt;
 use std::thread;
 
 fn board(workers: u32, tasks: u32) -> Board {
-    Board::create(workers, tasks).expect("a board")
+    Board::create(workers, tasks, false).expect("a board")
 }
 
 /// The same board, as another process would see it.
@@ -138,7 +138,7 @@ fn a_file_that_is_no_board_is_refused() {
         }
     };
     assert!(error_after_writing(0, 1).contains("mark"));
-    assert_eq!(error_after_writing(8, 77), "77, not 2");
+    assert_eq!(error_after_writing(8, 77), "77, not 3");
     assert!(error_after_writing(16, 3).contains("fit"));
     assert!(error_after_writing(16, 0).contains("range"));
     assert!(error_after_writing(16, u64::MAX).contains("range"));
@@ -148,6 +148,11 @@ fn a_file_that_is_no_board_is_refused() {
         "not a power of two"
     );
     assert!(error_after_writing(24, 1 << 63).contains("range"));
+    assert!(
+        error_after_writing(32, 1).contains("fit"),
+        "no room for times"
+    );
+    assert!(error_after_writing(32, 2).contains("range"));
     let open = File::open("/dev/null").expect("a file");
     assert!(matches!(
         Board::attach(open.into()),
@@ -162,9 +167,12 @@ fn a_file_that_is_no_board_is_refused() {
 
 #[test]
 fn a_size_out_of_range_is_an_error() {
-    assert!(matches!(Board::create(0, 1), Err(MemoryError::Os(_))));
     assert!(matches!(
-        Board::create(1, u32::MAX),
+        Board::create(0, 1, false),
+        Err(MemoryError::Os(_))
+    ));
+    assert!(matches!(
+        Board::create(1, u32::MAX, false),
         Err(MemoryError::Os(_))
     ));
     assert_eq!(board(1, 0).size.cells, CELLS_PER_LINE);

@@ -197,6 +197,7 @@ pub(crate) const MUTANTS: &[Row] = &[
     ("AttemptNumberKept", Layer::Pool, Storm(POOL)),
     ("OneRetryLess", Layer::Pool, Storm(POOL)),
     ("OneRetryLess", Layer::Pool, Ipc("pool", "deaths::p5_a_crashed_task_is_retried_as_often_as_the_policy_allows")),
+    ("RecycledAllAtOnce", Layer::Pool, Ipc("pool", "rollouts::a_rolling_restart_misses_one_worker_at_a_time")),
     ("BackoffIgnored", Layer::Pool, Ipc("pool", "deaths::p5_a_crashed_task_is_not_retried_before_its_backoff")),
     ("AttemptNumberKept", Layer::Pool, Ipc("pool", "deaths::p5_a_crashed_task_is_retried_as_often_as_the_policy_allows")),
     ("UnstartedRetriedForever", Layer::Pool, Ipc("pool", "deaths::p5_a_task_whose_decoding_kills_every_worker_is_reported")),

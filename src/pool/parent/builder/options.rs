@@ -2,10 +2,11 @@
 
 use crate::codec::{Bincode, Codec};
 use crate::error::StartError;
+use crate::os::process_limits::ProcessLimits;
 use crate::pool::parent::events::Event;
 use crate::pool::parent::settings::{
-    Backoff, CAPACITY, PROGRESS, ProgressSettings, Settings, TaskLimits, WORKERS, WhenFull,
-    WorkerPolicy, Workers, check,
+    Backoff, CAPACITY, PROGRESS, PoolSize, ProgressSettings, Settings, TaskLimits, WORKERS,
+    WhenFull, WorkerOutput, WorkerPolicy, Workers, check,
 };
 use crate::pool::worker_state::WorkerState;
 use core::any::type_name;
@@ -28,6 +29,7 @@ use std::thread;
 pub struct Builder<P> {
     pub(crate) settings: Settings,
     workers: Option<Workers>,
+    pub(super) max_workers: Option<usize>,
     spin: Option<Duration>,
     pool: PhantomData<fn() -> P>,
 }
@@ -41,6 +43,7 @@ impl<P> Builder<P> {
         Builder {
             settings: self.settings,
             workers: self.workers,
+            max_workers: self.max_workers,
             spin: self.spin,
             pool: PhantomData,
         }
@@ -49,8 +52,8 @@ impl<P> Builder<P> {
     pub(crate) fn new() -> Self {
         let settings = Settings {
             workers: WorkerPolicy {
-                min: 0,
-                max: 0,
+                size: PoolSize::default(),
+                room: 0,
                 max_tasks: None,
                 max_memory: None,
                 max_age: None,
@@ -84,13 +87,18 @@ impl<P> Builder<P> {
             program: None,
             environment: Vec::new(),
             current_dir: None,
+            stdout: WorkerOutput::Inherit,
+            stderr: WorkerOutput::Inherit,
+            process_limits: ProcessLimits::default(),
             listener: None,
             returns_tasks: false,
             on_drop: None,
+            is_timed: false,
         };
         Self {
             settings,
             workers: None,
+            max_workers: None,
             spin: None,
             pool: PhantomData,
         }
@@ -374,9 +382,10 @@ impl<P> Builder<P> {
             &self.settings.max_worker_failures,
             &(1..=u32::MAX),
         )?;
-        let number = |workers: &usize| u32::try_from(*workers).unwrap_or(u32::MAX);
-        self.settings.workers.min = number(workers.start());
-        self.settings.workers.max = number(workers.end());
+        let room = self.max_workers.unwrap_or(*workers.end());
+        check("max_workers", &room, &(*workers.end()..=*WORKERS.end()))?;
+        self.settings.workers.size = PoolSize::from(&workers);
+        self.settings.workers.room = u32::try_from(room).unwrap_or(u32::MAX);
         self.settings.check_limits()?;
         let default_spin = if *workers.end() < processors() {
             SPIN

@@ -7,6 +7,24 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 impl<P> Builder<P> {
+    /// Sets how many workers [`resize`](crate::pool::TypedPool::resize) may give the pool, up to 512. By default, as many as
+    /// [`workers`](Builder::workers) allows. The room for each takes about 2.5 KiB.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    #[doc = include_str!("../../example.in")]
+    /// let pool = TypedPool::<Square>::builder().workers(1).max_workers(8).start()?;
+    /// pool.resize(2)?.wait()?;
+    /// assert_eq!(pool.stats().workers.len(), 2);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn max_workers(mut self, workers: usize) -> Self {
+        self.max_workers = Some(workers);
+        self
+    }
+
     /// Sets how long a worker beyond the [least number](Builder::workers) may be idle before it is ended. It may take
     /// up to twice as long, because idle workers are checked once in this time. By default 10 s.
     ///

@@ -3,6 +3,8 @@
 //! | file         | content                                                                 |
 //! |--------------|-------------------------------------------------------------------------|
 //! | `table`      | the tasks in flight and the outcomes, under one lock                    |
+//! | `timings`    | how long tasks wait and run                                             |
+//! | `snapshot`   | the table in figures                                                    |
 //! | `in_flight`  | what the table knows of a task in flight                                |
 //! | `outcomes`   | recording outcomes, each for its owner, and taking them                 |
 //! | `groups`     | the tasks and the outcomes of each group                                |
@@ -58,8 +60,10 @@ mod operations;
 mod outcomes;
 mod reading;
 mod receive;
+mod snapshot;
 mod streams;
 mod table;
+mod timings;
 
 pub(super) use emissions::Emissions;
 #[cfg(feature = "async")]
@@ -68,5 +72,7 @@ pub(super) use groups::NextUnclaimed;
 pub(super) use in_flight::{AttemptRange, GroupId, Home, InFlight, NewTask, OwnLimits, Owner};
 pub(super) use reading::NextEmission;
 pub(super) use receive::{FORKED, Results, WaitError};
+pub(super) use snapshot::TableSnapshot;
 pub(super) use streams::StreamId;
 pub(super) use table::{MapStep, ReserveError, TaskTable};
+pub(super) use timings::TaskClock;

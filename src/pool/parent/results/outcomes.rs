@@ -63,6 +63,9 @@ impl TaskTable {
     #[inline]
     fn deliver(&mut self, task: &InFlight, mut outcome: EncodedOutcome) {
         self.stats.count(&outcome.result);
+        if let Some(clock) = &mut self.clock {
+            clock.note_outcome(outcome.id);
+        }
         if !self.carried.is_empty() {
             outcome.carried = self.carried.remove(&outcome.id);
         }

@@ -4,6 +4,7 @@ use super::emissions::Emissions;
 use super::groups::Groups;
 use super::in_flight::{AttemptRange, InFlight, NewTask, OwnLimits, Owner};
 use super::streams::Streams;
+use super::timings::TaskClock;
 use crate::pool::carried::Carried;
 use crate::pool::outcome::{TaskError, TaskId};
 use crate::pool::parent::report::TaskStats;
@@ -44,6 +45,8 @@ pub(crate) struct TaskTable {
     /// What tasks have emitted.
     pub(super) emissions: Emissions,
     pub(super) stats: TaskStats,
+    /// Only if tasks are timed.
+    pub(super) clock: Option<TaskClock>,
     /// The number of tasks in flight above which the next reservation wakes the supervisor, once.
     wake_above: usize,
     /// The shortest [`Task::time_limit`](crate::pool::Task::time_limit) of the tasks reserved since the supervisor last
@@ -96,7 +99,12 @@ impl<E> From<&ReserveError> for TaskError<E> {
 impl TaskTable {
     /// Returns a table for up to `capacity` tasks in flight, with `entries` for them: a power of two, more than the
     /// capacity.
-    pub(crate) fn new(capacity: usize, entries: usize, emissions: Emissions) -> Self {
+    pub(crate) fn new(
+        capacity: usize,
+        entries: usize,
+        emissions: Emissions,
+        clock: Option<TaskClock>,
+    ) -> Self {
         debug_assert!(entries.is_power_of_two() && entries > capacity);
         Self {
             accepts: true,
@@ -115,6 +123,7 @@ impl TaskTable {
             carried: HashMap::new(),
             emissions,
             stats: TaskStats::default(),
+            clock,
             wake_above: usize::MAX,
             shortest_limit: None,
         }
@@ -160,6 +169,15 @@ impl TaskTable {
 
     pub(crate) fn stats(&self) -> TaskStats {
         self.stats
+    }
+
+    /// Returns the id of the next task.
+    pub(super) fn next_id(&self) -> u64 {
+        self.next_id
+    }
+
+    pub(super) fn entry_count(&self) -> usize {
+        self.entries.len()
     }
 
     /// Takes the next id, which no other task of the pool ever gets.
@@ -228,6 +246,9 @@ impl TaskTable {
             self.groups.enter(group, owner);
         }
         self.stats.submitted += 1;
+        if let Some(clock) = &self.clock {
+            clock.note_submitted(id);
+        }
         Some(attempt)
     }
 

@@ -5,7 +5,6 @@
 //!     as many bytes are received as were there then.
 
 use super::log;
-use super::reasons::LeaveReason;
 use super::slot::{DeadWorker, SlotState, Stage, WorkerProcess};
 use super::supervisor::{Phase, Supervisor};
 use crate::error::ending;
@@ -38,14 +37,18 @@ impl Supervisor {
         let Some(slot) = self.slots.get_mut(index) else {
             return;
         };
-        let SlotState::Occupied(worker) = core::mem::replace(&mut slot.state, SlotState::Empty)
+        let SlotState::Occupied(mut worker) = core::mem::replace(&mut slot.state, SlotState::Empty)
         else {
             return;
         };
         self.watchlist.remove(&worker.link);
+        self.finish_output(number, &mut worker);
         let death = self.describe(number, &worker, status);
         self.report_death(number, &worker, &death);
         self.dead_workers.push(death);
+        // Before a caller has the outcome of the task, and compares.
+        let staff = &self.launcher.shared.staff;
+        staff.publish_counts(self.worker_stats);
         self.settle_tasks();
         self.record_end(index, &worker, &death);
         self.refill_slot(index, worker, &death);
@@ -157,7 +160,14 @@ impl Supervisor {
             Phase::Starting => {
                 self.handle_death_at_start(index, worker.stage, worker.start_failure, death);
             }
-            Phase::Running if worker.leave_reason == Some(LeaveReason::Idle) => {}
+            // The slot counts no more: it is empty.
+            Phase::Running
+                if worker.is_not_replaced() || self.position_count() >= self.size.max as usize =>
+            {
+                if let Some(slot) = self.slots.get_mut(index) {
+                    slot.empty();
+                }
+            }
             Phase::Running => {
                 let has_left = worker.stage == Stage::Stopping || death.kill_reason.is_some();
                 if has_left || death.has_started_task {

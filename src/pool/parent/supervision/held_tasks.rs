@@ -9,6 +9,8 @@ use std::time::Instant;
 #[derive(Default)]
 pub(super) struct HeldTasks {
     tasks: BTreeMap<(Instant, TaskId), HeldTask>,
+    /// How many of them are to be tried again.
+    retries: usize,
     /// Tasks that are due later are cancelled.
     pub(super) last: Option<Instant>,
 }
@@ -18,19 +20,27 @@ impl HeldTasks {
         self.tasks.len()
     }
 
+    /// Returns how many tasks are to be tried again.
+    pub(super) fn retry_count(&self) -> usize {
+        self.retries
+    }
+
     /// Returns when the first task is due.
     pub(super) fn next_due(&self) -> Option<Instant> {
         self.tasks.first_key_value().map(|((due, _), _)| *due)
     }
 
     pub(super) fn insert(&mut self, task: HeldTask) {
+        self.retries += usize::from(task.is_retry);
         self.tasks.insert((task.due, task.task.attempt.id), task);
     }
 
     /// Takes the first task, if it is due.
     pub(super) fn take_due(&mut self, now: Instant) -> Option<HeldTask> {
         let first = self.tasks.first_entry()?;
-        (first.key().0 <= now).then(|| first.remove())
+        let taken = (first.key().0 <= now).then(|| first.remove())?;
+        self.retries -= usize::from(taken.is_retry);
+        Some(taken)
     }
 
     /// Takes the tasks that pass this test.
@@ -39,6 +49,7 @@ impl HeldTasks {
         self.tasks.retain(|_, task| {
             let is_taken = test(task);
             if is_taken {
+                self.retries -= usize::from(task.is_retry);
                 taken.push(task.task.attempt);
             }
             !is_taken

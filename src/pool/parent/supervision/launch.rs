@@ -1,9 +1,13 @@
 //! Launching a worker process, with the ends of the queues, the board, and a link.
 
+use super::captured::{CapturedStream, StandardStream};
 use crate::error::StartError;
 use crate::os::child::ChildProcess;
 use crate::os::link::Link;
-use crate::os::spawn::{Program, SpawnRequest};
+#[cfg(feature = "tracing")]
+use crate::os::pipe::OutputPipe;
+use crate::os::spawn::{Program, SpawnRequest, StreamTarget};
+use crate::pool::parent::settings::WorkerOutput;
 use crate::pool::parent::shared::Shared;
 use crate::pool::priority::{Levels, Priority};
 use crate::pool::wire::result_message::{EncodedResult, EncodedResultCodec};
@@ -15,6 +19,14 @@ use crate::queue::{Handoff, Receiver, Sender};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
+
+/// A worker that was started.
+pub(super) struct Launched {
+    pub(super) link: Link,
+    pub(super) process: ChildProcess,
+    /// The streams that are captured.
+    pub(super) output: Vec<CapturedStream>,
+}
 
 /// What each worker is started with.
 pub(crate) struct Launcher {
@@ -54,7 +66,7 @@ impl Launcher {
 
     /// Starts the worker of a slot. Must be called on the supervisor thread, since workers end with the thread that
     /// started them.
-    pub(super) fn launch(&self, slot: u32) -> Result<(Link, ChildProcess), StartError> {
+    pub(super) fn launch(&self, slot: u32) -> Result<Launched, StartError> {
         let os = |what| move |source| StartError::Os { what, source };
         let (ours, theirs) = Link::pair().map_err(os("no socket for a worker"))?;
         ours.enable_credentials()
@@ -83,12 +95,42 @@ impl Launcher {
             what: "the queues could not be given to a worker",
             source: io::Error::other(error),
         })?;
-        let process = handoff.start(self.request(slot));
+        let mut request = self.request(slot);
+        let output = self
+            .capture(&mut request)
+            .map_err(os("no pipe for the output of a worker"))?;
+        let process = handoff.start(request);
         let process = process.map_err(|source| StartError::Spawn {
             program: self.program.path().to_owned(),
             source,
         })?;
-        Ok((ours, process))
+        Ok(Launched {
+            link: ours,
+            process,
+            output,
+        })
+    }
+
+    /// Sets where the standard streams of a worker go. Returns those that are captured.
+    fn capture(&self, request: &mut SpawnRequest) -> io::Result<Vec<CapturedStream>> {
+        let settings = &self.shared.settings;
+        let mut captured = Vec::new();
+        for (stream, output, target) in [
+            (StandardStream::Output, settings.stdout, &mut request.stdout),
+            (StandardStream::Error, settings.stderr, &mut request.stderr),
+        ] {
+            *target = match output {
+                WorkerOutput::Inherit => StreamTarget::Inherited,
+                WorkerOutput::Discard => StreamTarget::Null,
+                #[cfg(feature = "tracing")]
+                WorkerOutput::Tracing => {
+                    let (pipe, theirs) = OutputPipe::new()?;
+                    captured.push(CapturedStream::new(stream, pipe));
+                    StreamTarget::File(theirs)
+                }
+            };
+        }
+        Ok(captured)
     }
 
     fn request(&self, slot: u32) -> SpawnRequest {
@@ -96,6 +138,7 @@ impl Launcher {
         let mut request = SpawnRequest::new(self.program.clone());
         request.environment.clone_from(&settings.environment);
         request.directory.clone_from(&settings.current_dir);
+        request.limits.clone_from(&settings.process_limits);
         // Last, so that it replaces any variable of this name.
         let assignment = Assignment {
             slot,

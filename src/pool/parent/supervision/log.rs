@@ -8,12 +8,15 @@ use crate::pool::wire::messages::Level;
 
 #[cfg(feature = "tracing")]
 mod with_tracing {
+    use super::super::captured::PendingBytes;
     use super::{Event, Level, StartError};
     use crate::announce::{Importance, announce};
     use crate::error::with_causes;
     use std::io;
     use tracing::level_filters::LevelFilter;
     use tracing::{debug, error, info, trace, warn};
+
+    const OUTPUT_TARGET: &str = "workring::output";
 
     /// Returns the least severe level that a subscriber of this process receives; `None` if it receives none.
     pub(crate) fn verbosity() -> Option<Level> {
@@ -44,6 +47,39 @@ mod with_tracing {
             Level::Trace => trace!(target: TARGET, worker, pid, origin, "{message}"),
         };
         announce(Importance::Detail, Box::new(notice));
+    }
+
+    /// Returns whether a subscriber receives what workers write.
+    pub(crate) fn wants_output() -> bool {
+        LevelFilter::INFO <= LevelFilter::current()
+    }
+
+    /// Emits a line, or a piece of one, that a worker has written.
+    pub(crate) fn output(
+        worker: u32,
+        pid: u32,
+        stream: &'static str,
+        line: String,
+        pending: PendingBytes,
+    ) {
+        let notice = move || {
+            info!(target: OUTPUT_TARGET, worker, pid, stream, "{line}");
+            drop(pending);
+        };
+        announce(Importance::Detail, Box::new(notice));
+    }
+
+    pub(crate) fn output_dropped(worker: u32, pid: u32, stream: &'static str, lines: u64) {
+        emit(LevelFilter::WARN, move || {
+            warn!(
+                target: OUTPUT_TARGET,
+                worker,
+                pid,
+                stream,
+                lines,
+                "lines of a worker's output were dropped, because the `tracing` subscriber is too slow: make it faster"
+            );
+        });
     }
 
     pub(crate) fn malformed_message(pid: u32) {
@@ -137,7 +173,8 @@ mod with_tracing {
 #[cfg(feature = "tracing")]
 pub(super) use with_tracing::{
     died, forward, left_behind, listener_panicked, malformed_message, other_build, outage,
-    outage_ended, start_failed, unkillable, unreadable_task, verbosity, wait_failed,
+    outage_ended, output, output_dropped, start_failed, unkillable, unreadable_task, verbosity,
+    wait_failed, wants_output,
 };
 
 fn unkillable_text(pid: u32) -> String {
@@ -149,6 +186,7 @@ fn unkillable_text(pid: u32) -> String {
 
 #[cfg(not(feature = "tracing"))]
 mod without_tracing {
+    use super::super::captured::PendingBytes;
     use super::{Event, Level, StartError};
 
     pub(crate) fn verbosity() -> Option<Level> {
@@ -156,6 +194,12 @@ mod without_tracing {
     }
 
     pub(crate) fn forward(_: u32, _: u32, _: Level, _: String, _: String) {}
+    pub(crate) fn wants_output() -> bool {
+        false
+    }
+
+    pub(crate) fn output(_: u32, _: u32, _: &str, _: String, _: PendingBytes) {}
+    pub(crate) fn output_dropped(_: u32, _: u32, _: &str, _: u64) {}
     pub(crate) fn malformed_message(_: u32) {}
     pub(crate) fn start_failed(_: u32, _: &StartError) {}
     pub(crate) fn died(_: u32, _: u32, _: &str, _: Option<u64>) {}
@@ -174,5 +218,6 @@ mod without_tracing {
 #[cfg(not(feature = "tracing"))]
 pub(super) use without_tracing::{
     died, forward, left_behind, listener_panicked, malformed_message, other_build, outage,
-    outage_ended, start_failed, unkillable, unreadable_task, verbosity, wait_failed,
+    outage_ended, output, output_dropped, start_failed, unkillable, unreadable_task, verbosity,
+    wait_failed, wants_output,
 };

@@ -72,6 +72,9 @@ impl Supervisor {
             self.results().collect();
         }
         self.judge_dead_letters();
+        // Before a task that is tried again can have its outcome.
+        let staff = &self.launcher.shared.staff;
+        staff.publish_counts(self.worker_stats);
         let dead_workers = core::mem::take(&mut self.dead_workers);
         for (death, is_recovered) in dead_workers.into_iter().zip(is_recovered) {
             if is_recovered {

@@ -87,10 +87,7 @@ impl Supervisor {
                 worker.deadline = earlier(worker.deadline, soon);
             }
             FromWorker::Ready if stage == Stage::Preparing => {
-                worker.stage = Stage::Ready;
-                worker.deadline = None;
-                worker.ready_since = Some(Instant::now());
-                slot.died_before_ready = false;
+                slot.note_ready();
                 self.handle_ready(index, number, pid);
             }
             FromWorker::CannotPrepare { what } if stage == Stage::Preparing => {

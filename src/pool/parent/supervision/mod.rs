@@ -14,11 +14,17 @@
 //! | `limits`                      | time limits, memory limits, and kills of cancelled tasks                      |
 //! | `overdue`                     | workers that exceed their age, or the time that they have to start or to stop |
 //! | `staffing`                    | the number of workers                                                         |
+//! | `rollout_list`                | the changes of the workers that are under way                                 |
+//! | `rollout`                     | rolling restarts, and another number of workers                               |
 //! | `outage`                      | what becomes of tasks while no worker can be started                          |
 //! | `stopping`                    | the end of the pool                                                           |
+//! | `captured`                    | a standard stream of a worker that is captured                                |
+//! | `output`                      | what workers write, if it is captured                                         |
+//! | `publication`                 | the figures for other threads                                                 |
 //! | `strays`                      | reaping descendants of workers                                                |
 //! | `reasons`, `watchlist`, `log` | why a worker ends; what the thread waits for; what it logs                    |
 
+mod captured;
 mod deaths;
 mod held_tasks;
 mod holding;
@@ -28,8 +34,12 @@ mod log;
 mod lost_tasks;
 mod messages;
 mod outage;
+mod output;
 mod overdue;
+mod publication;
 mod reasons;
+mod rollout;
+mod rollout_list;
 mod run;
 mod slot;
 mod staffing;

@@ -31,7 +31,7 @@ impl Supervisor {
         {
             worker.retire_at = None;
             worker.deadline = Some(deadline);
-            let is_recycled = worker.leave_reason != Some(LeaveReason::Idle);
+            let is_recycled = !worker.is_not_replaced();
             self.worker_stats.recycled += u64::from(is_recycled);
         }
     }

@@ -38,5 +38,9 @@ impl<E> From<KillCause> for TaskError<E> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum LeaveReason {
     TooOld,
+    /// A caller wants other processes.
+    Recycled,
     Idle,
+    /// A caller wants fewer workers.
+    Surplus,
 }

@@ -1,5 +1,6 @@
 //! The loop of the supervisor thread.
 
+use super::captured::StandardStream;
 use super::log;
 use super::slot::{SlotState, WorkerSlot};
 use super::supervisor::{Phase, Supervisor};
@@ -31,7 +32,7 @@ impl Supervisor {
         let announcer = Announcer::for_this_thread();
         // If this panics, no caller may wait forever. The workers end with this thread.
         let run = catch_unwind(AssertUnwindSafe(|| {
-            for slot in 0..self.settings().workers.min as usize {
+            for slot in 0..self.size.min as usize {
                 // If the start takes too long already, the first turn fails it.
                 if slot == 0 || self.start_deadline > Instant::now() {
                     self.start_worker(slot);
@@ -42,12 +43,15 @@ impl Supervisor {
             }
             self.finish_tasks();
             self.strays.reap_all();
+            self.publish_staff();
         }));
         if run.is_err() {
             shared
                 .results
                 .fail_unknown("the supervisor thread has panicked");
         }
+        // Before the wait for the listener, which may wait for them.
+        self.end_rollouts();
         announcer.close(shared.settings.grace);
         self.worker_stats
     }
@@ -63,6 +67,8 @@ impl Supervisor {
                     Command::Hold(task) => self.hold(task),
                     Command::WithdrawCancelled => self.withdraw_cancelled(),
                     Command::WithdrawAfter(time) => self.withdraw_after(time),
+                    Command::Recycle { done } => self.begin_recycling(done),
+                    Command::Resize { size, done } => self.begin_resizing(size, done),
                 }
             }
             self.inspect_soon();
@@ -71,11 +77,14 @@ impl Supervisor {
             self.reap_worker(slot);
         }
         self.receive_messages(ready.readable);
+        self.read_output(ready.output);
         self.run_due(Instant::now());
         if self.inspect_at.is_some_and(|due| due <= Instant::now()) {
             self.inspect();
         }
         self.update_outage(Instant::now());
+        self.continue_rollouts();
+        self.publish_staff();
     }
 
     /// Waits until a descriptor is ready or something is due (SUPERVISE-1).
@@ -113,10 +122,13 @@ impl Supervisor {
     fn everything_ready(&self) -> Ready {
         let all = || (0..).zip(&self.slots);
         let occupied = all().filter(|(_, slot)| slot.worker().is_some());
+        let streams = |index| StandardStream::BOTH.map(|stream| (index, stream));
+        let output = all().flat_map(|(index, _)| streams(index)).collect();
         Ready {
             commands: true,
             readable: all().map(|(index, _)| index).collect(),
             ended: occupied.map(|(index, _)| index).collect(),
+            output,
         }
     }
 

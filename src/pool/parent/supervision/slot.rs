@@ -22,6 +22,7 @@
 //! SLOT-3. The entry on the board belongs to the process. It is read after the death of the process, and reset before
 //!     the next process starts.
 
+use super::captured::CapturedStream;
 use super::reasons::{KillReason, LeaveReason};
 use crate::os::child::ChildProcess;
 use crate::os::link::Link;
@@ -47,6 +48,8 @@ pub(super) struct WorkerSlot {
     /// Whether the last process here ended before the worker was ready, or before the pool had started.
     pub(super) died_before_ready: bool,
     pub(super) last_exit_status: Option<ExitStatus>,
+    /// The latest generation of which a worker has been ready here, since the slot was last given up.
+    pub(super) ready_generation: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -69,6 +72,8 @@ pub(super) enum SlotState {
 pub(super) struct WorkerProcess {
     pub(super) link: Link,
     pub(super) process: ChildProcess,
+    /// Its standard streams, if they are captured, until they end.
+    pub(super) output: Vec<CapturedStream>,
     pub(super) stage: Stage,
     /// When it is killed unless it makes progress: set while it starts, while it stops, and after it has closed its
     /// link.
@@ -102,6 +107,8 @@ pub(super) struct WorkerProcess {
     /// The last start time on its entry before it was started. If there is another one, it has started a task.
     pub(super) previous_start: u64,
     pub(super) ready_since: Option<Instant>,
+    /// How many restarts of all workers had begun when it was started.
+    pub(super) generation: u64,
 }
 
 /// How far a worker has got: see the table of this module.
@@ -146,6 +153,7 @@ impl WorkerSlot {
             consecutive_failures: 0,
             died_before_ready: false,
             last_exit_status: None,
+            ready_generation: None,
         }
     }
 
@@ -161,6 +169,25 @@ impl WorkerSlot {
             SlotState::Occupied(worker) => Some(worker),
             SlotState::Empty | SlotState::BackingOff { .. } => None,
         }
+    }
+
+    /// Notes that the worker takes tasks from now on.
+    pub(super) fn note_ready(&mut self) {
+        let Some(worker) = self.worker_mut() else {
+            return;
+        };
+        worker.stage = Stage::Ready;
+        worker.deadline = None;
+        worker.ready_since = Some(Instant::now());
+        let generation = worker.generation;
+        self.died_before_ready = false;
+        self.ready_generation = Some(generation);
+    }
+
+    /// Leaves the slot without a worker, and without one to come.
+    pub(super) fn empty(&mut self) {
+        self.state = SlotState::Empty;
+        self.ready_generation = None;
     }
 
     /// Returns when something has to be done here even if the worker sends nothing.
@@ -187,6 +214,7 @@ impl WorkerProcess {
         Self {
             link,
             process,
+            output: Vec::new(),
             stage: Stage::Starting,
             deadline: Some(deadline),
             is_link_open: true,
@@ -205,6 +233,7 @@ impl WorkerProcess {
             idle_since: None,
             previous_start,
             ready_since: None,
+            generation: 0,
         }
     }
 
@@ -219,6 +248,14 @@ impl WorkerProcess {
     pub(super) fn accepts_tasks(&self) -> bool {
         let ends = self.is_being_ended || self.process.only_wrapper_runs();
         self.stage == Stage::Ready && self.leave_reason.is_none() && !ends
+    }
+
+    /// Returns whether no other worker takes its place when it has ended.
+    pub(super) fn is_not_replaced(&self) -> bool {
+        matches!(
+            self.leave_reason,
+            Some(LeaveReason::Idle | LeaveReason::Surplus)
+        )
     }
 
     pub(super) fn pid(&self) -> u32 {

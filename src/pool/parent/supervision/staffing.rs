@@ -6,6 +6,7 @@
 //! | has too much memory in use      | itself, after a task | it sends `Stopping`, and is replaced     |
 //! | has reached its age             | the supervisor       | it is asked to stop, and is replaced     |
 //! | has been idle for the idle time | the supervisor       | it is asked to stop, and is not replaced |
+//! | is to go at a caller's request  | the supervisor       | see [`super::rollout`]                   |
 //!
 //! STAFFING-1. A worker stops by itself, between two tasks. Tasks that it has not leased go to other workers. So
 //!     nothing waits for it, and a shutdown that begins before the worker has ended finds it stopping.
@@ -29,11 +30,11 @@ impl Supervisor {
     /// Returns above how many tasks in flight this thread has to be woken: if no task is in flight now, which is
     /// `idle` or less, and otherwise.
     pub(super) fn wake_thresholds(&self, idle: usize) -> (usize, usize) {
-        if !self.settings().workers.is_elastic() {
+        if !self.size.is_elastic() {
             return (idle, usize::MAX);
         }
         let workers = self.worker_count();
-        let busy = if workers < self.slots.len() {
+        let busy = if workers < self.size.max as usize {
             workers
         } else {
             usize::MAX
@@ -57,7 +58,7 @@ impl Supervisor {
         now: Instant,
         in_flight: usize,
     ) -> Option<Instant> {
-        if !self.settings().workers.is_elastic() {
+        if !self.size.is_elastic() {
             return None;
         }
         let grown = self.grow(now, in_flight);
@@ -66,7 +67,7 @@ impl Supervisor {
 
     /// Starts another worker if tasks are queued that no worker is about to take. Returns when to check again.
     fn grow(&mut self, now: Instant, in_flight: usize) -> Option<Instant> {
-        if in_flight <= self.worker_count() {
+        if in_flight <= self.worker_count() || self.position_count() >= self.size.max as usize {
             return None;
         }
         let is_empty = |slot: &WorkerSlot| matches!(slot.state, SlotState::Empty);
@@ -98,7 +99,7 @@ impl Supervisor {
     }
 
     /// Returns whether a worker runs a task.
-    fn is_busy(&self, number: u32) -> bool {
+    pub(super) fn is_busy(&self, number: u32) -> bool {
         let entry = self.board_entry(number);
         entry.is_some_and(|entry| entry.running().is_some())
     }
@@ -107,7 +108,7 @@ impl Supervisor {
     /// again.
     fn shrink(&mut self, now: Instant) -> Option<Instant> {
         let policy = self.settings().workers;
-        let mut spare = self.worker_count().saturating_sub(policy.min as usize);
+        let mut spare = self.worker_count().saturating_sub(self.size.min as usize);
         let mut next = None;
         for index in (0..self.slots.len()).rev() {
             if spare == 0 {

@@ -1,6 +1,9 @@
 //! Starting a worker in a slot, and the start of the pool.
 
+use super::captured::CapturedStream;
+use super::launch::Launched;
 use super::log;
+use super::output;
 use super::slot::{DeadWorker, SlotState, Stage, WorkerProcess, WorkerSlot};
 use super::supervisor::{Phase, StopStep, Supervisor};
 use super::watchlist::{key_of_link, key_of_process};
@@ -29,19 +32,26 @@ impl Supervisor {
             entry.reset();
             previous_start = entry.last_start();
         }
-        let launched = self.launcher.launch(number).and_then(|(link, process)| {
-            let watched = self.watch(index, &link, &process);
+        let launched = self.launcher.launch(number).and_then(|launched| {
+            let Launched { link, process, .. } = &launched;
+            let watched = self.watch(index, link, process, &launched.output);
             watched.map_err(|source| StartError::Os {
                 what: "the pool could not watch a worker",
                 source,
             })?;
-            Ok((link, process))
+            Ok(launched)
         });
         match launched {
-            Ok((link, process)) => {
+            Ok(Launched {
+                link,
+                process,
+                output,
+            }) => {
                 let pid = process.id();
                 let deadline = clock::after(Instant::now(), self.settings().start_timeout);
-                let worker = WorkerProcess::new(link, process, deadline, previous_start);
+                let mut worker = WorkerProcess::new(link, process, deadline, previous_start);
+                worker.generation = self.rollouts.generation;
+                worker.output = output;
                 if let Some(slot) = self.slots.get_mut(index) {
                     slot.state = SlotState::Occupied(worker);
                 }
@@ -61,9 +71,19 @@ impl Supervisor {
     }
 
     /// Adds the descriptors of a worker to the watchlist.
-    fn watch(&self, index: usize, link: &Link, process: &ChildProcess) -> io::Result<()> {
+    fn watch(
+        &self,
+        index: usize,
+        link: &Link,
+        process: &ChildProcess,
+        output: &[CapturedStream],
+    ) -> io::Result<()> {
         self.watchlist.add(link, key_of_link(index))?;
         let added = self.watchlist.add(process, key_of_process(index));
+        let added = added.and_then(|()| {
+            let watched = output::watch(&self.watchlist, index, output);
+            watched.inspect_err(|_| self.watchlist.remove(process))
+        });
         if added.is_err() {
             self.watchlist.remove(link);
         }
@@ -91,6 +111,7 @@ impl Supervisor {
         if self.phase == Phase::Starting && self.slots.iter().all(is_ready) {
             self.phase = Phase::Running;
             self.inspect_soon();
+            self.publish_staff();
             if let Some(start_result) = self.start_result.take() {
                 // The receiver is gone if the thread that called `start` has panicked.
                 let _ = start_result.send(Ok(()));

@@ -96,6 +96,9 @@ impl Supervisor {
                 self.worker_stats.left_behind += 1;
                 self.watchlist.remove(&worker.link);
                 self.watchlist.remove(&worker.process);
+                for stream in &worker.output {
+                    self.watchlist.remove(stream);
+                }
                 worker.process.detach();
             }
         }

@@ -23,6 +23,7 @@
 use super::held_tasks::HeldTasks;
 use super::launch::Launcher;
 use super::log;
+use super::rollout_list::Rollouts;
 use super::slot::{DeadWorker, WorkerProcess, WorkerSlot};
 use super::strays::Strays;
 use super::watchlist::COMMANDS_KEY;
@@ -34,11 +35,14 @@ use crate::pool::outcome::TaskId;
 use crate::pool::parent::events::Event;
 use crate::pool::parent::report::WorkerStats;
 use crate::pool::parent::results::Results;
-use crate::pool::parent::settings::Settings;
+use crate::pool::parent::settings::{PoolSize, Settings};
+use crate::pool::parent::staff::StaffMember;
 use crate::pool::wire::panics::catch_panic_message;
 use crate::segment::board::WorkerEntry;
+use crate::sync::AtomicUsize;
 use core::time::Duration;
 use std::io;
+use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::Instant;
 
@@ -73,8 +77,15 @@ pub(crate) struct Supervisor {
     pub(super) start_result: Option<mpsc::Sender<Result<(), StartError>>>,
     pub(super) start_deadline: Instant,
     pub(super) slots: Vec<WorkerSlot>,
+    /// The number of workers that there are to be. There may be more slots.
+    pub(super) size: PoolSize,
+    pub(super) rollouts: Rollouts,
     /// The slot whose messages are received first in the next turn.
     pub(super) next_slot: usize,
+    /// The same for what workers write.
+    pub(super) next_output: usize,
+    /// The bytes of captured lines that wait for the subscriber.
+    pub(super) pending_output: Arc<AtomicUsize>,
     pub(super) phase: Phase,
     pub(super) outage: Outage,
     /// Dead workers whose tasks are not settled.
@@ -87,6 +98,8 @@ pub(crate) struct Supervisor {
     pub(super) inspect_at: Option<Instant>,
     pub(super) worker_stats: WorkerStats,
     pub(super) strays: Strays,
+    /// Memory for the next copy of the figures.
+    pub(super) published: Vec<StaffMember>,
 }
 
 /// A cancelled task whose worker is killed if it runs the task at `due`.
@@ -121,7 +134,8 @@ impl Supervisor {
         let watchlist = Epoll::new()?;
         watchlist.add(&launcher.shared.commands.notifier, COMMANDS_KEY)?;
         let settings = &launcher.shared.settings;
-        let slots = (0..settings.workers.max).map(WorkerSlot::new).collect();
+        let slots = (0..settings.workers.room).map(WorkerSlot::new).collect();
+        let size = settings.workers.size;
         Ok(Self {
             watchlist,
             has_reported_failed_wait: false,
@@ -129,7 +143,11 @@ impl Supervisor {
             start_result: Some(start_result),
             start_deadline: clock::after(Instant::now(), settings.start_timeout),
             slots,
+            size,
+            rollouts: Rollouts::default(),
             next_slot: 0,
+            next_output: 0,
+            pending_output: Arc::default(),
             phase: Phase::Starting,
             outage: Outage::default(),
             dead_workers: Vec::new(),
@@ -139,6 +157,7 @@ impl Supervisor {
             inspect_at: Some(Instant::now()),
             worker_stats: WorkerStats::default(),
             strays: Strays::default(),
+            published: Vec::new(),
             launcher,
         })
     }

@@ -1,16 +1,30 @@
 //! What the supervisor waits for: the keys of its descriptors, and what a wait has found.
 
+use super::captured::StandardStream;
+
 /// The key of the notifier of commands.
 pub(super) const COMMANDS_KEY: u64 = 0;
 
+/// The number of keys of a slot.
+const KEYS: u64 = 4;
+
 /// Returns the key of the link of a slot's worker.
 pub(super) const fn key_of_link(index: usize) -> u64 {
-    1 + 2 * index as u64
+    1 + KEYS * index as u64
 }
 
 /// Returns the key of the process of a slot's worker.
 pub(super) const fn key_of_process(index: usize) -> u64 {
-    2 + 2 * index as u64
+    2 + KEYS * index as u64
+}
+
+/// Returns the key of a captured stream of a slot's worker.
+pub(super) const fn key_of_output(index: usize, stream: StandardStream) -> u64 {
+    let at = match stream {
+        StandardStream::Output => 3,
+        StandardStream::Error => 4,
+    };
+    at + KEYS * index as u64
 }
 
 /// What a wait has found.
@@ -21,6 +35,8 @@ pub(super) struct Ready {
     pub(super) readable: Vec<usize>,
     /// Slots whose worker has ended.
     pub(super) ended: Vec<usize>,
+    /// Captured streams that have something, or have ended, and the slots of their workers.
+    pub(super) output: Vec<(usize, StandardStream)>,
 }
 
 impl Ready {
@@ -31,13 +47,14 @@ impl Ready {
                 ready.commands = true;
                 continue;
             };
-            let Ok(index) = usize::try_from(number / 2) else {
+            let Ok(index) = usize::try_from(number / KEYS) else {
                 continue;
             };
-            if number % 2 == 0 {
-                ready.readable.push(index);
-            } else {
-                ready.ended.push(index);
+            match number % KEYS {
+                0 => ready.readable.push(index),
+                1 => ready.ended.push(index),
+                2 => ready.output.push((index, StandardStream::Output)),
+                _ => ready.output.push((index, StandardStream::Error)),
             }
         }
         ready
