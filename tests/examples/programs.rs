@@ -15,10 +15,11 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 
 /// The largest number of lines that each program may have.
-const LIMITS: [(&str, usize); 4] = [
+const LIMITS: [(&str, usize); 5] = [
     ("segfault", 15),
     ("thumbnails", 60),
     ("model", 50),
+    ("dead_letters", 60),
     ("pools_in_tests", 40),
 ];
 
@@ -202,4 +203,26 @@ fn a_model_is_loaded_once_per_worker_and_its_words_arrive_one_by_one() {
         2,
         "{loaded}"
     );
+}
+
+/// An `@` is 64, a multiple of 32: the code reads where it should.
+#[cfg(feature = "macros")]
+#[test]
+fn tasks_that_crash_native_code_are_tried_three_times_and_logged_as_they_are() {
+    let folder = Images::new("letters");
+    let log = folder.path("log");
+    let with = |texts: &str| run("dead_letters", &format!("{} {texts}", log.display()));
+    let text = with("@a bad @b");
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!((lines[0], lines[2]), ("161", "162"), "{text}");
+    let crash = "after 3 attempts: the task's worker died: signal: 11 (SIGSEGV)";
+    assert!(lines[1].starts_with(crash), "{text}");
+    let report = "3 tasks submitted = 2 completed";
+    assert!(lines[3].starts_with(report), "{text}");
+    assert!(lines[3].contains("1 lost to crashes; 2 retried"), "{text}");
+    let letters = fs::read_to_string(&log).expect("a log");
+    assert_eq!(letters, "{\"text\":\"bad\"}\n");
+    // The code is not repaired.
+    assert!(with("").starts_with(crash));
+    assert_eq!(fs::read_to_string(&log).expect("a log"), letters);
 }

@@ -106,15 +106,19 @@ fn no_level_starves_in_a_flood_of_high_tasks() {
 #[test]
 fn p8_no_level_starves_where_each_worker_takes_one_task() {
     guarded(LIMIT, || {
-        let pool = jobs(2).priorities().recycle_after_tasks(1, 0).start();
-        let pool = pool.expect("a pool");
+        let meeting = Meeting::new("one-task-each");
+        let pool = jobs(1).priorities().recycle_after_tasks(1, 0);
+        let pool = pool.start().expect("a pool");
+        let (occupied, mut guest) = occupy(&pool, &meeting);
         let low = submit(&pool, Priority::Low);
         for _ in 0..150 {
             submit(&pool, Priority::High);
         }
+        guest.tell("done");
         let order: Vec<u64> = pool.drain().map(|outcome| outcome.id.get()).collect();
         assert_eq!(order.len(), 151);
         assert_ne!(order.last(), Some(&low), "it was taken after all others");
+        occupied.wait().expect("an output");
         close(&pool);
     });
 }
