@@ -135,7 +135,7 @@ pub use pool::macros as __private;
 /// |---|---|
 /// | arguments | serde types that own what they contain. If the first is a `&Context`, the task gets its [`Context`] there, and `new` has no such argument. A `&mut S` after that lends the task the [state](pool::WorkerState) of type `S` that its worker keeps. |
 /// | result | `Result<T, E>`, under any path and name that ends in `Result`; or any other type, for a task that does not fail. `T` is a serde type. |
-/// | error | Becomes a [`Failure`]: a `Failure` as it is; any [`Error`](std::error::Error) with its sources; what can be boxed as one, such as `anyhow::Error` and `String`; what can be displayed. |
+/// | error | Becomes a [`Failure`]: a `Failure` as it is; any [`Error`](std::error::Error) with its sources; what can be boxed as one, such as `anyhow::Error` and `String`; what can be displayed; what has `Debug` only, such as `()`. |
 /// | not possible | `async`, `unsafe`, generic parameters, `self`, other references |
 ///
 /// | option | |

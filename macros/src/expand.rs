@@ -129,7 +129,7 @@ fn implementation(
             let convert = if options.error.is_some() {
                 quote_spanned!(kind.span()=> ::core::convert::From::from(error))
             } else {
-                quote_spanned!(kind.span()=> (&&&&#workring::__private::Returned::new(error)).to_failure())
+                quote_spanned!(kind.span()=> (&&&&&#workring::__private::Returned::new(error)).to_failure())
             };
             let result = quote! {
                 match #call {
@@ -188,7 +188,7 @@ fn implementation(
                 __context: &#workring::Context,
             ) -> ::core::result::Result<Self::Output, Self::Error> {
                 #[allow(unused_imports, reason = "which of them is used depends on the type of the error")]
-                use #workring::__private::{ViaDisplay as _, ViaError as _, ViaFailure as _, ViaBox as _};
+                use #workring::__private::{ViaDebug as _, ViaDisplay as _, ViaError as _, ViaFailure as _, ViaBox as _};
                 let _ = __context;
                 let Self { #(#names: #values),* } = self;
                 #result

@@ -5,7 +5,7 @@ use core::fmt;
 use std::sync::{Mutex, PoisonError};
 
 /// A caller's mark on a task, which the [outcome](super::Outcome::tag) always carries: a number, or a text. Given by
-/// [`Submission::tag`](super::Submission::tag).
+/// [`Submission::tag`](super::Submission::tag), or for all tasks of a map by [`Map::tag`](super::Map::tag).
 ///
 /// It stays in this process: workers do not get it.
 ///
@@ -92,6 +92,10 @@ impl Carried {
             tag: Some(tag),
             task: KeptTask::default(),
         }
+    }
+
+    pub(crate) fn set_tag(&mut self, tag: Tag) {
+        self.tag = Some(tag);
     }
 
     pub(crate) fn keep(&mut self, task: KeptTask) {

@@ -114,7 +114,8 @@ impl Failure {
         &self.kind
     }
 
-    /// Returns where it was made, as `file:line:column`: the `?` or the call of [`new`](Failure::new).
+    /// Returns where it was made, as `file:line:column`: the `?` or the call of [`new`](Failure::new). Empty if it was
+    /// made by [`TaskError::described`](super::TaskError::described).
     #[must_use]
     pub fn place(&self) -> &str {
         &self.place
@@ -129,6 +130,25 @@ impl Failure {
     /// Returns the nearest cause as an error, whose sources are the others.
     pub(super) fn source(&self) -> Option<&(dyn Error + 'static)> {
         self.cause.as_deref().map(|cause| cause as _)
+    }
+
+    /// Makes a failure of a value of any type: itself, or one with its text.
+    pub(super) fn of_any<E: fmt::Debug + 'static>(error: E) -> Self {
+        let mut error = Some(error);
+        let any: &mut dyn Any = &mut error;
+        if let Some(failure) = any.downcast_mut::<Option<Self>>().and_then(Option::take) {
+            return failure;
+        }
+        let message = match any.downcast_mut::<Option<String>>().and_then(Option::take) {
+            Some(text) => text,
+            None => error.map(|error| format!("{error:?}")).unwrap_or_default(),
+        };
+        Self {
+            message,
+            kind: String::new(),
+            place: String::new(),
+            cause: None,
+        }
     }
 
     /// Makes a failure of an error and its sources.
@@ -211,7 +231,10 @@ impl fmt::Debug for Failure {
         if !self.kind.is_empty() {
             write!(f, "\n  kind: {}", self.kind)?;
         }
-        write!(f, "\n  at {}", self.place)
+        if !self.place.is_empty() {
+            write!(f, "\n  at {}", self.place)?;
+        }
+        Ok(())
     }
 }
 

@@ -3,7 +3,7 @@
 
 use super::wire::shape;
 pub use super::worker::registry::{
-    Registered, Returned, TASKS, TaskResult, ViaBox, ViaDisplay, ViaError, ViaFailure,
+    Registered, Returned, TASKS, TaskResult, ViaBox, ViaDebug, ViaDisplay, ViaError, ViaFailure,
 };
 pub use super::worker::start_worker_before_main;
 pub use linkme;

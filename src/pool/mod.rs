@@ -304,10 +304,10 @@ pub use outcome::{Outcome, Panic, TaskError, TaskId};
 #[cfg(feature = "async")]
 pub use parent::futures;
 pub use parent::{
-    AllHandles, Builder, Drain, Emitted, Event, Group, Handles, Map, OnDrop, PoolStats, PoolTask,
-    PoolWorker, Progress, Report, Resource, Rollout, Shutdown, Submission, TaskCounts, TaskHandle,
-    Timings, TypedPool, WhenFull, WorkerCounts, WorkerOutput, WorkerStatus, Workers, wait_all,
-    wait_all_deadline, wait_any, wait_any_deadline,
+    AllHandles, Builder, Drain, Emitted, Event, Group, Handles, MakeFrom, Map, OnDrop, PoolStats,
+    PoolTask, PoolWorker, Progress, Report, Resource, Rollout, Shutdown, Starmap, Submission,
+    TaskCounts, TaskHandle, Timings, TypedPool, WhenFull, WorkerCounts, WorkerOutput, WorkerStatus,
+    Workers, wait_all, wait_all_deadline, wait_any, wait_any_deadline,
 };
 #[cfg(feature = "macros")]
 pub use parent::{AnyDrain, AnyGroup, AnyOutcome, Pool};

@@ -103,6 +103,11 @@ impl<O, E> Outcome<O, E> {
         self.carried.as_mut()?.take_task()
     }
 
+    /// Gives the task a tag.
+    pub(super) fn carry_tag(&mut self, tag: Tag) {
+        self.carried.get_or_insert_default().set_tag(tag);
+    }
+
     /// Gives a task back to the caller, with the outcome.
     pub(super) fn carry_task(&mut self, task: KeptTask) {
         self.carried.get_or_insert_default().keep(task);
@@ -134,6 +139,19 @@ impl<O: PartialEq, E: PartialEq> PartialEq for Outcome<O, E> {
 impl<O: Eq, E: Eq> Eq for Outcome<O, E> {}
 
 /// Why a task has no output.
+///
+/// # With `?`
+///
+/// | the error of the task | `handle.wait()?` |
+/// |---|---|
+/// | [`Failure`], which `#[workring::task]` makes of any error, even of one that has only `Debug` | works. The causes are its [sources](std::error::Error::source). |
+/// | any other that has `Display` and `Debug` | works |
+/// | one without `Display`, such as `()` | `handle.wait().map_err(TaskError::described)?` |
+///
+/// The last line can't be like the others. `?` needs an [`Error`](std::error::Error), and so `Display`. An implementation for
+/// errors without `Display`, next to the one for those with it, would overlap: Rust has no bound for "not `Display`", not
+/// even for `()`, for which the standard library may implement it one day. A single one for all errors would show each by
+/// `Debug`, those with a good `Display` too.
 ///
 /// # Examples
 ///
@@ -197,6 +215,68 @@ pub enum TaskError<E> {
         /// The cause.
         what: &'static str,
     },
+}
+
+impl<E> TaskError<E> {
+    /// Replaces the task's own error by what `with` returns for it.
+    pub fn map<F>(self, with: impl FnOnce(E) -> F) -> TaskError<F> {
+        match self {
+            Self::Failed(error) => TaskError::Failed(with(error)),
+            Self::Panicked(panic) => TaskError::Panicked(panic),
+            Self::Crashed { status } => TaskError::Crashed { status },
+            Self::Cancelled => TaskError::Cancelled,
+            Self::TimedOut => TaskError::TimedOut,
+            Self::TooMuchMemory { resident } => TaskError::TooMuchMemory { resident },
+            Self::NoWorkers { why } => TaskError::NoWorkers { why },
+            Self::Transport { what } => TaskError::Transport { what },
+            Self::Unknown { what } => TaskError::Unknown { what },
+        }
+    }
+
+    /// Replaces the task's own error, whatever its type, by a [`Failure`], so that `?` takes it. A `Failure` stays as it is, a
+    /// `String` becomes the message of one, and of any other the message is the `Debug` text.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use serde::{Deserialize, Serialize};
+    /// use workring::pool::{Context, Task, TaskError, TypedPool, run_if_worker_for};
+    ///
+    /// #[derive(Debug, Serialize, Deserialize)]
+    /// struct TooLarge(u64); // it has no `Display`
+    ///
+    /// #[derive(Serialize, Deserialize)]
+    /// struct Square(u64);
+    ///
+    /// impl Task for Square {
+    ///     type Output = u64;
+    ///     type Error = TooLarge;
+    ///
+    ///     fn run(self, _: &Context) -> Result<u64, TooLarge> {
+    ///         self.0.checked_mul(self.0).ok_or(TooLarge(self.0))
+    ///     }
+    /// }
+    ///
+    /// fn square(pool: &TypedPool<Square>, n: u64) -> Result<u64, Box<dyn std::error::Error>> {
+    ///     Ok(pool.submit(Square(n))?.wait().map_err(TaskError::described)?)
+    /// }
+    ///
+    /// fn main() -> Result<(), Box<dyn std::error::Error>> {
+    ///     run_if_worker_for::<Square>();
+    ///     let pool = TypedPool::<Square>::builder().workers(1).start()?;
+    ///     assert_eq!(square(&pool, 3)?, 9);
+    ///     let error = square(&pool, 1 << 40).unwrap_err();
+    ///     assert_eq!(error.to_string(), "the task failed: TooLarge(1099511627776)");
+    ///     Ok(())
+    /// }
+    /// ```
+    #[must_use]
+    pub fn described(self) -> TaskError<Failure>
+    where
+        E: fmt::Debug + 'static,
+    {
+        self.map(Failure::of_any)
+    }
 }
 
 impl<E: fmt::Display> fmt::Display for TaskError<E> {
@@ -274,6 +354,22 @@ mod tests {
         let large = text(TaskError::TooMuchMemory { resident: 7 });
         assert!(large.contains("7 bytes"), "{large}");
         assert!(large.contains("Builder::memory_limit"), "{large}");
+    }
+
+    #[test]
+    fn any_error_becomes_a_failure_that_a_question_mark_takes() {
+        fn pass_on<E: fmt::Debug + 'static>(error: TaskError<E>) -> Box<dyn std::error::Error> {
+            error.described().into()
+        }
+        let text = |error: Box<dyn std::error::Error>| error.to_string();
+        assert_eq!(text(pass_on(TaskError::Failed(()))), "the task failed: ()");
+        let plain = pass_on(TaskError::Failed("no such colour".to_owned()));
+        assert_eq!(text(plain), "the task failed: no such colour");
+        let chain = TaskError::Failed(Failure::new("root").context("outer"));
+        let chain = pass_on(chain);
+        assert_eq!(chain.source().expect("a cause").to_string(), "root");
+        let late = TaskError::<()>::TimedOut;
+        assert_eq!(late.described(), TaskError::TimedOut);
     }
 
     #[test]

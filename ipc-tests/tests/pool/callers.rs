@@ -747,6 +747,41 @@ fn the_outcome_carries_the_tag_however_the_task_ends() {
     });
 }
 
+#[test]
+fn the_outcomes_of_a_map_carry_tags() {
+    guarded(LIMIT, || {
+        let pool = jobs(2).start().expect("a pool");
+        let tasks = || {
+            (0..40).map(|n| {
+                if n % 10 == 3 {
+                    Job::Die(Death::Abort)
+                } else {
+                    Job::Double(n)
+                }
+            })
+        };
+        let text = |job: &Job| format!("{job:?}");
+        for chunk in [1, 7] {
+            let tagged = pool.map(tasks()).chunk(chunk).tag(text);
+            let tags = tagged.map(|outcome| outcome.tag().cloned().expect("each has one"));
+            assert!(tags.eq(tasks().map(|job| Tag::from(text(&job)))));
+            for outcome in pool.map_unordered(tasks()).chunk(chunk).tag(text) {
+                let tag = outcome.tag().and_then(Tag::text).expect("each has one");
+                match &outcome.result {
+                    Ok(output) => {
+                        let number: u64 = output.parse().expect("a number");
+                        assert_eq!(tag, text(&Job::Double(number / 2)));
+                    }
+                    Err(_) => assert!(tag.starts_with("Die"), "{tag}"),
+                }
+            }
+        }
+        close(&pool);
+        let refused = pool.map(tasks()).tag(text).next().expect("one");
+        assert_eq!(refused.tag(), Some(&Tag::from(text(&Job::Double(0)))));
+    });
+}
+
 // Async callers.
 
 #[test]
@@ -956,6 +991,48 @@ fn maps_return_tasks_singly_and_in_chunks() {
             assert_eq!(returned, expected);
         }
         close(&pool);
+    });
+}
+
+#[test]
+fn a_panic_of_a_kept_tasks_drop_or_of_a_tag_reaches_the_caller_and_costs_nothing_else() {
+    guarded(LIMIT, || {
+        let pool = TypedPool::<Quirk>::builder()
+            .program(program("pooled"))
+            .workers(1)
+            .return_tasks(true);
+        let pool = pool.start().expect("a pool");
+        let hook = Hook::new(|| panic!("a hook"));
+        let work = || Some(Work::Give(Tricky::new(1)));
+        let task = || Quirk::tricky(Tricky::new(work()).on_drop(hook.misbehaviour()));
+        let panics = |act: &mut dyn FnMut()| catch_unwind(AssertUnwindSafe(act)).is_err();
+
+        let mut handle = Some(pool.submit(task()).expect("open"));
+        assert!(panics(&mut || drop(handle.take().map(TaskHandle::wait))));
+        drop(pool.submit(task()).expect("open"));
+        assert!(panics(&mut || drop(pool.drain().next())));
+        let mut map = pool.map([task(), Quirk::give(2)]);
+        assert!(panics(&mut || drop(map.next())));
+        assert_eq!(
+            map.map(|outcome| *outcome.result.expect("an output").get())
+                .collect::<Vec<_>>(),
+            [2]
+        );
+
+        let is_first = AtomicBool::new(true);
+        let tag = |_: &Quirk| {
+            assert!(!is_first.swap(false, Ordering::SeqCst), "a tag");
+            7
+        };
+        let mut map = pool.map([1, 2, 3].map(Quirk::give)).window(1).tag(tag);
+        assert!(panics(&mut || drop(map.next())));
+        let tags: Vec<_> = map
+            .map(|outcome| outcome.tag().and_then(Tag::number))
+            .collect();
+        assert_eq!(tags, [None, Some(7), Some(7)]);
+        let report = pool.shutdown(Shutdown::Drain, LIMIT).expect("its process");
+        assert!(report.is_balanced(), "{report}");
+        assert_eq!((report.submitted, report.completed), (7, 7));
     });
 }
 

@@ -1,7 +1,9 @@
 //! What becomes of the error that a task's function returns.
 
 use crate::close;
-use crate::tasks::{Own, boxed, own_error, read, read_io, shown, square, text, with_cause};
+use crate::tasks::{
+    Own, boxed, own_error, read, read_io, shown, square, text, unit_error, unspoken, with_cause,
+};
 use ipc_tests::{guarded, support::LIMIT};
 use std::{error::Error, path::PathBuf};
 use workring::{Failure, Pool, TaskError, pool::RegisteredTask};
@@ -42,6 +44,10 @@ fn every_kind_of_error_arrives_as_a_failure() {
         );
         assert_eq!(failure(&pool, text::new()).message(), "only text");
         assert_eq!(failure(&pool, shown::new()).message(), "shown");
+        let unspoken = failure(&pool, unspoken::new());
+        assert_eq!(unspoken.message(), "Unspoken { code: 7 }");
+        assert!(unspoken.place().contains("registered/tasks.rs:"));
+        assert_eq!(failure(&pool, unit_error::new(true)).message(), "()");
         close(&pool);
     });
 }
@@ -58,6 +64,21 @@ fn the_causes_are_the_sources_of_what_a_question_mark_passes_on() {
         assert_eq!(error.to_string(), "the task failed: outer");
         let source = error.source().expect("a cause");
         assert_eq!(source.to_string(), "inner");
+        close(&pool);
+    });
+}
+
+/// Also for a task whose function returns an error without a text, such as `()`.
+#[test]
+fn a_question_mark_takes_the_error_of_every_task() {
+    fn run(pool: &Pool, fails: bool) -> Result<u64, Box<dyn Error>> {
+        Ok(pool.submit(unit_error::new(fails))?.wait()?)
+    }
+    guarded(LIMIT, || {
+        let pool = Pool::start(1).expect("a pool");
+        assert_eq!(run(&pool, false).expect("an output"), 7);
+        let error = run(&pool, true).expect_err("it fails");
+        assert_eq!(error.to_string(), "the task failed: ()");
         close(&pool);
     });
 }

@@ -3,6 +3,7 @@
 //! Method: `auto_worker!` is below, so that each worker is this program, started again. Each test runs in a process of its
 //! own, under a watchdog. Programs without that line, or with two tasks of one name, are in `src/bin`.
 
+mod callers;
 mod codecs;
 mod errors;
 mod leaks;

@@ -108,6 +108,28 @@ pub(crate) fn shown() -> Result<(), Shown> {
     Err(Shown)
 }
 
+/// Has neither `Display` nor `Error`.
+#[derive(Debug)]
+pub(crate) struct Unspoken {
+    #[expect(dead_code, reason = "only `Debug` shows it")]
+    code: u32,
+}
+
+#[workring::task]
+pub(crate) fn unspoken() -> Result<u64, Unspoken> {
+    Err(Unspoken { code: 7 })
+}
+
+#[workring::task]
+pub(crate) fn unit_error(fails: bool) -> Result<u64, ()> {
+    if fails { Err(()) } else { Ok(7) }
+}
+
+#[workring::task]
+pub(crate) fn sum_of_four(one: u8, two: u16, three: u32, four: u64) -> u64 {
+    u64::from(one) + u64::from(two) + u64::from(three) + four
+}
+
 /// An error that travels as it is.
 #[derive(Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(crate) enum Own {

@@ -20,7 +20,7 @@
 //!     panic reaches the caller.
 //! MAP-4. The program's code may panic or use the pool, so it is called only while the map's state is consistent: the
 //!     source and `time_limit` before a task is pending, `Serialize` while the task can be taken back from its
-//!     envelope, `Drop` after the task was counted as sent, `Deserialize` after its outcome was removed.
+//!     envelope, what makes its tag, and `Drop`, after the task was counted as sent, `Deserialize` after its outcome was removed.
 
 mod kept;
 #[cfg(feature = "async")]
@@ -35,6 +35,7 @@ use super::in_order::InOrder;
 use super::results::{AttemptRange, FORKED, OwnLimits, ReserveError, StreamId};
 use super::shared::Shared;
 use crate::error::TrySubmitError;
+use crate::pool::carried::Tag;
 use crate::pool::outcome::{Outcome, TaskId};
 use crate::pool::task::{OutcomeOf, Task};
 use crate::pool::wire::result_message::EncodedOutcome;
@@ -76,8 +77,8 @@ pub struct Map<'a, T: Task, I: Iterator<Item = T>> {
     arrived: VecDeque<EncodedOutcome>,
     /// If ordered: all outstanding tasks.
     in_order: Option<InOrder>,
-    /// If the pool returns tasks: all that were sent and whose outcomes were not returned.
-    kept: KeptTasks<T>,
+    /// What is kept of tasks that were sent and whose outcomes were not returned.
+    kept: KeptTasks<'a, T>,
 }
 
 impl<'a, T: Task, I: Iterator<Item = T>> Map<'a, T, I> {
@@ -149,6 +150,25 @@ impl<'a, T: Task, I: Iterator<Item = T>> Map<'a, T, I> {
     /// ```
     pub fn window(mut self, window: usize) -> Self {
         self.window = Some(window);
+        self
+    }
+
+    /// Sets what makes the tag of each task, which its [outcome](Outcome::tag) carries. It is called when the task was sent.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    #[doc = include_str!("../example.in")]
+    /// let pool = TypedPool::<Square>::builder().start()?;
+    /// for outcome in pool.map_unordered((0..100).map(Square)).tag(|square| square.0) {
+    ///     let n = outcome.tag().and_then(Tag::number).expect("a number");
+    ///     assert_eq!(outcome.result?, n * n);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn tag<G: Into<Tag>>(mut self, tag: impl Fn(&T) -> G + Send + Sync + 'a) -> Self {
+        self.kept.set_tag_of(Box::new(move |task| tag(task).into()));
         self
     }
 

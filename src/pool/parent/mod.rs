@@ -11,7 +11,7 @@
 //! | `dispatch`              | sending tasks to the workers                                               |
 //! | `when`, `held`          | when a task is to run; holding it back until then                          |
 //! | `results`               | the tasks in flight; receiving and keeping their outcomes                  |
-//! | `typed_pool`, `handle`, `map` | the operations of callers                                            |
+//! | `typed_pool`, `handle`, `map`, `starmap` | the operations of callers                                  |
 //! | `wait`                  | waiting for several handles                                                |
 //! | `progress`              | reading what a task emits                                                  |
 //! | `futures`               | the operations of async callers                                            |
@@ -51,6 +51,7 @@ mod settings;
 mod shared;
 mod shutdown;
 mod staff;
+mod starmap;
 mod start;
 mod stats;
 mod stats_of_pool;
@@ -80,6 +81,7 @@ pub use report::Report;
 pub use rollout::Rollout;
 pub use settings::{OnDrop, WhenFull, WorkerOutput, Workers};
 pub use shutdown::Shutdown;
+pub use starmap::{MakeFrom, Starmap};
 pub use stats::{PoolStats, PoolTask, PoolWorker, TaskCounts, Timings, WorkerCounts, WorkerStatus};
 pub use submission::Submission;
 pub use typed_pool::TypedPool;

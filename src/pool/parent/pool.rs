@@ -14,6 +14,7 @@ use super::rollout::Rollout;
 use super::running::RunningPool;
 use super::settings::Workers;
 use super::shutdown::Shutdown;
+use super::starmap::{MakeFrom, Starmap};
 use super::start::{check_role, start};
 use super::stats::PoolStats;
 use super::submission::Submission;
@@ -277,6 +278,54 @@ impl Pool {
         I: IntoIterator<Item = T>,
     {
         Map::new(self.0.shared(), key_of::<T>(), tasks.into_iter(), false)
+    }
+
+    /// Returns an iterator that runs the tasks that `make` makes of tuples of arguments, and returns their outcomes in the
+    /// order of the tuples: `make` is the `new` of a `#[workring::task]` with as many parameters, or another function. See
+    /// [`TypedPool::starmap`](crate::pool::TypedPool::starmap).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use workring::Pool;
+    ///
+    /// workring::auto_worker!();
+    ///
+    /// #[workring::task]
+    /// fn repeat(text: String, count: usize) -> String {
+    ///     text.repeat(count)
+    /// }
+    ///
+    /// fn main() -> Result<(), Box<dyn std::error::Error>> {
+    ///     let pool = Pool::start(2)?;
+    ///     let arguments = [("a".to_owned(), 3), ("bc".to_owned(), 2)];
+    ///     let texts = pool.starmap(repeat::new, arguments).map(|outcome| outcome.result);
+    ///     assert_eq!(texts.collect::<Result<Vec<_>, _>>()?, ["aaa", "bcbc"]);
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn starmap<F, I>(&self, make: F, arguments: I) -> Map<'_, F::Made, Starmap<F, I::IntoIter>>
+    where
+        I: IntoIterator,
+        F: MakeFrom<I::Item>,
+        F::Made: RegisteredTask,
+    {
+        self.map(Starmap::new(make, arguments.into_iter()))
+    }
+
+    /// Returns an iterator that runs the tasks that `make` makes of tuples of arguments, as [`starmap`](Pool::starmap) does, and
+    /// returns their outcomes in the order in which they arrive.
+    pub fn starmap_unordered<F, I>(
+        &self,
+        make: F,
+        arguments: I,
+    ) -> Map<'_, F::Made, Starmap<F, I::IntoIter>>
+    where
+        I: IntoIterator,
+        F: MakeFrom<I::Item>,
+        F::Made: RegisteredTask,
+    {
+        self.map_unordered(Starmap::new(make, arguments.into_iter()))
     }
 
     /// Returns how many tasks were submitted and have no outcome in this process yet.

@@ -13,6 +13,7 @@ use super::rollout::Rollout;
 use super::running::RunningPool;
 use super::settings::Workers;
 use super::shutdown::Shutdown;
+use super::starmap::{MakeFrom, Starmap};
 use super::stats::PoolStats;
 use super::submission::Submission;
 use crate::error::{RolloutError, ShutdownError, SubmitError, TrySubmitError};
@@ -292,6 +293,43 @@ impl<T: Task> TypedPool<T> {
     /// ```
     pub fn map_unordered<I: IntoIterator<Item = T>>(&self, tasks: I) -> Map<'_, T, I::IntoIter> {
         Map::new(self.pool.shared(), TaskKey::NONE, tasks.into_iter(), false)
+    }
+
+    /// Returns an iterator that runs the tasks that `make` makes of tuples of arguments, and returns their outcomes in the
+    /// order of the tuples, as [`map`](TypedPool::map) does. `make` is any function of one to eight parameters, and is called
+    /// when a task is taken.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    #[doc = include_str!("../example.in")]
+    /// # let pool = TypedPool::<Square>::builder().start()?;
+    /// let sums = pool.starmap(|a: u64, b: u64| Square(a + b), [(1, 2), (3, 4)]);
+    /// let squares = sums.map(|outcome| outcome.result).collect::<Result<Vec<_>, _>>()?;
+    /// assert_eq!(squares, [9, 49]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn starmap<F, I>(&self, make: F, arguments: I) -> Map<'_, T, Starmap<F, I::IntoIter>>
+    where
+        I: IntoIterator,
+        F: MakeFrom<I::Item, Made = T>,
+    {
+        self.map(Starmap::new(make, arguments.into_iter()))
+    }
+
+    /// Returns an iterator that runs the tasks that `make` makes of tuples of arguments, as [`starmap`](TypedPool::starmap)
+    /// does, and returns their outcomes in the order in which they arrive.
+    pub fn starmap_unordered<F, I>(
+        &self,
+        make: F,
+        arguments: I,
+    ) -> Map<'_, T, Starmap<F, I::IntoIter>>
+    where
+        I: IntoIterator,
+        F: MakeFrom<I::Item, Made = T>,
+    {
+        self.map_unordered(Starmap::new(make, arguments.into_iter()))
     }
 
     /// Returns how many tasks were submitted and have no outcome in this process yet. The result of such a task may

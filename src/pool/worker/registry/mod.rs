@@ -15,6 +15,6 @@ mod returned;
 mod tasks;
 
 pub use entry::{Registered, RegisteredTask};
-pub use returned::{Returned, TaskResult, ViaBox, ViaDisplay, ViaError, ViaFailure};
+pub use returned::{Returned, TaskResult, ViaBox, ViaDebug, ViaDisplay, ViaError, ViaFailure};
 pub use tasks::TASKS;
 pub(crate) use tasks::{RegisteredTasks, registered};

@@ -1,14 +1,15 @@
 //! What a task's function returns, as a result whose error is a [`Failure`].
 //!
-//! `#[task]` calls `(&&&&Returned::new(error)).to_failure()`. The compiler takes the first of these that fits the type of
+//! `#[task]` calls `(&&&&&Returned::new(error)).to_failure()`. The compiler takes the first of these that fits the type of
 //! the error, since it tries receivers with more references first:
 //!
 //! | trait        | implemented for | errors                                                           |
 //! |--------------|-----------------|------------------------------------------------------------------|
-//! | `ViaFailure` | `&&&Returned`   | a `Failure`, which stays as it is                                |
-//! | `ViaError`   | `&&Returned`    | an `Error`, with its sources                                     |
-//! | `ViaBox`     | `&Returned`     | what can be boxed as one: `anyhow::Error`, `String`, a boxed one |
-//! | `ViaDisplay` | `Returned`      | any that can be displayed                                        |
+//! | `ViaFailure` | `&&&&Returned`  | a `Failure`, which stays as it is                                |
+//! | `ViaError`   | `&&&Returned`   | an `Error`, with its sources                                     |
+//! | `ViaBox`     | `&&Returned`    | what can be boxed as one: `anyhow::Error`, `String`, a boxed one |
+//! | `ViaDisplay` | `&Returned`     | any that can be displayed                                        |
+//! | `ViaDebug`   | `Returned`      | any other with a text for debugging, such as `()`                |
 
 use crate::pool::failure::Failure;
 use core::cell::Cell;
@@ -47,7 +48,7 @@ pub trait ViaFailure {
     fn to_failure(&self) -> Failure;
 }
 
-impl ViaFailure for &&&Returned<Failure> {
+impl ViaFailure for &&&&Returned<Failure> {
     fn to_failure(&self) -> Failure {
         self.take()
     }
@@ -58,7 +59,7 @@ pub trait ViaError {
     fn to_failure(&self) -> Failure;
 }
 
-impl<E: Error + 'static> ViaError for &&Returned<E> {
+impl<E: Error + 'static> ViaError for &&&Returned<E> {
     #[track_caller]
     fn to_failure(&self) -> Failure {
         Failure::from(self.take())
@@ -70,7 +71,7 @@ pub trait ViaBox {
     fn to_failure(&self) -> Failure;
 }
 
-impl<E: Into<Box<dyn Error + Send + Sync>>> ViaBox for &Returned<E> {
+impl<E: Into<Box<dyn Error + Send + Sync>>> ViaBox for &&Returned<E> {
     #[track_caller]
     fn to_failure(&self) -> Failure {
         let error: Box<dyn Error + Send + Sync> = self.take().into();
@@ -83,9 +84,21 @@ pub trait ViaDisplay {
     fn to_failure(&self) -> Failure;
 }
 
-impl<E: fmt::Display> ViaDisplay for Returned<E> {
+impl<E: fmt::Display> ViaDisplay for &Returned<E> {
     #[track_caller]
     fn to_failure(&self) -> Failure {
         Failure::new(self.take().to_string())
+    }
+}
+
+#[doc(hidden)]
+pub trait ViaDebug {
+    fn to_failure(&self) -> Failure;
+}
+
+impl<E: fmt::Debug> ViaDebug for Returned<E> {
+    #[track_caller]
+    fn to_failure(&self) -> Failure {
+        Failure::new(format!("{:?}", self.take()))
     }
 }
