@@ -70,12 +70,12 @@ async fn metrics(State(pool): State<Arc<Pool>>) -> String {
             let _ = writeln!(text, "{name}{{{label}=\"{value}\"}} {number}");
         }
     };
-    let states = [
+    let places = [
         ("queued", tasks.queued),
         ("running", tasks.running),
         ("retrying", tasks.retrying),
     ];
-    family("pool_tasks", "gauge", "state", &states);
+    family("pool_tasks", "gauge", "state", &places);
     let outcomes = [
         ("completed", tasks.completed),
         ("panicked", tasks.panicked),
