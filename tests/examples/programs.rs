@@ -260,7 +260,9 @@ impl Service {
         };
         let line = service.line();
         let address = line.trim_start_matches("http://").split('/').next();
-        service.address = address.expect("an address").to_owned();
+        address
+            .expect("an address")
+            .clone_into(&mut service.address);
         service
     }
 
