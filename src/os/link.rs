@@ -189,6 +189,11 @@ mod credentials {
     #[repr(C, align(8))]
     struct ControlBuffer([u8; 64]);
 
+    /// Sets a length, which C libraries give different types.
+    fn set_length<L: TryFrom<usize> + Default>(field: &mut L, length: usize) {
+        *field = L::try_from(length).unwrap_or_default();
+    }
+
     /// Returns the process id of the sender of the next datagram, which stays in the socket; `None` if no datagram
     /// waits, or its sender is not known.
     pub(super) fn peek(socket: &OwnedFd) -> Option<u32> {
@@ -196,7 +201,7 @@ mod credentials {
         // SAFETY: `msghdr` consists of integers and pointers, for which all zeros are valid.
         let mut header: libc::msghdr = unsafe { mem::zeroed() };
         header.msg_control = ptr::from_mut(&mut buffer).cast();
-        header.msg_controllen = mem::size_of::<ControlBuffer>();
+        set_length(&mut header.msg_controllen, mem::size_of::<ControlBuffer>());
         let flags = libc::MSG_PEEK | libc::MSG_DONTWAIT;
         // SAFETY: the header has no buffer but `buffer`, with its length, and `buffer` outlives the call.
         let received = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut header, flags) };

@@ -53,11 +53,12 @@ use plan::ExecPlan;
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use signals::BlockedSignals;
-use std::ffi::CString;
+use std::ffi::{CString, OsStr};
+use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// A child that runs its program.
 #[derive(Debug)]
@@ -95,8 +96,11 @@ pub(crate) fn spawn(request: &SpawnRequest, inherited: &InheritedFiles) -> io::R
 /// show it as "exe".
 pub(crate) fn restore_process_name() {
     let is_exe = prctl::get_name().is_ok_and(|name| name.as_bytes() == request::NAME_OF_SELF);
-    let path = std::env::args_os().next().map(PathBuf::from);
-    let name = path.as_deref().and_then(Path::file_name);
+    // Not from `std::env::args`, which is empty before `main` with some C libraries.
+    let arguments = fs::read("/proc/self/cmdline").unwrap_or_default();
+    let path = arguments.split(|&byte| byte == 0).next();
+    let path = path.map(|path| Path::new(OsStr::from_bytes(path)));
+    let name = path.and_then(Path::file_name);
     let name = name.and_then(|name| CString::new(name.as_bytes()).ok());
     if let (true, Some(name)) = (is_exe, name) {
         // The kernel uses the first 15 bytes. An error leaves the name as it is.
