@@ -68,6 +68,7 @@
 //! | `async` | no | futures, a `Stream` and a `Sink` for queues, for any runtime ([`queue::futures`](queue/futures/index.html)) |
 //! | `bytemuck` | no | values that are plain old data, written and read in place ([`queue::Bytemuck`](queue/struct.Bytemuck.html)) |
 //! | `postcard`, `json` | no | the codecs [`queue::Postcard`](queue/struct.Postcard.html) and [`queue::Json`](queue/struct.Json.html); which one carries what: [`queue::Codec`](queue::Codec#what-each-codec-carries) |
+//! | `metrics` | no | the figures of pools for the facade [metrics](https://docs.rs/metrics) ([`pool`](pool#metrics)) |
 //! | `rendezvous` | no | processes that did not start each other connect by a name, and give each other ends of queues ([`rendezvous`](rendezvous/index.html)) |
 //! | `shared-memory` | no | named queues in mappings of the crate [shared_memory](https://docs.rs/shared_memory/0.12.4) ([`queue::open_on`](queue/fn.open_on.html)) |
 //! | `cli` | no | the command line `workring`, to see and steer queues from a terminal: `docs/CLI.md` |

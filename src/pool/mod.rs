@@ -194,6 +194,26 @@
 //! | output | [`Builder::stdout`] and [`Builder::stderr`] make each line that a worker writes an event of `tracing`, or drop it. |
 //! | what workers may use | [`Builder::nice`], [`Builder::processors`], [`Builder::resource_limit`], [`Builder::address_limit`], [`Builder::env`]. |
 //!
+//! # Metrics
+//!
+//! With the feature `metrics`, `publish_metrics` of a pool gives its figures to the recorder of the facade
+//! [metrics](https://docs.rs/metrics). It does so only when it is called, with what [`TypedPool::stats`] returns: tasks cost nothing
+//! for it, and the recorder runs in no thread of the pool. Each metric has the label `pool`, with the name of
+//! `Builder::name`.
+//!
+//! | metric | kind, unit | further label |
+//! |---|---|---|
+//! | `workring_tasks_submitted_total` | counter | |
+//! | `workring_tasks_ended_total` | counter | `outcome`: `completed`, `failed`, `panicked`, `crashed`, `timed_out`, `cancelled`, `too_much_memory`, `no_workers`, `transport`, `unknown` |
+//! | `workring_tasks_retried_total` | counter | |
+//! | `workring_tasks` | gauge | `state`: `queued`, `running`, `retrying`, `unclaimed` |
+//! | `workring_workers_started_total`, `workring_workers_died_total`, `workring_workers_killed_total`, `workring_workers_recycled_total` | counters | |
+//! | `workring_workers` | gauge | `status`: `starting`, `idle`, `busy`, `leaving`, `ending`, `backing_off` |
+//! | `workring_oldest_queued_task_seconds` | gauge, seconds; with [`Builder::timings`] | |
+//! | `workring_task_waiting_seconds`, `workring_task_running_seconds` | histograms, seconds; with [`Builder::timings`] | |
+//!
+//! Durations in the histograms are up to an eighth too long: see [`Histogram`].
+//!
 //! # Async
 //!
 //! With the feature `async`, a [`TaskHandle`] can be awaited, progress is a stream, `submit_async` waits for room, maps and drains become streams,

@@ -12,6 +12,7 @@ mod identity;
 mod limits;
 mod logs;
 mod map;
+mod metrics;
 mod not_before;
 mod output;
 mod priorities;

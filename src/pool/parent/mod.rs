@@ -22,6 +22,7 @@
 //! | `rollout`               | changes of the workers that are under way                                  |
 //! | `events`                | events in the lives of workers                                             |
 //! | `staff`, `running_task` | what the workers do now, for threads other than the supervisor             |
+//! | `metrics`               | these figures for the facade `metrics`                                     |
 //! | `stats`, `stats_of_pool` | the figures of a pool, and how they are put together                      |
 
 #[cfg(feature = "macros")]
@@ -39,6 +40,8 @@ mod held;
 mod in_order;
 mod lines;
 mod map;
+#[cfg(feature = "metrics")]
+mod metrics;
 #[cfg(feature = "macros")]
 mod pool;
 mod progress;

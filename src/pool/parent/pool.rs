@@ -351,6 +351,13 @@ impl Pool {
         self.0.shared().pool_stats()
     }
 
+    /// Gives the recorder of the facade `metrics` the figures of the pool, as
+    /// [`TypedPool::publish_metrics`](crate::pool::TypedPool::publish_metrics) does. Needs the feature `metrics`.
+    #[cfg(feature = "metrics")]
+    pub fn publish_metrics(&self) {
+        self.0.shared().publish_metrics();
+    }
+
     /// Replaces every worker by another process, one after the other, as [`TypedPool::recycle`](crate::pool::TypedPool::recycle)
     /// does.
     ///

@@ -104,6 +104,9 @@ pub(crate) struct Settings {
     pub(crate) returns_tasks: bool,
     /// `None`: the tasks are cancelled, with a warning.
     pub(crate) on_drop: Option<OnDrop>,
+    /// The name of the pool in metrics.
+    #[cfg(feature = "metrics")]
+    pub(crate) name: String,
     /// Whether it is measured how long tasks wait and run.
     pub(crate) is_timed: bool,
 }

@@ -1,6 +1,8 @@
 //! State that the callers of a pool, their handles and its supervisor share.
 
 use super::commands::{Command, Commands};
+#[cfg(feature = "metrics")]
+use super::metrics::PublishedTimings;
 use super::results::{GroupId, Home, Results, StreamId, TaskTable, WaitError};
 use super::settings::{Settings, WhenFull};
 use super::staff::PublishedStaff;
@@ -37,6 +39,8 @@ pub(super) struct Shared {
     pub(super) owner: OwnerProcess,
     pub(super) commands: Arc<Commands>,
     pub(super) staff: PublishedStaff,
+    #[cfg(feature = "metrics")]
+    pub(super) published_timings: PublishedTimings,
 }
 
 impl Shared {

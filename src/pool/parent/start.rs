@@ -2,6 +2,8 @@
 
 use super::builder::Builder;
 use super::commands::Commands;
+#[cfg(feature = "metrics")]
+use super::metrics::PublishedTimings;
 use super::results::{Emissions, Results, TaskClock, TaskTable};
 use super::running::RunningPool;
 use super::settings::Settings;
@@ -168,6 +170,8 @@ fn make(settings: Settings, identity: Identity) -> Result<Launcher, StartError> 
         owner,
         commands,
         staff: PublishedStaff::default(),
+        #[cfg(feature = "metrics")]
+        published_timings: PublishedTimings::default(),
     });
     Launcher::new(shared, workers_tasks, workers_results)
         .map_err(os("the program of this process could not be found"))

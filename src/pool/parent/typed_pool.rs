@@ -379,6 +379,26 @@ impl<T: Task> TypedPool<T> {
         self.pool.shared().pool_stats()
     }
 
+    /// Gives the recorder of the facade `metrics` the figures of the pool at this moment: see [metrics](crate::pool#metrics). Call it
+    /// whenever the metrics are read, for instance before they are rendered for a scrape, or at an interval. Takes as long as the
+    /// recorder, and never waits for the pool. In a forked child of the pool's process it does nothing. Needs the feature
+    /// `metrics`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    #[doc = include_str!("../example.in")]
+    /// let pool = TypedPool::<Square>::builder().name("squares").timings(true).start()?;
+    /// assert_eq!(pool.submit(Square(3))?.wait()?, 9);
+    /// pool.publish_metrics();
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[cfg(feature = "metrics")]
+    pub fn publish_metrics(&self) {
+        self.pool.shared().publish_metrics();
+    }
+
     /// Replaces every worker by another process: a rolling restart. Each finishes its task first, and takes no more. They are
     /// replaced one after the other, idle ones first: a worker is asked to stop only while all others take tasks. Never waits;
     /// the returned [`Rollout`] can.

@@ -24,4 +24,22 @@ impl<P> Builder<P> {
         self.settings.is_timed = measure;
         self
     }
+
+    /// Sets the name of the pool in its [metrics](crate::pool#metrics): the label `pool`. By default "default". Programs with
+    /// several pools give each its own. Needs the feature `metrics`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    #[doc = include_str!("../../example.in")]
+    /// let pool = TypedPool::<Square>::builder().name("squares").start()?;
+    /// pool.publish_metrics();
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[cfg(feature = "metrics")]
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.settings.name = name.into();
+        self
+    }
 }

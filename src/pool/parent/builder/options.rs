@@ -93,6 +93,8 @@ impl<P> Builder<P> {
             listener: None,
             returns_tasks: false,
             on_drop: None,
+            #[cfg(feature = "metrics")]
+            name: "default".to_owned(),
             is_timed: false,
         };
         Self {
