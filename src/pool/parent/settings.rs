@@ -55,6 +55,17 @@ pub enum WorkerOutput {
     Discard,
 }
 
+impl WorkerOutput {
+    /// Returns whether this process reads it.
+    pub(super) fn is_captured(self) -> bool {
+        match self {
+            Self::Inherit | Self::Discard => false,
+            #[cfg(feature = "tracing")]
+            Self::Tracing => true,
+        }
+    }
+}
+
 /// How many unread values each task may have.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ProgressSettings {

@@ -4,7 +4,6 @@ use super::captured::{CapturedStream, StandardStream};
 use crate::error::StartError;
 use crate::os::child::ChildProcess;
 use crate::os::link::Link;
-#[cfg(feature = "tracing")]
 use crate::os::pipe::OutputPipe;
 use crate::os::spawn::{Program, SpawnRequest, StreamTarget};
 use crate::pool::parent::settings::WorkerOutput;
@@ -119,15 +118,14 @@ impl Launcher {
             (StandardStream::Output, settings.stdout, &mut request.stdout),
             (StandardStream::Error, settings.stderr, &mut request.stderr),
         ] {
-            *target = match output {
-                WorkerOutput::Inherit => StreamTarget::Inherited,
-                WorkerOutput::Discard => StreamTarget::Null,
-                #[cfg(feature = "tracing")]
-                WorkerOutput::Tracing => {
-                    let (pipe, theirs) = OutputPipe::new()?;
-                    captured.push(CapturedStream::new(stream, pipe));
-                    StreamTarget::File(theirs)
-                }
+            *target = if output.is_captured() {
+                let (pipe, theirs) = OutputPipe::new()?;
+                captured.push(CapturedStream::new(stream, pipe));
+                StreamTarget::File(theirs)
+            } else if output == WorkerOutput::Discard {
+                StreamTarget::Null
+            } else {
+                StreamTarget::Inherited
             };
         }
         Ok(captured)
