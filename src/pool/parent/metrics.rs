@@ -4,30 +4,9 @@
 //! the program, as a recorder is, runs in a thread or under a lock of the pool. An exporter that is scraped needs them just then.
 
 use super::shared::Shared;
-use super::stats::{PoolStats, Timings, WorkerStatus};
+use super::stats::{PoolStats, WorkerStatus};
 use crate::pool::histogram::Histogram;
 use metrics::{Label, SharedString, Unit, counter, gauge, histogram};
-use parking_lot::Mutex;
-
-/// The histograms as they were published last: a recorder gets what was added since.
-#[derive(Default)]
-pub(super) struct PublishedTimings(Mutex<(Histogram, Histogram)>);
-
-impl PublishedTimings {
-    /// Returns what was added since the last call: waiting, running.
-    fn advance(&self, timings: &Timings) -> (Histogram, Histogram) {
-        let mut last = self.0.lock();
-        let new = (
-            timings.waiting.since(&last.0),
-            timings.running.since(&last.1),
-        );
-        // Two threads may publish at once, and the later one have the earlier figures.
-        if timings.running.count() >= last.1.count() {
-            *last = (timings.waiting.clone(), timings.running.clone());
-        }
-        new
-    }
-}
 
 const STATUSES: [(WorkerStatus, &str); 6] = [
     (WorkerStatus::Starting, "starting"),
@@ -119,67 +98,69 @@ fn record(name: &'static str, labels: Vec<Label>, durations: &Histogram) {
     }
 }
 
+/// A name, its unit, and what it means.
+type Text = (&'static str, Unit, &'static str);
+const COUNTERS: [Text; 7] = [
+    (
+        "workring_tasks_submitted_total",
+        Unit::Count,
+        "Tasks that the pool has accepted",
+    ),
+    (
+        "workring_tasks_ended_total",
+        Unit::Count,
+        "Tasks with an outcome, by its kind",
+    ),
+    (
+        "workring_tasks_retried_total",
+        Unit::Count,
+        "Attempts after the death of a worker",
+    ),
+    (
+        "workring_workers_started_total",
+        Unit::Count,
+        "Worker processes that were started",
+    ),
+    (
+        "workring_workers_died_total",
+        Unit::Count,
+        "Worker processes that ended unexpectedly",
+    ),
+    (
+        "workring_workers_killed_total",
+        Unit::Count,
+        "Worker processes that were killed",
+    ),
+    (
+        "workring_workers_recycled_total",
+        Unit::Count,
+        "Worker processes that were replaced",
+    ),
+];
+const GAUGES: [Text; 3] = [
+    ("workring_tasks", Unit::Count, "Tasks, by their state"),
+    ("workring_workers", Unit::Count, "Workers, by their status"),
+    (
+        "workring_oldest_queued_task_seconds",
+        Unit::Seconds,
+        "How long the oldest task that was not started has waited",
+    ),
+];
+const HISTOGRAMS: [Text; 2] = [
+    (
+        "workring_task_waiting_seconds",
+        Unit::Seconds,
+        "From the submission of a task to its first start",
+    ),
+    (
+        "workring_task_running_seconds",
+        Unit::Seconds,
+        "How long the last attempt of a task ran",
+    ),
+];
+
 /// Tells a recorder units and meanings. A recorder keeps the last text, so this may be repeated.
 fn describe() {
-    type Text = (&'static str, Unit, &'static str);
-    const COUNTERS: [Text; 7] = [
-        (
-            "workring_tasks_submitted_total",
-            Unit::Count,
-            "Tasks that the pool has accepted",
-        ),
-        (
-            "workring_tasks_ended_total",
-            Unit::Count,
-            "Tasks with an outcome, by its kind",
-        ),
-        (
-            "workring_tasks_retried_total",
-            Unit::Count,
-            "Attempts after the death of a worker",
-        ),
-        (
-            "workring_workers_started_total",
-            Unit::Count,
-            "Worker processes that were started",
-        ),
-        (
-            "workring_workers_died_total",
-            Unit::Count,
-            "Worker processes that ended unexpectedly",
-        ),
-        (
-            "workring_workers_killed_total",
-            Unit::Count,
-            "Worker processes that were killed",
-        ),
-        (
-            "workring_workers_recycled_total",
-            Unit::Count,
-            "Worker processes that were replaced",
-        ),
-    ];
-    const GAUGES: [Text; 3] = [
-        ("workring_tasks", Unit::Count, "Tasks, by their state"),
-        ("workring_workers", Unit::Count, "Workers, by their status"),
-        (
-            "workring_oldest_queued_task_seconds",
-            Unit::Seconds,
-            "How long the oldest task that was not started has waited",
-        ),
-    ];
-    const HISTOGRAMS: [Text; 2] = [
-        (
-            "workring_task_waiting_seconds",
-            Unit::Seconds,
-            "From the submission of a task to its first start",
-        ),
-        (
-            "workring_task_running_seconds",
-            Unit::Seconds,
-            "How long the last attempt of a task ran",
-        ),
-    ];
     let text = SharedString::const_str;
     for (name, unit, what) in COUNTERS {
         metrics::with_recorder(|it| it.describe_counter(name.into(), Some(unit), text(what)));

@@ -22,7 +22,7 @@
 //! | `rollout`               | changes of the workers that are under way                                  |
 //! | `events`                | events in the lives of workers                                             |
 //! | `staff`, `running_task` | what the workers do now, for threads other than the supervisor             |
-//! | `metrics`               | these figures for the facade `metrics`                                     |
+//! | `metrics`, `published_timings` | these figures for the facade `metrics`                               |
 //! | `stats`, `stats_of_pool` | the figures of a pool, and how they are put together                      |
 
 #[cfg(feature = "macros")]
@@ -45,6 +45,8 @@ mod metrics;
 #[cfg(feature = "macros")]
 mod pool;
 mod progress;
+#[cfg(feature = "metrics")]
+mod published_timings;
 mod report;
 mod results;
 mod rollout;

@@ -2,7 +2,7 @@
 
 use super::commands::{Command, Commands};
 #[cfg(feature = "metrics")]
-use super::metrics::PublishedTimings;
+use super::published_timings::PublishedTimings;
 use super::results::{GroupId, Home, Results, StreamId, TaskTable, WaitError};
 use super::settings::{Settings, WhenFull};
 use super::staff::PublishedStaff;

@@ -3,7 +3,7 @@
 use super::builder::Builder;
 use super::commands::Commands;
 #[cfg(feature = "metrics")]
-use super::metrics::PublishedTimings;
+use super::published_timings::PublishedTimings;
 use super::results::{Emissions, Results, TaskClock, TaskTable};
 use super::running::RunningPool;
 use super::settings::Settings;
