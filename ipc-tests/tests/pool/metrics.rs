@@ -150,8 +150,8 @@ fn metrics_have_the_figures_of_the_pool_and_its_name() {
         assert_eq!(recorder.text(submitted), "4");
         let counts = ["completed", "failed", "crashed", "timed_out"].map(ended);
         assert_eq!(counts, ["2", "1", "1", "0"]);
-        let died = "workring_workers_died_total pool=thumbnails";
-        assert_eq!(recorder.text(died), "1");
+        let deaths = "workring_workers_died_total pool=thumbnails";
+        assert_eq!(recorder.text(deaths), "1");
         let running = "workring_task_running_seconds pool=thumbnails";
         assert_eq!(recorder.counts.lock().get(running), Some(&4));
         assert!(recorder.value(running) >= some_time.as_secs_f64());
