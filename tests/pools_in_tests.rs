@@ -1,7 +1,7 @@
 //! Tests of a program that uses pools. `auto_worker!` lets workers begin before the test harness does: workers are this test
 //! binary, started again. Each test has a pool of its own, and all run at once, in threads under `cargo test` and in processes
 //! under `cargo nextest run`.
-#![cfg(feature = "macros")]
+#![cfg(all(feature = "macros", not(loom)))]
 
 use std::thread;
 use workring::pool::{Pool, TaskError};
