@@ -65,7 +65,7 @@ impl LeakGuard {
     ///
     /// # Examples
     ///
-    /// ```
+    /// ```standalone_crate
     /// use workring::testing::{Leak, leak_guard};
     ///
     /// let guard = leak_guard();
@@ -103,7 +103,7 @@ impl LeakGuard {
     ///
     /// # Examples
     ///
-    /// ```should_panic
+    /// ```should_panic,standalone_crate
     /// let guard = workring::testing::leak_guard();
     /// std::mem::forget(std::fs::File::open("/dev/null"));
     /// guard.check();

@@ -1,6 +1,6 @@
 //! For tests of programs that use this crate: [`leak_guard`] finds what a test has left behind.
 //!
-//! ```
+//! ```standalone_crate
 //! use std::time::Duration;
 //! use workring::pool::{Pool, Shutdown};
 //! use workring::testing::leak_guard;
