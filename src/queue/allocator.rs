@@ -6,7 +6,7 @@ use super::failure::SendFailure;
 use super::huge;
 use crate::protocol::ids::{BlockIndex, Position};
 use crate::protocol::peers::Role;
-use crate::protocol::steps::{dead_letters, send};
+use crate::protocol::steps::{OwnedBlock, dead_letters, send};
 use crate::protocol::{Corrupt, SharedState, Words};
 use crate::segment::View;
 use crate::segment::geometry::{COMMITTED_CLASSES, FIRST_LINE_PAYLOAD};
@@ -79,10 +79,20 @@ impl Allocator {
         queue: Entered<'a>,
         words: View<'a>,
     ) -> Option<BlockWriter<'a>> {
-        let [spare, ..] = &self.cursors;
         self.prefetch(words);
-        let block = send::allocate_cell(queue.segment(), words, queue.peer(), spare)?;
+        let block = self.smallest_block(queue, words)?;
         Some(BlockWriter::new(queue, block))
+    }
+
+    /// Allocates a block of the smallest class without prefetching.
+    #[inline(always)]
+    pub(super) fn smallest_block<'a>(
+        &self,
+        queue: Entered<'a>,
+        words: View<'a>,
+    ) -> Option<OwnedBlock> {
+        let [spare, ..] = &self.cursors;
+        send::allocate_cell(queue.segment(), words, queue.peer(), spare)
     }
 
     /// Prefetches the cell of a later message, if that is of use.

@@ -28,13 +28,6 @@ impl<'a> BlockWriter<'a> {
         self.queue.view().payload_mut(&mut self.block)
     }
 
-    /// Returns whether a message of this length fits into the block.
-    #[inline(always)]
-    pub(super) fn fits(&self, length: usize) -> bool {
-        let capacity = self.queue.view().payload_capacity(&self.block);
-        capacity.is_ok_and(|capacity| length <= capacity)
-    }
-
     /// Returns the size class of the block.
     pub(super) fn class(&self) -> Option<usize> {
         let classes = &self.queue.segment().geometry().classes;

@@ -39,7 +39,7 @@ impl<'a> HeldBlock<'a> {
     /// Returns whether the block holds several messages.
     #[inline(always)]
     pub(super) fn is_batch(&self) -> bool {
-        batch::is_batch(self.queue.segment(), self.block.index())
+        batch::is_batch(self.queue.view(), self.block.index())
     }
 
     /// Acknowledges the message (`Release`).

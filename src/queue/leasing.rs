@@ -9,10 +9,20 @@ use super::receiver::Receiver;
 use super::taken::{DetachedMessage, TakenMessage};
 use crate::codec::Codec;
 use crate::error::{RecvError, RecvTimeoutError, TryRecvError};
-use crate::protocol::steps::receive::Receive;
-use crate::protocol::{Corrupt, SharedState};
+use crate::protocol::SharedState;
+use crate::protocol::steps::OwnedBlock;
+use crate::protocol::steps::receive::{Miss, Receive};
 use core::time::Duration;
 use std::time::Instant;
+
+/// What a first look for a message to lease has found.
+enum First {
+    /// Nothing: there was no look.
+    NotTried,
+    Missed(Miss),
+    /// A block with several messages.
+    Batch(OwnedBlock),
+}
 
 impl<T, C: Codec<T>> Receiver<T, C> {
     /// Leases a message, without acknowledging it. Blocks until there is one, or the queue is closed and none is left.
@@ -112,10 +122,10 @@ impl<T, C: Codec<T>> Receiver<T, C> {
             return Err(Failure::from(RecvFailure::Forked).into());
         };
         let first = if self.batches.any() || !self.may_lease() {
-            Ok(None)
+            First::NotTried
         } else {
             match self.look_a_few_times(queue, policy) {
-                Ok(Receive::Message(block)) => {
+                Ok(block) => {
                     let held = HeldBlock::new(queue, block);
                     if !held.is_batch() {
                         let attachment = &self.handle.attachment;
@@ -123,28 +133,32 @@ impl<T, C: Codec<T>> Receiver<T, C> {
                         let message = DetachedMessage::Block(held.into_block());
                         return Ok(LeasedMessage::counted(attachment, message));
                     }
-                    Ok(Some(Receive::Message(held.into_block())))
+                    First::Batch(held.into_block())
                 }
-                other => other.map(Some),
+                Err(miss) => First::Missed(miss),
             }
         };
         let message = self.lease_after(queue, first, policy)?;
         Ok(LeasedMessage::counted(&self.handle.attachment, message))
     }
 
-    /// Takes and counts a message after a first look that has not simply returned one. `None`: there was no first look.
+    /// Takes and counts a message after a first look that has not simply returned one.
     /// The caller makes the lease of it.
     #[cold]
     #[inline(never)]
     fn lease_after<P: WaitPolicy>(
         &self,
         queue: Entered<'_>,
-        first: Result<Option<Receive>, Corrupt>,
+        first: First,
         policy: &P,
     ) -> Result<DetachedMessage, P::RecvError> {
-        let look = || match first.map_err(RecvFailure::from)? {
-            Some(received) => Ok(self.sort(queue, received)?.map(|taken| self.count(taken))),
-            None => self.take_counted(queue),
+        let look = || {
+            let taken = match first {
+                First::NotTried => return self.take_counted(queue),
+                First::Missed(miss) => self.sort_after(queue, miss)?,
+                First::Batch(block) => self.sort(queue, Receive::Message(block))?,
+            };
+            Ok(taken.map(|taken| self.count(taken)))
         };
         let taken = match look() {
             Ok(Some(taken)) => Ok(taken),

@@ -13,7 +13,8 @@ use super::wait::Awaited;
 use crate::codec::{Bincode, Codec, DecodeError};
 use crate::error::{RecvError, RecvTimeoutError, TryRecvError};
 use crate::protocol::peers::Role;
-use crate::protocol::steps::receive::{self, Receive};
+use crate::protocol::steps::OwnedBlock;
+use crate::protocol::steps::receive::{self, Miss, Receive};
 use crate::protocol::{Corrupt, SharedState};
 use core::fmt;
 use core::marker::PhantomData;
@@ -194,11 +195,11 @@ impl<T, C: Codec<T>> Receiver<T, C> {
             return Err(Failure::from(RecvFailure::Forked).into());
         };
         if self.batches.any() {
-            return self.receive_after(queue, Ok(None), policy);
+            return self.receive_after(queue, None, policy);
         }
         match self.look_a_few_times(queue, policy) {
-            Ok(Receive::Message(block)) => self.open(HeldBlock::new(queue, block), policy),
-            other => self.receive_after(queue, other.map(Some), policy),
+            Ok(block) => self.open(HeldBlock::new(queue, block), policy),
+            Err(miss) => self.receive_after(queue, Some(miss), policy),
         }
     }
 
@@ -234,11 +235,11 @@ impl<T, C: Codec<T>> Receiver<T, C> {
             return otherwise(Err(Failure::from(RecvFailure::Forked).into()));
         };
         if self.batches.any() {
-            return otherwise(self.receive_after(queue, Ok(None), policy));
+            return otherwise(self.receive_after(queue, None, policy));
         }
         let held = match self.look_a_few_times(queue, policy) {
-            Ok(Receive::Message(block)) => HeldBlock::new(queue, block),
-            other => return otherwise(self.receive_after(queue, other.map(Some), policy)),
+            Ok(block) => HeldBlock::new(queue, block),
+            Err(miss) => return otherwise(self.receive_after(queue, Some(miss), policy)),
         };
         let bytes = match held.bytes() {
             Ok(bytes) => bytes,
@@ -263,11 +264,11 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         &self,
         queue: Entered<'_>,
         policy: &P,
-    ) -> Result<Receive, Corrupt> {
+    ) -> Result<OwnedBlock, Miss> {
         let mut tries = 0;
         loop {
-            match receive::receive(queue.segment(), queue.view(), queue.peer()) {
-                Ok(Receive::Empty)
+            match receive::receive_next(queue.segment(), queue.view(), queue.peer()) {
+                Err(Miss::Unfilled)
                     if P::WAITS
                         && self.handle.waiter.tries_again(
                             queue,
@@ -303,22 +304,22 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         let queue = held.queue();
         let opened = match self.batches.admit(&self.handle.attachment, held) {
             Ok(Some(message)) => TakenMessage::Batched(message).receive::<T, C>(),
-            Ok(None) => return self.receive_after(queue, Ok(None), policy),
+            Ok(None) => return self.receive_after(queue, None, policy),
             Err(failure) => Err(failure),
         };
         opened.map_err(|failure| Failure::from(failure).into())
     }
 
-    /// Receives a message after a first look that has not simply returned one. `None`: there was no first look.
+    /// Receives a message after a first look that has missed. `None`: there was no first look.
     #[cold]
     #[inline(never)]
     fn receive_after<P: WaitPolicy>(
         &self,
         queue: Entered<'_>,
-        first: Result<Option<Receive>, Corrupt>,
+        miss: Option<Miss>,
         policy: &P,
     ) -> Result<T, P::RecvError> {
-        let taken = self.take_after(queue, first, policy);
+        let taken = self.take_after(queue, miss, policy);
         let received = taken.and_then(|taken| Ok(taken.receive::<T, C>()?));
         Ok(received?)
     }
@@ -326,11 +327,11 @@ impl<T, C: Codec<T>> Receiver<T, C> {
     fn take_after<'a, P: WaitPolicy>(
         &'a self,
         queue: Entered<'a>,
-        first: Result<Option<Receive>, Corrupt>,
+        miss: Option<Miss>,
         policy: &P,
     ) -> Result<TakenMessage<'a>, Failure<P::Error, RecvFailure>> {
-        let taken = match first.map_err(RecvFailure::from)? {
-            Some(received) => self.sort(queue, received)?,
+        let taken = match miss {
+            Some(miss) => self.sort_after(queue, miss)?,
             None => self.take_one(queue)?,
         };
         match taken {
@@ -358,6 +359,16 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         // one.
         let _waiting = self.batches.register_waiter();
         waiter.sleep(queue, &awaited, policy, look)
+    }
+
+    /// Looks once more after a first look that has missed.
+    pub(super) fn sort_after<'a>(
+        &'a self,
+        queue: Entered<'a>,
+        miss: Miss,
+    ) -> Result<Option<TakenMessage<'a>>, RecvFailure> {
+        let received = receive::receive_after(queue.segment(), queue.peer(), miss)?;
+        self.sort(queue, received)
     }
 
     #[inline(always)]

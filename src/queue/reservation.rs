@@ -1,7 +1,7 @@
 //! Sending in place: a message is written where it lies in shared memory, without a copy.
 
 use super::attachment::Entered;
-use super::block_writer::withdraw;
+use super::block_writer::{BlockWriter, withdraw};
 use super::failure::{Failure, SendFailure};
 use super::policy::{Deadline, NonBlocking, Unbounded, WaitPolicy};
 use super::sender::Sender;
@@ -167,14 +167,13 @@ impl<T, C: Codec<T>> Sender<T, C> {
         };
         self.handle.attachment.note_reservation();
         let words = queue.view();
-        // All lines of the buffer at once: the caller writes them one after the other, and `commit` waits for all of them.
-        words.prefetch_payload(words.tail().get(), length);
-        if self.allocator.likely_class() == 0
-            && !words.lifecycle().load().is_closing()
-            && let Some(writer) = self.allocator.smallest(queue, words)
-            && writer.fits(length)
-        {
-            return Ok(Reservation::new(self, writer.into_block(), length));
+        if length <= words.small_payload() && !words.lifecycle().load().is_closing() {
+            // All lines of the buffer at once: the caller writes them one after the other, and `commit` waits for all of
+            // them.
+            words.prefetch_payload(words.tail().get(), length);
+            if let Some(block) = self.allocator.smallest_block(queue, words) {
+                return Ok(Reservation::new(self, block, length));
+            }
         }
         let block = self.reserve_after(queue, length, returned, policy)?;
         Ok(Reservation::new(self, block, length))
@@ -310,7 +309,8 @@ impl<'a, T, C: Codec<T>> Reservation<'a, T, C> {
         &mut self,
         policy: &P,
     ) -> Result<(), P::SendError<()>> {
-        let Ok(queue) = self.sender.handle.begin() else {
+        // The reservation has counted as an operation, and so does a message that is not accepted at once.
+        let Ok(queue) = self.sender.handle.enter() else {
             return Err((Failure::from(SendFailure::Forked), ()).into());
         };
         if self.sent {
@@ -354,16 +354,20 @@ impl<'a, T, C: Codec<T>> Reservation<'a, T, C> {
 fn commit_after<T, C: Codec<T>, P: WaitPolicy>(
     sender: &Sender<T, C>,
     queue: Entered<'_>,
-    mut block: OwnedBlock,
+    block: OwnedBlock,
     first: Result<Publish, Corrupt>,
     policy: &P,
 ) -> Option<(OwnedBlock, P::SendError<()>)> {
+    // Withdrawn if the look at the peers, or a wait, unwinds.
+    let mut writer = BlockWriter::new(queue, block);
+    sender.handle.count_operation();
     let published = match first.map_err(SendFailure::from) {
         Ok(Publish::Accepted) => Ok(()),
-        Ok(Publish::Full) => sender.wait_for_room(queue, &mut block, policy),
+        Ok(Publish::Full) => sender.wait_for_room(queue, writer.block_mut(), policy),
         Ok(Publish::Closed) => Err(SendFailure::Closed.into()),
         Err(failure) => Err(failure.into()),
     };
+    let mut block = writer.into_block();
     let failure = published.err()?;
     let error = match send::reopen(queue.segment(), &mut block) {
         Ok(()) => failure,

@@ -55,12 +55,6 @@ impl<'a> View<'a> {
         Ok(unsafe { core::slice::from_raw_parts_mut(address.as_ptr(), length) })
     }
 
-    /// Returns the number of bytes that a message in this block may have.
-    #[inline(always)]
-    pub(crate) fn payload_capacity(&self, owned: &OwnedBlock) -> Result<usize, Corrupt> {
-        Ok(self.payload_address(owned.index())?.1)
-    }
-
     /// Returns the payload of a block that this process is filling, with what has been written so far.
     #[inline(always)]
     pub(crate) fn unfinished_payload<'b>(self, owned: &'b OwnedBlock) -> Result<&'b [u8], Corrupt>

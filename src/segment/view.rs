@@ -260,6 +260,12 @@ impl<'a> View<'a> {
         Ok((unsafe { self.hot.cells.add(offset) }, self.hot.inline))
     }
 
+    /// Returns how many bytes a block of the smallest class has room for.
+    #[inline(always)]
+    pub(crate) const fn small_payload(self) -> usize {
+        self.hot.inline
+    }
+
     /// Tells the processor that a payload of this length will be written soon, into the cell of a position. Without the
     /// first line of the cell, which is allocated now.
     #[inline(always)]

@@ -6,7 +6,7 @@ use crate::protocol::batch::{BatchMarks, MAX_BATCH, MessageCounts};
 use crate::protocol::block_header::BlockHeader;
 use crate::protocol::blocks::{BlockKind, BlockState};
 use crate::protocol::ids::{BlockIndex, PeerIndex};
-use crate::protocol::{Corrupt, SharedState};
+use crate::protocol::{Corrupt, SharedState, Words};
 use crate::sync::{Ordering, fence};
 
 /// A block that holds a batch.
@@ -43,8 +43,8 @@ pub(crate) fn batch<S: SharedState>(
 /// Returns whether a block holds a batch.
 #[must_use]
 #[inline(always)]
-pub(crate) fn is_batch<S: SharedState>(shared: &S, index: BlockIndex) -> bool {
-    shared.block(index).is_some_and(BlockHeader::is_batched)
+pub(crate) fn is_batch<'a>(words: impl Words<'a>, index: BlockIndex) -> bool {
+    words.block(index).is_some_and(BlockHeader::is_batched)
 }
 
 /// Prepares an Owned block for a batch of `count` messages.

@@ -32,6 +32,26 @@ pub(crate) enum Receive {
     Closed,
 }
 
+/// Why an attempt to receive has not simply returned the next message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Miss {
+    /// No sender has filled the next position yet.
+    Unfilled,
+    /// The Closed slot was reached: the end of the ring.
+    AtTheEnd,
+    /// The queue is not simply open, or it has returned messages.
+    Uncommon,
+    /// The memory is corrupt.
+    Corrupt(Corrupt),
+}
+
+impl From<Corrupt> for Miss {
+    fn from(corrupt: Corrupt) -> Self {
+        Self::Corrupt(corrupt)
+    }
+}
+
 /// Tries to receive a message for the process `me`.
 #[inline(always)]
 pub(crate) fn receive<'a, S: SharedState>(
@@ -39,27 +59,57 @@ pub(crate) fn receive<'a, S: SharedState>(
     words: S::Words<'a>,
     me: PeerIndex,
 ) -> Result<Receive, Corrupt> {
-    // The fast path: both words change rarely, so they are cached.
-    if (!words.lifecycle().load().is_open() || words.returned().load().is_dirty())
-        && let Some(first) = receive_uncommon(shared, me)?
-    {
-        return Ok(first);
+    match receive_next(shared, words, me) {
+        Ok(message) => Ok(Receive::Message(message)),
+        Err(miss) => receive_after(shared, me, miss),
     }
-    take(shared, words, me, || try_end(shared, me))
 }
 
-/// Takes the next message of the ring. When it reaches the Closed slot, it calls `at_the_end` and returns the result.
-/// Transitions `Take`, `AdvanceHead`, `Hold` and `Clear`.
+/// Receives the next message of the ring, unless anything is uncommon. After a [`Miss`], [`receive_after`] finds out more.
 ///
-/// `at_the_end` is a closure because matching on a returned `Closed` in the caller made the compiler copy the result
-/// through memory in pieces, which cost more than the rest of this function.
+/// The result is made of small values, of which none comes from a function that is not inlined. So the compiler keeps it
+/// in registers.
+#[inline(always)]
+pub(crate) fn receive_next<'a, S: SharedState>(
+    shared: &'a S,
+    words: S::Words<'a>,
+    me: PeerIndex,
+) -> Result<OwnedBlock, Miss> {
+    // Both words change rarely, so they are cached.
+    if !words.lifecycle().load().is_open() || words.returned().load().is_dirty() {
+        return Err(Miss::Uncommon);
+    }
+    take(shared, words, me)
+}
+
+/// Completes an attempt to receive after [`receive_next`].
+#[inline(never)]
+pub(crate) fn receive_after<S: SharedState>(
+    shared: &S,
+    me: PeerIndex,
+    miss: Miss,
+) -> Result<Receive, Corrupt> {
+    match miss {
+        Miss::Uncommon => match receive_uncommon(shared, me)? {
+            Some(found) => Ok(found),
+            None => match take(shared, shared.words(), me) {
+                Ok(message) => Ok(Receive::Message(message)),
+                Err(miss) => receive_after(shared, me, miss),
+            },
+        },
+        Miss::Unfilled => confirm_empty(shared),
+        Miss::AtTheEnd => try_end(shared, me),
+        Miss::Corrupt(corrupt) => Err(corrupt),
+    }
+}
+
+/// Takes the next message of the ring. Transitions `Take`, `AdvanceHead`, `Hold` and `Clear`.
 #[inline(always)]
 fn take<'a, S: SharedState>(
     shared: &'a S,
     words: S::Words<'a>,
     me: PeerIndex,
-    at_the_end: impl FnOnce() -> Result<Receive, Corrupt>,
-) -> Result<Receive, Corrupt> {
+) -> Result<OwnedBlock, Miss> {
     let size = words.ring_size();
     let mut position = words.head().get();
     loop {
@@ -86,19 +136,19 @@ fn take<'a, S: SharedState>(
                 if !mutant!(SkipClear) {
                     word.clear(vacated);
                 }
-                return Ok(Receive::Message(OwnedBlock::new(index, held)));
+                return Ok(OwnedBlock::new(index, held));
             }
             continue;
         }
         // Compares the slot's lap with that of `position`.
         match (seen.compare_lap(size.lap(position)), seen.kind()) {
             // The slot has not been vacated in the lap before, so no receiver can be here yet.
-            (LapOrder::Behind, _) => return Err(Corrupt::HeadAhead),
+            (LapOrder::Behind, _) => return Err(Corrupt::HeadAhead.into()),
             // Other receivers have taken the message of this position: the head was out of date.
             (LapOrder::Ahead(laps), _) => position = skip_ahead(shared, position, laps)?,
-            (LapOrder::Same, SlotKind::Closed) => return at_the_end(),
+            (LapOrder::Same, SlotKind::Closed) => return Err(Miss::AtTheEnd),
             // No sender has filled the slot yet.
-            (LapOrder::Same, _) => return confirm_empty(shared, position),
+            (LapOrder::Same, _) => return Err(Miss::Unfilled),
         }
     }
 }
@@ -119,11 +169,11 @@ fn skip_ahead<S: SharedState>(
 
 /// Returns [`Receive::Empty`] for a receiver that has reached a position that is not filled.
 ///
-/// The message before `position` must have been taken (RING-2), so its slot must already be in a later lap. If it is
+/// The message before the head must have been taken (RING-2), so its slot must already be in a later lap. If it is
 /// not, the head points beyond messages that were never taken: the memory is corrupt.
 #[inline(never)]
-fn confirm_empty<S: SharedState>(shared: &S, position: Position) -> Result<Receive, Corrupt> {
-    let was_taken = position.minus(1).is_none_or(|last| {
+fn confirm_empty<S: SharedState>(shared: &S) -> Result<Receive, Corrupt> {
+    let was_taken = shared.head().get().minus(1).is_none_or(|last| {
         let lap = shared.ring_size().lap(last);
         matches!(
             shared.slot(last).load().compare_lap(lap),
@@ -167,14 +217,10 @@ fn receive_uncommon<S: SharedState>(shared: &S, me: PeerIndex) -> Result<Option<
 /// Every position before the Closed slot is filled (RING-1), so `take` finds a message or the Closed slot. An unfilled
 /// slot before it means that the tail was overwritten, and a sender or `Seal` skipped positions.
 fn take_sealed<S: SharedState>(shared: &S, me: PeerIndex) -> Result<Receive, Corrupt> {
-    let mut is_at_end = false;
-    let at_the_end = || {
-        is_at_end = true;
-        try_end(shared, me)
-    };
-    match take(shared, shared.words(), me, at_the_end)? {
-        Receive::Empty if !is_at_end => Err(Corrupt::TailAhead),
-        other => Ok(other),
+    match take(shared, shared.words(), me) {
+        Ok(message) => Ok(Receive::Message(message)),
+        Err(Miss::Unfilled) => Err(Corrupt::TailAhead),
+        Err(miss) => receive_after(shared, me, miss),
     }
 }
 
@@ -224,11 +270,12 @@ pub(super) fn discard_remaining<S: SharedState>(shared: &S, me: PeerIndex) -> Re
     loop {
         let message = match take_returned(shared, me) {
             Some(held) => held,
-            None => match take(shared, shared.words(), me, || Ok(Receive::Closed))? {
-                Receive::Message(held) => held,
-                Receive::Closed => return Ok(count),
+            None => match take(shared, shared.words(), me) {
+                Ok(held) => held,
+                Err(Miss::AtTheEnd) => return Ok(count),
+                Err(Miss::Corrupt(corrupt)) => return Err(corrupt),
                 // An unfilled slot before the Closed one, as in `take_sealed`.
-                Receive::Empty => return Err(Corrupt::TailAhead),
+                Err(Miss::Unfilled | Miss::Uncommon) => return Err(Corrupt::TailAhead),
             },
         };
         count += discard_message(shared, message)?;

@@ -121,16 +121,24 @@ fn release<S: SharedState>(shared: &S, held: OwnedBlock, to: BlockState) -> Resu
 /// may be made by others ([`SharedState::fence_others`]).
 #[inline(always)]
 fn wake_after_release<'a, S: SharedState>(shared: &'a S, words: S::Words<'a>) {
-    if words.blocks().has_waiters_after_fence() && !mutant!(FreeWithoutWake) {
-        words.blocks().notify(|word| shared.wake(word, u32::MAX));
+    let wakes_senders = words.blocks().has_waiters_after_fence();
+    if wakes_senders || !words.lifecycle().load().is_open() {
+        wake_those_who_wait(shared, wakes_senders);
+    }
+}
+
+/// Does what [`wake_after_release`] says: wakes the senders, or the queue is not open.
+#[cold]
+#[inline(never)]
+fn wake_those_who_wait<S: SharedState>(shared: &S, wakes_senders: bool) {
+    if wakes_senders && !mutant!(FreeWithoutWake) {
+        shared.blocks().notify(|word| shared.wake(word, u32::MAX));
     }
     // With `close_waits_for_leases`, a closed queue ends with the last release, so receivers that wait for the end
-    // check again. The release precedes this load, and a process that sets the closing bit wakes all sleepers
-    // afterwards. So either this process sees the bit, or the check that follows that wake sees the release.
-    if !words.lifecycle().load().is_open()
-        && words.items().has_waiters_after_fence()
-        && !mutant!(LastReleaseWithoutWake)
-    {
+    // check again. The release precedes the load of the lifecycle, and a process that sets the closing bit wakes all
+    // sleepers afterwards. So either this process sees the bit, or the check that follows that wake sees the release.
+    let is_open = wakes_senders && shared.lifecycle().load().is_open();
+    if !is_open && shared.items().has_waiters_after_fence() && !mutant!(LastReleaseWithoutWake) {
         shared.items().notify(|word| shared.wake(word, u32::MAX));
     }
 }

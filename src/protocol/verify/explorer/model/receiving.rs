@@ -61,7 +61,7 @@ impl ModelProcess {
             match self.take_at(position).await? {
                 Take::Message(held) => return Ok(Outcome::Block(held)),
                 Take::Empty if sealed => return Err(Corrupt::TailAhead),
-                Take::Empty => return Ok(Outcome::Empty),
+                Take::Empty => return self.confirm_empty().await,
                 Take::AtTheEnd if self.resumes() => {
                     return Ok(Outcome::Continue(Resume::CheckEnd(0)));
                 }
@@ -95,21 +95,26 @@ impl ModelProcess {
                 Ok(Take::Skip(next))
             }
             (LapOrder::Same, SlotKind::Closed) => Ok(Take::AtTheEnd),
-            (LapOrder::Same, _) => {
-                let Some(last) = position.minus(1) else {
-                    return Ok(Take::Empty);
-                };
-                let lap = size.lap(last);
-                let is_ahead = |seen| {
-                    matches!(
-                        SlotState::from_bits(seen).compare_lap(lap),
-                        LapOrder::Ahead(_)
-                    )
-                };
-                let was_taken = self.test(self.slot_word(last), is_ahead).await;
-                was_taken.then_some(Take::Empty).ok_or(Corrupt::HeadAhead)
-            }
+            (LapOrder::Same, _) => Ok(Take::Empty),
         }
+    }
+
+    /// Checks that the message before the head was taken.
+    async fn confirm_empty(&self) -> Result<Outcome> {
+        let Some(last) = self.hint(Word::Head).await.minus(1) else {
+            return Ok(Outcome::Empty);
+        };
+        let lap = self.size().lap(last);
+        let is_ahead = |seen| {
+            matches!(
+                SlotState::from_bits(seen).compare_lap(lap),
+                LapOrder::Ahead(_)
+            )
+        };
+        let was_taken = self.test(self.slot_word(last), is_ahead).await;
+        was_taken
+            .then_some(Outcome::Empty)
+            .ok_or(Corrupt::HeadAhead)
     }
 
     /// `Hold` and `Clear`, after `Take`.
