@@ -309,8 +309,7 @@ impl<'a, T, C: Codec<T>> Reservation<'a, T, C> {
         &mut self,
         policy: &P,
     ) -> Result<(), P::SendError<()>> {
-        // The reservation has counted as an operation, and so does a message that is not accepted at once.
-        let Ok(queue) = self.sender.handle.enter() else {
+        let Ok(queue) = self.sender.handle.begin() else {
             return Err((Failure::from(SendFailure::Forked), ()).into());
         };
         if self.sent {
@@ -358,9 +357,8 @@ fn commit_after<T, C: Codec<T>, P: WaitPolicy>(
     first: Result<Publish, Corrupt>,
     policy: &P,
 ) -> Option<(OwnedBlock, P::SendError<()>)> {
-    // Withdrawn if the look at the peers, or a wait, unwinds.
+    // Withdrawn if the wait unwinds.
     let mut writer = BlockWriter::new(queue, block);
-    sender.handle.count_operation();
     let published = match first.map_err(SendFailure::from) {
         Ok(Publish::Accepted) => Ok(()),
         Ok(Publish::Full) => sender.wait_for_room(queue, writer.block_mut(), policy),
