@@ -225,7 +225,7 @@ impl Worker {
     }
 
     /// Runs the tasks of one queue.
-    #[inline]
+    #[inline(always)]
     fn work_in_order<R: Runner>(&mut self, runner: &R, tasks: &TaskReceiver) {
         while !self.is_stopping() {
             let leased = tasks.try_lease_bytes().or_else(|error| {
@@ -268,13 +268,13 @@ impl Worker {
     }
 
     /// Returns whether the worker takes no more tasks.
-    #[inline]
+    #[inline(always)]
     fn is_stopping(&self) -> bool {
         self.context.state.is_stopping()
     }
 
     /// Runs the tasks of a message that was just leased, and returns how many there were.
-    #[inline]
+    #[inline(always)]
     fn run_leased<R: Runner>(&mut self, runner: &R, message: &[u8]) -> u64 {
         let now = clock::now_coarse();
         self.pace.step_at(now);
@@ -282,7 +282,7 @@ impl Worker {
     }
 
     /// Counts tasks whose message was acknowledged. Returns whether the worker is to be replaced.
-    #[inline]
+    #[inline(always)]
     fn is_spent(&mut self, tasks: u64) -> bool {
         self.tasks_left = self.tasks_left.saturating_sub(tasks);
         let spent = self.tasks_left == 0 && !mutant!(NeverRecycled);

@@ -217,7 +217,7 @@ impl TaskTable {
     }
 
     /// Occupies the entry of `id` if it is free.
-    #[inline]
+    #[inline(always)]
     fn occupy_entry(&mut self, id: TaskId, task: NewTask) -> Option<TaskAttempt> {
         let index = self.index(id);
         let entry = self.entries.get_mut(index)?;

@@ -25,6 +25,7 @@ impl TaskClock {
         }
     }
 
+    #[cold]
     pub(super) fn note_submitted(&self, id: TaskId) {
         if let Some(times) = self.board.times(id.0) {
             times.submit(clock::now());
@@ -32,6 +33,7 @@ impl TaskClock {
     }
 
     /// Records the times of a task that has its outcome now.
+    #[cold]
     pub(super) fn note_outcome(&mut self, id: TaskId) {
         let Some(times) = self.board.times(id.0) else {
             return;
