@@ -18,6 +18,8 @@
 //!     let pool = Pool::start(2)?;
 //!     assert_eq!(pool.submit(square::new(12))?.wait()?, 144);
 //!     pool.shutdown(Shutdown::Drain, Duration::from_secs(10))?;
+//!     // The pool keeps its queues as long as it can be asked for its report.
+//!     drop(pool);
 //!     // Panics, with a list, if a worker, a thread, a descriptor or a named queue is left.
 //!     guard.check();
 //!     Ok(())
