@@ -183,9 +183,10 @@ impl Pool {
         self.task(task).submit_async()
     }
 
-    /// Returns an iterator over the outcomes of all tasks whose handles were dropped, in the order in which they arrive.
-    /// It blocks for each, and ends when no such task is in flight, as that of
-    /// [`TypedPool::drain`](crate::pool::TypedPool::drain) does. See [`AnyOutcome`] for an example.
+    /// Returns an iterator over the outcomes of all tasks whose handles were dropped, in the order in which they arrive. It
+    /// blocks for each, and ends when no such task is in flight, as that of
+    /// [`TypedPool::drain`](crate::pool::TypedPool::drain) does. See [`AnyOutcome`](crate::pool::AnyOutcome) for an
+    /// example.
     pub fn drain(&self) -> AnyDrain<'_> {
         AnyDrain::new(self.0.unclaimed())
     }

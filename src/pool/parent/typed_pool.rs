@@ -239,9 +239,9 @@ impl<T: Task> TypedPool<T> {
     /// not yet returned. So a million tasks take no more memory than a window of them, and a slow caller slows the
     /// workers down.
     ///
-    /// Each task has one outcome, even if its worker dies: see [`OutcomeOf`]. If a task can't be sent, its outcome is
-    /// [`TaskError::Transport`](crate::pool::TaskError::Transport). If the pool is shut down before the map ends, the
-    /// tasks that it had accepted have their outcomes; the next task is
+    /// Each task has one outcome, even if its worker dies: see [`OutcomeOf`](crate::pool::OutcomeOf). If a task can't be
+    /// sent, its outcome is [`TaskError::Transport`](crate::pool::TaskError::Transport). If the pool is shut down before
+    /// the map ends, the tasks that it had accepted have their outcomes; the next task is
     /// [`Cancelled`](crate::pool::TaskError::Cancelled), and no more are taken from the iterator.
     ///
     /// Dropping the map cancels its tasks in flight, as [`TaskHandle::cancel`] does, and discards their outcomes.

@@ -9,8 +9,9 @@ use crate::pool::task::Task;
 
 impl<T: Task> TypedPool<T> {
     /// Returns the figures of the pool at this moment: tasks by state and outcome, workers with their tasks, and, with
-    /// [`Builder::timings`], how long tasks wait and run. Takes some microseconds, and never waits for a task, a worker or
-    /// another caller. After the end of the pool it returns the last figures; in a forked child of the pool's process, zeros.
+    /// [`Builder::timings`](crate::pool::Builder::timings), how long tasks wait and run. Takes some microseconds, and never
+    /// waits for a task, a worker or another caller. After the end of the pool it returns the last figures; in a forked
+    /// child of the pool's process, zeros.
     ///
     /// # Examples
     ///
@@ -78,8 +79,9 @@ impl<T: Task> TypedPool<T> {
         self.pool.recycle()
     }
 
-    /// Changes the number of workers: to a number, or a range, as for [`Builder::workers`]; up to [`Builder::max_workers`].
-    /// Workers that are too many finish their tasks first; idle ones go first. Never waits; the returned [`Rollout`] can.
+    /// Changes the number of workers: to a number, or a range, as for [`Builder::workers`](crate::pool::Builder::workers);
+    /// up to [`Builder::max_workers`](crate::pool::Builder::max_workers). Workers that are too many finish their tasks
+    /// first; idle ones go first. Never waits; the returned [`Rollout`] can.
     ///
     /// # Errors
     ///
