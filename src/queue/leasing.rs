@@ -16,7 +16,7 @@ use core::time::Duration;
 use std::time::Instant;
 
 /// What a first look for a message to lease has found.
-enum First {
+enum FirstLook {
     /// Nothing: there was no look.
     NotTried,
     Missed(Miss),
@@ -122,7 +122,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
             return Err(Failure::from(RecvFailure::Forked).into());
         };
         let first = if self.batches.any() || !self.may_lease() {
-            First::NotTried
+            FirstLook::NotTried
         } else {
             match self.look_a_few_times(queue, policy) {
                 Ok(block) => {
@@ -133,9 +133,9 @@ impl<T, C: Codec<T>> Receiver<T, C> {
                         let message = DetachedMessage::Block(held.into_block());
                         return Ok(LeasedMessage::counted(attachment, message));
                     }
-                    First::Batch(held.into_block())
+                    FirstLook::Batch(held.into_block())
                 }
-                Err(miss) => First::Missed(miss),
+                Err(miss) => FirstLook::Missed(miss),
             }
         };
         let message = self.lease_after(queue, first, policy)?;
@@ -149,14 +149,14 @@ impl<T, C: Codec<T>> Receiver<T, C> {
     fn lease_after<P: WaitPolicy>(
         &self,
         queue: Entered<'_>,
-        first: First,
+        first: FirstLook,
         policy: &P,
     ) -> Result<DetachedMessage, P::RecvError> {
         let look = || {
             let taken = match first {
-                First::NotTried => return self.take_counted(queue),
-                First::Missed(miss) => self.sort_after(queue, miss)?,
-                First::Batch(block) => self.sort(queue, Receive::Message(block))?,
+                FirstLook::NotTried => return self.take_counted(queue),
+                FirstLook::Missed(miss) => self.sort_after(queue, miss)?,
+                FirstLook::Batch(block) => self.sort(queue, Receive::Message(block))?,
             };
             Ok(taken.map(|taken| self.count(taken)))
         };
