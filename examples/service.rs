@@ -1,18 +1,18 @@
 //! A service that accepts jobs, runs them in worker processes, and answers at once.
 //!
-//!     cargo run --release --features async --example service
+//!     cargo run --release --features async,metrics --example service
 //!     curl -X POST http://127.0.0.1:8080/jobs/high/1000000
 //!     curl http://127.0.0.1:8080/metrics
 //!
-//! Shows tasks whose outcomes no one waits for, priorities, the figures of a pool in the text format of Prometheus, and a rolling
-//! restart: `kill -HUP` replaces each worker when it has finished its job. Ctrl-C ends the service: queued jobs are finished.
+//! Shows tasks whose outcomes no one waits for, priorities, the figures of a pool for Prometheus, and a rolling restart:
+//! `kill -HUP` replaces each worker when it has finished its job. Ctrl-C ends the service: queued jobs are finished.
 
 use axum::Router;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::routing::{get, post};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use std::error::Error;
-use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -35,9 +35,16 @@ fn collatz(limit: u64) -> u64 {
     (1..limit).map(steps).sum()
 }
 
+/// What the answers to requests need.
+#[derive(Clone)]
+struct Service {
+    pool: Arc<Pool>,
+    figures: PrometheusHandle,
+}
+
 /// Accepts a job, unless too many are queued already.
 async fn accept(
-    State(pool): State<Arc<Pool>>,
+    State(service): State<Service>,
     Path((priority, limit)): Path<(String, u64)>,
 ) -> Result<StatusCode, (StatusCode, String)> {
     let priority = match priority.as_str() {
@@ -46,11 +53,8 @@ async fn accept(
         "high" => Priority::High,
         _ => return Err((StatusCode::NOT_FOUND, "low, normal or high".to_owned())),
     };
-    match pool
-        .task(collatz::new(limit))
-        .priority(priority)
-        .try_submit()
-    {
+    let job = service.pool.task(collatz::new(limit));
+    match job.priority(priority).try_submit() {
         Ok(handle) => {
             handle.detach();
             Ok(StatusCode::ACCEPTED)
@@ -59,43 +63,10 @@ async fn accept(
     }
 }
 
-/// Returns the figures of the pool, in the text format of Prometheus.
-async fn metrics(State(pool): State<Arc<Pool>>) -> String {
-    let stats = pool.stats();
-    let (tasks, workers) = (stats.tasks, stats.totals);
-    let mut text = String::new();
-    let mut family = |name: &str, kind: &str, label: &str, values: &[(&str, u64)]| {
-        let _ = writeln!(text, "# TYPE {name} {kind}");
-        for (value, number) in values {
-            let _ = writeln!(text, "{name}{{{label}=\"{value}\"}} {number}");
-        }
-    };
-    let places = [
-        ("queued", tasks.queued),
-        ("running", tasks.running),
-        ("retrying", tasks.retrying),
-    ];
-    family("pool_tasks", "gauge", "state", &places);
-    let outcomes = [
-        ("completed", tasks.completed),
-        ("panicked", tasks.panicked),
-        ("crashed", tasks.crashed),
-        ("timed_out", tasks.timed_out),
-    ];
-    family("pool_outcomes_total", "counter", "outcome", &outcomes);
-    let ends = [
-        ("died", workers.died),
-        ("killed", workers.killed),
-        ("recycled", workers.recycled),
-    ];
-    family("pool_worker_ends_total", "counter", "end", &ends);
-    family(
-        "pool_worker_starts_total",
-        "counter",
-        "pool",
-        &[("jobs", workers.started)],
-    );
-    text
+/// Returns the figures of the pool, in the text format of Prometheus. They are taken now, when they are asked for.
+async fn metrics(State(service): State<Service>) -> String {
+    service.pool.publish_metrics();
+    service.figures.render()
 }
 
 /// Replaces all workers, one after the other, whenever the service gets `SIGHUP`.
@@ -113,12 +84,18 @@ async fn restart_on_hangup(pool: Arc<Pool>) -> Result<(), Box<dyn Error + Send +
 async fn main() -> Result<(), Box<dyn Error>> {
     let address = std::env::args().nth(1);
     let address = address.unwrap_or_else(|| "127.0.0.1:8080".to_owned());
-    let pool = Pool::builder().workers(2).priorities().start()?;
-    let pool = Arc::new(pool);
+    let pool = Pool::builder().workers(2).priorities();
+    let pool = Arc::new(pool.name("jobs").timings(true).start()?);
+    // The upper ends of the buckets that times are counted in, in seconds.
+    let figures = PrometheusBuilder::new().set_buckets(&[0.001, 0.01, 0.1, 1.0, 10.0])?;
+    let service = Service {
+        pool: Arc::clone(&pool),
+        figures: figures.install_recorder()?,
+    };
     let routes = Router::new()
         .route("/jobs/{priority}/{limit}", post(accept))
         .route("/metrics", get(metrics))
-        .with_state(Arc::clone(&pool));
+        .with_state(service);
     let restarts = tokio::spawn(restart_on_hangup(Arc::clone(&pool)));
     let listener = TcpListener::bind(address).await?;
     println!("http://{}/metrics", listener.local_addr()?);

@@ -231,7 +231,7 @@ fn tasks_that_crash_native_code_are_tried_three_times_and_logged_as_they_are() {
 }
 
 /// A running service, which is killed on drop, or when it takes too long.
-#[cfg(all(feature = "async", feature = "macros"))]
+#[cfg(all(feature = "async", feature = "macros", feature = "metrics"))]
 struct Service {
     child: std::process::Child,
     printed: BufReader<std::process::ChildStdout>,
@@ -239,7 +239,7 @@ struct Service {
     _watch: mpsc::Sender<()>,
 }
 
-#[cfg(all(feature = "async", feature = "macros"))]
+#[cfg(all(feature = "async", feature = "macros", feature = "metrics"))]
 impl Service {
     fn start() -> Self {
         let mut command = Command::new(program("service"));
@@ -293,16 +293,40 @@ impl Service {
         text
     }
 
-    /// Returns a figure by its name and label.
-    fn figure(&self, name: &str) -> u64 {
-        let text = self.request("GET /metrics");
-        let figures = text.lines().find_map(|line| line.strip_prefix(name));
-        let figure = figures.unwrap_or_else(|| panic!("no {name}: {text}"));
-        figure.trim().parse().expect("a number")
+    /// Returns what the service shows to Prometheus.
+    fn figures(&self) -> Figures {
+        let answer = self.request("GET /metrics");
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        Figures(answer)
     }
 }
 
-#[cfg(all(feature = "async", feature = "macros"))]
+/// Text in the format of Prometheus.
+#[cfg(all(feature = "async", feature = "macros", feature = "metrics"))]
+struct Figures(String);
+
+#[cfg(all(feature = "async", feature = "macros", feature = "metrics"))]
+impl Figures {
+    /// Returns a figure of the pool `jobs` as it is written, by its name and further label.
+    fn get(&self, name: &str, label: &str) -> &str {
+        let comma = if label.is_empty() { "" } else { "," };
+        let key = format!("{name}{{pool=\"jobs\"{comma}{label}}} ");
+        let found = self.0.lines().find_map(|line| line.strip_prefix(&key));
+        found.unwrap_or_else(|| panic!("no {key}: {}", self.0))
+    }
+
+    /// Asserts that the text says of which type a metric is, and what it means.
+    fn assert_described(&self, name: &str, kind: &str, text: &str) {
+        for line in [
+            format!("# TYPE {name} {kind}"),
+            format!("# HELP {name} {text}"),
+        ] {
+            assert!(self.0.lines().any(|it| it == line), "no {line}: {}", self.0);
+        }
+    }
+}
+
+#[cfg(all(feature = "async", feature = "macros", feature = "metrics"))]
 impl Drop for Service {
     fn drop(&mut self) {
         let _ = self.child.kill();
@@ -310,7 +334,7 @@ impl Drop for Service {
     }
 }
 
-#[cfg(all(feature = "async", feature = "macros"))]
+#[cfg(all(feature = "async", feature = "macros", feature = "metrics"))]
 #[test]
 fn a_service_runs_jobs_shows_figures_and_restarts_its_workers() {
     let mut service = Service::start();
@@ -320,13 +344,43 @@ fn a_service_runs_jobs_shows_figures_and_restarts_its_workers() {
     }
     let refused = service.request("POST /jobs/urgent/1000");
     assert!(refused.starts_with("HTTP/1.1 404 "), "{refused}");
-    let completed = "pool_outcomes_total{outcome=\"completed\"}";
-    while service.figure(completed) < 3 {}
-    assert_eq!(service.figure("pool_tasks{state=\"queued\"}"), 0);
-    assert_eq!(service.figure("pool_worker_starts_total{pool=\"jobs\"}"), 2);
+    let figures = loop {
+        let figures = service.figures();
+        if figures.get("workring_tasks_ended_total", "outcome=\"completed\"") == "3" {
+            break figures;
+        }
+    };
+    assert_eq!(figures.get("workring_tasks_submitted_total", ""), "3");
+    assert_eq!(
+        figures.get("workring_tasks_ended_total", "outcome=\"crashed\""),
+        "0"
+    );
+    assert_eq!(figures.get("workring_tasks", "state=\"queued\""), "0");
+    assert_eq!(figures.get("workring_workers_started_total", ""), "2");
+    for times in [
+        "workring_task_waiting_seconds",
+        "workring_task_running_seconds",
+    ] {
+        assert_eq!(figures.get(&format!("{times}_count"), ""), "3");
+        let buckets = format!("{times}_bucket");
+        assert_eq!(figures.get(&buckets, "le=\"+Inf\""), "3");
+    }
+    figures.assert_described(
+        "workring_tasks_ended_total",
+        "counter",
+        "Tasks with an outcome, by its kind",
+    );
+    figures.assert_described("workring_tasks", "gauge", "Tasks, by their state");
+    figures.assert_described(
+        "workring_task_waiting_seconds",
+        "histogram",
+        "From the submission of a task to its first start",
+    );
     service.signal(Signal::SIGHUP);
     assert_eq!(service.line(), "all workers are replaced\n");
-    assert_eq!(service.figure("pool_worker_starts_total{pool=\"jobs\"}"), 4);
+    let figures = service.figures();
+    assert_eq!(figures.get("workring_workers_started_total", ""), "4");
+    assert_eq!(figures.get("workring_workers_recycled_total", ""), "2");
     // Jobs that are accepted are done before the end.
     service.request("POST /jobs/low/1000");
     service.signal(Signal::SIGINT);
