@@ -16,7 +16,7 @@ use std::time::Instant;
 
 /// How long a process may go on that has started a pool before it has become a worker. It may still become one: another thread
 /// of it has called `start` too early.
-const TIME_TO_BECOME_WORKER: Duration = Duration::from_secs(1);
+const TIME_TO_BECOME_WORKER: Duration = Duration::from_millis(500);
 
 impl Supervisor {
     /// Receives and handles one message of a worker. Returns its length, or `None` if no message has arrived. Never
