@@ -18,6 +18,7 @@
 //! | [`deeds`]     | tasks whose effects are visible from outside (`src/bin/deeds.rs`)                      |
 //! | [`emitting`]  | tasks that emit values (`src/bin/pooled.rs`)                                           |
 //! | [`quirks`]    | tasks whose own code panics, hangs, or uses the pool (`src/bin/pooled.rs`)             |
+//! | [`initialiser`] | runs before `main` (`src/bin/initialisers.rs`)                                         |
 //! | [`trouble`]   | tasks that trouble the pool's supervisor (`src/bin/deeds.rs`)                          |
 //! | [`lineage`]   | tasks that start processes and pools (`src/bin/lineage.rs`)                            |
 //!
@@ -49,6 +50,7 @@ pub mod cpu;
 pub mod deeds;
 pub mod emitting;
 pub mod filter;
+pub mod initialiser;
 pub mod isolation;
 pub mod jobs;
 pub mod leak;

@@ -104,7 +104,7 @@ macro_rules! register {
 /// | `SIGPIPE` | The worker ignores it, as Rust programs do. |
 /// | a stack overflow | It ends the worker by `SIGSEGV` without a message: std installs its handler later. In threads that the task starts it is the same. |
 /// | arguments | A worker has none. With musl, [`std::env::args`] is empty. |
-/// | C++ | Constructors of statically linked C++ code may not have run. If tasks need them, use [`run_if_worker`](crate::run_if_worker()) instead. |
+/// | C++ | Constructors of global objects in statically linked C++ code may not have run: the objects are all zeros. If tasks need them, use [`run_if_worker`](crate::run_if_worker()) instead. Those of shared libraries have run. |
 /// | other constructors | Those of other crates may or may not have run. |
 ///
 /// # Examples

@@ -59,6 +59,21 @@ fn a_program_without_constructor_becomes_a_worker_in_main() {
     });
 }
 
+/// Initialisers of a program run one after the other, and a worker that begins before `main` begins in one of them. The second one is
+/// a global object in C++, if there is a compiler.
+#[test]
+fn initialisers_that_a_worker_before_main_may_lack_have_run_in_one_that_begins_in_main() {
+    guarded(LIMIT, || {
+        if !cfg!(has_cpp) {
+            eprintln!("SKIPPED: the global object in C++; there is no c++");
+        }
+        let before_main = if cfg!(has_cpp) { 0 } else { 42 };
+        let before_main = format!("Rust: false, C++: {before_main}");
+        let all = "Rust: true, C++: 42";
+        assert_eq!(printed("initialisers", &[]), [all, &before_main, all]);
+    });
+}
+
 #[test]
 fn a_worker_with_other_registered_tasks_is_refused() {
     guarded(LIMIT, || {
