@@ -214,6 +214,28 @@
 //!
 //! Durations in the histograms are up to an eighth too long: see [`Histogram`].
 //!
+//! # What a pool tells through `tracing`
+//!
+//! | target | level | what |
+//! |---|---|---|
+//! | `workring` | see below | the death of a worker, with everything that the pool knows: one event |
+//! | `workring` | `ERROR` to `INFO` | what a program should know otherwise: an outage, a worker that can't be started or killed, a pool that was dropped |
+//! | `workring::worker` | as in the worker | events of workers, and panics of their threads, with `worker`, `pid`, and the target that they had there as `origin` |
+//! | `workring::output` | `INFO` | what workers write, with [`Builder::stdout`] and [`Builder::stderr`] |
+//!
+//! The event of a death comes when the task of the worker is settled. Its level is `WARN` if the worker died by itself or was killed
+//! for a limit, `INFO` if a caller or the shutdown has ended it, and `DEBUG` if the pool had planned its end. Fields that do not
+//! apply are left out:
+//!
+//! | field | |
+//! |---|---|
+//! | `worker`, `pid` | the number of the worker, and its process id |
+//! | `reason` | it died by itself: `signal`, `exit`, `unknown`, `not_prepared`; the pool has killed it: `time_limit`, `memory_limit`, `cancelled`, `did_not_stop`, `link_closed`, `not_ready_in_time`, `refused`, `shutdown`; planned: `tasks_or_memory`, `age`, `idle`, `surplus`, `recycled`, `shutdown` |
+//! | `status`, `signal`, `exit_code`, `error` | how it ended, as a text and as a number; why it could not be prepared, or was refused |
+//! | `task`, `task_name`, `attempt` | the task that it was running |
+//! | `fate` | what becomes of that task: `ended`, with the kind of its `outcome`; `tried_again`, after `tried_again_in_ms`; `sent_again`, and the attempt does not count; `had_ended`: its result had arrived |
+//! | `replacement` | `at_once`; `later`, after `replaced_in_ms`; `none` |
+//!
 //! # Async
 //!
 //! With the feature `async`, a [`TaskHandle`] can be awaited, progress is a stream, `submit_async` waits for room, maps and drains become streams,

@@ -218,6 +218,21 @@ pub enum TaskError<E> {
 }
 
 impl<E> TaskError<E> {
+    /// Returns the kind of the outcome, as events and figures name it.
+    pub(crate) const fn kind(&self) -> &'static str {
+        match self {
+            Self::Failed(_) => "failed",
+            Self::Panicked(_) => "panicked",
+            Self::Crashed { .. } => "crashed",
+            Self::Cancelled => "cancelled",
+            Self::TimedOut => "timed_out",
+            Self::TooMuchMemory { .. } => "too_much_memory",
+            Self::NoWorkers { .. } => "no_workers",
+            Self::Transport { .. } => "transport",
+            Self::Unknown { .. } => "unknown",
+        }
+    }
+
     /// Replaces the task's own error by what `with` returns for it.
     pub fn map<F>(self, with: impl FnOnce(E) -> F) -> TaskError<F> {
         match self {

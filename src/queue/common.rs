@@ -94,6 +94,12 @@ macro_rules! common_methods {
                 self.handle.report_exit(process_id);
             }
 
+            /// Emits no events of deaths in this process from now on, whatever handle finds them: the owner of the queue
+            /// reports them.
+            pub(crate) fn silence_deaths(&self) {
+                self.handle.silence_deaths();
+            }
+
             /// Returns the number of messages that wait for their first delivery, at some moment during the call. A
             /// batch of [`send_many`](crate::Sender::send_many) counts as one until a receiver takes it.
             #[must_use]

@@ -87,6 +87,13 @@ impl Handle {
             .map_or_else(|_| Stats::default(), |queue| stats::count(queue.segment()))
     }
 
+    /// Emits no events of deaths in this process from now on (SWEEP-4).
+    pub(super) fn silence_deaths(&self) {
+        if let Ok(queue) = self.enter() {
+            queue.segment().silence_deaths();
+        }
+    }
+
     pub(super) fn report_exit(&self, process_id: u32) {
         if let Ok(queue) = self.enter() {
             queue.segment().check_peers_of(process_id);

@@ -91,7 +91,7 @@ pub use bytes_lease::BytesLease;
 pub use dead_letters::{DeadLetter, DeadLetters};
 pub use end::End;
 pub use handoff::{Handoff, inherit, inherit_as};
-pub(crate) use handoff::{borrow_fd, inherit_fd};
+pub(crate) use handoff::{borrow_fd, inherit_fd, inherit_silent};
 pub use iter::{IntoIter, Iter, TryIter};
 pub use lease::Lease;
 pub use listing::{NamedQueue, named_queues, remove_named};

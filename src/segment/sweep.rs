@@ -22,6 +22,7 @@
 //!          may be able to check. It does not sweep again itself before one interval has passed.
 //! SWEEP-3. Every event is emitted even if the subscriber panics on an earlier one. The first panic then reaches the
 //!          caller.
+//! SWEEP-4. A pool's own queues emit no event of a death: the pool knows more of it, and reports it in one event.
 //!
 //! | function that emits        | called by                                      | what the caller holds              |
 //! |----------------------------|------------------------------------------------|------------------------------------|
@@ -103,6 +104,18 @@ impl Segment {
         u64::try_from(self.settings().liveness_interval.as_nanos()).unwrap_or(u64::MAX)
     }
 
+    /// Emits no events of deaths in this process from now on: the owner of the queue reports them.
+    pub(crate) fn silence_deaths(&self) {
+        self.sweeper.set_silent();
+    }
+
+    fn emit(&self, mut report: SweepReport) {
+        if self.sweeper.is_silent() {
+            report.deaths.clear();
+        }
+        report.emit();
+    }
+
     /// Sweeps if a sweep is due and no other process claims it.
     #[cold]
     pub(crate) fn sweep_if_due(&self, scope: SweepScope) {
@@ -141,7 +154,7 @@ impl Segment {
         if let Some(me) = self.own_peer() {
             self.trim_unused(me, now);
         }
-        report.emit();
+        self.emit(report);
     }
 
     /// Checks all other peers now, whether a sweep is due or not.
@@ -149,7 +162,7 @@ impl Segment {
     pub(crate) fn sweep(&self, scope: SweepScope) {
         let mut report = SweepReport::default();
         self.sweep_silently(scope, &mut report);
-        report.emit();
+        self.emit(report);
     }
 
     /// Checks all other peers, without emitting events. Returns whether every check had a result.
@@ -187,7 +200,7 @@ impl Segment {
             // sender or receiver, no entry names it any more. Then this call closes the queue.
             let _ = stalled::finish_stalled(self);
         }
-        report.emit();
+        self.emit(report);
     }
 
     /// Sweeps for a process that has no peer entry yet, to free the entries of dead peers. Returns whether any peer was
@@ -204,7 +217,7 @@ impl Segment {
         for peer in self.other_peers() {
             self.check_peer(&probe, peer, true, &mut report);
         }
-        report.emit();
+        self.emit(report);
         self.recovered_peers() != before
     }
 

@@ -6,6 +6,7 @@
 //! | `unlocked`             | peers that were reported as alive without their lock, each reported once     |
 //! | `is_descriptor_lost`   | set once this process has reported that it lost its own descriptor           |
 //! | `not_before`           | this process does not sweep before that time (SWEEP-2)                       |
+//! | `is_silent`            | set if the owner of the queue reports deaths itself, as a pool does          |
 
 use crate::os::identity::Identity;
 use crate::protocol::ids::PeerIndex;
@@ -22,6 +23,7 @@ pub(super) struct LivenessSweeper {
     unlocked: Mutex<BTreeSet<(u16, u64)>>,
     is_descriptor_lost: AtomicBool,
     not_before: AtomicU64,
+    is_silent: AtomicBool,
 }
 
 impl LivenessSweeper {
@@ -48,6 +50,15 @@ impl LivenessSweeper {
     /// Returns the earliest time of this process's next sweep, in nanoseconds of the monotonic clock.
     pub(super) fn not_before(&self) -> u64 {
         self.not_before.load(Ordering::Relaxed)
+    }
+
+    /// Returns whether events of deaths are left to the owner of the queue.
+    pub(super) fn is_silent(&self) -> bool {
+        self.is_silent.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_silent(&self) {
+        self.is_silent.store(true, Ordering::Relaxed);
     }
 
     pub(super) fn set_not_before(&self, time: u64) {

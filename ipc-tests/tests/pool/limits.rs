@@ -19,7 +19,10 @@ use ipc_tests::{
 use nix::sys::signal::kill;
 use parking_lot::{Condvar, Mutex};
 use std::{
-    fs, thread,
+    collections::BTreeSet,
+    fs,
+    sync::Arc,
+    thread,
     time::{Duration, Instant},
 };
 use workring::pool::{Event, Shutdown, StartError, TaskError};
@@ -589,6 +592,31 @@ fn p8_a_worker_is_replaced_for_its_age() {
         let report = close(&pool);
         assert!(report.recycled >= 7, "{report}");
         assert_eq!((report.died, report.killed, report.lost), (0, 0, 0));
+    });
+}
+
+/// All but the last worker are too old before the pool has started. They were once asked to stop at that moment only, which
+/// the pool did not do yet, and so never.
+#[test]
+fn p8_a_worker_that_is_too_old_when_the_pool_starts_is_replaced() {
+    guarded(LIMIT, || {
+        *COUNTED.0.lock() = Counted::default();
+        let pool = jobs(2).recycle_after_age(Duration::from_nanos(1));
+        let numbers = Arc::new((Mutex::new(BTreeSet::new()), Condvar::new()));
+        let exited = Arc::clone(&numbers);
+        let pool = pool.grace(LIMIT).on_event(move |event| {
+            if let Event::Exited { worker, .. } = event {
+                exited.0.lock().insert(*worker);
+                exited.1.notify_all();
+            }
+        });
+        let pool = pool.start().expect("a pool");
+        let mut seen = numbers.0.lock();
+        while seen.len() < 2 {
+            numbers.1.wait(&mut seen);
+        }
+        drop(seen);
+        close(&pool);
     });
 }
 

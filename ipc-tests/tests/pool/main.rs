@@ -5,6 +5,7 @@
 //! test orders: connect to the test's socket and wait, crash, hang, allocate memory, or fork.
 
 mod callers;
+mod death_events;
 mod deaths;
 mod exactly_once;
 mod futures;

@@ -1,7 +1,7 @@
-//! A `tracing` subscriber that records events, for tests. One for the whole process, which runs one test.
+//! A `tracing` subscriber that records events and spans, for tests. One for the whole process, which runs one test.
 
 use parking_lot::{Condvar, Mutex};
-use std::{collections::BTreeMap, fmt::Debug};
+use std::{collections::BTreeMap, fmt::Debug, sync::Arc, thread};
 use tracing::{
     Event, Level, Metadata, Subscriber,
     field::{Field, Visit},
@@ -25,6 +25,13 @@ impl Recorded {
     pub(crate) fn field(&self, name: &str) -> &str {
         self.fields.get(name).map_or("", String::as_str)
     }
+
+    /// Returns whether a field contains this text.
+    pub(crate) fn has(&self, field: &str, part: &str) -> bool {
+        self.fields
+            .get(field)
+            .is_some_and(|text| text.contains(part))
+    }
 }
 
 #[derive(Default)]
@@ -36,6 +43,7 @@ struct State {
 pub(crate) struct Recorder {
     state: Mutex<State>,
     changed: Condvar,
+    callback: Mutex<Option<Callback>>,
 }
 
 static RECORDER: Recorder = Recorder {
@@ -44,19 +52,51 @@ static RECORDER: Recorder = Recorder {
         is_blocked: false,
     }),
     changed: Condvar::new(),
+    callback: Mutex::new(None),
 };
 
+/// A function that the subscriber calls for each event.
+type Callback = Arc<dyn Fn() + Send + Sync>;
+
+/// The subscriber calls a function until this is dropped.
+pub(crate) struct CallbackGuard;
+
+impl Drop for CallbackGuard {
+    fn drop(&mut self) {
+        *RECORDER.callback.lock() = None;
+    }
+}
+
 impl Recorder {
-    /// Installs the subscriber of this process.
+    /// Installs the subscriber of this process, for the levels down to INFO.
     pub(crate) fn install() -> &'static Self {
-        set_global_default(Handle).expect("the first one");
+        Self::install_at(LevelFilter::INFO)
+    }
+
+    /// Installs the subscriber of this process.
+    pub(crate) fn install_at(level: LevelFilter) -> &'static Self {
+        set_global_default(Handle(level)).expect("the first one");
         &RECORDER
+    }
+
+    /// Makes the subscriber call a function for each event of a thread of the pool.
+    pub(crate) fn call_in_pool(
+        &self,
+        callback: impl Fn() + Send + Sync + 'static,
+    ) -> CallbackGuard {
+        *self.callback.lock() = Some(Arc::new(callback));
+        CallbackGuard
     }
 
     /// Makes events wait, or ends that.
     pub(crate) fn block(&self, is_blocked: bool) {
         self.state.lock().is_blocked = is_blocked;
         self.changed.notify_all();
+    }
+
+    /// Returns all events so far.
+    pub(crate) fn events(&self) -> Vec<Recorded> {
+        self.state.lock().events.clone()
     }
 
     /// Waits until the events so far satisfy a condition.
@@ -68,6 +108,18 @@ impl Recorder {
             }
             self.changed.wait(&mut state);
         }
+    }
+
+    /// Waits until `count` events satisfy `matches`, and returns them.
+    pub(crate) fn wait_for_events(
+        &self,
+        count: usize,
+        matches: impl Fn(&Recorded) -> bool,
+    ) -> Vec<Recorded> {
+        self.wait_for(|events| {
+            let such: Vec<Recorded> = events.iter().filter(|it| matches(it)).cloned().collect();
+            (such.len() >= count).then_some(such)
+        })
     }
 }
 
@@ -83,18 +135,25 @@ impl Visit for Reader<'_> {
     }
 }
 
-struct Handle;
+struct Handle(LevelFilter);
 
 impl Subscriber for Handle {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        *metadata.level() <= LevelFilter::INFO
+        *metadata.level() <= self.0
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
-        Some(LevelFilter::INFO)
+        Some(self.0)
     }
 
     fn event(&self, event: &Event<'_>) {
+        let is_of_pool = thread::current()
+            .name()
+            .is_some_and(|name| name.starts_with("workring-"));
+        let callback = RECORDER.callback.lock().clone();
+        if let Some(callback) = callback.filter(|_| is_of_pool) {
+            callback();
+        }
         let mut fields = Fields::new();
         event.record(&mut Reader(&mut fields));
         let mut state = RECORDER.state.lock();

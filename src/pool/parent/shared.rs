@@ -14,8 +14,12 @@ use crate::pool::outcome::TaskId;
 use crate::pool::priority::Levels;
 use crate::pool::task::{OutcomeOf, Task};
 use crate::pool::wire::messages::Identity;
+#[cfg(feature = "macros")]
+use crate::pool::wire::messages::REGISTERED;
 use crate::pool::wire::result_message::EncodedOutcome;
-use crate::pool::wire::task_message::{EncodedTask, EncodedTaskCodec};
+use crate::pool::wire::task_message::{EncodedTask, EncodedTaskCodec, TaskKey};
+#[cfg(feature = "macros")]
+use crate::pool::worker::registry::registered;
 use crate::queue::Sender;
 use crate::segment::board::Board;
 use core::time::Duration;
@@ -44,6 +48,18 @@ pub(super) struct Shared {
 }
 
 impl Shared {
+    /// Returns the name of a task: that of the registered one with this key, or the type of all tasks of the pool.
+    pub(super) fn task_name(&self, key: TaskKey) -> Option<String> {
+        #[cfg(feature = "macros")]
+        if self.identity.task == REGISTERED {
+            let name = registered().ok()?.name(key)?;
+            return Some(name.to_owned());
+        }
+        #[cfg(not(feature = "macros"))]
+        let _ = key;
+        Some(self.identity.task.clone())
+    }
+
     /// Returns how many tasks of the pool, or of a group, are in flight.
     pub(super) fn in_flight(&self, home: Home) -> usize {
         if !self.results.is_in_owner() {

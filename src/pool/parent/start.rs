@@ -136,9 +136,11 @@ fn make(settings: Settings, identity: Identity) -> Result<Launcher, StartError> 
             .channel_with::<EncodedTask, EncodedTaskCodec>()
     });
     let (tasks, workers_tasks) = queues.map_err(StartError::Queue)?.unzip();
+    tasks.iter().for_each(|(_, tasks)| tasks.silence_deaths());
     let (workers_results, results) = queue_options(&settings, settings.results_capacity(), &schema)
         .channel_with::<EncodedResult, EncodedResultCodec>()
         .map_err(StartError::Queue)?;
+    results.silence_deaths();
     let cells = u32::try_from(entries).unwrap_or(u32::MAX);
     let is_timed = settings.is_timed;
     let board = Board::create(settings.workers.room, cells, is_timed);

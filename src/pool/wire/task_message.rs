@@ -116,7 +116,7 @@ impl<T> Envelope<T> {
 /// A task in the encoding in which it was found in a message of the queue.
 pub(crate) struct EncodedTask {
     pub(crate) attempt: TaskAttempt,
-    key: TaskKey,
+    pub(crate) key: TaskKey,
     /// Its bytes (WIRE-2), or why they were not found in its dead letter (WIRE-1).
     bytes: Result<Vec<u8>, String>,
 }

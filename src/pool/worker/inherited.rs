@@ -12,7 +12,7 @@ use crate::pool::wire::result_message::{EncodedResult, EncodedResultCodec};
 use crate::pool::wire::startup::{STATES, schema_of, tasks_of};
 use crate::pool::wire::task_message::{EncodedTask, EncodedTaskCodec};
 use crate::pool::worker_state::{GivenInit, States};
-use crate::queue::{Receiver, Sender, inherit_as, inherit_fd};
+use crate::queue::{Receiver, Sender, inherit_fd, inherit_silent};
 use crate::segment::board::Board;
 use crate::sync::AtomicBool;
 use std::fs::File;
@@ -28,7 +28,7 @@ pub(super) fn inherit_tasks(schema: &str) -> Result<Levels<TaskReceiver>, String
     let inherit = |priority| {
         let schema = schema_of(priority, schema);
         let tasks: Receiver<EncodedTask, EncodedTaskCodec> =
-            inherit_as(tasks_of(priority), &schema)?;
+            inherit_silent(tasks_of(priority), &schema)?;
         Ok(tasks.decoding::<Vec<u8>, Raw>())
     };
     let inherit_other = |priority| match inherit(priority) {

@@ -52,7 +52,7 @@ use crate::pool::wire::task_attempt::TaskAttempt;
 use crate::pool::wire::task_message::{TaskKey, TaskMessage, decode_task};
 use crate::pool::wire::task_phase;
 use crate::pool::worker_state::States;
-use crate::queue::{Sender, inherit_as, inherit_fd};
+use crate::queue::{Sender, inherit_fd, inherit_silent};
 use crate::segment::board::{Board, WorkerEntry};
 use core::mem::needs_drop;
 use parking_lot::Mutex;
@@ -166,7 +166,7 @@ impl Worker {
         last_words: Arc<LastWords>,
     ) -> Result<Self, String> {
         let tasks = inherit_tasks(schema)?;
-        let results = inherit_as(RESULTS, schema).map_err(|error| with_causes(&error))?;
+        let results = inherit_silent(RESULTS, schema).map_err(|error| with_causes(&error))?;
         let results: Sender<EncodedResult, EncodedResultCodec> = results;
         let board = inherit_fd(BOARD).map_err(|error| with_causes(&error))?;
         let board = Board::attach(board).map_err(|refusal| format!("the board: {refusal:?}"))?;

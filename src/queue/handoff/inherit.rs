@@ -101,7 +101,7 @@ pub(crate) fn borrow_fd(name: &str) -> Result<OwnedFd, InheritError> {
 ///
 /// See [`Handoff`](crate::Handoff).
 pub fn inherit<E: End>(name: &str) -> Result<E, InheritError> {
-    inherit_end(name, None)
+    inherit_end(name, None, false)
 }
 
 /// Takes over an end as [`inherit`] does, of a queue that was made with this
@@ -111,10 +111,20 @@ pub fn inherit<E: End>(name: &str) -> Result<E, InheritError> {
 ///
 /// The same as [`inherit`]; also [`InheritError::Schema`] if the schemas differ.
 pub fn inherit_as<E: End>(name: &str, schema: &str) -> Result<E, InheritError> {
-    inherit_end(name, Some(schema))
+    inherit_end(name, Some(schema), false)
 }
 
-fn inherit_end<E: End>(name: &str, schema: Option<&str>) -> Result<E, InheritError> {
+/// Takes over an end as [`inherit_as`] does, of a queue whose owner reports the deaths of its peers: this process emits no
+/// events of them.
+pub(crate) fn inherit_silent<E: End>(name: &str, schema: &str) -> Result<E, InheritError> {
+    inherit_end(name, Some(schema), true)
+}
+
+fn inherit_end<E: End>(
+    name: &str,
+    schema: Option<&str>,
+    is_silent: bool,
+) -> Result<E, InheritError> {
     let entry = find(name)?;
     let EndRole(role) = E::ROLE;
     let (peer, incarnation) = match entry.kind {
@@ -126,6 +136,9 @@ fn inherit_end<E: End>(name: &str, schema: Option<&str>) -> Result<E, InheritErr
         _ => return Err(wrong_end(entry)),
     };
     let segment = attach(take(&entry)?)?;
+    if is_silent {
+        segment.silence_deaths();
+    }
     redeem(segment, peer, incarnation, name, schema)
 }
 

@@ -26,7 +26,7 @@ pub use give::Handoff;
 pub(in crate::queue) use give::no_ticket;
 #[cfg(feature = "rendezvous")]
 pub(in crate::queue) use inherit::{attach, redeem};
-pub(crate) use inherit::{borrow_fd, inherit_fd};
+pub(crate) use inherit::{borrow_fd, inherit_fd, inherit_silent};
 pub use inherit::{inherit, inherit_as};
 #[cfg(feature = "rendezvous")]
 pub(in crate::queue) use manifest::role_name;

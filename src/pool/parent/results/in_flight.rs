@@ -24,7 +24,7 @@ pub(crate) struct InFlight {
     /// What the task says itself.
     pub(crate) own: OwnLimits,
     /// Which registered task it is.
-    pub(super) key: TaskKey,
+    pub(crate) key: TaskKey,
     pub(super) owner: Owner,
 }
 

@@ -4,10 +4,8 @@
 //!     dead worker may flood it forever. What the worker itself has sent was on the link when it was reaped, so only
 //!     as many bytes are received as were there then.
 
-use super::log;
 use super::slot::{DeadWorker, SlotState, Stage, WorkerProcess};
 use super::supervisor::{Phase, Supervisor};
-use crate::error::ending;
 use crate::os::clock;
 use crate::pool::outcome::TaskId;
 use crate::pool::parent::events::Event;
@@ -45,6 +43,7 @@ impl Supervisor {
         self.finish_output(number, &mut worker);
         let death = self.describe(number, &worker, status);
         self.report_death(number, &worker, &death);
+        self.note_death(&worker, &death);
         self.dead_workers.push(death);
         // Before a caller has the outcome of the task, and compares.
         let staff = &self.launcher.shared.staff;
@@ -52,6 +51,8 @@ impl Supervisor {
         self.settle_tasks();
         self.record_end(index, &worker, &death);
         self.refill_slot(index, worker, &death);
+        self.note_replacement(index, &death);
+        self.report_deaths();
     }
 
     /// Reaps a worker that no pidfd of the watchlist reports: its wrapper has ended before the worker identified
@@ -117,6 +118,8 @@ impl Supervisor {
         let last_start = entry.map_or(worker.previous_start, WorkerEntry::last_start);
         let running = entry.and_then(WorkerEntry::running);
         DeadWorker {
+            worker: number,
+            pid_here: worker.pid(),
             pid: worker.pid_in_namespace.unwrap_or(worker.pid()),
             status,
             running: running.map(|running| TaskId(running.task)),
@@ -129,6 +132,7 @@ impl Supervisor {
         }
     }
 
+    /// Counts a death, and lets the listener know. The event of `tracing` comes when its task is settled.
     fn report_death(&mut self, number: u32, worker: &WorkerProcess, death: &DeadWorker) {
         let (pid, status) = (worker.pid(), death.status);
         // A worker that exits after `SIGTERM` was not killed.
@@ -146,8 +150,6 @@ impl Supervisor {
             || self.is_stopping() && worker.stage < Stage::Ready;
         if !is_expected {
             self.worker_stats.died += 1;
-            let task = death.running.map(|task| task.0);
-            log::died(number, pid, &ending(status), task);
         }
     }
 

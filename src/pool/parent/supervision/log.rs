@@ -9,6 +9,7 @@ use crate::pool::wire::messages::Level;
 #[cfg(feature = "tracing")]
 mod with_tracing {
     use super::super::captured::PendingBytes;
+    use super::super::death_report::{DeathReport, Fate, Severity};
     use super::{Event, Level, StartError};
     use crate::announce::{Importance, announce};
     use crate::error::with_causes;
@@ -105,11 +106,50 @@ mod with_tracing {
         });
     }
 
-    pub(crate) fn died(worker: u32, pid: u32, status: &str, task: Option<u64>) {
-        let status = status.to_owned();
-        emit(LevelFilter::WARN, move || {
-            warn!(target: "workring", worker, pid, status, task, "a worker died unexpectedly");
-        });
+    /// Emits the event of a death at this level.
+    macro_rules! emit_death {
+        ($level:ident, $report:ident, $tried_again_in_ms:ident, $message:literal) => {
+            $level!(
+                target: "workring",
+                worker = $report.worker,
+                pid = $report.pid,
+                reason = $report.reason,
+                status = $report.status,
+                signal = $report.signal,
+                exit_code = $report.exit_code,
+                error = $report.error,
+                task = $report.task.map(|task| task.0),
+                task_name = $report.task_name,
+                attempt = $report.attempt,
+                fate = $report.fate.map(Fate::name),
+                outcome = $report.fate.and_then(Fate::outcome),
+                $tried_again_in_ms,
+                replacement = $report.replacement,
+                replaced_in_ms = $report.replaced_in_ms,
+                $message
+            )
+        };
+    }
+
+    pub(crate) fn died(report: &DeathReport) {
+        let report = report.clone();
+        let tried_again_in_ms = report.fate.and_then(Fate::tried_again_in_ms);
+        match report.severity {
+            Severity::Planned => emit(LevelFilter::DEBUG, move || {
+                emit_death!(debug, report, tried_again_in_ms, "a worker has ended");
+            }),
+            Severity::Requested => emit(LevelFilter::INFO, move || {
+                emit_death!(info, report, tried_again_in_ms, "a worker was ended");
+            }),
+            Severity::Unexpected => emit(LevelFilter::WARN, move || {
+                emit_death!(
+                    warn,
+                    report,
+                    tried_again_in_ms,
+                    "a worker died unexpectedly"
+                );
+            }),
+        }
     }
 
     pub(crate) fn left_behind(worker: u32, pid: u32) {
@@ -187,6 +227,7 @@ fn unkillable_text(pid: u32) -> String {
 #[cfg(not(feature = "tracing"))]
 mod without_tracing {
     use super::super::captured::PendingBytes;
+    use super::super::death_report::DeathReport;
     use super::{Event, Level, StartError};
 
     pub(crate) fn verbosity() -> Option<Level> {
@@ -202,7 +243,7 @@ mod without_tracing {
     pub(crate) fn output_dropped(_: u32, _: u32, _: &str, _: u64) {}
     pub(crate) fn malformed_message(_: u32) {}
     pub(crate) fn start_failed(_: u32, _: &StartError) {}
-    pub(crate) fn died(_: u32, _: u32, _: &str, _: Option<u64>) {}
+    pub(crate) fn died(_: &DeathReport) {}
     pub(crate) fn left_behind(_: u32, _: u32) {}
     pub(crate) fn unkillable(_: u32, pid: u32) -> String {
         super::unkillable_text(pid)

@@ -27,6 +27,7 @@
 //!     [`MAX_DEATHS_BEFORE_START`] workers die like this with the same task, the task is the likely cause: from then
 //!     on, such a death counts as a crash of the task.
 
+use super::death_report::Fate;
 use super::log;
 use super::slot::DeadWorker;
 use super::supervisor::{Phase, Supervisor};
@@ -37,7 +38,7 @@ use crate::pool::parent::results::{InFlight, TaskTable};
 use crate::pool::parent::settings::Backoff;
 use crate::pool::priority::Priority;
 use crate::pool::wire::task_attempt::TaskAttempt;
-use crate::pool::wire::task_message::{EncodedTask, EncodedTaskCodec};
+use crate::pool::wire::task_message::{EncodedTask, EncodedTaskCodec, TaskKey};
 use crate::queue::{DeadLetters, PeerStats};
 use core::time::Duration;
 use std::time::Instant;
@@ -49,11 +50,20 @@ const RETRY_DELAY: Duration = Duration::from_millis(10);
 const MAX_DEATHS_BEFORE_START: u32 = 3;
 
 /// What is done with a task of a dead letter.
+#[derive(Clone, Copy)]
 enum Verdict {
-    /// It has its outcome.
-    Discard,
+    /// It had its outcome, or has it now.
+    Discard(Fate),
     /// It is sent again at this time.
-    Resend(Instant),
+    Resend(Instant, Fate),
+}
+
+impl Verdict {
+    fn fate(self) -> Fate {
+        match self {
+            Self::Discard(fate) | Self::Resend(_, fate) => fate,
+        }
+    }
 }
 
 impl Supervisor {
@@ -132,7 +142,7 @@ impl Supervisor {
                 continue;
             }
             for mut task in tasks {
-                if let Verdict::Resend(due) = self.judge(&mut task) {
+                if let Verdict::Resend(due, _) = self.judge(&mut task) {
                     self.hold(HeldTask {
                         due,
                         priority,
@@ -194,24 +204,29 @@ impl Supervisor {
             .change(|tasks| case.judge(tasks, &mut task.attempt));
         let has_crashed =
             death.is_some_and(|death| death.kill_reason.is_none() && !died_while_decoding(&death));
-        if has_crashed && matches!(verdict, Verdict::Resend(_)) {
+        if has_crashed && matches!(verdict, Verdict::Resend(..)) {
             self.worker_stats.retried += 1;
+        }
+        if let Some(death) = death {
+            self.note_fate(&death, task.key, verdict.fate());
         }
         verdict
     }
 
     /// Records the outcome of the task that a worker was running, if it has none: there was no dead letter (LOST-2).
-    fn record_task_without_letter(&self, death: &DeadWorker) {
+    fn record_task_without_letter(&mut self, death: &DeadWorker) {
         let Some(id) = death.running else {
             return;
         };
-        self.results().change(|tasks| {
-            if let Some(task) = tasks.get_mut(id) {
-                task.crashes += 1;
-                let task = *task;
-                record_death(tasks, &task, death);
-            }
+        let (key, fate) = self.results().change(|tasks| {
+            let Some(task) = tasks.get_mut(id) else {
+                return (TaskKey::NONE, Fate::HadEnded);
+            };
+            task.crashes += 1;
+            let task = *task;
+            (task.key, record_death(tasks, &task, death))
         });
+        self.note_fate(death, key, fate);
     }
 }
 
@@ -233,7 +248,7 @@ impl Case {
         let id = self.id;
         let task = tasks.get_mut(id).filter(|task| task.attempt == *attempt);
         let Some(task) = task else {
-            return Verdict::Discard;
+            return Verdict::Discard(Fate::HadEnded);
         };
         let now = Instant::now();
         let started = self.death.filter(|death| !died_while_decoding(death));
@@ -245,11 +260,11 @@ impl Case {
             self.death.or(self.last_death).filter(|_| is_suspect)
         });
         let Some(death) = death else {
-            return Verdict::Resend(now);
+            return Verdict::Resend(now, Fate::SentAgain);
         };
         let killed_for_other = death.kill_reason.is_some_and(|reason| !reason.is_for(id));
         if killed_for_other && !mutant!(BystanderCrashed) {
-            return Verdict::Resend(now);
+            return Verdict::Resend(now, Fate::SentAgain);
         }
         task.crashes += 1;
         let crashes = task.crashes;
@@ -258,17 +273,17 @@ impl Case {
             crashes + u32::from(mutant!(OneRetryLess)) <= task.own.retries.unwrap_or(self.retries);
         if is_unwanted || self.is_stopping || !has_retries {
             let task = *task;
-            record_death(tasks, &task, &death);
-            return Verdict::Discard;
+            return Verdict::Discard(record_death(tasks, &task, &death));
         }
         if !mutant!(AttemptNumberKept) {
             task.attempt.number = task.attempt.number.saturating_add(1);
             *attempt = task.attempt;
         }
         if mutant!(BackoffIgnored) {
-            return Verdict::Resend(now);
+            return Verdict::Resend(now, Fate::TriedAgain(now));
         }
-        Verdict::Resend(clock::after(now, self.backoff.after(crashes)))
+        let due = clock::after(now, self.backoff.after(crashes));
+        Verdict::Resend(due, Fate::TriedAgain(due))
     }
 }
 
@@ -277,8 +292,8 @@ fn died_while_decoding(death: &DeadWorker) -> bool {
     death.was_decoding && death.kill_reason.is_none()
 }
 
-/// Records the outcome of a task whose worker has died.
-fn record_death(tasks: &mut TaskTable, task: &InFlight, death: &DeadWorker) {
+/// Records the outcome of a task whose worker has died. Returns what became of the task.
+fn record_death(tasks: &mut TaskTable, task: &InFlight, death: &DeadWorker) -> Fate {
     let id = task.attempt.id;
     let error = if let Some(reason) = death.kill_reason.filter(|reason| reason.is_for(id)) {
         reason.cause.into()
@@ -291,5 +306,7 @@ fn record_death(tasks: &mut TaskTable, task: &InFlight, death: &DeadWorker) {
             status: death.status,
         }
     };
+    let fate = Fate::Ended(error.kind());
     tasks.record_outcome(id, task.crashes, Err(error));
+    fate
 }

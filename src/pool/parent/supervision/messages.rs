@@ -78,7 +78,7 @@ impl Supervisor {
         let (pid, stage) = (worker.pid(), worker.stage);
         match message {
             FromWorker::Hello(identity) if stage == Stage::Starting => {
-                self.handle_hello(index, number, &identity);
+                self.handle_hello(index, &identity);
             }
             FromWorker::StartsPool if stage == Stage::Starting => {
                 worker.starts_pool = true;
@@ -135,7 +135,7 @@ impl Supervisor {
     }
 
     /// Welcomes a worker that has identified itself, or kills it if it does not match.
-    fn handle_hello(&mut self, index: usize, number: u32, identity: &Identity) {
+    fn handle_hello(&mut self, index: usize, identity: &Identity) {
         let config = worker_config(self.settings());
         let start_deadline = Instant::now().checked_add(self.settings().start_timeout);
         let mismatch = self.launcher.shared.identity.mismatch(identity);
@@ -155,7 +155,7 @@ impl Supervisor {
                 worker.kill();
                 let error = StartError::Mismatch { what, theirs, ours };
                 worker.start_failure = Some(with_causes(&error));
-                self.handle_mismatch(number, error);
+                self.handle_mismatch(error);
             }
         }
     }

@@ -9,6 +9,7 @@
 //! | `startup`                     | filling a slot; the start of the pool                                         |
 //! | `messages`                    | messages of workers                                                           |
 //! | `deaths`                      | reaping a worker that has died, and refilling its slot                        |
+//! | `death_report`, `reporting`   | the event of a death: what it says; gathering that                            |
 //! | `lost_tasks`                  | what becomes of the tasks that a dead worker had leased                       |
 //! | `held_tasks`, `holding`       | tasks that are not due yet: which; what becomes of them                       |
 //! | `limits`                      | time limits, memory limits, and kills of cancelled tasks                      |
@@ -25,6 +26,7 @@
 //! | `reasons`, `watchlist`, `log` | why a worker ends; what the thread waits for; what it logs                    |
 
 mod captured;
+mod death_report;
 mod deaths;
 mod held_tasks;
 mod holding;
@@ -38,6 +40,7 @@ mod output;
 mod overdue;
 mod publication;
 mod reasons;
+mod reporting;
 mod rollout;
 mod rollout_list;
 mod run;

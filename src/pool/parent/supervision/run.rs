@@ -168,6 +168,7 @@ impl Supervisor {
         }
         if self.settle_again_at.is_some_and(|due| due <= now) {
             self.settle_tasks();
+            self.report_deaths();
         }
         self.send_due_tasks(now);
         self.strays.reap(now);

@@ -127,6 +127,11 @@ pub(super) enum Stage {
 )]
 #[derive(Clone, Copy, Debug)]
 pub(super) struct DeadWorker {
+    /// The number of its slot.
+    pub(super) worker: u32,
+    /// Its process id, as this process sees it.
+    pub(super) pid_here: u32,
+    /// Its process id in its own namespace, by which the queues know it.
     pub(super) pid: u32,
     /// `None` if other code of this process has reaped it.
     pub(super) status: Option<ExitStatus>,

@@ -111,6 +111,8 @@ impl Supervisor {
         if self.phase == Phase::Starting && self.slots.iter().all(is_ready) {
             self.phase = Phase::Running;
             self.inspect_soon();
+            // No worker is too old before the pool has started, however long that takes.
+            (0..self.slots.len()).for_each(|index| self.set_retirement(index));
             self.publish_staff();
             if let Some(start_result) = self.start_result.take() {
                 // The receiver is gone if the thread that called `start` has panicked.
@@ -129,12 +131,11 @@ impl Supervisor {
         self.escalate(StopStep::Terminated);
     }
 
-    /// Handles a worker that can never serve this pool: fails the start if the pool is starting, and logs it otherwise.
-    pub(super) fn handle_mismatch(&mut self, number: u32, error: StartError) {
+    /// Handles a worker that can never serve this pool: fails the start if the pool is starting. The event of its death
+    /// says why.
+    pub(super) fn handle_mismatch(&mut self, error: StartError) {
         if self.phase == Phase::Starting {
             self.fail_start(error);
-        } else {
-            log::start_failed(number, &error);
         }
     }
 

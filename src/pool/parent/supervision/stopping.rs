@@ -124,5 +124,8 @@ impl Supervisor {
         });
         results.queue().close();
         results.end();
+        // Also of those that another process keeps from being settled (REPORT-1).
+        self.dead_workers.clear();
+        self.report_deaths();
     }
 }

@@ -20,6 +20,7 @@
 //! SUPERVISE-5. The thread calls no code of the program. Calls of the listener and of a `tracing` subscriber are left
 //!     to another thread (see [`crate::announce`]).
 
+use super::death_report::DeathReport;
 use super::held_tasks::HeldTasks;
 use super::launch::Launcher;
 use super::log;
@@ -92,6 +93,8 @@ pub(crate) struct Supervisor {
     pub(super) dead_workers: Vec<DeadWorker>,
     /// When to try again to settle them.
     pub(super) settle_again_at: Option<Instant>,
+    /// Deaths whose events are not emitted yet.
+    pub(super) death_reports: Vec<DeathReport>,
     pub(super) held: HeldTasks,
     pub(super) pending_kills: Vec<PendingKill>,
     /// When to inspect the tasks that run, and the number of workers.
@@ -151,6 +154,7 @@ impl Supervisor {
             phase: Phase::Starting,
             outage: Outage::default(),
             dead_workers: Vec::new(),
+            death_reports: Vec::new(),
             settle_again_at: None,
             held: HeldTasks::default(),
             pending_kills: Vec::new(),
