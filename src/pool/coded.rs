@@ -3,6 +3,7 @@
 use super::context::Context;
 use super::parent::{Builder, TypedPool};
 use super::task::Task;
+use super::worker_state::States;
 use crate::codec::{Codec, Coded};
 use core::any::type_name;
 use core::time::Duration;
@@ -74,6 +75,10 @@ where
     fn prepare_worker() -> Result<(), Box<dyn Error + Send + Sync>> {
         T::prepare_worker()
     }
+
+    fn build_states(states: &mut States) -> Result<(), Box<dyn Error + Send + Sync>> {
+        T::build_states(states)
+    }
 }
 
 impl<T: Task> Builder<TypedPool<T>> {
@@ -112,5 +117,52 @@ impl<T: Task> Builder<TypedPool<T>> {
         C: Codec<T> + Codec<T::Output> + Codec<T::Error>,
     {
         self.of_kind()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::Bincode;
+    use crate::pool::failure::Failure;
+    use crate::pool::worker_state::WorkerState;
+    use core::any::type_name;
+    use serde::{Deserialize, Serialize};
+
+    struct Total(u64);
+
+    impl WorkerState for Total {
+        type Init = u64;
+
+        fn build(start: u64) -> Result<Self, Failure> {
+            Ok(Self(start))
+        }
+    }
+
+    #[derive(Serialize, Deserialize)]
+    struct Add(u64);
+
+    impl Task for Add {
+        type Output = u64;
+        type Error = Failure;
+
+        fn run(self, context: &Context) -> Result<u64, Failure> {
+            Ok(context.with_state(|total: &mut Total| total.0 + self.0))
+        }
+
+        fn build_states(states: &mut States) -> Result<(), Box<dyn Error + Send + Sync>> {
+            states.build::<Total>()
+        }
+    }
+
+    #[test]
+    fn a_coded_task_has_the_states_of_the_task() {
+        let given = (
+            type_name::<Total>().to_owned(),
+            7_u64.to_le_bytes().to_vec(),
+        );
+        let mut states = States::new(vec![given]);
+        <Coded<Add, Bincode> as Task>::build_states(&mut states).expect("a number");
+        assert!(states.take::<Total>().is_some_and(|total| total.0 == 7));
     }
 }
