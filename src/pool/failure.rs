@@ -83,13 +83,14 @@ impl Failure {
     /// ```
     #[must_use]
     pub fn context(self, message: impl Into<String>) -> Self {
-        let cause = Cause {
+        let mut cause = Box::new(Cause {
             message: self.message,
             cause: self.cause,
-        };
+        });
+        cause.cut();
         Self {
             message: message.into(),
-            cause: Some(Box::new(cause)),
+            cause: Some(cause),
             kind: self.kind,
             place: self.place,
         }
@@ -121,7 +122,7 @@ impl Failure {
         &self.place
     }
 
-    /// Returns the texts of the errors that caused it, the nearest first.
+    /// Returns the texts of the errors that caused it, the nearest first: at most 64.
     pub fn causes(&self) -> impl Iterator<Item = &str> {
         core::iter::successors(self.cause.as_deref(), |cause| cause.cause.as_deref())
             .map(|cause| cause.message.as_str())
@@ -167,20 +168,34 @@ impl Cause {
     /// Returns the texts of an error and its sources.
     fn of(error: &(dyn Error + 'static)) -> Option<Box<Self>> {
         let chain = core::iter::successors(Some(error), |&error| error.source());
-        // A chain that is longer has no end.
         let messages = chain.take(MAX_CAUSES).map(ToString::to_string);
         Self::chain(messages.collect())
     }
 
-    fn chain(messages: Vec<String>) -> Option<Box<Self>> {
+    /// Makes a chain of these texts, the nearest first: of as many as are kept.
+    fn chain(mut messages: Vec<String>) -> Option<Box<Self>> {
+        messages.truncate(MAX_CAUSES);
         let inward = messages.into_iter().rev();
         inward.fold(None, |cause, message| {
             Some(Box::new(Self { message, cause }))
         })
     }
+
+    /// Drops the causes beyond those that are kept.
+    fn cut(&mut self) {
+        let mut last = self;
+        for _ in 1..MAX_CAUSES {
+            match &mut last.cause {
+                Some(next) => last = next,
+                None => return,
+            }
+        }
+        last.cause = None;
+    }
 }
 
-/// How many causes a failure keeps.
+/// How many causes a failure keeps. A chain of sources may have no end, and a very long one would overflow the stack when it is
+/// dropped.
 const MAX_CAUSES: usize = 64;
 
 impl<E: Error + 'static> From<E> for Failure {
@@ -310,6 +325,26 @@ mod tests {
         assert_eq!(arrived, failure);
         assert_eq!(arrived.kind(), "quota");
         assert_eq!(format!("{arrived:#}"), "outer: root");
+    }
+
+    /// However many there are: dropping a longer chain would overflow the stack.
+    #[test]
+    fn a_failure_keeps_the_nearest_causes() {
+        let all: Vec<String> = (0..100_000).map(|n| n.to_string()).collect();
+        let bytes = {
+            let parts = (String::new(), String::new(), String::new(), all);
+            let mut bytes = vec![0; Bincode::encoded_len(&parts).expect("a length")];
+            Bincode::encode(&parts, &mut bytes).expect("room");
+            bytes
+        };
+        let arrived: Failure = Bincode::decode(&bytes).expect("a failure");
+        let kept: Vec<&str> = arrived.causes().collect();
+        assert_eq!(kept.len(), MAX_CAUSES);
+        assert_eq!((kept.first(), kept.last()), (Some(&"0"), Some(&"63")));
+        let wrapped = (0..100_000).fold(arrived, |failure, n| failure.context(n.to_string()));
+        assert_eq!(wrapped.message(), "99999");
+        assert_eq!(wrapped.causes().count(), MAX_CAUSES);
+        assert_eq!(wrapped.causes().next(), Some("99998"));
     }
 
     #[test]
