@@ -10,11 +10,12 @@ use futures::{
 };
 use ipc_tests::{
     Pid, Signal,
+    asleep::await_sleepers,
     emitting::{Emitting, End, Trap},
     guarded, program,
     rounds::{rounds, seed},
     runtimes::{Flag, block_on},
-    support::LIMIT,
+    support::{LIMIT, asleep},
 };
 use nix::sys::signal::kill;
 use std::{
@@ -339,6 +340,67 @@ fn no_end_waits_for_a_reader_that_is_not_there() {
             let values = progress.map(|it| it.expect("a number").value);
             assert_eq!(values.collect::<Vec<_>>(), last);
         }
+    });
+}
+
+/// The caller waits already when the last reader goes away, and a reader that was made meanwhile goes away as well.
+#[test]
+fn a_reader_that_leaves_during_a_wait_holds_up_no_task() {
+    guarded(LIMIT, || {
+        for is_made_later in [false, true] {
+            let pool = emitters(1, 1, WhenFull::Wait).start().expect("a pool");
+            let handle = pool.submit(Emitting::Numbers(100, End::Output));
+            let handle = handle.expect("open");
+            let mut progress = handle.progress::<u64>();
+            let other = is_made_later.then(|| handle.progress::<u64>());
+            progress.next().expect("a value").expect("a number");
+            let waiter = asleep(move || handle.wait());
+            drop(progress);
+            drop(other);
+            assert_eq!(waiter.join().expect("join").expect("an output"), 100);
+
+            let handle = pool.submit(Emitting::Numbers(100, End::Output));
+            let handle = handle.expect("open");
+            let progress = handle.progress::<u64>();
+            thread::scope(|scope| {
+                let joined = scope.spawn(|| pool.join());
+                await_sleepers(Pid::this(), 1);
+                drop(progress);
+                joined.join().expect("join");
+            });
+            assert_eq!(handle.wait().expect("an output"), 100);
+            close(&pool);
+        }
+    });
+}
+
+/// Several workers emit as fast as they can, so that there is always a value to receive.
+#[test]
+fn a_flood_of_values_delays_no_death_and_no_limit() {
+    guarded(LIMIT, || {
+        let pool = emitters(6, 8, WhenFull::DropOldest).start();
+        let pool = pool.expect("a pool");
+        let floods = [(); 5].map(|()| {
+            let flood = pool.submit(Emitting::Pids).expect("open");
+            let value = flood.progress::<u32>().next().expect("a value");
+            value.expect("a number");
+            flood
+        });
+        for _ in 0..rounds(20, 1_000) {
+            let task = pool.submit(Emitting::Numbers(0, End::Death));
+            let crash = task.expect("open").wait();
+            assert!(matches!(crash, Err(TaskError::Crashed { .. })), "{crash:?}");
+            let task = pool.submit(Emitting::Numbers(1, End::Never));
+            let task = task.expect("open");
+            task.cancel_within(Duration::ZERO);
+            let killed = task.wait();
+            assert!(matches!(killed, Err(TaskError::Cancelled)), "{killed:?}");
+        }
+        for flood in floods {
+            flood.cancel();
+            flood.wait().expect_err("it is cancelled");
+        }
+        close(&pool);
     });
 }
 

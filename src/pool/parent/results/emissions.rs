@@ -8,8 +8,8 @@
 //! | closed                   | wait here, up to a higher bound       | the oldest value is dropped      | gone                                    |
 //! | gone                     | dropped                               | goes on                          | never changes                           |
 //!
-//! *Waited for*: a caller waits for the outcome, and there is no reader. *Closed*: the pool shuts down. *Gone*: there is no
-//! reader, and no handle that could make one, since it was dropped or has its outcome.
+//! *Waited for*: a caller waits for the outcome, or has waited, and there is no reader. *Closed*: the pool shuts down. *Gone*:
+//! there is no reader, and no handle that could make one, since it was dropped or has its outcome.
 //!
 //! EMIT-1. A value comes in the same queue as the result of its task, and before it. So once the outcome is recorded, however
 //!     the task has ended, all of its values are here.
@@ -48,6 +48,7 @@ struct TaskEmissions {
     /// How many values were dropped unread.
     lost: u64,
     readers: usize,
+    /// Whether a caller waits for the outcome, or has waited.
     is_waited_for: bool,
     /// The worker of the last value, and the index after it.
     last: Option<(u32, u64)>,
@@ -66,7 +67,8 @@ impl Emissions {
 
     /// Returns whether a task that emits waits until its values are read.
     fn keeps_waiting(&self, task: &TaskEmissions) -> bool {
-        self.settings.when_full == WhenFull::Wait && !self.is_closed && !task.is_waited_for
+        let may_be_read = task.readers > 0 || !task.is_waited_for;
+        self.settings.when_full == WhenFull::Wait && !self.is_closed && may_be_read
     }
 
     /// Records a value. `is_current`: whether it is of the attempt that runs; `has_handle`: whether the handle of the task
@@ -92,7 +94,11 @@ impl Emissions {
         } else {
             self.settings.bound
         };
-        let kept = self.tasks.remove(&id).filter(|_| is_current);
+        let kept = if is_current {
+            self.tasks.remove(&id)
+        } else {
+            None
+        };
         if let Some(mut task) = kept {
             task.last = Some((head.worker.into(), head.index + 1));
             task.unread.push_back(emission);
@@ -160,7 +166,6 @@ impl Emissions {
     pub(super) fn add_reader(&mut self, id: TaskId) {
         let task = self.tasks.entry(id).or_default();
         task.readers += 1;
-        task.is_waited_for = false;
         if let Some(task) = self.tasks.get(&id) {
             self.set_limit(id, task);
         }
@@ -171,10 +176,13 @@ impl Emissions {
         if let Some(task) = self.tasks.get_mut(&id) {
             task.readers = task.readers.saturating_sub(1);
         }
-        if has_handle {
-            return VecDeque::new();
+        if !has_handle {
+            return self.remove_unread(id);
         }
-        self.remove_unread(id)
+        if let Some(task) = self.tasks.get(&id) {
+            self.set_limit(id, task);
+        }
+        VecDeque::new()
     }
 
     /// Records that a task has no handle any more.
@@ -202,10 +210,7 @@ impl Emissions {
 
     /// Records that a caller waits for the outcome of a task. If there is no reader, the task no longer waits for one.
     pub(super) fn wait_for(&mut self, id: TaskId) {
-        let task = self.tasks.entry(id).or_default();
-        if task.readers == 0 {
-            task.is_waited_for = true;
-        }
+        self.tasks.entry(id).or_default().is_waited_for = true;
         if let Some(task) = self.tasks.get(&id) {
             self.set_limit(id, task);
         }
@@ -217,5 +222,78 @@ impl Emissions {
         for (&id, task) in &self.tasks {
             self.set_limit(id, task);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::Codec;
+    use crate::pool::wire::emission::{EmissionCodec, EmissionHead, EmissionMessage};
+    use crate::pool::wire::result_message::EncodedResultCodec;
+
+    const TASK: TaskId = TaskId(3);
+
+    fn emissions(bound: usize, when_full: WhenFull) -> Emissions {
+        let board = Board::create(1, 8, false).expect("a board");
+        Emissions::new(Arc::new(board), ProgressSettings { bound, when_full })
+    }
+
+    /// Returns the value with this index of an attempt of the task.
+    fn value(attempt: u16, index: u32) -> Emission {
+        let message = EmissionMessage {
+            head: EmissionHead {
+                worker: 0,
+                attempt,
+                number: index,
+                index: index.into(),
+            },
+            task: TASK,
+            type_name: "()",
+            value: &[],
+        };
+        let mut bytes = vec![0; EmissionCodec::encoded_len(&message).expect("a length")];
+        EmissionCodec::encode(&message, &mut bytes).expect("room");
+        let received = EncodedResultCodec::decode(&bytes).expect("a header");
+        let value = received.outcome.result.ok().and_then(Emission::of);
+        value.expect("an emission")
+    }
+
+    #[test]
+    fn a_value_that_comes_too_late_takes_no_other_value_away() {
+        let mut emissions = emissions(8, WhenFull::DropOldest);
+        emissions.add_reader(TASK);
+        emissions.record(TASK, value(1, 0), true, true);
+        emissions.record(TASK, value(1, 1), false, true);
+        let taken = emissions.take(TASK).expect("the first");
+        assert_eq!(taken.head.index, 0);
+        assert!(emissions.take(TASK).is_none());
+        // The reader counts as before.
+        emissions.record(TASK, value(2, 0), true, true);
+        assert!(emissions.remove_reader(TASK, false).len() == 1);
+        assert!(emissions.tasks.is_empty());
+    }
+
+    #[test]
+    fn a_task_waits_while_it_has_a_reader_or_no_one_waits_for_its_outcome() {
+        let mut emissions = emissions(1, WhenFull::Wait);
+        let waits = |emissions: &Emissions| {
+            let task = emissions.tasks.get(&TASK);
+            task.is_some_and(|task| emissions.keeps_waiting(task))
+        };
+        emissions.record(TASK, value(1, 0), true, true);
+        assert!(waits(&emissions));
+        emissions.add_reader(TASK);
+        emissions.wait_for(TASK);
+        assert!(waits(&emissions));
+        emissions.add_reader(TASK);
+        emissions.remove_reader(TASK, true);
+        assert!(waits(&emissions));
+        emissions.remove_reader(TASK, true);
+        assert!(!waits(&emissions), "no one reads");
+        emissions.add_reader(TASK);
+        assert!(waits(&emissions));
+        emissions.close();
+        assert!(!waits(&emissions));
     }
 }
