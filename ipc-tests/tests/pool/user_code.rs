@@ -12,6 +12,7 @@ use ipc_tests::{
     ledger::Scratch,
     program,
     quirks::{Deep, Hook, Misbehaviour, Nest, Quirk, Tricky, Work},
+    runtimes::{Flag, block_on, poll_once},
 };
 use std::{
     error::Error as _,
@@ -20,7 +21,7 @@ use std::{
     process::Command,
     sync::{
         Arc, OnceLock, Weak,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicU32, AtomicU64, Ordering},
         mpsc,
     },
     thread,
@@ -400,6 +401,37 @@ fn a_panic_of_time_limit_reaches_the_caller_and_costs_nothing_else() {
         assert_eq!((given, panics), (vec![0, 1, 2, 3, 5, 6, 7, 8], 1));
         drop(map);
         assert_works(&pool);
+        end(&pool, Shutdown::Drain);
+    });
+}
+
+/// Also by a future that waits for room, and is polled many times.
+#[test]
+fn a_task_is_asked_for_its_limits_once() {
+    guarded(LIMIT, || {
+        let calls = Arc::new(AtomicU64::new(0));
+        let count = Arc::clone(&calls);
+        let hook = Hook::new(move || {
+            count.fetch_add(1, Ordering::SeqCst);
+        });
+        let asked = || Quirk::give(1).on_time_limit(hook.misbehaviour());
+        let meeting = Meeting::new("asked");
+        let pool = quirks(1).capacity(1).start().expect("a pool");
+        let met = Quirk::new(Work::Job(meeting.job()));
+        let met = pool.submit(met).expect("open");
+        let mut guest = meeting.guest();
+        let flag = Flag::new();
+        let mut submission = pool.submit_async(asked());
+        for _ in 0..5 {
+            assert!(poll_once(&mut submission, &flag).is_pending());
+        }
+        guest.tell("done");
+        number(met.wait());
+        let late = block_on(submission).expect("open");
+        assert_eq!(number(late.wait()), 1);
+        assert_eq!(calls.load(Ordering::SeqCst), 1);
+        assert_eq!(number(pool.submit(asked()).expect("open").wait()), 1);
+        assert_eq!(calls.load(Ordering::SeqCst), 2);
         end(&pool, Shutdown::Drain);
     });
 }

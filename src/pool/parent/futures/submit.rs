@@ -35,7 +35,8 @@ pub struct SubmitFuture<'a, T: Task> {
 
 /// How far the task has got.
 enum Step<T> {
-    Unreserved(T),
+    /// With its own limits, once it was asked for them.
+    Unreserved(T, Option<OwnLimits>),
     /// It has an id, but there was no memory for its message.
     Reserved(Envelope<T>),
     Over,
@@ -53,7 +54,7 @@ impl<'a, T: Task> Submission<'a, T> {
             key: self.key,
             tag: self.tag,
             when: self.when,
-            step: Step::Unreserved(self.task),
+            step: Step::Unreserved(self.task, None),
             registration: None,
             line: LinePlace::default(),
         }
@@ -65,14 +66,16 @@ impl<T: Task> SubmitFuture<'_, T> {
     fn poll_reserve(
         &mut self,
         task: T,
+        own: Option<OwnLimits>,
         context: &Context<'_>,
     ) -> Poll<Result<Envelope<T>, SubmitError<T>>> {
         let results = &self.shared.results;
+        // The program's code: called before anything is reserved.
+        let own = own.unwrap_or_else(|| OwnLimits::of(&task));
         let new = NewTask {
             owner: Owner::Handle(self.home),
             key: self.key,
-            // The program's code: called before anything is reserved.
-            own: OwnLimits::of(&task),
+            own,
         };
         let tag = &mut self.tag;
         let reserved =
@@ -81,7 +84,7 @@ impl<T: Task> SubmitFuture<'_, T> {
             });
         let error = match reserved {
             Poll::Pending => {
-                self.step = Step::Unreserved(task);
+                self.step = Step::Unreserved(task, Some(own));
                 return Poll::Pending;
             }
             Poll::Ready(Ok(Ok(attempt))) => {
@@ -186,13 +189,13 @@ impl<T: Task> Future for SubmitFuture<'_, T> {
         let this = &mut *self;
         let is_current = this.shared.owner.is_current();
         let envelope = match core::mem::replace(&mut this.step, Step::Over) {
-            Step::Unreserved(task) if !is_current => {
+            Step::Unreserved(task, _) if !is_current => {
                 return Poll::Ready(Err(SubmitError::Forked(task)));
             }
-            Step::Unreserved(task) if this.lacks_priorities() => {
+            Step::Unreserved(task, _) if this.lacks_priorities() => {
                 return Poll::Ready(Err(SubmitError::NoPriorities { task }));
             }
-            Step::Unreserved(task) => match this.poll_reserve(task, context) {
+            Step::Unreserved(task, own) => match this.poll_reserve(task, own, context) {
                 Poll::Ready(Ok(envelope)) => envelope,
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => return Poll::Pending,
