@@ -96,11 +96,12 @@ impl TaskTable {
             return None;
         }
         match self.for_handles.get_mut(&id) {
-            Some(outcome) if outcome.result.is_err() => {
+            // Also of one with an output, which may turn out to be undecodable when it is claimed.
+            Some(outcome) => {
                 outcome.carry_task(task);
                 None
             }
-            _ => Some(task),
+            None => Some(task),
         }
     }
 
@@ -206,7 +207,7 @@ impl TaskTable {
     /// Closes the stream of a map that was dropped, and cancels its tasks in flight. Returns their ids, and the
     /// outcomes that the map has not taken. `has_tasks` is `false` if the map surely has none in flight: that saves a
     /// search.
-    pub(super) fn abandon(
+    pub(crate) fn abandon(
         &mut self,
         stream: StreamId,
         has_tasks: bool,
@@ -251,7 +252,7 @@ impl TaskTable {
     }
 
     /// Marks the tasks of a group that are in flight as cancelled. Returns their ids.
-    pub(super) fn cancel_group(&mut self, group: GroupId) -> Vec<TaskId> {
+    pub(crate) fn cancel_group(&mut self, group: GroupId) -> Vec<TaskId> {
         let ids = self.ids_of_group(group);
         for &id in &ids {
             if let Some(task) = self.get_mut(id) {
@@ -286,5 +287,112 @@ impl TaskTable {
             Home::Pool => self.in_flight,
             Home::Group(group) => self.groups.in_flight(group),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::emissions::Emissions;
+    use super::super::in_flight::{NewTask, OwnLimits};
+    use super::*;
+    use crate::pool::parent::settings::{ProgressSettings, WhenFull};
+    use crate::segment::board::Board;
+    use std::sync::Arc;
+
+    fn table() -> TaskTable {
+        let board = Arc::new(Board::create(1, 8, false).expect("a board"));
+        let settings = ProgressSettings {
+            bound: 1,
+            when_full: WhenFull::DropOldest,
+        };
+        TaskTable::new(4, 8, Emissions::new(board, settings), None)
+    }
+
+    /// Reserves a task with a handle, as a submission does.
+    fn submitted(table: &mut TaskTable) -> TaskId {
+        let task = NewTask {
+            owner: Owner::Handle(Home::Pool),
+            key: TaskKey::NONE,
+            own: OwnLimits::default(),
+        };
+        table.reserve(task).expect("room").id
+    }
+
+    fn outcome_of(table: &mut TaskTable, id: TaskId) -> EncodedOutcome {
+        table.take_for_handle(id).expect("its outcome")
+    }
+
+    /// The submitting thread keeps the task after it has sent it, and a worker may be faster than that.
+    #[test]
+    fn a_task_that_is_kept_after_its_result_has_arrived_is_carried_by_the_outcome() {
+        for keeps_first in [true, false] {
+            let mut table = table();
+            let id = submitted(&mut table);
+            let keep = |table: &mut TaskTable| {
+                assert!(table.keep_task(id, KeptTask::new("the task")).is_none());
+            };
+            if keeps_first {
+                keep(&mut table);
+            }
+            table.record_outcome(id, 1, Err(TaskError::TimedOut));
+            if !keeps_first {
+                keep(&mut table);
+            }
+            assert!(table.carried.is_empty(), "nothing is left behind");
+            let mut outcome = outcome_of(&mut table, id);
+            assert_eq!(outcome.take_task(), Some("the task"));
+        }
+    }
+
+    /// An output may turn out to be undecodable when it is claimed: then the outcome has an error.
+    #[test]
+    fn a_task_is_kept_until_its_output_is_decoded() {
+        for keeps_first in [true, false] {
+            let mut table = table();
+            let id = submitted(&mut table);
+            if keeps_first {
+                assert!(table.keep_task(id, KeptTask::new(7)).is_none());
+            }
+            table.record_outcome(id, 1, Ok(an_output()));
+            if !keeps_first {
+                assert!(table.keep_task(id, KeptTask::new(7)).is_none());
+            }
+            let mut outcome = outcome_of(&mut table, id);
+            assert_eq!(outcome.take_task(), Some(7), "{keeps_first}");
+        }
+    }
+
+    #[test]
+    fn a_task_whose_handle_is_gone_is_not_kept() {
+        let mut table = table();
+        for has_outcome in [true, false] {
+            let id = submitted(&mut table);
+            if has_outcome {
+                table.record_outcome(id, 1, Err(TaskError::TimedOut));
+            }
+            let _leftovers = table.discard_handle(id);
+            assert!(table.keep_task(id, KeptTask::new(7)).is_some());
+            assert!(table.carried.is_empty());
+        }
+    }
+
+    /// Returns an output as it arrives.
+    fn an_output() -> Encoded {
+        use crate::codec::Codec;
+        use crate::pool::wire::result_message::{
+            EncodedResultCodec, ResultCodec, ResultMessage, WorkerResult,
+        };
+        use crate::pool::wire::task_attempt::TaskAttempt;
+        let message = ResultMessage::<u8, ()> {
+            attempt: TaskAttempt {
+                id: TaskId(0),
+                number: 1,
+            },
+            result: WorkerResult::Output(1),
+        };
+        let mut bytes = vec![0; ResultCodec::encoded_len(&message).expect("a length")];
+        ResultCodec::encode(&message, &mut bytes).expect("room");
+        let received = EncodedResultCodec::decode(&bytes).expect("a result");
+        received.outcome.result.expect("an output")
     }
 }
