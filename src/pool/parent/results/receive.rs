@@ -261,22 +261,35 @@ impl Results {
         }
         state.collectors -= 1;
         let mut leader = Leader::start(self, state);
-        let end = loop {
+        let failure = self.receive_all_sent(&mut leader);
+        let mut state = leader.step_down();
+        if let Some(error) = failure {
+            self.fail(&mut state, reason(&error));
+        }
+        self.changed.notify_all();
+    }
+
+    /// Receives and records the results that were sent so far. Those that are sent meanwhile may be among them, but are not
+    /// waited for: tasks that emit values could go on for ever.
+    fn receive_all_sent(&self, leader: &mut Leader<'_>) -> Option<RecvTimeoutError> {
+        let mut left = self.queue.len();
+        loop {
             let received = self
                 .queue
                 .recv_many_timeout(&mut leader.buffer, BATCH, Duration::ZERO);
-            match received {
-                Ok(_) | Err(RecvTimeoutError::Interrupted | RecvTimeoutError::Decode(_)) => {
-                    leader.record();
-                }
-                Err(error) => break error,
+            let count = match received {
+                Ok(count) => count,
+                Err(RecvTimeoutError::Decode(_)) => 1,
+                Err(RecvTimeoutError::Interrupted) => 0,
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Closed) => return None,
+                Err(error) => return Some(error),
+            };
+            leader.record();
+            left = left.saturating_sub(count);
+            if left == 0 {
+                return None;
             }
-        };
-        let mut state = leader.step_down();
-        if !matches!(end, RecvTimeoutError::Timeout | RecvTimeoutError::Closed) {
-            self.fail(&mut state, reason(&end));
         }
-        self.changed.notify_all();
     }
 
     /// Records the results that have arrived, unless another thread is the leader. Never waits.
@@ -462,3 +475,6 @@ fn reason(error: &RecvTimeoutError) -> &'static str {
         _ => "the results can't be received",
     }
 }
+
+#[cfg(test)]
+mod tests;
