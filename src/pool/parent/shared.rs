@@ -76,9 +76,11 @@ impl Shared {
         }
         let is_idle = |tasks: &mut TaskTable| (tasks.in_flight_of(home) == 0).then_some(());
         match results.wait_until(deadline, is_idle) {
-            Err(WaitError::TimedOut) => Err(JoinTimeout {
-                in_flight: self.in_flight(home),
-            }),
+            Err(WaitError::TimedOut) => match self.in_flight(home) {
+                // The last one has just ended.
+                0 => Ok(()),
+                in_flight => Err(JoinTimeout { in_flight }),
+            },
             // Each task in flight gets an outcome with this reason.
             Err(WaitError::Unknown(what)) if results.is_in_owner() => {
                 results.fail_unknown(what);
@@ -90,13 +92,22 @@ impl Shared {
 
     /// Cancels the tasks of a group that are in flight. Returns their number.
     pub(super) fn cancel_group(&self, group: GroupId) -> usize {
-        let ids = self.results.cancel_group(group);
-        for &id in &ids {
-            self.board.cancel(id.0, CANCELLED_BY_HANDLE);
-            self.results.wake_emitter(id);
-        }
+        let ids = self.results.with(|tasks| {
+            let ids = tasks.cancel_group(group);
+            for &id in &ids {
+                self.cancel_on_board(tasks, id);
+            }
+            ids
+        });
         self.withdraw_held(&ids);
         ids.len()
+    }
+
+    /// Lets the worker of a task know that the task is cancelled. Under the lock of the table: once the task has its outcome, its
+    /// cell on the board may belong to another one, which may be cancelled, too.
+    fn cancel_on_board(&self, tasks: &TaskTable, id: TaskId) {
+        self.board.cancel(id.0, CANCELLED_BY_HANDLE);
+        tasks.wake_emitter(id);
     }
 
     /// See [`TaskHandle::cancel`](crate::pool::TaskHandle::cancel).
@@ -107,14 +118,12 @@ impl Shared {
         let is_held = self.results.with(|tasks| {
             let task = tasks.get_mut(id)?;
             task.cancelled = true;
-            Some(task.is_held)
+            let is_held = task.is_held;
+            self.cancel_on_board(tasks, id);
+            Some(is_held)
         });
-        if let Some(is_held) = is_held {
-            self.board.cancel(id.0, CANCELLED_BY_HANDLE);
-            self.results.wake_emitter(id);
-            if is_held {
-                self.commands.send(Command::WithdrawCancelled);
-            }
+        if is_held == Some(true) {
+            self.commands.send(Command::WithdrawCancelled);
         }
         is_held.is_some()
     }
@@ -155,10 +164,13 @@ impl Shared {
     /// Cancels the tasks of a map that was dropped, if it `has_tasks`, and discards their outcomes.
     pub(super) fn abandon(&self, stream: StreamId, has_tasks: bool) {
         // Outcomes that were not taken are dropped here, after the lock was released.
-        let (cancelled, _left) = self.results.abandon(stream, has_tasks);
+        let (cancelled, _left) = self.results.with(|tasks| {
+            let (cancelled, left) = tasks.abandon(stream, has_tasks);
+            for &id in &cancelled {
+                self.cancel_on_board(tasks, id);
+            }
+            (cancelled, left)
+        });
         self.withdraw_held(&cancelled);
-        for id in cancelled {
-            self.board.cancel(id.0, CANCELLED_BY_HANDLE);
-        }
     }
 }

@@ -6,7 +6,7 @@
 //! |--------------|-------------------------------------------------------------|----------------------------------|
 //! | 0            | [`Header`], the magic number last                           | the parent, once                 |
 //! | `CACHE_LINE` | a [`WorkerEntry`] for each worker, a cache line each        | its worker; between two, the parent |
-//! | after those  | the cancel cells, a power of two of them                    | the parent                       |
+//! | after those  | the cancel cells, a power of two of them                    | the parent, under one lock       |
 //! | after those  | an [`EmissionFlow`] for each worker                         | the parent, and its worker       |
 //! | after those  | if tasks are timed, a [`TaskTimes`] for each cancel cell    | the parent; while the task runs, its worker |
 //!

@@ -123,15 +123,6 @@ impl Results {
         self.with(|tasks| tasks.streams.open())
     }
 
-    /// Cancels the tasks of a map that was dropped: see `TaskTable::abandon`.
-    pub(crate) fn abandon(
-        &self,
-        stream: StreamId,
-        has_tasks: bool,
-    ) -> (Vec<TaskId>, VecDeque<EncodedOutcome>) {
-        self.with(|tasks| tasks.abandon(stream, has_tasks))
-    }
-
     /// Reserves consecutive ids for tasks of a map with these time limits of their own, for as many as there is room.
     /// Returns `None` if there is no room. Never waits.
     pub(crate) fn reserve_range(
@@ -196,11 +187,6 @@ impl Results {
 impl Results {
     pub(crate) fn open_group(&self) -> GroupId {
         self.with(|tasks| tasks.groups.open())
-    }
-
-    /// Marks the tasks of a group that are in flight as cancelled. Returns their ids.
-    pub(crate) fn cancel_group(&self, group: GroupId) -> Vec<TaskId> {
-        self.with(|tasks| tasks.cancel_group(group))
     }
 
     /// Closes a group that was dropped: see `TaskTable::close_group`.

@@ -36,6 +36,11 @@ impl TaskTable {
         }
         self.get_mut(id).is_none().then_some(NextEmission::End)
     }
+
+    /// Wakes the worker of a task that was cancelled, if it waits to emit.
+    pub(crate) fn wake_emitter(&self, id: TaskId) {
+        self.emissions.wake(id);
+    }
 }
 
 impl Results {
@@ -86,10 +91,5 @@ impl Results {
                 }
             });
         }
-    }
-
-    /// Wakes the worker of a task that was cancelled, if it waits to emit.
-    pub(crate) fn wake_emitter(&self, id: TaskId) {
-        self.with(|tasks| tasks.emissions.wake(id));
     }
 }

@@ -155,15 +155,18 @@ impl Supervisor {
 
     /// Asks a task that has reached its soft limit to end.
     fn signal_soft_limit(&self, id: TaskId) {
-        let is_in_flight = self.results().with(|tasks| {
-            tasks.get_mut(id)?.timed_out = true;
-            Some(())
+        let board = &self.launcher.shared.board;
+        self.results().with(|tasks| {
+            let Some(task) = tasks.get_mut(id) else {
+                return;
+            };
+            task.timed_out = true;
+            if !mutant!(SoftLimitNotReported) {
+                // Under the lock, as in `Shared::cancel`.
+                board.cancel(id.0, CANCELLED_BY_TIME_LIMIT);
+                tasks.wake_emitter(id);
+            }
         });
-        if is_in_flight.is_some() && !mutant!(SoftLimitNotReported) {
-            let board = &self.launcher.shared.board;
-            board.cancel(id.0, CANCELLED_BY_TIME_LIMIT);
-            self.results().wake_emitter(id);
-        }
     }
 
     /// Kills a worker that has finished this task and made no progress for the grace time (LIMIT-4). Returns when to
