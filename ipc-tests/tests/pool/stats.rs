@@ -10,6 +10,7 @@ use ipc_tests::{
     jobs::{Death, Job, Meeting},
 };
 use std::{
+    iter,
     sync::atomic::{AtomicBool, Ordering},
     thread,
     time::Duration,
@@ -129,6 +130,51 @@ fn stats_count_each_kind_of_outcome() {
         ];
         assert_eq!(counted, [1; 6], "{tasks:?}");
         close(&pool);
+    });
+}
+
+/// The other tasks of the chunk give the supervisor much to do between that outcome and the end of its turn.
+#[test]
+fn a_death_is_counted_before_its_task_has_its_outcome() {
+    guarded(LIMIT, || {
+        let pool = jobs(2).start().expect("a pool");
+        for died in 1..=20 {
+            while_chunk_runs(&pool, Job::Die(Death::Abort), || {
+                wait_until(&pool, |stats| stats.tasks.crashed == died);
+                assert_eq!(stats(&pool).totals.died, died);
+            });
+        }
+        close(&pool);
+    });
+}
+
+/// The second attempt has an output, while the supervisor still sends the other tasks again.
+#[test]
+fn a_retry_is_counted_before_it_has_its_outcome() {
+    guarded(LIMIT, || {
+        let pool = jobs(2)
+            .retries(1)
+            .retry_backoff(Duration::ZERO, Duration::ZERO);
+        let pool = pool.start().expect("a pool");
+        for round in 1..=20 {
+            while_chunk_runs(&pool, Job::DieUntil(2, Death::Abort), || {
+                wait_until(&pool, |stats| stats.tasks.completed > (round - 1) * 501);
+                let stats = stats(&pool);
+                assert_eq!((stats.totals.died, stats.tasks.retried), (round, round));
+            });
+        }
+        close(&pool);
+    });
+}
+
+/// Submits this job and 500 others in one message, so that all of them are lost with the worker, and calls `act` meanwhile.
+fn while_chunk_runs(pool: &TypedPool<Job>, first: Job, act: impl FnOnce()) {
+    let tasks = iter::once(first).chain((0..500).map(Job::Double));
+    let map = pool.map_unordered(tasks).chunk(501);
+    thread::scope(|scope| {
+        let outcomes = scope.spawn(|| map.count());
+        act();
+        assert_eq!(outcomes.join().expect("join"), 501);
     });
 }
 
