@@ -386,6 +386,48 @@ fn a_subscriber_that_panics_in_commit_or_reserve_keeps_no_block() {
     });
 }
 
+/// The message of the commit is offered, and not accepted, when the wait unwinds.
+#[test]
+fn a_subscriber_that_panics_while_a_commit_waits_keeps_no_block() {
+    guarded(LIMIT, || {
+        let queue = options(4).channel_with::<Vec<u8>, Raw>();
+        let (tx, rx) = queue.expect("a queue");
+        let mut victim = hand_over("bytes-lessee", &[], |handoff| handoff.give("tasks", &rx));
+        tx.send(vec![1]).expect("room");
+        assert_eq!(victim.answer(), "leased");
+        let mut room = tx.reserve(8).expect("a block");
+        let mut inside = vec![vec![1]];
+        while tx.try_send(vec![2]).is_ok() {
+            inside.push(vec![2]);
+        }
+        thread::scope(|scope| {
+            let waits = scope.spawn(|| subscribed(panics, || room.commit().is_ok()));
+            await_sleepers(Pid::this(), 1);
+            victim.signal(Signal::SIGKILL);
+            victim.wait();
+            let (calls, outcome) = waits.join().expect("caught");
+            assert!(outcome.is_err() && calls == 1, "it finds the dead peer");
+        });
+        let stats = rx.stats();
+        assert_adds_up(&stats);
+        assert_eq!(
+            (stats.accepted, stats.returned),
+            (inside.len() as u64, 1),
+            "{stats:?}"
+        );
+        assert!(room.is_empty(), "the reservation has no block any more");
+        assert_eq!(all(&rx), inside);
+        assert_all_free(&rx);
+        drop(room);
+        assert_all_free(&rx);
+        let mut room = tx.reserve(1).expect("room");
+        room.fill(9);
+        room.commit().expect("room");
+        assert_eq!(rx.recv().expect("it"), [9]);
+        assert_balanced(&rx);
+    });
+}
+
 #[test]
 fn a_subscriber_may_use_or_close_the_very_queue_that_it_is_called_by() {
     guarded(LIMIT, || {
