@@ -3,37 +3,47 @@
 //!
 //! This module owns no state.
 
-use rustix::process::{Resource, Rlimit, setpriority_process, setrlimit};
+use rustix::process::{Resource as Number, Rlimit, setpriority_process, setrlimit};
 use rustix::thread::{CpuSet, sched_setaffinity};
 use std::io;
 
 /// The number of processors that a [`CpuSet`] has room for.
 pub(crate) const MAX_PROCESSORS: usize = CpuSet::MAX_CPU;
 
-/// A resource of which a process may have a limited amount: `RLIMIT_...` of setrlimit(2).
+/// A resource of which a worker may have a limited amount: see
+/// [`Builder::resource_limit`](crate::pool::Builder::resource_limit). setrlimit(2) describes each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum LimitedResource {
+#[non_exhaustive]
+pub enum Resource {
+    /// The size of a core file, in bytes (`RLIMIT_CORE`). With 0, a worker that crashes leaves none.
     CoreFile,
+    /// Processor time in seconds (`RLIMIT_CPU`), of all tasks of a worker together. Beyond it, the worker gets `SIGXCPU`.
     ProcessorTime,
+    /// The size of its data, in bytes (`RLIMIT_DATA`). Beyond it, allocations fail.
     Data,
+    /// The size of files that it writes, in bytes (`RLIMIT_FSIZE`). Beyond it, it gets `SIGXFSZ`.
     FileSize,
+    /// Memory that it locks, in bytes (`RLIMIT_MEMLOCK`).
     LockedMemory,
+    /// Open file descriptors (`RLIMIT_NOFILE`).
     OpenFiles,
+    /// Processes and threads of its user (`RLIMIT_NPROC`), those that are not workers included.
     Processes,
+    /// The size of the main thread's stack, in bytes (`RLIMIT_STACK`).
     Stack,
 }
 
-impl LimitedResource {
-    const fn number(self) -> Resource {
+impl Resource {
+    const fn number(self) -> Number {
         match self {
-            Self::CoreFile => Resource::Core,
-            Self::ProcessorTime => Resource::Cpu,
-            Self::Data => Resource::Data,
-            Self::FileSize => Resource::Fsize,
-            Self::LockedMemory => Resource::Memlock,
-            Self::OpenFiles => Resource::Nofile,
-            Self::Processes => Resource::Nproc,
-            Self::Stack => Resource::Stack,
+            Self::CoreFile => Number::Core,
+            Self::ProcessorTime => Number::Cpu,
+            Self::Data => Number::Data,
+            Self::FileSize => Number::Fsize,
+            Self::LockedMemory => Number::Memlock,
+            Self::OpenFiles => Number::Nofile,
+            Self::Processes => Number::Nproc,
+            Self::Stack => Number::Stack,
         }
     }
 }
@@ -45,7 +55,7 @@ pub(crate) struct ProcessLimits {
     /// The processors that it may run on, if any are named.
     pub(crate) processors: Vec<usize>,
     /// Soft and hard limit alike. `u64::MAX` is no limit.
-    pub(crate) resources: Vec<(LimitedResource, u64)>,
+    pub(crate) resources: Vec<(Resource, u64)>,
 }
 
 impl ProcessLimits {

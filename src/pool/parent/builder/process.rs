@@ -1,45 +1,8 @@
 //! Options for what a worker process may use, and for what it writes.
 
 use super::options::Builder;
-use crate::os::process_limits::LimitedResource;
+pub use crate::os::process_limits::Resource;
 use crate::pool::parent::settings::WorkerOutput;
-
-/// A resource of which a worker may have a limited amount: see [`Builder::resource_limit`]. setrlimit(2) describes each.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Resource {
-    /// The size of a core file, in bytes (`RLIMIT_CORE`). With 0, a worker that crashes leaves none.
-    CoreFile,
-    /// Processor time in seconds (`RLIMIT_CPU`), of all tasks of a worker together. Beyond it, the worker gets `SIGXCPU`.
-    ProcessorTime,
-    /// The size of its data, in bytes (`RLIMIT_DATA`). Beyond it, allocations fail.
-    Data,
-    /// The size of files that it writes, in bytes (`RLIMIT_FSIZE`). Beyond it, it gets `SIGXFSZ`.
-    FileSize,
-    /// Memory that it locks, in bytes (`RLIMIT_MEMLOCK`).
-    LockedMemory,
-    /// Open file descriptors (`RLIMIT_NOFILE`).
-    OpenFiles,
-    /// Processes and threads of its user (`RLIMIT_NPROC`), those that are not workers included.
-    Processes,
-    /// The size of the main thread's stack, in bytes (`RLIMIT_STACK`).
-    Stack,
-}
-
-impl Resource {
-    const fn limited(self) -> LimitedResource {
-        match self {
-            Self::CoreFile => LimitedResource::CoreFile,
-            Self::ProcessorTime => LimitedResource::ProcessorTime,
-            Self::Data => LimitedResource::Data,
-            Self::FileSize => LimitedResource::FileSize,
-            Self::LockedMemory => LimitedResource::LockedMemory,
-            Self::OpenFiles => LimitedResource::OpenFiles,
-            Self::Processes => LimitedResource::Processes,
-            Self::Stack => LimitedResource::Stack,
-        }
-    }
-}
 
 impl<P> Builder<P> {
     /// Sets what becomes of what workers write to their standard output. By default it goes where that of this process goes.
@@ -133,7 +96,6 @@ impl<P> Builder<P> {
     /// ```
     pub fn resource_limit(mut self, resource: Resource, limit: u64) -> Self {
         let resources = &mut self.settings.process_limits.resources;
-        let resource = resource.limited();
         resources.retain(|&(other, _)| other != resource);
         resources.push((resource, limit));
         self
