@@ -1,6 +1,6 @@
 //! The next outcome of a map without waiting, for its stream.
 
-use super::super::results::{Awaited, FORKED, MapStep, Registration, WaitError};
+use super::super::results::{Awaited, FORKED, Registration};
 use super::Map;
 use crate::pool::task::{OutcomeOf, Task};
 use crate::queue::futures::LinePlace;
@@ -72,20 +72,8 @@ impl<T: Task, I: Iterator<Item = T>> Map<'_, T, I> {
         let step = results.poll_until(&mut wait.registration, Awaited::Change, context, |tasks| {
             results.map_step(tasks, stream, limits, arrived)
         });
-        match ready!(step) {
-            Ok(MapStep::Outcomes) => {}
-            Ok(MapStep::Reserved(range)) => {
-                self.send(range, None);
-            }
-            Ok(MapStep::Refused(error)) => self.refuse(&error),
-            Err(WaitError::Unknown(what)) => {
-                results.fail_unknown(what);
-                // They have outcomes now.
-                return Poll::Ready(results.take_outcomes(stream, &mut self.arrived));
-            }
-            Err(WaitError::Ended | WaitError::TimedOut) => return Poll::Ready(false),
-        }
-        Poll::Ready(true)
+        let step = ready!(step);
+        Poll::Ready(self.take_step(step))
     }
 
     /// Tries once more to send the first pending task, for which there was no memory. Returns whether the map can go on.

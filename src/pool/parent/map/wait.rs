@@ -17,16 +17,24 @@ impl<T: Task, I: Iterator<Item = T>> Map<'_, T, I> {
             return self.wait_for_memory();
         }
         let stream = self.stream();
-        match results.wait_for_step(stream, &self.limits, &mut self.arrived) {
+        let step = results.wait_for_step(stream, &self.limits, &mut self.arrived);
+        self.take_step(step)
+    }
+
+    /// Goes on after a wait. Returns `false` if no outcome will arrive.
+    pub(super) fn take_step(&mut self, step: Result<MapStep, WaitError>) -> bool {
+        match step {
             Ok(MapStep::Outcomes) => {}
             Ok(MapStep::Reserved(range)) => {
                 self.send(range, None);
             }
             Ok(MapStep::Refused(error)) => self.refuse(&error),
             Err(WaitError::Unknown(what)) => {
-                results.fail_unknown(what);
-                let step = results.wait_for_step(stream, &[], &mut self.arrived);
-                return step.is_ok();
+                // The tasks that were sent have outcomes then. Those that are pending are refused.
+                self.shared.results.fail_unknown(what);
+                let stream = self.stream();
+                let has_outcomes = self.shared.results.take_outcomes(stream, &mut self.arrived);
+                return has_outcomes || !self.pending.is_empty();
             }
             Err(WaitError::Ended | WaitError::TimedOut) => return false,
         }
