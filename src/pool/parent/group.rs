@@ -11,6 +11,8 @@ use super::handle::TaskHandle;
 use super::results::{GroupId, Home};
 use super::shared::Shared;
 use super::submission::Submission;
+#[cfg(feature = "macros")]
+use super::submission::submit_registered;
 use super::unclaimed::Unclaimed;
 use crate::error::{JoinTimeout, SubmitError, TrySubmitError};
 use crate::pool::outcome::TaskId;
@@ -243,7 +245,12 @@ impl<T: Task> Group<T> {
         self.task(task).submit_detached()
     }
 
-    /// Submits a task to the group, for async callers. Needs the feature `async`.
+    /// Submits a task to the group, for async callers, as [`TypedPool::submit_async`](crate::pool::TypedPool::submit_async)
+    /// does. Needs the feature `async`. Dropping the future before it has completed drops the task, which is not submitted.
+    ///
+    /// # Errors
+    ///
+    /// [`SubmitError`], with the task.
     #[cfg(feature = "async")]
     pub fn submit_async(&self, task: T) -> SubmitFuture<'_, T> {
         self.task(task).submit_async()
@@ -331,42 +338,38 @@ impl AnyGroup {
         act(&group)
     }
 
-    /// Submits a task to the group, as [`Pool::submit`](crate::pool::Pool::submit) does. If the handle is dropped, the
-    /// outcome goes to [`drain`](AnyGroup::drain) of the group.
-    ///
-    /// # Errors
-    ///
-    /// [`SubmitError`], with the task.
-    pub fn submit<T: RegisteredTask>(&self, task: T) -> Result<TaskHandle<T>, SubmitError<T>> {
-        self.task(task).submit()
-    }
-
-    /// Submits a task to the group, without waiting for other tasks, as
-    /// [`Pool::try_submit`](crate::pool::Pool::try_submit) does.
-    ///
-    /// # Errors
-    ///
-    /// [`TrySubmitError`], with the task.
-    pub fn try_submit<T: RegisteredTask>(
-        &self,
-        task: T,
-    ) -> Result<TaskHandle<T>, TrySubmitError<T>> {
-        self.task(task).try_submit()
-    }
-
-    /// Submits a task to the group and discards its outcome, as [`Group::submit_detached`] does.
-    ///
-    /// # Errors
-    ///
-    /// [`SubmitError`], with the task.
-    pub fn submit_detached<T: RegisteredTask>(&self, task: T) -> Result<TaskId, SubmitError<T>> {
-        self.task(task).submit_detached()
-    }
-
-    /// Submits a task to the group, for async callers. Needs the feature `async`.
-    #[cfg(feature = "async")]
-    pub fn submit_async<T: RegisteredTask>(&self, task: T) -> SubmitFuture<'_, T> {
-        self.task(task).submit_async()
+    submit_registered! {
+        submit: {
+            /// Submits a task to the group, as [`Pool::submit`](crate::pool::Pool::submit) does. If the handle is dropped, the
+            /// outcome goes to [`drain`](AnyGroup::drain) of the group.
+            ///
+            /// # Errors
+            ///
+            /// [`SubmitError`], with the task.
+        }
+        try_submit: {
+            /// Submits a task to the group, without waiting for other tasks, as
+            /// [`Pool::try_submit`](crate::pool::Pool::try_submit) does.
+            ///
+            /// # Errors
+            ///
+            /// [`TrySubmitError`], with the task.
+        }
+        submit_detached: {
+            /// Submits a task to the group and discards its outcome, as [`Group::submit_detached`] does.
+            ///
+            /// # Errors
+            ///
+            /// [`SubmitError`], with the task.
+        }
+        submit_async: {
+            /// Submits a task to the group, for async callers, as [`Pool::submit_async`](crate::pool::Pool::submit_async) does. Needs
+            /// the feature `async`. Dropping the future before it has completed drops the task, which is not submitted.
+            ///
+            /// # Errors
+            ///
+            /// [`SubmitError`], with the task.
+        }
     }
 
     /// Returns a submission of this task to the group, for which more can be set: see [`Submission`].

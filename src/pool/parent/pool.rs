@@ -17,7 +17,7 @@ use super::shutdown::Shutdown;
 use super::starmap::{MakeFrom, Starmap};
 use super::start::{check_role, start};
 use super::stats::PoolStats;
-use super::submission::Submission;
+use super::submission::{Submission, submit_registered};
 use crate::error::{
     JoinTimeout, RolloutError, ShutdownError, StartError, SubmitError, TrySubmitError,
 };
@@ -79,64 +79,81 @@ impl Pool {
         Builder::new()
     }
 
-    /// Submits a task. Blocks while the pool is at [capacity](Builder::capacity). The handle has the types of the task's
-    /// own output and error. Otherwise the same as [`TypedPool::submit`](crate::pool::TypedPool::submit).
-    ///
-    /// Keep the handle to wait for this task, or drop it and take the outcome from [`drain`](Pool::drain).
-    ///
-    /// # Errors
-    ///
-    /// [`SubmitError`], with the task.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    #[doc = include_str!("../registered.in")]
-    /// let pool = Pool::start(1)?;
-    /// match pool.submit(square::new(u64::MAX))?.wait() {
-    ///     Err(TaskError::Failed(failure)) => assert!(failure.message().ends_with("is too large")),
-    ///     other => panic!("{other:?}"),
-    /// }
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn submit<T: RegisteredTask>(&self, task: T) -> Result<TaskHandle<T>, SubmitError<T>> {
-        self.task(task).submit()
-    }
-
-    /// Submits a task, without waiting for other tasks, as [`TypedPool::try_submit`](crate::pool::TypedPool::try_submit) does.
-    ///
-    /// # Errors
-    ///
-    /// [`TrySubmitError`], with the task: as many tasks are in flight as allowed, or there is no memory for a task of
-    /// this size now; or as for [`submit`](Pool::submit).
-    pub fn try_submit<T: RegisteredTask>(
-        &self,
-        task: T,
-    ) -> Result<TaskHandle<T>, TrySubmitError<T>> {
-        self.task(task).try_submit()
-    }
-
-    /// Submits a task and discards its outcome, as [`TypedPool::submit_detached`](crate::pool::TypedPool::submit_detached)
-    /// does. Returns the id of the task.
-    ///
-    /// # Errors
-    ///
-    /// [`SubmitError`], with the task.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    #[doc = include_str!("../registered.in")]
-    /// let pool = Pool::start(2)?;
-    /// pool.submit_detached(shout::new("fire and forget".to_owned()))?;
-    /// let report = pool.shutdown(Shutdown::Drain, Duration::from_secs(10))?;
-    /// assert_eq!(report.completed, 1);
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn submit_detached<T: RegisteredTask>(&self, task: T) -> Result<TaskId, SubmitError<T>> {
-        self.task(task).submit_detached()
+    submit_registered! {
+        submit: {
+            /// Submits a task. Blocks while the pool is at [capacity](Builder::capacity). The handle has the types of the task's
+            /// own output and error. Otherwise the same as [`TypedPool::submit`](crate::pool::TypedPool::submit).
+            ///
+            /// Keep the handle to wait for this task, or drop it and take the outcome from [`drain`](Pool::drain).
+            ///
+            /// # Errors
+            ///
+            /// [`SubmitError`], with the task.
+            ///
+            /// # Examples
+            ///
+            /// ```
+            #[doc = include_str!("../registered.in")]
+            /// let pool = Pool::start(1)?;
+            /// match pool.submit(square::new(u64::MAX))?.wait() {
+            ///     Err(TaskError::Failed(failure)) => assert!(failure.message().ends_with("is too large")),
+            ///     other => panic!("{other:?}"),
+            /// }
+            /// # Ok(())
+            /// # }
+            /// ```
+        }
+        try_submit: {
+            /// Submits a task, without waiting for other tasks, as [`TypedPool::try_submit`](crate::pool::TypedPool::try_submit) does.
+            ///
+            /// # Errors
+            ///
+            /// [`TrySubmitError`], with the task: as many tasks are in flight as allowed, or there is no memory for a task of
+            /// this size now; or as for [`submit`](Pool::submit).
+        }
+        submit_detached: {
+            /// Submits a task and discards its outcome, as [`TypedPool::submit_detached`](crate::pool::TypedPool::submit_detached)
+            /// does. Returns the id of the task.
+            ///
+            /// # Errors
+            ///
+            /// [`SubmitError`], with the task.
+            ///
+            /// # Examples
+            ///
+            /// ```
+            #[doc = include_str!("../registered.in")]
+            /// let pool = Pool::start(2)?;
+            /// pool.submit_detached(shout::new("fire and forget".to_owned()))?;
+            /// let report = pool.shutdown(Shutdown::Drain, Duration::from_secs(10))?;
+            /// assert_eq!(report.completed, 1);
+            /// # Ok(())
+            /// # }
+            /// ```
+        }
+        submit_async: {
+            /// Submits a task, as [`submit`](Self::submit) does, for async callers: the future completes as soon as the pool has
+            /// room. Needs the feature `async`.
+            ///
+            /// Dropping the future before it has completed drops the task, which is not submitted.
+            ///
+            /// # Errors
+            ///
+            /// [`SubmitError`], as for [`submit`](Self::submit).
+            ///
+            /// # Examples
+            ///
+            /// ```
+            #[doc = include_str!("../registered.in")]
+            /// # ::futures::executor::block_on(async {
+            /// let pool = Pool::start(2)?;
+            /// let handle = pool.submit_async(square::new(3)).await?;
+            /// assert_eq!(handle.await?, 9);
+            /// # Ok(())
+            /// # })
+            /// # }
+            /// ```
+        }
     }
 
     /// Returns a submission of this task, for which more can be set: see [`Submission`].
@@ -155,32 +172,6 @@ impl Pool {
     #[inline]
     pub fn task<T: RegisteredTask>(&self, task: T) -> Submission<'_, T> {
         self.0.task(task, key_of::<T>())
-    }
-
-    /// Submits a task, as [`submit`](Self::submit) does, for async callers: the future completes as soon as the pool has
-    /// room. Needs the feature `async`.
-    ///
-    /// Dropping the future before it has completed drops the task, which is not submitted.
-    ///
-    /// # Errors
-    ///
-    /// [`SubmitError`], as for [`submit`](Self::submit).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    #[doc = include_str!("../registered.in")]
-    /// # ::futures::executor::block_on(async {
-    /// let pool = Pool::start(2)?;
-    /// let handle = pool.submit_async(square::new(3)).await?;
-    /// assert_eq!(handle.await?, 9);
-    /// # Ok(())
-    /// # })
-    /// # }
-    /// ```
-    #[cfg(feature = "async")]
-    pub fn submit_async<T: RegisteredTask>(&self, task: T) -> SubmitFuture<'_, T> {
-        self.task(task).submit_async()
     }
 
     /// Returns an iterator over the outcomes of all tasks whose handles were dropped, in the order in which they arrive. It

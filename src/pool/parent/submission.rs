@@ -183,6 +183,44 @@ impl<'a, T: Task> Submission<'a, T> {
     }
 }
 
+/// Defines the methods that submit registered tasks, for the pool and for groups: each has documentation of its own.
+#[cfg(feature = "macros")]
+macro_rules! submit_registered {
+    (
+        submit: { $(#[$of_submit:meta])* }
+        try_submit: { $(#[$of_try_submit:meta])* }
+        submit_detached: { $(#[$of_submit_detached:meta])* }
+        submit_async: { $(#[$of_submit_async:meta])* }
+    ) => {
+        $(#[$of_submit])*
+        pub fn submit<T: RegisteredTask>(&self, task: T) -> Result<TaskHandle<T>, SubmitError<T>> {
+            self.task(task).submit()
+        }
+
+        $(#[$of_try_submit])*
+        pub fn try_submit<T: RegisteredTask>(
+            &self,
+            task: T,
+        ) -> Result<TaskHandle<T>, TrySubmitError<T>> {
+            self.task(task).try_submit()
+        }
+
+        $(#[$of_submit_detached])*
+        pub fn submit_detached<T: RegisteredTask>(&self, task: T) -> Result<TaskId, SubmitError<T>> {
+            self.task(task).submit_detached()
+        }
+
+        $(#[$of_submit_async])*
+        #[cfg(feature = "async")]
+        pub fn submit_async<T: RegisteredTask>(&self, task: T) -> SubmitFuture<'_, T> {
+            self.task(task).submit_async()
+        }
+    };
+}
+
+#[cfg(feature = "macros")]
+pub(super) use submit_registered;
+
 /// Returns the handle of a task that was sent, and keeps the task if the pool returns tasks.
 #[inline]
 pub(super) fn handle_of<T: Task>(
