@@ -19,29 +19,35 @@
 //! | changes the working directory          | if the request has one                                                |
 //! | sets niceness, processors, limits      | those of the request; late, since they might hinder the other steps   |
 //! | unblocks all signals                   | SPAWN-2                                                               |
+//! | runs code of the caller                | if the request has any: SPAWN-5                                       |
 //! | calls `execve(2)`                      |                                                                       |
 //!
 //! SPAWN-1. The child allocates nothing, takes no lock, does not panic, and only makes async-signal-safe calls.
 //! SPAWN-2. All signals are blocked from before the child is made until it has reset all dispositions, so that no
 //!          handler of the parent runs in the child. The parent's thread gets its own mask back afterwards.
-//! SPAWN-3. A failed step is reported through `ExecPlan::failed`, which parent and child share. The child writes it
-//!          before it ends, and the parent reads it after the kernel has resumed the parent's thread, which orders the
-//!          two. Where an emulator turns the call into a plain fork, a failure shows as a child that ends with status
+//! SPAWN-3. A failed step is reported through a cell at the end of the child's stack, which parent and child share. The
+//!          child writes it before it ends, and the parent reads it after the kernel has resumed the parent's thread, which
+//!          orders the two. Where an emulator turns the call into a plain fork, a failure shows as a child that ends with status
 //!          127.
 //! SPAWN-4. `SIGHUP` stays ignored if it was: `nohup` is meant for everything that a program starts.
 //!
+//! SPAWN-5. A child that runs code of the caller is made without `CLONE_VM`: it has a copy of its parent's memory, as after
+//!          `fork(2)`, so that the code changes nothing of the parent. The caller has promised that it keeps to SPAWN-1
+//!          ([`PreExec`]). The parent still waits until the child has run its program or ended.
+//!
 //! A new property of children is another field that the child reads, like those of
-//! [`ProcessLimits`](super::process_limits::ProcessLimits). A closure of the caller is not possible: it would have to satisfy
-//! SPAWN-1, which only an `unsafe` interface could demand, like that of `Command::pre_exec`.
+//! [`ProcessLimits`](super::process_limits::ProcessLimits). [`PreExec`] is for what has no such field, at the cost of a fork.
 //!
 //! System calls: those of the table, `clone(2)`, `waitid(2)`. This module owns no state.
 
 mod c_strings;
 mod clone;
 mod plan;
+mod pre_exec;
 mod request;
 mod signals;
 
+pub use pre_exec::PreExec;
 pub(crate) use request::{Program, SpawnRequest, StreamTarget};
 
 use super::descriptor::beyond_stdio;
@@ -73,8 +79,8 @@ pub(crate) struct Spawned {
 ///
 /// An error of `execve(2)` is returned unchanged. An error of another step names that step.
 pub(crate) fn spawn(request: &SpawnRequest, inherited: &InheritedFiles) -> io::Result<Spawned> {
-    let plan = ExecPlan::new(request, inherited)?;
     let stack = Stack::new()?;
+    let plan = ExecPlan::new(request, inherited, stack.report())?;
     let (pid, pidfd) = {
         let _blocked = BlockedSignals::all()?;
         clone_vfork(&plan, &stack)?

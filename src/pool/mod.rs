@@ -192,7 +192,8 @@
 //! | other processes | [`TypedPool::recycle`] replaces all workers, one after the other. [`Builder::recycle_after_tasks`], [`Builder::recycle_above_memory`] and [`Builder::recycle_after_age`] replace each at its own time. |
 //! | another size | [`TypedPool::resize`], up to [`Builder::max_workers`]. With a range of workers, a pool follows its load by itself. |
 //! | output | [`Builder::stdout`] and [`Builder::stderr`] make each line that a worker writes an event of `tracing`, or drop it. |
-//! | what workers may use | [`Builder::nice`], [`Builder::processors`], [`Builder::resource_limit`], [`Builder::address_limit`], [`Builder::env`]. |
+//! | what workers may use | [`Builder::nice`], [`Builder::processors`], [`Builder::resource_limit`], [`Builder::address_limit`]. Their environment: [`Builder::env`], [`Builder::env_clear`], [`Builder::env_remove`]. |
+//! | code before their program | [`Builder::pre_exec`], as [`PreExec`], which takes unsafe code, and is the slow way to start. |
 //!
 //! # Metrics
 //!
@@ -338,6 +339,7 @@ pub use crate::error::{
     EmitError, JoinTimeout, ProgressError, RolloutError, ShutdownError, StartError, SubmitError,
     TrySubmitError, WaitAnyError,
 };
+pub use crate::os::spawn::PreExec;
 pub use carried::Tag;
 pub use context::{CancelReason, Context};
 pub use failure::Failure;

@@ -17,6 +17,7 @@ mod metrics;
 mod not_before;
 mod output;
 mod priorities;
+mod processes;
 mod progress;
 mod recorder;
 mod rollouts;

@@ -59,11 +59,15 @@ pub(super) fn c_string(text: &OsStr) -> io::Result<CString> {
     })
 }
 
-/// Returns the environment of this process with `changes` applied in order.
+/// Returns the environment of this process, or an empty one, with `changes` applied in order.
 pub(super) fn environment(
+    is_cleared: bool,
     changes: &[(OsString, Option<OsString>)],
 ) -> BTreeMap<OsString, OsString> {
-    let mut variables: BTreeMap<_, _> = std::env::vars_os().collect();
+    let mut variables = BTreeMap::new();
+    if !is_cleared {
+        variables.extend(std::env::vars_os());
+    }
     for (name, value) in changes {
         match value {
             Some(value) => variables.insert(name.clone(), value.clone()),

@@ -1,6 +1,7 @@
 //! The steps of the child between `clone` and `execve`, prepared by the parent as C strings and numbers.
 
 use super::c_strings::{CStrings, c_string, candidates, environment};
+use super::pre_exec::PreExec;
 use super::request::{Program, SELF, SpawnRequest, StreamTarget};
 use super::signals::{NO_SIGNAL, mask_signals, reset_signals};
 use crate::os::descriptor::beyond_stdio;
@@ -36,16 +37,18 @@ pub(super) struct ExecPlan<'a> {
     /// The arguments of a shell that runs a script without `#!`. The second one is set to the script's path.
     script_arguments: CStrings,
     environment: CStrings,
+    pre_exec: &'a [PreExec],
     /// Written by the child (SPAWN-3).
-    failed: Cell<Option<StepError>>,
+    failed: &'a Cell<Option<StepError>>,
 }
 
 impl<'a> ExecPlan<'a> {
     pub(super) fn new(
         request: &'a SpawnRequest,
         inherited: &'a InheritedFiles,
+        failed: &'a Cell<Option<StepError>>,
     ) -> io::Result<Self> {
-        let environment = environment(&request.environment);
+        let environment = environment(request.clears_environment, &request.environment);
         let path = request.program.path().as_os_str();
         let files = match &request.program {
             Program::Own(path) => vec![CString::new(SELF)?, c_string(path.as_os_str())?],
@@ -78,8 +81,14 @@ impl<'a> ExecPlan<'a> {
                 ["/bin/sh".as_ref(), path].into_iter().chain(arguments),
             )?,
             environment: CStrings::new(variables)?,
-            failed: Cell::new(None),
+            pre_exec: &request.pre_exec,
+            failed,
         })
+    }
+
+    /// Returns whether the child runs code of the caller, and so needs memory of its own.
+    pub(super) const fn runs_foreign_code(&self) -> bool {
+        !self.pre_exec.is_empty()
     }
 
     /// Returns why the child has failed; `None` if it runs its program. Call it in the parent, once the child has run
@@ -111,7 +120,22 @@ impl<'a> ExecPlan<'a> {
             .map_err(Step::Processors.error())?;
         limits.apply_resources().map_err(Step::Resources.error())?;
         mask_signals(NO_SIGNAL).map_err(Step::Signals.error())?;
+        if self.runs_foreign_code() {
+            self.run_foreign_code()?;
+        }
         Ok(Step::Program.error()(self.run().into()))
+    }
+
+    /// Runs the code of the caller. Until it returns it counts as failed, since it may end the process.
+    fn run_foreign_code(&self) -> Result<(), StepError> {
+        let step = Step::PreExec;
+        self.failed.set(Some(step.error()(Errno::CANCELED.into())));
+        for code in self.pre_exec {
+            code.run().map_err(step.error())?;
+        }
+        self.failed.set(None);
+        // A change of the user has taken the request back.
+        self.bind_to_parent().map_err(Step::Parent.error())
     }
 
     fn bind_to_parent(&self) -> io::Result<()> {
@@ -205,6 +229,7 @@ enum Step {
     Nice,
     Processors,
     Resources,
+    PreExec,
 }
 
 impl Step {
@@ -237,6 +262,7 @@ impl StepError {
             Step::Nice => "its niceness can't be set",
             Step::Processors => "it can't be bound to its processors",
             Step::Resources => "its resource limits can't be set",
+            Step::PreExec => "the code that it runs before its program has failed",
             Step::Directory => {
                 let directory = request.directory.as_deref().unwrap_or(Path::new("."));
                 let context = format!(

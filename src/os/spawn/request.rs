@@ -1,5 +1,6 @@
 //! What the caller wants to start: a program, its arguments, environment and working directory.
 
+use super::pre_exec::PreExec;
 use crate::os::process_limits::ProcessLimits;
 use rustix::process::{Pid, getpid};
 use std::ffi::{OsStr, OsString};
@@ -59,6 +60,8 @@ pub(crate) struct SpawnRequest {
     pub(crate) program: Program,
     /// The arguments after argument 0.
     pub(crate) arguments: Vec<OsString>,
+    /// Whether the child gets no variable of this process's environment.
+    pub(crate) clears_environment: bool,
     /// Changes to this process's environment, applied in this order; `None` removes a variable.
     pub(crate) environment: Vec<(OsString, Option<OsString>)>,
     pub(crate) stdout: StreamTarget,
@@ -66,6 +69,8 @@ pub(crate) struct SpawnRequest {
     pub(crate) limits: ProcessLimits,
     /// The working directory; `None` is that of this process.
     pub(crate) directory: Option<PathBuf>,
+    /// What the child runs before its program. With any, it gets a copy of this process's memory, which takes time.
+    pub(crate) pre_exec: Vec<PreExec>,
     /// The child runs its program only if this is its parent.
     pub(crate) parent: Pid,
 }
@@ -76,11 +81,13 @@ impl SpawnRequest {
         Self {
             program,
             arguments: Vec::new(),
+            clears_environment: false,
             environment: Vec::new(),
             stdout: StreamTarget::Inherited,
             stderr: StreamTarget::Inherited,
             limits: ProcessLimits::default(),
             directory: None,
+            pre_exec: Vec::new(),
             parent: getpid(),
         }
     }

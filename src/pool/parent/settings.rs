@@ -3,6 +3,7 @@
 use super::events::Listener;
 use crate::error::StartError;
 use crate::os::process_limits::ProcessLimits;
+use crate::os::spawn::PreExec;
 use crate::os::{clock, memory_use};
 use crate::pool::worker_state::GivenInit;
 use crate::segment::board::EmissionLimits;
@@ -104,9 +105,12 @@ pub(crate) struct Settings {
     pub(crate) spin: Duration,
     pub(crate) liveness_interval: Duration,
     pub(crate) program: Option<PathBuf>,
+    /// Whether workers get no variable of this process's environment.
+    pub(crate) clears_environment: bool,
     /// Changes to the environment of workers: variables to set, and, without a value, to remove.
     pub(crate) environment: Vec<(OsString, Option<OsString>)>,
     pub(crate) current_dir: Option<PathBuf>,
+    pub(crate) pre_exec: Vec<PreExec>,
     pub(crate) stdout: WorkerOutput,
     pub(crate) stderr: WorkerOutput,
     pub(crate) process_limits: ProcessLimits,

@@ -255,6 +255,25 @@ impl<P> Builder<P> {
         self
     }
 
+    /// Clears the environment of the workers: they get no variable of this process, and none that was set before this. Those that are
+    /// set after it they get, and those by which the pool and its workers find each other.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    #[doc = include_str!("../../example.in")]
+    /// let builder = TypedPool::<Square>::builder().env_clear();
+    /// let pool = builder.env("PATH", "/usr/bin:/bin").start()?;
+    /// assert_eq!(pool.submit(Square(3))?.wait()?, 9);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn env_clear(mut self) -> Self {
+        self.settings.clears_environment = true;
+        self.settings.environment.clear();
+        self
+    }
+
     /// Sets the working directory of the workers. By default it is that of this process.
     ///
     /// # Examples

@@ -134,9 +134,11 @@ impl Launcher {
     fn request(&self, slot: u32) -> SpawnRequest {
         let settings = &self.shared.settings;
         let mut request = SpawnRequest::new(self.program.clone());
+        request.clears_environment = settings.clears_environment;
         request.environment.clone_from(&settings.environment);
         request.directory.clone_from(&settings.current_dir);
         request.limits.clone_from(&settings.process_limits);
+        request.pre_exec.clone_from(&settings.pre_exec);
         // Last, so that it replaces any variable of this name.
         let assignment = Assignment {
             slot,
