@@ -141,6 +141,10 @@ mutants! {
     LeaseCountNeverFalls,
     /// A lease that does not borrow its receiver is not counted.
     OwnedLeaseNotCounted,
+    /// A reservation still gives access to the bytes of a message that was sent.
+    PlaceOutlivesToken,
+    /// The home thread does not notice that other threads lease messages, too.
+    OthersLeasesNotSeen,
     /// The last receiver does not notice a lease that was forgotten.
     ForgottenLeaseLost,
     /// A message that cannot be decoded is returned to the queue.

@@ -235,6 +235,7 @@ impl Attachment {
         me: Identity,
     ) -> Self {
         segment.set_own_peer(peer, me);
+        let max_leases = segment.settings().max_leases;
         let one_if = |role| AtomicUsize::new(usize::from(roles.has(role)));
         Self {
             segment,
@@ -244,7 +245,7 @@ impl Attachment {
             receivers: one_if(Role::Receiver),
             reserved: AtomicBool::new(false),
             pacer: LivenessPacer::new(),
-            leases: LeaseCount::new(),
+            leases: LeaseCount::new(max_leases),
             #[cfg(feature = "async")]
             seats: Seats::default(),
         }

@@ -19,10 +19,9 @@ use std::time::Instant;
 /// # Trust
 ///
 /// The slice is the shared memory itself. No process writes a message that another one holds, as long as all of them use
-/// this crate. But a peer with a bug or with bad intent can write to any byte of the queue at any time: then the bytes, or
-/// the length that the next [`deref`](Deref::deref) returns, change while you look at them. Both stay within the message's
-/// block. Unless you trust every process that has the queue, copy the message ([`to_vec`](slice::to_vec)) before you check it,
-/// and use the copy.
+/// this crate. But a peer with a bug or with bad intent can write to any byte of the queue at any time: then the bytes change
+/// while you look at them. The slice stays where it is, within the message's block. Unless you trust every process that has
+/// the queue, copy the message ([`to_vec`](slice::to_vec)) before you check it, and use the copy.
 #[must_use = "dropping a lease returns the message to the queue"]
 pub struct BytesLease<'a> {
     leased: LeasedMessage<'a>,

@@ -4,6 +4,7 @@ use super::attachment::{Attachment, Entered};
 use super::failure::RecvFailure;
 use crate::protocol::Corrupt;
 use crate::protocol::steps::{OwnedBlock, batch, settle};
+use crate::segment::ReadableBlock;
 
 /// A block that this process holds. Dropping it returns its message to the queue (`Return`).
 pub(super) struct HeldBlock<'a> {
@@ -34,6 +35,20 @@ impl<'a> HeldBlock<'a> {
         let block = self.block.take();
         core::mem::forget(self);
         block
+    }
+
+    /// Looks up where the message is, for a lease. The caller then has to release or return the block.
+    ///
+    /// # Errors
+    ///
+    /// Returns the block if its bytes are not a message: it holds a batch, or it is corrupt.
+    #[inline(always)]
+    pub(super) fn into_readable(self) -> Result<ReadableBlock, (Self, Corrupt)> {
+        let queue = self.queue;
+        match ReadableBlock::new(queue.view(), self.into_block()) {
+            Ok(readable) => Ok(readable),
+            Err((block, corrupt)) => Err((Self::new(queue, block), corrupt)),
+        }
     }
 
     /// Returns whether the block holds several messages.

@@ -1,10 +1,10 @@
 //! Leases: messages that are received and not yet acknowledged.
 
-use super::attachment::Attachment;
+use super::attachment::{Attachment, Entered};
 use super::batches::{BatchedMessage, HeldBatch, Place};
 use super::failure::{Failure, RecvFailure};
 use super::held_block::HeldBlock;
-use super::taken::DetachedMessage;
+use super::taken::{DetachedMessage, TakenMessage};
 use crate::codec::{Bincode, Codec, DecodeError};
 use crate::protocol::steps::OwnedBlock;
 use core::fmt;
@@ -287,7 +287,7 @@ impl Drop for LeasedMessage<'_> {
         match self.0.take() {
             None => {}
             Some(Parts { keeper, message }) => match message {
-                DetachedMessage::Block(block) => return_block(keeper, block),
+                DetachedMessage::Block(mut block) => return_block(keeper, block.take()),
                 DetachedMessage::Batched(message) => {
                     let (batch, place) = message.into_parts();
                     return_batched(keeper, batch, place);
@@ -304,7 +304,7 @@ impl Drop for LeasedMessage<'_> {
 #[inline(always)]
 fn acknowledge_unusual(Parts { keeper, message }: Parts<'_>) {
     match message {
-        DetachedMessage::Block(block) => acknowledge_owned(keeper, block),
+        DetachedMessage::Block(mut block) => acknowledge_owned(keeper, block.take()),
         DetachedMessage::Batched(message) => {
             let (batch, place) = message.into_parts();
             acknowledge_batched(keeper, batch, place);
@@ -318,7 +318,9 @@ fn acknowledge_unusual(Parts { keeper, message }: Parts<'_>) {
     reason = "by reference, it would have to be in memory"
 )]
 fn acknowledge_owned(keeper: Keeper<'_>, block: OwnedBlock) {
-    acknowledge_message(&keeper, DetachedMessage::Block(block));
+    acknowledge_message(&keeper, |queue| {
+        TakenMessage::Block(HeldBlock::new(queue, block))
+    });
 }
 
 #[inline(never)]
@@ -327,16 +329,20 @@ fn acknowledge_owned(keeper: Keeper<'_>, block: OwnedBlock) {
     reason = "by reference, it would have to be in memory"
 )]
 fn acknowledge_batched(keeper: Keeper<'_>, batch: Arc<HeldBatch>, place: Place) {
-    let message = BatchedMessage::from_parts(batch, place);
-    acknowledge_message(&keeper, DetachedMessage::Batched(message));
+    acknowledge_message(&keeper, |_| {
+        TakenMessage::Batched(BatchedMessage::from_parts(batch, place))
+    });
 }
 
-fn acknowledge_message(keeper: &Keeper<'_>, message: DetachedMessage) {
+fn acknowledge_message<'a>(
+    keeper: &'a Keeper<'_>,
+    message: impl FnOnce(Entered<'a>) -> TakenMessage<'a>,
+) {
     let Ok(queue) = keeper.attachment().enter() else {
         return;
     };
     // As in `LeasedMessage::acknowledge`.
-    let _ = message.attach(queue).acknowledge();
+    let _ = message(queue).acknowledge();
     if keeper.count_end() {
         queue.count_lease_operation();
     }
@@ -350,7 +356,9 @@ fn acknowledge_message(keeper: &Keeper<'_>, message: DetachedMessage) {
     reason = "by reference, it would have to be in memory"
 )]
 fn return_block(keeper: Keeper<'_>, block: OwnedBlock) {
-    return_message(&keeper, DetachedMessage::Block(block));
+    return_message(&keeper, |queue| {
+        TakenMessage::Block(HeldBlock::new(queue, block))
+    });
 }
 
 /// Returns a message of a batch to the queue, and ends its lease.
@@ -361,15 +369,19 @@ fn return_block(keeper: Keeper<'_>, block: OwnedBlock) {
     reason = "by reference, it would have to be in memory"
 )]
 fn return_batched(keeper: Keeper<'_>, batch: Arc<HeldBatch>, place: Place) {
-    let message = BatchedMessage::from_parts(batch, place);
-    return_message(&keeper, DetachedMessage::Batched(message));
+    return_message(&keeper, |_| {
+        TakenMessage::Batched(BatchedMessage::from_parts(batch, place))
+    });
 }
 
-fn return_message(keeper: &Keeper<'_>, message: DetachedMessage) {
+fn return_message<'a>(
+    keeper: &'a Keeper<'_>,
+    message: impl FnOnce(Entered<'a>) -> TakenMessage<'a>,
+) {
     let Ok(queue) = keeper.attachment().enter() else {
         return;
     };
-    let message = message.attach(queue);
+    let message = message(queue);
     if mutant!(LeaseDropAcknowledges) {
         let _ = message.acknowledge();
     } else {

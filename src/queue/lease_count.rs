@@ -10,6 +10,9 @@
 //! |         | it ended                                                    |                                     |
 //! | `away`  | the same for all other threads together                     | other threads, by an exchange       |
 //! | `owned` | owned leases                                                | any thread, by an exchange          |
+//! | `alone` | nothing: it is the limit as long as only the home thread    | any thread that is about to raise   |
+//! |         | has counted, and none of its leases is owned; then          | `away` or `owned`                   |
+//! |         | [`NOT_ALONE`]                                               |                                     |
 //!
 //! A count may be negative: a lease that one thread took and another ended raised one word and lowered another.
 //!
@@ -23,10 +26,12 @@
 //!     lease is refused only after such a reading: there were as many leases as there may be.
 //! LEASE-4. A lease is granted after one reading, and counted after its message was taken. So threads that lease at the
 //!     same moment may exceed the limit, each by one.
+//! LEASE-5. `alone` is [`NOT_ALONE`] before `away` or `owned` is raised for the first time. So while `home` is below `alone`,
+//!     there are fewer leases than the limit, and the usual thread reads no other word.
 //!
 //! Crash: the words are memory of this process. A forked child has a copy of them, and no lease that it could end.
 
-use crate::sync::{AtomicU64, AtomicUsize, Ordering};
+use crate::sync::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use core::cell::Cell;
 
 /// See the module. On cache lines of its own: the home thread writes it with each lease, and the other fields of the
@@ -38,6 +43,8 @@ pub(super) struct LeaseCount {
     home: Tally,
     away: Tally,
     owned: Tally,
+    alone: AtomicU32,
+    max: u32,
 }
 
 /// A count and its version (LEASE-3). The count is a signed number in the lower half; one below 0 has borrowed from the
@@ -45,6 +52,8 @@ pub(super) struct LeaseCount {
 #[derive(Debug)]
 struct Tally(AtomicU64);
 
+/// The value of `alone` when more than the home thread counts: as a signed number, below every count.
+const NOT_ALONE: u32 = i32::MIN.cast_unsigned();
 /// One more, and the next version.
 const ONE_MORE: u64 = (1 << 32) + 1;
 /// One less, and the next version.
@@ -101,38 +110,44 @@ fn this_thread() -> usize {
 }
 
 impl LeaseCount {
-    pub(super) fn new() -> Self {
+    /// Counts from 0. There are to be at most `max` leases.
+    pub(super) fn new(max: u32) -> Self {
         Self {
             token: AtomicUsize::new(0),
             home: Tally::new(),
             away: Tally::new(),
             owned: Tally::new(),
+            alone: AtomicU32::new(max),
+            max,
         }
     }
 
-    /// Returns whether there are fewer than `max` leases. If so, this thread may take a message for one more, and then
-    /// calls [`add`](Self::add) (LEASE-4).
+    /// Returns whether there may be one more lease. If so, this thread may take a message for it, and then calls
+    /// [`add`](Self::add) (LEASE-4).
     #[inline(always)]
-    pub(super) fn is_below(&self, max: u32) -> bool {
-        self.total() < max.cast_signed() || !self.is_full(max)
+    pub(super) fn has_room(&self) -> bool {
+        let alone = self.alone.load(Ordering::Relaxed).cast_signed();
+        count(self.home.load()) < alone || !self.is_full()
     }
 
-    /// Answers [`is_below`](Self::is_below) the other way round, for certain (LEASE-3).
-    #[cold]
+    /// Answers [`has_room`](Self::has_room) the other way round, for certain (LEASE-3).
     #[inline(never)]
-    fn is_full(&self, max: u32) -> bool {
-        is_full(max, || self.read())
+    fn is_full(&self) -> bool {
+        is_full(self.max, || self.read())
+    }
+
+    /// Counts in one of the words that all threads write.
+    fn add_to(&self, tally: &Tally) {
+        if self.alone.load(Ordering::Relaxed) != NOT_ALONE && !mutant!(OthersLeasesNotSeen) {
+            self.alone.store(NOT_ALONE, Ordering::Relaxed);
+        }
+        // Release: a thread that sees the count sees LEASE-5, too.
+        tally.add(ONE_MORE);
     }
 
     #[inline(always)]
     fn read(&self) -> [u64; 3] {
         [self.home.load(), self.away.load(), self.owned.load()]
-    }
-
-    /// Returns the number of leases. While other threads take or end leases it is approximate.
-    #[inline(always)]
-    pub(super) fn total(&self) -> i32 {
-        sum(self.read())
     }
 
     /// Returns the number of leases that borrow their receiver. Exact if no such lease is taken or ended meanwhile.
@@ -162,7 +177,7 @@ impl LeaseCount {
         if claimed.is_ok() {
             self.home.write(ONE_MORE);
         } else {
-            self.away.add(ONE_MORE);
+            self.add_to(&self.away);
         }
     }
 
@@ -186,7 +201,7 @@ impl LeaseCount {
         // In this order: until it is counted again, another thread may take one more, and none is refused needlessly.
         self.remove();
         if !mutant!(LeaseNotCounted) && !mutant!(OwnedLeaseNotCounted) {
-            self.owned.add(ONE_MORE);
+            self.add_to(&self.owned);
         }
     }
 
@@ -224,13 +239,19 @@ mod tests {
     use super::*;
     use std::thread;
 
+    const MANY: u32 = 100;
+
+    fn total(leases: &LeaseCount) -> i32 {
+        sum(leases.read())
+    }
+
     fn counts(leases: &LeaseCount) -> [i32; 3] {
         leases.read().map(count)
     }
 
     #[test]
     fn the_first_thread_that_leases_counts_in_a_word_of_its_own() {
-        let leases = LeaseCount::new();
+        let leases = LeaseCount::new(MANY);
         leases.add();
         leases.add();
         thread::scope(|scope| {
@@ -239,12 +260,12 @@ mod tests {
         assert_eq!(counts(&leases), [2, 1, 0]);
         leases.remove();
         assert_eq!(counts(&leases), [1, 1, 0]);
-        assert_eq!((leases.total(), leases.borrowed()), (2, 2));
+        assert_eq!((total(&leases), leases.borrowed()), (2, 2));
     }
 
     #[test]
     fn a_lease_that_another_thread_ends_is_counted_no_more() {
-        let leases = LeaseCount::new();
+        let leases = LeaseCount::new(1);
         leases.add();
         thread::scope(|scope| {
             scope.spawn(|| {
@@ -257,23 +278,48 @@ mod tests {
         leases.remove();
         leases.remove();
         assert_eq!(counts(&leases), [-1, 1, 0]);
-        assert!(leases.is_below(1) && leases.total() == 0);
+        assert!(leases.has_room() && total(&leases) == 0);
     }
 
     #[test]
     fn an_owned_lease_counts_towards_the_limit_and_borrows_nothing() {
-        let leases = LeaseCount::new();
+        let leases = LeaseCount::new(2);
         leases.add();
         leases.make_owned();
-        assert_eq!((leases.total(), leases.borrowed()), (1, 0));
-        assert!(!leases.is_below(1) && leases.is_below(2));
+        assert_eq!((total(&leases), leases.borrowed()), (1, 0));
+        assert!(leases.has_room());
+        leases.add();
+        assert!(!leases.has_room());
+        leases.remove();
         assert!(!leases.remove_owned(), "it was the only one");
         assert_eq!(counts(&leases), [0, 0, 0]);
     }
 
+    /// What another thread has ended does not lower the count of the home thread, and what it has taken does not raise it.
+    #[test]
+    fn leases_of_other_threads_count_towards_the_limit() {
+        let leases = LeaseCount::new(2);
+        leases.add();
+        assert!(leases.has_room());
+        thread::scope(|scope| {
+            scope.spawn(|| leases.add());
+        });
+        assert!(!leases.has_room());
+        leases.remove();
+        leases.remove();
+        assert_eq!(counts(&leases), [-1, 1, 0]);
+        for _ in 0..2 {
+            assert!(leases.has_room());
+            thread::scope(|scope| {
+                scope.spawn(|| leases.add());
+            });
+        }
+        assert!(!leases.has_room());
+    }
+
     #[test]
     fn each_change_of_a_count_makes_a_value_that_the_word_never_had() {
-        let leases = LeaseCount::new();
+        let leases = LeaseCount::new(MANY);
         let mut seen = vec![leases.home.load()];
         let changes = [ONE_MORE, ONE_LESS, ONE_LESS, ONE_LESS, ONE_MORE, ONE_MORE];
         for (change, expected) in changes.into_iter().zip([1, 0, -1, -2, -1, 0]) {
@@ -289,7 +335,7 @@ mod tests {
     /// after that sees all of them.
     #[test]
     fn a_lease_is_not_refused_for_leases_that_were_never_there_at_the_same_time() {
-        let leases = LeaseCount::new();
+        let leases = LeaseCount::new(MANY);
         leases.add();
         leases.remove();
         let before = leases.read();
@@ -309,7 +355,7 @@ mod tests {
     /// The state of LEASE-3: the same counts, but not the same words.
     #[test]
     fn counts_that_have_changed_and_come_back_are_not_the_same_reading() {
-        let leases = LeaseCount::new();
+        let leases = LeaseCount::new(MANY);
         leases.add();
         let one = leases.read();
         leases.add();

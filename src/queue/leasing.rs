@@ -2,7 +2,6 @@
 
 use super::attachment::Entered;
 use super::failure::{Failure, RecvFailure};
-use super::held_block::HeldBlock;
 use super::lease::{Lease, LeasedMessage};
 use super::policy::{Deadline, NonBlocking, Unbounded, WaitPolicy};
 use super::receiver::Receiver;
@@ -12,6 +11,7 @@ use crate::error::{RecvError, RecvTimeoutError, TryRecvError};
 use crate::protocol::SharedState;
 use crate::protocol::steps::OwnedBlock;
 use crate::protocol::steps::receive::{Miss, Receive};
+use crate::segment::ReadableBlock;
 use core::time::Duration;
 use std::time::Instant;
 
@@ -20,8 +20,8 @@ enum FirstLook {
     /// Nothing: there was no look.
     NotTried,
     Missed(Miss),
-    /// A block with several messages.
-    Batch(OwnedBlock),
+    /// A block whose bytes are not simply a message.
+    Unusual(OwnedBlock),
 }
 
 impl<T, C: Codec<T>> Receiver<T, C> {
@@ -124,16 +124,19 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         let first = if self.batches.any() || !self.may_lease() {
             FirstLook::NotTried
         } else {
-            match self.look_a_few_times(queue, policy) {
+            let words = queue.view();
+            match self.look_a_few_times(queue, words, policy) {
                 Ok(block) => {
-                    let held = HeldBlock::new(queue, block);
-                    if !held.is_batch() {
-                        let attachment = &self.handle.attachment;
-                        attachment.leases.add();
-                        let message = DetachedMessage::Block(held.into_block());
-                        return Ok(LeasedMessage::counted(attachment, message));
+                    // A batch looks like a message that is too long.
+                    match ReadableBlock::new(words, block) {
+                        Ok(block) => {
+                            let attachment = &self.handle.attachment;
+                            attachment.leases.add();
+                            let message = DetachedMessage::Block(block);
+                            return Ok(LeasedMessage::counted(attachment, message));
+                        }
+                        Err((block, _)) => FirstLook::Unusual(block),
                     }
-                    FirstLook::Batch(held.into_block())
                 }
                 Err(miss) => FirstLook::Missed(miss),
             }
@@ -156,9 +159,9 @@ impl<T, C: Codec<T>> Receiver<T, C> {
             let taken = match first {
                 FirstLook::NotTried => return self.take_counted(queue),
                 FirstLook::Missed(miss) => self.sort_after(queue, miss)?,
-                FirstLook::Batch(block) => self.sort(queue, Receive::Message(block))?,
+                FirstLook::Unusual(block) => self.sort(queue, Receive::Message(block))?,
             };
-            Ok(taken.map(|taken| self.count(taken)))
+            taken.map(|taken| self.count(taken)).transpose()
         };
         let taken = match look() {
             Ok(Some(taken)) => Ok(taken),
@@ -183,27 +186,29 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         queue: Entered<'_>,
     ) -> Result<Option<LeasedMessage<'_>>, RecvFailure> {
         let taken = self.take_one(queue)?.map(|taken| self.count(taken));
-        Ok(taken.map(|taken| LeasedMessage::counted(&self.handle.attachment, taken)))
+        Ok(taken
+            .transpose()?
+            .map(|taken| LeasedMessage::counted(&self.handle.attachment, taken)))
     }
 
     fn take_counted(&self, queue: Entered<'_>) -> Result<Option<DetachedMessage>, RecvFailure> {
         if !self.may_lease() {
             return Err(self.too_many_leases(queue));
         }
-        Ok(self.take_one(queue)?.map(|taken| self.count(taken)))
+        let taken = self.take_one(queue)?.map(|taken| self.count(taken));
+        taken.transpose()
     }
 
-    fn count(&self, taken: TakenMessage<'_>) -> DetachedMessage {
+    fn count(&self, taken: TakenMessage<'_>) -> Result<DetachedMessage, RecvFailure> {
+        let message = taken.detach()?;
         self.handle.attachment.leases.add();
-        taken.detach()
+        Ok(message)
     }
 
     /// Returns whether this process may have one more lease.
     #[inline(always)]
     fn may_lease(&self) -> bool {
-        let attachment = &self.handle.attachment;
-        let max = attachment.settings().max_leases;
-        attachment.leases.is_below(max)
+        self.handle.attachment.leases.has_room()
     }
 
     #[cold]

@@ -16,6 +16,7 @@ use crate::protocol::peers::Role;
 use crate::protocol::steps::OwnedBlock;
 use crate::protocol::steps::receive::{self, Miss, Receive};
 use crate::protocol::{Corrupt, SharedState};
+use crate::segment::View;
 use core::fmt;
 use core::marker::PhantomData;
 use core::time::Duration;
@@ -197,7 +198,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         if self.batches.any() {
             return self.receive_after(queue, None, policy);
         }
-        match self.look_a_few_times(queue, policy) {
+        match self.look_a_few_times(queue, queue.view(), policy) {
             Ok(block) => self.open(HeldBlock::new(queue, block), policy),
             Err(miss) => self.receive_after(queue, Some(miss), policy),
         }
@@ -237,7 +238,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         if self.batches.any() {
             return otherwise(self.receive_after(queue, None, policy));
         }
-        let held = match self.look_a_few_times(queue, policy) {
+        let held = match self.look_a_few_times(queue, queue.view(), policy) {
             Ok(block) => HeldBlock::new(queue, block),
             Err(miss) => return otherwise(self.receive_after(queue, Some(miss), policy)),
         };
@@ -263,11 +264,12 @@ impl<T, C: Codec<T>> Receiver<T, C> {
     pub(super) fn look_a_few_times<P: WaitPolicy>(
         &self,
         queue: Entered<'_>,
+        words: View<'_>,
         policy: &P,
     ) -> Result<OwnedBlock, Miss> {
         let mut tries = 0;
         loop {
-            match receive::receive_next(queue.segment(), queue.view(), queue.peer()) {
+            match receive::receive_next(queue.segment(), words, queue.peer()) {
                 Err(Miss::Unfilled)
                     if P::WAITS
                         && self.handle.waiter.tries_again(

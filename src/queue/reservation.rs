@@ -10,6 +10,7 @@ use crate::error::{SendError, SendTimeoutError, TrySendError};
 use crate::protocol::steps::OwnedBlock;
 use crate::protocol::steps::send::{self, Publish};
 use crate::protocol::{Corrupt, Words};
+use crate::segment::WritableBlock;
 use core::fmt;
 use core::ops::{Deref, DerefMut};
 use core::time::Duration;
@@ -34,7 +35,7 @@ use std::time::Instant;
 pub struct Reservation<'a, T, C: Codec<T> = Raw> {
     sender: &'a Sender<T, C>,
     /// Spent once the message was sent.
-    block: OwnedBlock,
+    block: WritableBlock,
     length: usize,
     sent: bool,
 }
@@ -154,7 +155,8 @@ where
 }
 
 impl<T, C: Codec<T>> Sender<T, C> {
-    /// Reserves the usual buffer: a block of the smallest class, and one is free. An error has `returned` as its value.
+    /// Reserves the usual buffer: the cell at the tail, if the message fits and the cell is free. An error has `returned` as
+    /// its value.
     #[inline(always)]
     pub(super) fn reserve_for<P: WaitPolicy, V>(
         &self,
@@ -171,7 +173,8 @@ impl<T, C: Codec<T>> Sender<T, C> {
             // All lines of the buffer at once: the caller writes them one after the other, and `commit` waits for all of
             // them.
             words.prefetch_payload(words.tail().get(), length);
-            if let Some(block) = self.allocator.smallest_block(queue, words) {
+            if let Some(block) = send::allocate_at_tail(words, queue.peer()) {
+                let block = WritableBlock::new(words, block, length);
                 return Ok(Reservation::new(self, block, length));
             }
         }
@@ -179,7 +182,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
         Ok(Reservation::new(self, block, length))
     }
 
-    /// Allocates a block for a reservation when none of the smallest class could be had, or none is large enough.
+    /// Allocates a block for a reservation when the cell at the tail is not free, or not large enough.
     #[cold]
     #[inline(never)]
     fn reserve_after<P: WaitPolicy, V>(
@@ -188,9 +191,16 @@ impl<T, C: Codec<T>> Sender<T, C> {
         length: usize,
         returned: V,
         policy: &P,
-    ) -> Result<OwnedBlock, P::SendError<V>> {
+    ) -> Result<WritableBlock, P::SendError<V>> {
+        let words = queue.view();
+        if length <= words.small_payload()
+            && !words.lifecycle().load().is_closing()
+            && let Some(block) = self.allocator.smallest_block(queue, words)
+        {
+            return Ok(WritableBlock::new(words, block, length));
+        }
         match self.wait_for_block(queue, length, policy) {
-            Ok(writer) => Ok(writer.into_block()),
+            Ok(writer) => Ok(WritableBlock::new(words, writer.into_block(), length)),
             Err(failure) => Err((failure, returned).into()),
         }
     }
@@ -198,7 +208,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
 
 impl<'a, T, C: Codec<T>> Reservation<'a, T, C> {
     #[inline(always)]
-    fn new(sender: &'a Sender<T, C>, block: OwnedBlock, length: usize) -> Self {
+    fn new(sender: &'a Sender<T, C>, block: WritableBlock, length: usize) -> Self {
         Self {
             sender,
             block,
@@ -338,7 +348,7 @@ impl<'a, T, C: Codec<T>> Reservation<'a, T, C> {
                     self.sent = true;
                     return Ok(());
                 };
-                self.block = block;
+                self.block = WritableBlock::new(words, block, self.length);
                 Err(error)
             }
         }
@@ -374,19 +384,22 @@ fn commit_after<T, C: Codec<T>, P: WaitPolicy>(
     Some((block, (error, ()).into()))
 }
 
+/// The bytes of a reservation in a forked child. A function of its own, so that the usual way is the straight one.
+#[cold]
+#[inline(never)]
+fn no_bytes<'a>() -> &'a mut [u8] {
+    &mut []
+}
+
 impl<T, C: Codec<T>> Deref for Reservation<'_, T, C> {
     type Target = [u8];
     /// Returns the buffer. Empty in a forked child, and once the message was sent.
     #[inline]
     fn deref(&self) -> &[u8] {
-        let Ok(queue) = self.sender.handle.enter() else {
-            return &[];
-        };
-        let payload = queue.view().unfinished_payload(&self.block);
-        payload
-            .ok()
-            .and_then(|payload| payload.get(..self.length))
-            .unwrap_or_default()
+        match self.sender.handle.enter() {
+            Ok(queue) => self.block.bytes(queue.view()),
+            Err(_) => no_bytes(),
+        }
     }
 }
 
@@ -394,14 +407,10 @@ impl<T, C: Codec<T>> DerefMut for Reservation<'_, T, C> {
     /// Returns the buffer. Empty in a forked child, and once the message was sent.
     #[inline]
     fn deref_mut(&mut self) -> &mut [u8] {
-        let Ok(queue) = self.sender.handle.enter() else {
-            return &mut [];
-        };
-        let payload = queue.view().payload_mut(&mut self.block);
-        payload
-            .ok()
-            .and_then(|payload| payload.get_mut(..self.length))
-            .unwrap_or_default()
+        match self.sender.handle.enter() {
+            Ok(queue) => self.block.bytes_mut(queue.view()),
+            Err(_) => no_bytes(),
+        }
     }
 }
 

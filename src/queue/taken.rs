@@ -5,7 +5,8 @@ use super::batches::BatchedMessage;
 use super::failure::RecvFailure;
 use super::held_block::HeldBlock;
 use crate::codec::{Codec, DecodeError};
-use crate::protocol::steps::OwnedBlock;
+use crate::protocol::Corrupt;
+use crate::segment::ReadableBlock;
 
 /// A message that was taken: a block of its own, or one of a batch. Dropping it returns it to the queue.
 pub(super) enum TakenMessage<'a> {
@@ -16,7 +17,7 @@ pub(super) enum TakenMessage<'a> {
 /// A taken message that does not borrow from the queue's attachment. The owner must turn it into a [`TakenMessage`]
 /// again to settle it.
 pub(super) enum DetachedMessage {
-    Block(OwnedBlock),
+    Block(ReadableBlock),
     Batched(BatchedMessage),
 }
 
@@ -67,11 +68,14 @@ impl TakenMessage<'_> {
         }
     }
 
-    #[inline(always)]
-    pub(super) fn detach(self) -> DetachedMessage {
+    /// Returns the message without its borrow. A corrupt one returns to the queue.
+    pub(super) fn detach(self) -> Result<DetachedMessage, Corrupt> {
         match self {
-            Self::Block(held) => DetachedMessage::Block(held.into_block()),
-            Self::Batched(message) => DetachedMessage::Batched(message),
+            Self::Block(held) => match held.into_readable() {
+                Ok(block) => Ok(DetachedMessage::Block(block)),
+                Err((_held, corrupt)) => Err(corrupt),
+            },
+            Self::Batched(message) => Ok(DetachedMessage::Batched(message)),
         }
     }
 }
@@ -80,7 +84,7 @@ impl DetachedMessage {
     #[inline(always)]
     pub(super) fn attach(self, queue: Entered<'_>) -> TakenMessage<'_> {
         match self {
-            Self::Block(block) => TakenMessage::Block(HeldBlock::new(queue, block)),
+            Self::Block(mut block) => TakenMessage::Block(HeldBlock::new(queue, block.take())),
             Self::Batched(message) => TakenMessage::Batched(message),
         }
     }
@@ -88,7 +92,7 @@ impl DetachedMessage {
     /// Returns the number of earlier, failed deliveries of the message.
     pub(super) fn deliveries(&self) -> u32 {
         match self {
-            Self::Block(block) => block.word().failed_deliveries().into(),
+            Self::Block(block) => block.block().word().failed_deliveries().into(),
             Self::Batched(message) => message.deliveries(),
         }
     }
@@ -97,7 +101,7 @@ impl DetachedMessage {
     #[inline(always)]
     pub(super) fn bytes<'a>(&'a self, queue: Entered<'a>) -> Result<&'a [u8], RecvFailure> {
         match self {
-            Self::Block(block) => Ok(queue.view().payload(block)?),
+            Self::Block(block) => Ok(block.bytes(queue.view())),
             Self::Batched(message) => message.bytes(),
         }
     }

@@ -6,6 +6,11 @@
 //! takes it away (OWNED-1, OWNED-2). So no safe code of this process can write a payload that is borrowed, and no
 //! process that runs this crate writes the payload of a block that another process owns.
 //!
+//! Looking up a payload takes some twenty instructions, so a reservation and a lease do it once, and keep the place:
+//!
+//! PAYLOAD-1. A place is kept together with the token. It is that of the block's payload in the mapping that it was
+//!     looked up in, or empty. Only its constructor sets it, and it is emptied when the token is taken out.
+//!
 //! # Trust
 //!
 //! The compiler's guarantees end here. The memory is shared with processes that this one trusts to run this crate. A
@@ -14,7 +19,8 @@
 //! - A stray write to a word of the protocol loses, repeats or mixes up messages, makes operations fail as `Corrupt`,
 //!   or makes waits last until their time limit. Each word is checked before it is used, so no access leaves the
 //!   mapping, and nothing panics.
-//! - A stray write to a length makes the message shorter, or longer within its block, or `Corrupt`.
+//! - A stray write to a length before it is looked up makes the message shorter, or longer within its block, or
+//!   `Corrupt`.
 //! - The file of an anonymous queue is sealed, so no peer can shrink it. That of a named queue can be shrunk by a
 //!   process of the same user (NAME-3); the processes that use it then die of SIGBUS.
 //! - A stray write to a payload changes the message. A codec treats all bytes as untrusted, so the worst is another
@@ -38,6 +44,7 @@ use crate::protocol::block_header::BlockHeader;
 use crate::protocol::blocks::BlockKind;
 use crate::protocol::steps::OwnedBlock;
 use crate::protocol::{Corrupt, Words};
+use core::ptr::NonNull;
 
 impl<'a> View<'a> {
     /// Returns the payload of a block that this process is about to fill.
@@ -53,20 +60,6 @@ impl<'a> View<'a> {
         // SAFETY: the bytes are inside the mapping, which lives as long as the segment that the view borrows. This process owns the
         // block (OWNED-1, OWNED-3), and its only token is borrowed mutably as long as the slice lives.
         Ok(unsafe { core::slice::from_raw_parts_mut(address.as_ptr(), length) })
-    }
-
-    /// Returns the payload of a block that this process is filling, with what has been written so far.
-    #[inline(always)]
-    pub(crate) fn unfinished_payload<'b>(self, owned: &'b OwnedBlock) -> Result<&'b [u8], Corrupt>
-    where
-        'a: 'b,
-    {
-        if !owned.word().is(BlockKind::Owned) {
-            return Err(Corrupt::NotOwned);
-        }
-        let (address, length) = self.payload_address(owned.index())?;
-        // SAFETY: as in `payload_mut`, but shared: while `owned` is borrowed, no slice of `payload_mut` exists.
-        Ok(unsafe { core::slice::from_raw_parts(address.as_ptr(), length) })
     }
 
     /// Returns the message in a block that this process holds or reads.
@@ -96,6 +89,20 @@ impl<'a> View<'a> {
     where
         'a: 'b,
     {
+        let (address, length) = self.received_place(held, length)?;
+        // SAFETY: the bytes are inside the mapping, which lives as long as the segment that the view borrows. This process holds or
+        // reads the block (OWNED-1, OWNED-3), in which states no process writes its payload (BLOCK-4), and it cannot
+        // give the block up while the token is borrowed.
+        Ok(unsafe { core::slice::from_raw_parts(address.as_ptr(), length) })
+    }
+
+    /// Returns where a received payload lies and how long it is: all of it inside the mapping.
+    #[inline(always)]
+    fn received_place(
+        self,
+        held: &OwnedBlock,
+        length: impl FnOnce(&BlockHeader) -> u32,
+    ) -> Result<(NonNull<u8>, usize), Corrupt> {
         if !held.word().is(BlockKind::Held) && !held.word().is(BlockKind::Read) {
             return Err(Corrupt::NotOwned);
         }
@@ -104,9 +111,118 @@ impl<'a> View<'a> {
         if length > room {
             return Err(Corrupt::TooLong);
         }
-        // SAFETY: the bytes are inside the mapping, which lives as long as the segment that the view borrows. This process holds or
-        // reads the block (OWNED-1, OWNED-3), in which states no process writes its payload (BLOCK-4), and it cannot
-        // give the block up while the token is borrowed.
-        Ok(unsafe { core::slice::from_raw_parts(address.as_ptr(), length) })
+        Ok((address, length))
     }
 }
+
+/// A block that this process fills, and where its bytes are (PAYLOAD-1).
+#[derive(Debug)]
+pub(crate) struct WritableBlock {
+    block: OwnedBlock,
+    address: NonNull<u8>,
+    length: usize,
+}
+
+/// A block that this process holds, and where its message is (PAYLOAD-1).
+#[derive(Debug)]
+pub(crate) struct ReadableBlock {
+    block: OwnedBlock,
+    address: NonNull<u8>,
+    length: usize,
+}
+
+impl WritableBlock {
+    /// Looks up the first `length` bytes of a block that this process is about to fill. Gives access to no bytes if the
+    /// block has no room for them.
+    #[inline(always)]
+    pub(crate) fn new(view: View<'_>, block: OwnedBlock, length: usize) -> Self {
+        let (address, length) = match view.payload_address(block.index()) {
+            Ok((address, room)) if length <= room && block.word().is(BlockKind::Owned) => {
+                (address, length)
+            }
+            _ => (NonNull::dangling(), 0),
+        };
+        Self {
+            block,
+            address,
+            length,
+        }
+    }
+
+    /// Returns the bytes, with what has been written so far. `_view` proves that the mapping is there: it must be a view of
+    /// the segment that the block came from (OWNED-3).
+    #[inline(always)]
+    pub(crate) fn bytes<'b>(&'b self, _view: View<'b>) -> &'b [u8] {
+        // SAFETY: the place is empty, or inside the mapping (PAYLOAD-1), which lives as long as the segment that the view
+        // borrows. This process owns the block (OWNED-1), whose only token is borrowed as long as the slice lives.
+        unsafe { core::slice::from_raw_parts(self.address.as_ptr(), self.length) }
+    }
+
+    /// Returns the bytes, to be written. As for [`bytes`](Self::bytes).
+    #[inline(always)]
+    pub(crate) fn bytes_mut<'b>(&'b mut self, _view: View<'b>) -> &'b mut [u8] {
+        // SAFETY: as in `bytes`, and the token is borrowed mutably.
+        unsafe { core::slice::from_raw_parts_mut(self.address.as_ptr(), self.length) }
+    }
+
+    /// Takes the block out, and leaves a spent token and no bytes.
+    #[inline(always)]
+    pub(crate) fn take(&mut self) -> OwnedBlock {
+        if !mutant!(PlaceOutlivesToken) {
+            self.length = 0;
+        }
+        self.block.take()
+    }
+}
+
+impl ReadableBlock {
+    /// Looks up the message in a block that this process holds.
+    ///
+    /// # Errors
+    ///
+    /// Returns the block if its bytes are not a message: it holds a batch, or it is corrupt.
+    #[inline(always)]
+    pub(crate) fn new(view: View<'_>, held: OwnedBlock) -> Result<Self, (OwnedBlock, Corrupt)> {
+        match view.received_place(&held, BlockHeader::length) {
+            Ok((address, length)) => Ok(Self {
+                block: held,
+                address,
+                length,
+            }),
+            Err(corrupt) => Err((held, corrupt)),
+        }
+    }
+
+    /// Returns the message. `_view` proves that the mapping is there: it must be a view of the segment that the block came
+    /// from (OWNED-3).
+    #[inline(always)]
+    pub(crate) fn bytes<'b>(&'b self, _view: View<'b>) -> &'b [u8] {
+        // SAFETY: the place is empty, or inside the mapping (PAYLOAD-1), which lives as long as the segment that the view
+        // borrows. This process holds the block (OWNED-1), in which state no process writes its payload (BLOCK-4), and it
+        // cannot give the block up while the token is borrowed.
+        unsafe { core::slice::from_raw_parts(self.address.as_ptr(), self.length) }
+    }
+
+    /// Returns the block.
+    #[inline(always)]
+    pub(crate) const fn block(&self) -> &OwnedBlock {
+        &self.block
+    }
+
+    /// Takes the block out, and leaves a spent token and no bytes.
+    #[inline(always)]
+    pub(crate) fn take(&mut self) -> OwnedBlock {
+        self.length = 0;
+        self.block.take()
+    }
+}
+
+// SAFETY: the address belongs to no thread. It is only used together with the token, which may go to any thread, and with
+// a view of the mapping.
+unsafe impl Send for WritableBlock {}
+// SAFETY: as above; shared, it gives shared slices only.
+unsafe impl Sync for WritableBlock {}
+// SAFETY: as for `WritableBlock`.
+unsafe impl Send for ReadableBlock {}
+// SAFETY: as for `WritableBlock`.
+unsafe impl Sync for ReadableBlock {}

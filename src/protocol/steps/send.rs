@@ -46,6 +46,12 @@ pub(crate) fn allocate_cell<'a, S: SharedState>(
     allocate_distant_cell(shared, me, tail, spare)
 }
 
+/// Allocates the first block that [`allocate_cell`] tries, if it is free. Transition `Allocate`.
+#[inline(always)]
+pub(crate) fn allocate_at_tail<'a>(words: impl Words<'a>, me: PeerIndex) -> Option<OwnedBlock> {
+    allocate_beside(words, me, words.tail().get())
+}
+
 /// Allocates the block that lies beside the slot of `position`, if it is free. Transition `Allocate`.
 #[inline(always)]
 fn allocate_beside<'a>(
