@@ -16,7 +16,7 @@
 //! | [`procfs`], [`pidfd`]       | other processes: `/proc`; pidfds, `waitid`                                       |
 //! | [`identity`], [`liveness`]  | identifying a process across reuse of ids; deciding whether it is dead           |
 //! | [`spawn`], [`inherit`]      | starting a program; what it inherits                                             |
-//! | `signals`, `constructor`    | for a worker that begins before `main`: signal dispositions; the macro for that  |
+//! | `signals`, `constructor`, `stack_overflow` | for a worker that begins before `main`: signal dispositions; the macro for that; a report |
 //! | [`mark`], [`environment`]   | how a process recognises later how it was started                                |
 //! | [`program`]                 | which program a process runs, and which build of it                              |
 //! | [`child`]                   | handle of a child process, with its group and descendants                        |
@@ -71,6 +71,8 @@ pub(crate) mod shmem;
 #[cfg(feature = "macros")]
 pub(crate) mod signals;
 pub(crate) mod spawn;
+#[cfg(feature = "macros")]
+pub(crate) mod stack_overflow;
 pub(crate) mod staging;
 pub(crate) mod subreaper;
 mod tree;

@@ -102,7 +102,7 @@ macro_rules! register {
 /// | | |
 /// |---|---|
 /// | `SIGPIPE` | The worker ignores it, as Rust programs do. |
-/// | a stack overflow | It ends the worker by `SIGSEGV` without a message: std installs its handler later. In threads that the task starts it is the same. |
+/// | a stack overflow | It ends the worker by `SIGABRT`, with a message, as elsewhere. In a thread that the task starts, it ends the worker by `SIGSEGV`, without a message: std prepares its threads for that when `main` begins. |
 /// | arguments | A worker has none. With musl, [`std::env::args`] is empty. |
 /// | C++ | Constructors of global objects in statically linked C++ code may not have run: the objects are all zeros. If tasks need them, use [`run_if_worker`](crate::run_if_worker()) instead. Those of shared libraries have run. |
 /// | other constructors | Those of other crates may or may not have run. |

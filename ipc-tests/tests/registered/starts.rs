@@ -74,6 +74,31 @@ fn initialisers_that_a_worker_before_main_may_lack_have_run_in_one_that_begins_i
     });
 }
 
+/// In a thread of a task, before `main`, there is no message: see `auto_worker!`.
+#[test]
+fn a_stack_overflow_is_reported_whether_a_worker_begins_before_main_or_in_it() {
+    guarded(LIMIT, || {
+        let output = Command::new(program("overflowing")).output();
+        let output = output.expect("the program");
+        assert!(output.status.success(), "{output:?}");
+        let text = String::from_utf8(output.stdout).expect("text");
+        let ends: Vec<&str> = text.lines().collect();
+        let signals = ["SIGABRT", "SIGSEGV", "SIGSEGV", "SIGABRT"];
+        assert_eq!(ends.len(), signals.len(), "{text}");
+        for (end, signal) in ends.iter().zip(signals) {
+            assert!(end.contains(signal), "{signal}: {text}");
+        }
+        let printed = String::from_utf8(output.stderr).expect("text");
+        for message in [
+            "thread 'main'",
+            "has overflowed its stack",
+            "stack overflow, aborting",
+        ] {
+            assert_eq!(printed.matches(message).count(), 2, "{message}: {printed}");
+        }
+    });
+}
+
 #[test]
 fn a_worker_with_other_registered_tasks_is_refused() {
     guarded(LIMIT, || {

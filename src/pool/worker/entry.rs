@@ -13,6 +13,8 @@ use crate::os::link::Link;
 #[cfg(feature = "macros")]
 use crate::os::signals;
 use crate::os::spawn;
+#[cfg(feature = "macros")]
+use crate::os::stack_overflow;
 use crate::pool::task::Task;
 use crate::pool::wire::messages::Identity;
 #[cfg(feature = "macros")]
@@ -91,6 +93,7 @@ pub extern "C" fn start_worker_before_main() {
     if registered().map_or(true, can_serve) {
         // As std does before `main`.
         signals::ignore_broken_pipe();
+        stack_overflow::report_overflows();
         become_worker(|startup| {
             if !serve_registered(startup) {
                 refuse_for_registered(startup);
