@@ -5,21 +5,25 @@
 //! test orders: connect to the test's socket and wait, crash, hang, allocate memory, or fork.
 
 mod callers;
+mod carried;
 mod death_events;
 mod deaths;
 mod exactly_once;
 mod futures;
+mod groups;
 mod identity;
 mod limits;
 mod logs;
 mod map;
 mod metrics;
 mod not_before;
+mod on_drop;
 mod output;
 mod priorities;
 mod processes;
 mod progress;
 mod recorder;
+mod recycling;
 mod rollouts;
 mod shutdown;
 mod start;
@@ -27,3 +31,4 @@ mod stats;
 mod supervision;
 mod tasks;
 mod user_code;
+mod user_code_in_workers;

@@ -19,5 +19,7 @@ mod model;
 mod options;
 mod requests;
 mod sizes;
+mod untrue_codecs;
 mod user_code;
+mod user_code_receiving;
 mod values;

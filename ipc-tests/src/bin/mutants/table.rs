@@ -224,7 +224,7 @@ pub(crate) const MUTANTS: &[Row] = &[
     ("DroppedHandleLosesOutcome", Layer::Pool, Ipc("pool", "tasks::a_dropped_handle_leaves_its_outcome_to_the_drain")),
     ("FuturesLeftBehind", Layer::Pool, Ipc("pool", "futures::a_thread_that_leaves_lets_futures_go_on")),
     ("FutureNotWoken", Layer::Pool, Ipc("pool", "futures::a_thousand_futures_wait_at_once")),
-    ("NeverRecycled", Layer::Pool, Ipc("pool", "limits::p8_workers_are_replaced_after_a_number_of_tasks")),
+    ("NeverRecycled", Layer::Pool, Ipc("pool", "recycling::p8_workers_are_replaced_after_a_number_of_tasks")),
     ("StopNotEnforced", Layer::Pool, Ipc("pool", "deaths::p3_a_worker_that_ignores_sigterm_is_killed")),
     ("MismatchAccepted", Layer::Pool, Ipc("pool", "tasks::p11_a_worker_with_other_tasks_is_refused")),
     ("LogsDropped", Layer::Pool, Ipc("pool", "logs::p15_the_logs_of_a_worker_reach_the_parent")),
