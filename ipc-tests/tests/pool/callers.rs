@@ -250,6 +250,34 @@ fn tasks_whose_values_nobody_reads_do_not_keep_waiters_waiting() {
 // Waiting for the pool.
 
 #[test]
+fn a_drain_with_a_deadline_tells_its_end_from_the_deadline() {
+    guarded(LIMIT, || {
+        let pool = jobs(1).start().expect("a pool");
+        let meeting = Meeting::new("drain-deadline");
+        drop(pool.submit(meeting.job()).expect("open"));
+        let mut guest = meeting.guest();
+        let mut outcomes = pool.drain();
+        assert!(outcomes.next_timeout(Duration::ZERO).is_none() && !outcomes.is_over());
+        assert!(outcomes.next_deadline(Instant::now()).is_none() && !outcomes.is_over());
+        guest.tell("done");
+        let outcome = outcomes.next_timeout(LIMIT).expect("it ends");
+        assert_eq!(outcome.result.as_deref(), Ok("done"));
+        assert!(!outcomes.is_over());
+        assert!(outcomes.next_timeout(LIMIT).is_none() && outcomes.is_over());
+        // Another task makes it go on, and one that lasts as long as the pool is not over before.
+        drop(pool.submit(Job::Double(1)).expect("open"));
+        assert!(outcomes.next().is_some() && !outcomes.is_over());
+        let mut all = pool.outcomes();
+        assert!(all.next_timeout(Duration::ZERO).is_none() && !all.is_over());
+        drop(pool.submit(Job::Double(2)).expect("open"));
+        let outcome = all.next_deadline(Instant::now() + LIMIT);
+        assert_eq!(outcome.expect("it ends").result.as_deref(), Ok("4"));
+        close(&pool);
+        assert!(all.next_timeout(LIMIT).is_none() && all.is_over());
+    });
+}
+
+#[test]
 fn join_waits_for_all_tasks_and_takes_no_outcome() {
     guarded(LIMIT, || {
         let pool = jobs(2).start().expect("a pool");

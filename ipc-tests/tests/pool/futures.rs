@@ -28,7 +28,7 @@ use std::{
     thread,
     time::Duration,
 };
-use workring::pool::{Shutdown, TaskError, TypedPool};
+use workring::pool::{Shutdown, TaskError, TaskHandle, TypedPool};
 
 const ROUNDS: u64 = 60;
 
@@ -301,6 +301,62 @@ fn futures_and_streams_wait_for_memory() {
 
 /// Whatever they wait for.
 #[test]
+fn a_join_waits_for_all_tasks_and_takes_no_outcome_on_every_runtime() {
+    guarded(LIMIT, || {
+        for runtime in Runtime::ALL {
+            let pool = Arc::new(jobs(2).start().expect("a pool"));
+            let joined = Arc::clone(&pool);
+            let task: Task = Box::pin(async move {
+                let group = joined.group();
+                let submit = |number| joined.submit(Job::Double(number)).expect("open");
+                let kept: Vec<_> = (0..50).map(submit).collect();
+                let of_group = group.submit(Job::Double(50)).expect("open");
+                submit(51).detach();
+                drop(submit(52));
+                group.join_async().await;
+                assert!(of_group.is_finished());
+                joined.join_async().await;
+                assert!(kept.iter().all(TaskHandle::is_finished));
+                assert_eq!(joined.stats().tasks.completed, 53);
+                for (number, handle) in (0..).zip(kept) {
+                    let output: u64 = handle.await.expect("an output").parse().expect("a number");
+                    assert_eq!(output, 2 * number);
+                }
+                assert_eq!(joined.drain().into_stream().count().await, 1);
+                // None is in flight.
+                joined.join_async().await;
+            });
+            runtime.run(vec![task]);
+            close(&pool);
+        }
+    });
+}
+
+#[test]
+fn a_join_of_a_group_does_not_wait_for_others_and_one_that_is_dropped_changes_nothing() {
+    guarded(LIMIT, || {
+        let meeting = Meeting::new("async-join");
+        let pool = jobs(1).start().expect("a pool");
+        let running = pool.submit(meeting.job()).expect("open");
+        let mut guest = meeting.guest();
+        let group = pool.group();
+        block_on(group.join_async());
+        let flag = Flag::new();
+        let waker = flag.waker();
+        let mut context = Context::from_waker(&waker);
+        let mut dropped = Box::pin(pool.join_async());
+        assert!(dropped.as_mut().poll(&mut context).is_pending());
+        drop(dropped);
+        let mut join = pin!(pool.join_async());
+        assert!(join.as_mut().poll(&mut context).is_pending());
+        guest.tell("done");
+        block_on(join);
+        assert!(running.is_finished());
+        close(&pool);
+    });
+}
+
+#[test]
 fn a_shutdown_ends_all_futures() {
     guarded(LIMIT, || {
         for round in 0..rounds(5, 100) {
@@ -318,6 +374,7 @@ fn a_shutdown_ends_all_futures() {
                     })
                 });
                 let drained = scope.spawn(|| block_on(pool.drain().into_stream().count()));
+                let joined = scope.spawn(|| block_on(pool.join_async()));
                 let how = if round % 2 == 0 {
                     Shutdown::Cancel
                 } else {
@@ -332,6 +389,7 @@ fn a_shutdown_ends_all_futures() {
                     assert!(handle.wait().is_err());
                 }
                 drained.join().expect("join");
+                joined.join().expect("join");
             });
         }
     });

@@ -6,7 +6,7 @@ use super::any_outcome::key_of;
 use super::drain::AnyDrain;
 use super::drain::Drain;
 #[cfg(feature = "async")]
-use super::futures::SubmitFuture;
+use super::futures::{JoinFuture, SubmitFuture};
 use super::handle::TaskHandle;
 use super::results::{GroupId, Home};
 use super::shared::Shared;
@@ -150,6 +150,13 @@ macro_rules! group_methods {
         /// [`JoinTimeout`]: some are by then.
         pub fn join_deadline(&self, deadline: Instant) -> Result<(), JoinTimeout> {
             self.group().join(Some(deadline))
+        }
+
+        /// Waits until no task of the group is in flight, for async callers. Takes no outcome. Needs the feature `async`.
+        #[cfg(feature = "async")]
+        pub fn join_async(&self) -> JoinFuture<'_> {
+            let group = self.group();
+            JoinFuture::new(&group.shared, group.home())
         }
     };
 }

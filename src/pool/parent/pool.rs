@@ -4,7 +4,7 @@ use super::any_outcome::key_of;
 use super::builder::Builder;
 use super::drain::AnyDrain;
 #[cfg(feature = "async")]
-use super::futures::{ShutdownFuture, SubmitFuture};
+use super::futures::{JoinFuture, ShutdownFuture, SubmitFuture};
 use super::group::AnyGroup;
 use super::handle::TaskHandle;
 use super::map::Map;
@@ -213,6 +213,13 @@ impl Pool {
     /// [`JoinTimeout`]: some are by then.
     pub fn join_deadline(&self, deadline: Instant) -> Result<(), JoinTimeout> {
         self.0.shared().join(Home::Pool, Some(deadline))
+    }
+
+    /// Waits until no task is in flight, for async callers, as [`TypedPool::join_async`](crate::pool::TypedPool::join_async)
+    /// does. Needs the feature `async`.
+    #[cfg(feature = "async")]
+    pub fn join_async(&self) -> JoinFuture<'_> {
+        JoinFuture::new(self.0.shared(), Home::Pool)
     }
 
     /// Returns a group: tasks of any types whose outcomes are the group's own. See [`AnyGroup`].

@@ -99,6 +99,18 @@ impl<P: Serialize + DeserializeOwned> Progress<P> {
         self.next_until(Instant::now().checked_add(timeout))
     }
 
+    /// Blocks until the task has emitted a value, but not beyond `deadline`, as [`next_timeout`](Self::next_timeout) does.
+    ///
+    /// # Errors
+    ///
+    /// [`ProgressError`]: the value is of another type, or can't be decoded.
+    pub fn next_deadline(
+        &mut self,
+        deadline: Instant,
+    ) -> Option<Result<Emitted<P>, ProgressError>> {
+        self.next_until(Some(deadline))
+    }
+
     fn next_until(
         &mut self,
         deadline: Option<Instant>,

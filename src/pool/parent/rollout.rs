@@ -4,6 +4,7 @@ use crate::error::RolloutError;
 use core::fmt;
 use core::time::Duration;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::Instant;
 
 /// A change of a pool's workers that is under way. Returned by [`TypedPool::recycle`](crate::pool::TypedPool::recycle) and
 /// [`TypedPool::resize`](crate::pool::TypedPool::resize).
@@ -70,6 +71,15 @@ impl Rollout {
             };
         }
         self.result.clone()
+    }
+
+    /// Blocks until the change is complete, but not beyond `deadline`. Returns `None` if it is not complete by then.
+    ///
+    /// # Errors
+    ///
+    /// [`RolloutError::Closed`]: the pool was shut down before.
+    pub fn wait_deadline(&mut self, deadline: Instant) -> Option<Result<(), RolloutError>> {
+        self.wait_timeout(deadline.saturating_duration_since(Instant::now()))
     }
 }
 

@@ -3,6 +3,8 @@
 use super::commands::{Command, Commands};
 #[cfg(feature = "metrics")]
 use super::published_timings::PublishedTimings;
+#[cfg(feature = "async")]
+use super::results::{Awaited, Registration};
 use super::results::{GroupId, Home, Results, StreamId, TaskTable, WaitError};
 use super::settings::{Settings, WhenFull};
 use super::staff::PublishedStaff;
@@ -22,6 +24,8 @@ use crate::pool::wire::task_message::{EncodedTask, EncodedTaskCodec, TaskKey};
 use crate::pool::worker::registry::registered;
 use crate::queue::Sender;
 use crate::segment::board::Board;
+#[cfg(feature = "async")]
+use core::task::{Context, Poll};
 use core::time::Duration;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -74,8 +78,34 @@ impl Shared {
         if self.settings.progress.when_full == WhenFull::Wait {
             results.stop_waiting_for_readers(home);
         }
-        let is_idle = |tasks: &mut TaskTable| (tasks.in_flight_of(home) == 0).then_some(());
-        match results.wait_until(deadline, is_idle) {
+        let waited = results.wait_until(deadline, |tasks| is_idle(tasks, home));
+        self.joined(home, waited)
+    }
+
+    /// Looks whether a task of the pool, or of a group, is in flight, without waiting: see [`join`](Self::join).
+    #[cfg(feature = "async")]
+    pub(super) fn poll_join(
+        &self,
+        home: Home,
+        registration: &mut Option<Registration>,
+        context: &Context<'_>,
+    ) -> Poll<()> {
+        let results = &self.results;
+        let is_first = registration.is_none();
+        if is_first && self.settings.progress.when_full == WhenFull::Wait {
+            results.stop_waiting_for_readers(home);
+        }
+        let look = |tasks: &mut TaskTable| is_idle(tasks, home);
+        let waited = results.poll_until(registration, Awaited::Change, context, look);
+        // Without a deadline it never fails.
+        waited.map(|waited| {
+            let _ = self.joined(home, waited);
+        })
+    }
+
+    fn joined(&self, home: Home, waited: Result<(), WaitError>) -> Result<(), JoinTimeout> {
+        let results = &self.results;
+        match waited {
             Err(WaitError::TimedOut) => match self.in_flight(home) {
                 // The last one has just ended.
                 0 => Ok(()),
@@ -173,4 +203,8 @@ impl Shared {
         });
         self.withdraw_held(&cancelled);
     }
+}
+
+fn is_idle(tasks: &mut TaskTable, home: Home) -> Option<()> {
+    (tasks.in_flight_of(home) == 0).then_some(())
 }

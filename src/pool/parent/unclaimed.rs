@@ -10,6 +10,7 @@ use crate::pool::wire::task_message::TaskKey;
 #[cfg(feature = "async")]
 use core::task::{Context, Poll};
 use std::sync::Arc;
+use std::time::Instant;
 
 /// Claims the outcomes of tasks whose handles were dropped, as they arrive.
 pub(super) struct Unclaimed<'a> {
@@ -17,6 +18,8 @@ pub(super) struct Unclaimed<'a> {
     home: Home,
     /// Whether it goes on while no such task is in flight, up to the end of the pool.
     until_shutdown: bool,
+    /// Whether the last look has found that there is no outcome to wait for.
+    is_over: bool,
     /// Whether the outcome was returned that stands for all tasks in a forked child.
     has_reported_fork: bool,
 }
@@ -27,6 +30,7 @@ impl<'a> Unclaimed<'a> {
             shared,
             home,
             until_shutdown: false,
+            is_over: false,
             has_reported_fork: false,
         }
     }
@@ -45,21 +49,36 @@ impl<'a> Unclaimed<'a> {
         self.shared.in_flight(self.home)
     }
 
-    /// Waits for the next outcome. Returns `None` if no such task is in flight, or the pool has ended.
-    pub(super) fn next(&mut self) -> Option<(TaskKey, EncodedOutcome)> {
+    /// Returns whether the last look has found that there is no outcome to wait for.
+    pub(super) const fn is_over(&self) -> bool {
+        self.is_over
+    }
+
+    /// Waits for the next outcome. Returns `None` if no such task is in flight, the pool has ended, or the deadline has passed.
+    pub(super) fn next_until(
+        &mut self,
+        deadline: Option<Instant>,
+    ) -> Option<(TaskKey, EncodedOutcome)> {
         let results = &self.shared.results;
         let (home, until_shutdown) = (self.home, self.until_shutdown);
-        let next = || results.wait_until(None, |tasks| take(tasks, home, until_shutdown));
-        match next() {
+        let next =
+            |deadline| results.wait_until(deadline, |tasks| take(tasks, home, until_shutdown));
+        let found = match next(deadline) {
+            Err(WaitError::TimedOut) => {
+                self.is_over = false;
+                return None;
+            }
             Ok(next) => next.outcome(),
             // Each task in flight gets an outcome with this reason.
             Err(WaitError::Unknown(what)) if results.is_in_owner() => {
                 results.fail_unknown(what);
-                next().ok()?.outcome()
+                next(None).ok().and_then(NextUnclaimed::outcome)
             }
             Err(WaitError::Unknown(what)) => self.report_fork(what),
-            Err(WaitError::Ended | WaitError::TimedOut) => None,
-        }
+            Err(WaitError::Ended) => None,
+        };
+        self.is_over = found.is_none();
+        found
     }
 
     /// Looks for the next outcome, without waiting: see [`next`](Self::next).
@@ -79,7 +98,7 @@ impl<'a> Unclaimed<'a> {
         ));
         Poll::Ready(match next {
             Ok(next) => next.outcome(),
-            Err(WaitError::Unknown(_)) if results.is_in_owner() => self.next(),
+            Err(WaitError::Unknown(_)) if results.is_in_owner() => self.next_until(None),
             Err(WaitError::Unknown(what)) => self.report_fork(what),
             Err(WaitError::Ended | WaitError::TimedOut) => None,
         })

@@ -260,7 +260,7 @@ impl<P> Builder<P> {
     ///
     /// # Examples
     ///
-    /// ```
+    /// ```standalone_crate
     #[doc = include_str!("../../example.in")]
     /// let builder = TypedPool::<Square>::builder().env_clear();
     /// let pool = builder.env("PATH", "/usr/bin:/bin").start()?;

@@ -1,6 +1,8 @@
 //! Groups and scopes, and waits for all tasks of a pool.
 
 use super::super::drain::Drain;
+#[cfg(feature = "async")]
+use super::super::futures::JoinFuture;
 use super::super::group::Group;
 use super::super::results::Home;
 use super::TypedPool;
@@ -86,6 +88,26 @@ impl<T: Task> TypedPool<T> {
     /// ```
     pub fn join_deadline(&self, deadline: Instant) -> Result<(), JoinTimeout> {
         self.pool.shared().join(Home::Pool, Some(deadline))
+    }
+
+    /// Waits until no task is in flight, as [`join`](TypedPool::join) does, for async callers. Needs the feature `async`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    #[doc = include_str!("../../example.in")]
+    /// # ::futures::executor::block_on(async {
+    /// let pool = TypedPool::<Square>::builder().start()?;
+    /// let handles = [pool.submit(Square(3))?, pool.submit(Square(4))?];
+    /// pool.join_async().await;
+    /// assert!(handles.iter().all(|handle| handle.is_finished()));
+    /// # Ok(())
+    /// # })
+    /// # }
+    /// ```
+    #[cfg(feature = "async")]
+    pub fn join_async(&self) -> JoinFuture<'_> {
+        JoinFuture::new(self.pool.shared(), Home::Pool)
     }
 
     /// Returns a group: tasks that are submitted to it have their outcomes there, and not in the pool's
