@@ -9,6 +9,8 @@
 //! | inside [`defer`]    | runs on this thread, once it has released what it holds        |
 //! | any other           | runs at once; a panic reaches the caller                       |
 //!
+//! A thread that waits for long inside [`defer`] runs its notices in between, by [`run_deferred`].
+//!
 //! The thread of an announcer:
 //!
 //! | state    | meaning                                                 | ends with                                 |
@@ -100,6 +102,29 @@ pub(crate) fn defer() -> DeferGuard {
         is_outermost
     });
     DeferGuard { is_outermost }
+}
+
+/// Returns whether any notices of this thread are deferred.
+#[inline]
+pub(crate) fn is_any_deferred() -> bool {
+    OUTLET.with_borrow(|outlet| matches!(outlet, Outlet::Deferred(notices) if !notices.is_empty()))
+}
+
+/// Runs the deferred notices of this thread, which holds nothing, and goes on deferring.
+pub(crate) fn run_deferred() {
+    let take = || {
+        OUTLET.with_borrow_mut(|outlet| match outlet {
+            Outlet::Deferred(notices) => core::mem::take(notices),
+            _ => Vec::new(),
+        })
+    };
+    loop {
+        let notices = take();
+        if notices.is_empty() {
+            return;
+        }
+        notices.into_iter().for_each(run_caught);
+    }
 }
 
 /// Runs the deferred notices when it is dropped: see [`defer`].

@@ -13,7 +13,8 @@ use std::{
     path::PathBuf,
     process, thread,
 };
-use tracing::{Level, debug, enabled, error, info};
+use tracing::field::Empty;
+use tracing::{Level, debug, enabled, error, info, info_span, warn};
 use workring::pool::{Context, Task};
 
 /// The name of the ledger of [`Deed::Note`].
@@ -40,6 +41,8 @@ pub enum Deed {
     UntilCancelled,
     /// Logs this text as an error, and less important things around it.
     Log(String),
+    /// Logs this text as a warning, in two spans.
+    LogWithin(String),
     /// Panics with this text, in a thread of its own.
     PanicElsewhere(String),
     /// Sends these datagrams to the parent.
@@ -76,6 +79,12 @@ impl Task for Deed {
                 debug!("beneath notice");
                 error!(task = context.id().get(), colour = "mauve", "{text}");
                 info!(debug = enabled!(Level::DEBUG), length = text.len());
+            }
+            Self::LogWithin(text) => {
+                let outer = info_span!("outer", size = 3, kind = Empty);
+                outer.record("kind", "big");
+                let _entered = outer.enter();
+                info_span!("inner").in_scope(|| warn!(ratio = 0.5, flag = true, "{text}"));
             }
             Self::PanicElsewhere(text) => {
                 let thread = thread::spawn(move || panic!("{text}"));

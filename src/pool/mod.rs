@@ -70,7 +70,7 @@
 //! | no deadlock | A thread that submits without reading outcomes moves results into this process's own memory while it waits. |
 //! | shutdown | [`TypedPool::shutdown`] is bounded in every step, may be called by several threads at any time, and its report balances. |
 //! | no orphans | A worker leads a process group of its own, which ends with it. A worker that is killed takes its other descendants along; [`Builder::adopt_orphans`] describes the rare exceptions. Workers end when their parent ends, however it ends. |
-//! | logs | `tracing` events of workers, and panics of their threads, reach the parent's subscriber, filtered by its level, with the target `workring::worker`. |
+//! | logs | `tracing` events of workers, and panics of their threads, reach the parent's subscriber, filtered by its level, [in the span](#what-a-pool-tells-through-tracing) of the task. |
 //! | mismatch | A worker program with other tasks, with other fields or arguments of them, or with another version of this crate, is a typed error that names both sides: see [`Builder::program`]. |
 //!
 //! # Ways to wait
@@ -221,10 +221,37 @@
 //! |---|---|---|
 //! | `workring` | see below | the death of a worker, with everything that the pool knows: one event |
 //! | `workring` | `ERROR` to `INFO` | what a program should know otherwise: an outage, a worker that can't be started or killed, a pool that was dropped |
-//! | `workring::worker` | as in the worker | events of workers, and panics of their threads, with `worker`, `pid`, and the target that they had there as `origin` |
+//! | `workring::task` | `DEBUG` | a span for each task, in the span that its caller was in |
+//! | `workring::worker` | as in the worker | events of workers, and panics of their threads, in the span of the task |
 //! | `workring::output` | `INFO` | what workers write, with [`Builder::stdout`] and [`Builder::stderr`] |
 //!
-//! The event of a death comes when the task of the worker is settled. Its level is `WARN` if the worker died by itself or was killed
+//! The span of a task begins when it is submitted, and ends when its outcome has arrived, and with it all that the task has
+//! logged. There is one for all attempts. A subscriber for `DEBUG` gets it; if there is none, tasks cost nothing for it.
+//!
+//! | field of the span | |
+//! |---|---|
+//! | `task`, `task_name` | its id, and the name of its type |
+//! | `attempt`, `worker`, `pid` | the last attempt, from 1, and the worker that had it, with its process id as the worker knows it |
+//! | `queue_time_us`, `run_time_us` | from the submission to the first start, and how long the last attempt ran, in microseconds |
+//! | `outcome` | `completed`, `failed`, `panicked`, `crashed`, `timed_out`, `cancelled`, `too_much_memory`, `no_workers`, `transport`, `unknown`; or `withdrawn`: it was not accepted |
+//!
+//! `worker`, `pid` and the two times are there if the subscriber was installed when the pool was started, or with
+//! [`Builder::timings`].
+//!
+//! An event of a worker has the message and the level that it had there. Fields of events are fixed when a program is compiled, so
+//! its own are texts here; each text has a limit, from which on it is cut:
+//!
+//! | field of the event | |
+//! |---|---|
+//! | `worker`, `pid` | the number of the worker, and its process id |
+//! | `origin` | the target of the event in the worker |
+//! | `task` | the task that the worker was running |
+//! | `fields` | `ratio=0.5 path="a/b"`: its fields, each value by `Debug` |
+//! | `spans` | `outer{size=3}:inner`: the worker's own spans around it, with their fields |
+//!
+//! Events and spans of a worker are seen as far as its parent's subscriber has asked for that level when the worker was started.
+//!
+//! The event of a death is in the span of the task, too. It comes when the task of the worker is settled. Its level is `WARN` if the worker died by itself or was killed
 //! for a limit, `INFO` if a caller or the shutdown has ended it, and `DEBUG` if the pool had planned its end. Fields that do not
 //! apply are left out:
 //!

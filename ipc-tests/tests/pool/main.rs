@@ -26,6 +26,7 @@ mod recorder;
 mod recycling;
 mod rollouts;
 mod shutdown;
+mod spans;
 mod start;
 mod stats;
 mod supervision;

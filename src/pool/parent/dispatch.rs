@@ -1,6 +1,6 @@
 //! Dispatch of tasks: sending them, with the ids that were reserved for them, to the workers.
 
-use super::results::{AttemptRange, ReserveError, Results};
+use super::results::{AttemptRange, ReserveError, Results, TaskSpan, are_spans_wanted};
 use super::shared::{Shared, TaskSender};
 use crate::codec::EncodeError;
 use crate::error::{SendTimeoutError, SubmitError, TrySendError, TrySubmitError, with_causes};
@@ -9,12 +9,35 @@ use crate::pool::task::Task;
 use crate::pool::wire::panics::catch_panic_message;
 use crate::pool::wire::task_attempt::TaskAttempt;
 use crate::pool::wire::task_message::{Envelope, TaskCodec};
+use core::any::type_name;
 use core::time::Duration;
 
 /// How long a sender waits for memory before it receives results again, since workers may be waiting for memory, too.
 pub(super) const MEMORY_WAIT: Duration = Duration::from_millis(5);
 
 impl Shared {
+    /// Opens the spans of tasks that are reserved and not sent yet, in the span that this thread is in, if a subscriber may
+    /// want them. Calls the subscriber; the caller holds no lock.
+    #[inline]
+    pub(super) fn open_spans<T: Task>(&self, tasks: AttemptRange) {
+        if are_spans_wanted() {
+            self.open_spans_named(type_name::<T>(), tasks);
+        }
+    }
+
+    #[cold]
+    fn open_spans_named(&self, name: &'static str, tasks: AttemptRange) {
+        for id in (0..tasks.count).map(|n| tasks.first.nth(n).id) {
+            // The subscriber may fork: then this is the child.
+            if let Some(span) = TaskSpan::new(id, name)
+                && self.owner.is_current()
+            {
+                let left = self.results.with(|tasks| tasks.open_span(id, span));
+                left.into_iter().for_each(TaskSpan::release);
+            }
+        }
+    }
+
     /// Sends an envelope whose task has a reservation to this queue, and returns it. If it can't be sent, withdraws the reservation
     /// and returns the task with the reason.
     pub(super) fn send<T: Task>(

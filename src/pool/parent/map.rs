@@ -261,6 +261,7 @@ impl<'a, T: Task, I: Iterator<Item = T>> Map<'a, T, I> {
             return false;
         };
         let mut reserved = ReservedAttempts::new(&shared.results, range.first, range.count);
+        shared.open_spans::<T>(range);
         match self.send_one(&mut reserved, task, None) {
             Ok(()) => true,
             Err(envelope) => {
@@ -276,6 +277,7 @@ impl<'a, T: Task, I: Iterator<Item = T>> Map<'a, T, I> {
         let shared = self.shared;
         self.lacks_memory = false;
         let mut reserved = ReservedAttempts::new(&shared.results, range.first, range.count);
+        shared.open_spans::<T>(range);
         if range.count > 1 && self.send_singly == 0 {
             let rest = self.pending.split_off(range.count);
             let tasks = core::mem::replace(&mut self.pending, rest).into();

@@ -4,7 +4,7 @@ use super::builder::Builder;
 use super::commands::Commands;
 #[cfg(feature = "metrics")]
 use super::published_timings::PublishedTimings;
-use super::results::{Emissions, Results, TaskClock, TaskTable};
+use super::results::{Emissions, Results, TaskClock, TaskSpans, TaskTable, are_spans_wanted};
 use super::running::RunningPool;
 use super::settings::Settings;
 use super::shared::Shared;
@@ -143,7 +143,7 @@ fn make(settings: Settings, identity: Identity) -> Result<Launcher, StartError> 
     results.silence_deaths();
     let cells = u32::try_from(entries).unwrap_or(u32::MAX);
     let is_timed = settings.is_timed;
-    let board = Board::create(settings.workers.room, cells, is_timed);
+    let board = Board::create(settings.workers.room, cells, is_timed || are_spans_wanted());
     let board = board.map_err(|error| StartError::Os {
         what: "the board of the workers could not be made",
         source: io::Error::other(format!("{error:?}")),
@@ -151,13 +151,14 @@ fn make(settings: Settings, identity: Identity) -> Result<Launcher, StartError> 
     let board = Arc::new(board);
     let states = states_file(&settings)?;
     let clock = is_timed.then(|| TaskClock::new(Arc::clone(&board)));
+    let spans = TaskSpans::new(Arc::clone(&board));
     let emissions = Emissions::new(Arc::clone(&board), settings.progress);
     let commands = Commands::new().map_err(os("an eventfd could not be made"))?;
     let commands = Arc::new(commands);
     let owner = OwnerProcess::current().map_err(os("the page that detects forks is missing"))?;
     let results = Results::new(
         results,
-        TaskTable::new(settings.capacity, entries, emissions, clock),
+        TaskTable::new(settings.capacity, entries, emissions, clock, spans),
         settings.max_unclaimed_results,
         Arc::clone(&commands),
         owner,

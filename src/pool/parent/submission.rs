@@ -1,7 +1,7 @@
 //! Submitting a task: what its caller sets for it, and how.
 
 use super::handle::TaskHandle;
-use super::results::{Home, NewTask, OwnLimits, Owner};
+use super::results::{AttemptRange, Home, NewTask, OwnLimits, Owner};
 use super::shared::Shared;
 use super::when::When;
 use crate::error::{SubmitError, TrySubmitError};
@@ -171,6 +171,10 @@ impl<'a, T: Task> Submission<'a, T> {
             Err(_) if !shared.owner.is_current() => return forked(task),
             Err(error) => return Err(TrySubmitError::from(error).map(|()| task)),
         };
+        shared.open_spans::<T>(AttemptRange {
+            first: attempt,
+            count: 1,
+        });
         let envelope = Envelope {
             attempt,
             key,

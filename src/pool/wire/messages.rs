@@ -34,7 +34,7 @@ use serde::de::DeserializeOwned;
 pub(crate) const REGISTERED: &str = "all registered tasks";
 
 /// The version of this protocol. Raised with every change of a message or its meaning.
-pub(crate) const PROTOCOL_VERSION: u32 = 5;
+pub(crate) const PROTOCOL_VERSION: u32 = 6;
 
 /// The length of the longest datagram.
 pub(crate) const MAX_LEN: usize = 16 << 10;
@@ -125,6 +125,35 @@ pub(crate) enum Level {
     Trace,
 }
 
+/// A log event of a worker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct LogRecord {
+    pub(crate) level: Level,
+    pub(crate) target: String,
+    pub(crate) message: String,
+    /// Its fields, as text.
+    pub(crate) fields: String,
+    /// The spans around it, as text.
+    pub(crate) spans: String,
+    /// The task that the worker was running, and the number of the event among those of the task's thread; 0 if it is of
+    /// another thread, or if events are not counted.
+    pub(crate) task: Option<(u64, u64)>,
+}
+
+impl LogRecord {
+    /// Returns an event of the crate itself.
+    pub(crate) fn of_crate(level: Level, message: String) -> Self {
+        Self {
+            level,
+            target: "workring".to_owned(),
+            message: truncated(message),
+            fields: String::new(),
+            spans: String::new(),
+            task: None,
+        }
+    }
+}
+
 const LEVELS: [Level; 5] = [
     Level::Error,
     Level::Warn,
@@ -154,11 +183,7 @@ pub(crate) enum FromWorker {
     },
     /// What its task emits waits to be taken from the results queue.
     EmissionWaits,
-    Log {
-        level: Level,
-        target: String,
-        message: String,
-    },
+    Log(LogRecord),
     Stopping,
 }
 
@@ -221,11 +246,11 @@ impl FromWorker {
             Self::TaskStarted { task } => message(TASK_STARTED, task),
             Self::TaskEnded { task } => message(TASK_ENDED, task),
             Self::EmissionWaits => vec![EMISSION_WAITS],
-            Self::Log {
-                level,
-                target,
-                message: text,
-            } => message(LOG, &(*level as u8, target.clone(), text.clone())),
+            Self::Log(log) => {
+                let texts = (log.target.clone(), log.message.clone());
+                let context = (log.fields.clone(), log.spans.clone(), log.task);
+                message(LOG, &(log.level as u8, texts, context))
+            }
             Self::Stopping => vec![STOPPING],
         }
     }
@@ -264,12 +289,16 @@ impl FromWorker {
             },
             EMISSION_WAITS if rest.is_empty() => Self::EmissionWaits,
             LOG => {
-                let (level, target, message): (u8, _, _) = parts(rest).ok()?;
-                Self::Log {
+                let (level, (target, message), (fields, spans, task)) = parts(rest).ok()?;
+                let level: u8 = level;
+                Self::Log(LogRecord {
                     level: *LEVELS.get(usize::from(level))?,
                     target,
                     message,
-                }
+                    fields,
+                    spans,
+                    task,
+                })
             }
             STOPPING if rest.is_empty() => Self::Stopping,
             _ => return None,
@@ -345,10 +374,14 @@ fn parts<P: Serialize + DeserializeOwned>(bytes: &[u8]) -> Result<P, DecodeError
 }
 
 /// Cuts a text to what a message has room for.
-pub(crate) fn truncated(mut text: String) -> String {
-    const ROOM: usize = MAX_LEN / 2;
-    if text.len() > ROOM {
-        let end = (0..=ROOM).rev().find(|&at| text.is_char_boundary(at));
+pub(crate) fn truncated(text: String) -> String {
+    truncated_to(text, MAX_LEN / 2)
+}
+
+/// Cuts a text to this many bytes, and a mark.
+pub(crate) fn truncated_to(mut text: String, room: usize) -> String {
+    if text.len() > room {
+        let end = (0..=room).rev().find(|&at| text.is_char_boundary(at));
         text.truncate(end.unwrap_or_default());
         text.push_str(" ...");
     }
@@ -371,10 +404,15 @@ mod tests {
             shapes: "a::Task { b, c }".to_owned(),
             build: Some("0123abcd".to_owned()),
         };
-        let log = |level| FromWorker::Log {
-            level,
-            target: "there".to_owned(),
-            message: "this".to_owned(),
+        let log = |level| {
+            FromWorker::Log(LogRecord {
+                level,
+                target: "there".to_owned(),
+                message: "this".to_owned(),
+                fields: "a=1".to_owned(),
+                spans: "outer{b=2}".to_owned(),
+                task: Some((7, 1)),
+            })
         };
         let mut all = vec![
             FromWorker::Hello(identity),

@@ -1,33 +1,48 @@
 //! Sends `tracing` events of a worker to its parent.
 //!
-//! If the parent has a subscriber, the worker gets one that sends each event over the link, as text. It is active
-//! from the preparation of the worker on, unless the preparation installs another global subscriber. Spans are not
-//! sent. Events below the parent's level are not formatted.
+//! If the parent has a subscriber, the worker gets one that sends each event over the link: its message, its fields and the
+//! spans around it as texts, and the task that the worker runs. It is active from the preparation of the worker on, unless the
+//! preparation installs another global subscriber. Events below the parent's level are not formatted.
+//!
+//! FORWARD-1. Events of the thread that runs the tasks are numbered for each task, from 1, over all of its attempts. The number is
+//!     on the board once the event was sent, and before the outcome of the task is. So the parent knows whether events of a
+//!     task are still to come when it has the outcome.
 
 #[cfg(feature = "tracing")]
 mod with_tracing {
+    use super::super::worker_spans::{self, FieldsText, WorkerSpans};
     use crate::os::link::Link;
-    use crate::pool::wire::messages::{FromWorker, Level, truncated};
-    use core::fmt::{self, Write};
-    use std::sync::Arc;
-    use tracing::field::{Field, Visit};
+    use crate::pool::context::WorkerShared;
+    use crate::pool::outcome::TaskId;
+    use crate::pool::wire::messages::{FromWorker, Level, LogRecord, truncated, truncated_to};
+    use std::sync::{Arc, Weak};
+    use std::thread::{self, ThreadId};
     use tracing::level_filters::LevelFilter;
     use tracing::span::{Attributes, Id, Record};
     use tracing::subscriber::{set_global_default, with_default};
     use tracing::{Event, Metadata, Subscriber};
 
+    /// The longest text about the fields of an event, in bytes. With the others, it fits a message.
+    const MAX_FIELDS: usize = 4 << 10;
+    const MAX_TARGET: usize = 512;
+
     /// Runs the preparation of this worker, and sends events from now on.
     pub(crate) fn preparing<R>(
         link: &Arc<Link>,
         verbosity: Option<Level>,
+        worker: &Arc<WorkerShared>,
         prepare: impl FnOnce() -> R,
     ) -> R {
         let Some(verbosity) = verbosity else {
             return prepare();
         };
+        let spans = Arc::<WorkerSpans>::default();
         let forwarder = || Forwarder {
             link: Arc::clone(link),
             verbosity: filter(verbosity),
+            spans: Arc::clone(&spans),
+            worker: Arc::downgrade(worker),
+            task_thread: thread::current().id(),
         };
         let prepared = with_default(forwarder(), prepare);
         // On an error the preparation has installed a subscriber of its own, which stays.
@@ -58,6 +73,34 @@ mod with_tracing {
     struct Forwarder {
         link: Arc<Link>,
         verbosity: LevelFilter,
+        spans: Arc<WorkerSpans>,
+        /// Weak: the worker leaves its queues before the process ends.
+        worker: Weak<WorkerShared>,
+        /// The thread that runs the tasks.
+        task_thread: ThreadId,
+    }
+
+    impl Forwarder {
+        /// Returns the task that the worker runs, and the number of this event among those of the task's thread (FORWARD-1).
+        fn task(&self) -> Option<(u64, u64)> {
+            let worker = self.worker.upgrade()?;
+            let task = worker.board.entry(worker.slot)?.running()?.task;
+            if thread::current().id() != self.task_thread {
+                return Some((task, 0));
+            }
+            let times = worker.times(TaskId(task));
+            Some((task, times.map_or(0, |times| times.logs() + 1)))
+        }
+
+        /// Notes that an event of a task was sent (FORWARD-1).
+        fn note_sent(&self, (task, number): (u64, u64)) {
+            if number > 0
+                && let Some(worker) = self.worker.upgrade()
+                && let Some(times) = worker.times(TaskId(task))
+            {
+                times.set_logs(number);
+            }
+        }
     }
 
     impl Subscriber for Forwarder {
@@ -70,45 +113,51 @@ mod with_tracing {
         }
 
         fn event(&self, event: &Event<'_>) {
-            let mut text = Text::default();
+            let mut text = FieldsText::default();
             event.record(&mut text);
-            let log = FromWorker::Log {
+            let spans = self.spans.around(event.parent(), event.is_contextual());
+            // After the program's `Debug`, which may log as well.
+            let task = self.task();
+            let log = FromWorker::Log(LogRecord {
                 level: level(*event.metadata().level()),
-                target: truncated(event.metadata().target().to_owned()),
-                message: truncated(text.message + &text.fields),
-            };
+                target: truncated_to(event.metadata().target().to_owned(), MAX_TARGET),
+                message: truncated(text.message),
+                fields: truncated_to(text.fields, MAX_FIELDS),
+                spans,
+                task,
+            });
             // A slow parent blocks this thread, so no event is lost. The watcher deals with a parent that has ended.
             let _ = self.link.send(&log.encode());
+            if let Some(task) = task {
+                self.note_sent(task);
+            }
         }
 
-        // No state is kept for spans, so all of them can have the same id.
-        fn new_span(&self, _: &Attributes<'_>) -> Id {
-            Id::from_u64(1)
+        fn new_span(&self, attributes: &Attributes<'_>) -> Id {
+            self.spans.add(attributes)
         }
 
-        fn record(&self, _: &Id, _: &Record<'_>) {}
+        fn record(&self, id: &Id, values: &Record<'_>) {
+            self.spans.record(id, values);
+        }
 
         fn record_follows_from(&self, _: &Id, _: &Id) {}
 
-        fn enter(&self, _: &Id) {}
+        fn enter(&self, id: &Id) {
+            worker_spans::enter(id);
+        }
 
-        fn exit(&self, _: &Id) {}
-    }
+        fn exit(&self, id: &Id) {
+            worker_spans::exit(id);
+        }
 
-    /// Formats an event: its message, then its fields.
-    #[derive(Default)]
-    struct Text {
-        message: String,
-        fields: String,
-    }
+        fn clone_span(&self, id: &Id) -> Id {
+            self.spans.add_handle(id);
+            id.clone()
+        }
 
-    impl Visit for Text {
-        fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-            // It fails only if the value's own `Debug` fails.
-            let _ = match field.name() {
-                "message" => write!(self.message, "{value:?}"),
-                name => write!(self.fields, " {name}={value:?}"),
-            };
+        fn try_close(&self, id: Id) -> bool {
+            self.spans.remove_handle(&id)
         }
     }
 }
@@ -119,10 +168,16 @@ pub(crate) use with_tracing::preparing;
 #[cfg(not(feature = "tracing"))]
 mod without {
     use crate::os::link::Link;
+    use crate::pool::context::WorkerShared;
     use crate::pool::wire::messages::Level;
     use std::sync::Arc;
 
-    pub(crate) fn preparing<R>(_: &Arc<Link>, _: Option<Level>, prepare: impl FnOnce() -> R) -> R {
+    pub(crate) fn preparing<R>(
+        _: &Arc<Link>,
+        _: Option<Level>,
+        _: &Arc<WorkerShared>,
+        prepare: impl FnOnce() -> R,
+    ) -> R {
         prepare()
     }
 }

@@ -38,12 +38,14 @@ use super::watcher::{Interrupters, watch};
 use crate::error::{RecvError, SendError, with_causes};
 use crate::os::link::Link;
 use crate::os::{clock, memory_use, parent, subreaper};
-use crate::pool::context::Context;
+use crate::pool::context::{Context, WorkerShared};
 use crate::pool::outcome::TaskId;
 use crate::pool::pace::Pace;
 use crate::pool::priority::Levels;
 use crate::pool::task::Task;
-use crate::pool::wire::messages::{FromWorker, Identity, Level, WorkerConfig, truncated};
+use crate::pool::wire::messages::{
+    FromWorker, Identity, Level, LogRecord, WorkerConfig, truncated,
+};
 use crate::pool::wire::result_message::{
     EncodedResult, EncodedResultCodec, ResultCodec, ResultMessage, WorkerResult,
 };
@@ -88,6 +90,7 @@ fn prepared_states<R: Runner>(
     startup: &Startup<'_>,
     config: &WorkerConfig,
     runner: &R,
+    shared: &Arc<WorkerShared>,
 ) -> Result<States, String> {
     let mut states = given_states()?;
     // Formatting the error runs user code too.
@@ -98,7 +101,7 @@ fn prepared_states<R: Runner>(
     };
     note(Doing::Preparing);
     let prepared =
-        catch_panic(|| log_forwarding::preparing(&startup.link, config.verbosity, prepare));
+        catch_panic(|| log_forwarding::preparing(&startup.link, config.verbosity, shared, prepare));
     note(Doing::Other);
     match prepared {
         Ok(prepared) => prepared.map(|()| states),
@@ -190,7 +193,7 @@ impl Worker {
             memory_use::limit_address_space(bytes)
                 .map_err(|error| format!("cannot limit its address space: {error}"))?;
         }
-        let states = prepared_states(startup, &config, runner)?;
+        let states = prepared_states(startup, &config, runner, &state)?;
         let context = Context {
             state,
             id: TaskId(0),
@@ -469,11 +472,8 @@ impl Worker {
     /// Sends an error event to the parent's log.
     #[cold]
     fn report(&self, what: String) {
-        self.send_to_parent(&FromWorker::Log {
-            level: Level::Error,
-            target: "workring".to_owned(),
-            message: truncated(what),
-        });
+        let log = LogRecord::of_crate(Level::Error, what);
+        self.send_to_parent(&FromWorker::Log(log));
     }
 
     fn send_to_parent(&self, message: &FromWorker) {

@@ -14,6 +14,7 @@
 //! | `panics`         | the panic hook; catching panics of tasks                             |
 //! | `last_words`     | what the hook sends where a panic ends the process                   |
 //! | `log_forwarding` | sending `tracing` events to the parent                               |
+//! | `worker_spans`   | the spans around them                                                |
 
 mod by_priority;
 mod emitter;
@@ -28,6 +29,8 @@ mod panics;
 #[cfg(feature = "macros")]
 pub(super) mod registry;
 mod watcher;
+#[cfg(feature = "tracing")]
+mod worker_spans;
 
 pub use entry::{Kinds, run_if_worker_for};
 #[cfg(feature = "macros")]

@@ -5,7 +5,7 @@
 use super::last_words::{LastWords, PANICS_ABORT};
 use crate::os::link::Link;
 use crate::pool::outcome::Panic;
-use crate::pool::wire::messages::{FromWorker, Level, truncated};
+use crate::pool::wire::messages::{FromWorker, Level, LogRecord, truncated};
 use crate::pool::wire::panics::payload_message;
 use core::cell::{Cell, RefCell};
 use std::any::Any;
@@ -35,15 +35,12 @@ pub(super) fn install(link: Arc<Link>) -> Arc<LastWords> {
             CAUGHT.set(Some(panic));
             return;
         }
-        let log = FromWorker::Log {
-            level: Level::Error,
-            target: "workring".to_owned(),
-            message: truncated(format!(
-                "a thread of a worker panicked at {}: {}",
-                panic.place, panic.message
-            )),
-        };
-        let _ = link.try_send(&log.encode());
+        let what = format!(
+            "a thread of a worker panicked at {}: {}",
+            panic.place, panic.message
+        );
+        let log = LogRecord::of_crate(Level::Error, what);
+        let _ = link.try_send(&FromWorker::Log(log).encode());
         otherwise(info);
     }));
     last_words

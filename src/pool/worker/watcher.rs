@@ -4,7 +4,7 @@ use super::handshake::{FromLink, receive_watching};
 use crate::os::link::Link;
 use crate::os::parent;
 use crate::pool::context::WorkerShared;
-use crate::pool::wire::messages::{FromParent, FromWorker, Level};
+use crate::pool::wire::messages::{FromParent, FromWorker, Level, LogRecord};
 use crate::pool::wire::role::WATCHER;
 use crate::queue::Interrupter;
 use crate::sync::Ordering;
@@ -53,12 +53,9 @@ pub(crate) fn watch(
                 FromLink::Message(FromParent::Stop) => {}
                 FromLink::Message(FromParent::Cancel) => state.cancel_all(),
                 FromLink::Message(FromParent::Welcome(_)) | FromLink::Invalid => {
-                    let warning = FromWorker::Log {
-                        level: Level::Warn,
-                        target: "workring".to_owned(),
-                        message: "a malformed message of the parent was skipped".to_owned(),
-                    };
-                    let _ = link.send(&warning.encode());
+                    let what = "a malformed message of the parent was skipped".to_owned();
+                    let warning = LogRecord::of_crate(Level::Warn, what);
+                    let _ = link.send(&FromWorker::Log(warning).encode());
                     continue;
                 }
                 // The parent may not be permitted to kill this process.

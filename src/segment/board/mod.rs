@@ -46,7 +46,7 @@ pub(crate) use times::TaskTimes;
 /// The first word of a complete board: "workbord" as a number.
 const MAGIC: u64 = u64::from_le_bytes(*b"workbord");
 /// The version of the layout. Raised with every change of it, or of the meaning of a word.
-const VERSION: u64 = 3;
+const VERSION: u64 = 4;
 
 #[derive(Debug)]
 #[repr(C, align(64))]

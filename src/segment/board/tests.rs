@@ -138,7 +138,7 @@ fn a_file_that_is_no_board_is_refused() {
         }
     };
     assert!(error_after_writing(0, 1).contains("mark"));
-    assert_eq!(error_after_writing(8, 77), "77, not 3");
+    assert_eq!(error_after_writing(8, 77), "77, not 4");
     assert!(error_after_writing(16, 3).contains("fit"));
     assert!(error_after_writing(16, 0).contains("range"));
     assert!(error_after_writing(16, u64::MAX).contains("range"));

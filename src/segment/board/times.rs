@@ -8,6 +8,7 @@
 //! | `started`   | the worker that has it   | when the last attempt started                                 |
 //! | `ended`     | the worker that has it   | when the last attempt ended; 0: it has not, or its worker died |
 //! | `worker`    | the worker that has it   | the worker's process id and the number of its slot            |
+//! | `logs`      | the worker that has it   | how many events the attempts of the task have sent the parent |
 //!
 //! TIMES-1. A worker writes the words of a task while it holds the task, before it sends the result. The parent reads them when
 //!          it has the result, or has reaped the worker. So no word changes while it is read.
@@ -27,6 +28,7 @@ pub(crate) struct TaskTimes {
     started: AtomicU64,
     ended: AtomicU64,
     worker: AtomicU64,
+    logs: AtomicU64,
 }
 
 const _: () = assert!(size_of::<TaskTimes>() == CACHE_LINE);
@@ -47,7 +49,8 @@ impl TaskTimes {
     #[inline]
     pub(crate) fn submit(&self, now: u64) {
         // Relaxed, here and below: the queue of tasks and that of results order the writers (TIMES-1).
-        for word in [&self.first, &self.started, &self.ended, &self.worker] {
+        let others = [&self.first, &self.started, &self.ended, &self.worker];
+        for word in others.into_iter().chain([&self.logs]) {
             word.store(0, Ordering::Relaxed);
         }
         self.submitted.store(now, Ordering::Relaxed);
@@ -69,6 +72,18 @@ impl TaskTimes {
     #[inline]
     pub(crate) fn end(&self, now: u64) {
         self.ended.store(now, Ordering::Relaxed);
+    }
+
+    /// Returns how many events were sent.
+    #[cfg(feature = "tracing")]
+    pub(crate) fn logs(&self) -> u64 {
+        self.logs.load(Ordering::Relaxed)
+    }
+
+    /// Records that this many events were sent.
+    #[cfg(feature = "tracing")]
+    pub(crate) fn set_logs(&self, count: u64) {
+        self.logs.store(count, Ordering::Relaxed);
     }
 
     /// Returns when the task was submitted.
@@ -131,7 +146,11 @@ mod tests {
             worker: Some((78, 2)),
         };
         assert_eq!(read, expected);
+        #[cfg(feature = "tracing")]
+        times.set_logs(2);
         times.submit(50);
+        #[cfg(feature = "tracing")]
+        assert_eq!(times.logs(), 0);
         assert_eq!((times.submitted(), times.has_started()), (50, false));
         assert_eq!(times.read(|| 0).worker, None);
     }

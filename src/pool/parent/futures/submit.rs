@@ -2,7 +2,9 @@
 
 use super::super::dispatch::{ReservedAttempts, try_send};
 use super::super::handle::TaskHandle;
-use super::super::results::{Awaited, Home, NewTask, OwnLimits, Owner, Registration, WaitError};
+use super::super::results::{
+    AttemptRange, Awaited, Home, NewTask, OwnLimits, Owner, Registration, WaitError,
+};
 use super::super::shared::Shared;
 use super::super::submission::{Submission, handle_of, refused};
 use super::super::when::When;
@@ -88,6 +90,10 @@ impl<T: Task> SubmitFuture<'_, T> {
                 return Poll::Pending;
             }
             Poll::Ready(Ok(Ok(attempt))) => {
+                self.shared.open_spans::<T>(AttemptRange {
+                    first: attempt,
+                    count: 1,
+                });
                 return Poll::Ready(Ok(self.envelope(attempt, task)));
             }
             Poll::Ready(Ok(Err(error))) => error,

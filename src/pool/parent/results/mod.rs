@@ -3,6 +3,7 @@
 //! | file         | content                                                                 |
 //! |--------------|-------------------------------------------------------------------------|
 //! | `table`      | the tasks in flight and the outcomes, under one lock                    |
+//! | `spans`      | the `tracing` spans of tasks                                            |
 //! | `timings`    | how long tasks wait and run                                             |
 //! | `snapshot`   | the table in figures                                                    |
 //! | `in_flight`  | what the table knows of a task in flight                                |
@@ -61,6 +62,7 @@ mod outcomes;
 mod reading;
 mod receive;
 mod snapshot;
+mod spans;
 mod streams;
 mod table;
 mod timings;
@@ -73,6 +75,7 @@ pub(super) use in_flight::{AttemptRange, GroupId, Home, InFlight, NewTask, OwnLi
 pub(super) use reading::NextEmission;
 pub(super) use receive::{FORKED, Results, WaitError};
 pub(super) use snapshot::TableSnapshot;
+pub(super) use spans::{TaskSpan, TaskSpans, are_wanted as are_spans_wanted};
 pub(super) use streams::StreamId;
 pub(super) use table::{MapStep, ReserveError, TaskTable};
 pub(super) use timings::TaskClock;

@@ -40,7 +40,7 @@ impl TaskTable {
         }
         let started = u32::from(!matches!(outcome.result, Err(TaskError::Cancelled)));
         outcome.attempts = task.crashes + started;
-        self.deliver(&task, outcome);
+        self.deliver(&task, outcome, true);
     }
 
     /// Records the outcome of a task, unless it is known (RESULTS-1).
@@ -56,15 +56,18 @@ impl TaskTable {
         if mutant!(DoubleOutcome) && matches!(result, Err(TaskError::Crashed { .. })) {
             self.stats.count(&result);
         }
-        self.deliver(&task, Outcome::new(id, attempts, result));
+        self.deliver(&task, Outcome::new(id, attempts, result), false);
     }
 
     /// Counts the outcome of a task that was removed, and stores it for the task's owner.
     #[inline]
-    fn deliver(&mut self, task: &InFlight, mut outcome: EncodedOutcome) {
+    fn deliver(&mut self, task: &InFlight, mut outcome: EncodedOutcome, is_from_worker: bool) {
         self.stats.count(&outcome.result);
         if let Some(clock) = &mut self.clock {
             clock.note_outcome(outcome.id);
+        }
+        if !self.spans.is_empty() {
+            self.end_span(task, &outcome, is_from_worker);
         }
         if !self.carried.is_empty() {
             outcome.carried = self.carried.remove(&outcome.id);
@@ -81,6 +84,16 @@ impl TaskTable {
             // It carries no task, whose `Drop` would run under the lock.
             Owner::Discarded(_) => {}
         }
+    }
+
+    #[cold]
+    fn end_span(&mut self, task: &InFlight, outcome: &EncodedOutcome, is_from_worker: bool) {
+        let kind = match &outcome.result {
+            Ok(_) => "completed",
+            Err(error) => error.kind(),
+        };
+        let attempt = task.attempt.number;
+        self.spans.end(outcome.id, attempt, kind, is_from_worker);
     }
 
     /// Moves one task from *completed* to *failed* in the statistics: its output could not be decoded.
@@ -294,6 +307,7 @@ impl TaskTable {
 mod tests {
     use super::super::emissions::Emissions;
     use super::super::in_flight::{NewTask, OwnLimits};
+    use super::super::spans::TaskSpans;
     use super::*;
     use crate::pool::parent::settings::{ProgressSettings, WhenFull};
     use crate::segment::board::Board;
@@ -305,7 +319,8 @@ mod tests {
             bound: 1,
             when_full: WhenFull::DropOldest,
         };
-        TaskTable::new(4, 8, Emissions::new(board, settings), None)
+        let spans = TaskSpans::new(Arc::clone(&board));
+        TaskTable::new(4, 8, Emissions::new(board, settings), None, spans)
     }
 
     /// Reserves a task with a handle, as a submission does.

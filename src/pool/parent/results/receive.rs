@@ -2,7 +2,7 @@
 
 use super::futures::{self, Futures};
 use super::table::TaskTable;
-use crate::announce::defer;
+use crate::announce::{defer, is_any_deferred, run_deferred};
 use crate::error::{RecvTimeoutError, TryRecvError};
 use crate::os::fork::OwnerProcess;
 use crate::pool::pace::Pace;
@@ -190,6 +190,9 @@ impl Results {
                 if is_late {
                     return look(&mut state.tasks).ok_or(WaitError::TimedOut);
                 }
+                if is_any_deferred() {
+                    self.run_deferred_unlocked(&mut state);
+                }
                 continue;
             }
             state.waiters += 1;
@@ -205,6 +208,15 @@ impl Results {
                 return look(&mut state.tasks).ok_or(WaitError::TimedOut);
             }
         }
+    }
+
+    /// Runs the deferred notices of this thread, which may go on waiting for long. It is no leader, and others can become it.
+    #[cold]
+    fn run_deferred_unlocked(&self, state: &mut MutexGuard<'_, State>) {
+        MutexGuard::unlocked(state, || {
+            drop(self.attend_afterwards());
+            run_deferred();
+        });
     }
 
     /// Becomes the leader, receives once, and records the results. Returns whether the deadline has passed.

@@ -3,6 +3,7 @@
 use super::emissions::Emissions;
 use super::groups::Groups;
 use super::in_flight::{AttemptRange, InFlight, NewTask, OwnLimits, Owner};
+use super::spans::{TaskSpan, TaskSpans};
 use super::streams::Streams;
 use super::timings::TaskClock;
 use crate::pool::carried::Carried;
@@ -44,6 +45,8 @@ pub(crate) struct TaskTable {
     pub(super) carried: HashMap<TaskId, Box<Carried>>,
     /// What tasks have emitted.
     pub(super) emissions: Emissions,
+    /// The spans of tasks whose callers have a subscriber for them.
+    pub(crate) spans: TaskSpans,
     pub(super) stats: TaskStats,
     /// Only if tasks are timed.
     pub(super) clock: Option<TaskClock>,
@@ -104,6 +107,7 @@ impl TaskTable {
         entries: usize,
         emissions: Emissions,
         clock: Option<TaskClock>,
+        spans: TaskSpans,
     ) -> Self {
         debug_assert!(entries.is_power_of_two() && entries > capacity);
         Self {
@@ -122,6 +126,7 @@ impl TaskTable {
             unclaimed: VecDeque::new(),
             carried: HashMap::new(),
             emissions,
+            spans,
             stats: TaskStats::default(),
             clock,
             wake_above: usize::MAX,
@@ -303,8 +308,21 @@ impl TaskTable {
         if withdrawn > 0 && !self.carried.is_empty() {
             (0..range.count).for_each(|n| drop(self.carried.remove(&range.first.nth(n).id)));
         }
+        if withdrawn > 0 && !self.spans.is_empty() {
+            (0..range.count).for_each(|n| self.spans.withdraw(range.first.nth(n).id));
+        }
         self.stats.submitted -= withdrawn as u64;
         withdrawn
+    }
+
+    /// Adds the span of a task that is reserved. Returns it if the task has its outcome already: the caller drops it without
+    /// the lock.
+    pub(crate) fn open_span(&mut self, id: TaskId, span: TaskSpan) -> Option<TaskSpan> {
+        if self.get_mut(id).is_none() {
+            return Some(span);
+        }
+        self.spans.insert(id, span, self.clock.is_some());
+        None
     }
 
     #[inline]
@@ -346,6 +364,7 @@ impl TaskTable {
         debug_assert_eq!(self.in_flight, 0, "a task has no outcome");
         self.accepts = false;
         self.ended = true;
+        self.spans.close_all();
     }
 
     /// Returns whether all tasks have their outcomes, and no more are accepted (RESULTS-6).

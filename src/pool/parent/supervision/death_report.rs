@@ -2,6 +2,7 @@
 
 use super::slot::DeadWorker;
 use crate::pool::outcome::TaskId;
+use crate::pool::parent::results::TaskSpan;
 use std::time::Instant;
 
 /// What the event of a death says.
@@ -22,6 +23,8 @@ pub(super) struct DeathReport {
     pub(super) error: Option<String>,
     pub(super) task: Option<TaskId>,
     pub(super) task_name: Option<String>,
+    /// The span of the task.
+    pub(super) span: Option<TaskSpan>,
     pub(super) attempt: Option<u16>,
     pub(super) fate: Option<Fate>,
     pub(super) replacement: &'static str,

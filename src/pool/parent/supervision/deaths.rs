@@ -32,6 +32,7 @@ impl Supervisor {
         self.strays.extend_from_group(&mut worker.process);
         let status = worker.process.reap().ok().flatten();
         self.receive_remaining(index);
+        self.results().with(|tasks| tasks.spans.note_death(number));
         let Some(slot) = self.slots.get_mut(index) else {
             return;
         };

@@ -4,13 +4,14 @@
 
 use crate::error::StartError;
 use crate::pool::parent::events::Event;
-use crate::pool::wire::messages::Level;
+use crate::pool::parent::results::TaskSpan;
+use crate::pool::wire::messages::{Level, LogRecord};
 
 #[cfg(feature = "tracing")]
 mod with_tracing {
     use super::super::captured::PendingBytes;
     use super::super::death_report::{DeathReport, Fate, Severity};
-    use super::{Event, Level, StartError};
+    use super::{Event, Level, LogRecord, StartError, TaskSpan};
     use crate::announce::{Importance, announce};
     use crate::error::with_causes;
     use std::io;
@@ -37,15 +38,32 @@ mod with_tracing {
         }
     }
 
-    /// Emits an event that a worker has forwarded.
-    pub(crate) fn forward(worker: u32, pid: u32, level: Level, origin: String, message: String) {
-        const TARGET: &str = "workring::worker";
-        let notice = move || match level {
-            Level::Error => error!(target: TARGET, worker, pid, origin, "{message}"),
-            Level::Warn => warn!(target: TARGET, worker, pid, origin, "{message}"),
-            Level::Info => info!(target: TARGET, worker, pid, origin, "{message}"),
-            Level::Debug => debug!(target: TARGET, worker, pid, origin, "{message}"),
-            Level::Trace => trace!(target: TARGET, worker, pid, origin, "{message}"),
+    /// Emits an event that a worker has forwarded, in the span of its task.
+    pub(crate) fn forward(worker: u32, pid: u32, record: LogRecord, span: Option<TaskSpan>) {
+        macro_rules! emit_record {
+            ($level:ident, $parent:ident) => {
+                $level!(
+                    target: "workring::worker",
+                    parent: $parent,
+                    worker,
+                    pid,
+                    origin = record.target,
+                    task = record.task.map(|(task, _)| task),
+                    fields = (!record.fields.is_empty()).then_some(record.fields.as_str()),
+                    spans = (!record.spans.is_empty()).then_some(record.spans.as_str()),
+                    "{}",
+                    record.message
+                )
+            };
+        }
+        let notice = move || {
+            TaskSpan::emit_in(span, |parent| match record.level {
+                Level::Error => emit_record!(error, parent),
+                Level::Warn => emit_record!(warn, parent),
+                Level::Info => emit_record!(info, parent),
+                Level::Debug => emit_record!(debug, parent),
+                Level::Trace => emit_record!(trace, parent),
+            });
         };
         announce(Importance::Detail, Box::new(notice));
     }
@@ -108,9 +126,10 @@ mod with_tracing {
 
     /// Emits the event of a death at this level.
     macro_rules! emit_death {
-        ($level:ident, $report:ident, $tried_again_in_ms:ident, $message:literal) => {
+        ($level:ident, $parent:ident, $report:ident, $tried_again_in_ms:ident, $message:literal) => {
             $level!(
                 target: "workring",
+                parent: $parent,
                 worker = $report.worker,
                 pid = $report.pid,
                 reason = $report.reason,
@@ -131,25 +150,48 @@ mod with_tracing {
         };
     }
 
-    pub(crate) fn died(report: &DeathReport) {
-        let report = report.clone();
+    pub(crate) fn died(mut report: DeathReport) {
+        let span = report.span.take();
         let tried_again_in_ms = report.fate.and_then(Fate::tried_again_in_ms);
-        match report.severity {
-            Severity::Planned => emit(LevelFilter::DEBUG, move || {
-                emit_death!(debug, report, tried_again_in_ms, "a worker has ended");
-            }),
-            Severity::Requested => emit(LevelFilter::INFO, move || {
-                emit_death!(info, report, tried_again_in_ms, "a worker was ended");
-            }),
-            Severity::Unexpected => emit(LevelFilter::WARN, move || {
-                emit_death!(
-                    warn,
-                    report,
-                    tried_again_in_ms,
-                    "a worker died unexpectedly"
-                );
-            }),
-        }
+        let severity = report.severity;
+        let level = match severity {
+            Severity::Planned => LevelFilter::DEBUG,
+            Severity::Requested => LevelFilter::INFO,
+            Severity::Unexpected => LevelFilter::WARN,
+        };
+        let of_notice = span.clone();
+        emit(level, move || {
+            TaskSpan::emit_in(of_notice, |parent| match severity {
+                Severity::Planned => {
+                    emit_death!(
+                        debug,
+                        parent,
+                        report,
+                        tried_again_in_ms,
+                        "a worker has ended"
+                    );
+                }
+                Severity::Requested => {
+                    emit_death!(
+                        info,
+                        parent,
+                        report,
+                        tried_again_in_ms,
+                        "a worker was ended"
+                    );
+                }
+                Severity::Unexpected => {
+                    emit_death!(
+                        warn,
+                        parent,
+                        report,
+                        tried_again_in_ms,
+                        "a worker died unexpectedly"
+                    );
+                }
+            });
+        });
+        span.into_iter().for_each(TaskSpan::release);
     }
 
     pub(crate) fn left_behind(worker: u32, pid: u32) {
@@ -228,13 +270,13 @@ fn unkillable_text(pid: u32) -> String {
 mod without_tracing {
     use super::super::captured::PendingBytes;
     use super::super::death_report::DeathReport;
-    use super::{Event, Level, StartError};
+    use super::{Event, Level, LogRecord, StartError, TaskSpan};
 
     pub(crate) fn verbosity() -> Option<Level> {
         None
     }
 
-    pub(crate) fn forward(_: u32, _: u32, _: Level, _: String, _: String) {}
+    pub(crate) fn forward(_: u32, _: u32, _: LogRecord, _: Option<TaskSpan>) {}
     pub(crate) fn wants_output() -> bool {
         false
     }
@@ -243,7 +285,7 @@ mod without_tracing {
     pub(crate) fn output_dropped(_: u32, _: u32, _: &str, _: u64) {}
     pub(crate) fn malformed_message(_: u32) {}
     pub(crate) fn start_failed(_: u32, _: &StartError) {}
-    pub(crate) fn died(_: &DeathReport) {}
+    pub(crate) fn died(_: DeathReport) {}
     pub(crate) fn left_behind(_: u32, _: u32) {}
     pub(crate) fn unkillable(_: u32, pid: u32) -> String {
         super::unkillable_text(pid)

@@ -9,8 +9,11 @@ use crate::os::link::RecvOutcome;
 use crate::os::{clock, program};
 use crate::pool::outcome::TaskId;
 use crate::pool::parent::events::Event;
+use crate::pool::parent::results::TaskSpan;
 use crate::pool::parent::settings::Settings;
-use crate::pool::wire::messages::{FromParent, FromWorker, Identity, MAX_LEN, WorkerConfig};
+use crate::pool::wire::messages::{
+    FromParent, FromWorker, Identity, LogRecord, MAX_LEN, WorkerConfig,
+};
 use core::time::Duration;
 use std::time::Instant;
 
@@ -115,14 +118,22 @@ impl Supervisor {
                 worker.send(FromParent::Farewell);
                 self.note_stopping(index);
             }
-            FromWorker::Log { .. } if mutant!(LogsDropped) => {}
-            FromWorker::Log {
-                level,
-                target,
-                message,
-            } => log::forward(number, pid, level, target, message),
+            FromWorker::Log(_) if mutant!(LogsDropped) => {}
+            FromWorker::Log(record) => self.forward_log(number, pid, record),
             _ => log::malformed_message(pid),
         }
+    }
+
+    /// Passes on an event of a worker, in the span of its task.
+    fn forward_log(&self, worker: u32, pid: u32, record: LogRecord) {
+        let found = record.task.and_then(|(id, number)| {
+            self.results()
+                .with(|tasks| tasks.spans.note_log(TaskId(id), number))
+        });
+        let (span, is_last) = found.map_or((None, false), |(span, is_last)| (Some(span), is_last));
+        let last = span.clone().filter(|_| is_last);
+        log::forward(worker, pid, record, span);
+        last.into_iter().for_each(TaskSpan::release);
     }
 
     fn handle_ready(&mut self, index: usize, number: u32, pid: u32) {

@@ -22,9 +22,9 @@ impl Supervisor {
     /// Begins the report of a death.
     pub(super) fn note_death(&mut self, worker: &WorkerProcess, death: &DeadWorker) {
         let task = death.running;
-        let attempt = task.and_then(|id| {
-            self.results()
-                .with(|tasks| tasks.get_mut(id).map(|task| task.attempt.number))
+        let (attempt, span) = self.results().with(|tasks| {
+            let attempt = task.and_then(|id| tasks.get_mut(id).map(|task| task.attempt.number));
+            (attempt, task.and_then(|id| tasks.spans.get(id)))
         });
         let status = death.status;
         let (reason, severity) = self.cause_of(worker, death);
@@ -39,6 +39,7 @@ impl Supervisor {
             error: worker.start_failure.clone(),
             task,
             task_name: None,
+            span,
             attempt,
             fate: None,
             replacement: "none",
@@ -113,16 +114,11 @@ impl Supervisor {
 
     /// Emits the events of all deaths that are settled.
     pub(super) fn report_deaths(&mut self) {
-        let mut reports = core::mem::take(&mut self.death_reports);
         let dead = &self.dead_workers;
-        reports.retain(|report| {
-            let is_settled = !dead.iter().any(|death| report.is_of(death));
-            if is_settled {
-                log::died(report);
-            }
-            !is_settled
-        });
-        self.death_reports = reports;
+        let is_settled = |report: &mut DeathReport| !dead.iter().any(|it| report.is_of(it));
+        for report in self.death_reports.extract_if(.., is_settled) {
+            log::died(report);
+        }
     }
 
     /// Returns the name of a task: that of the registered one with this key, or the type of all tasks of the pool.

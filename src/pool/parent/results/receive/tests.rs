@@ -1,7 +1,7 @@
 use super::*;
 use crate::codec::Codec;
 use crate::pool::outcome::TaskId;
-use crate::pool::parent::results::Emissions;
+use crate::pool::parent::results::{Emissions, TaskSpans};
 use crate::pool::parent::settings::{ProgressSettings, WhenFull};
 use crate::pool::wire::emission::{EmissionCodec, EmissionHead, EmissionMessage};
 use crate::queue::{Options, Sender};
@@ -19,7 +19,8 @@ fn results() -> (Sender<EncodedResult, EncodedResultCodec>, Arc<Results>) {
         bound: 1,
         when_full: WhenFull::DropOldest,
     };
-    let tasks = TaskTable::new(4, 8, Emissions::new(board, settings), None);
+    let spans = TaskSpans::new(Arc::clone(&board));
+    let tasks = TaskTable::new(4, 8, Emissions::new(board, settings), None, spans);
     let commands = Arc::new(Commands::new().expect("an eventfd"));
     let owner = OwnerProcess::current().expect("a page");
     (sender, Results::new(receiver, tasks, 1, commands, owner))
