@@ -130,6 +130,18 @@ impl<T: Pod> Codec<T> for Bytemuck {
             Err(_) => not_a_value(bytes),
         }
     }
+
+    #[inline(always)]
+    fn decode_as<R>(
+        bytes: &[u8],
+        usual: impl FnOnce(T) -> R,
+        failed: impl FnOnce(DecodeError) -> R,
+    ) -> R {
+        match bytemuck::try_from_bytes::<T>(bytes) {
+            Ok(value) => usual(*value),
+            Err(_) => failed(Self::mismatch::<T>(bytes)),
+        }
+    }
 }
 
 /// Fails for bytes that are no `T`. Returns the whole result, through memory, as in [`super::raw`].

@@ -43,6 +43,18 @@ impl<const N: usize> Codec<[u8; N]> for Raw {
             Err(_) => mismatch(bytes.len()),
         }
     }
+
+    #[inline(always)]
+    fn decode_as<R>(
+        bytes: &[u8],
+        usual: impl FnOnce([u8; N]) -> R,
+        failed: impl FnOnce(DecodeError) -> R,
+    ) -> R {
+        match <&[u8; N]>::try_from(bytes) {
+            Ok(message) => usual(*message),
+            Err(_) => failed(wrong_length(bytes.len(), N)),
+        }
+    }
 }
 
 /// Fails for a message of another length. Returns the whole result, through memory: so the compiler copies the bytes of
@@ -50,7 +62,13 @@ impl<const N: usize> Codec<[u8; N]> for Raw {
 #[cold]
 #[inline(never)]
 fn mismatch<const N: usize>(length: usize) -> Result<[u8; N], DecodeError> {
-    Err(DecodeError::new(format!("{length} bytes instead of {N}")))
+    Err(wrong_length(length, N))
+}
+
+#[cold]
+#[inline(never)]
+fn wrong_length(length: usize, expected: usize) -> DecodeError {
+    DecodeError::new(format!("{length} bytes instead of {expected}"))
 }
 
 macro_rules! impl_for_bytes_on_the_heap {

@@ -85,4 +85,20 @@ pub trait Codec<T>: 'static {
     ///
     /// Any error makes the message a dead letter, and the receiver returns the error.
     fn decode(bytes: &[u8]) -> Result<T, DecodeError>;
+
+    /// Does the same as [`decode`](Codec::decode), and passes on what comes of it. A codec that copies large values writes
+    /// them once this way: where the caller wants them, and not into a result that is then moved. The bytes begin at a
+    /// multiple of 8.
+    #[doc(hidden)]
+    #[inline(always)]
+    fn decode_as<R>(
+        bytes: &[u8],
+        usual: impl FnOnce(T) -> R,
+        failed: impl FnOnce(DecodeError) -> R,
+    ) -> R {
+        match Self::decode(bytes) {
+            Ok(message) => usual(message),
+            Err(error) => failed(error),
+        }
+    }
 }

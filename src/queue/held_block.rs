@@ -5,6 +5,8 @@ use super::failure::RecvFailure;
 use crate::protocol::Corrupt;
 use crate::protocol::steps::{OwnedBlock, batch, settle};
 use crate::segment::ReadableBlock;
+use core::cell::Cell;
+use core::mem::ManuallyDrop;
 
 /// A block that this process holds. Dropping it returns its message to the queue (`Return`).
 pub(super) struct HeldBlock<'a> {
@@ -114,6 +116,78 @@ impl Drop for HeldBlock<'_> {
     fn drop(&mut self) {
         give_back(self.queue.attachment(), self.block.take());
     }
+}
+
+/// A block whose message is being decoded to where the caller gets it. Dropping it settles the message: by default it returns
+/// it to the queue (`Return`), since the codec has panicked.
+pub(super) struct OpenBlock<'a> {
+    held: ManuallyDrop<HeldBlock<'a>>,
+    end: Cell<End>,
+}
+
+/// What becomes of an [`OpenBlock`].
+#[derive(Clone, Copy)]
+enum End {
+    Returned,
+    Acknowledged,
+    Rejected,
+}
+
+impl<'a> OpenBlock<'a> {
+    #[inline(always)]
+    pub(super) fn new(held: HeldBlock<'a>) -> Self {
+        Self {
+            held: ManuallyDrop::new(held),
+            end: Cell::new(End::Returned),
+        }
+    }
+
+    /// Returns the bytes of the message, where its sender wrote them.
+    #[inline(always)]
+    pub(super) fn bytes(&self) -> Result<&[u8], Corrupt> {
+        self.held.bytes()
+    }
+
+    /// Returns the block, which was not decoded after all.
+    #[inline(always)]
+    pub(super) fn into_held(mut self) -> HeldBlock<'a> {
+        let held = HeldBlock::new(self.held.queue, self.held.block.take());
+        core::mem::forget(self);
+        held
+    }
+
+    /// The message was decoded: it is acknowledged at the end (`Release`).
+    #[inline(always)]
+    pub(super) fn acknowledge_at_end(&self) {
+        self.end.set(End::Acknowledged);
+    }
+
+    /// No receiver can decode the message: it becomes a dead letter at the end (`Return`).
+    #[inline(always)]
+    pub(super) fn reject_at_end(&self) {
+        self.end.set(End::Rejected);
+    }
+}
+
+impl Drop for OpenBlock<'_> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        let (queue, block) = (self.held.queue, self.held.block.take());
+        match self.end.get() {
+            // The caller gets the message in any case. If a stray write has changed the word of its block, the block stays
+            // out of use.
+            End::Acknowledged => drop(HeldBlock::new(queue, block).acknowledge()),
+            End::Returned => give_back(queue.attachment(), block),
+            End::Rejected => reject(queue, block),
+        }
+    }
+}
+
+/// Makes a message that cannot be decoded a dead letter (`Return`), whose receiver already has an error to report.
+#[cold]
+#[inline(never)]
+fn reject(queue: Entered<'_>, block: OwnedBlock) {
+    let _ = HeldBlock::new(queue, block).reject();
 }
 
 /// Acknowledges a message that may be so large that its memory is to be given back to the system (`Release`).

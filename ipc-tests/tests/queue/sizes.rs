@@ -7,11 +7,15 @@ use ipc_tests::{
     ledger::Books,
     rounds::{Rng, rounds, seed},
 };
-use std::{thread, time::Duration};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    thread,
+    time::Duration,
+};
 use workring::{
-    SendError,
-    error::{SendTimeoutError, TrySendError},
-    queue::Raw,
+    RecvError, SendError,
+    error::{DecodeError, EncodeError, SendTimeoutError, TrySendError},
+    queue::{Codec, Raw},
 };
 
 /// Large messages run out of memory long before the ring is full. An acknowledgement is what frees it, not a receive.
@@ -126,5 +130,63 @@ fn too_large_is_returned_whole(max_message_len: usize) {
         tx.send(vec![8; max_message_len])
             .expect("the largest there can be");
         assert_eq!(rx.recv().expect("a message"), vec![8; max_message_len]);
+    });
+}
+
+/// A value that is decoded straight to where its receiver gets it, by a codec that refuses some and panics at others.
+type Large = [u8; 1000];
+
+const REFUSED: u8 = 1;
+const PANICS: u8 = 2;
+
+struct Picky;
+
+impl Codec<Large> for Picky {
+    const NAME: &'static str = "picky";
+
+    fn encode(message: &Large, into: &mut [u8]) -> Result<usize, EncodeError> {
+        Raw::encode(message, into)
+    }
+
+    fn encoded_len(message: &Large) -> Result<usize, EncodeError> {
+        Raw::encoded_len(message)
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Large, DecodeError> {
+        match bytes.first() {
+            Some(&REFUSED) => Err(DecodeError::new("refused")),
+            Some(&PANICS) => panic!("as it was told to"),
+            _ => Raw::decode(bytes),
+        }
+    }
+}
+
+#[test]
+fn a_large_value_is_acknowledged_rejected_or_returned_as_a_small_one_is() {
+    prompt(|| {
+        let (tx, rx) = sleepy(8)
+            .max_deliveries(2)
+            .channel_with::<Large, Picky>()
+            .expect("a queue");
+        for byte in [3, REFUSED, PANICS, 4] {
+            tx.send([byte; 1000]).expect("room");
+        }
+        assert_eq!(rx.recv().expect("a value"), [3; 1000]);
+        assert!(matches!(rx.recv(), Err(RecvError::Decode(_))));
+        let receive = || catch_unwind(AssertUnwindSafe(|| rx.recv()));
+        // It is returned once, and comes first; after its second delivery it is a dead letter.
+        assert!(receive().is_err() && receive().is_err());
+        assert_eq!(rx.recv().expect("the next one"), [4; 1000]);
+        let mut letters: Vec<u8> = rx
+            .dead_letters()
+            .map(|letter| letter.bytes().first().copied().unwrap_or(0))
+            .collect();
+        letters.sort_unstable();
+        assert_eq!(letters, [REFUSED, PANICS]);
+        let stats = rx.stats();
+        assert_eq!(
+            (stats.acknowledged, stats.dead_letters, stats.held),
+            (2, 2, 0)
+        );
     });
 }
