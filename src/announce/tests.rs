@@ -26,6 +26,32 @@ fn deferred_notices_run_when_the_outermost_guard_is_dropped() {
 }
 
 #[test]
+fn deferred_notices_can_run_while_more_are_deferred() {
+    let (sender, receiver) = mpsc::channel();
+    let guard = defer();
+    let (first, second) = (sender.clone(), sender.clone());
+    let notice = move || {
+        let _ = first.send(1);
+        let notice = move || {
+            let _ = second.send(2);
+        };
+        announce(Importance::Lifecycle, Box::new(notice));
+    };
+    announce(Importance::Lifecycle, Box::new(notice));
+    assert!(is_any_deferred());
+    run_deferred();
+    assert_eq!(receiver.try_iter().collect::<Vec<_>>(), [1, 2]);
+    assert!(!is_any_deferred());
+    let notice = move || {
+        let _ = sender.send(3);
+    };
+    announce(Importance::Lifecycle, Box::new(notice));
+    assert!(receiver.try_recv().is_err());
+    drop(guard);
+    assert_eq!(receiver.try_iter().collect::<Vec<_>>(), [3]);
+}
+
+#[test]
 fn an_announcer_runs_notices_in_order_after_a_panic_and_drops_only_details() {
     let (sender, receiver) = mpsc::channel();
     let (gate_opener, gate) = mpsc::channel::<()>();

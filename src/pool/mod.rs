@@ -226,7 +226,8 @@
 //! | `workring::output` | `INFO` | what workers write, with [`Builder::stdout`] and [`Builder::stderr`] |
 //!
 //! The span of a task begins when it is submitted, and ends when its outcome has arrived, and with it all that the task has
-//! logged. There is one for all attempts. A subscriber for `DEBUG` gets it; if there is none, tasks cost nothing for it.
+//! logged. There is one for all attempts. A subscriber for `DEBUG` gets it (for `tracing-subscriber`, a filter such as
+//! `info,workring::task=debug`); if there is none, tasks cost nothing for it.
 //!
 //! | field of the span | |
 //! |---|---|
@@ -249,7 +250,8 @@
 //! | `fields` | `ratio=0.5 path="a/b"`: its fields, each value by `Debug` |
 //! | `spans` | `outer{size=3}:inner`: the worker's own spans around it, with their fields |
 //!
-//! Events and spans of a worker are seen as far as its parent's subscriber has asked for that level when the worker was started.
+//! A worker sends what its parent's subscriber may want, by the most detailed level that the subscriber had asked for, of any
+//! target, when the worker was started. The subscriber then filters by target and level.
 //!
 //! The event of a death is in the span of the task, too. It comes when the task of the worker is settled. Its level is `WARN` if the worker died by itself or was killed
 //! for a limit, `INFO` if a caller or the shutdown has ended it, and `DEBUG` if the pool had planned its end. Fields that do not

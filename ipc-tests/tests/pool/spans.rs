@@ -3,14 +3,16 @@
 //! Method: a subscriber records spans and events, and some of its methods panic, or use the pool.
 
 use super::recorder::{Call, Recorded, RecordedSpan, Recorder};
+use futures::StreamExt;
 use ipc_tests::support::LIMIT;
-use ipc_tests::{deeds::Deed, guarded};
+use ipc_tests::{deeds::Deed, guarded, runtimes::block_on};
 use parking_lot::Mutex;
 use std::cell::Cell;
 use std::sync::{Arc, mpsc};
 use std::thread;
+use std::time::{Duration, Instant};
 use tracing::{Level, info_span, level_filters::LevelFilter};
-use workring::pool::{Shutdown, TaskError, TypedPool};
+use workring::pool::{Priority, Shutdown, TaskError, TypedPool};
 
 const DEEDS: &str = env!("CARGO_BIN_EXE_deeds");
 
@@ -91,6 +93,39 @@ fn a_task_has_one_span_in_that_of_its_caller() {
             matches!(last.field("outcome"), "failed" | "cancelled"),
             "{last:?}"
         );
+    });
+}
+
+#[test]
+fn a_task_has_a_span_however_it_is_submitted_and_waited_for() {
+    guarded(LIMIT, || {
+        let recorder = Recorder::install_at(LevelFilter::DEBUG);
+        let builder = TypedPool::builder().program(DEEDS).workers(1);
+        let pool = builder.priorities().start().expect("a pool");
+        let caller = info_span!("caller");
+        caller.in_scope(|| {
+            block_on(async {
+                let submitted = pool.submit_async(Deed::Echo(0)).await;
+                assert_eq!(submitted.expect("open").await, Ok(0));
+                let outcomes = pool.map((1..4).map(Deed::Echo)).into_stream();
+                assert_eq!(outcomes.count().await, 3);
+            });
+            pool.try_submit(Deed::Echo(4)).expect("room").detach();
+            let group = pool.group();
+            drop(group.submit(Deed::Echo(5)).expect("open"));
+            assert_eq!(group.drain().count(), 1);
+            let urgent = pool.task(Deed::Echo(6)).priority(Priority::High).submit();
+            assert_eq!(urgent.expect("open").wait(), Ok(6));
+            let soon = Instant::now() + Duration::from_millis(20);
+            let later = pool.task(Deed::Echo(7)).not_before(soon).submit();
+            assert_eq!(later.expect("open").wait(), Ok(7));
+        });
+        let spans = spans_of_tasks(recorder, 8);
+        close(&pool);
+        let caller = caller.id().map(|id| id.into_u64());
+        for (_, span) in spans {
+            assert_eq!((span.field("outcome"), span.parent), ("completed", caller));
+        }
     });
 }
 

@@ -188,3 +188,108 @@ impl Visit for FieldsText {
         };
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use tracing::subscriber::with_default;
+    use tracing::{Event, Metadata, Span, Subscriber, error, info_span};
+
+    /// Records the spans around each event.
+    #[derive(Default)]
+    struct Listener {
+        spans: WorkerSpans,
+        around: Mutex<Vec<String>>,
+    }
+
+    struct Shared(Arc<Listener>);
+
+    impl Subscriber for Shared {
+        fn enabled(&self, _: &Metadata<'_>) -> bool {
+            true
+        }
+
+        fn event(&self, event: &Event<'_>) {
+            let listener = &self.0;
+            let around = listener.spans.around(event.parent(), event.is_contextual());
+            listener.around.lock().push(around);
+        }
+
+        fn new_span(&self, attributes: &Attributes<'_>) -> Id {
+            self.0.spans.add(attributes)
+        }
+
+        fn record(&self, id: &Id, values: &Record<'_>) {
+            self.0.spans.record(id, values);
+        }
+
+        fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+        fn enter(&self, id: &Id) {
+            enter(id);
+        }
+
+        fn exit(&self, id: &Id) {
+            exit(id);
+        }
+
+        fn clone_span(&self, id: &Id) -> Id {
+            self.0.spans.add_handle(id);
+            id.clone()
+        }
+
+        fn try_close(&self, id: Id) -> bool {
+            self.0.spans.remove_handle(&id)
+        }
+    }
+
+    /// Runs `act` with a listener. Returns the spans around each event; no span is open by then.
+    fn listen(act: impl FnOnce()) -> Vec<String> {
+        let listener = Arc::<Listener>::default();
+        with_default(Shared(Arc::clone(&listener)), act);
+        assert!(listener.spans.open.lock().is_empty());
+        let around = listener.around.lock().clone();
+        around
+    }
+
+    #[test]
+    fn a_span_is_kept_as_long_as_one_in_it() {
+        let around = listen(|| {
+            let outer = info_span!("outer", a = 1, b = tracing::field::Empty);
+            outer.record("b", "two");
+            let inner = outer.in_scope(|| info_span!("inner"));
+            drop(outer);
+            error!(parent: &inner, "in both");
+            let _entered = inner.enter();
+            error!("in both");
+            error!(parent: None, "in none");
+        });
+        let both = "outer{a=1 b=\"two\"}:inner";
+        assert_eq!(around, [both, both, ""]);
+    }
+
+    #[test]
+    fn the_text_about_many_spans_is_cut_at_the_outer_ones() {
+        let around = listen(|| {
+            let mut spans: Vec<Span> = Vec::new();
+            for number in 0..100 {
+                let text = "x".repeat(2 * MAX_FIELDS);
+                let around = spans.last().and_then(Span::id);
+                let text = if number % 50 == 0 {
+                    text
+                } else {
+                    String::new()
+                };
+                spans.push(info_span!(parent: around, "deep", number, text));
+            }
+            error!(parent: spans.last().expect("a span"), "deep inside");
+        });
+        let [text] = around.as_slice() else {
+            panic!("{around:?}");
+        };
+        assert!(text.starts_with("...:deep{number="), "{text}");
+        assert!(text.ends_with(":deep{number=99 text=\"\"}"), "{text}");
+        assert!(text.len() <= MAX_CONTEXT + 4, "{}", text.len());
+    }
+}
