@@ -249,8 +249,7 @@ mod tests {
         let listener = Arc::<Listener>::default();
         with_default(Shared(Arc::clone(&listener)), act);
         assert!(listener.spans.open.lock().is_empty());
-        let around = listener.around.lock().clone();
-        around
+        listener.around.lock().clone()
     }
 
     #[test]
