@@ -3,8 +3,9 @@
 use super::*;
 use crate::os::descriptor::number;
 use crate::os::parent::kill_own_group;
-use crate::os::spawn::Program;
+use crate::os::spawn::{PreExec, Program};
 use nix::sys::signal::{SIGTERM, SigHandler, SigSet, SigmaskHow, signal, sigprocmask};
+use rustix::process::set_parent_process_death_signal;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::ExitStatusExt;
@@ -138,6 +139,22 @@ fn a_child_does_not_inherit_blocked_or_ignored_signals() {
 fn a_child_ends_with_the_thread_that_has_started_it() {
     let starter = thread::spawn(|| shell("echo ready; exec sleep 1000"));
     let (child, _) = starter.join().expect("join");
+    await_end(&child);
+    assert_eq!(reap(child).signal(), Some(9));
+}
+
+/// A change of the user takes the request for the signal back, as this code does.
+#[test]
+fn a_child_that_runs_code_of_its_caller_ends_with_the_thread_that_has_started_it() {
+    let code = || Ok(set_parent_process_death_signal(None)?);
+    // SAFETY: the closure makes one system call.
+    let code = unsafe { PreExec::new(code) };
+    let starter = thread::spawn(|| {
+        let mut request = run_script("exec sleep 1000");
+        request.pre_exec.push(code);
+        ChildProcess::spawn(&request, &InheritedFiles::default()).expect("a shell")
+    });
+    let child = starter.join().expect("join");
     await_end(&child);
     assert_eq!(reap(child).signal(), Some(9));
 }
