@@ -163,6 +163,7 @@ mod tests {
         );
         let mut states = States::new(vec![given]);
         <Coded<Add, Bincode> as Task>::build_states(&mut states).expect("a number");
-        assert!(states.take::<Total>().is_some_and(|total| total.0 == 7));
+        let total = states.take::<Total>().expect("it is built");
+        assert!(total.is_some_and(|total| total.0 == 7));
     }
 }

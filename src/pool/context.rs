@@ -8,6 +8,7 @@ use crate::segment::board::{Board, EmissionFlow, TaskTimes};
 use crate::sync::{AtomicBool, Ordering};
 use core::any::type_name;
 use core::fmt;
+use core::marker::PhantomData;
 use parking_lot::Mutex;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -275,19 +276,27 @@ impl Context {
     /// # Panics
     ///
     /// If there is no such state, because the pool was started without [`Builder::init`](super::Builder::init) for it, or the
-    /// task does not name it; or if it is in use, by another thread of the task or further up. A panic of `act` drops the
-    /// state, which is then built again.
+    /// task does not name it; if it is in use, by another thread of the task or further up; or if it can't be built again. A panic
+    /// of `act` drops the state, which is built again before its next use.
     pub fn with_state<S: WorkerState, R>(&self, act: impl FnOnce(&mut S) -> R) -> R {
+        let name = type_name::<S>();
         let taken = self.states.lock().take::<S>();
+        let taken = taken.unwrap_or_else(|error| {
+            panic!("the state `{name}` was dropped by a panic and can't be built again: {error}")
+        });
         let Some(mut state) = taken else {
-            let name = type_name::<S>();
             panic!(
                 "the worker has no free state `{name}`: give `Builder::init::<{name}>` a value, name it in \
                  `Task::build_states`, and use it once at a time"
             );
         };
+        let lent = Lent::<S> {
+            states: &self.states,
+            state: PhantomData,
+        };
         let result = act(&mut *state);
-        self.states.lock().put_box(state);
+        core::mem::forget(lent);
+        self.states.lock().put(state);
         result
     }
 
@@ -365,6 +374,18 @@ impl Context {
         };
         let is_cancelled = || self.is_cancelled();
         self.state.emitter.emit(flow, value, &is_cancelled)
+    }
+}
+
+/// A state that a task uses. Dropping this, by a panic, notes that the state is dropped.
+struct Lent<'a, S: WorkerState> {
+    states: &'a Mutex<States>,
+    state: PhantomData<fn() -> S>,
+}
+
+impl<S: WorkerState> Drop for Lent<'_, S> {
+    fn drop(&mut self) {
+        self.states.lock().note_dropped::<S>();
     }
 }
 

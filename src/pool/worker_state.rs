@@ -4,7 +4,8 @@
 //! |-------------------|-----------------------------------------------------------|-----------------------------------------------|
 //! | absent            | the pool has no value for it, or it is not built yet      | built                                         |
 //! | built             | no task uses it                                           | in use                                        |
-//! | in use            | taken out for a task                                      | built; absent, if the task panics: built again |
+//! | in use            | taken out for a task                                      | built; dropped, if a panic unwinds that use   |
+//! | dropped           | it may have been left half changed                        | built, after the task or when it is used next |
 
 use super::failure::Failure;
 use crate::codec::{Bincode, Codec};
@@ -21,7 +22,7 @@ use std::error::Error;
 /// A function with `#[workring::task]` takes it as `&mut S`, after the `&Context` if there is one. Each type of state has its
 /// own place, so those of several libraries do not meet.
 ///
-/// If a task panics while it uses the state, the state is dropped and built again.
+/// If a task panics while it uses the state, the state is dropped, and built again before it is used again.
 ///
 /// # Examples
 ///
@@ -79,14 +80,21 @@ pub(super) type GivenInit = (String, Vec<u8>);
 #[derive(Default)]
 pub struct States {
     given: Vec<GivenInit>,
-    built: HashMap<TypeId, Box<dyn Any + Send>>,
+    states: HashMap<TypeId, State>,
+}
+
+/// A state that has been built.
+enum State {
+    Built(Box<dyn Any + Send>),
+    InUse,
+    Dropped,
 }
 
 impl States {
     pub(super) fn new(given: Vec<GivenInit>) -> Self {
         Self {
             given,
-            built: HashMap::new(),
+            states: HashMap::new(),
         }
     }
 
@@ -97,29 +105,46 @@ impl States {
     /// The error of [`WorkerState::build`], or of decoding the value.
     pub fn build<S: WorkerState>(&mut self) -> Result<(), Box<dyn Error + Send + Sync>> {
         let name = type_name::<S>();
+        let is_there = match self.states.get(&TypeId::of::<S>()) {
+            Some(State::Built(_) | State::InUse) => true,
+            Some(State::Dropped) | None => false,
+        };
         let given = self.given.iter().find(|(of, _)| of == name);
-        let Some((_, bytes)) = given.filter(|_| !self.built.contains_key(&TypeId::of::<S>()))
-        else {
+        let Some((_, bytes)) = given.filter(|_| !is_there) else {
             return Ok(());
         };
         let init = <Bincode as Codec<S::Init>>::decode(bytes)
             .map_err(|error| format!("the value for `{name}` can't be decoded: {error}"))?;
         let state = S::build(init).map_err(|failure| failure.to_string())?;
-        self.put(state);
+        self.put(Box::new(state));
         Ok(())
     }
 
-    pub(super) fn take<S: WorkerState>(&mut self) -> Option<Box<S>> {
-        let state = self.built.remove(&TypeId::of::<S>())?;
-        state.downcast().ok()
+    /// Takes a state out, for a task. Builds it again first if a panic has dropped it. `None`: there is none, or it is in use.
+    pub(super) fn take<S: WorkerState>(
+        &mut self,
+    ) -> Result<Option<Box<S>>, Box<dyn Error + Send + Sync>> {
+        let id = TypeId::of::<S>();
+        if matches!(self.states.get(&id), Some(State::Dropped)) {
+            self.build::<S>()?;
+        }
+        let state = self.states.get_mut(&id);
+        Ok(
+            match state.map(|state| core::mem::replace(state, State::InUse)) {
+                Some(State::Built(state)) => state.downcast().ok(),
+                Some(State::InUse | State::Dropped) | None => None,
+            },
+        )
     }
 
-    pub(super) fn put<S: WorkerState>(&mut self, state: S) {
-        self.put_box(Box::new(state));
+    /// Puts back a state that was taken.
+    pub(super) fn put<S: WorkerState>(&mut self, state: Box<S>) {
+        self.states.insert(TypeId::of::<S>(), State::Built(state));
     }
 
-    pub(super) fn put_box<S: WorkerState>(&mut self, state: Box<S>) {
-        self.built.insert(TypeId::of::<S>(), state);
+    /// Notes that a state that was taken is dropped.
+    pub(super) fn note_dropped<S: WorkerState>(&mut self) {
+        self.states.insert(TypeId::of::<S>(), State::Dropped);
     }
 }
 

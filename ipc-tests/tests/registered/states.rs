@@ -2,7 +2,10 @@
 
 use crate::close;
 use ipc_tests::{guarded, support::LIMIT};
-use std::process;
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    process,
+};
 use workring::pool::{Failure, Pool, StartError, TaskError, WorkerState};
 
 /// Counts its uses, from where the parent says.
@@ -51,6 +54,18 @@ pub(crate) fn count(
 pub(crate) fn spoil(counter: &mut Counter) {
     counter.next = 1_000;
     panic!("in the middle");
+}
+
+/// Spoils the state, and catches the panic itself.
+#[workring::task]
+pub(crate) fn spoil_and_go_on(context: &workring::Context) -> bool {
+    let spoil = || {
+        context.with_state(|counter: &mut Counter| {
+            counter.next = 1_000;
+            panic!("in the middle");
+        });
+    };
+    catch_unwind(AssertUnwindSafe(spoil)).is_err()
 }
 
 #[workring::task]
@@ -117,6 +132,24 @@ fn a_state_is_built_again_after_a_panic_and_after_a_death() {
         let (second, _, number) = used(2);
         assert_eq!(number, 5);
         assert_ne!(first, second);
+        close(&pool);
+    });
+}
+
+#[test]
+fn a_state_is_built_again_after_a_panic_that_its_task_has_caught() {
+    guarded(LIMIT, || {
+        let pool = Pool::builder().workers(1).init::<Counter>(5);
+        let pool = pool.start().expect("a pool");
+        let used = || pool.submit(count::new(1)).expect("open").wait();
+        let (first, _, number) = used().expect("an output");
+        assert_eq!(number, 5);
+        for _ in 0..2 {
+            let caught = pool.submit(spoil_and_go_on::new()).expect("open").wait();
+            assert!(caught.expect("an output"));
+        }
+        assert_eq!(used().expect("an output"), (first, 0, 5));
+        assert_eq!(used().expect("an output"), (first, 0, 6));
         close(&pool);
     });
 }

@@ -15,7 +15,7 @@ use std::sync::Arc;
 thread_local! {
     /// Whether [`catch_panic`] will catch a panic of this thread.
     static CATCHING: Cell<bool> = const { Cell::new(false) };
-    /// The panic that unwinds to [`catch_panic`].
+    /// The last panic, which unwinds to [`catch_panic`] unless the task catches it.
     static CAUGHT: RefCell<Option<Panic>> = const { RefCell::new(None) };
 }
 
@@ -66,11 +66,12 @@ pub(crate) fn catch_panic<R>(act: impl FnOnce() -> R) -> Result<R, Panic> {
 
 #[cold]
 fn into_panic(payload: Box<dyn Any + Send>) -> Panic {
-    // The location is unknown if the task has installed a hook of its own.
-    let panic = CAUGHT.take().unwrap_or_else(|| Panic {
-        message: truncated(payload_message(payload.as_ref())),
-        place: String::new(),
-    });
+    let message = truncated(payload_message(payload.as_ref()));
+    // The location is unknown if the task has installed a hook of its own, or goes on with another payload than that of the last
+    // panic, which it has caught itself.
+    let caught = CAUGHT.take().filter(|caught| caught.message == message);
+    let place = caught.map(|caught| caught.place).unwrap_or_default();
+    let panic = Panic { message, place };
     // Dropping the payload may panic too.
     core::mem::forget(payload);
     panic
@@ -79,6 +80,7 @@ fn into_panic(payload: Box<dyn Any + Send>) -> Panic {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::panic::resume_unwind;
 
     #[test]
     fn a_panic_is_caught_with_what_it_said() {
@@ -90,5 +92,27 @@ mod tests {
             message(catch_panic(|| std::panic::panic_any(7))),
             "(no text)"
         );
+    }
+
+    /// The task before has caught a panic itself, and this one goes on with a payload, which calls no hook.
+    #[test]
+    fn a_panic_that_was_caught_elsewhere_is_not_reported_for_another() {
+        let earlier = |message: &str| {
+            CAUGHT.set(Some(Panic {
+                message: message.to_owned(),
+                place: "there".to_owned(),
+            }));
+        };
+        let resumed = |text: &'static str| {
+            catch_panic(|| -> () { resume_unwind(Box::new(text)) }).expect_err("a panic")
+        };
+        earlier("one");
+        let other = resumed("other");
+        assert_eq!(
+            (other.message.as_str(), other.place.as_str()),
+            ("other", "")
+        );
+        earlier("one");
+        assert_eq!(resumed("one").place, "there");
     }
 }
