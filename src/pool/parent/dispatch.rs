@@ -55,12 +55,7 @@ impl Shared {
             }
             Err(error) => error,
         };
-        if !reserved.withdraw() {
-            // The pool has ended since the reservation. It has counted the task as accepted, and as cancelled.
-            return Ok(envelope);
-        }
-        let task = envelope.into_task();
-        Err(error.map(|()| task.expect("the envelope of a caller holds a task")))
+        reserved.refuse(envelope, error)
     }
 
     /// Sends an envelope; if `waits`, as soon as there is memory for it. The queue always has room for it
@@ -174,6 +169,21 @@ impl<'a> ReservedAttempts<'a> {
 
     pub(super) fn mark_all_sent(mut self) {
         self.unsent.count = 0;
+    }
+
+    /// Withdraws the reservation of a single task, which can't be sent, and returns it with the error. If the pool has ended since
+    /// the reservation, it has counted the task as accepted, and as cancelled: then it is returned as one that was sent.
+    #[cold]
+    pub(super) fn refuse<T: Task>(
+        self,
+        envelope: Envelope<T>,
+        error: TrySubmitError<()>,
+    ) -> Result<Envelope<T>, TrySubmitError<T>> {
+        if !self.withdraw() {
+            return Ok(envelope);
+        }
+        let task = envelope.into_task();
+        Err(error.map(|()| task.expect("the envelope of a caller holds a task")))
     }
 
     /// Withdraws the reservation. Returns `false` if the pool has ended since, and all of the tasks have outcomes.

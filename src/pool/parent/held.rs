@@ -71,12 +71,6 @@ impl Shared {
             // `Serialize` has forked.
             SubmitError::Forked(())
         };
-        if !reserved.withdraw() {
-            // The pool has ended since the reservation. It has counted the task as accepted, and as cancelled.
-            return Ok(envelope);
-        }
-        let task = envelope.into_task();
-        let task = task.expect("the envelope of a caller holds a task");
-        Err(TrySubmitError::Refused(error.map(|()| task)))
+        reserved.refuse(envelope, TrySubmitError::Refused(error))
     }
 }

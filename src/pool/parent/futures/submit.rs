@@ -49,6 +49,10 @@ impl<'a, T: Task> Submission<'a, T> {
     /// room. Needs the feature `async`.
     ///
     /// Dropping the future before it has completed drops the task, which is not submitted.
+    ///
+    /// # Errors
+    ///
+    /// [`SubmitError`], with the task, as for [`submit`](Self::submit).
     pub fn submit_async(self) -> SubmitFuture<'a, T> {
         SubmitFuture {
             shared: self.shared,
@@ -154,18 +158,15 @@ impl<T: Task> SubmitFuture<'_, T> {
             }
         }
         self.leave();
-        match sent {
-            Ok(()) => reserved.mark_all_sent(),
-            Err(error) => {
-                if reserved.withdraw() {
-                    let task = envelope.into_task();
-                    let task = task.expect("the envelope of a caller holds a task");
-                    return Poll::Ready(Err(refused(error.map(|()| task))));
-                }
-                // The pool has ended since the reservation. It has counted the task as accepted, and as cancelled.
+        let sent = match sent {
+            Ok(()) => {
+                reserved.mark_all_sent();
+                Ok(envelope)
             }
-        }
-        Poll::Ready(Ok(handle_of(shared, envelope, self.key, self.home)))
+            Err(error) => reserved.refuse(envelope, error),
+        };
+        let sent = sent.map_err(refused);
+        Poll::Ready(sent.map(|sent| handle_of(shared, sent, self.key, self.home)))
     }
 
     /// Returns whether the task has a priority that the pool does not have.
