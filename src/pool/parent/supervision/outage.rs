@@ -71,7 +71,7 @@ impl Supervisor {
                 self.declare_outage();
                 self.fail_queued_tasks(now);
             }
-        } else if self.slots.iter().any(takes_tasks) {
+        } else if self.slots.iter().any(WorkerSlot::takes_tasks) {
             self.outage = Outage::default();
             self.results().set_outage(None);
             log::outage_ended();
@@ -163,8 +163,4 @@ fn reason_of_failure(worker: &WorkerProcess, status: Option<ExitStatus>) -> Stri
             ending(status)
         ),
     }
-}
-
-fn takes_tasks(slot: &WorkerSlot) -> bool {
-    slot.worker().is_some_and(WorkerProcess::accepts_tasks)
 }

@@ -18,7 +18,7 @@
 
 use super::reasons::LeaveReason;
 use super::rollout_list::Waiting;
-use super::slot::{SlotState, Stage, WorkerProcess, WorkerSlot};
+use super::slot::{SlotState, Stage, WorkerSlot};
 use super::supervisor::{Phase, Supervisor};
 use crate::pool::parent::settings::PoolSize;
 use std::sync::mpsc::Sender;
@@ -70,13 +70,11 @@ impl Supervisor {
     /// Asks a worker of an earlier generation to stop if all others take tasks (ROLLOUT-1): an idle one, if there is any.
     fn recycle_next(&mut self) {
         let generation = self.rollouts.generation;
-        let takes_tasks =
-            |slot: &WorkerSlot| slot.worker().is_some_and(WorkerProcess::accepts_tasks);
         let is_stale = |slot: &WorkerSlot| {
             let worker = slot.worker();
-            takes_tasks(slot) && worker.is_some_and(|worker| worker.generation < generation)
+            slot.takes_tasks() && worker.is_some_and(|worker| worker.generation < generation)
         };
-        let is_complete = |slot: &WorkerSlot| !is_position(slot) || takes_tasks(slot);
+        let is_complete = |slot: &WorkerSlot| !is_position(slot) || slot.takes_tasks();
         if !self.slots.iter().any(is_stale)
             || !self.slots.iter().all(is_complete) && !mutant!(RecycledAllAtOnce)
         {
@@ -93,8 +91,7 @@ impl Supervisor {
     fn resize(&mut self) {
         let size = self.size;
         for _ in self.position_count()..size.min as usize {
-            let is_empty = |slot: &WorkerSlot| matches!(slot.state, SlotState::Empty);
-            match self.slots.iter().position(is_empty) {
+            match self.slots.iter().position(WorkerSlot::is_empty) {
                 Some(index) => self.start_worker(index),
                 // A worker that is not replaced has not ended yet.
                 None => break,
@@ -128,11 +125,9 @@ impl Supervisor {
             worker.leave_reason = Some(LeaveReason::Surplus);
             return true;
         }
-        let takes_tasks =
-            |slot: &WorkerSlot| slot.worker().is_some_and(WorkerProcess::accepts_tasks);
-        let is_idle = |slot: &WorkerSlot| takes_tasks(slot) && !self.is_busy(slot.number);
-        let found = self.slots.iter().rposition(is_idle);
-        let Some(index) = found.or_else(|| self.slots.iter().rposition(takes_tasks)) else {
+        let idle = self.slots.iter().rposition(|slot| self.is_idle(slot));
+        let any = || self.slots.iter().rposition(WorkerSlot::takes_tasks);
+        let Some(index) = idle.or_else(any) else {
             return false;
         };
         self.ask_to_stop(index, LeaveReason::Surplus);

@@ -176,6 +176,16 @@ impl WorkerSlot {
         }
     }
 
+    /// Returns whether it has no process, and none is to be started in it.
+    pub(super) const fn is_empty(&self) -> bool {
+        matches!(self.state, SlotState::Empty)
+    }
+
+    /// Returns whether it has a worker that takes tasks, and goes on doing so.
+    pub(super) fn takes_tasks(&self) -> bool {
+        self.worker().is_some_and(WorkerProcess::accepts_tasks)
+    }
+
     /// Notes that the worker takes tasks from now on.
     pub(super) fn note_ready(&mut self) {
         let Some(worker) = self.worker_mut() else {

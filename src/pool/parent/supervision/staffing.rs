@@ -17,7 +17,7 @@
 //!     another worker if tasks are queued and all workers are busy, and the next one when that worker is ready.
 
 use super::reasons::LeaveReason;
-use super::slot::{SlotState, Stage, WorkerProcess, WorkerSlot};
+use super::slot::{SlotState, Stage, WorkerSlot};
 use super::supervisor::{Supervisor, earlier};
 use crate::os::clock;
 use core::time::Duration;
@@ -70,8 +70,7 @@ impl Supervisor {
         if in_flight <= self.worker_count() || self.position_count() >= self.size.max as usize {
             return None;
         }
-        let is_empty = |slot: &WorkerSlot| matches!(slot.state, SlotState::Empty);
-        let empty = self.slots.iter().position(is_empty)?;
+        let empty = self.slots.iter().position(WorkerSlot::is_empty)?;
         let is_starting = |slot: &WorkerSlot| match &slot.state {
             SlotState::Empty => false,
             SlotState::Occupied(worker) => worker.stage < Stage::Ready,
@@ -81,11 +80,7 @@ impl Supervisor {
             // There is another inspection when the worker is ready, or dies.
             return None;
         }
-        let is_idle = |slot: &WorkerSlot| {
-            let worker = slot.worker();
-            worker.is_some_and(WorkerProcess::accepts_tasks) && !self.is_busy(slot.number)
-        };
-        if !self.is_task_queued() || self.slots.iter().any(is_idle) {
+        if !self.is_task_queued() || self.slots.iter().any(|slot| self.is_idle(slot)) {
             return Some(clock::after(now, RETRY_DELAY));
         }
         self.start_worker(empty);
@@ -102,6 +97,11 @@ impl Supervisor {
     pub(super) fn is_busy(&self, number: u32) -> bool {
         let entry = self.board_entry(number);
         entry.is_some_and(|entry| entry.running().is_some())
+    }
+
+    /// Returns whether a slot has a worker that takes tasks and runs none.
+    pub(super) fn is_idle(&self, slot: &WorkerSlot) -> bool {
+        slot.takes_tasks() && !self.is_busy(slot.number)
     }
 
     /// Asks workers beyond the minimum to stop that have started no task for the idle time. Returns when to check

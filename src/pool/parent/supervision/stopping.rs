@@ -106,8 +106,7 @@ impl Supervisor {
 
     /// Returns whether all workers have ended, and no more are started.
     pub(super) fn is_over(&self) -> bool {
-        let is_empty = |slot: &WorkerSlot| matches!(slot.state, SlotState::Empty);
-        self.is_stopping() && self.slots.iter().all(is_empty)
+        self.is_stopping() && self.slots.iter().all(WorkerSlot::is_empty)
     }
 
     /// Gives every task an outcome (SUPERVISE-3), its result if that has arrived and `Cancelled` otherwise, and ends
