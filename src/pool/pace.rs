@@ -12,7 +12,7 @@ use crate::os::clock;
 use std::thread;
 
 /// The number of messages within one tick of the coarse clock (a few milliseconds) that makes a fast stream.
-const MANY: u32 = 32;
+const FAST_STREAM: u32 = 32;
 
 /// Counts recent messages.
 #[derive(Clone, Copy, Debug, Default)]
@@ -34,7 +34,7 @@ impl Pace {
     #[inline]
     pub(super) fn step_at(&mut self, tick: u64) {
         if tick != self.tick {
-            self.were_many = self.messages >= MANY;
+            self.were_many = self.messages >= FAST_STREAM;
             self.tick = tick;
             self.messages = 0;
         }
@@ -42,7 +42,7 @@ impl Pace {
     }
 
     fn is_fast(&self) -> bool {
-        self.were_many || self.messages >= MANY
+        self.were_many || self.messages >= FAST_STREAM
     }
 
     /// Yields before a wait, if the stream is fast and no message has arrived yet.
@@ -61,7 +61,7 @@ mod tests {
     fn a_stream_is_fast_in_a_tick_with_many_messages_and_in_the_next_one() {
         let mut pace = Pace::default();
         for tick in 1..10 {
-            for _ in 1..MANY {
+            for _ in 1..FAST_STREAM {
                 pace.step_at(tick);
                 assert!(!pace.is_fast());
             }

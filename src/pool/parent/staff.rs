@@ -1,4 +1,4 @@
-//! What the supervisor lets other threads know of its workers: a copy that it renews when something has changed.
+//! What the supervisor lets other threads know of its workers: a copy that it renews at the end of each turn.
 
 use super::report::WorkerStats;
 use parking_lot::Mutex;

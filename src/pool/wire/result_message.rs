@@ -46,7 +46,7 @@ const PANICKED: u8 = 2;
 
 const CANCELLED: u8 = 3;
 
-const NOT_CARRIED: u8 = 4;
+const TRANSPORT: u8 = 4;
 
 /// Not a result, but a value that a task has emitted: see [`super::emission`].
 pub(super) const EMISSION: u8 = 5;
@@ -65,10 +65,10 @@ where
     const NAME: &'static str = RESULTS_CODEC;
 
     #[inline]
-    fn encode(answer: &ResultMessage<O, E>, into: &mut [u8]) -> Result<usize, EncodeError> {
-        let attempt = answer.attempt;
+    fn encode(message: &ResultMessage<O, E>, into: &mut [u8]) -> Result<usize, EncodeError> {
+        let attempt = message.attempt;
         Ok(HEADER
-            + match &answer.result {
+            + match &message.result {
                 WorkerResult::Output(output) => {
                     Bincode::encode(output, attempt.encode(OUTPUT, into)?)?
                 }
@@ -76,21 +76,21 @@ where
                     Bincode::encode(error, attempt.encode(FAILED, into)?)?
                 }
                 WorkerResult::Panicked(panic) => {
-                    Bincode::encode(&words(panic), attempt.encode(PANICKED, into)?)?
+                    Bincode::encode(&text_of(panic), attempt.encode(PANICKED, into)?)?
                 }
                 WorkerResult::Cancelled => attempt.encode(CANCELLED, into).map(|_| 0)?,
                 WorkerResult::Transport(what) => {
-                    Bincode::encode(what, attempt.encode(NOT_CARRIED, into)?)?
+                    Bincode::encode(what, attempt.encode(TRANSPORT, into)?)?
                 }
             })
     }
 
-    fn encoded_len(answer: &ResultMessage<O, E>) -> Result<usize, EncodeError> {
+    fn encoded_len(message: &ResultMessage<O, E>) -> Result<usize, EncodeError> {
         Ok(HEADER
-            + match &answer.result {
+            + match &message.result {
                 WorkerResult::Output(output) => Bincode::encoded_len(output)?,
                 WorkerResult::Failed(error) => Bincode::encoded_len(error)?,
-                WorkerResult::Panicked(panic) => Bincode::encoded_len(&words(panic))?,
+                WorkerResult::Panicked(panic) => Bincode::encoded_len(&text_of(panic))?,
                 WorkerResult::Cancelled => 0,
                 WorkerResult::Transport(what) => Bincode::encoded_len(what)?,
             })
@@ -152,18 +152,18 @@ fn without_output(kind: u8, rest: &[u8]) -> TaskError<Encoded> {
         PANICKED => <Bincode as Codec<(String, String)>>::decode(rest)
             .map(|(message, place)| TaskError::Panicked(Panic { message, place })),
         CANCELLED => Ok(TaskError::Cancelled),
-        NOT_CARRIED => {
+        TRANSPORT => {
             <Bincode as Codec<String>>::decode(rest).map(|what| TaskError::Transport { what })
         }
         _ => Err(DecodeError::new(format!(
             "a result of the unknown kind {kind}"
         ))),
     };
-    error.unwrap_or_else(|error| not_carried(reason(&error)))
+    error.unwrap_or_else(|error| transport(reason(&error)))
 }
 
-/// Owned, as the codec requires; this path is cold.
-fn words(panic: &Panic) -> (String, String) {
+/// Returns the message and the place. Owned, as the codec requires; this path is cold.
+fn text_of(panic: &Panic) -> (String, String) {
     (panic.message.clone(), panic.place.clone())
 }
 
@@ -249,7 +249,7 @@ impl EncodedOutcome {
         let mut outcome = Outcome::new(self.id, self.attempts, Err(TaskError::Cancelled));
         outcome.carried = self.carried;
         match self.result {
-            Ok(ref output) => output.decode_into(&mut outcome.result, not_carried),
+            Ok(ref output) => output.decode_into(&mut outcome.result, transport),
             Err(error) => outcome.result = Err(error.decode()),
         }
         if outcome.result.is_ok()
@@ -291,7 +291,7 @@ impl TaskError<Encoded> {
     #[cold]
     fn decode<E: Serialize + DeserializeOwned>(self) -> TaskError<E> {
         match self {
-            Self::Failed(error) => error.decode().map_or_else(not_carried, TaskError::Failed),
+            Self::Failed(error) => error.decode().map_or_else(transport, TaskError::Failed),
             Self::Panicked(panic) => TaskError::Panicked(panic),
             Self::Crashed { status } => TaskError::Crashed { status },
             Self::Cancelled => TaskError::Cancelled,
@@ -305,6 +305,6 @@ impl TaskError<Encoded> {
 }
 
 #[cold]
-fn not_carried<E>(what: String) -> TaskError<E> {
+fn transport<E>(what: String) -> TaskError<E> {
     TaskError::Transport { what }
 }

@@ -64,8 +64,8 @@ pub(crate) fn is_unclaimed_worker() -> bool {
 
 /// Reports to the parent, once, that this process starts a pool instead of becoming a worker. Never blocks.
 pub(crate) fn report_pool_start() {
-    static TOLD: OnceLock<()> = OnceLock::new();
-    if TOLD.set(()).is_ok()
+    static REPORTED: OnceLock<()> = OnceLock::new();
+    if REPORTED.set(()).is_ok()
         && let Ok(link) = borrow_fd(LINK)
     {
         // On an error the parent finds out when this process ends.
@@ -87,7 +87,8 @@ fn has_variable() -> bool {
         return false;
     };
     // ROLE-2.
-    let is_over = Assignment::parse(&value).is_some_and(|order| order.starter.has_ended());
+    let is_over =
+        Assignment::parse(&value).is_some_and(|assignment| assignment.starter.has_ended());
     !is_over && !is_an_ancestors(&value, me)
 }
 
@@ -117,13 +118,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_order_is_read_as_it_was_written() {
-        let order = Assignment {
+    fn an_assignment_is_read_as_it_was_written() {
+        let assignment = Assignment {
             slot: 7,
             starter: Starter::here().expect("/proc"),
             task_type: "a::Task<b::C, (d, e)>".to_owned(),
         };
-        assert_eq!(Assignment::parse(&order.to_text()), Some(order));
+        assert_eq!(Assignment::parse(&assignment.to_text()), Some(assignment));
         for text in ["", "1", "1 2 a::Task", "1 2.3 a::Task", "x 1.2.3 a::Task"] {
             assert_eq!(Assignment::parse(text), None, "{text}");
         }

@@ -47,7 +47,7 @@ pub(crate) const TASKS_CODEC: &str =
     "tasks of workring, 2; bincode 2, serde, little-endian, fixed-width integers";
 
 /// More tasks than any chunk has.
-const MANY: usize = 1 << 16;
+const MAX_COUNT: usize = 1 << 16;
 
 /// Added to the kind of a message that has a [key](TaskKey).
 const KEYED: u8 = 64;
@@ -173,7 +173,7 @@ impl<'a> TaskMessage<'a> {
             _ => (TaskKey::NONE, kind, rest),
         };
         let (count, kind, rest) = match get(rest) {
-            Some((count, rest)) if kind == CHUNK && count <= MANY => (count, kind, rest),
+            Some((count, rest)) if kind == CHUNK && count <= MAX_COUNT => (count, kind, rest),
             // A chunk with an impossible number is reported for its first task.
             _ if kind == CHUNK => (1, UNREADABLE_CHUNK, rest),
             _ => (1, kind, rest),

@@ -38,13 +38,11 @@ fn encoded<M, C: Codec<M>>(message: &M) -> Vec<u8> {
 
 /// Returns what a worker finds in a message.
 fn found(bytes: &[u8]) -> Vec<(TaskAttempt, Result<u32, String>)> {
-    let letter = TaskMessage::open(bytes).expect("a header");
+    let tasks = TaskMessage::open(bytes).expect("a header");
     let open = |task: Result<&[u8], DecodeError>| {
         task.map_err(|error| reason(&error)).and_then(decode_task)
     };
-    letter
-        .map(|(attempt, task)| (attempt, open(task)))
-        .collect()
+    tasks.map(|(attempt, task)| (attempt, open(task))).collect()
 }
 
 fn one(task: u32) -> Envelope<u32> {
@@ -59,7 +57,7 @@ fn one(task: u32) -> Envelope<u32> {
 fn a_task_arrives_as_it_was_sent_even_a_second_time() {
     let bytes = encoded::<_, Tasks>(&one(4711));
     assert_eq!(found(&bytes), [(ATTEMPT, Ok(4711))]);
-    let again = EncodedTask::all_of(&bytes).expect("a letter").pop();
+    let again = EncodedTask::all_of(&bytes).expect("a message").pop();
     let mut again = again.expect("one task");
     assert_eq!(again.attempt, ATTEMPT);
     again.attempt.number = 3;
@@ -79,7 +77,7 @@ fn the_key_of_a_registered_task_survives_being_sent_again() {
         let bytes = encoded::<_, Tasks>(&envelope);
         assert_eq!(TaskMessage::open(&bytes).expect("a header").key(), key);
         let tasks = found(&bytes);
-        let again = EncodedTask::all_of(&bytes).expect("a letter");
+        let again = EncodedTask::all_of(&bytes).expect("a message");
         assert_eq!(again.len(), tasks.len());
         for (task, first) in again.iter().zip(tasks) {
             let bytes = encoded::<_, EncodedTaskCodec>(task);
@@ -114,7 +112,7 @@ fn a_chunk_arrives_as_it_was_sent_and_can_be_sent_again_one_by_one() {
         .map(|n| (ATTEMPT.nth(n), Ok(10 * u32::try_from(n).expect("few"))))
         .collect();
     assert_eq!(found(&bytes), expected);
-    let again = EncodedTask::all_of(&bytes).expect("a letter");
+    let again = EncodedTask::all_of(&bytes).expect("a message");
     for (envelope, expected) in again.into_iter().zip(expected) {
         assert_eq!(
             found(&encoded::<_, EncodedTaskCodec>(&envelope)),

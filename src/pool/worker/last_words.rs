@@ -17,7 +17,7 @@
 //!     answered twice.
 //! ABORT-2. A thread that has sent its outcome does nothing any more. If the hook itself panics, std ends the process: then
 //!     the task has crashed.
-//! ABORT-3. The hook waits for room at most [`PATIENCE`]. A send that the panic has interrupted may hold the last block.
+//! ABORT-3. The hook waits for room at most [`MAX_WAIT`]. A send that the panic has interrupted may hold the last block.
 
 use crate::os::link::Link;
 use crate::pool::outcome::Panic;
@@ -36,7 +36,7 @@ use std::sync::Arc;
 pub(super) const PANICS_ABORT: bool = cfg!(panic = "abort");
 
 /// How long the hook waits for room in the queue of results (ABORT-3).
-const PATIENCE: Duration = Duration::from_secs(2);
+const MAX_WAIT: Duration = Duration::from_secs(2);
 
 /// What a thread does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,7 +111,7 @@ impl LastWords {
             return false;
         };
         let outcome = ResultMessage::<(), ()> { attempt, result };
-        let sent = results.send_ref_timeout::<_, ResultCodec>(&outcome, PATIENCE);
+        let sent = results.send_ref_timeout::<_, ResultCodec>(&outcome, MAX_WAIT);
         sent.is_ok()
     }
 }

@@ -300,17 +300,17 @@ impl Worker {
 
     /// Runs the tasks of a message that arrived at this time of the coarse clock, and returns how many there were.
     fn run_message<R: Runner>(&mut self, runner: &R, message: &[u8], arrival: u64) -> u64 {
-        let letter = match TaskMessage::open(message) {
-            Ok(letter) => letter,
+        let tasks = match TaskMessage::open(message) {
+            Ok(tasks) => tasks,
             Err(error) => {
                 // A parent of this version never sends it, so no caller waits for it.
                 self.report(format!("a message without a task id was skipped: {error}"));
                 return 0;
             }
         };
-        let key = letter.key();
+        let key = tasks.key();
         let mut count = 0;
-        for (attempt, task) in letter {
+        for (attempt, task) in tasks {
             count += 1;
             if count > 1 && mutant!(ChunkTailLost) {
                 continue;
@@ -357,15 +357,15 @@ impl Worker {
         if let Some(times) = self.context.state.times(attempt.id) {
             times.end(clock::now());
         }
-        self.line().set_phase(task_phase::SENDING);
+        self.entry().set_phase(task_phase::SENDING);
         if mutant!(LineEndedBeforeAnswer) {
-            self.line().end();
+            self.entry().end();
         }
         self.send_result(attempt, result);
         if self.config.reports_tasks {
             self.send_to_parent(&FromWorker::TaskEnded { task: attempt.id.0 });
         }
-        self.line().end();
+        self.entry().end();
     }
 
     fn run_task<T: Task>(
@@ -374,9 +374,9 @@ impl Worker {
         attempt: TaskAttempt,
         start: u64,
     ) -> WorkerResult<T::Output, T::Error> {
-        let line = self.line();
-        line.set_phase(task_phase::DECODING);
-        line.begin(attempt.id.0, start);
+        let entry = self.entry();
+        entry.set_phase(task_phase::DECODING);
+        entry.begin(attempt.id.0, start);
         if self.config.reports_tasks {
             self.send_to_parent(&FromWorker::TaskStarted { task: attempt.id.0 });
         }
@@ -388,7 +388,7 @@ impl Worker {
             let task = decode_task::<T>(bytes)?;
             is_decoded = true;
             note(Doing::Running(attempt));
-            self.line().set_phase(task_phase::RUNNING);
+            self.entry().set_phase(task_phase::RUNNING);
             Ok(task.run(&self.context))
         });
         match ran {
@@ -420,10 +420,10 @@ impl Worker {
 
     /// Returns this worker's entry on the board.
     #[inline(always)]
-    fn line(&self) -> &WorkerEntry {
+    fn entry(&self) -> &WorkerEntry {
         let state = &*self.context.state;
         match state.board.entry(state.slot) {
-            Some(line) => line,
+            Some(entry) => entry,
             None => self.give_up("the board is gone"),
         }
     }
@@ -434,9 +434,9 @@ impl Worker {
         O: Serialize + DeserializeOwned,
         E: Serialize + DeserializeOwned,
     {
-        let answer = ResultMessage { attempt, result };
+        let message = ResultMessage { attempt, result };
         note(Doing::Encoding(attempt));
-        let what = match catch_panic(|| self.results.send_ref::<_, ResultCodec>(&answer)) {
+        let what = match catch_panic(|| self.results.send_ref::<_, ResultCodec>(&message)) {
             // Closed: the parent needs no more results.
             Ok(Ok(()) | Err(SendError::Closed(()))) => None,
             Ok(Err(error @ (SendError::Forked(()) | SendError::Corrupt { .. }))) => {
@@ -460,7 +460,7 @@ impl Worker {
         }
         // The outcome has been sent: a panic in its `Drop` no longer changes it.
         if (needs_drop::<O>() || needs_drop::<E>())
-            && let Err(panic) = catch_panic(|| drop(answer))
+            && let Err(panic) = catch_panic(|| drop(message))
         {
             self.report(format!(
                 "dropping the output of task {}: {panic}",

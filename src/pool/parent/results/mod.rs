@@ -10,7 +10,7 @@
 //! | `outcomes`   | recording outcomes, each for its owner, and taking them                 |
 //! | `groups`     | the tasks and the outcomes of each group                                |
 //! | `emissions`  | what tasks have emitted, until it is read                               |
-//! | `reading`    | reading that                                                            |
+//! | `reading`    | reading what tasks emit                                                 |
 //! | `streams`    | the outcomes of each map                                                |
 //! | `receive`    | waiting for a change of the table; which thread receives from the queue |
 //! | `futures`    | the futures that wait for a change of the table                         |

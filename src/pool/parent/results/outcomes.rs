@@ -10,7 +10,8 @@ use crate::pool::wire::result_message::{Encoded, EncodedOutcome, EncodedResult, 
 use crate::pool::wire::task_message::TaskKey;
 use std::collections::VecDeque;
 
-/// What no one wants any more. The caller drops it when it has released the lock: that may run the program's code.
+/// An outcome, and what it would carry, that is discarded. The caller drops it when it has released the lock: that may run the
+/// program's code.
 #[derive(Default)]
 #[must_use = "it is dropped without the lock"]
 pub(crate) struct Leftovers {

@@ -8,7 +8,7 @@ use crate::queue::{Options, Sender};
 use crate::segment::board::Board;
 use std::thread;
 
-/// The capacity of the queue: so many results have been sent at most at one moment.
+/// The capacity of the queue, and so the largest number of results that have been sent and not received.
 const CAPACITY: usize = 1024;
 
 fn results() -> (Sender<EncodedResult, EncodedResultCodec>, Arc<Results>) {
