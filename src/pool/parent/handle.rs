@@ -309,7 +309,8 @@ impl<T: Task> TaskHandle<T> {
     /// [`Context::is_cancelled`](crate::pool::Context::is_cancelled) becomes true, and what the task then returns is
     /// its outcome.
     ///
-    /// Returns whether the outcome was still unknown. Never waits.
+    /// Returns whether the outcome was still unknown. Never waits. In a forked child of the pool's process it does nothing, and
+    /// returns false.
     ///
     /// # Examples
     ///

@@ -37,7 +37,8 @@ pub struct Emitted<P> {
 /// for [lost](Progress::lost) ones. A value that can't be read is an error in its place; the iterator goes on.
 ///
 /// Values are decoded by the thread that reads them. It may be another thread than the one that waits for the outcome. If a
-/// task has several readers, each value goes to one of them. Dropping a reader does not cancel the task.
+/// task has several readers, each value goes to one of them. Dropping a reader does not cancel the task. In a forked child of the
+/// pool's process it ends at once.
 #[must_use = "a reader returns nothing unless it is used"]
 pub struct Progress<P> {
     shared: Arc<Shared>,

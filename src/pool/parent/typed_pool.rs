@@ -236,7 +236,7 @@ impl<T: Task> TypedPool<T> {
     ///
     /// Nothing is done before the first call of [`next`](Iterator::next). Tasks are taken from the iterator one by
     /// one, on the caller's thread, while fewer than a [window](Map::window) of them are queued, running, or done and
-    /// not yet returned. So a million tasks take no more memory than a window of them, and a slow caller slows the
+    /// not yet returned. Each call blocks until the outcome that is next has arrived. So a million tasks take no more memory than a window of them, and a slow caller slows the
     /// workers down.
     ///
     /// Each task has one outcome, even if its worker dies: see [`OutcomeOf`](crate::pool::OutcomeOf). If a task can't be
@@ -331,7 +331,7 @@ impl<T: Task> TypedPool<T> {
     }
 
     /// Returns how many tasks were submitted and have no outcome in this process yet. The result of such a task may
-    /// have arrived in the queue.
+    /// have arrived in the queue. Never waits. In a forked child of the pool's process it is 0.
     ///
     /// # Examples
     ///

@@ -175,7 +175,7 @@ impl<P> Builder<P> {
     }
 
     /// Gives workers the value from which each of them builds its [state](WorkerState) of type `S`. Only the states of types
-    /// that have a value are built.
+    /// that have a value are built; a second value for the same type replaces the first. If it can't be encoded, the start fails.
     ///
     /// # Examples
     ///

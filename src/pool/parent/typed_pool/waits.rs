@@ -39,7 +39,8 @@ impl<T: Task> TypedPool<T> {
     }
 
     /// Blocks until no task is in flight: each that was submitted has its outcome. Takes no outcome, so that handles and
-    /// [`drain`](TypedPool::drain) have theirs afterwards. Tasks that other threads submit meanwhile count as well.
+    /// [`drain`](TypedPool::drain) have theirs afterwards. Tasks that other threads submit meanwhile count as well. In a forked
+    /// child of the pool's process it returns at once.
     ///
     /// # Examples
     ///
