@@ -108,7 +108,6 @@ mod sync;
 pub mod testing;
 
 pub use error::{RecvError, SendError};
-#[cfg(not(loom))]
 #[cfg(all(feature = "macros", not(loom)))]
 pub use pool::{AnyOutcome, Pool, run_if_worker};
 #[cfg(not(loom))]
