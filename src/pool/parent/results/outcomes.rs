@@ -61,14 +61,20 @@ impl TaskTable {
     }
 
     /// Counts the outcome of a task that was removed, and stores it for the task's owner.
-    #[inline]
+    // Each call that the compiler does not inline copies the outcome once more.
+    #[inline(always)]
     fn deliver(&mut self, task: &InFlight, mut outcome: EncodedOutcome, is_from_worker: bool) {
         self.stats.count(&outcome.result);
         if let Some(clock) = &mut self.clock {
             clock.note_outcome(outcome.id);
         }
         if !self.spans.is_empty() {
-            self.end_span(task, &outcome, is_from_worker);
+            // Not by reference: then the compiler would have to copy every outcome to memory once more.
+            let kind = outcome
+                .result
+                .as_ref()
+                .map_or_else(TaskError::kind, |_| "completed");
+            (self.spans).end(outcome.id, task.attempt.number, kind, is_from_worker);
         }
         if !self.carried.is_empty() {
             outcome.carried = self.carried.remove(&outcome.id);
@@ -85,16 +91,6 @@ impl TaskTable {
             // It carries no task, whose `Drop` would run under the lock.
             Owner::Discarded(_) => {}
         }
-    }
-
-    #[cold]
-    fn end_span(&mut self, task: &InFlight, outcome: &EncodedOutcome, is_from_worker: bool) {
-        let kind = match &outcome.result {
-            Ok(_) => "completed",
-            Err(error) => error.kind(),
-        };
-        let attempt = task.attempt.number;
-        self.spans.end(outcome.id, attempt, kind, is_from_worker);
     }
 
     /// Moves one task from *completed* to *failed* in the statistics: its output could not be decoded.

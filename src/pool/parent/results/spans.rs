@@ -154,6 +154,8 @@ mod with_tracing {
 
         /// Records the end of a task in its span. Closes the span, unless the worker that has sent the outcome has also sent
         /// events of the task that have not arrived.
+        #[cold]
+        #[inline(never)]
         pub(crate) fn end(
             &mut self,
             id: TaskId,
