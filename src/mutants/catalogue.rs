@@ -319,6 +319,12 @@ mutants! {
     MismatchAccepted,
     /// Log records of workers are dropped.
     LogsDropped,
+    /// A pool's own queues report the deaths of its workers, too.
+    PoolQueuesReportDeaths,
+    /// The span of a task does not wait for the events that the task has logged.
+    SpanClosedBeforeItsEvents,
+    /// A thread that waits for long runs its notices only at the end.
+    NoticesHeldBackInWait,
 }
 
 #[cfg(workring_mutants)]

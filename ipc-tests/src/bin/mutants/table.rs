@@ -228,6 +228,9 @@ pub(crate) const MUTANTS: &[Row] = &[
     ("StopNotEnforced", Layer::Pool, Ipc("pool", "deaths::p3_a_worker_that_ignores_sigterm_is_killed")),
     ("MismatchAccepted", Layer::Pool, Ipc("pool", "tasks::p11_a_worker_with_other_tasks_is_refused")),
     ("LogsDropped", Layer::Pool, Ipc("pool", "logs::p15_the_logs_of_a_worker_reach_the_parent")),
+    ("PoolQueuesReportDeaths", Layer::Pool, Ipc("pool", "death_events::each_unexpected_death_is_one_event_with_everything_in_it")),
+    ("SpanClosedBeforeItsEvents", Layer::Pool, Ipc("pool", "spans::what_a_task_logs_is_an_event_in_its_span_with_its_own_fields_and_spans")),
+    ("NoticesHeldBackInWait", Layer::Pool, Ipc("pool", "spans::a_span_is_closed_although_the_thread_that_receives_the_outcome_goes_on_waiting")),
 ];
 
 #[cfg(test)]

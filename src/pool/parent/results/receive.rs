@@ -190,7 +190,7 @@ impl Results {
                 if is_late {
                     return look(&mut state.tasks).ok_or(WaitError::TimedOut);
                 }
-                if is_any_deferred() {
+                if is_any_deferred() && !mutant!(NoticesHeldBackInWait) {
                     self.run_deferred_unlocked(&mut state);
                 }
                 continue;

@@ -171,7 +171,8 @@ mod with_tracing {
             let worker = measured.and_then(|measured| measured.worker);
             let logged = times.map_or(0, TaskTimes::logs);
             let span = open.span.clone();
-            if is_from_worker && logged > open.last_log {
+            let awaits = is_from_worker && logged > open.last_log;
+            if awaits && !mutant!(SpanClosedBeforeItsEvents) {
                 open.awaited_logs = Some((logged, worker.map(|(_, slot)| slot)));
             } else {
                 self.open.remove(&id);
