@@ -227,7 +227,7 @@
 //!
 //! The span of a task begins when it is submitted, and ends when its outcome has arrived, and with it all that the task has
 //! logged. There is one for all attempts. A subscriber for `DEBUG` gets it (for `tracing-subscriber`, a filter such as
-//! `info,workring::task=debug`); if there is none, tasks cost nothing for it.
+//! `info,workring::task=debug`); if there is none, a task looks at the level and at an empty map, no more.
 //!
 //! | field of the span | |
 //! |---|---|

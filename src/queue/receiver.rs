@@ -23,8 +23,8 @@ use core::time::Duration;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// The largest values, in bytes, that the compiler moves through registers. Moving others once more costs a receiver a
-/// quarter of its speed.
+/// The largest values, in bytes, that the compiler moves through registers. Larger ones are not moved: `docs/BENCHMARKS.md` says
+/// what that saves a message of 1 KiB.
 const LARGEST_MOVED: usize = 128;
 
 /// The receiving end of a queue.
