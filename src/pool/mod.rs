@@ -333,7 +333,6 @@
 //! | `failure`, `macros` | the error of tasks without one of their own; what registers a task, and lets workers begin before `main` |
 //! | `wire` | what both sides agree on: messages, ids of tasks and attempts, the start of a worker |
 //! | `priority` | the levels of priority, and in which order a worker looks at their queues |
-//! | `pace` | whether messages arrive so fast that yielding is better than sleeping |
 //!
 //! # A task's life
 //!
@@ -356,7 +355,6 @@ pub mod macros;
 #[cfg(feature = "cli")]
 pub(crate) mod observed;
 mod outcome;
-mod pace;
 mod parent;
 mod priority;
 mod task;

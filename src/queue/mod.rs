@@ -5,7 +5,7 @@
 //! | what                         | files                                                                        |
 //! |------------------------------|------------------------------------------------------------------------------|
 //! | this process and the segment | `liveness`, `lease_count`, `attachment` (the guard against forked children)   |
-//! | failures and waiting         | `failure`, `policy`, `pause`, `spin_time`, `wait`                             |
+//! | failures and waiting         | `failure`, `policy`, `pause`, `spin_time`, `yields`, `wait`                   |
 //! | what both ends share         | `stats`, `end`                                                               |
 //! | sending                      | `block_writer`, `huge`, `allocator`, `sender`, `reservation`, `value_reservation` |
 //! | sending many messages        | `encoded_batch`, `send_many`                                                 |
@@ -78,6 +78,7 @@ mod value_lease;
 mod value_reservation;
 mod wait;
 mod watch;
+mod yields;
 
 #[cfg(feature = "bytemuck")]
 pub use crate::codec::Bytemuck;

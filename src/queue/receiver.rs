@@ -384,10 +384,11 @@ impl<T, C: Codec<T>> Receiver<T, C> {
     ) -> Result<R, Failure<P::Error, RecvFailure>> {
         let awaited = Awaited {
             word: queue.segment().items(),
-            progress: queue.segment().head(),
+            own_side: queue.segment().head(),
+            other_side: queue.segment().tail(),
         };
         let waiter = &self.handle.waiter;
-        if let Some(found) = waiter.spin(queue, awaited.progress, policy, &mut look)? {
+        if let Some(found) = waiter.spin(queue, &awaited, policy, &mut look)? {
             return Ok(found);
         }
         // Counted before the last look, so that a thread that puts something into `batches` after that look wakes this

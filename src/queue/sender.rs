@@ -379,7 +379,8 @@ impl<T, C: Codec<T>> Sender<T, C> {
     ) -> Result<BlockWriter<'a>, Failure<P::Error, SendFailure>> {
         let awaited = Awaited {
             word: queue.segment().blocks(),
-            progress: queue.segment().tail(),
+            own_side: queue.segment().tail(),
+            other_side: queue.segment().head(),
         };
         let attempt = || self.allocator.block_for(queue, len);
         #[cfg(feature = "async")]
@@ -437,7 +438,8 @@ impl<T, C: Codec<T>> Sender<T, C> {
         policy.note_word(Word::Space);
         let awaited = Awaited {
             word: segment.space(),
-            progress: segment.tail(),
+            own_side: segment.tail(),
+            other_side: segment.head(),
         };
         self.handle
             .waiter

@@ -10,11 +10,10 @@
 //! SPIN-2. A wait whose deadline is near counts all its time: it must end on time, and a thread that sleeps is woken in
 //!     time even if another one uses the processor.
 
+use super::yields::{YIELD_COST, Yielded};
 use core::time::Duration;
 use std::time::Instant;
 
-/// The time that a yield takes if no other thread wants the processor, or a little more.
-const YIELD_COST: Duration = Duration::from_micros(1);
 /// A deadline that is less than this away is near (SPIN-2): a few turns of other threads.
 const NEAR_DEADLINE: Duration = Duration::from_millis(20);
 
@@ -25,10 +24,8 @@ pub(super) struct SpinTime {
 }
 
 impl SpinTime {
-    pub(super) fn begin() -> Self {
-        Self {
-            start: Instant::now(),
-        }
+    pub(super) const fn begin(now: Instant) -> Self {
+        Self { start: now }
     }
 
     /// Returns how long the wait has spun.
@@ -36,17 +33,12 @@ impl SpinTime {
         now.saturating_duration_since(self.start)
     }
 
-    /// Takes note of a yield from `before` until `now`. `moved`: messages have passed meanwhile.
-    pub(super) fn yielded(
-        &mut self,
-        before: Instant,
-        now: Instant,
-        moved: bool,
-        deadline: Option<Instant>,
-    ) {
+    /// Takes note of a yield.
+    pub(super) fn yielded(&mut self, yielded: &Yielded, deadline: Option<Instant>) {
+        let now = yielded.ended;
         let is_far = |deadline: Instant| deadline.saturating_duration_since(now) >= NEAR_DEADLINE;
-        if moved && deadline.is_none_or(is_far) {
-            let away = now.saturating_duration_since(before);
+        if yielded.passed.own_side > 0 && deadline.is_none_or(is_far) {
+            let away = now.saturating_duration_since(yielded.began);
             self.start += away.saturating_sub(YIELD_COST);
         }
     }
@@ -54,53 +46,64 @@ impl SpinTime {
 
 #[cfg(test)]
 mod tests {
+    use super::super::yields::Passed;
     use super::*;
 
     const TURN: Duration = Duration::from_millis(3);
 
     /// Returns how much of a turn of another thread counts.
-    fn counted(moved: bool, deadline: Option<Duration>) -> Duration {
-        let mut time = SpinTime::begin();
-        let (before, now) = (time.start, time.start + TURN);
-        time.yielded(before, now, moved, deadline.map(|after| now + after));
-        time.at(now)
+    fn counted(messages: u64, deadline: Option<Duration>) -> Duration {
+        let mut time = SpinTime::begin(Instant::now());
+        let turn = yielded(time.start, TURN, messages);
+        time.yielded(&turn, deadline.map(|after| turn.ended + after));
+        time.at(turn.ended)
+    }
+
+    fn yielded(began: Instant, took: Duration, own_side: u64) -> Yielded {
+        Yielded {
+            began,
+            ended: began + took,
+            passed: Passed {
+                own_side,
+                other_side: 0,
+            },
+        }
     }
 
     #[test]
     fn a_turn_of_another_thread_counts_as_one_yield_if_messages_passed() {
-        assert_eq!(counted(true, None), YIELD_COST);
-        assert_eq!(counted(true, Some(NEAR_DEADLINE)), YIELD_COST);
+        assert_eq!(counted(1, None), YIELD_COST);
+        assert_eq!(counted(1, Some(NEAR_DEADLINE)), YIELD_COST);
     }
 
     #[test]
     fn a_turn_of_another_thread_counts_whole_if_the_queue_stood_still() {
-        assert_eq!(counted(false, None), TURN);
+        assert_eq!(counted(0, None), TURN);
     }
 
     #[test]
     fn a_turn_of_another_thread_counts_whole_if_the_deadline_is_near() {
         let nearly = NEAR_DEADLINE.saturating_sub(Duration::from_nanos(1));
-        assert_eq!(counted(true, Some(nearly)), TURN);
-        assert_eq!(counted(true, Some(Duration::ZERO)), TURN);
+        assert_eq!(counted(1, Some(nearly)), TURN);
+        assert_eq!(counted(1, Some(Duration::ZERO)), TURN);
     }
 
     #[test]
     fn a_wait_that_yields_again_and_again_ends() {
-        let mut time = SpinTime::begin();
+        let mut time = SpinTime::begin(Instant::now());
         let mut now = time.start;
         for _ in 0..50 {
-            let before = now;
+            time.yielded(&yielded(now, TURN, 1), None);
             now += TURN;
-            time.yielded(before, now, true, None);
         }
         assert_eq!(time.at(now), 50 * YIELD_COST);
     }
 
     #[test]
     fn a_yield_that_nobody_uses_counts_whole() {
-        let mut time = SpinTime::begin();
-        let (before, now) = (time.start, time.start + YIELD_COST / 2);
-        time.yielded(before, now, true, None);
-        assert_eq!(time.at(now), YIELD_COST / 2);
+        let mut time = SpinTime::begin(Instant::now());
+        let short = yielded(time.start, YIELD_COST / 2, 1);
+        time.yielded(&short, None);
+        assert_eq!(time.at(short.ended), YIELD_COST / 2);
     }
 }

@@ -14,7 +14,10 @@ use super::policy::WaitPolicy;
 #[cfg(feature = "async")]
 use super::reactor::Word;
 use super::spin_time::SpinTime;
-use crate::os::{cpu, futex};
+use super::yields::{Passed, Yields};
+#[cfg(feature = "async")]
+use crate::os::cpu;
+use crate::os::futex;
 use crate::protocol::ids::Position;
 use crate::protocol::parking::ParkingWord;
 use crate::protocol::peers::Role;
@@ -32,8 +35,20 @@ use std::time::Instant;
 pub(super) struct Awaited<'a> {
     /// Notified when the awaited change may have happened.
     pub(super) word: &'a ParkingWord,
-    /// A position of the queue that advances with each message or batch. Measures their rate.
-    pub(super) progress: &'a Hint,
+    /// A position of the queue that advances with each message or batch that a handle of the same role passes. Measures
+    /// their rate.
+    pub(super) own_side: &'a Hint,
+    /// The position that the other role advances.
+    pub(super) other_side: &'a Hint,
+}
+
+impl Awaited<'_> {
+    fn passed(&self) -> Passed {
+        Passed {
+            own_side: self.own_side.get().0,
+            other_side: self.other_side.get().0,
+        }
+    }
 }
 
 /// The state of one handle's waits.
@@ -41,10 +56,11 @@ pub(super) struct Awaited<'a> {
 pub(super) struct Waiter {
     /// How many waits have spun to the end without success, since one has spun with success.
     fruitless: AtomicU32,
-    /// The value of [`Awaited::progress`] when the last wait began.
+    /// The value of [`Awaited::own_side`] when the last wait began.
     last_position: Hint,
     created: Instant,
     pauses: PauseSearch,
+    yields: Yields,
     /// Set by an [`Interrupter`], and consumed by the wait that it ends.
     interrupt: Arc<AtomicBool>,
 }
@@ -79,7 +95,7 @@ const YIELD_AFTER_DIVISOR: u32 = 64;
 /// Returns how long waits for this queue spin; `None` if they do not.
 pub(super) fn spin_time(queue: Entered<'_>) -> Option<Duration> {
     let spin = queue.segment().settings().spin;
-    (!spin.is_zero() && cpu::is_multiprocessor()).then_some(spin)
+    (!spin.is_zero()).then_some(spin)
 }
 
 impl Waiter {
@@ -89,6 +105,7 @@ impl Waiter {
             last_position: Hint::new(),
             created: Instant::now(),
             pauses: PauseSearch::new(),
+            yields: Yields::new(),
             interrupt: Arc::default(),
         }
     }
@@ -120,12 +137,12 @@ impl Waiter {
         mut attempt: impl FnMut() -> Result<Option<R>, E>,
     ) -> Result<R, Failure<P::Error, E>> {
         let mut tries = 0;
-        while self.tries_again(queue, awaited.progress, policy, &mut tries) {
+        while self.tries_again(queue, awaited.own_side, policy, &mut tries) {
             if let Some(result) = attempt()? {
                 return Ok(result);
             }
         }
-        match self.spin(queue, awaited.progress, policy, &mut attempt)? {
+        match self.spin(queue, awaited, policy, &mut attempt)? {
             Some(result) => Ok(result),
             None => self.sleep(queue, awaited, policy, attempt),
         }
@@ -188,7 +205,7 @@ impl Waiter {
     pub(super) fn tries_again<P: WaitPolicy>(
         &self,
         queue: Entered<'_>,
-        progress: &Hint,
+        own_side: &Hint,
         policy: &P,
         tries: &mut u32,
     ) -> bool {
@@ -196,11 +213,11 @@ impl Waiter {
             return false;
         }
         if *tries == 0 {
-            let spin = spin_time(queue).filter(|_| !self.has_given_up_spinning());
-            let Some(spin) = spin else {
+            let is_worthwhile = !self.has_given_up_spinning() && !self.yields.come_first();
+            let Some(spin) = spin_time(queue).filter(|_| is_worthwhile) else {
                 return false;
             };
-            self.pause(progress.get(), spin, policy.deadline());
+            self.pause(own_side.get(), spin, policy.deadline());
         } else {
             core::hint::spin_loop();
         }
@@ -236,21 +253,21 @@ impl Waiter {
     /// Pauses before a future waits, as a blocking wait does, but for at most [`FUTURE_PAUSE`]. Returns whether messages come
     /// in runs, so that a few more attempts are worth their time.
     #[cfg(feature = "async")]
-    pub(super) fn pause_in_run(&self, queue: Entered<'_>, progress: &Hint) -> bool {
+    pub(super) fn pause_in_run(&self, queue: Entered<'_>, own_side: &Hint) -> bool {
         spin_time(queue)
-            .is_some_and(|spin| self.pause(progress.get(), spin.min(FUTURE_PAUSE), None))
+            .filter(|_| cpu::is_multiprocessor())
+            .is_some_and(|spin| self.pause(own_side.get(), spin.min(FUTURE_PAUSE), None))
     }
 
     /// Repeats `attempt` for the queue's spin time, or for a shorter time if recent waits have spun without success.
     /// Fails at once if `policy` does not wait.
     ///
-    /// Time in which another thread had this processor may not count: see [`super::spin_time`]. `progress` tells whether
-    /// messages have passed.
+    /// Time in which another thread had this processor may not count: see [`super::spin_time`].
     #[inline(never)]
     pub(super) fn spin<P: WaitPolicy, R, E: From<Corrupt>>(
         &self,
         queue: Entered<'_>,
-        progress: &Hint,
+        awaited: &Awaited<'_>,
         policy: &P,
         mut attempt: impl FnMut() -> Result<Option<R>, E>,
     ) -> Result<Option<R>, Failure<P::Error, E>> {
@@ -268,7 +285,10 @@ impl Waiter {
         } else {
             full
         };
-        let mut spun = SpinTime::begin();
+        let begun = Instant::now();
+        let mut spun = SpinTime::begin(begun);
+        let yields_at_all = self.yields.are_allowed(begun);
+        let mut yields_at_once = yields_at_all && self.yields.come_first();
         let yield_after = full / YIELD_AFTER_DIVISOR;
         for attempts in 1_u32.. {
             if let Some(result) = attempt()? {
@@ -278,7 +298,7 @@ impl Waiter {
             for _ in 0..(1 << (attempts / ATTEMPTS_PER_PAUSE).min(MAX_PAUSE_LOG2)) >> 1 {
                 core::hint::spin_loop();
             }
-            if !attempts.is_multiple_of(ATTEMPTS_PER_CLOCK_READ) {
+            if !yields_at_once && !attempts.is_multiple_of(ATTEMPTS_PER_CLOCK_READ) {
                 continue;
             }
             let now = Instant::now();
@@ -287,12 +307,16 @@ impl Waiter {
             if is_over || self.interrupt.load(Ordering::Relaxed) {
                 break;
             }
-            if elapsed >= yield_after {
-                let position = progress.get();
-                cpu::yield_now();
-                let moved = progress.get() != position;
-                spun.yielded(now, Instant::now(), moved, deadline);
+            if elapsed < yield_after && !yields_at_once {
+                continue;
             }
+            if !yields_at_all {
+                // Not fruitless: a longer spin might have succeeded.
+                return Ok(None);
+            }
+            yields_at_once = false;
+            let yielded = self.yields.yield_now(now, || awaited.passed());
+            spun.yielded(&yielded, deadline);
         }
         self.fruitless
             .store(fruitless.wrapping_add(1), Ordering::Relaxed);

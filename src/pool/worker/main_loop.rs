@@ -40,7 +40,6 @@ use crate::os::link::Link;
 use crate::os::{clock, memory_use, parent, subreaper};
 use crate::pool::context::{Context, WorkerShared};
 use crate::pool::outcome::TaskId;
-use crate::pool::pace::Pace;
 use crate::pool::priority::Levels;
 use crate::pool::task::Task;
 use crate::pool::wire::messages::{
@@ -134,7 +133,6 @@ pub(crate) struct Worker {
     config: WorkerConfig,
     /// The number of tasks after which it stops by itself.
     tasks_left: u64,
-    pace: Pace,
     /// Shared, so that the lease of a message borrows the receiver and not the whole worker.
     tasks: Rc<Levels<TaskReceiver>>,
     interrupters: Interrupters,
@@ -204,7 +202,6 @@ impl Worker {
             link: Arc::clone(&startup.link),
             config,
             tasks_left: config.max_tasks.unwrap_or(u64::MAX),
-            pace: Pace::default(),
             tasks: Rc::new(tasks),
             interrupters,
             results,
@@ -231,11 +228,7 @@ impl Worker {
     #[inline(always)]
     fn work_in_order<R: Runner>(&mut self, runner: &R, tasks: &TaskReceiver) {
         while !self.is_stopping() {
-            let leased = tasks.try_lease_bytes().or_else(|error| {
-                self.pace.yield_if(|| error.is_empty());
-                tasks.lease_bytes()
-            });
-            match leased {
+            match tasks.lease_bytes() {
                 Ok(lease) => {
                     let count = self.run_leased(runner, &lease);
                     lease.ack();
@@ -280,7 +273,6 @@ impl Worker {
     #[inline(always)]
     fn run_leased<R: Runner>(&mut self, runner: &R, message: &[u8]) -> u64 {
         let now = clock::now_coarse();
-        self.pace.step_at(now);
         self.run_message(runner, message, now)
     }
 

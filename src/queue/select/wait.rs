@@ -4,9 +4,9 @@ use super::super::attachment::Entered;
 use super::super::failure::{Failure, SelectFailure, WaitError};
 use super::super::policy::WaitPolicy;
 use super::super::wait::{Interrupter, UNFENCED_SLEEP, spin_time};
+use super::super::yields::{Passed, Yields};
 use super::operation::{Awaited, Fault, Operation, Outcome};
 use super::selected::SelectedOperation;
-use crate::os::cpu;
 use crate::os::wait_many::{MAX_WORDS, WaitWord, WordSleeper};
 use crate::protocol::SharedState;
 use crate::protocol::parking::{ParkingWord, WaitKey};
@@ -40,6 +40,7 @@ pub(super) struct SelectWait<'a> {
     own_word: Arc<ParkingWord>,
     /// How many waits have spun to the end without success, since one has spun with success.
     fruitless: u32,
+    yields: Yields,
     random: u64,
 }
 
@@ -73,6 +74,7 @@ impl<'a> SelectWait<'a> {
             interrupt: Arc::default(),
             own_word: Arc::new(ParkingWord::new()),
             fruitless: 0,
+            yields: Yields::new(),
             // Differs from one call to the next, and is never 0.
             random: RandomState::new().build_hasher().finish() | 1,
         }
@@ -115,6 +117,7 @@ impl<'a> SelectWait<'a> {
                 interrupt: &self.interrupt,
                 own_word: &self.own_word,
                 fruitless: &mut self.fruitless,
+                yields: &self.yields,
                 order: &order,
             };
             wait.run(&mut attempts, policy)?
@@ -214,6 +217,7 @@ struct Wait<'s> {
     interrupt: &'s AtomicBool,
     own_word: &'s ParkingWord,
     fruitless: &'s mut u32,
+    yields: &'s Yields,
     order: &'s [usize],
 }
 
@@ -252,12 +256,15 @@ impl Wait<'_> {
             Ok(queues) => queues,
             Err(found) => return Some(found),
         };
-        let full = queues.into_iter().filter_map(spin_time).max()?;
+        let full = queues.iter().filter_map(|queue| spin_time(*queue)).max()?;
         *self.fruitless = self.fruitless.wrapping_add(1);
         if *self.fruitless > GIVE_UP_SPINNING && !self.fruitless.is_multiple_of(SPIN_EVERY) {
             return None;
         }
+        let awaited = attempts.awaited();
         let start = Instant::now();
+        let yields_at_all = self.yields.are_allowed(start);
+        let mut yields_at_once = yields_at_all && self.yields.come_first();
         loop {
             if let Some(found) = attempts.look(self.order) {
                 *self.fruitless = 0;
@@ -269,11 +276,15 @@ impl Wait<'_> {
             if is_over || self.interrupt.load(Ordering::Relaxed) {
                 return None;
             }
-            if elapsed >= full / YIELD_AFTER_DIVISOR {
-                cpu::yield_now();
-            } else {
+            if elapsed < full / YIELD_AFTER_DIVISOR && !yields_at_once {
                 core::hint::spin_loop();
+                continue;
             }
+            if !yields_at_all {
+                return None;
+            }
+            yields_at_once = false;
+            self.yields.yield_now(now, || passed(&queues, &awaited));
         }
     }
 
@@ -338,6 +349,22 @@ impl Wait<'_> {
         // Acquire: pairs with the store in `interrupt`.
         self.interrupt.load(Ordering::Relaxed) && self.interrupt.swap(false, Ordering::AcqRel)
     }
+}
+
+/// Returns how many messages have passed through these queues, seen by operations that wait like this.
+fn passed(queues: &[Entered<'_>], awaited: &[Awaited]) -> Passed {
+    let mut sum = Passed::default();
+    for (queue, awaited) in queues.iter().zip(awaited) {
+        let segment = queue.segment();
+        let (received, sent) = (segment.head().get().0, segment.tail().get().0);
+        let (own, other) = match awaited {
+            Awaited::Items => (received, sent),
+            Awaited::Space | Awaited::Blocks => (sent, received),
+        };
+        sum.own_side = sum.own_side.wrapping_add(own);
+        sum.other_side = sum.other_side.wrapping_add(other);
+    }
+    sum
 }
 
 /// Announces a sleep on the word of each operation, and on the select's own (SELECT-2).

@@ -30,12 +30,8 @@ pub struct Builder<P> {
     pub(crate) settings: Settings,
     workers: Option<Workers>,
     pub(super) max_workers: Option<usize>,
-    spin: Option<Duration>,
     pool: PhantomData<fn() -> P>,
 }
-
-/// The default of `spin` if there are enough processors.
-const SPIN: Duration = Duration::from_micros(50);
 
 impl<P> Builder<P> {
     /// Returns a builder for another kind of pool, with the same options.
@@ -44,7 +40,6 @@ impl<P> Builder<P> {
             settings: self.settings,
             workers: self.workers,
             max_workers: self.max_workers,
-            spin: self.spin,
             pool: PhantomData,
         }
     }
@@ -82,7 +77,7 @@ impl<P> Builder<P> {
             },
             start_timeout: Duration::from_secs(30),
             grace: Duration::from_secs(2),
-            spin: Duration::ZERO,
+            spin: Duration::from_micros(50),
             liveness_interval: Duration::from_millis(100),
             program: None,
             clears_environment: false,
@@ -103,7 +98,6 @@ impl<P> Builder<P> {
             settings,
             workers: None,
             max_workers: None,
-            spin: None,
             pool: PhantomData,
         }
     }
@@ -299,9 +293,7 @@ impl<P> Builder<P> {
         self
     }
 
-    /// Sets how long a wait spins before it sleeps: see [`Options::spin`](crate::queue::Options::spin). By default 50
-    /// us if there is a processor for each worker and one for this process, otherwise 0: spinning would keep the
-    /// processor from the process that it waits for.
+    /// Sets how long a wait spins before it sleeps: see [`Options::spin`](crate::queue::Options::spin). By default 50 us.
     ///
     /// # Examples
     ///
@@ -313,7 +305,7 @@ impl<P> Builder<P> {
     /// # }
     /// ```
     pub fn spin(mut self, spin: Duration) -> Self {
-        self.spin = Some(spin);
+        self.settings.spin = spin;
         self
     }
 
@@ -362,11 +354,10 @@ impl<P> Builder<P> {
 
     /// Returns the settings if all options have valid values.
     pub(crate) fn checked(mut self) -> Result<Settings, StartError> {
-        let processors = || thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        let Workers(workers) = self
-            .workers
-            .take()
-            .unwrap_or_else(|| processors().clamp(*WORKERS.start(), *WORKERS.end()).into());
+        let Workers(workers) = self.workers.take().unwrap_or_else(|| {
+            let processors = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+            processors.clamp(*WORKERS.start(), *WORKERS.end()).into()
+        });
         check("workers", workers.start(), &WORKERS)?;
         check(
             "workers",
@@ -391,12 +382,6 @@ impl<P> Builder<P> {
         self.settings.workers.size = PoolSize::from(&workers);
         self.settings.workers.room = u32::try_from(room).unwrap_or(u32::MAX);
         self.settings.check_limits()?;
-        let default_spin = if *workers.end() < processors() {
-            SPIN
-        } else {
-            Duration::ZERO
-        };
-        self.settings.spin = self.spin.unwrap_or(default_spin);
         Ok(self.settings)
     }
 }

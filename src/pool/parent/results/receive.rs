@@ -5,7 +5,6 @@ use super::table::TaskTable;
 use crate::announce::{defer, is_any_deferred, run_deferred};
 use crate::error::{RecvTimeoutError, TryRecvError};
 use crate::os::fork::OwnerProcess;
-use crate::pool::pace::Pace;
 use crate::pool::parent::commands::Commands;
 use crate::pool::wire::result_message::{EncodedResult, EncodedResultCodec};
 #[cfg(feature = "async")]
@@ -58,8 +57,6 @@ pub(super) struct State {
     waiters: usize,
     /// Threads that wait to collect (RESULTS-5).
     pub(super) collectors: usize,
-    /// How often results arrive.
-    pace: Pace,
     /// The memory into which the leader receives, while there is no leader.
     buffer: Vec<EncodedResult>,
     /// The futures that wait for a change.
@@ -96,7 +93,6 @@ impl Results {
             has_leader: false,
             waiters: 0,
             collectors: 0,
-            pace: Pace::default(),
             buffer: Vec::new(),
             futures: Futures::default(),
             is_armed: false,
@@ -225,16 +221,9 @@ impl Results {
         state: MutexGuard<'a, State>,
         deadline: Option<Instant>,
     ) -> (MutexGuard<'a, State>, bool) {
-        let (pace, are_several_due) = (state.pace, state.tasks.in_flight() > 1);
         let mut leader = Leader::start(self, state);
-        if are_several_due && deadline.is_none_or(|deadline| deadline > Instant::now()) {
-            pace.yield_if(|| self.queue.is_empty());
-        }
         let received = leader.receive(deadline);
         let mut state = leader.step_down();
-        if received.is_ok() {
-            state.pace.step();
-        }
         let mut is_late = false;
         match received {
             Ok(()) | Err(RecvTimeoutError::Interrupted | RecvTimeoutError::Decode(_)) => {}
@@ -336,9 +325,8 @@ impl Results {
         let mut state = leader.step_down();
         let has_received = received.is_ok();
         match received {
-            Ok(()) => state.pace.step(),
             // Only the supervisor closes the queue, right before it ends all waits.
-            Err(TryRecvError::Empty | TryRecvError::Decode(_) | TryRecvError::Closed) => {}
+            Ok(()) | Err(TryRecvError::Empty | TryRecvError::Decode(_) | TryRecvError::Closed) => {}
             Err(TryRecvError::Corrupt { what }) => self.fail(&mut state, what),
             Err(_) => self.fail(&mut state, FORKED),
         }

@@ -1,0 +1,230 @@
+//! Whether a wait that spins yields its processor, and when: right away, after a while, or not at all.
+//!
+//! A yield helps if the peer that a wait is for needs this processor. It harms if a program that has nothing to do with
+//! the queue takes the processor for a whole time slice. What became of the last yield tells which of them is here:
+//!
+//! | the last yield of the handle      | its next waits                                                           |
+//! |-----------------------------------|--------------------------------------------------------------------------|
+//! | came back at once, or was none    | spin first, then yield between attempts                                  |
+//! | let another thread pass messages  | yield at once                                                            |
+//! | came back late, with few messages | do not yield for a while: they spin for a short time, then sleep         |
+//!
+//! YIELDS-1. Messages that pass during a yield are those of both sides. Those of this side would have been this wait's
+//!     own: another receiver has received them, or another sender has sent them. Those of the other side show only that
+//!     it has run.
+//! YIELDS-2. Late yields take a bounded part of the time, [`NO_YIELDS_FOR`], whatever else runs on this processor. The
+//!     kernel lets a thread run soon after a wake-up, but one that has yielded only after everyone else's time slice.
+//! YIELDS-3. On a machine with one processor each wait yields at once: nothing happens while it spins.
+//!
+//! The state belongs to one handle. Threads that share the handle may mix it up, which costs some speed and nothing else.
+
+use crate::os::cpu;
+use crate::sync::{AtomicBool, AtomicU64, Ordering};
+use core::time::Duration;
+use std::time::Instant;
+
+/// The time that a yield takes if no other thread wants the processor, or a little more.
+pub(super) const YIELD_COST: Duration = Duration::from_micros(1);
+/// A yield that takes longer than this has cost a time slice. Peers that pass messages to each other come to wait, and so
+/// yield, sooner.
+const LATE: Duration = Duration::from_micros(1800);
+/// If the other side passes messages more often than this, a late yield has only let a run of them build up.
+const OTHER_SIDE_PACE: Duration = Duration::from_micros(10);
+/// If this side passes messages more often than this, it did not need this wait.
+const OWN_SIDE_PACE: Duration = Duration::from_micros(50);
+/// For this many times as long as a late yield has taken, waits do not yield.
+const NO_YIELDS_FOR: u32 = 32;
+
+/// How many messages have passed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Passed {
+    /// Received, if the wait is a receiver's; sent, if it is a sender's.
+    pub(super) own_side: u64,
+    pub(super) other_side: u64,
+}
+
+impl Passed {
+    /// Returns how many have passed since an earlier count. Counts may wrap.
+    pub(super) const fn since(self, earlier: Self) -> Self {
+        Self {
+            own_side: self.own_side.wrapping_sub(earlier.own_side),
+            other_side: self.other_side.wrapping_sub(earlier.other_side),
+        }
+    }
+}
+
+/// What a yield has led to.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Yielded {
+    pub(super) began: Instant,
+    pub(super) ended: Instant,
+    pub(super) passed: Passed,
+}
+
+impl Yielded {
+    fn took(&self) -> Duration {
+        self.ended.saturating_duration_since(self.began)
+    }
+
+    /// Returns whether another thread had the processor and messages passed.
+    fn has_helped(&self) -> bool {
+        self.took() > YIELD_COST && self.passed != Passed::default()
+    }
+
+    /// Returns whether it has cost more than a sleep would have.
+    fn is_harmful(&self) -> bool {
+        let slower_than = |pace: Duration, messages: u64| {
+            let messages = u32::try_from(messages).unwrap_or(u32::MAX);
+            self.took() > pace.saturating_mul(messages)
+        };
+        self.took() > LATE
+            && slower_than(OTHER_SIDE_PACE, self.passed.other_side)
+            && slower_than(OWN_SIDE_PACE, self.passed.own_side)
+    }
+}
+
+/// What the yields of one handle have led to.
+#[derive(Debug)]
+pub(super) struct Yields {
+    created: Instant,
+    /// When waits yield again, in nanoseconds since `created`.
+    resume: AtomicU64,
+    has_helped: AtomicBool,
+}
+
+impl Yields {
+    pub(super) fn new() -> Self {
+        Self {
+            created: Instant::now(),
+            resume: AtomicU64::new(0),
+            has_helped: AtomicBool::new(false),
+        }
+    }
+
+    /// Returns whether a wait that begins now yields.
+    pub(super) fn are_allowed(&self, now: Instant) -> bool {
+        self.since_created(now) >= self.resume.load(Ordering::Relaxed)
+    }
+
+    /// Returns whether a wait yields before it spins.
+    pub(super) fn come_first(&self) -> bool {
+        self.has_helped.load(Ordering::Relaxed) || !cpu::is_multiprocessor()
+    }
+
+    /// Yields the processor. `began`: the time now. `passed` counts messages.
+    pub(super) fn yield_now(&self, began: Instant, passed: impl Fn() -> Passed) -> Yielded {
+        let before = passed();
+        cpu::yield_now();
+        let yielded = Yielded {
+            began,
+            ended: Instant::now(),
+            passed: passed().since(before),
+        };
+        self.note(&yielded);
+        yielded
+    }
+
+    fn note(&self, yielded: &Yielded) {
+        self.has_helped
+            .store(yielded.has_helped(), Ordering::Relaxed);
+        if yielded.is_harmful() && !mutant!(LateYieldsGoOn) {
+            let pause = yielded.took().saturating_mul(NO_YIELDS_FOR);
+            let resume = self.since_created(yielded.ended + pause);
+            self.resume.store(resume, Ordering::Relaxed);
+        }
+    }
+
+    fn since_created(&self, time: Instant) -> u64 {
+        let since = time.saturating_duration_since(self.created).as_nanos();
+        u64::try_from(since).unwrap_or(u64::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TURN: Duration = Duration::from_millis(4);
+
+    /// Notes a yield that begins when the handle is made. Returns the state and when the yield ended.
+    fn after(took: Duration, own_side: u64, other_side: u64) -> (Yields, Instant) {
+        let yields = Yields::new();
+        let yielded = Yielded {
+            began: yields.created,
+            ended: yields.created + took,
+            passed: Passed {
+                own_side,
+                other_side,
+            },
+        };
+        yields.note(&yielded);
+        (yields, yielded.ended)
+    }
+
+    fn is_late(took: Duration, own_side: u64, other_side: u64) -> bool {
+        let (yields, now) = after(took, own_side, other_side);
+        !yields.are_allowed(now)
+    }
+
+    #[test]
+    fn a_new_handle_spins_first_and_yields() {
+        let yields = Yields::new();
+        assert!(!yields.come_first());
+        assert!(yields.are_allowed(yields.created));
+    }
+
+    #[test]
+    fn yields_come_first_after_one_in_which_another_thread_passed_messages() {
+        let turn = 2 * YIELD_COST;
+        assert!(after(turn, 1, 0).0.come_first());
+        assert!(after(turn, 0, 1).0.come_first());
+        assert!(!after(turn, 0, 0).0.come_first(), "no message passed");
+        assert!(!after(YIELD_COST, 1, 1).0.come_first(), "nobody was here");
+    }
+
+    #[test]
+    fn waits_spin_first_again_once_a_yield_was_no_help() {
+        let (yields, now) = after(TURN, 1, 0);
+        assert!(yields.come_first());
+        yields.note(&Yielded {
+            began: now,
+            ended: now + YIELD_COST,
+            passed: Passed::default(),
+        });
+        assert!(!yields.come_first());
+    }
+
+    #[test]
+    fn a_late_yield_stops_yields_for_a_bounded_time() {
+        let (yields, now) = after(TURN, 0, 0);
+        let resume = now + TURN * NO_YIELDS_FOR;
+        assert!(!yields.are_allowed(now + TURN * (NO_YIELDS_FOR - 1)));
+        assert!(yields.are_allowed(resume));
+    }
+
+    #[test]
+    fn a_yield_is_not_late_while_messages_pass_fast() {
+        // 4 ms are 80 messages at one in 50 us, and 400 at one in 10 us.
+        assert!(is_late(TURN, 79, 399));
+        assert!(!is_late(TURN, 80, 0), "others of this side were fast");
+        assert!(!is_late(TURN, 0, 400), "a run of messages has built up");
+        assert!(!is_late(LATE, 0, 0), "shorter than a time slice");
+    }
+
+    #[test]
+    fn counts_wrap() {
+        let before = Passed {
+            own_side: u64::MAX,
+            other_side: 7,
+        };
+        let after = Passed {
+            own_side: 1,
+            other_side: 7,
+        };
+        let expected = Passed {
+            own_side: 2,
+            other_side: 0,
+        };
+        assert_eq!(after.since(before), expected);
+    }
+}
