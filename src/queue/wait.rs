@@ -15,9 +15,7 @@ use super::policy::WaitPolicy;
 use super::reactor::Word;
 use super::spin_time::SpinTime;
 use super::yields::{Passed, Yields};
-#[cfg(feature = "async")]
-use crate::os::cpu;
-use crate::os::futex;
+use crate::os::{cpu, futex};
 use crate::protocol::ids::Position;
 use crate::protocol::parking::ParkingWord;
 use crate::protocol::peers::Role;
@@ -213,7 +211,7 @@ impl Waiter {
             return false;
         }
         if *tries == 0 {
-            let is_worthwhile = !self.has_given_up_spinning() && !self.yields.come_first();
+            let is_worthwhile = !self.has_given_up_spinning() && cpu::is_multiprocessor();
             let Some(spin) = spin_time(queue).filter(|_| is_worthwhile) else {
                 return false;
             };
@@ -288,7 +286,7 @@ impl Waiter {
         let begun = Instant::now();
         let mut spun = SpinTime::begin(begun);
         let yields_at_all = self.yields.are_allowed(begun);
-        let mut yields_at_once = yields_at_all && self.yields.come_first();
+        let mut yields_at_once = yields_at_all && !cpu::is_multiprocessor();
         let yield_after = full / YIELD_AFTER_DIVISOR;
         for attempts in 1_u32.. {
             if let Some(result) = attempt()? {

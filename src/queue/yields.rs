@@ -1,25 +1,20 @@
-//! Whether a wait that spins yields its processor, and when: right away, after a while, or not at all.
+//! Whether a wait that spins yields its processor.
 //!
 //! A yield helps if the peer that a wait is for needs this processor. It harms if a program that has nothing to do with
-//! the queue takes the processor for a whole time slice. What became of the last yield tells which of them is here:
+//! the queue takes the processor for a whole time slice: the kernel lets a thread run soon after a wake-up, but one that
+//! has yielded only after everyone else's turn. So after a late yield the waits of the handle do not yield for a while:
+//! they spin for a short time, and then sleep.
 //!
-//! | the last yield of the handle      | its next waits                                                           |
-//! |-----------------------------------|--------------------------------------------------------------------------|
-//! | came back at once, or was none    | spin first, then yield between attempts                                  |
-//! | let another thread pass messages  | yield at once                                                            |
-//! | came back late, with few messages | do not yield for a while: they spin for a short time, then sleep         |
-//!
-//! YIELDS-1. Messages that pass during a yield are those of both sides. Those of this side would have been this wait's
-//!     own: another receiver has received them, or another sender has sent them. Those of the other side show only that
-//!     it has run.
-//! YIELDS-2. Late yields take a bounded part of the time, [`NO_YIELDS_FOR`], whatever else runs on this processor. The
-//!     kernel lets a thread run soon after a wake-up, but one that has yielded only after everyone else's time slice.
+//! YIELDS-1. A yield is late if it took a time slice and few messages passed meanwhile, counted on both sides. Those of
+//!     this side would have been this wait's own: another receiver has received them, or another sender has sent them.
+//!     Those of the other side show only that it has run.
+//! YIELDS-2. Late yields take a bounded part of the time, one in [`NO_YIELDS_FOR`], whatever else runs on this processor.
 //! YIELDS-3. On a machine with one processor each wait yields at once: nothing happens while it spins.
 //!
 //! The state belongs to one handle. Threads that share the handle may mix it up, which costs some speed and nothing else.
 
 use crate::os::cpu;
-use crate::sync::{AtomicBool, AtomicU64, Ordering};
+use crate::sync::{AtomicU64, Ordering};
 use core::time::Duration;
 use std::time::Instant;
 
@@ -66,13 +61,8 @@ impl Yielded {
         self.ended.saturating_duration_since(self.began)
     }
 
-    /// Returns whether another thread had the processor and messages passed.
-    fn has_helped(&self) -> bool {
-        self.took() > YIELD_COST && self.passed != Passed::default()
-    }
-
-    /// Returns whether it has cost more than a sleep would have.
-    fn is_harmful(&self) -> bool {
+    /// Returns whether it was late (YIELDS-1).
+    fn is_late(&self) -> bool {
         let slower_than = |pace: Duration, messages: u64| {
             let messages = u32::try_from(messages).unwrap_or(u32::MAX);
             self.took() > pace.saturating_mul(messages)
@@ -89,7 +79,6 @@ pub(super) struct Yields {
     created: Instant,
     /// When waits yield again, in nanoseconds since `created`.
     resume: AtomicU64,
-    has_helped: AtomicBool,
 }
 
 impl Yields {
@@ -97,18 +86,12 @@ impl Yields {
         Self {
             created: Instant::now(),
             resume: AtomicU64::new(0),
-            has_helped: AtomicBool::new(false),
         }
     }
 
     /// Returns whether a wait that begins now yields.
     pub(super) fn are_allowed(&self, now: Instant) -> bool {
         self.since_created(now) >= self.resume.load(Ordering::Relaxed)
-    }
-
-    /// Returns whether a wait yields before it spins.
-    pub(super) fn come_first(&self) -> bool {
-        self.has_helped.load(Ordering::Relaxed) || !cpu::is_multiprocessor()
     }
 
     /// Yields the processor. `began`: the time now. `passed` counts messages.
@@ -125,9 +108,7 @@ impl Yields {
     }
 
     fn note(&self, yielded: &Yielded) {
-        self.has_helped
-            .store(yielded.has_helped(), Ordering::Relaxed);
-        if yielded.is_harmful() && !mutant!(LateYieldsGoOn) {
+        if yielded.is_late() && !mutant!(LateYieldsGoOn) {
             let pause = yielded.took().saturating_mul(NO_YIELDS_FOR);
             let resume = self.since_created(yielded.ended + pause);
             self.resume.store(resume, Ordering::Relaxed);
@@ -167,31 +148,9 @@ mod tests {
     }
 
     #[test]
-    fn a_new_handle_spins_first_and_yields() {
+    fn a_new_handle_yields() {
         let yields = Yields::new();
-        assert!(!yields.come_first());
         assert!(yields.are_allowed(yields.created));
-    }
-
-    #[test]
-    fn yields_come_first_after_one_in_which_another_thread_passed_messages() {
-        let turn = 2 * YIELD_COST;
-        assert!(after(turn, 1, 0).0.come_first());
-        assert!(after(turn, 0, 1).0.come_first());
-        assert!(!after(turn, 0, 0).0.come_first(), "no message passed");
-        assert!(!after(YIELD_COST, 1, 1).0.come_first(), "nobody was here");
-    }
-
-    #[test]
-    fn waits_spin_first_again_once_a_yield_was_no_help() {
-        let (yields, now) = after(TURN, 1, 0);
-        assert!(yields.come_first());
-        yields.note(&Yielded {
-            began: now,
-            ended: now + YIELD_COST,
-            passed: Passed::default(),
-        });
-        assert!(!yields.come_first());
     }
 
     #[test]

@@ -7,6 +7,7 @@ use super::super::wait::{Interrupter, UNFENCED_SLEEP, spin_time};
 use super::super::yields::{Passed, Yields};
 use super::operation::{Awaited, Fault, Operation, Outcome};
 use super::selected::SelectedOperation;
+use crate::os::cpu;
 use crate::os::wait_many::{MAX_WORDS, WaitWord, WordSleeper};
 use crate::protocol::SharedState;
 use crate::protocol::parking::{ParkingWord, WaitKey};
@@ -264,7 +265,7 @@ impl Wait<'_> {
         let awaited = attempts.awaited();
         let start = Instant::now();
         let yields_at_all = self.yields.are_allowed(start);
-        let mut yields_at_once = yields_at_all && self.yields.come_first();
+        let mut yields_at_once = yields_at_all && !cpu::is_multiprocessor();
         loop {
             if let Some(found) = attempts.look(self.order) {
                 *self.fruitless = 0;
