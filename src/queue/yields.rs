@@ -2,13 +2,14 @@
 //!
 //! A yield helps if the peer that a wait is for needs this processor. It harms if a program that has nothing to do with
 //! the queue takes the processor for a whole time slice: the kernel lets a thread run soon after a wake-up, but one that
-//! has yielded only after everyone else's turn. So after a late yield the waits of the handle do not yield for a while:
-//! they spin for a short time, and then sleep.
+//! has yielded only after everyone else's turn. So after two late yields in short order the waits of the handle do not
+//! yield for a while: they spin for a short time, and then sleep.
 //!
 //! YIELDS-1. A yield is late if it took a time slice and few messages passed meanwhile, counted on both sides. Those of
 //!     this side would have been this wait's own: another receiver has received them, or another sender has sent them.
 //!     Those of the other side show only that it has run.
-//! YIELDS-2. Late yields take a bounded part of the time, one in [`NO_YIELDS_FOR`], whatever else runs on this processor.
+//! YIELDS-2. Late yields take a bounded part of the time, two in [`NO_YIELDS_FOR`], whatever else runs on this processor.
+//!     A single one is no reason to sleep: a virtual machine may just have been stopped for a moment.
 //! YIELDS-3. On a machine with one processor each wait yields at once: nothing happens while it spins.
 //!
 //! The state belongs to one handle. Threads that share the handle may mix it up, which costs some speed and nothing else.
@@ -27,7 +28,9 @@ const LATE: Duration = Duration::from_micros(1800);
 const OTHER_SIDE_PACE: Duration = Duration::from_micros(10);
 /// If this side passes messages more often than this, it did not need this wait.
 const OWN_SIDE_PACE: Duration = Duration::from_micros(50);
-/// For this many times as long as a late yield has taken, waits do not yield.
+/// Two late yields come in short order if the second one began within this many times as long as it took.
+const SHORT_ORDER: u32 = 16;
+/// For this many times as long as the second one has taken, waits do not yield.
 const NO_YIELDS_FOR: u32 = 32;
 
 /// How many messages have passed.
@@ -79,6 +82,8 @@ pub(super) struct Yields {
     created: Instant,
     /// When waits yield again, in nanoseconds since `created`.
     resume: AtomicU64,
+    /// When the last late yield ended, in nanoseconds since `created`; 0 if there was none.
+    last_late: AtomicU64,
 }
 
 impl Yields {
@@ -86,6 +91,7 @@ impl Yields {
         Self {
             created: Instant::now(),
             resume: AtomicU64::new(0),
+            last_late: AtomicU64::new(0),
         }
     }
 
@@ -108,17 +114,27 @@ impl Yields {
     }
 
     fn note(&self, yielded: &Yielded) {
-        if yielded.is_late() && !mutant!(LateYieldsGoOn) {
-            let pause = yielded.took().saturating_mul(NO_YIELDS_FOR);
-            let resume = self.since_created(yielded.ended + pause);
+        if !yielded.is_late() {
+            return;
+        }
+        let took = yielded.took();
+        let ended = self.since_created(yielded.ended);
+        let last = self.last_late.swap(ended, Ordering::Relaxed);
+        let since_last = self.since_created(yielded.began).saturating_sub(last);
+        let is_second = last > 0 && since_last < nanoseconds(took.saturating_mul(SHORT_ORDER));
+        if is_second && !mutant!(LateYieldsGoOn) {
+            let resume = ended.saturating_add(nanoseconds(took.saturating_mul(NO_YIELDS_FOR)));
             self.resume.store(resume, Ordering::Relaxed);
         }
     }
 
     fn since_created(&self, time: Instant) -> u64 {
-        let since = time.saturating_duration_since(self.created).as_nanos();
-        u64::try_from(since).unwrap_or(u64::MAX)
+        nanoseconds(time.saturating_duration_since(self.created))
     }
+}
+
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
@@ -127,38 +143,47 @@ mod tests {
 
     const TURN: Duration = Duration::from_millis(4);
 
-    /// Notes a yield that begins when the handle is made. Returns the state and when the yield ended.
-    fn after(took: Duration, own_side: u64, other_side: u64) -> (Yields, Instant) {
-        let yields = Yields::new();
-        let yielded = Yielded {
-            began: yields.created,
-            ended: yields.created + took,
+    fn yielded(began: Instant, took: Duration, own_side: u64, other_side: u64) -> Yielded {
+        Yielded {
+            began,
+            ended: began + took,
             passed: Passed {
                 own_side,
                 other_side,
             },
-        };
-        yields.note(&yielded);
-        (yields, yielded.ended)
+        }
+    }
+
+    /// Notes two yields of this kind, with a pause in between. Returns the state, and when the second one ended.
+    fn after_two(kind: impl Fn(Instant) -> Yielded, pause: Duration) -> (Yields, Instant) {
+        let yields = Yields::new();
+        let first = kind(yields.created);
+        yields.note(&first);
+        assert!(yields.are_allowed(first.ended), "after the first");
+        let second = kind(first.ended + pause);
+        yields.note(&second);
+        (yields, second.ended)
     }
 
     fn is_late(took: Duration, own_side: u64, other_side: u64) -> bool {
-        let (yields, now) = after(took, own_side, other_side);
+        let kind = |began| yielded(began, took, own_side, other_side);
+        let (yields, now) = after_two(kind, Duration::ZERO);
         !yields.are_allowed(now)
     }
 
     #[test]
-    fn a_new_handle_yields() {
-        let yields = Yields::new();
-        assert!(yields.are_allowed(yields.created));
+    fn two_late_yields_in_short_order_stop_yields_for_a_bounded_time() {
+        let late = |began| yielded(began, TURN, 0, 0);
+        let (yields, now) = after_two(late, TURN);
+        assert!(!yields.are_allowed(now + TURN * (NO_YIELDS_FOR - 1)));
+        assert!(yields.are_allowed(now + TURN * NO_YIELDS_FOR));
     }
 
     #[test]
-    fn a_late_yield_stops_yields_for_a_bounded_time() {
-        let (yields, now) = after(TURN, 0, 0);
-        let resume = now + TURN * NO_YIELDS_FOR;
-        assert!(!yields.are_allowed(now + TURN * (NO_YIELDS_FOR - 1)));
-        assert!(yields.are_allowed(resume));
+    fn a_late_yield_now_and_then_changes_nothing() {
+        let late = |began| yielded(began, TURN, 0, 0);
+        let (yields, now) = after_two(late, TURN * SHORT_ORDER);
+        assert!(yields.are_allowed(now));
     }
 
     #[test]

@@ -129,7 +129,7 @@ pub(crate) const MUTANTS: &[Row] = &[
     ("CapacityPlusOne", Layer::Queue, Ipc("queue", "model::a_queue_whose_close_does_not_wait_for_leases_does_what_the_model_does")),
     ("InterruptNotConsumed", Layer::Queue, Ipc("waiting", "wakeups::an_interrupt_ends_one_wait_of_its_handle_now_or_later")),
     ("DeadlineIgnored", Layer::Queue, Ipc("waiting", "wakeups::receives_that_give_up_lose_no_message")),
-    ("LateYieldsGoOn", Layer::Queue, Unit("queue::yields::tests::a_late_yield_stops_yields_for_a_bounded_time")),
+    ("LateYieldsGoOn", Layer::Queue, Unit("queue::yields::tests::two_late_yields_in_short_order_stop_yields_for_a_bounded_time")),
     ("BatonDropped", Layer::Queue, Ipc("async_io", "dropped::a_future_that_is_dropped_after_it_was_woken_wakes_the_next_one")),
     ("BatonDropped", Layer::Queue, Loom("queue::reactor::loom_models::without_the_baton_a_wake_is_lost")),
     ("BatonForgotten", Layer::Queue, Loom("queue::reactor::loom_models::a_wake_that_is_forgotten_in_line_is_lost")),
