@@ -128,6 +128,7 @@ mutants! {
     /// A wait continues after its deadline.
     DeadlineIgnored,
     LateYieldsGoOn,
+    SingleMessagesNotCounted,
     /// A select that ends with one operation keeps the wakes of the others (SELECT-3).
     SelectKeepsWakes,
     /// A select looks at the epoch of one other word only, and passes on that wake (SELECT-3).

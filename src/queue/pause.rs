@@ -17,7 +17,8 @@
 //!     So processes that send single messages to each other never pause.
 //! PAUSE-2. No pause is longer than [`LONGEST`], which is what a pause may add to the last message of a stream.
 //! PAUSE-3. If the rate does not depend on the pause, because messages come at a pace of their own, the pause shrinks to
-//!     nothing.
+//!     nothing. So the rate counts all messages, also those that come one by one: otherwise a pause that makes runs of
+//!     them would seem to move more.
 //!
 //! The state belongs to one handle. Threads that share the handle may mix up the measurements of a trial, which costs
 //! some speed and nothing else.
@@ -79,10 +80,13 @@ impl PauseSearch {
     /// Returns how long a wait pauses that begins now, after a run of `run` messages. `now` is a clock with nanoseconds;
     /// reading it is left out where possible.
     pub(super) fn next(&self, run: u64, now: impl FnOnce() -> u64) -> Duration {
+        let messages = self.messages.load(Ordering::Relaxed).saturating_add(run);
         if !is_run(run) {
+            if !mutant!(SingleMessagesNotCounted) {
+                self.messages.store(messages, Ordering::Relaxed);
+            }
             return Duration::ZERO;
         }
-        let messages = self.messages.load(Ordering::Relaxed).saturating_add(run);
         let waits = self.waits.load(Ordering::Relaxed) + 1;
         let trials = self.trials.load(Ordering::Relaxed);
         let (trial, is_jump) = trial_of(trials);
@@ -203,6 +207,24 @@ mod tests {
         // Messages come every 100 ns, however long the pause is.
         let best = search(|pause| 2 + pause / 100, |pause| 200 + pause / 100 * 100);
         assert!(best < u64::from(SHORTEST), "{best}");
+    }
+
+    #[test]
+    fn the_pause_shrinks_to_nothing_if_messages_come_one_by_one_with_a_run_now_and_then() {
+        const INTERVAL: u64 = 1000;
+        let search = PauseSearch::new();
+        let (mut now, mut received) = (0, 0);
+        for wait in 0..100_000 {
+            // Sometimes the receiver is held up.
+            now += if wait % 20 == 0 { 3 * INTERVAL } else { 50 };
+            let run = now / INTERVAL - received;
+            received += run;
+            let pause = search.next(run, || now);
+            now += u64::try_from(pause.as_nanos()).expect("short");
+            now = now.max((received + 1) * INTERVAL);
+        }
+        let best = search.best.load(Ordering::Relaxed);
+        assert!(best < SHORTEST, "{best}");
     }
 
     #[test]
