@@ -35,6 +35,8 @@ const FIRST: u32 = 512;
 
 /// The number of waits in each trial. A trial of a much longer pause takes more time, so it has fewer.
 const KEEP_WAITS: u32 = 48;
+/// The same while the best pause is nothing: trials would cost more than they could find.
+const KEEP_NOTHING_WAITS: u32 = 512;
 const OTHER_WAITS: u32 = 16;
 const JUMP_WAITS: u32 = 6;
 /// One round of trials in this many tries a pause that is eight times as long: twice as long may make no difference
@@ -90,7 +92,8 @@ impl PauseSearch {
         let waits = self.waits.load(Ordering::Relaxed) + 1;
         let trials = self.trials.load(Ordering::Relaxed);
         let (trial, is_jump) = trial_of(trials);
-        if waits < waits_in(trial, is_jump) {
+        let best = self.best.load(Ordering::Relaxed);
+        if waits < waits_in(trial, is_jump, best) {
             self.messages.store(messages, Ordering::Relaxed);
             self.waits.store(waits, Ordering::Relaxed);
         } else {
@@ -144,8 +147,9 @@ fn trial_of(trials: u32) -> (Trial, bool) {
     (trial, (trials / 3).is_multiple_of(JUMP_EVERY))
 }
 
-const fn waits_in(trial: Trial, is_jump: bool) -> u32 {
+const fn waits_in(trial: Trial, is_jump: bool, best: u32) -> u32 {
     match trial {
+        Trial::Keep if best < SHORTEST => KEEP_NOTHING_WAITS,
         Trial::Keep => KEEP_WAITS,
         Trial::Longer if is_jump => JUMP_WAITS,
         Trial::Longer | Trial::Shorter => OTHER_WAITS,
