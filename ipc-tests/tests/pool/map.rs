@@ -133,7 +133,7 @@ fn a_map_waits_for_a_slow_task() {
 fn nothing_is_taken_from_the_iterator_beyond_the_window() {
     guarded(LIMIT, || {
         let pool = jobs(2).start().expect("a pool");
-        for (chunk, window) in [(1, 1), (1, 10), (1, 100), (4, 10), (8, 2)] {
+        for (chunk, window) in [(1, 1), (1, 10), (4, 10), (8, 2)] {
             let most = window.max(chunk);
             let (pulled, given) = (Cell::new(0), Cell::new(0));
             let most_in_flight = Cell::new(0);
@@ -424,9 +424,7 @@ fn a_shutdown_ends_an_endless_map() {
             let tail = kinds.iter().rev().take_while(|kind| *kind == "cancelled");
             assert!(tail.count() >= chunk, "outcomes are missing at the end");
             if how == Shutdown::Drain {
-                // Up to 16 tasks that are sent one by one are taken from the iterator at once.
-                let at_once = if chunk == 1 { 16 } else { chunk };
-                assert!((chunk..=at_once).contains(&cancelled), "{cancelled}");
+                assert_eq!(cancelled, chunk);
             }
             for (number, kind) in kinds.iter().enumerate() {
                 assert!(kind == "cancelled" || *kind == (2 * number).to_string());

@@ -4,14 +4,14 @@
 //!
 //! | state     | where                                 | leaves it                                               |
 //! |-----------|---------------------------------------|---------------------------------------------------------|
-//! | in source | the caller's iterator                 | the window has room for a chunk or, if tasks are sent   |
-//! |           |                                       | one by one, for several: pending                        |
+//! | in source | the caller's iterator                 | the window has room for a chunk: pending, or, if chunks |
+//! |           |                                       | are of one task and the pool has room for it, sent      |
 //! | pending   | `pending`                             | the pool has room and memory: sent; it refuses: arrived |
 //! | sent      | the pool; `in_order`, if ordered      | its outcome is recorded in the map's stream: arrived    |
 //! | arrived   | `arrived`, or its place in `in_order` | returned to the caller, in order if ordered             |
 //!
-//! MAP-1. Together, the pending, sent and arrived tasks are never more than the window. The pending ones are never more
-//!     than a chunk or, if tasks are sent one by one, [`MAX_SINGLE`].
+//! MAP-1. Together, the pending, sent and arrived tasks are never more than the window; the pending ones never more
+//!     than a chunk.
 //! MAP-2. A wait ends when outcomes of this map arrive, or when there is room and memory for the pending tasks,
 //!     whichever is first. So a pool that other callers have filled delays this map, but not forever, and a caller
 //!     whose outcomes have arrived waits for neither.
@@ -50,11 +50,6 @@ use std::collections::VecDeque;
 const CHUNKS_PER_WORKER: usize = 4;
 /// The smallest default window.
 const MIN_WINDOW: usize = 64;
-/// Tasks that are sent one by one are taken from the source once this part of the window is free, so that several of them
-/// share a reservation.
-const ROOM_DIVISOR: usize = 8;
-/// How many of them share it at most.
-const MAX_SINGLE: usize = 16;
 /// The largest chunk. Larger ones would not cost less per task, and would distribute the work unevenly.
 const MAX_CHUNK: usize = 1024;
 
@@ -72,7 +67,7 @@ pub struct Map<'a, T: Task, I: Iterator<Item = T>> {
     stream: Option<StreamId>,
     pending: VecDeque<T>,
     /// The own limits of the pending tasks.
-    limits: VecDeque<OwnLimits>,
+    limits: Vec<OwnLimits>,
     /// How many of the pending tasks are sent one by one, because they can't be sent as a chunk.
     send_singly: usize,
     /// Whether there was no memory for the first pending task.
@@ -96,7 +91,7 @@ impl<'a, T: Task, I: Iterator<Item = T>> Map<'a, T, I> {
             window: None,
             stream: None,
             pending: VecDeque::new(),
-            limits: VecDeque::new(),
+            limits: Vec::new(),
             send_singly: 0,
             lacks_memory: false,
             outstanding: 0,
@@ -190,20 +185,24 @@ impl<'a, T: Task, I: Iterator<Item = T>> Map<'a, T, I> {
         *self.stream.get_or_insert_with(|| results.open_stream())
     }
 
-    /// Takes and sends as many tasks as there is room for (MAP-1), or none, if that would be few. Never waits.
+    /// Takes and sends as many tasks as there is room for (MAP-1). Never waits.
     fn send_available(&mut self) {
-        let is_alone = self.chunk == 1 && self.pending.is_empty();
-        if is_alone && self.room() < self.window_or_default() / ROOM_DIVISOR {
-            return;
+        while self.chunk == 1 && self.has_room() {
+            if !self.send_next() {
+                if self.lacks_memory {
+                    return;
+                }
+                break;
+            }
         }
-        while self.take_tasks() {
+        while self.take_chunk() {
             if !self.shared.owner.is_current() {
                 self.refuse(&ReserveError::Unknown(FORKED));
                 return;
             }
             let stream = self.stream();
             let results = &self.shared.results;
-            match results.reserve_range(stream, self.first_limits()) {
+            match results.reserve_range(stream, &self.limits) {
                 Ok(Some(range)) => {
                     if !self.send(range, None) {
                         return;
@@ -215,53 +214,61 @@ impl<'a, T: Task, I: Iterator<Item = T>> Map<'a, T, I> {
         }
     }
 
-    /// Takes tasks from the source if none is pending and the window has room for them. Returns whether any task is
+    /// Takes a chunk from the source if no task is pending and the window has room. Returns whether any task is
     /// pending.
-    fn take_tasks(&mut self) -> bool {
-        let count = self.takes_now();
-        if count > 0
+    fn take_chunk(&mut self) -> bool {
+        if self.has_room()
             && let Some(source) = &mut self.source
         {
             // All at once: the memory of the chunk before went into its message.
-            self.pending.reserve(count);
-            self.limits.clear();
-            for task in source.by_ref().take(count) {
-                self.limits.push_back(OwnLimits::of(&task));
+            self.pending.reserve(self.chunk);
+            for task in source.by_ref().take(self.chunk) {
+                self.limits.push(OwnLimits::of(&task));
                 self.pending.push_back(task);
             }
-            if self.pending.len() < count {
+            if self.pending.len() < self.chunk {
                 self.source = None;
             }
         }
         !self.pending.is_empty()
     }
 
-    /// Returns how many tasks to take from the source now, if any: a chunk, or several that are sent one by one.
+    /// Returns whether no task is pending and the window has room for a chunk.
     #[inline]
-    fn takes_now(&self) -> usize {
-        let room = self.room();
-        if !self.pending.is_empty() || room < self.chunk {
-            0
-        } else if self.chunk == 1 {
-            room.min(MAX_SINGLE)
+    fn has_room(&self) -> bool {
+        self.pending.is_empty()
+            && (mutant!(WindowIgnored) || self.outstanding + self.chunk <= self.window_or_default())
+    }
+
+    /// Takes one task from the source, and sends it before it is ever pending. Returns `false` if there is none, or if
+    /// it is pending now, since the pool has no room or memory for it or refuses it.
+    #[inline]
+    fn send_next(&mut self) -> bool {
+        let Some(task) = self.source.as_mut().and_then(Iterator::next) else {
+            self.source = None;
+            return false;
+        };
+        self.limits.push(OwnLimits::of(&task));
+        let shared = self.shared;
+        let range = if shared.owner.is_current() {
+            let stream = self.stream();
+            shared.results.reserve_range(stream, &self.limits)
         } else {
-            self.chunk
+            Ok(None)
+        };
+        let Ok(Some(range)) = range else {
+            self.pending.push_back(task);
+            return false;
+        };
+        let mut reserved = ReservedAttempts::new(&shared.results, range.first, range.count);
+        shared.open_spans::<T>(range);
+        match self.send_one(&mut reserved, task, None) {
+            Ok(()) => true,
+            Err(envelope) => {
+                self.take_back(envelope);
+                self.note_lack_of_memory(reserved)
+            }
         }
-    }
-
-    /// Returns how many tasks the window has room for.
-    #[inline]
-    fn room(&self) -> usize {
-        if mutant!(WindowIgnored) {
-            return usize::MAX;
-        }
-        let window = self.window_or_default();
-        window.saturating_sub(self.pending.len() + self.outstanding)
-    }
-
-    /// Returns the own limits of the first pending tasks; of at least one, if there is one.
-    fn first_limits(&self) -> &[OwnLimits] {
-        self.limits.as_slices().0
     }
 
     /// Sends the pending tasks for which this range is reserved, and waits for memory for up to `timeout`. If it
@@ -271,7 +278,7 @@ impl<'a, T: Task, I: Iterator<Item = T>> Map<'a, T, I> {
         self.lacks_memory = false;
         let mut reserved = ReservedAttempts::new(&shared.results, range.first, range.count);
         shared.open_spans::<T>(range);
-        if range.count > 1 && self.chunk > 1 && self.send_singly == 0 {
+        if range.count > 1 && self.send_singly == 0 {
             let rest = self.pending.split_off(range.count);
             let tasks = core::mem::replace(&mut self.pending, rest).into();
             let envelope = Envelope {

@@ -67,7 +67,7 @@ impl<T: Task, I: Iterator<Item = T>> Map<'_, T, I> {
         let limits = if self.lacks_memory {
             &[]
         } else {
-            limits.as_slices().0
+            limits.as_slice()
         };
         let step = results.poll_until(&mut wait.registration, Awaited::Change, context, |tasks| {
             results.map_step(tasks, stream, limits, arrived)
@@ -79,11 +79,7 @@ impl<T: Task, I: Iterator<Item = T>> Map<'_, T, I> {
     /// Tries once more to send the first pending task, for which there was no memory. Returns whether the map can go on.
     fn try_again(&mut self) -> bool {
         let stream = self.stream();
-        match self
-            .shared
-            .results
-            .reserve_range(stream, self.first_limits())
-        {
+        match self.shared.results.reserve_range(stream, &self.limits) {
             Ok(Some(range)) => self.send(range, None),
             Ok(None) => {
                 // It waits for room first.

@@ -17,7 +17,7 @@ impl<T: Task, I: Iterator<Item = T>> Map<'_, T, I> {
             return self.wait_for_memory();
         }
         let stream = self.stream();
-        let step = results.wait_for_step(stream, self.limits.as_slices().0, &mut self.arrived);
+        let step = results.wait_for_step(stream, &self.limits, &mut self.arrived);
         self.take_step(step)
     }
 
@@ -49,7 +49,7 @@ impl<T: Task, I: Iterator<Item = T>> Map<'_, T, I> {
         let results = &self.shared.results;
         // The tasks' `Serialize` may fork.
         while results.is_in_owner() && !results.take_outcomes(stream, &mut self.arrived) {
-            match results.reserve_range(stream, self.first_limits()) {
+            match results.reserve_range(stream, &self.limits) {
                 Ok(Some(range)) => {
                     if self.send(range, Some(MEMORY_WAIT)) {
                         break;
