@@ -165,6 +165,21 @@ fn nothing_is_taken_from_the_iterator_beyond_the_window() {
 }
 
 #[test]
+fn a_task_is_sent_before_the_next_one_is_taken_from_the_iterator() {
+    guarded(LIMIT, || {
+        let pool = jobs(2).start().expect("a pool");
+        // An iterator may block, as one over a channel does: what it has given runs meanwhile.
+        let source = doubles(0..100).enumerate().map(|(taken, job)| {
+            assert_eq!(pool.stats().tasks.submitted, taken as u64);
+            job
+        });
+        let outputs = pool.map(source).map(|outcome| output(outcome.result));
+        assert!(outputs.eq(doubled(0..100)));
+        close(&pool);
+    });
+}
+
+#[test]
 fn a_long_map_takes_no_more_memory_than_a_short_one() {
     guarded(LIMIT, || {
         let tasks = rounds(40_000, 1_000_000);
