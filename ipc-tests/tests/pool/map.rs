@@ -9,7 +9,13 @@ use ipc_tests::{
     jobs::{Death, Job, Meeting},
     rounds::rounds,
 };
-use std::{cell::Cell, collections::BTreeSet, sync::mpsc, thread};
+use std::{
+    cell::Cell,
+    collections::BTreeSet,
+    panic::{self, AssertUnwindSafe},
+    sync::mpsc,
+    thread,
+};
 use workring::pool::{ResultOf, Shutdown, TaskError, TypedPool};
 
 /// Chunk sizes that divide the numbers of tasks here, and others.
@@ -176,6 +182,27 @@ fn a_task_is_sent_before_the_next_one_is_taken_from_the_iterator() {
         let outputs = pool.map(source).map(|outcome| output(outcome.result));
         assert!(outputs.eq(doubled(0..100)));
         close(&pool);
+    });
+}
+
+#[test]
+fn a_tag_that_panics_after_the_pool_has_refused_the_tasks_loses_no_outcome() {
+    guarded(LIMIT, || {
+        let pool = jobs(1).start().expect("a pool");
+        close(&pool);
+        for ordered in [false, true] {
+            let mut map: Box<dyn Iterator<Item = _>> = if ordered {
+                let map = pool.map(doubles(0..3)).chunk(3);
+                Box::new(map.tag(|_| -> u64 { panic!("there is no tag") }))
+            } else {
+                let map = pool.map_unordered(doubles(0..3)).chunk(3);
+                Box::new(map.tag(|_| -> u64 { panic!("there is no tag") }))
+            };
+            let first = panic::catch_unwind(AssertUnwindSafe(|| map.next().is_some()));
+            assert!(first.is_err(), "the panic reaches the caller");
+            let kinds: Vec<_> = map.map(|it| kind(&it.result).to_owned()).collect();
+            assert_eq!(kinds, ["cancelled"; 3]);
+        }
     });
 }
 

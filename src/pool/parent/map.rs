@@ -389,20 +389,25 @@ impl<'a, T: Task, I: Iterator<Item = T>> Map<'a, T, I> {
         let mut pending = core::mem::take(&mut self.pending);
         self.limits.clear();
         self.send_singly = 0;
+        let mut ids = Vec::new();
         for _ in 0..pending.len() {
             let id = if results.is_in_owner() {
                 results.take_id()
             } else {
                 TaskId::NONE
             };
+            ids.push(id);
             let outcome = Outcome::new(id, 0, Err(error.into()));
             self.outstanding += 1;
-            if self.kept.is_on() {
-                self.kept.keep_all(id, pending.pop_front());
-            }
             match &mut self.in_order {
                 Some(in_order) => in_order.add_refused(outcome),
                 None => self.arrived.push_back(outcome),
+            }
+        }
+        // All tasks have their outcomes before the program's code makes their tags (MAP-4).
+        if self.kept.is_on() {
+            for id in ids {
+                self.kept.keep_all(id, pending.pop_front());
             }
         }
         // Last, because their `Drop` is the program's code (MAP-4).
