@@ -9,8 +9,8 @@
 //! | column | meaning |
 //! |---|---|
 //! | every, messages | the time between two bursts in us, and the length of a burst |
-//! | p50 | nanoseconds, median over all messages of a run; the median of the runs |
-//! | p99 | 99 of 100 messages took at most this many nanoseconds; the median of the runs, and the best one. A machine that is shared with others adds to it: the best run shows what the library adds |
+//! | workring, crossbeam | nanoseconds, median over all messages of a run; the median of the runs |
+//! | p99, best | 99 of 100 messages took at most this many nanoseconds; the median of the runs, and the best one. A machine that is shared with others adds to it: the best run shows what the library adds |
 //! | line | a cache line's round trip, in ns, the worst |
 
 mod support;

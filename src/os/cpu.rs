@@ -20,8 +20,8 @@ pub(crate) fn prefetch_for_write(address: *const u8) {
     let _ = address;
 }
 
-/// Returns whether the machine has more than one processor, without which spinning is useless. The processors that this
-/// process may run on do not matter: a process bound to one processor still waits for processes on others.
+/// Returns whether the machine has more than one processor. With one, only a yield or a sleep lets a peer run. The
+/// processors that this process may run on do not matter: a process bound to one processor still waits for processes on others.
 pub(crate) fn is_multiprocessor() -> bool {
     static SEVERAL: LazyLock<bool> = LazyLock::new(|| {
         let online = nix::unistd::sysconf(nix::unistd::SysconfVar::_NPROCESSORS_ONLN);

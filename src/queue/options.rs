@@ -292,10 +292,11 @@ impl Options {
     ///
     /// A wait spins for a shorter time after several waits in a row that had to sleep.
     ///
-    /// A wait that spins lets other threads use its processor, after about a microsecond; on a machine with one processor
-    /// at once. While they do, and messages pass through the queue without the wait, the time does not count, except for
+    /// A wait that spins lets other threads use its processor, after a 64th of this time; on a machine with one processor
+    /// after its first attempt. While they do, and messages pass through the queue without the wait, the time does not count, except for
     /// the last 20 ms before a time limit: the wait burns as much processor time as set here and a little more, and then
-    /// sleeps. If another program takes the processor for a whole time slice, waits sleep sooner for a while.
+    /// sleeps. If other programs take the processor for a whole time slice twice in short order, waits sleep sooner for a
+    /// while.
     ///
     /// If messages come in runs, a process that has received all of them, or has filled the queue, pauses before it looks
     /// again, so that it does not compete with the other side for each message. It finds out which pause moves the most

@@ -33,7 +33,8 @@ const SHORTEST: u32 = 32;
 /// The pause of a new handle, in nanoseconds.
 const FIRST: u32 = 512;
 
-/// The number of waits in each trial. A trial of a much longer pause takes more time, so it has fewer.
+/// The number of waits after a run in each trial; messages are counted in all waits. A trial of a much longer pause takes
+/// more time, so it has fewer.
 const KEEP_WAITS: u32 = 48;
 /// The same while the best pause is nothing: trials would cost more than they could find.
 const KEEP_NOTHING_WAITS: u32 = 512;

@@ -17,6 +17,11 @@ use std::time::Instant;
 /// A deadline that is less than this away is near (SPIN-2): a few turns of other threads.
 const NEAR_DEADLINE: Duration = Duration::from_millis(20);
 
+/// Returns whether a deadline is so far away that a few turns of other threads do not matter.
+pub(super) fn is_far(deadline: Instant, now: Instant) -> bool {
+    deadline.saturating_duration_since(now) >= NEAR_DEADLINE
+}
+
 /// The time of one wait that spins.
 pub(super) struct SpinTime {
     /// When it began, moved forward by the time that does not count.
@@ -36,8 +41,8 @@ impl SpinTime {
     /// Takes note of a yield.
     pub(super) fn yielded(&mut self, yielded: &Yielded, deadline: Option<Instant>) {
         let now = yielded.ended;
-        let is_far = |deadline: Instant| deadline.saturating_duration_since(now) >= NEAR_DEADLINE;
-        if yielded.passed.own_side > 0 && deadline.is_none_or(is_far) {
+        let is_far = deadline.is_none_or(|deadline| is_far(deadline, now));
+        if yielded.passed.own_side > 0 && is_far {
             let away = now.saturating_duration_since(yielded.began);
             self.start += away.saturating_sub(YIELD_COST);
         }

@@ -4,8 +4,8 @@
 //! Spinning is worth it for short waits: waking a sleeper on another processor takes about ten microseconds, seeing a
 //! word change about ten nanoseconds. It is bounded because a spinning process keeps a processor from others.
 //!
-//! The state here, a [`Waiter`] in each handle, is private to the process: how well spinning and pauses have worked, how
-//! far the queue was when the last wait began, and whether an [`Interrupter`] has asked for the end of a wait.
+//! The state here, a [`Waiter`] in each handle, is private to the process: how well spinning, pauses and yields have
+//! worked, how far the queue was when the last wait began, and whether an [`Interrupter`] has asked for the end of a wait.
 
 use super::attachment::{Attachment, Entered};
 use super::failure::{Failure, WaitError};
@@ -13,7 +13,7 @@ use super::pause::{self, PauseSearch};
 use super::policy::WaitPolicy;
 #[cfg(feature = "async")]
 use super::reactor::Word;
-use super::spin_time::SpinTime;
+use super::spin_time::{self, SpinTime};
 use super::yields::{Passed, Yields};
 use crate::os::{cpu, futex};
 use crate::protocol::ids::Position;
@@ -87,8 +87,16 @@ const MAX_PAUSE_LOG2: u32 = 4;
 /// The clock is read once in this many attempts: a reading takes about as long as an attempt.
 const ATTEMPTS_PER_CLOCK_READ: u32 = 4;
 /// After the full spin time divided by this, a spinning thread yields its processor between attempts: there may be more
-/// processes than processors, and the peer that it waits for may need this one. A fast peer answers before that.
+/// processes than processors, and the peer that it waits for may need this one. A fast peer answers before that. On a
+/// machine with one processor it yields after the first attempt. While its handle does not yield, it sleeps instead: see
+/// [`super::yields`].
 const YIELD_AFTER_DIVISOR: u32 = 64;
+
+/// Returns whether a wait with this deadline may yield. On a machine with one processor it would often come back too late
+/// (SPIN-2).
+pub(super) fn may_yield_until(deadline: Option<Instant>, now: Instant) -> bool {
+    cpu::is_multiprocessor() || deadline.is_none_or(|deadline| spin_time::is_far(deadline, now))
+}
 
 /// Returns how long waits for this queue spin; `None` if they do not.
 pub(super) fn spin_time(queue: Entered<'_>) -> Option<Duration> {
@@ -258,7 +266,7 @@ impl Waiter {
     }
 
     /// Repeats `attempt` for the queue's spin time, or for a shorter time if recent waits have spun without success.
-    /// Fails at once if `policy` does not wait.
+    /// Fails at once if `policy` does not wait. While the handle does not yield, ends when it would yield.
     ///
     /// Time in which another thread had this processor may not count: see [`super::spin_time`].
     #[inline(never)]
@@ -285,7 +293,7 @@ impl Waiter {
         };
         let begun = Instant::now();
         let mut spun = SpinTime::begin(begun);
-        let yields_at_all = self.yields.are_allowed(begun);
+        let mut yields_at_all = self.yields.are_allowed(begun) && may_yield_until(deadline, begun);
         let mut yields_at_once = yields_at_all && !cpu::is_multiprocessor();
         let yield_after = full / YIELD_AFTER_DIVISOR;
         for attempts in 1_u32.. {
@@ -315,6 +323,7 @@ impl Waiter {
             yields_at_once = false;
             let yielded = self.yields.yield_now(now, || awaited.passed());
             spun.yielded(&yielded, deadline);
+            yields_at_all = self.yields.are_allowed(yielded.ended);
         }
         self.fruitless
             .store(fruitless.wrapping_add(1), Ordering::Relaxed);

@@ -8,9 +8,11 @@
 //! YIELDS-1. A yield is late if it took a time slice and few messages passed meanwhile, counted on both sides. Those of
 //!     this side would have been this wait's own: another receiver has received them, or another sender has sent them.
 //!     Those of the other side show only that it has run.
-//! YIELDS-2. Late yields take a bounded part of the time, two in [`NO_YIELDS_FOR`], whatever else runs on this processor.
-//!     A single one is no reason to sleep: a virtual machine may just have been stopped for a moment.
-//! YIELDS-3. On a machine with one processor each wait yields at once: nothing happens while it spins.
+//! YIELDS-2. Of about [`NO_YIELDS_FOR`] time slices, late yields take at most two, whatever else runs on this processor. A
+//!     single one is no reason to sleep: a virtual machine may just have been stopped for a moment. However long that was,
+//!     it counts as [`LONGEST_TURN`].
+//! YIELDS-3. On a machine with one processor a wait yields after its first attempt, since nothing happens while it spins. If
+//!     its deadline is near, it does not yield.
 //!
 //! The state belongs to one handle. Threads that share the handle may mix it up, which costs some speed and nothing else.
 
@@ -28,12 +30,15 @@ const LATE: Duration = Duration::from_micros(1800);
 const OTHER_SIDE_PACE: Duration = Duration::from_micros(10);
 /// If this side passes messages more often than this, it did not need this wait.
 const OWN_SIDE_PACE: Duration = Duration::from_micros(50);
-/// Two late yields come in short order if the second one began within this many times as long as it took.
+/// The longest turn of other threads. A yield that took longer was stopped with its process or its machine.
+const LONGEST_TURN: Duration = Duration::from_millis(100);
+/// Two late yields come in short order if the second one began, after the end of the first, within this many times the time
+/// that the second one took.
 const SHORT_ORDER: u32 = 16;
 /// For this many times as long as the second one has taken, waits do not yield.
 const NO_YIELDS_FOR: u32 = 32;
 
-/// How many messages have passed.
+/// How many messages have passed. A batch counts as one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Passed {
     /// Received, if the wait is a receiver's; sent, if it is a sender's.
@@ -117,7 +122,7 @@ impl Yields {
         if !yielded.is_late() {
             return;
         }
-        let took = yielded.took();
+        let took = yielded.took().min(LONGEST_TURN);
         let ended = self.since_created(yielded.ended);
         let last = self.last_late.swap(ended, Ordering::Relaxed);
         let since_last = self.since_created(yielded.began).saturating_sub(last);
@@ -177,6 +182,14 @@ mod tests {
         let (yields, now) = after_two(late, TURN);
         assert!(!yields.are_allowed(now + TURN * (NO_YIELDS_FOR - 1)));
         assert!(yields.are_allowed(now + TURN * NO_YIELDS_FOR));
+    }
+
+    #[test]
+    fn a_long_stop_does_not_stop_yields_for_longer() {
+        const STOP: Duration = Duration::from_secs(3600);
+        let (yields, now) = after_two(|began| yielded(began, STOP, 0, 0), Duration::ZERO);
+        assert!(!yields.are_allowed(now));
+        assert!(yields.are_allowed(now + LONGEST_TURN * NO_YIELDS_FOR));
     }
 
     #[test]

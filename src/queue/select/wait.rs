@@ -3,7 +3,7 @@
 use super::super::attachment::Entered;
 use super::super::failure::{Failure, SelectFailure, WaitError};
 use super::super::policy::WaitPolicy;
-use super::super::wait::{Interrupter, UNFENCED_SLEEP, spin_time};
+use super::super::wait::{Interrupter, UNFENCED_SLEEP, may_yield_until, spin_time};
 use super::super::yields::{Passed, Yields};
 use super::operation::{Awaited, Fault, Operation, Outcome};
 use super::selected::SelectedOperation;
@@ -27,7 +27,8 @@ const MAX_QUEUE_WORDS: usize = MAX_WORDS - 1;
 const GIVE_UP_SPINNING: u32 = 8;
 /// Without spinning, one of this many waits spins all the same.
 const SPIN_EVERY: u32 = 16;
-/// After this part of the spin time, a spinning thread yields its processor between attempts.
+/// After this part of the spin time, a spinning thread yields its processor between attempts, or sleeps: as in the wait for
+/// one queue.
 const YIELD_AFTER_DIVISOR: u32 = 64;
 
 /// The operations of a select, and the state of its waits.
@@ -264,7 +265,7 @@ impl Wait<'_> {
         }
         let awaited = attempts.awaited();
         let start = Instant::now();
-        let yields_at_all = self.yields.are_allowed(start);
+        let mut yields_at_all = self.yields.are_allowed(start) && may_yield_until(deadline, start);
         let mut yields_at_once = yields_at_all && !cpu::is_multiprocessor();
         loop {
             if let Some(found) = attempts.look(self.order) {
@@ -282,10 +283,13 @@ impl Wait<'_> {
                 continue;
             }
             if !yields_at_all {
+                // Not fruitless: a longer spin might have succeeded.
+                *self.fruitless = self.fruitless.wrapping_sub(1);
                 return None;
             }
             yields_at_once = false;
-            self.yields.yield_now(now, || passed(&queues, &awaited));
+            let yielded = self.yields.yield_now(now, || passed(&queues, &awaited));
+            yields_at_all = self.yields.are_allowed(yielded.ended);
         }
     }
 
