@@ -289,24 +289,33 @@ fn in_place() {
     in_place_of::<8>(30_000_000);
     in_place_of::<64>(8_000_000);
     in_place_of::<1024>(3_000_000);
+    // By value in a box, as in the table: an array of this size would be moved through the stack several times.
+    row_in_place(
+        65_536,
+        || between_processes::<[u8; 65_536], Raw>("place-65536", 1, 60_000),
+        || between_processes::<Box<[u8]>, Plain>("65536", 1, 60_000),
+    );
 }
 
 fn in_place_of<const N: usize>(messages: u64)
 where
     Raw: Codec<[u8; N]>,
 {
+    let measure = |how: &str| between_processes::<[u8; N], Raw>(&format!("{how}-{N}"), 1, messages);
+    row_in_place(N, || measure("place"), || measure("value"));
+}
+
+fn row_in_place(size: usize, in_place: impl Fn() -> f64, by_value: impl Fn() -> f64) {
     let (mut placed, mut valued, mut worst) = (Vec::new(), Vec::new(), 0.0_f64);
     for _ in 0..RUNS {
-        let measure =
-            |how: &str| between_processes::<[u8; N], Raw>(&format!("{how}-{N}"), 1, messages);
-        let ((in_place, by_value), probe) = while_near(|| (measure("place"), measure("value")));
+        let ((in_place, by_value), probe) = while_near(|| (in_place(), by_value()));
         placed.push(in_place);
         valued.push(by_value);
         worst = worst.max(probe);
     }
     let (placed, valued) = (median(&placed), median(&valued));
     println!(
-        "{N:>7} {placed:>14.3} {valued:>14.3} {:>7.2} {worst:>6.0}",
+        "{size:>7} {placed:>14.3} {valued:>14.3} {:>7.2} {worst:>6.0}",
         placed / valued
     );
 }
@@ -381,6 +390,7 @@ fn child(end: &str, kind: &str, index: usize, count: u64) {
         "place-8" => act_in_place::<8>(end, index, count),
         "place-64" => act_in_place::<64>(end, index, count),
         "place-1024" => act_in_place::<1024>(end, index, count),
+        "place-65536" => act_in_place::<65_536>(end, index, count),
         other => panic!("no message of kind {other}"),
     }
 }
