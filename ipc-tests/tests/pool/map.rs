@@ -207,6 +207,21 @@ fn a_tag_that_panics_after_the_pool_has_refused_the_tasks_loses_no_outcome() {
 }
 
 #[test]
+fn a_tag_that_ends_the_pool_and_panics_makes_no_second_outcome() {
+    guarded(LIMIT, || {
+        let pool = jobs(1).max_message_len(1000).start().expect("a pool");
+        // Too long for one message together, so they are sent one by one.
+        let tasks = (0..2).map(|_| Job::Weigh(vec![0; 600]));
+        let mut map = pool.map_unordered(tasks).chunk(2).tag(|_| -> u64 {
+            pool.shutdown(Shutdown::Cancel, LIMIT).expect("here");
+            panic!("there is no tag")
+        });
+        assert!(panic::catch_unwind(AssertUnwindSafe(|| map.next().is_some())).is_err());
+        assert_eq!(map.count(), 2);
+    });
+}
+
+#[test]
 fn a_long_map_takes_no_more_memory_than_a_short_one() {
     guarded(LIMIT, || {
         let tasks = rounds(40_000, 1_000_000);

@@ -262,13 +262,13 @@ impl<'a, T: Task, I: Iterator<Item = T>> Map<'a, T, I> {
         };
         let mut reserved = ReservedAttempts::new(&shared.results, range.first, range.count);
         shared.open_spans::<T>(range);
-        match self.send_one(&mut reserved, task, None) {
-            Ok(()) => true,
-            Err(envelope) => {
-                self.take_back(envelope);
-                self.note_lack_of_memory(reserved)
-            }
+        let envelope = self.envelope_of(task, &reserved);
+        if self.send_one(&mut reserved, &envelope, None) {
+            self.keep_sent(envelope);
+            return true;
         }
+        self.take_back(envelope);
+        self.note_lack_of_memory(reserved)
     }
 
     /// Sends the pending tasks for which this range is reserved, and waits for memory for up to `timeout`. If it
@@ -303,46 +303,65 @@ impl<'a, T: Task, I: Iterator<Item = T>> Map<'a, T, I> {
                 }
             }
         }
+        let (mut sent, mut are_all_sent) = (Vec::new(), true);
         while reserved.unsent().count > 0
             && let Some(task) = self.pending.pop_front()
         {
-            if let Err(envelope) = self.send_one(&mut reserved, task, timeout) {
+            let envelope = self.envelope_of(task, &reserved);
+            if self.send_one(&mut reserved, &envelope, timeout) {
+                sent.push(envelope);
+            } else {
                 self.take_back(envelope);
-                return self.note_lack_of_memory(reserved);
+                are_all_sent = self.note_lack_of_memory(reserved);
+                break;
             }
         }
-        true
+        // The program's code, which may panic, when no task is reserved and pending any more (MAP-4).
+        for envelope in sent {
+            self.keep_sent(envelope);
+        }
+        are_all_sent
     }
 
-    /// Sends one task, with the first of these reservations, or records why it can't be sent. Returns the envelope if
-    /// there is no memory for it.
+    /// Returns the envelope of one task, with the first of these reservations.
+    #[inline]
+    fn envelope_of(&self, task: T, reserved: &ReservedAttempts<'_>) -> Envelope<T> {
+        Envelope {
+            attempt: reserved.unsent().first,
+            key: self.key,
+            payload: Payload::Task(task),
+        }
+    }
+
+    /// Sends one task, with the first of these reservations, or records why it can't be sent. Returns `false` if there is no
+    /// memory for it.
     #[inline]
     fn send_one(
         &mut self,
         reserved: &mut ReservedAttempts<'_>,
-        task: T,
+        envelope: &Envelope<T>,
         timeout: Option<Duration>,
-    ) -> Result<(), Envelope<T>> {
-        let attempt = reserved.unsent().first;
-        let envelope = Envelope {
-            attempt,
-            key: self.key,
-            payload: Payload::Task(task),
-        };
-        match self.shared.try_send_caught(&envelope, timeout) {
+    ) -> bool {
+        let first = envelope.attempt;
+        match self.shared.try_send_caught(envelope, timeout) {
             Ok(()) => {}
-            Err(TrySubmitError::Full(())) => return Err(envelope),
-            Err(TrySubmitError::Refused(error)) => self.shared.record_unsendable(attempt, &error),
+            Err(TrySubmitError::Full(())) => return false,
+            Err(TrySubmitError::Refused(error)) => self.shared.record_unsendable(first, &error),
         }
         reserved.mark_first_sent();
         self.send_singly = self.send_singly.saturating_sub(1);
+        self.note_sent(AttemptRange { first, count: 1 });
+        true
+    }
+
+    /// Keeps what is wanted of a task that was sent by itself. Runs the program's code.
+    #[inline]
+    fn keep_sent(&mut self, envelope: Envelope<T>) {
         let range = AttemptRange {
-            first: attempt,
+            first: envelope.attempt,
             count: 1,
         };
-        self.note_sent(range);
         self.kept.keep(range, envelope);
-        Ok(())
     }
 
     #[cold]
