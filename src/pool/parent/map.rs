@@ -153,7 +153,8 @@ impl<'a, T: Task, I: Iterator<Item = T>> Map<'a, T, I> {
         self
     }
 
-    /// Sets what makes the tag of each task, which its [outcome](Outcome::tag) carries. It is called when the task was sent.
+    /// Sets what makes the tag of each task, which its [outcome](crate::pool::Outcome::tag) carries. It is called when the
+    /// task was sent.
     ///
     /// # Examples
     ///
