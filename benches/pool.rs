@@ -2,6 +2,7 @@
 //!
 //!     cargo bench --bench pool                           # all but `large`
 //!     cargo bench --bench pool -- map 64                 # tasks a second, in chunks of 64
+//!     cargo bench --bench pool -- map 1 4 20             # by four workers, each task keeps one busy for 20 us
 //!     cargo bench --bench pool -- registered 1           # the pool of registered tasks next to that of one type
 //!     cargo bench --bench pool -- one                    # round trip of one task, next to two hops of a queue
 //!     cargo bench --bench pool -- life                   # start and shutdown
@@ -24,6 +25,7 @@ mod support;
 
 use serde::{Deserialize, Serialize};
 use std::process::Command;
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 use support::{RUNS, arguments, as_float, median, print_origin, read_message, write_message};
 #[cfg(feature = "macros")]
@@ -31,7 +33,14 @@ use workring::Pool;
 use workring::pool::{Context, OutcomeOf, Shutdown, Task, TypedPool, run_if_worker_for};
 use workring::{Handoff, Options, Receiver, Sender, inherit};
 
-/// A task that does nothing.
+/// How long each task keeps its worker busy. Workers get it in this variable of their environment.
+static BUSY: LazyLock<Option<Duration>> = LazyLock::new(|| {
+    let time = std::env::var(BUSY_MICROSECONDS).ok()?.parse();
+    Some(Duration::from_micros(time.expect("microseconds")))
+});
+const BUSY_MICROSECONDS: &str = "WORKRING_BENCH_BUSY";
+
+/// A task that does nothing, unless there is [`BUSY`].
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct NoOp([u64; 8]);
 
@@ -41,6 +50,12 @@ impl Task for NoOp {
 
     #[inline(always)]
     fn run(self, _: &Context) -> Result<Self, ()> {
+        if let Some(time) = *BUSY {
+            let end = Instant::now() + time;
+            while Instant::now() < end {
+                std::hint::spin_loop();
+            }
+        }
         Ok(self)
     }
 }
@@ -81,7 +96,14 @@ fn main() {
         ["nothing"] => {}
         ["map", chunk] => {
             print_origin();
-            throughput(chunk.parse().expect("a chunk size"));
+            throughput(&start(2), chunk.parse().expect("a chunk size"), 1_000_000);
+        }
+        ["map", chunk, workers, busy] => {
+            print_origin();
+            let builder = TypedPool::builder().workers(workers.parse::<usize>().expect("a number"));
+            let pool = builder.env(BUSY_MICROSECONDS, busy).start();
+            let chunk = chunk.parse().expect("a chunk size");
+            throughput(&pool.expect("a pool"), chunk, 50_000);
         }
         #[cfg(feature = "macros")]
         ["registered", chunk] => {
@@ -102,8 +124,8 @@ fn main() {
         }
         [] => {
             print_origin();
-            throughput(1);
-            throughput(64);
+            throughput(&start(2), 1, 1_000_000);
+            throughput(&start(2), 64, 1_000_000);
             round_trip();
             start_and_shutdown();
         }
@@ -127,9 +149,8 @@ fn end(pool: &TypedPool<NoOp>) -> Duration {
 }
 
 /// Measures tasks a second through `map_unordered`, with 64 tasks or four chunks in flight, whichever is more.
-fn throughput(chunk: usize) {
-    let (tasks, window) = (1_000_000_u64, 64.max(4 * chunk));
-    let pool = start(2);
+fn throughput(pool: &TypedPool<NoOp>, chunk: usize, tasks: u64) {
+    let window = 64.max(4 * chunk);
     let run = |tasks: u64| {
         let all = pool.map_unordered((0..tasks).map(NoOp::new));
         measure(all.chunk(chunk).window(window), tasks)
@@ -143,7 +164,7 @@ fn throughput(chunk: usize) {
         "map_unordered, chunk {chunk:>2}, window {window:>3}: {:.2} million tasks a second; of {RUNS}: {figures:.2?}",
         median(&figures)
     );
-    end(&pool);
+    end(pool);
 }
 
 /// Runs all tasks of a map, and returns how many million a second.

@@ -127,7 +127,9 @@ mutants! {
     InterruptNotConsumed,
     /// A wait continues after its deadline.
     DeadlineIgnored,
+    /// Waits yield however late their yields have ended (YIELDS-2).
     LateYieldsGoOn,
+    /// The search for the pause measures the rate of messages in runs only (PAUSE-3).
     SingleMessagesNotCounted,
     /// A select that ends with one operation keeps the wakes of the others (SELECT-3).
     SelectKeepsWakes,

@@ -100,6 +100,7 @@ pub use mailbox::Mailbox;
 pub use named::{open, open_as};
 #[cfg(feature = "shared-memory")]
 pub use on_shared_memory::{open_on, open_on_as, shmem_conf};
+pub(crate) use options::DEFAULT_SPIN;
 pub use options::{Options, channel};
 pub use receiver::Receiver;
 pub use reservation::Reservation;

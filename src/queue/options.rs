@@ -41,6 +41,9 @@ pub fn channel<T: Serialize + DeserializeOwned>(
     Options::new(capacity).channel()
 }
 
+/// How long waits spin unless an option says otherwise.
+pub(crate) const DEFAULT_SPIN: Duration = Duration::from_micros(50);
+
 /// The options of a queue. All processes that use the queue share them.
 ///
 /// # Examples
@@ -97,7 +100,7 @@ impl Options {
             preallocate: false,
             max_dead_letters: 128,
             evict_dead_letters: true,
-            spin: Duration::from_micros(50),
+            spin: DEFAULT_SPIN,
             liveness_interval: Duration::from_millis(100),
             #[cfg(feature = "test-hooks")]
             any_liveness_interval: false,

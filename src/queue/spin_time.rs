@@ -10,17 +10,9 @@
 //! SPIN-2. A wait whose deadline is near counts all its time: it must end on time, and a thread that sleeps is woken in
 //!     time even if another one uses the processor.
 
-use super::yields::{YIELD_COST, Yielded};
+use super::yields::{YIELD_COST, Yielded, is_far};
 use core::time::Duration;
 use std::time::Instant;
-
-/// A deadline that is less than this away is near (SPIN-2): a few turns of other threads.
-const NEAR_DEADLINE: Duration = Duration::from_millis(20);
-
-/// Returns whether a deadline is so far away that a few turns of other threads do not matter.
-pub(super) fn is_far(deadline: Instant, now: Instant) -> bool {
-    deadline.saturating_duration_since(now) >= NEAR_DEADLINE
-}
 
 /// The time of one wait that spins.
 pub(super) struct SpinTime {
@@ -51,7 +43,7 @@ impl SpinTime {
 
 #[cfg(test)]
 mod tests {
-    use super::super::yields::Passed;
+    use super::super::yields::{NEAR_DEADLINE, Passed};
     use super::*;
 
     const TURN: Duration = Duration::from_millis(3);

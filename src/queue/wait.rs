@@ -13,7 +13,7 @@ use super::pause::{self, PauseSearch};
 use super::policy::WaitPolicy;
 #[cfg(feature = "async")]
 use super::reactor::Word;
-use super::spin_time::{self, SpinTime};
+use super::spin_time::SpinTime;
 use super::yields::{Passed, Yields};
 use crate::os::{cpu, futex};
 use crate::protocol::ids::Position;
@@ -91,12 +91,6 @@ const ATTEMPTS_PER_CLOCK_READ: u32 = 4;
 /// machine with one processor it yields after the first attempt. While its handle does not yield, it sleeps instead: see
 /// [`super::yields`].
 const YIELD_AFTER_DIVISOR: u32 = 64;
-
-/// Returns whether a wait with this deadline may yield. On a machine with one processor it would often come back too late
-/// (SPIN-2).
-pub(super) fn may_yield_until(deadline: Option<Instant>, now: Instant) -> bool {
-    cpu::is_multiprocessor() || deadline.is_none_or(|deadline| spin_time::is_far(deadline, now))
-}
 
 /// Returns how long waits for this queue spin; `None` if they do not.
 pub(super) fn spin_time(queue: Entered<'_>) -> Option<Duration> {
@@ -293,7 +287,7 @@ impl Waiter {
         };
         let begun = Instant::now();
         let mut spun = SpinTime::begin(begun);
-        let mut yields_at_all = self.yields.are_allowed(begun) && may_yield_until(deadline, begun);
+        let mut yields_at_all = self.yields.are_allowed(begun, deadline);
         let mut yields_at_once = yields_at_all && !cpu::is_multiprocessor();
         let yield_after = full / YIELD_AFTER_DIVISOR;
         for attempts in 1_u32.. {
@@ -323,7 +317,7 @@ impl Waiter {
             yields_at_once = false;
             let yielded = self.yields.yield_now(now, || awaited.passed());
             spun.yielded(&yielded, deadline);
-            yields_at_all = self.yields.are_allowed(yielded.ended);
+            yields_at_all = self.yields.are_allowed(yielded.ended, deadline);
         }
         self.fruitless
             .store(fruitless.wrapping_add(1), Ordering::Relaxed);

@@ -38,6 +38,9 @@ const SHORT_ORDER: u32 = 16;
 /// For this many times as long as the second one has taken, waits do not yield.
 const NO_YIELDS_FOR: u32 = 32;
 
+/// A deadline that is less than this away is near (SPIN-2): a few turns of other threads.
+pub(super) const NEAR_DEADLINE: Duration = Duration::from_millis(20);
+
 /// How many messages have passed. A batch counts as one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Passed {
@@ -100,9 +103,11 @@ impl Yields {
         }
     }
 
-    /// Returns whether a wait that begins now yields.
-    pub(super) fn are_allowed(&self, now: Instant) -> bool {
-        self.since_created(now) >= self.resume.load(Ordering::Relaxed)
+    /// Returns whether a wait with this deadline yields now.
+    pub(super) fn are_allowed(&self, now: Instant, deadline: Option<Instant>) -> bool {
+        let is_in_time =
+            cpu::is_multiprocessor() || deadline.is_none_or(|deadline| is_far(deadline, now));
+        is_in_time && self.since_created(now) >= self.resume.load(Ordering::Relaxed)
     }
 
     /// Yields the processor. `began`: the time now. `passed` counts messages.
@@ -138,6 +143,11 @@ impl Yields {
     }
 }
 
+/// Returns whether a deadline is so far away that a few turns of other threads do not matter.
+pub(super) fn is_far(deadline: Instant, now: Instant) -> bool {
+    deadline.saturating_duration_since(now) >= NEAR_DEADLINE
+}
+
 fn nanoseconds(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
@@ -164,7 +174,7 @@ mod tests {
         let yields = Yields::new();
         let first = kind(yields.created);
         yields.note(&first);
-        assert!(yields.are_allowed(first.ended), "after the first");
+        assert!(yields.are_allowed(first.ended, None), "after the first");
         let second = kind(first.ended + pause);
         yields.note(&second);
         (yields, second.ended)
@@ -173,30 +183,30 @@ mod tests {
     fn is_late(took: Duration, own_side: u64, other_side: u64) -> bool {
         let kind = |began| yielded(began, took, own_side, other_side);
         let (yields, now) = after_two(kind, Duration::ZERO);
-        !yields.are_allowed(now)
+        !yields.are_allowed(now, None)
     }
 
     #[test]
     fn two_late_yields_in_short_order_stop_yields_for_a_bounded_time() {
         let late = |began| yielded(began, TURN, 0, 0);
         let (yields, now) = after_two(late, TURN);
-        assert!(!yields.are_allowed(now + TURN * (NO_YIELDS_FOR - 1)));
-        assert!(yields.are_allowed(now + TURN * NO_YIELDS_FOR));
+        assert!(!yields.are_allowed(now + TURN * (NO_YIELDS_FOR - 1), None));
+        assert!(yields.are_allowed(now + TURN * NO_YIELDS_FOR, None));
     }
 
     #[test]
     fn a_long_stop_does_not_stop_yields_for_longer() {
         const STOP: Duration = Duration::from_secs(3600);
         let (yields, now) = after_two(|began| yielded(began, STOP, 0, 0), Duration::ZERO);
-        assert!(!yields.are_allowed(now));
-        assert!(yields.are_allowed(now + LONGEST_TURN * NO_YIELDS_FOR));
+        assert!(!yields.are_allowed(now, None));
+        assert!(yields.are_allowed(now + LONGEST_TURN * NO_YIELDS_FOR, None));
     }
 
     #[test]
     fn a_late_yield_now_and_then_changes_nothing() {
         let late = |began| yielded(began, TURN, 0, 0);
         let (yields, now) = after_two(late, TURN * SHORT_ORDER);
-        assert!(yields.are_allowed(now));
+        assert!(yields.are_allowed(now, None));
     }
 
     #[test]

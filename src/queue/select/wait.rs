@@ -3,7 +3,7 @@
 use super::super::attachment::Entered;
 use super::super::failure::{Failure, SelectFailure, WaitError};
 use super::super::policy::WaitPolicy;
-use super::super::wait::{Interrupter, UNFENCED_SLEEP, may_yield_until, spin_time};
+use super::super::wait::{Interrupter, UNFENCED_SLEEP, spin_time};
 use super::super::yields::{Passed, Yields};
 use super::operation::{Awaited, Fault, Operation, Outcome};
 use super::selected::SelectedOperation;
@@ -265,7 +265,7 @@ impl Wait<'_> {
         }
         let awaited = attempts.awaited();
         let start = Instant::now();
-        let mut yields_at_all = self.yields.are_allowed(start) && may_yield_until(deadline, start);
+        let mut yields_at_all = self.yields.are_allowed(start, deadline);
         let mut yields_at_once = yields_at_all && !cpu::is_multiprocessor();
         loop {
             if let Some(found) = attempts.look(self.order) {
@@ -289,7 +289,7 @@ impl Wait<'_> {
             }
             yields_at_once = false;
             let yielded = self.yields.yield_now(now, || passed(&queues, &awaited));
-            yields_at_all = self.yields.are_allowed(yielded.ended);
+            yields_at_all = self.yields.are_allowed(yielded.ended, deadline);
         }
     }
 

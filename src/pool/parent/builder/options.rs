@@ -9,6 +9,7 @@ use crate::pool::parent::settings::{
     WhenFull, WorkerOutput, WorkerPolicy, Workers, check,
 };
 use crate::pool::worker_state::WorkerState;
+use crate::queue::DEFAULT_SPIN;
 use core::any::type_name;
 use core::fmt;
 use core::marker::PhantomData;
@@ -77,7 +78,7 @@ impl<P> Builder<P> {
             },
             start_timeout: Duration::from_secs(30),
             grace: Duration::from_secs(2),
-            spin: Duration::from_micros(50),
+            spin: DEFAULT_SPIN,
             liveness_interval: Duration::from_millis(100),
             program: None,
             clears_environment: false,
