@@ -88,6 +88,26 @@ impl RingSize {
         position.0 & self.mask
     }
 
+    /// Returns the index of the block that lies beside the slot of a position. It has the number of that slot; there are
+    /// more indices than slots.
+    #[must_use]
+    #[inline(always)]
+    pub(crate) const fn index_beside(self, position: Position) -> BlockIndex {
+        BlockIndex::from_low_bits(self.slot_number(position))
+    }
+
+    /// Returns a position whose slot lies beside the block with this index. `None`: the block lies beside no slot.
+    #[must_use]
+    #[inline(always)]
+    pub(crate) const fn position_beside(self, index: BlockIndex) -> Option<Position> {
+        let position = Position(index.get() as u64);
+        if position.0 <= self.mask {
+            Some(position)
+        } else {
+            None
+        }
+    }
+
     /// Returns where a sender continues that met `slot` at `position`, not free for it and `laps_ahead` of it.
     ///
     /// A slot that is Full in lap L proves that all positions up to its own in lap L are filled, so the first free

@@ -39,6 +39,21 @@ pub(crate) trait Words<'a>: Copy {
     fn slot(self, position: Position) -> &'a SlotWord;
     /// Returns the header of a block. `None`: there is no such block, or it has no memory yet, so that it is Free.
     fn block(self, index: BlockIndex) -> Option<&'a BlockHeader>;
+    /// Returns the header of the block that lies beside the slot of a position. `None`: no block lies there.
+    #[inline(always)]
+    fn block_beside(self, position: Position) -> Option<&'a BlockHeader> {
+        self.block(self.ring_size().index_beside(position))
+    }
+    /// Returns the header of a block that probably lies beside the slot of a position: then the address of the slot, which
+    /// is known, is that of the block.
+    #[inline(always)]
+    fn block_near(self, position: Position, index: BlockIndex) -> Option<&'a BlockHeader> {
+        if index == self.ring_size().index_beside(position) {
+            self.block_beside(position)
+        } else {
+            self.block(index)
+        }
+    }
     fn lifecycle(self) -> &'a LifecycleWord;
     fn returned(self) -> &'a ReturnedWord;
     /// Returns the hint where receivers start to look for a message.

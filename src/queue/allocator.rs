@@ -4,25 +4,28 @@ use super::attachment::{Attachment, Entered};
 use super::block_writer::BlockWriter;
 use super::failure::SendFailure;
 use super::huge;
-use crate::protocol::ids::{BlockIndex, Position};
+use crate::protocol::block_header::BlockHeader;
+use crate::protocol::ids::Position;
 use crate::protocol::peers::Role;
 use crate::protocol::steps::{OwnedBlock, dead_letters, send};
 use crate::protocol::{Corrupt, SharedState, Words};
 use crate::segment::View;
 use crate::segment::geometry::{COMMITTED_CLASSES, FIRST_LINE_PAYLOAD};
-use crate::sync::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use crate::sync::{AtomicU32, AtomicUsize, Ordering};
 use core::ops::{Range, RangeInclusive};
 
 /// How many cells ahead a sender prefetches: between processors that are far apart, a cache line takes as long as several
 /// messages. Only if receivers are not close behind, because they prefetch the same cells. And only if messages take two
-/// lines: cells of which one line is used, or many, are fetched faster by the processor itself.
+/// lines: cells of which many lines are used are fetched faster by the processor itself.
 const PREFETCH_CELLS: u64 = 4;
 /// How many messages behind receivers are not close.
 const FAR_BEHIND: u64 = 32;
 /// The lengths of messages that take two lines of their cells.
 const TWO_LINES: RangeInclusive<usize> = FIRST_LINE_PAYLOAD + 1..=FIRST_LINE_PAYLOAD + 64;
-/// A sender looks how far behind receivers are once in this many messages.
+/// A sender looks how long messages are, and how far behind receivers are, once in this many messages.
 const LOOK_EVERY: u64 = 128;
+/// The value of [`Allocator::prefetched`] for a later cell than the one at the tail.
+const LATER_CELL: u32 = u32::MAX;
 
 /// How many blocks apart the senders start to look for free ones.
 const SENDERS_APART: u32 = 61;
@@ -36,8 +39,9 @@ pub(super) struct Allocator {
     class: AtomicUsize,
     /// Whether a cell has room for messages that take two lines.
     has_long_cells: bool,
-    /// Whether this sender prefetches cells, as it last found out.
-    prefetches: AtomicBool,
+    /// What this sender prefetches: so many bytes of the payload at the tail, whose first line it allocates anyway; or
+    /// [`LATER_CELL`].
+    prefetched: AtomicU32,
 }
 
 impl Allocator {
@@ -58,7 +62,7 @@ impl Allocator {
             cursors,
             class: AtomicUsize::new(0),
             has_long_cells: geometry.inline_payload() > FIRST_LINE_PAYLOAD,
-            prefetches: AtomicBool::new(false),
+            prefetched: AtomicU32::new(0),
         }
     }
 
@@ -72,55 +76,46 @@ impl Allocator {
         self.class.store(class, Ordering::Relaxed);
     }
 
-    /// Allocates a block of the smallest class.
-    #[inline(always)]
-    pub(super) fn smallest<'a>(
-        &self,
-        queue: Entered<'a>,
-        words: View<'a>,
-    ) -> Option<BlockWriter<'a>> {
-        self.prefetch(words);
-        let block = self.smallest_block(queue, words)?;
-        Some(BlockWriter::new(queue, block))
-    }
-
-    /// Allocates a block of the smallest class without prefetching.
-    #[inline(always)]
-    pub(super) fn smallest_block<'a>(
-        &self,
-        queue: Entered<'a>,
-        words: View<'a>,
-    ) -> Option<OwnedBlock> {
+    /// Allocates a block of the smallest class that does not lie beside the slots at the tail.
+    pub(super) fn distant_cell(&self, queue: Entered<'_>, tail: Position) -> Option<OwnedBlock> {
         let [spare, ..] = &self.cursors;
-        send::allocate_cell(queue.segment(), words, queue.peer(), spare)
+        send::allocate_distant_cell(queue.segment(), queue.peer(), tail, spare)
     }
 
-    /// Prefetches the cell of a later message, if that is of use.
+    /// Prefetches what this message, or a later one, will write, before the one at `tail` is allocated.
     #[inline(always)]
-    fn prefetch(&self, words: View<'_>) {
+    pub(super) fn prefetch(&self, words: View<'_>, tail: Position) {
         if !self.has_long_cells {
             return;
         }
-        let tail = words.tail().get();
         if tail.0.is_multiple_of(LOOK_EVERY) {
-            self.look_ahead(words, tail);
+            self.look(words, tail);
         }
-        if self.prefetches.load(Ordering::Relaxed) {
-            words.prefetch_cell(tail.plus(PREFETCH_CELLS));
+        match self.prefetched.load(Ordering::Relaxed) {
+            0 => {}
+            LATER_CELL => words.prefetch_two_lines(tail.plus(PREFETCH_CELLS)),
+            length => words.prefetch_payload(tail, length as usize),
         }
     }
 
-    /// Finds out whether it is of use to prefetch cells: messages take two lines, and receivers are far behind.
+    /// Finds out what to prefetch: messages are probably as long as the last one.
     #[inline(never)]
-    fn look_ahead(&self, words: View<'_>, tail: Position) {
-        let last = tail.minus(1).and_then(|last| {
-            let number = words.ring_size().slot_number(last);
-            words.block(BlockIndex::from_low_bits(number))
-        });
+    fn look(&self, words: View<'_>, tail: Position) {
+        let last = tail
+            .minus(1)
+            .and_then(|last| words.block(words.ring_size().index_beside(last)));
+        let length = last.map_or(0, BlockHeader::length);
         // In this order: receivers write `head` with each message.
-        let is_useful = last.is_some_and(|last| TWO_LINES.contains(&(last.length() as usize)))
+        let is_far_ahead = TWO_LINES.contains(&(length as usize))
             && tail.0.saturating_sub(words.head().get().0) >= FAR_BEHIND;
-        self.prefetches.store(is_useful, Ordering::Relaxed);
+        let prefetched = if is_far_ahead {
+            LATER_CELL
+        } else if length as usize > FIRST_LINE_PAYLOAD && !BlockHeader::is_batched_length(length) {
+            length
+        } else {
+            0
+        };
+        self.prefetched.store(prefetched, Ordering::Relaxed);
     }
 
     /// Allocates a block of `class`, or of the next one if all of those are in use. Takes no memory: a class that is not

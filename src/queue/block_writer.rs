@@ -3,7 +3,6 @@
 use super::attachment::{Attachment, Entered};
 use crate::protocol::Corrupt;
 use crate::protocol::steps::{OwnedBlock, batch, send};
-use crate::segment::View;
 
 /// A block that this process owns and writes a message to. Dropping it frees the block (`Withdraw`), unless its
 /// message was accepted.
@@ -37,16 +36,9 @@ impl<'a> BlockWriter<'a> {
     }
 
     /// Offers the message, which is complete and `length` bytes long (`Offer`).
-    #[inline(always)]
     pub(super) fn offer(&mut self, length: usize) -> Result<(), Corrupt> {
-        self.offer_with(self.queue.view(), length)
-    }
-
-    /// Does the same as [`offer`](BlockWriter::offer), for a fast path.
-    #[inline(always)]
-    pub(super) fn offer_with(&mut self, words: View<'a>, length: usize) -> Result<(), Corrupt> {
         let length = u32::try_from(length).map_err(|_| Corrupt::TooLong)?;
-        send::offer(words, &mut self.block, length)
+        send::offer(self.queue.view(), &mut self.block, length)
     }
 
     /// Prepares the block for a batch of `count` messages.

@@ -2,9 +2,12 @@
 
 use super::attachment::{Attachment, Entered};
 use super::failure::RecvFailure;
-use crate::protocol::Corrupt;
+use crate::codec::DecodeError;
+use crate::protocol::block_header::BlockHeader;
+use crate::protocol::ids::Position;
 use crate::protocol::steps::{OwnedBlock, batch, settle};
-use crate::segment::ReadableBlock;
+use crate::protocol::{Corrupt, Words};
+use crate::segment::{ReadableBlock, View};
 use core::cell::Cell;
 use core::mem::ManuallyDrop;
 
@@ -29,6 +32,18 @@ impl<'a> HeldBlock<'a> {
     #[inline(always)]
     pub(super) fn bytes(&self) -> Result<&[u8], Corrupt> {
         self.queue.view().payload(&self.block)
+    }
+
+    /// Returns the bytes and the header of a message that lies beside the slot of this position. So nothing has to be looked
+    /// up.
+    #[inline(always)]
+    pub(super) fn beside(
+        &self,
+        words: View<'a>,
+        position: Position,
+    ) -> Result<(&[u8], &'a BlockHeader), Corrupt> {
+        let header = words.block_beside(position).ok_or(Corrupt::NoSuchBlock)?;
+        Ok((words.payload_near(position, &self.block)?, header))
     }
 
     /// Returns the block, which the caller then has to release or return.
@@ -82,20 +97,32 @@ impl<'a> HeldBlock<'a> {
         }
         Ok(settle::reject(segment, block)?)
     }
+
+    /// Makes a message that the codec cannot decode a dead letter.
+    #[cold]
+    pub(super) fn undecodable(self, error: DecodeError) -> RecvFailure {
+        match self.reject() {
+            Ok(()) => RecvFailure::Decode(error),
+            Err(failure) => failure,
+        }
+    }
 }
 
-/// A block whose message is acknowledged when this is dropped (`Release`). For messages that were decoded.
+/// A small block, with this header, whose message is acknowledged when this is dropped (`Release`). For messages that were
+/// decoded.
 pub(super) struct AcknowledgedAtEnd<'a> {
     queue: Entered<'a>,
+    header: &'a BlockHeader,
     block: OwnedBlock,
 }
 
 impl<'a> AcknowledgedAtEnd<'a> {
     #[inline(always)]
-    pub(super) fn new(held: HeldBlock<'a>) -> Self {
+    pub(super) fn new(held: HeldBlock<'a>, header: &'a BlockHeader) -> Self {
         let queue = held.queue;
         Self {
             queue,
+            header,
             block: held.into_block(),
         }
     }
@@ -104,10 +131,10 @@ impl<'a> AcknowledgedAtEnd<'a> {
 impl Drop for AcknowledgedAtEnd<'_> {
     #[inline(always)]
     fn drop(&mut self) {
-        let held = HeldBlock::new(self.queue, self.block.take());
+        let (queue, block) = (self.queue, self.block.take());
         // The caller gets the message in any case. If a stray write has changed the word of its block, the block stays
         // out of use.
-        let _ = held.acknowledge();
+        let _ = settle::acknowledge_block(queue.segment(), queue.view(), self.header, block);
     }
 }
 

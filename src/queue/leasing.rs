@@ -10,19 +10,10 @@ use crate::codec::Codec;
 use crate::error::{RecvError, RecvTimeoutError, TryRecvError};
 use crate::protocol::SharedState;
 use crate::protocol::steps::OwnedBlock;
-use crate::protocol::steps::receive::{Miss, Receive};
+use crate::protocol::steps::receive::{self, Miss, Receive};
 use crate::segment::ReadableBlock;
 use core::time::Duration;
 use std::time::Instant;
-
-/// What a first look for a message to lease has found.
-enum FirstLook {
-    /// Nothing: there was no look.
-    NotTried,
-    Missed(Miss),
-    /// A block whose bytes are not simply a message.
-    Unusual(OwnedBlock),
-}
 
 impl<T, C: Codec<T>> Receiver<T, C> {
     /// Leases a message, without acknowledging it. Blocks until there is one, or the queue is closed and none is left.
@@ -121,54 +112,80 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         let Ok(queue) = self.handle.begin() else {
             return Err(Failure::from(RecvFailure::Forked).into());
         };
-        let first = if self.batches.any() || !self.may_lease() {
-            FirstLook::NotTried
+        let missed = if self.batches.any() || !self.may_lease() {
+            None
         } else {
             let words = queue.view();
             match self.look_a_few_times(queue, words, policy) {
-                Ok(block) => {
-                    // A batch looks like a message that is too long.
-                    match ReadableBlock::new(words, block) {
-                        Ok(block) => {
-                            let attachment = &self.handle.attachment;
-                            attachment.leases.add();
-                            let message = DetachedMessage::Block(block);
-                            return Ok(LeasedMessage::counted(attachment, message));
-                        }
-                        Err((block, _)) => FirstLook::Unusual(block),
+                Ok(found) => {
+                    match receive::take_found(queue.segment(), words, queue.peer(), found) {
+                        Ok(block) => match ReadableBlock::near(words, found.place(), block) {
+                            Ok(block) => {
+                                let attachment = &self.handle.attachment;
+                                attachment.leases.add();
+                                let message = DetachedMessage::Block(block);
+                                return Ok(LeasedMessage::counted(attachment, message));
+                            }
+                            // A batch looks like a message that is too long.
+                            Err((block, _)) => {
+                                let message = self.lease_unusual(queue, block, policy)?;
+                                return Ok(LeasedMessage::counted(
+                                    &self.handle.attachment,
+                                    message,
+                                ));
+                            }
+                        },
+                        Err(reason) => Some(found.missed(reason)),
                     }
                 }
-                Err(miss) => FirstLook::Missed(miss),
+                Err(miss) => Some(miss),
             }
         };
-        let message = self.lease_after(queue, first, policy)?;
+        let message = self.lease_after(queue, missed, policy)?;
         Ok(LeasedMessage::counted(&self.handle.attachment, message))
     }
 
-    /// Takes and counts a message after a first look that has not simply returned one.
-    /// The caller makes the lease of it.
+    /// Leases a message after a first look that has missed. `None`: there was no first look.
     #[cold]
     #[inline(never)]
     fn lease_after<P: WaitPolicy>(
         &self,
         queue: Entered<'_>,
-        first: FirstLook,
+        miss: Option<Miss>,
         policy: &P,
     ) -> Result<DetachedMessage, P::RecvError> {
-        let look = || {
-            let taken = match first {
-                FirstLook::NotTried => return self.take_counted(queue),
-                FirstLook::Missed(miss) => self.sort_after(queue, miss)?,
-                FirstLook::Unusual(block) => self.sort(queue, Receive::Message(block))?,
-            };
-            taken.map(|taken| self.count(taken)).transpose()
+        let taken = match miss {
+            Some(miss) => self.sort_after(queue, miss),
+            None => return self.lease_waiting(queue, self.take_counted(queue), policy),
         };
-        let taken = match look() {
-            Ok(Some(taken)) => Ok(taken),
-            Ok(None) => self.wait_for_messages(queue, || self.take_counted(queue), policy),
-            Err(failure) => Err(Failure::Operation(failure)),
-        };
-        taken.map_err(Into::into)
+        self.lease_waiting(queue, self.count_if_any(taken), policy)
+    }
+
+    /// Leases a message from a block whose bytes are not simply a message.
+    #[cold]
+    #[inline(never)]
+    fn lease_unusual<P: WaitPolicy>(
+        &self,
+        queue: Entered<'_>,
+        block: OwnedBlock,
+        policy: &P,
+    ) -> Result<DetachedMessage, P::RecvError> {
+        let taken = self.sort(queue, Receive::Message(block));
+        self.lease_waiting(queue, self.count_if_any(taken), policy)
+    }
+
+    /// Makes the lease of a message that was taken and counted. Waits for one if there is none.
+    fn lease_waiting<P: WaitPolicy>(
+        &self,
+        queue: Entered<'_>,
+        taken: Result<Option<DetachedMessage>, RecvFailure>,
+        policy: &P,
+    ) -> Result<DetachedMessage, P::RecvError> {
+        match taken {
+            Ok(Some(message)) => Ok(message),
+            Ok(None) => Ok(self.wait_for_messages(queue, || self.take_counted(queue), policy)?),
+            Err(failure) => Err(Failure::Operation(failure).into()),
+        }
     }
 
     /// Looks once for a message, as [`take_one`](Self::take_one) does, if this process may have one more lease.
@@ -195,8 +212,14 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         if !self.may_lease() {
             return Err(self.too_many_leases(queue));
         }
-        let taken = self.take_one(queue)?.map(|taken| self.count(taken));
-        taken.transpose()
+        self.count_if_any(self.take_one(queue))
+    }
+
+    fn count_if_any(
+        &self,
+        taken: Result<Option<TakenMessage<'_>>, RecvFailure>,
+    ) -> Result<Option<DetachedMessage>, RecvFailure> {
+        taken?.map(|taken| self.count(taken)).transpose()
     }
 
     fn count(&self, taken: TakenMessage<'_>) -> Result<DetachedMessage, RecvFailure> {

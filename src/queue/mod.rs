@@ -64,6 +64,7 @@ mod reservation;
 mod select;
 mod send_many;
 mod sender;
+mod slow_send;
 mod spin_time;
 pub(crate) mod stats;
 mod taken;

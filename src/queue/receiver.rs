@@ -10,11 +10,10 @@ use super::held_block::{AcknowledgedAtEnd, HeldBlock, OpenBlock};
 use super::policy::{Deadline, NonBlocking, Unbounded, WaitPolicy};
 use super::taken::TakenMessage;
 use super::wait::Awaited;
-use crate::codec::{Bincode, Codec, DecodeError};
+use crate::codec::{Bincode, Codec};
 use crate::error::{RecvError, RecvTimeoutError, TryRecvError};
 use crate::protocol::peers::Role;
-use crate::protocol::steps::OwnedBlock;
-use crate::protocol::steps::receive::{self, Miss, Receive};
+use crate::protocol::steps::receive::{self, Found, Miss, Receive};
 use crate::protocol::{Corrupt, SharedState};
 use crate::segment::View;
 use core::fmt;
@@ -202,30 +201,41 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         if self.batches.any() {
             return self.receive_after(queue, None, policy);
         }
-        match self.look_a_few_times(queue, queue.view(), policy) {
-            Ok(block) => self.open(HeldBlock::new(queue, block), policy),
-            Err(miss) => self.receive_after(queue, Some(miss), policy),
+        let words = queue.view();
+        let found = match self.look_a_few_times(queue, words, policy) {
+            Ok(found) => found,
+            Err(miss) => return self.receive_after(queue, Some(miss), policy),
+        };
+        match receive::take_found(queue.segment(), words, queue.peer(), found) {
+            Ok(block) => self.open(words, found, HeldBlock::new(queue, block), policy),
+            Err(error) => self.receive_after(queue, Some(found.missed(error)), policy),
         }
     }
 
     /// Decodes and acknowledges a message. If the codec panics, the message returns to the queue.
     #[inline(always)]
-    fn open<P: WaitPolicy>(&self, held: HeldBlock<'_>, policy: &P) -> Result<T, P::RecvError> {
+    fn open<P: WaitPolicy>(
+        &self,
+        words: View<'_>,
+        found: Found,
+        held: HeldBlock<'_>,
+        policy: &P,
+    ) -> Result<T, P::RecvError> {
         if size_of::<T>() > LARGEST_MOVED {
             return self.open_large(held, policy);
         }
-        let bytes = match held.bytes() {
-            Ok(bytes) => bytes,
+        let (bytes, header) = match held.beside(words, found.place()) {
+            Ok(message) => message,
             // A batch looks like a message that is too long.
             Err(corrupt) => return self.open_unusual(held, corrupt, policy),
         };
         match C::decode(bytes) {
             Ok(message) => {
                 // Acknowledges the message when it is where the caller gets it, so that it is moved only once.
-                let _acknowledged = AcknowledgedAtEnd::new(held);
+                let _acknowledged = AcknowledgedAtEnd::new(held, header);
                 Ok(message)
             }
-            Err(error) => Err(Failure::from(Self::undecodable(held, error)).into()),
+            Err(error) => Err(Failure::from(held.undecodable(error)).into()),
         }
     }
 
@@ -271,12 +281,20 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         if self.batches.any() {
             return otherwise(self.receive_after(queue, None, policy));
         }
-        let held = match self.look_a_few_times(queue, queue.view(), policy) {
-            Ok(block) => HeldBlock::new(queue, block),
+        let words = queue.view();
+        let found = match self.look_a_few_times(queue, words, policy) {
+            Ok(found) => found,
             Err(miss) => return otherwise(self.receive_after(queue, Some(miss), policy)),
         };
-        let bytes = match held.bytes() {
-            Ok(bytes) => bytes,
+        let held = match receive::take_found(queue.segment(), words, queue.peer(), found) {
+            Ok(block) => HeldBlock::new(queue, block),
+            Err(error) => {
+                let miss = Some(found.missed(error));
+                return otherwise(self.receive_after(queue, miss, policy));
+            }
+        };
+        let (bytes, header) = match held.beside(words, found.place()) {
+            Ok(message) => message,
             // A batch looks like a message that is too long.
             Err(corrupt) => return otherwise(self.open_unusual(held, corrupt, policy)),
         };
@@ -284,10 +302,10 @@ impl<T, C: Codec<T>> Receiver<T, C> {
             Ok(message) => {
                 // Acknowledges the message when it is where the caller gets it, so that it is moved only once. If the
                 // codec panics, the message returns to the queue.
-                let _acknowledged = AcknowledgedAtEnd::new(held);
+                let _acknowledged = AcknowledgedAtEnd::new(held, header);
                 usual(message)
             }
-            Err(error) => otherwise(Err(Failure::from(Self::undecodable(held, error)).into())),
+            Err(error) => otherwise(Err(Failure::from(held.undecodable(error)).into())),
         }
     }
 
@@ -299,10 +317,10 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         queue: Entered<'_>,
         words: View<'_>,
         policy: &P,
-    ) -> Result<OwnedBlock, Miss> {
+    ) -> Result<Found, Miss> {
         let mut tries = 0;
         loop {
-            match receive::receive_next(queue.segment(), words, queue.peer()) {
+            match receive::look(words) {
                 Err(Miss::Unfilled)
                     if P::WAITS
                         && self.handle.waiter.tries_again(
@@ -313,14 +331,6 @@ impl<T, C: Codec<T>> Receiver<T, C> {
                         ) => {}
                 found => return found,
             }
-        }
-    }
-
-    #[cold]
-    fn undecodable(held: HeldBlock<'_>, error: DecodeError) -> RecvFailure {
-        match held.reject() {
-            Ok(()) => RecvFailure::Decode(error),
-            Err(failure) => failure,
         }
     }
 
@@ -354,6 +364,12 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         miss: Option<Miss>,
         policy: &P,
     ) -> Result<T, P::RecvError> {
+        let miss = match miss.map(|miss| receive::take_after(queue.segment(), queue.peer(), miss)) {
+            // Not unusual, if several processes receive or many messages are leased.
+            Some(Ok(block)) => return self.open_large(HeldBlock::new(queue, block), policy),
+            Some(Err(miss)) => Some(miss),
+            None => None,
+        };
         let taken = self.take_after(queue, miss, policy);
         let received = taken.and_then(|taken| Ok(taken.receive::<T, C>()?));
         Ok(received?)

@@ -8,7 +8,7 @@ use super::sender::Sender;
 use crate::codec::{Codec, Raw};
 use crate::error::{SendError, SendTimeoutError, TrySendError};
 use crate::protocol::steps::OwnedBlock;
-use crate::protocol::steps::send::{self, Publish};
+use crate::protocol::steps::send::{self, Attempt, Publish};
 use crate::protocol::{Corrupt, Words};
 use crate::segment::WritableBlock;
 use core::fmt;
@@ -155,7 +155,7 @@ where
 }
 
 impl<T, C: Codec<T>> Sender<T, C> {
-    /// Reserves the usual buffer: the cell at the tail, if the message fits and the cell is free. An error has `returned` as
+    /// Reserves the usual buffer: a cell at the tail, if the message fits and one is free. An error has `returned` as
     /// its value.
     #[inline(always)]
     pub(super) fn reserve_for<P: WaitPolicy, V>(
@@ -172,9 +172,10 @@ impl<T, C: Codec<T>> Sender<T, C> {
         if length <= words.small_payload() && !words.lifecycle().load().is_closing() {
             // All lines of the buffer at once: the caller writes them one after the other, and `commit` waits for all of
             // them.
-            words.prefetch_payload(words.tail().get(), length);
-            if let Some(block) = send::allocate_at_tail(words, queue.peer()) {
-                let block = WritableBlock::new(words, block, length);
+            let tail = words.tail().get();
+            words.prefetch_payload(tail, length);
+            if let Some((place, block)) = send::allocate_at_tail(words, queue.peer(), tail) {
+                let block = WritableBlock::near(words, place, block, length);
                 return Ok(Reservation::new(self, block, length));
             }
         }
@@ -182,7 +183,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
         Ok(Reservation::new(self, block, length))
     }
 
-    /// Allocates a block for a reservation when the cell at the tail is not free, or not large enough.
+    /// Allocates a block for a reservation when no cell at the tail is free, or large enough.
     #[cold]
     #[inline(never)]
     fn reserve_after<P: WaitPolicy, V>(
@@ -195,7 +196,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
         let words = queue.view();
         if length <= words.small_payload()
             && !words.lifecycle().load().is_closing()
-            && let Some(block) = self.allocator.smallest_block(queue, words)
+            && let Some(block) = self.allocator.distant_cell(queue, words.tail().get())
         {
             return Ok(WritableBlock::new(words, block, length));
         }
@@ -326,32 +327,33 @@ impl<'a, T, C: Codec<T>> Reservation<'a, T, C> {
             return Ok(());
         }
         let words = queue.view();
+        let sender = self.sender;
         // Out of the reservation, and not in a closure: so the block never has to leave the registers.
         let mut block = self.block.take();
-        let offered = match u32::try_from(self.length) {
-            Ok(length) => send::offer(words, &mut block, length),
-            Err(_) => Err(Corrupt::TooLong),
-        };
-        let published = match offered {
-            Ok(()) => send::publish(queue.segment(), words, &mut block, &self.sender.room),
-            Err(corrupt) => Err(corrupt),
-        };
-        match published {
-            Ok(Publish::Accepted) => {
-                self.sent = true;
-                Ok(())
+        let header = words.block_near(words.tail().get(), block.index());
+        let first = match (header, u32::try_from(self.length)) {
+            (Some(header), Ok(length)) => {
+                send::offer_block(header, &mut block, length);
+                match send::publish_at_tail(queue.segment(), words, header, block, &sender.room) {
+                    Ok(()) => {
+                        self.sent = true;
+                        return Ok(());
+                    }
+                    Err((offered, attempt)) => {
+                        block = offered;
+                        Ok(attempt)
+                    }
+                }
             }
-            other => {
-                let sender = self.sender;
-                let failed = commit_after(sender, queue, block, other, policy);
-                let Some((block, error)) = failed else {
-                    self.sent = true;
-                    return Ok(());
-                };
-                self.block = WritableBlock::new(words, block, self.length);
-                Err(error)
-            }
-        }
+            (None, _) => Err(Corrupt::NoSuchBlock),
+            (_, Err(_)) => Err(Corrupt::TooLong),
+        };
+        let Some((block, error)) = commit_after(sender, queue, block, first, policy) else {
+            self.sent = true;
+            return Ok(());
+        };
+        self.block = WritableBlock::new(words, block, self.length);
+        Err(error)
     }
 }
 
@@ -364,12 +366,15 @@ fn commit_after<T, C: Codec<T>, P: WaitPolicy>(
     sender: &Sender<T, C>,
     queue: Entered<'_>,
     block: OwnedBlock,
-    first: Result<Publish, Corrupt>,
+    first: Result<Attempt, Corrupt>,
     policy: &P,
 ) -> Option<(OwnedBlock, P::SendError<()>)> {
     // Withdrawn if the wait unwinds.
     let mut writer = BlockWriter::new(queue, block);
-    let published = match first.map_err(SendFailure::from) {
+    let published = first.and_then(|attempt| {
+        send::publish_after(queue.segment(), writer.block_mut(), &sender.room, attempt)
+    });
+    let published = match published.map_err(SendFailure::from) {
         Ok(Publish::Accepted) => Ok(()),
         Ok(Publish::Full) => sender.wait_for_room(queue, writer.block_mut(), policy),
         Ok(Publish::Closed) => Err(SendFailure::Closed.into()),

@@ -7,16 +7,15 @@ use super::end::sealed::{AnyAttachment, AnyHandle, EndRole};
 use super::end::{End, Handle, sealed};
 use super::failure::{Failure, SendFailure};
 use super::policy::{Deadline, NonBlocking, Unbounded, WaitPolicy};
-#[cfg(feature = "async")]
-use super::reactor::Word;
-use super::wait::Awaited;
-use crate::codec::{Bincode, Codec, EncodeError};
+use crate::codec::{Bincode, Codec};
 use crate::error::{SendError, SendTimeoutError, TrySendError};
+use crate::protocol::Words;
+use crate::protocol::ids::Position;
 use crate::protocol::peers::Role;
 use crate::protocol::ring::Hint;
 use crate::protocol::steps::OwnedBlock;
-use crate::protocol::steps::send::{self, Publish};
-use crate::protocol::{Corrupt, SharedState};
+use crate::protocol::steps::send::{self, Attempt};
+use crate::segment::View;
 use core::fmt;
 use core::marker::PhantomData;
 use core::time::Duration;
@@ -61,13 +60,14 @@ pub struct Sender<T, C: Codec<T> = Bincode> {
 pub(super) enum SmallSend {
     /// The message is in the queue.
     Accepted,
-    /// The message is in this block, but the queue is full.
-    Full(OwnedBlock),
+    /// The message is in this block, and the first attempt to publish it has not succeeded.
+    Offered(OwnedBlock, Attempt),
     /// The message does not fit the smallest block, or there is none free.
     NotSmall,
-    Closed,
+    /// The blocks beside the slots at this tail are in use: other senders have just taken them, or their last messages are
+    /// held.
+    TailInUse(Position),
     Forked,
-    Corrupt(Corrupt),
 }
 
 impl<T, C: Codec<T>> Sender<T, C> {
@@ -220,8 +220,8 @@ impl<T, C: Codec<T>> Sender<T, C> {
         }
     }
 
-    /// Sends the usual message: it fits the smallest block, one is free, and the queue has room. Everything is in
-    /// registers here: an exchange waits for all stores before it, also for those to this thread's stack.
+    /// Sends the usual message: it fits a block beside the slots at the tail, one is free, and the queue has room.
+    /// Everything is in registers here: an exchange waits for all stores before it, also for those to this thread's stack.
     #[inline(always)]
     fn send_small<M, D: Codec<M>>(&self, message: &M) -> SmallSend {
         let Ok(queue) = self.handle.begin() else {
@@ -231,29 +231,44 @@ impl<T, C: Codec<T>> Sender<T, C> {
             return SmallSend::NotSmall;
         }
         let words = queue.view();
-        let Some(mut writer) = self.allocator.smallest(queue, words) else {
-            return SmallSend::NotSmall;
-        };
-        let Ok(payload) = words.payload_mut(writer.block_mut()) else {
+        let tail = words.tail().get();
+        self.allocator.prefetch(words, tail);
+        match send::allocate_at_tail(words, queue.peer(), tail) {
+            Some((place, block)) => self.send_in::<M, D>(queue, words, place, block, message),
+            None => SmallSend::TailInUse(tail),
+        }
+    }
+
+    /// Sends a message in this block, if it fits. The block probably lies beside the slot of the position `place`.
+    #[inline(always)]
+    pub(super) fn send_in<M, D: Codec<M>>(
+        &self,
+        queue: Entered<'_>,
+        words: View<'_>,
+        place: Position,
+        block: OwnedBlock,
+        message: &M,
+    ) -> SmallSend {
+        // Withdrawn if the codec panics.
+        let mut writer = BlockWriter::new(queue, block);
+        let Ok(payload) = words.payload_mut_near(place, writer.block_mut()) else {
             return SmallSend::NotSmall;
         };
         let room = payload.len();
         let length = match D::encode(message, payload) {
             // `send_after` reports a codec that claims to have written more than there was room for.
-            Ok(length) if length <= room => length,
+            Ok(length) if length <= room => u32::try_from(length),
             _ => return SmallSend::NotSmall,
         };
-        if let Err(corrupt) = writer.offer_with(words, length) {
-            return SmallSend::Corrupt(corrupt);
-        }
-        match send::publish(queue.segment(), words, writer.block_mut(), &self.room) {
-            Ok(Publish::Accepted) => {
-                writer.forget();
-                SmallSend::Accepted
-            }
-            Ok(Publish::Full) => SmallSend::Full(writer.into_block()),
-            Ok(Publish::Closed) => SmallSend::Closed,
-            Err(corrupt) => SmallSend::Corrupt(corrupt),
+        let index = writer.block_mut().index();
+        let (Ok(length), Some(header)) = (length, words.block_near(place, index)) else {
+            return SmallSend::NotSmall;
+        };
+        let mut block = writer.into_block();
+        send::offer_block(header, &mut block, length);
+        match send::publish_at_tail(queue.segment(), words, header, block, &self.room) {
+            Ok(()) => SmallSend::Accepted,
+            Err((block, attempt)) => SmallSend::Offered(block, attempt),
         }
     }
 
@@ -262,188 +277,6 @@ impl<T, C: Codec<T>> Sender<T, C> {
     #[inline(never)]
     pub(super) fn send_at_once(&self, message: &T) -> SmallSend {
         self.send_small::<T, C>(message)
-    }
-
-    /// Sends a message after a first attempt.
-    #[cold]
-    #[inline(never)]
-    pub(super) fn send_after<M, D: Codec<M>, P: WaitPolicy>(
-        &self,
-        attempt: SmallSend,
-        message: &M,
-        policy: &P,
-    ) -> Result<(), Failure<P::Error, SendFailure>> {
-        let queue = self.enter_again()?;
-        match attempt {
-            SmallSend::Accepted => Ok(()),
-            SmallSend::NotSmall => self.send_sized::<M, D, P>(queue, message, policy),
-            SmallSend::Full(block) => {
-                let mut writer = BlockWriter::new(queue, block);
-                self.wait_for_room(queue, writer.block_mut(), policy)?;
-                writer.forget();
-                Ok(())
-            }
-            SmallSend::Closed => Err(SendFailure::Closed.into()),
-            SmallSend::Forked => Err(SendFailure::Forked.into()),
-            SmallSend::Corrupt(corrupt) => Err(SendFailure::Corrupt(corrupt).into()),
-        }
-    }
-
-    /// Sends a message that is not small, that could not be encoded at once, or for which no block was free.
-    #[cold]
-    fn send_sized<M, D: Codec<M>, P: WaitPolicy>(
-        &self,
-        queue: Entered<'_>,
-        message: &M,
-        policy: &P,
-    ) -> Result<(), Failure<P::Error, SendFailure>> {
-        // That the queue is closed matters more than any other reason.
-        if queue.segment().lifecycle().load().is_closing() {
-            return Err(SendFailure::Closed.into());
-        }
-        let likely = self.allocator.likely_class();
-        if likely > 0
-            && let Some(mut writer) = self.allocator.block(queue, likely)
-        {
-            let payload = writer.payload().map_err(SendFailure::from)?;
-            let room = payload.len();
-            let encoded = D::encode(message, payload);
-            self.enter_again()?;
-            match encoded {
-                Ok(length) if length <= room => {
-                    let writer = self.allocator.offer_in_right_size(writer, length)?;
-                    return self.publish(writer, policy);
-                }
-                Ok(_) | Err(EncodeError::NoRoom) => {}
-                Err(error) => return Err(SendFailure::Encode(error).into()),
-            }
-        }
-        let writer = self.encode_exactly::<M, D, P>(message, policy)?;
-        self.publish(writer, policy)
-    }
-
-    /// Enters again after a call of the codec, which may have forked (ATTACH-4).
-    fn enter_again(&self) -> Result<Entered<'_>, SendFailure> {
-        Ok(self.handle.enter()?)
-    }
-
-    /// Returns a block with the message, offered, when the likely class was wrong or had no block: measures the message
-    /// first, then waits for a block.
-    fn encode_exactly<M, D: Codec<M>, P: WaitPolicy>(
-        &self,
-        message: &M,
-        policy: &P,
-    ) -> Result<BlockWriter<'_>, Failure<P::Error, SendFailure>> {
-        let len = D::encoded_len(message).map_err(SendFailure::Encode)?;
-        let writer = self.wait_for_block(self.enter_again()?, len, policy)?;
-        Ok(self.encode_in::<M, D>(writer, message, len)?)
-    }
-
-    /// Returns the length of the encoded message.
-    pub(super) fn measure(&self, message: &T) -> Result<usize, SendFailure> {
-        let len = C::encoded_len(message).map_err(SendFailure::Encode)?;
-        self.enter_again()?;
-        Ok(len)
-    }
-
-    /// Encodes a message whose length was measured, and offers it.
-    pub(super) fn encode_in<'a, M, D: Codec<M>>(
-        &self,
-        mut writer: BlockWriter<'a>,
-        message: &M,
-        len: usize,
-    ) -> Result<BlockWriter<'a>, SendFailure> {
-        let inconsistent = |what| {
-            SendFailure::Encode(EncodeError::failed(format!(
-                "the codec asked for {len} bytes, but {what}"
-            )))
-        };
-        let encoded = D::encode(message, writer.payload()?);
-        self.enter_again()?;
-        let length = match encoded {
-            Ok(length) if length <= len => length,
-            Ok(length) => return Err(inconsistent(format!("wrote {length}"))),
-            Err(EncodeError::NoRoom) => return Err(inconsistent("needs more".to_owned())),
-            Err(error) => return Err(SendFailure::Encode(error)),
-        };
-        writer.offer(length)?;
-        Ok(writer)
-    }
-
-    /// Allocates a block for a message of `len` bytes. Waits while none is free.
-    pub(super) fn wait_for_block<'a, P: WaitPolicy>(
-        &self,
-        queue: Entered<'a>,
-        len: usize,
-        policy: &P,
-    ) -> Result<BlockWriter<'a>, Failure<P::Error, SendFailure>> {
-        let awaited = Awaited {
-            word: queue.segment().blocks(),
-            own_side: queue.segment().tail(),
-            other_side: queue.segment().head(),
-        };
-        let attempt = || self.allocator.block_for(queue, len);
-        #[cfg(feature = "async")]
-        policy.note_word(Word::Blocks);
-        self.handle
-            .waiter
-            .wait_for(queue, &awaited, policy, attempt)
-    }
-
-    /// Publishes an offered message. Waits for room if there is none.
-    #[inline(always)]
-    pub(super) fn publish<P: WaitPolicy>(
-        &self,
-        mut writer: BlockWriter<'_>,
-        policy: &P,
-    ) -> Result<(), Failure<P::Error, SendFailure>> {
-        self.publish_block(writer.queue(), writer.block_mut(), policy)?;
-        writer.forget();
-        Ok(())
-    }
-
-    /// Publishes an offered message. If that succeeds, this process no longer owns the block. Waits for room if there
-    /// is none.
-    #[inline(always)]
-    pub(super) fn publish_block<P: WaitPolicy>(
-        &self,
-        queue: Entered<'_>,
-        block: &mut OwnedBlock,
-        policy: &P,
-    ) -> Result<(), Failure<P::Error, SendFailure>> {
-        match send::publish(queue.segment(), queue.view(), block, &self.room)
-            .map_err(SendFailure::from)?
-        {
-            Publish::Accepted => Ok(()),
-            Publish::Full => self.wait_for_room(queue, block, policy),
-            Publish::Closed => Err(SendFailure::Closed.into()),
-        }
-    }
-
-    /// Publishes an offered message after the queue was found full.
-    #[cold]
-    pub(super) fn wait_for_room<P: WaitPolicy>(
-        &self,
-        queue: Entered<'_>,
-        block: &mut OwnedBlock,
-        policy: &P,
-    ) -> Result<(), Failure<P::Error, SendFailure>> {
-        let segment = queue.segment();
-        let attempt = || match send::publish(segment, queue.view(), block, &self.room)? {
-            Publish::Accepted => Ok(Some(())),
-            Publish::Full => Ok(None),
-            Publish::Closed => Err(SendFailure::Closed),
-        };
-        #[cfg(feature = "async")]
-        policy.note_word(Word::Space);
-        let awaited = Awaited {
-            word: segment.space(),
-            own_side: segment.tail(),
-            other_side: segment.head(),
-        };
-        self.handle
-            .waiter
-            .wait_more(queue, &awaited, policy, attempt)
     }
 }
 

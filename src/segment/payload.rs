@@ -42,6 +42,7 @@
 use super::view::View;
 use crate::protocol::block_header::BlockHeader;
 use crate::protocol::blocks::BlockKind;
+use crate::protocol::ids::Position;
 use crate::protocol::steps::OwnedBlock;
 use crate::protocol::{Corrupt, Words};
 use core::ptr::NonNull;
@@ -53,12 +54,40 @@ impl<'a> View<'a> {
     where
         'a: 'b,
     {
+        let place = self.payload_address(owned.index())?;
+        self.writable(owned, place)
+    }
+
+    /// Returns the same for a block that probably lies beside the slot of a position.
+    #[inline(always)]
+    pub(crate) fn payload_mut_near<'b>(
+        self,
+        position: Position,
+        owned: &'b mut OwnedBlock,
+    ) -> Result<&'b mut [u8], Corrupt>
+    where
+        'a: 'b,
+    {
+        let place = self.payload_address_near(position, owned.index())?;
+        self.writable(owned, place)
+    }
+
+    /// Returns the payload at this place, which must be that of the block.
+    #[inline(always)]
+    #[allow(clippy::unused_self, reason = "bounds the lifetime of the slice")]
+    fn writable<'b>(
+        self,
+        owned: &'b mut OwnedBlock,
+        (address, length): (NonNull<u8>, usize),
+    ) -> Result<&'b mut [u8], Corrupt>
+    where
+        'a: 'b,
+    {
         if !owned.word().is(BlockKind::Owned) {
             return Err(Corrupt::NotOwned);
         }
-        let (address, length) = self.payload_address(owned.index())?;
-        // SAFETY: the bytes are inside the mapping, which lives as long as the segment that the view borrows. This process owns the
-        // block (OWNED-1, OWNED-3), and its only token is borrowed mutably as long as the slice lives.
+        // SAFETY: the bytes are inside the mapping, which lives as long as the segment that the view borrows. This process
+        // owns the block (OWNED-1, OWNED-3), and its only token is borrowed mutably as long as the slice lives.
         Ok(unsafe { core::slice::from_raw_parts_mut(address.as_ptr(), length) })
     }
 
@@ -68,50 +97,71 @@ impl<'a> View<'a> {
     where
         'a: 'b,
     {
-        self.received_payload(held, BlockHeader::length)
+        let (place, header) = (
+            self.payload_address(held.index())?,
+            self.block(held.index()),
+        );
+        self.readable(held, place, header.map(BlockHeader::length))
     }
 
-    /// Returns the payload of a batch that this process holds or reads: the messages and their lengths.
+    /// Returns the same for a block that probably lies beside the slot of a position.
     #[inline(always)]
-    pub(crate) fn batch_payload<'b>(self, held: &'b OwnedBlock) -> Result<&'b [u8], Corrupt>
-    where
-        'a: 'b,
-    {
-        self.received_payload(held, BlockHeader::length_of_batch)
-    }
-
-    #[inline(always)]
-    fn received_payload<'b>(
+    pub(crate) fn payload_near<'b>(
         self,
+        position: Position,
         held: &'b OwnedBlock,
-        length: impl FnOnce(&BlockHeader) -> u32,
     ) -> Result<&'b [u8], Corrupt>
     where
         'a: 'b,
     {
-        let (address, length) = self.received_place(held, length)?;
-        // SAFETY: the bytes are inside the mapping, which lives as long as the segment that the view borrows. This process holds or
-        // reads the block (OWNED-1, OWNED-3), in which states no process writes its payload (BLOCK-4), and it cannot
-        // give the block up while the token is borrowed.
-        Ok(unsafe { core::slice::from_raw_parts(address.as_ptr(), length) })
+        let place = self.payload_address_near(position, held.index())?;
+        let header = self.block_near(position, held.index());
+        self.readable(held, place, header.map(BlockHeader::length))
     }
 
-    /// Returns where a received payload lies and how long it is: all of it inside the mapping.
+    /// Returns the payload of a batch that this process holds or reads: the messages and their lengths.
+    pub(crate) fn batch_payload<'b>(self, held: &'b OwnedBlock) -> Result<&'b [u8], Corrupt>
+    where
+        'a: 'b,
+    {
+        let place = self.payload_address(held.index())?;
+        let header = self.block(held.index());
+        self.readable(held, place, header.map(BlockHeader::length_of_batch))
+    }
+
+    /// Returns the payload of this length at this place, which must be that of the block.
     #[inline(always)]
-    fn received_place(
+    #[allow(clippy::unused_self, reason = "bounds the lifetime of the slice")]
+    fn readable<'b>(
         self,
-        held: &OwnedBlock,
-        length: impl FnOnce(&BlockHeader) -> u32,
-    ) -> Result<(NonNull<u8>, usize), Corrupt> {
-        if !held.word().is(BlockKind::Held) && !held.word().is(BlockKind::Read) {
-            return Err(Corrupt::NotOwned);
-        }
-        let (address, room) = self.payload_address(held.index())?;
-        let length = self.block(held.index()).map_or(u32::MAX, length) as usize;
-        if length > room {
-            return Err(Corrupt::TooLong);
-        }
-        Ok((address, length))
+        held: &'b OwnedBlock,
+        place: (NonNull<u8>, usize),
+        length: Option<u32>,
+    ) -> Result<&'b [u8], Corrupt>
+    where
+        'a: 'b,
+    {
+        let (address, length) = checked_place(held, place, length)?;
+        // SAFETY: the bytes are inside the mapping, which lives as long as the segment that the view borrows. This process
+        // holds or reads the block (OWNED-1, OWNED-3), in which states no process writes its payload (BLOCK-4), and it
+        // cannot give the block up while the token is borrowed.
+        Ok(unsafe { core::slice::from_raw_parts(address.as_ptr(), length) })
+    }
+}
+
+/// Returns where a received payload of this length lies: all of it inside the mapping.
+#[inline(always)]
+fn checked_place(
+    held: &OwnedBlock,
+    (address, room): (NonNull<u8>, usize),
+    length: Option<u32>,
+) -> Result<(NonNull<u8>, usize), Corrupt> {
+    if !held.word().is(BlockKind::Held) && !held.word().is(BlockKind::Read) {
+        return Err(Corrupt::NotOwned);
+    }
+    match length {
+        Some(length) if length as usize <= room => Ok((address, length as usize)),
+        _ => Err(Corrupt::TooLong),
     }
 }
 
@@ -136,7 +186,25 @@ impl WritableBlock {
     /// block has no room for them.
     #[inline(always)]
     pub(crate) fn new(view: View<'_>, block: OwnedBlock, length: usize) -> Self {
-        let (address, length) = match view.payload_address(block.index()) {
+        let place = view.payload_address(block.index());
+        Self::at(block, place, length)
+    }
+
+    /// Does the same for a block that probably lies beside the slot of a position.
+    #[inline(always)]
+    pub(crate) fn near(
+        view: View<'_>,
+        position: Position,
+        block: OwnedBlock,
+        length: usize,
+    ) -> Self {
+        let place = view.payload_address_near(position, block.index());
+        Self::at(block, place, length)
+    }
+
+    #[inline(always)]
+    fn at(block: OwnedBlock, place: Result<(NonNull<u8>, usize), Corrupt>, length: usize) -> Self {
+        let (address, length) = match place {
             Ok((address, room)) if length <= room && block.word().is(BlockKind::Owned) => {
                 (address, length)
             }
@@ -183,7 +251,30 @@ impl ReadableBlock {
     /// Returns the block if its bytes are not a message: it holds a batch, or it is corrupt.
     #[inline(always)]
     pub(crate) fn new(view: View<'_>, held: OwnedBlock) -> Result<Self, (OwnedBlock, Corrupt)> {
-        match view.received_place(&held, BlockHeader::length) {
+        let (place, header) = (view.payload_address(held.index()), view.block(held.index()));
+        Self::at(held, place, header)
+    }
+
+    /// Does the same for a block that probably lies beside the slot of a position.
+    #[inline(always)]
+    pub(crate) fn near(
+        view: View<'_>,
+        position: Position,
+        held: OwnedBlock,
+    ) -> Result<Self, (OwnedBlock, Corrupt)> {
+        let place = view.payload_address_near(position, held.index());
+        let header = view.block_near(position, held.index());
+        Self::at(held, place, header)
+    }
+
+    #[inline(always)]
+    fn at(
+        held: OwnedBlock,
+        place: Result<(NonNull<u8>, usize), Corrupt>,
+        header: Option<&BlockHeader>,
+    ) -> Result<Self, (OwnedBlock, Corrupt)> {
+        let length = header.map(BlockHeader::length);
+        match place.and_then(|place| checked_place(&held, place, length)) {
             Ok((address, length)) => Ok(Self {
                 block: held,
                 address,

@@ -5,6 +5,10 @@
 //! contains atomics and its fields might have changed. So the fast paths make a view once, and use it for the whole
 //! operation.
 //!
+//! A block that lies beside a slot has the address of that slot, which a fast path has computed before. So it looks up the
+//! header and the payload by the position of the slot (`block_near`, `payload_address_near`): that takes neither a branch nor
+//! another multiplication.
+//!
 //! VIEW-1. The addresses are those of the mapping that is kept with them, and the numbers are those of its geometry. All
 //!         of them are private to this file, and never change.
 #![allow(
@@ -53,8 +57,8 @@ pub(super) struct Places {
 /// The places and numbers that every message needs.
 #[derive(Clone, Copy, Debug)]
 struct HotPlaces {
-    cells: NonNull<u8>,
-    shared: NonNull<u8>,
+    /// The start of the mapping.
+    start: NonNull<u8>,
     ring: RingSize,
     /// The size of a cell, and the part of it that is payload.
     cell: usize,
@@ -70,8 +74,7 @@ impl Places {
     pub(super) fn new(mapping: Mapping, geometry: Geometry) -> Self {
         assert_eq!(mapping.length(), geometry.length);
         let hot = HotPlaces {
-            cells: mapping.pointer_at(CELLS),
-            shared: mapping.pointer_at(SHARED),
+            start: mapping.pointer_at(0),
             ring: geometry.ring,
             cell: geometry.cell,
             inline: geometry.inline_payload(),
@@ -121,8 +124,24 @@ impl Places {
     /// Returns a view of the segment.
     #[inline(always)]
     pub(super) const fn view(&self) -> View<'_> {
+        // Field by field: so the compiler still knows which values a field cannot have, and that addresses are not null.
+        let HotPlaces {
+            start,
+            ring,
+            cell,
+            inline,
+            cell_count,
+            is_fenced_by_others,
+        } = self.hot;
         View {
-            hot: self.hot,
+            hot: HotPlaces {
+                start,
+                ring,
+                cell,
+                inline,
+                cell_count,
+                is_fenced_by_others,
+            },
             all: self,
         }
     }
@@ -150,6 +169,14 @@ impl Places {
         let offset = (index.get() - self.hot.cell_count) as usize * LARGE_HEADER;
         // SAFETY: a large block of this index exists. Its header has two cache lines and consists of atomics.
         Some(unsafe { self.view().at(self.headers, offset) })
+    }
+
+    /// Tells the processor that the header of a larger block will be written soon. The processor's own prefetching finds the
+    /// payload.
+    #[inline(never)]
+    fn prefetch_large_header(&self, index: BlockIndex) {
+        let offset = index.get().wrapping_sub(self.hot.cell_count) as usize * LARGE_HEADER;
+        cpu::prefetch_for_write(self.headers.as_ptr().wrapping_add(offset));
     }
 
     #[inline(never)]
@@ -231,19 +258,23 @@ impl<'a> View<'a> {
     #[inline(always)]
     pub(super) fn shared_words(self) -> &'a SharedWords {
         // SAFETY: the words lie between `SHARED`, a multiple of a page, and `CELLS` (asserted in `layout`).
-        unsafe { self.at(self.hot.shared, 0) }
+        unsafe { self.at(self.hot.start, SHARED) }
     }
 
-    /// Returns the number of the slot of a position, which is also that of its cell.
+    /// Returns the offset of the cell with this number.
     #[inline(always)]
-    const fn cell_number(self, position: Position) -> usize {
+    const fn offset_of_cell(self, number: usize) -> usize {
+        CELLS + number * self.hot.cell
+    }
+
+    /// Returns the offset of the cell of a position: that of its slot.
+    #[inline(always)]
+    const fn offset_at(self, position: Position) -> usize {
         #[allow(
             clippy::cast_possible_truncation,
             reason = "less than the length of the ring, which is a usize"
         )]
-        {
-            self.hot.ring.slot_number(position) as usize
-        }
+        self.offset_of_cell(self.hot.ring.slot_number(position) as usize)
     }
 
     /// Returns the address and the length of a block's payload, all of it inside the mapping and with memory.
@@ -255,9 +286,24 @@ impl<'a> View<'a> {
         if index.get() >= self.hot.cell_count {
             return self.all.large_payload_address(index);
         }
-        let offset = index.get() as usize * self.hot.cell + size_of::<CellHeader>();
+        let offset = self.offset_of_cell(index.get() as usize) + size_of::<CellHeader>();
         // SAFETY: a cell of this number exists, and its payload follows its header.
-        Ok((unsafe { self.hot.cells.add(offset) }, self.hot.inline))
+        Ok((unsafe { self.hot.start.add(offset) }, self.hot.inline))
+    }
+
+    /// Returns the same for a block that probably lies beside the slot of a position: see [`Words::block_near`].
+    #[inline(always)]
+    pub(super) fn payload_address_near(
+        self,
+        position: Position,
+        index: BlockIndex,
+    ) -> Result<(NonNull<u8>, usize), Corrupt> {
+        if index != self.hot.ring.index_beside(position) {
+            return self.payload_address(index);
+        }
+        let offset = self.offset_at(position) + size_of::<CellHeader>();
+        // SAFETY: each slot has a cell, and the payload of its block follows its header.
+        Ok((unsafe { self.hot.start.add(offset) }, self.hot.inline))
     }
 
     /// Returns how many bytes a block of the smallest class has room for.
@@ -275,8 +321,8 @@ impl<'a> View<'a> {
             .cell
             .min(size_of::<CellHeader>().saturating_add(length));
         if end > CACHE_LINE {
-            let cell = self.cell_number(position) * self.hot.cell;
-            let address = self.hot.cells.as_ptr().wrapping_add(cell);
+            let address = self.hot.start.as_ptr();
+            let address = address.wrapping_add(self.offset_at(position));
             cpu::prefetch_for_write(address.wrapping_add(CACHE_LINE));
             if end > 2 * CACHE_LINE {
                 prefetch_rest(address, end);
@@ -284,11 +330,20 @@ impl<'a> View<'a> {
         }
     }
 
-    /// Tells the processor that a cell will be written soon: its lines, but no more than [`PREFETCHED_LINES`].
+    /// Tells the processor that the first two lines of the cell of a position will be written soon.
     #[inline(always)]
-    fn prefetch(self, cell: usize) {
-        let address = self.hot.cells.as_ptr();
-        let address = address.wrapping_add(cell * self.hot.cell);
+    pub(crate) fn prefetch_two_lines(self, position: Position) {
+        let address = self.hot.start.as_ptr();
+        let address = address.wrapping_add(self.offset_at(position));
+        cpu::prefetch_for_write(address);
+        cpu::prefetch_for_write(address.wrapping_add(CACHE_LINE));
+    }
+
+    /// Tells the processor that the cell at this offset will be written soon: its lines, but no more than
+    /// [`PREFETCHED_LINES`].
+    #[inline(always)]
+    fn prefetch(self, offset: usize) {
+        let address = self.hot.start.as_ptr().wrapping_add(offset);
         cpu::prefetch_for_write(address);
         if self.hot.cell > CACHE_LINE {
             cpu::prefetch_for_write(address.wrapping_add(CACHE_LINE));
@@ -315,10 +370,16 @@ impl<'a> Words<'a> for View<'a> {
 
     #[inline(always)]
     fn slot(self, position: Position) -> &'a SlotWord {
-        let offset = self.cell_number(position) * self.hot.cell;
         // SAFETY: the number is below the number of slots, and there are more cells than slots. A cell begins with its
         // slot, which is one atomic.
-        unsafe { self.at(self.hot.cells, offset) }
+        unsafe { self.at(self.hot.start, self.offset_at(position)) }
+    }
+
+    #[inline(always)]
+    fn block_beside(self, position: Position) -> Option<&'a BlockHeader> {
+        let offset = self.offset_at(position) + size_of::<SlotWord>();
+        // SAFETY: as for `slot`. The header of the block follows the slot, and consists of atomics.
+        Some(unsafe { self.at(self.hot.start, offset) })
     }
 
     #[inline(always)]
@@ -326,9 +387,9 @@ impl<'a> Words<'a> for View<'a> {
         if index.get() >= self.hot.cell_count {
             return self.all.large_block(index);
         }
-        let offset = index.get() as usize * self.hot.cell + size_of::<SlotWord>();
+        let offset = self.offset_of_cell(index.get() as usize) + size_of::<SlotWord>();
         // SAFETY: a cell of this number exists. The header of its block follows its slot, and consists of atomics.
-        Some(unsafe { self.at(self.hot.cells, offset) })
+        Some(unsafe { self.at(self.hot.start, offset) })
     }
 
     #[inline(always)]
@@ -373,14 +434,15 @@ impl<'a> Words<'a> for View<'a> {
 
     #[inline(always)]
     fn prefetch_block(self, index: BlockIndex) {
-        // A larger payload lies elsewhere, and the processor's own prefetching finds it.
         if index.get() < self.hot.cell_count {
-            self.prefetch(index.get() as usize);
+            self.prefetch(self.offset_of_cell(index.get() as usize));
+        } else {
+            self.all.prefetch_large_header(index);
         }
     }
 
     #[inline(always)]
     fn prefetch_cell(self, position: Position) {
-        self.prefetch(self.cell_number(position));
+        self.prefetch(self.offset_at(position));
     }
 }

@@ -12,7 +12,7 @@ use super::settle::discard_message;
 use crate::protocol::block_header::BlockHeader;
 use crate::protocol::blocks::{BlockKind, BlockState};
 use crate::protocol::ids::{BlockIndex, PeerIndex, Position};
-use crate::protocol::ring::{LapOrder, SlotKind};
+use crate::protocol::ring::{LapOrder, SlotKind, SlotState};
 use crate::protocol::{Corrupt, SharedState, Words};
 use crate::sync::fence_after_exchange;
 
@@ -32,6 +32,45 @@ pub(crate) enum Receive {
     Closed,
 }
 
+/// A message that a receiver has found, in a block beside a slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(crate) struct Found {
+    position: Position,
+    /// The value of the slot of that position.
+    slot: SlotState,
+    /// A position whose slot lies beside the block.
+    place: Position,
+}
+
+impl Found {
+    /// Returns a position whose slot lies beside the block.
+    #[inline(always)]
+    pub(crate) const fn place(self) -> Position {
+        self.place
+    }
+
+    /// Returns the miss that a failed attempt to take this message is.
+    #[inline(always)]
+    pub(crate) const fn missed(self, reason: NotTaken) -> Miss {
+        Miss::of(self.position, reason)
+    }
+}
+
+/// Why a message that was found could not be taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NotTaken {
+    /// Another process has changed the slot in the meantime.
+    Lost,
+    Corrupt(Corrupt),
+}
+
+impl From<Corrupt> for NotTaken {
+    fn from(corrupt: Corrupt) -> Self {
+        Self::Corrupt(corrupt)
+    }
+}
+
 /// Why an attempt to receive has not simply returned the next message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
@@ -42,8 +81,25 @@ pub(crate) enum Miss {
     AtTheEnd,
     /// The queue is not simply open, or it has returned messages.
     Uncommon,
+    /// Other receivers have taken the message of this position, whose slot was seen like this: the head was out of date.
+    Passed(Position, SlotState),
+    /// The block of the message of this position, whose slot was seen like this, lies beside no slot.
+    Elsewhere(Position, SlotState),
+    /// Another process has changed the slot of this position in the meantime.
+    Lost(Position),
     /// The memory is corrupt.
     Corrupt(Corrupt),
+}
+
+impl Miss {
+    /// Returns what became of the attempt to take the message of a position.
+    #[inline(always)]
+    const fn of(position: Position, reason: NotTaken) -> Self {
+        match reason {
+            NotTaken::Lost => Self::Lost(position),
+            NotTaken::Corrupt(corrupt) => Self::Corrupt(corrupt),
+        }
+    }
 }
 
 impl From<Corrupt> for Miss {
@@ -59,30 +115,26 @@ pub(crate) fn receive<'a, S: SharedState>(
     words: S::Words<'a>,
     me: PeerIndex,
 ) -> Result<Receive, Corrupt> {
-    match receive_next(shared, words, me) {
-        Ok(message) => Ok(Receive::Message(message)),
-        Err(miss) => receive_after(shared, me, miss),
-    }
+    let taken = look(words).and_then(|found| {
+        take_found(shared, words, me, found).map_err(|reason| found.missed(reason))
+    });
+    receive_taken(shared, me, taken)
 }
 
-/// Receives the next message of the ring, unless anything is uncommon. After a [`Miss`], [`receive_after`] finds out more.
+/// Looks for the next message of the ring, unless anything is uncommon. The caller then calls [`take_found`]; after a [`Miss`] of
+/// either, [`receive_after`] finds out more.
 ///
-/// The result is made of small values, of which none comes from a function that is not inlined. So the compiler keeps it
-/// in registers.
+/// Two functions, each with a small result, so that the compiler keeps everything in registers.
 #[inline(always)]
-pub(crate) fn receive_next<'a, S: SharedState>(
-    shared: &'a S,
-    words: S::Words<'a>,
-    me: PeerIndex,
-) -> Result<OwnedBlock, Miss> {
+pub(crate) fn look<'a>(words: impl Words<'a>) -> Result<Found, Miss> {
     // Both words change rarely, so they are cached.
     if !words.lifecycle().load().is_open() || words.returned().load().is_dirty() {
         return Err(Miss::Uncommon);
     }
-    take(shared, words, me)
+    look_at(words, words.head().get())
 }
 
-/// Completes an attempt to receive after [`receive_next`].
+/// Completes an attempt to receive after [`look`] or [`take_found`].
 #[inline(never)]
 pub(crate) fn receive_after<S: SharedState>(
     shared: &S,
@@ -92,75 +144,159 @@ pub(crate) fn receive_after<S: SharedState>(
     match miss {
         Miss::Uncommon => match receive_uncommon(shared, me)? {
             Some(found) => Ok(found),
-            None => match take(shared, shared.words(), me) {
-                Ok(message) => Ok(Receive::Message(message)),
-                Err(miss) => receive_after(shared, me, miss),
-            },
+            None => receive_taken(shared, me, take(shared, me)),
         },
+        Miss::Passed(..) | Miss::Elsewhere(..) | Miss::Lost(_) => {
+            receive_taken(shared, me, take_after(shared, me, miss))
+        }
         Miss::Unfilled => confirm_empty(shared),
         Miss::AtTheEnd => try_end(shared, me),
         Miss::Corrupt(corrupt) => Err(corrupt),
     }
 }
 
-/// Takes the next message of the ring. Transitions `Take`, `AdvanceHead`, `Hold` and `Clear`.
-#[inline(always)]
-fn take<'a, S: SharedState>(
-    shared: &'a S,
-    words: S::Words<'a>,
+/// Completes an attempt to receive after [`take`] or [`take_after`].
+fn receive_taken<S: SharedState>(
+    shared: &S,
     me: PeerIndex,
+    taken: Result<OwnedBlock, Miss>,
+) -> Result<Receive, Corrupt> {
+    match taken {
+        Ok(message) => Ok(Receive::Message(message)),
+        Err(miss) => receive_after(shared, me, miss),
+    }
+}
+
+/// Takes the next message of the ring.
+fn take<S: SharedState>(shared: &S, me: PeerIndex) -> Result<OwnedBlock, Miss> {
+    let words = shared.words();
+    take_at(shared, words, me, words.head().get()).or_else(|miss| take_after(shared, me, miss))
+}
+
+/// Takes the next message of the ring after an attempt that has found one, but not taken it. After other misses, returns the
+/// miss: [`receive_after`] finds out more.
+#[inline(never)]
+pub(crate) fn take_after<S: SharedState>(
+    shared: &S,
+    me: PeerIndex,
+    mut miss: Miss,
 ) -> Result<OwnedBlock, Miss> {
-    let size = words.ring_size();
-    let mut position = words.head().get();
+    let words = shared.words();
     loop {
-        let word = words.slot(position);
-        let seen = word.load();
-        if seen.is_full_in(size.lap(position)) {
-            // `hold` writes the block next. Fetch its cache lines while the exchange waits for the slot's.
-            if u64::from(seen.block().get()) != size.slot_number(position) {
-                words.prefetch_block(seen.block());
+        let taken = match miss {
+            Miss::Passed(position, slot) => {
+                take_at(shared, words, me, skip_ahead(shared, position, slot)?)
             }
-            if let Some(vacated) = word.take(seen, me) {
-                words.head().set(position.next());
-                words.prefetch_cell(position.plus(PREFETCH_CELLS));
-                if words.space().has_waiters() && !mutant!(TakeWithoutWake) {
-                    shared.space().notify(|word| shared.wake(word, 1));
-                }
-                let index = if mutant!(BlockOfPosition) {
-                    BlockIndex::from_low_bits(size.slot_number(position))
-                } else {
-                    seen.block()
-                };
-                let header = words.block(index).ok_or(Corrupt::NoSuchBlock)?;
-                let held = hold(header, me)?;
-                if !mutant!(SkipClear) {
-                    word.clear(vacated);
-                }
-                return Ok(OwnedBlock::new(index, held));
+            Miss::Lost(position) => take_at(shared, words, me, position),
+            Miss::Elsewhere(position, slot) => {
+                let index = slot.block();
+                // `hold` writes the block next. Fetch its cache lines while the exchange waits for the slot's.
+                words.prefetch_block(index);
+                take_block(shared, words, me, position, slot, index, words.block(index))
+                    .map_err(|reason| Miss::of(position, reason))
             }
-            continue;
-        }
-        // Compares the slot's lap with that of `position`.
-        match (seen.compare_lap(size.lap(position)), seen.kind()) {
-            // The slot has not been vacated in the lap before, so no receiver can be here yet.
-            (LapOrder::Behind, _) => return Err(Corrupt::HeadAhead.into()),
-            // Other receivers have taken the message of this position: the head was out of date.
-            (LapOrder::Ahead(laps), _) => position = skip_ahead(shared, position, laps)?,
-            (LapOrder::Same, SlotKind::Closed) => return Err(Miss::AtTheEnd),
-            // No sender has filled the slot yet.
-            (LapOrder::Same, _) => return Err(Miss::Unfilled),
+            other => return Err(other),
+        };
+        match taken {
+            Ok(message) => return Ok(message),
+            Err(other) => miss = other,
         }
     }
 }
 
-/// Returns the position to continue at after a slot that is `laps` laps ahead of `position`.
+/// Takes the message of this position, if it is there and lies beside a slot.
+fn take_at<'a, S: SharedState>(
+    shared: &'a S,
+    words: S::Words<'a>,
+    me: PeerIndex,
+    position: Position,
+) -> Result<OwnedBlock, Miss> {
+    let found = look_at(words, position)?;
+    take_found(shared, words, me, found).map_err(|reason| found.missed(reason))
+}
+
+/// Looks for the message of this position.
+#[inline(always)]
+fn look_at<'a>(words: impl Words<'a>, position: Position) -> Result<Found, Miss> {
+    let size = words.ring_size();
+    let (lap, slot) = (size.lap(position), words.slot(position).load());
+    if !slot.is_full_in(lap) {
+        return Err(match (slot.compare_lap(lap), slot.kind()) {
+            // The slot has not been vacated in the lap before, so no receiver can be here yet.
+            (LapOrder::Behind, _) => Corrupt::HeadAhead.into(),
+            (LapOrder::Ahead(_), _) => Miss::Passed(position, slot),
+            (LapOrder::Same, SlotKind::Closed) => Miss::AtTheEnd,
+            (LapOrder::Same, _) => Miss::Unfilled,
+        });
+    }
+    match size.position_beside(slot.block()) {
+        Some(place) => Ok(Found {
+            position,
+            slot,
+            place,
+        }),
+        None => Err(Miss::Elsewhere(position, slot)),
+    }
+}
+
+/// Takes a message that [`look`] has found. Transitions `Take`, `AdvanceHead`, `Hold` and `Clear`.
+#[inline(always)]
+pub(crate) fn take_found<'a, S: SharedState>(
+    shared: &'a S,
+    words: S::Words<'a>,
+    me: PeerIndex,
+    found: Found,
+) -> Result<OwnedBlock, NotTaken> {
+    let place = if mutant!(BlockOfPosition) {
+        found.position
+    } else {
+        found.place
+    };
+    let index = words.ring_size().index_beside(place);
+    let header = words.block_beside(place);
+    take_block(shared, words, me, found.position, found.slot, index, header)
+}
+
+/// Takes the message of this position, whose slot was full when it was seen. The header must be that of its block, which has
+/// this index. Transitions `Take`, `AdvanceHead`, `Hold` and `Clear`.
+#[inline(always)]
+fn take_block<'a, S: SharedState>(
+    shared: &'a S,
+    words: S::Words<'a>,
+    me: PeerIndex,
+    position: Position,
+    seen: SlotState,
+    index: BlockIndex,
+    header: Option<&BlockHeader>,
+) -> Result<OwnedBlock, NotTaken> {
+    let word = words.slot(position);
+    let Some(vacated) = word.take(seen, me) else {
+        return Err(NotTaken::Lost);
+    };
+    words.head().set(position.next());
+    words.prefetch_cell(position.plus(PREFETCH_CELLS));
+    if words.space().has_waiters() && !mutant!(TakeWithoutWake) {
+        shared.space().notify(|word| shared.wake(word, 1));
+    }
+    let held = hold(header.ok_or(Corrupt::NoSuchBlock)?, me)?;
+    if !mutant!(SkipClear) {
+        word.clear(vacated);
+    }
+    Ok(OwnedBlock::new(index, held))
+}
+
+/// Returns the position to continue at after one whose slot was found in a later lap.
 #[cold]
 fn skip_ahead<S: SharedState>(
     shared: &S,
     position: Position,
-    laps: u32,
+    slot: SlotState,
 ) -> Result<Position, Corrupt> {
-    let next = shared.ring_size().skip_taken(position, laps);
+    let size = shared.ring_size();
+    let LapOrder::Ahead(laps) = slot.compare_lap(size.lap(position)) else {
+        return Err(Corrupt::InconsistentLaps);
+    };
+    let next = size.skip_taken(position, laps);
     if shared.ring_size().is_runaway(shared.head().get(), next) {
         return Err(Corrupt::InconsistentLaps);
     }
@@ -217,10 +353,9 @@ fn receive_uncommon<S: SharedState>(shared: &S, me: PeerIndex) -> Result<Option<
 /// Every position before the Closed slot is filled (RING-1), so `take` finds a message or the Closed slot. An unfilled
 /// slot before it means that the tail was overwritten, and a sender or `Seal` skipped positions.
 fn take_sealed<S: SharedState>(shared: &S, me: PeerIndex) -> Result<Receive, Corrupt> {
-    match take(shared, shared.words(), me) {
-        Ok(message) => Ok(Receive::Message(message)),
+    match take(shared, me) {
         Err(Miss::Unfilled) => Err(Corrupt::TailAhead),
-        Err(miss) => receive_after(shared, me, miss),
+        taken => receive_taken(shared, me, taken),
     }
 }
 
@@ -270,12 +405,12 @@ pub(super) fn discard_remaining<S: SharedState>(shared: &S, me: PeerIndex) -> Re
     loop {
         let message = match take_returned(shared, me) {
             Some(held) => held,
-            None => match take(shared, shared.words(), me) {
+            None => match take(shared, me) {
                 Ok(held) => held,
                 Err(Miss::AtTheEnd) => return Ok(count),
                 Err(Miss::Corrupt(corrupt)) => return Err(corrupt),
                 // An unfilled slot before the Closed one, as in `take_sealed`.
-                Err(Miss::Unfilled | Miss::Uncommon) => return Err(Corrupt::TailAhead),
+                Err(_) => return Err(Corrupt::TailAhead),
             },
         };
         count += discard_message(shared, message)?;

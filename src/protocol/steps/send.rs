@@ -4,9 +4,10 @@ use super::OwnedBlock;
 use super::seal::help_seal;
 use super::wake::wake_block_waiters;
 use super::walk::{TailSlot, filled_and_taken, inspect_tail_slot};
+use crate::protocol::block_header::BlockHeader;
 use crate::protocol::blocks::BlockKind;
 use crate::protocol::ids::{BlockIndex, PeerIndex, Position};
-use crate::protocol::ring::Hint;
+use crate::protocol::ring::{Hint, SlotState};
 use crate::protocol::{Corrupt, SharedState, Words};
 use crate::sync::{AtomicU32, Ordering};
 use core::ops::Range;
@@ -38,18 +39,27 @@ pub(crate) fn allocate_cell<'a, S: SharedState>(
     spare: &AtomicU32,
 ) -> Option<OwnedBlock> {
     let tail = words.tail().get();
-    for ahead in 0..CELLS_AT_TAIL {
-        if let Some(owned) = allocate_beside(words, me, tail.plus(ahead)) {
-            return Some(owned);
-        }
+    match allocate_at_tail(words, me, tail) {
+        Some((_, owned)) => Some(owned),
+        None => allocate_distant_cell(shared, me, tail, spare),
     }
-    allocate_distant_cell(shared, me, tail, spare)
 }
 
-/// Allocates the first block that [`allocate_cell`] tries, if it is free. Transition `Allocate`.
+/// Allocates the first block that is free of those that [`allocate_cell`] tries first. Returns the position beside whose slot
+/// it lies, too. Transition `Allocate`.
 #[inline(always)]
-pub(crate) fn allocate_at_tail<'a>(words: impl Words<'a>, me: PeerIndex) -> Option<OwnedBlock> {
-    allocate_beside(words, me, words.tail().get())
+pub(crate) fn allocate_at_tail<'a>(
+    words: impl Words<'a>,
+    me: PeerIndex,
+    tail: Position,
+) -> Option<(Position, OwnedBlock)> {
+    let positions = (0..CELLS_AT_TAIL).map(|ahead| tail.plus(ahead));
+    for position in positions {
+        if let Some(owned) = allocate_beside(words, me, position) {
+            return Some((position, owned));
+        }
+    }
+    None
 }
 
 /// Allocates the block that lies beside the slot of `position`, if it is free. Transition `Allocate`.
@@ -59,15 +69,15 @@ fn allocate_beside<'a>(
     me: PeerIndex,
     position: Position,
 ) -> Option<OwnedBlock> {
-    // A ring has fewer slots than there are indices.
-    let index = BlockIndex::from_low_bits(words.ring_size().slot_number(position));
-    allocate_index(words, me, index)
+    let header = words.block_beside(position)?;
+    allocate_block(header, me, words.ring_size().index_beside(position))
 }
 
-/// Allocates a block of the smallest class that does not lie beside the slots at the tail. Transition `Allocate`.
+/// Allocates a block of the smallest class that does not lie beside the slots at the tail, after [`allocate_at_tail`] has found
+/// none. Transition `Allocate`.
 #[cold]
 #[inline(never)]
-fn allocate_distant_cell<S: SharedState>(
+pub(crate) fn allocate_distant_cell<S: SharedState>(
     shared: &S,
     me: PeerIndex,
     tail: Position,
@@ -98,6 +108,9 @@ pub(crate) fn allocate<S: SharedState>(
     numbers: Range<u32>,
     cursor: &AtomicU32,
 ) -> Option<OwnedBlock> {
+    let words = shared.words();
+    // The slot of the message lies elsewhere: fetch it at the same time.
+    words.prefetch_cell(words.tail().get());
     let number = cursor.load(Ordering::Relaxed);
     if numbers.contains(&number)
         && let Some(owned) = allocate_one(shared, me, number)
@@ -109,9 +122,7 @@ pub(crate) fn allocate<S: SharedState>(
             Ordering::Relaxed,
         );
         let soon = advance_in_range(number, PREFETCH_BLOCKS * ALLOCATION_STRIDE, &numbers);
-        shared
-            .words()
-            .prefetch_block(BlockIndex::from_low_bits(soon.into()));
+        words.prefetch_block(BlockIndex::from_low_bits(soon.into()));
         return Some(owned);
     }
     allocate_any(shared, me, numbers, cursor)
@@ -133,16 +144,13 @@ pub(crate) fn allocate_one<S: SharedState>(
     me: PeerIndex,
     number: u32,
 ) -> Option<OwnedBlock> {
-    allocate_index(shared.words(), me, BlockIndex::new(number)?)
+    let index = BlockIndex::new(number)?;
+    allocate_block(shared.words().block(index)?, me, index)
 }
 
+/// Allocates the block with this header and index, if it is free. Transition `Allocate`.
 #[inline(always)]
-fn allocate_index<'a>(
-    words: impl Words<'a>,
-    me: PeerIndex,
-    index: BlockIndex,
-) -> Option<OwnedBlock> {
-    let header = words.block(index)?;
+fn allocate_block(header: &BlockHeader, me: PeerIndex, index: BlockIndex) -> Option<OwnedBlock> {
     let seen = header.word.load();
     if !seen.is(BlockKind::Free) {
         return None;
@@ -184,16 +192,21 @@ fn allocate_any<S: SharedState>(
 }
 
 /// Declares the payload of `length` bytes complete. Transition `Offer`.
-#[inline(always)]
 pub(crate) fn offer<'a>(
     words: impl Words<'a>,
     owned: &mut OwnedBlock,
     length: u32,
 ) -> Result<(), Corrupt> {
     let header = words.block(owned.index()).ok_or(Corrupt::NoSuchBlock)?;
+    offer_block(header, owned, length);
+    Ok(())
+}
+
+/// Does the same for the block with this header.
+#[inline(always)]
+pub(crate) fn offer_block(header: &BlockHeader, owned: &mut OwnedBlock, length: u32) {
     header.set_length(length);
     owned.set_word(header.word.offer(owned.word()));
-    Ok(())
 }
 
 /// Undoes `Offer` for a block that could not be published.
@@ -215,10 +228,23 @@ pub(crate) enum Publish {
     Closed,
 }
 
+/// What became of an attempt to fill the slot of one position.
+#[derive(Clone, Copy, Debug)]
+#[must_use]
+pub(crate) enum Attempt {
+    Accepted,
+    Full,
+    /// The queue is closing.
+    Closing,
+    /// This slot was not empty.
+    NotEmpty(Position, SlotState),
+    /// Another process has changed the slot of this position in the meantime.
+    Lost(Position),
+}
+
 /// Gives the message the next position. Transitions `Publish` and `AdvanceTail`.
 ///
 /// `taken` is this sender's own memory of how far receivers have come: every position before it is taken.
-#[inline(always)]
 pub(crate) fn publish<'a, S: SharedState>(
     shared: &'a S,
     words: S::Words<'a>,
@@ -226,39 +252,115 @@ pub(crate) fn publish<'a, S: SharedState>(
     taken: &Hint,
 ) -> Result<Publish, Corrupt> {
     let header = words.block(offered.index()).ok_or(Corrupt::NoSuchBlock)?;
-    let size = words.ring_size();
-    let mut position = words.tail().get();
-    loop {
-        // Before each attempt, so that senders cannot keep a closer from writing Closed forever.
-        if words.lifecycle().load().is_closing() {
-            help_seal(shared)?;
-            return Ok(Publish::Closed);
-        }
-        let word = words.slot(position);
-        let seen = word.load();
-        if !seen.is_empty_in(size.lap(position)) {
-            match inspect_tail_slot(shared, position, seen)? {
-                TailSlot::Free => {}
-                TailSlot::Skip(next) => {
-                    position = next;
-                    continue;
-                }
-                TailSlot::Closed => return Ok(Publish::Closed),
-            }
-        }
-        if !has_room(shared, position, taken) {
-            return Ok(Publish::Full);
-        }
-        header.set_position(position);
-        if word.fill(seen, offered.index()) {
-            let _ = offered.take();
-            words.tail().set(position.next());
-            if words.items().has_waiters() && !mutant!(PublishWithoutWake) {
-                shared.items().notify(|word| shared.wake(word, 1));
-            }
-            return Ok(Publish::Accepted);
+    match publish_at_tail(shared, words, header, offered.take(), taken) {
+        Ok(()) => Ok(Publish::Accepted),
+        Err((block, attempt)) => {
+            *offered = block;
+            publish_after(shared, offered, taken, attempt)
         }
     }
+}
+
+/// Makes the first attempt of [`publish`], which usually succeeds. The header must be that of the block. Otherwise returns the
+/// block: the caller calls [`publish_after`]. By value, so that the block never has to leave the registers.
+#[inline(always)]
+pub(crate) fn publish_at_tail<'a, S: SharedState>(
+    shared: &'a S,
+    words: S::Words<'a>,
+    header: &BlockHeader,
+    offered: OwnedBlock,
+    taken: &Hint,
+) -> Result<(), (OwnedBlock, Attempt)> {
+    let tail = words.tail().get();
+    match try_publish(shared, words, header, offered.index(), tail, taken) {
+        Attempt::Accepted => {
+            let _ = offered.into_parts();
+            Ok(())
+        }
+        other => Err((offered, other)),
+    }
+}
+
+/// Completes [`publish`] after an attempt.
+#[inline(never)]
+pub(crate) fn publish_after<S: SharedState>(
+    shared: &S,
+    offered: &mut OwnedBlock,
+    taken: &Hint,
+    mut attempt: Attempt,
+) -> Result<Publish, Corrupt> {
+    let words = shared.words();
+    let index = offered.index();
+    let header = words.block(index).ok_or(Corrupt::NoSuchBlock)?;
+    loop {
+        attempt = match attempt {
+            Attempt::Accepted => {
+                // Spent (OWNED-2).
+                let _ = offered.take();
+                return Ok(Publish::Accepted);
+            }
+            Attempt::Full => return Ok(Publish::Full),
+            Attempt::Closing => {
+                help_seal(shared)?;
+                return Ok(Publish::Closed);
+            }
+            Attempt::NotEmpty(position, seen) => match inspect_tail_slot(shared, position, seen)? {
+                TailSlot::Free => fill(shared, words, header, index, position, seen, taken),
+                TailSlot::Skip(next) => try_publish(shared, words, header, index, next, taken),
+                TailSlot::Closed => return Ok(Publish::Closed),
+            },
+            Attempt::Lost(position) => try_publish(shared, words, header, index, position, taken),
+        };
+    }
+}
+
+/// Gives the message this position, if its slot is empty. Transitions `Publish` and `AdvanceTail`.
+#[inline(always)]
+fn try_publish<'a, S: SharedState>(
+    shared: &'a S,
+    words: S::Words<'a>,
+    header: &BlockHeader,
+    index: BlockIndex,
+    position: Position,
+    taken: &Hint,
+) -> Attempt {
+    // Before each attempt, so that senders cannot keep a closer from writing Closed forever.
+    if words.lifecycle().load().is_closing() {
+        return Attempt::Closing;
+    }
+    let seen = words.slot(position).load();
+    let lap = words.ring_size().lap(position);
+    if !seen.is_empty_in(lap) {
+        return Attempt::NotEmpty(position, seen);
+    }
+    // The same value as `seen`, of which the compiler knows more.
+    let empty = SlotState::empty(lap);
+    fill(shared, words, header, index, position, empty, taken)
+}
+
+/// Gives the message this position, whose slot was free when it was `seen`. Transitions `Publish` and `AdvanceTail`.
+#[inline(always)]
+fn fill<'a, S: SharedState>(
+    shared: &'a S,
+    words: S::Words<'a>,
+    header: &BlockHeader,
+    index: BlockIndex,
+    position: Position,
+    seen: SlotState,
+    taken: &Hint,
+) -> Attempt {
+    if !has_room(shared, position, taken) {
+        return Attempt::Full;
+    }
+    header.set_position(position);
+    if !words.slot(position).fill(seen, index) {
+        return Attempt::Lost(position);
+    }
+    words.tail().set(position.next());
+    if words.items().has_waiters() && !mutant!(PublishWithoutWake) {
+        shared.items().notify(|word| shared.wake(word, 1));
+    }
+    Attempt::Accepted
 }
 
 /// Returns whether a message at `position` is within the capacity: the message `capacity` positions before it must be

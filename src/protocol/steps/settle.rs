@@ -7,6 +7,7 @@ use super::batch::{
 use super::dead_letters::trim_dead_letters;
 use super::scan::find_blocks;
 use super::wake::wake_block_waiters;
+use crate::protocol::block_header::BlockHeader;
 use crate::protocol::blocks::{BlockKind, BlockState};
 use crate::protocol::{Corrupt, SharedState, Words};
 use crate::sync::{Ordering, fence_after_exchange, fence_after_store};
@@ -18,9 +19,20 @@ pub(crate) fn acknowledge<'a, S: SharedState>(
     words: S::Words<'a>,
     held: OwnedBlock,
 ) -> Result<(), Corrupt> {
+    let header = words.block(held.index()).ok_or(Corrupt::NoSuchBlock)?;
+    acknowledge_block(shared, words, header, held)
+}
+
+/// Does the same for the block with this header.
+#[inline(always)]
+pub(crate) fn acknowledge_block<'a, S: SharedState>(
+    shared: &'a S,
+    words: S::Words<'a>,
+    header: &BlockHeader,
+    held: OwnedBlock,
+) -> Result<(), Corrupt> {
     let to = held.word().free();
-    let (index, held) = held.into_parts();
-    let header = words.block(index).ok_or(Corrupt::NoSuchBlock)?;
+    let (_, held) = held.into_parts();
     if !header.word.acknowledge(held, to) {
         return Err(Corrupt::OwnedBlockChanged);
     }
