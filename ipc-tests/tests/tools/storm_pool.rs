@@ -14,7 +14,8 @@ use std::time::Duration;
 /// More than a storm takes. The program has a watchdog of its own, which reports what hangs.
 const LIMIT: Duration = Duration::from_mins(20);
 
-fn storm(options: &str) {
+/// Runs a storm. These counts must not be 0 at its end.
+fn storm(options: &str, must_happen: &[&str]) {
     guarded(LIMIT, || {
         let (seconds, seed) = (rounds(3, 200).to_string(), seed().to_string());
         let mut arguments = vec!["--pool", "--seed", &seed, "--seconds", &seconds];
@@ -23,7 +24,7 @@ fn storm(options: &str) {
         for nothing in ["lost", "duplicated", "orphans"] {
             assert_eq!(closing_line::count(&line, nothing), 0, "{line}");
         }
-        for something in ["kills", "parents", "accepted", "completed"] {
+        for something in must_happen {
             assert!(closing_line::count(&line, something) > 0, "{line}");
         }
     });
@@ -31,10 +32,14 @@ fn storm(options: &str) {
 
 #[test]
 fn workers_and_their_parents_are_killed() {
-    storm("--workers 2 --kills-per-second 30");
+    storm(
+        "--workers 2 --kills-per-second 30",
+        &["kills", "parents", "accepted", "completed"],
+    );
 }
 
 #[test]
 fn workers_are_killed_faster_than_they_start() {
-    storm("--workers 4 --kills-per-second 200");
+    // On a slow machine no pool lives until its workers are ready, so there may be no task.
+    storm("--workers 4 --kills-per-second 200", &["kills", "parents"]);
 }
