@@ -16,7 +16,7 @@ use core::ops::{Range, RangeInclusive};
 
 /// How many cells ahead a sender prefetches: between processors that are far apart, a cache line takes as long as several
 /// messages. Only if receivers are not close behind, because they prefetch the same cells. And only if messages take two
-/// lines: cells of which many lines are used are fetched faster by the processor itself.
+/// lines. Of a longer message only the cell at the tail is prefetched.
 const PREFETCH_CELLS: u64 = 4;
 /// How many messages behind receivers are not close.
 const FAR_BEHIND: u64 = 32;
@@ -39,7 +39,7 @@ pub(super) struct Allocator {
     class: AtomicUsize,
     /// Whether a cell has room for messages that take two lines.
     has_long_cells: bool,
-    /// What this sender prefetches: so many bytes of the payload at the tail, whose first line it allocates anyway; or
+    /// What this sender prefetches: the number of bytes of the payload at the tail, 0 if they are in the line that it allocates; or
     /// [`LATER_CELL`].
     prefetched: AtomicU32,
 }

@@ -239,8 +239,8 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         }
     }
 
-    /// Does the same for a large value, which is decoded to where the caller gets it. For small ones that takes more
-    /// instructions than moving them.
+    /// Does the same for a large value, which is decoded to where the caller gets it, and for any message that lies beside no
+    /// slot. For small ones that takes more instructions than moving them.
     #[inline(always)]
     fn open_large<P: WaitPolicy>(
         &self,
