@@ -2,7 +2,7 @@
 //!
 //! MESSAGES-1. The bytes of a message are read from the file after its block was found in the copy of the words. They
 //!             are returned only if the block's word is the same afterwards: each change of owner changes it (BLOCK-3),
-//!             and until then no process writes the payload (BLOCK-4).
+//!             and until then no process changes the payload (BLOCK-4).
 
 use super::view::QueueView;
 use crate::error::OpenError;

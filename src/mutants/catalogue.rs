@@ -147,6 +147,8 @@ mutants! {
     OwnedLeaseNotCounted,
     /// A reservation still gives access to the bytes of a message that was sent.
     PlaceOutlivesToken,
+    /// A receiver that writes to the lines of a message changes them (REWRITE-1).
+    RewriteChangesBytes,
     /// The home thread does not notice that other threads lease messages, too.
     OthersLeasesNotSeen,
     /// The last receiver does not notice a lease that was forgotten.

@@ -30,6 +30,26 @@ pub(crate) fn is_multiprocessor() -> bool {
     *SEVERAL
 }
 
+/// Returns whether a processor takes a cache line over much faster if the one that has read it has written to it, too: so it
+/// is with AMD's.
+pub(crate) fn hands_over_what_was_written() -> bool {
+    static HANDS_OVER: LazyLock<bool> = LazyLock::new(is_made_by_amd);
+    *HANDS_OVER
+}
+
+#[cfg(target_arch = "x86_64")]
+fn is_made_by_amd() -> bool {
+    let leaf = core::arch::x86_64::__cpuid(0);
+    let vendor = [leaf.ebx, leaf.edx, leaf.ecx].map(u32::to_le_bytes);
+    [b"AuthenticAMD", b"HygonGenuine"]
+        .contains(&vendor.as_flattened().try_into().unwrap_or(&[0; 12]))
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+const fn is_made_by_amd() -> bool {
+    false
+}
+
 /// Lets another runnable thread use this processor.
 pub(crate) fn yield_now() {
     rustix::thread::sched_yield();

@@ -34,16 +34,22 @@ impl<'a> HeldBlock<'a> {
         self.queue.view().payload(&self.block)
     }
 
-    /// Returns the bytes and the header of a message that lies beside the slot of this position. So nothing has to be looked
-    /// up.
+    /// Returns the bytes of a message that lies beside the slot of this position, and what the caller needs to acknowledge it.
+    /// So nothing has to be looked up.
     #[inline(always)]
     pub(super) fn beside(
         &self,
         words: View<'a>,
         position: Position,
-    ) -> Result<(&[u8], &'a BlockHeader), Corrupt> {
+    ) -> Result<(&[u8], Beside<'a>), Corrupt> {
         let header = words.block_beside(position).ok_or(Corrupt::NoSuchBlock)?;
-        Ok((words.payload_near(position, &self.block)?, header))
+        let bytes = words.payload_near(position, &self.block)?;
+        let beside = Beside {
+            position,
+            header,
+            length: bytes.len(),
+        };
+        Ok((bytes, beside))
     }
 
     /// Returns the block, which the caller then has to release or return.
@@ -76,15 +82,25 @@ impl<'a> HeldBlock<'a> {
 
     /// Acknowledges the message (`Release`).
     #[inline(always)]
-    pub(super) fn acknowledge(self) -> Result<(), Corrupt> {
+    pub(super) fn acknowledge(mut self) -> Result<(), Corrupt> {
+        let words = self.queue.view();
+        if let Some(header) = words.block(self.block.index()) {
+            words.rewrite(&mut self.block, header.length() as usize);
+        }
+        self.acknowledge_rewritten()
+    }
+
+    /// Does the same after the lines of the message were written to, if they are to be.
+    #[inline(always)]
+    pub(super) fn acknowledge_rewritten(self) -> Result<(), Corrupt> {
         let queue = self.queue;
         let block = self.into_block();
-        let segment = queue.segment();
+        let (segment, words) = (queue.segment(), queue.view());
         // The same comparison as on the way to the block's word, so that it costs a small message nothing.
         if !segment.small_blocks().contains(&block.index().get()) {
             return acknowledge_larger(queue, block);
         }
-        settle::acknowledge(segment, queue.view(), block)
+        settle::acknowledge(segment, words, block)
     }
 
     /// Makes the message a dead letter (`Return`), because no receiver can decode it.
@@ -108,22 +124,38 @@ impl<'a> HeldBlock<'a> {
     }
 }
 
-/// A small block, with this header, whose message is acknowledged when this is dropped (`Release`). For messages that were
-/// decoded.
+/// A small block whose message is acknowledged when this is dropped (`Release`). For messages that were decoded.
 pub(super) struct AcknowledgedAtEnd<'a> {
     queue: Entered<'a>,
     header: &'a BlockHeader,
     block: OwnedBlock,
 }
 
+/// What a receive knows about the message of a block that lies beside a slot.
+#[derive(Clone, Copy)]
+pub(super) struct Beside<'a> {
+    /// The position of the slot.
+    pub(super) position: Position,
+    pub(super) header: &'a BlockHeader,
+    pub(super) length: usize,
+}
+
 impl<'a> AcknowledgedAtEnd<'a> {
     #[inline(always)]
-    pub(super) fn new(held: HeldBlock<'a>, header: &'a BlockHeader) -> Self {
+    pub(super) fn new(held: HeldBlock<'a>, message: Beside<'a>) -> Self {
+        let Beside {
+            position,
+            header,
+            length,
+        } = message;
         let queue = held.queue;
+        let mut block = held.into_block();
+        // Here, since a `drop` that does more becomes a function, to which all of this is passed in memory.
+        queue.view().rewrite_near(position, &mut block, length);
         Self {
             queue,
             header,
-            block: held.into_block(),
+            block,
         }
     }
 }

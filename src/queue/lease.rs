@@ -245,12 +245,13 @@ impl<'a> LeasedMessage<'a> {
         else {
             return lease.0.take().map_or((), acknowledge_unusual);
         };
-        let (attachment, block) = (*attachment, block.take());
+        let attachment = *attachment;
         let Ok(queue) = attachment.enter() else {
             return;
         };
+        let block = block.take_rewritten(queue.view());
         // The next operation meets a corrupt word, too, and reports it.
-        let _ = HeldBlock::new(queue, block).acknowledge();
+        let _ = HeldBlock::new(queue, block).acknowledge_rewritten();
         if attachment.leases.remove() {
             queue.count_lease_operation();
         }

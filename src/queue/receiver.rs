@@ -224,15 +224,15 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         if size_of::<T>() > LARGEST_MOVED {
             return self.open_large(held, policy);
         }
-        let (bytes, header) = match held.beside(words, found.place()) {
-            Ok(message) => message,
+        let (bytes, beside) = match held.beside(words, found.place()) {
+            Ok(found) => found,
             // A batch looks like a message that is too long.
             Err(corrupt) => return self.open_unusual(held, corrupt, policy),
         };
         match C::decode(bytes) {
             Ok(message) => {
                 // Acknowledges the message when it is where the caller gets it, so that it is moved only once.
-                let _acknowledged = AcknowledgedAtEnd::new(held, header);
+                let _acknowledged = AcknowledgedAtEnd::new(held, beside);
                 Ok(message)
             }
             Err(error) => Err(Failure::from(held.undecodable(error)).into()),
@@ -293,8 +293,8 @@ impl<T, C: Codec<T>> Receiver<T, C> {
                 return otherwise(self.receive_after(queue, miss, policy));
             }
         };
-        let (bytes, header) = match held.beside(words, found.place()) {
-            Ok(message) => message,
+        let (bytes, beside) = match held.beside(words, found.place()) {
+            Ok(found) => found,
             // A batch looks like a message that is too long.
             Err(corrupt) => return otherwise(self.open_unusual(held, corrupt, policy)),
         };
@@ -302,7 +302,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
             Ok(message) => {
                 // Acknowledges the message when it is where the caller gets it, so that it is moved only once. If the
                 // codec panics, the message returns to the queue.
-                let _acknowledged = AcknowledgedAtEnd::new(held, header);
+                let _acknowledged = AcknowledgedAtEnd::new(held, beside);
                 usual(message)
             }
             Err(error) => otherwise(Err(Failure::from(held.undecodable(error)).into())),

@@ -10,6 +10,7 @@
 //! | [`attach_error`] | why a file is not a segment that this process can use                                   |
 //! | [`mapped`]       | [`Segment`]: the mapping, and the words of the protocol in it                           |
 //! | [`payload`]      | the bytes of messages, as slices; what a peer's stray write can do to them              |
+//! | [`rewrite`]      | writing to the cache lines of a message that has been read, so that the next one is faster  |
 //! | [`batch_layout`] | how several messages lie in the payload of one block                                    |
 //! | [`parts`]        | the memory of classes of blocks and of the peer table, taken when they are first used   |
 //! | [`huge`]         | the memory of blocks for messages of more than 64 KiB                                   |
@@ -36,6 +37,7 @@ mod layout;
 mod mapped;
 mod parts;
 mod payload;
+mod rewrite;
 mod schema;
 mod settings;
 pub(crate) mod sweep;

@@ -2,9 +2,10 @@
 //!
 //! A slice is handed out for a borrow of an [`OwnedBlock`], the token of a block that this process owns. The protocol
 //! gives a block to one process at a time: its payload is written in Owned only, which is one sender's, and read in
-//! Held and Read only, which are one receiver's (BLOCK-1, BLOCK-4). The token cannot be copied, and giving the block up
-//! takes it away (OWNED-1, OWNED-2). So no safe code of this process can write a payload that is borrowed, and no
-//! process that runs this crate writes the payload of a block that another process owns.
+//! Held and Read only, which are one receiver's (BLOCK-1, BLOCK-4). That receiver may also write there what is there
+//! already ([`super::rewrite`]). The token cannot be copied, and giving the block up takes it away (OWNED-1, OWNED-2). So
+//! no safe code of this process can write a payload that is borrowed, and no process that runs this crate writes the
+//! payload of a block that another process owns.
 //!
 //! Looking up a payload takes some twenty instructions, so a reservation and a lease do it once, and keep the place:
 //!
@@ -39,6 +40,8 @@
     reason = "makes slices of payloads; each block states its reason"
 )]
 
+use super::geometry::FIRST_LINE_PAYLOAD;
+use super::rewrite::rewrite_lines;
 use super::view::View;
 use crate::protocol::block_header::BlockHeader;
 use crate::protocol::blocks::BlockKind;
@@ -146,6 +149,27 @@ impl<'a> View<'a> {
         // holds or reads the block (OWNED-1, OWNED-3), in which states no process writes its payload (BLOCK-4), and it
         // cannot give the block up while the token is borrowed.
         Ok(unsafe { core::slice::from_raw_parts(address.as_ptr(), length) })
+    }
+
+    /// Writes to the lines of a message of this length that is about to be acknowledged, where that makes later ones faster.
+    #[inline(always)]
+    pub(crate) fn rewrite(self, held: &mut OwnedBlock, length: usize) {
+        if self.is_rewritten(held.index())
+            && let Ok(place) = self.payload_address(held.index())
+        {
+            rewrite_lines(held, place, length);
+        }
+    }
+
+    /// Does the same for a block that probably lies beside the slot of a position.
+    #[inline(always)]
+    pub(crate) fn rewrite_near(self, position: Position, held: &mut OwnedBlock, length: usize) {
+        if length > FIRST_LINE_PAYLOAD
+            && self.is_rewritten(held.index())
+            && let Ok(place) = self.payload_address_near(position, held.index())
+        {
+            rewrite_lines(held, place, length);
+        }
     }
 }
 
@@ -298,6 +322,16 @@ impl ReadableBlock {
     #[inline(always)]
     pub(crate) const fn block(&self) -> &OwnedBlock {
         &self.block
+    }
+
+    /// Takes the block out to be acknowledged, after writing to its lines ([`super::rewrite`]). Leaves a spent token and no
+    /// bytes. As for [`bytes`](Self::bytes).
+    #[inline(always)]
+    pub(crate) fn take_rewritten(&mut self, view: View<'_>) -> OwnedBlock {
+        if self.length > FIRST_LINE_PAYLOAD && view.is_rewritten(self.block.index()) {
+            rewrite_lines(&mut self.block, (self.address, self.length), self.length);
+        }
+        self.take()
     }
 
     /// Takes the block out, and leaves a spent token and no bytes.

@@ -18,6 +18,7 @@
 
 use super::geometry::{Geometry, PEERS_PER_PAGE};
 use super::layout::{CACHE_LINE, CELLS, CellHeader, LARGE_HEADER, SHARED, SharedWords};
+use super::rewrite::rewritten_blocks;
 use crate::os::memory::Mapping;
 use crate::os::{cpu, membarrier};
 use crate::protocol::batch::BatchMarks;
@@ -30,7 +31,6 @@ use crate::protocol::peers::PeerEntry;
 use crate::protocol::returned::ReturnedWord;
 use crate::protocol::ring::{Hint, RingSize, SlotWord};
 use crate::protocol::{Corrupt, Words};
-#[cfg(feature = "cli")]
 use core::ops::Range;
 use core::ptr::NonNull;
 #[cfg(feature = "cli")]
@@ -45,6 +45,8 @@ const PREFETCHED_LINES: usize = 18;
 #[derive(Debug)]
 pub(super) struct Places {
     hot: HotPlaces,
+    /// The indices of blocks whose lines a receiver rewrites ([`super::rewrite`]).
+    rewritten: Range<u32>,
     headers: NonNull<u8>,
     peers: NonNull<u8>,
     block_count: u32,
@@ -87,6 +89,7 @@ impl Places {
         });
         Self {
             hot,
+            rewritten: rewritten_blocks(&geometry),
             part_starts,
             headers: mapping.pointer_at(geometry.headers),
             peers: mapping.pointer_at(geometry.peers),
@@ -304,6 +307,13 @@ impl<'a> View<'a> {
         let offset = self.offset_at(position) + size_of::<CellHeader>();
         // SAFETY: each slot has a cell, and the payload of its block follows its header.
         Ok((unsafe { self.hot.start.add(offset) }, self.hot.inline))
+    }
+
+    /// Returns whether a receiver writes to the lines of a message in this block.
+    #[inline(always)]
+    pub(super) fn is_rewritten(self, index: BlockIndex) -> bool {
+        let Range { start, end } = self.all.rewritten;
+        index.get().wrapping_sub(start) < end - start
     }
 
     /// Returns how many bytes a block of the smallest class has room for.

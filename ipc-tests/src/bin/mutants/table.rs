@@ -144,6 +144,7 @@ pub(crate) const MUTANTS: &[Row] = &[
     ("LeaseCountNeverFalls", Layer::Queue, Ipc("queue", "leases::more_leases_than_a_process_may_have_are_refused")),
     ("OwnedLeaseNotCounted", Layer::Queue, Ipc("queue", "leases::leases_that_are_owned_or_end_in_other_threads_count_like_all_others")),
     ("PlaceOutlivesToken", Layer::Segment, Ipc("queue", "values::a_value_is_zeros_when_it_is_cleared_or_was_sent")),
+    ("RewriteChangesBytes", Layer::Segment, Stepkill("--op recv-two-lines --mode kill")),
     ("OthersLeasesNotSeen", Layer::Queue, Ipc("queue", "leases::leases_that_are_owned_or_end_in_other_threads_count_like_all_others")),
     ("ForgottenLeaseLost", Layer::Queue, Ipc("queue", "bytes::a_forgotten_lease_that_borrowed_its_receiver_holds_its_message_until_its_process_ends")),
     ("UndecodableReturned", Layer::Queue, Ipc("queue", "leases::a_message_that_cannot_be_decoded_is_an_error_once_and_a_dead_letter")),

@@ -11,6 +11,10 @@ use workring::{Handoff, Lease, Options, inherit, rendezvous};
 
 /// The length of a message whose block gets memory when it is sent, and gives it back.
 pub(super) const LARGE: usize = 70_000;
+/// The length of a message that takes two cache lines of its cell.
+pub(super) const TWO_LINES: usize = 90;
+/// The length of a message that fits no cell.
+pub(super) const LARGER_BLOCK: usize = 120;
 
 /// Waits in this queue sleep at once, and do not end before they are woken. No operation takes memory for a class of
 /// blocks: the look at the limits of the system is so long that only a sample of its instructions could be tried.
@@ -42,6 +46,10 @@ pub(super) fn large_messages() -> Options {
 
 pub(super) fn send_three_messages(queue: &mut Queue) {
     (1..=3).for_each(|number| assert!(queue.send(number)));
+}
+
+pub(super) fn send_three_of(queue: &mut Queue, length: usize) {
+    (1..=3).for_each(|number| assert!(queue.send_message(Message { number, length })));
 }
 
 pub(super) fn send_batch_of_three(queue: &mut Queue) {
@@ -124,8 +132,9 @@ pub(super) fn send_many(victim: &mut Victim, numbers: &[u32]) {
 /// Sends message 2, in place.
 pub(super) fn reserve_and_commit(victim: &mut Victim, length: usize) {
     let mut room = victim.tx().reserve(length).expect("room");
-    let number = room.first_chunk_mut().expect("long enough");
+    let (number, rest) = room.split_first_chunk_mut().expect("long enough");
     *number = 2_u32.to_le_bytes();
+    Message { number: 2, length }.fill(rest);
     let sent = room.commit();
     drop(room);
     if sent.is_ok() {

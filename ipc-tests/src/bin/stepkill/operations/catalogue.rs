@@ -2,11 +2,12 @@
 
 use super::{
     actions::{
-        LARGE, acknowledge, attach_and_lease, attach_and_receive, attach_receiver, attach_sender,
-        capacity_4, capacity_32, close, connect, fill, give_to_child, give_to_parent,
-        keep_dead_letter, large_messages, lease, make_ticket, make_two_dead_letters, receive,
-        receive_many, reserve_and_commit, return_lease, send_batch_of_three, send_many,
-        send_three_messages, take_given, without_memory,
+        LARGE, LARGER_BLOCK, TWO_LINES, acknowledge, attach_and_lease, attach_and_receive,
+        attach_receiver, attach_sender, capacity_4, capacity_32, close, connect, fill,
+        give_to_child, give_to_parent, keep_dead_letter, large_messages, lease, make_ticket,
+        make_two_dead_letters, receive, receive_many, reserve_and_commit, return_lease,
+        send_batch_of_three, send_many, send_three_messages, send_three_of, take_given,
+        without_memory,
     },
     futures::{
         DROP_RECV_ASYNC, RECV_ASYNC, RECV_ASYNC_AGAIN, RECV_ASYNC_PENDING, SEND_ASYNC,
@@ -239,6 +240,22 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         ..RECEIVING
     },
     Operation {
+        name: "recv-two-lines",
+        prepare_queue: |queue| send_three_of(queue, TWO_LINES),
+        prepare_victim: attach_and_receive,
+        act: receive,
+        in_flight: &[2],
+        ..RECEIVING
+    },
+    Operation {
+        name: "recv-larger-block",
+        prepare_queue: |queue| send_three_of(queue, LARGER_BLOCK),
+        prepare_victim: attach_and_receive,
+        act: receive,
+        in_flight: &[2],
+        ..RECEIVING
+    },
+    Operation {
         name: "recv-large",
         options: large_messages,
         prepare_queue: |queue| {
@@ -326,6 +343,14 @@ pub(crate) const OPERATIONS: &[Operation] = &[
     // Acknowledging and returning.
     Operation {
         name: "ack",
+        prepare_victim: attach_and_lease,
+        act: acknowledge,
+        in_flight: &[1],
+        ..RECEIVING
+    },
+    Operation {
+        name: "ack-two-lines",
+        prepare_queue: |queue| send_three_of(queue, TWO_LINES),
         prepare_victim: attach_and_lease,
         act: acknowledge,
         in_flight: &[1],
