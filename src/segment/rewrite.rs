@@ -7,11 +7,11 @@
 //! is there. The first line of a cell needs nothing, since the states of slot and block are in it.
 //!
 //! REWRITE-1. Only the process that holds a block rewrites it, while it lends out none of its bytes. What it writes is what
-//!     it has just read there, so that nobody sees a difference: neither another process that looks at the message, nor the
-//!     next receiver, if this one dies in between.
+//!     it has just read there. So no process sees a difference: not one that looks at the message, and not the next receiver,
+//!     if this one dies in between.
 //! REWRITE-2. Blocks are rewritten only if a processor's own cache has room for all that are used in turn. Lines that it has
 //!     pushed out come from elsewhere, and rewriting them is only more work. Nor are huge blocks rewritten: such a message
-//!     may have pages that nobody has ever touched.
+//!     may have pages that no process has ever touched.
 #![allow(
     unsafe_code,
     reason = "reads and writes bytes of payloads; each block states its reason"
