@@ -203,6 +203,10 @@ fn signals(io: &mut Io) {
     ];
     if ignores_hangup {
         ignored.push(Signal::SIGHUP);
+    } else {
+        // The tests may run under `nohup`.
+        // SAFETY: installs no handler of this program.
+        unsafe { signal(Signal::SIGHUP, SigHandler::SigDfl) }.expect("default");
     }
     for &number in &ignored {
         // SAFETY: installs no handler of this program.
