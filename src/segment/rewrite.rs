@@ -9,9 +9,9 @@
 //! REWRITE-1. Only the process that holds a block rewrites it, while it lends out none of its bytes. What it writes is what
 //!     it has just read there. So no process sees a difference: not one that looks at the message, and not the next receiver,
 //!     if this one dies in between.
-//! REWRITE-2. Blocks are rewritten only if a processor's own cache has room for all that are used in turn. Lines that it has
-//!     pushed out come from elsewhere, and rewriting them is only more work. Nor are huge blocks rewritten: such a message
-//!     may have pages that no process has ever touched.
+//! REWRITE-2. Only blocks in cells are rewritten, and only if a processor's own cache has room for all cells of the ring.
+//!     Lines that it has pushed out come from elsewhere, and rewriting them is only more work. Of a longer message in place, a
+//!     receiver may read a small part, and would fetch all of it to rewrite it.
 #![allow(
     unsafe_code,
     reason = "reads and writes bytes of payloads; each block states its reason"
@@ -22,7 +22,6 @@ use super::layout::CACHE_LINE;
 use crate::os::cpu;
 use crate::protocol::blocks::BlockKind;
 use crate::protocol::steps::OwnedBlock;
-use core::ops::Range;
 use core::ptr::NonNull;
 
 /// The cells that a processor's own cache holds, in bytes: there is 1 MiB of it on the machine where this was measured. Cells of
@@ -32,19 +31,15 @@ const OWN_CACHE: usize = 1280 * 1024;
 /// Whether this is a build for tests: those rewrite on every machine.
 const IS_UNDER_TEST: bool = cfg!(any(test, feature = "test-hooks"));
 
-/// Returns the indices of the blocks that receivers rewrite (REWRITE-2). All larger blocks of a class that are not huge have
-/// 1 MiB.
-pub(super) fn rewritten_blocks(geometry: &Geometry) -> Range<u32> {
-    if !IS_UNDER_TEST && !cpu::hands_over_what_was_written() {
-        return 0..0;
-    }
+/// Returns how many blocks, the first ones, receivers rewrite (REWRITE-2).
+pub(super) fn rewritten_blocks(geometry: &Geometry) -> u32 {
     let cells = usize::try_from(geometry.ring.slots()).unwrap_or(usize::MAX);
-    let start = if cells.saturating_mul(geometry.cell) <= OWN_CACHE {
-        0
-    } else {
+    let is_worthwhile = IS_UNDER_TEST || cpu::hands_over_what_was_written();
+    if is_worthwhile && cells.saturating_mul(geometry.cell) <= OWN_CACHE {
         geometry.small_blocks()
-    };
-    start..geometry.huge_blocks().start
+    } else {
+        0
+    }
 }
 
 /// Writes to the lines of the payload at this place, which must be that of the block.
@@ -79,31 +74,13 @@ pub(super) fn rewrite_lines(
 mod tests {
     use super::*;
 
-    /// Returns whether messages of this length are rewritten, in the blocks of the first class that takes them.
-    fn is_rewritten(geometry: &Geometry, length: usize) -> bool {
-        let class = geometry.class_for(length).expect("a class");
-        let blocks = geometry.classes.get(class).expect("a class").blocks.clone();
-        let rewritten = rewritten_blocks(geometry);
-        let first = rewritten.contains(&blocks.start);
-        let last = rewritten.contains(&(blocks.end - 1));
-        assert_eq!(first, last, "one answer for all blocks of a class");
-        first
-    }
-
     #[test]
-    fn what_fits_a_processors_cache_is_rewritten() {
+    fn cells_are_rewritten_if_they_fit_a_processors_cache() {
         let few = Geometry::new(1024, 1 << 20, 96);
-        assert!(is_rewritten(&few, 64));
+        assert_eq!(rewritten_blocks(&few), few.small_blocks());
         let many = Geometry::new(65_536, 1 << 20, 96);
-        assert!(!is_rewritten(&many, 64), "more cells than the cache holds");
+        assert_eq!(rewritten_blocks(&many), 0);
         let long = Geometry::new(1024, 1 << 20, 1024);
-        assert!(
-            !is_rewritten(&long, 1024),
-            "the cells are too long for that"
-        );
-        for geometry in [few, many, long] {
-            assert!(is_rewritten(&geometry, 64 * 1024));
-            assert!(!is_rewritten(&geometry, 64 * 1024 + 1), "a huge block");
-        }
+        assert_eq!(rewritten_blocks(&long), 0);
     }
 }

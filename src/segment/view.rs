@@ -31,6 +31,7 @@ use crate::protocol::peers::PeerEntry;
 use crate::protocol::returned::ReturnedWord;
 use crate::protocol::ring::{Hint, RingSize, SlotWord};
 use crate::protocol::{Corrupt, Words};
+#[cfg(feature = "cli")]
 use core::ops::Range;
 use core::ptr::NonNull;
 #[cfg(feature = "cli")]
@@ -45,8 +46,8 @@ const PREFETCHED_LINES: usize = 18;
 #[derive(Debug)]
 pub(super) struct Places {
     hot: HotPlaces,
-    /// The indices of blocks whose lines a receiver rewrites ([`super::rewrite`]).
-    rewritten: Range<u32>,
+    /// A receiver rewrites the lines of the blocks before this one ([`super::rewrite`]).
+    rewritten: u32,
     headers: NonNull<u8>,
     peers: NonNull<u8>,
     block_count: u32,
@@ -312,8 +313,7 @@ impl<'a> View<'a> {
     /// Returns whether a receiver writes to the lines of a message in this block.
     #[inline(always)]
     pub(super) fn is_rewritten(self, index: BlockIndex) -> bool {
-        let Range { start, end } = self.all.rewritten;
-        index.get().wrapping_sub(start) < end - start
+        index.get() < self.all.rewritten
     }
 
     /// Returns how many bytes a block of the smallest class has room for.
