@@ -38,8 +38,10 @@ pub(crate) fn hands_over_what_was_written() -> bool {
 }
 
 #[cfg(target_arch = "x86_64")]
+#[allow(unused_unsafe, reason = "in newer versions of Rust the call is safe")]
 fn is_made_by_amd() -> bool {
-    let leaf = core::arch::x86_64::__cpuid(0);
+    // SAFETY: every processor of this architecture has the instruction, and leaf 0.
+    let leaf = unsafe { core::arch::x86_64::__cpuid(0) };
     let vendor = [leaf.ebx, leaf.edx, leaf.ecx].map(u32::to_le_bytes);
     [b"AuthenticAMD", b"HygonGenuine"]
         .contains(&vendor.as_flattened().try_into().unwrap_or(&[0; 12]))

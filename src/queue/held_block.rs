@@ -83,10 +83,7 @@ impl<'a> HeldBlock<'a> {
     /// Acknowledges the message (`Release`).
     #[inline(always)]
     pub(super) fn acknowledge(mut self) -> Result<(), Corrupt> {
-        let words = self.queue.view();
-        if let Some(header) = words.block(self.block.index()) {
-            words.rewrite(&mut self.block, header.length() as usize);
-        }
+        self.queue.view().rewrite(&mut self.block);
         self.acknowledge_rewritten()
     }
 
@@ -95,12 +92,12 @@ impl<'a> HeldBlock<'a> {
     pub(super) fn acknowledge_rewritten(self) -> Result<(), Corrupt> {
         let queue = self.queue;
         let block = self.into_block();
-        let (segment, words) = (queue.segment(), queue.view());
+        let segment = queue.segment();
         // The same comparison as on the way to the block's word, so that it costs a small message nothing.
         if !segment.small_blocks().contains(&block.index().get()) {
             return acknowledge_larger(queue, block);
         }
-        settle::acknowledge(segment, words, block)
+        settle::acknowledge(segment, queue.view(), block)
     }
 
     /// Makes the message a dead letter (`Return`), because no receiver can decode it.

@@ -151,17 +151,18 @@ impl<'a> View<'a> {
         Ok(unsafe { core::slice::from_raw_parts(address.as_ptr(), length) })
     }
 
-    /// Writes to the lines of a message of this length that is about to be acknowledged, where that makes later ones faster.
+    /// Writes to the lines of a message that is about to be acknowledged, where that makes later ones faster.
     #[inline(always)]
-    pub(crate) fn rewrite(self, held: &mut OwnedBlock, length: usize) {
+    pub(crate) fn rewrite(self, held: &mut OwnedBlock) {
         if self.is_rewritten(held.index())
+            && let Some(header) = self.block(held.index())
             && let Ok(place) = self.payload_address(held.index())
         {
-            rewrite_lines(held, place, length);
+            rewrite_lines(held, place, header.length() as usize);
         }
     }
 
-    /// Does the same for a block that probably lies beside the slot of a position.
+    /// Does the same for a message of this length, whose block probably lies beside the slot of a position.
     #[inline(always)]
     pub(crate) fn rewrite_near(self, position: Position, held: &mut OwnedBlock, length: usize) {
         if length > FIRST_LINE_PAYLOAD

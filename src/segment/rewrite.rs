@@ -2,9 +2,9 @@
 //!
 //! A line that a processor has only read stays shared with the one that wrote it, and must be taken away from both before
 //! the next sender can write there. With AMD's processors that takes much longer than to fetch a line that the receiver
-//! has written to, and no prefetch hides it: on an EPYC, messages of two lines took 48 ns one by one, and 18 ns if their
-//! receiver wrote to the second line, too. So before a receiver acknowledges a message, it writes to each of its lines what
-//! is there. The first line of a cell needs nothing, since the states of slot and block are in it.
+//! has written to, and no prefetch hides it (`docs/BENCHMARKS.md` has figures). So before a receiver acknowledges a message,
+//! it writes to each of its lines what is there. The first line of a cell needs nothing, since the states of slot and
+//! block are in it.
 //!
 //! REWRITE-1. Only the process that holds a block rewrites it, while it lends out none of its bytes. What it writes is what
 //!     it has just read there. So no process sees a difference: not one that looks at the message, and not the next receiver,
@@ -24,8 +24,8 @@ use crate::protocol::blocks::BlockKind;
 use crate::protocol::steps::OwnedBlock;
 use core::ptr::NonNull;
 
-/// The cells that a processor's own cache holds, in bytes: there is 1 MiB of it on the machine where this was measured. Cells of
-/// 1.2 MiB in all were faster when they were rewritten, and those of 1.7 MiB slower.
+/// The size of the largest ring of cells that is rewritten: a little more than a processor's own cache, which had 1 MiB where this
+/// was measured.
 const OWN_CACHE: usize = 1280 * 1024;
 
 /// Whether this is a build for tests: those rewrite on every machine.
