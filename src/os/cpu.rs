@@ -20,6 +20,24 @@ pub(crate) fn prefetch_for_write(address: *const u8) {
     let _ = address;
 }
 
+/// Prefetches the cache line at `address` for reading: another processor that has it may keep a copy. `address` need not be
+/// valid.
+#[inline(always)]
+pub(crate) fn prefetch_for_read(address: *const u8) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a prefetch has no effect that the program can see, and does not fault on any address.
+    unsafe {
+        core::arch::asm!("prefetcht0 [{}]", in(reg) address, options(nostack, preserves_flags, readonly));
+    }
+    #[cfg(target_arch = "aarch64")]
+    // SAFETY: a prefetch has no effect that the program can see, and does not fault on any address.
+    unsafe {
+        core::arch::asm!("prfm pldl1keep, [{}]", in(reg) address, options(nostack, preserves_flags, readonly));
+    }
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    let _ = address;
+}
+
 /// Returns whether the machine has more than one processor. With one, only a yield or a sleep lets a peer run. The
 /// processors that this process may run on do not matter: a process bound to one processor still waits for processes on others.
 pub(crate) fn is_multiprocessor() -> bool {

@@ -68,9 +68,9 @@ pub(crate) trait Words<'a>: Copy {
     fn blocks(self) -> &'a ParkingWord;
     /// Returns whether [`SharedState::fence_others`] makes fences for this process.
     fn is_fenced_by_others(self) -> bool;
-    /// Tells the processor that the block will be written soon.
+    /// Tells the processor that the block will be used soon, and its header written.
     fn prefetch_block(self, index: BlockIndex);
-    /// Tells the processor that the slot of this position, and the block beside it, will be written soon.
+    /// Tells the processor that the slot of this position, and the block beside it, will be used soon, and both words written.
     fn prefetch_cell(self, position: Position);
 }
 

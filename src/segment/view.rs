@@ -335,7 +335,7 @@ impl<'a> View<'a> {
             let address = address.wrapping_add(self.offset_at(position));
             cpu::prefetch_for_write(address.wrapping_add(CACHE_LINE));
             if end > 2 * CACHE_LINE {
-                prefetch_rest(address, end);
+                prefetch_rest(address, end, cpu::prefetch_for_write);
             }
         }
     }
@@ -349,8 +349,8 @@ impl<'a> View<'a> {
         cpu::prefetch_for_write(address.wrapping_add(CACHE_LINE));
     }
 
-    /// Tells the processor that the cell at this offset will be written soon: its lines, but no more than
-    /// [`PREFETCHED_LINES`].
+    /// Tells the processor that a receiver will soon take the message in the cell at this offset: that it will write the
+    /// first lines and read the others.
     #[inline(always)]
     fn prefetch(self, offset: usize) {
         let address = self.hot.start.as_ptr().wrapping_add(offset);
@@ -359,16 +359,29 @@ impl<'a> View<'a> {
             cpu::prefetch_for_write(address.wrapping_add(CACHE_LINE));
         }
         if self.hot.cell > 2 * CACHE_LINE {
-            prefetch_rest(address, self.hot.cell);
+            prefetch_read_lines(address, self.hot.cell);
         }
     }
 }
 
-/// Prefetches a cell of `size` bytes from its third line on.
+/// Prefetches the lines of a cell of `size` bytes that a receiver reads, from the third on.
+///
+/// Where a sender takes lines over as fast if they were only read, it keeps its copies: then it needs no data to write them
+/// again.
 #[inline(never)]
-fn prefetch_rest(cell: *const u8, size: usize) {
+fn prefetch_read_lines(cell: *const u8, size: usize) {
+    if cpu::hands_over_what_was_written() {
+        prefetch_rest(cell, size, cpu::prefetch_for_write);
+    } else {
+        prefetch_rest(cell, size, cpu::prefetch_for_read);
+    }
+}
+
+/// Prefetches a cell of `size` bytes from its third line on, but no more than [`PREFETCHED_LINES`].
+#[inline(never)]
+fn prefetch_rest(cell: *const u8, size: usize, prefetch: impl Fn(*const u8)) {
     for line in 2..size.div_ceil(CACHE_LINE).min(PREFETCHED_LINES) {
-        cpu::prefetch_for_write(cell.wrapping_add(line * CACHE_LINE));
+        prefetch(cell.wrapping_add(line * CACHE_LINE));
     }
 }
 
