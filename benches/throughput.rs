@@ -4,7 +4,9 @@
 //!     cargo bench --bench throughput -- 2 64             # two senders, two receivers, 64 bytes
 //!     cargo bench --bench throughput -- typed            # a struct of 48 bytes through the default codec, next to raw bytes
 //!     cargo bench --bench throughput -- in-place         # messages in place, next to the same ones by value
+//!     cargo bench --bench throughput -- larger           # 1 KiB in larger blocks, next to crossbeam-channel
 //!     cargo bench --bench throughput -- alone 2 64       # without crossbeam-channel; prints one figure
+//!     cargo bench --bench throughput -- alone-larger 1   # the same for 1 KiB in larger blocks
 //!     benches/since COMMIT                               # every cell, next to an earlier state of the crate
 //!
 //! Sender k is a process bound to processor k mod 2, receiver k to processor (k + 1) mod 2; the threads of the
@@ -14,6 +16,8 @@
 //!
 //! *In place*: raw bytes, one sender to one receiver. By value they are sent and received (`send`, `recv`); in place they
 //! are written and checked in shared memory (`reserve`, `commit`, `lease_bytes`, `ack`).
+//!
+//! *In larger blocks*: as messages are whose length the type does not tell. Cells have room for 96 bytes.
 //!
 //! | column | meaning |
 //! |---|---|
@@ -39,6 +43,8 @@ use workring::{
 };
 
 const CAPACITY: usize = 1024;
+/// The default room of a cell, where the type of the messages does not tell their length.
+const SMALL_CELL: usize = 96;
 
 /// Returns the processor of sender `k`.
 const fn sender_cpu(k: usize) -> usize {
@@ -173,6 +179,13 @@ fn main() {
         }
         ["typed"] => typed(),
         ["in-place"] => in_place(),
+        ["larger"] => {
+            print_head();
+            for pairs in [1, 2, 4] {
+                compare(&in_larger_blocks(pairs));
+            }
+        }
+        ["alone-larger", pairs] => alone(&in_larger_blocks(number_of(pairs))),
         [pairs, size] => {
             print_head();
             cell(number_of(pairs), number_of(size), compare);
@@ -202,6 +215,7 @@ struct Cell {
     pairs: usize,
     size: usize,
     messages: u64,
+    options: Options,
     /// Measure millions of messages a second, through workring and through crossbeam-channel.
     ours: fn(&Self) -> f64,
     theirs: fn(&Self) -> f64,
@@ -216,11 +230,24 @@ impl Cell {
             pairs,
             size,
             messages,
+            options: options(),
             ours: |cell| {
-                between_processes::<M, Plain>(&cell.size.to_string(), cell.pairs, cell.messages)
+                let kind = cell.size.to_string();
+                between_processes::<M, Plain>(&cell.options, &kind, cell.pairs, cell.messages)
             },
             theirs: |cell| between_threads::<M>(cell.pairs, cell.messages),
         }
+    }
+}
+
+fn options() -> Options {
+    Options::new(CAPACITY)
+}
+
+fn in_larger_blocks(pairs: usize) -> Cell {
+    Cell {
+        options: options().inline_len(SMALL_CELL),
+        ..Cell::of::<Aligned<1024>>(pairs, 1024, 3_000_000)
     }
 }
 
@@ -262,10 +289,12 @@ fn typed() {
     let (mut typed, mut raw, mut worst) = (Vec::new(), Vec::new(), 0.0_f64);
     for _ in 0..RUNS {
         let ((t, r), probe) = while_near(|| {
-            let typed = between_processes::<Typed, workring::queue::Bincode>("typed", 1, 8_000_000);
+            let queue = options();
+            let typed =
+                between_processes::<Typed, workring::queue::Bincode>(&queue, "typed", 1, 8_000_000);
             (
                 typed,
-                between_processes::<Aligned<48>, Plain>("48", 1, 8_000_000),
+                between_processes::<Aligned<48>, Plain>(&queue, "48", 1, 8_000_000),
             )
         });
         typed.push(t);
@@ -292,8 +321,8 @@ fn in_place() {
     // By value in a box, as in the table: an array of this size would be moved through the stack several times.
     row_in_place(
         65_536,
-        || between_processes::<[u8; 65_536], Raw>("place-65536", 1, 60_000),
-        || between_processes::<Box<[u8]>, Plain>("65536", 1, 60_000),
+        || between_processes::<[u8; 65_536], Raw>(&options(), "place-65536", 1, 60_000),
+        || between_processes::<Box<[u8]>, Plain>(&options(), "65536", 1, 60_000),
     );
 }
 
@@ -301,7 +330,9 @@ fn in_place_of<const N: usize>(messages: u64)
 where
     Raw: Codec<[u8; N]>,
 {
-    let measure = |how: &str| between_processes::<[u8; N], Raw>(&format!("{how}-{N}"), 1, messages);
+    let measure = |how: &str| {
+        between_processes::<[u8; N], Raw>(&options(), &format!("{how}-{N}"), 1, messages)
+    };
     row_in_place(N, || measure("place"), || measure("value"));
 }
 
@@ -321,10 +352,13 @@ fn row_in_place(size: usize, in_place: impl Fn() -> f64, by_value: impl Fn() -> 
 }
 
 /// Returns millions of messages a second through a workring queue, with this many senders and as many receivers.
-fn between_processes<M, C: Codec<M>>(kind: &str, pairs: usize, messages: u64) -> f64 {
-    let (tx, rx) = Options::new(CAPACITY)
-        .channel_with::<M, C>()
-        .expect("a queue");
+fn between_processes<M, C: Codec<M>>(
+    options: &Options,
+    kind: &str,
+    pairs: usize,
+    messages: u64,
+) -> f64 {
+    let (tx, rx) = options.channel_with::<M, C>().expect("a queue");
     let (ready, all_ready) = workring::channel::<()>(64).expect("a queue");
     let (go, wait_for_go) = workring::channel::<()>(1).expect("a queue");
     let (done, all_done) = workring::channel::<(u64, u64, u64)>(64).expect("a queue");

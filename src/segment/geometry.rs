@@ -5,7 +5,6 @@ use crate::protocol::ids::{BlockIndex, PeerIndex};
 use crate::protocol::parts::{Part, PartSet};
 use crate::protocol::peers::PeerEntry;
 use crate::protocol::ring::RingSize;
-use crate::protocol::steps::send::ALLOCATION_STRIDE;
 use core::ops::{Range, RangeInclusive};
 
 const _: () = assert!(
@@ -61,15 +60,6 @@ pub(crate) struct Class {
     stride: usize,
 }
 
-/// Adds a block if necessary, so that a walk in steps of [`ALLOCATION_STRIDE`] visits all of them.
-const fn walkable(blocks: u32) -> u32 {
-    if blocks.is_multiple_of(ALLOCATION_STRIDE) {
-        blocks + 1
-    } else {
-        blocks
-    }
-}
-
 impl Class {
     /// Returns the huge blocks that are used in turn, as long as there is memory for them.
     ///
@@ -113,7 +103,7 @@ fn larger_classes(inline: usize, capacity: u32, max_message_len: usize) -> Vec<(
             classes.push((payload, 0));
         } else if longest < max_message_len {
             let affordable = (LARGE_CLASS_BYTES / payload).max(MIN_LARGE_BLOCKS);
-            classes.push((payload, walkable(count(affordable).min(enough))));
+            classes.push((payload, count(affordable).min(enough)));
             longest = payload;
         }
     }

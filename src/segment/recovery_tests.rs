@@ -538,6 +538,8 @@ impl<'a, 'q: 'a> Words<'a> for &'a Dying<'q> {
     }
 
     fn prefetch_block(self, _: BlockIndex) {}
+    fn prefetch_room(self, _: BlockIndex, _: BlockIndex) {}
+    fn prefetch_message(self, _: Position, _: BlockIndex) {}
     fn prefetch_cell(self, _: Position) {}
 }
 

@@ -10,17 +10,19 @@
 //! another multiplication.
 //!
 //! VIEW-1. The addresses are those of the mapping that is kept with them, and the numbers are those of its geometry. All
-//!         of them are private to this file, and never change.
+//!         of them are private to this module, and never change.
 #![allow(
     unsafe_code,
     reason = "turns addresses in the mapping into references; each block states its reason"
 )]
 
+mod prefetch;
+
 use super::geometry::{Geometry, PEERS_PER_PAGE};
-use super::layout::{CACHE_LINE, CELLS, CellHeader, LARGE_HEADER, SHARED, SharedWords};
+use super::layout::{CELLS, CellHeader, LARGE_HEADER, SHARED, SharedWords};
 use super::rewrite::rewritten_blocks;
+use crate::os::membarrier;
 use crate::os::memory::Mapping;
-use crate::os::{cpu, membarrier};
 use crate::protocol::batch::BatchMarks;
 use crate::protocol::block_header::BlockHeader;
 use crate::protocol::ids::{BlockIndex, PeerIndex, Position};
@@ -38,9 +40,6 @@ use core::ptr::NonNull;
 use std::io;
 #[cfg(feature = "cli")]
 use std::os::fd::AsFd;
-
-/// How many lines of a cell are prefetched: those of a message of 1 KiB. The processor's own prefetching finds the rest.
-const PREFETCHED_LINES: usize = 18;
 
 /// Where the parts of a mapped segment are (VIEW-1).
 #[derive(Debug)]
@@ -173,14 +172,6 @@ impl Places {
         let offset = (index.get() - self.hot.cell_count) as usize * LARGE_HEADER;
         // SAFETY: a large block of this index exists. Its header has two cache lines and consists of atomics.
         Some(unsafe { self.view().at(self.headers, offset) })
-    }
-
-    /// Tells the processor that the header of a larger block will be written soon. The processor's own prefetching finds the
-    /// payload.
-    #[inline(never)]
-    fn prefetch_large_header(&self, index: BlockIndex) {
-        let offset = index.get().wrapping_sub(self.hot.cell_count) as usize * LARGE_HEADER;
-        cpu::prefetch_for_write(self.headers.as_ptr().wrapping_add(offset));
     }
 
     #[inline(never)]
@@ -321,68 +312,6 @@ impl<'a> View<'a> {
     pub(crate) const fn small_payload(self) -> usize {
         self.hot.inline
     }
-
-    /// Tells the processor that a payload of this length will be written soon, into the cell of a position. Without the
-    /// first line of the cell, which is allocated now.
-    #[inline(always)]
-    pub(crate) fn prefetch_payload(self, position: Position, length: usize) {
-        let end = self
-            .hot
-            .cell
-            .min(size_of::<CellHeader>().saturating_add(length));
-        if end > CACHE_LINE {
-            let address = self.hot.start.as_ptr();
-            let address = address.wrapping_add(self.offset_at(position));
-            cpu::prefetch_for_write(address.wrapping_add(CACHE_LINE));
-            if end > 2 * CACHE_LINE {
-                prefetch_rest(address, end, cpu::prefetch_for_write);
-            }
-        }
-    }
-
-    /// Tells the processor that the first two lines of the cell of a position will be written soon.
-    #[inline(always)]
-    pub(crate) fn prefetch_two_lines(self, position: Position) {
-        let address = self.hot.start.as_ptr();
-        let address = address.wrapping_add(self.offset_at(position));
-        cpu::prefetch_for_write(address);
-        cpu::prefetch_for_write(address.wrapping_add(CACHE_LINE));
-    }
-
-    /// Tells the processor that a receiver will soon take the message in the cell at this offset: that it will write the
-    /// first lines and read the others.
-    #[inline(always)]
-    fn prefetch(self, offset: usize) {
-        let address = self.hot.start.as_ptr().wrapping_add(offset);
-        cpu::prefetch_for_write(address);
-        if self.hot.cell > CACHE_LINE {
-            cpu::prefetch_for_write(address.wrapping_add(CACHE_LINE));
-        }
-        if self.hot.cell > 2 * CACHE_LINE {
-            prefetch_read_lines(address, self.hot.cell);
-        }
-    }
-}
-
-/// Prefetches the lines of a cell of `size` bytes that a receiver reads, from the third on.
-///
-/// Where a sender takes lines over as fast if they were only read, it keeps its copies: then it needs no data to write them
-/// again.
-#[inline(never)]
-fn prefetch_read_lines(cell: *const u8, size: usize) {
-    if cpu::hands_over_what_was_written() {
-        prefetch_rest(cell, size, cpu::prefetch_for_write);
-    } else {
-        prefetch_rest(cell, size, cpu::prefetch_for_read);
-    }
-}
-
-/// Prefetches a cell of `size` bytes from its third line on, but no more than [`PREFETCHED_LINES`].
-#[inline(never)]
-fn prefetch_rest(cell: *const u8, size: usize, prefetch: impl Fn(*const u8)) {
-    for line in 2..size.div_ceil(CACHE_LINE).min(PREFETCHED_LINES) {
-        prefetch(cell.wrapping_add(line * CACHE_LINE));
-    }
 }
 
 impl<'a> Words<'a> for View<'a> {
@@ -457,15 +386,21 @@ impl<'a> Words<'a> for View<'a> {
 
     #[inline(always)]
     fn prefetch_block(self, index: BlockIndex) {
-        if index.get() < self.hot.cell_count {
-            self.prefetch(self.offset_of_cell(index.get() as usize));
-        } else {
-            self.all.prefetch_large_header(index);
-        }
+        View::prefetch_block(self, index);
+    }
+
+    #[inline(always)]
+    fn prefetch_room(self, index: BlockIndex, like: BlockIndex) {
+        View::prefetch_room(self, index, like);
+    }
+
+    #[inline(always)]
+    fn prefetch_message(self, position: Position, like: BlockIndex) {
+        View::prefetch_message(self, position, like);
     }
 
     #[inline(always)]
     fn prefetch_cell(self, position: Position) {
-        self.prefetch(self.offset_at(position));
+        View::prefetch_cell(self, position);
     }
 }

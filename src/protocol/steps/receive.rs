@@ -19,6 +19,8 @@ use crate::sync::fence_after_exchange;
 /// How many cells ahead a receiver prefetches: in the time that this many messages take, a cache line comes from
 /// the sender's processor.
 const PREFETCH_CELLS: u64 = 8;
+/// How many messages ahead a receiver prefetches those that do not lie beside their slots: such a message takes longer.
+const PREFETCH_MESSAGES: u64 = 2;
 
 /// The outcome of an attempt to receive.
 #[derive(Debug, PartialEq, Eq)]
@@ -192,8 +194,12 @@ pub(crate) fn take_after<S: SharedState>(
                 let index = slot.block();
                 // `hold` writes the block next. Fetch its cache lines while the exchange waits for the slot's.
                 words.prefetch_block(index);
-                take_block(shared, words, me, position, slot, index, words.block(index))
-                    .map_err(|reason| Miss::of(position, reason))
+                let header = words.block(index);
+                let taken = take_block(shared, words, me, position, slot, index, header);
+                if taken.is_ok() {
+                    words.prefetch_message(position.plus(PREFETCH_MESSAGES), index);
+                }
+                taken.map_err(|reason| Miss::of(position, reason))
             }
             other => return Err(other),
         };

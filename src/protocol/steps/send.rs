@@ -12,13 +12,8 @@ use crate::protocol::{Corrupt, SharedState, Words};
 use crate::sync::{AtomicU32, Ordering};
 use core::ops::Range;
 
-/// The distance from one block to the next that a sender allocates.
-///
-/// It is not 1: a receiver that reads block after block makes its processor prefetch the blocks that follow in memory,
-/// which pulls their cache lines away from the sender that is about to write them.
-pub(crate) const ALLOCATION_STRIDE: u32 = 5;
-/// How many allocations ahead of its cursor a sender prefetches: about the time that a cache line takes to come from
-/// the receiver's processor.
+/// How many blocks ahead of its cursor a sender prefetches the header: a cache line takes about as long to come from the
+/// receiver's processor.
 const PREFETCH_BLOCKS: u32 = 8;
 
 /// How many cells, from the one at the tail on, a sender tries first: its own, and that of a sender that is a little
@@ -115,13 +110,10 @@ pub(crate) fn allocate<S: SharedState>(
     if numbers.contains(&number)
         && let Some(owned) = allocate_one(shared, me, number)
     {
-        // In a range shorter than the stride the result may be out of range: then `allocate_any` starts at the
-        // beginning.
-        cursor.store(
-            advance_in_range(number, ALLOCATION_STRIDE, &numbers),
-            Ordering::Relaxed,
-        );
-        let soon = advance_in_range(number, PREFETCH_BLOCKS * ALLOCATION_STRIDE, &numbers);
+        let next = advance_in_range(number, 1, &numbers);
+        cursor.store(next, Ordering::Relaxed);
+        words.prefetch_room(BlockIndex::from_low_bits(next.into()), owned.index());
+        let soon = advance_in_range(number, PREFETCH_BLOCKS, &numbers);
         words.prefetch_block(BlockIndex::from_low_bits(soon.into()));
         return Some(owned);
     }
@@ -178,11 +170,7 @@ fn allocate_any<S: SharedState>(
     };
     for _ in numbers.clone() {
         let number = next;
-        next = if number + 1 < numbers.end {
-            number + 1
-        } else {
-            numbers.start
-        };
+        next = advance_in_range(number, 1, &numbers);
         if let Some(owned) = allocate_one(shared, me, number) {
             cursor.store(next, Ordering::Relaxed);
             return Some(owned);

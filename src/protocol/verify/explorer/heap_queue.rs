@@ -266,6 +266,8 @@ impl<'a> Words<'a> for &'a HeapQueue {
 
     fn prefetch_block(self, _: BlockIndex) {}
 
+    fn prefetch_room(self, _: BlockIndex, _: BlockIndex) {}
+    fn prefetch_message(self, _: Position, _: BlockIndex) {}
     fn prefetch_cell(self, _: Position) {}
 }
 

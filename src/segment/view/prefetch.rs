@@ -1,0 +1,148 @@
+//! What the fast paths tell the processor of the lines that they will use soon: hints, which change nothing.
+//!
+//! A line that a sender will write, or a word that anybody will write, is fetched for writing. A line of a message that a
+//! receiver will only read is fetched for reading, so that its sender keeps a copy: then the sender needs no data to write the
+//! line again. In cells this is different on processors where a sender takes lines over faster if they were written to
+//! ([`cpu::hands_over_what_was_written`]).
+
+use super::{Places, View};
+use crate::os::cpu;
+use crate::protocol::Words;
+use crate::protocol::block_header::BlockHeader;
+use crate::protocol::ids::{BlockIndex, Position};
+use crate::protocol::ring::SlotKind;
+use crate::segment::layout::{CACHE_LINE, CellHeader, LARGE_HEADER};
+
+/// How many lines of a cell or of a message are prefetched: those of 1 KiB. The processor's own prefetching finds the rest.
+const PREFETCHED_LINES: usize = 18;
+/// The longest message that is prefetched, in bytes, of those in larger blocks. The processor's own prefetching finds most of
+/// a longer one.
+const LONGEST_PREFETCHED: usize = 4096;
+
+impl View<'_> {
+    /// Tells the processor that a payload of this length will be written soon, into the cell of a position. Without the
+    /// first line of the cell, which is allocated now.
+    #[inline(always)]
+    pub(crate) fn prefetch_payload(self, position: Position, length: usize) {
+        let end = self
+            .hot
+            .cell
+            .min(size_of::<CellHeader>().saturating_add(length));
+        if end > CACHE_LINE {
+            let cell = self.cell_at(position);
+            cpu::prefetch_for_write(cell.wrapping_add(CACHE_LINE));
+            if end > 2 * CACHE_LINE {
+                prefetch_lines(cell, 2, end, cpu::prefetch_for_write);
+            }
+        }
+    }
+
+    /// Tells the processor that the first two lines of the cell of a position will be written soon.
+    #[inline(always)]
+    pub(crate) fn prefetch_two_lines(self, position: Position) {
+        let cell = self.cell_at(position);
+        cpu::prefetch_for_write(cell);
+        cpu::prefetch_for_write(cell.wrapping_add(CACHE_LINE));
+    }
+
+    /// See [`Words::prefetch_cell`].
+    #[inline(always)]
+    pub(super) fn prefetch_cell(self, position: Position) {
+        self.prefetch(self.offset_at(position));
+    }
+
+    /// See [`Words::prefetch_block`].
+    #[inline(always)]
+    pub(super) fn prefetch_block(self, index: BlockIndex) {
+        if index.get() < self.hot.cell_count {
+            self.prefetch(self.offset_of_cell(index.get() as usize));
+        } else {
+            self.all.prefetch_large_header(index);
+        }
+    }
+
+    /// See [`Words::prefetch_message`].
+    #[inline(always)]
+    pub(super) fn prefetch_message(self, position: Position, like: BlockIndex) {
+        let slot = self.slot(position).load();
+        if slot.kind() == SlotKind::Full {
+            self.prefetch_block(slot.block());
+            self.all
+                .prefetch_large_payload(slot.block(), like, cpu::prefetch_for_read);
+        }
+    }
+
+    /// See [`Words::prefetch_room`].
+    #[inline(always)]
+    pub(super) fn prefetch_room(self, index: BlockIndex, like: BlockIndex) {
+        self.all
+            .prefetch_large_payload(index, like, cpu::prefetch_for_write);
+    }
+
+    /// Returns the address of the cell of a position.
+    #[inline(always)]
+    fn cell_at(self, position: Position) -> *const u8 {
+        self.address(self.offset_at(position))
+    }
+
+    #[inline(always)]
+    fn address(self, offset: usize) -> *const u8 {
+        self.hot.start.as_ptr().wrapping_add(offset)
+    }
+
+    /// Prefetches the cell at this offset for a receiver, which writes the first lines and reads the others.
+    #[inline(always)]
+    fn prefetch(self, offset: usize) {
+        let cell = self.address(offset);
+        cpu::prefetch_for_write(cell);
+        if self.hot.cell > CACHE_LINE {
+            cpu::prefetch_for_write(cell.wrapping_add(CACHE_LINE));
+        }
+        if self.hot.cell > 2 * CACHE_LINE {
+            prefetch_read_lines(cell, self.hot.cell);
+        }
+    }
+}
+
+impl Places {
+    #[inline(never)]
+    fn prefetch_large_header(&self, index: BlockIndex) {
+        let offset = index.get().wrapping_sub(self.hot.cell_count) as usize * LARGE_HEADER;
+        cpu::prefetch_for_write(self.headers.as_ptr().wrapping_add(offset));
+    }
+
+    /// Prefetches as much of a block's payload as the message in the block `like` takes. Does nothing for a block in a cell.
+    #[inline(never)]
+    fn prefetch_large_payload(
+        &self,
+        index: BlockIndex,
+        like: BlockIndex,
+        prefetch: impl Fn(*const u8),
+    ) {
+        let length = self.large_block(like).map_or(0, BlockHeader::length) as usize;
+        if index.get() < self.hot.cell_count || length > LONGEST_PREFETCHED {
+            return;
+        }
+        if let Some(payload) = self.geometry.payload(index) {
+            prefetch_lines(self.view().address(payload.start), 0, length, prefetch);
+        }
+    }
+}
+
+/// Prefetches the lines of a cell of `size` bytes that a receiver reads, from the third on.
+#[inline(never)]
+fn prefetch_read_lines(cell: *const u8, size: usize) {
+    if cpu::hands_over_what_was_written() {
+        prefetch_lines(cell, 2, size, cpu::prefetch_for_write);
+    } else {
+        prefetch_lines(cell, 2, size, cpu::prefetch_for_read);
+    }
+}
+
+/// Prefetches the lines of `size` bytes from line number `first` on, but no more than [`PREFETCHED_LINES`].
+#[inline(never)]
+fn prefetch_lines(start: *const u8, first: usize, size: usize, prefetch: impl Fn(*const u8)) {
+    for line in first..size.div_ceil(CACHE_LINE).min(PREFETCHED_LINES) {
+        prefetch(start.wrapping_add(line * CACHE_LINE));
+    }
+}
