@@ -15,7 +15,7 @@
 //! times each, for at least some tenths of a second.
 //!
 //! *In place*: raw bytes, one sender to one receiver. By value they are sent and received (`send`, `recv`); in place they
-//! are written and checked in shared memory (`reserve`, `commit`, `lease_bytes`, `ack`).
+//! are written and checked in shared memory (`reserve`, `commit`, `lease_bytes`, `ack`). The last rows are in larger blocks.
 //!
 //! *In larger blocks*: as messages are whose length the type does not tell. Cells have room for 96 bytes.
 //!
@@ -315,24 +315,27 @@ fn in_place() {
         "{:>7} {:>14} {:>14} {:>7} {:>6}",
         "bytes", "in place M/s", "by value M/s", "ratio", "line"
     );
-    in_place_of::<8>(30_000_000);
-    in_place_of::<64>(8_000_000);
-    in_place_of::<1024>(3_000_000);
+    in_place_of::<8>(&options(), 30_000_000);
+    in_place_of::<64>(&options(), 8_000_000);
+    in_place_of::<1024>(&options(), 3_000_000);
     // By value in a box, as in the table: an array of this size would be moved through the stack several times.
     row_in_place(
         65_536,
         || between_processes::<[u8; 65_536], Raw>(&options(), "place-65536", 1, 60_000),
         || between_processes::<Box<[u8]>, Plain>(&options(), "65536", 1, 60_000),
     );
+    println!("# in larger blocks:");
+    let small_cells = options().inline_len(SMALL_CELL);
+    in_place_of::<256>(&small_cells, 6_000_000);
+    in_place_of::<1024>(&small_cells, 3_000_000);
 }
 
-fn in_place_of<const N: usize>(messages: u64)
+fn in_place_of<const N: usize>(options: &Options, messages: u64)
 where
     Raw: Codec<[u8; N]>,
 {
-    let measure = |how: &str| {
-        between_processes::<[u8; N], Raw>(&options(), &format!("{how}-{N}"), 1, messages)
-    };
+    let measure =
+        |how: &str| between_processes::<[u8; N], Raw>(options, &format!("{how}-{N}"), 1, messages);
     row_in_place(N, || measure("place"), || measure("value"));
 }
 
@@ -420,9 +423,11 @@ fn child(end: &str, kind: &str, index: usize, count: u64) {
         "typed" => act::<Typed, workring::queue::Bincode>(end, index, count),
         "value-8" => act::<[u8; 8], Raw>(end, index, count),
         "value-64" => act::<[u8; 64], Raw>(end, index, count),
+        "value-256" => act::<[u8; 256], Raw>(end, index, count),
         "value-1024" => act::<[u8; 1024], Raw>(end, index, count),
         "place-8" => act_in_place::<8>(end, index, count),
         "place-64" => act_in_place::<64>(end, index, count),
+        "place-256" => act_in_place::<256>(end, index, count),
         "place-1024" => act_in_place::<1024>(end, index, count),
         "place-65536" => act_in_place::<65_536>(end, index, count),
         other => panic!("no message of kind {other}"),
