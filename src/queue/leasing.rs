@@ -154,11 +154,32 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         miss: Option<Miss>,
         policy: &P,
     ) -> Result<DetachedMessage, P::RecvError> {
-        let taken = match miss {
-            Some(miss) => self.sort_after(queue, miss),
+        let taken = match miss.map(|miss| receive::take_after(queue.segment(), queue.peer(), miss))
+        {
+            // The message lies beside no slot, as all longer ones do.
+            Some(Ok(block)) => return self.lease_block(queue, block, policy),
+            Some(Err(miss)) => self.sort_after(queue, miss),
             None => return self.lease_waiting(queue, self.take_counted(queue), policy),
         };
         self.lease_waiting(queue, self.count_if_any(taken), policy)
+    }
+
+    /// Leases the message in a block that was taken. This process may have one more lease.
+    #[inline(always)]
+    fn lease_block<P: WaitPolicy>(
+        &self,
+        queue: Entered<'_>,
+        block: OwnedBlock,
+        policy: &P,
+    ) -> Result<DetachedMessage, P::RecvError> {
+        match ReadableBlock::new(queue.view(), block) {
+            Ok(block) => {
+                self.handle.attachment.leases.add();
+                Ok(DetachedMessage::Block(block))
+            }
+            // A batch looks like a message that is too long.
+            Err((block, _)) => self.lease_unusual(queue, block, policy),
+        }
     }
 
     /// Leases a message from a block whose bytes are not simply a message.
