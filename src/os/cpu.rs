@@ -1,4 +1,4 @@
-//! Processors: prefetch, their number, `sched_yield(2)`. State: the number of processors, kept after its first read.
+//! Processors: prefetch, their number and maker, `sched_yield(2)`. State: their number and maker, kept after the first read.
 
 use std::sync::LazyLock;
 

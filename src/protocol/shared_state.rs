@@ -70,13 +70,13 @@ pub(crate) trait Words<'a>: Copy {
     fn is_fenced_by_others(self) -> bool;
     /// Tells the processor that the block will be used soon, and its header written.
     fn prefetch_block(self, index: BlockIndex);
-    /// Tells the processor that a message will soon be written to this block, if it lies beside no slot. It is probably as long as
-    /// the last one in the block `like`.
+    /// Tells the processor that a message will soon be written to this block, which lies in no cell. It is probably as long as the
+    /// last one in the block `like`.
     fn prefetch_room(self, index: BlockIndex, like: BlockIndex);
-    /// Tells the processor that the message of this position, if it is there, will be received soon. If it lies beside no slot,
-    /// it is probably as long as the one in the block `like`.
+    /// Tells the processor that the message of this position, if it is there, will be received soon. If it lies in no cell, it
+    /// is probably as long as the one in the block `like`.
     fn prefetch_message(self, position: Position, like: BlockIndex);
-    /// Tells the processor that the slot of this position, and the block beside it, will be used soon, and both words written.
+    /// Tells the processor that the slot of this position, and the block beside it, will be used soon.
     fn prefetch_cell(self, position: Position);
 }
 

@@ -27,8 +27,18 @@ const LOOK_EVERY: u64 = 128;
 /// The value of [`Allocator::prefetched`] for a later cell than the one at the tail.
 const LATER_CELL: u32 = u32::MAX;
 
-/// How many blocks apart the senders start to look for free ones.
-const SENDERS_APART: u32 = 61;
+/// How far apart senders start to look for free blocks, as a part of all blocks, in units of 2^-32: the golden ratio, since the
+/// fractions of its multiples lie far from each other.
+const SENDERS_APART: u32 = 0x9E37_79B9;
+
+/// Returns a part of a number, given in units of 2^-32.
+fn part_of(number: u32, part: u32) -> u32 {
+    let product = u64::from(part) * u64::from(number);
+    #[allow(clippy::cast_possible_truncation, reason = "less than the number")]
+    {
+        (product >> u32::BITS) as u32
+    }
+}
 
 /// Where one sender looks for blocks.
 pub(super) struct Allocator {
@@ -56,7 +66,7 @@ impl Allocator {
                 Some(class) => class.blocks.clone(),
                 None => 0..1,
             };
-            AtomicU32::new(blocks.start + spread % (blocks.end - blocks.start).max(1))
+            AtomicU32::new(blocks.start + part_of(blocks.end - blocks.start, spread))
         });
         Self {
             cursors,

@@ -156,7 +156,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
     ) -> Result<DetachedMessage, P::RecvError> {
         let taken = match miss.map(|miss| receive::take_after(queue.segment(), queue.peer(), miss))
         {
-            // The message lies beside no slot, as all longer ones do.
+            // Not unusual: a message that is too long for a cell lies beside no slot.
             Some(Ok(block)) => return self.lease_block(queue, block, policy),
             Some(Err(miss)) => self.sort_after(queue, miss),
             None => return self.lease_waiting(queue, self.take_counted(queue), policy),

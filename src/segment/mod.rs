@@ -9,6 +9,7 @@
 //! | [`header`]       | writing the settings into a new segment, and reading them when a process attaches       |
 //! | [`attach_error`] | why a file is not a segment that this process can use                                   |
 //! | [`mapped`]       | [`Segment`]: the mapping, and the words of the protocol in it                           |
+//! | [`view`]         | the addresses of these words, for the fast paths; what they prefetch                    |
 //! | [`payload`]      | the bytes of messages, as slices; what a peer's stray write can do to them              |
 //! | [`rewrite`]      | writing to the cache lines of a message that has been read, so that the next one is faster  |
 //! | [`batch_layout`] | how several messages lie in the payload of one block                                    |

@@ -13,10 +13,11 @@ use crate::protocol::ids::{BlockIndex, Position};
 use crate::protocol::ring::SlotKind;
 use crate::segment::layout::{CACHE_LINE, CellHeader, LARGE_HEADER};
 
-/// How many lines of a cell or of a message are prefetched: those of 1 KiB. The processor's own prefetching finds the rest.
+/// How many lines from the start of a cell or of a payload are prefetched: those of 1 KiB. The processor's own prefetching finds
+/// the rest.
 const PREFETCHED_LINES: usize = 18;
-/// The longest message that is prefetched, in bytes, of those in larger blocks. The processor's own prefetching finds most of
-/// a longer one.
+/// The longest message in a larger block, in bytes, whose first lines are prefetched. Of a longer one they are too small a part
+/// to matter.
 const LONGEST_PREFETCHED: usize = 4096;
 
 impl View<'_> {
@@ -90,7 +91,8 @@ impl View<'_> {
         self.hot.start.as_ptr().wrapping_add(offset)
     }
 
-    /// Prefetches the cell at this offset for a receiver, which writes the first lines and reads the others.
+    /// Prefetches the cell at this offset for a receiver. It writes the first line, and on some processors the second
+    /// ([`rewrite`](crate::segment::rewrite)); it reads the others.
     #[inline(always)]
     fn prefetch(self, offset: usize) {
         let cell = self.address(offset);
@@ -111,7 +113,7 @@ impl Places {
         cpu::prefetch_for_write(self.headers.as_ptr().wrapping_add(offset));
     }
 
-    /// Prefetches as much of a block's payload as the message in the block `like` takes. Does nothing for a block in a cell.
+    /// Prefetches the first lines of a larger block's payload: as many as the message in the larger block `like` takes.
     #[inline(never)]
     fn prefetch_large_payload(
         &self,
@@ -119,12 +121,16 @@ impl Places {
         like: BlockIndex,
         prefetch: impl Fn(*const u8),
     ) {
+        if index.get() < self.hot.cell_count || like.get() < self.hot.cell_count {
+            return;
+        }
         let length = self.large_block(like).map_or(0, BlockHeader::length) as usize;
-        if index.get() < self.hot.cell_count || length > LONGEST_PREFETCHED {
+        if length > LONGEST_PREFETCHED {
             return;
         }
         if let Some(payload) = self.geometry.payload(index) {
-            prefetch_lines(self.view().address(payload.start), 0, length, prefetch);
+            let start = self.view().address(payload.start);
+            prefetch_lines(start, 0, length.min(payload.len()), prefetch);
         }
     }
 }
@@ -139,7 +145,7 @@ fn prefetch_read_lines(cell: *const u8, size: usize) {
     }
 }
 
-/// Prefetches the lines of `size` bytes from line number `first` on, but no more than [`PREFETCHED_LINES`].
+/// Prefetches the lines of `size` bytes, from line number `first` to the last of the first [`PREFETCHED_LINES`].
 #[inline(never)]
 fn prefetch_lines(start: *const u8, first: usize, size: usize, prefetch: impl Fn(*const u8)) {
     for line in first..size.div_ceil(CACHE_LINE).min(PREFETCHED_LINES) {
