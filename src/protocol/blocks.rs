@@ -19,8 +19,9 @@
 //! BLOCK-3. Every transition to Free, Returned or Dead raises the generation. An exchange that was prepared before it
 //!     cannot succeed after it.
 //! BLOCK-4. The payload and the header are written in Owned only, and read in Held and Read only. Exceptions: the
-//!     position, which is atomic, is also read in Returned and Dead; the process that holds a block may write to its
-//!     payload what is there (`segment::rewrite`); the marks of a batch are also written by the process that holds or
+//!     position, which is atomic, is also read in Returned and Dead; the length, which is atomic too, is read in any
+//!     state to guess what to prefetch; the process that holds a block may write to its payload what is there
+//!     (`segment::rewrite`); the marks of a batch are also written by the process that holds or
 //!     reads it, and may be read by any process at any time ([`super::batch`]).
 //!
 //! Crash: the word of a block that a dead process owned says what recovery does: Owned becomes Free, Held becomes
