@@ -21,8 +21,8 @@
 //! BLOCK-4. The payload and the header are written in Owned only, and read in Held and Read only. Exceptions: the
 //!     position, which is atomic, is also read in Returned and Dead; the length, which is atomic too, is read in any
 //!     state to guess what to prefetch; the process that holds a block may write to its payload what is there
-//!     (`segment::rewrite`); the marks of a batch are also written by the process that holds or
-//!     reads it, and may be read by any process at any time ([`super::batch`]).
+//!     (`segment::rewrite`); the marks of a batch are also written by the process that holds or reads it, and may be
+//!     read by any process at any time ([`super::batch`]).
 //!
 //! Crash: the word of a block that a dead process owned says what recovery does: Owned becomes Free, Held becomes
 //! Returned, Read becomes Dead again, and Offered becomes Free if no slot names the block.

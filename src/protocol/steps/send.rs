@@ -12,8 +12,8 @@ use crate::protocol::{Corrupt, SharedState, Words};
 use crate::sync::{AtomicU32, Ordering};
 use core::ops::Range;
 
-/// How many blocks after the one that it has allocated a sender prefetches a header. In the time that so many messages take, a
-/// cache line comes from the receiver's processor. Each larger class has at least twice as many blocks.
+/// A sender prefetches the header of the block that comes this many after the one that it has allocated. In the time that it
+/// sends these messages, the cache line comes from the receiver's processor. Each larger class has at least twice as many blocks.
 const PREFETCH_BLOCKS: u32 = 8;
 
 /// How many cells, from the one at the tail on, a sender tries first: its own, and that of a sender that is a little

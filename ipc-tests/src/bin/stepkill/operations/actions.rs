@@ -31,7 +31,8 @@ pub(super) fn cells_of_two_lines() -> Options {
     capacity_4().inline_len(TWO_LINES)
 }
 
-/// The same as `capacity_4` with a larger capacity, so that half of the blocks are in use during laps, and a wrong word harms one.
+/// The same as `capacity_4` with a larger capacity, so that half of the blocks are in use during laps, and a wrong word
+/// harms one.
 pub(super) fn capacity_32() -> Options {
     Options::new(32)
         .spin(Duration::ZERO)
