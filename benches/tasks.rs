@@ -18,7 +18,8 @@ mod support;
 
 use std::process::Command;
 use support::{
-    RUNS, arguments, as_float, median, now, print_origin, read_message, while_near, write_message,
+    RUNS, arguments, as_float, median, now, print_origin, read_message, sized, sized_mut,
+    while_near, write_message,
 };
 use workring::{Handoff, Options, Receiver, Sender, inherit, queue::Raw};
 
@@ -140,12 +141,12 @@ fn between_processes(kind: &str, in_flight: u64, tasks: u64) -> f64 {
             tasks,
             |number| {
                 let mut room = tx.reserve(LENGTH).expect("open");
-                write_message(&mut room, number);
+                write_message(sized_mut::<LENGTH>(&mut room), number);
                 room.commit().expect("open");
             },
             || {
                 let result = rx.lease_bytes().expect("open");
-                let number = read_message(&result);
+                let number = read_message(sized::<LENGTH>(&result));
                 result.ack();
                 number
             },
@@ -183,7 +184,8 @@ fn exchange_in_place(tasks: &Receiver<Message, Raw>, results: &Sender<Message, R
         return false;
     };
     let mut result = results.reserve(LENGTH).expect("open");
-    write_message(&mut result, read_message(&task));
+    let number = read_message(sized::<LENGTH>(&task));
+    write_message(sized_mut::<LENGTH>(&mut result), number);
     result.commit().expect("open");
     task.ack();
     true

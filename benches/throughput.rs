@@ -33,7 +33,7 @@ use serde::{Deserialize, Serialize};
 use std::process::Command;
 use support::{
     Aligned, Check, Plain, RUNS, arguments, as_float, median, now, number, pin, print_origin,
-    read_message, while_near, write_message,
+    read_message, sized, sized_mut, while_near, write_message,
 };
 use workring::{
     Handoff, Options, Receiver, Sender,
@@ -459,14 +459,14 @@ where
         count,
         |queue: &Sender<[u8; N], Raw>, number| {
             let mut room = queue.reserve(N).expect("room");
-            write_message(&mut room, number);
+            write_message(sized_mut::<N>(&mut room), number);
             room.commit().expect("the queue takes every message");
         },
         |queue: &Receiver<[u8; N], Raw>| {
             let Ok(message) = queue.lease_bytes() else {
                 return None;
             };
-            let number = read_message(&message);
+            let number = read_message(sized::<N>(&message));
             message.ack();
             Some(number)
         },

@@ -161,6 +161,18 @@ pub(crate) fn write_message(bytes: &mut [u8], number: u64) {
     }
 }
 
+/// Returns a message in place with a length that the compiler knows, as it does for a message by value.
+#[inline(always)]
+pub(crate) fn sized<const N: usize>(bytes: &[u8]) -> &[u8; N] {
+    bytes.try_into().expect("a message of this length")
+}
+
+/// Returns the same to be written.
+#[inline(always)]
+pub(crate) fn sized_mut<const N: usize>(bytes: &mut [u8]) -> &mut [u8; N] {
+    bytes.try_into().expect("a buffer of this length")
+}
+
 /// Checks every word of a message, and returns its number.
 #[inline(always)]
 pub(crate) fn read_message(bytes: &[u8]) -> u64 {
