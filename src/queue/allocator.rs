@@ -14,18 +14,21 @@ use crate::segment::geometry::{COMMITTED_CLASSES, FIRST_LINE_PAYLOAD};
 use crate::sync::{AtomicU32, AtomicUsize, Ordering};
 use core::ops::{Range, RangeInclusive};
 
-/// How many cells ahead a sender prefetches: between processors that are far apart, a cache line takes as long as several
-/// messages. Only if receivers are not close behind, because they prefetch the same cells. And only if messages take two
-/// lines. Of a longer message only the cell at the tail is prefetched.
-const PREFETCH_CELLS: u64 = 4;
-/// How many messages behind receivers are not close.
+/// How many cells ahead a sender prefetches if receivers are far behind: between processors that are far apart, a cache line
+/// takes as long as several messages. Only if messages take two lines. Of a longer message only the cell at the tail is
+/// prefetched.
+const PREFETCH_CELLS: u32 = 4;
+/// How many messages behind receivers are far behind.
 const FAR_BEHIND: u64 = 32;
+/// If receivers are closer, they prefetch the same cells, so a sender prefetches only the next one, and that only if at least so
+/// many messages wait: a receiver that waits itself polls the next cell.
+const SOME_WAIT: u64 = 3;
 /// The lengths of messages that take two lines of their cells.
 const TWO_LINES: RangeInclusive<usize> = FIRST_LINE_PAYLOAD + 1..=FIRST_LINE_PAYLOAD + 64;
 /// A sender looks how long messages are, and how far behind receivers are, once in this many messages.
 const LOOK_EVERY: u64 = 128;
-/// The value of [`Allocator::prefetched`] for a later cell than the one at the tail.
-const LATER_CELL: u32 = u32::MAX;
+/// This bit of [`Allocator::prefetched`] is set for a later cell than the one at the tail.
+const LATER_CELL: u32 = 1 << 31;
 
 /// How far apart senders start to look for free blocks, as a part of all blocks, in units of 2^-32: the golden ratio, since the
 /// fractions of its multiples lie far from each other.
@@ -50,7 +53,7 @@ pub(super) struct Allocator {
     /// Whether a cell has room for messages that take two lines.
     has_long_cells: bool,
     /// What this sender prefetches: the number of bytes of the payload at the tail, 0 if they are in the line that it allocates; or
-    /// [`LATER_CELL`].
+    /// [`LATER_CELL`] and the number of cells that it is ahead.
     prefetched: AtomicU32,
 }
 
@@ -103,8 +106,8 @@ impl Allocator {
         }
         match self.prefetched.load(Ordering::Relaxed) {
             0 => {}
-            LATER_CELL => words.prefetch_two_lines(tail.plus(PREFETCH_CELLS)),
-            length => words.prefetch_payload(tail, length as usize),
+            length if length < LATER_CELL => words.prefetch_payload(tail, length as usize),
+            later => words.prefetch_two_lines(tail.plus((later ^ LATER_CELL).into())),
         }
     }
 
@@ -115,13 +118,14 @@ impl Allocator {
             .minus(1)
             .and_then(|last| words.block(words.ring_size().index_beside(last)));
         let length = last.map_or(0, BlockHeader::length);
-        // In this order: receivers write `head` with each message.
-        let is_far_ahead = TWO_LINES.contains(&(length as usize))
-            && tail.0.saturating_sub(words.head().get().0) >= FAR_BEHIND;
-        let prefetched = if is_far_ahead {
-            LATER_CELL
+        let prefetched = if TWO_LINES.contains(&(length as usize)) {
+            match tail.0.saturating_sub(words.head().get().0) {
+                FAR_BEHIND.. => LATER_CELL | PREFETCH_CELLS,
+                SOME_WAIT.. => LATER_CELL | 1,
+                _ => length,
+            }
         } else if length as usize > FIRST_LINE_PAYLOAD && !BlockHeader::is_batched_length(length) {
-            length
+            length.min(LATER_CELL - 1)
         } else {
             0
         };

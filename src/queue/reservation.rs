@@ -170,10 +170,9 @@ impl<T, C: Codec<T>> Sender<T, C> {
         self.handle.attachment.note_reservation();
         let words = queue.view();
         if length <= words.small_payload() && !words.lifecycle().load().is_closing() {
-            // All lines of the buffer at once: the caller writes them one after the other, and `commit` waits for all of
-            // them.
             let tail = words.tail().get();
-            words.prefetch_payload(tail, length);
+            // As for a send, and even more useful: the caller writes the lines of the buffer one after the other.
+            self.allocator.prefetch(words, tail);
             if let Some((place, block)) = send::allocate_at_tail(words, queue.peer(), tail) {
                 let block = WritableBlock::near(words, place, block, length);
                 return Ok(Reservation::new(self, block, length));
