@@ -55,7 +55,7 @@ where
         .channel_with::<[u8; N], Raw>()
         .expect("a queue");
     let by_value = measure([&|n| tx.send(message::<N>(n)).expect("room"), &|n| {
-        check(&rx.recv().expect("a message"), n)
+        check(&rx.recv().expect("a message"), n);
     }]);
     let in_place = measure([
         &|n| {
@@ -71,7 +71,7 @@ where
     ]);
     let (tx, rx) = crossbeam_channel::bounded::<[u8; N]>(CAPACITY);
     let crossbeam = measure([&|n| tx.send(message::<N>(n)).expect("room"), &|n| {
-        check(&rx.recv().expect("a message"), n)
+        check(&rx.recv().expect("a message"), n);
     }]);
     println!(
         "{N:>6} {:>6.1} {:>6.1} {:>16.1} {:>16.1} {:>15.1} {:>15.1}",
@@ -87,8 +87,8 @@ fn message<const N: usize>(number: u64) -> [u8; N] {
 #[inline(always)]
 fn check<const N: usize>(message: &[u8; N], number: u64) {
     assert_eq!(
-        message[N - 1],
-        number.to_le_bytes()[0],
+        message.last(),
+        number.to_le_bytes().first(),
         "a message is damaged"
     );
 }
