@@ -403,19 +403,32 @@ impl<'a, T: Task, I: Iterator<Item = T>> Map<'a, T, I> {
 
     /// Takes and decodes the next outcome, if it has arrived.
     fn take_outcome(&mut self) -> Option<OutcomeOf<T>> {
-        let outcome = match &mut self.in_order {
-            None => self.arrived.pop_front(),
-            Some(in_order) => {
-                for outcome in self.arrived.drain(..) {
-                    in_order.put(outcome);
-                }
-                in_order.take_first()
+        let mut outcome = if let Some(in_order) = &mut self.in_order {
+            for outcome in self.arrived.drain(..) {
+                in_order.put(outcome);
             }
-        }?;
-        self.outstanding -= 1;
-        let mut outcome = self.shared.decode::<T>(outcome);
+            let first = in_order.take_first()?;
+            self.outstanding -= 1;
+            self.shared.decode::<T>(first)
+        } else {
+            // Decoded where it lies. It is gone even if decoding unwinds.
+            let first = PoppedAtEnd(&mut self.arrived);
+            let encoded = first.0.front_mut()?;
+            self.outstanding -= 1;
+            self.shared.decode_in_place::<T>(encoded)
+        };
         self.kept.give_back(&mut outcome);
         Some(outcome)
+    }
+}
+
+/// Removes the first item of a list when it is dropped.
+struct PoppedAtEnd<'a, O>(&'a mut VecDeque<O>);
+
+impl<O> Drop for PoppedAtEnd<'_, O> {
+    #[inline]
+    fn drop(&mut self) {
+        drop(self.0.pop_front());
     }
 }
 

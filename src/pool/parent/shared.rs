@@ -182,7 +182,13 @@ impl Shared {
     /// Decodes an outcome for the caller who has claimed it. Calls the program's `Deserialize`, so the caller must hold
     /// nothing of the pool (RESULTS-7).
     #[inline]
-    pub(super) fn decode<T: Task>(&self, encoded: EncodedOutcome) -> OutcomeOf<T> {
+    pub(super) fn decode<T: Task>(&self, mut encoded: EncodedOutcome) -> OutcomeOf<T> {
+        self.decode_in_place::<T>(&mut encoded)
+    }
+
+    /// Does the same where the outcome lies, since each move copies it. What is left there is of no use.
+    #[inline]
+    pub(super) fn decode_in_place<T: Task>(&self, encoded: &mut EncodedOutcome) -> OutcomeOf<T> {
         let has_output = encoded.result.is_ok();
         let outcome = encoded.decode::<T>();
         if has_output && outcome.result.is_err() {

@@ -19,7 +19,7 @@ pub(crate) struct ResultMessage<O, E> {
 pub(crate) struct EncodedResult {
     /// The [number](TaskAttempt::number) of the attempt.
     pub(crate) attempt: u16,
-    /// The outcome of this attempt. Its `attempts` are not known here, and 0.
+    /// The outcome of this attempt. Its `attempts` count this one only, if it was started.
     pub(crate) outcome: EncodedOutcome,
 }
 
@@ -128,9 +128,10 @@ impl Codec<EncodedResult> for EncodedResultCodec {
         } else {
             Err(without_output(kind, rest))
         };
+        let started = u32::from(kind != CANCELLED);
         Ok(EncodedResult {
             attempt: attempt.number,
-            outcome: Outcome::new(attempt.id, 0, result),
+            outcome: Outcome::new(attempt.id, started, result),
         })
     }
 }
@@ -174,22 +175,26 @@ enum Bytes {
     /// A small result, stored inline.
     Short {
         length: u8,
-        bytes: [u8; SHORT],
+        bytes: Aligned,
     },
     Long(Box<[u8]>),
 }
 
-/// The longest result that is stored inline, without an allocation: at least each that lies in a cell of the results
-/// queue, whose messages have 96 bytes there. With the two bytes before it, a result is eleven words.
-pub(super) const SHORT: usize = 86;
+/// The longest result that is stored inline, without an allocation. With its length and kind, a result is eleven words.
+pub(super) const SHORT: usize = 80;
+
+/// The bytes of a short result. Aligned, because they are copied here and then moved at once: a processor waits where it moves
+/// by vectors what was written by others that begin elsewhere.
+#[repr(align(8))]
+struct Aligned([u8; SHORT]);
 
 const _: () = assert!(size_of::<Encoded>() == 88);
 
 impl Encoded {
     #[inline]
     pub(super) fn new(from: &[u8]) -> Self {
-        let mut bytes = [0; SHORT];
-        match (bytes.get_mut(..from.len()), u8::try_from(from.len())) {
+        let mut bytes = Aligned([0; SHORT]);
+        match (bytes.0.get_mut(..from.len()), u8::try_from(from.len())) {
             (Some(short), Ok(length)) => {
                 short.copy_from_slice(from);
                 Self(Bytes::Short { length, bytes })
@@ -201,7 +206,9 @@ impl Encoded {
     #[inline]
     pub(super) fn bytes(&self) -> &[u8] {
         match &self.0 {
-            Bytes::Short { length, bytes } => bytes.get(..usize::from(*length)).unwrap_or_default(),
+            Bytes::Short { length, bytes } => {
+                bytes.0.get(..usize::from(*length)).unwrap_or_default()
+            }
             Bytes::Long(bytes) => bytes,
         }
     }
@@ -241,16 +248,26 @@ impl fmt::Debug for Encoded {
 pub(crate) type EncodedOutcome = Outcome<Encoded, Encoded>;
 
 impl EncodedOutcome {
-    /// Decodes the outcome for the caller that has claimed it.
+    /// Takes the outcome out of a place that is about to be dropped or used again.
+    #[inline]
+    pub(crate) fn take(&mut self) -> Self {
+        core::mem::replace(self, Self::new(self.id, 0, Err(TaskError::Cancelled)))
+    }
+
+    /// Decodes the outcome for the caller that has claimed it. What is left is of no use.
     ///
     /// Must not be called under a lock, nor by the leader: see [`Encoded::decode`].
     #[inline]
-    pub(crate) fn decode<T: Task>(self) -> OutcomeOf<T> {
+    pub(crate) fn decode<T: Task>(&mut self) -> OutcomeOf<T> {
         let mut outcome = Outcome::new(self.id, self.attempts, Err(TaskError::Cancelled));
-        outcome.carried = self.carried;
-        match self.result {
-            Ok(ref output) => output.decode_into(&mut outcome.result, transport),
-            Err(error) => outcome.result = Err(error.decode()),
+        outcome.carried = self.carried.take();
+        match &self.result {
+            Ok(output) => output.decode_into(&mut outcome.result, transport),
+            Err(_) => {
+                if let Err(error) = self.take().result {
+                    outcome.result = Err(error.decode());
+                }
+            }
         }
         if outcome.result.is_ok()
             && let Some(carried) = outcome.carried.take()

@@ -145,7 +145,7 @@ fn arrived(result: WorkerResult<String, bool>) -> OutcomeOf<u32> {
         attempt: ATTEMPT,
         result,
     });
-    let arrived = EncodedResultCodec::decode(&bytes).expect("a result");
+    let mut arrived = EncodedResultCodec::decode(&bytes).expect("a result");
     assert_eq!(
         (arrived.outcome.id, arrived.attempt),
         (ATTEMPT.id, ATTEMPT.number)

@@ -22,15 +22,14 @@ pub(crate) struct Leftovers {
 impl TaskTable {
     /// Records the result of a worker, unless the outcome of the task is known or another attempt of it has been
     /// started (RESULTS-1).
+    // By reference: the outcome is moved once, when it is complete, and before that only looked at. What was written by words
+    // could not be moved by vectors at once.
     #[inline]
-    pub(super) fn record_result(&mut self, received: EncodedResult) {
-        let EncodedResult {
-            attempt,
-            mut outcome,
-        } = received;
-        let Some(task) = self.remove_if(outcome.id, |task| task.attempt.number == attempt) else {
-            if attempt == NO_ATTEMPT {
-                self.record_emission(outcome);
+    pub(super) fn record_result(&mut self, received: &mut EncodedResult) {
+        let EncodedResult { attempt, outcome } = received;
+        let Some(task) = self.remove_if(outcome.id, |task| task.attempt.number == *attempt) else {
+            if *attempt == NO_ATTEMPT {
+                self.record_emission(outcome.take());
             }
             return;
         };
@@ -39,8 +38,9 @@ impl TaskTable {
         {
             *error = TaskError::TimedOut;
         }
-        let started = u32::from(!matches!(outcome.result, Err(TaskError::Cancelled)));
-        outcome.attempts = task.crashes + started;
+        if task.crashes > 0 {
+            outcome.attempts += task.crashes;
+        }
         self.deliver(&task, outcome, true);
     }
 
@@ -57,19 +57,17 @@ impl TaskTable {
         if mutant!(DoubleOutcome) && matches!(result, Err(TaskError::Crashed { .. })) {
             self.stats.count(&result);
         }
-        self.deliver(&task, Outcome::new(id, attempts, result), false);
+        self.deliver(&task, &mut Outcome::new(id, attempts, result), false);
     }
 
-    /// Counts the outcome of a task that was removed, and stores it for the task's owner.
-    // Each call that the compiler does not inline copies the outcome once more.
+    /// Counts the outcome of a task that was removed, and takes it for the task's owner.
     #[inline(always)]
-    fn deliver(&mut self, task: &InFlight, mut outcome: EncodedOutcome, is_from_worker: bool) {
+    fn deliver(&mut self, task: &InFlight, outcome: &mut EncodedOutcome, is_from_worker: bool) {
         self.stats.count(&outcome.result);
         if let Some(clock) = &mut self.clock {
             clock.note_outcome(outcome.id);
         }
         if !self.spans.is_empty() {
-            // Not by reference: then the compiler would have to copy every outcome to memory once more.
             let kind = outcome
                 .result
                 .as_ref()
@@ -80,13 +78,13 @@ impl TaskTable {
             outcome.carried = self.carried.remove(&outcome.id);
         }
         match task.owner {
-            Owner::Map(stream) => self.streams.push(stream, outcome),
+            Owner::Map(stream) => self.streams.push(stream, outcome.take()),
             Owner::Handle(_) => {
-                self.for_handles.insert(outcome.id, outcome);
+                self.for_handles.insert(outcome.id, outcome.take());
             }
-            Owner::Drain(Home::Pool) => self.unclaimed.push_back((task.key, outcome)),
+            Owner::Drain(Home::Pool) => self.unclaimed.push_back((task.key, outcome.take())),
             Owner::Drain(Home::Group(group)) => {
-                let _no_group = self.groups.push(group, task.key, outcome);
+                let _no_group = self.groups.push(group, task.key, outcome.take());
             }
             // It carries no task, whose `Drop` would run under the lock.
             Owner::Discarded(_) => {}

@@ -433,11 +433,12 @@ impl<'a> Leader<'a> {
             return;
         }
         let mut woken = Vec::new();
-        for received in self.buffer.drain(..) {
+        for received in &mut self.buffer {
             let id = received.outcome.id;
             state.futures.take_for_task(id, &mut woken);
             state.tasks.record_result(received);
         }
+        self.buffer.clear();
         woken.extend(state.futures.take_others());
         futures::wake(woken);
     }
