@@ -21,14 +21,16 @@ const PREFETCH_CELLS: u32 = 4;
 /// How many messages behind receivers are far behind.
 const FAR_BEHIND: u64 = 32;
 /// If receivers are closer, they prefetch the same cells, so a sender prefetches only the next one, and that only if at least so
-/// many messages wait: a receiver that waits itself polls the next cell.
+/// many messages waited when it looked: a receiver that waits itself polls the next cell.
 const SOME_WAIT: u64 = 3;
 /// The lengths of messages that take two lines of their cells.
 const TWO_LINES: RangeInclusive<usize> = FIRST_LINE_PAYLOAD + 1..=FIRST_LINE_PAYLOAD + 64;
 /// A sender looks how long messages are, and how far behind receivers are, once in this many messages.
 const LOOK_EVERY: u64 = 128;
-/// This bit of [`Allocator::prefetched`] is set for a later cell than the one at the tail.
+/// This bit of [`Allocator::prefetched`] is set for a later cell than the one at the tail. No length has it.
 const LATER_CELL: u32 = 1 << 31;
+
+const _: () = assert!(BlockHeader::is_batched_length(LATER_CELL));
 
 /// How far apart senders start to look for free blocks, as a part of all blocks, in units of 2^-32: the golden ratio, since the
 /// fractions of its multiples lie far from each other.
@@ -98,17 +100,36 @@ impl Allocator {
     /// Prefetches what this message, or a later one, will write, before the one at `tail` is allocated.
     #[inline(always)]
     pub(super) fn prefetch(&self, words: View<'_>, tail: Position) {
+        match self.to_prefetch(words, tail) {
+            None | Some(0) => {}
+            Some(length) if length < LATER_CELL => words.prefetch_payload(tail, length as usize),
+            Some(later) => words.prefetch_two_lines(tail.plus((later ^ LATER_CELL).into())),
+        }
+    }
+
+    /// Does the same for a message whose length is known.
+    #[inline(always)]
+    pub(super) fn prefetch_known(&self, words: View<'_>, tail: Position, length: usize) {
+        match self.to_prefetch(words, tail) {
+            None => {}
+            Some(later) if later > LATER_CELL && TWO_LINES.contains(&length) => {
+                words.prefetch_two_lines(tail.plus((later ^ LATER_CELL).into()));
+            }
+            Some(_) => words.prefetch_payload(tail, length),
+        }
+    }
+
+    /// Returns what to prefetch, as [`prefetched`](Self::prefetched) has it; looks again now and then. `None`: all that a cell has
+    /// room for is in the line that is allocated.
+    #[inline(always)]
+    fn to_prefetch(&self, words: View<'_>, tail: Position) -> Option<u32> {
         if !self.has_long_cells {
-            return;
+            return None;
         }
         if tail.0.is_multiple_of(LOOK_EVERY) {
             self.look(words, tail);
         }
-        match self.prefetched.load(Ordering::Relaxed) {
-            0 => {}
-            length if length < LATER_CELL => words.prefetch_payload(tail, length as usize),
-            later => words.prefetch_two_lines(tail.plus((later ^ LATER_CELL).into())),
-        }
+        Some(self.prefetched.load(Ordering::Relaxed))
     }
 
     /// Finds out what to prefetch: messages are probably as long as the last one.
@@ -125,7 +146,7 @@ impl Allocator {
                 _ => length,
             }
         } else if length as usize > FIRST_LINE_PAYLOAD && !BlockHeader::is_batched_length(length) {
-            length.min(LATER_CELL - 1)
+            length
         } else {
             0
         };

@@ -171,8 +171,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
         let words = queue.view();
         if length <= words.small_payload() && !words.lifecycle().load().is_closing() {
             let tail = words.tail().get();
-            // As for a send, and even more useful: the caller writes the lines of the buffer one after the other.
-            self.allocator.prefetch(words, tail);
+            self.allocator.prefetch_known(words, tail, length);
             if let Some((place, block)) = send::allocate_at_tail(words, queue.peer(), tail) {
                 let block = WritableBlock::near(words, place, block, length);
                 return Ok(Reservation::new(self, block, length));

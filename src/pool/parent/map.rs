@@ -20,7 +20,8 @@
 //!     panic reaches the caller.
 //! MAP-4. The program's code may panic or use the pool, so it is called only while the map's state is consistent: the
 //!     source and `time_limit` before a task is pending, `Serialize` while the task can be taken back from its
-//!     envelope, what makes its tag, and `Drop`, after the task was counted as sent, `Deserialize` after its outcome was removed.
+//!     envelope, what makes its tag, and `Drop`, after the task was counted as sent, `Deserialize` after its outcome was
+//!     counted as returned. The outcome is removed even if that unwinds.
 
 mod kept;
 #[cfg(feature = "async")]

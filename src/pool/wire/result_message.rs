@@ -180,11 +180,12 @@ enum Bytes {
     Long(Box<[u8]>),
 }
 
-/// The longest result that is stored inline, without an allocation. With its length and kind, a result is eleven words.
+/// The longest result that is stored inline, without an allocation: all but the four longest lengths that a cell of the results
+/// queue has room for. With its length and kind, a result is eleven words.
 pub(super) const SHORT: usize = 80;
 
-/// The bytes of a short result. Aligned, because they are copied here and then moved at once: a processor waits where it moves
-/// by vectors what was written by others that begin elsewhere.
+/// The bytes of a short result. They are copied here, and at once moved on in pieces of 16 bytes. Aligned, because a processor has
+/// to wait before it can load such a piece if several stores have written it.
 #[repr(align(8))]
 struct Aligned([u8; SHORT]);
 

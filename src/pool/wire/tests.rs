@@ -141,14 +141,19 @@ fn a_chunk_that_is_cut_off_spoils_only_the_tasks_that_are_missing() {
 }
 
 fn arrived(result: WorkerResult<String, bool>) -> OutcomeOf<u32> {
+    let started = u32::from(!matches!(result, WorkerResult::Cancelled));
     let bytes = encoded::<_, ResultCodec>(&ResultMessage {
         attempt: ATTEMPT,
         result,
     });
     let mut arrived = EncodedResultCodec::decode(&bytes).expect("a result");
     assert_eq!(
-        (arrived.outcome.id, arrived.attempt),
-        (ATTEMPT.id, ATTEMPT.number)
+        (
+            arrived.outcome.id,
+            arrived.attempt,
+            arrived.outcome.attempts
+        ),
+        (ATTEMPT.id, ATTEMPT.number, started)
     );
     arrived.outcome.decode::<u32>()
 }

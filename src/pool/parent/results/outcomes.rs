@@ -22,8 +22,8 @@ pub(crate) struct Leftovers {
 impl TaskTable {
     /// Records the result of a worker, unless the outcome of the task is known or another attempt of it has been
     /// started (RESULTS-1).
-    // By reference: the outcome is moved once, when it is complete, and before that only looked at. What was written by words
-    // could not be moved by vectors at once.
+    // By reference: the outcome goes straight from the buffer to its owner's list. If a part of it were written first, the
+    // processor would have to wait before it could copy the whole.
     #[inline]
     pub(super) fn record_result(&mut self, received: &mut EncodedResult) {
         let EncodedResult { attempt, outcome } = received;
@@ -37,6 +37,7 @@ impl TaskTable {
             && let Err(error @ (TaskError::Failed(_) | TaskError::Cancelled)) = &mut outcome.result
         {
             *error = TaskError::TimedOut;
+            outcome.attempts = 1;
         }
         if task.crashes > 0 {
             outcome.attempts += task.crashes;
