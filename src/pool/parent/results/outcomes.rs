@@ -374,6 +374,25 @@ mod tests {
     }
 
     #[test]
+    fn a_cancelled_task_has_run_out_of_its_time_if_it_had_reached_its_limit() {
+        for timed_out in [true, false] {
+            let mut table = table();
+            let id = submitted(&mut table);
+            let task = table.get_mut(id).expect("in flight");
+            (task.timed_out, task.crashes) = (timed_out, 2);
+            let mut received = EncodedResult {
+                attempt: task.attempt.number,
+                outcome: Outcome::new(id, 0, Err(TaskError::Cancelled)),
+            };
+            table.record_result(&mut received);
+            let outcome = outcome_of(&mut table, id);
+            let is_late = matches!(outcome.result, Err(TaskError::TimedOut));
+            let attempts = 2 + u32::from(timed_out);
+            assert_eq!((is_late, outcome.attempts), (timed_out, attempts));
+        }
+    }
+
+    #[test]
     fn a_task_whose_handle_is_gone_is_not_kept() {
         let mut table = table();
         for has_outcome in [true, false] {
