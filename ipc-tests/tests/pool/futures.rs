@@ -418,12 +418,15 @@ fn a_shutdown_goes_on_without_its_future() {
     });
 }
 
-/// The pool moves results into this process's memory only while something waits for them. Many futures wait here, and each
-/// result wakes its own.
+/// The pool moves results into this process's memory only while something waits for them. Many futures wait here, before any
+/// task can begin, and each result wakes its own.
 #[test]
 fn a_thousand_futures_wait_at_once() {
     guarded(LIMIT, || {
-        let pool: TypedPool<Job> = jobs(2).capacity(1000).start().expect("a pool");
+        let meeting = Meeting::new("a-thousand");
+        let pool: TypedPool<Job> = jobs(2).capacity(1002).start().expect("a pool");
+        let first = [(); 2].map(|()| pool.submit(meeting.job()).expect("open"));
+        let mut guests = [meeting.guest(), meeting.guest()];
         let handles: Vec<_> = (0..1000)
             .map(|number| {
                 pool.submit(Job::Double(number))
@@ -431,10 +434,24 @@ fn a_thousand_futures_wait_at_once() {
                     .into_future()
             })
             .collect();
-        let outputs = block_on(join_all(handles));
+        let mut all = join_all(handles);
+        let mut flag = Flag::new();
+        assert!(poll_once(&mut all, &flag).is_pending());
+        for guest in &mut guests {
+            guest.tell("done");
+        }
+        // They are polled only when a waker is called.
+        let outputs = loop {
+            flag.await_raised();
+            flag = Flag::new();
+            if let Poll::Ready(outputs) = poll_once(&mut all, &flag) {
+                break outputs;
+            }
+        };
         for (number, output) in (0_u64..).zip(outputs) {
             assert_eq!(output.expect("an output"), (2 * number).to_string());
         }
+        assert!(first.map(TaskHandle::wait).iter().all(Result::is_ok));
         close(&pool);
     });
 }
