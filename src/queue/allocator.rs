@@ -153,9 +153,47 @@ impl Allocator {
         self.prefetched.store(prefetched, Ordering::Relaxed);
     }
 
+    /// Returns the class that the next message probably needs, if it is not the smallest.
+    #[inline(always)]
+    pub(super) fn likely_larger<'s>(&'s self, queue: Entered<'s>) -> Option<LargerClass<'s>> {
+        let class = self.likely_class();
+        let cursor = self.cursors.get(class)?;
+        let classes = &queue.segment().geometry().classes;
+        let [smaller, class] = classes.get(class.checked_sub(1)?..=class)? else {
+            return None;
+        };
+        // Cells may have more room than a class that has no blocks.
+        let fits_smaller = smaller.payload.max(queue.view().small_payload());
+        let lengths = fits_smaller + 1..=class.payload;
+        Some(LargerClass {
+            lengths,
+            blocks: &class.blocks,
+            cursor,
+        })
+    }
+
+    /// Allocates a block for a message that is not encoded yet: it is probably about as long as the last one. `None`: that one
+    /// fitted a cell, or no such block is free. Also returns the lengths for which there is
+    /// certainly no smaller block, if that is known.
+    #[inline(always)]
+    pub(super) fn likely_block<'a>(
+        &self,
+        queue: Entered<'a>,
+    ) -> Option<(BlockWriter<'a>, Option<RangeInclusive<usize>>)> {
+        if let Some(class) = self.likely_larger(queue)
+            && let Some(block) = class.next_block(queue)
+        {
+            return Some((BlockWriter::new(queue, block), Some(class.lengths)));
+        }
+        match self.likely_class() {
+            0 => None,
+            class => Some((self.block(queue, class)?, None)),
+        }
+    }
+
     /// Allocates a block of `class`, or of the next one if all of those are in use. Takes no memory: a class that is not
     /// committed has no block, and of a huge class only blocks that already have memory are considered.
-    pub(super) fn block<'a>(&self, queue: Entered<'a>, class: usize) -> Option<BlockWriter<'a>> {
+    fn block<'a>(&self, queue: Entered<'a>, class: usize) -> Option<BlockWriter<'a>> {
         self.block_among(queue, class..class + 2)
     }
 
@@ -234,6 +272,29 @@ impl Allocator {
         }
         writer.offer(length)?;
         Ok(writer)
+    }
+}
+
+/// A class of larger blocks that is committed as a whole.
+pub(super) struct LargerClass<'a> {
+    /// The lengths of the messages that need it.
+    lengths: RangeInclusive<usize>,
+    blocks: &'a Range<u32>,
+    /// Where to look next for a free block.
+    cursor: &'a AtomicU32,
+}
+
+impl LargerClass<'_> {
+    /// Returns whether a message of this length needs this class, and no smaller one.
+    #[inline(always)]
+    pub(super) fn suits(&self, length: usize) -> bool {
+        self.lengths.contains(&length)
+    }
+
+    /// Allocates the next block, if it is free. For the usual message: everything is in registers here.
+    #[inline(always)]
+    pub(super) fn next_block(&self, queue: Entered<'_>) -> Option<OwnedBlock> {
+        send::allocate_next(queue.segment(), queue.peer(), self.blocks, self.cursor)
     }
 }
 

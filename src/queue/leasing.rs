@@ -154,12 +154,19 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         miss: Option<Miss>,
         policy: &P,
     ) -> Result<DetachedMessage, P::RecvError> {
-        let taken = match miss.map(|miss| receive::take_after(queue.segment(), queue.peer(), miss))
-        {
-            // Not unusual: a message that is too long for a cell lies beside no slot.
-            Some(Ok(block)) => return self.lease_block(queue, block, policy),
-            Some(Err(miss)) => self.sort_after(queue, miss),
+        let (segment, peer) = (queue.segment(), queue.peer());
+        let taken = match miss {
+            // Not unusual: the message may be too long for a cell.
+            Some(Miss::Elsewhere(position, slot)) => {
+                receive::take_elsewhere(segment, peer, position, slot)
+                    .map_err(|reason| Miss::of(position, reason))
+            }
+            Some(miss) => receive::take_after(segment, peer, miss),
             None => return self.lease_waiting(queue, self.take_counted(queue), policy),
+        };
+        let taken = match taken {
+            Ok(block) => return self.lease_block(queue, block, policy),
+            Err(miss) => self.sort_after(queue, miss),
         };
         self.lease_waiting(queue, self.count_if_any(taken), policy)
     }

@@ -192,11 +192,18 @@ impl<T, C: Codec<T>> Sender<T, C> {
         policy: &P,
     ) -> Result<WritableBlock, P::SendError<V>> {
         let words = queue.view();
-        if length <= words.small_payload()
-            && !words.lifecycle().load().is_closing()
-            && let Some(block) = self.allocator.distant_cell(queue, words.tail().get())
-        {
-            return Ok(WritableBlock::new(words, block, length));
+        if !words.lifecycle().load().is_closing() {
+            let block = if length <= words.small_payload() {
+                self.allocator.distant_cell(queue, words.tail().get())
+            } else {
+                let class = self.allocator.likely_larger(queue);
+                class
+                    .filter(|class| class.suits(length))
+                    .and_then(|class| class.next_block(queue))
+            };
+            if let Some(block) = block {
+                return Ok(WritableBlock::new(words, block, length));
+            }
         }
         match self.wait_for_block(queue, length, policy) {
             Ok(writer) => Ok(WritableBlock::new(words, writer.into_block(), length)),

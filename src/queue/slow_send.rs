@@ -70,15 +70,16 @@ impl<T, C: Codec<T>> Sender<T, C> {
         if queue.segment().lifecycle().load().is_closing() {
             return Err(SendFailure::Closed.into());
         }
-        let likely = self.allocator.likely_class();
-        if likely > 0
-            && let Some(mut writer) = self.allocator.block(queue, likely)
-        {
+        if let Some((mut writer, suitable)) = self.allocator.likely_block(queue) {
             let payload = writer.payload().map_err(SendFailure::from)?;
             let room = payload.len();
             let encoded = D::encode(message, payload);
             self.enter_again()?;
             match encoded {
+                Ok(length) if suitable.is_some_and(|lengths| lengths.contains(&length)) => {
+                    writer.offer(length).map_err(SendFailure::from)?;
+                    return self.publish(writer, policy);
+                }
                 Ok(length) if length <= room => {
                     let writer = self.allocator.offer_in_right_size(writer, length)?;
                     return self.publish(writer, policy);

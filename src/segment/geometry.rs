@@ -55,9 +55,9 @@ pub(crate) struct Class {
     /// The length of the longest message that a block takes, in bytes.
     pub(crate) payload: usize,
     /// The offset of the first payload.
-    start: usize,
+    pub(super) start: usize,
     /// The distance from one payload to the next.
-    stride: usize,
+    pub(super) stride: usize,
 }
 
 impl Class {
@@ -197,8 +197,17 @@ impl Geometry {
             return self.huge_blocks();
         }
         let end = self.huge_blocks().start;
-        let class = self.classes.get(1 + part.number());
+        let class = self.class_of_part(part);
         class.map_or(end..end, |class| class.blocks.clone())
+    }
+
+    /// Returns the class whose headers and payloads a part has; `None` for the part with the headers of huge blocks, and if there
+    /// is no such class.
+    pub(super) fn class_of_part(&self, part: Part) -> Option<&Class> {
+        if part.number() == HUGE_PART {
+            return None;
+        }
+        self.classes.get(1 + part.number())
     }
 
     /// Returns where the headers and the payloads of a part lie: whole pages. Headers of the next part may lie on the
@@ -212,8 +221,7 @@ impl Geometry {
             |block: u32| self.headers + (block - self.small_blocks()) as usize * LARGE_HEADER;
         let start = header(blocks.start) / PAGE * PAGE;
         let headers = start..header(blocks.end).next_multiple_of(PAGE);
-        let class = self.classes.get(1 + part.number());
-        let payloads = class.filter(|_| part.number() != HUGE_PART).map(|class| {
+        let payloads = self.class_of_part(part).map(|class| {
             let length = blocks.len() * class.payload;
             class.start..(class.start + length).next_multiple_of(PAGE)
         });

@@ -16,14 +16,14 @@
     reason = "turns addresses in the mapping into references; each block states its reason"
 )]
 
+mod larger;
 mod prefetch;
 
 use super::geometry::{Geometry, PEERS_PER_PAGE};
-use super::layout::{CELLS, CellHeader, LARGE_HEADER, SHARED, SharedWords};
+use super::layout::{CELLS, CellHeader, SHARED, SharedWords};
 use super::rewrite::rewritten_blocks;
 use crate::os::membarrier;
 use crate::os::memory::Mapping;
-use crate::protocol::batch::BatchMarks;
 use crate::protocol::block_header::BlockHeader;
 use crate::protocol::ids::{BlockIndex, PeerIndex, Position};
 use crate::protocol::lifecycle::LifecycleWord;
@@ -36,6 +36,7 @@ use crate::protocol::{Corrupt, Words};
 #[cfg(feature = "cli")]
 use core::ops::Range;
 use core::ptr::NonNull;
+use larger::LargerBlocks;
 #[cfg(feature = "cli")]
 use std::io;
 #[cfg(feature = "cli")]
@@ -50,8 +51,8 @@ pub(super) struct Places {
     headers: NonNull<u8>,
     peers: NonNull<u8>,
     block_count: u32,
-    /// The first block of each part; `u32::MAX` where there is none.
-    part_starts: [u32; Part::COUNT],
+    /// The larger blocks of each part.
+    larger: [LargerBlocks; Part::COUNT],
     mapping: Mapping,
     geometry: Geometry,
 }
@@ -83,14 +84,11 @@ impl Places {
             cell_count: geometry.small_blocks(),
             is_fenced_by_others: membarrier::register(),
         };
-        let part_starts = core::array::from_fn(|number| {
-            let blocks = Part::new(number).map(|part| geometry.blocks_of(part));
-            blocks.map_or(u32::MAX, |blocks| blocks.start)
-        });
+        let larger = core::array::from_fn(|number| LargerBlocks::new(&geometry, Part::new(number)));
         Self {
             hot,
             rewritten: rewritten_blocks(&geometry),
-            part_starts,
+            larger,
             headers: mapping.pointer_at(geometry.headers),
             peers: mapping.pointer_at(geometry.peers),
             block_count: geometry.block_count(),
@@ -147,55 +145,6 @@ impl Places {
             },
             all: self,
         }
-    }
-
-    // What follows takes a reference, where a view would have to be written to memory to be passed.
-
-    /// Returns whether a block that is not of the smallest class exists and has a header with memory (PARTS-2).
-    #[inline(always)]
-    fn has_header(&self, index: BlockIndex) -> bool {
-        let first = |start: &&u32| **start <= index.get();
-        let number = self.part_starts.iter().filter(first).count();
-        let committed = self.view().shared_words().parts.0.load().committed();
-        let has_memory = number
-            .checked_sub(1)
-            .and_then(Part::new)
-            .is_some_and(|part| committed.has(part));
-        index.get() < self.block_count && (has_memory || mutant!(PartMarkIgnored))
-    }
-
-    #[inline(never)]
-    fn large_block(&self, index: BlockIndex) -> Option<&BlockHeader> {
-        if !self.has_header(index) {
-            return None;
-        }
-        let offset = (index.get() - self.hot.cell_count) as usize * LARGE_HEADER;
-        // SAFETY: a large block of this index exists. Its header has two cache lines and consists of atomics.
-        Some(unsafe { self.view().at(self.headers, offset) })
-    }
-
-    #[inline(never)]
-    fn large_payload_address(&self, index: BlockIndex) -> Result<(NonNull<u8>, usize), Corrupt> {
-        // Only corrupt words lead to a block without memory (PARTS-2, HUGE-3). To read there would take memory past all
-        // limits.
-        let header = self.large_block(index).ok_or(Corrupt::NotCommitted)?;
-        let [.., huge] = self.part_starts;
-        if index.get() >= huge && !header.is_committed() {
-            return Err(Corrupt::NotCommitted);
-        }
-        let range = self.geometry.payload(index).ok_or(Corrupt::NoSuchBlock)?;
-        Ok((self.mapping.pointer_at(range.start), range.len()))
-    }
-
-    pub(super) fn marks(&self, index: BlockIndex) -> Option<&BatchMarks> {
-        let offset = index.get().checked_sub(self.hot.cell_count)? as usize * LARGE_HEADER;
-        if !self.has_header(index) {
-            return None;
-        }
-        let offset = offset + size_of::<BlockHeader>();
-        // SAFETY: a large block of this index exists. Its marks follow its header on the two cache lines that it has
-        // (asserted in `layout`), and consist of atomics.
-        Some(unsafe { self.view().at(self.headers, offset) })
     }
 
     /// Returns the number of peer entries that have memory.

@@ -133,6 +133,38 @@ fn too_large_is_returned_whole(max_message_len: usize) {
     });
 }
 
+/// Large blocks are scarce. The length of the last message only tells where to look first.
+#[test]
+fn a_short_message_after_a_long_one_takes_no_long_block() {
+    // The room of a cell, the long and the short messages, and how many blocks there are for the long ones.
+    for (inline, long, short, blocks) in [
+        (96, 64 * 1024, 5_000, 16),
+        (96, 1_000, 200, 64),
+        (900, 1_000, 500, 64),
+    ] {
+        prompt(|| {
+            let (tx, rx) = sleepy(16)
+                .inline_len(inline)
+                .max_message_len(long.max(1_024))
+                .max_leases(2 * blocks)
+                .channel_with::<Vec<u8>, Raw>()
+                .expect("a queue");
+            let mut leases = Vec::new();
+            for _ in 1..blocks {
+                tx.send(vec![1; long]).expect("room");
+                assert_eq!(rx.recv().expect("the long message"), vec![1; long]);
+                tx.send(vec![2; short]).expect("room");
+                leases.push(rx.lease().expect("the short message"));
+            }
+            for _ in 0..blocks {
+                tx.try_send(vec![1; long]).expect("a long block");
+                leases.push(rx.lease().expect("the long message"));
+            }
+            tx.try_send(vec![1; long]).expect_err("all are in use");
+        });
+    }
+}
+
 /// A value that is decoded straight to where its receiver gets it, by a codec that refuses some and panics at others.
 type Large = [u8; 1000];
 

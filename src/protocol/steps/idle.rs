@@ -22,8 +22,9 @@ const STEP: u64 = 64 << 20;
 
 /// Gives back the memory of a block that was just freed, if idle blocks have too much (IDLE-1).
 pub(crate) fn trim<M: HugeMemory>(shared: &M, me: PeerIndex, index: BlockIndex) {
-    let mut classes = shared.huge_classes();
-    let is_huge = classes.any(|class| class.blocks.contains(&index.get()));
+    // Huge blocks come last.
+    let first = shared.huge_classes().next();
+    let is_huge = first.is_some_and(|class| index.get() >= class.blocks.start);
     if is_huge && !mutant!(IdleMemoryKept) && excess_idle_memory(shared) > 0 {
         // The next operation meets a corrupt word too. Memory that was not given back is reclaimed when it is needed.
         let _ = decommit_idle(shared, me, index);

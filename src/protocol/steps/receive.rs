@@ -96,7 +96,7 @@ pub(crate) enum Miss {
 impl Miss {
     /// Returns what became of the attempt to take the message of a position.
     #[inline(always)]
-    const fn of(position: Position, reason: NotTaken) -> Self {
+    pub(crate) const fn of(position: Position, reason: NotTaken) -> Self {
         match reason {
             NotTaken::Lost => Self::Lost(position),
             NotTaken::Corrupt(corrupt) => Self::Corrupt(corrupt),
@@ -190,17 +190,8 @@ pub(crate) fn take_after<S: SharedState>(
                 take_at(shared, words, me, skip_ahead(shared, position, slot)?)
             }
             Miss::Lost(position) => take_at(shared, words, me, position),
-            Miss::Elsewhere(position, slot) => {
-                let index = slot.block();
-                // `hold` writes the block next. Fetch its cache lines while the exchange waits for the slot's.
-                words.prefetch_block(index);
-                let header = words.block(index);
-                let taken = take_block(shared, words, me, position, slot, index, header);
-                if taken.is_ok() {
-                    words.prefetch_message(position.plus(PREFETCH_MESSAGES), index);
-                }
-                taken.map_err(|reason| Miss::of(position, reason))
-            }
+            Miss::Elsewhere(position, slot) => take_elsewhere(shared, me, position, slot)
+                .map_err(|reason| Miss::of(position, reason)),
             other => return Err(other),
         };
         match taken {
@@ -208,6 +199,24 @@ pub(crate) fn take_after<S: SharedState>(
             Err(other) => miss = other,
         }
     }
+}
+
+/// Takes the message of this position, whose slot was seen like this, after a [`Miss::Elsewhere`].
+#[inline(never)]
+pub(crate) fn take_elsewhere<S: SharedState>(
+    shared: &S,
+    me: PeerIndex,
+    position: Position,
+    slot: SlotState,
+) -> Result<OwnedBlock, NotTaken> {
+    let words = shared.words();
+    let index = slot.block();
+    // `hold` writes the block next. Fetch its cache lines while the exchange waits for the slot's.
+    words.prefetch_block(index);
+    let header = words.block(index);
+    let message = take_block(shared, words, me, position, slot, index, header)?;
+    words.prefetch_message(position.plus(PREFETCH_MESSAGES), index);
+    Ok(message)
 }
 
 /// Takes the message of this position, if it is there and lies beside a slot.

@@ -103,21 +103,32 @@ pub(crate) fn allocate<S: SharedState>(
     numbers: Range<u32>,
     cursor: &AtomicU32,
 ) -> Option<OwnedBlock> {
+    allocate_next(shared, me, &numbers, cursor)
+        .or_else(|| allocate_any(shared, me, numbers, cursor))
+}
+
+/// Does the same if the block at the cursor is free.
+#[inline(always)]
+pub(crate) fn allocate_next<S: SharedState>(
+    shared: &S,
+    me: PeerIndex,
+    numbers: &Range<u32>,
+    cursor: &AtomicU32,
+) -> Option<OwnedBlock> {
     let words = shared.words();
     // The slot of the message lies elsewhere: fetch it at the same time.
     words.prefetch_cell(words.tail().get());
     let number = cursor.load(Ordering::Relaxed);
-    if numbers.contains(&number)
-        && let Some(owned) = allocate_one(shared, me, number)
-    {
-        let next = advance_in_range(number, 1, &numbers);
-        cursor.store(next, Ordering::Relaxed);
-        words.prefetch_room(BlockIndex::from_low_bits(next.into()), owned.index());
-        let soon = advance_in_range(number, PREFETCH_BLOCKS, &numbers);
-        words.prefetch_block(BlockIndex::from_low_bits(soon.into()));
-        return Some(owned);
+    if !numbers.contains(&number) {
+        return None;
     }
-    allocate_any(shared, me, numbers, cursor)
+    let owned = allocate_one(shared, me, number)?;
+    let next = advance_in_range(number, 1, numbers);
+    cursor.store(next, Ordering::Relaxed);
+    words.prefetch_room(BlockIndex::from_low_bits(next.into()), owned.index());
+    let soon = advance_in_range(number, PREFETCH_BLOCKS, numbers);
+    words.prefetch_block(BlockIndex::from_low_bits(soon.into()));
+    Some(owned)
 }
 
 /// Returns the number that comes `by` after `number`, and starts again at the beginning of `numbers` after their end.

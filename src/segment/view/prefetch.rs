@@ -128,9 +128,8 @@ impl Places {
         if length > LONGEST_PREFETCHED {
             return;
         }
-        if let Some(payload) = self.geometry.payload(index) {
-            let start = self.view().address(payload.start);
-            prefetch_lines(start, 0, length.min(payload.len()), prefetch);
+        if let Ok((payload, room)) = self.large_payload_address(index) {
+            prefetch_lines(payload.as_ptr(), 0, length.min(room), prefetch);
         }
     }
 }
