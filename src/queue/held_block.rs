@@ -4,7 +4,7 @@ use super::attachment::{Attachment, Entered};
 use super::failure::RecvFailure;
 use crate::codec::DecodeError;
 use crate::protocol::block_header::BlockHeader;
-use crate::protocol::ids::Position;
+use crate::protocol::ids::{BlockIndex, Position};
 use crate::protocol::steps::{OwnedBlock, batch, settle};
 use crate::protocol::{Corrupt, Words};
 use crate::segment::{ReadableBlock, View};
@@ -83,21 +83,13 @@ impl<'a> HeldBlock<'a> {
     /// Acknowledges the message (`Release`).
     #[inline(always)]
     pub(super) fn acknowledge(mut self) -> Result<(), Corrupt> {
-        self.queue.view().rewrite(&mut self.block);
-        self.acknowledge_rewritten()
-    }
-
-    /// Does the same after the lines of the message were written to, if they are to be.
-    #[inline(always)]
-    pub(super) fn acknowledge_rewritten(self) -> Result<(), Corrupt> {
-        let queue = self.queue;
+        let (queue, words) = (self.queue, self.queue.view());
+        words.rewrite(&mut self.block);
         let block = self.into_block();
-        let segment = queue.segment();
-        // The same comparison as on the way to the block's word, so that it costs a small message nothing.
-        if !segment.small_blocks().contains(&block.index().get()) {
-            return acknowledge_larger(queue, block);
-        }
-        settle::acknowledge(segment, queue.view(), block)
+        let index = block.index();
+        settle::acknowledge(queue.segment(), words, block)?;
+        trim_if_large(queue, index);
+        Ok(())
     }
 
     /// Makes the message a dead letter (`Return`), because no receiver can decode it.
@@ -246,13 +238,31 @@ fn reject(queue: Entered<'_>, block: OwnedBlock) {
     let _ = HeldBlock::new(queue, block).reject();
 }
 
-/// Acknowledges a message that may be so large that its memory is to be given back to the system (`Release`).
-#[inline(never)]
-fn acknowledge_larger(queue: Entered<'_>, block: OwnedBlock) -> Result<(), Corrupt> {
+/// Acknowledges the message in a block with this header (`Release`), after its lines were written to, if they are to be.
+#[inline(always)]
+pub(super) fn acknowledge<'a>(
+    queue: Entered<'a>,
+    words: View<'a>,
+    header: &BlockHeader,
+    block: OwnedBlock,
+) -> Result<(), Corrupt> {
     let index = block.index();
-    settle::acknowledge(queue.segment(), queue.view(), block)?;
-    queue.segment().trim(queue.peer(), index);
+    settle::acknowledge_block(queue.segment(), words, header, block)?;
+    trim_if_large(queue, index);
     Ok(())
+}
+
+/// Gives memory back to the system if the block of this index, which is free now, may be so large.
+#[inline(always)]
+fn trim_if_large(queue: Entered<'_>, index: BlockIndex) {
+    if !queue.segment().small_blocks().contains(&index.get()) {
+        trim(queue, index);
+    }
+}
+
+#[inline(never)]
+fn trim(queue: Entered<'_>, index: BlockIndex) {
+    queue.segment().trim(queue.peer(), index);
 }
 
 /// Returns a message to the queue (`Return`), unless this is a forked child (ATTACH-4). By value, so that the block of

@@ -3,7 +3,7 @@
 use super::attachment::{Attachment, Entered};
 use super::batches::{BatchedMessage, HeldBatch, Place};
 use super::failure::{Failure, RecvFailure};
-use super::held_block::HeldBlock;
+use super::held_block::{self, HeldBlock};
 use super::taken::{DetachedMessage, TakenMessage};
 use crate::codec::{Bincode, Codec, DecodeError};
 use crate::protocol::steps::OwnedBlock;
@@ -249,9 +249,12 @@ impl<'a> LeasedMessage<'a> {
         let Ok(queue) = attachment.enter() else {
             return;
         };
-        let block = block.take_rewritten(queue.view());
-        // The next operation meets a corrupt word, too, and reports it.
-        let _ = HeldBlock::new(queue, block).acknowledge_rewritten();
+        let words = queue.view();
+        if let Some(header) = block.header(words) {
+            let block = block.take_rewritten(words);
+            // The next operation meets a corrupt word, too, and reports it.
+            let _ = held_block::acknowledge(queue, words, header, block);
+        }
         if attachment.leases.remove() {
             queue.count_lease_operation();
         }

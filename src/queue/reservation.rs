@@ -334,8 +334,8 @@ impl<'a, T, C: Codec<T>> Reservation<'a, T, C> {
         let words = queue.view();
         let sender = self.sender;
         // Out of the reservation, and not in a closure: so the block never has to leave the registers.
+        let header = self.block.header(words);
         let mut block = self.block.take();
-        let header = words.block_near(words.tail().get(), block.index());
         let first = match (header, u32::try_from(self.length)) {
             (Some(header), Ok(length)) => {
                 send::offer_block(header, &mut block, length);

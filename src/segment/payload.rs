@@ -10,7 +10,8 @@
 //! Looking up a payload takes some twenty instructions, so a reservation and a lease do it once, and keep the place:
 //!
 //! PAYLOAD-1. A place is kept together with the token. It is that of the block's payload in the mapping that it was
-//!     looked up in, or empty. Only its constructor sets it, and it is emptied when the token is taken out.
+//!     looked up in, or empty. Only its constructor sets it, and it is emptied when the token is taken out. The place of
+//!     the block's header is kept in the same way, but not emptied: a header consists of atomics.
 //!
 //! # Trust
 //!
@@ -194,6 +195,7 @@ fn checked_place(
 #[derive(Debug)]
 pub(crate) struct WritableBlock {
     block: OwnedBlock,
+    header: HeaderPlace,
     address: NonNull<u8>,
     length: usize,
 }
@@ -202,8 +204,29 @@ pub(crate) struct WritableBlock {
 #[derive(Debug)]
 pub(crate) struct ReadableBlock {
     block: OwnedBlock,
+    header: HeaderPlace,
     address: NonNull<u8>,
     length: usize,
+}
+
+/// Where the header of a block is (PAYLOAD-1). `None`: there is no such block.
+#[derive(Clone, Copy, Debug)]
+struct HeaderPlace(Option<NonNull<BlockHeader>>);
+
+impl HeaderPlace {
+    #[inline(always)]
+    fn of(header: Option<&BlockHeader>) -> Self {
+        Self(header.map(NonNull::from))
+    }
+
+    /// Returns the header. `_view` proves that the mapping is there: it must be a view of the segment that the block came from
+    /// (OWNED-3).
+    #[inline(always)]
+    fn get(self, _view: View<'_>) -> Option<&BlockHeader> {
+        // SAFETY: the header is inside the mapping (PAYLOAD-1), which lives as long as the segment that the view borrows. It
+        // consists of atomics.
+        self.0.map(|header| unsafe { header.as_ref() })
+    }
 }
 
 impl WritableBlock {
@@ -211,8 +234,11 @@ impl WritableBlock {
     /// block has no room for them.
     #[inline(always)]
     pub(crate) fn new(view: View<'_>, block: OwnedBlock, length: usize) -> Self {
-        let place = view.payload_address(block.index());
-        Self::at(block, place, length)
+        let (place, header) = (
+            view.payload_address(block.index()),
+            view.block(block.index()),
+        );
+        Self::at(block, place, header, length)
     }
 
     /// Does the same for a block that probably lies beside the slot of a position.
@@ -224,11 +250,17 @@ impl WritableBlock {
         length: usize,
     ) -> Self {
         let place = view.payload_address_near(position, block.index());
-        Self::at(block, place, length)
+        let header = view.block_near(position, block.index());
+        Self::at(block, place, header, length)
     }
 
     #[inline(always)]
-    fn at(block: OwnedBlock, place: Result<(NonNull<u8>, usize), Corrupt>, length: usize) -> Self {
+    fn at(
+        block: OwnedBlock,
+        place: Result<(NonNull<u8>, usize), Corrupt>,
+        header: Option<&BlockHeader>,
+        length: usize,
+    ) -> Self {
         let (address, length) = match place {
             Ok((address, room)) if length <= room && block.word().is(BlockKind::Owned) => {
                 (address, length)
@@ -237,6 +269,7 @@ impl WritableBlock {
         };
         Self {
             block,
+            header: HeaderPlace::of(header),
             address,
             length,
         }
@@ -256,6 +289,12 @@ impl WritableBlock {
     pub(crate) fn bytes_mut<'b>(&'b mut self, _view: View<'b>) -> &'b mut [u8] {
         // SAFETY: as in `bytes`, and the token is borrowed mutably.
         unsafe { core::slice::from_raw_parts_mut(self.address.as_ptr(), self.length) }
+    }
+
+    /// Returns the header of the block. As for [`bytes`](Self::bytes).
+    #[inline(always)]
+    pub(crate) fn header<'b>(&self, view: View<'b>) -> Option<&'b BlockHeader> {
+        self.header.get(view)
     }
 
     /// Takes the block out, and leaves a spent token and no bytes.
@@ -302,6 +341,7 @@ impl ReadableBlock {
         match place.and_then(|place| checked_place(&held, place, length)) {
             Ok((address, length)) => Ok(Self {
                 block: held,
+                header: HeaderPlace::of(header),
                 address,
                 length,
             }),
@@ -317,6 +357,12 @@ impl ReadableBlock {
         // borrows. This process holds the block (OWNED-1), in which state no process writes its payload (BLOCK-4), and it
         // cannot give the block up while the token is borrowed.
         unsafe { core::slice::from_raw_parts(self.address.as_ptr(), self.length) }
+    }
+
+    /// Returns the header of the block. As for [`bytes`](Self::bytes).
+    #[inline(always)]
+    pub(crate) fn header<'b>(&self, view: View<'b>) -> Option<&'b BlockHeader> {
+        self.header.get(view)
     }
 
     /// Returns the block.
