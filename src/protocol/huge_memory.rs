@@ -64,7 +64,7 @@ pub(crate) struct HugeHints {
 
 /// The memory of the huge blocks of one queue: that of a file, or of a model.
 pub(crate) trait HugeMemory: SharedState {
-    /// Returns the classes of huge blocks, the smallest first.
+    /// Returns the classes of huge blocks, the smallest first. Their blocks come after all others, in this order.
     fn huge_classes(&self) -> impl DoubleEndedIterator<Item = HugeClass>;
     fn huge_hints(&self) -> &HugeHints;
     /// Returns how many bytes of memory the queue may have, without what is set aside for parts that have none yet

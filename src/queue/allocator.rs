@@ -153,18 +153,20 @@ impl Allocator {
         self.prefetched.store(prefetched, Ordering::Relaxed);
     }
 
-    /// Returns the class that the next message probably needs, if it is not the smallest.
+    /// Returns the class that the next message probably needs, if that is a larger class that is committed as a whole.
     #[inline(always)]
     pub(super) fn likely_larger<'s>(&'s self, queue: Entered<'s>) -> Option<LargerClass<'s>> {
         let class = self.likely_class();
         let cursor = self.cursors.get(class)?;
-        let classes = &queue.segment().geometry().classes;
-        let [smaller, class] = classes.get(class.checked_sub(1)?..=class)? else {
+        let geometry = queue.segment().geometry();
+        let [smaller, class] = geometry.classes.get(class.checked_sub(1)?..=class)? else {
             return None;
         };
         // Cells may have more room than a class that has no blocks.
         let fits_smaller = smaller.payload.max(queue.view().small_payload());
-        let lengths = fits_smaller + 1..=class.payload;
+        // The blocks of the last class may have more room than a message may need.
+        let longest = class.payload.min(geometry.max_message_len);
+        let lengths = fits_smaller + 1..=longest;
         Some(LargerClass {
             lengths,
             blocks: &class.blocks,
@@ -172,9 +174,9 @@ impl Allocator {
         })
     }
 
-    /// Allocates a block for a message that is not encoded yet: it is probably about as long as the last one. `None`: that one
-    /// fitted a cell, or no such block is free. Also returns the lengths for which there is
-    /// certainly no smaller block, if that is known.
+    /// Allocates a block for a message that is not encoded yet, of the class of the last message or of the next one. `None`: the
+    /// last message fitted a cell, or no such block is free. Also returns for which lengths no smaller class has room, if that is
+    /// known.
     #[inline(always)]
     pub(super) fn likely_block<'a>(
         &self,

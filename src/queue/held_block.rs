@@ -238,7 +238,8 @@ fn reject(queue: Entered<'_>, block: OwnedBlock) {
     let _ = HeldBlock::new(queue, block).reject();
 }
 
-/// Acknowledges the message in a block with this header (`Release`), after its lines were written to, if they are to be.
+/// Acknowledges the message in the block with this header (`Release`). The caller has written to its lines where that is needed
+/// ([`View::rewrite`]).
 #[inline(always)]
 pub(super) fn acknowledge<'a>(
     queue: Entered<'a>,
@@ -252,7 +253,7 @@ pub(super) fn acknowledge<'a>(
     Ok(())
 }
 
-/// Gives memory back to the system if the block of this index, which is free now, may be so large.
+/// Gives back memory of idle blocks, if there is too much, after the block of this index was freed. Cells have none to give back.
 #[inline(always)]
 fn trim_if_large(queue: Entered<'_>, index: BlockIndex) {
     if !queue.segment().small_blocks().contains(&index.get()) {

@@ -156,7 +156,8 @@ impl<T, C: Codec<T>> Receiver<T, C> {
     ) -> Result<DetachedMessage, P::RecvError> {
         let (segment, peer) = (queue.segment(), queue.peer());
         let taken = match miss {
-            // Not unusual: the message may be too long for a cell.
+            // Not unusual: the message may be too long for a cell. Apart, since a `Miss` that is passed on is moved by vectors right
+            // after it was written by words, and the processor waits for that.
             Some(Miss::Elsewhere(position, slot)) => {
                 receive::take_elsewhere(segment, peer, position, slot)
                     .map_err(|reason| Miss::of(position, reason))

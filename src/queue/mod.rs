@@ -9,8 +9,8 @@
 //! | what both ends share         | `stats`, `end`                                                               |
 //! | sending                      | `block_writer`, `huge`, `allocator`, `sender`, `reservation`, `value_reservation` |
 //! | sending many messages        | `encoded_batch`, `send_many`                                                 |
-//! | receiving                    | `held_block`, `batches`, `taken`, `lease`, `dead_letters`, `receiver`, `iter` |
-//! | ... in other ways            | `receiving`, `leasing`, `bytes_lease`, `value_lease`, `recv_many`, `watch`   |
+//! | receiving                    | `held_block`, `batches`, `taken`, `lease`, `dead_letters`, `receiver`, `receiving`, `iter` |
+//! | ... in other ways            | `leasing`, `bytes_lease`, `value_lease`, `recv_many`, `watch`                |
 //! | waiting for several queues   | `select`                                                                     |
 //! | without a thread that waits  | `reactor` (below `attachment`), `futures`                                    |
 //! | making and finding queues    | `name`, `compatibility`, `handoff`, `option_checks`, `options`, `named_file`, |

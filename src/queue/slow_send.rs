@@ -77,6 +77,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
             self.enter_again()?;
             match encoded {
                 Ok(length) if suitable.is_some_and(|lengths| lengths.contains(&length)) => {
+                    // No smaller class has room for it, so nothing needs to be copied.
                     writer.offer(length).map_err(SendFailure::from)?;
                     return self.publish(writer, policy);
                 }

@@ -10,8 +10,8 @@
 //! Looking up a payload takes some twenty instructions, so a reservation and a lease do it once, and keep the place:
 //!
 //! PAYLOAD-1. A place is kept together with the token. It is that of the block's payload in the mapping that it was
-//!     looked up in, or empty. Only its constructor sets it, and it is emptied when the token is taken out. The place of
-//!     the block's header is kept in the same way, but not emptied: a header consists of atomics.
+//!     looked up in, or empty. Only its constructor sets it, and it is emptied when the token is taken out. So is the place
+//!     of the block's header: by then, the header may be another owner's.
 //!
 //! # Trust
 //!
@@ -209,7 +209,7 @@ pub(crate) struct ReadableBlock {
     length: usize,
 }
 
-/// Where the header of a block is (PAYLOAD-1). `None`: there is no such block.
+/// Where the header of a block is (PAYLOAD-1). `None`: there is no such block, or its token was taken out.
 #[derive(Clone, Copy, Debug)]
 struct HeaderPlace(Option<NonNull<BlockHeader>>);
 
@@ -291,18 +291,19 @@ impl WritableBlock {
         unsafe { core::slice::from_raw_parts_mut(self.address.as_ptr(), self.length) }
     }
 
-    /// Returns the header of the block. As for [`bytes`](Self::bytes).
+    /// Returns the header of the block; `None` if that was taken out. As for [`bytes`](Self::bytes).
     #[inline(always)]
     pub(crate) fn header<'b>(&self, view: View<'b>) -> Option<&'b BlockHeader> {
         self.header.get(view)
     }
 
-    /// Takes the block out, and leaves a spent token and no bytes.
+    /// Takes the block out, and leaves a spent token, no header and no bytes.
     #[inline(always)]
     pub(crate) fn take(&mut self) -> OwnedBlock {
         if !mutant!(PlaceOutlivesToken) {
             self.length = 0;
         }
+        self.header = HeaderPlace(None);
         self.block.take()
     }
 }
@@ -359,7 +360,7 @@ impl ReadableBlock {
         unsafe { core::slice::from_raw_parts(self.address.as_ptr(), self.length) }
     }
 
-    /// Returns the header of the block. As for [`bytes`](Self::bytes).
+    /// Returns the header of the block; `None` if that was taken out. As for [`bytes`](Self::bytes).
     #[inline(always)]
     pub(crate) fn header<'b>(&self, view: View<'b>) -> Option<&'b BlockHeader> {
         self.header.get(view)
@@ -381,10 +382,11 @@ impl ReadableBlock {
         self.take()
     }
 
-    /// Takes the block out, and leaves a spent token and no bytes.
+    /// Takes the block out, and leaves a spent token, no header and no bytes.
     #[inline(always)]
     pub(crate) fn take(&mut self) -> OwnedBlock {
         self.length = 0;
+        self.header = HeaderPlace(None);
         self.block.take()
     }
 }

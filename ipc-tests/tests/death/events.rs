@@ -418,6 +418,10 @@ fn a_subscriber_that_panics_while_a_commit_waits_keeps_no_block() {
         assert!(room.is_empty(), "the reservation has no block any more");
         assert_eq!(all(&rx), inside);
         assert_all_free(&rx);
+        // Nor does it remember the header of one, which may be another owner's by now.
+        room.commit().expect_err("there is no block to send");
+        assert_eq!(all(&rx), Vec::<Vec<u8>>::new());
+        assert_all_free(&rx);
         drop(room);
         assert_all_free(&rx);
         let mut room = tx.reserve(1).expect("room");

@@ -130,6 +130,22 @@ fn too_large_is_returned_whole(max_message_len: usize) {
         tx.send(vec![8; max_message_len])
             .expect("the largest there can be");
         assert_eq!(rx.recv().expect("a message"), vec![8; max_message_len]);
+        // Whatever was sent before.
+        let sent = tx.send(large()).expect_err("too large");
+        assert!(matches!(sent, SendError::TooLarge { .. }), "{sent:?}");
+        let reserved = tx.try_reserve(max_message_len + 1).map(drop);
+        let error = reserved.expect_err("too large");
+        assert!(matches!(error, TrySendError::TooLarge { .. }), "{error:?}");
+        let mut room = tx.reserve(max_message_len).expect("room");
+        room.fill(9);
+        room.commit().expect("the largest there can be");
+        drop(room);
+        assert_eq!(rx.recv().expect("a message"), vec![9; max_message_len]);
+        let error = tx
+            .reserve(max_message_len + 1)
+            .map(drop)
+            .expect_err("too large");
+        assert!(matches!(error, SendError::TooLarge { .. }), "{error:?}");
     });
 }
 

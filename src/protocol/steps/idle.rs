@@ -22,7 +22,6 @@ const STEP: u64 = 64 << 20;
 
 /// Gives back the memory of a block that was just freed, if idle blocks have too much (IDLE-1).
 pub(crate) fn trim<M: HugeMemory>(shared: &M, me: PeerIndex, index: BlockIndex) {
-    // Huge blocks come last.
     let first = shared.huge_classes().next();
     let is_huge = first.is_some_and(|class| index.get() >= class.blocks.start);
     if is_huge && !mutant!(IdleMemoryKept) && excess_idle_memory(shared) > 0 {

@@ -201,7 +201,8 @@ pub(crate) fn take_after<S: SharedState>(
     }
 }
 
-/// Takes the message of this position, whose slot was seen like this, after a [`Miss::Elsewhere`].
+/// Takes the message of this position, whose slot was seen like this, after a [`Miss::Elsewhere`]. Transitions `Take`,
+/// `AdvanceHead`, `Hold` and `Clear`.
 #[inline(never)]
 pub(crate) fn take_elsewhere<S: SharedState>(
     shared: &S,

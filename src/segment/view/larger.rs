@@ -1,4 +1,4 @@
-//! Where the headers and payloads of blocks lie that are not of the smallest class.
+//! Where the headers and payloads of larger blocks lie: those that are not of the smallest class.
 //!
 //! These look-ups take a reference to [`Places`], where a view would have to be written to memory to be passed.
 #![allow(
@@ -21,7 +21,7 @@ use core::ptr::NonNull;
 pub(super) struct LargerBlocks {
     first: u32,
     count: u32,
-    /// Where their payloads are. `None`: each has its own memory, or none.
+    /// Where their payloads are. `None` for huge blocks: each of them gets and loses its memory by itself.
     payloads: Option<Payloads>,
 }
 
@@ -51,8 +51,8 @@ impl LargerBlocks {
 }
 
 impl Places {
-    /// Returns the blocks that a block which is not of the smallest class belongs to, and its number among them. `None`: it
-    /// does not exist, or its header has no memory (PARTS-2).
+    /// Finds a block that is not of the smallest class: returns the blocks of its part, and its number among them. `None`: there is
+    /// no such block, or its header has no memory (PARTS-2).
     #[inline(always)]
     fn larger(&self, index: BlockIndex) -> Option<(&LargerBlocks, u32)> {
         // One comparison after the other: the processor guesses the result, and does not wait for it.
