@@ -147,6 +147,12 @@ mutants! {
     OwnedLeaseNotCounted,
     /// A reservation still gives access to the bytes of a message that was sent.
     PlaceOutlivesToken,
+    /// A reservation whose commit unwound still knows the header of its block.
+    HeaderOutlivesToken,
+    /// The block that a sender probably needs takes messages that are too long for the queue.
+    LikelyBlockUnlimited,
+    /// A short message stays in the block that a sender probably needs, which is a long one.
+    LikelyBlockTooLarge,
     /// A receiver that writes to the lines of a message changes them (REWRITE-1).
     RewriteChangesBytes,
     /// The home thread does not notice that other threads lease messages, too.

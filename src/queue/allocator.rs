@@ -163,9 +163,15 @@ impl Allocator {
             return None;
         };
         // Cells may have more room than a class that has no blocks.
-        let fits_smaller = smaller.payload.max(queue.view().small_payload());
+        let mut fits_smaller = smaller.payload.max(queue.view().small_payload());
+        if mutant!(LikelyBlockTooLarge) {
+            fits_smaller = smaller.payload;
+        }
         // The blocks of the last class may have more room than a message may need.
-        let longest = class.payload.min(geometry.max_message_len);
+        let mut longest = class.payload.min(geometry.max_message_len);
+        if mutant!(LikelyBlockUnlimited) {
+            longest = class.payload;
+        }
         let lengths = fits_smaller + 1..=longest;
         Some(LargerClass {
             lengths,

@@ -303,7 +303,9 @@ impl WritableBlock {
         if !mutant!(PlaceOutlivesToken) {
             self.length = 0;
         }
-        self.header = HeaderPlace(None);
+        if !mutant!(HeaderOutlivesToken) {
+            self.header = HeaderPlace(None);
+        }
         self.block.take()
     }
 }
