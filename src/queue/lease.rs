@@ -250,13 +250,9 @@ impl<'a> LeasedMessage<'a> {
             return;
         };
         let words = queue.view();
-        let header = block.header(words);
-        let block = block.take_rewritten(words);
+        let (block, header) = block.take_rewritten(words);
         // The next operation meets a corrupt word, too, and reports it.
-        let _ = match header {
-            Some(header) => held_block::acknowledge(queue, words, header, block),
-            None => HeldBlock::new(queue, block).acknowledge(),
-        };
+        let _ = held_block::acknowledge(queue, words, header, block);
         if attachment.leases.remove() {
             queue.count_lease_operation();
         }

@@ -10,8 +10,9 @@
 //! Looking up a payload takes some twenty instructions, so a reservation and a lease do it once, and keep the place:
 //!
 //! PAYLOAD-1. A place is kept together with the token. It is that of the block's payload in the mapping that it was
-//!     looked up in, or empty. Only its constructor sets it, and it is emptied when the token is taken out. So is the place
-//!     of the block's header: by then, the header may be another owner's.
+//!     looked up in, or empty. Only its constructor sets it, and it is emptied when the token is taken out. The place of
+//!     the block's header is kept in the same way, and given out with the token, or before: once the token is gone, the
+//!     header may be another owner's.
 //!
 //! # Trust
 //!
@@ -195,7 +196,8 @@ fn checked_place(
 #[derive(Debug)]
 pub(crate) struct WritableBlock {
     block: OwnedBlock,
-    header: HeaderPlace,
+    /// `None`: there is no such block, or its token was taken out.
+    header: Option<HeaderPlace>,
     address: NonNull<u8>,
     length: usize,
 }
@@ -209,23 +211,25 @@ pub(crate) struct ReadableBlock {
     length: usize,
 }
 
-/// Where the header of a block is (PAYLOAD-1). `None`: there is no such block, or its token was taken out.
+/// Where the header of a block is (PAYLOAD-1).
 #[derive(Clone, Copy, Debug)]
-struct HeaderPlace(Option<NonNull<BlockHeader>>);
+struct HeaderPlace(NonNull<BlockHeader>);
 
 impl HeaderPlace {
-    #[inline(always)]
-    fn of(header: Option<&BlockHeader>) -> Self {
-        Self(header.map(NonNull::from))
-    }
-
     /// Returns the header. `_view` proves that the mapping is there: it must be a view of the segment that the block came from
     /// (OWNED-3).
     #[inline(always)]
-    fn get(self, _view: View<'_>) -> Option<&BlockHeader> {
+    fn get(self, _view: View<'_>) -> &BlockHeader {
         // SAFETY: the header is inside the mapping (PAYLOAD-1), which lives as long as the segment that the view borrows. It
         // consists of atomics.
-        self.0.map(|header| unsafe { header.as_ref() })
+        unsafe { self.0.as_ref() }
+    }
+}
+
+impl From<&BlockHeader> for HeaderPlace {
+    #[inline(always)]
+    fn from(header: &BlockHeader) -> Self {
+        Self(header.into())
     }
 }
 
@@ -269,7 +273,7 @@ impl WritableBlock {
         };
         Self {
             block,
-            header: HeaderPlace::of(header),
+            header: header.map(HeaderPlace::from),
             address,
             length,
         }
@@ -294,7 +298,7 @@ impl WritableBlock {
     /// Returns the header of the block; `None` if that was taken out. As for [`bytes`](Self::bytes).
     #[inline(always)]
     pub(crate) fn header<'b>(&self, view: View<'b>) -> Option<&'b BlockHeader> {
-        self.header.get(view)
+        Some(self.header?.get(view))
     }
 
     /// Takes the block out, and leaves a spent token, no header and no bytes.
@@ -304,7 +308,7 @@ impl WritableBlock {
             self.length = 0;
         }
         if !mutant!(HeaderOutlivesToken) {
-            self.header = HeaderPlace(None);
+            self.header = None;
         }
         self.block.take()
     }
@@ -340,11 +344,14 @@ impl ReadableBlock {
         place: Result<(NonNull<u8>, usize), Corrupt>,
         header: Option<&BlockHeader>,
     ) -> Result<Self, (OwnedBlock, Corrupt)> {
-        let length = header.map(BlockHeader::length);
+        let Some(header) = header else {
+            return Err((held, Corrupt::NoSuchBlock));
+        };
+        let length = Some(header.length());
         match place.and_then(|place| checked_place(&held, place, length)) {
             Ok((address, length)) => Ok(Self {
                 block: held,
-                header: HeaderPlace::of(header),
+                header: header.into(),
                 address,
                 length,
             }),
@@ -362,33 +369,26 @@ impl ReadableBlock {
         unsafe { core::slice::from_raw_parts(self.address.as_ptr(), self.length) }
     }
 
-    /// Returns the header of the block; `None` if that was taken out. As for [`bytes`](Self::bytes).
-    #[inline(always)]
-    pub(crate) fn header<'b>(&self, view: View<'b>) -> Option<&'b BlockHeader> {
-        self.header.get(view)
-    }
-
     /// Returns the block.
     #[inline(always)]
     pub(crate) const fn block(&self) -> &OwnedBlock {
         &self.block
     }
 
-    /// Takes the block out to be acknowledged, after writing to its lines ([`super::rewrite`]). Leaves a spent token and no
-    /// bytes. As for [`bytes`](Self::bytes).
+    /// Takes the block out to be acknowledged, with its header, after writing to its lines ([`super::rewrite`]). Leaves a spent
+    /// token and no bytes. As for [`bytes`](Self::bytes).
     #[inline(always)]
-    pub(crate) fn take_rewritten(&mut self, view: View<'_>) -> OwnedBlock {
+    pub(crate) fn take_rewritten<'b>(&mut self, view: View<'b>) -> (OwnedBlock, &'b BlockHeader) {
         if self.length > FIRST_LINE_PAYLOAD && view.is_rewritten(self.block.index()) {
             rewrite_lines(&mut self.block, (self.address, self.length), self.length);
         }
-        self.take()
+        (self.take(), self.header.get(view))
     }
 
-    /// Takes the block out, and leaves a spent token, no header and no bytes.
+    /// Takes the block out, and leaves a spent token and no bytes.
     #[inline(always)]
     pub(crate) fn take(&mut self) -> OwnedBlock {
         self.length = 0;
-        self.header = HeaderPlace(None);
         self.block.take()
     }
 }
