@@ -3,7 +3,7 @@
 //!     cargo bench --bench uncontended
 //!
 //! Each side of a stream does about this for each message. *Exchange* is one `compare_exchange` of a word that no other
-//! processor uses; a send does two of them, and a receive two. A queue is filled with 512 messages and emptied again, 2,000
+//! processor uses; a send does two of them, and a receive one. A queue is filled with 512 messages and emptied again, 2,000
 //! times; the figures are medians. All bytes of a message are the same; the last one is compared. Each call is made through
 //! a `dyn Fn`, which is in all figures.
 

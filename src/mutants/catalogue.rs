@@ -49,10 +49,10 @@ mutants! {
     SpareBlocksNotRecovered,
     /// A sender or closer overwrites a Vacated slot without `Hold` (`Publish` and `Seal`).
     OverwriteWithoutHelp,
-    /// A helper does not check that the slot is unchanged after it has read the block (`Hold`).
-    HelpWithoutReread,
-    /// A receiver leaves its name in the slot (`Clear`), and settles the message all the same.
-    SkipClear,
+    /// A helper takes any Offered block for the one that was taken from the slot (`Hold`, BLOCK-5).
+    HelpIgnoresPosition,
+    /// `Offer` leaves the position of the block's last message (BLOCK-5).
+    OfferKeepsPosition,
     /// A closer that dies before `Seal` has not closed the queue: no other process does `Seal` in its place.
     SealNotHelped,
     /// A receiver returns `Closed` and does not set the ended bit.
@@ -73,14 +73,16 @@ mutants! {
     ConfirmBeforeReading,
     /// Recovery writes the state that it has prepared, whatever the block's word is by then (RECOVER-1).
     RecoverWritesAnyWord,
-    /// Recovery leaves the name of the dead process in the slots (`Clear`).
-    RecoverWithoutClear,
+    /// Recovery does not record in the blocks what the dead process has taken from the ring (`Hold`).
+    RecoverWithoutHold,
     /// A message that a dead process held is returned without a new generation (`Reclaim`, BLOCK-3).
     ReclaimKeepsGeneration,
     /// Blocks that a dead process had offered and not published are not freed (`Withdraw`).
     RecoverWithoutWithdraw,
     /// Recovery reads the ring before the block words (`Withdraw`, RECOVER-3).
     WithdrawReadsRingFirst,
+    /// Recovery takes an Offered block for sent if any slot names it, even if that is about an earlier message (`Withdraw`).
+    OldSlotsCountAsSent,
     /// Recovery does not set the returned word (`Vacate`).
     VacateWithoutReturned,
     /// A table entry has the same incarnation for its next process (`Vacate`, PEER-2).

@@ -3,7 +3,7 @@
 //! | field    | written by                         | meaning                                                          |
 //! |----------|------------------------------------|------------------------------------------------------------------|
 //! | word     | see [`super::blocks`]              | which process may use the block                                  |
-//! | position | the sender, before `Publish`       | the message's place in the order of acceptance                   |
+//! | position | the sender, in Owned and Offered   | none at `Offer`; then the position that `Publish` is tried for   |
 //! | length   | the sender, in Owned               | bytes of the payload; the highest bit marks a batch              |
 //! | note     | huge block: its owner              | whether the block has memory ([`super::huge_memory`])            |
 //! | note     | batch: its sender, then its holder | number of messages, and in which generation the holder opened it |
@@ -27,6 +27,9 @@ pub(crate) struct BlockHeader {
     note: AtomicU32,
 }
 
+/// The value of the field `position` before `Publish` is tried. No message has this position.
+const NO_POSITION: u64 = u64::MAX;
+
 /// The bit of a length that marks a batch. No message is that long, so a reader that expects a single message finds the
 /// length out of range and checks for a batch.
 const IS_BATCH: u32 = 1 << 31;
@@ -48,6 +51,9 @@ const _: () = assert!(size_of::<BlockHeader>() == 24);
 
 // Accesses to the position, the length and the note are Relaxed unless they say otherwise. The exchange of the slot
 // (`Publish`) or of the block word (`Return`) publishes them, and threads of one process use a lock.
+//
+// The position is written by Release and read by Acquire where a decision rests on it (BLOCK-5). So a process that sees the
+// position of a later message also sees that the earlier one was held, and its exchange of the earlier word fails.
 impl BlockHeader {
     #[cfg(test)]
     pub(crate) fn new() -> Self {
@@ -61,13 +67,26 @@ impl BlockHeader {
 
     #[inline(always)]
     pub(crate) fn set_position(&self, position: Position) {
-        self.position.store(position.0, Ordering::Relaxed);
+        self.position.store(position.0, Ordering::Release);
     }
 
-    /// Returns the message's place in the order of acceptance.
+    /// Records that `Publish` has been tried for no position yet. Called by the sender, before `Offer` (BLOCK-5).
+    #[inline(always)]
+    pub(crate) fn set_no_position(&self) {
+        self.position.store(NO_POSITION, Ordering::Release);
+    }
+
+    /// Returns the place of an accepted message in the order of acceptance.
     #[must_use]
     pub(crate) fn position(&self) -> Position {
         Position(self.position.load(Ordering::Relaxed))
+    }
+
+    /// Returns the position that `Publish` was last tried for, if there is one.
+    #[must_use]
+    pub(crate) fn tried_position(&self) -> Option<Position> {
+        let position = self.position.load(Ordering::Acquire);
+        (position != NO_POSITION).then_some(Position(position))
     }
 
     #[inline(always)]

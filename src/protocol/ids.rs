@@ -35,8 +35,8 @@ pub(crate) struct Lap(pub(crate) u32);
 impl Lap {
     pub(super) const BITS: u32 = 32;
 
-    #[cfg(test)]
     #[must_use]
+    #[inline(always)]
     pub(crate) const fn next(self) -> Self {
         Self(self.0.wrapping_add(1))
     }

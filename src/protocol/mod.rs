@@ -45,7 +45,7 @@
 //! | `Take`        | receiver         | slot  | Full L,b -> Vacated L+1,b,R      | the message is taken             |
 //! | `AdvanceHead` | receiver         | head  | to the next position             | hint for receivers               |
 //! | `Hold`        | receiver, helper | block | Offered S g -> Held R g          | the block names the receiver     |
-//! | `Clear`       | receiver         | slot  | Vacated L,b,R -> Empty L         | the slot names no receiver       |
+//! | `Clear`       | receiver         | slot  | Vacated L,b,R -> Empty L         | the slot names no block          |
 //! | `Release`     | receiver         | block | Held R g -> Free g+1             | the message is acknowledged      |
 //! | `Return`      | receiver         | block | Held R g -> Returned or Dead g+1 | one more failed delivery         |
 //! | `Retake`      | receiver         | block | Returned g -> Held R g           | the message is delivered again   |
@@ -57,8 +57,10 @@
 //! | `Discard`     | any              | block | Returned g -> Free g+1           | the message is discarded         |
 //!
 //! - `Publish` happens only below the capacity.
-//! - `Publish` and `Seal` apply to the first free slot. If it is Vacated, `Hold` comes first.
-//! - `Clear` comes before `Release` and `Return`, and fails if the slot is in use again.
+//! - `Publish` and `Seal` apply to the first free slot. If it is Vacated, `Hold` comes first, unless the block that it names
+//!   is the sender's own by now.
+//! - `Hold` by a helper applies only if the block still has the message that was taken from the slot.
+//! - `Clear` is done only for a block that does not lie beside the slot, for speed. It fails if the slot is in use again.
 //! - `Return` makes the message Dead after its last delivery.
 //! - `Evict` takes the oldest dead letter when there are too many, or when a sender needs its block.
 //! - `Discard` happens after a cancel.
@@ -68,9 +70,9 @@
 //!
 //! Crash: a process may stop or die between any two transitions, and blocks no other process. After `Allocate` or
 //! `Offer` the block is out of use. After `Publish` the message is in the queue. After `Take` the slot names the
-//! receiver, and every process that overwrites the slot first records the receiver in the block (`Hold`). What a dead
-//! process has begun is finished or undone by the others ([`steps::recover`]), which adds the transitions `Reclaim`
-//! and `Vacate`.
+//! receiver, and a process that overwrites the slot first records the receiver in the block (`Hold`), if that is
+//! missing. What a dead process has begun is finished or undone by the others ([`steps::recover`]), which adds the
+//! transitions `Reclaim` and `Vacate`.
 
 pub(crate) mod batch;
 mod bits;

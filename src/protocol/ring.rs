@@ -7,14 +7,14 @@
 //! |---------|-----|-----------------------------------------------------------------------------------------|
 //! | Empty   | L   | free for the message of lap L                                                           |
 //! | Full    | L   | names the block of the message of lap L                                                 |
-//! | Vacated | L   | free for lap L; still names the block and the taker of the message of lap L-1 |
+//! | Vacated | L   | free for lap L; still names the block and the taker of the message of lap L-1           |
 //! | Closed  | L   | the end of the queue: no position from this one on is ever filled                       |
 //!
 //! | transition | change of the slot                                       |
 //! |------------|----------------------------------------------------------|
 //! | `Publish`  | Empty or Vacated L -> Full L                             |
 //! | `Take`     | Full L -> Vacated L+1                                    |
-//! | `Clear`    | Vacated L -> Empty L                                     |
+//! | `Clear`    | Vacated L -> Empty L, if the block lies beside no slot or beside another one |
 //! | `Seal`     | Empty or Vacated L -> Closed L                           |
 //!
 //! RING-1. The filled positions are a prefix of all positions: a sender fills only the first free slot that it finds on
@@ -27,6 +27,10 @@
 //!     round through the ring, unless other processes move the ends of the queue during the walk, or memory was
 //!     overwritten with laps that lead the walk round forever. A correct walk never gets 2^31 laps ahead of its hint,
 //!     so a walk that does reports corruption.
+//!
+//! RING-6. A Vacated slot stays so until it is filled or sealed, long after its message was acknowledged, and its block may
+//!     hold other messages by then. Whether a block still has the message that was taken from the slot, its position says
+//!     (BLOCK-5).
 //!
 //! Crash: every transition is one atomic exchange, so a slot is always in one of the four states.
 //!
@@ -106,6 +110,19 @@ impl RingSize {
         } else {
             None
         }
+    }
+
+    /// Returns whether the slot of `place` became `vacated` when the message of position `message` was taken (RING-4).
+    #[must_use]
+    #[inline(always)]
+    pub(crate) fn was_taken_from(
+        self,
+        message: Position,
+        place: Position,
+        vacated: SlotState,
+    ) -> bool {
+        self.slot_number(message) == self.slot_number(place)
+            && self.lap(message).next() == vacated.lap()
     }
 
     /// Returns where a sender continues that met `slot` at `position`, not free for it and `laps_ahead` of it.
@@ -260,7 +277,16 @@ impl SlotState {
         Lap(LAP.get(self.0) as u32)
     }
 
-    /// Returns whether the slot is Empty in `lap`, as a sender expects it. One comparison.
+    /// Returns whether the slot is Vacated in `lap` and names this block, as the sender expects it that owns this block, and
+    /// fills the slot beside it. One comparison.
+    #[must_use]
+    #[inline(always)]
+    pub(crate) const fn is_vacated_with(self, block: BlockIndex, lap: Lap) -> bool {
+        let vacated = Self::from_parts(SlotKind::Vacated, PeerIndex::FIRST, block, lap);
+        self.0 & !TAKER.mask() == vacated.0
+    }
+
+    /// Returns whether the slot is Empty in `lap`, as a sender expects it whose block lies elsewhere. One comparison.
     #[must_use]
     #[inline(always)]
     pub(crate) fn is_empty_in(self, lap: Lap) -> bool {
@@ -355,10 +381,10 @@ impl SlotWord {
         self.exchange(seen, vacated).then_some(vacated)
     }
 
-    /// Removes the name of the taker from the slot. Transition `Clear`.
+    /// Removes the names of the block and of the taker from the slot. Transition `Clear`.
     ///
-    /// Does nothing if the slot is in use again: then the process that overwrote it has recorded the taker in the
-    /// block.
+    /// Only for speed: the next sender need not look at that block, whose cache line it does not have. Does nothing if the slot
+    /// is in use again.
     #[inline(always)]
     pub(crate) fn clear(&self, vacated: SlotState) {
         let _ = self.exchange(vacated, SlotState::empty(vacated.lap()));

@@ -61,7 +61,7 @@ pub(super) const LARGE_HEADER: usize = 2 * CACHE_LINE;
 /// The first word of a complete segment: "workring" as a number.
 pub(super) const MAGIC: u64 = u64::from_le_bytes(*b"workring");
 /// The version of the layout and the protocol. Raised with every change of either.
-pub(super) const VERSION: u64 = 10;
+pub(super) const VERSION: u64 = 11;
 
 /// Room for a name in the header, in bytes. A longer name keeps its end, which tells most.
 pub(super) const NAME_BYTES: usize = 256;

@@ -227,6 +227,24 @@ fn a_message_of_a_dead_sender_stays_with_its_taker() {
 }
 
 #[test]
+fn an_unsent_block_is_freed_although_a_slot_names_it_for_an_earlier_message() {
+    let queue = segment(LIMITS);
+    let (victim, other) = two(&queue);
+    for _ in 1..=queue.ring_size().slots() {
+        other.send();
+        assert_eq!(other.drain().len(), 1);
+    }
+    let unsent = victim.offer();
+    let slot = queue.slot(queue.tail().get()).load();
+    assert_eq!(
+        (slot.kind(), slot.block()),
+        (SlotKind::Vacated, unsent.index())
+    );
+    assert_eq!(victim.recover().withdrawn, 1);
+    assert_eq!(in_use(&queue), 0);
+}
+
+#[test]
 fn the_messages_of_a_dead_receiver_are_handed_out_first_in_order_with_their_deliveries() {
     let queue = segment(LIMITS);
     let (victim, other) = two(&queue);
@@ -252,9 +270,33 @@ fn a_message_that_was_taken_without_a_record_is_returned() {
     let sent = [other.send(), other.send()];
     victim.take_and_stop(0);
     assert_eq!(victim.recover().returned, 1);
-    // No slot names the dead process any more.
-    assert_eq!(queue.slot(Position(0)).load().kind(), SlotKind::Empty);
     assert_eq!(other.drain(), [(sent[0], 1), (sent[1], 0)]);
+}
+
+#[test]
+fn a_slot_does_not_give_a_later_message_of_its_block_to_its_taker() {
+    let queue = segment(LIMITS);
+    let (victim, other) = two(&queue);
+    let sent = other.send();
+    victim.take_and_stop(0);
+    assert_eq!(victim.recover().returned, 1);
+    assert_eq!(other.drain(), [(sent, 1)]);
+    // The slot still names both. The block gets another message, and waits to be published.
+    let slot = queue.slot(Position(0)).load();
+    assert_eq!((slot.kind(), slot.block()), (SlotKind::Vacated, sent));
+    let mut block =
+        send::allocate_one(&queue, other.peer, sent.get()).expect("the block is free again");
+    send::offer(queue.words(), &mut block, 8).expect("sound words");
+    // Meanwhile the slot is filled with another block, for which its taker is helped.
+    for _ in 1..=queue.ring_size().slots() {
+        other.send();
+        assert_eq!(other.drain().len(), 1);
+    }
+    assert!(word(&queue, sent).is(BlockKind::Offered));
+    let published = send::publish(&queue, queue.words(), &mut block, &Hint::new());
+    assert_eq!(published, Ok(Publish::Accepted));
+    assert_eq!(other.drain(), [(sent, 0)]);
+    assert_eq!(in_use(&queue), 0);
 }
 
 /// The slot is reused before the dead taker is recovered: a helper has recorded in the block who took the message.
@@ -497,7 +539,7 @@ impl<'a, 'q: 'a> Words<'a> for &'a Dying<'q> {
         self.queue.ring_size()
     }
     fn slot(self, position: Position) -> &'a SlotWord {
-        // Most slots are Empty. They do not count, so that the number of steps stays small.
+        // Most slots were never filled. They do not count, so that the number of steps stays small.
         if self.queue.slot(position).load().kind() != SlotKind::Empty {
             self.look();
         }

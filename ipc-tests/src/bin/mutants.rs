@@ -4,7 +4,7 @@
 //! ```sh
 //! cargo run --release -p ipc-tests --bin mutants
 //! cargo run --release -p ipc-tests --bin mutants -- --layer pool
-//! cargo run --release -p ipc-tests --bin mutants -- SkipClear TypeNotChecked
+//! cargo run --release -p ipc-tests --bin mutants -- SealNotHelped TypeNotChecked
 //! ```
 //!
 //! | argument       | meaning                                                                   |

@@ -1,5 +1,5 @@
-//! Receiving without locks: take a returned message (`Retake`), otherwise the next one of the ring (`Take`, `Hold`,
-//! `Clear`), and find out whether a closed queue has ended.
+//! Receiving without locks: take a returned message (`Retake`), otherwise the next one of the ring (`Take`, `Hold`),
+//! and find out whether a closed queue has ended.
 //!
 //! This file owns no state. It changes the shared words `head`, `returned` and `lifecycle`, the slots and the blocks.
 
@@ -255,7 +255,8 @@ fn look_at<'a>(words: impl Words<'a>, position: Position) -> Result<Found, Miss>
     }
 }
 
-/// Takes a message that [`look`] has found. Transitions `Take`, `AdvanceHead`, `Hold` and `Clear`.
+/// Takes a message that [`look`] has found. Transitions `Take`, `AdvanceHead` and `Hold`, and `Clear` if the block lies beside
+/// another slot.
 #[inline(always)]
 pub(crate) fn take_found<'a, S: SharedState>(
     shared: &'a S,
@@ -274,7 +275,7 @@ pub(crate) fn take_found<'a, S: SharedState>(
 }
 
 /// Takes the message of this position, whose slot was full when it was seen. The header must be that of its block, which has
-/// this index. Transitions `Take`, `AdvanceHead`, `Hold` and `Clear`.
+/// this index. Transitions `Take`, `AdvanceHead` and `Hold`, and `Clear` if the block does not lie beside the slot.
 #[inline(always)]
 fn take_block<'a, S: SharedState>(
     shared: &'a S,
@@ -295,7 +296,8 @@ fn take_block<'a, S: SharedState>(
         shared.space().notify(|word| shared.wake(word, 1));
     }
     let held = hold(header.ok_or(Corrupt::NoSuchBlock)?, me)?;
-    if !mutant!(SkipClear) {
+    // The sender that fills the slot next usually owns the block beside it.
+    if index != words.ring_size().index_beside(position) {
         word.clear(vacated);
     }
     Ok(OwnedBlock::new(index, held))

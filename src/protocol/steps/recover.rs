@@ -5,24 +5,24 @@
 //! | transition | word  | change                           | condition, and what follows                        |
 //! |------------|-------|----------------------------------|----------------------------------------------------|
 //! | `Hold`     | block | Offered g -> Held X g            | a slot says that X took the message                |
-//! | `Clear`    | slot  | Vacated by X -> Empty            | after `Hold` for the same slot                     |
 //! | `Reclaim`  | block | Held X g -> Returned or Dead g+1 | in order of position; counts a failed delivery     |
 //! | `Reclaim`  | block | Held X g -> Free g+1             | after a cancel                                     |
 //! | `Reclaim`  | block | Read X g -> Dead g+1             | a dead letter is kept                              |
 //! | `Reclaim`  | block | Read X g -> Free g+1             | X had discarded all dead letters of the batch      |
 //! | `Withdraw` | block | Owned X g -> Free g+1            |                                                    |
-//! | `Withdraw` | block | Offered X g -> Free g+1          | no slot named the block after its word was read    |
+//! | `Withdraw` | block | Offered X g -> Free g+1          | no slot named it for this message after its word was read |
 //! | `Vacate`   | peer  | Ticket or Live i -> Free i+1     | after `returned` is set and all sleepers are woken |
 //!
 //! RECOVER-1. Each transition reads the word first, *then* checks that the table entry still belongs to X, and then
 //!     exchanges exactly that word. So several processes may recover X at once, each may stop after any transition,
 //!     and each may be late: a recoverer that was stopped between two steps finds the entry in use by the next
-//!     process, whose words differ from those of X only by their generation or lap.
-//! RECOVER-2. `Clear` comes before `Reclaim`. Otherwise a slot could still name X when its message is delivered
-//!     again, and would name the wrong taker for the next message of that block.
+//!     process, whose words differ from those of X only by their generation. `Hold` needs no such check: a slot names
+//!     the taker of the very message that it is about, whichever process has the entry now.
+//! RECOVER-2. `Hold` comes before the table entry is freed, for every slot that names X. So a slot that names the next
+//!     process with this entry, and whose block is not Held yet, is that process's.
 //! RECOVER-3. `Withdraw` reads the block words before the ring. If a message is taken between the two, its block has
-//!     another word by the time its slot does not name the block any more (PROTOCOL-2).
-//! RECOVER-4. The table entry is freed last, so a process that finds it free also finds nothing left of X. Until then,
+//!     another word by the time its slot does not name the block for this message any more (PROTOCOL-2).
+//! RECOVER-4. The table entry is freed last, so a process that finds it free also finds nothing left to repair. Until then,
 //!     its lock byte and its incarnation are those of X.
 //!
 //! Crash: a recoverer that dies leaves the table entry as it is, and the next one starts again. Nothing records how far
@@ -32,7 +32,7 @@
 
 use super::batch::{self, state_after_reading, state_after_return_or_cancel};
 use super::dead_letters::trim_dead_letters;
-use super::help::help_taker;
+use super::help::{help_taker, unrecorded};
 use super::membership::close_if_role_vacant;
 use super::scan::FoundBlock;
 use super::settle::discard_returned;
@@ -144,7 +144,7 @@ impl DeadPeer {
 }
 
 /// Recovers a dead process, and closes the queue if it was the last one of a role. `me` is the calling process, if it
-/// has a table entry. Transitions `Hold`, `Clear`, `Reclaim`, `Withdraw` and `Vacate`.
+/// has a table entry. Transitions `Hold`, `Reclaim`, `Withdraw` and `Vacate`.
 #[cold]
 pub(crate) fn recover<S: SharedState>(
     shared: &S,
@@ -175,7 +175,11 @@ fn repair<S: SharedState>(
     }
     hold_taken_messages(shared, dead)?;
     let mut repairs = Repairs::default();
-    let early = mutant!(WithdrawReadsRingFirst).then(|| blocks_in_ring(shared));
+    let early = if mutant!(WithdrawReadsRingFirst) {
+        Some(blocks_in_ring(shared, |_| true)?)
+    } else {
+        None
+    };
     let blocks = DeadPeerBlocks::of(shared, dead.peer);
     reclaim_held(shared, me, dead, &blocks.held, &mut repairs)?;
     withdraw_unsent(shared, dead, &blocks, early, &mut repairs)?;
@@ -183,20 +187,12 @@ fn repair<S: SharedState>(
     Ok(repairs)
 }
 
-/// Records in the blocks what the dead process took from the ring, and removes its name from all slots. Transitions
-/// `Hold` and `Clear`.
-fn hold_taken_messages<S: SharedState>(shared: &S, dead: &DeadPeer) -> Result<(), RecoveryError> {
+/// Records in the blocks what the dead process took from the ring. Transition `Hold`.
+fn hold_taken_messages<S: SharedState>(shared: &S, dead: &DeadPeer) -> Result<(), Corrupt> {
     for position in (0..shared.ring_size().slots()).map(Position) {
-        let word = shared.slot(position);
-        let seen = word.load();
-        if seen.kind() == SlotKind::Vacated && seen.taker() == dead.peer {
-            // `Hold` needs no check of the table entry: a slot that is unchanged after its block was read names the
-            // taker of that very message, whichever process has the entry now.
+        let seen = shared.slot(position).load();
+        if seen.taker() == dead.peer && !mutant!(RecoverWithoutHold) {
             help_taker(shared, position, seen)?;
-            dead.confirm(shared)?;
-            if !mutant!(RecoverWithoutClear) {
-                word.clear(seen);
-            }
         }
     }
     Ok(())
@@ -294,7 +290,9 @@ fn withdraw_unsent<S: SharedState>(
     let sent = match early {
         Some(early) => early,
         None if blocks.offered.is_empty() => Vec::new(),
-        None => blocks_in_ring(shared),
+        None => blocks_in_ring(shared, |index| {
+            blocks.offered.iter().any(|&(offered, _)| offered == index)
+        })?,
     };
     let is_sent = |index: BlockIndex| sent.get(index.get() as usize).is_some_and(|&sent| sent);
     let all = !mutant!(RecoverWithoutWithdraw);
@@ -314,18 +312,26 @@ fn withdraw_unsent<S: SharedState>(
     Ok(())
 }
 
-/// Returns for each block whether a slot names it: its message is in the ring, or was taken and may not be Held yet.
-fn blocks_in_ring<S: SharedState>(shared: &S) -> Vec<bool> {
-    let mut named = vec![false; shared.block_count() as usize];
+/// Returns for each block that is wanted whether its last message is in the ring, or was taken and may not be Held yet.
+fn blocks_in_ring<S: SharedState>(
+    shared: &S,
+    is_wanted: impl Fn(BlockIndex) -> bool,
+) -> Result<Vec<bool>, Corrupt> {
+    let mut sent = vec![false; shared.block_count() as usize];
     for position in (0..shared.ring_size().slots()).map(Position) {
         let slot = shared.slot(position).load();
-        if matches!(slot.kind(), SlotKind::Full | SlotKind::Vacated)
-            && let Some(named) = named.get_mut(slot.block().get() as usize)
-        {
-            *named = true;
+        let is_named = matches!(slot.kind(), SlotKind::Full | SlotKind::Vacated);
+        if !is_named || !is_wanted(slot.block()) {
+            continue;
+        }
+        let is_sent = slot.kind() == SlotKind::Full
+            || mutant!(OldSlotsCountAsSent)
+            || unrecorded(shared, position, slot)?.is_some();
+        if let Some(sent) = sent.get_mut(slot.block().get() as usize) {
+            *sent |= is_sent;
         }
     }
-    named
+    Ok(sent)
 }
 
 /// Announces the returned messages, and frees the table entry. Transition `Vacate`.

@@ -205,6 +205,9 @@ pub(crate) fn offer<'a>(
 #[inline(always)]
 pub(crate) fn offer_block(header: &BlockHeader, owned: &mut OwnedBlock, length: u32) {
     header.set_length(length);
+    if !mutant!(OfferKeepsPosition) {
+        header.set_no_position();
+    }
     owned.set_word(header.word.offer(owned.word()));
 }
 
@@ -235,8 +238,8 @@ pub(crate) enum Attempt {
     Full,
     /// The queue is closing.
     Closing,
-    /// This slot was not empty.
-    NotEmpty(Position, SlotState),
+    /// This slot was not free, or its taker may need help.
+    NotFree(Position, SlotState),
     /// Another process has changed the slot of this position in the meantime.
     Lost(Position),
 }
@@ -303,7 +306,7 @@ pub(crate) fn publish_after<S: SharedState>(
                 help_seal(shared)?;
                 return Ok(Publish::Closed);
             }
-            Attempt::NotEmpty(position, seen) => match inspect_tail_slot(shared, position, seen)? {
+            Attempt::NotFree(position, seen) => match inspect_tail_slot(shared, position, seen)? {
                 TailSlot::Free => fill(shared, words, header, index, position, seen, taken),
                 TailSlot::Skip(next) => try_publish(shared, words, header, index, next, taken),
                 TailSlot::Closed => return Ok(Publish::Closed),
@@ -313,7 +316,7 @@ pub(crate) fn publish_after<S: SharedState>(
     }
 }
 
-/// Gives the message this position, if its slot is empty. Transitions `Publish` and `AdvanceTail`.
+/// Gives the message this position, if its slot is free. Transitions `Publish` and `AdvanceTail`.
 #[inline(always)]
 fn try_publish<'a, S: SharedState>(
     shared: &'a S,
@@ -329,12 +332,11 @@ fn try_publish<'a, S: SharedState>(
     }
     let seen = words.slot(position).load();
     let lap = words.ring_size().lap(position);
-    if !seen.is_empty_in(lap) {
-        return Attempt::NotEmpty(position, seen);
+    // If the slot names the sender's own block, its last message was settled, and the taker needs no help.
+    if !seen.is_vacated_with(index, lap) && !seen.is_empty_in(lap) {
+        return Attempt::NotFree(position, seen);
     }
-    // The same value as `seen`, of which the compiler knows more.
-    let empty = SlotState::empty(lap);
-    fill(shared, words, header, index, position, empty, taken)
+    fill(shared, words, header, index, position, seen, taken)
 }
 
 /// Gives the message this position, whose slot was free when it was `seen`. Transitions `Publish` and `AdvanceTail`.

@@ -6,6 +6,7 @@
 
 use super::batch;
 use super::dead_letters::is_dead_letter;
+use super::help::unrecorded;
 use super::walk::filled_and_taken;
 use crate::protocol::batch::MessageCounts;
 use crate::protocol::blocks::{BlockKind, BlockState};
@@ -54,12 +55,12 @@ impl MessageStats {
 /// What a slot says about an Offered block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum SlotReference {
-    /// No slot names the block: its message is not accepted.
+    /// No slot names the block for this message, which is not accepted.
     Unnamed,
     /// The message is in the ring.
     Queued,
-    /// The message was taken, and the block does not say so yet.
-    TakenBy(PeerIndex),
+    /// The message was taken, and the block, with this word, does not say so yet.
+    TakenBy(PeerIndex, BlockState),
 }
 
 /// A block at the moment of the count.
@@ -75,7 +76,7 @@ impl BlockSnapshot {
     #[must_use]
     pub(crate) fn holder(&self) -> Option<PeerIndex> {
         match self.slot {
-            SlotReference::TakenBy(taker) => Some(taker),
+            SlotReference::TakenBy(taker, _) => Some(taker),
             _ => self.state.is(BlockKind::Held).then(|| self.state.peer()),
         }
     }
@@ -96,11 +97,12 @@ pub(crate) fn snapshot_blocks<S: SharedState>(shared: &S) -> Vec<BlockSnapshot> 
     // The ring comes first: a message that is taken in between is then found in its block.
     let mut references = vec![SlotReference::Unnamed; shared.block_count() as usize];
     let size = shared.ring_size();
-    for slot in (0..size.slots()).map(|number| shared.slot(Position(number)).load()) {
-        let found = match slot.kind() {
-            SlotKind::Full => SlotReference::Queued,
-            SlotKind::Vacated => SlotReference::TakenBy(slot.taker()),
-            SlotKind::Empty | SlotKind::Closed => continue,
+    for position in (0..size.slots()).map(Position) {
+        let slot = shared.slot(position).load();
+        let found = match unrecorded(shared, position, slot) {
+            Ok(Some((_, offered))) => SlotReference::TakenBy(slot.taker(), offered),
+            _ if slot.kind() == SlotKind::Full => SlotReference::Queued,
+            _ => continue,
         };
         if let Some(reference) = references.get_mut(slot.block().get() as usize) {
             *reference = found;
@@ -113,11 +115,11 @@ pub(crate) fn snapshot_blocks<S: SharedState>(shared: &S) -> Vec<BlockSnapshot> 
             .block(index)
             .map_or(BlockState::NEW, |header| header.word.load());
         let messages = batch::message_counts(shared, index);
-        // A slot may name a block long after its taker has recorded that it holds the message.
-        let slot = if state.is(BlockKind::Offered) {
-            reference
-        } else {
-            SlotReference::Unnamed
+        // Since the look at the slot, the taker may have recorded that it holds the message, and the block may have another.
+        let slot = match reference {
+            SlotReference::Queued if !state.is(BlockKind::Offered) => SlotReference::Unnamed,
+            SlotReference::TakenBy(_, offered) if state != offered => SlotReference::Unnamed,
+            reference => reference,
         };
         Some(BlockSnapshot {
             state,

@@ -56,8 +56,6 @@ use Catcher::{Explorer, Ipc, Loom, Neither, Stepkill, Storm, Unit};
 
 /// Many processes, some with several leases.
 const BUSY: &str = "--seconds 30 --senders 2 --receivers 1 --lessees 2 --kills-per-second 150";
-/// Half of all blocks are in use at any time.
-const FULL: &str = "--seconds 30 --senders 4 --receivers 1 --lessees 0 --kills-per-second 150 --size 64 --capacity 512";
 /// A liveness interval of ten minutes: a process that is not woken sleeps on.
 const LONG: &str = "--seconds 3 --senders 3 --receivers 1 --lessees 1 --kills-per-second 3 --capacity 4 --liveness-seconds 600";
 /// Workers and parents of pools are killed.
@@ -75,11 +73,9 @@ pub(crate) const MUTANTS: &[Row] = &[
     ("SpareBlocksNotRecovered", Layer::Protocol, Explorer),
     ("OverwriteWithoutHelp", Layer::Protocol, Stepkill("--op try-recv --mode kill")),
     ("OverwriteWithoutHelp", Layer::Protocol, Stepkill("--op try-recv --mode copy")),
-    // stepkill meets it in a few of some thousand boundaries, so it depends on the sample.
-    ("HelpWithoutReread", Layer::Protocol, Explorer),
-    ("SkipClear", Layer::Protocol, Stepkill("--op try-recv --mode kill --sample 20")),
-    ("SkipClear", Layer::Protocol, Stepkill("--op try-recv --mode copy")),
-    ("SkipClear", Layer::Protocol, Storm(BUSY)),
+    ("HelpIgnoresPosition", Layer::Protocol, Explorer),
+    ("HelpIgnoresPosition", Layer::Protocol, Storm(BUSY)),
+    ("OfferKeepsPosition", Layer::Protocol, Explorer),
     ("SealNotHelped", Layer::Protocol, Stepkill("--op close --mode kill")),
     ("SealNotHelped", Layer::Protocol, Stepkill("--op close --mode copy")),
     ("ClosedIsNotSticky", Layer::Protocol, Stepkill("--op nack-after-end --mode kill")),
@@ -94,14 +90,15 @@ pub(crate) const MUTANTS: &[Row] = &[
     ("RecoverWithoutConfirming", Layer::Protocol, Stepkill("--op recover --mode stop --sample 300")),
     ("ConfirmBeforeReading", Layer::Protocol, Stepkill("--op recover --mode stop --sample 300")),
     ("RecoverWritesAnyWord", Layer::Protocol, Stepkill("--op recover --mode stop")),
-    ("RecoverWithoutClear", Layer::Protocol, Stepkill("--op recover-taker --mode kill --sample 20")),
-    ("RecoverWithoutClear", Layer::Protocol, Stepkill("--op recover-taker --mode copy")),
-    ("RecoverWithoutClear", Layer::Protocol, Storm(FULL)),
+    ("RecoverWithoutHold", Layer::Protocol, Stepkill("--op try-recv --mode kill --sample 20")),
+    ("RecoverWithoutHold", Layer::Protocol, Stepkill("--op try-recv --mode copy")),
     ("ReclaimKeepsGeneration", Layer::Protocol, Stepkill("--op recover-batch --mode stop")),
     ("RecoverWithoutWithdraw", Layer::Protocol, Stepkill("--op send --mode kill")),
     ("RecoverWithoutWithdraw", Layer::Protocol, Stepkill("--op send --mode copy")),
     ("RecoverWithoutWithdraw", Layer::Protocol, Storm(BUSY)),
     ("WithdrawReadsRingFirst", Layer::Protocol, Neither("does no harm by itself: a dead process sends no more, and each exchange is exact")),
+    ("OldSlotsCountAsSent", Layer::Protocol, Explorer),
+    ("OldSlotsCountAsSent", Layer::Protocol, Unit("segment::recovery_tests::an_unsent_block_is_freed_although_a_slot_names_it_for_an_earlier_message")),
     ("VacateWithoutReturned", Layer::Protocol, Stepkill("--op lease --mode kill")),
     ("VacateWithoutReturned", Layer::Protocol, Stepkill("--op lease --mode copy")),
     ("VacateWithoutReturned", Layer::Protocol, Storm(BUSY)),

@@ -248,7 +248,6 @@ impl Configuration {
             Word::Lifecycle => !(changes_lifecycle || dies && closes_by_itself),
             Word::Returned => !changes_lifecycle && !returns && !dies,
             Word::Peer(_) => !dies && !self.any(Action::changes_peers),
-            Word::Position(_) => !dies && !returns,
             // What is read of these is used only if the word of the block has not changed.
             Word::Length(_) | Word::Note(_) => true,
             Word::Committed(_)
@@ -256,6 +255,7 @@ impl Configuration {
             | Word::Memory
             | Word::Slot(_)
             | Word::Block(_)
+            | Word::Position(_)
             | Word::Head
             | Word::Tail
             | Word::ExtraMessages(_)

@@ -1,6 +1,6 @@
 //! An explicit-state model checker of the protocol.
 //!
-//! **What is explored.** A hundred and ten *configurations*: queues of two to four slots and one to three blocks,
+//! **What is explored.** A hundred and twelve *configurations*: queues of two to four slots and one to three blocks,
 //! with two to four processes, each of which runs a *script* of a few actions (send, receive, return, close,
 //! recover ...). The processes make their accesses to shared memory in every possible order, and a process that is
 //! marked as mortal may die between any two accesses. The search visits every state that can be reached, each once.
@@ -43,8 +43,8 @@
 //!     WORKRING_TEST_FULL=1 cargo test --release --lib explorer -- --nocapture
 //!
 //! The first form takes forty seconds of a processor's time; it leaves out the configurations marked as
-//! [`only_in_full`](configuration::Configuration::only_in_full). The full form takes about six minutes on two
-//! processors and visits 30 million states. Both print each configuration with its number of states, and each mutant
+//! [`only_in_full`](configuration::Configuration::only_in_full). The full form takes about nine minutes on two
+//! processors and visits 80 million states. Both print each configuration with its number of states, and each mutant
 //! with the rule that caught it. One search runs by its name, such as
 //! `explorer::tests::the_model_keeps_the_rules::closing`.
 //!

@@ -23,18 +23,6 @@ pub(super) const MODEL_MUTANTS: &[(Mutant, &str)] = &[
         "messages lie in the blocks of other slots",
     ),
     (
-        Mutant::SkipClear,
-        "messages lie in the blocks of other slots",
-    ),
-    (
-        Mutant::ReleaseBeforeClear,
-        "a block is reused while a settled queue ends",
-    ),
-    (
-        Mutant::ReleaseBeforeClear,
-        "messages lie in the blocks of other slots",
-    ),
-    (
         Mutant::SpareBlocksNotRecovered,
         "the holder of a spare block dies",
     ),
@@ -64,7 +52,15 @@ pub(super) const MODEL_MUTANTS: &[(Mutant, &str)] = &[
     ),
     (Mutant::CompareLapsWithoutWrap, "laps wrap"),
     (
-        Mutant::HelpWithoutReread,
+        Mutant::HelpIgnoresPosition,
+        "a block is reused while a settled queue ends",
+    ),
+    (
+        Mutant::HelpReadsPositionFirst,
+        "a block is reused while a settled queue ends",
+    ),
+    (
+        Mutant::OfferKeepsPosition,
         "a block is reused while a settled queue ends",
     ),
     (
@@ -79,7 +75,6 @@ pub(super) const MODEL_MUTANTS: &[(Mutant, &str)] = &[
         Mutant::WithdrawLeakedWithoutWake,
         "a sender sleeps until a leaked block is withdrawn",
     ),
-    (Mutant::SkipClear, "a sender sleeps until there is room"),
     (
         Mutant::ReturnKeepsGeneration,
         "one message is returned twice",
@@ -163,12 +158,8 @@ pub(super) const MODEL_MUTANTS: &[(Mutant, &str)] = &[
         "the message of a dead receiver is delivered again",
     ),
     (
-        Mutant::RecoverWithoutClear,
-        "the message of a dead receiver is delivered again",
-    ),
-    (
-        Mutant::ClearAfterReclaim,
-        "the block of a dead receiver is reused",
+        Mutant::OldSlotsCountAsSent,
+        "a sender dies with a block that a slot still names",
     ),
     (
         Mutant::RecoverWithoutReclaim,
@@ -192,7 +183,7 @@ pub(super) const MODEL_MUTANTS: &[(Mutant, &str)] = &[
     ),
     (
         Mutant::WithdrawByStore,
-        "a sender dies while its message is taken",
+        "a sender dies, and the slot of its message is filled again",
     ),
     (
         Mutant::VacateWithoutReturned,
@@ -424,13 +415,13 @@ pub(super) const COMPILED_MUTANTS: &[(CompiledMutant, &str, u8)] = &[
         2,
     ),
     (
-        CompiledMutant::HelpWithoutReread,
+        CompiledMutant::HelpIgnoresPosition,
         "a block is reused while a settled queue ends",
         2,
     ),
     (
-        CompiledMutant::SkipClear,
-        "a sender sleeps until there is room",
+        CompiledMutant::OfferKeepsPosition,
+        "a block is reused while a settled queue ends",
         2,
     ),
     (
@@ -484,8 +475,13 @@ pub(super) const COMPILED_MUTANTS: &[(CompiledMutant, &str, u8)] = &[
         2,
     ),
     (
-        CompiledMutant::RecoverWithoutClear,
+        CompiledMutant::RecoverWithoutHold,
         "the message of a dead receiver is delivered again",
+        2,
+    ),
+    (
+        CompiledMutant::OldSlotsCountAsSent,
+        "a sender dies with a block that a slot still names",
         2,
     ),
     (

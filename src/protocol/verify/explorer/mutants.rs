@@ -25,8 +25,12 @@ pub(super) enum Mutant {
     SkipOneLapTooMany,
     /// Laps are compared as numbers that never wrap.
     CompareLapsWithoutWrap,
-    /// A helper does not check, after it has read the block, that the slot is unchanged.
-    HelpWithoutReread,
+    /// A helper takes any Offered block for the one that was taken from the slot (BLOCK-5).
+    HelpIgnoresPosition,
+    /// A helper reads the position of the block before its word.
+    HelpReadsPositionFirst,
+    /// `Offer` leaves the position of the block's last message (BLOCK-5).
+    OfferKeepsPosition,
     /// A process that gives up its sender side keeps the blocks that it has leaked (PEER-4).
     LeakedBlocksKept,
     /// A process that gives up its sender side withdraws the Owned blocks of other processes too.
@@ -37,10 +41,6 @@ pub(super) enum Mutant {
     // Receiving and returning.
     /// A receiver takes the block that lies beside the slot, not the one that the slot names.
     BlockOfPosition,
-    /// A receiver removes its name from the slot after `Release` (`Clear`).
-    ReleaseBeforeClear,
-    /// A receiver acknowledges or returns a message whose slot still names it (`Clear`).
-    SkipClear,
     /// A returned message keeps its generation (BLOCK-3).
     ReturnKeepsGeneration,
     /// `Return` does not set the `returned` word.
@@ -105,10 +105,8 @@ pub(super) enum Mutant {
     SpareBlocksNotRecovered,
     /// Recovery skips `Hold`.
     RecoverWithoutHold,
-    /// Recovery skips `Clear`.
-    RecoverWithoutClear,
-    /// Recovery does `Clear` after `Reclaim` (RECOVER-2).
-    ClearAfterReclaim,
+    /// Recovery takes an Offered block for sent if any slot names it, even if that is about an earlier message.
+    OldSlotsCountAsSent,
     /// Recovery skips `Reclaim`.
     RecoverWithoutReclaim,
     /// A reclaimed message keeps its generation (BLOCK-3).

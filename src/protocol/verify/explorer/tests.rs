@@ -168,7 +168,7 @@ mod the_real_functions_conform_to_the_model {
 /// Returns whether a rule catches a mutant. Prints which one.
 fn is_caught(mutant: impl Debug, machine: Machine, bounds: Bounds) -> bool {
     let bounds = Bounds {
-        progress_interval: 128,
+        progress_interval: 32,
         ..bounds
     };
     let report = explore(machine, bounds);
@@ -233,7 +233,7 @@ fn each_mutant_of_the_real_functions_is_caught() {
 fn a_difference_between_model_and_real_functions_is_found() {
     let machine = Machine {
         literal: true,
-        compiled_mutant: Some(CompiledMutant::SkipClear),
+        compiled_mutant: Some(CompiledMutant::OfferKeepsPosition),
         ..model_of(named("two senders sleep until a block is free"))
     };
     let bounds = Bounds {

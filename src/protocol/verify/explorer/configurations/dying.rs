@@ -1,6 +1,7 @@
 //! Senders, receivers and recoverers die.
 
-use super::super::action::Action::{Close, Join, RecoverAfterDeath, Send};
+use super::super::action::Action::{Close, Join, Receive, RecoverAfterDeath, Send};
+use super::super::action::Settlement::Keep;
 use super::super::configuration::{BASE, Configuration};
 use super::shorthand::{RECEIVE, TWO_DELIVERIES};
 
@@ -22,6 +23,30 @@ pub(super) const CONFIGURATIONS: &[Configuration] = &[
         scripts: &[&[Send, Send], &[RECEIVE, RECEIVE], &[RecoverAfterDeath(0)]],
         mortal: 0b1,
         max_deaths: 1,
+        ..BASE
+    },
+    Configuration {
+        name: "a sender dies with a block that a slot still names",
+        scripts: &[
+            &[Send, Send, Send],
+            &[RECEIVE, RECEIVE],
+            &[RecoverAfterDeath(0)],
+        ],
+        mortal: 0b1,
+        max_deaths: 1,
+        ..BASE
+    },
+    Configuration {
+        name: "a sender dies, and the slot of its message is filled again",
+        scripts: &[
+            &[Send],
+            &[Receive(Keep), RECEIVE],
+            &[Send, Send],
+            &[RecoverAfterDeath(0)],
+        ],
+        mortal: 0b1,
+        max_deaths: 1,
+        only_in_full: true,
         ..BASE
     },
     Configuration {

@@ -21,6 +21,9 @@ pub(super) struct ModelProcess {
     pub(super) execution: RefCell<Execution>,
 }
 
+/// The value of [`Word::Position`] before `Publish` is tried.
+pub(super) const NO_POSITION: u64 = u64::MAX;
+
 /// What a view returns in the place of each value that does not matter.
 pub(super) const OTHER: u64 = u64::MAX;
 
@@ -172,21 +175,42 @@ impl ModelProcess {
 impl ModelProcess {
     /// Does `Hold` for the taker of a Vacated slot.
     pub(super) async fn help_taker(&self, position: Position, seen: SlotState) {
+        if let Some((number, offered)) = self.unrecorded(position, seen).await {
+            let held = offered.held_by(seen.taker());
+            let _ = self.exchange_block(number, offered, held).await;
+        }
+    }
+
+    /// Returns the block of a Vacated slot and its word, if its taker has not recorded yet that it holds the message.
+    pub(super) async fn unrecorded(
+        &self,
+        position: Position,
+        seen: SlotState,
+    ) -> Option<(u8, BlockState)> {
         if seen.kind() != SlotKind::Vacated {
-            return;
+            return None;
         }
         let number = to_u8(seen.block().get().into());
-        let block = self
-            .block_if(number, |block| block.is(BlockKind::Offered))
-            .await;
-        let is_same = self.has(Mutant::HelpWithoutReread)
-            || self
-                .test(self.slot_word(position), |now| now == seen.bits())
-                .await;
-        if let (true, Some(block)) = (is_same, block) {
-            let held = block.held_by(seen.taker());
-            let _ = self.exchange_block(number, block, held).await;
+        let reads_position_first = self.has(Mutant::HelpReadsPositionFirst);
+        if reads_position_first && !self.is_taken_from(number, position, seen).await {
+            return None;
         }
+        let offered = self
+            .block_if(number, |block| block.is(BlockKind::Offered))
+            .await?;
+        let is_its = reads_position_first
+            || self.has(Mutant::HelpIgnoresPosition)
+            || self.is_taken_from(number, position, seen).await;
+        is_its.then_some((number, offered))
+    }
+
+    /// Returns whether the position of a block is that of the message that was taken from a Vacated slot.
+    async fn is_taken_from(&self, number: u8, position: Position, seen: SlotState) -> bool {
+        let size = self.size();
+        let is_it = |message| {
+            message != NO_POSITION && size.was_taken_from(Position(message), position, seen)
+        };
+        self.test(Word::Position(number), is_it).await
     }
 
     /// Returns the blocks that are `wanted`, with their positions and words, by position.

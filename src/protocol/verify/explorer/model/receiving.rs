@@ -134,15 +134,11 @@ impl ModelProcess {
         let block = self.block_if(number, is_right).await;
         let held = block.ok_or(Corrupt::NotOffered)?.held_by(me);
         self.store(Word::Block(number), held.bits()).await;
-        if !self.has(Mutant::SkipClear) && !self.has(Mutant::ReleaseBeforeClear) {
-            self.clear(position, vacated).await;
+        if u64::from(number) != self.size().slot_number(position) {
+            let empty = SlotState::empty(vacated.lap());
+            let _ = self.exchange_slot(position, vacated, empty).await;
         }
         Ok(holding(number, held))
-    }
-
-    pub(super) async fn clear(&self, position: Position, vacated: SlotState) {
-        let empty = SlotState::empty(vacated.lap());
-        let _ = self.exchange_slot(position, vacated, empty).await;
     }
 
     pub(super) async fn take_returned(&self) -> Option<Holding> {

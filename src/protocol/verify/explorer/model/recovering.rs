@@ -1,4 +1,4 @@
-//! Recovery: `Hold`, `Clear`, `Reclaim`, `Withdraw` and `Vacate`; and the other parts of a sweep.
+//! Recovery: `Hold`, `Reclaim`, `Withdraw` and `Vacate`; and the other parts of a sweep.
 
 use super::super::call::{Outcome, Resume};
 use super::super::memory::{Access, Word, to_u8};
@@ -61,7 +61,7 @@ impl ModelProcess {
             || self.is_still(peer, PeerState::from_bits(tenant)).await
     }
 
-    /// `Hold` and `Clear`. The first `from` slots are done already.
+    /// `Hold`. The first `from` slots are done already.
     pub(super) async fn hold_taken_messages(
         &self,
         peer: u8,
@@ -95,12 +95,6 @@ impl ModelProcess {
             let seen = SlotState::from_bits(seen);
             if !self.has(Mutant::RecoverWithoutHold) {
                 self.help_taker(position, seen).await;
-            }
-            if !self.confirm(peer, tenant).await {
-                return self.after_vacate(tenant).await;
-            }
-            if !self.has(Mutant::RecoverWithoutClear) && !self.has(Mutant::ClearAfterReclaim) {
-                self.clear(position, seen).await;
             }
             if self.resumes() && number + 1 < self.slots() {
                 return Ok(Outcome::Continue(Resume::RecoverSlots(
@@ -216,36 +210,30 @@ impl ModelProcess {
         self.vacate_dead(peer, tenant).await
     }
 
-    /// `Clear` after `Reclaim`, for a mutant.
-    async fn clear_all(&self, peer: u8) {
+    /// Returns those of the `wanted` blocks whose messages are in the ring, or were taken from it, as a mask.
+    async fn blocks_in_ring(&self, wanted: &[u8]) -> u8 {
+        let mut sent = 0;
         for number in 0..self.slots() {
             let position = Position(number.into());
-            let seen = self.slot(position).await;
-            if seen.kind() == SlotKind::Vacated && seen.taker() == peer_index(peer) {
-                self.clear(position, seen).await;
-            }
-        }
-    }
-
-    /// Returns those of the `wanted` blocks that slots name, as a mask.
-    async fn blocks_in_ring(&self, wanted: &[u8]) -> u8 {
-        let mut named = 0;
-        for number in 0..self.slots() {
-            let word = self.slot_word(Position(number.into()));
-            let view = |seen| match SlotState::from_bits(seen) {
-                slot if !matches!(slot.kind(), SlotKind::Full | SlotKind::Vacated) => OTHER,
-                slot => {
-                    let block = u64::from(slot.block().get());
-                    let matters = wanted.iter().any(|&it| u64::from(it) == block);
-                    if matters { block } else { OTHER }
-                }
+            let view = |seen| {
+                let slot = SlotState::from_bits(seen);
+                let is_named = matches!(slot.kind(), SlotKind::Full | SlotKind::Vacated);
+                let is_wanted = wanted.iter().any(|&it| u32::from(it) == slot.block().get());
+                if is_named && is_wanted { seen } else { OTHER }
             };
-            let block = self.access(word, Access::Load, view).await;
-            if block != OTHER {
-                named |= 1 << block;
+            let word = self.slot_word(position);
+            let seen = self.access(word, Access::Load, view).await;
+            if seen == OTHER {
+                continue;
             }
+            let seen = SlotState::from_bits(seen);
+            let block = to_u8(seen.block().get().into());
+            let is_sent = seen.kind() == SlotKind::Full
+                || self.has(Mutant::OldSlotsCountAsSent)
+                || self.unrecorded(position, seen).await.is_some();
+            sent |= u8::from(is_sent) << block;
         }
-        named
+        sent
     }
 
     /// `Vacate`.
@@ -255,9 +243,6 @@ impl ModelProcess {
         }
         if !self.has(Mutant::LateReclaimNotDiscarded) {
             self.discard_returned().await;
-        }
-        if self.has(Mutant::ClearAfterReclaim) {
-            self.clear_all(peer).await;
         }
         if !self.has(Mutant::RecoverWithoutWake) {
             self.wake_all().await;

@@ -7,10 +7,8 @@ use super::super::word_values::{forget_delivery, keep_generation};
 use super::process::{ModelProcess, Result};
 use crate::protocol::Corrupt;
 use crate::protocol::blocks::{BlockKind, BlockState};
-use crate::protocol::ids::Position;
 use crate::protocol::lifecycle::LifecycleState;
 use crate::protocol::returned;
-use crate::protocol::ring::SlotKind;
 
 impl ModelProcess {
     pub(super) async fn set_returned(&self) {
@@ -57,20 +55,7 @@ impl ModelProcess {
 
     pub(super) async fn acknowledge(&self, held: Holding) -> Result<Outcome> {
         self.release_by_store(held, free(held)).await?;
-        if self.has(Mutant::ReleaseBeforeClear) {
-            self.clear_own_slots().await;
-        }
         Ok(Outcome::Done)
-    }
-
-    /// `Clear`, for a receiver that has not done it when it should.
-    async fn clear_own_slots(&self) {
-        for position in (0..self.size().slots()).map(Position) {
-            let slot = self.slot(position).await;
-            if slot.kind() == SlotKind::Vacated && slot.taker() == self.me() {
-                self.clear(position, slot).await;
-            }
-        }
     }
 
     /// Returns what the word of a held block becomes in `Return` and `Reclaim`.

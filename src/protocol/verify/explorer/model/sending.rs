@@ -4,7 +4,7 @@ use super::super::action::Action;
 use super::super::call::{Holding, Outcome, Resume};
 use super::super::memory::{Access, ParkingSpot, Word, to_u8};
 use super::super::mutants::Mutant;
-use super::process::{ModelProcess, Result, holding};
+use super::process::{ModelProcess, NO_POSITION, Result, holding};
 use crate::protocol::Corrupt;
 use crate::protocol::blocks::{BlockKind, BlockState};
 use crate::protocol::ids::{BlockIndex, Position};
@@ -94,6 +94,9 @@ impl ModelProcess {
         } else {
             self.write_length(owned.block).await;
         }
+        if !self.has(Mutant::OfferKeepsPosition) {
+            self.store(Word::Position(owned.block), NO_POSITION).await;
+        }
         let offered = word.with_owner(BlockKind::Offered, word.peer());
         self.store(Word::Block(owned.block), offered.bits()).await;
         Outcome::Block(holding(owned.block, offered))
@@ -112,7 +115,9 @@ impl ModelProcess {
                 return Ok(Outcome::Closed);
             }
             let seen = self.slot(position).await;
-            if !seen.is_empty_in(size.lap(position)) {
+            let index = BlockIndex::from_low_bits(offered.block.into());
+            let lap = size.lap(position);
+            if !seen.is_vacated_with(index, lap) && !seen.is_empty_in(lap) {
                 match self.inspect_tail_slot(position, seen, true).await? {
                     TailSlot::Free => {}
                     TailSlot::Skip(next) if self.resumes() => {
@@ -129,7 +134,6 @@ impl ModelProcess {
                 return Ok(Outcome::Full);
             }
             self.store(Word::Position(offered.block), position.0).await;
-            let index = BlockIndex::from_low_bits(offered.block.into());
             let checks_first = self.has(Mutant::CheckWaitersBeforePublish);
             let early = checks_first && self.has_waiters(ParkingSpot::Items).await;
             let full = SlotState::full(seen.lap(), index);
