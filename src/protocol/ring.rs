@@ -10,12 +10,12 @@
 //! | Vacated | L   | free for lap L; still names the block and the taker of the message of lap L-1           |
 //! | Closed  | L   | the end of the queue: no position from this one on is ever filled                       |
 //!
-//! | transition | change of the slot                                       |
-//! |------------|----------------------------------------------------------|
-//! | `Publish`  | Empty or Vacated L -> Full L                             |
-//! | `Take`     | Full L -> Vacated L+1                                    |
-//! | `Clear`    | Vacated L -> Empty L, if the block lies beside no slot or beside another one |
-//! | `Seal`     | Empty or Vacated L -> Closed L                           |
+//! | transition | change of the slot                                                   |
+//! |------------|----------------------------------------------------------------------|
+//! | `Publish`  | Empty or Vacated L -> Full L                                         |
+//! | `Take`     | Full L -> Vacated L+1                                                |
+//! | `Clear`    | Vacated L -> Empty L, only if the block does not lie beside the slot |
+//! | `Seal`     | Empty or Vacated L -> Closed L                                       |
 //!
 //! RING-1. The filled positions are a prefix of all positions: a sender fills only the first free slot that it finds on
 //!     its walk from a hint that is never ahead of the first free slot.
@@ -27,7 +27,6 @@
 //!     round through the ring, unless other processes move the ends of the queue during the walk, or memory was
 //!     overwritten with laps that lead the walk round forever. A correct walk never gets 2^31 laps ahead of its hint,
 //!     so a walk that does reports corruption.
-//!
 //! RING-6. A Vacated slot stays so until it is filled or sealed, long after its message was acknowledged, and its block may
 //!     hold other messages by then. Whether a block still has the message that was taken from the slot, its position says
 //!     (BLOCK-5).
