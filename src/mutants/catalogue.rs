@@ -39,7 +39,7 @@ mutants! {
     // The protocol: transitions.
     /// A sender gives itself a Free block by a plain store (`Allocate`).
     AllocateByStore,
-    /// A sender tries only the blocks at the tail and the spare ones (`Allocate`).
+    /// A sender tries only the block at the tail and the spare ones (`Allocate`).
     DistantCellsNotTried,
     /// A receiver takes the block that lies beside the slot, not the one that the slot names (`Take`).
     BlockOfPosition,

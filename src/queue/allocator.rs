@@ -91,7 +91,7 @@ impl Allocator {
         self.class.store(class, Ordering::Relaxed);
     }
 
-    /// Allocates a block of the smallest class that does not lie beside the slots at the tail.
+    /// Allocates a block of the smallest class that does not lie beside the slot at the tail.
     pub(super) fn distant_cell(&self, queue: Entered<'_>, tail: Position) -> Option<OwnedBlock> {
         let [spare, ..] = &self.cursors;
         send::allocate_distant_cell(queue.segment(), queue.peer(), tail, spare)

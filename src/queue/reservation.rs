@@ -155,7 +155,7 @@ where
 }
 
 impl<T, C: Codec<T>> Sender<T, C> {
-    /// Reserves the usual buffer: a cell at the tail, if the message fits and one is free. An error has `returned` as
+    /// Reserves the usual buffer: the cell at the tail, if the message fits and it is free. An error has `returned` as
     /// its value.
     #[inline(always)]
     pub(super) fn reserve_for<P: WaitPolicy, V>(
@@ -172,8 +172,8 @@ impl<T, C: Codec<T>> Sender<T, C> {
         if length <= words.small_payload() && !words.lifecycle().load().is_closing() {
             let tail = words.tail().get();
             self.allocator.prefetch_known(words, tail, length);
-            if let Some((place, block)) = send::allocate_at_tail(words, queue.peer(), tail) {
-                let block = WritableBlock::near(words, place, block, length);
+            if let Some(block) = send::allocate_beside(words, queue.peer(), tail) {
+                let block = WritableBlock::near(words, tail, block, length);
                 return Ok(Reservation::new(self, block, length));
             }
         }
@@ -181,7 +181,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
         Ok(Reservation::new(self, block, length))
     }
 
-    /// Allocates a block for a reservation when no cell at the tail is free, or large enough.
+    /// Allocates a block for a reservation when the cell at the tail is not free, or not large enough.
     #[cold]
     #[inline(never)]
     fn reserve_after<P: WaitPolicy, V>(

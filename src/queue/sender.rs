@@ -220,7 +220,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
         }
     }
 
-    /// Sends the usual message: it fits a block beside the slots at the tail, one is free, and the queue has room.
+    /// Sends the usual message: it fits the block beside the slot at the tail, that is free, and the queue has room.
     /// Everything is in registers here: an exchange waits for all stores before it, also for those to this thread's stack.
     #[inline(always)]
     fn send_small<M, D: Codec<M>>(&self, message: &M) -> SmallSend {
@@ -233,8 +233,8 @@ impl<T, C: Codec<T>> Sender<T, C> {
         let words = queue.view();
         let tail = words.tail().get();
         self.allocator.prefetch(words, tail);
-        match send::allocate_at_tail(words, queue.peer(), tail) {
-            Some((place, block)) => self.send_in::<M, D>(queue, words, place, block, message),
+        match send::allocate_beside(words, queue.peer(), tail) {
+            Some(block) => self.send_in::<M, D>(queue, words, tail, block, message),
             None => SmallSend::TailInUse(tail),
         }
     }

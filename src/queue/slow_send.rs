@@ -44,7 +44,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
         }
     }
 
-    /// Sends a small message in a block that does not lie beside the slots at the tail.
+    /// Sends a small message in a block that does not lie beside the slot at the tail.
     #[inline(never)]
     fn send_elsewhere<M, D: Codec<M>>(
         &self,

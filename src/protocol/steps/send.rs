@@ -16,16 +16,13 @@ use core::ops::Range;
 /// sends these messages, the cache line comes from the receiver's processor. Each larger class has at least twice as many blocks.
 const PREFETCH_BLOCKS: u32 = 8;
 
-/// How many cells, from the one at the tail on, a sender tries first: its own, and that of a sender that is a little
-/// faster.
-pub(in crate::protocol) const CELLS_AT_TAIL: u64 = 2;
-
 /// Allocates a free block of the smallest class. `None`: none is free. Transition `Allocate`.
 ///
 /// The block that lies beside the slot at the tail is nearly always free, and shares its cache lines with the slot that
 /// this sender will exchange next. It is in use if its last message is still held, or if another sender has just taken
-/// it. Then the sender takes a *spare* one, of those that lie beside no slot, from its own cursor on. Only if no spare
-/// block is free, it tries all others.
+/// it. Then the sender takes a *spare* one, of those that lie beside no slot, from its own cursor on. Not the one beside
+/// the next slot: the next sender would miss that, and take the one after it, and so on round the ring. Only if no
+/// spare block is free, it tries all others.
 #[inline(always)]
 pub(crate) fn allocate_cell<'a, S: SharedState>(
     shared: &'a S,
@@ -34,32 +31,12 @@ pub(crate) fn allocate_cell<'a, S: SharedState>(
     spare: &AtomicU32,
 ) -> Option<OwnedBlock> {
     let tail = words.tail().get();
-    match allocate_at_tail(words, me, tail) {
-        Some((_, owned)) => Some(owned),
-        None => allocate_distant_cell(shared, me, tail, spare),
-    }
-}
-
-/// Allocates the first block that is free of those that [`allocate_cell`] tries first. Returns the position beside whose slot
-/// it lies, too. Transition `Allocate`.
-#[inline(always)]
-pub(crate) fn allocate_at_tail<'a>(
-    words: impl Words<'a>,
-    me: PeerIndex,
-    tail: Position,
-) -> Option<(Position, OwnedBlock)> {
-    let positions = (0..CELLS_AT_TAIL).map(|ahead| tail.plus(ahead));
-    for position in positions {
-        if let Some(owned) = allocate_beside(words, me, position) {
-            return Some((position, owned));
-        }
-    }
-    None
+    allocate_beside(words, me, tail).or_else(|| allocate_distant_cell(shared, me, tail, spare))
 }
 
 /// Allocates the block that lies beside the slot of `position`, if it is free. Transition `Allocate`.
 #[inline(always)]
-fn allocate_beside<'a>(
+pub(crate) fn allocate_beside<'a>(
     words: impl Words<'a>,
     me: PeerIndex,
     position: Position,
@@ -68,8 +45,8 @@ fn allocate_beside<'a>(
     allocate_block(header, me, words.ring_size().index_beside(position))
 }
 
-/// Allocates a block of the smallest class that does not lie beside the slots at the tail, after [`allocate_at_tail`] has found
-/// none. Transition `Allocate`.
+/// Allocates a block of the smallest class that does not lie beside the slot at the tail, after [`allocate_beside`] has found
+/// that one in use. Transition `Allocate`.
 #[cold]
 #[inline(never)]
 pub(crate) fn allocate_distant_cell<S: SharedState>(
@@ -88,7 +65,7 @@ pub(crate) fn allocate_distant_cell<S: SharedState>(
         return None;
     }
     let words = shared.words();
-    (CELLS_AT_TAIL..slots).find_map(|ahead| allocate_beside(words, me, tail.plus(ahead)))
+    (1..slots).find_map(|ahead| allocate_beside(words, me, tail.plus(ahead)))
 }
 
 /// Allocates a free block whose number is in `numbers`, those of a larger class. `None`: none is free. Transition

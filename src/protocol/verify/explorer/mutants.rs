@@ -9,7 +9,7 @@ pub(super) enum Mutant {
     // Sending.
     /// `Allocate` is a plain store.
     AllocateByStore,
-    /// A sender tries only the blocks at the tail and the spare ones.
+    /// A sender tries only the block at the tail and the spare ones.
     DistantCellsNotTried,
     /// `Publish` overwrites a Vacated slot, although the block does not say yet who took its message.
     PublishWithoutHelp,

@@ -1,4 +1,4 @@
-//! Which blocks senders take: those beside the slots at the tail, spare ones, and others.
+//! Which blocks senders take: the one beside the slot at the tail, spare ones, and others.
 
 use super::super::action::Action::{Receive, RecoverAfterDeath, Send};
 use super::super::action::Settlement::Keep;

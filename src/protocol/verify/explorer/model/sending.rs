@@ -10,7 +10,6 @@ use crate::protocol::blocks::{BlockKind, BlockState};
 use crate::protocol::ids::{BlockIndex, Position};
 use crate::protocol::lifecycle::LifecycleState;
 use crate::protocol::ring::{LapOrder, SlotKind, SlotState};
-use crate::protocol::steps::send;
 use core::ops::Range;
 
 /// What a slot means for a walk to the tail.
@@ -24,10 +23,8 @@ impl ModelProcess {
     pub(super) async fn allocate(&self) -> Outcome {
         let tail = self.hint(Word::Tail).await;
         let (slots, blocks) = (self.size().slots(), u64::from(self.block_count()));
-        for ahead in 0..send::CELLS_AT_TAIL {
-            if let Some(owned) = self.allocate_beside(tail.plus(ahead)).await {
-                return Outcome::Block(owned);
-            }
+        if let Some(owned) = self.allocate_beside(tail).await {
+            return Outcome::Block(owned);
         }
         if let Some(owned) = self.allocate_spare(slots.min(blocks)..blocks).await {
             return Outcome::Block(owned);
@@ -35,7 +32,7 @@ impl ModelProcess {
         if self.has(Mutant::DistantCellsNotTried) {
             return Outcome::Unavailable;
         }
-        for ahead in send::CELLS_AT_TAIL..slots {
+        for ahead in 1..slots {
             if let Some(owned) = self.allocate_beside(tail.plus(ahead)).await {
                 return Outcome::Block(owned);
             }
