@@ -269,65 +269,82 @@ fn no_process_opens_an_incomplete_queue_in_a_mapping() {
     guarded(LIMIT, || {
         let name = Name::new("mapping-churn");
         let rounds = rounds(300, 10_000);
-        let arguments: [&dyn std::fmt::Display; 3] = [&name.0, &rounds, &"create_on"];
-        let maker = Peer::spawn(
-            program("peer"),
-            "create-and-remove",
-            &arguments,
-            Command::spawn,
-        );
-        let mut maker = maker.expect("spawn");
-        let its_id = u32::try_from(maker.pid().as_raw()).expect("an id");
-        let (mut opened, mut missed) = ([0_u32; 2], 0_u32);
-        let ended = std::thread::spawn(move || {
-            assert_eq!(maker.answer(), "done");
-            dismiss(maker);
-        });
-        while !ended.is_finished() {
-            // By turns with a mapping of this process's own, and with one of `shared_memory`.
-            let way = opened.iter().sum::<u32>() % 2;
-            let receiver = if way == 0 {
-                name.open_in()
-            } else {
-                match shmem_conf(&name.0).open() {
-                    Ok(shmem) => open_on(shmem),
-                    // It cannot be of size 0: it has its name only when it is complete.
-                    Err(shared_memory::ShmemError::MapOpenFailed(2)) => {
-                        missed += 1;
-                        continue;
-                    }
-                    Err(other) => panic!("a half-made file: {other}"),
-                }
-            };
-            match receiver {
-                Ok(receiver) => {
-                    if let Some(count) = opened.get_mut(way as usize) {
-                        *count += 1;
-                    }
-                    // While this process is attached, none removes it: the name stands for this queue.
-                    let sender: Sender<u32> =
-                        workring::open(&name.0).expect("the queue of that name");
-                    sender.send(7).expect("room");
-                    drop(sender);
-                    let all: Vec<u32> = receiver.try_iter().map(|n| n.expect("a number")).collect();
-                    assert!(all.contains(&7), "the messages of another queue: {all:?}");
-                    assert!(all.iter().all(|&n| n == 7 || n == its_id), "{all:?}");
-                    let life = name.inode();
-                    drop(receiver);
-                    // The maker can remove it now.
-                    while name.inode() == life && life.is_some() && !ended.is_finished() {
-                        std::thread::yield_now();
-                    }
-                }
-                Err(OpenError::NotFound { .. } | OpenError::OtherFile { .. }) => missed += 1,
-                Err(other) => panic!("a half-made queue: {other}"),
+        let mut counts = Counts::default();
+        // A busy machine may let this process see none of the queues of one maker.
+        for _ in 0..20 {
+            open_while_they_are_made(&name, rounds, &mut counts);
+            if counts.opened.iter().all(|&count| count > 0) {
+                break;
             }
         }
-        ended.join().expect("join");
-        println!("{opened:?} opened, {missed} missed, of {rounds} queues");
-        assert!(opened.iter().all(|&count| count > 0), "never there");
+        println!("{counts:?}, of {rounds} queues or more");
+        assert!(counts.opened.iter().all(|&count| count > 0), "never there");
         assert!(!name.is_listed());
     });
+}
+
+/// How many queues were opened, in each of two ways, and how often there was none.
+#[derive(Debug, Default)]
+struct Counts {
+    opened: [u32; 2],
+    missed: u32,
+}
+
+/// Opens the queues of this name while another process creates so many of them, and removes each.
+fn open_while_they_are_made(name: &Name, rounds: u32, counts: &mut Counts) {
+    let arguments: [&dyn std::fmt::Display; 3] = [&name.0, &rounds, &"create_on"];
+    let maker = Peer::spawn(
+        program("peer"),
+        "create-and-remove",
+        &arguments,
+        Command::spawn,
+    );
+    let mut maker = maker.expect("spawn");
+    let its_id = u32::try_from(maker.pid().as_raw()).expect("an id");
+    let ended = std::thread::spawn(move || {
+        assert_eq!(maker.answer(), "done");
+        dismiss(maker);
+    });
+    while !ended.is_finished() {
+        // By turns with a mapping of this process's own, and with one of `shared_memory`.
+        let way = counts.opened.iter().sum::<u32>() % 2;
+        let receiver = if way == 0 {
+            name.open_in()
+        } else {
+            match shmem_conf(&name.0).open() {
+                Ok(shmem) => open_on(shmem),
+                // It cannot be of size 0: it has its name only when it is complete.
+                Err(shared_memory::ShmemError::MapOpenFailed(2)) => {
+                    counts.missed += 1;
+                    continue;
+                }
+                Err(other) => panic!("a half-made file: {other}"),
+            }
+        };
+        match receiver {
+            Ok(receiver) => {
+                if let Some(count) = counts.opened.get_mut(way as usize) {
+                    *count += 1;
+                }
+                // While this process is attached, none removes it: the name stands for this queue.
+                let sender: Sender<u32> = workring::open(&name.0).expect("the queue of that name");
+                sender.send(7).expect("room");
+                drop(sender);
+                let all: Vec<u32> = receiver.try_iter().map(|n| n.expect("a number")).collect();
+                assert!(all.contains(&7), "the messages of another queue: {all:?}");
+                assert!(all.iter().all(|&n| n == 7 || n == its_id), "{all:?}");
+                let life = name.inode();
+                drop(receiver);
+                // The maker can remove it now.
+                while name.inode() == life && life.is_some() && !ended.is_finished() {
+                    std::thread::yield_now();
+                }
+            }
+            Err(OpenError::NotFound { .. } | OpenError::OtherFile { .. }) => counts.missed += 1,
+            Err(other) => panic!("a half-made queue: {other}"),
+        }
+    }
+    ended.join().expect("join");
 }
 
 /// M5. As for other named queues.
