@@ -468,22 +468,7 @@ fn no_process_opens_an_incomplete_queue() {
             match name.open_in() {
                 Ok(receiver) => {
                     opened += 1;
-                    // While this process is attached, none removes it: the name stands for this queue.
-                    let sender: Sender<u32> =
-                        workring::open(&name.0).expect("the queue of that name");
-                    sender.send(7).expect("room");
-                    drop(sender);
-                    let all: Vec<u32> = receiver.try_iter().map(|n| n.expect("a number")).collect();
-                    // The maker's message is here, unless this process has received it before or it is still to be
-                    // sent.
-                    assert!(all.contains(&7), "the messages of another queue: {all:?}");
-                    assert!(all.iter().all(|&n| n == 7 || n == its_id), "{all:?}");
-                    let life = name.inode();
-                    drop(receiver);
-                    // The maker can remove it now.
-                    while name.inode() == life && life.is_some() && !ended.is_finished() {
-                        std::thread::yield_now();
-                    }
+                    use_until_removed(&name, receiver, its_id, &ended);
                 }
                 Err(OpenError::NotFound { .. }) => missed += 1,
                 Err(other) => panic!("a half-made queue: {other}"),
@@ -494,6 +479,29 @@ fn no_process_opens_an_incomplete_queue() {
         assert!(opened > 0, "never there");
         assert!(!name.is_listed());
     });
+}
+
+/// Checks that the name stands for the queue of this receiver, which has at most the message of its maker. Drops it, and
+/// waits until the maker has removed it, or has ended.
+pub(crate) fn use_until_removed(
+    name: &Name,
+    receiver: Receiver<u32>,
+    its_id: u32,
+    ended: &std::thread::JoinHandle<()>,
+) {
+    // While this process is attached, none removes it.
+    let sender: Sender<u32> = workring::open(&name.0).expect("the queue of that name");
+    sender.send(7).expect("room");
+    drop(sender);
+    let all: Vec<u32> = receiver.try_iter().map(|n| n.expect("a number")).collect();
+    // The maker's message is here, unless this process has received it before or it is still to be sent.
+    assert!(all.contains(&7), "the messages of another queue: {all:?}");
+    assert!(all.iter().all(|&n| n == 7 || n == its_id), "{all:?}");
+    let life = name.inode();
+    drop(receiver);
+    while name.inode() == life && life.is_some() && !ended.is_finished() {
+        std::thread::yield_now();
+    }
 }
 
 /// M5. The maker is killed at any point.

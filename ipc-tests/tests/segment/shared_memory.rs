@@ -1,7 +1,7 @@
 //! Named queues in mappings that the test has made with the crate `shared_memory`. Most of the tests of named queues apply
 //! to them as well: these are about what is different.
 
-use crate::named::{Name, ask, caller, done, kill_makers};
+use crate::named::{Name, ask, caller, done, kill_makers, use_until_removed};
 use ipc_tests::support::{LIMIT, dismiss, sleepy};
 use ipc_tests::{Signal, child::Peer, guarded, program, rounds::rounds};
 use shared_memory::{Shmem, ShmemConf};
@@ -290,7 +290,7 @@ struct Counts {
     missed: u32,
 }
 
-/// Opens the queues of this name while another process creates so many of them, and removes each.
+/// Opens the queues of this name while another process creates them, one in each round, and removes them.
 fn open_while_they_are_made(name: &Name, rounds: u32, counts: &mut Counts) {
     let arguments: [&dyn std::fmt::Display; 3] = [&name.0, &rounds, &"create_on"];
     let maker = Peer::spawn(
@@ -326,19 +326,7 @@ fn open_while_they_are_made(name: &Name, rounds: u32, counts: &mut Counts) {
                 if let Some(count) = counts.opened.get_mut(way as usize) {
                     *count += 1;
                 }
-                // While this process is attached, none removes it: the name stands for this queue.
-                let sender: Sender<u32> = workring::open(&name.0).expect("the queue of that name");
-                sender.send(7).expect("room");
-                drop(sender);
-                let all: Vec<u32> = receiver.try_iter().map(|n| n.expect("a number")).collect();
-                assert!(all.contains(&7), "the messages of another queue: {all:?}");
-                assert!(all.iter().all(|&n| n == 7 || n == its_id), "{all:?}");
-                let life = name.inode();
-                drop(receiver);
-                // The maker can remove it now.
-                while name.inode() == life && life.is_some() && !ended.is_finished() {
-                    std::thread::yield_now();
-                }
+                use_until_removed(name, receiver, its_id, &ended);
             }
             Err(OpenError::NotFound { .. } | OpenError::OtherFile { .. }) => counts.missed += 1,
             Err(other) => panic!("a half-made queue: {other}"),
