@@ -133,6 +133,8 @@ mutants! {
     LateYieldsGoOn,
     /// The search for the pause measures the rate of messages in runs only (PAUSE-3).
     SingleMessagesNotCounted,
+    /// The search for the pause measures the rate with the time between bursts (PAUSE-4).
+    GapsCounted,
     /// A select that ends with one operation keeps the wakes of the others (SELECT-3).
     SelectKeepsWakes,
     /// A select looks at the epoch of one other word only, and passes on that wake (SELECT-3).

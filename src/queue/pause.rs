@@ -19,12 +19,18 @@
 //! PAUSE-3. If the rate does not depend on the pause, because messages come at a pace of their own, the pause shrinks to
 //!     nothing. So the rate counts all messages, also those that come one by one: otherwise a pause that makes runs of
 //!     them would seem to move more.
+//! PAUSE-4. If messages come in bursts, the pause becomes the best one for a burst. So the rate leaves out the time between
+//!     bursts: sleeps, and waits of [`LONGEST_GAP`] or longer, if no message has passed meanwhile, not even one that another
+//!     handle has received or sent. With that time the rate would be that of the bursts whatever the pause is, and the search
+//!     would follow the noise. The waits of futures count: a longer pause may save one.
 //!
 //! The state belongs to one handle. Threads that share the handle may mix up the measurements of a trial, which costs
 //! some speed and nothing else.
 
+use crate::protocol::ids::Position;
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 use core::time::Duration;
+use std::time::Instant;
 
 /// The longest pause (PAUSE-2), in nanoseconds.
 const LONGEST: u32 = 8192;
@@ -32,6 +38,10 @@ const LONGEST: u32 = 8192;
 const SHORTEST: u32 = 32;
 /// The pause of a new handle, in nanoseconds.
 const FIRST: u32 = 512;
+
+/// If no message passes for so long, the burst is over (PAUSE-4). Within a stream they follow each other in the time that a
+/// cache line or two take, also between processors that are far apart.
+const LONGEST_GAP: Duration = Duration::from_micros(4);
 
 /// The number of waits after a run in each trial; messages are counted in all waits. A trial of a much longer pause takes
 /// more time, so it has fewer.
@@ -64,6 +74,8 @@ pub(super) struct PauseSearch {
     messages: AtomicU64,
     /// When the current trial began, in nanoseconds.
     started: AtomicU64,
+    /// The time of the current trial that is left out, in nanoseconds.
+    left_out: AtomicU64,
     /// The rates of this round's first two trials.
     rates: [AtomicU64; 2],
 }
@@ -76,6 +88,7 @@ impl PauseSearch {
             waits: AtomicU32::new(0),
             messages: AtomicU64::new(0),
             started: AtomicU64::new(0),
+            left_out: AtomicU64::new(0),
             rates: [const { AtomicU64::new(0) }; 2],
         }
     }
@@ -99,14 +112,29 @@ impl PauseSearch {
             self.waits.store(waits, Ordering::Relaxed);
         } else {
             let now = now();
-            let took = now.saturating_sub(self.started.load(Ordering::Relaxed));
-            self.end_trial(trial, is_jump, rate(messages, took));
-            self.trials.store(trials.wrapping_add(1), Ordering::Relaxed);
+            let elapsed = now.saturating_sub(self.started.load(Ordering::Relaxed));
+            let left_out = self.left_out.load(Ordering::Relaxed);
+            // Otherwise other threads have waited at the same time. The trial is repeated.
+            if left_out < elapsed {
+                self.end_trial(trial, is_jump, rate(messages, elapsed - left_out));
+                self.trials.store(trials.wrapping_add(1), Ordering::Relaxed);
+            }
             self.messages.store(0, Ordering::Relaxed);
             self.waits.store(0, Ordering::Relaxed);
             self.started.store(now, Ordering::Relaxed);
+            self.left_out.store(0, Ordering::Relaxed);
         }
         Duration::from_nanos(self.current().into())
+    }
+
+    /// Leaves this time out of the rate (PAUSE-4).
+    pub(super) fn leave_out(&self, time: Duration) {
+        if time.is_zero() || mutant!(GapsCounted) {
+            return;
+        }
+        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        let sum = self.left_out.load(Ordering::Relaxed).saturating_add(nanos);
+        self.left_out.store(sum, Ordering::Relaxed);
     }
 
     /// Returns the pause of the current trial, in nanoseconds; 0 if it is too short to matter.
@@ -124,7 +152,7 @@ impl PauseSearch {
             Trial::Shorter => {
                 let best = self.best.load(Ordering::Relaxed);
                 let (keep, longer) = (keep.load(Ordering::Relaxed), longer.load(Ordering::Relaxed));
-                let winner = if is_clearly_more(longer, keep) {
+                let winner = if is_clearly_more(longer, keep.max(rate)) {
                     Trial::Longer
                 } else if is_clearly_more(keep, rate) {
                     Trial::Keep
@@ -135,6 +163,39 @@ impl PauseSearch {
                 self.best.store(next, Ordering::Relaxed);
             }
         }
+    }
+}
+
+/// The time of a wait in which no message has passed, on its side of the queue.
+pub(super) struct Gap {
+    began: Instant,
+    /// How far the queue was then.
+    position: Position,
+    /// How much of it was left out.
+    left_out: Duration,
+}
+
+impl Gap {
+    pub(super) const fn begin(now: Instant, position: Position) -> Self {
+        Self {
+            began: now,
+            position,
+            left_out: Duration::ZERO,
+        }
+    }
+
+    /// Returns how much more has to be [left out](PauseSearch::leave_out), now that the queue is at `position`.
+    pub(super) fn grow(&mut self, now: Instant, position: Position) -> Duration {
+        if position != self.position {
+            *self = Self::begin(now, position);
+        }
+        let so_far = now.saturating_duration_since(self.began);
+        if so_far < LONGEST_GAP {
+            return Duration::ZERO;
+        }
+        let more = so_far.saturating_sub(self.left_out);
+        self.left_out = so_far;
+        more
     }
 }
 
@@ -185,6 +246,9 @@ fn is_clearly_more(rate: u64, than: u64) -> bool {
 mod tests {
     use super::*;
 
+    /// How far the queue is.
+    const AT: Position = Position(7);
+
     /// Runs waits in a world where a cycle of a run of messages and a pause of `pause` nanoseconds moves
     /// `messages(pause)` in `time(pause)`. Returns the pause that the search has settled on.
     fn search(messages: fn(u64) -> u64, time: fn(u64) -> u64) -> u64 {
@@ -230,6 +294,101 @@ mod tests {
         }
         let best = search.best.load(Ordering::Relaxed);
         assert!(best < SHORTEST, "{best}");
+    }
+
+    /// Messages come in bursts of 64, which are far from filling the time.
+    #[test]
+    fn the_pause_stays_short_if_messages_come_in_bursts() {
+        const BURST: u64 = 64;
+        const BETWEEN_BURSTS: u64 = 50_000;
+        const BETWEEN_MESSAGES: u64 = 100;
+        // When a message is sent, counted from 0. Bursts do not come regularly.
+        let sent = |message: u64| {
+            let burst = message / BURST;
+            burst * BETWEEN_BURSTS + burst * 7919 % 40_000 + message % BURST * BETWEEN_MESSAGES
+        };
+        let search = PauseSearch::new();
+        let (mut now, mut received, mut longest) = (0, 0, 0);
+        for wait in 0..100_000 {
+            let before = received;
+            while sent(received) <= now {
+                received += 1;
+                now += BETWEEN_MESSAGES / 2;
+            }
+            let pause = u64::try_from(search.next(received - before, || now).as_nanos());
+            let pause = pause.expect("short");
+            if wait > 1000 {
+                longest = longest.max(pause);
+            }
+            now += pause;
+            if let Some(gap) = sent(received).checked_sub(now) {
+                // It notices a message a little late.
+                now += gap + 3 * BETWEEN_MESSAGES;
+                let began = Instant::now();
+                let ended = began + Duration::from_nanos(gap);
+                search.leave_out(Gap::begin(began, AT).grow(ended, AT));
+            }
+        }
+        assert!(longest < 1000, "{longest}");
+    }
+
+    #[test]
+    fn the_best_of_the_three_trials_wins() {
+        // Both a longer and a shorter pause move more than the first one, and the shorter one most.
+        let search = PauseSearch::new();
+        let mut now = 0;
+        while search.trials.load(Ordering::Relaxed) < 3 {
+            let pause = search.next(1000, || now).as_nanos();
+            now += match pause.cmp(&FIRST.into()) {
+                core::cmp::Ordering::Less => 1000,
+                core::cmp::Ordering::Equal => 3000,
+                core::cmp::Ordering::Greater => 2000,
+            };
+        }
+        assert_eq!(search.best.load(Ordering::Relaxed), FIRST / 2);
+    }
+
+    #[test]
+    fn a_gap_is_left_out_once_and_only_if_it_is_long() {
+        let began = Instant::now();
+        let mut gap = Gap::begin(began, AT);
+        let at = |part: u32| began + LONGEST_GAP * part / 2;
+        let more: Vec<_> = (0..5).map(|part| gap.grow(at(part), AT)).collect();
+        let half = LONGEST_GAP / 2;
+        assert_eq!(
+            more,
+            [Duration::ZERO, Duration::ZERO, LONGEST_GAP, half, half]
+        );
+    }
+
+    #[test]
+    fn a_message_that_another_handle_passes_ends_a_gap() {
+        let began = Instant::now();
+        let mut gap = Gap::begin(began, AT);
+        for part in 1..100 {
+            let position = AT.plus(part / 2);
+            let now = began + LONGEST_GAP / 2 * u32::try_from(part).expect("small");
+            assert_eq!(gap.grow(now, position), Duration::ZERO);
+        }
+        assert_eq!(
+            gap.grow(began + LONGEST_GAP * 51, AT.plus(49)),
+            LONGEST_GAP * 2
+        );
+    }
+
+    #[test]
+    fn a_trial_during_which_threads_wait_at_the_same_time_is_repeated() {
+        let search = PauseSearch::new();
+        let mut now = 0;
+        for wait in 0..KEEP_WAITS * 10 {
+            now += 1000;
+            // Two threads have waited for all of that time.
+            if wait < KEEP_WAITS * 9 {
+                search.leave_out(Duration::from_micros(2));
+            }
+            search.next(10, || now);
+        }
+        assert_eq!(search.trials.load(Ordering::Relaxed), 1);
     }
 
     #[test]

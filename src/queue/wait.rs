@@ -9,7 +9,7 @@
 
 use super::attachment::{Attachment, Entered};
 use super::failure::{Failure, WaitError};
-use super::pause::{self, PauseSearch};
+use super::pause::{self, Gap, PauseSearch};
 use super::policy::WaitPolicy;
 #[cfg(feature = "async")]
 use super::reactor::Word;
@@ -184,11 +184,15 @@ impl Waiter {
             if !is_fenced {
                 time = time.min(UNFENCED_SLEEP);
             }
+            let (fell_asleep, position) = (Instant::now(), awaited.own_side.get());
             futex::wait(
                 word.futex_word(),
                 wait_key.get(),
                 remaining.map_or(time, |remaining| remaining.min(time)),
             );
+            if awaited.own_side.get() == position {
+                self.pauses.leave_out(fell_asleep.elapsed());
+            }
             // A sleep after a wrong tail could repeat forever: report it as corrupt memory.
             walk::check_tail(segment).map_err(E::from)?;
             if let Some(result) = attempt()? {
@@ -278,15 +282,10 @@ impl Waiter {
             return Ok(None);
         };
         let deadline = policy.deadline();
-        let fruitless = self.fruitless.load(Ordering::Relaxed);
-        let short = self.has_given_up_spinning() && !fruitless.is_multiple_of(FULL_SPIN_EVERY);
-        let time = if short {
-            full / SHORT_SPIN_DIVISOR
-        } else {
-            full
-        };
+        let time = self.time_to_spin(full);
         let begun = Instant::now();
         let mut spun = SpinTime::begin(begun);
+        let mut gap = Gap::begin(begun, awaited.own_side.get());
         let mut yields_at_all = self.yields.are_allowed(begun, deadline);
         let mut yields_at_once = yields_at_all && !cpu::is_multiprocessor();
         let yield_after = full / YIELD_AFTER_DIVISOR;
@@ -302,6 +301,7 @@ impl Waiter {
                 continue;
             }
             let now = Instant::now();
+            self.pauses.leave_out(gap.grow(now, awaited.own_side.get()));
             let elapsed = spun.at(now);
             let is_over = elapsed >= time || deadline.is_some_and(|deadline| now >= deadline);
             if is_over || self.interrupt.load(Ordering::Relaxed) {
@@ -319,9 +319,21 @@ impl Waiter {
             spun.yielded(&yielded, deadline);
             yields_at_all = self.yields.are_allowed(yielded.ended, deadline);
         }
-        self.fruitless
-            .store(fruitless.wrapping_add(1), Ordering::Relaxed);
+        self.fruitless.fetch_add(1, Ordering::Relaxed);
         Ok(None)
+    }
+
+    /// Returns how long a wait spins that begins now: usually for the `full` time.
+    fn time_to_spin(&self, full: Duration) -> Duration {
+        let is_full = self
+            .fruitless
+            .load(Ordering::Relaxed)
+            .is_multiple_of(FULL_SPIN_EVERY);
+        if self.has_given_up_spinning() && !is_full {
+            full / SHORT_SPIN_DIVISOR
+        } else {
+            full
+        }
     }
 
     /// Returns whether waits spin for the shorter time.

@@ -128,6 +128,7 @@ pub(crate) const MUTANTS: &[Row] = &[
     ("DeadlineIgnored", Layer::Queue, Ipc("waiting", "wakeups::receives_that_give_up_lose_no_message")),
     ("LateYieldsGoOn", Layer::Queue, Unit("queue::yields::tests::two_late_yields_in_short_order_stop_yields_for_a_bounded_time")),
     ("SingleMessagesNotCounted", Layer::Queue, Unit("queue::pause::tests::the_pause_shrinks_to_nothing_if_messages_come_one_by_one_with_a_run_now_and_then")),
+    ("GapsCounted", Layer::Queue, Unit("queue::pause::tests::the_pause_stays_short_if_messages_come_in_bursts")),
     ("BatonDropped", Layer::Queue, Ipc("async_io", "dropped::a_future_that_is_dropped_after_it_was_woken_wakes_the_next_one")),
     ("BatonDropped", Layer::Queue, Loom("queue::reactor::loom_models::without_the_baton_a_wake_is_lost")),
     ("BatonForgotten", Layer::Queue, Loom("queue::reactor::loom_models::a_wake_that_is_forgotten_in_line_is_lost")),
