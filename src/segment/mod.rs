@@ -56,6 +56,8 @@ pub(crate) use settings::STORED_LIVENESS_INTERVALS;
 pub(crate) use settings::{LIVENESS_INTERVALS, SPINS, Settings};
 pub(crate) use view::View;
 
+#[cfg(all(test, not(loom)))]
+mod allocation_tests;
 #[cfg(all(test, feature = "cli"))]
 mod image_tests;
 #[cfg(test)]

@@ -24,7 +24,7 @@ use core::cell::Cell;
 use core::time::Duration;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-const LIMITS: Limits = Limits {
+pub(super) const LIMITS: Limits = Limits {
     capacity: 8,
     max_deliveries: 3,
     max_dead_letters: 4,
@@ -36,7 +36,7 @@ const LIMITS: Limits = Limits {
 /// The peer that recovers: the second process of most tests.
 const RECOVERER: PeerIndex = PeerIndex::from_low_bits(1);
 
-fn segment(limits: Limits) -> Segment {
+pub(super) fn segment(limits: Limits) -> Segment {
     let settings = Settings {
         limits,
         evict_dead_letters: true,

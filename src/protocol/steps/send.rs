@@ -15,14 +15,23 @@ use core::ops::Range;
 /// A sender prefetches the header of the block that comes this many after the one that it has allocated. In the time that it
 /// sends these messages, the cache line comes from the receiver's processor. Each larger class has at least twice as many blocks.
 const PREFETCH_BLOCKS: u32 = 8;
+/// A sender tries so many blocks of each kind first, before it tries all of them. Blocks become free in about the order in which
+/// they were allocated: if the next few are in use, most of that kind are.
+const PROBES: usize = 4;
 
 /// Allocates a free block of the smallest class. `None`: none is free. Transition `Allocate`.
 ///
 /// The block that lies beside the slot at the tail is nearly always free, and shares its cache lines with the slot that
 /// this sender will exchange next. It is in use if its last message is still held, or if another sender has just taken
-/// it. Then the sender takes a *spare* one, of those that lie beside no slot, from its own cursor on. Not the one beside
-/// the next slot: the next sender would miss that, and take the one after it, and so on round the ring. Only if no
-/// spare block is free, it tries all others.
+/// it. Then the sender tries, in this order:
+///
+/// 1. the next few *spare* blocks, those that lie beside no slot, from its own cursor on;
+/// 2. a few blocks beside slots beyond the queue: the tail reaches those only when every message that is in the queue now
+///    has been received;
+/// 3. all spare blocks, all blocks beyond the queue, and then those beside the next slots.
+///
+/// The next slots come last: the sender of the next message would miss its block, and take the one after it, and so on
+/// round the ring.
 #[inline(always)]
 pub(crate) fn allocate_cell<'a, S: SharedState>(
     shared: &'a S,
@@ -56,16 +65,27 @@ pub(crate) fn allocate_distant_cell<S: SharedState>(
     spare: &AtomicU32,
 ) -> Option<OwnedBlock> {
     let slots = shared.ring_size().slots();
-    let first_spare =
-        u32::try_from(slots).map_or(shared.cell_count(), |slots| slots.min(shared.cell_count()));
-    if let Some(owned) = allocate_any(shared, me, first_spare..shared.cell_count(), spare) {
+    let cells = shared.cell_count();
+    let spares = u32::try_from(slots).map_or(cells, |slots| slots.min(cells))..cells;
+    if let Some(owned) = allocate_any(shared, me, spares.clone(), spare, PROBES) {
         return Some(owned);
     }
     if mutant!(DistantCellsNotTried) {
         return None;
     }
     let words = shared.words();
-    (1..slots).find_map(|ahead| allocate_beside(words, me, tail.plus(ahead)))
+    let beside = |ahead: u64| allocate_beside(words, me, tail.plus(ahead));
+    let capacity = u64::from(shared.limits().capacity);
+    let mut beyond_the_queue = capacity..slots;
+    if let Some(owned) = beyond_the_queue.by_ref().take(PROBES).find_map(beside) {
+        return Some(owned);
+    }
+    if spares.len() > PROBES
+        && let Some(owned) = allocate_any(shared, me, spares, spare, usize::MAX)
+    {
+        return Some(owned);
+    }
+    beyond_the_queue.chain(1..capacity).find_map(beside)
 }
 
 /// Allocates a free block whose number is in `numbers`, those of a larger class. `None`: none is free. Transition
@@ -81,7 +101,7 @@ pub(crate) fn allocate<S: SharedState>(
     cursor: &AtomicU32,
 ) -> Option<OwnedBlock> {
     allocate_next(shared, me, &numbers, cursor)
-        .or_else(|| allocate_any(shared, me, numbers, cursor))
+        .or_else(|| allocate_any(shared, me, numbers, cursor, usize::MAX))
 }
 
 /// Does the same if the block at the cursor is free.
@@ -141,7 +161,7 @@ fn allocate_block(header: &BlockHeader, me: PeerIndex, index: BlockIndex) -> Opt
         .map(|word| OwnedBlock::new(index, word))
 }
 
-/// Allocates the first free block after the cursor, for an [`allocate`] that did not find the block at its cursor free.
+/// Allocates the first free block of the next `tries` from the cursor on.
 #[cold]
 #[inline(never)]
 fn allocate_any<S: SharedState>(
@@ -149,6 +169,7 @@ fn allocate_any<S: SharedState>(
     me: PeerIndex,
     numbers: Range<u32>,
     cursor: &AtomicU32,
+    tries: usize,
 ) -> Option<OwnedBlock> {
     let start = cursor.load(Ordering::Relaxed);
     let mut next = if numbers.contains(&start) {
@@ -156,7 +177,7 @@ fn allocate_any<S: SharedState>(
     } else {
         numbers.start
     };
-    for _ in numbers.clone() {
+    for _ in numbers.clone().take(tries) {
         let number = next;
         next = advance_in_range(number, 1, &numbers);
         if let Some(owned) = allocate_one(shared, me, number) {
@@ -164,6 +185,7 @@ fn allocate_any<S: SharedState>(
             return Some(owned);
         }
     }
+    cursor.store(next, Ordering::Relaxed);
     None
 }
 

@@ -32,7 +32,9 @@ impl ModelProcess {
         if self.has(Mutant::DistantCellsNotTried) {
             return Outcome::Unavailable;
         }
-        for ahead in 1..slots {
+        // There are no more blocks of either kind than a sender tries first.
+        let capacity = u64::from(self.limits().capacity);
+        for ahead in (capacity..slots).chain(1..capacity) {
             if let Some(owned) = self.allocate_beside(tail.plus(ahead)).await {
                 return Outcome::Block(owned);
             }
@@ -63,6 +65,7 @@ impl ModelProcess {
             }
             number = next;
         }
+        self.update(|local| local.cursor = to_u8(number).into());
         None
     }
 
