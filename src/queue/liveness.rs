@@ -12,7 +12,8 @@
 //! LIVENESS-1. The peers are checked before an operation takes, allocates or locks anything: the check may call a
 //!             `tracing` subscriber, which may panic, block, or use this queue. An operation that it unwinds has done
 //!             nothing. (`Lease::ack` checks after it has acknowledged, [`Reservation::commit`](super::Reservation)
-//!             while the reservation's guard holds the block.)
+//!             while the reservation's guard holds the block, and only if its first attempt fails: otherwise the
+//!             check of `reserve` does for both.)
 //! LIVENESS-2. `stride` is at most [`MAX_STRIDE`]: after any change of pace, at most this many operations pass before
 //!             the clock is read.
 //! LIVENESS-3. At the measured pace, `stride` operations take at most half of the time that is left until a sweep of

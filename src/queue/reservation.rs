@@ -325,7 +325,7 @@ impl<'a, T, C: Codec<T>> Reservation<'a, T, C> {
         &mut self,
         policy: &P,
     ) -> Result<(), P::SendError<()>> {
-        let Ok(queue) = self.sender.handle.begin() else {
+        let Ok(queue) = self.sender.handle.enter() else {
             return Err((Failure::from(SendFailure::Forked), ()).into());
         };
         if self.sent {
@@ -374,8 +374,10 @@ fn commit_after<T, C: Codec<T>, P: WaitPolicy>(
     first: Result<Attempt, Corrupt>,
     policy: &P,
 ) -> Option<(OwnedBlock, P::SendError<()>)> {
-    // Withdrawn if the wait unwinds.
+    // Withdrawn if the check of the peers or the wait unwinds.
     let mut writer = BlockWriter::new(queue, block);
+    // The first attempt is part of the operation that `reserve` has counted; a commit may be tried any number of times.
+    sender.handle.count_operation();
     let published = first.and_then(|attempt| {
         send::publish_after(queue.segment(), writer.block_mut(), &sender.room, attempt)
     });

@@ -353,83 +353,87 @@ fn a_subscriber_that_panics_leaves_a_lease_settled_and_its_count_right() {
 }
 
 #[test]
-fn a_subscriber_that_panics_in_commit_or_reserve_keeps_no_block() {
+fn a_subscriber_that_panics_in_reserve_keeps_no_block() {
     guarded(LIMIT, || {
-        for commits in [true, false] {
-            let queue = options(16).channel_with::<Vec<u8>, Raw>();
-            let (tx, rx) = queue.expect("a queue");
-            let mut victim = hand_over("bytes-lessee", &[], |handoff| handoff.give("tasks", &rx));
-            tx.send(vec![1]).expect("room");
-            assert_eq!(victim.answer(), "leased");
-            let other = tx.clone();
-            // The second operation of a handle looks at the clock: one operation does not make a pace yet.
-            let room = commits.then(|| other.reserve(8).expect("room"));
-            kill_until_sweep_is_due(victim);
-            let (calls, outcome) = subscribed(panics, || match room {
-                Some(mut room) => room.commit().expect("room"),
-                None => drop(other.reserve(8)),
-            });
-            assert!(outcome.is_err() && calls == 1, "commits: {commits}");
-            let stats = rx.stats();
-            assert_adds_up(&stats);
-            assert_eq!((stats.accepted, stats.returned, stats.held), (1, 1, 0));
-            assert_eq!(all(&rx), [[1]]);
-            assert_all_free(&rx);
-            let mut room = tx.reserve(1).expect("room");
-            room.fill(9);
-            room.commit().expect("room");
-            drop(rx.lease_bytes().expect("it"));
-            assert_eq!(rx.recv().expect("it"), [9]);
-            assert_all_free(&rx);
-            assert_balanced(&rx);
-        }
-    });
-}
-
-/// The message of the commit is offered, and not accepted, when the wait unwinds.
-#[test]
-fn a_subscriber_that_panics_while_a_commit_waits_keeps_no_block() {
-    guarded(LIMIT, || {
-        let queue = options(4).channel_with::<Vec<u8>, Raw>();
+        let queue = options(16).channel_with::<Vec<u8>, Raw>();
         let (tx, rx) = queue.expect("a queue");
         let mut victim = hand_over("bytes-lessee", &[], |handoff| handoff.give("tasks", &rx));
         tx.send(vec![1]).expect("room");
         assert_eq!(victim.answer(), "leased");
-        let mut room = tx.reserve(8).expect("a block");
-        let mut inside = vec![vec![1]];
-        while tx.try_send(vec![2]).is_ok() {
-            inside.push(vec![2]);
-        }
-        thread::scope(|scope| {
-            let waits = scope.spawn(|| subscribed(panics, || room.commit().is_ok()));
-            await_sleepers(Pid::this(), 1);
-            victim.signal(Signal::SIGKILL);
-            victim.wait();
-            let (calls, outcome) = waits.join().expect("caught");
-            assert!(outcome.is_err() && calls == 1, "it finds the dead peer");
-        });
+        let other = tx.clone();
+        kill_until_sweep_is_due(victim);
+        let (calls, outcome) = subscribed(panics, || drop(other.reserve(8)));
+        assert!(outcome.is_err() && calls == 1, "it finds the dead peer");
         let stats = rx.stats();
         assert_adds_up(&stats);
-        assert_eq!(
-            (stats.accepted, stats.returned),
-            (inside.len() as u64, 1),
-            "{stats:?}"
-        );
-        assert!(room.is_empty(), "the reservation has no block any more");
-        assert_eq!(all(&rx), inside);
-        assert_all_free(&rx);
-        // Nor does it remember the header of one, which may be another owner's by now.
-        room.commit().expect_err("there is no block to send");
-        assert_eq!(all(&rx), Vec::<Vec<u8>>::new());
-        assert_all_free(&rx);
-        drop(room);
+        assert_eq!((stats.accepted, stats.returned, stats.held), (1, 1, 0));
+        assert_eq!(all(&rx), [[1]]);
         assert_all_free(&rx);
         let mut room = tx.reserve(1).expect("room");
         room.fill(9);
         room.commit().expect("room");
+        drop(rx.lease_bytes().expect("it"));
         assert_eq!(rx.recv().expect("it"), [9]);
+        assert_all_free(&rx);
         assert_balanced(&rx);
     });
+}
+
+/// The message of a commit to a full queue is offered, and not accepted, when the call of the subscriber unwinds: before the
+/// wait, or in it.
+#[test]
+fn a_subscriber_that_panics_in_a_commit_keeps_no_block() {
+    guarded(LIMIT, || {
+        for waits in [false, true] {
+            commit_with_a_panic(waits);
+        }
+    });
+}
+
+fn commit_with_a_panic(waits: bool) {
+    let queue = options(4).channel_with::<Vec<u8>, Raw>();
+    let (tx, rx) = queue.expect("a queue");
+    let mut victim = hand_over("bytes-lessee", &[], |handoff| handoff.give("tasks", &rx));
+    tx.send(vec![1]).expect("room");
+    assert_eq!(victim.answer(), "leased");
+    // The second operation of a handle looks at the clock: one operation does not make a pace yet.
+    let other = tx.clone();
+    let mut room = other.reserve(8).expect("a block");
+    let mut inside = vec![vec![1]];
+    while tx.try_send(vec![2]).is_ok() {
+        inside.push(vec![2]);
+    }
+    let (calls, outcome) = if waits {
+        thread::scope(|scope| {
+            let waiting = scope.spawn(|| subscribed(panics, || room.commit().is_ok()));
+            await_sleepers(Pid::this(), 1);
+            victim.signal(Signal::SIGKILL);
+            victim.wait();
+            waiting.join().expect("caught")
+        })
+    } else {
+        kill_until_sweep_is_due(victim);
+        subscribed(panics, || room.try_commit().is_ok())
+    };
+    assert!(outcome.is_err() && calls == 1, "it finds the dead peer");
+    let stats = rx.stats();
+    assert_adds_up(&stats);
+    let accepted = inside.len() as u64;
+    assert_eq!((stats.accepted, stats.returned), (accepted, 1), "{stats:?}");
+    assert!(room.is_empty(), "the reservation has no block any more");
+    assert_eq!(all(&rx), inside);
+    assert_all_free(&rx);
+    // Nor does it remember the header of one, which may be another owner's by now.
+    room.commit().expect_err("there is no block to send");
+    assert_eq!(all(&rx), Vec::<Vec<u8>>::new());
+    assert_all_free(&rx);
+    drop(room);
+    assert_all_free(&rx);
+    let mut room = tx.reserve(1).expect("room");
+    room.fill(9);
+    room.commit().expect("room");
+    assert_eq!(rx.recv().expect("it"), [9]);
+    assert_balanced(&rx);
 }
 
 #[test]

@@ -159,6 +159,10 @@ const OPERATIONS: &[(&str, usize, Make)] = &[
             ends.tx.reserve(8).expect("room").commit().expect("open");
         })
     }),
+    ("try_commit to a full queue", CAPACITY, |ends| {
+        let mut room = ends.tx.reserve(8).expect("a block");
+        Box::new(move || assert!(matches!(room.try_commit(), Err(TrySendError::Full(())))))
+    }),
     ("is_closed", 0, |ends| {
         Box::new(|| assert!(!ends.tx.is_closed()))
     }),

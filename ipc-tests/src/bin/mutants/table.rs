@@ -142,7 +142,7 @@ pub(crate) const MUTANTS: &[Row] = &[
     ("LeaseCountNeverFalls", Layer::Queue, Ipc("queue", "leases::more_leases_than_a_process_may_have_are_refused")),
     ("OwnedLeaseNotCounted", Layer::Queue, Ipc("queue", "leases::leases_that_are_owned_or_end_in_other_threads_count_like_all_others")),
     ("PlaceOutlivesToken", Layer::Segment, Ipc("queue", "values::a_value_is_zeros_when_it_is_cleared_or_was_sent")),
-    ("HeaderOutlivesToken", Layer::Segment, Ipc("death", "events::a_subscriber_that_panics_while_a_commit_waits_keeps_no_block")),
+    ("HeaderOutlivesToken", Layer::Segment, Ipc("death", "events::a_subscriber_that_panics_in_a_commit_keeps_no_block")),
     ("LikelyBlockUnlimited", Layer::Queue, Ipc("queue", "sizes::a_message_that_is_too_large_is_returned_whole")),
     ("LikelyBlockTooLarge", Layer::Queue, Ipc("queue", "sizes::a_short_message_after_a_long_one_takes_no_long_block")),
     ("RewriteChangesBytes", Layer::Segment, Stepkill("--op recv-two-lines --mode kill")),
