@@ -1,9 +1,9 @@
 //! Named queues in mappings that the test has made with the crate `shared_memory`. Most of the tests of named queues apply
 //! to them as well: these are about what is different.
 
-use crate::named::{Name, ask, caller, done, kill_makers, use_until_removed};
+use crate::named::{Name, ask, caller, done, kill_makers, open_while_they_are_made};
 use ipc_tests::support::{LIMIT, dismiss, sleepy};
-use ipc_tests::{Signal, child::Peer, guarded, program, rounds::rounds};
+use ipc_tests::{Signal, guarded, program, rounds::rounds};
 use shared_memory::{Shmem, ShmemConf};
 use std::{
     fs::{self, Permissions},
@@ -272,7 +272,7 @@ fn no_process_opens_an_incomplete_queue_in_a_mapping() {
         let mut counts = Counts::default();
         // A busy machine may let this process see none of the queues of one maker.
         for _ in 0..20 {
-            open_while_they_are_made(&name, rounds, &mut counts);
+            open_while_they_are_made(&name, rounds, "create_on", || counts.open(&name));
             if counts.opened.iter().all(|&count| count > 0) {
                 break;
             }
@@ -290,24 +290,11 @@ struct Counts {
     missed: u32,
 }
 
-/// Opens the queues of this name while another process creates them, one in each round, and removes them.
-fn open_while_they_are_made(name: &Name, rounds: u32, counts: &mut Counts) {
-    let arguments: [&dyn std::fmt::Display; 3] = [&name.0, &rounds, &"create_on"];
-    let maker = Peer::spawn(
-        program("peer"),
-        "create-and-remove",
-        &arguments,
-        Command::spawn,
-    );
-    let mut maker = maker.expect("spawn");
-    let its_id = u32::try_from(maker.pid().as_raw()).expect("an id");
-    let ended = std::thread::spawn(move || {
-        assert_eq!(maker.answer(), "done");
-        dismiss(maker);
-    });
-    while !ended.is_finished() {
-        // By turns with a mapping of this process's own, and with one of `shared_memory`.
-        let way = counts.opened.iter().sum::<u32>() % 2;
+impl Counts {
+    /// Opens the queue of this name, by turns with a mapping of this process's own and with one of `shared_memory`, and counts
+    /// it. `None`: there is none.
+    fn open(&mut self, name: &Name) -> Option<Receiver<u32>> {
+        let way = self.opened.iter().sum::<u32>() % 2;
         let receiver = if way == 0 {
             name.open_in()
         } else {
@@ -315,24 +302,26 @@ fn open_while_they_are_made(name: &Name, rounds: u32, counts: &mut Counts) {
                 Ok(shmem) => open_on(shmem),
                 // It cannot be of size 0: it has its name only when it is complete.
                 Err(shared_memory::ShmemError::MapOpenFailed(2)) => {
-                    counts.missed += 1;
-                    continue;
+                    self.missed += 1;
+                    return None;
                 }
                 Err(other) => panic!("a half-made file: {other}"),
             }
         };
         match receiver {
             Ok(receiver) => {
-                if let Some(count) = counts.opened.get_mut(way as usize) {
+                if let Some(count) = self.opened.get_mut(way as usize) {
                     *count += 1;
                 }
-                use_until_removed(name, receiver, its_id, &ended);
+                Some(receiver)
             }
-            Err(OpenError::NotFound { .. } | OpenError::OtherFile { .. }) => counts.missed += 1,
+            Err(OpenError::NotFound { .. } | OpenError::OtherFile { .. }) => {
+                self.missed += 1;
+                None
+            }
             Err(other) => panic!("a half-made queue: {other}"),
         }
     }
-    ended.join().expect("join");
 }
 
 /// M5. As for other named queues.
