@@ -15,8 +15,8 @@ use core::ops::Range;
 /// A sender prefetches the header of the block that comes this many after the one that it has allocated. In the time that it
 /// sends these messages, the cache line comes from the receiver's processor. Each larger class has at least twice as many blocks.
 const PREFETCH_BLOCKS: u32 = 8;
-/// A sender tries so many blocks of each kind first, before it tries all of them. Blocks become free in about the order in which
-/// they were allocated: if the next few are in use, most of that kind are.
+/// A sender tries this many blocks of each kind before it tries all of them. Blocks become free in about the order in which they
+/// were allocated: if the next few are in use, most of that kind are.
 const PROBES: usize = 4;
 
 /// Allocates a free block of the smallest class. `None`: none is free. Transition `Allocate`.
