@@ -39,7 +39,7 @@ const SHORTEST: u32 = 32;
 /// The pause of a new handle, in nanoseconds.
 const FIRST: u32 = 512;
 
-/// If no message passes for so long, the burst is over (PAUSE-4). Within a stream they follow each other in the time that a
+/// If no message passes for this long, the burst is over (PAUSE-4). Within a burst they follow each other in the time that a
 /// cache line or two take, also between processors that are far apart.
 const LONGEST_GAP: Duration = Duration::from_micros(4);
 
