@@ -4,33 +4,13 @@ use super::attachment::{Attachment, Entered};
 use super::block_writer::BlockWriter;
 use super::failure::SendFailure;
 use super::huge;
-use crate::protocol::block_header::BlockHeader;
 use crate::protocol::ids::Position;
 use crate::protocol::peers::Role;
 use crate::protocol::steps::{OwnedBlock, dead_letters, send};
-use crate::protocol::{Corrupt, SharedState, Words};
-use crate::segment::View;
-use crate::segment::geometry::{COMMITTED_CLASSES, FIRST_LINE_PAYLOAD};
+use crate::protocol::{Corrupt, SharedState};
+use crate::segment::geometry::COMMITTED_CLASSES;
 use crate::sync::{AtomicU32, AtomicUsize, Ordering};
 use core::ops::{Range, RangeInclusive};
-
-/// How many cells ahead a sender prefetches if receivers are far behind: between processors that are far apart, a cache line
-/// takes as long as several messages. Only if messages take two lines. Of a longer message only the cell at the tail is
-/// prefetched.
-const PREFETCH_CELLS: u32 = 4;
-/// How many messages behind receivers are far behind.
-const FAR_BEHIND: u64 = 32;
-/// If receivers are closer, they prefetch the same cells, so a sender prefetches only the next one, and that only if at least so
-/// many messages waited when it looked: a receiver that waits itself polls the next cell.
-const SOME_WAIT: u64 = 3;
-/// The lengths of messages that take two lines of their cells.
-const TWO_LINES: RangeInclusive<usize> = FIRST_LINE_PAYLOAD + 1..=FIRST_LINE_PAYLOAD + 64;
-/// A sender looks how long messages are, and how far behind receivers are, once in this many messages.
-const LOOK_EVERY: u64 = 128;
-/// This bit of [`Allocator::prefetched`] is set for a later cell than the one at the tail. No length has it.
-const LATER_CELL: u32 = 1 << 31;
-
-const _: () = assert!(BlockHeader::is_batched_length(LATER_CELL));
 
 /// How far apart senders start to look for free blocks, as a part of all blocks, in units of 2^-32: the golden ratio, since the
 /// fractions of its multiples lie far from each other.
@@ -52,11 +32,6 @@ pub(super) struct Allocator {
     cursors: [AtomicU32; COMMITTED_CLASSES],
     /// The class of the last message: the next one is probably alike.
     class: AtomicUsize,
-    /// Whether a cell has room for messages that take two lines.
-    has_long_cells: bool,
-    /// What this sender prefetches: the number of bytes of the payload at the tail, 0 if they are in the line that it allocates; or
-    /// [`LATER_CELL`] and the number of cells that it is ahead.
-    prefetched: AtomicU32,
 }
 
 impl Allocator {
@@ -76,8 +51,6 @@ impl Allocator {
         Self {
             cursors,
             class: AtomicUsize::new(0),
-            has_long_cells: geometry.inline_payload() > FIRST_LINE_PAYLOAD,
-            prefetched: AtomicU32::new(0),
         }
     }
 
@@ -95,62 +68,6 @@ impl Allocator {
     pub(super) fn distant_cell(&self, queue: Entered<'_>, tail: Position) -> Option<OwnedBlock> {
         let [spare, ..] = &self.cursors;
         send::allocate_distant_cell(queue.segment(), queue.peer(), tail, spare)
-    }
-
-    /// Prefetches what this message, or a later one, will write, before the one at `tail` is allocated.
-    #[inline(always)]
-    pub(super) fn prefetch(&self, words: View<'_>, tail: Position) {
-        match self.to_prefetch(words, tail) {
-            None | Some(0) => {}
-            Some(length) if length < LATER_CELL => words.prefetch_payload(tail, length as usize),
-            Some(later) => words.prefetch_two_lines(tail.plus((later ^ LATER_CELL).into())),
-        }
-    }
-
-    /// Does the same for a message whose length is known.
-    #[inline(always)]
-    pub(super) fn prefetch_known(&self, words: View<'_>, tail: Position, length: usize) {
-        match self.to_prefetch(words, tail) {
-            None => {}
-            Some(later) if later > LATER_CELL && TWO_LINES.contains(&length) => {
-                words.prefetch_two_lines(tail.plus((later ^ LATER_CELL).into()));
-            }
-            Some(_) => words.prefetch_payload(tail, length),
-        }
-    }
-
-    /// Returns what to prefetch, as [`prefetched`](Self::prefetched) has it; looks again now and then. `None`: all that a cell has
-    /// room for is in the line that is allocated.
-    #[inline(always)]
-    fn to_prefetch(&self, words: View<'_>, tail: Position) -> Option<u32> {
-        if !self.has_long_cells {
-            return None;
-        }
-        if tail.0.is_multiple_of(LOOK_EVERY) {
-            self.look(words, tail);
-        }
-        Some(self.prefetched.load(Ordering::Relaxed))
-    }
-
-    /// Finds out what to prefetch: messages are probably as long as the last one.
-    #[inline(never)]
-    fn look(&self, words: View<'_>, tail: Position) {
-        let last = tail
-            .minus(1)
-            .and_then(|last| words.block(words.ring_size().index_beside(last)));
-        let length = last.map_or(0, BlockHeader::length);
-        let prefetched = if TWO_LINES.contains(&(length as usize)) {
-            match tail.0.saturating_sub(words.head().get().0) {
-                FAR_BEHIND.. => LATER_CELL | PREFETCH_CELLS,
-                SOME_WAIT.. => LATER_CELL | 1,
-                _ => length,
-            }
-        } else if length as usize > FIRST_LINE_PAYLOAD && !BlockHeader::is_batched_length(length) {
-            length
-        } else {
-            0
-        };
-        self.prefetched.store(prefetched, Ordering::Relaxed);
     }
 
     /// Returns the class that the next message probably needs, if that is a larger class that is committed as a whole.

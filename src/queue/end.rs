@@ -1,18 +1,26 @@
 //! What both ends of a queue have in common.
 
 use super::attachment::{Attachment, Entered, Forked};
-use super::liveness::LivenessPacer;
+use super::liveness::{LivenessPacer, MAX_STRIDE};
+use super::prefetch::Prefetch;
 use super::stats::{self, Stats};
 use super::wait::{Interrupter, Waiter};
-use crate::protocol::SharedState;
 use crate::protocol::peers::Role;
 use crate::protocol::steps::{close, send, walk};
+use crate::protocol::{SharedState, Words};
+use crate::segment::View;
 use std::sync::Arc;
+
+/// A handle looks at the other side of a busy queue for one in this many messages: the cache line of its hint takes as long as
+/// several messages, for both sides.
+const LOOK_EVERY: u64 = 1024;
 
 /// One handle of one role: keeps the attachment alive and the role taken.
 #[derive(Debug)]
 pub(super) struct Handle {
     pacer: LivenessPacer,
+    /// What a sender prefetches.
+    pub(super) prefetch: Prefetch,
     pub(super) attachment: Arc<Attachment>,
     pub(super) waiter: Waiter,
     role: Role,
@@ -23,6 +31,7 @@ impl Handle {
     pub(super) fn counted(attachment: Arc<Attachment>, role: Role) -> Self {
         Self {
             pacer: LivenessPacer::new(),
+            prefetch: Prefetch::new(),
             attachment,
             waiter: Waiter::new(),
             role,
@@ -43,13 +52,33 @@ impl Handle {
         self.attachment.enter()
     }
 
-    /// Enters for an operation, counts it, and checks on the peers if it is time to. This process must have nothing in
+    /// Enters for an operation, counts it, and checks on the peers and the other side if it is time to. This process must have nothing in
     /// hand: see [`LivenessPacer::count`].
     #[inline(always)]
     pub(super) fn begin(&self) -> Result<Entered<'_>, Forked> {
         let queue = self.enter()?;
-        self.pacer.count(queue.segment());
+        if self.pacer.count(queue.segment()) {
+            self.look(queue.view());
+        }
         Ok(queue)
+    }
+
+    /// Now and then looks what the other side of the queue does.
+    #[cold]
+    #[inline(never)]
+    fn look(&self, words: View<'_>) {
+        let own_side = match self.role {
+            Role::Sender => words.tail(),
+            Role::Receiver => words.head(),
+        };
+        // A busy handle comes here once in `MAX_STRIDE` messages. Not at the first message, when there is nothing to see yet.
+        if own_side.get().0 % LOOK_EVERY / u64::from(MAX_STRIDE) != 1 {
+            return;
+        }
+        match self.role {
+            Role::Sender => self.prefetch.look(words),
+            Role::Receiver => words.look_how_many_wait(),
+        }
     }
 
     /// Counts an operation that has a result in a forked child, too.

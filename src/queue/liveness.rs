@@ -35,7 +35,7 @@ use crate::segment::sweep::SweepScope;
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 
 /// The largest number of operations between two reads of the clock.
-const MAX_STRIDE: u32 = 64;
+pub(super) const MAX_STRIDE: u32 = 64;
 /// The coarse clock is exact enough while no sweep is due within this number of its ticks.
 const COARSE_TICKS: u64 = 4;
 
@@ -62,16 +62,18 @@ impl LivenessPacer {
         }
     }
 
-    /// Counts one operation, and checks the peers if that is due.
+    /// Counts one operation, and checks the peers if that is due. Returns whether it has read the clock.
     ///
     /// The caller must hold nothing that unwinding would lose (LIVENESS-1), and must not be a forked child.
     #[inline(always)]
-    pub(super) fn count(&self, segment: &Segment) {
+    pub(super) fn count(&self, segment: &Segment) -> bool {
         let left = self.countdown.load(Ordering::Relaxed).wrapping_sub(1);
         self.countdown.store(left, Ordering::Relaxed);
-        if left.cast_signed() <= 0 {
+        let is_due = left.cast_signed() <= 0;
+        if is_due {
             self.read_clock(segment);
         }
+        is_due
     }
 
     #[cold]

@@ -54,6 +54,7 @@ mod option_checks;
 mod options;
 mod pause;
 mod policy;
+mod prefetch;
 #[cfg(feature = "async")]
 mod reactor;
 mod receiver;

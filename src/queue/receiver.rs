@@ -315,3 +315,32 @@ impl<T, C: Codec<T>> sealed::End for Receiver<T, C> {
         Self::counted(Arc::new(attachment))
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use crate::queue::Options;
+
+    #[test]
+    fn receivers_prefetch_far_ahead_only_while_many_messages_wait() {
+        let options = Options::new(1024);
+        let (tx, rx) = options.channel::<u64>().expect("a queue");
+        let ahead = || {
+            rx.handle
+                .begin()
+                .expect("not forked")
+                .view()
+                .receivers_ahead()
+        };
+        let [near, far] = [2, 8];
+        assert_eq!(ahead(), near);
+        for (waiting, expected) in [(200, far), (100, near), (200, far), (0, near)] {
+            for number in 0..3000 {
+                tx.send(number).expect("open");
+                while rx.len() > waiting {
+                    rx.recv().expect("a message");
+                }
+            }
+            assert_eq!(ahead(), expected, "{waiting} messages wait");
+        }
+    }
+}

@@ -171,7 +171,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
         let words = queue.view();
         if length <= words.small_payload() && !words.lifecycle().load().is_closing() {
             let tail = words.tail().get();
-            self.allocator.prefetch_known(words, tail, length);
+            self.handle.prefetch.prefetch_known(words, tail, length);
             if let Some(block) = send::allocate_beside(words, queue.peer(), tail) {
                 let block = WritableBlock::near(words, tail, block, length);
                 return Ok(Reservation::new(self, block, length));

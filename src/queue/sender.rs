@@ -232,7 +232,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
         }
         let words = queue.view();
         let tail = words.tail().get();
-        self.allocator.prefetch(words, tail);
+        self.handle.prefetch.prefetch(words, tail);
         match send::allocate_beside(words, queue.peer(), tail) {
             Some(block) => self.send_in::<M, D>(queue, words, tail, block, message),
             None => SmallSend::TailInUse(tail),

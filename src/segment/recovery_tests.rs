@@ -583,6 +583,7 @@ impl<'a, 'q: 'a> Words<'a> for &'a Dying<'q> {
     fn prefetch_room(self, _: BlockIndex, _: BlockIndex) {}
     fn prefetch_message(self, _: Position, _: BlockIndex) {}
     fn prefetch_cell(self, _: Position) {}
+    fn prefetch_after(self, _: Position) {}
 }
 
 /// Recovers until the recoverer dies after `looks` looks at words. Returns whether it has died before the end.

@@ -33,6 +33,7 @@ use crate::protocol::peers::PeerEntry;
 use crate::protocol::returned::ReturnedWord;
 use crate::protocol::ring::{Hint, RingSize, SlotWord};
 use crate::protocol::{Corrupt, Words};
+use crate::sync::AtomicU32;
 #[cfg(feature = "cli")]
 use core::ops::Range;
 use core::ptr::NonNull;
@@ -50,6 +51,8 @@ pub(super) struct Places {
     rewritten: u32,
     headers: NonNull<u8>,
     peers: NonNull<u8>,
+    /// How many cells ahead receivers of this process prefetch.
+    receivers_ahead: AtomicU32,
     block_count: u32,
     /// The larger blocks of each part.
     larger: [LargerBlocks; Part::COUNT],
@@ -91,6 +94,7 @@ impl Places {
             larger,
             headers: mapping.pointer_at(geometry.headers),
             peers: mapping.pointer_at(geometry.peers),
+            receivers_ahead: AtomicU32::new(prefetch::NEAR),
             block_count: geometry.block_count(),
             mapping,
             geometry,
@@ -351,5 +355,10 @@ impl<'a> Words<'a> for View<'a> {
     #[inline(always)]
     fn prefetch_cell(self, position: Position) {
         View::prefetch_cell(self, position);
+    }
+
+    #[inline(always)]
+    fn prefetch_after(self, position: Position) {
+        View::prefetch_after(self, position);
     }
 }

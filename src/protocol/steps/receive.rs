@@ -16,9 +16,6 @@ use crate::protocol::ring::{LapOrder, SlotKind, SlotState};
 use crate::protocol::{Corrupt, SharedState, Words};
 use crate::sync::fence_after_exchange;
 
-/// How many cells ahead a receiver prefetches: in the time that this many messages take, a cache line comes from
-/// the sender's processor.
-const PREFETCH_CELLS: u64 = 8;
 /// How many messages ahead a receiver prefetches those that do not lie beside their slots: such a message takes longer.
 const PREFETCH_MESSAGES: u64 = 2;
 
@@ -291,7 +288,7 @@ fn take_block<'a, S: SharedState>(
         return Err(NotTaken::Lost);
     };
     words.head().set(position.next());
-    words.prefetch_cell(position.plus(PREFETCH_CELLS));
+    words.prefetch_after(position);
     if words.space().has_waiters() && !mutant!(TakeWithoutWake) {
         shared.space().notify(|word| shared.wake(word, 1));
     }

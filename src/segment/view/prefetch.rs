@@ -12,7 +12,15 @@ use crate::protocol::block_header::BlockHeader;
 use crate::protocol::ids::{BlockIndex, Position};
 use crate::protocol::ring::SlotKind;
 use crate::segment::layout::{CACHE_LINE, CellHeader, LARGE_HEADER};
+use crate::sync::Ordering;
 
+/// How many cells ahead a receiver prefetches while few messages wait. A cell further on is probably not filled yet: to prefetch
+/// it takes its line away from a sender that is about to write it.
+pub(super) const NEAR: u32 = 2;
+/// The same while many wait: between processors that are far apart, a line takes as long as several messages.
+const FAR: u32 = 8;
+/// How many messages are many.
+const MANY_WAIT: u64 = 128;
 /// How many lines from the start of a cell or of a payload are prefetched: those of 1 KiB. The processor's own prefetching finds
 /// the rest.
 const PREFETCHED_LINES: usize = 18;
@@ -38,18 +46,38 @@ impl View<'_> {
         }
     }
 
-    /// Tells the processor that the first two lines of the cell of a position will be written soon.
+    /// Tells the processor that a line of the cell of a position will be written soon.
     #[inline(always)]
-    pub(crate) fn prefetch_two_lines(self, position: Position) {
-        let cell = self.cell_at(position);
-        cpu::prefetch_for_write(cell);
-        cpu::prefetch_for_write(cell.wrapping_add(CACHE_LINE));
+    pub(crate) fn prefetch_line(self, position: Position, line: usize) {
+        cpu::prefetch_for_write(self.cell_at(position).wrapping_add(line * CACHE_LINE));
     }
 
     /// See [`Words::prefetch_cell`].
     #[inline(always)]
     pub(super) fn prefetch_cell(self, position: Position) {
         self.prefetch(self.offset_at(position));
+    }
+
+    /// See [`Words::prefetch_after`].
+    #[inline(always)]
+    pub(super) fn prefetch_after(self, position: Position) {
+        let ahead = self.all.receivers_ahead.load(Ordering::Relaxed);
+        self.prefetch_cell(position.plus(ahead.into()));
+    }
+
+    /// Looks how many messages wait, and so how far ahead receivers of this process prefetch.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn look_how_many_wait(self) {
+        let waiting = self.tail().get().0.saturating_sub(self.head().get().0);
+        let ahead = if waiting < MANY_WAIT { NEAR } else { FAR };
+        self.all.receivers_ahead.store(ahead, Ordering::Relaxed);
+    }
+
+    /// Returns how far ahead receivers of this process prefetch.
+    #[cfg(all(test, not(loom)))]
+    pub(crate) fn receivers_ahead(self) -> u32 {
+        self.all.receivers_ahead.load(Ordering::Relaxed)
     }
 
     /// See [`Words::prefetch_block`].

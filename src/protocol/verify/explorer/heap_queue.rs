@@ -269,6 +269,7 @@ impl<'a> Words<'a> for &'a HeapQueue {
     fn prefetch_room(self, _: BlockIndex, _: BlockIndex) {}
     fn prefetch_message(self, _: Position, _: BlockIndex) {}
     fn prefetch_cell(self, _: Position) {}
+    fn prefetch_after(self, _: Position) {}
 }
 
 /// Returns the statistics of a queue with this memory, as the real function counts them.

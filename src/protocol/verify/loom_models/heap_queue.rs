@@ -261,4 +261,5 @@ impl<'a> Words<'a> for &'a HeapQueue {
     fn prefetch_room(self, _: BlockIndex, _: BlockIndex) {}
     fn prefetch_message(self, _: Position, _: BlockIndex) {}
     fn prefetch_cell(self, _: Position) {}
+    fn prefetch_after(self, _: Position) {}
 }
