@@ -1,24 +1,29 @@
 //! What both ends of a queue have in common.
 
 use super::attachment::{Attachment, Entered, Forked};
-use super::liveness::{LivenessPacer, MAX_STRIDE};
+use super::liveness::LivenessPacer;
 use super::prefetch::Prefetch;
 use super::stats::{self, Stats};
 use super::wait::{Interrupter, Waiter};
+use crate::protocol::SharedState;
 use crate::protocol::peers::Role;
 use crate::protocol::steps::{close, send, walk};
-use crate::protocol::{SharedState, Words};
 use crate::segment::View;
+use crate::sync::{AtomicU32, Ordering};
 use std::sync::Arc;
 
-/// A handle looks at the other side of a busy queue for one in this many messages: the cache line of its hint takes as long as
-/// several messages, for both sides.
-const LOOK_EVERY: u64 = 1024;
+/// A handle looks how far apart the two sides are at one in this many reads of its clock, which is one in about 1,000
+/// operations of a busy handle. To read the hint of the other side takes its cache line away, which delays both sides.
+const LOOK_EVERY: u32 = 16;
+/// At which of them: at the first ones there is nothing to see yet.
+const FIRST_LOOK: u32 = 7;
 
 /// One handle of one role: keeps the attachment alive and the role taken.
 #[derive(Debug)]
 pub(super) struct Handle {
     pacer: LivenessPacer,
+    /// How often the pacer has read the clock. Threads that share the handle may lose some.
+    clock_reads: AtomicU32,
     /// What a sender prefetches.
     pub(super) prefetch: Prefetch,
     pub(super) attachment: Arc<Attachment>,
@@ -31,6 +36,7 @@ impl Handle {
     pub(super) fn counted(attachment: Arc<Attachment>, role: Role) -> Self {
         Self {
             pacer: LivenessPacer::new(),
+            clock_reads: AtomicU32::new(0),
             prefetch: Prefetch::new(),
             attachment,
             waiter: Waiter::new(),
@@ -52,8 +58,8 @@ impl Handle {
         self.attachment.enter()
     }
 
-    /// Enters for an operation, counts it, and checks on the peers and the other side if it is time to. This process must have nothing in
-    /// hand: see [`LivenessPacer::count`].
+    /// Enters for an operation, counts it, and checks on the peers and the other side if it is time to. This process must
+    /// have nothing in hand: see [`LivenessPacer::count`].
     #[inline(always)]
     pub(super) fn begin(&self) -> Result<Entered<'_>, Forked> {
         let queue = self.enter()?;
@@ -63,16 +69,14 @@ impl Handle {
         Ok(queue)
     }
 
-    /// Now and then looks what the other side of the queue does.
+    /// Counts a read of the clock, and looks how far apart the two sides of the queue are if it is time to.
     #[cold]
     #[inline(never)]
     fn look(&self, words: View<'_>) {
-        let own_side = match self.role {
-            Role::Sender => words.tail(),
-            Role::Receiver => words.head(),
-        };
-        // A busy handle comes here once in `MAX_STRIDE` messages. Not at the first message, when there is nothing to see yet.
-        if own_side.get().0 % LOOK_EVERY / u64::from(MAX_STRIDE) != 1 {
+        let reads = self.clock_reads.load(Ordering::Relaxed);
+        self.clock_reads
+            .store(reads.wrapping_add(1), Ordering::Relaxed);
+        if reads % LOOK_EVERY != FIRST_LOOK {
             return;
         }
         match self.role {

@@ -2,7 +2,8 @@
 //!
 //! A process that waits for a queue checks its peers when its sleep ends. A process that never waits checks them at the
 //! start of an operation, but not of each one: reading even a coarse clock costs 3 ns, and a message 12. So each handle
-//! counts its operations, and reads the clock once in `stride` of them.
+//! counts its operations, and reads the clock once in `stride` of them. At some of these reads it also looks how far apart
+//! senders and receivers are (`end`).
 //!
 //! | countdown | meaning                                                                       |
 //! |-----------|-------------------------------------------------------------------------------|
@@ -35,7 +36,7 @@ use crate::segment::sweep::SweepScope;
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 
 /// The largest number of operations between two reads of the clock.
-pub(super) const MAX_STRIDE: u32 = 64;
+const MAX_STRIDE: u32 = 64;
 /// The coarse clock is exact enough while no sweep is due within this number of its ticks.
 const COARSE_TICKS: u64 = 4;
 

@@ -6,7 +6,7 @@
 //! |------------------------------|------------------------------------------------------------------------------|
 //! | this process and the segment | `liveness`, `lease_count`, `attachment` (the guard against forked children)   |
 //! | failures and waiting         | `failure`, `policy`, `pause`, `spin_time`, `yields`, `wait`                   |
-//! | what both ends share         | `stats`, `end`                                                               |
+//! | what both ends share         | `stats`, `prefetch`, `end`                                                   |
 //! | sending                      | `block_writer`, `huge`, `allocator`, `sender`, `reservation`, `value_reservation` |
 //! | sending many messages        | `encoded_batch`, `send_many`                                                 |
 //! | receiving                    | `held_block`, `batches`, `taken`, `lease`, `dead_letters`, `receiver`, `receiving`, `iter` |

@@ -14,8 +14,8 @@ use core::ops::RangeInclusive;
 const PREFETCH_CELLS: u32 = 4;
 /// How many messages behind receivers are far behind.
 const FAR_BEHIND: u64 = 32;
-/// If receivers are closer, they prefetch the same cells, so a sender prefetches only the next one, and that only if a message takes
-/// two lines, and this many messages waited when it looked, or more: a receiver that waits itself polls the next cell.
+/// If receivers are closer, they prefetch the same cells, so a sender prefetches only the next one, and that only if a message
+/// takes two lines, and this many messages waited when it looked, or more: a receiver that waits itself polls the next cell.
 const SOME_WAIT: u64 = 3;
 /// The lengths of messages that take two lines of their cells.
 const TWO_LINES: RangeInclusive<usize> = FIRST_LINE_PAYLOAD + 1..=FIRST_LINE_PAYLOAD + 64;
@@ -26,12 +26,12 @@ const LATER_LINE: u32 = LATER_CELL | 1 << 30;
 
 const _: () = assert!(BlockHeader::is_batched_length(LATER_CELL));
 
-/// Prefetches the first line of a later cell, or the first two, as a [`Prefetch`] has it.
+/// Prefetches the first line of a later cell, as a [`Prefetch`] has it, or the first two.
 #[inline(always)]
-fn prefetch_later(words: View<'_>, tail: Position, later: u32) {
+fn prefetch_later(words: View<'_>, tail: Position, later: u32, two_lines: bool) {
     let cell = tail.plus((later & !LATER_LINE).into());
     words.prefetch_line(cell, 0);
-    if later < LATER_LINE {
+    if two_lines {
         words.prefetch_line(cell, 1);
     }
 }
@@ -53,7 +53,7 @@ impl Prefetch {
         match self.0.load(Ordering::Relaxed) {
             0 => {}
             length if length < LATER_CELL => words.prefetch_payload(tail, length as usize),
-            later => prefetch_later(words, tail, later),
+            later => prefetch_later(words, tail, later, later < LATER_LINE),
         }
     }
 
@@ -62,7 +62,7 @@ impl Prefetch {
     pub(super) fn prefetch_known(&self, words: View<'_>, tail: Position, length: usize) {
         let later = self.0.load(Ordering::Relaxed);
         if later > LATER_CELL && length <= *TWO_LINES.end() {
-            prefetch_later(words, tail, later);
+            prefetch_later(words, tail, later, length > FIRST_LINE_PAYLOAD);
         } else {
             words.prefetch_payload(tail, length);
         }
@@ -99,13 +99,16 @@ mod tests {
     use crate::queue::{Options, Raw};
 
     const CAPACITY: usize = 1024;
+    /// More messages than pass between two looks.
+    const MESSAGES: usize = 4 * CAPACITY;
     const FEW: usize = 4;
+    const MANY: usize = 100;
 
-    /// Sends `messages` of `N` bytes, of which the last `waiting` wait then. Returns what the sender prefetches.
-    fn prefetched<const N: usize>(messages: usize, waiting: usize) -> u32 {
+    /// Sends messages of `N` bytes, of which the last `waiting` wait then. Returns what the sender prefetches in the end.
+    fn prefetched<const N: usize>(waiting: usize) -> u32 {
         let options = Options::new(CAPACITY);
         let (tx, rx) = options.channel_with::<[u8; N], Raw>().expect("a queue");
-        for sent in 0..messages {
+        for sent in 0..MESSAGES {
             tx.send([1; N]).expect("open");
             if sent >= waiting {
                 rx.recv().expect("a message");
@@ -116,32 +119,29 @@ mod tests {
 
     #[test]
     fn a_sender_prefetches_later_cells_if_receivers_are_far_behind() {
-        for messages in [128, CAPACITY] {
-            assert_eq!(prefetched::<8>(messages, 100), LATER_LINE | PREFETCH_CELLS);
-            assert_eq!(prefetched::<64>(messages, 100), LATER_CELL | PREFETCH_CELLS);
-            assert_eq!(prefetched::<64>(messages, FEW), LATER_CELL | 1);
-        }
+        assert_eq!(prefetched::<8>(MANY), LATER_LINE | PREFETCH_CELLS);
+        assert_eq!(prefetched::<64>(MANY), LATER_CELL | PREFETCH_CELLS);
+        assert_eq!(prefetched::<64>(FEW), LATER_CELL | 1);
     }
 
     #[test]
-    fn a_sender_prefetches_no_later_cell_if_receivers_are_close() {
-        assert_eq!(prefetched::<8>(CAPACITY, FEW), 0);
-        assert_eq!(prefetched::<64>(CAPACITY, 0), 64);
-        assert_eq!(prefetched::<1000>(CAPACITY, 100), 1000);
+    fn a_sender_prefetches_no_later_cell_if_receivers_are_close_or_messages_long() {
+        assert_eq!(prefetched::<8>(FEW), 0);
+        assert_eq!(prefetched::<64>(0), 64);
+        assert_eq!(prefetched::<1000>(MANY), 1000);
     }
 
-    /// A sender looks again, if others send, too.
     #[test]
-    fn a_sender_looks_at_the_queue_now_and_then() {
+    fn each_of_several_senders_looks_again_now_and_then() {
         let options = Options::new(CAPACITY);
         let (tx, rx) = options.channel_with::<[u8; 8], Raw>().expect("a queue");
         let of_sender = |tx: &crate::Sender<_, Raw>| tx.handle.prefetch.0.load(Ordering::Relaxed);
         let other = tx.clone();
-        for _ in 0..4 * CAPACITY {
+        for _ in 0..MESSAGES {
             for sender in [&tx, &other] {
                 sender.send([1; 8]).expect("open");
             }
-            while rx.len() > 100 {
+            while rx.len() > MANY {
                 rx.recv().expect("a message");
             }
         }
@@ -149,7 +149,7 @@ mod tests {
             [&tx, &other].map(of_sender),
             [LATER_LINE | PREFETCH_CELLS; 2]
         );
-        for _ in 0..4 * CAPACITY {
+        for _ in 0..MESSAGES {
             for sender in [&tx, &other] {
                 sender.send([1; 8]).expect("open");
             }

@@ -318,10 +318,15 @@ impl<T, C: Codec<T>> sealed::End for Receiver<T, C> {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
+    use crate::Receiver;
     use crate::queue::Options;
 
-    #[test]
-    fn receivers_prefetch_far_ahead_only_while_many_messages_wait() {
+    /// More messages than pass between two looks.
+    const MESSAGES: u64 = 3000;
+
+    /// Sends messages, and receives with `receive` while more than `waiting` wait. Expects receivers to prefetch far ahead only
+    /// while many wait.
+    fn check(receive: impl Fn(&Receiver<u64>)) {
         let options = Options::new(1024);
         let (tx, rx) = options.channel::<u64>().expect("a queue");
         let ahead = || {
@@ -333,14 +338,24 @@ mod tests {
         };
         let [near, far] = [2, 8];
         assert_eq!(ahead(), near);
-        for (waiting, expected) in [(200, far), (100, near), (200, far), (0, near)] {
-            for number in 0..3000 {
+        for (waiting, expected) in [(200, far), (50, near), (200, far), (0, near)] {
+            for number in 0..MESSAGES {
                 tx.send(number).expect("open");
                 while rx.len() > waiting {
-                    rx.recv().expect("a message");
+                    receive(&rx);
                 }
             }
             assert_eq!(ahead(), expected, "{waiting} messages wait");
         }
+    }
+
+    #[test]
+    fn receivers_prefetch_far_ahead_only_while_many_messages_wait() {
+        check(|rx| _ = rx.recv().expect("a message"));
+    }
+
+    #[test]
+    fn receivers_of_many_messages_look_how_many_wait_too() {
+        check(|rx| _ = rx.recv_many(&mut Vec::new(), 16).expect("messages"));
     }
 }

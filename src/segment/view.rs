@@ -10,7 +10,8 @@
 //! another multiplication.
 //!
 //! VIEW-1. The addresses are those of the mapping that is kept with them, and the numbers are those of its geometry. All
-//!         of them are private to this module, and never change.
+//!         of them are private to this module, and never change, but for one that is only a hint: how far ahead receivers
+//!         prefetch.
 #![allow(
     unsafe_code,
     reason = "turns addresses in the mapping into references; each block states its reason"

@@ -71,7 +71,10 @@ impl View<'_> {
     pub(crate) fn look_how_many_wait(self) {
         let waiting = self.tail().get().0.saturating_sub(self.head().get().0);
         let ahead = if waiting < MANY_WAIT { NEAR } else { FAR };
-        self.all.receivers_ahead.store(ahead, Ordering::Relaxed);
+        // The line has much that all threads read.
+        if self.all.receivers_ahead.load(Ordering::Relaxed) != ahead {
+            self.all.receivers_ahead.store(ahead, Ordering::Relaxed);
+        }
     }
 
     /// Returns how far ahead receivers of this process prefetch.
