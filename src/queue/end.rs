@@ -15,7 +15,7 @@ use std::sync::Arc;
 /// A handle looks how far apart the two sides are at one in this many reads of its clock, which is one in about 1,000
 /// operations of a busy handle. To read the hint of the other side takes its cache line away, which delays both sides.
 const LOOK_EVERY: u32 = 16;
-/// At which of them: at the first ones there is nothing to see yet.
+/// The first of these reads at which it looks: at earlier ones there is nothing to see yet.
 const FIRST_LOOK: u32 = 7;
 
 /// One handle of one role: keeps the attachment alive and the role taken.
