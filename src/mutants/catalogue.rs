@@ -41,6 +41,8 @@ mutants! {
     AllocateByStore,
     /// A sender tries only the block at the tail and the spare ones (`Allocate`).
     DistantCellsNotTried,
+    /// A receiver that waits writes to the slot what it has seen there, even if the slot has changed since.
+    SlotRewrittenByStore,
     /// A receiver takes the block that lies beside the slot, not the one that the slot names (`Take`).
     BlockOfPosition,
     /// A receiver frees a block by a plain store, and looks for sleepers without a fence in between (`Release`, PARK-2).
@@ -131,7 +133,7 @@ mutants! {
     DeadlineIgnored,
     /// Waits yield however late their yields have ended (YIELDS-2).
     LateYieldsGoOn,
-    /// The search for the pause measures the rate of messages in runs only (PAUSE-3).
+    /// The search for the pause measures the rate of messages in streams only (PAUSE-3).
     SingleMessagesNotCounted,
     /// The search for the pause measures the rate with the time between bursts (PAUSE-4).
     GapsCounted,

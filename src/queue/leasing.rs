@@ -116,7 +116,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
             None
         } else {
             let words = queue.view();
-            match self.look_a_few_times(queue, words, policy) {
+            match receive::look(words) {
                 Ok(found) => {
                     match receive::take_found(queue.segment(), words, queue.peer(), found) {
                         Ok(block) => match ReadableBlock::near(words, found.place(), block) {
@@ -162,7 +162,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
                 receive::take_elsewhere(segment, peer, position, slot)
                     .map_err(|reason| Miss::of(position, reason))
             }
-            Some(miss) => receive::take_after(segment, peer, miss),
+            Some(miss) => self.take_after_miss(queue, miss, policy),
             None => return self.lease_waiting(queue, self.take_counted(queue), policy),
         };
         let taken = match taken {

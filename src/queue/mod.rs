@@ -9,7 +9,7 @@
 //! | what both ends share         | `stats`, `prefetch`, `end`                                                   |
 //! | sending                      | `block_writer`, `huge`, `allocator`, `sender`, `reservation`, `value_reservation` |
 //! | sending many messages        | `encoded_batch`, `send_many`                                                 |
-//! | receiving                    | `held_block`, `batches`, `taken`, `lease`, `dead_letters`, `receiver`, `receiving`, `iter` |
+//! | receiving                    | `held_block`, `batches`, `taken`, `lease`, `dead_letters`, `receiver`, `looking`, `receiving`, `iter` |
 //! | ... in other ways            | `leasing`, `bytes_lease`, `value_lease`, `recv_many`, `watch`                |
 //! | waiting for several queues   | `select`                                                                     |
 //! | without a thread that waits  | `reactor` (below `attachment`), `futures`                                    |
@@ -43,6 +43,7 @@ mod lease_count;
 mod leasing;
 mod listing;
 mod liveness;
+mod looking;
 mod mailbox;
 mod name;
 mod named;

@@ -301,9 +301,9 @@ impl Options {
     /// sleeps. If other programs take the processor for a whole time slice twice in short order, waits sleep sooner for a
     /// while.
     ///
-    /// If messages come in runs, a process that has received all of them, or has filled the queue, pauses before it looks
+    /// If messages come in a stream, a process that has received all of them, or has filled the queue, pauses before it looks
     /// again, so that it does not compete with the other side for each message. It finds out which pause moves the most
-    /// messages: at most 8 µs, and never more than the time set here. The last message of a run may be received later
+    /// messages: at most 8 µs, and never more than the time set here. The last message of a stream may be received later
     /// by as much.
     pub const fn spin(mut self, spin: Duration) -> Self {
         self.spin = spin;

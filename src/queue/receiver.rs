@@ -12,10 +12,8 @@ use super::taken::TakenMessage;
 use super::wait::Awaited;
 use crate::codec::{Bincode, Codec};
 use crate::error::{RecvError, RecvTimeoutError, TryRecvError};
-use crate::protocol::SharedState;
 use crate::protocol::peers::Role;
-use crate::protocol::steps::receive::{self, Found, Miss, Receive};
-use crate::segment::View;
+use crate::protocol::steps::receive::{self, Miss, Receive};
 use core::fmt;
 use core::marker::PhantomData;
 use core::time::Duration;
@@ -187,31 +185,6 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         self.handle.len() == 0 && self.batches.is_empty()
     }
 
-    /// Looks for a message in the queue. If there is none now, and the caller waits, looks a few times more: the answer
-    /// to what this process has just sent may be near.
-    #[inline(always)]
-    pub(super) fn look_a_few_times<P: WaitPolicy>(
-        &self,
-        queue: Entered<'_>,
-        words: View<'_>,
-        policy: &P,
-    ) -> Result<Found, Miss> {
-        let mut tries = 0;
-        loop {
-            match receive::look(words) {
-                Err(Miss::Unfilled)
-                    if P::WAITS
-                        && self.handle.waiter.tries_again(
-                            queue,
-                            queue.segment().head(),
-                            policy,
-                            &mut tries,
-                        ) => {}
-                found => return found,
-            }
-        }
-    }
-
     /// Waits until `look` finds something, after it has found nothing.
     pub(super) fn wait_for_messages<P: WaitPolicy, R>(
         &self,
@@ -219,11 +192,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         mut look: impl FnMut() -> Result<Option<R>, RecvFailure>,
         policy: &P,
     ) -> Result<R, Failure<P::Error, RecvFailure>> {
-        let awaited = Awaited {
-            word: queue.segment().items(),
-            own_side: queue.segment().head(),
-            other_side: queue.segment().tail(),
-        };
+        let awaited = Awaited::message(queue, false);
         let waiter = &self.handle.waiter;
         if let Some(found) = waiter.spin(queue, &awaited, policy, &mut look)? {
             return Ok(found);

@@ -29,7 +29,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
             return self.receive_after(queue, None, policy);
         }
         let words = queue.view();
-        let found = match self.look_a_few_times(queue, words, policy) {
+        let found = match receive::look(words) {
             Ok(found) => found,
             Err(Miss::Elsewhere(position, slot)) => {
                 return self.receive_elsewhere(queue, position, slot, policy);
@@ -112,7 +112,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
             return otherwise(self.receive_after(queue, None, policy));
         }
         let words = queue.view();
-        let found = match self.look_a_few_times(queue, words, policy) {
+        let found = match receive::look(words) {
             Ok(found) => found,
             Err(Miss::Elsewhere(position, slot)) => {
                 return otherwise(self.receive_elsewhere(queue, position, slot, policy));
@@ -188,7 +188,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         miss: Option<Miss>,
         policy: &P,
     ) -> Result<T, P::RecvError> {
-        let miss = match miss.map(|miss| receive::take_after(queue.segment(), queue.peer(), miss)) {
+        let miss = match miss.map(|miss| self.take_after_miss(queue, miss, policy)) {
             // Not unusual, if several processes receive.
             Some(Ok(block)) => return self.open_large(HeldBlock::new(queue, block), policy),
             Some(Err(miss)) => Some(miss),

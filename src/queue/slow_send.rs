@@ -152,6 +152,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
             word: queue.segment().blocks(),
             own_side: queue.segment().tail(),
             other_side: queue.segment().head(),
+            is_in_stream: false,
         };
         let attempt = || self.allocator.block_for(queue, len);
         #[cfg(feature = "async")]
@@ -214,6 +215,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
             word: segment.space(),
             own_side: segment.tail(),
             other_side: segment.head(),
+            is_in_stream: true,
         };
         self.handle
             .waiter

@@ -38,9 +38,22 @@ pub(super) struct Awaited<'a> {
     pub(super) own_side: &'a Hint,
     /// The position that the other role advances.
     pub(super) other_side: &'a Hint,
+    /// Whether the wait itself shows that messages come in a stream: see [`super::pause`].
+    pub(super) is_in_stream: bool,
 }
 
-impl Awaited<'_> {
+impl<'a> Awaited<'a> {
+    /// What a receiver waits for.
+    pub(super) fn message(queue: Entered<'a>, is_in_stream: bool) -> Self {
+        let segment = queue.segment();
+        Self {
+            word: segment.items(),
+            own_side: segment.head(),
+            other_side: segment.tail(),
+            is_in_stream,
+        }
+    }
+
     fn passed(&self) -> Passed {
         Passed {
             own_side: self.own_side.get().0,
@@ -66,6 +79,9 @@ pub(super) struct Waiter {
 /// A wait makes this many attempts at once, with a `spin_loop` hint after each, before it reads the clock for the first
 /// time: a reading takes about as long as an attempt.
 pub(super) const QUICK_TRIES: u32 = 32;
+/// The capacity from which on a pause is worth trying because of [`Awaited::is_in_stream`]: in a smaller queue, no run can build
+/// up meanwhile.
+const SMALLEST_FOR_RUNS: u32 = 8;
 /// The longest pause of a future: it keeps other tasks of its executor waiting.
 #[cfg(feature = "async")]
 const FUTURE_PAUSE: Duration = Duration::from_micros(4);
@@ -137,7 +153,7 @@ impl Waiter {
         mut attempt: impl FnMut() -> Result<Option<R>, E>,
     ) -> Result<R, Failure<P::Error, E>> {
         let mut tries = 0;
-        while self.tries_again(queue, awaited.own_side, policy, &mut tries) {
+        while self.tries_again(queue, awaited, policy, &mut tries) {
             if let Some(result) = attempt()? {
                 return Ok(result);
             }
@@ -209,7 +225,7 @@ impl Waiter {
     pub(super) fn tries_again<P: WaitPolicy>(
         &self,
         queue: Entered<'_>,
-        own_side: &Hint,
+        awaited: &Awaited<'_>,
         policy: &P,
         tries: &mut u32,
     ) -> bool {
@@ -221,7 +237,10 @@ impl Waiter {
             let Some(spin) = spin_time(queue).filter(|_| is_worthwhile) else {
                 return false;
             };
-            self.pause(own_side.get(), spin, policy.deadline());
+            let position = awaited.own_side.get();
+            let is_in_stream =
+                awaited.is_in_stream && queue.segment().limits().capacity >= SMALLEST_FOR_RUNS;
+            self.pause(position, is_in_stream, spin, policy.deadline());
         } else {
             core::hint::spin_loop();
         }
@@ -229,20 +248,28 @@ impl Waiter {
         *tries <= QUICK_TRIES
     }
 
-    /// Pauses before the first attempts of a wait, for at most `longest`, if messages come in runs: see [`super::pause`].
-    /// A deadline or an interrupt cuts the pause short. Returns whether messages come in runs.
-    fn pause(&self, position: Position, longest: Duration, deadline: Option<Instant>) -> bool {
-        // If the hint has moved backwards, the difference wraps to a huge number, which counts as a long run.
-        let run = position.0.wrapping_sub(self.last_position.get().0);
+    /// Pauses before the first attempts of a wait, for at most `longest`, if messages come in a stream: if there was a run of
+    /// them, or `is_in_stream` says so. See [`super::pause`]. A deadline or an interrupt cuts the pause short. Returns whether
+    /// messages come in a stream.
+    fn pause(
+        &self,
+        position: Position,
+        is_in_stream: bool,
+        longest: Duration,
+        deadline: Option<Instant>,
+    ) -> bool {
+        let last = self.last_position.get();
+        // If the hint has moved backwards, a run has passed whose length is not known.
+        let run = position.0.checked_sub(last.0).unwrap_or(2);
         self.last_position.set(position);
         let now = || {
             let now = self.created.elapsed().as_nanos();
             u64::try_from(now).unwrap_or(u64::MAX)
         };
-        let is_run = pause::is_run(run);
-        let pause = self.pauses.next(run, now).min(longest);
+        let is_stream = is_in_stream || pause::is_run(run);
+        let pause = self.pauses.next(run, is_stream, now).min(longest);
         if pause.is_zero() {
-            return is_run;
+            return is_stream;
         }
         let start = Instant::now();
         let pause = deadline.map_or(pause, |deadline| {
@@ -251,16 +278,17 @@ impl Waiter {
         while start.elapsed() < pause && !self.interrupt.load(Ordering::Relaxed) {
             core::hint::spin_loop();
         }
-        is_run
+        is_stream
     }
 
     /// Pauses before a future waits, as a blocking wait does, but for at most [`FUTURE_PAUSE`]. Returns whether messages come
     /// in runs, so that a few more attempts are worth their time.
     #[cfg(feature = "async")]
     pub(super) fn pause_in_run(&self, queue: Entered<'_>, own_side: &Hint) -> bool {
+        self.pauses.expect_gaps();
         spin_time(queue)
             .filter(|_| cpu::is_multiprocessor())
-            .is_some_and(|spin| self.pause(own_side.get(), spin.min(FUTURE_PAUSE), None))
+            .is_some_and(|spin| self.pause(own_side.get(), false, spin.min(FUTURE_PAUSE), None))
     }
 
     /// Repeats `attempt` for the queue's spin time, or for a shorter time if recent waits have spun without success.
@@ -451,3 +479,6 @@ impl fmt::Debug for Interrupter {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests;

@@ -11,7 +11,7 @@
 //! | [`mapped`]       | [`Segment`]: the mapping, and the words of the protocol in it                           |
 //! | [`view`]         | the addresses of these words, for the fast paths; what they prefetch                    |
 //! | [`payload`]      | the bytes of messages, as slices; what a peer's stray write can do to them              |
-//! | [`rewrite`]      | writing to the cache lines of a message that has been read, so that the next one is faster  |
+//! | [`rewrite`]      | writing to cache lines that a receiver has read, so that the next message is faster       |
 //! | [`batch_layout`] | how several messages lie in the payload of one block                                    |
 //! | [`parts`]        | the memory of classes of blocks and of the peer table, taken when they are first used   |
 //! | [`huge`]         | the memory of blocks for messages of more than 64 KiB                                   |

@@ -43,11 +43,12 @@
 )]
 
 use super::geometry::FIRST_LINE_PAYLOAD;
-use super::rewrite::rewrite_lines;
+use super::rewrite::{self, rewrite_lines};
 use super::view::View;
 use crate::protocol::block_header::BlockHeader;
 use crate::protocol::blocks::BlockKind;
 use crate::protocol::ids::Position;
+use crate::protocol::ring::SlotState;
 use crate::protocol::steps::OwnedBlock;
 use crate::protocol::{Corrupt, Words};
 use core::ptr::NonNull;
@@ -172,6 +173,13 @@ impl<'a> View<'a> {
             && let Ok(place) = self.payload_address_near(position, held.index())
         {
             rewrite_lines(held, place, length);
+        }
+    }
+
+    /// Writes to the slot of a position what is there, if that is still `seen`, where that makes the next message faster.
+    pub(crate) fn rewrite_slot(self, position: Position, seen: SlotState) {
+        if rewrite::is_worthwhile() {
+            self.slot(position).rewrite(seen);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Writing to the cache lines of a message that has been read.
+//! Writing to the cache lines of a message that has been read, and of a slot that a receiver polls.
 //!
 //! A line that a processor has only read stays shared with the one that wrote it, and must be taken away from both before
 //! the next sender can write there. With AMD's processors that takes much longer than to fetch a line that the receiver
@@ -12,6 +12,8 @@
 //! REWRITE-2. Only blocks in cells are rewritten, and only if a processor's own cache has room for all cells of the ring.
 //!     Lines that it has pushed out come from elsewhere, and rewriting them is only more work. Of a longer message in place, a
 //!     receiver may read a small part, and would fetch all of it to rewrite it.
+//! REWRITE-3. A receiver that waits rewrites the slot of the next message, too, in a ring of any size. It does so by an
+//!     exchange of the value that it has seen for the same one. So nothing changes, also if the slot has changed since.
 #![allow(
     unsafe_code,
     reason = "reads and writes bytes of payloads; each block states its reason"
@@ -31,11 +33,15 @@ const OWN_CACHE: usize = 1280 * 1024;
 /// Whether this is a build for tests: those rewrite on every machine.
 const IS_UNDER_TEST: bool = cfg!(any(test, feature = "test-hooks"));
 
+/// Returns whether receivers rewrite on this machine.
+pub(super) fn is_worthwhile() -> bool {
+    IS_UNDER_TEST || cpu::hands_over_what_was_written()
+}
+
 /// Returns how many blocks, the first ones, receivers rewrite (REWRITE-2).
 pub(super) fn rewritten_blocks(geometry: &Geometry) -> u32 {
     let cells = usize::try_from(geometry.ring.slots()).unwrap_or(usize::MAX);
-    let is_worthwhile = IS_UNDER_TEST || cpu::hands_over_what_was_written();
-    if is_worthwhile && cells.saturating_mul(geometry.cell) <= OWN_CACHE {
+    if is_worthwhile() && cells.saturating_mul(geometry.cell) <= OWN_CACHE {
         geometry.small_blocks()
     } else {
         0

@@ -119,3 +119,17 @@ fn walks_from_every_old_hint_end_at_the_first_free_and_the_first_full_slot() {
         }
     }
 }
+
+#[test]
+fn rewriting_a_slot_changes_nothing_even_if_the_slot_has_changed() {
+    let [seen, full] = [
+        SlotState::empty(Lap(3)),
+        SlotState::full(Lap(3), BlockIndex::FIRST),
+    ];
+    let slot = SlotWord::new(seen);
+    slot.rewrite(seen);
+    assert_eq!(slot.load(), seen);
+    assert!(slot.fill(seen, BlockIndex::FIRST));
+    slot.rewrite(seen);
+    assert_eq!(slot.load(), full);
+}

@@ -4,6 +4,7 @@
 //! |------------------|----------------------------------------------------------------------------------|
 //! | [`send`]         | allocate a block, offer it, publish it, or withdraw it                           |
 //! | [`receive`]      | take the next message, or find that the queue has ended                          |
+//! | [`expect`]       | see whether a sender is about to publish the next message                        |
 //! | [`settle`]       | acknowledge a message, return it, reject it, or discard it after a cancel        |
 //! | [`batch`]        | what differs for a block that holds several messages                             |
 //! | [`commit`]       | take memory for a class of blocks when it is first used                          |
@@ -25,6 +26,8 @@ pub(crate) mod close;
 #[cfg(not(loom))]
 pub(crate) mod commit;
 pub(crate) mod dead_letters;
+#[cfg(not(loom))]
+pub(crate) mod expect;
 mod help;
 #[cfg(not(loom))]
 pub(crate) mod huge;

@@ -52,6 +52,15 @@ impl View<'_> {
         cpu::prefetch_for_write(self.cell_at(position).wrapping_add(line * CACHE_LINE));
     }
 
+    /// Tells the processor that a message will be taken from the cell of a position. Without the first line of the cell, which is
+    /// polled.
+    #[inline(always)]
+    pub(crate) fn prefetch_second_line(self, position: Position) {
+        if self.hot.cell > CACHE_LINE {
+            self.prefetch_line(position, 1);
+        }
+    }
+
     /// See [`Words::prefetch_cell`].
     #[inline(always)]
     pub(super) fn prefetch_cell(self, position: Position) {

@@ -69,6 +69,8 @@ pub(crate) const MUTANTS: &[Row] = &[
     ("DistantCellsNotTried", Layer::Protocol, Explorer),
     ("BlockOfPosition", Layer::Protocol, Explorer),
     ("BlockOfPosition", Layer::Protocol, Storm(BUSY)),
+    ("SlotRewrittenByStore", Layer::Protocol, Unit("protocol::ring::tests::rewriting_a_slot_changes_nothing_even_if_the_slot_has_changed")),
+    ("SlotRewrittenByStore", Layer::Protocol, Storm(BUSY)),
     ("ReleaseWithoutFence", Layer::Protocol, Loom("protocol::verify::loom_models::sending::without_the_fence_after_a_release_a_sender_without_a_block_sleeps_forever")),
     ("SpareBlocksNotRecovered", Layer::Protocol, Explorer),
     ("OverwriteWithoutHelp", Layer::Protocol, Stepkill("--op try-recv --mode kill")),
