@@ -399,10 +399,9 @@ impl SlotWord {
         if mutant!(SlotRewrittenByStore) {
             return self.0.store(seen.0, Ordering::Relaxed);
         }
-        let (there, same) = (seen.0, seen.0);
         let _ = self
             .0
-            .compare_exchange(there, same, Ordering::Relaxed, Ordering::Relaxed);
+            .compare_exchange(seen.0, seen.0, Ordering::Relaxed, Ordering::Relaxed);
     }
 
     /// Makes this position the end of the queue, if the slot is still as `seen`. Transition `Seal`.

@@ -50,6 +50,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         let awaited = Awaited::message(queue, expected.is_being_sent);
         let waiter = &self.handle.waiter;
         let mut tries = 0;
+        // At first, and when a sender has taken the block.
         let mut rewrites = true;
         while waiter.tries_again(queue, &awaited, policy, &mut tries) {
             if rewrites {
@@ -57,9 +58,9 @@ impl<T, C: Codec<T>> Receiver<T, C> {
             }
             match receive::look(words) {
                 Err(Miss::Unfilled) => {
-                    let before = expected;
+                    let was_being_sent = expected.is_being_sent;
                     expected = expect(words);
-                    rewrites = expected.is_being_sent && !before.is_being_sent;
+                    rewrites = expected.is_being_sent && !was_being_sent;
                 }
                 Ok(found) => {
                     // By where the message was expected, not by what was found: so a processor that predicts this branch
