@@ -13,7 +13,7 @@
 //!           sender withdraws the reservations that were forgotten ([`core::mem::forget`]). So a free entry owns no
 //!           block. A forgotten lease keeps its message until the process ends: the last receiver finds that a lease
 //!           which borrowed a receiver has not ended, and leaks the attachment. One that borrows nothing has its own
-//!           reference to the attachment.
+//!           reference to the attachment, or to its batch, which has one.
 //! ATTACH-3. A forked child has a copy of all this, but is not attached, and has no mapping. [`Attachment::enter`] is
 //!           the only way to the segment, and fails in a forked child. So each call there is refused, and dropping the
 //!           copies releases nothing.

@@ -1,12 +1,13 @@
 //! Leases: messages that are received and not yet acknowledged.
 
-use super::attachment::{Attachment, Entered};
-use super::batches::{BatchedMessage, HeldBatch, Place};
+use super::attachment::Attachment;
+use super::batches::{HeldBatch, Place};
 use super::failure::{Failure, RecvFailure};
 use super::held_block::{self, HeldBlock};
-use super::taken::{DetachedMessage, TakenMessage};
+use super::taken::DetachedMessage;
 use crate::codec::{Bincode, Codec, DecodeError};
 use crate::protocol::steps::OwnedBlock;
+use crate::segment::ReadableBlock;
 use core::fmt;
 use core::marker::PhantomData;
 use core::mem::ManuallyDrop;
@@ -156,38 +157,76 @@ impl<T: fmt::Debug, C: Codec<T>> fmt::Debug for Lease<'_, T, C> {
 }
 
 /// A message that is counted as leased. Dropping it returns it to the queue.
-pub(super) struct LeasedMessage<'a>(
-    /// `None` once it is settled, or in another lease.
-    Option<Parts<'a>>,
-);
-
-struct Parts<'a> {
-    keeper: Keeper<'a>,
-    message: DetachedMessage,
+///
+/// Between a lease and its acknowledgement runs code of the user, which may panic: then the lease is dropped. If the compiler
+/// makes that a call which takes the lease's address, it keeps the lease in memory, and copies it there each time it is moved:
+/// up to a quarter of a receiver's time. So the drop must be small enough to be inlined even on a path that is hardly ever taken:
+/// it is one call, and its arguments fit registers.
+pub(super) struct LeasedMessage<'a> {
+    /// `None` once it is settled, or in another lease. Not dropped by itself: that would be a second call.
+    keeper: ManuallyDrop<Option<Keeper<'a>>>,
+    message: Leased,
 }
 
-/// What keeps the attachment of a lease alive.
+/// What keeps the attachment of a lease alive. A message of a batch has a keeper with the batch, any other has not.
 enum Keeper<'a> {
     /// The receiver that the lease came from.
     Receiver(&'a Arc<Attachment>),
     /// The lease itself.
     Lease(Arc<Attachment>),
+    /// The batch. The lease borrows its receiver.
+    Batch(Arc<HeldBatch>),
+    /// The batch. The lease borrows nothing.
+    OwnedBatch(Arc<HeldBatch>),
+}
+
+/// The message of a lease.
+enum Leased {
+    Block(ReadableBlock),
+    Batched(Place),
 }
 
 impl Keeper<'_> {
     #[inline(always)]
-    fn attachment(&self) -> &Arc<Attachment> {
+    fn attachment(&self) -> &Attachment {
         match self {
             Self::Receiver(attachment) => attachment,
             Self::Lease(attachment) => attachment,
+            Self::Batch(batch) | Self::OwnedBatch(batch) => batch.attachment(),
         }
     }
 
     /// Counts the end of a lease. Returns whether this process may have others.
     fn count_end(&self) -> bool {
+        let leases = &self.attachment().leases;
         match self {
-            Self::Receiver(attachment) => attachment.leases.remove(),
-            Self::Lease(attachment) => attachment.leases.remove_owned(),
+            Self::Receiver(_) | Self::Batch(_) => leases.remove(),
+            Self::Lease(_) | Self::OwnedBatch(_) => leases.remove_owned(),
+        }
+    }
+
+    /// Keeps the attachment alive, and nothing else.
+    fn into_attachment(self) -> Arc<Attachment> {
+        match self {
+            Self::Receiver(attachment) => Arc::clone(attachment),
+            Self::Lease(attachment) => attachment,
+            Self::Batch(batch) | Self::OwnedBatch(batch) => Arc::clone(batch.attachment()),
+        }
+    }
+
+    /// Makes the keeper of a lease that borrows nothing.
+    fn into_owned(self) -> Keeper<'static> {
+        match self {
+            Self::Receiver(attachment) => {
+                attachment.leases.make_owned();
+                Keeper::Lease(Arc::clone(attachment))
+            }
+            Self::Batch(batch) => {
+                batch.attachment().leases.make_owned();
+                Keeper::OwnedBatch(batch)
+            }
+            Self::Lease(attachment) => Keeper::Lease(attachment),
+            Self::OwnedBatch(batch) => Keeper::OwnedBatch(batch),
         }
     }
 }
@@ -196,39 +235,58 @@ impl<'a> LeasedMessage<'a> {
     /// Makes the lease of a message that was taken with this attachment and counted.
     #[inline(always)]
     pub(super) fn counted(attachment: &'a Arc<Attachment>, message: DetachedMessage) -> Self {
-        Self(Some(Parts {
-            keeper: Keeper::Receiver(attachment),
+        let (keeper, message) = match message {
+            DetachedMessage::Block(block) => (Keeper::Receiver(attachment), Leased::Block(block)),
+            DetachedMessage::Batched(message) => {
+                let (batch, place) = message.into_parts();
+                (Keeper::Batch(batch), Leased::Batched(place))
+            }
+        };
+        Self {
+            keeper: ManuallyDrop::new(Some(keeper)),
             message,
-        }))
+        }
     }
 
     /// Makes the lease keep the attachment alive itself.
-    pub(super) fn into_owned(mut self) -> LeasedMessage<'static> {
-        LeasedMessage(self.0.take().map(|Parts { keeper, message }| {
-            let attachment = Arc::clone(keeper.attachment());
-            if matches!(keeper, Keeper::Receiver(_)) {
-                attachment.leases.make_owned();
-            }
-            Parts {
-                keeper: Keeper::Lease(attachment),
-                message,
-            }
-        }))
+    pub(super) fn into_owned(self) -> LeasedMessage<'static> {
+        let mut lease = ManuallyDrop::new(self);
+        let keeper = lease.keeper.take().map(Keeper::into_owned);
+        LeasedMessage {
+            keeper: ManuallyDrop::new(keeper),
+            message: core::mem::replace(&mut lease.message, Leased::Batched(Place::NONE)),
+        }
     }
 
     pub(super) fn deliveries(&self) -> u32 {
-        self.0
-            .as_ref()
-            .map_or(0, |parts| parts.message.deliveries())
+        match &self.message {
+            Leased::Block(block) => block.block().word().failed_deliveries().into(),
+            Leased::Batched(place) => place.deliveries(),
+        }
     }
 
     /// Returns the bytes of the message, where its sender wrote them. Fails in a forked child, too.
     #[inline(always)]
     pub(super) fn bytes(&self) -> Result<&[u8], RecvFailure> {
-        let Some(Parts { keeper, message }) = &self.0 else {
-            return Ok(&[]);
-        };
-        message.bytes(keeper.attachment().enter()?)
+        match (&*self.keeper, &self.message) {
+            (Some(keeper), Leased::Block(block)) => {
+                Ok(block.bytes(keeper.attachment().enter()?.view()))
+            }
+            (Some(Keeper::Batch(batch) | Keeper::OwnedBatch(batch)), Leased::Batched(place)) => {
+                batch.message(*place)
+            }
+            _ => Ok(&[]),
+        }
+    }
+
+    /// Takes out what is needed to settle the message.
+    #[inline(always)]
+    fn take(&mut self) -> (Option<Keeper<'a>>, OwnedBlock, Place) {
+        let keeper = self.keeper.take();
+        match &mut self.message {
+            Leased::Block(block) => (keeper, block.take(), Place::NONE),
+            Leased::Batched(place) => (keeper, OwnedBlock::NONE, *place),
+        }
     }
 
     /// Acknowledges the message (`Release`). Counts as an operation, unless this was the last lease: then another
@@ -237,13 +295,12 @@ impl<'a> LeasedMessage<'a> {
     pub(super) fn acknowledge(self) {
         // Not dropped: for that it would have to be in memory.
         let mut lease = ManuallyDrop::new(self);
-        // By reference: moving the parts costs more than what follows.
-        let Some(Parts {
-            keeper: Keeper::Receiver(attachment),
-            message: DetachedMessage::Block(block),
-        }) = &mut lease.0
+        let lease = &mut *lease;
+        let (Some(Keeper::Receiver(attachment)), Leased::Block(block)) =
+            (&*lease.keeper, &mut lease.message)
         else {
-            return lease.0.take().map_or((), acknowledge_unusual);
+            let (keeper, block, place) = lease.take();
+            return acknowledge_unusual(keeper, block, place);
         };
         let attachment = *attachment;
         let Ok(queue) = attachment.enter() else {
@@ -260,23 +317,32 @@ impl<'a> LeasedMessage<'a> {
 
     /// Makes a message that the codec cannot decode a dead letter.
     #[cold]
-    pub(super) fn undecodable(mut self, error: DecodeError) -> RecvFailure {
-        let Some(Parts { keeper, message }) = self.0.take() else {
+    pub(super) fn undecodable(self, error: DecodeError) -> RecvFailure {
+        let (keeper, block, place) = ManuallyDrop::new(self).take();
+        let Some(keeper) = keeper else {
             return RecvFailure::Decode(error);
         };
         // The codec may have forked (ATTACH-4).
         let Ok(queue) = keeper.attachment().enter() else {
             return RecvFailure::Forked;
         };
-        let failure = message.attach(queue).undecodable(error);
+        let failure = match &keeper {
+            Keeper::Receiver(_) | Keeper::Lease(_) => {
+                HeldBlock::new(queue, block).undecodable(error)
+            }
+            Keeper::Batch(batch) | Keeper::OwnedBatch(batch) => match batch.reject(place) {
+                Ok(()) => RecvFailure::Decode(error),
+                Err(failure) => failure,
+            },
+        };
         keeper.count_end();
         failure
     }
 
     /// Counts an operation on this lease, which returns its message if counting unwinds.
     pub(super) fn count_operation(&self) {
-        if let Some(parts) = &self.0
-            && let Ok(queue) = parts.keeper.attachment().enter()
+        if let Some(keeper) = &*self.keeper
+            && let Ok(queue) = keeper.attachment().enter()
         {
             queue.count_lease_operation();
         }
@@ -286,108 +352,72 @@ impl<'a> LeasedMessage<'a> {
 impl Drop for LeasedMessage<'_> {
     #[inline(always)]
     fn drop(&mut self) {
-        match self.0.take() {
-            None => {}
-            Some(Parts { keeper, message }) => match message {
-                DetachedMessage::Block(mut block) => return_block(keeper, block.take()),
-                DetachedMessage::Batched(message) => {
-                    let (batch, place) = message.into_parts();
-                    return_batched(keeper, batch, place);
-                }
-            },
-        }
+        let (keeper, block, place) = self.take();
+        return_message(keeper, block, place);
     }
 }
 
-// The parts of a lease are passed on piece by piece, each small enough for registers. If a function took the whole, the
-// compiler would keep every lease in memory, and copy it there each time it is moved: a quarter of a receiver's time.
-
-/// Acknowledges a message of a batch, or one whose lease is owned.
-#[inline(always)]
-fn acknowledge_unusual(Parts { keeper, message }: Parts<'_>) {
-    match message {
-        DetachedMessage::Block(mut block) => acknowledge_owned(keeper, block.take()),
-        DetachedMessage::Batched(message) => {
-            let (batch, place) = message.into_parts();
-            acknowledge_batched(keeper, batch, place);
-        }
-    }
-}
-
+/// Acknowledges a message of a batch, or one whose lease is owned. `block` is that of a message alone, `place` that of one in a
+/// batch.
 #[inline(never)]
 #[allow(
     clippy::needless_pass_by_value,
     reason = "by reference, it would have to be in memory"
 )]
-fn acknowledge_owned(keeper: Keeper<'_>, block: OwnedBlock) {
-    acknowledge_message(&keeper, |queue| {
-        TakenMessage::Block(HeldBlock::new(queue, block))
-    });
-}
-
-#[inline(never)]
-#[allow(
-    clippy::needless_pass_by_value,
-    reason = "by reference, it would have to be in memory"
-)]
-fn acknowledge_batched(keeper: Keeper<'_>, batch: Arc<HeldBatch>, place: Place) {
-    acknowledge_message(&keeper, |_| {
-        TakenMessage::Batched(BatchedMessage::from_parts(batch, place))
-    });
-}
-
-fn acknowledge_message<'a>(
-    keeper: &'a Keeper<'_>,
-    message: impl FnOnce(Entered<'a>) -> TakenMessage<'a>,
-) {
+fn acknowledge_unusual(keeper: Option<Keeper<'_>>, block: OwnedBlock, place: Place) {
+    let Some(keeper) = keeper else {
+        return;
+    };
     let Ok(queue) = keeper.attachment().enter() else {
         return;
     };
     // As in `LeasedMessage::acknowledge`.
-    let _ = message(queue).acknowledge();
+    match &keeper {
+        Keeper::Receiver(_) | Keeper::Lease(_) => {
+            let _ = HeldBlock::new(queue, block).acknowledge();
+        }
+        Keeper::Batch(batch) | Keeper::OwnedBatch(batch) => {
+            let _ = batch.acknowledge_message(place);
+        }
+    }
     if keeper.count_end() {
-        queue.count_lease_operation();
+        // Without the batch, which goes back if this was its last message: the operation must hold nothing (LIVENESS-1).
+        let attachment = keeper.into_attachment();
+        if let Ok(queue) = attachment.enter() {
+            queue.count_lease_operation();
+        }
     }
 }
 
-/// Returns a message to the queue, and ends its lease.
+/// Returns a message to the queue, and ends its lease. The rest as in [`acknowledge_unusual`].
 #[cold]
 #[inline(never)]
 #[allow(
     clippy::needless_pass_by_value,
     reason = "by reference, it would have to be in memory"
 )]
-fn return_block(keeper: Keeper<'_>, block: OwnedBlock) {
-    return_message(&keeper, |queue| {
-        TakenMessage::Block(HeldBlock::new(queue, block))
-    });
-}
-
-/// Returns a message of a batch to the queue, and ends its lease.
-#[cold]
-#[inline(never)]
-#[allow(
-    clippy::needless_pass_by_value,
-    reason = "by reference, it would have to be in memory"
-)]
-fn return_batched(keeper: Keeper<'_>, batch: Arc<HeldBatch>, place: Place) {
-    return_message(&keeper, |_| {
-        TakenMessage::Batched(BatchedMessage::from_parts(batch, place))
-    });
-}
-
-fn return_message<'a>(
-    keeper: &'a Keeper<'_>,
-    message: impl FnOnce(Entered<'a>) -> TakenMessage<'a>,
-) {
+fn return_message(keeper: Option<Keeper<'_>>, block: OwnedBlock, place: Place) {
+    let Some(keeper) = keeper else {
+        return;
+    };
     let Ok(queue) = keeper.attachment().enter() else {
         return;
     };
-    let message = message(queue);
-    if mutant!(LeaseDropAcknowledges) {
-        let _ = message.acknowledge();
-    } else {
-        drop(message);
+    match &keeper {
+        Keeper::Receiver(_) | Keeper::Lease(_) => {
+            let held = HeldBlock::new(queue, block);
+            if mutant!(LeaseDropAcknowledges) {
+                let _ = held.acknowledge();
+            } else {
+                drop(held);
+            }
+        }
+        // It returns with its batch, unless it is acknowledged.
+        Keeper::Batch(batch) | Keeper::OwnedBatch(batch) => {
+            if mutant!(LeaseDropAcknowledges) {
+                let _ = batch.acknowledge_message(place);
+            }
+        }
     }
     keeper.count_end();
 }

@@ -1,6 +1,5 @@
 //! A message that a receive has taken.
 
-use super::attachment::Entered;
 use super::batches::BatchedMessage;
 use super::failure::RecvFailure;
 use super::held_block::HeldBlock;
@@ -14,8 +13,8 @@ pub(super) enum TakenMessage<'a> {
     Batched(BatchedMessage),
 }
 
-/// A taken message that does not borrow from the queue's attachment. The owner must turn it into a [`TakenMessage`]
-/// again to settle it.
+/// A taken message that does not borrow from the queue's attachment. It must become that of a lease: dropping it leaves the
+/// message out of use.
 pub(super) enum DetachedMessage {
     Block(ReadableBlock),
     Batched(BatchedMessage),
@@ -76,33 +75,6 @@ impl TakenMessage<'_> {
                 Err((_held, corrupt)) => Err(corrupt),
             },
             Self::Batched(message) => Ok(DetachedMessage::Batched(message)),
-        }
-    }
-}
-
-impl DetachedMessage {
-    #[inline(always)]
-    pub(super) fn attach(self, queue: Entered<'_>) -> TakenMessage<'_> {
-        match self {
-            Self::Block(mut block) => TakenMessage::Block(HeldBlock::new(queue, block.take())),
-            Self::Batched(message) => TakenMessage::Batched(message),
-        }
-    }
-
-    /// Returns the number of earlier, failed deliveries of the message.
-    pub(super) fn deliveries(&self) -> u32 {
-        match self {
-            Self::Block(block) => block.block().word().failed_deliveries().into(),
-            Self::Batched(message) => message.deliveries(),
-        }
-    }
-
-    /// Returns the bytes of the message, where its sender wrote them.
-    #[inline(always)]
-    pub(super) fn bytes<'a>(&'a self, queue: Entered<'a>) -> Result<&'a [u8], RecvFailure> {
-        match self {
-            Self::Block(block) => Ok(block.bytes(queue.view())),
-            Self::Batched(message) => message.bytes(),
         }
     }
 }

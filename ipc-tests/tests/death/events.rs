@@ -352,6 +352,38 @@ fn a_subscriber_that_panics_leaves_a_lease_settled_and_its_count_right() {
     });
 }
 
+/// It may wait for the memory of the batch, or for the end of the queue.
+#[test]
+fn a_subscriber_finds_that_a_batch_has_gone_back_whose_last_message_is_acknowledged() {
+    guarded(LIMIT, || {
+        for is_owned in [false, true] {
+            let (tx, rx) = options(16).channel::<u32>().expect("a queue");
+            let victim = victim_of(&tx, &rx);
+            tx.send_many([2, 3]).expect("room");
+            tx.send(4).expect("room");
+            rx.lease().expect("the first of the batch").ack();
+            let [last, other] = [3, 4].map(|message| {
+                let lease = rx.lease().expect("a message");
+                assert_eq!(*lease, message);
+                if is_owned { lease.into_owned() } else { lease }
+            });
+            kill_until_sweep_is_due(victim);
+            let in_use = Arc::<AtomicU64>::default();
+            let (seen, looks) = (Arc::clone(&in_use), rx.clone());
+            let look = move || {
+                let blocks = looks.stats().blocks;
+                let used = blocks.iter().map(|class| class.total - class.free).sum();
+                seen.store(used, Ordering::Relaxed);
+            };
+            let (calls, _) = subscribed(look, || last.ack());
+            // Those of the other lease, and of the two messages that the victim held.
+            assert_eq!((calls, in_use.load(Ordering::Relaxed)), (1, 3));
+            assert_eq!(other.ack(), 4);
+            assert_works(&tx, &rx, vec![0, 1], "a lease of a batch");
+        }
+    });
+}
+
 #[test]
 fn a_subscriber_that_panics_in_reserve_keeps_no_block() {
     guarded(LIMIT, || {

@@ -31,6 +31,10 @@ pub(crate) struct OwnedBlock {
 }
 
 impl OwnedBlock {
+    /// A spent token: it names no block. Every transition refuses it as
+    /// [`Corrupt::NoSuchBlock`](crate::protocol::Corrupt::NoSuchBlock), and it gives access to no bytes.
+    pub(crate) const NONE: Self = Self::new(BlockIndex::NONE, BlockState::NONE);
+
     /// Makes the token for a block that an exchange of this process has just changed to `word` (OWNED-1).
     #[inline(always)]
     pub(super) const fn new(index: BlockIndex, word: BlockState) -> Self {
@@ -76,10 +80,9 @@ impl OwnedBlock {
         self.word = word;
     }
 
-    /// Moves the token out of a guard that is dropped. The spent token that remains names no block: every transition
-    /// refuses it as [`Corrupt::NoSuchBlock`](crate::protocol::Corrupt::NoSuchBlock), and it gives access to no bytes.
+    /// Moves the token out of a guard that is dropped. A spent one remains.
     #[inline(always)]
     pub(crate) const fn take(&mut self) -> Self {
-        core::mem::replace(self, Self::new(BlockIndex::NONE, BlockState::NONE))
+        core::mem::replace(self, Self::NONE)
     }
 }

@@ -17,7 +17,7 @@ pub(in crate::queue) struct HeldBatch {
 }
 
 impl HeldBatch {
-    pub(super) fn attachment(&self) -> &Arc<Attachment> {
+    pub(in crate::queue) fn attachment(&self) -> &Arc<Attachment> {
         &self.attachment
     }
 
@@ -38,11 +38,25 @@ impl HeldBatch {
     /// Returns the bytes of a message, where its sender wrote them. With the batch and the place of its own, since a lease
     /// whose address a call gets is kept in memory.
     #[inline(never)]
-    fn message(&self, place: Place) -> Result<&[u8], RecvFailure> {
+    pub(in crate::queue) fn message(&self, place: Place) -> Result<&[u8], RecvFailure> {
         let payload = self.payload(self.enter()?)?;
         let start = place.start as usize;
         let range = start..start + usize::from(place.length);
         Ok(payload.get(range).ok_or(Corrupt::TooLong)?)
+    }
+
+    /// Acknowledges a message (`Release`).
+    pub(in crate::queue) fn acknowledge_message(&self, place: Place) -> Result<(), RecvFailure> {
+        let batch = self.batch(self.enter()?)?;
+        batch.marks.mark_done(place.message.into());
+        Ok(())
+    }
+
+    /// Makes a message a dead letter (`Return`), because no receiver can decode it.
+    pub(in crate::queue) fn reject(&self, place: Place) -> Result<(), RecvFailure> {
+        let batch = self.batch(self.enter()?)?;
+        batch.marks.mark_rejected(place.message.into());
+        Ok(())
     }
 
     /// Acknowledges all messages at once (`Release`). The caller holds all of them.
@@ -87,21 +101,25 @@ pub(in crate::queue) struct Place {
 
 const _: () = assert!(size_of::<Place>() == 8);
 
+impl Place {
+    /// No message.
+    pub(in crate::queue) const NONE: Self = Self {
+        start: 0,
+        length: 0,
+        message: 0,
+        deliveries: 0,
+    };
+
+    /// Returns how many deliveries of the message have failed before this one.
+    pub(in crate::queue) fn deliveries(self) -> u32 {
+        self.deliveries.into()
+    }
+}
+
 impl BatchedMessage {
     #[inline(always)]
     pub(in crate::queue) fn into_parts(self) -> (Arc<HeldBatch>, Place) {
         (self.batch, self.place)
-    }
-
-    /// Puts together what [`into_parts`](Self::into_parts) has returned.
-    #[inline(always)]
-    pub(in crate::queue) fn from_parts(batch: Arc<HeldBatch>, place: Place) -> Self {
-        Self { batch, place }
-    }
-
-    /// Returns how many deliveries of the message have failed before this one.
-    pub(in crate::queue) fn deliveries(&self) -> u32 {
-        self.place.deliveries.into()
     }
 
     /// Returns the bytes of the message, where its sender wrote them.
@@ -112,16 +130,12 @@ impl BatchedMessage {
 
     /// Acknowledges this message (`Release`).
     pub(in crate::queue) fn acknowledge(self) -> Result<(), RecvFailure> {
-        let batch = self.batch.batch(self.batch.enter()?)?;
-        batch.marks.mark_done(self.place.message.into());
-        Ok(())
+        self.batch.acknowledge_message(self.place)
     }
 
     /// Makes this message a dead letter (`Return`), because no receiver can decode it.
     pub(in crate::queue) fn reject(self) -> Result<(), RecvFailure> {
-        let batch = self.batch.batch(self.batch.enter()?)?;
-        batch.marks.mark_rejected(self.place.message.into());
-        Ok(())
+        self.batch.reject(self.place)
     }
 }
 
