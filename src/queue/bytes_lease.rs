@@ -5,6 +5,7 @@ use super::policy::{Deadline, NonBlocking, Unbounded, WaitPolicy};
 use super::receiver::Receiver;
 use crate::codec::{Codec, Raw};
 use crate::error::{RecvError, RecvTimeoutError, TryRecvError};
+use crate::segment::HasRead;
 use core::fmt;
 use core::ops::Deref;
 use core::time::Duration;
@@ -182,7 +183,7 @@ impl<'a> BytesLease<'a> {
     /// Acknowledges the message and frees its memory. Never waits.
     #[inline]
     pub fn ack(self) {
-        self.leased.acknowledge();
+        self.leased.acknowledge(HasRead::PerhapsPart);
     }
 
     /// Returns the message to the queue, as dropping the lease does. Never waits.

@@ -7,7 +7,7 @@ use crate::protocol::block_header::BlockHeader;
 use crate::protocol::ids::{BlockIndex, Position};
 use crate::protocol::steps::{OwnedBlock, batch, settle};
 use crate::protocol::{Corrupt, Words};
-use crate::segment::{ReadableBlock, View};
+use crate::segment::{HasRead, ReadableBlock, View};
 use core::cell::Cell;
 use core::mem::ManuallyDrop;
 
@@ -82,9 +82,9 @@ impl<'a> HeldBlock<'a> {
 
     /// Acknowledges the message (`Release`).
     #[inline(always)]
-    pub(super) fn acknowledge(mut self) -> Result<(), Corrupt> {
+    pub(super) fn acknowledge(mut self, read: HasRead) -> Result<(), Corrupt> {
         let (queue, words) = (self.queue, self.queue.view());
-        words.rewrite(&mut self.block);
+        words.rewrite(&mut self.block, read);
         let block = self.into_block();
         let index = block.index();
         settle::acknowledge(queue.segment(), words, block)?;
@@ -224,7 +224,7 @@ impl Drop for OpenBlock<'_> {
         match self.end.get() {
             // The caller gets the message in any case. If a stray write has changed the word of its block, the block stays
             // out of use.
-            End::Acknowledged => drop(HeldBlock::new(queue, block).acknowledge()),
+            End::Acknowledged => drop(HeldBlock::new(queue, block).acknowledge(HasRead::All)),
             End::Returned => give_back(queue.attachment(), block),
             End::Rejected => reject(queue, block),
         }

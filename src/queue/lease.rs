@@ -7,7 +7,7 @@ use super::held_block::{self, HeldBlock};
 use super::taken::DetachedMessage;
 use crate::codec::{Bincode, Codec, DecodeError};
 use crate::protocol::steps::OwnedBlock;
-use crate::segment::ReadableBlock;
+use crate::segment::{HasRead, ReadableBlock};
 use core::fmt;
 use core::marker::PhantomData;
 use core::mem::ManuallyDrop;
@@ -129,7 +129,7 @@ impl<'a, T, C: Codec<T>> Lease<'a, T, C> {
     )]
     #[inline]
     pub fn ack(self) -> T {
-        self.leased.acknowledge();
+        self.leased.acknowledge(HasRead::All);
         self.message
     }
 
@@ -292,7 +292,7 @@ impl<'a> LeasedMessage<'a> {
     /// Acknowledges the message (`Release`). Counts as an operation, unless this was the last lease: then another
     /// operation follows that counts.
     #[inline(always)]
-    pub(super) fn acknowledge(self) {
+    pub(super) fn acknowledge(self, read: HasRead) {
         // Not dropped: for that it would have to be in memory.
         let mut lease = ManuallyDrop::new(self);
         let lease = &mut *lease;
@@ -300,14 +300,14 @@ impl<'a> LeasedMessage<'a> {
             (&*lease.keeper, &mut lease.message)
         else {
             let (keeper, block, place) = lease.take();
-            return acknowledge_unusual(keeper, block, place);
+            return acknowledge_unusual(keeper, block, place, read);
         };
         let attachment = *attachment;
         let Ok(queue) = attachment.enter() else {
             return;
         };
         let words = queue.view();
-        let (block, header) = block.take_rewritten(words);
+        let (block, header) = block.take_rewritten(words, read);
         // The next operation meets a corrupt word, too, and reports it.
         let _ = held_block::acknowledge(queue, words, header, block);
         if attachment.leases.remove() {
@@ -364,7 +364,7 @@ impl Drop for LeasedMessage<'_> {
     clippy::needless_pass_by_value,
     reason = "by reference, it would have to be in memory"
 )]
-fn acknowledge_unusual(keeper: Option<Keeper<'_>>, block: OwnedBlock, place: Place) {
+fn acknowledge_unusual(keeper: Option<Keeper<'_>>, block: OwnedBlock, place: Place, read: HasRead) {
     let Some(keeper) = keeper else {
         return;
     };
@@ -374,7 +374,7 @@ fn acknowledge_unusual(keeper: Option<Keeper<'_>>, block: OwnedBlock, place: Pla
     // As in `LeasedMessage::acknowledge`.
     match &keeper {
         Keeper::Receiver(_) | Keeper::Lease(_) => {
-            let _ = HeldBlock::new(queue, block).acknowledge();
+            let _ = HeldBlock::new(queue, block).acknowledge(read);
         }
         Keeper::Batch(batch) | Keeper::OwnedBatch(batch) => {
             let _ = batch.acknowledge_message(place);
@@ -407,7 +407,7 @@ fn return_message(keeper: Option<Keeper<'_>>, block: OwnedBlock, place: Place) {
         Keeper::Receiver(_) | Keeper::Lease(_) => {
             let held = HeldBlock::new(queue, block);
             if mutant!(LeaseDropAcknowledges) {
-                let _ = held.acknowledge();
+                let _ = held.acknowledge(HasRead::All);
             } else {
                 drop(held);
             }

@@ -5,7 +5,7 @@ use super::failure::RecvFailure;
 use super::held_block::HeldBlock;
 use crate::codec::{Codec, DecodeError};
 use crate::protocol::Corrupt;
-use crate::segment::ReadableBlock;
+use crate::segment::{HasRead, ReadableBlock};
 
 /// A message that was taken: a block of its own, or one of a batch. Dropping it returns it to the queue.
 pub(super) enum TakenMessage<'a> {
@@ -30,11 +30,11 @@ impl TakenMessage<'_> {
         }
     }
 
-    /// Acknowledges the message (`Release`).
+    /// Acknowledges the message (`Release`), which was decoded.
     #[inline(always)]
     pub(super) fn acknowledge(self) -> Result<(), RecvFailure> {
         match self {
-            Self::Block(held) => Ok(held.acknowledge()?),
+            Self::Block(held) => Ok(held.acknowledge(HasRead::All)?),
             Self::Batched(message) => message.acknowledge(),
         }
     }

@@ -31,6 +31,16 @@ const MIN_SPARE_BLOCKS: u32 = 64;
 /// The memory of a larger class, unless twice the capacity needs less; but at least [`MIN_LARGE_BLOCKS`] blocks.
 const LARGE_CLASS_BYTES: usize = 1 << 20;
 const MIN_LARGE_BLOCKS: usize = 16;
+/// No class that is committed as a whole has more memory.
+pub(super) const LARGEST_COMMITTED_CLASS: usize = {
+    let [.., largest] = LARGE_PAYLOADS;
+    let least = MIN_LARGE_BLOCKS * largest;
+    if least > LARGE_CLASS_BYTES {
+        least
+    } else {
+        LARGE_CLASS_BYTES
+    }
+};
 /// The addresses of a huge class, but a number of blocks within [`HUGE_BLOCKS`]; fewer if twice the capacity needs
 /// fewer.
 const HUGE_CLASS_BYTES: usize = 1 << 30;

@@ -50,6 +50,7 @@ pub(crate) use attach_error::AttachError;
 pub(crate) use header::shortened;
 pub(crate) use mapped::Segment;
 pub(crate) use payload::{ReadableBlock, WritableBlock};
+pub(crate) use rewrite::HasRead;
 pub(crate) use schema::Schema;
 #[cfg(feature = "test-hooks")]
 pub(crate) use settings::STORED_LIVENESS_INTERVALS;

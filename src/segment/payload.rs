@@ -43,7 +43,7 @@
 )]
 
 use super::geometry::FIRST_LINE_PAYLOAD;
-use super::rewrite::{self, rewrite_lines};
+use super::rewrite::{self, HasRead, rewrite_lines};
 use super::view::View;
 use crate::protocol::block_header::BlockHeader;
 use crate::protocol::blocks::BlockKind;
@@ -156,8 +156,8 @@ impl<'a> View<'a> {
 
     /// Writes to the lines of a message that is about to be acknowledged, where that makes later ones faster.
     #[inline(always)]
-    pub(crate) fn rewrite(self, held: &mut OwnedBlock) {
-        if self.is_rewritten(held.index())
+    pub(crate) fn rewrite(self, held: &mut OwnedBlock, read: HasRead) {
+        if self.is_rewritten(held.index(), read)
             && let Some(header) = self.block(held.index())
             && let Ok(place) = self.payload_address(held.index())
         {
@@ -169,7 +169,8 @@ impl<'a> View<'a> {
     #[inline(always)]
     pub(crate) fn rewrite_near(self, position: Position, held: &mut OwnedBlock, length: usize) {
         if length > FIRST_LINE_PAYLOAD
-            && self.is_rewritten(held.index())
+            // Of a cell, it does not matter how much was read, and this is less to compare.
+            && self.is_rewritten(held.index(), HasRead::PerhapsPart)
             && let Ok(place) = self.payload_address_near(position, held.index())
         {
             rewrite_lines(held, place, length);
@@ -386,8 +387,12 @@ impl ReadableBlock {
     /// Takes the block out to be acknowledged, with its header, after writing to its lines ([`super::rewrite`]). Leaves a spent
     /// token and no bytes. As for [`bytes`](Self::bytes).
     #[inline(always)]
-    pub(crate) fn take_rewritten<'b>(&mut self, view: View<'b>) -> (OwnedBlock, &'b BlockHeader) {
-        if self.length > FIRST_LINE_PAYLOAD && view.is_rewritten(self.block.index()) {
+    pub(crate) fn take_rewritten<'b>(
+        &mut self,
+        view: View<'b>,
+        read: HasRead,
+    ) -> (OwnedBlock, &'b BlockHeader) {
+        if self.length > FIRST_LINE_PAYLOAD && view.is_rewritten(self.block.index(), read) {
             rewrite_lines(&mut self.block, (self.address, self.length), self.length);
         }
         (self.take(), self.header.get(view))

@@ -22,7 +22,7 @@ mod prefetch;
 
 use super::geometry::{Geometry, PEERS_PER_PAGE};
 use super::layout::{CELLS, CellHeader, SHARED, SharedWords};
-use super::rewrite::rewritten_blocks;
+use super::rewrite::{HasRead, RewrittenBlocks};
 use crate::os::membarrier;
 use crate::os::memory::Mapping;
 use crate::protocol::block_header::BlockHeader;
@@ -48,8 +48,7 @@ use std::os::fd::AsFd;
 #[derive(Debug)]
 pub(super) struct Places {
     hot: HotPlaces,
-    /// A receiver rewrites the lines of the blocks before this one ([`super::rewrite`]).
-    rewritten: u32,
+    rewritten: RewrittenBlocks,
     headers: NonNull<u8>,
     peers: NonNull<u8>,
     /// How many cells ahead receivers of this process prefetch.
@@ -91,7 +90,7 @@ impl Places {
         let larger = core::array::from_fn(|number| LargerBlocks::new(&geometry, Part::new(number)));
         Self {
             hot,
-            rewritten: rewritten_blocks(&geometry),
+            rewritten: RewrittenBlocks::new(&geometry),
             larger,
             headers: mapping.pointer_at(geometry.headers),
             peers: mapping.pointer_at(geometry.peers),
@@ -255,10 +254,10 @@ impl<'a> View<'a> {
         Ok((unsafe { self.hot.start.add(offset) }, self.hot.inline))
     }
 
-    /// Returns whether a receiver writes to the lines of a message in this block.
+    /// Returns whether a receiver writes to the lines of the message in this block.
     #[inline(always)]
-    pub(super) fn is_rewritten(self, index: BlockIndex) -> bool {
-        index.get() < self.all.rewritten
+    pub(super) fn is_rewritten(self, index: BlockIndex, read: HasRead) -> bool {
+        self.all.rewritten.has(index, read)
     }
 
     /// Returns how many bytes a block of the smallest class has room for.

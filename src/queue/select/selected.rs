@@ -8,6 +8,7 @@ use super::super::sender::Sender;
 use super::operation::{Kind, Outcome};
 use crate::codec::Codec;
 use crate::error::{RecvError, SendError};
+use crate::segment::HasRead;
 use core::{fmt, ptr};
 
 /// An operation that a [`Select`](super::Select) has selected. It has taken its message, or sent it, or failed.
@@ -51,7 +52,7 @@ impl<'a> SelectedOperation<'a> {
         let leased = self.message().map_err(error)?;
         match C::decode(leased.bytes().map_err(error)?) {
             Ok(message) => {
-                leased.acknowledge();
+                leased.acknowledge(HasRead::All);
                 Ok(message)
             }
             Err(cause) => Err(error(leased.undecodable(cause))),

@@ -2,7 +2,7 @@
 //!
 //! A line that a sender will write, or a word that anybody will write, is fetched for writing. A line of a message that a
 //! receiver will only read is fetched for reading, so that its sender keeps a copy: then the sender needs no data to write the
-//! line again. In cells this is different on processors where a sender takes lines over faster if they were written to
+//! line again. This is different on processors where a sender takes lines over faster if they were written to
 //! ([`cpu::hands_over_what_was_written`]).
 
 use super::{Places, View};
@@ -13,6 +13,7 @@ use crate::protocol::ids::{BlockIndex, Position};
 use crate::protocol::ring::SlotKind;
 use crate::segment::layout::{CACHE_LINE, CellHeader, LARGE_HEADER};
 use crate::sync::Ordering;
+use core::ops::Range;
 
 /// How many cells ahead a receiver prefetches while few messages wait. A cell further on is probably not filled yet: to prefetch
 /// it takes its line away from a sender that is about to write it.
@@ -21,12 +22,15 @@ pub(super) const NEAR: u32 = 2;
 const FAR: u32 = 8;
 /// How many messages are many.
 const MANY_WAIT: u64 = 128;
-/// How many lines from the start of a cell or of a payload are prefetched: those of 1 KiB. The processor's own prefetching finds
-/// the rest.
+/// How many lines from the start of a cell, or of a payload that is read, are prefetched: those of 1 KiB. The processor's own
+/// prefetching finds the rest.
 const PREFETCHED_LINES: usize = 18;
-/// The longest message in a larger block, in bytes, whose first lines are prefetched. Of a longer one they are too small a part
-/// to matter.
-const LONGEST_PREFETCHED: usize = 4096;
+/// The longest message in a larger block, in bytes, whose first lines a receiver prefetches. Of a longer one they are too small a
+/// part to matter.
+const LONGEST_READ: usize = 4096;
+/// The longest message in a larger block, in bytes, whose lines a sender prefetches. It prefetches all of them: while a codec
+/// writes one value after the other, the processor finds none by itself.
+const LONGEST_WRITTEN: usize = 8192;
 
 impl View<'_> {
     /// Tells the processor that a payload of this length will be written soon, into the cell of a position. Without the
@@ -41,7 +45,7 @@ impl View<'_> {
             let cell = self.cell_at(position);
             cpu::prefetch_for_write(cell.wrapping_add(CACHE_LINE));
             if end > 2 * CACHE_LINE {
-                prefetch_lines(cell, 2, end, cpu::prefetch_for_write);
+                prefetch_lines(cell, 2..first_lines(end), cpu::prefetch_for_write);
             }
         }
     }
@@ -108,16 +112,22 @@ impl View<'_> {
         let slot = self.slot(position).load();
         if slot.kind() == SlotKind::Full {
             self.prefetch_block(slot.block());
-            self.all
-                .prefetch_large_payload(slot.block(), like, cpu::prefetch_for_read);
+            if let Some((payload, length)) =
+                self.all
+                    .large_payload_like(slot.block(), like, LONGEST_READ)
+            {
+                prefetch_to_receive(payload, 0..first_lines(length));
+            }
         }
     }
 
     /// See [`Words::prefetch_room`].
     #[inline(always)]
     pub(super) fn prefetch_room(self, index: BlockIndex, like: BlockIndex) {
-        self.all
-            .prefetch_large_payload(index, like, cpu::prefetch_for_write);
+        if let Some((payload, length)) = self.all.large_payload_like(index, like, LONGEST_WRITTEN) {
+            let lines = length.div_ceil(CACHE_LINE);
+            prefetch_lines(payload, 0..lines, cpu::prefetch_for_write);
+        }
     }
 
     /// Returns the address of the cell of a position.
@@ -141,7 +151,7 @@ impl View<'_> {
             cpu::prefetch_for_write(cell.wrapping_add(CACHE_LINE));
         }
         if self.hot.cell > 2 * CACHE_LINE {
-            prefetch_read_lines(cell, self.hot.cell);
+            prefetch_to_receive(cell, 2..first_lines(self.hot.cell));
         }
     }
 }
@@ -153,41 +163,46 @@ impl Places {
         cpu::prefetch_for_write(self.headers.as_ptr().wrapping_add(offset));
     }
 
-    /// Prefetches the first lines of a larger block's payload: as many as the message in the larger block `like` takes.
+    /// Returns where the payload of a larger block is, and how much of it a message as long as the one in the larger block `like`
+    /// takes; `None` if one of them is a cell, or the message is longer than `longest`, as a batch always seems to be.
     #[inline(never)]
-    fn prefetch_large_payload(
+    fn large_payload_like(
         &self,
         index: BlockIndex,
         like: BlockIndex,
-        prefetch: impl Fn(*const u8),
-    ) {
+        longest: usize,
+    ) -> Option<(*const u8, usize)> {
         if index.get() < self.hot.cell_count || like.get() < self.hot.cell_count {
-            return;
+            return None;
         }
         let length = self.large_block(like).map_or(0, BlockHeader::length) as usize;
-        if length > LONGEST_PREFETCHED {
-            return;
+        if length > longest {
+            return None;
         }
-        if let Ok((payload, room)) = self.large_payload_address(index) {
-            prefetch_lines(payload.as_ptr(), 0, length.min(room), prefetch);
-        }
+        let (payload, room) = self.large_payload_address(index).ok()?;
+        Some((payload.as_ptr(), length.min(room)))
     }
 }
 
-/// Prefetches the lines of a cell of `size` bytes that a receiver reads, from the third on.
+/// Prefetches lines that a receiver reads, and on some processors writes to ([`rewrite`](crate::segment::rewrite)).
 #[inline(never)]
-fn prefetch_read_lines(cell: *const u8, size: usize) {
+fn prefetch_to_receive(start: *const u8, lines: Range<usize>) {
     if cpu::hands_over_what_was_written() {
-        prefetch_lines(cell, 2, size, cpu::prefetch_for_write);
+        prefetch_lines(start, lines, cpu::prefetch_for_write);
     } else {
-        prefetch_lines(cell, 2, size, cpu::prefetch_for_read);
+        prefetch_lines(start, lines, cpu::prefetch_for_read);
     }
 }
 
-/// Prefetches the lines of `size` bytes, from line number `first` to the last of the first [`PREFETCHED_LINES`].
+/// Returns how many of the lines of `size` bytes are prefetched.
+fn first_lines(size: usize) -> usize {
+    size.div_ceil(CACHE_LINE).min(PREFETCHED_LINES)
+}
+
+/// Prefetches these lines of what begins at `start`.
 #[inline(never)]
-fn prefetch_lines(start: *const u8, first: usize, size: usize, prefetch: impl Fn(*const u8)) {
-    for line in first..size.div_ceil(CACHE_LINE).min(PREFETCHED_LINES) {
+fn prefetch_lines(start: *const u8, lines: Range<usize>, prefetch: impl Fn(*const u8)) {
+    for line in lines {
         prefetch(start.wrapping_add(line * CACHE_LINE));
     }
 }

@@ -148,6 +148,7 @@ pub(crate) const MUTANTS: &[Row] = &[
     ("LikelyBlockUnlimited", Layer::Queue, Ipc("queue", "sizes::a_message_that_is_too_large_is_returned_whole")),
     ("LikelyBlockTooLarge", Layer::Queue, Ipc("queue", "sizes::a_short_message_after_a_long_one_takes_no_long_block")),
     ("RewriteChangesBytes", Layer::Segment, Stepkill("--op recv-two-lines --mode kill")),
+    ("RewriteChangesBytes", Layer::Segment, Stepkill("--op recv-larger-block --mode kill")),
     ("OthersLeasesNotSeen", Layer::Queue, Ipc("queue", "leases::leases_that_are_owned_or_end_in_other_threads_count_like_all_others")),
     ("ForgottenLeaseLost", Layer::Queue, Ipc("queue", "bytes::a_forgotten_lease_that_borrowed_its_receiver_holds_its_message_until_its_process_ends")),
     ("UndecodableReturned", Layer::Queue, Ipc("queue", "leases::a_message_that_cannot_be_decoded_is_an_error_once_and_a_dead_letter")),

@@ -359,6 +359,14 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         ..RECEIVING
     },
     Operation {
+        name: "ack-larger-block",
+        prepare_queue: |queue| send_three_of(queue, LARGER_BLOCK),
+        prepare_victim: attach_and_lease,
+        act: acknowledge,
+        in_flight: &[1],
+        ..RECEIVING
+    },
+    Operation {
         name: "ack-of-batch",
         prepare_queue: send_batch_of_three,
         prepare_victim: attach_and_lease,
