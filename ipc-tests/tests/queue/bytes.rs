@@ -259,6 +259,39 @@ fn a_forgotten_lease_that_borrowed_its_receiver_holds_its_message_until_its_proc
     });
 }
 
+/// As above, and with it the rest of its batch.
+#[test]
+fn a_forgotten_lease_of_a_batch_that_borrowed_its_receiver_holds_the_batch_until_its_process_ends()
+{
+    guarded(LIMIT, || {
+        let name = format!("test-borrowed-of-batch-{}", process::id());
+        let (tx, rx) = Options::new(8).create_named::<u32>(&name).expect("a queue");
+        tx.send_many([1, 2]).expect("room");
+        tx.send(3).expect("room");
+        let mut peer =
+            Peer::spawn(program("peer"), "named-queues", &[], Command::spawn).expect("spawn");
+        for (order, answer) in [
+            (&*format!("open-in {name}"), "done"),
+            ("hold-borrowed", "1"),
+            ("leave", "done"),
+        ] {
+            peer.say(order);
+            assert_eq!(peer.answer(), answer);
+        }
+        let stats = rx.stats();
+        assert_eq!((stats.peers.len(), stats.held), (2, 2), "{stats:?}");
+        assert_eq!(rx.try_recv().expect("another message"), 3);
+        assert!(rx.try_recv().is_err());
+        dismiss(peer);
+        assert_eq!(
+            [(); 2].map(|()| rx.recv().expect("its holder is dead")),
+            [1, 2]
+        );
+        drop((tx, rx));
+        workring::queue::remove_named(&name).expect("nobody is attached");
+    });
+}
+
 /// A lease that borrows no receiver, and was forgotten, holds its message like any other, until the process ends.
 #[test]
 fn a_forgotten_lease_holds_its_message_until_its_process_ends() {
