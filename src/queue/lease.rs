@@ -159,8 +159,8 @@ impl<T: fmt::Debug, C: Codec<T>> fmt::Debug for Lease<'_, T, C> {
 /// A message that is counted as leased. Dropping it returns it to the queue.
 ///
 /// Between a lease and its acknowledgement runs code of the user, which may panic: then the lease is dropped. If the compiler
-/// makes that a call which takes the lease's address, it keeps the lease in memory, and copies it there each time it is moved:
-/// up to a quarter of a receiver's time. So the drop must be small enough to be inlined even on a path that is hardly ever taken:
+/// makes that a call which takes the lease's address, it keeps the lease in memory, and copies it there each time it is moved
+/// (`docs/BENCHMARKS.md` says what that costs). So the drop must be small enough to be inlined even on a path that is hardly ever taken:
 /// it is one call, and its arguments fit registers.
 pub(super) struct LeasedMessage<'a> {
     /// `None` once it is settled, or in another lease. Not dropped by itself: that would be a second call.
@@ -326,17 +326,12 @@ impl<'a> LeasedMessage<'a> {
         let Ok(queue) = keeper.attachment().enter() else {
             return RecvFailure::Forked;
         };
-        let failure = match &keeper {
-            Keeper::Receiver(_) | Keeper::Lease(_) => {
-                HeldBlock::new(queue, block).undecodable(error)
-            }
-            Keeper::Batch(batch) | Keeper::OwnedBatch(batch) => match batch.reject(place) {
-                Ok(()) => RecvFailure::Decode(error),
-                Err(failure) => failure,
-            },
+        let rejected = match &keeper {
+            Keeper::Receiver(_) | Keeper::Lease(_) => HeldBlock::new(queue, block).reject(),
+            Keeper::Batch(batch) | Keeper::OwnedBatch(batch) => batch.reject(place),
         };
         keeper.count_end();
-        failure
+        rejected.err().unwrap_or(RecvFailure::Decode(error))
     }
 
     /// Counts an operation on this lease, which returns its message if counting unwinds.
@@ -352,8 +347,8 @@ impl<'a> LeasedMessage<'a> {
 impl Drop for LeasedMessage<'_> {
     #[inline(always)]
     fn drop(&mut self) {
-        let (keeper, block, place) = self.take();
-        return_message(keeper, block, place);
+        let (keeper, block, _) = self.take();
+        return_message(keeper, block);
     }
 }
 
@@ -389,34 +384,26 @@ fn acknowledge_unusual(keeper: Option<Keeper<'_>>, block: OwnedBlock, place: Pla
     }
 }
 
-/// Returns a message to the queue, and ends its lease. The rest as in [`acknowledge_unusual`].
+/// Returns a message to the queue, and ends its lease. One of a batch returns with its batch, unless it is acknowledged.
 #[cold]
 #[inline(never)]
 #[allow(
     clippy::needless_pass_by_value,
     reason = "by reference, it would have to be in memory"
 )]
-fn return_message(keeper: Option<Keeper<'_>>, block: OwnedBlock, place: Place) {
+fn return_message(keeper: Option<Keeper<'_>>, block: OwnedBlock) {
     let Some(keeper) = keeper else {
         return;
     };
     let Ok(queue) = keeper.attachment().enter() else {
         return;
     };
-    match &keeper {
-        Keeper::Receiver(_) | Keeper::Lease(_) => {
-            let held = HeldBlock::new(queue, block);
-            if mutant!(LeaseDropAcknowledges) {
-                let _ = held.acknowledge(HasRead::All);
-            } else {
-                drop(held);
-            }
-        }
-        // It returns with its batch, unless it is acknowledged.
-        Keeper::Batch(batch) | Keeper::OwnedBatch(batch) => {
-            if mutant!(LeaseDropAcknowledges) {
-                let _ = batch.acknowledge_message(place);
-            }
+    if matches!(keeper, Keeper::Receiver(_) | Keeper::Lease(_)) {
+        let held = HeldBlock::new(queue, block);
+        if mutant!(LeaseDropAcknowledges) {
+            let _ = held.acknowledge(HasRead::All);
+        } else {
+            drop(held);
         }
     }
     keeper.count_end();

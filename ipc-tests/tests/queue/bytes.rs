@@ -226,6 +226,17 @@ fn a_sender_that_waits_for_a_block_is_woken_when_forgotten_ones_are_withdrawn() 
     });
 }
 
+/// Starts a peer that takes these orders, and answers each of them like this.
+fn peer_after(orders: &[(&str, &str)]) -> Peer {
+    let mut peer =
+        Peer::spawn(program("peer"), "named-queues", &[], Command::spawn).expect("spawn");
+    for (order, answer) in orders {
+        peer.say(order);
+        assert_eq!(peer.answer(), *answer);
+    }
+    peer
+}
+
 /// The last receiver of the process sees that a lease is missing.
 #[test]
 fn a_forgotten_lease_that_borrowed_its_receiver_holds_its_message_until_its_process_ends() {
@@ -233,18 +244,13 @@ fn a_forgotten_lease_that_borrowed_its_receiver_holds_its_message_until_its_proc
         let name = format!("test-borrowed-lease-{}", process::id());
         let (tx, rx) = Options::new(8).create_named::<u32>(&name).expect("a queue");
         (1..=3).for_each(|number| tx.send(number).expect("room"));
-        let mut peer =
-            Peer::spawn(program("peer"), "named-queues", &[], Command::spawn).expect("spawn");
-        for (order, answer) in [
+        let peer = peer_after(&[
             (&*format!("open-in {name}"), "done"),
             ("hold-borrowed", "1"),
             ("hold", "2"),
             ("leave", "done"),
             ("drop", "done"),
-        ] {
-            peer.say(order);
-            assert_eq!(peer.answer(), answer);
-        }
+        ]);
         // The second message was returned, the first one was not.
         let stats = rx.stats();
         assert_eq!((stats.peers.len(), stats.held), (2, 1), "{stats:?}");
@@ -268,16 +274,11 @@ fn a_forgotten_lease_of_a_batch_that_borrowed_its_receiver_holds_the_batch_until
         let (tx, rx) = Options::new(8).create_named::<u32>(&name).expect("a queue");
         tx.send_many([1, 2]).expect("room");
         tx.send(3).expect("room");
-        let mut peer =
-            Peer::spawn(program("peer"), "named-queues", &[], Command::spawn).expect("spawn");
-        for (order, answer) in [
+        let peer = peer_after(&[
             (&*format!("open-in {name}"), "done"),
             ("hold-borrowed", "1"),
             ("leave", "done"),
-        ] {
-            peer.say(order);
-            assert_eq!(peer.answer(), answer);
-        }
+        ]);
         let stats = rx.stats();
         assert_eq!((stats.peers.len(), stats.held), (2, 2), "{stats:?}");
         assert_eq!(rx.try_recv().expect("another message"), 3);
@@ -300,17 +301,12 @@ fn a_forgotten_lease_holds_its_message_until_its_process_ends() {
         let (tx, rx) = Options::new(8).create_named::<u32>(&name).expect("a queue");
         tx.send_many([1, 2, 3]).expect("room");
         tx.send(4).expect("room");
-        let mut peer =
-            Peer::spawn(program("peer"), "named-queues", &[], Command::spawn).expect("spawn");
-        for (order, answer) in [
+        let peer = peer_after(&[
             (&*format!("open-in {name}"), "done"),
             ("hold", "1"),
             ("forget", "done"),
             ("leave", "done"),
-        ] {
-            peer.say(order);
-            assert_eq!(peer.answer(), answer);
-        }
+        ]);
         let stats = rx.stats();
         let visitor = stats
             .peers
