@@ -160,8 +160,8 @@ impl<T: fmt::Debug, C: Codec<T>> fmt::Debug for Lease<'_, T, C> {
 ///
 /// Between a lease and its acknowledgement runs code of the user, which may panic: then the lease is dropped. If the compiler
 /// makes that a call which takes the lease's address, it keeps the lease in memory, and copies it there each time it is moved
-/// (`docs/BENCHMARKS.md` says what that costs). So the drop must be small enough to be inlined even on a path that is hardly ever taken:
-/// it is one call, and its arguments fit registers.
+/// (`docs/BENCHMARKS.md` says what that costs). So the drop must be small enough to be inlined even on a path that is hardly
+/// ever taken: it is one call, and its arguments fit registers.
 pub(super) struct LeasedMessage<'a> {
     /// `None` once it is settled, or in another lease. Not dropped by itself: that would be a second call.
     keeper: ManuallyDrop<Option<Keeper<'a>>>,
