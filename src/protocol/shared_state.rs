@@ -78,7 +78,7 @@ pub(crate) trait Words<'a>: Copy {
     fn prefetch_message(self, position: Position, like: BlockIndex);
     /// Tells the processor that the slot of this position, and the block beside it, will be used soon.
     fn prefetch_cell(self, position: Position);
-    /// Does so for a slot that receivers come to soon after this position, whose message was just taken.
+    /// Does so for a slot that receivers come to soon after this position, whose message was just taken, if messages wait there.
     fn prefetch_after(self, position: Position);
 }
 

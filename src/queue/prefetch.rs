@@ -14,8 +14,8 @@ use core::ops::RangeInclusive;
 const PREFETCH_CELLS: u32 = 4;
 /// How many messages behind receivers are far behind.
 const FAR_BEHIND: u64 = 32;
-/// If receivers are closer, they prefetch the same cells, so a sender prefetches only the next one, and that only if a message
-/// takes two lines, and this many messages waited when it looked, or more: a receiver that waits itself polls the next cell.
+/// If receivers are closer, they prefetch the same cells or poll them, so a sender prefetches only the next one, and that only if a
+/// message takes two lines, and this many messages waited when it looked, or more.
 const SOME_WAIT: u64 = 3;
 /// The lengths of messages that take two lines of their cells.
 const TWO_LINES: RangeInclusive<usize> = FIRST_LINE_PAYLOAD + 1..=FIRST_LINE_PAYLOAD + 64;

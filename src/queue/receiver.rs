@@ -305,9 +305,9 @@ mod tests {
                 .view()
                 .receivers_ahead()
         };
-        let [near, far] = [2, 8];
+        let [here, near, far] = [0, 2, 8];
         assert_eq!(ahead(), near);
-        for (waiting, expected) in [(200, far), (50, near), (200, far), (0, near)] {
+        for (waiting, expected) in [(200, far), (50, near), (200, far), (0, here)] {
             for number in 0..MESSAGES {
                 tx.send(number).expect("open");
                 while rx.len() > waiting {

@@ -15,11 +15,16 @@ use crate::segment::layout::{CACHE_LINE, CellHeader, LARGE_HEADER};
 use crate::sync::Ordering;
 use core::ops::Range;
 
-/// How many cells ahead a receiver prefetches while few messages wait. A cell further on is probably not filled yet: to prefetch
+/// How many cells ahead a receiver prefetches while some messages wait. A cell further on is probably not filled yet: to prefetch
 /// it takes its line away from a sender that is about to write it.
 pub(super) const NEAR: u32 = 2;
 /// The same while many wait: between processors that are far apart, a line takes as long as several messages.
 const FAR: u32 = 8;
+/// The same while few wait: it asks for the cell that it has just taken, which does nothing. Any cell further on is one that a
+/// sender is about to write.
+const NOTHING_AHEAD: u32 = 0;
+/// How many messages are some.
+const SOME_WAIT: u64 = 4;
 /// How many messages are many.
 const MANY_WAIT: u64 = 128;
 /// How many lines from the start of a cell, or of a payload that is read, are prefetched: those of 1 KiB. The processor's own
@@ -83,7 +88,11 @@ impl View<'_> {
     #[inline(never)]
     pub(crate) fn look_how_many_wait(self) {
         let waiting = self.tail().get().0.saturating_sub(self.head().get().0);
-        let ahead = if waiting < MANY_WAIT { NEAR } else { FAR };
+        let ahead = match waiting {
+            ..SOME_WAIT => NOTHING_AHEAD,
+            SOME_WAIT..MANY_WAIT => NEAR,
+            MANY_WAIT.. => FAR,
+        };
         // The line has much that all threads read.
         if self.all.receivers_ahead.load(Ordering::Relaxed) != ahead {
             self.all.receivers_ahead.store(ahead, Ordering::Relaxed);
