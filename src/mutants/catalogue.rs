@@ -149,6 +149,12 @@ mutants! {
     LeaseNotCounted,
     /// A lease that has ended still counts.
     LeaseCountNeverFalls,
+    /// A thread takes the token of a prepared block that another one has just taken (ROOM-1).
+    TokenTakenTwice,
+    /// A sender that is dropped keeps its prepared block.
+    PreparedBlockKept,
+    /// A receiver takes a prepared block for one that a message is being written to (PAUSE-1).
+    PreparedSeenAsBeingSent,
     /// A lease that does not borrow its receiver is not counted.
     OwnedLeaseNotCounted,
     /// A reservation still gives access to the bytes of a message that was sent.

@@ -4,7 +4,8 @@
 //! |----------|------------------------------------|------------------------------------------------------------------|
 //! | word     | see [`super::blocks`]              | which process may use the block                                  |
 //! | position | the sender, in Owned and Offered   | none at `Offer`; then the position that `Publish` is tried for   |
-//! | length   | the sender, in Owned               | bytes of the payload; the highest bit marks a batch              |
+//! | length   | the sender, in Owned               | bytes of the payload; the highest bit marks a batch; all bits, a |
+//! |          |                                    | block that waits for its message ([`super::steps::token_room`])    |
 //! | note     | huge block: its owner              | whether the block has memory ([`super::huge_memory`])            |
 //! | note     | batch: its sender, then its holder | number of messages, and in which generation the holder opened it |
 //!
@@ -33,6 +34,9 @@ const NO_POSITION: u64 = u64::MAX;
 /// The bit of a length that marks a batch. No message is that long, so a reader that expects a single message finds the
 /// length out of range and checks for a batch.
 const IS_BATCH: u32 = 1 << 31;
+
+/// The value of the field `length` of a block that its sender has prepared. No batch is that long.
+const PREPARED: u32 = u32::MAX;
 
 /// Fields of the note of a batch: the number of messages, and the lowest bits of the generation in which it was opened.
 const COUNT: Field = Field::lowest(8);
@@ -92,6 +96,21 @@ impl BlockHeader {
     #[inline(always)]
     pub(crate) fn set_length(&self, length: u32) {
         self.length.store(length, Ordering::Relaxed);
+    }
+
+    /// Records that the sender owns the block, but has no message for it yet.
+    pub(crate) fn set_prepared(&self) {
+        self.set_length(PREPARED);
+    }
+
+    /// Records that the sender has a message for the prepared block now, or gives the block up.
+    pub(crate) fn set_not_prepared(&self) {
+        self.set_length(0);
+    }
+
+    /// Returns whether the sender that owns the block has no message for it yet.
+    pub(crate) fn is_prepared(&self) -> bool {
+        self.length() == PREPARED
     }
 
     /// Returns the number of bytes of the message. Not checked against the size of the block.

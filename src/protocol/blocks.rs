@@ -3,7 +3,7 @@
 //! | kind     | peer   | meaning                                                                                  |
 //! |----------|--------|------------------------------------------------------------------------------------------|
 //! | Free     | -      | any sender may allocate it                                                               |
-//! | Owned    | sender | the sender writes the message                                                            |
+//! | Owned    | sender | the sender writes the message, or has prepared the block for its next one                |
 //! | Offered  | sender | the message is complete: not yet in the ring, in the ring, or taken but not yet Held     |
 //! | Held     | taker  | the message was received, and is neither acknowledged nor returned                       |
 //! | Returned | -      | the message waits to be delivered again, before all messages in the ring                 |
@@ -20,7 +20,7 @@
 //!     cannot succeed after it.
 //! BLOCK-4. The payload and the header are written in Owned only, and read in Held and Read only. Exceptions: the
 //!     position, which is atomic, is also written in Offered, and read in any state (BLOCK-5); the length, which is
-//!     atomic too, is read in any state to guess what to prefetch; the process that holds a block may write to its
+//!     atomic too, is read in any state to guess what to prefetch, and in Owned to see whether the block is only prepared; the process that holds a block may write to its
 //!     payload what is there (`segment::rewrite`); the marks of a batch are also written by the process that holds or
 //!     reads it, and may be read by any process at any time ([`super::batch`]).
 //! BLOCK-5. While a block is Offered, its position is none, or one whose slot its sender has seen free since `Offer`. A slot
@@ -89,13 +89,12 @@ impl BlockState {
     }
 
     /// Returns the value as it is in memory.
-    #[cfg(all(test, not(loom)))]
     #[must_use]
     pub(crate) const fn bits(self) -> u64 {
         self.0
     }
 
-    #[cfg(all(test, not(loom)))]
+    /// Returns the value that is in memory like this.
     #[must_use]
     pub(crate) const fn from_bits(bits: u64) -> Self {
         Self(bits)

@@ -3,6 +3,7 @@
 use super::attachment::{Attachment, Entered, Forked};
 use super::liveness::LivenessPacer;
 use super::prefetch::Prefetch;
+use super::prepared::Prepared;
 use super::stats::{self, Stats};
 use super::wait::{Interrupter, Waiter};
 use crate::protocol::SharedState;
@@ -26,6 +27,8 @@ pub(super) struct Handle {
     clock_reads: AtomicU32,
     /// What a sender prefetches.
     pub(super) prefetch: Prefetch,
+    /// The block that a sender has allocated for its next message.
+    pub(super) prepared: Prepared,
     pub(super) attachment: Arc<Attachment>,
     pub(super) waiter: Waiter,
     role: Role,
@@ -38,6 +41,7 @@ impl Handle {
             pacer: LivenessPacer::new(),
             clock_reads: AtomicU32::new(0),
             prefetch: Prefetch::new(),
+            prepared: Prepared::new(),
             attachment,
             waiter: Waiter::new(),
             role,
@@ -162,6 +166,8 @@ impl Clone for Handle {
 
 impl Drop for Handle {
     fn drop(&mut self) {
+        // First: the last sender gives up its role, after which the entry owns no block (ATTACH-2).
+        self.prepared.withdraw(&self.attachment);
         self.attachment.drop_handle(self.role);
         #[cfg(feature = "async")]
         self.attachment.give_up_seats();

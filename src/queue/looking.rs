@@ -1,8 +1,8 @@
 //! Looking for a message at the head of the queue; and, while there is none, a few times more.
 //!
 //! A receiver that waits polls the cache line that the next sender will write: with the slot of the message, and usually with its
-//! block. The sender takes the line to allocate the block, and once more to fill the slot, if the receiver has looked in
-//! between. How long that takes decides how long a message travels.
+//! block. The sender takes the line to allocate the block, unless it has [prepared](super::prepared) it before, and once more to
+//! fill the slot, if the receiver has looked in between. How long that takes decides how long a message travels.
 //!
 //! With AMD's processors it takes much longer if the receiver has only read the line ([`crate::segment`] has the same for
 //! messages that were read). So the receiver writes to the slot what is there: when its wait begins, and again when it sees
@@ -11,6 +11,7 @@
 
 use super::attachment::Entered;
 use super::policy::WaitPolicy;
+use super::prepared;
 use super::receiver::Receiver;
 use super::wait::Awaited;
 use crate::codec::Codec;
@@ -46,6 +47,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
     #[inline(always)]
     fn look_more<P: WaitPolicy>(&self, queue: Entered<'_>, policy: &P) -> Result<Found, Miss> {
         let words = queue.view();
+        prepared::note_wait();
         let mut expected = expect(words);
         let awaited = Awaited::message(queue, expected.is_being_sent);
         let waiter = &self.handle.waiter;
@@ -58,9 +60,9 @@ impl<T, C: Codec<T>> Receiver<T, C> {
             }
             match receive::look(words) {
                 Err(Miss::Unfilled) => {
-                    let was_being_sent = expected.is_being_sent;
+                    let had_sender = expected.has_sender;
                     expected = expect(words);
-                    rewrites = expected.is_being_sent && !was_being_sent;
+                    rewrites = expected.has_sender && !had_sender;
                 }
                 Ok(found) => {
                     // By where the message was expected, not by what was found: so a processor that predicts this branch

@@ -6,8 +6,8 @@
 //! |------------------------------|------------------------------------------------------------------------------|
 //! | this process and the segment | `liveness`, `lease_count`, `attachment` (the guard against forked children)   |
 //! | failures and waiting         | `failure`, `policy`, `pause`, `spin_time`, `yields`, `wait`                   |
-//! | what both ends share         | `stats`, `prefetch`, `end`                                                   |
-//! | sending                      | `block_writer`, `huge`, `allocator`, `sender`, `reservation`, `value_reservation` |
+//! | what both ends share         | `block_writer`, `stats`, `prefetch`, `prepared`, `end`                       |
+//! | sending                      | `huge`, `allocator`, `sender`, `reservation`, `value_reservation` |
 //! | sending many messages        | `encoded_batch`, `send_many`                                                 |
 //! | receiving                    | `held_block`, `batches`, `taken`, `lease`, `dead_letters`, `receiver`, `looking`, `receiving`, `iter` |
 //! | ... in other ways            | `leasing`, `bytes_lease`, `value_lease`, `recv_many`, `watch`                |
@@ -56,6 +56,7 @@ mod options;
 mod pause;
 mod policy;
 mod prefetch;
+mod prepared;
 #[cfg(feature = "async")]
 mod reactor;
 mod receiver;

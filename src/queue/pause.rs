@@ -15,10 +15,11 @@
 //! | Shorter | half                                 | the shorter pause, unless that moved clearly fewer messages |
 //!
 //! PAUSE-1. A wait pauses only in a *stream*: at least two messages, a *run*, have passed since the last wait of the handle
-//!     began; or a sender waits for room in a full queue; or a sender has the block of the message that a receiver waits for,
-//!     when that wait begins. So processes that send single messages to each other do not pause, or seldom. Without the last
-//!     two, both sides could stay in step, a message at a time, which is slowest of all: no run would build up, so no pause
-//!     would be tried. They do not count for small queues, where no run can build up, and for futures.
+//!     began; or a sender waits for room in a full queue; or a sender writes the message that a receiver waits for, when that
+//!     wait begins (a block that is only [prepared](super::prepared) does not count). So processes that send single messages to
+//!     each other do not pause, or seldom. Without the last two, both sides could stay in step, a message at a time, which is
+//!     slowest of all: no run would build up, so no pause would be tried. They do not count for small queues, where no run can
+//!     build up, and for futures.
 //! PAUSE-2. No pause is longer than [`LONGEST`], which is what a pause may add to the last message of a stream.
 //! PAUSE-3. If the rate does not depend on the pause, because messages come at a pace of their own, the pause shrinks to
 //!     nothing. So the rate counts all messages, also those that come one by one: otherwise a pause that makes runs of

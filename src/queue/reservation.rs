@@ -4,6 +4,7 @@ use super::attachment::Entered;
 use super::block_writer::{BlockWriter, withdraw};
 use super::failure::{Failure, SendFailure};
 use super::policy::{Deadline, NonBlocking, Unbounded, WaitPolicy};
+use super::prepared;
 use super::sender::Sender;
 use crate::codec::{Codec, Raw};
 use crate::error::{SendError, SendTimeoutError, TrySendError};
@@ -169,7 +170,8 @@ impl<T, C: Codec<T>> Sender<T, C> {
         };
         self.handle.attachment.note_reservation();
         let words = queue.view();
-        if length <= words.small_payload() && !words.lifecycle().load().is_closing() {
+        let is_usual = !words.lifecycle().load().is_closing() && !prepared::is_preparing();
+        if length <= words.small_payload() && is_usual {
             let tail = words.tail().get();
             self.handle.prefetch.prefetch_known(words, tail, length);
             if let Some(block) = send::allocate_beside(words, queue.peer(), tail) {
@@ -181,7 +183,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
         Ok(Reservation::new(self, block, length))
     }
 
-    /// Allocates a block for a reservation when the cell at the tail is not free, or not large enough.
+    /// Allocates a block for a reservation when the cell at the tail is not free, not large enough, or may be prepared.
     #[cold]
     #[inline(never)]
     fn reserve_after<P: WaitPolicy, V>(
@@ -194,7 +196,14 @@ impl<T, C: Codec<T>> Sender<T, C> {
         let words = queue.view();
         if !words.lifecycle().load().is_closing() {
             let block = if length <= words.small_payload() {
-                self.allocator.distant_cell(queue, words.tail().get())
+                let tail = words.tail().get();
+                let beside = if prepared::is_preparing() {
+                    self.handle.prefetch.prefetch_known(words, tail, length);
+                    self.handle.prepared.allocate(queue, tail)
+                } else {
+                    self.handle.prepared.take(queue, tail)
+                };
+                beside.or_else(|| self.allocator.distant_cell(queue, tail))
             } else {
                 let class = self.allocator.likely_larger(queue);
                 class
@@ -342,6 +351,9 @@ impl<'a, T, C: Codec<T>> Reservation<'a, T, C> {
                 match send::publish_at_tail(queue.segment(), words, header, block, &sender.room) {
                     Ok(()) => {
                         self.sent = true;
+                        if prepared::is_preparing() && self.length <= words.small_payload() {
+                            sender.handle.prepared.prepare(queue);
+                        }
                         return Ok(());
                     }
                     Err((offered, attempt)) => {

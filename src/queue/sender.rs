@@ -7,6 +7,7 @@ use super::end::sealed::{AnyAttachment, AnyHandle, EndRole};
 use super::end::{End, Handle, sealed};
 use super::failure::{Failure, SendFailure};
 use super::policy::{Deadline, NonBlocking, Unbounded, WaitPolicy};
+use super::prepared;
 use crate::codec::{Bincode, Codec};
 use crate::error::{SendError, SendTimeoutError, TrySendError};
 use crate::protocol::Words;
@@ -60,6 +61,8 @@ pub struct Sender<T, C: Codec<T> = Bincode> {
 pub(super) enum SmallSend {
     /// The message is in the queue.
     Accepted,
+    /// Nothing was tried: this thread prepares blocks, so this sender may have one for the message.
+    Preparing,
     /// The message is in this block, and the first attempt to publish it has not succeeded.
     Offered(OwnedBlock, Attempt),
     /// The message does not fit the smallest block, or there is none free.
@@ -229,6 +232,9 @@ impl<T, C: Codec<T>> Sender<T, C> {
         };
         if self.allocator.likely_class() != 0 {
             return SmallSend::NotSmall;
+        }
+        if prepared::is_preparing() {
+            return SmallSend::Preparing;
         }
         let words = queue.view();
         let tail = words.tail().get();

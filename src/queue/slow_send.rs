@@ -1,9 +1,11 @@
-//! Sending a message that cannot be sent at once: it is not small, no block is free, or the queue is full.
+//! Sending a message that cannot be sent at once: it is not small, no block is free, or the queue is full; or whose sender may have
+//! a block prepared for it.
 
 use super::attachment::Entered;
 use super::block_writer::BlockWriter;
 use super::failure::{Failure, SendFailure};
 use super::policy::WaitPolicy;
+use super::prepared;
 #[cfg(feature = "async")]
 use super::reactor::Word;
 use super::sender::{Sender, SmallSend};
@@ -12,10 +14,10 @@ use crate::codec::{Codec, EncodeError};
 use crate::protocol::ids::Position;
 use crate::protocol::steps::OwnedBlock;
 use crate::protocol::steps::send::{self, Publish};
-use crate::protocol::{Corrupt, SharedState};
+use crate::protocol::{Corrupt, SharedState, Words};
 
 impl<T, C: Codec<T>> Sender<T, C> {
-    /// Sends a message after a first attempt.
+    /// Sends a message after a first attempt, or while this thread prepares blocks.
     #[cold]
     #[inline(never)]
     pub(super) fn send_after<M, D: Codec<M>, P: WaitPolicy>(
@@ -26,12 +28,16 @@ impl<T, C: Codec<T>> Sender<T, C> {
     ) -> Result<(), Failure<P::Error, SendFailure>> {
         let queue = self.enter_again()?;
         let attempt = match attempt {
+            SmallSend::Preparing => self.send_and_prepare::<M, D>(queue, message),
+            other => other,
+        };
+        let attempt = match attempt {
             SmallSend::TailInUse(tail) => self.send_elsewhere::<M, D>(queue, tail, message),
             other => other,
         };
         match attempt {
             SmallSend::Accepted => Ok(()),
-            SmallSend::NotSmall | SmallSend::TailInUse(_) => {
+            SmallSend::NotSmall | SmallSend::TailInUse(_) | SmallSend::Preparing => {
                 self.send_sized::<M, D, P>(queue, message, policy)
             }
             SmallSend::Offered(block, attempt) => {
@@ -44,7 +50,26 @@ impl<T, C: Codec<T>> Sender<T, C> {
         }
     }
 
-    /// Sends a small message in a block that does not lie beside the slot at the tail.
+    /// Sends a small message in the block beside the slot at the tail, which this sender may have prepared, and then prepares
+    /// the next one.
+    fn send_and_prepare<M, D: Codec<M>>(&self, queue: Entered<'_>, message: &M) -> SmallSend {
+        let words = queue.view();
+        let tail = words.tail().get();
+        self.handle.prefetch.prefetch(words, tail);
+        let sent = match self.handle.prepared.allocate(queue, tail) {
+            Some(block) => self.send_in::<M, D>(queue, words, tail, block, message),
+            None => SmallSend::TailInUse(tail),
+        };
+        if matches!(sent, SmallSend::Accepted) {
+            self.handle.prepared.prepare(queue);
+        } else {
+            prepared::stop();
+        }
+        sent
+    }
+
+    /// Sends a small message when the block beside the slot at the tail is in use: in that one after all if this sender has
+    /// prepared it, or in another one.
     #[inline(never)]
     fn send_elsewhere<M, D: Codec<M>>(
         &self,
@@ -52,7 +77,8 @@ impl<T, C: Codec<T>> Sender<T, C> {
         tail: Position,
         message: &M,
     ) -> SmallSend {
-        match self.allocator.distant_cell(queue, tail) {
+        let prepared = self.handle.prepared.take(queue, tail);
+        match prepared.or_else(|| self.allocator.distant_cell(queue, tail)) {
             Some(block) => self.send_in::<M, D>(queue, queue.view(), tail, block, message),
             None => SmallSend::NotSmall,
         }
@@ -148,6 +174,8 @@ impl<T, C: Codec<T>> Sender<T, C> {
         len: usize,
         policy: &P,
     ) -> Result<BlockWriter<'a>, Failure<P::Error, SendFailure>> {
+        // The block that this sender keeps may be the one that it needs (PREPARE-4).
+        self.handle.prepared.withdraw(queue.attachment());
         let awaited = Awaited {
             word: queue.segment().blocks(),
             own_side: queue.segment().tail(),

@@ -27,7 +27,7 @@ const MIN_HUGE_PAYLOAD: usize = 256 * 1024;
 ///
 /// Messages that are held, returned or dead keep blocks out of use. A full ring should stop a sender before a lack of
 /// blocks does, so there are at least this many more than twice the capacity: each sender may own one.
-const MIN_SPARE_BLOCKS: u32 = 64;
+pub(crate) const MIN_SPARE_BLOCKS: u32 = 64;
 /// The memory of a larger class, unless twice the capacity needs less; but at least [`MIN_LARGE_BLOCKS`] blocks.
 const LARGE_CLASS_BYTES: usize = 1 << 20;
 const MIN_LARGE_BLOCKS: usize = 16;

@@ -15,6 +15,7 @@
 //! | [`membership`]   | arrive, leave, and close the queue when the last process of a role leaves        |
 //! | [`recover`]      | finish or undo what a dead process has begun                                     |
 //! | [`stalled`]      | finish what a stopped process, or a recoverer that died, has left                |
+//! | [`token_room`]   | keep the token of a block that was allocated before there is a message for it    |
 //! | [`stats`]        | count the messages of a queue                                                    |
 //!
 //! The other files are steps that several operations share. The files import each other in one direction only.
@@ -43,6 +44,7 @@ pub(crate) mod send;
 pub(crate) mod settle;
 pub(crate) mod stalled;
 pub(crate) mod stats;
+pub(crate) mod token_room;
 mod wake;
 pub(crate) mod walk;
 

@@ -5,7 +5,7 @@
 //!
 //! OWNED-1. Only the transitions in [`super`] make a token, each from the exchange that gave the block to this
 //!     process: `Allocate`, `Take` with `Hold`, `Retake`, `Read`. The fields are private to this file, and there is
-//!     no `Clone`, so a block has at most one token.
+//!     no `Clone`, so a block has at most one token. A token may lie in a [room](super::token_room) for a while (ROOM-1).
 //! OWNED-2. Each transition that gives the block up takes the token away: `Release`, `Return`, `Withdraw`, and the
 //!     end of `Read` consume it; `Publish`, which may fail, leaves a spent token behind when it succeeds. A token
 //!     that was borrowed for the bytes cannot be given up before the borrow ends.

@@ -18,6 +18,7 @@ mod closing;
 mod helping;
 mod membership;
 mod parking;
+mod preparing;
 mod receiving;
 mod recovering;
 mod sending;

@@ -55,7 +55,7 @@ impl Peer {
             .expect("no corruption")
     }
 
-    fn withdraw(&self, block: OwnedBlock) {
+    pub(super) fn withdraw(&self, block: OwnedBlock) {
         send::withdraw(&*self.queue, block).expect("no corruption");
     }
 

@@ -135,6 +135,14 @@ pub(super) fn send_many(victim: &mut Victim, numbers: &[u32]) {
     }
 }
 
+/// Attaches, waits for a message of another queue, and sends: so a block is prepared for the next message.
+pub(super) fn attach_wait_and_send(victim: &mut Victim) {
+    attach_sender(victim);
+    let (_answers, answer) = workring::channel::<u32>(1).expect("a queue");
+    answer.recv_timeout(Duration::ZERO).expect_err("no answer");
+    victim.send(1);
+}
+
 /// Sends message 2, in place.
 pub(super) fn reserve_and_commit(victim: &mut Victim, length: usize) {
     let mut room = victim.tx().reserve(length).expect("room");

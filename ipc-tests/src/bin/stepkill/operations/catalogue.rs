@@ -3,11 +3,11 @@
 use super::{
     actions::{
         LARGE, LARGER_BLOCK, TWO_LINES, acknowledge, attach_and_lease, attach_and_receive,
-        attach_receiver, attach_sender, capacity_4, capacity_32, cells_of_two_lines, close,
-        connect, fill, give_to_child, give_to_parent, keep_dead_letter, large_messages, lease,
-        make_ticket, make_two_dead_letters, receive, receive_many, reserve_and_commit,
-        return_lease, send_batch_of_three, send_many, send_three_messages, send_three_of,
-        take_given, without_memory,
+        attach_receiver, attach_sender, attach_wait_and_send, capacity_4, capacity_32,
+        cells_of_two_lines, close, connect, fill, give_to_child, give_to_parent, keep_dead_letter,
+        large_messages, lease, make_ticket, make_two_dead_letters, receive, receive_many,
+        reserve_and_commit, return_lease, send_batch_of_three, send_many, send_three_messages,
+        send_three_of, take_given, without_memory,
     },
     futures::{
         DROP_RECV_ASYNC, RECV_ASYNC, RECV_ASYNC_AGAIN, RECV_ASYNC_PENDING, SEND_ASYNC,
@@ -142,6 +142,25 @@ pub(crate) const OPERATIONS: &[Operation] = &[
             victim.send(1);
         },
         in_flight: &[2],
+        ..SENDING
+    },
+    Operation {
+        name: "send-prepared",
+        prepare_victim: attach_wait_and_send,
+        in_flight: &[2],
+        ..SENDING
+    },
+    Operation {
+        name: "reserve-prepared",
+        prepare_victim: attach_wait_and_send,
+        act: |victim| reserve_and_commit(victim, 4),
+        in_flight: &[2],
+        ..SENDING
+    },
+    Operation {
+        name: "drop-prepared",
+        prepare_victim: attach_wait_and_send,
+        act: |victim| drop(victim.tx.take()),
         ..SENDING
     },
     Operation {
