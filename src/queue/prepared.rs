@@ -340,8 +340,14 @@ mod tests {
         send_after_wait(&pair, 1);
         let (tx, rx) = pair;
         assert_eq!(owned(&rx).len(), 1);
+        let are_all_free = |rx: &Receiver<_, _>| {
+            let stats = rx.stats();
+            stats.blocks.iter().all(|class| class.free == class.total)
+        };
+        assert!(are_all_free(&rx), "it counts as free");
         drop(tx);
         assert_eq!(owned(&rx), NOTHING);
+        assert!(are_all_free(&rx));
     }
 
     #[test]

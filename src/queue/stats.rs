@@ -3,7 +3,7 @@
 use crate::protocol::SharedState;
 use crate::protocol::blocks::BlockKind;
 use crate::protocol::ids::{BlockIndex, PeerIndex};
-use crate::protocol::peers::{PeerKind, Role};
+use crate::protocol::peers::{PeerEntry, PeerKind, Role};
 use crate::protocol::steps::stats::{self, BlockSnapshot};
 use crate::segment::Segment;
 use crate::segment::geometry::{Class, Geometry};
@@ -88,7 +88,7 @@ pub struct BlockStats {
     pub payload: usize,
     /// The number of blocks.
     pub total: u64,
-    /// The number of free blocks.
+    /// The number of free blocks, and of those that live senders keep for their next messages.
     pub free: u64,
     /// The number of blocks that have memory: of a size of up to 64 KiB all blocks or, before the first message of that
     /// size, none; of a larger size those that are in use and some free ones.
@@ -150,9 +150,19 @@ fn number_of<T>(items: impl Iterator<Item = T>) -> u64 {
 pub(crate) fn classes<S: SharedState>(shared: &S, geometry: &Geometry) -> Vec<BlockStats> {
     let huge = geometry.huge_blocks();
     let header = |number: u32| shared.block(BlockIndex::new(number)?);
+    let has_sender = |peer| {
+        let entry = shared.peer(peer).map(PeerEntry::load);
+        entry.is_some_and(|entry| {
+            entry.kind() == Some(PeerKind::Live) && entry.roles().has(Role::Sender)
+        })
+    };
     // A block whose header has no memory is free.
-    let is_free =
-        |number: &u32| header(*number).is_none_or(|block| block.word.load().is(BlockKind::Free));
+    let is_free = |number: &u32| {
+        header(*number).is_none_or(|block| {
+            let word = block.word.load();
+            word.is(BlockKind::Free) || block.is_prepared() && has_sender(word.peer())
+        })
+    };
     let is_committed = |number: &u32| {
         header(*number).is_some_and(|header| !huge.contains(number) || header.is_committed())
     };

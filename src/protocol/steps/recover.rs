@@ -306,8 +306,7 @@ fn withdraw_unsent<S: SharedState>(
         .iter()
         .filter(|_| !mutant!(RecoverWithoutWithdrawOwned));
     for &(index, state) in owned.chain(unsent) {
-        let is_prepared =
-            state.is(BlockKind::Owned) && shared.block(index).is_some_and(BlockHeader::is_prepared);
+        let is_prepared = shared.block(index).is_some_and(BlockHeader::is_prepared);
         if dead.exchange(shared, index, state, state.free())? && !is_prepared {
             repairs.withdrawn += 1;
         }
