@@ -14,7 +14,7 @@
 //! Crash: a header is read only in states that follow its last write (BLOCK-4).
 
 use super::bits::Field;
-use super::blocks::{BlockKind, BlockWord};
+use super::blocks::BlockWord;
 use super::ids::Position;
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 
@@ -108,10 +108,10 @@ impl BlockHeader {
         self.set_length(0);
     }
 
-    /// Returns whether a sender owns the block and has no message for it yet.
+    /// Returns whether the sender that owns the block has no message for it yet. Only meaningful in Owned.
     #[must_use]
     pub(crate) fn is_prepared(&self) -> bool {
-        self.word.load().is(BlockKind::Owned) && self.length() == PREPARED
+        self.length() == PREPARED
     }
 
     /// Returns the number of bytes of the message. Not checked against the size of the block.

@@ -17,7 +17,7 @@
 //!     without a block waits for receivers to acknowledge something. Only when leases hold nearly all blocks may it be another
 //!     process that keeps the last one.
 //! PREPARE-5. The header of a prepared block says so, from `Allocate` until there is a message. So receivers that wait do not take
-//!     it for a message that is being sent (PAUSE-1), and recovery does not report it as one that was lost.
+//!     it for a message that is being sent (PAUSE-1), and statistics count it as free as long as its sender lives.
 //!
 //! Crash: a prepared block is Owned, like one that is written. Recovery frees it (`Withdraw`).
 

@@ -160,7 +160,8 @@ pub(crate) fn classes<S: SharedState>(shared: &S, geometry: &Geometry) -> Vec<Bl
     let is_free = |number: &u32| {
         header(*number).is_none_or(|block| {
             let word = block.word.load();
-            word.is(BlockKind::Free) || block.is_prepared() && has_sender(word.peer())
+            let is_kept = word.is(BlockKind::Owned) && block.is_prepared();
+            word.is(BlockKind::Free) || is_kept && has_sender(word.peer())
         })
     };
     let is_committed = |number: &u32| {

@@ -227,21 +227,6 @@ fn a_message_of_a_dead_sender_stays_with_its_taker() {
 }
 
 #[test]
-fn a_prepared_block_is_freed_and_not_reported_as_a_message_that_was_not_sent() {
-    let queue = segment(LIMITS);
-    let (victim, _) = two(&queue);
-    let [prepared, written] = [victim.allocate(), victim.allocate()];
-    for block in [&prepared, &written] {
-        let header = queue.block(block.index()).expect("a block");
-        header.set_prepared();
-    }
-    let header = queue.block(written.index()).expect("a block");
-    header.set_not_prepared();
-    assert_eq!(victim.recover().withdrawn, 1);
-    assert_eq!(in_use(&queue), 0);
-}
-
-#[test]
 fn an_unsent_block_is_freed_although_a_slot_names_it_for_an_earlier_message() {
     let queue = segment(LIMITS);
     let (victim, other) = two(&queue);

@@ -25,7 +25,7 @@ pub(crate) fn expect<'a>(words: impl Words<'a>) -> Expected {
     let block = words.block_beside(position);
     let kind = block.and_then(|block| block.word.load().kind());
     let has_sender = matches!(kind, Some(BlockKind::Owned | BlockKind::Offered));
-    let is_prepared = block.is_some_and(BlockHeader::is_prepared);
+    let is_prepared = kind == Some(BlockKind::Owned) && block.is_some_and(BlockHeader::is_prepared);
     Expected {
         position,
         slot,

@@ -37,7 +37,6 @@ use super::membership::close_if_role_vacant;
 use super::scan::FoundBlock;
 use super::settle::discard_returned;
 use super::wake::wake_all;
-use crate::protocol::block_header::BlockHeader;
 use crate::protocol::blocks::{BlockKind, BlockState};
 use crate::protocol::ids::{BlockIndex, PeerIndex, Position};
 use crate::protocol::peers::{PeerKind, PeerState, Role};
@@ -63,7 +62,7 @@ pub(crate) struct Repairs {
     pub(crate) discarded: u32,
     /// Dead letters that it was reading.
     pub(crate) put_back: u32,
-    /// Blocks of messages that it had not sent. Blocks that it had only prepared are freed and not counted.
+    /// Blocks of messages that it had not sent, or that it kept for its next ones.
     pub(crate) withdrawn: u32,
 }
 
@@ -306,8 +305,7 @@ fn withdraw_unsent<S: SharedState>(
         .iter()
         .filter(|_| !mutant!(RecoverWithoutWithdrawOwned));
     for &(index, state) in owned.chain(unsent) {
-        let is_prepared = shared.block(index).is_some_and(BlockHeader::is_prepared);
-        if dead.exchange(shared, index, state, state.free())? && !is_prepared {
+        if dead.exchange(shared, index, state, state.free())? {
             repairs.withdrawn += 1;
         }
     }
