@@ -103,7 +103,7 @@ impl BlockHeader {
         self.set_length(PREPARED);
     }
 
-    /// Records that the sender has a message for the prepared block now, or gives the block up.
+    /// Records that the sender gives up the block, which it may have prepared.
     pub(crate) fn set_not_prepared(&self) {
         self.set_length(0);
     }

@@ -1,8 +1,8 @@
 //! A block that a send fills.
 
 use super::attachment::{Attachment, Entered};
-use crate::protocol::Corrupt;
 use crate::protocol::steps::{OwnedBlock, batch, send};
+use crate::protocol::{Corrupt, Words};
 
 /// A block that this process owns and writes a message to. Dropping it frees the block (`Withdraw`), unless its
 /// message was accepted.
@@ -91,6 +91,11 @@ pub(super) fn withdraw(attachment: &Attachment, block: OwnedBlock) {
         return;
     }
     let index = block.index();
+    if let Some(header) = queue.view().block(index)
+        && header.is_prepared()
+    {
+        header.set_not_prepared();
+    }
     // The operation that meets corrupt memory reports it; here there is no caller to report it to.
     let _ = send::withdraw(queue.segment(), block);
     queue.segment().trim(queue.peer(), index);

@@ -16,7 +16,7 @@
 //!
 //! PAUSE-1. A wait pauses only in a *stream*: at least two messages, a *run*, have passed since the last wait of the handle
 //!     began; or a sender waits for room in a full queue; or a sender writes the message that a receiver waits for, when that
-//!     wait begins (a block that is only [prepared](super::prepared) does not count). So processes that send single messages to
+//!     wait begins (in a block that was [prepared](super::prepared), it does not count). So processes that send single messages to
 //!     each other do not pause, or seldom. Without the last two, both sides could stay in step, a message at a time, which is
 //!     slowest of all: no run would build up, so no pause would be tried. They do not count for small queues, where no run can
 //!     build up, and for futures.

@@ -16,8 +16,9 @@
 //! PREPARE-4. No block is prepared while a sender waits for one, and a sender frees its own before it waits. So a sender
 //!     without a block waits for receivers to acknowledge something. Only when leases hold nearly all blocks may it be another
 //!     process that keeps the last one.
-//! PREPARE-5. The header of a prepared block says so, from `Allocate` until there is a message. So receivers that wait do not take
-//!     it for a message that is being sent (PAUSE-1), and statistics count it as free as long as its sender lives.
+//! PREPARE-5. The header of a prepared block says so, from `Allocate` until its message is complete. So receivers that wait do not
+//!     take it for a message that is being sent (PAUSE-1), and statistics count it as free as long as its sender lives. To
+//!     say earlier that there is a message would take the line from the receiver, which takes it back before `Publish`.
 //!
 //! Crash: a prepared block is Owned, like one that is written. Recovery frees it (`Withdraw`).
 
@@ -84,7 +85,6 @@ impl Prepared {
     /// Returns the block that this sender has prepared, if it lies beside the slot of `tail`. Frees any other (PREPARE-2).
     pub(super) fn take(&self, queue: Entered<'_>, tail: Position) -> Option<OwnedBlock> {
         let (place, block) = self.room.take()?;
-        mark(queue, &block, false);
         if place == tail {
             return Some(block);
         }
@@ -116,9 +116,10 @@ impl Prepared {
         let Some(block) = send::allocate_beside(words, queue.peer(), place) else {
             return;
         };
-        mark(queue, &block, true);
+        if let Some(header) = words.block(block.index()) {
+            header.set_prepared();
+        }
         if let Err(block) = self.room.put(place, block) {
-            mark(queue, &block, false);
             withdraw(queue.attachment(), block);
         }
     }
@@ -131,9 +132,6 @@ impl Prepared {
         if mutant!(PreparedBlockKept) {
             return;
         }
-        if let Ok(queue) = attachment.enter() {
-            mark(queue, &block, false);
-        }
         withdraw(attachment, block);
     }
 }
@@ -143,15 +141,6 @@ fn may_prepare(queue: Entered<'_>) -> bool {
     u32::from(queue.peer().get()) < MIN_SPARE_BLOCKS
         && queue.attachment().count(Role::Sender) <= 1
         && !queue.view().blocks().has_waiters()
-}
-
-/// Records in the header of a block whether it is prepared (PREPARE-5).
-fn mark(queue: Entered<'_>, block: &OwnedBlock, is_prepared: bool) {
-    match queue.view().block(block.index()) {
-        Some(header) if is_prepared => header.set_prepared(),
-        Some(header) => header.set_not_prepared(),
-        None => {}
-    }
 }
 
 #[cfg(all(test, not(loom)))]
@@ -351,17 +340,19 @@ mod tests {
     }
 
     #[test]
-    fn a_message_is_being_sent_from_the_moment_when_its_prepared_block_is_written() {
+    fn a_prepared_block_is_no_message_that_is_being_sent_until_it_is_given_up() {
         stop();
         let pair = queue();
         send_after_wait(&pair, 1);
         let (tx, rx) = &pair;
         let expected = || expect(rx.handle.enter().expect("not forked").view());
         assert!(expected().has_sender && !expected().is_being_sent);
-        let room = tx.reserve(8).expect("room");
-        assert!(expected().is_being_sent);
-        drop(room);
+        drop(tx.reserve(8).expect("room"));
         assert!(!expected().has_sender);
+        stop();
+        let room = tx.reserve(8).expect("room");
+        assert!(expected().is_being_sent, "a block that was prepared before");
+        drop(room);
     }
 
     #[test]

@@ -14,7 +14,7 @@ pub(crate) struct Expected {
     pub(crate) slot: SlotState,
     /// Whether a sender owns the block beside that slot.
     pub(crate) has_sender: bool,
-    /// Whether it does, and has a message for it: then it is probably about to fill the slot.
+    /// Whether it does, and has not [prepared](super::token_room) it: then it is probably about to fill the slot.
     pub(crate) is_being_sent: bool,
 }
 

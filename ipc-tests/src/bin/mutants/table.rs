@@ -142,7 +142,7 @@ pub(crate) const MUTANTS: &[Row] = &[
     ("TokenTakenTwice", Layer::Protocol, Loom("protocol::verify::loom_models::preparing::without_the_exchange_two_threads_take_one_token")),
     ("PreparedBlockKept", Layer::Queue, Unit("queue::prepared::tests::a_sender_that_is_dropped_frees_its_prepared_block")),
     ("PreparedBlockKept", Layer::Queue, Stepkill("--op drop-prepared --mode kill")),
-    ("PreparedSeenAsBeingSent", Layer::Queue, Unit("queue::prepared::tests::a_message_is_being_sent_from_the_moment_when_its_prepared_block_is_written")),
+    ("PreparedSeenAsBeingSent", Layer::Queue, Unit("queue::prepared::tests::a_prepared_block_is_no_message_that_is_being_sent_until_it_is_given_up")),
     ("LeaseDropAcknowledges", Layer::Queue, Ipc("queue", "leases::returned_messages_come_first_and_in_the_order_of_acceptance")),
     ("LeaseNotCounted", Layer::Queue, Ipc("queue", "leases::more_leases_than_a_process_may_have_are_refused")),
     ("LeaseCountNeverFalls", Layer::Queue, Ipc("queue", "leases::more_leases_than_a_process_may_have_are_refused")),
