@@ -4,8 +4,8 @@
 //! |----------|------------------------------------|------------------------------------------------------------------|
 //! | word     | see [`super::blocks`]              | which process may use the block                                  |
 //! | position | the sender, in Owned and Offered   | none at `Offer`; then the position that `Publish` is tried for   |
-//! | length   | the sender, in Owned               | bytes of the payload; the highest bit marks a batch; all bits, a |
-//! |          |                                    | block that waits for its message ([`super::steps::token_room`])    |
+//! | length   | the sender, in Owned               | bytes of the payload; the highest bit marks a batch; all bits    |
+//! |          |                                    | mark a block that is prepared ([`super::steps::token_room`])     |
 //! | note     | huge block: its owner              | whether the block has memory ([`super::huge_memory`])            |
 //! | note     | batch: its sender, then its holder | number of messages, and in which generation the holder opened it |
 //!

@@ -20,9 +20,10 @@
 //!     cannot succeed after it.
 //! BLOCK-4. The payload and the header are written in Owned only, and read in Held and Read only. Exceptions: the
 //!     position, which is atomic, is also written in Offered, and read in any state (BLOCK-5); the length, which is
-//!     atomic too, is read in any state to guess what to prefetch, and in Owned to see whether the block is only prepared; the process that holds a block may write to its
-//!     payload what is there (`segment::rewrite`); the marks of a batch are also written by the process that holds or
-//!     reads it, and may be read by any process at any time ([`super::batch`]).
+//!     atomic too, is read in any state to guess what to prefetch, and in Owned to see whether the block is only
+//!     prepared; the process that holds a block may write to its payload what is there (`segment::rewrite`); the marks
+//!     of a batch are also written by the process that holds or reads it, and may be read by any process at any time
+//!     ([`super::batch`]).
 //! BLOCK-5. While a block is Offered, its position is none, or one whose slot its sender has seen free since `Offer`. A slot
 //!     that was filled before the block was allocated is never seen free after that. So if the position is that of a message
 //!     that was taken from the ring in this block, the block still has this very message, and not a later one.

@@ -10,9 +10,8 @@
 //! ATTACH-1. The entry has a role as long as a handle of that role lives. The last one gives the role up, which may
 //!           close the queue.
 //! ATTACH-2. The entry is vacated when nothing in this process refers to the queue any more, leases included. Each
-//!           sender withdraws the block that it has prepared before it gives up its role, and the last
-//!           one withdraws the reservations that were forgotten ([`core::mem::forget`]). So a free entry owns no
-//!           block. A forgotten lease keeps its message until the process ends: the last receiver finds that a lease
+//!           sender withdraws the block that it has prepared before it gives up its role, and the last one the
+//!           reservations that were forgotten ([`core::mem::forget`]). So a free entry owns no block. A forgotten lease keeps its message until the process ends: the last receiver finds that a lease
 //!           which borrowed a receiver has not ended, and leaks the attachment. One that borrows nothing has its own
 //!           reference to the attachment, or to its batch, which has one.
 //! ATTACH-3. A forked child has a copy of all this, but is not attached, and has no mapping. [`Attachment::enter`] is

@@ -4,10 +4,10 @@
 //! sender has the block already, it needs the line only once, so the message travels for less time. `Allocate` comes right after
 //! the message before, while the receiver is busy with that.
 //!
-//! PREPARE-1. Once a thread has waited for a message, in a receive or lease that blocks, it *prepares*: after its next sends, as
-//!     many as [`AFTER_A_WAIT`] with the last one left out. A thread that sends a request and waits for the answer will do so
-//!     again, and so will a worker that waits for a task and sends the result. A thread that only sends prepares nothing, which
-//!     would only cost time: it allocates its blocks and fills them in one go. Futures neither wait nor prepare.
+//! PREPARE-1. Once a thread has waited for a message, in a receive or lease that blocks, it *prepares*: it allocates a block after
+//!     each of its next [`AFTER_A_WAIT`] sends. A thread that sends a request and waits for the answer will do so again, and so
+//!     will a worker that waits for a task and sends the result. A thread that only sends prepares nothing, which would only
+//!     cost time: it allocates its blocks and fills them in one go. The waits of futures do not count.
 //! PREPARE-2. The block is the one beside the slot at the tail. If something else has filled that slot when the next message is
 //!     sent, most likely another sender, the sender frees the block and does not prepare after its next [`AFTER_A_MISS`] waits:
 //!     several senders would take each other's blocks.
@@ -34,19 +34,19 @@ use crate::segment::geometry::MIN_SPARE_BLOCKS;
 use crate::sync::{AtomicU32, Ordering};
 use core::cell::Cell;
 
-/// How many sends after a wait a thread prepares, but for the last of them.
-const AFTER_A_WAIT: u32 = 8;
+/// After how many sends a thread prepares, once it has waited.
+const AFTER_A_WAIT: u32 = 7;
 /// After how many waits a handle does not prepare, once something else has filled the slot of a prepared block.
 const AFTER_A_MISS: u32 = 64;
 
 thread_local! {
-    /// During how many sends this thread still prepares.
+    /// How many sends of this thread are still to look for a prepared block: one more than those after which it prepares.
     static SENDS_LEFT: Cell<u32> = const { Cell::new(0) };
 }
 
 /// Notes that this thread waits for a message: it prepares from now on (PREPARE-1).
 pub(super) fn note_wait() {
-    SENDS_LEFT.set(AFTER_A_WAIT);
+    SENDS_LEFT.set(AFTER_A_WAIT + 1);
 }
 
 /// Returns whether this thread prepares: then a sender looks whether it has a block prepared, and prepares the next one.
@@ -111,7 +111,7 @@ impl Prepared {
         }
         let words = queue.view();
         let place = words.tail().get();
-        // One that something else was sent past, such as a batch.
+        // There is one if something else was sent meanwhile, such as a batch.
         self.withdraw(queue.attachment());
         let Some(block) = send::allocate_beside(words, queue.peer(), place) else {
             return;
@@ -227,7 +227,7 @@ mod tests {
             let block = BlockIndex::new(place).and_then(|index| queue.view().block(index));
             let kind = block.and_then(|block| block.word.load().kind());
             assert_eq!(kind, Some(BlockKind::Offered), "message {number}");
-            let expected = usize::from(number < AFTER_A_WAIT);
+            let expected = usize::from(number <= AFTER_A_WAIT);
             assert_eq!(owned(&rx).len(), expected, "after message {number}");
             assert_eq!(rx.recv(), Ok(message(number)));
         }
@@ -238,7 +238,7 @@ mod tests {
         stop();
         let (tx, rx) = queue();
         note_wait();
-        for number in 1..AFTER_A_WAIT {
+        for number in 1..=AFTER_A_WAIT {
             let prepared = owned(&rx);
             let mut room = tx.reserve(8).expect("room");
             assert_eq!(owned(&rx), [beside_the_tail(&rx)]);

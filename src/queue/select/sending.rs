@@ -36,6 +36,7 @@ impl<'a, T, C: Codec<T>> Sending<'a, T, C> {
                 Some(length) => length,
                 None => *self.length.insert(self.sender.measure(self.message)?),
             };
+            // The block that this sender keeps may be the one that it needs (PREPARE-4).
             self.sender.handle.prepared.withdraw(queue.attachment());
             let Some(writer) = self.sender.allocator.block_for(queue, length)? else {
                 return Ok(None);
